@@ -1,1 +1,47 @@
-//! placeholder
+//! quell-model: the shapes that every part of quell shares, and the guard.
+//!
+//! Owns types and traits; does no I/O, reads no clock and starts no task. Whoever depends on this crate can be
+//! built and tested without a kernel, a cluster or a cloud.
+//!
+//! ```text
+//! Event ──▶ Detection ──▶ (trigger) ──▶ Plan ──guard──▶ Admitted ──▶ Action::run ──▶ Outcome
+//!                                                                      every step a Record
+//! ```
+
+pub mod action;
+pub mod detection;
+pub mod event;
+pub mod fields;
+pub mod guard;
+pub mod hash;
+pub mod ids;
+pub mod mistake;
+pub mod mode;
+pub mod outcome;
+pub mod playbook;
+pub mod process;
+pub mod record;
+pub mod store;
+pub mod time;
+pub mod world;
+
+/// Any JSON value: inputs and outputs of actions, bodies of records.
+pub type Json = serde_json::Value;
+
+pub use action::{
+    Action, ActionContext, ActionError, ActionSpec, Guarantee, IdempotencyKey, Lane, Look, Plan, Progress, Stop,
+    Target, TargetFacts, Truth, Want,
+};
+pub use detection::{Detection, Level, RuleRef};
+pub use event::{Class, Entity, Event, EventHead, Field, LogSource, OwnedEvent, Subject};
+pub use guard::{Admitted, Decision};
+pub use hash::Hash;
+pub use ids::{EventId, IncidentId, Name, RunId, Seq, StepId, StreamId};
+pub use mistake::{Mistake, MistakeLevel, Span};
+pub use mode::Mode;
+pub use outcome::Outcome;
+pub use process::{BootId, ProcessId};
+pub use record::{Body, Kind, NewRecord, Record};
+pub use store::{Appended, Batch, BlobHash, Durability, Store, StoreError};
+pub use time::{Clock, Stamp};
+pub use world::{Crew, Live, Replay, Sandbox};

@@ -1,0 +1,280 @@
+//! A verb on the world: `plan` reads, `run` acts, `verify` asks, `undo` gives back.
+//!
+//! Owns the trait and what travels through it. Invariant by construction: `run` and `undo` need an
+//! [`Admitted`](crate::guard::Admitted), which only the guard makes.
+
+use crate::Json;
+use crate::guard::Admitted;
+use crate::ids::Name;
+use crate::process::ProcessId;
+use crate::time::{Clock, Stamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Which queue an action waits in. Containment never waits behind another.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    /// Freeze, kill, cut.
+    Contain,
+    /// Evidence.
+    Capture,
+    /// Cloud and cluster calls.
+    Cloud,
+    /// Messages.
+    Notify,
+    /// Reads the world, changes nothing: runs in observe mode too.
+    Read,
+}
+
+/// What an action promises when it may be done twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guarantee {
+    /// Doing it twice has the effect of once.
+    ExactlyOnceInEffect,
+    /// May be sent twice, under one key.
+    AtLeastOnceWithKey,
+    /// Never repeated when its end is unknown.
+    AtMostOnce,
+}
+
+/// What an action is, without the hands to do it: in every build.
+#[derive(Clone, Debug)]
+pub struct ActionSpec {
+    /// `system.verb_object`.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// JSON Schema of the input: an object.
+    pub input: fn() -> schemars::Schema,
+    /// JSON Schema of the output: an object.
+    pub output: fn() -> schemars::Schema,
+    /// Where it waits.
+    pub lane: Lane,
+    /// What repeating does.
+    pub guarantee: Guarantee,
+    /// Whether `undo` exists.
+    pub undoable: bool,
+    /// The input keys that name targets.
+    pub targets: &'static [&'static str],
+    /// The least it needs: `CAP_KILL`, `iam:UpdateAccessKey` …
+    pub permissions: &'static [&'static str],
+    /// Its output as far as it can be told from the input alone (replays, checks).
+    pub predict: fn(&Json) -> Json,
+}
+
+/// What the guard needs to know of a target.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TargetFacts {
+    /// A process as it stood when planned.
+    Process {
+        /// Identity.
+        id: ProcessId,
+        /// Its image's path, where it could be read.
+        image: Option<String>,
+        /// (device, inode) of the image, where it could be read.
+        file: Option<(u64, u64)>,
+        /// The cgroup's path below its hierarchy's root.
+        cgroup: Option<String>,
+        /// The systemd unit, where the cgroup names one.
+        unit: Option<String>,
+        /// Effective user id.
+        uid: u32,
+        /// Has no image: a kernel thread.
+        kernel_thread: bool,
+        /// Started, directly or not, by the process that the input names: no protection by executable. False for the
+        /// named process itself.
+        below_named: bool,
+        /// Also found through the scope only (same session, cgroup or container).
+        by_scope: bool,
+    },
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+/// One thing that an action would touch.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Target {
+    /// The machine, cluster or account whose hands reach it.
+    pub node: Name,
+    /// `process`, `file`, `pod`, `access_key` …
+    pub kind: Name,
+    /// Its identity in that kind.
+    pub id: String,
+    /// For people: `python3 (4242)`.
+    pub label: String,
+    /// Whether the input names it, and not only its scope: what limits count.
+    pub named: bool,
+    /// For the guard.
+    #[serde(default)]
+    pub facts: TargetFacts,
+}
+
+/// What an action would do.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// Everything it would touch.
+    pub targets: Vec<Target>,
+    /// What it would do, in order, readable.
+    pub calls: Vec<Json>,
+    /// What stands now: what undo gives back.
+    #[serde(default)]
+    pub before: Json,
+    /// The output as far as it can be told now.
+    #[serde(default)]
+    pub predicted: Json,
+    /// What would still let an attacker through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub still_open: Vec<String>,
+    /// It is already so: nothing to do.
+    #[serde(default)]
+    pub already: bool,
+}
+
+/// What the world answers when asked whether it is so.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truth {
+    /// It is so.
+    Holds,
+    /// It is not, and why.
+    HoldsNot(String),
+    /// There is nobody to ask.
+    CannotAsk,
+}
+
+/// Which state `verify` asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Want {
+    /// The plan has taken effect.
+    Acted,
+    /// It has been taken back.
+    Undone,
+}
+
+/// Why an attempt did not work, and what may be done about it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionError {
+    /// May work later.
+    #[error("{why}")]
+    Retry {
+        /// Not before this long.
+        after: Option<Duration>,
+        /// For people.
+        why: String,
+    },
+    /// Will not work.
+    #[error("{why}")]
+    GiveUp {
+        /// For people.
+        why: String,
+        /// What would make it work.
+        hint: Option<String>,
+    },
+    /// It may have happened: the world is asked before it is repeated.
+    #[error("outcome unknown: {why}")]
+    Unknown {
+        /// For people.
+        why: String,
+    },
+}
+
+impl ActionError {
+    /// Will not work, without a hint.
+    pub fn give_up(why: impl Into<String>) -> Self {
+        Self::GiveUp { why: why.into(), hint: None }
+    }
+
+    /// May work at once.
+    pub fn retry(why: impl Into<String>) -> Self {
+        Self::Retry { after: None, why: why.into() }
+    }
+}
+
+/// Names one effect for good: run, step, item; the same at every attempt.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IdempotencyKey(pub String);
+
+/// Raised when the attempt should end early.
+#[derive(Clone, Default, Debug)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for the end.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether the end was asked for.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Where an action notes how far it came: committed before `note` returns.
+#[async_trait::async_trait]
+pub trait Progress: Send + Sync {
+    /// Journals one mark.
+    async fn note(&self, mark: Json) -> Result<(), ActionError>;
+}
+
+/// What an attempt is given.
+#[derive(Clone)]
+pub struct ActionContext {
+    /// The same at every attempt.
+    pub key: IdempotencyKey,
+    /// From 1.
+    pub attempt: u32,
+    /// After this the attempt counts as failed.
+    pub deadline: Stamp,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Marks, journaled.
+    pub progress: Arc<dyn Progress>,
+    /// Asked to end.
+    pub stop: Stop,
+    /// Where captures go.
+    pub vault: Arc<dyn crate::store::Vault>,
+}
+
+impl fmt::Debug for ActionContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActionContext").field("key", &self.key).field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}
+
+/// A verb that changes the world.
+///
+/// The contain lane's verbs return ready on the first poll where they can: the engine polls them once on its own
+/// thread and moves what is pending to the runtime.
+#[async_trait::async_trait]
+pub trait Action: Send + Sync {
+    /// What it is.
+    fn spec(&self) -> &'static ActionSpec;
+    /// Reads the world and says exactly what would be done. Changes nothing.
+    async fn plan(&self, input: &Json) -> Result<Plan, ActionError>;
+    /// Does it; gives the output.
+    async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError>;
+    /// Asks the world.
+    async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError>;
+    /// Gives back what `before` recorded.
+    async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError>;
+}
+
+/// A verb that only reads: needs no admission, runs in observe mode too.
+#[async_trait::async_trait]
+pub trait Look: Send + Sync {
+    /// What it is.
+    fn spec(&self) -> &'static ActionSpec;
+    /// Reads; gives the output.
+    async fn look(&self, input: &Json) -> Result<Json, ActionError>;
+}

@@ -1,0 +1,162 @@
+//! The table of quell's own field names, by class: what `event.*` can be in playbooks.
+//!
+//! A name in the table that an event lacks reads as absent (`()`), one that is not in it is a mistake at check time.
+//! The sensor's events and this table are held together by a test in detectors-ebpf.
+
+use crate::Json;
+use crate::event::Class;
+
+/// Under every class, filled in from the head.
+pub const HEAD: &[&str] = &["id", "class", "source", "node", "time", "subject", "entity", "actor"];
+
+const PROCESS: &[&str] = &[
+    "process.id",
+    "process.pid",
+    "process.start",
+    "process.exec_id",
+    "process.image",
+    "process.inode",
+    "process.device",
+    "process.command_line",
+    "process.args",
+    "process.args_truncated",
+    "process.cwd",
+    "process.user",
+    "process.uid",
+    "process.euid",
+    "process.gid",
+    "process.caps",
+    "process.tty",
+    "process.cgroup",
+    "process.cgroup_path",
+    "process.unit",
+    "process.parent",
+    "process.ancestors",
+    "process.session",
+    "process.stdio.socket",
+    "process.stdio.peer",
+    "process.stdio.relayed",
+    "process.stdio.relay_pid",
+    "process.stdio.relay_image",
+    "process.stdio.relay_peer",
+    "process.stdio.kinds",
+    "process.memfd",
+    "process.deleted",
+    "process.in_shm",
+    "process.overlay_upper",
+    "process.confinement.seccomp",
+    "process.confinement.no_new_privs",
+    "process.confinement.caps",
+    "process.confinement.label",
+    "process.namespaces.pid",
+    "process.namespaces.net",
+    "process.namespaces.mnt",
+    "container.id",
+    "container.runtime",
+    "container.image",
+    "container.image_digest",
+    "pod.uid",
+    "pod.namespace",
+    "pod.name",
+    "pod.labels",
+    "pod.node",
+    "pod.owner",
+    "pod.service_account",
+];
+
+const NETWORK: &[&str] = &[
+    "network.protocol",
+    "network.direction",
+    "network.source_ip",
+    "network.source_port",
+    "network.destination_ip",
+    "network.destination_port",
+    "network.loopback",
+    "network.private",
+    "network.feeds_shell",
+    "network.shell_pid",
+];
+
+const FILE: &[&str] =
+    &["file.path", "file.operation", "file.mode", "file.inode", "file.device", "file.target", "file.watched"];
+
+const CREDENTIALS: &[&str] = &["credentials.change", "credentials.old", "credentials.new"];
+const ACCESS: &[&str] = &["access.target", "access.kind"];
+const LOSS: &[&str] = &["loss.class", "loss.count", "loss.cgroup", "loss.why"];
+const EXIT: &[&str] = &["exit.code", "exit.signal"];
+const RECORD: &[&str] = &["raw", "cloud.account", "cloud.region", "cloud.principal", "cloud.action", "cloud.source_ip"];
+
+fn parts(class: Class) -> [&'static [&'static str]; 3] {
+    match class {
+        Class::ProcessFork | Class::ProcessCreation => [HEAD, PROCESS, &[]],
+        Class::ProcessTermination => [HEAD, PROCESS, EXIT],
+        Class::NetworkConnection => [HEAD, PROCESS, NETWORK],
+        Class::FileEvent => [HEAD, PROCESS, FILE],
+        Class::Credentials => [HEAD, PROCESS, CREDENTIALS],
+        Class::ProcessAccess => [HEAD, PROCESS, ACCESS],
+        Class::Loss => [HEAD, LOSS, &[]],
+        Class::Record => [HEAD, RECORD, &[]],
+    }
+}
+
+/// Every own name of a class, without the `event.` prefix.
+pub fn known(class: Class) -> impl Iterator<Item = &'static str> {
+    parts(class).into_iter().flat_map(|list| list.iter().copied())
+}
+
+/// Every own name of any class, for a playbook that several classes may start. Names repeat.
+pub fn known_anywhere() -> impl Iterator<Item = &'static str> {
+    Class::ALL.into_iter().flat_map(known)
+}
+
+/// Whether `path` is a name of this class, a part of one (`process.stdio`), or below a free-form one.
+#[must_use]
+pub fn is_known(class: Class, path: &str) -> bool {
+    known(class).any(|name| covers(name, path))
+}
+
+/// Whether `path` is known under any class.
+#[must_use]
+pub fn is_known_anywhere(path: &str) -> bool {
+    Class::ALL.into_iter().any(|class| is_known(class, path))
+}
+
+/// Values under which anything may stand: people's records and labels, and the processes above.
+const FREE: &[&str] = &["raw", "pod.labels", "process.parent", "process.ancestors", "process.confinement.caps"];
+
+fn covers(name: &str, path: &str) -> bool {
+    let below = |upper: &str, lower: &str| lower.strip_prefix(upper).is_some_and(|rest| rest.starts_with('.'));
+    name == path || below(path, name) || (FREE.contains(&name) && below(name, path))
+}
+
+/// Puts `null` where a known name is missing, so that reading it gives `()` and not an error. A group whose parts
+/// are all absent (`pod`, `container`) stays `null` as a whole: `event.pod == ()`.
+pub(crate) fn ensure_known(event: &mut serde_json::Map<String, Json>, path: &str) {
+    match path.split_once('.') {
+        None => {
+            event.entry(path).or_insert(Json::Null);
+        }
+        Some((group, rest)) => match event.get_mut(group) {
+            Some(Json::Object(inner)) => ensure_known(inner, rest),
+            Some(_) => {}
+            None => {
+                event.insert(group.to_owned(), Json::Null);
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_names_and_free_parts_are_known_and_others_are_not() {
+        for path in ["process", "process.id", "process.stdio", "process.parent.image", "node", "pod.labels.app"] {
+            assert!(is_known(Class::ProcessCreation, path), "{path}");
+        }
+        for path in ["proces", "process.idd", "network.protocol", "process.id.x"] {
+            assert!(!is_known(Class::ProcessCreation, path), "{path}");
+        }
+    }
+}

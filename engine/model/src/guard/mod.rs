@@ -1,0 +1,150 @@
+//! The guard: what may never be touched, and how much may be. Pure; decides on a plan, in one place.
+//!
+//! Invariant: only [`decide`] makes an [`Admitted`], and without one no action runs. It is asked when a step is planned
+//! and again at the act. A refusal names the guard and the target.
+
+mod breaker;
+mod memory;
+mod protect;
+
+pub use breaker::Breaker;
+pub use memory::{Act, KEEP, MOST, Memory};
+pub use protect::{Protect, ProtectedFile, Within};
+
+use crate::action::{ActionSpec, Plan, Target};
+use crate::ids::{Name, RunId};
+use crate::mode::Mode;
+use crate::playbook::{Rate, RunLimits};
+use crate::time::Stamp;
+use std::collections::BTreeMap;
+
+/// A plan that the guard let through: the only key to an action's `run`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admitted(Plan);
+
+impl Admitted {
+    /// What was admitted.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.0
+    }
+}
+
+/// What the guard says of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Do it.
+    Act(Admitted),
+    /// Leave it at the plan.
+    Observe {
+        /// What would have been done.
+        plan: Plan,
+        /// Which rule leaves it at that, for people.
+        why: String,
+    },
+    /// No.
+    Refuse {
+        /// Which guard.
+        guard: Name,
+        /// Which target, for people.
+        target: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// The guard's configuration, resolved: files to inodes, users to ids.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// What may never be touched.
+    pub protect: Protect,
+    /// So many of an action in a time; `*` for every action that has no row of its own.
+    pub limits: BTreeMap<String, Rate>,
+    /// When a playbook is believed to have gone wrong.
+    pub breaker: Breaker,
+    /// Outside of this nothing may be touched.
+    pub only_within: Option<Within>,
+}
+
+/// Who wants to act, and under which circumstances.
+#[derive(Clone, Debug)]
+pub struct Ask<'a> {
+    /// Now.
+    pub now: Stamp,
+    /// The verb.
+    pub action: &'static ActionSpec,
+    /// Whose step.
+    pub run: &'a RunId,
+    /// Of which playbook.
+    pub playbook: &'a Name,
+    /// The strictest of configuration, playbook, run and step.
+    pub mode: Mode,
+    /// Why the mode is what it is, for people.
+    pub mode_because: &'a str,
+    /// The event came from where anybody can write.
+    pub untrusted: bool,
+    /// The playbook's own.
+    pub limits: RunLimits,
+    /// Every action is stopped.
+    pub paused: bool,
+}
+
+/// Decides on a plan. Protection comes first, also in observe mode: a dry run has teeth.
+#[must_use]
+pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Decision {
+    let refuse =
+        |name: &str, target: &str, why: String| Decision::Refuse { guard: name.into(), target: target.to_owned(), why };
+    for target in &plan.targets {
+        if let Some(why) = guard.protect.objection(target) {
+            return refuse("protect", &target.label, why);
+        }
+        if let Some(why) = guard.only_within.as_ref().and_then(|within| within.objection(target)) {
+            return refuse("only_within", &target.label, why);
+        }
+    }
+    if plan.already {
+        return Decision::Observe { plan, why: "it is so already".to_owned() };
+    }
+    if let Some((target, why)) = over_limit(guard, memory, ask, &plan) {
+        return refuse("limits", &target, why);
+    }
+    if ask.mode != Mode::Enforce {
+        return Decision::Observe { plan, why: ask.mode_because.to_owned() };
+    }
+    if ask.untrusted {
+        return Decision::Observe { plan, why: "the event came from a source that anybody can write".to_owned() };
+    }
+    if let Some(why) = guard.breaker.objection(memory, ask, &plan) {
+        return Decision::Observe { plan, why };
+    }
+    if ask.paused {
+        let first = plan.targets.first().map(|t| t.label.clone()).unwrap_or_default();
+        return refuse("pause", &first, "every action is paused; `quell resume` lets them go on".to_owned());
+    }
+    Decision::Act(Admitted(plan))
+}
+
+fn named(plan: &Plan) -> impl Iterator<Item = &Target> {
+    plan.targets.iter().filter(|target| target.named)
+}
+
+fn over_limit(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<(String, String)> {
+    let first = plan.targets.first().map(|t| t.label.clone()).unwrap_or_default();
+    if let Some(most) = ask.limits.targets {
+        let touched = memory.targets_of_run(ask.run, named(plan).map(|t| t.id.as_str()));
+        if touched > most as usize {
+            return Some((first, format!("the run would touch {touched} targets, its playbook allows {most}")));
+        }
+    }
+    let rate = guard.limits.get(ask.action.name).or_else(|| guard.limits.get("*"))?;
+    let done = memory.count(ask.action.name, ask.now, rate.per);
+    (done >= rate.count as usize).then(|| {
+        (
+            first,
+            format!("`{}` ran {done} times in the last {:?}, the limit is {}", ask.action.name, rate.per, rate.count),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! The guard's rules, one row each.
+
+use super::*;
+use crate::Json;
+use crate::action::{Guarantee, Lane, TargetFacts};
+use crate::process::{BootId, ProcessId};
+use std::time::Duration;
+
+static KILL: ActionSpec = ActionSpec {
+    name: "process.kill",
+    summary: "",
+    input: || schemars::json_schema!({}),
+    output: || schemars::json_schema!({}),
+    lane: Lane::Contain,
+    guarantee: Guarantee::ExactlyOnceInEffect,
+    undoable: false,
+    targets: &["process"],
+    permissions: &[],
+    predict: |_| Json::Null,
+};
+
+fn at(seconds: u64) -> Stamp {
+    Stamp {
+        wall: jiff::Timestamp::from_second(1_790_000_000 + seconds as i64).unwrap(),
+        boot_ns: seconds * 1_000_000_000,
+    }
+}
+
+fn id(pid: u32) -> ProcessId {
+    ProcessId { boot: BootId("b".into()), pid, start_ns: 50_000_000, exec_id: 1 }
+}
+
+fn target(pid: u32, change: impl FnOnce(&mut TargetFacts)) -> Target {
+    let mut facts = TargetFacts::Process {
+        id: id(pid),
+        image: Some(format!("/tmp/x{pid}")),
+        file: Some((8, u64::from(pid))),
+        cgroup: Some("/box/inner".into()),
+        unit: None,
+        uid: 1000,
+        kernel_thread: false,
+        below_named: false,
+        by_scope: false,
+    };
+    change(&mut facts);
+    Target {
+        node: "n".into(),
+        kind: "process".into(),
+        id: pid.to_string(),
+        label: format!("x ({pid})"),
+        named: true,
+        facts,
+    }
+}
+
+fn plan(targets: Vec<Target>) -> Plan {
+    Plan { targets, ..Plan::default() }
+}
+
+struct Case {
+    guard: Guard,
+    memory: Memory,
+    mode: Mode,
+    paused: bool,
+    untrusted: bool,
+    limits: RunLimits,
+}
+
+fn case() -> Case {
+    Case {
+        guard: Guard::default(),
+        memory: Memory::default(),
+        mode: Mode::Enforce,
+        paused: false,
+        untrusted: false,
+        limits: RunLimits::default(),
+    }
+}
+
+impl Case {
+    fn decide(&self, plan: Plan) -> Decision {
+        let ask = Ask {
+            now: at(100),
+            action: &KILL,
+            run: &"r-1".into(),
+            playbook: &"p".into(),
+            mode: self.mode,
+            mode_because: "mode is observe",
+            untrusted: self.untrusted,
+            limits: self.limits,
+            paused: self.paused,
+        };
+        decide(&self.guard, &self.memory, &ask, plan)
+    }
+}
+
+#[track_caller]
+fn refused_by(decision: Decision, name: &str) {
+    assert!(matches!(&decision, Decision::Refuse { guard, .. } if guard.as_str() == name), "{decision:?}");
+}
+
+#[test]
+fn an_ordinary_process_may_be_touched_in_enforce_and_is_planned_in_observe() {
+    assert!(matches!(case().decide(plan(vec![target(7, |_| ())])), Decision::Act(_)));
+    let observing = Case { mode: Mode::Observe, ..case() };
+    assert!(matches!(observing.decide(plan(vec![target(7, |_| ())])), Decision::Observe { .. }));
+}
+
+#[test]
+fn pid_one_kernel_threads_and_quell_are_never_touched_not_even_below_the_target() {
+    refused_by(case().decide(plan(vec![target(1, |_| ())])), "protect");
+    let thread = target(7, |f| {
+        if let TargetFacts::Process { kernel_thread, .. } = f {
+            *kernel_thread = true
+        }
+    });
+    refused_by(case().decide(plan(vec![thread])), "protect");
+    let mut own = case();
+    own.guard.protect.processes.push(id(9));
+    let below = target(9, |f| {
+        if let TargetFacts::Process { below_named, .. } = f {
+            *below_named = true
+        }
+    });
+    refused_by(own.decide(plan(vec![target(7, |_| ()), below])), "protect");
+}
+
+#[test]
+fn an_executable_is_protected_by_its_file_unless_the_target_started_it() {
+    let mut sshd = case();
+    sshd.guard.protect.executables.push(ProtectedFile { path: "/usr/sbin/sshd".into(), file: (8, 7) });
+    refused_by(sshd.decide(plan(vec![target(7, |_| ())])), "protect");
+    let below = target(7, |f| {
+        if let TargetFacts::Process { below_named, .. } = f {
+            *below_named = true
+        }
+    });
+    assert!(matches!(sshd.decide(plan(vec![target(5, |_| ()), below])), Decision::Act(_)));
+    let named_sshd = target(6, |f| {
+        if let TargetFacts::Process { image, .. } = f {
+            *image = Some("/tmp/sshd".into())
+        }
+    });
+    assert!(matches!(sshd.decide(plan(vec![named_sshd])), Decision::Act(_)), "a name protects nobody");
+}
+
+#[test]
+fn nothing_outside_only_within_is_touched() {
+    let mut within = case();
+    within.guard.only_within = Some(Within { cgroup: "/box".into() });
+    assert!(matches!(within.decide(plan(vec![target(7, |_| ())])), Decision::Act(_)));
+    for path in ["/boxer", "/", "/other/box"] {
+        let outside = target(7, |f| {
+            if let TargetFacts::Process { cgroup, .. } = f {
+                *cgroup = Some(path.into())
+            }
+        });
+        refused_by(within.decide(plan(vec![outside])), "only_within");
+    }
+    let unknown = target(7, |f| {
+        if let TargetFacts::Process { cgroup, .. } = f {
+            *cgroup = None
+        }
+    });
+    refused_by(within.decide(plan(vec![unknown])), "only_within");
+}
+
+#[test]
+fn limits_count_per_action_and_per_run() {
+    let mut hourly = case();
+    hourly.guard.limits.insert("process.kill".into(), Rate { count: 2, per: Duration::from_secs(3600) });
+    for second in [1, 2] {
+        hourly.memory.add(Act::of(
+            at(second),
+            "process.kill".into(),
+            "r-0".into(),
+            "p".into(),
+            &plan(vec![target(20, |_| ())]),
+        ));
+    }
+    refused_by(hourly.decide(plan(vec![target(7, |_| ())])), "limits");
+
+    let one = Case { limits: RunLimits { runs: None, targets: Some(1) }, ..case() };
+    assert!(matches!(one.decide(plan(vec![target(7, |_| ())])), Decision::Act(_)));
+    refused_by(one.decide(plan(vec![target(7, |_| ()), target(8, |_| ())])), "limits");
+    let mut scope = target(8, |_| ());
+    scope.named = false;
+    assert!(matches!(one.decide(plan(vec![target(7, |_| ()), scope])), Decision::Act(_)), "a scope counts as one");
+}
+
+#[test]
+fn the_breaker_leaves_a_playbook_at_its_plans() {
+    let mut wild = case();
+    wild.guard.breaker.images = 3;
+    for pid in 20..23 {
+        wild.memory.add(Act::of(
+            at(u64::from(pid)),
+            "process.kill".into(),
+            "r-0".into(),
+            "p".into(),
+            &plan(vec![target(pid, |_| ())]),
+        ));
+    }
+    assert!(matches!(wild.decide(plan(vec![target(7, |_| ())])), Decision::Observe { .. }));
+    assert!(
+        matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)),
+        "an image already seen is no new one"
+    );
+    wild.memory.breaker(&"p".into(), Some(at(90)));
+    assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Observe { .. }));
+    wild.memory.breaker(&"p".into(), None);
+    assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)));
+}
+
+#[test]
+fn a_pause_refuses_and_an_untrusted_source_only_plans() {
+    refused_by(Case { paused: true, ..case() }.decide(plan(vec![target(7, |_| ())])), "pause");
+    let anybody = Case { untrusted: true, ..case() };
+    assert!(matches!(anybody.decide(plan(vec![target(7, |_| ())])), Decision::Observe { .. }));
+}

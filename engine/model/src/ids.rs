@@ -1,0 +1,138 @@
+//! Names and identities: newtypes, so that a run is never taken for a step.
+//!
+//! Ids of runs, incidents and events are hashes of their causes and never random: a replay gives the same ones.
+
+use crate::hash::Hash;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(transparent)]
+        pub struct $name(#[schemars(with = "String")] Arc<str>);
+
+        impl $name {
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(Arc::from(text))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_id! {
+    /// A short name: of a node, a source, a playbook, an action, a guard.
+    Name
+}
+text_id! {
+    /// `r-` and 12 hex digits: one durable execution of a playbook.
+    RunId
+}
+text_id! {
+    /// `i-` and 12 hex digits: what a person sees about one entity.
+    IncidentId
+}
+text_id! {
+    /// A node of a playbook's DAG: `[a-z][a-z0-9_]*`.
+    StepId
+}
+text_id! {
+    /// Names one event for good; equal events replayed have equal ids.
+    EventId
+}
+text_id! {
+    /// A journal stream: `run/r-…`, `incident/i-…`, `system`.
+    StreamId
+}
+
+impl RunId {
+    /// The id of the run that these causes start.
+    #[must_use]
+    pub fn of(causes: &[&[u8]]) -> Self {
+        format!("r-{}", Hash::of_parts(causes).short(12)).into()
+    }
+}
+
+impl IncidentId {
+    /// The id of the incident that these causes open.
+    #[must_use]
+    pub fn of(causes: &[&[u8]]) -> Self {
+        format!("i-{}", Hash::of_parts(causes).short(12)).into()
+    }
+}
+
+impl StreamId {
+    /// The engine's own stream.
+    #[must_use]
+    pub fn system() -> Self {
+        "system".into()
+    }
+
+    /// The stream of a run.
+    #[must_use]
+    pub fn run(id: &RunId) -> Self {
+        format!("run/{id}").into()
+    }
+
+    /// The stream of an incident.
+    #[must_use]
+    pub fn incident(id: &IncidentId) -> Self {
+        format!("incident/{id}").into()
+    }
+
+    /// The run that this stream belongs to, if it is a run's.
+    #[must_use]
+    pub fn as_run(&self) -> Option<RunId> {
+        self.as_str().strip_prefix("run/").map(RunId::from)
+    }
+
+    /// The incident that this stream belongs to, if it is an incident's.
+    #[must_use]
+    pub fn as_incident(&self) -> Option<IncidentId> {
+        self.as_str().strip_prefix("incident/").map(IncidentId::from)
+    }
+}
+
+/// The number of a record in its stream; the first is 1.
+pub type Seq = u64;

@@ -1,0 +1,238 @@
+//! A playbook as the engine runs it: the same model whether it came from YAML or from a script.
+//!
+//! Owns the shape. Reading, checking and evaluating are the engine's; every expression keeps its place in its file.
+
+use crate::Json;
+use crate::detection::Level;
+use crate::hash::Hash;
+use crate::ids::{Name, StepId};
+use crate::mistake::Span;
+use crate::mode::Mode;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The text of an expression (what stands inside `${{ … }}`) and its place.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Expression {
+    /// Rhai.
+    pub text: String,
+    /// Where it stands.
+    #[serde(skip)]
+    pub span: Span,
+}
+
+/// A playbook.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Playbook {
+    /// `[a-z0-9-]+`, unique among what is loaded.
+    pub name: Name,
+    /// For people.
+    pub description: String,
+    /// What starts it.
+    pub on: Trigger,
+    /// How far its runs may go; the configuration and steps can only be stricter.
+    pub mode: Mode,
+    /// What holds it back.
+    pub limits: RunLimits,
+    /// For manual starts.
+    pub inputs: BTreeMap<String, InputSpec>,
+    /// The DAG, in the order of the file.
+    pub steps: Vec<Step>,
+    /// What a finished run gives: name → template.
+    pub outputs: BTreeMap<String, Json>,
+    /// The sum of `text`.
+    pub hash: Hash,
+    /// Where it was read; `shipped/…` for those in the binary.
+    pub file: PathBuf,
+    /// As it was read.
+    #[serde(skip)]
+    pub text: Arc<str>,
+}
+
+impl Playbook {
+    /// The step of this id.
+    #[must_use]
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.steps.iter().find(|step| step.id == *id)
+    }
+}
+
+/// What starts a playbook.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Trigger {
+    /// Which detections; none: started by hand only.
+    pub detections: Option<DetectionFilter>,
+    /// Must be true.
+    #[serde(rename = "if")]
+    pub condition: Option<Expression>,
+    /// One open run for each value of this.
+    pub run_per: Expression,
+    /// By event time: an older detection makes the run stricter.
+    pub max_age: Duration,
+}
+
+/// Any of the rules or tags, at this level or above.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct DetectionFilter {
+    /// Rules by name, id or file stem; empty and `tags` empty: every rule.
+    pub rules: Vec<Name>,
+    /// Tags as rules write them.
+    pub tags: Vec<Name>,
+    /// The least level.
+    pub level: Level,
+}
+
+/// What holds a playbook back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct RunLimits {
+    /// So many runs in a time; past it a run is stricter.
+    pub runs: Option<Rate>,
+    /// So many named targets in one run.
+    pub targets: Option<u32>,
+}
+
+/// So many in a time: `20/h`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// In how long.
+    pub per: Duration,
+}
+
+/// An input of a manual start.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct InputSpec {
+    /// `string`, `integer`, `boolean`, `list`, `map`.
+    #[serde(rename = "type")]
+    pub kind: InputType,
+    /// Without one it must be given.
+    pub default: Option<Json>,
+}
+
+/// The types of inputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputType {
+    /// Text.
+    String,
+    /// A whole number.
+    Integer,
+    /// Yes or no.
+    Boolean,
+    /// Several values.
+    List,
+    /// Named values.
+    Map,
+}
+
+/// A node of the DAG.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Step {
+    /// Its name.
+    pub id: StepId,
+    /// What it does.
+    #[serde(flatten)]
+    pub kind: StepKind,
+    /// What must have ended before.
+    pub needs: Vec<StepId>,
+    /// Must be true, else the step is skipped.
+    #[serde(rename = "if")]
+    pub condition: Option<Expression>,
+    /// Whether it runs after needs that ended badly.
+    pub when: When,
+    /// Once for each item of a list.
+    pub for_each: Option<ForEach>,
+    /// For one attempt.
+    pub timeout: Duration,
+    /// For the step with its retries.
+    pub deadline: Option<Duration>,
+    /// Further attempts.
+    pub retry: Retry,
+    /// What a bad end does.
+    pub on_failure: OnFailure,
+    /// Stricter than the playbook's, if set.
+    pub mode: Option<Mode>,
+    /// Where it stands.
+    #[serde(skip)]
+    pub span: Span,
+}
+
+/// What a step does: exactly one thing.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// A verb on the world.
+    Action {
+        /// Which verb.
+        action: Name,
+        /// Its input: JSON whose strings may hold expressions.
+        with: Json,
+    },
+    /// Rhai that returns a map.
+    Script(Expression),
+    /// A line into the incident's timeline.
+    Tell(String),
+}
+
+/// Whether a step runs after needs that ended badly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// Only if all needs are met.
+    #[default]
+    Success,
+    /// Only if one is not.
+    Failure,
+    /// Whatever happened.
+    Always,
+}
+
+/// Once for each item.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ForEach {
+    /// Gives the list.
+    pub list: Expression,
+    /// How many at once, at least 1.
+    pub max_parallel: u32,
+    /// Whether items go on after one failed.
+    pub errors: ItemErrors,
+}
+
+/// Whether items go on after one failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ItemErrors {
+    /// All items run.
+    #[default]
+    Collect,
+    /// Nothing new starts.
+    Stop,
+}
+
+/// Further attempts, with exponential backoff and full jitter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Retry {
+    /// In all, at least 1.
+    pub attempts: u32,
+    /// The first wait's bound.
+    pub backoff: Duration,
+    /// No wait is longer.
+    pub backoff_most: Duration,
+}
+
+/// What a bad end (failed, refused, denied) does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Dependents are blocked, independent branches go on.
+    #[default]
+    Block,
+    /// Counts as met.
+    Continue,
+    /// Nothing new starts; `always` and `failure` steps still run.
+    Halt,
+}

@@ -1,0 +1,572 @@
+//! The journal's records: what happened, in the past tense, versioned, append-only.
+//!
+//! Owns the shapes of the bodies; the store numbers and chains them. A kind is never changed, only joined by others;
+//! a golden test pins the text.
+
+use crate::Json;
+use crate::action::Plan;
+use crate::detection::{Detection, Level};
+use crate::event::{Class, Entity};
+use crate::hash::Hash;
+use crate::ids::{IncidentId, Name, RunId, Seq, StepId};
+use crate::mode::Mode;
+use crate::outcome::Outcome;
+use crate::process::BootId;
+use crate::time::Stamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The version that new records carry.
+pub const RECORD_VERSION: u16 = 1;
+
+macro_rules! bodies {
+    ($($(#[$doc:meta])* $kind:ident),+ $(,)?) => {
+        /// What a record says.
+        #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+        #[serde(tag = "kind", content = "body")]
+        pub enum Body {
+            $($(#[$doc])* $kind(Box<$kind>),)+
+        }
+
+        /// The kind of a record.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)+];
+
+            /// The word in the journal.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$kind => stringify!($kind),)+ }
+            }
+        }
+
+        impl Body {
+            /// Its kind.
+            #[must_use]
+            pub fn kind(&self) -> Kind {
+                match self { $(Self::$kind(_) => Kind::$kind,)+ }
+            }
+        }
+
+        $(impl From<$kind> for Body {
+            fn from(body: $kind) -> Self {
+                Self::$kind(Box::new(body))
+            }
+        })+
+    };
+}
+
+bodies! {
+    /// An engine took the directory.
+    EngineStarted,
+    /// A playbook's text, kept for the runs that began with it.
+    DefinitionPinned,
+    /// A detection was taken in, and what every playbook decided about it.
+    DetectionAccepted,
+    /// A playbook wanted a detection and something held it back.
+    DetectionHeld,
+    /// Events were lost.
+    LossSeen,
+    /// A run began.
+    RunStarted,
+    /// A step was planned and, in observe mode, left at that.
+    StepPlanned,
+    /// A step is about to act.
+    StepIntended,
+    /// A mark of an action that takes long.
+    StepProgressed,
+    /// A step ended with an outcome of its own.
+    StepFinished,
+    /// An attempt failed.
+    StepFailed,
+    /// A step's `if` was false.
+    StepSkipped,
+    /// A step's need failed, or the run ended before it.
+    StepBlocked,
+    /// A guard said no.
+    GuardRefused,
+    /// A moment was set.
+    TimerSet,
+    /// It came.
+    TimerFired,
+    /// A person did something.
+    PersonActed,
+    /// A run ended.
+    RunFinished,
+    /// An incident began.
+    IncidentOpened,
+    /// A detection or a run joined an incident.
+    IncidentJoined,
+    /// An incident's state changed.
+    IncidentChanged,
+    /// A line for the timeline.
+    NoteAdded,
+    /// Every action was stopped, or let go on.
+    PauseChanged,
+    /// The breaker opened or closed for a playbook.
+    BreakerChanged,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A record before it has a number.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewRecord {
+    /// When it happened.
+    pub at: Stamp,
+    /// What it says.
+    pub body: Body,
+}
+
+impl NewRecord {
+    /// This, now.
+    pub fn new(at: Stamp, body: impl Into<Body>) -> Self {
+        Self { at, body: body.into() }
+    }
+}
+
+/// A record as it stands in the journal.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of its shape.
+    pub v: u16,
+    /// Its number in its stream, from 1.
+    pub seq: Seq,
+    /// The chained sum of the record before it; all zeros for the first.
+    pub prev: Hash,
+    /// When it happened.
+    pub at: Stamp,
+    /// 16 random bytes in hex, so that a body can be redacted and not be guessed from its sum.
+    pub salt: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// See [`Kind::EngineStarted`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct EngineStarted {
+    /// quell's version.
+    pub version: String,
+    /// Which boot.
+    pub boot: BootId,
+    /// Its pid.
+    pub pid: u32,
+    /// Its ceiling.
+    pub mode: Mode,
+}
+
+/// See [`Kind::DefinitionPinned`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DefinitionPinned {
+    /// Which playbook.
+    pub playbook: Name,
+    /// The sum of the text.
+    pub hash: Hash,
+    /// Where it was read.
+    pub file: String,
+    /// The text as it was read.
+    pub text: String,
+}
+
+/// What one playbook decided about one detection.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Decided {
+    /// Which playbook.
+    pub playbook: Name,
+    /// What it decided.
+    pub decision: TriggerDecision,
+    /// Why, for people.
+    pub why: String,
+    /// The run that started or was joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+}
+
+/// What a playbook makes of a detection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerDecision {
+    /// A run started.
+    Started,
+    /// An open run took it.
+    Joined,
+    /// Rules, tags or level do not fit.
+    NotMine,
+    /// Its `if` was false.
+    IfFalse,
+    /// Wanted, and held back by a limit, its age or its source.
+    Held,
+}
+
+/// See [`Kind::DetectionAccepted`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DetectionAccepted {
+    /// The detection, whole.
+    pub detection: Detection,
+    /// What every playbook decided.
+    pub decided: Vec<Decided>,
+}
+
+/// See [`Kind::DetectionHeld`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DetectionHeld {
+    /// Which detection.
+    pub detection: Hash,
+    /// Which rule.
+    pub rule: Name,
+    /// Which playbook, if one.
+    pub playbook: Option<Name>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// See [`Kind::LossSeen`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LossSeen {
+    /// Events of which class; none: any.
+    pub class: Option<Class>,
+    /// How many.
+    pub count: u64,
+    /// Whose, where known.
+    pub cgroup: Option<u64>,
+    /// Where and why.
+    pub why: String,
+}
+
+/// See [`Kind::RunStarted`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// Which run.
+    pub run: RunId,
+    /// Which playbook.
+    pub playbook: Name,
+    /// The sum of the pinned text.
+    pub definition: Hash,
+    /// How far it may go.
+    pub mode: Mode,
+    /// What made the mode what it is, for people.
+    pub mode_because: String,
+    /// The incident it belongs to.
+    pub incident: Option<IncidentId>,
+    /// The value of `run_per`.
+    pub per: String,
+    /// `event` in expressions; null for a manual start with inputs only.
+    pub event: Json,
+    /// `detection` in expressions.
+    pub detection: Json,
+    /// `inputs` in expressions.
+    pub inputs: Json,
+    /// `vars` in expressions.
+    pub vars: Json,
+    /// The source of the event is one that anybody can write.
+    pub untrusted: bool,
+    /// Who started it by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Name>,
+    /// The kernel's and the sensor's moments of the event.
+    pub moments: Moments,
+}
+
+/// The five moments of a step, where they exist.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Moments {
+    /// The kernel saw the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Stamp>,
+    /// The sensor had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Stamp>,
+    /// The trigger had decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided: Option<Stamp>,
+    /// The act began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Stamp>,
+    /// The world had answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Stamp>,
+}
+
+/// Which part of a step: an item of its `for_each`, or the whole.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Part {
+    /// Which step.
+    pub step: StepId,
+    /// Which item, from 0; none without `for_each`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
+}
+
+/// See [`Kind::StepPlanned`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StepPlanned {
+    /// Which part.
+    pub part: Part,
+    /// Which action.
+    pub action: Name,
+    /// With what.
+    pub input: Json,
+    /// What it would do.
+    pub plan: Plan,
+    /// Why it is left at that, for people.
+    pub because: String,
+    /// How it ended: `planned`, or `already`.
+    pub outcome: Outcome,
+}
+
+/// See [`Kind::StepIntended`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StepIntended {
+    /// Which part.
+    pub part: Part,
+    /// From 1.
+    pub attempt: u32,
+    /// Which action.
+    pub action: Name,
+    /// With what.
+    pub input: Json,
+    /// What will be done, `before` included.
+    pub plan: Plan,
+}
+
+/// See [`Kind::StepProgressed`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StepProgressed {
+    /// Which part.
+    pub part: Part,
+    /// The action's own mark.
+    pub mark: Json,
+}
+
+/// See [`Kind::StepFinished`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StepFinished {
+    /// Which part; a step with `for_each` finishes as a whole after its items.
+    pub part: Part,
+    /// How.
+    pub outcome: Outcome,
+    /// What it gives to later steps.
+    pub output: Json,
+    /// The proof, or why there is none, for people.
+    pub proof: String,
+    /// From 1; 0 when nothing was tried.
+    pub attempts: u32,
+    /// The moments.
+    pub moments: Moments,
+}
+
+/// See [`Kind::StepFailed`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StepFailed {
+    /// Which part.
+    pub part: Part,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// Why.
+    pub error: String,
+    /// What would make it work.
+    pub hint: Option<String>,
+    /// The next attempt's moment; none: this was the last.
+    pub again_at: Option<Stamp>,
+}
+
+/// See [`Kind::StepSkipped`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StepSkipped {
+    /// Which step.
+    pub step: StepId,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// See [`Kind::StepBlocked`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StepBlocked {
+    /// Which step.
+    pub step: StepId,
+    /// The need that is in the way; none when the run halted or was cancelled.
+    pub by: Option<StepId>,
+    /// `blocked` or `cancelled`.
+    pub outcome: Outcome,
+}
+
+/// See [`Kind::GuardRefused`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct GuardRefused {
+    /// Which part.
+    pub part: Part,
+    /// Which action.
+    pub action: Name,
+    /// Which guard.
+    pub guard: Name,
+    /// What it protects, for people.
+    pub target: String,
+    /// Why.
+    pub why: String,
+}
+
+/// See [`Kind::TimerSet`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TimerSet {
+    /// Which part waits.
+    pub part: Part,
+    /// What for: `retry`, `deadline`.
+    pub what: Name,
+    /// Until when.
+    pub until: Stamp,
+}
+
+/// See [`Kind::TimerFired`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TimerFired {
+    /// Which part waited.
+    pub part: Part,
+    /// What for.
+    pub what: Name,
+}
+
+/// See [`Kind::PersonActed`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PersonActed {
+    /// Who, as the socket or the token tells.
+    pub by: Name,
+    /// `start`, `cancel`, `resolve` …
+    pub what: Name,
+    /// With what.
+    #[serde(default)]
+    pub detail: Json,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// Steps are running.
+    Running,
+    /// It waits for something named.
+    Waiting,
+    /// Every step without `on_failure: continue` ended well.
+    Succeeded,
+    /// One did not.
+    Failed,
+    /// A person ended it.
+    Cancelled,
+}
+
+impl RunState {
+    /// The word as people read it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// See [`Kind::RunFinished`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunFinished {
+    /// How.
+    pub state: RunState,
+    /// The playbook's `outputs`.
+    pub outputs: Json,
+    /// For people: which step failed and why.
+    pub summary: String,
+}
+
+/// See [`Kind::IncidentOpened`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct IncidentOpened {
+    /// Which incident.
+    pub incident: IncidentId,
+    /// What it is about.
+    pub entity: Entity,
+    /// The first rule's title.
+    pub title: String,
+    /// How bad.
+    pub level: Level,
+}
+
+/// See [`Kind::IncidentJoined`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct IncidentJoined {
+    /// The detection that joined, if one did.
+    pub detection: Option<Hash>,
+    /// The run that joined, if one did.
+    pub run: Option<RunId>,
+    /// The level that it brought.
+    pub level: Level,
+    /// Set when the same rule on the same subject only counts up: how many so far.
+    #[serde(default)]
+    pub count: u64,
+}
+
+/// Where an incident stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IncidentState {
+    /// Nobody has ended it.
+    Open,
+    /// Somebody has.
+    Resolved,
+}
+
+/// See [`Kind::IncidentChanged`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct IncidentChanged {
+    /// The new state.
+    pub state: IncidentState,
+    /// Who changed it; `quell` when a detection reopened it.
+    pub by: Name,
+    /// Why.
+    pub why: String,
+}
+
+/// See [`Kind::NoteAdded`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NoteAdded {
+    /// Who wrote it; a run's id for a `tell`.
+    pub by: Name,
+    /// The line.
+    pub text: String,
+}
+
+/// See [`Kind::PauseChanged`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PauseChanged {
+    /// Paused or not.
+    pub paused: bool,
+    /// Who.
+    pub by: Name,
+}
+
+/// See [`Kind::BreakerChanged`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BreakerChanged {
+    /// For which playbook.
+    pub playbook: Name,
+    /// Open: it only plans.
+    pub open: bool,
+    /// Why.
+    pub why: String,
+}

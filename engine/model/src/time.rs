@@ -1,0 +1,42 @@
+//! Moments: the wall clock for people, the boot clock for spans.
+//!
+//! Owns the shape of a moment and the trait of a clock. Nothing here reads one.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// One moment on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// For people: may be stepped.
+    pub wall: Timestamp,
+    /// CLOCK_BOOTTIME in nanoseconds: for spans, never steps back within a boot.
+    pub boot_ns: u64,
+}
+
+impl Stamp {
+    /// The moment `later` after this one, on both clocks.
+    #[must_use]
+    pub fn after(self, later: std::time::Duration) -> Self {
+        let wall = SignedDuration::try_from(later).ok().and_then(|d| self.wall.checked_add(d).ok());
+        Self {
+            wall: wall.unwrap_or(Timestamp::MAX),
+            boot_ns: self.boot_ns.saturating_add(u64::try_from(later.as_nanos()).unwrap_or(u64::MAX)),
+        }
+    }
+
+    /// How long after `earlier` this is by the boot clock; zero when it is not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        std::time::Duration::from_nanos(self.boot_ns.saturating_sub(earlier.boot_ns))
+    }
+}
+
+/// The only source of time; a test moves its own by hand.
+#[async_trait::async_trait]
+pub trait Clock: Send + Sync {
+    /// This moment.
+    fn now(&self) -> Stamp;
+    /// Returns once the boot clock has passed `at`. Cancel-safe.
+    async fn sleep_until(&self, at: Stamp);
+}
