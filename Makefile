@@ -22,7 +22,7 @@ help:
 	@echo "make demo       one attack on this machine, contained and explained (under 10 s once built)"
 	@echo "make test       every test"
 	@echo "make test-long  every test, and the long searches too"
-	@echo "make lint       format, clippy, the rules of the house, banned dependencies"
+	@echo "make lint       format, clippy, the rules of the house, what dependencies may be"
 	@echo "make bench      the figures of docs/benchmarks.md"
 	@echo "make docs       the documentation of the code"
 
