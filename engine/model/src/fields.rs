@@ -35,6 +35,10 @@ const PROCESS: &[&str] = &[
     "process.session",
     "process.stdio.socket",
     "process.stdio.peer",
+    // True when input (fd 0) and output (fd 1 or 2) both lead, over pipes, fifos, pseudo terminals or UNIX sockets and
+    // what copies between them (`cat`), to processes that hold a connection, loopback too. Where they lead to two
+    // different processes, the relay's pid, image and peer are lists of both, input first: `curl … | sh` in a session
+    // of sshd's is no reverse shell, and only the two images tell.
     "process.stdio.relayed",
     "process.stdio.relay_pid",
     "process.stdio.relay_image",
@@ -73,7 +77,10 @@ const NETWORK: &[&str] = &[
     "network.destination_port",
     "network.loopback",
     "network.private",
+    // The same, seen from the connection that was opened after the shell: true when a shell's input and output both
+    // lead to this process. `shell` is the shell's identity, as actions take it.
     "network.feeds_shell",
+    "network.shell",
     "network.shell_pid",
 ];
 
