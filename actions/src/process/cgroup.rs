@@ -1,0 +1,254 @@
+//! The cgroups of a process: which they are, what they are called after, and what can be done to all who are in one.
+//!
+//! Owns the files `cgroup.procs`, `cgroup.freeze`, `cgroup.kill`, `cgroup.events` (v2) and `freezer.state` (v1). Never
+//! touches the root of a hierarchy. Keeps true: a path that leads upwards (`..`) or that is deleted is no path.
+
+use super::identity::cannot;
+use super::stat::there;
+use crate::world::{CgroupKind, CgroupRoot, HostWorld};
+use quell_model::ActionError;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Levels of nesting that are looked into: systemd in a container in a pod makes about eight.
+const DEPTH: usize = 32;
+
+/// The cgroup paths of one process.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Paths {
+    v2: Option<String>,
+    freezer: Option<String>,
+    named: Option<String>,
+    others: Vec<String>,
+}
+
+impl Paths {
+    /// Of the process with this number now.
+    pub(crate) fn read(world: &HostWorld, pid: u32) -> io::Result<Option<Self>> {
+        Ok(there(std::fs::read(world.of(pid, "cgroup")))?.map(|bytes| Self::parse(&String::from_utf8_lossy(&bytes))))
+    }
+
+    /// Of one `/proc/PID/cgroup`: lines of `ID:controllers:path`; the path itself may hold colons.
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut paths = Self::default();
+        for line in text.lines() {
+            let mut parts = line.splitn(3, ':');
+            let (Some(id), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+                continue;
+            };
+            if !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.ends_with(" (deleted)") {
+                continue;
+            }
+            let path = path.to_owned();
+            match (id, controllers) {
+                ("0", "") => paths.v2 = Some(path),
+                (_, "name=systemd") => paths.named = Some(path),
+                (_, controllers) if controllers.split(',').any(|c| c == "freezer") => paths.freezer = Some(path),
+                _ => paths.others.push(path),
+            }
+        }
+        paths
+    }
+
+    /// The path that says most: v2's, else the v1 freezer's, else the root.
+    pub(crate) fn path(&self) -> Option<&str> {
+        let deep = |path: &&String| path.as_str() != "/";
+        let found = self.v2.iter().find(deep).or_else(|| self.freezer.iter().find(deep));
+        found.or(self.v2.as_ref()).or(self.freezer.as_ref()).map(String::as_str)
+    }
+
+    /// The systemd unit: the topmost service or scope, since only the system's own manager names that one. Below it
+    /// stand the units of users' managers, whose names anybody may choose.
+    pub(crate) fn unit(&self) -> Option<String> {
+        [&self.v2, &self.named].into_iter().flatten().find_map(|path| {
+            path.split('/').find(|part| part.ends_with(".service") || part.ends_with(".scope")).map(str::to_owned)
+        })
+    }
+
+    /// The container's id, wherever a path names one.
+    pub(crate) fn container(&self) -> Option<String> {
+        self.all().find_map(|path| path.split('/').rev().find_map(container_id)).map(str::to_owned)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &String> {
+        [&self.v2, &self.freezer, &self.named].into_iter().flatten().chain(&self.others)
+    }
+
+    /// The cgroup of its own that can be frozen and killed as a whole.
+    pub(crate) fn group(&self, world: &HostWorld) -> Option<Group> {
+        let pairs = [(CgroupKind::V2, &self.v2), (CgroupKind::V1Freezer, &self.freezer)];
+        pairs.into_iter().find_map(|(kind, path)| Group::new(world, kind, path.as_deref()?))
+    }
+
+    /// Its cgroup in the v1 freezer, below the root.
+    pub(crate) fn freezer_group(&self, world: &HostWorld) -> Option<Group> {
+        Group::new(world, CgroupKind::V1Freezer, self.freezer.as_deref()?)
+    }
+
+    /// The cgroup of its container, with all below it.
+    pub(crate) fn container_group(&self, world: &HostWorld) -> Option<Group> {
+        let pairs = [(CgroupKind::V2, &self.v2), (CgroupKind::V1Freezer, &self.freezer)];
+        pairs.into_iter().find_map(|(kind, path)| {
+            let path = path.as_deref()?;
+            let mut kept: Vec<&str> = path.split('/').collect();
+            while kept.last().is_some_and(|part| container_id(part).is_none()) {
+                kept.pop();
+            }
+            Group::new(world, kind, &kept.join("/"))
+        })
+    }
+}
+
+/// The container id in one component: `docker-ID.scope`, `cri-containerd-ID.scope`, `crio-ID.scope`, `libpod-ID.scope`,
+/// or the bare id; 64 hex digits in all of docker, containerd, CRI-O and podman.
+pub(crate) fn container_id(part: &str) -> Option<&str> {
+    let stem = part.strip_suffix(".scope").unwrap_or(part);
+    let id = stem.rsplit(['-', ':']).next()?;
+    (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
+}
+
+/// One cgroup below the root of its hierarchy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Group {
+    pub(crate) root: CgroupRoot,
+    pub(crate) path: String,
+}
+
+impl Group {
+    fn new(world: &HostWorld, kind: CgroupKind, path: &str) -> Option<Self> {
+        let root = CgroupRoot { dir: world.root(kind)?.to_owned(), kind };
+        let group = Self { root, path: path.to_owned() };
+        (!path.trim_matches('/').is_empty() && group.dir().is_dir()).then_some(group)
+    }
+
+    /// The directory.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.root.dir.join(self.path.trim_start_matches('/'))
+    }
+
+    /// Everyone in it and below; none when it is gone.
+    pub(crate) fn pids(&self) -> Result<Vec<u32>, ActionError> {
+        let mut pids = Vec::new();
+        collect(&self.dir(), DEPTH, &mut pids).map_err(|error| cannot("read", &self.to_string(), &error))?;
+        Ok(pids)
+    }
+
+    /// Whether it is held still, by itself or from above. A cgroup that is gone holds nobody.
+    pub(crate) fn is_frozen(&self) -> Result<bool, ActionError> {
+        let read = |name: &str| there(std::fs::read_to_string(self.dir().join(name)));
+        let text = match self.root.kind {
+            CgroupKind::V2 => read("cgroup.events"),
+            CgroupKind::V1Freezer => read("freezer.state"),
+        };
+        let text = text.map_err(|error| cannot("read", &self.to_string(), &error))?.unwrap_or_default();
+        Ok(match self.root.kind {
+            CgroupKind::V2 => text.lines().any(|line| line == "frozen 1"),
+            CgroupKind::V1Freezer => text.trim() == "FROZEN",
+        })
+    }
+
+    /// Asks for everyone in it and below to be held still; [`Group::is_frozen`] says when it is so.
+    pub(crate) fn freeze(&self) -> Result<(), ActionError> {
+        self.hold("1", "FROZEN", "frozen")
+    }
+
+    /// Lets everyone go on whom nothing above holds.
+    pub(crate) fn thaw(&self) -> Result<(), ActionError> {
+        self.hold("0", "THAWED", "thawed")
+    }
+
+    fn hold(&self, v2: &str, v1: &str, verb: &str) -> Result<(), ActionError> {
+        let (name, text) = match self.root.kind {
+            CgroupKind::V2 => ("cgroup.freeze", v2),
+            CgroupKind::V1Freezer => ("freezer.state", v1),
+        };
+        let wrote = there(std::fs::write(self.dir().join(name), text));
+        wrote.map(|_| ()).map_err(|error| cannot(verb, &self.to_string(), &error))
+    }
+
+    /// SIGKILL to everyone in it and below at once, forks included (v2, Linux 5.14); false where there is no such file.
+    pub(crate) fn kill(&self) -> Result<bool, ActionError> {
+        if self.root.kind != CgroupKind::V2 {
+            return Ok(false);
+        }
+        let wrote = there(std::fs::write(self.dir().join("cgroup.kill"), "1"));
+        wrote.map(|done| done.is_some()).map_err(|error| cannot("killed", &self.to_string(), &error))
+    }
+
+    /// Takes a process out of a frozen v1 cgroup, where SIGKILL does not reach it, into the cgroup above.
+    pub(crate) fn move_out(&self, pid: u32) -> io::Result<()> {
+        let parent = self.dir().parent().map_or_else(|| self.root.dir.clone(), Path::to_owned);
+        std::fs::write(parent.join("cgroup.procs"), pid.to_string())
+    }
+}
+
+impl std::fmt::Display for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cgroup {}", crate::text::plain(&self.path))
+    }
+}
+
+fn collect(dir: &Path, depth: usize, pids: &mut Vec<u32>) -> io::Result<()> {
+    let text = match there(std::fs::read_to_string(dir.join("cgroup.procs"))) {
+        Ok(text) => text.unwrap_or_default(),
+        // A threaded cgroup lists its processes in the domain above it only.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()) => String::new(),
+        // The cgroup went away while it was read.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    // 0 stands for a process outside of our pid namespace.
+    pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|&pid| pid != 0));
+    if depth == 0 {
+        return Ok(());
+    }
+    for entry in there(std::fs::read_dir(dir))?.into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&entry.path(), depth - 1, pids)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn the_deepest_known_path_is_taken() {
+        let hybrid = Paths::parse("9:name=systemd:/a.slice/b.service\n6:freezer:/box\n4:memory:/m\n0::/\n");
+        assert_eq!(hybrid.path(), Some("/box"));
+        assert_eq!(hybrid.unit().as_deref(), Some("b.service"));
+        assert_eq!(Paths::parse("0::/x:y/z\n6:freezer:/box\n").path(), Some("/x:y/z"));
+        assert_eq!(Paths::parse("0::/\n").path(), Some("/"));
+        assert_eq!(Paths::parse("0::/../up\n").path(), None);
+        assert_eq!(Paths::parse("0::/gone (deleted)\n").path(), None);
+        assert_eq!(Paths::parse("nonsense\n\n::\n"), Paths::default());
+    }
+
+    #[test]
+    fn a_users_own_unit_is_not_the_systems() {
+        let paths = Paths::parse("0::/user.slice/user-1000.slice/user@1000.service/app.slice/ssh.service\n");
+        assert_eq!(paths.unit().as_deref(), Some("user@1000.service"));
+    }
+
+    #[test]
+    fn a_container_is_found_whatever_runs_it() {
+        for path in [
+            format!("/system.slice/docker-{ID}.scope"),
+            format!("/docker/{ID}"),
+            format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope"),
+            format!("/kubepods/burstable/pod1/{ID}"),
+            format!("/machine.slice/libpod-{ID}.scope/container"),
+            format!("/kubepods/pod1/crio-{ID}/inner/init.scope"),
+            format!("/kubelet/kubepods/pod1:cri-containerd:{ID}"),
+        ] {
+            assert_eq!(Paths::parse(&format!("0::{path}\n")).container().as_deref(), Some(ID), "{path}");
+            assert_eq!(Paths::parse(&format!("4:memory:{path}\n0::/\n")).container().as_deref(), Some(ID), "{path}");
+        }
+        assert_eq!(Paths::parse("0::/system.slice/ssh.service\n").container(), None);
+    }
+}

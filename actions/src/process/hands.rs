@@ -1,0 +1,60 @@
+//! The hands that all verbs of this folder share: the world, and what they refuse by themselves.
+//!
+//! The guard decides; this is the second lock, for what a scope finds after the guard has seen the plan. Keeps true: pid
+//! 1, kernel threads, quell and its ancestors are never signalled; a sandbox's hands reach no further than its cgroup.
+
+use super::stat::Stat;
+use super::target::{Relation, target};
+use crate::protect::own_processes;
+use crate::world::HostWorld;
+use quell_model::{ActionError, Plan, ProcessId, Target, TargetFacts};
+use serde::de::DeserializeOwned;
+
+/// The world, and who is never touched in it.
+#[derive(Debug)]
+pub(crate) struct Hands {
+    pub(crate) world: HostWorld,
+    own: Vec<ProcessId>,
+}
+
+impl Hands {
+    pub(crate) fn new(world: HostWorld) -> Self {
+        Self { own: own_processes(&world), world }
+    }
+
+    /// Refuses a plan that holds what these hands never touch.
+    pub(crate) fn may_do(&self, plan: &Plan) -> Result<(), ActionError> {
+        for target in &plan.targets {
+            if let Some(why) = self.objection(target) {
+                return Err(ActionError::give_up(format!("{} is not touched: {why}", target.label)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether somebody whom a scope found later may be touched.
+    pub(crate) fn may_touch(&self, stat: &Stat, relation: Relation) -> bool {
+        self.objection(&target(&self.world, stat, &stat.id(&self.world), relation)).is_none()
+    }
+
+    fn objection(&self, target: &Target) -> Option<String> {
+        let TargetFacts::Process { id, kernel_thread, .. } = &target.facts else {
+            return Some("it is no process".to_owned());
+        };
+        if target.node != self.world.node {
+            return Some(format!("it is on node `{}`", target.node));
+        }
+        if id.pid <= 1 || *kernel_thread {
+            return Some("it is pid 1 or a kernel thread".to_owned());
+        }
+        if self.own.iter().any(|own| own.same_process(id)) {
+            return Some("it is quell or what started quell".to_owned());
+        }
+        self.world.within.as_ref().and_then(|within| within.objection(target))
+    }
+}
+
+/// An action's input as its type.
+pub(crate) fn input<T: DeserializeOwned>(input: &quell_model::Json) -> Result<T, ActionError> {
+    T::deserialize(input).map_err(|error| ActionError::give_up(format!("the input cannot be read: {error}")))
+}

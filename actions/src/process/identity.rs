@@ -1,0 +1,93 @@
+//! From an identity to a process in hand: the pidfd first, then the comparison, so that nothing can come between.
+//!
+//! Keeps true: when the start time that /proc shows *after* the pidfd was opened is the expected one, the pidfd is that
+//! process: the number was its own before and after. A stranger with the same number is never signalled.
+
+use super::stat::Stat;
+use crate::pidfd::Pidfd;
+use crate::world::HostWorld;
+use quell_model::{ActionError, ProcessId};
+use rustix::io::Errno;
+use rustix::process::Signal;
+use std::io;
+
+/// A process in hand.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// As it was asked for.
+    pub(crate) id: ProcessId,
+    /// As it stood when it was taken.
+    pub(crate) stat: Stat,
+    fd: Pidfd,
+}
+
+impl Held {
+    /// Takes the process of this identity; `None` when it is gone, whoever has its number now.
+    pub(crate) fn take(world: &HostWorld, id: &ProcessId) -> Result<Option<Self>, ActionError> {
+        if world.boot != id.boot {
+            return Ok(None);
+        }
+        let held = Self::take_number(world, id.pid).map_err(|error| cannot("opened", &id.pid.to_string(), &error))?;
+        Ok(held.filter(|held| held.stat.is(id, world)).map(|held| Self { id: id.clone(), ..held }))
+    }
+
+    /// Takes whoever has this number now: for what a scope finds.
+    pub(crate) fn take_number(world: &HostWorld, pid: u32) -> io::Result<Option<Self>> {
+        let Some(fd) = Pidfd::open(pid)? else { return Ok(None) };
+        let Some(stat) = Stat::read(world, pid)? else { return Ok(None) };
+        Ok(Some(Self { id: stat.id(world), stat, fd }))
+    }
+
+    /// Sends a signal to this process and to no other; false when it is gone.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<bool, ActionError> {
+        self.fd.signal(signal).map_err(|error| cannot("signalled", &self.stat.label(), &error))
+    }
+
+    /// Whether all of it has ended; a zombie has.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.fd.has_exited()
+    }
+
+    /// What holds it.
+    pub(crate) fn pidfd(&self) -> &Pidfd {
+        &self.fd
+    }
+}
+
+/// The process of this identity as /proc shows it now, without taking it; `None` when it is gone.
+pub(crate) fn now(world: &HostWorld, id: &ProcessId) -> Result<Option<Stat>, ActionError> {
+    let stat = Stat::read(world, id.pid).map_err(|error| cannot("read", &id.pid.to_string(), &error))?;
+    Ok(stat.filter(|stat| stat.is(id, world)))
+}
+
+/// An I/O error in the words of an action: what may pass is tried again, what needs a permission is not.
+pub(crate) fn cannot(verb: &str, what: &str, error: &io::Error) -> ActionError {
+    let why = format!("{what} could not be {verb}: {error}");
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::PERM | Errno::ACCESS) => {
+            ActionError::GiveUp { why, hint: Some("run quell as root, or with CAP_KILL and CAP_SYS_PTRACE".to_owned()) }
+        }
+        Some(Errno::NOSYS) => ActionError::GiveUp { why, hint: Some("this needs Linux 5.3 or later".to_owned()) },
+        _ => ActionError::retry(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Family;
+    use quell_model::BootId;
+
+    #[test]
+    fn a_process_is_taken_by_identity_alone() {
+        let family = Family::new();
+        let child = family.spawn("exec sleep 300");
+        let world = family.world();
+        let id = family.id(child);
+        assert_eq!(Held::take(&world, &id).unwrap().unwrap().id, id);
+        assert!(Held::take(&world, &ProcessId { start_ns: id.start_ns + 10_000_000, ..id.clone() }).unwrap().is_none());
+        assert!(Held::take(&world, &ProcessId { boot: BootId("other".into()), ..id.clone() }).unwrap().is_none());
+        let finer = ProcessId { start_ns: id.start_ns + 9_999_999, exec_id: 7, ..id };
+        assert!(Held::take(&world, &finer).unwrap().is_some(), "within the tick it is the same process");
+    }
+}

@@ -1,0 +1,288 @@
+//! `process.kill`: ends a process, or all that its scope holds, by identity and with proof.
+//!
+//! ```text
+//! [signal, grace] ─▶ SIGSTOP, parents first, until nobody new ─▶ SIGKILL ─▶ poll(pidfds) ─▶ look again ─▶ dead
+//!                    (a cgroup: cgroup.kill, or freeze · SIGKILL · thaw)
+//! ```
+//!
+//! Keeps true: the first poll of `run` strikes and blocks for no longer than the halting of a tree and
+//! [`FIRST_WAIT`]; a zombie is dead; who comes back at once is killed again [`RESPAWNS`] times, then told.
+
+use super::cgroup::Group;
+use super::crowd::{Crowd, InHand};
+use super::hands::{Hands, input};
+use super::identity;
+use super::order::Order;
+use super::scope::{Circle, Scope};
+use super::target::{Seen, process_of};
+use crate::span::Span;
+use quell_model::{
+    Action, ActionContext, ActionError, ActionSpec, Admitted, Guarantee, Json, Lane, Plan, ProcessId, Stamp, Truth,
+    Want,
+};
+use rustix::process::Signal as Sent;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What it is.
+pub static SPEC: ActionSpec = ActionSpec {
+    name: "process.kill",
+    summary: "ends a process, or all that its scope holds",
+    input: || schemars::schema_for!(Input),
+    output: || schemars::schema_for!(Output),
+    lane: Lane::Contain,
+    guarantee: Guarantee::ExactlyOnceInEffect,
+    undoable: false,
+    targets: &["process"],
+    permissions: &["CAP_KILL", "CAP_SYS_PTRACE"],
+    predict: |_| json!({ "killed": [], "respawned": 0 }),
+};
+
+/// Waiting in poll(2) within the first poll of `run`.
+const FIRST_WAIT: Duration = Duration::from_millis(2);
+/// Waiting for death after SIGKILL: what takes longer hangs in the kernel.
+const DEATH: Duration = Duration::from_secs(5);
+/// How often who comes back is killed again.
+const RESPAWNS: u32 = 5;
+/// Left of the deadline for the answer.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// What is to be ended, and how.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The process.
+    pub process: ProcessId,
+    /// How far to reach.
+    #[serde(default)]
+    pub scope: Scope,
+    /// The first signal.
+    #[serde(default)]
+    pub signal: Signal,
+    /// How long the first signal has before SIGKILL follows; of no meaning with KILL.
+    #[serde(default)]
+    grace: Span,
+}
+
+/// A signal that asks a process to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Signal {
+    /// Cannot be refused.
+    #[default]
+    Kill,
+    /// The usual request.
+    Term,
+    /// As Ctrl-C.
+    Int,
+    /// As a closed terminal.
+    Hup,
+    /// As Ctrl-\, with a core dump.
+    Quit,
+}
+
+impl Signal {
+    const ALL: [(Self, &'static str, Sent); 5] = [
+        (Self::Kill, "KILL", Sent::KILL),
+        (Self::Term, "TERM", Sent::TERM),
+        (Self::Int, "INT", Sent::INT),
+        (Self::Hup, "HUP", Sent::HUP),
+        (Self::Quit, "QUIT", Sent::QUIT),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(signal, ..)| *signal == self).map_or("KILL", |(_, name, _)| name)
+    }
+
+    fn named(name: &str) -> Option<Sent> {
+        Self::ALL.iter().find(|(_, known, _)| *known == name).map(|(.., sent)| *sent)
+    }
+}
+
+/// What was ended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// The processes, as they were when they were planned or found.
+    pub killed: Vec<Seen>,
+    /// How many of them came after the plan was made.
+    #[serde(default)]
+    pub respawned: u32,
+}
+
+/// The verb.
+#[derive(Debug)]
+pub(crate) struct Kill(pub(crate) Arc<Hands>);
+
+impl Kill {
+    fn plan_now(&self, input: &Input) -> Result<Plan, ActionError> {
+        if input.signal == Signal::Kill && !input.grace.0.is_zero() {
+            return Err(ActionError::GiveUp {
+                why: "`grace` has no meaning with `signal: KILL`".to_owned(),
+                hint: Some("`signal: TERM` asks first, and KILL follows after `grace`".to_owned()),
+            });
+        }
+        let world = &self.0.world;
+        let circle = Circle::around(world, &input.process, input.scope)?;
+        let signal = input.signal.name();
+        let order = Order {
+            signal: (signal != "KILL").then(|| signal.to_owned()),
+            grace_ms: u64::try_from(input.grace.0.as_millis()).unwrap_or(u64::MAX),
+            ..Order::new(SPEC.name, input.process.clone(), input.scope, &circle)
+        };
+        let killed = circle.seen(world);
+        Ok(Plan {
+            targets: circle.targets(world),
+            calls: std::iter::once(order.to_json()).chain(calls(&circle, signal)).collect(),
+            before: Json::Null,
+            already: circle.members.is_empty(),
+            predicted: to_json(&Output { killed, respawned: 0 }),
+            still_open: circle.unknown,
+        })
+    }
+}
+
+/// What would be called, for people.
+fn calls(circle: &Circle, signal: &str) -> Vec<Json> {
+    match &circle.group {
+        Some(group) => {
+            vec![json!({ "call": "cgroup.kill", "cgroup": group.path, "else": "freeze, SIGKILL each, thaw" })]
+        }
+        None => {
+            let send = |member: &super::scope::Member| json!({ "call": "pidfd_send_signal", "signal": signal, "process": member.stat.label() });
+            circle.members.iter().map(send).collect()
+        }
+    }
+}
+
+/// One strike at all in hand. True when nobody can have escaped it.
+fn strike(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
+    if let Some(group) = &order.group {
+        return strike_group(crowd, group);
+    }
+    let complete = order.scope == Scope::Process || crowd.halt(order)?;
+    crowd.signal(Sent::KILL)?;
+    Ok(complete)
+}
+
+fn strike_group(crowd: &Crowd<'_>, group: &Group) -> Result<bool, ActionError> {
+    if !group.kill()? {
+        // Held still first, so that no fork gets away between the list and the signals. What v1 holds dies when it is
+        // thawed, before it runs another instruction of its own.
+        group.freeze()?;
+        crowd.signal(Sent::KILL)?;
+        group.thaw()?;
+    }
+    // Respawns come into the same cgroup: it is looked at again.
+    Ok(false)
+}
+
+/// Sleeps in growing steps until all in hand have ended or `until` has come; says whether they have.
+async fn all_dead(crowd: &Crowd<'_>, cx: &ActionContext, until: Stamp) -> bool {
+    let mut step = Duration::from_millis(1);
+    while !crowd.is_dead() {
+        let now = cx.clock.now();
+        if now.boot_ns >= until.boot_ns || cx.stop.is_raised() {
+            return false;
+        }
+        let next = now.after(step);
+        cx.clock.sleep_until(if next.boot_ns < until.boot_ns { next } else { until }).await;
+        step = (step * 2).min(Duration::from_millis(50));
+    }
+    true
+}
+
+fn earlier(one: Stamp, other: Stamp) -> Stamp {
+    if one.boot_ns < other.boot_ns { one } else { other }
+}
+
+fn to_json(output: &Output) -> Json {
+    serde_json::to_value(output).expect("an output has string keys only")
+}
+
+/// Who was in hand, as the output tells it.
+fn tell(output: &mut Output, dead: Vec<InHand>) {
+    for one in dead {
+        output.respawned += u32::from(one.late);
+        output.killed.push(one.seen);
+    }
+}
+
+#[async_trait::async_trait]
+impl Action for Kill {
+    fn spec(&self) -> &'static ActionSpec {
+        &SPEC
+    }
+
+    async fn plan(&self, json: &Json) -> Result<Plan, ActionError> {
+        self.plan_now(&input(json)?)
+    }
+
+    async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
+        let order = Order::of(go.plan())?;
+        let planned: Output = serde_json::from_value(go.plan().predicted.clone()).unwrap_or_default();
+        let mut crowd = Crowd::of_plan(&self.0, go.plan(), planned.killed)?;
+        let last = Stamp { boot_ns: cx.deadline.boot_ns.saturating_sub(MARGIN.as_nanos() as u64), ..cx.deadline };
+        if let Some(signal) = order.signal.as_deref().and_then(Signal::named) {
+            crowd.signal(signal)?;
+            let grace = cx.clock.now().after(Duration::from_millis(order.grace_ms));
+            all_dead(&crowd, cx, earlier(grace, last)).await;
+        }
+        let until = earlier(cx.clock.now().after(DEATH), last);
+        let mut output = Output::default();
+        for _ in 0..=RESPAWNS {
+            let complete = strike(&mut crowd, &order)?;
+            if !crowd.wait(FIRST_WAIT) {
+                crowd.free_from_freezer()?;
+                if !all_dead(&crowd, cx, until).await {
+                    break;
+                }
+            }
+            tell(&mut output, crowd.release_dead());
+            crowd.take()?;
+            let watched = self.0.world.lineage.is_some() && order.scope == Scope::Tree;
+            let more = if complete && !watched { 0 } else { crowd.take_newcomers(&order)? };
+            if crowd.members.is_empty() && more == 0 {
+                break;
+            }
+        }
+        tell(&mut output, crowd.release_dead());
+        Ok(to_json(&output))
+    }
+
+    async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
+        if want == Want::Undone {
+            return Ok(Truth::CannotAsk);
+        }
+        let order = Order::of(plan)?;
+        let world = &self.0.world;
+        let mut alive = Vec::new();
+        for id in plan.targets.iter().filter_map(process_of) {
+            match identity::now(world, id)? {
+                Some(stat) if stat.state == 'D' => alive.push(format!(
+                    "{} waits in the kernel (uninterruptible sleep); it dies when the kernel lets go",
+                    stat.label()
+                )),
+                Some(stat) if !stat.is_dead() => alive.push(format!("{} is alive", stat.label())),
+                _ => {}
+            }
+        }
+        if alive.is_empty() && order.scope != Scope::Process {
+            let mut crowd = Crowd::of_plan(&self.0, plan, Vec::new())?;
+            crowd.take_newcomers(&order)?;
+            let came = crowd.members.iter().filter(|one| !one.held.is_dead());
+            alive.extend(came.map(|one| format!("{} came after it", one.held.stat.label())));
+        }
+        Ok(if alive.is_empty() { Truth::Holds } else { Truth::HoldsNot(alive.join("; ")) })
+    }
+
+    async fn undo(&self, _: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        Err(ActionError::give_up("what was killed cannot be brought back"))
+    }
+}
+
+#[cfg(test)]
+#[path = "kill/tests.rs"]
+mod tests;

@@ -1,0 +1,197 @@
+//! How far an act on a process reaches: from the one process to its whole container.
+//!
+//! Owns the list of who is in a scope when it is looked at. Never touches anybody. Keeps true: the root cgroup is no
+//! scope; the named process comes first.
+
+use super::cgroup::{Group, Paths};
+use super::identity::{self, cannot};
+use super::stat::Stat;
+use super::target::{Relation, Seen, target};
+use super::tree::{self, Table};
+use crate::world::HostWorld;
+use quell_model::{ActionError, ProcessId, Target};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// How far to reach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// The process alone.
+    #[default]
+    Process,
+    /// The process and all that it started, directly or not.
+    Tree,
+    /// All of its session: what a login or a setsid began.
+    Session,
+    /// All of its cgroup and below.
+    Cgroup,
+    /// All of its container.
+    Container,
+}
+
+impl Scope {
+    /// The word as inputs write it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Tree => "tree",
+            Self::Session => "session",
+            Self::Cgroup => "cgroup",
+            Self::Container => "container",
+        }
+    }
+}
+
+/// One process of a scope.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) id: ProcessId,
+    pub(crate) stat: Stat,
+    pub(crate) relation: Relation,
+}
+
+/// Who is in a scope.
+#[derive(Debug, Default)]
+pub(crate) struct Circle {
+    /// The living, the named first, parents before children.
+    pub(crate) members: Vec<Member>,
+    /// The cgroup that the scope means, in the scopes that mean one.
+    pub(crate) group: Option<Group>,
+    /// The session that the scope means, in the scope that means one.
+    pub(crate) session: Option<u32>,
+    /// What could not be found out.
+    pub(crate) unknown: Vec<String>,
+}
+
+impl Circle {
+    /// Looks around the named process.
+    pub(crate) fn around(world: &HostWorld, named: &ProcessId, scope: Scope) -> Result<Self, ActionError> {
+        let Some(stat) = identity::now(world, named)? else {
+            return Self::around_the_gone(world, named, scope);
+        };
+        let mut circle = Self::default();
+        if !stat.is_dead() {
+            circle.members.push(Member { id: named.clone(), stat: stat.clone(), relation: Relation::Named });
+        }
+        match scope {
+            Scope::Process => {}
+            Scope::Tree => circle.add_tree(world, named, &stat)?,
+            Scope::Session => {
+                circle.session = Some(stat.session);
+                circle.add_session(world, stat.session, &stat)?;
+            }
+            Scope::Cgroup | Scope::Container => {
+                let group = group_of(world, &stat, scope)?;
+                circle.add_group(world, &group, &stat)?;
+                circle.group = Some(group);
+            }
+        }
+        Ok(circle)
+    }
+
+    fn around_the_gone(world: &HostWorld, named: &ProcessId, scope: Scope) -> Result<Self, ActionError> {
+        let mut circle = Self::default();
+        if world.boot != named.boot || scope == Scope::Process {
+            return Ok(circle);
+        }
+        if scope == Scope::Tree && world.lineage.is_some() {
+            circle.add_lineage(world, named)?;
+        } else {
+            circle.unknown.push(format!(
+                "process {} is gone; what it left in its {} cannot be told",
+                named.pid,
+                scope.as_str()
+            ));
+        }
+        Ok(circle)
+    }
+
+    fn add_tree(&mut self, world: &HostWorld, named: &ProcessId, stat: &Stat) -> Result<(), ActionError> {
+        self.add_lineage(world, named)?;
+        // Whoever watched the forks knows of the re-parented; /proc alone has to be read whole for them.
+        let found = tree::descendants(world, std::slice::from_ref(stat), world.lineage.is_none())?;
+        self.add(world, found);
+        Ok(())
+    }
+
+    fn add_lineage(&mut self, world: &HostWorld, named: &ProcessId) -> Result<(), ActionError> {
+        let Some(lineage) = &world.lineage else { return Ok(()) };
+        for id in lineage.descendants(named) {
+            if let Some(stat) = identity::now(world, &id)?
+                && !stat.is_dead()
+                && self.members.iter().all(|known| !known.id.same_process(&id))
+            {
+                self.members.push(Member { id, stat, relation: Relation::Below });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_session(&mut self, world: &HostWorld, session: u32, named: &Stat) -> Result<(), ActionError> {
+        if session == 0 {
+            return Err(ActionError::give_up("the session 0 is the kernel's own"));
+        }
+        let table = Table::read(world)?;
+        let below: HashSet<u32> = table.below(std::slice::from_ref(named)).iter().map(|(stat, _)| stat.pid).collect();
+        let found = table
+            .all()
+            .filter(|stat| stat.session == session)
+            .map(|stat| (stat.clone(), if below.contains(&stat.pid) { Relation::Below } else { Relation::Scope }));
+        self.add(world, found.collect());
+        Ok(())
+    }
+
+    fn add_group(&mut self, world: &HostWorld, group: &Group, named: &Stat) -> Result<(), ActionError> {
+        let pids = group.pids()?;
+        let below = tree::descendants(world, std::slice::from_ref(named), false)?;
+        let below: HashSet<u32> = below.iter().map(|(stat, _)| stat.pid).collect();
+        let mut found = Vec::with_capacity(pids.len());
+        for pid in pids {
+            if let Some(stat) = Stat::read(world, pid).map_err(|error| cannot("read", &pid.to_string(), &error))? {
+                found.push((stat, if below.contains(&pid) { Relation::Below } else { Relation::Scope }));
+            }
+        }
+        self.add(world, found);
+        Ok(())
+    }
+
+    fn add(&mut self, world: &HostWorld, found: Vec<(Stat, Relation)>) {
+        let mut known: HashSet<(u32, u64)> =
+            self.members.iter().map(|member| (member.stat.pid, member.stat.start_ticks)).collect();
+        for (stat, relation) in found {
+            if !stat.is_dead() && known.insert((stat.pid, stat.start_ticks)) {
+                self.members.push(Member { id: stat.id(world), stat, relation });
+            }
+        }
+    }
+
+    /// As the guard sees them.
+    pub(crate) fn targets(&self, world: &HostWorld) -> Vec<Target> {
+        self.members.iter().map(|member| target(world, &member.stat, &member.id, member.relation)).collect()
+    }
+
+    /// As outputs tell them.
+    pub(crate) fn seen(&self, world: &HostWorld) -> Vec<Seen> {
+        self.members.iter().map(|member| Seen::read(world, &member.id)).collect()
+    }
+}
+
+fn group_of(world: &HostWorld, stat: &Stat, scope: Scope) -> Result<Group, ActionError> {
+    let label = stat.label();
+    let paths = Paths::read(world, stat.pid).map_err(|error| cannot("read", &label, &error))?.unwrap_or_default();
+    if scope == Scope::Container {
+        return paths.container_group(world).ok_or_else(|| ActionError::GiveUp {
+            why: match paths.container() {
+                Some(id) => format!("the container {id} of {label} has no cgroup that can be frozen or killed here"),
+                None => format!("{label} is in no container that its cgroup names"),
+            },
+            hint: Some("scope: tree reaches what it started".to_owned()),
+        });
+    }
+    paths.group(world).ok_or_else(|| ActionError::GiveUp {
+        why: format!("{label} has no cgroup of its own: the root cgroup holds the whole machine"),
+        hint: Some("scope: tree reaches what it started".to_owned()),
+    })
+}

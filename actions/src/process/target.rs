@@ -1,0 +1,89 @@
+//! What is told of a process: to the guard as a target, to people as an output.
+//!
+//! Reads /proc once per process; keeps nothing.
+
+use super::cgroup::Paths;
+use super::stat::{Stat, Status};
+use crate::text::{COMMAND_LINE_MOST, command_line};
+use crate::world::HostWorld;
+use quell_model::{ProcessId, Target, TargetFacts};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+
+/// One process as outputs tell it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Seen {
+    /// Its number in the initial pid namespace.
+    pub pid: u32,
+    /// Its identity.
+    pub id: ProcessId,
+    /// Its image's path, where it could be read; ` (deleted)` at its end where the file is gone.
+    pub image: Option<String>,
+    /// Its arguments joined by spaces, cut at 4 KiB.
+    pub command_line: Option<String>,
+}
+
+impl Seen {
+    /// As it stands now.
+    pub(crate) fn read(world: &HostWorld, id: &ProcessId) -> Self {
+        Self { pid: id.pid, id: id.clone(), image: image(world, id.pid), command_line: arguments(world, id.pid) }
+    }
+}
+
+/// The path behind `/proc/PID/exe`.
+pub(crate) fn image(world: &HostWorld, pid: u32) -> Option<String> {
+    std::fs::read_link(world.of(pid, "exe")).ok().map(|path| path.to_string_lossy().into_owned())
+}
+
+fn arguments(world: &HostWorld, pid: u32) -> Option<String> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(world.of(pid, "cmdline")).ok()?;
+    file.take(COMMAND_LINE_MOST as u64 + 1).read_to_end(&mut bytes).ok()?;
+    (!bytes.is_empty()).then(|| command_line(&bytes))
+}
+
+/// How a process came into a plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Relation {
+    /// The input names it.
+    Named,
+    /// The named process started it, directly or not.
+    Below,
+    /// The scope holds it: same session, cgroup or container.
+    Scope,
+}
+
+/// A process as the guard sees it.
+pub(crate) fn target(world: &HostWorld, stat: &Stat, id: &ProcessId, relation: Relation) -> Target {
+    let exe = world.of(stat.pid, "exe");
+    let paths = Paths::read(world, stat.pid).ok().flatten().unwrap_or_default();
+    Target {
+        node: world.node.clone(),
+        kind: "process".into(),
+        id: id.to_string(),
+        label: stat.label(),
+        named: relation == Relation::Named,
+        facts: TargetFacts::Process {
+            id: id.clone(),
+            image: image(world, stat.pid),
+            // stat(2) of the link itself: the file that runs, also when its path is gone or names another by now.
+            file: std::fs::metadata(exe).ok().map(|file| (file.dev(), file.ino())),
+            cgroup: paths.path().map(str::to_owned),
+            unit: paths.unit(),
+            uid: Status::read(world, stat.pid).ok().flatten().unwrap_or_default().euid,
+            kernel_thread: stat.kernel_thread,
+            below_named: relation == Relation::Below,
+            by_scope: relation == Relation::Scope,
+        },
+    }
+}
+
+/// The process of a target.
+pub(crate) fn process_of(target: &Target) -> Option<&ProcessId> {
+    match &target.facts {
+        TargetFacts::Process { id, .. } => Some(id),
+        TargetFacts::Other => None,
+    }
+}

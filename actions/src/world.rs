@@ -1,0 +1,162 @@
+//! The world that the verbs of this crate were built for: where its /proc and its cgroups are, and which boot it is.
+//!
+//! Reads `/proc/mounts` once, when it is made; holds no handle. Keeps true: a verb finds the host through this alone, so
+//! a test or a drill has its own.
+
+use quell_model::guard::Within;
+use quell_model::{BootId, Name, ProcessId};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Who descends from whom, as somebody saw it who watched every fork: what /proc forgets when a parent dies.
+pub trait Lineage: Send + Sync {
+    /// Every process known to descend from this one, the living and the lately dead, parents first.
+    fn descendants(&self, of: &ProcessId) -> Vec<ProcessId>;
+}
+
+/// What a cgroup hierarchy can do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CgroupKind {
+    /// `cgroup.freeze` (5.2), `cgroup.kill` (5.14).
+    V2,
+    /// `freezer.state`: what it froze ignores SIGKILL until it is thawed.
+    V1Freezer,
+}
+
+/// One mounted hierarchy that can hold processes still.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct CgroupRoot {
+    /// Where it is mounted.
+    pub dir: PathBuf,
+    /// What it can do.
+    pub kind: CgroupKind,
+}
+
+/// One host.
+#[derive(Clone)]
+pub struct HostWorld {
+    /// Its /proc, of the initial pid namespace.
+    pub proc: PathBuf,
+    /// The hierarchies that can freeze, v2 first.
+    pub cgroups: Vec<CgroupRoot>,
+    /// Its name.
+    pub node: Name,
+    /// Its boot.
+    pub boot: BootId,
+    /// Outside of this cgroup these hands touch nothing, whatever a plan says: a sandbox.
+    pub within: Option<Within>,
+    /// Who watched the forks, if somebody did.
+    pub lineage: Option<Arc<dyn Lineage>>,
+}
+
+impl fmt::Debug for HostWorld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostWorld")
+            .field("proc", &self.proc)
+            .field("cgroups", &self.cgroups)
+            .field("node", &self.node)
+            .field("boot", &self.boot)
+            .field("within", &self.within)
+            .field("lineage", &self.lineage.is_some())
+            .finish()
+    }
+}
+
+impl HostWorld {
+    /// This host, as its /proc shows it.
+    ///
+    /// # Errors
+    /// When `/proc/mounts` or the boot id cannot be read.
+    pub fn live(node: Name) -> std::io::Result<Self> {
+        let proc = PathBuf::from("/proc");
+        let boot = std::fs::read_to_string(proc.join("sys/kernel/random/boot_id"))?;
+        let mounts = std::fs::read_to_string(proc.join("mounts"))?;
+        Ok(Self {
+            cgroups: freezers(&mounts),
+            proc,
+            node,
+            boot: BootId(Arc::from(boot.trim())),
+            within: None,
+            lineage: None,
+        })
+    }
+
+    /// The same host for hands that reach no further than a cgroup.
+    #[must_use]
+    pub fn within(self, cgroup: &str) -> Self {
+        Self { within: Some(Within { cgroup: cgroup.to_owned() }), ..self }
+    }
+
+    /// The same host, with somebody who watched the forks.
+    #[must_use]
+    pub fn with_lineage(self, lineage: Arc<dyn Lineage>) -> Self {
+        Self { lineage: Some(lineage), ..self }
+    }
+
+    /// `/proc/PID/NAME` of this world.
+    pub(crate) fn of(&self, pid: u32, name: &str) -> PathBuf {
+        self.proc.join(pid.to_string()).join(name)
+    }
+
+    /// The first hierarchy of this kind.
+    pub(crate) fn root(&self, kind: CgroupKind) -> Option<&Path> {
+        self.cgroups.iter().find(|root| root.kind == kind).map(|root| root.dir.as_path())
+    }
+}
+
+/// The hierarchies that can freeze, from the text of `/proc/mounts`: v2 first.
+fn freezers(mounts: &str) -> Vec<CgroupRoot> {
+    let mut roots: Vec<CgroupRoot> = mounts
+        .lines()
+        .filter_map(|line| {
+            let mut parts = line.split(' ').skip(1);
+            let (dir, fs, options) = (parts.next()?, parts.next()?, parts.next()?);
+            let kind = match fs {
+                "cgroup2" => CgroupKind::V2,
+                "cgroup" if options.split(',').any(|o| o == "freezer") => CgroupKind::V1Freezer,
+                _ => return None,
+            };
+            Some(CgroupRoot { dir: PathBuf::from(unescape(dir)), kind })
+        })
+        .collect();
+    roots.sort_by_key(|root| root.kind != CgroupKind::V2);
+    roots
+}
+
+/// Undoes the octal escapes of `/proc/mounts` (space, tab, newline, backslash; fs/proc_namespace.c `mangle`).
+fn unescape(text: &str) -> String {
+    ["\\040", "\\011", "\\012", "\\134"]
+        .iter()
+        .zip([" ", "\t", "\n", "\\"])
+        .fold(text.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hierarchies_are_found_wherever_they_are_mounted() {
+        let hybrid = "proc /proc proc rw 0 0\n\
+            cgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu 0 0\n\
+            cgroup /sys/fs/cgroup/freezer cgroup rw,relatime,freezer 0 0\n\
+            cgroup2 /mnt/two\\040words cgroup2 rw 0 0\n";
+        let found = freezers(hybrid);
+        assert_eq!(
+            found,
+            [
+                CgroupRoot { dir: "/mnt/two words".into(), kind: CgroupKind::V2 },
+                CgroupRoot { dir: "/sys/fs/cgroup/freezer".into(), kind: CgroupKind::V1Freezer }
+            ]
+        );
+        assert!(freezers("").is_empty());
+    }
+
+    #[test]
+    fn this_host_has_a_boot() {
+        let world = HostWorld::live("here".into()).unwrap();
+        assert_eq!(world.boot.0.len(), 36, "{world:?}");
+    }
+}
