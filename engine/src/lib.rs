@@ -1,1 +1,4 @@
-//! placeholder
+//! quell-engine: everything between an event and an outcome, and nothing that touches the world.
+
+pub mod detect;
+pub mod source;

@@ -268,6 +268,9 @@ impl OwnedEvent {
     #[must_use]
     pub fn for_playbooks(&self) -> Json {
         let mut event = self.own.clone();
+        if self.head.class == Class::Record && !event.contains_key("raw") {
+            event.insert("raw".into(), Json::Object(self.sigma.clone()));
+        }
         event.insert("id".into(), self.head.id.as_str().into());
         event.insert("class".into(), self.head.class.as_str().into());
         event.insert("source".into(), self.head.source.as_str().into());
@@ -293,6 +296,43 @@ fn walk<'a>(map: &'a serde_json::Map<String, Json>, path: &str) -> Option<&'a Js
     })
 }
 
+/// Walks `a.b.c` where a list stands in the way: through each of its members, as Sigma reads nested records.
+fn gather<'a>(json: &'a Json, path: &str, depth: u8, found: &mut Vec<&'a Json>) {
+    match json {
+        Json::Array(list) if depth > 0 => list.iter().for_each(|member| gather(member, path, depth - 1, found)),
+        Json::Object(map) if depth > 0 => {
+            if let Some(value) = map.get(path) {
+                found.push(value);
+                return;
+            }
+            for (at, _) in path.match_indices('.') {
+                if let Some(inner) = map.get(&path[..at]) {
+                    gather(inner, &path[at + 1..], depth - 1, found);
+                    return;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// How many maps and lists a field's name may lead through.
+const DEPTH: u8 = 32;
+
+impl OwnedEvent {
+    /// A foreign record's field behind a list: one value, or all that the list's members have.
+    fn behind_list(&self, path: &str) -> Option<Field<'_>> {
+        let (at, first) = path.match_indices('.').find_map(|(at, _)| Some((at, self.sigma.get(&path[..at])?)))?;
+        let mut found = Vec::new();
+        gather(first, &path[at + 1..], DEPTH, &mut found);
+        match found.len() {
+            0 => None,
+            1 => Some(Field::from_json(found[0])),
+            _ => Some(Field::List(found.into_iter().map(Field::from_json).collect())),
+        }
+    }
+}
+
 impl Event for OwnedEvent {
     fn head(&self) -> &EventHead {
         &self.head
@@ -303,10 +343,23 @@ impl Event for OwnedEvent {
     }
 
     fn sigma(&self, field: &str) -> Option<Field<'_>> {
-        walk(&self.sigma, field).map(Field::from_json).or_else(|| self.own(field))
+        walk(&self.sigma, field)
+            .map(Field::from_json)
+            .or_else(|| if self.head.class == Class::Record { self.behind_list(field) } else { None })
+            .or_else(|| self.own(field))
     }
 
     fn own(&self, path: &str) -> Option<Field<'_>> {
+        if self.head.class == Class::Record && !self.own.contains_key("raw") {
+            // A foreign record is its own raw form, kept once.
+            if path == "raw" {
+                let parts = self.sigma.iter().map(|(k, v)| (Cow::Borrowed(k.as_str()), Field::from_json(v)));
+                return Some(Field::Map(parts.collect()));
+            }
+            if let Some(found) = path.strip_prefix("raw.").and_then(|rest| walk(&self.sigma, rest)) {
+                return Some(Field::from_json(found));
+            }
+        }
         match walk(&self.own, path) {
             Some(found) => Some(Field::from_json(found)),
             None => fields::is_known(self.head.class, path).then_some(Field::Null),

@@ -1,0 +1,157 @@
+//! Correlation: matches counted over time, keyed by what the rule groups by.
+//!
+//! Owns rsigma's window state and the events that stand behind it. Time is the events' own, never the clock's. All of
+//! it is bounded: past a bound the oldest is forgotten, which can only under-count. A correlation that fired starts
+//! again from nothing, so that a flood of equal events is one detection per threshold and not one per event.
+
+use super::rules::Rules;
+use quell_model::{EventId, OwnedEvent};
+use rsigma_eval::{
+    CorrelationAction, CorrelationConfig, CorrelationEngine, CorrelationEventMode, EvaluationResult, TimestampFallback,
+};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+/// The most events that a correlation's detection carries: what a person can still read.
+pub const EVENTS_CARRIED: usize = 100;
+/// The most entries in one group's window: a threshold above it can never be reached.
+const GROUP_ENTRIES: usize = 10_000;
+/// The most groups over all correlations: an attacker who varies the key fills these and no more.
+const STATE_ENTRIES: usize = 50_000;
+/// The most events kept for detections to come; a few kilobytes each.
+const EVENTS_KEPT: usize = 4_096;
+/// The most firings remembered for correlations of correlations.
+const FIRINGS_KEPT: usize = 256;
+
+/// A correlation that fired.
+pub(super) struct Fired {
+    pub(super) rule: String,
+    pub(super) group: Vec<(String, String)>,
+    pub(super) count: f64,
+    pub(super) events: Vec<Arc<OwnedEvent>>,
+}
+
+/// The state of all correlations of a set of rules.
+pub(super) struct Correlator {
+    engine: CorrelationEngine,
+    /// Of correlations of correlations: which they count, and for how long.
+    parents: HashMap<String, (HashSet<String>, i64)>,
+    longest: i64,
+    events: HashMap<EventId, Arc<OwnedEvent>>,
+    order: VecDeque<(i64, EventId)>,
+    firings: VecDeque<Firing>,
+}
+
+struct Firing {
+    rule: String,
+    group: Vec<(String, String)>,
+    at: i64,
+    events: Vec<Arc<OwnedEvent>>,
+}
+
+impl Correlator {
+    /// The state for these rules; none when they hold no correlation.
+    pub(super) fn new(rules: &Rules) -> Option<Self> {
+        if rules.correlations.is_empty() {
+            return None;
+        }
+        let mut engine = CorrelationEngine::new(CorrelationConfig {
+            timestamp_fallback: TimestampFallback::Skip,
+            max_state_entries: STATE_ENTRIES,
+            max_group_entries: Some(GROUP_ENTRIES),
+            action_on_match: CorrelationAction::Reset,
+            correlation_event_mode: CorrelationEventMode::Refs,
+            max_correlation_events: EVENTS_CARRIED,
+            ..CorrelationConfig::default()
+        });
+        let ids: HashSet<&str> = rules.correlations.iter().filter_map(|rule| rule.id.as_deref()).collect();
+        let mut parents = HashMap::new();
+        let mut longest = 0;
+        for rule in &rules.correlations {
+            engine.add_correlation(rule).expect("it compiled when the rules were loaded");
+            let span = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX);
+            longest = longest.max(span);
+            let children: HashSet<String> = rule.rules.iter().filter(|id| ids.contains(id.as_str())).cloned().collect();
+            if let (Some(id), false) = (&rule.id, children.is_empty()) {
+                parents.insert(id.clone(), (children, span));
+            }
+        }
+        let (events, order, firings) = (HashMap::new(), VecDeque::new(), VecDeque::new());
+        Some(Self { engine, parents, longest, events, order, firings })
+    }
+
+    /// Goes on with what an earlier set of rules had counted, for the correlations that are still there.
+    pub(super) fn take_over(&mut self, earlier: Self) {
+        self.engine.import_state(earlier.engine.export_state());
+        self.events = earlier.events;
+        self.order = earlier.order;
+        self.firings = earlier.firings;
+    }
+
+    /// Counts the matches of one event.
+    pub(super) fn count(
+        &mut self,
+        view: &impl rsigma_eval::Event,
+        matches: Vec<EvaluationResult>,
+        event: &Arc<OwnedEvent>,
+    ) -> Vec<Fired> {
+        let now = event.head.at.wall.as_second();
+        self.keep(event, now);
+        let results = self.engine.process_with_detections(view, matches, now);
+        let mut all = Vec::new();
+        for result in results {
+            let (Some(body), Some(rule)) = (result.as_correlation(), result.header.rule_id.clone()) else { continue };
+            let events = match &body.event_refs {
+                Some(refs) => refs
+                    .iter()
+                    .filter_map(|kept| self.events.get(&EventId::from(kept.id.as_deref()?)).cloned())
+                    .collect(),
+                None => self.behind(&rule, &body.group_key, now),
+            };
+            let fired = Fired { rule, group: body.group_key.clone(), count: body.aggregated_value, events };
+            if !self.parents.is_empty() {
+                self.firings.push_back(Firing {
+                    rule: fired.rule.clone(),
+                    group: fired.group.clone(),
+                    at: now,
+                    events: fired.events.clone(),
+                });
+                if self.firings.len() > FIRINGS_KEPT {
+                    self.firings.pop_front();
+                }
+            }
+            all.push(fired);
+        }
+        all
+    }
+
+    /// The events of the firings that a correlation of correlations counted; the newest, where there are too many.
+    fn behind(&self, rule: &str, group: &[(String, String)], now: i64) -> Vec<Arc<OwnedEvent>> {
+        let Some((children, span)) = self.parents.get(rule) else { return Vec::new() };
+        let of_group = |firing: &&Firing| {
+            children.contains(&firing.rule)
+                && firing.at >= now.saturating_sub(*span)
+                && group.iter().all(|part| firing.group.contains(part))
+        };
+        let mut seen = HashSet::new();
+        let mut events: Vec<Arc<OwnedEvent>> = Vec::new();
+        for event in self.firings.iter().filter(of_group).flat_map(|firing| &firing.events) {
+            if seen.insert(&event.head.id) {
+                events.push(event.clone());
+            }
+        }
+        events.drain(..events.len().saturating_sub(EVENTS_CARRIED));
+        events
+    }
+
+    fn keep(&mut self, event: &Arc<OwnedEvent>, now: i64) {
+        if self.events.insert(event.head.id.clone(), event.clone()).is_none() {
+            self.order.push_back((now, event.head.id.clone()));
+        }
+        let oldest = now.saturating_sub(self.longest);
+        while self.order.len() > EVENTS_KEPT || self.order.front().is_some_and(|(at, _)| *at < oldest) {
+            let Some((_, id)) = self.order.pop_front() else { return };
+            self.events.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Events in, detections out.
+//!
+//! Owns the way of one event: to the engines whose rules can match it, past the exceptions, into the correlations. An
+//! event is copied only once a rule has matched it. Reads no clock: `now` is the caller's.
+//!
+//! ```text
+//! event ──route──▶ engines ──match──▶ exceptions ──┬──▶ detection
+//!    └─ in auditd's clothes ─▶ auditd's engines    └──▶ correlations ──▶ detection
+//! ```
+
+use super::auditd::{Clothed, records};
+use super::correlate::{Correlator, EVENTS_CARRIED, Fired};
+use super::rules::Rules;
+use super::view::View;
+use jiff::Timestamp;
+use quell_model::detection::MatchedField;
+use quell_model::{Class, Detection, Event, EventId, Hash, Json, LogSource, Name, OwnedEvent, Stamp};
+use rsigma_eval::EvaluationResult;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The most logsources whose routes are remembered; sources have few.
+const ROUTES: usize = 64;
+/// The most held detections that are remembered one by one; all are counted.
+const HELD_KEPT: usize = 1_000;
+/// The longest text of a matched field that a detection repeats; the event itself has all of it.
+const MATCHED_TEXT: usize = 4_096;
+
+/// What one exception did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Held {
+    /// Which exception.
+    pub id: Name,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why it is there.
+    pub reason: String,
+    /// When it ends, or ended.
+    pub expires: Timestamp,
+    /// How many detections it held back since it was loaded.
+    pub held: u64,
+    /// How many it would have held back, had it not expired.
+    pub let_through: u64,
+}
+
+/// One detection that an exception held back.
+#[derive(Clone, Debug, Serialize)]
+pub struct HeldDetection {
+    /// The id that the detection would have had.
+    pub id: Hash,
+    /// Which exception.
+    pub exception: Name,
+    /// Which rule.
+    pub rule: Name,
+    /// Which event.
+    pub event: EventId,
+    /// When.
+    pub at: Stamp,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    held: u64,
+    let_through: u64,
+}
+
+/// Rules at work.
+pub struct Detector {
+    rules: Arc<Rules>,
+    correlator: Option<Correlator>,
+    routes: Vec<(LogSource, bool, Arc<[usize]>)>,
+    auditd: Arc<[usize]>,
+    counts: Vec<Count>,
+    held: VecDeque<HeldDetection>,
+}
+
+impl Detector {
+    /// Puts a set of rules to work.
+    #[must_use]
+    pub fn new(rules: Arc<Rules>) -> Self {
+        let correlator = Correlator::new(&rules);
+        let auditd = rules.auditd().into();
+        let counts = vec![Count::default(); rules.exceptions.len()];
+        Self { rules, correlator, routes: Vec::new(), auditd, counts, held: VecDeque::new() }
+    }
+
+    /// Changes to another set of rules between two events. Correlations that both sets have go on counting; so do the
+    /// exceptions.
+    pub fn swap(&mut self, rules: Arc<Rules>) {
+        let mut next = Self::new(rules);
+        if let (Some(ours), Some(earlier)) = (&mut next.correlator, self.correlator.take()) {
+            ours.take_over(earlier);
+        }
+        for (count, exception) in next.counts.iter_mut().zip(&next.rules.exceptions) {
+            let before = self.rules.exceptions.iter().position(|old| old.info.name == exception.info.name);
+            *count = before.map(|at| self.counts[at]).unwrap_or_default();
+        }
+        next.held = std::mem::take(&mut self.held);
+        *self = next;
+    }
+
+    /// The rules at work.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// What each exception held back.
+    pub fn held(&self) -> impl Iterator<Item = Held> {
+        self.rules.exceptions.iter().zip(&self.counts).map(|(exception, count)| Held {
+            id: exception.info.name.clone(),
+            owner: exception.info.owner.clone(),
+            reason: exception.info.reason.clone(),
+            expires: exception.info.expires,
+            held: count.held,
+            let_through: count.let_through,
+        })
+    }
+
+    /// The detections that were held back since the last call, at most the latest thousand.
+    pub fn take_held(&mut self) -> Vec<HeldDetection> {
+        self.held.drain(..).collect()
+    }
+
+    /// Looks at one event; what matches goes to the end of `out`.
+    pub fn event(&mut self, event: &dyn Event, now: Stamp, out: &mut Vec<Detection>) {
+        let class = event.head().class;
+        let mut seen = Seen { event, owned: None, rules: Vec::new() };
+        let route = self.route(event.logsource(), class);
+        for at in route.iter() {
+            let view = View(event);
+            let results = self.rules.classes[*at].engine.evaluate(&view);
+            if !results.is_empty() {
+                self.matches(&mut seen, &view, results, now, out);
+            }
+        }
+        if self.auditd.is_empty() || event.logsource().service.is_some() {
+            return;
+        }
+        let (rules, auditd) = (self.rules.clone(), self.auditd.clone());
+        for record in records(class) {
+            let view = Clothed::new(event, *record, &rules.keys);
+            for at in auditd.iter() {
+                let results = rules.classes[*at].engine.evaluate(&view);
+                if !results.is_empty() {
+                    self.matches(&mut seen, &view, results, now, out);
+                }
+            }
+        }
+    }
+
+    fn route(&mut self, logsource: &LogSource, class: Class) -> Arc<[usize]> {
+        let unknown = class == Class::Record && *logsource == LogSource::default();
+        let known = self.routes.iter().find(|(known, open, _)| known == logsource && *open == unknown);
+        if let Some((_, _, route)) = known {
+            return route.clone();
+        }
+        let route: Arc<[usize]> = self.rules.route(logsource, unknown).into();
+        if self.routes.len() < ROUTES {
+            self.routes.push((logsource.clone(), unknown, route.clone()));
+        }
+        route
+    }
+
+    fn matches(
+        &mut self,
+        seen: &mut Seen<'_>,
+        view: &impl rsigma_eval::Event,
+        results: Vec<EvaluationResult>,
+        now: Stamp,
+        out: &mut Vec<Detection>,
+    ) {
+        let rules = self.rules.clone();
+        let mut counted = Vec::new();
+        for result in results {
+            let Some(name) = result.header.rule_id.as_deref() else { continue };
+            let Some((name, rule)) = rules.rules.get_key_value(name) else { continue };
+            // In several clothes an event is still one event.
+            if seen.rules.contains(&name.as_str().into()) {
+                continue;
+            }
+            if self.is_held(&rules, seen, view, name, &rule.exceptions, now) {
+                continue;
+            }
+            seen.rules.push(name.as_str().into());
+            let matched = matched(&result);
+            if rule.counted {
+                counted.push(result);
+            }
+            if !rule.only_counts {
+                let owned = seen.owned();
+                out.push(Detection {
+                    id: id(name, &[&owned.head.id]),
+                    rule: rule.reference.clone(),
+                    event: owned,
+                    events: Vec::new(),
+                    matched,
+                    at: now,
+                });
+            }
+        }
+        if counted.is_empty() {
+            return;
+        }
+        let owned = seen.owned();
+        let fired = match &mut self.correlator {
+            Some(correlator) => correlator.count(view, counted, &owned),
+            None => return,
+        };
+        for fired in fired {
+            self.fired(&rules, seen, view, fired, now, out);
+        }
+    }
+
+    fn fired(
+        &mut self,
+        rules: &Rules,
+        seen: &mut Seen<'_>,
+        view: &impl rsigma_eval::Event,
+        fired: Fired,
+        now: Stamp,
+        out: &mut Vec<Detection>,
+    ) {
+        let Some(rule) = rules.rules.get(&fired.rule) else { return };
+        if rule.only_counts || self.is_held(rules, seen, view, &fired.rule, &rule.exceptions, now) {
+            return;
+        }
+        let owned = seen.owned();
+        let mut events = fired.events;
+        if events.last().is_none_or(|last| last.head.id != owned.head.id) {
+            events.retain(|event| event.head.id != owned.head.id);
+            events.push(owned.clone());
+        }
+        events.drain(..events.len().saturating_sub(EVENTS_CARRIED));
+        let mut matched: Vec<MatchedField> =
+            fired.group.into_iter().map(|(field, value)| MatchedField { field, value: Json::String(value) }).collect();
+        matched.push(MatchedField { field: "count".into(), value: whole(fired.count) });
+        let ids: Vec<&EventId> = events.iter().map(|event| &event.head.id).collect();
+        out.push(Detection {
+            id: id(&fired.rule, &ids),
+            rule: rule.reference.clone(),
+            event: owned,
+            events,
+            matched,
+            at: now,
+        });
+    }
+
+    fn is_held(
+        &mut self,
+        rules: &Rules,
+        seen: &Seen<'_>,
+        view: &impl rsigma_eval::Event,
+        rule: &str,
+        exceptions: &[usize],
+        now: Stamp,
+    ) -> bool {
+        for at in exceptions {
+            let exception = &rules.exceptions[*at];
+            if !exception.holds(view) {
+                continue;
+            }
+            let info = &exception.info;
+            let count = &mut self.counts[*at];
+            if info.expires <= now.wall {
+                if count.let_through == 0 {
+                    tracing::warn!(exception = %info.name, owner = %info.owner, expired = %info.expires,
+                        "an exception has expired: it holds nothing back any more");
+                }
+                count.let_through += 1;
+                continue;
+            }
+            count.held += 1;
+            let event = seen.event.head().id.clone();
+            if self.held.len() == HELD_KEPT {
+                self.held.pop_front();
+            }
+            let (exception, id) = (info.name.clone(), id(rule, &[&event]));
+            self.held.push_back(HeldDetection { id, exception, rule: rule.into(), event, at: now });
+            return true;
+        }
+        false
+    }
+}
+
+/// What is known of the event in hand.
+struct Seen<'e> {
+    event: &'e dyn Event,
+    owned: Option<Arc<OwnedEvent>>,
+    /// The rules that it has already matched.
+    rules: Vec<Name>,
+}
+
+impl Seen<'_> {
+    fn owned(&mut self) -> Arc<OwnedEvent> {
+        self.owned.get_or_insert_with(|| Arc::new(self.event.to_owned())).clone()
+    }
+}
+
+fn id(rule: &str, events: &[&EventId]) -> Hash {
+    let mut parts: Vec<&[u8]> = vec![rule.as_bytes()];
+    parts.extend(events.iter().map(|event| event.as_str().as_bytes()));
+    Hash::of_parts(&parts)
+}
+
+/// Which fields matched which values, each once.
+fn matched(result: &EvaluationResult) -> Vec<MatchedField> {
+    let mut fields: Vec<MatchedField> = Vec::new();
+    for found in result.as_detection().into_iter().flat_map(|body| &body.matched_fields) {
+        let matched = MatchedField { field: found.field.clone(), value: shortened(&found.value) };
+        if !fields.contains(&matched) {
+            fields.push(matched);
+        }
+    }
+    fields
+}
+
+fn shortened(value: &Json) -> Json {
+    match value {
+        Json::String(text) if text.len() > MATCHED_TEXT => {
+            let end = (0..=MATCHED_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            Json::String(format!("{}… ({} bytes in all)", &text[..end], text.len()))
+        }
+        other => other.clone(),
+    }
+}
+
+fn whole(number: f64) -> Json {
+    #[allow(clippy::cast_possible_truncation, reason = "checked: a whole number well within i64")]
+    if number.fract() == 0.0 && number.abs() < 1e15 { Json::from(number as i64) } else { Json::from(number) }
+}

@@ -1,0 +1,223 @@
+//! A YAML document with the place of every key and value: where a mistake in a rule stands.
+//!
+//! Owns the search for places only; what the document means is rsigma's to read. Lines and columns count from 1
+//! within the document's text; [`Marked::read`] is told how many lines of the file come before it.
+
+use quell_model::Span;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+use std::fmt;
+
+/// A node of the tree; scalars as their text.
+#[derive(Debug)]
+pub(super) enum Node {
+    Scalar(String),
+    List(Vec<Spanned<Node>>),
+    Map(Vec<(Spanned<String>, Spanned<Node>)>),
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Node;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a YAML value")
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
+                Ok(Node::Scalar(value.to_string()))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
+                Ok(Node::Scalar(value.to_string()))
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
+                Ok(Node::Scalar(value.to_string()))
+            }
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
+                Ok(Node::Scalar(value.to_string()))
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
+                Ok(Node::Scalar(value.to_owned()))
+            }
+            fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
+                Ok(Node::Scalar(String::new()))
+            }
+            fn visit_none<E: de::Error>(self) -> Result<Node, E> {
+                Ok(Node::Scalar(String::new()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Node, A::Error> {
+                let mut list = Vec::new();
+                while let Some(member) = from.next_element()? {
+                    list.push(member);
+                }
+                Ok(Node::List(list))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Node, A::Error> {
+                let mut map = Vec::new();
+                while let Some(entry) = from.next_entry()? {
+                    map.push(entry);
+                }
+                Ok(Node::Map(map))
+            }
+        }
+        from.deserialize_any(Reader)
+    }
+}
+
+/// A document's tree and where the document begins in its file.
+#[derive(Debug)]
+pub(super) struct Marked {
+    root: Spanned<Node>,
+    before: u32,
+}
+
+/// One step on the way to a node.
+pub(super) enum Found<'a> {
+    Key(&'a Spanned<String>),
+    Value(&'a Spanned<Node>),
+}
+
+impl Marked {
+    /// Reads one document that follows `before` lines of its file; the error with its place.
+    pub(super) fn read(text: &str, before: u32) -> Result<Self, (Span, String)> {
+        let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
+        match serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options) {
+            Ok(root) => Ok(Self { root, before }),
+            Err(error) => {
+                let place = error.location().map_or(Span::default(), |at| span(at, before, 1));
+                Err((place, first_line(&error.without_snippet().to_string())))
+            }
+        }
+    }
+
+    /// The document's keys, when it is a map.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries().map(|(key, _)| key.value.as_str())
+    }
+
+    /// The names of the selections under `detection`.
+    pub(super) fn detections(&self) -> impl Iterator<Item = &str> {
+        let inner = self.entries().find(|(key, _)| key.value == "detection").map(|(_, value)| &value.value);
+        match inner {
+            Some(Node::Map(map)) => map.as_slice(),
+            _ => &[],
+        }
+        .iter()
+        .map(|(key, _)| key.value.as_str())
+        .filter(|key| *key != "condition" && *key != "timeframe")
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &(Spanned<String>, Spanned<Node>)> {
+        match &self.root.value {
+            Node::Map(map) => map.as_slice(),
+            _ => &[],
+        }
+        .iter()
+    }
+
+    pub(super) fn is_map(&self) -> bool {
+        matches!(self.root.value, Node::Map(_))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(&self.root.value, Node::Scalar(text) if text.is_empty())
+    }
+
+    /// Where the document begins.
+    pub(super) fn start(&self) -> Span {
+        match self.entries().next() {
+            Some((key, _)) => self.span(key.referenced, key.value.len()),
+            None => self.span(self.root.referenced, 1),
+        }
+    }
+
+    /// Where the key stands that `path` leads to.
+    pub(super) fn key(&self, path: &[&str]) -> Option<Span> {
+        let mut at = &self.root;
+        let mut place = None;
+        for part in path {
+            let Node::Map(map) = &at.value else { return None };
+            let (key, value) = map.iter().find(|(key, _)| key.value == *part)?;
+            place = Some(self.span(key.referenced, key.value.chars().count()));
+            at = value;
+        }
+        place
+    }
+
+    /// The text at `path`, and its place.
+    pub(super) fn text(&self, path: &[&str]) -> Option<(&str, Span)> {
+        let mut at = &self.root;
+        for part in path {
+            let Node::Map(map) = &at.value else { return None };
+            at = &map.iter().find(|(key, _)| key.value == *part)?.1;
+        }
+        match &at.value {
+            Node::Scalar(text) => Some((text, self.span(at.referenced, text.chars().count()))),
+            _ => None,
+        }
+    }
+
+    /// The place of the first key or value of the whole document that `wanted` picks.
+    pub(super) fn find(&self, wanted: &dyn Fn(Found<'_>) -> bool) -> Option<Span> {
+        self.find_in(&self.root, wanted)
+    }
+
+    fn find_in(&self, at: &Spanned<Node>, wanted: &dyn Fn(Found<'_>) -> bool) -> Option<Span> {
+        if wanted(Found::Value(at)) {
+            let length = match &at.value {
+                Node::Scalar(text) => text.chars().count(),
+                _ => 1,
+            };
+            return Some(self.span(at.referenced, length));
+        }
+        match &at.value {
+            Node::Scalar(_) => None,
+            Node::List(list) => list.iter().find_map(|member| self.find_in(member, wanted)),
+            Node::Map(map) => map.iter().find_map(|(key, value)| {
+                if wanted(Found::Key(key)) {
+                    return Some(self.span(key.referenced, key.value.chars().count()));
+                }
+                self.find_in(value, wanted)
+            }),
+        }
+    }
+
+    fn span(&self, at: serde_saphyr::Location, length: usize) -> Span {
+        span(at, self.before, length)
+    }
+}
+
+fn span(at: serde_saphyr::Location, before: u32, length: usize) -> Span {
+    let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    Span {
+        line: number(at.line()).saturating_add(if at.line() == 0 { 0 } else { before }),
+        column: number(at.column()),
+        length: u32::try_from(length).unwrap_or(u32::MAX).max(1),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or("no YAML").trim_end_matches('.').to_owned()
+}
+
+/// Splits a file into its documents: the text of each with the number of lines before it.
+pub(super) fn documents(text: &str) -> Vec<(u32, &str)> {
+    let mut documents = Vec::new();
+    let (mut start, mut start_line, mut line) = (0, 0u32, 0u32);
+    let mut at = 0;
+    for piece in text.split_inclusive('\n') {
+        line += 1;
+        let bare = piece.trim_end();
+        if bare == "---" || bare.starts_with("--- ") || bare == "..." {
+            documents.push((start_line, &text[start..at]));
+            start = at + piece.len();
+            start_line = line;
+        }
+        at += piece.len();
+    }
+    documents.push((start_line, &text[start..]));
+    documents
+        .retain(|(_, text)| text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')));
+    documents
+}

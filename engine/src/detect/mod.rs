@@ -1,0 +1,30 @@
+//! Rules → detections: Sigma, evaluated by rsigma over borrowed fields.
+//!
+//! Owns the loading of rules, what they mean for an event, correlation, exceptions and the report on all of it. Never
+//! decides what happens next: that is the trigger's. One engine stands for each logsource that rules name, and an
+//! event meets only those whose rules can match it.
+
+mod auditd;
+mod correlate;
+mod coverage;
+mod detector;
+mod exception;
+mod files;
+mod marked;
+mod read;
+mod reload;
+mod report;
+mod rules;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use correlate::EVENTS_CARRIED;
+pub use coverage::{FILE_EVENT, Given, NETWORK_CONNECTION, PROCESS_CREATION};
+pub use detector::{Detector, Held, HeldDetection};
+pub use exception::ExceptionInfo;
+pub use files::RuleSource;
+pub use reload::Reloader;
+pub use report::{RuleLine, RuleReport};
+pub use rules::Rules;

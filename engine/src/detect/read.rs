@@ -1,0 +1,247 @@
+//! Files → rules, correlations and exceptions, each with its place; every mistake with its place too.
+//!
+//! rsigma reads what a rule means; its errors name no place, so the place is looked up in our own marked tree.
+//! YAML that is no Sigma document (a playbook, a manifest) is passed over and named, never an error.
+
+use super::files::RuleFile;
+use super::marked::{Found, Marked, Node, documents};
+use quell_model::{Mistake, MistakeLevel, Span};
+use rsigma_parser::{SigmaCollection, SigmaDocument, parse_sigma_yaml};
+use std::path::PathBuf;
+
+/// A document that rsigma could read.
+pub(super) struct Read {
+    pub(super) what: SigmaDocument,
+    pub(super) file: PathBuf,
+    pub(super) source: usize,
+    /// The file's name without its ending, with `-2`, `-3` … for the further documents of a file.
+    pub(super) stem: String,
+    pub(super) marked: Marked,
+    /// The whole file, for the line that a mistake quotes.
+    pub(super) lines: Vec<String>,
+}
+
+impl Read {
+    /// A mistake about this document, with its line quoted.
+    pub(super) fn mistake(&self, level: MistakeLevel, span: Span, what: impl Into<String>) -> Mistake {
+        quote(Mistake::new(level, &self.file, span, what), &self.lines)
+    }
+
+    /// What rsigma said about this document, at its place.
+    pub(super) fn placed(&self, level: MistakeLevel, error: &str) -> Mistake {
+        quote(place(level, &self.file, &self.marked, error), &self.lines)
+    }
+}
+
+/// The documents of a file; what is wrong goes to `mistakes`, YAML of another kind to `passed`.
+pub(super) fn read(file: &RuleFile, out: &mut Vec<Read>, mistakes: &mut Vec<Mistake>, passed: &mut Vec<Mistake>) {
+    let lines: Vec<String> = file.text.lines().map(str::to_owned).collect();
+    let stem = file.path.file_stem().map_or_else(|| "rule".into(), |stem| stem.to_string_lossy().into_owned());
+    let mut count = 0;
+    let mut keep = |what, marked, out: &mut Vec<Read>| {
+        count += 1;
+        let stem = if count == 1 { stem.clone() } else { format!("{stem}-{count}") };
+        out.push(Read { what, file: file.path.clone(), source: file.source, stem, marked, lines: lines.clone() });
+    };
+    let mut read_documents = Vec::new();
+    for (before, text) in documents(&file.text) {
+        match Marked::read(text, before) {
+            Ok(marked) => read_documents.push((text, marked)),
+            Err((span, why)) => {
+                // A syntax error leaves nothing else of the file to trust.
+                mistakes.push(quote(Mistake::error(&file.path, span, format!("is no YAML: {why}")), &lines));
+                return;
+            }
+        }
+    }
+    if read_documents.iter().any(|(_, marked)| is_collection(marked)) {
+        return read_collection(file, &lines, read_documents.into_iter().next(), &mut keep, out, mistakes);
+    }
+    for (text, marked) in read_documents {
+        if marked.is_empty() {
+            continue;
+        }
+        if !is_sigma(&marked) {
+            let what =
+                if marked.is_map() { "no Sigma rule: passed over" } else { "no map, so no Sigma rule: passed over" };
+            passed.push(Mistake::new(MistakeLevel::Note, &file.path, marked.start(), what));
+            continue;
+        }
+        let collection = match parse_sigma_yaml(text) {
+            Ok(collection) => collection,
+            Err(error) => SigmaCollection { errors: vec![error.to_string()], ..SigmaCollection::new() },
+        };
+        let usable = !collection.is_empty();
+        let level = if usable { MistakeLevel::Warning } else { MistakeLevel::Error };
+        for error in &collection.errors {
+            mistakes.push(quote(place(level, &file.path, &marked, error), &lines));
+        }
+        if !usable && collection.errors.is_empty() {
+            mistakes.push(quote(Mistake::error(&file.path, marked.start(), "holds no rule that can be read"), &lines));
+        }
+        if let Some(what) = pieces(collection).into_iter().next() {
+            keep(what, marked, out);
+        }
+    }
+}
+
+/// Files with `action: global` and its like mean something only as a whole.
+fn read_collection(
+    file: &RuleFile,
+    lines: &[String],
+    first: Option<(&str, Marked)>,
+    keep: &mut dyn FnMut(SigmaDocument, Marked, &mut Vec<Read>),
+    out: &mut Vec<Read>,
+    mistakes: &mut Vec<Mistake>,
+) {
+    let Some((_, first)) = first else { return };
+    match parse_sigma_yaml(&file.text) {
+        Ok(collection) => {
+            for error in &collection.errors {
+                let level = if collection.is_empty() { MistakeLevel::Error } else { MistakeLevel::Warning };
+                mistakes.push(quote(Mistake::new(level, &file.path, first.start(), error.clone()), lines));
+            }
+            for what in pieces(collection) {
+                if let Ok(marked) = Marked::read(&file.text[..file.text.find("\n---").unwrap_or(file.text.len())], 0) {
+                    keep(what, marked, out);
+                }
+            }
+        }
+        Err(error) => mistakes.push(quote(Mistake::error(&file.path, first.start(), error.to_string()), lines)),
+    }
+}
+
+fn pieces(collection: SigmaCollection) -> Vec<SigmaDocument> {
+    let rules = collection.rules.into_iter().map(|rule| SigmaDocument::Rule(Box::new(rule)));
+    let correlations = collection.correlations.into_iter().map(SigmaDocument::Correlation);
+    let filters = collection.filters.into_iter().map(SigmaDocument::Filter);
+    rules.chain(correlations).chain(filters).collect()
+}
+
+fn is_collection(marked: &Marked) -> bool {
+    matches!(marked.text(&["action"]), Some(("global" | "repeat" | "reset", _)))
+}
+
+fn is_sigma(marked: &Marked) -> bool {
+    let has = |wanted: &str| marked.keys().any(|key| key == wanted);
+    has("detection") || has("correlation") || has("logsource") || (has("filter") && has("title"))
+}
+
+/// What rsigma's parser knows as modifiers.
+const MODIFIERS: &[&str] = &[
+    "contains",
+    "startswith",
+    "endswith",
+    "all",
+    "base64",
+    "base64offset",
+    "wide",
+    "utf16le",
+    "utf16be",
+    "utf16",
+    "windash",
+    "re",
+    "cidr",
+    "cased",
+    "exists",
+    "expand",
+    "fieldref",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "neq",
+    "i",
+    "m",
+    "s",
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "month",
+    "year",
+];
+
+/// Puts an error of rsigma's where it belongs in the document.
+fn place(level: MistakeLevel, file: &std::path::Path, marked: &Marked, error: &str) -> Mistake {
+    let at = |span: Option<Span>| Mistake::new(level, file, span.unwrap_or_else(|| marked.start()), error);
+    let named = quoted(error);
+    if error.starts_with("Condition") {
+        return at(marked.text(&["detection", "condition"]).map(|(_, span)| span).or_else(|| {
+            marked.key(&["detection", "condition"]).or_else(|| marked.key(&["correlation", "condition"]))
+        }));
+    }
+    if let Some(name) = error.strip_prefix("unknown detection identifier: ") {
+        let known: Vec<&str> = marked.detections().collect();
+        return at(marked.key(&["detection", "condition"])).nearest(name, known);
+    }
+    if let Some(name) = error.strip_prefix("unknown rule reference: ") {
+        return at(
+            marked.find(&|found| matches!(found, Found::Value(v) if matches!(&v.value, Node::Scalar(t) if t == name)))
+        );
+    }
+    if error.starts_with("Unknown modifier") {
+        let tail = format!("|{named}");
+        let key = marked.find(&|found| matches!(found, Found::Key(key) if key.value.contains(&tail)));
+        return at(key).expected("a modifier of Sigma's").nearest(named, MODIFIERS.iter().copied());
+    }
+    if error.starts_with("`not` is not a value modifier") {
+        return at(marked.find(&|found| matches!(found, Found::Key(key) if key.value.contains("|not"))));
+    }
+    if error.starts_with("Missing required field") {
+        let last = named.rsplit('.').next().unwrap_or(named);
+        let spelled = quell_model::mistake::nearest(last, marked.keys()).map(str::to_owned);
+        let place = spelled.as_deref().and_then(|key| marked.key(&[key]));
+        let mut mistake = at(place).expected(format!("the key `{named}`"));
+        if spelled.is_some() {
+            mistake.nearest = Some(last.to_owned());
+        }
+        return mistake;
+    }
+    if let Some(rest) = error.strip_prefix("invalid ").filter(|_| !named.is_empty()) {
+        let key = rest.split(':').next().unwrap_or_default();
+        let known: &[&str] = match key {
+            "level" => &["informational", "low", "medium", "high", "critical"],
+            "status" => &["stable", "test", "experimental", "deprecated", "unsupported"],
+            _ => &[],
+        };
+        if let Some((_, span)) = marked.text(&[key]) {
+            let mistake = at(Some(span)).nearest(named, known.iter().copied());
+            return if known.is_empty() { mistake } else { mistake.expected(known.join(", ")) };
+        }
+    }
+    if error.starts_with("invalid regex") {
+        let value = marked.find(&|found| {
+            matches!(found, Found::Value(value) if matches!(&value.value, Node::Scalar(text) if text.len() > 1 && error.contains(text.as_str())))
+        });
+        return Mistake { what: format!("invalid regular expression: {}", last_line(error)), ..at(value) };
+    }
+    if error.starts_with("Invalid timespan") {
+        return at(marked.text(&["correlation", "timespan"]).map(|(_, span)| span));
+    }
+    if error.to_lowercase().contains("correlation") {
+        return at(marked.key(&["correlation"]));
+    }
+    if error.starts_with("related") || error.starts_with("'related'") {
+        return at(marked.key(&["related"]));
+    }
+    if error.starts_with("invalid CIDR") {
+        return at(marked.find(&|found| matches!(found, Found::Key(key) if key.value.contains("|cidr"))));
+    }
+    at(marked.key(&["detection"]).or_else(|| marked.key(&["filter"])))
+}
+
+fn quoted(error: &str) -> &str {
+    error.split('\'').nth(1).unwrap_or_default()
+}
+
+fn last_line(error: &str) -> &str {
+    error.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(error).trim()
+}
+
+/// Adds the line that the mistake is about.
+pub(super) fn quote(mut mistake: Mistake, lines: &[String]) -> Mistake {
+    let at = usize::try_from(mistake.span.line).unwrap_or(0);
+    mistake.line_text = at.checked_sub(1).and_then(|at| lines.get(at)).cloned();
+    mistake
+}

@@ -1,0 +1,138 @@
+//! Counting over time: thresholds, groups, windows, order, bounds, and correlations of correlations.
+
+use super::*;
+use serde_json::json;
+
+const LOGIN: &str = "title: failed login\nname: failed\nlogsource: {category: process_creation, product: linux}\n\
+    detection:\n  s: {Kind: failed}\n  condition: s\n---\n\
+    title: good login\nname: good\nlogsource: {category: process_creation, product: linux}\n\
+    detection:\n  s: {Kind: good}\n  condition: s\n---\n";
+
+fn correlation(body: &str) -> String {
+    format!("{LOGIN}title: many\nname: many\nlevel: high\ncorrelation:\n{body}")
+}
+
+fn detector(body: &str) -> Detector {
+    let (rules, report) = load(&correlation(body));
+    assert!(report.skipped.is_empty(), "{:?}", report.skipped);
+    Detector::new(rules)
+}
+
+fn login(id: u32, second: i64, kind: &str, user: &str, from: &str) -> OwnedEvent {
+    process(&format!("e{id}"), second, json!({"Kind": kind, "User": user, "From": from}))
+}
+
+const COUNT: &str =
+    "  type: event_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1m\n  condition: {gte: 3}\n";
+
+#[test]
+fn three_of_one_user_within_a_minute_are_one_detection_with_their_events() {
+    let mut detector = detector(COUNT);
+    let mut all = Vec::new();
+    for (n, (second, user)) in [(0, "a"), (1, "b"), (2, "a"), (3, "a"), (4, "a")].into_iter().enumerate() {
+        all.extend(run(&mut detector, &login(u32::try_from(n).unwrap(), second, "failed", user, "x")));
+    }
+    assert_eq!(names(&all), ["many"], "the rules that are only counted are silent, and the count starts again");
+    let ids: Vec<&str> = all[0].events.iter().map(|event| event.head.id.as_str()).collect();
+    assert_eq!(ids, ["e0", "e2", "e3"]);
+    assert_eq!(all[0].event.head.id.as_str(), "e3");
+    assert_eq!(all[0].rule.level.as_str(), "high");
+    assert_eq!(
+        serde_json::to_value(&all[0].matched).unwrap(),
+        json!([{"field": "User", "value": "a"}, {"field": "count", "value": 3}])
+    );
+    assert_eq!(all[0].id, quell_model::Hash::of_parts(&[b"many", b"e0", b"e2", b"e3"]));
+}
+
+#[test]
+fn the_window_is_of_the_events_own_time() {
+    let mut detector = detector(COUNT);
+    let mut all = Vec::new();
+    for (n, second) in [0, 50, 100, 150].into_iter().enumerate() {
+        let event = login(u32::try_from(n).unwrap(), second, "failed", "a", "x");
+        detector.event(&event, at(9_999), &mut all);
+    }
+    assert!(all.is_empty(), "never three within a minute, whatever the clock says");
+}
+
+#[test]
+fn generate_keeps_the_counted_rules_talking() {
+    let mut detector = detector(&format!("{COUNT}  generate: true\n"));
+    assert_eq!(names(&run(&mut detector, &login(0, 0, "failed", "a", "x"))), ["failed"]);
+}
+
+#[test]
+fn different_values_are_counted_once_each() {
+    let body = "  type: value_count\n  rules: [failed]\n  group-by: [From]\n  timespan: 1m\n  condition: {gte: 2, field: User}\n";
+    let mut detector = detector(body);
+    assert!(run(&mut detector, &login(0, 0, "failed", "a", "x")).is_empty());
+    assert!(run(&mut detector, &login(1, 1, "failed", "a", "x")).is_empty());
+    let found = run(&mut detector, &login(2, 2, "failed", "b", "x"));
+    assert_eq!(names(&found), ["many"]);
+    assert_eq!(found[0].events.len(), 3);
+}
+
+#[test]
+fn temporal_wants_all_its_rules_and_ordered_in_their_order() {
+    for (kind, forward, backward) in [("temporal", 1, 1), ("temporal_ordered", 1, 0)] {
+        let body = format!("  type: {kind}\n  rules: [failed, good]\n  group-by: [User]\n  timespan: 1m\n");
+        for (first, second, wanted) in [("failed", "good", forward), ("good", "failed", backward)] {
+            let mut detector = detector(&body);
+            assert!(run(&mut detector, &login(0, 0, first, "a", "x")).is_empty());
+            assert!(run(&mut detector, &login(1, 1, second, "other", "x")).is_empty());
+            let found = run(&mut detector, &login(2, 2, second, "a", "x"));
+            assert_eq!(found.len(), wanted, "{kind}: {first} then {second}");
+        }
+    }
+}
+
+#[test]
+fn a_correlation_of_correlations_has_the_events_behind_both() {
+    let text = format!(
+        "{}---\ntitle: twice\nname: twice\ncorrelation:\n  type: event_count\n  rules: [many]\n  group-by: [User]\n  timespan: 10m\n  condition: {{gte: 2}}\n",
+        correlation(COUNT)
+    );
+    let (rules, report) = load(&text);
+    assert!(report.skipped.is_empty(), "{:?}", report.skipped);
+    let mut detector = Detector::new(rules);
+    let mut all = Vec::new();
+    for n in 0..6 {
+        all.extend(run(&mut detector, &login(n, i64::from(n), "failed", "a", "x")));
+    }
+    assert_eq!(names(&all), ["twice"]);
+    assert_eq!(all[0].events.len(), 6);
+}
+
+#[test]
+fn a_detection_carries_no_more_events_than_its_bound() {
+    let body = "  type: event_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1h\n  condition: {gte: 250}\n";
+    let mut detector = detector(body);
+    let mut all = Vec::new();
+    for n in 0..250 {
+        all.extend(run(&mut detector, &login(n, i64::from(n), "failed", "a", "x")));
+    }
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].events.len(), super::super::EVENTS_CARRIED);
+}
+
+#[test]
+fn a_reload_goes_on_counting() {
+    let mut detector = detector(COUNT);
+    for n in 0..2 {
+        run(&mut detector, &login(n, i64::from(n), "failed", "a", "x"));
+    }
+    detector.swap(load(&correlation(COUNT)).0);
+    let found = run(&mut detector, &login(2, 2, "failed", "a", "x"));
+    assert_eq!(names(&found), ["many"]);
+    assert_eq!(found[0].events.len(), 3);
+}
+
+#[test]
+fn references_to_nothing_and_rings_are_mistakes_with_their_place() {
+    let (_, report) = load(&correlation(&COUNT.replace("[failed]", "[faild]")));
+    let mistake = report.errors().next().unwrap();
+    assert_eq!((mistake.place().as_str(), mistake.nearest.as_deref()), ("rules.yml:20:11", Some("failed")));
+    let (rules, report) = load(&correlation(&COUNT.replace("[failed]", "[many]")));
+    assert!(report.errors().any(|mistake| mistake.what.contains("counts itself")));
+    assert_eq!(rules.len(), 2);
+}

@@ -1,0 +1,121 @@
+//! Files → rules: every mistake with its place, what is passed over, what replaces what, reload.
+
+use super::*;
+use quell_model::MistakeLevel;
+
+#[test]
+fn every_mistake_has_its_place_and_the_nearest_spelling() {
+    let good = rule("Image|endswith: /x");
+    let rows: &[(&str, &str, &str, &str, Option<&str>)] = &[
+        ("|endswith", "|endwith", "rules.yml:6:5", "Unknown modifier 'endwith'", Some("endswith")),
+        ("condition: selection", "condition: selecton", "rules.yml:7:3", "selecton", Some("selection")),
+        ("condition: selection", "condition: selection and (", "rules.yml:7:14", "Condition parse error", None),
+        ("detection:", "detecton:", "rules.yml:4:1", "Missing required field 'detection'", Some("detection")),
+        ("title: t\n", "", "rules.yml:1:1", "Missing required field 'title'", None),
+        ("|endswith: /x", "|re: '(['", "rules.yml:6:15", "invalid regular expression", None),
+        ("name: t", "name: [t", "rules.yml", "is no YAML", None),
+    ];
+    for (from, to, place, what, nearest) in rows {
+        let (rules, report) = load(&good.replacen(from, to, 1));
+        let errors: Vec<_> = report.errors().collect();
+        assert_eq!(errors.len(), 1, "{to}: {:?}", report.skipped);
+        assert!(errors[0].place().starts_with(place), "{to}: {} {}", errors[0].place(), errors[0].what);
+        assert!(errors[0].what.contains(what), "{to}: {}", errors[0].what);
+        assert_eq!(errors[0].nearest.as_deref(), *nearest, "{to}");
+        assert!(errors[0].line_text.is_some(), "{to}");
+        assert!(rules.is_empty(), "{to}");
+    }
+}
+
+#[test]
+fn a_wrong_level_is_a_warning_and_the_rule_stands() {
+    let (rules, report) = load(&format!("{}level: hgih\n", rule("Image: x")));
+    assert_eq!(rules.len(), 1);
+    assert_eq!(report.skipped[0].level, MistakeLevel::Warning);
+    assert_eq!(
+        (report.skipped[0].place().as_str(), report.skipped[0].nearest.as_deref()),
+        ("rules.yml:8:8", Some("high"))
+    );
+}
+
+#[test]
+fn documents_of_one_file_have_places_of_the_file_and_names_of_their_own() {
+    let one = rule("Image: x").replace("name: t\n", "");
+    let broken = one.replace("condition: selection", "condition: nothing");
+    let (rules, report) = load(&format!("---\n{one}---\n{broken}---\n# nothing here\n---\n{one}"));
+    assert_eq!(rules.refs().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["rules", "rules-3"]);
+    assert_eq!(report.errors().map(|m| m.place()).collect::<Vec<_>>(), ["rules.yml:14:3"]);
+    assert_eq!(report.rules[1].line, 18);
+}
+
+#[test]
+fn yaml_of_another_kind_is_passed_over_and_named() {
+    let (rules, report) = load("apiVersion: v1\nkind: Pod\n---\n- a list\n");
+    assert!(rules.is_empty() && report.skipped.is_empty());
+    assert_eq!(report.passed_over.iter().map(|m| m.place()).collect::<Vec<_>>(), ["rules.yml:1:1", "rules.yml:4:1"]);
+}
+
+#[test]
+fn a_later_source_replaces_and_the_same_source_does_not() {
+    let id = "id: 6f1bd6c9-7f0e-4f2e-9f0b-0d6f6d2a3c11\n";
+    let shipped = format!("{id}{}", rule("Image: shipped"));
+    let folder = format!("{id}{}", rule("Image: folder"));
+    let (rules, report) = Rules::load(&[text("shipped.yml", &shipped), text("folder.yml", &folder)], &[]);
+    assert_eq!(rules.len(), 1);
+    assert_eq!(report.rules[0].file.to_str(), Some("folder.yml"));
+    assert_eq!(report.skipped[0].level, MistakeLevel::Note);
+    let (rules, report) = load(&format!("{shipped}---\n{folder}"));
+    assert_eq!(rules.refs().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["t", "t#2"]);
+    assert_eq!(report.skipped[0].level, MistakeLevel::Warning);
+}
+
+#[test]
+fn the_report_counts_and_says_what_can_never_fire() {
+    let rules = [
+        rule("Image: x"),
+        rule("IntegrityLevel: High").replace("name: t", "name: integrity\nstatus: deprecated\nlevel: low"),
+        rule("EventID: 1").replace("name: t", "name: windows").replace("product: linux", "product: windows"),
+        rule("a0: x\n    type: EXECVE")
+            .replace("name: t", "name: audit")
+            .replace("category: process_creation", "service: auditd"),
+        rule("type: ADD_USER").replace("name: t", "name: log").replace("category: process_creation", "service: auditd"),
+        rule("IntegrityLevel: High\n  other:\n    Image: x")
+            .replace("condition: selection", "condition: 1 of *")
+            .replace("name: t", "name: either"),
+        rule("process.memfd: true").replace("name: t", "name: own"),
+    ];
+    let (_, report) = load(&rules.join("---\n"));
+    assert!(report.skipped.is_empty(), "{:?}", report.skipped);
+    let never: Vec<(&str, &str)> = report.never_fires().map(|(rule, why)| (rule.id.as_str(), why)).collect();
+    assert_eq!(
+        never,
+        [
+            ("integrity", "no source gives `IntegrityLevel`"),
+            ("windows", "no source gives category process_creation, product windows"),
+        ]
+    );
+    assert_eq!(report.rules[4].given, super::super::Given::Records("auditd's log"));
+    assert_eq!((report.by_status["none"], report.by_status["deprecated"]), (6, 1));
+    assert_eq!((report.by_level["medium"], report.by_level["low"]), (6, 1));
+    assert_eq!(report.by_logsource["product linux, service auditd"], 2);
+}
+
+#[test]
+fn folders_are_walked_and_a_broken_file_is_named_while_the_rest_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("below")).unwrap();
+    std::fs::write(dir.path().join("below/good.yaml"), rule("Image: x")).unwrap();
+    std::fs::write(dir.path().join("bad.yml"), b"title: \xff\n").unwrap();
+    std::fs::write(dir.path().join("notes.txt"), "no rule").unwrap();
+    std::os::unix::fs::symlink("..", dir.path().join("below/loop")).unwrap();
+    let sources = vec![RuleSource::Dir(dir.path().into()), RuleSource::Dir(dir.path().join("nowhere"))];
+    let mut reloader = super::super::Reloader::new(sources, Vec::new());
+    let (rules, report) = reloader.load();
+    assert_eq!(rules.len(), 1);
+    assert!(report.errors().any(|m| m.what.contains("UTF-8")));
+    assert!(report.errors().any(|m| m.file.ends_with("nowhere")));
+    assert!(!reloader.changed());
+    std::fs::remove_file(dir.path().join("bad.yml")).unwrap();
+    assert!(reloader.changed());
+    assert!(!reloader.changed());
+}

@@ -1,0 +1,69 @@
+//! How rsigma reads our events: its trait over ours, field by field, without JSON.
+//!
+//! Owns the translation of values and nothing else. Text stays borrowed wherever the event borrows it. A field that
+//! is known and absent counts as absent: `exists: false` and `field: null` match it, nothing else does.
+
+use quell_model::{Event, Field};
+use rsigma_eval::EventValue;
+use std::borrow::Cow;
+
+/// An event as rsigma wants it.
+pub(super) struct View<'e>(pub(super) &'e dyn Event);
+
+/// The value in rsigma's form; moves text, never copies it.
+pub(super) fn value(field: Field<'_>) -> EventValue<'_> {
+    match field {
+        Field::Null => EventValue::Null,
+        Field::Bool(yes) => EventValue::Bool(yes),
+        Field::Int(number) => EventValue::Int(number),
+        Field::Str(text) => EventValue::Str(text),
+        Field::List(members) => EventValue::Array(members.into_iter().map(value).collect()),
+        Field::Map(parts) => EventValue::Map(parts.into_iter().map(|(name, part)| (name, value(part))).collect()),
+    }
+}
+
+/// How deep keyword rules look into nested records.
+const DEPTH: u8 = 32;
+
+/// Every text in a value, nested ones too.
+pub(super) fn texts(field: &Field<'_>, visit: &mut dyn FnMut(&str)) {
+    fn walk(field: &Field<'_>, depth: u8, visit: &mut dyn FnMut(&str)) {
+        match field {
+            Field::Str(text) => visit(text),
+            Field::List(members) if depth > 0 => members.iter().for_each(|member| walk(member, depth - 1, visit)),
+            Field::Map(parts) if depth > 0 => parts.iter().for_each(|(_, part)| walk(part, depth - 1, visit)),
+            _ => {}
+        }
+    }
+    walk(field, DEPTH, visit);
+}
+
+impl rsigma_eval::Event for View<'_> {
+    fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
+        match self.0.sigma(path)? {
+            Field::Null => None,
+            field => Some(value(field)),
+        }
+    }
+
+    fn any_string_value(&self, pred: &dyn Fn(&str) -> bool) -> bool {
+        let mut any = false;
+        self.visit_string_values(&mut |text| any = any || pred(text));
+        any
+    }
+
+    fn all_string_values(&self) -> Vec<Cow<'_, str>> {
+        let mut all = Vec::new();
+        self.visit_string_values(&mut |text| all.push(Cow::Owned(text.to_owned())));
+        all
+    }
+
+    fn visit_string_values(&self, visit: &mut dyn FnMut(&str)) {
+        self.0.sigma_fields(&mut |_, field| texts(&field, visit));
+    }
+
+    /// Only the id: what correlations keep of an event to name it by.
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "id": self.0.head().id })
+    }
+}
