@@ -62,9 +62,13 @@ pub enum StoreError {
         /// Whose, where known.
         pid: Option<u32>,
     },
-    /// The disk is full, the file is locked, the medium failed.
+    /// Not taken: the disk is full, the file is locked or the medium failed, and there is no room left to wait in.
     #[error("the journal cannot be written: {0}")]
     Unwritable(String),
+    /// Taken under its numbers and kept in memory, but not durable: written as soon as the journal can be. What needed
+    /// it durable must not go on.
+    #[error("the journal cannot be written now, and keeps the records: {0}")]
+    Held(String),
     /// What is there cannot be right.
     #[error("the journal is damaged: {0}")]
     Corrupt(String),

@@ -1,0 +1,336 @@
+//! Where callers and the writer meet: the numbers of every stream, the slate, and the queue to the writer.
+//!
+//! Owns the order: whoever comes in first gets the lower numbers, on the slate as in the queue. Never touches a disk,
+//! so that nobody who holds it keeps the containment lane waiting for one.
+//! Keeps true: a record on the slate has every earlier record of its stream on the slate before it, or in the journal.
+
+use super::item::{Done, Item};
+use super::slate::{Asker, Slate};
+use super::{Health, StoreError};
+use crate::clock::Countdown;
+use quell_model::{Appended, Durability, Seq, StreamId};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// So many bytes may wait in memory for a disk that refuses: an engine that cannot write for hours still runs, and what
+/// comes beyond is refused with a reason.
+pub(super) const MOST_HELD: usize = 64 << 20;
+
+/// The most bytes that the writer takes at once: a transaction of some milliseconds.
+const MOST_GROUP: usize = 4 << 20;
+
+/// Where a stream stands.
+#[derive(Clone, Copy, Default, Debug)]
+struct Head {
+    /// The last number given.
+    seq: Seq,
+    /// The last number in the database.
+    committed: Seq,
+    /// The last number that readers can see: committed, or among what the writer shows of what it holds.
+    visible: Seq,
+    /// The last number that is in memory only.
+    late: Seq,
+}
+
+/// What the writer is handed.
+pub(super) enum Order {
+    /// To be journaled.
+    Append(Item),
+    /// Was not taken: only to be told.
+    Tell(Done, StoreError),
+}
+
+/// What is behind the lock.
+struct Front {
+    heads: HashMap<StreamId, Head>,
+    slate: Option<Slate>,
+    queue: VecDeque<Order>,
+    /// Bytes that are not in the database.
+    bytes: usize,
+    /// Records that are not in the database.
+    records: usize,
+    /// Items in memory only.
+    late: usize,
+    closing: bool,
+    /// Why the database refuses, while it does.
+    trouble: Option<StoreError>,
+}
+
+/// The meeting place.
+pub(super) struct Counter {
+    front: Mutex<Front>,
+    /// The writer waits for work.
+    work: Condvar,
+    /// Readers wait for the writer.
+    moved: Condvar,
+}
+
+/// What the writer found when it looked.
+pub(super) struct Taken {
+    pub(super) orders: Vec<Order>,
+    /// Nobody will bring more, and this was all.
+    pub(super) last: bool,
+}
+
+impl Counter {
+    /// With the streams as the database has them; without a slate nothing can be written.
+    pub(super) fn new(heads: impl Iterator<Item = (StreamId, Seq)>, slate: Option<Slate>) -> Self {
+        let head = |seq| Head { seq, committed: seq, visible: seq, late: 0 };
+        Self {
+            front: Mutex::new(Front {
+                heads: heads.map(|(stream, seq)| (stream, head(seq))).collect(),
+                slate,
+                queue: VecDeque::new(),
+                bytes: 0,
+                records: 0,
+                late: 0,
+                closing: false,
+                trouble: None,
+            }),
+            work: Condvar::new(),
+            moved: Condvar::new(),
+        }
+    }
+
+    fn front(&self) -> MutexGuard<'_, Front> {
+        self.front.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Onto the slate, or not at all.
+    pub(super) fn written(&self, item: Item) -> Result<Appended, StoreError> {
+        let appended = item.appended();
+        self.front().take_in(item, Asker::Urgent)?;
+        self.work.notify_one();
+        Ok(appended)
+    }
+
+    /// Into the queue; `done` hears of it whatever happens.
+    pub(super) fn submit(&self, item: Result<Item, StoreError>, done: Done) {
+        let mut front = self.front();
+        let order = match item {
+            _ if front.closing => Err((StoreError::Closed, done)),
+            Err(error) => Err((error, done)),
+            Ok(mut item) => {
+                item.done = Some(done);
+                front.take_in(item, Asker::Patient).map_err(|refused| {
+                    let Refused { error, item } = refused;
+                    (error, item.done.expect("set just above"))
+                })
+            }
+        };
+        match order {
+            Ok(()) => {}
+            Err((error, done)) if front.closing => {
+                drop(front);
+                return done(Err(error));
+            }
+            Err((error, done)) => front.queue.push_back(Order::Tell(done, error)),
+        }
+        drop(front);
+        self.work.notify_one();
+    }
+
+    /// Recovered records take their place: on the slate already, not yet in the database.
+    pub(super) fn recovered(&self, item: &Item) {
+        self.front().count(item);
+    }
+
+    /// Why the database refuses, while it does.
+    pub(super) fn trouble(&self) -> Option<StoreError> {
+        self.front().trouble.clone()
+    }
+
+    /// For the writer: waits for work, at most as long as the pause goes on.
+    pub(super) fn take(&self, pause: Option<Countdown>) -> Taken {
+        let mut front = self.front();
+        while front.queue.is_empty() && !front.closing {
+            match pause.map(Countdown::left) {
+                None => front = self.work.wait(front).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => break,
+                Some(left) => {
+                    front = self.work.wait_timeout(front, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+        }
+        let mut orders = Vec::new();
+        let mut bytes = 0;
+        while bytes < MOST_GROUP {
+            let Some(order) = front.queue.pop_front() else { break };
+            if let Order::Append(item) = &order {
+                bytes += item.bytes();
+            }
+            orders.push(order);
+        }
+        Taken { orders, last: front.closing && front.queue.is_empty() }
+    }
+
+    /// From the writer: these are in the database.
+    pub(super) fn committed<'a>(&self, items: impl Iterator<Item = &'a Item>) {
+        let mut front = self.front();
+        for item in items {
+            front.uncount(item);
+            for part in &item.parts {
+                let head = front.heads.entry(part.stream.clone()).or_default();
+                head.committed = head.committed.max(part.last());
+                head.visible = head.visible.max(head.committed);
+            }
+            if let (Some(ticket), Some(slate)) = (item.ticket, &mut front.slate) {
+                slate.applied(ticket);
+            }
+        }
+        front.trouble = None;
+        drop(front);
+        self.moved.notify_all();
+    }
+
+    /// From the writer: the database refuses; these can be read from what it holds.
+    pub(super) fn held<'a>(&self, items: impl Iterator<Item = &'a Item>, error: &StoreError) {
+        let mut front = self.front();
+        for part in items.flat_map(|item| &item.parts) {
+            let head = front.heads.entry(part.stream.clone()).or_default();
+            head.visible = head.visible.max(part.last());
+        }
+        front.trouble = Some(error.clone());
+        drop(front);
+        self.moved.notify_all();
+    }
+
+    /// Nothing more is taken in.
+    pub(super) fn close(&self) {
+        self.front().closing = true;
+        self.work.notify_one();
+    }
+
+    /// Waits until readers can see what was taken in before this call; of one stream, or of all.
+    pub(super) fn wait_visible(&self, stream: Option<&StreamId>) {
+        let mut front = self.front();
+        let goal: Vec<(StreamId, Seq)> = match stream {
+            Some(stream) => front.heads.get(stream).map(|head| (stream.clone(), head.seq)).into_iter().collect(),
+            None if front.records == 0 => Vec::new(),
+            None => {
+                let behind = front.heads.iter().filter(|(_, head)| head.visible < head.seq);
+                behind.map(|(stream, head)| (stream.clone(), head.seq)).collect()
+            }
+        };
+        for (stream, seq) in goal {
+            while !front.closing && front.heads.get(&stream).is_some_and(|head| head.visible < seq) {
+                front = self.moved.wait(front).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Every stream and its last number.
+    pub(super) fn streams(&self) -> Vec<(StreamId, Seq)> {
+        self.front().heads.iter().map(|(stream, head)| (stream.clone(), head.seq)).collect()
+    }
+
+    /// How it goes.
+    pub(super) fn health(&self) -> Health {
+        let front = self.front();
+        Health {
+            waiting: front.records,
+            waiting_bytes: front.bytes,
+            in_memory_only: front.late,
+            trouble: front.trouble.as_ref().map(ToString::to_string),
+            recovery: Vec::new(),
+        }
+    }
+
+    /// From the writer's end: readers need not wait for it any more.
+    pub(super) fn gone(&self) {
+        let mut front = self.front();
+        front.closing = true;
+        let left: Vec<Order> = front.queue.drain(..).collect();
+        drop(front);
+        self.moved.notify_all();
+        for order in left {
+            match order {
+                Order::Append(Item { done: Some(done), .. }) | Order::Tell(done, _) => done(Err(StoreError::Closed)),
+                Order::Append(_) => {}
+            }
+        }
+    }
+}
+
+/// An item that was not taken.
+struct Refused {
+    error: StoreError,
+    item: Item,
+}
+
+impl From<Refused> for StoreError {
+    fn from(refused: Refused) -> Self {
+        refused.error
+    }
+}
+
+impl Front {
+    /// Gives an item its place, or says why not; then nothing has changed.
+    fn take_in(&mut self, mut item: Item, asker: Asker) -> Result<(), Refused> {
+        if let Some(error) = self.objection(&item, asker) {
+            return Err(Refused { error, item });
+        }
+        // What follows an item that is in memory only is in memory only: on the slate it would have a gap before it.
+        let slate = self.slate.as_mut().filter(|_| self.late == 0 || asker == Asker::Urgent);
+        item.ticket = slate.and_then(|slate| slate.write(&item, asker));
+        if item.ticket.is_none() {
+            if asker == Asker::Urgent {
+                return Err(Refused { error: self.full("its slate is full"), item });
+            }
+            self.late += 1;
+        }
+        self.count(&item);
+        self.queue.push_back(Order::Append(item));
+        Ok(())
+    }
+
+    fn objection(&self, item: &Item, asker: Asker) -> Option<StoreError> {
+        if self.closing {
+            return Some(StoreError::Closed);
+        }
+        if self.slate.is_none() {
+            return Some(StoreError::Unwritable("it was opened for reading".into()));
+        }
+        for (at, part) in item.parts.iter().enumerate() {
+            let head = self.heads.get(&part.stream).copied().unwrap_or_default();
+            let earlier = item.parts[..at].iter().rev().find(|earlier| earlier.stream == part.stream);
+            let found = earlier.map_or(head.seq, |earlier| earlier.last());
+            let expected = part.first - 1;
+            if found != expected {
+                return Some(StoreError::Conflict { stream: part.stream.clone(), expected, found });
+            }
+            if asker == Asker::Urgent && head.late > head.committed {
+                return Some(self.full("what came before in this stream is in memory only"));
+            }
+        }
+        (self.bytes + item.bytes() > MOST_HELD).then(|| self.full("too much is waiting already"))
+    }
+
+    fn full(&self, why: &str) -> StoreError {
+        let because = self.trouble.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+        StoreError::Unwritable(format!("{why}{because}"))
+    }
+
+    fn count(&mut self, item: &Item) {
+        self.bytes += item.bytes();
+        for part in &item.parts {
+            self.records += part.lines.len();
+            let head = self.heads.entry(part.stream.clone()).or_default();
+            head.seq = part.last();
+            if item.ticket.is_none() {
+                head.late = part.last();
+            }
+        }
+    }
+
+    fn uncount(&mut self, item: &Item) {
+        self.bytes -= item.bytes();
+        self.records -= item.parts.iter().map(|part| part.lines.len()).sum::<usize>();
+        self.late -= usize::from(item.ticket.is_none());
+    }
+}
+
+/// Whether somebody waits for the medium.
+pub(super) fn wants_sync(item: &Item) -> bool {
+    item.durability == Durability::Synced
+}

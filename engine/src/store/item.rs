@@ -1,0 +1,249 @@
+//! What is on its way into the journal: records with their numbers, not yet chained.
+//!
+//! Owns their form in memory and in the slate. Never touches a file. Keeps true: what the slate gives back is what was
+//! put in, or nothing.
+
+use quell_model::record::{IncidentState, RECORD_VERSION};
+use quell_model::{Appended, Batch, Body, Durability, Kind, NewRecord, Seq, Stamp, StoreError, StreamId};
+
+/// One submit may bring so many bytes: a bound against a runaway output, far above any record that is meant to be.
+pub(super) const MOST_BYTES: usize = 16 << 20;
+
+/// Called once, on the writer's thread, when the fate of a submit is known.
+pub(super) type Done = Box<dyn FnOnce(Result<Appended, StoreError>) + Send>;
+
+/// A record without its place in the chain.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    pub(super) v: u16,
+    pub(super) at: Stamp,
+    pub(super) kind: Kind,
+    /// The body's JSON.
+    pub(super) body: String,
+    /// Whether the stream is over after it; `None`: it changes nothing.
+    pub(super) ends: Option<bool>,
+}
+
+/// The lines of one stream, from a number on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Part {
+    pub(super) stream: StreamId,
+    /// The number of the first line.
+    pub(super) first: Seq,
+    pub(super) lines: Vec<Line>,
+}
+
+impl Part {
+    /// The number of the last line; of an empty part, the one before.
+    pub(super) fn last(&self) -> Seq {
+        self.first + self.lines.len() as Seq - 1
+    }
+}
+
+/// All or nothing: what one call brought.
+pub(super) struct Item {
+    /// Its place in the slate; `None`: it is in memory only.
+    pub(super) ticket: Option<u64>,
+    pub(super) parts: Vec<Part>,
+    pub(super) durability: Durability,
+    pub(super) done: Option<Done>,
+}
+
+impl Item {
+    /// Writes the bodies down; the numbers are those that the batches expect.
+    pub(super) fn new(batches: Vec<Batch>) -> Result<Self, StoreError> {
+        let durability = batches.iter().map(|batch| batch.durability).max().unwrap_or(Durability::Written);
+        let mut parts = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let lines = batch.records.iter().map(line).collect::<Result<_, _>>()?;
+            parts.push(Part { stream: batch.stream, first: batch.expected + 1, lines });
+        }
+        let item = Self { ticket: None, parts, durability, done: None };
+        if item.bytes() > MOST_BYTES {
+            return Err(StoreError::Unwritable(format!("{} bytes at once; the bound is {MOST_BYTES}", item.bytes())));
+        }
+        Ok(item)
+    }
+
+    /// Where its streams stand after it.
+    pub(super) fn appended(&self) -> Appended {
+        Appended { last: self.parts.iter().map(|part| (part.stream.clone(), part.last())).collect() }
+    }
+
+    /// Bytes in the slate, and about so many in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let of = |part: &Part| 16 + part.stream.as_str().len() + part.lines.iter().map(line_bytes).sum::<usize>();
+        2 + self.parts.iter().map(of).sum::<usize>()
+    }
+
+    /// Puts it down in [`Item::bytes`] bytes.
+    pub(super) fn encode(&self, into: &mut [u8]) {
+        let mut to = Put(into);
+        to.put(&(self.parts.len() as u16).to_le_bytes());
+        for part in &self.parts {
+            to.put(&part.first.to_le_bytes());
+            to.put(&(part.lines.len() as u32).to_le_bytes());
+            to.text(part.stream.as_str());
+            for line in &part.lines {
+                to.put(&line.v.to_le_bytes());
+                to.put(&line.at.wall.as_second().to_le_bytes());
+                to.put(&line.at.wall.subsec_nanosecond().to_le_bytes());
+                to.put(&line.at.boot_ns.to_le_bytes());
+                to.put(&[line.ends.map_or(2, u8::from)]);
+                to.text(line.kind.as_str());
+                to.text(&line.body);
+            }
+        }
+    }
+
+    /// Reads it back; `None` when the bytes are not what [`Item::encode`] writes.
+    pub(super) fn decode(ticket: u64, bytes: &[u8]) -> Option<Self> {
+        let mut from = Get(bytes);
+        let mut parts = Vec::new();
+        for _ in 0..u16::from_le_bytes(from.take()?) {
+            let first = Seq::from_le_bytes(from.take()?);
+            let count = u32::from_le_bytes(from.take()?);
+            let stream = StreamId::from(from.text()?);
+            let mut lines = Vec::new();
+            for _ in 0..count {
+                let v = u16::from_le_bytes(from.take()?);
+                let second = i64::from_le_bytes(from.take()?);
+                let wall = jiff::Timestamp::new(second, i32::from_le_bytes(from.take()?)).ok()?;
+                let boot_ns = u64::from_le_bytes(from.take()?);
+                let [ends] = from.take()?;
+                let kind = kind_of(from.text()?)?;
+                lines.push(Line {
+                    v,
+                    at: Stamp { wall, boot_ns },
+                    kind,
+                    body: from.text()?.to_owned(),
+                    ends: [Some(false), Some(true), None].get(usize::from(ends)).copied()?,
+                });
+            }
+            parts.push(Part { stream, first, lines });
+        }
+        from.0.is_empty().then_some(Self { ticket: Some(ticket), parts, durability: Durability::Written, done: None })
+    }
+}
+
+/// The kind that this word names.
+pub(super) fn kind_of(word: &str) -> Option<Kind> {
+    Kind::ALL.iter().copied().find(|kind| kind.as_str() == word)
+}
+
+fn line_bytes(line: &Line) -> usize {
+    2 + 8 + 4 + 8 + 1 + 4 + line.kind.as_str().len() + 4 + line.body.len()
+}
+
+fn line(record: &NewRecord) -> Result<Line, StoreError> {
+    Ok(Line {
+        v: RECORD_VERSION,
+        at: record.at,
+        kind: record.body.kind(),
+        body: body_text(&record.body)?,
+        ends: ends(&record.body),
+    })
+}
+
+/// Whether a stream is over after this.
+pub(super) fn ends(body: &Body) -> Option<bool> {
+    match body {
+        Body::RunFinished(_) => Some(true),
+        Body::IncidentChanged(change) => Some(change.state == IncidentState::Resolved),
+        _ => None,
+    }
+}
+
+/// What the adjacently tagged form puts around a body.
+fn wrapping(kind: Kind) -> String {
+    format!("{{\"kind\":\"{kind}\",\"body\":")
+}
+
+/// A body's JSON without its tag.
+pub(super) fn body_text(body: &Body) -> Result<String, StoreError> {
+    let mut text = serde_json::to_string(body).map_err(|e| StoreError::Unwritable(e.to_string()))?;
+    let wrapping = wrapping(body.kind());
+    assert!(text.starts_with(&wrapping) && text.ends_with('}'), "the tag comes first, then the body");
+    text.pop();
+    text.drain(..wrapping.len());
+    Ok(text)
+}
+
+/// A body from its JSON.
+pub(super) fn body_of(kind: Kind, text: &str) -> Result<Body, serde_json::Error> {
+    serde_json::from_str(&format!("{}{text}}}", wrapping(kind)))
+}
+
+/// Writes one thing after the other.
+struct Put<'a>(&'a mut [u8]);
+
+impl Put<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let (here, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
+        here.copy_from_slice(bytes);
+        self.0 = rest;
+    }
+
+    fn text(&mut self, text: &str) {
+        self.put(&(text.len() as u32).to_le_bytes());
+        self.put(text.as_bytes());
+    }
+}
+
+/// Reads one thing after the other.
+struct Get<'a>(&'a [u8]);
+
+impl<'a> Get<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (here, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*here)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let length = u32::from_le_bytes(self.take()?) as usize;
+        let (here, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(here).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::bodies::{at, one_of_each};
+
+    #[test]
+    fn the_slate_s_form_goes_there_and_back() {
+        let records: Vec<_> = one_of_each().into_iter().map(|body| NewRecord { at: at(3), body }).collect();
+        let batch = |stream: &str, expected| Batch {
+            stream: stream.into(),
+            expected,
+            records: records.clone(),
+            durability: Durability::Synced,
+        };
+        let item = Item::new(vec![batch("run/ü", 0), batch("system", 41)]).unwrap();
+        let mut bytes = vec![0; item.bytes()];
+        item.encode(&mut bytes);
+        let back = Item::decode(9, &bytes).unwrap();
+        assert_eq!(back.parts, item.parts);
+        assert_eq!(back.ticket, Some(9));
+        for end in [0, 1, 40, bytes.len() - 1] {
+            assert!(Item::decode(9, &bytes[..end]).is_none(), "{end} bytes are no item");
+        }
+    }
+
+    #[test]
+    fn a_body_s_text_goes_there_and_back() {
+        for body in one_of_each() {
+            let text = body_text(&body).unwrap();
+            assert_eq!(body_of(body.kind(), &text).unwrap(), body, "{text}");
+        }
+    }
+
+    #[test]
+    fn streams_end_where_they_should() {
+        let ends: Vec<_> = one_of_each().iter().filter_map(|body| Some((body.kind(), ends(body)?))).collect();
+        assert_eq!(ends, [(Kind::RunFinished, true), (Kind::IncidentChanged, true)]);
+    }
+}

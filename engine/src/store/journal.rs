@@ -1,0 +1,224 @@
+//! The handle that everybody has.
+//!
+//! Owns opening and closing. Never blocks a caller on a disk, but for `open`, `close` and the readers.
+
+use super::Health;
+use super::front::Counter;
+use super::item::{Done, Item};
+use super::lock::DirLock;
+use super::read::{self, Readers};
+use super::rows::{self, Row, Rows, Tail};
+use super::slate::Slate;
+use super::writer::{Chainer, Shelf, Writer};
+use quell_model::{Appended, Batch, Record, Seq, Store, StoreError, StreamId};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, ThreadId};
+
+/// A journal in a directory; clones are the same journal.
+#[derive(Clone)]
+pub struct Journal(Arc<Inner>);
+
+struct Inner {
+    counter: Arc<Counter>,
+    shelf: Arc<Shelf>,
+    readers: Readers,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    writer_id: Option<ThreadId>,
+    recovery: Vec<String>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Takes a directory (made 0700 where it is missing), brings the database up to date, copies what a killed engine
+    /// left on the slate, and starts the writer.
+    ///
+    /// # Errors
+    /// `Taken` when another engine holds it, `Corrupt` when something there cannot be right (then nothing was changed),
+    /// `Unwritable` when a first start finds no room.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let lock = DirLock::take(dir)?;
+        let rows = Rows::open(&database(dir))?;
+        let (tails, applied) = rows.tails()?;
+        let (slate, found) = Slate::open(&dir.join("slate"), rows.id, applied)?;
+        let heads: Vec<_> = tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
+        let chainer = chainer(tails)?;
+        let counter = Arc::new(Counter::new(heads.into_iter(), Some(slate)));
+        let shelf = Arc::new(Shelf::default());
+        let mut writer = Writer::new(Arc::clone(&counter), Arc::clone(&shelf), rows, chainer, lock);
+        let recovery = writer.recover(found);
+        let thread = std::thread::Builder::new()
+            .name("quell-journal".into())
+            .spawn(move || writer.run())
+            .map_err(|e| StoreError::Unwritable(format!("no thread for the writer: {e}")))?;
+        Ok(Self(Arc::new(Inner {
+            counter,
+            shelf,
+            readers: Readers::new(&database(dir)),
+            writer_id: Some(thread.thread().id()),
+            writer: Mutex::new(Some(thread)),
+            recovery,
+        })))
+    }
+
+    /// Looks at a journal without taking it, also beside a living engine: what is in the database, and what lies on the
+    /// slate. Nothing can be appended.
+    ///
+    /// # Errors
+    /// `Unwritable` when there is no journal or it cannot be opened, `Corrupt` when it is no journal.
+    pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
+        let readers = Readers::new(&database(dir));
+        let id = readers.with(|db| db.query_row("SELECT id FROM journal", [], |row| row.get::<_, [u8; 16]>(0)))?;
+        // The slate before the database: what is copied in between is in both, and then taken from the database.
+        let found = Slate::look(&dir.join("slate"), id);
+        let (tails, applied) = readers.with(rows::tails)?;
+        let mut heads: HashMap<_, _> = tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
+        let mut chainer = chainer(tails)?;
+        let (mut held, mut recovery) = (Vec::new(), Vec::new());
+        for (ticket, bytes) in found.into_iter().filter(|(ticket, _)| *ticket > applied) {
+            match chainer.take_up(ticket, &bytes, &mut held) {
+                Ok(item) => heads.extend(item.appended().last),
+                Err(finding) => recovery.push(finding),
+            }
+        }
+        let shelf = Arc::new(Shelf::default());
+        shelf.show(&held);
+        let counter = Arc::new(Counter::new(heads.into_iter(), None));
+        Ok(Self(Arc::new(Inner { counter, shelf, readers, writer: Mutex::new(None), writer_id: None, recovery })))
+    }
+
+    /// Appends at once, without waiting for anything: when it returns, the records survive SIGKILL. They reach the
+    /// database later, in order with what was submitted; also while the disk is full or the database is locked.
+    ///
+    /// # Errors
+    /// `Conflict`; `Unwritable` when there is no room without waiting. Then nothing was taken.
+    pub fn written(&self, batch: Batch) -> Result<Appended, StoreError> {
+        self.0.counter.written(Item::new(vec![batch])?)
+    }
+
+    /// Appends all batches or none, and tells `done` once when they are as durable as they ask. Does not block.
+    ///
+    /// `done` runs on the writer's thread, so it must be short and must not wait for the journal; after `close` it runs
+    /// here. It is told `Held` when the database has refused for about a second: the records keep their numbers and are
+    /// written as soon as it can be. `Conflict`, `Unwritable` and `Closed`: nothing was taken.
+    pub fn submit(&self, batches: Vec<Batch>, done: Done) {
+        self.0.counter.submit(Item::new(batches), done);
+    }
+
+    /// The records of a stream from a number on; none for a stream that does not exist.
+    ///
+    /// # Errors
+    /// `Corrupt` when what is there cannot be read, `Unwritable` when the database cannot be opened.
+    pub fn read(&self, stream: &StreamId, from: Seq) -> Result<Vec<Record>, StoreError> {
+        self.wait_visible(Some(stream));
+        let held = self.0.shelf.of(Some(stream));
+        let mut rows = read::rows(&self.0.readers, stream, from)?;
+        let last = rows.last().map_or(0, |row| row.seq);
+        rows.extend(held.into_iter().filter(|row| row.seq >= from && row.seq > last));
+        rows.iter().map(Row::record).collect()
+    }
+
+    /// Every stream and its last number, by name.
+    ///
+    /// # Errors
+    /// None now; a store elsewhere could fail.
+    pub fn streams(&self) -> Result<Vec<(StreamId, Seq)>, StoreError> {
+        let mut streams = self.0.counter.streams();
+        streams.sort_unstable();
+        Ok(streams)
+    }
+
+    /// Runs that have not finished and incidents that are not resolved, by name.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn open_streams(&self) -> Result<Vec<StreamId>, StoreError> {
+        self.wait_visible(None);
+        let held = self.0.shelf.of(None);
+        let mut over: BTreeMap<StreamId, bool> = read::over(&self.0.readers)?.into_iter().collect();
+        for row in held {
+            let ends = row.ends()?;
+            let known = over.entry(row.stream).or_default();
+            *known = ends.unwrap_or(*known);
+        }
+        let can_end = |stream: &StreamId| stream.as_run().is_some() || stream.as_incident().is_some();
+        Ok(over.into_iter().filter(|(stream, over)| !over && can_end(stream)).map(|(stream, _)| stream).collect())
+    }
+
+    /// Looks whether every chain holds; gives what does not, for people. Reads everything.
+    ///
+    /// # Errors
+    /// When the database cannot be read at all.
+    pub fn verify(&self) -> Result<Vec<String>, StoreError> {
+        self.wait_visible(None);
+        read::verify(&self.0.readers)
+    }
+
+    /// How it does.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health { recovery: self.0.recovery.clone(), ..self.0.counter.health() }
+    }
+
+    /// Writes what is waiting and lets the directory go. What the database still refuses stays on the slate, where the
+    /// next `open` finds it.
+    pub fn close(self) {
+        self.0.close();
+    }
+
+    /// The writer's thread cannot wait for itself: it sees what is in the database.
+    fn wait_visible(&self, stream: Option<&StreamId>) {
+        if Some(std::thread::current().id()) != self.0.writer_id {
+            self.0.counter.wait_visible(stream);
+        }
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        self.counter.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(writer) = writer else { return };
+        if writer.thread().id() != std::thread::current().id() && writer.join().is_err() {
+            tracing::error!("the journal's writer ended with a panic");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn database(dir: &Path) -> PathBuf {
+    dir.join("journal.db")
+}
+
+fn chainer(tails: Vec<(StreamId, Tail)>) -> Result<Chainer, StoreError> {
+    Chainer::new(tails).map_err(|e| StoreError::Unwritable(format!("`/dev/urandom`: {e}")))
+}
+
+#[async_trait::async_trait]
+impl Store for Journal {
+    async fn append(&self, batches: Vec<Batch>) -> Result<Appended, StoreError> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // Whoever no longer waits for the answer does not want it.
+        self.submit(batches, Box::new(move |answer| drop(tell.send(answer))));
+        told.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn read(&self, stream: &StreamId, from: Seq) -> Result<Vec<Record>, StoreError> {
+        Self::read(self, stream, from)
+    }
+
+    async fn open_streams(&self) -> Result<Vec<StreamId>, StoreError> {
+        Self::open_streams(self)
+    }
+}

@@ -1,0 +1,47 @@
+//! The journal: append-only streams of records on one machine, and the vault beside them.
+//!
+//! ```text
+//! written ──▶ numbers ──▶ slate (a mapped file) ──┐
+//! submit  ──▶ numbers ──▶ slate, while it has room ┴─▶ queue ──▶ writer: chain, one transaction a group ──▶ journal.db
+//!                                                                  └─▶ fdatasync of its log ──▶ done
+//! ```
+//!
+//! Owns everything below the data directory: `journal.db` (SQLite in WAL mode), `slate`, `lock`, `vault/`. Never knows
+//! what a record means beyond whether it ends its stream. Keeps true: what `written` returned or `done` acknowledged is
+//! there after SIGKILL, once and in the order of the calls; a database that refuses stops nobody who only needs the
+//! slate; what looks damaged is named and left as it is.
+
+mod chain;
+mod front;
+mod item;
+mod journal;
+mod lock;
+mod read;
+mod rows;
+mod slate;
+mod vault;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use journal::Journal;
+pub use vault::DirVault;
+
+use quell_model::StoreError;
+use serde::Serialize;
+
+/// How the journal does.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Health {
+    /// Records that are taken and not yet in the database.
+    pub waiting: usize,
+    /// Their bytes.
+    pub waiting_bytes: usize,
+    /// Of the calls that brought them, how many would be lost if the engine were killed now.
+    pub in_memory_only: usize,
+    /// Why the database refuses, while it does.
+    pub trouble: Option<String>,
+    /// What the slate held when the journal was opened and could not be fitted in.
+    pub recovery: Vec<String>,
+}

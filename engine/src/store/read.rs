@@ -1,0 +1,249 @@
+//! Reading: streams as they stand, and whether their chains hold.
+//!
+//! Owns the SQL that reads, and the readers' connections. Never writes. Keeps true: a reader sees everything that was
+//! taken in before it asked, also what the database still refuses.
+
+use super::chain::{SALT, Sum, hex};
+use super::item::{body_of, ends, kind_of};
+use super::rows::{Row, Tail, told};
+use quell_model::{Hash, Record, Seq, Stamp, StoreError, StreamId};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Connections that are kept for the next reader; more are opened when more read at once.
+const KEPT: usize = 4;
+
+const COLUMNS: &str = "id, stream, seq, before, v, at_wall, at_boot, kind, prev, salt, body";
+
+/// Connections that can only read.
+#[derive(Debug)]
+pub(super) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
+    }
+
+    fn open(&self) -> Result<Connection, rusqlite::Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let usable = |db: Connection| {
+            db.busy_timeout(Duration::from_secs(5))?;
+            db.query_row("SELECT count(*) FROM journal", [], |_| Ok(()))?;
+            Ok(db)
+        };
+        // A log that cannot be opened in a directory that cannot be written: then nobody writes, and the database is
+        // read as it lies there.
+        Connection::open_with_flags(&self.path, flags).and_then(usable).or_else(|first| {
+            if first.sqlite_error_code() != Some(rusqlite::ErrorCode::CannotOpen) {
+                return Err(first);
+            }
+            let path = self.path.display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            Connection::open_with_flags(format!("file:{path}?immutable=1"), flags).and_then(usable)
+        })
+    }
+
+    /// Lends a connection.
+    pub(super) fn with<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, StoreError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let db = idle.map_or_else(|| self.open(), Ok).map_err(|e| told(&e))?;
+        let answer = ask(&db).map_err(|e| told(&e));
+        let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if answer.is_ok() && kept.len() < KEPT {
+            kept.push(db);
+        }
+        answer
+    }
+}
+
+/// A row as the database has it, not yet understood.
+struct Raw {
+    id: i64,
+    stream_no: i64,
+    seq: i64,
+    before: i64,
+    v: i64,
+    at_wall: String,
+    at_boot: i64,
+    kind: String,
+    prev: [u8; 32],
+    salt: [u8; SALT],
+    body: String,
+}
+
+fn raw(row: &rusqlite::Row<'_>) -> Result<Raw, rusqlite::Error> {
+    Ok(Raw {
+        id: row.get(0)?,
+        stream_no: row.get(1)?,
+        seq: row.get(2)?,
+        before: row.get(3)?,
+        v: row.get(4)?,
+        at_wall: row.get(5)?,
+        at_boot: row.get(6)?,
+        kind: row.get(7)?,
+        prev: row.get(8)?,
+        salt: row.get(9)?,
+        body: row.get(10)?,
+    })
+}
+
+impl Raw {
+    fn understand(self, stream: &StreamId) -> Result<Row, StoreError> {
+        let corrupt = |what: String| StoreError::Corrupt(format!("`{stream}`, record {}: {what}", self.seq));
+        let wall = self.at_wall.parse().map_err(|e| corrupt(format!("`{}` is no time: {e}", self.at_wall)))?;
+        let kind = kind_of(&self.kind).ok_or_else(|| corrupt(format!("kind `{}` is not known here", self.kind)))?;
+        let v = u16::try_from(self.v).map_err(|_| corrupt(format!("version {} is not known here", self.v)))?;
+        Ok(Row {
+            id: self.id,
+            stream: stream.clone(),
+            stream_no: self.stream_no,
+            seq: self.seq.cast_unsigned(),
+            before: self.before,
+            v,
+            at: Stamp { wall, boot_ns: self.at_boot.cast_unsigned() },
+            kind,
+            prev: Hash(self.prev),
+            salt: self.salt,
+            body: self.body,
+        })
+    }
+}
+
+impl Row {
+    /// The record that it holds.
+    pub(super) fn record(&self) -> Result<Record, StoreError> {
+        let body = body_of(self.kind, &self.body)
+            .map_err(|e| StoreError::Corrupt(format!("`{}`, record {}: {e}", self.stream, self.seq)))?;
+        Ok(Record { v: self.v, seq: self.seq, prev: self.prev, at: self.at, salt: hex(&self.salt), body })
+    }
+
+    /// Whether its stream is over after it; `None`: it changes nothing.
+    pub(super) fn ends(&self) -> Result<Option<bool>, StoreError> {
+        Ok(ends(&self.record()?.body))
+    }
+
+    fn sum(&self) -> Hash {
+        let Self { prev, v, seq, at, kind, salt, body, .. } = self;
+        Sum { prev: *prev, v: *v, seq: *seq, at: *at, kind: *kind, salt, body }.hash()
+    }
+}
+
+/// The rows of a stream from a number on, as the database has them: along the stream, from its end.
+pub(super) fn rows(readers: &Readers, stream: &StreamId, from: Seq) -> Result<Vec<Row>, StoreError> {
+    let found = readers.with(|db| {
+        let last = db
+            .prepare_cached("SELECT last FROM streams WHERE name = ?1")?
+            .query_row(params![stream.as_str()], |row| row.get::<_, i64>(0))
+            .optional()?;
+        let mut ask = db.prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE id = ?1"))?;
+        let mut found = Vec::new();
+        let mut next = last.unwrap_or(0);
+        while next != 0 {
+            let Some(row) = ask.query_row([next], raw).optional()? else {
+                return Ok(Err(format!("`{stream}`: row {next} is gone")));
+            };
+            if row.seq.cast_unsigned() < from {
+                break;
+            }
+            if row.before >= next {
+                return Ok(Err(format!("`{stream}`: row {next} points forward")));
+            }
+            next = row.before;
+            found.push(row);
+        }
+        found.reverse();
+        Ok(Ok(found))
+    })?;
+    let raws = found.map_err(StoreError::Corrupt)?;
+    raws.into_iter().map(|row| row.understand(stream)).collect()
+}
+
+/// Whether each stream has ended, as the database has them.
+pub(super) fn over(readers: &Readers) -> Result<Vec<(StreamId, bool)>, StoreError> {
+    readers.with(|db| {
+        let mut ask = db.prepare_cached("SELECT name, over FROM streams")?;
+        let rows = ask.query_map([], |row| Ok((StreamId::from(row.get::<_, String>(0)?), row.get(1)?)))?;
+        rows.collect()
+    })
+}
+
+/// Looks at every record once, in the order of the rows; gives what does not hold, for people.
+pub(super) fn verify(readers: &Readers) -> Result<Vec<String>, StoreError> {
+    let mut findings = Vec::new();
+    let (streams, told) = readers.with(|db| {
+        // One snapshot for everything, while the writer goes on.
+        let db = db.unchecked_transaction()?;
+        let streams = super::rows::tails(&db)?.0;
+        let names: HashMap<i64, StreamId> = streams.iter().map(|(name, tail)| (tail.no, name.clone())).collect();
+        let mut walk = Walk { names, at: HashMap::new(), findings: Vec::new() };
+        let mut ask = db.prepare(&format!("SELECT {COLUMNS} FROM records ORDER BY id"))?;
+        let mut rows = ask.query([])?;
+        while let Some(row) = rows.next()? {
+            walk.step(raw(row)?);
+        }
+        walk.ends(&streams);
+        let check: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        Ok((walk.findings, check))
+    })?;
+    findings.extend(streams);
+    if told != "ok" {
+        findings.push(format!("the database: {told}"));
+    }
+    Ok(findings)
+}
+
+/// Where each stream stands on the walk over the rows.
+struct Walk {
+    names: HashMap<i64, StreamId>,
+    at: HashMap<i64, Tail>,
+    findings: Vec<String>,
+}
+
+impl Walk {
+    fn step(&mut self, raw: Raw) {
+        let no = raw.stream_no;
+        let Some(name) = self.names.get(&no).cloned() else {
+            self.findings.push(format!("row {}: belongs to no stream", raw.id));
+            return;
+        };
+        let row = match raw.understand(&name) {
+            Ok(row) => row,
+            Err(error) => return self.findings.push(error.to_string()),
+        };
+        let none = Tail { no, seq: 0, hash: Hash::default(), last: 0, over: false };
+        let tail = self.at.entry(no).or_insert(none);
+        let (seq, last) = (row.seq, tail.seq);
+        if seq != last + 1 {
+            self.findings.push(format!("`{name}`: record {seq} comes after record {last}"));
+        } else if row.prev != tail.hash {
+            let pair = if last == 0 { "the beginning".into() } else { format!("record {last} as it stands") };
+            self.findings.push(format!("`{name}`: record {seq} does not follow from {pair}"));
+        } else if row.before != tail.last {
+            self.findings.push(format!("`{name}`: record {seq} points to another record before it"));
+        }
+        if let Err(error) = row.record() {
+            self.findings.push(error.to_string());
+        }
+        (tail.seq, tail.hash, tail.last) = (seq, row.sum(), row.id);
+    }
+
+    fn ends(&mut self, streams: &[(StreamId, Tail)]) {
+        for (name, tail) in streams {
+            match self.at.get(&tail.no) {
+                None => self.findings.push(format!("`{name}`: has no records; {} are missing", tail.seq)),
+                Some(found) if found.seq != tail.seq => {
+                    self.findings.push(format!("`{name}`: ends with record {}, not with {}", found.seq, tail.seq));
+                }
+                Some(found) if found.hash != tail.hash => {
+                    self.findings.push(format!("`{name}`: its last record, {}, is not as it was written", tail.seq));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The database: its migrations, and the one transaction that appends.
+//!
+//! Owns the SQL that writes. Never decides an order or a number. Keeps true: a group is in the database whole, with the
+//! slate's watermark beside it, or not at all.
+
+use super::chain::SALT;
+use quell_model::{Hash, Kind, Seq, Stamp, StoreError, StreamId};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Each brings the schema from its place in this list to the next; never changed, only joined by others.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_journal.sql")];
+
+/// `QUEL`: tells `file` and us whose database it is.
+const APPLICATION: i32 = 0x5155_454c;
+
+/// How long a statement waits for another process's lock before the writer takes stock.
+const LOCK_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Pages of the log before it is copied into the database, within a commit: 8 MiB.
+const CHECKPOINT_PAGES: i32 = 2000;
+
+/// A record as it goes into the database.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) id: i64,
+    pub(super) stream: StreamId,
+    pub(super) stream_no: i64,
+    pub(super) seq: Seq,
+    /// The row of the stream's record before it; 0: none.
+    pub(super) before: i64,
+    pub(super) v: u16,
+    pub(super) at: Stamp,
+    pub(super) kind: Kind,
+    pub(super) prev: Hash,
+    pub(super) salt: [u8; SALT],
+    pub(super) body: String,
+}
+
+/// Where a stream stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tail {
+    pub(super) no: i64,
+    pub(super) seq: Seq,
+    pub(super) hash: Hash,
+    /// The row of its last record.
+    pub(super) last: i64,
+    pub(super) over: bool,
+}
+
+/// The database, open for writing.
+pub(super) struct Rows {
+    db: Connection,
+    /// Synced by hand: commits are cheap, and those who wait for the medium share one sync.
+    log: File,
+    /// Random, given when it was made.
+    pub(super) id: [u8; 16],
+}
+
+/// What went wrong, in the journal's words.
+pub(super) fn told(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(error.to_string()),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::Unwritable("another process holds the database".into())
+        }
+        Some(ErrorCode::DiskFull) => StoreError::Unwritable("the disk is full".into()),
+        _ => StoreError::Unwritable(error.to_string()),
+    }
+}
+
+/// Refuses a file that is no database of ours, before SQLite looks at it: it would set about repairing.
+pub(super) fn inspect(path: &Path) -> Result<(), StoreError> {
+    let corrupt = |why: String| StoreError::Corrupt(format!("`{}` {why}", path.display()));
+    let mut head = [0; 100];
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(StoreError::Unwritable(format!("`{}`: {e}", path.display()))),
+    };
+    let length = file.metadata().map_or(0, |data| data.len());
+    if length == 0 {
+        return Ok(());
+    }
+    if file.read_exact(&mut head).is_err() || !head.starts_with(b"SQLite format 3\0") {
+        return Err(corrupt("does not begin as a database does".into()));
+    }
+    let application = i32::from_be_bytes([head[68], head[69], head[70], head[71]]);
+    if application != APPLICATION && application != 0 {
+        return Err(corrupt("is the database of another program".into()));
+    }
+    Ok(())
+}
+
+impl Rows {
+    /// Opens the database, makes it where it is missing, brings it up to date.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        inspect(path)?;
+        let unwritable = |e: std::io::Error| StoreError::Unwritable(format!("`{}`: {e}", path.display()));
+        // Made here for its permissions, and closed before SQLite opens it: a later close would drop SQLite's locks.
+        drop(OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(unwritable)?);
+        let mut db =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                .map_err(|e| told(&e))?;
+        prepare(&mut db).map_err(|e| told(&e))?;
+        migrate(&mut db)?;
+        let id = db.query_row("SELECT id FROM journal", [], |row| row.get::<_, [u8; 16]>(0)).map_err(|e| told(&e))?;
+        db.busy_timeout(LOCK_PATIENCE).map_err(|e| told(&e))?;
+        let log = open_log(&mut db, path)?;
+        Ok(Self { db, log, id })
+    }
+
+    /// Every stream, and the slate's watermark.
+    pub(super) fn tails(&self) -> Result<(Vec<(StreamId, Tail)>, u64), StoreError> {
+        tails(&self.db).map_err(|e| told(&e))
+    }
+
+    /// Appends rows and moves the tails and the watermark with them.
+    pub(super) fn commit(
+        &mut self,
+        rows: &[Row],
+        tails: &[(StreamId, Tail)],
+        applied: Option<u64>,
+    ) -> Result<(), StoreError> {
+        self.try_commit(rows, tails, applied).map_err(|e| told(&e))
+    }
+
+    fn try_commit(
+        &mut self,
+        rows: &[Row],
+        tails: &[(StreamId, Tail)],
+        applied: Option<u64>,
+    ) -> Result<(), rusqlite::Error> {
+        let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        insert(&change, rows)?;
+        {
+            let mut put = change.prepare_cached(
+                "INSERT INTO streams (id, name, seq, hash, last, over) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (id) DO UPDATE SET seq = ?3, hash = ?4, last = ?5, over = ?6",
+            )?;
+            for (stream, tail) in tails {
+                put.execute(params![tail.no, stream.as_str(), signed(tail.seq), tail.hash.0, tail.last, tail.over])?;
+            }
+        }
+        if let Some(ticket) = applied {
+            change.prepare_cached("UPDATE journal SET applied = ?1")?.execute([signed(ticket)])?;
+        }
+        change.commit()
+    }
+
+    /// Waits until what was committed survives a power cut.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.log.sync_data().map_err(|e| StoreError::Unwritable(format!("the journal's log cannot be synced: {e}")))
+    }
+
+    /// Copies the log into the database and empties it.
+    pub(super) fn checkpoint(&self) {
+        if let Err(error) = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(%error, "the journal's log stays beside the database");
+        }
+    }
+}
+
+/// SQLite's integers are signed; numbers of records and tickets never come near the end.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).expect("less than 2^63 records")
+}
+
+fn insert(change: &Transaction<'_>, rows: &[Row]) -> Result<(), rusqlite::Error> {
+    let mut put = change.prepare_cached(
+        "INSERT INTO records (id, stream, seq, before, v, at_wall, at_boot, kind, prev, salt, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    for row in rows {
+        put.execute(params![
+            row.id,
+            row.stream_no,
+            signed(row.seq),
+            row.before,
+            row.v,
+            row.at.wall.to_string(),
+            row.at.boot_ns.cast_signed(),
+            row.kind.as_str(),
+            row.prev.0,
+            row.salt,
+            row.body,
+        ])?;
+    }
+    Ok(())
+}
+
+fn prepare(db: &mut Connection) -> Result<(), rusqlite::Error> {
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    db.pragma_update(None, "cell_size_check", true)?;
+    db.set_prepared_statement_cache_capacity(8);
+    Ok(())
+}
+
+fn migrate(db: &mut Connection) -> Result<(), StoreError> {
+    let change = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| told(&e))?;
+    let version: i64 = change.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| told(&e))?;
+    let done = usize::try_from(version).ok().filter(|done| *done <= MIGRATIONS.len()).ok_or_else(|| {
+        let known = MIGRATIONS.len();
+        StoreError::Unwritable(format!("a newer quell wrote it (schema {version}, this one knows up to {known})"))
+    })?;
+    if done < MIGRATIONS.len() {
+        for text in &MIGRATIONS[done..] {
+            change.execute_batch(text).map_err(|e| told(&e))?;
+        }
+        change.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(|e| told(&e))?;
+        change.pragma_update(None, "application_id", APPLICATION).map_err(|e| told(&e))?;
+    }
+    change.commit().map_err(|e| told(&e))
+}
+
+/// The log beside the database, which a first write brings into being; its name is made to last.
+fn open_log(db: &mut Connection, path: &Path) -> Result<File, StoreError> {
+    let change = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| told(&e))?;
+    change.execute("UPDATE journal SET applied = applied", []).map_err(|e| told(&e))?;
+    change.commit().map_err(|e| told(&e))?;
+    let log = log_of(path);
+    let unwritable = |e: std::io::Error| StoreError::Unwritable(format!("`{}`: {e}", log.display()));
+    let file = File::open(&log).map_err(unwritable)?;
+    if let Some(dir) = path.parent() {
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(unwritable)?;
+    }
+    Ok(file)
+}
+
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// Every stream, and the slate's watermark.
+pub(super) fn tails(db: &Connection) -> Result<(Vec<(StreamId, Tail)>, u64), rusqlite::Error> {
+    let mut ask = db.prepare("SELECT name, id, seq, hash, last, over FROM streams")?;
+    let tails = ask.query_map([], |row| {
+        let tail = Tail {
+            no: row.get(1)?,
+            seq: row.get::<_, i64>(2)?.cast_unsigned(),
+            hash: Hash(row.get(3)?),
+            last: row.get(4)?,
+            over: row.get(5)?,
+        };
+        Ok((StreamId::from(row.get::<_, String>(0)?), tail))
+    })?;
+    let tails = tails.collect::<Result<_, _>>()?;
+    let applied = db.query_row("SELECT applied FROM journal", [], |row| row.get::<_, i64>(0))?;
+    Ok((tails, applied.cast_unsigned()))
+}

@@ -1,0 +1,281 @@
+//! The slate: a file in memory on which records survive the engine before the journal has them.
+//!
+//! ```text
+//! | header: mark, journal's id | first half: entry entry entry … | second half: entry … |
+//!   entry = length, ticket, sum, payload (an `Item`), padded to 8
+//! ```
+//!
+//! Owns the file and its entries. Never waits for a disk: writing is a copy into mapped pages, which the kernel keeps
+//! when the process is killed. (Measured on ext4 beside a thread that syncs without pause, 3 kB: mapped 0.3 µs, 99 %
+//! under 1 µs; `pwrite` 6 and 35 µs, since it takes part in the file system's journal for the file's times.)
+//! Keeps true: tickets only grow, also from one life to the next; in a half they follow one another without a gap, so
+//! what an older round left behind is never taken for an entry; an entry that was torn has a wrong sum and ends its half.
+
+#![allow(unsafe_code, reason = "mapping a file is unsafe, since another process could cut it short")]
+
+use super::item::Item;
+use memmap2::MmapMut;
+use quell_model::StoreError;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// The first bytes of the file.
+const MARK: &[u8; 16] = b"quell slate 1\n\0\0";
+/// Where the first half begins: a page of its own for the header.
+const HEADER: usize = 4096;
+/// Each half: some thousand records, which the writer takes away within milliseconds when all is well.
+const HALF: usize = 4 << 20;
+/// What `submit` leaves free for those who cannot wait.
+const RESERVE: usize = 1 << 20;
+const FILE: usize = HEADER + 2 * HALF;
+/// Before a payload: length, ticket, sum.
+const HEAD: usize = 24;
+
+/// Who asks for room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asker {
+    /// Can wait for the disk: leaves the reserve alone.
+    Patient,
+    /// Cannot.
+    Urgent,
+}
+
+/// The mapped file and where to write next.
+#[derive(Debug)]
+pub(super) struct Slate {
+    map: MmapMut,
+    /// 0 or 1.
+    half: usize,
+    /// Where in the half.
+    at: usize,
+    /// The last ticket in each half.
+    last: [u64; 2],
+    /// The last ticket given.
+    ticket: u64,
+    /// The last ticket whose records are in the journal.
+    applied: u64,
+}
+
+/// An entry that was found: its ticket and its bytes.
+pub(super) type Found = (u64, Vec<u8>);
+
+impl Slate {
+    /// Opens the file, or makes it; gives what it holds beyond `applied`, in order.
+    pub(super) fn open(path: &Path, journal: [u8; 16], applied: u64) -> Result<(Self, Vec<Found>), StoreError> {
+        let told = |e: std::io::Error| StoreError::Unwritable(format!("`{}`: {e}", path.display()));
+        if !path.try_exists().map_err(told)? {
+            make(path, journal).map_err(told)?;
+        }
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(told)?;
+        check(&file, path, journal)?;
+        // SAFETY: the map is only sound while nobody changes or cuts the file. It lies in a directory that only its
+        // owner can enter (0700), is 0600, and belongs to the engine that holds the directory's lock.
+        let map = unsafe { MmapMut::map_mut(&file) }.map_err(told)?;
+        let found = entries(&map);
+        let ticket = found.last().map_or(applied, |(ticket, _)| applied.max(*ticket));
+        let slate = Self { map, half: 0, at: 0, last: [0; 2], ticket, applied };
+        Ok((slate, found.into_iter().filter(|(ticket, _)| *ticket > applied).collect()))
+    }
+
+    /// What the file holds, without opening it for writing; nothing when it is not there or not this journal's.
+    pub(super) fn look(path: &Path, journal: [u8; 16]) -> Vec<Found> {
+        let whole = File::open(path).ok().filter(|file| check(file, path, journal).is_ok());
+        let bytes = whole.and_then(|_| std::fs::read(path).ok()).filter(|bytes| bytes.len() == FILE);
+        bytes.map(|bytes| entries(&bytes)).unwrap_or_default()
+    }
+
+    /// Writes an item down and gives its ticket; `None`: no room.
+    pub(super) fn write(&mut self, item: &Item, asker: Asker) -> Option<u64> {
+        let bytes = item.bytes();
+        let size = HEAD + bytes.next_multiple_of(8);
+        let keep = if asker == Asker::Patient { RESERVE } else { 0 };
+        if self.at + size + keep > HALF {
+            let other = 1 - self.half;
+            if self.last[other] > self.applied || size + keep > HALF {
+                return None;
+            }
+            (self.half, self.at) = (other, 0);
+        }
+        let ticket = self.ticket + 1;
+        let start = HEADER + self.half * HALF + self.at;
+        let entry = &mut self.map[start..start + size];
+        let (head, payload) = entry.split_at_mut(HEAD);
+        item.encode(&mut payload[..bytes]);
+        payload[bytes..].fill(0);
+        head[0..8].copy_from_slice(&(bytes as u64).to_le_bytes());
+        head[8..16].copy_from_slice(&ticket.to_le_bytes());
+        head[16..24].copy_from_slice(&sum(ticket, bytes, payload).to_le_bytes());
+        self.at += size;
+        self.last[self.half] = ticket;
+        self.ticket = ticket;
+        Some(ticket)
+    }
+
+    /// Everything up to this ticket is in the journal: its room is free.
+    pub(super) fn applied(&mut self, ticket: u64) {
+        self.applied = self.applied.max(ticket);
+        if self.applied == self.ticket {
+            // The same few pages again and again: they stay in memory, and the rest of the file never gets there.
+            self.at = 0;
+        }
+    }
+}
+
+/// A new file, whole before it has its name: room that a full disk cannot take back.
+fn make(path: &Path, journal: [u8; 16]) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(MARK)?;
+    file.write_all(&journal)?;
+    // Written and not only reserved: a reserved block is turned into a written one at its first write-back, in the
+    // file system's journal.
+    let zeros = vec![0; 1 << 20];
+    let mut at = MARK.len() + journal.len();
+    while at < FILE {
+        let some = zeros.len().min(FILE - at);
+        file.write_all_at(&zeros[..some], at as u64)?;
+        at += some;
+    }
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    if let Some(dir) = path.parent() {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Whether it is a slate, and this journal's.
+fn check(mut file: &File, path: &Path, journal: [u8; 16]) -> Result<(), StoreError> {
+    let corrupt = |why: &str| Err(StoreError::Corrupt(format!("`{}` {why}", path.display())));
+    let mut head = [0; MARK.len() + 16];
+    let whole = file.metadata().is_ok_and(|data| data.len() == FILE as u64) && file.read_exact(&mut head).is_ok();
+    if !whole || head[..MARK.len()] != MARK[..] {
+        return corrupt("is no slate of this version; hint: look at it, then move it away");
+    }
+    if head[MARK.len()..] != journal {
+        return corrupt("belongs to another journal than the one beside it; hint: was a backup put back? Move it away");
+    }
+    Ok(())
+}
+
+/// Every entry that can be read, by ticket.
+fn entries(map: &[u8]) -> Vec<Found> {
+    let mut found = Vec::new();
+    for half in map[HEADER..FILE].chunks_exact(HALF) {
+        let mut last = None;
+        let mut at = 0;
+        while let Some((ticket, payload)) = entry(&half[at..]) {
+            if last.is_some_and(|last| ticket != last + 1) {
+                break;
+            }
+            last = Some(ticket);
+            at += HEAD + payload.len().next_multiple_of(8);
+            found.push((ticket, payload.to_vec()));
+        }
+    }
+    found.sort_by_key(|(ticket, _)| *ticket);
+    found
+}
+
+/// The entry that begins here, if a whole one does.
+fn entry(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let word = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let (length, ticket, found) = (usize::try_from(word(0)?).ok()?, word(8)?, word(16)?);
+    if length > HALF {
+        return None;
+    }
+    let padded = bytes.get(HEAD..HEAD + length.next_multiple_of(8))?;
+    (ticket > 0 && sum(ticket, length, padded) == found).then(|| (ticket, &padded[..length]))
+}
+
+/// Tells a whole entry from a torn one; no defence against an adversary, who would need to own the directory.
+fn sum(ticket: u64, length: usize, padded: &[u8]) -> u64 {
+    // FNV's step on words: a byte at a time would cost more than the copy.
+    let step = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+    let start = step(step(0xcbf2_9ce4_8422_2325, ticket), length as u64);
+    let words = padded.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("8 bytes")));
+    words.fold(start, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::bodies::{at, note};
+    use quell_model::{Batch, Durability, NewRecord};
+
+    const JOURNAL: [u8; 16] = [7; 16];
+
+    fn item(seq: u64, text: &str) -> Item {
+        let records = vec![NewRecord::new(at(seq), note(text))];
+        Item::new(vec![Batch { stream: "run/a".into(), expected: seq - 1, records, durability: Durability::Written }])
+            .unwrap()
+    }
+
+    fn found(path: &Path, applied: u64) -> Vec<u64> {
+        Slate::open(path, JOURNAL, applied).unwrap().1.into_iter().map(|(ticket, _)| ticket).collect()
+    }
+
+    #[test]
+    fn what_was_written_is_found_and_a_torn_end_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slate");
+        let (mut slate, none) = Slate::open(&path, JOURNAL, 0).unwrap();
+        assert!(none.is_empty());
+        for seq in 1..=3 {
+            assert_eq!(slate.write(&item(seq, "hello"), Asker::Urgent), Some(seq));
+        }
+        let end = slate.at;
+        drop(slate);
+        assert_eq!(found(&path, 0), [1, 2, 3]);
+        assert_eq!(found(&path, 2), [3]);
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(b"?", (HEADER + end - 12) as u64).unwrap();
+        assert_eq!(found(&path, 0), [1, 2]);
+    }
+
+    #[test]
+    fn an_older_round_is_not_taken_for_entries() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slate");
+        let (mut slate, _) = Slate::open(&path, JOURNAL, 0).unwrap();
+        for seq in 1..=5 {
+            slate.write(&item(seq, "same length"), Asker::Urgent).unwrap();
+        }
+        slate.applied(5);
+        assert_eq!(slate.write(&item(6, "same length"), Asker::Urgent), Some(6));
+        drop(slate);
+        assert_eq!(found(&path, 5), [6]);
+        let (mut again, _) = Slate::open(&path, JOURNAL, 6).unwrap();
+        assert_eq!(again.write(&item(7, "same length"), Asker::Urgent), Some(7), "tickets go on");
+    }
+
+    #[test]
+    fn full_halves_alternate_and_the_patient_leave_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut slate, _) = Slate::open(&dir.path().join("slate"), JOURNAL, 0).unwrap();
+        let big = "x".repeat(500_000);
+        let mut count = 0;
+        while slate.write(&item(count + 1, &big), Asker::Patient).is_some() {
+            count += 1;
+        }
+        assert_eq!(count, 12, "two halves of 4 MiB less 1 MiB each");
+        assert!(slate.write(&item(13, &big), Asker::Urgent).is_some());
+        assert!(slate.write(&item(14, &big), Asker::Urgent).is_some());
+        assert!(slate.write(&item(15, &big), Asker::Urgent).is_none());
+        slate.applied(6);
+        assert!(slate.write(&item(15, &big), Asker::Urgent).is_some(), "the first half is free again");
+    }
+
+    #[test]
+    fn a_foreign_or_broken_file_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slate");
+        drop(Slate::open(&path, JOURNAL, 0).unwrap());
+        assert!(matches!(Slate::open(&path, [8; 16], 0), Err(StoreError::Corrupt(_))));
+        std::fs::write(&path, "something else").unwrap();
+        assert!(matches!(Slate::open(&path, JOURNAL, 0), Err(StoreError::Corrupt(_))));
+        assert_eq!(std::fs::read(&path).unwrap(), b"something else");
+    }
+}

@@ -1,0 +1,217 @@
+//! Bodies to write: one of every kind, and small ones in number.
+
+use quell_model::record::*;
+use quell_model::*;
+use serde_json::json;
+use std::sync::Arc;
+
+/// The `n`th millisecond of a day.
+pub(in crate::store) fn at(n: u64) -> Stamp {
+    let wall: jiff::Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
+    Stamp { wall, boot_ns: 1_000_000_000 }.after(std::time::Duration::from_millis(n))
+}
+
+pub(in crate::store) fn note(text: &str) -> NoteAdded {
+    NoteAdded { by: "ana".into(), text: text.into() }
+}
+
+fn process() -> ProcessId {
+    ProcessId { boot: BootId("1f2e".into()), pid: 4242, start_ns: 81_234_567_890, exec_id: 2 }
+}
+
+fn detection() -> Detection {
+    let event = OwnedEvent {
+        v: 1,
+        head: EventHead {
+            id: "e-1".into(),
+            class: Class::ProcessCreation,
+            source: "sensor".into(),
+            node: "host-1".into(),
+            at: at(0),
+            seen: at(1),
+        },
+        logsource: LogSource {
+            category: Some("process_creation".into()),
+            product: Some("linux".into()),
+            service: None,
+        },
+        sigma: json!({"Image": "/bin/bash", "CommandLine": "bash -i\n\u{1b}[31m"}).as_object().unwrap().clone(),
+        own: json!({"process": {"pid": 4242, "memfd": false, "tty": null}}).as_object().unwrap().clone(),
+        subject: Subject::Process(process()),
+        entity: entity(),
+    };
+    Detection {
+        id: Hash::of(b"detection"),
+        rule: RuleRef {
+            name: "reverse-shell".into(),
+            id: Some("5f1b".into()),
+            title: "Reverse shell".into(),
+            level: Level::High,
+            tags: vec!["attack.t1059.004".into()],
+        },
+        event: Arc::new(event),
+        events: Vec::new(),
+        matched: vec![MatchedField { field: "Image".into(), value: json!("/bin/bash") }],
+        at: at(2),
+    }
+}
+
+/// See [`MatchedField`]: named here, since a rule's match has no constructor.
+use quell_model::detection::MatchedField;
+
+fn entity() -> Entity {
+    Entity { kind: "unit".into(), id: "web.service".into(), node: "host-1".into() }
+}
+
+fn plan() -> Plan {
+    let facts = TargetFacts::Process {
+        id: process(),
+        image: Some("/bin/bash".into()),
+        file: Some((8, 77)),
+        cgroup: Some("/system.slice/web.service".into()),
+        unit: Some("web.service".into()),
+        uid: 33,
+        kernel_thread: false,
+        below_named: false,
+        by_scope: false,
+    };
+    Plan {
+        targets: vec![Target {
+            node: "host-1".into(),
+            kind: "process".into(),
+            id: process().to_string(),
+            label: "bash (4242)".into(),
+            named: true,
+            facts,
+        }],
+        calls: vec![json!({"call": "pidfd_send_signal", "signal": 9})],
+        before: json!({"state": "S"}),
+        predicted: json!({"killed": []}),
+        still_open: vec!["the listener stays".into()],
+        already: false,
+    }
+}
+
+fn part() -> Part {
+    Part { step: "kill".into(), item: Some(0) }
+}
+
+fn moments() -> Moments {
+    Moments {
+        kernel: Some(at(0)),
+        seen: Some(at(1)),
+        decided: Some(at(2)),
+        started: Some(at(3)),
+        verified: Some(at(4)),
+    }
+}
+
+/// One body of every kind, in the order of [`Kind::ALL`].
+pub(in crate::store) fn one_of_each() -> Vec<Body> {
+    let input = json!({"process": process().to_string(), "scope": "tree"});
+    vec![
+        EngineStarted { version: "0.1.0".into(), boot: BootId("1f2e".into()), pid: 77, mode: Mode::Enforce }.into(),
+        DefinitionPinned {
+            playbook: "contain".into(),
+            hash: Hash::of(b"text"),
+            file: "shipped/contain".into(),
+            text: "playbook: contain\n".into(),
+        }
+        .into(),
+        DetectionAccepted {
+            detection: detection(),
+            decided: vec![Decided {
+                playbook: "contain".into(),
+                decision: TriggerDecision::Started,
+                why: "it wants the rule".into(),
+                run: Some("r-1".into()),
+            }],
+        }
+        .into(),
+        DetectionHeld {
+            detection: Hash::of(b"detection"),
+            rule: "reverse-shell".into(),
+            playbook: Some("contain".into()),
+            reason: "20 runs in an hour".into(),
+        }
+        .into(),
+        LossSeen { class: Some(Class::FileEvent), count: 12, cgroup: Some(3), why: "ring full".into() }.into(),
+        RunStarted {
+            run: "r-1".into(),
+            playbook: "contain".into(),
+            definition: Hash::of(b"text"),
+            mode: Mode::Enforce,
+            mode_because: "the playbook says so".into(),
+            incident: Some("i-1".into()),
+            per: "process:4242".into(),
+            event: json!({"node": "host-1"}),
+            detection: json!({"rule": "reverse-shell"}),
+            inputs: json!({}),
+            vars: json!({}),
+            untrusted: false,
+            by: None,
+            moments: moments(),
+        }
+        .into(),
+        StepPlanned {
+            part: part(),
+            action: "process.kill".into(),
+            input: input.clone(),
+            plan: plan(),
+            because: "the mode is observe".into(),
+            outcome: Outcome::Planned,
+        }
+        .into(),
+        StepIntended { part: part(), attempt: 1, action: "process.kill".into(), input, plan: plan() }.into(),
+        StepProgressed { part: part(), mark: json!({"sent": 1}) }.into(),
+        StepFinished {
+            part: part(),
+            outcome: Outcome::Verified,
+            output: json!({"killed": [{"pid": 4242}]}),
+            proof: "its pidfd is readable".into(),
+            attempts: 1,
+            moments: moments(),
+        }
+        .into(),
+        StepFailed {
+            part: part(),
+            attempt: 1,
+            error: "it still runs".into(),
+            hint: Some("look".into()),
+            again_at: Some(at(9)),
+        }
+        .into(),
+        StepSkipped { step: "isolate".into(), why: "its `if` was false".into() }.into(),
+        StepBlocked { step: "report".into(), by: Some("kill".into()), outcome: Outcome::Blocked }.into(),
+        GuardRefused {
+            part: part(),
+            action: "process.kill".into(),
+            guard: "protect".into(),
+            target: "sshd (900)".into(),
+            why: "its executable is sshd".into(),
+        }
+        .into(),
+        TimerSet { part: part(), what: "retry".into(), until: at(9) }.into(),
+        TimerFired { part: part(), what: "retry".into() }.into(),
+        PersonActed { by: "ana".into(), what: "cancel".into(), detail: json!({"run": "r-1"}) }.into(),
+        RunFinished {
+            state: RunState::Succeeded,
+            outputs: json!({"killed": 1}),
+            summary: "all steps ended well".into(),
+        }
+        .into(),
+        IncidentOpened { incident: "i-1".into(), entity: entity(), title: "Reverse shell".into(), level: Level::High }
+            .into(),
+        IncidentJoined {
+            detection: Some(Hash::of(b"detection")),
+            run: Some("r-1".into()),
+            level: Level::High,
+            count: 2,
+        }
+        .into(),
+        IncidentChanged { state: IncidentState::Resolved, by: "ana".into(), why: "cleaned up".into() }.into(),
+        note("seen by \u{1b}[2J ana").into(),
+        PauseChanged { paused: true, by: "ana".into() }.into(),
+        BreakerChanged { playbook: "contain".into(), open: true, why: "11 images".into() }.into(),
+    ]
+}

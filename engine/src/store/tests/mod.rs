@@ -1,0 +1,4 @@
+//! What the journal promises, tried from outside: order, crashes, refusing disks, damage.
+
+mod basics;
+pub(in crate::store) mod bodies;

@@ -1,0 +1,113 @@
+//! Evidence, kept under the sum of its bytes.
+//!
+//! Owns `vault/` below the data directory. Never changes what is there. Keeps true: a name is only ever seen on whole,
+//! synced bytes, and bytes are only given out when they still have their name's sum.
+
+use quell_model::store::Vault;
+use quell_model::{BlobHash, Hash, StoreError};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A vault in a directory of files: `vault/ab/cdef…`, each 0600.
+#[derive(Debug)]
+pub struct DirVault {
+    root: PathBuf,
+    /// Tells files apart that are not whole yet.
+    next: AtomicU64,
+}
+
+impl DirVault {
+    /// The vault of a data directory; made when something is first put in.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self { root: dir.join("vault"), next: AtomicU64::new(0) }
+    }
+
+    /// Where the bytes of a name are, or would be.
+    #[must_use]
+    pub fn path(&self, hash: &BlobHash) -> PathBuf {
+        let name = hash.0.to_string();
+        self.root.join(&name[..2]).join(&name[2..])
+    }
+
+    fn keep(&self, bytes: &[u8]) -> Result<BlobHash, StoreError> {
+        let hash = BlobHash(Hash::of(bytes));
+        let path = self.path(&hash);
+        let told = |e: std::io::Error| StoreError::Unwritable(format!("`{}`: {e}", path.display()));
+        if path.try_exists().map_err(told)? {
+            return Ok(hash);
+        }
+        let dir = path.parent().expect("below the root");
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(told)?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let new = dir.join(format!("new-{}-{number}", std::process::id()));
+        let kept = write_whole(&new, bytes).and_then(|()| std::fs::rename(&new, &path)).and_then(|()| sync(dir));
+        if kept.is_err() {
+            // What could not be kept whole is not kept at all; if even that fails, its name tells what it is.
+            std::fs::remove_file(&new).ok();
+        }
+        kept.and_then(|()| sync(&self.root)).map_err(told)?;
+        Ok(hash)
+    }
+
+    fn fetch(&self, hash: &BlobHash) -> Result<Vec<u8>, StoreError> {
+        let path = self.path(hash);
+        let bytes = std::fs::read(&path).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => StoreError::Corrupt(format!("`{}` is not in the vault", hash.0)),
+            _ => StoreError::Unwritable(format!("`{}`: {e}", path.display())),
+        })?;
+        if Hash::of(&bytes) == hash.0 {
+            Ok(bytes)
+        } else {
+            Err(StoreError::Corrupt(format!("`{}` does not have the bytes that its name says", path.display())))
+        }
+    }
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn sync(dir: &Path) -> std::io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+#[async_trait::async_trait]
+impl Vault for DirVault {
+    // Captures are rare, and the capture lane is the only one that waits for them.
+    async fn put(&self, bytes: Vec<u8>) -> Result<BlobHash, StoreError> {
+        self.keep(&bytes)
+    }
+
+    async fn get(&self, hash: &BlobHash) -> Result<Vec<u8>, StoreError> {
+        self.fetch(hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn bytes_come_back_or_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = DirVault::new(dir.path());
+        let hash = vault.put(b"memory".to_vec()).await.unwrap();
+        assert_eq!(hash.0, Hash::of(b"memory"));
+        assert_eq!(vault.put(b"memory".to_vec()).await.unwrap(), hash);
+        assert_eq!(vault.get(&hash).await.unwrap(), b"memory");
+        let path = vault.path(&hash);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing half is left");
+        std::fs::write(&path, b"changed").unwrap();
+        assert!(matches!(vault.get(&hash).await, Err(StoreError::Corrupt(_))));
+        let never = BlobHash(Hash::of(b"never put"));
+        assert!(matches!(vault.get(&never).await, Err(StoreError::Corrupt(_))));
+    }
+}

@@ -1,0 +1,297 @@
+//! The one writer: chains what comes off the queue and commits it in groups.
+//!
+//! Owns the database's connection, the tails of the streams, the directory's lock, and the thread. Never gives numbers:
+//! the counter has. Keeps true: a record is chained once, in the order of its numbers, and keeps its salt however often
+//! its commit is tried.
+
+use super::chain::{Salts, Sum};
+use super::front::{Counter, Order, wants_sync};
+use super::item::{Done, Item};
+use super::lock::DirLock;
+use super::rows::{Row, Rows, Tail};
+use crate::clock::Countdown;
+use quell_model::{Appended, StoreError, StreamId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Tries before those who wait are told that it does not work: with SQLite's own patience about a second for a lock.
+const TRIES: u32 = 3;
+/// Between two tries, doubling.
+const PAUSES: std::ops::Range<Duration> = Duration::from_millis(50)..Duration::from_secs(1);
+
+/// What the writer holds while the database refuses, for readers.
+#[derive(Default)]
+pub(super) struct Shelf(Mutex<Vec<Row>>);
+
+impl Shelf {
+    fn rows(&self) -> MutexGuard<'_, Vec<Row>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts rows on show.
+    pub(super) fn show(&self, rows: &[Row]) {
+        let mut shown = self.rows();
+        let known = shown.last().map_or(0, |row| row.id);
+        shown.extend(rows.iter().filter(|row| row.id > known).cloned());
+    }
+
+    fn clear(&self) {
+        *self.rows() = Vec::new();
+    }
+
+    /// Those of one stream, or all.
+    pub(super) fn of(&self, stream: Option<&StreamId>) -> Vec<Row> {
+        self.rows().iter().filter(|row| stream.is_none_or(|stream| row.stream == *stream)).cloned().collect()
+    }
+}
+
+/// What has been chained and is to be committed together.
+#[derive(Default)]
+struct Group {
+    rows: Vec<Row>,
+    items: Vec<Item>,
+}
+
+/// The chain's growing end, over all streams.
+pub(super) struct Chainer {
+    tails: HashMap<StreamId, Tail>,
+    next_row: i64,
+    next_stream: i64,
+    salts: Salts,
+}
+
+impl Chainer {
+    /// Goes on from where the database stands.
+    pub(super) fn new(tails: Vec<(StreamId, Tail)>) -> std::io::Result<Self> {
+        let next_row = tails.iter().map(|(_, tail)| tail.last).max().unwrap_or(0) + 1;
+        let next_stream = tails.iter().map(|(_, tail)| tail.no).max().unwrap_or(0) + 1;
+        Ok(Self { tails: tails.into_iter().collect(), next_row, next_stream, salts: Salts::open()? })
+    }
+
+    /// Chains what the slate held under a ticket, if it follows on what is there; else says why not.
+    pub(super) fn take_up(&mut self, ticket: u64, bytes: &[u8], into: &mut Vec<Row>) -> Result<Item, String> {
+        let mut item = Item::decode(ticket, bytes).ok_or_else(|| format!("entry {ticket} cannot be read"))?;
+        self.fits(&item)?;
+        self.chain(&mut item, into).map_err(|e| e.to_string())?;
+        Ok(item)
+    }
+
+    /// Whether its parts follow on what is there.
+    fn fits(&self, item: &Item) -> Result<(), String> {
+        for (at, part) in item.parts.iter().enumerate() {
+            let earlier = item.parts[..at].iter().rev().find(|earlier| earlier.stream == part.stream);
+            let found = earlier
+                .map_or_else(|| self.tails.get(&part.stream).map_or(0, |tail| tail.seq), |earlier| earlier.last());
+            if found + 1 != part.first {
+                let stream = &part.stream;
+                return Err(format!(
+                    "`{stream}`: record {} has nothing to follow on (the last is {found})",
+                    part.first
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives every line of an item its place.
+    fn chain(&mut self, item: &mut Item, into: &mut Vec<Row>) -> std::io::Result<()> {
+        for part in &mut item.parts {
+            let tail = self.tails.entry(part.stream.clone()).or_insert_with(|| {
+                self.next_stream += 1;
+                Tail { no: self.next_stream - 1, seq: 0, hash: quell_model::Hash::default(), last: 0, over: false }
+            });
+            for (seq, line) in (part.first..).zip(part.lines.iter_mut()) {
+                assert_eq!(seq, tail.seq + 1, "the counter gives the numbers without a gap");
+                let salt = self.salts.next()?;
+                let (prev, before) = (tail.hash, tail.last);
+                let sum = Sum { prev, v: line.v, seq, at: line.at, kind: line.kind, salt: &salt, body: &line.body };
+                tail.hash = sum.hash();
+                tail.seq = seq;
+                tail.last = self.next_row;
+                tail.over = line.ends.unwrap_or(tail.over);
+                into.push(Row {
+                    id: self.next_row,
+                    stream: part.stream.clone(),
+                    stream_no: tail.no,
+                    seq,
+                    before,
+                    v: line.v,
+                    at: line.at,
+                    kind: line.kind,
+                    prev,
+                    salt,
+                    body: line.body.clone(),
+                });
+                self.next_row += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tails of the streams that these items moved, without repeats.
+    fn moved(&self, items: &[Item]) -> Vec<(StreamId, Tail)> {
+        let mut streams: Vec<&StreamId> = items.iter().flat_map(|item| &item.parts).map(|part| &part.stream).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        let tail = |stream: &StreamId| self.tails.get(stream).map(|tail| (stream.clone(), tail.clone()));
+        streams.into_iter().filter_map(tail).collect()
+    }
+}
+
+/// The thread's own.
+pub(super) struct Writer {
+    counter: Arc<Counter>,
+    shelf: Arc<Shelf>,
+    rows: Rows,
+    chainer: Chainer,
+    group: Group,
+    tries: u32,
+    pause: Option<Countdown>,
+    /// The last: let go when everything else has been.
+    _lock: DirLock,
+}
+
+impl Writer {
+    pub(super) fn new(counter: Arc<Counter>, shelf: Arc<Shelf>, rows: Rows, chainer: Chainer, lock: DirLock) -> Self {
+        Self { counter, shelf, rows, chainer, group: Group::default(), tries: 0, pause: None, _lock: lock }
+    }
+
+    /// What the slate still held goes first, before anything is read; gives what did not fit. A database that refuses
+    /// keeps nobody from opening.
+    pub(super) fn recover(&mut self, found: Vec<(u64, Vec<u8>)>) -> Vec<String> {
+        let mut findings = Vec::new();
+        for (ticket, bytes) in found {
+            match self.chainer.take_up(ticket, &bytes, &mut self.group.rows) {
+                Ok(item) => {
+                    self.counter.recovered(&item);
+                    self.group.items.push(item);
+                }
+                Err(finding) => {
+                    tracing::error!(finding, "the slate held what does not fit the journal");
+                    findings.push(finding);
+                }
+            }
+        }
+        if !self.group.items.is_empty() {
+            self.commit();
+        }
+        findings
+    }
+
+    /// Until the counter is closed and everything is written, or cannot be.
+    pub(super) fn run(mut self) {
+        loop {
+            let taken = self.counter.take(self.pause);
+            for order in taken.orders {
+                match order {
+                    Order::Append(item) => self.add(item),
+                    Order::Tell(done, error) => done(Err(error)),
+                }
+            }
+            if !taken.last && self.pause.is_some_and(|pause| !pause.left().is_zero()) {
+                self.show();
+                continue;
+            }
+            if !self.group.items.is_empty() {
+                self.commit();
+            }
+            if taken.last {
+                break;
+            }
+        }
+        if self.group.items.is_empty() {
+            self.rows.checkpoint();
+        } else {
+            self.tell_held(&StoreError::Closed);
+        }
+    }
+
+    fn add(&mut self, mut item: Item) {
+        match self.chainer.chain(&mut item, &mut self.group.rows) {
+            Ok(()) => {
+                for line in item.parts.iter_mut().flat_map(|part| &mut part.lines) {
+                    line.body = String::new();
+                }
+                self.group.items.push(item);
+            }
+            Err(error) => panic!("the kernel's source of chance does not answer: {error}"),
+        }
+    }
+
+    fn commit(&mut self) {
+        let applied = self.group.items.iter().filter_map(|item| item.ticket).max();
+        let moved = self.chainer.moved(&self.group.items);
+        match self.rows.commit(&self.group.rows, &moved, applied) {
+            Ok(()) => self.settle(),
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    /// In the database: those who asked for no more are told, then the medium is waited for, then the others.
+    fn settle(&mut self) {
+        if self.tries > 0 {
+            tracing::info!(records = self.group.rows.len(), "the journal is written again");
+        }
+        (self.tries, self.pause) = (0, None);
+        self.counter.committed(self.group.items.iter());
+        self.shelf.clear();
+        let group = std::mem::take(&mut self.group);
+        let (patient, others): (Vec<Item>, Vec<Item>) = group.items.into_iter().partition(wants_sync);
+        answer(others, Ok);
+        if patient.iter().any(|item| item.done.is_some()) {
+            let synced = self.rows.sync();
+            if let Err(error) = &synced {
+                tracing::error!(%error, "committed records may not outlive a power cut");
+            }
+            answer(patient, |appended| match &synced {
+                Ok(()) => Ok(appended),
+                Err(error) => Err(StoreError::Held(error.to_string())),
+            });
+        }
+    }
+
+    fn refused(&mut self, error: &StoreError) {
+        let pause = PAUSES.start * 2u32.saturating_pow(self.tries.min(8));
+        self.tries += 1;
+        self.pause = Some(Countdown::of(pause.min(PAUSES.end)));
+        if self.tries == TRIES {
+            tracing::error!(%error, records = self.group.rows.len(), "the journal is kept in memory");
+        }
+        self.counter.held(std::iter::empty(), error);
+        self.show();
+    }
+
+    /// After some tries what is held can be read, and nobody waits for it any longer.
+    fn show(&mut self) {
+        if self.tries < TRIES {
+            return;
+        }
+        self.shelf.show(&self.group.rows);
+        let error = self.counter.trouble().unwrap_or(StoreError::Closed);
+        self.counter.held(self.group.items.iter(), &error);
+        self.tell_held(&error);
+    }
+
+    fn tell_held(&mut self, error: &StoreError) {
+        let waiting: Vec<(Done, Appended)> =
+            self.group.items.iter_mut().filter_map(|item| Some((item.done.take()?, item.appended()))).collect();
+        for (done, _) in waiting {
+            done(Err(StoreError::Held(error.to_string())));
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.counter.gone();
+    }
+}
+
+fn answer(items: Vec<Item>, word: impl Fn(Appended) -> Result<Appended, StoreError>) {
+    for mut item in items {
+        if let Some(done) = item.done.take() {
+            done(word(item.appended()));
+        }
+    }
+}
