@@ -1,0 +1,80 @@
+//! What ships is whole: every threat has its parts, and they name each other.
+
+use super::*;
+use serde_yaml::Value;
+use std::collections::BTreeSet;
+
+fn parse(file: &Shipped) -> Value {
+    serde_yaml::from_str(file.text).unwrap_or_else(|e| panic!("{}: {e}", file.name))
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value
+        .as_sequence()
+        .map(|list| list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect())
+        .unwrap_or_default()
+}
+
+fn names_of_rules() -> Vec<String> {
+    rules().iter().map(|rule| parse(rule)["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn four_threats_ship_whole() {
+    let folders = ["credential-theft", "crypto-miner", "fileless-execution", "reverse-shell"];
+    let with = |file: &str| folders.map(|folder| format!("{folder}/{file}")).to_vec();
+    assert_eq!(playbooks().iter().map(|f| f.name.to_owned()).collect::<Vec<_>>(), with("playbook.yaml"));
+    assert_eq!(pages().iter().map(|f| f.name.to_owned()).collect::<Vec<_>>(), with("README.md"));
+    for folder in folders {
+        assert!(rules().iter().any(|rule| rule.name.starts_with(folder)), "{folder} has no rule");
+    }
+}
+
+#[test]
+fn every_rule_says_what_a_person_needs() {
+    let mut seen = BTreeSet::new();
+    for file in rules() {
+        let rule = parse(&file);
+        for key in ["title", "id", "name", "description", "references", "author", "date", "logsource", "detection"] {
+            assert!(!rule[key].is_null(), "{} has no `{key}`", file.name);
+        }
+        let name = rule["name"].as_str().unwrap();
+        assert!(file.name.ends_with(&format!("/{name}.yml")), "{} is called {name}", file.name);
+        assert!(seen.insert(rule["id"].as_str().unwrap().to_owned()), "{}: its id is used twice", file.name);
+        assert!(texts(&rule["tags"]).iter().any(|tag| tag.starts_with("attack.t")), "{} names no technique", file.name);
+        assert!(!texts(&rule["falsepositives"]).is_empty(), "{} names no false positive", file.name);
+        assert!(
+            ["high", "critical"].contains(&rule["level"].as_str().unwrap()),
+            "{}: its level starts nothing",
+            file.name
+        );
+    }
+}
+
+#[test]
+fn every_rule_starts_the_playbook_beside_it_and_is_on_its_page() {
+    let known: BTreeSet<String> = names_of_rules().into_iter().collect();
+    let mut wanted = BTreeSet::new();
+    for file in playbooks() {
+        let playbook = parse(&file);
+        let folder = file.name.split('/').next().unwrap();
+        let page = pages().into_iter().find(|page| page.name.starts_with(folder)).unwrap();
+        for rule in texts(&playbook["on"]["detections"]["rules"]) {
+            assert!(known.contains(&rule), "{}: no rule is called {rule}", file.name);
+            assert!(page.text.contains(&format!("| `{rule}` |")), "{} does not tell of {rule}", page.name);
+            wanted.insert(rule);
+        }
+        assert!(!playbook["limits"].is_null(), "{} has no limits", file.name);
+    }
+    assert_eq!(wanted, known);
+}
+
+#[test]
+fn what_is_watched_can_be_told_to_the_kernel() {
+    for path in watched() {
+        assert!(path.starts_with('/'), "{path}");
+        let name = path.split('/').rfind(|part| !part.is_empty() && !part.contains('*'));
+        assert!(name.is_some_and(|name| name.len() < 32), "{path} has no name to look for");
+    }
+    assert!(watched().contains(&"/etc/shadow"));
+}
