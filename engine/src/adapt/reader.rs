@@ -1,0 +1,182 @@
+//! An input → events, whatever its format; what cannot be read is given back and counted.
+
+use super::lines::{LARGEST_EVENT, Piece, Pieces};
+use super::{Format, auditd, cloudtrail, kubernetes, plain, recording};
+use quell_model::{Json, Mistake, OwnedEvent, Span};
+use std::collections::VecDeque;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+/// What could not be read, kept aside.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    /// Where, and why.
+    pub mistake: Mistake,
+    /// The line or record itself; of one that is far too long, its beginning.
+    pub raw: Vec<u8>,
+}
+
+/// How much of a line a mistake quotes.
+const QUOTED: usize = 200;
+
+/// Reads events. Without a format each record is taken for what it looks like, so that formats may be mixed. Blank
+/// lines are skipped. After an error of the input itself the iteration ends.
+pub fn read<R: BufRead>(format: Option<Format>, file: &Path, input: R) -> Events<R> {
+    let (pending, unreadable, ended) = (VecDeque::new(), 0, false);
+    Events { format, file: file.to_owned(), pieces: Pieces::new(input), pending, unreadable, ended }
+}
+
+/// The events of an input.
+pub struct Events<R> {
+    format: Option<Format>,
+    file: PathBuf,
+    pieces: Pieces<R>,
+    pending: VecDeque<Result<OwnedEvent, Unreadable>>,
+    unreadable: u64,
+    ended: bool,
+}
+
+/// What an adapter says of a record that it cannot read.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) what: String,
+    pub(super) expected: Option<&'static str>,
+}
+
+impl Wrong {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), expected: None }
+    }
+
+    pub(super) fn expected(mut self, what: &'static str) -> Self {
+        self.expected = Some(what);
+        self
+    }
+}
+
+impl<R: BufRead> Events<R> {
+    /// How many lines or records could not be read so far.
+    #[must_use]
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
+    fn piece(&mut self, piece: Piece) {
+        match piece {
+            Piece::Broken(line, raw, why) => self.wrong(line, raw, Wrong::new(why)),
+            Piece::Text(line, raw) => {
+                let text = String::from_utf8_lossy(&raw);
+                if raw.len() > LARGEST_EVENT {
+                    return self.wrong(line, raw, too_large());
+                }
+                let read = match self.format {
+                    None | Some(Format::Auditd) => auditd::read(&text),
+                    Some(format) => Err(Wrong::new(format!("is no JSON, and so no {format}"))),
+                };
+                match read {
+                    Ok(event) => self.pending.push_back(Ok(event)),
+                    Err(wrong) => self.wrong(line, raw, wrong),
+                }
+            }
+            Piece::Json(line, raw) => match serde_json::from_slice::<Json>(&raw) {
+                Ok(value) => self.value(line, raw, value),
+                Err(error) => self.wrong(line, raw, Wrong::new(format!("is no JSON: {}", without_place(&error)))),
+            },
+        }
+    }
+
+    fn value(&mut self, line: u32, raw: Vec<u8>, value: Json) {
+        match value {
+            Json::Array(records) => self.records(line, records),
+            Json::Object(mut object) => {
+                for list in ["Records", "items"] {
+                    let listed = object.get(list).is_some_and(Json::is_array)
+                        && (list == "Records" || object.get("kind").is_some_and(|kind| kind == "EventList"));
+                    if listed && let Some(Json::Array(records)) = object.remove(list) {
+                        return self.records(line, records);
+                    }
+                }
+                if raw.len() > LARGEST_EVENT {
+                    return self.wrong(line, raw, too_large());
+                }
+                match self.record(object) {
+                    Ok(event) => self.pending.push_back(Ok(event)),
+                    Err(wrong) => self.wrong(line, raw, wrong),
+                }
+            }
+            _ => self.wrong(line, raw, Wrong::new("is no record")),
+        }
+    }
+
+    fn records(&mut self, line: u32, records: Vec<Json>) {
+        for (at, record) in records.into_iter().enumerate() {
+            let read = match record {
+                Json::Object(object) => self.record(object.clone()).map_err(|wrong| (wrong, Json::Object(object))),
+                other => Err((Wrong::new("is no record"), other)),
+            };
+            match read {
+                Ok(event) => self.pending.push_back(Ok(event)),
+                Err((wrong, record)) => {
+                    let what = format!("record {} {}", at + 1, wrong.what);
+                    self.wrong(line, record.to_string().into_bytes(), Wrong { what, ..wrong });
+                }
+            }
+        }
+    }
+
+    fn record(&self, object: serde_json::Map<String, Json>) -> Result<OwnedEvent, Wrong> {
+        match self.format.unwrap_or_else(|| Format::of(&object)) {
+            Format::Recording => recording::read(object),
+            Format::CloudTrail => cloudtrail::read(object),
+            Format::KubernetesAudit => kubernetes::read(object),
+            Format::Auditd => Err(Wrong::new("is JSON, and no line of auditd's log")),
+            Format::Plain => plain::read(object),
+        }
+    }
+
+    fn wrong(&mut self, line: u32, raw: Vec<u8>, wrong: Wrong) {
+        self.unreadable += 1;
+        let mut mistake = Mistake::error(&self.file, Span { line, column: 0, length: 1 }, wrong.what);
+        mistake.expected = wrong.expected.map(str::to_owned);
+        let raw = raw.trim_ascii().to_vec();
+        let start = String::from_utf8_lossy(&raw[..raw.len().min(QUOTED * 4)]);
+        mistake.line_text = start.lines().next().map(|line| line.chars().take(QUOTED).collect());
+        self.pending.push_back(Err(Unreadable { mistake, raw }));
+    }
+}
+
+impl<R: BufRead> Iterator for Events<R> {
+    type Item = Result<OwnedEvent, Unreadable>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(read) = self.pending.pop_front() {
+                return Some(read);
+            }
+            if self.ended {
+                return None;
+            }
+            match self.pieces.next() {
+                Ok(Some(piece)) => self.piece(piece),
+                Ok(None) => self.ended = true,
+                Err(error) => {
+                    self.ended = true;
+                    self.wrong(0, Vec::new(), Wrong::new(format!("cannot be read on: {error}")));
+                }
+            }
+        }
+    }
+}
+
+fn too_large() -> Wrong {
+    Wrong::new(format!("is larger than {} MiB", LARGEST_EVENT / 1024 / 1024)).expected("one event")
+}
+
+/// serde_json counts lines from the beginning of the value; the place is ours to say.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(at) if error.column() > 0 => format!("{} at byte {}", &text[..at], error.column()),
+        _ => text,
+    }
+}

@@ -1,0 +1,208 @@
+//! Every format on small samples written for it, broken input between good, hostile input.
+
+use super::{Format, LARGEST_EVENT, Unreadable, read};
+use quell_model::{Class, Event, Field, OwnedEvent};
+use std::path::Path;
+
+fn all(input: &[u8]) -> Vec<Result<OwnedEvent, Unreadable>> {
+    read(None, Path::new("in.log"), input).collect()
+}
+
+fn good(input: &str) -> Vec<OwnedEvent> {
+    let (mut events, mut wrong) = (Vec::new(), Vec::new());
+    for read in all(input.as_bytes()) {
+        match read {
+            Ok(event) => events.push(event),
+            Err(unreadable) => wrong.push(unreadable),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+    events
+}
+
+fn says(event: &OwnedEvent, field: &str) -> String {
+    match event.sigma(field) {
+        Some(Field::Str(text)) => text.into_owned(),
+        Some(other) => other.to_json().to_string(),
+        None => "-".into(),
+    }
+}
+
+const TRAIL: &str = r#"{"eventVersion":"1.09","eventTime":"2026-03-01T10:00:00Z","eventID":"t-1","eventSource":"iam.amazonaws.com","eventName":"CreateAccessKey","awsRegion":"eu-west-1","sourceIPAddress":"203.0.113.9","recipientAccountId":"111122223333","userIdentity":{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/eve","userName":"eve"},"requestParameters":{"userName":"root","items":[{"port":22},{"port":3389}]},"errorCode":null}"#;
+
+const AUDIT: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a-1","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/shop/pods/web/exec","verb":"create","user":{"username":"mallory","groups":["dev"]},"sourceIPs":["198.51.100.4"],"objectRef":{"resource":"pods","namespace":"shop","name":"web","subresource":"exec","apiGroup":"apps"},"responseStatus":{"code":101},"requestReceivedTimestamp":"2026-03-01T10:00:00.000000Z","stageTimestamp":"2026-03-01T10:00:01.500000Z"}"#;
+
+#[test]
+fn cloudtrail_reads_as_a_record_a_list_and_a_file() {
+    let pretty = serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(TRAIL).unwrap()).unwrap();
+    let inputs = [
+        TRAIL.to_owned(),
+        pretty.clone(),
+        format!("[{TRAIL},\n{pretty}]"),
+        format!("{{\"Records\":[{TRAIL}]}}\n{TRAIL}"),
+    ];
+    for (input, count) in inputs.iter().zip([1, 1, 2, 2]) {
+        let events = good(input);
+        assert_eq!(events.len(), count);
+        for event in events {
+            assert_eq!((event.head.id.as_str(), event.head.class), ("t-1", Class::Record));
+            assert_eq!(event.head.at.wall.to_string(), "2026-03-01T10:00:00Z");
+            assert_eq!(event.subject.to_string(), "principal:arn:aws:iam::111122223333:user/eve");
+            assert_eq!(event.entity.node.as_str(), "111122223333");
+            assert_eq!(event.logsource.service.as_ref().unwrap().as_str(), "cloudtrail");
+            assert_eq!(says(&event, "userIdentity.userName"), "eve");
+            assert_eq!(says(&event, "requestParameters.items.port"), "[22,3389]", "through the list");
+            assert_eq!(says(&event, "requestParameters.nothing"), "-");
+            assert_eq!(event.own("cloud.action"), Some(Field::text("CreateAccessKey")));
+            assert_eq!(event.own("raw.eventName"), Some(Field::text("CreateAccessKey")));
+            assert_eq!(event.for_playbooks()["raw"]["userIdentity"]["userName"], "eve");
+        }
+    }
+}
+
+#[test]
+fn kubernetes_audit_reads() {
+    for input in
+        [AUDIT.to_owned(), format!("{{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"items\":[{AUDIT}]}}")]
+    {
+        let events = good(&input);
+        let event = &events[0];
+        assert_eq!(event.head.id.as_str(), "a-1/ResponseComplete");
+        assert_eq!(event.subject.to_string(), "principal:mallory");
+        assert_eq!(says(event, "objectRef.subresource"), "exec");
+        assert_eq!(says(event, "apiGroup"), "apps");
+        assert_eq!(says(event, "responseStatus.code"), "101");
+        assert_eq!(event.own("cloud.action"), Some(Field::text("create pods/exec")));
+        assert_eq!(event.logsource.category.as_ref().unwrap().as_str(), "application");
+    }
+}
+
+#[test]
+fn auditds_log_reads_raw_and_enriched() {
+    let log = "type=SYSCALL msg=audit(1770000000.250:42): arch=c000003e syscall=59 success=yes exit=0 a0=55d0 pid=7 auid=1000 comm=\"sh\" exe=\"/usr/bin/dash\" key=(null)\u{1d}ARCH=x86_64 SYSCALL=execve AUID=\"ana\"\n\
+        type=EXECVE msg=audit(1770000000.250:42): argc=3 a0=\"sh\" a1=\"-c\" a2=6563686F2061\n\
+        node=web1 type=PATH msg=audit(1770000000.250:42): item=0 name=\"/etc/ld.so.preload\" inode=1 nametype=CREATE\n\
+        type=ADD_USER msg=audit(1770000001.000:43): pid=9 uid=0 msg='op=adding user acct=\"eve\" exe=\"/usr/sbin/useradd\" res=success'\n\
+        type=SYSCALL msg=audit(1770000000.250:44): arch=c000003e syscall=133 comm=6D6B206E\n";
+    let events = good(log);
+    let told = |at: usize, field: &str| says(&events[at], field);
+    assert_eq!(events.len(), 5);
+    assert_eq!(
+        (told(0, "type"), told(0, "SYSCALL"), told(0, "comm"), told(0, "key")),
+        ("SYSCALL".into(), "execve".into(), "sh".into(), "-".into())
+    );
+    assert_eq!(told(0, "a0"), "55d0");
+    assert_eq!(events[0].subject.to_string(), "user:ana");
+    assert_eq!(events[0].head.at.wall.to_string(), "2026-02-02T02:40:00.25Z");
+    assert_eq!((told(1, "a1"), told(1, "a2")), ("-c".into(), "echo a".into()));
+    assert_eq!(
+        (told(2, "name"), told(2, "nametype"), events[2].head.node.as_str()),
+        ("/etc/ld.so.preload".into(), "CREATE".into(), "web1")
+    );
+    assert_eq!(
+        (told(3, "acct"), told(3, "res"), told(3, "exe")),
+        ("eve".into(), "success".into(), "/usr/sbin/useradd".into())
+    );
+    assert_eq!((told(4, "SYSCALL"), told(4, "comm")), ("mknod".into(), "mk n".into()));
+}
+
+#[test]
+fn plain_objects_tell_their_source_by_their_names() {
+    let rows = [
+        (
+            r#"{"Image":"/bin/sh","CommandLine":"sh -c id","ProcessId":"7","@timestamp":"2026-03-01T10:00:00Z"}"#,
+            Some("process_creation"),
+            Some("linux"),
+        ),
+        (r#"{"Image":"C:\\Windows\\cmd.exe"}"#, Some("process_creation"), Some("windows")),
+        (
+            r#"{"Image":"/bin/nc","DestinationIp":"203.0.113.7","DestinationPort":4444}"#,
+            Some("network_connection"),
+            Some("linux"),
+        ),
+        (r#"{"TargetFilename":"/etc/shadow"}"#, Some("file_event"), Some("linux")),
+        (r#"{"type":"EXECVE","a0":"id"}"#, None, Some("linux")),
+        (r#"{"anything":1}"#, None, None),
+        (r#"{"x":1,"logsource":{"category":"dns","product":"zeek"}}"#, Some("dns"), Some("zeek")),
+    ];
+    for (input, category, product) in rows {
+        let events = good(input);
+        assert_eq!(events[0].logsource.category.as_ref().map(|name| name.as_str()), category, "{input}");
+        assert_eq!(events[0].logsource.product.as_ref().map(|name| name.as_str()), product, "{input}");
+    }
+    let event = &good(rows[0].0)[0];
+    assert_eq!(event.own("process.pid"), Some(Field::Int(7)));
+    assert_eq!(event.head.at.wall.to_string(), "2026-03-01T10:00:00Z");
+}
+
+#[test]
+fn recordings_come_back_as_they_were() {
+    let events = good(&format!("{TRAIL}\n{AUDIT}\n"));
+    let recorded: String = events.iter().map(|event| serde_json::to_string(event).unwrap() + "\n").collect();
+    assert_eq!(good(&recorded), events);
+    let newer = recorded.replace("\"v\":1", "\"v\":9");
+    let wrong = all(newer.as_bytes()).remove(0).unwrap_err();
+    assert!(wrong.mistake.what.contains("version 9"), "{}", wrong.mistake.what);
+}
+
+#[test]
+fn what_cannot_be_read_is_named_kept_and_passed() {
+    let object = r#"{"Image":"/bin/sh"}"#;
+    let rows: &[(&[u8], &str)] = &[
+        (b"not a record", "is of no known format"),
+        (br#"{"Image": "/bin"#, "a string does not end"),
+        (br#"{"Image": {"#, "the value does not go on with the next line"),
+        (br#"{"Image": 1,"#, "the value does not go on with the next line"),
+        (br#"{"Image": nope}"#, "is no JSON"),
+        (br#"{"a":1} {"b":2}"#, "more follows the value"),
+        (br#"{"a":1}]"#, "more follows the value"),
+        (b"{\"Image\": \"\xff\xfe\"}", "is no JSON"),
+        (b"{\"Image\": \"\x1b[31m\"}", "is no JSON"),
+        (b"{}", "is an empty object"),
+        (b"[1]", "record 1 is no record"),
+        (b"\0\0\0", "is of no known format"),
+        (br#"{"eventSource":"x","eventName":"y"}"#, "has no `eventTime`"),
+        (br#"{"eventSource":"x","eventName":"y","eventTime":"then"}"#, "`then`"),
+        (b"type=SYSCALL msg=audit(x:1): a=b", "time that is none"),
+    ];
+    for (line, what) in rows {
+        let input = [object.as_bytes(), b"\n", line, b"\n", object.as_bytes(), b"\n"].concat();
+        let mut events = read(None, Path::new("in.log"), input.as_slice());
+        let read: Vec<_> = events.by_ref().collect();
+        let told = String::from_utf8_lossy(line);
+        assert_eq!((read.len(), events.unreadable()), (3, 1), "{told}: {read:?}");
+        assert!(read[0].is_ok() && read[2].is_ok(), "{told}");
+        let wrong = read[1].as_ref().unwrap_err();
+        assert_eq!(wrong.mistake.place(), "in.log:2", "{told}");
+        assert!(wrong.mistake.what.contains(what), "{told}: {}", wrong.mistake.what);
+        if !line.starts_with(b"[") {
+            assert_eq!(wrong.raw, *line);
+        }
+    }
+}
+
+#[test]
+fn hostile_input_is_bounded() {
+    let long = format!("{{\"CommandLine\":\"{}\"}}\n{{\"Image\":\"/bin/sh\"}}\n", "x".repeat(5_000_000));
+    let read = all(long.as_bytes());
+    assert!(read[0].as_ref().unwrap_err().mistake.what.contains(&format!("{} MiB", LARGEST_EVENT / 1024 / 1024)));
+    assert!(read[0].as_ref().unwrap_err().mistake.line_text.as_ref().unwrap().len() <= 200);
+    assert!(read[1].is_ok());
+    let deep = format!("{}\n{{\"Image\":\"/bin/sh\"}}\n", "[".repeat(100_000));
+    let read = all(deep.as_bytes());
+    assert!(read[0].as_ref().unwrap_err().mistake.what.contains("nests deeper"));
+    assert!(read[1].is_ok());
+    let open = "[\n".repeat(1_000);
+    assert_eq!(all(open.as_bytes()).len(), 1_000);
+    let audit = format!("type=EXECVE msg=audit(1.0:1): {}", "a=b ".repeat(200_000));
+    assert!(all(audit.as_bytes())[0].is_ok());
+}
+
+#[test]
+fn a_named_format_is_held_to() {
+    let mut events = read(Some(Format::CloudTrail), Path::new(""), AUDIT.as_bytes());
+    assert_eq!(events.next().unwrap().unwrap_err().mistake.place(), "<stdin>:1");
+    for format in Format::ALL {
+        assert_eq!(format.as_str().parse::<Format>(), Ok(format));
+    }
+}
