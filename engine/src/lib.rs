@@ -3,5 +3,7 @@
 pub mod adapt;
 pub mod clock;
 pub mod detect;
+pub mod load;
+pub mod playbook;
 pub mod source;
 pub mod store;

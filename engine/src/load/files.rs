@@ -1,0 +1,123 @@
+//! Reading definitions from disk, and refusing those that anybody could have written.
+//!
+//! Whoever can write a playbook can make quell kill and cut what they like. So a file, and the folder that it stands
+//! in, must belong to root or to the user who runs quell, and be writable by nobody else.
+
+use quell_model::{Mistake, Span};
+use rustix::fs::{FileType, Mode, Stat};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Definitions are text that people write: no file is larger.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// The text of a definition, or why it is not taken.
+pub(crate) fn read(path: &Path) -> Result<String, Box<Mistake>> {
+    let failed = |error: &io::Error| wrong(path, format!("it cannot be read: {error}"));
+    let stat = stat(path).map_err(|error| failed(&error))?;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Err(wrong(path, "it is no file"));
+    }
+    trusted(path, &stat)?;
+    if let Some(folder) = folder(path) {
+        trusted(&folder, &self::stat(&folder).map_err(|error| failed(&error))?)?;
+    }
+    if u64::try_from(stat.st_size).unwrap_or(0) > LARGEST {
+        return Err(wrong(path, format!("it is larger than {LARGEST} bytes")));
+    }
+    let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let line =
+            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        let span = Span { line: u32::try_from(line).unwrap_or(0), column: 1, length: 1 };
+        Box::new(Mistake::error(path, span, "it is no UTF-8").expected("text in UTF-8"))
+    })
+}
+
+/// The YAML files below a folder, sorted, without tests (`*.test.yaml`); links to folders are not followed.
+pub(crate) fn below(folder: &Path) -> Result<Vec<PathBuf>, Box<Mistake>> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        let failed = |error: io::Error| wrong(&next, format!("it cannot be read: {error}"));
+        for entry in std::fs::read_dir(&next).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let path = entry.path();
+            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() && !hidden => open.push(path),
+                Ok(kind) if !kind.is_dir() && !hidden && is_yaml(&path) => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn wrong(path: &Path, what: impl Into<String>) -> Box<Mistake> {
+    Box::new(Mistake::error(path, Span::default(), what))
+}
+
+fn is_yaml(path: &Path) -> bool {
+    let test = path.file_stem().is_some_and(|stem| stem.as_encoded_bytes().ends_with(b".test"));
+    !test && path.extension().is_some_and(|end| end == "yaml" || end == "yml")
+}
+
+fn stat(path: &Path) -> io::Result<Stat> {
+    Ok(rustix::fs::stat(path)?)
+}
+
+fn folder(path: &Path) -> Option<PathBuf> {
+    let parent = path.parent()?;
+    Some(if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() })
+}
+
+/// Refuses what others can write.
+fn trusted(path: &Path, stat: &Stat) -> Result<(), Box<Mistake>> {
+    let me = rustix::process::geteuid().as_raw();
+    let shown = path.display();
+    if stat.st_uid != 0 && stat.st_uid != me {
+        let what = format!("`{shown}` belongs to user {}, who could change what quell does", stat.st_uid);
+        return Err(wrong(path, format!("{what}; hint: chown root {shown}")));
+    }
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    let others = mode.contains(Mode::WOTH);
+    let group = mode.contains(Mode::WGRP) && stat.st_gid != 0;
+    if others || group {
+        let who = if others { "anybody".to_owned() } else { format!("group {}", stat.st_gid) };
+        let what = format!("`{shown}` can be written by {who}, who could change what quell does");
+        return Err(wrong(path, format!("{what}; hint: chmod go-w {shown}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn set(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_others_can_write_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, "x: 1\n").unwrap();
+        set(&file, 0o644);
+        assert_eq!(read(&file).unwrap(), "x: 1\n");
+        set(&file, 0o646);
+        let mistake = read(&file).unwrap_err();
+        assert!(mistake.what.contains("anybody"), "{mistake:?}");
+        assert!(mistake.what.contains("hint: chmod go-w"), "{mistake:?}");
+        set(&file, 0o644);
+        set(dir.path(), 0o777);
+        assert!(read(&file).unwrap_err().what.contains("anybody"));
+        set(dir.path(), 0o755);
+        std::fs::write(&file, b"a: 1\nb: \xff\n").unwrap();
+        assert_eq!(read(&file).unwrap_err().span.line, 2);
+        assert!(read(dir.path()).unwrap_err().what.contains("no file"));
+    }
+}

@@ -1,0 +1,47 @@
+//! Files that people write → models. The only part of the engine that reads definitions.
+//!
+//! ```text
+//! text ──yaml──▶ tree with places ──reader──▶ draft ──playbook::check──▶ model
+//!                                     │                     │
+//!                                     └──── mistakes ◀──────┘   all of them, each with line and column
+//! ```
+//!
+//! Invariants: a file with an error gives nothing, never half of something; a file that others than root or the one who
+//! runs quell can write is not loaded.
+
+mod files;
+pub(crate) mod found;
+pub(crate) mod playbook;
+mod playbooks;
+pub(crate) mod reader;
+pub(crate) mod step;
+pub(crate) mod trigger;
+pub mod units;
+pub(crate) mod yaml;
+
+pub use playbook::playbook;
+pub use playbooks::{PlaybookSource, playbooks};
+
+use quell_model::{ActionSpec, Json, RuleRef};
+
+/// What playbooks are held against.
+#[derive(Clone, Debug, Default)]
+pub struct Known<'a> {
+    /// The actions of this build.
+    pub actions: Vec<&'static ActionSpec>,
+    /// The rules that are loaded; none: rules are not checked.
+    pub rules: Option<&'a [RuleRef]>,
+    /// `vars` of quell.yaml; none: `vars` are not checked.
+    pub vars: Option<&'a Json>,
+}
+
+impl Known<'_> {
+    /// The action of this name.
+    #[must_use]
+    pub fn action(&self, name: &str) -> Option<&'static ActionSpec> {
+        self.actions.iter().copied().find(|spec| spec.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

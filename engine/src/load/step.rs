@@ -1,0 +1,265 @@
+//! A step of a playbook file.
+//!
+//! Owns its keys, their defaults, and the law that a step does exactly one thing.
+
+use super::found::{self, Found, Stands};
+use super::reader::{Fields, Reader};
+use super::yaml::{Entry, Node, Place, Value};
+use crate::playbook::check::can_be_named;
+use quell_model::playbook::{Expression, ForEach, ItemErrors, OnFailure, Retry, Step, StepKind, When};
+use quell_model::{Json, Mode, StepId};
+use std::time::Duration;
+
+/// What one attempt may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Items of a `for_each` at once.
+const PARALLEL: u32 = 4;
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+const KEYS: &[&str] = &[
+    "action",
+    "script",
+    "tell",
+    "with",
+    "needs",
+    "if",
+    "when",
+    "for_each",
+    "max_parallel",
+    "errors",
+    "timeout",
+    "deadline",
+    "retry",
+    "on_failure",
+    "mode",
+];
+const LATER: &[&str] = &["playbook", "wait", "ask", "escalate", "approve", "confirm", "lease", "undo", "detach"];
+
+/// The words of modes.
+pub(crate) const MODES: &[(&str, Mode)] =
+    &[("observe", Mode::Observe), ("approve", Mode::Approve), ("enforce", Mode::Enforce)];
+
+/// Where the parts of a step stand, for the checks.
+#[derive(Clone, Debug)]
+pub(crate) struct StepPlaces<'n> {
+    /// Its id.
+    pub(crate) id: Place,
+    /// The steps it needs.
+    pub(crate) needs: Vec<(StepId, Place)>,
+    /// The action's name.
+    pub(crate) action: Option<Place>,
+    /// The action's input.
+    pub(crate) with: Option<&'n Node>,
+    /// The `for_each` without `max_parallel`.
+    pub(crate) unbounded: Option<Place>,
+}
+
+/// Reads the step of one entry of `steps`.
+pub(crate) fn read<'n>(
+    reader: &mut Reader<'_>,
+    entry: &'n Entry,
+    number: usize,
+    out: &mut Vec<Found>,
+) -> (Option<Step>, StepPlaces<'n>) {
+    let mut places = StepPlaces { id: entry.at, needs: Vec::new(), action: None, with: None, unbounded: None };
+    check_id(reader, entry);
+    let what = format!("step `{}`", entry.key);
+    let Some(fields) = reader.fields(&entry.value, &what, KEYS, LATER) else { return (None, places) };
+    let for_each = for_each(reader, &fields, number, &mut places, out);
+    let stands = Stands::Step { step: number, item: fields.get("for_each").is_some() };
+    let kind = kind(reader, &fields, &what, stands, &mut places, out);
+    if let Some(node) = fields.get("needs") {
+        let needs = reader.texts(node, "`needs`");
+        places.needs = needs.into_iter().map(|(id, at)| (StepId::from(id), at)).collect();
+    }
+    let condition = fields
+        .get("if")
+        .and_then(|node| found::whole(reader, node, "`if`", Stands::Step { step: number, item: false }, out));
+    let when = fields.get("when").and_then(|node| {
+        reader.word(node, "`when`", &[("success", When::Success), ("failure", When::Failure), ("always", When::Always)])
+    });
+    let timeout = fields.get("timeout").and_then(|node| reader.duration(node, "`timeout`"));
+    let deadline = fields.get("deadline").and_then(|node| reader.duration(node, "`deadline`"));
+    if let (Some(timeout), Some(deadline), Some(entry)) = (timeout, deadline, fields.entry("deadline"))
+        && deadline < timeout
+    {
+        reader.warning(
+            entry.at,
+            "the `deadline` of the step ends before the `timeout` of one attempt",
+            "a longer `deadline`",
+        );
+    }
+    let step = Step {
+        id: StepId::from(entry.key.as_str()),
+        kind: kind.unwrap_or_else(|| StepKind::Tell(String::new())),
+        needs: places.needs.iter().map(|(id, _)| id.clone()).collect(),
+        condition,
+        when: when.unwrap_or_default(),
+        for_each,
+        timeout: timeout.unwrap_or(TIMEOUT),
+        deadline,
+        retry: fields.get("retry").map_or_else(once, |node| retry(reader, node)),
+        on_failure: fields.get("on_failure").and_then(|node| on_failure(reader, node)).unwrap_or_default(),
+        mode: fields.get("mode").and_then(|node| mode(reader, node)),
+        span: entry.at.into(),
+    };
+    (Some(step), places)
+}
+
+fn check_id(reader: &mut Reader<'_>, entry: &Entry) {
+    let id = entry.key.as_str();
+    let good = id.starts_with(|c: char| c.is_ascii_lowercase())
+        && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if !good {
+        let better: String =
+            id.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let better = better.trim_matches('_').to_owned();
+        let mut mistake = reader.source.error(entry.at, format!("`{id}` cannot be a step's id"));
+        mistake = mistake.expected("a lower-case letter, then lower-case letters, digits and `_`");
+        if better.starts_with(|c: char| c.is_ascii_lowercase()) {
+            mistake.nearest = Some(better);
+        }
+        reader.note(mistake);
+    } else if !can_be_named(id) {
+        let what = format!("`{id}` is a word of the expressions' language and cannot be a step's id");
+        let mut mistake = reader.source.error(entry.at, what).expected("another word");
+        mistake.nearest = Some(format!("{id}_step"));
+        reader.note(mistake);
+    }
+}
+
+fn kind<'n>(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'n>,
+    what: &str,
+    stands: Stands,
+    places: &mut StepPlaces<'n>,
+    out: &mut Vec<Found>,
+) -> Option<StepKind> {
+    let kinds = fields.present(&["action", "script", "tell"]);
+    if kinds.is_empty() && fields.present(LATER).is_empty() {
+        reader.error(places.id, format!("{what} does nothing"), "one of action, script or tell");
+    }
+    if let [first, second, ..] = kinds.as_slice() {
+        let what = format!("{what} has both `{}` and `{}`", first.key, second.key);
+        reader.error(second.at, what, "exactly one of action, script or tell");
+    }
+    let with = fields.get("with");
+    let mut read = None;
+    if let Some(node) = fields.get("action") {
+        places.action = Some(node.at);
+        places.with = with;
+        if let Some(with) = with {
+            found::in_template(reader, with, stands, out);
+            reader.map(with, "`with`");
+        }
+        let action = reader.text(node, "`action`")?;
+        let with = with.map_or_else(|| Json::Object(serde_json::Map::new()), Node::to_json);
+        read = Some(StepKind::Action { action: action.into(), with });
+    } else if let Some(entry) = fields.entry("with") {
+        reader.error(entry.at, "`with` without `action`", "`with` beside the action whose input it is");
+    }
+    if let Some(node) = fields.get("script") {
+        read = found::script(reader, node, stands, out).map(StepKind::Script);
+    }
+    if let Some(node) = fields.get("tell") {
+        found::in_template(reader, node, stands, out);
+        read = reader.text(node, "`tell`").map(|text| StepKind::Tell(text.to_owned()));
+    }
+    read
+}
+
+fn for_each<'n>(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'n>,
+    number: usize,
+    places: &mut StepPlaces<'n>,
+    out: &mut Vec<Found>,
+) -> Option<ForEach> {
+    let Some(node) = fields.get("for_each") else {
+        for entry in fields.present(&["max_parallel", "errors"]) {
+            reader.error(entry.at, format!("`{}` without `for_each`", entry.key), "`for_each` beside it");
+        }
+        return None;
+    };
+    let list = match &node.value {
+        Value::List(_) => Some(literal_list(reader, node)),
+        _ => found::whole(reader, node, "`for_each`", Stands::Step { step: number, item: false }, out),
+    };
+    let max_parallel = fields.get("max_parallel").and_then(|node| reader.count(node, "`max_parallel`", 1));
+    if fields.entry("max_parallel").is_none() && !matches!(node.value, Value::List(_)) {
+        places.unbounded = fields.entry("for_each").map(|entry| entry.at);
+    }
+    let errors = fields.get("errors").and_then(|node| {
+        reader.word(node, "`errors`", &[("collect", ItemErrors::Collect), ("stop", ItemErrors::Stop)])
+    });
+    Some(ForEach { list: list?, max_parallel: max_parallel.unwrap_or(PARALLEL), errors: errors.unwrap_or_default() })
+}
+
+/// A list that is written out: the same list as an expression.
+fn literal_list(reader: &mut Reader<'_>, node: &Node) -> Expression {
+    let json = node.to_json();
+    if json.to_string().contains("${{") {
+        reader.error(node.at, "a list that is written out holds an expression", "one expression: ${{ [a, b] }}");
+    }
+    Expression { text: rhai_literal(&json), span: node.at.into() }
+}
+
+fn rhai_literal(json: &Json) -> String {
+    match json {
+        Json::Null => "()".to_owned(),
+        Json::Array(list) => format!("[{}]", list.iter().map(rhai_literal).collect::<Vec<_>>().join(", ")),
+        Json::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| format!("{}: {}", Json::from(key.as_str()), rhai_literal(value)));
+            format!("#{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        plain => plain.to_string(),
+    }
+}
+
+fn once() -> Retry {
+    Retry { attempts: 1, backoff: BACKOFF.0, backoff_most: BACKOFF.1 }
+}
+
+fn retry(reader: &mut Reader<'_>, node: &Node) -> Retry {
+    let mut retry = once();
+    let Some(fields) = reader.fields(node, "`retry`", &["attempts", "backoff"], &[]) else { return retry };
+    match fields.get("attempts") {
+        Some(node) => retry.attempts = reader.count(node, "`attempts`", 1).unwrap_or(1),
+        None => reader.error(fields.at, "`retry` without `attempts`", "`attempts: 3`"),
+    }
+    if let Some(node) = fields.get("backoff") {
+        let span = reader.text(node, "`backoff`").map(|text| {
+            let (first, most) = text.split_once("..")?;
+            let (first, most) = (super::units::duration(first)?, super::units::duration(most)?);
+            (first <= most && !most.is_zero()).then_some((first, most))
+        });
+        match span {
+            Some(Some((first, most))) => (retry.backoff, retry.backoff_most) = (first, most),
+            Some(None) => {
+                reader.error(node.at, format!("`backoff` is {}", node.shown()), "short..long, like `200ms..2s`")
+            }
+            None => {}
+        }
+    }
+    retry
+}
+
+fn on_failure(reader: &mut Reader<'_>, node: &Node) -> Option<OnFailure> {
+    if node.value == Value::Text("undo".to_owned()) {
+        reader.error(node.at, "`on_failure: undo` is not available in this version", "block, continue or halt");
+        return None;
+    }
+    let words = [("block", OnFailure::Block), ("continue", OnFailure::Continue), ("halt", OnFailure::Halt)];
+    reader.word(node, "`on_failure`", &words)
+}
+
+/// A mode; `approve` is taken and told to act as `observe`.
+pub(crate) fn mode(reader: &mut Reader<'_>, node: &Node) -> Option<Mode> {
+    let mode = reader.word(node, "mode", MODES)?;
+    if mode == Mode::Approve {
+        let what = "`mode: approve` acts as `observe` in this version, which cannot ask yet";
+        reader.warning(node.at, what, "observe or enforce");
+    }
+    Some(mode)
+}

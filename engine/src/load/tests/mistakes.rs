@@ -1,0 +1,94 @@
+//! Mistakes: what is said of each, and that all are said at once.
+
+use super::{load, print};
+
+/// What is said of a text.
+fn said(text: &str) -> String {
+    let (playbook, mistakes) = load(text);
+    let errors = crate::playbook::has_errors(&mistakes);
+    assert_eq!(playbook.is_none(), errors, "half loaded: {}", print(&mistakes));
+    print(&mistakes)
+}
+
+const TWELVE: &str = r#"playbook: Contain Shell
+descripton: twelve mistakes
+on:
+  detections: { rules: [reverse-shel], level: hihg }
+  max_age: 15
+steps:
+  kill-tree:
+    action: proces.kill
+    with: { process: "${{ event.proces.id }}" }
+  look:
+    nedes: [kill]
+    action: process.capture
+    with: { process: 42, memry: true }
+  end:
+    needs: [lok]
+    tell: "${{ evnt.node }} ${{ steps.look.exe_sha25 }} ${{ 1 + }}"
+"#;
+
+#[test]
+fn twelve_mistakes_are_all_told() {
+    insta::assert_snapshot!(said(TWELVE));
+}
+
+#[test]
+fn every_kind_of_mistake_is_told() {
+    let step = |body: &str| format!("playbook: p\nsteps:\n  s:\n    {}\n", body.replace('\n', "\n    "));
+    let steps = |body: &str| format!("playbook: p\nsteps:\n  {}\n", body.replace('\n', "\n  "));
+    let top = |body: &str| format!("playbook: p\n{body}\nsteps: {{ s: {{ tell: x }} }}\n");
+    let rows: Vec<(&str, String)> = vec![
+        ("empty", String::new()),
+        ("no map", "- a\n".into()),
+        ("syntax", "playbook: p\nsteps: { a: [ }\n".into()),
+        ("flow braces", "playbook: p\nsteps: { s: { tell: x, if: ${{ event.x }} } }\n".into()),
+        ("two documents", "playbook: p\n---\nplaybook: q\n".into()),
+        ("nothing in it", "description: x\n".into()),
+        ("duplicate key", top("mode: observe\nmode: enforce")),
+        ("later", top("on: { schedule: { cron: x } }")),
+        ("approve", top("mode: approve")),
+        ("modes", top("mode: enforced")),
+        ("manual", top("on: { manual: false }")),
+        ("bad limits", top("limits: { runs: 20, targets: 5/h, hosts: 3 }")),
+        ("bad inputs", top("inputs: { a: { type: text }, b: { type: integer, default: x }, c: {} }")),
+        ("if without detections", top("on: { if: \"${{ true }}\" }")),
+        ("all detections", top("on: { detections: {} }")),
+        ("tags", top("on: { detections: { tags: [attack.t1059, attack.t1497] } }")),
+        ("trigger sees no steps", top("on: { detections: { level: high }, if: \"${{ steps.s.outcome == inputs.x }}\" }")),
+        ("two kinds", step("tell: x\nscript: y")),
+        ("no kind", step("needs: []")),
+        ("later kind", step("wait: 5m")),
+        ("with without action", step("tell: x\nwith: { a: 1 }")),
+        ("keyword id", steps("case: { tell: x }\nsteps_2: { tell: x }\n9a: { tell: x }")),
+        ("undo", step("tell: x\non_failure: undo")),
+        ("retry", step("tell: x\nretry: { backoff: 2s..1s }")),
+        ("deadline", step("tell: x\ntimeout: 1m\ndeadline: 10s")),
+        ("parallel without list", step("tell: x\nmax_parallel: 3")),
+        ("unbounded", step("for_each: ${{ event.process.args }}\ntell: ${{ item }}")),
+        ("item outside", step("tell: ${{ item }}")),
+        ("cycle", steps("a: { tell: x, needs: [c] }\nb: { tell: x, needs: [a] }\nc: { tell: x, needs: [b] }")),
+        ("self", steps("a: { tell: x, needs: [a, b, b] }\nb: { tell: x }")),
+        ("no ancestor", steps("a: { tell: x }\nb: { tell: \"${{ steps.a.outcome }} ${{ steps.b.outcome }} ${{ steps.aa.outcome }}\" }")),
+        ("input types", step("action: process.capture\nwith: { process: [a], memory: maybe, max_bytes: -1 }")),
+        ("input words", step("action: process.kill\nwith: { process: x, scope: tre }")),
+        ("input missing", step("action: process.kill\nwith: { scope: tree }")),
+        ("no input at all", step("action: process.kill")),
+        ("no expression", step("tell: x\nif: event.process.uid == 0")),
+        ("half an expression", step("tell: x\nif: not ${{ event.process.uid == 0 }}")),
+        ("unclosed", step("tell: \"x ${{ event.node\"")),
+        ("cut", step("tell: ${{ [1].map(|x| #{ y: x }) }}")),
+        ("empty expression", step("tell: \"${{ }}\"")),
+        ("script in braces", step("script: ${{ #{} }}")),
+        ("script with a mistake", step("script: |\n  let x = 1;\n  let y = ;\n  #{}")),
+        ("script names", step("script: |\n  let x = vars.corp_cidr;\n  let event = 1;\n  globb(x, inputs.y);\n  #{}")),
+        ("secrets", step("tell: \"${{ secrets.x }} ${{ person_of(event.actor) }}\"")),
+        ("absent", step("tell: \"${{ event.pod.name }} ${{ event.pod?.name }} ${{ event.node.name }}\"")),
+        ("detection", step("tell: \"${{ detection.rul }} ${{ event.process.args.len() }}\"")),
+        ("tell is no number", step("tell: 5")),
+        ("outputs", "playbook: p\nsteps: { k: { action: process.kill, with: { process: x } } }\noutputs: { a: \"${{ steps.k.kiled }}\" }\n".into()),
+        ("irreversible", "playbook: p\nmode: enforce\nsteps: { k: { action: process.kill, with: { process: x } } }\n".into()),
+    ];
+    let all: Vec<String> = rows.iter().map(|(name, text)| format!("== {name}\n{}", said(text))).collect();
+    insta::assert_snapshot!(all.join("\n"));
+}

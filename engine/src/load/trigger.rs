@@ -1,0 +1,107 @@
+//! The `on:` of a playbook file.
+//!
+//! Owns its keys and their defaults: one run for each `event.subject`, fifteen minutes of age.
+
+use super::found::{self, Found, Stands};
+use super::reader::Reader;
+use super::yaml::{Node, Place};
+use quell_model::playbook::{DetectionFilter, Expression, Trigger};
+use quell_model::{Level, Name};
+use std::time::Duration;
+
+/// The oldest detection that a playbook acts on by itself.
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(15 * 60);
+/// One open run for each of this.
+pub(crate) const RUN_PER: &str = "event.subject";
+
+const KEYS: &[&str] = &["detections", "if", "run_per", "max_age", "manual"];
+const LATER: &[&str] = &["schedule", "incident"];
+
+/// The words of levels.
+pub(crate) const LEVELS: &[(&str, Level)] = &[
+    ("informational", Level::Informational),
+    ("low", Level::Low),
+    ("medium", Level::Medium),
+    ("high", Level::High),
+    ("critical", Level::Critical),
+];
+
+/// Where the names of a trigger stand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TriggerPlaces {
+    /// Rules.
+    pub(crate) rules: Vec<(Name, Place)>,
+    /// Tags.
+    pub(crate) tags: Vec<(Name, Place)>,
+}
+
+/// What no `on:` means: started by hand only.
+pub(crate) fn by_hand() -> Trigger {
+    Trigger {
+        detections: None,
+        condition: None,
+        run_per: Expression { text: RUN_PER.to_owned(), span: quell_model::Span::default() },
+        max_age: MAX_AGE,
+    }
+}
+
+/// Reads `on:`.
+pub(crate) fn read(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Found>) -> (Trigger, TriggerPlaces) {
+    let mut trigger = by_hand();
+    let mut places = TriggerPlaces::default();
+    let Some(fields) = reader.fields(node, "`on`", KEYS, LATER) else { return (trigger, places) };
+    if let Some(node) = fields.get("detections") {
+        trigger.detections = Some(detections(reader, node, &mut places));
+    }
+    if let Some(node) = fields.get("if") {
+        trigger.condition = found::whole(reader, node, "`if`", Stands::Trigger, out);
+    }
+    if let Some(node) = fields.get("run_per")
+        && let Some(expression) = found::whole(reader, node, "`run_per`", Stands::Trigger, out)
+    {
+        trigger.run_per = expression;
+    }
+    if let Some(node) = fields.get("max_age") {
+        trigger.max_age = reader.duration(node, "`max_age`").unwrap_or(MAX_AGE);
+    }
+    if let Some(node) = fields.get("manual") {
+        let manual = reader.bool(node, "`manual`");
+        if manual == Some(false) {
+            reader.error(
+                node.at,
+                "`manual: false` cannot hold: any playbook can be started by hand",
+                "`manual: true`, or nothing",
+            );
+        }
+    }
+    if trigger.detections.is_none() {
+        for entry in fields.present(&["if", "run_per", "max_age"]) {
+            let what = format!("`{}` without `detections` has nothing to decide on", entry.key);
+            reader.warning(entry.at, what, "`detections` beside it");
+        }
+    }
+    (trigger, places)
+}
+
+fn detections(reader: &mut Reader<'_>, node: &Node, places: &mut TriggerPlaces) -> DetectionFilter {
+    let mut filter = DetectionFilter { rules: Vec::new(), tags: Vec::new(), level: Level::Informational };
+    let Some(fields) = reader.fields(node, "`detections`", &["rules", "tags", "level"], &[]) else { return filter };
+    let names = |texts: Vec<(&str, Place)>| -> Vec<(Name, Place)> {
+        texts.into_iter().map(|(text, at)| (Name::from(text), at)).collect()
+    };
+    if let Some(node) = fields.get("rules") {
+        places.rules = names(reader.texts(node, "`rules`"));
+    }
+    if let Some(node) = fields.get("tags") {
+        places.tags = names(reader.texts(node, "`tags`"));
+    }
+    if let Some(node) = fields.get("level") {
+        filter.level = reader.word(node, "level", LEVELS).unwrap_or_default();
+    }
+    filter.rules = places.rules.iter().map(|(name, _)| name.clone()).collect();
+    filter.tags = places.tags.iter().map(|(name, _)| name.clone()).collect();
+    if fields.present(&["rules", "tags", "level"]).is_empty() {
+        reader.warning(node.at, "every detection of any level starts this playbook", "`rules`, `tags` or a `level`");
+    }
+    filter
+}

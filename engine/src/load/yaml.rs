@@ -1,0 +1,372 @@
+//! YAML as a tree in which every key and value knows its place.
+//!
+//! Keys are taken as they are written (`on` is no boolean), duplicates are kept for the readers to report, anchors and
+//! merges work. What YAML itself cannot read is the only mistake of its file.
+
+use quell_model::{Json, Mistake, Span};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A file's text with its lines.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// Where it was read.
+    pub(crate) file: PathBuf,
+    /// All of it.
+    pub(crate) text: String,
+    starts: Vec<usize>,
+}
+
+/// Where something stands: line and column from 1, and the offset in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// From 1; 0 for the file as a whole.
+    pub(crate) line: u32,
+    /// In characters, from 1.
+    pub(crate) column: u32,
+    /// In characters.
+    pub(crate) length: u32,
+    /// In bytes.
+    pub(crate) offset: usize,
+}
+
+impl From<Place> for Span {
+    fn from(place: Place) -> Self {
+        Self { line: place.line, column: place.column, length: place.length.max(1) }
+    }
+}
+
+impl Source {
+    /// Text that was read from `file`.
+    pub(crate) fn new(file: &Path, text: &str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { file: file.to_owned(), text: text.to_owned(), starts }
+    }
+
+    /// The text of a line, without its end.
+    pub(crate) fn line(&self, line: u32) -> Option<&str> {
+        let at = (line as usize).checked_sub(1)?;
+        let start = *self.starts.get(at)?;
+        let end = self.starts.get(at + 1).map_or(self.text.len(), |next| next - 1);
+        Some(self.text[start..end].trim_end_matches('\r'))
+    }
+
+    /// The place of a line and column in characters.
+    pub(crate) fn place(&self, line: u32, column: u32, length: u32) -> Place {
+        let start = (line as usize).checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or(0);
+        let rest = &self.text[start..];
+        let offset = rest.char_indices().nth(column.saturating_sub(1) as usize).map_or(rest.len(), |(at, _)| at);
+        Place { line, column, length, offset: start + offset }
+    }
+
+    /// The place of an offset in bytes.
+    pub(crate) fn at(&self, offset: usize, length: u32) -> Place {
+        let offset = offset.min(self.text.len());
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = self.starts[line - 1];
+        let column = self.text[start..].char_indices().take_while(|(at, _)| start + at < offset).count() + 1;
+        Place { line: line as u32, column: column as u32, length, offset }
+    }
+
+    /// An error at a place, with the line itself.
+    pub(crate) fn error(&self, place: Place, what: impl Into<String>) -> Mistake {
+        self.with_line(Mistake::error(&self.file, place.into(), what))
+    }
+
+    /// A warning at a place, with the line itself.
+    pub(crate) fn warning(&self, place: Place, what: impl Into<String>) -> Mistake {
+        self.with_line(Mistake::warning(&self.file, place.into(), what))
+    }
+
+    fn with_line(&self, mut mistake: Mistake) -> Mistake {
+        mistake.line_text = self.line(mistake.span.line).map(str::to_owned);
+        mistake
+    }
+}
+
+/// A value and its place.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    /// What it is.
+    pub(crate) value: Value,
+    /// Where it is written: of an alias, where the anchor is.
+    pub(crate) at: Place,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    /// `null`, `~` or nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A map in the order of the file; keys may repeat.
+    Map(Vec<Entry>),
+}
+
+/// A key with its value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    /// As written.
+    pub(crate) key: String,
+    /// Where.
+    pub(crate) at: Place,
+    /// Its value.
+    pub(crate) value: Node,
+    /// Came by `<<`: a key written out goes before it.
+    pub(crate) merged: bool,
+}
+
+impl Node {
+    /// The word for what it is.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Null => "nothing",
+            Value::Bool(_) => "true or false",
+            Value::Int(_) => "a whole number",
+            Value::Float(_) => "a number",
+            Value::Text(_) => "text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+
+    /// The value in backticks if it is short, else the word for what it is.
+    pub(crate) fn shown(&self) -> String {
+        const SHORT: usize = 60;
+        let text = match &self.value {
+            Value::Bool(b) => b.to_string(),
+            Value::Int(n) => n.to_string(),
+            Value::Float(n) => n.to_string(),
+            Value::Text(text) if text.chars().count() <= SHORT && !text.contains('\n') => text.clone(),
+            _ => return self.kind().to_owned(),
+        };
+        format!("`{text}`")
+    }
+
+    /// As JSON; of repeated keys the last.
+    pub(crate) fn to_json(&self) -> Json {
+        match &self.value {
+            Value::Null => Json::Null,
+            Value::Bool(b) => Json::Bool(*b),
+            Value::Int(n) => Json::from(*n),
+            Value::Float(n) => Json::from(*n),
+            Value::Text(text) => Json::String(text.clone()),
+            Value::List(list) => list.iter().map(Self::to_json).collect(),
+            Value::Map(map) => map.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect(),
+        }
+    }
+}
+
+/// Reads one document. An empty text is `null`.
+pub(crate) fn parse(source: &Source) -> Result<Node, Box<Mistake>> {
+    let mut options = serde_saphyr::Options::default();
+    options.duplicate_keys = DuplicateKeyPolicy::PassThrough;
+    options.strict_booleans = true;
+    options.leading_zero_numbers_as_strings = true;
+    options.underscored_numbers_as_strings = true;
+    options.with_snippet = false;
+    match serde_saphyr::from_str_with_options::<Spanned<Raw>>(&source.text, options) {
+        Ok(raw) => Ok(raw_node(raw, source)),
+        Err(error) => Err(Box::new(syntax(&error, source))),
+    }
+}
+
+fn syntax(error: &serde_saphyr::Error, source: &Source) -> Mistake {
+    let place = error.location().map_or(Place::default(), |at| source.place(narrow(at.line()), narrow(at.column()), 1));
+    let full = error.without_snippet().to_string();
+    let what = full.lines().next().unwrap_or_default();
+    let what = what.split(" at line ").next().unwrap_or(what);
+    let what = what.strip_prefix("error: ").unwrap_or(what);
+    if what.starts_with("multiple YAML documents") {
+        return source.error(place, "a second document begins here").expected("one document a file");
+    }
+    let mistake = source.error(place, format!("this is no YAML: {what}"));
+    let near = (place.line.saturating_sub(1)..=place.line).rev().filter_map(|line| source.line(line));
+    if near.take(2).any(|line| line.contains("${{")) {
+        return mistake.expected(
+            "an expression in quotes (\"${{ … }}\"), where braces, `: ` or ` #` would mean something to YAML",
+        );
+    }
+    mistake
+}
+
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn raw_node(raw: Spanned<Raw>, source: &Source) -> Node {
+    let at = place(&raw.defined, source);
+    let value = match raw.value {
+        Raw::Null => Value::Null,
+        Raw::Bool(b) => Value::Bool(b),
+        Raw::Int(n) => Value::Int(n),
+        Raw::Float(n) => Value::Float(n),
+        Raw::Text(text) => Value::Text(text),
+        Raw::List(list) => Value::List(list.into_iter().map(|item| raw_node(item, source)).collect()),
+        Raw::Map(map) => Value::Map(
+            map.into_iter()
+                .map(|(key, value)| Entry {
+                    at: Place { length: narrow(key.value.chars().count() as u64), ..place(&key.defined, source) },
+                    merged: key.referenced != key.defined,
+                    key: key.value,
+                    value: raw_node(value, source),
+                })
+                .collect(),
+        ),
+    };
+    Node { value, at }
+}
+
+fn place(at: &serde_saphyr::Location, source: &Source) -> Place {
+    let place = source.place(narrow(at.line()), narrow(at.column()), 1);
+    let rest = source.line(place.line).map_or(0, |line| line.chars().count()) as u32;
+    let length = narrow(at.span().len()).min(rest.saturating_sub(place.column.saturating_sub(1))).max(1);
+    Place { length, ..place }
+}
+
+/// What serde sees; becomes a [`Node`] once the source is at hand.
+enum Raw {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<Spanned<Raw>>),
+    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Raw;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Raw, E> {
+                Ok(Raw::Null)
+            }
+
+            fn visit_none<E>(self) -> Result<Raw, E> {
+                Ok(Raw::Null)
+            }
+
+            fn visit_bool<E>(self, b: bool) -> Result<Raw, E> {
+                Ok(Raw::Bool(b))
+            }
+
+            fn visit_i64<E>(self, n: i64) -> Result<Raw, E> {
+                Ok(Raw::Int(n))
+            }
+
+            fn visit_u64<E>(self, n: u64) -> Result<Raw, E> {
+                Ok(i64::try_from(n).map_or(Raw::Float(n as f64), Raw::Int))
+            }
+
+            fn visit_f64<E>(self, n: f64) -> Result<Raw, E> {
+                Ok(Raw::Float(n))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
+                Ok(Raw::Text(text.to_owned()))
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<Raw, E> {
+                Ok(Raw::Text(text))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    list.push(item);
+                }
+                Ok(Raw::List(list))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Raw::Map(entries))
+            }
+        }
+        from.deserialize_any(Any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Node {
+        parse(&Source::new(Path::new("x.yaml"), text)).unwrap()
+    }
+
+    fn entries(node: &Node) -> &[Entry] {
+        match &node.value {
+            Value::Map(map) => map,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_key_and_value_knows_its_place() {
+        let node = read("on: yes\nsteps:\n  ä: { b: 010, c: \"${{ x }}\" }\n  d: |\n    one\n    two\n");
+        let top = entries(&node);
+        assert_eq!((top[0].key.as_str(), &top[0].value.value), ("on", &Value::Text("yes".into())));
+        assert_eq!((top[0].value.at.line, top[0].value.at.column, top[0].value.at.length), (1, 5, 3));
+        let steps = entries(&top[1].value);
+        let inner = entries(&steps[0].value);
+        assert_eq!((inner[0].at.line, inner[0].at.column), (3, 8));
+        assert_eq!(inner[0].value.value, Value::Text("010".into()));
+        assert_eq!((inner[1].value.at.line, inner[1].value.at.column), (3, 19));
+        assert_eq!(steps[1].value.value, Value::Text("one\ntwo\n".into()));
+        assert_eq!(steps[1].value.at.line, 5);
+    }
+
+    #[test]
+    fn duplicates_are_kept_and_merges_are_told_from_them() {
+        let node = read("base: &b { x: 1, y: 2 }\na: { <<: *b, x: 3 }\nc: { x: 1, x: 2 }\nd: *b\n");
+        let top = entries(&node);
+        let a: Vec<_> = entries(&top[1].value).iter().map(|e| (e.key.as_str(), e.merged)).collect();
+        assert!(a.contains(&("x", false)) && a.contains(&("y", true)), "{a:?}");
+        let c: Vec<_> = entries(&top[2].value).iter().map(|e| (e.key.as_str(), e.merged)).collect();
+        assert_eq!(c, [("x", false), ("x", false)]);
+        assert_eq!(entries(&top[3].value).len(), 2);
+        assert_eq!(top[3].value.at.line, 1);
+    }
+
+    #[test]
+    fn what_is_no_yaml_has_a_place_and_a_hint() {
+        let source = Source::new(Path::new("x.yaml"), "a: 1\nb: { if: ${{ event.x }} }\n");
+        let mistake = parse(&source).unwrap_err();
+        assert_eq!(mistake.span.line, 2, "{mistake:?}");
+        assert!(mistake.expected.is_some(), "{mistake:?}");
+        assert!(mistake.what.starts_with("this is no YAML: "), "{mistake:?}");
+    }
+
+    #[test]
+    fn a_bomb_of_aliases_is_refused() {
+        let mut text = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for (this, last) in ('b'..='j').zip('a'..) {
+            text.push_str(&format!(
+                "{this}: &{this} [*{last}, *{last}, *{last}, *{last}, *{last}, *{last}, *{last}, *{last}]\n"
+            ));
+        }
+        assert!(parse(&Source::new(Path::new("x.yaml"), &text)).is_err());
+    }
+}

@@ -1,0 +1,359 @@
+//! Expressions: do they compile, and is there what they name.
+//!
+//! A name that nothing can ever have is an error here, so that it is never a surprise in a run.
+
+use crate::load::Known;
+use crate::load::found::{Found, Stands};
+use crate::load::playbook::Draft;
+use crate::load::reader::{Reader, one_of};
+use crate::load::yaml::Place;
+use crate::playbook::expression::Expressions;
+use crate::playbook::functions;
+use crate::playbook::graph::Graph;
+use crate::playbook::names::{self, Names, Part, Then, Use};
+use quell_model::playbook::{Step, StepKind};
+use quell_model::{ActionSpec, Json, StepId, fields};
+use std::sync::LazyLock;
+
+/// Compiles; keeps nothing of a run.
+static COMPILER: LazyLock<Expressions> = LazyLock::new(Expressions::new);
+
+/// What the language itself brings, that can be called by name.
+const BUILT_IN: &[&str] = &[
+    "type_of",
+    "is_def_var",
+    "is_def_fn",
+    "is_shared",
+    "Fn",
+    "call",
+    "curry",
+    "print",
+    "debug",
+    "exit",
+    "take",
+    "abs",
+    "sign",
+    "min",
+    "max",
+    "parse_int",
+    "parse_float",
+    "to_int",
+    "to_float",
+    "to_string",
+    "to_debug",
+    "to_json",
+    "sqrt",
+    "floor",
+    "ceiling",
+    "round",
+    "int",
+    "fraction",
+    "exp",
+    "ln",
+    "log",
+    "PI",
+    "E",
+    "sin",
+    "cos",
+    "tan",
+    "range",
+    "len",
+    "is_empty",
+    "contains",
+    "keys",
+    "values",
+    "blob",
+    "to_hex",
+    "to_octal",
+    "to_binary",
+    "split",
+    "trim",
+    "replace",
+    "starts_with",
+    "ends_with",
+    "to_upper",
+    "to_lower",
+    "sub_string",
+    "index_of",
+    "push",
+    "pop",
+    "filter",
+    "map",
+    "reduce",
+    "some",
+    "all",
+    "find",
+    "sort",
+    "reverse",
+    "insert",
+    "remove",
+    "extract",
+    "bits",
+    "set_tag",
+    "tag",
+    "get",
+    "set",
+    "is_nan",
+    "is_finite",
+    "is_infinite",
+    "is_zero",
+    "parse_json",
+];
+
+/// What a detection has.
+const DETECTION: &[&str] = &["id", "rule", "title", "level", "tags", "matched", "events"];
+/// What every step has besides its outputs.
+const EVERY_STEP: &[&str] = &["outcome", "error"];
+/// What a step with `for_each` has.
+const EACH_STEP: &[&str] = &["outcome", "error", "items", "failed"];
+/// Groups that most events lack.
+const OFTEN_ABSENT: &[&str] = &["event.pod", "event.container"];
+
+const TRIGGER: &[&str] = &["event", "detection", "detections", "vars"];
+const STEP: &[&str] = &["event", "detection", "detections", "incident", "inputs", "vars", "steps", "run"];
+const LATER: &[&str] = &["secrets", "person_of"];
+
+/// Whether `steps.ID` is what it seems: no word of the language.
+pub(crate) fn can_be_named(id: &str) -> bool {
+    COMPILER.compile(&format!("steps.{id}.outcome")).is_ok()
+}
+
+struct Check<'c, 'n> {
+    draft: &'c Draft<'n>,
+    known: &'c Known<'c>,
+    graph: Option<&'c Graph>,
+}
+
+pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>, graph: Option<&Graph>) {
+    let check = Check { draft, known, graph };
+    for found in &draft.found {
+        let compiled = if found.script { COMPILER.compile_script(&found.text) } else { COMPILER.compile(&found.text) };
+        if let Err(error) = compiled {
+            let (line, column) = error.place.unwrap_or((1, 1));
+            let at = found.place_of(reader.source, line, column);
+            let what = if found.script { "the script" } else { "the expression" };
+            reader.error(
+                at,
+                format!("{what} cannot be read: {}", error.what),
+                "Rhai, as the reference of expressions has it",
+            );
+            continue;
+        }
+        let names = names::names(&found.text);
+        check.calls(reader, found, &names);
+        for used in &names.uses {
+            check.used(reader, found, &names, used);
+        }
+    }
+}
+
+impl Check<'_, '_> {
+    fn calls(&self, reader: &mut Reader<'_>, found: &Found, names: &Names<'_>) {
+        for (name, at) in &names.calls {
+            let at = found.place(reader.source, *at, name.len());
+            if LATER.contains(name) {
+                reader.error(
+                    at,
+                    format!("`{name}` is not available in this version"),
+                    "an expression without it, for now",
+                );
+            } else if !functions::NAMES.contains(name) && !BUILT_IN.contains(name) {
+                let mistake = reader.source.error(at, format!("there is no function `{name}`"));
+                let all = functions::NAMES.iter().chain(BUILT_IN).copied();
+                reader.note(mistake.expected(one_of(functions::NAMES)).nearest(name, all));
+            }
+        }
+    }
+
+    fn used(&self, reader: &mut Reader<'_>, found: &Found, names: &Names<'_>, used: &Use<'_>) {
+        let root = used.root();
+        let at = self.place(reader, found, &used.parts[0]);
+        let item = matches!(found.stands, Stands::Step { item: true, .. });
+        let mut here: Vec<&str> = if found.stands == Stands::Trigger { TRIGGER.to_vec() } else { STEP.to_vec() };
+        if item {
+            here.push("item");
+        }
+        if names.locals.contains(root) {
+            let what = format!("`{root}` is quell's own name and cannot be a variable of the expression");
+            return reader.error(at, what, "another name");
+        }
+        if !here.contains(&root) {
+            let (what, expected) = match root {
+                _ if LATER.contains(&root) => (
+                    format!("`{root}` is not available in this version"),
+                    "an expression without it, for now".to_owned(),
+                ),
+                "item" => ("`item` is only known within a step with `for_each`".to_owned(), one_of(&here)),
+                _ if names::ROOTS.contains(&root) => (format!("`{root}` is not known yet in a trigger"), one_of(&here)),
+                _ => (format!("there is no `{root}`"), one_of(&here)),
+            };
+            return reader.note(reader.source.error(at, what).expected(expected).nearest(root, here.iter().copied()));
+        }
+        match root {
+            "event" => self.event(reader, found, used),
+            "detection" => self.part(reader, found, used, DETECTION.iter().copied(), "a detection"),
+            "inputs" => self.part(reader, found, used, self.draft.inputs.keys().map(String::as_str), "`inputs`"),
+            "vars" => {
+                if let Some(Json::Object(vars)) = self.known.vars {
+                    self.part(reader, found, used, vars.keys().map(String::as_str), "`vars` of quell.yaml");
+                }
+            }
+            "steps" => self.step(reader, found, used),
+            _ => {}
+        }
+    }
+
+    fn place(&self, reader: &Reader<'_>, found: &Found, part: &Part<'_>) -> Place {
+        found.place(reader.source, part.at, part.name.chars().count())
+    }
+
+    /// The first part behind the variable must be one of `names`.
+    fn part<'k>(
+        &self,
+        reader: &mut Reader<'_>,
+        found: &Found,
+        used: &Use<'_>,
+        names: impl Iterator<Item = &'k str> + Clone,
+        whose: &str,
+    ) {
+        let Some(part) = used.parts.get(1) else { return };
+        if names.clone().any(|name| name == part.name) || is_own(part) {
+            return;
+        }
+        let at = self.place(reader, found, part);
+        let expected = one_of(&names.clone().collect::<Vec<_>>());
+        let expected = match expected.as_str() {
+            "nothing" => format!("`{}` declared in {whose}", part.name),
+            _ => expected,
+        };
+        let mistake = reader.source.error(at, format!("there is no `{}` in {whose}", part.name));
+        reader.note(mistake.expected(expected).nearest(part.name, names));
+    }
+
+    fn event(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>) {
+        let parts = &used.parts[1..];
+        let path = |count: usize| parts[..count].iter().map(|part| part.name).collect::<Vec<_>>().join(".");
+        for count in 1..=parts.len() {
+            let part = &parts[count - 1];
+            if fields::is_known_anywhere(&path(count)) {
+                self.absent(reader, found, used, count);
+                continue;
+            }
+            if is_own(part) {
+                return;
+            }
+            let at = self.place(reader, found, part);
+            let upper = if count == 1 { "event".to_owned() } else { format!("event.{}", path(count - 1)) };
+            let below = below(&path(count - 1));
+            let mut mistake = reader.source.error(at, format!("there is no `{}` in `{upper}`", part.name));
+            if below.is_empty() {
+                mistake = mistake.expected(format!("`{upper}`, which has no parts"));
+            } else if below.len() <= 12 {
+                mistake = mistake.expected(one_of(&below));
+            } else {
+                mistake = mistake.expected("a field of events");
+            }
+            return reader.note(mistake.nearest(part.name, below.iter().copied()));
+        }
+    }
+
+    /// A group that most events lack is walked with `?.`, or its presence is asked first.
+    fn absent(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>, count: usize) {
+        let group = used.parts[..=count].iter().map(|part| part.name).collect::<Vec<_>>().join(".");
+        if !OFTEN_ABSENT.contains(&group.as_str()) {
+            return;
+        }
+        let (walked, next) = match (used.parts.get(count + 1), used.then) {
+            (Some(next), _) => (next.optional, next.name),
+            (None, Then::Call(optional)) => (optional, "…"),
+            _ => return,
+        };
+        let step = match found.stands {
+            Stands::Step { step, .. } => self.draft.steps.get(step).and_then(|(step, _)| step.condition.as_ref()),
+            _ => None,
+        };
+        let asked = [self.draft.on.condition.as_ref(), step];
+        let asked = asked.into_iter().flatten().any(|condition| condition.text.contains(&group))
+            || found.text.contains(&format!("{group} != ()"));
+        if walked || asked {
+            return;
+        }
+        let at = self.place(reader, found, &used.parts[count]);
+        reader.warning(at, format!("`{group}` can be absent"), format!("`{group}?.{next}`"));
+    }
+
+    fn step(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>) {
+        let Some(part) = used.parts.get(1) else { return };
+        if is_own(part) && !self.draft.ids.iter().any(|id| id == part.name) {
+            return;
+        }
+        let at = self.place(reader, found, part);
+        if !self.draft.ids.iter().any(|id| id == part.name) {
+            let mistake = reader.source.error(at, format!("there is no step `{}`", part.name));
+            let ids = self.draft.ids.iter().map(String::as_str);
+            return reader.note(mistake.expected("the id of a step of this playbook").nearest(part.name, ids));
+        }
+        let Some((step, _)) = self.draft.steps.iter().find(|(step, _)| step.id.as_str() == part.name) else { return };
+        if let (Stands::Step { step: number, .. }, Some(graph)) = (found.stands, self.graph)
+            && let Some((mine, _)) = self.draft.steps.get(number)
+            && !graph.ancestors(&mine.id).contains(&StepId::from(part.name))
+        {
+            let what = match mine.id == step.id {
+                true => format!("step `{}` reads its own output", mine.id),
+                false => format!("step `{}` may not have ended when `{}` starts", step.id, mine.id),
+            };
+            let known = |id: &&str| self.draft.ids.iter().any(|known| known == id);
+            let mut needs: Vec<&str> = mine.needs.iter().map(StepId::as_str).filter(known).collect();
+            needs.push(part.name);
+            let expected = match mine.id == step.id {
+                true => "a step that ends before".to_owned(),
+                false => format!("`needs: [{}]`", needs.join(", ")),
+            };
+            reader.error(at, what, expected);
+        }
+        self.output(reader, found, used, step);
+    }
+
+    fn output(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>, step: &Step) {
+        let Some(part) = used.parts.get(2) else { return };
+        let spec: Option<&ActionSpec> = match &step.kind {
+            StepKind::Action { action, .. } => self.known.action(action.as_str()),
+            _ => None,
+        };
+        let schema = spec.map(|spec| (spec.output)().to_value());
+        let properties = schema.as_ref().and_then(|schema| schema.get("properties")).and_then(Json::as_object);
+        let names: Vec<&str> = match (&step.kind, properties) {
+            _ if step.for_each.is_some() => EACH_STEP.to_vec(),
+            (StepKind::Tell(_), _) => EVERY_STEP.to_vec(),
+            (StepKind::Action { .. }, Some(all)) => {
+                all.keys().map(String::as_str).chain(EVERY_STEP.iter().copied()).collect()
+            }
+            _ => return,
+        };
+        if names.contains(&part.name) || is_own(part) {
+            return;
+        }
+        let at = self.place(reader, found, part);
+        let mistake = reader.source.error(at, format!("step `{}` has no output `{}`", step.id, part.name));
+        reader.note(mistake.expected(one_of(&names)).nearest(part.name, names.iter().copied()));
+    }
+}
+
+/// What maps and lists have by themselves.
+fn is_own(part: &Part<'_>) -> bool {
+    matches!(part.name, "len" | "is_empty")
+}
+
+/// The names right below a path of the event.
+fn below(path: &str) -> Vec<&'static str> {
+    let mut all: Vec<&'static str> = fields::known_anywhere()
+        .filter_map(|name| match path {
+            "" => Some(name),
+            _ => name.strip_prefix(path)?.strip_prefix('.'),
+        })
+        .map(|rest| rest.split('.').next().unwrap_or(rest))
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}

@@ -1,0 +1,162 @@
+//! The DAG of a playbook: its order, who needs whom, cycles, and a drawing for the terminal.
+//!
+//! Pure. Invariant: a [`Graph`] has no cycle, so every step has a place in the order.
+
+mod drawing;
+
+pub use drawing::graph_text;
+
+use petgraph::Direction;
+use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::graph::{DiGraph, NodeIndex};
+use quell_model::StepId;
+use quell_model::playbook::Playbook;
+use std::collections::{BTreeSet, HashMap};
+
+/// Steps that wait for each other: each needs the next, the last is the first again.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("steps need each other in a circle: {}", self.path())]
+pub struct Cycle(pub Vec<StepId>);
+
+impl Cycle {
+    /// `a → b → a`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        self.0.iter().map(StepId::as_str).collect::<Vec<_>>().join(" → ")
+    }
+}
+
+/// The DAG.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    dag: DiGraph<StepId, ()>,
+    index: HashMap<StepId, NodeIndex>,
+    order: Vec<NodeIndex>,
+}
+
+impl Graph {
+    /// The graph of a playbook. Needs that name no step are left out: the check has told them.
+    pub fn new(playbook: &Playbook) -> Result<Self, Cycle> {
+        Self::of(playbook.steps.iter().map(|step| (&step.id, step.needs.as_slice())))
+            .map_err(|mut cycles| cycles.swap_remove(0))
+    }
+
+    /// The graph of steps with their needs; all cycles if there are any.
+    pub(crate) fn of<'a>(steps: impl Iterator<Item = (&'a StepId, &'a [StepId])> + Clone) -> Result<Self, Vec<Cycle>> {
+        let mut dag = DiGraph::new();
+        let mut index = HashMap::new();
+        for (id, _) in steps.clone() {
+            index.entry(id.clone()).or_insert_with(|| dag.add_node(id.clone()));
+        }
+        for (id, needs) in steps {
+            for need in needs {
+                if let Some(from) = index.get(need) {
+                    dag.update_edge(*from, index[id], ());
+                }
+            }
+        }
+        let cycles: Vec<Cycle> = tarjan_scc(&dag).into_iter().filter_map(|part| cycle(&dag, &part)).collect();
+        if !cycles.is_empty() {
+            return Err(cycles);
+        }
+        let order = in_file_order(&dag, toposort(&dag, None).unwrap_or_default().len());
+        Ok(Self { dag, index, order })
+    }
+
+    /// Every step after all that it needs; else in the order of the file.
+    pub fn order(&self) -> impl Iterator<Item = &StepId> {
+        self.order.iter().map(|at| &self.dag[*at])
+    }
+
+    /// The steps that need this one directly, in the order of the file.
+    pub fn dependents(&self, id: &StepId) -> Vec<&StepId> {
+        self.neighbours(id, Direction::Outgoing)
+    }
+
+    /// The steps that this one needs directly, in the order of the file.
+    pub fn needs(&self, id: &StepId) -> Vec<&StepId> {
+        self.neighbours(id, Direction::Incoming)
+    }
+
+    /// Every step that must have ended before this one starts.
+    #[must_use]
+    pub fn ancestors(&self, id: &StepId) -> BTreeSet<&StepId> {
+        let mut found = BTreeSet::new();
+        let mut open = self.needs(id);
+        while let Some(next) = open.pop() {
+            if found.insert(next) {
+                open.extend(self.needs(next));
+            }
+        }
+        found
+    }
+
+    /// How many steps stand above on the longest way; the first ones have none.
+    #[must_use]
+    pub fn depth(&self, id: &StepId) -> usize {
+        self.needs(id).into_iter().map(|need| self.depth(need) + 1).max().unwrap_or(0)
+    }
+
+    fn neighbours(&self, id: &StepId, way: Direction) -> Vec<&StepId> {
+        let Some(at) = self.index.get(id) else { return Vec::new() };
+        let mut all: Vec<NodeIndex> = self.dag.neighbors_directed(*at, way).collect();
+        all.sort();
+        all.into_iter().map(|at| &self.dag[at]).collect()
+    }
+}
+
+/// Kahn's order with the file's as the tie-break, so that a drawing reads as the file does.
+fn in_file_order(dag: &DiGraph<StepId, ()>, count: usize) -> Vec<NodeIndex> {
+    let mut waits: HashMap<NodeIndex, usize> =
+        dag.node_indices().map(|at| (at, dag.neighbors_directed(at, Direction::Incoming).count())).collect();
+    let mut ready: BTreeSet<NodeIndex> = waits.iter().filter(|(_, n)| **n == 0).map(|(at, _)| *at).collect();
+    let mut order = Vec::with_capacity(count);
+    while let Some(at) = ready.pop_first() {
+        order.push(at);
+        for next in dag.neighbors_directed(at, Direction::Outgoing) {
+            let left = waits.entry(next).or_default();
+            *left -= 1;
+            if *left == 0 {
+                ready.insert(next);
+            }
+        }
+    }
+    order
+}
+
+/// A circle within a strongly connected part, from its first step in the file, along `needs`.
+fn cycle(dag: &DiGraph<StepId, ()>, part: &[NodeIndex]) -> Option<Cycle> {
+    let start = *part.iter().min()?;
+    if part.len() == 1 {
+        return dag.contains_edge(start, start).then(|| Cycle(vec![dag[start].clone(), dag[start].clone()]));
+    }
+    let inside: BTreeSet<NodeIndex> = part.iter().copied().collect();
+    let mut came: HashMap<NodeIndex, NodeIndex> = HashMap::new();
+    let mut open = std::collections::VecDeque::from([start]);
+    while let Some(at) = open.pop_front() {
+        let mut needs: Vec<NodeIndex> = dag.neighbors_directed(at, Direction::Incoming).collect();
+        needs.sort();
+        for need in needs.into_iter().filter(|need| inside.contains(need)) {
+            if need == start {
+                // From `at` back to the start, the way that the search came.
+                let mut path = vec![start];
+                let mut back = at;
+                while back != start {
+                    path.push(back);
+                    back = *came.get(&back)?;
+                }
+                path.push(start);
+                path.reverse();
+                return Some(Cycle(path.into_iter().map(|at| dag[at].clone()).collect()));
+            }
+            came.entry(need).or_insert_with(|| {
+                open.push_back(need);
+                at
+            });
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! The graph as text for a terminal: one line a step, and lines that lead from each to those that need it.
+//!
+//! Never wider than 80 columns as long as ids stay short; what is longer is cut with `…`. Control characters in a
+//! playbook's own texts are shown as `�`.
+
+use super::Graph;
+use quell_model::playbook::{OnFailure, Playbook, Step, StepKind, When};
+
+const WIDTH: usize = 80;
+
+/// Draws a playbook.
+#[must_use]
+pub fn graph_text(playbook: &Playbook) -> String {
+    let graph = match Graph::new(playbook) {
+        Ok(graph) => graph,
+        Err(cycle) => return format!("{}: {cycle}\n", playbook.name),
+    };
+    let mut out = cut(&format!("{}  ({})", playbook.name, playbook.mode));
+    out.push('\n');
+    if let Some(line) = trigger(playbook) {
+        out.push_str(&cut(&format!("on {line}")));
+        out.push('\n');
+    }
+    let order: Vec<_> = graph.order().collect();
+    // A lane for each step that others still wait for; a step takes a free one.
+    let mut lanes: Vec<Option<usize>> = Vec::new();
+    for (at, id) in order.iter().enumerate() {
+        let Some(step) = playbook.step(id) else { continue };
+        let needs: Vec<usize> =
+            graph.needs(id).into_iter().filter_map(|need| order.iter().position(|o| *o == need)).collect();
+        let last_wait = |need: &usize| graph.dependents(order[*need]).into_iter().all(|d| order[..=at].contains(&d));
+        let ending: Vec<usize> = needs.iter().copied().filter(last_wait).collect();
+        let mine = lanes.iter().position(|lane| lane.is_none_or(|open| ending.contains(&open))).unwrap_or(lanes.len());
+        let joins: Vec<usize> =
+            (0..lanes.len()).filter(|lane| lanes[*lane].is_some_and(|open| needs.contains(&open))).collect();
+        if joins.iter().any(|lane| *lane != mine) {
+            push(&mut out, &arrows(&lanes, &joins, &ending, mine), "");
+        }
+        for lane in &mut lanes {
+            if lane.is_some_and(|open| ending.contains(&open)) {
+                *lane = None;
+            }
+        }
+        if mine == lanes.len() {
+            lanes.push(None);
+        }
+        lanes[mine] = Some(at);
+        let mut line: String = lanes
+            .iter()
+            .enumerate()
+            .map(|(lane, open)| match open {
+                _ if lane == mine => "● ",
+                Some(_) => "│ ",
+                None => "  ",
+            })
+            .collect();
+        line.truncate(line.trim_end().len());
+        push(&mut out, &line, &describe(step));
+        if graph.dependents(id).is_empty() {
+            lanes[mine] = None;
+        }
+        while lanes.last() == Some(&None) {
+            lanes.pop();
+        }
+    }
+    out
+}
+
+/// The line above a step: what it needs comes over to its lane.
+fn arrows(lanes: &[Option<usize>], joins: &[usize], ending: &[usize], mine: usize) -> String {
+    let left = joins.iter().copied().chain([mine]).min().unwrap_or(mine);
+    let right = joins.iter().copied().chain([mine]).max().unwrap_or(mine);
+    let mut line = String::new();
+    for lane in 0..lanes.len().max(mine + 1) {
+        let open = lanes.get(lane).copied().flatten();
+        let joins_here = joins.contains(&lane);
+        let goes_on = open.is_some_and(|open| !ending.contains(&open));
+        let sign = match (lane == mine, joins_here, goes_on) {
+            _ if left == right && lane == mine => '│',
+            (true, _, _) if lane == left => {
+                if joins_here {
+                    '├'
+                } else {
+                    '╭'
+                }
+            }
+            (true, _, _) if lane == right => {
+                if joins_here {
+                    '┤'
+                } else {
+                    '╮'
+                }
+            }
+            (true, _, _) => {
+                if joins_here {
+                    '┼'
+                } else {
+                    '┬'
+                }
+            }
+            (false, true, true) if lane == left => '├',
+            (false, true, true) if lane == right => '┤',
+            (false, true, true) => '┼',
+            (false, true, false) if lane == left => '╰',
+            (false, true, false) if lane == right => '╯',
+            (false, true, false) => '┴',
+            (false, false, _) if open.is_some() => {
+                if lane > left && lane < right {
+                    '┼'
+                } else {
+                    '│'
+                }
+            }
+            _ => {
+                if lane > left && lane < right {
+                    '─'
+                } else {
+                    ' '
+                }
+            }
+        };
+        line.push(sign);
+        line.push(if lane >= left && lane < right { '─' } else { ' ' });
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+fn push(out: &mut String, lanes: &str, text: &str) {
+    let line = if text.is_empty() { format!("  {lanes}") } else { format!("  {lanes} {text}") };
+    out.push_str(&cut(&line));
+    out.push('\n');
+}
+
+fn trigger(playbook: &Playbook) -> Option<String> {
+    let filter = playbook.on.detections.as_ref()?;
+    let names: Vec<&str> = filter.rules.iter().chain(&filter.tags).map(|name| name.as_str()).collect();
+    let names = if names.is_empty() { "any rule".to_owned() } else { names.join(", ") };
+    let condition = if playbook.on.condition.is_some() { ", if its condition holds" } else { "" };
+    Some(format!("{names}, level {} or above{condition}", filter.level))
+}
+
+fn describe(step: &Step) -> String {
+    let what = match &step.kind {
+        StepKind::Action { action, .. } => action.to_string(),
+        StepKind::Script(_) => "script".to_owned(),
+        StepKind::Tell(text) => format!("tell \"{}\"", text.split_whitespace().collect::<Vec<_>>().join(" ")),
+    };
+    let mut notes = Vec::new();
+    if step.condition.is_some() {
+        notes.push("if …".to_owned());
+    }
+    match step.when {
+        When::Success => {}
+        When::Failure => notes.push("when a need failed".to_owned()),
+        When::Always => notes.push("always".to_owned()),
+    }
+    if let Some(each) = &step.for_each {
+        notes.push(format!("for each, {} at once", each.max_parallel));
+    }
+    match step.on_failure {
+        OnFailure::Block => {}
+        OnFailure::Continue => notes.push("may fail".to_owned()),
+        OnFailure::Halt => notes.push("halts the run if it fails".to_owned()),
+    }
+    if step.retry.attempts > 1 {
+        notes.push(format!("{} attempts", step.retry.attempts));
+    }
+    if let Some(mode) = step.mode {
+        notes.push(mode.to_string());
+    }
+    let notes = if notes.is_empty() { String::new() } else { format!("  [{}]", notes.join(", ")) };
+    format!("{}  {what}{notes}", step.id)
+}
+
+fn cut(line: &str) -> String {
+    let clean: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if clean.chars().count() <= WIDTH {
+        return clean;
+    }
+    clean.chars().take(WIDTH - 1).chain(['…']).collect()
+}

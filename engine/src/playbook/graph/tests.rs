@@ -1,0 +1,48 @@
+//! Order, cycles, and how a graph looks.
+
+use super::*;
+
+fn ids(list: &[&str]) -> Vec<StepId> {
+    list.iter().map(|id| StepId::from(*id)).collect()
+}
+
+fn graph(steps: &[(&str, &[&str])]) -> Result<Graph, Vec<Cycle>> {
+    let steps: Vec<(StepId, Vec<StepId>)> = steps.iter().map(|(id, needs)| (StepId::from(*id), ids(needs))).collect();
+    Graph::of(steps.iter().map(|(id, needs)| (id, needs.as_slice())))
+}
+
+#[test]
+fn needs_come_first_and_else_the_file_decides() {
+    let graph = graph(&[("z", &["b"]), ("a", &[]), ("b", &["a"]), ("c", &[])]).unwrap();
+    let order: Vec<&str> = graph.order().map(StepId::as_str).collect();
+    assert_eq!(order, ["a", "b", "z", "c"]);
+    let above: Vec<&str> = graph.ancestors(&"z".into()).into_iter().map(StepId::as_str).collect();
+    assert_eq!(above, ["a", "b"]);
+    assert_eq!(graph.depth(&"z".into()), 2);
+}
+
+#[test]
+fn cycles_are_printed_as_paths() {
+    let cycles =
+        graph(&[("a", &["c"]), ("b", &["a"]), ("c", &["b"]), ("d", &["d"]), ("e", &["f"]), ("f", &["e"])]).unwrap_err();
+    let mut paths: Vec<String> = cycles.iter().map(Cycle::path).collect();
+    paths.sort();
+    assert_eq!(paths, ["a → c → b → a", "d → d", "e → f → e"]);
+}
+
+#[test]
+fn a_drawing_shows_who_waits_for_whom() {
+    let text = "playbook: p\nmode: enforce\non: { detections: { rules: [r], level: high }, if: \"${{ event.node == \\\"n\\\" }}\" }\nsteps:
+  freeze: { tell: x }
+  evidence: { needs: [freeze], tell: y, on_failure: continue }
+  kill: { needs: [evidence], tell: z, retry: { attempts: 3 } }
+  isolate: { needs: [freeze], if: \"${{ event.pod != () }}\", tell: w }
+  alone: { tell: \"a very long line that goes on and on and on until nobody would read it in a terminal\" }
+  report: { needs: [kill, isolate], when: always, tell: v }
+";
+    let (playbook, mistakes) =
+        crate::load::playbook(std::path::Path::new("p.yaml"), text, &crate::load::Known::default());
+    let drawing = graph_text(&playbook.unwrap_or_else(|| panic!("{mistakes:?}")));
+    assert!(drawing.lines().all(|line| line.chars().count() <= 80), "{drawing}");
+    insta::assert_snapshot!(drawing);
+}

@@ -1,0 +1,25 @@
+//! What a playbook means: its expressions, its graph, and the checks over it.
+//!
+//! ```text
+//! text ──load──▶ model ──▶ check (mistakes with places)
+//!                  │
+//!                  ├──▶ expression: `${{ … }}` over event, steps, inputs …   (Rhai in a sandbox, or a plain walk)
+//!                  └──▶ graph: order, ancestors, cycles, a drawing for the terminal
+//! ```
+//!
+//! Reads no file and touches nothing of the world. Evaluating is pure: the same scope gives the same value.
+
+pub mod check;
+mod compiled;
+pub mod expression;
+mod functions;
+pub mod graph;
+mod moment;
+pub(crate) mod names;
+mod sandbox;
+pub(crate) mod template;
+mod values;
+
+pub use check::has_errors;
+pub use expression::{ExpressionError, Expressions, Scope};
+pub use graph::{Graph, graph_text};

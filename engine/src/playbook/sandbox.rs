@@ -1,0 +1,219 @@
+//! The script engine with its limits: what an expression may cost, and what it cannot reach.
+//!
+//! No modules, no `eval`, no files, no network, no sleep, no clock. Values of different types do not compare (save with
+//! `()`), and a property that does not exist is an error: neither is ever a silent `false`. Whoever runs a script binds
+//! its time with [`bind`]; the engine itself is shared between threads.
+
+use super::{functions, moment};
+use jiff::Timestamp;
+use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel, Position};
+use rustix::time::{ClockId, clock_gettime};
+use std::cell::Cell;
+use std::cmp::Ordering;
+use std::time::Duration;
+
+/// Steps of the interpreter that one evaluation may take: a hundred times what shipped playbooks use.
+pub(crate) const MOST_OPERATIONS: u64 = 50_000;
+/// How deep calls may go.
+pub(crate) const MOST_CALLS: usize = 16;
+/// Bytes of a string, and of all strings in a list or map: an argument of a process has 128 KiB at most, and no strange
+/// name may be too long to be asked about.
+pub(crate) const LONGEST_STRING: usize = 256 * 1024;
+/// Items of a list, for the same reason.
+pub(crate) const LONGEST_LIST: usize = 100_000;
+/// Entries of a map.
+pub(crate) const LARGEST_MAP: usize = 10_000;
+/// How deep an expression may nest; inside functions the same.
+const DEEPEST: usize = 64;
+/// Variables and functions of one script.
+const MOST_NAMES: usize = 128;
+/// Time on the processor that one evaluation may take. Not wall time: a script waits for nothing, and a busy machine must
+/// not switch a playbook off.
+pub(crate) const LONGEST: Duration = Duration::from_millis(100);
+/// The clock is asked at each so many-th operation.
+const ASKED_EVERY: u64 = 512;
+
+#[derive(Clone, Copy)]
+struct Bound {
+    until: Duration,
+    now: Timestamp,
+}
+
+thread_local! {
+    static BOUND: Cell<Option<Bound>> = const { Cell::new(None) };
+}
+
+/// Binds what this thread evaluates until it is dropped to a time budget and a `now()`.
+pub(crate) struct Binding(Option<Bound>);
+
+/// Starts the budget. `now` is what scripts see.
+pub(crate) fn bind(now: Timestamp) -> Binding {
+    Binding(BOUND.replace(Some(Bound { until: spent() + LONGEST, now })))
+}
+
+impl Drop for Binding {
+    fn drop(&mut self) {
+        BOUND.set(self.0);
+    }
+}
+
+/// What this thread has had of the processor: bounds a runaway script, is no time that a script or record could see.
+fn spent() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(used.tv_sec).unwrap_or(0), u32::try_from(used.tv_nsec).unwrap_or(0))
+}
+
+fn over_time(operations: u64) -> Option<Dynamic> {
+    if !operations.is_multiple_of(ASKED_EVERY) {
+        return None;
+    }
+    BOUND.get().filter(|bound| spent() > bound.until).map(|_| Dynamic::UNIT)
+}
+
+type Fallible<T> = Result<T, Box<EvalAltResult>>;
+
+/// A new engine with every limit set.
+pub(crate) fn engine() -> Engine {
+    let mut engine = Engine::new();
+    engine
+        .set_max_operations(MOST_OPERATIONS)
+        .set_max_call_levels(MOST_CALLS)
+        .set_max_string_size(LONGEST_STRING)
+        .set_max_array_size(LONGEST_LIST)
+        .set_max_map_size(LARGEST_MAP)
+        .set_max_expr_depths(DEEPEST, DEEPEST)
+        .set_max_variables(MOST_NAMES)
+        .set_max_functions(MOST_NAMES)
+        .set_fail_on_invalid_map_property(true)
+        // Both would answer `0 == "0"` with false before the comparisons below are asked.
+        .set_fast_operators(false)
+        .set_optimization_level(OptimizationLevel::None)
+        .disable_symbol("eval")
+        .on_print(|_| {})
+        .on_debug(|_, _, _| {})
+        .on_progress(over_time);
+    engine
+        .register_fn("now", || -> Fallible<moment::Moment> {
+            BOUND.get().map(|bound| moment::Moment(bound.now)).ok_or_else(|| "there is no time here".into())
+        })
+        .register_fn("sleep", |_: i64| -> Fallible<()> { Err("an expression cannot sleep".into()) })
+        .register_fn("sleep", |_: f64| -> Fallible<()> { Err("an expression cannot sleep".into()) });
+    functions::register(&mut engine);
+    moment::register(&mut engine);
+    strict_comparisons(&mut engine);
+    engine
+}
+
+/// Comparing what cannot be equal is a mistake and no `false`; `()` may be compared with anything.
+fn strict_comparisons(engine: &mut Engine) {
+    engine
+        .register_fn("==", |a: Dynamic, b: Dynamic| equal(&a, &b))
+        .register_fn("!=", |a: Dynamic, b: Dynamic| equal(&a, &b).map(|same| !same))
+        .register_fn("<", |a: Dynamic, b: Dynamic| order("<", &a, &b).map(Ordering::is_lt))
+        .register_fn("<=", |a: Dynamic, b: Dynamic| order("<=", &a, &b).map(Ordering::is_le))
+        .register_fn(">", |a: Dynamic, b: Dynamic| order(">", &a, &b).map(Ordering::is_gt))
+        .register_fn(">=", |a: Dynamic, b: Dynamic| order(">=", &a, &b).map(Ordering::is_ge));
+}
+
+fn equal(a: &Dynamic, b: &Dynamic) -> Fallible<bool> {
+    match (a.is_unit(), b.is_unit()) {
+        (true, true) => return Ok(true),
+        (true, false) | (false, true) => return Ok(false),
+        _ => {}
+    }
+    if let (Ok(a), Ok(b)) = (a.as_bool(), b.as_bool()) {
+        return Ok(a == b);
+    }
+    compare(a, b)
+        .map(|order| order == Some(Ordering::Equal))
+        .ok_or_else(|| format!("{} and {} cannot be compared", kind(a), kind(b)).into())
+}
+
+fn order(sign: &str, a: &Dynamic, b: &Dynamic) -> Fallible<Ordering> {
+    let none = || format!("`{sign}` between {} and {} has no answer", kind(a), kind(b)).into();
+    compare(a, b).flatten().ok_or_else(none)
+}
+
+/// The order of two numbers or two texts; none for other pairs.
+fn compare(a: &Dynamic, b: &Dynamic) -> Option<Option<Ordering>> {
+    if let (Ok(a), Ok(b)) = (a.as_int(), b.as_int()) {
+        return Some(Some(a.cmp(&b)));
+    }
+    let number = |value: &Dynamic| value.as_float().or_else(|_| value.as_int().map(|n| n as f64)).ok();
+    if let (Some(a), Some(b)) = (number(a), number(b)) {
+        return Some(a.partial_cmp(&b));
+    }
+    if let (Ok(a), Ok(b)) = (a.as_immutable_string_ref(), b.as_immutable_string_ref()) {
+        return Some(Some(a.as_str().cmp(b.as_str())));
+    }
+    let text = |value: &Dynamic| value.as_char().map(String::from).or_else(|_| value.clone().into_string()).ok();
+    Some(Some(text(a)?.cmp(&text(b)?)))
+}
+
+/// The word for a value's type.
+pub(crate) fn kind(value: &Dynamic) -> &'static str {
+    if value.is_unit() {
+        "`()`"
+    } else if value.is_string() {
+        "text"
+    } else if value.is_int() {
+        "a whole number"
+    } else if value.is_float() {
+        "a number"
+    } else if value.is_bool() {
+        "true or false"
+    } else if value.is_array() {
+        "a list"
+    } else if value.is_map() {
+        "a map"
+    } else if value.is_char() {
+        "a character"
+    } else if value.is::<moment::Moment>() {
+        "a moment"
+    } else if value.is::<moment::Span>() {
+        "a duration"
+    } else {
+        "something else"
+    }
+}
+
+/// What went wrong, in words for who wrote the expression; with the line and column in its text.
+pub(crate) fn explain(error: &EvalAltResult) -> (String, Position) {
+    use EvalAltResult as E;
+    let place = error.position();
+    let what = match error {
+        E::ErrorInFunctionCall(_, _, inner, _) => return inside(inner, place),
+        E::ErrorTooManyOperations(_) => format!("it takes more than {MOST_OPERATIONS} operations"),
+        E::ErrorStackOverflow(_) => format!("its calls go deeper than {MOST_CALLS}"),
+        E::ErrorTerminated(..) => format!("it runs longer than {} ms", LONGEST.as_millis()),
+        E::ErrorDataTooLarge(which, _) => format!("a value grew too large ({})", which.to_lowercase()),
+        E::ErrorVariableNotFound(name, _) => format!("there is no `{name}` here"),
+        E::ErrorPropertyNotFound(name, _) => format!("there is no `{name}` in that map"),
+        E::ErrorDotExpr(what, _) => match what.contains("'()'") {
+            true => format!("what stands before `.{}` is absent; `?.` walks through what may be", property(what)),
+            false => format!("the value has no `{}`", property(what)),
+        },
+        E::ErrorFunctionNotFound(signature, _) if signature.contains("()") && !signature.ends_with("()") => {
+            format!("`{signature}` was asked of something that is absent")
+        }
+        E::ErrorFunctionNotFound(signature, _) => format!("there is no function `{}`", signature.replace(" | ", ", ")),
+        E::ErrorParsing(kind, _) => kind.to_string(),
+        E::ErrorRuntime(value, _) if value.is_string() => value.to_string(),
+        E::Exit(..) => "`exit` has no place here".to_owned(),
+        other => {
+            let text = other.to_string();
+            text.rsplit_once(" (line ").map_or(text.clone(), |(head, _)| head.to_owned())
+        }
+    };
+    (what, place)
+}
+
+fn inside(error: &EvalAltResult, outer: Position) -> (String, Position) {
+    let (what, place) = explain(error);
+    (what, if place.is_none() { outer } else { place })
+}
+
+/// The property that an error of the engine names.
+fn property(what: &str) -> &str {
+    what.split('\'').nth(1).unwrap_or("x")
+}

@@ -1,0 +1,143 @@
+//! JSON ⇄ the script engine's values. JSON's `null` is Rhai's `()`.
+//!
+//! Only what an expression names is converted: [`Wanted`] holds the paths.
+
+use super::moment::{Moment, Span};
+use super::names::{Names, Then};
+use crate::playbook::expression::ExpressionError;
+use quell_model::{Json, fields};
+use rhai::{Dynamic, Map};
+use std::collections::BTreeMap;
+
+/// Which parts of a value an expression reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// All of it.
+    whole: bool,
+    /// Or these.
+    parts: BTreeMap<String, Wanted>,
+}
+
+/// Names that values have as properties of their own.
+const OWN_PROPERTIES: &[&str] = &["len", "is_empty", "chars", "bytes", "tag"];
+
+impl Wanted {
+    /// What the names read, by variable.
+    pub(crate) fn of(names: &Names<'_>) -> BTreeMap<String, Self> {
+        let mut roots: BTreeMap<String, Self> = BTreeMap::new();
+        for used in &names.uses {
+            let mut at = roots.entry(used.root().to_owned()).or_default();
+            let mut whole = true;
+            for part in &used.parts[1..] {
+                if OWN_PROPERTIES.contains(&part.name) {
+                    break;
+                }
+                at = at.parts.entry(part.name.to_owned()).or_default();
+            }
+            whole &= used.then == Then::Nothing || matches!(used.then, Then::Call(_) | Then::Index);
+            at.whole |= whole;
+        }
+        roots
+    }
+
+    /// The wanted parts of `json`, which stands at `path` (`event.process`).
+    pub(crate) fn pick(&self, json: &Json, path: &mut Vec<String>) -> Dynamic {
+        let Json::Object(object) = json else { return to_dynamic(json) };
+        if self.whole {
+            return to_dynamic(json);
+        }
+        let mut map = Map::new();
+        for (name, wanted) in &self.parts {
+            path.push(name.clone());
+            match object.get(name) {
+                Some(value) => {
+                    map.insert(name.as_str().into(), wanted.pick(value, path));
+                }
+                None if may_be_absent(path) => {
+                    map.insert(name.as_str().into(), Dynamic::UNIT);
+                }
+                None => {}
+            }
+            path.pop();
+        }
+        map.into()
+    }
+}
+
+/// Whether a missing part at this path reads as `()`, and not as a mistake.
+pub(crate) fn may_be_absent<S: AsRef<str>>(path: &[S]) -> bool {
+    match path.first().map(AsRef::as_ref) {
+        Some("event") => {
+            let rest: Vec<&str> = path[1..].iter().map(AsRef::as_ref).collect();
+            fields::is_known_anywhere(&rest.join("."))
+        }
+        Some("steps") => path.len() <= 3,
+        Some("detection" | "incident" | "run") => path.len() == 2,
+        _ => false,
+    }
+}
+
+/// Whether a path ends in what values have by themselves, so that walking JSON does not find it.
+pub(crate) fn is_own_property(name: &str) -> bool {
+    OWN_PROPERTIES.contains(&name)
+}
+
+/// A JSON value for a script.
+pub(crate) fn to_dynamic(json: &Json) -> Dynamic {
+    match json {
+        Json::Null => Dynamic::UNIT,
+        Json::Bool(b) => (*b).into(),
+        Json::Number(n) => match n.as_i64() {
+            Some(int) => int.into(),
+            None => n.as_f64().map_or(Dynamic::UNIT, Dynamic::from_float),
+        },
+        Json::String(s) => s.as_str().into(),
+        Json::Array(list) => Dynamic::from_array(list.iter().map(to_dynamic).collect()),
+        Json::Object(map) => {
+            let map: Map = map.iter().map(|(key, value)| (key.as_str().into(), to_dynamic(value))).collect();
+            map.into()
+        }
+    }
+}
+
+/// What a script gave, as JSON.
+pub(crate) fn to_json(value: Dynamic) -> Result<Json, ExpressionError> {
+    if value.is_unit() {
+        return Ok(Json::Null);
+    }
+    if let Ok(b) = value.as_bool() {
+        return Ok(Json::Bool(b));
+    }
+    if let Ok(n) = value.as_int() {
+        return Ok(Json::from(n));
+    }
+    if let Ok(n) = value.as_float() {
+        return serde_json::Number::from_f64(n)
+            .map(Json::Number)
+            .ok_or_else(|| ExpressionError::new(format!("the number `{n}` has no written form")));
+    }
+    if let Ok(c) = value.as_char() {
+        return Ok(Json::String(c.to_string()));
+    }
+    if let Some(moment) = value.read_lock::<Moment>() {
+        return Ok(Json::String(moment.to_string()));
+    }
+    if let Some(span) = value.read_lock::<Span>() {
+        return Ok(Json::String(span.to_string()));
+    }
+    if value.is_string() {
+        return Ok(Json::String(value.into_string().unwrap_or_default()));
+    }
+    if value.is_array() {
+        let list = value.into_array().unwrap_or_default();
+        return list.into_iter().map(to_json).collect::<Result<_, _>>().map(Json::Array);
+    }
+    let name = value.type_name();
+    match value.try_cast::<Map>() {
+        Some(map) => {
+            let pairs = map.into_iter().map(|(key, value)| Ok((key.to_string(), to_json(value)?)));
+            pairs.collect::<Result<_, ExpressionError>>().map(Json::Object)
+        }
+        None => Err(ExpressionError::new(format!("it gives a `{name}`, which is no data"))),
+    }
+}
