@@ -12,6 +12,7 @@
 mod pidfd;
 pub mod process;
 pub mod protect;
+pub mod self_test;
 mod span;
 #[cfg(test)]
 mod testing;
@@ -20,6 +21,7 @@ pub mod world;
 
 use quell_model::ActionSpec;
 
+pub use self_test::{Check, self_test};
 pub use world::{CgroupKind, CgroupRoot, HostWorld, Lineage};
 
 /// What every build knows of the verbs, hands or not.

@@ -76,8 +76,12 @@ impl Family {
     pub(crate) fn pid(&self, name: &str) -> u32 {
         let path = self.dir.path().join(name);
         let read = || std::fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n'));
-        wait_until(name, || read().is_some());
-        read().unwrap().trim().parse().unwrap()
+        let mut text = None;
+        wait_until(name, || {
+            text = read();
+            text.is_some()
+        });
+        text.unwrap().trim().parse().unwrap()
     }
 
     pub(crate) fn stat(&self, pid: u32) -> Option<Stat> {

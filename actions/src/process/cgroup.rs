@@ -101,11 +101,13 @@ impl Paths {
 }
 
 /// The container id in one component: `docker-ID.scope`, `cri-containerd-ID.scope`, `crio-ID.scope`, `libpod-ID.scope`,
-/// or the bare id; 64 hex digits in all of docker, containerd, CRI-O and podman.
-pub(crate) fn container_id(part: &str) -> Option<&str> {
+/// or the bare id; 64 hex digits in all of docker, containerd, CRI-O and podman. `libpod-conmon-ID.scope` holds podman's
+/// watcher, which is not in the container.
+fn container_id(part: &str) -> Option<&str> {
     let stem = part.strip_suffix(".scope").unwrap_or(part);
-    let id = stem.rsplit(['-', ':']).next()?;
-    (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
+    let (before, id) = stem.rsplit_once(['-', ':']).unwrap_or(("", stem));
+    let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    (is_id && !before.ends_with("conmon")).then_some(id)
 }
 
 /// One cgroup below the root of its hierarchy.
@@ -249,6 +251,8 @@ mod tests {
             assert_eq!(Paths::parse(&format!("0::{path}\n")).container().as_deref(), Some(ID), "{path}");
             assert_eq!(Paths::parse(&format!("4:memory:{path}\n0::/\n")).container().as_deref(), Some(ID), "{path}");
         }
-        assert_eq!(Paths::parse("0::/system.slice/ssh.service\n").container(), None);
+        for path in ["/system.slice/ssh.service".to_owned(), format!("/machine.slice/libpod-conmon-{ID}.scope")] {
+            assert_eq!(Paths::parse(&format!("0::{path}\n")).container(), None);
+        }
     }
 }

@@ -145,6 +145,8 @@ impl<'h> Crowd<'h> {
     /// SIGSTOP, parents first, walked again until nothing new appears. True when all stood still and the last walk found
     /// nobody: then nobody can have escaped. Blocks at most ROUNDS × (SETTLE and one walk).
     pub(crate) fn halt(&mut self, order: &Order) -> Result<bool, ActionError> {
+        // Also those who were halted before: somebody may have let them go on.
+        self.members.iter_mut().for_each(|one| one.halted = false);
         for _ in 0..ROUNDS {
             for one in self.members.iter_mut().filter(|one| !one.halted) {
                 one.held.signal(Signal::STOP)?;

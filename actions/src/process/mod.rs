@@ -4,24 +4,36 @@
 //! Beside them the nouns they share: `stat` and `cgroup` read, `identity` takes a process in hand, `tree` and `scope` say
 //! who is meant, `crowd` holds them for an act, `hands` is the second lock behind the guard.
 
+pub mod capture;
 mod cgroup;
+mod credentials;
 mod crowd;
+mod evidence;
+mod fds;
+pub mod freeze;
 mod hands;
 pub(crate) mod identity;
+pub mod inspect;
 pub mod kill;
+mod memory;
 mod order;
 mod scope;
+mod sockets;
 mod stat;
 mod target;
 mod tree;
 
+pub use credentials::Credential;
+pub use evidence::Evidence;
+pub use fds::{FdKind, OpenFd};
 pub use scope::Scope;
+pub use sockets::Socket;
 pub use target::Seen;
 
+pub(crate) use hands::Hands;
 pub(crate) use stat::Stat;
 
 use crate::world::HostWorld;
-use hands::Hands;
 use quell_model::ActionSpec;
 use quell_model::world::Verb;
 use std::sync::Arc;
@@ -29,12 +41,17 @@ use std::sync::Arc;
 /// What the verbs of this folder are, hands or not.
 #[must_use]
 pub fn specs() -> Vec<&'static ActionSpec> {
-    vec![&kill::SPEC]
+    vec![&capture::SPEC, &freeze::SPEC, &inspect::SPEC, &kill::SPEC]
 }
 
 /// The verbs of this folder, with hands on this world.
 #[must_use]
 pub fn crew(world: HostWorld) -> Vec<Verb> {
     let hands = Arc::new(Hands::new(world));
-    vec![Verb::Acts(Arc::new(kill::Kill(hands)))]
+    vec![
+        Verb::Acts(Arc::new(capture::Capture::new(hands.clone()))),
+        Verb::Acts(Arc::new(freeze::Freeze(hands.clone()))),
+        Verb::Looks(Arc::new(inspect::Inspect(hands.clone()))),
+        Verb::Acts(Arc::new(kill::Kill(hands))),
+    ]
 }

@@ -11,6 +11,9 @@ use std::io;
 /// PF_KTHREAD of include/linux/sched.h.
 const PF_KTHREAD: u64 = 0x0020_0000;
 
+/// SIGSTOP, 19 on every architecture that quell runs on, in the signal sets of `status`.
+const SIGSTOP_BIT: u64 = 1 << 18;
+
 /// What `stat` says of a process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Stat {
@@ -89,6 +92,8 @@ pub(crate) struct Status {
     pub(crate) tracer: u32,
     pub(crate) seccomp: u32,
     pub(crate) no_new_privs: bool,
+    /// SIGSTOP waits for it, or for one of its threads, to come out of the kernel.
+    pub(crate) stop_pending: bool,
     pub(crate) caps_effective: String,
     pub(crate) caps_bounding: String,
 }
@@ -111,6 +116,9 @@ impl Status {
                 "TracerPid" => status.tracer = next().parse().unwrap_or(0),
                 "Seccomp" => status.seccomp = next().parse().unwrap_or(0),
                 "NoNewPrivs" => status.no_new_privs = next() == "1",
+                "SigPnd" | "ShdPnd" => {
+                    status.stop_pending |= u64::from_str_radix(next(), 16).is_ok_and(|set| set & SIGSTOP_BIT != 0);
+                }
                 "CapEff" => next().clone_into(&mut status.caps_effective),
                 "CapBnd" => next().clone_into(&mut status.caps_bounding),
                 _ => {}
@@ -169,9 +177,9 @@ mod tests {
     #[test]
     fn status_is_read_by_key() {
         let status = Status::parse(
-            "Name:\tx\\nUid:\t9\nState:\tS\nTracerPid:\t12\nUid:\t1000\t1001\t1000\t1000\nGid:\t5\t5\nNoNewPrivs:\t1\nSeccomp:\t2\nCapEff:\t00ff\nCapBnd:\t01ff\n",
+            "Name:\tx\\nUid:\t9\nState:\tS\nTracerPid:\t12\nUid:\t1000\t1001\t1000\t1000\nGid:\t5\t5\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000040100\nNoNewPrivs:\t1\nSeccomp:\t2\nCapEff:\t00ff\nCapBnd:\t01ff\n",
         );
         assert_eq!((status.uid, status.euid, status.gid, status.tracer), (1000, 1001, 5, 12));
-        assert!(status.no_new_privs && status.seccomp == 2 && status.caps_effective == "00ff");
+        assert!(status.no_new_privs && status.stop_pending && status.seccomp == 2 && status.caps_effective == "00ff");
     }
 }

@@ -1,0 +1,301 @@
+//! Tries at start what can be tried safely, so that a verb that cannot work here is known before the night it is needed.
+//!
+//! Owns one dummy (`sleep`) at a time and a cgroup of its own; touches nothing else, by the same guard as every act.
+//! Keeps true: no dummy and no cgroup outlives the test, also when a check fails. Blocks for seconds at worst: not for a
+//! thread that others wait for.
+
+use crate::process::freeze::Freeze;
+use crate::process::inspect::Inspect;
+use crate::process::kill::Kill;
+use crate::process::{Hands, Stat};
+use crate::protect::own_processes;
+use crate::world::{CgroupKind, CgroupRoot, HostWorld};
+use quell_model::guard::{Ask, Guard, Memory, Protect, decide};
+use quell_model::playbook::RunLimits;
+use quell_model::store::Vault;
+use quell_model::{
+    Action, ActionContext, ActionError, Admitted, BlobHash, Clock, Decision, IdempotencyKey, Json, Look, Mode, Plan,
+    ProcessId, Progress, Stamp, Stop, StoreError, Truth, Want,
+};
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// How long one act may take.
+const BOUND: Duration = Duration::from_secs(5);
+
+/// One thing that was tried.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// The action, and by which means: `process.freeze (cgroup v2)`.
+    pub name: String,
+    /// It worked, and was proved.
+    pub ok: bool,
+    /// Why not.
+    pub why: Option<String>,
+}
+
+impl Check {
+    fn of(name: impl Into<String>, tried: Result<(), String>) -> Self {
+        Self { name: name.into(), ok: tried.is_ok(), why: tried.err() }
+    }
+}
+
+/// Freezes, thaws, looks at and kills dummies of its own, by signals and by every cgroup hierarchy there is.
+#[must_use]
+pub fn self_test(world: &HostWorld) -> Vec<Check> {
+    // A sandbox's hands would refuse the dummies: what is tried is this host, not the sandbox.
+    let world = HostWorld { within: None, lineage: None, ..world.clone() };
+    let hands = Arc::new(Hands::new(world.clone()));
+    let mut checks = Vec::new();
+    match Dummy::start(&world) {
+        Err(why) => checks.extend(
+            ["process.freeze", "process.inspect", "process.kill"].map(|name| Check::of(name, Err(why.clone()))),
+        ),
+        Ok(dummy) => {
+            checks.push(Check::of("process.freeze", hold_and_release(&hands, &dummy.id, "tree")));
+            checks.push(Check::of("process.inspect", look(&hands, &dummy.id)));
+            checks.push(Check::of("process.kill", end(&hands, &dummy.id, "tree")));
+        }
+    }
+    for root in &world.cgroups {
+        let kind = match root.kind {
+            CgroupKind::V2 => "cgroup v2",
+            CgroupKind::V1Freezer => "cgroup v1",
+        };
+        let boxed = Boxed::start(&world, root);
+        let tried = |act: &dyn Fn(&ProcessId) -> Result<(), String>| match &boxed {
+            Ok(boxed) => act(&boxed.dummy.id),
+            Err(why) => Err(why.clone()),
+        };
+        checks.push(Check::of(format!("process.freeze ({kind})"), tried(&|id| hold_and_release(&hands, id, "cgroup"))));
+        checks.push(Check::of(format!("process.kill ({kind})"), tried(&|id| end(&hands, id, "cgroup"))));
+    }
+    checks
+}
+
+fn hold_and_release(hands: &Arc<Hands>, id: &ProcessId, scope: &str) -> Result<(), String> {
+    let freeze = Freeze(hands.clone());
+    let go = act(hands, &freeze, id, scope)?;
+    finish(freeze.undo(&go, &context())).map_err(|error| error.to_string())?;
+    proved(&freeze, go.plan(), Want::Undone)
+}
+
+fn end(hands: &Arc<Hands>, id: &ProcessId, scope: &str) -> Result<(), String> {
+    act(hands, &Kill(hands.clone()), id, scope).map(|_| ())
+}
+
+fn look(hands: &Arc<Hands>, id: &ProcessId) -> Result<(), String> {
+    let seen = finish(Inspect(hands.clone()).look(&json!({ "process": id }))).map_err(|error| error.to_string())?;
+    match seen["process"]["image"].as_str() {
+        Some(_) => Ok(()),
+        None => Err("what a process runs cannot be read: CAP_SYS_PTRACE is missing".to_owned()),
+    }
+}
+
+/// Plans, asks the guard, runs and verifies.
+fn act(hands: &Hands, action: &dyn Action, id: &ProcessId, scope: &str) -> Result<Admitted, String> {
+    let plan = finish(action.plan(&json!({ "process": id, "scope": scope }))).map_err(|error| error.to_string())?;
+    let go = admit(hands, action, plan)?;
+    finish(action.run(&go, &context())).map_err(|error| error.to_string())?;
+    proved(action, go.plan(), Want::Acted)?;
+    Ok(go)
+}
+
+fn proved(action: &dyn Action, plan: &Plan, want: Want) -> Result<(), String> {
+    match finish(action.verify(plan, want)).map_err(|error| error.to_string())? {
+        Truth::Holds => Ok(()),
+        Truth::HoldsNot(why) => Err(why),
+        Truth::CannotAsk => Err("it cannot be asked for".to_owned()),
+    }
+}
+
+fn admit(hands: &Hands, action: &dyn Action, plan: Plan) -> Result<Admitted, String> {
+    let protect = Protect { processes: own_processes(&hands.world), ..Protect::default() };
+    let guard = Guard { protect, ..Guard::default() };
+    let ask = Ask {
+        now: HostClock.now(),
+        action: action.spec(),
+        run: &"self-test".into(),
+        playbook: &"self-test".into(),
+        mode: Mode::Enforce,
+        mode_because: "the self-test acts on its own dummy",
+        untrusted: false,
+        limits: RunLimits::default(),
+        paused: false,
+    };
+    match decide(&guard, &Memory::default(), &ask, plan) {
+        Decision::Act(go) => Ok(go),
+        Decision::Observe { why, .. } | Decision::Refuse { why, .. } => Err(why),
+    }
+}
+
+/// A child that does nothing.
+struct Dummy {
+    child: Child,
+    id: ProcessId,
+}
+
+impl Dummy {
+    fn start(world: &HostWorld) -> Result<Self, String> {
+        let mut command = Command::new("sleep");
+        command.arg("60").env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().map_err(|error| format!("there is no `sleep` to try on: {error}"))?;
+        let stat = Stat::read(world, child.id());
+        // In the hand of `Drop` before anything can go wrong.
+        let mut dummy = Self { child, id: ProcessId { boot: world.boot.clone(), pid: 0, start_ns: 0, exec_id: 0 } };
+        dummy.id = stat.ok().flatten().map(|stat| stat.id(world)).ok_or("its own child is not in /proc")?;
+        Ok(dummy)
+    }
+}
+
+impl Drop for Dummy {
+    fn drop(&mut self) {
+        // Our own child, not yet waited for: its number is its own.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A dummy in a cgroup of its own.
+struct Boxed {
+    dummy: Dummy,
+    dir: PathBuf,
+}
+
+impl Boxed {
+    fn start(world: &HostWorld, root: &CgroupRoot) -> Result<Self, String> {
+        let dir = root.dir.join(format!("quell-self-test-{}", std::process::id()));
+        match std::fs::create_dir(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(format!("no cgroup can be made at {}: {error}", dir.display()));
+            }
+            _ => {}
+        }
+        let dummy = match Dummy::start(world) {
+            Ok(dummy) => dummy,
+            Err(why) => {
+                drop(std::fs::remove_dir(&dir));
+                return Err(why);
+            }
+        };
+        let boxed = Self { dummy, dir };
+        let moved = std::fs::write(boxed.dir.join("cgroup.procs"), boxed.dummy.id.pid.to_string());
+        moved.map_err(|error| format!("no process can be moved into {}: {error}", boxed.dir.display()))?;
+        Ok(boxed)
+    }
+}
+
+impl Drop for Boxed {
+    fn drop(&mut self) {
+        // Whatever failed: let go, end it, and take the cgroup away.
+        drop(std::fs::write(self.dir.join("cgroup.freeze"), "0"));
+        drop(std::fs::write(self.dir.join("freezer.state"), "THAWED"));
+        drop(self.dummy.child.kill());
+        drop(self.dummy.child.wait());
+        let begun = Instant::now();
+        while std::fs::remove_dir(&self.dir).is_err() && self.dir.exists() && begun.elapsed() < BOUND {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// The boot clock; sleeping blocks, on a thread that is meant for it.
+struct HostClock;
+
+#[async_trait::async_trait]
+impl Clock for HostClock {
+    fn now(&self) -> Stamp {
+        let boot = clock_gettime(ClockId::Boottime);
+        let ns = |seconds: i64, ns: i64| {
+            u64::try_from(seconds).unwrap_or(0) * 1_000_000_000 + u64::try_from(ns).unwrap_or(0)
+        };
+        Stamp { wall: jiff::Timestamp::now(), boot_ns: ns(boot.tv_sec, boot.tv_nsec) }
+    }
+
+    async fn sleep_until(&self, at: Stamp) {
+        std::thread::sleep(at.since(self.now()));
+    }
+}
+
+/// Nothing is journaled: nothing of it lasts.
+struct Unwritten;
+
+#[async_trait::async_trait]
+impl Progress for Unwritten {
+    async fn note(&self, _: Json) -> Result<(), ActionError> {
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Vault for Unwritten {
+    async fn put(&self, _: Vec<u8>) -> Result<BlobHash, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn get(&self, _: &BlobHash) -> Result<Vec<u8>, StoreError> {
+        Err(StoreError::Closed)
+    }
+}
+
+fn context() -> ActionContext {
+    ActionContext {
+        key: IdempotencyKey("self-test".to_owned()),
+        attempt: 1,
+        deadline: HostClock.now().after(BOUND),
+        clock: Arc::new(HostClock),
+        progress: Arc::new(Unwritten),
+        stop: Stop::default(),
+        vault: Arc::new(Unwritten),
+    }
+}
+
+/// Runs a future whose sleeps block to its end, with or without a runtime around.
+fn finish<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::yield_now(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_works_here_is_found_to_work_and_nothing_is_left() {
+        let world = HostWorld::live("here".into()).unwrap();
+        let checks = self_test(&world);
+        let names: Vec<_> = checks.iter().map(|check| check.name.as_str()).collect();
+        assert_eq!(names[..3], ["process.freeze", "process.inspect", "process.kill"]);
+        for check in &checks {
+            if check.why.as_ref().is_some_and(|why| why.contains("no cgroup can be made")) {
+                eprintln!("NOT TESTED: {}: {:?}", check.name, check.why);
+            } else {
+                assert!(check.ok, "{check:?}");
+            }
+        }
+        for root in &world.cgroups {
+            assert!(!root.dir.join(format!("quell-self-test-{}", std::process::id())).exists());
+        }
+    }
+
+    #[test]
+    fn what_does_not_work_is_told() {
+        let world = HostWorld::live("here".into()).unwrap();
+        let nowhere = CgroupRoot { dir: "/nonexistent".into(), kind: CgroupKind::V2 };
+        let checks = self_test(&HostWorld { cgroups: vec![nowhere], ..world });
+        let failed: Vec<_> = checks.iter().filter(|check| !check.ok).map(|check| check.name.as_str()).collect();
+        assert_eq!(failed, ["process.freeze (cgroup v2)", "process.kill (cgroup v2)"]);
+    }
+}
