@@ -1,9 +1,15 @@
 //! quell-engine: everything between an event and an outcome, and nothing that touches the world.
+//!
+//! **Invariant:** it acts through the crew that it is given, reads time through the clock that it is given, and writes
+//! only into its journal. It names no kernel, cloud or channel.
 
 pub mod adapt;
 pub mod clock;
 pub mod detect;
+pub mod incident;
 pub mod load;
 pub mod playbook;
+pub mod run;
 pub mod source;
 pub mod store;
+pub mod trigger;

@@ -1,0 +1,147 @@
+//! Incidents that are open: which detections join which.
+//!
+//! Owns the live state; the journal keeps the story, and `report` tells it. A detection on the entity of an incident
+//! joins it until that has been quiet for a while; a resolved one reopens within that time.
+
+use quell_model::record::{IncidentState, NewRecord};
+use quell_model::{Body, Detection, Entity, IncidentId, Level, Name, Record, Seq, Stamp};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Detections of one rule and subject that are kept whole; further ones are counted.
+pub const KEPT_WHOLE: u64 = 5;
+/// Losses written into one incident; further ones stand in the system's stream only.
+pub const LOSSES_KEPT: u32 = 20;
+
+/// A live incident.
+#[derive(Clone, Debug)]
+pub struct Incident {
+    /// Its id.
+    pub id: IncidentId,
+    /// What it is about.
+    pub entity: Entity,
+    /// The number of its last record.
+    pub seq: Seq,
+    /// The highest level so far.
+    pub level: Level,
+    /// When a detection or a run last joined.
+    pub last: Stamp,
+    /// Open or resolved.
+    pub state: IncidentState,
+    /// How often each (rule, subject) came.
+    pub counts: HashMap<(Name, String), u64>,
+    /// Losses written so far.
+    pub losses: u32,
+}
+
+impl Incident {
+    /// A new one, before its first record.
+    #[must_use]
+    pub fn open(id: IncidentId, entity: Entity, level: Level, at: Stamp) -> Self {
+        Self { id, entity, seq: 0, level, last: at, state: IncidentState::Open, counts: HashMap::new(), losses: 0 }
+    }
+
+    /// Counts a detection; gives how often its rule and subject came, itself included.
+    pub fn count(&mut self, detection: &Detection) -> u64 {
+        let count = self.counts.entry((detection.rule.name.clone(), detection.subject().to_string())).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// Whether the detection's number is kept whole, only counted in the journal, or neither.
+    #[must_use]
+    pub fn keep(count: u64) -> Keep {
+        if count <= KEPT_WHOLE {
+            Keep::Whole
+        } else if count.is_power_of_two() || count.is_multiple_of(1000) {
+            Keep::Count
+        } else {
+            Keep::Nothing
+        }
+    }
+
+    /// Takes up a journaled record.
+    pub fn apply(&mut self, at: Stamp, body: &Body) {
+        self.seq += 1;
+        match body {
+            Body::DetectionAccepted(accepted) => {
+                self.count(&accepted.detection);
+                self.level = self.level.max(accepted.detection.rule.level);
+                self.last = at;
+            }
+            Body::IncidentJoined(joined) => {
+                self.level = self.level.max(joined.level);
+                self.last = at;
+            }
+            Body::IncidentChanged(changed) => self.state = changed.state,
+            Body::LossSeen(_) => self.losses += 1,
+            _ => {}
+        }
+    }
+}
+
+/// How much of a repeated detection is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The detection itself.
+    Whole,
+    /// How many there were.
+    Count,
+    /// Nothing: a later count includes it.
+    Nothing,
+}
+
+/// Incidents that may still take detections, by entity.
+#[derive(Debug, Default)]
+pub struct Incidents {
+    by_entity: HashMap<Entity, Incident>,
+}
+
+impl Incidents {
+    /// The incident that a detection on this entity joins now: open or resolved, not yet quiet.
+    pub fn joinable(&mut self, entity: &Entity, now: Stamp, quiet: Duration) -> Option<&mut Incident> {
+        self.by_entity.get_mut(entity).filter(|incident| now.since(incident.last) <= quiet)
+    }
+
+    /// A new one takes its entity's place; gives back the one that was there.
+    pub fn insert(&mut self, incident: Incident) -> Option<Incident> {
+        self.by_entity.insert(incident.entity.clone(), incident)
+    }
+
+    /// The live incident of this id.
+    pub fn get_mut(&mut self, id: &IncidentId) -> Option<&mut Incident> {
+        self.by_entity.values_mut().find(|incident| incident.id == *id)
+    }
+
+    /// All live ones.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Incident> {
+        self.by_entity.values_mut()
+    }
+
+    /// Forgets those that take nothing more; the journal still has them.
+    pub fn sweep(&mut self, now: Stamp, quiet: Duration) {
+        self.by_entity.retain(|_, incident| now.since(incident.last) <= quiet);
+    }
+
+    /// Takes up an incident from its stream; none if its first record is not its opening.
+    #[must_use]
+    pub fn fold(records: &[Record]) -> Option<Incident> {
+        let (first, rest) = records.split_first()?;
+        let Body::IncidentOpened(opened) = &first.body else {
+            return None;
+        };
+        let mut incident = Incident::open(opened.incident.clone(), opened.entity.clone(), opened.level, first.at);
+        incident.seq = 1;
+        for record in rest {
+            incident.apply(record.at, &record.body);
+        }
+        Some(incident)
+    }
+}
+
+/// The records of a batch are taken in after they were written.
+pub fn apply_all(incident: &mut Incident, records: &[NewRecord]) {
+    for record in records {
+        incident.apply(record.at, &record.body);
+    }
+}

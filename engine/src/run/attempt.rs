@@ -1,0 +1,406 @@
+//! One attempt of a step: render its input, plan, ask the guard, journal the intent, act, ask the world.
+//!
+//! Owns the phases between which an attempt may wait. **Invariant:** an act follows its journaled intent; a contain
+//! verb's intent is written (it survives SIGKILL), every other's is synced first, else it is refused: `journal`.
+
+use super::conclude::Ending;
+use super::job::{self, Acted, Answer, Input, Where, Work};
+use super::scope::RunScope;
+use super::shell::{Core, UnderWay};
+use quell_model::action::{Action, ActionContext, IdempotencyKey, Progress, Want};
+use quell_model::guard::{Act, Admitted, Ask, Decision, decide};
+use quell_model::playbook::{Step, StepKind};
+use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepPlanned, StepProgressed, StepSkipped};
+use quell_model::world::Verb;
+use quell_model::{
+    ActionError, Batch, Durability, Guarantee, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StreamId, Truth,
+};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the world may take to answer `verify` beyond the attempt's own time.
+const ASKING: Duration = Duration::from_secs(10);
+/// Items of one `for_each`.
+const MOST_ITEMS: usize = 10_000;
+
+/// Marks of a long action reach the journal through the run's own records; the verbs of this version make none that
+/// must outlive a crash.
+struct NoMarks;
+
+#[async_trait::async_trait]
+impl Progress for NoMarks {
+    async fn note(&self, _: Json) -> Result<(), ActionError> {
+        Ok(())
+    }
+}
+
+impl<W: Send + 'static> Core<W> {
+    pub(super) fn start_part(&mut self, id: &RunId, part: Part, attempt: u32, item: Json) {
+        let Some(live) = self.runs.get(id) else { return };
+        let Some(step) = live.run.playbook.step(&part.step).cloned() else { return };
+        let now = self.parts.clock.now();
+        if part.item.is_none() && attempt == 1 {
+            match self.may_begin(id, &step) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let why = format!("`if` is false: {}", step.condition.map(|c| c.text).unwrap_or_default());
+                    return self.record(id, vec![NewRecord::new(now, StepSkipped { step: part.step, why })]);
+                }
+                Err(why) => return self.end(id, &part, Ending::failed(why)),
+            }
+            if step.for_each.is_some() {
+                return self.list_items(id, &step, part);
+            }
+        }
+        let under_way = UnderWay {
+            attempt,
+            item,
+            input: Json::Null,
+            deadline: now.after(step.timeout),
+            stop: Stop::default(),
+            admitted: None,
+        };
+        if let Some(live) = self.runs.get_mut(id) {
+            live.under_way.insert(part.clone(), under_way);
+        }
+        match &step.kind {
+            StepKind::Tell(text) => self.tell(id, &part, text),
+            StepKind::Script(script) => self.script(id, part, script.text.clone()),
+            StepKind::Action { action, with } => self.plan(id, part, action.as_str(), with),
+        }
+    }
+
+    fn may_begin(&self, id: &RunId, step: &Step) -> Result<bool, String> {
+        let (Some(condition), Some(live)) = (&step.condition, self.runs.get(id)) else { return Ok(true) };
+        let owned = RunScope::of(&live.run, &self.parts.crew);
+        let truth = self.expressions.truth(&condition.text, &owned.scope(&live.run, &Json::Null));
+        truth.map_err(|error| format!("its `if` could not be evaluated: {error}"))
+    }
+
+    fn list_items(&mut self, id: &RunId, step: &Step, part: Part) {
+        let now = self.parts.clock.now();
+        let (Some(each), Some(live)) = (&step.for_each, self.runs.get(id)) else { return };
+        let owned = RunScope::of(&live.run, &self.parts.crew);
+        match self.expressions.eval(&each.list.text, &owned.scope(&live.run, &Json::Null)) {
+            Ok(Json::Array(items)) if items.is_empty() => {
+                let why = "its list is empty".to_owned();
+                self.record(id, vec![NewRecord::new(now, StepSkipped { step: part.step, why })]);
+            }
+            Ok(Json::Array(items)) if items.len() > MOST_ITEMS => {
+                let why = format!("its list has {} items, the most is {MOST_ITEMS}", items.len());
+                self.end(id, &part, Ending::failed(why));
+            }
+            Ok(Json::Array(items)) => {
+                let mark = json!({ "items": items });
+                self.record(id, vec![NewRecord::new(now, StepProgressed { part, mark })]);
+            }
+            Ok(other) => {
+                let why = format!("`for_each` gave no list: {}", other.to_string().chars().take(80).collect::<String>());
+                self.end(id, &part, Ending::failed(why));
+            }
+            Err(error) => self.end(id, &part, Ending::failed(format!("its list could not be evaluated: {error}"))),
+        }
+    }
+
+    fn tell(&mut self, id: &RunId, part: &Part, text: &str) {
+        let Some(live) = self.runs.get(id) else { return };
+        let owned = RunScope::of(&live.run, &self.parts.crew);
+        let item = self.item_of(id, part);
+        let told = self.expressions.render_text(text, &owned.scope(&live.run, &item));
+        match told {
+            Ok(text) => self.end(id, part, Ending::done(json!({ "told": text }), "told in the incident's timeline")),
+            Err(error) => self.end(id, part, Ending::failed(format!("its text could not be evaluated: {error}"))),
+        }
+    }
+
+    fn script(&mut self, id: &RunId, part: Part, text: String) {
+        let Some(live) = self.runs.get(id) else { return };
+        let (run, owned) = (live.run.clone(), RunScope::of(&live.run, &self.parts.crew));
+        let (expressions, item) = (Arc::clone(&self.expressions), self.item_of(id, &part));
+        let work: Work<Answer> = Box::pin(async move {
+            let given = expressions.script(&text, &owned.scope(&run, &item));
+            Answer::Looked(given.map_err(|error| ActionError::give_up(error.to_string())))
+        });
+        self.send_work(id, part, Where::Beside, work);
+    }
+
+    fn plan(&mut self, id: &RunId, part: Part, action: &str, with: &Json) {
+        let Some(live) = self.runs.get(id) else { return };
+        let owned = RunScope::of(&live.run, &self.parts.crew);
+        let item = self.item_of(id, &part);
+        let input = match self.expressions.render(with, &owned.scope(&live.run, &item)) {
+            Ok(input) => input,
+            Err(error) => return self.end(id, &part, Ending::failed(format!("its input could not be evaluated: {error}"))),
+        };
+        if let Some(under_way) = self.under_way(id, &part) {
+            under_way.input = input.clone();
+        }
+        match self.parts.crew.get(action).cloned() {
+            None => self.end(id, &part, Ending::failed(format!("this engine has no hands for `{action}`"))),
+            Some(Verb::Looks(look)) => {
+                let work: Work<Answer> = Box::pin(async move { Answer::Looked(look.look(&input).await) });
+                self.send_work(id, part, Where::Beside, work);
+            }
+            Some(Verb::Acts(action)) => {
+                let place = place(action.spec().lane);
+                let work: Work<Answer> = Box::pin(async move { Answer::Planned(action.plan(&input).await) });
+                self.send_work(id, part, place, work);
+            }
+        }
+    }
+
+    fn send_work(&mut self, id: &RunId, part: Part, place: Where, work: Work<Answer>) {
+        let context = self.parts.runtime.clone();
+        let _entered = context.enter();
+        if let Some(answer) = job::run(&self.parts.runtime, &self.handle, (id.clone(), part.clone()), place, work) {
+            self.next_phase(id, &part, answer);
+        }
+    }
+
+    pub(super) fn next_phase(&mut self, id: &RunId, part: &Part, answer: Answer) {
+        match answer {
+            Answer::Looked(Ok(output)) => self.end(id, part, Ending::done(output, "it was read, nothing was changed")),
+            Answer::Planned(Err(error)) | Answer::Looked(Err(error)) => self.attempt_failed(id, part, &error),
+            Answer::Planned(Ok(plan)) => self.judge(id, part, plan, Purpose::First),
+            Answer::Intended(Ok(())) => self.act(id, part),
+            Answer::Intended(Err(error)) => self.end(id, part, Ending::refused("journal", "", format!("its intent could not be journaled: {error}"))),
+            Answer::Acted(acted) => self.acted(id, part, acted),
+        }
+    }
+
+    /// Asks the guard, and does what it says.
+    fn judge(&mut self, id: &RunId, part: &Part, plan: Plan, purpose: Purpose) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get(id) else { return };
+        let Some(step) = live.run.playbook.step(&part.step) else { return };
+        let StepKind::Action { action, .. } = &step.kind else { return };
+        let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() else { return };
+        let (mode, because) = self.mode_of(id, step);
+        let playbook = live.run.playbook.name.clone();
+        let ask = Ask {
+            now,
+            action: verb.spec(),
+            run: id,
+            playbook: &playbook,
+            mode,
+            mode_because: &because,
+            untrusted: live.run.started.untrusted,
+            limits: live.run.playbook.limits,
+            paused: self.paused,
+        };
+        let opens = mode == Mode::Enforce && !self.guard().breaker.is_open(&self.memory, &ask) && self.guard().breaker.would_open(&self.memory, &ask, &plan);
+        let action = action.clone();
+        let input = self.under_way(id, part).map(|u| u.input.clone()).unwrap_or_default();
+        match decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan) {
+            Decision::Refuse { guard, target, why } => self.end(id, part, Ending::refused(guard.as_str(), &target, why)),
+            Decision::Observe { plan, why } => {
+                if opens && !plan.already {
+                    self.memory.breaker(&playbook, Some(now));
+                    self.write_system(vec![NewRecord::new(now, BreakerChanged { playbook, open: true, why: why.clone() })]);
+                }
+                let (outcome, output) = (if plan.already { Outcome::Already } else { Outcome::Planned }, plan.predicted.clone());
+                let planned = StepPlanned { part: part.clone(), action, input, plan, because: why.clone(), outcome };
+                self.record(id, vec![NewRecord::new(now, planned)]);
+                self.end(id, part, Ending { outcome, output, proof: why, ..Ending::default() });
+            }
+            Decision::Act(admitted) => {
+                self.memory.add(Act::of(now, action.clone(), id.clone(), playbook, admitted.plan()));
+                if let Some(live) = self.runs.get_mut(id) {
+                    live.only_planned = false;
+                }
+                self.intend(id, part, verb.spec().lane, action, input, admitted, purpose);
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an intent is all of this, and is made in one place")]
+    fn intend(&mut self, id: &RunId, part: &Part, lane: Lane, action: quell_model::Name, input: Json, admitted: Admitted, purpose: Purpose) {
+        let now = self.parts.clock.now();
+        let plan = admitted.plan().clone();
+        let Some(under_way) = self.under_way(id, part) else { return };
+        under_way.admitted = Some(admitted);
+        let attempt = under_way.attempt;
+        if purpose == Purpose::TakenUp {
+            return self.act(id, part);
+        }
+        let intent = NewRecord::new(now, StepIntended { part: part.clone(), attempt, action, input, plan });
+        if lane == Lane::Contain {
+            self.record(id, vec![intent]);
+            return self.act(id, part);
+        }
+        let Some(live) = self.runs.get_mut(id) else { return };
+        let batch = Batch { stream: StreamId::run(id), expected: live.run.seq, records: vec![intent.clone()], durability: Durability::Synced };
+        live.run.apply(intent.at, &intent.body);
+        let (home, to) = (self.handle.clone(), (id.clone(), part.clone()));
+        self.parts.journal.submit(
+            vec![batch],
+            Box::new(move |done| {
+                let input = Input::Answer(to.0, to.1, Answer::Intended(done.map(drop)));
+                if home.inbox.blocking_send(input).is_ok() {
+                    (home.wake)();
+                }
+            }),
+        );
+    }
+
+    fn act(&mut self, id: &RunId, part: &Part) {
+        let Some((verb, cx, admitted)) = self.hands(id, part) else { return };
+        let (clock, place) = (Arc::clone(&self.parts.clock), place(verb.spec().lane));
+        let work: Work<Answer> = Box::pin(async move {
+            let started = clock.now();
+            let (deadline, stop) = (cx.deadline, cx.stop.clone());
+            let late = || Err(ActionError::Unknown { why: "it took longer than its `timeout`".to_owned() });
+            let run = job::within(Arc::clone(&clock), deadline, stop, verb.run(&admitted, &cx), late).await;
+            let truth = match &run {
+                Ok(_) | Err(ActionError::Unknown { .. }) => ask(&clock, &*verb, admitted.plan()).await,
+                Err(error) => Err(error.clone()),
+            };
+            Answer::Acted(Acted { run: Some(run), truth, started, verified: clock.now() })
+        });
+        self.send_work(id, part.clone(), place, work);
+    }
+
+    fn hands(&mut self, id: &RunId, part: &Part) -> Option<(Arc<dyn Action>, ActionContext, Admitted)> {
+        let live = self.runs.get_mut(id)?;
+        let step = live.run.playbook.step(&part.step)?;
+        let StepKind::Action { action, .. } = &step.kind else { return None };
+        let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() else { return None };
+        let timeout = step.timeout;
+        let under_way = live.under_way.get_mut(part)?;
+        under_way.deadline = self.parts.clock.now().after(timeout);
+        let item = part.item.map(|n| format!("/{n}")).unwrap_or_default();
+        let cx = ActionContext {
+            key: IdempotencyKey(format!("{id}/{}{item}", part.step)),
+            attempt: under_way.attempt,
+            deadline: under_way.deadline,
+            clock: Arc::clone(&self.parts.clock),
+            progress: Arc::new(NoMarks),
+            stop: under_way.stop.clone(),
+            vault: Arc::clone(&self.parts.vault),
+        };
+        let admitted = under_way.admitted.clone()?;
+        Some((verb, cx, admitted))
+    }
+
+    /// An intent from before a crash: the world is asked whether it happened.
+    pub(super) fn take_up(&mut self, id: &RunId, part: Part, item: Json) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get_mut(id) else { return };
+        let Some(intent) = live.run.intent(&part).cloned() else { return };
+        let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else {
+            return self.end(id, &part, Ending::failed(format!("outcome unknown: this engine has no hands for `{}`", intent.action)));
+        };
+        live.only_planned = false;
+        let under_way = UnderWay { attempt: intent.attempt, item, input: intent.input, deadline: now.after(ASKING), stop: Stop::default(), admitted: None };
+        live.under_way.insert(part.clone(), under_way);
+        let clock = Arc::clone(&self.parts.clock);
+        let plan = intent.plan;
+        let work: Work<Answer> = Box::pin(async move {
+            let truth = ask(&clock, &*verb, &plan).await;
+            Answer::Acted(Acted { run: None, truth, started: clock.now(), verified: clock.now() })
+        });
+        self.send_work(id, part, Where::Beside, work);
+    }
+
+    fn acted(&mut self, id: &RunId, part: &Part, acted: Acted) {
+        let Acted { run, truth, started, verified } = acted;
+        match (run, truth) {
+            (None, truth) => self.taken_up(id, part, truth, verified),
+            (Some(Ok(output)), Ok(Truth::Holds)) => {
+                self.end(id, part, Ending::acted(Outcome::Verified, output, "the world was asked afterwards, and it is so", started, verified));
+            }
+            (Some(Ok(output)), Ok(Truth::CannotAsk)) => {
+                self.end(id, part, Ending::acted(Outcome::Done, output, "the world could not be asked", started, verified));
+            }
+            (Some(Ok(output)), Err(error)) => {
+                self.end(id, part, Ending::acted(Outcome::Done, output, &format!("the world could not be asked: {error}"), started, verified));
+            }
+            (Some(_), Ok(Truth::HoldsNot(why))) => self.attempt_failed(id, part, &ActionError::retry(why)),
+            (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Holds)) => {
+                let predicted = self.predicted(id, part);
+                self.end(id, part, Ending::acted(Outcome::Verified, predicted, "its end was not seen, but the world was asked, and it is so", started, verified));
+            }
+            (Some(Err(ActionError::Unknown { why })), _) => {
+                let error = if self.at_most_once(id, part) { ActionError::give_up(format!("outcome unknown: {why}")) } else { ActionError::retry(why) };
+                self.attempt_failed(id, part, &error);
+            }
+            (Some(Err(error)), _) => self.attempt_failed(id, part, &error),
+        }
+    }
+
+    /// What the world said of an intent from before a crash.
+    fn taken_up(&mut self, id: &RunId, part: &Part, truth: Result<Truth, ActionError>, verified: quell_model::Stamp) {
+        let Some(live) = self.runs.get(id) else { return };
+        let Some(intent) = live.run.intent(part).cloned() else { return };
+        let began = live.run.part_began(part).unwrap_or(live.run.began);
+        let again = match truth {
+            Ok(Truth::Holds) => {
+                let proof = "the engine ended before it saw the end; the world was asked, and it is so";
+                return self.end(id, part, Ending::acted(Outcome::Verified, intent.plan.predicted, proof, began, verified));
+            }
+            Ok(Truth::HoldsNot(_)) => true,
+            Ok(Truth::CannotAsk) | Err(_) => !self.at_most_once(id, part),
+        };
+        let age = self.parts.clock.now().wall.duration_since(began.wall);
+        let old = live.run.playbook.on.max_age;
+        if !again {
+            self.end(id, part, Ending::failed("outcome unknown: the engine ended before it saw the end, and it cannot be done twice".to_owned()));
+        } else if Duration::try_from(age).is_ok_and(|age| age > old) {
+            self.end(id, part, Ending::failed(format!("it was not done before the engine ended, and is now older than {old:?}")));
+        } else {
+            self.judge(id, part, intent.plan, Purpose::TakenUp);
+        }
+    }
+
+    fn predicted(&self, id: &RunId, part: &Part) -> Json {
+        self.runs.get(id).and_then(|live| live.run.intent(part)).map_or(Json::Null, |intent| intent.plan.predicted.clone())
+    }
+
+    fn at_most_once(&self, id: &RunId, part: &Part) -> bool {
+        let intent = self.runs.get(id).and_then(|live| live.run.intent(part));
+        let verb = intent.and_then(|intent| self.parts.crew.get(intent.action.as_str()));
+        verb.is_none_or(|verb| verb.spec().guarantee == Guarantee::AtMostOnce)
+    }
+
+    fn mode_of(&self, id: &RunId, step: &Step) -> (Mode, String) {
+        let Some(live) = self.runs.get(id) else { return (Mode::Observe, String::new()) };
+        let started = &live.run.started;
+        let mut strictest = (started.mode, started.mode_because.clone());
+        let ceiling = (self.definitions.ceiling, self.definitions.ceiling_because.clone());
+        let own = step.mode.map(|mode| (mode, format!("step `{}` says {mode}", step.id)));
+        for (mode, because) in std::iter::once(ceiling).chain(own) {
+            if mode < strictest.0 {
+                strictest = (mode, because);
+            }
+        }
+        if strictest.0 == Mode::Approve {
+            strictest.1 = format!("approve: {}; this version cannot ask yet, so it only plans", strictest.1);
+        }
+        strictest
+    }
+
+    pub(super) fn under_way(&mut self, id: &RunId, part: &Part) -> Option<&mut UnderWay> {
+        self.runs.get_mut(id)?.under_way.get_mut(part)
+    }
+
+    fn item_of(&self, id: &RunId, part: &Part) -> Json {
+        self.runs.get(id).and_then(|live| live.under_way.get(part)).map_or(Json::Null, |under_way| under_way.item.clone())
+    }
+}
+
+/// Whether an attempt is new, or an intent from before a crash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    First,
+    TakenUp,
+}
+
+fn place(lane: Lane) -> Where {
+    if lane == Lane::Contain { Where::Here } else { Where::Beside }
+}
+
+async fn ask(clock: &Arc<dyn quell_model::Clock>, verb: &dyn Action, plan: &Plan) -> Result<Truth, ActionError> {
+    let deadline = clock.now().after(ASKING);
+    job::within(Arc::clone(clock), deadline, Stop::default(), verb.verify(plan, Want::Acted), || Ok(Truth::CannotAsk)).await
+}

@@ -1,0 +1,71 @@
+//! What the engine works by: playbooks, guard, modes, variables. Swapped as a whole; runs keep what they began with.
+
+use quell_model::guard::Guard;
+use quell_model::playbook::Playbook;
+use quell_model::{Json, Level, Mode, Name};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// When incidents open and close.
+#[derive(Clone, Debug)]
+pub struct IncidentRules {
+    /// A detection at this level or above opens one even when no playbook wants it.
+    pub min_level: Level,
+    /// Quiet for this long, it takes no more detections.
+    pub quiet: Duration,
+}
+
+impl Default for IncidentRules {
+    fn default() -> Self {
+        Self { min_level: Level::High, quiet: Duration::from_secs(30 * 60) }
+    }
+}
+
+/// What the engine works by.
+#[derive(Clone, Debug)]
+pub struct Definitions {
+    /// In the order of their names.
+    pub playbooks: Vec<Arc<Playbook>>,
+    /// What may never be touched, and how much may.
+    pub guard: Guard,
+    /// Nothing goes further than this.
+    pub ceiling: Mode,
+    /// What set the ceiling, for people: ``mode is `observe` in /etc/quell/quell.yaml``.
+    pub ceiling_because: String,
+    /// Replaces a playbook's own mode.
+    pub modes: BTreeMap<Name, Mode>,
+    /// `vars` in expressions.
+    pub vars: Json,
+    /// When incidents open and close.
+    pub incidents: IncidentRules,
+    /// Sources that anybody can write.
+    pub untrusted: BTreeSet<Name>,
+}
+
+impl Default for Definitions {
+    fn default() -> Self {
+        Self {
+            playbooks: Vec::new(),
+            guard: Guard::default(),
+            ceiling: Mode::Observe,
+            ceiling_because: "a fresh installation observes".to_owned(),
+            modes: BTreeMap::new(),
+            vars: Json::Object(serde_json::Map::new()),
+            incidents: IncidentRules::default(),
+            untrusted: BTreeSet::new(),
+        }
+    }
+}
+
+impl Definitions {
+    /// How far a playbook may go here, and what makes it so.
+    #[must_use]
+    pub fn mode_of(&self, playbook: &Playbook) -> (Mode, String) {
+        let (own, because) = match self.modes.get(&playbook.name) {
+            Some(mode) => (*mode, format!("the configuration sets `{}` to {mode}", playbook.name)),
+            None => (playbook.mode, format!("its playbook says {}", playbook.mode)),
+        };
+        if self.ceiling < own { (self.ceiling, self.ceiling_because.clone()) } else { (own, because) }
+    }
+}

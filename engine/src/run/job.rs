@@ -1,0 +1,102 @@
+//! Work of a step that may take a while: polled once here, else moved to the runtime.
+//!
+//! Owns the way a future goes: a contain verb that is ready at once never leaves the engine's thread; what is pending
+//! goes on beside it, and the answer comes back through the inbox. Every future has a deadline.
+
+use super::request::{EngineHandle, Refusal, Request};
+use futures_util::future::{FutureExt, select};
+use quell_model::record::Part;
+use quell_model::{ActionError, Clock, Json, Plan, RunId, Stamp, Stop, StoreError, Truth};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use tokio::sync::oneshot;
+
+/// How an attempt at the world went.
+#[derive(Debug)]
+pub(super) struct Acted {
+    /// What `run` gave; `None`: only asked, not done.
+    pub(super) run: Option<Result<Json, ActionError>>,
+    /// What `verify` said afterwards.
+    pub(super) truth: Result<Truth, ActionError>,
+    /// When the act began.
+    pub(super) started: Stamp,
+    /// When the world had answered.
+    pub(super) verified: Stamp,
+}
+
+/// An answer to a step.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The plan is made.
+    Planned(Result<Plan, ActionError>),
+    /// The intent is synced: the act may begin.
+    Intended(Result<(), StoreError>),
+    /// The act is over.
+    Acted(Acted),
+    /// A look or a script is over.
+    Looked(Result<Json, ActionError>),
+}
+
+/// What reaches the engine's thread from elsewhere.
+pub(super) enum Input {
+    /// A step's answer.
+    Answer(RunId, Part, Answer),
+    /// A person's request.
+    Request(Request, oneshot::Sender<Result<Json, Refusal>>),
+    /// A moment that the engine waits for has come.
+    Tick,
+}
+
+pub(super) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Where a piece of work may wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Where {
+    /// First here, then beside.
+    Here,
+    /// Beside at once: it may block.
+    Beside,
+}
+
+/// Runs `work`; gives its answer if it was ready at once, else sends it to the inbox later.
+pub(super) fn run(
+    runtime: &tokio::runtime::Handle,
+    home: &EngineHandle,
+    to: (RunId, Part),
+    place: Where,
+    mut work: Work<Answer>,
+) -> Option<Answer> {
+    if place == Where::Here
+        && let Poll::Ready(answer) = work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    {
+        return Some(answer);
+    }
+    let home = home.clone();
+    let (run, part) = to;
+    let deliver = async move {
+        let answer = work.await;
+        home.send(Input::Answer(run, part, answer)).await;
+    };
+    match place {
+        Where::Here => drop(runtime.spawn(deliver)),
+        Where::Beside => {
+            let inner = runtime.clone();
+            drop(runtime.spawn_blocking(move || inner.block_on(deliver)));
+        }
+    }
+    None
+}
+
+/// `work`, or what `late` says once `deadline` has passed.
+pub(super) async fn within<T>(clock: Arc<dyn Clock>, deadline: Stamp, stop: Stop, work: impl Future<Output = T> + Send, late: impl FnOnce() -> T) -> T {
+    let work = pin!(work);
+    let timer = async { clock.sleep_until(deadline).await }.boxed();
+    match select(work, timer).await {
+        futures_util::future::Either::Left((value, _)) => value,
+        futures_util::future::Either::Right(((), _)) => {
+            stop.raise();
+            late()
+        }
+    }
+}

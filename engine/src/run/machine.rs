@@ -1,0 +1,388 @@
+//! A run as a pure state machine: records in, commands out.
+//!
+//! Owns what a run's records mean. Does no I/O, reads no clock, evaluates no expression: the shell does what the
+//! commands say and appends what happened. Given the same records it gives the same commands, so a run is taken up
+//! after a crash by folding its stream again.
+
+use quell_model::playbook::{ForEach, ItemErrors, OnFailure, Playbook, Step, When};
+use quell_model::record::{Part, RunStarted, RunState, StepIntended};
+use quell_model::{Body, Json, Outcome, Seq, Stamp, StepId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the shell is to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Start an attempt; of a step with `for_each` whose list is not known yet: find its items.
+    Start {
+        /// Which part.
+        part: Part,
+        /// From 1.
+        attempt: u32,
+        /// `item` in expressions.
+        item: Json,
+    },
+    /// The journal holds an intent without an outcome, and nobody is at it: ask the world.
+    TakeUp {
+        /// Which part.
+        part: Part,
+        /// `item` in expressions.
+        item: Json,
+    },
+    /// The items of a `for_each` have ended: sum them up.
+    Conclude {
+        /// Which step.
+        step: StepId,
+    },
+    /// The step cannot run.
+    Block {
+        /// Which step.
+        step: StepId,
+        /// The need in the way; none when the run halted.
+        by: Option<StepId>,
+        /// `blocked` or `cancelled`.
+        outcome: Outcome,
+    },
+    /// The step need not run.
+    Skip {
+        /// Which step.
+        step: StepId,
+        /// Why, for people.
+        why: String,
+    },
+    /// Everything has ended.
+    Finish {
+        /// How.
+        state: RunState,
+        /// Which step failed, for people.
+        summary: String,
+    },
+}
+
+/// Where a part stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Phase {
+    /// Nothing tried yet.
+    #[default]
+    Idle,
+    /// Intended: it may have happened.
+    Acting(Box<StepIntended>),
+    /// The next attempt waits for its moment.
+    Waiting(Stamp),
+    /// Over.
+    Ended(Outcome),
+}
+
+/// A step, or an item of one.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Progress {
+    phase: Phase,
+    attempts: u32,
+    began: Option<Stamp>,
+    output: Json,
+    why: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct StepState {
+    whole: Progress,
+    /// Of a `for_each`: each item's value and state, once the list is known.
+    items: Option<Vec<(Json, Progress)>>,
+}
+
+/// One execution of a playbook.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The pinned text's model.
+    pub playbook: Arc<Playbook>,
+    /// What it began with.
+    pub started: RunStarted,
+    /// When it began.
+    pub began: Stamp,
+    /// The number of its last record.
+    pub seq: Seq,
+    steps: BTreeMap<StepId, StepState>,
+    state: RunState,
+    cancelled: bool,
+}
+
+impl Run {
+    /// A run after its first record.
+    #[must_use]
+    pub fn new(playbook: Arc<Playbook>, started: RunStarted, began: Stamp) -> Self {
+        let steps = playbook.steps.iter().map(|step| (step.id.clone(), StepState::default())).collect();
+        Self { playbook, started, began, seq: 1, steps, state: RunState::Running, cancelled: false }
+    }
+
+    /// Takes in the next record.
+    pub fn apply(&mut self, at: Stamp, body: &Body) {
+        self.seq += 1;
+        match body {
+            Body::StepIntended(intent) => {
+                if let Some(progress) = self.progress_mut(&intent.part) {
+                    progress.attempts = intent.attempt;
+                    progress.began.get_or_insert(at);
+                    progress.phase = Phase::Acting(intent.clone());
+                }
+            }
+            Body::StepProgressed(mark) => self.note_items(&mark.part, &mark.mark),
+            Body::StepFailed(failed) => {
+                if let Some(progress) = self.progress_mut(&failed.part) {
+                    progress.attempts = failed.attempt;
+                    progress.began.get_or_insert(at);
+                    progress.why.clone_from(&failed.error);
+                    if let Some(again) = failed.again_at {
+                        progress.phase = Phase::Waiting(again);
+                    }
+                }
+            }
+            Body::StepFinished(finished) => {
+                if let Some(progress) = self.progress_mut(&finished.part) {
+                    progress.phase = Phase::Ended(finished.outcome);
+                    progress.output = finished.output.clone();
+                    progress.why.clone_from(&finished.proof);
+                }
+            }
+            Body::StepSkipped(skipped) => self.end_step(&skipped.step, Outcome::Skipped, &skipped.why),
+            Body::StepBlocked(blocked) => {
+                let why = blocked.by.as_ref().map_or_else(|| "the run ended before it".to_owned(), |by| format!("its need `{by}` did not end well"));
+                self.end_step(&blocked.step, blocked.outcome, &why);
+            }
+            Body::PersonActed(act) if act.what.as_str() == "cancel" => self.cancelled = true,
+            Body::RunFinished(finished) => self.state = finished.state,
+            _ => {}
+        }
+    }
+
+    fn end_step(&mut self, step: &StepId, outcome: Outcome, why: &str) {
+        if let Some(state) = self.steps.get_mut(step) {
+            state.whole.phase = Phase::Ended(outcome);
+            state.whole.why = why.to_owned();
+        }
+    }
+
+    fn note_items(&mut self, part: &Part, mark: &Json) {
+        let listed = mark.get("items").and_then(Json::as_array);
+        if let (None, Some(list), Some(state)) = (part.item, listed, self.steps.get_mut(&part.step)) {
+            state.items = Some(list.iter().map(|item| (item.clone(), Progress::default())).collect());
+        }
+    }
+
+    fn progress_mut(&mut self, part: &Part) -> Option<&mut Progress> {
+        let state = self.steps.get_mut(&part.step)?;
+        match part.item {
+            None => Some(&mut state.whole),
+            Some(at) => state.items.as_mut()?.get_mut(at as usize).map(|(_, progress)| progress),
+        }
+    }
+
+    fn progress(&self, part: &Part) -> Option<&Progress> {
+        let state = self.steps.get(&part.step)?;
+        match part.item {
+            None => Some(&state.whole),
+            Some(at) => state.items.as_ref()?.get(at as usize).map(|(_, progress)| progress),
+        }
+    }
+
+    /// How it stands; `Waiting` is told apart by the shell, which knows what is under way.
+    #[must_use]
+    pub fn state(&self) -> RunState {
+        self.state
+    }
+
+    /// How a step ended, if it has.
+    #[must_use]
+    pub fn outcome(&self, step: &StepId) -> Option<Outcome> {
+        match self.steps.get(step)?.whole.phase {
+            Phase::Ended(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// What a step gave, how it ended and why: what `steps.<id>` is made of.
+    #[must_use]
+    pub fn result(&self, step: &StepId) -> Option<(Outcome, &Json, &str)> {
+        let state = self.steps.get(step)?;
+        match state.whole.phase {
+            Phase::Ended(outcome) => Some((outcome, &state.whole.output, &state.whole.why)),
+            _ => None,
+        }
+    }
+
+    /// The items of a `for_each` with how each ended and what it gave.
+    pub fn items(&self, step: &StepId) -> impl Iterator<Item = (&Json, Option<Outcome>, &Json, &str)> {
+        self.steps.get(step).and_then(|s| s.items.as_ref()).into_iter().flatten().map(|(item, progress)| {
+            let outcome = match progress.phase {
+                Phase::Ended(outcome) => Some(outcome),
+                _ => None,
+            };
+            (item, outcome, &progress.output, progress.why.as_str())
+        })
+    }
+
+    /// The intent of a part that has no outcome yet.
+    #[must_use]
+    pub fn intent(&self, part: &Part) -> Option<&StepIntended> {
+        match &self.progress(part)?.phase {
+            Phase::Acting(intent) => Some(intent),
+            _ => None,
+        }
+    }
+
+    /// When the first attempt of a part began.
+    #[must_use]
+    pub fn part_began(&self, part: &Part) -> Option<Stamp> {
+        self.progress(part)?.began
+    }
+
+    /// Whether a finished intent without outcome stands, or an attempt waits: something the run is in the middle of.
+    #[must_use]
+    pub fn next_wait(&self) -> Option<Stamp> {
+        let every = self.steps.values().flat_map(|s| std::iter::once(&s.whole).chain(s.items.iter().flatten().map(|(_, p)| p)));
+        every
+            .filter_map(|progress| match progress.phase {
+                Phase::Waiting(at) => Some(at),
+                _ => None,
+            })
+            .min()
+    }
+
+    /// What is to be done now. A command repeats until a record answers it; the shell knows what it is already doing.
+    #[must_use]
+    pub fn next(&self, now: Stamp) -> Vec<Command> {
+        if self.state.is_over() {
+            return Vec::new();
+        }
+        let halted = self.cancelled || self.playbook.steps.iter().any(|step| step.on_failure == OnFailure::Halt && self.is_bad(step));
+        let mut commands = Vec::new();
+        for step in &self.playbook.steps {
+            self.next_of_step(step, halted, now, &mut commands);
+        }
+        let over = self.steps.values().all(|state| matches!(state.whole.phase, Phase::Ended(_)));
+        if over {
+            let (state, summary) = self.verdict();
+            commands.push(Command::Finish { state, summary });
+        }
+        commands
+    }
+
+    /// Failed, refused or denied by itself.
+    fn is_bad(&self, step: &Step) -> bool {
+        matches!(self.outcome(&step.id), Some(Outcome::Failed | Outcome::Refused | Outcome::Denied))
+    }
+
+    fn next_of_step(&self, step: &Step, halted: bool, now: Stamp, out: &mut Vec<Command>) {
+        let state = &self.steps[&step.id];
+        if matches!(state.whole.phase, Phase::Ended(_)) {
+            return;
+        }
+        let untouched = state.whole.phase == Phase::Idle && state.whole.attempts == 0 && state.items.is_none();
+        if untouched {
+            if halted && (step.when == When::Success || self.cancelled) {
+                out.push(Command::Block { step: step.id.clone(), by: None, outcome: Outcome::Cancelled });
+                return;
+            }
+            match self.readiness(step) {
+                Readiness::NotYet => return,
+                Readiness::Blocked(by) => {
+                    out.push(Command::Block { step: step.id.clone(), by: Some(by), outcome: Outcome::Blocked });
+                    return;
+                }
+                Readiness::Needless => {
+                    out.push(Command::Skip { step: step.id.clone(), why: "none of its needs failed".to_owned() });
+                    return;
+                }
+                Readiness::Ready => {}
+            }
+        }
+        match (&step.for_each, &state.items) {
+            (Some(each), Some(items)) => next_of_items(&step.id, each, items, now, out),
+            _ => next_of_part(Part { step: step.id.clone(), item: None }, &Json::Null, &state.whole, now, out),
+        }
+    }
+
+    fn readiness(&self, step: &Step) -> Readiness {
+        let mut worst = None;
+        for need in &step.needs {
+            let Some(outcome) = self.outcome(need) else {
+                return Readiness::NotYet;
+            };
+            let forgiven = self.playbook.step(need).is_some_and(|n| n.on_failure == OnFailure::Continue)
+                && matches!(outcome, Outcome::Failed | Outcome::Refused | Outcome::Denied);
+            if !outcome.is_met() && !forgiven {
+                worst.get_or_insert_with(|| need.clone());
+            }
+        }
+        match (step.when, worst) {
+            (When::Success, Some(by)) => Readiness::Blocked(by),
+            (When::Failure, None) => Readiness::Needless,
+            _ => Readiness::Ready,
+        }
+    }
+
+    fn verdict(&self) -> (RunState, String) {
+        if self.cancelled {
+            return (RunState::Cancelled, "cancelled by a person".to_owned());
+        }
+        let bad = |outcome| matches!(outcome, Outcome::Failed | Outcome::Refused | Outcome::Denied | Outcome::Blocked);
+        let first = self.playbook.steps.iter().filter(|step| step.on_failure != OnFailure::Continue).find_map(|step| {
+            let (outcome, _, why) = self.result(&step.id)?;
+            bad(outcome).then(|| format!("`{}` {outcome}: {why}", step.id))
+        });
+        match first {
+            Some(summary) => (RunState::Failed, summary),
+            None => (RunState::Succeeded, String::new()),
+        }
+    }
+}
+
+enum Readiness {
+    NotYet,
+    Ready,
+    /// `when: failure`, and nothing failed.
+    Needless,
+    Blocked(StepId),
+}
+
+fn next_of_part(part: Part, item: &Json, progress: &Progress, now: Stamp, out: &mut Vec<Command>) {
+    match &progress.phase {
+        Phase::Idle => out.push(Command::Start { part, attempt: progress.attempts + 1, item: item.clone() }),
+        Phase::Waiting(at) if *at <= now => out.push(Command::Start { part, attempt: progress.attempts + 1, item: item.clone() }),
+        Phase::Acting(_) => out.push(Command::TakeUp { part, item: item.clone() }),
+        Phase::Waiting(_) | Phase::Ended(_) => {}
+    }
+}
+
+fn next_of_items(step: &StepId, each: &ForEach, items: &[(Json, Progress)], now: Stamp, out: &mut Vec<Command>) {
+    let ended = |progress: &Progress| matches!(progress.phase, Phase::Ended(_));
+    let bad = |progress: &Progress| matches!(progress.phase, Phase::Ended(outcome) if !outcome.is_met());
+    let stopped = each.errors == ItemErrors::Stop && items.iter().any(|(_, p)| bad(p));
+    let begun = |progress: &Progress| progress.attempts > 0 && !ended(progress);
+    let mut under_way = items.iter().filter(|(_, p)| begun(p)).count();
+    let mut all_over = true;
+    for (at, (item, progress)) in items.iter().enumerate() {
+        if ended(progress) {
+            continue;
+        }
+        if !begun(progress) {
+            if stopped {
+                continue;
+            }
+            if under_way >= each.max_parallel.max(1) as usize {
+                all_over = false;
+                continue;
+            }
+            under_way += 1;
+        }
+        all_over = false;
+        let number = u32::try_from(at).unwrap_or(u32::MAX);
+        next_of_part(Part { step: step.clone(), item: Some(number) }, item, progress, now, out);
+    }
+    if all_over {
+        out.push(Command::Conclude { step: step.clone() });
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

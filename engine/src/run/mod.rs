@@ -1,0 +1,32 @@
+//! Runs: the pure machine, and the shell that does what it says.
+//!
+//! ```text
+//! detections ──▶ Core ──▶ Run::next() ──commands──▶ plan ─▶ guard ─▶ intent ─▶ run ─▶ verify ──records──▶ Run::apply()
+//!                 ▲  │                                                              │
+//!           inbox │  └── contain: polled once on this thread; the rest: spawned ────┘
+//! ```
+//!
+//! **Invariant:** only the guard lets an action run, and only after its intent is in the journal.
+
+mod attempt;
+mod conclude;
+mod definitions;
+mod job;
+pub mod machine;
+mod recovery;
+mod request;
+mod scope;
+mod serve;
+mod shell;
+mod start;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;
+
+pub use definitions::{Definitions, IncidentRules};
+pub use machine::{Command, Run};
+pub use recovery::{RecoveryReport, ReadDefinition};
+pub use request::{EngineHandle, Refusal, Request};
+pub use shell::{Core, Parts};

@@ -1,0 +1,130 @@
+//! What people ask of a running engine, and the handle through which they do.
+//!
+//! Owns the questions and the way to the engine's thread. The answers are made there, so that state has one owner.
+
+use super::definitions::Definitions;
+use super::job::Input;
+use quell_model::{IncidentId, Json, Mode, Name, RunId};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Something that a person wants.
+#[derive(Debug)]
+pub enum Request {
+    /// How does it stand?
+    Status,
+    /// Start a playbook by hand.
+    Start {
+        /// Which.
+        playbook: Name,
+        /// `event` in its expressions, if one.
+        event: Option<Box<quell_model::OwnedEvent>>,
+        /// Its inputs.
+        inputs: Json,
+        /// Stricter than its own, if set.
+        mode: Option<Mode>,
+        /// Who.
+        by: Name,
+    },
+    /// End a run: nothing new starts.
+    Cancel {
+        /// Which.
+        run: RunId,
+        /// Who.
+        by: Name,
+    },
+    /// Stop every action, or let them go on.
+    Pause {
+        /// Stop, or go on.
+        paused: bool,
+        /// Who.
+        by: Name,
+    },
+    /// A line for the timeline.
+    Note {
+        /// Of which incident.
+        incident: IncidentId,
+        /// The line.
+        text: String,
+        /// Who.
+        by: Name,
+    },
+    /// An incident is over.
+    Resolve {
+        /// Which.
+        incident: IncidentId,
+        /// Why.
+        why: String,
+        /// Who.
+        by: Name,
+    },
+    /// It is not over after all.
+    Reopen {
+        /// Which.
+        incident: IncidentId,
+        /// Why.
+        why: String,
+        /// Who.
+        by: Name,
+    },
+    /// Work by these from now on.
+    Reload(Box<Definitions>),
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such thing.
+    #[error("there is no {kind} `{id}`")]
+    NotFound {
+        /// run, incident, playbook.
+        kind: &'static str,
+        /// As asked for.
+        id: String,
+    },
+    /// It cannot be done as things stand.
+    #[error("{0}")]
+    NotNow(String),
+    /// The request itself is wrong.
+    #[error("{0}")]
+    Wrong(String),
+    /// The engine has ended.
+    #[error("the engine has ended")]
+    Gone,
+}
+
+/// Bound of the engine's inbox: a thousand answers are waiting only when the engine's thread has stood still for
+/// seconds; whoever sends then waits.
+pub(super) const INBOX: usize = 1024;
+
+/// The way to a running engine; cheap to clone.
+#[derive(Clone)]
+pub struct EngineHandle {
+    pub(super) inbox: mpsc::Sender<Input>,
+    pub(super) wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for EngineHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EngineHandle")
+    }
+}
+
+impl EngineHandle {
+    /// Asks, and waits for the answer. Cancel-safe: a request that was sent is done all the same.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn request(&self, request: Request) -> Result<Json, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.inbox.send(Input::Request(request, answer)).await.map_err(|_| Refusal::Gone)?;
+        (self.wake)();
+        answered.await.map_err(|_| Refusal::Gone)?
+    }
+
+    pub(super) async fn send(&self, input: Input) {
+        if self.inbox.send(input).await.is_ok() {
+            (self.wake)();
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a run's expressions see.
+//!
+//! Owns the making of `steps`, `run` and `incident`; `event`, `detection`, `inputs` and `vars` are what the run began
+//! with. An output that the step's action has and did not give reads as `()`.
+
+use super::machine::Run;
+use crate::playbook::expression::Scope;
+use quell_model::playbook::StepKind;
+use quell_model::{Crew, Json, Outcome};
+use serde_json::{Map, json};
+
+/// Owned parts of a scope; borrowed by [`RunScope::scope`].
+#[derive(Debug)]
+pub(super) struct RunScope {
+    steps: Json,
+    run: Json,
+    incident: Json,
+    detections: Json,
+}
+
+/// Names of the properties of an action's output.
+fn output_names(spec: &quell_model::ActionSpec) -> Vec<String> {
+    let schema = (spec.output)();
+    schema.get("properties").and_then(Json::as_object).map(|p| p.keys().cloned().collect()).unwrap_or_default()
+}
+
+fn step_value<W>(run: &Run, crew: &Crew<W>, step: &quell_model::playbook::Step) -> Option<Json> {
+    let (outcome, output, why) = run.result(&step.id)?;
+    let mut value = Map::new();
+    if let StepKind::Action { action, .. } = &step.kind
+        && let Some(verb) = crew.get(action.as_str())
+    {
+        value.extend(output_names(verb.spec()).into_iter().map(|name| (name, Json::Null)));
+    }
+    if outcome.has_outputs()
+        && let Json::Object(given) = output
+    {
+        value.extend(given.clone());
+    }
+    if step.for_each.is_some() {
+        let item = |(item, outcome, output, why): (&Json, Option<Outcome>, &Json, &str)| json!({ "item": item, "outcome": outcome, "output": output, "why": why });
+        let failed = run.items(&step.id).filter(|(_, outcome, ..)| outcome.is_some_and(|o| !o.is_met())).map(item).collect();
+        value.insert("items".into(), Json::Array(run.items(&step.id).map(item).collect()));
+        value.insert("failed".into(), Json::Array(failed));
+    }
+    value.insert("outcome".into(), outcome.as_str().into());
+    value.insert("why".into(), why.into());
+    Some(Json::Object(value))
+}
+
+impl RunScope {
+    pub(super) fn of<W>(run: &Run, crew: &Crew<W>) -> Self {
+        let steps = run.playbook.steps.iter().map(|step| (step.id.to_string(), step_value(run, crew, step).unwrap_or(Json::Null)));
+        let started = &run.started;
+        Self {
+            steps: Json::Object(steps.collect()),
+            run: json!({ "id": started.run, "playbook": started.playbook, "mode": started.mode, "started": run.began.wall.to_string() }),
+            incident: started.incident.as_ref().map_or(Json::Null, |id| json!({ "id": id })),
+            detections: if started.detection.is_null() { json!([]) } else { json!([started.detection]) },
+        }
+    }
+
+    pub(super) fn scope<'a>(&'a self, run: &'a Run, item: &'a Json) -> Scope<'a> {
+        let started = &run.started;
+        Scope {
+            event: &started.event,
+            detection: &started.detection,
+            detections: &self.detections,
+            incident: &self.incident,
+            inputs: &started.inputs,
+            vars: &started.vars,
+            steps: &self.steps,
+            item,
+            run: &self.run,
+            now: run.began.wall,
+        }
+    }
+}

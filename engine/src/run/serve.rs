@@ -1,0 +1,118 @@
+//! What people ask for, done on the engine's thread.
+//!
+//! Owns the answers to requests; every one that changes something is journaled with who asked.
+
+use super::request::{Refusal, Request};
+use super::shell::{Core, write};
+use crate::incident::{self, Incident, Incidents};
+use quell_model::record::{IncidentChanged, IncidentState, NewRecord, NoteAdded, PauseChanged, PersonActed};
+use quell_model::{Body, IncidentId, Json, Name, RunId, StreamId};
+use serde_json::json;
+use std::sync::Arc;
+
+impl<W: Send + 'static> Core<W> {
+    pub(super) fn serve(&mut self, request: Request) -> Result<Json, Refusal> {
+        match request {
+            Request::Status => Ok(self.status()),
+            Request::Start { playbook, event, inputs, mode, by } => {
+                let found = self.definitions.playbooks.iter().find(|p| p.name == playbook).map(Arc::clone);
+                let found = found.ok_or_else(|| Refusal::NotFound { kind: "playbook", id: playbook.to_string() })?;
+                let run = self.start_by_hand(&found, event.as_deref(), inputs, mode, by).map_err(Refusal::Wrong)?;
+                Ok(json!({ "id": run }))
+            }
+            Request::Cancel { run, by } => self.cancel(&run, &by),
+            Request::Pause { paused, by } => Ok(self.pause(paused, by)),
+            Request::Note { incident, text, by } => self.change(&incident, NoteAdded { by, text }.into()),
+            Request::Resolve { incident, why, by } => self.set_state(&incident, IncidentState::Resolved, why, by),
+            Request::Reopen { incident, why, by } => self.set_state(&incident, IncidentState::Open, why, by),
+            Request::Reload(definitions) => {
+                self.definitions = *definitions;
+                self.triggers.forget_planned();
+                Ok(json!({ "playbooks": self.definitions.playbooks.len(), "mode": self.definitions.ceiling }))
+            }
+        }
+    }
+
+    fn status(&self) -> Json {
+        let playbooks: Vec<Json> = self
+            .definitions
+            .playbooks
+            .iter()
+            .map(|playbook| {
+                let (mode, because) = self.definitions.mode_of(playbook);
+                json!({ "id": playbook.name, "mode": mode, "because": because, "breaker_open": self.memory.opened(&playbook.name).is_some() })
+            })
+            .collect();
+        json!({
+            "mode": self.definitions.ceiling,
+            "mode_because": self.definitions.ceiling_because,
+            "paused": self.paused,
+            "node": self.parts.node,
+            "playbooks": playbooks,
+            "runs_open": self.runs.len(),
+            "runs_started": self.counted.runs,
+            "detections": self.counted.detections,
+            "events_lost": self.counted.lost,
+            "records_unwritten": self.counted.unwritten,
+        })
+    }
+
+    fn cancel(&mut self, run: &RunId, by: &Name) -> Result<Json, Refusal> {
+        let Some(live) = self.runs.get(run) else {
+            let known = self.parts.journal.read(&StreamId::run(run), 1).is_ok_and(|records| !records.is_empty());
+            return Err(if known {
+                Refusal::NotNow(format!("run `{run}` has ended already"))
+            } else {
+                Refusal::NotFound { kind: "run", id: run.to_string() }
+            });
+        };
+        for under_way in live.under_way.values() {
+            under_way.stop.raise();
+        }
+        let now = self.parts.clock.now();
+        self.record(run, vec![NewRecord::new(now, PersonActed { by: by.clone(), what: "cancel".into(), detail: Json::Null })]);
+        self.drive(run);
+        Ok(json!({ "id": run }))
+    }
+
+    fn pause(&mut self, paused: bool, by: Name) -> Json {
+        let changed = self.paused != paused;
+        if changed {
+            self.paused = paused;
+            let now = self.parts.clock.now();
+            self.write_system(vec![NewRecord::new(now, PauseChanged { paused, by })]);
+        }
+        json!({ "paused": paused, "changed": changed })
+    }
+
+    fn set_state(&mut self, id: &IncidentId, state: IncidentState, why: String, by: Name) -> Result<Json, Refusal> {
+        let current = self.live_or_journaled(id)?.state;
+        if current == state {
+            let word = if state == IncidentState::Open { "open" } else { "resolved" };
+            return Err(Refusal::NotNow(format!("incident `{id}` is {word} already")));
+        }
+        if state == IncidentState::Resolved {
+            self.triggers.incident_closed(id);
+        }
+        self.change(id, IncidentChanged { state, by, why }.into())
+    }
+
+    fn live_or_journaled(&mut self, id: &IncidentId) -> Result<Incident, Refusal> {
+        if let Some(live) = self.incidents.get_mut(id) {
+            return Ok(live.clone());
+        }
+        let records = self.parts.journal.read(&StreamId::incident(id), 1).map_err(|error| Refusal::NotNow(error.to_string()))?;
+        Incidents::fold(&records).ok_or_else(|| Refusal::NotFound { kind: "incident", id: id.to_string() })
+    }
+
+    fn change(&mut self, id: &IncidentId, body: Body) -> Result<Json, Refusal> {
+        let mut incident = self.live_or_journaled(id)?;
+        let records = vec![NewRecord { at: self.parts.clock.now(), body }];
+        self.counted.unwritten += write(&self.parts.journal, StreamId::incident(id), incident.seq, records.clone());
+        incident::apply_all(&mut incident, &records);
+        if let Some(live) = self.incidents.get_mut(id) {
+            *live = incident;
+        }
+        Ok(json!({ "id": id }))
+    }
+}

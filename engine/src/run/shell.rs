@@ -1,0 +1,300 @@
+//! The shell: does what the machines say, on one thread, and journals what happened.
+//!
+//! Owns every open run, the live incidents, the triggers and the guard's memory. It never blocks: records go into the
+//! journal's slate, contain verbs are polled once, everything else is done beside and answers through the inbox.
+
+use super::definitions::Definitions;
+use super::job::{Answer, Input};
+use super::machine::{Command, Run};
+use super::request::{EngineHandle, INBOX};
+use crate::incident::{self, Incidents};
+use crate::playbook::expression::Expressions;
+use crate::store::Journal;
+use crate::trigger::Triggers;
+use quell_model::guard::{Guard, Memory};
+use quell_model::record::{LossSeen, Moments, NewRecord, Part, RunState};
+use quell_model::{
+    Batch, Body, BootId, Clock, Crew, Durability, Hash, Json, Name, Outcome, RunId, Stamp, Stop, StreamId,
+};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What an engine is built from.
+pub struct Parts<W> {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The one log.
+    pub journal: Journal,
+    /// Where evidence goes.
+    pub vault: Arc<dyn quell_model::store::Vault>,
+    /// What it can touch.
+    pub crew: Crew<W>,
+    /// Where work goes that takes a while.
+    pub runtime: tokio::runtime::Handle,
+    /// Wakes the thread that turns the engine.
+    pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// This machine.
+    pub node: Name,
+    /// This boot.
+    pub boot: BootId,
+}
+
+/// A run with what the shell knows beside its records.
+pub(super) struct Live {
+    pub(super) run: Run,
+    /// Parts that somebody is at, with the attempt's state.
+    pub(super) under_way: HashMap<Part, UnderWay>,
+    pub(super) moments: Moments,
+    /// Nothing of it acted: it only planned.
+    pub(super) only_planned: bool,
+}
+
+/// An attempt between its phases.
+pub(super) struct UnderWay {
+    pub(super) attempt: u32,
+    pub(super) item: Json,
+    pub(super) input: Json,
+    pub(super) deadline: Stamp,
+    pub(super) stop: Stop,
+    pub(super) admitted: Option<quell_model::Admitted>,
+}
+
+/// The engine, on its own thread.
+pub struct Core<W> {
+    pub(super) parts: Parts<W>,
+    pub(super) definitions: Definitions,
+    pub(super) expressions: Arc<Expressions>,
+    pub(super) handle: EngineHandle,
+    inbox: mpsc::Receiver<Input>,
+    pub(super) runs: HashMap<RunId, Live>,
+    pub(super) triggers: Triggers,
+    pub(super) incidents: Incidents,
+    pub(super) memory: Memory,
+    pub(super) paused: bool,
+    pub(super) pinned: HashSet<Hash>,
+    pub(super) system_seq: u64,
+    pub(super) counted: Counted,
+    timers: BTreeMap<Stamp, ()>,
+    swept: Stamp,
+}
+
+/// What `status` counts since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) detections: u64,
+    pub(super) runs: u64,
+    pub(super) lost: u64,
+    pub(super) unwritten: u64,
+}
+
+impl<W: Send + 'static> Core<W> {
+    /// An engine that has not looked at its journal yet: [`Core::recover`] does.
+    #[must_use]
+    pub fn new(parts: Parts<W>, definitions: Definitions) -> Self {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        let handle = EngineHandle { inbox: sender, wake: Arc::clone(&parts.wake) };
+        let swept = parts.clock.now();
+        Self {
+            parts,
+            definitions,
+            expressions: Arc::new(Expressions::new()),
+            handle,
+            inbox,
+            runs: HashMap::new(),
+            triggers: Triggers::default(),
+            incidents: Incidents::default(),
+            memory: Memory::default(),
+            paused: false,
+            pinned: HashSet::new(),
+            system_seq: 0,
+            counted: Counted::default(),
+            timers: BTreeMap::new(),
+            swept,
+        }
+    }
+
+    /// The way to this engine from other threads.
+    #[must_use]
+    pub fn handle(&self) -> EngineHandle {
+        self.handle.clone()
+    }
+
+    /// Takes in what came from elsewhere, and moves on what waits for a moment. Never blocks.
+    pub fn turn(&mut self) {
+        while let Ok(input) = self.inbox.try_recv() {
+            match input {
+                Input::Answer(run, part, answer) => {
+                    self.answer(&run, &part, answer);
+                    self.drive(&run);
+                }
+                Input::Request(request, reply) => {
+                    let answer = self.serve(request);
+                    // Whoever asked may have gone: what was asked is done all the same.
+                    drop(reply.send(answer));
+                }
+                Input::Tick => {}
+            }
+        }
+        let now = self.parts.clock.now();
+        if self.timers.first_key_value().is_some_and(|(at, ())| *at <= now) {
+            self.timers = self.timers.split_off(&now.after(std::time::Duration::from_nanos(1)));
+            for run in self.runs.keys().cloned().collect::<Vec<_>>() {
+                self.drive(&run);
+            }
+        }
+        if now.since(self.swept) > std::time::Duration::from_secs(60) {
+            self.swept = now;
+            self.incidents.sweep(now, self.definitions.incidents.quiet);
+        }
+    }
+
+    /// Whether no run is open: nothing is under way and nothing waits.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Events were lost: the system's stream says so, and every incident that may have missed something.
+    pub fn loss(&mut self, loss: LossSeen, at: Stamp) {
+        self.counted.lost += loss.count;
+        self.write_system(vec![NewRecord::new(at, loss.clone())]);
+        let quiet = self.definitions.incidents.quiet;
+        let journal = self.parts.journal.clone();
+        for incident in self.incidents.iter_mut() {
+            if incident.losses < incident::LOSSES_KEPT && at.since(incident.last) <= quiet {
+                let records = vec![NewRecord::new(at, loss.clone())];
+                self.counted.unwritten += write(&journal, StreamId::incident(&incident.id), incident.seq, records.clone());
+                incident::apply_all(incident, &records);
+            }
+        }
+    }
+
+    /// Does all that a run's machine says until it waits or has ended.
+    pub(super) fn drive(&mut self, id: &RunId) {
+        loop {
+            let now = self.parts.clock.now();
+            let Some(live) = self.runs.get(id) else { return };
+            let due: Vec<Command> = live.run.next(now).into_iter().filter(|command| !live.is_at(command)).collect();
+            if due.is_empty() {
+                if let Some(at) = live.run.next_wait() {
+                    self.wake_at(at);
+                }
+                return;
+            }
+            for command in due {
+                self.obey(id, command, now);
+            }
+        }
+    }
+
+    fn obey(&mut self, id: &RunId, command: Command, now: Stamp) {
+        match command {
+            Command::Start { part, attempt, item } => self.start_part(id, part, attempt, item),
+            Command::TakeUp { part, item } => self.take_up(id, part, item),
+            Command::Conclude { step } => self.conclude(id, &step),
+            Command::Block { step, by, outcome } => {
+                self.record(id, vec![NewRecord::new(now, quell_model::record::StepBlocked { step, by, outcome })]);
+            }
+            Command::Skip { step, why } => self.record(id, vec![NewRecord::new(now, quell_model::record::StepSkipped { step, why })]),
+            Command::Finish { state, summary } => self.finish(id, state, summary),
+        }
+    }
+
+    /// Wakes the engine at a moment; the nearest is enough, since every turn looks again.
+    fn wake_at(&mut self, at: Stamp) {
+        if self.timers.insert(at, ()).is_some() {
+            return;
+        }
+        let (clock, home) = (Arc::clone(&self.parts.clock), self.handle.clone());
+        drop(self.parts.runtime.spawn(async move {
+            clock.sleep_until(at).await;
+            home.send(Input::Tick).await;
+        }));
+    }
+
+    fn answer(&mut self, id: &RunId, part: &Part, answer: Answer) {
+        // A run may have been cancelled and ended meanwhile; its intents were answered by the guard then.
+        if self.runs.contains_key(id) {
+            self.next_phase(id, part, answer);
+        }
+    }
+
+    /// Writes records of a run and takes them in. What cannot be written stays counted, and the run goes on: the
+    /// journal's writer keeps it and says so in `status`.
+    pub(super) fn record(&mut self, id: &RunId, records: Vec<NewRecord>) {
+        let Some(live) = self.runs.get_mut(id) else { return };
+        self.counted.unwritten += write(&self.parts.journal, StreamId::run(id), live.run.seq, records.clone());
+        for record in &records {
+            live.run.apply(record.at, &record.body);
+        }
+    }
+
+    pub(super) fn write_system(&mut self, records: Vec<NewRecord>) {
+        let count = records.len() as u64;
+        self.counted.unwritten += write(&self.parts.journal, StreamId::system(), self.system_seq, records);
+        self.system_seq += count;
+    }
+
+    pub(super) fn guard(&self) -> &Guard {
+        &self.definitions.guard
+    }
+
+    fn finish(&mut self, id: &RunId, state: RunState, summary: String) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get(id) else { return };
+        let outputs = self.outputs_of(live);
+        self.record(id, vec![NewRecord::new(now, quell_model::record::RunFinished { state, outputs, summary })]);
+        let Some(live) = self.runs.remove(id) else { return };
+        let started = &live.run.started;
+        let planned = live.only_planned.then(|| started.incident.clone());
+        self.triggers.ended(&started.playbook, &started.per, id, planned);
+        self.memory.run_ended(id);
+        tracing::info!(run = %id, playbook = %started.playbook, state = state.as_str(), "run finished");
+    }
+
+    fn outputs_of(&self, live: &Live) -> Json {
+        let scope = super::scope::RunScope::of(&live.run, &self.parts.crew);
+        let none = Json::Null;
+        let scope = scope.scope(&live.run, &none);
+        let render = |template: &Json| self.expressions.render(template, &scope).unwrap_or_else(|error| Json::String(format!("error: {error}")));
+        Json::Object(live.run.playbook.outputs.iter().map(|(name, template)| (name.clone(), render(template))).collect())
+    }
+}
+
+/// Writes; gives how many records could not be (their loss is told in `status`).
+pub(super) fn write(journal: &Journal, stream: StreamId, expected: u64, records: Vec<NewRecord>) -> u64 {
+    let count = records.len() as u64;
+    let batch = Batch { stream, expected, records, durability: Durability::Written };
+    match journal.written(batch) {
+        Ok(_) => 0,
+        Err(error) => {
+            tracing::error!(%error, "the journal did not take a record");
+            count
+        }
+    }
+}
+
+impl Live {
+    /// Whether somebody is at what the command asks for.
+    fn is_at(&self, command: &Command) -> bool {
+        match command {
+            Command::Start { part, .. } | Command::TakeUp { part, .. } => self.under_way.contains_key(part),
+            Command::Finish { .. } => !self.under_way.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+/// What a body says that the records of a run begin with.
+pub(super) fn acted(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Verified | Outcome::Done)
+}
+
+/// The body of a stream's first record, if it is the kind that is asked for.
+pub(super) fn run_started(body: &Body) -> Option<&quell_model::record::RunStarted> {
+    match body {
+        Body::RunStarted(started) => Some(started),
+        _ => None,
+    }
+}

@@ -1,0 +1,271 @@
+//! From a detection, or a person's wish, to a run.
+//!
+//! Owns the order of the records: the incident opens, the detection is accepted with what every playbook decided, the
+//! run starts, and only then its first step is planned.
+
+use super::machine::Run;
+use super::shell::{Core, Live, write};
+use crate::incident::{self, Incident, Keep};
+use crate::trigger::Answer;
+use quell_model::playbook::{InputType, Playbook};
+use quell_model::record::{
+    Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState,
+    Moments, NewRecord, RunStarted, TriggerDecision,
+};
+use quell_model::{Detection, IncidentId, Json, Level, Mode, Name, OwnedEvent, RunId, Stamp, StreamId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A run that a detection starts.
+struct Due {
+    playbook: Arc<Playbook>,
+    run: RunId,
+    per: String,
+    mode: Mode,
+    because: String,
+}
+
+impl<W: Send + 'static> Core<W> {
+    /// Takes in detections; each starts, joins, or is held back, and that is journaled.
+    pub fn detections(&mut self, detections: impl IntoIterator<Item = Detection>) {
+        for detection in detections {
+            self.counted.detections += 1;
+            self.detection(detection);
+        }
+    }
+
+    fn detection(&mut self, detection: Detection) {
+        let now = self.parts.clock.now();
+        let mut decided = Vec::new();
+        let mut due = Vec::new();
+        let mut joined = Vec::new();
+        for playbook in self.definitions.playbooks.clone() {
+            let answer = self.triggers.answer(&playbook, &detection, &self.definitions.vars, &self.expressions, now);
+            let (decision, why, run) = match answer {
+                Answer::NotMine(why) => (TriggerDecision::NotMine, why, None),
+                Answer::IfFalse => (TriggerDecision::IfFalse, "its trigger's `if` is false for this event".to_owned(), None),
+                Answer::Join(run) => {
+                    joined.push(run.clone());
+                    (TriggerDecision::Joined, "a run for the same value of `run_per` is open".to_owned(), Some(run))
+                }
+                Answer::Start { per, stricter } => {
+                    let start = self.due(&playbook, &detection, per, stricter);
+                    let why = format!("{}: {}", start.mode, start.because);
+                    let run = start.run.clone();
+                    due.push(start);
+                    (TriggerDecision::Started, why, Some(run))
+                }
+            };
+            decided.push(Decided { playbook: playbook.name.clone(), decision, why, run });
+        }
+        let wanted = !due.is_empty() || !joined.is_empty() || detection.rule.level >= self.definitions.incidents.min_level;
+        let incident = if wanted {
+            Some(self.into_incident(&detection, decided, now))
+        } else {
+            self.beside_incidents(&detection, decided, now);
+            None
+        };
+        for start in due {
+            self.start_run(start, &detection, incident.clone(), now);
+        }
+    }
+
+    fn due(&self, playbook: &Arc<Playbook>, detection: &Detection, per: String, stricter: Option<(Mode, String)>) -> Due {
+        let (mut mode, mut because) = self.definitions.mode_of(playbook);
+        if let Some((least, why)) = stricter
+            && least < mode
+        {
+            (mode, because) = (least, why);
+        }
+        let run = RunId::of(&[playbook.name.as_str().as_bytes(), per.as_bytes(), &detection.id.0]);
+        Due { playbook: Arc::clone(playbook), run, per, mode, because }
+    }
+
+    /// The incident that takes the detection, opened or reopened where need be.
+    fn into_incident(&mut self, detection: &Detection, decided: Vec<Decided>, now: Stamp) -> IncidentId {
+        let quiet = self.definitions.incidents.quiet;
+        let mut records = Vec::new();
+        if self.incidents.joinable(detection.entity(), now, quiet).is_none() {
+            let entity = detection.entity();
+            let id = IncidentId::of(&[entity.to_string().as_bytes(), &detection.id.0]);
+            let level = detection.rule.level;
+            let opened = IncidentOpened { incident: id.clone(), entity: entity.clone(), title: detection.rule.title.to_string(), level };
+            records.push(NewRecord::new(now, opened));
+            if let Some(old) = self.incidents.insert(Incident::open(id, entity.clone(), level, now)) {
+                self.triggers.incident_closed(&old.id);
+            }
+        }
+        let journal = self.parts.journal.clone();
+        let Some(incident) = self.incidents.joinable(detection.entity(), now, quiet) else {
+            unreachable!("it was inserted above");
+        };
+        if incident.state == IncidentState::Resolved {
+            let why = format!("`{}` was seen again", detection.rule.name);
+            records.push(NewRecord::new(now, IncidentChanged { state: IncidentState::Open, by: "quell".into(), why }));
+        }
+        let key = (detection.rule.name.clone(), detection.subject().to_string());
+        let count = incident.counts.get(&key).copied().unwrap_or(0) + 1;
+        match Incident::keep(count) {
+            Keep::Whole => records.push(NewRecord::new(now, DetectionAccepted { detection: detection.clone(), decided })),
+            Keep::Count => {
+                let joined = IncidentJoined { detection: Some(detection.id), run: None, level: detection.rule.level, count };
+                records.push(NewRecord::new(now, joined));
+            }
+            Keep::Nothing => {}
+        }
+        self.counted.unwritten += write(&journal, StreamId::incident(&incident.id), incident.seq, records.clone());
+        incident::apply_all(incident, &records);
+        incident.counts.insert(key, count);
+        incident.last = now;
+        incident.id.clone()
+    }
+
+    /// A detection below the level of incidents: kept in the system's stream, with why nothing came of it.
+    fn beside_incidents(&mut self, detection: &Detection, decided: Vec<Decided>, now: Stamp) {
+        let held = DetectionHeld {
+            detection: detection.id,
+            rule: detection.rule.name.clone(),
+            playbook: None,
+            reason: format!("no playbook started, and {} is below the level that opens an incident", detection.rule.level),
+        };
+        let accepted = DetectionAccepted { detection: detection.clone(), decided };
+        self.write_system(vec![NewRecord::new(now, accepted), NewRecord::new(now, held)]);
+    }
+
+    fn start_run(&mut self, due: Due, detection: &Detection, incident: Option<IncidentId>, now: Stamp) {
+        let head = &detection.event.head;
+        let moments = Moments { kernel: Some(head.at), seen: Some(head.seen), decided: Some(now), ..Moments::default() };
+        let started = RunStarted {
+            run: due.run,
+            playbook: due.playbook.name.clone(),
+            definition: due.playbook.hash,
+            mode: due.mode,
+            mode_because: due.because,
+            incident,
+            per: due.per,
+            event: detection.event.for_playbooks(),
+            detection: detection.for_playbooks(),
+            inputs: default_inputs(&due.playbook),
+            vars: self.definitions.vars.clone(),
+            untrusted: self.definitions.untrusted.contains(&head.source),
+            by: None,
+            moments,
+        };
+        self.begin(&due.playbook, started, now);
+    }
+
+    /// Starts a playbook by hand; gives the run's id.
+    pub(super) fn start_by_hand(
+        &mut self,
+        playbook: &Arc<Playbook>,
+        event: Option<&OwnedEvent>,
+        inputs: Json,
+        mode: Option<Mode>,
+        by: Name,
+    ) -> Result<RunId, String> {
+        let now = self.parts.clock.now();
+        let inputs = checked_inputs(playbook, inputs)?;
+        let (own, because) = self.definitions.mode_of(playbook);
+        let (mode, because) = match mode {
+            Some(asked) if asked < own => (asked, format!("{by} asked for {asked}")),
+            _ => (own, because),
+        };
+        let per = event.map_or_else(|| "by hand".to_owned(), |event| event.subject.to_string());
+        let run = RunId::of(&[playbook.name.as_str().as_bytes(), per.as_bytes(), by.as_str().as_bytes(), &now.boot_ns.to_le_bytes()]);
+        let moments = Moments { kernel: event.map(|e| e.head.at), seen: event.map(|e| e.head.seen), decided: Some(now), ..Moments::default() };
+        let started = RunStarted {
+            run: run.clone(),
+            playbook: playbook.name.clone(),
+            definition: playbook.hash,
+            mode,
+            mode_because: because,
+            incident: None,
+            per,
+            event: event.map_or(Json::Null, OwnedEvent::for_playbooks),
+            detection: Json::Null,
+            inputs,
+            vars: self.definitions.vars.clone(),
+            untrusted: false,
+            by: Some(by),
+            moments,
+        };
+        self.begin(playbook, started, now);
+        Ok(run)
+    }
+
+    fn begin(&mut self, playbook: &Arc<Playbook>, started: RunStarted, now: Stamp) {
+        if self.pinned.insert(playbook.hash) {
+            let pinned = DefinitionPinned {
+                playbook: playbook.name.clone(),
+                hash: playbook.hash,
+                file: playbook.file.display().to_string(),
+                text: playbook.text.to_string(),
+            };
+            self.write_system(vec![NewRecord::new(now, pinned)]);
+        }
+        let id = started.run.clone();
+        self.counted.runs += 1;
+        let records = vec![NewRecord::new(now, started.clone())];
+        self.counted.unwritten += write(&self.parts.journal, StreamId::run(&id), 0, records);
+        if started.by.is_none() {
+            self.triggers.started(playbook, &started.per, &id, now);
+        }
+        tracing::info!(run = %id, playbook = %playbook.name, mode = %started.mode, "run started");
+        let incident = started.incident.clone();
+        let moments = started.moments;
+        let run = Run::new(Arc::clone(playbook), started, now);
+        self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: true });
+        if let Some(incident) = incident {
+            self.join_incident(&incident, &id, now);
+        }
+        self.drive(&id);
+    }
+
+    fn join_incident(&mut self, incident: &IncidentId, run: &RunId, now: Stamp) {
+        let journal = self.parts.journal.clone();
+        if let Some(incident) = self.incidents.get_mut(incident) {
+            let joined = IncidentJoined { detection: None, run: Some(run.clone()), level: Level::Informational, count: 0 };
+            let records = vec![NewRecord::new(now, joined)];
+            self.counted.unwritten += write(&journal, StreamId::incident(&incident.id), incident.seq, records.clone());
+            incident::apply_all(incident, &records);
+        }
+    }
+}
+
+fn default_inputs(playbook: &Playbook) -> Json {
+    Json::Object(playbook.inputs.iter().map(|(name, spec)| (name.clone(), spec.default.clone().unwrap_or(Json::Null))).collect())
+}
+
+/// Given inputs with the defaults of the others; all that is wrong in one sentence.
+fn checked_inputs(playbook: &Playbook, given: Json) -> Result<Json, String> {
+    let Json::Object(mut given) = given else {
+        return Err("inputs are a map".to_owned());
+    };
+    let mut wrong: Vec<String> = given
+        .keys()
+        .filter(|name| !playbook.inputs.contains_key(*name))
+        .map(|name| match quell_model::mistake::nearest(name, playbook.inputs.keys().map(String::as_str)) {
+            Some(near) => format!("`{name}` is no input of `{}`; did you mean `{near}`?", playbook.name),
+            None => format!("`{name}` is no input of `{}`", playbook.name),
+        })
+        .collect();
+    let mut inputs = serde_json::Map::new();
+    for (name, spec) in &playbook.inputs {
+        match given.remove(name).or_else(|| spec.default.clone()) {
+            None => wrong.push(format!("input `{name}` is missing")),
+            Some(value) if !fits(spec.kind, &value) => wrong.push(format!("input `{name}` is no {:?}", spec.kind).to_lowercase()),
+            Some(value) => drop(inputs.insert(name.clone(), value)),
+        }
+    }
+    if wrong.is_empty() { Ok(Json::Object(inputs)) } else { Err(wrong.join("; ")) }
+}
+
+fn fits(kind: InputType, value: &Json) -> bool {
+    match kind {
+        InputType::String => value.is_string(),
+        InputType::Integer => value.is_i64() || value.is_u64(),
+        InputType::Boolean => value.is_boolean(),
+        InputType::List => value.is_array(),
+        InputType::Map => value.is_object(),
+    }
+}

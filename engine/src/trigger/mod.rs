@@ -1,0 +1,144 @@
+//! Triggers: which detections start which playbook, one run per what, and what holds it back.
+//!
+//! Owns the open and lately planned runs by `run_per`, and how often a playbook started. Starts nothing itself: it
+//! answers, and the engine acts on the answer. An `if` that errs never switches a playbook off: the run starts, but
+//! stricter.
+
+use crate::playbook::expression::{Expressions, Scope};
+use quell_model::playbook::{DetectionFilter, Playbook, Rate};
+use quell_model::{Detection, IncidentId, Json, Mode, Name, RunId, Stamp};
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+/// What a playbook makes of a detection.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Rules, tags or level do not fit.
+    NotMine(String),
+    /// Its `if` was false.
+    IfFalse,
+    /// This open run takes it.
+    Join(RunId),
+    /// A run is due.
+    Start {
+        /// The value of `run_per`.
+        per: String,
+        /// No further than this, and why, where something makes it stricter.
+        stricter: Option<(Mode, String)>,
+    },
+}
+
+/// Open runs, and what was started lately.
+#[derive(Debug, Default)]
+pub struct Triggers {
+    open: HashMap<(Name, String), RunId>,
+    planned: HashMap<(Name, String), (RunId, Option<IncidentId>)>,
+    starts: HashMap<Name, VecDeque<Stamp>>,
+}
+
+/// Whether the filter wants detections of this rule.
+#[must_use]
+pub fn wants(filter: &DetectionFilter, detection: &Detection) -> bool {
+    let rule = &detection.rule;
+    let named = filter.rules.iter().any(|name| *name == rule.name || rule.id.as_ref() == Some(name));
+    let tagged = filter.tags.iter().any(|tag| rule.tags.contains(tag));
+    let any = filter.rules.is_empty() && filter.tags.is_empty();
+    (named || tagged || any) && rule.level >= filter.level
+}
+
+impl Triggers {
+    /// What `playbook` makes of `detection` now. `mode` is how far the playbook may go as configured.
+    pub fn answer(&self, playbook: &Playbook, detection: &Detection, vars: &Json, expressions: &Expressions, now: Stamp) -> Answer {
+        let Some(filter) = &playbook.on.detections else {
+            return Answer::NotMine("it is started by hand only".to_owned());
+        };
+        if !wants(filter, detection) {
+            return Answer::NotMine(format!("it does not ask for rule `{}` at level {}", detection.rule.name, detection.rule.level));
+        }
+        let event = detection.event.for_playbooks();
+        let described = detection.for_playbooks();
+        let list = Json::Array(vec![described.clone()]);
+        let none = Json::Null;
+        let empty = Json::Object(serde_json::Map::new());
+        let scope = Scope {
+            event: &event,
+            detection: &described,
+            detections: &list,
+            incident: &none,
+            inputs: &empty,
+            vars,
+            steps: &empty,
+            item: &none,
+            run: &none,
+            now: now.wall,
+        };
+        let mut stricter = None;
+        if let Some(condition) = &playbook.on.condition {
+            match expressions.truth(&condition.text, &scope) {
+                Ok(true) => {}
+                Ok(false) => return Answer::IfFalse,
+                Err(error) => stricter = Some((Mode::Approve, format!("its trigger's `if` could not be evaluated: {error}"))),
+            }
+        }
+        let per = match expressions.eval(&playbook.on.run_per.text, &scope) {
+            Ok(Json::String(text)) => text,
+            Ok(value) => value.to_string(),
+            Err(error) => {
+                stricter.get_or_insert((Mode::Approve, format!("its `run_per` could not be evaluated: {error}")));
+                detection.subject().to_string()
+            }
+        };
+        let key = (playbook.name.clone(), per.clone());
+        if let Some(run) = self.open.get(&key).or_else(|| self.planned.get(&key).map(|(run, _)| run)) {
+            return Answer::Join(run.clone());
+        }
+        let age = now.wall.duration_since(detection.event.head.at.wall);
+        if stricter.is_none() && Duration::try_from(age).is_ok_and(|age| age > playbook.on.max_age) {
+            stricter = Some((Mode::Approve, format!("the event is older than {:?}", playbook.on.max_age)));
+        }
+        if stricter.is_none()
+            && let Some(rate) = playbook.limits.runs
+            && self.started_within(&playbook.name, rate, now) >= rate.count as usize
+        {
+            stricter = Some((Mode::Approve, format!("it started {} times in {:?}, which is its limit", rate.count, rate.per)));
+        }
+        Answer::Start { per, stricter }
+    }
+
+    fn started_within(&self, playbook: &Name, rate: Rate, now: Stamp) -> usize {
+        self.starts.get(playbook).map_or(0, |starts| starts.iter().rev().take_while(|at| now.since(**at) <= rate.per).count())
+    }
+
+    /// A run is open from now on.
+    pub fn started(&mut self, playbook: &Playbook, per: &str, run: &RunId, at: Stamp) {
+        self.open.insert((playbook.name.clone(), per.to_owned()), run.clone());
+        let starts = self.starts.entry(playbook.name.clone()).or_default();
+        starts.push_back(at);
+        // Bounded by the playbook's own limit: older starts cannot matter.
+        let most = playbook.limits.runs.map_or(1, |rate| rate.count as usize + 1);
+        while starts.len() > most {
+            starts.pop_front();
+        }
+    }
+
+    /// A run has ended; one that only planned takes further detections until its incident closes.
+    pub fn ended(&mut self, playbook: &Name, per: &str, run: &RunId, only_planned: Option<Option<IncidentId>>) {
+        let key = (playbook.clone(), per.to_owned());
+        if self.open.get(&key) == Some(run) {
+            self.open.remove(&key);
+            if let Some(incident) = only_planned {
+                self.planned.insert(key, (run.clone(), incident));
+            }
+        }
+    }
+
+    /// An incident has closed: runs that only planned take nothing more.
+    pub fn incident_closed(&mut self, incident: &IncidentId) {
+        self.planned.retain(|_, (_, of)| of.as_ref() != Some(incident));
+    }
+
+    /// The playbooks were changed: what only planned may now act.
+    pub fn forget_planned(&mut self) {
+        self.planned.clear();
+    }
+}
