@@ -1,0 +1,403 @@
+//! The shell over a real journal and a world that the test plays.
+
+use super::fixtures::{playbook_of, step};
+use super::*;
+use crate::clock::SystemClock;
+use crate::store::{DirVault, Journal};
+use quell_model::action::{ActionContext, ActionSpec, Guarantee, Lane, Want};
+use quell_model::guard::Admitted;
+use quell_model::playbook::{Expression, Playbook, Step, StepKind};
+use quell_model::world::Verb;
+use quell_model::*;
+use serde_json::json;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+/// What the played world does and has seen.
+#[derive(Default)]
+struct World {
+    done: Mutex<Vec<String>>,
+    /// `verify` says no this often before it says yes.
+    denials: AtomicU32,
+    /// `verify` cannot answer.
+    mute: bool,
+    /// `run` fails for good.
+    broken: bool,
+    /// Pid of the planned target.
+    pid: u32,
+}
+
+struct Verb1(&'static ActionSpec, Arc<World>);
+
+fn spec(name: &'static str, lane: Lane, guarantee: Guarantee) -> &'static ActionSpec {
+    Box::leak(Box::new(ActionSpec {
+        name,
+        summary: "plays",
+        input: || schemars::json_schema!({ "type": "object", "properties": { "process": { "type": "string" } } }),
+        output: || schemars::json_schema!({ "type": "object", "properties": { "killed": { "type": "array" } } }),
+        lane,
+        guarantee,
+        undoable: false,
+        targets: &["process"],
+        permissions: &[],
+        predict: |_| json!({ "killed": [] }),
+    }))
+}
+
+#[async_trait::async_trait]
+impl Action for Verb1 {
+    fn spec(&self) -> &'static ActionSpec {
+        self.0
+    }
+
+    async fn plan(&self, input: &Json) -> Result<Plan, ActionError> {
+        let id = ProcessId { boot: process::BootId("b".into()), pid: self.1.pid, start_ns: 5, exec_id: 1 };
+        let facts = TargetFacts::Process {
+            id,
+            image: Some(format!("/tmp/{}", self.1.pid)),
+            file: None,
+            cgroup: Some("/box".into()),
+            unit: None,
+            uid: 1000,
+            kernel_thread: false,
+            below_named: false,
+            by_scope: false,
+        };
+        let label = input["process"].as_str().unwrap_or("x").to_owned();
+        let target = Target { node: "n".into(), kind: "process".into(), id: label.clone(), label, named: true, facts };
+        Ok(Plan { targets: vec![target], predicted: json!({ "killed": ["predicted"] }), ..Plan::default() })
+    }
+
+    async fn run(&self, _: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
+        self.1.done.lock().unwrap().push(format!("{} {}", self.0.name, cx.attempt));
+        if self.1.broken { Err(ActionError::give_up("the world is broken")) } else { Ok(json!({ "killed": [1] })) }
+    }
+
+    async fn verify(&self, _: &Plan, _: Want) -> Result<Truth, ActionError> {
+        if self.1.mute {
+            return Ok(Truth::CannotAsk);
+        }
+        let left = self.1.denials.load(Ordering::SeqCst);
+        if left == 0 {
+            return Ok(Truth::Holds);
+        }
+        self.1.denials.store(left - 1, Ordering::SeqCst);
+        Ok(Truth::HoldsNot("it lives".into()))
+    }
+
+    async fn undo(&self, _: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        Err(ActionError::give_up("has no undo"))
+    }
+}
+
+struct Stage {
+    core: Core<Sandbox>,
+    woken: mpsc::Receiver<()>,
+    world: Arc<World>,
+    journal: Journal,
+    dir: tempfile::TempDir,
+    _runtime: tokio::runtime::Runtime,
+}
+
+fn definitions(playbook: Playbook) -> Definitions {
+    Definitions { playbooks: vec![Arc::new(playbook)], ceiling: Mode::Enforce, ..Definitions::default() }
+}
+
+fn stage_in(dir: tempfile::TempDir, world: World, definitions: Definitions) -> Stage {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    let world = Arc::new(World { pid: if world.pid == 0 { 4242 } else { world.pid }, ..world });
+    let (wake, woken) = mpsc::channel();
+    let wake = Mutex::new(wake);
+    let verbs = [("process.kill", Lane::Contain, Guarantee::ExactlyOnceInEffect), ("file.copy", Lane::Capture, Guarantee::ExactlyOnceInEffect), ("page.once", Lane::Notify, Guarantee::AtMostOnce)];
+    let parts = Parts {
+        clock: Arc::new(SystemClock::new()),
+        journal: journal.clone(),
+        vault: Arc::new(DirVault::open(dir.path()).unwrap()),
+        crew: Crew::new(verbs.map(|(n, l, g)| Verb::Acts(Arc::new(Verb1(spec(n, l, g), Arc::clone(&world))))).into()),
+        runtime: runtime.handle().clone(),
+        wake: Arc::new(move || drop(wake.lock().unwrap().send(()))),
+        node: "n".into(),
+        boot: process::BootId("b".into()),
+    };
+    Stage { core: Core::new(parts, definitions), woken, world, journal, dir, _runtime: runtime }
+}
+
+fn stage(world: World, playbook: Playbook) -> Stage {
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), world, definitions(playbook));
+    stage.core.recover(&|_, _| None).unwrap();
+    stage
+}
+
+impl Stage {
+    fn settle(&mut self) {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            self.core.turn();
+            if self.core.is_idle() {
+                return;
+            }
+            assert!(Instant::now() < end, "the runs did not end");
+            let _woken_or_late = self.woken.recv_timeout(Duration::from_millis(50));
+        }
+    }
+
+    /// All records of a run, as `kind` or `kind outcome`.
+    fn story(&self, run: &RunId) -> Vec<String> {
+        let one = |record: &Record| match &record.body {
+            Body::StepFinished(f) => format!("StepFinished {} {}", f.part.step, f.outcome),
+            Body::RunFinished(f) => format!("RunFinished {}", f.state.as_str()),
+            other => other.kind().to_string(),
+        };
+        self.journal.read(&StreamId::run(run), 1).unwrap().iter().map(one).collect()
+    }
+
+    fn runs(&self) -> Vec<RunId> {
+        self.journal.streams().unwrap().into_iter().filter_map(|(stream, _)| stream.as_run()).collect()
+    }
+
+    fn only_story(&self) -> Vec<String> {
+        let runs = self.runs();
+        assert_eq!(runs.len(), 1, "{runs:?}");
+        self.story(&runs[0])
+    }
+
+    fn done(&self) -> Vec<String> {
+        self.world.done.lock().unwrap().clone()
+    }
+}
+
+fn acts(id: &str, needs: &[&str], action: &str) -> Step {
+    let kind = StepKind::Action { action: action.into(), with: json!({ "process": "${{ event.process.id }}" }) };
+    Step { kind, ..step(id, needs) }
+}
+
+fn detection(subject: &str, number: u32) -> Detection {
+    let clock = SystemClock::new();
+    let now = clock.now();
+    let head = EventHead {
+        id: format!("e{subject}{number}").into(),
+        class: Class::ProcessCreation,
+        source: "sensor".into(),
+        node: "n".into(),
+        at: now,
+        seen: now,
+    };
+    let event = OwnedEvent {
+        v: 1,
+        head,
+        logsource: LogSource::default(),
+        sigma: serde_json::Map::new(),
+        own: json!({ "process": { "id": format!("{subject}.5.1@b") } }).as_object().unwrap().clone(),
+        subject: Subject::User(subject.into()),
+        entity: Entity { kind: "unit".into(), id: "u".into(), node: "n".into() },
+    };
+    Detection {
+        id: Hash::of_parts(&[subject.as_bytes(), &number.to_le_bytes()]),
+        rule: RuleRef { name: "rule".into(), id: None, title: "A rule".into(), level: Level::High, tags: vec![] },
+        event: Arc::new(event),
+        events: vec![],
+        matched: vec![],
+        at: now,
+    }
+}
+
+#[test]
+fn a_contain_verb_acts_and_is_proved_before_the_detection_call_returns() {
+    let mut stage = stage(World::default(), playbook_of(vec![acts("kill", &[], "process.kill")]));
+    stage.core.detections([detection("7", 1)]);
+    assert_eq!(stage.done(), ["process.kill 1"], "no turn was needed");
+    assert!(stage.core.is_idle());
+    assert_eq!(stage.only_story(), ["RunStarted", "StepIntended", "StepFinished kill verified", "RunFinished succeeded"]);
+}
+
+#[test]
+fn in_observe_nothing_is_done_and_the_plan_is_kept() {
+    let mut definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
+    definitions.ceiling = Mode::Observe;
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
+    stage.core.recover(&|_, _| None).unwrap();
+    stage.core.detections([detection("7", 1), detection("7", 2)]);
+    stage.settle();
+    assert!(stage.done().is_empty());
+    let story = ["RunStarted", "StepPlanned", "StepFinished kill planned", "RunFinished succeeded"];
+    assert_eq!(stage.only_story(), story, "the second detection joined the run that only planned");
+}
+
+#[test]
+fn a_guard_refuses_by_name_and_the_run_has_failed() {
+    let world = World { pid: 1, ..World::default() };
+    let mut stage = stage(world, playbook_of(vec![acts("kill", &[], "process.kill"), step("after", &["kill"])]));
+    stage.core.detections([detection("7", 1)]);
+    stage.settle();
+    assert!(stage.done().is_empty());
+    let story = ["RunStarted", "GuardRefused", "StepFinished kill refused", "StepBlocked", "RunFinished failed"];
+    assert_eq!(stage.only_story(), story);
+}
+
+#[test]
+fn what_the_world_denies_is_a_failed_attempt_and_is_tried_again() {
+    let world = World { denials: AtomicU32::new(2), ..World::default() };
+    let mut kill = acts("kill", &[], "process.kill");
+    kill.retry.attempts = 3;
+    let mut stage = stage(world, playbook_of(vec![kill]));
+    stage.core.detections([detection("7", 1)]);
+    stage.settle();
+    assert_eq!(stage.done(), ["process.kill 1", "process.kill 2", "process.kill 3"]);
+    assert_eq!(stage.only_story().last().unwrap(), "RunFinished succeeded");
+}
+
+#[test]
+fn an_attempt_too_few_is_told_as_failed() {
+    let world = World { denials: AtomicU32::new(9), ..World::default() };
+    let mut kill = acts("kill", &[], "process.kill");
+    kill.retry.attempts = 2;
+    let mut stage = stage(world, playbook_of(vec![kill]));
+    stage.core.detections([detection("7", 1)]);
+    stage.settle();
+    assert_eq!(&stage.only_story()[stage.only_story().len() - 2..], ["StepFinished kill failed", "RunFinished failed"]);
+}
+
+#[test]
+fn a_verb_that_may_block_is_done_beside_after_its_intent_was_synced() {
+    let steps = vec![acts("copy", &[], "file.copy"), acts("kill", &["copy"], "process.kill")];
+    let mut stage = stage(World { mute: true, ..World::default() }, playbook_of(steps));
+    stage.core.detections([detection("7", 1)]);
+    stage.settle();
+    let story = ["RunStarted", "StepIntended", "StepFinished copy done", "StepIntended", "StepFinished kill done", "RunFinished succeeded"];
+    assert_eq!(stage.only_story(), story);
+}
+
+#[test]
+fn a_script_gives_what_later_steps_read() {
+    let script = Step { kind: StepKind::Script(Expression { text: "#{ n: 40 + 2 }".into(), span: Default::default() }), ..step("count", &[]) };
+    let tell = Step { kind: StepKind::Tell("n is ${{ steps.count.n }}".into()), ..step("tell", &["count"]) };
+    let mut stage = stage(World::default(), playbook_of(vec![script, tell]));
+    stage.core.detections([detection("7", 1)]);
+    stage.settle();
+    let records = stage.journal.read(&StreamId::run(&stage.runs()[0]), 1).unwrap();
+    let told = records.iter().find_map(|r| if let Body::StepFinished(f) = &r.body { f.output.get("told").cloned() } else { None });
+    assert_eq!(told, Some(json!("n is 42")));
+}
+
+#[test]
+fn a_pause_refuses_and_a_resume_lets_go_on() {
+    let mut stage = stage(World::default(), playbook_of(vec![acts("kill", &[], "process.kill")]));
+    let handle = stage.core.handle();
+    let ask = |stage: &mut Stage, paused| {
+        let handle = handle.clone();
+        let asked = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(handle.request(Request::Pause { paused, by: "ann".into() }))
+        });
+        while !asked.is_finished() {
+            stage.core.turn();
+            let _woken_or_late = stage.woken.recv_timeout(Duration::from_millis(5));
+        }
+        asked.join().unwrap().unwrap()
+    };
+    assert_eq!(ask(&mut stage, true), json!({ "paused": true, "changed": true }));
+    stage.core.detections([detection("7", 1)]);
+    assert!(stage.done().is_empty());
+    ask(&mut stage, false);
+    stage.core.detections([detection("8", 1)]);
+    assert_eq!(stage.done(), ["process.kill 1"]);
+}
+
+#[test]
+fn ten_thousand_detections_of_one_subject_are_one_run_and_one_incident() {
+    let mut stage = stage(World::default(), {
+        let copy = acts("copy", &[], "file.copy");
+        playbook_of(vec![copy])
+    });
+    stage.core.detections((0..10_000).map(|n| detection("7", n)));
+    stage.settle();
+    let streams = stage.journal.streams().unwrap();
+    assert_eq!(stage.runs().len(), 1);
+    let incidents: Vec<_> = streams.iter().filter(|(stream, _)| stream.as_incident().is_some()).collect();
+    assert_eq!(incidents.len(), 1);
+    assert!(incidents[0].1 < 60, "the incident holds {} records", incidents[0].1);
+}
+
+#[test]
+fn an_if_that_errs_does_not_switch_a_playbook_off_but_holds_it_back() {
+    let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+    playbook.on.condition = Some(Expression { text: "event.process.id > 5".into(), span: Default::default() });
+    let mut stage = stage(World::default(), playbook);
+    stage.core.detections([detection("7", 1)]);
+    stage.settle();
+    assert!(stage.done().is_empty());
+    assert!(stage.only_story().contains(&"StepFinished kill planned".to_owned()), "{:?}", stage.only_story());
+}
+
+#[test]
+fn a_playbook_gone_wild_is_left_at_its_plans() {
+    let mut definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
+    definitions.guard.breaker.images = 0;
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
+    stage.core.recover(&|_, _| None).unwrap();
+    stage.core.detections([detection("7", 1)]);
+    stage.settle();
+    assert!(stage.done().is_empty());
+    let system = stage.journal.read(&StreamId::system(), 1).unwrap();
+    assert!(system.iter().any(|record| matches!(&record.body, Body::BreakerChanged(changed) if changed.open)));
+}
+
+/// An engine that ended between an intent and its outcome; the next one's world answers as `world` says.
+fn after_a_crash(world: World, action: &str, aged: Duration) -> Stage {
+    let dir = tempfile::tempdir().unwrap();
+    let playbook = playbook_of(vec![acts("kill", &[], action)]);
+    {
+        let journal = Journal::open(dir.path()).unwrap();
+        let mut at = SystemClock::new().now();
+        at.wall = at.wall.checked_sub(jiff::SignedDuration::try_from(aged).unwrap()).unwrap();
+        let write = |stream: StreamId, records: Vec<NewRecord>| journal.written(Batch { stream, expected: 0, records, durability: Durability::Written }).unwrap();
+        let pinned = record::DefinitionPinned { playbook: "test".into(), hash: playbook.hash, file: "t.yaml".into(), text: "pinned".into() };
+        write(StreamId::system(), vec![NewRecord::new(at, pinned)]);
+        let started = super::fixtures::started(&playbook);
+        let intent = record::StepIntended {
+            part: record::Part { step: "kill".into(), item: None },
+            attempt: 1,
+            action: action.into(),
+            input: json!({}),
+            plan: Plan { predicted: json!({ "killed": ["predicted"] }), ..Plan::default() },
+        };
+        write(StreamId::run(&"r-1".into()), vec![NewRecord::new(at, started), NewRecord::new(at, intent)]);
+        journal.close();
+    }
+    let mut stage = stage_in(dir, world, definitions(playbook.clone()));
+    let report = stage.core.recover(&|_, text| (text == "pinned").then(|| playbook.clone())).unwrap();
+    assert_eq!(report.runs, ["r-1".into()]);
+    stage.settle();
+    stage
+}
+
+#[test]
+fn after_a_crash_what_happened_is_not_done_again() {
+    let stage = after_a_crash(World::default(), "process.kill", Duration::ZERO);
+    assert!(stage.done().is_empty());
+    assert_eq!(stage.only_story()[2..], ["StepFinished kill verified", "RunFinished succeeded"]);
+}
+
+#[test]
+fn after_a_crash_what_did_not_happen_is_done_once() {
+    let stage = after_a_crash(World { denials: AtomicU32::new(1), ..World::default() }, "process.kill", Duration::ZERO);
+    assert_eq!(stage.done(), ["process.kill 1"]);
+    assert_eq!(stage.only_story()[2..], ["StepFinished kill verified", "RunFinished succeeded"]);
+}
+
+#[test]
+fn after_a_crash_what_is_too_old_is_not_done() {
+    let stage = after_a_crash(World { denials: AtomicU32::new(1), ..World::default() }, "process.kill", Duration::from_secs(3600));
+    assert!(stage.done().is_empty());
+    assert_eq!(stage.only_story().last().unwrap(), "RunFinished failed");
+}
+
+#[test]
+fn after_a_crash_what_must_not_happen_twice_and_cannot_be_known_is_told() {
+    let stage = after_a_crash(World { mute: true, ..World::default() }, "page.once", Duration::ZERO);
+    assert!(stage.done().is_empty());
+    assert_eq!(stage.only_story().last().unwrap(), "RunFinished failed");
+    assert!(stage.dir.path().exists());
+}
