@@ -13,7 +13,8 @@ use quell_model::playbook::{Step, StepKind};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepPlanned, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
 use quell_model::{
-    ActionError, Batch, Durability, Guarantee, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StreamId, Truth,
+    ActionError, Batch, Durability, Guarantee, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId,
+    Truth,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -96,7 +97,8 @@ impl<W: Send + 'static> Core<W> {
                 self.record(id, vec![NewRecord::new(now, StepProgressed { part, mark })]);
             }
             Ok(other) => {
-                let why = format!("`for_each` gave no list: {}", other.to_string().chars().take(80).collect::<String>());
+                let why =
+                    format!("`for_each` gave no list: {}", other.to_string().chars().take(80).collect::<String>());
                 self.end(id, &part, Ending::failed(why));
             }
             Err(error) => self.end(id, &part, Ending::failed(format!("its list could not be evaluated: {error}"))),
@@ -131,7 +133,9 @@ impl<W: Send + 'static> Core<W> {
         let item = self.item_of(id, &part);
         let input = match self.expressions.render(with, &owned.scope(&live.run, &item)) {
             Ok(input) => input,
-            Err(error) => return self.end(id, &part, Ending::failed(format!("its input could not be evaluated: {error}"))),
+            Err(error) => {
+                return self.end(id, &part, Ending::failed(format!("its input could not be evaluated: {error}")));
+            }
         };
         if let Some(under_way) = self.under_way(id, &part) {
             under_way.input = input.clone();
@@ -164,7 +168,11 @@ impl<W: Send + 'static> Core<W> {
             Answer::Planned(Err(error)) | Answer::Looked(Err(error)) => self.attempt_failed(id, part, &error),
             Answer::Planned(Ok(plan)) => self.judge(id, part, plan, Purpose::First),
             Answer::Intended(Ok(())) => self.act(id, part),
-            Answer::Intended(Err(error)) => self.end(id, part, Ending::refused("journal", "", format!("its intent could not be journaled: {error}"))),
+            Answer::Intended(Err(error)) => self.end(
+                id,
+                part,
+                Ending::refused("journal", "", format!("its intent could not be journaled: {error}")),
+            ),
             Answer::Acted(acted) => self.acted(id, part, acted),
         }
     }
@@ -189,17 +197,25 @@ impl<W: Send + 'static> Core<W> {
             limits: live.run.playbook.limits,
             paused: self.paused,
         };
-        let opens = mode == Mode::Enforce && !self.guard().breaker.is_open(&self.memory, &ask) && self.guard().breaker.would_open(&self.memory, &ask, &plan);
+        let opens = mode == Mode::Enforce
+            && !self.guard().breaker.is_open(&self.memory, &ask)
+            && self.guard().breaker.would_open(&self.memory, &ask, &plan);
         let action = action.clone();
         let input = self.under_way(id, part).map(|u| u.input.clone()).unwrap_or_default();
         match decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan) {
-            Decision::Refuse { guard, target, why } => self.end(id, part, Ending::refused(guard.as_str(), &target, why)),
+            Decision::Refuse { guard, target, why } => {
+                self.end(id, part, Ending::refused(guard.as_str(), &target, why))
+            }
             Decision::Observe { plan, why } => {
                 if opens && !plan.already {
                     self.memory.breaker(&playbook, Some(now));
-                    self.write_system(vec![NewRecord::new(now, BreakerChanged { playbook, open: true, why: why.clone() })]);
+                    self.write_system(vec![NewRecord::new(
+                        now,
+                        BreakerChanged { playbook, open: true, why: why.clone() },
+                    )]);
                 }
-                let (outcome, output) = (if plan.already { Outcome::Already } else { Outcome::Planned }, plan.predicted.clone());
+                let (outcome, output) =
+                    (if plan.already { Outcome::Already } else { Outcome::Planned }, plan.predicted.clone());
                 let planned = StepPlanned { part: part.clone(), action, input, plan, because: why.clone(), outcome };
                 self.record(id, vec![NewRecord::new(now, planned)]);
                 self.end(id, part, Ending { outcome, output, proof: why, ..Ending::default() });
@@ -215,7 +231,16 @@ impl<W: Send + 'static> Core<W> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "an intent is all of this, and is made in one place")]
-    fn intend(&mut self, id: &RunId, part: &Part, lane: Lane, action: quell_model::Name, input: Json, admitted: Admitted, purpose: Purpose) {
+    fn intend(
+        &mut self,
+        id: &RunId,
+        part: &Part,
+        lane: Lane,
+        action: quell_model::Name,
+        input: Json,
+        admitted: Admitted,
+        purpose: Purpose,
+    ) {
         let now = self.parts.clock.now();
         let plan = admitted.plan().clone();
         let Some(under_way) = self.under_way(id, part) else { return };
@@ -229,19 +254,28 @@ impl<W: Send + 'static> Core<W> {
             self.record(id, vec![intent]);
             return self.act(id, part);
         }
-        let Some(live) = self.runs.get_mut(id) else { return };
-        let batch = Batch { stream: StreamId::run(id), expected: live.run.seq, records: vec![intent.clone()], durability: Durability::Synced };
-        live.run.apply(intent.at, &intent.body);
+        let Some(live) = self.runs.get(id) else { return };
+        let batch = Batch {
+            stream: StreamId::run(id),
+            expected: live.run.seq,
+            records: vec![intent.clone()],
+            durability: Durability::Synced,
+        };
         let (home, to) = (self.handle.clone(), (id.clone(), part.clone()));
-        self.parts.journal.submit(
-            vec![batch],
-            Box::new(move |done| {
-                let input = Input::Answer(to.0, to.1, Answer::Intended(done.map(drop)));
-                if home.inbox.blocking_send(input).is_ok() {
-                    (home.wake)();
+        let done = Box::new(move |done: Result<_, StoreError>| {
+            let input = Input::Answer(to.0, to.1, Answer::Intended(done.map(drop)));
+            if home.inbox.blocking_send(input).is_ok() {
+                (home.wake)();
+            }
+        });
+        match self.ink.submit(batch, done) {
+            Ok(()) => {
+                if let Some(live) = self.runs.get_mut(id) {
+                    live.run.apply(intent.at, &intent.body);
                 }
-            }),
-        );
+            }
+            Err(error) => self.next_phase(id, part, Answer::Intended(Err(error))),
+        }
     }
 
     fn act(&mut self, id: &RunId, part: &Part) {
@@ -289,10 +323,21 @@ impl<W: Send + 'static> Core<W> {
         let Some(live) = self.runs.get_mut(id) else { return };
         let Some(intent) = live.run.intent(&part).cloned() else { return };
         let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else {
-            return self.end(id, &part, Ending::failed(format!("outcome unknown: this engine has no hands for `{}`", intent.action)));
+            return self.end(
+                id,
+                &part,
+                Ending::failed(format!("outcome unknown: this engine has no hands for `{}`", intent.action)),
+            );
         };
         live.only_planned = false;
-        let under_way = UnderWay { attempt: intent.attempt, item, input: intent.input, deadline: now.after(ASKING), stop: Stop::default(), admitted: None };
+        let under_way = UnderWay {
+            attempt: intent.attempt,
+            item,
+            input: intent.input,
+            deadline: now.after(ASKING),
+            stop: Stop::default(),
+            admitted: None,
+        };
         live.under_way.insert(part.clone(), under_way);
         let clock = Arc::clone(&self.parts.clock);
         let plan = intent.plan;
@@ -308,21 +353,59 @@ impl<W: Send + 'static> Core<W> {
         match (run, truth) {
             (None, truth) => self.taken_up(id, part, truth, verified),
             (Some(Ok(output)), Ok(Truth::Holds)) => {
-                self.end(id, part, Ending::acted(Outcome::Verified, output, "the world was asked afterwards, and it is so", started, verified));
+                self.end(
+                    id,
+                    part,
+                    Ending::acted(
+                        Outcome::Verified,
+                        output,
+                        "the world was asked afterwards, and it is so",
+                        started,
+                        verified,
+                    ),
+                );
             }
             (Some(Ok(output)), Ok(Truth::CannotAsk)) => {
-                self.end(id, part, Ending::acted(Outcome::Done, output, "the world could not be asked", started, verified));
+                self.end(
+                    id,
+                    part,
+                    Ending::acted(Outcome::Done, output, "the world could not be asked", started, verified),
+                );
             }
             (Some(Ok(output)), Err(error)) => {
-                self.end(id, part, Ending::acted(Outcome::Done, output, &format!("the world could not be asked: {error}"), started, verified));
+                self.end(
+                    id,
+                    part,
+                    Ending::acted(
+                        Outcome::Done,
+                        output,
+                        &format!("the world could not be asked: {error}"),
+                        started,
+                        verified,
+                    ),
+                );
             }
             (Some(_), Ok(Truth::HoldsNot(why))) => self.attempt_failed(id, part, &ActionError::retry(why)),
             (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Holds)) => {
                 let predicted = self.predicted(id, part);
-                self.end(id, part, Ending::acted(Outcome::Verified, predicted, "its end was not seen, but the world was asked, and it is so", started, verified));
+                self.end(
+                    id,
+                    part,
+                    Ending::acted(
+                        Outcome::Verified,
+                        predicted,
+                        "its end was not seen, but the world was asked, and it is so",
+                        started,
+                        verified,
+                    ),
+                );
             }
             (Some(Err(ActionError::Unknown { why })), _) => {
-                let error = if self.at_most_once(id, part) { ActionError::give_up(format!("outcome unknown: {why}")) } else { ActionError::retry(why) };
+                let error = if self.at_most_once(id, part) {
+                    ActionError::give_up(format!("outcome unknown: {why}"))
+                } else {
+                    ActionError::retry(why)
+                };
                 self.attempt_failed(id, part, &error);
             }
             (Some(Err(error)), _) => self.attempt_failed(id, part, &error),
@@ -337,7 +420,11 @@ impl<W: Send + 'static> Core<W> {
         let again = match truth {
             Ok(Truth::Holds) => {
                 let proof = "the engine ended before it saw the end; the world was asked, and it is so";
-                return self.end(id, part, Ending::acted(Outcome::Verified, intent.plan.predicted, proof, began, verified));
+                return self.end(
+                    id,
+                    part,
+                    Ending::acted(Outcome::Verified, intent.plan.predicted, proof, began, verified),
+                );
             }
             Ok(Truth::HoldsNot(_)) => true,
             Ok(Truth::CannotAsk) | Err(_) => !self.at_most_once(id, part),
@@ -345,16 +432,29 @@ impl<W: Send + 'static> Core<W> {
         let age = self.parts.clock.now().wall.duration_since(began.wall);
         let old = live.run.playbook.on.max_age;
         if !again {
-            self.end(id, part, Ending::failed("outcome unknown: the engine ended before it saw the end, and it cannot be done twice".to_owned()));
+            self.end(
+                id,
+                part,
+                Ending::failed(
+                    "outcome unknown: the engine ended before it saw the end, and it cannot be done twice".to_owned(),
+                ),
+            );
         } else if Duration::try_from(age).is_ok_and(|age| age > old) {
-            self.end(id, part, Ending::failed(format!("it was not done before the engine ended, and is now older than {old:?}")));
+            self.end(
+                id,
+                part,
+                Ending::failed(format!("it was not done before the engine ended, and is now older than {old:?}")),
+            );
         } else {
             self.judge(id, part, intent.plan, Purpose::TakenUp);
         }
     }
 
     fn predicted(&self, id: &RunId, part: &Part) -> Json {
-        self.runs.get(id).and_then(|live| live.run.intent(part)).map_or(Json::Null, |intent| intent.plan.predicted.clone())
+        self.runs
+            .get(id)
+            .and_then(|live| live.run.intent(part))
+            .map_or(Json::Null, |intent| intent.plan.predicted.clone())
     }
 
     fn at_most_once(&self, id: &RunId, part: &Part) -> bool {
@@ -385,7 +485,10 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn item_of(&self, id: &RunId, part: &Part) -> Json {
-        self.runs.get(id).and_then(|live| live.under_way.get(part)).map_or(Json::Null, |under_way| under_way.item.clone())
+        self.runs
+            .get(id)
+            .and_then(|live| live.under_way.get(part))
+            .map_or(Json::Null, |under_way| under_way.item.clone())
     }
 }
 
@@ -402,5 +505,6 @@ fn place(lane: Lane) -> Where {
 
 async fn ask(clock: &Arc<dyn quell_model::Clock>, verb: &dyn Action, plan: &Plan) -> Result<Truth, ActionError> {
     let deadline = clock.now().after(ASKING);
-    job::within(Arc::clone(clock), deadline, Stop::default(), verb.verify(plan, Want::Acted), || Ok(Truth::CannotAsk)).await
+    job::within(Arc::clone(clock), deadline, Stop::default(), verb.verify(plan, Want::Acted), || Ok(Truth::CannotAsk))
+        .await
 }

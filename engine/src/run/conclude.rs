@@ -25,7 +25,15 @@ pub(super) struct Ending {
 
 impl Default for Ending {
     fn default() -> Self {
-        Self { outcome: Outcome::Failed, output: Json::Null, proof: String::new(), started: None, verified: None, refusal: None, hint: None }
+        Self {
+            outcome: Outcome::Failed,
+            output: Json::Null,
+            proof: String::new(),
+            started: None,
+            verified: None,
+            refusal: None,
+            hint: None,
+        }
     }
 }
 
@@ -39,11 +47,23 @@ impl Ending {
     }
 
     pub(super) fn acted(outcome: Outcome, output: Json, proof: &str, started: Stamp, verified: Stamp) -> Self {
-        Self { outcome, output, proof: proof.to_owned(), started: Some(started), verified: Some(verified), ..Self::default() }
+        Self {
+            outcome,
+            output,
+            proof: proof.to_owned(),
+            started: Some(started),
+            verified: Some(verified),
+            ..Self::default()
+        }
     }
 
     pub(super) fn refused(guard: &str, target: &str, why: String) -> Self {
-        Self { outcome: Outcome::Refused, proof: why, refusal: Some((guard.to_owned(), target.to_owned())), ..Self::default() }
+        Self {
+            outcome: Outcome::Refused,
+            proof: why,
+            refusal: Some((guard.to_owned(), target.to_owned())),
+            ..Self::default()
+        }
     }
 }
 
@@ -63,13 +83,32 @@ impl<W: Send + 'static> Core<W> {
         let moments = Moments { started: ending.started, verified: ending.verified, ..live.moments };
         let mut records = Vec::with_capacity(2);
         if let (Some((guard, target)), Some(action)) = (ending.refusal, action) {
-            let refused = GuardRefused { part: part.clone(), action, guard: guard.as_str().into(), target, why: ending.proof.clone() };
+            let refused = GuardRefused {
+                part: part.clone(),
+                action,
+                guard: guard.as_str().into(),
+                target,
+                why: ending.proof.clone(),
+            };
             records.push(NewRecord::new(now, refused));
         } else if ending.outcome == Outcome::Failed {
-            let failed = StepFailed { part: part.clone(), attempt: attempts.max(1), error: ending.proof.clone(), hint: ending.hint, again_at: None };
+            let failed = StepFailed {
+                part: part.clone(),
+                attempt: attempts.max(1),
+                error: ending.proof.clone(),
+                hint: ending.hint,
+                again_at: None,
+            };
             records.push(NewRecord::new(now, failed));
         }
-        let finished = StepFinished { part: part.clone(), outcome: ending.outcome, output: ending.output, proof: ending.proof, attempts, moments };
+        let finished = StepFinished {
+            part: part.clone(),
+            outcome: ending.outcome,
+            output: ending.output,
+            proof: ending.proof,
+            attempts,
+            moments,
+        };
         records.push(NewRecord::new(now, finished));
         self.record(id, records);
     }
@@ -86,11 +125,14 @@ impl<W: Send + 'static> Core<W> {
             ActionError::GiveUp { hint, .. } => (None, hint.clone()),
         };
         let began = live.run.part_began(part).unwrap_or(now);
-        let again = after.filter(|_| attempt < step.retry.attempts).map(|after| now.after(after.max(backoff(step.retry, id, part, attempt))));
+        let again = after
+            .filter(|_| attempt < step.retry.attempts)
+            .map(|after| now.after(after.max(backoff(step.retry, id, part, attempt))));
         let in_time = |at: &Stamp| step.deadline.is_none_or(|deadline| at.since(began) <= deadline);
         if let Some(again) = again.filter(in_time) {
             live.under_way.remove(part);
-            let failed = StepFailed { part: part.clone(), attempt, error: error.to_string(), hint, again_at: Some(again) };
+            let failed =
+                StepFailed { part: part.clone(), attempt, error: error.to_string(), hint, again_at: Some(again) };
             return self.record(id, vec![NewRecord::new(now, failed)]);
         }
         let why = if attempt > 1 { format!("{error} (after {attempt} attempts)") } else { error.to_string() };
@@ -100,15 +142,25 @@ impl<W: Send + 'static> Core<W> {
     /// Sums up a `for_each` whose items have all ended.
     pub(super) fn conclude(&mut self, id: &RunId, step: &StepId) {
         let Some(live) = self.runs.get(id) else { return };
-        let items: Vec<_> = live.run.items(step).map(|(item, outcome, output, why)| (item.clone(), outcome, output.clone(), why.to_owned())).collect();
+        let items: Vec<_> = live
+            .run
+            .items(step)
+            .map(|(item, outcome, output, why)| (item.clone(), outcome, output.clone(), why.to_owned()))
+            .collect();
         let bad = items.iter().find(|(_, outcome, ..)| outcome.is_some_and(|o| !o.is_met()));
         let failed = items.iter().filter(|(_, outcome, ..)| outcome.is_none_or(|o| !o.is_met())).count();
         let outcome = match bad {
             Some((_, Some(outcome), ..)) => *outcome,
-            _ => items.iter().filter_map(|(_, outcome, ..)| *outcome).max_by_key(|outcome| weakness(*outcome)).unwrap_or(Outcome::Done),
+            _ => items
+                .iter()
+                .filter_map(|(_, outcome, ..)| *outcome)
+                .max_by_key(|outcome| weakness(*outcome))
+                .unwrap_or(Outcome::Done),
         };
         let proof = match bad {
-            Some((item, _, _, why)) => format!("{failed} of {} items did not end well; the first: {item}: {why}", items.len()),
+            Some((item, _, _, why)) => {
+                format!("{failed} of {} items did not end well; the first: {item}: {why}", items.len())
+            }
             None => format!("{} items", items.len()),
         };
         let part = Part { step: step.clone(), item: None };
@@ -129,7 +181,12 @@ fn weakness(outcome: Outcome) -> u8 {
 /// Exponential, with full jitter that is a hash of its cause: a replay waits as long.
 fn backoff(retry: Retry, run: &RunId, part: &Part, attempt: u32) -> Duration {
     let bound = retry.backoff.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(retry.backoff_most);
-    let cause = Hash::of_parts(&[run.as_str().as_bytes(), part.step.as_str().as_bytes(), &part.item.unwrap_or(0).to_le_bytes(), &attempt.to_le_bytes()]);
+    let cause = Hash::of_parts(&[
+        run.as_str().as_bytes(),
+        part.step.as_str().as_bytes(),
+        &part.item.unwrap_or(0).to_le_bytes(),
+        &attempt.to_le_bytes(),
+    ]);
     let share = f64::from(u32::from_le_bytes([cause.0[0], cause.0[1], cause.0[2], cause.0[3]])) / f64::from(u32::MAX);
     bound.mul_f64(share)
 }

@@ -30,7 +30,11 @@ pub(crate) fn playbook_of(steps: Vec<Step>) -> Playbook {
         name: "test".into(),
         description: String::new(),
         on: Trigger {
-            detections: Some(quell_model::playbook::DetectionFilter { rules: Vec::new(), tags: Vec::new(), level: Default::default() }),
+            detections: Some(quell_model::playbook::DetectionFilter {
+                rules: Vec::new(),
+                tags: Vec::new(),
+                level: Default::default(),
+            }),
             condition: None,
             run_per: Expression { text: "event.subject".into(), span: Default::default() },
             max_age: Duration::from_secs(900),

@@ -89,7 +89,13 @@ pub(super) fn run(
 }
 
 /// `work`, or what `late` says once `deadline` has passed.
-pub(super) async fn within<T>(clock: Arc<dyn Clock>, deadline: Stamp, stop: Stop, work: impl Future<Output = T> + Send, late: impl FnOnce() -> T) -> T {
+pub(super) async fn within<T>(
+    clock: Arc<dyn Clock>,
+    deadline: Stamp,
+    stop: Stop,
+    work: impl Future<Output = T> + Send,
+    late: impl FnOnce() -> T,
+) -> T {
     let work = pin!(work);
     let timer = async { clock.sleep_until(deadline).await }.boxed();
     match select(work, timer).await {

@@ -145,7 +145,10 @@ impl Run {
             }
             Body::StepSkipped(skipped) => self.end_step(&skipped.step, Outcome::Skipped, &skipped.why),
             Body::StepBlocked(blocked) => {
-                let why = blocked.by.as_ref().map_or_else(|| "the run ended before it".to_owned(), |by| format!("its need `{by}` did not end well"));
+                let why = blocked.by.as_ref().map_or_else(
+                    || "the run ended before it".to_owned(),
+                    |by| format!("its need `{by}` did not end well"),
+                );
                 self.end_step(&blocked.step, blocked.outcome, &why);
             }
             Body::PersonActed(act) if act.what.as_str() == "cancel" => self.cancelled = true,
@@ -238,7 +241,8 @@ impl Run {
     /// Whether a finished intent without outcome stands, or an attempt waits: something the run is in the middle of.
     #[must_use]
     pub fn next_wait(&self) -> Option<Stamp> {
-        let every = self.steps.values().flat_map(|s| std::iter::once(&s.whole).chain(s.items.iter().flatten().map(|(_, p)| p)));
+        let every =
+            self.steps.values().flat_map(|s| std::iter::once(&s.whole).chain(s.items.iter().flatten().map(|(_, p)| p)));
         every
             .filter_map(|progress| match progress.phase {
                 Phase::Waiting(at) => Some(at),
@@ -253,7 +257,8 @@ impl Run {
         if self.state.is_over() {
             return Vec::new();
         }
-        let halted = self.cancelled || self.playbook.steps.iter().any(|step| step.on_failure == OnFailure::Halt && self.is_bad(step));
+        let halted = self.cancelled
+            || self.playbook.steps.iter().any(|step| step.on_failure == OnFailure::Halt && self.is_bad(step));
         let mut commands = Vec::new();
         for step in &self.playbook.steps {
             self.next_of_step(step, halted, now, &mut commands);
@@ -347,7 +352,9 @@ enum Readiness {
 fn next_of_part(part: Part, item: &Json, progress: &Progress, now: Stamp, out: &mut Vec<Command>) {
     match &progress.phase {
         Phase::Idle => out.push(Command::Start { part, attempt: progress.attempts + 1, item: item.clone() }),
-        Phase::Waiting(at) if *at <= now => out.push(Command::Start { part, attempt: progress.attempts + 1, item: item.clone() }),
+        Phase::Waiting(at) if *at <= now => {
+            out.push(Command::Start { part, attempt: progress.attempts + 1, item: item.clone() })
+        }
         Phase::Acting(_) => out.push(Command::TakeUp { part, item: item.clone() }),
         Phase::Waiting(_) | Phase::Ended(_) => {}
     }

@@ -15,7 +15,15 @@ fn whole(step: &str) -> Part {
 }
 
 fn finished(part: Part, outcome: Outcome) -> Body {
-    StepFinished { part, outcome, output: Json::Null, proof: format!("was {outcome}"), attempts: 1, moments: Default::default() }.into()
+    StepFinished {
+        part,
+        outcome,
+        output: Json::Null,
+        proof: format!("was {outcome}"),
+        attempts: 1,
+        moments: Default::default(),
+    }
+    .into()
 }
 
 fn run_of(steps: Vec<Step>) -> Run {
@@ -40,7 +48,9 @@ fn play(run: &mut Run, ends: &dyn Fn(&str) -> Outcome) -> Vec<String> {
                 }
                 Command::Block { step, by, outcome } => StepBlocked { step, by, outcome }.into(),
                 Command::Skip { step, why } => StepSkipped { step, why }.into(),
-                Command::Finish { state, summary } => quell_model::record::RunFinished { state, outputs: Json::Null, summary }.into(),
+                Command::Finish { state, summary } => {
+                    quell_model::record::RunFinished { state, outputs: Json::Null, summary }.into()
+                }
                 Command::Conclude { step } => finished(Part { step, item: None }, Outcome::Verified),
                 Command::TakeUp { .. } => unreachable!("nothing was left intended"),
             };
@@ -127,7 +137,13 @@ fn a_failed_attempt_waits_for_its_moment() {
 #[test]
 fn an_intent_without_outcome_is_taken_up() {
     let mut run = run_of(vec![step("a", &[])]);
-    let intent = StepIntended { part: whole("a"), attempt: 1, action: "process.kill".into(), input: Json::Null, plan: Plan::default() };
+    let intent = StepIntended {
+        part: whole("a"),
+        attempt: 1,
+        action: "process.kill".into(),
+        input: Json::Null,
+        plan: Plan::default(),
+    };
     run.apply(at(1), &intent.into());
     assert_eq!(run.next(at(2)), [Command::TakeUp { part: whole("a"), item: Json::Null }]);
 }
@@ -143,7 +159,11 @@ fn items_go_no_more_at_once_than_allowed_and_stop_after_a_failure() {
     let mut run = run_of(vec![each]);
     let listed = StepProgressed { part: whole("each"), mark: serde_json::json!({ "items": ["x", "y", "z"] }) };
     run.apply(at(1), &listed.into());
-    let starts: Vec<_> = run.next(at(1)).into_iter().filter_map(|c| if let Command::Start { part, .. } = c { part.item } else { None }).collect();
+    let starts: Vec<_> = run
+        .next(at(1))
+        .into_iter()
+        .filter_map(|c| if let Command::Start { part, .. } = c { part.item } else { None })
+        .collect();
     assert_eq!(starts, [0, 1]);
     run.apply(at(1), &finished(Part { step: "each".into(), item: Some(0) }, Outcome::Failed));
     run.apply(at(1), &finished(Part { step: "each".into(), item: Some(1) }, Outcome::Verified));

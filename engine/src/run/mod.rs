@@ -11,6 +11,7 @@
 mod attempt;
 mod conclude;
 mod definitions;
+mod ink;
 mod job;
 pub mod machine;
 mod recovery;
@@ -27,6 +28,6 @@ mod tests;
 
 pub use definitions::{Definitions, IncidentRules};
 pub use machine::{Command, Run};
-pub use recovery::{RecoveryReport, ReadDefinition};
+pub use recovery::{ReadDefinition, RecoveryReport};
 pub use request::{EngineHandle, Refusal, Request};
 pub use shell::{Core, Parts};

@@ -37,7 +37,7 @@ impl<W: Send + 'static> Core<W> {
     /// When the journal cannot be read.
     pub fn recover(&mut self, read: &ReadDefinition<'_>) -> Result<RecoveryReport, StoreError> {
         let mut report = RecoveryReport::default();
-        let journal = self.parts.journal.clone();
+        let journal = self.ink.journal().clone();
         let definitions = self.recover_system(&journal.read(&StreamId::system(), 1)?);
         let now = self.parts.clock.now();
         let open = journal.open_streams()?;
@@ -53,7 +53,8 @@ impl<W: Send + 'static> Core<W> {
                 }
             } else if stream.as_incident().is_some()
                 && let Some(incident) = Incidents::fold(&journal.read(&stream, 1)?)
-                && now.wall.duration_since(incident.last.wall) <= self.definitions.incidents.quiet.try_into().unwrap_or(jiff::SignedDuration::MAX)
+                && now.wall.duration_since(incident.last.wall)
+                    <= self.definitions.incidents.quiet.try_into().unwrap_or(jiff::SignedDuration::MAX)
             {
                 self.incidents.insert(incident);
                 report.incidents += 1;
@@ -83,7 +84,9 @@ impl<W: Send + 'static> Core<W> {
                     definitions.insert(pinned.hash, (pinned.file.clone(), pinned.text.clone()));
                 }
                 Body::PauseChanged(changed) => self.paused = changed.paused,
-                Body::BreakerChanged(changed) => self.memory.breaker(&changed.playbook, changed.open.then_some(record.at)),
+                Body::BreakerChanged(changed) => {
+                    self.memory.breaker(&changed.playbook, changed.open.then_some(record.at))
+                }
                 _ => {}
             }
         }
@@ -98,12 +101,23 @@ impl<W: Send + 'static> Core<W> {
                 && now.since(record.at) <= KEEP
                 && now.boot_ns >= record.at.boot_ns
             {
-                self.memory.add(Act::of(record.at, intent.action.clone(), id.clone(), started.playbook.clone(), &intent.plan));
+                self.memory.add(Act::of(
+                    record.at,
+                    intent.action.clone(),
+                    id.clone(),
+                    started.playbook.clone(),
+                    &intent.plan,
+                ));
             }
         }
     }
 
-    fn recover_run(&mut self, records: &[Record], definitions: &HashMap<Hash, (String, String)>, read: &ReadDefinition<'_>) -> Result<(), String> {
+    fn recover_run(
+        &mut self,
+        records: &[Record],
+        definitions: &HashMap<Hash, (String, String)>,
+        read: &ReadDefinition<'_>,
+    ) -> Result<(), String> {
         let (first, rest) = records.split_first().ok_or("its stream is empty")?;
         let started = run_started(&first.body).ok_or("its stream does not begin with its start")?;
         let (file, text) = definitions.get(&started.definition).ok_or("its playbook's text was not pinned")?;

@@ -39,7 +39,8 @@ fn step_value<W>(run: &Run, crew: &Crew<W>, step: &quell_model::playbook::Step) 
     }
     if step.for_each.is_some() {
         let item = |(item, outcome, output, why): (&Json, Option<Outcome>, &Json, &str)| json!({ "item": item, "outcome": outcome, "output": output, "why": why });
-        let failed = run.items(&step.id).filter(|(_, outcome, ..)| outcome.is_some_and(|o| !o.is_met())).map(item).collect();
+        let failed =
+            run.items(&step.id).filter(|(_, outcome, ..)| outcome.is_some_and(|o| !o.is_met())).map(item).collect();
         value.insert("items".into(), Json::Array(run.items(&step.id).map(item).collect()));
         value.insert("failed".into(), Json::Array(failed));
     }
@@ -50,7 +51,11 @@ fn step_value<W>(run: &Run, crew: &Crew<W>, step: &quell_model::playbook::Step) 
 
 impl RunScope {
     pub(super) fn of<W>(run: &Run, crew: &Crew<W>) -> Self {
-        let steps = run.playbook.steps.iter().map(|step| (step.id.to_string(), step_value(run, crew, step).unwrap_or(Json::Null)));
+        let steps = run
+            .playbook
+            .steps
+            .iter()
+            .map(|step| (step.id.to_string(), step_value(run, crew, step).unwrap_or(Json::Null)));
         let started = &run.started;
         Self {
             steps: Json::Object(steps.collect()),

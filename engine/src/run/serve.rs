@@ -3,7 +3,7 @@
 //! Owns the answers to requests; every one that changes something is journaled with who asked.
 
 use super::request::{Refusal, Request};
-use super::shell::{Core, write};
+use super::shell::Core;
 use crate::incident::{self, Incident, Incidents};
 use quell_model::record::{IncidentChanged, IncidentState, NewRecord, NoteAdded, PauseChanged, PersonActed};
 use quell_model::{Body, IncidentId, Json, Name, RunId, StreamId};
@@ -53,13 +53,14 @@ impl<W: Send + 'static> Core<W> {
             "runs_started": self.counted.runs,
             "detections": self.counted.detections,
             "events_lost": self.counted.lost,
-            "records_unwritten": self.counted.unwritten,
+            "records_waiting": self.ink.waiting(),
+            "records_lost": self.ink.lost(),
         })
     }
 
     fn cancel(&mut self, run: &RunId, by: &Name) -> Result<Json, Refusal> {
         let Some(live) = self.runs.get(run) else {
-            let known = self.parts.journal.read(&StreamId::run(run), 1).is_ok_and(|records| !records.is_empty());
+            let known = self.ink.journal().read(&StreamId::run(run), 1).is_ok_and(|records| !records.is_empty());
             return Err(if known {
                 Refusal::NotNow(format!("run `{run}` has ended already"))
             } else {
@@ -70,7 +71,10 @@ impl<W: Send + 'static> Core<W> {
             under_way.stop.raise();
         }
         let now = self.parts.clock.now();
-        self.record(run, vec![NewRecord::new(now, PersonActed { by: by.clone(), what: "cancel".into(), detail: Json::Null })]);
+        self.record(
+            run,
+            vec![NewRecord::new(now, PersonActed { by: by.clone(), what: "cancel".into(), detail: Json::Null })],
+        );
         self.drive(run);
         Ok(json!({ "id": run }))
     }
@@ -101,14 +105,15 @@ impl<W: Send + 'static> Core<W> {
         if let Some(live) = self.incidents.get_mut(id) {
             return Ok(live.clone());
         }
-        let records = self.parts.journal.read(&StreamId::incident(id), 1).map_err(|error| Refusal::NotNow(error.to_string()))?;
+        let records =
+            self.ink.journal().read(&StreamId::incident(id), 1).map_err(|error| Refusal::NotNow(error.to_string()))?;
         Incidents::fold(&records).ok_or_else(|| Refusal::NotFound { kind: "incident", id: id.to_string() })
     }
 
     fn change(&mut self, id: &IncidentId, body: Body) -> Result<Json, Refusal> {
         let mut incident = self.live_or_journaled(id)?;
         let records = vec![NewRecord { at: self.parts.clock.now(), body }];
-        self.counted.unwritten += write(&self.parts.journal, StreamId::incident(id), incident.seq, records.clone());
+        self.ink.write(StreamId::incident(id), incident.seq, records.clone());
         incident::apply_all(&mut incident, &records);
         if let Some(live) = self.incidents.get_mut(id) {
             *live = incident;

@@ -4,6 +4,7 @@
 //! journal's slate, contain verbs are polled once, everything else is done beside and answers through the inbox.
 
 use super::definitions::Definitions;
+use super::ink::Ink;
 use super::job::{Answer, Input};
 use super::machine::{Command, Run};
 use super::request::{EngineHandle, INBOX};
@@ -13,9 +14,7 @@ use crate::store::Journal;
 use crate::trigger::Triggers;
 use quell_model::guard::{Guard, Memory};
 use quell_model::record::{LossSeen, Moments, NewRecord, Part, RunState};
-use quell_model::{
-    Batch, Body, BootId, Clock, Crew, Durability, Hash, Json, Name, Outcome, RunId, Stamp, Stop, StreamId,
-};
+use quell_model::{Body, BootId, Clock, Crew, Hash, Json, Name, Outcome, RunId, Stamp, Stop, StreamId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -73,6 +72,7 @@ pub struct Core<W> {
     pub(super) memory: Memory,
     pub(super) paused: bool,
     pub(super) pinned: HashSet<Hash>,
+    pub(super) ink: Ink,
     pub(super) system_seq: u64,
     pub(super) counted: Counted,
     timers: BTreeMap<Stamp, ()>,
@@ -85,7 +85,6 @@ pub(super) struct Counted {
     pub(super) detections: u64,
     pub(super) runs: u64,
     pub(super) lost: u64,
-    pub(super) unwritten: u64,
 }
 
 impl<W: Send + 'static> Core<W> {
@@ -94,7 +93,7 @@ impl<W: Send + 'static> Core<W> {
     pub fn new(parts: Parts<W>, definitions: Definitions) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
         let handle = EngineHandle { inbox: sender, wake: Arc::clone(&parts.wake) };
-        let swept = parts.clock.now();
+        let (swept, ink) = (parts.clock.now(), Ink::new(parts.journal.clone()));
         Self {
             parts,
             definitions,
@@ -107,6 +106,7 @@ impl<W: Send + 'static> Core<W> {
             memory: Memory::default(),
             paused: false,
             pinned: HashSet::new(),
+            ink,
             system_seq: 0,
             counted: Counted::default(),
             timers: BTreeMap::new(),
@@ -136,6 +136,7 @@ impl<W: Send + 'static> Core<W> {
                 Input::Tick => {}
             }
         }
+        self.ink.flush();
         let now = self.parts.clock.now();
         if self.timers.first_key_value().is_some_and(|(at, ())| *at <= now) {
             self.timers = self.timers.split_off(&now.after(std::time::Duration::from_nanos(1)));
@@ -160,11 +161,10 @@ impl<W: Send + 'static> Core<W> {
         self.counted.lost += loss.count;
         self.write_system(vec![NewRecord::new(at, loss.clone())]);
         let quiet = self.definitions.incidents.quiet;
-        let journal = self.parts.journal.clone();
         for incident in self.incidents.iter_mut() {
             if incident.losses < incident::LOSSES_KEPT && at.since(incident.last) <= quiet {
                 let records = vec![NewRecord::new(at, loss.clone())];
-                self.counted.unwritten += write(&journal, StreamId::incident(&incident.id), incident.seq, records.clone());
+                self.ink.write(StreamId::incident(&incident.id), incident.seq, records.clone());
                 incident::apply_all(incident, &records);
             }
         }
@@ -196,7 +196,9 @@ impl<W: Send + 'static> Core<W> {
             Command::Block { step, by, outcome } => {
                 self.record(id, vec![NewRecord::new(now, quell_model::record::StepBlocked { step, by, outcome })]);
             }
-            Command::Skip { step, why } => self.record(id, vec![NewRecord::new(now, quell_model::record::StepSkipped { step, why })]),
+            Command::Skip { step, why } => {
+                self.record(id, vec![NewRecord::new(now, quell_model::record::StepSkipped { step, why })])
+            }
             Command::Finish { state, summary } => self.finish(id, state, summary),
         }
     }
@@ -224,7 +226,7 @@ impl<W: Send + 'static> Core<W> {
     /// journal's writer keeps it and says so in `status`.
     pub(super) fn record(&mut self, id: &RunId, records: Vec<NewRecord>) {
         let Some(live) = self.runs.get_mut(id) else { return };
-        self.counted.unwritten += write(&self.parts.journal, StreamId::run(id), live.run.seq, records.clone());
+        self.ink.write(StreamId::run(id), live.run.seq, records.clone());
         for record in &records {
             live.run.apply(record.at, &record.body);
         }
@@ -232,7 +234,7 @@ impl<W: Send + 'static> Core<W> {
 
     pub(super) fn write_system(&mut self, records: Vec<NewRecord>) {
         let count = records.len() as u64;
-        self.counted.unwritten += write(&self.parts.journal, StreamId::system(), self.system_seq, records);
+        self.ink.write(StreamId::system(), self.system_seq, records);
         self.system_seq += count;
     }
 
@@ -257,21 +259,12 @@ impl<W: Send + 'static> Core<W> {
         let scope = super::scope::RunScope::of(&live.run, &self.parts.crew);
         let none = Json::Null;
         let scope = scope.scope(&live.run, &none);
-        let render = |template: &Json| self.expressions.render(template, &scope).unwrap_or_else(|error| Json::String(format!("error: {error}")));
-        Json::Object(live.run.playbook.outputs.iter().map(|(name, template)| (name.clone(), render(template))).collect())
-    }
-}
-
-/// Writes; gives how many records could not be (their loss is told in `status`).
-pub(super) fn write(journal: &Journal, stream: StreamId, expected: u64, records: Vec<NewRecord>) -> u64 {
-    let count = records.len() as u64;
-    let batch = Batch { stream, expected, records, durability: Durability::Written };
-    match journal.written(batch) {
-        Ok(_) => 0,
-        Err(error) => {
-            tracing::error!(%error, "the journal did not take a record");
-            count
-        }
+        let render = |template: &Json| {
+            self.expressions.render(template, &scope).unwrap_or_else(|error| Json::String(format!("error: {error}")))
+        };
+        Json::Object(
+            live.run.playbook.outputs.iter().map(|(name, template)| (name.clone(), render(template))).collect(),
+        )
     }
 }
 

@@ -4,13 +4,13 @@
 //! run starts, and only then its first step is planned.
 
 use super::machine::Run;
-use super::shell::{Core, Live, write};
+use super::shell::{Core, Live};
 use crate::incident::{self, Incident, Keep};
 use crate::trigger::Answer;
 use quell_model::playbook::{InputType, Playbook};
 use quell_model::record::{
-    Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState,
-    Moments, NewRecord, RunStarted, TriggerDecision,
+    Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentChanged, IncidentJoined, IncidentOpened,
+    IncidentState, Moments, NewRecord, RunStarted, TriggerDecision,
 };
 use quell_model::{Detection, IncidentId, Json, Level, Mode, Name, OwnedEvent, RunId, Stamp, StreamId};
 use std::collections::HashMap;
@@ -43,7 +43,9 @@ impl<W: Send + 'static> Core<W> {
             let answer = self.triggers.answer(&playbook, &detection, &self.definitions.vars, &self.expressions, now);
             let (decision, why, run) = match answer {
                 Answer::NotMine(why) => (TriggerDecision::NotMine, why, None),
-                Answer::IfFalse => (TriggerDecision::IfFalse, "its trigger's `if` is false for this event".to_owned(), None),
+                Answer::IfFalse => {
+                    (TriggerDecision::IfFalse, "its trigger's `if` is false for this event".to_owned(), None)
+                }
                 Answer::Join(run) => {
                     joined.push(run.clone());
                     (TriggerDecision::Joined, "a run for the same value of `run_per` is open".to_owned(), Some(run))
@@ -58,9 +60,10 @@ impl<W: Send + 'static> Core<W> {
             };
             decided.push(Decided { playbook: playbook.name.clone(), decision, why, run });
         }
-        let wanted = !due.is_empty() || !joined.is_empty() || detection.rule.level >= self.definitions.incidents.min_level;
+        let wanted =
+            !due.is_empty() || !joined.is_empty() || detection.rule.level >= self.definitions.incidents.min_level;
         let incident = if wanted {
-            Some(self.into_incident(&detection, decided, now))
+            Some(self.join_or_open(&detection, decided, now))
         } else {
             self.beside_incidents(&detection, decided, now);
             None
@@ -70,7 +73,13 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    fn due(&self, playbook: &Arc<Playbook>, detection: &Detection, per: String, stricter: Option<(Mode, String)>) -> Due {
+    fn due(
+        &self,
+        playbook: &Arc<Playbook>,
+        detection: &Detection,
+        per: String,
+        stricter: Option<(Mode, String)>,
+    ) -> Due {
         let (mut mode, mut because) = self.definitions.mode_of(playbook);
         if let Some((least, why)) = stricter
             && least < mode
@@ -82,20 +91,24 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// The incident that takes the detection, opened or reopened where need be.
-    fn into_incident(&mut self, detection: &Detection, decided: Vec<Decided>, now: Stamp) -> IncidentId {
+    fn join_or_open(&mut self, detection: &Detection, decided: Vec<Decided>, now: Stamp) -> IncidentId {
         let quiet = self.definitions.incidents.quiet;
         let mut records = Vec::new();
         if self.incidents.joinable(detection.entity(), now, quiet).is_none() {
             let entity = detection.entity();
             let id = IncidentId::of(&[entity.to_string().as_bytes(), &detection.id.0]);
             let level = detection.rule.level;
-            let opened = IncidentOpened { incident: id.clone(), entity: entity.clone(), title: detection.rule.title.to_string(), level };
+            let opened = IncidentOpened {
+                incident: id.clone(),
+                entity: entity.clone(),
+                title: detection.rule.title.to_string(),
+                level,
+            };
             records.push(NewRecord::new(now, opened));
             if let Some(old) = self.incidents.insert(Incident::open(id, entity.clone(), level, now)) {
                 self.triggers.incident_closed(&old.id);
             }
         }
-        let journal = self.parts.journal.clone();
         let Some(incident) = self.incidents.joinable(detection.entity(), now, quiet) else {
             unreachable!("it was inserted above");
         };
@@ -106,14 +119,17 @@ impl<W: Send + 'static> Core<W> {
         let key = (detection.rule.name.clone(), detection.subject().to_string());
         let count = incident.counts.get(&key).copied().unwrap_or(0) + 1;
         match Incident::keep(count) {
-            Keep::Whole => records.push(NewRecord::new(now, DetectionAccepted { detection: detection.clone(), decided })),
+            Keep::Whole => {
+                records.push(NewRecord::new(now, DetectionAccepted { detection: detection.clone(), decided }))
+            }
             Keep::Count => {
-                let joined = IncidentJoined { detection: Some(detection.id), run: None, level: detection.rule.level, count };
+                let joined =
+                    IncidentJoined { detection: Some(detection.id), run: None, level: detection.rule.level, count };
                 records.push(NewRecord::new(now, joined));
             }
             Keep::Nothing => {}
         }
-        self.counted.unwritten += write(&journal, StreamId::incident(&incident.id), incident.seq, records.clone());
+        self.ink.write(StreamId::incident(&incident.id), incident.seq, records.clone());
         incident::apply_all(incident, &records);
         incident.counts.insert(key, count);
         incident.last = now;
@@ -126,7 +142,10 @@ impl<W: Send + 'static> Core<W> {
             detection: detection.id,
             rule: detection.rule.name.clone(),
             playbook: None,
-            reason: format!("no playbook started, and {} is below the level that opens an incident", detection.rule.level),
+            reason: format!(
+                "no playbook started, and {} is below the level that opens an incident",
+                detection.rule.level
+            ),
         };
         let accepted = DetectionAccepted { detection: detection.clone(), decided };
         self.write_system(vec![NewRecord::new(now, accepted), NewRecord::new(now, held)]);
@@ -134,7 +153,8 @@ impl<W: Send + 'static> Core<W> {
 
     fn start_run(&mut self, due: Due, detection: &Detection, incident: Option<IncidentId>, now: Stamp) {
         let head = &detection.event.head;
-        let moments = Moments { kernel: Some(head.at), seen: Some(head.seen), decided: Some(now), ..Moments::default() };
+        let moments =
+            Moments { kernel: Some(head.at), seen: Some(head.seen), decided: Some(now), ..Moments::default() };
         let started = RunStarted {
             run: due.run,
             playbook: due.playbook.name.clone(),
@@ -171,8 +191,18 @@ impl<W: Send + 'static> Core<W> {
             _ => (own, because),
         };
         let per = event.map_or_else(|| "by hand".to_owned(), |event| event.subject.to_string());
-        let run = RunId::of(&[playbook.name.as_str().as_bytes(), per.as_bytes(), by.as_str().as_bytes(), &now.boot_ns.to_le_bytes()]);
-        let moments = Moments { kernel: event.map(|e| e.head.at), seen: event.map(|e| e.head.seen), decided: Some(now), ..Moments::default() };
+        let run = RunId::of(&[
+            playbook.name.as_str().as_bytes(),
+            per.as_bytes(),
+            by.as_str().as_bytes(),
+            &now.boot_ns.to_le_bytes(),
+        ]);
+        let moments = Moments {
+            kernel: event.map(|e| e.head.at),
+            seen: event.map(|e| e.head.seen),
+            decided: Some(now),
+            ..Moments::default()
+        };
         let started = RunStarted {
             run: run.clone(),
             playbook: playbook.name.clone(),
@@ -206,7 +236,7 @@ impl<W: Send + 'static> Core<W> {
         let id = started.run.clone();
         self.counted.runs += 1;
         let records = vec![NewRecord::new(now, started.clone())];
-        self.counted.unwritten += write(&self.parts.journal, StreamId::run(&id), 0, records);
+        self.ink.write(StreamId::run(&id), 0, records);
         if started.by.is_none() {
             self.triggers.started(playbook, &started.per, &id, now);
         }
@@ -222,18 +252,20 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn join_incident(&mut self, incident: &IncidentId, run: &RunId, now: Stamp) {
-        let journal = self.parts.journal.clone();
         if let Some(incident) = self.incidents.get_mut(incident) {
-            let joined = IncidentJoined { detection: None, run: Some(run.clone()), level: Level::Informational, count: 0 };
+            let joined =
+                IncidentJoined { detection: None, run: Some(run.clone()), level: Level::Informational, count: 0 };
             let records = vec![NewRecord::new(now, joined)];
-            self.counted.unwritten += write(&journal, StreamId::incident(&incident.id), incident.seq, records.clone());
+            self.ink.write(StreamId::incident(&incident.id), incident.seq, records.clone());
             incident::apply_all(incident, &records);
         }
     }
 }
 
 fn default_inputs(playbook: &Playbook) -> Json {
-    Json::Object(playbook.inputs.iter().map(|(name, spec)| (name.clone(), spec.default.clone().unwrap_or(Json::Null))).collect())
+    Json::Object(
+        playbook.inputs.iter().map(|(name, spec)| (name.clone(), spec.default.clone().unwrap_or(Json::Null))).collect(),
+    )
 }
 
 /// Given inputs with the defaults of the others; all that is wrong in one sentence.
@@ -253,7 +285,9 @@ fn checked_inputs(playbook: &Playbook, given: Json) -> Result<Json, String> {
     for (name, spec) in &playbook.inputs {
         match given.remove(name).or_else(|| spec.default.clone()) {
             None => wrong.push(format!("input `{name}` is missing")),
-            Some(value) if !fits(spec.kind, &value) => wrong.push(format!("input `{name}` is no {:?}", spec.kind).to_lowercase()),
+            Some(value) if !fits(spec.kind, &value) => {
+                wrong.push(format!("input `{name}` is no {:?}", spec.kind).to_lowercase())
+            }
             Some(value) => drop(inputs.insert(name.clone(), value)),
         }
     }

@@ -12,7 +12,7 @@ use quell_model::*;
 use serde_json::json;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What the played world does and has seen.
 #[derive(Default)]
@@ -108,16 +108,20 @@ fn stage_in(dir: tempfile::TempDir, world: World, definitions: Definitions) -> S
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let journal = Journal::open(dir.path()).unwrap();
     let world = Arc::new(World { pid: if world.pid == 0 { 4242 } else { world.pid }, ..world });
-    let (wake, woken) = mpsc::channel();
+    let (wake, woken) = mpsc::sync_channel(64);
     let wake = Mutex::new(wake);
-    let verbs = [("process.kill", Lane::Contain, Guarantee::ExactlyOnceInEffect), ("file.copy", Lane::Capture, Guarantee::ExactlyOnceInEffect), ("page.once", Lane::Notify, Guarantee::AtMostOnce)];
+    let verbs = [
+        ("process.kill", Lane::Contain, Guarantee::ExactlyOnceInEffect),
+        ("file.copy", Lane::Capture, Guarantee::ExactlyOnceInEffect),
+        ("page.once", Lane::Notify, Guarantee::AtMostOnce),
+    ];
     let parts = Parts {
-        clock: Arc::new(SystemClock::new()),
+        clock: Arc::new(SystemClock),
         journal: journal.clone(),
-        vault: Arc::new(DirVault::open(dir.path()).unwrap()),
+        vault: Arc::new(DirVault::new(dir.path())),
         crew: Crew::new(verbs.map(|(n, l, g)| Verb::Acts(Arc::new(Verb1(spec(n, l, g), Arc::clone(&world))))).into()),
         runtime: runtime.handle().clone(),
-        wake: Arc::new(move || drop(wake.lock().unwrap().send(()))),
+        wake: Arc::new(move || wake.lock().unwrap().try_send(()).unwrap_or_default()),
         node: "n".into(),
         boot: process::BootId("b".into()),
     };
@@ -132,13 +136,13 @@ fn stage(world: World, playbook: Playbook) -> Stage {
 
 impl Stage {
     fn settle(&mut self) {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = SystemClock.now().after(Duration::from_secs(20));
         loop {
             self.core.turn();
             if self.core.is_idle() {
                 return;
             }
-            assert!(Instant::now() < end, "the runs did not end");
+            assert!(SystemClock.now() < end, "the runs did not end");
             let _woken_or_late = self.woken.recv_timeout(Duration::from_millis(50));
         }
     }
@@ -174,7 +178,7 @@ fn acts(id: &str, needs: &[&str], action: &str) -> Step {
 }
 
 fn detection(subject: &str, number: u32) -> Detection {
-    let clock = SystemClock::new();
+    let clock = SystemClock;
     let now = clock.now();
     let head = EventHead {
         id: format!("e{subject}{number}").into(),
@@ -209,7 +213,10 @@ fn a_contain_verb_acts_and_is_proved_before_the_detection_call_returns() {
     stage.core.detections([detection("7", 1)]);
     assert_eq!(stage.done(), ["process.kill 1"], "no turn was needed");
     assert!(stage.core.is_idle());
-    assert_eq!(stage.only_story(), ["RunStarted", "StepIntended", "StepFinished kill verified", "RunFinished succeeded"]);
+    assert_eq!(
+        stage.only_story(),
+        ["RunStarted", "StepIntended", "StepFinished kill verified", "RunFinished succeeded"]
+    );
 }
 
 #[test]
@@ -265,19 +272,31 @@ fn a_verb_that_may_block_is_done_beside_after_its_intent_was_synced() {
     let mut stage = stage(World { mute: true, ..World::default() }, playbook_of(steps));
     stage.core.detections([detection("7", 1)]);
     stage.settle();
-    let story = ["RunStarted", "StepIntended", "StepFinished copy done", "StepIntended", "StepFinished kill done", "RunFinished succeeded"];
+    let story = [
+        "RunStarted",
+        "StepIntended",
+        "StepFinished copy done",
+        "StepIntended",
+        "StepFinished kill done",
+        "RunFinished succeeded",
+    ];
     assert_eq!(stage.only_story(), story);
 }
 
 #[test]
 fn a_script_gives_what_later_steps_read() {
-    let script = Step { kind: StepKind::Script(Expression { text: "#{ n: 40 + 2 }".into(), span: Default::default() }), ..step("count", &[]) };
+    let script = Step {
+        kind: StepKind::Script(Expression { text: "#{ n: 40 + 2 }".into(), span: Default::default() }),
+        ..step("count", &[])
+    };
     let tell = Step { kind: StepKind::Tell("n is ${{ steps.count.n }}".into()), ..step("tell", &["count"]) };
     let mut stage = stage(World::default(), playbook_of(vec![script, tell]));
     stage.core.detections([detection("7", 1)]);
     stage.settle();
     let records = stage.journal.read(&StreamId::run(&stage.runs()[0]), 1).unwrap();
-    let told = records.iter().find_map(|r| if let Body::StepFinished(f) = &r.body { f.output.get("told").cloned() } else { None });
+    let told = records
+        .iter()
+        .find_map(|r| if let Body::StepFinished(f) = &r.body { f.output.get("told").cloned() } else { None });
     assert_eq!(told, Some(json!("n is 42")));
 }
 
@@ -350,10 +369,17 @@ fn after_a_crash(world: World, action: &str, aged: Duration) -> Stage {
     let playbook = playbook_of(vec![acts("kill", &[], action)]);
     {
         let journal = Journal::open(dir.path()).unwrap();
-        let mut at = SystemClock::new().now();
+        let mut at = SystemClock.now();
         at.wall = at.wall.checked_sub(jiff::SignedDuration::try_from(aged).unwrap()).unwrap();
-        let write = |stream: StreamId, records: Vec<NewRecord>| journal.written(Batch { stream, expected: 0, records, durability: Durability::Written }).unwrap();
-        let pinned = record::DefinitionPinned { playbook: "test".into(), hash: playbook.hash, file: "t.yaml".into(), text: "pinned".into() };
+        let write = |stream: StreamId, records: Vec<NewRecord>| {
+            journal.written(Batch { stream, expected: 0, records, durability: Durability::Written }).unwrap()
+        };
+        let pinned = record::DefinitionPinned {
+            playbook: "test".into(),
+            hash: playbook.hash,
+            file: "t.yaml".into(),
+            text: "pinned".into(),
+        };
         write(StreamId::system(), vec![NewRecord::new(at, pinned)]);
         let started = super::fixtures::started(&playbook);
         let intent = record::StepIntended {
@@ -389,7 +415,11 @@ fn after_a_crash_what_did_not_happen_is_done_once() {
 
 #[test]
 fn after_a_crash_what_is_too_old_is_not_done() {
-    let stage = after_a_crash(World { denials: AtomicU32::new(1), ..World::default() }, "process.kill", Duration::from_secs(3600));
+    let stage = after_a_crash(
+        World { denials: AtomicU32::new(1), ..World::default() },
+        "process.kill",
+        Duration::from_secs(3600),
+    );
     assert!(stage.done().is_empty());
     assert_eq!(stage.only_story().last().unwrap(), "RunFinished failed");
 }

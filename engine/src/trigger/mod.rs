@@ -48,12 +48,22 @@ pub fn wants(filter: &DetectionFilter, detection: &Detection) -> bool {
 
 impl Triggers {
     /// What `playbook` makes of `detection` now. `mode` is how far the playbook may go as configured.
-    pub fn answer(&self, playbook: &Playbook, detection: &Detection, vars: &Json, expressions: &Expressions, now: Stamp) -> Answer {
+    pub fn answer(
+        &self,
+        playbook: &Playbook,
+        detection: &Detection,
+        vars: &Json,
+        expressions: &Expressions,
+        now: Stamp,
+    ) -> Answer {
         let Some(filter) = &playbook.on.detections else {
             return Answer::NotMine("it is started by hand only".to_owned());
         };
         if !wants(filter, detection) {
-            return Answer::NotMine(format!("it does not ask for rule `{}` at level {}", detection.rule.name, detection.rule.level));
+            return Answer::NotMine(format!(
+                "it does not ask for rule `{}` at level {}",
+                detection.rule.name, detection.rule.level
+            ));
         }
         let event = detection.event.for_playbooks();
         let described = detection.for_playbooks();
@@ -77,7 +87,9 @@ impl Triggers {
             match expressions.truth(&condition.text, &scope) {
                 Ok(true) => {}
                 Ok(false) => return Answer::IfFalse,
-                Err(error) => stricter = Some((Mode::Approve, format!("its trigger's `if` could not be evaluated: {error}"))),
+                Err(error) => {
+                    stricter = Some((Mode::Approve, format!("its trigger's `if` could not be evaluated: {error}")))
+                }
             }
         }
         let per = match expressions.eval(&playbook.on.run_per.text, &scope) {
@@ -100,13 +112,16 @@ impl Triggers {
             && let Some(rate) = playbook.limits.runs
             && self.started_within(&playbook.name, rate, now) >= rate.count as usize
         {
-            stricter = Some((Mode::Approve, format!("it started {} times in {:?}, which is its limit", rate.count, rate.per)));
+            stricter =
+                Some((Mode::Approve, format!("it started {} times in {:?}, which is its limit", rate.count, rate.per)));
         }
         Answer::Start { per, stricter }
     }
 
     fn started_within(&self, playbook: &Name, rate: Rate, now: Stamp) -> usize {
-        self.starts.get(playbook).map_or(0, |starts| starts.iter().rev().take_while(|at| now.since(**at) <= rate.per).count())
+        self.starts
+            .get(playbook)
+            .map_or(0, |starts| starts.iter().rev().take_while(|at| now.since(**at) <= rate.per).count())
     }
 
     /// A run is open from now on.
