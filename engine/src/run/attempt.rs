@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the world may take to answer `verify` beyond the attempt's own time.
-const ASKING: Duration = Duration::from_secs(10);
+pub(super) const ASKING: Duration = Duration::from_secs(10);
 /// Items of one `for_each`.
 const MOST_ITEMS: usize = 10_000;
 
@@ -154,7 +154,7 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    fn send_work(&mut self, id: &RunId, part: Part, place: Where, work: Work<Answer>) {
+    pub(super) fn send_work(&mut self, id: &RunId, part: Part, place: Where, work: Work<Answer>) {
         let context = self.parts.runtime.clone();
         let _entered = context.enter();
         if let Some(answer) = job::run(&self.parts.runtime, &self.handle, (id.clone(), part.clone()), place, work) {
@@ -178,7 +178,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Asks the guard, and does what it says.
-    fn judge(&mut self, id: &RunId, part: &Part, plan: Plan, purpose: Purpose) {
+    pub(super) fn judge(&mut self, id: &RunId, part: &Part, plan: Plan, purpose: Purpose) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
         let Some(step) = live.run.playbook.step(&part.step) else { return };
@@ -317,37 +317,6 @@ impl<W: Send + 'static> Core<W> {
         Some((verb, cx, admitted))
     }
 
-    /// An intent from before a crash: the world is asked whether it happened.
-    pub(super) fn take_up(&mut self, id: &RunId, part: Part, item: Json) {
-        let now = self.parts.clock.now();
-        let Some(live) = self.runs.get_mut(id) else { return };
-        let Some(intent) = live.run.intent(&part).cloned() else { return };
-        let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else {
-            return self.end(
-                id,
-                &part,
-                Ending::failed(format!("outcome unknown: this engine has no hands for `{}`", intent.action)),
-            );
-        };
-        live.only_planned = false;
-        let under_way = UnderWay {
-            attempt: intent.attempt,
-            item,
-            input: intent.input,
-            deadline: now.after(ASKING),
-            stop: Stop::default(),
-            admitted: None,
-        };
-        live.under_way.insert(part.clone(), under_way);
-        let clock = Arc::clone(&self.parts.clock);
-        let plan = intent.plan;
-        let work: Work<Answer> = Box::pin(async move {
-            let truth = ask(&clock, &*verb, &plan).await;
-            Answer::Acted(Acted { run: None, truth, started: clock.now(), verified: clock.now() })
-        });
-        self.send_work(id, part, Where::Beside, work);
-    }
-
     fn acted(&mut self, id: &RunId, part: &Part, acted: Acted) {
         let Acted { run, truth, started, verified } = acted;
         match (run, truth) {
@@ -412,57 +381,6 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    /// What the world said of an intent from before a crash.
-    fn taken_up(&mut self, id: &RunId, part: &Part, truth: Result<Truth, ActionError>, verified: quell_model::Stamp) {
-        let Some(live) = self.runs.get(id) else { return };
-        let Some(intent) = live.run.intent(part).cloned() else { return };
-        let began = live.run.part_began(part).unwrap_or(live.run.began);
-        let again = match truth {
-            Ok(Truth::Holds) => {
-                let proof = "the engine ended before it saw the end; the world was asked, and it is so";
-                return self.end(
-                    id,
-                    part,
-                    Ending::acted(Outcome::Verified, intent.plan.predicted, proof, began, verified),
-                );
-            }
-            Ok(Truth::HoldsNot(_)) => true,
-            Ok(Truth::CannotAsk) | Err(_) => !self.at_most_once(id, part),
-        };
-        let age = self.parts.clock.now().wall.duration_since(began.wall);
-        let old = live.run.playbook.on.max_age;
-        if !again {
-            self.end(
-                id,
-                part,
-                Ending::failed(
-                    "outcome unknown: the engine ended before it saw the end, and it cannot be done twice".to_owned(),
-                ),
-            );
-        } else if Duration::try_from(age).is_ok_and(|age| age > old) {
-            self.end(
-                id,
-                part,
-                Ending::failed(format!("it was not done before the engine ended, and is now older than {old:?}")),
-            );
-        } else {
-            self.judge(id, part, intent.plan, Purpose::TakenUp);
-        }
-    }
-
-    fn predicted(&self, id: &RunId, part: &Part) -> Json {
-        self.runs
-            .get(id)
-            .and_then(|live| live.run.intent(part))
-            .map_or(Json::Null, |intent| intent.plan.predicted.clone())
-    }
-
-    fn at_most_once(&self, id: &RunId, part: &Part) -> bool {
-        let intent = self.runs.get(id).and_then(|live| live.run.intent(part));
-        let verb = intent.and_then(|intent| self.parts.crew.get(intent.action.as_str()));
-        verb.is_none_or(|verb| verb.spec().guarantee == Guarantee::AtMostOnce)
-    }
-
     fn mode_of(&self, id: &RunId, step: &Step) -> (Mode, String) {
         let Some(live) = self.runs.get(id) else { return (Mode::Observe, String::new()) };
         let started = &live.run.started;
@@ -494,7 +412,7 @@ impl<W: Send + 'static> Core<W> {
 
 /// Whether an attempt is new, or an intent from before a crash.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     First,
     TakenUp,
 }
@@ -503,7 +421,7 @@ fn place(lane: Lane) -> Where {
     if lane == Lane::Contain { Where::Here } else { Where::Beside }
 }
 
-async fn ask(clock: &Arc<dyn quell_model::Clock>, verb: &dyn Action, plan: &Plan) -> Result<Truth, ActionError> {
+pub(super) async fn ask(clock: &Arc<dyn quell_model::Clock>, verb: &dyn Action, plan: &Plan) -> Result<Truth, ActionError> {
     let deadline = clock.now().after(ASKING);
     job::within(Arc::clone(clock), deadline, Stop::default(), verb.verify(plan, Want::Acted), || Ok(Truth::CannotAsk))
         .await

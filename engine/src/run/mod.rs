@@ -20,6 +20,7 @@ mod scope;
 mod serve;
 mod shell;
 mod start;
+mod take_up;
 
 #[cfg(test)]
 mod fixtures;

@@ -1,0 +1,99 @@
+//! Taking up an intent whose outcome nobody saw: the engine ended in between.
+//!
+//! Owns the question to the world and what follows from its answer: done is recorded, not done is done from the
+//! journaled plan (`before` is never read twice), unknowable is repeated only where that is harmless. What is older
+//! than the playbook's `max_age` is not done any more.
+
+use super::attempt::{ASKING, Purpose, ask};
+use super::conclude::Ending;
+use super::job::{Acted, Answer, Where, Work};
+use super::shell::{Core, UnderWay};
+use quell_model::record::Part;
+use quell_model::world::Verb;
+use quell_model::{ActionError, Guarantee, Json, Outcome, RunId, Stamp, Stop, Truth};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl<W: Send + 'static> Core<W> {
+    /// An intent from before a crash: the world is asked whether it happened.
+    pub(super) fn take_up(&mut self, id: &RunId, part: Part, item: Json) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get_mut(id) else { return };
+        let Some(intent) = live.run.intent(&part).cloned() else { return };
+        let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else {
+            return self.end(
+                id,
+                &part,
+                Ending::failed(format!("outcome unknown: this engine has no hands for `{}`", intent.action)),
+            );
+        };
+        live.only_planned = false;
+        let under_way = UnderWay {
+            attempt: intent.attempt,
+            item,
+            input: intent.input,
+            deadline: now.after(ASKING),
+            stop: Stop::default(),
+            admitted: None,
+        };
+        live.under_way.insert(part.clone(), under_way);
+        let clock = Arc::clone(&self.parts.clock);
+        let plan = intent.plan;
+        let work: Work<Answer> = Box::pin(async move {
+            let truth = ask(&clock, &*verb, &plan).await;
+            Answer::Acted(Acted { run: None, truth, started: clock.now(), verified: clock.now() })
+        });
+        self.send_work(id, part, Where::Beside, work);
+    }
+
+    /// What the world said of an intent from before a crash.
+    pub(super) fn taken_up(&mut self, id: &RunId, part: &Part, truth: Result<Truth, ActionError>, verified: Stamp) {
+        let Some(live) = self.runs.get(id) else { return };
+        let Some(intent) = live.run.intent(part).cloned() else { return };
+        let began = live.run.part_began(part).unwrap_or(live.run.began);
+        let again = match truth {
+            Ok(Truth::Holds) => {
+                let proof = "the engine ended before it saw the end; the world was asked, and it is so";
+                return self.end(
+                    id,
+                    part,
+                    Ending::acted(Outcome::Verified, intent.plan.predicted, proof, began, verified),
+                );
+            }
+            Ok(Truth::HoldsNot(_)) => true,
+            Ok(Truth::CannotAsk) | Err(_) => !self.at_most_once(id, part),
+        };
+        let age = self.parts.clock.now().wall.duration_since(began.wall);
+        let old = live.run.playbook.on.max_age;
+        if !again {
+            self.end(
+                id,
+                part,
+                Ending::failed(
+                    "outcome unknown: the engine ended before it saw the end, and it cannot be done twice".to_owned(),
+                ),
+            );
+        } else if Duration::try_from(age).is_ok_and(|age| age > old) {
+            self.end(
+                id,
+                part,
+                Ending::failed(format!("it was not done before the engine ended, and is now older than {old:?}")),
+            );
+        } else {
+            self.judge(id, part, intent.plan, Purpose::TakenUp);
+        }
+    }
+
+    pub(super) fn predicted(&self, id: &RunId, part: &Part) -> Json {
+        self.runs
+            .get(id)
+            .and_then(|live| live.run.intent(part))
+            .map_or(Json::Null, |intent| intent.plan.predicted.clone())
+    }
+
+    pub(super) fn at_most_once(&self, id: &RunId, part: &Part) -> bool {
+        let intent = self.runs.get(id).and_then(|live| live.run.intent(part));
+        let verb = intent.and_then(|intent| self.parts.crew.get(intent.action.as_str()));
+        verb.is_none_or(|verb| verb.spec().guarantee == Guarantee::AtMostOnce)
+    }
+}
