@@ -13,8 +13,7 @@ use quell_model::playbook::{Step, StepKind};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepPlanned, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
 use quell_model::{
-    ActionError, Batch, Durability, Guarantee, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId,
-    Truth,
+    ActionError, Batch, Durability, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId, Truth,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -421,7 +420,11 @@ fn place(lane: Lane) -> Where {
     if lane == Lane::Contain { Where::Here } else { Where::Beside }
 }
 
-pub(super) async fn ask(clock: &Arc<dyn quell_model::Clock>, verb: &dyn Action, plan: &Plan) -> Result<Truth, ActionError> {
+pub(super) async fn ask(
+    clock: &Arc<dyn quell_model::Clock>,
+    verb: &dyn Action,
+    plan: &Plan,
+) -> Result<Truth, ActionError> {
     let deadline = clock.now().after(ASKING);
     job::within(Arc::clone(clock), deadline, Stop::default(), verb.verify(plan, Want::Acted), || Ok(Truth::CannotAsk))
         .await
