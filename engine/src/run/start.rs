@@ -6,7 +6,7 @@
 use super::machine::Run;
 use super::shell::{Core, Live};
 use crate::incident::{self, Incident, Keep};
-use crate::trigger::Answer;
+use crate::trigger::{Answer, Seen};
 use quell_model::playbook::{InputType, Playbook};
 use quell_model::record::{
     Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentChanged, IncidentJoined, IncidentOpened,
@@ -36,11 +36,12 @@ impl<W: Send + 'static> Core<W> {
 
     fn detection(&mut self, detection: Detection) {
         let now = self.parts.clock.now();
+        let seen = Seen::new(&detection);
         let mut decided = Vec::new();
         let mut due = Vec::new();
         let mut joined = Vec::new();
         for playbook in self.definitions.playbooks.clone() {
-            let answer = self.triggers.answer(&playbook, &detection, &self.definitions.vars, &self.expressions, now);
+            let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, now);
             let (decision, why, run) = match answer {
                 Answer::NotMine(why) => (TriggerDecision::NotMine, why, None),
                 Answer::IfFalse => {
@@ -69,7 +70,7 @@ impl<W: Send + 'static> Core<W> {
             None
         };
         for start in due {
-            self.start_run(start, &detection, incident.clone(), now);
+            self.start_run(start, &seen, incident.clone(), now);
         }
     }
 
@@ -151,8 +152,9 @@ impl<W: Send + 'static> Core<W> {
         self.write_system(vec![NewRecord::new(now, accepted), NewRecord::new(now, held)]);
     }
 
-    fn start_run(&mut self, due: Due, detection: &Detection, incident: Option<IncidentId>, now: Stamp) {
-        let head = &detection.event.head;
+    fn start_run(&mut self, due: Due, seen: &Seen<'_>, incident: Option<IncidentId>, now: Stamp) {
+        let head = &seen.detection().event.head;
+        let (event, described) = seen.views().clone();
         let moments =
             Moments { kernel: Some(head.at), seen: Some(head.seen), decided: Some(now), ..Moments::default() };
         let started = RunStarted {
@@ -163,8 +165,8 @@ impl<W: Send + 'static> Core<W> {
             mode_because: due.because,
             incident,
             per: due.per,
-            event: detection.event.for_playbooks(),
-            detection: detection.for_playbooks(),
+            event,
+            detection: described,
             inputs: default_inputs(&due.playbook),
             vars: self.definitions.vars.clone(),
             untrusted: self.definitions.untrusted.contains(&head.source),

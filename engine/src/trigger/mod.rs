@@ -7,6 +7,7 @@
 use crate::playbook::expression::{Expressions, Scope};
 use quell_model::playbook::{DetectionFilter, Playbook, Rate};
 use quell_model::{Detection, IncidentId, Json, Mode, Name, RunId, Stamp};
+use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -46,42 +47,52 @@ pub fn wants(filter: &DetectionFilter, detection: &Detection) -> bool {
     (named || tagged || any) && rule.level >= filter.level
 }
 
+/// A detection as expressions see it, made once for all playbooks, and only if one asks.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    detection: &'a Detection,
+    views: OnceCell<(Json, Json)>,
+}
+
+impl<'a> Seen<'a> {
+    /// Nothing is made yet.
+    #[must_use]
+    pub fn new(detection: &'a Detection) -> Self {
+        Self { detection, views: OnceCell::new() }
+    }
+
+    /// The detection itself.
+    #[must_use]
+    pub fn detection(&self) -> &'a Detection {
+        self.detection
+    }
+
+    /// `event` and `detection` in expressions.
+    pub fn views(&self) -> &(Json, Json) {
+        self.views.get_or_init(|| (self.detection.event.for_playbooks(), self.detection.for_playbooks()))
+    }
+}
+
 impl Triggers {
-    /// What `playbook` makes of `detection` now. `mode` is how far the playbook may go as configured.
+    /// What `playbook` makes of a detection now.
     pub fn answer(
         &self,
         playbook: &Playbook,
-        detection: &Detection,
+        seen: &Seen<'_>,
         vars: &Json,
         expressions: &Expressions,
         now: Stamp,
     ) -> Answer {
+        let detection = seen.detection;
         let Some(filter) = &playbook.on.detections else {
             return Answer::NotMine("it is started by hand only".to_owned());
         };
         if !wants(filter, detection) {
-            return Answer::NotMine(format!(
-                "it does not ask for rule `{}` at level {}",
-                detection.rule.name, detection.rule.level
-            ));
+            let (rule, level) = (&detection.rule.name, detection.rule.level);
+            return Answer::NotMine(format!("it does not ask for rule `{rule}` at level {level}"));
         }
-        let event = detection.event.for_playbooks();
-        let described = detection.for_playbooks();
-        let list = Json::Array(vec![described.clone()]);
-        let none = Json::Null;
-        let empty = Json::Object(serde_json::Map::new());
-        let scope = Scope {
-            event: &event,
-            detection: &described,
-            detections: &list,
-            incident: &none,
-            inputs: &empty,
-            vars,
-            steps: &empty,
-            item: &none,
-            run: &none,
-            now: now.wall,
-        };
+        let (event, described) = seen.views();
+        let scope = Scope { event, detection: described, vars, ..Scope::empty(now.wall) };
         let mut stricter = None;
         if let Some(condition) = &playbook.on.condition {
             match expressions.truth(&condition.text, &scope) {
