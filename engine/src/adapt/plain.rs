@@ -7,7 +7,9 @@ use super::reader::Wrong;
 use super::record::{id_of, logsource, machine, stamp, text};
 use jiff::Timestamp;
 use quell_model::event::EVENT_VERSION;
-use quell_model::{Class, EventHead, Json, LogSource, Name, OwnedEvent, Subject};
+use quell_model::{Class, EventHead, Json, LogSource, Name, OwnedEvent, Subject, fields};
+
+type Map = serde_json::Map<String, Json>;
 
 /// Where other tools keep the time.
 const TIMES: &[&str] = &["@timestamp", "timestamp", "time", "UtcTime", "EventTime", "TimeCreated", "eventTime"];
@@ -33,7 +35,7 @@ const NETWORK: &[(&str, &str)] = &[
 const FILE: &[(&str, &str)] = &[("TargetFilename", "file.path")];
 
 /// Reads one object.
-pub(super) fn read(mut object: serde_json::Map<String, Json>) -> Result<OwnedEvent, Wrong> {
+pub(super) fn read(mut object: Map) -> Result<OwnedEvent, Wrong> {
     if object.is_empty() {
         return Err(Wrong::new("is an empty object"));
     }
@@ -57,8 +59,9 @@ pub(super) fn read(mut object: serde_json::Map<String, Json>) -> Result<OwnedEve
         Class::ProcessCreation => own(&object, &[NAMES]),
         Class::NetworkConnection => own(&object, &[NAMES, NETWORK]),
         Class::FileEvent => own(&object, &[NAMES, FILE]),
-        _ => serde_json::Map::new(),
+        _ => Map::new(),
     };
+    let own = with_own_names(own, class, &object);
     let subject = text(&object, "User").map_or(Subject::Unknown, |user| Subject::User(user.into()));
     let entity = machine(&node);
     let head = EventHead { id, class, source: "plain".into(), node, at, seen: at };
@@ -66,7 +69,7 @@ pub(super) fn read(mut object: serde_json::Map<String, Json>) -> Result<OwnedEve
 }
 
 /// What the field names tell of the source.
-fn told_by(object: &serde_json::Map<String, Json>) -> LogSource {
+fn told_by(object: &Map) -> LogSource {
     let has = |names: &[&str]| names.iter().any(|name| object.contains_key(*name));
     let record = text(object, "type").unwrap_or_default();
     if has(&["a0", "SYSCALL", "nametype"]) && ["EXECVE", "SYSCALL", "PATH"].contains(&record.to_uppercase().as_str()) {
@@ -87,8 +90,8 @@ fn told_by(object: &serde_json::Map<String, Json>) -> LogSource {
     logsource(Some(category), Some(if windows { "windows" } else { "linux" }), None)
 }
 
-fn own(object: &serde_json::Map<String, Json>, tables: &[&[(&str, &str)]]) -> serde_json::Map<String, Json> {
-    let mut own = serde_json::Map::new();
+fn own(object: &Map, tables: &[&[(&str, &str)]]) -> Map {
+    let mut own = Map::new();
     for (sigma, path) in tables.iter().flat_map(|table| table.iter()) {
         let Some(value) = object.get(*sigma) else { continue };
         let number = path.ends_with("pid") || path.ends_with("port");
@@ -101,13 +104,32 @@ fn own(object: &serde_json::Map<String, Json>, tables: &[&[(&str, &str)]]) -> se
     own
 }
 
-fn put(into: &mut serde_json::Map<String, Json>, path: &str, value: Json) {
+/// quell's own names may stand in the object too, flat (`process.stdio.socket`) or nested.
+fn with_own_names(mut own: Map, class: Class, object: &Map) -> Map {
+    if class == Class::Record {
+        return own;
+    }
+    for (name, value) in object {
+        match value {
+            Json::Object(group) if fields::is_known(class, name) => {
+                for (inner, value) in group {
+                    put(&mut own, &format!("{name}.{inner}"), value.clone());
+                }
+            }
+            _ if name.contains('.') && fields::is_known(class, name) => put(&mut own, name, value.clone()),
+            _ => {}
+        }
+    }
+    own
+}
+
+fn put(into: &mut Map, path: &str, value: Json) {
     match path.split_once('.') {
         None => {
             into.insert(path.to_owned(), value);
         }
         Some((group, rest)) => {
-            if let Json::Object(inner) = into.entry(group).or_insert_with(|| Json::Object(serde_json::Map::new())) {
+            if let Json::Object(inner) = into.entry(group).or_insert_with(|| Json::Object(Map::new())) {
                 put(inner, rest, value);
             }
         }

@@ -4,6 +4,7 @@
 //! for auditd match without it. Reads quell's own fields of the event; adds no fact that the event does not hold.
 //! What auditd alone knows (a login's `auid`, the addresses in `a0…a3` of a system call) stays absent.
 
+use super::operation::Operation;
 use super::view::{texts, value};
 use quell_model::{Class, Event, Field, Json};
 use rsigma_eval::EventValue;
@@ -27,7 +28,6 @@ pub(super) const SYSCALLS: &[&str] = &[
     "fchownat",
     "linkat",
     "symlinkat",
-    "mknodat",
     "mkdirat",
 ];
 
@@ -45,12 +45,14 @@ pub(super) enum Record {
     Path,
 }
 
-/// The records that auditd writes of such an event.
-pub(super) fn records(class: Class) -> &'static [Record] {
-    match class {
-        Class::ProcessCreation => &[Record::Syscall, Record::Execve, Record::Path],
-        Class::FileEvent => &[Record::Syscall, Record::Path],
-        Class::NetworkConnection => &[Record::Syscall],
+/// The records that auditd writes of such an event. Of a file that was only read it writes none: watches are for
+/// writes and attribute changes (`-p wa`).
+pub(super) fn records(class: Class, file: Option<Operation>) -> &'static [Record] {
+    match (class, file) {
+        (Class::ProcessCreation, _) => &[Record::Syscall, Record::Execve, Record::Path],
+        (Class::FileEvent, Some(Operation::Read)) => &[],
+        (Class::FileEvent, _) => &[Record::Syscall, Record::Path],
+        (Class::NetworkConnection, _) => &[Record::Syscall],
         _ => &[],
     }
 }
@@ -102,6 +104,7 @@ fn plain(path: &str) -> &str {
 /// An event dressed as one record.
 pub(super) struct Clothed<'e> {
     event: &'e dyn Event,
+    class: Class,
     record: Record,
     keys: &'e Keys,
     /// Asked for once: rules look at `a0`, `a1` … one by one.
@@ -109,8 +112,8 @@ pub(super) struct Clothed<'e> {
 }
 
 impl<'e> Clothed<'e> {
-    pub(super) fn new(event: &'e dyn Event, record: Record, keys: &'e Keys) -> Self {
-        Self { event, record, keys, args: OnceCell::new() }
+    pub(super) fn new(event: &'e dyn Event, class: Class, record: Record, keys: &'e Keys) -> Self {
+        Self { event, class, record, keys, args: OnceCell::new() }
     }
 
     fn own(&self, path: &str) -> Option<Field<'e>> {
@@ -139,7 +142,7 @@ impl<'e> Clothed<'e> {
     }
 
     fn field(&self, name: &str) -> Option<Field<'_>> {
-        let class = self.event.head().class;
+        let class = self.class;
         match (self.record, name) {
             (Record::Execve, "type") => Some(Field::text("EXECVE")),
             (Record::Execve, "argc") => i64::try_from(self.args().len()).ok().map(Field::Int),
@@ -148,7 +151,7 @@ impl<'e> Clothed<'e> {
             (Record::Path, "name") => self.own(if class == Class::FileEvent { "file.path" } else { "process.image" }),
             (Record::Path, "nametype") => Some(Field::text(match self.text("file.operation").as_deref() {
                 Some("create") => "CREATE",
-                Some("delete" | "unlink" | "remove" | "rename") => "DELETE",
+                Some("unlink" | "rmdir" | "rename") => "DELETE",
                 _ => "NORMAL",
             })),
             (Record::Path, "item") => Some(Field::Int(0)),
@@ -179,18 +182,17 @@ impl<'e> Clothed<'e> {
     fn syscall(&self, class: Class) -> &'static str {
         match class {
             Class::NetworkConnection => match self.text("network.direction").as_deref() {
-                Some("inbound" | "in") => "accept",
+                Some("inbound") => "accept",
                 Some("listen") => "bind",
                 _ => "connect",
             },
             Class::FileEvent => match self.text("file.operation").as_deref() {
-                Some("delete" | "unlink" | "remove") => "unlinkat",
+                Some("unlink" | "rmdir") => "unlinkat",
                 Some("rename") => "renameat",
-                Some("chmod" | "mode") => "fchmodat",
-                Some("chown" | "owner") => "fchownat",
+                Some("chmod") => "fchmodat",
+                Some("chown") => "fchownat",
                 Some("link") => "linkat",
                 Some("symlink") => "symlinkat",
-                Some("mknod") => "mknodat",
                 Some("mkdir") => "mkdirat",
                 _ => "openat",
             },

@@ -73,50 +73,39 @@ pub const NETWORK_CONNECTION: &[&str] = &[
 /// Sigma's names of the sensor's file events.
 pub const FILE_EVENT: &[&str] = &["Image", "CommandLine", "User", "ProcessId", "TargetFilename"];
 
+/// One category of the sensor's.
+const fn sensor(category: &'static str, class: Class, sigma: &'static [&'static str]) -> Source {
+    let fields = Fields::Of(class, sigma);
+    Source { given: Given::Sensor, category: Some(category), product: "linux", service: None, fields }
+}
+
+/// One kind of foreign records.
+const fn records(
+    what: &'static str,
+    category: Option<&'static str>,
+    product: &'static str,
+    service: &'static str,
+) -> Source {
+    Source { given: Given::Records(what), category, product, service: Some(service), fields: Fields::Any }
+}
+
 const SOURCES: &[Source] = &[
-    Source {
-        given: Given::Sensor,
-        category: Some("process_creation"),
-        product: "linux",
-        service: None,
-        fields: Fields::Of(Class::ProcessCreation, PROCESS_CREATION),
-    },
-    Source {
-        given: Given::Sensor,
-        category: Some("network_connection"),
-        product: "linux",
-        service: None,
-        fields: Fields::Of(Class::NetworkConnection, NETWORK_CONNECTION),
-    },
-    Source {
-        given: Given::Sensor,
-        category: Some("file_event"),
-        product: "linux",
-        service: None,
-        fields: Fields::Of(Class::FileEvent, FILE_EVENT),
-    },
+    sensor("process_creation", Class::ProcessCreation, PROCESS_CREATION),
+    sensor("network_connection", Class::NetworkConnection, NETWORK_CONNECTION),
+    sensor("file_event", Class::FileEvent, FILE_EVENT),
+    sensor("file_access", Class::FileEvent, FILE_EVENT),
+    sensor("file_delete", Class::FileEvent, FILE_EVENT),
+    sensor("file_rename", Class::FileEvent, FILE_EVENT),
+    sensor("file_change", Class::FileEvent, FILE_EVENT),
+    sensor("process_fork", Class::ProcessFork, PROCESS_CREATION),
+    sensor("process_termination", Class::ProcessTermination, PROCESS_CREATION),
+    sensor("credentials", Class::Credentials, PROCESS_CREATION),
+    sensor("process_access", Class::ProcessAccess, PROCESS_CREATION),
+    sensor("loss", Class::Loss, &[]),
     Source { given: Given::Sensor, category: None, product: "linux", service: Some("auditd"), fields: Fields::Clothes },
-    Source {
-        given: Given::Records("auditd's log"),
-        category: None,
-        product: "linux",
-        service: Some("auditd"),
-        fields: Fields::Any,
-    },
-    Source {
-        given: Given::Records("CloudTrail"),
-        category: None,
-        product: "aws",
-        service: Some("cloudtrail"),
-        fields: Fields::Any,
-    },
-    Source {
-        given: Given::Records("Kubernetes audit"),
-        category: Some("application"),
-        product: "kubernetes",
-        service: Some("audit"),
-        fields: Fields::Any,
-    },
+    records("auditd's log", None, "linux", "auditd"),
+    records("CloudTrail", None, "aws", "cloudtrail"),
+    records("Kubernetes audit", Some("application"), "kubernetes", "audit"),
 ];
 
 /// Every field that a rule names.

@@ -10,6 +10,7 @@
 
 use super::auditd::{Clothed, records};
 use super::correlate::{Correlator, EVENTS_CARRIED, Fired};
+use super::operation::Operation;
 use super::rules::Rules;
 use super::view::View;
 use jiff::Timestamp;
@@ -71,6 +72,8 @@ pub struct Detector {
     correlator: Option<Correlator>,
     routes: Vec<(LogSource, bool, Arc<[usize]>)>,
     auditd: Arc<[usize]>,
+    /// The engines of [`Operation::CATEGORIES`].
+    further: [Arc<[usize]>; 4],
     counts: Vec<Count>,
     held: VecDeque<HeldDetection>,
 }
@@ -82,7 +85,8 @@ impl Detector {
         let correlator = Correlator::new(&rules);
         let auditd = rules.auditd().into();
         let counts = vec![Count::default(); rules.exceptions.len()];
-        Self { rules, correlator, routes: Vec::new(), auditd, counts, held: VecDeque::new() }
+        let further = Operation::CATEGORIES.map(|category| rules.of_category(category).into());
+        Self { rules, correlator, routes: Vec::new(), auditd, further, counts, held: VecDeque::new() }
     }
 
     /// Changes to another set of rules between two events. Correlations that both sets have go on counting; so do the
@@ -125,33 +129,53 @@ impl Detector {
 
     /// Looks at one event; what matches goes to the end of `out`.
     pub fn event(&mut self, event: &dyn Event, now: Stamp, out: &mut Vec<Detection>) {
-        let class = event.head().class;
-        let mut seen = Seen { event, owned: None, rules: Vec::new() };
-        let route = self.route(event.logsource(), class);
-        for at in route.iter() {
-            let view = View(event);
-            let results = self.rules.classes[*at].engine.evaluate(&view);
-            if !results.is_empty() {
-                self.matches(&mut seen, &view, results, now, out);
-            }
+        let logsource = event.logsource();
+        let rules = self.rules.clone();
+        let mut seen = Seen { event, owned: None, rules: Vec::new(), only_asking: false };
+        let route = self.route(logsource, event);
+        let class = match logsource.category.as_ref().map(Name::as_str) {
+            Some("process_creation") => Class::ProcessCreation,
+            Some("network_connection") => Class::NetworkConnection,
+            Some("file_event") => Class::FileEvent,
+            _ => return self.engines(&rules, &route, &mut seen, &View(event), now, out),
+        };
+        let operation = (class == Class::FileEvent).then(|| Operation::of(event));
+        seen.only_asking = operation.is_some_and(Operation::made_nothing);
+        self.engines(&rules, &route, &mut seen, &View(event), now, out);
+        seen.only_asking = false;
+        if let Some(at) = operation.and_then(Operation::at) {
+            let further = self.further[at].clone();
+            self.engines(&rules, &further, &mut seen, &View(event), now, out);
         }
-        if self.auditd.is_empty() || event.logsource().service.is_some() {
+        if self.auditd.is_empty() || logsource.service.is_some() {
             return;
         }
-        let (rules, auditd) = (self.rules.clone(), self.auditd.clone());
-        for record in records(class) {
-            let view = Clothed::new(event, *record, &rules.keys);
-            for at in auditd.iter() {
-                let results = rules.classes[*at].engine.evaluate(&view);
-                if !results.is_empty() {
-                    self.matches(&mut seen, &view, results, now, out);
-                }
+        let auditd = self.auditd.clone();
+        for record in records(class, operation) {
+            let view = Clothed::new(event, class, *record, &rules.keys);
+            self.engines(&rules, &auditd, &mut seen, &view, now, out);
+        }
+    }
+
+    fn engines(
+        &mut self,
+        rules: &Arc<Rules>,
+        engines: &[usize],
+        seen: &mut Seen<'_>,
+        view: &impl rsigma_eval::Event,
+        now: Stamp,
+        out: &mut Vec<Detection>,
+    ) {
+        for at in engines {
+            let results = rules.classes[*at].engine.evaluate(view);
+            if !results.is_empty() {
+                self.matches(rules, seen, view, results, now, out);
             }
         }
     }
 
-    fn route(&mut self, logsource: &LogSource, class: Class) -> Arc<[usize]> {
-        let unknown = class == Class::Record && *logsource == LogSource::default();
+    fn route(&mut self, logsource: &LogSource, event: &dyn Event) -> Arc<[usize]> {
+        let unknown = *logsource == LogSource::default() && event.head().class == Class::Record;
         let known = self.routes.iter().find(|(known, open, _)| known == logsource && *open == unknown);
         if let Some((_, _, route)) = known {
             return route.clone();
@@ -165,22 +189,25 @@ impl Detector {
 
     fn matches(
         &mut self,
+        rules: &Rules,
         seen: &mut Seen<'_>,
         view: &impl rsigma_eval::Event,
         results: Vec<EvaluationResult>,
         now: Stamp,
         out: &mut Vec<Detection>,
     ) {
-        let rules = self.rules.clone();
         let mut counted = Vec::new();
         for result in results {
             let Some(name) = result.header.rule_id.as_deref() else { continue };
             let Some((name, rule)) = rules.rules.get_key_value(name) else { continue };
+            if seen.only_asking && !rule.asks_operation {
+                continue;
+            }
             // In several clothes an event is still one event.
             if seen.rules.contains(&name.as_str().into()) {
                 continue;
             }
-            if self.is_held(&rules, seen, view, name, &rule.exceptions, now) {
+            if self.is_held(rules, seen, view, name, &rule.exceptions, now) {
                 continue;
             }
             seen.rules.push(name.as_str().into());
@@ -209,7 +236,7 @@ impl Detector {
             None => return,
         };
         for fired in fired {
-            self.fired(&rules, seen, view, fired, now, out);
+            self.fired(rules, seen, view, fired, now, out);
         }
     }
 
@@ -290,6 +317,8 @@ struct Seen<'e> {
     owned: Option<Arc<OwnedEvent>>,
     /// The rules that it has already matched.
     rules: Vec<Name>,
+    /// The file was only read or removed: for rules that ask for that.
+    only_asking: bool,
 }
 
 impl Seen<'_> {

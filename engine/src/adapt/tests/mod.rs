@@ -132,6 +132,9 @@ fn plain_objects_tell_their_source_by_their_names() {
     }
     let event = &good(rows[0].0)[0];
     assert_eq!(event.own("process.pid"), Some(Field::Int(7)));
+    let own = &good(r#"{"Image":"/bin/sh","process.stdio.socket":true,"process":{"memfd":false}}"#)[0];
+    assert_eq!(own.own("process.stdio.socket"), Some(Field::Bool(true)));
+    assert_eq!(own.own("process.memfd"), Some(Field::Bool(false)));
     assert_eq!(event.head.at.wall.to_string(), "2026-03-01T10:00:00Z");
 }
 

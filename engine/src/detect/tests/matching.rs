@@ -195,3 +195,35 @@ fn hostile_values_break_nothing() {
     }
     assert!(run(&mut detector, &process("f", 0, json!({"Nested": deep}))).is_empty());
 }
+
+#[test]
+fn a_file_that_was_only_read_is_for_rules_that_ask_for_it() {
+    let one = |name: &str, category: &str, selection: &str| {
+        format!(
+            "title: {name}\nname: {name}\nlogsource: {{category: {category}, product: linux}}\ndetection:\n  s: {{{selection}}}\n  condition: s\n---\n"
+        )
+    };
+    let rules = [
+        one("written", "file_event", "TargetFilename|startswith: /etc/"),
+        one("asked", "file_event", "TargetFilename|startswith: /etc/, file.operation: read"),
+        one("access", "file_access", "TargetFilename|startswith: /etc/"),
+        one("gone", "file_delete", "TargetFilename|startswith: /etc/"),
+        one("path", "file_event", "nothing: 1")
+            .replace("category: file_event, ", "service: auditd, ")
+            .replace("nothing: 1", "type: PATH"),
+    ];
+    let (rules, report) = load(&rules.concat());
+    assert!(report.skipped.is_empty(), "{:?}", report.skipped);
+    let mut detector = Detector::new(rules);
+    let rows: &[(&str, &[&str])] = &[
+        ("create", &["written", "path"]),
+        ("write", &["written", "path"]),
+        ("read", &["asked", "access"]),
+        ("unlink", &["gone", "path"]),
+    ];
+    for (operation, wanted) in rows {
+        let own = json!({"file": {"path": "/etc/shadow", "operation": operation}});
+        let seen = event(Class::FileEvent, operation, 0, json!({"TargetFilename": "/etc/shadow"}), own);
+        assert_eq!(names(&run(&mut detector, &seen)), *wanted, "{operation}");
+    }
+}
