@@ -82,8 +82,11 @@ fn trusted(path: &Path, stat: &Stat) -> Result<(), Box<Mistake>> {
         return Err(wrong(path, format!("{what}; hint: chown root {shown}")));
     }
     let mode = Mode::from_raw_mode(stat.st_mode);
-    let others = mode.contains(Mode::WOTH);
-    let group = mode.contains(Mode::WGRP) && stat.st_gid != 0;
+    // In a folder with the sticky bit (/tmp) others can only add files of their own, which are refused themselves.
+    let sticky = mode.contains(Mode::SVTX);
+    let others = mode.contains(Mode::WOTH) && !sticky;
+    // Root's group, and the group that a user has for itself, hold nobody else.
+    let group = mode.contains(Mode::WGRP) && !sticky && stat.st_gid != 0 && stat.st_gid != me;
     if others || group {
         let who = if others { "anybody".to_owned() } else { format!("group {}", stat.st_gid) };
         let what = format!("`{shown}` can be written by {who}, who could change what quell does");
@@ -115,6 +118,8 @@ mod tests {
         set(&file, 0o644);
         set(dir.path(), 0o777);
         assert!(read(&file).unwrap_err().what.contains("anybody"));
+        set(dir.path(), 0o1777);
+        assert!(read(&file).is_ok());
         set(dir.path(), 0o755);
         std::fs::write(&file, b"a: 1\nb: \xff\n").unwrap();
         assert_eq!(read(&file).unwrap_err().span.line, 2);

@@ -9,6 +9,7 @@
 //! Invariants: a file with an error gives nothing, never half of something; a file that others than root or the one who
 //! runs quell can write is not loaded.
 
+pub mod config;
 mod files;
 pub(crate) mod found;
 pub(crate) mod playbook;
@@ -19,6 +20,7 @@ pub(crate) mod trigger;
 pub mod units;
 pub(crate) mod yaml;
 
+pub use config::{Config, Shown, config, config_file};
 pub use playbook::playbook;
 pub use playbooks::{PlaybookSource, playbooks};
 

@@ -121,7 +121,7 @@ fn load(text: &str) -> (Option<quell_model::playbook::Playbook>, Vec<Mistake>) {
 }
 
 /// As a person would read them, for snapshots.
-fn print(mistakes: &[Mistake]) -> String {
+pub(super) fn print(mistakes: &[Mistake]) -> String {
     let mut out = String::new();
     for mistake in mistakes {
         let level = match mistake.level {

@@ -1,0 +1,272 @@
+//! quell.yaml: what an installation may do and where its things are.
+//!
+//! Owns the shape and the defaults: no file at all is a working installation that observes. `read` fills it from a file,
+//! `show` tells each value and where it came from. Never asks the system anything: names of users and files are resolved
+//! by who uses them.
+
+mod read;
+mod show;
+
+pub use read::{config, config_file};
+pub use show::Shown;
+
+use crate::adapt::Format;
+use quell_model::guard::{Breaker, Within};
+use quell_model::playbook::{Playbook, Rate};
+use quell_model::{ActionSpec, Json, Level, Mistake, Mode, Name, Span};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The configuration.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: Option<PathBuf>,
+    /// The ceiling over everything.
+    pub mode: Mode,
+    /// Where the journal, the vault and the socket are.
+    pub data_dir: PathBuf,
+    /// Which playbooks are loaded.
+    pub playbooks: Playbooks,
+    /// Which rules are loaded.
+    pub rules: Rules,
+    /// When incidents open and end.
+    pub incidents: Incidents,
+    /// Where events come from.
+    pub sources: Sources,
+    /// What may never be touched, and how much may be.
+    pub guard: GuardConfig,
+    /// `vars` in expressions: a map.
+    pub vars: Json,
+    /// The group that may use the socket.
+    pub socket_group: String,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Where values were written: `guard.breaker.images` → line; on the command line: the flag.
+    origins: BTreeMap<String, Origin>,
+}
+
+/// Where a value came from, if it is no default.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Origin {
+    Line(Span, Option<String>),
+    Flag(&'static str),
+}
+
+/// Which playbooks are loaded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Playbooks {
+    /// Those in the binary.
+    pub shipped: bool,
+    /// Folders of others.
+    pub dirs: Vec<PathBuf>,
+    /// Modes that go before the playbooks' own.
+    pub modes: BTreeMap<Name, Mode>,
+}
+
+/// Which rules are loaded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// Those in the binary.
+    pub shipped: bool,
+    /// Folders or files of others.
+    pub dirs: Vec<PathBuf>,
+    /// Folders or files of exceptions.
+    pub exceptions: Vec<PathBuf>,
+}
+
+/// When incidents open and end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Incidents {
+    /// The least level that opens one without a playbook.
+    pub min_level: Level,
+    /// Without a detection for this long, the next opens a new one.
+    pub quiet: Duration,
+}
+
+/// Where events come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sources {
+    /// The eBPF sensor.
+    pub sensor: bool,
+    /// Files and folders that are followed.
+    pub files: Vec<FileSource>,
+}
+
+/// A file or folder that is followed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileSource {
+    /// How it is written; none: found out by looking.
+    pub format: Option<Format>,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether only the system can write it. What is not trusted never acts.
+    pub trusted: bool,
+}
+
+/// What may never be touched, and how much may be.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GuardConfig {
+    /// Executables, besides the built-in ones.
+    pub executables: Vec<PathBuf>,
+    /// systemd units; a trailing `*` stands for anything.
+    pub units: Vec<String>,
+    /// Users by name or number.
+    pub users: Vec<String>,
+    /// So many of an action in a time; `*` for all that have no row of their own.
+    pub limits: BTreeMap<String, Rate>,
+    /// When a playbook is believed to have gone wrong.
+    pub breaker: Breaker,
+    /// Outside of this nothing may be touched.
+    pub only_within: Option<Within>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Log {
+    /// How.
+    pub format: LogFormat,
+    /// What.
+    pub level: LogLevel,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum LogLevel {
+    /// What needs a person.
+    Error,
+    /// What may need one.
+    Warn,
+    /// What happened.
+    Info,
+    /// Why it happened.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogFormat {
+    /// All, with their words.
+    pub(crate) const WORDS: &[(&str, Self)] = &[("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)];
+}
+
+impl LogLevel {
+    /// All, with their words.
+    pub(crate) const WORDS: &[(&str, Self)] = &[
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        word(Self::WORDS, self)
+    }
+}
+
+fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words.iter().find(|(_, each)| *each == value).map_or("", |(word, _)| word)
+}
+
+/// What every action may do at most when nothing else is said: far above what one host's attacks need, far below what a
+/// playbook gone wrong would do.
+pub const LIMIT: Rate = Rate { count: 200, per: Duration::from_secs(3600) };
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            file: None,
+            mode: Mode::Observe,
+            data_dir: PathBuf::from("/var/lib/quell"),
+            playbooks: Playbooks { shipped: true, dirs: Vec::new(), modes: BTreeMap::new() },
+            rules: Rules { shipped: true, dirs: Vec::new(), exceptions: Vec::new() },
+            incidents: Incidents { min_level: Level::High, quiet: Duration::from_secs(30 * 60) },
+            sources: Sources { sensor: true, files: Vec::new() },
+            guard: GuardConfig {
+                executables: Vec::new(),
+                units: Vec::new(),
+                users: Vec::new(),
+                limits: BTreeMap::from([("*".to_owned(), LIMIT)]),
+                breaker: Breaker::default(),
+                only_within: None,
+            },
+            vars: Json::Object(serde_json::Map::new()),
+            socket_group: "quell".to_owned(),
+            log: Log { format: LogFormat::Auto, level: LogLevel::Info },
+            origins: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Replaces the mode, as `--mode` does.
+    pub fn set_mode(&mut self, mode: Mode, flag: &'static str) {
+        self.mode = mode;
+        self.origins.insert("mode".to_owned(), Origin::Flag(flag));
+    }
+
+    /// Replaces the data directory, as `--data-dir` does.
+    pub fn set_data_dir(&mut self, dir: PathBuf, flag: &'static str) {
+        self.data_dir = dir;
+        self.origins.insert("data_dir".to_owned(), Origin::Flag(flag));
+    }
+
+    /// How far a playbook may go: the stricter of the ceiling and of what holds for the playbook.
+    #[must_use]
+    pub fn mode_of(&self, playbook: &Playbook) -> Mode {
+        let own = self.playbooks.modes.get(&playbook.name).copied().unwrap_or(playbook.mode);
+        self.mode.strictest(own)
+    }
+
+    /// Names in it that nothing has: playbooks under `playbooks.modes`, actions under `guard.limits`.
+    #[must_use]
+    pub fn check_names(&self, playbooks: &[Arc<Playbook>], actions: &[&'static ActionSpec]) -> Vec<Mistake> {
+        let mut found = Vec::new();
+        for name in self.playbooks.modes.keys() {
+            if !playbooks.iter().any(|playbook| playbook.name == *name) {
+                let known = playbooks.iter().map(|playbook| playbook.name.as_str());
+                let mistake =
+                    self.warning(&format!("playbooks.modes.{name}"), format!("no loaded playbook is called `{name}`"));
+                found.push(mistake.expected("the name of a playbook").nearest(name.as_str(), known));
+            }
+        }
+        for name in self.guard.limits.keys().filter(|name| *name != "*") {
+            if !actions.iter().any(|spec| spec.name == name) {
+                let mistake = self.warning(&format!("guard.limits.{name}"), format!("there is no action `{name}`"));
+                found.push(
+                    mistake.expected("an action, or `*` for all").nearest(name, actions.iter().map(|spec| spec.name)),
+                );
+            }
+        }
+        found
+    }
+
+    fn warning(&self, key: &str, what: String) -> Mistake {
+        let (span, line) = match self.origins.get(key) {
+            Some(Origin::Line(span, line)) => (*span, line.clone()),
+            _ => (Span::default(), None),
+        };
+        let mut mistake = Mistake::warning(self.file.clone().unwrap_or_default(), span, what);
+        mistake.line_text = line;
+        mistake
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! A quell.yaml file → [`Config`], with every mistake in it.
+//!
+//! Owns the keys. Paths in it are relative to the file. One error, and there is no configuration at all.
+
+use super::{Config, FileSource, LogFormat, LogLevel, Origin};
+use crate::adapt::Format;
+use crate::load::reader::{Fields, Reader};
+use crate::load::step;
+use crate::load::trigger::LEVELS;
+use crate::load::yaml::{Entry, Node, Source, Value};
+use crate::load::{files, yaml};
+use crate::playbook::has_errors;
+use quell_model::guard::Within;
+use quell_model::{Mistake, Name};
+use std::path::{Path, PathBuf};
+
+pub(crate) const KEYS: &[&str] =
+    &["mode", "data_dir", "playbooks", "rules", "incidents", "sources", "guard", "vars", "access", "log"];
+const LATER: &[&str] = &["escalation", "recorder", "secrets", "commands", "public_url", "retention", "telemetry"];
+const PROTECT_LATER: &[&str] =
+    &["labels", "files", "networks", "accounts", "namespaces", "nodes", "principals", "instances"];
+
+/// Reads the file at `file`, if others cannot write it.
+#[must_use]
+pub fn config_file(file: &Path) -> (Option<Config>, Vec<Mistake>) {
+    match files::read(file) {
+        Ok(text) => config(file, &text),
+        Err(mistake) => (None, vec![*mistake]),
+    }
+}
+
+/// Reads a configuration's text. None when a mistake is an error; an empty text is all defaults.
+#[must_use]
+pub fn config(file: &Path, text: &str) -> (Option<Config>, Vec<Mistake>) {
+    let source = Source::new(file, text);
+    let node = match yaml::parse(&source) {
+        Ok(node) => node,
+        Err(mistake) => return (None, vec![*mistake]),
+    };
+    let mut reading = Reading {
+        reader: Reader::new(&source),
+        folder: file.parent().unwrap_or(Path::new("")).to_owned(),
+        config: Config { file: Some(file.to_owned()), ..Config::default() },
+    };
+    if node.value != Value::Null {
+        reading.all(&node);
+    }
+    let config = reading.config;
+    let mistakes = reading.reader.finish();
+    ((!has_errors(&mistakes)).then_some(config), mistakes)
+}
+
+struct Reading<'s> {
+    reader: Reader<'s>,
+    folder: PathBuf,
+    config: Config,
+}
+
+impl Reading<'_> {
+    fn all(&mut self, node: &Node) {
+        let Some(top) = self.reader.fields(node, "quell.yaml", KEYS, LATER) else { return };
+        if let Some(node) = self.at(&top, "mode", "mode") {
+            self.config.mode = step::mode(&mut self.reader, node).unwrap_or_default();
+        }
+        if let Some(path) = self.at(&top, "data_dir", "data_dir").and_then(|node| self.path(node, "`data_dir`")) {
+            self.config.data_dir = path;
+        }
+        self.playbooks(&top);
+        self.rules(&top);
+        self.incidents(&top);
+        self.sources(&top);
+        self.guard(&top);
+        self.access(&top);
+        self.log(&top);
+        if let Some(node) = self.at(&top, "vars", "vars")
+            && self.reader.map(node, "`vars`").is_some()
+        {
+            self.config.vars = node.to_json();
+        }
+    }
+
+    fn playbooks(&mut self, top: &Fields<'_>) {
+        let Some(fields) = self.section(top, "playbooks", &["shipped", "dirs", "modes"], &[]) else { return };
+        if let Some(shipped) = self.flag(&fields, "shipped", "playbooks.shipped") {
+            self.config.playbooks.shipped = shipped;
+        }
+        self.config.playbooks.dirs = self.paths(&fields, "dirs", "playbooks.dirs");
+        let Some(node) = self.at(&fields, "modes", "playbooks.modes") else { return };
+        for entry in self.reader.map(node, "`modes`").unwrap_or_default() {
+            if let Some(mode) = step::mode(&mut self.reader, &entry.value) {
+                self.written(&format!("playbooks.modes.{}", entry.key), entry);
+                self.config.playbooks.modes.insert(Name::from(entry.key.as_str()), mode);
+            }
+        }
+    }
+
+    fn rules(&mut self, top: &Fields<'_>) {
+        let Some(fields) = self.section(top, "rules", &["shipped", "dirs", "exceptions"], &[]) else { return };
+        if let Some(shipped) = self.flag(&fields, "shipped", "rules.shipped") {
+            self.config.rules.shipped = shipped;
+        }
+        self.config.rules.dirs = self.paths(&fields, "dirs", "rules.dirs");
+        self.config.rules.exceptions = self.paths(&fields, "exceptions", "rules.exceptions");
+    }
+
+    fn incidents(&mut self, top: &Fields<'_>) {
+        let Some(fields) = self.section(top, "incidents", &["min_level", "quiet"], &[]) else { return };
+        if let Some(node) = self.at(&fields, "min_level", "incidents.min_level")
+            && let Some(level) = self.reader.word(node, "level", LEVELS)
+        {
+            self.config.incidents.min_level = level;
+        }
+        if let Some(node) = self.at(&fields, "quiet", "incidents.quiet")
+            && let Some(quiet) = self.reader.duration(node, "`quiet`")
+        {
+            self.config.incidents.quiet = quiet;
+        }
+    }
+
+    fn sources(&mut self, top: &Fields<'_>) {
+        let later = &["kubernetes", "aws", "azure", "webhook", "syslog", "sqs"];
+        let Some(fields) = self.section(top, "sources", &["sensor", "files"], later) else { return };
+        if let Some(node) = fields.get("sensor")
+            && let Some(sensor) = self.reader.fields(node, "`sensor`", &["enabled"], &[])
+            && let Some(enabled) = self.flag(&sensor, "enabled", "sources.sensor.enabled")
+        {
+            self.config.sources.sensor = enabled;
+        }
+        let Some(node) = self.at(&fields, "files", "sources.files") else { return };
+        for item in self.reader.list(node, "`files`").unwrap_or_default() {
+            let source = self.file_source(item);
+            self.config.sources.files.extend(source);
+        }
+    }
+
+    fn file_source(&mut self, item: &Node) -> Option<FileSource> {
+        let fields = self.reader.fields(item, "a file source", &["format", "path", "trusted"], &[])?;
+        let mut words: Vec<(&str, Option<Format>)> = Format::ALL.iter().map(|f| (f.as_str(), Some(*f))).collect();
+        words.push(("auto", None));
+        let format = fields.get("format").and_then(|node| self.reader.word(node, "format", &words)).flatten();
+        let trusted = fields.get("trusted").and_then(|node| self.reader.bool(node, "`trusted`")).unwrap_or(false);
+        match fields.get("path") {
+            Some(node) => self.path(node, "`path`").map(|path| FileSource { format, path, trusted }),
+            None => {
+                self.reader.error(fields.at, "a file source without `path`", "`path: /var/log/…`");
+                None
+            }
+        }
+    }
+
+    fn guard(&mut self, top: &Fields<'_>) {
+        let keys = &["protect", "limits", "breaker", "only_within"];
+        let Some(fields) = self.section(top, "guard", keys, &["warm_up", "bait"]) else { return };
+        if let Some(node) = fields.get("protect")
+            && let Some(protect) =
+                self.reader.fields(node, "`protect`", &["executables", "units", "users"], PROTECT_LATER)
+        {
+            self.config.guard.executables = self.paths(&protect, "executables", "guard.protect.executables");
+            if let Some(node) = self.at(&protect, "units", "guard.protect.units") {
+                self.config.guard.units = self.texts(node, "`units`");
+            }
+            if let Some(node) = self.at(&protect, "users", "guard.protect.users") {
+                self.config.guard.users = self.texts(node, "`users`");
+            }
+        }
+        if let Some(node) = fields.get("limits") {
+            for entry in self.reader.map(node, "`limits`").unwrap_or_default() {
+                if let Some(rate) = self.reader.rate(&entry.value, &format!("the limit of `{}`", entry.key)) {
+                    self.written(&format!("guard.limits.{}", entry.key), entry);
+                    self.config.guard.limits.insert(entry.key.clone(), rate);
+                }
+            }
+        }
+        if let Some(node) = fields.get("breaker") {
+            self.breaker(node);
+        }
+        if let Some(node) = self.at(&fields, "only_within", "guard.only_within") {
+            self.only_within(node);
+        }
+    }
+
+    fn breaker(&mut self, node: &Node) {
+        let Some(fields) = self.reader.fields(node, "`breaker`", &["images", "within", "quiet"], &[]) else { return };
+        if let Some(node) = self.at(&fields, "images", "guard.breaker.images")
+            && let Some(images) = self.reader.count(node, "`images`", 1)
+        {
+            self.config.guard.breaker.images = images as usize;
+        }
+        if let Some(node) = self.at(&fields, "within", "guard.breaker.within")
+            && let Some(within) = self.reader.duration(node, "`within`")
+        {
+            self.config.guard.breaker.within = within;
+        }
+        if let Some(node) = self.at(&fields, "quiet", "guard.breaker.quiet")
+            && let Some(quiet) = self.reader.duration(node, "`quiet`")
+        {
+            self.config.guard.breaker.quiet = quiet;
+        }
+    }
+
+    fn only_within(&mut self, node: &Node) {
+        let later = &["namespace", "account", "tag"];
+        let Some(fields) = self.reader.fields(node, "`only_within`", &["cgroup"], later) else { return };
+        let Some(node) = fields.get("cgroup") else {
+            self.reader.error(fields.at, "`only_within` names nothing", "`cgroup: /a/path`");
+            return;
+        };
+        let Some(text) = self.reader.text(node, "`cgroup`") else { return };
+        let path = text.trim_end_matches('/');
+        if !path.starts_with('/') || path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
+            let what = format!("`{text}` is no cgroup's path");
+            self.reader.error(node.at, what, "a path below the hierarchy's root, like `/quell-demo`");
+            return;
+        }
+        self.config.guard.only_within = Some(Within { cgroup: path.to_owned() });
+    }
+
+    fn access(&mut self, top: &Fields<'_>) {
+        let Some(fields) = self.section(top, "access", &["socket"], &["listen", "roles"]) else { return };
+        if let Some(node) = fields.get("socket")
+            && let Some(socket) = self.reader.fields(node, "`socket`", &["group"], &[])
+            && let Some(node) = self.at(&socket, "group", "access.socket.group")
+            && let Some(group) = self.reader.text(node, "`group`")
+        {
+            group.clone_into(&mut self.config.socket_group);
+        }
+    }
+
+    fn log(&mut self, top: &Fields<'_>) {
+        let Some(fields) = self.section(top, "log", &["format", "level"], &[]) else { return };
+        if let Some(node) = self.at(&fields, "format", "log.format")
+            && let Some(format) = self.reader.word(node, "log format", LogFormat::WORDS)
+        {
+            self.config.log.format = format;
+        }
+        if let Some(node) = self.at(&fields, "level", "log.level")
+            && let Some(level) = self.reader.word(node, "log level", LogLevel::WORDS)
+        {
+            self.config.log.level = level;
+        }
+    }
+
+    fn section<'n>(&mut self, top: &Fields<'n>, key: &str, known: &[&str], later: &[&str]) -> Option<Fields<'n>> {
+        let node = top.get(key)?;
+        self.reader.fields(node, &format!("`{key}`"), known, later)
+    }
+
+    /// The value of a key, which is from now on known to come from its line.
+    fn at<'n>(&mut self, fields: &Fields<'n>, key: &str, full: &str) -> Option<&'n Node> {
+        let node = fields.get(key)?;
+        self.written(full, fields.entry(key)?);
+        Some(node)
+    }
+
+    fn written(&mut self, full: &str, entry: &Entry) {
+        let line = self.reader.source.line(entry.at.line).map(str::to_owned);
+        self.config.origins.insert(full.to_owned(), Origin::Line(entry.at.into(), line));
+    }
+
+    fn flag(&mut self, fields: &Fields<'_>, key: &str, full: &str) -> Option<bool> {
+        let node = self.at(fields, key, full)?;
+        self.reader.bool(node, &format!("`{key}`"))
+    }
+
+    fn path(&mut self, node: &Node, what: &str) -> Option<PathBuf> {
+        let text = self.reader.text(node, what)?;
+        if text.is_empty() {
+            self.reader.error(node.at, format!("{what} is empty"), "a path");
+            return None;
+        }
+        Some(self.folder.join(text))
+    }
+
+    fn paths(&mut self, fields: &Fields<'_>, key: &str, full: &str) -> Vec<PathBuf> {
+        let Some(node) = self.at(fields, key, full) else { return Vec::new() };
+        let list = self.reader.list(node, &format!("`{key}`")).unwrap_or_default();
+        list.iter().filter_map(|item| self.path(item, &format!("an item of `{key}`"))).collect()
+    }
+
+    fn texts(&mut self, node: &Node, what: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        for item in self.reader.list(node, what).unwrap_or_default() {
+            match &item.value {
+                Value::Int(number) if *number >= 0 => all.push(number.to_string()),
+                _ => all.extend(self.reader.text(item, &format!("an item of {what}")).map(str::to_owned)),
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,83 @@
+//! The effective configuration: every value, and where it came from.
+
+use super::{Config, LogFormat, LogLevel, Origin, word};
+use crate::load::units::{print_duration, print_rate};
+use quell_model::Json;
+use serde::Serialize;
+use serde_json::json;
+
+/// One value.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Shown {
+    /// As the file would have it: `guard.breaker.images`.
+    #[serde(rename = "id")]
+    pub key: String,
+    /// What holds.
+    pub value: Json,
+    /// `default`, `FILE:LINE` or the flag.
+    pub from: String,
+}
+
+impl Config {
+    /// Every value, in the order of the reference.
+    #[must_use]
+    pub fn show(&self) -> Vec<Shown> {
+        let guard = &self.guard;
+        let mut rows: Vec<(String, Json)> = vec![
+            ("mode".into(), json!(self.mode)),
+            ("data_dir".into(), json!(self.data_dir)),
+            ("playbooks.shipped".into(), json!(self.playbooks.shipped)),
+            ("playbooks.dirs".into(), json!(self.playbooks.dirs)),
+        ];
+        let modes = self.playbooks.modes.iter();
+        rows.extend(modes.map(|(name, mode)| (format!("playbooks.modes.{name}"), json!(mode))));
+        rows.extend([
+            ("rules.shipped".into(), json!(self.rules.shipped)),
+            ("rules.dirs".into(), json!(self.rules.dirs)),
+            ("rules.exceptions".into(), json!(self.rules.exceptions)),
+            ("incidents.min_level".into(), json!(self.incidents.min_level)),
+            ("incidents.quiet".into(), json!(print_duration(self.incidents.quiet))),
+            ("sources.sensor.enabled".into(), json!(self.sources.sensor)),
+            ("sources.files".into(), self.files()),
+            ("guard.protect.executables".into(), json!(guard.executables)),
+            ("guard.protect.units".into(), json!(guard.units)),
+            ("guard.protect.users".into(), json!(guard.users)),
+        ]);
+        rows.extend(guard.limits.iter().map(|(name, rate)| (format!("guard.limits.{name}"), json!(print_rate(*rate)))));
+        rows.extend([
+            ("guard.breaker.images".into(), json!(guard.breaker.images)),
+            ("guard.breaker.within".into(), json!(print_duration(guard.breaker.within))),
+            ("guard.breaker.quiet".into(), json!(print_duration(guard.breaker.quiet))),
+            (
+                "guard.only_within".into(),
+                guard.only_within.as_ref().map_or(Json::Null, |within| json!({ "cgroup": within.cgroup })),
+            ),
+            ("vars".into(), self.vars.clone()),
+            ("access.socket.group".into(), json!(self.socket_group)),
+            ("log.format".into(), json!(word(LogFormat::WORDS, self.log.format))),
+            ("log.level".into(), json!(word(LogLevel::WORDS, self.log.level))),
+        ]);
+        rows.into_iter().map(|(key, value)| Shown { from: self.origin(&key), key, value }).collect()
+    }
+
+    fn files(&self) -> Json {
+        let each = self.sources.files.iter().map(|file| {
+            json!({
+                "format": file.format.map_or("auto", |format| format.as_str()),
+                "path": file.path, "trusted": file.trusted,
+            })
+        });
+        each.collect()
+    }
+
+    fn origin(&self, key: &str) -> String {
+        match self.origins.get(key) {
+            None => "default".to_owned(),
+            Some(Origin::Flag(flag)) => (*flag).to_owned(),
+            Some(Origin::Line(span, _)) => {
+                let file = self.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+                format!("{file}:{}", span.line)
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Configurations right and wrong, and where their values come from.
+
+use super::*;
+use std::path::Path;
+
+fn load(text: &str) -> (Option<Config>, Vec<Mistake>) {
+    config(Path::new("/etc/quell/quell.yaml"), text)
+}
+
+const WHOLE: &str = r#"
+mode: enforce
+data_dir: data
+playbooks: { shipped: true, dirs: [playbooks], modes: { contain-crypto-miner: observe } }
+rules: { shipped: false, dirs: [/rules, mine], exceptions: [exceptions.yaml] }
+incidents: { min_level: medium, quiet: 1h }
+sources:
+  sensor: { enabled: false }
+  files: [{ format: cloudtrail, path: /var/log/cloudtrail, trusted: true }, { path: x.jsonl }]
+guard:
+  protect: { executables: [/opt/db/bin/server], units: ["db*.service"], users: [backup, 33] }
+  limits: { process.kill: 10/h }
+  breaker: { images: 5, within: 5m, quiet: 10m }
+  only_within: { cgroup: /quell-demo/ }
+vars: { corp_cidrs: ["10.0.0.0/8"] }
+access: { socket: { group: wheel } }
+log: { format: json, level: debug }
+"#;
+
+#[test]
+fn a_whole_configuration_is_read_and_shown() {
+    let (config, mistakes) = load(WHOLE);
+    assert_eq!(mistakes, []);
+    let mut config = config.unwrap();
+    assert_eq!(config.data_dir, Path::new("/etc/quell/data"));
+    assert_eq!(config.rules.dirs, [Path::new("/rules"), Path::new("/etc/quell/mine")]);
+    assert_eq!(config.guard.only_within.as_ref().unwrap().cgroup, "/quell-demo");
+    assert_eq!(config.sources.files[1].format, None);
+    config.set_mode(Mode::Observe, "--mode");
+    let lines: Vec<String> =
+        config.show().iter().map(|row| format!("{} = {}  ({})", row.key, row.value, row.from)).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn nothing_written_is_the_default() {
+    for text in ["", "# only a comment\n", "mode:\n", "{}\n"] {
+        let (config, mistakes) = load(text);
+        assert_eq!(mistakes, [], "{text}");
+        let config = config.unwrap();
+        assert_eq!(config.show().iter().filter(|row| row.from != "default").count(), 0, "{text}");
+        assert_eq!(config.mode, Mode::Observe);
+    }
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let text = r#"
+mod: enforce
+mode: enforced
+data_dir: 5
+escalation: escalation.yaml
+playbooks: { shiped: true, dirs: playbooks, modes: { x: on } }
+rules: [a]
+incidents: { min_level: hi, quiet: 30 }
+sources: { sensor: { enabled: yes }, files: [{ format: cloudtrial, trusted: 1 }], kubernetes: {} }
+guard:
+  protect: { executables: [""], networks: [] }
+  limits: { process.kill: 10, x: 3% }
+  breaker: { images: 0 }
+  only_within: { cgroup: quell/../demo }
+  warm_up: {}
+vars: [1]
+access: { socket: { grup: x }, listen: {} }
+log: { format: xml, level: loud }
+"#;
+    let (config, mistakes) = load(text);
+    assert!(config.is_none());
+    insta::assert_snapshot!(crate::load::tests::print(&mistakes));
+}
+
+#[test]
+fn names_that_nothing_has_are_told() {
+    let (config, _) =
+        load("playbooks: { modes: { contain-x: observe } }\nguard: { limits: { process.kil: 1/h, \"*\": 5/h } }\n");
+    let found = config.unwrap().check_names(&[], &[]);
+    let places: Vec<String> = found.iter().map(Mistake::place).collect();
+    assert_eq!(places, ["/etc/quell/quell.yaml:1:23", "/etc/quell/quell.yaml:2:20"]);
+}
