@@ -1,1 +1,35 @@
-//! placeholder
+//! quell-detectors: the sensor. What the kernel saw, with identity, and what was lost.
+//!
+//! Owns the kernel side (`bpf/`, C with CO-RE, embedded), the loader, the process table and the events. Decides nothing,
+//! blocks nothing, writes no file. Nothing is lost in silence: what the rings or a cgroup's budget drop is counted in the
+//! kernel and becomes a `loss` event.
+//!
+//! ```text
+//! kernel ──process ring──┐
+//!        ──other ring────┤ reader ─▶ table ─▶ SensorEvent ─▶ Sink (on the thread `quell-sensor`)
+//!        ──loss counters─┘
+//! ```
+//!
+//! What it cannot see: system calls of 32-bit programs, and files opened through io_uring (connects by io_uring are seen).
+
+mod cgroup;
+mod doctor;
+mod error;
+mod event;
+mod load;
+mod probes;
+mod process;
+mod reader;
+mod record;
+mod relay;
+mod schedule;
+mod sensor;
+mod users;
+mod watch;
+
+pub use doctor::{Check, CheckState};
+pub use error::SensorError;
+pub use load::OBJECT;
+pub use probes::{Attach, Call, Need, PROBES, Probe, calls};
+pub use sensor::{Running, Sensor, SensorConfig, Sink, Stats, Waker};
+pub use watch::WatchError;

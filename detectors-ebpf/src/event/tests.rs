@@ -1,0 +1,139 @@
+//! Fields as rules and playbooks ask for them, over records made by hand.
+
+use super::*;
+use crate::record::Record;
+use crate::record::tests::exec_bytes;
+use quell_model::fields;
+
+struct Made {
+    cx: Context,
+    table: Table,
+    key: Key,
+}
+
+fn made() -> Made {
+    let mut table = Table::default();
+    for (pid, start, ppid, parent_start) in
+        [(5_000_001, 1_000_000_000, 0, 0), (5_000_002, 2_000_000_000, 5_000_001, 1_000_000_000)]
+    {
+        let bytes = exec_bytes(pid, start, ppid, parent_start).0;
+        let Some(Record::Exec(head, exec)) = Record::read(&bytes) else { panic!("no exec") };
+        table.exec(&head, &exec);
+    }
+    Made { cx: Context::new("n1".into()), table, key: Key::new(5_000_002, 2_000_000_000) }
+}
+
+fn all(made: &Made) -> Vec<SensorEvent<'_>> {
+    let net = Net {
+        family: 2,
+        protocol: 6,
+        direction: OUT,
+        local_port: 40_000,
+        peer_port: 443,
+        local: [10, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        peer: [10, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    };
+    let file = FileChange {
+        op: FileOp::Rename,
+        path: "/tmp/a".into(),
+        target: Some("/etc/cron.d/b".into()),
+        inode: 0,
+        device: 0,
+        mode: 0,
+        watched: false,
+    };
+    let whats = [
+        What::Fork,
+        What::Exec,
+        What::Exit(9),
+        What::Net(net),
+        What::File(file),
+        What::Cred { call: 1, old: Ids::default() },
+        What::Loss { class: Class::FileEvent, count: 7, cgroup: 1, why: "ring_full" },
+    ];
+    let event = |what: What| {
+        let key = (what.class() != Class::Loss).then_some(made.key);
+        SensorEvent::new(&made.cx, &made.table, key, what, 3_000_000_000, 5_000_002)
+    };
+    whats.into_iter().map(event).collect()
+}
+
+#[test]
+fn every_name_of_the_model_is_answered() {
+    // What this version leaves absent is answered with null all the same.
+    let made = made();
+    for event in all(&made) {
+        let class = event.head().class;
+        for path in fields::known(class) {
+            assert!(event.own(path).is_some(), "{class}: {path}");
+        }
+        assert!(event.own("process.nonsense").is_none() && event.own("nonsense").is_none(), "{class}");
+        for name in context::sigma_names(class) {
+            assert!(event.sigma(name).is_some(), "{class}: {name}");
+        }
+        let owned = event.to_owned();
+        assert_eq!(owned.head.class, class);
+        assert_eq!(event.sigma("nonsense"), None);
+    }
+}
+
+#[test]
+fn an_exec_answers_sigma_and_quell() {
+    let made = made();
+    let event = &all(&made)[1];
+    let text = |field: &str| match event.sigma(field) {
+        Some(Field::Str(text)) => text.into_owned(),
+        other => panic!("{field}: {other:?}"),
+    };
+    assert_eq!(text("Image"), "/usr/bin/env");
+    assert_eq!(text("CommandLine"), "env python3 ./s");
+    assert_eq!((text("CurrentDirectory"), text("ParentImage")), ("/tmp/x".into(), "/usr/bin/env".into()));
+    assert_eq!(event.sigma("ProcessId"), Some(Field::Int(5_000_002)));
+    assert_eq!(event.own("process.parent.pid"), Some(Field::Int(5_000_001)));
+    assert_eq!(event.own("process.confinement.no_new_privs"), Some(Field::Bool(true)));
+    assert_eq!(event.own("process.stdio.relayed"), Some(Field::Bool(false)));
+    assert_eq!(event.own("process.device"), Some(Field::text("254:1")));
+    let Some(Field::Map(group)) = event.own("process.confinement") else { panic!("no group") };
+    assert!(group.iter().any(|(name, value)| name == "seccomp" && *value == Field::text("filter")));
+    let Some(Field::List(ancestors)) = event.own("process.ancestors") else { panic!("no list") };
+    assert_eq!(ancestors.len(), 1);
+}
+
+#[test]
+fn the_owned_event_says_what_the_borrowed_one_says() {
+    let made = made();
+    for event in all(&made) {
+        let owned = event.to_owned();
+        for name in context::sigma_names(event.head().class) {
+            assert_eq!(owned.sigma(name), event.sigma(name), "{name}");
+        }
+        for path in ["process.pid", "process.image", "network.destination_ip", "file.target", "loss.count"] {
+            assert_eq!(owned.own(path), event.own(path), "{path}");
+        }
+        assert_eq!(owned.subject, event.subject());
+    }
+}
+
+#[test]
+fn connections_and_files_are_named_as_sigma_names_them() {
+    let made = made();
+    let events = all(&made);
+    assert_eq!(events[3].sigma("DestinationIp"), Some(Field::text("10.0.0.9")));
+    assert_eq!(events[3].sigma("Initiated"), Some(Field::Bool(true)));
+    assert_eq!(events[3].own("network.private"), Some(Field::Bool(true)));
+    assert_eq!(events[4].sigma("TargetFilename"), Some(Field::text("/etc/cron.d/b")));
+    assert_eq!(events[4].own("file.path"), Some(Field::text("/tmp/a")));
+    assert_eq!(events[2].own("exit.signal"), Some(Field::Int(9)));
+    assert_eq!(events[5].own("credentials.change"), Some(Field::text("setuid")));
+    assert_eq!(events[6].subject(), Subject::Unknown);
+}
+
+#[test]
+fn ids_differ_between_events_and_not_between_looks() {
+    let made = made();
+    let (first, second) = (all(&made), all(&made));
+    let ids = |events: &[SensorEvent<'_>]| events.iter().map(|e| e.head().id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&first), ids(&second));
+    let distinct: std::collections::HashSet<_> = ids(&first).into_iter().collect();
+    assert_eq!(distinct.len(), first.len());
+}

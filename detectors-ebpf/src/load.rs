@@ -1,0 +1,295 @@
+//! Brings the kernel side in: object, maps, programs, hooks, by the table in probes.rs.
+//!
+//! An optional probe that this kernel lacks is named and left out; a needed one ends the start. Pins nothing: when the
+//! process ends, however it ends, the kernel takes all of it down.
+
+use crate::error::{HINT_LOCKDOWN, HINT_VERIFIER, SensorError};
+use crate::probes::{Attach, Need, PROBES, Probe, calls};
+use crate::watch::{NAME_LEN, Watch};
+use aya::maps::{Array, HashMap, MapData, ProgramArray, RingBuf};
+use aya::programs::{BtfTracePoint, Iter, ProgramError};
+use aya::{Btf, Ebpf, EbpfLoader};
+use std::fs::File;
+use std::io;
+
+/// The compiled kernel side.
+pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/quell.bpf.o"));
+
+const READER_POLLS: u32 = 0;
+const BUDGET: u32 = 1;
+const WATCH_LENGTHS: u32 = 2;
+
+/// A probe that is not there.
+#[derive(Clone, Debug)]
+pub(crate) struct Missing {
+    /// Which.
+    pub(crate) probe: &'static Probe,
+    /// What the kernel said.
+    pub(crate) why: String,
+}
+
+/// The kernel side, in and hooked.
+pub(crate) struct Loaded {
+    pub(crate) process_ring: RingBuf<MapData>,
+    pub(crate) other_ring: RingBuf<MapData>,
+    control: Array<MapData, u64>,
+    lost: HashMap<MapData, [u64; 2], u64>,
+    pub(crate) attached: Vec<&'static Probe>,
+    pub(crate) missing: Vec<Missing>,
+    pub(crate) iterator: Option<File>,
+    /// The kernel empties it when the last holder lets go.
+    _handlers: Option<ProgramArray<MapData>>,
+    /// Holds the programs and their hooks.
+    _ebpf: Ebpf,
+}
+
+/// What the kernel side is told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) watch: Watch,
+    pub(crate) ignore_pids: Vec<u32>,
+    /// File and network events that a cgroup may send in about a second; 0: without bound.
+    pub(crate) budget: u64,
+}
+
+/// Loads everything; hooks it in too unless `dry`, which is for `doctor`.
+pub(crate) fn load(settings: &Settings, dry: bool) -> Result<Loaded, SensorError> {
+    permitted()?;
+    new_enough()?;
+    let btf = Btf::from_sys_fs().map_err(|e| SensorError::NoBtf { why: chain(&e) })?;
+    let maps_refused = |e: &dyn std::error::Error| SensorError::MapsRefused { why: chain(e), hint: HINT_LOCKDOWN };
+    let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(OBJECT).map_err(|e| maps_refused(&e))?;
+    let (control, lost) = fill_maps(&mut ebpf, settings).map_err(|e| maps_refused(&e))?;
+    let process_ring = ring(&mut ebpf, "PROCESS_RING").map_err(|e| maps_refused(&e))?;
+    let other_ring = ring(&mut ebpf, "OTHER_RING").map_err(|e| maps_refused(&e))?;
+
+    let mut attached = Vec::new();
+    let mut missing = Vec::new();
+    for probe in PROBES {
+        match load_one(&mut ebpf, probe, &btf) {
+            Ok(()) => attached.push(probe),
+            Err(error) if probe.need == Need::Optional => missing.push(Missing { probe, why: last_line(&error) }),
+            Err(error) => {
+                return Err(SensorError::ProbeRefused {
+                    probe: probe.program,
+                    why: last_line(&error),
+                    hint: if is_eperm(&error) { HINT_LOCKDOWN } else { HINT_VERIFIER },
+                });
+            }
+        }
+    }
+    let handlers = dispatch(&mut ebpf, &mut attached, &mut missing);
+    let mut iterator = None;
+    if !dry {
+        attached.retain(|probe| match attach_one(&mut ebpf, probe) {
+            Ok(opened) => {
+                iterator = iterator.take().or(opened);
+                true
+            }
+            Err(error) => {
+                missing.push(Missing { probe, why: last_line(&error) });
+                false
+            }
+        });
+        if let Some(failed) = missing.iter().find(|m| m.probe.need == Need::Needed) {
+            let (probe, why) = (failed.probe.program, failed.why.clone());
+            return Err(SensorError::ProbeRefused { probe, why, hint: HINT_LOCKDOWN });
+        }
+    }
+    drop(btf);
+    give_back();
+    Ok(Loaded {
+        process_ring,
+        other_ring,
+        control,
+        lost,
+        attached,
+        missing,
+        iterator,
+        _handlers: handlers,
+        _ebpf: ebpf,
+    })
+}
+
+impl Loaded {
+    /// Tells the kernel side whether the reader looks by itself every millisecond.
+    pub(crate) fn reader_polls(&mut self, polls: bool) {
+        // Fails only for an index that the map does not have.
+        if let Err(error) = self.control.set(READER_POLLS, u64::from(polls), 0) {
+            tracing::warn!(%error, "cannot tell the kernel side how it is read");
+        }
+    }
+
+    /// All counters of what was lost: (record kind, why, cgroup, how many since the start).
+    pub(crate) fn lost(&self) -> Vec<(u8, u32, u64, u64)> {
+        let read = |([packed, cgroup], count): ([u64; 2], u64)| {
+            let bytes = packed.to_ne_bytes();
+            (bytes[0], u32::from(bytes[4]), cgroup, count)
+        };
+        self.lost.iter().flatten().map(read).filter(|(.., count)| *count > 0).collect()
+    }
+}
+
+fn permitted() -> Result<(), SensorError> {
+    const SYS_ADMIN: u32 = 21;
+    const PERFMON: u32 = 38;
+    const BPF: u32 = 39;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let caps = status.lines().find_map(|l| l.strip_prefix("CapEff:")).unwrap_or_default();
+    let caps = u64::from_str_radix(caps.trim(), 16).unwrap_or(0);
+    let has = |cap: u32| caps >> cap & 1 == 1;
+    if has(SYS_ADMIN) || (has(PERFMON) && has(BPF)) { Ok(()) } else { Err(SensorError::NotPermitted) }
+}
+
+fn new_enough() -> Result<(), SensorError> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let mut parts = release.split(['.', '-', '+']).map(|p| p.parse::<u32>().unwrap_or(0));
+    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if version >= (5, 8) { Ok(()) } else { Err(SensorError::TooOld { release }) }
+}
+
+type Filled = (Array<MapData, u64>, HashMap<MapData, [u64; 2], u64>);
+
+fn fill_maps(ebpf: &mut Ebpf, settings: &Settings) -> Result<Filled, aya::maps::MapError> {
+    let mut control: Array<_, u64> = Array::try_from(take(ebpf, "CONTROL"))?;
+    control.set(READER_POLLS, 1, 0)?;
+    control.set(BUDGET, settings.budget, 0)?;
+    control.set(WATCH_LENGTHS, settings.watch.lengths(), 0)?;
+    let mut ignored: HashMap<_, u32, u8> = HashMap::try_from(map(ebpf, "IGNORED"))?;
+    for pid in &settings.ignore_pids {
+        ignored.insert(pid, 1, 0)?;
+    }
+    let mut watched: HashMap<_, [u8; NAME_LEN], u8> = HashMap::try_from(map(ebpf, "WATCHED"))?;
+    for name in settings.watch.names() {
+        watched.insert(name, 1, 0)?;
+    }
+    let mut table: Array<_, [u8; 8]> = Array::try_from(map(ebpf, "CALLS"))?;
+    for call in calls() {
+        let [dir, name, dir2, name2, value, value2] = call.args;
+        let number = u32::try_from(call.number).expect("a test holds the numbers within the table");
+        let op = u8::try_from(call.op).expect("operations are few");
+        table.set(number, [op, dir, name, dir2, name2, value, value2, 0], 0)?;
+    }
+    // Cgroup 0 stands for all that find no place among the counters.
+    let mut lost: HashMap<_, [u64; 2], u64> = HashMap::try_from(take(ebpf, "LOST"))?;
+    for kind in 1..=6_u8 {
+        for why in 0..2_u8 {
+            lost.insert([u64::from_ne_bytes([kind, 0, 0, 0, why, 0, 0, 0]), 0], 0, 0)?;
+        }
+    }
+    Ok((control, lost))
+}
+
+/// A map that stays with the object: its descriptor must be open until the programs that use it are loaded.
+fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut aya::maps::Map {
+    ebpf.map_mut(name).expect("the object was built with this map")
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> aya::maps::Map {
+    ebpf.take_map(name).expect("the object was built with this map")
+}
+
+fn ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<MapData>, aya::maps::MapError> {
+    RingBuf::try_from(take(ebpf, name))
+}
+
+fn load_one(ebpf: &mut Ebpf, probe: &Probe, btf: &Btf) -> Result<(), ProgramError> {
+    let program = ebpf.program_mut(probe.program).expect("the object was built with this program");
+    match probe.attach {
+        Attach::Tracepoint(name) => <&mut BtfTracePoint>::try_from(program)?.load(name, btf),
+        Attach::Calls => <&mut BtfTracePoint>::try_from(program)?.load("sys_exit", btf),
+        Attach::TaskIterator => <&mut Iter>::try_from(program)?.load("task", btf),
+    }
+}
+
+fn attach_one(ebpf: &mut Ebpf, probe: &Probe) -> Result<Option<File>, ProgramError> {
+    let program = ebpf.program_mut(probe.program).expect("the object was built with this program");
+    match probe.attach {
+        Attach::Tracepoint(_) => <&mut BtfTracePoint>::try_from(program)?.attach().map(|_| None),
+        Attach::Calls => Ok(None),
+        Attach::TaskIterator => {
+            let iterator: &mut Iter = program.try_into()?;
+            let link = iterator.attach()?;
+            let link = iterator.take_link(link)?;
+            link.into_file().map(Some).map_err(|e| ProgramError::IOError(io::Error::other(chain(&e))))
+        }
+    }
+}
+
+/// Leads the calls of the table to their programs; a program that no call reaches is missing.
+fn dispatch(
+    ebpf: &mut Ebpf,
+    attached: &mut Vec<&'static Probe>,
+    missing: &mut Vec<Missing>,
+) -> Option<ProgramArray<MapData>> {
+    let mut handlers = match ProgramArray::try_from(take(ebpf, "HANDLERS")) {
+        Ok(handlers) => handlers,
+        Err(error) => {
+            lose_calls(attached, missing, &chain(&error));
+            return None;
+        }
+    };
+    for call in calls() {
+        if !attached.iter().any(|p| p.program == call.program) {
+            continue;
+        }
+        let program = ebpf.program(call.program).expect("the object was built with this program");
+        let number = u32::try_from(call.number).expect("a test holds the numbers within the table");
+        let set = program.fd().map_err(|e| chain(&e)).and_then(|fd| handlers.set(number, fd, 0).map_err(|e| chain(&e)));
+        if let Err(why) = set {
+            lose_calls(attached, missing, &why);
+            return None;
+        }
+    }
+    Some(handlers)
+}
+
+fn lose_calls(attached: &mut Vec<&'static Probe>, missing: &mut Vec<Missing>, why: &str) {
+    attached.retain(|probe| {
+        let stays = probe.attach != Attach::Calls;
+        if !stays {
+            missing.push(Missing { probe, why: why.to_owned() });
+        }
+        stays
+    });
+}
+
+/// The verifier's last line that says something, or the error.
+fn last_line(error: &ProgramError) -> String {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        let says = |line: &&str| !line.trim().is_empty() && !line.starts_with("processed ");
+        let line = log.lines().rev().find(says).unwrap_or_default();
+        return format!("{io_error}: {}", line.trim()).trim_end_matches(": ").to_owned();
+    }
+    chain(error)
+}
+
+fn is_eperm(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. } if io_error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// An error with all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !out.contains(&text) {
+            out.push_str(": ");
+            out.push_str(&text);
+        }
+        next = cause.source();
+    }
+    out
+}
+
+/// The kernel's types took 15 MB to read: the allocator keeps them unless it is asked.
+#[allow(unsafe_code, reason = "malloc_trim has no safe wrapper")]
+fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes no pointer and may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

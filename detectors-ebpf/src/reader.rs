@@ -1,0 +1,266 @@
+//! The sensor's thread: rings → table → events → sink.
+//!
+//! Polls every millisecond while events flow, so that the kernel side need not wake it; sleeps when they do not. Urgent
+//! records wake it in both. The process ring goes first: a process is known before what it does is told. Holds no
+//! record between batches.
+
+use crate::event::{Context, FileChange, SensorEvent, What};
+use crate::load::Loaded;
+use crate::process::{Key, Table, scan};
+use crate::record::{self, FileOp, Head, Record};
+use crate::sensor::{Counters, Sink};
+use crate::watch::Watch;
+use quell_model::{Class, Event, Name};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Records of the second ring between two looks at the first.
+const BATCH: usize = 256;
+/// The sink gets a turn at least so often.
+const TURN_NS: u64 = 100_000_000;
+/// Empty polls of 1 ms after which the reader goes to sleep.
+const IDLE_ROUNDS: u32 = 50;
+/// Polls of 1 ms after the kernel side was told to wake: it may have read the old word just before.
+const SETTLE_ROUNDS: u32 = 4;
+/// Now and then: users, ended processes.
+const CARE_NS: u64 = 5_000_000_000;
+
+pub(crate) struct Reader {
+    loaded: Loaded,
+    world: World,
+    wake: Arc<OwnedFd>,
+    idle: u32,
+    last_turn: u64,
+    last_care: u64,
+    lost_before: HashMap<(u8, u32, u64), u64>,
+}
+
+/// What a record meets on its way; apart from the rings, which it is borrowed from.
+struct World {
+    cx: Context,
+    table: Table,
+    watch: Watch,
+    sink: Box<dyn Sink>,
+    counters: Arc<Counters>,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        loaded: Loaded,
+        watch: Watch,
+        node: Name,
+        sink: Box<dyn Sink>,
+        counters: Arc<Counters>,
+        wake: Arc<OwnedFd>,
+    ) -> Self {
+        let world = World { cx: Context::new(node), table: Table::default(), watch, sink, counters };
+        Self { loaded, world, wake, idle: 0, last_turn: 0, last_care: 0, lost_before: HashMap::new() }
+    }
+
+    pub(crate) fn run(mut self) {
+        self.scan();
+        loop {
+            self.world.cx.tick();
+            let stopping = self.world.counters.stop.load(Ordering::Acquire);
+            let some = self.drain();
+            let now = self.world.cx.now_ns();
+            if stopping {
+                self.losses();
+                self.world.sink.turn();
+                return;
+            }
+            self.idle = if some { 0 } else { self.idle.saturating_add(1) };
+            let due = now.saturating_sub(self.last_turn) >= TURN_NS;
+            if due {
+                self.losses();
+            }
+            if some || due {
+                self.turn(now);
+            }
+            if now.saturating_sub(self.last_care) >= CARE_NS {
+                self.last_care = now;
+                self.world.table.users.refresh();
+                self.world.table.forget(now);
+            }
+            self.wait();
+        }
+    }
+
+    fn turn(&mut self, now: u64) {
+        self.last_turn = now;
+        self.world.sink.turn();
+        let counters = &self.world.counters;
+        counters.processes.store(self.world.table.len() as u64, Ordering::Relaxed);
+        counters.unasked.fetch_add(self.world.cx.allowance.take_refused(), Ordering::Relaxed);
+    }
+
+    /// Sleeps until something is there: at most 1 ms while events flow, at most the time to the next turn when not.
+    fn wait(&mut self) {
+        if self.idle == 0 {
+            self.loaded.reader_polls(true);
+        } else if self.idle == IDLE_ROUNDS {
+            self.loaded.reader_polls(false);
+        }
+        let ms = if self.idle < IDLE_ROUNDS + SETTLE_ROUNDS { 1 } else { TURN_NS.cast_signed() / 1_000_000 };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: ms * 1_000_000 };
+        let rings = [self.loaded.process_ring.as_fd(), self.loaded.other_ring.as_fd(), self.wake.as_fd()];
+        let mut fds = rings.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        // An interrupted poll is a short one.
+        if poll(&mut fds, Some(&timeout)).is_ok() && fds[2].revents().contains(PollFlags::IN) {
+            let mut count = [0; 8];
+            // Nonblocking: somebody else cannot have read it, and if so there is nothing to do.
+            if rustix::io::read(&*self.wake, &mut count).is_ok() {
+                self.world.cx.tick();
+                let now = self.world.cx.now_ns();
+                self.turn(now);
+            }
+        }
+    }
+
+    /// All that is there, in batches; false when there was nothing.
+    fn drain(&mut self) -> bool {
+        let mut some = false;
+        loop {
+            some |= drain_processes(&mut self.loaded, &mut self.world);
+            let mut read = 0;
+            while read < BATCH {
+                // The record of an exec may have come after the look at its ring and before this one.
+                let Some(item) = self.loaded.other_ring.next() else { break };
+                if let Some(record) = Record::read(&item) {
+                    let head = record.head();
+                    if self.world.is_ahead(head) {
+                        while let Some(earlier) = self.loaded.process_ring.next() {
+                            self.world.take_bytes(&earlier);
+                        }
+                    }
+                    self.world.take(&record);
+                }
+                read += 1;
+            }
+            some |= read > 0;
+            if read < BATCH {
+                return some;
+            }
+            self.world.cx.tick();
+            let now = self.world.cx.now_ns();
+            self.turn(now);
+        }
+    }
+
+    /// Tells of the processes that were there before.
+    fn scan(&mut self) {
+        let found = scan(&mut self.world.table, self.loaded.iterator.take());
+        let now = self.world.cx.now_ns();
+        for key in found {
+            let World { cx, table, sink, counters, .. } = &mut self.world;
+            if table.get(key).is_none_or(|p| p.image.path.is_empty()) {
+                continue;
+            }
+            let event = SensorEvent::new(cx, table, Some(key), What::Exec, now, key.pid).scanned();
+            counters.events[Class::ProcessCreation as usize].fetch_add(1, Ordering::Relaxed);
+            sink.event(&event);
+        }
+        self.world.counters.scanned.store(true, Ordering::Release);
+        self.turn(now);
+    }
+
+    /// What the kernel side counted as lost since the last look becomes events.
+    fn losses(&mut self) {
+        for (kind, why, cgroup, count) in self.loaded.lost() {
+            let before = self.lost_before.insert((kind, why, cgroup), count).unwrap_or(0);
+            if count <= before {
+                continue;
+            }
+            let World { cx, table, sink, counters, .. } = &mut self.world;
+            let class = class_of(kind);
+            let why = if why == 0 { "ring_full" } else { "cgroup_budget" };
+            counters.lost[class as usize].fetch_add(count - before, Ordering::Relaxed);
+            counters.events[Class::Loss as usize].fetch_add(1, Ordering::Relaxed);
+            let what = What::Loss { class, count: count - before, cgroup, why };
+            // No two losses of one look have the same class, reason and cgroup: they are told apart by these.
+            let tid = u32::from(kind) << 24 | u32::try_from(cgroup & 0xff_ffff).unwrap_or(0);
+            sink.event(&SensorEvent::new(cx, table, None, what, cx.now_ns(), tid));
+        }
+    }
+}
+
+fn drain_processes(loaded: &mut Loaded, world: &mut World) -> bool {
+    let mut some = false;
+    while let Some(item) = loaded.process_ring.next() {
+        world.take_bytes(&item);
+        some = true;
+    }
+    some
+}
+
+fn class_of(kind: u8) -> Class {
+    match kind {
+        record::KIND_FORK => Class::ProcessFork,
+        record::KIND_EXIT => Class::ProcessTermination,
+        record::KIND_CRED => Class::Credentials,
+        record::KIND_NET => Class::NetworkConnection,
+        record::KIND_FILE => Class::FileEvent,
+        _ => Class::ProcessCreation,
+    }
+}
+
+impl World {
+    fn take_bytes(&mut self, bytes: &[u8]) {
+        match Record::read(bytes) {
+            Some(record) => self.take(&record),
+            None => tracing::error!(length = bytes.len(), "a record that the kernel side cannot have written"),
+        }
+    }
+
+    /// The record tells of a process, or an image of it, that the table has not heard of.
+    fn is_ahead(&self, head: &Head) -> bool {
+        self.table.get(Key::new(head.pid, head.start)).is_none_or(|p| p.exec_id < head.exec_id)
+    }
+
+    fn take(&mut self, record: &Record<'_>) {
+        let head = record.head();
+        let table = &mut self.table;
+        let (key, what) = match record {
+            Record::Fork(_) => (table.fork(head), What::Fork),
+            Record::Exec(_, exec) => (table.exec(head, exec), What::Exec),
+            Record::Exit(_, code) => (table.exit(head), What::Exit(*code)),
+            Record::Cred(_, cred) => {
+                let (key, old) = table.credentials(head, cred);
+                if table.get(key).is_some_and(|p| p.ids == old) {
+                    return;
+                }
+                (key, What::Cred { call: head.sub, old })
+            }
+            Record::Net(_, net) => (table.touch(head), What::Net(*net)),
+            Record::File(_, file) => {
+                let Some(op) = FileOp::of(head.sub) else { return };
+                let path = file.path();
+                let watched = self.watch.covers(&path);
+                if op == FileOp::Read && !watched {
+                    return;
+                }
+                let target = match op {
+                    FileOp::Symlink => Some(String::from_utf8_lossy(file.second_name()).into_owned()),
+                    _ => file.second(),
+                };
+                let change = FileChange {
+                    op,
+                    path,
+                    target,
+                    inode: file.inode(),
+                    device: file.device(),
+                    mode: file.mode(),
+                    watched,
+                };
+                (table.touch(head), What::File(change))
+            }
+        };
+        let class = what.class();
+        let event = SensorEvent::new(&self.cx, &self.table, Some(key), what, head.at, head.tid);
+        self.counters.events[class as usize].fetch_add(1, Ordering::Relaxed);
+        self.sink.event(&event as &dyn Event);
+    }
+}

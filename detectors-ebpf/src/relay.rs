@@ -1,0 +1,321 @@
+//! Who stands between a process and a network: the holder of the other end of its pipe, fifo, pty or UNIX socket.
+//!
+//! A shell behind a relay has no socket of its own: `nc | sh | nc`, `mkfifo f; cat f | sh -i | nc … > f`,
+//! `pty.spawn`, `socat EXEC:sh,pty`. It counts as relayed when what it reads comes from a process with a connection
+//! **and** what it writes goes to one, over at most [`HOPS`] processes. Asked of /proc at the moment of the question,
+//! only when a rule asks, and within [`Allowance`].
+
+use crate::process::{Fds, Key, Process, Sockets, Table};
+use crate::record::{Stdio, StdioKind};
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Pipelines are followed over so many processes.
+const HOPS: usize = 4;
+/// At most so many relatives are looked at.
+const RELATIVES: usize = 96;
+/// At most so many processes when the relatives do not hold the end.
+const STRANGERS: usize = 3000;
+
+/// A process that relays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Relay {
+    pub(crate) key: Key,
+    pub(crate) image: String,
+    pub(crate) peer: SocketAddr,
+}
+
+/// An end that another process may hold the other side of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum End {
+    Pipe(u64),
+    Terminal(u32),
+    Socket(u64),
+}
+
+/// Which way the text goes, seen from the process that is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+}
+
+impl End {
+    fn of(stdio: &Stdio) -> Option<Self> {
+        match stdio.kind {
+            StdioKind::Pipe => Some(Self::Pipe(stdio.inode)),
+            StdioKind::Char => stdio.pts().map(Self::Terminal),
+            StdioKind::Socket => stdio.unix_peer().map(Self::Socket),
+            _ => None,
+        }
+    }
+}
+
+/// How long these questions may hold the sensor's thread: a fifth of each second.
+#[derive(Debug, Default)]
+pub(crate) struct Allowance {
+    second: Cell<u64>,
+    spent: Cell<Duration>,
+    refused: Cell<u64>,
+}
+
+const ALLOWED: Duration = Duration::from_millis(200);
+
+impl Allowance {
+    fn ask<T>(&self, now_ns: u64, question: impl FnOnce() -> Option<T>) -> Option<T> {
+        let second = now_ns / 1_000_000_000;
+        if self.second.replace(second) != second {
+            self.spent.set(Duration::ZERO);
+        }
+        if self.spent.get() > ALLOWED {
+            self.refused.set(self.refused.get() + 1);
+            return None;
+        }
+        let began = Instant::now();
+        let answer = question();
+        self.spent.set(self.spent.get() + began.elapsed());
+        answer
+    }
+
+    /// How many questions found no time, since the last call.
+    pub(crate) fn take_refused(&self) -> u64 {
+        self.refused.replace(0)
+    }
+}
+
+/// One process and the ends that it holds.
+#[derive(Debug)]
+struct Node {
+    key: Key,
+    fds: Fds,
+    peer: Option<SocketAddr>,
+}
+
+/// Processes around a question.
+#[derive(Debug, Default)]
+struct Around {
+    nodes: Vec<Node>,
+    seen: HashSet<Key>,
+    /// By network namespace.
+    sockets: HashMap<u32, Sockets>,
+}
+
+impl Around {
+    fn add(&mut self, process: &Process) {
+        // Kernel threads and what has ended hold nothing.
+        if !process.lives() || process.image.path.is_empty() || !self.seen.insert(process.key) {
+            return;
+        }
+        let fds = Fds::of(process.key.pid);
+        let sockets = self.sockets.entry(process.namespaces.net).or_insert_with(|| Sockets::of(process.key.pid));
+        let peers = fds.sockets.iter().filter_map(|inode| sockets.get(*inode)?.peer);
+        // What leaves the machine tells more than what stays on it.
+        let peer = peers.min_by_key(|p| (p.ip().is_loopback(), *p));
+        self.nodes.push(Node { key: process.key, fds, peer });
+    }
+
+    /// Who can put into this end, or take out of it.
+    fn holders(&self, end: End, way: Way, but: Key) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(move |n| {
+            n.key != but
+                && match end {
+                    End::Pipe(inode) if way == Way::In => n.fds.writes.contains(&inode),
+                    End::Pipe(inode) => n.fds.reads.contains(&inode),
+                    End::Terminal(number) => n.fds.masters.contains(&number),
+                    End::Socket(inode) => n.fds.sockets.contains(&inode),
+                }
+        })
+    }
+
+    /// The processes with a connection that an end leads to, the nearest first.
+    fn lead_to(&self, end: End, way: Way, from: Key, target: Option<Key>) -> Vec<&Node> {
+        let mut found = Vec::new();
+        let mut seen = HashSet::from([from]);
+        let mut ends = vec![(end, from)];
+        for _ in 0..HOPS {
+            let mut next = Vec::new();
+            for (end, from) in ends {
+                for node in self.holders(end, way, from) {
+                    if !seen.insert(node.key) {
+                        continue;
+                    }
+                    if target.map_or(node.peer.is_some(), |t| t == node.key) {
+                        found.push(node);
+                    } else {
+                        // It passes on what it reads from elsewhere, or to elsewhere: never what it shares by inheritance.
+                        let pipes = if way == Way::In { &node.fds.reads } else { &node.fds.writes };
+                        let pipes = pipes.iter().map(|p| End::Pipe(*p)).filter(|e| *e != end);
+                        next.extend(pipes.map(|e| (e, node.key)));
+                    }
+                }
+            }
+            ends = next;
+        }
+        found
+    }
+
+    /// In from a connection and out to one: the process that serves both, or one for each, the input's first.
+    fn relayed(&self, process: &Process, target: Option<Key>) -> Vec<&Node> {
+        let [input, output, errors] = process.stdio.each_ref().map(End::of);
+        let to = |end: Option<End>, way| end.map(|end| self.lead_to(end, way, process.key, target)).unwrap_or_default();
+        let ins = to(input, Way::In);
+        if ins.is_empty() {
+            return Vec::new();
+        }
+        let mut outs = to(output, Way::Out);
+        outs.extend(to(errors, Way::Out));
+        if let Some(both) = ins.iter().find(|n| outs.iter().any(|o| o.key == n.key)) {
+            return vec![*both];
+        }
+        outs.first().map(|out| vec![ins[0], *out]).unwrap_or_default()
+    }
+}
+
+/// Whether there is anything to ask: it reads from something that has another end.
+fn has_ends(process: &Process) -> bool {
+    End::of(&process.stdio[0]).is_some()
+}
+
+/// The relays of a process, if there are any now: one, or two where input and output have different ones.
+pub(crate) fn relays(table: &Table, process: &Process, allowance: &Allowance, now: u64) -> Vec<Relay> {
+    if !has_ends(process) {
+        return Vec::new();
+    }
+    let found = allowance.ask(now, || {
+        let mut around = Around::default();
+        relatives(table, process, |p| around.add(p));
+        let ways = process.stdio.iter().zip([Way::In, Way::Out, Way::Out]);
+        let mut ends = ways.filter_map(|(stdio, way)| Some((End::of(stdio)?, way)));
+        let known = ends.all(|(end, way)| around.holders(end, way, process.key).next().is_some());
+        // A fifo or a terminal may be held by somebody who is no relative.
+        if !known && around.relayed(process, None).is_empty() {
+            table.iter().filter(|p| p.lives()).take(STRANGERS).for_each(|p| around.add(p));
+        }
+        let show = |node: &Node| {
+            let image = table.get(node.key).map(|p| p.image.path.clone()).unwrap_or_default();
+            Some(Relay { key: node.key, image, peer: node.peer? })
+        };
+        Some(around.relayed(process, None).into_iter().filter_map(show).collect())
+    });
+    found.unwrap_or_default()
+}
+
+/// A shell near this process whose input comes from it and whose output goes to it.
+pub(crate) fn fed_shell(table: &Table, process: &Process, allowance: &Allowance, now: u64) -> Option<Key> {
+    let mut near = Vec::new();
+    relatives(table, process, |p| near.push(p));
+    near.retain(|p| p.lives() && p.is_shell() && p.key != process.key && has_ends(p));
+    if near.is_empty() {
+        return None;
+    }
+    allowance.ask(now, || {
+        let mut around = Around::default();
+        around.add(process);
+        relatives(table, process, |p| around.add(p));
+        near.iter().find(|shell| !around.relayed(shell, Some(process.key)).is_empty()).map(|shell| shell.key)
+    })
+}
+
+/// Ancestors, what the parent and its parent have borne, and what the process itself has.
+fn relatives<'a>(table: &'a Table, process: &'a Process, mut each: impl FnMut(&'a Process)) {
+    let ancestors: Vec<&Process> = table.ancestors(process).take(8).collect();
+    ancestors.iter().copied().for_each(&mut each);
+    table.descendants(process, RELATIVES).into_iter().for_each(&mut each);
+    for upper in ancestors.iter().take(2).filter(|p| p.key.pid != 1) {
+        table.descendants(upper, RELATIVES).into_iter().for_each(&mut each);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(pid: u32, reads: &[u64], writes: &[u64], masters: &[u32], peer: Option<&str>) -> Node {
+        Node {
+            key: Key { pid, ticks: 1 },
+            fds: Fds {
+                reads: reads.iter().copied().collect(),
+                writes: writes.iter().copied().collect(),
+                masters: masters.iter().copied().collect(),
+                ..Fds::default()
+            },
+            peer: peer.map(|p| p.parse().unwrap()),
+        }
+    }
+
+    fn shell(stdio: [Stdio; 3]) -> Process {
+        Process { stdio, ..Process::blank(100, 10_000_000) }
+    }
+
+    fn pipe(inode: u64) -> Stdio {
+        Stdio { kind: StdioKind::Pipe, inode, ..Stdio::default() }
+    }
+
+    fn pts(number: u32) -> Stdio {
+        Stdio { kind: StdioKind::Char, rdev: (136 << 20) + number, ..Stdio::default() }
+    }
+
+    fn around(nodes: Vec<Node>) -> Around {
+        Around { nodes, ..Around::default() }
+    }
+
+    fn pids(all: &Around, stdio: [Stdio; 3], target: Option<Key>) -> Vec<u32> {
+        all.relayed(&shell(stdio), target).iter().map(|n| n.key.pid).collect()
+    }
+
+    #[test]
+    fn a_fifo_pipeline_leads_out_both_ways() {
+        // cat f (1) | sh (100) | nc (2) > f : pipe 10 in, pipe 11 out, fifo 12 from nc to cat.
+        let all = around(vec![node(1, &[12], &[10], &[], None), node(2, &[11], &[12], &[], Some("10.0.0.9:443"))]);
+        assert_eq!(pids(&all, [pipe(10), pipe(11), pipe(11)], None), [2]);
+    }
+
+    #[test]
+    fn a_terminal_leads_to_the_holder_of_its_master() {
+        let all = around(vec![node(1, &[], &[], &[3], None), node(2, &[], &[], &[7], Some("10.0.0.9:443"))]);
+        assert_eq!(pids(&all, [pts(7), pts(7), pts(7)], None), [2]);
+        assert!(pids(&all, [pts(3), pts(3), pts(3)], None).is_empty());
+        assert!(pids(&all, [pts(7), pts(7), pts(7)], Some(Key { pid: 1, ticks: 1 })).is_empty());
+    }
+
+    #[test]
+    fn what_only_reads_from_the_network_is_not_relayed() {
+        // curl (1) | sh (100) > terminal
+        let all = around(vec![node(1, &[], &[10], &[], Some("10.0.0.9:443")), node(2, &[], &[], &[3], None)]);
+        assert!(pids(&all, [pipe(10), pts(3), pts(3)], None).is_empty());
+        assert!(pids(&all, [pts(3), pipe(10), pts(3)], None).is_empty());
+    }
+
+    #[test]
+    fn two_relays_are_told_input_first() {
+        // curl (1) | sh (100) in a session of sshd (2)
+        let all =
+            around(vec![node(2, &[], &[], &[3], Some("10.0.0.8:22")), node(1, &[], &[10], &[], Some("10.0.0.9:443"))]);
+        assert_eq!(pids(&all, [pipe(10), pts(3), pts(3)], None), [1, 2]);
+    }
+
+    #[test]
+    fn a_process_that_holds_its_own_other_end_is_no_relay() {
+        let mut own = node(100, &[10, 11], &[10, 11], &[], Some("10.0.0.9:443"));
+        own.key = shell(Default::default()).key;
+        assert!(pids(&around(vec![own]), [pipe(10), pipe(11), pipe(11)], None).is_empty());
+    }
+
+    #[test]
+    fn what_is_shared_by_inheritance_leads_nowhere() {
+        // A program (1) drives a shell over pipes 10 and 11; its own output (12) is also open in who started it (2).
+        let all = around(vec![node(1, &[11], &[10, 12], &[], None), node(2, &[], &[12], &[], Some("10.0.0.9:443"))]);
+        assert!(pids(&all, [pipe(10), pipe(11), pipe(11)], None).is_empty());
+    }
+
+    #[test]
+    fn questions_stop_when_the_second_is_spent() {
+        let allowance = Allowance::default();
+        allowance.spent.set(ALLOWED + Duration::from_millis(1));
+        assert_eq!(allowance.ask(5, || Some(1)), None);
+        assert_eq!((allowance.take_refused(), allowance.take_refused()), (1, 0));
+        assert_eq!(allowance.ask(1_000_000_005, || Some(1)), Some(1));
+    }
+}

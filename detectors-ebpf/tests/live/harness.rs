@@ -1,0 +1,215 @@
+//! One sensor for all tests; each waits for the events that it expects, with a deadline.
+
+use quell_detectors::{Running, Sensor, SensorConfig, SensorError, Sink};
+use quell_model::{Class, Event, Field, Json, OwnedEvent};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+/// A busy machine may take its time; a broken sensor will take it all.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+pub(crate) struct Log {
+    events: Mutex<Vec<Arc<OwnedEvent>>>,
+    more: Condvar,
+}
+
+/// A file that floods are made of: nobody waits for its events.
+pub(crate) const FLOOD: &str = "/flood";
+
+/// Keeps what this process and its descendants did.
+pub(crate) struct Keep {
+    pub(crate) log: Arc<Log>,
+    /// Rules ask for these; asking makes the sensor look for relays.
+    pub(crate) ask: &'static [&'static str],
+}
+
+impl Sink for Keep {
+    fn event(&mut self, event: &dyn Event) {
+        if !is_ours(event) {
+            return;
+        }
+        if matches!(event.own("file.path"), Some(Field::Str(path)) if path.ends_with(FLOOD)) {
+            return;
+        }
+        for field in self.ask {
+            drop(event.sigma(field));
+        }
+        self.log.events.lock().unwrap().push(Arc::new(event.to_owned()));
+        self.log.more.notify_all();
+    }
+
+    fn turn(&mut self) {}
+}
+
+pub(crate) fn is_ours(event: &dyn Event) -> bool {
+    let me = i64::from(std::process::id());
+    if event.head().class == Class::Loss || event.own("process.pid") == Some(Field::Int(me)) {
+        return true;
+    }
+    let Some(Field::List(ancestors)) = event.own("process.ancestors") else { return false };
+    let is_me = |(name, value): &(std::borrow::Cow<'_, str>, Field<'_>)| name == "pid" && *value == Field::Int(me);
+    ancestors.iter().any(|a| matches!(a, Field::Map(parts) if parts.iter().any(is_me)))
+}
+
+impl Log {
+    /// The first event that fits; panics with what there was when none comes.
+    pub(crate) fn wait(&self, what: &str, fits: impl Fn(&OwnedEvent) -> bool) -> Arc<OwnedEvent> {
+        let end = Instant::now() + DEADLINE;
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(found) = events.iter().find(|e| fits(e)) {
+                return Arc::clone(found);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let tail: Vec<String> = events
+                    .iter()
+                    .rev()
+                    .take(40)
+                    .map(|e| {
+                        format!("{} {} {}", e.head.class, text(e, "process.image"), text(e, "process.command_line"))
+                    })
+                    .collect();
+                drop(events);
+                panic!("not seen: {what}; the last of {} events were, newest first:\n{}", tail.len(), tail.join("\n"));
+            }
+            events = self.more.wait_timeout(events, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Until something comes, or a moment.
+    fn pause(&self) {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.more.wait_timeout(events, Duration::from_millis(100)).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// All that fit so far.
+    pub(crate) fn all(&self, fits: impl Fn(&OwnedEvent) -> bool) -> Vec<Arc<OwnedEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|e| fits(e)).map(Arc::clone).collect()
+    }
+}
+
+pub(crate) struct Live {
+    pub(crate) log: Arc<Log>,
+    _running: Running,
+    /// Whose reads are told.
+    pub(crate) watched: PathBuf,
+}
+
+/// Tests that flood hold it alone: a flood takes the others' events with it.
+static QUIET: RwLock<()> = RwLock::new(());
+
+/// The shared sensor, in quiet; `None`, loudly, where there can be none.
+pub(crate) fn live() -> Option<Quiet> {
+    shared().map(|live| Quiet { live, _shared: QUIET.read().unwrap_or_else(PoisonError::into_inner) })
+}
+
+pub(crate) struct Quiet {
+    live: &'static Live,
+    _shared: RwLockReadGuard<'static, ()>,
+}
+
+impl std::ops::Deref for Quiet {
+    type Target = Live;
+
+    fn deref(&self) -> &Live {
+        self.live
+    }
+}
+
+/// Runs what floods, alone; returns when the shared sensor has come through the flood too.
+pub(crate) fn flood(test: impl FnOnce()) {
+    let Some(live) = shared() else { return };
+    let _alone = QUIET.write().unwrap_or_else(PoisonError::into_inner);
+    test();
+    let dir = tempfile::tempdir().unwrap();
+    let end = Instant::now() + DEADLINE;
+    let mut tried = 0;
+    // What follows a flood may be lost with it.
+    while live.log.all(|e| text(e, "file.path").contains("/through-the-flood-")).is_empty() {
+        assert!(Instant::now() < end, "the shared sensor did not come through the flood");
+        tried += 1;
+        std::fs::write(dir.path().join(format!("through-the-flood-{tried}")), "").unwrap();
+        live.log.pause();
+    }
+}
+
+fn shared() -> Option<&'static Live> {
+    static LIVE: OnceLock<Option<Live>> = OnceLock::new();
+    LIVE.get_or_init(|| {
+        let watched = std::env::temp_dir().join(format!("quell-watched-{}", std::process::id()));
+        std::fs::create_dir_all(&watched).unwrap();
+        let config = SensorConfig {
+            watch: vec![format!("{}/", watched.display()), "/etc/shadow".to_owned()],
+            // This process's own files and connections are what is looked at.
+            ignore_pids: Vec::new(),
+            budget: 0,
+            ..SensorConfig::new("test".into())
+        };
+        let ask = &["process.stdio.relayed", "network.feeds_shell"];
+        let log = Arc::new(Log::default());
+        let running = start(config, Keep { log: Arc::clone(&log), ask })?;
+        Some(Live { log, _running: running, watched })
+    })
+    .as_ref()
+}
+
+/// Starts a sensor, or says loudly that nothing was tested.
+pub(crate) fn start(config: SensorConfig, sink: impl Sink + 'static) -> Option<Running> {
+    match Sensor::start(config, Box::new(sink)) {
+        Ok(running) => {
+            let end = Instant::now() + DEADLINE;
+            while !running.stats().scanned {
+                assert!(running.is_alive() && Instant::now() < end, "the sensor did not get through its scan");
+                std::thread::yield_now();
+            }
+            assert_eq!(running.stats().missing, [], "every probe is in");
+            Some(running)
+        }
+        Err(error @ (SensorError::NotPermitted | SensorError::NoBtf { .. } | SensorError::MapsRefused { .. })) => {
+            eprintln!("NOT TESTED: the sensor cannot run here: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A field under quell's own name.
+pub(crate) fn own(event: &OwnedEvent, path: &str) -> Json {
+    path.split('.').try_fold(&Json::Object(event.own.clone()), |at, part| at.get(part)).cloned().unwrap_or_default()
+}
+
+pub(crate) fn text(event: &OwnedEvent, path: &str) -> String {
+    own(event, path).as_str().unwrap_or_default().to_owned()
+}
+
+pub(crate) fn is_exec_of(event: &OwnedEvent, pid: u32) -> bool {
+    event.head.class == Class::ProcessCreation && own(event, "process.pid") == pid
+}
+
+/// A copy of a program under another name.
+pub(crate) fn copy_of(program: &str, to: &Path) {
+    let from = ["/usr/bin", "/bin"].iter().map(|d| Path::new(d).join(program)).find(|p| p.exists());
+    std::fs::copy(from.expect("a Debian has it"), to).unwrap();
+}
+
+/// Whether a program is there; says so loudly when not.
+pub(crate) fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = std::env::split_paths(&path).any(|dir| dir.join(program).exists());
+    if !there {
+        eprintln!("NOT TESTED: `{program}` is not installed");
+    }
+    there
+}
+
+/// Ends a child that may have ended by itself.
+pub(crate) fn reap(mut child: Child) {
+    if let Err(error) = child.kill() {
+        eprintln!("the child had ended: {error}");
+    }
+    child.wait().unwrap();
+}

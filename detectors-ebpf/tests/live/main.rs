@@ -1,0 +1,13 @@
+//! The sensor against the real kernel: what is done here must be seen, with its whole truth.
+//!
+//! Needs root and BPF; where they are missing each test says loudly that nothing was tested. Acts only on processes and
+//! files of its own, and looks only at events of its own descendants.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod files;
+mod harness;
+mod loss;
+mod network;
+mod processes;
+mod relays;
