@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 /// The most events that a correlation's detection carries: what a person can still read.
 pub const EVENTS_CARRIED: usize = 100;
-/// The most entries in one group's window: a threshold above it can never be reached.
-const GROUP_ENTRIES: usize = 10_000;
-/// The most groups over all correlations: an attacker who varies the key fills these and no more.
-const STATE_ENTRIES: usize = 50_000;
+/// The most entries in one group's window: a threshold above it can never be reached, and loading says so.
+pub(super) const GROUP_ENTRIES: usize = 2_000;
+/// The most groups over all correlations: an attacker who varies the key fills these and no more. Making room takes a
+/// few milliseconds of the sensor's thread at this number, once in a thousand such events.
+const STATE_ENTRIES: usize = 10_000;
 /// The most events kept for detections to come; a few kilobytes each.
 const EVENTS_KEPT: usize = 4_096;
 /// The most firings remembered for correlations of correlations.

@@ -68,7 +68,6 @@ pub const NETWORK_CONNECTION: &[&str] = &[
     "SourcePort",
     "DestinationIp",
     "DestinationPort",
-    "DestinationHostname",
 ];
 /// Sigma's names of the sensor's file events.
 pub const FILE_EVENT: &[&str] = &["Image", "CommandLine", "User", "ProcessId", "TargetFilename"];

@@ -204,13 +204,13 @@ impl Detector {
                 continue;
             }
             // In several clothes an event is still one event.
-            if seen.rules.contains(&name.as_str().into()) {
+            if seen.rules.contains(&rule.reference.name) {
                 continue;
             }
             if self.is_held(rules, seen, view, name, &rule.exceptions, now) {
                 continue;
             }
-            seen.rules.push(name.as_str().into());
+            seen.rules.push(rule.reference.name.clone());
             let matched = matched(&result);
             if rule.counted {
                 counted.push(result);

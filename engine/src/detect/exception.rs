@@ -101,12 +101,13 @@ impl Exception {
         })
     }
 
-    /// Whether it is about the rule that goes by these names.
-    pub(super) fn is_about(&self, names: &HashSet<&str>, logsource: &LogSource) -> bool {
+    /// Whether it is about the rule that goes by these names. A correlation has no logsource: it is meant only by name.
+    pub(super) fn is_about(&self, names: &HashSet<&str>, logsource: Option<&LogSource>) -> bool {
         let named = match &self.targets {
-            FilterRuleTarget::Any => true,
+            FilterRuleTarget::Any => logsource.is_some(),
             FilterRuleTarget::Specific(wanted) => wanted.iter().any(|name| names.contains(name.as_str())),
         };
+        let Some(logsource) = logsource else { return named };
         let within = |wanted: &Option<String>, has: &Option<String>| match (wanted, has) {
             (None, _) => true,
             (Some(wanted), Some(has)) => wanted.eq_ignore_ascii_case(has),

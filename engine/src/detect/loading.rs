@@ -3,6 +3,7 @@
 //! Owns the names (a rule is known by one, told apart where files repeat it), what replaces what, which rule a
 //! correlation or an exception means, and the refusal of correlations that count themselves.
 
+use super::correlate::GROUP_ENTRIES;
 use super::coverage::{self, Given};
 use super::exception::Exception;
 use super::files::{RuleSource, collect};
@@ -13,7 +14,8 @@ use quell_model::{Level, Mistake, MistakeLevel, Name, RuleRef};
 use rsigma_eval::result::MatchDetailLevel;
 use rsigma_eval::{CompiledRule, Engine};
 use rsigma_parser::{
-    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, SigmaDocument, SigmaRule, Status,
+    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, SigmaDocument, SigmaRule,
+    Status,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -50,8 +52,8 @@ struct Loading {
     rules: Rules,
     /// Every name that correlations and exceptions may use → the rule's one name. The last one written holds.
     names: HashMap<String, String>,
-    /// The one name → all its names, and its logsource.
-    also: Vec<(String, HashSet<String>, rsigma_parser::LogSource)>,
+    /// The one name → all its names, and its logsource; a correlation has none.
+    also: Vec<(String, HashSet<String>, Option<rsigma_parser::LogSource>)>,
     taken: HashMap<String, usize>,
     /// The rules of each class; its engine gets them all at once, because it builds its index each time.
     compiled: Vec<Vec<CompiledRule>>,
@@ -69,7 +71,8 @@ impl Loading {
                 SigmaDocument::Rule(rule) => self.rule(document, rule),
                 SigmaDocument::Correlation(rule) => {
                     let name = self.name(document, rule.name.as_deref(), rule.id.as_deref());
-                    self.known_as(&name, rule.name.as_deref(), rule.id.as_deref(), &rule.title);
+                    let all = self.known_as(&name, rule.name.as_deref(), rule.id.as_deref(), &rule.title);
+                    self.also.push((name.clone(), all, None));
                     correlations.push((document, name, rule));
                 }
                 SigmaDocument::Filter(filter) => filters.push((document, filter)),
@@ -127,6 +130,13 @@ impl Loading {
         given
     }
 
+    /// Gives a name back that a rule took which then could not be used.
+    fn forget(&mut self, name: &str, wanted: &str) {
+        if let Some(count) = self.taken.get_mut(wanted).filter(|_| name.starts_with(wanted)) {
+            *count -= 1;
+        }
+    }
+
     fn known_as(&mut self, one: &str, name: Option<&str>, id: Option<&str>, title: &str) -> HashSet<String> {
         let all: HashSet<String> =
             [Some(one), name, id, Some(title)].into_iter().flatten().map(str::to_owned).collect();
@@ -137,7 +147,6 @@ impl Loading {
     }
 
     fn rule(&mut self, document: &Read, rule: &SigmaRule) {
-        let before = self.taken.clone();
         let name = self.name(document, rule.name.as_deref(), rule.id.as_deref());
         let mut named = rule.clone();
         named.id = Some(name.clone());
@@ -159,7 +168,7 @@ impl Loading {
             Ok(compiled) => self.compiled[class].push(compiled),
             Err(error) => {
                 self.report.skipped.push(document.placed(MistakeLevel::Error, &error.to_string()));
-                self.taken = before;
+                self.forget(&name, rule.name.as_deref().or(rule.id.as_deref()).unwrap_or(&document.stem));
                 return;
             }
         }
@@ -167,7 +176,7 @@ impl Loading {
             self.rules.keys.learn(definition);
         }
         let all = self.known_as(&name, rule.name.as_deref(), rule.id.as_deref(), &rule.title);
-        self.also.push((name.clone(), all, logsource));
+        self.also.push((name.clone(), all, Some(logsource)));
         let reference = reference(&name, rule.id.as_deref(), &rule.title, rule.level, &rule.tags);
         let fields = coverage::fields_of(&rule.detection);
         self.report.add(RuleLine {
@@ -225,6 +234,7 @@ impl Loading {
             }
             ours.id = Some(name);
             ours.name = None;
+            self.reachable(document, &ours);
             if ok && let Err(error) = rsigma_eval::correlation::compile_correlation(&ours) {
                 self.report.skipped.push(document.placed(MistakeLevel::Error, &error.to_string()));
                 ok = false;
@@ -266,6 +276,23 @@ impl Loading {
         }
     }
 
+    /// Warns of a threshold that the bounded state never reaches.
+    fn reachable(&mut self, document: &Read, rule: &CorrelationRule) {
+        let CorrelationCondition::Threshold { predicates, .. } = &rule.condition else { return };
+        let most = GROUP_ENTRIES as u64;
+        let above = |(operator, number): &(ConditionOperator, u64)| match operator {
+            ConditionOperator::Gt => *number >= most,
+            ConditionOperator::Gte | ConditionOperator::Eq => *number > most,
+            _ => false,
+        };
+        let counts = matches!(rule.correlation_type, CorrelationType::EventCount | CorrelationType::ValueCount);
+        if counts && predicates.iter().any(above) {
+            let span = document.marked.key(&["correlation", "condition"]).unwrap_or_else(|| document.marked.start());
+            let what = format!("never fires: at most {most} matches are counted at a time");
+            self.report.skipped.push(document.mistake(MistakeLevel::Warning, span, what));
+        }
+    }
+
     /// Drops correlations that count themselves, through others or not.
     fn without_rings(&mut self, good: &mut Vec<(&Read, CorrelationRule)>) {
         loop {
@@ -295,7 +322,7 @@ impl Loading {
         let at = self.rules.exceptions.len();
         for (name, all, logsource) in &self.also {
             let all: HashSet<&str> = all.iter().map(String::as_str).collect();
-            if exception.is_about(&all, logsource)
+            if exception.is_about(&all, logsource.as_ref())
                 && let Some(rule) = self.rules.rules.get_mut(name)
             {
                 rule.exceptions.push(at);

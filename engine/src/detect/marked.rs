@@ -6,6 +6,7 @@
 use quell_model::Span;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+use std::collections::HashSet;
 use std::fmt;
 
 /// A node of the tree; scalars as their text.
@@ -156,6 +157,22 @@ impl Marked {
             Node::Scalar(text) => Some((text, self.span(at.referenced, text.chars().count()))),
             _ => None,
         }
+    }
+
+    /// The first key that its map has twice, where it stands again.
+    pub(super) fn repeated(&self) -> Option<(&str, Span)> {
+        fn look(node: &Node) -> Option<&Spanned<String>> {
+            match node {
+                Node::Scalar(_) => None,
+                Node::List(list) => list.iter().find_map(|member| look(&member.value)),
+                Node::Map(map) => {
+                    let mut seen = HashSet::new();
+                    let again = map.iter().find(|(key, _)| !seen.insert(key.value.as_str())).map(|(key, _)| key);
+                    again.or_else(|| map.iter().find_map(|(_, value)| look(&value.value)))
+                }
+            }
+        }
+        look(&self.root.value).map(|key| (key.value.as_str(), self.span(key.referenced, key.value.chars().count())))
     }
 
     /// The place of the first key or value of the whole document that `wanted` picks.

@@ -8,6 +8,7 @@ use super::marked::{Found, Marked, Node, documents};
 use quell_model::{Mistake, MistakeLevel, Span};
 use rsigma_parser::{SigmaCollection, SigmaDocument, parse_sigma_yaml};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A document that rsigma could read.
 pub(super) struct Read {
@@ -18,7 +19,7 @@ pub(super) struct Read {
     pub(super) stem: String,
     pub(super) marked: Marked,
     /// The whole file, for the line that a mistake quotes.
-    pub(super) lines: Vec<String>,
+    pub(super) lines: Arc<[String]>,
 }
 
 impl Read {
@@ -35,7 +36,7 @@ impl Read {
 
 /// The documents of a file; what is wrong goes to `mistakes`, YAML of another kind to `passed`.
 pub(super) fn read(file: &RuleFile, out: &mut Vec<Read>, mistakes: &mut Vec<Mistake>, passed: &mut Vec<Mistake>) {
-    let lines: Vec<String> = file.text.lines().map(str::to_owned).collect();
+    let lines: Arc<[String]> = file.text.lines().map(str::to_owned).collect();
     let stem = file.path.file_stem().map_or_else(|| "rule".into(), |stem| stem.to_string_lossy().into_owned());
     let mut count = 0;
     let mut keep = |what, marked, out: &mut Vec<Read>| {
@@ -166,6 +167,13 @@ const MODIFIERS: &[&str] = &[
 fn place(level: MistakeLevel, file: &std::path::Path, marked: &Marked, error: &str) -> Mistake {
     let at = |span: Option<Span>| Mistake::new(level, file, span.unwrap_or_else(|| marked.start()), error);
     let named = quoted(error);
+    if let Some(what) = error.strip_prefix("YAML parse error: ") {
+        let (key, span) = marked.repeated().map_or((None, None), |(key, span)| (Some(key), Some(span)));
+        return match key {
+            Some(key) => Mistake { what: format!("the key `{key}` is repeated"), ..at(span) },
+            None => Mistake { what: format!("is no YAML: {what}"), ..at(None) },
+        };
+    }
     if error.starts_with("Condition") {
         return at(marked.text(&["detection", "condition"]).map(|(_, span)| span).or_else(|| {
             marked.key(&["detection", "condition"]).or_else(|| marked.key(&["correlation", "condition"]))

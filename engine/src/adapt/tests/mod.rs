@@ -209,3 +209,38 @@ fn a_named_format_is_held_to() {
         assert_eq!(format.as_str().parse::<Format>(), Ok(format));
     }
 }
+
+proptest::proptest! {
+    /// Whatever stands between good lines, they are read, and what is not read is counted.
+    #[test]
+    fn garbage_never_hides_what_is_good(garbage in proptest::collection::vec(line(), 0..12)) {
+        let good = br#"{"Image":"/bin/sh","here":1}"#;
+        let mut input = Vec::new();
+        for line in &garbage {
+            input.extend_from_slice(good);
+            input.push(b'\n');
+            input.extend_from_slice(line);
+            input.push(b'\n');
+        }
+        let mut events = read(None, Path::new("in"), input.as_slice());
+        let mut found = 0;
+        let mut wrong = 0;
+        for event in events.by_ref() {
+            match event {
+                Ok(event) => found += usize::from(event.sigma("here").is_some()),
+                Err(_) => wrong += 1,
+            }
+        }
+        proptest::prop_assert_eq!(events.unreadable(), wrong);
+        proptest::prop_assert!(found >= garbage.len(), "{} of {}", found, garbage.len());
+    }
+}
+
+/// A line that is no value's beginning which good lines could belong to: bytes, or a piece of JSON cut anywhere.
+fn line() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+    use proptest::prelude::*;
+    let bytes = proptest::collection::vec(any::<u8>().prop_filter("one line", |byte| *byte != b'\n'), 0..40);
+    let cut = (0..TRAIL.len()).prop_map(|at| TRAIL.as_bytes()[..at].to_vec());
+    let tail = (0..TRAIL.len()).prop_map(|at| TRAIL.as_bytes()[at..].to_vec());
+    prop_oneof![bytes, cut, tail]
+}

@@ -136,3 +136,25 @@ fn references_to_nothing_and_rings_are_mistakes_with_their_place() {
     assert!(report.errors().any(|mistake| mistake.what.contains("counts itself")));
     assert_eq!(rules.len(), 2);
 }
+
+#[test]
+fn a_threshold_beyond_the_bounds_is_a_warning() {
+    let (_, report) = load(&correlation(&COUNT.replace("gte: 3", "gte: 2001")));
+    assert!(report.skipped[0].what.contains("never fires"), "{:?}", report.skipped);
+    let (_, report) = load(&correlation(&COUNT.replace("gte: 3", "gte: 2000")));
+    assert!(report.skipped.is_empty());
+}
+
+#[test]
+fn an_attacker_who_varies_the_key_fills_bounded_state_and_blinds_nobody() {
+    let mut detector = detector(COUNT);
+    let mut all = Vec::new();
+    for n in 0..12_000u32 {
+        let user = format!("noise{n}");
+        all.extend(run(&mut detector, &login(n, 0, "failed", &user, "x")));
+    }
+    for n in 20_000..20_003 {
+        all.extend(run(&mut detector, &login(n, 1, "failed", "victim", "x")));
+    }
+    assert_eq!(names(&all), ["many"]);
+}

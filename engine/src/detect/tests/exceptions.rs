@@ -81,3 +81,17 @@ fn an_exception_goes_on_counting_over_a_reload() {
     detector.swap(Arc::new(rules));
     assert_eq!(detector.held().next().unwrap().held, 1);
 }
+
+#[test]
+fn a_correlation_can_be_excepted_by_name() {
+    let rules = format!(
+        "{RULE}---\ntitle: many\nname: many\ncorrelation:\n  type: event_count\n  rules: [download]\n  group-by: [User]\n\
+         \x20 timespan: 1m\n  condition: {{gte: 1}}\n"
+    );
+    let exception = EXCEPTION.replace("[download]", "[many]");
+    let (rules, report) = Rules::load(&[text("rules.yml", &rules)], &[text("exceptions.yml", &exception)]);
+    assert!(report.skipped.is_empty(), "{:?}", report.skipped);
+    let mut detector = Detector::new(Arc::new(rules));
+    assert!(run(&mut detector, &curl("e1", "mirror")).is_empty());
+    assert_eq!(names(&run(&mut detector, &curl("e2", "root"))), ["many"]);
+}

@@ -14,6 +14,7 @@ fn every_mistake_has_its_place_and_the_nearest_spelling() {
         ("title: t\n", "", "rules.yml:1:1", "Missing required field 'title'", None),
         ("|endswith: /x", "|re: '(['", "rules.yml:6:15", "invalid regular expression", None),
         ("name: t", "name: [t", "rules.yml", "is no YAML", None),
+        ("name: t", "name: t\nlevel: low\nlevel: high", "rules.yml:4:1", "the key `level` is repeated", None),
     ];
     for (from, to, place, what, nearest) in rows {
         let (rules, report) = load(&good.replacen(from, to, 1));
@@ -118,4 +119,50 @@ fn folders_are_walked_and_a_broken_file_is_named_while_the_rest_holds() {
     std::fs::remove_file(dir.path().join("bad.yml")).unwrap();
     assert!(reloader.changed());
     assert!(!reloader.changed());
+}
+
+#[test]
+fn hostile_rules_are_mistakes_and_nothing_worse() {
+    let good = rule("Image: x");
+    let values: Vec<String> = (0..20_000).map(|n| format!("v{n}")).collect();
+    let many = rule(&format!("Image: [{}]", values.join(", ")));
+    let bomb: String =
+        (1..12).map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(","))).collect();
+    let rows: &[(&str, String, bool)] = &[
+        (
+            "nested lists",
+            good.replace("Image: x", &format!("Image: {}x{}", "[".repeat(20_000), "]".repeat(20_000))),
+            false,
+        ),
+        ("nested maps", good.replace("Image: x", &"{a: ".repeat(5_000)), false),
+        (
+            "nested condition",
+            good.replace(
+                "condition: selection",
+                &format!("condition: {}selection{}", "(".repeat(5_000), ")".repeat(5_000)),
+            ),
+            false,
+        ),
+        (
+            "long condition",
+            good.replace("condition: selection", &format!("condition: selection{}", " or selection".repeat(100_000))),
+            false,
+        ),
+        ("aliases", format!("a0: &a0 [x,x]\n{bomb}{good}"), false),
+        ("huge pattern", good.replace("Image: x", "Image|re: '(a{1000}){1000}'"), false),
+        ("NUL", good.replace("title: t", "title: \0"), false),
+        ("escapes", good.replace("title: t", "title: \"\\e[31m\\n\\0\""), true),
+        ("many values", many, true),
+        ("binary", "\u{1}\u{2}\u{3}".into(), false),
+    ];
+    for (what, text, usable) in rows {
+        let (rules, report) = load(text);
+        assert_eq!(
+            !rules.is_empty(),
+            *usable,
+            "{what}: {:?}",
+            report.skipped.iter().map(|m| &m.what).collect::<Vec<_>>()
+        );
+        assert_eq!(report.has_errors() || !report.passed_over.is_empty(), !*usable, "{what}");
+    }
 }

