@@ -211,6 +211,7 @@ fn a_named_format_is_held_to() {
 }
 
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
     /// Whatever stands between good lines, they are read, and what is not read is counted.
     #[test]
     fn garbage_never_hides_what_is_good(garbage in proptest::collection::vec(line(), 0..12)) {
@@ -236,11 +237,10 @@ proptest::proptest! {
     }
 }
 
-/// A line that is no value's beginning which good lines could belong to: bytes, or a piece of JSON cut anywhere.
+/// Bytes, or a record cut anywhere. (Not the rest of one: between the two, what is good would be a part of the value.)
 fn line() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
     use proptest::prelude::*;
     let bytes = proptest::collection::vec(any::<u8>().prop_filter("one line", |byte| *byte != b'\n'), 0..40);
     let cut = (0..TRAIL.len()).prop_map(|at| TRAIL.as_bytes()[..at].to_vec());
-    let tail = (0..TRAIL.len()).prop_map(|at| TRAIL.as_bytes()[at..].to_vec());
-    prop_oneof![bytes, cut, tail]
+    prop_oneof![bytes, cut]
 }
