@@ -169,7 +169,7 @@ impl Counter {
         let mut front = self.front();
         for item in items {
             front.uncount(item);
-            for part in &item.parts {
+            for part in item.filled() {
                 let head = front.heads.entry(part.stream.clone()).or_default();
                 head.committed = head.committed.max(part.last());
                 head.visible = head.visible.max(head.committed);
@@ -186,7 +186,7 @@ impl Counter {
     /// From the writer: the database refuses; these can be read from what it holds.
     pub(super) fn held<'a>(&self, items: impl Iterator<Item = &'a Item>, error: &StoreError) {
         let mut front = self.front();
-        for part in items.flat_map(|item| &item.parts) {
+        for part in items.flat_map(Item::filled) {
             let head = front.heads.entry(part.stream.clone()).or_default();
             head.visible = head.visible.max(part.last());
         }
@@ -313,7 +313,7 @@ impl Front {
 
     fn count(&mut self, item: &Item) {
         self.bytes += item.bytes();
-        for part in &item.parts {
+        for part in item.filled() {
             self.records += part.lines.len();
             let head = self.heads.entry(part.stream.clone()).or_default();
             head.seq = part.last();

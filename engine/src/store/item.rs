@@ -65,6 +65,11 @@ impl Item {
         Ok(item)
     }
 
+    /// The parts that bring something.
+    pub(super) fn filled(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|part| !part.lines.is_empty())
+    }
+
     /// Where its streams stand after it.
     pub(super) fn appended(&self) -> Appended {
         Appended { last: self.parts.iter().map(|part| (part.stream.clone(), part.last())).collect() }

@@ -44,9 +44,16 @@ impl Journal {
     /// `Unwritable` when a first start finds no room.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let lock = DirLock::take(dir)?;
+        let slate = dir.join("slate");
+        let empty = std::fs::metadata(database(dir)).map_or(true, |data| data.len() == 0);
+        if empty && slate.exists() {
+            let (database, slate) = (database(dir), slate.display());
+            let what = format!("`{}` is gone or empty, and its slate `{slate}` is not", database.display());
+            return Err(StoreError::Corrupt(format!("{what}; hint: put the database back, or move the slate away")));
+        }
         let rows = Rows::open(&database(dir))?;
         let (tails, applied) = rows.tails()?;
-        let (slate, found) = Slate::open(&dir.join("slate"), rows.id, applied)?;
+        let (slate, found) = Slate::open(&slate, rows.id, applied)?;
         let heads: Vec<_> = tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
         let chainer = chainer(tails)?;
         let counter = Arc::new(Counter::new(heads.into_iter(), Some(slate)));

@@ -96,7 +96,7 @@ impl Chainer {
 
     /// Gives every line of an item its place.
     fn chain(&mut self, item: &mut Item, into: &mut Vec<Row>) -> std::io::Result<()> {
-        for part in &mut item.parts {
+        for part in item.parts.iter_mut().filter(|part| !part.lines.is_empty()) {
             let tail = self.tails.entry(part.stream.clone()).or_insert_with(|| {
                 self.next_stream += 1;
                 Tail { no: self.next_stream - 1, seq: 0, hash: quell_model::Hash::default(), last: 0, over: false }
@@ -131,7 +131,7 @@ impl Chainer {
 
     /// The tails of the streams that these items moved, without repeats.
     fn moved(&self, items: &[Item]) -> Vec<(StreamId, Tail)> {
-        let mut streams: Vec<&StreamId> = items.iter().flat_map(|item| &item.parts).map(|part| &part.stream).collect();
+        let mut streams: Vec<&StreamId> = items.iter().flat_map(Item::filled).map(|part| &part.stream).collect();
         streams.sort_unstable();
         streams.dedup();
         let tail = |stream: &StreamId| self.tails.get(stream).map(|tail| (stream.clone(), tail.clone()));

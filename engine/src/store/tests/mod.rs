@@ -2,3 +2,8 @@
 
 mod basics;
 pub(in crate::store) mod bodies;
+mod crash;
+mod damage;
+mod format;
+mod law;
+mod refusal;
