@@ -157,7 +157,7 @@ impl Counter {
         while bytes < MOST_GROUP {
             let Some(order) = front.queue.pop_front() else { break };
             if let Order::Append(item) = &order {
-                bytes += item.bytes();
+                bytes += item.bytes;
             }
             orders.push(order);
         }
@@ -303,7 +303,7 @@ impl Front {
                 return Some(self.full("what came before in this stream is in memory only"));
             }
         }
-        (self.bytes + item.bytes() > MOST_HELD).then(|| self.full("too much is waiting already"))
+        (self.bytes + item.bytes > MOST_HELD).then(|| self.full("too much is waiting already"))
     }
 
     fn full(&self, why: &str) -> StoreError {
@@ -312,7 +312,7 @@ impl Front {
     }
 
     fn count(&mut self, item: &Item) {
-        self.bytes += item.bytes();
+        self.bytes += item.bytes;
         for part in item.filled() {
             self.records += part.lines.len();
             let head = self.heads.entry(part.stream.clone()).or_default();
@@ -324,7 +324,7 @@ impl Front {
     }
 
     fn uncount(&mut self, item: &Item) {
-        self.bytes -= item.bytes();
+        self.bytes -= item.bytes;
         self.records -= item.parts.iter().map(|part| part.lines.len()).sum::<usize>();
         self.late -= usize::from(item.ticket.is_none());
     }

@@ -45,6 +45,8 @@ pub(super) struct Item {
     /// Its place in the slate; `None`: it is in memory only.
     pub(super) ticket: Option<u64>,
     pub(super) parts: Vec<Part>,
+    /// Bytes in the slate, and about so many in memory; it stays when the bodies have gone into rows.
+    pub(super) bytes: usize,
     pub(super) durability: Durability,
     pub(super) done: Option<Done>,
 }
@@ -58,11 +60,11 @@ impl Item {
             let lines = batch.records.iter().map(line).collect::<Result<_, _>>()?;
             parts.push(Part { stream: batch.stream, first: batch.expected + 1, lines });
         }
-        let item = Self { ticket: None, parts, durability, done: None };
-        if item.bytes() > MOST_BYTES {
-            return Err(StoreError::Unwritable(format!("{} bytes at once; the bound is {MOST_BYTES}", item.bytes())));
+        let bytes = encoded(&parts);
+        if bytes > MOST_BYTES {
+            return Err(StoreError::Unwritable(format!("{bytes} bytes at once; the bound is {MOST_BYTES}")));
         }
-        Ok(item)
+        Ok(Self { ticket: None, parts, bytes, durability, done: None })
     }
 
     /// The parts that bring something.
@@ -75,13 +77,7 @@ impl Item {
         Appended { last: self.parts.iter().map(|part| (part.stream.clone(), part.last())).collect() }
     }
 
-    /// Bytes in the slate, and about so many in memory.
-    pub(super) fn bytes(&self) -> usize {
-        let of = |part: &Part| 16 + part.stream.as_str().len() + part.lines.iter().map(line_bytes).sum::<usize>();
-        2 + self.parts.iter().map(of).sum::<usize>()
-    }
-
-    /// Puts it down in [`Item::bytes`] bytes.
+    /// Puts it down in `self.bytes` bytes.
     pub(super) fn encode(&self, into: &mut [u8]) {
         let mut to = Put(into);
         to.put(&(self.parts.len() as u16).to_le_bytes());
@@ -127,13 +123,20 @@ impl Item {
             }
             parts.push(Part { stream, first, lines });
         }
-        from.0.is_empty().then_some(Self { ticket: Some(ticket), parts, durability: Durability::Written, done: None })
+        let (ticket, durability) = (Some(ticket), Durability::Written);
+        from.0.is_empty().then(|| Self { ticket, parts, bytes: bytes.len(), durability, done: None })
     }
 }
 
 /// The kind that this word names.
 pub(super) fn kind_of(word: &str) -> Option<Kind> {
     Kind::ALL.iter().copied().find(|kind| kind.as_str() == word)
+}
+
+/// Bytes in the slate.
+fn encoded(parts: &[Part]) -> usize {
+    let of = |part: &Part| 16 + part.stream.as_str().len() + part.lines.iter().map(line_bytes).sum::<usize>();
+    2 + parts.iter().map(of).sum::<usize>()
 }
 
 fn line_bytes(line: &Line) -> usize {
@@ -228,11 +231,11 @@ mod tests {
             durability: Durability::Synced,
         };
         let item = Item::new(vec![batch("run/ü", 0), batch("system", 41)]).unwrap();
-        let mut bytes = vec![0; item.bytes()];
+        let mut bytes = vec![0; item.bytes];
         item.encode(&mut bytes);
         let back = Item::decode(9, &bytes).unwrap();
         assert_eq!(back.parts, item.parts);
-        assert_eq!(back.ticket, Some(9));
+        assert_eq!((back.ticket, back.bytes), (Some(9), item.bytes));
         for end in [0, 1, 40, bytes.len() - 1] {
             assert!(Item::decode(9, &bytes[..end]).is_none(), "{end} bytes are no item");
         }

@@ -88,7 +88,7 @@ impl Slate {
 
     /// Writes an item down and gives its ticket; `None`: no room.
     pub(super) fn write(&mut self, item: &Item, asker: Asker) -> Option<u64> {
-        let bytes = item.bytes();
+        let bytes = item.bytes;
         let size = HEAD + bytes.next_multiple_of(8);
         let keep = if asker == Asker::Patient { RESERVE } else { 0 };
         if self.at + size + keep > HALF {

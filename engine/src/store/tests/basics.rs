@@ -1,7 +1,7 @@
 //! Appending, numbering and reading when nothing goes wrong.
 
 use super::bodies::{at, note, one_of_each};
-use crate::store::Journal;
+use crate::store::{Health, Journal};
 use quell_model::{Batch, Durability, Kind, NewRecord, Seq, Store, StoreError, StreamId};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -57,6 +57,7 @@ fn written_and_submitted_records_keep_the_order_of_the_calls() {
         told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap();
     }
     let read = journal.read(&"run/a".into(), 1).unwrap();
+    assert_eq!(journal.health(), Health::default(), "nothing is left waiting");
     let seqs: Vec<Seq> = read.iter().map(|record| record.seq).collect();
     assert_eq!(seqs, (1..=300).collect::<Vec<_>>());
     assert!(read.iter().all(|record| record.at == at(record.seq)));

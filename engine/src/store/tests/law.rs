@@ -1,7 +1,7 @@
 //! Law: whatever calls come in whatever order, each stream is exactly what its calls said, also over restarts.
 
 use super::basics::{append, notes};
-use crate::store::Journal;
+use crate::store::{Health, Journal};
 use proptest::prelude::*;
 use quell_model::{Body, Durability, Seq, StreamId};
 use std::collections::BTreeMap;
@@ -70,7 +70,9 @@ proptest! {
                 }
             }
         }
+        append(&journal, Vec::new()).unwrap();
         prop_assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
+        prop_assert_eq!(journal.health(), Health::default());
         for (stream, head) in model {
             let name = STREAMS[stream];
             let read = journal.read(&StreamId::from(name), 1).unwrap();
