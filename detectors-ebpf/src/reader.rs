@@ -236,9 +236,13 @@ impl World {
             }
             Record::Net(_, net) => (table.touch(head), What::Net(*net)),
             Record::File(_, file) => {
-                let Some(op) = FileOp::of(head.sub) else { return };
+                let Some(mut op) = FileOp::of(head.sub) else { return };
                 let path = file.path();
                 let watched = self.watch.covers(&path);
+                // Of a watched path it matters that it was read, whatever else the opener may do.
+                if op == FileOp::Write && watched && file.reads_too() {
+                    op = FileOp::Read;
+                }
                 if op == FileOp::Read && !watched {
                     return;
                 }

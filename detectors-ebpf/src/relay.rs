@@ -100,6 +100,8 @@ struct Around {
     seen: HashSet<Key>,
     /// By network namespace.
     sockets: HashMap<u32, Sockets>,
+    /// Those that the process in question descends from.
+    above: HashSet<Key>,
 }
 
 impl Around {
@@ -156,7 +158,8 @@ impl Around {
         found
     }
 
-    /// In from a connection and out to one: the process that serves both, or one for each, the input's first.
+    /// In from a connection and out to one: the process that serves both, or one for each, the input's first. With one
+    /// for each, an output that merely goes home leads nowhere: `curl … | sh` below a build agent or sshd.
     fn relayed(&self, process: &Process, target: Option<Key>) -> Vec<&Node> {
         let [input, output, errors] = process.stdio.each_ref().map(End::of);
         let to = |end: Option<End>, way| end.map(|end| self.lead_to(end, way, process.key, target)).unwrap_or_default();
@@ -169,7 +172,8 @@ impl Around {
         if let Some(both) = ins.iter().find(|n| outs.iter().any(|o| o.key == n.key)) {
             return vec![*both];
         }
-        outs.first().map(|out| vec![ins[0], *out]).unwrap_or_default()
+        let away = outs.iter().find(|out| !self.above.contains(&out.key));
+        away.map(|out| vec![ins[0], *out]).unwrap_or_default()
     }
 }
 
@@ -186,6 +190,7 @@ pub(crate) fn relays(table: &Table, process: &Process, allowance: &Allowance, no
     let found = allowance.ask(now, || {
         let mut around = Around::default();
         relatives(table, process, |p| around.add(p));
+        around.above.extend(table.ancestors(process).map(|p| p.key));
         let ways = process.stdio.iter().zip([Way::In, Way::Out, Way::Out]);
         let mut ends = ways.filter_map(|(stdio, way)| Some((End::of(stdio)?, way)));
         let known = ends.all(|(end, way)| around.holders(end, way, process.key).next().is_some());
@@ -290,10 +295,13 @@ mod tests {
 
     #[test]
     fn two_relays_are_told_input_first() {
-        // curl (1) | sh (100) in a session of sshd (2)
-        let all =
+        // nc (1) | sh (100) > terminal of another program (2)
+        let mut all =
             around(vec![node(2, &[], &[], &[3], Some("10.0.0.8:22")), node(1, &[], &[10], &[], Some("10.0.0.9:443"))]);
         assert_eq!(pids(&all, [pipe(10), pts(3), pts(3)], None), [1, 2]);
+        // curl (1) | sh (100) in a session of sshd (2)
+        all.above.insert(Key { pid: 2, ticks: 1 });
+        assert!(pids(&all, [pipe(10), pts(3), pts(3)], None).is_empty());
     }
 
     #[test]

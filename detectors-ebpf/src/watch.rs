@@ -1,7 +1,7 @@
 //! Watched paths: whose reads are events. The kernel compares single names, this file the whole path.
 //!
-//! A pattern is an absolute path in which `*` stands for any text within a component and a trailing `/` or `/**` for
-//! everything below. Of each pattern the kernel gets the last component that has no `*`: it sends what has such a name
+//! A pattern is an absolute path in which `*` stands for any text within a component, `/**/` in front for any directories
+//! (homes lie anywhere) and a trailing `/` or `/**` for everything below. Of each pattern the kernel gets the last component that has no `*`: it sends what has such a name
 //! anywhere on its path, and the rest is thrown away here.
 
 use thiserror::Error;
@@ -22,6 +22,7 @@ pub enum WatchError {
 
 #[derive(Debug, Clone)]
 struct Pattern {
+    anywhere: bool,
     parts: Vec<String>,
     below: bool,
 }
@@ -49,6 +50,7 @@ impl Watch {
 
     fn add(&mut self, text: &str) -> Result<(), WatchError> {
         let path = text.strip_prefix('/').ok_or_else(|| WatchError::NotAbsolute(text.to_owned()))?;
+        let (path, anywhere) = path.strip_prefix("**/").map_or((path, false), |rest| (rest, true));
         let (path, below) = match path.strip_suffix("/**").or_else(|| path.strip_suffix('/')) {
             Some(upper) => (upper, true),
             None => (path, false),
@@ -62,7 +64,7 @@ impl Watch {
             self.names.push(key);
         }
         self.lengths |= 1 << name.len().min(63);
-        self.patterns.push(Pattern { parts, below });
+        self.patterns.push(Pattern { anywhere, parts, below });
         Ok(())
     }
 
@@ -85,7 +87,12 @@ impl Watch {
 
 impl Pattern {
     fn covers(&self, path: &str) -> bool {
-        let mut parts = path.split('/').filter(|p| !p.is_empty());
+        let parts = path.split('/').filter(|p| !p.is_empty());
+        let starts = if self.anywhere { parts.clone().count() } else { 1 };
+        (0..starts).any(|from| self.covers_all(parts.clone().skip(from)))
+    }
+
+    fn covers_all<'a>(&self, mut parts: impl Iterator<Item = &'a str>) -> bool {
         for mine in &self.parts {
             match parts.next() {
                 Some(theirs) if glob(mine.as_bytes(), theirs.as_bytes()) => {}
@@ -132,6 +139,18 @@ mod tests {
             assert!(!watch.covers(no), "{no}");
         }
         assert_eq!(watch.names().len(), 4);
+    }
+
+    #[test]
+    fn a_pattern_may_begin_anywhere() {
+        let watch = Watch::new(&["/**/.ssh/id_*", "/**/.aws/**"]).unwrap();
+        for yes in ["/home/ann/.ssh/id_rsa", "/.ssh/id_rsa", "/srv/a/b/c/.ssh/id_x", "/root/.aws/sso/cache/a"] {
+            assert!(watch.covers(yes), "{yes}");
+        }
+        for no in ["/home/ann/.ssh/a/id_rsa", "/home/ann/.ssh/config", "/home/x.ssh/id_rsa", "/"] {
+            assert!(!watch.covers(no), "{no}");
+        }
+        assert_eq!(watch.names().len(), 2);
     }
 
     #[test]

@@ -17,6 +17,11 @@ impl<'a> File<'a> {
     pub(crate) fn device(&self) -> u32 {
         u32_at(self.bytes, 104)
     }
+    /// Opened to write, and what stood there can be read (O_RDWR without O_TRUNC, asm-generic/fcntl.h).
+    pub(crate) fn reads_too(&self) -> bool {
+        let flags = u32_at(self.bytes, 108);
+        flags & 0o3 == 0o2 && flags & 0o1000 == 0
+    }
     pub(crate) fn mode(&self) -> u32 {
         u32_at(self.bytes, 112)
     }
