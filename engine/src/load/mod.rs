@@ -15,6 +15,7 @@ pub(crate) mod found;
 pub(crate) mod playbook;
 mod playbooks;
 pub(crate) mod reader;
+mod schema;
 pub(crate) mod step;
 pub(crate) mod trigger;
 pub mod units;
@@ -23,6 +24,7 @@ pub(crate) mod yaml;
 pub use config::{Config, Shown, config, config_file};
 pub use playbook::playbook;
 pub use playbooks::{PlaybookSource, playbooks};
+pub use schema::{config_schema, playbook_schema};
 
 use quell_model::{ActionSpec, Json, RuleRef};
 

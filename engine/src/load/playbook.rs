@@ -15,7 +15,7 @@ use quell_model::{Hash, Json, Mistake, Mode, Name};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const KEYS: &[&str] = &["playbook", "description", "on", "mode", "limits", "inputs", "steps", "outputs"];
+pub(crate) const KEYS: &[&str] = &["playbook", "description", "on", "mode", "limits", "inputs", "steps", "outputs"];
 const LATER: &[&str] = &["secrets", "approve", "lease", "escalate"];
 
 /// A playbook file as it was read, with the places that checks need.

@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const PARALLEL: u32 = 4;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
-const KEYS: &[&str] = &[
+pub(crate) const KEYS: &[&str] = &[
     "action",
     "script",
     "tell",

@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+mod folders;
+mod hostile;
 mod mistakes;
 
 /// How far an act reaches.
@@ -99,6 +101,10 @@ static KILL: ActionSpec = spec("process.kill", Lane::Contain, kill_input, kill_o
 static FREEZE: ActionSpec = spec("process.freeze", Lane::Contain, kill_input, kill_output);
 static CAPTURE: ActionSpec = spec("process.capture", Lane::Capture, capture_input, capture_output);
 
+pub(super) fn actions() -> Vec<&'static ActionSpec> {
+    vec![&KILL, &FREEZE, &CAPTURE]
+}
+
 fn rules() -> Vec<RuleRef> {
     let rule = |name: &str, tag: &str| RuleRef {
         name: name.into(),
@@ -113,7 +119,7 @@ fn rules() -> Vec<RuleRef> {
 fn with_known<T>(look: impl FnOnce(&Known<'_>) -> T) -> T {
     let rules = rules();
     let vars = serde_json::json!({"corp_cidrs": ["10.0.0.0/8"]});
-    look(&Known { actions: vec![&KILL, &FREEZE, &CAPTURE], rules: Some(&rules), vars: Some(&vars) })
+    look(&Known { actions: actions(), rules: Some(&rules), vars: Some(&vars) })
 }
 
 fn load(text: &str) -> (Option<quell_model::playbook::Playbook>, Vec<Mistake>) {

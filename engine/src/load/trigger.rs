@@ -14,7 +14,7 @@ pub(crate) const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 /// One open run for each of this.
 pub(crate) const RUN_PER: &str = "event.subject";
 
-const KEYS: &[&str] = &["detections", "if", "run_per", "max_age", "manual"];
+pub(crate) const KEYS: &[&str] = &["detections", "if", "run_per", "max_age", "manual"];
 const LATER: &[&str] = &["schedule", "incident"];
 
 /// The words of levels.

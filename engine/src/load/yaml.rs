@@ -41,7 +41,10 @@ impl From<Place> for Span {
 impl Source {
     /// Text that was read from `file`.
     pub(crate) fn new(file: &Path, text: &str) -> Self {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        // YAML ends a line at a lone carriage return too.
+        let bytes = text.as_bytes();
+        let ends = |at: &usize| bytes[*at] == b'\n' || (bytes[*at] == b'\r' && bytes.get(at + 1) != Some(&b'\n'));
+        let starts = std::iter::once(0).chain((0..bytes.len()).filter(ends).map(|at| at + 1)).collect();
         Self { file: file.to_owned(), text: text.to_owned(), starts }
     }
 

@@ -7,6 +7,8 @@
 mod read;
 mod show;
 
+#[cfg(test)]
+pub(crate) use read::KEYS;
 pub use read::{config, config_file};
 pub use show::Shown;
 

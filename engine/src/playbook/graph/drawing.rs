@@ -17,10 +17,7 @@ pub fn graph_text(playbook: &Playbook) -> String {
     };
     let mut out = cut(&format!("{}  ({})", playbook.name, playbook.mode));
     out.push('\n');
-    if let Some(line) = trigger(playbook) {
-        out.push_str(&cut(&format!("on {line}")));
-        out.push('\n');
-    }
+    trigger(playbook, &mut out);
     let order: Vec<_> = graph.order().collect();
     // A lane for each step that others still wait for; a step takes a free one.
     let mut lanes: Vec<Option<usize>> = Vec::new();
@@ -33,7 +30,7 @@ pub fn graph_text(playbook: &Playbook) -> String {
         let mine = lanes.iter().position(|lane| lane.is_none_or(|open| ending.contains(&open))).unwrap_or(lanes.len());
         let joins: Vec<usize> =
             (0..lanes.len()).filter(|lane| lanes[*lane].is_some_and(|open| needs.contains(&open))).collect();
-        if joins.iter().any(|lane| *lane != mine) {
+        if !joins.is_empty() {
             push(&mut out, &arrows(&lanes, &joins, &ending, mine), "");
         }
         for lane in &mut lanes {
@@ -132,12 +129,29 @@ fn push(out: &mut String, lanes: &str, text: &str) {
     out.push('\n');
 }
 
-fn trigger(playbook: &Playbook) -> Option<String> {
-    let filter = playbook.on.detections.as_ref()?;
-    let names: Vec<&str> = filter.rules.iter().chain(&filter.tags).map(|name| name.as_str()).collect();
-    let names = if names.is_empty() { "any rule".to_owned() } else { names.join(", ") };
-    let condition = if playbook.on.condition.is_some() { ", if its condition holds" } else { "" };
-    Some(format!("{names}, level {} or above{condition}", filter.level))
+/// What starts it, wrapped between names.
+fn trigger(playbook: &Playbook, out: &mut String) {
+    let Some(filter) = &playbook.on.detections else { return };
+    let mut words: Vec<String> = filter.rules.iter().chain(&filter.tags).map(|name| format!("{name},")).collect();
+    if words.is_empty() {
+        words.push("any rule,".to_owned());
+    }
+    words.push(format!("level {} or above", filter.level));
+    if playbook.on.condition.is_some() {
+        words.push("and if its condition holds".to_owned());
+    }
+    let mut line = "on".to_owned();
+    for word in words {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            out.push_str(&cut(&line));
+            out.push('\n');
+            line = "  ".to_owned();
+        }
+        line.push(' ');
+        line.push_str(&word);
+    }
+    out.push_str(&cut(&line));
+    out.push('\n');
 }
 
 fn describe(step: &Step) -> String {

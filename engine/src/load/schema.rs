@@ -1,0 +1,261 @@
+//! JSON Schemas of playbooks and of quell.yaml, from which editors complete.
+//!
+//! Owns their text. A test holds them against the keys that the readers take. They say less than the check does: an
+//! editor cannot compile an expression.
+
+use super::config::{LogFormat, LogLevel};
+use super::{step, trigger};
+use crate::adapt::Format;
+use quell_model::{ActionSpec, Json};
+use serde_json::json;
+
+const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// The schema of a playbook file, with the inputs of these actions.
+#[must_use]
+pub fn playbook_schema(actions: &[&ActionSpec]) -> Json {
+    let mut definitions = serde_json::Map::new();
+    let mut inputs = Vec::new();
+    for spec in actions {
+        let mut input = (spec.input)().to_value();
+        if let Some(Json::Object(own)) = input.as_object_mut().and_then(|input| input.remove("$defs")) {
+            for (name, mut part) in own {
+                open(&mut part, spec.name);
+                definitions.insert(format!("{}.{name}", spec.name), part);
+            }
+        }
+        if let Some(input) = input.as_object_mut() {
+            input.remove("$schema");
+            input.remove("title");
+        }
+        open(&mut input, spec.name);
+        inputs.push(json!({
+            "if": { "required": ["action"], "properties": { "action": { "const": spec.name } } },
+            "then": { "properties": { "with": input } },
+        }));
+    }
+    let names: Vec<Json> =
+        actions.iter().map(|spec| json!({ "const": spec.name, "description": spec.summary })).collect();
+    let action = if names.is_empty() { json!({ "type": "string" }) } else { json!({ "oneOf": names }) };
+    definitions.insert("expression".into(), expression());
+    definitions.insert("duration".into(), duration());
+    definitions.insert("mode".into(), one_of(&words(step::MODES), "How far it may go; the strictest holds."));
+    definitions.insert("step".into(), step(&action, &inputs));
+    json!({
+        "$schema": DRAFT,
+        "title": "quell playbook",
+        "type": "object",
+        "required": ["playbook", "steps"],
+        "additionalProperties": false,
+        "properties": {
+            "playbook": { "type": "string", "pattern": "^[a-z0-9-]+$", "description": "Its name, unique among what is loaded." },
+            "description": { "type": "string", "description": "What it does, in a sentence." },
+            "on": on(),
+            "mode": { "$ref": "#/$defs/mode" },
+            "limits": object(json!({
+                "runs": rate("So many runs in a time: `20/h`. Past it a run only plans."),
+                "targets": { "type": ["string", "integer"], "description": "So many targets in one run: `5/run`." },
+            })),
+            "inputs": {
+                "type": "object",
+                "description": "What a manual start may give.",
+                "additionalProperties": object(json!({
+                    "type": one_of(&["string", "integer", "boolean", "list", "map"], "Its type."),
+                    "default": { "description": "Without one it must be given." },
+                })),
+            },
+            "steps": {
+                "type": "object",
+                "description": "The DAG: a step starts when all its `needs` have ended.",
+                "minProperties": 1,
+                "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
+                "additionalProperties": { "$ref": "#/$defs/step" },
+            },
+            "outputs": { "type": "object", "description": "What a finished run gives." },
+        },
+        "$defs": definitions,
+    })
+}
+
+fn on() -> Json {
+    let mut on = object(json!({
+        "detections": object(json!({
+            "rules": texts("Rules by name, id or file stem."),
+            "tags": texts("Tags as rules write them: `attack.t1059.004`."),
+            "level": one_of(&words(trigger::LEVELS), "The least level."),
+        })),
+        "if": { "$ref": "#/$defs/expression", "description": "Must be true." },
+        "run_per": { "$ref": "#/$defs/expression", "description": "One open run for each value; `${{ event.subject }}` if absent." },
+        "max_age": { "$ref": "#/$defs/duration", "description": "Older detections only plan; 15m if absent." },
+        "manual": { "const": true, "description": "Started by hand." },
+    }));
+    on["description"] = json!("What starts it. (Some YAML tools read a bare `on` as true; quell does not.)");
+    on
+}
+
+fn step(action: &Json, inputs: &[Json]) -> Json {
+    let mut step = object(json!({
+        "action": action,
+        "script": { "type": "string", "description": "Rhai that returns a map." },
+        "tell": { "type": "string", "description": "A line into the incident's timeline." },
+        "with": { "type": "object", "description": "The action's input." },
+        "needs": texts("Steps that must have ended before."),
+        "if": { "$ref": "#/$defs/expression", "description": "Must be true, else the step is skipped." },
+        "when": one_of(&["success", "failure", "always"], "Whether it runs after needs that ended badly."),
+        "for_each": { "anyOf": [{ "$ref": "#/$defs/expression" }, { "type": "array" }], "description": "Once for each item." },
+        "max_parallel": { "type": "integer", "minimum": 1, "description": "Items at once; 4 if absent." },
+        "errors": one_of(&["collect", "stop"], "Whether items go on after one failed."),
+        "timeout": { "$ref": "#/$defs/duration", "description": "For one attempt; 30s if absent." },
+        "deadline": { "$ref": "#/$defs/duration", "description": "For the step with its retries." },
+        "retry": object(json!({
+            "attempts": { "type": "integer", "minimum": 1, "description": "In all." },
+            "backoff": { "type": "string", "pattern": r"^\S+\.\.\S+$", "description": "`200ms..2s`: exponential, with jitter." },
+        })),
+        "on_failure": one_of(&["block", "continue", "halt"], "What a bad end does."),
+        "mode": { "$ref": "#/$defs/mode" },
+    }));
+    step["oneOf"] = json!([{ "required": ["action"] }, { "required": ["script"] }, { "required": ["tell"] }]);
+    step["allOf"] = json!(inputs);
+    step
+}
+
+/// The schema of quell.yaml.
+#[must_use]
+pub fn config_schema() -> Json {
+    let mut formats: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
+    formats.push("auto");
+    let flag = |text: &str| json!({ "type": "boolean", "description": text });
+    let mut all = object(json!({
+        "mode": { "$ref": "#/$defs/mode", "description": "The ceiling over everything." },
+        "data_dir": { "type": "string", "description": "Where the journal, the evidence and the socket are." },
+        "playbooks": object(json!({
+            "shipped": flag("Those in the binary."),
+            "dirs": texts("Folders of others."),
+            "modes": { "type": "object", "additionalProperties": { "$ref": "#/$defs/mode" } },
+        })),
+        "rules": object(json!({
+            "shipped": flag("Those in the binary."),
+            "dirs": texts("Folders or files of others."),
+            "exceptions": texts("Folders or files of exceptions."),
+        })),
+        "incidents": object(json!({
+            "min_level": one_of(&words(trigger::LEVELS), "The least level that opens an incident without a playbook."),
+            "quiet": { "$ref": "#/$defs/duration", "description": "After this long the next detection opens a new one." },
+        })),
+        "sources": object(json!({
+            "sensor": object(json!({ "enabled": flag("The eBPF sensor.") })),
+            "files": { "type": "array", "items": object(json!({
+                "format": one_of(&formats, "How it is written."),
+                "path": { "type": "string", "description": "A file or a folder." },
+                "trusted": flag("Only the system can write it. What is not trusted never acts."),
+            })) },
+        })),
+        "guard": object(json!({
+            "protect": object(json!({
+                "executables": texts("Executables that are never touched."),
+                "units": texts("systemd units that are never touched; a trailing `*` stands for anything."),
+                "users": { "type": "array", "items": { "type": ["string", "integer"] } },
+            })),
+            "limits": { "type": "object", "additionalProperties": rate("So many of an action in a time.") },
+            "breaker": object(json!({
+                "images": { "type": "integer", "minimum": 1, "description": "More different images than this open it." },
+                "within": { "$ref": "#/$defs/duration" },
+                "quiet": { "$ref": "#/$defs/duration" },
+            })),
+            "only_within": object(json!({ "cgroup": { "type": "string", "pattern": "^/" } })),
+        })),
+        "vars": { "type": "object", "description": "`vars` in expressions." },
+        "access": object(json!({
+            "socket": object(json!({ "group": { "type": "string", "description": "The group that may use the socket." } })),
+        })),
+        "log": object(json!({
+            "format": one_of(&words(LogFormat::WORDS), "auto: for people on a terminal, JSON elsewhere."),
+            "level": one_of(&words(LogLevel::WORDS), "What is logged."),
+        })),
+    }));
+    all["$schema"] = json!(DRAFT);
+    all["title"] = json!("quell.yaml");
+    all["$defs"] = json!({ "mode": one_of(&words(step::MODES), "How far anything may go."), "duration": duration() });
+    all
+}
+
+/// Lets an expression stand wherever a value may, and points references at the renamed definitions.
+fn open(schema: &mut Json, action: &str) {
+    match schema {
+        Json::Object(map) => {
+            if let Some(Json::String(link)) = map.get_mut("$ref")
+                && let Some(name) = link.strip_prefix("#/$defs/")
+            {
+                *link = format!("#/$defs/{action}.{name}");
+            }
+            for (key, part) in map.iter_mut() {
+                open(part, action);
+                if key == "properties" {
+                    for property in part.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
+                        *property = json!({ "anyOf": [property.take(), { "$ref": "#/$defs/expression" }] });
+                    }
+                }
+            }
+        }
+        Json::Array(list) => list.iter_mut().for_each(|part| open(part, action)),
+        _ => {}
+    }
+}
+
+fn words<T>(words: &[(&'static str, T)]) -> Vec<&'static str> {
+    words.iter().map(|(word, _)| *word).collect()
+}
+
+fn object(properties: Json) -> Json {
+    json!({ "type": "object", "additionalProperties": false, "properties": properties })
+}
+
+fn one_of(words: &[&str], description: &str) -> Json {
+    json!({ "enum": words, "description": description })
+}
+
+fn texts(description: &str) -> Json {
+    json!({ "type": "array", "items": { "type": "string" }, "description": description })
+}
+
+fn rate(description: &str) -> Json {
+    json!({ "type": "string", "pattern": r"^\d+/\w+$", "description": description })
+}
+
+fn duration() -> Json {
+    json!({ "type": "string", "pattern": r"^(\d+(ms|s|m|h|d|w))+$", "description": "`200ms`, `30s`, `15m`, `1h30m`, `1d`." })
+}
+
+fn expression() -> Json {
+    json!({ "anyOf": [{ "type": "string", "pattern": r"\$\{\{" }, { "type": "boolean" }] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{config, playbook};
+
+    fn keys(schema: &Json) -> Vec<&str> {
+        schema["properties"].as_object().map(|map| map.keys().map(String::as_str).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_schemas_know_the_keys_that_the_readers_take() {
+        let playbook = playbook_schema(&[]);
+        assert_eq!(keys(&playbook), playbook::KEYS);
+        assert_eq!(keys(&playbook["properties"]["on"]), trigger::KEYS);
+        assert_eq!(keys(&playbook["$defs"]["step"]), step::KEYS);
+        assert_eq!(keys(&config_schema()), config::KEYS);
+    }
+
+    #[test]
+    fn references_in_the_inputs_of_actions_are_found() {
+        let schema = playbook_schema(&crate::load::tests::actions());
+        let text = schema.to_string();
+        for link in text.match_indices("\"$ref\":\"#").map(|(at, _)| &text[at + 9..]) {
+            let end = link.find('"').unwrap();
+            assert!(schema.pointer(&link[..end]).is_some(), "{}", &link[..end]);
+        }
+        assert!(text.contains("process.kill.Reach"));
+    }
+}

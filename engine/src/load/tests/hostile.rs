@@ -1,0 +1,78 @@
+//! Whatever a file holds, reading it ends in a playbook or in mistakes, and never in a panic.
+
+use super::{WHOLE, load};
+use proptest::prelude::*;
+
+fn piece() -> impl Strategy<Value = String> {
+    let words = prop::sample::select(vec![
+        "playbook: p\n",
+        "steps:\n",
+        "  a:\n",
+        "    action: process.kill\n",
+        "    tell: ",
+        "    needs: [a, b]\n",
+        "${{ ",
+        " }}",
+        "event.process.id",
+        "steps.a?.b",
+        "\"",
+        "'",
+        "`",
+        "${",
+        "}",
+        "{",
+        "[",
+        "]",
+        "#",
+        " #{",
+        ": ",
+        "\n",
+        "\\",
+        "\\u00e9",
+        "é",
+        "\u{1F600}",
+        "|\n",
+        ">\n      x\n",
+        "|c| c.x",
+        "&a ",
+        "*a",
+        "<<: ",
+        "- ",
+        "if: ",
+        "with: { process: ",
+        "/*",
+        "*/",
+        "//",
+        "..",
+        "::",
+        "0x",
+        "1.5",
+        "~",
+        "\t",
+        "\u{0}",
+    ]);
+    prop_oneof![4 => words.prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_breaks_the_reader(pieces in prop::collection::vec(piece(), 0..40)) {
+        let text = pieces.concat();
+        let (playbook, mistakes) = load(&text);
+        prop_assert!(playbook.is_some() || !mistakes.is_empty());
+        prop_assert!(mistakes.iter().all(|mistake| !mistake.what.is_empty()));
+    }
+
+    #[test]
+    fn no_value_breaks_the_places(inside in prop::collection::vec(piece(), 0..12), at in 0usize..2000, cut in 0usize..30) {
+        let start = (0..=at.min(WHOLE.len())).rev().find(|at| WHOLE.is_char_boundary(*at)).unwrap_or(0);
+        let end = (start..=(start + cut).min(WHOLE.len())).rev().find(|at| WHOLE.is_char_boundary(*at)).unwrap_or(start);
+        let text = format!("{}{}{}", &WHOLE[..start], inside.concat(), &WHOLE[end..]);
+        let (playbook, mistakes) = load(&text);
+        let lines = text.split(['\n', '\r']).count() as u32;
+        prop_assert!(mistakes.iter().all(|mistake| mistake.span.line <= lines));
+        prop_assert!(playbook.is_some() || !mistakes.is_empty());
+    }
+}
