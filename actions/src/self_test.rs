@@ -88,7 +88,7 @@ fn hold_and_release(hands: &Arc<Hands>, id: &ProcessId, scope: &str) -> Result<(
 }
 
 fn end(hands: &Arc<Hands>, id: &ProcessId, scope: &str) -> Result<(), String> {
-    act(hands, &Kill(hands.clone()), id, scope).map(|_| ())
+    act(hands, &Kill::new(hands.clone()), id, scope).map(|_| ())
 }
 
 fn look(hands: &Arc<Hands>, id: &ProcessId) -> Result<(), String> {

@@ -139,22 +139,23 @@ impl Drop for Family {
             drop(std::fs::write(dir.join("freezer.state"), "THAWED"));
         }
         let begun = Instant::now();
-        loop {
+        for child in self.children.lock().unwrap().iter_mut() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        // In the midst of an exec a process shows no environment: once more, when nobody is left.
+        let mut quiet = 0;
+        while quiet < 2 && begun.elapsed() < PATIENCE {
             let marked = self.marked();
-            for pid in &marked {
-                if let Ok(Some(held)) = Held::take_number(&self.world(), *pid)
-                    && self.marked().contains(pid)
+            quiet = if marked.is_empty() { quiet + 1 } else { 0 };
+            for pid in marked {
+                if let Ok(Some(held)) = Held::take_number(&self.world(), pid)
+                    && self.marked().contains(&pid)
                 {
                     drop(held.signal(rustix::process::Signal::KILL));
                 }
             }
-            if marked.is_empty() || begun.elapsed() > PATIENCE {
-                break;
-            }
             std::thread::yield_now();
-        }
-        for child in self.children.lock().unwrap().iter_mut() {
-            drop(child.wait());
         }
         for dir in groups {
             while std::fs::remove_dir(&dir).is_err() && dir.exists() && begun.elapsed() < PATIENCE {

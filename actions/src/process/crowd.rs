@@ -5,7 +5,7 @@
 
 use super::cgroup::Paths;
 use super::hands::Hands;
-use super::identity::{self, Held, cannot};
+use super::identity::{self, Held, cannot, wants_descriptors};
 use super::order::Order;
 use super::scope::Scope;
 use super::stat::Stat;
@@ -50,13 +50,16 @@ pub(crate) struct Crowd<'h> {
     pub(crate) members: Vec<InHand>,
     awaited: VecDeque<Awaited>,
     known: HashSet<(u32, u64)>,
+    /// Found in the scope, and never touched.
+    spared: Vec<String>,
 }
 
 impl<'h> Crowd<'h> {
     /// Takes the planned in hand; who is gone meanwhile is left out. `seen` are the plan's descriptions of them.
     pub(crate) fn of_plan(hands: &'h Hands, plan: &Plan, seen: Vec<Seen>) -> Result<Self, ActionError> {
         hands.may_do(plan)?;
-        let mut crowd = Self { hands, members: Vec::new(), awaited: VecDeque::new(), known: HashSet::new() };
+        let mut crowd =
+            Self { hands, members: Vec::new(), awaited: VecDeque::new(), known: HashSet::new(), spared: Vec::new() };
         for id in plan.targets.iter().filter_map(process_of) {
             crowd.known.insert((id.pid, id.start_ticks()));
             let seen = seen.iter().find(|seen| seen.id == *id).cloned();
@@ -66,16 +69,33 @@ impl<'h> Crowd<'h> {
         Ok(crowd)
     }
 
-    /// Takes those who wait, as far as descriptors go.
+    /// Takes those who wait, as far as descriptors go; the rest is taken when some of these have ended.
     pub(crate) fn take(&mut self) -> Result<(), ActionError> {
         while self.members.len() < MOST_HELD {
             let Some(next) = self.awaited.pop_front() else { break };
-            let Some(held) = Held::take(&self.hands.world, &next.id)?.filter(|held| !held.is_dead()) else { continue };
+            let held = match Held::try_take(&self.hands.world, &next.id) {
+                Ok(held) => held.filter(|held| !held.is_dead()),
+                Err(error) if wants_descriptors(&error) && !self.members.is_empty() => {
+                    self.awaited.push_front(next);
+                    break;
+                }
+                Err(error) => return Err(cannot("opened", &next.id.pid.to_string(), &error)),
+            };
+            let Some(held) = held else { continue };
             let late = next.seen.is_none();
             let seen = next.seen.unwrap_or_else(|| Seen::read(&self.hands.world, &next.id));
             self.members.push(InHand { held, seen, late, halted: false });
         }
         Ok(())
+    }
+
+    /// Refuses to touch a cgroup as a whole when somebody is in it by now whom these hands never touch.
+    pub(crate) fn may_touch_group(&mut self, order: &Order) -> Result<(), ActionError> {
+        self.take_newcomers(order)?;
+        match self.spared.first() {
+            None => Ok(()),
+            Some(who) => Err(ActionError::give_up(format!("{who} is in the cgroup by now, and is not touched"))),
+        }
     }
 
     /// Whether somebody is still to be taken.
@@ -102,6 +122,8 @@ impl<'h> Crowd<'h> {
             if self.hands.may_touch(&stat, relation) {
                 self.awaited.push_back(Awaited { id: stat.id(&self.hands.world), seen: None });
                 new += 1;
+            } else {
+                self.spared.push(stat.label());
             }
         }
         self.take()?;

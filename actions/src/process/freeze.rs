@@ -243,6 +243,7 @@ impl Action for Freeze {
         let planned: Output = serde_json::from_value(go.plan().predicted.clone()).unwrap_or_default();
         let mut crowd = Crowd::of_plan(&self.0, go.plan(), planned.frozen)?;
         if let Some(group) = &order.group {
+            crowd.may_touch_group(&order)?;
             self.hold_group(group, true, cx).await?;
             crowd.take_newcomers(&order)?;
         } else {

@@ -22,6 +22,13 @@ impl Hands {
         Self { own: own_processes(&world), world }
     }
 
+    /// The same hands, which take one more for their own.
+    #[cfg(test)]
+    pub(crate) fn with_own(mut self, id: ProcessId) -> Self {
+        self.own.push(id);
+        self
+    }
+
     /// Refuses a plan that holds what these hands never touch.
     pub(crate) fn may_do(&self, plan: &Plan) -> Result<(), ActionError> {
         for target in &plan.targets {

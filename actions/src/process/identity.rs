@@ -24,11 +24,16 @@ pub(crate) struct Held {
 impl Held {
     /// Takes the process of this identity; `None` when it is gone, whoever has its number now.
     pub(crate) fn take(world: &HostWorld, id: &ProcessId) -> Result<Option<Self>, ActionError> {
+        Self::try_take(world, id).map_err(|error| cannot("opened", &id.pid.to_string(), &error))
+    }
+
+    /// The same, with the error as the kernel gave it.
+    pub(crate) fn try_take(world: &HostWorld, id: &ProcessId) -> io::Result<Option<Self>> {
         if world.boot != id.boot {
             return Ok(None);
         }
-        let held = Self::take_number(world, id.pid).map_err(|error| cannot("opened", &id.pid.to_string(), &error))?;
-        Ok(held.filter(|held| held.stat.is(id, world)).map(|held| Self { id: id.clone(), ..held }))
+        let held = Self::take_number(world, id.pid)?.filter(|held| held.stat.is(id, world));
+        Ok(held.map(|held| Self { id: id.clone(), ..held }))
     }
 
     /// Takes whoever has this number now: for what a scope finds.
@@ -58,6 +63,11 @@ impl Held {
 pub(crate) fn now(world: &HostWorld, id: &ProcessId) -> Result<Option<Stat>, ActionError> {
     let stat = Stat::read(world, id.pid).map_err(|error| cannot("read", &id.pid.to_string(), &error))?;
     Ok(stat.filter(|stat| stat.is(id, world)))
+}
+
+/// Whether it failed for want of descriptors: of ours, or of the whole system.
+pub(crate) fn wants_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// An I/O error in the words of an action: what may pass is tried again, what needs a permission is not.

@@ -47,6 +47,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(2);
 const DEATH: Duration = Duration::from_secs(5);
 /// How often who comes back is killed again.
 const RESPAWNS: u32 = 5;
+/// How long a session or a cgroup is watched for who comes back at once.
+const LINGER: Duration = Duration::from_millis(25);
 /// Left of the deadline for the answer.
 const MARGIN: Duration = Duration::from_millis(50);
 
@@ -114,9 +116,16 @@ pub struct Output {
 
 /// The verb.
 #[derive(Debug)]
-pub(crate) struct Kill(pub(crate) Arc<Hands>);
+pub(crate) struct Kill {
+    hands: Arc<Hands>,
+    linger: Duration,
+}
 
 impl Kill {
+    pub(crate) fn new(hands: Arc<Hands>) -> Self {
+        Self { hands, linger: LINGER }
+    }
+
     fn plan_now(&self, input: &Input) -> Result<Plan, ActionError> {
         if input.signal == Signal::Kill && !input.grace.0.is_zero() {
             return Err(ActionError::GiveUp {
@@ -124,7 +133,7 @@ impl Kill {
                 hint: Some("`signal: TERM` asks first, and KILL follows after `grace`".to_owned()),
             });
         }
-        let world = &self.0.world;
+        let world = &self.hands.world;
         let circle = Circle::around(world, &input.process, input.scope)?;
         let signal = input.signal.name();
         let order = Order {
@@ -144,6 +153,35 @@ impl Kill {
     }
 }
 
+impl Kill {
+    /// Whether somebody is in the scope again; then they are in hand.
+    async fn comes_back(
+        &self,
+        crowd: &mut Crowd<'_>,
+        order: &Order,
+        complete: bool,
+        cx: &ActionContext,
+    ) -> Result<bool, ActionError> {
+        let (until, step) = match order.scope {
+            Scope::Process => return Ok(false),
+            // Whoever watched the forks may know of one who got away before the tree stood still.
+            Scope::Tree if complete && self.hands.world.lineage.is_none() => return Ok(false),
+            Scope::Tree => (cx.clock.now(), self.linger),
+            Scope::Session | Scope::Cgroup | Scope::Container => (cx.clock.now().after(self.linger), LINGER / 5),
+        };
+        loop {
+            if crowd.take_newcomers(order)? > 0 {
+                return Ok(true);
+            }
+            let now = cx.clock.now();
+            if now.boot_ns >= until.boot_ns || cx.stop.is_raised() {
+                return Ok(false);
+            }
+            cx.clock.sleep_until(now.after(step)).await;
+        }
+    }
+}
+
 /// What would be called, for people.
 fn calls(circle: &Circle, signal: &str) -> Vec<Json> {
     match &circle.group {
@@ -160,6 +198,7 @@ fn calls(circle: &Circle, signal: &str) -> Vec<Json> {
 /// One strike at all in hand. True when nobody can have escaped it.
 fn strike(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
     if let Some(group) = &order.group {
+        crowd.may_touch_group(order)?;
         return strike_group(crowd, group);
     }
     let complete = order.scope == Scope::Process || crowd.halt(order)?;
@@ -223,7 +262,7 @@ impl Action for Kill {
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         let order = Order::of(go.plan())?;
         let planned: Output = serde_json::from_value(go.plan().predicted.clone()).unwrap_or_default();
-        let mut crowd = Crowd::of_plan(&self.0, go.plan(), planned.killed)?;
+        let mut crowd = Crowd::of_plan(&self.hands, go.plan(), planned.killed)?;
         let last = Stamp { boot_ns: cx.deadline.boot_ns.saturating_sub(MARGIN.as_nanos() as u64), ..cx.deadline };
         if let Some(signal) = order.signal.as_deref().and_then(Signal::named) {
             crowd.signal(signal)?;
@@ -242,9 +281,7 @@ impl Action for Kill {
             }
             tell(&mut output, crowd.release_dead());
             crowd.take()?;
-            let watched = self.0.world.lineage.is_some() && order.scope == Scope::Tree;
-            let more = if complete && !watched { 0 } else { crowd.take_newcomers(&order)? };
-            if crowd.members.is_empty() && more == 0 {
+            if crowd.members.is_empty() && !self.comes_back(&mut crowd, &order, complete, cx).await? {
                 break;
             }
         }
@@ -257,7 +294,7 @@ impl Action for Kill {
             return Ok(Truth::CannotAsk);
         }
         let order = Order::of(plan)?;
-        let world = &self.0.world;
+        let world = &self.hands.world;
         let mut alive = Vec::new();
         for id in plan.targets.iter().filter_map(process_of) {
             match identity::now(world, id)? {
@@ -270,7 +307,7 @@ impl Action for Kill {
             }
         }
         if alive.is_empty() && order.scope != Scope::Process {
-            let mut crowd = Crowd::of_plan(&self.0, plan, Vec::new())?;
+            let mut crowd = Crowd::of_plan(&self.hands, plan, Vec::new())?;
             crowd.take_newcomers(&order)?;
             let came = crowd.members.iter().filter(|one| !one.held.is_dead());
             alive.extend(came.map(|one| format!("{} came after it", one.held.stat.label())));

@@ -52,6 +52,35 @@ pub fn crew(world: HostWorld) -> Vec<Verb> {
         Verb::Acts(Arc::new(capture::Capture::new(hands.clone()))),
         Verb::Acts(Arc::new(freeze::Freeze(hands.clone()))),
         Verb::Looks(Arc::new(inspect::Inspect(hands.clone()))),
-        Verb::Acts(Arc::new(kill::Kill(hands))),
+        Verb::Acts(Arc::new(kill::Kill::new(hands))),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quell_model::{Json, Lane};
+
+    #[test]
+    fn every_spec_has_hands_and_predicts_what_its_schema_promises() {
+        let world = HostWorld::live("here".into()).unwrap();
+        let with_hands: Vec<_> = crew(world).iter().map(|verb| verb.spec().name).collect();
+        let known: Vec<_> = specs().iter().map(|spec| spec.name).collect();
+        assert_eq!(with_hands, known);
+        for spec in specs() {
+            let (input, output) = ((spec.input)(), (spec.output)());
+            let properties = |schema: &schemars::Schema| {
+                schema.get("properties").and_then(Json::as_object).expect("an object").clone()
+            };
+            for target in spec.targets {
+                assert!(properties(&input).contains_key(*target), "{}: {target}", spec.name);
+            }
+            let predicted = (spec.predict)(&Json::Null);
+            for key in predicted.as_object().unwrap().keys() {
+                assert!(properties(&output).contains_key(key), "{}: {key}", spec.name);
+            }
+            assert_eq!(spec.undoable, spec.name == "process.freeze");
+            assert!(spec.lane != Lane::Cloud && spec.lane != Lane::Notify);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 fn verb(world: HostWorld) -> Kill {
-    Kill(Arc::new(Hands::new(world)))
+    Kill::new(Arc::new(Hands::new(world)))
 }
 
 fn order(id: &ProcessId, scope: &str) -> Json {
@@ -232,6 +232,61 @@ async fn a_cgroup_dies_whole_on_both_kinds() {
         assert_eq!(ids.map(|id| family.is_alive(&id)), [false, false, false, true], "{kind:?}");
         wait_until("the inner cgroup goes", || std::fs::remove_dir(&inner).is_ok());
     }
+}
+
+#[tokio::test]
+async fn who_comes_back_is_killed_again_but_not_for_ever() {
+    for (times, respawned) in [("1 2", 1), ("$(seq 1000)", RESPAWNS)] {
+        let family = Family::new();
+        let Some(dir) = family.group(CgroupKind::V2) else { return };
+        let script = format!(
+            "echo 1 >$DIR/up; for n in {times}; do sh -c 'echo $$ >%/cgroup.procs; echo $$ >$DIR/first; exec sleep 300'; done"
+        );
+        family.spawn(&script.replace('%', &dir.display().to_string()));
+        let id = family.id(family.pid("first"));
+        wait_until("it sleeps", || family.stat(id.pid).is_some_and(|stat| stat.name == "sleep"));
+        // Longer than the verb itself lingers: a machine with other work to do respawns late.
+        let kill = Kill { linger: Duration::from_secs(3), ..verb(family.world()) };
+        let (_, output, truth) = Act::new().whole(&kill, order(&id, "cgroup")).await;
+        assert_eq!(output["respawned"], respawned, "{output}");
+        assert_eq!(killed(&output).len(), respawned as usize + 1, "{output}");
+        assert!(respawned != 1 || truth == Truth::Holds);
+    }
+}
+
+#[tokio::test]
+async fn a_cgroup_that_quell_has_joined_is_left_alone() {
+    let family = Family::new();
+    let Some(dir) = family.group(CgroupKind::V2) else { return };
+    let spawned = |name: &str| {
+        family.spawn(&format!("echo $$ >{}/cgroup.procs; echo $$ >$DIR/{name}; exec sleep 300", dir.display()));
+        family.id(family.pid(name))
+    };
+    let named = spawned("named");
+    let boxed = verb(family.world().within(&format!("/{}", dir.file_name().unwrap().to_string_lossy())));
+    let plan = boxed.plan(&order(&named, "cgroup")).await.unwrap();
+    let go = Act::new().admitted(&boxed, plan);
+    // One more in the same cgroup is one more target; one whom these hands never touch stops them.
+    let later = spawned("later");
+    let apart = Hands::new(family.world()).with_own(later.clone());
+    let refused = Kill::new(Arc::new(apart)).run(&go, &Act::new().context()).await;
+    assert!(matches!(refused, Err(ActionError::GiveUp { .. })), "{refused:?}");
+    assert!(family.is_alive(&named) && family.is_alive(&later));
+    boxed.run(&go, &Act::new().context()).await.unwrap();
+    assert!(!family.is_alive(&named) && !family.is_alive(&later));
+}
+
+#[tokio::test]
+async fn what_a_v2_cgroup_holds_frozen_dies() {
+    let family = Family::new();
+    let Some(dir) = family.group(CgroupKind::V2) else { return };
+    family.spawn(&format!("echo $$ >{}/cgroup.procs; echo $$ >$DIR/named; exec sleep 300", dir.display()));
+    let named = family.id(family.pid("named"));
+    std::fs::write(dir.join("cgroup.freeze"), "1").unwrap();
+    let events = || std::fs::read_to_string(dir.join("cgroup.events")).unwrap();
+    wait_until("it is frozen", || events().contains("frozen 1"));
+    let (_, output, truth) = Act::new().whole(&verb(family.world()), order(&named, "tree")).await;
+    assert_eq!((truth, killed(&output)), (Truth::Holds, vec![named.pid]));
 }
 
 #[tokio::test]
