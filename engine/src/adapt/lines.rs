@@ -24,6 +24,8 @@ pub(super) enum Piece {
     Text(u32, Vec<u8>),
     /// What cannot be read, and why.
     Broken(u32, Vec<u8>, &'static str),
+    /// The end of an input that still grows: it may become any of the others.
+    Unfinished(u32, Vec<u8>),
 }
 
 /// The pieces of an input.
@@ -31,6 +33,7 @@ pub(super) struct Pieces<R> {
     input: R,
     line: u32,
     again: VecDeque<(u32, Line)>,
+    growing: bool,
 }
 
 enum Line {
@@ -41,7 +44,17 @@ enum Line {
 
 impl<R: BufRead> Pieces<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, line: 0, again: VecDeque::new() }
+        Self { input, line: 0, again: VecDeque::new(), growing: false }
+    }
+
+    /// The pieces of an input that still grows, after `line` lines that were read before.
+    pub(super) fn growing(input: R, line: u32) -> Self {
+        Self { line, growing: true, ..Self::new(input) }
+    }
+
+    /// How many lines were read.
+    pub(super) fn line(&self) -> u32 {
+        self.line
     }
 
     /// The next piece; none at the end.
@@ -56,6 +69,9 @@ impl<R: BufRead> Pieces<R> {
             match bytes.first() {
                 None => {}
                 Some(b'{' | b'[') => return self.value(number, line).map(Some),
+                Some(_) if self.growing && !line.ends_with(b"\n") => {
+                    return Ok(Some(Piece::Unfinished(number, line)));
+                }
                 Some(_) => return Ok(Some(Piece::Text(number, bytes.to_vec()))),
             }
         }
@@ -67,6 +83,7 @@ impl<R: BufRead> Pieces<R> {
         let mut state = scanner.line(trimmed(&first));
         let mut rest: Vec<(u32, Vec<u8>)> = Vec::new();
         let mut size = first.len();
+        let mut whole_line = first.ends_with(b"\n");
         while state == State::More {
             let (next_number, next) = match self.next_line()? {
                 Some((number, Line::Whole(next))) => (number, next),
@@ -77,10 +94,12 @@ impl<R: BufRead> Pieces<R> {
                 }
                 None => {
                     state = State::Broken("the value does not end");
+                    whole_line = false;
                     break;
                 }
             };
             size += next.len();
+            whole_line = next.ends_with(b"\n");
             state = if size > LARGEST_DOCUMENT {
                 State::Broken("is larger than 64 MiB")
             } else {
@@ -89,17 +108,16 @@ impl<R: BufRead> Pieces<R> {
             rest.push((next_number, next));
         }
         match state {
+            State::Broken(_) if self.growing && !whole_line && size <= LARGEST_DOCUMENT => {
+                Ok(Piece::Unfinished(number, joined(first, rest)))
+            }
             State::Broken(why) => {
                 for (number, line) in rest.into_iter().rev() {
                     self.again.push_front((number, Line::Whole(line)));
                 }
                 Ok(Piece::Broken(number, trimmed(&first).to_vec(), why))
             }
-            _ => {
-                let mut whole = first;
-                rest.into_iter().for_each(|(_, line)| whole.extend(line));
-                Ok(Piece::Json(number, whole))
-            }
+            _ => Ok(Piece::Json(number, joined(first, rest))),
         }
     }
 
@@ -139,6 +157,11 @@ impl<R: BufRead> Pieces<R> {
             }
         }
     }
+}
+
+fn joined(mut first: Vec<u8>, rest: Vec<(u32, Vec<u8>)>) -> Vec<u8> {
+    rest.into_iter().for_each(|(_, line)| first.extend(line));
+    first
 }
 
 fn trimmed(line: &[u8]) -> &[u8] {

@@ -17,6 +17,7 @@ mod recording;
 mod tests;
 
 pub use lines::{LARGEST_DOCUMENT, LARGEST_EVENT};
+pub(crate) use reader::read_part;
 pub use reader::{Events, Unreadable, read};
 
 use quell_model::Json;

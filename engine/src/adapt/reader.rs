@@ -22,8 +22,28 @@ const QUOTED: usize = 200;
 /// Reads events. Without a format each record is taken for what it looks like, so that formats may be mixed. Blank
 /// lines are skipped. After an error of the input itself the iteration ends.
 pub fn read<R: BufRead>(format: Option<Format>, file: &Path, input: R) -> Events<R> {
-    let (pending, unreadable, ended) = (VecDeque::new(), 0, false);
-    Events { format, file: file.to_owned(), pieces: Pieces::new(input), pending, unreadable, ended }
+    Events::over(format, file, Pieces::new(input))
+}
+
+/// What a part of a growing file held.
+pub(crate) struct Part {
+    /// Its events, and what could not be read.
+    pub(crate) read: Vec<Result<OwnedEvent, Unreadable>>,
+    /// The end that may still become an event; it comes first the next time.
+    pub(crate) rest: Vec<u8>,
+    /// How many lines of the file came before the rest.
+    pub(crate) lines: u32,
+}
+
+/// Reads a part of a file that still grows, `lines` lines of which were read before.
+pub(crate) fn read_part(format: Option<Format>, file: &Path, part: &[u8], lines: u32) -> Part {
+    let mut events = Events::over(format, file, Pieces::growing(part, lines));
+    let read = events.by_ref().collect();
+    let (lines, rest) = match events.rest {
+        Some((line, rest)) => (line.saturating_sub(1), rest),
+        None => (events.pieces.line(), Vec::new()),
+    };
+    Part { read, rest, lines }
 }
 
 /// The events of an input.
@@ -34,6 +54,8 @@ pub struct Events<R> {
     pending: VecDeque<Result<OwnedEvent, Unreadable>>,
     unreadable: u64,
     ended: bool,
+    /// Of an input that still grows: what is not finished, and its line.
+    rest: Option<(u32, Vec<u8>)>,
 }
 
 /// What an adapter says of a record that it cannot read.
@@ -55,6 +77,11 @@ impl Wrong {
 }
 
 impl<R: BufRead> Events<R> {
+    fn over(format: Option<Format>, file: &Path, pieces: Pieces<R>) -> Self {
+        let (pending, unreadable, ended, rest) = (VecDeque::new(), 0, false, None);
+        Self { format, file: file.to_owned(), pieces, pending, unreadable, ended, rest }
+    }
+
     /// How many lines or records could not be read so far.
     #[must_use]
     pub fn unreadable(&self) -> u64 {
@@ -63,6 +90,7 @@ impl<R: BufRead> Events<R> {
 
     fn piece(&mut self, piece: Piece) {
         match piece {
+            Piece::Unfinished(line, rest) => self.rest = Some((line, rest)),
             Piece::Broken(line, raw, why) => self.wrong(line, raw, Wrong::new(why)),
             Piece::Text(line, raw) => {
                 let text = String::from_utf8_lossy(&raw);
