@@ -7,6 +7,7 @@
 #include "file.h"
 #include "net.h"
 #include "credentials.h"
+#include "access.h"
 #include "scan.h"
 
 /* The helpers that read kernel memory ask for it. */

@@ -14,6 +14,7 @@ enum record_kind {
 	K_CRED = 4,
 	K_NET = 5,
 	K_FILE = 6,
+	K_ACCESS = 7,
 };
 
 enum head_flags {
@@ -141,6 +142,12 @@ struct cred_change {
 	u64 cap_permitted;
 	u32 suid;
 	u32 fsuid;
+};
+
+struct access_record {
+	struct head head;
+	u32 target; /* in the caller's pid namespace */
+	u32 pad;
 };
 
 enum direction {

@@ -172,7 +172,7 @@ fn fill_maps(ebpf: &mut Ebpf, settings: &Settings) -> Result<Filled, aya::maps::
     }
     // Cgroup 0 stands for all that find no place among the counters.
     let mut lost: HashMap<_, [u64; 2], u64> = HashMap::try_from(take(ebpf, "LOST"))?;
-    for kind in 1..=6_u8 {
+    for kind in 1..=7_u8 {
         for why in 0..2_u8 {
             lost.insert([u64::from_ne_bytes([kind, 0, 0, 0, why, 0, 0, 0]), 0], 0, 0)?;
         }

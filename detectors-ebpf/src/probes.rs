@@ -161,6 +161,15 @@ pub const PROBES: &[Probe] = &[
         without: "no changes of credentials between execs",
     },
     Probe {
+        program: "process_access",
+        attach: Attach::Calls,
+        class: Class::ProcessAccess,
+        kernel: "5.8",
+        need: Need::Optional,
+        why: "processes that trace others or reach into their memory",
+        without: "no tracing and reaching into memory",
+    },
+    Probe {
         program: "scan_tasks",
         attach: Attach::TaskIterator,
         class: Class::ProcessCreation,
@@ -233,6 +242,9 @@ const COMMON: &[Call] = &[
     call(libc::SYS_setfsuid, "setfsuid", "credentials_change", 7, [N; 6]),
     call(libc::SYS_setfsgid, "setfsgid", "credentials_change", 8, [N; 6]),
     call(libc::SYS_setgroups, "setgroups", "credentials_change", 9, [N; 6]),
+    call(libc::SYS_ptrace, "ptrace", "process_access", 1, [N, N, N, N, 1, 0]),
+    call(libc::SYS_process_vm_readv, "process_vm_readv", "process_access", 2, [N, N, N, N, 0, N]),
+    call(libc::SYS_process_vm_writev, "process_vm_writev", "process_access", 3, [N, N, N, N, 0, N]),
     call(libc::SYS_capset, "capset", "credentials_change", 10, [N; 6]),
 ];
 
@@ -259,10 +271,10 @@ pub fn calls() -> impl Iterator<Item = &'static Call> {
     COMMON.iter().chain(OLDER)
 }
 
-/// What a credentials record's number means.
+/// The call that a record's number means.
 #[must_use]
-pub(crate) fn credentials_call(op: u16) -> &'static str {
-    calls().find(|c| c.program == "credentials_change" && c.op == op).map_or("unknown", |c| c.name)
+pub(crate) fn call_name(program: &str, op: u16) -> &'static str {
+    calls().find(|c| c.program == program && c.op == op).map_or("unknown", |c| c.name)
 }
 
 #[cfg(test)]

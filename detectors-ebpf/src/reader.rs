@@ -156,7 +156,7 @@ impl Reader {
         let now = self.world.cx.now_ns();
         for key in found {
             let World { cx, table, sink, counters, .. } = &mut self.world;
-            if table.get(key).is_none_or(|p| p.image.path.is_empty()) {
+            if table.get(key).is_none_or(|p| p.image.path.is_empty() && p.image.command_line.is_empty()) {
                 continue;
             }
             let event = SensorEvent::new(cx, table, Some(key), What::Exec, now, key.pid).scanned();
@@ -203,6 +203,7 @@ fn class_of(kind: u8) -> Class {
         record::KIND_CRED => Class::Credentials,
         record::KIND_NET => Class::NetworkConnection,
         record::KIND_FILE => Class::FileEvent,
+        record::KIND_ACCESS => Class::ProcessAccess,
         _ => Class::ProcessCreation,
     }
 }
@@ -233,6 +234,11 @@ impl World {
                     return;
                 }
                 (key, What::Cred { call: head.sub, old })
+            }
+            Record::Access(_, target) => {
+                let key = table.touch(head);
+                let target = table.in_namespace_of(key, *target).map(|p| p.key);
+                (key, What::Access { call: head.sub, target })
             }
             Record::Net(_, net) => (table.touch(head), What::Net(*net)),
             Record::File(_, file) => {

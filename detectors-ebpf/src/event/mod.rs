@@ -41,6 +41,7 @@ pub(crate) enum What {
     Net(Net),
     File(FileChange),
     Cred { call: u16, old: Ids },
+    Access { call: u16, target: Option<Key> },
     Loss { class: Class, count: u64, cgroup: u64, why: &'static str },
 }
 
@@ -53,6 +54,7 @@ impl What {
             Self::Net(_) => Class::NetworkConnection,
             Self::File(_) => Class::FileEvent,
             Self::Cred { .. } => Class::Credentials,
+            Self::Access { .. } => Class::ProcessAccess,
             Self::Loss { .. } => Class::Loss,
         }
     }
@@ -190,9 +192,14 @@ impl<'a> SensorEvent<'a> {
             (What::File(file), "file") => fields::file(file, name),
             (What::Exit(status), "exit") => fields::exit(*status, name),
             (What::Cred { call, old }, "credentials") => match name {
-                "change" => Some(Field::text(probes::credentials_call(*call))),
+                "change" => Some(Field::text(probes::call_name("credentials_change", *call))),
                 "old" => Some(fields::ids(old)),
                 "new" => Some(Field::or_null(self.process, |p| fields::ids(&p.ids))),
+                _ => None,
+            },
+            (What::Access { call, target }, "access") => match name {
+                "kind" => Some(Field::text(probes::call_name("process_access", *call))),
+                "target" => Some(Field::or_null(target.and_then(|k| self.table.get(k)), |p| text(self.id_of(p)))),
                 _ => None,
             },
             (_, "container" | "pod") => fields::container(&self.process?.cgroup, path),

@@ -49,6 +49,7 @@ fn all(made: &Made) -> Vec<SensorEvent<'_>> {
         What::Net(net),
         What::File(file),
         What::Cred { call: 1, old: Ids::default() },
+        What::Access { call: 3, target: Some(made.key) },
         What::Loss { class: Class::FileEvent, count: 7, cgroup: 1, why: "ring_full" },
     ];
     let event = |what: What| {
@@ -125,7 +126,9 @@ fn connections_and_files_are_named_as_sigma_names_them() {
     assert_eq!(events[4].own("file.path"), Some(Field::text("/tmp/a")));
     assert_eq!(events[2].own("exit.signal"), Some(Field::Int(9)));
     assert_eq!(events[5].own("credentials.change"), Some(Field::text("setuid")));
-    assert_eq!(events[6].subject(), Subject::Unknown);
+    assert_eq!(events[6].own("access.kind"), Some(Field::text("process_vm_writev")));
+    assert_eq!(events[6].own("access.target"), events[6].own("process.id"));
+    assert_eq!(events[7].subject(), Subject::Unknown);
 }
 
 #[test]

@@ -86,13 +86,15 @@ fn take_status(process: &mut Process, status: &str) {
 /// The image that runs now; empty for kernel threads.
 fn image(pid: u32) -> Image {
     let mut image = Image::default();
-    let Ok(link) = fs::read_link(format!("/proc/{pid}/exe")) else { return image };
-    let text = link.to_string_lossy();
-    let (path, gone) = text.strip_suffix(" (deleted)").map_or((&*text, false), |path| (path, true));
-    image.memfd = gone && path.starts_with("/memfd:");
-    image.deleted = gone && !image.memfd;
-    image.path = path.to_owned();
-    image.file = path.to_owned();
+    // Kernel threads have no link; of some processes not even root may read it. What else there is holds all the same.
+    if let Ok(link) = fs::read_link(format!("/proc/{pid}/exe")) {
+        let text = link.to_string_lossy();
+        let (path, gone) = text.strip_suffix(" (deleted)").map_or((&*text, false), |path| (path, true));
+        image.memfd = gone && path.starts_with("/memfd:");
+        image.deleted = gone && !image.memfd;
+        image.path = path.to_owned();
+        image.file = path.to_owned();
+    }
     if let Ok(meta) = fs::metadata(format!("/proc/{pid}/exe")) {
         image.inode = meta.ino();
         image.device = packed(meta.dev());

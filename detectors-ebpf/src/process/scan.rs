@@ -62,9 +62,8 @@ pub(crate) fn scan(table: &mut Table, iterator: Option<File>) -> Vec<Key> {
         });
         proc::fill(&mut process, &table.users, &table.cgroups);
         if process.image.path.is_empty() {
-            // A kernel thread has no image; its name is all there is.
-            let image = super::Image { file: stat.comm.clone(), ..super::Image::default() };
-            process.image = std::sync::Arc::new(image);
+            // A kernel thread has no image, and of some processes it is not to be read: then the name stands for it.
+            std::sync::Arc::make_mut(&mut process.image).file.clone_from(&stat.comm);
         }
         found.extend(table.scanned(process));
     }

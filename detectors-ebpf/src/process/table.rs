@@ -56,6 +56,16 @@ impl Table {
         self.get(process.parent?)
     }
 
+    /// The process that another one calls by this pid, which holds in the other's pid namespace.
+    pub(crate) fn in_namespace_of(&self, other: Key, pid: u32) -> Option<&Process> {
+        let other = self.get(other)?;
+        // 0 is not known: then it is taken for the initial namespace, as long as nothing speaks against it.
+        if other.ns_pid == 0 || other.ns_pid == other.key.pid {
+            return self.get(*self.by_pid.get(&pid)?);
+        }
+        self.iter().find(|p| p.lives() && p.ns_pid == pid && p.namespaces.pid == other.namespaces.pid)
+    }
+
     /// Parent, its parent, and so on; ends at what is not known.
     pub(crate) fn ancestors<'a>(&'a self, process: &'a Process) -> impl Iterator<Item = &'a Process> {
         std::iter::successors(self.parent(process), |p| self.parent(p)).take(ANCESTORS_MAX)

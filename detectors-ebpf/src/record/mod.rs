@@ -21,6 +21,7 @@ pub(crate) const KIND_EXIT: u8 = 3;
 pub(crate) const KIND_CRED: u8 = 4;
 pub(crate) const KIND_NET: u8 = 5;
 pub(crate) const KIND_FILE: u8 = 6;
+pub(crate) const KIND_ACCESS: u8 = 7;
 
 pub(crate) const IMAGE_MEMFD: u16 = 1;
 pub(crate) const IMAGE_DELETED: u16 = 2;
@@ -84,6 +85,8 @@ pub(crate) enum Record<'a> {
     Cred(Head, Cred),
     Net(Head, Net),
     File(Head, File<'a>),
+    /// The target is a pid in the pid namespace of who reached.
+    Access(Head, u32),
 }
 
 impl<'a> Record<'a> {
@@ -99,6 +102,7 @@ impl<'a> Record<'a> {
             KIND_CRED => long(HEAD_LEN + 24).map(|()| Self::Cred(head, Cred::read(bytes)))?,
             KIND_NET => long(NET_LEN).map(|()| Self::Net(head, Net::read(bytes)))?,
             KIND_FILE => long(file::DATA).map(|()| Self::File(head, File { bytes }))?,
+            KIND_ACCESS => long(HEAD_LEN + 4).map(|()| Self::Access(head, u32_at(bytes, HEAD_LEN)))?,
             _ => return None,
         })
     }
@@ -112,7 +116,8 @@ impl<'a> Record<'a> {
             | Self::Exit(h, _)
             | Self::Cred(h, _)
             | Self::Net(h, _)
-            | Self::File(h, _) => h,
+            | Self::File(h, _)
+            | Self::Access(h, _) => h,
         }
     }
 }

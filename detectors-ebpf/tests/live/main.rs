@@ -7,7 +7,9 @@
 
 mod files;
 mod harness;
+mod kernels;
 mod loss;
 mod network;
+mod object;
 mod processes;
 mod relays;

@@ -1,6 +1,6 @@
 //! Connections: both families, both protocols, every direction, with the process that made them.
 
-use crate::harness::{live, own, text};
+use crate::harness::{live, not_tested, own, text};
 use quell_model::{Class, OwnedEvent};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -14,7 +14,7 @@ fn is_net(e: &OwnedEvent, direction: &str, protocol: &str) -> bool {
 fn tcp(local: &str) {
     let Some(live) = live() else { return };
     let Ok(listener) = TcpListener::bind((local, 0)) else {
-        eprintln!("NOT TESTED: no address {local} here");
+        not_tested(&format!("no address {local} here"));
         return;
     };
     let port = listener.local_addr().unwrap().port();

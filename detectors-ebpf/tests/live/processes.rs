@@ -1,6 +1,6 @@
 //! fork, exec, exit, scan: images, arguments, identity, credentials.
 
-use crate::harness::{DEADLINE, Keep, copy_of, is_exec_of, live, own, reap, start, text};
+use crate::harness::{DEADLINE, Keep, copy_of, has, is_exec_of, live, not_tested, own, reap, start, text};
 use quell_detectors::SensorConfig;
 use quell_model::{Class, ProcessId, process::TICK_NS};
 use std::ffi::OsStr;
@@ -188,4 +188,57 @@ fn what_ran_before_is_told_with_exact_times() {
     assert!(id.exec_id > 0);
     running.stop();
     reap(child);
+}
+
+#[test]
+fn who_reaches_into_another_process_is_told() {
+    let Some(live) = live() else { return };
+    if !has("python3") {
+        return;
+    }
+    // PTRACE_SEIZE of the child, then its memory is read and written by libc's calls.
+    let program = "import ctypes,os,subprocess,sys\nc=ctypes.CDLL(None,use_errno=True)\n\
+                   p=subprocess.Popen(['/bin/sleep','1000'])\n\
+                   assert c.ptrace(0x4206,p.pid,None,None)==0,ctypes.get_errno()\nprint(p.pid,flush=True)\n\
+                   sys.stdin.read()\np.kill()\np.wait()\n";
+    let mut child =
+        Command::new("python3").args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    let target: u32 = line.trim().parse().unwrap();
+    let fits = |e: &quell_model::OwnedEvent| {
+        e.head.class == Class::ProcessAccess && text(e, "access.kind") == "ptrace" && {
+            text(e, "access.target").starts_with(&format!("{target}."))
+        }
+    };
+    let seen = live.log.wait("the ptrace", fits);
+    assert!(text(&seen, "process.image").contains("python"));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_program_on_the_upper_layer_of_an_overlay_is_told_from_one_below() {
+    let Some(live) = live() else { return };
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    copy_of("true", &dir.path().join("below"));
+    // In a mount namespace of its own, so that nothing is left mounted.
+    let script = "mkdir l u w m; mv below l; mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m || exit 77\n\
+                  m/below; cp l/below m/above; m/above";
+    let mut child = Command::new("unshare").args(["-m", "sh", "-ec", script]).current_dir(dir.path()).spawn();
+    let Ok(child) = child.as_mut() else {
+        not_tested("`unshare` is not installed");
+        return;
+    };
+    if child.wait().unwrap().code() == Some(77) {
+        not_tested("no overlay can be mounted here");
+        return;
+    }
+    let upper = |name: &'static str| {
+        let fits = |e: &quell_model::OwnedEvent| {
+            e.head.class == Class::ProcessCreation && text(e, "process.image").ends_with(&format!("/m/{name}"))
+        };
+        own(&live.log.wait(name, fits), "process.overlay_upper")
+    };
+    assert_eq!((upper("below"), upper("above")), (false.into(), true.into()));
 }
