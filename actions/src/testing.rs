@@ -118,7 +118,8 @@ impl Family {
         Some(dir)
     }
 
-    fn marked(&self) -> Vec<u32> {
+    /// The living of this family.
+    pub(crate) fn marked(&self) -> Vec<u32> {
         let line = format!("QUELL_TEST={}", self.mark);
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         entries

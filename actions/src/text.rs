@@ -22,14 +22,17 @@ pub(crate) fn plain(text: &str) -> String {
 
 /// Arguments as /proc keeps them, each ended by a NUL, as one line; bounded, and marked where it was cut.
 pub(crate) fn command_line(bytes: &[u8]) -> String {
-    let cut = bytes.len() > COMMAND_LINE_MOST;
-    let kept = &bytes[..bytes.len().min(COMMAND_LINE_MOST)];
+    let kept = &bytes[..bytes.len().min(COMMAND_LINE_MOST + 1)];
     let kept = kept.strip_suffix(&[0]).unwrap_or(kept);
-    let mut text: String = String::from_utf8_lossy(kept).replace('\0', " ");
-    if cut {
-        text.push('…');
+    cut(&String::from_utf8_lossy(kept).replace('\0', " "))
+}
+
+/// A command line within its bound, marked where it was cut.
+pub(crate) fn cut(text: &str) -> String {
+    if text.len() <= COMMAND_LINE_MOST {
+        return text.to_owned();
     }
-    text
+    format!("{}…", &text[..text.floor_char_boundary(COMMAND_LINE_MOST)])
 }
 
 #[cfg(test)]

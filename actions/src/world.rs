@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub trait Lineage: Send + Sync {
     /// Every process known to descend from this one, the living and the lately dead, parents first.
     fn descendants(&self, of: &ProcessId) -> Vec<ProcessId>;
+    /// The arguments of its last exec joined by spaces, where they were seen.
+    fn command_line(&self, of: &ProcessId) -> Option<String>;
 }
 
 /// What a cgroup hierarchy can do.

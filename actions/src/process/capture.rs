@@ -13,15 +13,17 @@ use super::inspect::{gone, namespaces, parents, sockets};
 use super::memory;
 use super::scope::{Circle, Scope};
 use super::sockets::Socket;
+use super::storage::Storage;
 use super::target::Seen;
 use quell_model::{
-    Action, ActionContext, ActionError, ActionSpec, Admitted, Guarantee, Json, Lane, Plan, ProcessId, Truth, Want,
+    Action, ActionContext, ActionError, ActionSpec, Admitted, Guarantee, Hash, Json, Lane, Plan, ProcessId, Truth, Want,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::fs::File;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What it is.
@@ -49,7 +51,7 @@ const REMEMBERED: usize = 1024;
 
 /// The texts of /proc that are kept as they are.
 const TEXTS: &[&str] =
-    &["status", "stat", "maps", "limits", "mountinfo", "cmdline", "environ", "cgroup", "io", "sched", "attr/current"];
+    &["status", "stat", "maps", "limits", "mountinfo", "cmdline", "environ", "cgroup", "io", "sched"];
 
 /// What is to be kept.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -118,8 +120,11 @@ impl Capture {
 
     async fn texts(&self, held: &Held, bag: &mut Bag<'_>) -> Result<(), ActionError> {
         for name in TEXTS {
-            let file = File::open(self.hands.world.of(held.id.pid, name));
-            bag.take(name, file, TEXT_MOST).await?;
+            match File::open(self.hands.world.of(held.id.pid, name)) {
+                // A kernel that was built without it.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && !held.is_dead() => {}
+                file => drop(bag.take(name, file, TEXT_MOST).await?),
+            }
         }
         let world = &self.hands.world;
         let parents = parents(world, &held.stat).map_err(|error| cannot("read", &held.stat.label(), &error))?;
@@ -135,6 +140,7 @@ impl Capture {
         &self,
         held: &Held,
         fds: &[OpenFd],
+        storage: &Storage,
         most: u64,
         bag: &mut Bag<'_>,
     ) -> Result<Vec<OpenFile>, ActionError> {
@@ -144,8 +150,9 @@ impl Capture {
             let mut sha256 = None;
             if fd.deleted && kept < FILES_MOST {
                 kept += 1;
-                let file = File::open(self.hands.world.of(held.id.pid, "fd").join(fd.fd.to_string()));
-                sha256 = bag.take(&format!("file/{}", fd.fd), file, most).await?.map(|sum| sum.to_string());
+                let path = self.hands.world.of(held.id.pid, "fd").join(fd.fd.to_string());
+                let name = format!("file/{}", fd.fd);
+                sha256 = take_file(&name, &path, storage, most, bag).await?.map(|sum| sum.to_string());
             } else if fd.deleted {
                 bag.missing.push(format!("file/{}: more than {FILES_MOST} deleted files are open", fd.fd));
             }
@@ -212,11 +219,12 @@ impl Capture {
             return Err(gone(&held.id));
         }
         // The file that runs, by the link of /proc: also when it is deleted, replaced or a memfd.
-        let exe = bag.take("exe", File::open(world.of(held.id.pid, "exe")), input.max_bytes).await?;
+        let storage = Storage::of(world, held.id.pid).map_err(wrong)?;
+        let exe = take_file("exe", &world.of(held.id.pid, "exe"), &storage, input.max_bytes, bag).await?;
         self.texts(held, bag).await?;
         let lists = json!({ "fds": fds, "sockets": sockets });
         bag.put("open", lists.to_string().into_bytes(), false).await?;
-        let files = self.files(held, &fds, input.max_bytes, bag).await?;
+        let files = self.files(held, &fds, &storage, input.max_bytes, bag).await?;
         if input.memory {
             self.memory(held, input.max_bytes, bag).await?;
         }
@@ -232,6 +240,23 @@ impl Capture {
         known.extend(plan.targets.iter().map(|target| target.id.clone()));
         while known.len() > REMEMBERED {
             known.pop_front();
+        }
+    }
+}
+
+/// Keeps a file that a link of /proc leads to, unless its server could hold us; gives the sum of the whole.
+async fn take_file(
+    name: &str,
+    path: &Path,
+    storage: &Storage,
+    most: u64,
+    bag: &mut Bag<'_>,
+) -> Result<Option<Hash>, ActionError> {
+    match storage.open(path) {
+        Ok(file) => bag.take(name, Ok(file), most).await,
+        Err(why) => {
+            bag.missing.push(format!("{name}: {why}"));
+            Ok(None)
         }
     }
 }

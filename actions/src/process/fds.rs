@@ -4,11 +4,12 @@
 //! [`MOST`] descriptors.
 
 use super::stat::there;
+use super::storage::{self, Meta};
 use crate::world::HostWorld;
+use rustix::fs::FileType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 /// Descriptors that are told of one process.
 const MOST: usize = 4096;
@@ -32,7 +33,7 @@ pub enum FdKind {
 }
 
 /// One open descriptor.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OpenFd {
     /// Its number.
     pub fd: u32,
@@ -43,7 +44,13 @@ pub struct OpenFd {
     /// A regular file that no directory names any more: unlinked, or a memfd.
     pub deleted: bool,
     #[serde(skip)]
-    pub(crate) inode: u64,
+    pub(crate) meta: Option<Meta>,
+}
+
+impl OpenFd {
+    pub(crate) fn inode(&self) -> u64 {
+        self.meta.map_or(0, |meta| meta.file.1)
+    }
 }
 
 /// All that is open, by number; and whether there was more than is told.
@@ -61,24 +68,18 @@ pub(crate) fn read(world: &HostWorld, pid: u32) -> io::Result<(Vec<OpenFd>, bool
     let fds = numbers.into_iter().filter_map(|fd| {
         let link = dir.join(fd.to_string());
         let target = std::fs::read_link(&link).ok()?.to_string_lossy().into_owned();
-        let meta = std::fs::metadata(&link).ok()?;
-        let shape = meta.file_type();
-        let kind = if shape.is_file() && target.starts_with('/') {
-            FdKind::File
-        } else if shape.is_dir() {
-            FdKind::Directory
-        } else if shape.is_socket() {
-            FdKind::Socket
-        } else if shape.is_fifo() {
-            FdKind::Pipe
-        } else if shape.is_char_device() || shape.is_block_device() {
-            FdKind::Device
-        } else {
-            FdKind::Other
+        let meta = storage::look(&link).ok()?;
+        let kind = match meta.kind {
+            FileType::RegularFile if target.starts_with('/') => FdKind::File,
+            FileType::Directory => FdKind::Directory,
+            FileType::Socket => FdKind::Socket,
+            FileType::Fifo => FdKind::Pipe,
+            FileType::CharacterDevice | FileType::BlockDevice => FdKind::Device,
+            _ => FdKind::Other,
         };
         // The link count, and not the ` (deleted)` in the link, which may be the file's own name.
-        let deleted = kind == FdKind::File && meta.nlink() == 0;
-        Some(OpenFd { fd, kind, target, deleted, inode: meta.ino() })
+        let deleted = kind == FdKind::File && meta.links == 0;
+        Some(OpenFd { fd, kind, target, deleted, meta: Some(meta) })
     });
     Ok((fds.collect(), cut))
 }

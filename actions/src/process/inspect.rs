@@ -168,11 +168,11 @@ pub(crate) fn sockets(world: &HostWorld, pid: u32, fds: &[OpenFd]) -> std::io::R
     if open.is_empty() {
         return Ok(Vec::new());
     }
-    open.sort_by_key(|fd| (fd.inode, fd.fd));
-    open.dedup_by_key(|fd| fd.inode);
+    open.sort_by_key(|fd| (fd.inode(), fd.fd));
+    open.dedup_by_key(|fd| fd.inode());
     open.sort_by_key(|fd| fd.fd);
     let all = Sockets::read(world, pid)?;
-    Ok(open.into_iter().map(|fd| all.at(fd.fd, fd.inode)).collect())
+    Ok(open.into_iter().map(|fd| all.at(fd.fd, fd.inode())).collect())
 }
 
 /// Kind to inode, of every namespace that the kernel lists.

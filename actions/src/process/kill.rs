@@ -271,7 +271,8 @@ impl Action for Kill {
         }
         let until = earlier(cx.clock.now().after(DEATH), last);
         let mut output = Output::default();
-        for _ in 0..=RESPAWNS {
+        let mut respawns = 0;
+        loop {
             let complete = strike(&mut crowd, &order)?;
             if !crowd.wait(FIRST_WAIT) {
                 crowd.free_from_freezer()?;
@@ -281,9 +282,16 @@ impl Action for Kill {
             }
             tell(&mut output, crowd.release_dead());
             crowd.take()?;
-            if crowd.members.is_empty() && !self.comes_back(&mut crowd, &order, complete, cx).await? {
+            if !crowd.members.is_empty() {
+                if cx.clock.now().boot_ns >= until.boot_ns {
+                    break;
+                }
+                continue;
+            }
+            if respawns == RESPAWNS || !self.comes_back(&mut crowd, &order, complete, cx).await? {
                 break;
             }
+            respawns += 1;
         }
         tell(&mut output, crowd.release_dead());
         Ok(to_json(&output))

@@ -20,6 +20,7 @@ mod order;
 mod scope;
 mod sockets;
 mod stat;
+mod storage;
 mod target;
 mod tree;
 

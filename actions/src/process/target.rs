@@ -4,13 +4,13 @@
 
 use super::cgroup::Paths;
 use super::stat::{Stat, Status};
-use crate::text::{COMMAND_LINE_MOST, command_line};
+use super::storage;
+use crate::text::{COMMAND_LINE_MOST, command_line, cut};
 use crate::world::HostWorld;
 use quell_model::{ProcessId, Target, TargetFacts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 
 /// One process as outputs tell it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -28,7 +28,12 @@ pub struct Seen {
 impl Seen {
     /// As it stands now.
     pub(crate) fn read(world: &HostWorld, id: &ProcessId) -> Self {
-        Self { pid: id.pid, id: id.clone(), image: image(world, id.pid), command_line: arguments(world, id.pid) }
+        let command_line = match &world.lineage {
+            // /proc would read them from the memory of the process, which can make its reader wait (a page of a FUSE file).
+            Some(lineage) => lineage.command_line(id).map(|text| cut(&text)),
+            None => arguments(world, id.pid),
+        };
+        Self { pid: id.pid, id: id.clone(), image: image(world, id.pid), command_line }
     }
 }
 
@@ -68,8 +73,8 @@ pub(crate) fn target(world: &HostWorld, stat: &Stat, id: &ProcessId, relation: R
         facts: TargetFacts::Process {
             id: id.clone(),
             image: image(world, stat.pid),
-            // stat(2) of the link itself: the file that runs, also when its path is gone or names another by now.
-            file: std::fs::metadata(exe).ok().map(|file| (file.dev(), file.ino())),
+            // A look through the link: the file that runs, also when its path is gone or names another by now.
+            file: storage::look(&exe).ok().map(|meta| meta.file),
             cgroup: paths.path().map(str::to_owned),
             unit: paths.unit(),
             uid: Status::read(world, stat.pid).ok().flatten().unwrap_or_default().euid,

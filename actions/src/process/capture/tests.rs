@@ -3,8 +3,8 @@
 use super::*;
 use crate::testing::{Act, Family, wait_until};
 use crate::world::CgroupKind;
+use quell_model::BlobHash;
 use quell_model::store::Vault;
-use quell_model::{BlobHash, Hash};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::process::Command;

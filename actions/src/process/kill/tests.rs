@@ -119,6 +119,10 @@ impl Lineage for Watched {
     fn descendants(&self, _: &ProcessId) -> Vec<ProcessId> {
         self.0.clone()
     }
+
+    fn command_line(&self, _: &ProcessId) -> Option<String> {
+        Some("as it was seen".to_owned())
+    }
 }
 
 #[tokio::test]
@@ -134,6 +138,7 @@ async fn a_double_fork_whose_trace_proc_has_lost_is_found_by_whoever_watched() {
     let (plan, output, truth) = Act::new().whole(&verb(watched), order(&named, "tree")).await;
     assert_eq!((truth, plan.targets.len()), (Truth::Holds, 2));
     assert_eq!(killed(&output), sorted(vec![named.pid, lost.pid]));
+    assert_eq!(output["killed"][1]["command_line"], "as it was seen");
     assert!(!family.is_alive(&named) && !family.is_alive(&lost));
 }
 
@@ -186,6 +191,20 @@ async fn a_chain_of_forks_and_a_hostile_name_do_not_help() {
     assert_eq!(truth, Truth::Holds);
     assert!(!family.is_alive(&named) && !family.is_alive(&odd));
     assert!(plan.targets.iter().all(|target| !target.label.contains('\n')));
+}
+
+#[tokio::test]
+async fn a_bomb_of_forks_dies_whole_while_it_grows() {
+    let family = Family::new();
+    // At its full size 127 shells and their sleeps: more than are in hand at once.
+    let named = family
+        .spawn("b() { if [ $1 -gt 0 ]; then b $(($1-1)) & b $(($1-1)) & else echo 1 >$DIR/leaf; fi; sleep 300; }; b 6");
+    family.pid("leaf");
+    let named = family.id(named);
+    let (_, output, truth) = Act::new().whole(&verb(family.world()), order(&named, "tree")).await;
+    assert_eq!(truth, Truth::Holds);
+    wait_until("nobody is left", || family.marked().is_empty());
+    assert!(killed(&output).len() >= 7, "{output}");
 }
 
 #[tokio::test]
