@@ -73,6 +73,9 @@ pub(super) struct Marked {
     before: u32,
 }
 
+/// How many nodes aliases may stand for in one document: more is no rule, but an attempt to fill the memory.
+const ALIASED: usize = 10_000;
+
 /// One step on the way to a node.
 pub(super) enum Found<'a> {
     Key(&'a Spanned<String>),
@@ -82,7 +85,10 @@ pub(super) enum Found<'a> {
 impl Marked {
     /// Reads one document that follows `before` lines of its file; the error with its place.
     pub(super) fn read(text: &str, before: u32) -> Result<Self, (Span, String)> {
-        let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
+        let options = serde_saphyr::options! {
+            duplicate_keys: DuplicateKeyPolicy::PassThrough,
+            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED },
+        };
         match serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options) {
             Ok(root) => Ok(Self { root, before }),
             Err(error) => {

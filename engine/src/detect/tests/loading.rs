@@ -166,3 +166,14 @@ fn hostile_rules_are_mistakes_and_nothing_worse() {
         assert_eq!(report.has_errors() || !report.passed_over.is_empty(), !*usable, "{what}");
     }
 }
+
+#[test]
+fn the_rules_that_ship_load_and_the_sensor_gives_what_they_need() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../playbooks");
+    let (rules, report) = Rules::load(&[RuleSource::Dir(dir)], &[]);
+    assert!(!rules.is_empty());
+    assert!(report.skipped.is_empty(), "{:?}", report.skipped);
+    for rule in &report.rules {
+        assert_eq!(rule.given, super::super::Given::Sensor, "{}", rule.id);
+    }
+}

@@ -227,3 +227,23 @@ fn a_file_that_was_only_read_is_for_rules_that_ask_for_it() {
         assert_eq!(names(&run(&mut detector, &seen)), *wanted, "{operation}");
     }
 }
+
+#[test]
+fn auditds_own_log_meets_the_same_rules() {
+    let log = "type=SYSCALL msg=audit(1770000000.250:42): arch=c000003e syscall=103 success=yes a0=5 comm=\"dmesg\" exe=\"/usr/bin/dmesg\"\n\
+        type=EXECVE msg=audit(1770000000.250:43): argc=2 a0=\"nmap\" a1=\"-sS\"\n";
+    let events: Vec<OwnedEvent> =
+        crate::adapt::read(None, std::path::Path::new("audit.log"), log.as_bytes()).map(|read| read.unwrap()).collect();
+    let rows =
+        [("type: SYSCALL, SYSCALL: syslog, a0: [4, 5, 6]", 0), ("type: EXECVE, a0: nmap, a1: '-sS'", 1), ("nmap", 1)];
+    for (selection, hit) in rows {
+        let rules = if selection == "nmap" {
+            load("title: k\nlogsource: {service: auditd}\ndetection:\n  keywords: [nmap]\n  condition: keywords\n").0
+        } else {
+            auditd(selection)
+        };
+        let mut detector = Detector::new(rules);
+        let found: Vec<usize> = (0..2).filter(|at| !run(&mut detector, &events[*at]).is_empty()).collect();
+        assert_eq!(found, [hit], "{selection}");
+    }
+}
