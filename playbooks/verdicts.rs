@@ -353,6 +353,7 @@ fn readers_of_credentials() {
                 read("/etc/shadow", "/usr/bin/vim.basic", "vim /etc/shadow", json!({"process.tty": "pts/0"})),
             ),
             ("credential-ssh-key", read(key, "/usr/bin/cat", "cat id_ed25519", none())),
+            ("credential-ssh-key", read(key, "/usr/bin/ln", "ln id_ed25519 x", json!({"file.operation": "link"}))),
             ("credential-ssh-key", read(key, "/tmp/ssh", "ssh -i id_ed25519 h", none())),
             ("credential-ssh-key", read(key, "/usr/bin/tar", "tar cz /home", none())),
             ("credential-ssh-key", read("/home/ann/.ssh/prod.pem", "/usr/bin/base64", "base64 prod.pem", none())),

@@ -1,0 +1,3 @@
+//! End to end, against the built binary and real parts: one test binary, a module a subject.
+
+mod threats;

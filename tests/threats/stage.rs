@@ -1,0 +1,156 @@
+//! One daemon for all tests that run at the same time, and the cgroups around it: `in`, which is all that it may touch,
+//! and `out`, which it may not.
+
+use super::group::Group;
+use super::{PATIENCE, tools, wait_for};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// The daemon, armed.
+pub(super) struct Stage {
+    daemon: Child,
+    top: Group,
+    /// The daemon's `only_within`.
+    pub(super) inside: Group,
+    /// Beside it.
+    pub(super) outside: Group,
+    /// The small program of [`tools::program`].
+    pub(super) program: PathBuf,
+    dir: tempfile::TempDir,
+    shm: tempfile::TempDir,
+}
+
+static SHARED: Mutex<Weak<Stage>> = Mutex::new(Weak::new());
+
+impl Stage {
+    /// The stage that others stand on, or a new one. `None` where none can be built, which is said loudly, and fails
+    /// where it should have been possible.
+    pub(super) fn enter() -> Option<Arc<Self>> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stage) = shared.upgrade() {
+            return Some(stage);
+        }
+        match Self::build() {
+            Ok(stage) => {
+                let stage = Arc::new(stage);
+                *shared = Arc::downgrade(&stage);
+                Some(stage)
+            }
+            Err(why) => {
+                assert!(std::env::var_os("QUELL_REQUIRE_BPF").is_none(), "{why}");
+                eprintln!("NOT TESTED: that the four threats are stopped: {why}");
+                None
+            }
+        }
+    }
+
+    fn build() -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("only root may load BPF and make cgroups".to_owned());
+        }
+        let top = Group::new(&format!("quell-test-{}", std::process::id())).ok_or("no cgroup can be made here")?;
+        let (inside, outside) = (top.below("in"), top.below("out"));
+        let dir = tempfile::tempdir().unwrap();
+        let shm = tempfile::tempdir_in("/dev/shm").map_err(|e| format!("/dev/shm: {e}"))?;
+        let config = tools::write(
+            dir.path(),
+            "quell.yaml",
+            &format!(
+                "guard:\n  only_within: {{ cgroup: {} }}\n  breaker: {{ images: 1000, within: 10m, quiet: 1m }}\n",
+                inside.path
+            ),
+        );
+        let log = fs::File::create(dir.path().join("daemon.log")).unwrap();
+        let daemon = Command::new(env!("CARGO_BIN_EXE_quell"))
+            .args(["up", "--mode", "enforce", "--config"])
+            .arg(&config)
+            .arg("--data-dir")
+            .arg(dir.path().join("state"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let program = tools::program(dir.path());
+        let mut stage = Self { daemon, top, inside, outside, program, dir, shm };
+        let armed = wait_for(|| {
+            let ended = stage.daemon.try_wait().unwrap();
+            (ended.is_some() || stage.ask(&["status"]).0).then_some(ended)
+        });
+        match armed {
+            Some(None) => Ok(stage),
+            Some(Some(status)) => Err(format!("the daemon ended ({status}):\n{}", stage.log())),
+            None => Err(format!("the daemon is not armed after {PATIENCE:?}:\n{}", stage.log())),
+        }
+    }
+
+    /// What the daemon has logged last.
+    pub(super) fn log(&self) -> String {
+        let text = fs::read_to_string(self.dir.path().join("daemon.log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// Directories for what happens in a cgroup: a plain one, and one in /dev/shm.
+    pub(super) fn dirs(&self, group: &Group) -> (PathBuf, PathBuf) {
+        let below = |dir: &tempfile::TempDir| {
+            let path = dir.path().join(group.path.trim_start_matches('/'));
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        (below(&self.dir), below(&self.shm))
+    }
+
+    /// Whether a client ended well, and what it printed.
+    fn ask(&self, args: &[&str]) -> (bool, String) {
+        let out = Command::new(env!("CARGO_BIN_EXE_quell"))
+            .args(args)
+            .args([Path::new("--data-dir"), &self.dir.path().join("state")])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned())
+    }
+
+    fn ask_json(&self, args: &[&str]) -> Value {
+        let mut args = args.to_vec();
+        args.push("--json");
+        let (_, text) = self.ask(&args);
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?}: {e}: {text}\n{}", self.log()))
+    }
+
+    /// Every run about something in this cgroup, whole, as `quell run show` gives it.
+    pub(super) fn runs(&self, group: &Group) -> Vec<Value> {
+        let list = self.ask_json(&["run", "list"]);
+        let ids = list.as_array().unwrap().iter().filter_map(|run| run["id"].as_str());
+        let runs = ids.map(|id| self.ask_json(&["run", "show", id]));
+        runs.filter(|run| run.to_string().contains(&group.path)).collect()
+    }
+
+    /// Whether a run about this cgroup of this playbook has killed, and proved it.
+    pub(super) fn has_proved(&self, group: &Group, playbook: &str) -> bool {
+        self.runs(group).iter().any(|run| {
+            run["playbook"] == playbook
+                && run["state"] == "succeeded"
+                && run["steps"].as_array().is_some_and(|steps| {
+                    let kills = |step: &&Value| step["id"].as_str().is_some_and(|id| id.starts_with("kill"));
+                    steps.iter().filter(kills).any(|step| step["outcome"] == "verified")
+                })
+        })
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.daemon);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+        if wait_for(|| self.daemon.try_wait().ok().flatten()).is_none() {
+            drop(self.daemon.kill());
+            drop(self.daemon.wait());
+        }
+        self.top.remove();
+    }
+}
