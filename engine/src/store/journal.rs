@@ -10,7 +10,7 @@ use super::read::{self, Readers};
 use super::rows::{self, Row, Rows, Tail};
 use super::slate::Slate;
 use super::writer::{Chainer, Shelf, Writer};
-use quell_model::{Appended, Batch, Record, Seq, Store, StoreError, StreamId};
+use quell_model::{Appended, Batch, Kind, Record, Seq, Store, StoreError, StreamId};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -123,11 +123,15 @@ impl Journal {
     /// # Errors
     /// `Corrupt` when what is there cannot be read, `Unwritable` when the database cannot be opened.
     pub fn read(&self, stream: &StreamId, from: Seq) -> Result<Vec<Record>, StoreError> {
-        self.wait_visible(Some(stream));
-        let held = self.0.shelf.of(Some(stream));
-        let mut rows = read::rows(&self.0.readers, stream, from)?;
-        let last = rows.last().map_or(0, |row| row.seq);
-        rows.extend(held.into_iter().filter(|row| row.seq >= from && row.seq > last));
+        self.read_kinds(stream, from, Kind::ALL)
+    }
+
+    /// Those records of a stream that are of these kinds: the others' bodies are not looked at.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn read_kinds(&self, stream: &StreamId, from: Seq, kinds: &[Kind]) -> Result<Vec<Record>, StoreError> {
+        let rows = self.rows(stream, from, kinds)?;
         rows.iter().map(Row::record).collect()
     }
 
@@ -177,6 +181,15 @@ impl Journal {
     /// next `open` finds it.
     pub fn close(self) {
         self.0.close();
+    }
+
+    /// What the database has, then what the writer holds beyond it.
+    fn rows(&self, stream: &StreamId, from: Seq, kinds: &[Kind]) -> Result<Vec<Row>, StoreError> {
+        self.wait_visible(Some(stream));
+        let held = self.0.shelf.of(Some(stream));
+        let (mut rows, last) = read::rows(&self.0.readers, stream, from, kinds)?;
+        rows.extend(held.into_iter().filter(|row| row.seq >= from && row.seq > last && kinds.contains(&row.kind)));
+        Ok(rows)
     }
 
     /// The writer's thread cannot wait for itself: it sees what is in the database.

@@ -13,7 +13,16 @@ use std::path::Path;
 /// Held as long as it lives.
 #[derive(Debug)]
 pub(super) struct DirLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // By word and not only by closing: a child that was forked and has not yet executed holds the file open too.
+        if let Err(errno) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%errno, "the directory's lock was not let go");
+        }
+    }
 }
 
 impl DirLock {
@@ -48,7 +57,7 @@ impl DirLock {
         if let Err(error) = noted {
             tracing::warn!(%error, "the lock file does not tell our pid");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

@@ -6,7 +6,7 @@
 use super::chain::{SALT, Sum, hex};
 use super::item::{body_of, ends, kind_of};
 use super::rows::{Row, Tail, told};
-use quell_model::{Hash, Record, Seq, Stamp, StoreError, StreamId};
+use quell_model::{Hash, Kind, Record, Seq, Stamp, StoreError, StreamId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -133,34 +133,54 @@ impl Row {
     }
 }
 
-/// The rows of a stream from a number on, as the database has them: along the stream, from its end.
-pub(super) fn rows(readers: &Readers, stream: &StreamId, from: Seq) -> Result<Vec<Row>, StoreError> {
-    let found = readers.with(|db| {
-        let last = db
-            .prepare_cached("SELECT last FROM streams WHERE name = ?1")?
-            .query_row(params![stream.as_str()], |row| row.get::<_, i64>(0))
-            .optional()?;
-        let mut ask = db.prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE id = ?1"))?;
-        let mut found = Vec::new();
-        let mut next = last.unwrap_or(0);
-        while next != 0 {
-            let Some(row) = ask.query_row([next], raw).optional()? else {
-                return Ok(Err(format!("`{stream}`: row {next} is gone")));
-            };
-            if row.seq.cast_unsigned() < from {
-                break;
-            }
-            if row.before >= next {
-                return Ok(Err(format!("`{stream}`: row {next} points forward")));
-            }
-            next = row.before;
-            found.push(row);
+/// The rows of a stream from a number on that are of these kinds, and the stream's last number, as the database has
+/// them: along the stream, from its end.
+pub(super) fn rows(
+    readers: &Readers,
+    stream: &StreamId,
+    from: Seq,
+    kinds: &[Kind],
+) -> Result<(Vec<Row>, Seq), StoreError> {
+    let found = readers.with(|db| walk_back(db, stream, from, kinds))?;
+    let (raws, last) = found.map_err(StoreError::Corrupt)?;
+    let rows = raws.into_iter().map(|row| row.understand(stream)).collect::<Result<_, _>>()?;
+    Ok((rows, last))
+}
+
+/// Either what was found, or what is wrong with the walk.
+type Walked = Result<(Vec<Raw>, Seq), String>;
+
+fn walk_back(db: &Connection, stream: &StreamId, from: Seq, kinds: &[Kind]) -> Result<Walked, rusqlite::Error> {
+    let mut head = db.prepare_cached("SELECT last, seq FROM streams WHERE name = ?1")?;
+    let ends = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+    let Some((mut next, last)) = head.query_row(params![stream.as_str()], ends).optional()? else {
+        return Ok(Ok((Vec::new(), 0)));
+    };
+    let mut look = db.prepare_cached("SELECT seq, before, kind FROM records WHERE id = ?1")?;
+    let mut ask = db.prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE id = ?1"))?;
+    let mut found = Vec::new();
+    while next != 0 {
+        let step = look.query_row([next], |row| {
+            // What is of no known kind is taken along, so that it is told and not passed over.
+            let kind = row.get_ref(2)?.as_str().ok().and_then(kind_of);
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, kind.is_none_or(|kind| kinds.contains(&kind))))
+        });
+        let Some((seq, before, wanted)) = step.optional()? else {
+            return Ok(Err(format!("`{stream}`: row {next} is gone")));
+        };
+        if seq.cast_unsigned() < from {
+            break;
         }
-        found.reverse();
-        Ok(Ok(found))
-    })?;
-    let raws = found.map_err(StoreError::Corrupt)?;
-    raws.into_iter().map(|row| row.understand(stream)).collect()
+        if before >= next {
+            return Ok(Err(format!("`{stream}`: row {next} points forward")));
+        }
+        if wanted {
+            found.push(ask.query_row([next], raw)?);
+        }
+        next = before;
+    }
+    found.reverse();
+    Ok(Ok((found, last.cast_unsigned())))
 }
 
 /// Whether each stream has ended, as the database has them.

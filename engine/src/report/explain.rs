@@ -1,0 +1,207 @@
+//! Why: which fields matched, what every playbook decided, what held something back, what was never seen.
+//!
+//! Owns the answer to "why did it, or why did it not". Never looks at definitions: what was decided then was recorded
+//! then.
+
+use super::incident::Fold;
+use super::run;
+use super::system::{LossView, System};
+use super::timeline::who;
+use crate::store::Journal;
+use quell_model::detection::MatchedField;
+use quell_model::record::{Decided, IncidentState};
+use quell_model::{
+    Body, Entity, Hash, IncidentId, Kind, Level, Mode, Name, Outcome, Record, RunId, Stamp, StoreError, StreamId,
+};
+use serde::{Deserialize, Serialize};
+
+/// Why an incident went as it did.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The incident's id.
+    pub id: IncidentId,
+    /// The first rule's title.
+    pub title: String,
+    /// The highest level so far.
+    pub level: Level,
+    /// Open or resolved.
+    pub state: IncidentState,
+    /// What it is about.
+    pub entity: Entity,
+    /// Each detection, with what came of it.
+    pub detections: Vec<ExplainedDetection>,
+    /// What held something back: triggers, modes, guards, the breaker, a pause.
+    pub held: Vec<Cause>,
+    /// What was lost while it went on, and so never seen.
+    pub lost: Vec<LossView>,
+}
+
+/// One detection, with what came of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ExplainedDetection {
+    /// The detection's id.
+    pub id: Hash,
+    /// Which rule.
+    pub rule: Name,
+    /// The rule's title.
+    pub title: String,
+    /// How bad.
+    pub level: Level,
+    /// When the event happened.
+    pub at: Stamp,
+    /// Who did it: for people.
+    pub who: String,
+    /// Which fields matched which values.
+    pub matched: Vec<MatchedField>,
+    /// What every playbook decided, and why.
+    pub decided: Vec<Decided>,
+}
+
+/// Something that held something back.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Cause {
+    /// When.
+    pub at: Stamp,
+    /// The kind of the record that says so.
+    pub kind: Kind,
+    /// What: `trigger`, `mode`, `breaker`, `pause`, or the guard's name.
+    pub what: Name,
+    /// What was held back.
+    pub held: String,
+    /// Why.
+    pub why: String,
+    /// In which run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// On which detection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detection: Option<Hash>,
+}
+
+/// Explains one incident; none when there is no such incident.
+///
+/// # Errors
+/// As [`Journal::read`].
+pub fn explain(journal: &Journal, id: &IncidentId) -> Result<Option<Explanation>, StoreError> {
+    let records = journal.read(&StreamId::incident(id), 1)?;
+    let Some(fold) = Fold::of(&records) else { return Ok(None) };
+    let system = System::read(journal)?;
+    let detections: Vec<ExplainedDetection> = records.iter().filter_map(detection).collect();
+    let mut held: Vec<Cause> = records.iter().filter_map(held_detection).collect();
+    let known = |cause: &Cause| detections.iter().any(|known| Some(known.id) == cause.detection);
+    let beside = journal.read_kinds(&StreamId::system(), 1, &[Kind::DetectionHeld])?;
+    held.extend(beside.iter().filter_map(held_detection).filter(known));
+    let mut playbooks = Vec::new();
+    for run in &fold.runs {
+        let records = journal.read(&StreamId::run(run), 1)?;
+        if let Some(view) = run::fold(&records) {
+            held.extend(mode(&view));
+            playbooks.push(view.playbook.clone());
+        }
+        held.extend(records.iter().filter_map(|record| in_run(record, run)));
+    }
+    let window = fold.window();
+    held.extend(system.within(window).filter_map(|record| breaker(record, &playbooks)));
+    held.extend(system.pauses(window).map(|(at, by)| paused(at, format!("{by} paused every action"))));
+    if system.paused_at(window.from) {
+        let at = records.first().map(|record| record.at);
+        held.extend(at.map(|at| paused(at, "quell was paused when it began".to_owned())));
+    }
+    held.sort_by_key(|cause| cause.at.wall);
+    Ok(Some(Explanation {
+        id: id.clone(),
+        title: fold.opened.title.clone(),
+        level: fold.level,
+        state: fold.state,
+        entity: fold.opened.entity.clone(),
+        lost: fold.losses(&system),
+        detections,
+        held,
+    }))
+}
+
+fn detection(record: &Record) -> Option<ExplainedDetection> {
+    let Body::DetectionAccepted(accepted) = &record.body else { return None };
+    let detection = &accepted.detection;
+    Some(ExplainedDetection {
+        id: detection.id,
+        rule: detection.rule.name.clone(),
+        title: detection.rule.title.to_string(),
+        level: detection.rule.level,
+        at: detection.event.head.at,
+        who: who(&detection.event),
+        matched: detection.matched.clone(),
+        decided: accepted.decided.clone(),
+    })
+}
+
+fn held_detection(record: &Record) -> Option<Cause> {
+    let Body::DetectionHeld(held) = &record.body else { return None };
+    let what = held
+        .playbook
+        .as_ref()
+        .map_or_else(|| held.rule.to_string(), |playbook| format!("{playbook} for {}", held.rule));
+    Some(Cause {
+        at: record.at,
+        kind: Kind::DetectionHeld,
+        what: "trigger".into(),
+        held: what,
+        why: held.reason.clone(),
+        run: None,
+        detection: Some(held.detection),
+    })
+}
+
+/// A run that may not act says what made it so.
+fn mode(view: &run::RunView) -> Option<Cause> {
+    (view.mode != Mode::Enforce).then(|| Cause {
+        at: view.started,
+        kind: Kind::RunStarted,
+        what: "mode".into(),
+        held: format!("{} only plans ({})", view.playbook, view.mode),
+        why: view.mode_because.clone(),
+        run: Some(view.id.clone()),
+        detection: None,
+    })
+}
+
+fn in_run(record: &Record, run: &RunId) -> Option<Cause> {
+    let (what, held, why) = match &record.body {
+        Body::GuardRefused(refused) => {
+            let on = if refused.target.is_empty() { String::new() } else { format!(" on {}", refused.target) };
+            (refused.guard.clone(), format!("{}{on}", refused.action), refused.why.clone())
+        }
+        Body::StepPlanned(planned) if planned.outcome == Outcome::Planned => {
+            ("mode".into(), format!("{} at step {}", planned.action, planned.part.step), planned.because.clone())
+        }
+        Body::StepSkipped(skipped) => ("if".into(), format!("step {}", skipped.step), skipped.why.clone()),
+        Body::StepBlocked(blocked) => {
+            let why = blocked.by.as_ref().map_or_else(
+                || "the run ended before it".to_owned(),
+                |need| format!("{need}, which it needs, did not end well"),
+            );
+            ("needs".into(), format!("step {}", blocked.step), why)
+        }
+        _ => return None,
+    };
+    let run = Some(run.clone());
+    Some(Cause { at: record.at, kind: record.body.kind(), what, held, why, run, detection: None })
+}
+
+fn breaker(record: &Record, playbooks: &[Name]) -> Option<Cause> {
+    let Body::BreakerChanged(changed) = &record.body else { return None };
+    (changed.open && playbooks.contains(&changed.playbook)).then(|| Cause {
+        at: record.at,
+        kind: Kind::BreakerChanged,
+        what: "breaker".into(),
+        held: format!("{} only plans", changed.playbook),
+        why: changed.why.clone(),
+        run: None,
+        detection: None,
+    })
+}
+
+fn paused(at: Stamp, why: String) -> Cause {
+    let held = "every action".to_owned();
+    Cause { at, kind: Kind::PauseChanged, what: "pause".into(), held, why, run: None, detection: None }
+}

@@ -1,0 +1,26 @@
+//! What people read of the journal: runs, incidents, their timelines, and why things went as they did.
+//!
+//! ```text
+//! journal ──records──▶ fold ──▶ RunView, IncidentView, Explanation ──serde──▶ API ──▶ command line
+//! ```
+//!
+//! Owns the views and their words. Never writes, keeps no state and asks nobody but the journal: a view says nothing
+//! that was not recorded. Keeps true: what an attacker could have shaped stays data (a printer escapes it), and every
+//! text is bounded, so that one long name does not hide the rest.
+
+mod explain;
+mod incident;
+mod moments;
+mod run;
+mod system;
+mod timeline;
+
+#[cfg(test)]
+mod tests;
+
+pub use explain::{Cause, ExplainedDetection, Explanation, explain};
+pub use incident::{DetectionView, IncidentSummary, IncidentView, NoteView, incident, incidents};
+pub use moments::Times;
+pub use run::{ErrorView, MarkView, PersonView, RefusalView, RunSummary, RunView, StepView, WaitView, run, runs};
+pub use system::LossView;
+pub use timeline::TimelineLine;

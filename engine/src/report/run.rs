@@ -1,0 +1,388 @@
+//! Runs: what each step did, with its proof and its times.
+//!
+//! Owns the fold of a run's stream into its view. Steps stand in the order in which they first did something; a step of
+//! which nothing was recorded has no line.
+
+use super::moments::Times;
+use super::timeline::{self, TimelineLine};
+use crate::store::Journal;
+use quell_model::record::{Moments, Part, RunStarted, RunState};
+use quell_model::{
+    Body, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StepId, StoreError, StreamId,
+};
+use serde::{Deserialize, Serialize};
+
+/// A run in a list.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Its id.
+    pub id: RunId,
+    /// Which playbook.
+    pub playbook: Name,
+    /// Where it stands.
+    pub state: RunState,
+    /// How far it may go.
+    pub mode: Mode,
+    /// The incident it belongs to.
+    pub incident: Option<IncidentId>,
+    /// The rule whose detection started it; none when a person did.
+    pub rule: Option<String>,
+    /// The value of `run_per`.
+    pub per: String,
+    /// Who started it by hand.
+    pub by: Option<Name>,
+    /// When it began.
+    pub started: Stamp,
+    /// When it ended.
+    pub ended: Option<Stamp>,
+    /// For people: how it ended, or what it waits for.
+    pub summary: String,
+}
+
+/// A run, whole.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunView {
+    /// Its id.
+    pub id: RunId,
+    /// Which playbook.
+    pub playbook: Name,
+    /// The sum of the playbook's text as it was when the run began.
+    pub definition: Hash,
+    /// Where it stands.
+    pub state: RunState,
+    /// How far it may go.
+    pub mode: Mode,
+    /// What made the mode what it is.
+    pub mode_because: String,
+    /// The incident it belongs to.
+    pub incident: Option<IncidentId>,
+    /// The rule whose detection started it; none when a person did.
+    pub rule: Option<String>,
+    /// The value of `run_per`.
+    pub per: String,
+    /// Who started it by hand.
+    pub by: Option<Name>,
+    /// The source of its event is one that anybody can write.
+    pub untrusted: bool,
+    /// When it began.
+    pub started: Stamp,
+    /// When it ended.
+    pub ended: Option<Stamp>,
+    /// For people: how it ended, or what it waits for.
+    pub summary: String,
+    /// The moments up to the trigger's decision.
+    pub moments: Moments,
+    /// The same, since the kernel saw the event.
+    pub times: Times,
+    /// `event` in its expressions.
+    pub event: Json,
+    /// `detection` in its expressions.
+    pub detection: Json,
+    /// `inputs` in its expressions.
+    pub inputs: Json,
+    /// The playbook's `outputs`.
+    pub outputs: Json,
+    /// Its steps.
+    pub steps: Vec<StepView>,
+    /// What people did to it.
+    pub people: Vec<PersonView>,
+    /// What happened, in order.
+    pub timeline: Vec<TimelineLine>,
+}
+
+/// A step, or one item of its `for_each`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct StepView {
+    /// The step's name; of an item `name[0]`.
+    pub id: String,
+    /// Which action; none for scripts, messages and reads.
+    pub action: Option<Name>,
+    /// How it ended; none: it has not.
+    pub outcome: Option<Outcome>,
+    /// The proof, or why there is none.
+    pub proof: String,
+    /// The action's input.
+    pub input: Json,
+    /// What it would do, or did.
+    pub plan: Option<Plan>,
+    /// What it gave to later steps.
+    pub output: Json,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Attempts that did not work.
+    pub errors: Vec<ErrorView>,
+    /// The guard's no.
+    pub refusal: Option<RefusalView>,
+    /// What it waits for now.
+    pub waits: Option<WaitView>,
+    /// An action's own marks on the way.
+    pub marks: Vec<MarkView>,
+    /// The five moments, where they exist.
+    pub moments: Moments,
+    /// The same, since the kernel saw the event.
+    pub times: Times,
+    /// Its `for_each`, item by item.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<StepView>,
+}
+
+/// An attempt that did not work.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ErrorView {
+    /// When.
+    pub at: Stamp,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// Why.
+    pub error: String,
+    /// What would make it work.
+    pub hint: Option<String>,
+    /// The next attempt's moment; none: this was the last.
+    pub again_at: Option<Stamp>,
+}
+
+/// A guard's no.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RefusalView {
+    /// Which guard.
+    pub guard: Name,
+    /// What it protects.
+    pub target: String,
+    /// Why.
+    pub why: String,
+}
+
+/// A moment that is waited for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WaitView {
+    /// `retry`, `deadline` …
+    pub what: Name,
+    /// Until when.
+    pub until: Stamp,
+}
+
+/// A mark of an action that takes long.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct MarkView {
+    /// When.
+    pub at: Stamp,
+    /// The action's own.
+    pub mark: Json,
+}
+
+/// What a person did.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PersonView {
+    /// When.
+    pub at: Stamp,
+    /// Who.
+    pub by: Name,
+    /// `cancel` …
+    pub what: Name,
+    /// With what.
+    pub detail: Json,
+}
+
+/// Every run, the latest first.
+///
+/// # Errors
+/// As [`Journal::read`].
+pub fn runs(journal: &Journal) -> Result<Vec<RunSummary>, StoreError> {
+    let mut runs = Vec::new();
+    for (stream, _) in journal.streams()? {
+        if stream.as_run().is_some() {
+            runs.extend(summary(journal, &stream)?);
+        }
+    }
+    runs.sort_by(|a, b| b.started.wall.cmp(&a.started.wall).then_with(|| a.id.cmp(&b.id)));
+    Ok(runs)
+}
+
+/// One run; none when there is no such run.
+///
+/// # Errors
+/// As [`Journal::read`].
+pub fn run(journal: &Journal, id: &RunId) -> Result<Option<RunView>, StoreError> {
+    Ok(fold(&journal.read(&StreamId::run(id), 1)?))
+}
+
+/// A run as lists show it: of one that has ended, its two ends say all.
+pub(super) fn summary(journal: &Journal, stream: &StreamId) -> Result<Option<RunSummary>, StoreError> {
+    let ends = journal.read_kinds(stream, 1, &[Kind::RunStarted, Kind::RunFinished])?;
+    let over = ends.iter().any(|record| record.body.kind() == Kind::RunFinished);
+    let view = if over { fold(&ends) } else { fold(&journal.read(stream, 1)?) };
+    Ok(view.map(RunSummary::from))
+}
+
+impl From<RunView> for RunSummary {
+    fn from(run: RunView) -> Self {
+        Self {
+            id: run.id,
+            playbook: run.playbook,
+            state: run.state,
+            mode: run.mode,
+            incident: run.incident,
+            rule: run.rule,
+            per: run.per,
+            by: run.by,
+            started: run.started,
+            ended: run.ended,
+            summary: run.summary,
+        }
+    }
+}
+
+/// The view of a run's records; none if the first is not its start.
+pub(super) fn fold(records: &[Record]) -> Option<RunView> {
+    let (first, rest) = records.split_first()?;
+    let Body::RunStarted(started) = &first.body else { return None };
+    let mut run = begin(first.at, started);
+    for record in rest {
+        run.apply(record);
+    }
+    if !run.state.is_over() {
+        run.tell_state();
+    }
+    run.timeline = timeline::lines(&StreamId::run(&run.id), records);
+    Some(run)
+}
+
+fn begin(at: Stamp, started: &RunStarted) -> RunView {
+    RunView {
+        id: started.run.clone(),
+        playbook: started.playbook.clone(),
+        definition: started.definition,
+        state: RunState::Running,
+        mode: started.mode,
+        mode_because: started.mode_because.clone(),
+        incident: started.incident.clone(),
+        rule: started.detection.get("rule").and_then(Json::as_str).map(str::to_owned),
+        per: started.per.clone(),
+        by: started.by.clone(),
+        untrusted: started.untrusted,
+        started: at,
+        ended: None,
+        summary: String::new(),
+        moments: started.moments,
+        times: Times::of(&started.moments),
+        event: started.event.clone(),
+        detection: started.detection.clone(),
+        inputs: started.inputs.clone(),
+        outputs: Json::Null,
+        steps: Vec::new(),
+        people: Vec::new(),
+        timeline: Vec::new(),
+    }
+}
+
+impl RunView {
+    fn apply(&mut self, record: &Record) {
+        let at = record.at;
+        match &record.body {
+            Body::StepPlanned(planned) => {
+                let step = self.part(&planned.part);
+                step.action = Some(planned.action.clone());
+                (step.input, step.plan) = (planned.input.clone(), Some(planned.plan.clone()));
+                (step.outcome, step.proof) = (Some(planned.outcome), planned.because.clone());
+                step.output = planned.plan.predicted.clone();
+            }
+            Body::StepIntended(intended) => {
+                let step = self.part(&intended.part);
+                step.action = Some(intended.action.clone());
+                (step.input, step.plan) = (intended.input.clone(), Some(intended.plan.clone()));
+                (step.attempts, step.waits) = (intended.attempt, None);
+            }
+            Body::StepProgressed(progressed) => {
+                self.part(&progressed.part).marks.push(MarkView { at, mark: progressed.mark.clone() });
+            }
+            Body::StepFinished(finished) => {
+                let step = self.part(&finished.part);
+                (step.outcome, step.proof) = (Some(finished.outcome), finished.proof.clone());
+                (step.output, step.attempts) = (finished.output.clone(), finished.attempts);
+                (step.moments, step.times) = (finished.moments, Times::of(&finished.moments));
+                step.waits = None;
+            }
+            Body::StepFailed(failed) => {
+                let step = self.part(&failed.part);
+                let (attempt, error) = (failed.attempt, failed.error.clone());
+                let (hint, again_at) = (failed.hint.clone(), failed.again_at);
+                step.errors.push(ErrorView { at, attempt, error, hint, again_at });
+                step.attempts = failed.attempt;
+                step.waits = again_at.map(|until| WaitView { what: "retry".into(), until });
+            }
+            Body::StepSkipped(skipped) => {
+                let step = self.step(&skipped.step);
+                (step.outcome, step.proof) = (Some(Outcome::Skipped), skipped.why.clone());
+            }
+            Body::StepBlocked(blocked) => {
+                let step = self.step(&blocked.step);
+                step.outcome = Some(blocked.outcome);
+                step.proof = blocked.by.as_ref().map_or_else(String::new, |need| format!("`{need}` did not end well"));
+            }
+            Body::GuardRefused(refused) => {
+                let step = self.part(&refused.part);
+                step.action = Some(refused.action.clone());
+                let (target, why) = (refused.target.clone(), refused.why.clone());
+                step.refusal = Some(RefusalView { guard: refused.guard.clone(), target, why });
+            }
+            Body::TimerSet(set) => {
+                self.part(&set.part).waits = Some(WaitView { what: set.what.clone(), until: set.until });
+            }
+            Body::TimerFired(fired) => self.part(&fired.part).waits = None,
+            Body::PersonActed(acted) => {
+                let (by, what, detail) = (acted.by.clone(), acted.what.clone(), acted.detail.clone());
+                self.people.push(PersonView { at, by, what, detail });
+            }
+            Body::RunFinished(finished) => {
+                (self.state, self.ended) = (finished.state, Some(at));
+                (self.summary, self.outputs) = (finished.summary.clone(), finished.outputs.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, id: &StepId) -> &mut StepView {
+        entry(&mut self.steps, id.as_str())
+    }
+
+    fn part(&mut self, part: &Part) -> &mut StepView {
+        let step = entry(&mut self.steps, part.step.as_str());
+        match part.item {
+            None => step,
+            Some(item) => entry(&mut step.items, &format!("{}[{item}]", part.step)),
+        }
+    }
+
+    /// A run that has not ended waits when every part at work does.
+    fn tell_state(&mut self) {
+        let parts = self
+            .steps
+            .iter()
+            .flat_map(|step| if step.items.is_empty() { std::slice::from_ref(step) } else { &step.items });
+        let open: Vec<&StepView> = parts.filter(|part| part.outcome.is_none()).collect();
+        let waits: Vec<String> = open
+            .iter()
+            .filter_map(|part| part.waits.as_ref().map(|wait| format!("{} waits for its {}", part.id, wait.what)))
+            .collect();
+        if !waits.is_empty() && waits.len() == open.len() {
+            self.state = RunState::Waiting;
+        }
+        self.summary = if open.is_empty() {
+            "between two steps".to_owned()
+        } else if self.state == RunState::Waiting {
+            waits.join(", ")
+        } else {
+            let at_work: Vec<&str> =
+                open.iter().filter(|part| part.waits.is_none()).map(|part| part.id.as_str()).collect();
+            format!("at {}", at_work.join(", "))
+        };
+    }
+}
+
+fn entry<'a>(steps: &'a mut Vec<StepView>, id: &str) -> &'a mut StepView {
+    let at = steps.iter().position(|step| step.id == id).unwrap_or_else(|| {
+        steps.push(StepView { id: id.to_owned(), ..StepView::default() });
+        steps.len() - 1
+    });
+    &mut steps[at]
+}

@@ -1,0 +1,322 @@
+//! One line for each thing that happened, for people.
+//!
+//! Owns the sentences. Never escapes (the printer does) and never guesses: what a record does not say is not told.
+//! Records that only the machine needs (marks, timers, intents that were carried out) have no line.
+
+use super::moments::{Times, span};
+use quell_model::record::{
+    DetectionAccepted, IncidentJoined, IncidentOpened, IncidentState, LossSeen, Part, RunStarted, StepFailed,
+    StepFinished, TriggerDecision,
+};
+use quell_model::{Body, Json, Kind, Mode, Name, Outcome, OwnedEvent, Plan, Record, RunId, Stamp, StreamId};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// No piece of foreign text in a line is longer.
+const MOST_CHARS: usize = 160;
+/// So many of a list are named, the rest counted.
+const MOST_NAMED: usize = 4;
+
+/// A line of a timeline.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TimelineLine {
+    /// When.
+    pub at: Stamp,
+    /// The record's kind.
+    pub kind: Kind,
+    /// What happened, in words; holds text that an attacker may have shaped.
+    pub text: String,
+    /// The run that it belongs to, if one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+}
+
+/// The lines of one stream.
+pub(super) fn lines(stream: &StreamId, records: &[Record]) -> Vec<TimelineLine> {
+    let run = stream.as_run();
+    let mut teller = Teller::new(records);
+    let line = |record: &Record| {
+        let text = teller.tell(record)?;
+        Some(TimelineLine { at: record.at, kind: record.body.kind(), text, run: run.clone() })
+    };
+    records.iter().filter_map(line).collect()
+}
+
+/// Several streams' lines as one story. Lines of one stream keep their order when the wall clock was stepped.
+pub(super) fn merge(mut streams: Vec<Vec<TimelineLine>>) -> Vec<TimelineLine> {
+    for lines in &mut streams {
+        lines.reverse();
+    }
+    let mut story = Vec::with_capacity(streams.iter().map(Vec::len).sum());
+    let next = |lines: &[Vec<TimelineLine>]| {
+        let firsts = lines.iter().enumerate().filter_map(|(at, lines)| Some((lines.last()?.at.wall, at)));
+        firsts.min().map(|(_, at)| at)
+    };
+    while let Some(at) = next(&streams) {
+        story.extend(streams[at].pop());
+    }
+    story
+}
+
+/// What must be known of earlier records to tell a later one.
+struct Teller {
+    run: Option<RunStarted>,
+    /// The action of a part, where a record named it.
+    actions: HashMap<Part, Name>,
+    /// Parts that were refused: their end needs no second line.
+    refused: Vec<Part>,
+    planned: Vec<Part>,
+    /// What would have made a failed part work.
+    hints: HashMap<Part, String>,
+    /// Parts that have ended.
+    ended: Vec<Part>,
+    /// The detection rules by their sums.
+    titles: HashMap<quell_model::Hash, String>,
+}
+
+impl Teller {
+    fn new(records: &[Record]) -> Self {
+        let ended = records.iter().filter_map(|record| match &record.body {
+            Body::StepFinished(finished) => Some(finished.part.clone()),
+            _ => None,
+        });
+        Self {
+            run: None,
+            actions: HashMap::new(),
+            refused: Vec::new(),
+            planned: Vec::new(),
+            hints: HashMap::new(),
+            ended: ended.collect(),
+            titles: HashMap::new(),
+        }
+    }
+
+    /// What a part is called: its action, else its step.
+    fn name(&self, part: &Part) -> String {
+        let item = part.item.map(|item| format!("[{item}]")).unwrap_or_default();
+        match self.actions.get(part) {
+            Some(action) => format!("{action}{item}"),
+            None => format!("step {}{item}", part.step),
+        }
+    }
+
+    fn playbook(&self) -> String {
+        self.run.as_ref().map_or_else(|| "the run".to_owned(), |run| run.playbook.to_string())
+    }
+
+    fn tell(&mut self, record: &Record) -> Option<String> {
+        match &record.body {
+            Body::EngineStarted(started) => {
+                Some(format!("quell {} started: pid {}, mode {}", started.version, started.pid, started.mode))
+            }
+            Body::DefinitionPinned(_) | Body::StepProgressed(_) | Body::TimerSet(_) | Body::TimerFired(_) => None,
+            Body::DetectionAccepted(accepted) => {
+                self.titles.insert(accepted.detection.id, accepted.detection.rule.title.to_string());
+                Some(detected(accepted))
+            }
+            Body::DetectionHeld(held) => {
+                let by = held.playbook.as_ref().map(|playbook| format!(" by {playbook}")).unwrap_or_default();
+                Some(format!("{} held back{by}: {}", held.rule, cut(&held.reason)))
+            }
+            Body::LossSeen(lost) => Some(loss(lost)),
+            Body::RunStarted(started) => {
+                self.run = Some((**started).clone());
+                Some(started_line(started))
+            }
+            Body::StepPlanned(planned) => {
+                self.actions.insert(planned.part.clone(), planned.action.clone());
+                self.planned.push(planned.part.clone());
+                let targets = targets(&planned.plan);
+                let on = if targets.is_empty() { String::new() } else { format!(" on {targets}") };
+                let name = self.name(&planned.part);
+                Some(format!("{name} {}{on}, nothing done: {}", planned.outcome, cut(&planned.because)))
+            }
+            Body::StepIntended(intended) => {
+                self.actions.insert(intended.part.clone(), intended.action.clone());
+                let open = !self.ended.contains(&intended.part);
+                open.then(|| format!("{} is under way on {}", self.name(&intended.part), targets(&intended.plan)))
+            }
+            Body::StepFinished(finished) => self.finished(finished),
+            Body::StepFailed(failed) => self.failed(record.at, failed),
+            Body::StepSkipped(skipped) => Some(format!("step {} skipped: {}", skipped.step, cut(&skipped.why))),
+            Body::StepBlocked(blocked) => {
+                let by = blocked.by.as_ref().map(|step| format!(": {step} did not end well")).unwrap_or_default();
+                Some(format!("step {} {}{by}", blocked.step, blocked.outcome))
+            }
+            Body::GuardRefused(refused) => {
+                self.actions.insert(refused.part.clone(), refused.action.clone());
+                self.refused.push(refused.part.clone());
+                let on =
+                    if refused.target.is_empty() { String::new() } else { format!(" on {}", cut(&refused.target)) };
+                let name = self.name(&refused.part);
+                Some(format!("{name} refused by the guard {}{on}: {}", refused.guard, cut(&refused.why)))
+            }
+            Body::PersonActed(acted) => Some(format!("{}: {}", acted.by, acted.what)),
+            Body::RunFinished(finished) => {
+                let summary = cut(&finished.summary);
+                let why = if summary.is_empty() { summary } else { format!(": {summary}") };
+                Some(format!("{} {}{why}", self.playbook(), finished.state.as_str()))
+            }
+            Body::IncidentOpened(opened) => Some(opened_line(opened)),
+            Body::IncidentJoined(joined) => self.joined(joined),
+            Body::IncidentChanged(changed) => {
+                let what = if changed.state == IncidentState::Resolved { "resolved" } else { "opened again" };
+                let why = if changed.why.is_empty() { String::new() } else { format!(": {}", cut(&changed.why)) };
+                Some(format!("{what} by {}{why}", changed.by))
+            }
+            Body::NoteAdded(note) => Some(format!("{}: {}", note.by, cut(&note.text))),
+            Body::PauseChanged(changed) if changed.paused => Some(format!("every action paused by {}", changed.by)),
+            Body::PauseChanged(changed) => Some(format!("actions resumed by {}", changed.by)),
+            Body::BreakerChanged(changed) => {
+                let what = if changed.open { "opened: it only plans" } else { "closed" };
+                Some(format!("the breaker of {} {what}: {}", changed.playbook, cut(&changed.why)))
+            }
+        }
+    }
+
+    fn finished(&self, finished: &StepFinished) -> Option<String> {
+        let part = &finished.part;
+        if self.refused.contains(part) || (self.planned.contains(part) && finished.outcome != Outcome::Failed) {
+            return None;
+        }
+        if let Some(told) = finished.output.get("told").and_then(Json::as_str)
+            && !self.actions.contains_key(part)
+        {
+            return Some(cut(told));
+        }
+        let mut text = format!("{} {}", self.name(part), finished.outcome);
+        let (deed, proof) = (deed(&finished.output), cut(&finished.proof));
+        let what: Vec<String> = [deed, proof].into_iter().filter(|piece| !piece.is_empty()).collect();
+        if !what.is_empty() {
+            text += &format!(": {}", what.join("; "));
+        }
+        if finished.attempts > 1 {
+            text += &format!(" ({} attempts)", finished.attempts);
+        }
+        let acted = finished.moments.started.and(Times::of(&finished.moments).verified_ns);
+        if let Some(ns) = acted {
+            text += &format!(", {} after the kernel saw it", span(Duration::from_nanos(ns)));
+        }
+        if let Some(hint) = self.hints.get(part).filter(|_| finished.outcome == Outcome::Failed) {
+            text += &format!("; hint: {}", cut(hint));
+        }
+        Some(text)
+    }
+
+    /// An attempt after which there is another; of the last one the step's end tells.
+    fn failed(&mut self, at: Stamp, failed: &StepFailed) -> Option<String> {
+        if let Some(hint) = &failed.hint {
+            self.hints.insert(failed.part.clone(), hint.clone());
+        }
+        let again = failed.again_at?;
+        let (name, attempt) = (self.name(&failed.part), failed.attempt);
+        let wait = span(again.since(at));
+        Some(format!("{name} failed at attempt {attempt}: {}; again in {wait}", cut(&failed.error)))
+    }
+
+    /// A run that joins is told by its own first line.
+    fn joined(&self, joined: &IncidentJoined) -> Option<String> {
+        let detection = joined.detection?;
+        let title = self.titles.get(&detection).map_or_else(|| format!("the same ({})", joined.level), |t| cut(t));
+        let times = if joined.count > 1 { format!(", {} times so far", joined.count) } else { String::new() };
+        Some(format!("seen again: {title}{times}"))
+    }
+}
+
+fn detected(accepted: &DetectionAccepted) -> String {
+    let (detection, event) = (&accepted.detection, &accepted.detection.event);
+    let rule = &detection.rule;
+    let mut text = format!("{}: {} ({}), by {}", cut(&rule.title), rule.name, rule.level, who(event));
+    let late = event.head.seen.since(event.head.at);
+    if late > Duration::from_secs(60) {
+        text += &format!(", {} ago when it was seen", span(late));
+    }
+    let started = accepted.decided.iter().filter(|decided| decided.decision == TriggerDecision::Started);
+    let started: Vec<String> = started.map(|decided| decided.playbook.to_string()).collect();
+    if started.is_empty() {
+        let joined = accepted.decided.iter().any(|decided| decided.decision == TriggerDecision::Joined);
+        text += if joined { "; an open run took it" } else { "; no playbook started" };
+    }
+    text
+}
+
+/// Who did it, as people know it: `bash (4242): bash -i`, else the subject's name.
+pub(super) fn who(event: &OwnedEvent) -> String {
+    let Some(process) = event.own.get("process") else {
+        return cut(&event.subject.to_string());
+    };
+    let text = |key: &str| process.get(key).and_then(Json::as_str).unwrap_or_default();
+    let Some(pid) = process.get("pid").and_then(Json::as_u64) else {
+        return cut(&event.subject.to_string());
+    };
+    let name = text("image").rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("process");
+    let command = match text("command_line") {
+        "" => String::new(),
+        line => format!(": {}", cut(line)),
+    };
+    format!("{} ({pid}){command}", cut(name))
+}
+
+fn started_line(started: &RunStarted) -> String {
+    let by = started.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let mode = match started.mode {
+        Mode::Enforce => String::new(),
+        mode => format!(" in {mode} mode: {}", cut(&started.mode_because)),
+    };
+    format!("{} started{by}{mode}", started.playbook)
+}
+
+fn opened_line(opened: &IncidentOpened) -> String {
+    format!("incident opened ({}): {}, about {}", opened.level, cut(&opened.title), cut(&opened.entity.to_string()))
+}
+
+/// What was lost, as people say it.
+pub(super) fn loss(lost: &LossSeen) -> String {
+    let what = lost.class.map_or_else(|| "events".to_owned(), |class| format!("{class} events"));
+    let whose = lost.cgroup.map(|cgroup| format!(" of cgroup {cgroup}")).unwrap_or_default();
+    format!("{} {what}{whose} were lost: {}", lost.count, cut(&lost.why))
+}
+
+/// What was done, from an output's lists: `killed 2 processes (bash (7), nc (8))`, `3 sockets`.
+fn deed(output: &Json) -> String {
+    let Json::Object(output) = output else { return String::new() };
+    let lists = output.iter().filter_map(|(key, value)| Some((key, value.as_array()?)));
+    let phrase = |(key, list): (&String, &Vec<Json>)| {
+        let named: Vec<String> = list.iter().filter_map(process).collect();
+        if named.len() == list.len() && !list.is_empty() {
+            let what = if list.len() == 1 { "process" } else { "processes" };
+            return Some(format!("{key} {} {what} ({})", list.len(), some(&named)));
+        }
+        (!list.is_empty()).then(|| format!("{key}: {}", list.len()))
+    };
+    lists.filter_map(phrase).collect::<Vec<_>>().join(", ")
+}
+
+fn process(entry: &Json) -> Option<String> {
+    let pid = entry.get("pid")?.as_u64()?;
+    let image = entry.get("image").and_then(Json::as_str).unwrap_or_default();
+    let name = image.trim_end_matches(" (deleted)").rsplit('/').next().filter(|name| !name.is_empty());
+    Some(name.map_or_else(|| format!("pid {pid}"), |name| format!("{} ({pid})", cut(name))))
+}
+
+/// What a plan touches: the named targets first.
+fn targets(plan: &Plan) -> String {
+    let mut targets: Vec<_> = plan.targets.iter().collect();
+    targets.sort_by_key(|target| !target.named);
+    some(&targets.into_iter().map(|target| cut(&target.label)).collect::<Vec<_>>())
+}
+
+fn some(names: &[String]) -> String {
+    let more = names.len().saturating_sub(MOST_NAMED);
+    let named = names.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
+
+/// At most so many characters, and a mark where something was cut.
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().nth(MOST_CHARS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
