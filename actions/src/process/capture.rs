@@ -5,7 +5,7 @@
 
 use super::cgroup::Paths;
 use super::credentials::{self, Credential, Sources};
-use super::evidence::{Bag, Evidence};
+use super::evidence::{self, Bag, Evidence};
 use super::fds::{self, FdKind, OpenFd};
 use super::hands::{Hands, input};
 use super::identity::{Held, cannot};
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,6 +47,8 @@ const MAX_BYTES: u64 = 64 << 20;
 const TEXT_MOST: u64 = 4 << 20;
 /// Deleted files that are kept.
 const FILES_MOST: usize = 64;
+/// The bound on one file in which keys are looked for.
+const KEYS_MOST: u64 = 64 << 10;
 /// Captures that `verify` can still speak for.
 const REMEMBERED: usize = 1024;
 
@@ -192,15 +195,25 @@ impl Capture {
         Ok(())
     }
 
-    fn credentials(&self, held: &Held, fds: &[OpenFd]) -> Vec<Credential> {
+    async fn credentials(&self, held: &Held, fds: &[OpenFd], storage: &Storage) -> Vec<Credential> {
         let world = &self.hands.world;
+        let files = || fds.iter().filter(|fd| fd.kind == FdKind::File);
+        let mut texts = Vec::new();
+        for fd in files().filter(|fd| credentials::is_worth_reading(&fd.target)).take(FILES_MOST) {
+            if let Ok(file) = storage.open(&world.of(held.id.pid, "fd").join(fd.fd.to_string()))
+                && let Ok(kept) = evidence::read(file.take(KEYS_MOST), KEYS_MOST).await
+            {
+                texts.push(kept.bytes);
+            }
+        }
         let read = |name: &str| std::fs::read(world.of(held.id.pid, name)).unwrap_or_default();
         let (environ, command_line, mountinfo) = (read("environ"), read("cmdline"), read("mountinfo"));
         credentials::find(&Sources {
             environ: &environ,
             first_environ: &credentials::first_environ(world, &held.stat),
             command_line: &command_line,
-            open: fds.iter().filter(|fd| fd.kind == FdKind::File).map(|fd| fd.target.clone()).collect(),
+            open: files().map(|fd| fd.target.clone()).collect(),
+            texts,
             mountinfo: &String::from_utf8_lossy(&mountinfo),
         })
     }
@@ -214,12 +227,12 @@ impl Capture {
             bag.missing.push("fds: more are open than are listed".to_owned());
         }
         let sockets = sockets(world, held.id.pid, &fds).map_err(wrong)?;
-        let credentials = self.credentials(held, &fds);
+        let storage = Storage::of(world, held.id.pid).map_err(wrong)?;
+        let credentials = self.credentials(held, &fds, &storage).await;
         if held.is_dead() {
             return Err(gone(&held.id));
         }
         // The file that runs, by the link of /proc: also when it is deleted, replaced or a memfd.
-        let storage = Storage::of(world, held.id.pid).map_err(wrong)?;
         let exe = take_file("exe", &world.of(held.id.pid, "exe"), &storage, input.max_bytes, bag).await?;
         self.texts(held, bag).await?;
         let lists = json!({ "fds": fds, "sockets": sockets });

@@ -51,11 +51,21 @@ impl Paths {
         paths
     }
 
-    /// The path that says most: v2's, else the v1 freezer's, else the root.
+    /// The path that says most.
     pub(crate) fn path(&self) -> Option<&str> {
-        let deep = |path: &&String| path.as_str() != "/";
-        let found = self.v2.iter().find(deep).or_else(|| self.freezer.iter().find(deep));
-        found.or(self.v2.as_ref()).or(self.freezer.as_ref()).map(String::as_str)
+        let [first, second] = self.by_worth();
+        let deep = |path: &&str| *path != "/";
+        first.1.filter(deep).or(second.1.filter(deep)).or(first.1).or(second.1)
+    }
+
+    /// The two that can freeze, the more telling first: v2's, unless only the freezer's names a container. (On a hybrid
+    /// machine a runtime may leave its containers in its own unit in v2: that one holds the runtime too.)
+    fn by_worth(&self) -> [(CgroupKind, Option<&str>); 2] {
+        let v2 = (CgroupKind::V2, self.v2.as_deref());
+        let v1 = (CgroupKind::V1Freezer, self.freezer.as_deref());
+        let names =
+            |path: Option<&str>| path.is_some_and(|path| path.split('/').any(|part| container_id(part).is_some()));
+        if names(v1.1) && !names(v2.1) { [v1, v2] } else { [v2, v1] }
     }
 
     /// The systemd unit: the topmost service or scope, since only the system's own manager names that one. Below it
@@ -77,8 +87,7 @@ impl Paths {
 
     /// The cgroup of its own that can be frozen and killed as a whole.
     pub(crate) fn group(&self, world: &HostWorld) -> Option<Group> {
-        let pairs = [(CgroupKind::V2, &self.v2), (CgroupKind::V1Freezer, &self.freezer)];
-        pairs.into_iter().find_map(|(kind, path)| Group::new(world, kind, path.as_deref()?))
+        self.by_worth().into_iter().find_map(|(kind, path)| Group::new(world, kind, path?))
     }
 
     /// Its cgroup in the v1 freezer, below the root.
@@ -88,10 +97,8 @@ impl Paths {
 
     /// The cgroup of its container, with all below it.
     pub(crate) fn container_group(&self, world: &HostWorld) -> Option<Group> {
-        let pairs = [(CgroupKind::V2, &self.v2), (CgroupKind::V1Freezer, &self.freezer)];
-        pairs.into_iter().find_map(|(kind, path)| {
-            let path = path.as_deref()?;
-            let mut kept: Vec<&str> = path.split('/').collect();
+        self.by_worth().into_iter().find_map(|(kind, path)| {
+            let mut kept: Vec<&str> = path?.split('/').collect();
             while kept.last().is_some_and(|part| container_id(part).is_none()) {
                 kept.pop();
             }
@@ -229,6 +236,13 @@ mod tests {
         assert_eq!(Paths::parse("0::/../up\n").path(), None);
         assert_eq!(Paths::parse("0::/gone (deleted)\n").path(), None);
         assert_eq!(Paths::parse("nonsense\n\n::\n"), Paths::default());
+    }
+
+    #[test]
+    fn a_container_in_one_hierarchy_alone_counts_more_than_its_runtimes_unit() {
+        let text = format!("6:freezer:/docker/{ID}\n0::/system.slice/docker.service\n");
+        assert_eq!(Paths::parse(&text).path(), Some(format!("/docker/{ID}").as_str()));
+        assert_eq!(Paths::parse(&text).unit().as_deref(), Some("docker.service"));
     }
 
     #[test]

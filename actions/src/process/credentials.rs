@@ -41,7 +41,10 @@ pub(crate) struct Sources<'a> {
     pub(crate) environ: &'a [u8],
     pub(crate) first_environ: &'a [u8],
     pub(crate) command_line: &'a [u8],
+    /// Paths of open files.
     pub(crate) open: Vec<String>,
+    /// What stands in those of them that [`is_worth_reading`].
+    pub(crate) texts: Vec<Vec<u8>>,
     pub(crate) mountinfo: &'a str,
 }
 
@@ -65,6 +68,9 @@ pub(crate) fn find(sources: &Sources<'_>) -> Vec<Credential> {
     for (kind, id) in arguments {
         add(kind, id, false, "command_line");
     }
+    for (kind, id) in sources.texts.iter().flat_map(|text| keys(text)) {
+        add(kind, id, false, "open_file");
+    }
     for path in sources.open.iter().filter(|path| path.contains(KUBERNETES_TOKEN) && path.ends_with("/token")) {
         if let Some(path) = a_path(path.as_bytes()) {
             add("kubernetes_token", path, false, "open_file");
@@ -82,6 +88,11 @@ pub(crate) fn find(sources: &Sources<'_>) -> Vec<Credential> {
         Credential { kind: key.0, id: key.1, owned, found_in: place.to_owned() }
     };
     order.into_iter().map(tell).collect()
+}
+
+/// Whether an open file is one in which AWS' tools keep keys.
+pub(crate) fn is_worth_reading(path: &str) -> bool {
+    path.contains("/.aws/")
 }
 
 /// What the variables of one environment name.
@@ -230,6 +241,9 @@ mod tests {
             "1 2 0:3 / /run/secrets/kubernetes.io/serviceaccount ro - tmpfs tmpfs ro\n4 5 0:6 / / rw - x x rw\n";
         let row = |owned, place: &str| [("kubernetes_token".to_owned(), path.clone(), owned, place.to_owned())];
         assert_eq!(one(&Sources { open: vec![path.clone()], ..Sources::default() }), row(false, "open_file"));
+        let texts = vec![format!("[default]\naws_access_key_id = {KEY}\naws_secret_access_key = hush\n").into_bytes()];
+        let kept = [("aws_access_key".to_owned(), KEY.to_owned(), false, "open_file".to_owned())];
+        assert_eq!(one(&Sources { texts, ..Sources::default() }), kept);
         assert_eq!(one(&Sources { mountinfo, ..Sources::default() }), row(true, "mount"));
     }
 }

@@ -5,8 +5,13 @@
 //!                    (a cgroup: cgroup.kill, or freeze · SIGKILL · thaw)
 //! ```
 //!
+//! Stated answers: a zombie is dead; who waits in the kernel (D) is told as alive until the kernel lets go; pid 1 of a
+//! container may be killed, and its container ends; pid 1 of the host, kernel threads, quell and its ancestors never are;
+//! quell's own children are nobody special. A chain of processes that fork and die faster than /proc can be read is
+//! caught by its cgroup or session, or by [`Lineage`](crate::Lineage); without these the plan says so (`still_open`).
+//!
 //! Keeps true: the first poll of `run` strikes and blocks for no longer than the halting of a tree and
-//! [`FIRST_WAIT`]; a zombie is dead; who comes back at once is killed again [`RESPAWNS`] times, then told.
+//! `FIRST_WAIT`; who comes back at once is killed again `RESPAWNS` times, then told.
 
 use super::cgroup::Group;
 use super::crowd::{Crowd, InHand};

@@ -112,6 +112,9 @@ impl Circle {
         self.add_lineage(world, named)?;
         // Whoever watched the forks knows of the re-parented; /proc alone has to be read whole for them.
         let found = tree::descendants(world, std::slice::from_ref(stat), world.lineage.is_none())?;
+        if world.lineage.is_none() {
+            self.unknown.push("nobody watched the forks: who was left by a parent that died may be missed; `scope: cgroup` misses nobody".to_owned());
+        }
         self.add(world, found);
         Ok(())
     }

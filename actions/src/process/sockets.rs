@@ -1,6 +1,6 @@
 //! The sockets of a network namespace as `/proc/PID/net` lists them, by inode.
 //!
-//! Owns the reading of tcp, tcp6, udp, udp6 and unix; never connects to anything. Bounded: [`MOST`] bytes a list.
+//! Owns the reading of the lists of [`LISTS`]; never connects to anything. Bounded: [`MOST`] bytes a list.
 
 use super::stat::there;
 use crate::world::HostWorld;
@@ -11,6 +11,19 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// A list, and what its sockets are told as. A packet socket is what a sniffer holds.
+const LISTS: &[(&str, &str)] = &[
+    ("tcp", "tcp"),
+    ("tcp6", "tcp"),
+    ("udp", "udp"),
+    ("udp6", "udp"),
+    ("raw", "raw"),
+    ("raw6", "raw"),
+    ("unix", "unix"),
+    ("packet", "packet"),
+    ("netlink", "netlink"),
+];
+
 /// Of one list: some 100,000 sockets.
 const MOST: u64 = 16 << 20;
 
@@ -19,7 +32,7 @@ const MOST: u64 = 16 << 20;
 pub struct Socket {
     /// The descriptor; the first of several.
     pub fd: u32,
-    /// `tcp`, `udp`, `unix`, or `other`.
+    /// `tcp`, `udp`, `raw`, `unix`, `packet`, `netlink`, or `other`.
     pub protocol: String,
     /// `address:port`, or a unix socket's path.
     pub local: Option<String>,
@@ -46,7 +59,7 @@ impl Sockets {
     /// Of the network namespace of this process.
     pub(crate) fn read(world: &HostWorld, pid: u32) -> io::Result<Self> {
         let mut all = Self::default();
-        for (name, protocol) in [("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp"), ("unix", "unix")] {
+        for (name, protocol) in LISTS {
             let Some(file) = there(File::open(world.of(pid, "net").join(name)))? else { continue };
             let mut bytes = Vec::new();
             there(file.take(MOST).read_to_end(&mut bytes))?;
@@ -56,7 +69,11 @@ impl Sockets {
     }
 
     fn add(&mut self, protocol: &'static str, text: &str) {
-        let read = if protocol == "unix" { unix_line } else { inet_line };
+        let read = match protocol {
+            "unix" => unix_line,
+            "packet" | "netlink" => plain_line,
+            _ => inet_line,
+        };
         self.0.extend(text.lines().skip(1).filter_map(|line| read(protocol, line)));
     }
 
@@ -92,6 +109,12 @@ fn unix_line(protocol: &'static str, line: &str) -> Option<(u64, Line)> {
     }
     let local = (!rest.is_empty()).then(|| rest.to_owned());
     Some((inode.parse().ok()?, Line { protocol, local, peer: None, state: None }))
+}
+
+/// The inode is the last word (net/packet/af_packet.c, net/netlink/af_netlink.c).
+fn plain_line(protocol: &'static str, line: &str) -> Option<(u64, Line)> {
+    let inode = line.split_ascii_whitespace().next_back()?.parse().ok()?;
+    Some((inode, Line { protocol, local: None, peer: None, state: None }))
 }
 
 /// `0100007F:1F90`: words of 32 bits as this machine keeps them, each printed in hex.
@@ -143,6 +166,7 @@ mod tests {
         all.add("tcp", "head\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1\n   1: 0100007F:B5D2 0B0C0D0E:01BB 01 0:0 00:0 0 0 0 12 1\n");
         all.add("tcp", "head\n 0: 00000000000000000000000001000000:0050 0000000000000000FFFF00000100007F:0051 01 0:0 00:0 0 0 0 13 1\n");
         all.add("unix", "Num\n0000000000000000: 00000002 00000000 00010000 0001 01 14 /run/a b\n0000000000000000: 00000003 00000000 00000000 0001 03 15\n0000000000000000: 00000002 00000000 00010000 0001 01 17 @abs\n");
+        all.add("packet", "sk RefCnt Type Proto Iface R Rmem User Inode\n0 3 3 0003 2 1 0 0 18\n");
         let show = |inode| {
             let one = all.at(3, inode);
             (one.protocol, one.local.unwrap_or_default(), one.peer.unwrap_or_default(), one.state.unwrap_or_default())
@@ -154,6 +178,7 @@ mod tests {
         assert_eq!(show(14), row("unix", "/run/a b", "", ""));
         assert_eq!(show(15), row("unix", "", "", ""));
         assert_eq!(show(17), row("unix", "@abs", "", ""));
+        assert_eq!(show(18), row("packet", "", "", ""));
         assert_eq!(show(99), row("other", "", "", ""));
     }
 }
