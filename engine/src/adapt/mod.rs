@@ -17,8 +17,8 @@ mod recording;
 mod tests;
 
 pub use lines::{LARGEST_DOCUMENT, LARGEST_EVENT};
-pub(crate) use reader::read_part;
 pub use reader::{Events, Unreadable, read};
+pub(crate) use reader::{GZIP, read_part};
 
 use quell_model::Json;
 use std::fmt;

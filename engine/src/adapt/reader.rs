@@ -2,9 +2,10 @@
 
 use super::lines::{LARGEST_EVENT, Piece, Pieces};
 use super::{Format, auditd, cloudtrail, kubernetes, plain, recording};
+use flate2::bufread::MultiGzDecoder;
 use quell_model::{Json, Mistake, OwnedEvent, Span};
 use std::collections::VecDeque;
-use std::io::BufRead;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// What could not be read, kept aside.
@@ -20,10 +21,17 @@ pub struct Unreadable {
 const QUOTED: usize = 200;
 
 /// Reads events. Without a format each record is taken for what it looks like, so that formats may be mixed. Blank
-/// lines are skipped. After an error of the input itself the iteration ends.
-pub fn read<R: BufRead>(format: Option<Format>, file: &Path, input: R) -> Events<R> {
+/// lines are skipped, gzip is unpacked. After an error of the input itself the iteration ends.
+pub fn read<'r>(format: Option<Format>, file: &Path, mut input: impl BufRead + 'r) -> Events<'r> {
+    let packed = input.fill_buf().is_ok_and(|start| start.starts_with(GZIP));
+    let input: Input<'r> = if packed { Box::new(BufReader::new(MultiGzDecoder::new(input))) } else { Box::new(input) };
     Events::over(format, file, Pieces::new(input))
 }
+
+/// RFC 1952, 2.3.1: how every gzip file begins.
+pub(crate) const GZIP: &[u8] = &[0x1f, 0x8b];
+
+type Input<'r> = Box<dyn BufRead + 'r>;
 
 /// What a part of a growing file held.
 pub(crate) struct Part {
@@ -37,7 +45,7 @@ pub(crate) struct Part {
 
 /// Reads a part of a file that still grows, `lines` lines of which were read before.
 pub(crate) fn read_part(format: Option<Format>, file: &Path, part: &[u8], lines: u32) -> Part {
-    let mut events = Events::over(format, file, Pieces::growing(part, lines));
+    let mut events = Events::over(format, file, Pieces::growing(Box::new(part) as Input<'_>, lines));
     let read = events.by_ref().collect();
     let (lines, rest) = match events.rest {
         Some((line, rest)) => (line.saturating_sub(1), rest),
@@ -47,10 +55,10 @@ pub(crate) fn read_part(format: Option<Format>, file: &Path, part: &[u8], lines:
 }
 
 /// The events of an input.
-pub struct Events<R> {
+pub struct Events<'r> {
     format: Option<Format>,
     file: PathBuf,
-    pieces: Pieces<R>,
+    pieces: Pieces<Input<'r>>,
     pending: VecDeque<Result<OwnedEvent, Unreadable>>,
     unreadable: u64,
     ended: bool,
@@ -76,8 +84,8 @@ impl Wrong {
     }
 }
 
-impl<R: BufRead> Events<R> {
-    fn over(format: Option<Format>, file: &Path, pieces: Pieces<R>) -> Self {
+impl<'r> Events<'r> {
+    fn over(format: Option<Format>, file: &Path, pieces: Pieces<Input<'r>>) -> Self {
         let (pending, unreadable, ended, rest) = (VecDeque::new(), 0, false, None);
         Self { format, file: file.to_owned(), pieces, pending, unreadable, ended, rest }
     }
@@ -173,7 +181,7 @@ impl<R: BufRead> Events<R> {
     }
 }
 
-impl<R: BufRead> Iterator for Events<R> {
+impl Iterator for Events<'_> {
     type Item = Result<OwnedEvent, Unreadable>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -4,7 +4,8 @@
 //! is read to its end under its new name and not again. What was there before the first look counts as read; what
 //! appears later is read from its beginning. A line that is not finished waits for its end.
 
-use crate::adapt::{Format, LARGEST_DOCUMENT, Unreadable, read_part};
+use crate::adapt::{Format, GZIP, LARGEST_DOCUMENT, Unreadable, read, read_part};
+use flate2::bufread::MultiGzDecoder;
 use quell_model::{Mistake, OwnedEvent, Span, Stamp};
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -191,6 +192,9 @@ impl Tail {
             }
             return;
         }
+        if self.offset == 0 && part.starts_with(GZIP) {
+            return self.packed(format, part, left, out);
+        }
         let got = (part.len() - before) as u64;
         self.offset += got;
         *left -= got.min(*left);
@@ -198,6 +202,31 @@ impl Tail {
         self.rest = part.rest;
         self.lines = part.lines;
         out.extend(part.read);
+    }
+
+    /// A gzip file says something only as a whole: until it is whole, it is looked at again each time that it grew.
+    fn packed(
+        &mut self,
+        format: Option<Format>,
+        mut part: Vec<u8>,
+        left: &mut u64,
+        out: &mut Vec<Result<OwnedEvent, Unreadable>>,
+    ) {
+        if self.bytes(part.len() as u64, LARGEST_DOCUMENT as u64, &mut part).is_err() {
+            return;
+        }
+        *left = left.saturating_sub(part.len() as u64);
+        let mut whole = Vec::new();
+        let unpacked = MultiGzDecoder::new(part.as_slice()).take(LARGEST_DOCUMENT as u64 + 1).read_to_end(&mut whole);
+        match unpacked {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
+            Err(error) => self.wrong(format!("cannot be unpacked: {error}"), Vec::new(), out),
+            Ok(_) if whole.len() > LARGEST_DOCUMENT => {
+                self.wrong("unpacks to more than 64 MiB".into(), Vec::new(), out)
+            }
+            Ok(_) => out.extend(read(format, &self.path, whole.as_slice())),
+        }
+        self.offset = part.len() as u64;
     }
 
     /// The file was cut off: what it holds now is new.
@@ -303,6 +332,21 @@ mod tests {
         fs::create_dir(dir.path().join("day")).unwrap();
         append(&dir.path().join("day/new.json"), line(3).trim_end());
         assert_eq!(events(&mut follower), ["3"]);
+        assert!(events(&mut follower).is_empty());
+    }
+
+    #[test]
+    fn a_packed_file_is_read_once_it_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut follower = Follower::new(dir.path(), None);
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all([line(1), line(2)].concat().as_bytes()).unwrap();
+        let packed = packer.finish().unwrap();
+        let path = dir.path().join("trail.json.gz");
+        fs::write(&path, &packed[..packed.len() / 2]).unwrap();
+        assert!(events(&mut follower).is_empty());
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(&packed[packed.len() / 2..]).unwrap();
+        assert_eq!(events(&mut follower), ["1", "2"]);
         assert!(events(&mut follower).is_empty());
     }
 

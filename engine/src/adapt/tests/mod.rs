@@ -61,6 +61,17 @@ fn cloudtrail_reads_as_a_record_a_list_and_a_file() {
 }
 
 #[test]
+fn gzip_is_unpacked_and_a_broken_one_is_told() {
+    use std::io::Write;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(format!("{{\"Records\":[{TRAIL}]}}").as_bytes()).unwrap();
+    let packed = packer.finish().unwrap();
+    assert_eq!(all(&packed).into_iter().filter(Result::is_ok).count(), 1);
+    let cut = all(&packed[..packed.len() - 12]);
+    assert!(cut.last().unwrap().as_ref().unwrap_err().mistake.what.contains("cannot be read on"));
+}
+
+#[test]
 fn kubernetes_audit_reads() {
     for input in
         [AUDIT.to_owned(), format!("{{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"items\":[{AUDIT}]}}")]
