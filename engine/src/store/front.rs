@@ -16,8 +16,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// comes beyond is refused with a reason.
 pub(super) const MOST_HELD: usize = 64 << 20;
 
-/// The most bytes that the writer takes at once: a transaction of some milliseconds.
-const MOST_GROUP: usize = 4 << 20;
+/// So many items are accounted for under one lock: who cannot wait waits for no more than some microseconds.
+const LOCKED_FOR: usize = 32;
 
 /// Where a stream stands.
 #[derive(Clone, Copy, Default, Debug)]
@@ -67,9 +67,9 @@ pub(super) struct Counter {
 
 /// What the writer found when it looked.
 pub(super) struct Taken {
-    pub(super) orders: Vec<Order>,
-    /// Nobody will bring more, and this was all.
-    pub(super) last: bool,
+    pub(super) orders: VecDeque<Order>,
+    /// Nobody will bring more.
+    pub(super) closing: bool,
 }
 
 impl Counter {
@@ -152,46 +152,35 @@ impl Counter {
                 }
             }
         }
-        let mut orders = Vec::new();
-        let mut bytes = 0;
-        while bytes < MOST_GROUP {
-            let Some(order) = front.queue.pop_front() else { break };
-            if let Order::Append(item) = &order {
-                bytes += item.bytes;
-            }
-            orders.push(order);
-        }
-        Taken { orders, last: front.closing && front.queue.is_empty() }
+        Taken { orders: std::mem::take(&mut front.queue), closing: front.closing }
     }
 
     /// From the writer: these are in the database.
-    pub(super) fn committed<'a>(&self, items: impl Iterator<Item = &'a Item>) {
-        let mut front = self.front();
-        for item in items {
-            front.uncount(item);
-            for part in item.filled() {
-                let head = front.heads.entry(part.stream.clone()).or_default();
-                head.committed = head.committed.max(part.last());
-                head.visible = head.visible.max(head.committed);
-            }
-            if let (Some(ticket), Some(slate)) = (item.ticket, &mut front.slate) {
-                slate.applied(ticket);
+    pub(super) fn committed(&self, items: &[Item]) {
+        for some in items.chunks(LOCKED_FOR) {
+            let mut front = self.front();
+            for item in some {
+                front.committed(item);
             }
         }
-        front.trouble = None;
-        drop(front);
+        self.front().trouble = None;
         self.moved.notify_all();
     }
 
-    /// From the writer: the database refuses; these can be read from what it holds.
-    pub(super) fn held<'a>(&self, items: impl Iterator<Item = &'a Item>, error: &StoreError) {
-        let mut front = self.front();
-        for part in items.flat_map(Item::filled) {
-            let head = front.heads.entry(part.stream.clone()).or_default();
-            head.visible = head.visible.max(part.last());
+    /// From the writer: the database refuses.
+    pub(super) fn refused(&self, error: &StoreError) {
+        self.front().trouble = Some(error.clone());
+    }
+
+    /// From the writer: these can be read from what it holds.
+    pub(super) fn held(&self, items: &[Item]) {
+        for some in items.chunks(LOCKED_FOR) {
+            let mut front = self.front();
+            for part in some.iter().flat_map(Item::filled) {
+                let head = front.heads.entry(part.stream.clone()).or_default();
+                head.visible = head.visible.max(part.last());
+            }
         }
-        front.trouble = Some(error.clone());
-        drop(front);
         self.moved.notify_all();
     }
 
@@ -320,6 +309,18 @@ impl Front {
             if item.ticket.is_none() {
                 head.late = part.last();
             }
+        }
+    }
+
+    fn committed(&mut self, item: &Item) {
+        self.uncount(item);
+        for part in item.filled() {
+            let head = self.heads.entry(part.stream.clone()).or_default();
+            head.committed = head.committed.max(part.last());
+            head.visible = head.visible.max(head.committed);
+        }
+        if let (Some(ticket), Some(slate)) = (item.ticket, &mut self.slate) {
+            slate.applied(ticket);
         }
     }
 

@@ -83,7 +83,7 @@ impl Journal {
         let readers = Readers::new(&database(dir));
         let id = readers.with(|db| db.query_row("SELECT id FROM journal", [], |row| row.get::<_, [u8; 16]>(0)))?;
         // The slate before the database: what is copied in between is in both, and then taken from the database.
-        let found = Slate::look(&dir.join("slate"), id);
+        let found = Slate::look(&dir.join("slate"), id, 0);
         let (tails, applied) = readers.with(rows::tails)?;
         let mut heads: HashMap<_, _> = tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
         let mut chainer = chainer(tails)?;

@@ -110,7 +110,7 @@ impl Rows {
         migrate(&mut db)?;
         let id = db.query_row("SELECT id FROM journal", [], |row| row.get::<_, [u8; 16]>(0)).map_err(|e| told(&e))?;
         db.busy_timeout(LOCK_PATIENCE).map_err(|e| told(&e))?;
-        let log = open_log(&mut db, path)?;
+        let log = open_log(path)?;
         Ok(Self { db, log, id })
     }
 
@@ -204,27 +204,30 @@ fn prepare(db: &mut Connection) -> Result<(), rusqlite::Error> {
 }
 
 fn migrate(db: &mut Connection) -> Result<(), StoreError> {
-    let change = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| told(&e))?;
-    let version: i64 = change.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| told(&e))?;
-    let done = usize::try_from(version).ok().filter(|done| *done <= MIGRATIONS.len()).ok_or_else(|| {
-        let known = MIGRATIONS.len();
-        StoreError::Unwritable(format!("a newer quell wrote it (schema {version}, this one knows up to {known})"))
-    })?;
-    if done < MIGRATIONS.len() {
-        for text in &MIGRATIONS[done..] {
-            change.execute_batch(text).map_err(|e| told(&e))?;
-        }
-        change.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(|e| told(&e))?;
-        change.pragma_update(None, "application_id", APPLICATION).map_err(|e| told(&e))?;
+    // Without the write lock first: a database that is up to date opens also while somebody else holds it.
+    if version(db)? == MIGRATIONS.len() {
+        return Ok(());
     }
+    let change = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| told(&e))?;
+    for text in &MIGRATIONS[version(&change)?..] {
+        change.execute_batch(text).map_err(|e| told(&e))?;
+    }
+    change.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(|e| told(&e))?;
+    change.pragma_update(None, "application_id", APPLICATION).map_err(|e| told(&e))?;
     change.commit().map_err(|e| told(&e))
 }
 
-/// The log beside the database, which a first write brings into being; its name is made to last.
-fn open_log(db: &mut Connection, path: &Path) -> Result<File, StoreError> {
-    let change = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| told(&e))?;
-    change.execute("UPDATE journal SET applied = applied", []).map_err(|e| told(&e))?;
-    change.commit().map_err(|e| told(&e))?;
+/// How many migrations it has had; never more than there are.
+fn version(db: &Connection) -> Result<usize, StoreError> {
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| told(&e))?;
+    usize::try_from(version).ok().filter(|done| *done <= MIGRATIONS.len()).ok_or_else(|| {
+        let known = MIGRATIONS.len();
+        StoreError::Unwritable(format!("a newer quell wrote it (schema {version}, this one knows up to {known})"))
+    })
+}
+
+/// The log beside the database: SQLite made it when it first read; its name is made to last.
+fn open_log(path: &Path) -> Result<File, StoreError> {
     let log = log_of(path);
     let unwritable = |e: std::io::Error| StoreError::Unwritable(format!("`{}`: {e}", log.display()));
     let file = File::open(&log).map_err(unwritable)?;

@@ -73,17 +73,21 @@ impl Slate {
         // SAFETY: the map is only sound while nobody changes or cuts the file. It lies in a directory that only its
         // owner can enter (0700), is 0600, and belongs to the engine that holds the directory's lock.
         let map = unsafe { MmapMut::map_mut(&file) }.map_err(told)?;
-        let found = entries(&map);
-        let ticket = found.last().map_or(applied, |(ticket, _)| applied.max(*ticket));
-        let slate = Self { map, half: 0, at: 0, last: [0; 2], ticket, applied };
-        Ok((slate, found.into_iter().filter(|(ticket, _)| *ticket > applied).collect()))
+        let halves = halves(&map);
+        let last = [0, 1].map(|half| halves[half].found.last().map_or(0, |(ticket, _)| *ticket));
+        let ticket = applied.max(last[0]).max(last[1]);
+        // What is not in the journal yet is written after and never over: this file is all that has it.
+        let half = usize::from(last[1] > last[0]);
+        let at = if ticket > applied { halves[half].end } else { 0 };
+        let slate = Self { map, half, at, last, ticket, applied };
+        Ok((slate, in_order(halves, applied)))
     }
 
     /// What the file holds, without opening it for writing; nothing when it is not there or not this journal's.
-    pub(super) fn look(path: &Path, journal: [u8; 16]) -> Vec<Found> {
+    pub(super) fn look(path: &Path, journal: [u8; 16], applied: u64) -> Vec<Found> {
         let whole = File::open(path).ok().filter(|file| check(file, path, journal).is_ok());
         let bytes = whole.and_then(|_| std::fs::read(path).ok()).filter(|bytes| bytes.len() == FILE);
-        bytes.map(|bytes| entries(&bytes)).unwrap_or_default()
+        bytes.map(|bytes| in_order(halves(&bytes), applied)).unwrap_or_default()
     }
 
     /// Writes an item down and gives its ticket; `None`: no room.
@@ -160,21 +164,33 @@ fn check(mut file: &File, path: &Path, journal: [u8; 16]) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Every entry that can be read, by ticket.
-fn entries(map: &[u8]) -> Vec<Found> {
-    let mut found = Vec::new();
-    for half in map[HEADER..FILE].chunks_exact(HALF) {
-        let mut last = None;
-        let mut at = 0;
-        while let Some((ticket, payload)) = entry(&half[at..]) {
-            if last.is_some_and(|last| ticket != last + 1) {
+/// What a half holds.
+struct Half {
+    found: Vec<Found>,
+    /// Where the next entry would begin.
+    end: usize,
+}
+
+/// Every entry that can be read.
+fn halves(map: &[u8]) -> [Half; 2] {
+    [0, 1].map(|number| {
+        let half = &map[HEADER + number * HALF..][..HALF];
+        let (mut found, mut end) = (Vec::<Found>::new(), 0);
+        while let Some((ticket, payload)) = entry(&half[end..]) {
+            if found.last().is_some_and(|(last, _)| ticket != last + 1) {
                 break;
             }
-            last = Some(ticket);
-            at += HEAD + payload.len().next_multiple_of(8);
+            end += HEAD + payload.len().next_multiple_of(8);
             found.push((ticket, payload.to_vec()));
         }
-    }
+        Half { found, end }
+    })
+}
+
+/// Those beyond a ticket, in order.
+fn in_order(halves: [Half; 2], applied: u64) -> Vec<Found> {
+    let mut found: Vec<Found> = halves.into_iter().flat_map(|half| half.found).collect();
+    found.retain(|(ticket, _)| *ticket > applied);
     found.sort_by_key(|(ticket, _)| *ticket);
     found
 }
@@ -233,6 +249,27 @@ mod tests {
         let file = OpenOptions::new().write(true).open(&path).unwrap();
         file.write_all_at(b"?", (HEADER + end - 12) as u64).unwrap();
         assert_eq!(found(&path, 0), [1, 2]);
+    }
+
+    #[test]
+    fn what_was_found_is_not_written_over_before_it_is_applied() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slate");
+        let big = "x".repeat(700_000);
+        for life in 0..8 {
+            let (mut slate, found) = Slate::open(&path, JOURNAL, 0).unwrap();
+            assert_eq!(found.len(), life);
+            let ticket = slate.write(&item(1, &big), Asker::Urgent);
+            assert_eq!(ticket, Some(life as u64 + 1), "also into the second half");
+        }
+        assert_eq!(found(&path, 0), [1, 2, 3, 4, 5, 6, 7, 8]);
+        let (mut slate, _) = Slate::open(&path, JOURNAL, 5).unwrap();
+        for _ in 0..3 {
+            slate.write(&item(1, &big), Asker::Urgent).unwrap();
+        }
+        assert_eq!(slate.write(&item(1, &big), Asker::Urgent), Some(12), "the first half is free");
+        drop(slate);
+        assert_eq!(found(&path, 5), [6, 7, 8, 9, 10, 11, 12]);
     }
 
     #[test]

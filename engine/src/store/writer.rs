@@ -11,10 +11,12 @@ use super::lock::DirLock;
 use super::rows::{Row, Rows, Tail};
 use crate::clock::Countdown;
 use quell_model::{Appended, StoreError, StreamId};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// The most bytes that go into one transaction while all is well: some milliseconds.
+const MOST_GROUP: usize = 4 << 20;
 /// Tries before those who wait are told that it does not work: with SQLite's own patience about a second for a lock.
 const TRIES: u32 = 3;
 /// Between two tries, doubling.
@@ -31,9 +33,7 @@ impl Shelf {
 
     /// Puts rows on show.
     pub(super) fn show(&self, rows: &[Row]) {
-        let mut shown = self.rows();
-        let known = shown.last().map_or(0, |row| row.id);
-        shown.extend(rows.iter().filter(|row| row.id > known).cloned());
+        self.rows().extend_from_slice(rows);
     }
 
     fn clear(&self) {
@@ -121,7 +121,7 @@ impl Chainer {
                     kind: line.kind,
                     prev,
                     salt,
-                    body: line.body.clone(),
+                    body: std::mem::take(&mut line.body),
                 });
                 self.next_row += 1;
             }
@@ -145,16 +145,21 @@ pub(super) struct Writer {
     shelf: Arc<Shelf>,
     rows: Rows,
     chainer: Chainer,
+    /// Taken off the queue, not yet chained.
+    backlog: VecDeque<Order>,
     group: Group,
     tries: u32,
     pause: Option<Countdown>,
+    /// So many of the group's items and rows have been shown to readers.
+    shown: (usize, usize),
     /// The last: let go when everything else has been.
     _lock: DirLock,
 }
 
 impl Writer {
     pub(super) fn new(counter: Arc<Counter>, shelf: Arc<Shelf>, rows: Rows, chainer: Chainer, lock: DirLock) -> Self {
-        Self { counter, shelf, rows, chainer, group: Group::default(), tries: 0, pause: None, _lock: lock }
+        let (backlog, group) = (VecDeque::new(), Group::default());
+        Self { counter, shelf, rows, chainer, backlog, group, tries: 0, pause: None, shown: (0, 0), _lock: lock }
     }
 
     /// What the slate still held goes first, before anything is read; gives what did not fit. A database that refuses
@@ -181,40 +186,51 @@ impl Writer {
 
     /// Until the counter is closed and everything is written, or cannot be.
     pub(super) fn run(mut self) {
+        let mut closing = false;
         loop {
-            let taken = self.counter.take(self.pause);
-            for order in taken.orders {
-                match order {
-                    Order::Append(item) => self.add(item),
-                    Order::Tell(done, error) => done(Err(error)),
-                }
+            if self.backlog.is_empty() || self.pause.is_some() {
+                let taken = self.counter.take(self.pause);
+                self.backlog.extend(taken.orders);
+                closing = taken.closing;
             }
-            if !taken.last && self.pause.is_some_and(|pause| !pause.left().is_zero()) {
+            // While the database refuses there is time to chain everything, and those who wait are to be told.
+            self.fill(if closing || self.pause.is_some() { usize::MAX } else { MOST_GROUP });
+            if !closing && self.pause.is_some_and(|pause| !pause.left().is_zero()) {
                 self.show();
                 continue;
             }
             if !self.group.items.is_empty() {
                 self.commit();
             }
-            if taken.last {
+            if closing && self.backlog.is_empty() {
                 break;
             }
         }
         if self.group.items.is_empty() {
             self.rows.checkpoint();
         } else {
-            self.tell_held(&StoreError::Closed);
+            self.give_up();
+        }
+    }
+
+    /// Chains what is in the backlog, at most so many bytes.
+    fn fill(&mut self, most: usize) {
+        let mut bytes = 0;
+        while bytes < most {
+            match self.backlog.pop_front() {
+                None => return,
+                Some(Order::Tell(done, error)) => done(Err(error)),
+                Some(Order::Append(item)) => {
+                    bytes += item.bytes;
+                    self.add(item);
+                }
+            }
         }
     }
 
     fn add(&mut self, mut item: Item) {
         match self.chainer.chain(&mut item, &mut self.group.rows) {
-            Ok(()) => {
-                for line in item.parts.iter_mut().flat_map(|part| &mut part.lines) {
-                    line.body = String::new();
-                }
-                self.group.items.push(item);
-            }
+            Ok(()) => self.group.items.push(item),
             Err(error) => panic!("the kernel's source of chance does not answer: {error}"),
         }
     }
@@ -233,8 +249,8 @@ impl Writer {
         if self.tries > 0 {
             tracing::info!(records = self.group.rows.len(), "the journal is written again");
         }
-        (self.tries, self.pause) = (0, None);
-        self.counter.committed(self.group.items.iter());
+        (self.tries, self.pause, self.shown) = (0, None, (0, 0));
+        self.counter.committed(&self.group.items);
         self.shelf.clear();
         let group = std::mem::take(&mut self.group);
         let (patient, others): (Vec<Item>, Vec<Item>) = group.items.into_iter().partition(wants_sync);
@@ -258,7 +274,7 @@ impl Writer {
         if self.tries == TRIES {
             tracing::error!(%error, records = self.group.rows.len(), "the journal is kept in memory");
         }
-        self.counter.held(std::iter::empty(), error);
+        self.counter.refused(error);
         self.show();
     }
 
@@ -267,17 +283,30 @@ impl Writer {
         if self.tries < TRIES {
             return;
         }
-        self.shelf.show(&self.group.rows);
-        let error = self.counter.trouble().unwrap_or(StoreError::Closed);
-        self.counter.held(self.group.items.iter(), &error);
-        self.tell_held(&error);
+        let (items, rows) = self.shown;
+        self.shelf.show(&self.group.rows[rows..]);
+        self.counter.held(&self.group.items[items..]);
+        self.shown = (self.group.items.len(), self.group.rows.len());
+        let why = self.counter.trouble().unwrap_or(StoreError::Closed).to_string();
+        let done: Vec<Done> = self.group.items[items..].iter_mut().filter_map(|item| item.done.take()).collect();
+        for done in done {
+            done(Err(StoreError::Held(why.clone())));
+        }
     }
 
-    fn tell_held(&mut self, error: &StoreError) {
-        let waiting: Vec<(Done, Appended)> =
-            self.group.items.iter_mut().filter_map(|item| Some((item.done.take()?, item.appended()))).collect();
-        for (done, _) in waiting {
-            done(Err(StoreError::Held(error.to_string())));
+    /// At the end: what is on the slate is found at the next start, what is in memory only is lost, and told.
+    fn give_up(&mut self) {
+        let (kept, lost): (Vec<Item>, Vec<Item>) =
+            std::mem::take(&mut self.group.items).into_iter().partition(|item| item.ticket.is_some());
+        tracing::warn!(calls = kept.len(), "the journal stays on its slate until the next start");
+        if !lost.is_empty() {
+            tracing::error!(calls = lost.len(), "records that only memory held are lost");
+        }
+        for mut item in kept.into_iter().chain(lost) {
+            if let Some(done) = item.done.take() {
+                let closed = StoreError::Closed;
+                done(Err(if item.ticket.is_some() { StoreError::Held(closed.to_string()) } else { closed }));
+            }
         }
     }
 }

@@ -66,9 +66,13 @@ fn what_could_not_be_written_before_the_end_is_found_at_the_next_start() {
     journal.close();
     let reader = Journal::open_read_only(dir.path()).unwrap();
     assert_eq!((length(&reader, "run/a"), length(&reader, "run/b")), (3, 2), "a reader sees the slate");
+    let again = Journal::open(dir.path()).expect("also while it is still locked");
+    again.written(notes("run/a", 3, 1, Durability::Written)).unwrap();
+    assert_eq!((length(&again, "run/a"), length(&again, "run/b")), (4, 2));
+    again.close();
     drop(other);
     let again = Journal::open(dir.path()).unwrap();
-    assert_eq!((length(&again, "run/a"), length(&again, "run/b")), (3, 2));
+    assert_eq!((length(&again, "run/a"), length(&again, "run/b")), (4, 2));
     assert_eq!(again.health().waiting, 0);
     assert_eq!(again.verify().unwrap(), Vec::<String>::new());
 }
