@@ -115,7 +115,9 @@ impl Inspect {
         let label = held.stat.label();
         let wrong = |error: std::io::Error| cannot("read", &label, &error);
         let status = Status::read(world, id.pid).map_err(wrong)?.ok_or_else(|| gone(id))?;
-        let (fds, fds_truncated) = fds::read(world, id.pid).map_err(wrong)?;
+        // A zombie has nothing open, and its list is root's alone.
+        let dead = held.is_dead();
+        let (fds, fds_truncated) = if dead { (Vec::new(), false) } else { fds::read(world, id.pid).map_err(wrong)? };
         let paths = Paths::read(world, id.pid).map_err(wrong)?.unwrap_or_default();
         let out = Output {
             process: Seen::read(world, id),

@@ -61,6 +61,23 @@ async fn a_tree_dies_and_its_siblings_live_on() {
 }
 
 #[tokio::test]
+async fn who_is_frozen_can_be_captured_and_then_dies() {
+    let family = Family::new();
+    let named = family.spawn("sleep 300 & echo $! >$DIR/child; wait");
+    family.pid("child");
+    let named = family.id(named);
+    let act = Act::new();
+    let hands = Arc::new(Hands::new(family.world()));
+    let input = order(&named, "tree");
+    let (_, _, still) = act.whole(&super::super::freeze::Freeze(hands.clone()), input.clone()).await;
+    let capture = super::super::capture::Capture::new(hands.clone());
+    let (_, kept, _) = act.whole(&capture, json!({ "process": named })).await;
+    let (_, output, dead) = act.whole(&Kill::new(hands), input).await;
+    assert_eq!((still, dead, killed(&output).len()), (Truth::Holds, Truth::Holds, 2));
+    assert!(kept["exe_sha256"].is_string() && kept["missing"] == json!([]), "{kept}");
+}
+
+#[tokio::test]
 async fn the_process_alone_leaves_its_children() {
     let family = Family::new();
     let named = family.spawn("sleep 300 & echo $! >$DIR/child; wait");
