@@ -56,7 +56,7 @@ pub(super) fn read(file: &RuleFile, out: &mut Vec<Read>, mistakes: &mut Vec<Mist
         }
     }
     if read_documents.iter().any(|(_, marked)| is_collection(marked)) {
-        return read_collection(file, &lines, read_documents.into_iter().next(), &mut keep, out, mistakes);
+        return read_collection(file, &lines, read_documents, &mut keep, out, mistakes);
     }
     for (text, marked) in read_documents {
         if marked.is_empty() {
@@ -86,29 +86,52 @@ pub(super) fn read(file: &RuleFile, out: &mut Vec<Read>, mistakes: &mut Vec<Mist
     }
 }
 
-/// Files with `action: global` and its like mean something only as a whole.
+/// The most documents of a collection: each is read with all before it.
+const COLLECTED: usize = 100;
+
+/// With `action: global` and its like a document means something only after those before it: what the file says up to
+/// its end, and did not say without it, is its own.
 fn read_collection(
     file: &RuleFile,
     lines: &[String],
-    first: Option<(&str, Marked)>,
+    documents: Vec<(&str, Marked)>,
     keep: &mut dyn FnMut(SigmaDocument, Marked, &mut Vec<Read>),
     out: &mut Vec<Read>,
     mistakes: &mut Vec<Mistake>,
 ) {
-    let Some((_, first)) = first else { return };
-    match parse_sigma_yaml(&file.text) {
-        Ok(collection) => {
-            for error in &collection.errors {
-                let level = if collection.is_empty() { MistakeLevel::Error } else { MistakeLevel::Warning };
-                mistakes.push(quote(Mistake::new(level, &file.path, first.start(), error.clone()), lines));
+    let mut before = SigmaCollection::new();
+    for (at, (text, marked)) in documents.into_iter().enumerate() {
+        if at == COLLECTED {
+            let what = format!("more than {COLLECTED} documents share what is global");
+            mistakes.push(quote(Mistake::error(&file.path, marked.start(), what), lines));
+            return;
+        }
+        let end = text.as_ptr() as usize - file.text.as_ptr() as usize + text.len();
+        let mut so_far = match parse_sigma_yaml(&file.text[..end]) {
+            Ok(so_far) => so_far,
+            Err(error) => {
+                mistakes.push(quote(Mistake::error(&file.path, marked.start(), error.to_string()), lines));
+                return;
             }
-            for what in pieces(collection) {
-                if let Ok(marked) = Marked::read(&file.text[..file.text.find("\n---").unwrap_or(file.text.len())], 0) {
-                    keep(what, marked, out);
-                }
+        };
+        let grown = so_far.len() > before.len();
+        let level = if grown { MistakeLevel::Warning } else { MistakeLevel::Error };
+        for error in so_far.errors.iter().skip(before.errors.len()) {
+            mistakes.push(quote(place(level, &file.path, &marked, error), lines));
+        }
+        if grown {
+            let what = if so_far.rules.len() > before.rules.len() {
+                so_far.rules.last().cloned().map(|rule| SigmaDocument::Rule(Box::new(rule)))
+            } else if so_far.correlations.len() > before.correlations.len() {
+                so_far.correlations.last().cloned().map(SigmaDocument::Correlation)
+            } else {
+                so_far.filters.last().cloned().map(SigmaDocument::Filter)
+            };
+            if let Some(what) = what {
+                keep(what, marked, out);
             }
         }
-        Err(error) => mistakes.push(quote(Mistake::error(&file.path, first.start(), error.to_string()), lines)),
+        before = std::mem::take(&mut so_far);
     }
 }
 

@@ -177,3 +177,17 @@ fn the_rules_that_ship_load_and_the_sensor_gives_what_they_need() {
         assert_eq!(rule.given, super::super::Given::Sensor, "{}", rule.id);
     }
 }
+
+#[test]
+fn documents_of_a_collection_share_what_is_global() {
+    let text = "action: global\ntitle: shared\nlogsource: {category: process_creation, product: linux}\nlevel: high\n---\n\
+        name: one\ndetection:\n  s: {Image: /bin/a}\n  condition: s\n---\n\
+        name: two\ndetection:\n  s: {Image: /bin/b}\n  condition: s\n---\n\
+        name: three\ndetection:\n  s: {Image|nope: /bin/b}\n  condition: s\n";
+    let (rules, report) = load(text);
+    let levels: Vec<(&str, &str)> = rules.refs().map(|r| (r.name.as_str(), r.level.as_str())).collect();
+    assert_eq!(levels, [("one", "high"), ("two", "high")]);
+    assert_eq!(report.errors().count(), 1, "{:?}", report.skipped);
+    assert_eq!(report.errors().next().unwrap().place(), "rules.yml:18:7");
+    assert_eq!(report.rules.iter().map(|rule| rule.line).collect::<Vec<_>>(), [6, 11]);
+}
