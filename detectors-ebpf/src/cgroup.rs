@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// At most so many cgroups are kept; past that the memory of them starts anew.
 const KEPT: usize = 16_384;
 /// At most so many directories are looked at in one walk.
-const WALKED: usize = 20_000;
+const WALKED: usize = 4_000;
 
 /// What a cgroup's path says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -131,21 +131,29 @@ impl Loaded {
 }
 
 fn permitted() -> Result<(), SensorError> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if may_use_bpf(&status) { Ok(()) } else { Err(SensorError::NotPermitted) }
+}
+
+/// CAP_SYS_ADMIN, or CAP_BPF with CAP_PERFMON (5.8), among the effective ones.
+fn may_use_bpf(status: &str) -> bool {
     const SYS_ADMIN: u32 = 21;
     const PERFMON: u32 = 38;
     const BPF: u32 = 39;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let caps = status.lines().find_map(|l| l.strip_prefix("CapEff:")).unwrap_or_default();
     let caps = u64::from_str_radix(caps.trim(), 16).unwrap_or(0);
     let has = |cap: u32| caps >> cap & 1 == 1;
-    if has(SYS_ADMIN) || (has(PERFMON) && has(BPF)) { Ok(()) } else { Err(SensorError::NotPermitted) }
+    has(SYS_ADMIN) || (has(PERFMON) && has(BPF))
 }
 
 fn new_enough() -> Result<(), SensorError> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    if has_rings(&release) { Ok(()) } else { Err(SensorError::TooOld { release }) }
+}
+
+fn has_rings(release: &str) -> bool {
     let mut parts = release.split(['.', '-', '+']).map(|p| p.parse::<u32>().unwrap_or(0));
-    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    if version >= (5, 8) { Ok(()) } else { Err(SensorError::TooOld { release }) }
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (5, 8)
 }
 
 type Filled = (Array<MapData, u64>, HashMap<MapData, [u64; 2], u64>);
@@ -291,5 +299,43 @@ fn give_back() {
     // SAFETY: malloc_trim takes no pointer and may be called at any time from any thread.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_without_its_capabilities_may_not() {
+        for (caps, may) in
+            [("000001fffeffffff", true), ("000000c000000000", true), ("0000004000000000", false), ("0", false)]
+        {
+            assert_eq!(may_use_bpf(&format!("Name:\tx\nCapEff:\t{caps}\n")), may, "{caps}");
+        }
+        assert!(!may_use_bpf(""));
+    }
+
+    #[test]
+    fn kernels_without_the_ring_buffer_are_too_old() {
+        for (release, enough) in
+            [("5.7.19", false), ("5.8.0-1-amd64", true), ("6.1.0-50-cloud-amd64", true), ("4.19.0", false)]
+        {
+            assert_eq!(has_rings(release), enough, "{release}");
+        }
+    }
+
+    #[test]
+    fn every_error_says_what_to_do() {
+        let errors = [
+            SensorError::NotPermitted,
+            SensorError::NoBtf { why: "no such file".into() },
+            SensorError::TooOld { release: "4.19".into() },
+            SensorError::MapsRefused { why: "x".into(), hint: HINT_LOCKDOWN },
+            SensorError::ProbeRefused { probe: "process_exec", why: "x".into(), hint: HINT_VERIFIER },
+        ];
+        for error in errors {
+            assert!(error.to_string().contains("hint: "), "{error}");
+        }
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::process::{Fds, Key, Process, Sockets, Table};
 use crate::record::{Stdio, StdioKind};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -53,24 +53,34 @@ impl End {
     }
 }
 
-/// How long these questions may hold the sensor's thread: a fifth of each second, by the time that it really ran: on a
-/// busy machine waiting for a processor costs nothing.
+/// How long these questions may hold the sensor's thread in each second, by the time that it really ran: on a busy
+/// machine waiting for a processor costs nothing. Answers are kept for a while: a build asks the same of each compiler.
 #[derive(Debug, Default)]
 pub(crate) struct Allowance {
     second: Cell<u64>,
     spent: Cell<Duration>,
     refused: Cell<u64>,
+    answers: RefCell<HashMap<Ends, (u64, Vec<Relay>)>>,
 }
 
-const ALLOWED: Duration = Duration::from_millis(200);
+/// Where fds 0-2 lead.
+type Ends = [Option<End>; 3];
+
+const ALLOWED: Duration = Duration::from_millis(100);
+/// So long where a shell asks: no flood of other programs may take this.
+const ALLOWED_TO_SHELLS: Duration = Duration::from_millis(250);
+/// An answer holds so long, in ns; a connection that is made meanwhile is asked about for itself.
+const ANSWER_KEPT: u64 = 2_000_000_000;
+/// At most so many answers are kept.
+const ANSWERS: usize = 1024;
 
 impl Allowance {
-    fn ask<T>(&self, now_ns: u64, question: impl FnOnce() -> Option<T>) -> Option<T> {
+    fn ask<T>(&self, now_ns: u64, shell: bool, question: impl FnOnce() -> Option<T>) -> Option<T> {
         let second = now_ns / 1_000_000_000;
         if self.second.replace(second) != second {
             self.spent.set(Duration::ZERO);
         }
-        if self.spent.get() > ALLOWED {
+        if self.spent.get() > if shell { ALLOWED_TO_SHELLS } else { ALLOWED } {
             self.refused.set(self.refused.get() + 1);
             return None;
         }
@@ -78,6 +88,22 @@ impl Allowance {
         let answer = question();
         self.spent.set(self.spent.get() + thread_time().saturating_sub(began));
         answer
+    }
+
+    /// The answer that was given to the same question a moment ago.
+    fn known(&self, ends: &Ends, now_ns: u64) -> Option<Vec<Relay>> {
+        let answers = self.answers.borrow();
+        answers.get(ends).filter(|(at, _)| now_ns.saturating_sub(*at) < ANSWER_KEPT).map(|(_, answer)| answer.clone())
+    }
+
+    fn keep(&self, ends: Ends, now_ns: u64, answer: &[Relay]) {
+        let mut answers = self.answers.borrow_mut();
+        if answers.len() >= ANSWERS {
+            answers.retain(|_, (at, _)| now_ns.saturating_sub(*at) < ANSWER_KEPT);
+        }
+        if answers.len() < ANSWERS {
+            answers.insert(ends, (now_ns, answer.to_vec()));
+        }
     }
 
     /// How many questions found no time, since the last call.
@@ -194,7 +220,13 @@ pub(crate) fn relays(table: &Table, process: &Process, allowance: &Allowance, no
     if !has_ends(process) {
         return Vec::new();
     }
-    let found = allowance.ask(now, || {
+    let which = process.stdio.each_ref().map(End::of);
+    // A shell is asked about anew: it is the one for which a moment counts.
+    let shell = process.is_shell();
+    if let Some(known) = allowance.known(&which, now).filter(|_| !shell) {
+        return known;
+    }
+    let found = allowance.ask(now, shell, || {
         let mut around = Around::default();
         relatives(table, process, |p| around.add(p));
         around.above.extend(table.ancestors(process).map(|p| p.key));
@@ -209,9 +241,11 @@ pub(crate) fn relays(table: &Table, process: &Process, allowance: &Allowance, no
             let image = table.get(node.key).map(|p| p.image.path.clone()).unwrap_or_default();
             Some(Relay { key: node.key, image, peer: node.peer? })
         };
-        Some(around.relayed(process, None).into_iter().filter_map(show).collect())
+        Some(around.relayed(process, None).into_iter().filter_map(show).collect::<Vec<Relay>>())
     });
-    found.unwrap_or_default()
+    let Some(found) = found else { return Vec::new() };
+    allowance.keep(which, now, &found);
+    found
 }
 
 /// A shell near this process whose input comes from it and whose output goes to it.
@@ -222,9 +256,14 @@ pub(crate) fn fed_shell(table: &Table, process: &Process, allowance: &Allowance,
     if near.is_empty() {
         return None;
     }
-    allowance.ask(now, || {
+    allowance.ask(now, true, || {
         let mut around = Around::default();
         around.add(process);
+        // Who holds no other end feeds nobody: most of what connects is done with here.
+        let own = &around.nodes.first()?.fds;
+        if own.masters.is_empty() && own.reads.is_empty() && own.writes.is_empty() && own.sockets.len() < 2 {
+            return None;
+        }
         relatives(table, process, |p| around.add(p));
         near.iter().find(|shell| !around.relayed(shell, Some(process.key)).is_empty()).map(|shell| shell.key)
     })
@@ -329,8 +368,23 @@ mod tests {
     fn questions_stop_when_the_second_is_spent() {
         let allowance = Allowance::default();
         allowance.spent.set(ALLOWED + Duration::from_millis(1));
-        assert_eq!(allowance.ask(5, || Some(1)), None);
+        assert_eq!(allowance.ask(5, true, || Some(2)), Some(2), "shells have more");
+        assert_eq!(allowance.ask(5, false, || Some(1)), None);
         assert_eq!((allowance.take_refused(), allowance.take_refused()), (1, 0));
-        assert_eq!(allowance.ask(1_000_000_005, || Some(1)), Some(1));
+        assert_eq!(allowance.ask(1_000_000_005, false, || Some(1)), Some(1));
+    }
+
+    #[test]
+    fn answers_hold_for_a_moment_and_are_bounded() {
+        let allowance = Allowance::default();
+        let ends = |n: u64| [Some(End::Pipe(n)), None, None];
+        for n in 0..2 * ANSWERS as u64 {
+            allowance.keep(ends(n), 1, &[]);
+        }
+        assert_eq!(allowance.answers.borrow().len(), ANSWERS);
+        assert_eq!(allowance.known(&ends(3), ANSWER_KEPT), Some(Vec::new()));
+        assert_eq!(allowance.known(&ends(3), ANSWER_KEPT + 1), None);
+        allowance.keep(ends(5_000), ANSWER_KEPT + 1, &[]);
+        assert_eq!(allowance.answers.borrow().len(), 1);
     }
 }

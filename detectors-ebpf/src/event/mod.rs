@@ -209,7 +209,8 @@ impl<'a> SensorEvent<'a> {
 
     /// Everything under quell's own names; what would have to be searched for only where it tells most.
     fn own_map(&self) -> serde_json::Map<String, Json> {
-        let searched = self.relays.get().is_some() || self.process.is_some_and(Process::is_shell);
+        let shell_starts = matches!(self.what, What::Exec) && self.process.is_some_and(Process::is_shell);
+        let searched = self.relays.get().is_some() || shell_starts;
         let fed = self.fed.get().is_some();
         let mut out = serde_json::Map::new();
         for path in quell_model::fields::known(self.what.class()) {

@@ -2,6 +2,7 @@
 //!
 //! Owns what was seen at fork and exec; holds no open file and asks nobody. An [`Image`] is shared by all forks of it.
 
+mod ask;
 mod proc;
 mod scan;
 mod sockets;

@@ -2,6 +2,7 @@
 //!
 //! Every answer may be about another process by the time it is read: callers compare the start ticks.
 
+use super::ask::{look, read_memory};
 use super::sockets::Sockets;
 use super::{Confinement, Image, Process};
 use crate::cgroup::Cgroups;
@@ -10,7 +11,7 @@ use crate::users::Users;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 /// The parts of /proc/PID/stat that name a process.
@@ -95,13 +96,13 @@ fn image(pid: u32) -> Image {
         image.path = path.to_owned();
         image.file = path.to_owned();
     }
-    if let Ok(meta) = fs::metadata(format!("/proc/{pid}/exe")) {
-        image.inode = meta.ino();
-        image.device = packed(meta.dev());
-        image.owner = meta.uid();
+    if let Some(file) = look(format!("/proc/{pid}/exe")) {
+        image.inode = file.inode;
+        image.device = file.device;
+        image.owner = file.owner;
     }
     image.cwd = fs::read_link(format!("/proc/{pid}/cwd")).map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
-    let raw = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let raw = read_memory(format!("/proc/{pid}/cmdline"));
     // The same bound as at an exec.
     let kept = raw.len().min(ARGS_MAX);
     image.args_cut = kept < raw.len();
@@ -112,24 +113,19 @@ fn image(pid: u32) -> Image {
 /// `ARGS_MAX` of bpf/record.h.
 const ARGS_MAX: usize = 8192;
 
-/// A device number as the kernel packs it: 12 bits of major, 20 of minor.
-fn packed(dev: u64) -> u32 {
-    (libc::major(dev) << 20) | (libc::minor(dev) & 0xf_ffff)
-}
-
 fn stdio(pid: u32) -> [Stdio; 3] {
     let mut sockets = None;
     [0, 1, 2].map(|fd| {
-        let Ok(meta) = fs::metadata(format!("/proc/{pid}/fd/{fd}")) else { return Stdio::default() };
-        let kind = meta.file_type();
-        let mut out = Stdio { inode: meta.ino(), ..Stdio::default() };
+        let Some(file) = look(format!("/proc/{pid}/fd/{fd}")) else { return Stdio::default() };
+        let kind = file.kind;
+        let mut out = Stdio { inode: file.inode, ..Stdio::default() };
         if kind.is_fifo() {
             out.kind = StdioKind::Pipe;
         } else if kind.is_file() {
             out.kind = StdioKind::File;
         } else if kind.is_char_device() {
             out.kind = StdioKind::Char;
-            out.rdev = packed(meta.rdev());
+            out.rdev = file.rdev;
         } else if kind.is_socket() {
             out.kind = StdioKind::Socket;
             let known = sockets.get_or_insert_with(|| Sockets::of(pid));
@@ -176,9 +172,8 @@ impl Fds {
                 out.masters.extend(tty_index(&fs::read_to_string(info).unwrap_or_default()));
             } else if text.starts_with(b"/") && !text.starts_with(b"/dev/") {
                 // A named pipe looks like any file until it is asked.
-                let fifo = fs::metadata(entry.path()).ok().filter(|m| m.file_type().is_fifo());
-                if let Some(fifo) = fifo {
-                    out.add_pipe(fifo.ino(), &entry);
+                if let Some(fifo) = look(entry.path()).filter(|file| file.kind.is_fifo()) {
+                    out.add_pipe(fifo.inode, &entry);
                 }
             }
         }

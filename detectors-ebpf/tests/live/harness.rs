@@ -23,8 +23,8 @@ pub(crate) const FLOOD: &str = "/flood";
 /// Keeps what this process and its descendants did.
 pub(crate) struct Keep {
     pub(crate) log: Arc<Log>,
-    /// Rules ask for these; asking makes the sensor look for relays.
-    pub(crate) ask: &'static [&'static str],
+    /// Asks for what rules ask for: it makes the sensor look for relays.
+    pub(crate) ask: bool,
 }
 
 impl Sink for Keep {
@@ -35,8 +35,10 @@ impl Sink for Keep {
         if matches!(event.own("file.path"), Some(Field::Str(path)) if path.ends_with(FLOOD)) {
             return;
         }
-        for field in self.ask {
-            drop(event.sigma(field));
+        match event.head().class {
+            Class::ProcessCreation if self.ask => drop(event.sigma("process.stdio.relayed")),
+            Class::NetworkConnection if self.ask => drop(event.sigma("network.feeds_shell")),
+            _ => {}
         }
         self.log.events.lock().unwrap().push(Arc::new(event.to_owned()));
         self.log.more.notify_all();
@@ -150,9 +152,8 @@ fn shared() -> Option<&'static Live> {
             budget: 0,
             ..SensorConfig::new("test".into())
         };
-        let ask = &["process.stdio.relayed", "network.feeds_shell"];
         let log = Arc::new(Log::default());
-        let running = start(config, Keep { log: Arc::clone(&log), ask })?;
+        let running = start(config, Keep { log: Arc::clone(&log), ask: true })?;
         Some(Live { log, _running: running, watched })
     })
     .as_ref()

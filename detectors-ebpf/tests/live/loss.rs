@@ -25,7 +25,7 @@ fn what_a_budget_holds_back_is_counted() {
 fn budget() {
     let log = Arc::<Log>::default();
     let config = SensorConfig { budget: 10, ignore_pids: Vec::new(), ..SensorConfig::new("test".into()) };
-    let running = start(config, Keep { log: Arc::clone(&log), ask: &[] }).unwrap();
+    let running = start(config, Keep { log: Arc::clone(&log), ask: false }).unwrap();
     open_often(2_000);
     let seen = log.wait("the loss", |e| lost_files(e, "cgroup_budget"));
     assert!(own(&seen, "loss.count").as_u64() > Some(0));
@@ -60,7 +60,7 @@ fn what_a_full_ring_drops_is_counted() {
 fn full_ring() {
     let (gate, log) = (Arc::new(Mutex::new(())), Arc::<Log>::default());
     let config = SensorConfig { budget: 0, ignore_pids: Vec::new(), ..SensorConfig::new("test".into()) };
-    let keep = Keep { log: Arc::clone(&log), ask: &[] };
+    let keep = Keep { log: Arc::clone(&log), ask: false };
     let running = start(config, Slow { gate: Arc::clone(&gate), keep }).unwrap();
     let held = gate.lock().unwrap();
     // 8 MiB hold fewer than 60,000 records of 144 bytes and a path.

@@ -174,7 +174,7 @@ fn what_ran_before_is_told_with_exact_times() {
         std::thread::yield_now();
     }
     let log = Arc::default();
-    let running = start(SensorConfig::new("test".into()), Keep { log: Arc::clone(&log), ask: &[] }).unwrap();
+    let running = start(SensorConfig::new("test".into()), Keep { log: Arc::clone(&log), ask: false }).unwrap();
     let seen = log.wait("the process that was there before", |e| is_exec_of(e, pid));
     assert_eq!(seen.head.source.as_str(), "scan");
     assert!(text(&seen, "process.image").ends_with("/sleep"));
