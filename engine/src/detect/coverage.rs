@@ -62,6 +62,8 @@ pub const NETWORK_CONNECTION: &[&str] = &[
     "CommandLine",
     "User",
     "ProcessId",
+    "ParentImage",
+    "ParentCommandLine",
     "Initiated",
     "Protocol",
     "SourceIp",
@@ -70,7 +72,10 @@ pub const NETWORK_CONNECTION: &[&str] = &[
     "DestinationPort",
 ];
 /// Sigma's names of the sensor's file events.
-pub const FILE_EVENT: &[&str] = &["Image", "CommandLine", "User", "ProcessId", "TargetFilename"];
+pub const FILE_EVENT: &[&str] =
+    &["Image", "CommandLine", "User", "ProcessId", "ParentImage", "ParentCommandLine", "TargetFilename"];
+/// Sigma's names of every other event of a process.
+const PROCESS: &[&str] = &["Image", "CommandLine", "User", "ProcessId", "ParentImage", "ParentCommandLine"];
 
 /// One category of the sensor's.
 const fn sensor(category: &'static str, class: Class, sigma: &'static [&'static str]) -> Source {
@@ -96,10 +101,10 @@ const SOURCES: &[Source] = &[
     sensor("file_delete", Class::FileEvent, FILE_EVENT),
     sensor("file_rename", Class::FileEvent, FILE_EVENT),
     sensor("file_change", Class::FileEvent, FILE_EVENT),
-    sensor("process_fork", Class::ProcessFork, PROCESS_CREATION),
-    sensor("process_termination", Class::ProcessTermination, PROCESS_CREATION),
-    sensor("credentials", Class::Credentials, PROCESS_CREATION),
-    sensor("process_access", Class::ProcessAccess, PROCESS_CREATION),
+    sensor("process_fork", Class::ProcessFork, PROCESS),
+    sensor("process_termination", Class::ProcessTermination, PROCESS),
+    sensor("credentials", Class::Credentials, PROCESS),
+    sensor("process_access", Class::ProcessAccess, PROCESS),
     sensor("loss", Class::Loss, &[]),
     Source { given: Given::Sensor, category: None, product: "linux", service: Some("auditd"), fields: Fields::Clothes },
     records("auditd's log", None, "linux", "auditd"),

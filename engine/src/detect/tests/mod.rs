@@ -77,3 +77,12 @@ fn run(detector: &mut Detector, event: &OwnedEvent) -> Vec<Detection> {
 fn names(detections: &[Detection]) -> Vec<&str> {
     detections.iter().map(|detection| detection.rule.name.as_str()).collect()
 }
+
+/// The sensor's thread owns the detector; rules are made elsewhere and handed over.
+#[test]
+fn rules_and_detectors_travel_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    fn sent<T: Send>() {}
+    shared::<Rules>();
+    sent::<Detector>();
+}
