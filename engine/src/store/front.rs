@@ -229,6 +229,7 @@ impl Counter {
     pub(super) fn gone(&self) {
         let mut front = self.front();
         front.closing = true;
+        front.trouble.get_or_insert(StoreError::Closed);
         let left: Vec<Order> = front.queue.drain(..).collect();
         drop(front);
         self.moved.notify_all();

@@ -241,6 +241,30 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn bytes_that_are_no_item_are_none(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            // Whatever it is, it is read without a panic, and nothing is made up.
+            if let Some(item) = Item::decode(1, &bytes) {
+                let mut again = vec![0; encoded(&item.parts)];
+                item.encode(&mut again);
+                proptest::prop_assert_eq!(again, bytes);
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_is_none_or_another_item(at in 0..160usize, flip in 1..=255u8) {
+            let records = vec![NewRecord::new(crate::store::tests::bodies::at(1), crate::store::tests::bodies::note("a line of some length"))];
+            let batch = Batch { stream: "run/a".into(), expected: 4, records, durability: Durability::Written };
+            let item = Item::new(vec![batch]).unwrap();
+            let mut bytes = vec![0; item.bytes];
+            item.encode(&mut bytes);
+            let place = at % bytes.len();
+            bytes[place] ^= flip;
+            proptest::prop_assert!(Item::decode(1, &bytes).is_none_or(|other| other.parts != item.parts));
+        }
+    }
+
     #[test]
     fn a_body_s_text_goes_there_and_back() {
         for body in one_of_each() {

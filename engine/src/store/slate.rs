@@ -16,6 +16,7 @@
 use super::item::Item;
 use memmap2::MmapMut;
 use quell_model::StoreError;
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -131,6 +132,9 @@ impl Slate {
 fn make(path: &Path, journal: [u8; 16]) -> std::io::Result<()> {
     let new = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    // Where writing in place would need new room each time (btrfs), ask for this file to be left in place; elsewhere
+    // there is nothing to ask for, and the refusal does not matter.
+    ioctl_getflags(&file).and_then(|flags| ioctl_setflags(&file, flags | IFlags::NOCOW)).ok();
     file.write_all(MARK)?;
     file.write_all(&journal)?;
     // Written and not only reserved: a reserved block is turned into a written one at its first write-back, in the

@@ -255,16 +255,15 @@ impl Writer {
         let group = std::mem::take(&mut self.group);
         let (patient, others): (Vec<Item>, Vec<Item>) = group.items.into_iter().partition(wants_sync);
         answer(others, Ok);
-        if patient.iter().any(|item| item.done.is_some()) {
-            let synced = self.rows.sync();
-            if let Err(error) = &synced {
-                tracing::error!(%error, "committed records may not outlive a power cut");
-            }
-            answer(patient, |appended| match &synced {
-                Ok(()) => Ok(appended),
-                Err(error) => Err(StoreError::Held(error.to_string())),
-            });
+        // Also for those who did not ask: what was written overlaps with its sync, and is not left to chance for long.
+        let synced = self.rows.sync();
+        if let Err(error) = &synced {
+            tracing::error!(%error, "committed records may not outlive a power cut");
         }
+        answer(patient, |appended| match &synced {
+            Ok(()) => Ok(appended),
+            Err(error) => Err(StoreError::Held(error.to_string())),
+        });
     }
 
     fn refused(&mut self, error: &StoreError) {
