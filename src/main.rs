@@ -1,2 +1,23 @@
-//! quell.
-fn main() {}
+//! quell: the life of the process. Reads the arguments, gives them to one file in `cli/`, ends with its exit code.
+//!
+//! Owns nothing else. `cli/` prints and decides nothing, `daemon/` is `quell up`, `api/` is what it serves.
+
+mod api;
+mod cli;
+mod daemon;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Wrong usage ends here with 2, help and version with 0.
+    let args = cli::Cli::parse();
+    let term = cli::Term::of_process(args.global.json);
+    match cli::run(args, &term) {
+        Ok(exit) => exit.into(),
+        Err(fail) => {
+            term.fail(&fail);
+            fail.exit.into()
+        }
+    }
+}

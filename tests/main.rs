@@ -1,3 +1,4 @@
 //! End to end, against the built binary and real parts: one test binary, a module a subject.
 
+mod cli;
 mod threats;

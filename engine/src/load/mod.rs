@@ -21,7 +21,7 @@ pub(crate) mod trigger;
 pub mod units;
 pub(crate) mod yaml;
 
-pub use config::{Config, Shown, config, config_file};
+pub use config::{Config, Log, LogFormat, LogLevel, Shown, config, config_file};
 pub use playbook::playbook;
 pub use playbooks::{PlaybookSource, playbooks};
 pub use schema::{config_schema, playbook_schema};

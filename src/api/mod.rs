@@ -1,0 +1,23 @@
+//! The daemon's API: HTTP on a Unix socket, JSON in and out, problems as RFC 9457 documents.
+//!
+//! Owns routes, who is calling, and the shape of errors. Decides nothing: the engine answers what changes something,
+//! the journal's views what only reads.
+//!
+//! ```text
+//! client ──▶ socket ──▶ caller (uid → person) ──▶ routes ──┬─▶ EngineHandle::request ──▶ the engine's thread
+//!                                                           └─▶ report (read from the journal)
+//! ```
+
+mod caller;
+mod problem;
+mod routes;
+mod socket;
+mod status;
+
+pub(crate) use caller::Caller;
+pub(crate) use problem::Problem;
+pub(crate) use routes::{App, router};
+pub(crate) use socket::{bind, serve};
+pub(crate) use status::{
+    ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, SensorStatus, State, Status,
+};

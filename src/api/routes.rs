@@ -1,0 +1,200 @@
+//! The routes. Reading goes to the journal's views, changing to the engine, under the caller's name.
+
+use super::{Caller, Problem, Status};
+use crate::daemon::Desk;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use quell_engine::report;
+use quell_engine::run::{EngineHandle, Request};
+use quell_engine::store::Journal;
+use quell_model::{Hash, IncidentId, Mode, Name, OwnedEvent, RunId, StoreError};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What the routes reach.
+#[derive(Clone)]
+pub(crate) struct App {
+    /// The engine's thread.
+    pub(crate) engine: EngineHandle,
+    /// The one log.
+    pub(crate) journal: Journal,
+    /// What the daemon knows of itself.
+    pub(crate) desk: Arc<Desk>,
+}
+
+type Answer<T = Value> = Result<Json<T>, Problem>;
+
+/// Every route.
+pub(crate) fn router(app: App) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/playbooks", get(playbooks))
+        .route("/pause", post(|from, app| pause(true, from, app)))
+        .route("/resume", post(|from, app| pause(false, from, app)))
+        .route("/reload", post(reload))
+        .route("/runs", get(runs).post(start))
+        .route("/runs/{id}", get(run))
+        .route("/runs/{id}/cancel", post(cancel))
+        .route("/incidents", get(incidents))
+        .route("/incidents/{id}", get(incident))
+        .route("/incidents/{id}/explain", get(explain))
+        .route("/incidents/{id}/note", post(note))
+        .route("/incidents/{id}/resolve", post(resolve))
+        .route("/incidents/{id}/reopen", post(reopen))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(not_so)
+        .with_state(app)
+}
+
+async fn nowhere(uri: Uri) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at `{}`", uri.path()))
+}
+
+async fn not_so(method: Method, uri: Uri) -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("`{}` does not take {method}", uri.path()))
+}
+
+async fn status(State(app): State<App>) -> Answer<Status> {
+    let engine = app.engine.request(Request::Status).await?;
+    Ok(Json(app.desk.status(&engine, &app.journal)))
+}
+
+async fn playbooks(State(app): State<App>) -> Json<Value> {
+    Json(json!(app.desk.playbooks()))
+}
+
+async fn pause(paused: bool, ConnectInfo(Caller(by)): ConnectInfo<Caller>, State(app): State<App>) -> Answer {
+    app.engine.request(Request::Pause { paused, by }).await?;
+    Ok(Json(json!({ "paused": paused })))
+}
+
+async fn reload(State(app): State<App>) -> Answer {
+    match app.desk.reload(&app.engine).await {
+        Ok(said) => Ok(Json(json!({ "reloaded": true, "said": said }))),
+        Err(why) => Err(Problem::new(StatusCode::CONFLICT, why).hint("the former definitions hold")),
+    }
+}
+
+/// Reads from the journal beside the runtime: a view of many runs takes a while.
+async fn view<T: Send + 'static>(
+    app: App,
+    read: impl FnOnce(&Journal) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(move || read(&app.journal)).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the view could not be made")),
+    }
+}
+
+async fn runs(State(app): State<App>) -> Answer<Vec<report::RunSummary>> {
+    view(app, report::runs).await.map(Json)
+}
+
+async fn run(Path(id): Path<String>, State(app): State<App>) -> Answer<report::RunView> {
+    let of = RunId::from(id.as_str());
+    view(app, move |journal| report::run(journal, &of)).await?.map(Json).ok_or_else(|| Problem::not_found("run", &id))
+}
+
+async fn incidents(State(app): State<App>) -> Answer<Vec<report::IncidentSummary>> {
+    view(app, report::incidents).await.map(Json)
+}
+
+async fn incident(Path(id): Path<String>, State(app): State<App>) -> Answer<report::IncidentView> {
+    let of = IncidentId::from(id.as_str());
+    let found = view(app, move |journal| report::incident(journal, &of)).await?;
+    found.map(Json).ok_or_else(|| Problem::not_found("incident", &id))
+}
+
+async fn explain(Path(id): Path<String>, State(app): State<App>) -> Answer<report::Explanation> {
+    let of = IncidentId::from(id.as_str());
+    let found = view(app, move |journal| report::explain(journal, &of)).await?;
+    found.map(Json).ok_or_else(|| Problem::not_found("incident", &id))
+}
+
+/// A body that says it itself when it cannot be read.
+fn body<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    let text = if text.trim().is_empty() { "{}" } else { text };
+    serde_json::from_str(text)
+        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {e}")))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Start {
+    playbook: Name,
+    /// The sum of the text that the caller means.
+    #[serde(default)]
+    hash: Option<Hash>,
+    #[serde(default)]
+    event: Option<Box<OwnedEvent>>,
+    #[serde(default)]
+    inputs: Option<Value>,
+    #[serde(default)]
+    mode: Option<Mode>,
+}
+
+async fn start(
+    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    State(app): State<App>,
+    text: String,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let Start { playbook, hash, event, inputs, mode } = body(&text)?;
+    if hash.is_some_and(|meant| app.desk.hash_of(&playbook).is_some_and(|loaded| loaded != meant)) {
+        let what = format!("the daemon has another text of `{playbook}` than the one that was given");
+        return Err(Problem::new(StatusCode::CONFLICT, what).hint("put the file where it is loaded from, and reload"));
+    }
+    let inputs = inputs.unwrap_or_else(|| json!({}));
+    let answer = app.engine.request(Request::Start { playbook, event, inputs, mode, by }).await?;
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+async fn cancel(
+    Path(id): Path<String>,
+    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    State(app): State<App>,
+) -> Answer {
+    Ok(Json(app.engine.request(Request::Cancel { run: id.into(), by }).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Words {
+    #[serde(default)]
+    text: String,
+}
+
+async fn note(
+    Path(id): Path<String>,
+    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    State(app): State<App>,
+    text: String,
+) -> Answer {
+    let Words { text } = body(&text)?;
+    if text.trim().is_empty() {
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "a note has a text"));
+    }
+    Ok(Json(app.engine.request(Request::Note { incident: id.into(), text, by }).await?))
+}
+
+async fn resolve(
+    Path(id): Path<String>,
+    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    State(app): State<App>,
+    text: String,
+) -> Answer {
+    let Words { text: why } = body(&text)?;
+    Ok(Json(app.engine.request(Request::Resolve { incident: id.into(), why, by }).await?))
+}
+
+async fn reopen(
+    Path(id): Path<String>,
+    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    State(app): State<App>,
+    text: String,
+) -> Answer {
+    let Words { text: why } = body(&text)?;
+    Ok(Json(app.engine.request(Request::Reopen { incident: id.into(), why, by }).await?))
+}

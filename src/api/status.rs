@@ -1,0 +1,158 @@
+//! How the daemon stands: the shape of `GET /status` and of `quell status --json`.
+
+use quell_model::{Class, Mode, Name};
+use serde::{Deserialize, Serialize};
+
+/// Where the daemon is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// Not yet watching.
+    Starting,
+    /// Watching, and ready to answer.
+    Armed,
+    /// The API answers, and nothing is watched: the sensor cannot run here or was switched off.
+    Blind,
+    /// On its way out.
+    Stopping,
+}
+
+impl State {
+    /// The word.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Armed => "armed",
+            Self::Blind => "blind",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// How the daemon stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    /// Where it is in its life.
+    pub(crate) state: State,
+    /// Its ceiling.
+    pub(crate) mode: Mode,
+    /// Who set the ceiling.
+    pub(crate) mode_because: String,
+    /// Every action is stopped.
+    pub(crate) paused: bool,
+    /// quell's version.
+    pub(crate) version: String,
+    /// Its pid.
+    pub(crate) pid: u32,
+    /// This machine.
+    pub(crate) node: Name,
+    /// Where its data is.
+    pub(crate) data_dir: String,
+    /// Since when it runs.
+    pub(crate) started: jiff::Timestamp,
+    /// What watches.
+    pub(crate) sensor: SensorStatus,
+    /// Rules in force.
+    pub(crate) rules: usize,
+    /// Rules that were passed over.
+    pub(crate) rules_skipped: usize,
+    /// What answers.
+    pub(crate) playbooks: Vec<PlaybookStatus>,
+    /// Playbooks that something is missing for.
+    pub(crate) not_armed: Vec<NotArmed>,
+    /// Actions that would not work here.
+    pub(crate) actions_missing: Vec<ActionMissing>,
+    /// Detections since the start.
+    pub(crate) detections: u64,
+    /// Runs that have not ended.
+    pub(crate) runs_open: u64,
+    /// Incidents that have not ended.
+    pub(crate) incidents_open: u64,
+    /// The one log.
+    pub(crate) journal: JournalStatus,
+    /// Why the last reload was refused, if it was.
+    pub(crate) reload_refused: Option<String>,
+}
+
+/// How the sensor stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct SensorStatus {
+    /// It watches.
+    pub(crate) running: bool,
+    /// Why it does not.
+    pub(crate) why: Option<String>,
+    /// Its probes.
+    pub(crate) probes: Vec<ProbeStatus>,
+    /// Events by class.
+    pub(crate) events: Vec<Counted>,
+    /// Losses by class.
+    pub(crate) lost: Vec<Counted>,
+    /// How its thread is scheduled.
+    pub(crate) scheduling: String,
+}
+
+/// One probe.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ProbeStatus {
+    /// Its name.
+    pub(crate) id: String,
+    /// It is attached.
+    pub(crate) attached: bool,
+    /// Why it is not, or where it is attached.
+    pub(crate) why: String,
+}
+
+/// So many of a class.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    /// The class.
+    pub(crate) id: Class,
+    /// How many.
+    pub(crate) count: u64,
+}
+
+/// One playbook.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PlaybookStatus {
+    /// Its name.
+    pub(crate) id: Name,
+    /// How far it may go here.
+    pub(crate) mode: Mode,
+    /// Why.
+    pub(crate) mode_because: String,
+    /// Where it was read.
+    pub(crate) file: String,
+    /// For people.
+    pub(crate) description: String,
+}
+
+/// A playbook that does not answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NotArmed {
+    /// Its name, or its file.
+    pub(crate) id: String,
+    /// Why.
+    pub(crate) why: String,
+}
+
+/// An action that would not work here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ActionMissing {
+    /// Its name.
+    pub(crate) id: String,
+    /// Why.
+    pub(crate) why: String,
+}
+
+/// How the journal stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct JournalStatus {
+    /// Records that are taken and not yet in the database.
+    pub(crate) waiting: u64,
+    /// Records that could not be taken at all.
+    pub(crate) unwritten: u64,
+    /// Why the database refuses, while it does.
+    pub(crate) trouble: Option<String>,
+    /// What the last start found and could not fit in.
+    pub(crate) recovery: Vec<String>,
+}

@@ -1,0 +1,157 @@
+//! The client of the daemon's API: HTTP over its Unix socket, JSON in and out.
+//!
+//! Owns the connection and what its failures mean in exit codes. Knows no route.
+
+use super::exit::{Exit, Fail};
+use super::{Global, place};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::net::UnixStream;
+
+/// The daemon answers in milliseconds; past this it is as good as gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// No answer is larger: a thousand runs are about a megabyte.
+const LARGEST: usize = 256 << 20;
+
+/// Speaks to one daemon.
+#[derive(Debug)]
+pub(crate) struct Client {
+    socket: PathBuf,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Client {
+    /// Of the daemon that the arguments name, or the usual one.
+    pub(crate) fn new(global: &Global) -> Result<Self, Fail> {
+        let socket = place::for_client(global.data_dir.as_deref()).join(place::SOCKET);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| Fail::missing(format!("no runtime: {e}")))?;
+        Ok(Self { socket, runtime })
+    }
+
+    /// Whether a daemon answers.
+    pub(crate) fn is_there(&self) -> bool {
+        self.runtime.block_on(UnixStream::connect(&self.socket)).is_ok()
+    }
+
+    /// Reads.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fail> {
+        self.ask(Method::GET, path, None)
+    }
+
+    /// Changes.
+    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Fail> {
+        self.ask(Method::POST, path, Some(body))
+    }
+
+    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&Value>) -> Result<T, Fail> {
+        let answer = self.runtime.block_on(async {
+            match tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Fail::new(
+                    Exit::Unreachable,
+                    format!("the daemon at `{}` did not answer within {} s", self.socket.display(), PATIENCE.as_secs()),
+                )),
+            }
+        })?;
+        serde_json::from_slice(&answer).map_err(|e| {
+            Fail::new(Exit::Unreachable, format!("the daemon's answer cannot be read: {e}"))
+                .hint("is the daemon of another version? `quell status` shows it")
+        })
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Bytes, Fail> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.no_connection(&e))?;
+        let broken = |e: &dyn std::fmt::Display| {
+            Fail::new(Exit::Unreachable, format!("the daemon at `{}` broke off: {e}", self.socket.display()))
+        };
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "quell")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|e| Fail::usage(format!("`{path}` is no address: {e}")))?;
+        let answer = async {
+            let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
+            let status = response.status();
+            let bytes = Limited::new(response.into_body(), LARGEST).collect().await.map_err(|e| broken(&e))?.to_bytes();
+            if status.is_success() { Ok(bytes) } else { Err(refusal(status, &bytes)) }
+        };
+        // The connection is driven beside its one exchange, and ends with it.
+        let drive = async {
+            drop(connection.await);
+            std::future::pending::<std::convert::Infallible>().await
+        };
+        tokio::select! { answer = answer => answer, _ = drive => unreachable!("never ready") }
+    }
+
+    fn no_connection(&self, e: &std::io::Error) -> Fail {
+        let socket = self.socket.display();
+        match e.kind() {
+            ErrorKind::PermissionDenied => Fail::missing(format!("no permission for the daemon's socket `{socket}`"))
+                .hint("become root, or a member of the group `quell`"),
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                Fail::new(Exit::Unreachable, format!("no daemon answers at `{socket}`"))
+                    .hint("start it with `quell up`, or say with --data-dir where its socket is")
+            }
+            _ => Fail::new(Exit::Unreachable, format!("the daemon at `{socket}` cannot be reached: {e}")),
+        }
+    }
+}
+
+/// What a problem document (RFC 9457) means for the exit code.
+fn refusal(status: StatusCode, body: &[u8]) -> Fail {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |key: &str| problem.get(key).and_then(Value::as_str).map(str::to_owned);
+    let what = text("detail").or_else(|| text("title")).unwrap_or_else(|| format!("the daemon said {status}"));
+    let exit = match status {
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::METHOD_NOT_ALLOWED => Exit::Usage,
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => Exit::Missing,
+        StatusCode::SERVICE_UNAVAILABLE => Exit::Unreachable,
+        _ => Exit::NotRight,
+    };
+    Fail { exit, what, hint: text("hint") }
+}
+
+/// Text as one segment of a path.
+pub(crate) fn segment(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, b| {
+        if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~') {
+            out.push(char::from(b));
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_id_stays_one_segment() {
+        assert_eq!(segment("i-1/../x y?\n"), "i-1%2F..%2Fx%20y%3F%0A");
+    }
+
+    #[test]
+    fn a_problem_says_its_detail_and_its_hint() {
+        let fail =
+            refusal(StatusCode::NOT_FOUND, br#"{"title":"not found","detail":"no run `r-1`","hint":"see list"}"#);
+        assert_eq!(fail, Fail::not_right("no run `r-1`").hint("see list"));
+        assert_eq!(refusal(StatusCode::FORBIDDEN, b"<html>").exit, Exit::Missing);
+    }
+}

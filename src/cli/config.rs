@@ -1,0 +1,87 @@
+//! `quell config check|show`.
+
+use super::escape::{clip, escape};
+use super::mistakes::{self, Tally};
+use super::place::must_exist;
+use super::table::{Table, cell};
+use super::term::Ink;
+use super::{Exit, Fail, Term};
+use crate::daemon::files::{self, Given};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// See [`run`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  quell config check quell.yaml\n  quell config show --config quell.yaml")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Check a configuration, with the rules and playbooks that it names
+    #[command(after_help = "Example:\n  quell config check /etc/quell/quell.yaml")]
+    Check {
+        /// The file [default: /etc/quell/quell.yaml if it is there]
+        file: Option<PathBuf>,
+    },
+    /// Show every value that holds, and where it came from
+    #[command(after_help = "Example:\n  quell config show --json | jq '.[] | select(.from != \"default\")'")]
+    Show {
+        /// The file [default: /etc/quell/quell.yaml if it is there]
+        #[arg(long, value_name = "F")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// Checks or shows.
+pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
+    match &args.what {
+        What::Check { file } => {
+            must_exist(file)?;
+            let loaded = files::load(&Given { config: file.clone(), mode: None });
+            let tally = Tally::of(&loaded.mistakes);
+            let shown = loaded.config.file.as_ref().or(file.as_ref()).map(|file| file.display().to_string());
+            if term.is_json() {
+                term.document(&json!({
+                    "ok": tally.errors == 0, "file": shown, "mistakes": mistakes::as_json(&loaded.mistakes),
+                    "playbooks": loaded.definitions.playbooks.len(), "rules": loaded.rules.len(),
+                }));
+            } else {
+                mistakes::draw(term, &loaded.mistakes);
+                if tally.errors == 0 {
+                    let file = shown.unwrap_or_else(|| "no file: the defaults".to_owned());
+                    term.line(format!("{}  {}", term.ink(Ink::Good, "ok"), escape(&file)));
+                }
+            }
+            let (playbooks, rules) = (loaded.definitions.playbooks.len(), loaded.rules.len());
+            term.note(format!("{tally}; {playbooks} playbooks and {rules} rules in order"));
+            Ok(if tally.errors == 0 { Exit::Right } else { Exit::NotRight })
+        }
+        What::Show { config } => {
+            must_exist(config)?;
+            let (config, mistakes) = files::config(&Given { config: config.clone(), mode: None });
+            if Tally::of(&mistakes).errors > 0 {
+                mistakes::draw(term, &mistakes);
+                return Err(Fail::not_right(format!("the configuration has {}", Tally::of(&mistakes))));
+            }
+            let rows = config.show();
+            if term.is_json() {
+                term.document(&rows);
+                return Ok(Exit::Right);
+            }
+            let mut table = Table::new(&["key", "value", "from"]);
+            for row in &rows {
+                let ink = if row.from == "default" { Ink::Dim } else { Ink::Bold };
+                table.row([
+                    (Ink::Name, row.key.clone()),
+                    cell(clip(&row.value.to_string(), 80)),
+                    (ink, row.from.clone()),
+                ]);
+            }
+            table.print(term, "");
+            Ok(Exit::Right)
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `quell doctor`: what works on this machine, what does not, why, and what still works then. Needs no daemon.
+//!
+//! Asks the parts; each says what it needs. The self-test touches only processes that it makes.
+
+use super::escape::escape;
+use super::term::Ink;
+use super::{Exit, Fail, Global, Term, place};
+use quell_actions::{CgroupKind, HostWorld, protect};
+use serde::Serialize;
+
+/// See [`run`].
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  sudo quell doctor\n\nEnds with 0 when the main job works here, with 4 when something that it needs is missing."
+)]
+pub(crate) struct Args {
+    /// List every protected executable, not only their number
+    #[arg(long)]
+    protected: bool,
+}
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Mark {
+    /// As it should be.
+    Ok,
+    /// Works, with less.
+    Degraded,
+    /// Does not work.
+    Missing,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub(super) struct Check {
+    id: String,
+    part: &'static str,
+    state: Mark,
+    why: String,
+    /// What works all the same; empty when nothing is lost.
+    works: String,
+}
+
+impl Check {
+    pub(super) fn new(part: &'static str, id: impl Into<String>, state: Mark, why: impl Into<String>) -> Self {
+        Self { id: id.into(), part, state, why: why.into(), works: String::new() }
+    }
+
+    pub(super) fn works(mut self, works: impl Into<String>) -> Self {
+        self.works = works.into();
+        self
+    }
+}
+
+/// Looks at everything.
+pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
+    let mut checks = vec![privileges()];
+    checks.extend(sensor());
+    let node = crate::daemon::node();
+    match HostWorld::live(node) {
+        Ok(world) => {
+            checks.push(cgroups(&world));
+            checks.extend(actions(&world));
+        }
+        Err(e) => checks.push(
+            Check::new("actions", "proc", Mark::Missing, format!("/proc cannot be read: {e}"))
+                .works("recordings, rules and playbooks; nothing is seen or touched"),
+        ),
+    }
+    checks.push(data_dir(global));
+    let protected = protect::resolve(protect::DEFAULTS);
+    let worst = checks.iter().map(|check| check.state).max().unwrap_or(Mark::Ok);
+    if term.is_json() {
+        let files: Vec<_> = protected.iter().map(|file| serde_json::json!({ "id": file.path })).collect();
+        term.document(
+            &serde_json::json!({ "ok": worst != Mark::Missing, "state": worst, "checks": checks, "protected": files }),
+        );
+    } else {
+        print(&checks, worst, term);
+        term.line("");
+        let also = "pid 1, kernel threads, quell and what started it";
+        term.line(format!("protected: {also}, and {} executables of this host by inode", protected.len()));
+        if args.protected {
+            for file in &protected {
+                term.line(format!("  {}", escape(&file.path)));
+            }
+        } else {
+            term.hint("`quell doctor --protected` lists them");
+        }
+    }
+    Ok(if worst == Mark::Missing { Exit::Missing } else { Exit::Right })
+}
+
+fn print(checks: &[Check], worst: Mark, term: &Term) {
+    let mut part = "";
+    for check in checks {
+        if check.part != part {
+            if !part.is_empty() {
+                term.line("");
+            }
+            part = check.part;
+            term.line(term.ink(Ink::Bold, part));
+        }
+        let (sign, ink) = match check.state {
+            Mark::Ok => ("✓", Ink::Good),
+            Mark::Degraded => ("~", Ink::Warn),
+            Mark::Missing => ("✗", Ink::Bad),
+        };
+        term.line(format!("  {} {:<26} {}", term.ink(ink, sign), escape(&check.id), escape(&check.why)));
+        if !check.works.is_empty() {
+            term.line(format!("    {:<26} {}", "", term.ink(Ink::Dim, &format!("still works: {}", check.works))));
+        }
+    }
+    term.line("");
+    term.line(match worst {
+        Mark::Ok => term.ink(Ink::Good, "All of quell works here."),
+        Mark::Degraded => term.ink(Ink::Warn, "quell works here, with less where it says `~`."),
+        Mark::Missing => {
+            term.ink(Ink::Bad, "Something that quell needs is missing here; what is marked `✗` does not work.")
+        }
+    });
+}
+
+fn privileges() -> Check {
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
+        Check::new("this process", "root", Mark::Ok, "runs as root")
+    } else {
+        Check::new("this process", "root", Mark::Degraded, format!("runs as uid {}", uid.as_raw()))
+            .works("checks, recordings, replays; on processes of the same user also actions")
+    }
+}
+
+#[cfg(feature = "ebpf")]
+fn sensor() -> Vec<Check> {
+    use quell_detectors::CheckState;
+    let state = |state| match state {
+        CheckState::Ok => Mark::Ok,
+        CheckState::Degraded => Mark::Degraded,
+        CheckState::Missing => Mark::Missing,
+    };
+    let checks = quell_detectors::Sensor::probe();
+    checks.into_iter().map(|c| Check::new("sensor", c.name, state(c.state), c.why).works(c.works)).collect()
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn sensor() -> Vec<Check> {
+    vec![
+        Check::new("sensor", "sensor", Mark::Missing, "this quell was built without the feature `ebpf`")
+            .works("recordings, rules and playbooks; nothing is seen live"),
+    ]
+}
+
+fn cgroups(world: &HostWorld) -> Check {
+    let list: Vec<String> = world
+        .cgroups
+        .iter()
+        .map(|root| match root.kind {
+            CgroupKind::V2 => format!("v2 at {}", root.dir.display()),
+            CgroupKind::V1Freezer => format!("v1 freezer at {}", root.dir.display()),
+        })
+        .collect();
+    if list.is_empty() {
+        Check::new("actions", "cgroups", Mark::Degraded, "no hierarchy that can freeze is mounted")
+            .works("scopes process, tree and session; cgroup and container do not")
+    } else {
+        Check::new("actions", "cgroups", Mark::Ok, list.join(", "))
+    }
+}
+
+/// A means that fails while another of the same action works is less, not nothing.
+fn actions(world: &HostWorld) -> Vec<Check> {
+    let tested = quell_actions::self_test(world);
+    let action = |name: &str| name.split(' ').next().unwrap_or_default().to_owned();
+    let works = |name: &str| tested.iter().any(|other| other.ok && action(&other.name) == action(name));
+    let row = |check: &quell_actions::Check| {
+        let why = check.why.clone().unwrap_or_default();
+        match (check.ok, works(&check.name)) {
+            (true, _) => {
+                Check::new("actions", check.name.clone(), Mark::Ok, "tried on a process of its own, and proved")
+            }
+            (false, true) => Check::new("actions", check.name.clone(), Mark::Degraded, why)
+                .works("the other means of the same action"),
+            (false, false) => Check::new("actions", check.name.clone(), Mark::Missing, why)
+                .works("playbooks without it; those with it plan, and their step fails"),
+        }
+    };
+    tested.iter().map(row).collect()
+}
+
+fn data_dir(global: &Global) -> Check {
+    let dir = global.data_dir.clone().unwrap_or_else(place::for_daemon);
+    let mut above = dir.as_path();
+    while !above.exists() {
+        let Some(next) = above.parent() else { break };
+        above = next;
+    }
+    let name = dir.display().to_string();
+    match rustix::fs::access(above, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Check::new("data", name, Mark::Ok, if above == dir { "writable" } else { "can be made" }),
+        Err(e) => Check::new("data", name, Mark::Missing, format!("cannot be written: {e}"))
+            .works("everything that needs no daemon; give --data-dir"),
+    }
+}

@@ -1,0 +1,79 @@
+//! One event on one line, and how a stream is told to end.
+
+use super::escape::{clip, escape};
+use super::show::time_of_day;
+use super::term::{Ink, Term};
+use super::{Exit, Fail};
+use quell_model::{Class, Event, Field, OwnedEvent, Stop};
+
+/// Time, class, who, what.
+pub(super) fn line(event: &OwnedEvent, term: &Term) -> String {
+    let own = |path: &str| match event.own(path) {
+        Some(Field::Str(text)) => text.into_owned(),
+        Some(Field::Int(n)) => n.to_string(),
+        _ => String::new(),
+    };
+    let what = match event.head.class {
+        Class::ProcessCreation | Class::ProcessFork => own("process.command_line"),
+        Class::ProcessTermination => match own("exit.signal").as_str() {
+            "" | "0" => format!("exit {}", own("exit.code")),
+            signal => format!("signal {signal}"),
+        },
+        Class::NetworkConnection => format!(
+            "{} {} {}:{} → {}:{}",
+            own("network.protocol"),
+            own("network.direction"),
+            own("network.source_ip"),
+            own("network.source_port"),
+            own("network.destination_ip"),
+            own("network.destination_port"),
+        ),
+        Class::FileEvent => format!("{} {}", own("file.operation"), own("file.path")),
+        Class::Credentials => {
+            format!("{} {} → {}", own("credentials.change"), own("credentials.old"), own("credentials.new"))
+        }
+        Class::ProcessAccess => format!("{} {}", own("access.kind"), own("access.target")),
+        Class::Loss => format!("{} × {}: {}", own("loss.count"), own("loss.class"), own("loss.why")),
+        Class::Record => clip(&event.sigma.get("eventName").map(ToString::to_string).unwrap_or_default(), 80),
+    };
+    let ink = if event.head.class == Class::Loss { Ink::Bad } else { Ink::Name };
+    let (image, pid) = (own("process.image"), own("process.pid"));
+    let who = if image.is_empty() { String::new() } else { format!("{}[{pid}]", clip(&image, 60)) };
+    let left = format!(
+        "{}  {}  {}",
+        term.ink(Ink::Dim, &time_of_day(event.head.at.wall)),
+        term.ink(ink, &format!("{:<19}", event.head.class.as_str())),
+        who,
+    );
+    let plain = 14 + 21 + who.chars().count();
+    let room = term.width().saturating_sub(plain + 2).max(30);
+    format!("{left}  {}", clip(&what, room.saturating_sub(9)).trim_end())
+}
+
+/// Raised by Ctrl-C and SIGTERM, from now on.
+pub(super) fn wait_for_end() -> Result<Stop, Fail> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop = Stop::default();
+    let raise = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Fail::new(Exit::Missing, format!("no runtime: {e}")))?;
+    let (mut term, mut int) = {
+        let _on = runtime.enter();
+        let open =
+            |kind| signal(kind).map_err(|e| Fail::missing(format!("no signal handler: {}", escape(&e.to_string()))));
+        (open(SignalKind::terminate())?, open(SignalKind::interrupt())?)
+    };
+    // Lives as long as the process: it waits for nothing else.
+    std::thread::Builder::new()
+        .name("quell-signals".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            });
+            raise.raise();
+        })
+        .map_err(|e| Fail::missing(format!("no thread: {e}")))?;
+    Ok(stop)
+}

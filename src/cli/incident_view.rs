@@ -1,0 +1,143 @@
+//! Incidents as people read them: what it is about, its timeline, and why everything was decided as it was.
+
+use super::detect::level_ink;
+use super::escape::{clip, escape};
+use super::run_view;
+use super::show::{moment, since, time_of_day, value};
+use super::table::{Table, cell};
+use super::term::{Ink, Term};
+use quell_engine::report::{Explanation, IncidentSummary, IncidentView, LossView};
+use quell_model::Class;
+use quell_model::record::{IncidentState, TriggerDecision};
+
+fn state(state: IncidentState) -> (Ink, String) {
+    match state {
+        IncidentState::Open => (Ink::Warn, "open".to_owned()),
+        IncidentState::Resolved => (Ink::Good, "resolved".to_owned()),
+    }
+}
+
+/// Every incident, a line each.
+pub(super) fn list(incidents: &[IncidentSummary], term: &Term) {
+    let mut table = Table::new(&["incident", "state", "level", "opened", "detections", "runs", "about", "what"]);
+    for one in incidents {
+        table.row([
+            (Ink::Name, one.id.to_string()),
+            state(one.state),
+            (level_ink(one.level), one.level.to_string()),
+            cell(moment(one.opened.wall)),
+            cell(one.detections.to_string()),
+            cell(one.runs.len().to_string()),
+            cell(one.entity.to_string()),
+            cell(one.title.as_str()),
+        ]);
+    }
+    table.print(term, "no incident has been opened yet");
+}
+
+/// One incident, whole.
+pub(super) fn show(incident: &IncidentView, term: &Term) {
+    let one = incident;
+    let (ink, word) = state(one.state);
+    term.line(format!(
+        "{}  {}  {}",
+        term.ink(Ink::Bold, one.id.as_str()),
+        term.ink(ink, &word),
+        term.ink(level_ink(one.level), one.level.as_str())
+    ));
+    term.line(format!("  {}", escape(&one.title)));
+    term.line(format!("  about {}", escape(&one.entity.to_string())));
+    for loss in &incident.losses {
+        term.line(format!("  {}", term.ink(Ink::Warn, &lost(loss))));
+    }
+    term.line("");
+    let mut table = Table::new(&["run", "state", "mode", "playbook", "what came of it"]);
+    for run in &incident.runs {
+        table.row([
+            (Ink::Name, run.id.to_string()),
+            (run_view::state_ink(run.state), run.state.as_str().to_owned()),
+            cell(run.mode.to_string()),
+            cell(run.playbook.as_str()),
+            cell(run.summary.as_str()),
+        ]);
+    }
+    table.print(term, "no playbook answered");
+    term.line("");
+    timeline(incident, term);
+}
+
+fn lost(loss: &LossView) -> String {
+    let class = loss.class.map_or("", Class::as_str).replace('_', " ");
+    format!("degraded: {} {class} events were lost ({}); something may be missing here", loss.count, loss.why)
+}
+
+/// Every line of the timeline, with the time since the first.
+pub(super) fn timeline(incident: &IncidentView, term: &Term) {
+    let Some(first) = incident.timeline.first().map(|line| line.at) else { return };
+    for line in &incident.timeline {
+        let room = term.width().saturating_sub(30).clamp(40, 300);
+        term.line(format!(
+            "  {}  {:>9}  {}",
+            term.ink(Ink::Dim, &time_of_day(line.at.wall)),
+            since(first, line.at),
+            clip(&line.text, room),
+        ));
+    }
+}
+
+/// Why everything was decided as it was.
+pub(super) fn explain(told: &Explanation, term: &Term) {
+    let (ink, word) = state(told.state);
+    term.line(format!("{}  {}  {}", term.ink(Ink::Bold, told.id.as_str()), term.ink(ink, &word), escape(&told.title)));
+    for detection in &told.detections {
+        term.line("");
+        term.line(format!(
+            "{}  {}  {}",
+            term.ink(Ink::Dim, &time_of_day(detection.at.wall)),
+            term.ink(level_ink(detection.level), detection.level.as_str()),
+            term.ink(Ink::Bold, &detection.title),
+        ));
+        term.line(format!("  rule {} on {}", term.ink(Ink::Name, detection.rule.as_str()), clip(&detection.who, 120)));
+        for matched in &detection.matched {
+            term.line(format!("    {} = {}", term.ink(Ink::Name, &matched.field), value(&matched.value, 160)));
+        }
+        for decided in &detection.decided {
+            let (ink, word) = decision(decided.decision);
+            let run = decided.run.as_ref().map(|run| format!(" → {run}")).unwrap_or_default();
+            term.line(format!(
+                "  {}  {}{}  {}",
+                term.ink(ink, &format!("{word:<8}")),
+                escape(decided.playbook.as_str()),
+                escape(&run),
+                term.ink(Ink::Dim, &decided.why),
+            ));
+        }
+    }
+    if !told.held.is_empty() {
+        term.line("");
+        term.line(term.ink(Ink::Bold, "held back"));
+    }
+    for cause in &told.held {
+        let run = cause.run.as_ref().map(|run| format!(" ({run})")).unwrap_or_default();
+        term.line(format!(
+            "  {}  {}: {}{}",
+            term.ink(Ink::Warn, cause.what.as_str()),
+            escape(&cause.held),
+            escape(&cause.why),
+            escape(&run)
+        ));
+    }
+    for loss in &told.lost {
+        term.line(format!("  {}", term.ink(Ink::Warn, &lost(loss))));
+    }
+}
+
+fn decision(decision: TriggerDecision) -> (Ink, &'static str) {
+    match decision {
+        TriggerDecision::Started => (Ink::Good, "started"),
+        TriggerDecision::Joined => (Ink::Good, "joined"),
+        TriggerDecision::NotMine => (Ink::Dim, "not mine"),
+        TriggerDecision::IfFalse => (Ink::Dim, "if false"),
+        TriggerDecision::Held => (Ink::Warn, "held"),
+    }
+}

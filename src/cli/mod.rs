@@ -1,0 +1,134 @@
+//! The command line: one file a subcommand; prints, decides nothing.
+//!
+//! A contract (scripts rely on it): data on stdout and the rest on stderr; with `--json` one document, or JSON Lines
+//! for streams; the exit codes of [`Exit`].
+
+mod action;
+mod client;
+mod completions;
+mod config;
+mod demo;
+mod detect;
+mod doctor;
+mod escape;
+mod event_line;
+mod exit;
+mod incident;
+mod incident_view;
+mod init;
+mod mistakes;
+mod pause;
+pub(crate) mod place;
+mod playbook;
+mod rules;
+mod run;
+mod run_view;
+mod show;
+mod status;
+mod table;
+mod term;
+mod uninstall;
+mod up;
+mod watch;
+
+pub(crate) use escape::escape;
+pub(crate) use exit::{Exit, Fail};
+pub(crate) use mistakes::draw as draw_mistakes;
+pub(crate) use term::Term;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Sees an attack, contains it, proves it, tells it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "quell",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = "Example:\n  quell demo                one attack on this machine, contained and explained\n  sudo quell up             watch this machine, touch nothing\n\nExit codes: 0 all right; 1 the thing asked about is not; 2 wrong usage or configuration;\n3 the daemon cannot be reached; 4 a permission or a kernel feature is missing."
+)]
+pub(crate) struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Print JSON: one document, or one a line for streams
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The daemon's data directory, with its socket [default: /var/lib/quell, or the user's state directory]
+    #[arg(long, global = true, value_name = "D")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Stage one harmless attack on this machine, contain it and explain it
+    Demo(demo::Args),
+    /// Run the daemon: sensor, engine, API
+    Up(up::Args),
+    /// Write a commented quell.yaml and a first playbook into a directory
+    Init(init::Args),
+    /// Say what works on this machine, what does not, and why
+    Doctor(doctor::Args),
+    /// Show whether the daemon is armed, and how it is
+    Status(status::Args),
+    /// Stop every action at once; detection goes on
+    Pause(pause::PauseArgs),
+    /// Let actions go on after a pause
+    Resume(pause::ResumeArgs),
+    /// Thaw what quell froze and remove its cgroups and pins
+    Uninstall(uninstall::Args),
+    /// Show events as the sensor sees them
+    Watch(watch::Args),
+    /// Run rules over recorded events
+    Detect(detect::Args),
+    /// Check or show the configuration
+    Config(config::Args),
+    /// Check detection rules
+    Rules(rules::Args),
+    /// Check, list, draw, show or run playbooks
+    Playbook(playbook::Args),
+    /// List, show or cancel runs
+    Run(run::Args),
+    /// List, show, explain or change incidents
+    Incident(incident::Args),
+    /// List or show the actions that playbooks can use
+    Action(action::Args),
+    /// Print completions for a shell
+    Completions(completions::Args),
+    /// The demo's attacker
+    #[command(hide = true)]
+    DemoActor(demo::ActorArgs),
+}
+
+/// Does what was asked.
+pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
+    let global = cli.global;
+    match cli.command {
+        Command::Demo(args) => demo::run(&args, term),
+        Command::Up(args) => up::run(args, &global, term),
+        Command::Init(args) => init::run(&args, term),
+        Command::Doctor(args) => doctor::run(&args, &global, term),
+        Command::Status(args) => status::run(&args, &global, term),
+        Command::Pause(args) => pause::pause(&args, &global, term),
+        Command::Resume(args) => pause::resume(&args, &global, term),
+        Command::Uninstall(args) => uninstall::run(&args, &global, term),
+        Command::Watch(args) => watch::run(&args, term),
+        Command::Detect(args) => detect::run(&args, term),
+        Command::Config(args) => config::run(&args, term),
+        Command::Rules(args) => rules::run(&args, term),
+        Command::Playbook(args) => playbook::run(args, &global, term),
+        Command::Run(args) => run::run(&args, &global, term),
+        Command::Incident(args) => incident::run(&args, &global, term),
+        Command::Action(args) => action::run(&args, term),
+        Command::Completions(args) => completions::run(&args, term),
+        Command::DemoActor(args) => demo::act(&args),
+    }
+}

@@ -1,0 +1,321 @@
+//! `quell playbook check|list|graph|show|schema|run`.
+//!
+//! What is checked is held against the actions of this build and the rules that would be loaded with it.
+
+use super::client::Client;
+use super::escape::escape;
+use super::mistakes::{self, Tally};
+use super::place::must_exist;
+use super::table::{Table, cell};
+use super::term::Ink;
+use super::{Exit, Fail, Global, Term};
+use crate::daemon::files::{self, Found, Given};
+use quell_engine::playbook::graph_text;
+use quell_model::playbook::{Playbook, StepKind};
+use quell_model::{Json, Mode, OwnedEvent};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// See [`run`].
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  quell playbook list\n  quell playbook check playbooks/\n  quell playbook graph contain-reverse-shell"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Check playbooks: every mistake of every file, each with its place
+    #[command(
+        after_help = "Example:\n  quell playbook check --deny warnings playbooks/\n\nRules are taken from the paths themselves, from --rules, from what ships, and from the nearest\nquell.yaml above the first path."
+    )]
+    Check {
+        /// Files or directories
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// End with 1 for warnings too
+        #[arg(long, value_name = "LEVEL", value_parser = ["warnings"])]
+        deny: Option<String>,
+        /// Further rules that the playbooks may name
+        #[arg(long, value_name = "PATH")]
+        rules: Vec<PathBuf>,
+    },
+    /// List the playbooks that would be loaded
+    #[command(after_help = "Example:\n  quell playbook list --config quell.yaml")]
+    List {
+        /// The configuration [default: /etc/quell/quell.yaml if it is there]
+        #[arg(long, value_name = "F")]
+        config: Option<PathBuf>,
+    },
+    /// Draw the steps of playbooks
+    #[command(
+        after_help = "Examples:\n  quell playbook graph contain-reverse-shell\n  quell playbook graph playbooks/"
+    )]
+    Graph {
+        /// Files, directories, or names of playbooks that ship
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// How: text
+        #[arg(long, default_value = "text", value_parser = ["text"])]
+        format: String,
+    },
+    /// Show playbooks as they were read
+    #[command(after_help = "Example:\n  quell playbook show contain-reverse-shell > playbooks/mine.yaml")]
+    Show {
+        /// Files, directories, or names of playbooks that ship
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// How: yaml
+        #[arg(long = "as", default_value = "yaml", value_parser = ["yaml"])]
+        form: String,
+    },
+    /// Print the JSON Schema of playbooks, for editors
+    #[command(after_help = "Example:\n  quell playbook schema > playbook.schema.json")]
+    Schema,
+    /// Start a playbook by hand; without a daemon only in observe mode
+    #[command(
+        after_help = "Examples:\n  quell playbook run contain-reverse-shell --event event.json\n  quell playbook run playbooks/mine.yaml --input reason=drill --mode observe"
+    )]
+    Run {
+        /// A file, or the name of a playbook
+        file: PathBuf,
+        /// The event that it should answer: one line of a recording
+        #[arg(long, value_name = "E.json")]
+        event: Option<PathBuf>,
+        /// An input; the value is JSON, or text when it is no JSON
+        #[arg(long = "input", value_name = "K=V")]
+        inputs: Vec<String>,
+        /// Stricter than the playbook's own: observe, approve or enforce
+        #[arg(long, value_name = "M")]
+        mode: Option<Mode>,
+    },
+}
+
+/// Does one of these.
+pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
+    match args.what {
+        What::Check { paths, deny, rules } => check(&paths, &rules, deny.is_some(), term),
+        What::List { config } => list(config.as_deref(), term),
+        What::Graph { paths, .. } => {
+            let all = named(&paths, term)?;
+            if term.is_json() {
+                term.document(&all.iter().map(|p| graph_document(p)).collect::<Vec<_>>());
+            } else {
+                for (at, playbook) in all.iter().enumerate() {
+                    if at > 0 {
+                        term.line("");
+                    }
+                    graph_text(playbook).lines().for_each(|line| term.line(escape(line)));
+                }
+            }
+            Ok(Exit::Right)
+        }
+        What::Show { paths, .. } => {
+            let all = named(&paths, term)?;
+            if term.is_json() {
+                let with_id = |p: &Arc<Playbook>| {
+                    let mut value = serde_json::to_value(p.as_ref()).unwrap_or_default();
+                    value["id"] = p.name.as_str().into();
+                    value
+                };
+                term.document(&all.iter().map(with_id).collect::<Vec<_>>());
+            } else {
+                for (at, playbook) in all.iter().enumerate() {
+                    if at > 0 {
+                        term.line("---");
+                    }
+                    playbook.text.lines().for_each(|line| term.line(escape(line)));
+                }
+            }
+            Ok(Exit::Right)
+        }
+        What::Schema => {
+            term.document(&quell_engine::load::playbook_schema(&quell_actions::specs()));
+            Ok(Exit::Right)
+        }
+        What::Run { file, event, inputs, mode } => start(&file, event.as_deref(), &inputs, mode, global, term),
+    }
+}
+
+fn check(paths: &[PathBuf], rules: &[PathBuf], strict: bool, term: &Term) -> Result<Exit, Fail> {
+    must_exist(paths.iter().chain(rules))?;
+    let Found { playbooks, mistakes } = files::check(paths, rules);
+    let tally = Tally::of(&mistakes);
+    let ok = tally.errors == 0 && !(strict && tally.warnings > 0);
+    if term.is_json() {
+        let list: Vec<Value> = playbooks.iter().map(|p| document(p)).collect();
+        term.document(&json!({ "ok": ok, "playbooks": list, "mistakes": mistakes::as_json(&mistakes) }));
+    } else {
+        mistakes::draw(term, &mistakes);
+        for playbook in &playbooks {
+            let file = playbook.file.display().to_string();
+            term.line(format!(
+                "{}  {}  {}",
+                term.ink(Ink::Good, "ok"),
+                term.ink(Ink::Name, playbook.name.as_str()),
+                escape(&file)
+            ));
+        }
+    }
+    if playbooks.is_empty() && mistakes.is_empty() {
+        return Err(Fail::usage("there is no playbook in what was given")
+            .hint("a playbook is a YAML file with the key `playbook`"));
+    }
+    let n = playbooks.len();
+    term.note(format!("{tally}; {n} playbook{} in order", if n == 1 { "" } else { "s" }));
+    Ok(if ok { Exit::Right } else { Exit::NotRight })
+}
+
+fn list(config: Option<&Path>, term: &Term) -> Result<Exit, Fail> {
+    let loaded = files::load(&Given { config: config.map(Path::to_owned), mode: None });
+    let Tally { errors, .. } = Tally::of(&loaded.mistakes);
+    if errors > 0 {
+        mistakes::draw(term, &loaded.mistakes);
+    }
+    let modes = |p: &Playbook| loaded.definitions.mode_of(p);
+    if term.is_json() {
+        let with_mode = |p: &Arc<Playbook>| {
+            let mut value = document(p);
+            let (here, because) = modes(p);
+            value["mode_here"] = json!(here);
+            value["mode_because"] = because.into();
+            value
+        };
+        term.document(&loaded.definitions.playbooks.iter().map(with_mode).collect::<Vec<_>>());
+    } else {
+        let mut table = Table::new(&["playbook", "mode here", "answers", "from", "what it does"]);
+        for playbook in &loaded.definitions.playbooks {
+            let (here, _) = modes(playbook);
+            let ink = if here == Mode::Enforce { Ink::Warn } else { Ink::Plain };
+            table.row([
+                (Ink::Name, playbook.name.to_string()),
+                (ink, here.to_string()),
+                cell(answers(playbook)),
+                cell(playbook.file.display().to_string()),
+                cell(playbook.description.clone()),
+            ]);
+        }
+        table.print(term, "no playbook would be loaded");
+    }
+    Ok(if errors > 0 { Exit::NotRight } else { Exit::Right })
+}
+
+fn answers(playbook: &Playbook) -> String {
+    match &playbook.on.detections {
+        None => "started by hand".to_owned(),
+        Some(filter) => {
+            let names: Vec<&str> = filter.rules.iter().chain(&filter.tags).map(AsRef::as_ref).collect();
+            if names.is_empty() { format!("{} and above", filter.level) } else { names.join(", ") }
+        }
+    }
+}
+
+fn document(playbook: &Playbook) -> Value {
+    let steps: Vec<&str> = playbook.steps.iter().map(|step| step.id.as_str()).collect();
+    json!({
+        "id": playbook.name, "description": playbook.description, "mode": playbook.mode,
+        "file": playbook.file.display().to_string(), "hash": playbook.hash,
+        "detections": playbook.on.detections, "steps": steps,
+    })
+}
+
+fn graph_document(playbook: &Playbook) -> Value {
+    let steps: Vec<Value> = playbook
+        .steps
+        .iter()
+        .map(|step| {
+            let does = match &step.kind {
+                StepKind::Action { action, .. } => action.as_str(),
+                StepKind::Script(_) => "script",
+                StepKind::Tell(_) => "tell",
+            };
+            json!({ "id": step.id, "does": does, "needs": step.needs, "when": step.when })
+        })
+        .collect();
+    json!({ "id": playbook.name, "steps": steps, "text": graph_text(playbook) })
+}
+
+/// Playbooks of files and directories, or that ship under this name. With mistakes: they are drawn.
+fn named(paths: &[PathBuf], term: &Term) -> Result<Vec<Arc<Playbook>>, Fail> {
+    let Found { playbooks, mistakes } =
+        files::named(paths).map_err(|(name, near)| {
+            let fail = Fail::usage(format!("`{name}` is no file, and no playbook that ships has this name"));
+            fail.hint(near.map_or_else(
+                || "`quell playbook list` lists them".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            ))
+        })?;
+    if Tally::of(&mistakes).errors > 0 {
+        mistakes::draw(term, &mistakes);
+        return Err(Fail::not_right(format!("not every playbook can be read: {}", Tally::of(&mistakes))));
+    }
+    Ok(playbooks)
+}
+
+fn start(
+    file: &Path,
+    event: Option<&Path>,
+    inputs: &[String],
+    mode: Option<Mode>,
+    global: &Global,
+    term: &Term,
+) -> Result<Exit, Fail> {
+    let event = event.map(read_event).transpose()?;
+    let inputs = read_inputs(inputs)?;
+    let playbooks = named(&[file.to_owned()], term)?;
+    let [playbook] = playbooks.as_slice() else {
+        return Err(Fail::usage(format!("`{}` holds {} playbooks; give one file", file.display(), playbooks.len())));
+    };
+    let client = Client::new(global)?;
+    if client.is_there() {
+        let body =
+            json!({ "playbook": playbook.name, "hash": playbook.hash, "event": event, "inputs": inputs, "mode": mode });
+        let answer: Value = client.post("/runs", &body)?;
+        if term.is_json() {
+            term.document(&answer);
+        } else {
+            let id = answer["id"].as_str().unwrap_or_default();
+            term.line(format!("{} started: `quell run show {}`", escape(id), escape(id)));
+        }
+        return Ok(Exit::Right);
+    }
+    if mode.is_some_and(|mode| mode != Mode::Observe) {
+        return Err(Fail::new(
+            Exit::Unreachable,
+            "without a daemon a playbook runs in observe mode only, and none answers",
+        )
+        .hint("start it with `quell up`, or leave --mode away"));
+    }
+    let told = crate::daemon::rehearse(Arc::clone(playbook), event, inputs)?;
+    if term.is_json() {
+        term.document(&told);
+    } else {
+        super::run_view::show(&told, term);
+    }
+    Ok(Exit::Right)
+}
+
+fn read_event(path: &Path) -> Result<OwnedEvent, Fail> {
+    let text =
+        std::fs::read_to_string(path).map_err(|e| Fail::usage(format!("`{}` cannot be read: {e}", path.display())))?;
+    serde_json::from_str(&text).map_err(|e| {
+        Fail::usage(format!("`{}` is no event: {e}", path.display()))
+            .hint("`quell watch --json --count 1` prints one; `quell detect --json` has it under `event`")
+    })
+}
+
+fn read_inputs(inputs: &[String]) -> Result<Json, Fail> {
+    let mut map = serde_json::Map::new();
+    for input in inputs {
+        let (name, value) = input
+            .split_once('=')
+            .ok_or_else(|| Fail::usage(format!("`{input}` is no input")).hint("expected `name=value`"))?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        map.insert(name.to_owned(), value);
+    }
+    Ok(Json::Object(map))
+}

@@ -1,0 +1,128 @@
+//! Runs as people read them: each step with its outcome, its proof and its times.
+
+use super::escape::{clip, escape};
+use super::show::{moment, outcome_ink, since, span};
+use super::table::{Table, cell};
+use super::term::{Ink, Term};
+use quell_engine::report::{RunSummary, RunView, StepView};
+use quell_model::record::RunState;
+use quell_model::{Mode, Stamp};
+
+/// How a state looks.
+pub(super) fn state_ink(state: RunState) -> Ink {
+    match state {
+        RunState::Running | RunState::Waiting => Ink::Warn,
+        RunState::Succeeded => Ink::Good,
+        RunState::Failed => Ink::Bad,
+        RunState::Cancelled => Ink::Dim,
+    }
+}
+
+fn mode_ink(mode: Mode) -> Ink {
+    if mode == Mode::Enforce { Ink::Bold } else { Ink::Dim }
+}
+
+/// Every run, a line each.
+pub(super) fn list(runs: &[RunSummary], term: &Term) {
+    let mut table = Table::new(&["run", "state", "mode", "playbook", "started", "incident", "what came of it"]);
+    for run in runs {
+        table.row([
+            (Ink::Name, run.id.to_string()),
+            (state_ink(run.state), run.state.as_str().to_owned()),
+            (mode_ink(run.mode), run.mode.to_string()),
+            cell(run.playbook.as_str()),
+            cell(moment(run.started.wall)),
+            cell(run.incident.as_ref().map(ToString::to_string).unwrap_or_default()),
+            cell(run.summary.as_str()),
+        ]);
+    }
+    table.print(term, "no run has been started yet");
+}
+
+/// One run, whole.
+pub(super) fn show(run: &RunView, term: &Term) {
+    term.line(format!(
+        "{}  {}  {}",
+        term.ink(Ink::Bold, run.id.as_str()),
+        term.ink(Ink::Name, run.playbook.as_str()),
+        term.ink(state_ink(run.state), run.state.as_str()),
+    ));
+    let field =
+        |name: &str, text: String| term.line(format!("  {}  {text}", term.ink(Ink::Dim, &format!("{name:<9}"))));
+    field(
+        "mode",
+        format!("{}  {}", term.ink(mode_ink(run.mode), run.mode.as_str()), term.ink(Ink::Dim, &run.mode_because)),
+    );
+    field("started", moment(run.started.wall));
+    if let Some(ended) = run.ended {
+        field("took", span(ended.since(run.started)));
+    }
+    if let Some(rule) = &run.rule {
+        field("rule", escape(rule).into_owned());
+    }
+    if let Some(by) = &run.by {
+        field("by", escape(by.as_str()).into_owned());
+    }
+    if let Some(incident) = &run.incident {
+        field("incident", escape(incident.as_str()).into_owned());
+    }
+    if !run.summary.is_empty() {
+        field("summary", clip(&run.summary, 400));
+    }
+    term.line("");
+    let kernel = run.moments.kernel.unwrap_or(run.started);
+    steps(run, kernel, "  ", term);
+}
+
+/// A line for each step and each item; times are since `kernel`.
+pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, term: &Term) {
+    for step in run.steps.iter().flat_map(|step| std::iter::once(step).chain(&step.items)) {
+        let outcome = step.outcome.map_or("running", |outcome| outcome.as_str());
+        let ink = step.outcome.map_or(Ink::Warn, outcome_ink);
+        let at = step.moments.verified.or(step.moments.started).map(|at| since(kernel, at)).unwrap_or_default();
+        let room = term.width().saturating_sub(indent.len() + 38).clamp(40, 300);
+        let below =
+            |ink: Ink, text: String| term.line(format!("{indent}{:36}{}", "", term.ink(ink, &clip(&text, room))));
+        let did = did(step);
+        // Of a refused step the guard's own words come below.
+        let proof = if step.action.is_some() && step.refusal.is_none() { step.proof.as_str() } else { "" };
+        let beside = !proof.is_empty() && did.chars().count() + proof.chars().count() + 2 <= room;
+        term.line(format!(
+            "{indent}{}  {}  {:>9}  {}",
+            term.ink(Ink::Name, &format!("{:<12}", clip(&step.id, 24))),
+            term.ink(ink, &format!("{outcome:<8}")),
+            at,
+            if beside { format!("{}  {}", escape(&did), term.ink(Ink::Dim, proof)) } else { clip(&did, room) },
+        ));
+        if !beside && !proof.is_empty() {
+            below(Ink::Dim, proof.to_owned());
+        }
+        if let Some(refusal) = &step.refusal {
+            below(Ink::Warn, format!("the guard `{}` refused {}: {}", refusal.guard, refusal.target, refusal.why));
+        }
+        for error in &step.errors {
+            below(Ink::Bad, format!("attempt {}: {}", error.attempt, error.error));
+            if let Some(hint) = &error.hint {
+                below(Ink::Name, format!("hint: {hint}"));
+            }
+        }
+        for open in step.plan.iter().flat_map(|plan| &plan.still_open) {
+            below(Ink::Warn, format!("still open: {open}"));
+        }
+        if let Some(wait) = &step.waits {
+            below(Ink::Warn, format!("waits for its {} until {}", wait.what, moment(wait.until.wall)));
+        }
+    }
+}
+
+/// What the step did, and to whom.
+fn did(step: &StepView) -> String {
+    let Some(action) = &step.action else { return step.proof.clone() };
+    let targets: Vec<&str> =
+        step.plan.iter().flat_map(|plan| &plan.targets).map(|target| target.label.as_str()).collect();
+    match targets.as_slice() {
+        [] => action.to_string(),
+        [one] => format!("{action}  {one}"),
+        [one, rest @ ..] => format!("{action}  {one} and {} more", rest.len()),
+    }
+}

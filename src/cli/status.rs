@@ -1,0 +1,109 @@
+//! `quell status`: 0 once the daemon is armed, 1 until then, 3 when nobody answers.
+
+use super::client::Client;
+use super::escape::escape;
+use super::show::ago;
+use super::term::Ink;
+use super::{Exit, Fail, Global, Term};
+use crate::api::{Counted, State, Status};
+
+/// See [`run`].
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  until quell status >/dev/null; do sleep 0.1; done      # wait until it is armed")]
+pub(crate) struct Args {}
+
+/// Asks and prints.
+pub(crate) fn run(_: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
+    let status: Status = Client::new(global)?.get("/status")?;
+    if term.is_json() {
+        term.document(&status);
+    } else {
+        print(&status, term);
+    }
+    Ok(if status.state == State::Armed { Exit::Right } else { Exit::NotRight })
+}
+
+fn print(status: &Status, term: &Term) {
+    let field =
+        |name: &str, text: String| term.line(format!("  {}  {text}", term.ink(Ink::Dim, &format!("{name:<10}"))));
+    let ink = match status.state {
+        State::Armed => Ink::Good,
+        State::Starting => Ink::Warn,
+        State::Blind | State::Stopping => Ink::Bad,
+    };
+    let since = ago(status.started);
+    term.line(format!(
+        "{} on {}, for {since} (pid {})",
+        term.ink(ink, status.state.as_str()),
+        escape(status.node.as_str()),
+        status.pid
+    ));
+    if status.paused {
+        term.line(term.ink(Ink::Warn, "PAUSED: no action runs until `quell resume`"));
+    }
+    field(
+        "mode",
+        format!("{}  {}", term.ink(Ink::Bold, status.mode.as_str()), term.ink(Ink::Dim, &status.mode_because)),
+    );
+    field("sensor", sensor(status, term));
+    for probe in status.sensor.probes.iter().filter(|probe| !probe.attached) {
+        field("", format!("{} {}: {}", term.ink(Ink::Warn, "missing"), escape(&probe.id), escape(&probe.why)));
+    }
+    field("events", counts(&status.sensor.events));
+    if status.sensor.lost.iter().any(|c| c.count > 0) {
+        field("lost", term.ink(Ink::Warn, &counts(&status.sensor.lost)));
+    } else {
+        field("lost", "none".to_owned());
+    }
+    let skipped =
+        if status.rules_skipped > 0 { format!(", {} passed over", status.rules_skipped) } else { String::new() };
+    field("rules", format!("{}{skipped}", status.rules));
+    field("playbooks", status.playbooks.len().to_string());
+    for missing in &status.not_armed {
+        field("", format!("{} {}: {}", term.ink(Ink::Warn, "not armed"), escape(&missing.id), escape(&missing.why)));
+    }
+    for missing in &status.actions_missing {
+        field(
+            "",
+            format!("{} {}: {}", term.ink(Ink::Warn, "does not work here"), escape(&missing.id), escape(&missing.why)),
+        );
+    }
+    field("detections", status.detections.to_string());
+    field("runs", format!("{} open", status.runs_open));
+    field("incidents", format!("{} open", status.incidents_open));
+    field("journal", journal(status, term));
+    for found in &status.journal.recovery {
+        field("", term.ink(Ink::Warn, found));
+    }
+    if let Some(why) = &status.reload_refused {
+        field("reload", term.ink(Ink::Bad, &format!("refused, the former definitions hold: {why}")));
+    }
+    field("data", escape(&status.data_dir).into_owned());
+}
+
+fn sensor(status: &Status, term: &Term) -> String {
+    let sensor = &status.sensor;
+    if !sensor.running {
+        return term.ink(Ink::Bad, &format!("not running: {}", sensor.why.as_deref().unwrap_or("switched off")));
+    }
+    let attached = sensor.probes.iter().filter(|probe| probe.attached).count();
+    format!("{attached} of {} probes, {}", sensor.probes.len(), escape(&sensor.scheduling))
+}
+
+fn counts(list: &[Counted]) -> String {
+    let parts: Vec<String> = list
+        .iter()
+        .filter(|c| c.count > 0)
+        .map(|c| format!("{} {}", c.count, c.id.as_str().replace('_', " ")))
+        .collect();
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+fn journal(status: &Status, term: &Term) -> String {
+    let journal = &status.journal;
+    match &journal.trouble {
+        Some(why) => term.ink(Ink::Bad, &format!("{} records wait: {why}", journal.waiting)),
+        None if journal.unwritten > 0 => term.ink(Ink::Bad, &format!("{} records were lost", journal.unwritten)),
+        None => "well".to_owned(),
+    }
+}

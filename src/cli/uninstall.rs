@@ -1,0 +1,46 @@
+//! `quell uninstall`: thaws what quell froze, removes its cgroups and pins, and says what it did. Data stays.
+
+use super::escape::escape;
+use super::term::Ink;
+use super::{Exit, Fail, Global, Term, place};
+use crate::daemon::{self, Left};
+use quell_model::StoreError;
+
+/// See [`run`].
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  sudo systemctl stop quell && sudo quell uninstall\n\nThe data directory stays: the journal and the evidence are yours."
+)]
+pub(crate) struct Args {}
+
+/// Takes everything back.
+pub(crate) fn run(_: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
+    let dir = place::for_client(global.data_dir.as_deref());
+    let left = daemon::leave(&dir, daemon::node(), daemon::me()).map_err(|e| match e {
+        StoreError::Taken { .. } => Fail::not_right(format!("a daemon still runs: {e}"))
+            .hint("end it first: `systemctl stop quell`, or SIGTERM"),
+        other => Fail::not_right(other.to_string()),
+    })?;
+    if term.is_json() {
+        term.document(&left);
+    } else {
+        print(&left, term);
+    }
+    Ok(if left.left_over.is_empty() { Exit::Right } else { Exit::NotRight })
+}
+
+fn print(left: &Left, term: &Term) {
+    let said = |what: &str, text: &str| term.line(format!("{}  {}", term.ink(Ink::Good, what), escape(text)));
+    for thawed in &left.thawed {
+        said("thawed ", &format!("{}  ({} of {})", thawed.targets.join(", "), thawed.step, thawed.id));
+    }
+    for gone in left.cgroups.iter().chain(&left.pins) {
+        said("removed", &gone.id.display().to_string());
+    }
+    for failed in &left.left_over {
+        term.line(format!("{}  {}", term.ink(Ink::Bad, "left   "), escape(failed)));
+    }
+    if left.is_nothing() {
+        term.line("nothing to do: nothing of quell's is frozen, and there is no cgroup or pin of its own");
+    }
+}

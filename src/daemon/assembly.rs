@@ -1,0 +1,96 @@
+//! An engine on this host, put together: journal, crew, guard, rules, sensor. What `quell up` and `quell demo` share.
+
+use super::eye::{Eye, Sight, Wake};
+use super::hand::{Counts, Hand};
+use quell_engine::clock::SystemClock;
+use quell_engine::detect::{Detector, Rules};
+use quell_engine::run::{Core, Definitions, EngineHandle, Parts, RecoveryReport};
+use quell_engine::store::{DirVault, Journal};
+use quell_model::playbook::Playbook;
+use quell_model::{BootId, Clock, Crew, Name, StoreError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+/// What an engine is put together from.
+pub(crate) struct Plan<W> {
+    /// The data directory.
+    pub(crate) dir: PathBuf,
+    /// What it can touch.
+    pub(crate) crew: Crew<W>,
+    /// This machine.
+    pub(crate) node: Name,
+    /// This boot.
+    pub(crate) boot: BootId,
+    /// Rules in force.
+    pub(crate) rules: Arc<Rules>,
+    /// Playbooks, guard, modes.
+    pub(crate) definitions: Definitions,
+    /// Detections outside this cgroup go no further.
+    pub(crate) only: Option<String>,
+    /// What the sensor sees.
+    pub(crate) sight: Sight,
+}
+
+/// An engine that runs.
+pub(crate) struct Assembly {
+    /// The way to it.
+    pub(crate) engine: EngineHandle,
+    /// Its journal.
+    pub(crate) journal: Journal,
+    /// What it saw.
+    pub(crate) counts: Arc<Counts>,
+    /// Where new rules go; one may wait.
+    pub(crate) rules: SyncSender<Arc<Rules>>,
+    /// Who turns it.
+    pub(crate) eye: Eye,
+    /// Why there is no sensor, if there is none.
+    pub(crate) blind: Option<String>,
+    /// What it took up.
+    pub(crate) recovered: RecoveryReport,
+}
+
+/// It could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AssemblyError {
+    /// The journal.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sensor or its thread.
+    #[error("the sensor could not be started: {0}")]
+    Sensor(#[source] std::io::Error),
+}
+
+/// Puts one together and starts it. Takes the directory's lock first: a second engine is refused before it does anything.
+pub(crate) fn assemble<W: Send + 'static>(
+    plan: Plan<W>,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Assembly, AssemblyError> {
+    let journal = Journal::open(&plan.dir)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let wake = Wake::default();
+    let parts = Parts {
+        clock: Arc::clone(&clock),
+        journal: journal.clone(),
+        vault: Arc::new(DirVault::new(&plan.dir)),
+        node: plan.node.clone(),
+        boot: plan.boot,
+        crew: plan.crew,
+        runtime: runtime.clone(),
+        wake: wake.as_fn(),
+    };
+    let mut core = Core::new(parts, plan.definitions);
+    let engine = core.handle();
+    let recovered = core.recover(&reread)?;
+    let counts = Arc::new(Counts::default());
+    let (rules, new_rules) = sync_channel(1);
+    let hand = Hand::new(core, Detector::new(plan.rules), clock, Arc::clone(&counts), new_rules, plan.only);
+    let (eye, blind) = Eye::open(hand, plan.node, &plan.sight, &wake).map_err(AssemblyError::Sensor)?;
+    Ok(Assembly { engine, journal, counts, rules, eye, blind, recovered })
+}
+
+/// A pinned definition, read again. Rules are not asked for: they may have changed since.
+fn reread(file: &Path, text: &str) -> Option<Playbook> {
+    let known = quell_engine::load::Known { actions: quell_actions::specs(), ..Default::default() };
+    quell_engine::load::playbook(file, text, &known).0
+}

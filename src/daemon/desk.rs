@@ -1,0 +1,275 @@
+//! What the daemon knows of itself: its state, what is loaded, what the sensor can do; and the way to reload.
+//!
+//! Invariant: a reload is whole or not at all. With a mistake the former definitions hold, and the refusal is shown until
+//! one succeeds.
+
+use super::assembly::Assembly;
+use super::files::{self, Given, Loaded};
+use super::hand::Counts;
+use crate::api::{
+    ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, SensorStatus, State, Status,
+};
+use quell_actions::HostWorld;
+use quell_engine::detect::Rules;
+use quell_engine::load::Config;
+use quell_engine::run::{Definitions, EngineHandle, Request};
+use quell_engine::source::Snapshot;
+use quell_engine::store::Journal;
+use quell_model::playbook::{Playbook, StepKind};
+use quell_model::{Hash, Json, Mode, Name};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// See the module.
+pub(crate) struct Desk {
+    given: Given,
+    world: HostWorld,
+    dir: PathBuf,
+    started: jiff::Timestamp,
+    facts: Mutex<Facts>,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+struct Facts {
+    state: State,
+    definitions: Definitions,
+    rules: usize,
+    rules_skipped: usize,
+    actions_missing: Vec<ActionMissing>,
+    /// Actions that no means works for, each with a reason.
+    dead: BTreeMap<String, String>,
+    reload_refused: Option<String>,
+    config: Config,
+    watched: Vec<PathBuf>,
+    seen: Snapshot,
+    counts: Arc<Counts>,
+    to_hand: Option<SyncSender<Arc<Rules>>>,
+    blind: Option<String>,
+    probes: Vec<ProbeStatus>,
+    scheduling: String,
+}
+
+/// What is looked at for changes.
+const ENDINGS: &[&str] = &["yml", "yaml"];
+
+impl Desk {
+    /// Of a daemon that is starting.
+    pub(crate) fn new(given: &Given, loaded: &Loaded, world: &HostWorld, dir: &Path) -> Self {
+        let tested = quell_actions::self_test(world);
+        let why = |check: &quell_actions::Check| check.why.clone().unwrap_or_default();
+        let missing = tested.iter().filter(|check| !check.ok);
+        let missing = missing.map(|check| ActionMissing { id: check.name.clone(), why: why(check) });
+        let facts = Facts {
+            state: State::Starting,
+            definitions: loaded.definitions.clone(),
+            rules: loaded.rules.len(),
+            rules_skipped: loaded.rules_skipped,
+            actions_missing: missing.collect(),
+            dead: dead(&tested),
+            reload_refused: None,
+            config: loaded.config.clone(),
+            seen: look(&loaded.files),
+            watched: loaded.files.clone(),
+            counts: Arc::default(),
+            to_hand: None,
+            blind: None,
+            probes: Vec::new(),
+            scheduling: String::new(),
+        };
+        Self {
+            given: given.clone(),
+            world: world.clone(),
+            dir: dir.to_owned(),
+            started: jiff::Timestamp::now(),
+            facts: Mutex::new(facts),
+            reloading: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Learns of the engine that was put together.
+    pub(crate) fn adopt(&self, assembly: &Assembly) {
+        let mut facts = self.facts();
+        facts.counts = Arc::clone(&assembly.counts);
+        facts.to_hand = Some(assembly.rules.clone());
+        facts.blind.clone_from(&assembly.blind);
+        (facts.probes, facts.scheduling) = assembly.eye.probes();
+    }
+
+    /// Where the daemon is in its life from now on.
+    pub(crate) fn set(&self, state: State) {
+        self.facts().state = state;
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Playbooks that an action is missing for.
+    fn not_armed(facts: &Facts) -> Vec<NotArmed> {
+        let lacks = |playbook: &Playbook| {
+            playbook.steps.iter().find_map(|step| match &step.kind {
+                StepKind::Action { action, .. } => facts.dead.get_key_value(action.as_str()),
+                _ => None,
+            })
+        };
+        let all = facts.definitions.playbooks.iter();
+        all.filter_map(|playbook| {
+            let (action, why) = lacks(playbook)?;
+            Some(NotArmed { id: playbook.name.to_string(), why: format!("`{action}` does not work here: {why}") })
+        })
+        .collect()
+    }
+
+    /// How the daemon stands; `engine` is the engine's own answer.
+    pub(crate) fn status(&self, engine: &Json, journal: &Journal) -> Status {
+        let facts = self.facts();
+        let number = |key: &str| engine.get(key).and_then(Json::as_u64).unwrap_or(0);
+        let count = |pick: fn((quell_model::Class, u64, u64)) -> (quell_model::Class, u64)| {
+            facts.counts.all().map(pick).map(|(id, count)| Counted { id, count }).collect::<Vec<_>>()
+        };
+        let open = journal.open_streams().unwrap_or_default();
+        let health = journal.health();
+        Status {
+            state: facts.state,
+            mode: facts.definitions.ceiling,
+            mode_because: facts.definitions.ceiling_because.clone(),
+            paused: engine.get("paused").and_then(Json::as_bool).unwrap_or(false),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            node: self.world.node.clone(),
+            data_dir: self.dir.display().to_string(),
+            started: self.started,
+            sensor: SensorStatus {
+                running: facts.blind.is_none(),
+                why: facts.blind.clone(),
+                probes: facts.probes.clone(),
+                events: count(|(class, seen, _)| (class, seen)),
+                lost: count(|(class, _, lost)| (class, lost)),
+                scheduling: facts.scheduling.clone(),
+            },
+            rules: facts.rules,
+            rules_skipped: facts.rules_skipped,
+            playbooks: playbooks(&facts.definitions),
+            not_armed: Self::not_armed(&facts),
+            actions_missing: facts.actions_missing.clone(),
+            detections: number("detections"),
+            runs_open: number("runs_open"),
+            incidents_open: open.iter().filter(|stream| stream.as_incident().is_some()).count() as u64,
+            journal: JournalStatus {
+                waiting: health.waiting as u64,
+                unwritten: number("records_unwritten"),
+                trouble: health.trouble,
+                recovery: health.recovery,
+            },
+            reload_refused: facts.reload_refused.clone(),
+        }
+    }
+
+    /// What answers.
+    pub(crate) fn playbooks(&self) -> Vec<PlaybookStatus> {
+        playbooks(&self.facts().definitions)
+    }
+
+    /// The sum of a loaded playbook's text.
+    pub(crate) fn hash_of(&self, playbook: &Name) -> Option<Hash> {
+        self.facts().definitions.playbooks.iter().find(|loaded| loaded.name == *playbook).map(|loaded| loaded.hash)
+    }
+
+    /// Whether a file that was loaded, or could be, has changed since the last look.
+    pub(crate) fn files_changed(&self) -> bool {
+        let mut facts = self.facts();
+        let now = look(&facts.watched);
+        let changed = now != facts.seen;
+        facts.seen = now;
+        changed
+    }
+
+    /// Reads everything again and puts it in force, or says why not.
+    pub(crate) async fn reload(&self, engine: &EngineHandle) -> Result<Vec<String>, String> {
+        let _one = self.reloading.lock().await;
+        let given = self.given.clone();
+        let loaded = tokio::task::spawn_blocking(move || files::load(&given)).await.map_err(|e| e.to_string())?;
+        self.facts().seen = look(&loaded.files);
+        if loaded.has_errors() {
+            return Err(self.refuse(&loaded));
+        }
+        let mut said = Vec::new();
+        let (sender, then) = {
+            let facts = self.facts();
+            (facts.to_hand.clone(), facts.config.clone())
+        };
+        for key in needs_restart(&then, &loaded.config) {
+            tracing::warn!(key, "`{key}` was changed and needs a restart: what it was at the start holds");
+            said.push(format!("`{key}` needs a restart"));
+        }
+        if let Some(sender) = sender
+            && sender.try_send(Arc::clone(&loaded.rules)).is_err()
+        {
+            return Err("the engine has not taken the rules of the last reload yet; try again".to_owned());
+        }
+        let answer = engine.request(Request::Reload(Box::new(loaded.definitions.clone()))).await;
+        answer.map_err(|refusal| refusal.to_string())?;
+        let mut facts = self.facts();
+        facts.rules = loaded.rules.len();
+        facts.rules_skipped = loaded.rules_skipped;
+        facts.watched.clone_from(&loaded.files);
+        facts.reload_refused = None;
+        tracing::info!(playbooks = loaded.definitions.playbooks.len(), rules = loaded.rules.len(), "reloaded");
+        facts.definitions = loaded.definitions;
+        Ok(said)
+    }
+
+    fn refuse(&self, loaded: &Loaded) -> String {
+        let errors: Vec<String> = loaded.errors().map(|m| format!("{}: {}", m.place(), m.what)).collect();
+        for mistake in loaded.errors() {
+            tracing::error!(place = mistake.place(), "not reloaded, the former definitions hold: {}", mistake.what);
+        }
+        let first = errors.first().cloned().unwrap_or_default();
+        let why = if errors.len() > 1 { format!("{first} (and {} more)", errors.len() - 1) } else { first };
+        self.facts().reload_refused = Some(why.clone());
+        why
+    }
+}
+
+/// Keys that were changed and that a running daemon cannot follow.
+fn needs_restart(then: &Config, now: &Config) -> Vec<&'static str> {
+    [
+        ("data_dir", then.data_dir != now.data_dir),
+        ("sources", then.sources != now.sources),
+        ("access.socket.group", then.socket_group != now.socket_group),
+        ("log", then.log != now.log),
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then_some(key))
+    .collect()
+}
+
+/// Actions of which every means failed.
+fn dead(tested: &[quell_actions::Check]) -> BTreeMap<String, String> {
+    let action = |check: &quell_actions::Check| check.name.split(' ').next().unwrap_or_default().to_owned();
+    let works = |name: &str| tested.iter().any(|check| check.ok && action(check) == name);
+    let failed = tested.iter().filter(|check| !check.ok && !works(&action(check)));
+    failed.map(|check| (action(check), check.why.clone().unwrap_or_default())).collect()
+}
+
+fn look(watched: &[PathBuf]) -> Snapshot {
+    let paths: Vec<&Path> = watched.iter().map(PathBuf::as_path).collect();
+    Snapshot::of(&paths, ENDINGS)
+}
+
+fn playbooks(definitions: &Definitions) -> Vec<PlaybookStatus> {
+    let row = |playbook: &Arc<Playbook>| {
+        let (mode, mode_because): (Mode, String) = definitions.mode_of(playbook);
+        PlaybookStatus {
+            id: playbook.name.clone(),
+            mode,
+            mode_because,
+            file: playbook.file.display().to_string(),
+            description: playbook.description.clone(),
+        }
+    };
+    definitions.playbooks.iter().map(row).collect()
+}

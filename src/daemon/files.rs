@@ -1,0 +1,261 @@
+//! What people wrote, read whole: configuration, rules, playbooks, and the guard that they make.
+//!
+//! Asks the engine's `load` and `detect` for everything; owns which files are asked for, and the resolving of names to
+//! inodes and user ids. Invariant: what is loaded has no error left, or says so.
+
+use quell_actions::{HostWorld, protect};
+use quell_engine::detect::{RuleSource, Rules};
+use quell_engine::load::{self, Config, Known, PlaybookSource};
+use quell_engine::run::{Definitions, IncidentRules};
+use quell_model::guard::{Guard, Protect};
+use quell_model::mistake::nearest;
+use quell_model::playbook::Playbook;
+use quell_model::{Mistake, MistakeLevel, Mode, RuleRef, Span};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The configuration that is read when nobody names one.
+pub(crate) const SYSTEM_CONFIG: &str = "/etc/quell/quell.yaml";
+
+/// What the command line says of files.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    /// `--config`.
+    pub(crate) config: Option<PathBuf>,
+    /// `--mode`.
+    pub(crate) mode: Option<Mode>,
+}
+
+/// All of it.
+pub(crate) struct Loaded {
+    /// The configuration; its default where it has mistakes.
+    pub(crate) config: Config,
+    /// Rules in force.
+    pub(crate) rules: Arc<Rules>,
+    /// How many rules could not be used.
+    pub(crate) rules_skipped: usize,
+    /// Playbooks, guard, modes.
+    pub(crate) definitions: Definitions,
+    /// Every mistake of every file.
+    pub(crate) mistakes: Vec<Mistake>,
+    /// Files whose reads are events.
+    pub(crate) watch: Vec<String>,
+    /// Files and folders that a change of matters.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+impl Loaded {
+    /// What keeps it from being put in force.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &Mistake> {
+        self.mistakes.iter().filter(|mistake| mistake.level == MistakeLevel::Error)
+    }
+
+    /// Whether anything does.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.errors().next().is_some()
+    }
+}
+
+/// The configuration that holds, and its mistakes.
+pub(crate) fn config(given: &Given) -> (Config, Vec<Mistake>) {
+    let system = Path::new(SYSTEM_CONFIG);
+    let file = given.config.as_deref().or_else(|| system.exists().then_some(system));
+    let (read, mistakes) = match file {
+        Some(file) => load::config_file(file),
+        None => (Some(Config::default()), Vec::new()),
+    };
+    let mut config = read.unwrap_or_default();
+    if let Some(mode) = given.mode {
+        config.set_mode(mode, "--mode");
+    }
+    (config, mistakes)
+}
+
+/// Reads everything.
+pub(crate) fn load(given: &Given) -> Loaded {
+    let (config, mistakes) = config(given);
+    load_config(config, mistakes)
+}
+
+/// Reads everything that a configuration names.
+pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded {
+    let (rules, report) = Rules::load(&rule_sources(&config, &[]), &paths(&config.rules.exceptions));
+    mistakes.extend(report.expired(jiff::Timestamp::now()));
+    let rules_skipped = report.errors().count();
+    mistakes.extend(report.skipped);
+    let refs: Vec<RuleRef> = rules.refs().cloned().collect();
+    let known = Known { actions: quell_actions::specs(), rules: Some(&refs), vars: Some(&config.vars) };
+    let (playbooks, found) = load::playbooks(&playbook_sources(&config), &known);
+    mistakes.extend(found);
+    mistakes.extend(config.check_names(&playbooks, &known.actions));
+    let guard = guard(&config, &mut mistakes);
+    let files =
+        config.file.iter().chain(&config.playbooks.dirs).chain(&config.rules.dirs).chain(&config.rules.exceptions);
+    Loaded {
+        rules: Arc::new(rules),
+        rules_skipped,
+        definitions: definitions(&config, playbooks, guard),
+        watch: quell_playbooks::watched().iter().map(|&path| path.to_owned()).collect(),
+        files: files.cloned().collect(),
+        config,
+        mistakes,
+    }
+}
+
+/// What the engine works by.
+fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard: Guard) -> Definitions {
+    let because = config.show().into_iter().find(|row| row.key == "mode").map(|row| row.from).unwrap_or_default();
+    Definitions {
+        playbooks,
+        guard,
+        ceiling: config.mode,
+        ceiling_because: match because.as_str() {
+            "default" => "a fresh installation observes".to_owned(),
+            from => format!("the mode is {} by {from}", config.mode),
+        },
+        modes: config.playbooks.modes.clone(),
+        vars: config.vars.clone(),
+        incidents: IncidentRules { min_level: config.incidents.min_level, quiet: config.incidents.quiet },
+        untrusted: Default::default(),
+    }
+}
+
+/// What may not be touched, and how much may: files to inodes, users to ids.
+pub(crate) fn guard(config: &Config, mistakes: &mut Vec<Mistake>) -> Guard {
+    let named: Vec<String> = config.guard.executables.iter().map(|path| path.display().to_string()).collect();
+    let mut executables = protect::resolve(protect::DEFAULTS);
+    for path in &named {
+        let found = protect::resolve(&[path]);
+        if found.is_empty() {
+            let what = format!("`guard.protect` names `{path}`, and nothing is there: it protects nothing");
+            mistakes.push(Mistake::warning(config.file.clone().unwrap_or_default(), Span::default(), what));
+        }
+        executables.extend(found);
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut uids = Vec::new();
+    for user in &config.guard.users {
+        match uid_of(user, &passwd) {
+            Some(uid) => uids.push(uid),
+            None => {
+                let what = format!("`guard.protect` names the user `{user}`, whom this host does not know");
+                mistakes.push(Mistake::warning(config.file.clone().unwrap_or_default(), Span::default(), what));
+            }
+        }
+    }
+    let processes = HostWorld::live(super::node()).map(|world| protect::own_processes(&world)).unwrap_or_default();
+    Guard {
+        protect: Protect { processes, executables, units: config.guard.units.clone(), uids },
+        limits: config.guard.limits.clone(),
+        breaker: config.guard.breaker.clone(),
+        only_within: config.guard.only_within.clone(),
+    }
+}
+
+fn uid_of(user: &str, passwd: &str) -> Option<u32> {
+    let of_name = || {
+        passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next()? == user).then(|| fields.nth(1)?.parse().ok())?
+        })
+    };
+    user.parse().ok().or_else(of_name)
+}
+
+fn shipped_rules() -> Vec<RuleSource> {
+    let text = |file: quell_playbooks::Shipped| RuleSource::Text {
+        name: format!("shipped/{}", file.name),
+        text: file.text.to_owned(),
+    };
+    quell_playbooks::rules().into_iter().map(text).collect()
+}
+
+fn shipped_playbooks() -> Vec<PlaybookSource> {
+    let text = |file: quell_playbooks::Shipped| PlaybookSource::Text {
+        name: format!("shipped/{}", file.name),
+        text: file.text.to_owned(),
+    };
+    quell_playbooks::playbooks().into_iter().map(text).collect()
+}
+
+fn paths(paths: &[PathBuf]) -> Vec<RuleSource> {
+    paths.iter().cloned().map(RuleSource::Dir).collect()
+}
+
+/// Shipped ones first, so that a folder's rule replaces its namesake. A playbook's folder may hold its rules too.
+fn rule_sources(config: &Config, more: &[PathBuf]) -> Vec<RuleSource> {
+    let mut sources = if config.rules.shipped { shipped_rules() } else { Vec::new() };
+    sources.extend(paths(&config.rules.dirs));
+    sources.extend(paths(&config.playbooks.dirs));
+    sources.extend(paths(more));
+    sources
+}
+
+fn playbook_sources(config: &Config) -> Vec<PlaybookSource> {
+    let mut sources = if config.playbooks.shipped { shipped_playbooks() } else { Vec::new() };
+    sources.extend(config.playbooks.dirs.iter().map(|path| source(path)));
+    sources
+}
+
+fn source(path: &Path) -> PlaybookSource {
+    if path.is_dir() { PlaybookSource::Dir(path.to_owned()) } else { PlaybookSource::File(path.to_owned()) }
+}
+
+/// Playbooks that were asked for, and the mistakes in them.
+pub(crate) struct Found {
+    /// Those without an error.
+    pub(crate) playbooks: Vec<Arc<Playbook>>,
+    /// Everything that is wrong.
+    pub(crate) mistakes: Vec<Mistake>,
+}
+
+/// Playbooks of these paths, held against the rules beside them, in `rules`, of the nearest quell.yaml, and those that
+/// ship.
+pub(crate) fn check(wanted: &[PathBuf], rules: &[PathBuf]) -> Found {
+    let config = wanted.first().and_then(|path| config_above(path)).unwrap_or_default();
+    let beside: Vec<PathBuf> = wanted.iter().map(|path| folder_of(path)).chain(rules.iter().cloned()).collect();
+    let (rules, _) = Rules::load(&rule_sources(&config, &beside), &[]);
+    let refs: Vec<RuleRef> = rules.refs().cloned().collect();
+    let vars = config.file.is_some().then_some(&config.vars);
+    let known = Known { actions: quell_actions::specs(), rules: Some(&refs), vars };
+    let sources: Vec<PlaybookSource> = wanted.iter().map(|path| source(path)).collect();
+    let (playbooks, mistakes) = load::playbooks(&sources, &known);
+    Found { playbooks, mistakes }
+}
+
+/// A file's folder may hold its rules, beside it or in `rules/`; of a folder all that is below.
+fn folder_of(path: &Path) -> PathBuf {
+    if path.is_dir() {
+        return path.to_owned();
+    }
+    let rules = path.with_file_name("rules");
+    if rules.is_dir() { rules } else { path.to_owned() }
+}
+
+/// The nearest quell.yaml above a path that can be read without a mistake.
+fn config_above(path: &Path) -> Option<Config> {
+    let path = path.canonicalize().ok()?;
+    let file = path.ancestors().map(|dir| dir.join("quell.yaml")).find(|file| file.is_file())?;
+    load::config_file(&file).0
+}
+
+/// Playbooks of paths, or that ship under a name. A name that nothing has comes back with the nearest that something has.
+pub(crate) fn named(wanted: &[PathBuf]) -> Result<Found, (String, Option<String>)> {
+    let known = Known { actions: quell_actions::specs(), ..Known::default() };
+    let (shipped, _) = load::playbooks(&shipped_playbooks(), &known);
+    let mut all = Found { playbooks: Vec::new(), mistakes: Vec::new() };
+    for path in wanted {
+        let name = path.display().to_string();
+        if path.exists() {
+            let mut found = check(std::slice::from_ref(path), &[]);
+            all.playbooks.append(&mut found.playbooks);
+            all.mistakes.append(&mut found.mistakes);
+        } else if let Some(playbook) = shipped.iter().find(|playbook| playbook.name.as_str() == name) {
+            all.playbooks.push(Arc::clone(playbook));
+        } else {
+            let near = nearest(&name, shipped.iter().map(|playbook| playbook.name.as_str())).map(str::to_owned);
+            return Err((name, near));
+        }
+    }
+    Ok(all)
+}

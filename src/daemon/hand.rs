@@ -1,0 +1,118 @@
+//! From event to act on one thread: what the sensor gives goes through the rules, and what matches into the engine.
+//!
+//! ```text
+//! sensor ──event──▶ Detector ──detections──▶ Core ──▶ (trigger, guard, freeze or kill) on this same thread
+//! ```
+//!
+//! Invariant: nothing here waits. New rules come in through a channel and are swapped between two turns.
+
+use quell_engine::detect::{Detector, Rules};
+use quell_engine::run::Core;
+use quell_model::record::LossSeen;
+use quell_model::{Class, Clock, Detection, Event, Field};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+
+/// Events seen and lost, by class.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    seen: [AtomicU64; Class::ALL.len()],
+    lost: [AtomicU64; Class::ALL.len()],
+}
+
+impl Counts {
+    fn at(list: &[AtomicU64], class: Class) -> Option<&AtomicU64> {
+        Class::ALL.iter().position(|one| *one == class).and_then(|at| list.get(at))
+    }
+
+    fn add(list: &[AtomicU64], class: Class, more: u64) {
+        if let Some(count) = Self::at(list, class) {
+            count.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// (class, seen, lost), for every class.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Class, u64, u64)> + '_ {
+        let read = |list: &[AtomicU64], class| Self::at(list, class).map_or(0, |count| count.load(Ordering::Relaxed));
+        Class::ALL.into_iter().map(move |class| (class, read(&self.seen, class), read(&self.lost, class)))
+    }
+}
+
+/// The detector and the engine, on whichever thread turns them.
+pub(crate) struct Hand<W> {
+    detector: Detector,
+    core: Core<W>,
+    clock: Arc<dyn Clock>,
+    counts: Arc<Counts>,
+    rules: Receiver<Arc<Rules>>,
+    only: Option<String>,
+    found: Vec<Detection>,
+}
+
+impl<W: Send + 'static> Hand<W> {
+    /// With these rules; `rules` brings later ones. With `only`, detections outside that cgroup go no further.
+    pub(crate) fn new(
+        core: Core<W>,
+        detector: Detector,
+        clock: Arc<dyn Clock>,
+        counts: Arc<Counts>,
+        rules: Receiver<Arc<Rules>>,
+        only: Option<String>,
+    ) -> Self {
+        Self { detector, core, clock, counts, rules, only, found: Vec::with_capacity(16) }
+    }
+
+    /// One event.
+    pub(crate) fn event(&mut self, event: &dyn Event) {
+        let class = event.head().class;
+        Counts::add(&self.counts.seen, class, 1);
+        if class == Class::Loss {
+            self.loss(event);
+            return;
+        }
+        self.detector.event(event, self.clock.now(), &mut self.found);
+        if self.found.is_empty() {
+            return;
+        }
+        if let Some(only) = &self.only {
+            self.found.retain(|detection| is_within(detection, only));
+        }
+        self.core.detections(self.found.drain(..));
+    }
+
+    /// After a batch of events, or when something else is due.
+    pub(crate) fn turn(&mut self) {
+        if let Some(rules) = self.rules.try_iter().last() {
+            self.detector.swap(rules);
+        }
+        self.core.turn();
+    }
+
+    fn loss(&mut self, event: &dyn Event) {
+        let number = |path: &str| match event.own(path) {
+            Some(Field::Int(n)) => u64::try_from(n).ok(),
+            _ => None,
+        };
+        let text = |path: &str| match event.own(path) {
+            Some(Field::Str(text)) => Some(text.into_owned()),
+            _ => None,
+        };
+        let class = text("loss.class").and_then(|word| Class::ALL.into_iter().find(|class| class.as_str() == word));
+        let count = number("loss.count").unwrap_or(1);
+        Counts::add(&self.counts.lost, class.unwrap_or(Class::Loss), count);
+        let why = text("loss.why").unwrap_or_else(|| "not said".to_owned());
+        let loss = LossSeen { class, count, cgroup: number("loss.cgroup"), why };
+        self.core.loss(loss, event.head().at);
+    }
+}
+
+/// Whether the detection's process lies in this cgroup or below it.
+fn is_within(detection: &Detection, cgroup: &str) -> bool {
+    match detection.event.own("process.cgroup_path") {
+        Some(Field::Str(path)) => {
+            path.strip_prefix(cgroup).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
+        _ => false,
+    }
+}

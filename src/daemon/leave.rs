@@ -1,0 +1,205 @@
+//! Leaving a machine: what quell froze is thawed, its cgroups and pins are removed. For `quell uninstall`.
+//!
+//! Invariant: holds the directory's lock all the while, so that no daemon works beside it; asks the world and believes
+//! no record; touches nothing that quell's journal or name does not claim.
+
+use super::crew;
+use quell_actions::HostWorld;
+use quell_engine::clock::SystemClock;
+use quell_engine::store::{DirVault, Journal};
+use quell_model::action::IdempotencyKey;
+use quell_model::guard::{Ask, Guard, Memory, decide};
+use quell_model::playbook::RunLimits;
+use quell_model::record::{NewRecord, PersonActed, StepIntended};
+use quell_model::{
+    Action, ActionContext, ActionError, Batch, Body, Clock, Decision, Durability, Json, Mode, Name, Progress, RunId,
+    Stamp, Stop, StoreError, StreamId, Truth, Want,
+};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What was done.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Left {
+    /// Processes and cgroups that run again.
+    pub(crate) thawed: Vec<Thawed>,
+    /// cgroups that are gone.
+    pub(crate) cgroups: Vec<Removed>,
+    /// Pinned programs and maps that are gone.
+    pub(crate) pins: Vec<Removed>,
+    /// What could not be done, for people.
+    pub(crate) left_over: Vec<String>,
+}
+
+/// One freeze that was taken back.
+#[derive(Debug, Serialize)]
+pub(crate) struct Thawed {
+    /// The run whose step froze it.
+    pub(crate) id: RunId,
+    /// Which step.
+    pub(crate) step: String,
+    /// Whom, for people.
+    pub(crate) targets: Vec<String>,
+}
+
+/// One directory that is gone.
+#[derive(Debug, Serialize)]
+pub(crate) struct Removed {
+    /// Its path.
+    pub(crate) id: PathBuf,
+}
+
+impl Left {
+    /// Whether nothing had to be done.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.thawed.is_empty() && self.cgroups.is_empty() && self.pins.is_empty() && self.left_over.is_empty()
+    }
+}
+
+/// Where pinned programs and maps are.
+const PINS: &str = "/sys/fs/bpf/quell";
+/// For one thaw.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Takes everything back; `dir` is the data directory, `by` whoever asked.
+pub(crate) fn leave(dir: &Path, node: Name, by: Name) -> Result<Left, StoreError> {
+    let mut left = Left::default();
+    let world = match HostWorld::live(node) {
+        Ok(world) => world,
+        Err(e) => {
+            left.left_over.push(format!("/proc cannot be read, so nothing was thawed: {e}"));
+            return Ok(left);
+        }
+    };
+    if dir.join("journal.db").exists() {
+        let journal = Journal::open(dir)?;
+        thaw(&journal, dir, &world, &mut left)?;
+        if !left.is_nothing() {
+            note(&journal, by, &left)?;
+        }
+        journal.close();
+    }
+    for root in &world.cgroups {
+        remove_cgroups(&root.dir, &mut left);
+    }
+    match std::fs::remove_dir_all(PINS) {
+        Ok(()) => left.pins.push(Removed { id: PINS.into() }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => left.left_over.push(format!("`{PINS}`: {e}")),
+    }
+    Ok(left)
+}
+
+fn thaw(journal: &Journal, dir: &Path, world: &HostWorld, left: &mut Left) -> Result<(), StoreError> {
+    let crew = crew::live(world.clone());
+    let Some(quell_model::world::Verb::Acts(freeze)) = crew.get("process.freeze") else { return Ok(()) };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| StoreError::Unwritable(format!("no runtime: {e}")))?;
+    // What was frozen last is thawed first.
+    for (stream, _) in journal.streams()?.into_iter().rev() {
+        let Some(run) = stream.as_run() else { continue };
+        for record in journal.read(&stream, 1)?.into_iter().rev() {
+            let Body::StepIntended(intent) = &record.body else { continue };
+            if intent.action.as_str() != "process.freeze" {
+                continue;
+            }
+            let context = context(&run, intent, &clock, dir);
+            let targets: Vec<String> = intent.plan.targets.iter().map(|target| target.label.clone()).collect();
+            match runtime.block_on(undo(freeze.as_ref(), &run, intent, &context, clock.now())) {
+                Ok(true) => left.thawed.push(Thawed { id: run.clone(), step: intent.part.step.to_string(), targets }),
+                Ok(false) => {}
+                Err(why) => left.left_over.push(format!("{}: {why}", targets.join(", "))),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether something stood and was taken back.
+async fn undo(
+    freeze: &dyn Action,
+    run: &RunId,
+    intent: &StepIntended,
+    context: &ActionContext,
+    now: Stamp,
+) -> Result<bool, String> {
+    if freeze.verify(&intent.plan, Want::Undone).await == Ok(Truth::Holds) {
+        return Ok(false);
+    }
+    // A person asked: no mode, limit or protection holds this back.
+    let ask = Ask {
+        now,
+        action: freeze.spec(),
+        run,
+        playbook: &"uninstall".into(),
+        mode: Mode::Enforce,
+        mode_because: "",
+        untrusted: false,
+        limits: RunLimits::default(),
+        paused: false,
+    };
+    let mut plan = intent.plan.clone();
+    plan.already = false;
+    let admitted = match decide(&Guard::default(), &Memory::default(), &ask, plan) {
+        Decision::Act(admitted) => admitted,
+        Decision::Observe { why, .. } | Decision::Refuse { why, .. } => return Err(why),
+    };
+    freeze.undo(&admitted, context).await.map_err(|e| e.to_string())?;
+    match freeze.verify(&intent.plan, Want::Undone).await {
+        Ok(Truth::Holds | Truth::CannotAsk) => Ok(true),
+        Ok(Truth::HoldsNot(why)) => Err(why),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+fn context(run: &RunId, intent: &StepIntended, clock: &Arc<dyn Clock>, dir: &Path) -> ActionContext {
+    ActionContext {
+        key: IdempotencyKey(format!("{run}/{}/undo", intent.part.step)),
+        attempt: 1,
+        deadline: clock.now().after(PATIENCE),
+        clock: Arc::clone(clock),
+        progress: Arc::new(Unnoted),
+        stop: Stop::default(),
+        vault: Arc::new(DirVault::new(dir)),
+    }
+}
+
+/// A thaw has no marks: it is over at once.
+struct Unnoted;
+
+#[async_trait::async_trait]
+impl Progress for Unnoted {
+    async fn note(&self, _: Json) -> Result<(), ActionError> {
+        Ok(())
+    }
+}
+
+fn note(journal: &Journal, by: Name, left: &Left) -> Result<(), StoreError> {
+    let stream = StreamId::system();
+    let expected = journal.streams()?.into_iter().find(|(known, _)| *known == stream).map_or(0, |(_, seq)| seq);
+    let acted = PersonActed { by, what: "uninstall".into(), detail: serde_json::to_value(left).unwrap_or_default() };
+    let at = SystemClock.now();
+    let batch = Batch { stream, expected, records: vec![NewRecord::new(at, acted)], durability: Durability::Synced };
+    journal.written(batch).map(drop)
+}
+
+/// Only what bears quell's name and is empty; a demo's whose process is gone may still hold its own leftovers.
+fn remove_cgroups(root: &Path, left: &mut Left) {
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| *name == "quell" || name.starts_with("quell-")) else { continue };
+        let owner = name.strip_prefix("quell-demo-").and_then(|pid| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists()) || !entry.path().is_dir() {
+            continue;
+        }
+        match std::fs::remove_dir(entry.path()) {
+            Ok(()) => left.cgroups.push(Removed { id: entry.path() }),
+            Err(e) => left.left_over.push(format!("`{}`: {e}", entry.path().display())),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! `quell up`: configuration, the live crew, engine, API, shutdown. Reads as the life of the daemon.
+//!
+//! ```text
+//! files ─▶ journal (the lock) ─▶ engine and sensor ─▶ socket ─▶ serve ── SIGHUP, changed files: reload
+//!                                                                 └──── SIGTERM: stop taking in, drain, flush, detach
+//! ```
+//!
+//! Invariant: all that people wrote is read and found right before anything is opened.
+
+mod assembly;
+mod crew;
+mod desk;
+mod eye;
+pub(crate) mod files;
+mod hand;
+mod leave;
+mod log;
+mod rehearsal;
+
+pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble};
+pub(crate) use crew::{live as live_crew, replay as replay_crew};
+pub(crate) use desk::Desk;
+pub(crate) use eye::Sight;
+pub(crate) use leave::{Left, leave};
+pub(crate) use rehearsal::{Scratch, rehearse};
+
+use crate::api::{self, App, State};
+use crate::cli::{Exit, Fail, Term, draw_mistakes, place};
+use files::{Given, Loaded};
+use quell_actions::HostWorld;
+use quell_engine::load::Config;
+use quell_engine::run::Request;
+use quell_model::{Mode, Name, StoreError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Orders {
+    /// `--config`.
+    pub(crate) config: Option<PathBuf>,
+    /// `--mode`.
+    pub(crate) mode: Option<Mode>,
+    /// `--data-dir`.
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// Runs get this long to come to a journaled point; what is under way then is taken up at the next start.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Requests that were begun get this long to be answered.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+/// How often files are looked at for changes.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Runs until SIGTERM or Ctrl-C.
+pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
+    let given = Given { config: orders.config, mode: orders.mode };
+    let loaded = files::load(&given);
+    if loaded.has_errors() {
+        draw_mistakes(term, &loaded.mistakes);
+        return Err(Fail::usage("the configuration, rules or playbooks have mistakes: nothing was started")
+            .hint("`quell config check`, `quell playbook check` and `quell rules check` find them without a start"));
+    }
+    log::start(loaded.config.log, term.has_colour_err());
+    for mistake in &loaded.mistakes {
+        tracing::warn!(place = mistake.place(), "{}", mistake.what);
+    }
+    let dir = orders.data_dir.unwrap_or_else(|| data_dir(&loaded.config));
+    let world = HostWorld::live(node()).map_err(|e| Fail::missing(format!("/proc cannot be read: {e}")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("quell-work")
+        .enable_all()
+        .build()
+        .map_err(|e| Fail::missing(format!("no runtime: {e}")))?;
+
+    let desk = Desk::new(&given, &loaded, &world, &dir);
+    let plan = Plan {
+        dir: dir.clone(),
+        node: world.node.clone(),
+        boot: world.boot.clone(),
+        crew: crew::live(world),
+        rules: Arc::clone(&loaded.rules),
+        definitions: loaded.definitions.clone(),
+        only: None,
+        sight: sight(&loaded),
+    };
+    let assembly = assemble(plan, runtime.handle()).map_err(|e| refused(&e, &dir))?;
+    desk.adopt(&assembly);
+    runtime.block_on(live(assembly, Arc::new(desk), &loaded, &dir))
+}
+
+fn refused(error: &AssemblyError, dir: &Path) -> Fail {
+    match error {
+        AssemblyError::Store(StoreError::Taken { .. }) => {
+            Fail::usage(error.to_string()).hint("one engine owns a data directory; give another with --data-dir")
+        }
+        AssemblyError::Store(e) => Fail::usage(format!("`{}` cannot be used: {e}", dir.display()))
+            .hint("give a directory that quell may write to with --data-dir"),
+        AssemblyError::Sensor(_) => Fail::missing(error.to_string()),
+    }
+}
+
+async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) -> Result<Exit, Fail> {
+    let no_signal = |e: std::io::Error| Fail::missing(format!("no signal handler: {e}"));
+    let mut term = signal(SignalKind::terminate()).map_err(no_signal)?;
+    let mut int = signal(SignalKind::interrupt()).map_err(no_signal)?;
+    let mut hup = signal(SignalKind::hangup()).map_err(no_signal)?;
+
+    let socket = dir.join(place::SOCKET);
+    let listener = api::bind(&socket, &loaded.config.socket_group).map_err(|e| Fail::usage(with_source(&e)))?;
+    let app = App { engine: assembly.engine.clone(), journal: assembly.journal.clone(), desk: Arc::clone(&desk) };
+    let (end, mut ended) = watch::channel(false);
+    let until = async move { drop(ended.wait_for(|end| *end).await) };
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(api::serve(listener, api::router(app), until));
+
+    announce(&assembly, &desk, loaded, dir);
+    let mut changes = tokio::time::interval(LOOK);
+    changes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = term.recv() => break,
+            _ = int.recv() => break,
+            _ = hup.recv() => drop(desk.reload(&assembly.engine).await),
+            _ = changes.tick() => {
+                if desk.files_changed() {
+                    drop(desk.reload(&assembly.engine).await);
+                }
+            }
+            served = tasks.join_next() => {
+                tracing::error!(why = ?served, "the API has ended");
+                break;
+            }
+        }
+    }
+
+    tracing::info!("ending: runs come to a journaled point, then the sensor is detached");
+    desk.set(State::Stopping);
+    drain(&assembly).await;
+    if end.send(true).is_err() {
+        tracing::debug!("the API had ended already");
+    }
+    let answered = timeout(LAST_ANSWERS, async { while tasks.join_next().await.is_some() {} });
+    if answered.await.is_err() {
+        tracing::warn!("a connection that nobody closed is cut off");
+    }
+    tasks.abort_all();
+    if let Err(e) = std::fs::remove_file(&socket) {
+        tracing::debug!(%e, "the socket was gone already");
+    }
+    let Assembly { eye, journal, .. } = assembly;
+    let closed = tokio::task::spawn_blocking(move || {
+        eye.close();
+        journal.close();
+    });
+    if closed.await.is_err() {
+        tracing::error!("the sensor or the journal did not end well");
+    }
+    tracing::info!("ended");
+    Ok(Exit::Right)
+}
+
+/// Waits until no run is open, for as long as [`DRAIN`].
+async fn drain(assembly: &Assembly) {
+    let until = Instant::now() + DRAIN;
+    while Instant::now() < until {
+        match assembly.engine.request(Request::Status).await {
+            Ok(status) if status["runs_open"].as_u64().unwrap_or(0) > 0 => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            _ => return,
+        }
+    }
+    tracing::warn!("runs are still open: they are taken up at the next start");
+}
+
+fn announce(assembly: &Assembly, desk: &Desk, loaded: &Loaded, dir: &Path) {
+    let ceiling = loaded.definitions.ceiling;
+    desk.set(if assembly.blind.is_some() { State::Blind } else { State::Armed });
+    if let Some(why) = &assembly.blind {
+        tracing::error!(
+            why,
+            "nothing is seen on this machine; the API answers, and `quell doctor` says what would help"
+        );
+    }
+    let recovered = &assembly.recovered;
+    if !recovered.runs.is_empty() || recovered.incidents > 0 {
+        tracing::info!(runs = recovered.runs.len(), incidents = recovered.incidents, "taken up from the journal");
+    }
+    for (run, why) in &recovered.broken {
+        tracing::error!(%run, why, "a run cannot go on");
+    }
+    tracing::info!(
+        mode = %ceiling,
+        playbooks = loaded.definitions.playbooks.len(),
+        rules = loaded.rules.len(),
+        data_dir = %dir.display(),
+        "{}",
+        if assembly.blind.is_some() { "up, and blind" } else { "armed" },
+    );
+    if ceiling == Mode::Observe {
+        tracing::info!(
+            "observing: quell plans and touches nothing. To let it act: `quell up --mode enforce`, or `mode: enforce` in quell.yaml"
+        );
+    }
+    if recovered.paused {
+        tracing::warn!("paused: no action runs until `quell resume`");
+    }
+}
+
+/// As configured; where nothing is, a user's own daemon has the user's own directory.
+fn data_dir(config: &Config) -> PathBuf {
+    let set = config.show().into_iter().any(|row| row.key == "data_dir" && row.from != "default");
+    if set { config.data_dir.clone() } else { place::for_daemon() }
+}
+
+fn sight(loaded: &Loaded) -> Sight {
+    let off =
+        (!loaded.config.sources.sensor).then(|| "the configuration says `sources.sensor.enabled: false`".to_owned());
+    Sight { off, watch: loaded.watch.clone(), ..Sight::default() }
+}
+
+/// An error with what is behind it, on one line.
+fn with_source(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
+}
+
+/// This machine's name.
+pub(crate) fn node() -> Name {
+    rustix::system::uname().nodename().to_string_lossy().as_ref().into()
+}
+
+/// Whoever runs this process, as the socket would name them.
+pub(crate) fn me() -> Name {
+    api::Caller::of_uid(rustix::process::getuid().as_raw()).0
+}
+
+/// What a sensor that cannot start means for the exit code.
+#[cfg(feature = "ebpf")]
+pub(crate) fn sensor_failed(error: &quell_detectors::SensorError) -> Fail {
+    Fail::missing(with_source(error)).hint("`quell doctor` says what is missing, and what still works")
+}

@@ -1,0 +1,246 @@
+//! `quell up` and its clients, over a real socket: armed or blind, refused twice, paused, reloaded, ended.
+
+use super::{PATIENCE, Ran, command, quell, wait_until, write};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+/// A daemon of the test's own; killed when the test ends, however it ends.
+struct Daemon {
+    child: Child,
+    dir: PathBuf,
+    log: PathBuf,
+    _keep: tempfile::TempDir,
+}
+
+impl Daemon {
+    fn start(more: &[&str]) -> Self {
+        Self::start_with(tempfile::tempdir().unwrap(), more)
+    }
+
+    fn start_with(keep: tempfile::TempDir, more: &[&str]) -> Self {
+        let (dir, log) = (keep.path().join("state"), keep.path().join("log"));
+        let mut args = vec!["up", "--data-dir", dir.to_str().unwrap()];
+        args.extend(more);
+        let err = std::fs::File::create(&log).unwrap();
+        let child = command(&args).stdout(Stdio::null()).stderr(err).spawn().unwrap();
+        let mut daemon = Self { child, dir, log, _keep: keep };
+        wait_until("the daemon answers", || {
+            assert!(daemon.child.try_wait().unwrap().is_none(), "the daemon ended:\n{}", daemon.log());
+            matches!(daemon.ask(&["status"]).code, Some(0 | 1)) && daemon.state() != "starting"
+        });
+        daemon
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    fn ask(&self, args: &[&str]) -> Ran {
+        let mut args = args.to_vec();
+        args.extend(["--data-dir", self.dir.to_str().unwrap()]);
+        quell(&args)
+    }
+
+    fn ask_json(&self, args: &[&str]) -> Value {
+        let mut args = args.to_vec();
+        args.push("--json");
+        self.ask(&args).json()
+    }
+
+    fn state(&self) -> String {
+        self.ask_json(&["status"])["state"].as_str().unwrap().to_owned()
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// The body of a raw exchange on the socket, with its head.
+    fn raw(&self, request: &str) -> (String, Value) {
+        let mut socket = UnixStream::connect(self.dir.join("quell.sock")).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_lowercase(), serde_json::from_str(body).unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn it_answers_refuses_a_second_and_ends_when_told() {
+    let mut daemon = Daemon::start(&[]);
+    let status = daemon.ask_json(&["status"]);
+    assert_eq!(status["mode"], "observe");
+    assert_eq!(status["paused"], false);
+    assert!(status["playbooks"].as_array().unwrap().len() >= 4, "{status}");
+    assert!(status["rules"].as_u64().unwrap() >= 4, "{status}");
+    let armed = status["state"] == "armed";
+    daemon.ask(&["status"]).ends(if armed { 0 } else { 1 });
+    if !armed {
+        eprintln!("NOT TESTED: an armed daemon: {}", status["sensor"]["why"]);
+    }
+    assert!(daemon.log().contains("--mode enforce"), "it says how to enforce:\n{}", daemon.log());
+    for line in daemon.log().lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("no JSON off a terminal: {e}: {line}"));
+    }
+
+    let socket = daemon.dir.join("quell.sock");
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777;
+    assert!(mode == 0o600 || mode == 0o660, "{mode:o}");
+
+    let second = quell(&["up", "--data-dir", daemon.dir.to_str().unwrap()]).ends(2);
+    assert!(second.err.contains("in use"), "{}", second.err);
+    assert!(second.err.contains(&daemon.child.id().to_string()), "it names the first: {}", second.err);
+    let refused = daemon.ask(&["uninstall"]).ends(1);
+    assert!(refused.err.contains("daemon"), "{}", refused.err);
+
+    let since = Instant::now();
+    daemon.signal(rustix::process::Signal::TERM);
+    let mut status = None;
+    wait_until("it ends", || {
+        status = daemon.child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(0), "{}", daemon.log());
+    assert!(since.elapsed() < PATIENCE);
+    daemon.ask(&["status"]).ends(3);
+    assert!(!socket.exists(), "the socket is gone");
+    let done = daemon.ask(&["uninstall"]).ends(0);
+    assert!(done.out.contains("nothing"), "{}", done.out);
+}
+
+#[test]
+fn lists_are_arrays_and_problems_are_problem_documents() {
+    let daemon = Daemon::start(&[]);
+    assert!(daemon.ask_json(&["run", "list"]).is_array());
+    assert!(daemon.ask_json(&["incident", "list"]).is_array());
+    let missing = daemon.ask(&["run", "show", "r-none"]).ends(1);
+    assert!(
+        missing.err.contains("there is no run `r-none`") && missing.err.contains("quell run list"),
+        "{}",
+        missing.err
+    );
+    for args in
+        [&["incident", "show", "i/../x y"][..], &["incident", "explain", "i-none"], &["run", "cancel", "r-none"]]
+    {
+        daemon.ask(args).ends(1);
+    }
+
+    let (head, body) = daemon.raw("GET /nowhere HTTP/1.1\r\nhost: quell\r\nconnection: close\r\n\r\n");
+    assert!(head.starts_with("http/1.1 404") && head.contains("application/problem+json"), "{head}");
+    assert_eq!(body["status"], 404);
+    let (head, _) = daemon.raw("DELETE /runs HTTP/1.1\r\nhost: quell\r\nconnection: close\r\n\r\n");
+    assert!(head.starts_with("http/1.1 405") && head.contains("application/problem+json"), "{head}");
+    let bad = "POST /runs HTTP/1.1\r\nhost: quell\r\nconnection: close\r\ncontent-length: 9\r\n\r\n{\"plybok\"";
+    let (head, body) = daemon.raw(bad);
+    assert!(head.starts_with("http/1.1 400") && body["detail"].as_str().unwrap().contains("body"), "{head}: {body}");
+    assert!(daemon.raw("GET /playbooks HTTP/1.1\r\nhost: quell\r\nconnection: close\r\n\r\n").1.is_array());
+}
+
+#[test]
+fn a_pause_is_shown_and_outlives_the_daemon() {
+    let mut daemon = Daemon::start(&[]);
+    daemon.ask(&["pause"]).ends(0);
+    assert_eq!(daemon.ask_json(&["status"])["paused"], true);
+    assert!(daemon.ask(&["status"]).out.contains("PAUSED"));
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    let dir = daemon.dir.clone();
+    let child = command(&["up", "--data-dir", dir.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&daemon.log).unwrap())
+        .spawn()
+        .unwrap();
+    daemon.child = child;
+    wait_until("it answers again", || matches!(daemon.ask(&["status"]).code, Some(0 | 1)));
+    assert_eq!(daemon.ask_json(&["status"])["paused"], true);
+    daemon.ask(&["resume"]).ends(0);
+    assert_eq!(daemon.ask_json(&["status"])["paused"], false);
+}
+
+fn rule(name: &str) -> String {
+    format!(
+        "title: {name}\nname: {name}\nid: 3f3f0c5e-8c51-4f0a-9a53-0d6b8a7a51c2\nstatus: test\nlogsource: {{ product: linux, category: process_creation }}\ndetection: {{ s: {{ Image|endswith: /no-such-{name} }}, condition: s }}\nlevel: high\n"
+    )
+}
+
+fn with_rules() -> (tempfile::TempDir, PathBuf) {
+    let keep = tempfile::tempdir().unwrap();
+    let config = write(keep.path(), "quell.yaml", "rules: { dirs: [rules] }\n");
+    write(keep.path(), "rules/one.yml", &rule("one"));
+    (keep, config)
+}
+
+fn rules_of(daemon: &Daemon) -> u64 {
+    daemon.ask_json(&["status"])["rules"].as_u64().unwrap()
+}
+
+#[test]
+fn rules_that_change_are_in_force_without_a_restart_and_a_broken_one_leaves_the_old_set() {
+    let (keep, config) = with_rules();
+    let root = keep.path().to_owned();
+    let daemon = Daemon::start_with(keep, &["--config", config.to_str().unwrap()]);
+    let before = rules_of(&daemon);
+
+    let second = rule("two").replace("51c2", "51c3");
+    write(&root, "rules/two.yml", &second);
+    wait_until("the second rule is in force", || rules_of(&daemon) == before + 1);
+
+    write(
+        &root,
+        "rules/three.yml",
+        "title: broken\nlogsource: { product: linux }\ndetection: { condition: nothing }\n",
+    );
+    wait_until("the refusal is told", || daemon.log().contains("three.yml"));
+    assert_eq!(rules_of(&daemon), before + 1, "the old set stays");
+    assert!(daemon.ask_json(&["status"])["reload_refused"].is_string());
+    let loud = daemon.log().lines().any(|line| line.contains("ERROR") && line.contains("three.yml"));
+    assert!(loud, "{}", daemon.log());
+
+    std::fs::remove_file(root.join("rules/three.yml")).unwrap();
+    daemon.signal(rustix::process::Signal::HUP);
+    wait_until("all is well again", || daemon.ask_json(&["status"])["reload_refused"].is_null());
+}
+
+#[test]
+fn a_configuration_with_mistakes_is_refused_whole_before_anything_is_opened() {
+    let keep = tempfile::tempdir().unwrap();
+    let config = write(keep.path(), "quell.yaml", "mod: enforce\nguard: { protekt: {} }\n");
+    let state = keep.path().join("state");
+    let ran = quell(&["up", "--config", config.to_str().unwrap(), "--data-dir", state.to_str().unwrap()]).ends(2);
+    assert!(ran.err.contains("did you mean `mode`?") && ran.err.contains("did you mean `protect`?"), "{}", ran.err);
+    assert!(!Path::new(&state).exists(), "nothing was made");
+}
+
+#[test]
+fn a_playbook_is_started_by_hand_and_its_incident_is_kept() {
+    let keep = tempfile::tempdir().unwrap();
+    let config = write(keep.path(), "quell.yaml", "playbooks: { dirs: [playbooks] }\n");
+    let text = "playbook: say-hello\ndescription: Says hello.\non: { manual: true }\ninputs: { whom: { type: string } }\nsteps:\n  hello: { tell: \"hello ${{ inputs.whom }}\" }\n";
+    write(keep.path(), "playbooks/hello.yaml", text);
+    let daemon = Daemon::start_with(keep, &["--config", config.to_str().unwrap()]);
+    let file = daemon.dir.with_file_name("playbooks/hello.yaml");
+    let started = daemon.ask_json(&["playbook", "run", file.to_str().unwrap(), "--input", "whom=world"]);
+    let id = started["id"].as_str().unwrap().to_owned();
+    wait_until("the run has ended", || daemon.ask_json(&["run", "show", &id])["state"] == "succeeded");
+    let list = daemon.ask_json(&["run", "list"]);
+    assert_eq!(list[0]["id"], id.as_str());
+    let shown = daemon.ask(&["run", "show", &id]).ends(0).out;
+    assert!(shown.contains("hello") && shown.contains("succeeded"), "{shown}");
+    let wrong = daemon.ask(&["playbook", "run", file.to_str().unwrap(), "--input", "who=world"]);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.err);
+    assert!(daemon.ask(&["run", "cancel", &id]).ends(1).err.contains("ended"));
+}

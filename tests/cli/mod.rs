@@ -1,0 +1,113 @@
+//! The command line as scripts see it: exit codes, stdout, stderr.
+//!
+//! Owns how a test runs quell. Every test has directories of its own and touches no process that it did not start.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod daemon;
+mod demo;
+mod exit;
+mod help;
+mod hostile;
+mod init;
+mod json;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// stdout as one JSON document.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// Fails the test unless the code is this.
+    #[track_caller]
+    pub(crate) fn ends(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+}
+
+/// The binary under test, with an environment that says nothing.
+pub(crate) fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
+    command.args(args).env_remove("NO_COLOR").env("COLUMNS", "100").stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn quell(args: &[&str]) -> Ran {
+    Ran::of(command(args).output().unwrap())
+}
+
+/// Runs it to its end, fed from a text.
+pub(crate) fn quell_fed(args: &[&str], stdin: &str) -> Ran {
+    use std::io::Write;
+    let mut child = command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}");
+        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A file with a text, its folders made.
+pub(crate) fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Every command with its subcommands, as the help lists them.
+pub(crate) fn every_command() -> Vec<Vec<String>> {
+    fn below(path: &[String], all: &mut Vec<Vec<String>>) {
+        let mut args: Vec<&str> = path.iter().map(String::as_str).collect();
+        args.push("--help");
+        let help = quell(&args).ends(0).out;
+        let Some((_, list)) = help.split_once("\nCommands:\n") else { return };
+        for line in list.lines().take_while(|line| line.starts_with("  ")) {
+            if let Some(name) =
+                line.strip_prefix("  ").filter(|l| !l.starts_with(' ')).and_then(|l| l.split(' ').next())
+            {
+                let mut path = path.to_vec();
+                path.push(name.to_owned());
+                below(&path, all);
+                all.push(path);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    below(&[], &mut all);
+    all
+}
