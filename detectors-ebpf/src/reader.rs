@@ -8,6 +8,7 @@ use crate::event::{Context, FileChange, SensorEvent, What};
 use crate::load::Loaded;
 use crate::process::{Key, Table, scan};
 use crate::record::{self, FileOp, Head, Record};
+use crate::schedule::Pace;
 use crate::sensor::{Counters, Sink};
 use crate::watch::Watch;
 use quell_model::{Class, Event, Name};
@@ -36,6 +37,7 @@ pub(crate) struct Reader {
     last_turn: u64,
     last_care: u64,
     lost_before: HashMap<(u8, u32, u64), u64>,
+    pace: Pace,
 }
 
 /// What a record meets on its way; apart from the rings, which it is borrowed from.
@@ -55,9 +57,10 @@ impl Reader {
         sink: Box<dyn Sink>,
         counters: Arc<Counters>,
         wake: Arc<OwnedFd>,
+        pace: Pace,
     ) -> Self {
         let world = World { cx: Context::new(node), table: Table::default(), watch, sink, counters };
-        Self { loaded, world, wake, idle: 0, last_turn: 0, last_care: 0, lost_before: HashMap::new() }
+        Self { loaded, world, wake, idle: 0, last_turn: 0, last_care: 0, lost_before: HashMap::new(), pace }
     }
 
     pub(crate) fn run(mut self) {
@@ -91,6 +94,7 @@ impl Reader {
 
     fn turn(&mut self, now: u64) {
         self.last_turn = now;
+        self.pace.keep(now);
         self.world.sink.turn();
         let counters = &self.world.counters;
         counters.processes.store(self.world.table.len() as u64, Ordering::Relaxed);

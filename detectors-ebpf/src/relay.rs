@@ -7,6 +7,7 @@
 
 use crate::process::{Fds, Key, Process, Sockets, Table};
 use crate::record::{Stdio, StdioKind};
+use crate::schedule::thread_time;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -110,12 +111,6 @@ impl Allowance {
     pub(crate) fn take_refused(&self) -> u64 {
         self.refused.replace(0)
     }
-}
-
-/// How long this thread has run.
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 /// One process and the ends that it holds.

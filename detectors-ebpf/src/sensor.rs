@@ -7,6 +7,7 @@ use crate::error::SensorError;
 use crate::load::{self, Missing, Settings};
 use crate::probes::Probe;
 use crate::reader::Reader;
+use crate::schedule::Pace;
 use crate::watch::Watch;
 use quell_model::{Class, Event, Name};
 use rustix::event::{EventfdFlags, eventfd};
@@ -37,6 +38,9 @@ pub struct SensorConfig {
     /// Ask for SCHED_FIFO.
     pub first: bool,
 }
+
+/// The word for the good case in [`Stats::scheduling`].
+const FIRST: &str = "SCHED_FIFO";
 
 /// A busy build makes some 10,000 file events a second; a flood 100,000 and more.
 const BUDGET: u64 = 20_000;
@@ -127,12 +131,13 @@ impl Sensor {
             .name("quell-sensor".to_owned())
             .spawn(move || {
                 let scheduling = match first.then(crate::schedule::be_first) {
-                    Some(Ok(())) => "SCHED_FIFO".to_owned(),
+                    Some(Ok(())) => FIRST.to_owned(),
                     Some(Err(why)) => format!("CFS: SCHED_FIFO is not allowed ({why})"),
                     None => "CFS: not asked for more".to_owned(),
                 };
+                let pace = Pace::new(scheduling == FIRST);
                 *told.scheduling.lock().unwrap_or_else(PoisonError::into_inner) = scheduling;
-                Reader::new(loaded, settings.watch, config.node, sink, told, wake).run();
+                Reader::new(loaded, settings.watch, config.node, sink, told, wake, pace).run();
             })
             .map_err(SensorError::Thread)?;
         Ok(Running { waker, counters, attached, missing, thread: Some(thread) })

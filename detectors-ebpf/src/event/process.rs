@@ -1,7 +1,8 @@
 //! `process.*`: the process that did it, its parents, its standard streams, what holds it in.
 
-use super::{SensorEvent, fields, text};
+use super::{SensorEvent, What, fields, text};
 use crate::process::{Confinement, NO_LOGIN, Process};
+use crate::record::Stdio;
 use crate::relay::Relay;
 use quell_model::Field;
 use std::borrow::Cow;
@@ -29,7 +30,16 @@ impl SensorEvent<'_> {
         let process = self.process?;
         let parent = self.parent();
         Some(match name {
-            "parent" => Field::or_null(parent, |p| self.brief(p)),
+            "parent" => Field::or_null(parent, |p| {
+                let mut shown = self.brief(p);
+                if let Field::Map(parts) = &mut shown {
+                    let names = ["socket", "peer", "kinds"];
+                    let ends =
+                        names.map(|n| (Cow::Borrowed(n), stdio(self.stdio_of_parent(p), n).unwrap_or(Field::Null)));
+                    parts.push((Cow::Borrowed("stdio"), Field::Map(ends.into())));
+                }
+                shown
+            }),
             "ancestors" => {
                 let chain = self.table.ancestors(process).take(ANCESTORS_SHOWN);
                 Field::List(chain.map(|p| self.brief(p)).collect())
@@ -38,11 +48,24 @@ impl SensorEvent<'_> {
             "stdio.relay_pid" => self.each_relay(|r| Field::Int(r.key.pid.into())),
             "stdio.relay_image" => self.each_relay(|r| Field::text(&r.image)),
             "stdio.relay_peer" => self.each_relay(|r| text(r.peer)),
+            "parent.stdio" | "parent.confinement" | "parent.namespaces" => return None,
+            _ if name.starts_with("parent.stdio.") => {
+                let name = name.trim_start_matches("parent.stdio.");
+                return parent.map_or(Some(Field::Null), |p| stdio(self.stdio_of_parent(p), name));
+            }
             _ => match name.strip_prefix("parent.") {
                 Some(rest) => return parent.map_or(Some(Field::Null), |p| self.plain(p, rest)),
                 None => return self.plain(process, name),
             },
         })
+    }
+
+    /// Where the parent's streams led when this image was executed; of other events, when the parent's own was.
+    fn stdio_of_parent<'p>(&'p self, parent: &'p Process) -> &'p [Stdio; 3] {
+        match self.process {
+            Some(process) if matches!(self.what, What::Exec) && !self.scanned => &process.parent_stdio,
+            _ => &parent.stdio,
+        }
     }
 
     /// One relay as it is; where input and output have two, a list of both, the input's first.
@@ -112,9 +135,6 @@ impl SensorEvent<'_> {
             },
             "unit" => Field::or_null(process.cgroup.unit.as_deref(), Field::text),
             "session" => session(process),
-            "stdio.socket" => Field::Bool(process.stdio.iter().any(|s| s.peer().is_some())),
-            "stdio.peer" => Field::or_null(process.stdio.iter().find_map(crate::record::Stdio::peer), text),
-            "stdio.kinds" => Field::List(process.stdio.iter().map(|s| Field::text(s.word())).collect()),
             "memfd" => Field::Bool(image.memfd),
             "deleted" => Field::Bool(image.deleted),
             "in_shm" => Field::Bool(image.in_shm()),
@@ -124,9 +144,20 @@ impl SensorEvent<'_> {
             "namespaces.pid" => known(process.namespaces.pid),
             "namespaces.net" => known(process.namespaces.net),
             "namespaces.mnt" => known(process.namespaces.mnt),
+            _ if name.starts_with("stdio.") => return stdio(&process.stdio, name.trim_start_matches("stdio.")),
             _ => return None,
         })
     }
+}
+
+/// Where fds 0-2 lead.
+fn stdio(ends: &[Stdio; 3], name: &str) -> Option<Field<'static>> {
+    Some(match name {
+        "socket" => Field::Bool(ends.iter().any(|s| s.peer().is_some())),
+        "peer" => Field::or_null(ends.iter().find_map(Stdio::peer), text),
+        "kinds" => Field::List(ends.iter().map(|s| Field::text(s.word())).collect()),
+        _ => return None,
+    })
 }
 
 fn seccomp(confinement: Confinement) -> &'static str {

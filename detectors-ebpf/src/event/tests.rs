@@ -94,6 +94,9 @@ fn an_exec_answers_sigma_and_quell() {
     assert_eq!(event.own("process.confinement.no_new_privs"), Some(Field::Bool(true)));
     assert_eq!(event.own("process.stdio.relayed"), Some(Field::Bool(false)));
     assert_eq!(event.own("process.device"), Some(Field::text("254:1")));
+    assert_eq!(event.own("process.parent.stdio.socket"), Some(Field::Bool(false)));
+    assert!(matches!(event.own("process.parent.stdio.kinds"), Some(Field::List(kinds)) if kinds.len() == 3));
+    assert_eq!(event.own("process.parent.stdio.nonsense"), Some(Field::Null));
     let Some(Field::Map(group)) = event.own("process.confinement") else { panic!("no group") };
     assert!(group.iter().any(|(name, value)| name == "seccomp" && *value == Field::text("filter")));
     let Some(Field::List(ancestors)) = event.own("process.ancestors") else { panic!("no list") };

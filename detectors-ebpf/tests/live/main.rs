@@ -13,3 +13,4 @@ mod network;
 mod object;
 mod processes;
 mod relays;
+mod turns;
