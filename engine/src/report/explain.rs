@@ -108,6 +108,7 @@ pub fn explain(journal: &Journal, id: &IncidentId) -> Result<Option<Explanation>
         held.extend(at.map(|at| paused(at, "quell was paused when it began".to_owned())));
     }
     held.sort_by_key(|cause| cause.at.wall);
+    let held = once(held);
     Ok(Some(Explanation {
         id: id.clone(),
         title: fold.opened.title.clone(),
@@ -118,6 +119,15 @@ pub fn explain(journal: &Journal, id: &IncidentId) -> Result<Option<Explanation>
         detections,
         held,
     }))
+}
+
+/// A step that was only planned because of its run's mode, or of the breaker, says no more than those do.
+fn once(held: Vec<Cause>) -> Vec<Cause> {
+    let told = |step: &Cause| {
+        let wider = |cause: &Cause| matches!(cause.kind, Kind::RunStarted | Kind::BreakerChanged);
+        held.iter().any(|cause| wider(cause) && !cause.why.is_empty() && step.why.contains(&cause.why))
+    };
+    held.iter().filter(|cause| cause.kind != Kind::StepPlanned || !told(cause)).cloned().collect()
 }
 
 fn detection(record: &Record) -> Option<ExplainedDetection> {

@@ -11,6 +11,7 @@ use quell_model::{
     Body, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StepId, StoreError, StreamId,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A run in a list.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -206,11 +207,12 @@ pub fn run(journal: &Journal, id: &RunId) -> Result<Option<RunView>, StoreError>
     Ok(fold(&journal.read(&StreamId::run(id), 1)?))
 }
 
-/// A run as lists show it: of one that has ended, its two ends say all.
-pub(super) fn summary(journal: &Journal, stream: &StreamId) -> Result<Option<RunSummary>, StoreError> {
-    let ends = journal.read_kinds(stream, 1, &[Kind::RunStarted, Kind::RunFinished])?;
-    let over = ends.iter().any(|record| record.body.kind() == Kind::RunFinished);
-    let view = if over { fold(&ends) } else { fold(&journal.read(stream, 1)?) };
+/// A run as lists show it: without the plans, which are most of what there is to read.
+fn summary(journal: &Journal, stream: &StreamId) -> Result<Option<RunSummary>, StoreError> {
+    let ends = [Kind::RunStarted, Kind::StepFinished, Kind::StepSkipped, Kind::StepBlocked, Kind::RunFinished];
+    let records = journal.read_kinds(stream, 1, &ends)?;
+    let over = records.iter().any(|record| record.body.kind() == Kind::RunFinished);
+    let view = if over { fold(&records) } else { fold(&journal.read(stream, 1)?) };
     Ok(view.map(RunSummary::from))
 }
 
@@ -242,6 +244,8 @@ pub(super) fn fold(records: &[Record]) -> Option<RunView> {
     }
     if !run.state.is_over() {
         run.tell_state();
+    } else if run.summary.is_empty() {
+        run.summary = run.tell_outcomes();
     }
     run.timeline = timeline::lines(&StreamId::run(&run.id), records);
     Some(run)
@@ -351,6 +355,15 @@ impl RunView {
             None => step,
             Some(item) => entry(&mut step.items, &format!("{}[{item}]", part.step)),
         }
+    }
+
+    /// How many steps ended how: `2 verified, 1 done`.
+    fn tell_outcomes(&self) -> String {
+        let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
+        for outcome in self.steps.iter().filter_map(|step| step.outcome) {
+            *counts.entry(outcome).or_default() += 1;
+        }
+        counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect::<Vec<_>>().join(", ")
     }
 
     /// A run that has not ended waits when every part at work does.

@@ -182,8 +182,8 @@ fn contained() -> Story {
     story.put(stream, 209, end);
     story.put(stream, 209, StepSkipped { step: "isolate".into(), why: "its `if` was false".into() });
     story.put(stream, 210, finished("report", Outcome::Done, json!({"told": "3 processes killed"}), None));
-    let summary = "every step ended well".to_owned();
-    story.put(stream, 210, RunFinished { state: RunState::Succeeded, outputs: json!({"killed": 3}), summary });
+    let (state, outputs) = (RunState::Succeeded, json!({"killed": 3}));
+    story.put(stream, 210, RunFinished { state, outputs, summary: String::new() });
     let again = IncidentJoined { detection: Some(Hash::of(b"x")), run: None, level: Level::High, count: 8 };
     story.put("incident/i-1", 300, again);
     story.put("incident/i-1", 9_000, NoteAdded { by: "ana".into(), text: "the host is rebuilt".into() });
@@ -195,7 +195,8 @@ fn contained() -> Story {
 #[test]
 fn a_run_shows_each_step_with_its_proof_and_times() {
     let run = contained().run("r-1");
-    assert_eq!((run.state, run.summary.as_str()), (RunState::Succeeded, "every step ended well"));
+    assert_eq!((run.state, run.summary.as_str()), (RunState::Succeeded, "2 verified, 2 done, 1 skipped"));
+    assert_eq!(runs(&contained().journal).unwrap()[0].summary, run.summary, "lists say the same");
     assert_eq!((run.started, run.ended), (at(2), Some(at(210))));
     assert_eq!(run.rule.as_deref(), Some("reverse-shell"));
     assert_eq!(run.times, Times { seen_ns: Some(1_000_000), decided_ns: Some(2_000_000), ..Times::default() });
@@ -234,18 +235,17 @@ fn an_incident_is_one_story() {
         lines,
         [
             "2 incident opened (high): Reverse shell, about unit web.service on host-1",
-            "2 Reverse shell: reverse-shell (high), by bash (4242): bash -i",
+            "2 detected: Reverse shell (rule reverse-shell, high), by bash (4242): bash -i",
             "2 contain started",
-            "4 process.freeze verified: frozen 1 process (bash (4242)); the proof of freeze, 4.0 ms after the kernel \
-             saw it",
+            "4 process.freeze verified: frozen 1 process (bash (4242)), 4.0 ms after the kernel saw it",
             "5 step evidence done: sockets: 2; the proof of evidence",
             "6 process.kill failed at attempt 1: it still runs; again in 200 ms",
-            "209 process.kill verified: killed 3 processes (bash (4242), x (4243), pid 4244); the proof of kill \
-             (2 attempts), 209 ms after the kernel saw it",
+            "209 process.kill verified: killed 3 processes (bash (4242), x (4243), pid 4244) (2 attempts), 209 ms \
+             after the kernel saw it",
             "209 step isolate skipped: its `if` was false",
             "210 3 processes killed",
-            "210 contain succeeded: every step ended well",
-            "300 seen again: the same (high), 8 times so far",
+            "210 contain succeeded",
+            "300 seen again: Reverse shell, 8 times so far",
             "9000 ana: the host is rebuilt",
             "9500 resolved by ana: cleaned up",
         ]
@@ -285,7 +285,7 @@ fn held_back() -> Story {
             action: "process.freeze".into(),
             input: json!({}),
             plan: plan(&["bash (4242)", "a", "b", "c", "d"]),
-            because: "the mode is observe".into(),
+            because: "the step's own mode is observe".into(),
             outcome: Outcome::Planned,
         },
     );
@@ -328,7 +328,7 @@ fn what_held_it_back_is_told() {
         [
             "mode: contain only plans (observe): the configuration's ceiling",
             "pause: every action: quell was paused when it began",
-            "mode: process.freeze at step freeze: the mode is observe",
+            "mode: process.freeze at step freeze: the step's own mode is observe",
             "protect: process.kill on sshd (900): its executable is sshd's",
             "needs: step report: kill, which it needs, did not end well",
             "breaker: contain only plans: 11 images",
@@ -342,7 +342,7 @@ fn what_held_it_back_is_told() {
         lines,
         [
             "contain started in observe mode: the configuration's ceiling",
-            "process.freeze planned on bash (4242), a, b, c and 1 more, nothing done: the mode is observe",
+            "process.freeze planned on bash (4242), a, b, c and 1 more, nothing done: the step's own mode is observe",
             "process.kill refused by the guard protect on sshd (900): its executable is sshd's",
             "step report blocked: kill did not end well",
             "contain failed: `kill` was refused",

@@ -187,11 +187,13 @@ impl Teller {
         }
         let mut text = format!("{} {}", self.name(part), finished.outcome);
         let (deed, proof) = (deed(&finished.output), cut(&finished.proof));
+        // `verified` and what was done say it all; the proof's words stand in the run.
+        let proof = if finished.outcome == Outcome::Verified && !deed.is_empty() { String::new() } else { proof };
         let what: Vec<String> = [deed, proof].into_iter().filter(|piece| !piece.is_empty()).collect();
         if !what.is_empty() {
             text += &format!(": {}", what.join("; "));
         }
-        if finished.attempts > 1 {
+        if finished.attempts > 1 && finished.outcome != Outcome::Failed {
             text += &format!(" ({} attempts)", finished.attempts);
         }
         let acted = finished.moments.started.and(Times::of(&finished.moments).verified_ns);
@@ -218,7 +220,10 @@ impl Teller {
     /// A run that joins is told by its own first line.
     fn joined(&self, joined: &IncidentJoined) -> Option<String> {
         let detection = joined.detection?;
-        let title = self.titles.get(&detection).map_or_else(|| format!("the same ({})", joined.level), |t| cut(t));
+        // A count comes under an id of its own; where one rule alone was seen it can only be that one.
+        let only = || self.titles.values().next().filter(|one| self.titles.values().all(|title| title == *one));
+        let title = self.titles.get(&detection).or_else(only);
+        let title = title.map_or_else(|| format!("one of these ({})", joined.level), |title| cut(title));
         let times = if joined.count > 1 { format!(", {} times so far", joined.count) } else { String::new() };
         Some(format!("seen again: {title}{times}"))
     }
@@ -227,7 +232,7 @@ impl Teller {
 fn detected(accepted: &DetectionAccepted) -> String {
     let (detection, event) = (&accepted.detection, &accepted.detection.event);
     let rule = &detection.rule;
-    let mut text = format!("{}: {} ({}), by {}", cut(&rule.title), rule.name, rule.level, who(event));
+    let mut text = format!("detected: {} (rule {}, {}), by {}", cut(&rule.title), rule.name, rule.level, who(event));
     let late = event.head.seen.since(event.head.at);
     if late > Duration::from_secs(60) {
         text += &format!(", {} ago when it was seen", span(late));
