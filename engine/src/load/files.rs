@@ -18,10 +18,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Box<Mistake>> {
     if !FileType::from_raw_mode(stat.st_mode).is_file() {
         return Err(wrong(path, "it is no file"));
     }
-    trusted(path, &stat)?;
-    if let Some(folder) = folder(path) {
-        trusted(&folder, &self::stat(&folder).map_err(|error| failed(&error))?)?;
-    }
+    check(path, &stat)?;
     if u64::try_from(stat.st_size).unwrap_or(0) > LARGEST {
         return Err(wrong(path, format!("it is larger than {LARGEST} bytes")));
     }
@@ -32,6 +29,24 @@ pub(crate) fn read(path: &Path) -> Result<String, Box<Mistake>> {
         let span = Span { line: u32::try_from(line).unwrap_or(0), column: 1, length: 1 };
         Box::new(Mistake::error(path, span, "it is no UTF-8").expected("text in UTF-8"))
     })
+}
+
+/// Refuses a file that others than root or the one who runs quell can change: the file, the folder that it stands in, and
+/// of a link the folder that it leads to.
+pub fn trusted(path: &Path) -> Result<(), Box<Mistake>> {
+    let stat = stat(path).map_err(|error| wrong(path, format!("it cannot be read: {error}")))?;
+    check(path, &stat)
+}
+
+fn check(path: &Path, stat: &Stat) -> Result<(), Box<Mistake>> {
+    only_ours(path, stat)?;
+    let real = std::fs::canonicalize(path).ok();
+    let folders = [folder(path), real.as_deref().and_then(folder)];
+    for folder in folders.into_iter().flatten() {
+        let failed = |error: io::Error| wrong(&folder, format!("it cannot be read: {error}"));
+        only_ours(&folder, &self::stat(&folder).map_err(failed)?)?;
+    }
+    Ok(())
 }
 
 /// The YAML files below a folder, sorted, without tests (`*.test.yaml`); links to folders are not followed.
@@ -74,7 +89,7 @@ fn folder(path: &Path) -> Option<PathBuf> {
 }
 
 /// Refuses what others can write.
-fn trusted(path: &Path, stat: &Stat) -> Result<(), Box<Mistake>> {
+fn only_ours(path: &Path, stat: &Stat) -> Result<(), Box<Mistake>> {
     let me = rustix::process::geteuid().as_raw();
     let shown = path.display();
     if stat.st_uid != 0 && stat.st_uid != me {

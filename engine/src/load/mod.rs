@@ -22,6 +22,7 @@ pub mod units;
 pub(crate) mod yaml;
 
 pub use config::{Config, Log, LogFormat, LogLevel, Shown, config, config_file};
+pub use files::trusted;
 pub use playbook::playbook;
 pub use playbooks::{PlaybookSource, playbooks};
 pub use schema::{config_schema, playbook_schema};

@@ -10,8 +10,8 @@ fn said(text: &str) -> String {
     print(&mistakes)
 }
 
-const TWELVE: &str = r#"playbook: Contain Shell
-descripton: twelve mistakes
+const TWELVE: &str = r#"playbook: contain-shell
+description: twelve mistakes
 on:
   detections: { rules: [reverse-shel], level: hihg }
   max_age: 15
@@ -22,14 +22,17 @@ steps:
   look:
     nedes: [kill]
     action: process.capture
-    with: { process: 42, memry: true }
+    with: { process: x, memry: true }
   end:
-    needs: [lok]
+    needs: [lok, look]
     tell: "${{ evnt.node }} ${{ steps.look.exe_sha25 }} ${{ 1 + }}"
 "#;
 
 #[test]
 fn twelve_mistakes_are_all_told() {
+    let (playbook, mistakes) = load(TWELVE);
+    assert!(playbook.is_none());
+    assert_eq!(mistakes.len(), 12);
     insta::assert_snapshot!(said(TWELVE));
 }
 
@@ -84,6 +87,8 @@ fn every_kind_of_mistake_is_told() {
         ("script names", step("script: |\n  let x = vars.corp_cidr;\n  let event = 1;\n  globb(x, inputs.y);\n  #{}")),
         ("secrets", step("tell: \"${{ secrets.x }} ${{ person_of(event.actor) }}\"")),
         ("absent", step("tell: \"${{ event.pod.name }} ${{ event.pod?.name }} ${{ event.node.name }}\"")),
+        ("run", step("tell: \"${{ run.idd }} ${{ incident.id }} ${{ run.started }}\"")),
+        ("each", steps("a: { for_each: [1, two], tell: x }\nb: { needs: [a], tell: \"${{ steps.a.items.len() }} ${{ steps.a.item }} ${{ steps.a.why }}\" }")),
         ("detection", step("tell: \"${{ detection.rul }} ${{ event.process.args.len() }}\"")),
         ("tell is no number", step("tell: 5")),
         ("outputs", "playbook: p\nsteps: { k: { action: process.kill, with: { process: x } } }\noutputs: { a: \"${{ steps.k.kiled }}\" }\n".into()),

@@ -103,13 +103,16 @@ const BUILT_IN: &[&str] = &[
 /// What a detection has.
 const DETECTION: &[&str] = &["id", "rule", "title", "level", "tags", "matched", "events"];
 /// What every step has besides its outputs.
-const EVERY_STEP: &[&str] = &["outcome", "error"];
+const EVERY_STEP: &[&str] = &["outcome", "why"];
 /// What a step with `for_each` has.
-const EACH_STEP: &[&str] = &["outcome", "error", "items", "failed"];
+const EACH_STEP: &[&str] = &["outcome", "why", "items", "failed"];
+/// What the run and the incident have.
+const RUN: &[&str] = &["id", "playbook", "mode", "started"];
+const INCIDENT: &[&str] = &["id"];
 /// Groups that most events lack.
 const OFTEN_ABSENT: &[&str] = &["event.pod", "event.container"];
 
-const TRIGGER: &[&str] = &["event", "detection", "detections", "vars"];
+const TRIGGER: &[&str] = &["event", "detection", "vars"];
 const STEP: &[&str] = &["event", "detection", "detections", "incident", "inputs", "vars", "steps", "run"];
 const LATER: &[&str] = &["secrets", "person_of"];
 
@@ -192,6 +195,8 @@ impl Check<'_, '_> {
         match root {
             "event" => self.event(reader, found, used),
             "detection" => self.part(reader, found, used, DETECTION.iter().copied(), "a detection"),
+            "run" => self.part(reader, found, used, RUN.iter().copied(), "the run"),
+            "incident" => self.part(reader, found, used, INCIDENT.iter().copied(), "an incident"),
             "inputs" => self.part(reader, found, used, self.draft.inputs.keys().map(String::as_str), "`inputs`"),
             "vars" => {
                 if let Some(Json::Object(vars)) = self.known.vars {

@@ -135,6 +135,11 @@ fn hostile_texts_are_stopped() {
         ("timestamp()", "there is no function"),
         ("let x = [0, 1, 2]; for a in 0..1000000000 { x[0] += a }", "operations"),
         ("range(0, 1000000000).map(|x| x)", ""),
+        ("let a = []; a.pad(90000, 1); let b = a; a.filter(|x| b.contains(2)); #{}", "operations"),
+        ("let a = []; loop { a = [a]; }", "operations"),
+        ("let a = #{}; loop { a = #{ a: a }; }", "operations"),
+        ("let f = |x| x; loop { f = f.curry(f); }", "curry"),
+        ("let a = []; for i in 0..12000 { a = [a]; } #{ a: a }", "operations"),
     ];
     with(|expressions, scope| {
         for (text, says) in rows {
