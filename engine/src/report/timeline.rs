@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// No piece of foreign text in a line is longer.
 const MOST_CHARS: usize = 160;
+/// A line that a playbook or a person wrote for others to read may say more.
+const MOST_TOLD: usize = 1000;
 /// So many of a list are named, the rest counted.
 const MOST_NAMED: usize = 4;
 
@@ -165,7 +167,7 @@ impl Teller {
                 let why = if changed.why.is_empty() { String::new() } else { format!(": {}", cut(&changed.why)) };
                 Some(format!("{what} by {}{why}", changed.by))
             }
-            Body::NoteAdded(note) => Some(format!("{}: {}", note.by, cut(&note.text))),
+            Body::NoteAdded(note) => Some(format!("{}: {}", note.by, cut_at(&note.text, MOST_TOLD))),
             Body::PauseChanged(changed) if changed.paused => Some(format!("every action paused by {}", changed.by)),
             Body::PauseChanged(changed) => Some(format!("actions resumed by {}", changed.by)),
             Body::BreakerChanged(changed) => {
@@ -183,7 +185,7 @@ impl Teller {
         if let Some(told) = finished.output.get("told").and_then(Json::as_str)
             && !self.actions.contains_key(part)
         {
-            return Some(cut(told));
+            return Some(cut_at(told, MOST_TOLD));
         }
         let mut text = format!("{} {}", self.name(part), finished.outcome);
         let (deed, proof) = (deed(&finished.output), cut(&finished.proof));
@@ -320,7 +322,11 @@ fn some(names: &[String]) -> String {
 
 /// At most so many characters, and a mark where something was cut.
 pub(super) fn cut(text: &str) -> String {
-    match text.char_indices().nth(MOST_CHARS) {
+    cut_at(text, MOST_CHARS)
+}
+
+fn cut_at(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }
