@@ -2,8 +2,10 @@
 
 use super::eye::{Eye, Sight, Wake};
 use super::hand::{Counts, Hand};
+use super::sources::{self, Sources};
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::{Detector, Rules};
+use quell_engine::load::config::FileSource;
 use quell_engine::run::{Core, Definitions, EngineHandle, Parts, RecoveryReport};
 use quell_engine::store::{DirVault, Journal};
 use quell_model::playbook::Playbook;
@@ -30,6 +32,8 @@ pub(crate) struct Plan<W> {
     pub(crate) only: Option<String>,
     /// What the sensor sees.
     pub(crate) sight: Sight,
+    /// Files that are followed.
+    pub(crate) files: Vec<FileSource>,
 }
 
 /// An engine that runs.
@@ -44,6 +48,7 @@ pub(crate) struct Assembly {
     pub(crate) rules: SyncSender<Arc<Rules>>,
     /// Who turns it.
     pub(crate) eye: Eye,
+    sources: Option<Sources>,
     /// Why there is no sensor, if there is none.
     pub(crate) blind: Option<String>,
     /// What it took up.
@@ -56,9 +61,20 @@ pub(crate) enum AssemblyError {
     /// The journal.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The sensor or its thread.
-    #[error("the sensor could not be started: {0}")]
-    Sensor(#[source] std::io::Error),
+    /// A thread.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Assembly {
+    /// Detaches what sees, ends the engine, writes what is waiting.
+    pub(crate) fn close(self) {
+        if let Some(sources) = self.sources {
+            sources.close();
+        }
+        self.eye.close();
+        self.journal.close();
+    }
 }
 
 /// Puts one together and starts it. Takes the directory's lock first: a second engine is refused before it does anything.
@@ -84,9 +100,11 @@ pub(crate) fn assemble<W: Send + 'static>(
     let recovered = core.recover(&reread)?;
     let counts = Arc::new(Counts::default());
     let (rules, new_rules) = sync_channel(1);
-    let hand = Hand::new(core, Detector::new(plan.rules), clock, Arc::clone(&counts), new_rules, plan.only);
-    let (eye, blind) = Eye::open(hand, plan.node, &plan.sight, &wake).map_err(AssemblyError::Sensor)?;
-    Ok(Assembly { engine, journal, counts, rules, eye, blind, recovered })
+    let (to_hand, foreign) = sync_channel(sources::AHEAD);
+    let hand = Hand::new(core, Detector::new(plan.rules), clock, Arc::clone(&counts), new_rules, foreign, plan.only);
+    let (eye, blind) = Eye::open(hand, plan.node, &plan.sight, &wake).map_err(AssemblyError::Thread)?;
+    let sources = Sources::follow(&plan.files, to_hand, wake.as_fn()).map_err(AssemblyError::Thread)?;
+    Ok(Assembly { engine, journal, counts, rules, eye, sources, blind, recovered })
 }
 
 /// A pinned definition, read again. Rules are not asked for: they may have changed since.

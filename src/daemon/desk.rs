@@ -95,7 +95,13 @@ impl Desk {
         facts.counts = Arc::clone(&assembly.counts);
         facts.to_hand = Some(assembly.rules.clone());
         facts.blind.clone_from(&assembly.blind);
-        (facts.probes, facts.scheduling) = assembly.eye.probes();
+    }
+
+    /// Asks the sensor how it is: its thread learns its place in the queue only once it runs.
+    pub(crate) fn look(&self, assembly: &Assembly) {
+        let (probes, scheduling) = assembly.eye.probes();
+        let mut facts = self.facts();
+        (facts.probes, facts.scheduling) = (probes, scheduling);
     }
 
     /// Where the daemon is in its life from now on.

@@ -95,6 +95,15 @@ impl Eye {
         Ok((Self::Blind(Blind::start(hand, sight.replay.clone(), wake)?), Some(why)))
     }
 
+    /// Whether its thread still runs.
+    pub(super) fn is_alive(&self) -> bool {
+        match self {
+            #[cfg(feature = "ebpf")]
+            Self::Sensor(running) => running.is_alive(),
+            Self::Blind(blind) => !blind.thread.is_finished(),
+        }
+    }
+
     /// What it can see, and how its thread is scheduled.
     pub(super) fn probes(&self) -> (Vec<ProbeStatus>, String) {
         match self {

@@ -116,7 +116,7 @@ fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard: Guard) -> 
         modes: config.playbooks.modes.clone(),
         vars: config.vars.clone(),
         incidents: IncidentRules { min_level: config.incidents.min_level, quiet: config.incidents.quiet },
-        untrusted: Default::default(),
+        untrusted: super::sources::untrusted(&config.sources.files),
     }
 }
 

@@ -8,8 +8,8 @@
 
 use quell_engine::detect::{Detector, Rules};
 use quell_engine::run::Core;
-use quell_model::record::LossSeen;
-use quell_model::{Class, Clock, Detection, Event, Field};
+use quell_model::record::{DetectionHeld, LossSeen};
+use quell_model::{Class, Clock, Detection, Event, Field, OwnedEvent};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
@@ -46,21 +46,24 @@ pub(crate) struct Hand<W> {
     clock: Arc<dyn Clock>,
     counts: Arc<Counts>,
     rules: Receiver<Arc<Rules>>,
+    foreign: Receiver<Vec<OwnedEvent>>,
     only: Option<String>,
     found: Vec<Detection>,
 }
 
 impl<W: Send + 'static> Hand<W> {
-    /// With these rules; `rules` brings later ones. With `only`, detections outside that cgroup go no further.
+    /// With these rules; `rules` brings later ones, `foreign` events from elsewhere. With `only`, detections outside that
+    /// cgroup go no further.
     pub(crate) fn new(
         core: Core<W>,
         detector: Detector,
         clock: Arc<dyn Clock>,
         counts: Arc<Counts>,
         rules: Receiver<Arc<Rules>>,
+        foreign: Receiver<Vec<OwnedEvent>>,
         only: Option<String>,
     ) -> Self {
-        Self { detector, core, clock, counts, rules, only, found: Vec::with_capacity(16) }
+        Self { detector, core, clock, counts, rules, foreign, only, found: Vec::with_capacity(16) }
     }
 
     /// One event.
@@ -85,6 +88,19 @@ impl<W: Send + 'static> Hand<W> {
     pub(crate) fn turn(&mut self) {
         if let Some(rules) = self.rules.try_iter().last() {
             self.detector.swap(rules);
+        }
+        // One batch a turn: what the sensor saw meanwhile comes first.
+        if let Ok(batch) = self.foreign.try_recv() {
+            for event in &batch {
+                self.event(event);
+            }
+        }
+        let held = self.detector.take_held();
+        if !held.is_empty() {
+            self.core.held(held.into_iter().map(|held| {
+                let reason = format!("the exception `{}` holds it back", held.exception);
+                (held.at, DetectionHeld { detection: held.id, rule: held.rule, playbook: None, reason })
+            }));
         }
         self.core.turn();
     }

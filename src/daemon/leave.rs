@@ -188,13 +188,16 @@ fn note(journal: &Journal, by: Name, left: &Left) -> Result<(), StoreError> {
     journal.written(batch).map(drop)
 }
 
-/// Only what bears quell's name and is empty; a demo's whose process is gone may still hold its own leftovers.
+/// The cgroups that quell makes, each with the pid of its maker at the end.
+const OWN: [&str; 2] = ["quell-demo-", "quell-self-test-"];
+
+/// Those whose maker is gone: it was killed before it could clean up.
 fn remove_cgroups(root: &Path, left: &mut Left) {
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| *name == "quell" || name.starts_with("quell-")) else { continue };
-        let owner = name.strip_prefix("quell-demo-").and_then(|pid| pid.parse::<u32>().ok());
-        if owner.is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists()) || !entry.path().is_dir() {
+        let maker = OWN.iter().find_map(|own| name.to_str()?.strip_prefix(own)?.parse::<u32>().ok());
+        let Some(maker) = maker else { continue };
+        if Path::new("/proc").join(maker.to_string()).exists() || !entry.path().is_dir() {
             continue;
         }
         match std::fs::remove_dir(entry.path()) {

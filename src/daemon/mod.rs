@@ -16,6 +16,7 @@ mod hand;
 mod leave;
 mod log;
 mod rehearsal;
+mod sources;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble};
 pub(crate) use crew::{live as live_crew, replay as replay_crew};
@@ -88,6 +89,7 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
         definitions: loaded.definitions.clone(),
         only: None,
         sight: sight(&loaded),
+        files: loaded.config.sources.files.clone(),
     };
     let assembly = assemble(plan, runtime.handle()).map_err(|e| refused(&e, &dir))?;
     desk.adopt(&assembly);
@@ -101,7 +103,7 @@ fn refused(error: &AssemblyError, dir: &Path) -> Fail {
         }
         AssemblyError::Store(e) => Fail::usage(format!("`{}` cannot be used: {e}", dir.display()))
             .hint("give a directory that quell may write to with --data-dir"),
-        AssemblyError::Sensor(_) => Fail::missing(error.to_string()),
+        AssemblyError::Thread(_) => Fail::missing(error.to_string()),
     }
 }
 
@@ -122,22 +124,28 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     announce(&assembly, &desk, loaded, dir);
     let mut changes = tokio::time::interval(LOOK);
     changes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    // Whether somebody told it to end; else something inside of it died.
+    let told = loop {
         tokio::select! {
-            _ = term.recv() => break,
-            _ = int.recv() => break,
+            _ = term.recv() => break true,
+            _ = int.recv() => break true,
             _ = hup.recv() => drop(desk.reload(&assembly.engine).await),
             _ = changes.tick() => {
+                desk.look(&assembly);
+                if !assembly.eye.is_alive() {
+                    tracing::error!("the engine's thread has died: ending, so that a supervisor starts quell again");
+                    break false;
+                }
                 if desk.files_changed() {
                     drop(desk.reload(&assembly.engine).await);
                 }
             }
             served = tasks.join_next() => {
                 tracing::error!(why = ?served, "the API has ended");
-                break;
+                break false;
             }
         }
-    }
+    };
 
     tracing::info!("ending: runs come to a journaled point, then the sensor is detached");
     desk.set(State::Stopping);
@@ -153,16 +161,11 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     if let Err(e) = std::fs::remove_file(&socket) {
         tracing::debug!(%e, "the socket was gone already");
     }
-    let Assembly { eye, journal, .. } = assembly;
-    let closed = tokio::task::spawn_blocking(move || {
-        eye.close();
-        journal.close();
-    });
-    if closed.await.is_err() {
+    if tokio::task::spawn_blocking(move || assembly.close()).await.is_err() {
         tracing::error!("the sensor or the journal did not end well");
     }
     tracing::info!("ended");
-    Ok(Exit::Right)
+    Ok(if told { Exit::Right } else { Exit::NotRight })
 }
 
 /// Waits until no run is open, for as long as [`DRAIN`].

@@ -1,7 +1,7 @@
 //! A playbook run by hand without a daemon: the real engine in observe mode, in a directory of its own that is gone
 //! afterwards. It plans against this host and touches nothing.
 
-use super::assembly::{Assembly, Plan, assemble};
+use super::assembly::{Plan, assemble};
 use super::eye::Sight;
 use super::{crew, me, node};
 use crate::cli::{Exit, Fail};
@@ -66,8 +66,10 @@ pub(crate) fn rehearse(playbook: Arc<Playbook>, event: Option<OwnedEvent>, input
         definitions,
         only: None,
         sight: Sight { off: Some("a rehearsal sees nothing".to_owned()), ..Sight::default() },
+        files: Vec::new(),
     };
-    let Assembly { engine, journal, eye, .. } = assemble(plan, runtime.handle()).map_err(|e| cannot(&e))?;
+    let assembly = assemble(plan, runtime.handle()).map_err(|e| cannot(&e))?;
+    let (engine, journal) = (&assembly.engine, &assembly.journal);
     let told = runtime.block_on(async {
         let start = Request::Start { playbook: name, event: event.map(Box::new), inputs, mode: None, by: me() };
         let answer = engine.request(start).await.map_err(|refusal| match refusal {
@@ -77,7 +79,7 @@ pub(crate) fn rehearse(playbook: Arc<Playbook>, event: Option<OwnedEvent>, input
         let id = RunId::from(answer["id"].as_str().unwrap_or_default());
         let until = Instant::now() + PATIENCE;
         loop {
-            let view = report::run(&journal, &id).map_err(|e| cannot(&e))?;
+            let view = report::run(journal, &id).map_err(|e| cannot(&e))?;
             match view {
                 Some(view) if view.state.is_over() => return Ok(view),
                 _ if Instant::now() > until => {
@@ -87,7 +89,6 @@ pub(crate) fn rehearse(playbook: Arc<Playbook>, event: Option<OwnedEvent>, input
             }
         }
     });
-    eye.close();
-    journal.close();
+    assembly.close();
     told
 }

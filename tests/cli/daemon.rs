@@ -244,3 +244,148 @@ fn a_playbook_is_started_by_hand_and_its_incident_is_kept() {
     assert_eq!(wrong.code, Some(2), "{}", wrong.err);
     assert!(daemon.ask(&["run", "cancel", &id]).ends(1).err.contains("ended"));
 }
+
+/// A cgroup of the test's own on the v2 hierarchy; none where it cannot be made.
+struct OwnCgroup(PathBuf);
+
+impl OwnCgroup {
+    fn new() -> Option<Self> {
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+        let root = mounts.lines().find_map(|line| {
+            let mut parts = line.split(' ').skip(1);
+            let (dir, fs) = (parts.next()?, parts.next()?);
+            (fs == "cgroup2").then(|| PathBuf::from(dir))
+        })?;
+        let dir = root.join(format!("quell-test-cli-{}", std::process::id()));
+        std::fs::create_dir(&dir).ok()?;
+        Some(Self(dir))
+    }
+}
+
+impl Drop for OwnCgroup {
+    fn drop(&mut self) {
+        drop(std::fs::write(self.0.join("cgroup.kill"), "1"));
+        let dir = self.0.clone();
+        wait_until("the test's cgroup is empty", || std::fs::remove_dir(&dir).is_ok() || !dir.exists());
+    }
+}
+
+/// The letter of `/proc/PID/stat`.
+fn state_of(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+#[test]
+fn what_it_froze_in_enforce_mode_is_thawed_by_uninstall_after_it_was_killed() {
+    let Some(cgroup) = OwnCgroup::new() else {
+        eprintln!("NOT TESTED: freeze and uninstall: no cgroup v2 can be made here");
+        return;
+    };
+    let keep = tempfile::tempdir().unwrap();
+    let root = keep.path().to_owned();
+    let sleeper = write(&root, "sleeper.sh", "while :; do sleep 0.1; done\n");
+    let name = cgroup.0.file_name().unwrap().to_str().unwrap().to_owned();
+    let config = write(
+        &root,
+        "quell.yaml",
+        &format!(
+            "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: false, dirs: [rules] }}\nguard: {{ only_within: {{ cgroup: /{name} }} }}\n"
+        ),
+    );
+    write(
+        &root,
+        "playbooks/hold.yaml",
+        "playbook: hold\ndescription: Holds the sleeper.\non: { detections: { rules: [sleeper] } }\nmode: enforce\nlimits: { runs: 20/h }\nsteps:\n  freeze:\n    action: process.freeze\n    with: { process: \"${{ event.process.id }}\", scope: process }\n",
+    );
+    let command_line = format!("sh {}", sleeper.display());
+    write(
+        &root,
+        "rules/sleeper.yml",
+        &format!(
+            "title: Sleeper\nname: sleeper\nid: 3f3f0c5e-8c51-4f0a-9a53-0d6b8a7a51c2\nstatus: test\nlogsource: {{ product: linux, category: process_creation }}\ndetection: {{ s: {{ CommandLine: '{command_line}' }}, condition: s }}\nlevel: high\n"
+        ),
+    );
+    let mut daemon = Daemon::start_with(keep, &["--config", config.to_str().unwrap()]);
+    if daemon.state() != "armed" {
+        eprintln!("NOT TESTED: freeze and uninstall: {}", daemon.log());
+        return;
+    }
+    let mut act = std::process::Command::new("sh")
+        .args(["-c", "echo 0 > \"$0/cgroup.procs\"; exec sh \"$1\""])
+        .args([&cgroup.0, &sleeper])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = act.id();
+    let held = || daemon.ask_json(&["run", "list"]).as_array().unwrap().iter().any(|run| run["state"] == "succeeded");
+    wait_until("the sleeper is held", held);
+    assert_eq!(state_of(pid), Some('T'));
+    let list = daemon.ask_json(&["run", "list"]);
+    let id = list[0]["id"].as_str().unwrap().to_owned();
+    let run = daemon.ask_json(&["run", "show", &id]);
+    assert_eq!((&run["steps"][0]["id"], &run["steps"][0]["outcome"]), (&"freeze".into(), &"verified".into()), "{run}");
+    let shown = daemon.ask(&["run", "show", &id]).ends(0).out;
+    assert!(shown.contains("verified") && shown.contains("process.freeze"), "{shown}");
+    let incident = daemon.ask_json(&["incident", "list"])[0]["id"].as_str().unwrap().to_owned();
+    let told = daemon.ask(&["incident", "explain", &incident]).ends(0).out;
+    assert!(told.contains("CommandLine") && told.contains("started"), "{told}");
+
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    assert_eq!(state_of(pid), Some('T'), "a killed daemon leaves it held");
+    let left = daemon.ask(&["uninstall"]).ends(0);
+    assert!(left.out.contains("thawed") && left.out.contains(&pid.to_string()), "{left:?}");
+    wait_until("the sleeper runs again", || matches!(state_of(pid), Some('S' | 'R')));
+    assert!(daemon.ask(&["uninstall"]).ends(0).out.contains("nothing to do"));
+    act.kill().unwrap();
+    act.wait().unwrap();
+}
+
+#[test]
+fn a_file_that_is_followed_is_detected_in_and_lines_that_cannot_be_read_are_told() {
+    let keep = tempfile::tempdir().unwrap();
+    let root = keep.path().to_owned();
+    let events = write(&root, "events.jsonl", "");
+    let text = "playbooks: { shipped: false }\nrules: { shipped: false, dirs: [rules] }\nsources: { sensor: { enabled: false }, files: [{ format: plain, path: events.jsonl, trusted: true }] }\n";
+    let config = write(&root, "quell.yaml", text);
+    write(&root, "rules/one.yml", &rule("followed"));
+    let daemon = Daemon::start_with(keep, &["--config", config.to_str().unwrap()]);
+    assert_eq!(daemon.state(), "blind");
+    let lines = "{broken\n{\"Image\":\"/bin/no-such-followed\",\"CommandLine\":\"x\"}\n";
+    std::fs::OpenOptions::new().append(true).open(&events).unwrap().write_all(lines.as_bytes()).unwrap();
+    wait_until("its incident is open", || !daemon.ask_json(&["incident", "list"]).as_array().unwrap().is_empty());
+    wait_until("the broken line is told", || daemon.log().contains("events.jsonl:1"));
+}
+
+#[test]
+fn without_root_it_says_what_is_missing_and_what_still_works() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("NOT TESTED: a caller without rights: this test is run without them already");
+        return;
+    }
+    let keep = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(keep.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let binary = keep.path().join("quell");
+    std::fs::copy(env!("CARGO_BIN_EXE_quell"), &binary).unwrap();
+    let home = keep.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    let as_nobody = |args: &[&str]| {
+        use std::os::unix::process::CommandExt;
+        let mut command = std::process::Command::new(&binary);
+        command.args(args).env("HOME", &home).env_remove("XDG_STATE_HOME").current_dir("/").stdin(Stdio::null());
+        Ran::of(command.uid(NOBODY).gid(NOBODY).output().unwrap())
+    };
+    let doctor = as_nobody(&["doctor"]).ends(4);
+    assert!(doctor.out.contains("root") && doctor.out.contains("still works"), "{}", doctor.out);
+    let watch = as_nobody(&["watch"]).ends(4);
+    assert!(watch.err.contains("quell doctor"), "{}", watch.err);
+    let demo = as_nobody(&["demo"]).ends(0);
+    assert!(demo.out.contains("recording") && demo.out.contains("planned"), "{}", demo.out);
+    as_nobody(&["status"]).ends(3);
+    as_nobody(&["playbook", "list"]).ends(0);
+}
+
+/// The user `nobody` on every Linux.
+const NOBODY: u32 = 65534;

@@ -13,7 +13,7 @@ use crate::playbook::expression::Expressions;
 use crate::store::Journal;
 use crate::trigger::Triggers;
 use quell_model::guard::{Guard, Memory};
-use quell_model::record::{LossSeen, Moments, NewRecord, Part, RunState};
+use quell_model::record::{DetectionHeld, LossSeen, Moments, NewRecord, Part, RunState};
 use quell_model::{Body, BootId, Clock, Crew, Hash, Json, Name, Outcome, RunId, Stamp, Stop, StreamId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -154,6 +154,11 @@ impl<W: Send + 'static> Core<W> {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.runs.is_empty()
+    }
+
+    /// Detections that an exception held back: the system's stream says so.
+    pub fn held(&mut self, held: impl IntoIterator<Item = (Stamp, DetectionHeld)>) {
+        self.write_system(held.into_iter().map(|(at, held)| NewRecord::new(at, held)).collect());
     }
 
     /// Events were lost: the system's stream says so, and every incident that may have missed something.

@@ -48,9 +48,8 @@ pub(super) fn play(end: &Stop, term: &Term) -> Result<Exit, NotHere> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|e| no(&e))?;
     let opened = Instant::now();
     let assembly = assemble(&stage, world, runtime.handle()).map_err(NotHere::Failed)?;
-    if let Some(why) = assembly.blind {
-        assembly.eye.close();
-        assembly.journal.close();
+    if let Some(why) = assembly.blind.clone() {
+        assembly.close();
         return Err(NotHere::NoSensor(why));
     }
     let teller = Teller::new(term);
@@ -64,9 +63,7 @@ pub(super) fn play(end: &Stop, term: &Term) -> Result<Exit, NotHere> {
         Err(e) => Err(Fail::missing(format!("the attack cannot be staged: {e}"))),
     };
     let incidents = incidents(&assembly);
-    let Assembly { eye, journal, .. } = assembly;
-    eye.close();
-    journal.close();
+    assembly.close();
     drop(stage);
     let scenes = told?;
     if end.is_raised() {
@@ -93,6 +90,7 @@ fn assemble(stage: &Stage, world: HostWorld, runtime: &tokio::runtime::Handle) -
         definitions: loaded.definitions,
         only: Some(stage.cgroup.clone()),
         sight: Sight { watch: loaded.watch, ..Sight::default() },
+        files: Vec::new(),
     };
     daemon::assemble(plan, runtime).map_err(|e| Fail::missing(format!("the engine does not start: {e}")))
 }

@@ -3,7 +3,7 @@
 
 use super::tell::Teller;
 use crate::cli::{Exit, Fail, Term};
-use crate::daemon::{self, Assembly, Plan, Scratch, Sight, files};
+use crate::daemon::{self, Plan, Scratch, Sight, files};
 use quell_engine::load::Config;
 use quell_engine::report::{self, RunView};
 use quell_model::{BootId, OwnedEvent, Stop};
@@ -35,12 +35,14 @@ pub(super) fn play(why: &str, end: &Stop, term: &Term) -> Result<Exit, Fail> {
         definitions: loaded.definitions,
         only: None,
         sight: Sight { off: Some(why.to_owned()), replay: events.clone(), ..Sight::default() },
+        files: Vec::new(),
     };
-    let Assembly { eye, journal, .. } = daemon::assemble(plan, runtime.handle()).map_err(|e| cannot(&e))?;
+    let assembly = daemon::assemble(plan, runtime.handle()).map_err(|e| cannot(&e))?;
+    let journal = &assembly.journal;
     let read = || -> Result<Vec<RunView>, quell_model::StoreError> {
         let mut views = Vec::new();
-        for run in report::runs(&journal)?.iter().rev() {
-            views.extend(report::run(&journal, &run.id)?);
+        for run in report::runs(journal)?.iter().rev() {
+            views.extend(report::run(journal, &run.id)?);
         }
         Ok(views)
     };
@@ -58,11 +60,10 @@ pub(super) fn play(why: &str, end: &Stop, term: &Term) -> Result<Exit, Fail> {
         std::thread::park_timeout(Duration::from_millis(10));
     }
     let mut incidents = Vec::new();
-    for one in report::incidents(&journal).map_err(|e| cannot(&e))? {
-        incidents.extend(report::incident(&journal, &one.id).map_err(|e| cannot(&e))?);
+    for one in report::incidents(journal).map_err(|e| cannot(&e))? {
+        incidents.extend(report::incident(journal, &one.id).map_err(|e| cannot(&e))?);
     }
-    eye.close();
-    journal.close();
+    assembly.close();
     Teller::new(term).replayed(why, &events, &runs, &incidents, began.elapsed());
     let planned = !runs.is_empty() && runs.iter().all(|run| run.state == quell_model::record::RunState::Succeeded);
     Ok(if planned { Exit::Right } else { Exit::NotRight })

@@ -1,0 +1,125 @@
+//! Files and folders that are followed: their events go to the engine's thread beside the sensor's.
+//!
+//! Owns one thread that polls every follower. It waits when the engine is behind; the files keep what is not read yet.
+//! Invariant: an event bears the name of the file that it came from, by which the engine knows whether to trust it.
+
+use quell_engine::clock::SystemClock;
+use quell_engine::load::config::FileSource;
+use quell_engine::source::Follower;
+use quell_model::{Clock, Name, OwnedEvent};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Batches that may wait for the engine: one is at most 4 MiB of text.
+pub(super) const AHEAD: usize = 4;
+/// At most so many unreadable lines are named; all are counted.
+const NAMED: u64 = 20;
+
+/// The running thread.
+pub(crate) struct Sources {
+    end: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+/// What events of this file are called.
+fn name(source: &FileSource) -> Name {
+    format!("file:{}", source.path.display()).into()
+}
+
+/// The sources that anybody can write, by the names of their events.
+pub(super) fn untrusted(sources: &[FileSource]) -> BTreeSet<Name> {
+    sources.iter().filter(|source| !source.trusted).map(name).collect()
+}
+
+impl Sources {
+    /// Follows all of them from now on; none where nothing is to be followed.
+    pub(super) fn follow(
+        sources: &[FileSource],
+        to: SyncSender<Vec<OwnedEvent>>,
+        wake: Arc<dyn Fn() + Send + Sync>,
+    ) -> std::io::Result<Option<Self>> {
+        if sources.is_empty() {
+            return Ok(None);
+        }
+        let mut followers: Vec<(Name, Follower)> =
+            sources.iter().map(|source| (name(source), Follower::new(&source.path, source.format))).collect();
+        let end = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&end);
+        let thread = std::thread::Builder::new().name("quell-sources".into()).spawn(move || {
+            let mut unreadable = 0;
+            while !ended.load(Ordering::Acquire) {
+                for (name, follower) in &mut followers {
+                    let batch = read(name, follower, &mut unreadable);
+                    if !batch.is_empty() && !hand_over(batch, &to, &wake, &ended) {
+                        return;
+                    }
+                }
+                std::thread::park_timeout(LOOK);
+            }
+        })?;
+        Ok(Some(Self { end, thread }))
+    }
+
+    /// Ends the thread.
+    pub(super) fn close(self) {
+        self.end.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that follows files ended with a panic");
+        }
+    }
+}
+
+fn read(name: &Name, follower: &mut Follower, unreadable: &mut u64) -> Vec<OwnedEvent> {
+    let mut batch = Vec::new();
+    for event in follower.poll(SystemClock.now()) {
+        match event {
+            Ok(mut event) => {
+                event.head.source = name.clone();
+                batch.push(event);
+            }
+            Err(broken) => {
+                *unreadable += 1;
+                if *unreadable <= NAMED {
+                    tracing::warn!(
+                        place = broken.mistake.place(),
+                        count = *unreadable,
+                        "a line cannot be read: {}",
+                        broken.mistake.what
+                    );
+                }
+            }
+        }
+    }
+    batch
+}
+
+/// Whether the engine took it; false once one of the two has ended.
+fn hand_over(
+    mut batch: Vec<OwnedEvent>,
+    to: &SyncSender<Vec<OwnedEvent>>,
+    wake: &Arc<dyn Fn() + Send + Sync>,
+    ended: &AtomicBool,
+) -> bool {
+    while !ended.load(Ordering::Acquire) {
+        match to.try_send(batch) {
+            Ok(()) => {
+                wake();
+                return true;
+            }
+            Err(TrySendError::Full(back)) => {
+                batch = back;
+                wake();
+                std::thread::park_timeout(LOOK);
+            }
+            Err(TrySendError::Disconnected(_)) => return false,
+        }
+    }
+    false
+}
