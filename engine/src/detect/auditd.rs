@@ -109,11 +109,12 @@ pub(super) struct Clothed<'e> {
     keys: &'e Keys,
     /// Asked for once: rules look at `a0`, `a1` … one by one.
     args: OnceCell<Vec<Field<'e>>>,
+    line: OnceCell<String>,
 }
 
 impl<'e> Clothed<'e> {
     pub(super) fn new(event: &'e dyn Event, class: Class, record: Record, keys: &'e Keys) -> Self {
-        Self { event, class, record, keys, args: OnceCell::new() }
+        Self { event, class, record, keys, args: OnceCell::new(), line: OnceCell::new() }
     }
 
     fn own(&self, path: &str) -> Option<Field<'e>> {
@@ -200,20 +201,30 @@ impl<'e> Clothed<'e> {
         }
     }
 
-    /// Every field of the record, for keyword rules: the arguments go by one name.
+    /// Every field of the record, for keyword rules: the arguments are one text.
     pub(super) fn fields(&self, each: &mut dyn FnMut(&str, Field<'_>)) {
         for name in FIELDS {
             if let Some(field) = self.field(name) {
                 each(name, field);
             }
         }
-        if self.record == Record::Execve {
-            for at in 0..self.args().len() {
-                if let Some(arg) = self.arg(at) {
-                    each("a", arg); // keyword rules look at values alone
+        if self.record == Record::Execve && !self.args().is_empty() {
+            each("a", Field::text(self.line.get_or_init(|| self.joined())));
+        }
+    }
+
+    /// The arguments as one text: keywords are searched in the whole record, and may reach over several.
+    fn joined(&self) -> String {
+        let mut line = String::new();
+        for arg in self.args() {
+            if let Field::Str(text) = arg {
+                if !line.is_empty() {
+                    line.push(' ');
                 }
+                line.push_str(text);
             }
         }
+        line
     }
 }
 

@@ -4,6 +4,7 @@
 //! back is counted and can be explained, and an exception that has expired stops holding without a reload. It holds
 //! to the end of its last day, UTC.
 
+use super::keywords;
 use super::read::Read;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
@@ -137,10 +138,12 @@ impl Exception {
 
 /// A filter's condition as a rule: it matches what the filter lets through (`not selection`).
 fn as_rule(filter: &FilterRule) -> SigmaRule {
+    let mut detection = filter.detection.clone();
+    keywords::unbind(&mut detection);
     SigmaRule {
         title: filter.title.clone(),
         logsource: LogSource::default(),
-        detection: filter.detection.clone(),
+        detection,
         sigma_version: filter.sigma_version,
         id: None,
         name: None,

@@ -7,6 +7,7 @@ use super::correlate::GROUP_ENTRIES;
 use super::coverage::{self, Given};
 use super::exception::Exception;
 use super::files::{RuleSource, collect};
+use super::keywords;
 use super::read::{Read, read};
 use super::report::{RuleLine, RuleReport};
 use super::rules::{ClassEngine, Rule, Rules};
@@ -151,6 +152,7 @@ impl Loading {
         let mut named = rule.clone();
         named.id = Some(name.clone());
         named.name = None;
+        keywords::unbind(&mut named.detection);
         // The definition differs from rule to rule and routes nothing.
         let logsource = rsigma_parser::LogSource { definition: None, custom: HashMap::new(), ..rule.logsource.clone() };
         named.logsource = logsource.clone();

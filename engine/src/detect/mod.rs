@@ -10,6 +10,7 @@ mod coverage;
 mod detector;
 mod exception;
 mod files;
+mod keywords;
 mod loading;
 mod marked;
 mod operation;

