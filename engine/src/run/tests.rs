@@ -351,6 +351,21 @@ fn an_if_that_errs_does_not_switch_a_playbook_off_but_holds_it_back() {
 }
 
 #[test]
+fn what_ran_long_before_the_sensor_did_is_only_planned() {
+    for (started, acts_now) in [(Duration::from_secs(60), true), (Duration::from_secs(3600), false)] {
+        let mut stage = stage(World::default(), playbook_of(vec![acts("kill", &[], "process.kill")]));
+        let mut found = detection("7", 1);
+        let event = Arc::make_mut(&mut found.event);
+        event.head.source = "scan".into();
+        let start = event.head.at.wall.checked_sub(jiff::SignedDuration::try_from(started).unwrap()).unwrap();
+        event.own["process"]["start"] = start.to_string().into();
+        stage.core.detections([found]);
+        stage.settle();
+        assert_eq!(stage.done().len(), usize::from(acts_now), "started {started:?} ago");
+    }
+}
+
+#[test]
 fn a_playbook_gone_wild_is_left_at_its_plans() {
     let mut definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
     definitions.guard.breaker.images = 0;

@@ -6,7 +6,7 @@
 
 use crate::playbook::expression::{Expressions, Scope};
 use quell_model::playbook::{DetectionFilter, Playbook, Rate};
-use quell_model::{Detection, IncidentId, Json, Mode, Name, RunId, Stamp};
+use quell_model::{Detection, Event, Field, IncidentId, Json, Mode, Name, RunId, Stamp};
 use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -73,6 +73,19 @@ impl<'a> Seen<'a> {
     }
 }
 
+/// When it happened: of a process that ran before the sensor did, when that process started.
+fn happened(detection: &Detection) -> jiff::Timestamp {
+    let event = &detection.event;
+    let started = (event.head.source.as_str() == SCAN).then(|| event.own("process.start"));
+    match started.flatten() {
+        Some(Field::Str(text)) => text.parse().unwrap_or(event.head.at.wall),
+        _ => event.head.at.wall,
+    }
+}
+
+/// The source of events about what ran before the sensor started.
+const SCAN: &str = "scan";
+
 impl Triggers {
     /// What `playbook` makes of a detection now.
     pub fn answer(
@@ -115,7 +128,7 @@ impl Triggers {
         if let Some(run) = self.open.get(&key).or_else(|| self.planned.get(&key).map(|(run, _)| run)) {
             return Answer::Join(run.clone());
         }
-        let age = now.wall.duration_since(detection.event.head.at.wall);
+        let age = now.wall.duration_since(happened(detection));
         if stricter.is_none() && Duration::try_from(age).is_ok_and(|age| age > playbook.on.max_age) {
             stricter = Some((Mode::Approve, format!("the event is older than {:?}", playbook.on.max_age)));
         }
