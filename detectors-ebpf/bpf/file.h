@@ -42,11 +42,9 @@ INLINE void file_end(struct file_record *r)
 	emit_other(&r->head, size);
 }
 
-/* open, openat, openat2, creat: from the file that came of it. Reads only where a watched name is on the path. */
-SEC("tp_btf/sys_exit")
-int file_open(u64 *ctx)
+/* An open, from the file that came of it. Reads only where a watched name is on the path. */
+INLINE int told_open(s64 result)
 {
-	s64 result = ctx[1];
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct file_record *r;
 	struct file *file;
@@ -90,6 +88,36 @@ int file_open(u64 *ctx)
 	r->base_len = r->walked.end;
 	file_end(r);
 	return 0;
+}
+
+/* open, openat, openat2, creat. */
+SEC("tp_btf/sys_exit")
+int file_open(u64 *ctx)
+{
+	return told_open(ctx[1]);
+}
+
+#define IORING_OP_OPENAT 18
+#define IORING_OP_OPENAT2 28
+
+/*
+ * The same by io_uring, which makes no system call for it. The request completes in its process, in task work or on a
+ * worker that shares the process's files (io_uring/io_uring.c, since 5.19 with the request as second argument). A file that
+ * goes into a slot of the ring's own table has no fd and is not seen.
+ */
+SEC("tp_btf/io_uring_complete")
+int file_ring_open(u64 *ctx)
+{
+	struct io_kiocb *request = (void *)ctx[1];
+	u8 op;
+	if (!request)
+		return 0;
+	op = KREAD(request, opcode);
+	if (op != IORING_OP_OPENAT && op != IORING_OP_OPENAT2)
+		return 0;
+	if (KREAD((struct io_open *)request, file_slot))
+		return 0;
+	return told_open(KREAD(request, cqe.res));
 }
 
 /* Where a relative name begins: an fd's path, or the working directory. */

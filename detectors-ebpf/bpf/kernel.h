@@ -266,6 +266,25 @@ struct pt_regs {
 #endif
 };
 
+struct io_cqe {
+	s32 res;
+};
+
+struct io_kiocb {
+	u8 opcode;
+	struct io_cqe cqe; /* 5.19 */
+};
+
+/* What an open keeps in the first bytes of its request (io_uring/openclose.c). */
+struct io_open {
+	u32 file_slot;
+};
+
+/* The same of an accept (io_uring/net.c). */
+struct io_accept {
+	u32 file_slot;
+};
+
 struct seq_file;
 
 struct bpf_iter_meta {

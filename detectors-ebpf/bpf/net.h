@@ -75,11 +75,9 @@ int net_state(u64 *ctx)
 	return 0;
 }
 
-/* accept, accept4: the socket that came of it. */
-SEC("tp_btf/sys_exit")
-int net_accept(u64 *ctx)
+/* An accept, from the socket that came of it. */
+INLINE int told_accept(s64 result)
 {
-	s64 result = ctx[1];
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct net_record r = {};
 	struct sock *sk;
@@ -92,6 +90,27 @@ int net_accept(u64 *ctx)
 	r.head.sub = N_IN;
 	emit_other(&r.head, sizeof(r));
 	return 0;
+}
+
+/* accept, accept4. */
+SEC("tp_btf/sys_exit")
+int net_accept(u64 *ctx)
+{
+	return told_accept(ctx[1]);
+}
+
+#define IORING_OP_ACCEPT 13
+
+/* The same by io_uring: see file_ring_open. */
+SEC("tp_btf/io_uring_complete")
+int net_ring_accept(u64 *ctx)
+{
+	struct io_kiocb *request = (void *)ctx[1];
+	if (!request || KREAD(request, opcode) != IORING_OP_ACCEPT)
+		return 0;
+	if (KREAD((struct io_accept *)request, file_slot))
+		return 0;
+	return told_accept(KREAD(request, cqe.res));
 }
 
 /* connect of datagram sockets: it only fixes the peer. Streams were told by their state. */

@@ -10,7 +10,8 @@
 //!        ──loss counters─┘
 //! ```
 //!
-//! What it cannot see: system calls of 32-bit programs, and files opened through io_uring (connects by io_uring are seen).
+//! What it cannot see: system calls of 32-bit programs; files that io_uring removes, renames or opens into a table of its own
+//! (other opens and all connects by io_uring are seen).
 
 mod cgroup;
 mod doctor;

@@ -107,6 +107,15 @@ pub const PROBES: &[Probe] = &[
         without: "no inbound connections",
     },
     Probe {
+        program: "net_ring_accept",
+        attach: Attach::Tracepoint("io_uring_complete"),
+        class: Class::NetworkConnection,
+        kernel: "5.19",
+        need: Need::Optional,
+        why: "inbound connections that io_uring took",
+        without: "no inbound connections by io_uring; those by system calls stay",
+    },
+    Probe {
         program: "net_connect",
         attach: Attach::Calls,
         class: Class::NetworkConnection,
@@ -141,6 +150,15 @@ pub const PROBES: &[Probe] = &[
         need: Need::Optional,
         why: "files opened to write, files created, reads of watched paths",
         without: "no writes, no reads of watched paths",
+    },
+    Probe {
+        program: "file_ring_open",
+        attach: Attach::Tracepoint("io_uring_complete"),
+        class: Class::FileEvent,
+        kernel: "5.19",
+        need: Need::Optional,
+        why: "files opened by io_uring, which makes no system call for it",
+        without: "no files opened by io_uring; those opened by system calls stay",
     },
     Probe {
         program: "file_change",

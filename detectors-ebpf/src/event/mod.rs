@@ -333,7 +333,6 @@ fn protocol(number: u8) -> &'static str {
         libc::IPPROTO_UDP => "udp",
         libc::IPPROTO_ICMP => "icmp",
         libc::IPPROTO_SCTP => "sctp",
-        262 => "mptcp",
         _ => "other",
     }
 }

@@ -115,7 +115,6 @@ impl SensorEvent<'_> {
             "pid" => Field::Int(process.key.pid.into()),
             "exec_id" => number(process.exec_id),
             "image" => self::image(process),
-            "file" => Field::text(&image.file),
             "inode" => number(image.inode),
             "device" => text(fields::Device(image.device)),
             "command_line" => Field::text(&image.command_line),

@@ -36,13 +36,15 @@ pub(crate) fn look(path: impl AsRef<Path>) -> Option<Look> {
     })
 }
 
-/// Longer than any honest page fault, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// At the start: longer than any honest page fault, also on a busy machine.
+pub(crate) const PATIENT: Duration = Duration::from_secs(1);
+/// While events wait.
+pub(crate) const BRIEF: Duration = Duration::from_millis(50);
 /// At most so many readers are left behind; then nobody is asked any more until one comes back.
 const LEFT_BEHIND: usize = 8;
 
 /// Reads a file of /proc that is a process's own memory; empty when it does not answer in time.
-pub(crate) fn read_memory(path: String) -> Vec<u8> {
+pub(crate) fn read_memory(path: String, patience: Duration) -> Vec<u8> {
     static READING: AtomicUsize = AtomicUsize::new(0);
     if READING.fetch_add(1, Ordering::Relaxed) >= LEFT_BEHIND {
         READING.fetch_sub(1, Ordering::Relaxed);
@@ -59,7 +61,7 @@ pub(crate) fn read_memory(path: String) -> Vec<u8> {
         READING.fetch_sub(1, Ordering::Relaxed);
         return Vec::new();
     }
-    receive.recv_timeout(PATIENCE).unwrap_or_default()
+    receive.recv_timeout(patience).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -71,7 +73,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("f");
         rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
-        assert_eq!(read_memory(fifo.to_str().unwrap().to_owned()), b"");
+        assert_eq!(read_memory(fifo.to_str().unwrap().to_owned(), BRIEF), b"");
         // Opening it for writing lets the reader that was left behind go.
         drop(fs::OpenOptions::new().write(true).open(&fifo).unwrap());
     }

@@ -13,6 +13,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The parts of /proc/PID/stat that name a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
 }
 
 /// Fills in all that /proc tells about a process which is there now.
-pub(crate) fn fill(process: &mut Process, users: &Users, cgroups: &Cgroups) {
+pub(crate) fn fill(process: &mut Process, users: &Users, cgroups: &Cgroups, patience: Duration) {
     let pid = process.key.pid;
     if let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) {
         take_status(process, &status);
@@ -54,7 +55,7 @@ pub(crate) fn fill(process: &mut Process, users: &Users, cgroups: &Cgroups) {
     let number = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok()?.trim().parse().ok();
     process.login_uid = number("loginuid").unwrap_or(super::NO_LOGIN);
     process.session = number("sessionid").unwrap_or(super::NO_LOGIN);
-    process.image = Arc::new(image(pid));
+    process.image = Arc::new(image(pid, patience));
     process.stdio = stdio(pid);
     if let Some((id, group)) = cgroups.of_process(pid) {
         process.cgroup_id = id;
@@ -85,7 +86,7 @@ fn take_status(process: &mut Process, status: &str) {
 }
 
 /// The image that runs now; empty for kernel threads.
-fn image(pid: u32) -> Image {
+fn image(pid: u32, patience: Duration) -> Image {
     let mut image = Image::default();
     // Kernel threads have no link; of some processes not even root may read it. What else there is holds all the same.
     if let Ok(link) = fs::read_link(format!("/proc/{pid}/exe")) {
@@ -102,7 +103,7 @@ fn image(pid: u32) -> Image {
         image.owner = file.owner;
     }
     image.cwd = fs::read_link(format!("/proc/{pid}/cwd")).map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
-    let raw = read_memory(format!("/proc/{pid}/cmdline"));
+    let raw = read_memory(format!("/proc/{pid}/cmdline"), patience);
     // The same bound as at an exec.
     let kept = raw.len().min(ARGS_MAX);
     image.args_cut = kept < raw.len();
@@ -219,7 +220,7 @@ mod tests {
         let pid = std::process::id();
         let ticks = stat(pid).unwrap().start_ticks;
         let mut process = Process::blank(pid, ticks * TICK_NS);
-        fill(&mut process, &Users::default(), &Cgroups::default());
+        fill(&mut process, &Users::default(), &Cgroups::default(), crate::process::ask::PATIENT);
         assert!(!process.image.path.is_empty() && !process.image.command_line.is_empty());
         assert_ne!(process.namespaces.net, 0);
     }

@@ -3,6 +3,7 @@
 //! Start times come from a BPF iterator where there is one, exact and in one read; the rest from /proc. Runs after the
 //! probes are attached, so that nothing falls between; what both saw is told once.
 
+use super::ask::PATIENT;
 use super::{Key, Process, Table, proc};
 use quell_model::process::TICK_NS;
 use std::collections::HashMap;
@@ -60,7 +61,7 @@ pub(crate) fn scan(table: &mut Table, iterator: Option<File>) -> Vec<Key> {
             let ticks = stats.get(&stat.ppid)?.start_ticks;
             Some(Key { pid: stat.ppid, ticks })
         });
-        proc::fill(&mut process, &table.users, &table.cgroups);
+        proc::fill(&mut process, &table.users, &table.cgroups, PATIENT);
         if process.image.path.is_empty() {
             // A kernel thread has no image, and of some processes it is not to be read: then the name stands for it.
             std::sync::Arc::make_mut(&mut process.image).file.clone_from(&stat.comm);

@@ -3,6 +3,7 @@
 //! Owns the links; the sensor's thread owns the table. Survives pids that are used again (the start time is part of the
 //! key), records that come late or never (what is missing is asked of /proc, or stays blank), and floods (bounded).
 
+use super::ask::BRIEF;
 use super::{Ids, Image, Key, Process, comm, proc};
 use crate::cgroup::Cgroups;
 use crate::record::{Cred, Exec, Head};
@@ -247,7 +248,7 @@ impl Table {
         process.image = Arc::new(named_only(head));
         let is = |stat: &proc::Stat| stat.start_ticks == head.start / TICK_NS;
         if proc::stat(head.pid).as_ref().is_some_and(is) {
-            proc::fill(&mut process, &self.users, &self.cgroups);
+            proc::fill(&mut process, &self.users, &self.cgroups, BRIEF);
         }
         self.insert(process);
     }

@@ -1,6 +1,6 @@
 //! What happens to files, and who reads watched ones.
 
-use crate::harness::{live, own, text};
+use crate::harness::{has, live, not_tested, own, text};
 use quell_model::{Class, OwnedEvent};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -81,4 +81,41 @@ fn reads_are_told_where_they_are_watched_and_nowhere_else() {
     drop(fs::read("/proc/self/root/etc/shadow").unwrap());
     live.log.wait("the read of /etc/shadow", |e| did(e, "read", Path::new("/etc/shadow")));
     fs::remove_dir_all(secret.parent().unwrap()).unwrap();
+}
+
+/// One IORING_OP_OPENAT: parameters, rings and the entry as include/uapi/linux/io_uring.h lays them out.
+const OPEN_BY_RING: &str = r"
+import ctypes,mmap,struct,sys
+c=ctypes.CDLL(None,use_errno=True)
+c.syscall.restype=ctypes.c_long
+p=bytearray(120)
+fd=c.syscall(425,4,(ctypes.c_char*120).from_buffer(p))
+if fd<0: sys.exit(77)
+entries,=struct.unpack_from('I',p,0)
+offsets=struct.unpack_from('7I',p,40)
+ring=mmap.mmap(fd,offsets[6]+entries*4,flags=mmap.MAP_SHARED,offset=0)
+entry=mmap.mmap(fd,entries*64,flags=mmap.MAP_SHARED,offset=0x10000000)
+path=ctypes.create_string_buffer(sys.argv[1].encode())
+entry[0:40]=struct.pack('BBHiQQIIQ',18,0,0,-100,0,ctypes.addressof(path),0,0,7)
+struct.pack_into('I',ring,offsets[6],0)
+struct.pack_into('I',ring,offsets[1],1)
+sys.exit(0 if c.syscall(426,fd,1,1,1,None,0)==1 else 1)
+";
+
+#[test]
+fn what_io_uring_opens_is_told_too() {
+    let Some(live) = live() else { return };
+    if !has("python3") {
+        return;
+    }
+    let secret = live.watched.join("by-ring");
+    fs::write(&secret, "s").unwrap();
+    let status = std::process::Command::new("python3").args(["-c", OPEN_BY_RING]).arg(&secret).status().unwrap();
+    if status.code() == Some(77) {
+        not_tested("io_uring is not allowed here");
+        return;
+    }
+    assert!(status.success());
+    let seen = live.log.wait("the read by io_uring", |e| did(e, "read", &secret));
+    assert!(text(&seen, "process.image").contains("python"));
 }
