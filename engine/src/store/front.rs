@@ -19,6 +19,10 @@ pub(super) const MOST_HELD: usize = 64 << 20;
 /// So many items are accounted for under one lock: who cannot wait waits for no more than some microseconds.
 const LOCKED_FOR: usize = 32;
 
+/// Room for so many new streams from the start: a table that grows takes a millisecond, and may do so in the hands of
+/// one who cannot wait.
+const NEW_STREAMS: usize = 16 << 10;
+
 /// Where a stream stands.
 #[derive(Clone, Copy, Default, Debug)]
 struct Head {
@@ -76,9 +80,11 @@ impl Counter {
     /// With the streams as the database has them; without a slate nothing can be written.
     pub(super) fn new(heads: impl Iterator<Item = (StreamId, Seq)>, slate: Option<Slate>) -> Self {
         let head = |seq| Head { seq, committed: seq, visible: seq, late: 0 };
+        let mut heads: HashMap<_, _> = heads.map(|(stream, seq)| (stream, head(seq))).collect();
+        heads.reserve(NEW_STREAMS);
         Self {
             front: Mutex::new(Front {
-                heads: heads.map(|(stream, seq)| (stream, head(seq))).collect(),
+                heads,
                 slate,
                 queue: VecDeque::new(),
                 bytes: 0,
@@ -99,8 +105,9 @@ impl Counter {
     /// Onto the slate, or not at all.
     pub(super) fn written(&self, item: Item) -> Result<Appended, StoreError> {
         let appended = item.appended();
-        self.front().take_in(item, Asker::Urgent)?;
-        self.work.notify_one();
+        let mut front = self.front();
+        front.take_in(item, Asker::Urgent)?;
+        self.ring(front);
         Ok(appended)
     }
 
@@ -126,8 +133,16 @@ impl Counter {
             }
             Err((error, done)) => front.queue.push_back(Order::Tell(done, error)),
         }
+        self.ring(front);
+    }
+
+    /// Wakes the writer for the first order in the queue; with the others it has been woken and comes.
+    fn ring(&self, front: MutexGuard<'_, Front>) {
+        let first = front.queue.len() == 1;
         drop(front);
-        self.work.notify_one();
+        if first {
+            self.work.notify_one();
+        }
     }
 
     /// Recovered records take their place: on the slate already, not yet in the database.
