@@ -4,9 +4,11 @@
 use super::group::Group;
 use super::{PATIENCE, tools, wait_for};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// The daemon, armed.
@@ -19,6 +21,8 @@ pub(super) struct Stage {
     pub(super) outside: Group,
     /// The small program of [`tools::program`].
     pub(super) program: PathBuf,
+    /// Each known run's cgroup, so that it is asked for once.
+    seen: Mutex<HashMap<String, String>>,
     dir: tempfile::TempDir,
     shm: tempfile::TempDir,
 }
@@ -51,18 +55,18 @@ impl Stage {
         if !rustix::process::geteuid().is_root() {
             return Err("only root may load BPF and make cgroups".to_owned());
         }
-        let top = Group::new(&format!("quell-test-{}", std::process::id())).ok_or("no cgroup can be made here")?;
+        static BUILT: AtomicU32 = AtomicU32::new(0);
+        let (dir, shm) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+        let program = tools::program(dir.path());
+        let name = format!("quell-test-{}-{}", std::process::id(), BUILT.fetch_add(1, Ordering::Relaxed));
+        let top = Group::new(&name).ok_or("no cgroup can be made here")?;
         let (inside, outside) = (top.below("in"), top.below("out"));
-        let dir = tempfile::tempdir().unwrap();
-        let shm = tempfile::tempdir_in("/dev/shm").map_err(|e| format!("/dev/shm: {e}"))?;
-        let config = tools::write(
-            dir.path(),
-            "quell.yaml",
-            &format!(
-                "guard:\n  only_within: {{ cgroup: {} }}\n  breaker: {{ images: 1000, within: 10m, quiet: 1m }}\n",
-                inside.path
-            ),
+        // So many attacks in a minute are too many for a host, not for a test.
+        let guard = format!(
+            "guard:\n  only_within: {{ cgroup: {} }}\n  breaker: {{ images: 1000, within: 10m, quiet: 1m }}\n",
+            inside.path
         );
+        let config = tools::write(dir.path(), "quell.yaml", &guard);
         let log = fs::File::create(dir.path().join("daemon.log")).unwrap();
         let daemon = Command::new(env!("CARGO_BIN_EXE_quell"))
             .args(["up", "--mode", "enforce", "--config"])
@@ -74,17 +78,17 @@ impl Stage {
             .stderr(log)
             .spawn()
             .unwrap();
-        let program = tools::program(dir.path());
-        let mut stage = Self { daemon, top, inside, outside, program, dir, shm };
-        let armed = wait_for(|| {
-            let ended = stage.daemon.try_wait().unwrap();
-            (ended.is_some() || stage.ask(&["status"]).0).then_some(ended)
+        let mut stage = Self { daemon, top, inside, outside, program, seen: Mutex::default(), dir, shm };
+        let status = wait_for(|| {
+            if let Some(status) = stage.daemon.try_wait().unwrap() {
+                panic!("the daemon ended ({status}):\n{}", stage.log());
+            }
+            let (_, text) = stage.ask(&["status", "--json"]);
+            let status: Value = serde_json::from_str(&text).ok()?;
+            (status["state"] != "starting").then_some(status)
         });
-        match armed {
-            Some(None) => Ok(stage),
-            Some(Some(status)) => Err(format!("the daemon ended ({status}):\n{}", stage.log())),
-            None => Err(format!("the daemon is not armed after {PATIENCE:?}:\n{}", stage.log())),
-        }
+        let status = status.unwrap_or_else(|| panic!("no daemon after {PATIENCE:?}:\n{}", stage.log()));
+        if status["state"] == "armed" { Ok(stage) } else { Err(status["sensor"]["why"].to_string()) }
     }
 
     /// What the daemon has logged last.
@@ -125,9 +129,20 @@ impl Stage {
     /// Every run about something in this cgroup, whole, as `quell run show` gives it.
     pub(super) fn runs(&self, group: &Group) -> Vec<Value> {
         let list = self.ask_json(&["run", "list"]);
-        let ids = list.as_array().unwrap().iter().filter_map(|run| run["id"].as_str());
-        let runs = ids.map(|id| self.ask_json(&["run", "show", id]));
-        runs.filter(|run| run.to_string().contains(&group.path)).collect()
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::new();
+        for id in list.as_array().unwrap().iter().filter_map(|run| run["id"].as_str()) {
+            if seen.get(id).is_some_and(|path| *path != group.path) {
+                continue;
+            }
+            let run = self.ask_json(&["run", "show", id]);
+            let path = run["event"]["process"]["cgroup_path"].as_str().unwrap_or_default();
+            seen.insert(id.to_owned(), path.to_owned());
+            if path == group.path {
+                found.push(run);
+            }
+        }
+        found
     }
 
     /// Whether a run about this cgroup of this playbook has killed, and proved it.
