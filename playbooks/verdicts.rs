@@ -224,6 +224,11 @@ fn programs_without_a_file() {
         &[
             ("fileless-memfd", exec("/memfd:x", "[kworker/u8:1]", memfd())),
             ("fileless-memfd", exec("/memfd:runc_cloned:/proc/self/exe", "runc init", memfd())),
+            (
+                "fileless-memfd",
+                exec("/memfd:x", "x", json!({"process.memfd": true, "ParentProcessId": 1, "source": "scan"})),
+            ),
+            ("", exec("/memfd:x", "x", json!({"process.memfd": true, "ParentProcessId": 1, "source": "sensor"}))),
             ("fileless-deleted", exec("/tmp/x", "x", deleted())),
             ("fileless-deleted", exec("/home/a/.cache/x", "x", deleted())),
             ("fileless-shm", exec("/dev/shm/x", "x", json!({"process.in_shm": true}))),
