@@ -12,12 +12,13 @@ use super::auditd::{Clothed, records};
 use super::correlate::{Correlator, EVENTS_CARRIED, Fired};
 use super::operation::Operation;
 use super::rules::Rules;
-use super::view::View;
+use super::view::{View, one_line};
 use jiff::Timestamp;
 use quell_model::detection::MatchedField;
-use quell_model::{Class, Detection, Event, EventId, Hash, Json, LogSource, Name, OwnedEvent, Stamp};
+use quell_model::{Class, Detection, Event, EventId, Field, Hash, Json, LogSource, Name, OwnedEvent, Stamp};
 use rsigma_eval::EvaluationResult;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -211,7 +212,7 @@ impl Detector {
                 continue;
             }
             seen.rules.push(rule.reference.name.clone());
-            let matched = matched(&result);
+            let matched = matched(&result, seen.event);
             if rule.counted {
                 counted.push(result);
             }
@@ -333,11 +334,18 @@ fn id(rule: &str, events: &[&EventId]) -> Hash {
     Hash::of_parts(&parts)
 }
 
-/// Which fields matched which values, each once.
-fn matched(result: &EvaluationResult) -> Vec<MatchedField> {
+/// Which fields matched which values, each once; the values as the event has them, line feeds and all.
+fn matched(result: &EvaluationResult, event: &dyn Event) -> Vec<MatchedField> {
     let mut fields: Vec<MatchedField> = Vec::new();
     for found in result.as_detection().into_iter().flat_map(|body| &body.matched_fields) {
-        let matched = MatchedField { field: found.field.clone(), value: shortened(&found.value) };
+        let original = match (&found.value, event.sigma(&found.field)) {
+            (Json::String(seen), Some(Field::Str(text))) if one_line(Cow::Borrowed(&*text)) == *seen => {
+                Some(Json::String(text.into_owned()))
+            }
+            _ => None,
+        };
+        let value = shortened(original.as_ref().unwrap_or(&found.value));
+        let matched = MatchedField { field: found.field.clone(), value };
         if !fields.contains(&matched) {
             fields.push(matched);
         }

@@ -2,6 +2,9 @@
 //!
 //! Owns the translation of values and nothing else. Text stays borrowed wherever the event borrows it. A field that
 //! is known and absent counts as absent: `exists: false` and `field: null` match it, nothing else does.
+//!
+//! A line feed reads as a blank. Sigma's `*` stands for anything, but rsigma's stops at the end of a line, and whoever
+//! writes a command could break it there.
 
 use quell_model::{Event, Field};
 use rsigma_eval::EventValue;
@@ -10,16 +13,21 @@ use std::borrow::Cow;
 /// An event as rsigma wants it.
 pub(super) struct View<'e>(pub(super) &'e dyn Event);
 
-/// The value in rsigma's form; moves text, never copies it.
+/// The value in rsigma's form; moves text, and copies it only to take out line feeds.
 pub(super) fn value(field: Field<'_>) -> EventValue<'_> {
     match field {
         Field::Null => EventValue::Null,
         Field::Bool(yes) => EventValue::Bool(yes),
         Field::Int(number) => EventValue::Int(number),
-        Field::Str(text) => EventValue::Str(text),
+        Field::Str(text) => EventValue::Str(one_line(text)),
         Field::List(members) => EventValue::Array(members.into_iter().map(value).collect()),
         Field::Map(parts) => EventValue::Map(parts.into_iter().map(|(name, part)| (name, value(part))).collect()),
     }
+}
+
+/// The text without line feeds.
+pub(super) fn one_line(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.as_bytes().contains(&b'\n') { Cow::Owned(text.replace('\n', " ")) } else { text }
 }
 
 /// How deep keyword rules look into nested records.
@@ -29,7 +37,7 @@ const DEPTH: u8 = 32;
 pub(super) fn texts(field: &Field<'_>, visit: &mut dyn FnMut(&str)) {
     fn walk(field: &Field<'_>, depth: u8, visit: &mut dyn FnMut(&str)) {
         match field {
-            Field::Str(text) => visit(text),
+            Field::Str(text) => visit(&one_line(Cow::Borrowed(text))),
             Field::List(members) if depth > 0 => members.iter().for_each(|member| walk(member, depth - 1, visit)),
             Field::Map(parts) if depth > 0 => parts.iter().for_each(|(_, part)| walk(part, depth - 1, visit)),
             _ => {}

