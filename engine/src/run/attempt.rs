@@ -12,9 +12,7 @@ use quell_model::guard::{Act, Admitted, Ask, Decision, decide};
 use quell_model::playbook::{Step, StepKind};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepPlanned, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
-use quell_model::{
-    ActionError, Batch, Durability, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId, Truth,
-};
+use quell_model::{ActionError, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId, Truth};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -254,20 +252,14 @@ impl<W: Send + 'static> Core<W> {
             return self.act(id, part);
         }
         let Some(live) = self.runs.get(id) else { return };
-        let batch = Batch {
-            stream: StreamId::run(id),
-            expected: live.run.seq,
-            records: vec![intent.clone()],
-            durability: Durability::Synced,
-        };
-        let (home, to) = (self.handle.clone(), (id.clone(), part.clone()));
+        let (stream, expected) = (StreamId::run(id), live.run.seq);
+        let (home, to, runtime) = (self.handle.clone(), (id.clone(), part.clone()), self.parts.runtime.clone());
         let done = Box::new(move |done: Result<_, StoreError>| {
+            // The journal's writer must never wait for the engine, which may be waiting for the journal.
             let input = Input::Answer(to.0, to.1, Answer::Intended(done.map(drop)));
-            if home.inbox.blocking_send(input).is_ok() {
-                (home.wake)();
-            }
+            drop(runtime.spawn(async move { home.send(input).await }));
         });
-        match self.ink.submit(batch, done) {
+        match self.ink.synced(stream, expected, vec![intent.clone()], done) {
             Ok(()) => {
                 if let Some(live) = self.runs.get_mut(id) {
                     live.run.apply(intent.at, &intent.body);

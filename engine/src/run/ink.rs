@@ -57,17 +57,24 @@ impl Ink {
         self.waiting.push_back(batch);
     }
 
-    /// Submits, unless something waits that must come before it.
-    pub(super) fn submit(
+    /// Writes, and tells `done` once it survives a power cut too. An error: nothing was written, and `done` is not
+    /// called.
+    pub(super) fn synced(
         &mut self,
-        batch: Batch,
+        stream: StreamId,
+        expected: Seq,
+        records: Vec<NewRecord>,
         done: Box<dyn FnOnce(Result<Appended, StoreError>) + Send>,
     ) -> Result<(), StoreError> {
         self.flush();
         if !self.waiting.is_empty() {
             return Err(StoreError::Unwritable(format!("{} records wait already", self.records)));
         }
-        self.journal.submit(vec![batch], done);
+        let last = expected + records.len() as u64;
+        self.journal.written(Batch { stream: stream.clone(), expected, records, durability: Durability::Written })?;
+        // Nothing more to write: it is done when all before it is on the disk.
+        let barrier = Batch { stream, expected: last, records: Vec::new(), durability: Durability::Synced };
+        self.journal.submit(vec![barrier], done);
         Ok(())
     }
 
