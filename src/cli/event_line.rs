@@ -1,12 +1,18 @@
 //! One event on one line, and how a stream is told to end.
 
-use super::escape::{clip, escape};
-use super::show::time_of_day;
-use super::term::{Ink, Term};
+use super::escape::escape;
 use super::{Exit, Fail};
-use quell_model::{Class, Event, Field, OwnedEvent, Stop};
+use quell_model::Stop;
+#[cfg(feature = "ebpf")]
+use {
+    super::escape::clip,
+    super::show::time_of_day,
+    super::term::{Ink, Term},
+    quell_model::{Class, Event, Field, OwnedEvent},
+};
 
 /// Time, class, who, what.
+#[cfg(feature = "ebpf")]
 pub(super) fn line(event: &OwnedEvent, term: &Term) -> String {
     let own = |path: &str| match event.own(path) {
         Some(Field::Str(text)) => text.into_owned(),

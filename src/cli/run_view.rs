@@ -6,7 +6,7 @@ use super::table::{Table, cell};
 use super::term::{Ink, Term};
 use quell_engine::report::{RunSummary, RunView, StepView};
 use quell_model::record::RunState;
-use quell_model::{Mode, Stamp};
+use quell_model::{Mode, Outcome, Stamp};
 
 /// How a state looks.
 pub(super) fn state_ink(state: RunState) -> Ink {
@@ -76,23 +76,30 @@ pub(super) fn show(run: &RunView, term: &Term) {
 
 /// A line for each step and each item; times are since `kernel`.
 pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, term: &Term) {
-    for step in run.steps.iter().flat_map(|step| std::iter::once(step).chain(&step.items)) {
+    let all = || run.steps.iter().flat_map(|step| std::iter::once(step).chain(&step.items));
+    let widest = all().map(|step| step.id.chars().count()).max().unwrap_or(0).clamp(12, 24);
+    for step in all() {
         let outcome = step.outcome.map_or("running", |outcome| outcome.as_str());
         let ink = step.outcome.map_or(Ink::Warn, outcome_ink);
         let at = step.moments.verified.or(step.moments.started).map(|at| since(kernel, at)).unwrap_or_default();
-        let room = term.width().saturating_sub(indent.len() + 38).clamp(40, 300);
+        let room = term.width().saturating_sub(indent.len() + widest + 26).clamp(40, 300);
+        let margin = widest + 24;
         let below =
-            |ink: Ink, text: String| term.line(format!("{indent}{:36}{}", "", term.ink(ink, &clip(&text, room))));
+            |ink: Ink, text: String| term.line(format!("{indent}{:margin$}{}", "", term.ink(ink, &clip(&text, room))));
         let did = did(step);
         // Of a refused step the guard's own words come below.
         let proof = if step.action.is_some() && step.refusal.is_none() { step.proof.as_str() } else { "" };
         let beside = !proof.is_empty() && did.chars().count() + proof.chars().count() + 2 <= room;
         term.line(format!(
             "{indent}{}  {}  {:>9}  {}",
-            term.ink(Ink::Name, &format!("{:<12}", clip(&step.id, 24))),
+            term.ink(Ink::Name, &format!("{:<widest$}", clip(&step.id, 24))),
             term.ink(ink, &format!("{outcome:<8}")),
             at,
-            if beside { format!("{}  {}", escape(&did), term.ink(Ink::Dim, proof)) } else { clip(&did, room) },
+            match step.outcome {
+                Some(Outcome::Skipped) => term.ink(Ink::Dim, &clip(&did, room.min(76))),
+                _ if beside => format!("{}  {}", escape(&did), term.ink(Ink::Dim, proof)),
+                _ => clip(&did, room),
+            },
         ));
         if !beside && !proof.is_empty() {
             below(Ink::Dim, proof.to_owned());

@@ -1,7 +1,8 @@
 //! An engine on this host, put together: journal, crew, guard, rules, sensor. What `quell up` and `quell demo` share.
 
 use super::eye::{Eye, Sight, Wake};
-use super::hand::{Counts, Hand};
+use super::family::Family;
+use super::hand::{Counts, Hand, HandParts};
 use super::sources::{self, Sources};
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::{Detector, Rules};
@@ -32,6 +33,8 @@ pub(crate) struct Plan<W> {
     pub(crate) only: Option<String>,
     /// What the sensor sees.
     pub(crate) sight: Sight,
+    /// What learns who descends from whom, where the crew asks it.
+    pub(crate) family: Option<Arc<Family>>,
     /// Files that are followed.
     pub(crate) files: Vec<FileSource>,
 }
@@ -101,7 +104,16 @@ pub(crate) fn assemble<W: Send + 'static>(
     let counts = Arc::new(Counts::default());
     let (rules, new_rules) = sync_channel(1);
     let (to_hand, foreign) = sync_channel(sources::AHEAD);
-    let hand = Hand::new(core, Detector::new(plan.rules), clock, Arc::clone(&counts), new_rules, foreign, plan.only);
+    let hand = Hand::new(HandParts {
+        core,
+        detector: Detector::new(plan.rules),
+        clock,
+        counts: Arc::clone(&counts),
+        rules: new_rules,
+        foreign,
+        family: plan.family,
+        only: plan.only,
+    });
     let (eye, blind) = Eye::open(hand, plan.node, &plan.sight, &wake).map_err(AssemblyError::Thread)?;
     let sources = Sources::follow(&plan.files, to_hand, wake.as_fn()).map_err(AssemblyError::Thread)?;
     Ok(Assembly { engine, journal, counts, rules, eye, sources, blind, recovered })

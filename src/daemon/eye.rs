@@ -5,7 +5,9 @@ use crate::api::ProbeStatus;
 use quell_engine::clock::SystemClock;
 use quell_model::{Clock, Name, OwnedEvent};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
+#[cfg(feature = "ebpf")]
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -46,6 +48,7 @@ pub(crate) struct Sight {
     /// No sensor, and why.
     pub(crate) off: Option<String>,
     /// Files whose reads are events.
+    #[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "only the sensor reads it"))]
     pub(crate) watch: Vec<String>,
     /// What is seen instead where there is no sensor.
     pub(crate) replay: Vec<OwnedEvent>,

@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing here waits. New rules come in through a channel and are swapped between two turns.
 
+use super::family::Family;
 use quell_engine::detect::{Detector, Rules};
 use quell_engine::run::Core;
 use quell_model::record::{DetectionHeld, LossSeen};
@@ -39,6 +40,26 @@ impl Counts {
     }
 }
 
+/// What a hand is made of.
+pub(super) struct HandParts<W> {
+    /// The engine.
+    pub(super) core: Core<W>,
+    /// The rules.
+    pub(super) detector: Detector,
+    /// The time.
+    pub(super) clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub(super) counts: Arc<Counts>,
+    /// Brings later rules.
+    pub(super) rules: Receiver<Arc<Rules>>,
+    /// Brings events from elsewhere.
+    pub(super) foreign: Receiver<Vec<OwnedEvent>>,
+    /// Learns who descends from whom.
+    pub(super) family: Option<Arc<Family>>,
+    /// Detections outside this cgroup go no further.
+    pub(super) only: Option<String>,
+}
+
 /// The detector and the engine, on whichever thread turns them.
 pub(crate) struct Hand<W> {
     detector: Detector,
@@ -47,29 +68,25 @@ pub(crate) struct Hand<W> {
     counts: Arc<Counts>,
     rules: Receiver<Arc<Rules>>,
     foreign: Receiver<Vec<OwnedEvent>>,
+    family: Option<Arc<Family>>,
     only: Option<String>,
     found: Vec<Detection>,
 }
 
 impl<W: Send + 'static> Hand<W> {
-    /// With these rules; `rules` brings later ones, `foreign` events from elsewhere. With `only`, detections outside that
-    /// cgroup go no further.
-    pub(crate) fn new(
-        core: Core<W>,
-        detector: Detector,
-        clock: Arc<dyn Clock>,
-        counts: Arc<Counts>,
-        rules: Receiver<Arc<Rules>>,
-        foreign: Receiver<Vec<OwnedEvent>>,
-        only: Option<String>,
-    ) -> Self {
-        Self { detector, core, clock, counts, rules, foreign, only, found: Vec::with_capacity(16) }
+    /// Of these parts.
+    pub(super) fn new(parts: HandParts<W>) -> Self {
+        let HandParts { core, detector, clock, counts, rules, foreign, family, only } = parts;
+        Self { detector, core, clock, counts, rules, foreign, family, only, found: Vec::with_capacity(16) }
     }
 
     /// One event.
     pub(crate) fn event(&mut self, event: &dyn Event) {
         let class = event.head().class;
         Counts::add(&self.counts.seen, class, 1);
+        if let Some(family) = &self.family {
+            family.learn(event);
+        }
         if class == Class::Loss {
             self.loss(event);
             return;

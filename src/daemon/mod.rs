@@ -11,6 +11,7 @@ mod assembly;
 mod crew;
 mod desk;
 mod eye;
+mod family;
 pub(crate) mod files;
 mod hand;
 mod leave;
@@ -22,6 +23,7 @@ pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble};
 pub(crate) use crew::{live as live_crew, replay as replay_crew};
 pub(crate) use desk::Desk;
 pub(crate) use eye::Sight;
+pub(crate) use family::Family;
 pub(crate) use leave::{Left, leave};
 pub(crate) use rehearsal::{Scratch, rehearse};
 
@@ -80,18 +82,35 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
         .map_err(|e| Fail::missing(format!("no runtime: {e}")))?;
 
     let desk = Desk::new(&given, &loaded, &world, &dir);
-    let plan = Plan {
-        dir: dir.clone(),
-        node: world.node.clone(),
-        boot: world.boot.clone(),
-        crew: crew::live(world),
-        rules: Arc::clone(&loaded.rules),
-        definitions: loaded.definitions.clone(),
-        only: None,
-        sight: sight(&loaded),
-        files: loaded.config.sources.files.clone(),
+    let start = |sight: Sight| {
+        // Without a sensor nobody watches the forks, and the actions read /proc whole instead.
+        let family = sight.off.is_none().then(|| Arc::new(Family::default()));
+        let hands = match &family {
+            Some(family) => world.clone().with_lineage(Arc::clone(family) as _),
+            None => world.clone(),
+        };
+        let plan = Plan {
+            dir: dir.clone(),
+            node: world.node.clone(),
+            boot: world.boot.clone(),
+            crew: crew::live(hands),
+            rules: Arc::clone(&loaded.rules),
+            definitions: loaded.definitions.clone(),
+            only: None,
+            sight,
+            family,
+            files: loaded.config.sources.files.clone(),
+        };
+        assemble(plan, runtime.handle()).map_err(|e| refused(&e, &dir))
     };
-    let assembly = assemble(plan, runtime.handle()).map_err(|e| refused(&e, &dir))?;
+    let wanted = sight(&loaded);
+    let mut assembly = start(wanted.clone())?;
+    if wanted.off.is_none()
+        && let Some(why) = assembly.blind.clone()
+    {
+        assembly.close();
+        assembly = start(Sight { off: Some(why), ..wanted })?;
+    }
     desk.adopt(&assembly);
     runtime.block_on(live(assembly, Arc::new(desk), &loaded, &dir))
 }

@@ -66,6 +66,7 @@ pub(crate) fn rehearse(playbook: Arc<Playbook>, event: Option<OwnedEvent>, input
         definitions,
         only: None,
         sight: Sight { off: Some("a rehearsal sees nothing".to_owned()), ..Sight::default() },
+        family: None,
         files: Vec::new(),
     };
     let assembly = assemble(plan, runtime.handle()).map_err(|e| cannot(&e))?;

@@ -5,13 +5,14 @@ use super::acts::{Act, acts};
 use super::stage::{Hierarchy, Stage};
 use super::tell::{Ended, Scene, Teller};
 use crate::cli::{Exit, Fail, Term};
-use crate::daemon::{self, Assembly, Plan, Sight, files};
+use crate::daemon::{self, Assembly, Family, Plan, Sight, files};
 use quell_actions::HostWorld;
 use quell_engine::load::Config;
 use quell_engine::report::{self, RunView};
 use quell_model::guard::Within;
 use quell_model::{Mode, RunId, Stop};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Why it is not played live.
@@ -81,15 +82,17 @@ fn assemble(stage: &Stage, world: HostWorld, runtime: &tokio::runtime::Handle) -
     config.guard.only_within = Some(Within { cgroup: stage.cgroup.clone() });
     let mut loaded = files::load_config(config, Vec::new());
     loaded.definitions.ceiling_because = "it is the demo".to_owned();
+    let family = Arc::new(Family::default());
     let plan = Plan {
         dir: stage.data.join("state"),
         node: world.node.clone(),
         boot: world.boot.clone(),
-        crew: daemon::live_crew(world.within(&stage.cgroup)),
+        crew: daemon::live_crew(world.within(&stage.cgroup).with_lineage(Arc::clone(&family) as _)),
         rules: loaded.rules,
         definitions: loaded.definitions,
         only: Some(stage.cgroup.clone()),
         sight: Sight { watch: loaded.watch, ..Sight::default() },
+        family: Some(family),
         files: Vec::new(),
     };
     daemon::assemble(plan, runtime).map_err(|e| Fail::missing(format!("the engine does not start: {e}")))

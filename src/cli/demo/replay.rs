@@ -35,6 +35,7 @@ pub(super) fn play(why: &str, end: &Stop, term: &Term) -> Result<Exit, Fail> {
         definitions: loaded.definitions,
         only: None,
         sight: Sight { off: Some(why.to_owned()), replay: events.clone(), ..Sight::default() },
+        family: None,
         files: Vec::new(),
     };
     let assembly = daemon::assemble(plan, runtime.handle()).map_err(|e| cannot(&e))?;

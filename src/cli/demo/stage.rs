@@ -145,7 +145,7 @@ impl Stage {
     /// Ends every process in the cgroup.
     fn clear(&self) {
         let dir = self.cgroup_dir();
-        let until = Instant::now() + Duration::from_secs(3);
+        let until = Instant::now() + Duration::from_secs(8);
         loop {
             // What is frozen on v1 does not die before it is thawed; on v2 a kill goes through the ice.
             match &self.hierarchy {

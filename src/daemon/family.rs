@@ -1,0 +1,211 @@
+//! Who descends from whom, kept from every fork, exec and exit that the sensor tells: what /proc forgets when a parent
+//! dies. Freeze and kill find the re-parented through it, and need not read /proc whole.
+//!
+//! Bounded: the dead are forgotten in the order of their deaths, their children go to the grandparent, so that descent
+//! from the living is never lost; the living are as many as the kernel lets live.
+
+use quell_actions::Lineage;
+use quell_model::{Class, Event, Field, ProcessId, Subject};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The dead that are kept: some seconds of a fork bomb, hours of a quiet host.
+const DEAD: usize = 16_384;
+/// No more processes than this in all; a kernel with the default pid_max has 32,768 alive. Past it exits were lost, and
+/// the tree begins anew.
+const MOST: usize = 1 << 17;
+/// What is kept of a command line: what the actions show of one.
+const LONGEST: usize = 4096;
+
+/// A process for good: its pid and its start in ticks, which a scan of /proc knows too.
+type Key = (u32, u64);
+
+fn key(id: &ProcessId) -> Key {
+    (id.pid, id.start_ticks())
+}
+
+#[derive(Debug)]
+struct Node {
+    id: ProcessId,
+    parent: Option<Key>,
+    children: Vec<Key>,
+    command_line: Option<Arc<str>>,
+    dead: bool,
+}
+
+#[derive(Debug, Default)]
+struct Tree {
+    nodes: HashMap<Key, Node>,
+    dead: VecDeque<Key>,
+}
+
+/// See the module. Written on the sensor's thread, read by the actions.
+#[derive(Debug, Default)]
+pub(crate) struct Family(Mutex<Tree>);
+
+impl Family {
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns from an event.
+    pub(super) fn learn(&self, event: &dyn Event) {
+        let class = event.head().class;
+        if !matches!(class, Class::ProcessFork | Class::ProcessCreation | Class::ProcessTermination) {
+            return;
+        }
+        let Subject::Process(id) = event.subject() else { return };
+        if class == Class::ProcessTermination {
+            return self.tree().ended(&id);
+        }
+        let text = |path: &str| match event.own(path) {
+            Some(Field::Str(text)) => Some(text.into_owned()),
+            _ => None,
+        };
+        let parent = text("process.parent.id").and_then(|text| text.parse::<ProcessId>().ok());
+        let command_line = (class == Class::ProcessCreation).then(|| text("process.command_line")).flatten();
+        self.tree().lives(&id, parent, command_line.map(cut));
+    }
+}
+
+/// At most [`LONGEST`] bytes, at a character's end.
+fn cut(mut text: String) -> Arc<str> {
+    if text.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text.into()
+}
+
+impl Tree {
+    fn lives(&mut self, id: &ProcessId, parent: Option<ProcessId>, command_line: Option<Arc<str>>) {
+        let own = key(id);
+        if let Some(known) = self.nodes.get_mut(&own) {
+            // An exec: another image in the same process.
+            known.id = id.clone();
+            known.command_line = command_line.or_else(|| known.command_line.take());
+            return;
+        }
+        if self.nodes.len() >= MOST {
+            tracing::warn!(
+                "the tree of processes is full and begins anew: who was left by a parent that died may be missed"
+            );
+            (self.nodes, self.dead) = (HashMap::new(), VecDeque::new());
+        }
+        let parent = parent.map(|parent| {
+            let above = key(&parent);
+            let node = self.nodes.entry(above).or_insert_with(|| Node {
+                id: parent,
+                parent: None,
+                children: Vec::new(),
+                command_line: None,
+                dead: false,
+            });
+            node.children.push(own);
+            above
+        });
+        // Until it executes something it bears its parent's arguments.
+        let inherited = || parent.and_then(|above| self.nodes.get(&above)?.command_line.clone());
+        let command_line = command_line.or_else(inherited);
+        self.nodes.insert(own, Node { id: id.clone(), parent, children: Vec::new(), command_line, dead: false });
+    }
+
+    fn ended(&mut self, id: &ProcessId) {
+        let own = key(id);
+        let Some(node) = self.nodes.get_mut(&own).filter(|node| !node.dead) else { return };
+        node.dead = true;
+        self.dead.push_back(own);
+        while self.dead.len() > DEAD {
+            if let Some(oldest) = self.dead.pop_front() {
+                self.forget(oldest);
+            }
+        }
+    }
+
+    fn forget(&mut self, own: Key) {
+        let Some(node) = self.nodes.remove(&own) else { return };
+        for child in &node.children {
+            if let Some(child) = self.nodes.get_mut(child) {
+                child.parent = node.parent;
+            }
+        }
+        if let Some(above) = node.parent.and_then(|above| self.nodes.get_mut(&above)) {
+            above.children.retain(|child| *child != own);
+            above.children.extend(node.children);
+        }
+    }
+}
+
+impl Lineage for Family {
+    fn descendants(&self, of: &ProcessId) -> Vec<ProcessId> {
+        let tree = self.tree();
+        let mut found = Vec::new();
+        let mut open: VecDeque<Key> =
+            tree.nodes.get(&key(of)).into_iter().flat_map(|node| &node.children).copied().collect();
+        while let Some(next) = open.pop_front() {
+            let Some(node) = tree.nodes.get(&next) else { continue };
+            found.push(node.id.clone());
+            open.extend(&node.children);
+        }
+        found
+    }
+
+    fn command_line(&self, of: &ProcessId) -> Option<String> {
+        self.tree().nodes.get(&key(of))?.command_line.as_deref().map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quell_model::BootId;
+
+    fn id(pid: u32) -> ProcessId {
+        ProcessId { boot: BootId("b".into()), pid, start_ns: u64::from(pid) * 1_000_000_000, exec_id: 1 }
+    }
+
+    fn pids(family: &Family, of: u32) -> Vec<u32> {
+        family.descendants(&id(of)).iter().map(|id| id.pid).collect()
+    }
+
+    #[test]
+    fn the_child_of_a_dead_parent_is_still_found_also_when_the_parent_is_forgotten() {
+        let family = Family::default();
+        for (child, parent) in [(2, 1), (3, 2), (4, 3)] {
+            family.tree().lives(&id(child), Some(id(parent)), None);
+        }
+        family.tree().ended(&id(3));
+        assert_eq!(pids(&family, 1), [2, 3, 4]);
+        family.tree().forget(key(&id(3)));
+        assert_eq!(pids(&family, 1), [2, 4]);
+        assert_eq!(pids(&family, 2), [4]);
+    }
+
+    #[test]
+    fn an_exec_changes_the_arguments_and_a_fork_inherits_them() {
+        let family = Family::default();
+        family.tree().lives(&id(1), None, Some("sh -c x".into()));
+        family.tree().lives(&id(2), Some(id(1)), None);
+        assert_eq!(family.command_line(&id(2)).as_deref(), Some("sh -c x"));
+        family.tree().lives(&id(2), Some(id(1)), Some("curl".into()));
+        assert_eq!(family.command_line(&id(2)).as_deref(), Some("curl"));
+        assert_eq!(pids(&family, 1), [2]);
+    }
+
+    #[test]
+    fn the_dead_are_bounded() {
+        let family = Family::default();
+        for pid in 2..u32::try_from(DEAD).unwrap() + 100 {
+            family.tree().lives(&id(pid), Some(id(1)), None);
+            family.tree().ended(&id(pid));
+        }
+        assert_eq!(family.tree().nodes.len(), DEAD + 1);
+        assert_eq!(family.tree().nodes[&key(&id(1))].children.len(), DEAD);
+    }
+
+    #[test]
+    fn long_arguments_are_cut_at_a_character() {
+        assert_eq!(cut("ä".repeat(LONGEST)).len(), LONGEST);
+        assert_eq!(cut(format!("x{}", "ä".repeat(LONGEST))).len(), LONGEST - 1);
+    }
+}
