@@ -149,3 +149,38 @@ fn what_only_reads_from_the_network_is_not_relayed() {
     drop(caller);
     reap(child);
 }
+
+/// Waits until the shell or the connection tells of the other, whichever came second.
+fn seen_from_either_end(child: std::process::Child, listener: &TcpListener, port: u16) {
+    let live = live().expect("asked before");
+    let (caller, _) = listener.accept().unwrap();
+    live.log.wait("shell or connection that sees the whole", |e| {
+        let shell = own(e, "process.pid") == child.id() || is_shell_under(e, child.id());
+        (shell && own(e, "process.stdio.relayed") == true)
+            || (own(e, "network.destination_port") == port && own(e, "network.feeds_shell") == true)
+    });
+    drop(caller);
+    reap(child);
+}
+
+#[test]
+fn a_relay_that_is_the_shells_own_child_is_found() {
+    if live().is_none() || !has("nc") || !has("bash") {
+        return;
+    }
+    let (listener, port) = listener();
+    let line = format!("coproc nc 127.0.0.1 {port}; exec sh -i <&${{COPROC[0]}} >&${{COPROC[1]}} 2>&1");
+    let child = Command::new("bash").args(["-c", &line]).stdin(Stdio::null()).spawn().unwrap();
+    seen_from_either_end(child, &listener, port);
+}
+
+#[test]
+fn a_relay_over_unix_sockets_is_found() {
+    if live().is_none() || !has("socat") {
+        return;
+    }
+    let (listener, port) = listener();
+    let target = format!("TCP:127.0.0.1:{port}");
+    let child = Command::new("socat").args([&target, "EXEC:sh -i,stderr"]).stdin(Stdio::null()).spawn().unwrap();
+    seen_from_either_end(child, &listener, port);
+}
