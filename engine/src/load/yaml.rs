@@ -171,6 +171,9 @@ impl Node {
     }
 }
 
+/// How deep a file may nest: reading goes down by recursion, and an unoptimised build takes tens of kilobytes a level.
+const DEEPEST: usize = 24;
+
 /// Reads one document. An empty text is `null`.
 pub(crate) fn parse(source: &Source) -> Result<Node, Box<Mistake>> {
     let mut options = serde_saphyr::Options::default();
@@ -179,6 +182,9 @@ pub(crate) fn parse(source: &Source) -> Result<Node, Box<Mistake>> {
     options.leading_zero_numbers_as_strings = true;
     options.underscored_numbers_as_strings = true;
     options.with_snippet = false;
+    if let Some(budget) = &mut options.budget {
+        budget.max_depth = DEEPEST;
+    }
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(&source.text, options) {
         Ok(raw) => Ok(raw_node(raw, source)),
         Err(error) => Err(Box::new(syntax(&error, source))),

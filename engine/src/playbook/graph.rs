@@ -91,12 +91,6 @@ impl Graph {
         found
     }
 
-    /// How many steps stand above on the longest way; the first ones have none.
-    #[must_use]
-    pub fn depth(&self, id: &StepId) -> usize {
-        self.needs(id).into_iter().map(|need| self.depth(need) + 1).max().unwrap_or(0)
-    }
-
     fn neighbours(&self, id: &StepId, way: Direction) -> Vec<&StepId> {
         let Some(at) = self.index.get(id) else { return Vec::new() };
         let mut all: Vec<NodeIndex> = self.dag.neighbors_directed(*at, way).collect();

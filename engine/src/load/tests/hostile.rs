@@ -76,3 +76,29 @@ proptest! {
         prop_assert!(playbook.is_some() || !mistakes.is_empty());
     }
 }
+
+#[test]
+fn no_depth_breaks_the_reader() {
+    let deep =
+        |open: &str, close: &str, n: usize| format!("playbook: p\nsteps: {}{}\n", open.repeat(n), close.repeat(n));
+    for n in [100, 1_000, 10_000, 100_000] {
+        for (open, close) in [("[", "]"), ("{a: ", "}"), ("[", ""), ("\n- ", "")] {
+            let (playbook, mistakes) = load(&deep(open, close, n));
+            assert!(playbook.is_none() && !mistakes.is_empty(), "{open} {n}");
+        }
+    }
+    let nested = |n: usize| {
+        format!("playbook: p\nsteps: {{ s: {{ tell: \"${{{{ {}1{} }}}}\" }} }}\n", "(".repeat(n), ")".repeat(n))
+    };
+    for n in [10, 100, 10_000] {
+        let (playbook, mistakes) = load(&nested(n));
+        assert_eq!(playbook.is_none(), n > 10, "{n}: {mistakes:?}");
+    }
+    let steps: String = (0..500)
+        .map(|n| {
+            format!("  s{n}: {{ tell: x, needs: [{}] }}\n", if n > 0 { format!("s{}", n - 1) } else { String::new() })
+        })
+        .collect();
+    let (playbook, _) = load(&format!("playbook: p\nsteps:\n{steps}"));
+    assert_eq!(playbook.unwrap().steps.len(), 500);
+}
