@@ -214,11 +214,12 @@ impl<'a> SensorEvent<'a> {
         let fed = self.fed.get().is_some();
         let mut out = serde_json::Map::new();
         for path in quell_model::fields::known(self.what.class()) {
-            let dear = path.starts_with("process.stdio.relay") && !searched
-                || path.starts_with("network.") && {
-                    matches!(path, "network.feeds_shell" | "network.shell" | "network.shell_pid") && !fed
-                };
-            if dear || quell_model::fields::HEAD.contains(&path) {
+            let of_relay = path.starts_with("process.stdio.relay");
+            let of_shell = matches!(path, "network.feeds_shell" | "network.shell" | "network.shell_pid");
+            let dear = (of_relay && !searched) || (of_shell && !fed);
+            // The label is a file of /proc: read where a process begins, not with each thing that it does.
+            let elsewhere = path == "process.confinement.label" && !matches!(self.what, What::Exec);
+            if dear || elsewhere || quell_model::fields::HEAD.contains(&path) {
                 continue;
             }
             if let Some(value) = self.own_value(path).filter(|v| *v != Field::Null) {
