@@ -58,17 +58,13 @@ const ENDINGS: &[&str] = &["yml", "yaml"];
 impl Desk {
     /// Of a daemon that is starting.
     pub(crate) fn new(given: &Given, loaded: &Loaded, world: &HostWorld, dir: &Path) -> Self {
-        let tested = quell_actions::self_test(world);
-        let why = |check: &quell_actions::Check| check.why.clone().unwrap_or_default();
-        let missing = tested.iter().filter(|check| !check.ok);
-        let missing = missing.map(|check| ActionMissing { id: check.name.clone(), why: why(check) });
         let facts = Facts {
             state: State::Starting,
             definitions: loaded.definitions.clone(),
             rules: loaded.rules.len(),
             rules_skipped: loaded.rules_skipped,
-            actions_missing: missing.collect(),
-            dead: dead(&tested),
+            actions_missing: Vec::new(),
+            dead: BTreeMap::new(),
             reload_refused: None,
             config: loaded.config.clone(),
             seen: look(&loaded.files),
@@ -102,6 +98,31 @@ impl Desk {
         let (probes, scheduling) = assembly.eye.probes();
         let mut facts = self.facts();
         (facts.probes, facts.scheduling) = (probes, scheduling);
+    }
+
+    /// Tries every action on processes of its own, and says loudly what would not work here. Blocks for a moment.
+    pub(crate) fn self_test(&self) {
+        let (gone, failed) = super::sweep::leftovers(&self.world);
+        for dir in gone {
+            tracing::info!(cgroup = %dir.display(), "removed what a killed quell had left");
+        }
+        for why in failed {
+            tracing::warn!(why, "what a killed quell had left cannot be removed");
+        }
+        let tested = quell_actions::self_test(&self.world);
+        let failed = tested.iter().filter(|check| !check.ok);
+        let missing =
+            failed.map(|check| ActionMissing { id: check.name.clone(), why: check.why.clone().unwrap_or_default() });
+        let missing: Vec<ActionMissing> = missing.collect();
+        for check in &missing {
+            tracing::warn!(action = check.id, why = check.why, "an action does not work here");
+        }
+        let mut facts = self.facts();
+        facts.dead = dead(&tested);
+        facts.actions_missing = missing;
+        for playbook in Self::not_armed(&facts) {
+            tracing::error!(playbook = playbook.id, why = playbook.why, "a playbook cannot answer here");
+        }
     }
 
     /// Where the daemon is in its life from now on.

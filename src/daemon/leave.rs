@@ -3,7 +3,7 @@
 //! Invariant: holds the directory's lock all the while, so that no daemon works beside it; asks the world and believes
 //! no record; touches nothing that quell's journal or name does not claim.
 
-use super::crew;
+use super::{crew, sweep};
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
 use quell_engine::store::{DirVault, Journal};
@@ -81,9 +81,9 @@ pub(crate) fn leave(dir: &Path, node: Name, by: Name) -> Result<Left, StoreError
         }
         journal.close();
     }
-    for root in &world.cgroups {
-        remove_cgroups(&root.dir, &mut left);
-    }
+    let (gone, failed) = sweep::leftovers(&world);
+    left.cgroups.extend(gone.into_iter().map(|id| Removed { id }));
+    left.left_over.extend(failed);
     match std::fs::remove_dir_all(PINS) {
         Ok(()) => left.pins.push(Removed { id: PINS.into() }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -186,23 +186,4 @@ fn note(journal: &Journal, by: Name, left: &Left) -> Result<(), StoreError> {
     let at = SystemClock.now();
     let batch = Batch { stream, expected, records: vec![NewRecord::new(at, acted)], durability: Durability::Synced };
     journal.written(batch).map(drop)
-}
-
-/// The cgroups that quell makes, each with the pid of its maker at the end.
-const OWN: [&str; 2] = ["quell-demo-", "quell-self-test-"];
-
-/// Those whose maker is gone: it was killed before it could clean up.
-fn remove_cgroups(root: &Path, left: &mut Left) {
-    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let maker = OWN.iter().find_map(|own| name.to_str()?.strip_prefix(own)?.parse::<u32>().ok());
-        let Some(maker) = maker else { continue };
-        if Path::new("/proc").join(maker.to_string()).exists() || !entry.path().is_dir() {
-            continue;
-        }
-        match std::fs::remove_dir(entry.path()) {
-            Ok(()) => left.cgroups.push(Removed { id: entry.path() }),
-            Err(e) => left.left_over.push(format!("`{}`: {e}", entry.path().display())),
-        }
-    }
 }

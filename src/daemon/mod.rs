@@ -18,6 +18,7 @@ mod leave;
 mod log;
 mod rehearsal;
 mod sources;
+mod sweep;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble};
 pub(crate) use crew::{live as live_crew, replay as replay_crew};
@@ -26,6 +27,7 @@ pub(crate) use eye::Sight;
 pub(crate) use family::Family;
 pub(crate) use leave::{Left, leave};
 pub(crate) use rehearsal::{Scratch, rehearse};
+pub(crate) use sweep::clear as clear_cgroup;
 
 use crate::api::{self, App, State};
 use crate::cli::{Exit, Fail, Term, draw_mistakes, place};
@@ -141,6 +143,9 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     tasks.spawn(api::serve(listener, api::router(app), until));
 
     announce(&assembly, &desk, loaded, dir);
+    let tester = Arc::clone(&desk);
+    let mut self_test = tokio::task::JoinSet::new();
+    self_test.spawn_blocking(move || tester.self_test());
     let mut changes = tokio::time::interval(LOOK);
     changes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Whether somebody told it to end; else something inside of it died.
@@ -149,6 +154,11 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
             _ = term.recv() => break true,
             _ = int.recv() => break true,
             _ = hup.recv() => drop(desk.reload(&assembly.engine).await),
+            Some(tested) = self_test.join_next() => {
+                if let Err(e) = tested {
+                    tracing::error!(%e, "the self-test of the actions did not end well");
+                }
+            }
             _ = changes.tick() => {
                 desk.look(&assembly);
                 if !assembly.eye.is_alive() {
@@ -228,6 +238,11 @@ fn announce(assembly: &Assembly, desk: &Desk, loaded: &Loaded, dir: &Path) {
     if ceiling == Mode::Observe {
         tracing::info!(
             "observing: quell plans and touches nothing. To let it act: `quell up --mode enforce`, or `mode: enforce` in quell.yaml"
+        );
+    }
+    if ceiling == Mode::Approve {
+        tracing::warn!(
+            "nobody can be asked yet: until approvals exist, approve plans and touches nothing, as observe does"
         );
     }
     if recovered.paused {

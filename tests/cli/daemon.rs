@@ -271,6 +271,15 @@ impl Drop for OwnCgroup {
     }
 }
 
+/// The keys that a document has, of a list those of its first element; what stands below is pinned by its types.
+fn keys(document: &Value) -> Vec<String> {
+    match document {
+        Value::Array(list) => list.iter().take(1).flat_map(keys).map(|key| format!("[].{key}")).collect(),
+        Value::Object(map) => map.keys().cloned().collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// The letter of `/proc/PID/stat`.
 fn state_of(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -329,6 +338,16 @@ fn what_it_froze_in_enforce_mode_is_thawed_by_uninstall_after_it_was_killed() {
     let shown = daemon.ask(&["run", "show", &id]).ends(0).out;
     assert!(shown.contains("verified") && shown.contains("process.freeze"), "{shown}");
     let incident = daemon.ask_json(&["incident", "list"])[0]["id"].as_str().unwrap().to_owned();
+    for (name, args) in [
+        ("run_list", &["run", "list"][..]),
+        ("run_show", &["run", "show", &id]),
+        ("incident_list", &["incident", "list"]),
+        ("incident_show", &["incident", "show", &incident]),
+        ("incident_explain", &["incident", "explain", &incident]),
+        ("status", &["status"]),
+    ] {
+        insta::assert_snapshot!(name, keys(&daemon.ask_json(args)).join("\n"));
+    }
     let told = daemon.ask(&["incident", "explain", &incident]).ends(0).out;
     assert!(told.contains("CommandLine") && told.contains("started"), "{told}");
 

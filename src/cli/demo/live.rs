@@ -41,6 +41,9 @@ const PORT: u16 = 4444;
 /// Plays it; the stage is gone when this returns, whatever happened.
 pub(super) fn play(end: &Stop, term: &Term) -> Result<Exit, NotHere> {
     let no = |e: &dyn std::fmt::Display| NotHere::NoSensor(e.to_string());
+    if !rustix::process::geteuid().is_root() {
+        return Err(NotHere::NoSensor("seeing and staging an attack needs root: run it with sudo".to_owned()));
+    }
     let mounts = std::fs::read_to_string("/proc/mounts").map_err(|e| no(&e))?;
     let hierarchy = Hierarchy::find(&mounts).ok_or_else(|| no(&"no cgroup hierarchy that can freeze is mounted"))?;
     let world = HostWorld::live(daemon::node()).map_err(|e| no(&e))?;

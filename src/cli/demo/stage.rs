@@ -4,19 +4,20 @@
 //! make.
 
 use super::actor::{COMMAND, Cue, Said};
+use crate::daemon::clear_cgroup;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Where a cgroup can be had, and how it dies.
+/// Where a cgroup can be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Hierarchy {
-    /// `cgroup.kill`, and `cgroup.freeze` for quell.
+    /// With `cgroup.freeze`.
     V2(PathBuf),
-    /// `freezer.state`: what is frozen there ignores SIGKILL.
+    /// With `freezer.state`.
     V1Freezer(PathBuf),
 }
 
@@ -67,6 +68,9 @@ struct Scene {
 /// What the decoy holds: the key id of AWS's own documentation.
 const DECOY: &str =
     "# A decoy of quell's demo: it opens nothing.\n[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n";
+
+/// For the demo's processes to end: milliseconds, longer on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What the scene says is read as it comes; a demo makes a dozen lines.
 const LINES: usize = 256;
@@ -141,33 +145,6 @@ impl Stage {
     pub(super) fn hear(&self, within: Duration) -> Option<Said> {
         self.scene.as_ref()?.said.recv_timeout(within).ok()
     }
-
-    /// Ends every process in the cgroup.
-    fn clear(&self) {
-        let dir = self.cgroup_dir();
-        let until = Instant::now() + Duration::from_secs(8);
-        loop {
-            // What is frozen on v1 does not die before it is thawed; on v2 a kill goes through the ice.
-            match &self.hierarchy {
-                Hierarchy::V2(_) => drop(fs::write(dir.join("cgroup.kill"), "1")),
-                Hierarchy::V1Freezer(_) => drop(fs::write(dir.join("freezer.state"), "THAWED")),
-            }
-            let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-            let pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
-            for pid in pids.into_iter().filter_map(rustix::process::Pid::from_raw) {
-                if rustix::process::kill_process(pid, rustix::process::Signal::KILL).is_err() {
-                    // It has ended by itself: the next look will not show it.
-                    continue;
-                }
-            }
-            match fs::remove_dir(&dir) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound && Instant::now() < until => {
-                    std::thread::park_timeout(Duration::from_millis(5));
-                }
-                _ => return,
-            }
-        }
-    }
 }
 
 impl Drop for Stage {
@@ -179,7 +156,9 @@ impl Drop for Stage {
         }
         for dir in std::mem::take(&mut self.made) {
             if dir == self.cgroup_dir() {
-                self.clear();
+                if let Err(e) = clear_cgroup(&dir, PATIENCE) {
+                    tracing::warn!(cgroup = %dir.display(), %e, "the demo's cgroup is left; `quell uninstall` removes it");
+                }
             } else {
                 // What is gone already is as it should be.
                 drop(fs::remove_dir_all(dir));
