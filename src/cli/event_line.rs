@@ -56,7 +56,7 @@ pub(super) fn line(event: &OwnedEvent, term: &Term) -> String {
     format!("{left}  {}", clip(&what, room.saturating_sub(9)).trim_end())
 }
 
-/// Raised by Ctrl-C and SIGTERM, from now on.
+/// Raised by Ctrl-C, SIGTERM and a terminal that goes away, from now on.
 pub(super) fn wait_for_end() -> Result<Stop, Fail> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = Stop::default();
@@ -65,18 +65,18 @@ pub(super) fn wait_for_end() -> Result<Stop, Fail> {
         .enable_all()
         .build()
         .map_err(|e| Fail::new(Exit::Missing, format!("no runtime: {e}")))?;
-    let (mut term, mut int) = {
+    let (mut term, mut int, mut hup) = {
         let _on = runtime.enter();
         let open =
             |kind| signal(kind).map_err(|e| Fail::missing(format!("no signal handler: {}", escape(&e.to_string()))));
-        (open(SignalKind::terminate())?, open(SignalKind::interrupt())?)
+        (open(SignalKind::terminate())?, open(SignalKind::interrupt())?, open(SignalKind::hangup())?)
     };
     // Lives as long as the process: it waits for nothing else.
     std::thread::Builder::new()
         .name("quell-signals".into())
         .spawn(move || {
             runtime.block_on(async {
-                tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+                tokio::select! { _ = term.recv() => {}, _ = int.recv() => {}, _ = hup.recv() => {} }
             });
             raise.raise();
         })

@@ -34,7 +34,7 @@ fn print(left: &Left, term: &Term) {
     for thawed in &left.thawed {
         said("thawed ", &format!("{}  ({} of {})", thawed.targets.join(", "), thawed.step, thawed.id));
     }
-    for gone in left.cgroups.iter().chain(&left.pins) {
+    for gone in left.removed.iter().chain(&left.pins) {
         said("removed", &gone.id.display().to_string());
     }
     for failed in &left.left_over {

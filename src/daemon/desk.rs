@@ -104,7 +104,7 @@ impl Desk {
     pub(crate) fn self_test(&self) {
         let (gone, failed) = super::sweep::leftovers(&self.world);
         for dir in gone {
-            tracing::info!(cgroup = %dir.display(), "removed what a killed quell had left");
+            tracing::info!(dir = %dir.display(), "removed what a killed quell had left");
         }
         for why in failed {
             tracing::warn!(why, "what a killed quell had left cannot be removed");

@@ -25,8 +25,8 @@ use std::time::Duration;
 pub(crate) struct Left {
     /// Processes and cgroups that run again.
     pub(crate) thawed: Vec<Thawed>,
-    /// cgroups that are gone.
-    pub(crate) cgroups: Vec<Removed>,
+    /// cgroups and directories that are gone.
+    pub(crate) removed: Vec<Removed>,
     /// Pinned programs and maps that are gone.
     pub(crate) pins: Vec<Removed>,
     /// What could not be done, for people.
@@ -54,7 +54,7 @@ pub(crate) struct Removed {
 impl Left {
     /// Whether nothing had to be done.
     pub(crate) fn is_nothing(&self) -> bool {
-        self.thawed.is_empty() && self.cgroups.is_empty() && self.pins.is_empty() && self.left_over.is_empty()
+        self.thawed.is_empty() && self.removed.is_empty() && self.pins.is_empty() && self.left_over.is_empty()
     }
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn leave(dir: &Path, node: Name, by: Name) -> Result<Left, StoreError
         journal.close();
     }
     let (gone, failed) = sweep::leftovers(&world);
-    left.cgroups.extend(gone.into_iter().map(|id| Removed { id }));
+    left.removed.extend(gone.into_iter().map(|id| Removed { id }));
     left.left_over.extend(failed);
     match std::fs::remove_dir_all(PINS) {
         Ok(()) => left.pins.push(Removed { id: PINS.into() }),

@@ -1,4 +1,4 @@
-//! Emptying and removing cgroups that quell itself made: of its demo and of its self-test.
+//! Emptying and removing what quell itself made for a while: cgroups of its demo and its self-test, and directories.
 //!
 //! Invariant: a process is ended only while it is listed in such a cgroup, through its pidfd.
 
@@ -13,22 +13,45 @@ const OWN: [&str; 2] = ["quell-demo-", "quell-self-test-"];
 /// A killed process is gone within milliseconds; a busy machine takes longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Removes those whose maker was killed before it could; gives what is gone, and what could not be removed and why.
+/// Directories that it makes: below which, and their names.
+fn own_dirs() -> [(PathBuf, &'static str); 4] {
+    let temp = std::env::temp_dir();
+    [
+        (PathBuf::from("/dev/shm"), ".quell-demo-"),
+        (temp.clone(), "quell-demo-"),
+        (temp.clone(), "quell-replay-"),
+        (temp, "quell-rehearsal-"),
+    ]
+}
+
+/// Removes cgroups and directories whose maker was killed before it could; gives what is gone, and what could not be
+/// removed and why.
 pub(crate) fn leftovers(world: &HostWorld) -> (Vec<PathBuf>, Vec<String>) {
     let (mut gone, mut failed) = (Vec::new(), Vec::new());
-    for entry in world.cgroups.iter().flat_map(|root| std::fs::read_dir(&root.dir).into_iter().flatten().flatten()) {
-        let name = entry.file_name();
-        let maker = OWN.iter().find_map(|own| name.to_str()?.strip_prefix(own)?.parse::<u32>().ok());
-        let lives = maker.is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists());
-        if maker.is_none() || lives || !entry.path().is_dir() {
-            continue;
-        }
-        match clear(&entry.path(), PATIENCE) {
-            Ok(()) => gone.push(entry.path()),
-            Err(e) => failed.push(format!("`{}`: {e}", entry.path().display())),
+    let mut remove = |path: PathBuf, removed: io::Result<()>| match removed {
+        Ok(()) => gone.push(path),
+        Err(e) => failed.push(format!("`{}`: {e}", path.display())),
+    };
+    for root in &world.cgroups {
+        for path in OWN.iter().flat_map(|own| orphans(&root.dir, own)) {
+            remove(path.clone(), clear(&path, PATIENCE));
         }
     }
+    for path in own_dirs().iter().flat_map(|(dir, own)| orphans(dir, own)) {
+        remove(path.clone(), std::fs::remove_dir_all(&path));
+    }
     (gone, failed)
+}
+
+/// Directories of this name whose pid at the end nobody has any more.
+fn orphans(dir: &Path, own: &str) -> Vec<PathBuf> {
+    let is_orphan = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let maker = name.and_then(|name| name.strip_prefix(own)?.parse::<u32>().ok());
+        let is_dir = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+        maker.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) && is_dir
+    };
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).filter(is_orphan).collect()
 }
 
 /// Ends every process in a cgroup and removes it.

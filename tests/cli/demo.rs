@@ -48,7 +48,8 @@ fn one_attack_is_contained_and_explained_and_nothing_is_left() {
 #[test]
 fn a_demo_that_is_told_to_end_leaves_nothing() {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+    use rustix::process::Signal;
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let mut child = command(&["demo"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let pid = child.id();
         wait_until("its stage is set, or it has ended", || {
