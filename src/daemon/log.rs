@@ -1,11 +1,18 @@
 //! The daemon's log on stderr: for people on a terminal, JSON lines elsewhere.
 //!
+//! Invariant: nobody who logs waits for stderr (a stopped terminal would stop containment): lines go through a bounded
+//! queue to a thread of their own; what finds it full is dropped, counted and told.
+//!
 //! What an attacker can shape is escaped by the writer of either form: JSON's own escapes, or the terminal's.
 
 use crate::cli::escape as escape_for_terminal;
 use quell_engine::load::{Log, LogFormat, LogLevel};
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
@@ -13,8 +20,72 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+/// Lines that may wait for stderr: seconds of a very busy engine.
+const LINES: usize = 4096;
+/// What is waiting at the end gets this long.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What the writing thread is sent.
+enum Message {
+    Line(Vec<u8>),
+    /// Answered once everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// Writes into the queue.
+#[derive(Clone)]
+struct Queue {
+    to: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Write for Queue {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        if self.to.try_send(Message::Line(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Dropped at the end of the daemon: waits for the last lines.
+pub(super) struct LogGuard(SyncSender<Message>);
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        let (done, written) = sync_channel(1);
+        let asked = self.0.try_send(Message::Flush(done)).is_ok();
+        if asked && written.recv_timeout(LAST_WORDS).is_err() {
+            tracing::warn!("the last lines of the log were not written: stderr stands still");
+        }
+    }
+}
+
+fn write_out(lines: &Receiver<Message>, dropped: &AtomicU64) {
+    let mut err = std::io::stderr();
+    for message in lines {
+        // Where stderr is gone, the journal still has what matters.
+        match message {
+            Message::Line(line) => drop(err.write_all(&line)),
+            Message::Flush(done) => drop(done.try_send(())),
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            tracing::error!(lost, "log lines were dropped: stderr was too slow");
+        }
+    }
+}
+
 /// Starts it; a second start in one process changes nothing.
-pub(crate) fn start(log: Log, colour: bool) {
+pub(super) fn start(log: Log, colour: bool) -> std::io::Result<LogGuard> {
+    let (to, lines) = sync_channel(LINES);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let queue = Queue { to: to.clone(), dropped: Arc::clone(&dropped) };
+    std::thread::Builder::new().name("quell-log".into()).spawn(move || write_out(&lines, &dropped))?;
     let json = match log.format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
@@ -27,13 +98,14 @@ pub(crate) fn start(log: Log, colour: bool) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(false);
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(move || queue.clone()).with_ansi(false);
     // The only failure is that a log is there already.
     drop(if json {
         builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     } else {
         builder.event_format(ForPeople { colour }).try_init()
     });
+    Ok(LogGuard(to))
 }
 
 /// `12:03:04 warning: the sentence (field value, field value)`.
@@ -85,5 +157,21 @@ impl Visit for Parts {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.record_str(field, &format!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_logs_never_waits_and_what_is_dropped_is_counted() {
+        let (to, lines) = sync_channel(1);
+        let mut queue = Queue { to, dropped: Arc::default() };
+        for line in ["one", "two", "three"] {
+            queue.write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(queue.dropped.load(Ordering::Relaxed), 2);
+        assert!(matches!(lines.recv(), Ok(Message::Line(line)) if line == b"one"));
     }
 }

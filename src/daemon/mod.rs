@@ -70,7 +70,8 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
         return Err(Fail::usage("the configuration, rules or playbooks have mistakes: nothing was started")
             .hint("`quell config check`, `quell playbook check` and `quell rules check` find them without a start"));
     }
-    log::start(loaded.config.log, term.has_colour_err());
+    let _log = log::start(loaded.config.log, term.has_colour_err())
+        .map_err(|e| Fail::missing(format!("no thread for the log: {e}")))?;
     for mistake in &loaded.mistakes {
         tracing::warn!(place = mistake.place(), "{}", mistake.what);
     }

@@ -30,7 +30,7 @@ impl From<Fail> for NotHere {
 }
 
 /// An act whose end nobody saw by then was not contained.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 /// After an act's last run has ended, a second detection of the same act may still come.
 const QUIET: Duration = Duration::from_millis(120);
 /// How often the journal is asked.

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// What the sensor saw of a demo, four events, with names of this machine taken out.
 const RECORDING: &str = include_str!("recording.jsonl");
-/// A replay takes a fraction of a second.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A replay takes a fraction of a second; a machine under attack may take longer.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Nothing more comes after this long without a new run.
 const QUIET: Duration = Duration::from_millis(150);
 
