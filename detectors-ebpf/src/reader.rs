@@ -36,6 +36,7 @@ pub(crate) struct Reader {
     idle: u32,
     last_turn: u64,
     last_care: u64,
+    last_losses: u64,
     lost_before: HashMap<(u8, u32, u64), u64>,
     pace: Pace,
 }
@@ -60,7 +61,17 @@ impl Reader {
         pace: Pace,
     ) -> Self {
         let world = World { cx: Context::new(node), table: Table::default(), watch, sink, counters };
-        Self { loaded, world, wake, idle: 0, last_turn: 0, last_care: 0, lost_before: HashMap::new(), pace }
+        Self {
+            loaded,
+            world,
+            wake,
+            idle: 0,
+            last_turn: 0,
+            last_care: 0,
+            last_losses: 0,
+            lost_before: HashMap::new(),
+            pace,
+        }
     }
 
     pub(crate) fn run(mut self) {
@@ -150,6 +161,10 @@ impl Reader {
             }
             self.world.cx.tick();
             let now = self.world.cx.now_ns();
+            // A flood may keep this loop busy for long: what it cost is told meanwhile.
+            if now.saturating_sub(self.last_losses) >= TURN_NS {
+                self.losses();
+            }
             self.turn(now);
         }
     }
@@ -173,6 +188,7 @@ impl Reader {
 
     /// What the kernel side counted as lost since the last look becomes events.
     fn losses(&mut self) {
+        self.last_losses = self.world.cx.now_ns();
         for (kind, why, cgroup, count) in self.loaded.lost() {
             let before = self.lost_before.insert((kind, why, cgroup), count).unwrap_or(0);
             if count <= before {

@@ -15,8 +15,10 @@ use std::time::Duration;
 
 /// Pipelines are followed over so many processes.
 const HOPS: usize = 4;
-/// At most so many relatives are looked at.
-const RELATIVES: usize = 96;
+/// Of each kind of near relatives at most so many are looked at.
+const NEAR: usize = 24;
+/// Of the wider family.
+const WIDE: usize = 96;
 /// At most so many processes when the relatives do not hold the end.
 const STRANGERS: usize = 3000;
 
@@ -69,7 +71,7 @@ type Ends = [Option<End>; 3];
 
 const ALLOWED: Duration = Duration::from_millis(100);
 /// So long where a shell asks: no flood of other programs may take this.
-const ALLOWED_TO_SHELLS: Duration = Duration::from_millis(250);
+const ALLOWED_TO_SHELLS: Duration = Duration::from_millis(500);
 /// An answer holds so long, in ns; a connection that is made meanwhile is asked about for itself.
 const ANSWER_KEPT: u64 = 2_000_000_000;
 /// At most so many answers are kept.
@@ -130,6 +132,8 @@ struct Around {
     sockets: HashMap<u32, Sockets>,
     /// Those that the process in question descends from.
     above: HashSet<Key>,
+    /// The question is about one process: who else has a connection does not matter.
+    only_target: bool,
 }
 
 impl Around {
@@ -139,10 +143,13 @@ impl Around {
             return;
         }
         let fds = Fds::of(process.key.pid);
-        let sockets = self.sockets.entry(process.namespaces.net).or_insert_with(|| Sockets::of(process.key.pid));
-        let peers = fds.sockets.iter().filter_map(|inode| sockets.get(*inode)?.peer);
-        // What leaves the machine tells more than what stays on it.
-        let peer = peers.min_by_key(|p| (p.ip().is_loopback(), *p));
+        let mut peer = None;
+        if !self.only_target && !fds.sockets.is_empty() {
+            let sockets = self.sockets.entry(process.namespaces.net).or_insert_with(|| Sockets::of(process.key.pid));
+            let peers = fds.sockets.iter().filter_map(|inode| sockets.get(*inode)?.peer);
+            // What leaves the machine tells more than what stays on it.
+            peer = peers.min_by_key(|p| (p.ip().is_loopback(), *p));
+        }
         self.nodes.push(Node { key: process.key, fds, peer });
     }
 
@@ -157,6 +164,13 @@ impl Around {
                     End::Socket(inode) => n.fds.sockets.contains(&inode),
                 }
         })
+    }
+
+    /// Somebody is found at the other end of each stream.
+    fn knows(&self, process: &Process) -> bool {
+        let ways = process.stdio.iter().zip([Way::In, Way::Out, Way::Out]);
+        let mut ends = ways.filter_map(|(stdio, way)| Some((End::of(stdio)?, way)));
+        ends.all(|(end, way)| self.holders(end, way, process.key).next().is_some())
     }
 
     /// The processes with a connection that an end leads to, the nearest first.
@@ -223,13 +237,13 @@ pub(crate) fn relays(table: &Table, process: &Process, allowance: &Allowance, no
     }
     let found = allowance.ask(now, shell, || {
         let mut around = Around::default();
-        relatives(table, process, |p| around.add(p));
         around.above.extend(table.ancestors(process).map(|p| p.key));
-        let ways = process.stdio.iter().zip([Way::In, Way::Out, Way::Out]);
-        let mut ends = ways.filter_map(|(stdio, way)| Some((End::of(stdio)?, way)));
-        let known = ends.all(|(end, way)| around.holders(end, way, process.key).next().is_some());
+        relatives(table, process, NEAR, |p| around.add(p));
+        if around.relayed(process, None).is_empty() {
+            relatives(table, process, WIDE, |p| around.add(p));
+        }
         // A fifo or a terminal may be held by somebody who is no relative.
-        if !known && around.relayed(process, None).is_empty() {
+        if !around.knows(process) && around.relayed(process, None).is_empty() {
             table.iter().filter(|p| p.lives()).take(STRANGERS).for_each(|p| around.add(p));
         }
         let show = |node: &Node| {
@@ -245,141 +259,37 @@ pub(crate) fn relays(table: &Table, process: &Process, allowance: &Allowance, no
 
 /// A shell near this process whose input comes from it and whose output goes to it.
 pub(crate) fn fed_shell(table: &Table, process: &Process, allowance: &Allowance, now: u64) -> Option<Key> {
-    let mut near = Vec::new();
-    relatives(table, process, |p| near.push(p));
-    near.retain(|p| p.lives() && p.is_shell() && p.key != process.key && has_ends(p));
-    if near.is_empty() {
+    let mut shells = Vec::new();
+    relatives(table, process, WIDE, |p| shells.push(p));
+    shells.retain(|p| p.is_shell() && p.key != process.key && has_ends(p));
+    if shells.is_empty() {
         return None;
     }
     allowance.ask(now, true, || {
-        let mut around = Around::default();
+        let mut around = Around { only_target: true, ..Around::default() };
         around.add(process);
         // Who holds no other end feeds nobody: most of what connects is done with here.
         let own = &around.nodes.first()?.fds;
         if own.masters.is_empty() && own.reads.is_empty() && own.writes.is_empty() && own.sockets.len() < 2 {
             return None;
         }
-        relatives(table, process, |p| around.add(p));
-        near.iter().find(|shell| !around.relayed(shell, Some(process.key)).is_empty()).map(|shell| shell.key)
+        [NEAR, WIDE].into_iter().find_map(|most| {
+            relatives(table, process, most, |p| around.add(p));
+            let fed = |shell: &&&Process| !around.relayed(shell, Some(process.key)).is_empty();
+            shells.iter().find(fed).map(|shell| shell.key)
+        })
     })
 }
 
-/// Ancestors, what the parent and its parent have borne, and what the process itself has.
-fn relatives<'a>(table: &'a Table, process: &'a Process, mut each: impl FnMut(&'a Process)) {
+/// Living ancestors, what the parent and its parent have borne, and what the process itself has: at most `most` of each.
+fn relatives<'a>(table: &'a Table, process: &'a Process, most: usize, mut each: impl FnMut(&'a Process)) {
     let ancestors: Vec<&Process> = table.ancestors(process).take(8).collect();
-    ancestors.iter().copied().for_each(&mut each);
-    table.descendants(process, RELATIVES).into_iter().for_each(&mut each);
+    ancestors.iter().copied().filter(|p| p.lives()).for_each(&mut each);
+    table.living_below(process, most).into_iter().for_each(&mut each);
     for upper in ancestors.iter().take(2).filter(|p| p.key.pid != 1) {
-        table.descendants(upper, RELATIVES).into_iter().for_each(&mut each);
+        table.living_below(upper, most).into_iter().for_each(&mut each);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(pid: u32, reads: &[u64], writes: &[u64], masters: &[u32], peer: Option<&str>) -> Node {
-        Node {
-            key: Key { pid, ticks: 1 },
-            fds: Fds {
-                reads: reads.iter().copied().collect(),
-                writes: writes.iter().copied().collect(),
-                masters: masters.iter().copied().collect(),
-                ..Fds::default()
-            },
-            peer: peer.map(|p| p.parse().unwrap()),
-        }
-    }
-
-    fn shell(stdio: [Stdio; 3]) -> Process {
-        Process { stdio, ..Process::blank(100, 10_000_000) }
-    }
-
-    fn pipe(inode: u64) -> Stdio {
-        Stdio { kind: StdioKind::Pipe, inode, ..Stdio::default() }
-    }
-
-    fn pts(number: u32) -> Stdio {
-        Stdio { kind: StdioKind::Char, rdev: (136 << 20) + number, ..Stdio::default() }
-    }
-
-    fn around(nodes: Vec<Node>) -> Around {
-        Around { nodes, ..Around::default() }
-    }
-
-    fn pids(all: &Around, stdio: [Stdio; 3], target: Option<Key>) -> Vec<u32> {
-        all.relayed(&shell(stdio), target).iter().map(|n| n.key.pid).collect()
-    }
-
-    #[test]
-    fn a_fifo_pipeline_leads_out_both_ways() {
-        // cat f (1) | sh (100) | nc (2) > f : pipe 10 in, pipe 11 out, fifo 12 from nc to cat.
-        let all = around(vec![node(1, &[12], &[10], &[], None), node(2, &[11], &[12], &[], Some("10.0.0.9:443"))]);
-        assert_eq!(pids(&all, [pipe(10), pipe(11), pipe(11)], None), [2]);
-    }
-
-    #[test]
-    fn a_terminal_leads_to_the_holder_of_its_master() {
-        let all = around(vec![node(1, &[], &[], &[3], None), node(2, &[], &[], &[7], Some("10.0.0.9:443"))]);
-        assert_eq!(pids(&all, [pts(7), pts(7), pts(7)], None), [2]);
-        assert!(pids(&all, [pts(3), pts(3), pts(3)], None).is_empty());
-        assert!(pids(&all, [pts(7), pts(7), pts(7)], Some(Key { pid: 1, ticks: 1 })).is_empty());
-    }
-
-    #[test]
-    fn what_only_reads_from_the_network_is_not_relayed() {
-        // curl (1) | sh (100) > terminal
-        let all = around(vec![node(1, &[], &[10], &[], Some("10.0.0.9:443")), node(2, &[], &[], &[3], None)]);
-        assert!(pids(&all, [pipe(10), pts(3), pts(3)], None).is_empty());
-        assert!(pids(&all, [pts(3), pipe(10), pts(3)], None).is_empty());
-    }
-
-    #[test]
-    fn two_relays_are_told_input_first() {
-        // nc (1) | sh (100) > terminal of another program (2)
-        let mut all =
-            around(vec![node(2, &[], &[], &[3], Some("10.0.0.8:22")), node(1, &[], &[10], &[], Some("10.0.0.9:443"))]);
-        assert_eq!(pids(&all, [pipe(10), pts(3), pts(3)], None), [1, 2]);
-        // curl (1) | sh (100) in a session of sshd (2)
-        all.above.insert(Key { pid: 2, ticks: 1 });
-        assert!(pids(&all, [pipe(10), pts(3), pts(3)], None).is_empty());
-    }
-
-    #[test]
-    fn a_process_that_holds_its_own_other_end_is_no_relay() {
-        let mut own = node(100, &[10, 11], &[10, 11], &[], Some("10.0.0.9:443"));
-        own.key = shell(Default::default()).key;
-        assert!(pids(&around(vec![own]), [pipe(10), pipe(11), pipe(11)], None).is_empty());
-    }
-
-    #[test]
-    fn what_is_shared_by_inheritance_leads_nowhere() {
-        // A program (1) drives a shell over pipes 10 and 11; its own output (12) is also open in who started it (2).
-        let all = around(vec![node(1, &[11], &[10, 12], &[], None), node(2, &[], &[12], &[], Some("10.0.0.9:443"))]);
-        assert!(pids(&all, [pipe(10), pipe(11), pipe(11)], None).is_empty());
-    }
-
-    #[test]
-    fn questions_stop_when_the_second_is_spent() {
-        let allowance = Allowance::default();
-        allowance.spent.set(ALLOWED + Duration::from_millis(1));
-        assert_eq!(allowance.ask(5, true, || Some(2)), Some(2), "shells have more");
-        assert_eq!(allowance.ask(5, false, || Some(1)), None);
-        assert_eq!((allowance.take_refused(), allowance.take_refused()), (1, 0));
-        assert_eq!(allowance.ask(1_000_000_005, false, || Some(1)), Some(1));
-    }
-
-    #[test]
-    fn answers_hold_for_a_moment_and_are_bounded() {
-        let allowance = Allowance::default();
-        let ends = |n: u64| [Some(End::Pipe(n)), None, None];
-        for n in 0..2 * ANSWERS as u64 {
-            allowance.keep(ends(n), 1, &[]);
-        }
-        assert_eq!(allowance.answers.borrow().len(), ANSWERS);
-        assert_eq!(allowance.known(&ends(3), ANSWER_KEPT), Some(Vec::new()));
-        assert_eq!(allowance.known(&ends(3), ANSWER_KEPT + 1), None);
-        allowance.keep(ends(5_000), ANSWER_KEPT + 1, &[]);
-        assert_eq!(allowance.answers.borrow().len(), 1);
-    }
-}
+mod tests;

@@ -18,6 +18,8 @@ pub(crate) const EXITED_KEPT: u64 = 300 * 1_000_000_000;
 pub(crate) const PROCESSES_MAX: usize = 65_536;
 /// Chains of parents are followed so far.
 const ANCESTORS_MAX: usize = 64;
+/// A search for the living passes over at most so many; most of them are dead.
+const LOOKED_THROUGH: usize = 2048;
 
 /// The table.
 #[derive(Debug, Default)]
@@ -77,22 +79,28 @@ impl Table {
         self.children.get(&key).into_iter().flatten().copied()
     }
 
-    /// Children, their children and so on, breadth first, at most `most`.
+    /// The living among children, their children and so on: breadth first, the youngest first, at most `most`.
     #[must_use]
-    pub(crate) fn descendants(&self, process: &Process, most: usize) -> Vec<&Process> {
+    pub(crate) fn living_below(&self, process: &Process, most: usize) -> Vec<&Process> {
         let mut out: Vec<&Process> = Vec::new();
         let mut seen = HashSet::from([process.key]);
-        let mut todo: VecDeque<Key> = self.children(process.key).collect();
+        let mut todo: VecDeque<Key> = self.youngest_first(process.key).collect();
         while let Some(key) = todo.pop_front() {
-            if out.len() >= most {
+            if out.len() >= most || seen.len() > LOOKED_THROUGH {
                 break;
             }
             if let Some(child) = self.get(key).filter(|_| seen.insert(key)) {
-                todo.extend(self.children(key));
-                out.push(child);
+                todo.extend(self.youngest_first(key));
+                out.extend(Some(child).filter(|c| c.lives()));
             }
         }
         out
+    }
+
+    fn youngest_first(&self, key: Key) -> impl Iterator<Item = Key> {
+        let mut keys: Vec<Key> = self.children(key).collect();
+        keys.sort_unstable_by_key(|key| std::cmp::Reverse(key.ticks));
+        keys.into_iter().take(LOOKED_THROUGH)
     }
 
     /// Makes sure that the record's process is known, and takes over what the record says of it.

@@ -47,7 +47,7 @@ impl Sink for Keep {
     fn turn(&mut self) {}
 }
 
-pub(crate) fn is_ours(event: &dyn Event) -> bool {
+fn is_ours(event: &dyn Event) -> bool {
     let me = i64::from(std::process::id());
     if event.head().class == Class::Loss || event.own("process.pid") == Some(Field::Int(me)) {
         return true;

@@ -86,20 +86,24 @@ fn a_connection_that_comes_after_its_shell_says_so() {
         return;
     }
     let (listener, port) = listener();
-    // The shell answers before the connection is made.
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    rustix::fs::mknodat(rustix::fs::CWD, &go, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    // The connection is made when the test says so: after the sensor has told of the shell.
     let program = format!(
-        "import socket,subprocess\nsh=subprocess.Popen(['/bin/sh','-i'],stdin=-1,stdout=-1,stderr=-2,bufsize=0)\n\
-         sh.stdin.write(b'echo ready\\n')\nwhile b'ready' not in sh.stdout.readline(): pass\n\
-         s=socket.create_connection(('127.0.0.1',{port}))\ns.recv(1)\n"
+        "import socket,subprocess,sys\nsh=subprocess.Popen(['/bin/sh','-i'],stdin=-1,stdout=-1,stderr=-2,bufsize=0)\n\
+         open(sys.argv[1]).read()\ns=socket.create_connection(('127.0.0.1',{port}))\ns.recv(1)\n"
     );
-    let child = Command::new("python3").args(["-c", &program]).stdin(Stdio::null()).spawn().unwrap();
-    let (caller, _) = listener.accept().unwrap();
+    let mut python = Command::new("python3");
+    let child = python.args(["-c", &program]).arg(&go).stdin(Stdio::null()).spawn().unwrap();
     let shell = live.log.wait("the shell", |e| {
         e.head.class == Class::ProcessCreation && text(e, "process.command_line") == "/bin/sh -i" && {
             let ancestors = own(e, "process.ancestors");
             ancestors.as_array().is_some_and(|list| list.iter().any(|a| a["pid"] == child.id()))
         }
     });
+    std::fs::write(&go, "").unwrap();
+    let (caller, _) = listener.accept().unwrap();
     assert_eq!(own(&shell, "process.stdio.relayed"), false, "there was no connection yet");
     let seen = live.log.wait("the connection", |e| {
         e.head.class == Class::NetworkConnection && own(e, "network.destination_port") == port && {

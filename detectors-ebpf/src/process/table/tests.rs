@@ -95,6 +95,22 @@ fn a_flood_of_processes_is_bounded() {
     assert!(table.get(Key::new(BASE + 1, 100 * MS)).is_some(), "who lives stays");
 }
 
+#[test]
+fn the_living_are_found_among_many_dead() {
+    let mut table = Table::default();
+    let parent = table.fork(&head(1, 100, 0, 0));
+    for n in 0..1_000 {
+        let head = head(10 + n, 200 + u64::from(n) * 20, 1, 100);
+        table.fork(&head);
+        if n != 500 {
+            exit(&mut table, &head, 1_000);
+        }
+    }
+    let grandchild = table.fork(&head(5_000, 90_000, 509, 200 + 499 * 20));
+    let found: Vec<Key> = table.living_below(table.get(parent).unwrap(), 8).iter().map(|p| p.key).collect();
+    assert_eq!(found, [Key::new(BASE + 510, (200 + 500 * 20) * MS), grandchild]);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Fork(u32, u32),
