@@ -1,4 +1,5 @@
 //! End to end, against the built binary and real parts: one test binary, a module a subject.
 
 mod cli;
+mod docs;
 mod threats;

@@ -8,15 +8,15 @@ use std::process::{Child, Command, Stdio};
 
 /// One cgroup below a hierarchy that can freeze.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     root: PathBuf,
     /// Below the hierarchy's root: `/quell-test-1/in/bash`.
-    pub(super) path: String,
+    pub(crate) path: String,
 }
 
 impl Group {
     /// A new one below the hierarchy's root: v2 where it is mounted, else the v1 freezer.
-    pub(super) fn new(name: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
         let mounted = |wanted: fn(&str, &str) -> bool| {
             mounts.lines().find_map(|line| {
@@ -33,7 +33,7 @@ impl Group {
     }
 
     /// A new one below this.
-    pub(super) fn below(&self, name: &str) -> Self {
+    pub(crate) fn below(&self, name: &str) -> Self {
         let group = Self { root: self.root.clone(), path: format!("{}/{name}", self.path) };
         fs::create_dir(group.dir()).unwrap_or_else(|e| panic!("{}: {e}", group.path));
         group
@@ -44,7 +44,7 @@ impl Group {
     }
 
     /// Starts a command in it: a shell goes in first, and becomes the command.
-    pub(super) fn spawn(&self, argv: &[String], dir: &Path, env: &[(&str, String)]) -> Child {
+    pub(crate) fn spawn(&self, argv: &[String], dir: &Path, env: &[(&str, String)]) -> Child {
         let log = fs::File::create(dir.join("log")).unwrap();
         Command::new("/bin/sh")
             .args(["-c", "echo $$ > \"$0\" && exec \"$@\""])
@@ -60,7 +60,7 @@ impl Group {
     }
 
     /// Who is in it, dead ones that nobody has waited for not counted.
-    pub(super) fn living(&self) -> Vec<String> {
+    pub(crate) fn living(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir().join("cgroup.procs")).unwrap_or_default();
         let alive = |pid: &&str| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -76,7 +76,7 @@ impl Group {
     }
 
     /// Ends everything in it and below it.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         for group in self.all() {
             // What a run left frozen on v1 would not die.
             drop(fs::write(group.join("freezer.state"), "THAWED"));
@@ -101,7 +101,7 @@ impl Group {
     }
 
     /// Ends everything and removes it. Called once for the topmost.
-    pub(super) fn remove(&self) {
+    pub(crate) fn remove(&self) {
         let gone = wait_for(|| {
             self.end();
             self.all().iter().rev().for_each(|dir| drop(fs::remove_dir(dir)));

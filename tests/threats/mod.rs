@@ -15,7 +15,7 @@ mod attack;
 mod credential_theft;
 mod crypto_miner;
 mod fileless_execution;
-mod group;
+pub(crate) mod group;
 mod honest;
 mod listener;
 mod reverse_shell;

@@ -1,0 +1,155 @@
+//! What the pages say, done: every command in them exists, and the tutorial runs as it is written.
+//!
+//! Owns the reading of the pages. The tutorial enforces within a cgroup of the test's own and nowhere else.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod page;
+
+use crate::cli::{command, quell, wait_until};
+use crate::threats::group::Group;
+use page::Piece;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+/// Pages with commands.
+fn pages() -> Vec<std::path::PathBuf> {
+    let mut found = vec!["README.md".into()];
+    let mut folders = vec![Path::new("docs").to_path_buf(), Path::new("playbooks").to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_command_in_the_pages_exists_with_its_options() {
+    let mut tried = 0;
+    for page in pages() {
+        for piece in page::pieces(&fs::read_to_string(&page).unwrap()) {
+            let Piece::Command(line) = piece else { continue };
+            let words: Vec<&str> = line.trim_start_matches("sudo ").split_whitespace().collect();
+            if words.first() != Some(&"quell") || line.contains(['|', '<', '$']) {
+                continue;
+            }
+            let mut args = words[1..].to_vec();
+            args.push("--help");
+            let ran = quell(&args);
+            assert_eq!(ran.code, Some(0), "{}: `{line}`:\n{}", page.display(), ran.err);
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "the pages hold {tried} commands");
+}
+
+/// A daemon that is told to end when it is dropped.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), rustix::process::Signal::TERM)
+            .unwrap_or_default();
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn the_tutorial_runs_as_it_is_written() {
+    let Some(group) = Group::new(&format!("quell-docs-{}", std::process::id())) else {
+        eprintln!("NOT TESTED: the tutorial needs root and a cgroup of its own");
+        assert!(std::env::var_os("QUELL_REQUIRE_BPF").is_none(), "it must run here");
+        return;
+    };
+    let home = tempfile::tempdir().unwrap();
+    let mut place = home.path().to_path_buf();
+    let mut daemon: Option<Daemon> = None;
+    let mut sleepers: Vec<Child> = Vec::new();
+    let text = fs::read_to_string("docs/tutorial/first-playbook.md").unwrap();
+    for piece in page::pieces(&text) {
+        match piece {
+            Piece::File { path, text } if path == "quell.yaml" => {
+                let written = fs::read_to_string(place.join(&path)).unwrap();
+                for line in text.lines() {
+                    assert!(written.contains(line.trim()), "what `init` wrote has no `{line}`:\n{written}");
+                }
+                let within = format!("\nguard: {{ only_within: {{ cgroup: {} }} }}\n", group.path);
+                fs::write(place.join(&path), written + within.as_str()).unwrap();
+            }
+            Piece::File { path, text } => {
+                let path = place.join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            Piece::Command(line) if line == "cd first" => place.push("first"),
+            Piece::Command(line) if line.starts_with("sleep ") => {
+                let argv: Vec<String> = line.trim_end_matches(" &").split(' ').map(str::to_owned).collect();
+                let mut sleeper = group.spawn(&argv, home.path(), &[]);
+                let enforcing = !sleepers.is_empty();
+                if enforcing {
+                    wait_until("the second sleeper is gone", || sleeper.try_wait().unwrap().is_some());
+                }
+                wait_until("the sleeper's run has ended", || {
+                    let runs = at(&place, "quell run list --data-dir state --json").json();
+                    let ended = runs
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .filter(|run| run["playbook"] == "stop-sleeper" && run["state"] == "succeeded")
+                        .count();
+                    ended > sleepers.len()
+                });
+                sleepers.push(sleeper);
+            }
+            Piece::Command(line) if line.starts_with("quell up ") => {
+                drop(daemon.take());
+                if let Some(first) = sleepers.first_mut() {
+                    assert!(first.try_wait().unwrap().is_none(), "in observe the sleeper sleeps on");
+                    first.kill().unwrap();
+                    first.wait().unwrap();
+                }
+                daemon = Some(start(&place, &line));
+            }
+            Piece::Command(line) => {
+                let id = if line.contains("incident") { first_id(&place, "incident") } else { first_id(&place, "run") };
+                let ran = at(&place, &line.replace("ID", &id));
+                assert_eq!(ran.code, Some(0), "`{line}`:\n{}{}", ran.out, ran.err);
+            }
+        }
+    }
+    assert_eq!(sleepers.len(), 2, "the tutorial starts two sleepers");
+    drop(daemon);
+    group.end();
+}
+
+fn first_id(place: &Path, what: &str) -> String {
+    let listed = at(place, &format!("quell {what} list --data-dir state --json"));
+    if listed.code != Some(0) {
+        return String::new();
+    }
+    let listed = listed.json();
+    let mine = listed.as_array().unwrap().iter().find(|one| one["playbook"] == "stop-sleeper");
+    mine.unwrap_or(&listed[0])["id"].as_str().unwrap_or_default().to_owned()
+}
+
+fn at(place: &Path, line: &str) -> crate::cli::Ran {
+    let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+    crate::cli::Ran::of(command(&words).current_dir(place).output().unwrap())
+}
+
+fn start(place: &Path, line: &str) -> Daemon {
+    let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+    let log = fs::File::create(place.join("log")).unwrap();
+    let child = command(&words).current_dir(place).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let daemon = Daemon(child);
+    wait_until("the daemon is armed", || at(place, "quell status --data-dir state").code == Some(0));
+    daemon
+}
