@@ -1,5 +1,6 @@
 //! `quell up` and its clients, over a real socket: armed or blind, refused twice, paused, reloaded, ended.
 
+use super::hostile::{HOSTILE, is_clean};
 use super::{PATIENCE, Ran, command, quell, wait_until, write};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -361,6 +362,38 @@ fn what_it_froze_in_enforce_mode_is_thawed_by_uninstall_after_it_was_killed() {
     assert!(!daemon.ask(&["uninstall"]).ends(0).out.contains("thawed"));
     act.kill().unwrap();
     act.wait().unwrap();
+}
+
+#[test]
+fn a_process_with_a_hostile_command_line_breaks_no_output_of_a_live_daemon() {
+    let keep = tempfile::tempdir().unwrap();
+    let text = "playbooks: { shipped: false }\nrules: { shipped: false, dirs: [rules] }\n";
+    let config = write(keep.path(), "quell.yaml", text);
+    let mark = format!("quell-hostile-{}", std::process::id());
+    let named = "title: Marked\nname: marked\nid: 3f3f0c5e-8c51-4f0a-9a53-0d6b8a7a51c2\nstatus: test\nlogsource: { product: linux, category: process_creation }\n";
+    let seen = format!("detection: {{ s: {{ CommandLine|contains: '{mark}' }}, condition: s }}\nlevel: high\n");
+    write(keep.path(), "rules/marked.yml", &format!("{named}{seen}"));
+    let daemon = Daemon::start_with(keep, &["--config", config.to_str().unwrap()]);
+    if daemon.state() != "armed" {
+        eprintln!("NOT TESTED: hostile names in a live daemon: {}", daemon.log());
+        return;
+    }
+    let argument = format!("{mark} {HOSTILE} {}", "x".repeat(100_000));
+    assert!(std::process::Command::new("/bin/true").arg(argument).status().unwrap().success());
+    let detected = || !daemon.ask_json(&["incident", "list"]).as_array().unwrap().is_empty();
+    wait_until("it is detected", detected);
+    let id = daemon.ask_json(&["incident", "list"])[0]["id"].as_str().unwrap().to_owned();
+    daemon.ask(&["incident", "note", &id, HOSTILE]).ends(0);
+    for args in [&["incident", "list"][..], &["incident", "show", &id], &["incident", "explain", &id], &["status"]] {
+        let text = daemon.ask(args).ends(0);
+        assert!(is_clean(&text.out) && is_clean(&text.err), "{args:?}: {text:?}");
+        assert!(text.out.lines().all(|line| line.len() < 2_000), "{args:?}: a line is too long");
+        let mut json = args.to_vec();
+        json.push("--json");
+        assert!(is_clean(&daemon.ask(&json).ends(0).out), "{args:?} --json");
+    }
+    assert!(daemon.ask_json(&["incident", "explain", &id]).to_string().contains(&mark), "JSON keeps what was seen");
+    assert!(daemon.log().lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{}", daemon.log());
 }
 
 #[test]

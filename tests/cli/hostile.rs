@@ -3,9 +3,10 @@
 use super::{quell, quell_fed, write};
 
 /// Newlines, an escape that clears the screen, one that sets the title, C1, a direction override.
-const HOSTILE: &str = "a\nb\x1b[2J\x1b]0;owned\x07\u{9b}31m\u{202e}gpj";
+pub(crate) const HOSTILE: &str = "a\nb\x1b[2J\x1b]0;owned\x07\u{9b}31m\u{202e}gpj";
 
-fn is_clean(text: &str) -> bool {
+/// Nothing that a terminal would obey but line breaks.
+pub(crate) fn is_clean(text: &str) -> bool {
     !text.chars().any(|c| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c))
 }
 
