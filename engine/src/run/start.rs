@@ -12,7 +12,7 @@ use quell_model::record::{
     Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentChanged, IncidentJoined, IncidentOpened,
     IncidentState, Moments, NewRecord, RunStarted, TriggerDecision,
 };
-use quell_model::{Detection, IncidentId, Json, Level, Mode, Name, OwnedEvent, RunId, Stamp, StreamId};
+use quell_model::{Detection, Entity, IncidentId, Json, Level, Mode, Name, OwnedEvent, RunId, Stamp, StreamId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -53,6 +53,17 @@ impl<W: Send + 'static> Core<W> {
                 }
                 Answer::Start { per, stricter } => {
                     let start = self.due(&playbook, &detection, per, stricter);
+                    if self.ink.journal().last(&StreamId::run(&start.run)) > 0 {
+                        let why = "this very detection started that run before".to_owned();
+                        decided.push(Decided {
+                            playbook: playbook.name.clone(),
+                            decision: TriggerDecision::Joined,
+                            why,
+                            run: Some(start.run.clone()),
+                        });
+                        joined.push(start.run);
+                        continue;
+                    }
                     let why = format!("{}: {}", start.mode, start.because);
                     let run = start.run.clone();
                     due.push(start);
@@ -97,7 +108,7 @@ impl<W: Send + 'static> Core<W> {
         let mut records = Vec::new();
         if self.incidents.joinable(detection.entity(), now, quiet).is_none() {
             let entity = detection.entity();
-            let id = IncidentId::of(&[entity.to_string().as_bytes(), &detection.id.0]);
+            let id = self.fresh_incident(entity, detection);
             let level = detection.rule.level;
             let opened = IncidentOpened {
                 incident: id.clone(),
@@ -135,6 +146,13 @@ impl<W: Send + 'static> Core<W> {
         incident.counts.insert(key, count);
         incident.last = now;
         incident.id.clone()
+    }
+
+    /// An id that no incident has: a record that is read again long after opens a new one.
+    fn fresh_incident(&self, entity: &Entity, detection: &Detection) -> IncidentId {
+        let id = |number: u64| IncidentId::of(&[entity.to_string().as_bytes(), &detection.id.0, &number.to_le_bytes()]);
+        let is_free = |id: &IncidentId| self.ink.journal().last(&StreamId::incident(id)) == 0;
+        (0..).map(id).find(is_free).expect("an incident's opening is written, so that some number is free")
     }
 
     /// A detection below the level of incidents: kept in the system's stream, with why nothing came of it.

@@ -351,6 +351,22 @@ fn an_if_that_errs_does_not_switch_a_playbook_off_but_holds_it_back() {
 }
 
 #[test]
+fn a_detection_that_is_read_again_after_a_restart_starts_nothing_twice() {
+    let mut first = stage(World::default(), playbook_of(vec![acts("kill", &[], "process.kill")]));
+    first.core.detections([detection("7", 1)]);
+    let Stage { core, journal, dir, .. } = first;
+    drop(core);
+    journal.close();
+    let mut second = stage_in(dir, World::default(), definitions(playbook_of(vec![acts("kill", &[], "process.kill")])));
+    second.core.recover(&|_, _| None).unwrap();
+    second.core.detections([detection("7", 1)]);
+    second.settle();
+    assert!(second.done().is_empty());
+    assert_eq!(second.only_story().last().unwrap(), "RunFinished succeeded");
+    assert_eq!(second.journal.verify().unwrap(), Vec::<String>::new());
+}
+
+#[test]
 fn what_ran_long_before_the_sensor_did_is_only_planned() {
     for (started, acts_now) in [(Duration::from_secs(60), true), (Duration::from_secs(3600), false)] {
         let mut stage = stage(World::default(), playbook_of(vec![acts("kill", &[], "process.kill")]));

@@ -223,6 +223,11 @@ impl Counter {
         }
     }
 
+    /// The last number given in a stream; 0 for one that does not exist.
+    pub(super) fn last(&self, stream: &StreamId) -> Seq {
+        self.front().heads.get(stream).map_or(0, |head| head.seq)
+    }
+
     /// Every stream and its last number.
     pub(super) fn streams(&self) -> Vec<(StreamId, Seq)> {
         self.front().heads.iter().map(|(stream, head)| (stream.clone(), head.seq)).collect()

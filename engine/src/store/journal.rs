@@ -135,6 +135,12 @@ impl Journal {
         rows.iter().map(Row::record).collect()
     }
 
+    /// The last number of a stream; 0 for one that does not exist. Waits for nothing.
+    #[must_use]
+    pub fn last(&self, stream: &StreamId) -> Seq {
+        self.0.counter.last(stream)
+    }
+
     /// Every stream and its last number, by name.
     ///
     /// # Errors
