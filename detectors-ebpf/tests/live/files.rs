@@ -1,6 +1,6 @@
 //! What happens to files, and who reads watched ones.
 
-use crate::harness::{has, live, not_tested, own, text};
+use crate::harness::{WATCHED, has, live, not_tested, own, text};
 use quell_model::{Class, OwnedEvent};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -63,10 +63,10 @@ fn relative_names_are_told_whole() {
 #[test]
 fn reads_are_told_where_they_are_watched_and_nowhere_else() {
     let Some(live) = live() else { return };
-    let secret = live.watched.join("deep").join("secret");
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().canonicalize().unwrap().join(WATCHED).join("deep").join("secret");
     fs::create_dir_all(secret.parent().unwrap()).unwrap();
     fs::write(&secret, "s").unwrap();
-    let dir = tempfile::tempdir().unwrap();
     let plain = dir.path().canonicalize().unwrap().join("plain");
     fs::write(&plain, "p").unwrap();
     let shadow = dir.path().canonicalize().unwrap().join("shadow");
@@ -80,7 +80,6 @@ fn reads_are_told_where_they_are_watched_and_nowhere_else() {
     // A name in the kernel's set at another place is no watched file; the real one is, by whatever way it is reached.
     drop(fs::read("/proc/self/root/etc/shadow").unwrap());
     live.log.wait("the read of /etc/shadow", |e| did(e, "read", Path::new("/etc/shadow")));
-    fs::remove_dir_all(secret.parent().unwrap()).unwrap();
 }
 
 /// One IORING_OP_OPENAT: parameters, rings and the entry as include/uapi/linux/io_uring.h lays them out.
@@ -108,7 +107,9 @@ fn what_io_uring_opens_is_told_too() {
     if !has("python3") {
         return;
     }
-    let secret = live.watched.join("by-ring");
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().canonicalize().unwrap().join(WATCHED).join("by-ring");
+    fs::create_dir(secret.parent().unwrap()).unwrap();
     fs::write(&secret, "s").unwrap();
     let status = std::process::Command::new("python3").args(["-c", OPEN_BY_RING]).arg(&secret).status().unwrap();
     if status.code() == Some(77) {

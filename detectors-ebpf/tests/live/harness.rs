@@ -3,7 +3,7 @@
 use quell_detectors::{Running, Sensor, SensorConfig, SensorError, Sink};
 use quell_model::{Class, Event, Field, Json, OwnedEvent};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
@@ -95,11 +95,12 @@ impl Log {
     }
 }
 
+/// Below directories of this name reads are told.
+pub(crate) const WATCHED: &str = "quell-watched";
+
 pub(crate) struct Live {
     pub(crate) log: Arc<Log>,
     _running: Running,
-    /// Whose reads are told.
-    pub(crate) watched: PathBuf,
 }
 
 /// Tests that flood hold it alone: a flood takes the others' events with it.
@@ -143,10 +144,8 @@ pub(crate) fn flood(test: impl FnOnce()) {
 fn shared() -> Option<&'static Live> {
     static LIVE: OnceLock<Option<Live>> = OnceLock::new();
     LIVE.get_or_init(|| {
-        let watched = std::env::temp_dir().join(format!("quell-watched-{}", std::process::id()));
-        std::fs::create_dir_all(&watched).unwrap();
         let config = SensorConfig {
-            watch: vec![format!("{}/", watched.display()), "/etc/shadow".to_owned()],
+            watch: vec![format!("/**/{WATCHED}/"), "/etc/shadow".to_owned()],
             // This process's own files and connections are what is looked at.
             ignore_pids: Vec::new(),
             budget: 0,
@@ -154,7 +153,7 @@ fn shared() -> Option<&'static Live> {
         };
         let log = Arc::new(Log::default());
         let running = start(config, Keep { log: Arc::clone(&log), ask: true })?;
-        Some(Live { log, _running: running, watched })
+        Some(Live { log, _running: running })
     })
     .as_ref()
 }
