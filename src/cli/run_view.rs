@@ -71,12 +71,24 @@ pub(super) fn show(run: &RunView, term: &Term) {
     }
     term.line("");
     let kernel = run.moments.kernel.unwrap_or(run.started);
-    steps(run, kernel, "  ", term);
+    steps(run, kernel, "  ", Detail::Whole, term);
+}
+
+/// How much is told of steps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// All that the journal has.
+    Whole,
+    /// What was done: what was skipped is one line, what an action leaves open none.
+    Brief,
 }
 
 /// A line for each step and each item; times are since `kernel`.
-pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, term: &Term) {
-    let all = || run.steps.iter().flat_map(|step| std::iter::once(step).chain(&step.items));
+pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, term: &Term) {
+    let brief = detail == Detail::Brief;
+    let is_hidden = |step: &StepView| brief && step.outcome == Some(Outcome::Skipped);
+    let every = || run.steps.iter().flat_map(|step| std::iter::once(step).chain(&step.items));
+    let all = || every().filter(|step| !is_hidden(step));
     let widest = all().map(|step| step.id.chars().count()).max().unwrap_or(0).clamp(12, 24);
     for step in all() {
         let outcome = step.outcome.map_or("running", |outcome| outcome.as_str());
@@ -113,12 +125,23 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, term: &Term) {
                 below(Ink::Name, format!("hint: {hint}"));
             }
         }
-        for open in step.plan.iter().flat_map(|plan| &plan.still_open) {
+        for open in step.plan.iter().flat_map(|plan| &plan.still_open).filter(|_| !brief) {
             below(Ink::Warn, format!("still open: {open}"));
         }
         if let Some(wait) = &step.waits {
             below(Ink::Warn, format!("waits for its {} until {}", wait.what, moment(wait.until.wall)));
         }
+    }
+    let skipped: Vec<&str> = every().filter(|step| is_hidden(step)).map(|step| step.id.as_str()).collect();
+    if !skipped.is_empty() {
+        let names = clip(&skipped.join(", "), 160);
+        let word = term.ink(Ink::Name, &format!("{:<widest$}", "skipped"));
+        term.line(format!(
+            "{indent}{word}  {:<8}  {:>9}  {}",
+            "",
+            "",
+            term.ink(Ink::Dim, &format!("{names}: not needed here"))
+        ));
     }
 }
 

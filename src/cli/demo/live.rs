@@ -163,7 +163,8 @@ impl Play<'_> {
 
     fn runs(&self, before: &BTreeSet<RunId>) -> Result<Vec<RunView>, quell_model::StoreError> {
         let all = report::runs(&self.assembly.journal)?;
-        let new = all.iter().filter(|run| !before.contains(&run.id));
+        // The list has the latest first; a story begins with the earliest.
+        let new = all.iter().rev().filter(|run| !before.contains(&run.id));
         let views: Result<Vec<_>, _> = new.map(|run| report::run(&self.assembly.journal, &run.id)).collect();
         Ok(views?.into_iter().flatten().collect())
     }

@@ -186,7 +186,7 @@ impl<'a> Teller<'a> {
             seen,
             self.term.ink(Ink::Plain, &format!("{} ({})", text("title"), techniques.join(", "))),
         ));
-        run_view::steps(run, kernel, "    ", self.term);
+        run_view::steps(run, kernel, "    ", run_view::Detail::Brief, self.term);
     }
 
     fn verdict(&self, scene: &Scene) -> String {
