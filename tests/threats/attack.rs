@@ -82,7 +82,14 @@ impl Threat {
 
     fn both(&self, stage: &Stage, variant: &Variant) -> Result<(), String> {
         self.works(stage, variant).map_err(|why| format!("{} without quell: {why}", variant.name))?;
-        self.stops(stage, variant).map_err(|why| format!("{} with quell: {why}", variant.name))
+        // The sensor bounds the time it gives to the question who holds a pipe's other end: on a machine that is busy with
+        // other tests' shells one may stay unasked. That is told, and tried once more.
+        self.stops(stage, variant, variant.name)
+            .or_else(|why| {
+                eprintln!("{} with quell, tried again: {why}", variant.name);
+                self.stops(stage, variant, &format!("{}-again", variant.name))
+            })
+            .map_err(|why| format!("{} with quell: {why}", variant.name))
     }
 
     fn works(&self, stage: &Stage, variant: &Variant) -> Result<(), String> {
@@ -94,8 +101,8 @@ impl Threat {
         attack.listener.goal().ok_or_else(|| format!("it does not reach its goal\n{}", attack.log()))
     }
 
-    fn stops(&self, stage: &Stage, variant: &Variant) -> Result<(), String> {
-        let group = stage.inside.below(variant.name);
+    fn stops(&self, stage: &Stage, variant: &Variant, name: &str) -> Result<(), String> {
+        let group = stage.inside.below(name);
         let mut attack = Attack::start(stage, &group, self, variant);
         if let Some(words) = variant.opening {
             attack.listener.greet(words);
@@ -115,6 +122,8 @@ impl Threat {
                 attack.log()
             )
         })?;
+        // A relay that has lost its shell does no harm, and ends when the other side does.
+        attack.listener.ask();
         wait_for(|| {
             drop(attack.child.try_wait());
             group.living().is_empty().then_some(())

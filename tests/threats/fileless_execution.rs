@@ -17,6 +17,7 @@ fn what_runs_without_a_file_is_stopped_however_it_came() {
             plain("deleted-c", deleted_c),
             plain("shm-binary", shm_binary),
             plain("shm-script", shm_script),
+            plain("memfd-script", memfd_script),
         ],
     }
     .is_stopped();
@@ -91,4 +92,17 @@ fn shm_script(place: &Place) -> Vec<String> {
     let text = "exec 3<>/dev/tcp/127.0.0.1/$PORT\nread -r line <&3\necho goal-42 >&3\n";
     let path = write(&place.shm, "x.sh", text);
     words(&[&tool("bash"), path.to_str().unwrap()])
+}
+
+/// A script that lies in memory only, and an interpreter that reads it there.
+fn memfd_script(place: &Place) -> Vec<String> {
+    run(
+        place,
+        "python3",
+        "a.py",
+        "import os\n\
+         fd = os.memfd_create(\"\", 0)\n\
+         os.write(fd, b\"exec 3<>/dev/tcp/127.0.0.1/$PORT; read -r line <&3; echo goal-42 >&3\\n\")\n\
+         os.execv(\"/bin/bash\", [\"bash\", \"/proc/self/fd/%d\" % fd])\n",
+    )
 }

@@ -2,7 +2,7 @@
 
 use super::wait_for;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 /// What is sent: a shell answers with the goal, and so does every program of these tests.
@@ -42,15 +42,19 @@ impl Listener {
     /// Waits for the attack, and says `words` to it.
     pub(super) fn greet(&mut self, words: &str) -> bool {
         let came = wait_for(|| (self.take() > 0).then_some(())).is_some();
-        self.met.iter_mut().for_each(|stream| drop(stream.write_all(words.as_bytes())));
+        self.greet_all(words);
         came
     }
 
-    /// Asks, and waits for the goal.
+    /// Asks on every connection that comes, and waits for the goal on any.
     pub(super) fn goal(&mut self) -> Option<()> {
-        self.greet(ASK).then_some(())?;
-        let mut heard = vec![String::new(); self.met.len()];
+        let mut heard: Vec<String> = Vec::new();
         wait_for(|| {
+            self.take();
+            for stream in &mut self.met[heard.len()..] {
+                drop(stream.write_all(ASK.as_bytes()));
+                heard.push(String::new());
+            }
             for (stream, heard) in self.met.iter_mut().zip(&mut heard) {
                 listen(stream, heard);
             }
@@ -58,15 +62,25 @@ impl Listener {
         })
     }
 
-    /// Asks what is dead, and hears all that was ever said.
+    /// Asks whoever is left, and says that nothing will follow: a shell would answer, a relay without one ends.
+    pub(super) fn ask(&mut self) {
+        self.greet_all(ASK);
+        self.met.iter().for_each(|stream| drop(stream.shutdown(Shutdown::Write)));
+    }
+
+    /// All that was ever said, to the end of every connection.
     pub(super) fn remains(mut self) -> String {
         self.take();
         let mut all = String::new();
         for stream in &mut self.met {
-            drop(stream.write_all(ASK.as_bytes()));
             wait_for(|| (!listen(stream, &mut all)).then_some(()));
         }
         all
+    }
+
+    fn greet_all(&mut self, words: &str) {
+        self.take();
+        self.met.iter_mut().for_each(|stream| drop(stream.write_all(words.as_bytes())));
     }
 
     /// Whether these words hold the goal.

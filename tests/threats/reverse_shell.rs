@@ -20,6 +20,7 @@ fn a_reverse_shell_is_stopped_however_it_is_made() {
             plain("socat-unix-socket", socat_unix_socket),
             plain("socat-terminal", socat_terminal),
             plain("fifo-netcat", fifo_netcat),
+            Variant { name: "read-loop", prepare: read_loop, opening: Some("id\n") },
             Variant { name: "renamed-shell", prepare: renamed_shell, opening: Some("id\n") },
         ],
     }
@@ -138,4 +139,10 @@ fn renamed_shell(place: &Place) -> Vec<String> {
     let launcher =
         script(&place.dir, "a.sh", "#!/bin/bash\nexec 3<>/dev/tcp/127.0.0.1/$PORT\nexec ./updated <&3 >&3 2>&3\n");
     words(&[&launcher])
+}
+
+/// The shell that runs the script reads what came line by line, and has another run it.
+fn read_loop(place: &Place) -> Vec<String> {
+    let text = "exec 5<>/dev/tcp/127.0.0.1/$PORT\nwhile read -r line <&5; do sh -c \"$line\" >&5 2>&5; done\n";
+    run(place, "bash", "a.sh", text)
 }
