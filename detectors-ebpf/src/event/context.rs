@@ -84,39 +84,3 @@ impl Context {
         &self.logsources[class as usize]
     }
 }
-
-/// Sigma's names that events of a class answer.
-pub(crate) fn sigma_names(class: Class) -> &'static [&'static str] {
-    match class {
-        Class::ProcessCreation => &[
-            "Image",
-            "CommandLine",
-            "CurrentDirectory",
-            "User",
-            "LogonId",
-            "ProcessId",
-            "ParentProcessId",
-            "ParentImage",
-            "ParentCommandLine",
-            "ParentUser",
-        ],
-        Class::NetworkConnection => &[
-            "Image",
-            "CommandLine",
-            "User",
-            "ProcessId",
-            "Initiated",
-            "Protocol",
-            "SourceIp",
-            "SourcePort",
-            "DestinationIp",
-            "DestinationPort",
-            "DestinationHostname",
-        ],
-        Class::FileEvent => &["Image", "CommandLine", "User", "ProcessId", "TargetFilename"],
-        Class::ProcessFork | Class::ProcessTermination | Class::Credentials | Class::ProcessAccess => {
-            &["Image", "CommandLine", "User", "ProcessId"]
-        }
-        Class::Loss | Class::Record => &[],
-    }
-}

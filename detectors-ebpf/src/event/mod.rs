@@ -269,7 +269,7 @@ impl Event for SensorEvent<'_> {
     }
 
     fn sigma_fields(&self, each: &mut dyn FnMut(&str, Field<'_>)) {
-        for name in context::sigma_names(self.what.class()) {
+        for name in quell_model::fields::sigma(self.what.class()) {
             if let Some(value) = self.sigma_value(name) {
                 each(name, value);
             }

@@ -69,7 +69,7 @@ fn every_name_of_the_model_is_answered() {
             assert!(event.own(path).is_some(), "{class}: {path}");
         }
         assert!(event.own("process.nonsense").is_none() && event.own("nonsense").is_none(), "{class}");
-        for name in context::sigma_names(class) {
+        for name in quell_model::fields::sigma(class) {
             assert!(event.sigma(name).is_some(), "{class}: {name}");
         }
         let owned = event.to_owned();
@@ -108,7 +108,7 @@ fn the_owned_event_says_what_the_borrowed_one_says() {
     let made = made();
     for event in all(&made) {
         let owned = event.to_owned();
-        for name in context::sigma_names(event.head().class) {
+        for name in quell_model::fields::sigma(event.head().class) {
             assert_eq!(owned.sigma(name), event.sigma(name), "{name}");
         }
         for path in ["process.pid", "process.image", "network.destination_ip", "file.target", "loss.count"] {

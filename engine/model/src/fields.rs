@@ -116,6 +116,46 @@ pub fn known_anywhere() -> impl Iterator<Item = &'static str> {
     Class::ALL.into_iter().flat_map(known)
 }
 
+/// Sigma's names that the sensor's events of a class answer; quell's own come beside them.
+#[must_use]
+pub fn sigma(class: Class) -> &'static [&'static str] {
+    match class {
+        Class::ProcessCreation => &[
+            "Image",
+            "CommandLine",
+            "CurrentDirectory",
+            "User",
+            "LogonId",
+            "ProcessId",
+            "ParentProcessId",
+            "ParentImage",
+            "ParentCommandLine",
+            "ParentUser",
+        ],
+        Class::NetworkConnection => &[
+            "Image",
+            "CommandLine",
+            "User",
+            "ProcessId",
+            "ParentImage",
+            "ParentCommandLine",
+            "Initiated",
+            "Protocol",
+            "SourceIp",
+            "SourcePort",
+            "DestinationIp",
+            "DestinationPort",
+        ],
+        Class::FileEvent => {
+            &["Image", "CommandLine", "User", "ProcessId", "ParentImage", "ParentCommandLine", "TargetFilename"]
+        }
+        Class::ProcessFork | Class::ProcessTermination | Class::Credentials | Class::ProcessAccess => {
+            &["Image", "CommandLine", "User", "ProcessId", "ParentImage", "ParentCommandLine"]
+        }
+        Class::Loss | Class::Record => &[],
+    }
+}
+
 /// Whether `path` is a name of this class, a part of one (`process.stdio`), or below a free-form one.
 #[must_use]
 pub fn is_known(class: Class, path: &str) -> bool {

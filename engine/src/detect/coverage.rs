@@ -29,8 +29,8 @@ pub enum Given {
 /// Which fields a source has.
 enum Fields {
     Any,
-    /// Sigma's names of a class, beside quell's own.
-    Of(Class, &'static [&'static str]),
+    /// Sigma's names of a class, and quell's own.
+    Of(Class),
     /// auditd's records, made of the sensor's events.
     Clothes,
 }
@@ -43,43 +43,9 @@ struct Source {
     fields: Fields,
 }
 
-/// Sigma's names of the sensor's process events.
-pub const PROCESS_CREATION: &[&str] = &[
-    "Image",
-    "CommandLine",
-    "CurrentDirectory",
-    "User",
-    "LogonId",
-    "ProcessId",
-    "ParentProcessId",
-    "ParentImage",
-    "ParentCommandLine",
-    "ParentUser",
-];
-/// Sigma's names of the sensor's connections.
-pub const NETWORK_CONNECTION: &[&str] = &[
-    "Image",
-    "CommandLine",
-    "User",
-    "ProcessId",
-    "ParentImage",
-    "ParentCommandLine",
-    "Initiated",
-    "Protocol",
-    "SourceIp",
-    "SourcePort",
-    "DestinationIp",
-    "DestinationPort",
-];
-/// Sigma's names of the sensor's file events.
-pub const FILE_EVENT: &[&str] =
-    &["Image", "CommandLine", "User", "ProcessId", "ParentImage", "ParentCommandLine", "TargetFilename"];
-/// Sigma's names of every other event of a process.
-const PROCESS: &[&str] = &["Image", "CommandLine", "User", "ProcessId", "ParentImage", "ParentCommandLine"];
-
 /// One category of the sensor's.
-const fn sensor(category: &'static str, class: Class, sigma: &'static [&'static str]) -> Source {
-    let fields = Fields::Of(class, sigma);
+const fn sensor(category: &'static str, class: Class) -> Source {
+    let fields = Fields::Of(class);
     Source { given: Given::Sensor, category: Some(category), product: "linux", service: None, fields }
 }
 
@@ -94,18 +60,18 @@ const fn records(
 }
 
 const SOURCES: &[Source] = &[
-    sensor("process_creation", Class::ProcessCreation, PROCESS_CREATION),
-    sensor("network_connection", Class::NetworkConnection, NETWORK_CONNECTION),
-    sensor("file_event", Class::FileEvent, FILE_EVENT),
-    sensor("file_access", Class::FileEvent, FILE_EVENT),
-    sensor("file_delete", Class::FileEvent, FILE_EVENT),
-    sensor("file_rename", Class::FileEvent, FILE_EVENT),
-    sensor("file_change", Class::FileEvent, FILE_EVENT),
-    sensor("process_fork", Class::ProcessFork, PROCESS),
-    sensor("process_termination", Class::ProcessTermination, PROCESS),
-    sensor("credentials", Class::Credentials, PROCESS),
-    sensor("process_access", Class::ProcessAccess, PROCESS),
-    sensor("loss", Class::Loss, &[]),
+    sensor("process_creation", Class::ProcessCreation),
+    sensor("network_connection", Class::NetworkConnection),
+    sensor("file_event", Class::FileEvent),
+    sensor("file_access", Class::FileEvent),
+    sensor("file_delete", Class::FileEvent),
+    sensor("file_rename", Class::FileEvent),
+    sensor("file_change", Class::FileEvent),
+    sensor("process_fork", Class::ProcessFork),
+    sensor("process_termination", Class::ProcessTermination),
+    sensor("credentials", Class::Credentials),
+    sensor("process_access", Class::ProcessAccess),
+    sensor("loss", Class::Loss),
     Source { given: Given::Sensor, category: None, product: "linux", service: Some("auditd"), fields: Fields::Clothes },
     records("auditd's log", None, "linux", "auditd"),
     records("CloudTrail", None, "aws", "cloudtrail"),
@@ -178,7 +144,7 @@ impl Source {
     fn has(&self, field: &str) -> bool {
         match self.fields {
             Fields::Any => true,
-            Fields::Of(class, sigma) => sigma.contains(&field) || fields::is_known(class, field),
+            Fields::Of(class) => fields::sigma(class).contains(&field) || fields::is_known(class, field),
             Fields::Clothes => {
                 let argument = field.strip_prefix('a').is_some_and(|n| n.parse::<u32>().is_ok());
                 argument || auditd::FIELDS.contains(&field)

@@ -24,7 +24,7 @@ mod view;
 mod tests;
 
 pub use correlate::EVENTS_CARRIED;
-pub use coverage::{FILE_EVENT, Given, NETWORK_CONNECTION, PROCESS_CREATION};
+pub use coverage::Given;
 pub use detector::{Detector, Held, HeldDetection};
 pub use exception::ExceptionInfo;
 pub use files::RuleSource;
