@@ -5,7 +5,7 @@
 //! What auditd alone knows (a login's `auid`, the addresses in `a0…a3` of a system call) stays absent.
 
 use super::operation::Operation;
-use super::view::{texts, value};
+use super::view::{self, texts, value};
 use quell_model::{Class, Event, Field, Json};
 use rsigma_eval::EventValue;
 use std::borrow::Cow;
@@ -251,15 +251,11 @@ impl rsigma_eval::Event for Clothed<'_> {
     }
 
     fn any_string_value(&self, pred: &dyn Fn(&str) -> bool) -> bool {
-        let mut any = false;
-        self.visit_string_values(&mut |text| any = any || pred(text));
-        any
+        view::any_string(self, pred)
     }
 
     fn all_string_values(&self) -> Vec<Cow<'_, str>> {
-        let mut all = Vec::new();
-        self.visit_string_values(&mut |text| all.push(Cow::Owned(text.to_owned())));
-        all
+        view::all_strings(self)
     }
 
     fn visit_string_values(&self, visit: &mut dyn FnMut(&str)) {

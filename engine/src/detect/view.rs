@@ -46,6 +46,20 @@ pub(super) fn texts(field: &Field<'_>, visit: &mut dyn FnMut(&str)) {
     walk(field, DEPTH, visit);
 }
 
+/// Whether a text of the event's is asked for.
+pub(super) fn any_string(event: &impl rsigma_eval::Event, wanted: &dyn Fn(&str) -> bool) -> bool {
+    let mut any = false;
+    event.visit_string_values(&mut |text| any = any || wanted(text));
+    any
+}
+
+/// Every text of the event's.
+pub(super) fn all_strings(event: &impl rsigma_eval::Event) -> Vec<Cow<'static, str>> {
+    let mut all = Vec::new();
+    event.visit_string_values(&mut |text| all.push(Cow::Owned(text.to_owned())));
+    all
+}
+
 impl rsigma_eval::Event for View<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
         match self.0.sigma(path)? {
@@ -55,15 +69,11 @@ impl rsigma_eval::Event for View<'_> {
     }
 
     fn any_string_value(&self, pred: &dyn Fn(&str) -> bool) -> bool {
-        let mut any = false;
-        self.visit_string_values(&mut |text| any = any || pred(text));
-        any
+        any_string(self, pred)
     }
 
     fn all_string_values(&self) -> Vec<Cow<'_, str>> {
-        let mut all = Vec::new();
-        self.visit_string_values(&mut |text| all.push(Cow::Owned(text.to_owned())));
-        all
+        all_strings(self)
     }
 
     fn visit_string_values(&self, visit: &mut dyn FnMut(&str)) {
