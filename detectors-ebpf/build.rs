@@ -12,7 +12,6 @@ fn main() {
     println!("cargo::rerun-if-env-changed=CLANG");
     println!("cargo::rerun-if-env-changed=LLVM_STRIP");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let object = out.join("quell.bpf.o");
     let arch = match env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
         Ok("x86_64") => "x86",
         Ok("aarch64") => "arm64",
@@ -22,17 +21,21 @@ fn main() {
     let Some(clang) = clang else {
         panic!("no clang found; hint: `apt-get install clang-14 llvm-14`, or set $CLANG");
     };
-    let status = Command::new(&clang)
-        .args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3"])
-        .arg(format!("-D__TARGET_ARCH_{arch}"))
-        .args(["-c", "bpf/quell.bpf.c", "-o"])
-        .arg(&object)
-        .status()
-        .unwrap_or_else(|e| panic!("cannot run {clang}: {e}"));
-    assert!(status.success(), "{clang} refused bpf/quell.bpf.c");
-    // Without debug sections the object is a third as large; BTF and CO-RE relocations stay. Optional.
-    if let Some(strip) = tool("LLVM_STRIP", &["llvm-strip-14", "llvm-strip", "llvm-strip-15", "llvm-strip-16"]) {
-        strip_debug(&strip, &object);
+    // Without debug sections an object is a third as large; BTF and CO-RE relocations stay. Optional.
+    let strip = tool("LLVM_STRIP", &["llvm-strip-14", "llvm-strip", "llvm-strip-15", "llvm-strip-16"]);
+    for (source, object) in [("bpf/quell.bpf.c", "quell.bpf.o"), ("bpf/hand/hand.bpf.c", "hand.bpf.o")] {
+        let object = out.join(object);
+        let status = Command::new(&clang)
+            .args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3"])
+            .arg(format!("-D__TARGET_ARCH_{arch}"))
+            .args(["-c", source, "-o"])
+            .arg(&object)
+            .status()
+            .unwrap_or_else(|e| panic!("cannot run {clang}: {e}"));
+        assert!(status.success(), "{clang} refused {source}");
+        if let Some(strip) = &strip {
+            strip_debug(strip, &object);
+        }
     }
 }
 

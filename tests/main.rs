@@ -2,4 +2,6 @@
 
 mod cli;
 mod docs;
+#[cfg(feature = "ebpf")]
+mod hands;
 mod threats;

@@ -51,7 +51,7 @@ impl Check {
 #[must_use]
 pub fn self_test(world: &HostWorld) -> Vec<Check> {
     // A sandbox's hands would refuse the dummies: what is tried is this host, not the sandbox.
-    let world = HostWorld { within: None, lineage: None, ..world.clone() };
+    let world = HostWorld { within: None, lineage: None, doom: None, ..world.clone() };
     let hands = Arc::new(Hands::new(world.clone()));
     let mut checks = Vec::new();
     match Dummy::start(&world) {

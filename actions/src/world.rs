@@ -4,7 +4,7 @@
 //! a test or a drill has its own.
 
 use quell_model::guard::Within;
-use quell_model::{BootId, Name, ProcessId};
+use quell_model::{BootId, Doom, Name, ProcessId};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +51,8 @@ pub struct HostWorld {
     pub within: Option<Within>,
     /// Who watched the forks, if somebody did.
     pub lineage: Option<Arc<dyn Lineage>>,
+    /// The kernel's hands, where they were loaded.
+    pub doom: Option<Arc<dyn Doom>>,
 }
 
 impl fmt::Debug for HostWorld {
@@ -62,6 +64,7 @@ impl fmt::Debug for HostWorld {
             .field("boot", &self.boot)
             .field("within", &self.within)
             .field("lineage", &self.lineage.is_some())
+            .field("doom", &self.doom.is_some())
             .finish()
     }
 }
@@ -82,6 +85,7 @@ impl HostWorld {
             boot: BootId(Arc::from(boot.trim())),
             within: None,
             lineage: None,
+            doom: None,
         })
     }
 
@@ -95,6 +99,29 @@ impl HostWorld {
     #[must_use]
     pub fn with_lineage(self, lineage: Arc<dyn Lineage>) -> Self {
         Self { lineage: Some(lineage), ..self }
+    }
+
+    /// The same host, with the kernel's hands.
+    #[must_use]
+    pub fn with_doom(self, doom: Arc<dyn Doom>) -> Self {
+        Self { doom: Some(doom), ..self }
+    }
+
+    /// The kernel's hands, where they may be used: a sandbox's cgroup means nothing to them.
+    pub(crate) fn doom(&self) -> Option<&dyn Doom> {
+        self.doom.as_deref().filter(|_| self.within.is_none())
+    }
+
+    /// Whether somebody watches the forks: the kernel's hands, or whoever else did.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.lineage.is_some() || self.doom().is_some()
+    }
+
+    /// Everyone known to descend from this one, by whoever watched the forks.
+    pub(crate) fn descendants(&self, of: &ProcessId) -> Vec<ProcessId> {
+        let mut found = self.lineage.as_ref().map(|lineage| lineage.descendants(of)).unwrap_or_default();
+        found.extend(self.doom().map(|doom| doom.below(of).living).unwrap_or_default());
+        found
     }
 
     /// `/proc/PID/NAME` of this world.

@@ -17,6 +17,7 @@ mod cgroup;
 mod doctor;
 mod error;
 mod event;
+pub mod hands;
 mod load;
 mod probes;
 mod process;

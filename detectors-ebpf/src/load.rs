@@ -54,10 +54,8 @@ pub(crate) struct Settings {
 
 /// Loads everything; hooks it in too unless `dry`, which is for `doctor`.
 pub(crate) fn load(settings: &Settings, dry: bool) -> Result<Loaded, SensorError> {
-    permitted()?;
-    new_enough()?;
+    may_load()?;
     let btf = Btf::from_sys_fs().map_err(|e| SensorError::NoBtf { why: chain(&e) })?;
-    let maps_refused = |e: &dyn std::error::Error| SensorError::MapsRefused { why: chain(e), hint: HINT_LOCKDOWN };
     let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(OBJECT).map_err(|e| maps_refused(&e))?;
     let (control, lost) = fill_maps(&mut ebpf, settings).map_err(|e| maps_refused(&e))?;
     let process_ring = ring(&mut ebpf, "PROCESS_RING").map_err(|e| maps_refused(&e))?;
@@ -70,11 +68,7 @@ pub(crate) fn load(settings: &Settings, dry: bool) -> Result<Loaded, SensorError
             Ok(()) => attached.push(probe),
             Err(error) if probe.need == Need::Optional => missing.push(Missing { probe, why: last_line(&error) }),
             Err(error) => {
-                return Err(SensorError::ProbeRefused {
-                    probe: probe.program,
-                    why: last_line(&error),
-                    hint: if is_eperm(&error) { HINT_LOCKDOWN } else { HINT_VERIFIER },
-                });
+                return Err(probe_refused(probe.program, &error));
             }
         }
     }
@@ -128,6 +122,21 @@ impl Loaded {
         };
         self.lost.iter().flatten().map(read).filter(|(.., count)| *count > 0).collect()
     }
+}
+
+/// Whether BPF can be loaded here at all.
+pub(crate) fn may_load() -> Result<(), SensorError> {
+    permitted()?;
+    new_enough()
+}
+
+pub(crate) fn maps_refused(error: &dyn std::error::Error) -> SensorError {
+    SensorError::MapsRefused { why: chain(error), hint: HINT_LOCKDOWN }
+}
+
+pub(crate) fn probe_refused(probe: &'static str, error: &ProgramError) -> SensorError {
+    let hint = if is_eperm(error) { HINT_LOCKDOWN } else { HINT_VERIFIER };
+    SensorError::ProbeRefused { probe, why: last_line(error), hint }
 }
 
 fn permitted() -> Result<(), SensorError> {
@@ -294,7 +303,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// The kernel's types took 15 MB to read: the allocator keeps them unless it is asked.
 #[allow(unsafe_code, reason = "malloc_trim has no safe wrapper")]
-fn give_back() {
+pub(crate) fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes no pointer and may be called at any time from any thread.
     unsafe {

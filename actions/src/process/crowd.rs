@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 const MOST_HELD: usize = if cfg!(test) { 32 } else { 512 };
 /// How often a tree is walked again before it is struck as it is: a chain of forks could go on for ever.
 const ROUNDS: usize = 8;
+/// How long a mark in the kernel lasts: longer than an act, much shorter than the time until a number is another's.
+const DOOM: Duration = Duration::from_secs(30);
 /// How long SIGSTOP may take to be obeyed, a round.
 const SETTLE: Duration = Duration::from_millis(1);
 
@@ -98,6 +100,24 @@ impl<'h> Crowd<'h> {
         }
     }
 
+    /// Marks the tree in the kernel, where its hands are; says when the latest of it was born. `None`: act without them.
+    /// Whoever is never touched keeps the whole tree unmarked: the kernel asks nobody.
+    pub(crate) fn doom(&mut self, order: &Order) -> Result<Option<u64>, ActionError> {
+        let Some(doom) = self.hands.world.doom().filter(|_| order.scope == Scope::Tree) else { return Ok(None) };
+        self.take_newcomers(order)?;
+        if let Some(who) = self.spared.first() {
+            tracing::warn!(who, "it is below the process and is not touched: the tree is not marked in the kernel");
+            return Ok(None);
+        }
+        match doom.mark(&order.process, DOOM) {
+            Ok(below) => Ok(Some(below.latest_birth_ns)),
+            Err(why) => {
+                tracing::warn!(why, process = %order.process, "not marked in the kernel: signals alone");
+                Ok(None)
+            }
+        }
+    }
+
     /// Whether somebody is still to be taken.
     pub(crate) fn has_awaited(&self) -> bool {
         !self.awaited.is_empty()
@@ -137,10 +157,8 @@ impl<'h> Crowd<'h> {
             Scope::Process => Ok(Vec::new()),
             Scope::Tree => {
                 let mut found = Vec::new();
-                if let Some(lineage) = &world.lineage {
-                    for id in lineage.descendants(&order.process) {
-                        found.extend(identity::now(world, &id)?.map(|stat| (stat, Relation::Below)));
-                    }
+                for id in world.descendants(&order.process) {
+                    found.extend(identity::now(world, &id)?.map(|stat| (stat, Relation::Below)));
                 }
                 let roots: Vec<Stat> = self.members.iter().map(|one| one.held.stat.clone()).collect();
                 if !roots.is_empty() {

@@ -3,12 +3,14 @@
 //! ```text
 //! [signal, grace] ─▶ SIGSTOP, parents first, until nobody new ─▶ SIGKILL ─▶ poll(pidfds) ─▶ look again ─▶ dead
 //!                    (a cgroup: cgroup.kill, or freeze · SIGKILL · thaw)
+//!                    (a tree, with the kernel's hands: marked, then SIGKILL, until nobody lives and nobody was born)
 //! ```
 //!
 //! Stated answers: a zombie is dead; who waits in the kernel (D) is told as alive until the kernel lets go; pid 1 of a
 //! container may be killed, and its container ends; pid 1 of the host, kernel threads, quell and its ancestors never are;
 //! quell's own children are nobody special. A chain of processes that fork and die faster than /proc can be read is
-//! caught by its cgroup or session, or by [`Lineage`](crate::Lineage); without these the plan says so (`still_open`).
+//! caught by the kernel's hands ([`Doom`](quell_model::Doom)), its cgroup or session, or, mostly, by
+//! [`Lineage`](crate::Lineage); without these the plan says so (`still_open`).
 //!
 //! Keeps true: the first poll of `run` strikes and blocks for no longer than the halting of a tree and
 //! `FIRST_WAIT`; who comes back at once is killed again `RESPAWNS` times, then told.
@@ -54,6 +56,8 @@ const DEATH: Duration = Duration::from_secs(5);
 const RESPAWNS: u32 = 5;
 /// How long a session or a cgroup is watched for who comes back at once.
 const LINGER: Duration = Duration::from_millis(25);
+/// How often a marked tree is swept within one strike.
+const ROUNDS: u32 = 8;
 /// Left of the deadline for the answer.
 const MARGIN: Duration = Duration::from_millis(50);
 
@@ -151,7 +155,7 @@ impl Kill {
             targets: circle.targets(world),
             calls: std::iter::once(order.to_json()).chain(calls(&circle, signal)).collect(),
             before: Json::Null,
-            already: circle.members.is_empty(),
+            already: circle.members.is_empty() && !circle.restless,
             predicted: to_json(&Output { killed, respawned: 0 }),
             still_open: circle.unknown,
         })
@@ -170,7 +174,8 @@ impl Kill {
         let (until, step) = match order.scope {
             Scope::Process => return Ok(false),
             // Whoever watched the forks may know of one who got away before the tree stood still.
-            Scope::Tree if complete && self.hands.world.lineage.is_none() => return Ok(false),
+            Scope::Tree if complete && !self.hands.world.is_watched() => return Ok(false),
+            Scope::Tree if self.hands.world.doom().is_some() => return comes_forth(crowd, order),
             Scope::Tree => (cx.clock.now(), self.linger),
             Scope::Session | Scope::Cgroup | Scope::Container => (cx.clock.now().after(self.linger), LINGER / 5),
         };
@@ -200,11 +205,40 @@ fn calls(circle: &Circle, signal: &str) -> Vec<Json> {
     }
 }
 
+/// Strikes a tree that is marked in the kernel, until nobody of it lives and nobody was born since: who is not struck here
+/// is struck there. False when the kernel's hands are not there or do not know it, or births go on beyond [`ROUNDS`].
+fn strike_doomed(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
+    let Some(mut latest) = crowd.doom(order)? else { return Ok(false) };
+    for _ in 0..ROUNDS {
+        crowd.take_newcomers(order)?;
+        crowd.signal(Sent::KILL)?;
+        if !crowd.wait(FIRST_WAIT) || crowd.has_awaited() {
+            return Ok(false);
+        }
+        match crowd.doom(order)? {
+            Some(now) if now == latest && crowd.is_dead() && !crowd.has_awaited() => return Ok(true),
+            Some(now) => latest = now,
+            None => return Ok(false),
+        }
+    }
+    Ok(false)
+}
+
+/// Whether somebody of a marked tree lives, or was born while it was looked for.
+fn comes_forth(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
+    let is_there = |crowd: &Crowd<'_>| !crowd.members.is_empty() || crowd.has_awaited();
+    let Some(before) = crowd.doom(order)? else { return Ok(crowd.take_newcomers(order)? > 0 || is_there(crowd)) };
+    Ok(is_there(crowd) || crowd.doom(order)?.is_none_or(|after| after != before) || is_there(crowd))
+}
+
 /// One strike at all in hand. True when nobody can have escaped it.
 fn strike(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
     if let Some(group) = &order.group {
         crowd.may_touch_group(order)?;
         return strike_group(crowd, group);
+    }
+    if strike_doomed(crowd, order)? {
+        return Ok(true);
     }
     let complete = order.scope == Scope::Process || crowd.halt(order)?;
     crowd.signal(Sent::KILL)?;

@@ -63,7 +63,12 @@ pub(crate) struct Circle {
     pub(crate) session: Option<u32>,
     /// What could not be found out.
     pub(crate) unknown: Vec<String>,
+    /// Nobody was found, and yet somebody was born meanwhile.
+    pub(crate) restless: bool,
 }
+
+/// How often nobody is looked for again while births go on.
+const LOOKS: u32 = 8;
 
 impl Circle {
     /// Looks around the named process.
@@ -77,7 +82,10 @@ impl Circle {
         }
         match scope {
             Scope::Process => {}
-            Scope::Tree => circle.add_tree(world, named, &stat)?,
+            Scope::Tree => {
+                circle.add_tree(world, named, &stat)?;
+                circle.settle(world, named)?;
+            }
             Scope::Session => {
                 circle.session = Some(stat.session);
                 circle.add_session(world, stat.session, &stat)?;
@@ -96,8 +104,9 @@ impl Circle {
         if world.boot != named.boot || scope == Scope::Process {
             return Ok(circle);
         }
-        if scope == Scope::Tree && world.lineage.is_some() {
+        if scope == Scope::Tree && world.is_watched() {
             circle.add_lineage(world, named)?;
+            circle.settle(world, named)?;
         } else {
             circle.unknown.push(format!(
                 "process {} is gone; what it left in its {} cannot be told",
@@ -111,8 +120,8 @@ impl Circle {
     fn add_tree(&mut self, world: &HostWorld, named: &ProcessId, stat: &Stat) -> Result<(), ActionError> {
         self.add_lineage(world, named)?;
         // Whoever watched the forks knows of the re-parented; /proc alone has to be read whole for them.
-        let found = tree::descendants(world, std::slice::from_ref(stat), world.lineage.is_none())?;
-        if world.lineage.is_none() {
+        let found = tree::descendants(world, std::slice::from_ref(stat), !world.is_watched())?;
+        if !world.is_watched() {
             self.unknown.push("nobody watched the forks: who was left by a parent that died may be missed; `scope: cgroup` misses nobody".to_owned());
         }
         self.add(world, found);
@@ -120,8 +129,7 @@ impl Circle {
     }
 
     fn add_lineage(&mut self, world: &HostWorld, named: &ProcessId) -> Result<(), ActionError> {
-        let Some(lineage) = &world.lineage else { return Ok(()) };
-        for id in lineage.descendants(named) {
+        for id in world.descendants(named) {
             if let Some(stat) = identity::now(world, &id)?
                 && !stat.is_dead()
                 && self.members.iter().all(|known| !known.id.same_process(&id))
@@ -129,6 +137,25 @@ impl Circle {
                 self.members.push(Member { id, stat, relation: Relation::Below });
             }
         }
+        Ok(())
+    }
+
+    /// A chain of forks may have nobody at the moment that is looked at: only when no birth came between is it so.
+    fn settle(&mut self, world: &HostWorld, named: &ProcessId) -> Result<(), ActionError> {
+        let Some(doom) = world.doom() else { return Ok(()) };
+        let mut before = doom.below(named).latest_birth_ns;
+        for _ in 0..LOOKS {
+            if !self.members.is_empty() {
+                return Ok(());
+            }
+            self.add_lineage(world, named)?;
+            let after = doom.below(named).latest_birth_ns;
+            if after == before {
+                return Ok(());
+            }
+            before = after;
+        }
+        self.restless = self.members.is_empty();
         Ok(())
     }
 

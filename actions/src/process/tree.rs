@@ -217,6 +217,7 @@ mod tests {
             boot: BootId("b".into()),
             within: None,
             lineage: None,
+            doom: None,
         };
         let named = Stat::read(&world, 20).unwrap().unwrap();
         let found = descendants(&world, &[named], false).unwrap();

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What the tests execute.
-const PROGRAMS: [&str; 10] = ["true", "sleep", "dash", "bash", "mkdir", "mv", "rm", "cat", "mkfifo", "env"];
+const PROGRAMS: [&str; 12] =
+    ["true", "sleep", "dash", "bash", "mkdir", "mv", "rm", "cat", "mkfifo", "env", "mount", "umount"];
 
 /// Said by the machine when all has gone well.
 const PASSED: &str = "QUELL-KERNEL-PASSED";

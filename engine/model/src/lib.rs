@@ -10,6 +10,7 @@
 
 pub mod action;
 pub mod detection;
+pub mod doom;
 pub mod event;
 pub mod fields;
 pub mod guard;
@@ -33,6 +34,7 @@ pub use action::{
     Target, TargetFacts, Truth, Want,
 };
 pub use detection::{Detection, Level, RuleRef};
+pub use doom::{Below, Doom};
 pub use event::{Class, Entity, Event, EventHead, Field, LogSource, OwnedEvent, Subject};
 pub use guard::{Admitted, Decision};
 pub use hash::Hash;
@@ -40,7 +42,7 @@ pub use ids::{EventId, IncidentId, Name, RunId, Seq, StepId, StreamId};
 pub use mistake::{Mistake, MistakeLevel, Span};
 pub use mode::Mode;
 pub use outcome::Outcome;
-pub use process::{BootId, ProcessId};
+pub use process::{BootId, ProcessId, TICK_NS};
 pub use record::{Body, Kind, NewRecord, Record};
 pub use store::{Appended, Batch, BlobHash, Durability, Store, StoreError};
 pub use time::{Clock, Stamp};

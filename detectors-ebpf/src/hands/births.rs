@@ -1,0 +1,184 @@
+//! Every fork that the kernel noted, read where the kernel writes it: one pass over shared memory, no call for each.
+//!
+//! Owns the mapping and the layout of `struct birth` in bpf/hand/hand.bpf.c. Keeps true: a place that is being written is
+//! passed over, never read half; who is said to be below descends from the root by birth or by a lineage that began
+//! below it.
+
+#![allow(unsafe_code, reason = "the kernel's map is shared memory")]
+
+use super::key::Key;
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::{NonNull, read_volatile};
+use std::sync::atomic::{Ordering, fence};
+
+/// Places; a process has the one of its number modulo this (`BIRTHS`).
+const PLACES: u32 = 65_536;
+
+/// How far ahead of the last birth the next ones are looked for.
+const AHEAD: u32 = 2048;
+/// Where the kernel begins anew (`RESERVED_PIDS`, kernel/pid.c).
+const FIRST: u32 = 300;
+
+/// As the kernel side lays it out.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Birth {
+    pub(super) start: u64,
+    pub(super) pid: u32,
+    pub(super) ended: u32,
+    pub(super) parent_start: u64,
+    pub(super) parent: u32,
+    pub(super) lineage_pid: u32,
+    pub(super) lineage_start: u64,
+    pub(super) lineage_exec: u32,
+    pad: u32,
+}
+
+impl Birth {
+    pub(super) fn key(&self) -> Key {
+        Key::whole(self.pid, self.start)
+    }
+
+    fn parent(&self) -> Key {
+        Key::whole(self.parent, self.parent_start)
+    }
+
+    /// The lineage it is of, where its beginning was seen.
+    pub(super) fn lineage(&self) -> Option<Key> {
+        let key = Key { start: self.lineage_start, pid: self.lineage_pid, exec: self.lineage_exec };
+        (self.lineage_start != 0).then_some(key)
+    }
+
+    /// Who began that lineage.
+    fn beginner(&self) -> Option<Key> {
+        self.lineage().map(|lineage| Key::whole(lineage.pid, lineage.start))
+    }
+
+    /// The lineage, when somebody of these began it.
+    pub(super) fn lineage_within(&self, these: &HashSet<Key>) -> Option<Key> {
+        self.lineage().filter(|_| self.beginner().is_some_and(|beginner| these.contains(&beginner)))
+    }
+}
+
+/// The map, mapped.
+#[derive(Debug)]
+pub(super) struct Births(NonNull<Birth>);
+
+// SAFETY: the memory is only read, by volatile loads, and stays mapped as long as this lives.
+unsafe impl Send for Births {}
+// SAFETY: as above.
+unsafe impl Sync for Births {}
+
+const BYTES: usize = PLACES as usize * size_of::<Birth>();
+
+impl Births {
+    /// Maps it; the mapping holds the map.
+    pub(super) fn map(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        // SAFETY: a new mapping at an address that the kernel chooses; nothing of ours is there.
+        let at =
+            unsafe { libc::mmap(std::ptr::null_mut(), BYTES, libc::PROT_READ, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        NonNull::new(at.cast()).map(Self).ok_or_else(|| io::Error::other("mapped at nowhere"))
+    }
+
+    /// What the place of this number holds.
+    pub(super) fn at(&self, pid: u32) -> Option<Birth> {
+        let place = usize::try_from(pid % PLACES).ok()?;
+        // SAFETY: `place` is below PLACES, and the kernel's element is this struct: 48 bytes, a multiple of 8.
+        let at = unsafe { self.0.add(place) };
+        let read = || {
+            // SAFETY: as above; the kernel may write meanwhile, which the comparison below finds.
+            let birth = unsafe { read_volatile(at.as_ptr()) };
+            fence(Ordering::Acquire);
+            birth
+        };
+        // The kernel writes the start last and clears it first: two equal readings are of one birth.
+        let (first, second) = (read(), read());
+        (first.start != 0 && first.start == second.start && first.pid == second.pid).then_some(second)
+    }
+
+    /// Everyone below these, the dead too, in the order of their births.
+    pub(super) fn below(&self, since: u64, seeds: &HashSet<Key>) -> Vec<Birth> {
+        below((0..PLACES).filter_map(|pid| self.at(pid)), since, seeds)
+    }
+
+    /// The same, of those whose numbers were given out after this one: the kernel counts up, and from `most` it begins
+    /// anew. Fast enough to catch up with a chain of forks.
+    pub(super) fn below_after(&self, last: u32, most: u32, since: u64, seeds: &HashSet<Key>) -> Vec<Birth> {
+        let wraps = last.saturating_add(AHEAD) >= most;
+        let anew = if wraps { 0..FIRST.saturating_add(AHEAD) } else { 0..0 };
+        let numbers = (last..last.saturating_add(AHEAD)).chain(anew);
+        below(numbers.filter_map(|pid| self.at(pid)), since, seeds)
+    }
+}
+
+impl Drop for Births {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map` with this length, and nobody else has the pointer. It can only fail for a wrong range.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), BYTES) };
+    }
+}
+
+fn below(all: impl Iterator<Item = Birth>, since: u64, seeds: &HashSet<Key>) -> Vec<Birth> {
+    let mut later: Vec<Birth> = all.filter(|birth| birth.start >= since).collect();
+    later.sort_unstable_by_key(|birth| (birth.start, birth.pid));
+    let mut these = seeds.clone();
+    later.retain(|birth| {
+        let is_seed = seeds.contains(&birth.key());
+        let is_below = is_seed
+            || these.contains(&birth.parent())
+            || birth.beginner().is_some_and(|beginner| beginner != birth.key() && these.contains(&beginner));
+        if is_below {
+            these.insert(birth.key());
+        }
+        is_below
+    });
+    later
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn birth(pid: u32, start: u64, parent: (u32, u64), lineage: (u32, u64)) -> Birth {
+        Birth {
+            pid,
+            start,
+            parent: parent.0,
+            parent_start: parent.1,
+            lineage_pid: lineage.0,
+            lineage_start: lineage.1,
+            lineage_exec: 7,
+            ..Birth::default()
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_kernel_sides() {
+        assert_eq!((size_of::<Birth>(), std::mem::offset_of!(Birth, lineage_start)), (48, 32));
+    }
+
+    #[test]
+    fn below_by_birth_and_by_lineage_and_no_sibling() {
+        let root = Key::whole(20, 50);
+        let all = [
+            birth(10, 40, (1, 1), (10, 40)),
+            birth(20, 50, (10, 40), (10, 40)), // forked, did not exec: its lineage is its parent's
+            birth(21, 51, (10, 40), (10, 40)), // its sibling
+            birth(30, 60, (20, 50), (30, 60)), // its child, with a lineage of its own
+            birth(33, 80, (31, 70), (30, 60)), // whose maker's place was taken by another since
+            birth(34, 90, (33, 80), (34, 90)),
+            birth(20, 10, (1, 1), (20, 10)), // the number was another's before
+        ];
+        let found = below(all.into_iter(), root.start, &HashSet::from([root]));
+        let pids: Vec<u32> = found.iter().map(|birth| birth.pid).collect();
+        assert_eq!(pids, [20, 30, 33, 34]);
+        let these: HashSet<Key> = found.iter().map(Birth::key).collect();
+        assert_eq!(found[0].lineage_within(&these), None, "the shared parent began it");
+        assert_eq!(found[2].lineage_within(&these), Some(Key { start: 60, pid: 30, exec: 7 }));
+    }
+}

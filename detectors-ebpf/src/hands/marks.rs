@@ -1,0 +1,157 @@
+//! Who is marked, and until when.
+//!
+//! Owns the map of marks and the flags beside it. Keeps true: the time of the last mark is in force before its tree is
+//! read, so that whoever is born after the reading is born marked; who was once known below a root stays known while its
+//! mark lasts, also when its place among the births is another's.
+
+use super::births::{Birth, Births};
+use super::key::Key;
+use super::{C_PAUSED, C_UNTIL};
+use crate::load::chain;
+use aya::maps::{Array, HashMap, MapData};
+use quell_model::{Below, BootId, ProcessId};
+use std::collections::{HashMap as Known, HashSet};
+use std::time::Duration;
+
+/// Marks in force at once; the map has as many places.
+const MOST: usize = 16_384;
+/// The dead of one tree that are marked, the last ones: their children may live.
+const DEAD: usize = 4096;
+/// How often a chain of forks is followed before the tree is read whole again.
+const CHASES: usize = 64;
+
+pub(super) struct Marks {
+    entries: HashMap<MapData, [u64; 2], u64>,
+    control: Array<MapData, u64>,
+    /// The end of each mark.
+    until: Known<Key, u64>,
+    /// Whom each root has had below it.
+    trees: Known<Key, HashSet<Key>>,
+    /// The kernel gives out numbers below this.
+    most_pid: u32,
+}
+
+/// The boot clock.
+pub(super) fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let parts = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    parts.0.unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(parts.1.unwrap_or(0))
+}
+
+impl Marks {
+    pub(super) fn new(entries: HashMap<MapData, [u64; 2], u64>, control: Array<MapData, u64>) -> Self {
+        let most = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
+        let most_pid = most.trim().parse().unwrap_or(1 << 15);
+        Self { entries, control, until: Known::new(), trees: Known::new(), most_pid }
+    }
+
+    pub(super) fn control(&self, index: u32) -> u64 {
+        self.control.get(&index, 0).unwrap_or(0)
+    }
+
+    pub(super) fn set(&mut self, index: u32, value: u64) -> Result<(), String> {
+        self.control.set(index, value, 0).map_err(|e| chain(&e))
+    }
+
+    pub(super) fn below(&self, births: &Births, root: &ProcessId, boot: &BootId) -> Below {
+        let Some(root) = exact(births, root) else { return Below::default() };
+        let found = births.below(root.start, &self.seeds(root));
+        told(&found, root, boot)
+    }
+
+    pub(super) fn mark(
+        &mut self,
+        births: &Births,
+        root: &ProcessId,
+        boot: &BootId,
+        lasting: Duration,
+    ) -> Result<Below, String> {
+        let now = now_ns();
+        if self.control(C_PAUSED) != 0 {
+            return Err("the kernel's hands are paused".to_owned());
+        }
+        let root = exact(births, root).ok_or("its birth is not known to the kernel's hands")?;
+        self.forget_the_expired(now);
+        let until = now.saturating_add(u64::try_from(lasting.as_nanos()).unwrap_or(u64::MAX));
+        self.put(root, until)?;
+        if self.control(C_UNTIL) < until {
+            self.set(C_UNTIL, until)?;
+        }
+        let mut these = self.seeds(root);
+        let mut found = births.below(root.start, &these);
+        for _ in 0..CHASES {
+            these.extend(found.iter().map(Birth::key));
+            self.put_all(&found, &these, until)?;
+            let Some(last) = found.last() else { break };
+            // A chain of forks went on meanwhile, perhaps further than the kernel looks back.
+            let mut next = births.below_after(last.pid, self.most_pid, last.start, &these);
+            next.retain(|birth| !these.contains(&birth.key()));
+            found = next;
+        }
+        self.trees.insert(root, these);
+        Ok(told(&births.below(root.start, &self.seeds(root)), root, boot))
+    }
+
+    /// The latest first: the kernel looks back from there.
+    fn put_all(&mut self, found: &[Birth], these: &HashSet<Key>, until: u64) -> Result<(), String> {
+        let mut dead = 0;
+        for birth in found.iter().rev() {
+            if let Some(lineage) = birth.lineage_within(these) {
+                self.put(lineage, until)?;
+            }
+            dead += usize::from(birth.ended != 0);
+            if birth.ended == 0 || dead <= DEAD {
+                self.put(birth.key(), until)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn seeds(&self, root: Key) -> HashSet<Key> {
+        let mut seeds = self.trees.get(&root).cloned().unwrap_or_default();
+        seeds.insert(root);
+        seeds
+    }
+
+    fn put(&mut self, key: Key, until: u64) -> Result<(), String> {
+        if self.until.get(&key).is_some_and(|known| *known >= until) {
+            return Ok(());
+        }
+        if self.until.len() >= MOST && !self.until.contains_key(&key) {
+            return Err(format!("{MOST} marks are in force already"));
+        }
+        self.entries.insert(key.words(), until, 0).map_err(|e| chain(&e))?;
+        self.until.insert(key, until);
+        Ok(())
+    }
+
+    fn forget_the_expired(&mut self, now: u64) {
+        let expired: Vec<Key> = self.until.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
+        for key in expired {
+            self.until.remove(&key);
+            self.trees.remove(&key);
+            if let Err(error) = self.entries.remove(&key.words()) {
+                tracing::debug!(error = chain(&error), "an expired mark stays in its place");
+            }
+        }
+    }
+}
+
+/// The process as the kernel's hands know it: a scan of /proc knows its start to a tick only.
+fn exact(births: &Births, id: &ProcessId) -> Option<Key> {
+    let known = births.at(id.pid).filter(|birth| birth.pid == id.pid);
+    match known.map(|birth| birth.start) {
+        Some(start) if start / quell_model::TICK_NS == id.start_ticks() => Some(Key::whole(id.pid, start)),
+        // Its place is another's by now; its own start says which it was, when it is not rounded.
+        _ => (!id.start_ns.is_multiple_of(quell_model::TICK_NS)).then(|| Key::whole(id.pid, id.start_ns)),
+    }
+}
+
+fn told(found: &[Birth], root: Key, boot: &BootId) -> Below {
+    let others = || found.iter().filter(|birth| birth.key() != root);
+    let id = |birth: &Birth| ProcessId { boot: boot.clone(), pid: birth.pid, start_ns: birth.start, exec_id: 0 };
+    Below {
+        living: others().filter(|birth| birth.ended == 0).map(id).collect(),
+        latest_birth_ns: others().map(|birth| birth.start).max().unwrap_or(0),
+    }
+}

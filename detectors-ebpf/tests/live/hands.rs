@@ -1,0 +1,146 @@
+//! The kernel's hands against the real kernel: they load, try themselves, kill a tree by its mark alone, and are taken
+//! out whole. What `process.kill` does with them is tried in the tests of the whole.
+
+use crate::harness::{DEADLINE, not_tested};
+use quell_detectors::hands::{self, HandsConfig, HandsError, KernelHands};
+use quell_model::{BootId, Doom, ProcessId, TICK_NS};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn boot() -> BootId {
+    BootId(std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().into())
+}
+
+fn load(pin_dir: Option<PathBuf>) -> Option<KernelHands> {
+    match KernelHands::load(HandsConfig { boot: boot(), pin_dir }) {
+        Ok(hands) => Some(hands),
+        Err(HandsError::Refused(error @ quell_detectors::SensorError::NotPermitted)) => {
+            not_tested(&format!("the kernel's hands: {error}"));
+            None
+        }
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn id(pid: u32) -> ProcessId {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let ticks: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
+    ProcessId { boot: boot(), pid, start_ns: ticks * TICK_NS, exec_id: 0 }
+}
+
+/// `sh` in a process group of its own, with what it prints first.
+fn shell(script: &str) -> (Child, Vec<u32>) {
+    let mut child = Command::new("sh")
+        .args(["-c", script])
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line.split_whitespace().map(|pid| pid.parse().unwrap()).collect())
+}
+
+/// Gone, or a zombie.
+fn is_dead(id: &ProcessId) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", id.pid)) else { return true };
+    let rest = stat.rsplit_once(')').unwrap().1;
+    let mut parts = rest.split_whitespace();
+    matches!(parts.next(), Some("Z" | "X")) || parts.nth(18).unwrap().parse() != Ok(id.start_ticks())
+}
+
+/// The marked child of a shell forks without end; its sibling does the same and is not marked.
+const FORKING: &str = "(while :; do (true); sleep 0.01; done) & a=$!; (while :; do (true); sleep 0.01; done) & echo $a $!; wait $a; sleep 60";
+
+#[test]
+fn a_mark_alone_kills_a_tree_and_no_sibling() {
+    let Some(hands) = load(None) else { return };
+    let (mut child, pids) = shell(FORKING);
+    let [marked, sibling] = [id(pids[0]), id(pids[1])];
+    hands.mark(&marked, DEADLINE).unwrap();
+    wait_until("the marked one is dead", || is_dead(&marked));
+    wait_until("nobody is left below it", || hands.below(&marked).living.iter().all(is_dead));
+    assert!(!is_dead(&sibling) && child.try_wait().unwrap().is_none());
+    assert!(hands.struck() >= 2, "the trial's and this one");
+    // The sibling goes on to fork.
+    let before = hands.below(&sibling).latest_birth_ns;
+    wait_until("the sibling forks", || hands.below(&sibling).latest_birth_ns > before);
+    hands.mark(&id(child.id()), DEADLINE).unwrap();
+    wait_until("they are dead too", || is_dead(&sibling));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_mark_ends_by_the_kernels_clock() {
+    let Some(hands) = load(None) else { return };
+    let mut child = Command::new("sh").args(["-c", "read -r word; exit 3"]).stdin(Stdio::piped()).spawn().unwrap();
+    wait_until("it executes the shell", || {
+        std::fs::read_to_string(format!("/proc/{}/comm", child.id())).is_ok_and(|comm| comm == "sh\n")
+    });
+    hands.mark(&id(child.id()), Duration::ZERO).unwrap();
+    drop(child.stdin.take());
+    let status = child.wait().unwrap();
+    assert_eq!((status.code(), status.signal()), (Some(3), None));
+}
+
+struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    fn new() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let done = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(dir.path()).status();
+        if !done.is_ok_and(|status| status.success()) {
+            not_tested("pins: no BPF file system can be mounted");
+            return None;
+        }
+        Some(Self(dir))
+    }
+
+    fn dir(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg(self.dir()).status());
+    }
+}
+
+#[test]
+fn pinned_hands_outlive_their_owner_until_they_are_removed() {
+    let Some(mount) = Mounted::new() else { return };
+    let dir = mount.dir().join("quell");
+    hands::remove(&dir).unwrap();
+    let Some(first) = load(Some(dir.clone())) else { return };
+    let (mut child, _) = shell("echo; while :; do sleep 0.01; done");
+    drop(first);
+    let pins = || std::fs::read_dir(&dir).unwrap().count();
+    assert_eq!(pins(), 5, "four hooks and the flags");
+    hands::pause(&dir, true).unwrap();
+    hands::pause(&dir, false).unwrap();
+    // Who comes next takes the place of the first.
+    let second = load(Some(dir.clone())).unwrap();
+    assert_eq!(pins(), 5);
+    second.mark(&id(child.id()), DEADLINE).unwrap();
+    wait_until("the shell is dead", || child.try_wait().unwrap().is_some());
+    hands::remove(&dir).unwrap();
+    assert_eq!(pins(), 0);
+    hands::remove(&dir).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let refused = KernelHands::load(HandsConfig { boot: boot(), pin_dir: Some(elsewhere.path().to_owned()) });
+    assert!(matches!(refused, Err(HandsError::Pin(_))), "no BPF file system: {refused:?}");
+}

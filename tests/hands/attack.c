@@ -1,0 +1,150 @@
+/* What the tests of the kernel's hands are attacked by; harmless: own uid, few processes, all of it ends by itself.
+ * attack KIND UID DIR END [GENERATION]: a parent, which lives; a sibling, which lives; and a root that waits for a byte on
+ * stdin and then does KIND. The parent prints the root's and the sibling's pid. DIR/reached says that KIND is under way. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+static char **args;
+static long end;
+
+static int over(void) { return time(NULL) >= end; }
+
+static void rest(void)
+{
+	while (!over())
+		sleep(1);
+	_exit(0);
+}
+
+static void reached(void)
+{
+	char path[512];
+	int fd;
+	snprintf(path, sizeof(path), "%s/reached", args[3]);
+	fd = open(path, O_CREAT | O_WRONLY, 0644);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Every generation ends as soon as the next is there. */
+static void forks(long generations)
+{
+	for (long n = 0; generations == 0 || n < generations; n++) {
+		if (n == 100 && generations == 0)
+			reached();
+		if (over())
+			_exit(0);
+		pid_t child = fork();
+		if (child > 0)
+			_exit(0);
+		if (child < 0)
+			n--;
+	}
+	reached();
+	rest();
+}
+
+static void execs(long n, long generations)
+{
+	char number[32];
+	if (n == 100)
+		reached();
+	if (over())
+		_exit(0);
+	if (n == generations)
+		rest();
+	for (;;) {
+		pid_t child = fork();
+		if (child > 0)
+			_exit(0);
+		if (child == 0)
+			break;
+	}
+	snprintf(number, sizeof(number), "%ld", n + 1);
+	char *next[] = { args[0], args[1], args[2], args[3], args[4], number, NULL };
+	execv("/proc/self/exe", next);
+	_exit(1);
+}
+
+static void bomb(void)
+{
+	for (int n = 0; !over(); n++) {
+		if (fork() < 0)
+			reached();
+		usleep(1000);
+	}
+	_exit(0);
+}
+
+static void doubles(void)
+{
+	for (int n = 0; n < 5; n++) {
+		if (fork())
+			continue;
+		setsid();
+		if (fork())
+			_exit(0);
+		rest();
+	}
+	usleep(20000);
+	reached();
+	rest();
+}
+
+static void go(long generation)
+{
+	const char *kind = args[1];
+	if (!strcmp(kind, "bomb"))
+		bomb();
+	if (!strcmp(kind, "double"))
+		doubles();
+	if (!strcmp(kind, "forks-200"))
+		forks(200);
+	if (!strcmp(kind, "forks"))
+		forks(0);
+	if (!strcmp(kind, "execs-100"))
+		execs(generation, 100);
+	if (!strcmp(kind, "execs"))
+		execs(generation, -1);
+	_exit(2);
+}
+
+int main(int argc, char **argv)
+{
+	struct rlimit few = { 120, 120 };
+	char byte;
+	pid_t root, sibling, parent = getpid();
+	args = argv;
+	if (argc < 5)
+		return 2;
+	end = atol(argv[4]);
+	signal(SIGCHLD, SIG_IGN);
+	if (argc > 5)
+		go(atol(argv[5]));
+	if (setrlimit(RLIMIT_NPROC, &few) || setgid(atoi(argv[2])) || setuid(atoi(argv[2])))
+		return 3;
+	root = fork();
+	if (root == 0) {
+		if (read(0, &byte, 1) != 1)
+			_exit(0);
+		go(0);
+	}
+	sibling = fork();
+	if (sibling == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(0);
+		rest();
+	}
+	printf("%d %d\n", root, sibling);
+	fflush(stdout);
+	rest();
+}
