@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Detections of one rule and subject that are kept whole; further ones are counted.
 pub const KEPT_WHOLE: u64 = 5;
+/// Subjects that one incident tells apart: a flood of ever new ones must not take the memory.
+pub const MOST_COUNTED: usize = 10_000;
 /// Losses written into one incident; further ones stand in the system's stream only.
 pub const LOSSES_KEPT: u32 = 20;
 
@@ -41,9 +43,16 @@ impl Incident {
         Self { id, entity, seq: 0, level, last: at, state: IncidentState::Open, counts: HashMap::new(), losses: 0 }
     }
 
+    /// What a detection is counted under: its rule and subject; past [`MOST_COUNTED`] of them, its rule alone.
+    #[must_use]
+    pub fn counted_as(&self, detection: &Detection) -> (Name, String) {
+        let key = (detection.rule.name.clone(), detection.subject().to_string());
+        if self.counts.len() < MOST_COUNTED || self.counts.contains_key(&key) { key } else { (key.0, String::new()) }
+    }
+
     /// Counts a detection; gives how often its rule and subject came, itself included.
     pub fn count(&mut self, detection: &Detection) -> u64 {
-        let count = self.counts.entry((detection.rule.name.clone(), detection.subject().to_string())).or_default();
+        let count = self.counts.entry(self.counted_as(detection)).or_default();
         *count += 1;
         *count
     }
@@ -118,9 +127,13 @@ impl Incidents {
         self.by_entity.values_mut()
     }
 
-    /// Forgets those that take nothing more; the journal still has them.
-    pub fn sweep(&mut self, now: Stamp, quiet: Duration) {
-        self.by_entity.retain(|_, incident| now.since(incident.last) <= quiet);
+    /// Forgets those that take nothing more, and gives their ids; the journal still has them.
+    pub fn sweep(&mut self, now: Stamp, quiet: Duration) -> Vec<IncidentId> {
+        let is_over = |incident: &Incident| now.since(incident.last) > quiet;
+        let over =
+            self.by_entity.values().filter(|incident| is_over(incident)).map(|incident| incident.id.clone()).collect();
+        self.by_entity.retain(|_, incident| !is_over(incident));
+        over
     }
 
     /// Takes up an incident from its stream; none if its first record is not its opening.

@@ -146,7 +146,9 @@ impl<W: Send + 'static> Core<W> {
         }
         if now.since(self.swept) > std::time::Duration::from_secs(60) {
             self.swept = now;
-            self.incidents.sweep(now, self.definitions.incidents.quiet);
+            for over in self.incidents.sweep(now, self.definitions.incidents.quiet) {
+                self.triggers.incident_closed(&over);
+            }
         }
     }
 

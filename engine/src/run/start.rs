@@ -128,7 +128,7 @@ impl<W: Send + 'static> Core<W> {
             let why = format!("`{}` was seen again", detection.rule.name);
             records.push(NewRecord::new(now, IncidentChanged { state: IncidentState::Open, by: "quell".into(), why }));
         }
-        let key = (detection.rule.name.clone(), detection.subject().to_string());
+        let key = incident.counted_as(detection);
         let count = incident.counts.get(&key).copied().unwrap_or(0) + 1;
         match Incident::keep(count) {
             Keep::Whole => {
