@@ -91,7 +91,7 @@ impl Daemon {
         fs::write(at("rules/victim.yml"), RULE).unwrap();
         fs::write(at("playbooks/kill.yaml"), PLAYBOOK).unwrap();
         let config = format!(
-            "mode: enforce\nplaybooks: {{ shipped: true, dirs: [playbooks] }}\nrules: {{ shipped: true, dirs: [rules] }}\n\
+            "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: true, dirs: [rules] }}\n\
              guard:\n  only_within: {{ cgroup: {within} }}\n  limits: {{ process.kill: 1000000/h }}\n  breaker: {{ images: 1000000, within: 10m, quiet: 30m }}\n"
         );
         fs::write(at("quell.yaml"), config).unwrap();
