@@ -50,6 +50,15 @@ fn every_command_in_the_pages_exists_with_its_options() {
     assert!(tried > 20, "the pages hold {tried} commands");
 }
 
+/// Takes the test's cgroup away with all that is in it, however the test ends.
+struct Stage(Group);
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
+}
+
 /// A daemon that is told to end when it is dropped.
 struct Daemon(Child);
 
@@ -69,6 +78,8 @@ fn the_tutorial_runs_as_it_is_written() {
         assert!(std::env::var_os("QUELL_REQUIRE_BPF").is_none(), "it must run here");
         return;
     };
+    let stage = Stage(group);
+    let group = &stage.0;
     let home = tempfile::tempdir().unwrap();
     let mut place = home.path().to_path_buf();
     let mut daemon: Option<Daemon> = None;
@@ -127,7 +138,6 @@ fn the_tutorial_runs_as_it_is_written() {
     }
     assert_eq!(sleepers.len(), 2, "the tutorial starts two sleepers");
     drop(daemon);
-    group.end();
 }
 
 fn first_id(place: &Path, what: &str) -> String {
