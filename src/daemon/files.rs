@@ -4,7 +4,7 @@
 //! inodes and user ids. Invariant: what is loaded has no error left, or says so.
 
 use quell_actions::{HostWorld, protect};
-use quell_engine::detect::{RuleSource, Rules};
+use quell_engine::detect::{RuleReport, RuleSource, Rules};
 use quell_engine::load::{self, Config, Known, PlaybookSource};
 use quell_engine::run::{Definitions, IncidentRules};
 use quell_model::guard::{Guard, Protect};
@@ -80,6 +80,7 @@ pub(crate) fn load(given: &Given) -> Loaded {
 /// Reads everything that a configuration names.
 pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded {
     let (rules, report) = Rules::load(&rule_sources(&config, &[]), &paths(&config.rules.exceptions));
+    mistakes.extend(untrusted(&config, &report));
     mistakes.extend(report.expired(jiff::Timestamp::now()));
     let rules_skipped = report.errors().count();
     mistakes.extend(report.skipped);
@@ -100,6 +101,22 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
         config,
         mistakes,
     }
+}
+
+/// Rules and exceptions that others than root, or the one who runs quell, could change: who writes a rule decides what is
+/// killed, who writes an exception what is not. Playbooks are refused where they are read.
+fn untrusted(config: &Config, report: &RuleReport) -> Vec<Mistake> {
+    let named: Vec<&PathBuf> =
+        config.rules.dirs.iter().chain(&config.rules.exceptions).chain(&config.playbooks.dirs).collect();
+    let rules = report.rules.iter().map(|rule| rule.file.clone());
+    let exceptions = report.exceptions.iter().filter_map(|exception| Some(exception.place.rsplit_once(':')?.0.into()));
+    // What ships in the binary lies below none of these.
+    let files = rules.chain(exceptions).filter(|file: &PathBuf| named.iter().any(|dir| file.starts_with(dir)));
+    let mut all: Vec<PathBuf> =
+        named.iter().filter(|path| path.exists()).map(|&path| path.clone()).chain(files).collect();
+    all.sort();
+    all.dedup();
+    all.iter().filter_map(|path| load::trusted(path).err().map(|mistake| *mistake)).collect()
 }
 
 /// What the engine works by.

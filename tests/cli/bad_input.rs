@@ -1,6 +1,7 @@
 //! Bad input: the whole output of each, as a person sees it.
 
 use super::{quell, write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// The output with the test's own directory taken out.
@@ -13,6 +14,9 @@ fn whole(text: &str, dir: &Path) -> String {
     );
     text.replace(dir.to_str().unwrap(), "DIR").replace(&shipped, "what ships in order")
 }
+
+/// A rule without a mistake.
+const GOOD: &str = "title: Good\nname: good\nid: 3f3f0c5e-8c51-4f0a-9a53-0d6b8a7a51c2\nstatus: test\nlogsource: { product: linux, category: process_creation }\ndetection: { s: { Image|endswith: /sh }, condition: s }\nlevel: high\n";
 
 const TWELVE: &str = r#"playbook: Twelve Mistakes
 descripton: a key that is no key
@@ -78,11 +82,7 @@ fn a_rule_that_cannot_be_read_is_named_and_the_others_are_checked() {
         "rules/bad.yml",
         "title: Bad\nlogsource: { product: linux, category: process_creation }\ndetection:\n  s: { Image|endswit: /sh }\n  condition: s and t\nlevel: high\n",
     );
-    write(
-        dir.path(),
-        "rules/good.yml",
-        "title: Good\nname: good\nid: 3f3f0c5e-8c51-4f0a-9a53-0d6b8a7a51c2\nstatus: test\nlogsource: { product: linux, category: process_creation }\ndetection: { s: { Image|endswith: /sh }, condition: s }\nlevel: high\n",
-    );
+    write(dir.path(), "rules/good.yml", GOOD);
     write(dir.path(), "rules/other.yml", "some: thing\nelse: here\n");
     let ran = quell(&["rules", "check", dir.path().join("rules").to_str().unwrap()]).ends(1);
     assert!(ran.err.contains("bad.yml:"), "{}", ran.err);
@@ -90,4 +90,30 @@ fn a_rule_that_cannot_be_read_is_named_and_the_others_are_checked() {
     let json = quell(&["rules", "check", "--json", dir.path().join("rules").to_str().unwrap()]).ends(1).json();
     assert_eq!((&json["loaded"], &json["rules"][0]["id"]), (&1.into(), &"good".into()));
     assert_eq!(json["passed_over"].as_array().unwrap().len(), 1, "{json}");
+}
+
+#[test]
+fn rules_that_others_could_write_are_not_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = write(dir.path(), "rules/a.yml", GOOD);
+    let config = write(dir.path(), "quell.yaml", "rules: { dirs: [rules] }\n");
+    let check = |code| quell(&["config", "check", config.to_str().unwrap()]).ends(code).err;
+    check(0);
+    for (path, mode, kept) in [(rule.as_path(), 0o666, 0o644), (rule.parent().unwrap(), 0o777, 0o755)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let err = check(1);
+        assert!(err.contains("can be written by anybody"), "{err}");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(kept)).unwrap();
+    }
+    check(0);
+}
+
+#[test]
+fn a_fifo_among_rules_makes_nobody_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "rules/a.yml", GOOD);
+    let fifo = dir.path().join("rules/b.yml");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::from_raw_mode(0o644)).unwrap();
+    let ran = quell(&["rules", "check", dir.path().join("rules").to_str().unwrap()]).ends(1);
+    assert!(ran.err.contains("is no file"), "{}", ran.err);
 }

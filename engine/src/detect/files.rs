@@ -102,8 +102,13 @@ impl Walk<'_> {
 }
 
 fn read(path: &Path, source: usize, files: &mut Vec<RuleFile>, mistakes: &mut Vec<Mistake>) {
-    let size = std::fs::metadata(path).map(|meta| meta.len()).unwrap_or(0);
-    if size > LARGEST {
+    let meta = std::fs::metadata(path).ok();
+    if meta.as_ref().is_some_and(|meta| !meta.is_file()) {
+        // Whoever opens a fifo waits for its other end, and the daemon with it.
+        mistakes.push(Mistake::error(path, Span::default(), "is no file"));
+        return;
+    }
+    if meta.is_some_and(|meta| meta.len() > LARGEST) {
         let what = format!("is larger than {} MiB: no rule file", LARGEST / 1024 / 1024);
         mistakes.push(Mistake::error(path, Span::default(), what));
         return;

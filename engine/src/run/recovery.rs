@@ -129,7 +129,7 @@ impl<W: Send + 'static> Core<W> {
         }
         let (id, per, moments) = (started.run.clone(), started.per.clone(), started.moments);
         if started.by.is_none() {
-            self.triggers.started(&playbook, &per, &id, first.at);
+            self.triggers.started(&playbook, &per, &id, started.mode, first.at);
         }
         let acted = records.iter().any(|record| matches!(record.body, Body::StepIntended(_)));
         self.runs.insert(id, Live { run, under_way: HashMap::new(), moments, only_planned: !acted });

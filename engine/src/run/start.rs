@@ -96,6 +96,7 @@ impl<W: Send + 'static> Core<W> {
         if let Some((least, why)) = stricter
             && least < mode
         {
+            tracing::warn!(playbook = %playbook.name, why, "an attack is not answered: its run only plans");
             (mode, because) = (least, why);
         }
         let run = RunId::of(&[playbook.name.as_str().as_bytes(), per.as_bytes(), &detection.id.0]);
@@ -258,7 +259,7 @@ impl<W: Send + 'static> Core<W> {
         let records = vec![NewRecord::new(now, started.clone())];
         self.ink.write(StreamId::run(&id), 0, records);
         if started.by.is_none() {
-            self.triggers.started(playbook, &started.per, &id, now);
+            self.triggers.started(playbook, &started.per, &id, started.mode, now);
         }
         tracing::info!(run = %id, playbook = %playbook.name, mode = %started.mode, "run started");
         let incident = started.incident.clone();

@@ -148,9 +148,13 @@ impl Triggers {
             .map_or(0, |starts| starts.iter().rev().take_while(|at| now.since(**at) <= rate.per).count())
     }
 
-    /// A run is open from now on.
-    pub fn started(&mut self, playbook: &Playbook, per: &str, run: &RunId, at: Stamp) {
+    /// A run is open from now on. One that cannot act does not count for `limits.runs`: what was only planned, and what
+    /// came after the limit, would keep the playbook from ever acting again.
+    pub fn started(&mut self, playbook: &Playbook, per: &str, run: &RunId, mode: Mode, at: Stamp) {
         self.open.insert((playbook.name.clone(), per.to_owned()), run.clone());
+        if mode < Mode::Enforce {
+            return;
+        }
         let starts = self.starts.entry(playbook.name.clone()).or_default();
         starts.push_back(at);
         // Bounded by the playbook's own limit: older starts cannot matter.
