@@ -58,6 +58,8 @@ pub(crate) struct Orders {
 const DRAIN: Duration = Duration::from_secs(5);
 /// Requests that were begun get this long to be answered.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+/// For views and self-tests that are under way when everything else has ended.
+const LAST_VIEWS: Duration = Duration::from_secs(2);
 /// How often files are looked at for changes.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -115,7 +117,10 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
         assembly = start(Sight { off: Some(why), ..wanted })?;
     }
     desk.adopt(&assembly);
-    runtime.block_on(live(assembly, Arc::new(desk), &loaded, &dir))
+    let ended = runtime.block_on(live(assembly, Arc::new(desk), &loaded, &dir));
+    // A view of thousands of runs that nobody waits for any more must not hold up the end.
+    runtime.shutdown_timeout(LAST_VIEWS);
+    ended
 }
 
 fn refused(error: &AssemblyError, dir: &Path) -> Fail {
