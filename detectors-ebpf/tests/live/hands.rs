@@ -62,7 +62,8 @@ fn is_dead(id: &ProcessId) -> bool {
 }
 
 /// The marked child of a shell forks without end; its sibling does the same and is not marked.
-const FORKING: &str = "(while :; do (true); sleep 0.01; done) & a=$!; (while :; do (true); sleep 0.01; done) & echo $a $!; wait $a; wait";
+const FORKING: &str =
+    "(while :; do (true); sleep 0.01; done) & a=$!; (while :; do (true); sleep 0.01; done) & echo $a $!; wait $a; wait";
 
 #[test]
 fn a_mark_alone_kills_a_tree_and_no_sibling() {
