@@ -36,6 +36,7 @@ fn honest_work_starts_no_run() {
         work("text-about-miners", text_about_miners),
         work("client-on-a-pool-port", client_on_a_pool_port),
         work("cron-job", cron_job),
+        work("whole-trees", whole_trees),
     ];
     let mut wrong = Vec::new();
     let mut groups = Vec::new();
@@ -253,7 +254,9 @@ fn build(place: &Place) -> Vec<String> {
         place,
         "bash",
         "a.sh",
-        "set -e\n./built\ncp $(command -v sleep) test-program\n./test-program 0.2 & rm test-program\nwait $!\n",
+        // It is removed while it runs, so not before it has become what it is.
+        "set -e\n./built\ncp $(command -v sleep) test-program\n./test-program 0.2 &\n\
+         until [[ $(readlink /proc/$!/exe) == */test-program* || ! -d /proc/$! ]]; do :; done\nrm test-program\nwait $!\n",
     )
 }
 
@@ -304,6 +307,15 @@ fn client_on_a_pool_port(place: &Place) -> Vec<String> {
          \x20   try: socket.create_connection((\"127.0.0.1\", port), timeout=0.2)\n\
          \x20   except OSError: pass\n",
     )
+}
+
+/// Backups, copies and searches of trees with secrets in them, by a script without a terminal.
+fn whole_trees(place: &Place) -> Vec<String> {
+    write(&place.dir, "home/.aws/credentials", "none\n");
+    write(&place.dir, "home/.ssh/id_ed25519", "none\n");
+    let text = "set -e\ntar czf backup.tgz home\ncp -a home copy\ngrep -rq none home\nfind home -type f -exec sha256sum {} +\n\
+                tar cf /dev/null /etc 2>/dev/null\ntest -s copy/.aws/credentials\n";
+    run(place, "bash", "a.sh", text)
 }
 
 /// What cron does: a session of its own, `sh -c`, output into a pipe.

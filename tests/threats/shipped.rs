@@ -132,16 +132,17 @@ fn a_shell_ends_with_its_reader_unless_a_person_sits_at_a_terminal() {
     let (all, _) = playbooks(&shipped_playbooks(), &known);
     let playbook = all.iter().find(|playbook| playbook.name.as_str() == "contain-credential-theft").unwrap();
     let step = playbook.steps.iter().find(|step| step.id.as_str() == "freeze_caller").unwrap();
-    let ends = |image: &str, tty: Value| {
+    let ends = |reader: &str, image: &str, tty: Value| {
         let mut event = event("file_event", &json!({ "id": "6.1.1@b", "image": image }));
         event["process"]["tty"] = tty;
+        event["process"]["image"] = reader.into();
         let scope = Scope { event: &event, ..Scope::empty(jiff::Timestamp::UNIX_EPOCH) };
         Expressions::new().truth(&step.condition.as_ref().unwrap().text, &scope).unwrap()
     };
-    assert!(ends("/usr/bin/bash", Value::Null) && ends("/usr/bin/dash", Value::Null) && ends("/tmp/sh", Value::Null));
-    assert!(
-        !ends("/usr/bin/bash", json!("pts/0"))
-            && !ends("/usr/bin/ssh", Value::Null)
-            && !ends("/usr/sbin/sshd", Value::Null)
-    );
+    for shell in ["/usr/bin/bash", "/usr/bin/dash", "/tmp/sh"] {
+        assert!(ends("/usr/bin/cat", shell, Value::Null), "{shell}");
+        assert!(!ends("/usr/bin/cat", shell, json!("pts/0")), "{shell}");
+        assert!(!ends("/usr/bin/tar", shell, Value::Null), "a script that archives is not the thief");
+    }
+    assert!(!ends("/usr/bin/cat", "/usr/bin/ssh", Value::Null) && !ends("/usr/bin/cat", "/usr/sbin/sshd", Value::Null));
 }
