@@ -60,6 +60,9 @@ pub(crate) struct Status {
     pub(crate) playbooks: Vec<PlaybookStatus>,
     /// Playbooks that something is missing for.
     pub(crate) not_armed: Vec<NotArmed>,
+    /// Playbooks that only plan now, though they may act.
+    #[serde(default)]
+    pub(crate) held: Vec<NotArmed>,
     /// Actions that would not work here.
     pub(crate) actions_missing: Vec<ActionMissing>,
     /// Detections since the start.

@@ -35,6 +35,13 @@ pub(crate) fn resume(_: &ResumeArgs, global: &Global, term: &Term) -> Result<Exi
     } else {
         let word = term.ink(Ink::Good, "resumed");
         term.line(format!("{word}: actions run again as their modes allow"));
+        match answer["refused_meanwhile"].as_u64() {
+            None | Some(0) => {}
+            Some(refused) => term.line(format!(
+                "{}: {refused} refused meanwhile, and not done now: `quell run list` shows which",
+                term.ink(Ink::Warn, "actions")
+            )),
+        }
     }
     Ok(Exit::Right)
 }

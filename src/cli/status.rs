@@ -62,6 +62,9 @@ fn print(status: &Status, term: &Term) {
     for missing in &status.not_armed {
         field("", format!("{} {}: {}", term.ink(Ink::Warn, "not armed"), escape(&missing.id), escape(&missing.why)));
     }
+    for held in &status.held {
+        field("", format!("{} {}: {}", term.ink(Ink::Warn, "only plans now"), escape(&held.id), escape(&held.why)));
+    }
     for missing in &status.actions_missing {
         field(
             "",

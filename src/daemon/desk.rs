@@ -181,6 +181,7 @@ impl Desk {
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions),
             not_armed: Self::not_armed(&facts),
+            held: serde_json::from_value(engine["held"].clone()).unwrap_or_default(),
             actions_missing: facts.actions_missing.clone(),
             detections: number("detections"),
             runs_open: number("runs_open"),

@@ -79,6 +79,7 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
     }
     let dir = orders.data_dir.unwrap_or_else(|| data_dir(&loaded.config));
     let world = HostWorld::live(node()).map_err(|e| Fail::missing(format!("/proc cannot be read: {e}")))?;
+    before_others();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("quell-work")
@@ -121,6 +122,14 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
     // A view of thousands of runs that nobody waits for any more must not hold up the end.
     runtime.shutdown_timeout(LAST_VIEWS);
     ended
+}
+
+/// A machine that is flooded must still let people ask and stop: every thread comes before ordinary work.
+fn before_others() {
+    const NICE: i32 = -10;
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "quell's threads wait in line with everybody's");
+    }
 }
 
 fn refused(error: &AssemblyError, dir: &Path) -> Fail {

@@ -201,7 +201,8 @@ impl<W: Send + 'static> Core<W> {
         let input = self.under_way(id, part).map(|u| u.input.clone()).unwrap_or_default();
         match decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan) {
             Decision::Refuse { guard, target, why } => {
-                self.end(id, part, Ending::refused(guard.as_str(), &target, why))
+                self.counted.refused_by_pause += u64::from(guard.as_str() == "pause");
+                self.end(id, part, Ending::refused(guard.as_str(), &target, why));
             }
             Decision::Observe { plan, why } => {
                 if opens && !plan.already {

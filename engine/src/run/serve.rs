@@ -43,7 +43,21 @@ impl<W: Send + 'static> Core<W> {
                 json!({ "id": playbook.name, "mode": mode, "because": because, "breaker_open": self.memory.opened(&playbook.name).is_some() })
             })
             .collect();
+        let now = self.parts.clock.now();
+        let held = self.definitions.playbooks.iter().filter_map(|playbook| {
+            let why = if self.memory.opened(&playbook.name).is_some_and(|at| now.since(at) < self.guard().breaker.quiet)
+            {
+                "its breaker is open: it would act on too many different images"
+            } else if self.triggers.is_at_limit(playbook, now) {
+                "it has started as many runs as `limits.runs` allows"
+            } else {
+                return None;
+            };
+            Some(json!({ "id": playbook.name, "why": why }))
+        });
+        let held: Vec<Json> = held.collect();
         json!({
+            "held": held,
             "mode": self.definitions.ceiling,
             "mode_because": self.definitions.ceiling_because,
             "paused": self.paused,
@@ -86,7 +100,8 @@ impl<W: Send + 'static> Core<W> {
             let now = self.parts.clock.now();
             self.write_system(vec![NewRecord::new(now, PauseChanged { paused, by })]);
         }
-        json!({ "paused": paused, "changed": changed })
+        let refused = if paused { 0 } else { std::mem::take(&mut self.counted.refused_by_pause) };
+        json!({ "paused": paused, "changed": changed, "refused_meanwhile": refused })
     }
 
     fn set_state(&mut self, id: &IncidentId, state: IncidentState, why: String, by: Name) -> Result<Json, Refusal> {

@@ -85,6 +85,8 @@ pub(super) struct Counted {
     pub(super) detections: u64,
     pub(super) runs: u64,
     pub(super) lost: u64,
+    /// Actions that the pause refused since it began.
+    pub(super) refused_by_pause: u64,
 }
 
 impl<W: Send + 'static> Core<W> {

@@ -316,10 +316,10 @@ fn a_pause_refuses_and_a_resume_lets_go_on() {
         }
         asked.join().unwrap().unwrap()
     };
-    assert_eq!(ask(&mut stage, true), json!({ "paused": true, "changed": true }));
+    assert_eq!(ask(&mut stage, true), json!({ "paused": true, "changed": true, "refused_meanwhile": 0 }));
     stage.core.detections([detection("7", 1)]);
     assert!(stage.done().is_empty());
-    ask(&mut stage, false);
+    assert_eq!(ask(&mut stage, false), json!({ "paused": false, "changed": true, "refused_meanwhile": 1 }));
     stage.core.detections([detection("8", 1)]);
     assert_eq!(stage.done(), ["process.kill 1"]);
 }
@@ -348,6 +348,19 @@ fn an_if_that_errs_does_not_switch_a_playbook_off_but_holds_it_back() {
     stage.settle();
     assert!(stage.done().is_empty());
     assert!(stage.only_story().contains(&"StepFinished kill planned".to_owned()), "{:?}", stage.only_story());
+}
+
+#[test]
+fn past_its_limit_a_playbook_only_plans_and_the_status_says_so() {
+    let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+    playbook.limits.runs = Some(quell_model::playbook::Rate { count: 1, per: Duration::from_secs(3600) });
+    let mut stage = stage(World::default(), playbook);
+    assert_eq!(stage.core.serve(Request::Status).unwrap()["held"], json!([]));
+    stage.core.detections([detection("7", 1), detection("8", 1)]);
+    stage.settle();
+    assert_eq!(stage.done(), ["process.kill 1"]);
+    let held = &stage.core.serve(Request::Status).unwrap()["held"];
+    assert_eq!(held[0]["id"], "test", "{held}");
 }
 
 #[test]

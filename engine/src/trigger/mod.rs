@@ -134,12 +134,18 @@ impl Triggers {
         }
         if stricter.is_none()
             && let Some(rate) = playbook.limits.runs
-            && self.started_within(&playbook.name, rate, now) >= rate.count as usize
+            && self.is_at_limit(playbook, now)
         {
             stricter =
                 Some((Mode::Approve, format!("it started {} times in {:?}, which is its limit", rate.count, rate.per)));
         }
         Answer::Start { per, stricter }
+    }
+
+    /// Whether a further run of this playbook would only plan, because so many have started lately.
+    #[must_use]
+    pub fn is_at_limit(&self, playbook: &Playbook, now: Stamp) -> bool {
+        playbook.limits.runs.is_some_and(|rate| self.started_within(&playbook.name, rate, now) >= rate.count as usize)
     }
 
     fn started_within(&self, playbook: &Name, rate: Rate, now: Stamp) -> usize {
