@@ -187,8 +187,9 @@ impl Desk {
             runs_open: number("runs_open"),
             incidents_open: open.iter().filter(|stream| stream.as_incident().is_some()).count() as u64,
             journal: JournalStatus {
-                waiting: health.waiting as u64,
-                unwritten: number("records_unwritten"),
+                // What the journal took, and what the engine keeps until it takes it.
+                waiting: health.waiting as u64 + number("records_waiting"),
+                unwritten: number("records_lost"),
                 trouble: health.trouble,
                 recovery: health.recovery,
             },

@@ -7,13 +7,14 @@
 
 use quell_actions::HostWorld;
 use quell_detectors::hands::{HandsConfig, HandsError, KernelHands};
+use quell_engine::clock::SystemClock;
 use quell_model::guard::{Ask, Guard, Memory, decide};
 use quell_model::playbook::RunLimits;
 use quell_model::store::Vault;
 use quell_model::world::Verb;
 use quell_model::{
     Action, ActionContext, ActionError, BlobHash, Clock, Decision, Doom, IdempotencyKey, Json, Mode, ProcessId,
-    Progress, Stamp, Stop, StoreError, Truth, Want,
+    Progress, Stop, StoreError, Truth, Want,
 };
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io::{BufRead, BufReader, Write};
@@ -157,21 +158,6 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-struct TestClock;
-
-#[async_trait::async_trait]
-impl Clock for TestClock {
-    fn now(&self) -> Stamp {
-        let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let (sec, nsec) = (u64::try_from(boot.tv_sec).unwrap(), u64::try_from(boot.tv_nsec).unwrap());
-        Stamp { wall: jiff::Timestamp::now(), boot_ns: sec * 1_000_000_000 + nsec }
-    }
-
-    async fn sleep_until(&self, at: Stamp) {
-        tokio::time::sleep(at.since(self.now())).await;
-    }
-}
-
 struct Nothing;
 
 #[async_trait::async_trait]
@@ -205,7 +191,7 @@ async fn kill(hands: &Arc<KernelHands>, root: &ProcessId) -> (Json, Truth) {
         .unwrap();
     let plan = action.plan(&serde_json::json!({ "process": root, "scope": "tree" })).await.unwrap();
     let ask = Ask {
-        now: TestClock.now(),
+        now: SystemClock.now(),
         action: action.spec(),
         run: &"r-test".into(),
         playbook: &"test".into(),
@@ -219,7 +205,7 @@ async fn kill(hands: &Arc<KernelHands>, root: &ProcessId) -> (Json, Truth) {
         Decision::Act(admitted) => admitted,
         other => panic!("not admitted: {other:?}"),
     };
-    let clock: Arc<dyn Clock> = Arc::new(TestClock);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cx = ActionContext {
         key: IdempotencyKey("test".to_owned()),
         attempt: 1,

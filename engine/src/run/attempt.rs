@@ -195,7 +195,7 @@ impl<W: Send + 'static> Core<W> {
             paused: self.paused,
         };
         let opens = mode == Mode::Enforce
-            && !self.guard().breaker.is_open(&self.memory, &ask)
+            && !self.guard().breaker.is_open(&self.memory, &playbook, now)
             && self.guard().breaker.would_open(&self.memory, &ask, &plan);
         let action = action.clone();
         let input = self.under_way(id, part).map(|u| u.input.clone()).unwrap_or_default();

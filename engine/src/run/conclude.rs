@@ -3,7 +3,7 @@
 //! Owns the words of the outcomes' proofs and the retry's moment. A part ends by exactly one `StepFinished` (or is
 //! skipped or blocked by the machine's command).
 
-use super::shell::{Core, acted};
+use super::shell::Core;
 use quell_model::playbook::Retry;
 use quell_model::record::{GuardRefused, Moments, NewRecord, Part, StepFailed, StepFinished};
 use quell_model::{ActionError, Hash, Json, Outcome, RunId, Stamp, StepId};
@@ -77,9 +77,6 @@ impl<W: Send + 'static> Core<W> {
             quell_model::playbook::StepKind::Action { action, .. } => Some(action.clone()),
             _ => None,
         });
-        if acted(ending.outcome) && action.is_some() && ending.started.is_some() {
-            live.only_planned = false;
-        }
         let moments = Moments { started: ending.started, verified: ending.verified, ..live.moments };
         let mut records = Vec::with_capacity(2);
         if let (Some((guard, target)), Some(action)) = (ending.refusal, action) {

@@ -34,19 +34,9 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn status(&self) -> Json {
-        let playbooks: Vec<Json> = self
-            .definitions
-            .playbooks
-            .iter()
-            .map(|playbook| {
-                let (mode, because) = self.definitions.mode_of(playbook);
-                json!({ "id": playbook.name, "mode": mode, "because": because, "breaker_open": self.memory.opened(&playbook.name).is_some() })
-            })
-            .collect();
         let now = self.parts.clock.now();
         let held = self.definitions.playbooks.iter().filter_map(|playbook| {
-            let why = if self.memory.opened(&playbook.name).is_some_and(|at| now.since(at) < self.guard().breaker.quiet)
-            {
+            let why = if self.guard().breaker.is_open(&self.memory, &playbook.name, now) {
                 "its breaker is open: it would act on too many different images"
             } else if self.triggers.is_at_limit(playbook, now) {
                 "it has started as many runs as `limits.runs` allows"
@@ -59,10 +49,7 @@ impl<W: Send + 'static> Core<W> {
         json!({
             "held": held,
             "mode": self.definitions.ceiling,
-            "mode_because": self.definitions.ceiling_because,
             "paused": self.paused,
-            "node": self.parts.node,
-            "playbooks": playbooks,
             "runs_open": self.runs.len(),
             "runs_started": self.counted.runs,
             "detections": self.counted.detections,

@@ -14,7 +14,7 @@ use crate::store::Journal;
 use crate::trigger::Triggers;
 use quell_model::guard::{Guard, Memory};
 use quell_model::record::{DetectionHeld, LossSeen, Moments, NewRecord, Part, RunState};
-use quell_model::{Body, BootId, Clock, Crew, Hash, Json, Name, Outcome, RunId, Stamp, Stop, StreamId};
+use quell_model::{Body, BootId, Clock, Crew, Hash, Json, Name, RunId, Stamp, Stop, StreamId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -286,11 +286,6 @@ impl Live {
             _ => false,
         }
     }
-}
-
-/// What a body says that the records of a run begin with.
-pub(super) fn acted(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Verified | Outcome::Done)
 }
 
 /// The body of a stream's first record, if it is the kind that is asked for.

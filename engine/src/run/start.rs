@@ -39,7 +39,6 @@ impl<W: Send + 'static> Core<W> {
         let seen = Seen::new(&detection);
         let mut decided = Vec::new();
         let mut due = Vec::new();
-        let mut joined = Vec::new();
         for playbook in self.definitions.playbooks.clone() {
             let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, now);
             let (decision, why, run) = match answer {
@@ -48,32 +47,24 @@ impl<W: Send + 'static> Core<W> {
                     (TriggerDecision::IfFalse, "its trigger's `if` is false for this event".to_owned(), None)
                 }
                 Answer::Join(run) => {
-                    joined.push(run.clone());
                     (TriggerDecision::Joined, "a run for the same value of `run_per` is open".to_owned(), Some(run))
                 }
                 Answer::Start { per, stricter } => {
                     let start = self.due(&playbook, &detection, per, stricter);
-                    if self.ink.journal().last(&StreamId::run(&start.run)) > 0 {
-                        let why = "this very detection started that run before".to_owned();
-                        decided.push(Decided {
-                            playbook: playbook.name.clone(),
-                            decision: TriggerDecision::Joined,
-                            why,
-                            run: Some(start.run.clone()),
-                        });
-                        joined.push(start.run);
-                        continue;
-                    }
-                    let why = format!("{}: {}", start.mode, start.because);
                     let run = start.run.clone();
-                    due.push(start);
-                    (TriggerDecision::Started, why, Some(run))
+                    if self.ink.journal().last(&StreamId::run(&run)) > 0 {
+                        (TriggerDecision::Joined, "this very detection started that run before".to_owned(), Some(run))
+                    } else {
+                        let why = format!("{}: {}", start.mode, start.because);
+                        due.push(start);
+                        (TriggerDecision::Started, why, Some(run))
+                    }
                 }
             };
             decided.push(Decided { playbook: playbook.name.clone(), decision, why, run });
         }
-        let wanted =
-            !due.is_empty() || !joined.is_empty() || detection.rule.level >= self.definitions.incidents.min_level;
+        let answered = decided.iter().any(|one| one.run.is_some());
+        let wanted = answered || detection.rule.level >= self.definitions.incidents.min_level;
         let incident = if wanted {
             Some(self.join_or_open(&detection, decided, now))
         } else {

@@ -350,6 +350,17 @@ fn an_if_that_errs_does_not_switch_a_playbook_off_but_holds_it_back() {
     assert!(stage.only_story().contains(&"StepFinished kill planned".to_owned()), "{:?}", stage.only_story());
 }
 
+/// The daemon's status is made of these, by name.
+#[test]
+fn the_status_has_what_the_daemon_reads_from_it() {
+    let mut stage = stage(World::default(), playbook_of(vec![step("tell", &[])]));
+    let status = stage.core.serve(Request::Status).unwrap();
+    for key in ["detections", "runs_open", "records_waiting", "records_lost"] {
+        assert!(status[key].is_u64(), "{key}: {status}");
+    }
+    assert!(status["paused"].is_boolean() && status["held"].is_array(), "{status}");
+}
+
 #[test]
 fn past_its_limit_a_playbook_only_plans_and_the_status_says_so() {
     let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);

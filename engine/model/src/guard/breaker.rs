@@ -5,6 +5,8 @@
 use super::Ask;
 use super::memory::{Memory, images};
 use crate::action::Plan;
+use crate::ids::Name;
+use crate::time::Stamp;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -29,7 +31,7 @@ impl Breaker {
     /// Why the playbook may not act now, if it may not.
     #[must_use]
     pub fn objection(&self, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<String> {
-        if self.is_open(memory, ask) {
+        if self.is_open(memory, ask.playbook, ask.now) {
             return Some(format!("the breaker is open for `{}`", ask.playbook));
         }
         self.would_open(memory, ask, plan).then(|| {
@@ -40,10 +42,10 @@ impl Breaker {
         })
     }
 
-    /// Whether it stands open for the asking playbook.
+    /// Whether it stands open for a playbook now.
     #[must_use]
-    pub fn is_open(&self, memory: &Memory, ask: &Ask<'_>) -> bool {
-        memory.opened(ask.playbook).is_some_and(|at| ask.now.since(at) < self.quiet)
+    pub fn is_open(&self, memory: &Memory, playbook: &Name, now: Stamp) -> bool {
+        memory.opened(playbook).is_some_and(|at| now.since(at) < self.quiet)
     }
 
     /// Whether this plan is the one too many.
