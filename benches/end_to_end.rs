@@ -10,179 +10,15 @@
     reason = "a benchmark prints, and ends when its stage breaks"
 )]
 
-use quell_engine::store::Journal;
-use quell_model::{Body, Outcome};
+#[path = "stage/mod.rs"]
+mod stage;
+
 use serde_json::json;
+use stage::{Cgroup, Daemon, row, save};
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
-
-const RULE: &str = r"
-title: Victim of the benchmark
-name: bench-victim
-id: 5b6a0b52-9a43-4c1f-8f5e-0a6a1de0c001
-status: test
-level: critical
-logsource: { product: linux, category: process_creation }
-detection:
-  victim: { Image|endswith: '/quell-bench-victim' }
-  condition: victim
-";
-
-const PLAYBOOK: &str = r#"
-playbook: bench-kill
-description: Kills the benchmark's victim.
-on: { detections: { rules: [bench-victim], level: low } }
-mode: enforce
-steps:
-  kill: { action: process.kill, with: { process: "${{ event.process.id }}", scope: process } }
-"#;
-
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new() -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/mounts").ok()?;
-        let root = mounts.lines().find_map(|line| {
-            let mut words = line.split(' ');
-            let (_, at, kind) = (words.next()?, words.next()?, words.next()?);
-            (kind == "cgroup2").then(|| PathBuf::from(at))
-        })?;
-        let path = root.join(format!("quell-bench-{}", std::process::id()));
-        fs::create_dir(&path).ok()?;
-        Some(Self(path))
-    }
-
-    fn name(&self) -> String {
-        format!("/{}", self.0.file_name().unwrap().to_string_lossy())
-    }
-
-    /// A child that enters the cgroup before it executes.
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(format!("echo $$ > {}/cgroup.procs; exec \"$0\" \"$@\"", self.0.display())).arg(program);
-        command
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        drop(fs::write(self.0.join("cgroup.kill"), "1"));
-        let end = Instant::now() + Duration::from_secs(5);
-        while fs::remove_dir(&self.0).is_err() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-struct Daemon {
-    child: Child,
-    dir: tempfile::TempDir,
-}
-
-impl Daemon {
-    fn start(within: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        fs::create_dir_all(at("rules")).unwrap();
-        fs::create_dir_all(at("playbooks")).unwrap();
-        fs::write(at("rules/victim.yml"), RULE).unwrap();
-        fs::write(at("playbooks/kill.yaml"), PLAYBOOK).unwrap();
-        let config = format!(
-            "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: true, dirs: [rules] }}\n\
-             guard:\n  only_within: {{ cgroup: {within} }}\n  limits: {{ process.kill: 1000000/h }}\n  breaker: {{ images: 1000000, within: 10m, quiet: 30m }}\n"
-        );
-        fs::write(at("quell.yaml"), config).unwrap();
-        let quell = env!("CARGO_BIN_EXE_quell");
-        let child = Command::new(quell)
-            .args(["up", "--config"])
-            .arg(at("quell.yaml"))
-            .arg("--data-dir")
-            .arg(at("data"))
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(at("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let daemon = Self { child, dir };
-        let end = Instant::now() + Duration::from_secs(30);
-        while !daemon.quell(&["status"]).status().unwrap().success() {
-            assert!(
-                Instant::now() < end,
-                "quell was not armed within 30 s: {}",
-                fs::read_to_string(daemon.dir.path().join("log")).unwrap()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        daemon
-    }
-
-    fn quell(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
-        command
-            .args(words)
-            .arg("--data-dir")
-            .arg(self.dir.path().join("data"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        command
-    }
-
-    fn rss_anon_kb(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
-    fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 10)
-    }
-
-    /// Ends the daemon; gives (kernel → verified) of every proved kill, and how many ended otherwise.
-    fn end(mut self) -> (Vec<Duration>, Vec<Duration>, usize) {
-        // SAFETY-free way to signal a child: kill(1) by its own pid, which cannot have been reused before it is waited for.
-        drop(Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status());
-        drop(self.child.wait());
-        let journal = Journal::open_read_only(&self.dir.path().join("data")).unwrap();
-        let (mut proved, mut begun, mut others) = (Vec::new(), Vec::new(), 0);
-        for (stream, _) in journal.streams().unwrap() {
-            if stream.as_run().is_none() {
-                continue;
-            }
-            for record in journal.read(&stream, 1).unwrap() {
-                let Body::StepFinished(step) = record.body else { continue };
-                match (step.outcome, step.moments.kernel, step.moments.started, step.moments.verified) {
-                    (Outcome::Verified, Some(kernel), Some(started), Some(verified)) => {
-                        proved.push(verified.since(kernel));
-                        begun.push(started.since(kernel));
-                    }
-                    _ => others += 1,
-                }
-            }
-        }
-        (proved, begun, others)
-    }
-}
-
-fn quantile(sorted: &[Duration], q: f64) -> u64 {
-    let at = ((sorted.len().saturating_sub(1)) as f64 * q).round() as usize;
-    sorted.get(at).map_or(0, |d| d.as_micros() as u64)
-}
-
-fn row(name: &str, mut spans: Vec<Duration>) -> serde_json::Value {
-    spans.sort();
-    let (p50, p90, p99, most) =
-        (quantile(&spans, 0.5), quantile(&spans, 0.9), quantile(&spans, 0.99), quantile(&spans, 1.0));
-    println!(
-        "{name:<44} n {:>5}   p50 {p50:>7} us   p90 {p90:>7} us   p99 {p99:>7} us   max {most:>7} us",
-        spans.len()
-    );
-    json!({ "name": name, "n": spans.len(), "p50_us": p50, "p90_us": p90, "p99_us": p99, "max_us": most })
-}
 
 /// Attacks one after another: each must die by quell's hand within 10 s.
 fn attacks(cgroup: &Cgroup, victim: &Path, count: usize, pause: Duration) -> usize {
@@ -207,30 +43,6 @@ fn attacks(cgroup: &Cgroup, victim: &Path, count: usize, pause: Duration) -> usi
         std::thread::sleep(pause);
     }
     stopped
-}
-
-/// Fork and exec `/bin/true` as fast as both cores go, for a while; gives the rate a second.
-fn storm(length: Duration) -> f64 {
-    let begin = Instant::now();
-    let workers: Vec<_> = (0..2)
-        .map(|_| {
-            std::thread::spawn(move || {
-                let mut count = 0u64;
-                while begin.elapsed() < length {
-                    drop(Command::new("/bin/true").stdin(Stdio::null()).arg0("true").status());
-                    count += 1;
-                }
-                count
-            })
-        })
-        .collect();
-    let total: u64 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
-    total as f64 / begin.elapsed().as_secs_f64()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 fn main() {
@@ -264,25 +76,6 @@ fn main() {
         rows.push(json!({ "name": name, "stopped": stopped, "of": count, "rss_anon_armed_kb": armed, "rss_anon_after_kb": after }));
     }
 
-    println!("\na fork and exec storm on both cores, without and with the daemon in turn");
-    let (mut bare, mut with, mut share) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..3 {
-        bare.push(storm(Duration::from_secs(3)));
-        let daemon = Daemon::start(&cgroup.name());
-        let before = daemon.cpu();
-        with.push(storm(Duration::from_secs(3)));
-        share.push((daemon.cpu() - before).as_secs_f64() / 3.0 * 100.0);
-        drop(daemon.end());
-    }
-    let (bare, with, share) = (median(bare), median(with), median(share));
-    let overhead = (1.0 - with / bare) * 100.0;
-    println!(
-        "{bare:.0}/s without, {with:.0}/s with: overhead {overhead:.1} %, the daemon takes {share:.1} % of a core"
-    );
-    rows.push(json!({ "name": "storm", "execs_per_s_without": bare, "execs_per_s_with": with, "overhead_percent": overhead, "cpu_percent_of_a_core": share }));
-
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    fs::create_dir_all(target.join("bench")).unwrap();
-    fs::write(target.join("bench/end_to_end.json"), serde_json::to_string_pretty(&rows).unwrap()).unwrap();
+    save("end_to_end", &rows);
     drop(fs::remove_dir_all(&shm));
 }
