@@ -31,7 +31,7 @@ fn hands() -> Option<&'static Arc<KernelHands>> {
     static HANDS: OnceLock<Option<Arc<KernelHands>>> = OnceLock::new();
     let load = || {
         let boot = HostWorld::live("here".into()).unwrap().boot;
-        match KernelHands::load(HandsConfig { boot, pin_dir: None }) {
+        match KernelHands::load(HandsConfig { boot, pins: None }) {
             Ok(hands) => Some(Arc::new(hands)),
             Err(HandsError::Refused(error)) => {
                 eprintln!("NOT TESTED: the kernel's hands: {error}");
@@ -272,7 +272,7 @@ fn nobody_is_marked_while_the_hands_are_paused() {
     let Some(_) = hands() else { return };
     // Hands of its own: a pause would hold the other tests' too.
     let boot = HostWorld::live("here".into()).unwrap().boot;
-    let own = KernelHands::load(HandsConfig { boot, pin_dir: None }).unwrap();
+    let own = KernelHands::load(HandsConfig { boot, pins: None }).unwrap();
     let mut attack = Attack::new("double", &own);
     own.pause(true).unwrap();
     assert!(own.mark(&attack.root, PATIENCE).unwrap_err().contains("paused"));

@@ -12,6 +12,7 @@
  * dies at the fork, and the child, doomed by its node, at its first call. A chain of forks ends with it.
  */
 #include "../kernel.h"
+#include "../pause.h"
 
 enum { BPF_F_MMAPABLE = 1 << 10 }; /* 5.5 */
 #define SIGKILL 9
@@ -75,8 +76,8 @@ struct {
 	MAP_TYPE(value, struct birth);
 } BIRTHS_SEEN SEC(".maps");
 
-/* [0] not 0: nothing is done. [1] the end of the last mark. [2] the process that is never struck. [3] how many were. */
-enum { C_PAUSED = 0, C_UNTIL = 1, C_OWN = 2, C_STRUCK = 3, C_MAX = 4 };
+/* [0] the end of the last mark. [1] the process that is never struck. [2] how many were. */
+enum { C_UNTIL = 0, C_OWN = 1, C_STRUCK = 2, C_MAX = 3 };
 struct {
 	MAP_UINT(type, BPF_MAP_ARRAY);
 	MAP_UINT(max_entries, C_MAX);
@@ -94,7 +95,7 @@ INLINE u64 control(u32 index)
 INLINE u64 in_force(void)
 {
 	u64 until = control(C_UNTIL), now;
-	if (!until || control(C_PAUSED))
+	if (!until || paused())
 		return 0;
 	now = bpf_ktime_get_boot_ns();
 	return until > now ? now : 0;

@@ -4,9 +4,9 @@
 //! read, so that whoever is born after the reading is born marked; who was once known below a root stays known while its
 //! mark lasts, also when its place among the births is another's.
 
+use super::C_UNTIL;
 use super::births::{Birth, Births};
 use super::key::Key;
-use super::{C_PAUSED, C_UNTIL};
 use crate::load::chain;
 use aya::maps::{Array, HashMap, MapData};
 use quell_model::{Below, BootId, ProcessId};
@@ -23,6 +23,7 @@ const CHASES: usize = 64;
 pub(super) struct Marks {
     entries: HashMap<MapData, [u64; 2], u64>,
     control: Array<MapData, u64>,
+    pause: Array<MapData, u64>,
     /// The end of each mark.
     until: Known<Key, u64>,
     /// Whom each root has had below it.
@@ -39,10 +40,14 @@ pub(super) fn now_ns() -> u64 {
 }
 
 impl Marks {
-    pub(super) fn new(entries: HashMap<MapData, [u64; 2], u64>, control: Array<MapData, u64>) -> Self {
+    pub(super) fn new(
+        entries: HashMap<MapData, [u64; 2], u64>,
+        control: Array<MapData, u64>,
+        pause: Array<MapData, u64>,
+    ) -> Self {
         let most = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
         let most_pid = most.trim().parse().unwrap_or(1 << 15);
-        Self { entries, control, until: Known::new(), trees: Known::new(), most_pid }
+        Self { entries, control, pause, until: Known::new(), trees: Known::new(), most_pid }
     }
 
     pub(super) fn control(&self, index: u32) -> u64 {
@@ -51,6 +56,14 @@ impl Marks {
 
     pub(super) fn set(&mut self, index: u32, value: u64) -> Result<(), String> {
         self.control.set(index, value, 0).map_err(|e| chain(&e))
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.pause.get(&0, 0).is_ok_and(|value| value != 0)
+    }
+
+    pub(super) fn pause(&mut self, paused: bool) -> Result<(), String> {
+        self.pause.set(0, u64::from(paused), 0).map_err(|e| chain(&e))
     }
 
     pub(super) fn below(&self, births: &Births, root: &ProcessId, boot: &BootId) -> Below {
@@ -67,7 +80,7 @@ impl Marks {
         lasting: Duration,
     ) -> Result<Below, String> {
         let now = now_ns();
-        if self.control(C_PAUSED) != 0 {
+        if self.is_paused() {
             return Err("the kernel's hands are paused".to_owned());
         }
         let root = exact(births, root).ok_or("its birth is not known to the kernel's hands")?;

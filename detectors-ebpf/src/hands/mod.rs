@@ -12,36 +12,32 @@
 mod births;
 mod key;
 mod marks;
-mod pin;
 mod trial;
-
-pub use pin::{PinError, pause, remove};
 
 use crate::error::SensorError;
 use crate::load::{self, chain};
+use crate::pin::{self, PinError, Pins};
 use aya::maps::{Array, HashMap, Map, MapData};
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, Iter, ProgramError};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::{Btf, Ebpf};
 use births::Births;
 use marks::Marks;
 use quell_model::{Below, BootId, Doom, ProcessId};
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The compiled kernel side of the hands.
 pub const HAND_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hand.bpf.o"));
 
-/// Where `quell up` pins them.
-pub const PIN_DIR: &str = "/sys/fs/bpf/quell";
+const C_UNTIL: u32 = 0;
+const C_OWN: u32 = 1;
+const C_STRUCK: u32 = 2;
 
-const C_PAUSED: u32 = 0;
-const C_UNTIL: u32 = 1;
-const C_OWN: u32 = 2;
-const C_STRUCK: u32 = 3;
+/// All that is pinned here begins with this.
+const PREFIX: &str = "hand_";
 
 /// Program and tracepoint.
 const HOOKS: [(&str, &str); 4] = [
@@ -57,7 +53,7 @@ pub struct HandsConfig {
     /// Which boot this is.
     pub boot: BootId,
     /// Where the hooks and the pause flag are pinned; `None`: they end with this process.
-    pub pin_dir: Option<PathBuf>,
+    pub pins: Option<Arc<Pins>>,
 }
 
 /// There are no hands here.
@@ -79,6 +75,8 @@ pub struct KernelHands {
     boot: BootId,
     births: Births,
     held: Mutex<Held>,
+    /// The right to the place where the hooks are pinned.
+    _pins: Option<Arc<Pins>>,
 }
 
 struct Held {
@@ -95,23 +93,22 @@ impl std::fmt::Debug for KernelHands {
 }
 
 impl KernelHands {
-    /// Loads, hooks in, learns who is there, and tries itself on a process of its own. What an earlier one pinned in the
-    /// same directory is paused and taken away first.
+    /// Loads, hooks in, learns who is there, and tries itself on a process of its own. The hooks that an earlier daemon
+    /// pinned in the same place are taken away first.
     ///
     /// # Errors
     /// When the kernel refuses something, or the trial fails; nothing stays behind then.
     pub fn load(config: HandsConfig) -> Result<Self, HandsError> {
-        if let Some(dir) = &config.pin_dir {
-            pin::prepare(dir)?;
-            remove(dir)?;
+        if let Some(pins) = &config.pins {
+            pins.clear(PREFIX)?;
         }
         let loaded = Self::load_now(&config).and_then(|hands| {
             hands.trial().map_err(HandsError::Trial)?;
             Ok(hands)
         });
         if loaded.is_err()
-            && let Some(dir) = &config.pin_dir
-            && let Err(error) = remove(dir)
+            && let Some(pins) = &config.pins
+            && let Err(error) = pins.clear(PREFIX)
         {
             tracing::warn!(%error, "pins stay behind");
         }
@@ -121,7 +118,8 @@ impl KernelHands {
     fn load_now(config: &HandsConfig) -> Result<Self, HandsError> {
         load::may_load()?;
         let btf = Btf::from_sys_fs().map_err(|e| SensorError::NoBtf { why: chain(&e) })?;
-        let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(HAND_OBJECT).map_err(|e| load::maps_refused(&e))?;
+        let mut ebpf =
+            pin::loader(&btf, config.pins.as_deref()).load(HAND_OBJECT).map_err(|e| load::maps_refused(&e))?;
         for (name, tracepoint) in HOOKS {
             let done = hook(&mut ebpf, name).and_then(|program| program.load(tracepoint, &btf));
             done.map_err(|e| load::probe_refused(name, &e))?;
@@ -130,11 +128,8 @@ impl KernelHands {
         drop(btf);
         // Only now: the programs are in, and a map that leaves the object takes no number with it that they need.
         let births = Births::map(data(&ebpf, "BIRTHS_SEEN").fd().as_fd()).map_err(|e| load::maps_refused(&e))?;
-        if let Some(dir) = &config.pin_dir {
-            let pinned = data(&ebpf, "HAND_CONTROL").pin(dir.join(pin::CONTROL));
-            pinned.map_err(|e| PinError::Pause { dir: dir.clone(), why: chain(&e) })?;
-        }
         let mut control: Array<_, u64> = Array::try_from(taken(&mut ebpf, "HAND_CONTROL")).map_err(refused)?;
+        let pause: Array<_, u64> = Array::try_from(taken(&mut ebpf, "PAUSE")).map_err(refused)?;
         let entries: HashMap<_, [u64; 2], u64> = HashMap::try_from(taken(&mut ebpf, "MARKS")).map_err(refused)?;
         control.set(C_OWN, u64::from(std::process::id()), 0).map_err(refused)?;
         let mut links = Vec::new();
@@ -145,12 +140,15 @@ impl KernelHands {
         // After the hooks, so that nobody is born between.
         let scanned = scan.and_then(|()| read_scan(&mut ebpf));
         scanned.map_err(|e| load::probe_refused("hand_scan", &e))?;
-        let links = links.into_iter().map(|(name, link)| keep(link, config.pin_dir.as_deref(), name));
+        let links = links.into_iter().map(|(name, link)| keep(link, config.pins.as_deref(), name));
         let links = links.collect::<Result<Vec<_>, _>>()?;
         load::give_back();
-        let held =
-            Held { marks: Marks::new(entries, control), _ebpf: ebpf, _links: links.into_iter().flatten().collect() };
-        Ok(Self { boot: config.boot.clone(), births, held: Mutex::new(held) })
+        let held = Held {
+            marks: Marks::new(entries, control, pause),
+            _ebpf: ebpf,
+            _links: links.into_iter().flatten().collect(),
+        };
+        Ok(Self { boot: config.boot.clone(), births, held: Mutex::new(held), _pins: config.pins.clone() })
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -168,7 +166,7 @@ impl KernelHands {
     /// # Errors
     /// When the kernel refuses.
     pub fn pause(&self, paused: bool) -> Result<(), String> {
-        self.held().marks.set(C_PAUSED, u64::from(paused))
+        self.held().marks.pause(paused)
     }
 }
 
@@ -231,8 +229,9 @@ fn data<'a>(ebpf: &'a Ebpf, name: &str) -> &'a MapData {
 }
 
 /// A link that is pinned lives by its pin; one that is not lives by us.
-fn keep(link: FdLink, dir: Option<&Path>, name: &str) -> Result<Option<FdLink>, HandsError> {
-    let Some(dir) = dir else { return Ok(Some(link)) };
-    let pinned = link.pin(dir.join(name));
-    pinned.map(|_| None).map_err(|e| PinError::Pause { dir: dir.to_owned(), why: chain(&e) }.into())
+fn keep(link: FdLink, pins: Option<&Pins>, name: &str) -> Result<Option<FdLink>, HandsError> {
+    let Some(pins) = pins else { return Ok(Some(link)) };
+    let path = pins.path(name);
+    let pinned = link.pin(&path);
+    pinned.map(|_| None).map_err(|e| PinError::Refused { path, why: chain(&e) }.into())
 }

@@ -2,20 +2,22 @@
 //! out whole. What `process.kill` does with them is tried in the tests of the whole.
 
 use crate::harness::{DEADLINE, not_tested};
-use quell_detectors::hands::{self, HandsConfig, HandsError, KernelHands};
+use quell_detectors::hands::{HandsConfig, HandsError, KernelHands};
+use quell_detectors::pin::{self, PinError, Pins};
 use quell_model::{BootId, Doom, ProcessId, TICK_NS};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn boot() -> BootId {
     BootId(std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().into())
 }
 
-fn load(pin_dir: Option<PathBuf>) -> Option<KernelHands> {
-    match KernelHands::load(HandsConfig { boot: boot(), pin_dir }) {
+fn load(pins: Option<Arc<Pins>>) -> Option<KernelHands> {
+    match KernelHands::load(HandsConfig { boot: boot(), pins }) {
         Ok(hands) => Some(hands),
         Err(HandsError::Refused(error @ quell_detectors::SensorError::NotPermitted)) => {
             not_tested(&format!("the kernel's hands: {error}"));
@@ -121,27 +123,66 @@ impl Drop for Mounted {
     }
 }
 
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).map(|all| all.flatten().collect::<Vec<_>>()).unwrap_or_default();
+    let mut names: Vec<String> = entries.iter().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+const ALL: [&str; 6] = ["hand_call", "hand_exec", "hand_exit", "hand_fork", "owner", "pause"];
+
 #[test]
 fn pinned_hands_outlive_their_owner_until_they_are_removed() {
     let Some(mount) = Mounted::new() else { return };
-    let dir = mount.dir().join("quell");
-    hands::remove(&dir).unwrap();
-    let Some(first) = load(Some(dir.clone())) else { return };
+    let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
+    assert!(pin::remove(&dir, data.path()).unwrap().is_empty());
+    let claim = || Pins::claim(&dir, data.path()).map(Arc::new).unwrap();
+    let Some(first) = load(Some(claim())) else { return };
     let (mut child, _) = shell("echo; while :; do sleep 0.01; done");
     drop(first);
-    let pins = || std::fs::read_dir(&dir).unwrap().count();
-    assert_eq!(pins(), 5, "four hooks and the flags");
-    hands::pause(&dir, true).unwrap();
-    hands::pause(&dir, false).unwrap();
+    assert_eq!(names(&dir), ALL);
+    assert!(pin::pause(&dir, data.path(), true).unwrap());
+    assert!(claim().is_paused());
+    assert!(pin::pause(&dir, data.path(), false).unwrap());
     // Who comes next takes the place of the first.
-    let second = load(Some(dir.clone())).unwrap();
-    assert_eq!(pins(), 5);
+    let pins = claim();
+    let second = load(Some(Arc::clone(&pins))).unwrap();
+    assert_eq!(names(&dir), ALL);
     second.mark(&id(child.id()), DEADLINE).unwrap();
     wait_until("the shell is dead", || child.try_wait().unwrap().is_some());
-    hands::remove(&dir).unwrap();
-    assert_eq!(pins(), 0);
-    hands::remove(&dir).unwrap();
+    drop((second, pins));
+    assert_eq!(pin::remove(&dir, data.path()).unwrap().len(), 5, "four hooks and the directory");
+    assert!(!dir.exists());
+    assert!(pin::remove(&dir, data.path()).unwrap().is_empty());
+}
+
+#[test]
+fn nobody_takes_what_another_daemon_pinned() {
+    let Some(mount) = Mounted::new() else { return };
+    let dir = mount.dir().join("quell");
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let pins = Arc::new(Pins::claim(&dir, one.path()).unwrap());
+    let Some(hands) = load(Some(Arc::clone(&pins))) else { return };
+    let refused = |runs: bool| {
+        let claimed = Pins::claim(&dir, other.path());
+        assert!(matches!(&claimed, Err(PinError::Taken { runs: found, .. }) if *found == runs), "{claimed:?}");
+        assert!(pin::remove(&dir, other.path()).unwrap().is_empty());
+        assert!(!pin::pause(&dir, other.path(), true).unwrap());
+        assert_eq!(names(&dir), ALL);
+    };
+    refused(true);
+    // Its own uninstall waits for its end too.
+    assert!(pin::remove(&dir, one.path()).unwrap().is_empty());
+    drop((hands, pins));
+    refused(false);
+    // The data is gone: nobody would ever come back for them.
+    drop(one);
+    let pins = Pins::claim(&dir, other.path()).unwrap();
+    assert_eq!(names(&dir), ["owner"]);
+    pins.give_back().unwrap();
+    assert!(!dir.exists());
     let elsewhere = tempfile::tempdir().unwrap();
-    let refused = KernelHands::load(HandsConfig { boot: boot(), pin_dir: Some(elsewhere.path().to_owned()) });
-    assert!(matches!(refused, Err(HandsError::Pin(_))), "no BPF file system: {refused:?}");
+    let refused = Pins::claim(elsewhere.path(), other.path());
+    assert!(matches!(refused, Err(PinError::NotBpf { .. })), "{refused:?}");
 }

@@ -1,0 +1,297 @@
+//! What acts in the kernel and may outlive quell: one directory of the BPF file system, with the pause flag that all of
+//! it obeys.
+//!
+//! ```text
+//! /sys/fs/bpf/quell/   owner → the data directory whose daemon pinned this     pause   hand_*   block_*
+//! ```
+//!
+//! Keeps true: one daemon at a time works here (a lock on the directory), and nobody takes away what another data
+//! directory owns while that exists; whoever takes pins away pauses first, because a hook acts on for some milliseconds
+//! after its pin is gone. Mounts the BPF file system at its usual place when nobody has.
+
+use crate::load::chain;
+use aya::maps::{Array, Map, MapData};
+use aya::{Btf, EbpfLoader};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// Where `quell up` pins.
+pub const DIR: &str = "/sys/fs/bpf/quell";
+
+/// Where the kernel's documentation wants the file system.
+const BPFFS: &str = "/sys/fs/bpf";
+/// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
+const BPFFS_MAGIC: i64 = 0xcafe_4a11;
+/// The flag; `PAUSE` in bpf/pause.h.
+const PAUSE: &str = "pause";
+/// A symbolic link to the owner's data directory.
+const OWNER: &str = "owner";
+/// The directory may be taken away between its opening and its lock so often.
+const TRIES: u32 = 8;
+
+/// Nothing can be pinned, paused or taken away.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// Something could not be read, made or removed.
+    #[error("`{}` could not be {verb}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// What was tried.
+        verb: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The flag could not be read or set.
+    #[error("what is pinned in `{}` cannot be paused: {why}", dir.display())]
+    Pause {
+        /// Where.
+        dir: PathBuf,
+        /// What the kernel said.
+        why: String,
+    },
+    /// A program or a map could not be pinned.
+    #[error("`{}` cannot be pinned: {why}", path.display())]
+    Refused {
+        /// Where.
+        path: PathBuf,
+        /// What the kernel said.
+        why: String,
+    },
+    /// The directory is of another file system.
+    #[error("`{}` is on no BPF file system; hint: `mount -t bpf bpf /sys/fs/bpf`", dir.display())]
+    NotBpf {
+        /// Where.
+        dir: PathBuf,
+    },
+    /// Another daemon works there, or what it pinned is in force.
+    #[error("`{}` belongs to the quell of `{}`{}", dir.display(), owner.display(), if *runs { ", which runs" } else { "" })]
+    Taken {
+        /// Where.
+        dir: PathBuf,
+        /// Its data directory; empty when it has not said yet.
+        owner: PathBuf,
+        /// Whether its daemon lives.
+        runs: bool,
+    },
+}
+
+fn failed(path: &Path, verb: &'static str) -> impl FnOnce(io::Error) -> PinError {
+    let path = path.to_owned();
+    move |source| PinError::Io { path, verb, source }
+}
+
+/// The right to pin in a directory, for one daemon at a time; it ends with this value, what was pinned does not.
+#[derive(Debug)]
+pub struct Pins {
+    dir: PathBuf,
+    /// The directory, locked.
+    _lock: File,
+}
+
+impl Pins {
+    /// Takes the directory for the daemon whose data is in `owner`. What this daemon's predecessor pinned stays as it
+    /// is; what belongs to a data directory that is gone is paused and taken away.
+    ///
+    /// # Errors
+    /// [`PinError::Taken`] when it is another's; else when the file system refuses.
+    pub fn claim(dir: &Path, owner: &Path) -> Result<Self, PinError> {
+        prepare(dir)?;
+        let owner = resolved(owner);
+        let Some(lock) = lock(dir)? else {
+            return Err(PinError::Taken { dir: dir.to_owned(), owner: owner_of(dir).unwrap_or_default(), runs: true });
+        };
+        match owner_of(dir) {
+            Some(other) if other != owner && other.exists() => {
+                return Err(PinError::Taken { dir: dir.to_owned(), owner: other, runs: false });
+            }
+            Some(known) if known == owner => {}
+            _ => {
+                empty(dir)?;
+                let link = dir.join(OWNER);
+                symlink(&owner, &link).map_err(failed(&link, "made"))?;
+            }
+        }
+        Ok(Self { dir: dir.to_owned(), _lock: lock })
+    }
+
+    /// Where.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The place of one pin.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Takes away what was pinned under names that begin so. Nobody pauses for it: the caller's programs are meant to be
+    /// replaced, or have nothing left to do.
+    pub(crate) fn clear(&self, prefix: &str) -> Result<(), PinError> {
+        for pin in pins(&self.dir)? {
+            if pin.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)) {
+                fs::remove_file(&pin).map_err(failed(&pin, "removed"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the flag is set; false before anything obeys it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        is_paused(&self.dir)
+    }
+
+    /// The daemon ends: the directory goes when nothing in it acts any more.
+    ///
+    /// # Errors
+    /// When something could not be removed.
+    pub fn give_back(self) -> Result<(), PinError> {
+        let acts = |pin: &PathBuf| !pin.ends_with(PAUSE) && !pin.ends_with(OWNER);
+        if pins(&self.dir)?.iter().any(acts) {
+            return Ok(());
+        }
+        empty(&self.dir)?;
+        fs::remove_dir(&self.dir).map_err(failed(&self.dir, "removed"))
+    }
+}
+
+/// A loader for an object that has `PAUSE`: with pins the map is theirs, made with the first object that is loaded.
+pub(crate) fn loader<'a>(btf: &'a Btf, pins: Option<&Pins>) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(btf));
+    if let Some(pins) = pins {
+        loader.map_pin_path("PAUSE", pins.path(PAUSE));
+    }
+    loader
+}
+
+/// Whom the directory belongs to.
+fn owner_of(dir: &Path) -> Option<PathBuf> {
+    fs::read_link(dir.join(OWNER)).ok()
+}
+
+/// Makes the directory, and mounts the file system below it where it is the usual one and missing.
+fn prepare(dir: &Path) -> Result<(), PinError> {
+    if dir.starts_with(BPFFS) && !is_bpf(Path::new(BPFFS)) {
+        mount(Path::new(BPFFS)).map_err(failed(Path::new(BPFFS), "mounted"))?;
+    }
+    fs::create_dir_all(dir).map_err(failed(dir, "made"))?;
+    if is_bpf(dir) { Ok(()) } else { Err(PinError::NotBpf { dir: dir.to_owned() }) }
+}
+
+fn is_bpf(dir: &Path) -> bool {
+    rustix::fs::statfs(dir).is_ok_and(|stat| stat.f_type == BPFFS_MAGIC)
+}
+
+/// Mounts a BPF file system.
+#[allow(unsafe_code, reason = "mount(2) by libc")]
+fn mount(at: &Path) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let at = std::ffi::CString::new(at.as_os_str().as_bytes())?;
+    // SAFETY: three strings that end in NUL and live through the call; no data.
+    let done = unsafe { libc::mount(c"bpf".as_ptr(), at.as_ptr(), c"bpf".as_ptr(), 0, std::ptr::null()) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The directory, locked; `None` when another process has it.
+fn lock(dir: &Path) -> Result<Option<File>, PinError> {
+    for _ in 0..TRIES {
+        let file = File::open(dir).map_err(failed(dir, "opened"))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(failed(dir, "locked")(error.into())),
+        }
+        // Somebody may have taken it away before the lock; then this is the lock of nothing.
+        let held = file.metadata().map_err(failed(dir, "read"))?;
+        if fs::metadata(dir).is_ok_and(|now| now.ino() == held.ino() && now.dev() == held.dev()) {
+            return Ok(Some(file));
+        }
+        fs::create_dir_all(dir).map_err(failed(dir, "made"))?;
+    }
+    Ok(None)
+}
+
+/// All that is in the directory; none where it is not.
+fn pins(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
+    match fs::read_dir(dir) {
+        Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(failed(dir, "read")(error)),
+    }
+}
+
+/// Pauses, then takes away all that acts, then the flag and the owner's name. Gives what acted.
+fn empty(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
+    let flag = dir.join(PAUSE);
+    if flag.exists() {
+        set(dir, true)?;
+    }
+    let (mut last, acted): (Vec<PathBuf>, Vec<PathBuf>) =
+        pins(dir)?.into_iter().partition(|pin| *pin == flag || pin.ends_with(OWNER));
+    last.sort_by_key(|pin| *pin != flag);
+    for pin in acted.iter().chain(&last) {
+        fs::remove_file(pin).map_err(failed(pin, "removed"))?;
+    }
+    Ok(acted)
+}
+
+/// Takes all of it out of the kernel, the pause flag first, and removes the directory; gives what was pinned. Nothing
+/// there, or another's, is no error: the list is empty then.
+///
+/// # Errors
+/// When the flag cannot be set or a pin cannot be removed; then the rest is left too.
+pub fn remove(dir: &Path, owner: &Path) -> Result<Vec<PathBuf>, PinError> {
+    let owner = resolved(owner);
+    let is_anothers = |other: PathBuf| other != owner && other.exists();
+    if !is_bpf(dir) || owner_of(dir).is_some_and(is_anothers) {
+        return Ok(Vec::new());
+    }
+    let Some(_lock) = lock(dir)? else { return Ok(Vec::new()) };
+    // Once more: it may have become another's before the lock.
+    if owner_of(dir).is_some_and(is_anothers) {
+        return Ok(Vec::new());
+    }
+    let mut gone = empty(dir)?;
+    fs::remove_dir(dir).map_err(failed(dir, "removed"))?;
+    gone.push(dir.to_owned());
+    Ok(gone)
+}
+
+/// Sets or lifts the pause of all that the daemon of `owner` pinned there, whether it lives or not. False when it has
+/// pinned nothing there.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn pause(dir: &Path, owner: &Path, paused: bool) -> Result<bool, PinError> {
+    if owner_of(dir) != Some(resolved(owner)) || !dir.join(PAUSE).exists() {
+        return Ok(false);
+    }
+    set(dir, paused).map(|()| true)
+}
+
+/// The same directory is written in the same way, wherever it is named from.
+fn resolved(owner: &Path) -> PathBuf {
+    fs::canonicalize(owner).or_else(|_| std::path::absolute(owner)).unwrap_or_else(|_| owner.to_owned())
+}
+
+/// Whether the flag is set; false before anything obeys it.
+fn is_paused(dir: &Path) -> bool {
+    flag(dir).and_then(|flag| flag.get(&0, 0).map_err(|e| chain(&e))).is_ok_and(|value| value != 0)
+}
+
+fn set(dir: &Path, paused: bool) -> Result<(), PinError> {
+    let done = flag(dir).and_then(|mut flag| flag.set(0, u64::from(paused), 0).map_err(|e| chain(&e)));
+    done.map_err(|why| PinError::Pause { dir: dir.to_owned(), why })
+}
+
+fn flag(dir: &Path) -> Result<Array<MapData, u64>, String> {
+    let data = MapData::from_pin(dir.join(PAUSE)).map_err(|e| chain(&e))?;
+    Array::try_from(Map::Array(data)).map_err(|e| chain(&e))
+}
