@@ -47,6 +47,7 @@ lint:
 
 bench:
 	@scripts/setup bench
+	cargo bench --locked --package quell-engine --bench parts
 	cargo bench --locked --package quell --bench rules --bench end_to_end --bench cost
 
 docs:
