@@ -25,6 +25,12 @@ impl Stamp {
         }
     }
 
+    /// The later of two by the boot clock.
+    #[must_use]
+    pub fn max_by_boot(self, other: Self) -> Self {
+        if other.boot_ns > self.boot_ns { other } else { self }
+    }
+
     /// How long after `earlier` this is by the boot clock; zero when it is not.
     #[must_use]
     pub fn since(self, earlier: Self) -> std::time::Duration {

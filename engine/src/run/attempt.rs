@@ -194,24 +194,21 @@ impl<W: Send + 'static> Core<W> {
             limits: live.run.playbook.limits,
             paused: self.paused,
         };
-        let opens = mode == Mode::Enforce
-            && !self.guard().breaker.is_open(&self.memory, &playbook, now)
-            && self.guard().breaker.would_open(&self.memory, &ask, &plan);
+        let opens = (mode == Mode::Enforce).then(|| self.guard().breaker.opening(&self.memory, &ask, &plan)).flatten();
         let action = action.clone();
+        let decision = decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan);
+        if let Some(why) = opens.filter(|_| !matches!(decision, Decision::Refuse { .. })) {
+            self.memory.breaker(&playbook, Some(now));
+            let playbook = playbook.clone();
+            self.write_system(vec![NewRecord::new(now, BreakerChanged { playbook, open: true, why })]);
+        }
         let input = self.under_way(id, part).map(|u| u.input.clone()).unwrap_or_default();
-        match decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan) {
+        match decision {
             Decision::Refuse { guard, target, why } => {
                 self.counted.refused_by_pause += u64::from(guard.as_str() == "pause");
                 self.end(id, part, Ending::refused(guard.as_str(), &target, why));
             }
             Decision::Observe { plan, why } => {
-                if opens && !plan.already {
-                    self.memory.breaker(&playbook, Some(now));
-                    self.write_system(vec![NewRecord::new(
-                        now,
-                        BreakerChanged { playbook, open: true, why: why.clone() },
-                    )]);
-                }
                 let (outcome, output) =
                     (if plan.already { Outcome::Already } else { Outcome::Planned }, plan.predicted.clone());
                 let planned = StepPlanned { part: part.clone(), action, input, plan, because: why.clone(), outcome };

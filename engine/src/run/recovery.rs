@@ -127,9 +127,9 @@ impl<W: Send + 'static> Core<W> {
         for record in rest {
             run.apply(record.at, &record.body);
         }
-        let (id, per, moments) = (started.run.clone(), started.per.clone(), started.moments);
+        let (id, moments) = (started.run.clone(), started.moments);
         if started.by.is_none() {
-            self.triggers.started(&playbook, &per, &id, started.mode, first.at);
+            self.triggers.started(&playbook, started, first.at);
         }
         let acted = records.iter().any(|record| matches!(record.body, Body::StepIntended(_)));
         self.runs.insert(id, Live { run, under_way: HashMap::new(), moments, only_planned: !acted });

@@ -37,9 +37,9 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let held = self.definitions.playbooks.iter().filter_map(|playbook| {
             let why = if self.guard().breaker.is_open(&self.memory, &playbook.name, now) {
-                "its breaker is open: it would act on too many different images"
+                "its breaker is open: it would act on too many different images; it still freezes where it has acted"
             } else if self.triggers.is_at_limit(playbook, now) {
-                "it has started as many runs as `limits.runs` allows"
+                "it has started in as many places as `limits.runs` allows: in others it only plans"
             } else {
                 return None;
             };

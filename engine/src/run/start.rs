@@ -250,7 +250,7 @@ impl<W: Send + 'static> Core<W> {
         let records = vec![NewRecord::new(now, started.clone())];
         self.ink.write(StreamId::run(&id), 0, records);
         if started.by.is_none() {
-            self.triggers.started(playbook, &started.per, &id, started.mode, now);
+            self.triggers.started(playbook, &started, now);
         }
         tracing::info!(run = %id, playbook = %playbook.name, mode = %started.mode, "run started");
         let incident = started.incident.clone();

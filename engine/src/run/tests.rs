@@ -367,9 +367,17 @@ fn past_its_limit_a_playbook_only_plans_and_the_status_says_so() {
     playbook.limits.runs = Some(quell_model::playbook::Rate { count: 1, per: Duration::from_secs(3600) });
     let mut stage = stage(World::default(), playbook);
     assert_eq!(stage.core.serve(Request::Status).unwrap()["held"], json!([]));
-    stage.core.detections([detection("7", 1), detection("8", 1)]);
+    let elsewhere = |mut detection: Detection| {
+        Arc::make_mut(&mut detection.event).entity.id = "elsewhere".into();
+        detection
+    };
+    // A thousand of the same in one place are one, and are all answered.
+    stage.core.detections((0..1000).map(|number| detection(&format!("7{number}"), 1)));
     stage.settle();
-    assert_eq!(stage.done(), ["process.kill 1"]);
+    assert_eq!(stage.done().len(), 1000);
+    stage.core.detections([elsewhere(detection("8", 1))]);
+    stage.settle();
+    assert_eq!(stage.done().len(), 1000);
     let held = &stage.core.serve(Request::Status).unwrap()["held"];
     assert_eq!(held[0]["id"], "test", "{held}");
 }

@@ -5,10 +5,12 @@
 //! stricter.
 
 use crate::playbook::expression::{Expressions, Scope};
+use quell_model::guard::place_of_event;
 use quell_model::playbook::{DetectionFilter, Playbook, Rate};
+use quell_model::record::RunStarted;
 use quell_model::{Detection, Event, Field, IncidentId, Json, Mode, Name, RunId, Stamp};
 use std::cell::OnceCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// What a playbook makes of a detection.
@@ -34,7 +36,8 @@ pub enum Answer {
 pub struct Triggers {
     open: HashMap<(Name, String), RunId>,
     planned: HashMap<(Name, String), (RunId, Option<IncidentId>)>,
-    starts: HashMap<Name, VecDeque<Stamp>>,
+    /// Where each playbook started runs that may act, and when last.
+    starts: HashMap<Name, HashMap<String, Stamp>>,
 }
 
 /// Whether the filter wants detections of this rule.
@@ -135,38 +138,46 @@ impl Triggers {
         if stricter.is_none()
             && let Some(rate) = playbook.limits.runs
             && self.is_at_limit(playbook, now)
+            && !self.has_started_in(playbook, place_of_event(event), rate, now)
         {
-            stricter =
-                Some((Mode::Approve, format!("it started {} times in {:?}, which is its limit", rate.count, rate.per)));
+            let (count, per) = (rate.count, rate.per);
+            stricter = Some((Mode::Approve, format!("it started in {count} places in {per:?}, which is its limit")));
         }
         Answer::Start { per, stricter }
     }
 
-    /// Whether a further run of this playbook would only plan, because so many have started lately.
+    /// Whether a further run of this playbook would only plan if it came from a new place, because it has started in so
+    /// many lately. One place counts once, however often it gives cause: a flood does not use the limit up.
     #[must_use]
     pub fn is_at_limit(&self, playbook: &Playbook, now: Stamp) -> bool {
-        playbook.limits.runs.is_some_and(|rate| self.started_within(&playbook.name, rate, now) >= rate.count as usize)
+        let Some(rate) = playbook.limits.runs else { return false };
+        let starts = self.starts.get(&playbook.name).into_iter().flat_map(HashMap::values);
+        starts.filter(|last| now.since(**last) <= rate.per).count() >= rate.count as usize
     }
 
-    fn started_within(&self, playbook: &Name, rate: Rate, now: Stamp) -> usize {
-        self.starts
-            .get(playbook)
-            .map_or(0, |starts| starts.iter().rev().take_while(|at| now.since(**at) <= rate.per).count())
+    fn has_started_in(&self, playbook: &Playbook, place: &str, rate: Rate, now: Stamp) -> bool {
+        let last = self.starts.get(&playbook.name).and_then(|starts| starts.get(place));
+        last.is_some_and(|last| now.since(*last) <= rate.per)
     }
 
-    /// A run is open from now on. One that cannot act does not count for `limits.runs`: what was only planned, and what
-    /// came after the limit, would keep the playbook from ever acting again.
-    pub fn started(&mut self, playbook: &Playbook, per: &str, run: &RunId, mode: Mode, at: Stamp) {
-        self.open.insert((playbook.name.clone(), per.to_owned()), run.clone());
-        if mode < Mode::Enforce {
-            return;
-        }
+    /// A run is open from now on.
+    pub fn started(&mut self, playbook: &Playbook, run: &RunStarted, at: Stamp) {
+        self.open.insert((playbook.name.clone(), run.per.clone()), run.run.clone());
+        self.counted(playbook, place_of_event(&run.event), run.mode, at);
+    }
+
+    /// Counts a start for `limits.runs`. One that cannot act does not count: what was only planned, and what came after
+    /// the limit, would keep the playbook from ever acting again.
+    pub fn counted(&mut self, playbook: &Playbook, place: &str, mode: Mode, at: Stamp) {
+        let Some(rate) = playbook.limits.runs.filter(|_| mode == Mode::Enforce) else { return };
         let starts = self.starts.entry(playbook.name.clone()).or_default();
-        starts.push_back(at);
-        // Bounded by the playbook's own limit: older starts cannot matter.
-        let most = playbook.limits.runs.map_or(1, |rate| rate.count as usize + 1);
-        while starts.len() > most {
-            starts.pop_front();
+        match starts.get_mut(place) {
+            Some(last) => *last = last.max_by_boot(at),
+            None => {
+                // Bounded by the limit itself: past it no run counts, and what is older does not matter.
+                starts.retain(|_, last| at.since(*last) <= rate.per);
+                starts.insert(place.to_owned(), at);
+            }
         }
     }
 

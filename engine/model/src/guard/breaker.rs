@@ -1,13 +1,14 @@
 //! The breaker: a playbook that would act on too many different images in a short time has probably gone wrong.
 //!
-//! While it is open the playbook only plans. It closes after a quiet time, or when a person says so.
+//! While it is open the playbook only plans, but for what can be undone in cgroups in which it has acted already: whoever
+//! opens it on purpose, with a program under ever new names, stays frozen where they are. It closes after a quiet time,
+//! or when a person says so.
 
 use super::Ask;
-use super::memory::{Memory, images};
+use super::memory::{APART, Memory, cgroups, images};
 use crate::action::Plan;
 use crate::ids::Name;
 use crate::time::Stamp;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// When a playbook is believed to have gone wrong.
@@ -31,10 +32,24 @@ impl Breaker {
     /// Why the playbook may not act now, if it may not.
     #[must_use]
     pub fn objection(&self, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<String> {
-        if self.is_open(memory, ask.playbook, ask.now) {
-            return Some(format!("the breaker is open for `{}`", ask.playbook));
+        let why = if self.is_open(memory, ask.playbook, ask.now) {
+            format!("the breaker is open for `{}`", ask.playbook)
+        } else {
+            self.opening(memory, ask, plan)?
+        };
+        let still =
+            ask.action.undoable && memory.has_acted_in(ask.playbook, ask.now, self.within + self.quiet, cgroups(plan));
+        (!still).then_some(why)
+    }
+
+    /// Why this plan opens it, if it does: it brings an image that is new, and past the bound.
+    #[must_use]
+    pub fn opening(&self, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<String> {
+        if plan.already || self.is_open(memory, ask.playbook, ask.now) {
+            return None;
         }
-        self.would_open(memory, ask, plan).then(|| {
+        let (known, new) = memory.images_and_new(ask.playbook, ask.now, self.within, &images(plan));
+        (new > 0 && known + new > self.images.min(APART - 1)).then(|| {
             format!(
                 "`{}` would act on more than {} different images within {:?}: the breaker opens",
                 ask.playbook, self.images, self.within
@@ -46,14 +61,5 @@ impl Breaker {
     #[must_use]
     pub fn is_open(&self, memory: &Memory, playbook: &Name, now: Stamp) -> bool {
         memory.opened(playbook).is_some_and(|at| now.since(at) < self.quiet)
-    }
-
-    /// Whether this plan is the one too many.
-    #[must_use]
-    pub fn would_open(&self, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> bool {
-        let mine = memory.recent(ask.now, self.within).filter(|act| act.playbook == *ask.playbook);
-        let mut seen: BTreeSet<&str> = mine.flat_map(|act| act.images.iter().map(String::as_str)).collect();
-        seen.extend(images(plan));
-        seen.len() > self.images
     }
 }

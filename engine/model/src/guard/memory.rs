@@ -1,9 +1,11 @@
 //! What was done lately: the guard counts from it. Rebuilt from the journal at a start.
 //!
-//! Bounded: acts older than [`KEEP`] are forgotten, and no more than [`MOST`] are kept (the oldest go first; limits
-//! are far below).
+//! Owns one moment a thing that is counted (a place, an image, an act of a verb), not one an act: a flood of the same
+//! takes no memory. Keeps true: the tables are bounded by [`MOST`] and [`APART`], the oldest go first; what a limit or
+//! the breaker counts is far below.
 
 use crate::action::{Plan, TargetFacts};
+use crate::guard::place;
 use crate::ids::{Name, RunId};
 use crate::time::Stamp;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -11,8 +13,10 @@ use std::time::Duration;
 
 /// Longest span that a limit or the breaker looks back.
 pub const KEEP: Duration = Duration::from_secs(24 * 3600);
-/// Acts kept: 100,000 a day is a hundred times the limit that ships.
-pub const MOST: usize = 100_000;
+/// Acts of one verb that are kept; a limit above it holds as one of this many.
+pub const MOST: usize = 10_000;
+/// Places, cgroups or images that are told apart; a limit or breaker above it holds as one of this many.
+pub const APART: usize = 2_000;
 
 /// One thing done.
 #[derive(Clone, Debug)]
@@ -27,51 +31,122 @@ pub struct Act {
     pub playbook: Name,
     /// Ids of the named targets.
     pub targets: Vec<String>,
+    /// What the named targets count as: their places, or themselves where they stand in none.
+    pub places: Vec<String>,
+    /// Cgroups of everything that it touched.
+    pub cgroups: Vec<String>,
     /// Images of the named targets.
-    pub images: Vec<String>,
+    pub images: Vec<Image>,
 }
 
 impl Act {
     /// What an admitted plan counts as.
     #[must_use]
     pub fn of(at: Stamp, action: Name, run: RunId, playbook: Name, plan: &Plan) -> Self {
-        let named = || plan.targets.iter().filter(|t| t.named);
         Self {
             at,
             action,
             run,
             playbook,
-            targets: named().map(|t| t.id.clone()).collect(),
-            images: images(plan).map(str::to_owned).collect(),
+            targets: plan.targets.iter().filter(|t| t.named).map(|t| t.id.clone()).collect(),
+            places: places(plan).map(str::to_owned).collect(),
+            cgroups: cgroups(plan).flatten().map(str::to_owned).collect(),
+            images: images(plan),
         }
     }
 }
 
-/// The images of a plan's named targets.
-pub(super) fn images(plan: &Plan) -> impl Iterator<Item = &str> {
-    plan.targets.iter().filter(|t| t.named).filter_map(|target| match &target.facts {
-        TargetFacts::Process { image, .. } => image.as_deref(),
+/// A program's file. Two are the same when either their path or their device and inode is: neither a thousand names
+/// of one file nor a thousand files of one name are a thousand programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    path: String,
+    file: Option<(u64, u64)>,
+}
+
+impl Image {
+    fn is_same(&self, other: &Self) -> bool {
+        self.path == other.path || (self.file.is_some() && self.file == other.file)
+    }
+}
+
+/// The different images of a plan's named targets.
+pub(super) fn images(plan: &Plan) -> Vec<Image> {
+    let mut images: Vec<Image> = Vec::new();
+    for target in plan.targets.iter().filter(|t| t.named) {
+        if let TargetFacts::Process { image: Some(path), file, .. } = &target.facts {
+            let image = Image { path: path.clone(), file: *file };
+            if !images.iter().any(|known| known.is_same(&image)) {
+                images.push(image);
+            }
+        }
+    }
+    images
+}
+
+/// What a plan's named targets count as.
+pub(super) fn places(plan: &Plan) -> impl Iterator<Item = &str> {
+    plan.targets.iter().filter(|t| t.named).map(|target| match &target.facts {
+        TargetFacts::Process { cgroup: Some(path), .. } => place::place(path),
+        _ => target.id.as_str(),
+    })
+}
+
+/// The cgroup of each target, where it has one.
+pub(super) fn cgroups(plan: &Plan) -> impl Iterator<Item = Option<&str>> {
+    plan.targets.iter().map(|target| match &target.facts {
+        TargetFacts::Process { cgroup, .. } => cgroup.as_deref(),
         TargetFacts::Other => None,
     })
 }
 
+/// When each of some things was last acted on.
+type Last = HashMap<String, Stamp>;
+
 /// What was done lately.
 #[derive(Debug, Default)]
 pub struct Memory {
-    acts: VecDeque<Act>,
+    /// Every act of a verb.
+    acts: HashMap<Name, VecDeque<Stamp>>,
+    /// The places of a verb.
+    places: HashMap<Name, Last>,
+    /// The cgroups in which a playbook acted.
+    cgroups: HashMap<Name, Last>,
+    /// The images that a playbook acted on.
+    images: HashMap<Name, Vec<(Image, Stamp)>>,
     by_run: HashMap<RunId, BTreeSet<String>>,
     opened: HashMap<Name, Stamp>,
 }
 
 impl Memory {
-    /// Remembers an act.
+    /// Remembers an act; of a run that has ended, [`Memory::run_ended`] is to be called after.
     pub fn add(&mut self, act: Act) {
-        let now = act.at;
-        self.by_run.entry(act.run.clone()).or_default().extend(act.targets.iter().cloned());
-        self.acts.push_back(act);
-        while self.acts.len() > MOST || self.acts.front().is_some_and(|old| now.since(old.at) > KEEP) {
-            self.acts.pop_front();
+        let at = act.at;
+        let acts = self.acts.entry(act.action.clone()).or_default();
+        // Out of the journal they come run by run, and nearly always after all that is known.
+        let place = acts.partition_point(|earlier| earlier.boot_ns <= at.boot_ns);
+        acts.insert(place, at);
+        if acts.len() > MOST {
+            acts.pop_front();
         }
+        let places = self.places.entry(act.action).or_default();
+        act.places.into_iter().for_each(|place| touch(places, place, at));
+        let cgroups = self.cgroups.entry(act.playbook.clone()).or_default();
+        act.cgroups.into_iter().for_each(|cgroup| touch(cgroups, cgroup, at));
+        let images = self.images.entry(act.playbook).or_default();
+        for image in act.images {
+            match images.iter_mut().find(|(known, _)| known.is_same(&image)) {
+                Some((_, last)) => *last = (*last).max_by_boot(at),
+                None => {
+                    images.retain(|(_, last)| at.since(*last) <= KEEP);
+                    if images.len() >= APART {
+                        images.remove(0);
+                    }
+                    images.push((image, at));
+                }
+            }
+        }
+        self.by_run.entry(act.run).or_default().extend(act.targets);
     }
 
     /// Forgets a run that has ended.
@@ -104,11 +179,68 @@ impl Memory {
         all.len()
     }
 
-    pub(super) fn count(&self, action: &str, now: Stamp, per: Duration) -> usize {
-        self.recent(now, per).filter(|act| act.action.as_str() == action).count()
+    /// How often a verb acted.
+    pub(super) fn acts(&self, action: &str, now: Stamp, per: Duration) -> usize {
+        let is_old = |at: &Stamp| now.since(*at) > per;
+        self.acts.get(action).map_or(0, |acts| acts.len() - acts.partition_point(is_old))
     }
 
-    pub(super) fn recent(&self, now: Stamp, per: Duration) -> impl Iterator<Item = &Act> {
-        self.acts.iter().rev().take_while(move |act| now.since(act.at) <= per)
+    /// In how many places a verb acted; none when one of these is not among them.
+    pub(super) fn places_beyond<'a>(
+        &self,
+        action: &str,
+        now: Stamp,
+        per: Duration,
+        mut these: impl Iterator<Item = &'a str>,
+    ) -> Option<usize> {
+        let known = self.places.get(action)?;
+        let is_recent = |last: &Stamp| now.since(*last) <= per;
+        let all_known = these.all(|place| known.get(place).is_some_and(is_recent));
+        (!all_known).then(|| known.values().filter(|last| is_recent(last)).count())
     }
+
+    /// Whether a playbook acted in each of these cgroups.
+    pub(super) fn has_acted_in<'a>(
+        &self,
+        playbook: &Name,
+        now: Stamp,
+        within: Duration,
+        mut these: impl Iterator<Item = Option<&'a str>>,
+    ) -> bool {
+        let Some(known) = self.cgroups.get(playbook) else { return false };
+        these.all(|cgroup| cgroup.and_then(|path| known.get(path)).is_some_and(|last| now.since(*last) <= within))
+    }
+
+    /// How many different images a playbook acted on, and how many of these are not among them.
+    pub(super) fn images_and_new(
+        &self,
+        playbook: &Name,
+        now: Stamp,
+        within: Duration,
+        these: &[Image],
+    ) -> (usize, usize) {
+        let known = || {
+            let all = self.images.get(playbook).into_iter().flatten();
+            all.filter(|(_, last)| now.since(*last) <= within)
+        };
+        let new = these.iter().filter(|image| !known().any(|(seen, _)| seen.is_same(image)));
+        (known().count(), new.count())
+    }
+}
+
+/// Notes when something was last acted on; the one that was not for longest makes room.
+fn touch(last: &mut Last, what: String, at: Stamp) {
+    if let Some(known) = last.get_mut(&what) {
+        *known = known.max_by_boot(at);
+        return;
+    }
+    if last.len() >= APART {
+        last.retain(|_, seen| at.since(*seen) <= KEEP);
+    }
+    if last.len() >= APART
+        && let Some(oldest) = last.iter().min_by_key(|(_, seen)| seen.boot_ns).map(|(what, _)| what.clone())
+    {
+        last.remove(&oldest);
+    }
+    last.insert(what, at);
 }

@@ -5,10 +5,12 @@
 
 mod breaker;
 mod memory;
+mod place;
 mod protect;
 
 pub use breaker::Breaker;
-pub use memory::{Act, KEEP, MOST, Memory};
+pub use memory::{APART, Act, Image, KEEP, MOST, Memory};
+pub use place::{place, place_of_event};
 pub use protect::{Protect, ProtectedFile, Within};
 
 use crate::action::{ActionSpec, Plan, Target};
@@ -58,7 +60,8 @@ pub enum Decision {
 pub struct Guard {
     /// What may never be touched.
     pub protect: Protect,
-    /// So many of an action in a time; `*` for every action that has no row of its own.
+    /// So many of an action in a time; `*` for every action that has no row of its own. One that is named counts every
+    /// act; `*` counts the places in which it acts, so that a flood out of one place does not use it up.
     pub limits: BTreeMap<String, Rate>,
     /// When a playbook is believed to have gone wrong.
     pub breaker: Breaker,
@@ -136,13 +139,18 @@ fn over_limit(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Opt
             return Some((first, format!("the run would touch {touched} targets, its playbook allows {most}")));
         }
     }
-    let rate = guard.limits.get(ask.action.name).or_else(|| guard.limits.get("*"))?;
-    let done = memory.count(ask.action.name, ask.now, rate.per);
-    (done >= rate.count as usize).then(|| {
-        (
-            first,
-            format!("`{}` ran {done} times in the last {:?}, the limit is {}", ask.action.name, rate.per, rate.count),
-        )
+    if let Some(rate) = guard.limits.get(ask.action.name) {
+        let done = memory.acts(ask.action.name, ask.now, rate.per);
+        return (done >= (rate.count as usize).min(MOST)).then(|| {
+            let (name, per, most) = (ask.action.name, rate.per, rate.count);
+            (first, format!("`{name}` ran {done} times in the last {per:?}, the limit is {most}"))
+        });
+    }
+    let rate = guard.limits.get("*")?;
+    let done = memory.places_beyond(ask.action.name, ask.now, rate.per, memory::places(plan))?;
+    (done >= (rate.count as usize).min(APART)).then(|| {
+        let (name, per, most) = (ask.action.name, rate.per, rate.count);
+        (first, format!("`{name}` acted in {done} places in the last {per:?}, the limit is {most}"))
     })
 }
 

@@ -165,21 +165,52 @@ fn nothing_outside_only_within_is_touched() {
     refused_by(within.decide(plan(vec![unknown])), "only_within");
 }
 
+fn done(second: u64, plan: &Plan) -> Act {
+    Act::of(at(second), "process.kill".into(), "r-0".into(), "p".into(), plan)
+}
+
+fn in_cgroup(pid: u32, path: &str) -> Target {
+    target(pid, |f| {
+        if let TargetFacts::Process { cgroup, .. } = f {
+            *cgroup = Some(path.into())
+        }
+    })
+}
+
 #[test]
-fn limits_count_per_action_and_per_run() {
+fn a_limit_that_names_an_action_counts_every_act() {
     let mut hourly = case();
-    hourly.guard.limits.insert("process.kill".into(), Rate { count: 2, per: Duration::from_secs(3600) });
-    for second in [1, 2] {
-        hourly.memory.add(Act::of(
-            at(second),
-            "process.kill".into(),
-            "r-0".into(),
-            "p".into(),
-            &plan(vec![target(20, |_| ())]),
-        ));
+    hourly.guard.limits.insert("process.kill".into(), Rate { count: 2, per: Duration::from_secs(60) });
+    for second in [1, 50, 60] {
+        hourly.memory.add(done(second, &plan(vec![target(20, |_| ())])));
     }
     refused_by(hourly.decide(plan(vec![target(7, |_| ())])), "limits");
+    hourly.guard.limits.insert("process.kill".into(), Rate { count: 3, per: Duration::from_secs(60) });
+    assert!(matches!(hourly.decide(plan(vec![target(7, |_| ())])), Decision::Act(_)), "the first is older");
+}
 
+#[test]
+fn the_limit_of_all_actions_counts_places_so_that_a_flood_out_of_one_does_not_use_it_up() {
+    let mut all = case();
+    all.guard.breaker.images = usize::MAX;
+    all.guard.limits.insert("*".into(), Rate { count: 3, per: Duration::from_secs(3600) });
+    for pid in 100..1100 {
+        let copy = plan(vec![in_cgroup(pid, "/user.slice/user-7.slice/session-1.scope")]);
+        assert!(matches!(all.decide(copy.clone()), Decision::Act(_)), "copy {pid}");
+        all.memory.add(done(u64::from(pid % 100), &copy));
+    }
+    for unit in ["a", "b"] {
+        let other = plan(vec![in_cgroup(9, &format!("/system.slice/{unit}.service"))]);
+        assert!(matches!(all.decide(other.clone()), Decision::Act(_)), "{unit}");
+        all.memory.add(done(99, &other));
+    }
+    refused_by(all.decide(plan(vec![in_cgroup(9, "/system.slice/c.service")])), "limits");
+    let known = plan(vec![in_cgroup(9, "/user.slice/user-7.slice/session-2.scope")]);
+    assert!(matches!(all.decide(known), Decision::Act(_)), "the flooded place is contained as before");
+}
+
+#[test]
+fn a_run_has_so_many_targets() {
     let one = Case { limits: RunLimits { runs: None, targets: Some(1) }, ..case() };
     assert!(matches!(one.decide(plan(vec![target(7, |_| ())])), Decision::Act(_)));
     refused_by(one.decide(plan(vec![target(7, |_| ()), target(8, |_| ())])), "limits");
@@ -210,6 +241,73 @@ fn the_breaker_leaves_a_playbook_at_its_plans() {
     assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Observe { .. }));
     wild.memory.breaker(&"p".into(), None);
     assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)));
+}
+
+#[test]
+fn the_same_program_is_one_image_under_any_name_and_in_any_file() {
+    let mut many = case();
+    many.guard.breaker.images = 2;
+    many.memory.add(done(10, &plan(vec![target(20, |_| ())])));
+    let of = |path: &str, inode: u64| {
+        target(7, |f| {
+            if let TargetFacts::Process { image, file, .. } = f {
+                (*image, *file) = (Some(path.into()), Some((8, inode)))
+            }
+        })
+    };
+    many.memory.add(done(11, &plan(vec![of("/tmp/a", 1)])));
+    for (path, inode) in [("/tmp/b", 1), ("/memfd:x (deleted)", 1), ("/tmp/a", 2)] {
+        assert!(matches!(many.decide(plan(vec![of(path, inode)])), Decision::Act(_)), "{path}");
+    }
+    assert!(matches!(many.decide(plan(vec![of("/tmp/b", 2)])), Decision::Observe { .. }));
+}
+
+/// Whoever opens the breaker on purpose, with a program under ever new names, does not get away.
+#[test]
+fn an_open_breaker_still_freezes_where_the_playbook_has_acted() {
+    static FREEZE: ActionSpec = ActionSpec { name: "process.freeze", undoable: true, ..KILL };
+    let mut open = case();
+    open.memory.add(done(10, &plan(vec![target(20, |_| ())])));
+    open.memory.breaker(&"p".into(), Some(at(90)));
+    let decide = |spec: &'static ActionSpec, target: Target| {
+        let (run, playbook) = ("r-1".into(), "p".into());
+        let ask = Ask {
+            now: at(100),
+            action: spec,
+            run: &run,
+            playbook: &playbook,
+            mode: Mode::Enforce,
+            mode_because: "",
+            untrusted: false,
+            limits: RunLimits::default(),
+            paused: false,
+        };
+        super::decide(&open.guard, &open.memory, &ask, plan(vec![target]))
+    };
+    assert!(matches!(decide(&FREEZE, target(7, |_| ())), Decision::Act(_)));
+    assert!(matches!(decide(&KILL, target(7, |_| ())), Decision::Observe { .. }), "a kill cannot be undone");
+    assert!(matches!(decide(&FREEZE, in_cgroup(7, "/box/else")), Decision::Observe { .. }), "it never acted there");
+    let nowhere = target(7, |f| {
+        if let TargetFacts::Process { cgroup, .. } = f {
+            *cgroup = None
+        }
+    });
+    assert!(matches!(decide(&FREEZE, nowhere), Decision::Observe { .. }));
+}
+
+#[test]
+fn what_the_guard_remembers_is_bounded() {
+    let mut memory = Memory::default();
+    for pid in 0..APART as u32 + 100 {
+        memory.add(done(50, &plan(vec![in_cgroup(pid, &format!("/c{pid}"))])));
+    }
+    for _ in 0..MOST {
+        memory.add(done(50, &plan(vec![])));
+    }
+    let (now, day) = (at(100), Duration::from_secs(3600));
+    assert_eq!(memory.acts("process.kill", now, day), MOST);
+    assert_eq!(memory.places_beyond("process.kill", now, day, ["/new"].into_iter()), Some(APART));
+    assert_eq!(memory.images_and_new(&"p".into(), now, day, &[]), (APART, 0));
 }
 
 #[test]
