@@ -67,12 +67,13 @@ INLINE int told_open(s64 result)
 	flags = KREAD(file, f_flags);
 	mode = KREAD(file, f_mode);
 	writes = flags & O_ACCMODE;
-	if (!writes && !control(C_WATCH_LENGTHS))
+	KREAD_INTO(&path, file, f_path);
+	/* Most opens read what nobody watches: nothing is built for them. */
+	if (!writes && !(mode & FMODE_CREATED) && !passes_watched(&path))
 		return 0;
 	r = file_begin(task, mode & FMODE_CREATED ? F_CREATE : writes ? F_WRITE : F_READ);
 	if (!r)
 		return 0;
-	KREAD_INTO(&path, file, f_path);
 	walk(r->data, &r->walked, &path, true);
 	if (r->walked.flags & W_WATCHED)
 		r->head.flags |= H_URGENT;

@@ -24,9 +24,9 @@ int process_fork(u64 *ctx)
 {
 	struct task_struct *child = (void *)ctx[1];
 	struct head head = {};
-	if (KREAD(child, pid) != KREAD(child, tgid))
+	if (child->pid != child->tgid)
 		return 0;
-	fill_head(&head, child, K_FORK);
+	fill_head_of(&head, child, K_FORK, true);
 	emit_process(&head, sizeof(head));
 	return 0;
 }
@@ -36,14 +36,14 @@ SEC("tp_btf/sched_process_exit")
 int process_exit(u64 *ctx)
 {
 	struct task_struct *task = (void *)ctx[0];
-	struct signal_struct *signal = KREAD(task, signal);
+	struct signal_struct *signal = task->signal;
 	struct exit record = {};
 	int group;
-	if (KREAD(signal, live.counter) != 0)
+	if (signal->live.counter != 0)
 		return 0;
-	fill_head(&record.head, task, K_EXIT);
-	group = KREAD(signal, group_exit_code);
-	record.code = group ? group : KREAD(task, exit_code);
+	fill_head_of(&record.head, task, K_EXIT, true);
+	group = signal->group_exit_code;
+	record.code = group ? group : task->exit_code;
 	emit_process(&record.head, sizeof(record));
 	return 0;
 }
@@ -66,34 +66,38 @@ int process_exec(u64 *ctx)
 
 	if (!e)
 		return 0;
-	fill_head(&e->head, task, K_EXEC);
+	mm = task->mm;
+	if (!mm)
+		return 0;
+	image = mm->exe_file;
+	if (!image)
+		return 0;
+	fill_head_of(&e->head, task, K_EXEC, true);
 	e->flags = 0;
 	e->tty[0] = 0;
 
 	/* The name that was asked for: for a script its path, while the image below is the interpreter. */
-	n = bpf_probe_read_kernel_str(e->data, NAME_MAX, KREAD(binprm, filename));
+	n = bpf_probe_read_kernel_str(e->data, NAME_MAX, binprm->filename);
 	e->file_len = n > 0 ? n : 0;
 	e->walked.end = e->file_len;
 
-	mm = KREAD(task, mm);
-	image = KREAD(mm, exe_file);
-	inode = KREAD(image, f_inode);
+	inode = image->f_inode;
 	KREAD_INTO(&path, image, f_path);
 	walk(e->data, &e->walked, &path, false);
 	e->image_len = e->walked.end - e->file_len;
 	if (e->walked.flags & W_CUT)
 		e->flags |= I_PATH_CUT;
-	e->inode = KREAD(inode, i_ino);
-	e->mode = KREAD(inode, i_mode);
-	e->owner = KREAD(inode, i_uid.val);
+	e->inode = inode->i_ino;
+	e->mode = inode->i_mode;
+	e->owner = inode->i_uid.val;
 	{
-		struct super_block *sb = KREAD(inode, i_sb);
+		struct super_block *sb = inode->i_sb;
 		struct dentry *dentry = path.dentry;
 		bool gone;
-		e->links = KREAD(inode, i_nlink);
+		e->links = inode->i_nlink;
 		gone = e->links == 0 || !KREAD(dentry, d_hash.pprev);
-		e->device = KREAD(sb, s_dev);
-		e->magic = KREAD(sb, s_magic);
+		e->device = sb->s_dev;
+		e->magic = sb->s_magic;
 		if (e->magic == MAGIC_TMPFS) {
 			e->flags |= I_TMPFS;
 			urgent = true;
@@ -108,7 +112,7 @@ int process_exec(u64 *ctx)
 	}
 
 	{
-		struct fs_struct *fs = KREAD(task, fs);
+		struct fs_struct *fs = task->fs;
 		KREAD_INTO(&path, fs, pwd);
 		at = e->walked.end;
 		walk(e->data, &e->walked, &path, false);
@@ -118,8 +122,8 @@ int process_exec(u64 *ctx)
 	}
 
 	{
-		u64 from = KREAD(mm, arg_start);
-		u64 total = KREAD(mm, arg_end) - from;
+		u64 from = mm->arg_start;
+		u64 total = mm->arg_end - from;
 		u32 length = total;
 		u32 o = e->walked.end;
 		if (total > ARGS_MAX) {
@@ -139,37 +143,45 @@ int process_exec(u64 *ctx)
 	}
 
 	{
-		struct cred *cred = KREAD(task, cred);
-		struct nsproxy *spaces = KREAD(task, nsproxy);
-		struct net *net = KREAD(spaces, net_ns);
-		struct pid *pid = KREAD(task, thread_pid);
-		u32 level = KREAD(pid, level);
+		struct cred *cred = task->cred;
+		struct nsproxy *spaces = task->nsproxy;
+		struct net *net = spaces->net_ns;
+		struct pid *pid = task->thread_pid;
+		u32 level = pid->level;
 		struct upid number = {};
-		struct signal_struct *signal = KREAD(task, signal);
-		struct tty_struct *tty = KREAD(signal, tty);
+		struct signal_struct *signal = task->signal;
+		struct tty_struct *tty = signal->tty;
 		struct pid_namespace *space;
 		e->cap_effective = capabilities(&cred->cap_effective);
 		e->cap_permitted = capabilities(&cred->cap_permitted);
-		e->net_ns = KREAD(net, ns.inum);
+		e->net_ns = net->ns.inum;
 		bpf_probe_read_kernel(&number, sizeof(number), (char *)&pid->numbers + (level & 63) * sizeof(number));
 		space = number.ns;
 		e->ns_pid = number.nr;
 		e->pid_ns = KREAD(space, ns.inum);
-		e->seccomp = KREAD(task, seccomp.mode);
-		if (KREAD(task, atomic_flags) & (1 << PFA_NO_NEW_PRIVS))
+		e->seccomp = task->seccomp.mode;
+		if (task->atomic_flags & (1 << PFA_NO_NEW_PRIVS))
 			e->flags |= I_NO_NEW_PRIVS;
-		e->login_uid = FIELD_EXISTS(struct task_struct, loginuid) ? KREAD(task, loginuid.val) : (u32)-1;
-		e->session = FIELD_EXISTS(struct task_struct, sessionid) ? KREAD(task, sessionid) : (u32)-1;
+		e->login_uid = FIELD_EXISTS(struct task_struct, loginuid) ? task->loginuid.val : (u32)-1;
+		e->session = FIELD_EXISTS(struct task_struct, sessionid) ? task->sessionid : (u32)-1;
 		if (tty)
 			bpf_probe_read_kernel_str(e->tty, sizeof(e->tty), &tty->name);
 	}
 
-	parent = KREAD(task, real_parent);
-	for (u32 fd = 0; fd < 3; fd++) {
-		if (fill_stdio(&e->own[fd], task, fd))
-			urgent = true;
-		if (fill_stdio(&e->parent[fd], parent, fd))
-			urgent = true;
+	{
+		struct file *own[3] = {}, *above[3] = {};
+		parent = task->real_parent;
+		first_files(own, task->files);
+		first_files(above, parent->files);
+		for (u32 fd = 0; fd < 3; fd++) {
+			if (fill_stdio(&e->own[fd], own[fd]))
+				urgent = true;
+			/* Mostly the child has what its parent has. */
+			if (above[fd] == own[fd])
+				e->parent[fd] = e->own[fd];
+			else if (fill_stdio(&e->parent[fd], above[fd]))
+				urgent = true;
+		}
 	}
 	if (urgent)
 		e->head.flags |= H_URGENT;

@@ -8,21 +8,20 @@
  * The v2 cgroup's id; 1 is the v2 root, where everything lives that only v1 moved: then the v1 freezer's id.
  * Either equals the inode of the cgroup's directory.
  */
-INLINE u64 cgroup_of(struct task_struct *task)
+INLINE u64 cgroup_of(struct task_struct *task, bool typed)
 {
-	struct css_set *set = KREAD(task, cgroups);
-	struct cgroup *group = KREAD(set, dfl_cgrp);
-	struct kernfs_node *node = KREAD(group, kn);
-	u64 id = KREAD(node, id);
+	struct css_set *set = READ(typed, task, cgroups);
+	struct cgroup *group = READ(typed, set, dfl_cgrp);
+	struct kernfs_node *node = READ(typed, group, kn);
+	u64 id = READ(typed, node, id);
 	if (id <= 1 && ENUM_EXISTS(enum cgroup_subsys_id, freezer_cgrp_id)) {
 		u64 index = ENUM_VALUE(enum cgroup_subsys_id, freezer_cgrp_id);
 		struct cgroup_subsys_state *state = NULL;
 		bpf_probe_read_kernel(&state, sizeof(state), (char *)&set->subsys + index * sizeof(void *));
 		if (state) {
-			u64 older;
-			group = KREAD(state, cgroup);
-			node = KREAD(group, kn);
-			older = KREAD(node, id);
+			struct cgroup *older_group = KREAD(state, cgroup);
+			struct kernfs_node *older_node = KREAD(older_group, kn);
+			u64 older = KREAD(older_node, id);
 			if (older > 1)
 				id = older;
 		}
@@ -38,33 +37,43 @@ INLINE u64 capabilities(void *at)
 	return bits;
 }
 
-INLINE void fill_head(struct head *head, struct task_struct *task, u8 kind)
+INLINE void fill_head_of(struct head *head, struct task_struct *task, u8 kind, bool typed)
 {
-	struct task_struct *leader = KREAD(task, group_leader);
-	struct task_struct *parent = KREAD(task, real_parent);
-	struct task_struct *parent_leader = KREAD(parent, group_leader);
-	struct cred *cred = KREAD(task, cred);
-	struct nsproxy *spaces = KREAD(task, nsproxy);
-	struct mnt_namespace *mounts = KREAD(spaces, mnt_ns);
+	struct task_struct *leader = READ(typed, task, group_leader);
+	struct task_struct *parent = READ(typed, task, real_parent);
+	struct task_struct *parent_leader = READ(typed, parent, group_leader);
+	struct cred *cred = READ(typed, task, cred);
+	struct nsproxy *spaces = READ(typed, task, nsproxy);
 
 	head->kind = kind;
 	head->flags = 0;
 	head->sub = 0;
 	head->pad = 0;
 	head->at = bpf_ktime_get_boot_ns();
-	head->pid = KREAD(task, tgid);
-	head->tid = KREAD(task, pid);
-	head->start = KREAD(leader, start_boottime);
-	head->exec_id = KREAD(task, self_exec_id);
-	head->ppid = KREAD(parent, tgid);
-	head->parent_start = KREAD(parent_leader, start_boottime);
-	head->uid = KREAD(cred, uid.val);
-	head->gid = KREAD(cred, gid.val);
-	head->euid = KREAD(cred, euid.val);
-	head->egid = KREAD(cred, egid.val);
-	head->mnt_ns = KREAD(mounts, ns.inum);
-	head->cgroup = cgroup_of(task);
+	head->pid = READ(typed, task, tgid);
+	head->tid = READ(typed, task, pid);
+	head->start = READ(typed, leader, start_boottime);
+	head->exec_id = READ(typed, task, self_exec_id);
+	head->ppid = READ(typed, parent, tgid);
+	head->parent_start = READ(typed, parent_leader, start_boottime);
+	head->uid = READ(typed, cred, uid.val);
+	head->gid = READ(typed, cred, gid.val);
+	head->euid = READ(typed, cred, euid.val);
+	head->egid = READ(typed, cred, egid.val);
+	head->mnt_ns = 0;
+	/* A process that exits has let go of its namespaces. */
+	if (spaces) {
+		struct mnt_namespace *mounts = READ(typed, spaces, mnt_ns);
+		head->mnt_ns = READ(typed, mounts, ns.inum);
+	}
+	head->cgroup = cgroup_of(task, typed);
 	KREAD_INTO(&head->comm, task, comm);
+}
+
+/* Of a task by its bare address. */
+INLINE void fill_head(struct head *head, struct task_struct *task, u8 kind)
+{
+	fill_head_of(head, task, kind, false);
 }
 
 /* The open file behind an fd of a task, or NULL. */
