@@ -27,6 +27,7 @@ mod record;
 mod relay;
 mod schedule;
 mod sensor;
+mod sleep;
 mod users;
 mod watch;
 

@@ -1,7 +1,7 @@
 //! The sensor's thread: rings → table → events → sink.
 //!
-//! Polls every millisecond while events flow, so that the kernel side need not wake it; sleeps when they do not. Urgent
-//! records wake it in both. The process ring goes first: a process is known before what it does is told. Holds no
+//! Looks every millisecond while events flow, so that the kernel side need not wake it (sleep.rs). Urgent records wake it
+//! at once. The process ring goes first: a process is known before what it does is told. Holds no
 //! record between batches.
 
 use crate::event::{Context, FileChange, SensorEvent, What};
@@ -10,30 +10,25 @@ use crate::process::{Key, Table, scan};
 use crate::record::{self, FileOp, Head, Record};
 use crate::schedule::Pace;
 use crate::sensor::{Counters, Sink};
+use crate::sleep::Sleep;
 use crate::watch::Watch;
 use quell_model::{Class, Event, Name};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Records of the second ring between two looks at the first.
 const BATCH: usize = 256;
 /// The sink gets a turn at least so often.
-const TURN_NS: u64 = 100_000_000;
-/// Empty polls of 1 ms after which the reader goes to sleep.
-const IDLE_ROUNDS: u32 = 50;
-/// Polls of 1 ms after the kernel side was told to wake: it may have read the old word just before.
-const SETTLE_ROUNDS: u32 = 4;
+const TURN_MS: u32 = 100;
+const TURN_NS: u64 = TURN_MS as u64 * 1_000_000;
 /// Now and then: users, ended processes.
 const CARE_NS: u64 = 5_000_000_000;
 
 pub(crate) struct Reader {
     loaded: Loaded,
     world: World,
-    wake: Arc<OwnedFd>,
-    idle: u32,
+    sleep: Sleep,
     last_turn: u64,
     last_care: u64,
     last_losses: u64,
@@ -57,15 +52,14 @@ impl Reader {
         node: Name,
         sink: Box<dyn Sink>,
         counters: Arc<Counters>,
-        wake: Arc<OwnedFd>,
+        sleep: Sleep,
         pace: Pace,
     ) -> Self {
         let world = World { cx: Context::new(node), table: Table::default(), watch, sink, counters };
         Self {
             loaded,
             world,
-            wake,
-            idle: 0,
+            sleep,
             last_turn: 0,
             last_care: 0,
             last_losses: 0,
@@ -86,7 +80,6 @@ impl Reader {
                 self.world.sink.turn();
                 return;
             }
-            self.idle = if some { 0 } else { self.idle.saturating_add(1) };
             let due = now.saturating_sub(self.last_turn) >= TURN_NS;
             if due {
                 self.losses();
@@ -99,7 +92,7 @@ impl Reader {
                 self.world.table.users.refresh();
                 self.world.table.forget(now);
             }
-            self.wait();
+            self.wait(some);
         }
     }
 
@@ -112,26 +105,12 @@ impl Reader {
         counters.unasked.fetch_add(self.world.cx.allowance.take_refused(), Ordering::Relaxed);
     }
 
-    /// Sleeps until something is there: at most 1 ms while events flow, at most the time to the next turn when not.
-    fn wait(&mut self) {
-        if self.idle == 0 {
-            self.loaded.reader_polls(true);
-        } else if self.idle == IDLE_ROUNDS {
-            self.loaded.reader_polls(false);
-        }
-        let ms = if self.idle < IDLE_ROUNDS + SETTLE_ROUNDS { 1 } else { TURN_NS.cast_signed() / 1_000_000 };
-        let timeout = Timespec { tv_sec: 0, tv_nsec: ms * 1_000_000 };
-        let rings = [self.loaded.process_ring.as_fd(), self.loaded.other_ring.as_fd(), self.wake.as_fd()];
-        let mut fds = rings.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        // An interrupted poll is a short one.
-        if poll(&mut fds, Some(&timeout)).is_ok() && fds[2].revents().contains(PollFlags::IN) {
-            let mut count = [0; 8];
-            // Nonblocking: somebody else cannot have read it, and if so there is nothing to do.
-            if rustix::io::read(&*self.wake, &mut count).is_ok() {
-                self.world.cx.tick();
-                let now = self.world.cx.now_ns();
-                self.turn(now);
-            }
+    /// Sleeps until something is there, at most the time to the next turn.
+    fn wait(&mut self, some: bool) {
+        if self.sleep.sleep(&mut self.loaded, some, TURN_MS) {
+            self.world.cx.tick();
+            let now = self.world.cx.now_ns();
+            self.turn(now);
         }
     }
 

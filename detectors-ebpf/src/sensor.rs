@@ -8,6 +8,7 @@ use crate::load::{self, Missing, Settings};
 use crate::probes::Probe;
 use crate::reader::Reader;
 use crate::schedule::Pace;
+use crate::sleep::Sleep;
 use crate::watch::Watch;
 use quell_model::{Class, Event, Name};
 use rustix::event::{EventfdFlags, eventfd};
@@ -126,7 +127,8 @@ impl Sensor {
         let fd =
             eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| SensorError::Thread(e.into()))?;
         let waker = Waker { fd: Arc::new(fd) };
-        let (told, wake, first) = (Arc::clone(&counters), Arc::clone(&waker.fd), config.first);
+        let sleep = Sleep::new(&loaded, Arc::clone(&waker.fd)).map_err(SensorError::Thread)?;
+        let (told, first) = (Arc::clone(&counters), config.first);
         let thread = std::thread::Builder::new()
             .name("quell-sensor".to_owned())
             .spawn(move || {
@@ -137,7 +139,7 @@ impl Sensor {
                 };
                 let pace = Pace::new(scheduling == FIRST);
                 *told.scheduling.lock().unwrap_or_else(PoisonError::into_inner) = scheduling;
-                Reader::new(loaded, settings.watch, config.node, sink, told, wake, pace).run();
+                Reader::new(loaded, settings.watch, config.node, sink, told, sleep, pace).run();
             })
             .map_err(SensorError::Thread)?;
         Ok(Running { waker, counters, attached, missing, thread: Some(thread) })

@@ -3,6 +3,7 @@
 //! Owns what was seen at fork and exec; holds no open file and asks nobody. An [`Image`] is shared by all forks of it.
 
 mod ask;
+mod images;
 mod proc;
 mod scan;
 mod sockets;
@@ -108,6 +109,11 @@ impl Image {
         }
     }
 
+    /// Bytes of text.
+    fn text_len(&self) -> usize {
+        self.path.len() + self.file.len() + self.cwd.len() + self.command_line.len()
+    }
+
     fn of_exec(exec: &Exec<'_>) -> Self {
         let flags = exec.flags();
         let mut image = Self {
@@ -183,9 +189,10 @@ pub(crate) struct Process {
     pub(crate) tty: Arc<str>,
     pub(crate) cgroup_id: u64,
     pub(crate) cgroup: Arc<Cgroup>,
-    pub(crate) stdio: [Stdio; 3],
+    /// Where fds 0-2 lead; shared by all that inherited them.
+    pub(crate) stdio: Arc<[Stdio; 3]>,
     /// The parent's at the time of the exec.
-    pub(crate) parent_stdio: [Stdio; 3],
+    pub(crate) parent_stdio: Arc<[Stdio; 3]>,
     /// When it ended.
     pub(crate) exited: Option<u64>,
 }
@@ -228,8 +235,8 @@ impl Process {
         }
     }
 
-    pub(crate) fn take_exec(&mut self, exec: &Exec<'_>) {
-        self.image = Arc::new(Image::of_exec(exec));
+    pub(crate) fn take_exec(&mut self, exec: &Exec<'_>, image: Arc<Image>) {
+        self.image = image;
         self.ids.cap_effective = exec.cap_effective();
         self.ids.cap_permitted = exec.cap_permitted();
         self.confinement =
@@ -239,9 +246,18 @@ impl Process {
         self.ns_pid = exec.ns_pid();
         self.login_uid = exec.login_uid();
         self.session = exec.session();
-        self.tty = String::from_utf8_lossy(exec.tty()).into();
-        self.stdio = [0, 1, 2].map(|fd| exec.own(fd));
-        self.parent_stdio = [0, 1, 2].map(|fd| exec.parent(fd));
+        if self.tty.as_bytes() != exec.tty() {
+            self.tty = String::from_utf8_lossy(exec.tty()).into();
+        }
+        // Mostly it has what it was born with, and its parent has the same.
+        let share = |known: &Arc<[Stdio; 3]>, now: [Stdio; 3]| if **known == now { Arc::clone(known) } else { Arc::new(now) };
+        self.stdio = share(&self.stdio, [0, 1, 2].map(|fd| exec.own(fd)));
+        self.parent_stdio = share(&self.stdio, [0, 1, 2].map(|fd| exec.parent(fd)));
+    }
+
+    /// Bytes of text that are kept for a process that has ended; of one that lives 0.
+    pub(crate) fn ended_text(&self) -> usize {
+        if self.exited.is_some() { self.image.text_len() } else { 0 }
     }
 
     /// Still there, as far as is known.

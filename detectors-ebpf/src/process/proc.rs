@@ -56,7 +56,7 @@ pub(crate) fn fill(process: &mut Process, users: &Users, cgroups: &Cgroups, pati
     process.login_uid = number("loginuid").unwrap_or(super::NO_LOGIN);
     process.session = number("sessionid").unwrap_or(super::NO_LOGIN);
     process.image = Arc::new(image(pid, patience));
-    process.stdio = stdio(pid);
+    process.stdio = stdio(pid).into();
     if let Some((id, group)) = cgroups.of_process(pid) {
         process.cgroup_id = id;
         process.cgroup = group;

@@ -4,6 +4,7 @@
 //! key), records that come late or never (what is missing is asked of /proc, or stays blank), and floods (bounded).
 
 use super::ask::BRIEF;
+use super::images::Images;
 use super::{Ids, Image, Key, Process, comm, proc};
 use crate::cgroup::Cgroups;
 use crate::record::{Cred, Exec, Head};
@@ -14,8 +15,16 @@ use std::sync::Arc;
 
 /// An ended process is kept so long, in ns: rules and playbooks ask for parents of what happened a moment ago.
 pub(crate) const EXITED_KEPT: u64 = 300 * 1_000_000_000;
-/// At most so many processes are kept; past that the longest ended go first.
-pub(crate) const PROCESSES_MAX: usize = 65_536;
+/// At most so many processes are kept: past that the longest ended go first. As many as the default pid_max lets live;
+/// the living are never forgotten.
+pub(crate) const PROCESSES_MAX: usize = 32_768;
+/// Of those that ended at most so many, as long as they are nobody's parents: seconds of a storm, five minutes of most
+/// hosts. With what hangs on it one takes about 1 kB.
+pub(crate) const ENDED_MAX: usize = 8_192;
+/// … and at most so many bytes of paths and arguments: those of one may be 8 KiB long.
+const ENDED_TEXT_MAX: usize = 8 * 1024 * 1024;
+/// How many of the ended one look passes over because they have children.
+const PASSED_OVER: usize = 64;
 /// Chains of parents are followed so far.
 const ANCESTORS_MAX: usize = 64;
 /// A search for the living passes over at most so many; most of them are dead.
@@ -29,6 +38,9 @@ pub(crate) struct Table {
     /// The links from parents, known or not, to children that are known.
     children: HashMap<Key, BTreeSet<Key>>,
     ended: VecDeque<(u64, Key)>,
+    /// Bytes of text that the ended hold, each counted as if it were alone.
+    ended_text: usize,
+    images: Images,
     /// Names of users.
     pub(crate) users: Users,
     /// Names of cgroups.
@@ -145,7 +157,9 @@ impl Table {
         }
         self.take_head(key, head);
         if let Some(process) = self.by_key.get_mut(&key) {
-            process.take_exec(exec);
+            let before = process.ended_text();
+            process.take_exec(exec, self.images.of(exec));
+            self.ended_text = self.ended_text.saturating_sub(before) + process.ended_text();
         }
         key
     }
@@ -155,6 +169,7 @@ impl Table {
         let key = self.touch(head);
         if let Some(process) = self.by_key.get_mut(&key).filter(|p| p.exited.is_none()) {
             process.exited = Some(head.at);
+            self.ended_text += process.ended_text();
             self.ended.push_back((head.at, key));
         }
         self.forget(head.at);
@@ -192,18 +207,22 @@ impl Table {
         Some(key)
     }
 
-    /// What ended too long ago and has no known children, and what is beyond the bound.
+    /// What ended too long ago or is beyond a bound, as long as it has no known children; those too when all are too many.
     pub(crate) fn forget(&mut self, now: u64) {
-        let mut looked = self.ended.len();
+        let mut looked = self.ended.len().min(PASSED_OVER);
         while let Some((at, key)) = self.ended.front().copied() {
             let full = self.by_key.len() > PROCESSES_MAX;
-            if looked == 0 || (!full && now.saturating_sub(at) < EXITED_KEPT) {
+            let many = self.ended.len() > ENDED_MAX || self.ended_text > ENDED_TEXT_MAX;
+            if !full && !many && now.saturating_sub(at) < EXITED_KEPT {
                 break;
             }
-            looked -= 1;
             self.ended.pop_front();
             if !full && self.children.contains_key(&key) {
                 self.ended.push_back((now, key));
+                looked -= 1;
+                if looked == 0 {
+                    break;
+                }
                 continue;
             }
             self.remove(key);
@@ -212,6 +231,7 @@ impl Table {
 
     fn remove(&mut self, key: Key) {
         let Some(gone) = self.by_key.remove(&key) else { return };
+        self.ended_text = self.ended_text.saturating_sub(gone.ended_text());
         if self.by_pid.get(&key.pid) == Some(&key) {
             self.by_pid.remove(&key.pid);
         }
@@ -237,6 +257,7 @@ impl Table {
             } else if let Some(old_process) = self.by_key.get_mut(&old).filter(|p| p.exited.is_none()) {
                 let at = process.start;
                 old_process.exited = Some(at);
+                self.ended_text += old_process.ended_text();
                 self.ended.push_back((at, old));
             }
         }
@@ -244,7 +265,10 @@ impl Table {
             self.children.entry(parent).or_default().insert(key);
         }
         let parent = process.parent;
-        if let Some(before) = self.by_key.insert(key, process).filter(|before| before.parent != parent) {
+        self.ended_text += process.ended_text();
+        let Some(before) = self.by_key.insert(key, process) else { return };
+        self.ended_text = self.ended_text.saturating_sub(before.ended_text());
+        if before.parent != parent {
             self.unlink(key, before.parent);
         }
     }

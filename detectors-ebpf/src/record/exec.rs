@@ -1,6 +1,6 @@
 //! An exec's record. Its text is raw: components of paths leaf first, arguments with their NULs.
 
-use super::{CUT, IMAGE_CWD_CUT, IMAGE_PATH_CUT, Stdio, path_of, stdio, text_at, u16_at, u32_at, u64_at};
+use super::{CUT, IMAGE_CWD_CUT, IMAGE_NO_NEW_PRIVS, IMAGE_PATH_CUT, Stdio, path_of, stdio, text_at, u16_at, u32_at, u64_at};
 
 pub(super) const DATA: usize = 536;
 
@@ -69,6 +69,16 @@ impl<'a> Exec<'a> {
     /// fds 0-2 of its parent.
     pub(crate) fn parent(&self, fd: usize) -> Stdio {
         Stdio::read(self.bytes, 192 + (3 + fd) * stdio::LEN)
+    }
+    /// All that an image is made of, beside its text: inode, device and owner, flags, the lengths.
+    pub(crate) fn image_facts(&self) -> [u64; 4] {
+        let flags = self.flags() & !IMAGE_NO_NEW_PRIVS;
+        let owners = u64::from(self.device()) << 32 | u64::from(self.owner());
+        [self.inode(), owners, u64_at(self.bytes, 164), flags.into()]
+    }
+    /// All text, in the order of the record.
+    pub(crate) fn text(&self) -> &'a [u8] {
+        self.data(0, self.file_len() + self.image_len() + self.cwd_len() + self.args_len())
     }
     fn data(&self, at: usize, len: usize) -> &'a [u8] {
         self.bytes.get(DATA + at..DATA + at + len).unwrap_or_default()

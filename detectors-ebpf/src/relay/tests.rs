@@ -16,7 +16,7 @@ fn node(pid: u32, reads: &[u64], writes: &[u64], masters: &[u32], peer: Option<&
 }
 
 fn shell(stdio: [Stdio; 3]) -> Process {
-    Process { stdio, ..Process::blank(100, 10_000_000) }
+    Process { stdio: stdio.into(), ..Process::blank(100, 10_000_000) }
 }
 
 fn pipe(inode: u64) -> Stdio {

@@ -35,7 +35,7 @@ fn a_child_has_its_parents_image_until_it_executes_its_own() {
     assert_eq!(table.children(parent).collect::<Vec<_>>(), [child]);
     assert!(Arc::ptr_eq(&table.get(child).unwrap().image, &table.get(parent).unwrap().image));
     exec(&mut table, &head(2, 200, 1, 100));
-    assert!(!Arc::ptr_eq(&table.get(child).unwrap().image, &table.get(parent).unwrap().image));
+    assert_eq!(table.get(child).unwrap().image, table.get(parent).unwrap().image, "the same again, kept once");
 }
 
 #[test]
@@ -91,8 +91,35 @@ fn a_flood_of_processes_is_bounded() {
         table.fork(&head);
         exit(&mut table, &head, 1_000);
     }
-    assert!(table.len() <= PROCESSES_MAX + 1, "{}", table.len());
+    assert!(table.len() <= ENDED_MAX + 2, "{}", table.len());
     assert!(table.get(Key::new(BASE + 1, 100 * MS)).is_some(), "who lives stays");
+}
+
+#[test]
+fn long_arguments_of_the_dead_are_bounded() {
+    let mut table = Table::default();
+    table.fork(&head(1, 100, 0, 0));
+    for n in 0..4_000 {
+        let head = head(2 + n, 200 + u64::from(n) * 20, 1, 100);
+        let key = table.fork(&head);
+        let image = Image { command_line: "x".repeat(8_192), ..Image::default() };
+        table.by_key.get_mut(&key).unwrap().image = Arc::new(image);
+        exit(&mut table, &head, 1_000);
+    }
+    assert!(table.ended_text <= ENDED_TEXT_MAX && table.len() > 1_000, "{} of {}", table.ended_text, table.len());
+}
+
+#[test]
+fn a_chain_of_forks_and_deaths_is_bounded() {
+    let mut table = Table::default();
+    for n in 0..70_000 {
+        let head = head(1 + n, 100 + u64::from(n) * 20, n, (100 + u64::from(n) * 20).saturating_sub(20));
+        table.fork(&head);
+        if n > 0 {
+            exit(&mut table, &self::head(n, 100 + u64::from(n - 1) * 20, 0, 0), 1_000);
+        }
+    }
+    assert!(table.len() <= PROCESSES_MAX + 1, "{}", table.len());
 }
 
 #[test]
@@ -173,6 +200,8 @@ proptest! {
                     prop_assert_eq!(table.get(*child).and_then(|c| c.parent), Some(*parent));
                 }
             }
+            let text: usize = table.iter().map(Process::ended_text).sum();
+            prop_assert_eq!(table.ended_text, text);
             for (pid, key) in &table.by_pid {
                 prop_assert!(table.get(*key).is_some());
                 let latest = table.iter().filter(|p| p.key.pid == *pid).map(|p| p.key.ticks).max();
