@@ -4,19 +4,20 @@
 //! event is copied only once a rule has matched it. Reads no clock: `now` is the caller's.
 //!
 //! ```text
-//! event ──route──▶ engines ──match──▶ exceptions ──┬──▶ detection
-//!    └─ in auditd's clothes ─▶ auditd's engines    └──▶ correlations ──▶ detection
+//! event ──route──▶ gates ──▶ engines ──match──▶ exceptions ──┬──▶ detection
+//!    └─ in auditd's clothes ─▶ auditd's engines            └──▶ correlations ──▶ detection
 //! ```
 
 use super::auditd::{Clothed, records};
 use super::correlate::{Correlator, EVENTS_CARRIED, Fired};
+use super::gate::Memory;
 use super::operation::Operation;
 use super::rules::Rules;
 use super::view::{View, one_line};
 use jiff::Timestamp;
 use quell_model::detection::MatchedField;
 use quell_model::{Class, Detection, Event, EventId, Field, Hash, Json, LogSource, Name, OwnedEvent, Stamp};
-use rsigma_eval::EvaluationResult;
+use rsigma_eval::{EvaluationResult, evaluate_rule};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -77,6 +78,8 @@ pub struct Detector {
     further: [Arc<[usize]>; 4],
     counts: Vec<Count>,
     held: VecDeque<HeldDetection>,
+    /// By engine.
+    memories: Vec<Memory>,
 }
 
 impl Detector {
@@ -87,7 +90,9 @@ impl Detector {
         let auditd = rules.auditd().into();
         let counts = vec![Count::default(); rules.exceptions.len()];
         let further = Operation::CATEGORIES.map(|category| rules.of_category(category).into());
-        Self { rules, correlator, routes: Vec::new(), auditd, further, counts, held: VecDeque::new() }
+        let mut memories = Vec::new();
+        memories.resize_with(rules.classes.len(), Memory::default);
+        Self { rules, correlator, routes: Vec::new(), auditd, further, counts, held: VecDeque::new(), memories }
     }
 
     /// Changes to another set of rules between two events. Correlations that both sets have go on counting; so do the
@@ -168,9 +173,11 @@ impl Detector {
         out: &mut Vec<Detection>,
     ) {
         for at in engines {
-            let results = rules.classes[*at].engine.evaluate(view);
-            if !results.is_empty() {
-                self.matches(rules, seen, view, results, now, out);
+            let class = &rules.classes[*at];
+            let open = class.gate.open(&mut self.memories[*at], view);
+            let all = class.engine.rules();
+            if open.iter().any(|rule| evaluate_rule(&all[*rule as usize], view).is_some()) {
+                self.matches(rules, seen, view, class.engine.evaluate(view), now, out);
             }
         }
     }

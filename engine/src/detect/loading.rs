@@ -7,6 +7,7 @@ use super::correlate::GROUP_ENTRIES;
 use super::coverage::{self, Given};
 use super::exception::Exception;
 use super::files::{RuleSource, collect};
+use super::gate::Gate;
 use super::keywords;
 use super::read::{Read, read};
 use super::report::{RuleLine, RuleReport};
@@ -81,6 +82,7 @@ impl Loading {
         }
         for (class, compiled) in self.rules.classes.iter_mut().zip(std::mem::take(&mut self.compiled)) {
             class.engine.extend_compiled_rules(compiled);
+            class.gate = Gate::new(class.engine.rules());
         }
         self.rules.classes.retain(|class| class.engine.rule_count() > 0);
         self.correlations(correlations);
@@ -161,7 +163,7 @@ impl Loading {
             None => {
                 let mut engine = Engine::new();
                 engine.set_match_detail(MatchDetailLevel::Summary);
-                self.rules.classes.push(ClassEngine { logsource: logsource.clone(), engine });
+                self.rules.classes.push(ClassEngine { logsource: logsource.clone(), engine, gate: Gate::default() });
                 self.compiled.push(Vec::new());
                 self.rules.classes.len() - 1
             }

@@ -10,6 +10,7 @@ mod coverage;
 mod detector;
 mod exception;
 mod files;
+mod gate;
 mod keywords;
 mod loading;
 mod marked;

@@ -9,6 +9,7 @@
 use super::auditd;
 use super::exception::Exception;
 use super::files::RuleSource;
+use super::gate::Gate;
 use super::loading;
 use super::report::RuleReport;
 use quell_model::{LogSource, Name, RuleRef};
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 pub(super) struct ClassEngine {
     pub(super) logsource: rsigma_parser::LogSource,
     pub(super) engine: Engine,
+    pub(super) gate: Gate,
 }
 
 /// What the detector knows of a rule.
