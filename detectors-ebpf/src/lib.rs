@@ -28,6 +28,7 @@ mod relay;
 mod schedule;
 mod sensor;
 mod sleep;
+mod tape;
 mod users;
 mod watch;
 
@@ -36,4 +37,5 @@ pub use error::SensorError;
 pub use load::OBJECT;
 pub use probes::{Attach, Call, Need, PROBES, Probe, calls};
 pub use sensor::{Running, Sensor, SensorConfig, Sink, Stats, Waker};
+pub use tape::Tape;
 pub use watch::WatchError;

@@ -37,12 +37,12 @@ pub(crate) struct Reader {
 }
 
 /// What a record meets on its way; apart from the rings, which it is borrowed from.
-struct World {
-    cx: Context,
-    table: Table,
-    watch: Watch,
-    sink: Box<dyn Sink>,
-    counters: Arc<Counters>,
+pub(crate) struct World {
+    pub(crate) cx: Context,
+    pub(crate) table: Table,
+    pub(crate) watch: Watch,
+    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Reader {
@@ -56,16 +56,7 @@ impl Reader {
         pace: Pace,
     ) -> Self {
         let world = World { cx: Context::new(node), table: Table::default(), watch, sink, counters };
-        Self {
-            loaded,
-            world,
-            sleep,
-            last_turn: 0,
-            last_care: 0,
-            last_losses: 0,
-            lost_before: HashMap::new(),
-            pace,
-        }
+        Self { loaded, world, sleep, last_turn: 0, last_care: 0, last_losses: 0, lost_before: HashMap::new(), pace }
     }
 
     pub(crate) fn run(mut self) {
@@ -208,7 +199,7 @@ fn class_of(kind: u8) -> Class {
 }
 
 impl World {
-    fn take_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn take_bytes(&mut self, bytes: &[u8]) {
         match Record::read(bytes) {
             Some(record) => self.take(&record),
             None => tracing::error!(length = bytes.len(), "a record that the kernel side cannot have written"),

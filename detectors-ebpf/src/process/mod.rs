@@ -250,7 +250,8 @@ impl Process {
             self.tty = String::from_utf8_lossy(exec.tty()).into();
         }
         // Mostly it has what it was born with, and its parent has the same.
-        let share = |known: &Arc<[Stdio; 3]>, now: [Stdio; 3]| if **known == now { Arc::clone(known) } else { Arc::new(now) };
+        let share =
+            |known: &Arc<[Stdio; 3]>, now: [Stdio; 3]| if **known == now { Arc::clone(known) } else { Arc::new(now) };
         self.stdio = share(&self.stdio, [0, 1, 2].map(|fd| exec.own(fd)));
         self.parent_stdio = share(&self.stdio, [0, 1, 2].map(|fd| exec.parent(fd)));
     }

@@ -1,6 +1,8 @@
 //! An exec's record. Its text is raw: components of paths leaf first, arguments with their NULs.
 
-use super::{CUT, IMAGE_CWD_CUT, IMAGE_NO_NEW_PRIVS, IMAGE_PATH_CUT, Stdio, path_of, stdio, text_at, u16_at, u32_at, u64_at};
+use super::{
+    CUT, IMAGE_CWD_CUT, IMAGE_NO_NEW_PRIVS, IMAGE_PATH_CUT, Stdio, path_of, stdio, text_at, u16_at, u32_at, u64_at,
+};
 
 pub(super) const DATA: usize = 536;
 

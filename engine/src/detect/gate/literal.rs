@@ -244,7 +244,8 @@ mod tests {
         let rule = rsigma_eval::compile_rule(&parsed.rules[0]).ok();
         move |text| {
             let event = serde_json::json!({ "f": text });
-            rule.as_ref().is_some_and(|rule| rsigma_eval::evaluate_rule(rule, &rsigma_eval::JsonEvent::borrow(&event)).is_some())
+            rule.as_ref()
+                .is_some_and(|rule| rsigma_eval::evaluate_rule(rule, &rsigma_eval::JsonEvent::borrow(&event)).is_some())
         }
     }
 }

@@ -10,6 +10,12 @@ const PLACES: usize = 64;
 /// Longer texts are not remembered: at most 64 kB for a field.
 const LONGEST: usize = 1_024;
 
+/// A text, and which texts of the field's rules it holds.
+struct Known {
+    text: Box<str>,
+    found: Box<[u32]>,
+}
+
 #[derive(Default)]
 struct Field {
     /// The event that it was last read of.
@@ -19,7 +25,7 @@ struct Field {
     found: Vec<u32>,
     /// The longest text that was read.
     longest: usize,
-    places: Vec<Option<(Box<str>, Box<[u32]>)>>,
+    places: Vec<Option<Known>>,
 }
 
 /// See the module. One for each gate and detector.
@@ -138,10 +144,8 @@ impl Reading<'_> {
             self.field.places.resize_with(PLACES, || None);
         }
         let place = place(text);
-        if let Some((known, found)) = &self.field.places[place]
-            && **known == *text
-        {
-            for text in found {
+        if let Some(known) = self.field.places[place].as_ref().filter(|known| *known.text == *text) {
+            for text in &known.found {
                 note(&mut self.found[*text as usize], self.event, &mut self.field.found, *text);
             }
             return;
@@ -154,7 +158,7 @@ impl Reading<'_> {
                 note(&mut self.found[text as usize], self.event, &mut self.field.found, text);
             }
         }
-        self.field.places[place] = Some((text.into(), own.into()));
+        self.field.places[place] = Some(Known { text: text.into(), found: own.into() });
     }
 
     fn search(&mut self, text: &str) {

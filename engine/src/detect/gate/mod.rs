@@ -29,7 +29,8 @@ use want::Want;
 /// Above so many texts the automaton is a smaller, slower one: the fast kind takes some 100 bytes a letter.
 const FAST_TEXTS: usize = 2_000;
 /// Texts that are part of these stand nearly everywhere, and are waited for only when there is nothing better.
-const COMMON: &[&str] = &["/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/usr/lib/", "/home/", "/root/", "/etc/", "execve", "true"];
+const COMMON: &[&str] =
+    &["/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/usr/lib/", "/home/", "/root/", "/etc/", "execve", "true"];
 
 /// A [`Want`] by numbers.
 enum Need {
@@ -253,12 +254,7 @@ fn texts_in_order(names: &BTreeMap<Option<String>, BTreeMap<String, u32>>) -> Ve
 fn automaton<'n>(needles: impl ExactSizeIterator<Item = &'n String>) -> Option<AhoCorasick> {
     let fast = (needles.len() <= FAST_TEXTS).then_some(AhoCorasickKind::DFA);
     // `Standard` finds texts within texts, which is what is wanted.
-    AhoCorasick::builder()
-        .match_kind(MatchKind::Standard)
-        .ascii_case_insensitive(true)
-        .kind(fast)
-        .build(needles)
-        .ok()
+    AhoCorasick::builder().match_kind(MatchKind::Standard).ascii_case_insensitive(true).kind(fast).build(needles).ok()
 }
 
 /// None: anything.
@@ -276,9 +272,7 @@ fn need(
         Want::Flag { field, value } => {
             flags.iter().position(|flag| flag.field == *field && flag.value == *value).map(|at| Need::Flag(number(at)))
         }
-        Want::Long { field, bytes } => {
-            Some(Need::Long { field: *places.get(&Some(field.clone()))?, bytes: *bytes })
-        }
+        Want::Long { field, bytes } => Some(Need::Long { field: *places.get(&Some(field.clone()))?, bytes: *bytes }),
         Want::All(parts) => {
             let parts: Vec<Need> = parts.iter().filter_map(|part| need(part, names, places, flags)).collect();
             (!parts.is_empty()).then(|| Need::All(parts.into()))

@@ -14,7 +14,8 @@ use std::collections::HashMap;
 pub(super) const SHORTEST: usize = 2;
 
 /// Fields that the sensor has to ask for elsewhere: only a rule that needs nothing else any more may do that.
-const ASKED_FOR: &[&str] = &["process.stdio.relay", "network.feeds_shell", "network.shell", "process.confinement.label"];
+const ASKED_FOR: &[&str] =
+    &["process.stdio.relay", "network.feeds_shell", "network.shell", "process.confinement.label"];
 
 /// A necessary condition.
 #[derive(Clone, Debug, PartialEq)]
