@@ -269,6 +269,8 @@ impl<W: Send + 'static> Core<W> {
 
     fn act(&mut self, id: &RunId, part: &Part) {
         let Some((verb, cx, admitted)) = self.hands(id, part) else { return };
+        // The one place where an intent becomes an act: whatever was written down is in the journal first.
+        self.ink.commit();
         let (clock, place) = (Arc::clone(&self.parts.clock), place(verb.spec().lane));
         let work: Work<Answer> = Box::pin(async move {
             let started = clock.now();
