@@ -75,7 +75,7 @@ impl<'h> Crowd<'h> {
     pub(crate) fn take(&mut self) -> Result<(), ActionError> {
         while self.members.len() < MOST_HELD {
             let Some(next) = self.awaited.pop_front() else { break };
-            let held = match Held::try_take(&self.hands.world, &next.id) {
+            let held = match self.hands.take(&next.id) {
                 Ok(held) => held.filter(|held| !held.is_dead()),
                 Err(error) if wants_descriptors(&error) && !self.members.is_empty() => {
                     self.awaited.push_front(next);

@@ -64,6 +64,7 @@ pub struct Core<W> {
     pub(super) parts: Parts<W>,
     pub(super) definitions: Definitions,
     pub(super) expressions: Arc<Expressions>,
+    pub(super) outputs: super::scope::Outputs,
     pub(super) handle: EngineHandle,
     inbox: mpsc::Receiver<Input>,
     pub(super) runs: HashMap<RunId, Live>,
@@ -105,9 +106,11 @@ impl<W: Send + 'static> Core<W> {
         let (sender, inbox) = mpsc::channel(INBOX);
         let handle = EngineHandle { inbox: sender, wake: Arc::clone(&parts.wake) };
         let (swept, ink) = (parts.clock.now(), Ink::new(parts.journal.clone()));
+        let outputs = super::scope::Outputs::of(&parts.crew);
         Self {
             parts,
             definitions,
+            outputs,
             expressions: Arc::new(Expressions::new()),
             handle,
             inbox,
@@ -290,7 +293,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn outputs_of(&self, live: &Live) -> Json {
-        let scope = super::scope::RunScope::of(&live.run, &self.parts.crew);
+        let scope = super::scope::RunScope::of(&live.run, &self.outputs);
         let none = Json::Null;
         let scope = scope.scope(&live.run, &none);
         let render = |template: &Json| {

@@ -55,3 +55,49 @@ impl Draft {
         self.0.split().into_iter().map(Self).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Journal;
+    use crate::store::tests::bodies::{at, note};
+
+    fn notes(text: &str) -> Vec<NewRecord> {
+        vec![NewRecord::new(at(1), note(text))]
+    }
+
+    #[test]
+    fn a_draft_of_several_streams_is_there_as_a_whole_and_survives_without_a_ring() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let mut draft = Draft::default();
+        assert!(draft.is_empty());
+        draft.add("run/a".into(), 0, &notes("one")).unwrap();
+        draft.add("incident/b".into(), 0, &notes("two")).unwrap();
+        draft.add("run/a".into(), 1, &notes("three")).unwrap();
+        assert_eq!((draft.records(), draft.is_empty()), (3, false));
+        journal.put(draft).unwrap();
+        assert_eq!(journal.last(&"run/a".into()), 2);
+        // Nobody rang: a reader that waits for what it knows of does.
+        assert_eq!(journal.read(&"run/a".into(), 1).unwrap().len(), 2);
+        assert_eq!(journal.read(&"incident/b".into(), 1).unwrap().len(), 1);
+        journal.close();
+        assert_eq!(Journal::open(dir.path()).unwrap().last(&"run/a".into()), 2);
+    }
+
+    #[test]
+    fn a_refused_draft_comes_back_and_its_parts_can_go_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let mut draft = Draft::default();
+        draft.add("run/a".into(), 7, &notes("nothing to follow on")).unwrap();
+        draft.add("run/b".into(), 0, &notes("good")).unwrap();
+        let (draft, error) = journal.put(draft).unwrap_err();
+        assert!(matches!(error, StoreError::Conflict { found: 0, expected: 7, .. }));
+        assert_eq!(journal.last(&"run/b".into()), 0, "all or nothing");
+        let went: Vec<bool> = draft.split().into_iter().map(|part| journal.put(part).is_ok()).collect();
+        assert_eq!(went, [false, true]);
+        journal.ring();
+        assert_eq!(journal.read(&"run/b".into(), 1).unwrap().len(), 1);
+    }
+}
