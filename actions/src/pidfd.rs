@@ -51,6 +51,21 @@ impl Pidfd {
     }
 }
 
+/// For so long a death elsewhere is looked for without sleeping: a sleep costs more than most deaths take.
+const LOOKED_FOR: Duration = Duration::from_micros(80);
+
+/// Looks again and again for the exit of one process that ran on another processor than this thread, at most for
+/// [`LOOKED_FOR`]. On its own processor it could not die meanwhile: this thread goes before all others.
+pub(crate) fn look_for_exit(one: &Pidfd, processor: Option<usize>) {
+    if processor.is_none_or(|processor| processor == rustix::thread::sched_getcpu()) {
+        return;
+    }
+    let begun = Instant::now();
+    while !one.has_exited() && begun.elapsed() < LOOKED_FOR {
+        std::hint::spin_loop();
+    }
+}
+
 /// Waits in poll(2) until all have exited or `bound` is over; says whether all have.
 pub(crate) fn wait_for_exits<'a>(all: impl Iterator<Item = &'a Pidfd>, bound: Duration) -> bool {
     let mut left: Vec<&Pidfd> = all.collect();

@@ -7,7 +7,7 @@
 use quell_actions::{JustSeen, Lineage};
 use quell_engine::clock::SystemClock;
 use quell_model::{Class, Clock, Event, Field, ProcessId, Stamp, Subject};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ fn key(id: &ProcessId) -> Key {
 struct Node {
     id: ProcessId,
     parent: Option<Key>,
-    children: Vec<Key>,
+    /// In order, so that one of the thousands that a shell has had is taken out at once.
+    children: BTreeSet<Key>,
     command_line: Option<Arc<str>>,
     dead: bool,
 }
@@ -140,17 +141,17 @@ impl Tree {
             let node = self.nodes.entry(above).or_insert_with(|| Node {
                 id: parent,
                 parent: None,
-                children: Vec::new(),
+                children: BTreeSet::new(),
                 command_line: None,
                 dead: false,
             });
-            node.children.push(own);
+            node.children.insert(own);
             above
         });
         // Until it executes something it bears its parent's arguments.
         let inherited = || parent.and_then(|above| self.nodes.get(&above)?.command_line.clone());
         let command_line = command_line.or_else(inherited);
-        self.nodes.insert(own, Node { id: id.clone(), parent, children: Vec::new(), command_line, dead: false });
+        self.nodes.insert(own, Node { id: id.clone(), parent, children: BTreeSet::new(), command_line, dead: false });
     }
 
     fn ended(&mut self, id: &ProcessId) {
@@ -173,7 +174,7 @@ impl Tree {
             }
         }
         if let Some(above) = node.parent.and_then(|above| self.nodes.get_mut(&above)) {
-            above.children.retain(|child| *child != own);
+            above.children.remove(&own);
             above.children.extend(node.children);
         }
     }
