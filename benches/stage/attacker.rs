@@ -17,12 +17,7 @@ pub(crate) fn is_asked() -> bool {
 
 /// `count` attacks, so many `at_once`; gives how many were ended by SIGKILL.
 pub(crate) fn start(cgroup: &Cgroup, victim: &Path, count: usize, pause: Duration, at_once: usize) -> usize {
-    let order = format!(
-        "{} {} {count} {} {at_once}",
-        cgroup.path().display(),
-        victim.display(),
-        pause.as_micros(),
-    );
+    let order = format!("{} {} {count} {} {at_once}", cgroup.path().display(), victim.display(), pause.as_micros(),);
     let output = Command::new(std::env::current_exe().unwrap()).env(ASKED, order).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }

@@ -12,7 +12,9 @@ use quell_model::record::{
     Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentChanged, IncidentJoined, IncidentOpened,
     IncidentState, Moments, NewRecord, RunStarted, TriggerDecision,
 };
-use quell_model::{Body, Detection, Entity, EventHead, IncidentId, Json, Level, Mode, Name, OwnedEvent, RunId, Stamp, StreamId};
+use quell_model::{
+    Body, Detection, Entity, EventHead, IncidentId, Json, Level, Mode, Name, OwnedEvent, RunId, Stamp, StreamId,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -59,8 +59,7 @@ impl Item {
 
     /// Writes the bodies down; the numbers are those that the batches expect.
     pub(super) fn new(batches: Vec<Batch>) -> Result<Self, StoreError> {
-        let mut item =
-            Self::empty(batches.iter().map(|batch| batch.durability).max().unwrap_or(Durability::Written));
+        let mut item = Self::empty(batches.iter().map(|batch| batch.durability).max().unwrap_or(Durability::Written));
         for batch in batches {
             item.add(batch.stream, batch.expected, &batch.records)?;
         }
