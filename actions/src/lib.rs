@@ -22,7 +22,7 @@ pub mod world;
 use quell_model::ActionSpec;
 
 pub use self_test::{Check, self_test};
-pub use world::{CgroupKind, CgroupRoot, HostWorld, Lineage};
+pub use world::{CgroupKind, CgroupRoot, HostWorld, JustSeen, Lineage};
 
 /// What every build knows of the verbs, hands or not.
 #[must_use]

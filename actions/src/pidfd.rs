@@ -51,15 +51,27 @@ impl Pidfd {
     }
 }
 
+/// For so long a death elsewhere is looked for without sleeping: a sleep costs more than most deaths take.
+const LOOKED_FOR: Duration = Duration::from_micros(80);
+
+/// Looks again and again for the exit of one process that ran on another processor than this thread, at most for
+/// [`LOOKED_FOR`]. On its own processor it could not die meanwhile: this thread goes before all others.
+pub(crate) fn look_for_exit(one: &Pidfd, processor: Option<usize>) {
+    if processor.is_none_or(|processor| processor == rustix::thread::sched_getcpu()) {
+        return;
+    }
+    let begun = Instant::now();
+    while !one.has_exited() && begun.elapsed() < LOOKED_FOR {
+        std::hint::spin_loop();
+    }
+}
+
 /// Waits in poll(2) until all have exited or `bound` is over; says whether all have.
 pub(crate) fn wait_for_exits<'a>(all: impl Iterator<Item = &'a Pidfd>, bound: Duration) -> bool {
-    let mut left: Vec<&Pidfd> = all.filter(|fd| !fd.has_exited()).collect();
+    let mut left: Vec<&Pidfd> = all.collect();
     let end = Instant::now() + bound;
     while !left.is_empty() {
         let rest = end.saturating_duration_since(Instant::now());
-        if rest.is_zero() {
-            return false;
-        }
         let mut fds: Vec<PollFd<'_>> =
             left.iter().map(|fd| PollFd::from_borrowed_fd(fd.0.as_fd(), PollFlags::IN)).collect();
         let rest = Timespec { tv_sec: 0, tv_nsec: i64::try_from(rest.as_nanos().min(999_999_999)).unwrap_or(0) };
@@ -68,7 +80,12 @@ pub(crate) fn wait_for_exits<'a>(all: impl Iterator<Item = &'a Pidfd>, bound: Du
         {
             return false;
         }
-        left.retain(|fd| !fd.has_exited());
+        let still = fds.iter().map(|fd| !fd.revents().contains(PollFlags::IN)).collect::<Vec<_>>();
+        let mut still = still.into_iter();
+        left.retain(|_| still.next().unwrap_or(true));
+        if !left.is_empty() && Instant::now() >= end {
+            return false;
+        }
     }
     true
 }

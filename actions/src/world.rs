@@ -15,6 +15,23 @@ pub trait Lineage: Send + Sync {
     fn descendants(&self, of: &ProcessId) -> Vec<ProcessId>;
     /// The arguments of its last exec joined by spaces, where they were seen.
     fn command_line(&self, of: &ProcessId) -> Option<String>;
+    /// How it stood when it executed this image, if that was seen a moment ago: what /proc need not be asked for then.
+    fn just_seen(&self, _of: &ProcessId) -> Option<Arc<JustSeen>> {
+        None
+    }
+}
+
+/// A process at the exec of its image, as the kernel told it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JustSeen {
+    /// The image's path; `None` where /proc would show it otherwise (deleted, memfd).
+    pub image: Option<String>,
+    /// The path of its cgroup.
+    pub cgroup: Option<String>,
+    /// The systemd unit that the path names.
+    pub unit: Option<String>,
+    /// Effective user id.
+    pub euid: u32,
 }
 
 /// What a cgroup hierarchy can do.
@@ -49,6 +66,9 @@ pub struct HostWorld {
     pub boot: BootId,
     /// Outside of this cgroup these hands touch nothing, whatever a plan says: a sandbox.
     pub within: Option<Within>,
+    /// Units are told by a hierarchy of systemd's own beside the one that limits and freezes (cgroup v1): a cgroup's path
+    /// alone does not name them.
+    pub units_apart: bool,
     /// Who watched the forks, if somebody did.
     pub lineage: Option<Arc<dyn Lineage>>,
     /// The kernel's hands, where they were loaded.
@@ -83,6 +103,7 @@ impl HostWorld {
             proc,
             node,
             boot: BootId(Arc::from(boot.trim())),
+            units_apart: has_units_apart(&std::fs::read_to_string("/proc/1/cgroup").unwrap_or_default()),
             within: None,
             lineage: None,
             doom: None,
@@ -124,6 +145,11 @@ impl HostWorld {
         found
     }
 
+    /// What was seen of its exec, if that was a moment ago.
+    pub(crate) fn just_seen(&self, of: &ProcessId) -> Option<Arc<JustSeen>> {
+        self.lineage.as_ref()?.just_seen(of)
+    }
+
     /// `/proc/PID/NAME` of this world.
     pub(crate) fn of(&self, pid: u32, name: &str) -> PathBuf {
         self.proc.join(pid.to_string()).join(name)
@@ -133,6 +159,12 @@ impl HostWorld {
     pub(crate) fn root(&self, kind: CgroupKind) -> Option<&Path> {
         self.cgroups.iter().find(|root| root.kind == kind).map(|root| root.dir.as_path())
     }
+}
+
+/// Whether systemd keeps its units in a v1 hierarchy of its own, from pid 1's `/proc/1/cgroup`.
+fn has_units_apart(first: &str) -> bool {
+    let named = first.lines().find_map(|line| line.split_once(":name=systemd:"));
+    named.is_some_and(|(_, path)| path != "/")
 }
 
 /// The hierarchies that can freeze, from the text of `/proc/mounts`: v2 first.
@@ -181,6 +213,13 @@ mod tests {
             ]
         );
         assert!(freezers("").is_empty());
+    }
+
+    #[test]
+    fn units_are_apart_where_systemd_has_a_hierarchy_of_its_own() {
+        assert!(has_units_apart("2:cpu:/\n1:name=systemd:/init.scope\n0::/init.scope\n"));
+        assert!(!has_units_apart("1:name=systemd:/\n0::/\n"));
+        assert!(!has_units_apart("0::/init.scope\n"));
     }
 
     #[test]

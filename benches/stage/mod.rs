@@ -6,12 +6,16 @@
 #![allow(dead_code, reason = "each benchmark uses its own part of it")]
 
 use quell_engine::store::Journal;
-use quell_model::{Body, Outcome};
+use quell_model::record::Moments;
+use quell_model::{Body, Outcome, Stamp};
 use serde_json::json;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const RULE: &str = r"
@@ -52,6 +56,11 @@ impl Cgroup {
         Some(Self(path))
     }
 
+    /// Its directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// As the guard names it.
     pub(crate) fn name(&self) -> String {
         format!("/{}", self.0.file_name().unwrap().to_string_lossy())
@@ -89,6 +98,11 @@ impl Daemon {
 
     /// With these rule files beside the victim's: (name, text).
     pub(crate) fn start_with(within: &str, rules: &[(String, String)]) -> Self {
+        Self::start_playing(within, rules, PLAYBOOK)
+    }
+
+    /// With these rule files, and this playbook instead of the one that kills.
+    pub(crate) fn start_playing(within: &str, rules: &[(String, String)], playbook: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::create_dir_all(at("rules")).unwrap();
@@ -97,7 +111,7 @@ impl Daemon {
         for (name, text) in rules {
             fs::write(at("rules").join(name), text).unwrap();
         }
-        fs::write(at("playbooks/kill.yaml"), PLAYBOOK).unwrap();
+        fs::write(at("playbooks/kill.yaml"), playbook).unwrap();
         let config = format!(
             "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: true, dirs: [rules] }}\n\
              guard:\n  only_within: {{ cgroup: {within} }}\n  limits: {{ process.kill: 1000000/h }}\n  breaker: {{ images: 1000000, within: 10m, quiet: 30m }}\n"
@@ -154,28 +168,31 @@ impl Daemon {
     }
 
     /// Ends the daemon; gives (kernel → verified) of every proved kill, and how many ended otherwise.
-    pub(crate) fn end(mut self) -> (Vec<Duration>, Vec<Duration>, usize) {
+    pub(crate) fn end(self) -> (Vec<Duration>, Vec<Duration>, usize) {
+        let (moments, others) = self.end_with_moments();
+        let since = |get: fn(&Moments) -> Option<Stamp>| {
+            moments.iter().filter_map(|m| Some(get(m)?.since(m.kernel?))).collect()
+        };
+        (since(|m| m.verified), since(|m| m.started), others)
+    }
+
+    /// Ends the daemon; gives the moments of every proved act, and how many steps ended otherwise.
+    pub(crate) fn end_with_moments(mut self) -> (Vec<Moments>, usize) {
         // SAFETY-free way to signal a child: kill(1) by its own pid, which cannot have been reused before it is waited for.
         drop(Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status());
         drop(self.child.wait());
         let journal = Journal::open_read_only(&self.dir.path().join("data")).unwrap();
-        let (mut proved, mut begun, mut others) = (Vec::new(), Vec::new(), 0);
+        let (mut proved, mut others) = (Vec::new(), 0);
         for (stream, _) in journal.streams().unwrap() {
             if stream.as_run().is_none() {
                 continue;
             }
             for record in journal.read(&stream, 1).unwrap() {
                 let Body::StepFinished(step) = record.body else { continue };
-                match (step.outcome, step.moments.kernel, step.moments.started, step.moments.verified) {
-                    (Outcome::Verified, Some(kernel), Some(started), Some(verified)) => {
-                        proved.push(verified.since(kernel));
-                        begun.push(started.since(kernel));
-                    }
-                    _ => others += 1,
-                }
+                if step.outcome == Outcome::Verified { proved.push(step.moments) } else { others += 1 }
             }
         }
-        (proved, begun, others)
+        (proved, others)
     }
 }
 
@@ -214,6 +231,34 @@ pub(crate) fn storm(length: Duration) -> f64 {
         .collect();
     let total: u64 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
     total as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// A fork and exec storm on both cores for as long as it is held.
+pub(crate) struct Storm {
+    end: Arc<AtomicBool>,
+    worker: JoinHandle<f64>,
+}
+
+impl Storm {
+    /// Begins it.
+    pub(crate) fn start() -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&end);
+        let worker = std::thread::spawn(move || {
+            let (begin, mut rates) = (Instant::now(), Vec::new());
+            while !seen.load(Ordering::Relaxed) || begin.elapsed() < Duration::from_millis(200) {
+                rates.push(storm(Duration::from_millis(200)));
+            }
+            rates.iter().sum::<f64>() / rates.len() as f64
+        });
+        Self { end, worker }
+    }
+
+    /// Ends it; gives the rate a second.
+    pub(crate) fn end(self) -> f64 {
+        self.end.store(true, Ordering::Relaxed);
+        self.worker.join().unwrap()
+    }
 }
 
 /// The one in the middle.

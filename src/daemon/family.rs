@@ -4,11 +4,15 @@
 //! Bounded: the dead are forgotten in the order of their deaths, their children go to the grandparent, so that descent
 //! from the living is never lost; the living are as many as the kernel lets live.
 
-use quell_actions::Lineage;
-use quell_model::{Class, Event, Field, ProcessId, Subject};
-use std::collections::{HashMap, VecDeque};
+use quell_actions::{JustSeen, Lineage};
+use quell_engine::clock::SystemClock;
+use quell_model::{Class, Clock, Event, Field, ProcessId, Stamp, Subject};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+/// The source of live events.
+const SENSOR: &str = "sensor";
 /// The dead that are kept: some seconds of a fork bomb, hours of a quiet host.
 const DEAD: usize = 16_384;
 /// No more processes than this in all; a kernel with the default pid_max has 32,768 alive. Past it exits were lost, and
@@ -28,7 +32,8 @@ fn key(id: &ProcessId) -> Key {
 struct Node {
     id: ProcessId,
     parent: Option<Key>,
-    children: Vec<Key>,
+    /// In order, so that one of the thousands that a shell has had is taken out at once.
+    children: BTreeSet<Key>,
     command_line: Option<Arc<str>>,
     dead: bool,
 }
@@ -39,13 +44,52 @@ struct Tree {
     dead: VecDeque<Key>,
 }
 
+/// For so long what an exec told is how the process stands: about as long as reading /proc and acting on it take when a
+/// machine is busy. Whoever is asked later asks /proc.
+const FRESH: Duration = Duration::from_millis(10);
+
+/// Who was seen last, when, and how.
+type Latest = (ProcessId, Stamp, Arc<JustSeen>);
+
 /// See the module. Written on the sensor's thread, read by the actions.
 #[derive(Debug, Default)]
-pub(crate) struct Family(Mutex<Tree>);
+pub(crate) struct Family {
+    tree: Mutex<Tree>,
+    latest: Mutex<Option<Latest>>,
+}
 
 impl Family {
     fn tree(&self) -> MutexGuard<'_, Tree> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Option<Latest>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An exec that a rule matched: what is done next is done to this process.
+    pub(super) fn matched(&self, event: &dyn Event) {
+        // A scan tells what stood in /proc; of other events the process' part may be old.
+        if event.head().class != Class::ProcessCreation || event.head().source.as_str() != SENSOR {
+            return;
+        }
+        let Subject::Process(id) = event.subject() else { return };
+        let text = |path: &str| match event.own(path) {
+            Some(Field::Str(text)) if !text.is_empty() => Some(text.into_owned()),
+            _ => None,
+        };
+        let is = |path: &str| event.own(path) == Some(Field::Bool(true));
+        let Some(Field::Int(euid)) = event.own("process.euid") else { return };
+        let Ok(euid) = u32::try_from(euid) else { return };
+        // /proc marks what has no name any more.
+        let nameless = is("process.deleted") || is("process.memfd");
+        let seen = JustSeen {
+            image: text("process.image").filter(|_| !nameless),
+            cgroup: text("process.cgroup_path").filter(|path| path != "/"),
+            unit: text("process.unit"),
+            euid,
+        };
+        *self.latest() = Some((id, event.head().at, Arc::new(seen)));
     }
 
     /// Learns from an event.
@@ -97,17 +141,17 @@ impl Tree {
             let node = self.nodes.entry(above).or_insert_with(|| Node {
                 id: parent,
                 parent: None,
-                children: Vec::new(),
+                children: BTreeSet::new(),
                 command_line: None,
                 dead: false,
             });
-            node.children.push(own);
+            node.children.insert(own);
             above
         });
         // Until it executes something it bears its parent's arguments.
         let inherited = || parent.and_then(|above| self.nodes.get(&above)?.command_line.clone());
         let command_line = command_line.or_else(inherited);
-        self.nodes.insert(own, Node { id: id.clone(), parent, children: Vec::new(), command_line, dead: false });
+        self.nodes.insert(own, Node { id: id.clone(), parent, children: BTreeSet::new(), command_line, dead: false });
     }
 
     fn ended(&mut self, id: &ProcessId) {
@@ -130,7 +174,7 @@ impl Tree {
             }
         }
         if let Some(above) = node.parent.and_then(|above| self.nodes.get_mut(&above)) {
-            above.children.retain(|child| *child != own);
+            above.children.remove(&own);
             above.children.extend(node.children);
         }
     }
@@ -153,12 +197,18 @@ impl Lineage for Family {
     fn command_line(&self, of: &ProcessId) -> Option<String> {
         self.tree().nodes.get(&key(of))?.command_line.as_deref().map(str::to_owned)
     }
+
+    fn just_seen(&self, of: &ProcessId) -> Option<Arc<JustSeen>> {
+        let latest = self.latest();
+        let (_, _, seen) = latest.as_ref().filter(|(id, at, _)| id == of && SystemClock.now().since(*at) <= FRESH)?;
+        Some(Arc::clone(seen))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quell_model::BootId;
+    use quell_model::{BootId, Entity, EventHead, OwnedEvent};
 
     fn id(pid: u32) -> ProcessId {
         ProcessId { boot: BootId("b".into()), pid, start_ns: u64::from(pid) * 1_000_000_000, exec_id: 1 }
@@ -190,6 +240,44 @@ mod tests {
         family.tree().lives(&id(2), Some(id(1)), Some("curl".into()));
         assert_eq!(family.command_line(&id(2)).as_deref(), Some("curl"));
         assert_eq!(pids(&family, 1), [2]);
+    }
+
+    fn exec(of: &ProcessId, source: &str, at: Stamp) -> OwnedEvent {
+        let own = serde_json::json!({ "process": {
+            "image": "/tmp/x", "cgroup_path": "/box", "unit": null, "euid": 7, "deleted": false, "memfd": false } });
+        OwnedEvent {
+            v: 1,
+            head: EventHead {
+                id: "e".into(),
+                class: Class::ProcessCreation,
+                source: source.into(),
+                node: "n".into(),
+                at,
+                seen: at,
+            },
+            logsource: Default::default(),
+            sigma: Default::default(),
+            own: own.as_object().cloned().unwrap_or_default(),
+            subject: Subject::Process(of.clone()),
+            entity: Entity { kind: "node".into(), id: "n".into(), node: "n".into() },
+        }
+    }
+
+    #[test]
+    fn an_exec_is_told_again_only_while_it_is_fresh_and_only_of_that_image() {
+        let family = Family::default();
+        let now = SystemClock.now();
+        family.matched(&exec(&id(2), "scan", now));
+        assert_eq!(family.just_seen(&id(2)), None, "a scan tells what stood in /proc");
+        // A machine that is busy may need longer than that between two lines of this test.
+        let later = now.after(Duration::from_secs(600));
+        family.matched(&exec(&id(2), SENSOR, later));
+        let seen = family.just_seen(&id(2)).unwrap();
+        assert_eq!((seen.image.as_deref(), seen.cgroup.as_deref(), seen.euid), (Some("/tmp/x"), Some("/box"), 7));
+        assert_eq!(family.just_seen(&ProcessId { exec_id: 2, ..id(2) }), None, "another image");
+        let earlier = Stamp { boot_ns: now.boot_ns.saturating_sub(1_000_000_000), ..now };
+        family.matched(&exec(&id(2), SENSOR, earlier));
+        assert_eq!(family.just_seen(&id(2)), None, "a second ago");
     }
 
     #[test]

@@ -95,6 +95,9 @@ impl<W: Send + 'static> Hand<W> {
         if self.found.is_empty() {
             return;
         }
+        if let Some(family) = &self.family {
+            family.matched(event);
+        }
         if let Some(only) = &self.only {
             self.found.retain(|detection| is_within(detection, only));
         }

@@ -11,7 +11,7 @@ use super::scope::Scope;
 use super::stat::Stat;
 use super::target::{Relation, Seen, process_of};
 use super::tree::{self, Table};
-use crate::pidfd::{Pidfd, wait_for_exits};
+use crate::pidfd::{Pidfd, look_for_exit, wait_for_exits};
 use crate::world::CgroupKind;
 use quell_model::{ActionError, Plan, ProcessId};
 use rustix::process::Signal;
@@ -75,7 +75,7 @@ impl<'h> Crowd<'h> {
     pub(crate) fn take(&mut self) -> Result<(), ActionError> {
         while self.members.len() < MOST_HELD {
             let Some(next) = self.awaited.pop_front() else { break };
-            let held = match Held::try_take(&self.hands.world, &next.id) {
+            let held = match self.hands.take(&next.id) {
                 Ok(held) => held.filter(|held| !held.is_dead()),
                 Err(error) if wants_descriptors(&error) && !self.members.is_empty() => {
                     self.awaited.push_front(next);
@@ -241,6 +241,9 @@ impl<'h> Crowd<'h> {
 
     /// Waits in poll(2) for all in hand to end, at most so long.
     pub(crate) fn wait(&self, bound: Duration) -> bool {
+        if let [one] = &self.members[..] {
+            look_for_exit(one.held.pidfd(), one.held.stat.processor);
+        }
         wait_for_exits(self.pidfds(), bound)
     }
 

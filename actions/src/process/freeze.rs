@@ -86,7 +86,8 @@ pub(crate) struct Freeze(pub(crate) Arc<Hands>);
 impl Freeze {
     fn plan_now(&self, input: &Input) -> Result<Plan, ActionError> {
         let world = &self.0.world;
-        let circle = Circle::around(world, &input.process, input.scope)?;
+        let stat = self.0.look(&input.process)?;
+        let circle = Circle::around_this(world, &input.process, stat, input.scope)?;
         let order = Order::new(SPEC.name, input.process.clone(), input.scope, &circle);
         let mut before = Before::default();
         for member in &circle.members {

@@ -3,23 +3,56 @@
 //! The guard decides; this is the second lock, for what a scope finds after the guard has seen the plan. Keeps true: pid
 //! 1, kernel threads, quell and its ancestors are never signalled; a sandbox's hands reach no further than its cgroup.
 
+use super::identity::{self, Held, cannot, wants_descriptors};
 use super::stat::Stat;
 use super::target::{Relation, target};
 use crate::protect::own_processes;
 use crate::world::HostWorld;
 use quell_model::{ActionError, Plan, ProcessId, Target, TargetFacts};
 use serde::de::DeserializeOwned;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a plan took in hand is the act's for so long; later it is looked at anew.
+const KEPT: Duration = Duration::from_millis(50);
 
 /// The world, and who is never touched in it.
 #[derive(Debug)]
 pub(crate) struct Hands {
     pub(crate) world: HostWorld,
     own: Vec<ProcessId>,
+    /// Whom the last plan named: the act follows at once. One descriptor, held until the next plan.
+    kept: Mutex<Option<(Held, Instant)>>,
 }
 
 impl Hands {
     pub(crate) fn new(world: HostWorld) -> Self {
-        Self { own: own_processes(&world), world }
+        Self { own: own_processes(&world), world, kept: Mutex::default() }
+    }
+
+    /// How the process of this identity stands now; `None` when it is gone. It stays in hand for the act that follows.
+    pub(crate) fn look(&self, id: &ProcessId) -> Result<Option<Stat>, ActionError> {
+        match Held::try_take(&self.world, id) {
+            Ok(held) => {
+                let stat = held.as_ref().map(|held| held.stat.clone());
+                *self.kept() = held.map(|held| (held, Instant::now()));
+                Ok(stat)
+            }
+            // A plan can do without a descriptor.
+            Err(error) if wants_descriptors(&error) => identity::now(&self.world, id),
+            Err(error) => Err(cannot("opened", &id.pid.to_string(), &error)),
+        }
+    }
+
+    /// Takes the process of this identity, or goes on holding it; `None` when it is gone.
+    pub(crate) fn take(&self, id: &ProcessId) -> io::Result<Option<Held>> {
+        let kept = self.kept().take_if(|(held, at)| held.id == *id && at.elapsed() < KEPT);
+        kept.map_or_else(|| Held::try_take(&self.world, id), |(held, _)| Ok(Some(held)))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<(Held, Instant)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same hands, which take one more for their own.

@@ -65,6 +65,17 @@ pub(crate) fn now(world: &HostWorld, id: &ProcessId) -> Result<Option<Stat>, Act
     Ok(stat.filter(|stat| stat.is(id, world)))
 }
 
+/// The process of this identity if it lives; a zombie does not. /proc is asked only of a number whose owner has not ended.
+pub(crate) fn living(world: &HostWorld, id: &ProcessId) -> Result<Option<Stat>, ActionError> {
+    match Pidfd::open(id.pid) {
+        Ok(None) => return Ok(None),
+        Ok(Some(fd)) if fd.has_exited() => return Ok(None),
+        // Also without a descriptor there is an answer.
+        Ok(Some(_)) | Err(_) => {}
+    }
+    Ok(now(world, id)?.filter(|stat| !stat.is_dead()))
+}
+
 /// Whether it failed for want of descriptors: of ours, or of the whole system.
 pub(crate) fn wants_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE))
@@ -97,7 +108,10 @@ mod tests {
         assert_eq!(Held::take(&world, &id).unwrap().unwrap().id, id);
         assert!(Held::take(&world, &ProcessId { start_ns: id.start_ns + 10_000_000, ..id.clone() }).unwrap().is_none());
         assert!(Held::take(&world, &ProcessId { boot: BootId("other".into()), ..id.clone() }).unwrap().is_none());
-        let finer = ProcessId { start_ns: id.start_ns + 9_999_999, exec_id: 7, ..id };
+        let finer = ProcessId { start_ns: id.start_ns + 9_999_999, exec_id: 7, ..id.clone() };
         assert!(Held::take(&world, &finer).unwrap().is_some(), "within the tick it is the same process");
+        assert!(living(&world, &finer).unwrap().is_some());
+        Held::take(&world, &finer).unwrap().unwrap().signal(Signal::KILL).unwrap();
+        crate::testing::wait_until("it is gone", || living(&world, &finer).unwrap().is_none());
     }
 }

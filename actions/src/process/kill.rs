@@ -143,7 +143,8 @@ impl Kill {
             });
         }
         let world = &self.hands.world;
-        let circle = Circle::around(world, &input.process, input.scope)?;
+        let stat = self.hands.look(&input.process)?;
+        let circle = Circle::around_this(world, &input.process, stat, input.scope)?;
         let signal = input.signal.name();
         let order = Order {
             signal: (signal != "KILL").then(|| signal.to_owned()),
@@ -300,7 +301,7 @@ impl Action for Kill {
 
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         let order = Order::of(go.plan())?;
-        let planned: Output = serde_json::from_value(go.plan().predicted.clone()).unwrap_or_default();
+        let planned = Output::deserialize(&go.plan().predicted).unwrap_or_default();
         let mut crowd = Crowd::of_plan(&self.hands, go.plan(), planned.killed)?;
         let last = Stamp { boot_ns: cx.deadline.boot_ns.saturating_sub(MARGIN.as_nanos() as u64), ..cx.deadline };
         if let Some(signal) = order.signal.as_deref().and_then(Signal::named) {
@@ -344,13 +345,13 @@ impl Action for Kill {
         let world = &self.hands.world;
         let mut alive = Vec::new();
         for id in plan.targets.iter().filter_map(process_of) {
-            match identity::now(world, id)? {
+            match identity::living(world, id)? {
                 Some(stat) if stat.state == 'D' => alive.push(format!(
                     "{} waits in the kernel (uninterruptible sleep); it dies when the kernel lets go",
                     stat.label()
                 )),
-                Some(stat) if !stat.is_dead() => alive.push(format!("{} is alive", stat.label())),
-                _ => {}
+                Some(stat) => alive.push(format!("{} is alive", stat.label())),
+                None => {}
             }
         }
         if alive.is_empty() && order.scope != Scope::Process {

@@ -73,7 +73,18 @@ const LOOKS: u32 = 8;
 impl Circle {
     /// Looks around the named process.
     pub(crate) fn around(world: &HostWorld, named: &ProcessId, scope: Scope) -> Result<Self, ActionError> {
-        let Some(stat) = identity::now(world, named)? else {
+        let stat = identity::now(world, named)?;
+        Self::around_this(world, named, stat, scope)
+    }
+
+    /// Looks around the named process, which has just been looked at; `None`: it is gone.
+    pub(crate) fn around_this(
+        world: &HostWorld,
+        named: &ProcessId,
+        stat: Option<Stat>,
+        scope: Scope,
+    ) -> Result<Self, ActionError> {
+        let Some(stat) = stat else {
             return Self::around_the_gone(world, named, scope);
         };
         let mut circle = Self::default();

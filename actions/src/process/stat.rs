@@ -6,6 +6,8 @@
 use crate::world::HostWorld;
 use quell_model::ProcessId;
 use quell_model::process::TICK_NS;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::retry_on_intr;
 use std::io;
 
 /// PF_KTHREAD of include/linux/sched.h.
@@ -26,12 +28,25 @@ pub(crate) struct Stat {
     pub(crate) kernel_thread: bool,
     pub(crate) threads: u32,
     pub(crate) start_ticks: u64,
+    /// Where it ran last.
+    pub(crate) processor: Option<usize>,
 }
+
+/// Longer than any `stat`: 52 numbers and a name.
+const LONGEST: usize = 2048;
 
 impl Stat {
     /// Of the process with this number now; `None` when there is none.
     pub(crate) fn read(world: &HostWorld, pid: u32) -> io::Result<Option<Self>> {
-        Ok(there(std::fs::read(world.of(pid, "stat")))?.and_then(|bytes| Self::parse(&bytes)))
+        let path = world.of(pid, "stat");
+        let mut bytes = [0; LONGEST];
+        // One read: the kernel makes the text whole at the first, and a second costs as much.
+        let read = || -> rustix::io::Result<usize> {
+            let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::io::read(&file, &mut bytes)
+        };
+        let Some(length) = there(retry_on_intr(read).map_err(io::Error::from))? else { return Ok(None) };
+        Ok(bytes.get(..length).and_then(Self::parse))
     }
 
     /// Of one text; `None` when it is no such text.
@@ -54,6 +69,7 @@ impl Stat {
             kernel_thread: rest.get(6)?.parse::<u64>().ok()? & PF_KTHREAD != 0,
             threads: small(20).unwrap_or(1),
             start_ticks: rest.get(19)?.parse().ok()?,
+            processor: rest.get(36).and_then(|text| text.parse().ok()),
         })
     }
 

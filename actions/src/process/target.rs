@@ -1,6 +1,6 @@
 //! What is told of a process: to the guard as a target, to people as an output.
 //!
-//! Reads /proc once per process; keeps nothing.
+//! Reads /proc once per process, as far as the sensor has not just told it; keeps nothing.
 
 use super::cgroup::Paths;
 use super::stat::{Stat, Status};
@@ -33,7 +33,8 @@ impl Seen {
             Some(lineage) => lineage.command_line(id).map(|text| cut(&text)),
             None => arguments(world, id.pid),
         };
-        Self { pid: id.pid, id: id.clone(), image: image(world, id.pid), command_line }
+        let image = world.just_seen(id).and_then(|seen| seen.image.clone()).or_else(|| image(world, id.pid));
+        Self { pid: id.pid, id: id.clone(), image, command_line }
     }
 }
 
@@ -63,7 +64,20 @@ pub(crate) enum Relation {
 /// A process as the guard sees it.
 pub(crate) fn target(world: &HostWorld, stat: &Stat, id: &ProcessId, relation: Relation) -> Target {
     let exe = world.of(stat.pid, "exe");
-    let paths = Paths::read(world, stat.pid).ok().flatten().unwrap_or_default();
+    // What the sensor told a moment ago is as good as what /proc says now, and costs nothing.
+    let seen = (relation == Relation::Named).then(|| world.just_seen(id)).flatten();
+    let image = seen.as_ref().and_then(|seen| seen.image.clone()).or_else(|| image(world, stat.pid));
+    let (cgroup, unit) = match seen.as_ref().filter(|seen| seen.cgroup.is_some() && !world.units_apart) {
+        Some(seen) => (seen.cgroup.clone(), seen.unit.clone()),
+        None => {
+            let paths = Paths::read(world, stat.pid).ok().flatten().unwrap_or_default();
+            (paths.path().map(str::to_owned), paths.unit())
+        }
+    };
+    let uid = match &seen {
+        Some(seen) => seen.euid,
+        None => Status::read(world, stat.pid).ok().flatten().unwrap_or_default().euid,
+    };
     Target {
         node: world.node.clone(),
         kind: "process".into(),
@@ -72,12 +86,12 @@ pub(crate) fn target(world: &HostWorld, stat: &Stat, id: &ProcessId, relation: R
         named: relation == Relation::Named,
         facts: TargetFacts::Process {
             id: id.clone(),
-            image: image(world, stat.pid),
+            image,
             // A look through the link: the file that runs, also when its path is gone or names another by now.
             file: storage::look(&exe).ok().map(|meta| meta.file),
-            cgroup: paths.path().map(str::to_owned),
-            unit: paths.unit(),
-            uid: Status::read(world, stat.pid).ok().flatten().unwrap_or_default().euid,
+            cgroup,
+            unit,
+            uid,
             kernel_thread: stat.kernel_thread,
             below_named: relation == Relation::Below,
             by_scope: relation == Relation::Scope,

@@ -147,6 +147,7 @@ mod tests {
             kernel_thread: false,
             threads: 1,
             start_ticks,
+            processor: None,
         }
     }
 
@@ -215,6 +216,7 @@ mod tests {
             cgroups: Vec::new(),
             node: "n".into(),
             boot: BootId("b".into()),
+            units_apart: false,
             within: None,
             lineage: None,
             doom: None,

@@ -14,6 +14,8 @@ pub(crate) struct Context {
     pub(crate) node: Name,
     pub(crate) boot: BootId,
     pub(crate) allowance: Allowance,
+    /// Processes have labels here: an LSM gives them, and says so of this one too.
+    pub(crate) labels: bool,
     boot_short: String,
     live: Name,
     scan: Name,
@@ -31,6 +33,7 @@ impl Context {
             node,
             boot: BootId(Arc::from(boot)),
             allowance: Allowance::default(),
+            labels: fs::read("/proc/self/attr/current").is_ok_and(|label| !label.is_empty()),
             boot_short: boot.chars().take(8).collect(),
             live: Name::from("sensor"),
             scan: Name::from("scan"),

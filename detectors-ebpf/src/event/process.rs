@@ -98,6 +98,7 @@ impl SensorEvent<'_> {
             "id" => Some(text(self.id_of(process))),
             "start" => Some(text(self.cx.stamp(process.start).wall)),
             // Asked of /proc: the label has no one place in the kernel.
+            "confinement.label" if !self.cx.labels => Some(Field::Null),
             "confinement.label" => {
                 let label = fs::read_to_string(format!("/proc/{}/attr/current", process.key.pid)).unwrap_or_default();
                 let label = label.trim_end_matches(['\0', '\n']);

@@ -51,6 +51,14 @@ macro_rules! bodies {
             pub fn kind(&self) -> Kind {
                 match self { $(Self::$kind(_) => Kind::$kind,)+ }
             }
+
+            /// Writes its JSON without the tag.
+            ///
+            /// # Errors
+            /// As `serde_json` does: a map with keys that are no texts.
+            pub fn write_json(&self, into: &mut Vec<u8>) -> serde_json::Result<()> {
+                match self { $(Self::$kind(body) => serde_json::to_writer(into, body),)+ }
+            }
         }
 
         $(impl From<$kind> for Body {

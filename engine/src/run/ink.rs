@@ -1,30 +1,39 @@
-//! The engine's pen: every record goes into the journal in order, or waits until the journal takes it.
+//! The engine's pen: records are written down at once and go into the journal together, in order, or wait until it takes
+//! them.
 //!
-//! Owns what the journal refused (a full slate behind a full disk). Freeze and kill act all the same; what waits is
-//! counted in `status`, and what finds no room even here is counted as lost and told: nothing is lost in silence.
+//! Owns what is written down and not in the journal yet, and what the journal refused (a full slate behind a full disk).
+//! Freeze and kill act all the same; what waits is counted in `status`, and what finds no room even here is counted as
+//! lost and told: nothing is lost in silence.
+//! Keeps true: between two calls of [`Ink::commit`] nothing happens to the world. Who acts, answers or hands work over
+//! commits first.
 
-use crate::store::Journal;
+use crate::store::{Draft, Journal};
 use quell_model::record::NewRecord;
 use quell_model::{Appended, Batch, Durability, Seq, StoreError, StreamId};
 use std::collections::VecDeque;
 
 /// Records that may wait: at a kilobyte each some 50 MB.
 const MOST_WAITING: usize = 50_000;
+/// A draft that has grown so large goes into the journal by itself: no single append may outgrow the slate.
+const LARGE: usize = 256 << 10;
 
 /// The journal, and what waits for it.
 pub(super) struct Ink {
     journal: Journal,
-    waiting: VecDeque<Batch>,
+    draft: Draft,
+    waiting: VecDeque<Draft>,
     records: usize,
     lost: u64,
 }
 
 impl Ink {
     pub(super) fn new(journal: Journal) -> Self {
-        Self { journal, waiting: VecDeque::new(), records: 0, lost: 0 }
+        Self { journal, draft: Draft::default(), waiting: VecDeque::new(), records: 0, lost: 0 }
     }
 
-    pub(super) fn journal(&self) -> &Journal {
+    /// The journal, with all that was written.
+    pub(super) fn journal(&mut self) -> &Journal {
+        self.commit();
         &self.journal
     }
 
@@ -38,23 +47,47 @@ impl Ink {
         self.lost
     }
 
-    /// Writes: when it returns, the records survive SIGKILL, or they wait here.
-    pub(super) fn write(&mut self, stream: StreamId, expected: Seq, records: Vec<NewRecord>) {
-        let batch = Batch { stream, expected, records, durability: Durability::Written };
-        if self.waiting.is_empty() {
-            match self.journal.written(batch.clone()) {
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::error!(%error, stream = %batch.stream, "the journal takes nothing; records wait in memory")
-                }
-            }
+    /// Writes down; [`Ink::commit`] brings it into the journal.
+    pub(super) fn write(&mut self, stream: StreamId, expected: Seq, records: &[NewRecord]) {
+        if let Err(error) = self.draft.add(stream.clone(), expected, records) {
+            tracing::error!(%error, %stream, "records are lost");
+            self.lost += records.len() as u64;
         }
-        if self.records + batch.records.len() > MOST_WAITING {
-            self.lost += batch.records.len() as u64;
+        if self.draft.bytes() > LARGE {
+            self.commit();
+        }
+    }
+
+    /// When it returns, what was written survives SIGKILL, or it waits here. The writer sleeps on until
+    /// [`Ink::ring`]: the act comes first.
+    pub(super) fn commit(&mut self) {
+        if self.draft.is_empty() {
             return;
         }
-        self.records += batch.records.len();
-        self.waiting.push_back(batch);
+        let draft = std::mem::take(&mut self.draft);
+        if !self.waiting.is_empty() {
+            return self.keep(draft);
+        }
+        if let Err((draft, error)) = self.journal.put(draft) {
+            tracing::error!(%error, "the journal takes nothing; records wait in memory");
+            self.keep(draft);
+        }
+    }
+
+    /// Brings everything into the journal and wakes its writer.
+    pub(super) fn ring(&mut self) {
+        self.commit();
+        self.journal.ring();
+    }
+
+    fn keep(&mut self, draft: Draft) {
+        let records = draft.records();
+        if self.records + records > MOST_WAITING {
+            self.lost += records as u64;
+            return;
+        }
+        self.records += records;
+        self.waiting.push_back(draft);
     }
 
     /// Writes, and tells `done` once it survives a power cut too. An error: nothing was written, and `done` is not
@@ -78,20 +111,33 @@ impl Ink {
         Ok(())
     }
 
-    /// Tries what waits again, in order.
+    /// Brings into the journal what was written, and tries what waits again, in order.
     pub(super) fn flush(&mut self) {
-        while let Some(batch) = self.waiting.front() {
-            match self.journal.written(batch.clone()) {
-                Ok(_) => {}
-                Err(StoreError::Unwritable(_) | StoreError::Closed) => return,
-                // Records before these were lost: these cannot be chained any more, and that is told.
-                Err(error) => {
-                    tracing::error!(%error, stream = %batch.stream, "records are lost");
-                    self.lost += batch.records.len() as u64;
+        self.commit();
+        while let Some(draft) = self.waiting.pop_front() {
+            let records = draft.records();
+            match self.journal.put(draft) {
+                Ok(()) => {}
+                Err((draft, StoreError::Unwritable(_) | StoreError::Closed)) => {
+                    self.waiting.push_front(draft);
+                    break;
                 }
+                Err((draft, error)) => self.rest_of(draft, &error),
             }
-            if let Some(batch) = self.waiting.pop_front() {
-                self.records -= batch.records.len();
+            self.records -= records;
+        }
+        self.journal.ring();
+    }
+
+    /// Records before these were lost: some of these cannot be chained any more, and that is told. The others can.
+    fn rest_of(&mut self, draft: Draft, error: &StoreError) {
+        let parts = draft.split();
+        let alone = parts.len() == 1;
+        for part in parts {
+            let records = part.records() as u64;
+            if alone || self.journal.put(part).is_err() {
+                tracing::error!(%error, records, "records are lost");
+                self.lost += records;
             }
         }
     }

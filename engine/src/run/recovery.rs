@@ -71,6 +71,8 @@ impl<W: Send + 'static> Core<W> {
         for run in &report.runs {
             self.drive(run);
         }
+        self.ink.ring();
+        self.say();
         Ok(report)
     }
 

@@ -8,6 +8,7 @@ use crate::playbook::expression::Scope;
 use quell_model::playbook::StepKind;
 use quell_model::{Crew, Json, Outcome};
 use serde_json::{Map, json};
+use std::collections::HashMap;
 
 /// Owned parts of a scope; borrowed by [`RunScope::scope`].
 #[derive(Debug)]
@@ -18,19 +19,27 @@ pub(super) struct RunScope {
     detections: Json,
 }
 
-/// Names of the properties of an action's output.
-fn output_names(spec: &quell_model::ActionSpec) -> Vec<String> {
-    let schema = (spec.output)();
-    schema.get("properties").and_then(Json::as_object).map(|p| p.keys().cloned().collect()).unwrap_or_default()
+/// Names of the properties of each action's output; made once, since a schema takes its time.
+#[derive(Debug)]
+pub(super) struct Outputs(HashMap<&'static str, Vec<String>>);
+
+impl Outputs {
+    pub(super) fn of<W>(crew: &Crew<W>) -> Self {
+        let names = |spec: &quell_model::ActionSpec| {
+            let schema = (spec.output)();
+            schema.get("properties").and_then(Json::as_object).map(|p| p.keys().cloned().collect()).unwrap_or_default()
+        };
+        Self(crew.specs().map(|spec| (spec.name, names(spec))).collect())
+    }
 }
 
-fn step_value<W>(run: &Run, crew: &Crew<W>, step: &quell_model::playbook::Step) -> Option<Json> {
+fn step_value(run: &Run, outputs: &Outputs, step: &quell_model::playbook::Step) -> Option<Json> {
     let (outcome, output, why) = run.result(&step.id)?;
     let mut value = Map::new();
     if let StepKind::Action { action, .. } = &step.kind
-        && let Some(verb) = crew.get(action.as_str())
+        && let Some(names) = outputs.0.get(action.as_str())
     {
-        value.extend(output_names(verb.spec()).into_iter().map(|name| (name, Json::Null)));
+        value.extend(names.iter().map(|name| (name.clone(), Json::Null)));
     }
     if outcome.has_outputs()
         && let Json::Object(given) = output
@@ -50,12 +59,12 @@ fn step_value<W>(run: &Run, crew: &Crew<W>, step: &quell_model::playbook::Step) 
 }
 
 impl RunScope {
-    pub(super) fn of<W>(run: &Run, crew: &Crew<W>) -> Self {
+    pub(super) fn of(run: &Run, outputs: &Outputs) -> Self {
         let steps = run
             .playbook
             .steps
             .iter()
-            .map(|step| (step.id.to_string(), step_value(run, crew, step).unwrap_or(Json::Null)));
+            .map(|step| (step.id.to_string(), step_value(run, outputs, step).unwrap_or(Json::Null)));
         let started = &run.started;
         Self {
             steps: Json::Object(steps.collect()),

@@ -115,7 +115,7 @@ impl<W: Send + 'static> Core<W> {
     fn change(&mut self, id: &IncidentId, body: Body) -> Result<Json, Refusal> {
         let mut incident = self.live_or_journaled(id)?;
         let records = vec![NewRecord { at: self.parts.clock.now(), body }];
-        self.ink.write(StreamId::incident(id), incident.seq, records.clone());
+        self.ink.write(StreamId::incident(id), incident.seq, &records);
         incident::apply_all(&mut incident, &records);
         if let Some(live) = self.incidents.get_mut(id) {
             *live = incident;

@@ -64,6 +64,7 @@ pub struct Core<W> {
     pub(super) parts: Parts<W>,
     pub(super) definitions: Definitions,
     pub(super) expressions: Arc<Expressions>,
+    pub(super) outputs: super::scope::Outputs,
     pub(super) handle: EngineHandle,
     inbox: mpsc::Receiver<Input>,
     pub(super) runs: HashMap<RunId, Live>,
@@ -75,8 +76,17 @@ pub struct Core<W> {
     pub(super) ink: Ink,
     pub(super) system_seq: u64,
     pub(super) counted: Counted,
+    /// What the log is to say once nothing is to be done at once.
+    pub(super) said: Vec<Said>,
     timers: BTreeMap<Stamp, ()>,
     swept: Stamp,
+}
+
+/// A line of the log about a run.
+#[derive(Debug)]
+pub(super) enum Said {
+    Started(RunId, Name, quell_model::Mode),
+    Finished(RunId, Name, RunState),
 }
 
 /// What `status` counts since the start.
@@ -96,9 +106,11 @@ impl<W: Send + 'static> Core<W> {
         let (sender, inbox) = mpsc::channel(INBOX);
         let handle = EngineHandle { inbox: sender, wake: Arc::clone(&parts.wake) };
         let (swept, ink) = (parts.clock.now(), Ink::new(parts.journal.clone()));
+        let outputs = super::scope::Outputs::of(&parts.crew);
         Self {
             parts,
             definitions,
+            outputs,
             expressions: Arc::new(Expressions::new()),
             handle,
             inbox,
@@ -111,6 +123,7 @@ impl<W: Send + 'static> Core<W> {
             ink,
             system_seq: 0,
             counted: Counted::default(),
+            said: Vec::new(),
             timers: BTreeMap::new(),
             swept,
         }
@@ -132,13 +145,13 @@ impl<W: Send + 'static> Core<W> {
                 }
                 Input::Request(request, reply) => {
                     let answer = self.serve(request);
+                    self.ink.commit();
                     // Whoever asked may have gone: what was asked is done all the same.
                     drop(reply.send(answer));
                 }
                 Input::Tick => {}
             }
         }
-        self.ink.flush();
         let now = self.parts.clock.now();
         if self.timers.first_key_value().is_some_and(|(at, ())| *at <= now) {
             self.timers = self.timers.split_off(&now.after(std::time::Duration::from_nanos(1)));
@@ -152,6 +165,20 @@ impl<W: Send + 'static> Core<W> {
                 self.triggers.incident_closed(&over);
             }
         }
+        self.ink.flush();
+        self.say();
+    }
+
+    /// Tells the log what has happened: it takes a lock and a wake-up, which no act is to wait for.
+    pub(super) fn say(&mut self) {
+        for said in self.said.drain(..) {
+            match said {
+                Said::Started(run, playbook, mode) => tracing::info!(%run, %playbook, %mode, "run started"),
+                Said::Finished(run, playbook, state) => {
+                    tracing::info!(%run, %playbook, state = state.as_str(), "run finished");
+                }
+            }
+        }
     }
 
     /// Whether no run is open: nothing is under way and nothing waits.
@@ -163,6 +190,7 @@ impl<W: Send + 'static> Core<W> {
     /// Detections that an exception held back: the system's stream says so.
     pub fn held(&mut self, held: impl IntoIterator<Item = (Stamp, DetectionHeld)>) {
         self.write_system(held.into_iter().map(|(at, held)| NewRecord::new(at, held)).collect());
+        self.ink.commit();
     }
 
     /// Events were lost: the system's stream says so, and every incident that may have missed something.
@@ -173,10 +201,11 @@ impl<W: Send + 'static> Core<W> {
         for incident in self.incidents.iter_mut() {
             if incident.losses < incident::LOSSES_KEPT && at.since(incident.last) <= quiet {
                 let records = vec![NewRecord::new(at, loss.clone())];
-                self.ink.write(StreamId::incident(&incident.id), incident.seq, records.clone());
+                self.ink.write(StreamId::incident(&incident.id), incident.seq, &records);
                 incident::apply_all(incident, &records);
             }
         }
+        self.ink.commit();
     }
 
     /// Does all that a run's machine says until it waits or has ended.
@@ -235,16 +264,15 @@ impl<W: Send + 'static> Core<W> {
     /// journal's writer keeps it and says so in `status`.
     pub(super) fn record(&mut self, id: &RunId, records: Vec<NewRecord>) {
         let Some(live) = self.runs.get_mut(id) else { return };
-        self.ink.write(StreamId::run(id), live.run.seq, records.clone());
+        self.ink.write(StreamId::run(id), live.run.seq, &records);
         for record in &records {
             live.run.apply(record.at, &record.body);
         }
     }
 
     pub(super) fn write_system(&mut self, records: Vec<NewRecord>) {
-        let count = records.len() as u64;
-        self.ink.write(StreamId::system(), self.system_seq, records);
-        self.system_seq += count;
+        self.ink.write(StreamId::system(), self.system_seq, &records);
+        self.system_seq += records.len() as u64;
     }
 
     pub(super) fn guard(&self) -> &Guard {
@@ -261,11 +289,11 @@ impl<W: Send + 'static> Core<W> {
         let planned = live.only_planned.then(|| started.incident.clone());
         self.triggers.ended(&started.playbook, &started.per, id, planned);
         self.memory.run_ended(id);
-        tracing::info!(run = %id, playbook = %started.playbook, state = state.as_str(), "run finished");
+        self.said.push(Said::Finished(id.clone(), started.playbook.clone(), state));
     }
 
     fn outputs_of(&self, live: &Live) -> Json {
-        let scope = super::scope::RunScope::of(&live.run, &self.parts.crew);
+        let scope = super::scope::RunScope::of(&live.run, &self.outputs);
         let none = Json::Null;
         let scope = scope.scope(&live.run, &none);
         let render = |template: &Json| {

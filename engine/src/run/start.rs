@@ -4,7 +4,7 @@
 //! run starts, and only then its first step is planned.
 
 use super::machine::Run;
-use super::shell::{Core, Live};
+use super::shell::{Core, Live, Said};
 use crate::incident::{self, Incident, Keep};
 use crate::trigger::{Answer, Seen};
 use quell_model::playbook::{InputType, Playbook};
@@ -12,7 +12,9 @@ use quell_model::record::{
     Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentChanged, IncidentJoined, IncidentOpened,
     IncidentState, Moments, NewRecord, RunStarted, TriggerDecision,
 };
-use quell_model::{Detection, Entity, IncidentId, Json, Level, Mode, Name, OwnedEvent, RunId, Stamp, StreamId};
+use quell_model::{
+    Body, Detection, Entity, EventHead, IncidentId, Json, Level, Mode, Name, OwnedEvent, RunId, Stamp, StreamId,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -28,15 +30,25 @@ struct Due {
 impl<W: Send + 'static> Core<W> {
     /// Takes in detections; each starts, joins, or is held back, and that is journaled.
     pub fn detections(&mut self, detections: impl IntoIterator<Item = Detection>) {
-        for detection in detections {
+        let mut all: Vec<Detection> = detections.into_iter().collect();
+        // What a playbook waits for comes first: the others have nothing to contain.
+        all.sort_by_cached_key(|detection| !self.is_wanted(detection));
+        for detection in all {
             self.counted.detections += 1;
-            self.detection(detection);
+            self.detection(&detection);
         }
+        self.ink.ring();
+        self.say();
     }
 
-    fn detection(&mut self, detection: Detection) {
+    fn is_wanted(&self, detection: &Detection) -> bool {
+        let filters = self.definitions.playbooks.iter().filter_map(|playbook| playbook.on.detections.as_ref());
+        filters.into_iter().any(|filter| crate::trigger::wants(filter, detection))
+    }
+
+    fn detection(&mut self, detection: &Detection) {
         let now = self.parts.clock.now();
-        let seen = Seen::new(&detection);
+        let mut seen = Seen::new(detection);
         let mut decided = Vec::new();
         let mut due = Vec::new();
         for playbook in self.definitions.playbooks.clone() {
@@ -50,7 +62,7 @@ impl<W: Send + 'static> Core<W> {
                     (TriggerDecision::Joined, "a run for the same value of `run_per` is open".to_owned(), Some(run))
                 }
                 Answer::Start { per, stricter } => {
-                    let start = self.due(&playbook, &detection, per, stricter);
+                    let start = self.due(&playbook, detection, per, stricter);
                     let run = start.run.clone();
                     if self.ink.journal().last(&StreamId::run(&run)) > 0 {
                         (TriggerDecision::Joined, "this very detection started that run before".to_owned(), Some(run))
@@ -66,13 +78,15 @@ impl<W: Send + 'static> Core<W> {
         let answered = decided.iter().any(|one| one.run.is_some());
         let wanted = answered || detection.rule.level >= self.definitions.incidents.min_level;
         let incident = if wanted {
-            Some(self.join_or_open(&detection, decided, now))
+            Some(self.join_or_open(detection, decided, now))
         } else {
-            self.beside_incidents(&detection, decided, now);
+            self.beside_incidents(detection, decided, now);
             None
         };
-        for start in due {
-            self.start_run(start, &seen, incident.clone(), now);
+        let last = due.len().saturating_sub(1);
+        for (at, start) in due.into_iter().enumerate() {
+            let views = if at == last { seen.take_views() } else { seen.views().clone() };
+            self.start_run(start, &detection.event.head, views, incident.clone(), now);
         }
     }
 
@@ -133,7 +147,7 @@ impl<W: Send + 'static> Core<W> {
             }
             Keep::Nothing => {}
         }
-        self.ink.write(StreamId::incident(&incident.id), incident.seq, records.clone());
+        self.ink.write(StreamId::incident(&incident.id), incident.seq, &records);
         incident::apply_all(incident, &records);
         incident.counts.insert(key, count);
         incident.last = now;
@@ -141,10 +155,10 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// An id that no incident has: a record that is read again long after opens a new one.
-    fn fresh_incident(&self, entity: &Entity, detection: &Detection) -> IncidentId {
+    fn fresh_incident(&mut self, entity: &Entity, detection: &Detection) -> IncidentId {
         let id = |number: u64| IncidentId::of(&[entity.to_string().as_bytes(), &detection.id.0, &number.to_le_bytes()]);
-        let is_free = |id: &IncidentId| self.ink.journal().last(&StreamId::incident(id)) == 0;
-        (0..).map(id).find(is_free).expect("an incident's opening is written, so that some number is free")
+        let mut is_free = |id: &IncidentId| self.ink.journal().last(&StreamId::incident(id)) == 0;
+        (0..).map(id).find(|id| is_free(id)).expect("an incident's opening is written, so that some number is free")
     }
 
     /// A detection below the level of incidents: kept in the system's stream, with why nothing came of it.
@@ -162,9 +176,14 @@ impl<W: Send + 'static> Core<W> {
         self.write_system(vec![NewRecord::new(now, accepted), NewRecord::new(now, held)]);
     }
 
-    fn start_run(&mut self, due: Due, seen: &Seen<'_>, incident: Option<IncidentId>, now: Stamp) {
-        let head = &seen.detection().event.head;
-        let (event, described) = seen.views().clone();
+    fn start_run(
+        &mut self,
+        due: Due,
+        head: &EventHead,
+        (event, described): (Json, Json),
+        incident: Option<IncidentId>,
+        now: Stamp,
+    ) {
         let moments =
             Moments { kernel: Some(head.at), seen: Some(head.seen), decided: Some(now), ..Moments::default() };
         let started = RunStarted {
@@ -247,15 +266,16 @@ impl<W: Send + 'static> Core<W> {
         }
         let id = started.run.clone();
         self.counted.runs += 1;
-        let records = vec![NewRecord::new(now, started.clone())];
-        self.ink.write(StreamId::run(&id), 0, records);
+        let record = NewRecord::new(now, started);
+        self.ink.write(StreamId::run(&id), 0, std::slice::from_ref(&record));
+        let Body::RunStarted(started) = record.body else { unreachable!("it was made of one just above") };
         if started.by.is_none() {
             self.triggers.started(playbook, &started, now);
         }
-        tracing::info!(run = %id, playbook = %playbook.name, mode = %started.mode, "run started");
+        self.said.push(Said::Started(id.clone(), playbook.name.clone(), started.mode));
         let incident = started.incident.clone();
         let moments = started.moments;
-        let run = Run::new(Arc::clone(playbook), started, now);
+        let run = Run::new(Arc::clone(playbook), *started, now);
         self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: true });
         if let Some(incident) = incident {
             self.join_incident(&incident, &id, now);
@@ -268,7 +288,7 @@ impl<W: Send + 'static> Core<W> {
             let joined =
                 IncidentJoined { detection: None, run: Some(run.clone()), level: Level::Informational, count: 0 };
             let records = vec![NewRecord::new(now, joined)];
-            self.ink.write(StreamId::incident(&incident.id), incident.seq, records.clone());
+            self.ink.write(StreamId::incident(&incident.id), incident.seq, &records);
             incident::apply_all(incident, &records);
         }
     }

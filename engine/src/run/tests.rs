@@ -340,6 +340,30 @@ fn ten_thousand_detections_of_one_subject_are_one_run_and_one_incident() {
 }
 
 #[test]
+fn two_hundred_runs_at_once_contain_first_and_lose_no_step() {
+    let steps = vec![
+        acts("kill", &[], "process.kill"),
+        acts("copy", &["kill"], "file.copy"),
+        step("who", &["kill"]),
+        step("what", &["kill"]),
+        step("end", &["copy", "who", "what"]),
+    ];
+    let mut stage = stage(World::default(), playbook_of(steps));
+    stage.core.detections((0..200).map(|n| detection(&(1000 + n).to_string(), 1)));
+    let kills = stage.done().iter().filter(|done| done.starts_with("process.kill")).count();
+    assert_eq!(kills, 200, "all contained before the call returned, whatever the evidence takes");
+    stage.settle();
+    let runs = stage.runs();
+    assert_eq!(runs.len(), 200);
+    for run in runs {
+        let story = stage.story(&run);
+        let ended = story.iter().filter(|line| line.starts_with("StepFinished")).count();
+        assert_eq!((ended, story.last().map(String::as_str)), (5, Some("RunFinished succeeded")), "{story:?}");
+    }
+    assert_eq!(stage.done().len(), 400, "nothing twice");
+}
+
+#[test]
 fn an_if_that_errs_does_not_switch_a_playbook_off_but_holds_it_back() {
     let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
     playbook.on.condition = Some(Expression { text: "event.process.id > 5".into(), span: Default::default() });

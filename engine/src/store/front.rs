@@ -56,6 +56,8 @@ struct Front {
     /// Items in memory only.
     late: usize,
     closing: bool,
+    /// The writer waits for work, and nobody has woken it.
+    asleep: bool,
     /// Why the database refuses, while it does.
     trouble: Option<StoreError>,
 }
@@ -91,6 +93,7 @@ impl Counter {
                 records: 0,
                 late: 0,
                 closing: false,
+                asleep: false,
                 trouble: None,
             }),
             work: Condvar::new(),
@@ -109,6 +112,16 @@ impl Counter {
         front.take_in(item, Asker::Urgent)?;
         self.ring(front);
         Ok(appended)
+    }
+
+    /// Onto the slate, or back; the writer sleeps on.
+    pub(super) fn put(&self, item: Item) -> Result<(), (Item, StoreError)> {
+        self.front().take_in(item, Asker::Urgent).map_err(|refused| (refused.item, refused.error))
+    }
+
+    /// Wakes the writer for what was put.
+    pub(super) fn ring_now(&self) {
+        self.ring(self.front());
     }
 
     /// Into the queue; `done` hears of it whatever happens.
@@ -136,11 +149,12 @@ impl Counter {
         self.ring(front);
     }
 
-    /// Wakes the writer for the first order in the queue; with the others it has been woken and comes.
-    fn ring(&self, front: MutexGuard<'_, Front>) {
-        let first = front.queue.len() == 1;
+    /// Wakes the writer if it sleeps; otherwise it has been woken and comes.
+    fn ring(&self, mut front: MutexGuard<'_, Front>) {
+        let wanted = front.asleep && !front.queue.is_empty();
+        front.asleep &= !wanted;
         drop(front);
-        if first {
+        if wanted {
             self.work.notify_one();
         }
     }
@@ -159,6 +173,7 @@ impl Counter {
     pub(super) fn take(&self, pause: Option<Countdown>) -> Taken {
         let mut front = self.front();
         while front.queue.is_empty() && !front.closing {
+            front.asleep = true;
             match pause.map(Countdown::left) {
                 None => front = self.work.wait(front).unwrap_or_else(PoisonError::into_inner),
                 Some(left) if left.is_zero() => break,
@@ -167,6 +182,7 @@ impl Counter {
                 }
             }
         }
+        front.asleep = false;
         Taken { orders: std::mem::take(&mut front.queue), closing: front.closing }
     }
 
@@ -207,6 +223,7 @@ impl Counter {
 
     /// Waits until readers can see what was taken in before this call; of one stream, or of all.
     pub(super) fn wait_visible(&self, stream: Option<&StreamId>) {
+        self.ring_now();
         let mut front = self.front();
         let goal: Vec<(StreamId, Seq)> = match stream {
             Some(stream) => front.heads.get(stream).map(|head| (stream.clone(), head.seq)).into_iter().collect(),

@@ -52,19 +52,38 @@ pub(super) struct Item {
 }
 
 impl Item {
+    /// Nothing yet.
+    pub(super) fn empty(durability: Durability) -> Self {
+        Self { ticket: None, parts: Vec::new(), bytes: encoded(&[]), durability, done: None }
+    }
+
     /// Writes the bodies down; the numbers are those that the batches expect.
     pub(super) fn new(batches: Vec<Batch>) -> Result<Self, StoreError> {
-        let durability = batches.iter().map(|batch| batch.durability).max().unwrap_or(Durability::Written);
-        let mut parts = Vec::with_capacity(batches.len());
+        let mut item = Self::empty(batches.iter().map(|batch| batch.durability).max().unwrap_or(Durability::Written));
         for batch in batches {
-            let lines = batch.records.iter().map(line).collect::<Result<_, _>>()?;
-            parts.push(Part { stream: batch.stream, first: batch.expected + 1, lines });
+            item.add(batch.stream, batch.expected, &batch.records)?;
         }
-        let bytes = encoded(&parts);
-        if bytes > MOST_BYTES {
+        Ok(item)
+    }
+
+    /// One more part; an error leaves the item as it was.
+    pub(super) fn add(&mut self, stream: StreamId, expected: Seq, records: &[NewRecord]) -> Result<(), StoreError> {
+        let lines = records.iter().map(line).collect::<Result<_, _>>()?;
+        let part = Part { stream, first: expected + 1, lines };
+        let bytes = self.bytes + part_bytes(&part);
+        if bytes > MOST_BYTES || self.parts.len() == usize::from(u16::MAX) {
             return Err(StoreError::Unwritable(format!("{bytes} bytes at once; the bound is {MOST_BYTES}")));
         }
-        Ok(Self { ticket: None, parts, bytes, durability, done: None })
+        self.bytes = bytes;
+        self.parts.push(part);
+        Ok(())
+    }
+
+    /// One item a part.
+    pub(super) fn split(self) -> Vec<Self> {
+        let durability = self.durability;
+        let one = |part: Part| Self { bytes: 2 + part_bytes(&part), parts: vec![part], ..Self::empty(durability) };
+        self.parts.into_iter().map(one).collect()
     }
 
     /// The parts that bring something.
@@ -135,8 +154,11 @@ pub(super) fn kind_of(word: &str) -> Option<Kind> {
 
 /// Bytes in the slate.
 fn encoded(parts: &[Part]) -> usize {
-    let of = |part: &Part| 16 + part.stream.as_str().len() + part.lines.iter().map(line_bytes).sum::<usize>();
-    2 + parts.iter().map(of).sum::<usize>()
+    2 + parts.iter().map(part_bytes).sum::<usize>()
+}
+
+fn part_bytes(part: &Part) -> usize {
+    16 + part.stream.as_str().len() + part.lines.iter().map(line_bytes).sum::<usize>()
 }
 
 fn line_bytes(line: &Line) -> usize {
@@ -167,14 +189,14 @@ fn wrapping(kind: Kind) -> String {
     format!("{{\"kind\":\"{kind}\",\"body\":")
 }
 
+/// Room for a body's text from the start: most fit, and the others grow but once or twice.
+const BODY: usize = 2048;
+
 /// A body's JSON without its tag.
 pub(super) fn body_text(body: &Body) -> Result<String, StoreError> {
-    let mut text = serde_json::to_string(body).map_err(|e| StoreError::Unwritable(e.to_string()))?;
-    let wrapping = wrapping(body.kind());
-    assert!(text.starts_with(&wrapping) && text.ends_with('}'), "the tag comes first, then the body");
-    text.pop();
-    text.drain(..wrapping.len());
-    Ok(text)
+    let mut text = Vec::with_capacity(BODY);
+    body.write_json(&mut text).map_err(|e| StoreError::Unwritable(e.to_string()))?;
+    String::from_utf8(text).map_err(|e| StoreError::Unwritable(e.to_string()))
 }
 
 /// A body from its JSON.

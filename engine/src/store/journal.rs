@@ -3,6 +3,7 @@
 //! Owns opening and closing. Never blocks a caller on a disk, but for `open`, `close` and the readers.
 
 use super::Health;
+use super::draft::Draft;
 use super::front::Counter;
 use super::item::{Done, Item};
 use super::lock::DirLock;
@@ -107,6 +108,20 @@ impl Journal {
     /// `Conflict`; `Unwritable` when there is no room without waiting. Then nothing was taken.
     pub fn written(&self, batch: Batch) -> Result<Appended, StoreError> {
         self.0.counter.written(Item::new(vec![batch])?)
+    }
+
+    /// As [`Journal::written`], for what was written down before, and without waking the writer: that takes a system
+    /// call, and a processor from whoever is to be killed next. Whoever puts, rings soon.
+    ///
+    /// # Errors
+    /// As [`Journal::written`], with the draft as it was.
+    pub fn put(&self, draft: Draft) -> Result<(), (Draft, StoreError)> {
+        self.0.counter.put(draft.0).map_err(|(item, error)| (Draft(item), error))
+    }
+
+    /// Wakes the writer if it sleeps and there is something for it.
+    pub fn ring(&self) {
+        self.0.counter.ring_now();
     }
 
     /// Appends all batches or none, and tells `done` once when they are as durable as they ask. Does not block.

@@ -12,6 +12,7 @@
 //! slate; what looks damaged is named and left as it is.
 
 mod chain;
+mod draft;
 mod front;
 mod item;
 mod journal;
@@ -25,6 +26,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use draft::Draft;
 pub use journal::Journal;
 pub use vault::DirVault;
 

@@ -74,6 +74,12 @@ impl<'a> Seen<'a> {
     pub fn views(&self) -> &(Json, Json) {
         self.views.get_or_init(|| (self.detection.event.for_playbooks(), self.detection.for_playbooks()))
     }
+
+    /// The same, given away: they are large, and the run that they start keeps them.
+    pub fn take_views(&mut self) -> (Json, Json) {
+        self.views();
+        self.views.take().unwrap_or_default()
+    }
 }
 
 /// When it happened: of a process that ran before the sensor did, when that process started.

@@ -26,7 +26,8 @@ async fn a_deleted_executable_and_a_deleted_file_are_kept() {
     std::fs::copy("/bin/sleep", &path).unwrap();
     let pid = family.spawn("exec 8>$DIR/loot; echo stolen >&8; rm $DIR/loot; echo $$ >$DIR/up; exec $DIR/dropper 300");
     assert_eq!(family.pid("up"), pid);
-    wait_until("it runs", || family.stat(pid).is_some_and(|stat| stat.name == "dropper"));
+    // Asleep: while it starts it opens files of its own.
+    wait_until("it runs", || family.stat(pid).is_some_and(|stat| stat.name == "dropper" && stat.state == 'S'));
     let sum = Hash::of(&std::fs::read(&path).unwrap()).to_string();
     std::fs::remove_file(&path).unwrap();
     let act = Act::new();
