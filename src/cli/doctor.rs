@@ -6,8 +6,8 @@ use super::escape::escape;
 use super::show::size;
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term, place};
-use quell_actions::{CgroupKind, HostWorld, protect};
 use crate::daemon::RECORDER;
+use quell_actions::{CgroupKind, HostWorld, protect};
 use quell_engine::load::Config;
 use serde::Serialize;
 use std::path::Path;
@@ -204,7 +204,8 @@ fn room(global: &Global) -> Option<Check> {
     let dir = global.data_dir.clone().unwrap_or_else(place::for_daemon);
     let wanted = Config::default().recorder.size;
     let there_is = rustix::fs::statvfs(there(&dir)).ok()?;
-    let recorded: u64 = quell_engine::recorder::segments(&dir.join(RECORDER)).map_or(0, |files| files.iter().map(|f| f.bytes).sum());
+    let recorded: u64 =
+        quell_engine::recorder::segments(&dir.join(RECORDER)).map_or(0, |files| files.iter().map(|f| f.bytes).sum());
     let free = there_is.f_bavail * there_is.f_frsize + recorded;
     let why = format!("{} for the flight recorder, which takes up to {}", size(free), size(wanted));
     Some(if free > wanted + wanted / 8 {

@@ -137,8 +137,7 @@ pub(crate) fn assemble<W: Send + 'static>(
     });
     let (eye, blind) = Eye::open(hand, plan.node, &plan.sight, &wake).map_err(AssemblyError::Thread)?;
     if let (Some(recorder), Some(recorded)) = (&mut recorder, &plan.recorder)
-        && let Err(error) =
-            recorder.keep(recorded, &plan.boot, journal.clone(), engine.clone(), runtime.clone())
+        && let Err(error) = recorder.keep(recorded, &plan.boot, journal.clone(), engine.clone(), runtime.clone())
     {
         unrecorded = Some(format!("what surrounds incidents is not kept: {error}"));
     }

@@ -7,7 +7,7 @@ use super::process::{ANCESTORS_SHOWN, seccomp, session, stdio};
 use super::{SensorEvent, fields};
 use crate::process::{Image, Process};
 use crate::record::Stdio;
-use quell_model::{Class, Field, Teller, Told, Token};
+use quell_model::{Class, Field, Teller, Token, Told};
 use std::borrow::Cow;
 use std::net::IpAddr;
 

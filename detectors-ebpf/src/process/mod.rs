@@ -110,7 +110,8 @@ impl Image {
             let flags = [self.args_cut, self.memfd, self.deleted, self.upper.is_some(), self.upper == Some(true)];
             let flags = flags.into_iter().fold(0, |bits, flag| bits << 1 | u64::from(flag));
             let numbers = [self.inode, self.device.into(), flags].into_iter();
-            let token = [&self.path, &self.cwd, &self.command_line].into_iter().fold(Token::new(1), |t, s| t.with_text(s));
+            let token =
+                [&self.path, &self.cwd, &self.command_line].into_iter().fold(Token::new(1), |t, s| t.with_text(s));
             numbers.chain(self.ends.iter().map(|end| (*end).into())).fold(token, Token::with)
         })
     }

@@ -47,5 +47,5 @@ pub use process::{BootId, ProcessId, TICK_NS};
 pub use record::{Body, Kind, NewRecord, Record};
 pub use store::{Appended, Batch, BlobHash, Durability, Store, StoreError};
 pub use time::{Clock, Stamp};
-pub use told::{Gather, Teller, Told, Token};
+pub use told::{Gather, Teller, Token, Told};
 pub use world::{Crew, Live, Replay, Sandbox};

@@ -254,7 +254,14 @@ mod tests {
         let map = |json: Json| json.as_object().unwrap().clone();
         let event = OwnedEvent {
             v: EVENT_VERSION,
-            head: EventHead { id: "e".into(), class: Class::Record, source: "s".into(), node: "n".into(), at, seen: at },
+            head: EventHead {
+                id: "e".into(),
+                class: Class::Record,
+                source: "s".into(),
+                node: "n".into(),
+                at,
+                seen: at,
+            },
             logsource: LogSource::default(),
             sigma: map(json!({ "a.b": 1.5, "big": u64::MAX, "list": [null, { "x": "y" }] })),
             own: map(json!({ "cloud": { "region": "eu" }, "odd.name": true })),
@@ -268,7 +275,10 @@ mod tests {
     fn a_moment_is_reckoned_by_the_event_s_own_times() {
         let at = Stamp { wall: Timestamp::from_second(1000).unwrap(), boot_ns: 10_000_000_000 };
         assert_eq!(Told::Moment(7_000_000_000).to_json(at), json!("1970-01-01T00:16:37Z"));
-        assert_eq!(Told::Moment(u64::MAX).to_json(at), json!(Timestamp::from_nanosecond(990_000_000_000 + i128::from(u64::MAX)).unwrap().to_string()));
+        assert_eq!(
+            Told::Moment(u64::MAX).to_json(at),
+            json!(Timestamp::from_nanosecond(990_000_000_000 + i128::from(u64::MAX)).unwrap().to_string())
+        );
     }
 
     #[test]

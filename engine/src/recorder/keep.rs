@@ -7,7 +7,7 @@
 use super::frame::{self, Packer, Unpacker};
 use super::pin::{Pin, Wanted};
 use super::read::Events;
-use super::ring::{ENDING, Heads};
+use super::ring::{self, ENDING, Heads};
 use crate::store::Journal;
 use quell_model::record::{IncidentState, RecorderPinned};
 use quell_model::{Body, IncidentId, Record, Seq, Stamp, StoreError, StreamId};
@@ -23,7 +23,7 @@ pub(super) const BEFORE: Duration = Duration::from_secs(600);
 /// All pins together take at most this part of the ring's size, one of them a quarter of that.
 const SHARE: u64 = 4;
 /// Incidents that are followed at once; further ones wait until one has ended.
-const FOLLOWED: usize = 256;
+const FOLLOWED: usize = 64;
 
 /// An incident that is followed.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ struct Case {
     pin: Option<Pin>,
     /// The next page to look at: file and offset; none: from its beginning.
     place: Option<(u64, u64)>,
+    /// Where to begin while there is no such place.
+    begin: (u64, u64),
     lost: u64,
     unrecorded: Duration,
     told: bool,
@@ -202,13 +204,22 @@ impl Keeper {
                 }
             }
         }
-        let from = self.cases.values().map(|case| case.place.unwrap_or((oldest, 0))).min();
-        let Some(from) = from else { return };
+        let file = |number: u64| self.ring.join(format!("{number:010}{ENDING}"));
+        for case in self.cases.values_mut().filter(|case| case.place.is_none()) {
+            // The last file that begins before what it wants; those before it are passed over.
+            let is_before = |number: &u64| {
+                let first = ring::first(&file(*number));
+                first.is_none_or(|head| !is_later(head.from, case.from(), head.boot == self.boot))
+            };
+            let after = numbers.partition_point(is_before);
+            case.begin = (numbers[after.saturating_sub(1)], 0);
+        }
+        let Some(from) = self.cases.values().map(Case::next).min() else { return };
         let mut before: Option<Stamp> = None;
         let mut end = from;
         for number in numbers.into_iter().filter(|number| *number >= from.0) {
             let start = if number == from.0 { from.1 } else { 0 };
-            let path = self.ring.join(format!("{number:010}{ENDING}"));
+            let path = file(number);
             // It may have been removed just now.
             let Ok(file) = File::open(&path) else { continue };
             let Ok(mut pages) = File::open(&path) else { continue };
@@ -217,7 +228,7 @@ impl Keeper {
                 let is_first = (number, at) == (oldest, 0);
                 let place = (number, at);
                 let mut wants = false;
-                for case in self.cases.values_mut().filter(|case| case.place.is_none_or(|next| next <= place)) {
+                for case in self.cases.values_mut().filter(|case| case.next() <= place) {
                     case.account(&head, before, is_first, self.boot);
                     wants |= case.overlaps(&head, self.boot);
                 }
@@ -284,13 +295,7 @@ impl Keeper {
 pub(super) const PINS: &str = "pins";
 
 /// The events of a page that a case wants.
-fn pick(
-    bytes: &[u8],
-    place: (u64, u64),
-    cases: &mut BTreeMap<IncidentId, Case>,
-    packer: &mut Packer,
-    this_boot: bool,
-) {
+fn pick(bytes: &[u8], place: (u64, u64), cases: &mut BTreeMap<IncidentId, Case>, packer: &mut Packer, this_boot: bool) {
     for glimpse in Events::of(bytes) {
         let Ok(glimpse) = glimpse else {
             tracing::warn!(file = place.0, at = place.1, "a page of the recording cannot be read to its end");
@@ -299,7 +304,7 @@ fn pick(
         let at = glimpse.head().at;
         let mut takers = cases
             .values_mut()
-            .filter(|case| case.place.is_none_or(|next| next <= place))
+            .filter(|case| case.next() <= place)
             .filter(|case| case.is_within(at, this_boot) && case.wanted.wants(&glimpse))
             .filter_map(|case| case.pin.as_mut())
             .filter(|pin| pin.after.is_none_or(|after| is_later(at, after, this_boot)))
@@ -341,11 +346,17 @@ impl Case {
             before: None,
             pin: None,
             place: None,
+            begin: (0, 0),
             lost: 0,
             unrecorded: Duration::ZERO,
             told: false,
             done: false,
         }
+    }
+
+    /// The next page that it has not seen.
+    fn next(&self) -> (u64, u64) {
+        self.place.unwrap_or(self.begin)
     }
 
     fn apply(&mut self, record: &Record, quiet: Duration) {

@@ -8,7 +8,7 @@
 //!
 //! Owns format 1 (page, head, file), the ring's files and the pins, all below `recorder/` of the data directory: beside
 //! `store`, the only part that writes there. Starts no thread and reads no clock: the daemon does. Keeps true: who notes an
-//! event never waits and allocates nothing for it; what was not recorded is told, in the ring itself.
+//! event never waits; what was not recorded is told, in the ring itself.
 
 mod frame;
 mod keep;
@@ -23,7 +23,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use frame::{Broken, MARK, PageHead, Packer, Unpacker, head};
+pub use frame::{Broken, MARK, Packer, PageHead, Unpacker, head};
 pub use keep::{Keeper, Kept, Watched};
 pub use note::{Counts, Noter, PAGES, channel};
 pub use page::{FULL, Missed, Page};

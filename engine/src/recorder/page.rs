@@ -1,11 +1,12 @@
 //! A page: some thousand events in a compact form, written on the sensor's thread without a copy or a wait.
 //!
 //! Owns the writing half of format 1. A text stands in a page once and is a number from then on; so is a block of fields
-//! that events share. Nothing is allocated on the way but where one event is larger than a whole page.
+//! that events share. The page allocates nothing for an event but where one is
+//! larger than a whole page.
 
 use super::known::Known;
 use super::wire::{DEPTH, TEXT_KNOWN, TEXT_NEW, TEXT_ONCE, part, put, put_wide, subject, value, zigzag};
-use quell_model::{Event, EventHead, LogSource, ProcessId, Stamp, Subject, Teller, Told, Token};
+use quell_model::{Event, EventHead, LogSource, ProcessId, Stamp, Subject, Teller, Token, Told};
 
 /// A page is full at this size: some hundred to a thousand events.
 pub const FULL: usize = 64 * 1024;

@@ -90,7 +90,8 @@ impl Wanted {
 pub struct Pin {
     path: PathBuf,
     file: File,
-    page: Page,
+    /// Only while events are being added: each takes a quarter of a megabyte.
+    page: Option<Box<Page>>,
     boot: u64,
     /// It may grow to this.
     bound: u64,
@@ -110,8 +111,7 @@ impl Pin {
     /// # Errors
     /// When the disk refuses.
     pub fn open(path: &Path, bound: u64, boot: u64) -> io::Result<Self> {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let mut heads = Heads::new(file.try_clone()?);
         let (mut events, mut after) = (0, None);
         for (_, head) in heads.by_ref() {
@@ -121,7 +121,7 @@ impl Pin {
         let bytes = heads.at();
         file.set_len(bytes)?;
         file.seek(SeekFrom::Start(bytes))?;
-        Ok(Self { path: path.to_owned(), file, page: Page::default(), boot, bound, bytes, events, left_out: 0, after })
+        Ok(Self { path: path.to_owned(), file, page: None, boot, bound, bytes, events, left_out: 0, after })
     }
 
     /// Where it is.
@@ -144,8 +144,9 @@ impl Pin {
             self.left_out += 1;
             return Ok(());
         }
-        self.page.note(event);
-        if self.page.is_full() { self.flush(packer) } else { Ok(()) }
+        let page = self.page.get_or_insert_default();
+        page.note(event);
+        if page.is_full() { self.flush(packer) } else { Ok(()) }
     }
 
     /// Writes what was added.
@@ -153,15 +154,13 @@ impl Pin {
     /// # Errors
     /// When the disk refuses; what the page held is then counted as left out.
     pub fn flush(&mut self, packer: &mut Packer) -> io::Result<()> {
-        if self.page.is_empty() {
-            return Ok(());
-        }
-        let events = self.page.events();
-        let written = packer.pack(&self.page, self.boot, false).and_then(|packed| {
+        let Some(page) = self.page.take() else { return Ok(()) };
+        let events = page.events();
+        let written = packer.pack(&page, self.boot, false).and_then(|packed| {
             self.file.write_all(packed)?;
             Ok(packed.len() as u64)
         });
-        self.page.clear();
+        drop(page);
         match written {
             Ok(bytes) => {
                 self.bytes += bytes;

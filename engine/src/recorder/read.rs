@@ -236,7 +236,7 @@ fn ids_within(process: &Told<'_>) -> Vec<Kin> {
     parts.iter().find(|(name, _)| name == "ancestors").map(|(_, value)| ids(value)).unwrap_or_default()
 }
 
-impl Glimpse<'_> {
+impl<'p> Glimpse<'p> {
     /// Id, class, source, node and times.
     #[must_use]
     pub fn head(&self) -> &EventHead {
@@ -260,12 +260,12 @@ impl Glimpse<'_> {
 
     /// What an incident about it is about: its kind and id.
     #[must_use]
-    pub fn entity(&self) -> Option<(&str, &str)> {
-        let shared = self.block.parts.iter().filter_map(|part| match part {
+    pub fn entity(&self) -> Option<(&'p str, &'p str)> {
+        let shared = |part: &Part<'p>| match part {
             Part::Block(block) => block.entity,
             _ => None,
-        });
-        self.block.entity.or_else(|| shared.last())
+        };
+        self.block.entity.or_else(|| self.block.parts.iter().rev().find_map(shared))
     }
 
     /// The event, whole.

@@ -6,6 +6,7 @@
 
 use super::frame::{self, Broken, Packer, PageHead};
 use super::page::{Missed, Page};
+use jiff::Timestamp;
 use quell_model::Stamp;
 use std::collections::VecDeque;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -34,8 +35,8 @@ pub struct Segment {
     pub bytes: u64,
     /// The earliest event; none of a file without a whole page.
     pub from: Option<Stamp>,
-    /// The latest event.
-    pub to: Option<Stamp>,
+    /// The latest event; of a file that was there before, when it was last written.
+    pub to: Option<Timestamp>,
 }
 
 /// What a page of another use of the ring is limited by.
@@ -112,7 +113,8 @@ impl Ring {
         let full = self.segments.back().is_none_or(|segment| segment.bytes >= file_size(self.bounds.size));
         if self.open.is_none() || full {
             let path = self.dir.join(format!("{:010}{ENDING}", self.next));
-            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(Refused::Disk)?;
+            let file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(Refused::Disk)?;
             self.segments.push_back(Segment { path, number: self.next, bytes: 0, from: None, to: None });
             self.next += 1;
             self.open = Some(file);
@@ -131,7 +133,7 @@ impl Ring {
         segment.bytes += packed.len() as u64;
         if let Some((from, to)) = page.span() {
             segment.from = Some(segment.from.map_or(from, |known| known.min(from)));
-            segment.to = Some(segment.to.map_or(to, |known| known.max(to)));
+            segment.to = Some(segment.to.map_or(to.wall, |known| known.max(to.wall)));
         }
         self.began = false;
         Ok(())
@@ -143,7 +145,7 @@ impl Ring {
         while let Some(oldest) = self.segments.front() {
             let is_open = self.segments.len() == 1 && self.open.is_some();
             let too_old = oldest.to.is_some_and(|to| {
-                Duration::try_from(now.wall.duration_since(to.wall)).is_ok_and(|age| age > self.bounds.age)
+                Duration::try_from(now.wall.duration_since(to)).is_ok_and(|age| age > self.bounds.age)
             });
             if is_open || !(too_old || self.bytes() > room) {
                 return;
@@ -182,7 +184,7 @@ fn file_size(ring: u64) -> u64 {
     (ring / FILES).min(LARGEST_FILE)
 }
 
-/// The files of a folder, in the order of their beginning; reads the heads of their pages.
+/// The files of a folder, in the order of their beginning; reads the head of each one's first page.
 ///
 /// # Errors
 /// When the folder cannot be listed.
@@ -192,19 +194,19 @@ pub fn segments(dir: &Path) -> io::Result<Vec<Segment>> {
         let path = entry?.path();
         let number = path.file_name().and_then(|name| name.to_str()?.strip_suffix(ENDING)?.parse().ok());
         let Some(number) = number else { continue };
-        let Ok(bytes) = path.metadata().map(|data| data.len()) else { continue };
-        let (mut from, mut to) = (None, None);
-        if let Ok(file) = File::open(&path) {
-            let mut heads = Heads::new(file);
-            for (_, head) in heads.by_ref().filter(|(_, head)| head.events > 0) {
-                from = Some(from.map_or(head.from, |known: Stamp| known.min(head.from)));
-                to = Some(to.map_or(head.to, |known: Stamp| known.max(head.to)));
-            }
-        }
+        let Ok(data) = path.metadata() else { continue };
+        let bytes = data.len();
+        let from = first(&path).map(|head| head.from);
+        let to = data.modified().ok().and_then(|at| Timestamp::try_from(at).ok());
         found.push(Segment { path, number, bytes, from, to });
     }
     found.sort_unstable_by_key(|segment: &Segment| segment.number);
     Ok(found)
+}
+
+/// What a file's first page says.
+pub(super) fn first(path: &Path) -> Option<PageHead> {
+    Heads::new(File::open(path).ok()?).next().map(|(_, head)| head)
 }
 
 /// The heads of a file's pages with where each begins; the pages themselves are passed over.

@@ -25,7 +25,8 @@ fn one_of_each() -> (Page, Vec<OwnedEvent>) {
     let mut record = exec(7, "x", &[], 9);
     record.head = EventHead { id: "trail-1".into(), class: Class::Record, seen: at(60_000), ..record.head };
     record.logsource = LogSource { category: None, product: Some("aws".into()), service: Some("cloudtrail".into()) };
-    record.sigma = json!({ "a.b": [1.5, u64::MAX, null, true, { "c": -3 }], "ä": "ö\u{0}" }).as_object().unwrap().clone();
+    record.sigma =
+        json!({ "a.b": [1.5, u64::MAX, null, true, { "c": -3 }], "ä": "ö\u{0}" }).as_object().unwrap().clone();
     record.own = json!({ "cloud": { "region": "eu" }, "odd.name": false }).as_object().unwrap().clone();
     record.subject = Subject::Principal("arn:aws:iam::1:user/ana".into());
     record.entity = Entity { kind: "principal".into(), id: "arn:aws:iam::1:user/ana".into(), node: "1".into() };
@@ -123,7 +124,8 @@ fn fields(value: impl Strategy<Value = Json>) -> impl Strategy<Value = serde_jso
 
 fn stamp() -> impl Strategy<Value = Stamp> {
     let wall = -377_705_023_201_000_000_000i128..=253_402_207_200_999_999_999;
-    (wall, any::<u64>()).prop_map(|(wall, boot_ns)| Stamp { wall: jiff::Timestamp::from_nanosecond(wall).unwrap(), boot_ns })
+    (wall, any::<u64>())
+        .prop_map(|(wall, boot_ns)| Stamp { wall: jiff::Timestamp::from_nanosecond(wall).unwrap(), boot_ns })
 }
 
 fn event() -> impl Strategy<Value = OwnedEvent> {
@@ -137,13 +139,24 @@ fn event() -> impl Strategy<Value = OwnedEvent> {
     let logsource =
         (name(), name(), name()).prop_map(|(category, product, service)| LogSource { category, product, service });
     let id = prop_oneof![".{0,20}".prop_map(Some), Just(None)];
-    let head = (id, 0..Class::ALL.len(), stamp(), stamp(), any::<u32>(), "[a-z]").prop_map(|(id, class, at, seen, tid, kind)| {
-        let id = id.unwrap_or_else(|| format!("e-1f2e-{:x}-{tid:x}{kind}", at.boot_ns));
-        EventHead { id: id.into(), class: Class::ALL[class], source: "s".into(), node: "n".into(), at, seen }
-    });
-    let entity = ("[a-z]{1,5}", ".{0,9}").prop_map(|(kind, id)| Entity { kind: kind.into(), id: id.into(), node: "n".into() });
+    let head = (id, 0..Class::ALL.len(), stamp(), stamp(), any::<u32>(), "[a-z]").prop_map(
+        |(id, class, at, seen, tid, kind)| {
+            let id = id.unwrap_or_else(|| format!("e-1f2e-{:x}-{tid:x}{kind}", at.boot_ns));
+            EventHead { id: id.into(), class: Class::ALL[class], source: "s".into(), node: "n".into(), at, seen }
+        },
+    );
+    let entity =
+        ("[a-z]{1,5}", ".{0,9}").prop_map(|(kind, id)| Entity { kind: kind.into(), id: id.into(), node: "n".into() });
     (head, logsource, fields(json()), fields(json()), subject, entity).prop_map(
-        |(head, logsource, sigma, own, subject, entity)| OwnedEvent { v: 1, head, logsource, sigma, own, subject, entity },
+        |(head, logsource, sigma, own, subject, entity)| OwnedEvent {
+            v: 1,
+            head,
+            logsource,
+            sigma,
+            own,
+            subject,
+            entity,
+        },
     )
 }
 

@@ -62,8 +62,7 @@ impl Stage {
         self.journal(at, IncidentOpened { incident: incident(), entity, title, level: Level::High });
         let rule = RuleRef { name: "odd".into(), id: None, title: "Odd".into(), level: Level::High, tags: Vec::new() };
         let event = Arc::new(event.clone());
-        let detection =
-            Detection { id: Hash::of(b"d"), rule, event, events: Vec::new(), matched: Vec::new(), at };
+        let detection = Detection { id: Hash::of(b"d"), rule, event, events: Vec::new(), matched: Vec::new(), at };
         self.journal(at, DetectionAccepted { detection, decided: Vec::new() });
     }
 

@@ -7,7 +7,7 @@ mod ring;
 use quell_model::event::EVENT_VERSION;
 use quell_model::{
     BootId, Class, Entity, Event, EventHead, Field, Json, LogSource, OwnedEvent, ProcessId, Stamp, Subject, Teller,
-    Told, Token,
+    Token, Told,
 };
 use serde_json::json;
 use std::time::Duration;
@@ -43,7 +43,11 @@ pub(super) fn exec(pid: u32, image: &str, line: &[(u32, &str)], ms: u64) -> Owne
             at: when,
             seen: when.after(Duration::from_micros(300)),
         },
-        logsource: LogSource { category: Some("process_creation".into()), product: Some("linux".into()), service: None },
+        logsource: LogSource {
+            category: Some("process_creation".into()),
+            product: Some("linux".into()),
+            service: None,
+        },
         sigma: map(json!({ "Image": image, "CommandLine": format!("{image} -x"), "User": "root", "ProcessId": pid })),
         own: map(json!({ "process": {
             "id": id(pid), "pid": pid, "image": image, "command_line": format!("{image} -x"), "uid": 0,

@@ -1,6 +1,6 @@
 //! The ring's files: how they go round, what a kill leaves, what is told of what was dropped.
 
-use super::{BOOT, AsSeen, at, exec};
+use super::{AsSeen, BOOT, at, exec};
 use crate::recorder::ring::Heads;
 use crate::recorder::{Bounds, Broken, Counts, Missed, PAGES, Page, Refused, Ring, channel, segments};
 use std::fs::File;
