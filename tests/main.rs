@@ -4,4 +4,6 @@ mod cli;
 mod docs;
 #[cfg(feature = "ebpf")]
 mod hands;
+#[cfg(feature = "ebpf")]
+mod recorder;
 mod threats;

@@ -9,6 +9,7 @@ pub mod detect;
 pub mod incident;
 pub mod load;
 pub mod playbook;
+pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod source;

@@ -2,14 +2,14 @@
 
 use super::{Caller, Problem, Status};
 use crate::daemon::Desk;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use quell_engine::report;
 use quell_engine::run::{EngineHandle, Request};
 use quell_engine::store::Journal;
-use quell_model::{Hash, IncidentId, Mode, Name, OwnedEvent, RunId, StoreError};
+use quell_model::{Hash, IncidentId, Mode, Name, OwnedEvent, RunId, StoreError, StreamId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -41,6 +41,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/incidents", get(incidents))
         .route("/incidents/{id}", get(incident))
         .route("/incidents/{id}/explain", get(explain))
+        .route("/incidents/{id}/events", get(events))
         .route("/incidents/{id}/note", post(note))
         .route("/incidents/{id}/resolve", post(resolve))
         .route("/incidents/{id}/reopen", post(reopen))
@@ -112,6 +113,31 @@ async fn explain(Path(id): Path<String>, State(app): State<App>) -> Answer<repor
     let of = IncidentId::from(id.as_str());
     let found = view(app, move |journal| report::explain(journal, &of)).await?;
     found.map(Json).ok_or_else(|| Problem::not_found("incident", &id))
+}
+
+#[derive(Deserialize)]
+struct After {
+    /// Where the part before it ended.
+    #[serde(default)]
+    after: u64,
+}
+
+/// What is kept of what surrounds an incident, a part at a time.
+async fn events(Path(id): Path<String>, Query(After { after }): Query<After>, State(app): State<App>) -> Answer {
+    let of = IncidentId::from(id.as_str());
+    let stream = StreamId::incident(&of);
+    if app.journal.last(&stream) == 0 {
+        return Err(Problem::not_found("incident", &id));
+    }
+    let recorder = app.desk.recorder();
+    let read = tokio::task::spawn_blocking(move || recorder.map(|recorder| recorder.pinned(&of, after)).transpose());
+    let nothing = || Problem::new(StatusCode::CONFLICT, format!("no events are kept of incident `{id}`"));
+    match read.await {
+        Ok(Ok(Some(Some(part)))) => Ok(Json(json!({ "events": part.events, "next": part.next }))),
+        Ok(Ok(_)) => Err(nothing().hint("they are a few seconds after it was opened, unless nothing is recorded")),
+        Ok(Err(error)) => Err(Problem::new(StatusCode::CONFLICT, format!("the events cannot be read: {error}"))),
+        Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the events could not be read")),
+    }
 }
 
 /// A body that says it itself when it cannot be read.

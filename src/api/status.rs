@@ -73,6 +73,9 @@ pub(crate) struct Status {
     pub(crate) incidents_open: u64,
     /// The one log.
     pub(crate) journal: JournalStatus,
+    /// The flight recorder.
+    #[serde(default)]
+    pub(crate) recorder: RecorderStatus,
     /// Why the last reload was refused, if it was.
     pub(crate) reload_refused: Option<String>,
 }
@@ -158,4 +161,25 @@ pub(crate) struct JournalStatus {
     pub(crate) trouble: Option<String>,
     /// What the last start found and could not fit in.
     pub(crate) recovery: Vec<String>,
+}
+
+/// How the flight recorder stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecorderStatus {
+    /// Events since the start.
+    pub(crate) noted: u64,
+    /// Of these, how many were let go: it was too slow for them, or the disk refused.
+    pub(crate) dropped: u64,
+    /// What the ring takes on the disk.
+    pub(crate) bytes: u64,
+    /// What it may take.
+    pub(crate) size: u64,
+    /// The earliest event that is kept.
+    pub(crate) oldest: Option<jiff::Timestamp>,
+    /// Incidents whose surroundings are being kept.
+    pub(crate) followed: u64,
+    /// What the surroundings of all incidents take.
+    pub(crate) pinned_bytes: u64,
+    /// Why nothing is recorded, while nothing is.
+    pub(crate) trouble: Option<String>,
 }

@@ -3,10 +3,14 @@
 //! Asks the parts; each says what it needs. The self-test touches only processes that it makes.
 
 use super::escape::escape;
+use super::show::size;
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term, place};
+use crate::daemon::RECORDER;
 use quell_actions::{CgroupKind, HostWorld, protect};
+use quell_engine::load::Config;
 use serde::Serialize;
+use std::path::Path;
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
@@ -69,6 +73,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         ),
     }
     checks.push(data_dir(global));
+    checks.extend(room(global));
     let protected = protect::resolve(protect::DEFAULTS);
     let worst = checks.iter().map(|check| check.state).max().unwrap_or(Mark::Ok);
     if term.is_json() {
@@ -189,13 +194,31 @@ fn actions(world: &HostWorld) -> Vec<Check> {
     tested.iter().map(row).collect()
 }
 
+/// What there is of a directory that may have to be made.
+fn there(dir: &Path) -> &Path {
+    dir.ancestors().find(|above| above.exists()).unwrap_or(dir)
+}
+
+/// Whether a day of events has room, as it is by default.
+fn room(global: &Global) -> Option<Check> {
+    let dir = global.data_dir.clone().unwrap_or_else(place::for_daemon);
+    let wanted = Config::default().recorder.size;
+    let there_is = rustix::fs::statvfs(there(&dir)).ok()?;
+    let recorded: u64 =
+        quell_engine::recorder::segments(&dir.join(RECORDER)).map_or(0, |files| files.iter().map(|f| f.bytes).sum());
+    let free = there_is.f_bavail * there_is.f_frsize + recorded;
+    let why = format!("{} for the flight recorder, which takes up to {}", size(free), size(wanted));
+    Some(if free > wanted + wanted / 8 {
+        Check::new("data", "recorder", Mark::Ok, why)
+    } else {
+        Check::new("data", "recorder", Mark::Degraded, why)
+            .works("it stops before the disk is full; give it less with `recorder.size`")
+    })
+}
+
 fn data_dir(global: &Global) -> Check {
     let dir = global.data_dir.clone().unwrap_or_else(place::for_daemon);
-    let mut above = dir.as_path();
-    while !above.exists() {
-        let Some(next) = above.parent() else { break };
-        above = next;
-    }
+    let above = there(&dir);
     let name = dir.display().to_string();
     match rustix::fs::access(above, rustix::fs::Access::WRITE_OK) {
         Ok(()) => Check::new("data", name, Mark::Ok, if above == dir { "writable" } else { "can be made" }),

@@ -21,8 +21,10 @@ enum What {
     #[command(after_help = "Example:\n  quell incident list --json | jq -r '.[] | select(.state == \"open\") | .id'")]
     List,
     /// Show an incident: detections, runs, timeline
-    #[command(after_help = "Example:\n  quell incident show i-0f1e2d3c4b5a")]
-    Show(Id),
+    #[command(
+        after_help = "Examples:\n  quell incident show i-0f1e2d3c4b5a\n  quell incident show i-0f1e2d3c4b5a --events > around.jsonl"
+    )]
+    Show(Shown),
     /// Say which fields matched, what every playbook decided and why, what was held back, what was lost
     #[command(after_help = "Example:\n  quell incident explain i-0f1e2d3c4b5a")]
     Explain(Id),
@@ -49,6 +51,15 @@ struct Id {
 }
 
 #[derive(Debug, clap::Args)]
+struct Shown {
+    /// The incident's id, as in `quell incident list`
+    id: String,
+    /// Print the events around it instead, as JSON Lines: its process tree, from ten minutes before
+    #[arg(long)]
+    events: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct Why {
     /// The incident's id, as in `quell incident list`
     id: String,
@@ -64,8 +75,9 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     match &args.what {
         What::List if term.is_json() => term.document(&client.get::<Value>("/incidents")?),
         What::List => super::incident_view::list(&client.get::<Vec<_>>("/incidents")?, term),
-        What::Show(Id { id }) if term.is_json() => term.document(&client.get::<Value>(&path(id))?),
-        What::Show(Id { id }) => super::incident_view::show(&client.get(&path(id))?, term),
+        What::Show(Shown { id, events: true }) => events(&client, &path(id), term)?,
+        What::Show(Shown { id, .. }) if term.is_json() => term.document(&client.get::<Value>(&path(id))?),
+        What::Show(Shown { id, .. }) => super::incident_view::show(&client.get(&path(id))?, term),
         What::Explain(Id { id }) if term.is_json() => {
             term.document(&client.get::<Value>(&format!("{}/explain", path(id)))?);
         }
@@ -77,6 +89,25 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::Reopen(Why { id, why }) => change(&client, term, id, "reopen", "open again", why)?,
     }
     Ok(Exit::Right)
+}
+
+/// A part of the events around an incident.
+#[derive(serde::Deserialize)]
+struct Part {
+    events: Vec<Value>,
+    next: Option<u64>,
+}
+
+fn events(client: &Client, path: &str, term: &Term) -> Result<(), Fail> {
+    let mut next = Some(0);
+    while let Some(after) = next
+        && !term.is_deaf()
+    {
+        let part: Part = client.get(&format!("{path}/events?after={after}"))?;
+        part.events.iter().for_each(|event| term.row(event));
+        next = part.next;
+    }
+    Ok(())
 }
 
 fn change(client: &Client, term: &Term, id: &str, verb: &str, done: &str, text: &str) -> Result<(), Fail> {

@@ -3,12 +3,13 @@
 use super::detect::level_ink;
 use super::escape::{clip, escape};
 use super::run_view;
-use super::show::{moment, since, time_of_day, value};
+use super::show::{moment, since, size, span, time_of_day, value};
 use super::table::{Table, cell};
 use super::term::{Ink, Term};
 use quell_engine::report::{Explanation, IncidentSummary, IncidentView, LossView};
 use quell_model::Class;
-use quell_model::record::{IncidentState, TriggerDecision};
+use quell_model::record::{IncidentState, RecorderPinned, TriggerDecision};
+use std::time::Duration;
 
 fn state(state: IncidentState) -> (Ink, String) {
     match state {
@@ -50,6 +51,7 @@ pub(super) fn show(incident: &IncidentView, term: &Term) {
     for loss in &incident.losses {
         term.line(format!("  {}", term.ink(Ink::Warn, &lost(loss))));
     }
+    recorded(incident.pinned.as_ref(), term);
     term.line("");
     let mut table = Table::new(&["run", "state", "mode", "playbook", "what came of it"]);
     for run in &incident.runs {
@@ -69,6 +71,33 @@ pub(super) fn show(incident: &IncidentView, term: &Term) {
 fn lost(loss: &LossView) -> String {
     let class = loss.class.map_or("", Class::as_str).replace('_', " ");
     format!("degraded: {} {class} events were lost ({}); something may be missing here", loss.count, loss.why)
+}
+
+/// What the recorder keeps of what surrounds it, and how much it lacks.
+fn recorded(pinned: Option<&RecorderPinned>, term: &Term) {
+    let Some(pinned) = pinned else { return };
+    if pinned.let_go {
+        return term.line("  its events were let go: newer incidents needed the room");
+    }
+    term.line(format!(
+        "  recorded: {} events of its process tree from {} to {} ({}); `quell incident show ID --events`",
+        pinned.events,
+        time_of_day(pinned.from.wall),
+        time_of_day(pinned.to.wall),
+        size(pinned.bytes),
+    ));
+    if pinned.unrecorded_ms > 0 {
+        let missing = span(Duration::from_millis(pinned.unrecorded_ms));
+        term.line(format!("  {}", term.ink(Ink::Warn, &format!("of that time {missing} were not recorded in full"))));
+    }
+    if pinned.lost > 0 {
+        let dropped = format!("the recorder dropped {} events, whosever, in that time", pinned.lost);
+        term.line(format!("  {}", term.ink(Ink::Warn, &dropped)));
+    }
+    if pinned.left_out > 0 {
+        let left_out = format!("{} more of its events had no room", pinned.left_out);
+        term.line(format!("  {}", term.ink(Ink::Warn, &left_out)));
+    }
 }
 
 /// Every line of the timeline, with the time since the first.
@@ -126,6 +155,10 @@ pub(super) fn explain(told: &Explanation, term: &Term) {
             escape(&cause.why),
             escape(&run)
         ));
+    }
+    if told.pinned.is_some() {
+        term.line("");
+        recorded(told.pinned.as_ref(), term);
     }
     for loss in &told.lost {
         term.line(format!("  {}", term.ink(Ink::Warn, &lost(loss))));

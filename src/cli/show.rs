@@ -29,6 +29,21 @@ pub(crate) fn span(span: Duration) -> String {
     }
 }
 
+/// Bytes: `512 B`, `56 KiB`, `1.2 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut amount = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while amount >= 1024.0 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    if amount < 10.0 { format!("{amount:.1} {}", UNITS[unit]) } else { format!("{amount:.0} {}", UNITS[unit]) }
+}
+
 /// A span since another moment, with its sign: `+1.2 ms`.
 pub(crate) fn since(earlier: Stamp, later: Stamp) -> String {
     format!("+{}", span(later.since(earlier)))

@@ -2,10 +2,10 @@
 
 use super::client::Client;
 use super::escape::escape;
-use super::show::ago;
+use super::show::{ago, size};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term};
-use crate::api::{Counted, State, Status};
+use crate::api::{Counted, RecorderStatus, State, Status};
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
@@ -75,6 +75,7 @@ fn print(status: &Status, term: &Term) {
     field("runs", format!("{} open", status.runs_open));
     field("incidents", format!("{} open", status.incidents_open));
     field("journal", journal(status, term));
+    field("recorder", recorder(&status.recorder, term));
     for found in &status.journal.recovery {
         field("", term.ink(Ink::Warn, found));
     }
@@ -109,4 +110,19 @@ fn journal(status: &Status, term: &Term) -> String {
         None if journal.unwritten > 0 => term.ink(Ink::Bad, &format!("{} records were lost", journal.unwritten)),
         None => "well".to_owned(),
     }
+}
+
+fn recorder(recorder: &RecorderStatus, term: &Term) -> String {
+    if let Some(why) = &recorder.trouble {
+        return term.ink(Ink::Bad, &format!("nothing is recorded: {why}"));
+    }
+    let since = recorder.oldest.map(|oldest| format!(" since {} ago", ago(oldest))).unwrap_or_default();
+    let mut text = format!("{} events, {} of {}{since}", recorder.noted, size(recorder.bytes), size(recorder.size));
+    if recorder.pinned_bytes > 0 || recorder.followed > 0 {
+        text += &format!("; {} around incidents, {} followed", size(recorder.pinned_bytes), recorder.followed);
+    }
+    if recorder.dropped > 0 {
+        text += &term.ink(Ink::Warn, &format!("; {} were dropped", recorder.dropped));
+    }
+    text
 }

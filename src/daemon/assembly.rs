@@ -3,10 +3,12 @@
 use super::eye::{Eye, Sight, Wake};
 use super::family::Family;
 use super::hand::{Counts, Hand, HandParts};
+use super::recorder::{Recorder, RecorderPlan, RecorderView};
 use super::sources::{self, Sources};
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::{Detector, Rules};
 use quell_engine::load::config::FileSource;
+use quell_engine::recorder::Noter;
 use quell_engine::run::{Core, Definitions, EngineHandle, Parts, RecoveryReport};
 use quell_engine::store::{DirVault, Journal};
 use quell_model::playbook::Playbook;
@@ -37,6 +39,8 @@ pub(crate) struct Plan<W> {
     pub(crate) family: Option<Arc<Family>>,
     /// Files that are followed.
     pub(crate) files: Vec<FileSource>,
+    /// What is recorded; none: nothing.
+    pub(crate) recorder: Option<RecorderPlan>,
 }
 
 /// An engine that runs.
@@ -52,6 +56,9 @@ pub(crate) struct Assembly {
     /// Who turns it.
     pub(crate) eye: Eye,
     sources: Option<Sources>,
+    recorder: Option<Recorder>,
+    /// Why nothing is recorded, if nothing is.
+    pub(crate) unrecorded: Option<String>,
     /// Why there is no sensor, if there is none.
     pub(crate) blind: Option<String>,
     /// What it took up.
@@ -75,8 +82,20 @@ impl Assembly {
         if let Some(sources) = self.sources {
             sources.close();
         }
+        let mut recorder = self.recorder;
+        if let Some(recorder) = &mut recorder {
+            recorder.end_keeper();
+        }
         self.eye.close();
+        if let Some(recorder) = recorder {
+            recorder.close();
+        }
         self.journal.close();
+    }
+
+    /// What can be asked of its recorder.
+    pub(crate) fn recorder(&self) -> Option<RecorderView> {
+        self.recorder.as_ref().map(Recorder::view)
     }
 }
 
@@ -93,7 +112,7 @@ pub(crate) fn assemble<W: Send + 'static>(
         journal: journal.clone(),
         vault: Arc::new(DirVault::new(&plan.dir)),
         node: plan.node.clone(),
-        boot: plan.boot,
+        boot: plan.boot.clone(),
         crew: plan.crew,
         runtime: runtime.clone(),
         wake: wake.as_fn(),
@@ -104,6 +123,7 @@ pub(crate) fn assemble<W: Send + 'static>(
     let counts = Arc::new(Counts::default());
     let (rules, new_rules) = sync_channel(1);
     let (to_hand, foreign) = sync_channel(sources::AHEAD);
+    let (mut recorder, noter, mut unrecorded) = start_recorder(&plan.dir, plan.recorder.as_ref(), &plan.boot);
     let hand = Hand::new(HandParts {
         core,
         detector: Detector::new(plan.rules),
@@ -113,10 +133,32 @@ pub(crate) fn assemble<W: Send + 'static>(
         foreign,
         family: plan.family,
         only: plan.only,
+        recorder: noter,
     });
     let (eye, blind) = Eye::open(hand, plan.node, &plan.sight, &wake).map_err(AssemblyError::Thread)?;
+    if let (Some(recorder), Some(recorded)) = (&mut recorder, &plan.recorder)
+        && let Err(error) = recorder.keep(recorded, &plan.boot, journal.clone(), engine.clone(), runtime.clone())
+    {
+        unrecorded = Some(format!("what surrounds incidents is not kept: {error}"));
+    }
     let sources = Sources::follow(&plan.files, to_hand, wake.as_fn()).map_err(AssemblyError::Thread)?;
-    Ok(Assembly { engine, journal, counts, rules, eye, sources, blind, recovered })
+    Ok(Assembly { engine, journal, counts, rules, eye, sources, recorder, unrecorded, blind, recovered })
+}
+
+/// A recorder that cannot start stops nothing else.
+fn start_recorder(
+    dir: &Path,
+    plan: Option<&RecorderPlan>,
+    boot: &BootId,
+) -> (Option<Recorder>, Option<Noter>, Option<String>) {
+    match plan.map(|plan| Recorder::start(dir, plan, boot)) {
+        None => (None, None, None),
+        Some(Ok((recorder, noter))) => (Some(recorder), Some(noter), None),
+        Some(Err(error)) => {
+            tracing::error!(%error, "nothing is recorded");
+            (None, None, Some(error.to_string()))
+        }
+    }
 }
 
 /// A pinned definition, read again. Rules are not asked for: they may have changed since.

@@ -6,8 +6,10 @@
 use super::assembly::Assembly;
 use super::files::{self, Given, Loaded};
 use super::hand::Counts;
+use super::recorder::RecorderView;
 use crate::api::{
-    ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, SensorStatus, State, Status,
+    ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, SensorStatus, State,
+    Status,
 };
 use quell_actions::HostWorld;
 use quell_engine::detect::Rules;
@@ -48,6 +50,8 @@ struct Facts {
     counts: Arc<Counts>,
     to_hand: Option<SyncSender<Arc<Rules>>>,
     blind: Option<String>,
+    recorder: Option<RecorderView>,
+    unrecorded: Option<String>,
     probes: Vec<ProbeStatus>,
     scheduling: String,
 }
@@ -72,6 +76,8 @@ impl Desk {
             counts: Arc::default(),
             to_hand: None,
             blind: None,
+            recorder: None,
+            unrecorded: None,
             probes: Vec::new(),
             scheduling: String::new(),
         };
@@ -91,6 +97,8 @@ impl Desk {
         facts.counts = Arc::clone(&assembly.counts);
         facts.to_hand = Some(assembly.rules.clone());
         facts.blind.clone_from(&assembly.blind);
+        facts.recorder = assembly.recorder();
+        facts.unrecorded.clone_from(&assembly.unrecorded);
     }
 
     /// Asks the sensor how it is: its thread learns its place in the queue only once it runs.
@@ -193,8 +201,19 @@ impl Desk {
                 trouble: health.trouble,
                 recovery: health.recovery,
             },
+            recorder: Self::recorder_status(&facts),
             reload_refused: facts.reload_refused.clone(),
         }
+    }
+
+    fn recorder_status(facts: &Facts) -> RecorderStatus {
+        let status = facts.recorder.as_ref().map(RecorderView::status).unwrap_or_default();
+        RecorderStatus { trouble: facts.unrecorded.clone().or(status.trouble), ..status }
+    }
+
+    /// What can be asked of the recorder.
+    pub(crate) fn recorder(&self) -> Option<RecorderView> {
+        self.facts().recorder.clone()
     }
 
     /// What answers.
@@ -268,6 +287,7 @@ fn needs_restart(then: &Config, now: &Config) -> Vec<&'static str> {
     [
         ("data_dir", then.data_dir != now.data_dir),
         ("sources", then.sources != now.sources),
+        ("recorder", then.recorder != now.recorder),
         ("access.socket.group", then.socket_group != now.socket_group),
         ("log", then.log != now.log),
     ]

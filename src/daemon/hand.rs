@@ -8,6 +8,7 @@
 
 use super::family::Family;
 use quell_engine::detect::{Detector, Rules};
+use quell_engine::recorder::Noter;
 use quell_engine::run::Core;
 use quell_model::record::{DetectionHeld, LossSeen};
 use quell_model::{Class, Clock, Detection, Event, Field, OwnedEvent};
@@ -58,6 +59,8 @@ pub(super) struct HandParts<W> {
     pub(super) family: Option<Arc<Family>>,
     /// Detections outside this cgroup go no further.
     pub(super) only: Option<String>,
+    /// Records what it sees.
+    pub(super) recorder: Option<Noter>,
 }
 
 /// The detector and the engine, on whichever thread turns them.
@@ -70,18 +73,26 @@ pub(crate) struct Hand<W> {
     foreign: Receiver<Vec<OwnedEvent>>,
     family: Option<Arc<Family>>,
     only: Option<String>,
+    recorder: Option<Noter>,
     found: Vec<Detection>,
 }
 
 impl<W: Send + 'static> Hand<W> {
     /// Of these parts.
     pub(super) fn new(parts: HandParts<W>) -> Self {
-        let HandParts { core, detector, clock, counts, rules, foreign, family, only } = parts;
-        Self { detector, core, clock, counts, rules, foreign, family, only, found: Vec::with_capacity(16) }
+        let HandParts { core, detector, clock, counts, rules, foreign, family, only, recorder } = parts;
+        Self { detector, core, clock, counts, rules, foreign, family, only, recorder, found: Vec::with_capacity(16) }
     }
 
-    /// One event.
+    /// One event. What it leads to is done before it is recorded.
     pub(crate) fn event(&mut self, event: &dyn Event) {
+        self.look(event);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(event);
+        }
+    }
+
+    fn look(&mut self, event: &dyn Event) {
         let class = event.head().class;
         Counts::add(&self.counts.seen, class, 1);
         if let Some(family) = &self.family {
@@ -123,6 +134,9 @@ impl<W: Send + 'static> Hand<W> {
             }));
         }
         self.core.turn();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.turn(self.clock.now());
+        }
     }
 
     fn loss(&mut self, event: &dyn Event) {

@@ -16,6 +16,7 @@ pub(crate) mod files;
 mod hand;
 mod leave;
 mod log;
+mod recorder;
 mod rehearsal;
 mod sources;
 mod sweep;
@@ -26,6 +27,7 @@ pub(crate) use desk::Desk;
 pub(crate) use eye::Sight;
 pub(crate) use family::Family;
 pub(crate) use leave::{Left, leave};
+pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};
 pub(crate) use sweep::clear as clear_cgroup;
 
@@ -106,6 +108,7 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
             sight,
             family,
             files: loaded.config.sources.files.clone(),
+            recorder: Some(RecorderPlan { keep: loaded.config.recorder, quiet: loaded.config.incidents.quiet }),
         };
         assemble(plan, runtime.handle()).map_err(|e| refused(&e, &dir))
     };

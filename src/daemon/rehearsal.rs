@@ -68,6 +68,7 @@ pub(crate) fn rehearse(playbook: Arc<Playbook>, event: Option<OwnedEvent>, input
         sight: Sight { off: Some("a rehearsal sees nothing".to_owned()), ..Sight::default() },
         family: None,
         files: Vec::new(),
+        recorder: None,
     };
     let assembly = assemble(plan, runtime.handle()).map_err(|e| cannot(&e))?;
     let (engine, journal) = (&assembly.engine, &assembly.journal);

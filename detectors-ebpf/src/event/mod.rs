@@ -6,6 +6,7 @@
 mod context;
 mod fields;
 mod process;
+mod told;
 
 pub(crate) use context::Context;
 
@@ -13,8 +14,10 @@ use crate::probes;
 use crate::process::{Ids, Key, Process, Table};
 use crate::record::{FileOp, Net, address};
 use crate::relay::{self, Relay};
+use quell_model::told::put;
 use quell_model::{
-    Class, Entity, Event, EventHead, Field, Json, LogSource, Name, OwnedEvent, ProcessId, Subject, event::EVENT_VERSION,
+    Class, Entity, Event, EventHead, Field, Json, LogSource, Name, OwnedEvent, ProcessId, Subject, Teller,
+    event::EVENT_VERSION,
 };
 use std::cell::OnceCell;
 use std::net::SocketAddr;
@@ -109,6 +112,24 @@ impl<'a> SensorEvent<'a> {
 
     fn parent(&self) -> Option<&'a Process> {
         self.table.parent(self.process?)
+    }
+
+    /// Container, session, unit, cgroup or node, whichever is the first that is known.
+    fn entity_of(&self, process: &Process, say: &mut dyn FnMut(&str, &str)) {
+        let group = &process.cgroup;
+        if let Some(container) = &group.container {
+            return say("container", container);
+        }
+        if let Field::Str(session) = process::session(process) {
+            return say("session", &session);
+        }
+        if let Some(unit) = &group.unit {
+            return say("unit", unit);
+        }
+        match &*group.path {
+            "" | "/" => say("node", self.cx.node.as_str()),
+            path => say("cgroup", path),
+        }
     }
 
     fn sigma_value(&self, field: &str) -> Option<Field<'_>> {
@@ -284,20 +305,9 @@ impl Event for SensorEvent<'_> {
         let node = self.cx.node.clone();
         let entity = |kind: &str, id: Name| Entity { kind: kind.into(), id, node: node.clone() };
         let Some(process) = self.process else { return entity("node", self.cx.node.clone()) };
-        let group = &process.cgroup;
-        if let Some(container) = &group.container {
-            return entity("container", Name::from(&**container));
-        }
-        if let Field::Str(session) = process::session(process) {
-            return entity("session", Name::from(&*session));
-        }
-        if let Some(unit) = &group.unit {
-            return entity("unit", Name::from(&**unit));
-        }
-        match &*group.path {
-            "" | "/" => entity("node", self.cx.node.clone()),
-            path => entity("cgroup", Name::from(path)),
-        }
+        let mut found = None;
+        self.entity_of(process, &mut |kind, id| found = Some(entity(kind, id.into())));
+        found.unwrap_or_else(|| entity("node", self.cx.node.clone()))
     }
 
     fn to_owned(&self) -> OwnedEvent {
@@ -314,6 +324,10 @@ impl Event for SensorEvent<'_> {
             subject: self.subject(),
             entity: self.entity(),
         }
+    }
+
+    fn tell(&self, to: &mut dyn Teller) {
+        self.tell_parts(to);
     }
 }
 
@@ -340,21 +354,6 @@ fn protocol(number: u8) -> &'static str {
 
 fn text(value: impl ToString) -> Field<'static> {
     Field::Str(value.to_string().into())
-}
-
-/// Puts a value at `a.b.c`.
-fn put(map: &mut serde_json::Map<String, Json>, path: &str, value: Json) {
-    match path.split_once('.') {
-        None => {
-            map.insert(path.to_owned(), value);
-        }
-        Some((group, rest)) => {
-            let inner = map.entry(group).or_insert_with(|| Json::Object(serde_json::Map::new()));
-            if let Json::Object(inner) = inner {
-                put(inner, rest, value);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fs;
 
 /// Of a chain of parents at most so many are written out.
-const ANCESTORS_SHOWN: usize = 16;
+pub(super) const ANCESTORS_SHOWN: usize = 16;
 
 /// The image's path; where none is known, nothing.
 pub(super) fn image(process: &Process) -> Field<'_> {
@@ -61,7 +61,7 @@ impl SensorEvent<'_> {
     }
 
     /// Where the parent's streams led when this image was executed; of other events, when the parent's own was.
-    fn stdio_of_parent<'p>(&'p self, parent: &'p Process) -> &'p [Stdio; 3] {
+    pub(super) fn stdio_of_parent<'p>(&'p self, parent: &'p Process) -> &'p [Stdio; 3] {
         match self.process {
             Some(process) if matches!(self.what, What::Exec) && !self.scanned => &process.parent_stdio,
             _ => &parent.stdio,
@@ -151,7 +151,7 @@ impl SensorEvent<'_> {
 }
 
 /// Where fds 0-2 lead.
-fn stdio(ends: &[Stdio; 3], name: &str) -> Option<Field<'static>> {
+pub(super) fn stdio(ends: &[Stdio; 3], name: &str) -> Option<Field<'static>> {
     Some(match name {
         "socket" => Field::Bool(ends.iter().any(|s| s.peer().is_some())),
         "peer" => Field::or_null(ends.iter().find_map(Stdio::peer), text),
@@ -160,7 +160,7 @@ fn stdio(ends: &[Stdio; 3], name: &str) -> Option<Field<'static>> {
     })
 }
 
-fn seccomp(confinement: Confinement) -> &'static str {
+pub(super) fn seccomp(confinement: Confinement) -> &'static str {
     match confinement.seccomp {
         0 => "none",
         1 => "strict",

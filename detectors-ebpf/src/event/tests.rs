@@ -143,3 +143,16 @@ fn ids_differ_between_events_and_not_between_looks() {
     let distinct: std::collections::HashSet<_> = ids(&first).into_iter().collect();
     assert_eq!(distinct.len(), first.len());
 }
+
+#[test]
+fn what_an_event_tells_in_parts_is_what_the_owned_one_is() {
+    let made = made();
+    // A label is asked of /proc; the processes here are none.
+    for event in all(&made).into_iter().chain(all(&made).into_iter().map(SensorEvent::scanned)) {
+        assert_eq!(quell_model::Gather::of(&event), Event::to_owned(&event), "{}", event.head().class);
+        for dear in ["process.stdio.relayed", "network.feeds_shell"] {
+            event.own(dear);
+        }
+        assert_eq!(quell_model::Gather::of(&event), Event::to_owned(&event), "asked: {}", event.head().class);
+    }
+}

@@ -18,8 +18,9 @@ use crate::cgroup::Cgroup;
 use crate::record::{
     Exec, Head, IMAGE_ARGS_CUT, IMAGE_DELETED, IMAGE_MEMFD, IMAGE_NO_NEW_PRIVS, IMAGE_TMPFS, IMAGE_UPPER, Stdio,
 };
+use quell_model::Token;
 use quell_model::process::TICK_NS;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Names a process within this boot: pid and start in clock ticks, as /proc and pidfds can be compared with it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -67,6 +68,17 @@ pub(crate) struct Image {
     pub(crate) tmpfs: bool,
     /// On an overlay, and not as the lower layers have it: changed or added after the container was made.
     pub(crate) upper: Option<bool>,
+    sum: Sum,
+}
+
+/// A sum over what an image tells, made when it is first asked for; no part of what the image is.
+#[derive(Clone, Debug, Default)]
+struct Sum(OnceLock<Token>);
+
+impl PartialEq for Sum {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Image {
@@ -90,6 +102,19 @@ impl Image {
     #[must_use]
     pub(crate) fn in_shm(&self) -> bool {
         self.path.starts_with("/dev/shm/") || self.path.starts_with("/run/shm/")
+    }
+
+    /// Stands for all that an event tells of it. An image that is shared does not change any more.
+    #[must_use]
+    pub(crate) fn token(&self) -> Token {
+        *self.sum.0.get_or_init(|| {
+            let flags = [self.args_cut, self.memfd, self.deleted, self.upper.is_some(), self.upper == Some(true)];
+            let flags = flags.into_iter().fold(0, |bits, flag| bits << 1 | u64::from(flag));
+            let numbers = [self.inode, self.device.into(), flags].into_iter();
+            let token =
+                [&self.path, &self.cwd, &self.command_line].into_iter().fold(Token::new(1), |t, s| t.with_text(s));
+            numbers.chain(self.ends.iter().map(|end| (*end).into())).fold(token, Token::with)
+        })
     }
 
     /// Takes arguments that each end with a NUL.

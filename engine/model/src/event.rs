@@ -6,6 +6,7 @@
 use crate::ids::{EventId, Name};
 use crate::process::ProcessId;
 use crate::time::Stamp;
+use crate::told::Teller;
 use crate::{Json, fields};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -238,6 +239,10 @@ pub trait Event {
     fn entity(&self) -> Entity;
     /// The whole event, enriched: what a recording keeps and playbooks read.
     fn to_owned(&self) -> OwnedEvent;
+    /// The same in parts, for who keeps many events. What would have to be searched for is told only where it was found.
+    fn tell(&self, to: &mut dyn Teller) {
+        self.to_owned().tell_all(to);
+    }
 }
 
 /// The version of the recorded form.
@@ -382,5 +387,9 @@ impl Event for OwnedEvent {
 
     fn to_owned(&self) -> OwnedEvent {
         self.clone()
+    }
+
+    fn tell(&self, to: &mut dyn Teller) {
+        self.tell_all(to);
     }
 }

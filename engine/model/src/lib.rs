@@ -24,6 +24,7 @@ pub mod process;
 pub mod record;
 pub mod store;
 pub mod time;
+pub mod told;
 pub mod world;
 
 /// Any JSON value: inputs and outputs of actions, bodies of records.
@@ -46,4 +47,5 @@ pub use process::{BootId, ProcessId, TICK_NS};
 pub use record::{Body, Kind, NewRecord, Record};
 pub use store::{Appended, Batch, BlobHash, Durability, Store, StoreError};
 pub use time::{Clock, Stamp};
+pub use told::{Gather, Teller, Token, Told};
 pub use world::{Crew, Live, Replay, Sandbox};

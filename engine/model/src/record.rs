@@ -118,6 +118,8 @@ bodies! {
     PauseChanged,
     /// The breaker opened or closed for a playbook.
     BreakerChanged,
+    /// What surrounds an incident was kept out of the recorder's ring, or let go.
+    RecorderPinned,
 }
 
 impl fmt::Display for Kind {
@@ -577,4 +579,25 @@ pub struct BreakerChanged {
     pub open: bool,
     /// Why.
     pub why: String,
+}
+
+/// See [`Kind::RecorderPinned`]. A later one holds instead of an earlier one.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RecorderPinned {
+    /// From ten minutes before the incident.
+    pub from: Stamp,
+    /// Up to here.
+    pub to: Stamp,
+    /// How many events of its process tree.
+    pub events: u64,
+    /// What they take.
+    pub bytes: u64,
+    /// How many events of that time, whosever, the recorder had to drop; the rules saw them.
+    pub lost: u64,
+    /// How many of its events had no room in the pin.
+    pub left_out: u64,
+    /// How much of that time nothing, or not everything, was recorded.
+    pub unrecorded_ms: u64,
+    /// Not kept any longer: newer ones needed the room.
+    pub let_go: bool,
 }

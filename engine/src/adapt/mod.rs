@@ -11,6 +11,7 @@ mod lines;
 mod plain;
 mod reader;
 mod record;
+mod recorded;
 mod recording;
 
 #[cfg(test)]
@@ -27,7 +28,7 @@ use std::str::FromStr;
 /// A known format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    /// quell's own recordings: an event a line.
+    /// quell's own recordings: an event a line, or the flight recorder's pages.
     Recording,
     /// CloudTrail: a record, a list of them, or `{"Records": []}`.
     CloudTrail,

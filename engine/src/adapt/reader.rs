@@ -1,7 +1,9 @@
 //! An input → events, whatever its format; what cannot be read is given back and counted.
 
 use super::lines::{LARGEST_EVENT, Piece, Pieces};
+use super::recorded::Recorded;
 use super::{Format, auditd, cloudtrail, kubernetes, plain, recording};
+use crate::recorder;
 use flate2::bufread::MultiGzDecoder;
 use quell_model::{Json, Mistake, OwnedEvent, Span};
 use std::collections::VecDeque;
@@ -23,6 +25,11 @@ const QUOTED: usize = 200;
 /// Reads events. Without a format each record is taken for what it looks like, so that formats may be mixed. Blank
 /// lines are skipped, gzip is unpacked. After an error of the input itself the iteration ends.
 pub fn read<'r>(format: Option<Format>, file: &Path, mut input: impl BufRead + 'r) -> Events<'r> {
+    if input.fill_buf().is_ok_and(|start| start.starts_with(&recorder::MARK)) {
+        let mut events = Events::over(format, file, Pieces::new(Box::new(std::io::empty()) as Input<'r>));
+        events.recorded = Some(Recorded::new(Box::new(input)));
+        return events;
+    }
     let packed = input.fill_buf().is_ok_and(|start| start.starts_with(GZIP));
     let input: Input<'r> = if packed { Box::new(BufReader::new(MultiGzDecoder::new(input))) } else { Box::new(input) };
     Events::over(format, file, Pieces::new(input))
@@ -64,6 +71,8 @@ pub struct Events<'r> {
     ended: bool,
     /// Of an input that still grows: what is not finished, and its line.
     rest: Option<(u32, Vec<u8>)>,
+    /// The input is the flight recorder's.
+    recorded: Option<Recorded<'r>>,
 }
 
 /// What an adapter says of a record that it cannot read.
@@ -86,8 +95,8 @@ impl Wrong {
 
 impl<'r> Events<'r> {
     fn over(format: Option<Format>, file: &Path, pieces: Pieces<Input<'r>>) -> Self {
-        let (pending, unreadable, ended, rest) = (VecDeque::new(), 0, false, None);
-        Self { format, file: file.to_owned(), pieces, pending, unreadable, ended, rest }
+        let (pending, unreadable, ended, rest, recorded) = (VecDeque::new(), 0, false, None, None);
+        Self { format, file: file.to_owned(), pieces, pending, unreadable, ended, rest, recorded }
     }
 
     /// How many lines or records could not be read so far.
@@ -191,6 +200,17 @@ impl Iterator for Events<'_> {
             }
             if self.ended {
                 return None;
+            }
+            if let Some(recorded) = &mut self.recorded {
+                match recorded.page() {
+                    Ok(Some(events)) => self.pending.extend(events.into_iter().map(Ok)),
+                    Ok(None) => self.ended = true,
+                    Err(wrong) => {
+                        self.ended = true;
+                        self.wrong(0, Vec::new(), wrong);
+                    }
+                }
+                continue;
             }
             match self.pieces.next() {
                 Ok(Some(piece)) => self.piece(piece),

@@ -195,6 +195,18 @@ impl<'s> Reader<'s> {
         None
     }
 
+    /// A size like `1GiB`.
+    pub(crate) fn size(&mut self, node: &Node, what: &str) -> Option<u64> {
+        let read = match &node.value {
+            Value::Text(text) => units::size(text),
+            _ => None,
+        };
+        if read.is_none() {
+            self.error(node.at, format!("{what} is {}", node.shown()), "a size like `512MiB` or `1GiB`");
+        }
+        read
+    }
+
     /// A rate like `20/h`.
     pub(crate) fn rate(&mut self, node: &Node, what: &str) -> Option<Rate> {
         let read = match &node.value {

@@ -142,6 +142,10 @@ pub fn config_schema() -> Json {
             "min_level": one_of(&words(trigger::LEVELS), "The least level that opens an incident without a playbook."),
             "quiet": { "$ref": "#/$defs/duration", "description": "After this long the next detection opens a new one." },
         })),
+        "recorder": object(json!({
+            "size": { "type": "string", "pattern": r"^\d+ ?(KiB|MiB|GiB|TiB)$", "description": "The flight recorder's ring takes at most this; 16MiB at least." },
+            "age": { "$ref": "#/$defs/duration" },
+        })),
         "sources": object(json!({
             "sensor": object(json!({ "enabled": flag("The eBPF sensor.") })),
             "files": { "type": "array", "items": object(json!({

@@ -49,6 +49,27 @@ pub fn print_duration(span: Duration) -> String {
     out
 }
 
+/// Sizes, large to small.
+const SIZES: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+/// Reads `1GiB` or `512MiB`; none if it is no size.
+#[must_use]
+pub fn size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (_, each) = SIZES.into_iter().find(|(unit, _)| *unit == text[digits..].trim_start())?;
+    text[..digits].parse::<u64>().ok()?.checked_mul(each)
+}
+
+/// A size as people write it, where it is a whole number of a unit.
+#[must_use]
+pub fn print_size(bytes: u64) -> String {
+    match SIZES.into_iter().find(|(_, each)| bytes >= *each && bytes.is_multiple_of(*each)) {
+        Some((unit, each)) => format!("{}{unit}", bytes / each),
+        None => bytes.to_string(),
+    }
+}
+
 /// Reads `20/h` or `5/10m`; none if it is no rate.
 #[must_use]
 pub fn rate(text: &str) -> Option<Rate> {
@@ -83,6 +104,17 @@ mod tests {
         }
         for wrong in ["", "15", "m", "1.5h", "15 m", "-1s", "5M", "99999999999999999999s", "9999999999999999w"] {
             assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_go_there_and_back() {
+        for (text, bytes) in [("1GiB", 1 << 30), ("512MiB", 512 << 20), ("3KiB", 3072), ("2TiB", 2 << 40)] {
+            assert_eq!((size(text), print_size(bytes).as_str()), (Some(bytes), text));
+        }
+        assert_eq!(size("1 GiB"), Some(1 << 30));
+        for wrong in ["", "1", "GiB", "1GB", "1gib", "-1GiB", "99999999999999TiB", "1.5GiB"] {
+            assert_eq!(size(wrong), None, "{wrong}");
         }
     }
 

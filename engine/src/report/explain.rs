@@ -9,7 +9,7 @@ use super::system::{LossView, System};
 use super::timeline::who;
 use crate::store::Journal;
 use quell_model::detection::MatchedField;
-use quell_model::record::{Decided, IncidentState};
+use quell_model::record::{Decided, IncidentState, RecorderPinned};
 use quell_model::{
     Body, Entity, Hash, IncidentId, Kind, Level, Mode, Name, Outcome, Record, RunId, Stamp, StoreError, StreamId,
 };
@@ -34,6 +34,9 @@ pub struct Explanation {
     pub held: Vec<Cause>,
     /// What was lost while it went on, and so never seen.
     pub lost: Vec<LossView>,
+    /// What the recorder keeps of what surrounds it.
+    #[serde(default)]
+    pub pinned: Option<RecorderPinned>,
 }
 
 /// One detection, with what came of it.
@@ -116,6 +119,7 @@ pub fn explain(journal: &Journal, id: &IncidentId) -> Result<Option<Explanation>
         state: fold.state,
         entity: fold.opened.entity.clone(),
         lost: fold.losses(&system),
+        pinned: fold.pinned.clone(),
         detections,
         held,
     }))

@@ -7,7 +7,7 @@ use super::run::{self, RunSummary};
 use super::system::{LossView, System, Window};
 use super::timeline::{self, TimelineLine, who};
 use crate::store::Journal;
-use quell_model::record::{IncidentOpened, IncidentState};
+use quell_model::record::{IncidentOpened, IncidentState, RecorderPinned};
 use quell_model::{
     Body, Detection, Entity, Hash, IncidentId, Level, Name, Record, RunId, Seq, Stamp, StoreError, StreamId,
 };
@@ -66,6 +66,9 @@ pub struct IncidentView {
     pub runs: Vec<RunSummary>,
     /// What people wrote.
     pub notes: Vec<NoteView>,
+    /// What the recorder keeps of what surrounds it.
+    #[serde(default)]
+    pub pinned: Option<RecorderPinned>,
     /// Its own lines and its runs', in order.
     pub timeline: Vec<TimelineLine>,
 }
@@ -157,6 +160,7 @@ pub fn incident(journal: &Journal, id: &IncidentId) -> Result<Option<IncidentVie
         detections: fold.detections,
         runs,
         notes: fold.notes,
+        pinned: fold.pinned,
         timeline: timeline::merge(stories),
     }))
 }
@@ -174,6 +178,7 @@ pub(super) struct Fold {
     pub(super) runs: Vec<RunId>,
     notes: Vec<NoteView>,
     own_losses: Vec<LossView>,
+    pub(super) pinned: Option<RecorderPinned>,
 }
 
 impl Fold {
@@ -192,6 +197,7 @@ impl Fold {
             runs: Vec::new(),
             notes: Vec::new(),
             own_losses: Vec::new(),
+            pinned: None,
         };
         for record in rest {
             fold.apply(record);
@@ -222,6 +228,8 @@ impl Fold {
             }
             // What was lost after its last sign of life is no part of it; the engine writes what concerns it here.
             Body::LossSeen(lost) => return self.own_losses.push(LossView::of(at, lost)),
+            // Written when it is over.
+            Body::RecorderPinned(pinned) => return self.pinned = Some((**pinned).clone()),
             _ => {}
         }
         self.last = at;

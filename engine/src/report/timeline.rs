@@ -170,6 +170,10 @@ impl Teller {
             Body::NoteAdded(note) => Some(format!("{}: {}", note.by, cut_at(&note.text, MOST_TOLD))),
             Body::PauseChanged(changed) if changed.paused => Some(format!("every action paused by {}", changed.by)),
             Body::PauseChanged(changed) => Some(format!("actions resumed by {}", changed.by)),
+            // What is kept stands beside the timeline; that it no longer is belongs into it.
+            Body::RecorderPinned(pinned) => {
+                pinned.let_go.then(|| "the events around it were let go: newer incidents needed the room".to_owned())
+            }
             Body::BreakerChanged(changed) => {
                 let what = if changed.open { "opened: it only plans" } else { "closed" };
                 Some(format!("the breaker of {} {what}: {}", changed.playbook, cut(&changed.why)))

@@ -4,6 +4,7 @@
 
 use super::definitions::Definitions;
 use super::job::Input;
+use quell_model::record::RecorderPinned;
 use quell_model::{IncidentId, Json, Mode, Name, RunId};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -66,6 +67,15 @@ pub enum Request {
         why: String,
         /// Who.
         by: Name,
+    },
+    /// What surrounds an incident was kept, or let go.
+    Pinned {
+        /// Of which incident.
+        incident: IncidentId,
+        /// What.
+        pinned: Box<RecorderPinned>,
+        /// It is the last word: also say in the incident what was dropped meanwhile.
+        last: bool,
     },
     /// Work by these from now on.
     Reload(Box<Definitions>),

@@ -5,7 +5,9 @@
 use super::request::{Refusal, Request};
 use super::shell::Core;
 use crate::incident::{self, Incident, Incidents};
-use quell_model::record::{IncidentChanged, IncidentState, NewRecord, NoteAdded, PauseChanged, PersonActed};
+use quell_model::record::{
+    IncidentChanged, IncidentState, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned,
+};
 use quell_model::{Body, IncidentId, Json, Name, RunId, StreamId};
 use serde_json::json;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ impl<W: Send + 'static> Core<W> {
             Request::Note { incident, text, by } => self.change(&incident, NoteAdded { by, text }.into()),
             Request::Resolve { incident, why, by } => self.set_state(&incident, IncidentState::Resolved, why, by),
             Request::Reopen { incident, why, by } => self.set_state(&incident, IncidentState::Open, why, by),
+            Request::Pinned { incident, pinned, last } => self.pinned(&incident, *pinned, last),
             Request::Reload(definitions) => {
                 self.definitions = *definitions;
                 self.triggers.forget_planned();
@@ -101,6 +104,16 @@ impl<W: Send + 'static> Core<W> {
             self.triggers.incident_closed(id);
         }
         self.change(id, IncidentChanged { state, by, why }.into())
+    }
+
+    fn pinned(&mut self, id: &IncidentId, pinned: RecorderPinned, last: bool) -> Result<Json, Refusal> {
+        let count = if last { pinned.lost } else { 0 };
+        self.change(id, pinned.into())?;
+        if count > 0 {
+            let why = "the recorder had to drop them: the rules saw them, what is kept lacks them".to_owned();
+            self.change(id, LossSeen { class: None, count, cgroup: None, why }.into())?;
+        }
+        Ok(json!({ "id": id }))
     }
 
     fn live_or_journaled(&mut self, id: &IncidentId) -> Result<Incident, Refusal> {

@@ -36,6 +36,8 @@ pub struct Config {
     pub rules: Rules,
     /// When incidents open and end.
     pub incidents: Incidents,
+    /// How much the flight recorder keeps.
+    pub recorder: Recorder,
     /// Where events come from.
     pub sources: Sources,
     /// What may never be touched, and how much may be.
@@ -87,6 +89,18 @@ pub struct Incidents {
     /// Without a detection for this long, the next opens a new one.
     pub quiet: Duration,
 }
+
+/// How much the flight recorder keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recorder {
+    /// At most so many bytes; the oldest go first.
+    pub size: u64,
+    /// Nothing that is older.
+    pub age: Duration,
+}
+
+/// The least size: below it the ring would be made of crumbs.
+pub const LEAST_RECORDED: u64 = 16 << 20;
 
 /// Where events come from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -199,6 +213,7 @@ impl Default for Config {
             playbooks: Playbooks { shipped: true, dirs: Vec::new(), modes: BTreeMap::new() },
             rules: Rules { shipped: true, dirs: Vec::new(), exceptions: Vec::new() },
             incidents: Incidents { min_level: Level::High, quiet: Duration::from_secs(30 * 60) },
+            recorder: Recorder { size: 1 << 30, age: Duration::from_secs(24 * 3600) },
             sources: Sources { sensor: true, files: Vec::new() },
             guard: GuardConfig {
                 executables: Vec::new(),

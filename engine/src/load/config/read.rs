@@ -2,7 +2,7 @@
 //!
 //! Owns the keys. Paths in it are relative to the file. One error, and there is no configuration at all.
 
-use super::{Config, FileSource, LogFormat, LogLevel, Origin};
+use super::{Config, FileSource, LEAST_RECORDED, LogFormat, LogLevel, Origin};
 use crate::adapt::Format;
 use crate::load::reader::{Fields, Reader};
 use crate::load::step;
@@ -15,8 +15,8 @@ use quell_model::{Mistake, Name};
 use std::path::{Path, PathBuf};
 
 pub(crate) const KEYS: &[&str] =
-    &["mode", "data_dir", "playbooks", "rules", "incidents", "sources", "guard", "vars", "access", "log"];
-const LATER: &[&str] = &["escalation", "recorder", "secrets", "commands", "public_url", "retention", "telemetry"];
+    &["mode", "data_dir", "playbooks", "rules", "incidents", "recorder", "sources", "guard", "vars", "access", "log"];
+const LATER: &[&str] = &["escalation", "secrets", "commands", "public_url", "retention", "telemetry"];
 const PROTECT_LATER: &[&str] =
     &["labels", "files", "networks", "accounts", "namespaces", "nodes", "principals", "instances"];
 
@@ -68,6 +68,7 @@ impl Reading<'_> {
         self.playbooks(&top);
         self.rules(&top);
         self.incidents(&top);
+        self.recorder(&top);
         self.sources(&top);
         self.guard(&top);
         self.access(&top);
@@ -114,6 +115,23 @@ impl Reading<'_> {
             && let Some(quiet) = self.reader.duration(node, "`quiet`")
         {
             self.config.incidents.quiet = quiet;
+        }
+    }
+
+    fn recorder(&mut self, top: &Fields<'_>) {
+        let Some(fields) = self.section(top, "recorder", &["size", "age"], &[]) else { return };
+        if let Some(node) = self.at(&fields, "size", "recorder.size")
+            && let Some(size) = self.reader.size(node, "`size`")
+        {
+            if size < LEAST_RECORDED {
+                self.reader.error(node.at, "`size` is less than 16MiB", "16MiB or more");
+            }
+            self.config.recorder.size = size;
+        }
+        if let Some(node) = self.at(&fields, "age", "recorder.age")
+            && let Some(age) = self.reader.duration(node, "`age`")
+        {
+            self.config.recorder.age = age;
         }
     }
 

@@ -1,7 +1,7 @@
 //! The effective configuration: every value, and where it came from.
 
 use super::{Config, LogFormat, LogLevel, Origin, word};
-use crate::load::units::{print_duration, print_rate};
+use crate::load::units::{print_duration, print_rate, print_size};
 use quell_model::Json;
 use serde::Serialize;
 use serde_json::json;
@@ -37,6 +37,8 @@ impl Config {
             ("rules.exceptions".into(), json!(self.rules.exceptions)),
             ("incidents.min_level".into(), json!(self.incidents.min_level)),
             ("incidents.quiet".into(), json!(print_duration(self.incidents.quiet))),
+            ("recorder.size".into(), json!(print_size(self.recorder.size))),
+            ("recorder.age".into(), json!(print_duration(self.recorder.age))),
             ("sources.sensor.enabled".into(), json!(self.sources.sensor)),
             ("sources.files".into(), self.files()),
             ("guard.protect.executables".into(), json!(guard.executables)),

@@ -13,6 +13,7 @@ data_dir: data
 playbooks: { shipped: true, dirs: [playbooks], modes: { contain-crypto-miner: observe } }
 rules: { shipped: false, dirs: [/rules, mine], exceptions: [exceptions.yaml] }
 incidents: { min_level: medium, quiet: 1h }
+recorder: { size: 512MiB, age: 2d }
 sources:
   sensor: { enabled: false }
   files: [{ format: cloudtrail, path: /var/log/cloudtrail, trusted: true }, { path: x.jsonl }]
@@ -62,6 +63,7 @@ escalation: escalation.yaml
 playbooks: { shiped: true, dirs: playbooks, modes: { x: on } }
 rules: [a]
 incidents: { min_level: hi, quiet: 30 }
+recorder: { size: 1MiB, age: 1, enabled: false }
 sources: { sensor: { enabled: yes }, files: [{ format: cloudtrial, trusted: 1 }], kubernetes: {} }
 guard:
   protect: { executables: [""], networks: [] }

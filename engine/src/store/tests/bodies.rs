@@ -213,5 +213,16 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
         note("seen by \u{1b}[2J ana").into(),
         PauseChanged { paused: true, by: "ana".into() }.into(),
         BreakerChanged { playbook: "contain".into(), open: true, why: "11 images".into() }.into(),
+        RecorderPinned {
+            from: at(1),
+            to: at(9),
+            events: 12,
+            bytes: 3456,
+            lost: 3,
+            left_out: 2,
+            unrecorded_ms: 1500,
+            let_go: false,
+        }
+        .into(),
     ]
 }
