@@ -11,10 +11,13 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Wrong usage ends here with 2, help and version with 0.
-    let args = cli::Cli::parse();
+    let args = match cli::Cli::try_parse() {
+        Ok(args) => args,
+        Err(said) => return cli::say(&said).into(),
+    };
     let term = cli::Term::of_process(args.global.json);
     match cli::run(args, &term) {
-        Ok(exit) => exit.into(),
+        Ok(exit) => term.end(exit).into(),
         Err(fail) => {
             term.fail(&fail);
             fail.exit.into()

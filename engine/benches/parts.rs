@@ -84,6 +84,7 @@ fn play(mut run: Run, at: Stamp) -> usize {
             let body: Body = match command {
                 Command::Start { part, .. } => StepFinished {
                     part,
+                    action: None,
                     outcome: Outcome::Verified,
                     output: Json::Null,
                     proof: String::new(),

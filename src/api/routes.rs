@@ -2,15 +2,18 @@
 
 use super::{Caller, Problem, Status};
 use crate::daemon::Desk;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Path, Query, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use quell_engine::report;
+use quell_engine::report::{self, Page, Wanted};
 use quell_engine::run::{EngineHandle, Request};
 use quell_engine::store::Journal;
 use quell_model::{Hash, IncidentId, Mode, Name, OwnedEvent, RunId, StoreError, StreamId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -90,8 +93,38 @@ async fn view<T: Send + 'static>(
     }
 }
 
-async fn runs(State(app): State<App>) -> Answer<Vec<report::RunSummary>> {
-    view(app, report::runs).await.map(Json)
+/// Everything of a list, a page after the other: neither side has it in memory as a whole, and a reader who stops
+/// reading holds nothing but the connection.
+async fn list<T: Serialize + Send + 'static>(
+    app: App,
+    page: fn(&Journal, Option<i64>) -> Result<Page<T>, StoreError>,
+) -> Result<Response, Problem> {
+    let first = view(app.clone(), move |journal| page(journal, None)).await?;
+    let pieces = futures_util::stream::unfold(Some((first, true)), move |at| {
+        let app = app.clone();
+        async move {
+            let (Page { lines, next }, is_first) = at?;
+            let mut piece = if is_first { "[".to_owned() } else { String::new() };
+            for (number, line) in lines.iter().enumerate() {
+                piece.push_str(if is_first && number == 0 { "" } else { "," });
+                piece.push_str(&serde_json::to_string(line).expect("what quell lists has text keys only"));
+            }
+            let Some(before) = next else {
+                piece.push(']');
+                return Some((Ok(piece), None));
+            };
+            match view(app, move |journal| page(journal, Some(before))).await {
+                // What was begun cannot be taken back: the array stays open, and its reader notices.
+                Err(_) => Some((Err(std::io::Error::other("the journal cannot be read on")), None)),
+                Ok(page) => Some((Ok(piece), Some((page, false)))),
+            }
+        }
+    });
+    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
+}
+
+async fn runs(State(app): State<App>) -> Result<Response, Problem> {
+    list(app, report::run_page).await
 }
 
 async fn run(Path(id): Path<String>, State(app): State<App>) -> Answer<report::RunView> {
@@ -99,19 +132,41 @@ async fn run(Path(id): Path<String>, State(app): State<App>) -> Answer<report::R
     view(app, move |journal| report::run(journal, &of)).await?.map(Json).ok_or_else(|| Problem::not_found("run", &id))
 }
 
-async fn incidents(State(app): State<App>) -> Answer<Vec<report::IncidentSummary>> {
-    view(app, report::incidents).await.map(Json)
+async fn incidents(State(app): State<App>) -> Result<Response, Problem> {
+    list(app, report::incident_page).await
 }
 
-async fn incident(Path(id): Path<String>, State(app): State<App>) -> Answer<report::IncidentView> {
-    let of = IncidentId::from(id.as_str());
-    let found = view(app, move |journal| report::incident(journal, &of)).await?;
+/// What of an incident is to be shown.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    #[serde(default)]
+    limit: Option<usize>,
+    #[serde(default)]
+    since: Option<jiff::Timestamp>,
+}
+
+type Asked = Result<Query<Part>, QueryRejection>;
+
+fn wanted(asked: Asked) -> Result<Wanted, Problem> {
+    let Query(Part { limit, since }) = asked.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, e.body_text()))?;
+    let most = limit.unwrap_or(report::SHOWN);
+    if most == 0 || most > report::MOST_SHOWN {
+        let what = format!("`limit` is a number from 1 to {}", report::MOST_SHOWN);
+        return Err(Problem::new(StatusCode::BAD_REQUEST, what).hint("`since` shows a later part"));
+    }
+    Ok(Wanted { most, since })
+}
+
+async fn incident(Path(id): Path<String>, asked: Asked, State(app): State<App>) -> Answer<report::IncidentView> {
+    let (of, wanted) = (IncidentId::from(id.as_str()), wanted(asked)?);
+    let found = view(app, move |journal| report::incident(journal, &of, wanted)).await?;
     found.map(Json).ok_or_else(|| Problem::not_found("incident", &id))
 }
 
-async fn explain(Path(id): Path<String>, State(app): State<App>) -> Answer<report::Explanation> {
-    let of = IncidentId::from(id.as_str());
-    let found = view(app, move |journal| report::explain(journal, &of)).await?;
+async fn explain(Path(id): Path<String>, asked: Asked, State(app): State<App>) -> Answer<report::Explanation> {
+    let (of, wanted) = (IncidentId::from(id.as_str()), wanted(asked)?);
+    let found = view(app, move |journal| report::explain(journal, &of, wanted)).await?;
     found.map(Json).ok_or_else(|| Problem::not_found("incident", &id))
 }
 
@@ -138,6 +193,22 @@ async fn events(Path(id): Path<String>, Query(After { after }): Query<After>, St
         Ok(Err(error)) => Err(Problem::new(StatusCode::CONFLICT, format!("the events cannot be read: {error}"))),
         Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the events could not be read")),
     }
+}
+
+/// A note, or a reason, is not longer: it stands in every view of its incident.
+const LONGEST_NOTE: usize = 10_000;
+
+/// A text by a person, if it is not too long.
+fn words(text: &str) -> Result<String, Problem> {
+    let Words { text } = body(text)?;
+    let long = text.chars().count();
+    if long > LONGEST_NOTE {
+        let what = format!("the text has {long} characters; the most is {LONGEST_NOTE}");
+        return Err(
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what).hint("keep the whole of it elsewhere, and say where")
+        );
+    }
+    Ok(text)
 }
 
 /// A body that says it itself when it cannot be read.
@@ -198,7 +269,7 @@ async fn note(
     State(app): State<App>,
     text: String,
 ) -> Answer {
-    let Words { text } = body(&text)?;
+    let text = words(&text)?;
     if text.trim().is_empty() {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "a note has a text"));
     }
@@ -211,7 +282,7 @@ async fn resolve(
     State(app): State<App>,
     text: String,
 ) -> Answer {
-    let Words { text: why } = body(&text)?;
+    let why = words(&text)?;
     Ok(Json(app.engine.request(Request::Resolve { incident: id.into(), why, by }).await?))
 }
 
@@ -221,6 +292,6 @@ async fn reopen(
     State(app): State<App>,
     text: String,
 ) -> Answer {
-    let Words { text: why } = body(&text)?;
+    let why = words(&text)?;
     Ok(Json(app.engine.request(Request::Reopen { incident: id.into(), why, by }).await?))
 }

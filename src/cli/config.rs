@@ -5,7 +5,7 @@ use super::mistakes::{self, Tally};
 use super::place::must_exist;
 use super::table::{Table, cell};
 use super::term::Ink;
-use super::{Exit, Fail, Term};
+use super::{Exit, Fail, Global, Term};
 use crate::daemon::files::{self, Given};
 use serde_json::json;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ enum What {
 }
 
 /// Checks or shows.
-pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
+pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     match &args.what {
         What::Check { file } => {
             must_exist(file)?;
@@ -61,7 +61,10 @@ pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
         }
         What::Show { config } => {
             must_exist(config)?;
-            let (config, mistakes) = files::config(&Given { config: config.clone(), mode: None });
+            let (mut config, mistakes) = files::config(&Given { config: config.clone(), mode: None });
+            if let Some(dir) = &global.data_dir {
+                config.set_data_dir(dir.clone(), "--data-dir");
+            }
             if Tally::of(&mistakes).errors > 0 {
                 mistakes::draw(term, &mistakes);
                 return Err(Fail::not_right(format!("the configuration has {}", Tally::of(&mistakes))));

@@ -3,6 +3,9 @@
 use super::client::{Client, segment};
 use super::escape::escape;
 use super::{Exit, Fail, Global, Term};
+use jiff::{SignedDuration, Timestamp};
+use quell_engine::load::units::duration;
+use quell_engine::report::{MOST_SHOWN, SHOWN};
 use serde_json::{Value, json};
 
 /// See [`run`].
@@ -22,12 +25,12 @@ enum What {
     List,
     /// Show an incident: detections, runs, timeline
     #[command(
-        after_help = "Examples:\n  quell incident show i-0f1e2d3c4b5a\n  quell incident show i-0f1e2d3c4b5a --events > around.jsonl"
+        after_help = "Examples:\n  quell incident show i-0f1e2d3c4b5a\n  quell incident show i-0f1e2d3c4b5a --since 10m --limit 1000\n  quell incident show i-0f1e2d3c4b5a --events > around.jsonl"
     )]
     Show(Shown),
     /// Say which fields matched, what every playbook decided and why, what was held back, what was lost
     #[command(after_help = "Example:\n  quell incident explain i-0f1e2d3c4b5a")]
-    Explain(Id),
+    Explain(Part),
     /// Add a line to an incident's timeline
     #[command(after_help = "Example:\n  quell incident note i-0f1e2d3c4b5a \"the host is being rebuilt\"")]
     Note {
@@ -45,15 +48,39 @@ enum What {
 }
 
 #[derive(Debug, clap::Args)]
-struct Id {
+struct Part {
     /// The incident's id, as in `quell incident list`
     id: String,
+    /// So many of each list at the most, the first half and the last: 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = SHOWN, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=MOST_SHOWN as u64))]
+    limit: usize,
+    /// Only what was recorded since: a time (2026-11-28T12:00:00Z), or how long ago (10m)
+    #[arg(long, value_name = "T", value_parser = moment)]
+    since: Option<Timestamp>,
+}
+
+impl Part {
+    /// Where the API has it; `what` is the view, empty or with its slash.
+    fn path(&self, what: &str) -> String {
+        let since = self.since.map(|at| format!("&since={}", segment(&at.to_string()))).unwrap_or_default();
+        format!("/incidents/{}{what}?limit={}{since}", segment(&self.id), self.limit)
+    }
+}
+
+/// A moment as people write it.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let ago = duration(text).and_then(|span| SignedDuration::try_from(span).ok());
+    ago.and_then(|span| Timestamp::now().checked_sub(span).ok())
+        .ok_or_else(|| "neither a time like 2026-11-28T12:00:00Z nor a span like 10m".to_owned())
 }
 
 #[derive(Debug, clap::Args)]
 struct Shown {
-    /// The incident's id, as in `quell incident list`
-    id: String,
+    #[command(flatten)]
+    part: Part,
     /// Print the events around it instead, as JSON Lines: its process tree, from ten minutes before
     #[arg(long)]
     events: bool,
@@ -71,19 +98,14 @@ struct Why {
 /// Lists, shows, explains or changes.
 pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let client = Client::new(global)?;
-    let path = |id: &str| format!("/incidents/{}", segment(id));
     match &args.what {
         What::List if term.is_json() => term.document(&client.get::<Value>("/incidents")?),
         What::List => super::incident_view::list(&client.get::<Vec<_>>("/incidents")?, term),
-        What::Show(Shown { id, events: true }) => events(&client, &path(id), term)?,
-        What::Show(Shown { id, .. }) if term.is_json() => term.document(&client.get::<Value>(&path(id))?),
-        What::Show(Shown { id, .. }) => super::incident_view::show(&client.get(&path(id))?, term),
-        What::Explain(Id { id }) if term.is_json() => {
-            term.document(&client.get::<Value>(&format!("{}/explain", path(id)))?);
-        }
-        What::Explain(Id { id }) => {
-            super::incident_view::explain(&client.get(&format!("{}/explain", path(id)))?, term);
-        }
+        What::Show(Shown { part, events: true }) => events(&client, &format!("/incidents/{}", segment(&part.id)), term)?,
+        What::Show(Shown { part, .. }) if term.is_json() => term.document(&client.get::<Value>(&part.path(""))?),
+        What::Show(Shown { part, .. }) => super::incident_view::show(&client.get(&part.path(""))?, term),
+        What::Explain(part) if term.is_json() => term.document(&client.get::<Value>(&part.path("/explain"))?),
+        What::Explain(part) => super::incident_view::explain(&client.get(&part.path("/explain"))?, term),
         What::Note { id, text } => change(&client, term, id, "note", "the note is in its timeline", text)?,
         What::Resolve(Why { id, why }) => change(&client, term, id, "resolve", "resolved", why)?,
         What::Reopen(Why { id, why }) => change(&client, term, id, "reopen", "open again", why)?,
@@ -93,7 +115,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
 
 /// A part of the events around an incident.
 #[derive(serde::Deserialize)]
-struct Part {
+struct Kept {
     events: Vec<Value>,
     next: Option<u64>,
 }
@@ -103,9 +125,9 @@ fn events(client: &Client, path: &str, term: &Term) -> Result<(), Fail> {
     while let Some(after) = next
         && !term.is_deaf()
     {
-        let part: Part = client.get(&format!("{path}/events?after={after}"))?;
-        part.events.iter().for_each(|event| term.row(event));
-        next = part.next;
+        let kept: Kept = client.get(&format!("{path}/events?after={after}"))?;
+        kept.events.iter().for_each(|event| term.row(event));
+        next = kept.next;
     }
     Ok(())
 }

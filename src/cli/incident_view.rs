@@ -6,7 +6,7 @@ use super::run_view;
 use super::show::{moment, since, size, span, time_of_day, value};
 use super::table::{Table, cell};
 use super::term::{Ink, Term};
-use quell_engine::report::{Explanation, IncidentSummary, IncidentView, LossView};
+use quell_engine::report::{Explanation, IncidentSummary, IncidentView, LossView, More};
 use quell_model::Class;
 use quell_model::record::{IncidentState, RecorderPinned, TriggerDecision};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) fn list(incidents: &[IncidentSummary], term: &Term) {
             (level_ink(one.level), one.level.to_string()),
             cell(moment(one.opened.wall)),
             cell(one.detections.to_string()),
-            cell(one.runs.len().to_string()),
+            cell((one.runs.len() as u64 + one.runs_more).to_string()),
             cell(one.entity.to_string()),
             cell(one.title.as_str()),
         ]);
@@ -64,8 +64,26 @@ pub(super) fn show(incident: &IncidentView, term: &Term) {
         ]);
     }
     table.print(term, "no playbook answered");
+    left_out(&one.more, term);
     term.line("");
     timeline(incident, term);
+}
+
+/// Says what a view leaves out, and how to see it.
+fn left_out(more: &More, term: &Term) {
+    let counts = [
+        (more.detections, "detections"),
+        (more.runs, "runs"),
+        (more.notes, "notes"),
+        (more.timeline, "lines"),
+        (more.held, "causes"),
+    ];
+    let some: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if !some.is_empty() {
+        let text = format!("and {} more, from the middle; --limit and --since show them", some.join(", "));
+        term.line(format!("  {}", term.ink(Ink::Warn, &text)));
+    }
 }
 
 fn lost(loss: &LossView) -> String {
@@ -163,6 +181,7 @@ pub(super) fn explain(told: &Explanation, term: &Term) {
     for loss in &told.lost {
         term.line(format!("  {}", term.ink(Ink::Warn, &lost(loss))));
     }
+    left_out(&told.more, term);
 }
 
 fn decision(decision: TriggerDecision) -> (Ink, &'static str) {

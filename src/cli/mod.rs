@@ -108,6 +108,19 @@ enum Command {
     DemoActor(demo::ActorArgs),
 }
 
+/// Says what the arguments themselves led to: help, the version, or what is wrong with them.
+pub(crate) fn say(said: &clap::Error) -> Exit {
+    let term = Term::of_process(false);
+    if said.use_stderr() {
+        // Nobody is left to tell when stderr itself is gone.
+        drop(said.print());
+        return Exit::Usage;
+    }
+    let text = said.render();
+    term.raw(if term.has_colour() { text.ansi().to_string() } else { text.to_string() }.as_bytes());
+    term.end(Exit::Right)
+}
+
 /// Does what was asked.
 pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
     let global = cli.global;
@@ -122,7 +135,7 @@ pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
         Command::Uninstall(args) => uninstall::run(&args, &global, term),
         Command::Watch(args) => watch::run(&args, term),
         Command::Detect(args) => detect::run(&args, term),
-        Command::Config(args) => config::run(&args, term),
+        Command::Config(args) => config::run(&args, &global, term),
         Command::Rules(args) => rules::run(&args, term),
         Command::Playbook(args) => playbook::run(args, &global, term),
         Command::Run(args) => run::run(&args, &global, term),

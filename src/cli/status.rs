@@ -105,11 +105,10 @@ fn counts(list: &[Counted]) -> String {
 
 fn journal(status: &Status, term: &Term) -> String {
     let journal = &status.journal;
-    match &journal.trouble {
-        Some(why) => term.ink(Ink::Bad, &format!("{} records wait: {why}", journal.waiting)),
-        None if journal.unwritten > 0 => term.ink(Ink::Bad, &format!("{} records were lost", journal.unwritten)),
-        None => "well".to_owned(),
-    }
+    let lost = (journal.unwritten > 0).then(|| format!("{} records were lost", journal.unwritten));
+    let waits = journal.trouble.as_ref().map(|why| format!("{} records wait: {why}", journal.waiting));
+    let said: Vec<String> = lost.into_iter().chain(waits).collect();
+    if said.is_empty() { "well".to_owned() } else { term.ink(Ink::Bad, &said.join("; ")) }
 }
 
 fn recorder(recorder: &RecorderStatus, term: &Term) -> String {

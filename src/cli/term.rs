@@ -4,9 +4,10 @@
 //! away (`| head`) is no error: the rest is left unsaid, and streams ask [`Term::is_deaf`] when to end.
 
 use super::escape::{escape, escape_json};
-use super::exit::Fail;
+use super::exit::{Exit, Fail};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Columns where nobody looks: what is cut would be missed by a script.
@@ -53,6 +54,8 @@ pub(crate) struct Term {
     colour_err: bool,
     width: usize,
     deaf: AtomicBool,
+    /// Why data could not be written, where its reader has not simply gone.
+    unsaid: OnceLock<String>,
 }
 
 impl Term {
@@ -68,6 +71,7 @@ impl Term {
             colour_err: !plain && io::stderr().is_terminal(),
             width: columns.or_else(asked).filter(|w| *w >= 40).unwrap_or(UNBOUND),
             deaf: AtomicBool::new(false),
+            unsaid: OnceLock::new(),
         }
     }
 
@@ -111,9 +115,19 @@ impl Term {
     /// Finished text for stdout, as it is.
     pub(crate) fn raw(&self, bytes: &[u8]) {
         let mut out = io::stdout().lock();
-        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
             self.deaf.store(true, Ordering::Relaxed);
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.unsaid.get_or_init(|| error.to_string());
+            }
         }
+    }
+
+    /// What a command that ended like this ends with: data that could not be written is not all right.
+    pub(crate) fn end(&self, exit: Exit) -> Exit {
+        let Some(why) = self.unsaid.get() else { return exit };
+        self.fail(&Fail::not_right(format!("what was asked for could not be written: {why}")));
+        if exit == Exit::Right { Exit::NotRight } else { exit }
     }
 
     /// The one JSON document of a command.

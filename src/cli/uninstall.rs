@@ -13,20 +13,33 @@ use quell_model::StoreError;
 )]
 pub(crate) struct Args {}
 
+const AS_ROOT: &str = "become root: `sudo quell uninstall`";
+
 /// Takes everything back.
 pub(crate) fn run(_: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let dir = place::for_client(global.data_dir.as_deref());
+    let is_root = rustix::process::geteuid().is_root();
     let left = daemon::leave(&dir, daemon::node(), daemon::me()).map_err(|e| match e {
         StoreError::Taken { .. } => Fail::not_right(format!("a daemon still runs: {e}"))
             .hint("end it first: `systemctl stop quell`, or SIGTERM"),
+        other if !is_root => Fail::missing(other.to_string()).hint(AS_ROOT),
         other => Fail::not_right(other.to_string()),
     })?;
+    if !is_root && left.is_nothing() {
+        return Err(Fail::missing("only root can see what quell has left on this machine").hint(AS_ROOT));
+    }
     if term.is_json() {
         term.document(&left);
     } else {
         print(&left, term);
     }
-    Ok(if left.left_over.is_empty() { Exit::Right } else { Exit::NotRight })
+    match left.left_over.as_slice() {
+        [] => Ok(Exit::Right),
+        some if !is_root => {
+            Err(Fail::missing(format!("{} things are left that only root can take back", some.len())).hint(AS_ROOT))
+        }
+        _ => Ok(Exit::NotRight),
+    }
 }
 
 fn print(left: &Left, term: &Term) {

@@ -160,6 +160,12 @@ pub(crate) fn guard(config: &Config, mistakes: &mut Vec<Mistake>) -> Guard {
             }
         }
     }
+    if let Some(within) = config.guard.only_within.as_ref().filter(|within| !is_a_cgroup(&within.cgroup)) {
+        let path = &within.cgroup;
+        let what =
+            format!("`guard.only_within` names the cgroup `{path}`, which does not exist: nothing can be touched");
+        mistakes.push(config.warning("guard.only_within", what));
+    }
     let processes = HostWorld::live(super::node()).map(|world| protect::own_processes(&world)).unwrap_or_default();
     Guard {
         protect: Protect { processes, executables, units: config.guard.units.clone(), uids },
@@ -167,6 +173,14 @@ pub(crate) fn guard(config: &Config, mistakes: &mut Vec<Mistake>) -> Guard {
         breaker: config.guard.breaker.clone(),
         only_within: config.guard.only_within.clone(),
     }
+}
+
+/// Whether some hierarchy of this host has the cgroup now; where there is none to be seen, nobody knows.
+fn is_a_cgroup(path: &str) -> bool {
+    HostWorld::live(super::node()).map_or(true, |world| {
+        world.cgroups.is_empty()
+            || world.cgroups.iter().any(|root| root.dir.join(path.trim_start_matches('/')).is_dir())
+    })
 }
 
 fn uid_of(user: &str, passwd: &str) -> Option<u32> {

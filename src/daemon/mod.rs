@@ -35,7 +35,7 @@ use crate::api::{self, App, State};
 use crate::cli::{Exit, Fail, Term, draw_mistakes, place};
 use files::{Given, Loaded};
 use quell_actions::HostWorld;
-use quell_engine::load::Config;
+use quell_engine::load::{Config, socket_fits};
 use quell_engine::run::Request;
 use quell_model::{Mode, Name, StoreError};
 use std::path::{Path, PathBuf};
@@ -80,6 +80,7 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
         tracing::warn!(place = mistake.place(), "{}", mistake.what);
     }
     let dir = orders.data_dir.unwrap_or_else(|| data_dir(&loaded.config));
+    socket_fits(&dir).map_err(|why| Fail::usage(why).hint("give a shorter one with --data-dir"))?;
     let world = HostWorld::live(node()).map_err(|e| Fail::missing(format!("/proc cannot be read: {e}")))?;
     before_others();
     let runtime = tokio::runtime::Builder::new_multi_thread()

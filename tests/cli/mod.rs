@@ -12,6 +12,7 @@ mod help;
 mod hostile;
 mod init;
 mod json;
+mod output;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

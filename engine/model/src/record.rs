@@ -363,6 +363,9 @@ pub struct StepProgressed {
 pub struct StepFinished {
     /// Which part; a step with `for_each` finishes as a whole after its items.
     pub part: Part,
+    /// Which action; none for scripts and messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Name>,
     /// How.
     pub outcome: Outcome,
     /// What it gives to later steps.

@@ -3,8 +3,9 @@
 //! Owns the live state; the journal keeps the story, and `report` tells it. A detection on the entity of an incident
 //! joins it until that has been quiet for a while; a resolved one reopens within that time.
 
+use crate::store::Journal;
 use quell_model::record::{IncidentState, NewRecord};
-use quell_model::{Body, Detection, Entity, IncidentId, Level, Name, Record, Seq, Stamp};
+use quell_model::{Body, Detection, Entity, IncidentId, Kind, Level, Name, Seq, Stamp, StoreError, StreamId};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -67,6 +68,17 @@ impl Incident {
         } else {
             Keep::Nothing
         }
+    }
+
+    /// The last count before this one that [`Incident::keep`] has written down: what came in between is told by this one.
+    #[must_use]
+    pub fn kept_before(count: u64) -> u64 {
+        let power = (count.max(2) - 1).ilog2();
+        [(count.max(1) - 1).min(KEPT_WHOLE), 1 << power, (count.max(1) - 1) / 1000 * 1000]
+            .into_iter()
+            .filter(|before| *before < count && (*before <= KEPT_WHOLE || Self::keep(*before) == Keep::Count))
+            .max()
+            .unwrap_or(0)
     }
 
     /// Takes up a journaled record.
@@ -136,19 +148,26 @@ impl Incidents {
         over
     }
 
-    /// Takes up an incident from its stream; none if its first record is not its opening.
-    #[must_use]
-    pub fn fold(records: &[Record]) -> Option<Incident> {
-        let (first, rest) = records.split_first()?;
-        let Body::IncidentOpened(opened) = &first.body else {
-            return None;
-        };
-        let mut incident = Incident::open(opened.incident.clone(), opened.entity.clone(), opened.level, first.at);
-        incident.seq = 1;
-        for record in rest {
-            incident.apply(record.at, &record.body);
-        }
-        Some(incident)
+    /// Takes up an incident from its stream, a record at a time; none if its first record is not its opening.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn read(journal: &Journal, stream: &StreamId) -> Result<Option<Incident>, StoreError> {
+        let (mut incident, mut is_first) = (None, true);
+        journal.visit(stream, 1, Kind::ALL, &mut |record| match &record.body {
+            Body::IncidentOpened(opened) if is_first => {
+                let mut new = Incident::open(opened.incident.clone(), opened.entity.clone(), opened.level, record.at);
+                (new.seq, is_first) = (1, false);
+                incident = Some(new);
+            }
+            body => {
+                is_first = false;
+                if let Some(incident) = &mut incident {
+                    Incident::apply(incident, record.at, body);
+                }
+            }
+        })?;
+        Ok(incident)
     }
 }
 
@@ -156,5 +175,21 @@ impl Incidents {
 pub fn apply_all(incident: &mut Incident, records: &[NewRecord]) {
     for record in records {
         incident.apply(record.at, &record.body);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_tells_all_since_the_one_before() {
+        let mut last = 0;
+        for count in 1..20_000 {
+            if Incident::keep(count) != Keep::Nothing {
+                assert_eq!(Incident::kept_before(count), last, "{count}");
+                last = count;
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) mod trigger;
 pub mod units;
 pub(crate) mod yaml;
 
-pub use config::{Config, Log, LogFormat, LogLevel, Shown, config, config_file};
+pub use config::{Config, Log, LogFormat, LogLevel, Shown, config, config_file, socket_fits};
 pub use files::trusted;
 pub use playbook::playbook;
 pub use playbooks::{PlaybookSource, playbooks};

@@ -184,8 +184,14 @@ impl<'s> Reader<'s> {
             Value::Int(0) => Some(Duration::ZERO),
             _ => None,
         };
-        if let Some(read) = read.filter(|read| !read.is_zero()) {
-            return Some(read);
+        match read {
+            Some(read) if !read.is_zero() => return Some(read),
+            Some(_) => {
+                let what = format!("{what} is {}: no time at all", node.shown());
+                self.error(node.at, what, "a duration above zero, like `200ms` or `30s`");
+                return None;
+            }
+            None => {}
         }
         let expected = match node.value {
             Value::Int(n) if n > 0 => format!("a duration with its unit, like `{n}s` or `{n}m`"),

@@ -3,7 +3,8 @@
 //! Owns the answer to "why did it, or why did it not". Never looks at definitions: what was decided then was recorded
 //! then.
 
-use super::incident::Fold;
+use super::bound::{More, Wanted};
+use super::incident;
 use super::run;
 use super::system::{LossView, System};
 use super::timeline::who;
@@ -37,6 +38,9 @@ pub struct Explanation {
     /// What the recorder keeps of what surrounds it.
     #[serde(default)]
     pub pinned: Option<RecorderPinned>,
+    /// What of all this is left out: of long lists the first and the last are shown.
+    #[serde(default, skip_serializing_if = "More::is_none")]
+    pub more: More,
 }
 
 /// One detection, with what came of it.
@@ -85,17 +89,25 @@ pub struct Cause {
 ///
 /// # Errors
 /// As [`Journal::read`].
-pub fn explain(journal: &Journal, id: &IncidentId) -> Result<Option<Explanation>, StoreError> {
-    let records = journal.read(&StreamId::incident(id), 1)?;
-    let Some(fold) = Fold::of(&records) else { return Ok(None) };
-    let system = System::read(journal)?;
-    let detections: Vec<ExplainedDetection> = records.iter().filter_map(detection).collect();
-    let mut held: Vec<Cause> = records.iter().filter_map(held_detection).collect();
+pub fn explain(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Option<Explanation>, StoreError> {
+    let (mut fold, mut detections, mut held) = (None, wanted.ends(), wanted.ends());
+    incident::visit(journal, &StreamId::incident(id), wanted, &mut fold, &mut |record| {
+        if wanted.is_since(record.at) {
+            detections.extend(detection(record));
+            held.extend(held_detection(record));
+        }
+    })?;
+    let Some(fold) = fold else { return Ok(None) };
+    let window = fold.window();
+    let system = System::read(journal, window)?;
+    let lost = fold.losses(&system);
+    let (detections, detections_more) = detections.done();
+    let (mut held, mut held_more) = held.done();
     let known = |cause: &Cause| detections.iter().any(|known| Some(known.id) == cause.detection);
-    let beside = journal.read_kinds(&StreamId::system(), 1, &[Kind::DetectionHeld])?;
-    held.extend(beside.iter().filter_map(held_detection).filter(known));
+    held.extend(System::held(journal, window)?.iter().filter_map(held_detection).filter(known));
     let mut playbooks = Vec::new();
-    for run in &fold.runs {
+    let (runs, runs_more) = fold.runs.done();
+    for run in &runs {
         let records = journal.read(&StreamId::run(run), 1)?;
         if let Some(view) = run::fold(&records) {
             held.extend(mode(&view));
@@ -103,25 +115,27 @@ pub fn explain(journal: &Journal, id: &IncidentId) -> Result<Option<Explanation>
         }
         held.extend(records.iter().filter_map(|record| in_run(record, run)));
     }
-    let window = fold.window();
-    held.extend(system.within(window).filter_map(|record| breaker(record, &playbooks)));
+    held.extend(system.breakers().filter_map(|record| breaker(record, &playbooks)));
     held.extend(system.pauses(window).map(|(at, by)| paused(at, format!("{by} paused every action"))));
-    if system.paused_at(window.from) {
-        let at = records.first().map(|record| record.at);
-        held.extend(at.map(|at| paused(at, "quell was paused when it began".to_owned())));
+    if system.paused_before() {
+        held.push(paused(fold.at, "quell was paused when it began".to_owned()));
     }
     held.sort_by_key(|cause| cause.at.wall);
-    let held = once(held);
+    let mut all = wanted.ends();
+    all.extend(once(held));
+    let (held, more) = all.done();
+    held_more += more;
     Ok(Some(Explanation {
         id: id.clone(),
-        title: fold.opened.title.clone(),
+        title: fold.opened.title,
         level: fold.level,
         state: fold.state,
-        entity: fold.opened.entity.clone(),
-        lost: fold.losses(&system),
-        pinned: fold.pinned.clone(),
+        entity: fold.opened.entity,
+        lost,
+        pinned: fold.pinned,
         detections,
         held,
+        more: More { detections: detections_more, runs: runs_more, held: held_more, ..More::default() },
     }))
 }
 

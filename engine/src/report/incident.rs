@@ -1,18 +1,22 @@
 //! Incidents: what is known about one entity, as one story.
 //!
 //! Owns the fold of an incident's stream, and the joining of its runs' streams. `degraded` says that events were lost
-//! while it went on, so that silence in it proves nothing.
+//! while it went on, so that silence in it proves nothing. Keeps true: a view is bounded, whatever went through the incident.
 
+use super::bound::{Ends, MOST_SHOWN, More, Wanted};
+use super::page::{self, Page};
 use super::run::{self, RunSummary};
 use super::system::{LossView, System, Window};
 use super::timeline::{self, TimelineLine, who};
-use crate::store::Journal;
+use crate::incident::{Incident, MOST_COUNTED};
+use crate::store::{IncidentLine, Journal};
 use quell_model::record::{IncidentOpened, IncidentState, RecorderPinned};
 use quell_model::{
-    Body, Detection, Entity, Hash, IncidentId, Level, Name, Record, RunId, Seq, Stamp, StoreError, StreamId,
+    Body, Detection, Entity, Hash, IncidentId, Kind, Level, Name, Record, RunId, Seq, Stamp, StoreError, StreamId,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher};
 
 /// An incident in a list.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -33,13 +37,21 @@ pub struct IncidentSummary {
     pub last: Stamp,
     /// How many detections, counted ones included.
     pub detections: u64,
-    /// Its runs.
+    /// Its runs; the first [`MOST_SHOWN`].
     pub runs: Vec<RunId>,
+    /// How many runs are not named.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub runs_more: u64,
     /// Events were lost while it went on.
     pub degraded: bool,
 }
 
-/// An incident, whole.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// An incident with its story.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct IncidentView {
     /// Its id.
@@ -71,6 +83,9 @@ pub struct IncidentView {
     pub pinned: Option<RecorderPinned>,
     /// Its own lines and its runs', in order.
     pub timeline: Vec<TimelineLine>,
+    /// What of all this is left out: of long lists the first and the last are shown.
+    #[serde(default, skip_serializing_if = "More::is_none")]
+    pub more: More,
 }
 
 /// A detection of an incident.
@@ -118,91 +133,163 @@ pub struct NoteView {
 /// # Errors
 /// As [`Journal::read`].
 pub fn incidents(journal: &Journal) -> Result<Vec<IncidentSummary>, StoreError> {
-    let system = System::read(journal)?;
-    let mut incidents = Vec::new();
-    for (stream, _) in journal.streams()? {
-        if stream.as_incident().is_some() {
-            let records = journal.read(&stream, 1)?;
-            incidents.extend(Fold::of(&records).map(|fold| fold.summary(&system)));
+    page::all(|before| incident_page(journal, before))
+}
+
+/// Some incidents, the latest first; the next page goes on before `next`.
+///
+/// # Errors
+/// As [`Journal::read`].
+pub fn incident_page(journal: &Journal, before: Option<i64>) -> Result<Page<IncidentSummary>, StoreError> {
+    page::of(journal.incidents(before, page::LONG)?, |listed| match listed.line {
+        Some(line) => Ok(Some(of_line(journal, line)?)),
+        None => {
+            let mut fold = None;
+            visit(journal, &listed.stream, Wanted::default(), &mut fold, &mut |_| ())?;
+            fold.map(|fold| fold.summary(journal)).transpose()
         }
-    }
-    incidents.sort_by(|a, b| b.opened.wall.cmp(&a.opened.wall).then_with(|| a.id.cmp(&b.id)));
-    Ok(incidents)
+    })
+}
+
+fn of_line(journal: &Journal, line: IncidentLine) -> Result<IncidentSummary, StoreError> {
+    let window = Window { from: line.first, to: line.last.wall };
+    let degraded = line.losses > 0 || System::has_lost(journal, window)?;
+    let (runs, all) = journal.members(&line.head.incident, MOST_SHOWN)?;
+    Ok(IncidentSummary {
+        id: line.head.incident,
+        title: line.head.title,
+        level: line.level,
+        state: line.state,
+        entity: line.head.entity,
+        opened: line.head.opened,
+        last: line.last,
+        detections: line.detections,
+        runs_more: all.saturating_sub(runs.len() as u64),
+        runs,
+        degraded,
+    })
 }
 
 /// One incident; none when there is no such incident.
 ///
 /// # Errors
 /// As [`Journal::read`].
-pub fn incident(journal: &Journal, id: &IncidentId) -> Result<Option<IncidentView>, StoreError> {
+pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Option<IncidentView>, StoreError> {
     let stream = StreamId::incident(id);
-    let records = journal.read(&stream, 1)?;
-    let Some(fold) = Fold::of(&records) else { return Ok(None) };
-    let losses = fold.losses(&System::read(journal)?);
-    let mut stories = vec![timeline::lines(&stream, &records)];
+    let (mut fold, mut teller, mut own) = (None, timeline::Teller::new(&[]), wanted.ends());
+    visit(journal, &stream, wanted, &mut fold, &mut |record| {
+        own.extend(teller.line(record, None).filter(|line| wanted.is_since(line.at)));
+    })?;
+    let Some(fold) = fold else { return Ok(None) };
+    let losses = fold.losses(&System::read(journal, fold.window())?);
+    let (own, mut left_out) = own.done();
+    let mut stories = vec![own];
+    let (named, runs_more) = fold.runs.done();
     let mut runs = Vec::new();
-    for id in &fold.runs {
+    for id in &named {
         if let Some(mut run) = run::run(journal, id)? {
-            stories.push(std::mem::take(&mut run.timeline));
+            let mut lines = wanted.ends();
+            lines.extend(std::mem::take(&mut run.timeline).into_iter().filter(|line| wanted.is_since(line.at)));
+            let (lines, more) = lines.done();
+            left_out += more;
+            stories.push(lines);
             runs.push(RunSummary::from(run));
         }
     }
+    let mut story = wanted.ends();
+    story.extend(timeline::merge(stories));
+    let (timeline, more) = story.done();
+    let ((detections, detections_more), (notes, notes_more)) = (fold.detections.done(), fold.notes.done());
     Ok(Some(IncidentView {
-        id: fold.opened.incident.clone(),
-        title: fold.opened.title.clone(),
+        id: fold.opened.incident,
+        title: fold.opened.title,
         level: fold.level,
         state: fold.state,
-        entity: fold.opened.entity.clone(),
+        entity: fold.opened.entity,
         opened: fold.at,
         last: fold.last,
         degraded: !losses.is_empty(),
         losses,
-        detections: fold.detections,
+        detections,
         runs,
-        notes: fold.notes,
+        notes,
         pinned: fold.pinned,
-        timeline: timeline::merge(stories),
+        timeline,
+        more: More {
+            detections: detections_more,
+            runs: runs_more,
+            notes: notes_more,
+            timeline: left_out + more,
+            held: 0,
+        },
     }))
+}
+
+/// Folds an incident's stream, a record at a time; the fold stays none when the first record does not open it.
+pub(super) fn visit(
+    journal: &Journal,
+    stream: &StreamId,
+    wanted: Wanted,
+    fold: &mut Option<Fold>,
+    each: &mut dyn FnMut(&Record),
+) -> Result<(), StoreError> {
+    let mut is_first = true;
+    journal.visit(stream, 1, Kind::ALL, &mut |record| {
+        if std::mem::take(&mut is_first) {
+            *fold = Fold::begin(&record, wanted);
+        } else if let Some(fold) = fold {
+            fold.apply(&record);
+        }
+        if fold.is_some() {
+            each(&record);
+        }
+    })
 }
 
 /// What an incident's own stream says.
 pub(super) struct Fold {
+    wanted: Wanted,
     pub(super) opened: IncidentOpened,
-    at: Stamp,
+    pub(super) at: Stamp,
     last: Stamp,
     /// When the earliest of its events happened.
     first_event: jiff::Timestamp,
     pub(super) level: Level,
     pub(super) state: IncidentState,
-    detections: Vec<DetectionView>,
-    pub(super) runs: Vec<RunId>,
-    notes: Vec<NoteView>,
+    detections: Ends<DetectionView>,
+    /// How many detections, the merely counted ones included.
+    count: u64,
+    /// How often each (rule, subject) was kept whole, as far as they are told apart.
+    counts: HashMap<(Name, String), u64>,
+    pub(super) runs: Ends<RunId>,
+    /// The sums of the runs' ids: a run is named once.
+    known: HashSet<u64>,
+    notes: Ends<NoteView>,
     own_losses: Vec<LossView>,
     pub(super) pinned: Option<RecorderPinned>,
 }
 
 impl Fold {
-    /// None if the first record does not open it.
-    pub(super) fn of(records: &[Record]) -> Option<Self> {
-        let (first, rest) = records.split_first()?;
+    /// None if the record does not open it.
+    fn begin(first: &Record, wanted: Wanted) -> Option<Self> {
         let Body::IncidentOpened(opened) = &first.body else { return None };
-        let mut fold = Self {
+        Some(Self {
+            wanted,
             opened: (**opened).clone(),
             at: first.at,
             last: first.at,
             first_event: first.at.wall,
             level: opened.level,
             state: IncidentState::Open,
-            detections: Vec::new(),
-            runs: Vec::new(),
-            notes: Vec::new(),
+            detections: wanted.ends(),
+            count: 0,
+            counts: HashMap::new(),
+            runs: wanted.ends(),
+            known: HashSet::new(),
+            notes: wanted.ends(),
             own_losses: Vec::new(),
             pinned: None,
-        };
-        for record in rest {
-            fold.apply(record);
-        }
-        Some(fold)
+        })
     }
 
     fn apply(&mut self, record: &Record) {
@@ -210,21 +297,24 @@ impl Fold {
         match &record.body {
             Body::DetectionAccepted(accepted) => {
                 let runs = accepted.decided.iter().filter_map(|decided| decided.run.clone());
-                self.detected(&accepted.detection, runs.collect());
+                self.detected(at, &accepted.detection, runs.collect());
             }
             Body::IncidentJoined(joined) => {
                 self.level = self.level.max(joined.level);
                 if let Some(run) = &joined.run {
-                    self.joined(run);
+                    self.joined(at, run);
                 }
                 if let Some(known) = joined.detection {
+                    self.count += joined.count.saturating_sub(Incident::kept_before(joined.count));
                     self.counted(known, joined.count);
                 }
             }
             Body::IncidentChanged(changed) => self.state = changed.state,
             Body::NoteAdded(note) => {
                 let (by, text) = (note.by.clone(), note.text.clone());
-                self.notes.push(NoteView { id: record.seq, at, by, text });
+                if self.wanted.is_since(at) {
+                    self.notes.push(NoteView { id: record.seq, at, by, text });
+                }
             }
             // What was lost after its last sign of life is no part of it; the engine writes what concerns it here.
             Body::LossSeen(lost) => return self.own_losses.push(LossView::of(at, lost)),
@@ -235,17 +325,27 @@ impl Fold {
         self.last = at;
     }
 
-    fn detected(&mut self, detection: &Detection, runs: Vec<RunId>) {
+    fn detected(&mut self, at: Stamp, detection: &Detection, runs: Vec<RunId>) {
         let event = &detection.event;
         self.level = self.level.max(detection.rule.level);
         let firsts = detection.events.iter().map(|event| event.head.at.wall);
         self.first_event = firsts.chain([event.head.at.wall, self.first_event]).min().unwrap_or(self.first_event);
         for run in &runs {
-            self.joined(run);
+            self.joined(at, run);
         }
+        self.count += 1;
         let subject = detection.subject().to_string();
-        let same = self.detections.iter().filter(|known| known.rule == detection.rule.name && known.subject == subject);
-        let count = 1 + same.count() as u64;
+        let key = (detection.rule.name.clone(), subject.clone());
+        let count = if self.counts.len() < MOST_COUNTED || self.counts.contains_key(&key) {
+            let count = self.counts.entry(key).or_default();
+            *count += 1;
+            *count
+        } else {
+            1
+        };
+        if !self.wanted.is_since(at) {
+            return;
+        }
         self.detections.push(DetectionView {
             id: detection.id,
             rule: detection.rule.name.clone(),
@@ -261,18 +361,18 @@ impl Fold {
         });
     }
 
-    fn joined(&mut self, run: &RunId) {
-        if !self.runs.contains(run) {
+    fn joined(&mut self, at: Stamp, run: &RunId) {
+        if self.wanted.is_since(at) && self.known.insert(sum(run)) {
             self.runs.push(run.clone());
         }
     }
 
     /// A count is told under a later detection's id; it belongs to the last one that was kept whole and is not larger.
     fn counted(&mut self, id: Hash, count: u64) {
-        let known = self.detections.iter().position(|known| known.id == id);
-        let at = known.or_else(|| self.detections.iter().rposition(|known| known.count < count));
-        if let Some(at) = at {
-            self.detections[at].count = self.detections[at].count.max(count);
+        let known = self.detections.latest_first().find(|known| known.id == id).is_some();
+        let mut all = self.detections.latest_first();
+        if let Some(known) = all.find(|one| if known { one.id == id } else { one.count < count }) {
+            known.count = known.count.max(count);
         }
     }
 
@@ -284,7 +384,7 @@ impl Fold {
     /// Everything that was lost while it went on, told in its stream or in the engine's, once.
     pub(super) fn losses(&self, system: &System) -> Vec<LossView> {
         let mut losses = self.own_losses.clone();
-        for loss in system.losses(self.window()) {
+        for loss in system.losses() {
             if !losses.contains(&loss) {
                 losses.push(loss);
             }
@@ -293,28 +393,27 @@ impl Fold {
         losses
     }
 
-    /// How many detections, the merely counted ones included: of each rule and subject the highest count.
-    fn count(&self) -> u64 {
-        let mut counts: BTreeMap<(&Name, &str), u64> = BTreeMap::new();
-        for detection in &self.detections {
-            let most = counts.entry((&detection.rule, &detection.subject)).or_default();
-            *most = (*most).max(detection.count);
-        }
-        counts.values().sum()
-    }
-
-    fn summary(&self, system: &System) -> IncidentSummary {
-        IncidentSummary {
-            id: self.opened.incident.clone(),
-            title: self.opened.title.clone(),
+    fn summary(self, journal: &Journal) -> Result<IncidentSummary, StoreError> {
+        let degraded = !self.own_losses.is_empty() || System::has_lost(journal, self.window())?;
+        let (runs, runs_more) = self.runs.done();
+        Ok(IncidentSummary {
+            id: self.opened.incident,
+            title: self.opened.title,
             level: self.level,
             state: self.state,
-            entity: self.opened.entity.clone(),
+            entity: self.opened.entity,
             opened: self.at,
             last: self.last,
-            detections: self.count(),
-            runs: self.runs.clone(),
-            degraded: !self.losses(system).is_empty(),
-        }
+            detections: self.count,
+            runs,
+            runs_more,
+            degraded,
+        })
     }
+}
+
+fn sum(run: &RunId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    run.as_str().hash(&mut hasher);
+    hasher.finish()
 }

@@ -8,9 +8,11 @@
 //! that was not recorded. Keeps true: what an attacker could have shaped stays data (a printer escapes it), and every
 //! text is bounded, so that one long name does not hide the rest.
 
+mod bound;
 mod explain;
 mod incident;
 mod moments;
+mod page;
 mod run;
 mod system;
 mod timeline;
@@ -18,9 +20,13 @@ mod timeline;
 #[cfg(test)]
 mod tests;
 
+pub use bound::{MOST_SHOWN, More, SHOWN, Wanted};
 pub use explain::{Cause, ExplainedDetection, Explanation, explain};
-pub use incident::{DetectionView, IncidentSummary, IncidentView, NoteView, incident, incidents};
+pub use incident::{DetectionView, IncidentSummary, IncidentView, NoteView, incident, incident_page, incidents};
 pub use moments::Times;
-pub use run::{ErrorView, MarkView, PersonView, RefusalView, RunSummary, RunView, StepView, WaitView, run, runs};
+pub use page::Page;
+pub use run::{
+    ErrorView, MarkView, PersonView, RefusalView, RunSummary, RunView, StepView, WaitView, run, run_page, runs,
+};
 pub use system::LossView;
 pub use timeline::TimelineLine;

@@ -4,11 +4,12 @@
 //! which nothing was recorded has no line.
 
 use super::moments::Times;
+use super::page::{self, Page};
 use super::timeline::{self, TimelineLine};
-use crate::store::Journal;
+use crate::store::{Journal, RunHead, RunLine, RunTail};
 use quell_model::record::{Moments, Part, RunStarted, RunState};
 use quell_model::{
-    Body, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StepId, StoreError, StreamId,
+    Body, Hash, IncidentId, Json, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StepId, StoreError, StreamId,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -96,7 +97,7 @@ pub struct RunView {
 pub struct StepView {
     /// The step's name; of an item `name[0]`.
     pub id: String,
-    /// Which action; none for scripts, messages and reads.
+    /// Which action; none for scripts and messages.
     pub action: Option<Name>,
     /// How it ended; none: it has not.
     pub outcome: Option<Outcome>,
@@ -189,14 +190,35 @@ pub struct PersonView {
 /// # Errors
 /// As [`Journal::read`].
 pub fn runs(journal: &Journal) -> Result<Vec<RunSummary>, StoreError> {
-    let mut runs = Vec::new();
-    for (stream, _) in journal.streams()? {
-        if stream.as_run().is_some() {
-            runs.extend(summary(journal, &stream)?);
-        }
+    page::all(|before| run_page(journal, before))
+}
+
+/// Some runs, the latest first; the next page goes on before `next`.
+///
+/// # Errors
+/// As [`Journal::read`].
+pub fn run_page(journal: &Journal, before: Option<i64>) -> Result<Page<RunSummary>, StoreError> {
+    page::of(journal.runs(before, page::LONG)?, |listed| match listed.line {
+        Some(RunLine { head, tail: Some(tail) }) if !tail.summary.is_empty() => Ok(Some(ended(head, tail))),
+        // How far a run is that has not ended stands in its records only.
+        _ => Ok(fold(&journal.read(&listed.stream, 1)?).map(RunSummary::from)),
+    })
+}
+
+fn ended(head: RunHead, tail: RunTail) -> RunSummary {
+    RunSummary {
+        id: head.run,
+        playbook: head.playbook,
+        state: tail.state,
+        mode: head.mode,
+        incident: head.incident,
+        rule: head.rule,
+        per: head.per,
+        by: head.by,
+        started: head.started,
+        ended: Some(tail.ended),
+        summary: tail.summary,
     }
-    runs.sort_by(|a, b| b.started.wall.cmp(&a.started.wall).then_with(|| a.id.cmp(&b.id)));
-    Ok(runs)
 }
 
 /// One run; none when there is no such run.
@@ -205,15 +227,6 @@ pub fn runs(journal: &Journal) -> Result<Vec<RunSummary>, StoreError> {
 /// As [`Journal::read`].
 pub fn run(journal: &Journal, id: &RunId) -> Result<Option<RunView>, StoreError> {
     Ok(fold(&journal.read(&StreamId::run(id), 1)?))
-}
-
-/// A run as lists show it: without the plans, which are most of what there is to read.
-fn summary(journal: &Journal, stream: &StreamId) -> Result<Option<RunSummary>, StoreError> {
-    let ends = [Kind::RunStarted, Kind::StepFinished, Kind::StepSkipped, Kind::StepBlocked, Kind::RunFinished];
-    let records = journal.read_kinds(stream, 1, &ends)?;
-    let over = records.iter().any(|record| record.body.kind() == Kind::RunFinished);
-    let view = if over { fold(&records) } else { fold(&journal.read(stream, 1)?) };
-    Ok(view.map(RunSummary::from))
 }
 
 impl From<RunView> for RunSummary {
@@ -301,6 +314,7 @@ impl RunView {
             }
             Body::StepFinished(finished) => {
                 let step = self.part(&finished.part);
+                step.action = step.action.take().or_else(|| finished.action.clone());
                 (step.outcome, step.proof) = (Some(finished.outcome), finished.proof.clone());
                 (step.output, step.attempts) = (finished.output.clone(), finished.attempts);
                 (step.moments, step.times) = (finished.moments, Times::of(&finished.moments));

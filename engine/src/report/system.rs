@@ -4,7 +4,7 @@
 
 use crate::store::Journal;
 use quell_model::record::LossSeen;
-use quell_model::{Body, Class, Kind, Name, Record, Stamp, StoreError, StreamId};
+use quell_model::{Body, Class, Kind, Name, Record, Stamp, StoreError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -42,50 +42,76 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn holds(&self, at: Stamp) -> bool {
-        self.from.checked_sub(BEFORE).is_ok_and(|from| from <= at.wall)
-            && self.to.checked_add(AFTER).is_ok_and(|to| at.wall <= to)
+    /// With what may belong to it on both sides.
+    fn wide(self) -> (jiff::Timestamp, jiff::Timestamp) {
+        let from = self.from.checked_sub(BEFORE).unwrap_or(jiff::Timestamp::MIN);
+        (from, self.to.checked_add(AFTER).unwrap_or(jiff::Timestamp::MAX))
     }
 }
 
-/// The records of the engine's stream that views look at.
-pub(super) struct System(Vec<Record>);
+/// Losses, changes of the pause or of the breaker that one view looks at: the latest so many.
+pub(super) const MOST_MARKS: usize = 1000;
+
+/// What the engine's own stream says of a window.
+#[derive(Debug, Default)]
+pub(super) struct System {
+    losses: Vec<Record>,
+    pauses: Vec<Record>,
+    breakers: Vec<Record>,
+    /// The last change of the pause before the window.
+    paused_before: bool,
+}
 
 impl System {
-    pub(super) fn read(journal: &Journal) -> Result<Self, StoreError> {
-        let kinds = [Kind::LossSeen, Kind::PauseChanged, Kind::BreakerChanged];
-        Ok(Self(journal.read_kinds(&StreamId::system(), 1, &kinds)?))
+    /// Everything that concerns a window.
+    pub(super) fn read(journal: &Journal, window: Window) -> Result<Self, StoreError> {
+        let (from, to) = window.wide();
+        let before = journal.marks(Kind::PauseChanged, jiff::Timestamp::MIN, window.from, 1)?;
+        let paused = |record: &Record| matches!(&record.body, Body::PauseChanged(changed) if changed.paused);
+        Ok(Self {
+            losses: journal.marks(Kind::LossSeen, from, to, MOST_MARKS)?,
+            pauses: journal.marks(Kind::PauseChanged, from, to, MOST_MARKS)?,
+            breakers: journal.marks(Kind::BreakerChanged, from, to, MOST_MARKS)?,
+            paused_before: before.iter().max_by_key(|record| record.at.wall).is_some_and(paused),
+        })
     }
 
-    /// Those within a window.
-    pub(super) fn within(&self, window: Window) -> impl Iterator<Item = &Record> {
-        self.0.iter().filter(move |record| window.holds(record.at))
+    /// Detections that were held back within a window.
+    pub(super) fn held(journal: &Journal, window: Window) -> Result<Vec<Record>, StoreError> {
+        let (from, to) = window.wide();
+        journal.marks(Kind::DetectionHeld, from, to, MOST_MARKS)
     }
 
-    /// The losses within a window.
-    pub(super) fn losses(&self, window: Window) -> impl Iterator<Item = LossView> {
-        self.within(window).filter_map(|record| match &record.body {
+    /// Whether anything was lost within a window.
+    pub(super) fn has_lost(journal: &Journal, window: Window) -> Result<bool, StoreError> {
+        let (from, to) = window.wide();
+        Ok(!journal.marks(Kind::LossSeen, from, to, 1)?.is_empty())
+    }
+
+    /// The losses.
+    pub(super) fn losses(&self) -> impl Iterator<Item = LossView> {
+        self.losses.iter().filter_map(|record| match &record.body {
             Body::LossSeen(lost) => Some(LossView::of(record.at, lost)),
             _ => None,
         })
     }
 
-    /// Pauses that began within a window proper, and whose.
+    /// What the breaker did.
+    pub(super) fn breakers(&self) -> impl Iterator<Item = &Record> {
+        self.breakers.iter()
+    }
+
+    /// Pauses that began within the window proper, and whose.
     pub(super) fn pauses(&self, window: Window) -> impl Iterator<Item = (Stamp, &Name)> {
         let proper = move |record: &&Record| window.from < record.at.wall && record.at.wall <= window.to;
-        self.0.iter().filter(proper).filter_map(|record| match &record.body {
+        self.pauses.iter().filter(proper).filter_map(|record| match &record.body {
             Body::PauseChanged(changed) if changed.paused => Some((record.at, &changed.by)),
             _ => None,
         })
     }
 
-    /// Whether actions were paused at a moment.
-    pub(super) fn paused_at(&self, at: jiff::Timestamp) -> bool {
-        let before = self.0.iter().filter(|record| record.at.wall <= at);
-        let mut changes = before.filter_map(|record| match &record.body {
-            Body::PauseChanged(changed) => Some(changed.paused),
-            _ => None,
-        });
-        changes.next_back().unwrap_or(false)
+    /// Whether actions were paused when the window began.
+    pub(super) fn paused_before(&self) -> bool {
+        self.paused_before
     }
 }

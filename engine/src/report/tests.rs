@@ -41,11 +41,11 @@ impl Story {
     }
 
     fn incident(&self, id: &str) -> IncidentView {
-        incident(&self.journal, &id.into()).unwrap().unwrap()
+        incident(&self.journal, &id.into(), Wanted::default()).unwrap().unwrap()
     }
 
     fn explain(&self, id: &str) -> Explanation {
-        explain(&self.journal, &id.into()).unwrap().unwrap()
+        explain(&self.journal, &id.into(), Wanted::default()).unwrap().unwrap()
     }
 }
 
@@ -143,7 +143,8 @@ fn intended(step: &str, attempt: u32) -> StepIntended {
 
 fn finished(step: &str, outcome: Outcome, output: Json, times: Option<(u64, u64)>) -> StepFinished {
     let moments = Moments { started: times.map(|t| at(t.0)), verified: times.map(|t| at(t.1)), ..moments() };
-    StepFinished { part: part(step), outcome, output, proof: format!("the proof of {step}"), attempts: 1, moments }
+    let proof = format!("the proof of {step}");
+    StepFinished { part: part(step), action: None, outcome, output, proof, attempts: 1, moments }
 }
 
 fn moments() -> Moments {
@@ -439,10 +440,11 @@ fn lists_are_newest_first_and_strangers_are_none() {
     assert_eq!(ids, ["r-2", "r-1"]);
     let listed = incidents(&story.journal).unwrap();
     let ids: Vec<_> = listed.iter().map(|incident| (incident.id.as_str(), incident.detections)).collect();
-    assert_eq!(ids, [("i-2", 0), ("i-1", 8)]);
+    // A count of eight tells of three beyond the five that are kept whole.
+    assert_eq!(ids, [("i-2", 0), ("i-1", 1 + 3)]);
     assert_eq!(run(&story.journal, &"r-9".into()).unwrap(), None);
-    assert_eq!(incident(&story.journal, &"i-9".into()).unwrap(), None);
-    assert_eq!(explain(&story.journal, &"i-9".into()).unwrap(), None);
+    assert_eq!(incident(&story.journal, &"i-9".into(), Wanted::default()).unwrap(), None);
+    assert_eq!(explain(&story.journal, &"i-9".into(), Wanted::default()).unwrap(), None);
 }
 
 #[test]
@@ -460,4 +462,51 @@ fn foreign_text_is_bounded_and_stays_as_it_is() {
     assert!(view.detections[0].who.starts_with("\u{1b}[2J (7): \u{1b}[31m\nfake line é"));
     let line = &view.timeline[1].text;
     assert!(line.chars().count() < 400 && line.contains('…'), "{line}");
+}
+
+/// A flood through one incident: its view is as large as its bound, and says what it leaves out.
+#[test]
+fn a_view_of_a_flooded_incident_is_bounded_and_says_so() {
+    let mut story = Story::new();
+    story.put("incident/i-1", 0, opened());
+    for n in 0..700 {
+        let id = format!("r-{n}");
+        let decisions = vec![decided("contain", TriggerDecision::Started, Some(&id))];
+        let accepted = DetectionAccepted { detection: detection(&format!("rule-{n}"), 10 + n), decided: decisions };
+        story.put("incident/i-1", 10 + n, accepted);
+        story.put(&format!("run/{id}"), 10 + n, started(&id, Mode::Enforce));
+        let (state, outputs, summary) = (RunState::Succeeded, Json::Null, "1 verified".to_owned());
+        story.put(&format!("run/{id}"), 10 + n, RunFinished { state, outputs, summary });
+    }
+    let view = story.incident("i-1");
+    let lengths = (view.detections.len(), view.runs.len(), view.timeline.len());
+    assert_eq!(lengths, (SHOWN, SHOWN, SHOWN));
+    assert_eq!((view.more.detections, view.more.runs), (700 - SHOWN as u64, 700 - SHOWN as u64));
+    assert!(view.timeline[0].text.starts_with("incident opened"));
+    assert_eq!(view.runs.last().unwrap().id, "r-699".into());
+    let wanted = Wanted { most: MOST_SHOWN, since: Some(at(700).wall) };
+    let late = incident(&story.journal, &"i-1".into(), wanted).unwrap().unwrap();
+    assert_eq!((late.runs.len(), late.more), (10, More::default()));
+    let [listed] = &incidents(&story.journal).unwrap()[..] else { panic!("one incident") };
+    assert_eq!((listed.detections, listed.runs.len(), listed.runs_more), (700, 700, 0));
+    let told = story.explain("i-1");
+    assert_eq!((told.detections.len(), told.more.runs), (SHOWN, 700 - SHOWN as u64));
+    assert_eq!(runs(&story.journal).unwrap().len(), 700);
+}
+
+/// Law: what lists keep is what the fold of the records says, whatever the records are.
+#[test]
+fn lists_and_views_say_the_same() {
+    let mut story = contained();
+    let lost = LossSeen { class: None, count: 1, cgroup: None, why: "ring full".into() };
+    story.put("system", 5, lost);
+    let view = story.incident("i-1");
+    let [listed] = &incidents(&story.journal).unwrap()[..] else { panic!("one incident") };
+    let of_view = (view.level, view.state, view.opened, view.last, view.degraded, view.entity.clone());
+    assert_eq!(
+        (listed.level, listed.state, listed.opened, listed.last, listed.degraded, listed.entity.clone()),
+        of_view
+    );
+    assert_eq!(listed.runs, view.runs.iter().map(|run| run.id.clone()).collect::<Vec<_>>());
+    assert_eq!(runs(&story.journal).unwrap(), [RunSummary::from(story.run("r-1"))]);
 }

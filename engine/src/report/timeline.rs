@@ -38,11 +38,7 @@ pub struct TimelineLine {
 pub(super) fn lines(stream: &StreamId, records: &[Record]) -> Vec<TimelineLine> {
     let run = stream.as_run();
     let mut teller = Teller::new(records);
-    let line = |record: &Record| {
-        let text = teller.tell(record)?;
-        Some(TimelineLine { at: record.at, kind: record.body.kind(), text, run: run.clone() })
-    };
-    records.iter().filter_map(line).collect()
+    records.iter().filter_map(|record| teller.line(record, run.as_ref())).collect()
 }
 
 /// Several streams' lines as one story. Lines of one stream keep their order when the wall clock was stepped.
@@ -62,7 +58,7 @@ pub(super) fn merge(mut streams: Vec<Vec<TimelineLine>>) -> Vec<TimelineLine> {
 }
 
 /// What must be known of earlier records to tell a later one.
-struct Teller {
+pub(super) struct Teller {
     run: Option<RunStarted>,
     /// The action of a part, where a record named it.
     actions: HashMap<Part, Name>,
@@ -77,8 +73,12 @@ struct Teller {
     titles: HashMap<quell_model::Hash, String>,
 }
 
+/// Titles of detections that are remembered: a later one is told without.
+const MOST_TITLES: usize = 10_000;
+
 impl Teller {
-    fn new(records: &[Record]) -> Self {
+    /// `records` are those of the stream in which steps may have ended already.
+    pub(super) fn new(records: &[Record]) -> Self {
         let ended = records.iter().filter_map(|record| match &record.body {
             Body::StepFinished(finished) => Some(finished.part.clone()),
             _ => None,
@@ -92,6 +92,12 @@ impl Teller {
             ended: ended.collect(),
             titles: HashMap::new(),
         }
+    }
+
+    /// The line of the next record, if it has one.
+    pub(super) fn line(&mut self, record: &Record, run: Option<&RunId>) -> Option<TimelineLine> {
+        let text = self.tell(record)?;
+        Some(TimelineLine { at: record.at, kind: record.body.kind(), text, run: run.cloned() })
     }
 
     /// What a part is called: its action, else its step.
@@ -114,7 +120,9 @@ impl Teller {
             }
             Body::DefinitionPinned(_) | Body::StepProgressed(_) | Body::TimerSet(_) | Body::TimerFired(_) => None,
             Body::DetectionAccepted(accepted) => {
-                self.titles.insert(accepted.detection.id, accepted.detection.rule.title.to_string());
+                if self.titles.len() < MOST_TITLES {
+                    self.titles.insert(accepted.detection.id, accepted.detection.rule.title.to_string());
+                }
                 Some(detected(accepted))
             }
             Body::DetectionHeld(held) => {
@@ -139,7 +147,12 @@ impl Teller {
                 let open = !self.ended.contains(&intended.part);
                 open.then(|| format!("{} is under way on {}", self.name(&intended.part), targets(&intended.plan)))
             }
-            Body::StepFinished(finished) => self.finished(finished),
+            Body::StepFinished(finished) => {
+                if let Some(action) = &finished.action {
+                    self.actions.insert(finished.part.clone(), action.clone());
+                }
+                self.finished(finished)
+            }
             Body::StepFailed(failed) => self.failed(record.at, failed),
             Body::StepSkipped(skipped) => Some(format!("step {} skipped: {}", skipped.step, cut(&skipped.why))),
             Body::StepBlocked(blocked) => {

@@ -79,7 +79,7 @@ impl<W: Send + 'static> Core<W> {
         });
         let moments = Moments { started: ending.started, verified: ending.verified, ..live.moments };
         let mut records = Vec::with_capacity(2);
-        if let (Some((guard, target)), Some(action)) = (ending.refusal, action) {
+        if let (Some((guard, target)), Some(action)) = (ending.refusal, action.clone()) {
             let refused = GuardRefused {
                 part: part.clone(),
                 action,
@@ -100,6 +100,7 @@ impl<W: Send + 'static> Core<W> {
         }
         let finished = StepFinished {
             part: part.clone(),
+            action,
             outcome: ending.outcome,
             output: ending.output,
             proof: ending.proof,

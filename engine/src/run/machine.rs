@@ -336,8 +336,17 @@ impl Run {
         });
         match first {
             Some(summary) => (RunState::Failed, summary),
-            None => (RunState::Succeeded, String::new()),
+            None => (RunState::Succeeded, self.outcomes()),
         }
+    }
+
+    /// How many steps ended how: `2 verified, 1 done`.
+    fn outcomes(&self) -> String {
+        let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
+        for outcome in self.playbook.steps.iter().filter_map(|step| self.outcome(&step.id)) {
+            *counts.entry(outcome).or_default() += 1;
+        }
+        counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -17,6 +17,7 @@ fn whole(step: &str) -> Part {
 fn finished(part: Part, outcome: Outcome) -> Body {
     StepFinished {
         part,
+        action: None,
         outcome,
         output: Json::Null,
         proof: format!("was {outcome}"),

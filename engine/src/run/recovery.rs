@@ -6,13 +6,28 @@
 use super::machine::Run;
 use super::shell::{Core, Live, run_started};
 use crate::incident::Incidents;
+use crate::store::Journal;
 use quell_model::guard::{Act, KEEP};
 use quell_model::playbook::Playbook;
 use quell_model::record::{EngineStarted, NewRecord};
-use quell_model::{Body, Hash, Record, RunId, StoreError, StreamId};
-use std::collections::HashMap;
+use quell_model::{Body, Hash, Kind, Mode, Record, RunId, Stamp, StoreError, StreamId};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+
+/// Incidents that are looked at together.
+const PAGE: usize = 500;
+/// Of so many runs that have ended, the latest, every act is counted again: limits that name an action count acts.
+const LATEST: usize = 1000;
+/// Different (playbook, place, image) of which one run is read; there are more only where nothing was limited.
+const MOST_KINDS: usize = 5000;
+
+/// A moment of the wall clock on the clocks of this boot. What happened before the boot counts as if at its begin: a
+/// reboot makes limits forget later, never sooner.
+fn aged(wall: jiff::Timestamp, now: Stamp) -> Stamp {
+    let age = u64::try_from(now.wall.duration_since(wall).as_nanos().max(0)).unwrap_or(u64::MAX);
+    Stamp { wall, boot_ns: now.boot_ns.saturating_sub(age) }
+}
 
 /// Reads a pinned definition's text again.
 pub type ReadDefinition<'a> = dyn Fn(&Path, &str) -> Option<Playbook> + 'a;
@@ -40,24 +55,35 @@ impl<W: Send + 'static> Core<W> {
         let journal = self.ink.journal().clone();
         let definitions = self.recover_system(&journal.read(&StreamId::system(), 1)?);
         let now = self.parts.clock.now();
-        let open = journal.open_streams()?;
-        for (stream, _) in journal.streams()? {
-            if let Some(id) = stream.as_run() {
-                let records = journal.read(&stream, 1)?;
-                self.remember_acts(&id, &records);
-                if open.contains(&stream) {
-                    match self.recover_run(&records, &definitions, read) {
-                        Ok(()) => report.runs.push(id),
-                        Err(why) => report.broken.push((id, why)),
-                    }
+        let open: HashSet<StreamId> = journal.open_streams()?.into_iter().collect();
+        self.recover_counts(&journal, &open, now)?;
+        for stream in &open {
+            let Some(id) = stream.as_run() else { continue };
+            let records = journal.read(stream, 1)?;
+            self.remember_acts(&id, &records, now);
+            match self.recover_run(&records, &definitions, read) {
+                Ok(()) => report.runs.push(id),
+                Err(why) => report.broken.push((id, why)),
+            }
+        }
+        report.runs.sort_unstable();
+        let quiet = self.definitions.incidents.quiet.try_into().unwrap_or(jiff::SignedDuration::MAX);
+        let mut before = None;
+        loop {
+            let page = journal.incidents(before, PAGE)?;
+            before = page.last().map(|last| last.number);
+            for listed in page {
+                // What the lists do not know yet is recent.
+                if listed.line.is_some_and(|line| now.wall.duration_since(line.last.wall) > quiet) {
+                    continue;
                 }
-            } else if stream.as_incident().is_some()
-                && let Some(incident) = Incidents::fold(&journal.read(&stream, 1)?)
-                && now.wall.duration_since(incident.last.wall)
-                    <= self.definitions.incidents.quiet.try_into().unwrap_or(jiff::SignedDuration::MAX)
-            {
-                self.incidents.insert(incident);
-                report.incidents += 1;
+                if let Some(incident) = Incidents::read(&journal, &listed.stream)? {
+                    self.incidents.insert(incident);
+                    report.incidents += 1;
+                }
+            }
+            if before.is_none() {
+                break;
             }
         }
         report.paused = self.paused;
@@ -95,21 +121,42 @@ impl<W: Send + 'static> Core<W> {
         definitions
     }
 
-    fn remember_acts(&mut self, id: &RunId, records: &[Record]) {
-        let now = self.parts.clock.now();
+    /// What limits and the breaker count: from a line a run, and of the runs themselves the latest, and one of each
+    /// kind. A flood of the same costs no more than its lines.
+    fn recover_counts(&mut self, journal: &Journal, open: &HashSet<StreamId>, now: Stamp) -> Result<(), StoreError> {
+        let rates = self.definitions.playbooks.iter().filter_map(|playbook| playbook.limits.runs);
+        let back = rates.map(|rate| rate.per).max().unwrap_or_default().max(KEEP);
+        let since = now.wall.checked_sub(jiff::SignedDuration::try_from(back).unwrap_or(jiff::SignedDuration::MAX));
+        let (mut kinds, mut streams) = (HashSet::new(), Vec::new());
+        let playbooks = self.definitions.playbooks.clone();
+        journal.counted(since.unwrap_or(jiff::Timestamp::MIN), &mut |run| {
+            let playbook = playbooks.iter().find(|playbook| playbook.name == run.playbook);
+            if let Some(playbook) = playbook.filter(|_| run.counts) {
+                self.triggers.counted(playbook, &run.place, Mode::Enforce, aged(run.began, now));
+            }
+            let is_new = kinds.len() < MOST_KINDS && kinds.insert((run.playbook, run.place, run.image));
+            if (is_new || streams.len() < LATEST) && !open.contains(&run.stream) {
+                streams.push(run.stream);
+            }
+        })?;
+        for stream in streams.iter().rev() {
+            if let Some(id) = stream.as_run() {
+                let records = journal.read_kinds(stream, 1, &[Kind::RunStarted, Kind::StepIntended])?;
+                self.remember_acts(&id, &records, now);
+                self.memory.run_ended(&id);
+            }
+        }
+        Ok(())
+    }
+
+    fn remember_acts(&mut self, id: &RunId, records: &[Record], now: Stamp) {
         let Some(started) = records.first().and_then(|first| run_started(&first.body)) else { return };
         for record in records {
             if let Body::StepIntended(intent) = &record.body
-                && now.since(record.at) <= KEEP
-                && now.boot_ns >= record.at.boot_ns
+                && now.wall.duration_since(record.at.wall) <= jiff::SignedDuration::from_secs(KEEP.as_secs() as i64)
             {
-                self.memory.add(Act::of(
-                    record.at,
-                    intent.action.clone(),
-                    id.clone(),
-                    started.playbook.clone(),
-                    &intent.plan,
-                ));
+                let (at, playbook) = (aged(record.at.wall, now), started.playbook.clone());
+                self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, &intent.plan));
             }
         }
     }

@@ -64,7 +64,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn cancel(&mut self, run: &RunId, by: &Name) -> Result<Json, Refusal> {
         let Some(live) = self.runs.get(run) else {
-            let known = self.ink.journal().read(&StreamId::run(run), 1).is_ok_and(|records| !records.is_empty());
+            let known = self.ink.journal().last(&StreamId::run(run)) > 0;
             return Err(if known {
                 Refusal::NotNow(format!("run `{run}` has ended already"))
             } else {
@@ -120,9 +120,9 @@ impl<W: Send + 'static> Core<W> {
         if let Some(live) = self.incidents.get_mut(id) {
             return Ok(live.clone());
         }
-        let records =
-            self.ink.journal().read(&StreamId::incident(id), 1).map_err(|error| Refusal::NotNow(error.to_string()))?;
-        Incidents::fold(&records).ok_or_else(|| Refusal::NotFound { kind: "incident", id: id.to_string() })
+        let found = Incidents::read(self.ink.journal(), &StreamId::incident(id));
+        let found = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
+        found.ok_or_else(|| Refusal::NotFound { kind: "incident", id: id.to_string() })
     }
 
     fn change(&mut self, id: &IncidentId, body: Body) -> Result<Json, Refusal> {

@@ -6,12 +6,15 @@ use super::Health;
 use super::draft::Draft;
 use super::front::Counter;
 use super::item::{Done, Item};
+use super::lists::{self, Counted, IncidentLine, Listed, RunLine};
 use super::lock::DirLock;
 use super::read::{self, Readers};
 use super::rows::{self, Row, Rows, Tail};
 use super::slate::Slate;
 use super::writer::{Chainer, Shelf, Writer};
-use quell_model::{Appended, Batch, Kind, Record, Seq, Store, StoreError, StreamId};
+use jiff::Timestamp;
+use quell_model::{Appended, Batch, IncidentId, Kind, Record, RunId, Seq, Store, StoreError, StreamId};
+use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -146,8 +149,79 @@ impl Journal {
     /// # Errors
     /// As [`Journal::read`].
     pub fn read_kinds(&self, stream: &StreamId, from: Seq, kinds: &[Kind]) -> Result<Vec<Record>, StoreError> {
-        let rows = self.rows(stream, from, kinds)?;
+        let mut records = Vec::new();
+        self.visit(stream, from, kinds, &mut |record| records.push(record))?;
+        Ok(records)
+    }
+
+    /// Gives those records one after the other, in order: a long stream is never in memory as a whole.
+    ///
+    /// # Errors
+    /// As [`Journal::read`]; what was given until then was right.
+    pub fn visit(
+        &self,
+        stream: &StreamId,
+        from: Seq,
+        kinds: &[Kind],
+        each: &mut dyn FnMut(Record),
+    ) -> Result<(), StoreError> {
+        self.wait_visible(Some(stream));
+        let held = self.0.shelf.of(Some(stream));
+        let mut give = |row: Row| row.record().map(&mut *each);
+        let last = read::visit(&self.0.readers, stream, from, kinds, &mut give)?;
+        let beyond = |row: &Row| row.seq >= from && row.seq > last && kinds.contains(&row.kind);
+        held.into_iter().filter(beyond).try_for_each(give)
+    }
+
+    /// Runs, the latest beginning first: those that began before a number, at most about so many.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn runs(&self, before: Option<i64>, most: usize) -> Result<Vec<Listed<RunLine>>, StoreError> {
+        self.listed(before, |stream| stream.as_run().is_some(), |db, before| lists::runs(db, before, most))
+    }
+
+    /// Incidents, the latest first: those that were opened before a number, at most about so many.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn incidents(&self, before: Option<i64>, most: usize) -> Result<Vec<Listed<IncidentLine>>, StoreError> {
+        self.listed(before, |stream| stream.as_incident().is_some(), |db, before| lists::incidents(db, before, most))
+    }
+
+    /// The first runs of an incident, at most so many, and how many it has, as the database has them.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn members(&self, incident: &IncidentId, most: usize) -> Result<(Vec<RunId>, u64), StoreError> {
+        self.0.readers.with(|db| lists::members(db, &StreamId::incident(incident), most))
+    }
+
+    /// The system's records of a kind (a loss, a pause, the breaker, a detection held back) within these moments, in
+    /// their order: the latest so many.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn marks(&self, kind: Kind, from: Timestamp, to: Timestamp, most: usize) -> Result<Vec<Record>, StoreError> {
+        debug_assert!(lists::MARKS.contains(&kind), "only marks are kept by their time");
+        let system = StreamId::system();
+        self.wait_visible(Some(&system));
+        let held = self.0.shelf.of(Some(&system));
+        let mut ids = self.0.readers.with(|db| lists::marks(db, kind, from, to, most))?;
+        ids.sort_unstable();
+        let mut rows = read::rows(&self.0.readers, &system, &ids)?;
+        let is_one = |row: &Row| row.kind == kind && (from..=to).contains(&row.at.wall);
+        rows.extend(held.into_iter().filter(|row| !ids.contains(&row.id) && is_one(row)));
         rows.iter().map(Row::record).collect()
+    }
+
+    /// Gives the runs that began since a moment, the latest first, as the database has them.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn counted(&self, since: Timestamp, each: &mut dyn FnMut(Counted)) -> Result<(), StoreError> {
+        self.wait_visible(None);
+        self.0.readers.with(|db| lists::counted(db, since, each))
     }
 
     /// The last number of a stream; 0 for one that does not exist. Waits for nothing.
@@ -204,13 +278,27 @@ impl Journal {
         self.0.close();
     }
 
-    /// What the database has, then what the writer holds beyond it.
-    fn rows(&self, stream: &StreamId, from: Seq, kinds: &[Kind]) -> Result<Vec<Row>, StoreError> {
-        self.wait_visible(Some(stream));
-        let held = self.0.shelf.of(Some(stream));
-        let (mut rows, last) = read::rows(&self.0.readers, stream, from, kinds)?;
-        rows.extend(held.into_iter().filter(|row| row.seq >= from && row.seq > last && kinds.contains(&row.kind)));
-        Ok(rows)
+    /// A page, and what the writer holds beyond the database.
+    fn listed<T>(
+        &self,
+        before: Option<i64>,
+        is_one: impl Fn(&StreamId) -> bool,
+        ask: impl FnOnce(&Connection, i64) -> Result<lists::Page<T>, rusqlite::Error>,
+    ) -> Result<Vec<Listed<T>>, StoreError> {
+        self.wait_visible(None);
+        let held: BTreeMap<i64, StreamId> = self.0.shelf.streams().filter(|(_, stream)| is_one(stream)).collect();
+        let (mut lines, highest) = self.0.readers.with(|db| {
+            let snapshot = db.unchecked_transaction()?;
+            ask(&snapshot, before.unwrap_or(i64::MAX))
+        })?;
+        for known in lines.iter_mut().filter(|known| held.contains_key(&known.number)) {
+            known.line = None;
+        }
+        if before.is_none() {
+            let new = held.into_iter().filter(|(number, _)| *number > highest).rev();
+            lines.splice(0..0, new.map(|(number, stream)| Listed { number, stream, line: None }));
+        }
+        Ok(lines)
     }
 
     /// The writer's thread cannot wait for itself: it sees what is in the database.

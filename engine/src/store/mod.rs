@@ -7,15 +7,16 @@
 //! ```
 //!
 //! Owns everything below the data directory: `journal.db` (SQLite in WAL mode), `slate`, `lock`, `vault/`. Never knows
-//! what a record means beyond whether it ends its stream. Keeps true: what `written` returned or `done` acknowledged is
-//! there after SIGKILL, once and in the order of the calls; a database that refuses stops nobody who only needs the
-//! slate; what looks damaged is named and left as it is.
+//! what a record means beyond whether it ends its stream and what lists show of it. Keeps true: what `written` returned
+//! or `done` acknowledged is there after SIGKILL, once and in the order of the calls; a database that refuses stops
+//! nobody who only needs the slate; what looks damaged is named and left as it is.
 
 mod chain;
 mod draft;
 mod front;
 mod item;
 mod journal;
+mod lists;
 mod lock;
 mod read;
 mod rows;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use draft::Draft;
 pub use journal::Journal;
+pub use lists::{Counted, IncidentHead, IncidentLine, Listed, RunHead, RunLine, RunTail};
 pub use vault::DirVault;
 
 use quell_model::StoreError;

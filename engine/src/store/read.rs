@@ -133,22 +133,60 @@ impl Row {
     }
 }
 
-/// The rows of a stream from a number on that are of these kinds, and the stream's last number, as the database has
-/// them: along the stream, from its end.
-pub(super) fn rows(
+/// Rows that are fetched at once: a reader of a long stream holds so many bodies, and no connection in between.
+const CHUNK: usize = 256;
+
+/// Gives the rows of a stream from a number on that are of these kinds, in order, as the database has them; then the
+/// stream's last number.
+pub(super) fn visit(
     readers: &Readers,
     stream: &StreamId,
     from: Seq,
     kinds: &[Kind],
-) -> Result<(Vec<Row>, Seq), StoreError> {
+    each: &mut dyn FnMut(Row) -> Result<(), StoreError>,
+) -> Result<Seq, StoreError> {
     let found = readers.with(|db| walk_back(db, stream, from, kinds))?;
-    let (raws, last) = found.map_err(StoreError::Corrupt)?;
-    let rows = raws.into_iter().map(|row| row.understand(stream)).collect::<Result<_, _>>()?;
-    Ok((rows, last))
+    let (ids, last) = found.map_err(StoreError::Corrupt)?;
+    for some in ids.chunks(CHUNK) {
+        let raws = readers.with(|db| {
+            let mut ask = db.prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE id = ?1"))?;
+            some.iter().map(|id| ask.query_row([id], raw)).collect::<Result<Vec<_>, _>>()
+        })?;
+        raws.into_iter().try_for_each(|raw| each(raw.understand(stream)?))?;
+    }
+    Ok(last)
+}
+
+/// These rows, which are all of one stream.
+pub(super) fn rows(readers: &Readers, stream: &StreamId, ids: &[i64]) -> Result<Vec<Row>, StoreError> {
+    let raws = readers.with(|db| {
+        let mut ask = db.prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE id = ?1"))?;
+        ids.iter().map(|id| ask.query_row([id], raw)).collect::<Result<Vec<_>, _>>()
+    })?;
+    raws.into_iter().map(|raw| raw.understand(stream)).collect()
+}
+
+/// Gives every row that can be understood, in the order of the rows.
+pub(super) fn each(
+    db: &Connection,
+    take: &mut dyn FnMut(&Row) -> Result<(), rusqlite::Error>,
+) -> Result<(), rusqlite::Error> {
+    let streams = super::rows::tails(db)?.0;
+    let names: HashMap<i64, StreamId> = streams.into_iter().map(|(name, tail)| (tail.no, name)).collect();
+    let mut ask = db.prepare(&format!("SELECT {COLUMNS} FROM records ORDER BY id"))?;
+    let mut rows = ask.query([])?;
+    while let Some(row) = rows.next()? {
+        let raw = raw(row)?;
+        let named = names.get(&raw.stream_no);
+        if let Some(Ok(row)) = named.map(|name| raw.understand(name)) {
+            take(&row)?;
+        }
+    }
+    Ok(())
 }
 
 /// Either what was found, or what is wrong with the walk.
-type Walked = Result<(Vec<Raw>, Seq), String>;
+type Walked = Result<(Vec<i64>, Seq), String>;
 
 fn walk_back(db: &Connection, stream: &StreamId, from: Seq, kinds: &[Kind]) -> Result<Walked, rusqlite::Error> {
     let mut head = db.prepare_cached("SELECT last, seq FROM streams WHERE name = ?1")?;
@@ -157,7 +195,6 @@ fn walk_back(db: &Connection, stream: &StreamId, from: Seq, kinds: &[Kind]) -> R
         return Ok(Ok((Vec::new(), 0)));
     };
     let mut look = db.prepare_cached("SELECT seq, before, kind FROM records WHERE id = ?1")?;
-    let mut ask = db.prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE id = ?1"))?;
     let mut found = Vec::new();
     while next != 0 {
         let step = look.query_row([next], |row| {
@@ -175,7 +212,7 @@ fn walk_back(db: &Connection, stream: &StreamId, from: Seq, kinds: &[Kind]) -> R
             return Ok(Err(format!("`{stream}`: row {next} points forward")));
         }
         if wanted {
-            found.push(ask.query_row([next], raw)?);
+            found.push(next);
         }
         next = before;
     }

@@ -4,6 +4,7 @@
 //! slate's watermark beside it, or not at all.
 
 use super::chain::SALT;
+use super::{lists, read};
 use quell_model::{Hash, Kind, Seq, Stamp, StoreError, StreamId};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
 use std::fs::{File, OpenOptions};
@@ -13,7 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Each brings the schema from its place in this list to the next; never changed, only joined by others.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_journal.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_journal.sql"), include_str!("migrations/0002_lists.sql")];
+
+/// The schema from which on the lists are kept: what was written under an earlier one is taken in once.
+const LISTED: usize = 2;
 
 /// `QUEL`: tells `file` and us whose database it is.
 const APPLICATION: i32 = 0x5155_454c;
@@ -137,6 +141,7 @@ impl Rows {
     ) -> Result<(), rusqlite::Error> {
         let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         insert(&change, rows)?;
+        lists::take_in(&change, rows)?;
         {
             let mut put = change.prepare_cached(
                 "INSERT INTO streams (id, name, seq, hash, last, over) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -199,7 +204,7 @@ fn prepare(db: &mut Connection) -> Result<(), rusqlite::Error> {
     db.pragma_update(None, "synchronous", "NORMAL")?;
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     db.pragma_update(None, "cell_size_check", true)?;
-    db.set_prepared_statement_cache_capacity(8);
+    db.set_prepared_statement_cache_capacity(16);
     Ok(())
 }
 
@@ -209,8 +214,12 @@ fn migrate(db: &mut Connection) -> Result<(), StoreError> {
         return Ok(());
     }
     let change = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| told(&e))?;
-    for text in &MIGRATIONS[version(&change)?..] {
+    let from = version(&change)?;
+    for text in &MIGRATIONS[from..] {
         change.execute_batch(text).map_err(|e| told(&e))?;
+    }
+    if (1..LISTED).contains(&from) {
+        read::each(&change, &mut |row| lists::take(&change, row)).map_err(|e| told(&e))?;
     }
     change.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(|e| told(&e))?;
     change.pragma_update(None, "application_id", APPLICATION).map_err(|e| told(&e))?;

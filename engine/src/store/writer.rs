@@ -11,7 +11,7 @@ use super::lock::DirLock;
 use super::rows::{Row, Rows, Tail};
 use crate::clock::Countdown;
 use quell_model::{Appended, StoreError, StreamId};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,13 @@ impl Shelf {
 
     fn clear(&self) {
         *self.rows() = Vec::new();
+    }
+
+    /// The streams that have rows here, with their numbers.
+    pub(super) fn streams(&self) -> impl Iterator<Item = (i64, StreamId)> {
+        let streams: BTreeMap<i64, StreamId> =
+            self.rows().iter().map(|row| (row.stream_no, row.stream.clone())).collect();
+        streams.into_iter()
     }
 
     /// Those of one stream, or all.

@@ -105,7 +105,8 @@ fn assemble(stage: &Stage, world: HostWorld, runtime: &tokio::runtime::Handle) -
 fn incidents(assembly: &Assembly) -> Result<Vec<report::IncidentView>, Fail> {
     let wrong = |e: quell_model::StoreError| Fail::not_right(e.to_string());
     let list = report::incidents(&assembly.journal).map_err(wrong)?;
-    let views: Result<Vec<_>, _> = list.iter().map(|one| report::incident(&assembly.journal, &one.id)).collect();
+    let views: Result<Vec<_>, _> =
+        list.iter().map(|one| report::incident(&assembly.journal, &one.id, report::Wanted::default())).collect();
     Ok(views.map_err(wrong)?.into_iter().flatten().collect())
 }
 

@@ -63,7 +63,7 @@ pub(super) fn play(why: &str, end: &Stop, term: &Term) -> Result<Exit, Fail> {
     }
     let mut incidents = Vec::new();
     for one in report::incidents(journal).map_err(|e| cannot(&e))? {
-        incidents.extend(report::incident(journal, &one.id).map_err(|e| cannot(&e))?);
+        incidents.extend(report::incident(journal, &one.id, report::Wanted::default()).map_err(|e| cannot(&e))?);
     }
     assembly.close();
     Teller::new(term).replayed(why, &events, &runs, &incidents, began.elapsed());

@@ -17,7 +17,7 @@ use quell_model::guard::{Breaker, Within};
 use quell_model::playbook::{Playbook, Rate};
 use quell_model::{ActionSpec, Json, Level, Mistake, Mode, Name, Span};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,6 +204,22 @@ fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
 /// playbook gone wrong would do.
 pub const LIMIT: Rate = Rate { count: 200, per: Duration::from_secs(3600) };
 
+/// The longest data directory in bytes: a socket's address has room for 107 (`sun_path` of unix(7), without its end), and
+/// `/quell.sock` follows.
+const LONGEST_DIR: usize = 107 - "/quell.sock".len();
+
+/// Whether the daemon's socket can have its place in a data directory; else why not.
+///
+/// # Errors
+/// When the path is too long for a socket's address.
+pub fn socket_fits(data_dir: &Path) -> Result<(), String> {
+    let long = data_dir.as_os_str().len();
+    if long <= LONGEST_DIR {
+        return Ok(());
+    }
+    Err(format!("`data_dir` has {long} bytes: a socket below it can have no more than {LONGEST_DIR} before its name"))
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -274,7 +290,9 @@ impl Config {
         found
     }
 
-    fn warning(&self, key: &str, what: String) -> Mistake {
+    /// A warning about a key, with its place where it has one.
+    #[must_use]
+    pub fn warning(&self, key: &str, what: String) -> Mistake {
         let (span, line) = match self.origins.get(key) {
             Some(Origin::Line(span, line)) => (*span, line.clone()),
             _ => (Span::default(), None),

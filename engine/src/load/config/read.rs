@@ -65,6 +65,11 @@ impl Reading<'_> {
         if let Some(path) = self.at(&top, "data_dir", "data_dir").and_then(|node| self.path(node, "`data_dir`")) {
             self.config.data_dir = path;
         }
+        if let Some(node) = top.get("data_dir")
+            && let Err(why) = super::socket_fits(&self.config.data_dir)
+        {
+            self.reader.error(node.at, why, "a shorter path");
+        }
         self.playbooks(&top);
         self.rules(&top);
         self.incidents(&top);

@@ -161,6 +161,11 @@ fn fits(schema: &Json, root: &Json, json: &Json) -> bool {
     if !types.is_empty() && !types.iter().any(|kind| is(kind, json)) {
         return false;
     }
+    if let (Some(SPAN), Json::String(text)) = (schema.get("pattern").and_then(Json::as_str), json)
+        && !is_span(text)
+    {
+        return false;
+    }
     let number = json.as_f64();
     let bound = |key: &str| schema.get(key).and_then(Json::as_f64);
     let low = number.zip(bound("minimum")).is_none_or(|(n, least)| n >= least);
@@ -175,6 +180,14 @@ fn fits(schema: &Json, root: &Json, json: &Json) -> bool {
         _ => true,
     };
     low && high && inside
+}
+
+/// The pattern by which actions declare a span of time; what another one means is the action's to say.
+const SPAN: &str = r"^\d+(ms|s|m|h)$";
+
+fn is_span(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    unit.len() < text.len() && matches!(unit, "ms" | "s" | "m" | "h")
 }
 
 fn is(kind: &str, json: &Json) -> bool {
@@ -204,6 +217,9 @@ fn describe(schema: &Json, root: &Json) -> String {
     let words = words(schema, root);
     if !words.is_empty() {
         return one_of(&words);
+    }
+    if schema.get("pattern").and_then(Json::as_str) == Some(SPAN) {
+        return "a span of time like `200ms`, `5s`, `10m` or `1h`".to_owned();
     }
     if let Some(any) = alternatives(schema) {
         let each: Vec<String> = any.iter().map(|one| describe(one, root)).filter(|one| one != "nothing").collect();

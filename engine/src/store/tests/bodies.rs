@@ -166,6 +166,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
         StepProgressed { part: part(), mark: json!({"sent": 1}) }.into(),
         StepFinished {
             part: part(),
+            action: None,
             outcome: Outcome::Verified,
             output: json!({"killed": [{"pid": 4242}]}),
             proof: "its pidfd is readable".into(),

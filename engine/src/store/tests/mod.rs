@@ -6,4 +6,5 @@ mod crash;
 mod damage;
 mod format;
 mod law;
+mod lists;
 mod refusal;

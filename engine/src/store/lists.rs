@@ -1,0 +1,421 @@
+//! What lists show of runs and incidents: a line each, kept beside the records.
+//!
+//! ```text
+//! writer: rows ──▶ records
+//!           └────▶ change ──▶ runs, incidents, members, marks      (the same transaction)
+//! ```
+//!
+//! Owns which records move a line, and the SQL of the four tables. Never decides and never fails an append: a body that
+//! it does not understand moves nothing. Keeps true: a line says what the fold of its stream says.
+
+use super::rows::Row;
+use crate::incident::Incident;
+use quell_model::guard::place_of_event;
+use quell_model::record::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, RunState};
+use quell_model::{Entity, IncidentId, Json, Kind, Level, Mode, Name, RunId, Stamp, StreamId};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// What a run's first record says of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunHead {
+    /// Its id.
+    pub run: RunId,
+    /// Which playbook.
+    pub playbook: Name,
+    /// How far it may go.
+    pub mode: Mode,
+    /// The incident it belongs to.
+    pub incident: Option<IncidentId>,
+    /// The rule whose detection started it; none when a person did.
+    pub rule: Option<String>,
+    /// The value of `run_per`.
+    pub per: String,
+    /// Who started it by hand.
+    pub by: Option<Name>,
+    /// When it began.
+    pub started: Stamp,
+}
+
+/// What a run's last record says of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RunTail {
+    /// How it ended.
+    pub state: RunState,
+    /// For people.
+    pub summary: String,
+    /// When.
+    pub ended: Stamp,
+}
+
+/// A run's line.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RunLine {
+    /// Of its first record.
+    pub head: RunHead,
+    /// Of its last one, once it has ended.
+    pub tail: Option<RunTail>,
+}
+
+/// What an incident's first record says of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct IncidentHead {
+    /// Its id.
+    pub incident: IncidentId,
+    /// The first rule's title.
+    pub title: String,
+    /// What it is about.
+    pub entity: Entity,
+    /// When it was opened.
+    pub opened: Stamp,
+}
+
+/// An incident's line.
+#[derive(Clone, PartialEq, Debug)]
+pub struct IncidentLine {
+    /// Of its first record.
+    pub head: IncidentHead,
+    /// The highest level so far.
+    pub level: Level,
+    /// Open or resolved.
+    pub state: IncidentState,
+    /// When the earliest of its events happened.
+    pub first: jiff::Timestamp,
+    /// Its last sign of life.
+    pub last: Stamp,
+    /// How many detections, counted ones included.
+    pub detections: u64,
+    /// Losses in its own stream.
+    pub losses: u64,
+}
+
+/// A line in its place.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listed<T> {
+    /// Its place in the order of beginnings: a page goes on before it.
+    pub number: i64,
+    /// Its records.
+    pub stream: StreamId,
+    /// None: the stream has records that the lists do not know yet, and is to be read itself.
+    pub line: Option<T>,
+}
+
+/// A run that counts for limits.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Counted {
+    /// Its records.
+    pub stream: StreamId,
+    /// Which playbook.
+    pub playbook: Name,
+    /// Where it began: a place in the guard's sense.
+    pub place: String,
+    /// The program that its event is about.
+    pub image: String,
+    /// When it began.
+    pub began: jiff::Timestamp,
+    /// It counts for its playbook's `limits.runs`: it may act, and no person started it.
+    pub counts: bool,
+}
+
+/// Kinds of the system's records that concern whatever goes on at their time.
+pub(super) const MARKS: &[Kind] = &[Kind::LossSeen, Kind::PauseChanged, Kind::BreakerChanged, Kind::DetectionHeld];
+
+/// What lines need of a `RunStarted`; the rest of its body, most of it, is not looked at.
+#[derive(Deserialize)]
+struct Began {
+    run: RunId,
+    playbook: Name,
+    mode: Mode,
+    incident: Option<IncidentId>,
+    per: String,
+    event: Option<About>,
+    detection: Option<By>,
+    #[serde(default)]
+    by: Option<Name>,
+}
+
+#[derive(Deserialize)]
+struct About {
+    #[serde(default)]
+    process: Json,
+    #[serde(default)]
+    entity: Json,
+}
+
+#[derive(Deserialize)]
+struct By {
+    #[serde(default)]
+    rule: Option<String>,
+}
+
+/// What lines need of a `RunFinished`.
+#[derive(Deserialize)]
+struct Ended {
+    state: RunState,
+    summary: String,
+}
+
+/// What lines need of a `DetectionAccepted`.
+#[derive(Deserialize)]
+struct Accepted {
+    detection: Detected,
+    decided: Vec<Decision>,
+}
+
+#[derive(Deserialize)]
+struct Detected {
+    rule: Leveled,
+    event: At,
+    #[serde(default)]
+    events: Vec<At>,
+}
+
+#[derive(Deserialize)]
+struct Leveled {
+    level: Level,
+}
+
+#[derive(Deserialize)]
+struct At {
+    at: Stamp,
+}
+
+#[derive(Deserialize)]
+struct Decision {
+    #[serde(default)]
+    run: Option<RunId>,
+}
+
+/// Takes rows into the lists, within the transaction that appends them.
+pub(super) fn take_in(db: &Connection, rows: &[Row]) -> Result<(), rusqlite::Error> {
+    rows.iter().try_for_each(|row| take(db, row))
+}
+
+/// Takes one row in; of a body that is not understood, nothing.
+pub(super) fn take(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
+    match row.kind {
+        Kind::RunStarted | Kind::RunFinished if row.stream.as_run().is_some() => run(db, row),
+        kind if row.stream == StreamId::system() && MARKS.contains(&kind) => {
+            let mut put = db.prepare_cached("INSERT OR IGNORE INTO marks (row, kind, at) VALUES (?1, ?2, ?3)")?;
+            put.execute(params![row.id, kind.as_str(), nanos(row.at.wall)]).map(drop)
+        }
+        _ if row.stream.as_incident().is_some() => incident(db, row),
+        _ => Ok(()),
+    }
+}
+
+fn read<T: for<'a> Deserialize<'a>>(row: &Row) -> Option<T> {
+    let read = serde_json::from_str(&row.body);
+    read.inspect_err(|error| tracing::error!(stream = %row.stream, seq = row.seq, %error, "lists pass over a record"))
+        .ok()
+}
+
+fn run(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
+    if row.kind == Kind::RunFinished {
+        let Some(Ended { state, summary }) = read(row) else { return Ok(()) };
+        let tail = RunTail { state, summary, ended: row.at };
+        let mut put = db.prepare_cached("UPDATE runs SET tail = ?2 WHERE stream = ?1")?;
+        return put.execute(params![row.stream_no, text(&tail)]).map(drop);
+    }
+    let Some(began) = read::<Began>(row) else { return Ok(()) };
+    let counts = began.mode == Mode::Enforce && began.by.is_none();
+    let event =
+        began.event.map(|about| json!({ "process": about.process, "entity": about.entity })).unwrap_or_default();
+    let image = event.get("process").and_then(|process| process.get("image")).and_then(Json::as_str);
+    let head = RunHead {
+        run: began.run,
+        playbook: began.playbook,
+        mode: began.mode,
+        incident: began.incident,
+        rule: began.detection.and_then(|by| by.rule),
+        per: began.per,
+        by: began.by,
+        started: row.at,
+    };
+    let mut put = db.prepare_cached(
+        "INSERT OR IGNORE INTO runs (stream, began, playbook, place, image, counts, head)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    let (at, playbook) = (nanos(row.at.wall), head.playbook.as_str());
+    let (place, image) = (place_of_event(&event), image.unwrap_or_default());
+    put.execute(params![row.stream_no, at, playbook, place, image, counts, text(&head)]).map(drop)
+}
+
+fn incident(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
+    let at = nanos(row.at.wall);
+    let (mut level, mut first, mut more, mut resolved) = (0, i64::MAX, 0, None);
+    match row.kind {
+        Kind::LossSeen => {
+            // What was lost after its last sign of life is no part of it.
+            let mut lost = db.prepare_cached("UPDATE incidents SET losses = losses + 1 WHERE stream = ?1")?;
+            return lost.execute([row.stream_no]).map(drop);
+        }
+        Kind::IncidentOpened => {
+            let Some(opened) = read::<IncidentOpened>(row) else { return Ok(()) };
+            let IncidentOpened { incident, entity, title, level } = opened;
+            let head = IncidentHead { incident, title, entity, opened: row.at };
+            let mut put = db.prepare_cached(
+                "INSERT OR IGNORE INTO incidents
+                 (stream, head, level, resolved, first, last, last_boot, detections, losses)
+                 VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, 0, 0)",
+            )?;
+            let boot = row.at.boot_ns.cast_signed();
+            return put.execute(params![row.stream_no, text(&head), level as i64, at, boot]).map(drop);
+        }
+        Kind::DetectionAccepted => {
+            let Some(Accepted { detection, decided }) = read(row) else { return Ok(()) };
+            (level, more) = (detection.rule.level as i64, 1);
+            let events = detection.events.iter().chain([&detection.event]);
+            first = events.map(|event| nanos(event.at.wall)).min().unwrap_or(i64::MAX);
+            for run in decided.into_iter().filter_map(|decision| decision.run) {
+                member(db, row, &run)?;
+            }
+        }
+        Kind::IncidentJoined => {
+            let Some(joined) = read::<IncidentJoined>(row) else { return Ok(()) };
+            level = joined.level as i64;
+            if joined.detection.is_some() {
+                more = joined.count.saturating_sub(Incident::kept_before(joined.count)).cast_signed();
+            }
+            if let Some(run) = &joined.run {
+                member(db, row, run)?;
+            }
+        }
+        Kind::IncidentChanged => {
+            let Some(changed) = read::<IncidentChanged>(row) else { return Ok(()) };
+            resolved = Some(changed.state == IncidentState::Resolved);
+        }
+        _ => {}
+    }
+    let mut touch = db.prepare_cached(
+        "UPDATE incidents SET level = max(level, ?2), first = min(first, ?3), last = ?4, last_boot = ?5,
+         detections = detections + ?6, resolved = coalesce(?7, resolved) WHERE stream = ?1",
+    )?;
+    let boot = row.at.boot_ns.cast_signed();
+    touch.execute(params![row.stream_no, level, first, at, boot, more, resolved]).map(drop)
+}
+
+fn member(db: &Connection, row: &Row, run: &RunId) -> Result<(), rusqlite::Error> {
+    let mut put = db.prepare_cached("INSERT OR IGNORE INTO members (incident, run, row) VALUES (?1, ?2, ?3)")?;
+    put.execute(params![row.stream_no, run.as_str(), row.id]).map(drop)
+}
+
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("a line has text keys only")
+}
+
+/// Nanoseconds since the epoch; what lies before 1677 or beyond 2262 is at the end.
+fn nanos(at: jiff::Timestamp) -> i64 {
+    let nanos = at.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
+    i64::try_from(nanos).expect("clamped just before")
+}
+
+fn moment(nanos: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(jiff::Timestamp::MAX)
+}
+
+/// A page of lines, the latest beginning first, and the highest number that any stream has.
+pub(super) type Page<T> = (Vec<Listed<T>>, i64);
+
+/// A value in a line that nobody of ours wrote.
+fn foreign<T>(at: usize, parsed: Result<T, serde_json::Error>) -> Result<T, rusqlite::Error> {
+    parsed.map_err(|e| rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, Box::new(e)))
+}
+
+/// Runs that began before a number.
+pub(super) fn runs(db: &Connection, before: i64, most: usize) -> Result<Page<RunLine>, rusqlite::Error> {
+    let mut ask = db.prepare_cached(
+        "SELECT r.stream, s.name, r.head, r.tail FROM runs r JOIN streams s ON s.id = r.stream
+         WHERE r.stream < ?1 ORDER BY r.stream DESC LIMIT ?2",
+    )?;
+    let rows = ask.query_map(params![before, most as i64], |row| {
+        let head = foreign(2, serde_json::from_str(row.get_ref(2)?.as_str()?))?;
+        let tail = row.get_ref(3)?.as_str_or_null()?.map(|tail| foreign(3, serde_json::from_str(tail))).transpose()?;
+        let stream = StreamId::from(row.get::<_, String>(1)?);
+        Ok(Listed { number: row.get(0)?, stream, line: Some(RunLine { head, tail }) })
+    })?;
+    Ok((rows.collect::<Result<_, _>>()?, highest(db)?))
+}
+
+/// Incidents that were opened before a number.
+pub(super) fn incidents(db: &Connection, before: i64, most: usize) -> Result<Page<IncidentLine>, rusqlite::Error> {
+    let mut ask = db.prepare_cached(
+        "SELECT i.stream, s.name, i.head, i.level, i.resolved, i.first, i.last, i.last_boot, i.detections, i.losses
+         FROM incidents i JOIN streams s ON s.id = i.stream
+         WHERE i.stream < ?1 ORDER BY i.stream DESC LIMIT ?2",
+    )?;
+    let rows = ask.query_map(params![before, most as i64], |row| {
+        let line = IncidentLine {
+            head: foreign(2, serde_json::from_str(row.get_ref(2)?.as_str()?))?,
+            level: Level::ALL.get(row.get::<_, usize>(3)?).copied().unwrap_or_default(),
+            state: if row.get(4)? { IncidentState::Resolved } else { IncidentState::Open },
+            first: moment(row.get(5)?),
+            last: Stamp { wall: moment(row.get(6)?), boot_ns: row.get::<_, i64>(7)?.cast_unsigned() },
+            detections: row.get::<_, i64>(8)?.cast_unsigned(),
+            losses: row.get::<_, i64>(9)?.cast_unsigned(),
+        };
+        Ok(Listed { number: row.get(0)?, stream: StreamId::from(row.get::<_, String>(1)?), line: Some(line) })
+    })?;
+    Ok((rows.collect::<Result<_, _>>()?, highest(db)?))
+}
+
+fn highest(db: &Connection) -> Result<i64, rusqlite::Error> {
+    db.prepare_cached("SELECT coalesce(max(id), 0) FROM streams")?.query_row([], |row| row.get(0))
+}
+
+/// The first runs of an incident, at most so many, and how many it has.
+pub(super) fn members(db: &Connection, stream: &StreamId, most: usize) -> Result<(Vec<RunId>, u64), rusqlite::Error> {
+    let mut find = db.prepare_cached("SELECT id FROM streams WHERE name = ?1")?;
+    let Some(no) = find.query_row([stream.as_str()], |row| row.get::<_, i64>(0)).optional()? else {
+        return Ok((Vec::new(), 0));
+    };
+    let mut ask = db.prepare_cached("SELECT run FROM members WHERE incident = ?1 ORDER BY row LIMIT ?2")?;
+    let runs = ask.query_map(params![no, most as i64], |row| Ok(RunId::from(row.get::<_, String>(0)?.as_str())))?;
+    let runs: Vec<RunId> = runs.collect::<Result<_, _>>()?;
+    let mut count = db.prepare_cached("SELECT count(*) FROM members WHERE incident = ?1")?;
+    let all = count.query_row([no], |row| row.get::<_, i64>(0))?;
+    Ok((runs, all.cast_unsigned()))
+}
+
+/// Rows of marks of a kind within these moments, both included: the latest so many.
+pub(super) fn marks(
+    db: &Connection,
+    kind: Kind,
+    from: jiff::Timestamp,
+    to: jiff::Timestamp,
+    most: usize,
+) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut ask =
+        db.prepare_cached("SELECT row FROM marks WHERE kind = ?1 AND at >= ?2 AND at <= ?3 ORDER BY at DESC LIMIT ?4")?;
+    let rows = ask.query_map(params![kind.as_str(), nanos(from), nanos(to), most as i64], |row| row.get(0))?;
+    rows.collect()
+}
+
+/// Runs that began since a moment, the latest first.
+pub(super) fn counted(
+    db: &Connection,
+    since: jiff::Timestamp,
+    each: &mut dyn FnMut(Counted),
+) -> Result<(), rusqlite::Error> {
+    let mut ask = db.prepare_cached(
+        "SELECT s.name, r.playbook, r.place, r.image, r.began, r.counts FROM runs r JOIN streams s ON s.id = r.stream
+         ORDER BY r.stream DESC",
+    )?;
+    let mut rows = ask.query([])?;
+    while let Some(row) = rows.next()? {
+        let began = moment(row.get(4)?);
+        if began < since {
+            break;
+        }
+        each(Counted {
+            stream: StreamId::from(row.get::<_, String>(0)?),
+            playbook: Name::from(row.get_ref(1)?.as_str()?),
+            place: row.get(2)?,
+            image: row.get(3)?,
+            began,
+            counts: row.get(5)?,
+        });
+    }
+    Ok(())
+}
