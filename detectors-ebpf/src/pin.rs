@@ -15,7 +15,7 @@ use aya::{Btf, EbpfLoader};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Where `quell up` pins.
@@ -151,7 +151,7 @@ impl Pins {
     ///
     /// # Errors
     /// When something could not be removed.
-    pub fn give_back(self) -> Result<(), PinError> {
+    pub fn give_back(&self) -> Result<(), PinError> {
         let acts = |pin: &PathBuf| !pin.ends_with(PAUSE) && !pin.ends_with(OWNER);
         if pins(&self.dir)?.iter().any(acts) {
             return Ok(());
@@ -181,7 +181,8 @@ fn prepare(dir: &Path) -> Result<(), PinError> {
     if dir.starts_with(BPFFS) && !is_bpf(Path::new(BPFFS)) {
         mount(Path::new(BPFFS)).map_err(failed(Path::new(BPFFS), "mounted"))?;
     }
-    fs::create_dir_all(dir).map_err(failed(dir, "made"))?;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(failed(dir, "made"))?;
     if is_bpf(dir) { Ok(()) } else { Err(PinError::NotBpf { dir: dir.to_owned() }) }
 }
 
@@ -213,7 +214,7 @@ fn lock(dir: &Path) -> Result<Option<File>, PinError> {
         if fs::metadata(dir).is_ok_and(|now| now.ino() == held.ino() && now.dev() == held.dev()) {
             return Ok(Some(file));
         }
-        fs::create_dir_all(dir).map_err(failed(dir, "made"))?;
+        prepare(dir)?;
     }
     Ok(None)
 }
