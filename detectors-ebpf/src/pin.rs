@@ -147,6 +147,14 @@ impl Pins {
         is_paused(&self.dir)
     }
 
+    /// Sets or lifts the flag, where anything obeys it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn pause(&self, paused: bool) -> Result<(), PinError> {
+        if self.path(PAUSE).exists() { set(&self.dir, paused) } else { Ok(()) }
+    }
+
     /// The daemon ends: the directory goes when nothing in it acts any more.
     ///
     /// # Errors
@@ -277,9 +285,16 @@ pub fn pause(dir: &Path, owner: &Path, paused: bool) -> Result<bool, PinError> {
     set(dir, paused).map(|()| true)
 }
 
-/// The same directory is written in the same way, wherever it is named from.
+/// The same directory is written in the same way, wherever it is named from, and before it is made.
 fn resolved(owner: &Path) -> PathBuf {
-    fs::canonicalize(owner).or_else(|_| std::path::absolute(owner)).unwrap_or_else(|_| owner.to_owned())
+    let whole = std::path::absolute(owner).unwrap_or_else(|_| owner.to_owned());
+    let real = whole.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    match real.and_then(|(above, real)| Some((real, whole.strip_prefix(above).ok()?))) {
+        // `join` of nothing would end with a slash.
+        Some((real, rest)) if rest.as_os_str().is_empty() => real,
+        Some((real, rest)) => real.join(rest),
+        None => whole,
+    }
 }
 
 /// Whether the flag is set; false before anything obeys it.

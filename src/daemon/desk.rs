@@ -6,13 +6,14 @@
 use super::assembly::Assembly;
 use super::files::{self, Given, Loaded};
 use super::hand::Counts;
+use super::kernel::Kernel;
 use crate::api::{
     ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, SensorStatus, State, Status,
 };
 use quell_actions::HostWorld;
 use quell_engine::detect::Rules;
 use quell_engine::load::Config;
-use quell_engine::run::{Definitions, EngineHandle, Request};
+use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
 use quell_engine::source::Snapshot;
 use quell_engine::store::Journal;
 use quell_model::playbook::{Playbook, StepKind};
@@ -26,11 +27,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct Desk {
     given: Given,
     world: HostWorld,
+    kernel: Arc<Kernel>,
     dir: PathBuf,
     started: jiff::Timestamp,
     facts: Mutex<Facts>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
+    /// One pause or its end at a time.
+    pausing: tokio::sync::Mutex<()>,
 }
 
 struct Facts {
@@ -52,12 +56,15 @@ struct Facts {
     scheduling: String,
 }
 
+/// In whose name a daemon pauses that finds the flag in the kernel set.
+pub(super) const PAUSED_BESIDE: &str = "the pause flag";
+
 /// What is looked at for changes.
 const ENDINGS: &[&str] = &["yml", "yaml"];
 
 impl Desk {
     /// Of a daemon that is starting.
-    pub(crate) fn new(given: &Given, loaded: &Loaded, world: &HostWorld, dir: &Path) -> Self {
+    pub(crate) fn new(given: &Given, loaded: &Loaded, world: &HostWorld, kernel: Arc<Kernel>, dir: &Path) -> Self {
         let facts = Facts {
             state: State::Starting,
             definitions: loaded.definitions.clone(),
@@ -78,10 +85,12 @@ impl Desk {
         Self {
             given: given.clone(),
             world: world.clone(),
+            kernel,
             dir: dir.to_owned(),
             started: jiff::Timestamp::now(),
             facts: Mutex::new(facts),
             reloading: tokio::sync::Mutex::new(()),
+            pausing: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -91,6 +100,34 @@ impl Desk {
         facts.counts = Arc::clone(&assembly.counts);
         facts.to_hand = Some(assembly.rules.clone());
         facts.blind.clone_from(&assembly.blind);
+    }
+
+    /// Pauses every action, in the engine and in the kernel, or lets them go on.
+    pub(crate) async fn pause(&self, engine: &EngineHandle, paused: bool, by: Name) -> Result<Json, Refusal> {
+        let _one = self.pausing.lock().await;
+        if paused {
+            self.kernel.pause(true);
+        }
+        let answer = engine.request(Request::Pause { paused, by }).await?;
+        if !paused {
+            self.kernel.pause(false);
+            let kernel = Arc::clone(&self.kernel);
+            if tokio::task::spawn_blocking(move || kernel.try_again()).await.is_err() {
+                tracing::error!("the trial of the kernel's hands did not end well");
+            }
+        }
+        Ok(answer)
+    }
+
+    /// What is due in the kernel about once a second; a pause that somebody set there beside this daemon becomes its own.
+    pub(crate) async fn turn_kernel(&self, engine: &EngineHandle) {
+        self.kernel.turn();
+        if self.pausing.try_lock().is_ok() && self.kernel.is_paused_beside() {
+            tracing::warn!("the pause flag in the kernel was set beside this daemon: it pauses too");
+            if let Err(refusal) = self.pause(engine, true, PAUSED_BESIDE.into()).await {
+                tracing::error!(%refusal, "the engine did not pause");
+            }
+        }
     }
 
     /// Asks the sensor how it is: its thread learns its place in the queue only once it runs.
@@ -177,6 +214,7 @@ impl Desk {
                 lost: count(|(class, _, lost)| (class, lost)),
                 scheduling: facts.scheduling.clone(),
             },
+            hands: self.kernel.status(),
             rules: facts.rules,
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions),

@@ -1,6 +1,6 @@
 /* What the tests of the kernel's hands are attacked by; harmless: own uid, few processes, all of it ends by itself.
  * attack KIND UID DIR END [GENERATION]: a parent, which lives; a sibling, which lives; and a root that waits for a byte on
- * stdin and then does KIND. The parent prints the root's and the sibling's pid. DIR/reached says that KIND is under way. */
+ * stdin and then does KIND; with a `+` before KIND it executes itself first, with GENERATION 0. The parent prints the root's and the sibling's pid. DIR/reached says that KIND is under way. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -52,9 +52,17 @@ static void forks(long generations)
 	rest();
 }
 
-static void execs(long n, long generations)
+static void again(long n)
 {
 	char number[32];
+	snprintf(number, sizeof(number), "%ld", n);
+	char *next[] = { args[0], args[1], args[2], args[3], args[4], number, NULL };
+	execv("/proc/self/exe", next);
+	_exit(1);
+}
+
+static void execs(long n, long generations)
+{
 	if (n == 100)
 		reached();
 	if (over())
@@ -68,10 +76,7 @@ static void execs(long n, long generations)
 		if (child == 0)
 			break;
 	}
-	snprintf(number, sizeof(number), "%ld", n + 1);
-	char *next[] = { args[0], args[1], args[2], args[3], args[4], number, NULL };
-	execv("/proc/self/exe", next);
-	_exit(1);
+	again(n + 1);
 }
 
 static void bomb(void)
@@ -101,7 +106,7 @@ static void doubles(void)
 
 static void go(long generation)
 {
-	const char *kind = args[1];
+	const char *kind = args[1] + (args[1][0] == '+');
 	if (!strcmp(kind, "bomb"))
 		bomb();
 	if (!strcmp(kind, "double"))
@@ -135,6 +140,8 @@ int main(int argc, char **argv)
 	if (root == 0) {
 		if (read(0, &byte, 1) != 1)
 			_exit(0);
+		if (args[1][0] == '+')
+			again(0);
 		go(0);
 	}
 	sibling = fork();
