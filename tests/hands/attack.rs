@@ -89,6 +89,11 @@ impl Attack {
         self.dir.path().join("reached").exists()
     }
 
+    /// Whether it came to an end of its own.
+    pub(super) fn has_outlived(&self) -> bool {
+        self.dir.path().join("outlived").exists()
+    }
+
     /// Who must live on.
     pub(super) fn innocent(&self) -> Vec<u32> {
         let mut pids = vec![self.parent.id(), self.sibling];

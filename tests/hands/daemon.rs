@@ -12,6 +12,7 @@ fn is_contained(daemon: &Daemon<'_>, attack: &Attack) {
     let step = &run["steps"][0];
     assert_eq!((&run["state"], &step["outcome"]), (&"succeeded".into(), &"verified".into()), "{run:#}");
     wait_until("only the parent and the sibling live", || attack.living() == attack.innocent());
+    assert!(!attack.has_outlived(), "it ended by itself");
     // Nobody is born any more: a chain would be here by now.
     daemon.status();
     assert_eq!(attack.living(), attack.innocent());
@@ -39,6 +40,11 @@ fn a_double_fork_is_contained_whole() {
 #[test]
 fn a_chain_of_forks_is_contained_whole() {
     contained("+forks");
+}
+
+#[test]
+fn a_chain_that_no_signal_can_follow_is_contained_whole() {
+    contained("+clones");
 }
 
 #[test]
