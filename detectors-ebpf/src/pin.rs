@@ -15,7 +15,7 @@ use aya::{Btf, EbpfLoader};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Where `quell up` pins.
@@ -147,11 +147,19 @@ impl Pins {
         is_paused(&self.dir)
     }
 
+    /// Sets or lifts the flag, where anything obeys it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn pause(&self, paused: bool) -> Result<(), PinError> {
+        if self.path(PAUSE).exists() { set(&self.dir, paused) } else { Ok(()) }
+    }
+
     /// The daemon ends: the directory goes when nothing in it acts any more.
     ///
     /// # Errors
     /// When something could not be removed.
-    pub fn give_back(self) -> Result<(), PinError> {
+    pub fn give_back(&self) -> Result<(), PinError> {
         let acts = |pin: &PathBuf| !pin.ends_with(PAUSE) && !pin.ends_with(OWNER);
         if pins(&self.dir)?.iter().any(acts) {
             return Ok(());
@@ -181,7 +189,8 @@ fn prepare(dir: &Path) -> Result<(), PinError> {
     if dir.starts_with(BPFFS) && !is_bpf(Path::new(BPFFS)) {
         mount(Path::new(BPFFS)).map_err(failed(Path::new(BPFFS), "mounted"))?;
     }
-    fs::create_dir_all(dir).map_err(failed(dir, "made"))?;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(failed(dir, "made"))?;
     if is_bpf(dir) { Ok(()) } else { Err(PinError::NotBpf { dir: dir.to_owned() }) }
 }
 
@@ -213,7 +222,7 @@ fn lock(dir: &Path) -> Result<Option<File>, PinError> {
         if fs::metadata(dir).is_ok_and(|now| now.ino() == held.ino() && now.dev() == held.dev()) {
             return Ok(Some(file));
         }
-        fs::create_dir_all(dir).map_err(failed(dir, "made"))?;
+        prepare(dir)?;
     }
     Ok(None)
 }
@@ -276,9 +285,16 @@ pub fn pause(dir: &Path, owner: &Path, paused: bool) -> Result<bool, PinError> {
     set(dir, paused).map(|()| true)
 }
 
-/// The same directory is written in the same way, wherever it is named from.
+/// The same directory is written in the same way, wherever it is named from, and before it is made.
 fn resolved(owner: &Path) -> PathBuf {
-    fs::canonicalize(owner).or_else(|_| std::path::absolute(owner)).unwrap_or_else(|_| owner.to_owned())
+    let whole = std::path::absolute(owner).unwrap_or_else(|_| owner.to_owned());
+    let real = whole.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    match real.and_then(|(above, real)| Some((real, whole.strip_prefix(above).ok()?))) {
+        // `join` of nothing would end with a slash.
+        Some((real, rest)) if rest.as_os_str().is_empty() => real,
+        Some((real, rest)) => real.join(rest),
+        None => whole,
+    }
 }
 
 /// Whether the flag is set; false before anything obeys it.

@@ -71,8 +71,7 @@ async fn playbooks(State(app): State<App>) -> Json<Value> {
 }
 
 async fn pause(paused: bool, ConnectInfo(Caller(by)): ConnectInfo<Caller>, State(app): State<App>) -> Answer {
-    app.engine.request(Request::Pause { paused, by }).await?;
-    Ok(Json(json!({ "paused": paused })))
+    app.desk.pause(&app.engine, paused, by).await.map(Json).map_err(Problem::from)
 }
 
 async fn reload(State(app): State<App>) -> Answer {

@@ -52,6 +52,9 @@ pub(crate) struct Status {
     pub(crate) started: jiff::Timestamp,
     /// What watches.
     pub(crate) sensor: SensorStatus,
+    /// What kills in the kernel.
+    #[serde(default)]
+    pub(crate) hands: HandsStatus,
     /// Rules in force.
     pub(crate) rules: usize,
     /// Rules that were passed over.
@@ -78,6 +81,25 @@ pub(crate) struct Status {
     pub(crate) recorder: RecorderStatus,
     /// Why the last reload was refused, if it was.
     pub(crate) reload_refused: Option<String>,
+}
+
+/// How the kernel's hands stand.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct HandsStatus {
+    /// They are in the kernel.
+    pub(crate) loaded: bool,
+    /// Why they are not.
+    pub(crate) why: Option<String>,
+    /// A marked process of quell's own has died of them.
+    pub(crate) tried: bool,
+    /// Where they are pinned, so that their marks outlive a daemon that is killed.
+    pub(crate) pinned: Option<String>,
+    /// Why they are not pinned.
+    pub(crate) unpinned_why: Option<String>,
+    /// They hang at every system call, because a mark lives.
+    pub(crate) at_calls: bool,
+    /// SIGKILLs that they have sent.
+    pub(crate) struck: u64,
 }
 
 /// How the sensor stands.

@@ -7,6 +7,8 @@ use super::show::size;
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term, place};
 use crate::daemon::RECORDER;
+#[cfg(feature = "ebpf")]
+use crate::daemon;
 use quell_actions::{CgroupKind, HostWorld, protect};
 use quell_engine::load::Config;
 use serde::Serialize;
@@ -66,6 +68,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         Ok(world) => {
             checks.push(cgroups(&world));
             checks.extend(actions(&world));
+            checks.push(hands(&world));
         }
         Err(e) => checks.push(
             Check::new("actions", "proc", Mark::Missing, format!("/proc cannot be read: {e}"))
@@ -156,6 +159,24 @@ fn sensor() -> Vec<Check> {
             .works("recordings, rules and playbooks; nothing is seen live"),
     ]
 }
+
+/// Loaded beside a daemon's, never pinned, and gone again.
+#[cfg(feature = "ebpf")]
+fn hands(world: &HostWorld) -> Check {
+    use quell_detectors::hands::{HandsConfig, KernelHands};
+    match KernelHands::load(HandsConfig { boot: world.boot.clone(), pins: None }) {
+        Ok(_) => Check::new("actions", HANDS, Mark::Ok, "a marked process of its own died of its next system call"),
+        Err(error) => Check::new("actions", HANDS, Mark::Degraded, daemon::with_source(&error)).works(SIGNALS),
+    }
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn hands(_: &HostWorld) -> Check {
+    Check::new("actions", HANDS, Mark::Degraded, "this quell was built without the feature `ebpf`").works(SIGNALS)
+}
+
+const HANDS: &str = "process.kill in the kernel";
+const SIGNALS: &str = "process.kill by signals; a chain of forks may outrun them";
 
 fn cgroups(world: &HostWorld) -> Check {
     let list: Vec<String> = world

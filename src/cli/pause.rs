@@ -1,8 +1,10 @@
-//! `quell pause` and `quell resume`: the big red button.
+//! `quell pause` and `quell resume`: the big red button. It works without a daemon too, on what a dead one left.
 
 use super::client::Client;
+use super::escape::escape;
 use super::term::Ink;
-use super::{Exit, Fail, Global, Term};
+use super::{Exit, Fail, Global, Term, place};
+use crate::daemon;
 use serde_json::{Value, json};
 
 /// Stop every action at once; detection goes on
@@ -17,7 +19,10 @@ pub(crate) struct ResumeArgs {}
 
 /// Stops every action.
 pub(crate) fn pause(_: &PauseArgs, global: &Global, term: &Term) -> Result<Exit, Fail> {
-    let answer: Value = Client::new(global)?.post("/pause", &json!({}))?;
+    let answer: Value = match Client::new(global)?.post("/pause", &json!({})) {
+        Err(fail) if fail.exit == Exit::Unreachable => return beside(true, fail, global, term),
+        answer => answer?,
+    };
     if term.is_json() {
         term.document(&answer);
     } else {
@@ -29,7 +34,10 @@ pub(crate) fn pause(_: &PauseArgs, global: &Global, term: &Term) -> Result<Exit,
 
 /// Lets actions go on.
 pub(crate) fn resume(_: &ResumeArgs, global: &Global, term: &Term) -> Result<Exit, Fail> {
-    let answer: Value = Client::new(global)?.post("/resume", &json!({}))?;
+    let answer: Value = match Client::new(global)?.post("/resume", &json!({})) {
+        Err(fail) if fail.exit == Exit::Unreachable => return beside(false, fail, global, term),
+        answer => answer?,
+    };
     if term.is_json() {
         term.document(&answer);
     } else {
@@ -41,6 +49,37 @@ pub(crate) fn resume(_: &ResumeArgs, global: &Global, term: &Term) -> Result<Exi
                 "{}: {refused} refused meanwhile, and not done now: `quell run list` shows which",
                 term.ink(Ink::Warn, "actions")
             )),
+        }
+    }
+    Ok(Exit::Right)
+}
+
+/// No daemon answers: what it left in the kernel and in its journal is told instead.
+fn beside(paused: bool, fail: Fail, global: &Global, term: &Term) -> Result<Exit, Fail> {
+    let done = daemon::pause_beside(&place::for_client(global.data_dir.as_deref()), daemon::me(), paused);
+    if !done.is_done() {
+        let also = done.left_over.first().map(|why| format!("; {why}")).unwrap_or_default();
+        return Err(Fail { what: format!("{}{also}", fail.what), ..fail });
+    }
+    if term.is_json() {
+        term.document(&done);
+    } else {
+        let (word, ink) = if paused { ("paused", Ink::Warn) } else { ("resumed", Ink::Good) };
+        term.line(format!("{} without a daemon: {}", term.ink(ink, word), fail.what));
+        if done.kernel {
+            term.line(match paused {
+                true => "what it left in the kernel does nothing from now on",
+                false => "what it left in the kernel acts again",
+            });
+        }
+        if done.journal {
+            term.line(match paused {
+                true => "the next `quell up` begins paused",
+                false => "the next `quell up` acts as its modes allow",
+            });
+        }
+        for why in &done.left_over {
+            term.line(format!("{}  {}", term.ink(Ink::Bad, "not done"), escape(why)));
         }
     }
     Ok(Exit::Right)

@@ -5,7 +5,7 @@ use super::escape::escape;
 use super::show::{ago, size};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term};
-use crate::api::{Counted, RecorderStatus, State, Status};
+use crate::api::{Counted, HandsStatus, RecorderStatus, State, Status};
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
@@ -46,6 +46,7 @@ fn print(status: &Status, term: &Term) {
         format!("{}  {}", term.ink(Ink::Bold, status.mode.as_str()), term.ink(Ink::Dim, &status.mode_because)),
     );
     field("sensor", sensor(status, term));
+    field("hands", hands(&status.hands, term));
     for probe in status.sensor.probes.iter().filter(|probe| !probe.attached) {
         field("", format!("{} {}: {}", term.ink(Ink::Warn, "missing"), escape(&probe.id), escape(&probe.why)));
     }
@@ -92,6 +93,20 @@ fn sensor(status: &Status, term: &Term) -> String {
     }
     let attached = sensor.probes.iter().filter(|probe| probe.attached).count();
     format!("{attached} of {} probes, {}", sensor.probes.len(), escape(&sensor.scheduling))
+}
+
+fn hands(hands: &HandsStatus, term: &Term) -> String {
+    if let Some(why) = &hands.why {
+        let less = term.ink(Ink::Warn, "none in the kernel, process.kill sends signals alone");
+        return format!("{less}: {}", escape(why));
+    }
+    let tried = if hands.tried { "tried on a process of their own" } else { "not tried while paused" };
+    let kept = match (&hands.pinned, &hands.unpinned_why) {
+        (Some(dir), _) => format!("pinned in {}", escape(dir)),
+        (None, why) => format!("not pinned: {}", escape(why.as_deref().unwrap_or("not said"))),
+    };
+    let now = if hands.at_calls { ", a mark lives" } else { "" };
+    format!("in the kernel, {tried}, {kept}{now}, {} struck", hands.struck)
 }
 
 fn counts(list: &[Counted]) -> String {

@@ -7,6 +7,7 @@ use super::assembly::Assembly;
 use super::files::{self, Given, Loaded};
 use super::hand::Counts;
 use super::recorder::RecorderView;
+use super::kernel::Kernel;
 use crate::api::{
     ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, SensorStatus, State,
     Status,
@@ -14,7 +15,7 @@ use crate::api::{
 use quell_actions::HostWorld;
 use quell_engine::detect::Rules;
 use quell_engine::load::Config;
-use quell_engine::run::{Definitions, EngineHandle, Request};
+use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
 use quell_engine::source::Snapshot;
 use quell_engine::store::Journal;
 use quell_model::playbook::{Playbook, StepKind};
@@ -28,11 +29,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) struct Desk {
     given: Given,
     world: HostWorld,
+    kernel: Arc<Kernel>,
     dir: PathBuf,
     started: jiff::Timestamp,
     facts: Mutex<Facts>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
+    /// One pause or its end at a time.
+    pausing: tokio::sync::Mutex<()>,
 }
 
 struct Facts {
@@ -56,12 +60,15 @@ struct Facts {
     scheduling: String,
 }
 
+/// In whose name a daemon pauses that finds the flag in the kernel set.
+pub(super) const PAUSED_BESIDE: &str = "the pause flag";
+
 /// What is looked at for changes.
 const ENDINGS: &[&str] = &["yml", "yaml"];
 
 impl Desk {
     /// Of a daemon that is starting.
-    pub(crate) fn new(given: &Given, loaded: &Loaded, world: &HostWorld, dir: &Path) -> Self {
+    pub(crate) fn new(given: &Given, loaded: &Loaded, world: &HostWorld, kernel: Arc<Kernel>, dir: &Path) -> Self {
         let facts = Facts {
             state: State::Starting,
             definitions: loaded.definitions.clone(),
@@ -84,10 +91,12 @@ impl Desk {
         Self {
             given: given.clone(),
             world: world.clone(),
+            kernel,
             dir: dir.to_owned(),
             started: jiff::Timestamp::now(),
             facts: Mutex::new(facts),
             reloading: tokio::sync::Mutex::new(()),
+            pausing: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -99,6 +108,34 @@ impl Desk {
         facts.blind.clone_from(&assembly.blind);
         facts.recorder = assembly.recorder();
         facts.unrecorded.clone_from(&assembly.unrecorded);
+    }
+
+    /// Pauses every action, in the engine and in the kernel, or lets them go on.
+    pub(crate) async fn pause(&self, engine: &EngineHandle, paused: bool, by: Name) -> Result<Json, Refusal> {
+        let _one = self.pausing.lock().await;
+        if paused {
+            self.kernel.pause(true);
+        }
+        let answer = engine.request(Request::Pause { paused, by }).await?;
+        if !paused {
+            self.kernel.pause(false);
+            let kernel = Arc::clone(&self.kernel);
+            if tokio::task::spawn_blocking(move || kernel.try_again()).await.is_err() {
+                tracing::error!("the trial of the kernel's hands did not end well");
+            }
+        }
+        Ok(answer)
+    }
+
+    /// What is due in the kernel about once a second; a pause that somebody set there beside this daemon becomes its own.
+    pub(crate) async fn turn_kernel(&self, engine: &EngineHandle) {
+        self.kernel.turn();
+        if self.pausing.try_lock().is_ok() && self.kernel.is_paused_beside() {
+            tracing::warn!("the pause flag in the kernel was set beside this daemon: it pauses too");
+            if let Err(refusal) = self.pause(engine, true, PAUSED_BESIDE.into()).await {
+                tracing::error!(%refusal, "the engine did not pause");
+            }
+        }
     }
 
     /// Asks the sensor how it is: its thread learns its place in the queue only once it runs.
@@ -185,6 +222,7 @@ impl Desk {
                 lost: count(|(class, _, lost)| (class, lost)),
                 scheduling: facts.scheduling.clone(),
             },
+            hands: self.kernel.status(),
             rules: facts.rules,
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions),

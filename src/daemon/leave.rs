@@ -3,7 +3,7 @@
 //! Invariant: holds the directory's lock all the while, so that no daemon works beside it; asks the world and believes
 //! no record; touches nothing that quell's journal or name does not claim.
 
-use super::{crew, sweep};
+use super::{crew, pause, sweep};
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
 use quell_engine::store::{DirVault, Journal};
@@ -58,8 +58,6 @@ impl Left {
     }
 }
 
-/// Where pinned programs and maps are.
-const PINS: &str = "/sys/fs/bpf/quell";
 /// For one thaw.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -75,6 +73,10 @@ pub(crate) fn leave(dir: &Path, node: Name, by: Name) -> Result<Left, StoreError
     };
     if dir.join("journal.db").exists() {
         let journal = Journal::open(dir)?;
+        // What a killed daemon left in the kernel acts no more from here on.
+        if let Err(why) = pause::flag(dir, true) {
+            left.left_over.push(why);
+        }
         thaw(&journal, dir, &world, &mut left)?;
         if !left.is_nothing() {
             note(&journal, by, &left)?;
@@ -84,12 +86,23 @@ pub(crate) fn leave(dir: &Path, node: Name, by: Name) -> Result<Left, StoreError
     let (gone, failed) = sweep::leftovers(&world);
     left.removed.extend(gone.into_iter().map(|id| Removed { id }));
     left.left_over.extend(failed);
-    match std::fs::remove_dir_all(PINS) {
-        Ok(()) => left.pins.push(Removed { id: PINS.into() }),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => left.left_over.push(format!("`{PINS}`: {e}")),
+    match unpin(dir) {
+        Ok(gone) => left.pins.extend(gone.into_iter().map(|id| Removed { id })),
+        Err(why) => left.left_over.push(why),
     }
     Ok(left)
+}
+
+/// Pauses first by itself; leaves alone what another daemon pinned.
+#[cfg(feature = "ebpf")]
+fn unpin(dir: &Path) -> Result<Vec<PathBuf>, String> {
+    use quell_detectors::pin;
+    pin::remove(Path::new(pin::DIR), dir).map_err(|e| super::with_source(&e))
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn unpin(_: &Path) -> Result<Vec<PathBuf>, String> {
+    Ok(Vec::new())
 }
 
 fn thaw(journal: &Journal, dir: &Path, world: &HostWorld, left: &mut Left) -> Result<(), StoreError> {

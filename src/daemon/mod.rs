@@ -14,9 +14,11 @@ mod eye;
 mod family;
 pub(crate) mod files;
 mod hand;
+mod kernel;
 mod leave;
 mod log;
 mod recorder;
+mod pause;
 mod rehearsal;
 mod sources;
 mod sweep;
@@ -28,12 +30,14 @@ pub(crate) use eye::Sight;
 pub(crate) use family::Family;
 pub(crate) use leave::{Left, leave};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
+pub(crate) use pause::beside as pause_beside;
 pub(crate) use rehearsal::{Scratch, rehearse};
 pub(crate) use sweep::clear as clear_cgroup;
 
 use crate::api::{self, App, State};
 use crate::cli::{Exit, Fail, Term, draw_mistakes, place};
 use files::{Given, Loaded};
+use kernel::Kernel;
 use quell_actions::HostWorld;
 use quell_engine::load::{Config, socket_fits};
 use quell_engine::run::Request;
@@ -41,6 +45,7 @@ use quell_model::{Mode, Name, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -90,16 +95,40 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
         .build()
         .map_err(|e| Fail::missing(format!("no runtime: {e}")))?;
 
-    let desk = Desk::new(&given, &loaded, &world, &dir);
+    // Once, however often the engine is put together.
+    let kernel = Arc::new(Kernel::load(&world, &dir));
+    let ended = with_kernel(&kernel, &given, &loaded, &world, &dir, &runtime);
+    // The engine has ended: nobody is marked any more.
+    kernel.end();
+    // A view of thousands of runs that nobody waits for any more must not hold up the end.
+    runtime.shutdown_timeout(LAST_VIEWS);
+    ended
+}
+
+/// Puts the engine together and serves until the end.
+fn with_kernel(
+    kernel: &Arc<Kernel>,
+    given: &Given,
+    loaded: &Loaded,
+    world: &HostWorld,
+    dir: &Path,
+    runtime: &Runtime,
+) -> Result<Exit, Fail> {
+    if kernel.is_paused()
+        && let Err(error) = pause::write(dir, desk::PAUSED_BESIDE.into(), true)
+    {
+        return Err(refused(&AssemblyError::Store(error), dir));
+    }
+    let desk = Desk::new(given, loaded, world, Arc::clone(kernel), dir);
     let start = |sight: Sight| {
         // Without a sensor nobody watches the forks, and the actions read /proc whole instead.
         let family = sight.off.is_none().then(|| Arc::new(Family::default()));
-        let hands = match &family {
+        let hands = kernel.lend(match &family {
             Some(family) => world.clone().with_lineage(Arc::clone(family) as _),
             None => world.clone(),
-        };
+        });
         let plan = Plan {
-            dir: dir.clone(),
+            dir: dir.to_owned(),
             node: world.node.clone(),
             boot: world.boot.clone(),
             crew: crew::live(hands),
@@ -111,9 +140,9 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
             files: loaded.config.sources.files.clone(),
             recorder: Some(RecorderPlan { keep: loaded.config.recorder, quiet: loaded.config.incidents.quiet }),
         };
-        assemble(plan, runtime.handle()).map_err(|e| refused(&e, &dir))
+        assemble(plan, runtime.handle()).map_err(|e| refused(&e, dir))
     };
-    let wanted = sight(&loaded);
+    let wanted = sight(loaded);
     let mut assembly = start(wanted.clone())?;
     if wanted.off.is_none()
         && let Some(why) = assembly.blind.clone()
@@ -122,10 +151,10 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
         assembly = start(Sight { off: Some(why), ..wanted })?;
     }
     desk.adopt(&assembly);
-    let ended = runtime.block_on(live(assembly, Arc::new(desk), &loaded, &dir));
-    // A view of thousands of runs that nobody waits for any more must not hold up the end.
-    runtime.shutdown_timeout(LAST_VIEWS);
-    ended
+    if assembly.recovered.paused {
+        kernel.pause(true);
+    }
+    runtime.block_on(live(assembly, Arc::new(desk), loaded, dir))
 }
 
 /// A machine that is flooded must still let people ask and stop: every thread comes before ordinary work.
@@ -180,6 +209,7 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
             }
             _ = changes.tick() => {
                 desk.look(&assembly);
+                desk.turn_kernel(&assembly.engine).await;
                 if !assembly.eye.is_alive() {
                     tracing::error!("the engine's thread has died: ending, so that a supervisor starts quell again");
                     break false;
@@ -282,7 +312,7 @@ fn sight(loaded: &Loaded) -> Sight {
 }
 
 /// An error with what is behind it, on one line.
-fn with_source(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_source(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {

@@ -39,6 +39,11 @@ impl Group {
         group
     }
 
+    /// The file that a process goes in by.
+    pub(crate) fn procs(&self) -> PathBuf {
+        self.dir().join("cgroup.procs")
+    }
+
     fn dir(&self) -> PathBuf {
         self.root.join(self.path.trim_start_matches('/'))
     }

@@ -9,7 +9,7 @@ use super::stat::Stat;
 use super::target::{Relation, Seen, target};
 use super::tree::{self, Table};
 use crate::world::HostWorld;
-use quell_model::{ActionError, ProcessId, Target};
+use quell_model::{ActionError, ProcessId, Target, TargetFacts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -208,15 +208,29 @@ impl Circle {
         }
     }
 
-    /// As the guard sees them.
+    /// As the guard sees them; without those who ended meanwhile, of whom nothing could be shown.
     pub(crate) fn targets(&self, world: &HostWorld) -> Vec<Target> {
-        self.members.iter().map(|member| target(world, &member.stat, &member.id, member.relation)).collect()
+        let look = |member: &Member| {
+            let target = target(world, &member.stat, &member.id, member.relation);
+            (!lacks_facts(&target) || lives(world, &member.id)).then_some(target)
+        };
+        self.members.iter().filter_map(look).collect()
     }
 
     /// As outputs tell them.
     pub(crate) fn seen(&self, world: &HostWorld) -> Vec<Seen> {
         self.members.iter().map(|member| Seen::read(world, &member.id)).collect()
     }
+}
+
+/// Whether something is unknown that every living process of a user shows.
+fn lacks_facts(target: &Target) -> bool {
+    matches!(&target.facts, TargetFacts::Process { cgroup, file, .. } if cgroup.is_none() || file.is_none())
+}
+
+/// False only when it is known to have ended.
+fn lives(world: &HostWorld, id: &ProcessId) -> bool {
+    identity::now(world, id).map_or(true, |stat| stat.is_some_and(|stat| !stat.is_dead()))
 }
 
 fn group_of(world: &HostWorld, stat: &Stat, scope: Scope) -> Result<Group, ActionError> {

@@ -2,7 +2,8 @@
 /*
  * The kernel's hands, a CO-RE object of their own: who is marked, and who descends from one who is, dies at the next
  * fork, exec or system call. Decides nothing: user space marks, every mark expires by the kernel's own clock, and a pause
- * flag ends it all at once. Helpers and patterns are those that Linux 5.8 has and that 6.1's verifier accepts.
+ * flag ends it all at once. The hook at calls is in only while a mark lives: it would cost every call of the machine.
+ * Helpers and patterns are those that Linux 5.8 has and that 6.1's verifier accepts.
  *
  *   fork ──▶ node(child) = {maker, lineage of the maker}, births[pid mod size]   the maker is searched for a mark
  *   exec ──▶ a lineage of its own
@@ -21,8 +22,9 @@ enum { BPF_F_MMAPABLE = 1 << 10 }; /* 5.5 */
 #define GENERATIONS 64
 /* A mark on a process; anything else in its place is the exec that began a lineage. */
 #define WHOLE 0xffffffffU
-/* src/hands/births.rs holds the same number. */
+/* src/hands/births.rs holds the same numbers. */
 #define BIRTHS 65536
+#define BLOCK 256
 
 static long (*bpf_send_signal)(u32 sig) = (void *)109; /* 5.3 */
 
@@ -75,6 +77,16 @@ struct {
 	MAP_TYPE(key, u32);
 	MAP_TYPE(value, struct birth);
 } BIRTHS_SEEN SEC(".maps");
+
+/* When somebody of a block of births was last noted: the reader passes over those where nobody was since. Numbers are
+ * given out upwards, so that whoever came lately is in few of them. */
+struct {
+	MAP_UINT(type, BPF_MAP_ARRAY);
+	MAP_UINT(max_entries, BIRTHS / BLOCK);
+	MAP_UINT(map_flags, BPF_F_MMAPABLE);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, u64);
+} BIRTHS_LATEST SEC(".maps");
 
 /* [0] the end of the last mark. [1] the process that is never struck. [2] how many were. */
 enum { C_UNTIL = 0, C_OWN = 1, C_STRUCK = 2, C_MAX = 3 };
@@ -171,8 +183,11 @@ INLINE struct birth *birth_of(u32 tgid)
 INLINE void note_birth(struct key *own, struct node *node)
 {
 	volatile struct birth *birth = birth_of(own->tgid);
-	if (!birth)
+	u32 block = own->tgid % BIRTHS / BLOCK;
+	u64 *latest = bpf_map_lookup_elem(&BIRTHS_LATEST, &block);
+	if (!birth || !latest)
 		return;
+	*latest = bpf_ktime_get_boot_ns();
 	birth->start = 0;
 	birth->tgid = own->tgid;
 	birth->ended = 0;

@@ -1,20 +1,22 @@
 //! Every fork that the kernel noted, read where the kernel writes it: one pass over shared memory, no call for each.
 //!
-//! Owns the mapping and the layout of `struct birth` in bpf/hand/hand.bpf.c. Keeps true: a place that is being written is
+//! Owns the layout of `struct birth` in bpf/hand/hand.bpf.c. Keeps true: a place that is being written is
 //! passed over, never read half; who is said to be below descends from the root by birth or by a lineage that began
 //! below it.
 
-#![allow(unsafe_code, reason = "the kernel's map is shared memory")]
-
 use super::key::Key;
+use super::shared::{Plain, Shared};
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr::{NonNull, read_volatile};
-use std::sync::atomic::{Ordering, fence};
+use std::os::fd::BorrowedFd;
 
 /// Places; a process has the one of its number modulo this (`BIRTHS`).
 const PLACES: u32 = 65_536;
+/// Places that one stamp stands for (`BLOCK`).
+const BLOCK: u32 = 256;
+/// Two CPUs write one stamp, and whoever read the time first may write last: by a host that took its CPU away, seldom by
+/// more.
+const SLACK_NS: u64 = 1_000_000_000;
 
 /// How far ahead of the last birth the next ones are looked for.
 const AHEAD: u32 = 2048;
@@ -62,48 +64,41 @@ impl Birth {
     }
 }
 
-/// The map, mapped.
+impl Plain for Birth {}
+
+/// The births, and when each block of them was last written.
 #[derive(Debug)]
-pub(super) struct Births(NonNull<Birth>);
-
-// SAFETY: the memory is only read, by volatile loads, and stays mapped as long as this lives.
-unsafe impl Send for Births {}
-// SAFETY: as above.
-unsafe impl Sync for Births {}
-
-const BYTES: usize = PLACES as usize * size_of::<Birth>();
+pub(super) struct Births {
+    all: Shared<Birth>,
+    latest: Shared<u64>,
+}
 
 impl Births {
-    /// Maps it; the mapping holds the map.
-    pub(super) fn map(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        // SAFETY: a new mapping at an address that the kernel chooses; nothing of ours is there.
-        let at =
-            unsafe { libc::mmap(std::ptr::null_mut(), BYTES, libc::PROT_READ, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
-        if at == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        NonNull::new(at.cast()).map(Self).ok_or_else(|| io::Error::other("mapped at nowhere"))
+    /// Maps both.
+    pub(super) fn map(all: BorrowedFd<'_>, latest: BorrowedFd<'_>) -> io::Result<Self> {
+        Ok(Self { all: Shared::map(all, PLACES as usize)?, latest: Shared::map(latest, (PLACES / BLOCK) as usize)? })
     }
 
     /// What the place of this number holds.
     pub(super) fn at(&self, pid: u32) -> Option<Birth> {
         let place = usize::try_from(pid % PLACES).ok()?;
-        // SAFETY: `place` is below PLACES, and the kernel's element is this struct: 48 bytes, a multiple of 8.
-        let at = unsafe { self.0.add(place) };
-        let read = || {
-            // SAFETY: as above; the kernel may write meanwhile, which the comparison below finds.
-            let birth = unsafe { read_volatile(at.as_ptr()) };
-            fence(Ordering::Acquire);
-            birth
-        };
         // The kernel writes the start last and clears it first: two equal readings are of one birth.
-        let (first, second) = (read(), read());
+        let (first, second) = (self.all.read(place)?, self.all.read(place)?);
         (first.start != 0 && first.start == second.start && first.pid == second.pid).then_some(second)
+    }
+
+    /// The places where somebody may be whose birth was noted since.
+    fn since(&self, since: u64) -> impl Iterator<Item = u32> + '_ {
+        let blocks = (0..PLACES / BLOCK).filter(move |block| {
+            let latest = self.latest.read(*block as usize).unwrap_or(u64::MAX);
+            latest.saturating_add(SLACK_NS) >= since
+        });
+        blocks.flat_map(|block| block * BLOCK..(block + 1) * BLOCK)
     }
 
     /// Everyone below these, the dead too, in the order of their births.
     pub(super) fn below(&self, since: u64, seeds: &HashSet<Key>) -> Vec<Birth> {
-        below((0..PLACES).filter_map(|pid| self.at(pid)), since, seeds)
+        below(self.since(since).filter_map(|pid| self.at(pid)), since, seeds)
     }
 
     /// The same, of those whose numbers were given out after this one: the kernel counts up, and from `most` it begins
@@ -113,13 +108,6 @@ impl Births {
         let anew = if wraps { 0..FIRST.saturating_add(AHEAD) } else { 0..0 };
         let numbers = (last..last.saturating_add(AHEAD)).chain(anew);
         below(numbers.filter_map(|pid| self.at(pid)), since, seeds)
-    }
-}
-
-impl Drop for Births {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `map` with this length, and nobody else has the pointer. It can only fail for a wrong range.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), BYTES) };
     }
 }
 

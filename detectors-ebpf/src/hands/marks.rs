@@ -2,7 +2,8 @@
 //!
 //! Owns the map of marks and the flags beside it. Keeps true: the time of the last mark is in force before its tree is
 //! read, so that whoever is born after the reading is born marked; who was once known below a root stays known while its
-//! mark lasts, also when its place among the births is another's.
+//! mark lasts, also when its place among the births is another's; a mark goes before its time only when all of its tree
+//! have ended.
 
 use super::C_UNTIL;
 use super::births::{Birth, Births};
@@ -28,6 +29,8 @@ pub(super) struct Marks {
     until: Known<Key, u64>,
     /// Whom each root has had below it.
     trees: Known<Key, HashSet<Key>>,
+    /// When somebody was marked last.
+    last_ns: u64,
     /// The kernel gives out numbers below this.
     most_pid: u32,
 }
@@ -47,7 +50,7 @@ impl Marks {
     ) -> Self {
         let most = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
         let most_pid = most.trim().parse().unwrap_or(1 << 15);
-        Self { entries, control, pause, until: Known::new(), trees: Known::new(), most_pid }
+        Self { entries, control, pause, until: Known::new(), trees: Known::new(), last_ns: 0, most_pid }
     }
 
     pub(super) fn control(&self, index: u32) -> u64 {
@@ -72,12 +75,15 @@ impl Marks {
         told(&found, root, boot)
     }
 
+    /// Marks a root and all below it. `join` hooks the kernel's hands in at system calls: it is called once the tree as it
+    /// was found is marked, so that hands which outlive their owner from then on know whom to strike.
     pub(super) fn mark(
         &mut self,
         births: &Births,
         root: &ProcessId,
         boot: &BootId,
         lasting: Duration,
+        join: impl FnOnce() -> Result<(), String>,
     ) -> Result<Below, String> {
         let now = now_ns();
         if self.is_paused() {
@@ -85,6 +91,7 @@ impl Marks {
         }
         let root = exact(births, root).ok_or("its birth is not known to the kernel's hands")?;
         self.forget_the_expired(now);
+        self.last_ns = now;
         let until = now.saturating_add(u64::try_from(lasting.as_nanos()).unwrap_or(u64::MAX));
         self.put(root, until)?;
         if self.control(C_UNTIL) < until {
@@ -92,17 +99,36 @@ impl Marks {
         }
         let mut these = self.seeds(root);
         let mut found = births.below(root.start, &these);
+        these.extend(found.iter().map(Birth::key));
+        self.put_all(&found, &these, until)?;
+        join()?;
         for _ in 0..CHASES {
-            these.extend(found.iter().map(Birth::key));
-            self.put_all(&found, &these, until)?;
             let Some(last) = found.last() else { break };
             // A chain of forks went on meanwhile, perhaps further than the kernel looks back.
             let mut next = births.below_after(last.pid, self.most_pid, last.start, &these);
             next.retain(|birth| !these.contains(&birth.key()));
             found = next;
+            these.extend(found.iter().map(Birth::key));
+            self.put_all(&found, &these, until)?;
         }
         self.trees.insert(root, these);
         Ok(told(&births.below(root.start, &self.seeds(root)), root, boot))
+    }
+
+    /// Forgets the marks that are over, by the clock or because all of their tree have ended; says whether none is
+    /// left and none was made for so long.
+    pub(super) fn settle(&mut self, births: &Births, rest: Duration) -> bool {
+        let now = now_ns();
+        self.forget_the_expired(now);
+        let over: Vec<Key> =
+            self.trees.iter().filter(|(root, these)| all_ended(births, **root, these)).map(|(root, _)| *root).collect();
+        for root in over {
+            let Some(mut these) = self.trees.remove(&root) else { continue };
+            these.insert(root);
+            self.forget(|key, _| these.contains(&Key::whole(key.pid, key.start)));
+        }
+        let rested = u128::from(now.saturating_sub(self.last_ns)) >= rest.as_nanos();
+        self.until.is_empty() && rested
     }
 
     /// The latest first: the kernel looks back from there.
@@ -139,15 +165,32 @@ impl Marks {
     }
 
     fn forget_the_expired(&mut self, now: u64) {
-        let expired: Vec<Key> = self.until.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
-        for key in expired {
+        self.forget(|_, until| until <= now);
+    }
+
+    fn forget(&mut self, is_over: impl Fn(&Key, u64) -> bool) {
+        let over: Vec<Key> =
+            self.until.iter().filter(|(key, until)| is_over(key, **until)).map(|(key, _)| *key).collect();
+        for key in over {
             self.until.remove(&key);
             self.trees.remove(&key);
             if let Err(error) = self.entries.remove(&key.words()) {
-                tracing::debug!(error = chain(&error), "an expired mark stays in its place");
+                tracing::debug!(error = chain(&error), "a mark that is over stays in its place");
             }
         }
     }
+}
+
+/// Whether a root and everyone ever known below it have ended, and nobody else is below it. Who cannot be told any more,
+/// because another's birth lies in its place, is taken for alive.
+fn all_ended(births: &Births, root: Key, these: &HashSet<Key>) -> bool {
+    let has_ended = |key: &Key| {
+        let birth = births.at(key.pid).filter(|birth| birth.pid == key.pid);
+        birth.is_some_and(|birth| birth.start != key.start || birth.ended != 0)
+    };
+    has_ended(&root)
+        && these.iter().all(has_ended)
+        && births.below(root.start, these).iter().all(|birth| birth.ended != 0)
 }
 
 /// The process as the kernel's hands know it: a scan of /proc knows its start to a tick only.

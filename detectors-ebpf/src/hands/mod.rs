@@ -5,32 +5,31 @@
 //! and start alone, so that its siblings and its parent live on; while the pause flag is set nobody is struck.
 //!
 //! ```text
-//! process.kill ── mark(root) ─▶ MARKS ◀── fork, exec, call ── SIGKILL
+//! process.kill ── mark(root) ─▶ MARKS ◀── fork, exec; call, while a mark lives ── SIGKILL
 //!              ◀─ who is below ── births, shared memory ◀── fork
 //! ```
 
 mod births;
+mod hooks;
 mod key;
 mod marks;
+mod shared;
 mod trial;
+
+pub use hooks::HAND_OBJECT;
 
 use crate::error::SensorError;
 use crate::load::{self, chain};
-use crate::pin::{self, PinError, Pins};
-use aya::maps::{Array, HashMap, Map, MapData};
-use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, Iter, ProgramError};
-use aya::{Btf, Ebpf};
+use crate::pin::{PinError, Pins};
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use births::Births;
+use hooks::Hooks;
 use marks::Marks;
 use quell_model::{Below, BootId, Doom, ProcessId};
-use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// The compiled kernel side of the hands.
-pub const HAND_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/hand.bpf.o"));
 
 const C_UNTIL: u32 = 0;
 const C_OWN: u32 = 1;
@@ -39,13 +38,9 @@ const C_STRUCK: u32 = 2;
 /// All that is pinned here begins with this.
 const PREFIX: &str = "hand_";
 
-/// Program and tracepoint.
-const HOOKS: [(&str, &str); 4] = [
-    ("hand_fork", "sched_process_fork"),
-    ("hand_exec", "sched_process_exec"),
-    ("hand_exit", "sched_process_exit"),
-    ("hand_call", "sys_enter"),
-];
+/// They stay at system calls for so long after the last mark: whoever hooks in there again right after leaving waits for
+/// the other CPUs (up to 12 ms were seen), and attacks come in groups.
+const REST: Duration = Duration::from_secs(5);
 
 /// How the hands are set up.
 #[derive(Clone, Debug)]
@@ -75,15 +70,13 @@ pub struct KernelHands {
     boot: BootId,
     births: Births,
     held: Mutex<Held>,
-    /// The right to the place where the hooks are pinned.
-    _pins: Option<Arc<Pins>>,
 }
 
 struct Held {
     marks: Marks,
-    /// Holds the programs and their hooks.
-    _ebpf: Ebpf,
-    _links: Vec<FdLink>,
+    hooks: Hooks,
+    /// A marked process of their own has died of them.
+    tried: bool,
 }
 
 impl std::fmt::Debug for KernelHands {
@@ -93,8 +86,8 @@ impl std::fmt::Debug for KernelHands {
 }
 
 impl KernelHands {
-    /// Loads, hooks in, learns who is there, and tries itself on a process of its own. The hooks that an earlier daemon
-    /// pinned in the same place are taken away first.
+    /// Loads, hooks in, learns who is there, and tries itself on a process of its own, unless it was paused before: then
+    /// [`Self::attempt`] is for later. The hooks that an earlier daemon pinned in the same place are taken away first.
     ///
     /// # Errors
     /// When the kernel refuses something, or the trial fails; nothing stays behind then.
@@ -102,63 +95,89 @@ impl KernelHands {
         if let Some(pins) = &config.pins {
             pins.clear(PREFIX)?;
         }
-        let loaded = Self::load_now(&config).and_then(|hands| {
-            hands.trial().map_err(HandsError::Trial)?;
-            Ok(hands)
-        });
-        if loaded.is_err()
-            && let Some(pins) = &config.pins
-            && let Err(error) = pins.clear(PREFIX)
+        let mut hooks = Hooks::load(config.pins)?;
+        let ready = Self::maps(&mut hooks).and_then(|maps| hooks.begin().map(|()| maps));
+        let (births, marks) = match ready {
+            Ok(ready) => ready,
+            Err(error) => {
+                hooks.end();
+                return Err(error);
+            }
+        };
+        load::give_back();
+        let held = Held { marks, hooks, tried: false };
+        let hands = Self { boot: config.boot, births, held: Mutex::new(held) };
+        if !hands.is_paused()
+            && let Err(why) = hands.attempt()
         {
-            tracing::warn!(%error, "pins stay behind");
+            hands.end();
+            return Err(HandsError::Trial(why));
         }
-        loaded
+        Ok(hands)
     }
 
-    fn load_now(config: &HandsConfig) -> Result<Self, HandsError> {
-        load::may_load()?;
-        let btf = Btf::from_sys_fs().map_err(|e| SensorError::NoBtf { why: chain(&e) })?;
-        let mut ebpf =
-            pin::loader(&btf, config.pins.as_deref()).load(HAND_OBJECT).map_err(|e| load::maps_refused(&e))?;
-        for (name, tracepoint) in HOOKS {
-            let done = hook(&mut ebpf, name).and_then(|program| program.load(tracepoint, &btf));
-            done.map_err(|e| load::probe_refused(name, &e))?;
-        }
-        let scan = scan(&mut ebpf, &btf);
-        drop(btf);
-        // Only now: the programs are in, and a map that leaves the object takes no number with it that they need.
-        let births = Births::map(data(&ebpf, "BIRTHS_SEEN").fd().as_fd()).map_err(|e| load::maps_refused(&e))?;
-        let mut control: Array<_, u64> = Array::try_from(taken(&mut ebpf, "HAND_CONTROL")).map_err(refused)?;
-        let pause: Array<_, u64> = Array::try_from(taken(&mut ebpf, "PAUSE")).map_err(refused)?;
-        let entries: HashMap<_, [u64; 2], u64> = HashMap::try_from(taken(&mut ebpf, "MARKS")).map_err(refused)?;
+    /// Takes the maps out of the object. Only now: the programs are in, and a map that leaves takes no number with it
+    /// that they need.
+    fn maps(hooks: &mut Hooks) -> Result<(Births, Marks), HandsError> {
+        let ebpf = hooks.ebpf();
+        let births = Births::map(fd(ebpf, "BIRTHS_SEEN"), fd(ebpf, "BIRTHS_LATEST"));
+        let births = births.map_err(|e| load::maps_refused(&e))?;
+        let pause: Array<_, u64> = Array::try_from(taken(ebpf, "PAUSE")).map_err(refused)?;
+        let mut control: Array<_, u64> = Array::try_from(taken(ebpf, "HAND_CONTROL")).map_err(refused)?;
+        let entries: HashMap<_, [u64; 2], u64> = HashMap::try_from(taken(ebpf, "MARKS")).map_err(refused)?;
         control.set(C_OWN, u64::from(std::process::id()), 0).map_err(refused)?;
-        let mut links = Vec::new();
-        for (name, _) in HOOKS {
-            let link = attach(&mut ebpf, name).map_err(|e| load::probe_refused(name, &e))?;
-            links.push((name, link));
-        }
-        // After the hooks, so that nobody is born between.
-        let scanned = scan.and_then(|()| read_scan(&mut ebpf));
-        scanned.map_err(|e| load::probe_refused("hand_scan", &e))?;
-        let links = links.into_iter().map(|(name, link)| keep(link, config.pins.as_deref(), name));
-        let links = links.collect::<Result<Vec<_>, _>>()?;
-        load::give_back();
-        let held = Held {
-            marks: Marks::new(entries, control, pause),
-            _ebpf: ebpf,
-            _links: links.into_iter().flatten().collect(),
-        };
-        Ok(Self { boot: config.boot.clone(), births, held: Mutex::new(held), _pins: config.pins.clone() })
+        Ok((births, Marks::new(entries, control, pause)))
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Marks a child of their own and sees it die. Blocks until it has, or for a stated time.
+    ///
+    /// # Errors
+    /// A sentence, when they do not do what they must.
+    pub fn attempt(&self) -> Result<(), String> {
+        self.trial()?;
+        self.held().tried = true;
+        Ok(())
+    }
+
+    /// Whether a marked process of their own has died of them.
+    #[must_use]
+    pub fn is_tried(&self) -> bool {
+        self.held().tried
+    }
+
+    /// Whether they hang at every system call now, because a mark lives.
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.held().hooks.is_joined()
+    }
+
+    /// Leaves the system calls when no mark has lived for [`REST`]. For whoever turns about once a second.
+    pub fn settle(&self) {
+        let mut held = self.held();
+        if held.hooks.is_joined() && held.marks.settle(&self.births, REST) {
+            held.hooks.leave();
+        }
+    }
+
+    /// Takes them out of the kernel, pins and all: their owner ends.
+    pub fn end(&self) {
+        self.held().hooks.end();
+    }
+
     /// How many SIGKILLs they have sent; one process may have got several.
     #[must_use]
     pub fn struck(&self) -> u64 {
         self.held().marks.control(C_STRUCK)
+    }
+
+    /// Whether the pause flag is set, whoever set it.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.held().marks.is_paused()
     }
 
     /// While paused nobody is struck, and nobody can be marked.
@@ -185,53 +204,22 @@ impl Doom for KernelHands {
         if root.pid <= 1 || root.pid == std::process::id() {
             return Err("it is never marked".to_owned());
         }
-        self.held().marks.mark(&self.births, root, &self.boot, lasting)
+        let Held { marks, hooks, .. } = &mut *self.held();
+        marks.mark(&self.births, root, &self.boot, lasting, || hooks.join().map_err(|e| chain(&e)))
     }
 }
 
-fn refused(error: aya::maps::MapError) -> HandsError {
+fn refused(error: MapError) -> HandsError {
     load::maps_refused(&error).into()
-}
-
-fn hook<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, ProgramError> {
-    ebpf.program_mut(name).expect("the object was built with this program").try_into()
-}
-
-fn attach(ebpf: &mut Ebpf, name: &str) -> Result<FdLink, ProgramError> {
-    let program = hook(ebpf, name)?;
-    let link = program.attach()?;
-    Ok(program.take_link(link)?.into())
-}
-
-fn scan(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
-    let program: &mut Iter = ebpf.program_mut("hand_scan").expect("the object was built with it").try_into()?;
-    program.load("task", btf)
-}
-
-fn read_scan(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
-    let program: &mut Iter = ebpf.program_mut("hand_scan").expect("the object was built with it").try_into()?;
-    let link = program.attach()?;
-    let other = |e: &dyn std::error::Error| ProgramError::IOError(std::io::Error::other(chain(e)));
-    let mut file = program.take_link(link)?.into_file().map_err(|e| other(&e))?;
-    // It writes nothing: the reading is what makes it walk.
-    file.read_to_end(&mut Vec::new()).map_err(ProgramError::IOError).map(|_| ())
 }
 
 fn taken(ebpf: &mut Ebpf, name: &str) -> Map {
     ebpf.take_map(name).expect("the object was built with this map")
 }
 
-fn data<'a>(ebpf: &'a Ebpf, name: &str) -> &'a MapData {
+fn fd<'a>(ebpf: &'a Ebpf, name: &str) -> BorrowedFd<'a> {
     match ebpf.map(name) {
-        Some(Map::Array(data)) => data,
+        Some(Map::Array(data)) => MapData::fd(data).as_fd(),
         _ => unreachable!("the object was built with this array"),
     }
-}
-
-/// A link that is pinned lives by its pin; one that is not lives by us.
-fn keep(link: FdLink, pins: Option<&Pins>, name: &str) -> Result<Option<FdLink>, HandsError> {
-    let Some(pins) = pins else { return Ok(Some(link)) };
-    let path = pins.path(name);
-    let pinned = link.pin(&path);
-    pinned.map(|_| None).map_err(|e| PinError::Refused { path, why: chain(&e) }.into())
 }

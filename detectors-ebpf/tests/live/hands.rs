@@ -89,14 +89,9 @@ fn a_mark_alone_kills_a_tree_and_no_sibling() {
 #[test]
 fn a_mark_ends_by_the_kernels_clock() {
     let Some(hands) = load(None) else { return };
-    let mut child = Command::new("sh").args(["-c", "read -r word; exit 3"]).stdin(Stdio::piped()).spawn().unwrap();
-    wait_until("it executes the shell", || {
-        std::fs::read_to_string(format!("/proc/{}/comm", child.id())).is_ok_and(|comm| comm == "sh\n")
-    });
+    let child = waiting();
     hands.mark(&id(child.id()), Duration::ZERO).unwrap();
-    drop(child.stdin.take());
-    let status = child.wait().unwrap();
-    assert_eq!((status.code(), status.signal()), (Some(3), None));
+    assert_eq!(ends(child), (Some(3), None));
 }
 
 struct Mounted(tempfile::TempDir);
@@ -130,31 +125,94 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-const ALL: [&str; 6] = ["hand_call", "hand_exec", "hand_exit", "hand_fork", "owner", "pause"];
+/// Pinned while no mark lives.
+const AT_REST: [&str; 5] = ["hand_exec", "hand_exit", "hand_fork", "owner", "pause"];
+
+/// A shell that waits for a line, and then ends with 3.
+fn waiting() -> Child {
+    let child = Command::new("sh").args(["-c", "read -r word; exit 3"]).stdin(Stdio::piped()).spawn().unwrap();
+    wait_until("it executes the shell", || {
+        std::fs::read_to_string(format!("/proc/{}/comm", child.id())).is_ok_and(|comm| comm == "sh\n")
+    });
+    child
+}
+
+/// Lets it go on; says how it ended.
+fn ends(mut child: Child) -> (Option<i32>, Option<i32>) {
+    drop(child.stdin.take());
+    let status = child.wait().unwrap();
+    (status.code(), status.signal())
+}
 
 #[test]
-fn pinned_hands_outlive_their_owner_until_they_are_removed() {
+fn a_mark_outlives_its_owner_and_holds_its_tongue_while_paused() {
     let Some(mount) = Mounted::new() else { return };
     let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
     assert!(pin::remove(&dir, data.path()).unwrap().is_empty());
     let claim = || Pins::claim(&dir, data.path()).map(Arc::new).unwrap();
     let Some(first) = load(Some(claim())) else { return };
-    let (mut child, _) = shell("echo; while :; do sleep 0.01; done");
+    let (paused, struck, spared) = (waiting(), waiting(), waiting());
+    first.mark(&id(paused.id()), DEADLINE).unwrap();
+    first.mark(&id(struck.id()), DEADLINE).unwrap();
+    assert!(first.is_joined());
+    // As when its process is killed: nothing is taken back.
     drop(first);
-    assert_eq!(names(&dir), ALL);
+    assert!(dir.join("hand_call").exists());
     assert!(pin::pause(&dir, data.path(), true).unwrap());
     assert!(claim().is_paused());
+    assert_eq!(ends(paused), (Some(3), None), "paused");
     assert!(pin::pause(&dir, data.path(), false).unwrap());
-    // Who comes next takes the place of the first.
+    assert_eq!(ends(struck), (None, Some(9)));
+    assert_eq!(ends(spared), (Some(3), None), "never marked");
+
+    // Who comes next takes the place of the first; so paused, it cannot try itself yet.
+    assert!(pin::pause(&dir, data.path(), true).unwrap());
     let pins = claim();
     let second = load(Some(Arc::clone(&pins))).unwrap();
-    assert_eq!(names(&dir), ALL);
-    second.mark(&id(child.id()), DEADLINE).unwrap();
-    wait_until("the shell is dead", || child.try_wait().unwrap().is_some());
-    drop((second, pins));
+    assert_eq!(names(&dir), AT_REST);
+    assert!(second.is_paused() && !second.is_tried());
+    second.pause(false).unwrap();
+    second.attempt().unwrap();
+    assert!(second.is_tried() && second.is_joined());
+    second.end();
+    assert_eq!(names(&dir), ["owner", "pause"]);
+    pins.give_back().unwrap();
+    assert!(!dir.exists());
+}
+
+#[test]
+fn whatever_is_pinned_is_removed_once_its_owner_has_ended() {
+    let Some(mount) = Mounted::new() else { return };
+    let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
+    let Some(hands) = load(Some(Pins::claim(&dir, data.path()).map(Arc::new).unwrap())) else { return };
+    let marked = waiting();
+    hands.mark(&id(marked.id()), DEADLINE).unwrap();
+    assert!(pin::remove(&dir, data.path()).unwrap().is_empty(), "its owner lives");
+    drop(hands);
     assert_eq!(pin::remove(&dir, data.path()).unwrap().len(), 5, "four hooks and the directory");
     assert!(!dir.exists());
     assert!(pin::remove(&dir, data.path()).unwrap().is_empty());
+    assert_eq!(ends(marked), (Some(3), None), "paused before the hooks went");
+}
+
+#[test]
+fn system_calls_are_left_alone_while_no_mark_lives() {
+    let Some(hands) = load(None) else { return };
+    let child = waiting();
+    let marked = id(child.id());
+    hands.mark(&marked, DEADLINE).unwrap();
+    hands.settle();
+    assert!(hands.is_joined(), "the mark lives");
+    assert_eq!(ends(child), (None, Some(9)));
+    // Long before the mark would expire: all of its tree have ended.
+    wait_until("they have left", || {
+        hands.settle();
+        !hands.is_joined()
+    });
+    let child = waiting();
+    hands.mark(&id(child.id()), DEADLINE).unwrap();
+    assert!(hands.is_joined());
+    assert_eq!(ends(child), (None, Some(9)));
 }
 
 #[test]
@@ -169,7 +227,8 @@ fn nobody_takes_what_another_daemon_pinned() {
         assert!(matches!(&claimed, Err(PinError::Taken { runs: found, .. }) if *found == runs), "{claimed:?}");
         assert!(pin::remove(&dir, other.path()).unwrap().is_empty());
         assert!(!pin::pause(&dir, other.path(), true).unwrap());
-        assert_eq!(names(&dir), ALL);
+        assert_eq!(names(&dir)[1..], AT_REST);
+        assert_eq!(names(&dir)[0], "hand_call", "the trial's mark was the last");
     };
     refused(true);
     // Its own uninstall waits for its end too.

@@ -1,0 +1,163 @@
+//! What acts inside the kernel for this daemon: the hands that `process.kill` marks for, where they are pinned, and the
+//! pause flag that all of it obeys.
+//!
+//! Made once, before the crew; decides nothing. Invariant: a kernel that refuses is told in `status`, and everything else
+//! works as without it; while somebody paused, in the daemon or at the flag, nothing in the kernel acts.
+
+use crate::api::HandsStatus;
+use quell_actions::HostWorld;
+use std::path::Path;
+#[cfg(feature = "ebpf")]
+use {
+    quell_detectors::hands::{HandsConfig, KernelHands},
+    quell_detectors::pin::{self, Pins},
+    std::sync::Arc,
+    std::sync::atomic::{AtomicBool, Ordering},
+};
+
+/// See the module.
+pub(crate) struct Kernel {
+    #[cfg(feature = "ebpf")]
+    hands: Result<Arc<KernelHands>, String>,
+    #[cfg(feature = "ebpf")]
+    pins: Result<Arc<Pins>, String>,
+    /// Whether this daemon has been told to pause: the flag may have been set beside it.
+    #[cfg(feature = "ebpf")]
+    told: AtomicBool,
+}
+
+#[cfg(feature = "ebpf")]
+impl Kernel {
+    /// Loads what this kernel allows, and pins it where no other daemon does. `dir` is the data directory, which exists.
+    pub(crate) fn load(world: &HostWorld, dir: &Path) -> Self {
+        let pins = Pins::claim(Path::new(pin::DIR), dir).map(Arc::new).map_err(|e| super::with_source(&e));
+        let config = HandsConfig { boot: world.boot.clone(), pins: pins.as_ref().ok().cloned() };
+        let hands = KernelHands::load(config).map(Arc::new).map_err(|e| super::with_source(&e));
+        match (&hands, &pins) {
+            (Err(why), _) => tracing::warn!(why, "no hands in the kernel: process.kill works by signals alone"),
+            (Ok(_), Err(why)) => tracing::info!(why, "the kernel's hands are not pinned: they end with this process"),
+            (Ok(_), Ok(_)) => {}
+        }
+        Self { hands, pins, told: AtomicBool::new(false) }
+    }
+
+    /// The world with its hands, where there are some.
+    pub(crate) fn lend(&self, world: HostWorld) -> HostWorld {
+        match &self.hands {
+            Ok(hands) => world.with_doom(Arc::clone(hands) as _),
+            Err(_) => world,
+        }
+    }
+
+    /// Whether the flag is set.
+    pub(crate) fn is_paused(&self) -> bool {
+        match (&self.hands, &self.pins) {
+            (Ok(hands), _) => hands.is_paused(),
+            (Err(_), Ok(pins)) => pins.is_paused(),
+            (Err(_), Err(_)) => false,
+        }
+    }
+
+    /// Whether somebody set the flag beside this daemon, which does not know of it.
+    pub(crate) fn is_paused_beside(&self) -> bool {
+        self.is_paused() && !self.told.load(Ordering::Acquire)
+    }
+
+    /// Holds it, or lets it go on.
+    pub(crate) fn pause(&self, paused: bool) {
+        // Until the flag is lifted nobody may take it for one that was set beside this daemon.
+        if paused {
+            self.told.store(true, Ordering::Release);
+        }
+        // Without pins the hands have a flag of their own.
+        let pinned = self.pins.as_ref().map_or(Ok(()), |pins| pins.pause(paused).map_err(|e| super::with_source(&e)));
+        let own = self.hands.as_ref().map_or(Ok(()), |hands| hands.pause(paused));
+        for why in [pinned.err(), own.err()].into_iter().flatten() {
+            tracing::error!(why, paused, "the pause flag in the kernel cannot be set");
+        }
+        if !paused {
+            self.told.store(false, Ordering::Release);
+        }
+    }
+
+    /// What there is to do now and then: the hook at system calls leaves when no mark lives.
+    pub(crate) fn turn(&self) {
+        if let Ok(hands) = &self.hands {
+            hands.settle();
+        }
+    }
+
+    /// Tries what a pause kept from being tried at the start. Blocks for a moment.
+    pub(crate) fn try_again(&self) {
+        if let Ok(hands) = &self.hands
+            && !hands.is_tried()
+            && !hands.is_paused()
+            && let Err(why) = hands.attempt()
+        {
+            tracing::error!(why, "the kernel's hands failed their own trial: process.kill still sends signals");
+        }
+    }
+
+    /// How it stands.
+    pub(crate) fn status(&self) -> HandsStatus {
+        match &self.hands {
+            Ok(hands) => HandsStatus {
+                loaded: true,
+                why: None,
+                tried: hands.is_tried(),
+                pinned: self.pins.as_ref().ok().map(|pins| pins.dir().display().to_string()),
+                unpinned_why: self.pins.as_ref().err().cloned(),
+                at_calls: hands.is_joined(),
+                struck: hands.struck(),
+            },
+            Err(why) => HandsStatus { why: Some(why.clone()), ..HandsStatus::default() },
+        }
+    }
+
+    /// Takes it out of the kernel: this daemon ends, and marks nobody any more.
+    pub(crate) fn end(&self) {
+        if let Ok(hands) = &self.hands {
+            hands.end();
+        }
+        if let Ok(pins) = &self.pins
+            && let Err(error) = pins.give_back()
+        {
+            tracing::warn!(why = super::with_source(&error), "pins stay behind");
+        }
+    }
+}
+
+/// A build without BPF has nothing in the kernel.
+#[cfg(not(feature = "ebpf"))]
+impl Kernel {
+    pub(crate) fn load(_: &HostWorld, _: &Path) -> Self {
+        Self {}
+    }
+
+    pub(crate) fn lend(&self, world: HostWorld) -> HostWorld {
+        world
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn is_paused_beside(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn pause(&self, _: bool) {}
+
+    pub(crate) fn turn(&self) {}
+
+    pub(crate) fn try_again(&self) {}
+
+    pub(crate) fn status(&self) -> HandsStatus {
+        HandsStatus {
+            why: Some("this quell was built without the feature `ebpf`".to_owned()),
+            ..HandsStatus::default()
+        }
+    }
+
+    pub(crate) fn end(&self) {}
+}
