@@ -6,9 +6,9 @@ use super::escape::escape;
 use super::show::size;
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term, place};
-use crate::daemon::RECORDER;
 #[cfg(feature = "ebpf")]
 use crate::daemon;
+use crate::daemon::RECORDER;
 use quell_actions::{CgroupKind, HostWorld, protect};
 use quell_engine::load::Config;
 use serde::Serialize;

@@ -101,7 +101,9 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     match &args.what {
         What::List if term.is_json() => term.document(&client.get::<Value>("/incidents")?),
         What::List => super::incident_view::list(&client.get::<Vec<_>>("/incidents")?, term),
-        What::Show(Shown { part, events: true }) => events(&client, &format!("/incidents/{}", segment(&part.id)), term)?,
+        What::Show(Shown { part, events: true }) => {
+            events(&client, &format!("/incidents/{}", segment(&part.id)), term)?
+        }
         What::Show(Shown { part, .. }) if term.is_json() => term.document(&client.get::<Value>(&part.path(""))?),
         What::Show(Shown { part, .. }) => super::incident_view::show(&client.get(&part.path(""))?, term),
         What::Explain(part) if term.is_json() => term.document(&client.get::<Value>(&part.path("/explain"))?),

@@ -6,8 +6,8 @@
 use super::assembly::Assembly;
 use super::files::{self, Given, Loaded};
 use super::hand::Counts;
-use super::recorder::RecorderView;
 use super::kernel::Kernel;
+use super::recorder::RecorderView;
 use crate::api::{
     ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, SensorStatus, State,
     Status,
