@@ -5,8 +5,8 @@
 
 use crate::Json;
 use crate::action::Plan;
-use crate::detection::{Detection, Level};
-use crate::event::{Class, Entity};
+use crate::detection::Detection;
+use crate::event::Class;
 use crate::hash::Hash;
 use crate::ids::{IncidentId, Name, RunId, Seq, StepId};
 use crate::mode::Mode;
@@ -15,6 +15,9 @@ use crate::process::BootId;
 use crate::time::Stamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+mod incident;
+pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
 
 /// The version that new records carry.
 pub const RECORD_VERSION: u16 = 1;
@@ -507,63 +510,6 @@ pub struct RunFinished {
     pub summary: String,
 }
 
-/// See [`Kind::IncidentOpened`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct IncidentOpened {
-    /// Which incident.
-    pub incident: IncidentId,
-    /// What it is about.
-    pub entity: Entity,
-    /// The first rule's title.
-    pub title: String,
-    /// How bad.
-    pub level: Level,
-}
-
-/// See [`Kind::IncidentJoined`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct IncidentJoined {
-    /// The detection that joined, if one did.
-    pub detection: Option<Hash>,
-    /// The run that joined, if one did.
-    pub run: Option<RunId>,
-    /// The level that it brought.
-    pub level: Level,
-    /// Set when the same rule on the same subject only counts up: how many so far.
-    #[serde(default)]
-    pub count: u64,
-}
-
-/// Where an incident stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum IncidentState {
-    /// Nobody has ended it.
-    Open,
-    /// Somebody has.
-    Resolved,
-}
-
-/// See [`Kind::IncidentChanged`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct IncidentChanged {
-    /// The new state.
-    pub state: IncidentState,
-    /// Who changed it; `quell` when a detection reopened it.
-    pub by: Name,
-    /// Why.
-    pub why: String,
-}
-
-/// See [`Kind::NoteAdded`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct NoteAdded {
-    /// Who wrote it; a run's id for a `tell`.
-    pub by: Name,
-    /// The line.
-    pub text: String,
-}
-
 /// See [`Kind::PauseChanged`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PauseChanged {
@@ -582,25 +528,4 @@ pub struct BreakerChanged {
     pub open: bool,
     /// Why.
     pub why: String,
-}
-
-/// See [`Kind::RecorderPinned`]. A later one holds instead of an earlier one.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct RecorderPinned {
-    /// From ten minutes before the incident.
-    pub from: Stamp,
-    /// Up to here.
-    pub to: Stamp,
-    /// How many events of its process tree.
-    pub events: u64,
-    /// What they take.
-    pub bytes: u64,
-    /// How many events of that time, whosever, the recorder had to drop; the rules saw them.
-    pub lost: u64,
-    /// How many of its events had no room in the pin.
-    pub left_out: u64,
-    /// How much of that time nothing, or not everything, was recorded.
-    pub unrecorded_ms: u64,
-    /// Not kept any longer: newer ones needed the room.
-    pub let_go: bool,
 }
