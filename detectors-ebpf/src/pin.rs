@@ -90,7 +90,19 @@ fn failed(path: &Path, verb: &'static str) -> impl FnOnce(io::Error) -> PinError
 pub struct Pins {
     dir: PathBuf,
     /// The directory, locked.
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A directory that is locked. Let go of by word: a child that is between fork and exec holds the descriptor too.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
+            tracing::debug!(%error, "the lock of the pins goes with its last descriptor");
+        }
+    }
 }
 
 impl Pins {
@@ -209,7 +221,7 @@ fn mount(at: &Path) -> io::Result<()> {
 }
 
 /// The directory, locked; `None` when another process has it.
-fn lock(dir: &Path) -> Result<Option<File>, PinError> {
+fn lock(dir: &Path) -> Result<Option<Lock>, PinError> {
     for _ in 0..TRIES {
         let file = File::open(dir).map_err(failed(dir, "opened"))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -217,10 +229,11 @@ fn lock(dir: &Path) -> Result<Option<File>, PinError> {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(failed(dir, "locked")(error.into())),
         }
+        let lock = Lock(file);
         // Somebody may have taken it away before the lock; then this is the lock of nothing.
-        let held = file.metadata().map_err(failed(dir, "read"))?;
+        let held = lock.0.metadata().map_err(failed(dir, "read"))?;
         if fs::metadata(dir).is_ok_and(|now| now.ino() == held.ino() && now.dev() == held.dev()) {
-            return Ok(Some(file));
+            return Ok(Some(lock));
         }
         prepare(dir)?;
     }

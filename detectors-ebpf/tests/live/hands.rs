@@ -128,11 +128,18 @@ fn names(dir: &Path) -> Vec<String> {
 /// Pinned while no mark lives.
 const AT_REST: [&str; 5] = ["hand_exec", "hand_exit", "hand_fork", "owner", "pause"];
 
-/// A shell that waits for a line, and then ends with 3.
+/// A shell that waits for a line, within the call that reads it, and then ends with 3.
 fn waiting() -> Child {
-    let child = Command::new("sh").args(["-c", "read -r word; exit 3"]).stdin(Stdio::piped()).spawn().unwrap();
-    wait_until("it executes the shell", || {
-        std::fs::read_to_string(format!("/proc/{}/comm", child.id())).is_ok_and(|comm| comm == "sh\n")
+    let mut child = Command::new("sh")
+        .args(["-c", "echo; read -r word; exit 3"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut String::new()).unwrap();
+    wait_until("it waits", || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S"))
     });
     child
 }
