@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 /// Pages that go round: one that is filled, and some seconds of a flood while the disk is slow. Each takes at most
-/// 240 KiB, all together 1.9 MiB.
-pub const PAGES: usize = 8;
+/// 160 KiB, all together 2.5 MiB.
+pub const PAGES: usize = 16;
 /// An event is written to the disk after so long, also if its page is not full.
 const WAIT: Duration = Duration::from_secs(1);
 

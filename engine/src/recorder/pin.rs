@@ -90,7 +90,7 @@ impl Wanted {
 pub struct Pin {
     path: PathBuf,
     file: File,
-    /// Only while events are being added: each takes a quarter of a megabyte.
+    /// Only while events are being added: each takes 160 KiB.
     page: Option<Box<Page>>,
     boot: u64,
     /// It may grow to this.

@@ -51,7 +51,7 @@ pub(super) const TEXT_NEW: u64 = 1;
 pub(super) const TEXT_KNOWN: u64 = 2;
 
 /// Texts and blocks that a page tells apart; further ones are written out each time.
-pub(super) const MOST_KNOWN: usize = 4096;
+pub(super) const MOST_KNOWN: usize = 2048;
 /// Lists and maps stand in one another no deeper: serde_json's own bound.
 pub(super) const DEPTH: u8 = 128;
 
