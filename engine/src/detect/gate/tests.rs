@@ -230,7 +230,7 @@ fn no_rule_that_matches_is_turned_away() {
         };
         let (rules, _) = Rules::load(&[RuleSource::Dir(dir)], &[]);
         let (matched, _) = law(&rules, 2, 11);
-        assert!(matched > 50, "{part}: {matched} of {}", rules.len());
+        assert!(matched > rules.len() / 4, "the events are too poor: {part}: {matched} of {}", rules.len());
     }
 }
 
