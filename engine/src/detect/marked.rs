@@ -3,73 +3,16 @@
 //! Owns the search for places only; what the document means is rsigma's to read. Lines and columns count from 1
 //! within the document's text; [`Marked::read`] is told how many lines of the file come before it.
 
+use crate::load::raw::Raw;
 use quell_model::Span;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
-
-/// A node of the tree; scalars as their text.
-#[derive(Debug)]
-pub(super) enum Node {
-    Scalar(String),
-    List(Vec<Spanned<Node>>),
-    Map(Vec<(Spanned<String>, Spanned<Node>)>),
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Node;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a YAML value")
-            }
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
-                Ok(Node::Scalar(value.to_string()))
-            }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
-                Ok(Node::Scalar(value.to_string()))
-            }
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
-                Ok(Node::Scalar(value.to_string()))
-            }
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
-                Ok(Node::Scalar(value.to_string()))
-            }
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
-                Ok(Node::Scalar(value.to_owned()))
-            }
-            fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
-                Ok(Node::Scalar(String::new()))
-            }
-            fn visit_none<E: de::Error>(self) -> Result<Node, E> {
-                Ok(Node::Scalar(String::new()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Node, A::Error> {
-                let mut list = Vec::new();
-                while let Some(member) = from.next_element()? {
-                    list.push(member);
-                }
-                Ok(Node::List(list))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Node, A::Error> {
-                let mut map = Vec::new();
-                while let Some(entry) = from.next_entry()? {
-                    map.push(entry);
-                }
-                Ok(Node::Map(map))
-            }
-        }
-        from.deserialize_any(Reader)
-    }
-}
 
 /// A document's tree and where the document begins in its file.
 #[derive(Debug)]
 pub(super) struct Marked {
-    root: Spanned<Node>,
+    root: Spanned<Raw>,
     before: u32,
 }
 
@@ -79,7 +22,7 @@ const ALIASED: usize = 10_000;
 /// One step on the way to a node.
 pub(super) enum Found<'a> {
     Key(&'a Spanned<String>),
-    Value(&'a Spanned<Node>),
+    Value(&'a Spanned<Raw>),
 }
 
 impl Marked {
@@ -89,7 +32,7 @@ impl Marked {
             duplicate_keys: DuplicateKeyPolicy::PassThrough,
             alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED },
         };
-        match serde_saphyr::from_str_with_options::<Spanned<Node>>(text, options) {
+        match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
             Ok(root) => Ok(Self { root, before }),
             Err(error) => {
                 let place = error.location().map_or(Span::default(), |at| span(at, before, 1));
@@ -107,7 +50,7 @@ impl Marked {
     pub(super) fn detections(&self) -> impl Iterator<Item = &str> {
         let inner = self.entries().find(|(key, _)| key.value == "detection").map(|(_, value)| &value.value);
         match inner {
-            Some(Node::Map(map)) => map.as_slice(),
+            Some(Raw::Map(map)) => map.as_slice(),
             _ => &[],
         }
         .iter()
@@ -115,20 +58,20 @@ impl Marked {
         .filter(|key| *key != "condition" && *key != "timeframe")
     }
 
-    fn entries(&self) -> impl Iterator<Item = &(Spanned<String>, Spanned<Node>)> {
+    fn entries(&self) -> impl Iterator<Item = &(Spanned<String>, Spanned<Raw>)> {
         match &self.root.value {
-            Node::Map(map) => map.as_slice(),
+            Raw::Map(map) => map.as_slice(),
             _ => &[],
         }
         .iter()
     }
 
     pub(super) fn is_map(&self) -> bool {
-        matches!(self.root.value, Node::Map(_))
+        matches!(self.root.value, Raw::Map(_))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        matches!(&self.root.value, Node::Scalar(text) if text.is_empty())
+        self.root.value.text().is_some_and(|text| text.is_empty())
     }
 
     /// Where the document begins.
@@ -144,7 +87,7 @@ impl Marked {
         let mut at = &self.root;
         let mut place = None;
         for part in path {
-            let Node::Map(map) = &at.value else { return None };
+            let Raw::Map(map) = &at.value else { return None };
             let (key, value) = map.iter().find(|(key, _)| key.value == *part)?;
             place = Some(self.span(key.referenced, key.value.chars().count()));
             at = value;
@@ -153,29 +96,28 @@ impl Marked {
     }
 
     /// The text at `path`, and its place.
-    pub(super) fn text(&self, path: &[&str]) -> Option<(&str, Span)> {
+    pub(super) fn text(&self, path: &[&str]) -> Option<(Cow<'_, str>, Span)> {
         let mut at = &self.root;
         for part in path {
-            let Node::Map(map) = &at.value else { return None };
+            let Raw::Map(map) = &at.value else { return None };
             at = &map.iter().find(|(key, _)| key.value == *part)?.1;
         }
-        match &at.value {
-            Node::Scalar(text) => Some((text, self.span(at.referenced, text.chars().count()))),
-            _ => None,
-        }
+        let text = at.value.text()?;
+        let span = self.span(at.referenced, text.chars().count());
+        Some((text, span))
     }
 
     /// The first key that its map has twice, where it stands again.
     pub(super) fn repeated(&self) -> Option<(&str, Span)> {
-        fn look(node: &Node) -> Option<&Spanned<String>> {
+        fn look(node: &Raw) -> Option<&Spanned<String>> {
             match node {
-                Node::Scalar(_) => None,
-                Node::List(list) => list.iter().find_map(|member| look(&member.value)),
-                Node::Map(map) => {
+                Raw::List(list) => list.iter().find_map(|member| look(&member.value)),
+                Raw::Map(map) => {
                     let mut seen = HashSet::new();
                     let again = map.iter().find(|(key, _)| !seen.insert(key.value.as_str())).map(|(key, _)| key);
                     again.or_else(|| map.iter().find_map(|(_, value)| look(&value.value)))
                 }
+                _ => None,
             }
         }
         look(&self.root.value).map(|key| (key.value.as_str(), self.span(key.referenced, key.value.chars().count())))
@@ -186,23 +128,20 @@ impl Marked {
         self.find_in(&self.root, wanted)
     }
 
-    fn find_in(&self, at: &Spanned<Node>, wanted: &dyn Fn(Found<'_>) -> bool) -> Option<Span> {
+    fn find_in(&self, at: &Spanned<Raw>, wanted: &dyn Fn(Found<'_>) -> bool) -> Option<Span> {
         if wanted(Found::Value(at)) {
-            let length = match &at.value {
-                Node::Scalar(text) => text.chars().count(),
-                _ => 1,
-            };
+            let length = at.value.text().map_or(1, |text| text.chars().count());
             return Some(self.span(at.referenced, length));
         }
         match &at.value {
-            Node::Scalar(_) => None,
-            Node::List(list) => list.iter().find_map(|member| self.find_in(member, wanted)),
-            Node::Map(map) => map.iter().find_map(|(key, value)| {
+            Raw::List(list) => list.iter().find_map(|member| self.find_in(member, wanted)),
+            Raw::Map(map) => map.iter().find_map(|(key, value)| {
                 if wanted(Found::Key(key)) {
                     return Some(self.span(key.referenced, key.value.chars().count()));
                 }
                 self.find_in(value, wanted)
             }),
+            _ => None,
         }
     }
 

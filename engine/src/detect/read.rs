@@ -4,7 +4,7 @@
 //! YAML that is no Sigma document (a playbook, a manifest) is passed over and named, never an error.
 
 use super::files::RuleFile;
-use super::marked::{Found, Marked, Node, documents};
+use super::marked::{Found, Marked, documents};
 use quell_model::{Mistake, MistakeLevel, Span};
 use rsigma_parser::{SigmaCollection, SigmaDocument, parse_sigma_yaml};
 use std::path::PathBuf;
@@ -143,7 +143,7 @@ fn pieces(collection: SigmaCollection) -> Vec<SigmaDocument> {
 }
 
 fn is_collection(marked: &Marked) -> bool {
-    matches!(marked.text(&["action"]), Some(("global" | "repeat" | "reset", _)))
+    marked.text(&["action"]).is_some_and(|(action, _)| matches!(&*action, "global" | "repeat" | "reset"))
 }
 
 fn is_sigma(marked: &Marked) -> bool {
@@ -208,7 +208,7 @@ fn place(level: MistakeLevel, file: &std::path::Path, marked: &Marked, error: &s
     }
     if let Some(name) = error.strip_prefix("unknown rule reference: ") {
         return at(
-            marked.find(&|found| matches!(found, Found::Value(v) if matches!(&v.value, Node::Scalar(t) if t == name)))
+            marked.find(&|found| matches!(found, Found::Value(v) if v.value.text().is_some_and(|text| text == name)))
         );
     }
     if error.starts_with("Unknown modifier") {
@@ -243,7 +243,7 @@ fn place(level: MistakeLevel, file: &std::path::Path, marked: &Marked, error: &s
     }
     if error.starts_with("invalid regex") {
         let value = marked.find(&|found| {
-            matches!(found, Found::Value(value) if matches!(&value.value, Node::Scalar(text) if text.len() > 1 && error.contains(text.as_str())))
+            matches!(found, Found::Value(value) if value.value.text().is_some_and(|text| text.len() > 1 && error.contains(&*text)))
         });
         return Mistake { what: format!("invalid regular expression: {}", last_line(error)), ..at(value) };
     }

@@ -14,6 +14,7 @@ mod files;
 pub(crate) mod found;
 pub(crate) mod playbook;
 mod playbooks;
+pub(crate) mod raw;
 pub(crate) mod reader;
 mod schema;
 pub(crate) mod step;

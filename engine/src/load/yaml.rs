@@ -3,10 +3,9 @@
 //! Keys are taken as they are written (`on` is no boolean), duplicates are kept for the readers to report, anchors and
 //! merges work. What YAML itself cannot read is the only mistake of its file.
 
+use super::raw::Raw;
 use quell_model::{Json, Mistake, Span};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A file's text with its lines.
@@ -242,79 +241,6 @@ fn place(at: &serde_saphyr::Location, source: &Source) -> Place {
     let rest = source.line(place.line).map_or(0, |line| line.chars().count()) as u32;
     let length = narrow(at.span().len()).min(rest.saturating_sub(place.column.saturating_sub(1))).max(1);
     Place { length, ..place }
-}
-
-/// What serde sees; becomes a [`Node`] once the source is at hand.
-enum Raw {
-    Null,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(String),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
-}
-
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Raw;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-
-            fn visit_unit<E>(self) -> Result<Raw, E> {
-                Ok(Raw::Null)
-            }
-
-            fn visit_none<E>(self) -> Result<Raw, E> {
-                Ok(Raw::Null)
-            }
-
-            fn visit_bool<E>(self, b: bool) -> Result<Raw, E> {
-                Ok(Raw::Bool(b))
-            }
-
-            fn visit_i64<E>(self, n: i64) -> Result<Raw, E> {
-                Ok(Raw::Int(n))
-            }
-
-            fn visit_u64<E>(self, n: u64) -> Result<Raw, E> {
-                Ok(i64::try_from(n).map_or(Raw::Float(n as f64), Raw::Int))
-            }
-
-            fn visit_f64<E>(self, n: f64) -> Result<Raw, E> {
-                Ok(Raw::Float(n))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
-                Ok(Raw::Text(text.to_owned()))
-            }
-
-            fn visit_string<E>(self, text: String) -> Result<Raw, E> {
-                Ok(Raw::Text(text))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw, A::Error> {
-                let mut list = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    list.push(item);
-                }
-                Ok(Raw::List(list))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Raw::Map(entries))
-            }
-        }
-        from.deserialize_any(Any)
-    }
 }
 
 #[cfg(test)]
