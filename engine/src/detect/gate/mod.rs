@@ -100,12 +100,13 @@ impl Gate {
         gate.by_text = vec![Vec::new(); count as usize];
         gate.by_flag = vec![Vec::new(); flags.len()];
         let mut needs = Vec::new();
+        let texts = texts_in_order(&names);
         for (rule, want) in wants.iter().enumerate() {
             let rule = number(rule);
             let need = need(want, &names, &places, &flags);
             match &need {
                 None => gate.always.push(rule),
-                Some(need) => gate.wait(rule, need, &texts_in_order(&names)),
+                Some(need) => gate.wait(rule, need, &texts),
             }
             needs.push(need);
         }

@@ -10,6 +10,9 @@ use rsigma_eval::{CompiledDetection, CompiledDetectionItem, CompiledMatcher, Com
 use rsigma_parser::{ConditionExpr, Quantifier};
 use std::collections::HashMap;
 
+/// Repetitions are looked for among so many; they do no harm.
+const FEW: usize = 64;
+
 /// A shorter text stands in nearly every command line.
 pub(super) const SHORTEST: usize = 2;
 
@@ -57,7 +60,7 @@ impl Want {
             match part {
                 Self::Anything => {}
                 Self::All(inner) => out.extend(inner),
-                other if out.contains(&other) => {}
+                other if out.len() < FEW && out.contains(&other) => {}
                 other => out.push(other),
             }
         }
@@ -75,7 +78,7 @@ impl Want {
             match part {
                 Self::Anything => return Self::Anything,
                 Self::Any(inner) => out.extend(inner),
-                other if out.contains(&other) => {}
+                other if out.len() < FEW && out.contains(&other) => {}
                 other => out.push(other),
             }
         }
