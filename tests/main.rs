@@ -1,6 +1,10 @@
 //! End to end, against the built binary and real parts: one test binary, a module a subject.
 
+#[cfg(feature = "ebpf")]
+mod bad_days;
 mod cli;
+#[cfg(feature = "ebpf")]
+mod crash;
 mod docs;
 #[cfg(feature = "ebpf")]
 mod hands;

@@ -257,11 +257,12 @@ pub(crate) fn relays(table: &Table, process: &Process, allowance: &Allowance, no
     found
 }
 
-/// A shell near this process whose input comes from it and whose output goes to it.
+/// A shell near this process whose input comes from it and whose output goes to it, and that was there at `now`, the
+/// event's moment: the question comes later, and what the process has started since is no part of it.
 pub(crate) fn fed_shell(table: &Table, process: &Process, allowance: &Allowance, now: u64) -> Option<Key> {
     let mut shells = Vec::new();
     relatives(table, process, WIDE, |p| shells.push(p));
-    shells.retain(|p| p.is_shell() && p.key != process.key && has_ends(p));
+    shells.retain(|p| p.is_shell() && p.key != process.key && p.start <= now && has_ends(p));
     if shells.is_empty() {
         return None;
     }

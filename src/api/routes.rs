@@ -63,7 +63,9 @@ async fn not_so(method: Method, uri: Uri) -> Problem {
 
 async fn status(State(app): State<App>) -> Answer<Status> {
     let engine = app.engine.request(Request::Status).await?;
-    Ok(Json(app.desk.status(&engine, &app.journal)))
+    // Beside the runtime: while the database refuses, the journal's readers wait for its writer.
+    let status = tokio::task::spawn_blocking(move || app.desk.status(&engine, &app.journal)).await;
+    status.map(Json).map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the status could not be made"))
 }
 
 async fn playbooks(State(app): State<App>) -> Json<Value> {

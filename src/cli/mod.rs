@@ -25,6 +25,7 @@ mod run;
 mod run_view;
 mod show;
 mod status;
+mod store;
 mod table;
 mod term;
 mod uninstall;
@@ -101,6 +102,8 @@ enum Command {
     Incident(incident::Args),
     /// List or show the actions that playbooks can use
     Action(action::Args),
+    /// Check the journal
+    Store(store::Args),
     /// Print completions for a shell
     Completions(completions::Args),
     /// The demo's attacker
@@ -141,6 +144,7 @@ pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
         Command::Run(args) => run::run(&args, &global, term),
         Command::Incident(args) => incident::run(&args, &global, term),
         Command::Action(args) => action::run(&args, term),
+        Command::Store(args) => store::run(&args, &global, term),
         Command::Completions(args) => completions::run(&args, term),
         Command::DemoActor(args) => demo::act(&args),
     }

@@ -123,7 +123,7 @@ fn journal(status: &Status, term: &Term) -> String {
     let lost = (journal.unwritten > 0).then(|| format!("{} records were lost", journal.unwritten));
     let waits = journal.trouble.as_ref().map(|why| format!("{} records wait: {why}", journal.waiting));
     let said: Vec<String> = lost.into_iter().chain(waits).collect();
-    if said.is_empty() { "well".to_owned() } else { term.ink(Ink::Bad, &said.join("; ")) }
+    if said.is_empty() { "well".to_owned() } else { term.ink(Ink::Bad, &escape(&said.join("; "))) }
 }
 
 fn recorder(recorder: &RecorderStatus, term: &Term) -> String {

@@ -170,6 +170,12 @@ fn refused(error: &AssemblyError, dir: &Path) -> Fail {
         AssemblyError::Store(StoreError::Taken { .. }) => {
             Fail::usage(error.to_string()).hint("one engine owns a data directory; give another with --data-dir")
         }
+        AssemblyError::Store(e @ StoreError::Corrupt(_)) => {
+            Fail::usage(format!("the journal in `{}` is damaged, and nothing was started: {e}", dir.display())).hint(
+                "`quell store check` says what does not hold; keep the directory for later, and put a backup in its \
+                 place or start with another --data-dir",
+            )
+        }
         AssemblyError::Store(e) => Fail::usage(format!("`{}` cannot be used: {e}", dir.display()))
             .hint("give a directory that quell may write to with --data-dir"),
         AssemblyError::Thread(_) => Fail::missing(error.to_string()),
@@ -272,6 +278,9 @@ fn announce(assembly: &Assembly, desk: &Desk, loaded: &Loaded, dir: &Path) {
     let recovered = &assembly.recovered;
     if !recovered.runs.is_empty() || recovered.incidents > 0 {
         tracing::info!(runs = recovered.runs.len(), incidents = recovered.incidents, "taken up from the journal");
+    }
+    for run in &recovered.begun {
+        tracing::info!(%run, "begun now: the engine ended when it had decided on it");
     }
     for (run, why) in &recovered.broken {
         tracing::error!(%run, why, "a run cannot go on");

@@ -19,7 +19,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How a command ended.
 #[derive(Debug)]
@@ -51,9 +51,14 @@ impl Ran {
     }
 }
 
+/// The binary under test; `QUELL_BIN` names another one, a release build for example.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("QUELL_BIN").map_or_else(|| env!("CARGO_BIN_EXE_quell").into(), PathBuf::from)
+}
+
 /// The binary under test, with an environment that says nothing.
 pub(crate) fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
+    let mut command = Command::new(binary());
     command.args(args).env_remove("NO_COLOR").env("COLUMNS", "100").stdin(Stdio::null());
     command
 }

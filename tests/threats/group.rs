@@ -80,6 +80,30 @@ impl Group {
             .collect()
     }
 
+    /// The letters of /proc/PID/stat of those who live in it, without repeats.
+    pub(crate) fn states(&self) -> String {
+        let mut all: Vec<char> = fs::read_to_string(self.dir().join("cgroup.procs"))
+            .unwrap_or_default()
+            .split_whitespace()
+            .filter_map(|pid| {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+                stat.rsplit_once(") ")?.1.chars().next()
+            })
+            .filter(|state| !matches!(state, 'Z' | 'X'))
+            .collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter().collect()
+    }
+
+    /// Whether it is frozen as a whole.
+    pub(crate) fn is_frozen(&self) -> bool {
+        let says = |file: &str, word: &str| {
+            fs::read_to_string(self.dir().join(file)).is_ok_and(|text| text.lines().any(|line| line == word))
+        };
+        says("cgroup.events", "frozen 1") || says("freezer.state", "FROZEN")
+    }
+
     /// Ends everything in it and below it.
     pub(crate) fn end(&self) {
         for group in self.all() {

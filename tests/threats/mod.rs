@@ -17,6 +17,7 @@ mod crypto_miner;
 mod fileless_execution;
 pub(crate) mod group;
 mod honest;
+mod labour;
 mod listener;
 mod reverse_shell;
 mod shipped;

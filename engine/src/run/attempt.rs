@@ -212,8 +212,7 @@ impl<W: Send + 'static> Core<W> {
                 let (outcome, output) =
                     (if plan.already { Outcome::Already } else { Outcome::Planned }, plan.predicted.clone());
                 let planned = StepPlanned { part: part.clone(), action, input, plan, because: why.clone(), outcome };
-                self.record(id, vec![NewRecord::new(now, planned)]);
-                self.end(id, part, Ending { outcome, output, proof: why, ..Ending::default() });
+                self.end(id, part, Ending { outcome, output, proof: why, planned: Some(planned), ..Ending::default() });
             }
             Decision::Act(admitted) => {
                 self.memory.add(Act::of(now, action.clone(), id.clone(), playbook, admitted.plan()));

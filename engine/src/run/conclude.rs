@@ -5,7 +5,7 @@
 
 use super::shell::Core;
 use quell_model::playbook::Retry;
-use quell_model::record::{GuardRefused, Moments, NewRecord, Part, StepFailed, StepFinished};
+use quell_model::record::{GuardRefused, Moments, NewRecord, Part, StepFailed, StepFinished, StepPlanned};
 use quell_model::{ActionError, Hash, Json, Outcome, RunId, Stamp, StepId};
 use serde_json::json;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(super) struct Ending {
     /// Guard and target of a refusal.
     pub(super) refusal: Option<(String, String)>,
     pub(super) hint: Option<String>,
+    /// What was planned and not done: written with the end, so that no crash comes between them.
+    pub(super) planned: Option<StepPlanned>,
 }
 
 impl Default for Ending {
@@ -33,6 +35,7 @@ impl Default for Ending {
             verified: None,
             refusal: None,
             hint: None,
+            planned: None,
         }
     }
 }
@@ -79,6 +82,7 @@ impl<W: Send + 'static> Core<W> {
         });
         let moments = Moments { started: ending.started, verified: ending.verified, ..live.moments };
         let mut records = Vec::with_capacity(2);
+        records.extend(ending.planned.map(|planned| NewRecord::new(now, planned)));
         if let (Some((guard, target)), Some(action)) = (ending.refusal, action.clone()) {
             let refused = GuardRefused {
                 part: part.clone(),

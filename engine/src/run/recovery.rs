@@ -7,10 +7,11 @@ use super::machine::Run;
 use super::shell::{Core, Live, run_started};
 use crate::incident::Incidents;
 use crate::store::Journal;
+use crate::trigger::{Answer, Seen};
 use quell_model::guard::{Act, KEEP};
 use quell_model::playbook::Playbook;
-use quell_model::record::{EngineStarted, NewRecord};
-use quell_model::{Body, Hash, Kind, Mode, Record, RunId, Stamp, StoreError, StreamId};
+use quell_model::record::{Decided, EngineStarted, NewRecord, TriggerDecision};
+use quell_model::{Body, Detection, Hash, IncidentId, Kind, Mode, Record, RunId, Stamp, StoreError, StreamId};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -37,12 +38,42 @@ pub type ReadDefinition<'a> = dyn Fn(&Path, &str) -> Option<Playbook> + 'a;
 pub struct RecoveryReport {
     /// Runs that go on.
     pub runs: Vec<RunId>,
+    /// Runs that a detection was answered with, and that the engine ended before it began.
+    pub begun: Vec<RunId>,
     /// Runs that cannot go on, and why.
     pub broken: Vec<(RunId, String)>,
     /// Incidents that are open.
     pub incidents: usize,
     /// Every action is paused.
     pub paused: bool,
+}
+
+/// What stands in an incident, and only half of it: the engine ended between two streams.
+#[derive(Default)]
+struct Halves {
+    /// Detections that were answered with a run which has no stream, beside their incidents.
+    promised: Vec<(IncidentId, Detection)>,
+    /// Runs that incidents know of.
+    joined: HashSet<RunId>,
+}
+
+impl Halves {
+    /// Looks whether what an incident's records speak of is there.
+    fn note(&mut self, incident: &IncidentId, records: &[Record], journal: &Journal) {
+        let is_missing = |one: &Decided| {
+            let has_stream = |run: &RunId| journal.last(&StreamId::run(run)) > 0;
+            one.decision == TriggerDecision::Started && !one.run.as_ref().is_some_and(has_stream)
+        };
+        for record in records {
+            match &record.body {
+                Body::IncidentJoined(joined) => self.joined.extend(joined.run.clone()),
+                Body::DetectionAccepted(accepted) if accepted.decided.iter().any(is_missing) => {
+                    self.promised.push((incident.clone(), accepted.detection.clone()));
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 impl<W: Send + 'static> Core<W> {
@@ -68,7 +99,7 @@ impl<W: Send + 'static> Core<W> {
         }
         report.runs.sort_unstable();
         let quiet = self.definitions.incidents.quiet.try_into().unwrap_or(jiff::SignedDuration::MAX);
-        let mut before = None;
+        let (mut before, mut halves) = (None, Halves::default());
         loop {
             let page = journal.incidents(before, PAGE)?;
             before = page.last().map(|last| last.number);
@@ -78,6 +109,8 @@ impl<W: Send + 'static> Core<W> {
                     continue;
                 }
                 if let Some(incident) = Incidents::read(&journal, &listed.stream)? {
+                    let kinds = [Kind::DetectionAccepted, Kind::IncidentJoined];
+                    halves.note(&incident.id, &journal.read_kinds(&listed.stream, 1, &kinds)?, &journal);
                     self.incidents.insert(incident);
                     report.incidents += 1;
                 }
@@ -95,11 +128,37 @@ impl<W: Send + 'static> Core<W> {
         };
         self.write_system(vec![NewRecord::new(now, started)]);
         for run in &report.runs {
+            if let Some(incident) = self.runs.get(run).and_then(|live| live.run.started.incident.clone())
+                && !halves.joined.contains(run)
+            {
+                self.join_incident(&incident, run, now);
+            }
             self.drive(run);
+        }
+        for (incident, detection) in halves.promised {
+            report.begun.extend(self.begin_promised(&incident, &detection));
         }
         self.ink.ring();
         self.say();
         Ok(report)
+    }
+
+    /// Starts what a detection was answered with, and nothing else: its runs have the ids that were promised.
+    fn begin_promised(&mut self, incident: &IncidentId, detection: &Detection) -> Vec<RunId> {
+        let now = self.parts.clock.now();
+        let mut seen = Seen::new(detection);
+        let mut begun = Vec::new();
+        for playbook in self.definitions.playbooks.clone() {
+            let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, now);
+            let Answer::Start { per, stricter } = answer else { continue };
+            let due = self.due(&playbook, detection, per, stricter);
+            if self.ink.journal().last(&StreamId::run(&due.run)) == 0 {
+                begun.push(due.run.clone());
+                let views = seen.views().clone();
+                self.start_run(due, &detection.event.head, views, Some(incident.clone()), now);
+            }
+        }
+        begun
     }
 
     fn recover_system(&mut self, records: &[Record]) -> HashMap<Hash, (String, String)> {

@@ -19,9 +19,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A run that a detection starts.
-struct Due {
+pub(super) struct Due {
     playbook: Arc<Playbook>,
-    run: RunId,
+    pub(super) run: RunId,
     per: String,
     mode: Mode,
     because: String,
@@ -90,7 +90,7 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    fn due(
+    pub(super) fn due(
         &self,
         playbook: &Arc<Playbook>,
         detection: &Detection,
@@ -176,7 +176,7 @@ impl<W: Send + 'static> Core<W> {
         self.write_system(vec![NewRecord::new(now, accepted), NewRecord::new(now, held)]);
     }
 
-    fn start_run(
+    pub(super) fn start_run(
         &mut self,
         due: Due,
         head: &EventHead,
@@ -283,7 +283,7 @@ impl<W: Send + 'static> Core<W> {
         self.drive(&id);
     }
 
-    fn join_incident(&mut self, incident: &IncidentId, run: &RunId, now: Stamp) {
+    pub(super) fn join_incident(&mut self, incident: &IncidentId, run: &RunId, now: Stamp) {
         if let Some(incident) = self.incidents.get_mut(incident) {
             let joined =
                 IncidentJoined { detection: None, run: Some(run.clone()), level: Level::Informational, count: 0 };

@@ -297,6 +297,8 @@ impl Front {
         if let Some(error) = self.objection(&item, asker) {
             return Err(Refused { error, item });
         }
+        #[cfg(debug_assertions)]
+        super::fault::point(super::fault::Side::Before, &item);
         // What follows an item that is in memory only is in memory only: on the slate it would have a gap before it.
         let slate = self.slate.as_mut().filter(|_| self.late == 0 || asker == Asker::Urgent);
         item.ticket = slate.and_then(|slate| slate.write(&item, asker));
@@ -307,6 +309,8 @@ impl Front {
             self.late += 1;
         }
         self.count(&item);
+        #[cfg(debug_assertions)]
+        super::fault::point(super::fault::Side::After, &item);
         self.queue.push_back(Order::Append(item));
         Ok(())
     }

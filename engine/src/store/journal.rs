@@ -58,12 +58,14 @@ impl Journal {
         let rows = Rows::open(&database(dir))?;
         let (tails, applied) = rows.tails()?;
         let (slate, found) = Slate::open(&slate, rows.id, applied)?;
+        let gap = gap(applied, &found);
         let heads: Vec<_> = tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
         let chainer = chainer(tails)?;
         let counter = Arc::new(Counter::new(heads.into_iter(), Some(slate)));
         let shelf = Arc::new(Shelf::default());
         let mut writer = Writer::new(Arc::clone(&counter), Arc::clone(&shelf), rows, chainer, lock);
-        let recovery = writer.recover(found);
+        let mut recovery = writer.recover(found);
+        recovery.splice(0..0, gap);
         let thread = std::thread::Builder::new()
             .name("quell-journal".into())
             .spawn(move || writer.run())
@@ -91,7 +93,7 @@ impl Journal {
         let (tails, applied) = readers.with(rows::tails)?;
         let mut heads: HashMap<_, _> = tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
         let mut chainer = chainer(tails)?;
-        let (mut held, mut recovery) = (Vec::new(), Vec::new());
+        let (mut held, mut recovery) = (Vec::new(), Vec::from_iter(gap(applied, &found)));
         for (ticket, bytes) in found.into_iter().filter(|(ticket, _)| *ticket > applied) {
             match chainer.take_up(ticket, &bytes, &mut held) {
                 Ok(item) => heads.extend(item.appended().last),
@@ -324,6 +326,15 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Whether records are missing between what the database has and what lies on the slate. Tickets follow one another, so
+/// that this is seen even when nothing on the slate follows on what is gone: SQLite drops what it cannot read of its log.
+fn gap(applied: u64, found: &[(u64, Vec<u8>)]) -> Option<String> {
+    let (first, _) = found.iter().find(|(ticket, _)| *ticket > applied)?;
+    let missing = first - applied - 1;
+    (missing > 0)
+        .then(|| format!("{missing} writes are neither in the database nor on the slate: its log was damaged or cut"))
 }
 
 fn database(dir: &Path) -> PathBuf {

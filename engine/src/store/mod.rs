@@ -13,6 +13,8 @@
 
 mod chain;
 mod draft;
+#[cfg(debug_assertions)]
+mod fault;
 mod front;
 mod item;
 mod journal;

@@ -1,0 +1,71 @@
+//! Where a test lets this engine die: by SIGKILL, at the write that it names. Debug builds only; a release has no such place.
+//!
+//! `QUELL_DIE_AT=before:N` or `after:N`: the N-th write, from 1, that this process makes to a run's or an incident's
+//! stream. (What else goes on in the machine writes to the system's stream, or of losses, and is not counted.) *Before* is the moment
+//! at which all earlier acts are done and the record is not there; *after* is the moment at which the record is there and
+//! nothing has followed from it. Both are exact: the slate's lock is held.
+
+use super::item::{Item, Part};
+use quell_model::Kind;
+use rustix::process::{Signal, getpid, kill_process};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// On which side of a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Side {
+    /// Numbered, and nowhere yet.
+    Before,
+    /// On the slate or in the queue.
+    After,
+}
+
+/// Dies here, if this is the place.
+pub(super) fn point(side: Side, item: &Item) {
+    static PLAN: OnceLock<Option<(Side, u64)>> = OnceLock::new();
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let Some((wanted, at)) = PLAN.get_or_init(plan) else { return };
+    let counts = |part: &Part| {
+        let own = part.stream.as_run().is_some() || part.stream.as_incident().is_some();
+        own && part.lines.iter().any(|line| line.kind != Kind::LossSeen)
+    };
+    if !item.filled().any(counts) {
+        return;
+    }
+    let count = match side {
+        Side::Before => WRITES.fetch_add(1, Ordering::Relaxed) + 1,
+        Side::After => WRITES.load(Ordering::Relaxed),
+    };
+    if side == *wanted && count == *at {
+        // Nothing of this thread runs after it.
+        kill_process(getpid(), Signal::KILL).expect("a process may end itself");
+    }
+}
+
+fn plan() -> Option<(Side, u64)> {
+    #[expect(clippy::disallowed_methods, reason = "for tests, and in debug builds only: no key of the configuration")]
+    let text = std::env::var("QUELL_DIE_AT").ok()?;
+    read(&text)
+}
+
+fn read(text: &str) -> Option<(Side, u64)> {
+    let (side, at) = text.split_once(':')?;
+    let side = match side {
+        "before" => Side::Before,
+        "after" => Side::After,
+        _ => return None,
+    };
+    Some((side, at.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_a_side_and_a_number() {
+        assert_eq!(read("before:3"), Some((Side::Before, 3)));
+        assert_eq!(read("after:1"), Some((Side::After, 1)));
+        assert_eq!((read("3"), read("at:3"), read("after:x")), (None, None, None));
+    }
+}
