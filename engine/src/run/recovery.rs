@@ -146,7 +146,7 @@ impl<W: Send + 'static> Core<W> {
     /// Starts what a detection was answered with, and nothing else: its runs have the ids that were promised.
     fn begin_promised(&mut self, incident: &IncidentId, detection: &Detection) -> Vec<RunId> {
         let now = self.parts.clock.now();
-        let mut seen = Seen::new(detection);
+        let seen = Seen::new(detection);
         let mut begun = Vec::new();
         for playbook in self.definitions.playbooks.clone() {
             let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, now);
