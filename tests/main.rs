@@ -1,5 +1,7 @@
 //! End to end, against the built binary and real parts: one test binary, a module a subject.
 
+#[cfg(feature = "ebpf")]
+mod block;
 mod cli;
 mod docs;
 #[cfg(feature = "ebpf")]
