@@ -23,7 +23,12 @@ fn main() {
     };
     // Without debug sections an object is a third as large; BTF and CO-RE relocations stay. Optional.
     let strip = tool("LLVM_STRIP", &["llvm-strip-14", "llvm-strip", "llvm-strip-15", "llvm-strip-16"]);
-    for (source, object) in [("bpf/quell.bpf.c", "quell.bpf.o"), ("bpf/hand/hand.bpf.c", "hand.bpf.o")] {
+    let objects = [
+        ("bpf/quell.bpf.c", "quell.bpf.o"),
+        ("bpf/hand/hand.bpf.c", "hand.bpf.o"),
+        ("bpf/block/block.bpf.c", "block.bpf.o"),
+    ];
+    for (source, object) in objects {
         let object = out.join(object);
         let status = Command::new(&clang)
             .args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3"])

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "ebpf")]
 mod bad_days;
+mod block;
 mod cli;
 #[cfg(feature = "ebpf")]
 mod crash;

@@ -64,6 +64,8 @@ pub fn self_test(world: &HostWorld) -> Vec<Check> {
             checks.push(Check::of("process.kill", end(&hands, &dummy.id, "tree")));
         }
     }
+    let reflex = world.reflex.as_ref().ok_or_else(|| "there is no reflex in this kernel".to_owned());
+    checks.push(Check::of("process.block_exec", reflex.and_then(|reflex| reflex.attempt())));
     for root in &world.cgroups {
         let kind = match root.kind {
             CgroupKind::V2 => "cgroup v2",
@@ -278,7 +280,7 @@ mod tests {
         let checks = self_test(&world);
         let names: Vec<_> = checks.iter().map(|check| check.name.as_str()).collect();
         assert_eq!(names[..3], ["process.freeze", "process.inspect", "process.kill"]);
-        for check in &checks {
+        for check in checks.iter().filter(|check| check.name != "process.block_exec") {
             if check.why.as_ref().is_some_and(|why| why.contains("no cgroup can be made")) {
                 eprintln!("NOT TESTED: {}: {:?}", check.name, check.why);
             } else {
@@ -296,6 +298,6 @@ mod tests {
         let nowhere = CgroupRoot { dir: "/nonexistent".into(), kind: CgroupKind::V2 };
         let checks = self_test(&HostWorld { cgroups: vec![nowhere], ..world });
         let failed: Vec<_> = checks.iter().filter(|check| !check.ok).map(|check| check.name.as_str()).collect();
-        assert_eq!(failed, ["process.freeze (cgroup v2)", "process.kill (cgroup v2)"]);
+        assert_eq!(failed, ["process.block_exec", "process.freeze (cgroup v2)", "process.kill (cgroup v2)"]);
     }
 }

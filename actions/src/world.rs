@@ -4,7 +4,7 @@
 //! a test or a drill has its own.
 
 use quell_model::guard::Within;
-use quell_model::{BootId, Doom, Name, ProcessId};
+use quell_model::{BootId, Doom, Name, ProcessId, Reflex};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,6 +73,8 @@ pub struct HostWorld {
     pub lineage: Option<Arc<dyn Lineage>>,
     /// The kernel's hands, where they were loaded.
     pub doom: Option<Arc<dyn Doom>>,
+    /// The kernel's reflex, where it was loaded.
+    pub reflex: Option<Arc<dyn Reflex>>,
 }
 
 impl fmt::Debug for HostWorld {
@@ -85,6 +87,7 @@ impl fmt::Debug for HostWorld {
             .field("within", &self.within)
             .field("lineage", &self.lineage.is_some())
             .field("doom", &self.doom.is_some())
+            .field("reflex", &self.reflex.is_some())
             .finish()
     }
 }
@@ -107,6 +110,7 @@ impl HostWorld {
             within: None,
             lineage: None,
             doom: None,
+            reflex: None,
         })
     }
 
@@ -126,6 +130,12 @@ impl HostWorld {
     #[must_use]
     pub fn with_doom(self, doom: Arc<dyn Doom>) -> Self {
         Self { doom: Some(doom), ..self }
+    }
+
+    /// The same host, with the kernel's reflex.
+    #[must_use]
+    pub fn with_reflex(self, reflex: Arc<dyn Reflex>) -> Self {
+        Self { reflex: Some(reflex), ..self }
     }
 
     /// The kernel's hands, where they may be used: a sandbox's cgroup means nothing to them.

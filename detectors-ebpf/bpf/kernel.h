@@ -44,6 +44,7 @@ struct inode {
 	struct {
 		u32 val;
 	} i_uid;
+	u32 i_generation;
 };
 
 struct hlist_bl_node {
@@ -154,12 +155,16 @@ struct kernfs_node {
 	u64 id; /* 5.5: u64 */
 };
 
-struct cgroup {
-	struct kernfs_node *kn;
-};
+struct cgroup;
 
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
 };
 
 struct css_set {
@@ -216,6 +221,7 @@ struct task_struct {
 };
 
 struct linux_binprm {
+	struct file *file;
 	const char *filename;
 	const char *interp;
 };

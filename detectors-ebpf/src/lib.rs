@@ -13,6 +13,7 @@
 //! What it cannot see: system calls of 32-bit programs; files that io_uring removes, renames or opens into a table of its own
 //! (other opens and all connects by io_uring are seen).
 
+pub mod block;
 mod cgroup;
 mod doctor;
 mod error;

@@ -191,6 +191,12 @@ pub(crate) fn loader<'a>(btf: &'a Btf, pins: Option<&Pins>) -> EbpfLoader<'a> {
     loader
 }
 
+/// Whether what is pinned there is that of the daemon whose data is in `owner`.
+#[must_use]
+pub fn belongs(dir: &Path, owner: &Path) -> bool {
+    owner_of(dir) == Some(resolved(owner))
+}
+
 /// Whom the directory belongs to.
 fn owner_of(dir: &Path) -> Option<PathBuf> {
     fs::read_link(dir.join(OWNER)).ok()

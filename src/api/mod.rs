@@ -19,6 +19,6 @@ pub(crate) use problem::Problem;
 pub(crate) use routes::{App, router};
 pub(crate) use socket::{bind, serve};
 pub(crate) use status::{
-    ActionMissing, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus,
-    SensorStatus, State, Status,
+    ActionMissing, BlockStatus, Blocked, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus,
+    RecorderStatus, SensorStatus, State, Status,
 };

@@ -55,6 +55,9 @@ pub(crate) struct Status {
     /// What kills in the kernel.
     #[serde(default)]
     pub(crate) hands: HandsStatus,
+    /// What may not start.
+    #[serde(default)]
+    pub(crate) block: BlockStatus,
     /// Rules in force.
     pub(crate) rules: usize,
     /// Rules that were passed over.
@@ -100,6 +103,40 @@ pub(crate) struct HandsStatus {
     pub(crate) at_calls: bool,
     /// SIGKILLs that they have sent.
     pub(crate) struck: u64,
+}
+
+/// How the kernel's reflex stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct BlockStatus {
+    /// It is in the kernel.
+    pub(crate) loaded: bool,
+    /// Why it is not.
+    pub(crate) why: Option<String>,
+    /// Where it is pinned, so that what is blocked outlives the daemon.
+    pub(crate) pinned: Option<String>,
+    /// Why it is not pinned.
+    pub(crate) unpinned_why: Option<String>,
+    /// How scripts are kept from starting: `lsm`, `fanotify`; none: they are not.
+    pub(crate) scripts: Option<String>,
+    /// What may not start now.
+    pub(crate) blocked: Vec<Blocked>,
+}
+
+/// One image that may not start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Blocked {
+    /// Its number in the kernel's ledger.
+    pub(crate) id: String,
+    /// Its path.
+    pub(crate) image: String,
+    /// `host` or `cgroup`.
+    pub(crate) scope: String,
+    /// How long yet.
+    pub(crate) seconds_left: u64,
+    /// Strikes since it was entered.
+    pub(crate) struck: u64,
+    /// Its budget is used up: it strikes no more.
+    pub(crate) spent: bool,
 }
 
 /// How the sensor stands.

@@ -66,7 +66,9 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     let node = crate::daemon::node();
     match HostWorld::live(node) {
         Ok(world) => {
+            let (world, scripts) = reflex(world);
             checks.push(cgroups(&world));
+            checks.extend(scripts);
             checks.extend(actions(&world));
             checks.push(hands(&world));
         }
@@ -177,6 +179,31 @@ fn hands(_: &HostWorld) -> Check {
 
 const HANDS: &str = "process.kill in the kernel";
 const SIGNALS: &str = "process.kill by signals; a chain of forks may outrun them";
+
+/// The kernel's reflex, loaded beside a daemon's, never pinned: its own check is among those of the actions.
+#[cfg(feature = "ebpf")]
+fn reflex(world: HostWorld) -> (HostWorld, Option<Check>) {
+    use quell_model::Reflex;
+    const SCRIPTS: &str = "process.block_exec for scripts";
+    let reflex = match quell_detectors::block::KernelReflex::load(None) {
+        Ok(reflex) => reflex,
+        Err(error) => {
+            let check = Check::new("actions", "the kernel's reflex", Mark::Missing, crate::daemon::with_source(&error));
+            return (world, Some(check.works("playbooks without process.block_exec")));
+        }
+    };
+    let check = match (reflex.scripts(), reflex.scripts_why()) {
+        (Some(how), _) => Check::new("actions", SCRIPTS, Mark::Ok, format!("by {how}")),
+        (None, why) => Check::new("actions", SCRIPTS, Mark::Degraded, why.unwrap_or("not said"))
+            .works("process.block_exec for everything else; its plan says so"),
+    };
+    (world.with_reflex(std::sync::Arc::new(reflex)), Some(check))
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn reflex(world: HostWorld) -> (HostWorld, Option<Check>) {
+    (world, None)
+}
 
 fn cgroups(world: &HostWorld) -> Check {
     let list: Vec<String> = world

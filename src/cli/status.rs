@@ -5,7 +5,7 @@ use super::escape::escape;
 use super::show::{ago, size};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term};
-use crate::api::{Counted, HandsStatus, RecorderStatus, State, Status};
+use crate::api::{BlockStatus, Counted, HandsStatus, RecorderStatus, State, Status};
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
@@ -47,6 +47,13 @@ fn print(status: &Status, term: &Term) {
     );
     field("sensor", sensor(status, term));
     field("hands", hands(&status.hands, term));
+    field("block", block(&status.block, term));
+    for one in &status.block.blocked {
+        let spent =
+            if one.spent { term.ink(Ink::Bad, ", its budget is used up: it starts again") } else { String::new() };
+        let left = std::time::Duration::from_secs(one.seconds_left);
+        field("", format!("{} on this {}, {left:?} yet, {} struck{spent}", escape(&one.image), one.scope, one.struck));
+    }
     for probe in status.sensor.probes.iter().filter(|probe| !probe.attached) {
         field("", format!("{} {}: {}", term.ink(Ink::Warn, "missing"), escape(&probe.id), escape(&probe.why)));
     }
@@ -107,6 +114,21 @@ fn hands(hands: &HandsStatus, term: &Term) -> String {
     };
     let now = if hands.at_calls { ", a mark lives" } else { "" };
     format!("in the kernel, {tried}, {kept}{now}, {} struck", hands.struck)
+}
+
+fn block(block: &BlockStatus, term: &Term) -> String {
+    if let Some(why) = &block.why {
+        return format!("{}: {}", term.ink(Ink::Warn, "process.block_exec does not work here"), escape(why));
+    }
+    let kept = match (&block.pinned, &block.unpinned_why) {
+        (Some(dir), _) => format!("pinned in {}", escape(dir)),
+        (None, why) => format!("not pinned: {}", escape(why.as_deref().unwrap_or("not said"))),
+    };
+    let scripts = match &block.scripts {
+        Some(how) => format!("scripts by {}", escape(how)),
+        None => term.ink(Ink::Warn, "no scripts"),
+    };
+    format!("{} images, {scripts}, {kept}", block.blocked.len())
 }
 
 fn counts(list: &[Counted]) -> String {

@@ -47,6 +47,9 @@ fn print(left: &Left, term: &Term) {
     for thawed in &left.thawed {
         said("thawed ", &format!("{}  ({} of {})", thawed.targets.join(", "), thawed.step, thawed.id));
     }
+    for one in &left.unblocked {
+        said("unblock", &format!("{}  ({} struck)", one.id, one.struck));
+    }
     for gone in left.removed.iter().chain(&left.pins) {
         said("removed", &gone.id.display().to_string());
     }

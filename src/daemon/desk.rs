@@ -4,6 +4,7 @@
 //! one succeeds.
 
 use super::assembly::Assembly;
+use super::block::Block;
 use super::files::{self, Given, Loaded};
 use super::hand::Counts;
 use super::kernel::Kernel;
@@ -30,6 +31,7 @@ pub(crate) struct Desk {
     given: Given,
     world: HostWorld,
     kernel: Arc<Kernel>,
+    block: Arc<Block>,
     dir: PathBuf,
     started: jiff::Timestamp,
     facts: Mutex<Facts>,
@@ -68,7 +70,13 @@ const ENDINGS: &[&str] = &["yml", "yaml"];
 
 impl Desk {
     /// Of a daemon that is starting.
-    pub(crate) fn new(given: &Given, loaded: &Loaded, world: &HostWorld, kernel: Arc<Kernel>, dir: &Path) -> Self {
+    pub(crate) fn new(
+        given: &Given,
+        loaded: &Loaded,
+        world: &HostWorld,
+        (kernel, block): (Arc<Kernel>, Arc<Block>),
+        dir: &Path,
+    ) -> Self {
         let facts = Facts {
             state: State::Starting,
             definitions: loaded.definitions.clone(),
@@ -92,6 +100,7 @@ impl Desk {
             given: given.clone(),
             world: world.clone(),
             kernel,
+            block,
             dir: dir.to_owned(),
             started: jiff::Timestamp::now(),
             facts: Mutex::new(facts),
@@ -115,10 +124,12 @@ impl Desk {
         let _one = self.pausing.lock().await;
         if paused {
             self.kernel.pause(true);
+            self.block.pause(true);
         }
         let answer = engine.request(Request::Pause { paused, by }).await?;
         if !paused {
             self.kernel.pause(false);
+            self.block.pause(false);
             let kernel = Arc::clone(&self.kernel);
             if tokio::task::spawn_blocking(move || kernel.try_again()).await.is_err() {
                 tracing::error!("the trial of the kernel's hands did not end well");
@@ -135,6 +146,26 @@ impl Desk {
             if let Err(refusal) = self.pause(engine, true, PAUSED_BESIDE.into()).await {
                 tracing::error!(%refusal, "the engine did not pause");
             }
+        }
+    }
+
+    /// Writes down what the kernel's reflex struck since the last time.
+    pub(crate) async fn turn_block(&self, engine: &EngineHandle) {
+        let fired = self.block.turn();
+        if fired.is_empty() {
+            return;
+        }
+        for one in &fired {
+            tracing::warn!(
+                image = one.image,
+                count = one.count,
+                spent = one.spent,
+                "the kernel kept an image from starting"
+            );
+        }
+        if let Err(refusal) = engine.request(Request::Reflex { fired: fired.clone() }).await {
+            tracing::error!(%refusal, "what the kernel's reflex struck is not written yet");
+            self.block.give_back(fired);
         }
     }
 
@@ -223,6 +254,7 @@ impl Desk {
                 scheduling: facts.scheduling.clone(),
             },
             hands: self.kernel.status(),
+            block: self.block.status(),
             rules: facts.rules,
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions),

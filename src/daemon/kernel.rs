@@ -41,6 +41,11 @@ impl Kernel {
         Self { hands, pins, told: AtomicBool::new(false) }
     }
 
+    /// The right to pin, for what else acts in the kernel.
+    pub(super) fn pins(&self) -> Result<Arc<Pins>, String> {
+        self.pins.clone()
+    }
+
     /// The world with its hands, where there are some.
     pub(crate) fn lend(&self, world: HostWorld) -> HostWorld {
         match &self.hands {

@@ -3,7 +3,7 @@
 //! Invariant: holds the directory's lock all the while, so that no daemon works beside it; asks the world and believes
 //! no record; touches nothing that quell's journal or name does not claim.
 
-use super::{crew, pause, sweep};
+use super::{block, crew, pause, sweep};
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
 use quell_engine::store::{DirVault, Journal};
@@ -27,6 +27,8 @@ pub(crate) struct Left {
     pub(crate) thawed: Vec<Thawed>,
     /// cgroups and directories that are gone.
     pub(crate) removed: Vec<Removed>,
+    /// Images that may start again.
+    pub(crate) unblocked: Vec<Unblocked>,
     /// Pinned programs and maps that are gone.
     pub(crate) pins: Vec<Removed>,
     /// What could not be done, for people.
@@ -44,6 +46,15 @@ pub(crate) struct Thawed {
     pub(crate) targets: Vec<String>,
 }
 
+/// One image that may start again.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unblocked {
+    /// Its path.
+    pub(crate) id: String,
+    /// Strikes since it was entered.
+    pub(crate) struck: u64,
+}
+
 /// One directory that is gone.
 #[derive(Debug, Serialize)]
 pub(crate) struct Removed {
@@ -54,7 +65,11 @@ pub(crate) struct Removed {
 impl Left {
     /// Whether nothing had to be done.
     pub(crate) fn is_nothing(&self) -> bool {
-        self.thawed.is_empty() && self.removed.is_empty() && self.pins.is_empty() && self.left_over.is_empty()
+        self.thawed.is_empty()
+            && self.unblocked.is_empty()
+            && self.removed.is_empty()
+            && self.pins.is_empty()
+            && self.left_over.is_empty()
     }
 }
 
@@ -78,6 +93,10 @@ pub(crate) fn leave(dir: &Path, node: Name, by: Name) -> Result<Left, StoreError
             left.left_over.push(why);
         }
         thaw(&journal, dir, &world, &mut left)?;
+        match block::left_in_force(dir) {
+            Ok(all) => left.unblocked.extend(all.into_iter().map(|(id, struck)| Unblocked { id, struck })),
+            Err(why) => left.left_over.push(why),
+        }
         if !left.is_nothing() {
             note(&journal, by, &left)?;
         }

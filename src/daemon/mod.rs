@@ -8,6 +8,7 @@
 //! Invariant: all that people wrote is read and found right before anything is opened.
 
 mod assembly;
+mod block;
 mod crew;
 mod desk;
 mod eye;
@@ -36,6 +37,7 @@ pub(crate) use sweep::clear as clear_cgroup;
 
 use crate::api::{self, App, State};
 use crate::cli::{Exit, Fail, Term, draw_mistakes, place};
+use block::Block;
 use files::{Given, Loaded};
 use kernel::Kernel;
 use quell_actions::HostWorld;
@@ -97,8 +99,10 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
 
     // Once, however often the engine is put together.
     let kernel = Arc::new(Kernel::load(&world, &dir));
-    let ended = with_kernel(&kernel, &given, &loaded, &world, &dir, &runtime);
-    // The engine has ended: nobody is marked any more.
+    let block = Arc::new(Block::load(&kernel));
+    let ended = with_kernel((&kernel, &block), &given, &loaded, &world, &dir, &runtime);
+    // The engine has ended: nobody is marked any more. What may not start stays so, where it is pinned.
+    block.end();
     kernel.end();
     // A view of thousands of runs that nobody waits for any more must not hold up the end.
     runtime.shutdown_timeout(LAST_VIEWS);
@@ -107,7 +111,7 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
 
 /// Puts the engine together and serves until the end.
 fn with_kernel(
-    kernel: &Arc<Kernel>,
+    (kernel, block): (&Arc<Kernel>, &Arc<Block>),
     given: &Given,
     loaded: &Loaded,
     world: &HostWorld,
@@ -119,7 +123,9 @@ fn with_kernel(
     {
         return Err(refused(&AssemblyError::Store(error), dir));
     }
-    let desk = Desk::new(given, loaded, world, Arc::clone(kernel), dir);
+    let world = &block.lend(world.clone());
+    block.take_up(dir, world, loaded);
+    let desk = Desk::new(given, loaded, world, (Arc::clone(kernel), Arc::clone(block)), dir);
     let start = |sight: Sight| {
         // Without a sensor nobody watches the forks, and the actions read /proc whole instead.
         let family = sight.off.is_none().then(|| Arc::new(Family::default()));
@@ -153,6 +159,7 @@ fn with_kernel(
     desk.adopt(&assembly);
     if assembly.recovered.paused {
         kernel.pause(true);
+        block.pause(true);
     }
     runtime.block_on(live(assembly, Arc::new(desk), loaded, dir))
 }
@@ -216,6 +223,7 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
             _ = changes.tick() => {
                 desk.look(&assembly);
                 desk.turn_kernel(&assembly.engine).await;
+                desk.turn_block(&assembly.engine).await;
                 if !assembly.eye.is_alive() {
                     tracing::error!("the engine's thread has died: ending, so that a supervisor starts quell again");
                     break false;
@@ -234,6 +242,7 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     tracing::info!("ending: runs come to a journaled point, then the sensor is detached");
     desk.set(State::Stopping);
     drain(&assembly).await;
+    desk.turn_block(&assembly.engine).await;
     if end.send(true).is_err() {
         tracing::debug!("the API had ended already");
     }

@@ -1,9 +1,10 @@
-//! The verbs on processes: freeze, kill, inspect, capture; a file each, in the order input, output, plan, run, verify,
+//! The verbs on processes: freeze, kill, block_exec, inspect, capture; a file each, in the order input, output, plan, run, verify,
 //! undo, tests.
 //!
 //! Beside them the nouns they share: `stat` and `cgroup` read, `identity` takes a process in hand, `tree` and `scope` say
 //! who is meant, `crowd` holds them for an act, `hands` is the second lock behind the guard.
 
+pub mod block_exec;
 pub mod capture;
 mod cgroup;
 mod credentials;
@@ -42,7 +43,7 @@ use std::sync::Arc;
 /// What the verbs of this folder are, hands or not.
 #[must_use]
 pub fn specs() -> Vec<&'static ActionSpec> {
-    vec![&capture::SPEC, &freeze::SPEC, &inspect::SPEC, &kill::SPEC]
+    vec![&block_exec::SPEC, &capture::SPEC, &freeze::SPEC, &inspect::SPEC, &kill::SPEC]
 }
 
 /// The verbs of this folder, with hands on this world.
@@ -50,6 +51,7 @@ pub fn specs() -> Vec<&'static ActionSpec> {
 pub fn crew(world: HostWorld) -> Vec<Verb> {
     let hands = Arc::new(Hands::new(world));
     vec![
+        Verb::Acts(Arc::new(block_exec::BlockExec(hands.clone()))),
         Verb::Acts(Arc::new(capture::Capture::new(hands.clone()))),
         Verb::Acts(Arc::new(freeze::Freeze(hands.clone()))),
         Verb::Looks(Arc::new(inspect::Inspect(hands.clone()))),
@@ -80,7 +82,7 @@ mod tests {
             for key in predicted.as_object().unwrap().keys() {
                 assert!(properties(&output).contains_key(key), "{}: {key}", spec.name);
             }
-            assert_eq!(spec.undoable, spec.name == "process.freeze");
+            assert_eq!(spec.undoable, matches!(spec.name, "process.freeze" | "process.block_exec"));
             assert!(spec.lane != Lane::Cloud && spec.lane != Lane::Notify);
         }
     }

@@ -220,6 +220,7 @@ mod tests {
             within: None,
             lineage: None,
             doom: None,
+            reflex: None,
         };
         let named = Stat::read(&world, 20).unwrap().unwrap();
         let found = descendants(&world, &[named], false).unwrap();

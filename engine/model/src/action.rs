@@ -93,6 +93,17 @@ pub enum TargetFacts {
         /// Also found through the scope only (same session, cgroup or container).
         by_scope: bool,
     },
+    /// An executable file that is kept from starting.
+    Image {
+        /// Its path.
+        path: String,
+        /// (device, inode) as `stat` tells them.
+        file: (u64, u64),
+        /// Only in this cgroup and below, as its path below its hierarchy's root; none: on the whole host.
+        cgroup: Option<String>,
+        /// Why the machine cannot do without it, if it cannot.
+        needed: Option<String>,
+    },
     /// Anything else.
     #[default]
     Other,

@@ -123,6 +123,10 @@ bodies! {
     BreakerChanged,
     /// What surrounds an incident was kept out of the recorder's ring, or let go.
     RecorderPinned,
+    /// What was entered in the kernel struck, or stopped striking.
+    ReflexFired,
+    /// A containment stands anew, or stands no longer.
+    LeaseChanged,
 }
 
 impl fmt::Display for Kind {
@@ -527,5 +531,56 @@ pub struct BreakerChanged {
     /// Open: it only plans.
     pub open: bool,
     /// Why.
+    pub why: String,
+}
+
+/// One process that the kernel struck.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Struck {
+    /// Its number.
+    pub pid: u32,
+    /// When it began, in nanoseconds on the boot clock.
+    pub start_ns: u64,
+    /// Its parent's number.
+    pub parent: u32,
+    /// Its user.
+    pub uid: u32,
+    /// When it was struck, in nanoseconds on the boot clock.
+    pub boot_ns: u64,
+    /// What its exec asked for.
+    pub asked: String,
+}
+
+/// See [`Kind::ReflexFired`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ReflexFired {
+    /// The action that entered it.
+    pub action: Name,
+    /// Its number in the kernel, in hex.
+    pub reflex: String,
+    /// What may not start.
+    pub image: String,
+    /// How many it struck since the last such record.
+    pub count: u64,
+    /// Some of them, the first ones.
+    pub struck: Vec<Struck>,
+    /// Its budget is used up: it strikes no more.
+    pub spent: bool,
+    /// While no quell was there to see it.
+    pub unattended: bool,
+}
+
+/// See [`Kind::LeaseChanged`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LeaseChanged {
+    /// The run whose step contained.
+    pub run: RunId,
+    /// The step.
+    pub part: Part,
+    /// By which action.
+    pub action: Name,
+    /// `renewed`: in force again; `lapsed`: no longer; `ended`: taken back.
+    pub state: Name,
+    /// Why, for people.
     pub why: String,
 }

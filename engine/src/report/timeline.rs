@@ -5,8 +5,8 @@
 
 use super::moments::{Times, span};
 use quell_model::record::{
-    DetectionAccepted, IncidentJoined, IncidentOpened, IncidentState, LossSeen, Part, RunStarted, StepFailed,
-    StepFinished, TriggerDecision,
+    DetectionAccepted, IncidentJoined, IncidentOpened, IncidentState, LossSeen, Part, ReflexFired, RunStarted,
+    StepFailed, StepFinished, TriggerDecision,
 };
 use quell_model::{Body, Json, Kind, Mode, Name, Outcome, OwnedEvent, Plan, Record, RunId, Stamp, StreamId};
 use serde::{Deserialize, Serialize};
@@ -191,6 +191,10 @@ impl Teller {
                 let what = if changed.open { "opened: it only plans" } else { "closed" };
                 Some(format!("the breaker of {} {what}: {}", changed.playbook, cut(&changed.why)))
             }
+            Body::ReflexFired(fired) => Some(fired_line(fired)),
+            Body::LeaseChanged(changed) => {
+                Some(format!("{} of {} {}: {}", changed.action, changed.run, changed.state, cut(&changed.why)))
+            }
         }
     }
 
@@ -246,6 +250,14 @@ impl Teller {
         let times = if joined.count > 1 { format!(", {} times so far", joined.count) } else { String::new() };
         Some(format!("seen again: {title}{times}"))
     }
+}
+
+fn fired_line(fired: &ReflexFired) -> String {
+    let whom: Vec<String> = fired.struck.iter().map(|struck| format!("pid {}", struck.pid)).collect();
+    let whom = if whom.is_empty() { String::new() } else { format!(": {}", some(&whom)) };
+    let alone = if fired.unattended { " while no quell was there" } else { "" };
+    let spent = if fired.spent { "; its budget is used up, it strikes no more" } else { "" };
+    format!("the kernel kept {} from starting, {} times{alone}{whom}{spent}", cut(&fired.image), fired.count)
 }
 
 fn detected(accepted: &DetectionAccepted) -> String {

@@ -77,6 +77,11 @@ pub enum Request {
         /// It is the last word: also say in the incident what was dropped meanwhile.
         last: bool,
     },
+    /// What was entered in the kernel struck.
+    Reflex {
+        /// Each entry that did.
+        fired: Vec<quell_model::record::ReflexFired>,
+    },
     /// Work by these from now on.
     Reload(Box<Definitions>),
 }

@@ -7,6 +7,7 @@ use super::shell::Core;
 use crate::incident::{self, Incident, Incidents};
 use quell_model::record::{
     IncidentChanged, IncidentState, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned,
+    ReflexFired,
 };
 use quell_model::{Body, IncidentId, Json, Name, RunId, StreamId};
 use serde_json::json;
@@ -24,6 +25,7 @@ impl<W: Send + 'static> Core<W> {
             }
             Request::Cancel { run, by } => self.cancel(&run, &by),
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
+            Request::Reflex { fired } => Ok(self.reflex(fired)),
             Request::Note { incident, text, by } => self.change(&incident, NoteAdded { by, text }.into()),
             Request::Resolve { incident, why, by } => self.set_state(&incident, IncidentState::Resolved, why, by),
             Request::Reopen { incident, why, by } => self.set_state(&incident, IncidentState::Open, why, by),
@@ -92,6 +94,13 @@ impl<W: Send + 'static> Core<W> {
         }
         let refused = if paused { 0 } else { std::mem::take(&mut self.counted.refused_by_pause) };
         json!({ "paused": paused, "changed": changed, "refused_meanwhile": refused })
+    }
+
+    fn reflex(&mut self, fired: Vec<ReflexFired>) -> Json {
+        let now = self.parts.clock.now();
+        let count = fired.len();
+        self.write_system(fired.into_iter().map(|fired| NewRecord::new(now, fired)).collect());
+        json!({ "written": count })
     }
 
     fn set_state(&mut self, id: &IncidentId, state: IncidentState, why: String, by: Name) -> Result<Json, Refusal> {

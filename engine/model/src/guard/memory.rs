@@ -74,8 +74,13 @@ impl Image {
 pub(super) fn images(plan: &Plan) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
     for target in plan.targets.iter().filter(|t| t.named) {
-        if let TargetFacts::Process { image: Some(path), file, .. } = &target.facts {
-            let image = Image { path: path.clone(), file: *file };
+        let image = match &target.facts {
+            TargetFacts::Process { image: Some(path), file, .. } => Some((path, *file)),
+            TargetFacts::Image { path, file, .. } => Some((path, Some(*file))),
+            _ => None,
+        };
+        if let Some((path, file)) = image {
+            let image = Image { path: path.clone(), file };
             if !images.iter().any(|known| known.is_same(&image)) {
                 images.push(image);
             }
@@ -87,7 +92,9 @@ pub(super) fn images(plan: &Plan) -> Vec<Image> {
 /// What a plan's named targets count as.
 pub(super) fn places(plan: &Plan) -> impl Iterator<Item = &str> {
     plan.targets.iter().filter(|t| t.named).map(|target| match &target.facts {
-        TargetFacts::Process { cgroup: Some(path), .. } => place::place(path),
+        TargetFacts::Process { cgroup: Some(path), .. } | TargetFacts::Image { cgroup: Some(path), .. } => {
+            place::place(path)
+        }
         _ => target.id.as_str(),
     })
 }
@@ -95,7 +102,7 @@ pub(super) fn places(plan: &Plan) -> impl Iterator<Item = &str> {
 /// The cgroup of each target, where it has one.
 pub(super) fn cgroups(plan: &Plan) -> impl Iterator<Item = Option<&str>> {
     plan.targets.iter().map(|target| match &target.facts {
-        TargetFacts::Process { cgroup, .. } => cgroup.as_deref(),
+        TargetFacts::Process { cgroup, .. } | TargetFacts::Image { cgroup, .. } => cgroup.as_deref(),
         TargetFacts::Other => None,
     })
 }

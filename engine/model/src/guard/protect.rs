@@ -33,7 +33,7 @@ impl Protect {
     #[must_use]
     pub fn objection(&self, target: &Target) -> Option<String> {
         let TargetFacts::Process { id, file, unit, uid, kernel_thread, below_named, .. } = &target.facts else {
-            return None;
+            return self.objection_to_image(&target.facts);
         };
         if id.pid == 1 {
             return Some("pid 1 is the machine itself".to_owned());
@@ -54,6 +54,13 @@ impl Protect {
             return Some(format!("its unit `{own}` is protected"));
         }
         self.uids.contains(uid).then(|| format!("user id {uid} is protected"))
+    }
+
+    /// Why this image may not be kept from starting, if it may not.
+    fn objection_to_image(&self, facts: &TargetFacts) -> Option<String> {
+        let TargetFacts::Image { file, needed, .. } = facts else { return None };
+        let own = self.executables.iter().find(|own| own.file == *file);
+        needed.clone().or_else(|| own.map(|own| format!("`{}` is protected", own.path)))
     }
 }
 
@@ -76,7 +83,7 @@ impl Within {
     #[must_use]
     pub fn objection(&self, target: &Target) -> Option<String> {
         match &target.facts {
-            TargetFacts::Process { cgroup: Some(path), .. } => {
+            TargetFacts::Process { cgroup: Some(path), .. } | TargetFacts::Image { cgroup: Some(path), .. } => {
                 let inside = path
                     .strip_prefix(self.cgroup.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

@@ -225,5 +225,30 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             let_go: false,
         }
         .into(),
+        ReflexFired {
+            action: "process.block_exec".into(),
+            reflex: "00c0ffee00c0ffee".into(),
+            image: "/tmp/x".into(),
+            count: 2,
+            struck: vec![Struck {
+                pid: 4243,
+                start_ns: 8_000_000_000,
+                parent: 4242,
+                uid: 1000,
+                boot_ns: 9_000_000_000,
+                asked: "./x".into(),
+            }],
+            spent: true,
+            unattended: true,
+        }
+        .into(),
+        LeaseChanged {
+            run: "r-1".into(),
+            part: part(),
+            action: "process.block_exec".into(),
+            state: "lapsed".into(),
+            why: "`/tmp/x` is gone".into(),
+        }
+        .into(),
     ]
 }

@@ -1,0 +1,165 @@
+//! The verb against a reflex in memory: what it plans, enters, proves and gives back. The kernel's own is tried in the
+//! tests of the detectors and of the whole.
+
+use super::*;
+use crate::testing::Act;
+use crate::world::HostWorld;
+use quell_model::{Decision, Name};
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Mutex;
+
+#[derive(Default)]
+struct Paper(Mutex<HashMap<Spot, Standing>>);
+
+impl Reflex for Paper {
+    fn image(&self, file: BorrowedFd<'_>) -> Result<Image, String> {
+        let stat = rustix::fs::fstat(file).map_err(|e| e.to_string())?;
+        Ok(Image { device: stat.st_dev, inode: stat.st_ino, generation: 1 })
+    }
+
+    fn standing(&self, spot: &Spot) -> Result<Option<Standing>, String> {
+        Ok(self.0.lock().unwrap().get(spot).cloned())
+    }
+
+    fn all(&self) -> Result<Vec<Standing>, String> {
+        Ok(self.0.lock().unwrap().values().cloned().collect())
+    }
+
+    fn enter(&self, spot: &Spot, terms: &Terms, _: Option<BorrowedFd<'_>>) -> Result<(), String> {
+        let standing = Standing { spot: *spot, terms: terms.clone(), struck: 0, spent: false };
+        self.0.lock().unwrap().insert(*spot, standing);
+        Ok(())
+    }
+
+    fn remove(&self, spot: &Spot) -> Result<bool, String> {
+        Ok(self.0.lock().unwrap().remove(spot).is_some())
+    }
+
+    fn attempt(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn scripts(&self) -> Option<Name> {
+        Some("fanotify".into())
+    }
+}
+
+fn verb(paper: &Arc<Paper>) -> BlockExec {
+    let world = HostWorld::live("here".into()).unwrap().with_reflex(Arc::clone(paper) as _);
+    BlockExec(Arc::new(Hands::new(world)))
+}
+
+fn finish<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn context() -> ActionContext {
+    Act::new().context()
+}
+
+fn planned(verb: &BlockExec, input: &Json) -> Plan {
+    finish(verb.plan(input)).unwrap()
+}
+
+fn why_not(verb: &BlockExec, input: &Json) -> String {
+    finish(verb.plan(input)).unwrap_err().to_string()
+}
+
+fn needed(plan: &Plan) -> Option<String> {
+    match &plan.targets[0].facts {
+        TargetFacts::Image { needed, .. } => needed.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_entered_is_proved_and_given_back_exactly() {
+    let (dir, paper) = (tempfile::tempdir().unwrap(), Arc::<Paper>::default());
+    let path = dir.path().join("miner");
+    std::fs::write(&path, "\x7fELF miner").unwrap();
+    let verb = verb(&paper);
+    let input = json!({ "path": path, "for": "1h", "inode": std::fs::metadata(&path).unwrap().ino() });
+    let plan = planned(&verb, &input);
+    assert_eq!(plan.before["sha256"], quell_model::Hash::of(b"\x7fELF miner").to_string());
+    assert!(!plan.already && needed(&plan).is_none(), "{plan:?}");
+    assert_eq!(finish(verb.verify(&plan, Want::Undone)), Ok(Truth::Holds));
+    assert!(matches!(finish(verb.verify(&plan, Want::Acted)), Ok(Truth::HoldsNot(_))));
+
+    let go = Act::new().admitted(&verb, plan.clone());
+    let output = finish(verb.run(&go, &context())).unwrap();
+    assert_eq!(output["path"], path.to_str().unwrap());
+    assert_eq!(finish(verb.verify(&plan, Want::Acted)), Ok(Truth::Holds));
+    // A shorter block of the same is there already; a longer one replaces it, and its undo gives the former back.
+    assert!(planned(&verb, &json!({ "path": path, "for": "10m" })).already);
+    let longer = planned(&verb, &json!({ "path": path, "for": "2h" }));
+    assert!(!longer.already);
+    let mut other = context();
+    other.key = quell_model::IdempotencyKey("other/step".into());
+    let former = paper.all().unwrap();
+    let go_on = Act::new().admitted(&verb, longer.clone());
+    finish(verb.run(&go_on, &other)).unwrap();
+    assert_eq!(finish(verb.undo(&go, &context())).unwrap()["removed"], 0, "it is another's now");
+    other.key = quell_model::IdempotencyKey("other/step/undo".into());
+    finish(verb.undo(&go_on, &other)).unwrap();
+    assert_eq!(paper.all().unwrap(), former);
+    assert_eq!(finish(verb.verify(&longer, Want::Undone)), Ok(Truth::Holds));
+    for removed in [1, 0] {
+        assert_eq!(finish(verb.undo(&go, &context())).unwrap()["removed"], removed);
+        assert!(paper.all().unwrap().is_empty());
+        assert_eq!(finish(verb.verify(&plan, Want::Undone)), Ok(Truth::Holds));
+    }
+}
+
+#[test]
+fn what_the_machine_needs_is_named_for_the_guard() {
+    let verb = verb(&Arc::default());
+    let own = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let libc = own.lines().find_map(|line| line.find("/").map(|at| &line[at..]).filter(|p| p.contains("libc")));
+    let quell = std::env::current_exe().unwrap();
+    let mut needed_ones =
+        vec![("/bin/sh".to_owned(), "sh"), (quell.to_string_lossy().into_owned(), "quell itself needs")];
+    needed_ones.extend(libc.map(|path| (path.to_owned(), "quell itself needs")));
+    for (path, says) in needed_ones {
+        let plan = planned(&verb, &json!({ "path": path }));
+        let why = needed(&plan).unwrap_or_else(|| panic!("{path} is not needed"));
+        assert!(why.contains(says), "{why}");
+        let decided = Act::new().decide(&verb, plan);
+        assert!(matches!(&decided, Decision::Refuse { guard, .. } if guard.as_str() == "protect"), "{decided:?}");
+    }
+}
+
+#[test]
+fn an_input_that_cannot_be_meant_says_why() {
+    let (dir, verb) = (tempfile::tempdir().unwrap(), verb(&Arc::default()));
+    let file = dir.path().join("file");
+    std::fs::write(&file, "#!/bin/sh\n").unwrap();
+    let at = |rest: Json| {
+        let mut input = json!({ "path": file });
+        input.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        input
+    };
+    for (input, says) in [
+        (json!({}), "name a `path`"),
+        (json!({ "path": "relative" }), "no"),
+        (json!({ "path": dir.path() }), "is no file"),
+        (json!({ "path": dir.path().join("none") }), "there is no"),
+        (at(json!({ "inode": 1 })), "leads to inode"),
+        (json!({ "inode": u64::MAX }), "nothing that runs has inode"),
+        (at(json!({ "scope": "cgroup" })), "needs a `cgroup`"),
+        (at(json!({ "cgroup": "/x" })), "needs `scope: cgroup`"),
+        (at(json!({ "scope": "cgroup", "cgroup": "/" })), "no cgroup below the root"),
+        (at(json!({ "scope": "cgroup", "cgroup": "/../x" })), "no cgroup below the root"),
+        (at(json!({ "scope": "cgroup", "cgroup": "/quell-there-is-none" })), "there is no cgroup"),
+        (at(json!({ "for": "soon" })), "no span of time"),
+    ] {
+        let why = why_not(&verb, &input);
+        assert!(why.contains(says), "{input}: {why}");
+    }
+    let plan = planned(&verb, &at(json!({})));
+    assert!(plan.still_open.iter().any(|open| open.contains("while no quell lives")), "{:?}", plan.still_open);
+    assert!(plan.still_open.iter().any(|open| open.contains("copy")), "{:?}", plan.still_open);
+    let bare = BlockExec(Arc::new(Hands::new(HostWorld::live("here".into()).unwrap())));
+    assert!(why_not(&bare, &at(json!({}))).contains("no reflex"));
+}

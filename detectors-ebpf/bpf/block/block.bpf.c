@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * Images that may not start: who execs one dies before its first instruction, or is refused the exec where the kernel
+ * lets BPF decide on it. Decides nothing: user space enters the images, each entry ends by the kernel's own clock and by
+ * its budget, and a pause flag holds it all. Helpers and patterns are those that Linux 5.8 has and that 6.1's verifier
+ * accepts.
+ *
+ *   exec ──▶ (device, inode, generation) of the image ──▶ an entry of the host, or of a cgroup around it? ──▶ SIGKILL
+ *                                                             └─ budget ─ ledger: what fired, also while nobody reads
+ *
+ * SIGKILL sent by the current task to itself is pending when the tracepoint returns; the exec is past its point of no
+ * return then, and the way back to user mode ends in the signal (fs/exec.c exec_binprm, kernel/signal.c: 5.8-6.18).
+ */
+#include "../kernel.h"
+#include "../pause.h"
+
+#define SIGKILL 9
+#define EPERM 1
+#define PF_KTHREAD 0x00200000
+/* Cgroups around a process that are asked for an entry; src/block/entries.rs refuses to enter deeper ones. */
+#define DEPTH 16
+/* src/block/ledger.rs holds the same numbers. */
+#define LEDGER 4096
+#define NAME 64
+#define LABEL 128
+
+static long (*bpf_send_signal)(u32 sig) = (void *)109; /* 5.3 */
+
+/* What `group` is a number of. */
+enum { OF_HOST = 0, OF_V1 = 1, OF_V2 = 2 };
+
+struct image {
+	u64 device; /* super_block.s_dev */
+	u64 inode;
+	u64 group; /* the inode of the cgroup's directory; 0: all of the host */
+	u32 generation;
+	u32 kind;
+};
+
+struct block {
+	u64 id;
+	u64 until;  /* on the boot clock */
+	u64 within; /* a window of the budget, in ns */
+	u64 began;  /* this window */
+	u64 struck; /* since it was entered */
+	u64 last;   /* the exec that was struck last: two programs may be hooked in while one takes over from the other */
+	u32 most;   /* in a window */
+	u32 count;  /* in this window */
+	u32 spent;  /* the budget is used up: it strikes no more */
+	u32 pad;
+	char label[LABEL]; /* for people; not looked at here */
+};
+
+/* Written by user space alone; the kernel counts in it. */
+struct {
+	MAP_UINT(type, BPF_MAP_HASH);
+	MAP_UINT(max_entries, 4096);
+	MAP_TYPE(key, struct image);
+	MAP_TYPE(value, struct block);
+} BLOCK_ENTRIES SEC(".maps");
+
+/* What fired; the oldest is written over. `number` is written last, and 0 while the rest is written. */
+struct firing {
+	u64 number; /* from 1 */
+	u64 id;
+	u64 at; /* on the boot clock */
+	u64 start;
+	u64 group; /* the process's own cgroup */
+	u32 tgid;
+	u32 parent;
+	u32 uid;
+	u32 what;
+	char name[NAME]; /* what the exec asked for */
+};
+enum { W_KILLED = 0, W_DENIED = 1, W_SPENT = 2 };
+
+struct {
+	MAP_UINT(type, BPF_MAP_ARRAY);
+	MAP_UINT(max_entries, LEDGER);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, struct firing);
+} BLOCK_LEDGER SEC(".maps");
+
+/* [0] the number of the last firing. [1] the last one that was read: user space's. */
+enum { C_FIRED = 0, C_READ = 1, C_MAX = 2 };
+struct {
+	MAP_UINT(type, BPF_MAP_ARRAY);
+	MAP_UINT(max_entries, C_MAX);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, u64);
+} BLOCK_CONTROL SEC(".maps");
+
+INLINE u64 *control(u32 index)
+{
+	return bpf_map_lookup_elem(&BLOCK_CONTROL, &index);
+}
+
+INLINE void identify(struct image *image, struct inode *inode)
+{
+	struct super_block *sb = KREAD(inode, i_sb);
+	image->device = KREAD(sb, s_dev);
+	image->inode = KREAD(inode, i_ino);
+	image->generation = KREAD(inode, i_generation);
+}
+
+/* The entry for the image itself in one of its cgroups, the innermost first, of one hierarchy. */
+INLINE struct block *around(struct image *image, struct cgroup *group, u32 kind)
+{
+	image->kind = kind;
+	for (u32 i = 0; i < DEPTH; i++) {
+		struct kernfs_node *node;
+		struct cgroup_subsys_state *parent;
+		struct block *block;
+		if (!group)
+			return NULL;
+		node = KREAD(group, kn);
+		image->group = KREAD(node, id);
+		block = bpf_map_lookup_elem(&BLOCK_ENTRIES, image);
+		if (block)
+			return block;
+		parent = KREAD(group, self.parent);
+		if (!parent)
+			return NULL;
+		group = KREAD(parent, cgroup);
+	}
+	return NULL;
+}
+
+INLINE struct cgroup *v2_of(struct task_struct *task)
+{
+	struct css_set *set = KREAD(task, cgroups);
+	return KREAD(set, dfl_cgrp);
+}
+
+INLINE struct cgroup *freezer_of(struct task_struct *task)
+{
+	struct css_set *set = KREAD(task, cgroups);
+	struct cgroup_subsys_state *state = NULL;
+	u64 index;
+	if (!ENUM_EXISTS(enum cgroup_subsys_id, freezer_cgrp_id))
+		return NULL;
+	index = ENUM_VALUE(enum cgroup_subsys_id, freezer_cgrp_id);
+	bpf_probe_read_kernel(&state, sizeof(state), (char *)&set->subsys + index * sizeof(void *));
+	return state ? KREAD(state, cgroup) : NULL;
+}
+
+INLINE u64 id_of(struct cgroup *group)
+{
+	struct kernfs_node *node = KREAD(group, kn);
+	return KREAD(node, id);
+}
+
+INLINE bool stands(struct block *block)
+{
+	return block && !block->spent && block->until > bpf_ktime_get_boot_ns();
+}
+
+/* The entry that this image meets here, when one is in force. */
+INLINE struct block *met(struct task_struct *task, struct file *file)
+{
+	struct image image = {};
+	struct block *block;
+
+	if (!file || bpf_get_current_pid_tgid() >> 32 <= 1 || (KREAD(task, flags) & PF_KTHREAD))
+		return NULL;
+	identify(&image, KREAD(file, f_inode));
+	block = bpf_map_lookup_elem(&BLOCK_ENTRIES, &image);
+	if (stands(block))
+		return block;
+	block = around(&image, v2_of(task), OF_V2);
+	if (stands(block))
+		return block;
+	block = around(&image, freezer_of(task), OF_V1);
+	return stands(block) ? block : NULL;
+}
+
+INLINE void write_down(struct block *block, struct task_struct *task, const char *name, u32 what)
+{
+	struct task_struct *leader = KREAD(task, group_leader), *parent = KREAD(leader, real_parent);
+	volatile struct firing *firing;
+	struct cred *cred = KREAD(task, cred);
+	u64 *fired = control(C_FIRED), number, group;
+	u32 index;
+	if (!fired)
+		return;
+	number = __sync_fetch_and_add(fired, 1) + 1;
+	index = number % LEDGER;
+	firing = bpf_map_lookup_elem(&BLOCK_LEDGER, &index);
+	if (!firing)
+		return;
+	firing->number = 0;
+	firing->id = block->id;
+	firing->at = bpf_ktime_get_boot_ns();
+	firing->start = KREAD(leader, start_boottime);
+	group = id_of(v2_of(task));
+	if (group <= 1) {
+		struct cgroup *older = freezer_of(task);
+		if (older)
+			group = id_of(older);
+	}
+	firing->group = group;
+	firing->tgid = KREAD(leader, tgid);
+	firing->parent = KREAD(parent, tgid);
+	firing->uid = KREAD(cred, uid.val);
+	firing->what = what;
+	if (bpf_probe_read_kernel_str((void *)firing->name, NAME, name) < 0)
+		firing->name[0] = 0;
+	firing->number = number;
+}
+
+/* Whether the budget allows one more; writes down that it is used up when it does not. */
+INLINE bool afford(struct block *block, struct task_struct *task, const char *name)
+{
+	u64 now = bpf_ktime_get_boot_ns();
+	if (now - block->began >= block->within) {
+		block->began = now;
+		block->count = 0;
+	}
+	if (block->count < block->most) {
+		__sync_fetch_and_add(&block->count, 1);
+		return true;
+	}
+	block->spent = 1;
+	write_down(block, task, name, W_SPENT);
+	return false;
+}
+
+SEC("tp_btf/sched_process_exec")
+int block_exec(u64 *ctx)
+{
+	struct task_struct *task = (void *)ctx[0];
+	struct linux_binprm *binprm = (void *)ctx[2];
+	struct block *block;
+	const char *name;
+	u64 exec;
+
+	if (paused())
+		return 0;
+	block = met(task, KREAD(binprm, file));
+	if (!block)
+		return 0;
+	name = KREAD(binprm, filename);
+	exec = ((u64)KREAD(task, tgid) << 32) | (KREAD(task, self_exec_id) & 0xffffffff);
+	if (block->last == exec) {
+		bpf_send_signal(SIGKILL);
+		return 0;
+	}
+	if (!afford(block, task, name))
+		return 0;
+	block->last = exec;
+	if (bpf_send_signal(SIGKILL))
+		return 0;
+	__sync_fetch_and_add(&block->struck, 1);
+	write_down(block, task, name, W_KILLED);
+	return 0;
+}
+
+/* Where the kernel asks BPF before an exec (lsm=…,bpf): scripts are asked about here before their interpreters are. */
+SEC("lsm/bprm_check_security")
+int block_check(u64 *ctx)
+{
+	struct linux_binprm *binprm = (void *)ctx[0];
+	int before = (int)ctx[1];
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct block *block;
+	const char *name;
+
+	if (before || paused())
+		return before;
+	block = met(task, KREAD(binprm, file));
+	if (!block)
+		return 0;
+	name = KREAD(binprm, filename);
+	if (!afford(block, task, name))
+		return 0;
+	__sync_fetch_and_add(&block->struck, 1);
+	write_down(block, task, name, W_DENIED);
+	return -EPERM;
+}
+
+/* What is asked with BPF_PROG_TEST_RUN, on the asker's own thread: which image the kernel sees behind an open file. */
+struct {
+	MAP_UINT(type, BPF_MAP_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, struct image);
+} BLOCK_ANSWER SEC(".maps");
+
+SEC("raw_tp/sched_process_exec")
+int block_ask(u64 *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct files_struct *files = KREAD(task, files);
+	struct fdtable *table = KREAD(files, fdt);
+	struct file **fds = KREAD(table, fd), *file = NULL;
+	struct image image = {};
+	u32 fd = ctx[0], zero = 0;
+
+	if (!files || fd >= KREAD(table, max_fds))
+		return 1;
+	bpf_probe_read_kernel(&file, sizeof(file), &fds[fd]);
+	if (!file)
+		return 1;
+	identify(&image, KREAD(file, f_inode));
+	return bpf_map_update_elem(&BLOCK_ANSWER, &zero, &image, MAP_ANY) != 0;
+}
+
+/* The helpers that read kernel memory ask for it. */
+char LICENSE[] SEC("license") = "GPL";

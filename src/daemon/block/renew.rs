@@ -1,0 +1,237 @@
+//! What a boot has ended stands again, or has lapsed: each entry that the journal says is in force, and the kernel does
+//! not know.
+//!
+//! Holds the journal's lock while it writes, before the engine takes it. Keeps true: an entry is planned anew and passes
+//! the guard; a file with another content is another file, and its entry has lapsed.
+
+use super::super::crew;
+use super::super::files::Loaded;
+use quell_actions::HostWorld;
+use quell_detectors::block::KernelReflex;
+use quell_engine::clock::SystemClock;
+use quell_engine::store::{DirVault, Journal};
+use quell_model::action::IdempotencyKey;
+use quell_model::guard::{Ask, Memory, decide};
+use quell_model::playbook::RunLimits;
+use quell_model::record::{LeaseChanged, NewRecord, Part, ReflexFired, StepFinished, StepIntended};
+use quell_model::world::Verb;
+use quell_model::{
+    Action, ActionContext, ActionError, Batch, Body, Clock, Decision, Durability, Json, Name, Outcome, Progress,
+    Record, Reflex, RunId, Spot, Stamp, Stop, StoreError, StreamId,
+};
+use serde::Deserialize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const ACTION: &str = "process.block_exec";
+/// For one entry.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One that should be in force.
+struct Due {
+    run: RunId,
+    playbook: Name,
+    part: Part,
+    input: Json,
+    sha256: String,
+    /// What was entered, as the plan wrote it.
+    spots: String,
+    remaining: Duration,
+}
+
+/// Writes down what fired, and what became of what should be in force.
+pub(super) fn take_up(
+    dir: &Path,
+    world: &HostWorld,
+    loaded: &Loaded,
+    reflex: &Arc<KernelReflex>,
+    fired: &[ReflexFired],
+) -> Result<(), String> {
+    let journal = Journal::open(dir).map_err(|e| e.to_string())?;
+    let done = with_journal(&journal, dir, world, loaded, reflex, fired);
+    journal.close();
+    done
+}
+
+fn with_journal(
+    journal: &Journal,
+    dir: &Path,
+    world: &HostWorld,
+    loaded: &Loaded,
+    reflex: &Arc<KernelReflex>,
+    fired: &[ReflexFired],
+) -> Result<(), String> {
+    let stream = StreamId::system();
+    let said = |e: StoreError| e.to_string();
+    let system = journal.read(&stream, 1).map_err(said)?;
+    let due = due(journal, &system, reflex.as_ref()).map_err(said)?;
+    let paused = reflex.is_paused() || is_paused(&system);
+    let at = SystemClock.now();
+    let mut records: Vec<NewRecord> = fired.iter().map(|fired| NewRecord::new(at, fired.clone())).collect();
+    let mut runtime = None;
+    for due in due {
+        if runtime.is_none() {
+            let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime = Some(made.map_err(|e| format!("no runtime: {e}"))?);
+        }
+        let runtime = runtime.as_ref().ok_or("no runtime")?;
+        let (state, why) = match runtime.block_on(renew(&due, dir, world, loaded, paused)) {
+            Ok(why) => ("renewed", why),
+            Err(why) => ("lapsed", why),
+        };
+        tracing::warn!(run = %due.run, why, "a block of an earlier boot has {}", if state == "renewed" { "been renewed" } else { "lapsed" });
+        let Due { run, part, .. } = due;
+        let changed = LeaseChanged { run, part, action: ACTION.into(), state: state.into(), why };
+        records.push(NewRecord::new(SystemClock.now(), changed));
+    }
+    if records.is_empty() {
+        return Ok(());
+    }
+    let expected = system.last().map_or(0, |record| record.seq);
+    journal.written(Batch { stream, expected, records, durability: Durability::Synced }).map(drop).map_err(said)
+}
+
+fn is_paused(system: &[Record]) -> bool {
+    let said = system.iter().rev().find_map(|record| match &record.body {
+        Body::PauseChanged(changed) => Some(changed.paused),
+        _ => None,
+    });
+    said.unwrap_or(false)
+}
+
+/// When quell was last uninstalled: what was in force before is not meant to be.
+fn uninstalled(system: &[Record]) -> Option<Stamp> {
+    system.iter().rev().find_map(|record| match &record.body {
+        Body::PersonActed(acted) if acted.what.as_str() == "uninstall" => Some(record.at),
+        _ => None,
+    })
+}
+
+fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex) -> Result<Vec<Due>, StoreError> {
+    let now = SystemClock.now();
+    let uninstalled = uninstalled(system);
+    let is_over = |run: &RunId, part: &Part| {
+        system.iter().any(|record| match &record.body {
+            Body::LeaseChanged(changed) => {
+                changed.run == *run && changed.part == *part && matches!(changed.state.as_str(), "lapsed" | "ended")
+            }
+            _ => false,
+        })
+    };
+    let mut all = Vec::new();
+    for (stream, _) in journal.streams()? {
+        let Some(run) = stream.as_run() else { continue };
+        let records = journal.read(&stream, 1)?;
+        let playbook = records.first().and_then(|first| match &first.body {
+            Body::RunStarted(started) => Some(started.playbook.clone()),
+            _ => None,
+        });
+        for record in &records {
+            let Body::StepFinished(finished) = &record.body else { continue };
+            let Some(remaining) = remaining(finished, now) else { continue };
+            let Some(intent) = intent(&records, &finished.part) else { continue };
+            if uninstalled.is_some_and(|at| at.wall > record.at.wall)
+                || is_over(&run, &finished.part)
+                || stands(&intent.plan.calls, reflex, now)
+            {
+                continue;
+            }
+            let spots = intent.plan.calls.first().map(|order| order["spots"].to_string()).unwrap_or_default();
+            if let Some(known) = all.iter_mut().find(|known: &&mut Due| known.spots == spots) {
+                // Several runs entered the same: the longest holds.
+                known.remaining = known.remaining.max(remaining);
+                continue;
+            }
+            all.push(Due {
+                spots,
+                run: run.clone(),
+                playbook: playbook.clone().unwrap_or_else(|| ACTION.into()),
+                part: finished.part.clone(),
+                input: intent.input.clone(),
+                sha256: intent.plan.before["sha256"].as_str().unwrap_or_default().to_owned(),
+                remaining,
+            });
+        }
+    }
+    Ok(all)
+}
+
+fn intent<'a>(records: &'a [Record], part: &Part) -> Option<&'a StepIntended> {
+    records.iter().rev().find_map(|record| match &record.body {
+        Body::StepIntended(intent) if intent.part == *part && intent.action.as_str() == ACTION => Some(&**intent),
+        _ => None,
+    })
+}
+
+/// How long it is meant to stand yet.
+fn remaining(finished: &StepFinished, now: Stamp) -> Option<Duration> {
+    if !matches!(finished.outcome, Outcome::Verified | Outcome::Done) {
+        return None;
+    }
+    let until: jiff::Timestamp = finished.output.get("until")?.as_str()?.parse().ok()?;
+    Duration::try_from(until.duration_since(now.wall)).ok().filter(|left| !left.is_zero())
+}
+
+/// Whether the kernel knows it: then it is in force, or its budget is used up.
+fn stands(calls: &[Json], reflex: &KernelReflex, now: Stamp) -> bool {
+    let spots = calls.first().and_then(|order| Vec::<Spot>::deserialize(&order["spots"]).ok()).unwrap_or_default();
+    let there =
+        |spot: &Spot| reflex.standing(spot).is_ok_and(|one| one.is_some_and(|s| s.terms.until_ns > now.boot_ns));
+    !spots.is_empty() && spots.iter().all(there)
+}
+
+/// Plans it anew, asks the guard, enters it for what is left; says what it did.
+async fn renew(due: &Due, dir: &Path, world: &HostWorld, loaded: &Loaded, paused: bool) -> Result<String, String> {
+    let crew = crew::live(world.clone());
+    let Some(Verb::Acts(action)) = crew.get(ACTION) else { return Err("this build has no such action".to_owned()) };
+    let action: &dyn Action = action.as_ref();
+    let mut input = due.input.clone();
+    input["for"] = Json::from(format!("{}ms", due.remaining.as_millis()));
+    let said = |e: ActionError| e.to_string();
+    let plan = action.plan(&input).await.map_err(said)?;
+    if plan.before["sha256"].as_str() != Some(due.sha256.as_str()) {
+        return Err("the file has another content now".to_owned());
+    }
+    let definitions = &loaded.definitions;
+    let ask = Ask {
+        now: SystemClock.now(),
+        action: action.spec(),
+        run: &due.run,
+        playbook: &due.playbook,
+        mode: definitions.ceiling,
+        mode_because: &definitions.ceiling_because,
+        untrusted: false,
+        limits: RunLimits::default(),
+        paused,
+    };
+    let go = match decide(&definitions.guard, &Memory::default(), &ask, plan) {
+        Decision::Act(go) => go,
+        Decision::Observe { why, .. } => return Err(why),
+        Decision::Refuse { guard, why, .. } => return Err(format!("{guard}: {why}")),
+    };
+    let item = due.part.item.map(|item| format!("[{item}]")).unwrap_or_default();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let context = ActionContext {
+        key: IdempotencyKey(format!("{}/{}{item}", due.run, due.part.step)),
+        attempt: 1,
+        deadline: clock.now().after(PATIENCE),
+        clock,
+        progress: Arc::new(Unnoted),
+        stop: Stop::default(),
+        vault: Arc::new(DirVault::new(dir)),
+    };
+    let output = action.run(&go, &context).await.map_err(said)?;
+    let until = output["until"].as_str().unwrap_or_default();
+    Ok(format!("{} is kept from starting again, until {until}", output["path"].as_str().unwrap_or_default()))
+}
+
+/// It is over at once.
+struct Unnoted;
+
+#[async_trait::async_trait]
+impl Progress for Unnoted {
+    async fn note(&self, _: Json) -> Result<(), ActionError> {
+        Ok(())
+    }
+}
