@@ -19,6 +19,7 @@ mod error;
 mod event;
 pub mod hands;
 mod load;
+mod losses;
 pub mod pin;
 mod probes;
 mod process;
