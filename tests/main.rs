@@ -3,6 +3,8 @@
 mod cli;
 mod docs;
 #[cfg(feature = "ebpf")]
+mod floods;
+#[cfg(feature = "ebpf")]
 mod hands;
 #[cfg(feature = "ebpf")]
 mod recorder;

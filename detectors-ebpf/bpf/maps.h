@@ -59,7 +59,7 @@ struct {
 	MAP_TYPE(value, struct budget);
 } BUDGETS SEC(".maps");
 
-/* What a cgroup has waiting in a ring, at most: its bytes since the reader last had read all that it sent. */
+/* What a cgroup has waiting in a ring, at most: its bytes since the reader last had read all that it sent; urgent ones apart. */
 enum { R_PROCESS = 0, R_OTHER = 1 };
 struct share_key {
 	u64 cgroup;
@@ -67,7 +67,7 @@ struct share_key {
 };
 struct share {
 	u64 last; /* where its last record begins, or before */
-	u64 bytes;
+	u64 bytes[2];
 };
 struct {
 	MAP_UINT(type, BPF_MAP_LRU_HASH);
@@ -149,30 +149,34 @@ INLINE u64 wakeup(struct head *head)
 }
 
 /*
- * False when the ring is half full and this cgroup has more than an eighth of it waiting; a quarter for urgent records. Below
- * a quarter of the ring nothing is kept account of. Several CPUs may count one cgroup at once: the bound is a rough one.
+ * False when the ring is half full and this cgroup has more than an eighth of it waiting, urgent and other records each for
+ * themselves. Below a quarter of the ring nothing is kept account of. Several CPUs may count one cgroup at once: the bound
+ * is a rough one.
  */
 INLINE bool within_share(void *ring, u64 which, struct head *head, u64 size)
 {
 	u64 waiting = bpf_ringbuf_query(ring, RB_AVAIL_DATA);
-	u64 most = head->flags & H_URGENT ? RING_BYTES / 4 : RING_BYTES / 8;
 	struct share_key key = { .cgroup = head->cgroup, .ring = which };
 	struct share *share;
+	u64 *bytes;
 	u64 end;
 	if (waiting < RING_BYTES / 4)
 		return true;
 	end = bpf_ringbuf_query(ring, RB_PROD_POS);
 	share = bpf_map_lookup_elem(&SHARES, &key);
 	if (!share) {
-		struct share fresh = { .last = end, .bytes = size };
+		struct share fresh = { .last = end };
 		bpf_map_update_elem(&SHARES, &key, &fresh, MAP_ANY);
 		return true;
 	}
-	if (bpf_ringbuf_query(ring, RB_CONS_POS) > share->last)
-		share->bytes = 0;
-	if (waiting >= RING_BYTES / 2 && share->bytes >= most)
+	if (bpf_ringbuf_query(ring, RB_CONS_POS) > share->last) {
+		share->bytes[0] = 0;
+		share->bytes[1] = 0;
+	}
+	bytes = head->flags & H_URGENT ? &share->bytes[1] : &share->bytes[0];
+	if (waiting >= RING_BYTES / 2 && *bytes >= RING_BYTES / 8)
 		return false;
-	__sync_fetch_and_add(&share->bytes, size);
+	__sync_fetch_and_add(bytes, size);
 	share->last = end;
 	return true;
 }

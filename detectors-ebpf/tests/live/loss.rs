@@ -65,14 +65,16 @@ impl Group {
         fs::metadata(&self.0).unwrap().ino()
     }
 
-    /// Runs a script in it, to its end.
+    /// Runs a script in it, to its end, in a directory whose path is long: few of its records fill a ring.
     fn run(&self, script: &str, args: &[&str]) {
         let dir = tempfile::tempdir().unwrap();
+        let deep = (0..10).fold(dir.path().to_owned(), |at, _| at.join("long".repeat(60)));
+        fs::create_dir_all(&deep).unwrap();
         let status = Command::new("/bin/sh")
             .args(["-c", &format!("echo $$ > \"$0\"; {script}")])
             .arg(self.0.join("cgroup.procs"))
             .args(args)
-            .current_dir(dir.path())
+            .current_dir(&deep)
             .stdin(Stdio::null())
             .status()
             .unwrap();
@@ -194,14 +196,14 @@ fn behind_a_stalled_reader(noise: fn(&Group), quiet: fn(&Group), check: fn(&Sums
 
 #[test]
 fn a_flood_of_files_takes_only_its_share_of_a_ring() {
-    // 8 MiB hold fewer than 60,000 records of 144 bytes and a path.
+    // 8 MiB hold some 3,000 records of 144 bytes and such a path.
     flood(|| {
         behind_a_stalled_reader(
-            |noisy| noisy.open(60_000),
+            |noisy| noisy.open(6_000),
             |calm| calm.open(300),
             |sums, noisy, calm| {
-                let sum = sums.add_up(Class::FileEvent, noisy, 60_000);
-                assert!(sum.lost > 10_000 && sum.whys.iter().all(|why| why == "cgroup_share"), "{sum:?}");
+                let sum = sums.add_up(Class::FileEvent, noisy, 6_000);
+                assert!(sum.lost > 1_000 && sum.whys.iter().all(|why| why == "cgroup_share"), "{sum:?}");
                 assert_eq!(sums.add_up(Class::FileEvent, calm, 300).lost, 0);
             },
         );
@@ -210,17 +212,17 @@ fn a_flood_of_files_takes_only_its_share_of_a_ring() {
 
 #[test]
 fn a_flood_of_execs_takes_only_its_share_of_a_ring() {
-    // Two records of 8 kB for each: half of the ring is full after 300.
+    // Two records of 10 kB for each: half of the ring is full after 200.
     flood(|| {
         behind_a_stalled_reader(
-            |noisy| noisy.execute(700, 8_000),
+            |noisy| noisy.execute(600, 8_000),
             |calm| calm.execute(50, 10),
             |sums, noisy, calm| {
-                let sum = sums.add_up(Class::ProcessCreation, noisy, 1_400);
+                let sum = sums.add_up(Class::ProcessCreation, noisy, 1_200);
                 assert!(sum.lost > 100 && sum.whys.iter().all(|why| why == "cgroup_share"), "{sum:?}");
-                sums.add_up(Class::ProcessFork, noisy, 700);
+                sums.add_up(Class::ProcessFork, noisy, 600);
                 // The shell that ran them ends there too.
-                sums.add_up(Class::ProcessTermination, noisy, 701);
+                sums.add_up(Class::ProcessTermination, noisy, 601);
                 assert_eq!(sums.add_up(Class::ProcessCreation, calm, 100).lost, 0);
                 assert_eq!(sums.add_up(Class::ProcessFork, calm, 50).lost, 0);
             },
@@ -256,9 +258,9 @@ fn what_a_full_ring_drops_is_counted() {
         let config = SensorConfig { budget: 0, ignore_pids: Vec::new(), ..SensorConfig::new("test".into()) };
         let running = start(config, sink).unwrap();
         let held = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        groups.iter().for_each(|group| group.open(12_000));
+        groups.iter().for_each(|group| group.open(1_200));
         drop(held);
-        let sums: Vec<Sum> = groups.iter().map(|group| sums.add_up(Class::FileEvent, group, 12_000)).collect();
+        let sums: Vec<Sum> = groups.iter().map(|group| sums.add_up(Class::FileEvent, group, 1_200)).collect();
         assert!(sums.iter().flat_map(|sum| &sum.whys).any(|why| why == "ring_full"), "{sums:?}");
         running.stop();
     });

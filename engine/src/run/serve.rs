@@ -56,6 +56,7 @@ impl<W: Send + 'static> Core<W> {
             "runs_open": self.runs.len(),
             "runs_started": self.counted.runs,
             "detections": self.counted.detections,
+            "incidents_degraded": self.incidents.degraded(),
             "events_lost": self.counted.lost,
             "records_waiting": self.ink.waiting(),
             "records_lost": self.ink.lost(),
