@@ -34,7 +34,7 @@ enum {
 };
 
 enum { RB_NO_WAKEUP = 1, RB_FORCE_WAKEUP = 2 };
-enum { RB_AVAIL_DATA = 0, RB_CONS_POS = 2, RB_PROD_POS = 3 };
+enum { RB_AVAIL_DATA = 0, RB_RING_SIZE = 1, RB_CONS_POS = 2, RB_PROD_POS = 3 };
 enum { MAP_ANY = 0, MAP_NOEXIST = 1 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;

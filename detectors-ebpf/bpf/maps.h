@@ -10,6 +10,7 @@
 #include "kernel.h"
 #include "record.h"
 
+/* Power of two; src/load.rs may make rings of another size. */
 #define RING_BYTES (8 * 1024 * 1024)
 
 struct {
@@ -158,9 +159,10 @@ INLINE bool within_share(void *ring, u64 which, struct head *head, u64 size)
 	u64 waiting = bpf_ringbuf_query(ring, RB_AVAIL_DATA);
 	struct share_key key = { .cgroup = head->cgroup, .ring = which };
 	struct share *share;
+	u64 whole, end;
 	u64 *bytes;
-	u64 end;
-	if (waiting < RING_BYTES / 4)
+	whole = bpf_ringbuf_query(ring, RB_RING_SIZE);
+	if (waiting < whole / 4)
 		return true;
 	end = bpf_ringbuf_query(ring, RB_PROD_POS);
 	share = bpf_map_lookup_elem(&SHARES, &key);
@@ -174,7 +176,7 @@ INLINE bool within_share(void *ring, u64 which, struct head *head, u64 size)
 		share->bytes[1] = 0;
 	}
 	bytes = head->flags & H_URGENT ? &share->bytes[1] : &share->bytes[0];
-	if (waiting >= RING_BYTES / 2 && *bytes >= RING_BYTES / 8)
+	if (waiting >= whole / 2 && *bytes >= whole / 8)
 		return false;
 	__sync_fetch_and_add(bytes, size);
 	share->last = end;

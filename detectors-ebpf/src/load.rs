@@ -73,13 +73,15 @@ pub(crate) struct Settings {
     pub(crate) ignore_pids: Vec<u32>,
     /// File and network events that a cgroup may send in about a second; 0: without bound.
     pub(crate) budget: u64,
+    /// Bytes of each ring, where it is not the usual.
+    pub(crate) ring: Option<u32>,
 }
 
 /// Loads everything; hooks it in too unless `dry`, which is for `doctor`.
 pub(crate) fn load(settings: &Settings, dry: bool) -> Result<Loaded, SensorError> {
     may_load()?;
     let btf = Btf::from_sys_fs().map_err(|e| SensorError::NoBtf { why: chain(&e) })?;
-    let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(OBJECT).map_err(|e| maps_refused(&e))?;
+    let mut ebpf = loader(&btf, settings).load(OBJECT).map_err(|e| maps_refused(&e))?;
     let (control, lost) = fill_maps(&mut ebpf, settings).map_err(|e| maps_refused(&e))?;
     let process_ring = ring(&mut ebpf, "PROCESS_RING").map_err(|e| maps_refused(&e))?;
     let other_ring = ring(&mut ebpf, "OTHER_RING").map_err(|e| maps_refused(&e))?;
@@ -126,6 +128,15 @@ pub(crate) fn load(settings: &Settings, dry: bool) -> Result<Loaded, SensorError
         _handlers: handlers,
         _ebpf: ebpf,
     })
+}
+
+fn loader<'a>(btf: &'a Btf, settings: &Settings) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(btf));
+    if let Some(bytes) = settings.ring {
+        loader.map_max_entries("PROCESS_RING", bytes).map_max_entries("OTHER_RING", bytes);
+    }
+    loader
 }
 
 impl Loaded {

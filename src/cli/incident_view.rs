@@ -94,7 +94,10 @@ fn lost(loss: &LossView) -> String {
         (None, _) => String::new(),
     };
     let LossView { count, why, .. } = loss;
-    format!("degraded: {count} {class} events{whose} were lost ({}); something may be missing here", why.replace('_', " "))
+    format!(
+        "degraded: {count} {class} events{whose} were lost ({}); something may be missing here",
+        why.replace('_', " ")
+    )
 }
 
 /// What the recorder keeps of what surrounds it, and how much it lacks.

@@ -84,11 +84,13 @@ impl Daemon {
     /// A whole run about a process that is over and has a verified kill, once there is one.
     pub(super) fn run_about(&self, pid: u32) -> Option<Value> {
         let list = self.ask(&["run", "list"])?;
-        let ids = list.as_array()?.iter().filter(|run| run["state"] == "succeeded").filter_map(|run| run["id"].as_str());
+        let ids =
+            list.as_array()?.iter().filter(|run| run["state"] == "succeeded").filter_map(|run| run["id"].as_str());
         ids.filter_map(|id| self.ask(&["run", "show", id])).find(|run| {
             let kills = |step: &&Value| step["id"].as_str().is_some_and(|id| id.starts_with("kill"));
             let steps = run["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
-            run["event"]["process"]["pid"] == pid && steps.iter().filter(kills).any(|step| step["outcome"] == "verified")
+            run["event"]["process"]["pid"] == pid
+                && steps.iter().filter(kills).any(|step| step["outcome"] == "verified")
         })
     }
 
@@ -103,8 +105,8 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         // It may have been stopped.
-        drop(kill_process(Pid::from_child(&self.child), Signal::CONT));
-        drop(kill_process(Pid::from_child(&self.child), Signal::TERM));
+        kill_process(Pid::from_child(&self.child), Signal::CONT).ok();
+        kill_process(Pid::from_child(&self.child), Signal::TERM).ok();
         let end = std::time::Instant::now() + super::PATIENCE;
         while matches!(self.child.try_wait(), Ok(None)) && std::time::Instant::now() < end {
             std::thread::park_timeout(std::time::Duration::from_millis(20));

@@ -31,13 +31,17 @@ fn a_flood_in_one_cgroup_hides_no_attack_in_another_and_degrades_the_one_in_it()
     assert_eq!(clean["degraded"], false, "{clean}");
     let runs = |incident: &Value| incident["runs"].to_string();
     assert!(runs(&degraded).contains(in_flood["id"].as_str().unwrap()), "{degraded}");
-    assert!(runs(&clean).contains(beside["id"].as_str().unwrap()) && runs(&clean).contains(before["id"].as_str().unwrap()));
+    assert!(
+        runs(&clean).contains(beside["id"].as_str().unwrap()) && runs(&clean).contains(before["id"].as_str().unwrap())
+    );
 
     let id = degraded["id"].as_str().unwrap();
     let whole = daemon.ask(&["incident", "show", id]).unwrap();
     let losses = whole["losses"].as_array().unwrap();
     assert!(losses.iter().all(|loss| loss["path"] == noisy.path.as_str()), "{losses:?}");
-    let held = losses.iter().filter(|loss| loss["why"] == "cgroup_budget").filter(|loss| loss["class"] == "file_event");
+    // Which of the two bounds held it depends on how fast this machine reads.
+    assert!(losses.iter().all(|loss| loss["why"] == "cgroup_budget" || loss["why"] == "cgroup_share"), "{losses:?}");
+    let held = losses.iter().filter(|loss| loss["class"] == "file_event");
     assert!(held.filter_map(|loss| loss["count"].as_u64()).sum::<u64>() > 0, "{losses:?}");
     assert_eq!(daemon.ask(&["incident", "explain", id]).unwrap()["lost"].as_array().map(Vec::len), Some(losses.len()));
     assert!(daemon.ask(&["status"]).unwrap()["incidents_degraded"].as_u64() > Some(0));

@@ -12,6 +12,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+/// Small, so that little fills it: 1 MiB.
+const RING: u32 = 1 << 20;
+
 fn lost_files(e: &OwnedEvent, why: &str) -> bool {
     e.head.class == Class::Loss && text(e, "loss.class") == "file_event" && text(e, "loss.why") == why
 }
@@ -184,7 +187,8 @@ fn behind_a_stalled_reader(noise: fn(&Group), quiet: fn(&Group), check: fn(&Sums
     let (Some(noisy), Some(calm)) = (Group::new("noisy"), Group::new("calm")) else { return };
     let (gate, sums) = (Arc::new(Mutex::new(())), Arc::<Sums>::default());
     let sink = Counting { sums: Arc::clone(&sums), gate: Arc::clone(&gate), stops_at: noisy.id() };
-    let config = SensorConfig { budget: 0, ignore_pids: Vec::new(), ..SensorConfig::new("test".into()) };
+    let config =
+        SensorConfig { budget: 0, ring: Some(RING), ignore_pids: Vec::new(), ..SensorConfig::new("test".into()) };
     let running = start(config, sink).unwrap();
     let held = gate.lock().unwrap_or_else(PoisonError::into_inner);
     noise(&noisy);
@@ -196,15 +200,15 @@ fn behind_a_stalled_reader(noise: fn(&Group), quiet: fn(&Group), check: fn(&Sums
 
 #[test]
 fn a_flood_of_files_takes_only_its_share_of_a_ring() {
-    // 8 MiB hold some 3,000 records of 144 bytes and such a path.
+    // Such a ring holds some 400 records of 144 bytes and a path as long.
     flood(|| {
         behind_a_stalled_reader(
-            |noisy| noisy.open(6_000),
-            |calm| calm.open(300),
+            |noisy| noisy.open(1_000),
+            |calm| calm.open(30),
             |sums, noisy, calm| {
-                let sum = sums.add_up(Class::FileEvent, noisy, 6_000);
-                assert!(sum.lost > 1_000 && sum.whys.iter().all(|why| why == "cgroup_share"), "{sum:?}");
-                assert_eq!(sums.add_up(Class::FileEvent, calm, 300).lost, 0);
+                let sum = sums.add_up(Class::FileEvent, noisy, 1_000);
+                assert!(sum.lost > 300 && sum.whys.iter().all(|why| why == "cgroup_share"), "{sum:?}");
+                assert_eq!(sums.add_up(Class::FileEvent, calm, 30).lost, 0);
             },
         );
     });
@@ -212,19 +216,19 @@ fn a_flood_of_files_takes_only_its_share_of_a_ring() {
 
 #[test]
 fn a_flood_of_execs_takes_only_its_share_of_a_ring() {
-    // Two records of 10 kB for each: half of the ring is full after 200.
+    // Two records of 5 kB for each: half of the ring is full after 50.
     flood(|| {
         behind_a_stalled_reader(
-            |noisy| noisy.execute(600, 8_000),
-            |calm| calm.execute(50, 10),
+            |noisy| noisy.execute(200, 2_000),
+            |calm| calm.execute(12, 10),
             |sums, noisy, calm| {
-                let sum = sums.add_up(Class::ProcessCreation, noisy, 1_200);
-                assert!(sum.lost > 100 && sum.whys.iter().all(|why| why == "cgroup_share"), "{sum:?}");
-                sums.add_up(Class::ProcessFork, noisy, 600);
+                let sum = sums.add_up(Class::ProcessCreation, noisy, 400);
+                assert!(sum.lost > 50 && sum.whys.iter().all(|why| why == "cgroup_share"), "{sum:?}");
+                sums.add_up(Class::ProcessFork, noisy, 200);
                 // The shell that ran them ends there too.
-                sums.add_up(Class::ProcessTermination, noisy, 601);
-                assert_eq!(sums.add_up(Class::ProcessCreation, calm, 100).lost, 0);
-                assert_eq!(sums.add_up(Class::ProcessFork, calm, 50).lost, 0);
+                sums.add_up(Class::ProcessTermination, noisy, 201);
+                assert_eq!(sums.add_up(Class::ProcessCreation, calm, 24).lost, 0);
+                assert_eq!(sums.add_up(Class::ProcessFork, calm, 12).lost, 0);
             },
         );
     });
@@ -236,13 +240,13 @@ fn a_budget_is_a_cgroups_own() {
         let (Some(noisy), Some(calm)) = (Group::new("many"), Group::new("few")) else { return };
         let sums = Arc::<Sums>::default();
         let sink = Counting { sums: Arc::clone(&sums), gate: Arc::default(), stops_at: 0 };
-        let config = SensorConfig { budget: 400, ignore_pids: Vec::new(), ..SensorConfig::new("test".into()) };
+        let config = SensorConfig { budget: 10, ignore_pids: Vec::new(), ..SensorConfig::new("test".into()) };
         let running = start(config, sink).unwrap();
-        noisy.open(8_000);
-        calm.open(300);
-        let sum = sums.add_up(Class::FileEvent, &noisy, 8_000);
+        noisy.open(2_000);
+        calm.open(10);
+        let sum = sums.add_up(Class::FileEvent, &noisy, 2_000);
         assert!(sum.lost > 0 && sum.whys.iter().all(|why| why == "cgroup_budget"), "{sum:?}");
-        assert_eq!(sums.add_up(Class::FileEvent, &calm, 300).lost, 0);
+        assert_eq!(sums.add_up(Class::FileEvent, &calm, 10).lost, 0);
         running.stop();
     });
 }
@@ -255,12 +259,13 @@ fn what_a_full_ring_drops_is_counted() {
         let Some(first) = groups.first() else { return };
         let (gate, sums) = (Arc::new(Mutex::new(())), Arc::<Sums>::default());
         let sink = Counting { sums: Arc::clone(&sums), gate: Arc::clone(&gate), stops_at: first.id() };
-        let config = SensorConfig { budget: 0, ignore_pids: Vec::new(), ..SensorConfig::new("test".into()) };
+        let config =
+            SensorConfig { budget: 0, ring: Some(RING), ignore_pids: Vec::new(), ..SensorConfig::new("test".into()) };
         let running = start(config, sink).unwrap();
         let held = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        groups.iter().for_each(|group| group.open(1_200));
+        groups.iter().for_each(|group| group.open(150));
         drop(held);
-        let sums: Vec<Sum> = groups.iter().map(|group| sums.add_up(Class::FileEvent, group, 1_200)).collect();
+        let sums: Vec<Sum> = groups.iter().map(|group| sums.add_up(Class::FileEvent, group, 150)).collect();
         assert!(sums.iter().flat_map(|sum| &sum.whys).any(|why| why == "ring_full"), "{sums:?}");
         running.stop();
     });

@@ -110,7 +110,8 @@ impl System {
     pub(super) fn may_concern_all(journal: &Journal, window: Window) -> Result<bool, StoreError> {
         let (from, to) = window.wide();
         let losses = journal.marks(Kind::LossSeen, from, to, MOST_MARKS)?;
-        let nobodys = |record: &Record| matches!(&record.body, Body::LossSeen(lost) if lost.cgroup.is_none_or(|id| id == 0));
+        let nobodys =
+            |record: &Record| matches!(&record.body, Body::LossSeen(lost) if lost.cgroup.is_none_or(|id| id == 0));
         Ok(losses.iter().any(nobodys))
     }
 

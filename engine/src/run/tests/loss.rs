@@ -76,7 +76,8 @@ fn a_long_flood_is_few_records_and_nothing_is_lost_with_the_end() {
     let Stage { core, journal, dir, .. } = stage;
     drop(core);
     let records = journal.read(&StreamId::system(), 1).unwrap();
-    let counts = records.iter().filter_map(|r| if let Body::LossSeen(loss) = &r.body { Some(loss.count) } else { None });
+    let counts =
+        records.iter().filter_map(|r| if let Body::LossSeen(loss) = &r.body { Some(loss.count) } else { None });
     let counts: Vec<u64> = counts.collect();
     assert_eq!(counts.iter().sum::<u64>(), 60_000);
     assert!(counts.len() < 10, "{counts:?}");
