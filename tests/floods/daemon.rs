@@ -2,6 +2,7 @@
 
 use super::{not_tested, wait_for};
 use crate::threats::group::Group;
+use quell_model::ProcessId;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
@@ -82,15 +83,18 @@ impl Daemon {
     }
 
     /// A whole run about a process that is over and has a verified kill, once there is one.
-    pub(super) fn run_about(&self, pid: u32) -> Option<Value> {
+    pub(super) fn run_about(&self, pid: u32, ticks: u64) -> Option<Value> {
         let list = self.ask(&["run", "list"])?;
         let ids =
             list.as_array()?.iter().filter(|run| run["state"] == "succeeded").filter_map(|run| run["id"].as_str());
+        let is_it = |run: &Value| {
+            let id = run["event"]["process"]["id"].as_str().and_then(|id| id.parse::<ProcessId>().ok());
+            id.is_some_and(|id| id.pid == pid && id.start_ticks() == ticks)
+        };
+        let kills = |step: &&Value| step["id"].as_str().is_some_and(|id| id.starts_with("kill"));
         ids.filter_map(|id| self.ask(&["run", "show", id])).find(|run| {
-            let kills = |step: &&Value| step["id"].as_str().is_some_and(|id| id.starts_with("kill"));
             let steps = run["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
-            run["event"]["process"]["pid"] == pid
-                && steps.iter().filter(kills).any(|step| step["outcome"] == "verified")
+            is_it(run) && steps.iter().filter(kills).any(|step| step["outcome"] == "verified")
         })
     }
 
@@ -104,6 +108,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("The daemon said last:\n{}", self.log());
+        }
         // It may have been stopped.
         kill_process(Pid::from_child(&self.child), Signal::CONT).ok();
         kill_process(Pid::from_child(&self.child), Signal::TERM).ok();

@@ -16,14 +16,14 @@ fn lost(daemon: &Daemon, class: &str) -> u64 {
 fn a_flood_in_one_cgroup_hides_no_attack_in_another_and_degrades_the_one_in_it() {
     let Some(daemon) = Daemon::start("flood") else { return };
     let (noisy, calm) = (daemon.inside.below("noisy"), daemon.inside.below("calm"));
-    let before = Attack::start(&calm).is_contained(&daemon);
+    let before = Attack::start(&calm).contained(&daemon);
     let loads = ["opens", "connects", "execs", "opens"].map(|what| Load::start(&noisy, what, 0));
     // It is held down, and that is counted.
     wait_for("losses of file events", || (lost(&daemon, "file_event") > 0).then_some(()));
 
     let in_flood = Attack::start(&noisy);
     let beside = Attack::start(&calm);
-    let (in_flood, beside) = (in_flood.is_contained(&daemon), beside.is_contained(&daemon));
+    let (in_flood, beside) = (in_flood.contained(&daemon), beside.contained(&daemon));
     let degraded = wait_for("the mark on the flooded incident", || {
         daemon.incident(&noisy).filter(|incident| incident["degraded"] == true)
     });

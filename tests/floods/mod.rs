@@ -1,4 +1,4 @@
-//! Bad days of the sensor, end to end: floods, a daemon that stands still, pids that come again, clocks that are set.
+//! Bad days of the sensor, end to end: floods, a daemon that stands still, and pids that come again.
 //!
 //! Each attack is a copy of `sleep` that runs from /dev/shm: harmless, and seen by a playbook that ships. It must end by
 //! quell's hand while the loads around it, which quell may touch too, count that nobody touched them.
@@ -15,7 +15,7 @@ mod stall;
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine, or in an emulated one.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Waits until something is there.
 #[track_caller]

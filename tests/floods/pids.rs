@@ -4,7 +4,7 @@
 //! around a real daemon, which meets the reuse that this machine's pid_max gives, and once around `process.kill` alone in a
 //! pid namespace of 400 pids, where every number that it was given belongs to a stranger when it strikes.
 
-use super::attack::Attack;
+use super::attack::{Attack, start_ticks};
 use super::daemon::Daemon;
 use super::load::{self, Load};
 use super::{PATIENCE, not_tested};
@@ -41,7 +41,7 @@ fn attacks_among_pids_that_come_again_are_contained_and_no_stranger_is_killed() 
     let mut loads: Vec<Load> = (0..4).map(|_| Load::start(&churn, "forks", forks() / 4)).collect();
     let mut contained = 0;
     while loads.iter_mut().any(Load::is_under_way) || contained < 3 {
-        Attack::start(&churn).is_contained(&daemon);
+        Attack::start(&churn).contained(&daemon);
         contained += 1;
     }
     assert_eq!(loads.into_iter().map(Load::done).sum::<u64>(), forks());
@@ -71,12 +71,8 @@ fn a_kill_by_identity_passes_by_whoever_has_the_number_now() {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&out.stdout);
-    assert!(
-        out.status.success() && said.contains("strangers passed by: "),
-        "{said}\n{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let (said, heard) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success() && heard.contains("strangers passed by: "), "{said}\n{heard}");
 }
 
 /// Within the namespace.
@@ -122,12 +118,7 @@ fn strike_among_few_pids() {
         assert_eq!(said.trim(), (forks() / 2).to_string());
     }
     assert!(struck > 10 && passed_by > 10, "{struck} {passed_by}");
-    println!("strangers passed by: {passed_by}");
-}
-
-fn start_ticks(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    eprintln!("strangers passed by: {passed_by}");
 }
 
 /// `process.kill`, planned and let through, and not yet run.

@@ -91,8 +91,8 @@ fn a_daemon_that_stood_still_behind_a_storm_loses_nothing_in_silence() {
     daemon.signal(Signal::CONT);
 
     // What the quiet cgroup did was not pushed out; the other's attack is urgent, and has a larger share.
-    beside.is_contained(&daemon);
-    in_storm.is_contained(&daemon);
+    beside.contained(&daemon);
+    in_storm.contained(&daemon);
     let marked = wait_for("the mark", || daemon.incident(&storm).filter(|incident| incident["degraded"] == true));
     assert_eq!(marked["degraded"], true);
     assert_eq!(daemon.incident(&calm).unwrap()["degraded"], false);
