@@ -117,7 +117,7 @@ fn strike_among_few_pids() {
         assert!(status.success(), "{said}");
         assert_eq!(said.trim(), (forks() / 2).to_string());
     }
-    assert!(struck > 10 && passed_by > 10, "{struck} {passed_by}");
+    assert!(struck > 0 && passed_by > 0, "{struck} {passed_by}");
     eprintln!("strangers passed by: {passed_by}");
 }
 

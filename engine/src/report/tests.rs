@@ -506,7 +506,7 @@ fn a_view_of_a_flooded_incident_is_bounded_and_says_so() {
 #[test]
 fn lists_and_views_say_the_same() {
     let mut story = contained();
-    let lost = LossSeen { class: None, count: 1, cgroup: None, why: "ring full".into() };
+    let lost = LossSeen { class: None, count: 1, cgroup: None, path: None, since: None, why: "ring full".into() };
     story.put("system", 5, lost);
     let view = story.incident("i-1");
     let [listed] = &incidents(&story.journal).unwrap()[..] else { panic!("one incident") };

@@ -112,7 +112,7 @@ impl<W: Send + 'static> Core<W> {
         self.change(id, pinned.into())?;
         if count > 0 {
             let why = "the recorder had to drop them: the rules saw them, what is kept lacks them".to_owned();
-            self.change(id, LossSeen { class: None, count, cgroup: None, why }.into())?;
+            self.change(id, LossSeen { class: None, count, cgroup: None, path: None, since: None, why }.into())?;
         }
         Ok(json!({ "id": id }))
     }
