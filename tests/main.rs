@@ -8,6 +8,8 @@ mod cli;
 mod crash;
 mod docs;
 #[cfg(feature = "ebpf")]
+mod floods;
+#[cfg(feature = "ebpf")]
 mod hands;
 #[cfg(feature = "ebpf")]
 mod recorder;

@@ -34,6 +34,7 @@ enum {
 };
 
 enum { RB_NO_WAKEUP = 1, RB_FORCE_WAKEUP = 2 };
+enum { RB_AVAIL_DATA = 0, RB_RING_SIZE = 1, RB_CONS_POS = 2, RB_PROD_POS = 3 };
 enum { MAP_ANY = 0, MAP_NOEXIST = 1 };
 
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
@@ -48,6 +49,7 @@ static long (*bpf_probe_read_kernel_str)(void *dst, u32 size, const void *from) 
 static u64 (*bpf_ktime_get_boot_ns)(void) = (void *)125;              /* 5.8 */
 static long (*bpf_seq_write)(void *seq, const void *data, u32 len) = (void *)127; /* 5.8 */
 static long (*bpf_ringbuf_output)(void *ring, const void *data, u64 size, u64 flags) = (void *)130; /* 5.8 */
+static u64 (*bpf_ringbuf_query)(void *ring, u64 what) = (void *)134; /* 5.8 */
 
 /* Relocatable read of one field: the offset is the running kernel's (CO-RE); the helper zeroes what a bad pointer cannot give. */
 #define KREAD(ptr, field)                                                                                              \

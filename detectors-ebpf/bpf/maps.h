@@ -1,26 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
  * Maps, and the one way a record leaves: emit_process for what floods must not push out, emit_other for files and network,
- * which have a budget for each cgroup. Nothing is dropped without being counted in `lost`.
+ * which have a budget for each cgroup. In both rings no cgroup takes all: once a ring is half full, whoever has more than a
+ * share of it waiting is held back, and the rest is for the others. Nothing is dropped without being counted in `LOST`, by
+ * class, reason and cgroup.
  */
 #pragma once
 
 #include "kernel.h"
 #include "record.h"
 
+/* Power of two; src/load.rs may make rings of another size. */
+#define RING_BYTES (8 * 1024 * 1024)
+
 struct {
 	MAP_UINT(type, BPF_MAP_RINGBUF);
-	MAP_UINT(max_entries, 8 * 1024 * 1024);
+	MAP_UINT(max_entries, RING_BYTES);
 } PROCESS_RING SEC(".maps");
 
 struct {
 	MAP_UINT(type, BPF_MAP_RINGBUF);
-	MAP_UINT(max_entries, 8 * 1024 * 1024);
+	MAP_UINT(max_entries, RING_BYTES);
 } OTHER_RING SEC(".maps");
 
 /* CONTROL[0]: 1 while the reader polls by itself and needs no wakeup. [1]: records a cgroup may send in a second.
- * [2]: bit n set = some watched name has n bytes (63: or more). */
-enum { C_READER_POLLS = 0, C_BUDGET = 1, C_WATCH_LENGTHS = 2, C_MAX = 4 };
+ * [2]: bit n set = some watched name has n bytes (63: or more). [3]: how many were lost in all, so that a reader need not
+ * look through LOST while it stands still. */
+enum { C_READER_POLLS = 0, C_BUDGET = 1, C_WATCH_LENGTHS = 2, C_LOSSES = 3, C_MAX = 4 };
 struct {
 	MAP_UINT(type, BPF_MAP_ARRAY);
 	MAP_UINT(max_entries, C_MAX);
@@ -33,7 +39,7 @@ struct lost_key {
 	u32 why;
 	u64 cgroup;
 };
-enum { L_RING_FULL = 0, L_BUDGET = 1 };
+enum { L_RING_FULL = 0, L_BUDGET = 1, L_SHARE = 2 };
 struct {
 	MAP_UINT(type, BPF_MAP_HASH);
 	MAP_UINT(max_entries, 1024);
@@ -41,9 +47,11 @@ struct {
 	MAP_TYPE(value, u64);
 } LOST SEC(".maps");
 
+/* Urgent records are counted apart: what else a cgroup does cannot use up their budget. */
 struct budget {
 	u64 second;
 	u64 used;
+	u64 urgent;
 };
 struct {
 	MAP_UINT(type, BPF_MAP_LRU_HASH);
@@ -51,6 +59,23 @@ struct {
 	MAP_TYPE(key, u64);
 	MAP_TYPE(value, struct budget);
 } BUDGETS SEC(".maps");
+
+/* What a cgroup has waiting in a ring, at most: its bytes since the reader last had read all that it sent; urgent ones apart. */
+enum { R_PROCESS = 0, R_OTHER = 1 };
+struct share_key {
+	u64 cgroup;
+	u64 ring;
+};
+struct share {
+	u64 last; /* where its last record begins, or before */
+	u64 bytes[2];
+};
+struct {
+	MAP_UINT(type, BPF_MAP_LRU_HASH);
+	MAP_UINT(max_entries, 4096);
+	MAP_TYPE(key, struct share_key);
+	MAP_TYPE(value, struct share);
+} SHARES SEC(".maps");
 
 /* Processes whose file and network events are not wanted: the sensor's own. */
 struct {
@@ -96,6 +121,8 @@ INLINE u64 control(u32 index)
 INLINE void count_loss(u32 kind, u32 why, u64 cgroup)
 {
 	struct lost_key key = { .kind = kind, .why = why, .cgroup = cgroup };
+	u32 index = C_LOSSES;
+	u64 *all = bpf_map_lookup_elem(&CONTROL, &index);
 	u64 *count = bpf_map_lookup_elem(&LOST, &key);
 	if (!count) {
 		u64 none = 0;
@@ -109,6 +136,9 @@ INLINE void count_loss(u32 kind, u32 why, u64 cgroup)
 	}
 	if (count)
 		__sync_fetch_and_add(count, 1);
+	/* After the count itself: who sees this one sees the other. */
+	if (all)
+		__sync_fetch_and_add(all, 1);
 }
 
 /* Urgent wakes at once; otherwise a reader that polls needs no wakeup, and one that sleeps gets the kernel's own. */
@@ -119,30 +149,78 @@ INLINE u64 wakeup(struct head *head)
 	return control(C_READER_POLLS) ? RB_NO_WAKEUP : 0;
 }
 
-INLINE void emit_process(struct head *head, u64 size)
+/*
+ * False when the ring is half full and this cgroup has more than an eighth of it waiting, urgent and other records each for
+ * themselves. Below a quarter of the ring nothing is kept account of. Several CPUs may count one cgroup at once: the bound
+ * is a rough one.
+ */
+INLINE bool within_share(void *ring, u64 which, struct head *head, u64 size)
 {
-	if (bpf_ringbuf_output(&PROCESS_RING, head, size, wakeup(head)))
+	u64 waiting = bpf_ringbuf_query(ring, RB_AVAIL_DATA);
+	struct share_key key = { .cgroup = head->cgroup, .ring = which };
+	struct share *share;
+	u64 whole, end;
+	u64 *bytes;
+	whole = bpf_ringbuf_query(ring, RB_RING_SIZE);
+	if (waiting < whole / 4)
+		return true;
+	end = bpf_ringbuf_query(ring, RB_PROD_POS);
+	share = bpf_map_lookup_elem(&SHARES, &key);
+	if (!share) {
+		struct share fresh = { .last = end };
+		bpf_map_update_elem(&SHARES, &key, &fresh, MAP_ANY);
+		return true;
+	}
+	if (bpf_ringbuf_query(ring, RB_CONS_POS) > share->last) {
+		share->bytes[0] = 0;
+		share->bytes[1] = 0;
+	}
+	bytes = head->flags & H_URGENT ? &share->bytes[1] : &share->bytes[0];
+	if (waiting >= whole / 2 && *bytes >= whole / 8)
+		return false;
+	__sync_fetch_and_add(bytes, size);
+	share->last = end;
+	return true;
+}
+
+/* Into a ring, or into the count of what was lost. */
+INLINE void emit(void *ring, u64 which, struct head *head, u64 size)
+{
+	if (!within_share(ring, which, head, size))
+		count_loss(head->kind, L_SHARE, head->cgroup);
+	else if (bpf_ringbuf_output(ring, head, size, wakeup(head)))
 		count_loss(head->kind, L_RING_FULL, head->cgroup);
 }
 
-/* False when this cgroup has had its share of the second; urgent records are not held. */
+INLINE void emit_process(struct head *head, u64 size)
+{
+	emit(&PROCESS_RING, R_PROCESS, head, size);
+}
+
+/* False when this cgroup has had its share of the second: the same for what is urgent and for what is not. */
 INLINE bool within_budget(struct head *head)
 {
 	u64 most = control(C_BUDGET);
 	u64 second = head->at >> 30;
 	u64 key = head->cgroup;
+	bool urgent = head->flags & H_URGENT;
 	struct budget *budget;
-	if (!most || (head->flags & H_URGENT))
+	if (!most)
 		return true;
 	budget = bpf_map_lookup_elem(&BUDGETS, &key);
 	if (!budget) {
-		struct budget fresh = { .second = second, .used = 1 };
+		struct budget fresh = { .second = second, .used = !urgent, .urgent = urgent };
 		bpf_map_update_elem(&BUDGETS, &key, &fresh, MAP_ANY);
 		return true;
 	}
 	if (budget->second != second) {
 		budget->second = second;
 		budget->used = 0;
+		budget->urgent = 0;
+	}
+	if (urgent) {
+		__sync_fetch_and_add(&budget->urgent, 1);
+		return budget->urgent <= most;
 	}
 	__sync_fetch_and_add(&budget->used, 1);
 	return budget->used <= most;
@@ -155,10 +233,8 @@ INLINE bool ignored(u32 pid)
 
 INLINE void emit_other(struct head *head, u64 size)
 {
-	if (!within_budget(head)) {
+	if (within_budget(head))
+		emit(&OTHER_RING, R_OTHER, head, size);
+	else
 		count_loss(head->kind, L_BUDGET, head->cgroup);
-		return;
-	}
-	if (bpf_ringbuf_output(&OTHER_RING, head, size, wakeup(head)))
-		count_loss(head->kind, L_RING_FULL, head->cgroup);
 }

@@ -20,6 +20,7 @@ mod error;
 mod event;
 pub mod hands;
 mod load;
+mod losses;
 pub mod pin;
 mod probes;
 mod process;

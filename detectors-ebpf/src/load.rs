@@ -18,6 +18,7 @@ pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "
 const READER_POLLS: u32 = 0;
 const BUDGET: u32 = 1;
 const WATCH_LENGTHS: u32 = 2;
+const LOSSES: u32 = 3;
 
 /// A probe that is not there.
 #[derive(Clone, Debug)]
@@ -43,6 +44,28 @@ pub(crate) struct Loaded {
     _ebpf: Ebpf,
 }
 
+/// What a counter of losses counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct LostKey {
+    /// The record's kind.
+    pub(crate) kind: u8,
+    /// The reason, in the kernel side's numbers.
+    pub(crate) why: u8,
+    /// Whose; 0 stands for all that found no counter.
+    pub(crate) cgroup: u64,
+}
+
+impl LostKey {
+    fn of([packed, cgroup]: [u64; 2]) -> Self {
+        let bytes = packed.to_ne_bytes();
+        Self { kind: bytes[0], why: bytes[4], cgroup }
+    }
+
+    fn packed(self) -> [u64; 2] {
+        [u64::from_ne_bytes([self.kind, 0, 0, 0, self.why, 0, 0, 0]), self.cgroup]
+    }
+}
+
 /// What the kernel side is told.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
@@ -50,13 +73,15 @@ pub(crate) struct Settings {
     pub(crate) ignore_pids: Vec<u32>,
     /// File and network events that a cgroup may send in about a second; 0: without bound.
     pub(crate) budget: u64,
+    /// Bytes of each ring, where it is not the usual.
+    pub(crate) ring: Option<u32>,
 }
 
 /// Loads everything; hooks it in too unless `dry`, which is for `doctor`.
 pub(crate) fn load(settings: &Settings, dry: bool) -> Result<Loaded, SensorError> {
     may_load()?;
     let btf = Btf::from_sys_fs().map_err(|e| SensorError::NoBtf { why: chain(&e) })?;
-    let mut ebpf = EbpfLoader::new().btf(Some(&btf)).load(OBJECT).map_err(|e| maps_refused(&e))?;
+    let mut ebpf = loader(&btf, settings).load(OBJECT).map_err(|e| maps_refused(&e))?;
     let (control, lost) = fill_maps(&mut ebpf, settings).map_err(|e| maps_refused(&e))?;
     let process_ring = ring(&mut ebpf, "PROCESS_RING").map_err(|e| maps_refused(&e))?;
     let other_ring = ring(&mut ebpf, "OTHER_RING").map_err(|e| maps_refused(&e))?;
@@ -105,6 +130,15 @@ pub(crate) fn load(settings: &Settings, dry: bool) -> Result<Loaded, SensorError
     })
 }
 
+fn loader<'a>(btf: &'a Btf, settings: &Settings) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(btf));
+    if let Some(bytes) = settings.ring {
+        loader.map_max_entries("PROCESS_RING", bytes).map_max_entries("OTHER_RING", bytes);
+    }
+    loader
+}
+
 impl Loaded {
     /// Tells the kernel side whether the reader looks by itself every millisecond.
     pub(crate) fn reader_polls(&mut self, polls: bool) {
@@ -114,13 +148,22 @@ impl Loaded {
         }
     }
 
-    /// All counters of what was lost: (record kind, why, cgroup, how many since the start).
-    pub(crate) fn lost(&self) -> Vec<(u8, u32, u64, u64)> {
-        let read = |([packed, cgroup], count): ([u64; 2], u64)| {
-            let bytes = packed.to_ne_bytes();
-            (bytes[0], u32::from(bytes[4]), cgroup, count)
-        };
-        self.lost.iter().flatten().map(read).filter(|(.., count)| *count > 0).collect()
+    /// How many records were lost in all: while it stands still, so does everything in [`Self::lost`].
+    pub(crate) fn losses(&self) -> u64 {
+        // Fails only for an index that the map does not have.
+        self.control.get(&LOSSES, 0).unwrap_or(u64::MAX)
+    }
+
+    /// All counters of what was lost, each with how many since it was made.
+    pub(crate) fn lost(&self) -> Vec<(LostKey, u64)> {
+        self.lost.iter().flatten().map(|(packed, count)| (LostKey::of(packed), count)).collect()
+    }
+
+    /// Gives a counter's place to another cgroup.
+    pub(crate) fn forget_lost(&mut self, key: LostKey) {
+        if let Err(error) = self.lost.remove(&key.packed()) {
+            tracing::debug!(%error, "a counter of what was lost stays");
+        }
     }
 }
 
@@ -190,8 +233,8 @@ fn fill_maps(ebpf: &mut Ebpf, settings: &Settings) -> Result<Filled, aya::maps::
     // Cgroup 0 stands for all that find no place among the counters.
     let mut lost: HashMap<_, [u64; 2], u64> = HashMap::try_from(take(ebpf, "LOST"))?;
     for kind in 1..=7_u8 {
-        for why in 0..2_u8 {
-            lost.insert([u64::from_ne_bytes([kind, 0, 0, 0, why, 0, 0, 0]), 0], 0, 0)?;
+        for why in 0..3_u8 {
+            lost.insert(LostKey { kind, why, cgroup: 0 }.packed(), 0, 0)?;
         }
     }
     Ok((control, lost))

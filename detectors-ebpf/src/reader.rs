@@ -4,16 +4,16 @@
 //! at once. The process ring goes first: a process is known before what it does is told. Holds no
 //! record between batches.
 
-use crate::event::{Context, FileChange, SensorEvent, What};
+use crate::event::{Context, FileChange, Loss, SensorEvent, What};
 use crate::load::Loaded;
+use crate::losses::Losses;
 use crate::process::{Key, Table, scan};
-use crate::record::{self, FileOp, Head, Record};
+use crate::record::{FileOp, Head, Record};
 use crate::schedule::Pace;
 use crate::sensor::{Counters, Sink};
 use crate::sleep::Sleep;
 use crate::watch::Watch;
 use quell_model::{Class, Event, Name};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -32,7 +32,7 @@ pub(crate) struct Reader {
     last_turn: u64,
     last_care: u64,
     last_losses: u64,
-    lost_before: HashMap<(u8, u32, u64), u64>,
+    losses: Losses,
     pace: Pace,
 }
 
@@ -56,7 +56,8 @@ impl Reader {
         pace: Pace,
     ) -> Self {
         let world = World { cx: Context::new(node), table: Table::default(), watch, sink, counters };
-        Self { loaded, world, sleep, last_turn: 0, last_care: 0, last_losses: 0, lost_before: HashMap::new(), pace }
+        let losses = Losses::default();
+        Self { loaded, world, sleep, last_turn: 0, last_care: 0, last_losses: 0, losses, pace }
     }
 
     pub(crate) fn run(mut self) {
@@ -67,13 +68,13 @@ impl Reader {
             let some = self.drain();
             let now = self.world.cx.now_ns();
             if stopping {
-                self.losses();
+                self.losses(true);
                 self.world.sink.turn();
                 return;
             }
             let due = now.saturating_sub(self.last_turn) >= TURN_NS;
             if due {
-                self.losses();
+                self.losses(false);
             }
             if some || due {
                 self.turn(now);
@@ -133,7 +134,7 @@ impl Reader {
             let now = self.world.cx.now_ns();
             // A flood may keep this loop busy for long: what it cost is told meanwhile.
             if now.saturating_sub(self.last_losses) >= TURN_NS {
-                self.losses();
+                self.losses(false);
             }
             self.turn(now);
         }
@@ -157,22 +158,18 @@ impl Reader {
     }
 
     /// What the kernel side counted as lost since the last look becomes events.
-    fn losses(&mut self) {
-        self.last_losses = self.world.cx.now_ns();
-        for (kind, why, cgroup, count) in self.loaded.lost() {
-            let before = self.lost_before.insert((kind, why, cgroup), count).unwrap_or(0);
-            if count <= before {
-                continue;
-            }
+    fn losses(&mut self, last: bool) {
+        self.world.cx.tick();
+        let now = self.world.cx.now_ns();
+        self.last_losses = now;
+        for (lost, count) in self.losses.look(&mut self.loaded, now, last) {
             let World { cx, table, sink, counters, .. } = &mut self.world;
-            let class = class_of(kind);
-            let why = if why == 0 { "ring_full" } else { "cgroup_budget" };
-            counters.lost[class as usize].fetch_add(count - before, Ordering::Relaxed);
+            let (class, cgroup, why) = (lost.class(), lost.cgroup, lost.word());
+            counters.lost[class as usize].fetch_add(count, Ordering::Relaxed);
             counters.events[Class::Loss as usize].fetch_add(1, Ordering::Relaxed);
-            let what = What::Loss { class, count: count - before, cgroup, why };
-            // No two losses of one look have the same class, reason and cgroup: they are told apart by these.
-            let tid = u32::from(kind) << 24 | u32::try_from(cgroup & 0xff_ffff).unwrap_or(0);
-            sink.event(&SensorEvent::new(cx, table, None, what, cx.now_ns(), tid));
+            let path = table.cgroups.known(cgroup).map(|group| Arc::clone(&group.path)).unwrap_or_default();
+            let what = What::Loss(Loss { class, count, cgroup, path, why });
+            sink.event(&SensorEvent::new(cx, table, None, what, now, lost.short()));
         }
     }
 }
@@ -184,18 +181,6 @@ fn drain_processes(loaded: &mut Loaded, world: &mut World) -> bool {
         some = true;
     }
     some
-}
-
-fn class_of(kind: u8) -> Class {
-    match kind {
-        record::KIND_FORK => Class::ProcessFork,
-        record::KIND_EXIT => Class::ProcessTermination,
-        record::KIND_CRED => Class::Credentials,
-        record::KIND_NET => Class::NetworkConnection,
-        record::KIND_FILE => Class::FileEvent,
-        record::KIND_ACCESS => Class::ProcessAccess,
-        _ => Class::ProcessCreation,
-    }
 }
 
 impl World {

@@ -36,6 +36,8 @@ pub struct SensorConfig {
     pub ignore_pids: Vec<u32>,
     /// File and network events that one cgroup may send in about a second; what is beyond is counted as loss.
     pub budget: u64,
+    /// Bytes of each of the two rings, a power of two and whole pages; none: 8 MiB, a quarter of a second of the worst flood.
+    pub ring: Option<u32>,
     /// Ask for SCHED_FIFO.
     pub first: bool,
 }
@@ -50,7 +52,7 @@ impl SensorConfig {
     /// The usual: nothing watched, this process ignored.
     #[must_use]
     pub fn new(node: Name) -> Self {
-        Self { watch: Vec::new(), node, ignore_pids: vec![std::process::id()], budget: BUDGET, first: true }
+        Self { watch: Vec::new(), node, ignore_pids: vec![std::process::id()], budget: BUDGET, ring: None, first: true }
     }
 }
 
@@ -119,7 +121,8 @@ impl Sensor {
     /// When nothing can be seen here at all; each error says what to do.
     pub fn start(config: SensorConfig, sink: Box<dyn Sink>) -> Result<Running, SensorError> {
         let watch = Watch::new(&config.watch)?;
-        let settings = Settings { watch, ignore_pids: config.ignore_pids.clone(), budget: config.budget };
+        let settings =
+            Settings { watch, ignore_pids: config.ignore_pids.clone(), budget: config.budget, ring: config.ring };
         let loaded = load::load(&settings, false)?;
         let attached = loaded.attached.iter().map(|p: &&Probe| p.program).collect();
         let missing = loaded.missing.iter().map(|m: &Missing| (m.probe.program, m.why.clone())).collect();

@@ -31,6 +31,7 @@ impl Tape {
             watch: Watch::new(&config.watch)?,
             ignore_pids: config.ignore_pids.clone(),
             budget: config.budget,
+            ring: config.ring,
         };
         let mut loaded = load::load(&settings, false)?;
         loaded.reader_polls(true);

@@ -77,6 +77,9 @@ pub(crate) struct Status {
     pub(crate) runs_open: u64,
     /// Incidents that have not ended.
     pub(crate) incidents_open: u64,
+    /// Those of them that may have missed something: events were lost where they play.
+    #[serde(default)]
+    pub(crate) incidents_degraded: u64,
     /// The one log.
     pub(crate) journal: JournalStatus,
     /// The flight recorder.
@@ -154,6 +157,9 @@ pub(crate) struct SensorStatus {
     pub(crate) lost: Vec<Counted>,
     /// How its thread is scheduled.
     pub(crate) scheduling: String,
+    /// Questions who stands between a shell and a network that found no time.
+    #[serde(default)]
+    pub(crate) unasked: u64,
 }
 
 /// One probe.

@@ -88,7 +88,16 @@ fn left_out(more: &More, term: &Term) {
 
 fn lost(loss: &LossView) -> String {
     let class = loss.class.map_or("", Class::as_str).replace('_', " ");
-    format!("degraded: {} {class} events were lost ({}); something may be missing here", loss.count, loss.why)
+    let whose = match (&loss.path, loss.cgroup) {
+        (Some(path), _) => format!(" of {}", escape(path.as_str())),
+        (None, Some(id)) if id != 0 => format!(" of cgroup {id}"),
+        (None, _) => String::new(),
+    };
+    let LossView { count, why, .. } = loss;
+    format!(
+        "degraded: {count} {class} events{whose} were lost ({}); something may be missing here",
+        why.replace('_', " ")
+    )
 }
 
 /// What the recorder keeps of what surrounds it, and how much it lacks.

@@ -63,6 +63,11 @@ fn print(status: &Status, term: &Term) {
     } else {
         field("lost", "none".to_owned());
     }
+    if status.sensor.unasked > 0 {
+        let unasked = status.sensor.unasked;
+        let text = format!("{unasked} questions who relays a shell found no time: one may have gone unseen");
+        field("", term.ink(Ink::Warn, &text));
+    }
     let skipped =
         if status.rules_skipped > 0 { format!(", {} passed over", status.rules_skipped) } else { String::new() };
     field("rules", format!("{}{skipped}", status.rules));
@@ -82,6 +87,10 @@ fn print(status: &Status, term: &Term) {
     field("detections", status.detections.to_string());
     field("runs", format!("{} open", status.runs_open));
     field("incidents", format!("{} open", status.incidents_open));
+    if status.incidents_degraded > 0 {
+        let text = format!("{} degraded: events were lost where they play", status.incidents_degraded);
+        field("", term.ink(Ink::Warn, &text));
+    }
     field("journal", journal(status, term));
     field("recorder", recorder(&status.recorder, term));
     for found in &status.journal.recovery {

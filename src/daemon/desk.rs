@@ -60,6 +60,7 @@ struct Facts {
     unrecorded: Option<String>,
     probes: Vec<ProbeStatus>,
     scheduling: String,
+    unasked: u64,
 }
 
 /// In whose name a daemon pauses that finds the flag in the kernel set.
@@ -95,6 +96,7 @@ impl Desk {
             unrecorded: None,
             probes: Vec::new(),
             scheduling: String::new(),
+            unasked: 0,
         };
         Self {
             given: given.clone(),
@@ -172,8 +174,9 @@ impl Desk {
     /// Asks the sensor how it is: its thread learns its place in the queue only once it runs.
     pub(crate) fn look(&self, assembly: &Assembly) {
         let (probes, scheduling) = assembly.eye.probes();
+        let unasked = assembly.eye.unasked();
         let mut facts = self.facts();
-        (facts.probes, facts.scheduling) = (probes, scheduling);
+        (facts.probes, facts.scheduling, facts.unasked) = (probes, scheduling, unasked);
     }
 
     /// Tries every action on processes of its own, and says loudly what would not work here. Blocks for a moment.
@@ -252,6 +255,7 @@ impl Desk {
                 events: count(|(class, seen, _)| (class, seen)),
                 lost: count(|(class, _, lost)| (class, lost)),
                 scheduling: facts.scheduling.clone(),
+                unasked: facts.unasked,
             },
             hands: self.kernel.status(),
             block: self.block.status(),
@@ -264,6 +268,7 @@ impl Desk {
             detections: number("detections"),
             runs_open: number("runs_open"),
             incidents_open: open.iter().filter(|stream| stream.as_incident().is_some()).count() as u64,
+            incidents_degraded: number("incidents_degraded"),
             journal: JournalStatus {
                 // What the journal took, and what the engine keeps until it takes it.
                 waiting: health.waiting as u64 + number("records_waiting"),

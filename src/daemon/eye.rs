@@ -122,6 +122,15 @@ impl Eye {
         }
     }
 
+    /// Questions about relays that found no time.
+    pub(super) fn unasked(&self) -> u64 {
+        match self {
+            #[cfg(feature = "ebpf")]
+            Self::Sensor(running) => running.stats().unasked,
+            Self::Blind(_) => 0,
+        }
+    }
+
     /// Detaches the sensor and ends the thread; the engine goes with it.
     pub(crate) fn close(self) {
         match self {

@@ -152,7 +152,8 @@ impl<W: Send + 'static> Hand<W> {
         let count = number("loss.count").unwrap_or(1);
         Counts::add(&self.counts.lost, class.unwrap_or(Class::Loss), count);
         let why = text("loss.why").unwrap_or_else(|| "not said".to_owned());
-        let loss = LossSeen { class, count, cgroup: number("loss.cgroup"), why };
+        let path = text("loss.cgroup_path").map(Into::into);
+        let loss = LossSeen { class, count, cgroup: number("loss.cgroup"), path, since: None, why };
         self.core.loss(loss, event.head().at);
     }
 }

@@ -1,10 +1,10 @@
 //! The fields of network, file, exit, loss and container: plain readings of what is at hand.
 
-use super::{FileChange, IN, OUT, ends, protocol, text};
+use super::{FileChange, IN, Loss, OUT, ends, protocol, text};
 use crate::cgroup::Cgroup;
 use crate::process::Ids;
 use crate::record::Net;
-use quell_model::{Class, Field};
+use quell_model::Field;
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -18,13 +18,14 @@ impl fmt::Display for Device {
     }
 }
 
-pub(super) fn loss(class: Class, count: u64, cgroup: u64, why: &'static str, name: &str) -> Option<Field<'static>> {
+pub(super) fn loss<'a>(loss: &'a Loss, name: &str) -> Option<Field<'a>> {
     let number = |n: u64| Field::Int(i64::try_from(n).unwrap_or(i64::MAX));
     Some(match name {
-        "class" => Field::text(class.as_str()),
-        "count" => number(count),
-        "cgroup" => number(cgroup),
-        "why" => Field::text(why),
+        "class" => Field::text(loss.class.as_str()),
+        "count" => number(loss.count),
+        "cgroup" => number(loss.cgroup),
+        "cgroup_path" => Field::or_null(Some(&*loss.path).filter(|path| !path.is_empty()), Field::text),
+        "why" => Field::text(loss.why),
         _ => return None,
     })
 }

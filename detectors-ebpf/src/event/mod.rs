@@ -21,6 +21,7 @@ use quell_model::{
 };
 use std::cell::OnceCell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A file event's own part.
 #[derive(Debug)]
@@ -35,6 +36,18 @@ pub(crate) struct FileChange {
     pub(crate) watched: bool,
 }
 
+/// Events that nobody will see.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    pub(crate) class: Class,
+    pub(crate) count: u64,
+    /// 0: of cgroups that found no counter of their own.
+    pub(crate) cgroup: u64,
+    /// Empty where it is not known.
+    pub(crate) path: Arc<str>,
+    pub(crate) why: &'static str,
+}
+
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum What {
@@ -45,7 +58,7 @@ pub(crate) enum What {
     File(FileChange),
     Cred { call: u16, old: Ids },
     Access { call: u16, target: Option<Key> },
-    Loss { class: Class, count: u64, cgroup: u64, why: &'static str },
+    Loss(Loss),
 }
 
 impl What {
@@ -58,7 +71,7 @@ impl What {
             Self::File(_) => Class::FileEvent,
             Self::Cred { .. } => Class::Credentials,
             Self::Access { .. } => Class::ProcessAccess,
-            Self::Loss { .. } => Class::Loss,
+            Self::Loss(_) => Class::Loss,
         }
     }
 }
@@ -201,7 +214,7 @@ impl<'a> SensorEvent<'a> {
     fn part_value(&self, path: &str) -> Option<Field<'_>> {
         let (group, name) = path.split_once('.')?;
         match (&self.what, group) {
-            (What::Loss { class, count, cgroup, why }, "loss") => fields::loss(*class, *count, *cgroup, why, name),
+            (What::Loss(loss), "loss") => fields::loss(loss, name),
             (What::Net(net), "network") => match name {
                 "feeds_shell" => Some(Field::Bool(self.fed_shell().is_some())),
                 "shell" => {

@@ -50,7 +50,7 @@ fn all(made: &Made) -> Vec<SensorEvent<'_>> {
         What::File(file),
         What::Cred { call: 1, old: Ids::default() },
         What::Access { call: 3, target: Some(made.key) },
-        What::Loss { class: Class::FileEvent, count: 7, cgroup: 1, why: "ring_full" },
+        What::Loss(Loss { class: Class::FileEvent, count: 7, cgroup: 1, path: "/a".into(), why: "ring_full" }),
     ];
     let event = |what: What| {
         let key = (what.class() != Class::Loss).then_some(made.key);

@@ -36,7 +36,7 @@ fn older_kernels_take_it_all() {
     fs::write(&initrd, archive()).unwrap();
     let boot = |kernel: PathBuf| {
         let child = Command::new("timeout")
-            .args(["300", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "2048"])
+            .args(["900", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "2048"])
             .args(["-nographic", "-no-reboot", "-append", "console=ttyS0 quiet panic=-1 no_timer_check", "-initrd"])
             .arg(&initrd)
             .arg("-kernel")

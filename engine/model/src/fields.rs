@@ -89,7 +89,7 @@ const FILE: &[&str] =
 
 const CREDENTIALS: &[&str] = &["credentials.change", "credentials.old", "credentials.new"];
 const ACCESS: &[&str] = &["access.target", "access.kind"];
-const LOSS: &[&str] = &["loss.class", "loss.count", "loss.cgroup", "loss.why"];
+const LOSS: &[&str] = &["loss.class", "loss.count", "loss.cgroup", "loss.cgroup_path", "loss.why"];
 const EXIT: &[&str] = &["exit.code", "exit.signal"];
 const RECORD: &[&str] = &["raw", "cloud.account", "cloud.region", "cloud.principal", "cloud.action", "cloud.source_ip"];
 

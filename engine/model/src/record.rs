@@ -254,8 +254,14 @@ pub struct LossSeen {
     pub class: Option<Class>,
     /// How many.
     pub count: u64,
-    /// Whose, where known.
+    /// Whose, where known; 0: of several that could not be told apart.
     pub cgroup: Option<u64>,
+    /// That cgroup's path, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<Name>,
+    /// When the first of them was told; none: when the record was made, which is when the last was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Stamp>,
     /// Where and why.
     pub why: String,
 }

@@ -3,6 +3,10 @@
 //! Owns the live state; the journal keeps the story, and `report` tells it. A detection on the entity of an incident
 //! joins it until that has been quiet for a while; a resolved one reopens within that time.
 
+mod places;
+
+pub use places::Places;
+
 use crate::store::Journal;
 use quell_model::record::{IncidentState, NewRecord};
 use quell_model::{Body, Detection, Entity, IncidentId, Kind, Level, Name, Seq, Stamp, StoreError, StreamId};
@@ -35,13 +39,16 @@ pub struct Incident {
     pub counts: HashMap<(Name, String), u64>,
     /// Losses written so far.
     pub losses: u32,
+    /// Where its processes live.
+    pub places: Places,
 }
 
 impl Incident {
     /// A new one, before its first record.
     #[must_use]
     pub fn open(id: IncidentId, entity: Entity, level: Level, at: Stamp) -> Self {
-        Self { id, entity, seq: 0, level, last: at, state: IncidentState::Open, counts: HashMap::new(), losses: 0 }
+        let (state, places) = (IncidentState::Open, Places::default());
+        Self { id, entity, seq: 0, level, last: at, state, counts: HashMap::new(), losses: 0, places }
     }
 
     /// What a detection is counted under: its rule and subject; past [`MOST_COUNTED`] of them, its rule alone.
@@ -87,6 +94,7 @@ impl Incident {
         match body {
             Body::DetectionAccepted(accepted) => {
                 self.count(&accepted.detection);
+                self.places.learn(&accepted.detection);
                 self.level = self.level.max(accepted.detection.rule.level);
                 self.last = at;
             }
@@ -132,6 +140,12 @@ impl Incidents {
     /// The live incident of this id.
     pub fn get_mut(&mut self, id: &IncidentId) -> Option<&mut Incident> {
         self.by_entity.values_mut().find(|incident| incident.id == *id)
+    }
+
+    /// How many live ones may have missed something.
+    #[must_use]
+    pub fn degraded(&self) -> usize {
+        self.by_entity.values().filter(|incident| incident.losses > 0).count()
     }
 
     /// All live ones.

@@ -8,7 +8,7 @@ use super::page::{self, Page};
 use super::run::{self, RunSummary};
 use super::system::{LossView, System, Window};
 use super::timeline::{self, TimelineLine, who};
-use crate::incident::{Incident, MOST_COUNTED};
+use crate::incident::{Incident, MOST_COUNTED, Places};
 use crate::store::{IncidentLine, Journal};
 use quell_model::record::{IncidentOpened, IncidentState, RecorderPinned};
 use quell_model::{
@@ -153,7 +153,7 @@ pub fn incident_page(journal: &Journal, before: Option<i64>) -> Result<Page<Inci
 
 fn of_line(journal: &Journal, line: IncidentLine) -> Result<IncidentSummary, StoreError> {
     let window = Window { from: line.first, to: line.last.wall };
-    let degraded = line.losses > 0 || System::has_lost(journal, window)?;
+    let degraded = line.losses > 0 || System::may_concern_all(journal, window)?;
     let (runs, all) = journal.members(&line.head.incident, MOST_SHOWN)?;
     Ok(IncidentSummary {
         id: line.head.incident,
@@ -267,6 +267,7 @@ pub(super) struct Fold {
     notes: Ends<NoteView>,
     own_losses: Vec<LossView>,
     pub(super) pinned: Option<RecorderPinned>,
+    places: Places,
 }
 
 impl Fold {
@@ -289,6 +290,7 @@ impl Fold {
             notes: wanted.ends(),
             own_losses: Vec::new(),
             pinned: None,
+            places: Places::default(),
         })
     }
 
@@ -327,6 +329,7 @@ impl Fold {
 
     fn detected(&mut self, at: Stamp, detection: &Detection, runs: Vec<RunId>) {
         let event = &detection.event;
+        self.places.learn(detection);
         self.level = self.level.max(detection.rule.level);
         let firsts = detection.events.iter().map(|event| event.head.at.wall);
         self.first_event = firsts.chain([event.head.at.wall, self.first_event]).min().unwrap_or(self.first_event);
@@ -378,23 +381,24 @@ impl Fold {
 
     /// From its first event to its last sign of life.
     pub(super) fn window(&self) -> Window {
-        Window { from: self.first_event, to: self.last.wall }
+        // The wall clock may have been set back meanwhile.
+        Window { from: self.first_event, to: self.last.wall.max(self.at.wall) }
     }
 
-    /// Everything that was lost while it went on, told in its stream or in the engine's, once.
+    /// Everything that was lost while it went on and may have been a part of it, told in its stream or in the engine's, once.
     pub(super) fn losses(&self, system: &System) -> Vec<LossView> {
         let mut losses = self.own_losses.clone();
-        for loss in system.losses() {
+        for loss in system.losses(&self.places) {
             if !losses.contains(&loss) {
                 losses.push(loss);
             }
         }
         losses.sort_by_key(|loss| loss.at.wall);
-        losses
+        LossView::summed(losses)
     }
 
     fn summary(self, journal: &Journal) -> Result<IncidentSummary, StoreError> {
-        let degraded = !self.own_losses.is_empty() || System::has_lost(journal, self.window())?;
+        let degraded = !self.own_losses.is_empty() || !self.losses(&System::read(journal, self.window())?).is_empty();
         let (runs, runs_more) = self.runs.done();
         Ok(IncidentSummary {
             id: self.opened.incident,

@@ -2,6 +2,7 @@
 //!
 //! Owns the question whether a moment lies within an incident's window.
 
+use crate::incident::Places;
 use crate::store::Journal;
 use quell_model::record::LossSeen;
 use quell_model::{Body, Class, Kind, Name, Record, Stamp, StoreError};
@@ -16,21 +17,43 @@ pub(super) const AFTER: Duration = Duration::from_secs(2);
 /// Events that were lost.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LossView {
-    /// When it was told.
+    /// When the last of them was told.
     pub at: Stamp,
+    /// When the first of them was.
+    pub since: Stamp,
     /// Events of which class; none: any.
     pub class: Option<Class>,
     /// How many.
     pub count: u64,
     /// Whose, where known.
     pub cgroup: Option<u64>,
+    /// That cgroup's path, where known.
+    pub path: Option<Name>,
     /// Where and why.
     pub why: String,
 }
 
 impl LossView {
     pub(super) fn of(at: Stamp, lost: &LossSeen) -> Self {
-        Self { at, class: lost.class, count: lost.count, cgroup: lost.cgroup, why: lost.why.clone() }
+        let since = lost.since.unwrap_or(at);
+        let (path, why) = (lost.path.clone(), lost.why.clone());
+        Self { at, since, class: lost.class, count: lost.count, cgroup: lost.cgroup, path, why }
+    }
+
+    /// Of each class, cgroup and reason one, with the sum.
+    pub(super) fn summed(losses: Vec<Self>) -> Vec<Self> {
+        let mut sums: Vec<Self> = Vec::new();
+        for loss in losses {
+            let kind = |one: &Self| (one.class, one.cgroup, one.why.clone());
+            match sums.iter_mut().find(|sum| kind(sum) == kind(&loss)) {
+                Some(sum) => {
+                    sum.count += loss.count;
+                    sum.at = loss.at;
+                }
+                None => sums.push(loss),
+            }
+        }
+        sums
     }
 }
 
@@ -82,16 +105,20 @@ impl System {
         journal.marks(Kind::DetectionHeld, from, to, MOST_MARKS)
     }
 
-    /// Whether anything was lost within a window.
-    pub(super) fn has_lost(journal: &Journal, window: Window) -> Result<bool, StoreError> {
+    /// Whether something was lost within a window that may be a part of every incident: nobody knows whose it was. What
+    /// concerns one incident stands in its own stream.
+    pub(super) fn may_concern_all(journal: &Journal, window: Window) -> Result<bool, StoreError> {
         let (from, to) = window.wide();
-        Ok(!journal.marks(Kind::LossSeen, from, to, 1)?.is_empty())
+        let losses = journal.marks(Kind::LossSeen, from, to, MOST_MARKS)?;
+        let nobodys =
+            |record: &Record| matches!(&record.body, Body::LossSeen(lost) if lost.cgroup.is_none_or(|id| id == 0));
+        Ok(losses.iter().any(nobodys))
     }
 
-    /// The losses.
-    pub(super) fn losses(&self) -> impl Iterator<Item = LossView> {
+    /// The losses that may concern what happened in these places.
+    pub(super) fn losses(&self, places: &Places) -> impl Iterator<Item = LossView> {
         self.losses.iter().filter_map(|record| match &record.body {
-            Body::LossSeen(lost) => Some(LossView::of(record.at, lost)),
+            Body::LossSeen(lost) => places.concerns(lost).then(|| LossView::of(record.at, lost)),
             _ => None,
         })
     }

@@ -305,7 +305,14 @@ fn held_back() -> Story {
     story.put("run/r-1", 5, RunFinished { state: RunState::Failed, outputs: json!({}), summary });
     story.put("system", 6, BreakerChanged { playbook: "contain".into(), open: true, why: "11 images".into() });
     story.put("system", 6, BreakerChanged { playbook: "other".into(), open: true, why: "not mine".into() });
-    let lost = LossSeen { class: Some(Class::FileEvent), count: 12, cgroup: Some(3), why: "its ring was full".into() };
+    let lost = LossSeen {
+        class: Some(Class::FileEvent),
+        count: 12,
+        cgroup: Some(3),
+        path: None,
+        since: None,
+        why: "its ring was full".into(),
+    };
     story.put("system", 6, lost.clone());
     story.put("system", 7, PauseChanged { paused: true, by: "ben".into() });
     let held = DetectionHeld {
@@ -355,7 +362,8 @@ fn what_held_it_back_is_told() {
 
 #[test]
 fn an_incident_that_overlaps_a_loss_is_degraded() {
-    let lost = |count| LossSeen { class: None, count, cgroup: None, why: "the ring was full".into() };
+    let lost =
+        |count| LossSeen { class: None, count, cgroup: None, path: None, since: None, why: "the ring was full".into() };
     for (own, system, degraded) in [
         (None, None, false),
         (Some(20_000), None, true),
@@ -498,7 +506,7 @@ fn a_view_of_a_flooded_incident_is_bounded_and_says_so() {
 #[test]
 fn lists_and_views_say_the_same() {
     let mut story = contained();
-    let lost = LossSeen { class: None, count: 1, cgroup: None, why: "ring full".into() };
+    let lost = LossSeen { class: None, count: 1, cgroup: None, path: None, since: None, why: "ring full".into() };
     story.put("system", 5, lost);
     let view = story.incident("i-1");
     let [listed] = &incidents(&story.journal).unwrap()[..] else { panic!("one incident") };

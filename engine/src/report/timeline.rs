@@ -41,14 +41,21 @@ pub(super) fn lines(stream: &StreamId, records: &[Record]) -> Vec<TimelineLine> 
     records.iter().filter_map(|record| teller.line(record, run.as_ref())).collect()
 }
 
-/// Several streams' lines as one story. Lines of one stream keep their order when the wall clock was stepped.
+/// A boot clock that goes back so far is another boot's; what was counted is written a minute late at most.
+const REBOOT: Duration = Duration::from_secs(120);
+
+/// Several streams' lines as one story, in the order of the boot clock, which nobody steps; by the wall clock where the
+/// story outlived a boot. Lines of one stream keep their order.
 pub(super) fn merge(mut streams: Vec<Vec<TimelineLine>>) -> Vec<TimelineLine> {
+    let outlived = |lines: &[TimelineLine]| lines.windows(2).any(|two| two[0].at.since(two[1].at) > REBOOT);
+    let one_boot = !streams.iter().any(|lines| outlived(lines));
     for lines in &mut streams {
         lines.reverse();
     }
     let mut story = Vec::with_capacity(streams.iter().map(Vec::len).sum());
     let next = |lines: &[Vec<TimelineLine>]| {
-        let firsts = lines.iter().enumerate().filter_map(|(at, lines)| Some((lines.last()?.at.wall, at)));
+        let place = |at: Stamp| if one_boot { i128::from(at.boot_ns) } else { at.wall.as_nanosecond() };
+        let firsts = lines.iter().enumerate().filter_map(|(at, lines)| Some((place(lines.last()?.at), at)));
         firsts.min().map(|(_, at)| at)
     };
     while let Some(at) = next(&streams) {

@@ -13,6 +13,7 @@ mod conclude;
 mod definitions;
 mod ink;
 mod job;
+mod losses;
 pub mod machine;
 mod recovery;
 mod request;

@@ -15,6 +15,7 @@ use quell_model::{Body, Detection, Hash, IncidentId, Kind, Mode, Record, RunId, 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Incidents that are looked at together.
 const PAGE: usize = 500;
@@ -98,14 +99,14 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         report.runs.sort_unstable();
-        let quiet = self.definitions.incidents.quiet.try_into().unwrap_or(jiff::SignedDuration::MAX);
+        let quiet = self.definitions.incidents.quiet;
         let (mut before, mut halves) = (None, Halves::default());
         loop {
             let page = journal.incidents(before, PAGE)?;
             before = page.last().map(|last| last.number);
             for listed in page {
                 // What the lists do not know yet is recent.
-                if listed.line.is_some_and(|line| now.wall.duration_since(line.last.wall) > quiet) {
+                if listed.line.is_some_and(|line| self.age(line.last) > quiet) {
                     continue;
                 }
                 if let Some(incident) = Incidents::read(&journal, &listed.stream)? {
@@ -170,6 +171,11 @@ impl<W: Send + 'static> Core<W> {
                     self.pinned.insert(pinned.hash);
                     definitions.insert(pinned.hash, (pinned.file.clone(), pinned.text.clone()));
                 }
+                // Of what was before an engine of another boot, only the wall clock tells the age.
+                Body::EngineStarted(started) => {
+                    let same = started.boot == self.parts.boot;
+                    self.boot_from = if same { self.boot_from.or(Some(record.at)) } else { None };
+                }
                 Body::PauseChanged(changed) => self.paused = changed.paused,
                 Body::BreakerChanged(changed) => {
                     self.memory.breaker(&changed.playbook, changed.open.then_some(record.at))
@@ -178,6 +184,18 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         definitions
+    }
+
+    /// How long ago a journaled moment is: by the boot clock where it lies in this boot, which a step of the wall clock does
+    /// not change; else by the wall clock.
+    pub(super) fn age(&self, then: Stamp) -> Duration {
+        let now = self.parts.clock.now();
+        let in_this_boot = |from: Stamp| (from.boot_ns..=now.boot_ns).contains(&then.boot_ns);
+        if self.boot_from.is_some_and(in_this_boot) {
+            now.since(then)
+        } else {
+            Duration::try_from(now.wall.duration_since(then.wall)).unwrap_or_default()
+        }
     }
 
     /// What limits and the breaker count: from a line a run, and of the runs themselves the latest, and one of each

@@ -58,6 +58,7 @@ impl<W: Send + 'static> Core<W> {
             "runs_open": self.runs.len(),
             "runs_started": self.counted.runs,
             "detections": self.counted.detections,
+            "incidents_degraded": self.incidents.degraded(),
             "events_lost": self.counted.lost,
             "records_waiting": self.ink.waiting(),
             "records_lost": self.ink.lost(),
@@ -120,7 +121,7 @@ impl<W: Send + 'static> Core<W> {
         self.change(id, pinned.into())?;
         if count > 0 {
             let why = "the recorder had to drop them: the rules saw them, what is kept lacks them".to_owned();
-            self.change(id, LossSeen { class: None, count, cgroup: None, why }.into())?;
+            self.change(id, LossSeen { class: None, count, cgroup: None, path: None, since: None, why }.into())?;
         }
         Ok(json!({ "id": id }))
     }

@@ -6,15 +6,16 @@
 use super::definitions::Definitions;
 use super::ink::Ink;
 use super::job::{Answer, Input};
+use super::losses::{Losses, Told};
 use super::machine::{Command, Run};
 use super::request::{EngineHandle, INBOX};
-use crate::incident::{self, Incidents};
+use crate::incident::{self, Incident, Incidents};
 use crate::playbook::expression::Expressions;
 use crate::store::Journal;
 use crate::trigger::Triggers;
 use quell_model::guard::{Guard, Memory};
 use quell_model::record::{DetectionHeld, LossSeen, Moments, NewRecord, Part, RunState};
-use quell_model::{Body, BootId, Clock, Crew, Hash, Json, Name, RunId, Stamp, Stop, StreamId};
+use quell_model::{Body, BootId, Clock, Crew, Hash, IncidentId, Json, Name, RunId, Stamp, Stop, StreamId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -75,9 +76,12 @@ pub struct Core<W> {
     pub(super) pinned: HashSet<Hash>,
     pub(super) ink: Ink,
     pub(super) system_seq: u64,
+    /// Since when engines of this boot have written the journal, without one of another boot in between.
+    pub(super) boot_from: Option<Stamp>,
     pub(super) counted: Counted,
     /// What the log is to say once nothing is to be done at once.
     pub(super) said: Vec<Said>,
+    losses: Losses,
     timers: BTreeMap<Stamp, ()>,
     swept: Stamp,
 }
@@ -122,8 +126,10 @@ impl<W: Send + 'static> Core<W> {
             pinned: HashSet::new(),
             ink,
             system_seq: 0,
+            boot_from: None,
             counted: Counted::default(),
             said: Vec::new(),
+            losses: Losses::default(),
             timers: BTreeMap::new(),
             swept,
         }
@@ -153,6 +159,9 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         let now = self.parts.clock.now();
+        for told in self.losses.due(now) {
+            self.tell_loss(&told);
+        }
         if self.timers.first_key_value().is_some_and(|(at, ())| *at <= now) {
             self.timers = self.timers.split_off(&now.after(std::time::Duration::from_nanos(1)));
             for run in self.runs.keys().cloned().collect::<Vec<_>>() {
@@ -196,16 +205,27 @@ impl<W: Send + 'static> Core<W> {
     /// Events were lost: the system's stream says so, and every incident that may have missed something.
     pub fn loss(&mut self, loss: LossSeen, at: Stamp) {
         self.counted.lost += loss.count;
-        self.write_system(vec![NewRecord::new(at, loss.clone())]);
-        let quiet = self.definitions.incidents.quiet;
-        for incident in self.incidents.iter_mut() {
-            if incident.losses < incident::LOSSES_KEPT && at.since(incident.last) <= quiet {
-                let records = vec![NewRecord::new(at, loss.clone())];
-                self.ink.write(StreamId::incident(&incident.id), incident.seq, &records);
-                incident::apply_all(incident, &records);
-            }
+        if let Some(told) = self.losses.add(loss, at) {
+            self.tell_loss(&told);
         }
         self.ink.commit();
+    }
+
+    fn tell_loss(&mut self, told: &Told) {
+        let (at, loss) = told;
+        self.write_system(vec![NewRecord::new(*at, loss.clone())]);
+        let quiet = self.definitions.incidents.quiet;
+        let is_near = |incident: &&mut Incident| at.since(incident.last) <= quiet;
+        self.incidents.iter_mut().filter(is_near).for_each(|incident| degrade(&mut self.ink, incident, told));
+    }
+
+    /// What was lost shortly before an incident that has just opened may have been a part of it.
+    pub(super) fn losses_before(&mut self, id: &IncidentId, now: Stamp) {
+        let pending = self.losses.all(now);
+        pending.iter().for_each(|told| self.tell_loss(told));
+        let earlier = self.losses.before(now).into_iter().filter(|told| !pending.contains(told));
+        let Some(incident) = self.incidents.get_mut(id) else { return };
+        earlier.for_each(|told| degrade(&mut self.ink, incident, &told));
     }
 
     /// Does all that a run's machine says until it waits or has ended.
@@ -302,6 +322,27 @@ impl<W: Send + 'static> Core<W> {
         Json::Object(
             live.run.playbook.outputs.iter().map(|(name, template)| (name.clone(), render(template))).collect(),
         )
+    }
+}
+
+/// Says in an incident's stream what was lost, if it may concern it.
+fn degrade(ink: &mut Ink, incident: &mut Incident, (at, loss): &Told) {
+    if incident.losses < incident::LOSSES_KEPT && incident.places.concerns(loss) {
+        let records = vec![NewRecord::new(*at, loss.clone())];
+        ink.write(StreamId::incident(&incident.id), incident.seq, &records);
+        incident::apply_all(incident, &records);
+    }
+}
+
+/// What was lost and waits to be told is told at the end.
+impl<W> Drop for Core<W> {
+    fn drop(&mut self) {
+        let told = self.losses.all(self.parts.clock.now());
+        if !told.is_empty() {
+            let records: Vec<NewRecord> = told.into_iter().map(|(at, loss)| NewRecord::new(at, loss)).collect();
+            self.ink.write(StreamId::system(), self.system_seq, &records);
+            self.ink.commit();
+        }
     }
 }
 

@@ -112,7 +112,8 @@ impl<W: Send + 'static> Core<W> {
     fn join_or_open(&mut self, detection: &Detection, decided: Vec<Decided>, now: Stamp) -> IncidentId {
         let quiet = self.definitions.incidents.quiet;
         let mut records = Vec::new();
-        if self.incidents.joinable(detection.entity(), now, quiet).is_none() {
+        let opens = self.incidents.joinable(detection.entity(), now, quiet).is_none();
+        if opens {
             let entity = detection.entity();
             let id = self.fresh_incident(entity, detection);
             let level = detection.rule.level;
@@ -151,7 +152,11 @@ impl<W: Send + 'static> Core<W> {
         incident::apply_all(incident, &records);
         incident.counts.insert(key, count);
         incident.last = now;
-        incident.id.clone()
+        let id = incident.id.clone();
+        if opens {
+            self.losses_before(&id, now);
+        }
+        id
     }
 
     /// An id that no incident has: a record that is read again long after opens a new one.

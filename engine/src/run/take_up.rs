@@ -12,7 +12,6 @@ use quell_model::record::Part;
 use quell_model::world::Verb;
 use quell_model::{ActionError, Guarantee, Json, Outcome, RunId, Stamp, Stop, Truth};
 use std::sync::Arc;
-use std::time::Duration;
 
 impl<W: Send + 'static> Core<W> {
     /// An intent from before a crash: the world is asked whether it happened.
@@ -63,7 +62,7 @@ impl<W: Send + 'static> Core<W> {
             Ok(Truth::HoldsNot(_)) => true,
             Ok(Truth::CannotAsk) | Err(_) => !self.at_most_once(id, part),
         };
-        let age = self.parts.clock.now().wall.duration_since(began.wall);
+        let age = self.age(began);
         let old = live.run.playbook.on.max_age;
         if !again {
             self.end(
@@ -73,7 +72,7 @@ impl<W: Send + 'static> Core<W> {
                     "outcome unknown: the engine ended before it saw the end, and it cannot be done twice".to_owned(),
                 ),
             );
-        } else if Duration::try_from(age).is_ok_and(|age| age > old) {
+        } else if age > old {
             self.end(
                 id,
                 part,

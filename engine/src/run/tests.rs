@@ -1,5 +1,7 @@
 //! The shell over a real journal and a world that the test plays.
 
+mod loss;
+
 use super::fixtures::{playbook_of, step};
 use super::*;
 use crate::clock::SystemClock;
@@ -379,7 +381,7 @@ fn an_if_that_errs_does_not_switch_a_playbook_off_but_holds_it_back() {
 fn the_status_has_what_the_daemon_reads_from_it() {
     let mut stage = stage(World::default(), playbook_of(vec![step("tell", &[])]));
     let status = stage.core.serve(Request::Status).unwrap();
-    for key in ["detections", "runs_open", "records_waiting", "records_lost"] {
+    for key in ["detections", "runs_open", "incidents_degraded", "records_waiting", "records_lost"] {
         assert!(status[key].is_u64(), "{key}: {status}");
     }
     assert!(status["paused"].is_boolean() && status["held"].is_array(), "{status}");
@@ -424,16 +426,42 @@ fn a_detection_that_is_read_again_after_a_restart_starts_nothing_twice() {
 
 #[test]
 fn what_ran_long_before_the_sensor_did_is_only_planned() {
-    for (started, acts_now) in [(Duration::from_secs(60), true), (Duration::from_secs(3600), false)] {
-        let mut stage = stage(World::default(), playbook_of(vec![acts("kill", &[], "process.kill")]));
+    for (started, acts_now) in [(Duration::ZERO, true), (Duration::from_secs(100), false)] {
+        let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+        playbook.on.max_age = Duration::from_secs(60);
+        let mut stage = stage(World::default(), playbook);
         let mut found = detection("7", 1);
         let event = Arc::make_mut(&mut found.event);
         event.head.source = "scan".into();
-        let start = event.head.at.wall.checked_sub(jiff::SignedDuration::try_from(started).unwrap()).unwrap();
-        event.own["process"]["start"] = start.to_string().into();
+        let start = event.head.at.boot_ns.saturating_sub(started.as_nanos() as u64);
+        event.own["process"]["id"] = format!("7.{start}.1@b").into();
         stage.core.detections([found]);
         stage.settle();
         assert_eq!(stage.done().len(), usize::from(acts_now), "started {started:?} ago");
+    }
+}
+
+#[test]
+fn a_step_of_the_wall_clock_makes_a_detection_neither_old_nor_young() {
+    let hours = |n: i64| jiff::SignedDuration::from_hours(n);
+    for (source, step, age, acts_now) in [
+        ("sensor", hours(-2), 0, true),
+        ("sensor", hours(2), 0, true),
+        ("sensor", hours(2), 100, false),
+        // Only the wall clock tells how old a line of a log is.
+        ("auditd", hours(-2), 0, false),
+    ] {
+        let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+        playbook.on.max_age = Duration::from_secs(60);
+        let mut stage = stage(World::default(), playbook);
+        let mut found = detection("7", 1);
+        let head = &mut Arc::make_mut(&mut found.event).head;
+        head.source = source.into();
+        head.at.wall = head.at.wall.checked_add(step).unwrap();
+        head.at.boot_ns -= age * 1_000_000_000;
+        stage.core.detections([found]);
+        stage.settle();
+        assert_eq!(stage.done().len(), usize::from(acts_now), "{source} {step} {age}");
     }
 }
 
@@ -452,6 +480,11 @@ fn a_playbook_gone_wild_is_left_at_its_plans() {
 
 /// An engine that ended between an intent and its outcome; the next one's world answers as `world` says.
 fn after_a_crash(world: World, action: &str, aged: Duration) -> Stage {
+    after_a_crash_in(world, action, aged, "an earlier one")
+}
+
+/// The same, when that engine ran in this boot: `b`, or another.
+fn after_a_crash_in(world: World, action: &str, aged: Duration, boot: &str) -> Stage {
     let dir = tempfile::tempdir().unwrap();
     let playbook = playbook_of(vec![acts("kill", &[], action)]);
     {
@@ -467,7 +500,13 @@ fn after_a_crash(world: World, action: &str, aged: Duration) -> Stage {
             file: "t.yaml".into(),
             text: "pinned".into(),
         };
-        write(StreamId::system(), vec![NewRecord::new(at, pinned)]);
+        let engine = record::EngineStarted {
+            version: String::new(),
+            boot: process::BootId(boot.into()),
+            pid: 1,
+            mode: Mode::Enforce,
+        };
+        write(StreamId::system(), vec![NewRecord::new(at, engine), NewRecord::new(at, pinned)]);
         let started = super::fixtures::started(&playbook);
         let intent = record::StepIntended {
             part: record::Part { step: "kill".into(), item: None },
@@ -509,6 +548,13 @@ fn after_a_crash_what_is_too_old_is_not_done() {
     );
     assert!(stage.done().is_empty());
     assert_eq!(stage.only_story().last().unwrap(), "RunFinished failed");
+}
+
+#[test]
+fn a_step_of_the_wall_clock_between_two_engines_of_one_boot_makes_nothing_old() {
+    let world = World { denials: AtomicU32::new(1), ..World::default() };
+    let stage = after_a_crash_in(world, "process.kill", Duration::from_secs(7200), "b");
+    assert_eq!(stage.done(), ["process.kill 1"]);
 }
 
 #[test]

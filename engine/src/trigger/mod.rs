@@ -8,7 +8,7 @@ use crate::playbook::expression::{Expressions, Scope};
 use quell_model::guard::place_of_event;
 use quell_model::playbook::{DetectionFilter, Playbook, Rate};
 use quell_model::record::RunStarted;
-use quell_model::{Detection, Event, Field, IncidentId, Json, Mode, Name, RunId, Stamp};
+use quell_model::{Detection, Event, Field, IncidentId, Json, Mode, Name, ProcessId, RunId, Stamp};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -82,16 +82,25 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// When it happened: of a process that ran before the sensor did, when that process started.
-fn happened(detection: &Detection) -> jiff::Timestamp {
+/// How long ago it happened; of a process that ran before the sensor did, how long ago that process started. What this
+/// kernel told is as old as the boot clock says: a step of the wall clock makes it neither old nor young.
+fn age(detection: &Detection, now: Stamp) -> Duration {
     let event = &detection.event;
-    let started = (event.head.source.as_str() == SCAN).then(|| event.own("process.start"));
-    match started.flatten() {
-        Some(Field::Str(text)) => text.parse().unwrap_or(event.head.at.wall),
-        _ => event.head.at.wall,
+    let at = event.head.at;
+    let source = event.head.source.as_str();
+    if !(source == SENSOR || source == SCAN) || at.boot_ns == 0 {
+        return Duration::try_from(now.wall.duration_since(at.wall)).unwrap_or_default();
     }
+    let started = (source == SCAN).then(|| event.own("process.id"));
+    let since = match started.flatten() {
+        Some(Field::Str(id)) => id.parse::<ProcessId>().map_or(at.boot_ns, |id| id.start_ns),
+        _ => at.boot_ns,
+    };
+    Duration::from_nanos(now.boot_ns.saturating_sub(since))
 }
 
+/// The source of events about what happens now.
+const SENSOR: &str = "sensor";
 /// The source of events about what ran before the sensor started.
 const SCAN: &str = "scan";
 
@@ -137,8 +146,7 @@ impl Triggers {
         if let Some(run) = self.open.get(&key).or_else(|| self.planned.get(&key).map(|(run, _)| run)) {
             return Answer::Join(run.clone());
         }
-        let age = now.wall.duration_since(happened(detection));
-        if stricter.is_none() && Duration::try_from(age).is_ok_and(|age| age > playbook.on.max_age) {
+        if stricter.is_none() && age(detection, now) > playbook.on.max_age {
             stricter = Some((Mode::Approve, format!("the event is older than {:?}", playbook.on.max_age)));
         }
         if stricter.is_none()

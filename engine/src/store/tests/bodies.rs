@@ -135,7 +135,15 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             reason: "20 runs in an hour".into(),
         }
         .into(),
-        LossSeen { class: Some(Class::FileEvent), count: 12, cgroup: Some(3), why: "ring full".into() }.into(),
+        LossSeen {
+            class: Some(Class::FileEvent),
+            count: 12,
+            cgroup: Some(3),
+            path: None,
+            since: None,
+            why: "ring full".into(),
+        }
+        .into(),
         RunStarted {
             run: "r-1".into(),
             playbook: "contain".into(),
