@@ -17,6 +17,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Where `quell up` pins.
 pub const DIR: &str = "/sys/fs/bpf/quell";
@@ -31,6 +32,9 @@ const PAUSE: &str = "pause";
 const OWNER: &str = "owner";
 /// The directory may be taken away between its opening and its lock so often.
 const TRIES: u32 = 8;
+
+/// A child that a killed predecessor had just forked holds the lock until it executes its program.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Nothing can be pinned, paused or taken away.
 #[derive(Debug, thiserror::Error)]
@@ -114,8 +118,16 @@ impl Pins {
     pub fn claim(dir: &Path, owner: &Path) -> Result<Self, PinError> {
         prepare(dir)?;
         let owner = resolved(owner);
-        let Some(lock) = lock(dir)? else {
-            return Err(PinError::Taken { dir: dir.to_owned(), owner: owner_of(dir).unwrap_or_default(), runs: true });
+        let begun = Instant::now();
+        let lock = loop {
+            if let Some(lock) = lock(dir)? {
+                break lock;
+            }
+            let holder = owner_of(dir).unwrap_or_default();
+            if holder != owner || begun.elapsed() > LINGER {
+                return Err(PinError::Taken { dir: dir.to_owned(), owner: holder, runs: true });
+            }
+            std::thread::sleep(LINGER / 20);
         };
         match owner_of(dir) {
             Some(other) if other != owner && other.exists() => {
