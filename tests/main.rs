@@ -2,6 +2,7 @@
 
 #[cfg(feature = "ebpf")]
 mod bad_days;
+#[cfg(feature = "ebpf")]
 mod block;
 mod cli;
 #[cfg(feature = "ebpf")]
