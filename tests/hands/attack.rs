@@ -51,7 +51,7 @@ impl Attack {
         let uid = 1_000_000 + std::process::id() % 100_000 * 100 + NUMBER.fetch_add(1, Ordering::Relaxed) % 100;
         let dir = tempfile::tempdir().unwrap();
         open_to_all(dir.path());
-        let end = jiff::Timestamp::now().as_second() + 120;
+        let end = jiff::Timestamp::now().as_second() + 300;
         let mut command = match group {
             Some(procs) => {
                 let mut shell = Command::new("/bin/sh");
