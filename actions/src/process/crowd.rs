@@ -24,8 +24,6 @@ const MOST_HELD: usize = if cfg!(test) { 32 } else { 512 };
 const ROUNDS: usize = 8;
 /// How long a mark in the kernel lasts: longer than an act, much shorter than the time until a number is another's.
 const DOOM: Duration = Duration::from_secs(30);
-/// Most die within this; who does not waits for a processor.
-const UNHURRIED: Duration = Duration::from_micros(300);
 /// How long SIGSTOP may take to be obeyed, a round.
 const SETTLE: Duration = Duration::from_millis(1);
 
@@ -247,18 +245,6 @@ impl<'h> Crowd<'h> {
             look_for_exit(one.held.pidfd(), one.held.stat.processor);
         }
         wait_for_exits(self.pidfds(), bound)
-    }
-
-    /// Waits for all in hand to end after SIGKILL, at most so long; who waits for a processor to die on is let to the
-    /// front of those who wait.
-    pub(crate) fn wait_for_death(&self, bound: Duration) -> bool {
-        if self.wait(bound.min(UNHURRIED)) {
-            return true;
-        }
-        for one in &self.members {
-            one.held.hurry(&self.hands.world);
-        }
-        self.wait(bound)
     }
 
     fn pidfds(&self) -> impl Iterator<Item = &Pidfd> {

@@ -8,11 +8,8 @@ use crate::pidfd::Pidfd;
 use crate::world::HostWorld;
 use quell_model::{ActionError, ProcessId};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, getpriority_process, setpriority_process};
+use rustix::process::Signal;
 use std::io;
-
-/// The nice value that goes before all others.
-const HURRY: i32 = -20;
 
 /// A process in hand.
 #[derive(Debug)]
@@ -54,24 +51,6 @@ impl Held {
     /// Whether all of it has ended; a zombie has.
     pub(crate) fn is_dead(&self) -> bool {
         self.fd.has_exited()
-    }
-
-    /// Lets it go before others on its processor, so that what SIGKILL has ended can die on a busy machine. Priorities go
-    /// by number, which is its own as long as it lives; whoever should have it a moment later gets what it had before.
-    pub(crate) fn hurry(&self, world: &HostWorld) {
-        let Some(pid) = i32::try_from(self.id.pid).ok().and_then(Pid::from_raw).filter(|_| !self.is_dead()) else {
-            return;
-        };
-        let Ok(before) = getpriority_process(Some(pid)) else { return };
-        // Refused: then it dies in its turn.
-        if setpriority_process(Some(pid), HURRY).is_ok()
-            && self.is_dead()
-            && let Ok(Some(other)) = Stat::read(world, self.id.pid)
-            && !other.is(&self.id, world)
-            && let Err(error) = setpriority_process(Some(pid), before)
-        {
-            tracing::warn!(%error, pid = self.id.pid, "a process that took the number of a dead one stays hurried");
-        }
     }
 
     /// What holds it.

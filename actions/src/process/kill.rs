@@ -314,7 +314,7 @@ impl Action for Kill {
         let mut respawns = 0;
         loop {
             let complete = strike(&mut crowd, &order)?;
-            if !crowd.wait_for_death(FIRST_WAIT) {
+            if !crowd.wait(FIRST_WAIT) {
                 crowd.free_from_freezer()?;
                 if !all_dead(&crowd, cx, until).await {
                     break;
