@@ -10,6 +10,7 @@
 //! quell up           ◀─ read ── LEDGER ◀── what fired          scripts ── fanotify ── EPERM, while this process lives
 //! ```
 
+mod hook;
 mod ledger;
 mod scope;
 mod scripts;
@@ -24,7 +25,7 @@ use crate::load::{self, chain};
 use crate::pin::{self, PinError, Pins};
 use aya::maps::{Array, HashMap, Map, MapData};
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, Lsm, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
+use aya::programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
 use aya::{Btf, Ebpf};
 use ledger::Ledger;
 use quell_model::{Around, Image, Name, Reflex, Spot, Standing, Terms};
@@ -105,27 +106,27 @@ impl KernelReflex {
         }
         let mut ebpf = loader.load(BLOCK_OBJECT).map_err(|e| load::maps_refused(&e))?;
         let mut links =
-            vec![("block1_exec", exec(&mut ebpf, &btf).map_err(|e| load::probe_refused("block_exec", &e))?)];
-        ask(&mut ebpf).map_err(|e| load::probe_refused("block_ask", &e))?;
-        match check(&mut ebpf, &btf) {
+            vec![("block1_exec", hook::exec(&mut ebpf, &btf).map_err(|e| load::probe_refused("block_exec", &e))?)];
+        hook::ask(&mut ebpf).map_err(|e| load::probe_refused("block_ask", &e))?;
+        match hook::check(&mut ebpf, &btf) {
             Ok(link) => links.push(("block1_check", link)),
             Err(error) => tracing::debug!(error = chain(&error), "BPF may not refuse an exec here"),
         }
         drop(btf);
         // Only now: the programs are in, and a map that leaves the object takes no number with it that they need.
         let held = Held {
-            entries: HashMap::try_from(taken(&mut ebpf, "BLOCK_ENTRIES")).map_err(refused)?,
+            entries: HashMap::try_from(hook::taken(&mut ebpf, "BLOCK_ENTRIES")).map_err(refused)?,
             ledger: Ledger::new(
-                Array::try_from(taken(&mut ebpf, "BLOCK_LEDGER")).map_err(refused)?,
-                Array::try_from(taken(&mut ebpf, "BLOCK_CONTROL")).map_err(refused)?,
+                Array::try_from(hook::taken(&mut ebpf, "BLOCK_LEDGER")).map_err(refused)?,
+                Array::try_from(hook::taken(&mut ebpf, "BLOCK_CONTROL")).map_err(refused)?,
             ),
-            pause: Array::try_from(taken(&mut ebpf, "PAUSE")).map_err(refused)?,
-            answer: Array::try_from(taken(&mut ebpf, "BLOCK_ANSWER")).map_err(refused)?,
+            pause: Array::try_from(hook::taken(&mut ebpf, "PAUSE")).map_err(refused)?,
+            answer: Array::try_from(hook::taken(&mut ebpf, "BLOCK_ANSWER")).map_err(refused)?,
             ebpf,
         };
         load::give_back();
         let lsm = links.len() > 1 && has_bpf_lsm();
-        let links = links.into_iter().map(|(name, link)| keep(link, pins.as_deref(), name));
+        let links = links.into_iter().map(|(name, link)| hook::keep(link, pins.as_deref(), name));
         let links: Vec<_> = links.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         let shared = Arc::new(Shared(Mutex::new(held)));
         let scripts = Scripts::start(Asked(Arc::clone(&shared))).map_err(|error| error.to_string());
@@ -347,49 +348,8 @@ fn has_bpf_lsm() -> bool {
     list.trim().split(',').any(|name| name == "bpf")
 }
 
-fn exec(ebpf: &mut Ebpf, btf: &Btf) -> Result<FdLink, ProgramError> {
-    let program: &mut BtfTracePoint = found(ebpf, "block_exec").try_into()?;
-    program.load("sched_process_exec", btf)?;
-    let link = program.attach()?;
-    Ok(program.take_link(link)?.into())
-}
-
-fn check(ebpf: &mut Ebpf, btf: &Btf) -> Result<FdLink, ProgramError> {
-    let program: &mut Lsm = found(ebpf, "block_check").try_into()?;
-    program.load("bprm_check_security", btf)?;
-    let link = program.attach()?;
-    Ok(program.take_link(link)?.into())
-}
-
-/// It is asked by its descriptor, and hangs nowhere.
-fn ask(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
-    let program: &mut RawTracePoint = found(ebpf, "block_ask").try_into()?;
-    program.load()
-}
-
-fn found<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut aya::programs::Program {
-    ebpf.program_mut(name).expect("the object was built with this program")
-}
-
-fn taken(ebpf: &mut Ebpf, name: &str) -> Map {
-    ebpf.take_map(name).expect("the object was built with this map")
-}
-
 fn refused(error: aya::maps::MapError) -> ReflexError {
     load::maps_refused(&error).into()
-}
-
-/// A link that is pinned lives by its pin; it takes the place of an earlier one, which acts until then.
-fn keep(link: FdLink, pins: Option<&Pins>, name: &str) -> Result<Option<FdLink>, ReflexError> {
-    let Some(pins) = pins else { return Ok(Some(link)) };
-    let (path, fresh) = (pins.path(name), pins.path(&format!("{name}_new")));
-    let failed = |why: String| PinError::Refused { path: path.clone(), why };
-    if fresh.exists() {
-        fs::remove_file(&fresh).map_err(|e| failed(e.to_string()))?;
-    }
-    link.pin(&fresh).map_err(|e| failed(chain(&e)))?;
-    fs::rename(&fresh, &path).map_err(|e| failed(e.to_string()))?;
-    Ok(None)
 }
 
 /// What is entered in a place, whoever pinned it and whether they live: (path, seconds that are left, strikes).
