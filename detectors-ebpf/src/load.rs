@@ -253,12 +253,36 @@ fn ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<MapData>, aya::maps::MapE
     RingBuf::try_from(take(ebpf, name))
 }
 
+/// A process whose other threads start and lose children all the while gets a SIGCHLD into nearly every try.
+const TRIES: u32 = 200;
+
+/// Loads a program, again where it was interrupted: the verifier gives up with EAGAIN when a signal waits for the thread, also one that will be ignored
+/// (kernel/bpf/verifier.c, do_check: 5.8-6.18).
+pub(crate) fn again(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    for _ in 1..TRIES {
+        match load() {
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
+    load()
+}
+
 fn load_one(ebpf: &mut Ebpf, probe: &Probe, btf: &Btf) -> Result<(), ProgramError> {
     let program = ebpf.program_mut(probe.program).expect("the object was built with this program");
     match probe.attach {
-        Attach::Tracepoint(name) => <&mut BtfTracePoint>::try_from(program)?.load(name, btf),
-        Attach::Calls => <&mut BtfTracePoint>::try_from(program)?.load("sys_exit", btf),
-        Attach::TaskIterator => <&mut Iter>::try_from(program)?.load("task", btf),
+        Attach::Tracepoint(name) => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            again(|| program.load(name, btf))
+        }
+        Attach::Calls => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            again(|| program.load("sys_exit", btf))
+        }
+        Attach::TaskIterator => {
+            let program: &mut Iter = program.try_into()?;
+            again(|| program.load("task", btf))
+        }
     }
 }
 

@@ -4,29 +4,13 @@
 //! is asked again.
 
 use super::ReflexError;
-use crate::load::chain;
+use crate::load::{again, chain};
 use crate::pin::{PinError, Pins};
 use aya::maps::Map;
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, Lsm, ProgramError, RawTracePoint};
 use aya::{Btf, Ebpf};
 use std::fs;
-use std::io;
-
-/// A process whose other threads start and lose children all the while gets a SIGCHLD into nearly every try.
-const TRIES: u32 = 200;
-
-/// The verifier gives up with EAGAIN when a signal waits for the thread, also one that will be ignored
-/// (kernel/bpf/verifier.c, do_check: 5.8-6.18).
-fn again(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
-    for _ in 1..TRIES {
-        match load() {
-            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {}
-            done => return done,
-        }
-    }
-    load()
-}
 
 pub(super) fn exec(ebpf: &mut Ebpf, btf: &Btf) -> Result<FdLink, ProgramError> {
     let program: &mut BtfTracePoint = found(ebpf, "block_exec").try_into()?;

@@ -45,10 +45,10 @@ impl Hooks {
         let loaded = pin::loader(&btf, pins.as_deref()).load(HAND_OBJECT);
         let mut ebpf = loaded.map_err(|e| load::maps_refused(&e))?;
         for (name, tracepoint) in ALWAYS.into_iter().chain([CALL]) {
-            let done = program(&mut ebpf, name).and_then(|program| program.load(tracepoint, &btf));
+            let done = program(&mut ebpf, name).and_then(|program| load::again(|| program.load(tracepoint, &btf)));
             done.map_err(|e| load::probe_refused(name, &e))?;
         }
-        let scan = iterator(&mut ebpf).and_then(|program| program.load("task", &btf));
+        let scan = iterator(&mut ebpf).and_then(|program| load::again(|| program.load("task", &btf)));
         scan.map_err(|e| load::probe_refused("hand_scan", &e))?;
         Ok(Self { ebpf, pins, always: Vec::new(), call: None })
     }
