@@ -177,11 +177,11 @@ impl Daemon {
         self.get("/status")
     }
 
-    /// What a route answers, if it does.
+    /// What a route answers, if it does. In HTTP 1.0, so that a list comes whole and not in chunks.
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
         let mut socket = UnixStream::connect(self.state.join("quell.sock")).ok()?;
         socket.set_read_timeout(Some(crate::cli::PATIENCE)).unwrap();
-        write!(socket, "GET {path} HTTP/1.1\r\nhost: quell\r\nconnection: close\r\n\r\n").ok()?;
+        write!(socket, "GET {path} HTTP/1.0\r\nhost: quell\r\n\r\n").ok()?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer).ok()?;
         serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
