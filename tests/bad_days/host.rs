@@ -177,7 +177,7 @@ impl Daemon {
         self.get("/status")
     }
 
-    /// What a route answers, if it does. In HTTP/1.0, so that a long list comes without chunks.
+    /// What a route answers, if it does. In HTTP 1.0, so that a list comes whole and not in chunks.
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
         let mut socket = UnixStream::connect(self.state.join("quell.sock")).ok()?;
         socket.set_read_timeout(Some(crate::cli::PATIENCE)).unwrap();

@@ -18,7 +18,7 @@ pub(super) fn holds(scene: impl Fn() -> Option<Scene>) {
     for place in ["after:1", "before:2"] {
         let (story, lives) = chain(scene.take(), place, is_long());
         assert_eq!(story, undisturbed, "after {lives} lives that ended {place}");
-        assert!(lives > 3, "nobody died: {lives} lives");
+        assert!(lives > 1, "nobody died: {lives} lives");
     }
     let all = undisturbed.most_writes();
     // In `make test` two deaths with the sensor before and after; the chains have met the others.

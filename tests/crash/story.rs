@@ -36,8 +36,8 @@ impl Story {
                         || started.into_iter().all(|run| !again.contains(run)) && is_first(&all, record.seq)
                 }
                 Body::IncidentJoined(joined) => joined.run.as_ref().is_none_or(|run| !again.contains(run)),
-                // What the machine was too busy to see is no part of it either.
-                Body::LossSeen(_) => false,
+                // What the machine was too busy to see is no part of it either, nor what comes by the clock.
+                Body::LossSeen(_) | Body::RecorderPinned(_) => false,
                 _ => true,
             });
             records.extend(told.map(|record| format!("{kind}: {}", line(&record.body, counted))));

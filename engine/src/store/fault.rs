@@ -1,7 +1,7 @@
 //! Where a test lets this engine die: by SIGKILL, at the write that it names. Debug builds only; a release has no such place.
 //!
 //! `QUELL_DIE_AT=before:N` or `after:N`: the N-th write, from 1, that this process makes to a run's or an incident's
-//! stream. (What else goes on in the machine writes to the system's stream, or of losses, and is not counted.) *Before* is the moment
+//! stream. (What else goes on in the machine writes to the system's stream, of losses, or by the clock, and is not counted.) *Before* is the moment
 //! at which all earlier acts are done and the record is not there; *after* is the moment at which the record is there and
 //! nothing has followed from it. Both are exact: the slate's lock is held.
 
@@ -27,7 +27,7 @@ pub(super) fn point(side: Side, item: &Item) {
     let Some((wanted, at)) = PLAN.get_or_init(plan) else { return };
     let counts = |part: &Part| {
         let own = part.stream.as_run().is_some() || part.stream.as_incident().is_some();
-        own && part.lines.iter().any(|line| line.kind != Kind::LossSeen)
+        own && part.lines.iter().any(|line| !matches!(line.kind, Kind::LossSeen | Kind::RecorderPinned))
     };
     if !item.filled().any(counts) {
         return;
