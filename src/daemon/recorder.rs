@@ -22,6 +22,8 @@ use std::time::Duration;
 pub(crate) const FOLDER: &str = "recorder";
 /// What is too old is looked for so often when nothing happens.
 const TIDY: Duration = Duration::from_secs(10);
+/// While there is more to copy the keeper only takes breath.
+const SOON: Duration = Duration::from_millis(20);
 /// The journal is looked at for new incidents so often.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -185,13 +187,14 @@ fn keep(
     engine: &EngineHandle,
     runtime: &tokio::runtime::Handle,
 ) {
-    // It copies what happened already: whatever else there is to do comes first.
-    const NICE: i32 = 10;
+    // It copies what happened already: quell's other threads come first. Behind everybody's it would never get on on a
+    // busy machine.
+    const NICE: i32 = 0;
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!(%error, "the keeper waits in line with everybody");
     }
     while !end.load(Ordering::Acquire) {
-        match keeper.turn(journal, SystemClock.now(), quiet) {
+        match keeper.turn(journal, SystemClock.now(), quiet, end) {
             Ok(said) => {
                 for kept in said {
                     let (incident, pinned) = (kept.incident.clone(), Box::new(kept.pinned.clone()));
@@ -206,6 +209,6 @@ fn keep(
             Err(error) => tracing::warn!(%error, "incidents cannot be followed"),
         }
         locked(&view.said).pins = keeper.watched();
-        std::thread::park_timeout(LOOK);
+        std::thread::park_timeout(if keeper.is_behind() { SOON } else { LOOK });
     }
 }

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use crate::cli::{Ran, command, quell, quell_fed, wait_until, write};
+use crate::cli::{Ran, command, quell, wait_until, write};
 use quell_engine::recorder::{Events, Page};
 use quell_model::{Class, Event, Gather, OwnedEvent};
 use serde_json::Value;
@@ -207,7 +207,8 @@ fn an_incident_keeps_its_process_tree_and_the_ring_survives_a_kill() {
     // What is printed is a recording: rules read it.
     let rules = keep.path().join("rules");
     let printed = daemon.ask(&["incident", "show", &id, "--events"]).ends(0).out;
-    let found = quell_fed(&["detect", "--rules", rules.to_str().unwrap(), "--json", "-"], &printed).ends(0);
+    let file = write(keep.path(), "around.jsonl", &printed);
+    let found = quell(&["detect", "--rules", rules.to_str().unwrap(), "--json", file.to_str().unwrap()]).ends(0);
     assert!(found.out.contains("marked"), "{found:?}");
     let status = daemon.recorder();
     assert!(status["noted"].as_u64() > Some(10) && status["trouble"].is_null(), "{status}");

@@ -16,6 +16,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What happened so long before an incident was opened belongs to it.
@@ -24,6 +25,8 @@ pub(super) const BEFORE: Duration = Duration::from_secs(600);
 const SHARE: u64 = 4;
 /// Incidents that are followed at once; further ones wait until one has ended.
 const FOLLOWED: usize = 64;
+/// Pages of the ring that are looked at in one turn; what was found is in the pins then.
+const PAGES_A_TURN: usize = 64;
 
 /// An incident that is followed.
 #[derive(Debug)]
@@ -78,6 +81,8 @@ pub struct Keeper {
     packer: Packer,
     unpacker: Unpacker,
     looked: bool,
+    /// The ring has pages that were not looked at for want of time.
+    behind: bool,
     bytes: u64,
 }
 
@@ -100,6 +105,7 @@ impl Keeper {
             packer: Packer::new()?,
             unpacker: Unpacker::default(),
             looked: false,
+            behind: false,
             bytes: 0,
         })
     }
@@ -110,16 +116,29 @@ impl Keeper {
         Watched { followed: self.cases.len(), bytes: self.bytes }
     }
 
-    /// Looks at the journal and at what the ring has got since the last time; gives what should be journaled now.
+    /// Whether the last turn left pages for the next one.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Looks at the journal and at what the ring has got since the last time; gives what should be journaled now. A turn is
+    /// short: it looks at so many pages at most, and leaves off when `stop` is raised.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub fn turn(&mut self, journal: &Journal, now: Stamp, quiet: Duration) -> Result<Vec<Kept>, StoreError> {
+    pub fn turn(
+        &mut self,
+        journal: &Journal,
+        now: Stamp,
+        quiet: Duration,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Kept>, StoreError> {
         self.look(journal, quiet)?;
         if self.cases.is_empty() {
             return Ok(Vec::new());
         }
-        self.copy();
+        self.copy(stop);
         let mut said = Vec::new();
         for (id, case) in &mut self.cases {
             if let Some(pin) = &mut case.pin
@@ -127,7 +146,8 @@ impl Keeper {
             {
                 tracing::warn!(incident = %id, %error, "what surrounds an incident cannot be kept");
             }
-            let last = case.is_over(now, quiet);
+            // The last word is said when all was seen.
+            let last = !self.behind && case.is_over(now, quiet);
             if last || !case.told {
                 said.push(Kept { incident: id.clone(), pinned: case.pinned(now), last });
             }
@@ -192,7 +212,7 @@ impl Keeper {
     }
 
     /// Goes through the pages that some case has not seen.
-    fn copy(&mut self) {
+    fn copy(&mut self, stop: &AtomicBool) {
         let Ok(numbers) = numbers(&self.ring) else { return };
         let Some(oldest) = numbers.first().copied() else { return };
         for (id, case) in &mut self.cases {
@@ -217,7 +237,9 @@ impl Keeper {
         let Some(from) = self.cases.values().map(Case::next).min() else { return };
         let mut before: Option<Stamp> = None;
         let mut end = from;
-        for number in numbers.into_iter().filter(|number| *number >= from.0) {
+        let mut looked = 0;
+        self.behind = false;
+        'files: for number in numbers.into_iter().filter(|number| *number >= from.0) {
             let start = if number == from.0 { from.1 } else { 0 };
             let path = file(number);
             // It may have been removed just now.
@@ -227,6 +249,11 @@ impl Keeper {
             for (at, head) in heads.by_ref() {
                 let is_first = (number, at) == (oldest, 0);
                 let place = (number, at);
+                if looked >= PAGES_A_TURN || stop.load(Ordering::Acquire) {
+                    (end, self.behind) = (place, true);
+                    break 'files;
+                }
+                looked += 1;
                 let mut wants = false;
                 for case in self.cases.values_mut().filter(|case| case.next() <= place) {
                     case.account(&head, before, is_first, self.boot);
@@ -251,7 +278,8 @@ impl Keeper {
             end = (number, heads.at());
         }
         for case in self.cases.values_mut().filter(|case| case.pin.is_some()) {
-            case.place = Some(end);
+            // Those that had seen more already keep their place.
+            case.place = case.place.max(Some(end));
         }
     }
 

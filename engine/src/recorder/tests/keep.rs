@@ -9,6 +9,7 @@ use quell_model::{
 };
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 const MINUTE: u64 = 60_000;
@@ -68,7 +69,7 @@ impl Stage {
 
     /// One turn, of which everything is journaled.
     fn turn(&mut self, now: Stamp) -> Vec<Kept> {
-        let said = self.keeper.turn(&self.journal, now, QUIET).unwrap();
+        let said = self.keeper.turn(&self.journal, now, QUIET, &AtomicBool::new(false)).unwrap();
         for kept in &said {
             self.journal(now, kept.pinned.clone());
             self.keeper.journaled(kept);
@@ -202,7 +203,7 @@ fn the_oldest_pins_go_when_there_are_too_many_and_that_is_said() {
     stage.open(&attack);
     let old = stage.folder().join("pins/i-000000000001.pages.zst");
     std::fs::File::create(&old).unwrap().set_len(SIZE / 4).unwrap();
-    let said = stage.keeper.turn(&stage.journal, at(2000), QUIET).unwrap();
+    let said = stage.keeper.turn(&stage.journal, at(2000), QUIET, &AtomicBool::new(false)).unwrap();
     assert!(!old.exists());
     let gone: Vec<_> = said.iter().filter(|kept| kept.pinned.let_go).collect();
     assert_eq!(gone.len(), 1, "{said:?}");
@@ -219,4 +220,28 @@ fn an_id_from_outside_names_no_other_file() {
     for id in ["../../secret", "../pins/x", "", "i-none", "/etc/passwd"] {
         assert!(pinned(&stage.folder(), &id.into(), 0).unwrap().is_none(), "{id}");
     }
+}
+
+#[test]
+fn a_long_way_is_gone_in_turns_and_the_last_word_waits_for_its_end() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.turn(at(0)), []);
+    let attack = exec(63, "attack", SHELL, 0);
+    stage.record(std::slice::from_ref(&attack));
+    stage.open(&attack);
+    for n in 1..150 {
+        stage.record(&[exec(64, "child", &[(63, "attack"), SHELL[0]], n)]);
+    }
+    stage.journal(at(500), resolved(""));
+    let first = stage.turn(at(600));
+    assert!(stage.keeper.is_behind() && !first[0].last && stage.kept().len() == 64, "{first:?}");
+    assert_eq!(stage.turn(at(700)), []);
+    let said = stage.turn(at(800));
+    assert!(!stage.keeper.is_behind() && said[0].last, "{said:?}");
+    assert_eq!((said[0].pinned.events, stage.kept().len()), (150, 150));
+    // Told to stop, it leaves off at once.
+    stage.journal(at(900), IncidentChanged { state: IncidentState::Open, ..resolved("again") });
+    stage.record(&[exec(65, "late", &[(63, "attack"), SHELL[0]], 1000)]);
+    stage.keeper.turn(&stage.journal, at(1001), QUIET, &AtomicBool::new(true)).unwrap();
+    assert_eq!(stage.kept().len(), 150);
 }
