@@ -34,7 +34,7 @@ const FILE: [&str; 7] =
 const EXIT: [&str; 2] = ["exit.code", "exit.signal"];
 const CREDENTIALS: [&str; 3] = ["credentials.change", "credentials.old", "credentials.new"];
 const ACCESS: [&str; 2] = ["access.target", "access.kind"];
-const LOSS: [&str; 4] = ["loss.class", "loss.count", "loss.cgroup", "loss.why"];
+const LOSS: [&str; 5] = ["loss.class", "loss.count", "loss.cgroup", "loss.cgroup_path", "loss.why"];
 const RELAYS: [&str; 4] = ["stdio.relayed", "stdio.relay_pid", "stdio.relay_image", "stdio.relay_peer"];
 /// Sigma's names that go with the process's shared parts.
 const SHARED: [&str; 6] = ["Image", "CommandLine", "User", "ProcessId", "ParentImage", "ParentCommandLine"];
