@@ -130,7 +130,7 @@ impl Pins {
             std::thread::sleep(LINGER / 20);
         };
         match owner_of(dir) {
-            Some(other) if other != owner && other.exists() => {
+            Some(other) if other != owner && stands(&other) => {
                 return Err(PinError::Taken { dir: dir.to_owned(), owner: other, runs: false });
             }
             Some(known) if known == owner => {}
@@ -209,6 +209,11 @@ pub fn belongs(dir: &Path, owner: &Path) -> bool {
     owner_of(dir) == Some(resolved(owner))
 }
 
+/// Whether a data directory is there; one that cannot be asked about is.
+fn stands(owner: &Path) -> bool {
+    owner.try_exists().unwrap_or(true)
+}
+
 /// Whom the directory belongs to.
 fn owner_of(dir: &Path) -> Option<PathBuf> {
     fs::read_link(dir.join(OWNER)).ok()
@@ -221,6 +226,12 @@ fn prepare(dir: &Path) -> Result<(), PinError> {
     }
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(failed(dir, "made"))?;
+    // Where anybody may make directories, somebody else may have made this one.
+    let found = fs::symlink_metadata(dir).map_err(failed(dir, "read"))?;
+    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+        let others = io::Error::other("it is not a directory that only its owner may write to, or another user's");
+        return Err(failed(dir, "trusted")(others));
+    }
     if is_bpf(dir) { Ok(()) } else { Err(PinError::NotBpf { dir: dir.to_owned() }) }
 }
 
@@ -233,8 +244,10 @@ fn is_bpf(dir: &Path) -> bool {
 fn mount(at: &Path) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     let at = std::ffi::CString::new(at.as_os_str().as_bytes())?;
-    // SAFETY: three strings that end in NUL and live through the call; no data.
-    let done = unsafe { libc::mount(c"bpf".as_ptr(), at.as_ptr(), c"bpf".as_ptr(), 0, std::ptr::null()) };
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    // SAFETY: four strings that end in NUL and live through the call.
+    let done =
+        unsafe { libc::mount(c"bpf".as_ptr(), at.as_ptr(), c"bpf".as_ptr(), flags, c"mode=0700".as_ptr().cast()) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -289,11 +302,21 @@ fn empty(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
 /// When the flag cannot be set or a pin cannot be removed; then the rest is left too.
 pub fn remove(dir: &Path, owner: &Path) -> Result<Vec<PathBuf>, PinError> {
     let owner = resolved(owner);
-    let is_anothers = |other: PathBuf| other != owner && other.exists();
+    let is_anothers = |other: PathBuf| other != owner && stands(&other);
     if !is_bpf(dir) || owner_of(dir).is_some_and(is_anothers) {
         return Ok(Vec::new());
     }
-    let Some(_lock) = lock(dir)? else { return Ok(Vec::new()) };
+    let begun = Instant::now();
+    let _lock = loop {
+        if let Some(lock) = lock(dir)? {
+            break lock;
+        }
+        // A child of a killed daemon, between its fork and its exec, holds the lock for a moment.
+        if begun.elapsed() > LINGER {
+            return Ok(Vec::new());
+        }
+        std::thread::sleep(LINGER / 20);
+    };
     // Once more: it may have become another's before the lock.
     if owner_of(dir).is_some_and(is_anothers) {
         return Ok(Vec::new());
@@ -329,8 +352,10 @@ fn resolved(owner: &Path) -> PathBuf {
 }
 
 /// Whether the flag is set; false before anything obeys it.
+/// A flag that is there and cannot be read counts as set.
 fn is_paused(dir: &Path) -> bool {
-    flag(dir).and_then(|flag| flag.get(&0, 0).map_err(|e| chain(&e))).is_ok_and(|value| value != 0)
+    let value = || flag(dir).and_then(|flag| flag.get(&0, 0).map_err(|e| chain(&e)));
+    dir.join(PAUSE).exists() && value().ok().is_none_or(|value| value != 0)
 }
 
 fn set(dir: &Path, paused: bool) -> Result<(), PinError> {

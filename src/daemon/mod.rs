@@ -119,7 +119,7 @@ fn with_kernel(
     runtime: &Runtime,
 ) -> Result<Exit, Fail> {
     if kernel.is_paused()
-        && let Err(error) = pause::write(dir, desk::PAUSED_BESIDE.into(), true)
+        && let Err(error) = pause::write(dir, desk::PAUSED_BESIDE.into(), true, || {})
     {
         return Err(refused(&AssemblyError::Store(error), dir));
     }

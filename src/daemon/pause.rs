@@ -36,8 +36,8 @@ pub(crate) fn beside(dir: &Path, by: Name, paused: bool) -> Beside {
     if paused {
         done.flag(dir);
         done.write(dir, by);
-    } else if done.write(dir, by) {
-        done.flag(dir);
+    } else {
+        done.resume(dir, by);
     }
     done
 }
@@ -50,24 +50,36 @@ impl Beside {
         }
     }
 
-    /// False when the journal could have been written and was not.
-    fn write(&mut self, dir: &Path, by: Name) -> bool {
-        if !dir.join("journal.db").exists() {
-            return true;
+    fn write(&mut self, dir: &Path, by: Name) {
+        if dir.join("journal.db").exists() {
+            let written = write(dir, by, self.paused, || {});
+            self.say(written);
         }
-        match write(dir, by, self.paused) {
+    }
+
+    /// The flag is lifted once the journal says so, and before anybody else can say otherwise.
+    fn resume(&mut self, dir: &Path, by: Name) {
+        if dir.join("journal.db").exists() {
+            let written = write(dir, by, false, || self.flag(dir));
+            self.say(written);
+        } else {
+            self.flag(dir);
+        }
+    }
+
+    fn say(&mut self, written: Result<(), StoreError>) {
+        match written {
             Ok(()) => self.journal = true,
             Err(e @ StoreError::Taken { .. }) => {
                 self.left_over.push(format!("a daemon lives, though it does not answer: {e}"));
             }
             Err(e) => self.left_over.push(format!("the journal: {e}")),
         }
-        self.journal
     }
 }
 
-/// Makes the journal say so, unless it does already.
-pub(super) fn write(dir: &Path, by: Name, paused: bool) -> Result<(), StoreError> {
+/// Makes the journal say so, unless it does already; then does `held` while the directory is still locked.
+pub(super) fn write(dir: &Path, by: Name, paused: bool, held: impl FnOnce()) -> Result<(), StoreError> {
     let journal = Journal::open(dir)?;
     let stream = StreamId::system();
     let records = journal.read(&stream, 1)?;
@@ -82,6 +94,9 @@ pub(super) fn write(dir: &Path, by: Name, paused: bool) -> Result<(), StoreError
         let records = vec![NewRecord::new(SystemClock.now(), PauseChanged { paused, by })];
         journal.written(Batch { stream, expected, records, durability: Durability::Synced }).map(drop)
     };
+    if written.is_ok() {
+        held();
+    }
     journal.close();
     written
 }

@@ -31,9 +31,15 @@ const PLAYBOOK: &str = "playbook: keep-from-starting\ndescription: What must not
 struct Place {
     inside: Group,
     outside: Group,
-    _top: Group,
+    top: Group,
     miner: PathBuf,
     dir: tempfile::TempDir,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.top.remove();
+    }
 }
 
 impl Place {
@@ -56,7 +62,7 @@ impl Place {
             inside.path
         );
         fs::write(dir.path().join("quell.yaml"), config).unwrap();
-        Some(Self { inside, outside, _top: top, miner, dir })
+        Some(Self { inside, outside, top, miner, dir })
     }
 
     fn state(&self) -> PathBuf {

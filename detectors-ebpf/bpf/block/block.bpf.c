@@ -2,8 +2,8 @@
 /*
  * Images that may not start: who execs one dies before its first instruction, or is refused the exec where the kernel
  * lets BPF decide on it. Decides nothing: user space enters the images, each entry ends by the kernel's own clock and by
- * its budget, and a pause flag holds it all. Helpers and patterns are those that Linux 5.8 has and that 6.1's verifier
- * accepts.
+ * its budget, and a pause flag holds it all. It takes Linux 5.12 (the fetched value of an atomic add), and patterns
+ * that 6.1's verifier accepts. Two processors at once may pass the budget by one.
  *
  *   exec ──▶ (device, inode, generation) of the image ──▶ an entry of the host, or of a cgroup around it? ──▶ SIGKILL
  *                                                             └─ budget ─ ledger: what fired, also while nobody reads
@@ -17,7 +17,7 @@
 #define SIGKILL 9
 #define EPERM 1
 #define PF_KTHREAD 0x00200000
-/* Cgroups around a process that are asked for an entry; src/block/entries.rs refuses to enter deeper ones. */
+/* Cgroups around a process that are asked for an entry: one further out is not found. */
 #define DEPTH 16
 /* src/block/ledger.rs holds the same numbers. */
 #define LEDGER 4096
@@ -103,7 +103,12 @@ INLINE void identify(struct image *image, struct inode *inode)
 	image->generation = KREAD(inode, i_generation);
 }
 
-/* The entry for the image itself in one of its cgroups, the innermost first, of one hierarchy. */
+INLINE bool stands(struct block *block)
+{
+	return block && !block->spent && block->until > bpf_ktime_get_boot_ns();
+}
+
+/* The entry in force for the image itself in one of its cgroups, the innermost first, of one hierarchy. */
 INLINE struct block *around(struct image *image, struct cgroup *group, u32 kind)
 {
 	image->kind = kind;
@@ -116,7 +121,7 @@ INLINE struct block *around(struct image *image, struct cgroup *group, u32 kind)
 		node = KREAD(group, kn);
 		image->group = KREAD(node, id);
 		block = bpf_map_lookup_elem(&BLOCK_ENTRIES, image);
-		if (block)
+		if (stands(block))
 			return block;
 		parent = KREAD(group, self.parent);
 		if (!parent)
@@ -150,11 +155,6 @@ INLINE u64 id_of(struct cgroup *group)
 	return KREAD(node, id);
 }
 
-INLINE bool stands(struct block *block)
-{
-	return block && !block->spent && block->until > bpf_ktime_get_boot_ns();
-}
-
 /* The entry that this image meets here, when one is in force. */
 INLINE struct block *met(struct task_struct *task, struct file *file)
 {
@@ -168,10 +168,9 @@ INLINE struct block *met(struct task_struct *task, struct file *file)
 	if (stands(block))
 		return block;
 	block = around(&image, v2_of(task), OF_V2);
-	if (stands(block))
+	if (block)
 		return block;
-	block = around(&image, freezer_of(task), OF_V1);
-	return stands(block) ? block : NULL;
+	return around(&image, freezer_of(task), OF_V1);
 }
 
 INLINE void write_down(struct block *block, struct task_struct *task, const char *name, u32 what)

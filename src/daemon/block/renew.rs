@@ -71,6 +71,11 @@ fn with_journal(
     let mut records: Vec<NewRecord> = fired.iter().map(|fired| NewRecord::new(at, fired.clone())).collect();
     let mut runtime = None;
     for due in due {
+        if paused {
+            // Refused for the pause, it would count as lapsed for good.
+            tracing::warn!(run = %due.run, "a block of an earlier boot waits for the end of the pause, and for the next start");
+            continue;
+        }
         if runtime.is_none() {
             let made = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime = Some(made.map_err(|e| format!("no runtime: {e}"))?);
