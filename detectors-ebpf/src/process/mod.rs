@@ -4,6 +4,7 @@
 
 mod ask;
 mod images;
+mod living;
 mod proc;
 mod scan;
 mod sockets;
@@ -25,10 +26,10 @@ use std::sync::{Arc, OnceLock};
 /// Names a process within this boot: pid and start in clock ticks, as /proc and pidfds can be compared with it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Key {
+    /// Start in ticks of 10 ms since boot; first, so that the order of keys is that of their births.
+    pub(crate) ticks: u64,
     /// In the initial pid namespace.
     pub(crate) pid: u32,
-    /// Start in ticks of 10 ms since boot.
-    pub(crate) ticks: u64,
 }
 
 impl Key {

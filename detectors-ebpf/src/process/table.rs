@@ -5,6 +5,7 @@
 
 use super::ask::BRIEF;
 use super::images::Images;
+use super::living::Living;
 use super::{Ids, Image, Key, Process, comm, proc};
 use crate::cgroup::Cgroups;
 use crate::record::{Cred, Exec, Head};
@@ -27,7 +28,7 @@ const ENDED_TEXT_MAX: usize = 8 * 1024 * 1024;
 const PASSED_OVER: usize = 64;
 /// Chains of parents are followed so far.
 const ANCESTORS_MAX: usize = 64;
-/// A search for the living passes over at most so many; most of them are dead.
+/// A search for the living looks at so many at most.
 const LOOKED_THROUGH: usize = 2048;
 
 /// The table.
@@ -37,6 +38,7 @@ pub(crate) struct Table {
     by_pid: HashMap<u32, Key>,
     /// The links from parents, known or not, to children that are known.
     children: HashMap<Key, BTreeSet<Key>>,
+    living: Living,
     ended: VecDeque<(u64, Key)>,
     /// Bytes of text that the ended hold, each counted as if it were alone.
     ended_text: usize,
@@ -87,6 +89,7 @@ impl Table {
     }
 
     /// Those born of a process that are still known.
+    #[cfg(test)]
     pub(crate) fn children(&self, key: Key) -> impl Iterator<Item = Key> {
         self.children.get(&key).into_iter().flatten().copied()
     }
@@ -96,23 +99,17 @@ impl Table {
     pub(crate) fn living_below(&self, process: &Process, most: usize) -> Vec<&Process> {
         let mut out: Vec<&Process> = Vec::new();
         let mut seen = HashSet::from([process.key]);
-        let mut todo: VecDeque<Key> = self.youngest_first(process.key).collect();
+        let mut todo: VecDeque<Key> = self.living.youngest_first(process.key).take(LOOKED_THROUGH).collect();
         while let Some(key) = todo.pop_front() {
             if out.len() >= most || seen.len() > LOOKED_THROUGH {
                 break;
             }
             if let Some(child) = self.get(key).filter(|_| seen.insert(key)) {
-                todo.extend(self.youngest_first(key));
+                todo.extend(self.living.youngest_first(key).take(LOOKED_THROUGH));
                 out.extend(Some(child).filter(|c| c.lives()));
             }
         }
         out
-    }
-
-    fn youngest_first(&self, key: Key) -> impl Iterator<Item = Key> {
-        let mut keys: Vec<Key> = self.children(key).collect();
-        keys.sort_unstable_by_key(|key| std::cmp::Reverse(key.ticks));
-        keys.into_iter().take(LOOKED_THROUGH)
     }
 
     /// Makes sure that the record's process is known, and takes over what the record says of it.
@@ -171,6 +168,7 @@ impl Table {
             process.exited = Some(head.at);
             self.ended_text += process.ended_text();
             self.ended.push_back((head.at, key));
+            self.living.settle(key, &self.by_key);
         }
         self.forget(head.at);
         key
@@ -200,6 +198,7 @@ impl Table {
                 if let Some(parent) = process.parent {
                     self.children.entry(parent).or_default().insert(key);
                 }
+                self.living.settle(key, &self.by_key);
             }
             return None;
         }
@@ -239,6 +238,7 @@ impl Table {
     }
 
     fn unlink(&mut self, key: Key, parent: Option<Key>) {
+        self.living.unlink(key, parent, &self.by_key);
         let Some(parent) = parent else { return };
         if let Some(of) = self.children.get_mut(&parent) {
             of.remove(&key);
@@ -259,6 +259,7 @@ impl Table {
                 old_process.exited = Some(at);
                 self.ended_text += old_process.ended_text();
                 self.ended.push_back((at, old));
+                self.living.settle(old, &self.by_key);
             }
         }
         if let Some(parent) = process.parent {
@@ -266,11 +267,13 @@ impl Table {
         }
         let parent = process.parent;
         self.ended_text += process.ended_text();
-        let Some(before) = self.by_key.insert(key, process) else { return };
-        self.ended_text = self.ended_text.saturating_sub(before.ended_text());
-        if before.parent != parent {
-            self.unlink(key, before.parent);
+        if let Some(before) = self.by_key.insert(key, process) {
+            self.ended_text = self.ended_text.saturating_sub(before.ended_text());
+            if before.parent != parent {
+                self.unlink(key, before.parent);
+            }
         }
+        self.living.settle(key, &self.by_key);
     }
 
     /// A record about a process of which nothing is known: asked of /proc while it is there.

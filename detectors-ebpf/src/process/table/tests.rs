@@ -138,6 +138,19 @@ fn the_living_are_found_among_many_dead() {
     assert_eq!(found, [Key::new(BASE + 510, (200 + 500 * 20) * MS), grandchild]);
 }
 
+/// The same by all links there are.
+fn all_living_below(table: &Table, key: Key) -> HashSet<Key> {
+    let mut seen = HashSet::from([key]);
+    let mut todo: Vec<Key> = table.children(key).collect();
+    while let Some(next) = todo.pop() {
+        if table.get(next).is_some() && seen.insert(next) {
+            todo.extend(table.children(next));
+        }
+    }
+    seen.retain(|one| *one != key && table.get(*one).is_some_and(Process::lives));
+    seen
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Fork(u32, u32),
@@ -199,6 +212,10 @@ proptest! {
                 for child in children {
                     prop_assert_eq!(table.get(*child).and_then(|c| c.parent), Some(*parent));
                 }
+            }
+            for process in table.iter() {
+                let found: HashSet<Key> = table.living_below(process, usize::MAX).iter().map(|p| p.key).collect();
+                prop_assert_eq!(found, all_living_below(&table, process.key));
             }
             let text: usize = table.iter().map(Process::ended_text).sum();
             prop_assert_eq!(table.ended_text, text);
