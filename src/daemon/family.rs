@@ -106,9 +106,8 @@ impl Family {
             Some(Field::Str(text)) => Some(text.into_owned()),
             _ => None,
         };
-        let parent = text("process.parent.id").and_then(|text| text.parse::<ProcessId>().ok());
         let command_line = (class == Class::ProcessCreation).then(|| text("process.command_line")).flatten();
-        self.tree().lives(&id, parent, command_line.map(cut));
+        self.tree().lives(&id, event.parent_id(), command_line.map(cut));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::relay::Allowance;
 use jiff::Timestamp;
-use quell_model::{BootId, Class, EventId, LogSource, Name, Stamp};
+use quell_model::{BootId, Class, EventId, EventIdParts, LogSource, Name, Stamp};
 use rustix::time::{ClockId, clock_gettime};
 use std::cell::Cell;
 use std::fs;
@@ -16,7 +16,8 @@ pub(crate) struct Context {
     pub(crate) allowance: Allowance,
     /// Processes have labels here: an LSM gives them, and says so of this one too.
     pub(crate) labels: bool,
-    boot_short: String,
+    /// How the ids of events begin.
+    prefix: Arc<str>,
     live: Name,
     scan: Name,
     logsources: [LogSource; Class::ALL.len()],
@@ -34,7 +35,7 @@ impl Context {
             boot: BootId(Arc::from(boot)),
             allowance: Allowance::default(),
             labels: fs::read("/proc/self/attr/current").is_ok_and(|label| !label.is_empty()),
-            boot_short: boot.chars().take(8).collect(),
+            prefix: format!("e-{}", boot.chars().take(8).collect::<String>()).into(),
             live: Name::from("sensor"),
             scan: Name::from("scan"),
             logsources: Class::ALL.map(|class| LogSource {
@@ -75,8 +76,8 @@ impl Context {
 
     /// No two events of one thread and class have the same nanosecond.
     pub(crate) fn event_id(&self, at: u64, tid: u32, class: Class, scanned: bool) -> EventId {
-        let kind = if scanned { 's' } else { char::from(b'a' + class as u8) };
-        format!("e-{}-{at:x}-{tid:x}{kind}", self.boot_short).into()
+        let kind = if scanned { b's' } else { b'a' + class as u8 };
+        EventIdParts { prefix: Arc::clone(&self.prefix), at, tid, kind }.into()
     }
 
     pub(crate) fn source(&self, scanned: bool) -> Name {

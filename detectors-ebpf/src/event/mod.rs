@@ -314,6 +314,10 @@ impl Event for SensorEvent<'_> {
         self.process.map_or(Subject::Unknown, |p| Subject::Process(self.id_of(p)))
     }
 
+    fn parent_id(&self) -> Option<ProcessId> {
+        self.parent().map(|parent| self.id_of(parent))
+    }
+
     fn entity(&self) -> Entity {
         let node = self.cx.node.clone();
         let entity = |kind: &str, id: Name| Entity { kind: kind.into(), id, node: node.clone() };

@@ -3,11 +3,10 @@
 //! Owns the trait through which rules and playbooks read any event, and the owned form, which is one line of a
 //! recording (versioned). Never parses foreign records: adapters do.
 
-use crate::ids::{EventId, Name};
 use crate::process::ProcessId;
 use crate::time::Stamp;
 use crate::told::Teller;
-use crate::{Json, fields};
+use crate::{Json, event_id::EventId, fields, ids::Name};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -235,6 +234,10 @@ pub trait Event {
     fn sigma_fields(&self, each: &mut dyn FnMut(&str, Field<'_>));
     /// Who did it.
     fn subject(&self) -> Subject;
+    /// Who bore the process that did it, where that is known.
+    fn parent_id(&self) -> Option<ProcessId> {
+        if let Some(Field::Str(text)) = self.own("process.parent.id") { text.parse().ok() } else { None }
+    }
     /// What an incident is about.
     fn entity(&self) -> Entity;
     /// The whole event, enriched: what a recording keeps and playbooks read.

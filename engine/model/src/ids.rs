@@ -78,10 +78,6 @@ text_id! {
     StepId
 }
 text_id! {
-    /// Names one event for good; equal events replayed have equal ids.
-    EventId
-}
-text_id! {
     /// A journal stream: `run/r-…`, `incident/i-…`, `system`.
     StreamId
 }

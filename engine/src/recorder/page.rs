@@ -328,6 +328,9 @@ impl Teller for Page {
 
 /// The parts of an id as the sensor makes them: `e-BOOT-AT-TIDk`, where AT is the event's own moment.
 fn sensor_id(head: &EventHead) -> Option<(&str, u64, u8)> {
+    if let Some(parts) = head.id.parts().filter(|parts| parts.at == head.at.boot_ns && parts.kind.is_ascii_lowercase()) {
+        return Some((&parts.prefix, parts.tid.into(), parts.kind));
+    }
     let text = head.id.as_str();
     let (prefix, rest) = text.char_indices().nth(2).and_then(|(from, _)| {
         let dash = from + text.get(from..)?.find('-')?;
