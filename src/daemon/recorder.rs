@@ -22,8 +22,10 @@ use std::time::Duration;
 pub(crate) const FOLDER: &str = "recorder";
 /// What is too old is looked for so often when nothing happens.
 const TIDY: Duration = Duration::from_secs(10);
-/// While there is more to copy the keeper only takes breath.
+/// While there is more to look at the keeper rests so long at least,
 const SOON: Duration = Duration::from_millis(20);
+/// … and so many times what its turn took: looking back never takes more than a tenth of a core.
+const REST: u32 = 9;
 /// The journal is looked at for new incidents so often.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -187,14 +189,15 @@ fn keep(
     engine: &EngineHandle,
     runtime: &tokio::runtime::Handle,
 ) {
-    // It copies what happened already: quell's other threads come first. Behind everybody's it would never get on on a
+    // It copies what happened already: whoever works comes first. At the very end of the line it would never get on on a
     // busy machine.
-    const NICE: i32 = 0;
+    const NICE: i32 = 10;
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::debug!(%error, "the keeper waits in line with everybody");
     }
     while !end.load(Ordering::Acquire) {
-        match keeper.turn(journal, SystemClock.now(), quiet, end) {
+        let begun = SystemClock.now();
+        match keeper.turn(journal, begun, quiet, end) {
             Ok(said) => {
                 for kept in said {
                     let (incident, pinned) = (kept.incident.clone(), Box::new(kept.pinned.clone()));
@@ -209,6 +212,7 @@ fn keep(
             Err(error) => tracing::warn!(%error, "incidents cannot be followed"),
         }
         locked(&view.said).pins = keeper.watched();
-        std::thread::park_timeout(if keeper.is_behind() { SOON } else { LOOK });
+        let rest = SOON.max(SystemClock.now().since(begun) * REST);
+        std::thread::park_timeout(if keeper.is_behind() { rest.min(LOOK) } else { LOOK });
     }
 }

@@ -142,14 +142,20 @@ impl Token {
 
     /// With a text.
     #[must_use]
-    pub fn with_text(mut self, text: &str) -> Self {
-        let (chunks, rest) = text.as_bytes().as_chunks::<8>();
+    pub fn with_text(self, text: &str) -> Self {
+        self.with_bytes(text.as_bytes())
+    }
+
+    /// With some bytes.
+    #[must_use]
+    pub fn with_bytes(mut self, bytes: &[u8]) -> Self {
+        let (chunks, rest) = bytes.as_chunks::<8>();
         for chunk in chunks {
             self = self.with(u64::from_le_bytes(*chunk));
         }
         let mut last = [0; 8];
         last[..rest.len()].copy_from_slice(rest);
-        self.with(u64::from_le_bytes(last)).with(text.len() as u64)
+        self.with(u64::from_le_bytes(last)).with(bytes.len() as u64)
     }
 }
 

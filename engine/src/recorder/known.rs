@@ -43,13 +43,15 @@ impl Known {
         }
     }
 
-    /// Adds what was not found; the caller has asked whether it is full.
-    pub(super) fn add(&mut self, sum: u64, at: u32) {
+    /// Adds what was not found, and gives its number; the caller has asked whether it is full.
+    pub(super) fn add(&mut self, sum: u64, at: u32) -> u16 {
         let mut slot = sum as usize % SLOTS;
         while self.slots[slot] != 0 {
             slot = (slot + 1) % SLOTS;
         }
+        let number = u16::try_from(self.entries.len()).unwrap_or(u16::MAX);
         self.entries.push((sum, at));
-        self.slots[slot] = u16::try_from(self.entries.len()).unwrap_or(u16::MAX);
+        self.slots[slot] = number + 1;
+        number
     }
 }

@@ -10,7 +10,9 @@
 //! `store`, the only part that writes there. Starts no thread and reads no clock: the daemon does. Keeps true: who notes an
 //! event never waits; what was not recorded is told, in the ring itself.
 
+mod case;
 mod frame;
+mod interest;
 mod keep;
 mod known;
 mod note;
@@ -18,6 +20,9 @@ mod page;
 mod pin;
 mod read;
 mod ring;
+mod search;
+mod skim;
+mod walk;
 mod wire;
 
 #[cfg(test)]

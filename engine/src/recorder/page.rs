@@ -4,6 +4,8 @@
 //! that events share. The page allocates nothing for an event but where one is
 //! larger than a whole page.
 
+pub(super) mod copy;
+
 use super::known::Known;
 use super::wire::{DEPTH, TEXT_KNOWN, TEXT_NEW, TEXT_ONCE, part, put, put_wide, subject, value, zigzag};
 use quell_model::{Event, EventHead, LogSource, ProcessId, Stamp, Subject, Teller, Token, Told};
@@ -144,18 +146,25 @@ impl Page {
         self.subject(event.subject());
         event.tell(self);
         self.bytes.push(part::END);
+        self.end(head.at);
+    }
+
+    fn end(&mut self, at: Stamp) {
         self.events += 1;
-        let at = head.at;
         self.span = Some(self.span.map_or((at, at), |(from, to)| (from.min(at), to.max(at))));
     }
 
+    fn begin(&mut self, class: u8, at: Stamp) {
+        self.bytes.push(class);
+        put_wide(&mut self.bytes, offset(at) - offset(self.last));
+        put(&mut self.bytes, zigzag(at.boot_ns.wrapping_sub(self.last.boot_ns).cast_signed()));
+        self.last = at;
+    }
+
     fn head(&mut self, head: &EventHead, logsource: &LogSource) {
-        self.bytes.push(head.class as u8);
-        put_wide(&mut self.bytes, offset(head.at) - offset(self.last));
-        put(&mut self.bytes, zigzag(head.at.boot_ns.wrapping_sub(self.last.boot_ns).cast_signed()));
+        self.begin(head.class as u8, head.at);
         put_wide(&mut self.bytes, offset(head.seen) - offset(head.at));
         put(&mut self.bytes, zigzag(head.seen.boot_ns.wrapping_sub(head.at.boot_ns).cast_signed()));
-        self.last = head.at;
         match sensor_id(head) {
             Some((prefix, tid, kind)) => {
                 self.bytes.push(kind);
@@ -210,23 +219,28 @@ impl Page {
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
-    fn text(&mut self, text: &str) {
+    /// Gives the text's number, if it has one.
+    fn text(&mut self, text: &str) -> Option<u16> {
         if text.len() > LONGEST_KEPT {
-            return self.text_once(text);
+            self.text_once(text);
+            return None;
         }
         let bytes = &self.bytes;
         let is_it = |at: u32| bytes[at as usize..].starts_with(text.as_bytes());
-        match self.texts.find(Token::new(0).with_text(text).0, is_it) {
-            Some(number) => put(&mut self.bytes, u64::from(number) + TEXT_KNOWN),
-            None if self.texts.is_full() => self.text_once(text),
-            None => {
-                put(&mut self.bytes, TEXT_NEW);
-                put(&mut self.bytes, text.len() as u64);
-                let at = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-                self.bytes.extend_from_slice(text.as_bytes());
-                self.texts.add(Token::new(0).with_text(text).0, at);
-            }
+        let sum = Token::new(0).with_text(text).0;
+        if let Some(number) = self.texts.find(sum, is_it) {
+            put(&mut self.bytes, u64::from(number) + TEXT_KNOWN);
+            return Some(number);
         }
+        if self.texts.is_full() {
+            self.text_once(text);
+            return None;
+        }
+        put(&mut self.bytes, TEXT_NEW);
+        put(&mut self.bytes, text.len() as u64);
+        let at = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.bytes.extend_from_slice(text.as_bytes());
+        Some(self.texts.add(sum, at))
     }
 
     fn value(&mut self, value: &Told<'_>, depth: u8) {
@@ -328,7 +342,8 @@ impl Teller for Page {
 
 /// The parts of an id as the sensor makes them: `e-BOOT-AT-TIDk`, where AT is the event's own moment.
 fn sensor_id(head: &EventHead) -> Option<(&str, u64, u8)> {
-    if let Some(parts) = head.id.parts().filter(|parts| parts.at == head.at.boot_ns && parts.kind.is_ascii_lowercase()) {
+    if let Some(parts) = head.id.parts().filter(|parts| parts.at == head.at.boot_ns && parts.kind.is_ascii_lowercase())
+    {
         return Some((&parts.prefix, parts.tid.into(), parts.kind));
     }
     let text = head.id.as_str();

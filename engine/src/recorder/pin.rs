@@ -6,9 +6,10 @@
 
 use super::frame::{self, Packer, Unpacker};
 use super::keep::PINS;
-use super::page::Page;
+use super::page::copy::Copy;
 use super::read::{Events, Glimpse, Kin, kin};
 use super::ring::{ENDING, Heads};
+use super::skim::{Brief, Skim};
 use quell_model::{Detection, IncidentId, Json, OwnedEvent, ProcessId, Stamp, Subject};
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -26,11 +27,11 @@ const SHELLS: [&str; 9] = ["sh", "bash", "dash", "zsh", "ash", "ksh", "mksh", "f
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wanted {
     /// These, and all below them.
-    trees: HashSet<Kin>,
+    pub(super) trees: HashSet<Kin>,
     /// These alone.
-    line: HashSet<Kin>,
+    pub(super) line: HashSet<Kin>,
     /// What is about these, where no process did it.
-    entities: HashSet<(String, String)>,
+    pub(super) entities: HashSet<(String, String)>,
 }
 
 impl Wanted {
@@ -70,19 +71,6 @@ impl Wanted {
         }
         self.trees.insert(root);
     }
-
-    /// Whether an event is one of them.
-    #[must_use]
-    pub fn wants(&self, event: &Glimpse<'_>) -> bool {
-        if let Subject::Process(id) = event.subject() {
-            let own = kin(id);
-            return self.trees.contains(&own)
-                || self.line.contains(&own)
-                || event.ancestors().any(|above| self.trees.contains(&above));
-        }
-        let about = |(kind, id): (&str, &str)| self.entities.contains(&(kind.to_owned(), id.to_owned()));
-        !self.entities.is_empty() && event.entity().is_some_and(about)
-    }
 }
 
 /// The file of an incident.
@@ -91,7 +79,7 @@ pub struct Pin {
     path: PathBuf,
     file: File,
     /// Only while events are being added: each takes 160 KiB.
-    page: Option<Box<Page>>,
+    page: Option<Box<Copy>>,
     boot: u64,
     /// It may grow to this.
     bound: u64,
@@ -135,18 +123,29 @@ impl Pin {
         self.bound = self.bound.min(self.bytes);
     }
 
+    /// What comes now is of another page.
+    pub(super) fn begin(&mut self) {
+        if let Some(page) = &mut self.page {
+            page.begin();
+        }
+    }
+
     /// Keeps an event, if there is room.
     ///
     /// # Errors
     /// When the disk refuses; what the page held is then counted as left out.
-    pub fn add(&mut self, event: &OwnedEvent, packer: &mut Packer) -> io::Result<()> {
+    pub(super) fn add(&mut self, skim: &Skim<'_, '_>, event: &Brief, packer: &mut Packer) -> io::Result<()> {
         if self.bytes >= self.bound {
             self.left_out += 1;
             return Ok(());
         }
         let page = self.page.get_or_insert_default();
-        page.note(event);
-        if page.is_full() { self.flush(packer) } else { Ok(()) }
+        let before = page.page().events();
+        if let Err(damaged) = page.add(skim, event) {
+            self.left_out += before + 1;
+            return Err(io::Error::new(ErrorKind::InvalidData, damaged));
+        }
+        if page.page().is_full() { self.flush(packer) } else { Ok(()) }
     }
 
     /// Writes what was added.
@@ -155,8 +154,8 @@ impl Pin {
     /// When the disk refuses; what the page held is then counted as left out.
     pub fn flush(&mut self, packer: &mut Packer) -> io::Result<()> {
         let Some(page) = self.page.take() else { return Ok(()) };
-        let events = page.events();
-        let written = packer.pack(&page, self.boot, false).and_then(|packed| {
+        let events = page.page().events();
+        let written = packer.pack(page.page(), self.boot, false).and_then(|packed| {
             self.file.write_all(packed)?;
             Ok(packed.len() as u64)
         });

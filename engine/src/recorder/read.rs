@@ -1,7 +1,7 @@
 //! The reading half of format 1: a page's bytes → events.
 //!
-//! Owns the tables of a page as they grow while it is read. An event is first only looked at (when, who, below whom), and
-//! made whole where it is wanted. Whatever the bytes are: an error, never a panic.
+//! Owns the tables of a page as they grow while it is read. An event is first only looked at (when, who), and made whole where
+//! it is wanted. Whatever the bytes are: an error, never a panic.
 
 use super::page::{offset, zero};
 use super::wire::{
@@ -35,13 +35,7 @@ enum Part<'p> {
     Block(Arc<Block<'p>>),
 }
 
-#[derive(Debug, Default)]
-struct Block<'p> {
-    parts: Vec<Part<'p>>,
-    /// Who stands in its `process.ancestors`.
-    ancestors: Vec<Kin>,
-    entity: Option<(&'p str, &'p str)>,
-}
+type Block<'p> = Vec<Part<'p>>;
 
 /// The events of one page, in their order.
 #[derive(Debug)]
@@ -132,7 +126,7 @@ impl<'p> Events<'p> {
 
     /// Fields up to the end of an event, or of a block within it.
     fn parts(&mut self, subject: &Subject, in_block: bool) -> Result<Block<'p>, Damaged> {
-        let mut block = Block::default();
+        let mut block = Block::new();
         loop {
             let part = match self.cursor.byte()? {
                 part::END => return Ok(block),
@@ -142,23 +136,10 @@ impl<'p> Events<'p> {
                     if name.bytes().filter(|b| *b == b'.').count() > GROUPS {
                         return Err(self.cursor.damaged());
                     }
-                    if name == "process.ancestors" {
-                        block.ancestors = ids(&value);
-                    }
                     Part::Own(name, value)
                 }
-                part::WHOLE => {
-                    let (name, value) = (self.text()?, self.value(subject, DEPTH)?);
-                    if name == "process" {
-                        block.ancestors = ids_within(&value);
-                    }
-                    Part::Whole(name, value)
-                }
-                part::ENTITY => {
-                    let (kind, id, node) = (self.text()?, self.text()?, self.text()?);
-                    block.entity = Some((kind, id));
-                    Part::Entity(kind, id, node)
-                }
+                part::WHOLE => Part::Whole(self.text()?, self.value(subject, DEPTH)?),
+                part::ENTITY => Part::Entity(self.text()?, self.text()?, self.text()?),
                 part::KNOWN if !in_block => {
                     let at = self.cursor.size()?;
                     Part::Block(Arc::clone(self.blocks.get(at).ok_or(self.cursor.damaged())?))
@@ -170,7 +151,7 @@ impl<'p> Events<'p> {
                 }
                 _ => return Err(self.cursor.damaged()),
             };
-            block.parts.push(part);
+            block.push(part);
         }
     }
 
@@ -217,26 +198,7 @@ impl<'p> Iterator for Events<'p> {
     }
 }
 
-/// The processes in `process.ancestors`, whichever way they are written.
-fn ids(ancestors: &Told<'_>) -> Vec<Kin> {
-    let Told::List(list) = ancestors else { return Vec::new() };
-    let id = |one: &Told<'_>| match one {
-        Told::Map(parts) => parts.iter().find(|(name, _)| name == "id").and_then(|(_, value)| match value {
-            Told::Process(id) => Some(kin(id)),
-            Told::Text(text) => text.parse().ok().as_ref().map(kin),
-            _ => None,
-        }),
-        _ => None,
-    };
-    list.iter().filter_map(id).collect()
-}
-
-fn ids_within(process: &Told<'_>) -> Vec<Kin> {
-    let Told::Map(parts) = process else { return Vec::new() };
-    parts.iter().find(|(name, _)| name == "ancestors").map(|(_, value)| ids(value)).unwrap_or_default()
-}
-
-impl<'p> Glimpse<'p> {
+impl Glimpse<'_> {
     /// Id, class, source, node and times.
     #[must_use]
     pub fn head(&self) -> &EventHead {
@@ -249,30 +211,11 @@ impl<'p> Glimpse<'p> {
         &self.subject
     }
 
-    /// Its parent, the parent's parent and so on.
-    pub fn ancestors(&self) -> impl Iterator<Item = Kin> {
-        let shared = self.block.parts.iter().filter_map(|part| match part {
-            Part::Block(block) => Some(&block.ancestors),
-            _ => None,
-        });
-        std::iter::once(&self.block.ancestors).chain(shared).flatten().copied()
-    }
-
-    /// What an incident about it is about: its kind and id.
-    #[must_use]
-    pub fn entity(&self) -> Option<(&'p str, &'p str)> {
-        let shared = |part: &Part<'p>| match part {
-            Part::Block(block) => block.entity,
-            _ => None,
-        };
-        self.block.entity.or_else(|| self.block.parts.iter().rev().find_map(shared))
-    }
-
     /// The event, whole.
     #[must_use]
     pub fn into_event(self) -> OwnedEvent {
         let mut gather = Gather::new(self.head.at);
-        tell(self.block.parts, &mut gather);
+        tell(self.block, &mut gather);
         gather.into_event(self.head, self.logsource, self.subject)
     }
 }
@@ -284,7 +227,7 @@ fn tell(parts: Vec<Part<'_>>, to: &mut Gather) {
             Part::Own(name, value) => to.own(name, value),
             Part::Whole(name, value) => to.whole(name, value),
             Part::Entity(kind, id, node) => to.entity(kind, id, node),
-            Part::Block(block) => tell(block.parts.clone(), to),
+            Part::Block(block) => tell((*block).clone(), to),
         }
     }
 }

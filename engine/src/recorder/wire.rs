@@ -101,6 +101,20 @@ impl<'p> Cursor<'p> {
         Self { bytes, at: 0 }
     }
 
+    /// From another place of the same bytes.
+    pub(super) fn from(&self, at: usize) -> Self {
+        Self { bytes: self.bytes, at }
+    }
+
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// What was passed since a place.
+    pub(super) fn since(&self, from: usize) -> &'p [u8] {
+        self.bytes.get(from..self.at).unwrap_or_default()
+    }
+
     pub(super) fn is_at_end(&self) -> bool {
         self.at >= self.bytes.len()
     }

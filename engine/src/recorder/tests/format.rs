@@ -85,20 +85,6 @@ fn what_is_shared_is_written_once() {
     assert!(page.bytes().len() > 300, "a new page knows nothing");
 }
 
-#[test]
-fn a_glimpse_tells_who_and_below_whom() {
-    let mut page = Page::default();
-    let event = exec(5000, "/usr/bin/cc", &[(40, "/usr/bin/bash"), (39, "/usr/sbin/sshd")], 1);
-    page.note(&AsSeen(event.clone(), 1));
-    page.note(&event);
-    for glimpse in Events::of(page.bytes()) {
-        let glimpse = glimpse.unwrap();
-        assert_eq!(glimpse.subject(), &Subject::Process(id(5000)));
-        assert_eq!(glimpse.ancestors().collect::<Vec<_>>(), [(40, 80), (39, 78)]);
-        assert_eq!(glimpse.entity(), Some(("session", "7")));
-    }
-}
-
 fn json() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
@@ -128,7 +114,7 @@ fn stamp() -> impl Strategy<Value = Stamp> {
         .prop_map(|(wall, boot_ns)| Stamp { wall: jiff::Timestamp::from_nanosecond(wall).unwrap(), boot_ns })
 }
 
-fn event() -> impl Strategy<Value = OwnedEvent> {
+pub(super) fn event() -> impl Strategy<Value = OwnedEvent> {
     let subject = prop_oneof![
         Just(Subject::Unknown),
         (0..9u32).prop_map(|pid| Subject::Process(id(pid))),

@@ -1,5 +1,6 @@
 //! Events to record, made by hand.
 
+mod copy;
 mod format;
 mod keep;
 mod ring;
