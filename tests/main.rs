@@ -6,6 +6,8 @@ mod bad_days;
 mod block;
 mod cli;
 #[cfg(feature = "ebpf")]
+mod clocks;
+#[cfg(feature = "ebpf")]
 mod crash;
 mod docs;
 #[cfg(feature = "ebpf")]

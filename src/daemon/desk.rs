@@ -14,13 +14,14 @@ use crate::api::{
     Status,
 };
 use quell_actions::HostWorld;
+use quell_engine::clock::SystemClock;
 use quell_engine::detect::Rules;
 use quell_engine::load::Config;
 use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
 use quell_engine::source::Snapshot;
 use quell_engine::store::Journal;
 use quell_model::playbook::{Playbook, StepKind};
-use quell_model::{Hash, Json, Mode, Name};
+use quell_model::{Clock, Hash, Json, Mode, Name, Stamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
@@ -33,7 +34,7 @@ pub(crate) struct Desk {
     kernel: Arc<Kernel>,
     block: Arc<Block>,
     dir: PathBuf,
-    started: jiff::Timestamp,
+    started: Stamp,
     facts: Mutex<Facts>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -104,7 +105,7 @@ impl Desk {
             kernel,
             block,
             dir: dir.to_owned(),
-            started: jiff::Timestamp::now(),
+            started: SystemClock.now(),
             facts: Mutex::new(facts),
             reloading: tokio::sync::Mutex::new(()),
             pausing: tokio::sync::Mutex::new(()),
@@ -247,7 +248,7 @@ impl Desk {
             pid: std::process::id(),
             node: self.world.node.clone(),
             data_dir: self.dir.display().to_string(),
-            started: self.started,
+            started: self.started.wall_by(SystemClock.now()),
             sensor: SensorStatus {
                 running: facts.blind.is_none(),
                 why: facts.blind.clone(),

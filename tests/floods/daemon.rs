@@ -82,6 +82,13 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Its anonymous memory.
+    pub(super) fn rss_anon_kb(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// A whole run about a process that is over and has a verified kill, once there is one.
     pub(super) fn run_about(&self, pid: u32, ticks: u64) -> Option<Value> {
         let list = self.ask(&["run", "list"])?;

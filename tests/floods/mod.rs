@@ -9,6 +9,7 @@ mod attack;
 mod daemon;
 mod flood;
 mod load;
+mod memory;
 mod pids;
 mod stall;
 

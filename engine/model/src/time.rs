@@ -38,6 +38,16 @@ impl Stamp {
     }
 }
 
+impl Stamp {
+    /// The wall time of this moment by the clocks as they stand `now`, in the same boot: as long ago as it is, whatever
+    /// the wall clock was set by since.
+    #[must_use]
+    pub fn wall_by(self, now: Self) -> Timestamp {
+        let gone = i128::from(now.boot_ns) - i128::from(self.boot_ns);
+        Timestamp::from_nanosecond(now.wall.as_nanosecond() - gone).unwrap_or(self.wall)
+    }
+}
+
 /// The only source of time; a test moves its own by hand.
 #[async_trait::async_trait]
 pub trait Clock: Send + Sync {
@@ -45,4 +55,26 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Stamp;
     /// Returns once the boot clock has passed `at`. Cancel-safe.
     async fn sleep_until(&self, at: Stamp);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_as_long_ago_as_it_is_whatever_the_wall_clock_was_set_by() {
+        let at = |wall_s, boot_s: u64| Stamp {
+            wall: Timestamp::from_second(wall_s).unwrap(),
+            boot_ns: boot_s * 1_000_000_000,
+        };
+        let then = at(1_000_000, 100);
+        for step in [0, 7200, -7200] {
+            let now = at(1_000_060 + step, 160);
+            assert_eq!(now.wall.duration_since(then.wall_by(now)), SignedDuration::from_secs(60), "{step}");
+        }
+        assert_eq!(
+            at(i64::from(i32::MAX), 5).wall_by(Stamp { wall: Timestamp::MIN, boot_ns: u64::MAX }).as_second(),
+            i64::from(i32::MAX)
+        );
+    }
 }

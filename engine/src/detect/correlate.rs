@@ -1,10 +1,12 @@
 //! Correlation: matches counted over time, keyed by what the rule groups by.
 //!
-//! Owns rsigma's window state and the events that stand behind it. Time is the events' own, never the clock's. All of
-//! it is bounded: past a bound the oldest is forgotten, which can only under-count. A correlation that fired starts
-//! again from nothing, so that a flood of equal events is one detection per threshold and not one per event.
+//! Owns rsigma's window state and the events that stand behind it. Time is the events' own, never the clock's; how it
+//! is told where somebody sets the wall clock, [`Steady`] says. All of it is bounded: past a bound the oldest is
+//! forgotten, which can only under-count. A correlation that fired starts again from nothing, so that a flood of equal
+//! events is one detection per threshold and not one per event.
 
 use super::rules::Rules;
+use super::steady::Steady;
 use quell_model::{EventId, OwnedEvent};
 use rsigma_eval::{
     CorrelationAction, CorrelationConfig, CorrelationEngine, CorrelationEventMode, EvaluationResult, TimestampFallback,
@@ -38,6 +40,7 @@ pub(super) struct Correlator {
     /// Of correlations of correlations: which they count, and for how long.
     parents: HashMap<String, (HashSet<String>, i64)>,
     longest: i64,
+    steady: Steady,
     events: HashMap<EventId, Arc<OwnedEvent>>,
     order: VecDeque<(i64, EventId)>,
     firings: VecDeque<Firing>,
@@ -78,12 +81,13 @@ impl Correlator {
             }
         }
         let (events, order, firings) = (HashMap::new(), VecDeque::new(), VecDeque::new());
-        Some(Self { engine, parents, longest, events, order, firings })
+        Some(Self { engine, parents, longest, steady: Steady::default(), events, order, firings })
     }
 
     /// Goes on with what an earlier set of rules had counted, for the correlations that are still there.
     pub(super) fn take_over(&mut self, earlier: Self) {
         self.engine.import_state(earlier.engine.export_state());
+        self.steady = earlier.steady;
         self.events = earlier.events;
         self.order = earlier.order;
         self.firings = earlier.firings;
@@ -96,7 +100,7 @@ impl Correlator {
         matches: Vec<EvaluationResult>,
         event: &Arc<OwnedEvent>,
     ) -> Vec<Fired> {
-        let now = event.head.at.wall.as_second();
+        let now = self.steady.second(event, self.longest);
         self.keep(event, now);
         let results = self.engine.process_with_detections(view, matches, now);
         let mut all = Vec::new();

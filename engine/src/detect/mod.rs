@@ -19,6 +19,7 @@ mod read;
 mod reload;
 mod report;
 mod rules;
+mod steady;
 mod view;
 
 #[cfg(test)]

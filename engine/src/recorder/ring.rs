@@ -37,6 +37,26 @@ pub struct Segment {
     pub from: Option<Stamp>,
     /// The latest event; of a file that was there before, when it was last written.
     pub to: Option<Timestamp>,
+    /// Which boot its events are of.
+    boot: Option<u64>,
+    /// The latest event on that boot's clock, of a file that this quell has written.
+    to_ns: Option<u64>,
+}
+
+impl Segment {
+    /// Whether all of it is older. Within one boot by that boot's clock: whoever sets the wall clock removes nothing.
+    fn is_older(&self, age: Duration, now: Stamp, boot: u64) -> bool {
+        let by_boot = |ns: u64| Duration::from_nanos(now.boot_ns.saturating_sub(ns)) > age;
+        let by_wall =
+            || self.to.is_some_and(|to| Duration::try_from(now.wall.duration_since(to)).is_ok_and(|a| a > age));
+        match (self.to_ns, self.from) {
+            _ if self.boot != Some(boot) => by_wall(),
+            (Some(to_ns), _) => by_boot(to_ns),
+            // Of when an earlier quell of this boot last wrote, only the wall tells; of when it began, both do.
+            (None, Some(from)) => by_boot(from.boot_ns) && by_wall(),
+            (None, None) => by_wall(),
+        }
+    }
 }
 
 /// What a page of another use of the ring is limited by.
@@ -115,7 +135,15 @@ impl Ring {
             let path = self.dir.join(format!("{:010}{ENDING}", self.next));
             let file =
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(Refused::Disk)?;
-            self.segments.push_back(Segment { path, number: self.next, bytes: 0, from: None, to: None });
+            self.segments.push_back(Segment {
+                path,
+                number: self.next,
+                bytes: 0,
+                from: None,
+                to: None,
+                boot: Some(self.boot),
+                to_ns: None,
+            });
             self.next += 1;
             self.open = Some(file);
         }
@@ -134,6 +162,7 @@ impl Ring {
         if let Some((from, to)) = page.span() {
             segment.from = Some(segment.from.map_or(from, |known| known.min(from)));
             segment.to = Some(segment.to.map_or(to.wall, |known| known.max(to.wall)));
+            segment.to_ns = segment.to_ns.max(Some(to.boot_ns));
         }
         self.began = false;
         Ok(())
@@ -144,9 +173,7 @@ impl Ring {
         let room = self.bounds.size.saturating_sub(file_size(self.bounds.size));
         while let Some(oldest) = self.segments.front() {
             let is_open = self.segments.len() == 1 && self.open.is_some();
-            let too_old = oldest.to.is_some_and(|to| {
-                Duration::try_from(now.wall.duration_since(to)).is_ok_and(|age| age > self.bounds.age)
-            });
+            let too_old = oldest.is_older(self.bounds.age, now, self.boot);
             if is_open || !(too_old || self.bytes() > room) {
                 return;
             }
@@ -196,9 +223,9 @@ pub fn segments(dir: &Path) -> io::Result<Vec<Segment>> {
         let Some(number) = number else { continue };
         let Ok(data) = path.metadata() else { continue };
         let bytes = data.len();
-        let from = first(&path).map(|head| head.from);
+        let (from, boot) = first(&path).map(|head| (head.from, head.boot)).unzip();
         let to = data.modified().ok().and_then(|at| Timestamp::try_from(at).ok());
-        found.push(Segment { path, number, bytes, from, to });
+        found.push(Segment { path, number, bytes, from, to, boot, to_ns: None });
     }
     found.sort_unstable_by_key(|segment: &Segment| segment.number);
     Ok(found)

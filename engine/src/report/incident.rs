@@ -152,7 +152,8 @@ pub fn incident_page(journal: &Journal, before: Option<i64>) -> Result<Page<Inci
 }
 
 fn of_line(journal: &Journal, line: IncidentLine) -> Result<IncidentSummary, StoreError> {
-    let window = Window { from: line.first, to: line.last.wall };
+    // The wall clock may have been set back meanwhile.
+    let window = Window { from: line.first, to: line.last.wall.max(line.head.opened.wall) };
     let degraded = line.losses > 0 || System::may_concern_all(journal, window)?;
     let (runs, all) = journal.members(&line.head.incident, MOST_SHOWN)?;
     Ok(IncidentSummary {

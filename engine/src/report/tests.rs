@@ -502,6 +502,21 @@ fn a_view_of_a_flooded_incident_is_bounded_and_says_so() {
     assert_eq!(runs(&story.journal).unwrap().len(), 700);
 }
 
+#[test]
+fn a_clock_that_was_set_back_hides_no_loss() {
+    let mut story = contained();
+    let lost = LossSeen { class: None, count: 1, cgroup: None, path: None, since: None, why: "ring full".into() };
+    story.put("system", 5, lost);
+    let set_back = Stamp { wall: at(1000).wall - jiff::SignedDuration::from_hours(2), ..at(1000) };
+    let note = NoteAdded { by: "ana".into(), text: "the clock was wrong".into() };
+    let (stream, expected) = (StreamId::from("incident/i-1"), story.seqs[&StreamId::from("incident/i-1")]);
+    let records = vec![NewRecord::new(set_back, note)];
+    story.journal.written(Batch { stream, expected, records, durability: Durability::Written }).unwrap();
+    let [listed] = &incidents(&story.journal).unwrap()[..] else { panic!("one incident") };
+    assert!(listed.last.wall < listed.opened.wall);
+    assert_eq!((listed.degraded, story.incident("i-1").degraded), (true, true));
+}
+
 /// Law: what lists keep is what the fold of the records says, whatever the records are.
 #[test]
 fn lists_and_views_say_the_same() {

@@ -24,13 +24,6 @@ const LATEST: usize = 1000;
 /// Different (playbook, place, image) of which one run is read; there are more only where nothing was limited.
 const MOST_KINDS: usize = 5000;
 
-/// A moment of the wall clock on the clocks of this boot. What happened before the boot counts as if at its begin: a
-/// reboot makes limits forget later, never sooner.
-fn aged(wall: jiff::Timestamp, now: Stamp) -> Stamp {
-    let age = u64::try_from(now.wall.duration_since(wall).as_nanos().max(0)).unwrap_or(u64::MAX);
-    Stamp { wall, boot_ns: now.boot_ns.saturating_sub(age) }
-}
-
 /// Reads a pinned definition's text again.
 pub type ReadDefinition<'a> = dyn Fn(&Path, &str) -> Option<Playbook> + 'a;
 
@@ -198,6 +191,13 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
+    /// A journaled moment on the clocks of this boot. What happened before the boot counts as if at its begin: a reboot
+    /// makes limits forget later, never sooner.
+    fn aged(&self, then: Stamp, now: Stamp) -> Stamp {
+        let age = u64::try_from(self.age(then).as_nanos()).unwrap_or(u64::MAX);
+        Stamp { wall: then.wall, boot_ns: now.boot_ns.saturating_sub(age) }
+    }
+
     /// What limits and the breaker count: from a line a run, and of the runs themselves the latest, and one of each
     /// kind. A flood of the same costs no more than its lines.
     fn recover_counts(&mut self, journal: &Journal, open: &HashSet<StreamId>, now: Stamp) -> Result<(), StoreError> {
@@ -209,7 +209,7 @@ impl<W: Send + 'static> Core<W> {
         journal.counted(since.unwrap_or(jiff::Timestamp::MIN), &mut |run| {
             let playbook = playbooks.iter().find(|playbook| playbook.name == run.playbook);
             if let Some(playbook) = playbook.filter(|_| run.counts) {
-                self.triggers.counted(playbook, &run.place, Mode::Enforce, aged(run.began, now));
+                self.triggers.counted(playbook, &run.place, Mode::Enforce, self.aged(run.began, now));
             }
             let is_new = kinds.len() < MOST_KINDS && kinds.insert((run.playbook, run.place, run.image));
             if (is_new || streams.len() < LATEST) && !open.contains(&run.stream) {
@@ -230,9 +230,9 @@ impl<W: Send + 'static> Core<W> {
         let Some(started) = records.first().and_then(|first| run_started(&first.body)) else { return };
         for record in records {
             if let Body::StepIntended(intent) = &record.body
-                && now.wall.duration_since(record.at.wall) <= jiff::SignedDuration::from_secs(KEEP.as_secs() as i64)
+                && self.age(record.at) <= KEEP
             {
-                let (at, playbook) = (aged(record.at.wall, now), started.playbook.clone());
+                let (at, playbook) = (self.aged(record.at, now), started.playbook.clone());
                 self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, &intent.plan));
             }
         }

@@ -1,5 +1,6 @@
 //! The shell over a real journal and a world that the test plays.
 
+mod clock;
 mod loss;
 
 use super::fixtures::{playbook_of, step};

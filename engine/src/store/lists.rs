@@ -113,7 +113,7 @@ pub struct Counted {
     /// The program that its event is about.
     pub image: String,
     /// When it began.
-    pub began: jiff::Timestamp,
+    pub began: Stamp,
     /// It counts for its playbook's `limits.runs`: it may act, and no person started it.
     pub counts: bool,
 }
@@ -399,13 +399,14 @@ pub(super) fn counted(
     each: &mut dyn FnMut(Counted),
 ) -> Result<(), rusqlite::Error> {
     let mut ask = db.prepare_cached(
-        "SELECT s.name, r.playbook, r.place, r.image, r.began, r.counts FROM runs r JOIN streams s ON s.id = r.stream
-         ORDER BY r.stream DESC",
+        "SELECT s.name, r.playbook, r.place, r.image, r.began, r.counts, json_extract(r.head, '$.started.boot_ns')
+         FROM runs r JOIN streams s ON s.id = r.stream ORDER BY r.stream DESC",
     )?;
     let mut rows = ask.query([])?;
     while let Some(row) = rows.next()? {
-        let began = moment(row.get(4)?);
-        if began < since {
+        let boot_ns = row.get::<_, Option<i64>>(6)?.unwrap_or(0).cast_unsigned();
+        let began = Stamp { wall: moment(row.get(4)?), boot_ns };
+        if began.wall < since {
             break;
         }
         each(Counted {

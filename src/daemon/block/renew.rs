@@ -16,8 +16,8 @@ use quell_model::playbook::RunLimits;
 use quell_model::record::{LeaseChanged, NewRecord, Part, ReflexFired, StepFinished, StepIntended};
 use quell_model::world::Verb;
 use quell_model::{
-    Action, ActionContext, ActionError, Batch, Body, Clock, Decision, Durability, Json, Name, Outcome, Progress,
-    Record, Reflex, RunId, Spot, Stamp, Stop, StoreError, StreamId,
+    Action, ActionContext, ActionError, Batch, Body, BootId, Clock, Decision, Durability, Json, Name, Outcome,
+    ProcessId, Progress, Record, Reflex, RunId, Spot, Stamp, Stop, StoreError, StreamId,
 };
 use serde::Deserialize;
 use std::path::Path;
@@ -65,7 +65,7 @@ fn with_journal(
     let stream = StreamId::system();
     let said = |e: StoreError| e.to_string();
     let system = journal.read(&stream, 1).map_err(said)?;
-    let due = due(journal, &system, reflex.as_ref()).map_err(said)?;
+    let due = due(journal, &system, reflex.as_ref(), &world.boot).map_err(said)?;
     let paused = reflex.is_paused() || is_paused(&system);
     let at = SystemClock.now();
     let mut records: Vec<NewRecord> = fired.iter().map(|fired| NewRecord::new(at, fired.clone())).collect();
@@ -113,7 +113,7 @@ fn uninstalled(system: &[Record]) -> Option<Stamp> {
     })
 }
 
-fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex) -> Result<Vec<Due>, StoreError> {
+fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex, boot: &BootId) -> Result<Vec<Due>, StoreError> {
     let now = SystemClock.now();
     let uninstalled = uninstalled(system);
     let is_over = |run: &RunId, part: &Part| {
@@ -128,14 +128,17 @@ fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex) -> Result<Ve
     for (stream, _) in journal.streams()? {
         let Some(run) = stream.as_run() else { continue };
         let records = journal.read(&stream, 1)?;
-        let playbook = records.first().and_then(|first| match &first.body {
-            Body::RunStarted(started) => Some(started.playbook.clone()),
+        let started = records.first().and_then(|first| match &first.body {
+            Body::RunStarted(started) => Some(started),
             _ => None,
         });
+        let playbook = started.map(|started| started.playbook.clone());
+        let this_boot = started.is_some_and(|started| is_of(&started.event, boot));
         for record in &records {
             let Body::StepFinished(finished) = &record.body else { continue };
-            let Some(remaining) = remaining(finished, now) else { continue };
-            let Some(intent) = intent(&records, &finished.part) else { continue };
+            let Some((begun, intent)) = intent(&records, &finished.part) else { continue };
+            let since = this_boot.then_some(begun);
+            let Some(remaining) = remaining(finished, intent, since, now) else { continue };
             if uninstalled.is_some_and(|at| at.wall > record.at.wall)
                 || is_over(&run, &finished.part)
                 || stands(&intent.plan.calls, reflex, now)
@@ -162,20 +165,38 @@ fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex) -> Result<Ve
     Ok(all)
 }
 
-fn intent<'a>(records: &'a [Record], part: &Part) -> Option<&'a StepIntended> {
+fn intent<'a>(records: &'a [Record], part: &Part) -> Option<(Stamp, &'a StepIntended)> {
     records.iter().rev().find_map(|record| match &record.body {
-        Body::StepIntended(intent) if intent.part == *part && intent.action.as_str() == ACTION => Some(&**intent),
+        Body::StepIntended(intent) if intent.part == *part && intent.action.as_str() == ACTION => {
+            Some((record.at, &**intent))
+        }
         _ => None,
     })
 }
 
-/// How long it is meant to stand yet.
-fn remaining(finished: &StepFinished, now: Stamp) -> Option<Duration> {
+/// Whether an event is about a process of a boot.
+fn is_of(event: &Json, boot: &BootId) -> bool {
+    let id = event["process"]["id"].as_str().and_then(|id| id.parse::<ProcessId>().ok());
+    id.is_some_and(|id| id.boot == *boot)
+}
+
+/// How long it is meant to stand yet: of what was begun in this boot as its clock says, which ends it in the kernel too;
+/// else by the wall clock.
+fn remaining(finished: &StepFinished, intent: &StepIntended, begun: Option<Stamp>, now: Stamp) -> Option<Duration> {
     if !matches!(finished.outcome, Outcome::Verified | Outcome::Done) {
         return None;
     }
-    let until: jiff::Timestamp = finished.output.get("until")?.as_str()?.parse().ok()?;
-    Duration::try_from(until.duration_since(now.wall)).ok().filter(|left| !left.is_zero())
+    let left = match begun {
+        Some(begun) => {
+            let meant = Duration::from_millis(intent.plan.calls.first()?.get("for_ms")?.as_u64()?);
+            meant.checked_sub(now.since(begun))?
+        }
+        None => {
+            let until: jiff::Timestamp = finished.output.get("until")?.as_str()?.parse().ok()?;
+            Duration::try_from(until.duration_since(now.wall)).ok()?
+        }
+    };
+    (!left.is_zero()).then_some(left)
 }
 
 /// Whether the kernel knows it: then it is in force, or its budget is used up.
@@ -238,5 +259,51 @@ struct Unnoted;
 impl Progress for Unnoted {
     async fn note(&self, _: Json) -> Result<(), ActionError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quell_model::record::Moments;
+    use serde_json::json;
+
+    fn at(wall_s: i64, boot_s: u64) -> Stamp {
+        Stamp { wall: jiff::Timestamp::from_second(1_790_000_000 + wall_s).unwrap(), boot_ns: boot_s * 1_000_000_000 }
+    }
+
+    /// What is left at a moment of a block of ten minutes, entered a hundred seconds after the boot; of this boot or not.
+    fn left(this_boot: bool, now: Stamp) -> Option<u64> {
+        let begun = at(0, 100);
+        let part = Part { step: "block".into(), item: None };
+        let plan = quell_model::Plan { calls: vec![json!({ "for_ms": 600_000 })], ..Default::default() };
+        let intent = StepIntended { part: part.clone(), attempt: 1, action: ACTION.into(), input: json!({}), plan };
+        let finished = StepFinished {
+            part,
+            outcome: Outcome::Verified,
+            attempts: 1,
+            action: None,
+            output: json!({ "until": at(600, 0).wall.to_string() }),
+            proof: String::new(),
+            moments: Moments::default(),
+        };
+        remaining(&finished, &intent, this_boot.then_some(begun), now).map(|left| left.as_secs())
+    }
+
+    #[test]
+    fn a_block_of_this_boot_ends_when_the_kernel_ends_it_whatever_the_wall_clock_says() {
+        for step in [0, 7200, -7200] {
+            assert_eq!(left(true, at(60 + step, 160)), Some(540), "{step}");
+            assert_eq!(left(true, at(700 + step, 800)), None, "{step}");
+        }
+        assert_eq!(left(false, at(60, 5)), Some(540), "after a boot only the wall clock tells");
+        assert_eq!(left(false, at(700, 5)), None);
+    }
+
+    #[test]
+    fn what_is_about_another_boot_is_not_of_this_one() {
+        let event = json!({ "process": { "id": "7.5.1@b" } });
+        assert!(is_of(&event, &BootId("b".into())) && !is_of(&event, &BootId("c".into())));
+        assert!(!is_of(&json!({}), &BootId("b".into())));
     }
 }

@@ -55,6 +55,58 @@ fn the_window_is_of_the_events_own_time() {
     assert!(all.is_empty(), "never three within a minute, whatever the clock says");
 }
 
+/// What the sensor saw of a process of one boot, `boot` seconds after that boot began, while the wall clock stood at `wall`.
+fn seen(id: u32, of: &str, boot: u64, wall: i64) -> OwnedEvent {
+    let process = json!({"process": {"id": format!("7.5.0@{of}")}});
+    let mut event =
+        event(Class::ProcessCreation, &format!("e{id}"), wall, json!({"Kind": "failed", "User": "a"}), process);
+    event.head.source = "sensor".into();
+    event.head.at.boot_ns = boot * 1_000_000_000;
+    event
+}
+
+/// Of three failed logins, each with its boot, its second in it and what the wall clock said, whether they are counted
+/// together; the window is a minute long.
+fn counted_together(three: [(&str, u64, i64); 3]) -> bool {
+    let mut detector = detector(COUNT);
+    let mut all = Vec::new();
+    for (n, (of, boot, wall)) in (0..).zip(three) {
+        all.extend(run(&mut detector, &seen(n, of, boot, wall)));
+    }
+    !all.is_empty()
+}
+
+#[test]
+fn a_step_of_the_wall_clock_neither_closes_a_window_nor_opens_one() {
+    let hours_2 = 7200;
+    for step in [hours_2, -hours_2] {
+        assert!(counted_together([("b", 10, 0), ("b", 20, 10), ("b", 30, 20 + step)]), "closed by {step} s");
+        assert!(counted_together([("b", 10, 0), ("b", 20, 10 + step), ("b", 30, 20)]), "closed by {step} s and back");
+        assert!(!counted_together([("b", 10, 0), ("b", 45, 35 + step), ("b", 80, 70 + step)]), "opened by {step} s");
+    }
+    // Set back while it went on: by the wall clock all three are within the minute.
+    assert!(!counted_together([("b", 100, 0), ("b", 150, 50), ("b", 200, 55)]));
+    assert!(!counted_together([("b", 100, 0), ("b", 7300, 5), ("b", 14_500, 10)]));
+}
+
+#[test]
+fn after_a_boot_the_wall_clock_says_how_much_later_it_is() {
+    assert!(counted_together([("b", 900, 0), ("b", 910, 10), ("c", 15, 40)]), "the boot took 25 s");
+    assert!(!counted_together([("b", 900, 0), ("b", 910, 10), ("c", 915, 500)]), "near on the boot clock alone");
+    assert!(!counted_together([("b", 900, 0), ("c", 901, 500), ("d", 902, 1000)]));
+    assert!(counted_together([("b", 900, 0), ("b", 899, -1), ("b", 901, 1)]), "late by a second");
+}
+
+#[test]
+fn foreign_records_are_counted_beside_what_the_kernel_saw_once_a_wrong_clock_was_set() {
+    let mut detector = detector(COUNT);
+    assert!(run(&mut detector, &seen(0, "b", 5, -500_000)).is_empty(), "a machine that began with a wrong clock");
+    let mut all = run(&mut detector, &seen(1, "b", 200, 1000));
+    all.extend(run(&mut detector, &login(2, 1010, "failed", "a", "x")));
+    all.extend(run(&mut detector, &seen(3, "b", 220, 1020)));
+    assert_eq!(names(&all), ["many"]);
+}
+
 #[test]
 fn generate_keeps_the_counted_rules_talking() {
     let mut detector = detector(&format!("{COUNT}  generate: true\n"));

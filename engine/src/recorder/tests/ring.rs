@@ -3,6 +3,7 @@
 use super::{AsSeen, BOOT, at, exec};
 use crate::recorder::ring::Heads;
 use crate::recorder::{Bounds, Broken, Counts, Missed, PAGES, Page, Refused, Ring, channel, segments};
+use quell_model::Stamp;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,6 +71,31 @@ fn what_is_too_old_goes() {
     assert!(after < before && oldest >= at(2 * HOUR), "{before} {after} {oldest:?}");
     ring.tidy(at(400 * HOUR));
     assert!(segments(dir.path()).unwrap().len() <= 1);
+}
+
+#[test]
+fn a_step_of_the_wall_clock_removes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ring = Ring::open(dir.path(), bounds(1 << 20), BOOT).unwrap();
+    for n in 0..8 {
+        ring.write(&mut page(n * HOUR), at(n * HOUR)).unwrap();
+    }
+    let files = || segments(dir.path()).unwrap().len();
+    let all = files();
+    // A year and more ahead, and at the beginning of time.
+    let stepped = |ms: u64, wall: i64| Stamp { wall: jiff::Timestamp::from_second(wall).unwrap(), ..at(ms) };
+    for wall in [9_000_000_000, 0] {
+        ring.tidy(stepped(9 * HOUR, wall));
+        assert_eq!(files(), all, "{wall}");
+    }
+    let mut again = Ring::open(dir.path(), bounds(1 << 20), BOOT).unwrap();
+    again.tidy(stepped(9 * HOUR, 9_000_000_000));
+    assert_eq!(files(), all, "nor those of an earlier quell");
+    ring.tidy(stepped(27 * HOUR, 0));
+    assert!(files() < all, "it does grow old, as the boot clock says");
+    let mut other = Ring::open(dir.path(), bounds(1 << 20), "another boot").unwrap();
+    other.tidy(stepped(9 * HOUR, 9_000_000_000));
+    assert_eq!(files(), 0, "of another boot only the wall tells");
 }
 
 #[test]
