@@ -170,7 +170,7 @@ impl Keeper {
         // Of an earlier life only what is open counts.
         let open = if self.looked { None } else { Some(journal.open_streams()?) };
         self.looked = true;
-        for (stream, seq) in journal.streams()? {
+        for (stream, seq) in journal.live() {
             let Some(id) = stream.as_incident() else { continue };
             let known = self.heads.get(&id).copied().unwrap_or(0);
             if known == seq || (!self.cases.contains_key(&id) && self.cases.len() >= FOLLOWED) {
