@@ -10,7 +10,7 @@ use super::read::Events;
 use super::ring::{self, ENDING, Heads};
 use crate::store::Journal;
 use quell_model::record::{IncidentState, RecorderPinned};
-use quell_model::{Body, IncidentId, Record, Seq, Stamp, StoreError, StreamId};
+use quell_model::{Body, IncidentId, Kind, Record, Seq, Stamp, StoreError, StreamId};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Seek, SeekFrom};
@@ -199,13 +199,11 @@ impl Keeper {
         stream: &StreamId,
         quiet: Duration,
     ) -> Result<(), StoreError> {
-        let records = journal.read(stream, 1)?;
-        let Some(first) = records.first() else { return Ok(()) };
-        let mut case = Case::new(first.at);
-        for record in &records {
-            case.apply(record, quiet);
-        }
-        if !case.done {
+        let mut case = None;
+        journal.visit(stream, 1, Kind::ALL, &mut |record| {
+            case.get_or_insert_with(|| Case::new(record.at)).apply(&record, quiet);
+        })?;
+        if let Some(case) = case.filter(|case| !case.done) {
             self.cases.insert(id, case);
         }
         Ok(())
