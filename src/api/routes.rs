@@ -62,7 +62,7 @@ async fn not_so(method: Method, uri: Uri) -> Problem {
 }
 
 async fn status(State(app): State<App>) -> Answer<Status> {
-    let engine = app.engine.request(Request::Status).await?;
+    let engine = app.desk.ask(&app.engine, Request::Status).await?;
     // Beside the runtime: while the database refuses, the journal's readers wait for its writer.
     let status = tokio::task::spawn_blocking(move || app.desk.status(&engine, &app.journal)).await;
     status.map(Json).map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the status could not be made"))
@@ -182,7 +182,7 @@ struct After {
 async fn events(Path(id): Path<String>, Query(After { after }): Query<After>, State(app): State<App>) -> Answer {
     let of = IncidentId::from(id.as_str());
     let stream = StreamId::incident(&of);
-    if app.journal.last(&stream) == 0 {
+    if !app.journal.has(&stream) {
         return Err(Problem::not_found("incident", &id));
     }
     let recorder = app.desk.recorder();
@@ -245,7 +245,7 @@ async fn start(
         return Err(Problem::new(StatusCode::CONFLICT, what).hint("put the file where it is loaded from, and reload"));
     }
     let inputs = inputs.unwrap_or_else(|| json!({}));
-    let answer = app.engine.request(Request::Start { playbook, event, inputs, mode, by }).await?;
+    let answer = app.desk.ask(&app.engine, Request::Start { playbook, event, inputs, mode, by }).await?;
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
@@ -254,7 +254,7 @@ async fn cancel(
     ConnectInfo(Caller(by)): ConnectInfo<Caller>,
     State(app): State<App>,
 ) -> Answer {
-    Ok(Json(app.engine.request(Request::Cancel { run: id.into(), by }).await?))
+    Ok(Json(app.desk.ask(&app.engine, Request::Cancel { run: id.into(), by }).await?))
 }
 
 #[derive(Deserialize)]
@@ -274,7 +274,7 @@ async fn note(
     if text.trim().is_empty() {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "a note has a text"));
     }
-    Ok(Json(app.engine.request(Request::Note { incident: id.into(), text, by }).await?))
+    Ok(Json(app.desk.ask(&app.engine, Request::Note { incident: id.into(), text, by }).await?))
 }
 
 async fn resolve(
@@ -284,7 +284,7 @@ async fn resolve(
     text: String,
 ) -> Answer {
     let why = words(&text)?;
-    Ok(Json(app.engine.request(Request::Resolve { incident: id.into(), why, by }).await?))
+    Ok(Json(app.desk.ask(&app.engine, Request::Resolve { incident: id.into(), why, by }).await?))
 }
 
 async fn reopen(
@@ -294,5 +294,5 @@ async fn reopen(
     text: String,
 ) -> Answer {
     let why = words(&text)?;
-    Ok(Json(app.engine.request(Request::Reopen { incident: id.into(), why, by }).await?))
+    Ok(Json(app.desk.ask(&app.engine, Request::Reopen { incident: id.into(), why, by }).await?))
 }

@@ -220,6 +220,9 @@ pub(crate) struct ActionMissing {
 pub(crate) struct JournalStatus {
     /// Records that are taken and not yet in the database.
     pub(crate) waiting: u64,
+    /// Of the calls that brought them, how many would be lost if the daemon were killed now.
+    #[serde(default)]
+    pub(crate) in_memory_only: u64,
     /// Records that could not be taken at all.
     pub(crate) unwritten: u64,
     /// Why the database refuses, while it does.

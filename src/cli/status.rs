@@ -152,8 +152,10 @@ fn counts(list: &[Counted]) -> String {
 fn journal(status: &Status, term: &Term) -> String {
     let journal = &status.journal;
     let lost = (journal.unwritten > 0).then(|| format!("{} records were lost", journal.unwritten));
-    let waits = journal.trouble.as_ref().map(|why| format!("{} records wait: {why}", journal.waiting));
-    let said: Vec<String> = lost.into_iter().chain(waits).collect();
+    let waits =
+        journal.trouble.as_ref().map(|why| format!("it cannot be written, {} records wait: {why}", journal.waiting));
+    let risk = (journal.in_memory_only > 0).then(|| format!("{} of them are in memory only", journal.in_memory_only));
+    let said: Vec<String> = lost.into_iter().chain(waits).chain(risk).collect();
     if said.is_empty() { "well".to_owned() } else { term.ink(Ink::Bad, &escape(&said.join("; "))) }
 }
 

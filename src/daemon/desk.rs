@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// See the module.
 pub(crate) struct Desk {
@@ -66,6 +67,12 @@ struct Facts {
 
 /// In whose name a daemon pauses that finds the flag in the kernel set.
 pub(super) const PAUSED_BESIDE: &str = "the pause flag";
+
+/// The engine's thread answers within milliseconds, on a machine that is starved within seconds. Whoever asks one that
+/// stands still is told so.
+const ANSWER: Duration = Duration::from_secs(30);
+/// The daemon itself waits no longer: it has signals to hear.
+const SOON: Duration = Duration::from_secs(5);
 
 /// What is looked at for changes.
 const ENDINGS: &[&str] = &["yml", "yaml"];
@@ -122,6 +129,16 @@ impl Desk {
         facts.unrecorded.clone_from(&assembly.unrecorded);
     }
 
+    /// Asks the engine, and waits no longer than [`ANSWER`]: what was asked may be done later all the same.
+    pub(crate) async fn ask(&self, engine: &EngineHandle, request: Request) -> Result<Json, Refusal> {
+        ask_within(engine, request, ANSWER).await
+    }
+
+    /// The same for the daemon itself, for [`SOON`].
+    pub(crate) async fn ask_soon(&self, engine: &EngineHandle, request: Request) -> Result<Json, Refusal> {
+        ask_within(engine, request, SOON).await
+    }
+
     /// Pauses every action, in the engine and in the kernel, or lets them go on.
     pub(crate) async fn pause(&self, engine: &EngineHandle, paused: bool, by: Name) -> Result<Json, Refusal> {
         let _one = self.pausing.lock().await;
@@ -129,7 +146,7 @@ impl Desk {
             self.kernel.pause(true);
             self.block.pause(true);
         }
-        let answer = engine.request(Request::Pause { paused, by }).await?;
+        let answer = self.ask(engine, Request::Pause { paused, by }).await?;
         if !paused {
             self.kernel.pause(false);
             self.block.pause(false);
@@ -166,7 +183,7 @@ impl Desk {
                 "the kernel kept an image from starting"
             );
         }
-        if let Err(refusal) = engine.request(Request::Reflex { fired: fired.clone() }).await {
+        if let Err(refusal) = self.ask_soon(engine, Request::Reflex { fired: fired.clone() }).await {
             tracing::error!(%refusal, "what the kernel's reflex struck is not written yet");
             self.block.give_back(fired);
         }
@@ -232,13 +249,14 @@ impl Desk {
 
     /// How the daemon stands; `engine` is the engine's own answer.
     pub(crate) fn status(&self, engine: &Json, journal: &Journal) -> Status {
+        // Before the lock: while the database refuses, a reader waits for the writer, and others want these facts.
+        let open = journal.open_streams().unwrap_or_default();
+        let health = journal.health();
         let facts = self.facts();
         let number = |key: &str| engine.get(key).and_then(Json::as_u64).unwrap_or(0);
         let count = |pick: fn((quell_model::Class, u64, u64)) -> (quell_model::Class, u64)| {
             facts.counts.all().map(pick).map(|(id, count)| Counted { id, count }).collect::<Vec<_>>()
         };
-        let open = journal.open_streams().unwrap_or_default();
-        let health = journal.health();
         Status {
             state: facts.state,
             mode: facts.definitions.ceiling,
@@ -273,6 +291,7 @@ impl Desk {
             journal: JournalStatus {
                 // What the journal took, and what the engine keeps until it takes it.
                 waiting: health.waiting as u64 + number("records_waiting"),
+                in_memory_only: health.in_memory_only as u64 + number("records_waiting"),
                 unwritten: number("records_lost"),
                 trouble: health.trouble,
                 recovery: health.recovery,
@@ -334,7 +353,7 @@ impl Desk {
         {
             return Err("the engine has not taken the rules of the last reload yet; try again".to_owned());
         }
-        let answer = engine.request(Request::Reload(Box::new(loaded.definitions.clone()))).await;
+        let answer = self.ask(engine, Request::Reload(Box::new(loaded.definitions.clone()))).await;
         answer.map_err(|refusal| refusal.to_string())?;
         let mut facts = self.facts();
         facts.rules = loaded.rules.len();
@@ -356,6 +375,11 @@ impl Desk {
         self.facts().reload_refused = Some(why.clone());
         why
     }
+}
+
+async fn ask_within(engine: &EngineHandle, request: Request, limit: Duration) -> Result<Json, Refusal> {
+    let answer = tokio::time::timeout(limit, engine.request(request)).await;
+    answer.unwrap_or_else(|_| Err(Refusal::NotNow(format!("the engine has not answered within {limit:?}"))))
 }
 
 /// Keys that were changed and that a running daemon cannot follow.

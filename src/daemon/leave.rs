@@ -12,8 +12,8 @@ use quell_model::guard::{Ask, Guard, Memory, decide};
 use quell_model::playbook::RunLimits;
 use quell_model::record::{NewRecord, PersonActed, StepIntended};
 use quell_model::{
-    Action, ActionContext, ActionError, Batch, Body, Clock, Decision, Durability, Json, Mode, Name, Progress, RunId,
-    Stamp, Stop, StoreError, StreamId, Truth, Want,
+    Action, ActionContext, ActionError, Batch, Body, Clock, Decision, Durability, Json, Kind, Mode, Name, Progress,
+    RunId, Stamp, Stop, StoreError, StreamId, Truth, Want,
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -132,21 +132,20 @@ fn thaw(journal: &Journal, dir: &Path, world: &HostWorld, left: &mut Left) -> Re
         .enable_all()
         .build()
         .map_err(|e| StoreError::Unwritable(format!("no runtime: {e}")))?;
-    // What was frozen last is thawed first.
-    for (stream, _) in journal.streams()?.into_iter().rev() {
+    // What was frozen last is thawed first. Of the journal only the freezes are read, one after the other.
+    for (stream, seq) in journal.intents("process.freeze")? {
         let Some(run) = stream.as_run() else { continue };
-        for record in journal.read(&stream, 1)?.into_iter().rev() {
-            let Body::StepIntended(intent) = &record.body else { continue };
-            if intent.action.as_str() != "process.freeze" {
-                continue;
-            }
-            let context = context(&run, intent, &clock, dir);
-            let targets: Vec<String> = intent.plan.targets.iter().map(|target| target.label.clone()).collect();
-            match runtime.block_on(undo(freeze.as_ref(), &run, intent, &context, clock.now())) {
-                Ok(true) => left.thawed.push(Thawed { id: run.clone(), step: intent.part.step.to_string(), targets }),
-                Ok(false) => {}
-                Err(why) => left.left_over.push(format!("{}: {why}", targets.join(", "))),
-            }
+        let mut found = None;
+        journal.visit(&stream, seq, &[Kind::StepIntended], &mut |record| {
+            found = found.take().or((record.seq == seq).then_some(record));
+        })?;
+        let Some(Body::StepIntended(intent)) = found.map(|record| record.body) else { continue };
+        let context = context(&run, &intent, &clock, dir);
+        let targets: Vec<String> = intent.plan.targets.iter().map(|target| target.label.clone()).collect();
+        match runtime.block_on(undo(freeze.as_ref(), &run, &intent, &context, clock.now())) {
+            Ok(true) => left.thawed.push(Thawed { id: run, step: intent.part.step.to_string(), targets }),
+            Ok(false) => {}
+            Err(why) => left.left_over.push(format!("{}: {why}", targets.join(", "))),
         }
     }
     Ok(())
@@ -213,7 +212,7 @@ impl Progress for Unnoted {
 
 fn note(journal: &Journal, by: Name, left: &Left) -> Result<(), StoreError> {
     let stream = StreamId::system();
-    let expected = journal.streams()?.into_iter().find(|(known, _)| *known == stream).map_or(0, |(_, seq)| seq);
+    let expected = journal.last(&stream);
     let acted = PersonActed { by, what: "uninstall".into(), detail: serde_json::to_value(left).unwrap_or_default() };
     let at = SystemClock.now();
     let batch = Batch { stream, expected, records: vec![NewRecord::new(at, acted)], durability: Durability::Synced };

@@ -50,7 +50,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +67,9 @@ pub(crate) struct Orders {
 const DRAIN: Duration = Duration::from_secs(5);
 /// Requests that were begun get this long to be answered.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
+/// For the engine's thread and the journal to end. Whoever stands still for longer ends with the process: what was
+/// written down is on the slate.
+const LAST_RECORDS: Duration = Duration::from_secs(4);
 /// For views and self-tests that are under way when everything else has ended.
 const LAST_VIEWS: Duration = Duration::from_secs(2);
 /// How often files are looked at for changes.
@@ -224,8 +227,12 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
                 desk.look(&assembly);
                 desk.turn_kernel(&assembly.engine).await;
                 desk.turn_block(&assembly.engine).await;
-                if !assembly.eye.is_alive() {
-                    tracing::error!("the engine's thread has died: ending, so that a supervisor starts quell again");
+                let died = [
+                    ("the engine's thread", assembly.eye.is_alive()),
+                    ("the journal's writer", assembly.journal.is_writing()),
+                ];
+                if let Some((who, _)) = died.into_iter().find(|(_, is_alive)| !is_alive) {
+                    tracing::error!("{who} has died: ending, so that a supervisor starts quell again");
                     break false;
                 }
                 if desk.files_changed() {
@@ -241,7 +248,9 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
 
     tracing::info!("ending: runs come to a journaled point, then the sensor is detached");
     desk.set(State::Stopping);
-    drain(&assembly).await;
+    if timeout(DRAIN, drain(&assembly, &desk)).await.is_err() {
+        tracing::warn!("runs are still open: they are taken up at the next start");
+    }
     desk.turn_block(&assembly.engine).await;
     if end.send(true).is_err() {
         tracing::debug!("the API had ended already");
@@ -254,25 +263,22 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     if let Err(e) = std::fs::remove_file(&socket) {
         tracing::debug!(%e, "the socket was gone already");
     }
-    if tokio::task::spawn_blocking(move || assembly.close()).await.is_err() {
-        tracing::error!("the sensor or the journal did not end well");
+    match timeout(LAST_RECORDS, tokio::task::spawn_blocking(move || assembly.close())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the sensor or the journal did not end well"),
+        Err(_) => tracing::error!("the sensor or the journal does not end: the next start takes up what they leave"),
     }
     tracing::info!("ended");
     Ok(if told { Exit::Right } else { Exit::NotRight })
 }
 
-/// Waits until no run is open, for as long as [`DRAIN`].
-async fn drain(assembly: &Assembly) {
-    let until = Instant::now() + DRAIN;
-    while Instant::now() < until {
-        match assembly.engine.request(Request::Status).await {
-            Ok(status) if status["runs_open"].as_u64().unwrap_or(0) > 0 => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            _ => return,
-        }
+/// Waits until no run is open, or nobody answers.
+async fn drain(assembly: &Assembly, desk: &Desk) {
+    while let Ok(status) = desk.ask_soon(&assembly.engine, Request::Status).await
+        && status["runs_open"].as_u64().unwrap_or(0) > 0
+    {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    tracing::warn!("runs are still open: they are taken up at the next start");
 }
 
 fn announce(assembly: &Assembly, desk: &Desk, loaded: &Loaded, dir: &Path) {

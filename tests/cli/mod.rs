@@ -72,8 +72,13 @@ pub(crate) fn quell(args: &[&str]) -> Ran {
 pub(crate) fn quell_fed(args: &[&str], stdin: &str) -> Ran {
     use std::io::Write;
     let mut child = command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-    Ran::of(child.wait_with_output().unwrap())
+    let (mut into, text) = (child.stdin.take().unwrap(), stdin.to_owned());
+    // Beside the reading: more than a pipe holds may go both ways. Whoever ends early does not want the rest.
+    let feeder = std::thread::spawn(move || into.write_all(text.as_bytes()));
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    let fed = feeder.join().unwrap();
+    assert!(fed.is_ok() || ran.code != Some(0), "it ended well and had not read everything: {fed:?}");
+    ran
 }
 
 /// Waits until something is so.

@@ -7,9 +7,9 @@ mod places;
 
 pub use places::Places;
 
-use crate::store::Journal;
+use crate::store::{IncidentLine, Journal};
 use quell_model::record::{IncidentState, NewRecord};
-use quell_model::{Body, Detection, Entity, IncidentId, Kind, Level, Name, Seq, Stamp, StoreError, StreamId};
+use quell_model::{Body, Detection, Entity, IncidentId, Kind, Level, Name, Record, Seq, Stamp, StoreError, StreamId};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -17,6 +17,11 @@ use std::time::Duration;
 pub const KEPT_WHOLE: u64 = 5;
 /// Subjects that one incident tells apart: a flood of ever new ones must not take the memory.
 pub const MOST_COUNTED: usize = 10_000;
+/// Incidents that take detections at the same time: whoever makes ever new entities must not take the memory. The one
+/// that was quiet for longest makes room, and a detection on its entity opens another.
+pub const MOST_LIVE: usize = 10_000;
+/// Records of an incident that a start reads, the last ones. A flood may have left a hundred thousand.
+const READ_LATE: Seq = 1000;
 /// Losses written into one incident; further ones stand in the system's stream only.
 pub const LOSSES_KEPT: u32 = 20;
 
@@ -124,6 +129,7 @@ pub enum Keep {
 #[derive(Debug, Default)]
 pub struct Incidents {
     by_entity: HashMap<Entity, Incident>,
+    by_id: HashMap<IncidentId, Entity>,
 }
 
 impl Incidents {
@@ -132,14 +138,28 @@ impl Incidents {
         self.by_entity.get_mut(entity).filter(|incident| now.since(incident.last) <= quiet)
     }
 
-    /// A new one takes its entity's place; gives back the one that was there.
+    /// A new one takes its entity's place; gives back the one that was there, or that had to make room.
     pub fn insert(&mut self, incident: Incident) -> Option<Incident> {
-        self.by_entity.insert(incident.entity.clone(), incident)
+        let makes_room = (self.by_entity.len() >= MOST_LIVE && !self.by_entity.contains_key(&incident.entity))
+            .then(|| self.by_entity.values().min_by_key(|other| other.last.boot_ns).map(|other| other.entity.clone()))
+            .flatten();
+        self.by_id.insert(incident.id.clone(), incident.entity.clone());
+        let out = match makes_room {
+            Some(entity) => {
+                self.by_entity.insert(incident.entity.clone(), incident);
+                self.by_entity.remove(&entity)
+            }
+            None => self.by_entity.insert(incident.entity.clone(), incident),
+        };
+        if let Some(out) = &out {
+            self.by_id.remove(&out.id);
+        }
+        out
     }
 
     /// The live incident of this id.
     pub fn get_mut(&mut self, id: &IncidentId) -> Option<&mut Incident> {
-        self.by_entity.values_mut().find(|incident| incident.id == *id)
+        self.by_entity.get_mut(self.by_id.get(id)?)
     }
 
     /// How many live ones may have missed something.
@@ -156,31 +176,69 @@ impl Incidents {
     /// Forgets those that take nothing more, and gives their ids; the journal still has them.
     pub fn sweep(&mut self, now: Stamp, quiet: Duration) -> Vec<IncidentId> {
         let is_over = |incident: &Incident| now.since(incident.last) > quiet;
-        let over =
+        let over: Vec<IncidentId> =
             self.by_entity.values().filter(|incident| is_over(incident)).map(|incident| incident.id.clone()).collect();
         self.by_entity.retain(|_, incident| !is_over(incident));
+        over.iter().for_each(|id| drop(self.by_id.remove(id)));
         over
     }
 
-    /// Takes up an incident from its stream, a record at a time; none if its first record is not its opening.
+    /// Takes up an incident from its stream, a record at a time, and lets `each` look at it; none if its first record is
+    /// not its opening.
     ///
     /// # Errors
     /// As [`Journal::read`].
-    pub fn read(journal: &Journal, stream: &StreamId) -> Result<Option<Incident>, StoreError> {
+    pub fn read(
+        journal: &Journal,
+        stream: &StreamId,
+        each: &mut dyn FnMut(&Record),
+    ) -> Result<Option<Incident>, StoreError> {
         let (mut incident, mut is_first) = (None, true);
-        journal.visit(stream, 1, Kind::ALL, &mut |record| match &record.body {
-            Body::IncidentOpened(opened) if is_first => {
-                let mut new = Incident::open(opened.incident.clone(), opened.entity.clone(), opened.level, record.at);
-                (new.seq, is_first) = (1, false);
-                incident = Some(new);
-            }
-            body => {
-                is_first = false;
-                if let Some(incident) = &mut incident {
-                    Incident::apply(incident, record.at, body);
+        journal.visit(stream, 1, Kind::ALL, &mut |record| {
+            each(&record);
+            match &record.body {
+                Body::IncidentOpened(opened) if is_first => {
+                    let (id, entity) = (opened.incident.clone(), opened.entity.clone());
+                    let mut new = Incident::open(id, entity, opened.level, record.at);
+                    (new.seq, is_first) = (1, false);
+                    incident = Some(new);
+                }
+                body => {
+                    is_first = false;
+                    if let Some(incident) = &mut incident {
+                        Incident::apply(incident, record.at, body);
+                    }
                 }
             }
         })?;
+        Ok(incident)
+    }
+
+    /// As [`Incidents::read`], from its line in the lists and its last records: of a long one the subjects that came
+    /// earlier are counted anew, and it plays everywhere.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn read_late(
+        journal: &Journal,
+        stream: &StreamId,
+        line: &IncidentLine,
+        each: &mut dyn FnMut(&Record),
+    ) -> Result<Incident, StoreError> {
+        let from = (journal.last(stream) + 1).saturating_sub(READ_LATE).max(1);
+        let head = &line.head;
+        let mut incident = Incident::open(head.incident.clone(), head.entity.clone(), line.level, head.opened);
+        incident.seq = from - 1;
+        if from > 1 {
+            incident.last = line.last;
+            incident.places.forget();
+        }
+        journal.visit(stream, from, Kind::ALL, &mut |record| {
+            each(&record);
+            incident.apply(record.at, &record.body);
+        })?;
+        incident.state = line.state;
+        incident.losses = incident.losses.max(u32::try_from(line.losses).unwrap_or(u32::MAX));
         Ok(incident)
     }
 }
@@ -195,6 +253,25 @@ pub fn apply_all(incident: &mut Incident, records: &[NewRecord]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ever_new_entities_take_no_more_than_their_room() {
+        let mut all = Incidents::default();
+        let at = |ns| Stamp { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: ns };
+        let new = |n: usize| {
+            let entity = Entity { kind: "unit".into(), id: n.to_string().as_str().into(), node: "n".into() };
+            Incident::open(n.to_string().as_str().into(), entity, Level::High, at(n as u64))
+        };
+        for n in 0..MOST_LIVE + 3 {
+            let out = all.insert(new(n)).map(|out| out.id);
+            assert_eq!(out, n.checked_sub(MOST_LIVE).map(|n| n.to_string().as_str().into()), "the oldest makes room");
+        }
+        assert!(all.get_mut(&"2".into()).is_none());
+        assert!(all.get_mut(&"3".into()).is_some());
+        assert_eq!((all.by_id.len(), all.by_entity.len()), (MOST_LIVE, MOST_LIVE));
+        let over = all.sweep(at(2_000_000_000_000), Duration::from_secs(1));
+        assert_eq!((over.len(), all.by_id.len()), (MOST_LIVE, 0));
+    }
 
     #[test]
     fn a_count_tells_all_since_the_one_before() {

@@ -41,6 +41,11 @@ impl Places {
         }
     }
 
+    /// Nobody knows any more where it plays.
+    pub fn forget(&mut self) {
+        self.anywhere = true;
+    }
+
     /// Whether what was lost may have been a part of this.
     #[must_use]
     pub fn concerns(&self, loss: &LossSeen) -> bool {

@@ -12,7 +12,7 @@ use super::ring::ENDING;
 use super::search::{Cases, Search};
 use crate::store::Journal;
 use quell_model::record::RecorderPinned;
-use quell_model::{IncidentId, Seq, Stamp, StoreError, StreamId};
+use quell_model::{IncidentId, Kind, Seq, Stamp, StoreError, StreamId};
 use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::io;
@@ -137,7 +137,7 @@ impl Keeper {
         // Of an earlier life only what is open counts.
         let open = if self.looked { None } else { Some(journal.open_streams()?) };
         self.looked = true;
-        for (stream, seq) in journal.streams()? {
+        for (stream, seq) in journal.live() {
             let Some(id) = stream.as_incident() else { continue };
             let known = self.heads.get(&id).copied().unwrap_or(0);
             if known == seq || (!self.cases.contains_key(&id) && self.cases.len() >= FOLLOWED) {
@@ -167,13 +167,11 @@ impl Keeper {
         stream: &StreamId,
         quiet: Duration,
     ) -> Result<(), StoreError> {
-        let records = journal.read(stream, 1)?;
-        let Some(first) = records.first() else { return Ok(()) };
-        let mut case = Case::new(first.at);
-        for record in &records {
-            case.apply(record, quiet);
-        }
-        if !case.done {
+        let mut case = None;
+        journal.visit(stream, 1, Kind::ALL, &mut |record| {
+            case.get_or_insert_with(|| Case::new(record.at)).apply(&record, quiet);
+        })?;
+        if let Some(case) = case.filter(|case| !case.done) {
             self.cases.insert(id, case);
         }
         Ok(())

@@ -134,18 +134,26 @@ impl<W: Send + 'static> Core<W> {
                 return self.end(id, &part, Ending::failed(format!("its input could not be evaluated: {error}")));
             }
         };
-        if let Some(under_way) = self.under_way(id, &part) {
-            under_way.input = input.clone();
-        }
+        let clock = Arc::clone(&self.parts.clock);
+        let Some(under_way) = self.under_way(id, &part) else { return };
+        under_way.input = input.clone();
+        let bounds = (clock, under_way.deadline, under_way.stop.clone());
+        let late = || ActionError::retry("it took longer than its `timeout`");
         match self.parts.crew.get(action).cloned() {
             None => self.end(id, &part, Ending::failed(format!("this engine has no hands for `{action}`"))),
             Some(Verb::Looks(look)) => {
-                let work: Work<Answer> = Box::pin(async move { Answer::Looked(look.look(&input).await) });
+                let (clock, deadline, stop) = bounds;
+                let work: Work<Answer> = Box::pin(async move {
+                    Answer::Looked(job::within(clock, deadline, stop, look.look(&input), || Err(late())).await)
+                });
                 self.send_work(id, part, Where::Beside, work);
             }
             Some(Verb::Acts(action)) => {
                 let place = place(action.spec().lane);
-                let work: Work<Answer> = Box::pin(async move { Answer::Planned(action.plan(&input).await) });
+                let (clock, deadline, stop) = bounds;
+                let work: Work<Answer> = Box::pin(async move {
+                    Answer::Planned(job::within(clock, deadline, stop, action.plan(&input), || Err(late())).await)
+                });
                 self.send_work(id, part, place, work);
             }
         }
@@ -171,6 +179,7 @@ impl<W: Send + 'static> Core<W> {
                 Ending::refused("journal", "", format!("its intent could not be journaled: {error}")),
             ),
             Answer::Acted(acted) => self.acted(id, part, acted),
+            Answer::Died(why) => self.died(id, part, &why),
         }
     }
 
@@ -194,11 +203,14 @@ impl<W: Send + 'static> Core<W> {
             limits: live.run.playbook.limits,
             paused: self.paused,
         };
-        let opens = (mode == Mode::Enforce).then(|| self.guard().breaker.opening(&self.memory, &ask, &plan)).flatten();
+        // Only what would act opens it: not what anybody can write, and not while nothing acts.
+        let would_act = mode == Mode::Enforce && !ask.untrusted && !ask.paused;
+        let opens = would_act.then(|| self.guard().breaker.opening(&self.memory, &ask, &plan)).flatten();
         let action = action.clone();
         let decision = decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan);
         if let Some(why) = opens.filter(|_| !matches!(decision, Decision::Refuse { .. })) {
             self.memory.breaker(&playbook, Some(now));
+            tracing::error!(%playbook, why, "the breaker opens: it acts on nothing new for a while, and where it has acted it goes on");
             let playbook = playbook.clone();
             self.write_system(vec![NewRecord::new(now, BreakerChanged { playbook, open: true, why })]);
         }
@@ -283,6 +295,18 @@ impl<W: Send + 'static> Core<W> {
             Answer::Acted(Acted { run: Some(run), truth, started, verified: clock.now() })
         });
         self.send_work(id, part.clone(), place, work);
+    }
+
+    /// Its work panicked: an act may have happened, anything else has not.
+    fn died(&mut self, id: &RunId, part: &Part, why: &str) {
+        let now = self.parts.clock.now();
+        let why = format!("its code panicked, which is a mistake in quell: {why}");
+        if self.runs.get(id).is_some_and(|live| live.run.intent(part).is_some()) {
+            let unknown = ActionError::Unknown { why };
+            let acted = Acted { run: Some(Err(unknown.clone())), truth: Err(unknown), started: now, verified: now };
+            return self.acted(id, part, acted);
+        }
+        self.attempt_failed(id, part, &ActionError::give_up(why));
     }
 
     fn hands(&mut self, id: &RunId, part: &Part) -> Option<(Arc<dyn Action>, ActionContext, Admitted)> {

@@ -12,8 +12,9 @@ use quell_model::record::NewRecord;
 use quell_model::{Appended, Batch, Durability, Seq, StoreError, StreamId};
 use std::collections::VecDeque;
 
-/// Records that may wait: at a kilobyte each some 50 MB.
+/// Records that may wait, and their bytes.
 const MOST_WAITING: usize = 50_000;
+const MOST_BYTES: usize = if cfg!(test) { 4 << 20 } else { 64 << 20 };
 /// A draft that has grown so large goes into the journal by itself: no single append may outgrow the slate.
 const LARGE: usize = 256 << 10;
 
@@ -23,12 +24,16 @@ pub(super) struct Ink {
     draft: Draft,
     waiting: VecDeque<Draft>,
     records: usize,
+    bytes: usize,
     lost: u64,
+    /// Of the lost, how many no record tells of yet.
+    untold: u64,
 }
 
 impl Ink {
     pub(super) fn new(journal: Journal) -> Self {
-        Self { journal, draft: Draft::default(), waiting: VecDeque::new(), records: 0, lost: 0 }
+        let (draft, waiting) = (Draft::default(), VecDeque::new());
+        Self { journal, draft, waiting, records: 0, bytes: 0, lost: 0, untold: 0 }
     }
 
     /// The journal, with all that was written.
@@ -47,15 +52,28 @@ impl Ink {
         self.lost
     }
 
+    /// How many were lost since this was last asked; none while others still wait.
+    pub(super) fn newly_lost(&mut self) -> Option<u64> {
+        let told = if self.waiting.is_empty() { std::mem::take(&mut self.untold) } else { 0 };
+        (told > 0).then_some(told)
+    }
+
     /// Writes down; [`Ink::commit`] brings it into the journal.
     pub(super) fn write(&mut self, stream: StreamId, expected: Seq, records: &[NewRecord]) {
         if let Err(error) = self.draft.add(stream.clone(), expected, records) {
-            tracing::error!(%error, %stream, "records are lost");
-            self.lost += records.len() as u64;
+            self.lose(records.len(), &error);
         }
         if self.draft.bytes() > LARGE {
             self.commit();
         }
+    }
+
+    fn lose(&mut self, records: usize, why: &dyn std::fmt::Display) {
+        if self.untold == 0 {
+            tracing::error!(%why, "records are lost; `quell status` counts them");
+        }
+        self.lost += records as u64;
+        self.untold += records as u64;
     }
 
     /// When it returns, what was written survives SIGKILL, or it waits here. The writer sleeps on until
@@ -68,9 +86,21 @@ impl Ink {
         if !self.waiting.is_empty() {
             return self.keep(draft);
         }
-        if let Err((draft, error)) = self.journal.put(draft) {
+        if let Err((draft, error)) = self.put(draft) {
             tracing::error!(%error, "the journal takes nothing; records wait in memory");
             self.keep(draft);
+        }
+    }
+
+    /// Into the journal. Where records were lost, those after them follow on what is there: one record that found no room
+    /// does not take the rest of its stream with it.
+    fn put(&self, draft: Draft) -> Result<(), (Draft, StoreError)> {
+        match self.journal.put(draft) {
+            Err((mut draft, StoreError::Conflict { .. })) if self.lost > 0 => {
+                draft.close_gaps(|stream| self.journal.last(stream));
+                self.journal.put(draft)
+            }
+            done => done,
         }
     }
 
@@ -81,12 +111,12 @@ impl Ink {
     }
 
     fn keep(&mut self, draft: Draft) {
-        let records = draft.records();
-        if self.records + records > MOST_WAITING {
-            self.lost += records as u64;
-            return;
+        let (records, bytes) = (draft.records(), draft.bytes());
+        if self.records + records > MOST_WAITING || self.bytes + bytes > MOST_BYTES {
+            return self.lose(records, &format!("{} records wait already", self.records));
         }
         self.records += records;
+        self.bytes += bytes;
         self.waiting.push_back(draft);
     }
 
@@ -115,8 +145,8 @@ impl Ink {
     pub(super) fn flush(&mut self) {
         self.commit();
         while let Some(draft) = self.waiting.pop_front() {
-            let records = draft.records();
-            match self.journal.put(draft) {
+            let (records, bytes) = (draft.records(), draft.bytes());
+            match self.put(draft) {
                 Ok(()) => {}
                 Err((draft, StoreError::Unwritable(_) | StoreError::Closed)) => {
                     self.waiting.push_front(draft);
@@ -125,6 +155,7 @@ impl Ink {
                 Err((draft, error)) => self.rest_of(draft, &error),
             }
             self.records -= records;
+            self.bytes -= bytes;
         }
         self.journal.ring();
     }
@@ -134,11 +165,59 @@ impl Ink {
         let parts = draft.split();
         let alone = parts.len() == 1;
         for part in parts {
-            let records = part.records() as u64;
-            if alone || self.journal.put(part).is_err() {
-                tracing::error!(%error, records, "records are lost");
-                self.lost += records;
+            let records = part.records();
+            if alone || self.put(part).is_err() {
+                self.lose(records, error);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Countdown;
+    use quell_model::Stamp;
+    use quell_model::record::NoteAdded;
+    use std::time::Duration;
+
+    fn note(number: u64) -> Vec<NewRecord> {
+        let at = Stamp { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: number };
+        vec![NewRecord::new(at, NoteAdded { by: "ana".into(), text: format!("{number} {}", "x".repeat(300 << 10)) })]
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_its_stream_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let mut ink = Ink::new(journal.clone());
+        let stream = StreamId::system();
+        let other = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut seq = 0;
+        while ink.lost() < 3 {
+            ink.write(stream.clone(), seq, &note(seq));
+            ink.ring();
+            seq += 1;
+            assert!(seq < 1000, "it is bounded");
+        }
+        assert_eq!(ink.newly_lost(), None, "not while others wait");
+        other.execute_batch("ROLLBACK").unwrap();
+        let patience = Countdown::of(Duration::from_secs(60));
+        while ink.waiting() > 0 || journal.health().waiting > 0 {
+            assert!(!patience.left().is_zero(), "{:?}", journal.health());
+            ink.flush();
+            std::thread::yield_now();
+        }
+        assert_eq!((ink.newly_lost(), ink.newly_lost()), (Some(3), None));
+        // The writer of the stream counts on; what it writes follows on what is there.
+        ink.write(stream.clone(), seq, &note(seq));
+        ink.write(stream.clone(), seq + 1, &note(seq + 1));
+        ink.ring();
+        assert_eq!(ink.lost(), 3);
+        let records = journal.read(&stream, 1).unwrap();
+        assert_eq!(records.len() as u64, seq + 2 - 3);
+        assert_eq!(records.last().unwrap().at.boot_ns, seq + 1);
+        assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
     }
 }

@@ -1,12 +1,15 @@
 //! Work of a step that may take a while: polled once here, else moved to the runtime.
 //!
 //! Owns the way a future goes: a contain verb that is ready at once never leaves the engine's thread; what is pending
-//! goes on beside it, and the answer comes back through the inbox. Every future has a deadline.
+//! goes on beside it, and the answer comes back through the inbox. Every future has a deadline. Keeps true: every piece
+//! of work is answered, also one that panics: neither does its run wait for ever, nor does it take this thread along.
 
 use super::request::{EngineHandle, Refusal, Request};
 use futures_util::future::{FutureExt, select};
 use quell_model::record::Part;
 use quell_model::{ActionError, Clock, Json, Plan, RunId, Stamp, Stop, StoreError, Truth};
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -36,6 +39,8 @@ pub(super) enum Answer {
     Acted(Acted),
     /// A look or a script is over.
     Looked(Result<Json, ActionError>),
+    /// The work panicked, with these words.
+    Died(String),
 }
 
 /// What reaches the engine's thread from elsewhere.
@@ -65,8 +70,9 @@ pub(super) fn run(
     home: &EngineHandle,
     to: (RunId, Part),
     place: Where,
-    mut work: Work<Answer>,
+    work: Work<Answer>,
 ) -> Option<Answer> {
+    let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind().map(|done| done.unwrap_or_else(|why| died(&*why))));
     if place == Where::Here
         && let Poll::Ready(answer) = work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     {
@@ -86,6 +92,14 @@ pub(super) fn run(
         }
     }
     None
+}
+
+/// What a panic left.
+fn died(why: &(dyn Any + Send)) -> Answer {
+    let words = why.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let words = words.or_else(|| why.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it did not say why".into());
+    tracing::error!(why = words, "a step's work panicked");
+    Answer::Died(words)
 }
 
 /// `work`, or what `late` says once `deadline` has passed.

@@ -10,8 +10,8 @@ use crate::store::Journal;
 use crate::trigger::{Answer, Seen};
 use quell_model::guard::{Act, KEEP};
 use quell_model::playbook::Playbook;
-use quell_model::record::{Decided, EngineStarted, NewRecord, TriggerDecision};
-use quell_model::{Body, Detection, Hash, IncidentId, Kind, Mode, Record, RunId, Stamp, StoreError, StreamId};
+use quell_model::record::{EngineStarted, NewRecord, TriggerDecision};
+use quell_model::{Body, Detection, Hash, IncidentId, Kind, Mode, Name, Record, RunId, Stamp, StoreError, StreamId};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -42,30 +42,35 @@ pub struct RecoveryReport {
     pub paused: bool,
 }
 
+/// A detection that was answered with runs which have no stream.
+struct Promise {
+    incident: IncidentId,
+    detection: Detection,
+    runs: Vec<RunId>,
+}
+
 /// What stands in an incident, and only half of it: the engine ended between two streams.
 #[derive(Default)]
 struct Halves {
-    /// Detections that were answered with a run which has no stream, beside their incidents.
-    promised: Vec<(IncidentId, Detection)>,
+    promised: Vec<Promise>,
     /// Runs that incidents know of.
     joined: HashSet<RunId>,
 }
 
 impl Halves {
-    /// Looks whether what an incident's records speak of is there.
-    fn note(&mut self, incident: &IncidentId, records: &[Record], journal: &Journal) {
-        let is_missing = |one: &Decided| {
-            let has_stream = |run: &RunId| journal.last(&StreamId::run(run)) > 0;
-            one.decision == TriggerDecision::Started && !one.run.as_ref().is_some_and(has_stream)
-        };
-        for record in records {
-            match &record.body {
-                Body::IncidentJoined(joined) => self.joined.extend(joined.run.clone()),
-                Body::DetectionAccepted(accepted) if accepted.decided.iter().any(is_missing) => {
-                    self.promised.push((incident.clone(), accepted.detection.clone()));
+    /// Looks whether what an incident's record speaks of is there.
+    fn note(&mut self, incident: &StreamId, record: &Record, journal: &Journal) {
+        let is_missing = |run: &RunId| !journal.has(&StreamId::run(run));
+        match &record.body {
+            Body::IncidentJoined(joined) => self.joined.extend(joined.run.clone()),
+            Body::DetectionAccepted(accepted) => {
+                let started = accepted.decided.iter().filter(|one| one.decision == TriggerDecision::Started);
+                let runs: Vec<RunId> = started.filter_map(|one| one.run.clone()).filter(is_missing).collect();
+                if let (Some(incident), false) = (incident.as_incident(), runs.is_empty()) {
+                    self.promised.push(Promise { incident, detection: accepted.detection.clone(), runs });
                 }
-                _ => {}
             }
+            _ => {}
         }
     }
 }
@@ -78,14 +83,16 @@ impl<W: Send + 'static> Core<W> {
     pub fn recover(&mut self, read: &ReadDefinition<'_>) -> Result<RecoveryReport, StoreError> {
         let mut report = RecoveryReport::default();
         let journal = self.ink.journal().clone();
-        let definitions = self.recover_system(&journal.read(&StreamId::system(), 1)?);
+        let definitions = self.recover_system(&journal)?;
         let now = self.parts.clock.now();
         let open: HashSet<StreamId> = journal.open_streams()?.into_iter().collect();
         self.recover_counts(&journal, &open, now)?;
         for stream in &open {
             let Some(id) = stream.as_run() else { continue };
             let records = journal.read(stream, 1)?;
-            self.remember_acts(&id, &records, now);
+            if let Some(started) = records.first().and_then(|first| run_started(&first.body)) {
+                self.remember_acts(&id, &started.playbook.clone(), &records, now);
+            }
             match self.recover_run(&records, &definitions, read) {
                 Ok(()) => report.runs.push(id),
                 Err(why) => report.broken.push((id, why)),
@@ -99,12 +106,15 @@ impl<W: Send + 'static> Core<W> {
             before = page.last().map(|last| last.number);
             for listed in page {
                 // What the lists do not know yet is recent.
-                if listed.line.is_some_and(|line| self.age(line.last) > quiet) {
+                if listed.line.as_ref().is_some_and(|line| self.age(line.last) > quiet) {
                     continue;
                 }
-                if let Some(incident) = Incidents::read(&journal, &listed.stream)? {
-                    let kinds = [Kind::DetectionAccepted, Kind::IncidentJoined];
-                    halves.note(&incident.id, &journal.read_kinds(&listed.stream, 1, &kinds)?, &journal);
+                let mut note = |record: &Record| halves.note(&listed.stream, record, &journal);
+                let incident = match &listed.line {
+                    Some(line) => Some(Incidents::read_late(&journal, &listed.stream, line, &mut note)?),
+                    None => Incidents::read(&journal, &listed.stream, &mut note)?,
+                };
+                if let Some(incident) = incident {
                     self.incidents.insert(incident);
                     report.incidents += 1;
                 }
@@ -129,8 +139,8 @@ impl<W: Send + 'static> Core<W> {
             }
             self.drive(run);
         }
-        for (incident, detection) in halves.promised {
-            report.begun.extend(self.begin_promised(&incident, &detection));
+        for promise in halves.promised {
+            self.begin_promised(promise, &mut report);
         }
         self.ink.ring();
         self.say();
@@ -138,45 +148,56 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Starts what a detection was answered with, and nothing else: its runs have the ids that were promised.
-    fn begin_promised(&mut self, incident: &IncidentId, detection: &Detection) -> Vec<RunId> {
+    fn begin_promised(&mut self, promise: Promise, report: &mut RecoveryReport) {
+        let Promise { incident, detection, mut runs } = promise;
         let now = self.parts.clock.now();
-        let seen = Seen::new(detection);
-        let mut begun = Vec::new();
+        let seen = Seen::new(&detection);
         for playbook in self.definitions.playbooks.clone() {
             let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, now);
             let Answer::Start { per, stricter } = answer else { continue };
-            let due = self.due(&playbook, detection, per, stricter);
-            if self.ink.journal().last(&StreamId::run(&due.run)) == 0 {
-                begun.push(due.run.clone());
-                let views = seen.views().clone();
-                self.start_run(due, &detection.event.head, views, Some(incident.clone()), now);
-            }
+            let due = self.due(&playbook, &detection, per, stricter);
+            // A playbook that has come since, or that another run answered for then, was not promised.
+            let Some(at) = runs.iter().position(|run| *run == due.run) else { continue };
+            report.begun.push(runs.swap_remove(at));
+            let views = seen.views().clone();
+            self.start_run(due, &detection.event.head, views, Some(incident.clone()), now);
         }
-        begun
+        let why = "a detection was answered with it, and the engine ended before it began; no playbook answers so now";
+        report.broken.extend(runs.into_iter().map(|run| (run, why.to_owned())));
     }
 
-    fn recover_system(&mut self, records: &[Record]) -> HashMap<Hash, (String, String)> {
+    /// From the few records of the system's stream that matter now: the stream itself grows with every loss and with
+    /// every detection beside the incidents.
+    fn recover_system(&mut self, journal: &Journal) -> Result<HashMap<Hash, (String, String)>, StoreError> {
+        self.system_seq = journal.last(&StreamId::system());
         let mut definitions = HashMap::new();
-        for record in records {
-            self.system_seq = record.seq;
-            match &record.body {
-                Body::DefinitionPinned(pinned) => {
-                    self.pinned.insert(pinned.hash);
-                    definitions.insert(pinned.hash, (pinned.file.clone(), pinned.text.clone()));
-                }
-                // Of what was before an engine of another boot, only the wall clock tells the age.
-                Body::EngineStarted(started) => {
-                    let same = started.boot == self.parts.boot;
-                    self.boot_from = if same { self.boot_from.or(Some(record.at)) } else { None };
-                }
-                Body::PauseChanged(changed) => self.paused = changed.paused,
-                Body::BreakerChanged(changed) => {
-                    self.memory.breaker(&changed.playbook, changed.open.then_some(record.at))
-                }
-                _ => {}
+        for record in journal.latest(&[Kind::DefinitionPinned], usize::MAX >> 1)? {
+            if let Body::DefinitionPinned(pinned) = record.body {
+                self.pinned.insert(pinned.hash);
+                definitions.insert(pinned.hash, (pinned.file, pinned.text));
             }
         }
-        definitions
+        for record in journal.latest(&[Kind::EngineStarted], LATEST)? {
+            // Of what was before an engine of another boot, only the wall clock tells the age.
+            if let Body::EngineStarted(started) = &record.body {
+                let same = started.boot == self.parts.boot;
+                self.boot_from = if same { self.boot_from.or(Some(record.at)) } else { None };
+            }
+        }
+        for record in journal.latest(&[Kind::PauseChanged], 1)? {
+            if let Body::PauseChanged(changed) = &record.body {
+                self.paused = changed.paused;
+            }
+        }
+        for record in journal.latest(&[Kind::BreakerChanged], LATEST)? {
+            if let Body::BreakerChanged(changed) = &record.body {
+                // Its moment on the clock of this boot: in an earlier one that may have been far ahead.
+                let age = u64::try_from(self.age(record.at).as_nanos()).unwrap_or(u64::MAX);
+                let boot_ns = self.parts.clock.now().boot_ns.saturating_sub(age);
+                self.memory.breaker(&changed.playbook, changed.open.then_some(Stamp { boot_ns, ..record.at }));
+            }
+        }
+        Ok(definitions)
     }
 
     /// How long ago a journaled moment is: by the boot clock where it lies in this boot, which a step of the wall clock does
@@ -207,32 +228,32 @@ impl<W: Send + 'static> Core<W> {
         let (mut kinds, mut streams) = (HashSet::new(), Vec::new());
         let playbooks = self.definitions.playbooks.clone();
         journal.counted(since.unwrap_or(jiff::Timestamp::MIN), &mut |run| {
-            let playbook = playbooks.iter().find(|playbook| playbook.name == run.playbook);
-            if let Some(playbook) = playbook.filter(|_| run.counts) {
+            let loaded = playbooks.iter().find(|playbook| playbook.name == run.playbook);
+            if let Some(playbook) = loaded.filter(|_| run.counts) {
                 self.triggers.counted(playbook, &run.place, Mode::Enforce, self.aged(run.began, now));
             }
+            let playbook = run.playbook.clone();
             let is_new = kinds.len() < MOST_KINDS && kinds.insert((run.playbook, run.place, run.image));
             if (is_new || streams.len() < LATEST) && !open.contains(&run.stream) {
-                streams.push(run.stream);
+                streams.push((run.stream, playbook));
             }
         })?;
-        for stream in streams.iter().rev() {
+        for (stream, playbook) in streams.iter().rev() {
             if let Some(id) = stream.as_run() {
-                let records = journal.read_kinds(stream, 1, &[Kind::RunStarted, Kind::StepIntended])?;
-                self.remember_acts(&id, &records, now);
+                let records = journal.read_kinds(stream, 1, &[Kind::StepIntended])?;
+                self.remember_acts(&id, playbook, &records, now);
                 self.memory.run_ended(&id);
             }
         }
         Ok(())
     }
 
-    fn remember_acts(&mut self, id: &RunId, records: &[Record], now: Stamp) {
-        let Some(started) = records.first().and_then(|first| run_started(&first.body)) else { return };
+    fn remember_acts(&mut self, id: &RunId, playbook: &Name, records: &[Record], now: Stamp) {
         for record in records {
             if let Body::StepIntended(intent) = &record.body
                 && self.age(record.at) <= KEEP
             {
-                let (at, playbook) = (self.aged(record.at, now), started.playbook.clone());
+                let (at, playbook) = (self.aged(record.at, now), playbook.clone());
                 self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, &intent.plan));
             }
         }

@@ -42,7 +42,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let held = self.definitions.playbooks.iter().filter_map(|playbook| {
             let why = if self.guard().breaker.is_open(&self.memory, &playbook.name, now) {
-                "its breaker is open: it would act on too many different images; it still freezes where it has acted"
+                "its breaker is open: it would act on too many different images; where it has acted it goes on, and freezes what is new"
             } else if self.triggers.is_at_limit(playbook, now) {
                 "it has started in as many places as `limits.runs` allows: in others it only plans"
             } else {
@@ -67,7 +67,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn cancel(&mut self, run: &RunId, by: &Name) -> Result<Json, Refusal> {
         let Some(live) = self.runs.get(run) else {
-            let known = self.ink.journal().last(&StreamId::run(run)) > 0;
+            let known = self.ink.journal().has(&StreamId::run(run));
             return Err(if known {
                 Refusal::NotNow(format!("run `{run}` has ended already"))
             } else {
@@ -130,7 +130,7 @@ impl<W: Send + 'static> Core<W> {
         if let Some(live) = self.incidents.get_mut(id) {
             return Ok(live.clone());
         }
-        let found = Incidents::read(self.ink.journal(), &StreamId::incident(id));
+        let found = Incidents::read(self.ink.journal(), &StreamId::incident(id), &mut |_| ());
         let found = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
         found.ok_or_else(|| Refusal::NotFound { kind: "incident", id: id.to_string() })
     }

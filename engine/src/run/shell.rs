@@ -175,6 +175,12 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         self.ink.flush();
+        if let Some(count) = self.ink.newly_lost() {
+            let why = "records of the journal itself: it took nothing for so long that they found no room".to_owned();
+            let loss = LossSeen { class: None, count, cgroup: None, path: None, since: None, why };
+            self.write_system(vec![NewRecord::new(now, loss)]);
+            self.ink.flush();
+        }
         self.say();
     }
 

@@ -64,7 +64,7 @@ impl<W: Send + 'static> Core<W> {
                 Answer::Start { per, stricter } => {
                     let start = self.due(&playbook, detection, per, stricter);
                     let run = start.run.clone();
-                    if self.ink.journal().last(&StreamId::run(&run)) > 0 {
+                    if self.ink.journal().has(&StreamId::run(&run)) {
                         (TriggerDecision::Joined, "this very detection started that run before".to_owned(), Some(run))
                     } else {
                         let why = format!("{}: {}", start.mode, start.because);
@@ -162,7 +162,7 @@ impl<W: Send + 'static> Core<W> {
     /// An id that no incident has: a record that is read again long after opens a new one.
     fn fresh_incident(&mut self, entity: &Entity, detection: &Detection) -> IncidentId {
         let id = |number: u64| IncidentId::of(&[entity.to_string().as_bytes(), &detection.id.0, &number.to_le_bytes()]);
-        let mut is_free = |id: &IncidentId| self.ink.journal().last(&StreamId::incident(id)) == 0;
+        let mut is_free = |id: &IncidentId| !self.ink.journal().has(&StreamId::incident(id));
         (0..).map(id).find(|id| is_free(id)).expect("an incident's opening is written, so that some number is free")
     }
 

@@ -1,6 +1,7 @@
 //! The shell over a real journal and a world that the test plays.
 
 mod clock;
+mod bad_days;
 mod loss;
 
 use super::fixtures::{playbook_of, step};
@@ -27,6 +28,8 @@ struct World {
     mute: bool,
     /// `run` fails for good.
     broken: bool,
+    /// `run` panics.
+    panics: bool,
     /// Pid of the planned target.
     pid: u32,
 }
@@ -73,6 +76,7 @@ impl Action for Verb1 {
     }
 
     async fn run(&self, _: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
+        assert!(!self.1.panics, "the verb has a mistake");
         self.1.done.lock().unwrap().push(format!("{} {}", self.0.name, cx.attempt));
         if self.1.broken { Err(ActionError::give_up("the world is broken")) } else { Ok(json!({ "killed": [1] })) }
     }

@@ -6,6 +6,7 @@
 use super::item::Item;
 use quell_model::record::NewRecord;
 use quell_model::{Durability, Seq, StoreError, StreamId};
+use std::collections::HashMap;
 
 /// Records on their way.
 pub struct Draft(pub(super) Item);
@@ -49,6 +50,19 @@ impl Draft {
         self.0.bytes
     }
 
+    /// Where records before these found no room: numbers them so that they follow on what is there, in the streams that
+    /// have begun. `last` is a stream's last number.
+    pub(crate) fn close_gaps(&mut self, last: impl Fn(&StreamId) -> Seq) {
+        let mut ends: HashMap<StreamId, Seq> = HashMap::new();
+        for part in &mut self.0.parts {
+            let found = ends.get(&part.stream).copied().unwrap_or_else(|| last(&part.stream));
+            if found > 0 && part.first > found + 1 {
+                part.first = found + 1;
+            }
+            ends.insert(part.stream.clone(), part.last());
+        }
+    }
+
     /// The same in one draft a part, in order: when one stream is refused, the others need not be.
     #[must_use]
     pub fn split(self) -> Vec<Self> {
@@ -83,6 +97,26 @@ mod tests {
         assert_eq!(journal.read(&"incident/b".into(), 1).unwrap().len(), 1);
         journal.close();
         assert_eq!(Journal::open(dir.path()).unwrap().last(&"run/a".into()), 2);
+    }
+
+    #[test]
+    fn after_a_gap_a_stream_that_has_begun_goes_on_and_another_does_not_begin_in_its_midst() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let mut draft = Draft::default();
+        draft.add("run/a".into(), 0, &notes("one")).unwrap();
+        journal.put(draft).unwrap();
+        let mut draft = Draft::default();
+        draft.add("run/a".into(), 5, &notes("six")).unwrap();
+        draft.add("run/b".into(), 3, &notes("its start is lost")).unwrap();
+        draft.add("run/a".into(), 6, &notes("seven")).unwrap();
+        let (mut draft, _) = journal.put(draft).unwrap_err();
+        draft.close_gaps(|stream| journal.last(stream));
+        let (draft, error) = journal.put(draft).unwrap_err();
+        assert!(matches!(error, StoreError::Conflict { expected: 3, found: 0, .. }));
+        let went: Vec<bool> = draft.split().into_iter().map(|part| journal.put(part).is_ok()).collect();
+        assert_eq!(went, [true, false, true]);
+        assert_eq!(journal.last(&"run/a".into()), 3);
     }
 
     #[test]

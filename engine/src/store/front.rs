@@ -5,6 +5,8 @@
 //! Keeps true: a record on the slate has every earlier record of its stream on the slate before it, or in the journal.
 
 use super::item::{Done, Item};
+use super::past::Past;
+use super::rows::Tail;
 use super::slate::{Asker, Slate};
 use super::{Health, StoreError};
 use crate::clock::Countdown;
@@ -34,6 +36,8 @@ struct Head {
     visible: Seq,
     /// The last number that is in memory only.
     late: Seq,
+    /// It had ended, and was written to again.
+    revived: bool,
 }
 
 /// What the writer is handed.
@@ -46,7 +50,11 @@ pub(super) enum Order {
 
 /// What is behind the lock.
 struct Front {
+    /// Of every stream but the runs that have ended.
     heads: HashMap<StreamId, Head>,
+    past: Past,
+    /// For the writer: streams that come back out of the past.
+    revived: Vec<(StreamId, Tail)>,
     slate: Option<Slate>,
     queue: VecDeque<Order>,
     /// Bytes that are not in the database.
@@ -74,19 +82,22 @@ pub(super) struct Counter {
 /// What the writer found when it looked.
 pub(super) struct Taken {
     pub(super) orders: VecDeque<Order>,
+    /// Streams that these go on in, and that the writer has let go.
+    pub(super) revived: Vec<(StreamId, Tail)>,
     /// Nobody will bring more.
     pub(super) closing: bool,
 }
 
 impl Counter {
     /// With the streams as the database has them; without a slate nothing can be written.
-    pub(super) fn new(heads: impl Iterator<Item = (StreamId, Seq)>, slate: Option<Slate>) -> Self {
-        let head = |seq| Head { seq, committed: seq, visible: seq, late: 0 };
-        let mut heads: HashMap<_, _> = heads.map(|(stream, seq)| (stream, head(seq))).collect();
+    pub(super) fn new(heads: impl Iterator<Item = (StreamId, Seq)>, past: Past, slate: Option<Slate>) -> Self {
+        let mut heads: HashMap<_, _> = heads.map(|(stream, seq)| (stream, Head::at(seq))).collect();
         heads.reserve(NEW_STREAMS);
         Self {
             front: Mutex::new(Front {
                 heads,
+                past,
+                revived: Vec::new(),
                 slate,
                 queue: VecDeque::new(),
                 bytes: 0,
@@ -183,19 +194,38 @@ impl Counter {
             }
         }
         front.asleep = false;
-        Taken { orders: std::mem::take(&mut front.queue), closing: front.closing }
+        let (orders, revived) = (std::mem::take(&mut front.queue), std::mem::take(&mut front.revived));
+        Taken { orders, revived, closing: front.closing }
     }
 
-    /// From the writer: these are in the database.
-    pub(super) fn committed(&self, items: &[Item]) {
+    /// From the writer: these are in the database. Gives the streams that have passed.
+    pub(super) fn committed(&self, items: &[Item]) -> Vec<StreamId> {
+        let mut passed = Vec::new();
         for some in items.chunks(LOCKED_FOR) {
             let mut front = self.front();
             for item in some {
-                front.committed(item);
+                front.committed(item, &mut passed);
             }
         }
         self.front().trouble = None;
         self.moved.notify_all();
+        passed
+    }
+
+    /// Whether a stream has passed.
+    pub(super) fn is_past(&self, stream: &StreamId) -> bool {
+        self.front().is_past(stream)
+    }
+
+    /// A stream that has passed is written to again: it stood there in the database.
+    pub(super) fn revive(&self, stream: &StreamId, tail: Tail) {
+        let mut front = self.front();
+        // Somebody else may have been first, and have gone on.
+        if front.is_past(stream) {
+            front.past.remove(stream.as_str());
+            front.heads.insert(stream.clone(), Head { revived: true, ..Head::at(tail.seq) });
+            front.revived.push((stream.clone(), tail));
+        }
     }
 
     /// From the writer: the database refuses.
@@ -240,12 +270,14 @@ impl Counter {
         }
     }
 
-    /// The last number given in a stream; 0 for one that does not exist.
-    pub(super) fn last(&self, stream: &StreamId) -> Seq {
-        self.front().heads.get(stream).map_or(0, |head| head.seq)
+    /// The last number given in a stream; 0 for one that does not exist, none for one that has passed.
+    pub(super) fn last(&self, stream: &StreamId) -> Option<Seq> {
+        let front = self.front();
+        let seq = front.heads.get(stream).map_or(0, |head| head.seq);
+        (seq > 0 || !front.is_past(stream)).then_some(seq)
     }
 
-    /// Every stream and its last number.
+    /// Every stream that has not passed, and its last number.
     pub(super) fn streams(&self) -> Vec<(StreamId, Seq)> {
         self.front().heads.iter().map(|(stream, head)| (stream.clone(), head.seq)).collect()
     }
@@ -291,7 +323,18 @@ impl From<Refused> for StoreError {
     }
 }
 
+impl Head {
+    /// Everything up to here is in the database.
+    fn at(seq: Seq) -> Self {
+        Self { seq, committed: seq, visible: seq, ..Self::default() }
+    }
+}
+
 impl Front {
+    fn is_past(&self, stream: &StreamId) -> bool {
+        self.past.has(stream.as_str()) && !self.heads.contains_key(stream)
+    }
+
     /// Gives an item its place, or says why not; then nothing has changed.
     fn take_in(&mut self, mut item: Item, asker: Asker) -> Result<(), Refused> {
         if let Some(error) = self.objection(&item, asker) {
@@ -327,7 +370,7 @@ impl Front {
             let earlier = item.parts[..at].iter().rev().find(|earlier| earlier.stream == part.stream);
             let found = earlier.map_or(head.seq, |earlier| earlier.last());
             let expected = part.first - 1;
-            if found != expected {
+            if found != expected || (found == 0 && earlier.is_none() && self.is_past(&part.stream)) {
                 return Some(StoreError::Conflict { stream: part.stream.clone(), expected, found });
             }
             if asker == Asker::Urgent && head.late > head.committed {
@@ -354,12 +397,18 @@ impl Front {
         }
     }
 
-    fn committed(&mut self, item: &Item) {
+    fn committed(&mut self, item: &Item, passed: &mut Vec<StreamId>) {
         self.uncount(item);
         for part in item.filled() {
             let head = self.heads.entry(part.stream.clone()).or_default();
             head.committed = head.committed.max(part.last());
             head.visible = head.visible.max(head.committed);
+            let ends = part.lines.last().is_some_and(|line| line.ends == Some(true));
+            if ends && head.seq == head.committed && !head.revived && Past::takes(part.stream.as_str()) {
+                self.heads.remove(&part.stream);
+                self.past.add(part.stream.as_str());
+                passed.push(part.stream.clone());
+            }
         }
         if let (Some(ticket), Some(slate)) = (item.ticket, &mut self.slate) {
             slate.applied(ticket);

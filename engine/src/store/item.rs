@@ -6,8 +6,9 @@
 use quell_model::record::{IncidentState, RECORD_VERSION};
 use quell_model::{Appended, Batch, Body, Durability, Kind, NewRecord, Seq, Stamp, StoreError, StreamId};
 
-/// One submit may bring so many bytes: a bound against a runaway output, far above any record that is meant to be.
-pub(super) const MOST_BYTES: usize = 16 << 20;
+/// One submit may bring so many bytes: a bound against a runaway output, above a plan that names every process that a
+/// machine can have (65,536 at half a kilobyte each).
+pub(super) const MOST_BYTES: usize = 32 << 20;
 
 /// Called once, on the writer's thread, when the fate of a submit is known.
 pub(super) type Done = Box<dyn FnOnce(Result<Appended, StoreError>) + Send>;

@@ -8,12 +8,13 @@ use super::front::Counter;
 use super::item::{Done, Item};
 use super::lists::{self, Counted, IncidentLine, Listed, RunLine};
 use super::lock::DirLock;
+use super::past::Past;
 use super::read::{self, Readers};
-use super::rows::{self, Row, Rows, Tail};
+use super::rows::{self, Row, Rows, Stand};
 use super::slate::Slate;
 use super::writer::{Chainer, Shelf, Writer};
 use jiff::Timestamp;
-use quell_model::{Appended, Batch, IncidentId, Kind, Record, RunId, Seq, Store, StoreError, StreamId};
+use quell_model::{Appended, Batch, Body, IncidentId, Kind, Record, RunId, Seq, Store, StoreError, StreamId};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -56,12 +57,13 @@ impl Journal {
             return Err(StoreError::Corrupt(format!("{what}; hint: put the database back, or move the slate away")));
         }
         let rows = Rows::open(&database(dir))?;
-        let (tails, applied) = rows.tails()?;
-        let (slate, found) = Slate::open(&slate, rows.id, applied)?;
-        let gap = gap(applied, &found);
-        let heads: Vec<_> = tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
-        let chainer = chainer(tails)?;
-        let counter = Arc::new(Counter::new(heads.into_iter(), Some(slate)));
+        let mut stand = rows.stand()?;
+        let (slate, found) = Slate::open(&slate, rows.id, stand.applied)?;
+        let gap = gap(stand.applied, &found);
+        rows.complete(&mut stand, &found)?;
+        let heads: Vec<_> = stand.tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
+        let (chainer, past) = chainer(stand)?;
+        let counter = Arc::new(Counter::new(heads.into_iter(), past, Some(slate)));
         let shelf = Arc::new(Shelf::default());
         let mut writer = Writer::new(Arc::clone(&counter), Arc::clone(&shelf), rows, chainer, lock);
         let mut recovery = writer.recover(found);
@@ -90,9 +92,14 @@ impl Journal {
         let id = readers.with(|db| db.query_row("SELECT id FROM journal", [], |row| row.get::<_, [u8; 16]>(0)))?;
         // The slate before the database: what is copied in between is in both, and then taken from the database.
         let found = Slate::look(&dir.join("slate"), id, 0);
-        let (tails, applied) = readers.with(rows::tails)?;
-        let mut heads: HashMap<_, _> = tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
-        let mut chainer = chainer(tails)?;
+        let stand = readers.with(|db| {
+            let mut stand = rows::stand(db)?;
+            rows::complete(db, &mut stand, &found)?;
+            Ok(stand)
+        })?;
+        let applied = stand.applied;
+        let mut heads: HashMap<_, _> = stand.tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
+        let (mut chainer, past) = chainer(stand)?;
         let (mut held, mut recovery) = (Vec::new(), Vec::from_iter(gap(applied, &found)));
         for (ticket, bytes) in found.into_iter().filter(|(ticket, _)| *ticket > applied) {
             match chainer.take_up(ticket, &bytes, &mut held) {
@@ -102,7 +109,7 @@ impl Journal {
         }
         let shelf = Arc::new(Shelf::default());
         shelf.show(&held);
-        let counter = Arc::new(Counter::new(heads.into_iter(), None));
+        let counter = Arc::new(Counter::new(heads.into_iter(), past, None));
         Ok(Self(Arc::new(Inner { counter, shelf, readers, writer: Mutex::new(None), writer_id: None, recovery })))
     }
 
@@ -112,7 +119,9 @@ impl Journal {
     /// # Errors
     /// `Conflict`; `Unwritable` when there is no room without waiting. Then nothing was taken.
     pub fn written(&self, batch: Batch) -> Result<Appended, StoreError> {
-        self.0.counter.written(Item::new(vec![batch])?)
+        let (stream, item) = (batch.stream.clone(), Item::new(vec![batch])?);
+        self.revive(&stream);
+        self.0.counter.written(item)
     }
 
     /// As [`Journal::written`], for what was written down before, and without waking the writer: that takes a system
@@ -121,7 +130,25 @@ impl Journal {
     /// # Errors
     /// As [`Journal::written`], with the draft as it was.
     pub fn put(&self, draft: Draft) -> Result<(), (Draft, StoreError)> {
-        self.0.counter.put(draft.0).map_err(|(item, error)| (Draft(item), error))
+        let mut item = draft.0;
+        loop {
+            match self.0.counter.put(item) {
+                Err((back, StoreError::Conflict { stream, found: 0, .. })) if self.revive(&stream) => item = back,
+                done => return done.map_err(|(item, error)| (Draft(item), error)),
+            }
+        }
+    }
+
+    /// A run that has ended, and is written to again after all: it takes its place. Whether it is such a one.
+    fn revive(&self, stream: &StreamId) -> bool {
+        if !self.0.counter.is_past(stream) {
+            return false;
+        }
+        let tail = self.0.readers.with(|db| rows::tail(db, stream)).ok().flatten();
+        tail.is_some_and(|tail| {
+            self.0.counter.revive(stream, tail);
+            true
+        })
     }
 
     /// Wakes the writer if it sleeps and there is something for it.
@@ -135,6 +162,9 @@ impl Journal {
     /// here. It is told `Held` when the database has refused for about a second: the records keep their numbers and are
     /// written as soon as it can be. `Conflict`, `Unwritable` and `Closed`: nothing was taken.
     pub fn submit(&self, batches: Vec<Batch>, done: Done) {
+        for batch in &batches {
+            self.revive(&batch.stream);
+        }
         self.0.counter.submit(Item::new(batches), done);
     }
 
@@ -217,6 +247,52 @@ impl Journal {
         rows.iter().map(Row::record).collect()
     }
 
+    /// The system's records of kinds that are marked, in their order: of each the latest so many. It looks at no others.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn latest(&self, kinds: &[Kind], most: usize) -> Result<Vec<Record>, StoreError> {
+        debug_assert!(kinds.iter().all(|kind| lists::MARKS.contains(kind)), "only marks are found by their kind");
+        let system = StreamId::system();
+        self.wait_visible(Some(&system));
+        let held = self.0.shelf.of(Some(&system));
+        let mut ids = self.0.readers.with(|db| {
+            let of = kinds.iter().map(|kind| lists::latest(db, *kind, most));
+            Ok(of.collect::<Result<Vec<_>, _>>()?.concat())
+        })?;
+        ids.sort_unstable();
+        let mut rows = read::rows(&self.0.readers, &system, &ids)?;
+        rows.extend(held.into_iter().filter(|row| kinds.contains(&row.kind) && !ids.contains(&row.id)));
+        let mut left: HashMap<Kind, usize> = kinds.iter().map(|kind| (*kind, most)).collect();
+        let mut is_late =
+            |row: &Row| left.get_mut(&row.kind).is_some_and(|left| std::mem::replace(left, left.saturating_sub(1)) > 0);
+        let mut late: Vec<Row> = rows.into_iter().rev().filter(|row| is_late(row)).collect();
+        late.reverse();
+        late.iter().map(Row::record).collect()
+    }
+
+    /// The streams that have an intent of this verb, and each such record's number; the latest first.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn intents(&self, action: &str) -> Result<Vec<(StreamId, Seq)>, StoreError> {
+        self.wait_visible(None);
+        let is_one = |row: &Row| {
+            matches!(row.record().map(|record| record.body),
+            Ok(Body::StepIntended(intent)) if intent.action.as_str() == action)
+        };
+        let mut held = self.0.shelf.of(None);
+        held.retain(|row| row.kind == Kind::StepIntended && is_one(row));
+        let last = held.first().map_or(i64::MAX, |row| row.id);
+        let found = self.0.readers.with(|db| read::intents(db, action))?;
+        let mut all: Vec<(StreamId, Seq)> = held.into_iter().rev().map(|row| (row.stream, row.seq)).collect();
+        for (stream, id) in found.into_iter().filter(|(_, id)| *id < last) {
+            let rows = read::rows(&self.0.readers, &stream, &[id])?;
+            all.extend(rows.into_iter().filter(is_one).map(|row| (row.stream, row.seq)));
+        }
+        Ok(all)
+    }
+
     /// Gives the runs that began since a moment, the latest first, as the database has them.
     ///
     /// # Errors
@@ -226,20 +302,41 @@ impl Journal {
         self.0.readers.with(|db| lists::counted(db, since, each))
     }
 
-    /// The last number of a stream; 0 for one that does not exist. Waits for nothing.
+    /// The last number of a stream; 0 for one that does not exist. Waits for nothing, but for a run that has ended: that is
+    /// looked for in the database.
     #[must_use]
     pub fn last(&self, stream: &StreamId) -> Seq {
-        self.0.counter.last(stream)
+        self.0.counter.last(stream).unwrap_or_else(|| {
+            let tail = self.0.readers.with(|db| rows::tail(db, stream));
+            tail.ok().flatten().map_or(1, |tail| tail.seq)
+        })
+    }
+
+    /// Whether a stream exists. Waits for nothing.
+    #[must_use]
+    pub fn has(&self, stream: &StreamId) -> bool {
+        self.0.counter.last(stream) != Some(0)
+    }
+
+    /// The streams that may go on, all but the runs that have ended, and their last numbers. Waits for nothing.
+    #[must_use]
+    pub fn live(&self) -> Vec<(StreamId, Seq)> {
+        self.0.counter.streams()
     }
 
     /// Every stream and its last number, by name.
     ///
     /// # Errors
-    /// None now; a store elsewhere could fail.
+    /// As [`Journal::read`].
     pub fn streams(&self) -> Result<Vec<(StreamId, Seq)>, StoreError> {
-        let mut streams = self.0.counter.streams();
-        streams.sort_unstable();
-        Ok(streams)
+        // What is alive may end meanwhile, and is then in the database: so first these.
+        let live = self.0.counter.streams();
+        let mut all: BTreeMap<StreamId, Seq> = self.0.readers.with(read::streams)?.into_iter().collect();
+        for (stream, seq) in live {
+            let last = all.entry(stream).or_default();
+            *last = seq.max(*last);
+        }
+        Ok(all.into_iter().collect())
     }
 
     /// Runs that have not finished and incidents that are not resolved, by name.
@@ -248,12 +345,13 @@ impl Journal {
     /// As [`Journal::read`].
     pub fn open_streams(&self) -> Result<Vec<StreamId>, StoreError> {
         self.wait_visible(None);
-        let held = self.0.shelf.of(None);
-        let mut over: BTreeMap<StreamId, bool> = read::over(&self.0.readers)?.into_iter().collect();
-        for row in held {
-            let ends = row.ends()?;
-            let known = over.entry(row.stream).or_default();
-            *known = ends.unwrap_or(*known);
+        let held: BTreeMap<i64, StreamId> = self.0.shelf.streams().collect();
+        let held: Vec<StreamId> = held.into_values().collect();
+        let (open, ended) = read::open(&self.0.readers, &held)?;
+        let begun = open.into_iter().chain(held).map(|stream| (stream, false));
+        let mut over: BTreeMap<StreamId, bool> = begun.chain(ended.into_iter().map(|stream| (stream, true))).collect();
+        for row in self.0.shelf.ends()? {
+            over.insert(row.0, row.1);
         }
         let can_end = |stream: &StreamId| stream.as_run().is_some() || stream.as_incident().is_some();
         Ok(over.into_iter().filter(|(stream, over)| !over && can_end(stream)).map(|(stream, _)| stream).collect())
@@ -266,6 +364,17 @@ impl Journal {
     pub fn verify(&self) -> Result<Vec<String>, StoreError> {
         self.wait_visible(None);
         read::verify(&self.0.readers)
+    }
+
+    /// Whether the writer still runs; one that has died writes nothing more, and a new start takes up the slate.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.0
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .is_some_and(|writer| !writer.is_finished())
     }
 
     /// How it does.
@@ -289,10 +398,7 @@ impl Journal {
     ) -> Result<Vec<Listed<T>>, StoreError> {
         self.wait_visible(None);
         let held: BTreeMap<i64, StreamId> = self.0.shelf.streams().filter(|(_, stream)| is_one(stream)).collect();
-        let (mut lines, highest) = self.0.readers.with(|db| {
-            let snapshot = db.unchecked_transaction()?;
-            ask(&snapshot, before.unwrap_or(i64::MAX))
-        })?;
+        let (mut lines, highest) = self.0.readers.with(|db| ask(db, before.unwrap_or(i64::MAX)))?;
         for known in lines.iter_mut().filter(|known| held.contains_key(&known.number)) {
             known.line = None;
         }
@@ -341,8 +447,9 @@ fn database(dir: &Path) -> PathBuf {
     dir.join("journal.db")
 }
 
-fn chainer(tails: Vec<(StreamId, Tail)>) -> Result<Chainer, StoreError> {
-    Chainer::new(tails).map_err(|e| StoreError::Unwritable(format!("`/dev/urandom`: {e}")))
+fn chainer(stand: Stand) -> Result<(Chainer, Past), StoreError> {
+    let chainer = Chainer::new(stand.tails, stand.next_row, stand.next_stream);
+    Ok((chainer.map_err(|e| StoreError::Unwritable(format!("`/dev/urandom`: {e}")))?, stand.past))
 }
 
 #[async_trait::async_trait]

@@ -118,8 +118,19 @@ pub struct Counted {
     pub counts: bool,
 }
 
-/// Kinds of the system's records that concern whatever goes on at their time.
-pub(super) const MARKS: &[Kind] = &[Kind::LossSeen, Kind::PauseChanged, Kind::BreakerChanged, Kind::DetectionHeld];
+/// Kinds of the system's records that are found by their kind: those that concern whatever goes on at their time, and
+/// those that a start needs.
+pub(super) const MARKS: &[Kind] = &[
+    Kind::LossSeen,
+    Kind::PauseChanged,
+    Kind::BreakerChanged,
+    Kind::DetectionHeld,
+    Kind::DefinitionPinned,
+    Kind::EngineStarted,
+    Kind::PersonActed,
+    Kind::LeaseChanged,
+    Kind::ReflexFired,
+];
 
 /// What lines need of a `RunStarted`; the rest of its body, most of it, is not looked at.
 #[derive(Deserialize)]
@@ -196,13 +207,19 @@ pub(super) fn take_in(db: &Connection, rows: &[Row]) -> Result<(), rusqlite::Err
 pub(super) fn take(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
     match row.kind {
         Kind::RunStarted | Kind::RunFinished if row.stream.as_run().is_some() => run(db, row),
-        kind if row.stream == StreamId::system() && MARKS.contains(&kind) => {
-            let mut put = db.prepare_cached("INSERT OR IGNORE INTO marks (row, kind, at) VALUES (?1, ?2, ?3)")?;
-            put.execute(params![row.id, kind.as_str(), nanos(row.at.wall)]).map(drop)
-        }
+        _ if row.stream == StreamId::system() => mark(db, row),
         _ if row.stream.as_incident().is_some() => incident(db, row),
         _ => Ok(()),
     }
+}
+
+/// Marks one of the system's records, if it is of a kind that is marked.
+pub(super) fn mark(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
+    if row.stream != StreamId::system() || !MARKS.contains(&row.kind) {
+        return Ok(());
+    }
+    let mut put = db.prepare_cached("INSERT OR IGNORE INTO marks (row, kind, at) VALUES (?1, ?2, ?3)")?;
+    put.execute(params![row.id, row.kind.as_str(), nanos(row.at.wall)]).map(drop)
 }
 
 fn read<T: for<'a> Deserialize<'a>>(row: &Row) -> Option<T> {
@@ -390,6 +407,12 @@ pub(super) fn marks(
         db.prepare_cached("SELECT row FROM marks WHERE kind = ?1 AND at >= ?2 AND at <= ?3 ORDER BY at DESC LIMIT ?4")?;
     let rows = ask.query_map(params![kind.as_str(), nanos(from), nanos(to), most as i64], |row| row.get(0))?;
     rows.collect()
+}
+
+/// Rows of marks of a kind: the latest so many.
+pub(super) fn latest(db: &Connection, kind: Kind, most: usize) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut ask = db.prepare_cached("SELECT row FROM marks WHERE kind = ?1 ORDER BY row DESC LIMIT ?2")?;
+    ask.query_map(params![kind.as_str(), most as i64], |row| row.get(0))?.collect()
 }
 
 /// Runs that began since a moment, the latest first.

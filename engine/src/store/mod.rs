@@ -20,6 +20,7 @@ mod item;
 mod journal;
 mod lists;
 mod lock;
+mod past;
 mod read;
 mod rows;
 mod slate;

@@ -48,11 +48,12 @@ impl Readers {
         })
     }
 
-    /// Lends a connection.
+    /// Lends a connection with one snapshot of everything: also what asks a thousand times takes the file's lock once.
     pub(super) fn with<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let db = idle.map_or_else(|| self.open(), Ok).map_err(|e| told(&e))?;
-        let answer = ask(&db).map_err(|e| told(&e));
+        let snapshot = db.unchecked_transaction();
+        let answer = snapshot.and_then(|snapshot| ask(&snapshot)).map_err(|e| told(&e));
         let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if answer.is_ok() && kept.len() < KEPT {
             kept.push(db);
@@ -124,7 +125,8 @@ impl Row {
 
     /// Whether its stream is over after it; `None`: it changes nothing.
     pub(super) fn ends(&self) -> Result<Option<bool>, StoreError> {
-        Ok(ends(&self.record()?.body))
+        let may = matches!(self.kind, Kind::RunFinished | Kind::IncidentChanged);
+        if may { Ok(ends(&self.record()?.body)) } else { Ok(None) }
     }
 
     fn sum(&self) -> Hash {
@@ -166,12 +168,25 @@ pub(super) fn rows(readers: &Readers, stream: &StreamId, ids: &[i64]) -> Result<
     raws.into_iter().map(|raw| raw.understand(stream)).collect()
 }
 
+/// Rows with intents of a verb, with their streams, the latest first. The verbs that have an index
+/// (`migrations/0003_start.sql`) are found by it, others by a look at every row.
+pub(super) fn intents(db: &Connection, action: &str) -> Result<Vec<(StreamId, i64)>, rusqlite::Error> {
+    let verb = action.replace('\'', "''");
+    // Written out: SQLite takes a partial index only where it sees that the same is asked.
+    let mut ask = db.prepare(&format!(
+        "SELECT s.name, r.id FROM records r JOIN streams s ON s.id = r.stream
+         WHERE r.kind = 'StepIntended' AND instr(r.body, '\"action\":\"{verb}\"') > 0 ORDER BY r.id DESC"
+    ))?;
+    let rows = ask.query_map([], |row| Ok((StreamId::from(row.get::<_, String>(0)?), row.get::<_, i64>(1)?)))?;
+    rows.collect()
+}
+
 /// Gives every row that can be understood, in the order of the rows.
 pub(super) fn each(
     db: &Connection,
     take: &mut dyn FnMut(&Row) -> Result<(), rusqlite::Error>,
 ) -> Result<(), rusqlite::Error> {
-    let streams = super::rows::tails(db)?.0;
+    let streams = super::rows::tails(db)?;
     let names: HashMap<i64, StreamId> = streams.into_iter().map(|(name, tail)| (tail.no, name)).collect();
     let mut ask = db.prepare(&format!("SELECT {COLUMNS} FROM records ORDER BY id"))?;
     let mut rows = ask.query([])?;
@@ -220,22 +235,35 @@ fn walk_back(db: &Connection, stream: &StreamId, from: Seq, kinds: &[Kind]) -> R
     Ok(Ok((found, last.cast_unsigned())))
 }
 
-/// Whether each stream has ended, as the database has them.
-pub(super) fn over(readers: &Readers) -> Result<Vec<(StreamId, bool)>, StoreError> {
+/// Streams that have not ended, as the database has them; and those of `more` that have.
+pub(super) fn open(readers: &Readers, more: &[StreamId]) -> Result<(Vec<StreamId>, Vec<StreamId>), StoreError> {
     readers.with(|db| {
-        let mut ask = db.prepare_cached("SELECT name, over FROM streams")?;
-        let rows = ask.query_map([], |row| Ok((StreamId::from(row.get::<_, String>(0)?), row.get(1)?)))?;
-        rows.collect()
+        let mut ask = db.prepare_cached("SELECT name FROM streams WHERE over = 0")?;
+        let open = ask.query_map([], |row| Ok(StreamId::from(row.get::<_, String>(0)?)))?.collect::<Result<_, _>>()?;
+        let mut look = db.prepare_cached("SELECT over FROM streams WHERE name = ?1")?;
+        let mut over = Vec::new();
+        for stream in more {
+            if look.query_row([stream.as_str()], |row| row.get(0)).optional()?.unwrap_or(false) {
+                over.push(stream.clone());
+            }
+        }
+        Ok((open, over))
     })
+}
+
+/// Every stream and its last number, as the database has them.
+pub(super) fn streams(db: &Connection) -> Result<Vec<(StreamId, Seq)>, rusqlite::Error> {
+    let mut ask = db.prepare_cached("SELECT name, seq FROM streams")?;
+    let rows =
+        ask.query_map([], |row| Ok((StreamId::from(row.get::<_, String>(0)?), row.get::<_, i64>(1)?.cast_unsigned())))?;
+    rows.collect()
 }
 
 /// Looks at every record once, in the order of the rows; gives what does not hold, for people.
 pub(super) fn verify(readers: &Readers) -> Result<Vec<String>, StoreError> {
     let mut findings = Vec::new();
     let (streams, told) = readers.with(|db| {
-        // One snapshot for everything, while the writer goes on.
-        let db = db.unchecked_transaction()?;
-        let streams = super::rows::tails(&db)?.0;
+        let streams = super::rows::tails(db)?;
         let names: HashMap<i64, StreamId> = streams.iter().map(|(name, tail)| (tail.no, name.clone())).collect();
         let mut walk = Walk { names, at: HashMap::new(), findings: Vec::new() };
         let mut ask = db.prepare(&format!("SELECT {COLUMNS} FROM records ORDER BY id"))?;

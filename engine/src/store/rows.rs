@@ -4,9 +4,13 @@
 //! slate's watermark beside it, or not at all.
 
 use super::chain::SALT;
+use super::item::Item;
+use super::past::Past;
+use super::slate::Found;
 use super::{lists, read};
 use quell_model::{Hash, Kind, Seq, Stamp, StoreError, StreamId};
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,10 +18,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Each brings the schema from its place in this list to the next; never changed, only joined by others.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_journal.sql"), include_str!("migrations/0002_lists.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_journal.sql"),
+    include_str!("migrations/0002_lists.sql"),
+    include_str!("migrations/0003_start.sql"),
+];
 
 /// The schema from which on the lists are kept: what was written under an earlier one is taken in once.
 const LISTED: usize = 2;
+/// The schema from which on every kind of [`lists::MARKS`] is marked.
+const MARKED: usize = 3;
 
 /// `QUEL`: tells `file` and us whose database it is.
 const APPLICATION: i32 = 0x5155_454c;
@@ -118,9 +128,14 @@ impl Rows {
         Ok(Self { db, log, id })
     }
 
-    /// Every stream, and the slate's watermark.
-    pub(super) fn tails(&self) -> Result<(Vec<(StreamId, Tail)>, u64), StoreError> {
-        tails(&self.db).map_err(|e| told(&e))
+    /// Where the journal stands.
+    pub(super) fn stand(&self) -> Result<Stand, StoreError> {
+        stand(&self.db).map_err(|e| told(&e))
+    }
+
+    /// Adds to a stand the streams that these entries of the slate go on in.
+    pub(super) fn complete(&self, stand: &mut Stand, found: &[Found]) -> Result<(), StoreError> {
+        complete(&self.db, stand, found).map_err(|e| told(&e))
     }
 
     /// Appends rows and moves the tails and the watermark with them.
@@ -220,6 +235,8 @@ fn migrate(db: &mut Connection) -> Result<(), StoreError> {
     }
     if (1..LISTED).contains(&from) {
         read::each(&change, &mut |row| lists::take(&change, row)).map_err(|e| told(&e))?;
+    } else if (1..MARKED).contains(&from) {
+        read::each(&change, &mut |row| lists::mark(&change, row)).map_err(|e| told(&e))?;
     }
     change.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(|e| told(&e))?;
     change.pragma_update(None, "application_id", APPLICATION).map_err(|e| told(&e))?;
@@ -252,20 +269,69 @@ fn log_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Every stream, and the slate's watermark.
-pub(super) fn tails(db: &Connection) -> Result<(Vec<(StreamId, Tail)>, u64), rusqlite::Error> {
+/// Where the journal stands.
+pub(super) struct Stand {
+    /// The streams that may go on.
+    pub(super) tails: HashMap<StreamId, Tail>,
+    /// The runs that have ended.
+    pub(super) past: Past,
+    /// The slate's watermark.
+    pub(super) applied: u64,
+    pub(super) next_row: i64,
+    pub(super) next_stream: i64,
+}
+
+/// Reads it: of a run that has ended, its name alone.
+pub(super) fn stand(db: &Connection) -> Result<Stand, rusqlite::Error> {
+    let (mut tails, mut past) = (HashMap::new(), Past::default());
     let mut ask = db.prepare("SELECT name, id, seq, hash, last, over FROM streams")?;
-    let tails = ask.query_map([], |row| {
-        let tail = Tail {
-            no: row.get(1)?,
-            seq: row.get::<_, i64>(2)?.cast_unsigned(),
-            hash: Hash(row.get(3)?),
-            last: row.get(4)?,
-            over: row.get(5)?,
-        };
-        Ok((StreamId::from(row.get::<_, String>(0)?), tail))
-    })?;
-    let tails = tails.collect::<Result<_, _>>()?;
-    let applied = db.query_row("SELECT applied FROM journal", [], |row| row.get::<_, i64>(0))?;
-    Ok((tails, applied.cast_unsigned()))
+    let mut rows = ask.query([])?;
+    while let Some(row) = rows.next()? {
+        let name = row.get_ref(0)?.as_str()?;
+        if row.get(5)? && Past::takes(name) {
+            past.add(name);
+        } else {
+            tails.insert(StreamId::from(name), tail_of(row)?);
+        }
+    }
+    let applied = db.query_row("SELECT applied FROM journal", [], |row| row.get::<_, i64>(0))?.cast_unsigned();
+    let next_row = db.query_row("SELECT coalesce(max(id), 0) + 1 FROM records", [], |row| row.get(0))?;
+    let next_stream = db.query_row("SELECT coalesce(max(id), 0) + 1 FROM streams", [], |row| row.get(0))?;
+    Ok(Stand { tails, past, applied, next_row, next_stream })
+}
+
+/// See [`Rows::complete`].
+pub(super) fn complete(db: &Connection, stand: &mut Stand, found: &[Found]) -> Result<(), rusqlite::Error> {
+    for item in found.iter().filter_map(|(ticket, bytes)| Item::decode(*ticket, bytes)) {
+        for part in item.parts {
+            let is_past = stand.past.has(part.stream.as_str());
+            if let Some(tail) = if is_past { tail(db, &part.stream)? } else { None } {
+                stand.past.remove(part.stream.as_str());
+                stand.tails.insert(part.stream, tail);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tail_of(row: &rusqlite::Row<'_>) -> Result<Tail, rusqlite::Error> {
+    Ok(Tail {
+        no: row.get(1)?,
+        seq: row.get::<_, i64>(2)?.cast_unsigned(),
+        hash: Hash(row.get(3)?),
+        last: row.get(4)?,
+        over: row.get(5)?,
+    })
+}
+
+/// Where one stream stands.
+pub(super) fn tail(db: &Connection, stream: &StreamId) -> Result<Option<Tail>, rusqlite::Error> {
+    let mut ask = db.prepare_cached("SELECT name, id, seq, hash, last, over FROM streams WHERE name = ?1")?;
+    ask.query_row([stream.as_str()], tail_of).optional()
+}
+
+/// Every stream.
+pub(super) fn tails(db: &Connection) -> Result<Vec<(StreamId, Tail)>, rusqlite::Error> {
+    let mut ask = db.prepare("SELECT name, id, seq, hash, last, over FROM streams")?;
+    ask.query_map([], |row| Ok((StreamId::from(row.get::<_, String>(0)?), tail_of(row)?)))?.collect()
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! | header: mark, journal's id | first half: entry entry entry … | second half: entry … |
 //!   entry = length, ticket, sum, payload (an `Item`), padded to 8
+//! slate-TICKET: the entry of an item that no half holds; in the half stands one of length 0 with its ticket
 //! ```
 //!
 //! Owns the file and its entries. Never waits for a disk: writing is a copy into mapped pages, which the kernel keeps
@@ -17,10 +18,11 @@ use super::item::Item;
 use memmap2::MmapMut;
 use quell_model::StoreError;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The first bytes of the file.
 const MARK: &[u8; 16] = b"quell slate 1\n\0\0";
@@ -33,6 +35,8 @@ const RESERVE: usize = 1 << 20;
 const FILE: usize = HEADER + 2 * HALF;
 /// Before a payload: length, ticket, sum.
 const HEAD: usize = 24;
+/// What is larger has a file of its own: no half would ever have room for it.
+const LARGEST: usize = HALF - RESERVE - HEAD;
 
 /// Who asks for room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +61,9 @@ pub(super) struct Slate {
     ticket: u64,
     /// The last ticket whose records are in the journal.
     applied: u64,
+    path: PathBuf,
+    /// Tickets whose items have a file of their own.
+    large: VecDeque<u64>,
 }
 
 /// An entry that was found: its ticket and its bytes.
@@ -80,38 +87,50 @@ impl Slate {
         // What is not in the journal yet is written after and never over: this file is all that has it.
         let half = usize::from(last[1] > last[0]);
         let at = if ticket > applied { halves[half].end } else { 0 };
-        let slate = Self { map, half, at, last, ticket, applied };
-        Ok((slate, in_order(halves, applied)))
+        let found = in_order(halves, applied, path);
+        let large = found.iter().filter(|(_, bytes)| bytes.len() > LARGEST).map(|(ticket, _)| *ticket).collect();
+        Ok((Self { map, half, at, last, ticket, applied, path: path.to_owned(), large }, found))
     }
 
     /// What the file holds, without opening it for writing; nothing when it is not there or not this journal's.
     pub(super) fn look(path: &Path, journal: [u8; 16], applied: u64) -> Vec<Found> {
         let whole = File::open(path).ok().filter(|file| check(file, path, journal).is_ok());
         let bytes = whole.and_then(|_| std::fs::read(path).ok()).filter(|bytes| bytes.len() == FILE);
-        bytes.map(|bytes| in_order(halves(&bytes), applied)).unwrap_or_default()
+        bytes.map(|bytes| in_order(halves(&bytes), applied, path)).unwrap_or_default()
     }
 
-    /// Writes an item down and gives its ticket; `None`: no room.
+    /// Writes an item down and gives its ticket; `None`: no room. Only an item above [`LARGEST`] (a plan that names ten
+    /// thousand processes) may wait for the file system.
     pub(super) fn write(&mut self, item: &Item, asker: Asker) -> Option<u64> {
-        let bytes = item.bytes;
-        let size = HEAD + bytes.next_multiple_of(8);
         let keep = if asker == Asker::Patient { RESERVE } else { 0 };
-        if self.at + size + keep > HALF {
-            let other = 1 - self.half;
-            if self.last[other] > self.applied || size + keep > HALF {
-                return None;
-            }
-            (self.half, self.at) = (other, 0);
+        if item.bytes <= LARGEST {
+            return self.put(item.bytes, keep, |payload| item.encode(payload));
         }
         let ticket = self.ticket + 1;
+        self.half_for(HEAD, keep)?;
+        if let Err(error) = write_beside(&beside(&self.path, ticket), ticket, item) {
+            tracing::error!(%error, bytes = item.bytes, "a large record finds no room beside the slate");
+            return None;
+        }
+        self.large.push_back(ticket);
+        self.put(0, keep, |_| ())
+    }
+
+    /// The half in which so many bytes fit, and where in it.
+    fn half_for(&self, size: usize, keep: usize) -> Option<(usize, usize)> {
+        if self.at + size + keep <= HALF {
+            return Some((self.half, self.at));
+        }
+        let other = 1 - self.half;
+        (self.last[other] <= self.applied && size + keep <= HALF).then_some((other, 0))
+    }
+
+    fn put(&mut self, bytes: usize, keep: usize, write: impl FnOnce(&mut [u8])) -> Option<u64> {
+        let size = HEAD + bytes.next_multiple_of(8);
+        (self.half, self.at) = self.half_for(size, keep)?;
+        let ticket = self.ticket + 1;
         let start = HEADER + self.half * HALF + self.at;
-        let entry = &mut self.map[start..start + size];
-        let (head, payload) = entry.split_at_mut(HEAD);
-        item.encode(&mut payload[..bytes]);
-        payload[bytes..].fill(0);
-        head[0..8].copy_from_slice(&(bytes as u64).to_le_bytes());
-        head[8..16].copy_from_slice(&ticket.to_le_bytes());
-        head[16..24].copy_from_slice(&sum(ticket, bytes, payload).to_le_bytes());
+        fill(&mut self.map[start..start + size], bytes, ticket, write);
         self.at += size;
         self.last[self.half] = ticket;
         self.ticket = ticket;
@@ -121,11 +140,49 @@ impl Slate {
     /// Everything up to this ticket is in the journal: its room is free.
     pub(super) fn applied(&mut self, ticket: u64) {
         self.applied = self.applied.max(ticket);
+        while let Some(over) = self.large.pop_front_if(|large| *large <= self.applied) {
+            let path = beside(&self.path, over);
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(%error, path = %path.display(), "a file beside the slate stays, and holds nothing new");
+            }
+        }
         if self.applied == self.ticket {
             // The same few pages again and again: they stay in memory, and the rest of the file never gets there.
             self.at = 0;
         }
     }
+}
+
+/// The file of an item that no half holds.
+fn beside(slate: &Path, ticket: u64) -> PathBuf {
+    slate.with_file_name(format!("slate-{ticket}"))
+}
+
+fn write_beside(path: &Path, ticket: u64, item: &Item) -> std::io::Result<()> {
+    let mut entry = vec![0; HEAD + item.bytes.next_multiple_of(8)];
+    fill(&mut entry, item.bytes, ticket, |payload| item.encode(payload));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(&entry));
+    if written.is_err() {
+        // Half of it holds nothing: its ticket is given to another.
+        std::fs::remove_file(path).ok();
+    }
+    written
+}
+
+/// Makes an entry in room of its size.
+fn fill(entry: &mut [u8], bytes: usize, ticket: u64, write: impl FnOnce(&mut [u8])) {
+    let (head, payload) = entry.split_at_mut(HEAD);
+    write(&mut payload[..bytes]);
+    payload[bytes..].fill(0);
+    head[0..8].copy_from_slice(&(bytes as u64).to_le_bytes());
+    head[8..16].copy_from_slice(&ticket.to_le_bytes());
+    head[16..24].copy_from_slice(&sum(ticket, bytes, payload).to_le_bytes());
 }
 
 /// A new file, whole before it has its name: room that a full disk cannot take back.
@@ -192,10 +249,15 @@ fn halves(map: &[u8]) -> [Half; 2] {
 }
 
 /// Those beyond a ticket, in order.
-fn in_order(halves: [Half; 2], applied: u64) -> Vec<Found> {
+fn in_order(halves: [Half; 2], applied: u64, path: &Path) -> Vec<Found> {
     let mut found: Vec<Found> = halves.into_iter().flat_map(|half| half.found).collect();
     found.retain(|(ticket, _)| *ticket > applied);
     found.sort_by_key(|(ticket, _)| *ticket);
+    for (ticket, bytes) in found.iter_mut().filter(|(_, bytes)| bytes.is_empty()) {
+        // What cannot be read stays empty, which is no item: it is told as such.
+        let whole = std::fs::read(beside(path, *ticket)).unwrap_or_default();
+        *bytes = entry(&whole).filter(|(its, _)| its == ticket).map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
+    }
     found
 }
 
@@ -203,7 +265,7 @@ fn in_order(halves: [Half; 2], applied: u64) -> Vec<Found> {
 fn entry(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let word = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
     let (length, ticket, found) = (usize::try_from(word(0)?).ok()?, word(8)?, word(16)?);
-    if length > HALF {
+    if length > bytes.len() {
         return None;
     }
     let padded = bytes.get(HEAD..HEAD + length.next_multiple_of(8))?;
@@ -307,6 +369,33 @@ mod tests {
         assert!(slate.write(&item(15, &big), Asker::Urgent).is_none());
         slate.applied(6);
         assert!(slate.write(&item(15, &big), Asker::Urgent).is_some(), "the first half is free again");
+    }
+
+    #[test]
+    fn an_item_that_no_half_holds_has_a_file_of_its_own_until_it_is_applied() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slate");
+        let (mut slate, _) = Slate::open(&path, JOURNAL, 0).unwrap();
+        let huge = "x".repeat(5 << 20);
+        for (seq, text) in [(1, "small"), (2, huge.as_str()), (3, "small")] {
+            assert_eq!(slate.write(&item(seq, text), Asker::Urgent), Some(seq));
+        }
+        drop(slate);
+        let (mut slate, all) = Slate::open(&path, JOURNAL, 0).unwrap();
+        let back = Item::decode(2, &all[1].1).unwrap();
+        assert_eq!((all.len(), back.parts), (3, item(2, &huge).parts));
+        assert_eq!(Slate::look(&path, JOURNAL, 1)[0].1.len(), all[1].1.len());
+        slate.applied(2);
+        assert!(!dir.path().join("slate-2").exists());
+        assert_eq!(slate.write(&item(4, &huge), Asker::Patient), Some(4));
+        drop(slate);
+        // Cut short, it is told as an entry that cannot be read, and those around it are found.
+        std::fs::write(dir.path().join("slate-4"), "half").unwrap();
+        let (_, left) = Slate::open(&path, JOURNAL, 2).unwrap();
+        assert_eq!(
+            left.iter().map(|(ticket, bytes)| (*ticket, bytes.is_empty())).collect::<Vec<_>>(),
+            [(3, false), (4, true)]
+        );
     }
 
     #[test]

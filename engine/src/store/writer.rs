@@ -47,6 +47,12 @@ impl Shelf {
         streams.into_iter()
     }
 
+    /// What the rows here say of their streams' ends, in their order.
+    pub(super) fn ends(&self) -> Result<Vec<(StreamId, bool)>, StoreError> {
+        let told = |row: &Row| row.ends().transpose().map(|ends| Ok((row.stream.clone(), ends?)));
+        self.rows().iter().filter_map(told).collect()
+    }
+
     /// Those of one stream, or all.
     pub(super) fn of(&self, stream: Option<&StreamId>) -> Vec<Row> {
         self.rows().iter().filter(|row| stream.is_none_or(|stream| row.stream == *stream)).cloned().collect()
@@ -60,7 +66,7 @@ struct Group {
     items: Vec<Item>,
 }
 
-/// The chain's growing end, over all streams.
+/// The chain's growing end, over all streams but the runs that have ended.
 pub(super) struct Chainer {
     tails: HashMap<StreamId, Tail>,
     next_row: i64,
@@ -70,10 +76,8 @@ pub(super) struct Chainer {
 
 impl Chainer {
     /// Goes on from where the database stands.
-    pub(super) fn new(tails: Vec<(StreamId, Tail)>) -> std::io::Result<Self> {
-        let next_row = tails.iter().map(|(_, tail)| tail.last).max().unwrap_or(0) + 1;
-        let next_stream = tails.iter().map(|(_, tail)| tail.no).max().unwrap_or(0) + 1;
-        Ok(Self { tails: tails.into_iter().collect(), next_row, next_stream, salts: Salts::open()? })
+    pub(super) fn new(tails: HashMap<StreamId, Tail>, next_row: i64, next_stream: i64) -> std::io::Result<Self> {
+        Ok(Self { tails, next_row, next_stream, salts: Salts::open()? })
     }
 
     /// Chains what the slate held under a ticket, if it follows on what is there; else says why not.
@@ -198,6 +202,7 @@ impl Writer {
             if self.backlog.is_empty() || self.pause.is_some() {
                 let taken = self.counter.take(self.pause);
                 self.backlog.extend(taken.orders);
+                self.chainer.tails.extend(taken.revived);
                 closing = taken.closing;
             }
             // While the database refuses there is time to chain everything, and those who wait are to be told.
@@ -257,7 +262,9 @@ impl Writer {
             tracing::info!(records = self.group.rows.len(), "the journal is written again");
         }
         (self.tries, self.pause, self.shown) = (0, None, (0, 0));
-        self.counter.committed(&self.group.items);
+        for passed in self.counter.committed(&self.group.items) {
+            self.chainer.tails.remove(&passed);
+        }
         self.shelf.clear();
         let group = std::mem::take(&mut self.group);
         let (patient, others): (Vec<Item>, Vec<Item>) = group.items.into_iter().partition(wants_sync);

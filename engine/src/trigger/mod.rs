@@ -10,7 +10,7 @@ use quell_model::playbook::{DetectionFilter, Playbook, Rate};
 use quell_model::record::RunStarted;
 use quell_model::{Detection, Event, Field, IncidentId, Json, Mode, Name, ProcessId, RunId, Stamp};
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 /// What a playbook makes of a detection.
@@ -36,9 +36,15 @@ pub enum Answer {
 pub struct Triggers {
     open: HashMap<(Name, String), RunId>,
     planned: HashMap<(Name, String), (RunId, Option<IncidentId>)>,
+    /// The keys of `planned`, the earliest first; some of them may be gone from there.
+    planned_order: VecDeque<(Name, String)>,
     /// Where each playbook started runs that may act, and when last.
     starts: HashMap<Name, HashMap<String, Stamp>>,
 }
+
+/// Runs that only planned and take further detections: past it the earliest are forgotten, and plan again. Whoever makes
+/// ever new subjects must not take the memory.
+const MOST_PLANNED: usize = 10_000;
 
 /// Whether the filter wants detections of this rule.
 #[must_use]
@@ -201,7 +207,13 @@ impl Triggers {
         if self.open.get(&key) == Some(run) {
             self.open.remove(&key);
             if let Some(incident) = only_planned {
-                self.planned.insert(key, (run.clone(), incident));
+                if self.planned.insert(key.clone(), (run.clone(), incident)).is_none() {
+                    self.planned_order.push_back(key);
+                }
+                while self.planned_order.len() > MOST_PLANNED {
+                    let earliest = self.planned_order.pop_front();
+                    earliest.and_then(|earliest| self.planned.remove(&earliest));
+                }
             }
         }
     }
@@ -209,10 +221,12 @@ impl Triggers {
     /// An incident has closed: runs that only planned take nothing more.
     pub fn incident_closed(&mut self, incident: &IncidentId) {
         self.planned.retain(|_, (_, of)| of.as_ref() != Some(incident));
+        self.planned_order.retain(|key| self.planned.contains_key(key));
     }
 
     /// The playbooks were changed: what only planned may now act.
     pub fn forget_planned(&mut self) {
         self.planned.clear();
+        self.planned_order.clear();
     }
 }

@@ -16,10 +16,11 @@ use quell_model::playbook::RunLimits;
 use quell_model::record::{LeaseChanged, NewRecord, Part, ReflexFired, StepFinished, StepIntended};
 use quell_model::world::Verb;
 use quell_model::{
-    Action, ActionContext, ActionError, Batch, Body, BootId, Clock, Decision, Durability, Json, Name, Outcome,
+    Action, ActionContext, ActionError, Batch, Body, BootId, Clock, Decision, Durability, Json, Kind, Name, Outcome,
     ProcessId, Progress, Record, Reflex, RunId, Spot, Stamp, Stop, StoreError, StreamId,
 };
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +65,8 @@ fn with_journal(
 ) -> Result<(), String> {
     let stream = StreamId::system();
     let said = |e: StoreError| e.to_string();
-    let system = journal.read(&stream, 1).map_err(said)?;
+    let kinds = [Kind::PauseChanged, Kind::PersonActed, Kind::LeaseChanged, Kind::ReflexFired];
+    let system = journal.latest(&kinds, usize::MAX >> 1).map_err(said)?;
     let due = due(journal, &system, reflex.as_ref(), &world.boot).map_err(said)?;
     let paused = reflex.is_paused() || is_paused(&system);
     let at = SystemClock.now();
@@ -93,7 +95,7 @@ fn with_journal(
     if records.is_empty() {
         return Ok(());
     }
-    let expected = system.last().map_or(0, |record| record.seq);
+    let expected = journal.last(&stream);
     journal.written(Batch { stream, expected, records, durability: Durability::Synced }).map(drop).map_err(said)
 }
 
@@ -125,7 +127,8 @@ fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex, boot: &BootI
         })
     };
     let mut all = Vec::new();
-    for (stream, _) in journal.streams()? {
+    let streams: BTreeSet<StreamId> = journal.intents(ACTION)?.into_iter().map(|(stream, _)| stream).collect();
+    for stream in streams {
         let Some(run) = stream.as_run() else { continue };
         let records = journal.read(&stream, 1)?;
         let started = records.first().and_then(|first| match &first.body {

@@ -1,8 +1,9 @@
 //! The breaker: a playbook that would act on too many different images in a short time has probably gone wrong.
 //!
-//! While it is open the playbook only plans, but for what can be undone in cgroups in which it has acted already: whoever
-//! opens it on purpose, with a program under ever new names, stays frozen where they are. It closes after a quiet time,
-//! or when a person says so.
+//! While it is open the playbook only plans, but in cgroups in which it has acted already: there it goes on against the
+//! images that it has acted on, and against others with what can be undone. Whoever opens it on purpose, with ever new
+//! programs, frees none of the old ones, and stays frozen where they are. It closes after a quiet time, or when a person
+//! says so.
 
 use super::Ask;
 use super::memory::{APART, Memory, cgroups, images};
@@ -37,9 +38,12 @@ impl Breaker {
         } else {
             self.opening(memory, ask, plan)?
         };
-        let still =
-            ask.action.undoable && memory.has_acted_in(ask.playbook, ask.now, self.within + self.quiet, cgroups(plan));
-        (!still).then_some(why)
+        let back = self.within + self.quiet;
+        let images = images(plan);
+        let is_old = !images.is_empty() && memory.images_and_new(ask.playbook, ask.now, back, &images).1 == 0;
+        let goes_on =
+            (is_old || ask.action.undoable) && memory.has_acted_in(ask.playbook, ask.now, back, cgroups(plan));
+        (!goes_on).then_some(why)
     }
 
     /// Why this plan opens it, if it does: it brings an image that is new, and past the bound.

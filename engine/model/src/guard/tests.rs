@@ -238,7 +238,9 @@ fn the_breaker_leaves_a_playbook_at_its_plans() {
         "an image already seen is no new one"
     );
     wild.memory.breaker(&"p".into(), Some(at(90)));
-    assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Observe { .. }));
+    assert!(matches!(wild.decide(plan(vec![target(7, |_| ())])), Decision::Observe { .. }));
+    assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)), "the old ones are not let go");
+    assert!(matches!(wild.decide(plan(vec![in_cgroup(21, "/box/else")])), Decision::Observe { .. }));
     wild.memory.breaker(&"p".into(), None);
     assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)));
 }

@@ -63,20 +63,26 @@ fn what_was_written_before_there_were_lists_is_taken_in_at_the_upgrade() {
     ended(&journal, (0..5).map(|n| format!("r-{n}")));
     let incident = an_incident(&journal);
     let lists = |journal: &Journal| {
-        let marks = journal.marks(Kind::PauseChanged, at(0).wall, at(99).wall, 9).unwrap();
+        let mut marks = journal.marks(Kind::PauseChanged, at(0).wall, at(99).wall, 9).unwrap();
+        marks.extend(journal.latest(&[Kind::EngineStarted], 9).unwrap());
         (all(journal, 2), journal.incidents(None, 9).unwrap(), journal.members(&"i-1".into(), 9).unwrap(), marks)
     };
     let before = lists(&journal);
     assert_eq!(before.2, (vec!["r-1".into()], 1));
-    assert_eq!(before.3.len(), 1);
+    assert_eq!(before.3.len(), 2, "a pause and a start");
     let line = incident.line.unwrap();
     assert_eq!((line.detections, line.losses, line.level.as_str()), (2, 1, "high"));
     journal.close();
-    let old = "DROP TABLE runs; DROP TABLE incidents; DROP TABLE members; DROP TABLE marks; PRAGMA user_version = 1;";
-    sqlite(dir.path()).execute_batch(old).unwrap();
-    let journal = Journal::open(dir.path()).unwrap();
-    assert_eq!(lists(&journal), before);
-    assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
+    for old in [
+        "DROP TABLE runs; DROP TABLE incidents; DROP TABLE members; DROP TABLE marks; PRAGMA user_version = 1;",
+        "DELETE FROM marks WHERE kind IN ('EngineStarted', 'DefinitionPinned'); PRAGMA user_version = 2;",
+    ] {
+        sqlite(dir.path()).execute_batch(old).unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        assert_eq!(lists(&journal), before);
+        assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
+        journal.close();
+    }
 }
 
 #[test]

@@ -7,4 +7,5 @@ mod damage;
 mod format;
 mod law;
 mod lists;
+mod past;
 mod refusal;

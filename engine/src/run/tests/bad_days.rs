@@ -1,0 +1,138 @@
+//! What goes wrong around a run: code that panics, records that no half of the slate holds, a start after a long life.
+
+use super::*;
+use crate::incident::Incidents;
+use quell_model::record::{
+    BreakerChanged, Decided, DetectionAccepted, DetectionHeld, EngineStarted, IncidentOpened, TriggerDecision,
+};
+
+#[test]
+fn a_verb_that_panics_ends_its_step_and_takes_nobody_along() {
+    for (action, outcome) in [("process.kill", "StepFinished kill failed"), ("file.copy", "StepFinished kill failed")] {
+        let world = World { panics: true, ..World::default() };
+        let mut stage = stage(world, playbook_of(vec![acts("kill", &[], action)]));
+        stage.core.detections([detection("7", 1)]);
+        stage.settle();
+        assert!(stage.only_story().contains(&outcome.to_owned()), "{:?}", stage.only_story());
+        // The engine goes on.
+        stage.core.detections([detection("8", 1)]);
+        stage.settle();
+        assert_eq!(stage.runs().len(), 2);
+    }
+}
+
+#[test]
+fn a_record_that_no_half_of_the_slate_holds_is_journaled_and_holds_nothing_up() {
+    let mut stage = stage(World::default(), playbook_of(vec![acts("kill", &[], "process.kill")]));
+    stage.core.detections([detection(&"7".repeat(5 << 20), 1), detection("8", 1)]);
+    stage.settle();
+    assert_eq!(stage.done().len(), 2);
+    let status = stage.core.serve(Request::Status).unwrap();
+    assert_eq!((&status["records_waiting"], &status["records_lost"]), (&json!(0), &json!(0)));
+    for run in stage.runs() {
+        assert_eq!(stage.story(&run).last().unwrap(), "RunFinished succeeded");
+    }
+    let Stage { core, journal, dir, .. } = stage;
+    drop(core);
+    journal.close();
+    let left = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert!(left.into_iter().all(|name| !name.starts_with("slate-")), "nothing is left beside the slate");
+    assert_eq!(Journal::open(dir.path()).unwrap().verify().unwrap(), Vec::<String>::new());
+}
+
+/// An engine of another life over the same journal.
+fn next_life(stage: Stage, definitions: Definitions) -> Stage {
+    let Stage { core, journal, dir, .. } = stage;
+    drop(core);
+    journal.close();
+    stage_in(dir, World::default(), definitions)
+}
+
+#[test]
+fn a_start_reads_the_end_of_a_long_incident_and_goes_on_in_it() {
+    let playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+    let mut first = stage(World::default(), playbook.clone());
+    first.core.detections((0..700).map(|subject| detection(&subject.to_string(), 1)));
+    first.settle();
+    let listed = first.journal.incidents(None, 10).unwrap().remove(0);
+    let records = first.journal.last(&listed.stream);
+    assert!(records > 1400, "{records}");
+    let (line, mut read) = (listed.line.unwrap(), 0);
+    let late = Incidents::read_late(&first.journal, &listed.stream, &line, &mut |_| read += 1).unwrap();
+    let whole = Incidents::read(&first.journal, &listed.stream, &mut |_| ()).unwrap().unwrap();
+    assert_eq!(read, 1000);
+    assert_eq!((late.seq, late.level, late.state, late.last), (records, whole.level, whole.state, whole.last));
+    let mut second = next_life(first, definitions(playbook));
+    assert_eq!(second.core.recover(&|_, _| None).unwrap().incidents, 1);
+    second.core.detections([detection("new", 1), detection("3", 2)]);
+    second.settle();
+    assert_eq!(second.journal.last(&listed.stream), records + 4, "both join it, each with a run");
+    assert_eq!(second.core.serve(Request::Status).unwrap()["records_lost"], 0);
+    assert_eq!(second.journal.verify().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_start_finds_what_holds_in_the_system_s_stream_behind_all_that_came_after() {
+    let playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+    let mut first = stage(World::default(), playbook.clone());
+    first.core.detections([detection("7", 1)]);
+    first.core.serve(Request::Pause { paused: true, by: "ana".into() }).unwrap();
+    let now = SystemClock.now();
+    // Of an earlier boot, whose clock was far ahead of this one's.
+    let ahead = Stamp { boot_ns: now.boot_ns + 1_000_000_000_000_000, wall: now.wall };
+    first.core.write_system(vec![
+        NewRecord::new(ahead, BreakerChanged { playbook: "test".into(), open: true, why: String::new() }),
+        NewRecord::new(
+            now,
+            EngineStarted { version: String::new(), boot: process::BootId("b".into()), pid: 1, mode: Mode::Enforce },
+        ),
+    ]);
+    let held = || DetectionHeld { detection: Hash::default(), rule: "r".into(), playbook: None, reason: String::new() };
+    first.core.held((0..500).map(|_| (now, held())));
+    let last = first.journal.last(&StreamId::system());
+    let mut second = next_life(first, definitions(playbook));
+    let report = second.core.recover(&|_, _| None).unwrap();
+    assert!(report.paused);
+    assert_eq!(second.journal.last(&StreamId::system()), last + 1);
+    let opened = second.core.memory.opened(&"test".into()).unwrap();
+    assert!(opened.boot_ns <= SystemClock.now().boot_ns, "a breaker of an earlier boot closes in time");
+    // A definition that is pinned is not pinned again.
+    second.core.detections([detection("8", 1)]);
+    second.settle();
+    assert_eq!(second.journal.latest(&[Kind::DefinitionPinned], 10).unwrap().len(), 1);
+}
+
+#[test]
+fn a_start_begins_what_was_promised_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let promised = detection("7", 1);
+    let run = RunId::of(&[b"test", promised.subject().to_string().as_bytes(), &promised.id.0]);
+    let lost: RunId = "never-to-be".into();
+    {
+        let journal = Journal::open(dir.path()).unwrap();
+        let at = SystemClock.now();
+        let answer = |playbook: &str, run: &RunId| Decided {
+            playbook: playbook.into(),
+            decision: TriggerDecision::Started,
+            why: String::new(),
+            run: Some(run.clone()),
+        };
+        let entity = promised.event.entity.clone();
+        let opened = IncidentOpened { incident: "i".into(), entity, title: "A rule".into(), level: Level::High };
+        let decided = vec![answer("test", &run), answer("gone", &lost)];
+        let accepted = DetectionAccepted { detection: promised.clone(), decided };
+        let records = vec![NewRecord::new(at, opened), NewRecord::new(at, accepted)];
+        let stream = StreamId::incident(&"i".into());
+        journal.written(Batch { stream, expected: 0, records, durability: Durability::Written }).unwrap();
+        journal.close();
+    }
+    let old = playbook_of(vec![acts("kill", &[], "process.kill")]);
+    let new = Playbook { name: "newcomer".into(), hash: Hash::of(b"new"), ..old.clone() };
+    let both = Definitions { playbooks: vec![Arc::new(new), Arc::new(old)], ..definitions(playbook_of(vec![])) };
+    let mut stage = stage_in(dir, World::default(), both);
+    let report = stage.core.recover(&|_, _| None).unwrap();
+    assert_eq!(report.begun, std::slice::from_ref(&run), "not what a playbook would do that was not there then");
+    assert_eq!(report.broken.iter().map(|(run, _)| run.clone()).collect::<Vec<_>>(), [lost]);
+    stage.settle();
+    assert_eq!(stage.runs(), [run]);
+}
