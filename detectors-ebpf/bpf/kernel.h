@@ -45,6 +45,7 @@ struct inode {
 		u32 val;
 	} i_uid;
 	u32 i_generation;
+	void *i_private;
 };
 
 struct hlist_bl_node {
@@ -153,6 +154,7 @@ struct pid {
 
 struct kernfs_node {
 	u64 id; /* 5.5: u64 */
+	void *priv;
 };
 
 struct cgroup;
@@ -165,6 +167,12 @@ struct cgroup_subsys_state {
 struct cgroup {
 	struct cgroup_subsys_state self;
 	struct kernfs_node *kn;
+	s32 level;                   /* of the root 0 */
+	struct cgroup *ancestors[1]; /* 6.1; as many as its level, and itself */
+};
+
+struct cgroup___older {
+	u64 ancestor_ids[1]; /* before 6.1 */
 };
 
 struct css_set {

@@ -1,9 +1,11 @@
 //! From a cgroup's number to its path, its container, pod and unit.
 //!
 //! The number is the inode of the cgroup's directory, on v2 and on v1's freezer alike. Paths are learnt from
-//! /proc/PID/cgroup while the process is there, else by a walk of the hierarchies; both are kept by number.
+//! /proc/PID/cgroup while the process is there, else from the kernel, which opens a cgroup by its number; only where it
+//! forbids that the hierarchies are walked. What was found is kept by number, also that nothing was.
 //! Never asks a container runtime.
 
+use crate::kernfs;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
@@ -122,7 +124,7 @@ impl Cgroups {
         if let Some(known) = self.known.borrow().get(&id) {
             return Arc::clone(known);
         }
-        let path = pid.and_then(|pid| self.by_process(id, pid)).or_else(|| self.by_walk(id)).unwrap_or_default();
+        let path = pid.and_then(|pid| self.by_process(id, pid)).or_else(|| self.by_number(id)).unwrap_or_default();
         let found = Arc::new(Cgroup::of_path(&path));
         let mut known = self.known.borrow_mut();
         if known.len() >= KEPT {
@@ -165,6 +167,18 @@ impl Cgroups {
             }
         }
         None
+    }
+
+    /// One call a hierarchy; a number that none of them has is a cgroup that is gone.
+    fn by_number(&self, id: u64) -> Option<String> {
+        let mut forbidden = false;
+        for root in &self.roots {
+            match kernfs::path(root, id) {
+                Ok(path) => return Some(path),
+                Err(error) => forbidden |= !matches!(error.raw_os_error(), Some(libc::ESTALE | libc::ENOENT)),
+            }
+        }
+        if forbidden { self.by_walk(id) } else { None }
     }
 
     fn by_walk(&self, id: u64) -> Option<String> {

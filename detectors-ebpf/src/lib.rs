@@ -19,6 +19,7 @@ mod doctor;
 mod error;
 mod event;
 pub mod hands;
+mod kernfs;
 mod load;
 mod losses;
 pub mod pin;

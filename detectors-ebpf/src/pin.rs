@@ -2,16 +2,19 @@
 //! it obeys.
 //!
 //! ```text
-//! /sys/fs/bpf/quell/   owner → the data directory whose daemon pinned this     pause   hand_*   block_*
+//! /sys/fs/bpf/quell/   owner → whose daemon pinned this (pin/owner.rs)     pause   hand_*   block_*
 //! ```
 //!
 //! Keeps true: one daemon at a time works here (a lock on the directory), and nobody takes away what another data
 //! directory owns while that exists; whoever takes pins away pauses first, because a hook acts on for some milliseconds
 //! after its pin is gone. Mounts the BPF file system at its usual place when nobody has.
 
+mod owner;
+
 use crate::load::chain;
 use aya::maps::{Array, Map, MapData};
 use aya::{Btf, EbpfLoader};
+use owner::Owner;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io;
@@ -28,7 +31,7 @@ const BPFFS: &str = "/sys/fs/bpf";
 const BPFFS_MAGIC: i64 = 0xcafe_4a11;
 /// The flag; `PAUSE` in bpf/pause.h.
 const PAUSE: &str = "pause";
-/// A symbolic link to the owner's data directory.
+/// A symbolic link whose text says whose it is; see [`Owner`].
 const OWNER: &str = "owner";
 /// The directory may be taken away between its opening and its lock so often.
 const TRIES: u32 = 8;
@@ -117,27 +120,32 @@ impl Pins {
     /// [`PinError::Taken`] when it is another's; else when the file system refuses.
     pub fn claim(dir: &Path, owner: &Path) -> Result<Self, PinError> {
         prepare(dir)?;
-        let owner = resolved(owner);
+        let owner = Owner::of(owner);
         let begun = Instant::now();
         let lock = loop {
             if let Some(lock) = lock(dir)? {
                 break lock;
             }
-            let holder = owner_of(dir).unwrap_or_default();
-            if holder != owner || begun.elapsed() > LINGER {
-                return Err(PinError::Taken { dir: dir.to_owned(), owner: holder, runs: true });
+            let holder = owner_of(dir);
+            if holder.as_ref().is_none_or(|holder| !owner.is(holder)) || begun.elapsed() > LINGER {
+                let owner = holder.map(|holder| holder.path).unwrap_or_default();
+                return Err(PinError::Taken { dir: dir.to_owned(), owner, runs: true });
             }
             std::thread::sleep(LINGER / 20);
         };
         match owner_of(dir) {
-            Some(other) if other != owner && stands(&other) => {
-                return Err(PinError::Taken { dir: dir.to_owned(), owner: other, runs: false });
+            Some(known) if owner.is(&known) => {
+                // It may have been moved, or be in another container by now.
+                if known != owner {
+                    name(dir, &owner)?;
+                }
             }
-            Some(known) if known == owner => {}
+            Some(other) if other.stands() => {
+                return Err(PinError::Taken { dir: dir.to_owned(), owner: other.path, runs: false });
+            }
             _ => {
                 empty(dir)?;
-                let link = dir.join(OWNER);
-                symlink(&owner, &link).map_err(failed(&link, "made"))?;
+                name(dir, &owner)?;
             }
         }
         Ok(Self { dir: dir.to_owned(), _lock: lock })
@@ -206,17 +214,22 @@ pub(crate) fn loader<'a>(btf: &'a Btf, pins: Option<&Pins>) -> EbpfLoader<'a> {
 /// Whether what is pinned there is that of the daemon whose data is in `owner`.
 #[must_use]
 pub fn belongs(dir: &Path, owner: &Path) -> bool {
-    owner_of(dir) == Some(resolved(owner))
+    owner_of(dir).is_some_and(|known| Owner::of(owner).is(&known))
 }
 
-/// Whether a data directory is there; one that cannot be asked about is.
-fn stands(owner: &Path) -> bool {
-    owner.try_exists().unwrap_or(true)
+/// Writes down whose it is; there is no moment in which it is nobody's.
+fn name(dir: &Path, owner: &Owner) -> Result<(), PinError> {
+    let (link, fresh) = (dir.join(OWNER), dir.join("owner_new"));
+    if fresh.symlink_metadata().is_ok() {
+        fs::remove_file(&fresh).map_err(failed(&fresh, "removed"))?;
+    }
+    symlink(owner.text(), &fresh).map_err(failed(&fresh, "made"))?;
+    fs::rename(&fresh, &link).map_err(failed(&link, "made"))
 }
 
 /// Whom the directory belongs to.
-fn owner_of(dir: &Path) -> Option<PathBuf> {
-    fs::read_link(dir.join(OWNER)).ok()
+fn owner_of(dir: &Path) -> Option<Owner> {
+    fs::read_link(dir.join(OWNER)).ok().map(|text| Owner::read(&text))
 }
 
 /// Makes the directory, and mounts the file system below it where it is the usual one and missing.
@@ -301,9 +314,9 @@ fn empty(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
 /// # Errors
 /// When the flag cannot be set or a pin cannot be removed; then the rest is left too.
 pub fn remove(dir: &Path, owner: &Path) -> Result<Vec<PathBuf>, PinError> {
-    let owner = resolved(owner);
-    let is_anothers = |other: PathBuf| other != owner && stands(&other);
-    if !is_bpf(dir) || owner_of(dir).is_some_and(is_anothers) {
+    let owner = Owner::of(owner);
+    let is_anothers = |other: Owner| !owner.is(&other) && other.stands();
+    if !is_bpf(dir) || owner_of(dir).is_some_and(&is_anothers) {
         return Ok(Vec::new());
     }
     let begun = Instant::now();
@@ -318,7 +331,7 @@ pub fn remove(dir: &Path, owner: &Path) -> Result<Vec<PathBuf>, PinError> {
         std::thread::sleep(LINGER / 20);
     };
     // Once more: it may have become another's before the lock.
-    if owner_of(dir).is_some_and(is_anothers) {
+    if owner_of(dir).is_some_and(&is_anothers) {
         return Ok(Vec::new());
     }
     let mut gone = empty(dir)?;
@@ -333,22 +346,10 @@ pub fn remove(dir: &Path, owner: &Path) -> Result<Vec<PathBuf>, PinError> {
 /// # Errors
 /// When the kernel refuses.
 pub fn pause(dir: &Path, owner: &Path, paused: bool) -> Result<bool, PinError> {
-    if owner_of(dir) != Some(resolved(owner)) || !dir.join(PAUSE).exists() {
+    if !belongs(dir, owner) || !dir.join(PAUSE).exists() {
         return Ok(false);
     }
     set(dir, paused).map(|()| true)
-}
-
-/// The same directory is written in the same way, wherever it is named from, and before it is made.
-fn resolved(owner: &Path) -> PathBuf {
-    let whole = std::path::absolute(owner).unwrap_or_else(|_| owner.to_owned());
-    let real = whole.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
-    match real.and_then(|(above, real)| Some((real, whole.strip_prefix(above).ok()?))) {
-        // `join` of nothing would end with a slash.
-        Some((real, rest)) if rest.as_os_str().is_empty() => real,
-        Some((real, rest)) => real.join(rest),
-        None => whole,
-    }
 }
 
 /// Whether the flag is set; false before anything obeys it.

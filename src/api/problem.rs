@@ -1,5 +1,6 @@
 //! What goes wrong on the API: `application/problem+json` (RFC 9457), with quell's `hint` beside.
 
+use crate::daemon::PauseError;
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -42,6 +43,20 @@ impl From<Refusal> for Problem {
             Refusal::NotNow(why) => Self::new(StatusCode::CONFLICT, why),
             Refusal::Wrong(why) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, why),
             Refusal::Gone => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has ended"),
+        }
+    }
+}
+
+impl From<PauseError> for Problem {
+    fn from(error: PauseError) -> Self {
+        let what = error.to_string();
+        match error {
+            PauseError::Engine(refusal) => refusal.into(),
+            PauseError::Kernel(_) => Self::new(StatusCode::CONFLICT, what).hint(
+                "end the daemon, then `quell uninstall` takes it out of the kernel; `rm -r /sys/fs/bpf/quell` does too",
+            ),
+            PauseError::StillHeld(_) => Self::new(StatusCode::CONFLICT, what)
+                .hint("try `quell resume` again; a restart of the daemon loads what acts in the kernel anew"),
         }
     }
 }

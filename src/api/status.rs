@@ -40,6 +40,9 @@ pub(crate) struct Status {
     pub(crate) mode_because: String,
     /// Every action is stopped.
     pub(crate) paused: bool,
+    /// Why the last pause, or its end, did not reach what acts in the kernel.
+    #[serde(default)]
+    pub(crate) pause_failed: Option<String>,
     /// quell's version.
     pub(crate) version: String,
     /// Its pid.
@@ -123,6 +126,9 @@ pub(crate) struct BlockStatus {
     pub(crate) scripts: Option<String>,
     /// What may not start now.
     pub(crate) blocked: Vec<Blocked>,
+    /// Why that list is not to be believed: the kernel did not let it be read.
+    #[serde(default)]
+    pub(crate) unreadable: Option<String>,
 }
 
 /// One image that may not start.
@@ -140,6 +146,9 @@ pub(crate) struct Blocked {
     pub(crate) struck: u64,
     /// Its budget is used up: it strikes no more.
     pub(crate) spent: bool,
+    /// Execs that went on, because the kernel could not send its signal.
+    #[serde(default)]
+    pub(crate) missed: u64,
 }
 
 /// How the sensor stands.

@@ -57,6 +57,11 @@ pub(crate) fn resume(_: &ResumeArgs, global: &Global, term: &Term) -> Result<Exi
 /// No daemon answers: what it left in the kernel and in its journal is told instead.
 fn beside(paused: bool, fail: Fail, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let done = daemon::pause_beside(&place::for_client(global.data_dir.as_deref()), daemon::me(), paused);
+    if done.kernel_failed {
+        let what = if paused { "what it left in the kernel strikes on" } else { "what it left in the kernel is held" };
+        let fail = Fail::not_right(format!("{what}: {}", done.left_over.join("; ")));
+        return Err(fail.hint("`sudo quell uninstall` takes it out of the kernel; `rm -r /sys/fs/bpf/quell` does too"));
+    }
     if !done.is_done() {
         let also = done.left_over.first().map(|why| format!("; {why}")).unwrap_or_default();
         return Err(Fail { what: format!("{}{also}", fail.what), ..fail });

@@ -41,6 +41,14 @@ fn print(status: &Status, term: &Term) {
     if status.paused {
         term.line(term.ink(Ink::Warn, "PAUSED: no action runs until `quell resume`"));
     }
+    if let Some(why) = &status.pause_failed {
+        let held = if status.paused {
+            "NOT HELD in the kernel: what stands there strikes on"
+        } else {
+            "HELD in the kernel still"
+        };
+        term.line(format!("{}: {}", term.ink(Ink::Bad, held), escape(why)));
+    }
     field(
         "mode",
         format!("{}  {}", term.ink(Ink::Bold, status.mode.as_str()), term.ink(Ink::Dim, &status.mode_because)),
@@ -51,8 +59,15 @@ fn print(status: &Status, term: &Term) {
     for one in &status.block.blocked {
         let spent =
             if one.spent { term.ink(Ink::Bad, ", its budget is used up: it starts again") } else { String::new() };
+        let missed = match one.missed {
+            0 => String::new(),
+            missed => term.ink(Ink::Bad, &format!(", {missed} let go: the kernel could not send its signal")),
+        };
         let left = std::time::Duration::from_secs(one.seconds_left);
-        field("", format!("{} on this {}, {left:?} yet, {} struck{spent}", escape(&one.image), one.scope, one.struck));
+        field(
+            "",
+            format!("{} on this {}, {left:?} yet, {} struck{missed}{spent}", escape(&one.image), one.scope, one.struck),
+        );
     }
     for probe in status.sensor.probes.iter().filter(|probe| !probe.attached) {
         field("", format!("{} {}: {}", term.ink(Ink::Warn, "missing"), escape(&probe.id), escape(&probe.why)));
@@ -137,7 +152,11 @@ fn block(block: &BlockStatus, term: &Term) -> String {
         Some(how) => format!("scripts by {}", escape(how)),
         None => term.ink(Ink::Warn, "no scripts"),
     };
-    format!("{} images, {scripts}, {kept}", block.blocked.len())
+    let images = match &block.unreadable {
+        Some(why) => term.ink(Ink::Bad, &format!("which images cannot be read ({})", escape(why))),
+        None => format!("{} images", block.blocked.len()),
+    };
+    format!("{images}, {scripts}, {kept}")
 }
 
 fn counts(list: &[Counted]) -> String {

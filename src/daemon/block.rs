@@ -1,12 +1,13 @@
 //! The kernel's reflex for this daemon: what `process.block_exec` entered, what of it fired, and what stood before.
 //!
 //! ```text
-//! start: ledger ─▶ ReflexFired (unattended)    journal ─▶ stands, renewed, or lapsed ─▶ LeaseChanged
-//! every second: ledger ─▶ ReflexFired          end: what stands is left in force, where it is pinned
+//! every second: ledger ─▶ ReflexFired, in the journal ─▶ ledger: kept          journal refuses: it stays in the ledger
+//! start: journal ─▶ stands, marked again, renewed, or lapsed ─▶ LeaseChanged   end: what stands is left, where it is pinned
 //! ```
 //!
-//! Invariant: a kernel that refuses is told in `status`, and everything else works as without it; what stands anew after a
-//! boot has passed the guard, under today's mode, with the content that it had.
+//! Invariant: a strike leaves the ledger after the journal has it, and by the ledger's own numbers it is there once, whenever
+//! this daemon is killed; nothing waits in memory. A kernel that refuses is told in `status`, and everything else works as
+//! without it; what stands anew after a boot has passed the guard, under today's mode, with the content that it had.
 
 use super::files::Loaded;
 use super::kernel::Kernel;
@@ -17,21 +18,28 @@ use std::path::Path;
 
 #[cfg(feature = "ebpf")]
 mod renew;
+#[cfg(feature = "ebpf")]
+pub(super) mod strikes;
 
 #[cfg(feature = "ebpf")]
 use {
     crate::api::Blocked,
-    quell_detectors::block::{Fate, Fired, KernelReflex},
-    quell_detectors::pin::{self, Pins},
+    quell_detectors::block::KernelReflex,
+    quell_detectors::pin::Pins,
+    quell_engine::store::Journal,
     quell_model::Reflex,
-    quell_model::record::Struck,
-    std::collections::{BTreeMap, HashMap},
-    std::sync::{Arc, Mutex, PoisonError},
+    std::collections::HashMap,
+    std::sync::{Arc, Mutex, MutexGuard, PoisonError},
+    std::time::{Duration, Instant},
+    strikes::{Whose, through, told, write},
 };
 
-/// Strikes of one entry that a record names; the rest are counted.
+/// After the first strikes the ledger is read so often only: what is started every second is a record a minute.
 #[cfg(feature = "ebpf")]
-const NAMED: usize = 8;
+const REST: Duration = Duration::from_secs(60);
+/// Lines of the ledger, of 4096, at which it is read before that.
+#[cfg(feature = "ebpf")]
+const MANY: u64 = 1024;
 
 /// See the module.
 pub(crate) struct Block {
@@ -39,12 +47,32 @@ pub(crate) struct Block {
     reflex: Result<Arc<KernelReflex>, String>,
     #[cfg(feature = "ebpf")]
     pins: Result<Arc<Pins>, String>,
-    /// What entries are called; an entry may be gone before its last strike is read.
     #[cfg(feature = "ebpf")]
-    labels: Mutex<HashMap<u64, String>>,
-    /// What the engine has not written yet.
+    reading: Mutex<Reading>,
+    /// When this daemon came, on the boot clock: what fired before was seen by none.
     #[cfg(feature = "ebpf")]
-    waiting: Mutex<Vec<ReflexFired>>,
+    came_ns: u64,
+}
+
+/// Where the reading of the ledger is.
+#[cfg(feature = "ebpf")]
+#[derive(Default)]
+struct Reading {
+    /// What entries are called, and whose they are; an entry may be gone before its last strike is read.
+    known: HashMap<u64, Whose>,
+    /// The engine has what comes up to this line, and the journal not yet.
+    pending: Option<u64>,
+    /// When strikes were last told.
+    told: Option<Instant>,
+}
+
+/// What is to be written now.
+#[derive(Default)]
+pub(crate) struct Turn {
+    /// New records; none when the journal still owes the former ones.
+    pub(crate) fired: Vec<ReflexFired>,
+    /// The last line of the ledger that they tell of.
+    through: u64,
 }
 
 #[cfg(feature = "ebpf")]
@@ -59,7 +87,7 @@ impl Block {
             (Ok(_), Err(why)) => tracing::info!(why, "the kernel's reflex is not pinned: it ends with this process"),
             (Ok(_), Ok(_)) => {}
         }
-        Self { reflex, pins, labels: Mutex::default(), waiting: Mutex::default() }
+        Self { reflex, pins, reading: Mutex::default(), came_ns: boot_ns() }
     }
 
     /// The world with its reflex, where there is one.
@@ -70,67 +98,99 @@ impl Block {
         }
     }
 
-    /// Before the engine: writes down what fired while no quell lived, and puts in force again what a boot has ended.
+    /// Before the engine: what the journal has is struck off the ledger, scripts are marked again, and what a boot has ended
+    /// is put in force again.
     pub(crate) fn take_up(&self, dir: &Path, world: &HostWorld, loaded: &Loaded) {
         let Ok(reflex) = &self.reflex else { return };
-        let fired = self.fired(true);
-        if !dir.join("journal.db").exists() {
-            self.keep(fired);
-            return;
-        }
-        match renew::take_up(dir, world, loaded, reflex, &fired) {
-            Ok(()) => {}
-            Err(why) => {
-                tracing::error!(why, "what the kernel kept from starting meanwhile is not in the journal yet");
-                self.keep(fired);
-            }
-        }
-    }
-
-    fn keep(&self, fired: Vec<ReflexFired>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(fired);
-    }
-
-    /// What fired since the last time, and what could not be written then.
-    pub(crate) fn turn(&self) -> Vec<ReflexFired> {
-        if let Ok(reflex) = &self.reflex
-            && let Err(why) = reflex.settle()
+        if dir.join("journal.db").exists()
+            && let Err(why) = renew::take_up(dir, world, loaded, reflex)
         {
+            tracing::error!(why, "what should be kept from starting was not looked through");
+        }
+        if let Err(why) = reflex.clear_former() {
+            tracing::warn!(why, "what an earlier quell pinned stays");
+        }
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What fired since the last time, when it is time to tell of it; `last`: there is no later time. One of
+    /// [`Block::kept`], [`Block::owed`] and [`Block::refused`] follows.
+    pub(crate) fn turn(&self, last: bool) -> Option<Turn> {
+        let reflex = self.reflex.as_ref().ok()?;
+        if let Err(why) = reflex.settle() {
             tracing::warn!(why, "entries of the kernel's reflex that have ended stay");
         }
-        let mut all = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        all.extend(self.fired(false));
-        all
-    }
-
-    /// The engine did not take them: for the next time.
-    pub(crate) fn give_back(&self, fired: Vec<ReflexFired>) {
-        self.keep(fired);
-    }
-
-    fn fired(&self, unattended: bool) -> Vec<ReflexFired> {
-        let Ok(reflex) = &self.reflex else { return Vec::new() };
-        let mut labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
-        let standing = reflex.all().unwrap_or_default();
-        if labels.len() > standing.len() + 4096 {
-            labels.clear();
+        let mut reading = self.reading();
+        if let Some(through) = reading.pending {
+            return Some(Turn { fired: Vec::new(), through });
         }
-        labels.extend(standing.into_iter().map(|one| (one.terms.id, one.terms.label)));
-        match reflex.read() {
-            Ok(fired) => told(fired, &labels, unattended),
+        // Names are learnt while the entries stand.
+        let standing = reflex.all().unwrap_or_default();
+        if reading.known.len() > standing.len() + 4096 {
+            reading.known.clear();
+        }
+        reading.known.extend(standing.into_iter().map(|one| (one.terms.id, (one.terms.label, one.terms.owner))));
+        let is_due = last || reading.told.is_none_or(|told| told.elapsed() >= REST);
+        let fired = reflex.waiting().and_then(|lines| {
+            if lines == 0 || !(is_due || lines >= MANY) { Ok(None) } else { reflex.read().map(Some) }
+        });
+        match fired {
+            Ok(fired) => {
+                let fired = fired?;
+                reading.told = Some(Instant::now());
+                let through = fired.through;
+                let fired = told(fired, &reading.known, self.came_ns);
+                (!fired.is_empty()).then_some(Turn { fired, through })
+            }
             Err(why) => {
                 tracing::error!(why, "the ledger of the kernel's reflex cannot be read");
-                Vec::new()
+                None
             }
         }
+    }
+
+    /// The journal has all of a turn.
+    pub(crate) fn kept(&self, turn: &Turn) {
+        self.reading().pending = None;
+        if let Ok(reflex) = &self.reflex
+            && let Err(why) = reflex.keep(turn.through)
+        {
+            tracing::error!(why, "strikes that are in the journal stay in the kernel's ledger");
+        }
+    }
+
+    /// The engine has a turn, and the journal not yet: it is asked again.
+    pub(crate) fn owed(&self, turn: &Turn) {
+        self.reading().pending = Some(turn.through);
+    }
+
+    /// Nobody took a turn: its strikes are read once more, from the ledger, where they still are.
+    pub(crate) fn refused(&self) {
+        let mut reading = self.reading();
+        if reading.pending.is_none()
+            && let Ok(reflex) = &self.reflex
+            && let Err(why) = reflex.unread()
+        {
+            tracing::error!(why, "the ledger of the kernel's reflex cannot be read");
+        }
+        reading.told = None;
     }
 
     /// Holds it, or lets it go on.
-    pub(crate) fn pause(&self, paused: bool) {
+    pub(crate) fn pause(&self, paused: bool) -> Result<(), String> {
+        self.reflex.as_ref().map_or(Ok(()), |reflex| reflex.pause(paused))
+    }
+
+    /// Tries what a pause kept from being tried at the start. Blocks for a moment.
+    pub(crate) fn try_again(&self) {
         if let Ok(reflex) = &self.reflex
-            && let Err(why) = reflex.pause(paused)
+            && !reflex.is_paused()
+            && let Err(why) = reflex.attempt()
         {
-            tracing::error!(why, paused, "the pause flag of the kernel's reflex cannot be set");
+            tracing::error!(why, "the kernel's reflex failed its own trial: process.block_exec may not work");
         }
     }
 
@@ -147,24 +207,54 @@ impl Block {
             seconds_left: one.terms.until_ns.saturating_sub(boot_ns()) / 1_000_000_000,
             struck: one.struck,
             spent: one.spent,
+            missed: one.missed,
         };
+        let all = reflex.all();
         BlockStatus {
             loaded: true,
             why: None,
             pinned: self.pins.as_ref().ok().map(|pins| pins.dir().display().to_string()),
             unpinned_why: self.pins.as_ref().err().cloned(),
             scripts: reflex.scripts().map(|how| how.to_string()),
-            blocked: reflex.all().unwrap_or_default().into_iter().map(blocked).collect(),
+            unreadable: all.as_ref().err().cloned(),
+            blocked: all.unwrap_or_default().into_iter().map(blocked).collect(),
         }
     }
 
-    /// This daemon ends: what is pinned stays in force while something stands, else it goes.
-    pub(crate) fn end(&self) {
-        if let Ok(reflex) = &self.reflex
-            && let Err(why) = reflex.end()
+    /// This daemon ends, and its engine has ended: what is pinned stays in force while something stands, with its ledger;
+    /// what would go with this process is written down first.
+    pub(crate) fn end(&self, dir: &Path) {
+        let Ok(reflex) = &self.reflex else { return };
+        let stays = self.pins.is_ok() && reflex.all().is_ok_and(|all| !all.is_empty());
+        if !stays
+            && dir.join("journal.db").exists()
+            && let Err(why) = self.flush(dir)
         {
+            tracing::error!(why, "what the kernel kept from starting last is not in the journal");
+        }
+        if let Err(why) = reflex.end() {
             tracing::warn!(why, "the kernel's reflex stays behind");
         }
+    }
+
+    fn flush(&self, dir: &Path) -> Result<(), String> {
+        self.reading().pending = None;
+        let Ok(reflex) = &self.reflex else { return Ok(()) };
+        reflex.unread()?;
+        if reflex.waiting()? == 0 {
+            return Ok(());
+        }
+        let journal = Journal::open(dir).map_err(|e| e.to_string())?;
+        let written = strikes::written(&journal).and_then(|system| {
+            reflex.keep(through(&system, reflex.ledger()))?;
+            let fired = reflex.read()?;
+            let last = fired.through;
+            let records = told(fired, &self.reading().known, self.came_ns);
+            write(&journal, records)?;
+            reflex.keep(last)
+        });
+        journal.close();
+        written
     }
 }
 
@@ -172,63 +262,6 @@ impl Block {
 fn boot_ns() -> u64 {
     use quell_model::Clock;
     quell_engine::clock::SystemClock.now().boot_ns
-}
-
-/// One record an entry.
-#[cfg(feature = "ebpf")]
-fn told(fired: Fired, labels: &HashMap<u64, String>, unattended: bool) -> Vec<ReflexFired> {
-    let new = |reflex: String, image: String| ReflexFired {
-        action: "process.block_exec".into(),
-        reflex,
-        image,
-        count: 0,
-        struck: Vec::new(),
-        spent: false,
-        unattended,
-    };
-    let mut all = BTreeMap::new();
-    for one in fired.firings {
-        let label = || labels.get(&one.id).cloned().unwrap_or_else(|| one.asked.clone());
-        let record = all.entry(one.id).or_insert_with(|| new(format!("{:016x}", one.id), label()));
-        if one.fate == Fate::Spent {
-            record.spent = true;
-            continue;
-        }
-        record.count += 1;
-        if record.struck.len() < NAMED {
-            record.struck.push(Struck {
-                pid: one.pid,
-                start_ns: one.start_ns,
-                parent: one.parent,
-                uid: one.uid,
-                boot_ns: one.boot_ns,
-                asked: one.asked,
-            });
-        }
-    }
-    let mut all: Vec<ReflexFired> = all.into_values().collect();
-    if fired.lost > 0 {
-        all.push(ReflexFired {
-            count: fired.lost,
-            ..new(String::new(), "images that the ledger names no more".into())
-        });
-    }
-    all
-}
-
-/// What an earlier daemon left in force, for people; for `quell uninstall`.
-#[cfg(feature = "ebpf")]
-pub(super) fn left_in_force(owner: &Path) -> Result<Vec<(String, u64)>, String> {
-    if !pin::belongs(Path::new(pin::DIR), owner) {
-        return Ok(Vec::new());
-    }
-    let all = quell_detectors::block::pinned(Path::new(pin::DIR))?;
-    Ok(all.into_iter().map(|one| (one.terms.label, one.struck)).collect())
-}
-
-#[cfg(not(feature = "ebpf"))]
-pub(super) fn left_in_force(_: &Path) -> Result<Vec<(String, u64)>, String> {
-    Ok(Vec::new())
 }
 
 /// A build without BPF has no reflex.
@@ -244,13 +277,21 @@ impl Block {
 
     pub(crate) fn take_up(&self, _: &Path, _: &HostWorld, _: &Loaded) {}
 
-    pub(crate) fn turn(&self) -> Vec<ReflexFired> {
-        Vec::new()
+    pub(crate) fn turn(&self, _: bool) -> Option<Turn> {
+        None
     }
 
-    pub(crate) fn give_back(&self, _: Vec<ReflexFired>) {}
+    pub(crate) fn kept(&self, _: &Turn) {}
 
-    pub(crate) fn pause(&self, _: bool) {}
+    pub(crate) fn owed(&self, _: &Turn) {}
+
+    pub(crate) fn refused(&self) {}
+
+    pub(crate) fn pause(&self, _: bool) -> Result<(), String> {
+        Ok(())
+    }
+
+    pub(crate) fn try_again(&self) {}
 
     pub(crate) fn status(&self) -> BlockStatus {
         BlockStatus {
@@ -259,28 +300,5 @@ impl Block {
         }
     }
 
-    pub(crate) fn end(&self) {}
-}
-
-#[cfg(all(test, feature = "ebpf"))]
-mod tests {
-    use super::*;
-    use quell_detectors::block::Firing;
-
-    fn firing(id: u64, pid: u32, fate: Fate) -> Firing {
-        Firing { id, boot_ns: 5, pid, start_ns: 4, parent: 2, uid: 0, cgroup: 1, asked: format!("./{id}"), fate }
-    }
-
-    #[test]
-    fn one_record_tells_of_an_entry_and_counts_the_rest() {
-        let mut firings: Vec<Firing> = (10..30).map(|pid| firing(7, pid, Fate::Killed)).collect();
-        firings.push(firing(8, 40, Fate::Denied));
-        firings.push(firing(7, 41, Fate::Spent));
-        let labels = HashMap::from([(7, "/tmp/x".to_owned())]);
-        let told = told(Fired { firings, lost: 3 }, &labels, true);
-        let seen: Vec<_> = told.iter().map(|r| (r.image.as_str(), r.count, r.struck.len(), r.spent)).collect();
-        let lost = "images that the ledger names no more";
-        assert_eq!(seen, [("/tmp/x", 20, NAMED, true), ("./8", 1, 1, false), (lost, 3, 0, false)]);
-        assert!(told.iter().all(|record| record.unattended));
-    }
+    pub(crate) fn end(&self, _: &Path) {}
 }

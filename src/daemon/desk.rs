@@ -8,6 +8,7 @@ use super::block::Block;
 use super::files::{self, Given, Loaded};
 use super::hand::Counts;
 use super::kernel::Kernel;
+use super::pause::PauseError;
 use super::recorder::RecorderView;
 use crate::api::{
     ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, SensorStatus, State,
@@ -60,6 +61,8 @@ struct Facts {
     blind: Option<String>,
     recorder: Option<RecorderView>,
     unrecorded: Option<String>,
+    /// Why the last pause, or its end, did not reach the kernel.
+    pause_failed: Option<String>,
     probes: Vec<ProbeStatus>,
     scheduling: String,
     unasked: u64,
@@ -102,6 +105,7 @@ impl Desk {
             blind: None,
             recorder: None,
             unrecorded: None,
+            pause_failed: None,
             probes: Vec::new(),
             scheduling: String::new(),
             unasked: 0,
@@ -140,22 +144,36 @@ impl Desk {
     }
 
     /// Pauses every action, in the engine and in the kernel, or lets them go on.
-    pub(crate) async fn pause(&self, engine: &EngineHandle, paused: bool, by: Name) -> Result<Json, Refusal> {
+    pub(crate) async fn pause(&self, engine: &EngineHandle, paused: bool, by: Name) -> Result<Json, PauseError> {
         let _one = self.pausing.lock().await;
         if paused {
-            self.kernel.pause(true);
-            self.block.pause(true);
+            let held = self.hold(true);
+            let answer = self.ask(engine, Request::Pause { paused, by }).await?;
+            return held.map(|()| answer).map_err(PauseError::Kernel);
         }
         let answer = self.ask(engine, Request::Pause { paused, by }).await?;
-        if !paused {
-            self.kernel.pause(false);
-            self.block.pause(false);
-            let kernel = Arc::clone(&self.kernel);
-            if tokio::task::spawn_blocking(move || kernel.try_again()).await.is_err() {
-                tracing::error!("the trial of the kernel's hands did not end well");
-            }
+        self.hold(false).map_err(PauseError::StillHeld)?;
+        let (kernel, block) = (Arc::clone(&self.kernel), Arc::clone(&self.block));
+        let tried = tokio::task::spawn_blocking(move || {
+            kernel.try_again();
+            block.try_again();
+        });
+        if tried.await.is_err() {
+            tracing::error!("the trial of the kernel's hands did not end well");
         }
         Ok(answer)
+    }
+
+    /// Holds what acts in the kernel, or lets it go on; what could not be done stands in `status`.
+    pub(crate) fn hold(&self, paused: bool) -> Result<(), String> {
+        let failed: Vec<String> =
+            [self.kernel.pause(paused), self.block.pause(paused)].into_iter().filter_map(Result::err).collect();
+        let done = if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) };
+        if let Err(why) = &done {
+            tracing::error!(why, paused, "the pause flag in the kernel cannot be set");
+        }
+        self.facts().pause_failed = done.as_ref().err().cloned();
+        done
     }
 
     /// What is due in the kernel about once a second; a pause that somebody set there beside this daemon becomes its own.
@@ -163,19 +181,16 @@ impl Desk {
         self.kernel.turn();
         if self.pausing.try_lock().is_ok() && self.kernel.is_paused_beside() {
             tracing::warn!("the pause flag in the kernel was set beside this daemon: it pauses too");
-            if let Err(refusal) = self.pause(engine, true, PAUSED_BESIDE.into()).await {
-                tracing::error!(%refusal, "the engine did not pause");
+            if let Err(why) = self.pause(engine, true, PAUSED_BESIDE.into()).await {
+                tracing::error!(%why, "not all of it is paused");
             }
         }
     }
 
-    /// Writes down what the kernel's reflex struck since the last time.
-    pub(crate) async fn turn_block(&self, engine: &EngineHandle) {
-        let fired = self.block.turn();
-        if fired.is_empty() {
-            return;
-        }
-        for one in &fired {
+    /// Writes down what the kernel's reflex struck since the last time; `last`: this daemon ends.
+    pub(crate) async fn turn_block(&self, engine: &EngineHandle, last: bool) {
+        let Some(turn) = self.block.turn(last) else { return };
+        for one in &turn.fired {
             tracing::warn!(
                 image = one.image,
                 count = one.count,
@@ -183,9 +198,13 @@ impl Desk {
                 "the kernel kept an image from starting"
             );
         }
-        if let Err(refusal) = self.ask_soon(engine, Request::Reflex { fired: fired.clone() }).await {
-            tracing::error!(%refusal, "what the kernel's reflex struck is not written yet");
-            self.block.give_back(fired);
+        match self.ask_soon(engine, Request::Reflex { fired: turn.fired.clone() }).await {
+            Ok(answer) if answer["waiting"] == 0 => self.block.kept(&turn),
+            Ok(_) => self.block.owed(&turn),
+            Err(refusal) => {
+                tracing::error!(%refusal, "what the kernel's reflex struck is not written yet");
+                self.block.refused();
+            }
         }
     }
 
@@ -262,6 +281,7 @@ impl Desk {
             mode: facts.definitions.ceiling,
             mode_because: facts.definitions.ceiling_because.clone(),
             paused: engine.get("paused").and_then(Json::as_bool).unwrap_or(false),
+            pause_failed: facts.pause_failed.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             node: self.world.node.clone(),

@@ -68,8 +68,8 @@ impl Kernel {
         self.is_paused() && !self.told.load(Ordering::Acquire)
     }
 
-    /// Holds it, or lets it go on.
-    pub(crate) fn pause(&self, paused: bool) {
+    /// Holds it, or lets it go on. An error: some of it does as before.
+    pub(crate) fn pause(&self, paused: bool) -> Result<(), String> {
         // Until the flag is lifted nobody may take it for one that was set beside this daemon.
         if paused {
             self.told.store(true, Ordering::Release);
@@ -77,12 +77,14 @@ impl Kernel {
         // Without pins the hands have a flag of their own.
         let pinned = self.pins.as_ref().map_or(Ok(()), |pins| pins.pause(paused).map_err(|e| super::with_source(&e)));
         let own = self.hands.as_ref().map_or(Ok(()), |hands| hands.pause(paused));
-        for why in [pinned.err(), own.err()].into_iter().flatten() {
-            tracing::error!(why, paused, "the pause flag in the kernel cannot be set");
+        let failed: Vec<String> = [pinned.err(), own.err()].into_iter().flatten().collect();
+        if !failed.is_empty() {
+            return Err(failed.join("; "));
         }
         if !paused {
             self.told.store(false, Ordering::Release);
         }
+        Ok(())
     }
 
     /// What there is to do now and then: the hook at system calls leaves when no mark lives.
@@ -151,7 +153,9 @@ impl Kernel {
         false
     }
 
-    pub(crate) fn pause(&self, _: bool) {}
+    pub(crate) fn pause(&self, _: bool) -> Result<(), String> {
+        Ok(())
+    }
 
     pub(crate) fn turn(&self) {}
 

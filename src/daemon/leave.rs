@@ -3,7 +3,7 @@
 //! Invariant: holds the directory's lock all the while, so that no daemon works beside it; asks the world and believes
 //! no record; touches nothing that quell's journal or name does not claim.
 
-use super::{block, crew, pause, sweep};
+use super::{crew, pause, sweep};
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
 use quell_engine::store::{DirVault, Journal};
@@ -79,37 +79,83 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Takes everything back; `dir` is the data directory, `by` whoever asked.
 pub(crate) fn leave(dir: &Path, node: Name, by: Name) -> Result<Left, StoreError> {
     let mut left = Left::default();
-    let world = match HostWorld::live(node) {
-        Ok(world) => world,
-        Err(e) => {
-            left.left_over.push(format!("/proc cannot be read, so nothing was thawed: {e}"));
-            return Ok(left);
-        }
-    };
-    if dir.join("journal.db").exists() {
-        let journal = Journal::open(dir)?;
-        // What a killed daemon left in the kernel acts no more from here on.
-        if let Err(why) = pause::flag(dir, true) {
-            left.left_over.push(why);
-        }
-        thaw(&journal, dir, &world, &mut left)?;
-        match block::left_in_force(dir) {
-            Ok(all) => left.unblocked.extend(all.into_iter().map(|(id, struck)| Unblocked { id, struck })),
-            Err(why) => left.left_over.push(why),
-        }
-        if !left.is_nothing() {
-            note(&journal, by, &left)?;
-        }
+    // Without /proc nobody can be thawed; what is pinned can go all the same.
+    let world = HostWorld::live(node);
+    if let Err(e) = &world {
+        left.left_over.push(format!("/proc cannot be read, so nothing was thawed: {e}"));
+    }
+    let world = world.as_ref().ok();
+    let journal = if dir.join("journal.db").exists() { Some(Journal::open(dir)?) } else { None };
+    let done = with_journal(journal.as_ref(), dir, world, by, &mut left);
+    if let Some(journal) = journal {
         journal.close();
     }
-    let (gone, failed) = sweep::leftovers(&world);
-    left.removed.extend(gone.into_iter().map(|id| Removed { id }));
-    left.left_over.extend(failed);
-    match unpin(dir) {
-        Ok(gone) => left.pins.extend(gone.into_iter().map(|id| Removed { id })),
-        Err(why) => left.left_over.push(why),
+    done.map(|()| left)
+}
+
+/// Says that it begins before the kernel is changed, and what came of it afterwards: so that the next `quell up` renews
+/// nothing, and nothing is told that is not so, wherever this is killed.
+fn with_journal(
+    journal: Option<&Journal>,
+    dir: &Path,
+    world: Option<&HostWorld>,
+    by: Name,
+    left: &mut Left,
+) -> Result<(), StoreError> {
+    // What a killed daemon left in the kernel acts no more from here on.
+    if let Err(why) = pause::flag(dir, true) {
+        left.left_over.push(why);
     }
-    Ok(left)
+    if let (Some(journal), Some(world)) = (journal, world) {
+        thaw(journal, dir, world, left)?;
+    }
+    let standing = match remains(journal, dir) {
+        Ok(standing) => standing,
+        Err(why) => {
+            left.left_over.push(why);
+            Vec::new()
+        }
+    };
+    if let (Some(journal), false) = (journal, standing.is_empty()) {
+        let going: Vec<&str> = standing.iter().map(|(path, _)| path.as_str()).collect();
+        note(journal, by.clone(), serde_json::json!({ "begins": true, "unblocks": going }))?;
+    }
+    if let Some(world) = world {
+        let (gone, failed) = sweep::leftovers(world);
+        left.removed.extend(gone.into_iter().map(|id| Removed { id }));
+        left.left_over.extend(failed);
+    }
+    match unpin(dir) {
+        Ok(gone) => {
+            left.pins.extend(gone.into_iter().map(|id| Removed { id }));
+            left.unblocked.extend(standing.into_iter().map(|(id, struck)| Unblocked { id, struck }));
+        }
+        Err(why) => {
+            let still = standing.into_iter().map(|(path, _)| format!("{path} may still be kept from starting"));
+            left.left_over.extend(std::iter::once(why).chain(still));
+        }
+    }
+    match journal {
+        Some(journal) if !left.is_nothing() => note(journal, by, serde_json::to_value(&*left).unwrap_or_default()),
+        _ => Ok(()),
+    }
+}
+
+/// What stands in the kernel; what fired there and is not in the journal yet is written down.
+#[cfg(feature = "ebpf")]
+fn remains(journal: Option<&Journal>, dir: &Path) -> Result<Vec<(String, u64)>, String> {
+    use super::block::strikes;
+    let system = journal.map_or(Ok(Vec::new()), strikes::written)?;
+    let mut remains = strikes::remains(dir, &system)?;
+    if let Some(journal) = journal {
+        strikes::write_remains(journal, &mut remains)?;
+    }
+    Ok(remains.standing)
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn remains(_: Option<&Journal>, _: &Path) -> Result<Vec<(String, u64)>, String> {
+    Ok(Vec::new())
 }
 
 /// Pauses first by itself; leaves alone what another daemon pinned.
@@ -210,10 +256,10 @@ impl Progress for Unnoted {
     }
 }
 
-fn note(journal: &Journal, by: Name, left: &Left) -> Result<(), StoreError> {
+fn note(journal: &Journal, by: Name, detail: Json) -> Result<(), StoreError> {
     let stream = StreamId::system();
     let expected = journal.last(&stream);
-    let acted = PersonActed { by, what: "uninstall".into(), detail: serde_json::to_value(left).unwrap_or_default() };
+    let acted = PersonActed { by, what: "uninstall".into(), detail };
     let at = SystemClock.now();
     let batch = Batch { stream, expected, records: vec![NewRecord::new(at, acted)], durability: Durability::Synced };
     journal.written(batch).map(drop)

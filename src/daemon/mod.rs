@@ -30,7 +30,7 @@ pub(crate) use desk::Desk;
 pub(crate) use eye::Sight;
 pub(crate) use family::Family;
 pub(crate) use leave::{Left, leave};
-pub(crate) use pause::beside as pause_beside;
+pub(crate) use pause::{PauseError, beside as pause_beside};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};
 pub(crate) use sweep::clear as clear_cgroup;
@@ -105,7 +105,7 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
     let block = Arc::new(Block::load(&kernel));
     let ended = with_kernel((&kernel, &block), &given, &loaded, &world, &dir, &runtime);
     // The engine has ended: nobody is marked any more. What may not start stays so, where it is pinned.
-    block.end();
+    block.end(&dir);
     kernel.end();
     // A view of thousands of runs that nobody waits for any more must not hold up the end.
     runtime.shutdown_timeout(LAST_VIEWS);
@@ -160,9 +160,8 @@ fn with_kernel(
         assembly = start(Sight { off: Some(why), ..wanted })?;
     }
     desk.adopt(&assembly);
-    if assembly.recovered.paused {
-        kernel.pause(true);
-        block.pause(true);
+    if assembly.recovered.paused && desk.hold(true).is_err() {
+        tracing::error!("this quell begins paused, and what stands in the kernel strikes on: `quell status` says why");
     }
     runtime.block_on(live(assembly, Arc::new(desk), loaded, dir))
 }
@@ -226,7 +225,7 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
             _ = changes.tick() => {
                 desk.look(&assembly);
                 desk.turn_kernel(&assembly.engine).await;
-                desk.turn_block(&assembly.engine).await;
+                desk.turn_block(&assembly.engine, false).await;
                 let died = [
                     ("the engine's thread", assembly.eye.is_alive()),
                     ("the journal's writer", assembly.journal.is_writing()),
@@ -251,7 +250,7 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     if timeout(DRAIN, drain(&assembly, &desk)).await.is_err() {
         tracing::warn!("runs are still open: they are taken up at the next start");
     }
-    desk.turn_block(&assembly.engine).await;
+    desk.turn_block(&assembly.engine, true).await;
     if end.send(true).is_err() {
         tracing::debug!("the API had ended already");
     }

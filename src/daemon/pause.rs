@@ -4,11 +4,26 @@
 //! the directory's lock is held, so that no daemon believes otherwise.
 
 use quell_engine::clock::SystemClock;
+use quell_engine::run::Refusal;
 use quell_engine::store::Journal;
 use quell_model::record::{NewRecord, PauseChanged};
 use quell_model::{Batch, Body, Clock, Durability, Name, StoreError, StreamId};
 use serde::Serialize;
 use std::path::Path;
+
+/// Not all of it was paused, or went on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PauseError {
+    /// The engine did not take it.
+    #[error(transparent)]
+    Engine(#[from] Refusal),
+    /// The engine pauses; what acts in the kernel does not.
+    #[error("quell itself is paused, but what stands in the kernel strikes on: {0}")]
+    Kernel(String),
+    /// The engine acts again; what acts in the kernel does not.
+    #[error("quell itself acts again, but what stands in the kernel is still held: {0}")]
+    StillHeld(String),
+}
 
 /// What was done beside the daemon.
 #[derive(Debug, Default, Serialize)]
@@ -21,6 +36,8 @@ pub(crate) struct Beside {
     pub(crate) journal: bool,
     /// What could not be done, for people.
     pub(crate) left_over: Vec<String>,
+    /// The flag in the kernel is there, and could not be set.
+    pub(crate) kernel_failed: bool,
 }
 
 impl Beside {
@@ -46,7 +63,10 @@ impl Beside {
     fn flag(&mut self, dir: &Path) {
         match flag(dir, self.paused) {
             Ok(set) => self.kernel = set,
-            Err(why) => self.left_over.push(why),
+            Err(why) => {
+                self.kernel_failed = true;
+                self.left_over.push(why);
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! `process.block_exec` through `quell up`: a playbook keeps an image from starting in one cgroup, the kernel goes on with
 //! it while the daemon is dead, the journal tells what fired meanwhile, and `uninstall` leaves nothing.
 //!
+//! And dies at the writing of what fired, and is paused by a kernel that does not take it.
+//!
 //! Acts on copies of a shell in cgroups of its own, under `only_within`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
@@ -81,15 +83,29 @@ impl Place {
     }
 
     fn daemon(&self) -> Daemon {
+        let mut daemon = Daemon(self.spawn(None));
+        self.until("the daemon stands", || {
+            assert!(daemon.0.try_wait().unwrap().is_none(), "it ended");
+            self.status()["state"].as_str().is_some_and(|state| state != "starting")
+        });
+        daemon
+    }
+
+    /// One that dies by SIGKILL at a write (`engine/src/store/fault.rs`); a release build has no such place.
+    fn dies(&self, place: &str) {
+        let mut daemon = Daemon(self.spawn(Some(place)));
+        self.until("it has died", || daemon.0.try_wait().unwrap().is_some());
+        assert_eq!(daemon.0.wait().unwrap().signal(), Some(9));
+    }
+
+    fn spawn(&self, die: Option<&str>) -> Child {
         let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
         command.arg("up").arg("--config").arg(self.dir.path().join("quell.yaml")).arg("--data-dir").arg(self.state());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        self.until("the daemon stands", || {
-            assert!(child.try_wait().unwrap().is_none(), "it ended");
-            self.status()["state"].as_str().is_some_and(|state| state != "starting")
-        });
-        Daemon(child)
+        if let Some(place) = die {
+            command.env("QUELL_DIE_AT", place);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
     #[track_caller]
@@ -170,6 +186,17 @@ fn what_a_playbook_blocked_does_not_start_again() {
     assert_eq!(place.start(&place.outside).as_deref(), Some("line\n"), "another cgroup is not touched");
     let blocked = &place.status()["block"]["blocked"][0];
     assert_eq!((blocked["scope"].as_str(), blocked["struck"].as_u64()), (Some("cgroup"), Some(1)), "{blocked}");
+    // Who looks at the incident sees what the kernel did for it.
+    let incidents: Value = serde_json::from_str(&place.quell(&["incident", "list", "--json"]).1).unwrap();
+    let ids: Vec<&str> = incidents.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    let line = format!("the kernel kept {}", place.miner.display());
+    place.until("an incident tells of it", || {
+        ids.iter().any(|id| {
+            let shown: Value = serde_json::from_str(&place.quell(&["incident", "show", id, "--json"]).1).unwrap();
+            let timeline = shown["timeline"].as_array().unwrap();
+            timeline.iter().any(|told| told["text"].as_str().unwrap().starts_with(&line))
+        })
+    });
     // The big red button holds it too.
     assert!(place.quell(&["pause"]).0);
     assert_eq!(place.start(&place.inside).as_deref(), Some("line\n"));
@@ -184,19 +211,26 @@ fn what_a_playbook_blocked_does_not_start_again() {
         assert_eq!(fired.iter().map(|one| one.count).sum::<u64>(), 2, "{fired:?}");
         return;
     }
+    a_pause_that_the_kernel_does_not_take(&place);
     drop(daemon);
     for _ in 0..3 {
         assert_eq!(place.start(&place.inside), None, "the daemon is dead, the block stands");
     }
+    // Killed before they are in the journal, and after, before the kernel was told: told once all the same.
+    if cfg!(debug_assertions) {
+        place.dies("before:1");
+        place.dies("after:1");
+    }
     let daemon = place.daemon();
-    assert_eq!(place.status()["block"]["blocked"][0]["struck"], 5);
+    assert_eq!(place.status()["block"]["blocked"][0]["struck"], 6);
     assert_eq!(place.start(&place.inside), None);
     daemon.end();
     assert_eq!(place.start(&place.inside), None, "ended in good order, it stands");
     let fired = place.fired();
     let count = |unattended| fired.iter().filter(|one| one.unattended == unattended).map(|one| one.count).sum::<u64>();
-    assert_eq!(count(true) + count(false), 6, "{fired:?}");
+    assert_eq!(count(true) + count(false), 7, "{fired:?}");
     assert!(count(true) >= 3, "{fired:?}");
+    assert!(fired.iter().all(|one| one.run.is_some()), "{fired:?}");
     assert!(fired.iter().all(|one| Path::new(&one.image) == place.miner && !one.struck.is_empty()), "{fired:?}");
 
     let (done, text) = place.quell(&["uninstall", "--json"]);
@@ -207,6 +241,27 @@ fn what_a_playbook_blocked_does_not_start_again() {
     let daemon = place.daemon();
     assert_eq!(place.status()["block"]["blocked"], Value::Array(Vec::new()), "what was taken back is not renewed");
     daemon.end();
+}
+
+/// The flag's pin is another thing for a moment: the pause must say that it did not reach the kernel.
+fn a_pause_that_the_kernel_does_not_take(place: &Place) {
+    let flag = Path::new(quell_detectors::pin::DIR).join("pause");
+    let away = flag.with_file_name("pause-away");
+    fs::rename(&flag, &away).unwrap();
+    fs::create_dir(&flag).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
+    let said = command.arg("pause").arg("--data-dir").arg(place.state()).stdin(Stdio::null()).output();
+    let status = place.status();
+    fs::remove_dir(&flag).unwrap();
+    fs::rename(&away, &flag).unwrap();
+    let said = said.unwrap();
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(1), "{text}");
+    assert!(text.contains("strikes on") && text.contains("hint: "), "{text}");
+    assert!(status["paused"] == true && status["pause_failed"].is_string(), "{status}");
+    assert!(place.quell(&["pause"]).0 && place.status()["pause_failed"].is_null());
+    assert!(place.quell(&["resume"]).0);
+    assert_eq!(place.start(&place.inside).as_deref(), None);
 }
 
 #[test]

@@ -106,6 +106,31 @@ fn a_whole_cgroup_outlives_every_crash() {
     law::holds(|| Scene::new("crash-cgroup", WHOLE_CGROUP, scene::Attack::Tree));
 }
 
+/// The image is kept from starting before its processes are ended.
+const BLOCKED: &str = r#"
+playbook: kept-from-starting
+description: Holds a tree, keeps its image from starting, and ends it.
+on: { detections: { rules: [kept-from-starting] } }
+mode: enforce
+limits: { runs: 1000/h }
+steps:
+  hold: { action: process.freeze, with: { process: "${{ event.process.id }}", scope: tree } }
+  block:
+    needs: [hold]
+    action: process.block_exec
+    with:
+      path: "${{ event.process.image }}"
+      scope: cgroup
+      cgroup: "${{ event.process.cgroup_path }}"
+      for: 24h
+  kill: { needs: [block], action: process.kill, with: { process: "${{ event.process.id }}", scope: tree } }
+"#;
+
+#[test]
+fn what_is_kept_from_starting_outlives_every_crash() {
+    law::holds(|| Scene::new("crash-block", BLOCKED, scene::Attack::Tree));
+}
+
 /// What is only held stays held.
 const ONLY_HELD: &str = r#"
 playbook: only-held

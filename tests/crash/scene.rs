@@ -3,7 +3,7 @@
 use super::rules_of;
 use super::story::Story;
 use crate::bad_days::host::{Daemon, Host, verifies};
-use crate::cli::wait_until;
+use crate::cli::{command, wait_until};
 use crate::threats::group::Group;
 use quell_engine::store::Journal;
 use std::cell::Cell;
@@ -23,6 +23,8 @@ pub(super) enum Attack {
 pub(super) struct Scene {
     host: Host,
     attack: Attack,
+    /// It leaves something in the kernel.
+    blocks: bool,
     takes: Cell<u32>,
 }
 
@@ -64,7 +66,7 @@ impl Scene {
                 host.copy("/bin/cat", &format!("{}/cat", host.mark));
             }
         }
-        Some(Self { host, attack, takes: Cell::new(0) })
+        Some(Self { host, attack, blocks: playbook.contains("process.block_exec"), takes: Cell::new(0) })
     }
 
     /// A fresh data directory, and bystanders: one in the reach of the guard, one outside of it.
@@ -170,6 +172,10 @@ fn has_run(daemon: &Daemon) -> bool {
 
 impl Drop for Take<'_> {
     fn drop(&mut self) {
+        // What was kept from starting would stand on, in this directory's name.
+        if self.scene.blocks {
+            drop(command(&["uninstall", "--data-dir", self.state.to_str().unwrap()]).output());
+        }
         self.group.end();
         for (group, child) in &mut self.beside {
             group.end();

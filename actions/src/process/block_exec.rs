@@ -6,22 +6,23 @@
 
 mod image;
 mod needed;
+mod order;
 
 use super::cgroup::Paths;
 use super::hands::{Hands, input};
 use super::stat::Stat;
 use crate::span::Span;
 use image::Opened;
+use order::{Before, Order};
 use quell_model::guard::Within;
 use quell_model::{
-    Action, ActionContext, ActionError, ActionSpec, Admitted, Around, Guarantee, Image, Json, Lane, Plan, ProcessId,
-    Reflex, Spot, Standing, Target, TargetFacts, Terms, Truth, Want, reflex_id,
+    Action, ActionContext, ActionError, ActionSpec, Admitted, Around, Guarantee, Json, Lane, Plan, ProcessId, Reflex,
+    Spot, Target, TargetFacts, Terms, Truth, Want, reflex_id,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
     targets: &["path", "inode"],
-    permissions: &["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN"],
+    permissions: &["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH"],
     predict: |input| json!({ "path": input.get("path").cloned().unwrap_or_default() }),
 };
 
@@ -45,8 +46,6 @@ const WINDOW: Duration = Duration::from_secs(3600);
 const MOST: u32 = 10_000;
 /// How long, where the input says nothing.
 const FOR: Duration = Duration::from_secs(24 * 3600);
-/// A lineage of cgroups that the kernel side looks through (`DEPTH` in block.bpf.c).
-const DEPTH: usize = 16;
 
 /// Where it may not start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -97,45 +96,6 @@ pub struct Output {
     pub until: String,
     /// Its number in the kernel's ledger.
     pub reflex: String,
-}
-
-/// What was decided when it was planned: the plan's first call.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Order {
-    call: String,
-    /// The file as people know it.
-    path: String,
-    /// Where it was opened.
-    open: PathBuf,
-    spots: Vec<Spot>,
-    for_ms: u64,
-    most: u32,
-}
-
-impl Order {
-    fn of(plan: &Plan) -> Result<Self, ActionError> {
-        let first = plan.calls.first().ok_or_else(|| ActionError::give_up("the plan has no calls"))?;
-        Self::deserialize(first).map_err(|error| ActionError::give_up(format!("the plan cannot be read: {error}")))
-    }
-}
-
-/// What stood before: what undo gives back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Before {
-    image: Image,
-    sha256: String,
-    stood: Vec<Standing>,
-}
-
-impl Before {
-    fn of(plan: &Plan) -> Result<Self, ActionError> {
-        Self::deserialize(&plan.before)
-            .map_err(|error| ActionError::give_up(format!("what stood before cannot be read: {error}")))
-    }
-
-    fn at(&self, spot: &Spot) -> Option<&Standing> {
-        self.stood.iter().find(|standing| standing.spot == *spot)
-    }
 }
 
 /// The verb.
@@ -214,7 +174,7 @@ impl BlockExec {
             open.push("the same layer in another overlay mount is another image".to_owned());
         }
         if scoped {
-            open.push(format!("a process more than {DEPTH} cgroups below, or moved out of the cgroup, is not seen"));
+            open.push("a process that was moved out of the cgroup is not seen".to_owned());
         }
         let running = image::running(&self.0.world, opened.file);
         if !running.is_empty() {
@@ -223,9 +183,10 @@ impl BlockExec {
         open
     }
 
-    fn terms(order: &Order, id: u64, now_ns: u64) -> Terms {
+    fn terms(order: &Order, id: u64, owner: &str, now_ns: u64) -> Terms {
         Terms {
             id,
+            owner: owner.to_owned(),
             label: order.path.clone(),
             until_ns: now_ns.saturating_add(order.for_ms.saturating_mul(1_000_000)),
             most: order.most,
@@ -237,6 +198,11 @@ impl BlockExec {
 /// By which number the kernel knows this effect, when it is done and when it is undone.
 fn number(cx: &ActionContext) -> u64 {
     reflex_id(cx.key.0.strip_suffix("/undo").unwrap_or(&cx.key.0))
+}
+
+/// The run whose step it is: a key begins with it.
+fn owner(cx: &ActionContext) -> &str {
+    cx.key.0.split('/').next().unwrap_or_default()
 }
 
 #[async_trait::async_trait]
@@ -258,6 +224,7 @@ impl Action for BlockExec {
             call: SPEC.name.to_owned(),
             path: opened.path.clone(),
             open: opened.from.clone(),
+            script: opened.script,
             for_ms: u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX),
             most: input.budget.unwrap_or(MOST),
             spots,
@@ -302,13 +269,17 @@ impl Action for BlockExec {
         let reflex = self.reflex()?;
         let (order, before) = (Order::of(go.plan())?, Before::of(go.plan())?);
         let now = cx.clock.now();
-        let terms = Self::terms(&order, number(cx), now.boot_ns);
+        let terms = Self::terms(&order, number(cx), owner(cx), now.boot_ns);
         // Only a script needs the file itself, and only the one that was planned.
         let file = image::reopen(&order.open)
             .filter(|file| reflex.image(file.as_fd()).is_ok_and(|image| image == before.image));
         for spot in &order.spots {
-            let entered = reflex.enter(spot, &terms, file.as_ref().map(AsFd::as_fd));
-            entered.map_err(ActionError::give_up)?;
+            if let Err(why) = reflex.enter(spot, &terms, file.as_ref().map(AsFd::as_fd)) {
+                // Half a block is none: what was entered before it is taken back, for the step says that it failed.
+                let left = take_back(reflex, &order, &before, terms.id, now.boot_ns).err();
+                let left = left.map(|error| format!("; an entry stays in force: {error}")).unwrap_or_default();
+                return Err(ActionError::give_up(format!("{why}{left}")));
+            }
         }
         let until = now.after(Duration::from_millis(order.for_ms)).wall;
         let output = Output {
@@ -357,25 +328,31 @@ impl Action for BlockExec {
         let reflex = self.reflex()?;
         let (order, before) = (Order::of(go.plan())?, Before::of(go.plan())?);
         let now = cx.clock.now().boot_ns;
-        let mut removed = 0;
-        for spot in &order.spots {
-            // What somebody else entered meanwhile is theirs.
-            let stands = reflex.standing(spot).map_err(ActionError::retry)?;
-            if stands.is_none_or(|one| one.terms.id != number(cx)) {
-                continue;
-            }
-            match before.at(spot).filter(|former| former.terms.until_ns > now && former.terms.id != number(cx)) {
-                Some(former) => {
-                    let file = image::reopen(&order.open)
-                        .filter(|file| reflex.image(file.as_fd()).is_ok_and(|image| image == before.image));
-                    reflex.enter(spot, &former.terms, file.as_ref().map(AsFd::as_fd)).map_err(ActionError::give_up)?;
-                }
-                None => drop(reflex.remove(spot).map_err(ActionError::retry)?),
-            }
-            removed += 1;
-        }
+        let removed = take_back(reflex, &order, &before, number(cx), now)?;
         Ok(json!({ "path": order.path, "removed": removed }))
     }
+}
+
+/// Takes out what this effect entered, and gives back what stood there before; gives how many.
+fn take_back(reflex: &dyn Reflex, order: &Order, before: &Before, id: u64, now_ns: u64) -> Result<u32, ActionError> {
+    let mut removed = 0;
+    for spot in &order.spots {
+        // What somebody else entered meanwhile is theirs.
+        let stands = reflex.standing(spot).map_err(ActionError::retry)?;
+        if stands.is_none_or(|one| one.terms.id != id) {
+            continue;
+        }
+        match before.at(spot).filter(|former| former.terms.until_ns > now_ns && former.terms.id != id) {
+            Some(former) => {
+                let file = image::reopen(&order.open)
+                    .filter(|file| reflex.image(file.as_fd()).is_ok_and(|image| image == before.image));
+                reflex.enter(spot, &former.terms, file.as_ref().map(AsFd::as_fd)).map_err(ActionError::give_up)?;
+            }
+            None => drop(reflex.remove(spot).map_err(ActionError::retry)?),
+        }
+        removed += 1;
+    }
+    Ok(removed)
 }
 
 /// Whether this process is the one that was meant, still.

@@ -17,12 +17,13 @@
 #define SIGKILL 9
 #define EPERM 1
 #define PF_KTHREAD 0x00200000
-/* Cgroups around a process that are asked for an entry: one further out is not found. */
-#define DEPTH 16
+/* Different depths at which cgroups with entries may lie. */
+#define LEVELS 32
 /* src/block/ledger.rs holds the same numbers. */
 #define LEDGER 4096
 #define NAME 64
 #define LABEL 128
+#define OWNER 64
 
 static long (*bpf_send_signal)(u32 sig) = (void *)109; /* 5.3 */
 
@@ -44,11 +45,15 @@ struct block {
 	u64 began;  /* this window */
 	u64 struck; /* since it was entered */
 	u64 last;   /* the exec that was struck last: two programs may be hooked in while one takes over from the other */
+	u64 start;  /* and when its process began */
 	u32 most;   /* in a window */
 	u32 count;  /* in this window */
 	u32 spent;  /* the budget is used up: it strikes no more */
+	u32 missed; /* execs that the signal could not be sent to */
+	u32 level;  /* how deep its cgroup lies, the root at 0 */
 	u32 pad;
 	char label[LABEL]; /* for people; not looked at here */
+	char owner[OWNER]; /* as well */
 };
 
 /* Written by user space alone; the kernel counts in it. */
@@ -58,6 +63,18 @@ struct {
 	MAP_TYPE(key, struct image);
 	MAP_TYPE(value, struct block);
 } BLOCK_ENTRIES SEC(".maps");
+
+/* The depths at which cgroups with entries lie, in no order; 0 is an empty place. Written by user space alone, a word at a
+ * time, so that whoever looks meanwhile misses none that stands. */
+struct levels {
+	u32 level[LEVELS];
+};
+struct {
+	MAP_UINT(type, BPF_MAP_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, struct levels);
+} BLOCK_LEVELS SEC(".maps");
 
 /* What fired; the oldest is written over. `number` is written last, and 0 while the rest is written. */
 struct firing {
@@ -72,7 +89,7 @@ struct firing {
 	u32 what;
 	char name[NAME]; /* what the exec asked for */
 };
-enum { W_KILLED = 0, W_DENIED = 1, W_SPENT = 2 };
+enum { W_KILLED = 0, W_DENIED = 1, W_SPENT = 2, W_MISSED = 3 };
 
 struct {
 	MAP_UINT(type, BPF_MAP_ARRAY);
@@ -81,8 +98,8 @@ struct {
 	MAP_TYPE(value, struct firing);
 } BLOCK_LEDGER SEC(".maps");
 
-/* [0] the number of the last firing. [1] the last one that was read: user space's. */
-enum { C_FIRED = 0, C_READ = 1, C_MAX = 2 };
+/* [0] the number of the last firing. User space's: [1] the last one that a journal has, [2] when this ledger was begun. */
+enum { C_FIRED = 0, C_READ = 1, C_BEGUN = 2, C_MAX = 3 };
 struct {
 	MAP_UINT(type, BPF_MAP_ARRAY);
 	MAP_UINT(max_entries, C_MAX);
@@ -108,29 +125,6 @@ INLINE bool stands(struct block *block)
 	return block && !block->spent && block->until > bpf_ktime_get_boot_ns();
 }
 
-/* The entry in force for the image itself in one of its cgroups, the innermost first, of one hierarchy. */
-INLINE struct block *around(struct image *image, struct cgroup *group, u32 kind)
-{
-	image->kind = kind;
-	for (u32 i = 0; i < DEPTH; i++) {
-		struct kernfs_node *node;
-		struct cgroup_subsys_state *parent;
-		struct block *block;
-		if (!group)
-			return NULL;
-		node = KREAD(group, kn);
-		image->group = KREAD(node, id);
-		block = bpf_map_lookup_elem(&BLOCK_ENTRIES, image);
-		if (stands(block))
-			return block;
-		parent = KREAD(group, self.parent);
-		if (!parent)
-			return NULL;
-		group = KREAD(parent, cgroup);
-	}
-	return NULL;
-}
-
 INLINE struct cgroup *v2_of(struct task_struct *task)
 {
 	struct css_set *set = KREAD(task, cgroups);
@@ -153,6 +147,50 @@ INLINE u64 id_of(struct cgroup *group)
 {
 	struct kernfs_node *node = KREAD(group, kn);
 	return KREAD(node, id);
+}
+
+/* Before 6.1 a cgroup has the numbers of those around it, since then the cgroups themselves. */
+INLINE u64 id_at(struct cgroup *group, u32 level)
+{
+	u64 id = 0;
+	if (FIELD_EXISTS(struct cgroup, ancestors)) {
+		struct cgroup *above = NULL;
+		u64 at = FIELD_OFFSET(struct cgroup, ancestors) + level * sizeof(above);
+		bpf_probe_read_kernel(&above, sizeof(above), (char *)group + at);
+		return above ? id_of(above) : 0;
+	}
+	if (FIELD_EXISTS(struct cgroup___older, ancestor_ids)) {
+		u64 at = FIELD_OFFSET(struct cgroup___older, ancestor_ids) + level * sizeof(id);
+		bpf_probe_read_kernel(&id, sizeof(id), (char *)group + at);
+	}
+	return id;
+}
+
+/* The entry in force for the image itself in one of its cgroups, the innermost, of one hierarchy: one look a depth at which
+ * entries stand, however deep the process lies. */
+INLINE struct block *around(struct image *image, struct cgroup *group, u32 kind)
+{
+	struct block *found = NULL;
+	struct levels *levels;
+	u32 zero = 0, own, best = 0;
+	levels = bpf_map_lookup_elem(&BLOCK_LEVELS, &zero);
+	if (!levels || !group)
+		return NULL;
+	own = KREAD(group, level);
+	image->kind = kind;
+	for (u32 i = 0; i < LEVELS; i++) {
+		u32 level = levels->level[i];
+		struct block *block;
+		if (!level || level > own || level < best)
+			continue;
+		image->group = id_at(group, level);
+		block = bpf_map_lookup_elem(&BLOCK_ENTRIES, image);
+		if (!stands(block))
+			continue;
+		found = block;
+		best = level;
+	}
+	return found;
 }
 
 /* The entry that this image meets here, when one is in force. */
@@ -180,7 +218,8 @@ INLINE void write_down(struct block *block, struct task_struct *task, const char
 	struct cred *cred = KREAD(task, cred);
 	u64 *fired = control(C_FIRED), number, group;
 	u32 index;
-	if (!fired)
+	/* The trial of a start is nobody's. */
+	if (!fired || !block->id)
 		return;
 	number = __sync_fetch_and_add(fired, 1) + 1;
 	index = number % LEDGER;
@@ -229,9 +268,10 @@ int block_exec(u64 *ctx)
 {
 	struct task_struct *task = (void *)ctx[0];
 	struct linux_binprm *binprm = (void *)ctx[2];
+	struct task_struct *leader;
 	struct block *block;
 	const char *name;
-	u64 exec;
+	u64 exec, start;
 
 	if (paused())
 		return 0;
@@ -239,16 +279,23 @@ int block_exec(u64 *ctx)
 	if (!block)
 		return 0;
 	name = KREAD(binprm, filename);
+	leader = KREAD(task, group_leader);
+	start = KREAD(leader, start_boottime);
 	exec = ((u64)KREAD(task, tgid) << 32) | (KREAD(task, self_exec_id) & 0xffffffff);
-	if (block->last == exec) {
+	if (block->last == exec && block->start == start) {
 		bpf_send_signal(SIGKILL);
 		return 0;
 	}
 	if (!afford(block, task, name))
 		return 0;
+	block->start = start;
 	block->last = exec;
-	if (bpf_send_signal(SIGKILL))
+	if (bpf_send_signal(SIGKILL)) {
+		__sync_fetch_and_add(&block->count, -1);
+		__sync_fetch_and_add(&block->missed, 1);
+		write_down(block, task, name, W_MISSED);
 		return 0;
+	}
 	__sync_fetch_and_add(&block->struck, 1);
 	write_down(block, task, name, W_KILLED);
 	return 0;
@@ -277,7 +324,8 @@ int block_check(u64 *ctx)
 	return -EPERM;
 }
 
-/* What is asked with BPF_PROG_TEST_RUN, on the asker's own thread: which image the kernel sees behind an open file. */
+/* What is asked with BPF_PROG_TEST_RUN, on the asker's own thread: which image the kernel sees behind an open file, or how
+ * deep an open cgroup lies (`group`). */
 struct {
 	MAP_UINT(type, BPF_MAP_ARRAY);
 	MAP_UINT(max_entries, 1);
@@ -300,8 +348,55 @@ int block_ask(u64 *ctx)
 	bpf_probe_read_kernel(&file, sizeof(file), &fds[fd]);
 	if (!file)
 		return 1;
-	identify(&image, KREAD(file, f_inode));
+	if (ctx[1]) {
+		/* A cgroup's directory: its inode's node is the cgroup's (fs/kernfs/inode.c, kernel/cgroup/cgroup.c: 5.8-6.18). */
+		struct inode *inode = KREAD(file, f_inode);
+		struct kernfs_node *node = KREAD(inode, i_private);
+		struct cgroup *group = KREAD(node, priv);
+		image.inode = KREAD(node, id);
+		image.group = KREAD(group, level);
+	} else {
+		identify(&image, KREAD(file, f_inode));
+	}
 	return bpf_map_update_elem(&BLOCK_ANSWER, &zero, &image, MAP_ANY) != 0;
+}
+
+/* What user space struck (scripts), for the ledger: written down here, it outlives whoever struck. */
+struct {
+	MAP_UINT(type, BPF_MAP_ARRAY);
+	MAP_UINT(max_entries, 1);
+	MAP_TYPE(key, u32);
+	MAP_TYPE(value, struct firing);
+} BLOCK_NOTE SEC(".maps");
+
+SEC("raw_tp/sched_process_exec")
+int block_note(u64 *ctx)
+{
+	u64 *fired = control(C_FIRED), number;
+	volatile struct firing *firing;
+	struct firing *note;
+	u32 zero = 0, index;
+	note = bpf_map_lookup_elem(&BLOCK_NOTE, &zero);
+	if (!fired || !note)
+		return 1;
+	number = __sync_fetch_and_add(fired, 1) + 1;
+	index = number % LEDGER;
+	firing = bpf_map_lookup_elem(&BLOCK_LEDGER, &index);
+	if (!firing)
+		return 1;
+	firing->number = 0;
+	firing->id = note->id;
+	firing->at = note->at;
+	firing->start = note->start;
+	firing->group = note->group;
+	firing->tgid = note->tgid;
+	firing->parent = note->parent;
+	firing->uid = note->uid;
+	firing->what = note->what;
+	for (u32 i = 0; i < NAME; i++)
+		firing->name[i] = note->name[i];
+	firing->number = number;
+	return 0;
 }
 
 /* The helpers that read kernel memory ask for it. */

@@ -184,10 +184,10 @@ INLINE void note_birth(struct key *own, struct node *node)
 {
 	volatile struct birth *birth = birth_of(own->tgid);
 	u32 block = own->tgid % BIRTHS / BLOCK;
-	u64 *latest = bpf_map_lookup_elem(&BIRTHS_LATEST, &block);
+	volatile u64 *latest = bpf_map_lookup_elem(&BIRTHS_LATEST, &block);
+	u64 now;
 	if (!birth || !latest)
 		return;
-	*latest = bpf_ktime_get_boot_ns();
 	birth->start = 0;
 	birth->tgid = own->tgid;
 	birth->ended = 0;
@@ -197,6 +197,12 @@ INLINE void note_birth(struct key *own, struct node *node)
 	birth->lineage_start = node->lineage.start;
 	birth->lineage_exec = node->lineage.exec;
 	birth->start = own->start;
+	/* Last: whoever sees this time finds the birth whole. x86 keeps stores in their order; where they may pass each other,
+	 * a birth that is not whole yet is known by its start, and found at the next reading. Never backwards: another
+	 * processor may have been later. */
+	now = bpf_ktime_get_boot_ns();
+	if (*latest < now)
+		*latest = now;
 }
 
 /* A new thread of one who is doomed is stopped with it, but it is no birth. */

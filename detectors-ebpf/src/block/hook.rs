@@ -26,10 +26,13 @@ pub(super) fn check(ebpf: &mut Ebpf, btf: &Btf) -> Result<FdLink, ProgramError> 
     Ok(program.take_link(link)?.into())
 }
 
-/// It is asked by its descriptor, and hangs nowhere.
+/// Those that are asked by their descriptors, and hang nowhere.
 pub(super) fn ask(ebpf: &mut Ebpf) -> Result<(), ProgramError> {
-    let program: &mut RawTracePoint = found(ebpf, "block_ask").try_into()?;
-    again(|| program.load())
+    for name in ["block_ask", "block_note"] {
+        let program: &mut RawTracePoint = found(ebpf, name).try_into()?;
+        again(|| program.load())?;
+    }
+    Ok(())
 }
 
 fn found<'a>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut aya::programs::Program {

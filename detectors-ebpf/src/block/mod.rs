@@ -10,41 +10,53 @@
 //! quell up           ◀─ read ── LEDGER ◀── what fired          scripts ── fanotify ── EPERM, while this process lives
 //! ```
 
+mod held;
 mod hook;
 mod ledger;
+mod left;
+mod levels;
 mod scope;
 mod scripts;
 mod trial;
 mod words;
 
 pub use ledger::Fired;
+pub use left::{fired, pinned};
 pub use words::{Fate, Firing};
 
 use crate::error::SensorError;
 use crate::load::{self, chain};
 use crate::pin::{self, PinError, Pins};
-use aya::maps::{Array, HashMap, Map, MapData};
+use aya::Btf;
+use aya::maps::{Array, HashMap};
 use aya::programs::links::FdLink;
-use aya::programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _};
-use aya::{Btf, Ebpf};
+use held::{Asked, Held};
 use ledger::Ledger;
-use quell_model::{Around, Image, Name, Reflex, Spot, Standing, Terms};
-use scripts::{Judge, Scripts};
+use levels::Levels;
+use quell_model::{Image, Name, Reflex, Spot, Standing, Terms};
+use scripts::Scripts;
 use std::fs;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use words::{Entry, Key};
 
 /// The compiled kernel side of the reflex.
 pub const BLOCK_OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/block.bpf.o"));
 
 /// All that is pinned here begins with this; the number is that of the maps' layout.
-const PREFIX: &str = "block1_";
-/// Maps that outlive quell, and what they are pinned as.
-const KEPT: [(&str, &str); 3] =
-    [("BLOCK_ENTRIES", "block1_entries"), ("BLOCK_LEDGER", "block1_ledger"), ("BLOCK_CONTROL", "block1_control")];
-/// Entries that there is room for; `max_entries` of BLOCK_ENTRIES is more, since the kernel's hash may refuse the last.
-const MOST: usize = 4000;
+const PREFIX: &str = "block2_";
+/// Layouts that an earlier quell pinned.
+const FORMER: [&str; 1] = ["block1_"];
+/// What the maps that outlive quell are pinned as.
+const ENTRIES: &str = "block2_entries";
+const LEDGER: &str = "block2_ledger";
+const CONTROL: &str = "block2_control";
+const KEPT: [(&str, &str); 4] = [
+    ("BLOCK_ENTRIES", ENTRIES),
+    ("BLOCK_LEVELS", "block2_levels"),
+    ("BLOCK_LEDGER", LEDGER),
+    ("BLOCK_CONTROL", CONTROL),
+];
 
 /// There is no reflex here.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +76,8 @@ pub enum ReflexError {
 pub struct KernelReflex {
     shared: Arc<Shared>,
     scripts: Result<Scripts, String>,
-    /// Where BPF may refuse an exec.
-    lsm: bool,
+    /// Where the kernel asks BPF whether an exec may be.
+    lsm: AtomicBool,
     _links: Vec<FdLink>,
     /// The right to the place where it is pinned.
     pins: Option<Arc<Pins>>,
@@ -73,15 +85,6 @@ pub struct KernelReflex {
 
 /// What the thread of the scripts needs too.
 struct Shared(Mutex<Held>);
-
-struct Held {
-    entries: HashMap<MapData, Key, Entry>,
-    ledger: Ledger,
-    pause: Array<MapData, u64>,
-    answer: Array<MapData, Key>,
-    /// Holds the programs.
-    ebpf: Ebpf,
-}
 
 impl std::fmt::Debug for KernelReflex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -106,33 +109,37 @@ impl KernelReflex {
         }
         let mut ebpf = loader.load(BLOCK_OBJECT).map_err(|e| load::maps_refused(&e))?;
         let mut links =
-            vec![("block1_exec", hook::exec(&mut ebpf, &btf).map_err(|e| load::probe_refused("block_exec", &e))?)];
+            vec![("block2_exec", hook::exec(&mut ebpf, &btf).map_err(|e| load::probe_refused("block_exec", &e))?)];
         hook::ask(&mut ebpf).map_err(|e| load::probe_refused("block_ask", &e))?;
         match hook::check(&mut ebpf, &btf) {
-            Ok(link) => links.push(("block1_check", link)),
+            Ok(link) => links.push(("block2_check", link)),
             Err(error) => tracing::debug!(error = chain(&error), "BPF may not refuse an exec here"),
         }
         drop(btf);
         // Only now: the programs are in, and a map that leaves the object takes no number with it that they need.
-        let held = Held {
+        let mut held = Held {
             entries: HashMap::try_from(hook::taken(&mut ebpf, "BLOCK_ENTRIES")).map_err(refused)?,
+            levels: Levels::new(Array::try_from(hook::taken(&mut ebpf, "BLOCK_LEVELS")).map_err(refused)?),
             ledger: Ledger::new(
                 Array::try_from(hook::taken(&mut ebpf, "BLOCK_LEDGER")).map_err(refused)?,
                 Array::try_from(hook::taken(&mut ebpf, "BLOCK_CONTROL")).map_err(refused)?,
-            ),
+            )
+            .map_err(ReflexError::Trial)?,
             pause: Array::try_from(hook::taken(&mut ebpf, "PAUSE")).map_err(refused)?,
             answer: Array::try_from(hook::taken(&mut ebpf, "BLOCK_ANSWER")).map_err(refused)?,
+            note: Array::try_from(hook::taken(&mut ebpf, "BLOCK_NOTE")).map_err(refused)?,
             ebpf,
         };
         load::give_back();
-        let lsm = links.len() > 1 && has_bpf_lsm();
+        held.tidy().map_err(ReflexError::Trial)?;
+        let lsm = AtomicBool::new(links.len() > 1 && has_bpf_lsm());
         let links = links.into_iter().map(|(name, link)| hook::keep(link, pins.as_deref(), name));
         let links: Vec<_> = links.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         let shared = Arc::new(Shared(Mutex::new(held)));
         let scripts = Scripts::start(Asked(Arc::clone(&shared))).map_err(|error| error.to_string());
         let reflex = Self { shared, scripts, lsm, _links: links, pins };
         if !reflex.is_paused() {
-            reflex.attempt().map_err(ReflexError::Trial)?;
+            Reflex::attempt(&reflex).map_err(ReflexError::Trial)?;
         }
         Ok(reflex)
     }
@@ -141,16 +148,75 @@ impl KernelReflex {
         self.shared.held()
     }
 
-    /// What has fired since the last reading, also before this daemon lived.
+    /// What has fired since the last reading, also before this daemon lived. [`Self::keep`] follows, or [`Self::unread`].
     ///
     /// # Errors
     /// A sentence, when the kernel refuses.
     pub fn read(&self) -> Result<Fired, String> {
-        let mut fired = self.held().ledger.read()?;
-        if let Ok(scripts) = &self.scripts {
-            fired.firings.extend(scripts.take());
+        self.held().ledger.read()
+    }
+
+    /// How many lines there are to read.
+    ///
+    /// # Errors
+    /// A sentence, when the kernel refuses.
+    pub fn waiting(&self) -> Result<u64, String> {
+        self.held().ledger.waiting()
+    }
+
+    /// A journal has all of this ledger up to a line: it is told no more, whoever asks.
+    ///
+    /// # Errors
+    /// A sentence, when the kernel refuses.
+    pub fn keep(&self, through: u64) -> Result<(), String> {
+        self.held().ledger.keep(through)
+    }
+
+    /// No journal has what was read and not kept: it is read again.
+    ///
+    /// # Errors
+    /// A sentence, when the kernel refuses.
+    pub fn unread(&self) -> Result<(), String> {
+        self.held().ledger.unread()
+    }
+
+    /// Which ledger it is, for [`Fired::ledger`].
+    #[must_use]
+    pub fn ledger(&self) -> u64 {
+        self.held().ledger.begun()
+    }
+
+    /// Marks a script whose entry an earlier daemon left: fanotify's marks ended with that. No script needs none.
+    ///
+    /// # Errors
+    /// A sentence, when it is another file, or fanotify refuses.
+    pub fn mark_again(&self, spot: &Spot, file: BorrowedFd<'_>) -> Result<(), String> {
+        if self.held().image(file)? != spot.image {
+            return Err("another file lies there now".to_owned());
         }
-        Ok(fired)
+        self.mark(file)
+    }
+
+    fn mark(&self, file: BorrowedFd<'_>) -> Result<(), String> {
+        if self.is_asked() || !scripts::is_script(file) {
+            return Ok(());
+        }
+        let scripts = self.scripts.as_ref().map_err(Clone::clone);
+        let marked = scripts.and_then(|scripts| scripts.mark(file).map_err(|e| e.to_string()));
+        marked.map_err(|why| format!("it is a script, and fanotify cannot mark it: {why}"))
+    }
+
+    fn is_asked(&self) -> bool {
+        self.lsm.load(Ordering::Acquire)
+    }
+
+    /// What an earlier quell pinned in another layout goes: its entries are in force here by now.
+    ///
+    /// # Errors
+    /// A sentence, when it cannot be removed.
+    pub fn clear_former(&self) -> Result<(), String> {
+        let Some(pins) = &self.pins else { return Ok(()) };
+        FORMER.iter().try_for_each(|prefix| pins.clear(prefix)).map_err(|e| chain(&e))
     }
 
     /// While paused nobody is struck.
@@ -170,7 +236,7 @@ impl KernelReflex {
     /// Why scripts can start, where they can.
     #[must_use]
     pub fn scripts_why(&self) -> Option<&str> {
-        if self.lsm { None } else { self.scripts.as_ref().err().map(String::as_str) }
+        if self.is_asked() { None } else { self.scripts.as_ref().err().map(String::as_str) }
     }
 
     /// Takes out what has ended, and its pins when nothing stands any more; gives how many stand.
@@ -180,93 +246,37 @@ impl KernelReflex {
     pub fn settle(&self) -> Result<usize, String> {
         let now = now();
         let (over, stand): (Vec<_>, Vec<_>) = self.all()?.into_iter().partition(|one| one.terms.until_ns <= now);
-        for one in over {
-            self.remove(&one.spot)?;
+        if !over.is_empty() {
+            let mut held = self.held();
+            for one in over {
+                // Somebody may have given it more time.
+                let now_until = held.get(&words::key(&one.spot))?.map(|entry| words::until(&entry));
+                if now_until.is_some_and(|until| until <= now) {
+                    held.remove(&one.spot)?;
+                }
+            }
+            held.tidy()?;
         }
         Ok(stand.len())
     }
 
-    /// This daemon ends: what stands is left in force where it is pinned; else the pins go too.
+    /// This daemon ends: what stands is left in force where it is pinned, and what no journal has stays in the ledger;
+    /// else the pins go too.
     ///
     /// # Errors
     /// A sentence, when the kernel refuses.
     pub fn end(&self) -> Result<(), String> {
         let stand = self.settle()?;
         match &self.pins {
-            Some(pins) if stand == 0 => pins.clear(PREFIX).map_err(|e| chain(&e)),
+            Some(pins) if stand == 0 && self.held().ledger.is_kept()? => pins.clear(PREFIX).map_err(|e| chain(&e)),
             _ => Ok(()),
         }
     }
 }
 
 impl Shared {
-    fn held(&self) -> MutexGuard<'_, Held> {
+    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Held {
-    fn is_paused(&self) -> bool {
-        // What cannot be read holds nobody: the kernel's programs see it the same way.
-        self.pause.get(&0, 0).map_or(true, |value| value != 0)
-    }
-
-    /// On this very thread: the program looks among the descriptors of whoever asks.
-    fn image(&mut self, file: BorrowedFd<'_>) -> Result<Image, String> {
-        let program = self.ebpf.program("block_ask").expect("the object was built with this program");
-        let program: &RawTracePoint = program.try_into().map_err(|e: ProgramError| chain(&e))?;
-        let mut options = RawTracePointRunOptions::new();
-        options.args[0] = u64::from(file.as_raw_fd().cast_unsigned());
-        let ran = program
-            .test_run(options)
-            .map_err(|e| format!("the kernel does not say which file it is: {}", chain(&e)))?;
-        if ran.return_value != 0 {
-            return Err("the kernel does not know the open file".to_owned());
-        }
-        self.answer.get(&0, 0).map(|key| words::image(&key)).map_err(|e| chain(&e))
-    }
-
-    fn get(&self, key: &Key) -> Result<Option<Entry>, String> {
-        match self.entries.get(key, 0) {
-            Ok(entry) => Ok(Some(entry)),
-            Err(aya::maps::MapError::KeyNotFound) => Ok(None),
-            Err(error) => Err(chain(&error)),
-        }
-    }
-
-    fn judge(&mut self, file: BorrowedFd<'_>, pid: u32) -> Option<(u64, bool)> {
-        if self.is_paused() || pid <= 1 || pid == std::process::id() {
-            return None;
-        }
-        let image = self.image(file).ok()?;
-        let now = now();
-        let around = scope::around(pid).into_iter().map(|(v2, number)| Around::Cgroup { number, v2 });
-        for around in std::iter::once(Around::Host).chain(around) {
-            let spot = Spot { image, around };
-            let key = words::key(&spot);
-            let Ok(Some(mut entry)) = self.get(&key) else { continue };
-            if !words::strikes(&entry, now) {
-                continue;
-            }
-            let within = words::afford(&mut entry, now);
-            // Only while it stands: somebody may have taken it out.
-            if self.entries.insert(key, entry, EXIST).is_err() {
-                continue;
-            }
-            return Some((entry[0], !within));
-        }
-        None
-    }
-}
-
-/// `BPF_EXIST`.
-const EXIST: u64 = 2;
-
-struct Asked(Arc<Shared>);
-
-impl Judge for Asked {
-    fn judge(&self, file: BorrowedFd<'_>, pid: u32) -> Option<(u64, bool)> {
-        self.0.held().judge(file, pid)
     }
 }
 
@@ -288,36 +298,20 @@ impl Reflex for KernelReflex {
     }
 
     fn enter(&self, spot: &Spot, terms: &Terms, file: Option<BorrowedFd<'_>>) -> Result<(), String> {
-        let key = words::key(spot);
-        {
-            let mut held = self.held();
-            let stands = held.get(&key)?;
-            if stands.is_none() && held.entries.keys().count() >= MOST {
-                return Err(format!("{MOST} images are kept from starting already"));
-            }
-            let entry = stands.map_or_else(|| words::entry(terms), |stands| words::renewed(&stands, terms));
-            held.entries.insert(key, entry, 0).map_err(|e| chain(&e))?;
-        }
-        let Some(file) = file.filter(|file| !self.lsm && scripts::is_script(*file)) else { return Ok(()) };
-        let marked = self.scripts.as_ref().map_err(Clone::clone).and_then(|s| s.mark(file).map_err(|e| e.to_string()));
-        marked.map_err(|why| {
+        self.held().enter(spot, terms)?;
+        let Some(file) = file else { return Ok(()) };
+        self.mark(file).inspect_err(|_| {
             if let Err(error) = self.remove(spot) {
                 tracing::warn!(error, "an entry without effect stays");
             }
-            format!("it is a script, and fanotify cannot mark it: {why}")
         })
     }
 
     fn remove(&self, spot: &Spot) -> Result<bool, String> {
         let mut held = self.held();
-        let removed = match held.entries.remove(&words::key(spot)) {
-            Ok(()) => true,
-            Err(aya::maps::MapError::KeyNotFound) => false,
-            Err(aya::maps::MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => false,
-            Err(error) => return Err(chain(&error)),
-        };
-        if let Ok(scripts) = &self.scripts
-            && held.entries.keys().next().is_none()
+        let removed = held.remove(spot)?;
+        if !held.tidy()?
+            && let Ok(scripts) = &self.scripts
         {
             scripts.clear();
         }
@@ -328,11 +322,13 @@ impl Reflex for KernelReflex {
         if self.is_paused() {
             return Err("it is paused".to_owned());
         }
-        self.trial()
+        // Where it was refused the kernel asks BPF: securityfs, which says so too, may not be mounted.
+        self.lsm.store(self.trial()?, Ordering::Release);
+        Ok(())
     }
 
     fn scripts(&self) -> Option<Name> {
-        if self.lsm { Some("lsm".into()) } else { self.scripts.is_ok().then(|| "fanotify".into()) }
+        if self.is_asked() { Some("lsm".into()) } else { self.scripts.is_ok().then(|| "fanotify".into()) }
     }
 }
 
@@ -342,7 +338,7 @@ fn now() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// Whether the kernel asks BPF: its hooks can be loaded also where nobody calls them.
+/// Whether the kernel says that it asks BPF: its hooks can be loaded also where nobody calls them. The trial knows better.
 fn has_bpf_lsm() -> bool {
     let list = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     list.trim().split(',').any(|name| name == "bpf")
@@ -350,21 +346,4 @@ fn has_bpf_lsm() -> bool {
 
 fn refused(error: aya::maps::MapError) -> ReflexError {
     load::maps_refused(&error).into()
-}
-
-/// What is entered in a place, whoever pinned it and whether they live: (path, seconds that are left, strikes).
-///
-/// # Errors
-/// A sentence, when something is pinned there and cannot be read.
-pub fn pinned(dir: &std::path::Path) -> Result<Vec<Standing>, String> {
-    let path = dir.join(KEPT[0].1);
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let data = MapData::from_pin(path).map_err(|e| chain(&e))?;
-    let entries: HashMap<_, Key, Entry> = HashMap::try_from(Map::HashMap(data)).map_err(|e| chain(&e))?;
-    let now = now();
-    let all = entries.iter().map(|one| one.map(|(key, entry)| words::standing(&key, &entry)));
-    let all = all.collect::<Result<Vec<_>, _>>().map_err(|e| chain(&e))?;
-    Ok(all.into_iter().filter(|one| one.terms.id != trial::OWN && one.terms.until_ns > now).collect())
 }

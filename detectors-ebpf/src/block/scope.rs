@@ -4,10 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-
-/// `DEPTH` in bpf/block/block.bpf.c.
-const DEPTH: usize = 16;
+use std::path::{Path, PathBuf};
 
 /// (v2, number) of each, the innermost first: v2's, then the v1 freezer's.
 pub(super) fn around(pid: u32) -> Vec<(bool, u64)> {
@@ -17,10 +14,15 @@ pub(super) fn around(pid: u32) -> Vec<(bool, u64)> {
     for v2 in [true, false] {
         let (Some(root), Some(path)) = (root(&mounts, v2), path(&own, v2)) else { continue };
         let dir = Path::new(root).join(path.trim_start_matches('/'));
-        let dirs = dir.ancestors().take_while(|dir| dir.starts_with(root)).take(DEPTH);
+        let dirs = dir.ancestors().take_while(|dir| dir.starts_with(root));
         found.extend(dirs.filter_map(|dir| Some((v2, fs::metadata(dir).ok()?.ino()))));
     }
     found
+}
+
+/// Where the hierarchy is mounted.
+pub(super) fn mounted(v2: bool) -> Option<PathBuf> {
+    root(&fs::read_to_string("/proc/self/mounts").unwrap_or_default(), v2).map(PathBuf::from)
 }
 
 fn root(mounts: &str, v2: bool) -> Option<&str> {

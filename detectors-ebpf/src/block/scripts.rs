@@ -15,22 +15,20 @@ use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-
-/// Firings that wait to be read; more are counted by their entry alone.
-const WAITING: usize = 4096;
 
 /// What the thread asks about an exec: whose entry it meets, once it is counted.
 pub(super) trait Judge: Send + 'static {
     /// Whether the exec of this image by this process is refused: the entry's number, and that its budget is used up.
     fn judge(&self, image: BorrowedFd<'_>, pid: u32) -> Option<(u64, bool)>;
+
+    /// Brings a line into the ledger.
+    fn note(&self, line: &Firing);
 }
 
 /// The group of marks, and its thread.
 pub(super) struct Scripts {
     group: OwnedFd,
-    fired: Arc<Mutex<Vec<Firing>>>,
     /// Tells the thread to end.
     end: OwnedFd,
     thread: Option<JoinHandle<()>>,
@@ -48,12 +46,11 @@ impl Scripts {
         }
         // SAFETY: it was just opened and is owned by nobody else.
         let group = unsafe { OwnedFd::from_raw_fd(group) };
-        let fired = Arc::<Mutex<Vec<Firing>>>::default();
         let end = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
-        let (events, told, wrote) = (File::from(group.try_clone()?), end.try_clone()?, Arc::clone(&fired));
+        let (events, told) = (File::from(group.try_clone()?), end.try_clone()?);
         let named = std::thread::Builder::new().name("quell-scripts".into());
-        let thread = named.spawn(move || answer(events, &told, &judge, &wrote))?;
-        Ok(Self { group, fired, end, thread: Some(thread) })
+        let thread = named.spawn(move || answer(events, &told, &judge))?;
+        Ok(Self { group, end, thread: Some(thread) })
     }
 
     /// Marks an open file.
@@ -82,11 +79,6 @@ impl Scripts {
             tracing::debug!(error = %io::Error::last_os_error(), "marks on scripts stay");
         }
     }
-
-    /// What fired since the last time.
-    pub(super) fn take(&self) -> Vec<Firing> {
-        std::mem::take(&mut *self.fired.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 impl Drop for Scripts {
@@ -109,7 +101,7 @@ pub(super) fn is_script(file: BorrowedFd<'_>) -> bool {
 /// `struct fanotify_event_metadata`; its first word is its length.
 const EVENT: usize = 24;
 
-fn answer(mut events: File, end: &OwnedFd, judge: &impl Judge, fired: &Mutex<Vec<Firing>>) {
+fn answer(mut events: File, end: &OwnedFd, judge: &impl Judge) {
     let mut buffer = [0u8; EVENT * 64];
     loop {
         let mut both = [PollFd::new(&events, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
@@ -141,23 +133,17 @@ fn answer(mut events: File, end: &OwnedFd, judge: &impl Judge, fired: &Mutex<Vec
             let file = unsafe { OwnedFd::from_raw_fd(file) };
             let met = judge.judge(file.as_fd(), pid.cast_unsigned());
             let denied = matches!(met, Some((_, false)));
+            // Before the answer: it is written down also when this process dies of the next instruction.
+            if let Some((id, spent)) = met {
+                let fate = if spent { Fate::Spent } else { Fate::Denied };
+                judge.note(&line(id, pid.cast_unsigned(), file.as_fd(), fate));
+            }
             let verdict = if denied { libc::FAN_DENY } else { libc::FAN_ALLOW };
             let mut reply = [0u8; 8];
             reply[..4].copy_from_slice(&file.as_raw_fd().to_ne_bytes());
             reply[4..].copy_from_slice(&verdict.to_ne_bytes());
             if let Err(error) = events.write_all(&reply) {
                 tracing::debug!(%error, "an exec was not waited for");
-            }
-            if let Some((id, spent)) = met {
-                let mut fired = fired.lock().unwrap_or_else(PoisonError::into_inner);
-                if fired.len() < WAITING {
-                    fired.push(line(
-                        id,
-                        pid.cast_unsigned(),
-                        file.as_fd(),
-                        if spent { Fate::Spent } else { Fate::Denied },
-                    ));
-                }
             }
         }
     }

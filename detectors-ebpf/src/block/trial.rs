@@ -86,25 +86,33 @@ fn sealed(file: File) -> Result<File, String> {
 }
 
 impl KernelReflex {
-    pub(super) fn trial(&self) -> Result<(), String> {
+    /// Whether the dummy was refused its start, instead of dying of it.
+    pub(super) fn trial(&self) -> Result<bool, String> {
         let (struck, sibling) = (sealed(dummy()?)?, sealed(dummy()?)?);
         let spot = Spot { image: self.image(struck.as_fd())?, around: Around::Host };
         let until_ns = super::now() + LASTING_NS;
-        let terms = Terms { id: OWN, label: "quell-dummy".into(), until_ns, most: 8, within_ns: LASTING_NS };
+        let terms = Terms {
+            id: OWN,
+            label: "quell-dummy".into(),
+            owner: String::new(),
+            until_ns,
+            most: 8,
+            within_ns: LASTING_NS,
+        };
         self.enter(&spot, &terms, Some(struck.as_fd()))?;
         let ended = start(&struck);
         let removed = self.remove(&spot);
         let refused = |e: &io::Error| e.raw_os_error() == Some(libc::EPERM);
-        match ended {
-            Ok(status) if status.signal() == Some(libc::SIGKILL) => {}
-            Err(error) if refused(&error) => {}
+        let denied = match ended {
+            Ok(status) if status.signal() == Some(libc::SIGKILL) => false,
+            Err(error) if refused(&error) => true,
             Ok(status) => return Err(format!("a blocked dummy ended with `{status}`")),
             Err(error) => return Err(format!("a dummy cannot be started: {error}")),
-        }
+        };
         removed?;
         let let_live = start(&sibling).and_then(|status| start(&struck).map(|again| [status, again]));
         match let_live {
-            Ok([one, again]) if one.code() == Some(LET) && again.code() == Some(LET) => Ok(()),
+            Ok([one, again]) if one.code() == Some(LET) && again.code() == Some(LET) => Ok(denied),
             Ok([one, again]) => Err(format!("a dummy that nobody blocked ended with `{one}`, then `{again}`")),
             Err(error) => Err(format!("a dummy that nobody blocked cannot be started: {error}")),
         }

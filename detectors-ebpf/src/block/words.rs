@@ -11,9 +11,16 @@ pub(super) type Entry = [u64; ENTRY];
 /// `struct firing`.
 pub(super) type Slot = [u64; 15];
 
-const ENTRY: usize = 8 + LABEL / 8;
+const ENTRY: usize = 10 + (LABEL + OWNER) / 8;
 /// `LABEL`.
 const LABEL: usize = 128;
+/// `OWNER`.
+const OWNER: usize = 64;
+/// Where its words are: `most` and `count`, `spent` and `missed`, `level`, then the two texts.
+const BUDGET: usize = 7;
+const STATE: usize = 8;
+const LEVEL: usize = 9;
+const TEXTS: usize = 10;
 /// `OF_HOST`, `OF_V1`, `OF_V2`.
 const HOST: u32 = 0;
 const V1: u32 = 1;
@@ -51,32 +58,47 @@ fn spot(key: &Key) -> Spot {
     Spot { image: image(key), around }
 }
 
-/// A new entry.
-pub(super) fn entry(terms: &Terms) -> Entry {
+/// A new entry; `level` is how deep its cgroup lies, 0 for the host.
+pub(super) fn entry(terms: &Terms, level: u32) -> Entry {
     let mut words = [0; ENTRY];
     words[0] = terms.id;
     words[1] = terms.until_ns;
     words[2] = terms.within_ns;
-    words[6] = u64::from(terms.most);
-    let mut end = terms.label.len().min(LABEL - 1);
-    while !terms.label.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut label = [0u8; LABEL];
-    label[..end].copy_from_slice(&terms.label.as_bytes()[..end]);
-    for (word, bytes) in words[8..].iter_mut().zip(label.chunks_exact(8)) {
-        *word = u64::from_ne_bytes(bytes.try_into().expect("chunks of eight"));
+    words[BUDGET] = u64::from(terms.most);
+    words[LEVEL] = u64::from(level);
+    let (label, owner) = words[TEXTS..].split_at_mut(LABEL / 8);
+    write(label, &terms.label);
+    // Half a name would be another's.
+    if terms.owner.len() < OWNER {
+        write(owner, &terms.owner);
     }
     words
 }
 
+fn write(words: &mut [u64], text: &str) {
+    let mut end = text.len().min(words.len() * 8 - 1);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    for (word, bytes) in words.iter_mut().zip(text.as_bytes()[..end].chunks(8)) {
+        let mut whole = [0; 8];
+        whole[..bytes.len()].copy_from_slice(bytes);
+        *word = u64::from_ne_bytes(whole);
+    }
+}
+
+/// How deep its cgroup lies.
+pub(super) fn level(words: &Entry) -> u32 {
+    halves(words[LEVEL]).0
+}
+
 /// What stands there under new terms: what it struck, and what of its budget is used up, stays as it is, or whoever starts
 /// it often enough would renew it for ever.
-pub(super) fn renewed(stands: &Entry, terms: &Terms) -> Entry {
-    let mut words = entry(terms);
-    words[3..6].copy_from_slice(&stands[3..6]);
-    words[6] = pair(terms.most, halves(stands[6]).1);
-    words[7] = stands[7];
+pub(super) fn renewed(stands: &Entry, terms: &Terms, level: u32) -> Entry {
+    let mut words = entry(terms, level);
+    words[3..BUDGET].copy_from_slice(&stands[3..BUDGET]);
+    words[BUDGET] = pair(terms.most, halves(stands[BUDGET]).1);
+    words[STATE] = stands[STATE];
     words
 }
 
@@ -84,17 +106,19 @@ pub(super) fn renewed(stands: &Entry, terms: &Terms) -> Entry {
 pub(super) fn standing(key: &Key, words: &Entry) -> Standing {
     let terms = Terms {
         id: words[0],
-        label: text(&words[8..]),
+        label: text(&words[TEXTS..TEXTS + LABEL / 8]),
+        owner: text(&words[TEXTS + LABEL / 8..]),
         until_ns: words[1],
-        most: halves(words[6]).0,
+        most: halves(words[BUDGET]).0,
         within_ns: words[2],
     };
-    Standing { spot: spot(key), terms, struck: words[4], spent: halves(words[7]).0 != 0 }
+    let (spent, missed) = halves(words[STATE]);
+    Standing { spot: spot(key), terms, struck: words[4], spent: spent != 0, missed: u64::from(missed) }
 }
 
 /// Counts one strike in an entry, as the kernel does; false when the budget is used up.
 pub(super) fn afford(words: &mut Entry, now: u64) -> bool {
-    let (most, mut count) = halves(words[6]);
+    let (most, mut count) = halves(words[BUDGET]);
     if now.saturating_sub(words[3]) >= words[2] {
         words[3] = now;
         count = 0;
@@ -102,16 +126,21 @@ pub(super) fn afford(words: &mut Entry, now: u64) -> bool {
     let can = count < most;
     if can {
         words[4] += 1;
-        words[6] = pair(most, count + 1);
+        words[BUDGET] = pair(most, count + 1);
     } else {
-        words[7] = 1;
+        words[STATE] = pair(1, halves(words[STATE]).1);
     }
     can
 }
 
+/// Its end on the boot clock.
+pub(super) fn until(words: &Entry) -> u64 {
+    words[1]
+}
+
 /// Whether an entry strikes now.
 pub(super) fn strikes(words: &Entry, now: u64) -> bool {
-    halves(words[7]).0 == 0 && words[1] > now
+    halves(words[STATE]).0 == 0 && words[1] > now
 }
 
 /// What happened to one exec.
@@ -123,6 +152,8 @@ pub enum Fate {
     Denied,
     /// It went on: the entry's budget is used up.
     Spent,
+    /// It went on: the kernel could not send its signal.
+    Missed,
 }
 
 /// One line of the ledger.
@@ -154,7 +185,8 @@ pub(super) fn firing(words: &Slot) -> (u64, Firing) {
     let fate = match what {
         0 => Fate::Killed,
         1 => Fate::Denied,
-        _ => Fate::Spent,
+        2 => Fate::Spent,
+        _ => Fate::Missed,
     };
     let firing = Firing {
         id: words[1],
@@ -170,6 +202,25 @@ pub(super) fn firing(words: &Slot) -> (u64, Firing) {
     (words[0], firing)
 }
 
+/// A line as the kernel writes it, without a number.
+pub(super) fn slot(firing: &Firing) -> Slot {
+    let what = match firing.fate {
+        Fate::Killed => 0,
+        Fate::Denied => 1,
+        Fate::Spent => 2,
+        Fate::Missed => 3,
+    };
+    let mut words = [0; 15];
+    words[1] = firing.id;
+    words[2] = firing.boot_ns;
+    words[3] = firing.start_ns;
+    words[4] = firing.cgroup;
+    words[5] = pair(firing.pid, firing.parent);
+    words[6] = pair(firing.uid, what);
+    write(&mut words[7..], &firing.asked);
+    words
+}
+
 fn text(words: &[u64]) -> String {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
@@ -181,32 +232,47 @@ mod tests {
     use super::*;
 
     fn terms(label: String) -> Terms {
-        Terms { id: 7, label, until_ns: 100, most: 2, within_ns: 50 }
+        Terms { id: 7, label, owner: "r-1".into(), until_ns: 100, most: 2, within_ns: 50 }
     }
 
     #[test]
     fn entries_go_there_and_back() {
         for around in [Around::Host, Around::Cgroup { number: 9, v2: true }, Around::Cgroup { number: 9, v2: false }] {
             let spot = Spot { image: Image { device: 1, inode: 2, generation: u32::MAX }, around };
-            let stands = standing(&key(&spot), &entry(&terms("/tmp/x".into())));
-            assert_eq!(stands, Standing { spot, terms: terms("/tmp/x".into()), struck: 0, spent: false });
+            let stands = standing(&key(&spot), &entry(&terms("/tmp/x".into()), 3));
+            let terms = terms("/tmp/x".into());
+            assert_eq!(stands, Standing { spot, terms, struck: 0, spent: false, missed: 0 });
         }
     }
 
     #[test]
     fn a_long_name_is_cut_at_a_character() {
-        let words = entry(&terms("ä".repeat(200)));
-        assert_eq!(text(&words[8..]), "ä".repeat(63));
+        let words = entry(&terms("ä".repeat(200)), 9);
+        let stands = standing(&[0; 4], &words);
+        assert_eq!((stands.terms.label, stands.terms.owner.as_str()), ("ä".repeat(63), "r-1"));
+        assert_eq!(level(&words), 9);
+        let owner = Terms { owner: "x".repeat(64), ..terms(String::new()) };
+        assert_eq!(standing(&[0; 4], &entry(&owner, 0)).terms.owner, "", "half a name is no name");
+    }
+
+    #[test]
+    fn lines_go_there_and_back() {
+        for fate in [Fate::Killed, Fate::Denied, Fate::Spent, Fate::Missed] {
+            let (boot_ns, start_ns, cgroup) = (5, 4, 1);
+            let line =
+                Firing { id: 9, boot_ns, pid: 7, start_ns, parent: 2, uid: 1000, cgroup, asked: "./x".into(), fate };
+            assert_eq!(firing(&slot(&line)), (0, line));
+        }
     }
 
     #[test]
     fn a_budget_ends_an_entry_and_not_a_busy_window() {
-        let mut words = entry(&terms(String::new()));
+        let mut words = entry(&terms(String::new()), 0);
         assert!(afford(&mut words, 60) && afford(&mut words, 61), "two in a window");
         assert!(afford(&mut words, 120), "a new window");
         assert!(afford(&mut words, 121) && strikes(&words, 99));
         assert!(!afford(&mut words, 122) && !strikes(&words, 99), "used up for good");
-        assert!(!strikes(&renewed(&words, &terms(String::new())), 99), "also under new terms");
-        assert!(!strikes(&entry(&terms(String::new())), 100), "at its end it has ended");
+        assert!(!strikes(&renewed(&words, &terms(String::new()), 0), 99), "also under new terms");
+        assert!(!strikes(&entry(&terms(String::new()), 0), 100), "at its end it has ended");
     }
 }

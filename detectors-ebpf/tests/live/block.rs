@@ -38,7 +38,7 @@ fn now() -> u64 {
 
 fn terms(id: u64, lasting: Duration, most: u32) -> Terms {
     let until_ns = now() + u64::try_from(lasting.as_nanos()).unwrap();
-    Terms { id, label: format!("image {id}"), until_ns, most, within_ns: 3_600_000_000_000 }
+    Terms { id, label: format!("image {id}"), owner: format!("r-{id}"), until_ns, most, within_ns: 3_600_000_000_000 }
 }
 
 /// A directory with copies of a shell that says a line before all else.
@@ -131,6 +131,15 @@ fn of_a_thousand_none_gets_to_its_first_line() {
     assert_eq!(fired.firings[0].asked, path.to_str().unwrap().chars().take(63).collect::<String>());
     assert_eq!(fired.firings[0].parent, std::process::id());
     assert!(reflex.read().unwrap().firings.is_empty(), "each is told once");
+    // Unless no journal took them: then again, and what was taken never again.
+    let half = fired.through - times / 2;
+    reflex.keep(half).unwrap();
+    reflex.unread().unwrap();
+    let again = reflex.read().unwrap();
+    assert_eq!((again.firings.len() as u64, again.through, again.ledger), (times / 2, fired.through, fired.ledger));
+    reflex.keep(again.through).unwrap();
+    reflex.unread().unwrap();
+    assert!(reflex.read().unwrap().firings.is_empty());
     // A hard link is the same file; a copy is not, and says so in the plan.
     let link = path.with_file_name("link");
     fs::hard_link(&path, &link).unwrap();
@@ -319,9 +328,60 @@ fn only_the_cgroup_that_was_named_is_struck() {
         assert!(reflex.remove(&one.spot).unwrap());
     }
     let v1 = Spot { around: Around::Cgroup { number, v2: false }, ..spot(&reflex, &path) };
-    reflex.enter(&v1, &terms(11, HOUR, 100), Some(File::open(&path).unwrap().as_fd())).unwrap();
-    lives(&mut says(&one));
+    match reflex.enter(&v1, &terms(11, HOUR, 100), None) {
+        Ok(()) => lives(&mut says(&one)),
+        Err(why) => assert!(why.contains("not mounted"), "{why}"),
+    }
     drop(below);
+}
+
+#[test]
+fn a_cgroup_is_blocked_however_deep_its_processes_lie() {
+    let Some(reflex) = load(None) else { return };
+    let Some(top) = Group::new("deep") else {
+        not_tested("cgroups: no v2 hierarchy that may be written to");
+        return;
+    };
+    let mut below = vec![Group(top.0.join("0"))];
+    for at in 1..=40 {
+        below.push(Group(below.last().unwrap().0.join(at.to_string())));
+    }
+    for group in &below {
+        fs::create_dir(&group.0).unwrap();
+    }
+    let yard = Yard::new();
+    let (path, script) = (yard.copy("struck"), yard.script("script"));
+    let number = fs::metadata(&below[0].0).unwrap().ino();
+    for (id, path) in [(16, &path), (17, &script)] {
+        let scoped = Spot { around: Around::Cgroup { number, v2: true }, ..spot(&reflex, path) };
+        reflex.enter(&scoped, &terms(id, HOUR, 100), Some(File::open(path).unwrap().as_fd())).unwrap();
+    }
+    let says = |group: &Group| {
+        let mut command = group.starts(&path);
+        command.args(["-c", "echo line"]);
+        command
+    };
+    for group in [below.last().unwrap(), &below[17], &below[0]] {
+        for mut command in [says(group), group.starts(&script)] {
+            let out = start(&mut command).unwrap();
+            assert!(!out.status.success() && out.stdout.is_empty(), "{}: {out:?}", group.0.display());
+        }
+    }
+    lives(&mut says(&top));
+    // The innermost entry is the one that counts.
+    let inner = fs::metadata(&below[20].0).unwrap().ino();
+    let scoped = Spot { around: Around::Cgroup { number: inner, v2: true }, ..spot(&reflex, &path) };
+    reflex.enter(&scoped, &terms(18, HOUR, 100), None).unwrap();
+    drop(start(&mut says(below.last().unwrap())).unwrap());
+    assert_eq!(reflex.standing(&scoped).unwrap().unwrap().struck, 1);
+    // In a cgroup that is gone nobody can be: an entry of it is no mistake.
+    let gone = Group::new("gone").unwrap();
+    let number = fs::metadata(&gone.0).unwrap().ino();
+    drop(gone);
+    reflex.enter(&Spot { around: Around::Cgroup { number, v2: true }, ..scoped }, &terms(19, HOUR, 1), None).unwrap();
+    while let Some(group) = below.pop() {
+        drop(group);
+    }
 }
 
 #[test]
@@ -385,9 +445,33 @@ fn it_stays_in_force_from_one_daemon_to_the_next_without_a_gap() {
     assert!(block::pinned(&dir).unwrap().is_empty());
     let spot = enter(&first, &path, &terms(14, HOUR, 1_000_000));
     is_struck(&mut says(&path));
-    assert_eq!(first.read().unwrap().firings.len(), 1);
-    // As SIGKILL leaves it.
+    let script = yard.script("script");
+    let by_fanotify = first.scripts().is_some_and(|how| how.as_str() == "fanotify");
+    let marked = enter(&first, &script, &terms(20, HOUR, 100));
+    is_struck(&mut Command::new(&script));
+    let fired = first.read().unwrap();
+    assert_eq!(fired.firings.iter().map(|one| one.id).collect::<Vec<_>>(), [14, 20], "scripts are in the ledger too");
+    first.keep(fired.through - 1).unwrap();
+    // As SIGKILL leaves it, before the journal has the last one.
     drop(first);
+    {
+        let next = load(Some(claim())).unwrap();
+        let again = next.read().unwrap();
+        assert_eq!(again.firings.iter().map(|one| one.id).collect::<Vec<_>>(), [20], "it is not lost, nor told twice");
+        assert_eq!(again.ledger, fired.ledger);
+        next.keep(again.through).unwrap();
+        if by_fanotify {
+            lives(&mut Command::new(&script));
+        }
+        next.mark_again(&marked, File::open(&script).unwrap().as_fd()).unwrap();
+        is_struck(&mut Command::new(&script));
+        let other = File::open(&path).unwrap();
+        assert!(next.mark_again(&marked, other.as_fd()).is_err(), "another file is not marked");
+        next.remove(&marked).unwrap();
+        let read = next.read().unwrap();
+        assert_eq!(read.firings.len(), 1);
+        next.keep(read.through).unwrap();
+    }
     for _ in 0..5 {
         is_struck(&mut says(&path));
     }
@@ -416,12 +500,26 @@ fn it_stays_in_force_from_one_daemon_to_the_next_without_a_gap() {
     let pins = claim();
     let last = load(Some(Arc::clone(&pins))).unwrap();
     let struck = last.standing(&spot).unwrap().unwrap().struck;
+    let left = block::fired(&dir, |_| 0).unwrap();
     let fired = last.read().unwrap();
+    assert_eq!(left, fired, "whoever looks without a daemon sees the same");
     assert_eq!(fired.firings.len() as u64 + fired.lost, struck - 1, "what fired meanwhile is told, and counted once");
+    // An end keeps what no journal has.
+    last.end().unwrap();
+    assert_eq!(
+        block::fired(&dir, |ledger| if ledger == fired.ledger { fired.through } else { 0 }).unwrap().firings,
+        []
+    );
+    last.keep(fired.through).unwrap();
     // An end with something standing leaves it; without, it leaves nothing.
     last.end().unwrap();
     is_struck(&mut says(&path));
     last.remove(&spot).unwrap();
+    last.end().unwrap();
+    assert!(dir.exists(), "the last strike is in no journal yet");
+    let read = last.read().unwrap();
+    assert_eq!(read.firings.len(), 1);
+    last.keep(read.through).unwrap();
     last.end().unwrap();
     drop(last);
     Arc::into_inner(pins).unwrap().give_back().unwrap();

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 mod incident;
+mod reflex;
 pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
+pub use reflex::{ReflexFired, Struck};
 
 /// The version that new records carry.
 pub const RECORD_VERSION: u16 = 1;
@@ -538,42 +540,6 @@ pub struct BreakerChanged {
     pub open: bool,
     /// Why.
     pub why: String,
-}
-
-/// One process that the kernel struck.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Struck {
-    /// Its number.
-    pub pid: u32,
-    /// When it began, in nanoseconds on the boot clock.
-    pub start_ns: u64,
-    /// Its parent's number.
-    pub parent: u32,
-    /// Its user.
-    pub uid: u32,
-    /// When it was struck, in nanoseconds on the boot clock.
-    pub boot_ns: u64,
-    /// What its exec asked for.
-    pub asked: String,
-}
-
-/// See [`Kind::ReflexFired`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct ReflexFired {
-    /// The action that entered it.
-    pub action: Name,
-    /// Its number in the kernel, in hex.
-    pub reflex: String,
-    /// What may not start.
-    pub image: String,
-    /// How many it struck since the last such record.
-    pub count: u64,
-    /// Some of them, the first ones.
-    pub struck: Vec<Struck>,
-    /// Its budget is used up: it strikes no more.
-    pub spent: bool,
-    /// While no quell was there to see it.
-    pub unattended: bool,
 }
 
 /// See [`Kind::LeaseChanged`].

@@ -50,6 +50,9 @@ pub struct Terms {
     pub id: u64,
     /// Its path, for people.
     pub label: String,
+    /// The run whose step entered it; empty when none did.
+    #[serde(default)]
+    pub owner: String,
     /// Its end, in nanoseconds on the boot clock.
     pub until_ns: u64,
     /// So many strikes in `within_ns`; then it strikes no more.
@@ -69,6 +72,9 @@ pub struct Standing {
     pub struck: u64,
     /// The budget is used up: it strikes no more.
     pub spent: bool,
+    /// Execs that the kernel could not stop.
+    #[serde(default)]
+    pub missed: u64,
 }
 
 /// By which name an effect is known in the kernel.

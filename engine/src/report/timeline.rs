@@ -264,7 +264,11 @@ fn fired_line(fired: &ReflexFired) -> String {
     let whom = if whom.is_empty() { String::new() } else { format!(": {}", some(&whom)) };
     let alone = if fired.unattended { " while no quell was there" } else { "" };
     let spent = if fired.spent { "; its budget is used up, it strikes no more" } else { "" };
-    format!("the kernel kept {} from starting, {} times{alone}{whom}{spent}", cut(&fired.image), fired.count)
+    let missed = match fired.missed {
+        0 => String::new(),
+        missed => format!("; {missed} times its signal could not be sent"),
+    };
+    format!("the kernel kept {} from starting, {} times{alone}{whom}{missed}{spent}", cut(&fired.image), fired.count)
 }
 
 fn detected(accepted: &DetectionAccepted) -> String {

@@ -25,7 +25,7 @@ impl<W: Send + 'static> Core<W> {
             }
             Request::Cancel { run, by } => self.cancel(&run, &by),
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
-            Request::Reflex { fired } => Ok(self.reflex(fired)),
+            Request::Reflex { fired } => self.reflex(fired),
             Request::Note { incident, text, by } => self.change(&incident, NoteAdded { by, text }.into()),
             Request::Resolve { incident, why, by } => self.set_state(&incident, IncidentState::Resolved, why, by),
             Request::Reopen { incident, why, by } => self.set_state(&incident, IncidentState::Open, why, by),
@@ -97,11 +97,50 @@ impl<W: Send + 'static> Core<W> {
         json!({ "paused": paused, "changed": changed, "refused_meanwhile": refused })
     }
 
-    fn reflex(&mut self, fired: Vec<ReflexFired>) -> Json {
+    /// All of it in one append, also what the incidents say of it: whoever asks keeps the lines until they are written,
+    /// and must not find some of them told.
+    fn reflex(&mut self, fired: Vec<ReflexFired>) -> Result<Json, Refusal> {
+        if self.ink.waiting() > 0 {
+            self.ink.flush();
+        }
+        if self.ink.waiting() > 0 {
+            return Err(Refusal::NotNow("the journal takes nothing now".to_owned()));
+        }
         let now = self.parts.clock.now();
         let count = fired.len();
+        let mut told: Vec<(Incident, Vec<NewRecord>)> = Vec::new();
+        for one in &fired {
+            let Some(id) = one.run.as_ref().and_then(|run| self.incident_of(run)) else { continue };
+            let record = NewRecord::new(now, one.clone());
+            if let Some((_, records)) = told.iter_mut().find(|(incident, _)| incident.id == id) {
+                records.push(record);
+            } else if let Ok(incident) = self.live_or_journaled(&id) {
+                told.push((incident, vec![record]));
+            }
+        }
         self.write_system(fired.into_iter().map(|fired| NewRecord::new(now, fired)).collect());
-        json!({ "written": count })
+        for (mut incident, records) in told {
+            let id = incident.id.clone();
+            self.ink.write(StreamId::incident(&id), incident.seq, &records);
+            incident::apply_all(&mut incident, &records);
+            if let Some(live) = self.incidents.get_mut(&id) {
+                *live = incident;
+            }
+        }
+        self.ink.commit();
+        Ok(json!({ "written": count, "waiting": self.ink.waiting() }))
+    }
+
+    /// What a run is part of, whether it goes on or has ended.
+    fn incident_of(&mut self, run: &RunId) -> Option<IncidentId> {
+        if let Some(live) = self.runs.get(run) {
+            return live.run.started.incident.clone();
+        }
+        let records = self.ink.journal().read(&StreamId::run(run), 1).ok()?;
+        match records.first().map(|record| &record.body) {
+            Some(Body::RunStarted(started)) => started.incident.clone(),
+            _ => None,
+        }
     }
 
     fn set_state(&mut self, id: &IncidentId, state: IncidentState, why: String, by: Name) -> Result<Json, Refusal> {

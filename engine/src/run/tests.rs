@@ -1,7 +1,7 @@
 //! The shell over a real journal and a world that the test plays.
 
-mod clock;
 mod bad_days;
+mod clock;
 mod loss;
 
 use super::fixtures::{playbook_of, step};

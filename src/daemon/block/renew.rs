@@ -13,15 +13,17 @@ use quell_engine::store::{DirVault, Journal};
 use quell_model::action::IdempotencyKey;
 use quell_model::guard::{Ask, Memory, decide};
 use quell_model::playbook::RunLimits;
-use quell_model::record::{LeaseChanged, NewRecord, Part, ReflexFired, StepFinished, StepIntended};
+use quell_model::record::{LeaseChanged, NewRecord, Part, StepFinished, StepIntended};
 use quell_model::world::Verb;
 use quell_model::{
     Action, ActionContext, ActionError, Batch, Body, BootId, Clock, Decision, Durability, Json, Kind, Name, Outcome,
     ProcessId, Progress, Record, Reflex, RunId, Spot, Stamp, Stop, StoreError, StreamId,
 };
+use rustix::fs::OFlags;
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,16 +43,15 @@ struct Due {
     remaining: Duration,
 }
 
-/// Writes down what fired, and what became of what should be in force.
+/// Writes down what became of what should be in force.
 pub(super) fn take_up(
     dir: &Path,
     world: &HostWorld,
     loaded: &Loaded,
     reflex: &Arc<KernelReflex>,
-    fired: &[ReflexFired],
 ) -> Result<(), String> {
     let journal = Journal::open(dir).map_err(|e| e.to_string())?;
-    let done = with_journal(&journal, dir, world, loaded, reflex, fired);
+    let done = with_journal(&journal, dir, world, loaded, reflex);
     journal.close();
     done
 }
@@ -61,16 +62,22 @@ fn with_journal(
     world: &HostWorld,
     loaded: &Loaded,
     reflex: &Arc<KernelReflex>,
-    fired: &[ReflexFired],
 ) -> Result<(), String> {
     let stream = StreamId::system();
     let said = |e: StoreError| e.to_string();
     let kinds = [Kind::PauseChanged, Kind::PersonActed, Kind::LeaseChanged, Kind::ReflexFired];
     let system = journal.latest(&kinds, usize::MAX >> 1).map_err(said)?;
-    let due = due(journal, &system, reflex.as_ref(), &world.boot).map_err(said)?;
+    // A daemon that died between the two had written it and not said so.
+    reflex.keep(super::strikes::through(&system, reflex.ledger()))?;
+    let (due, unmarked) = due(journal, &system, reflex.as_ref(), &world.boot).map_err(said)?;
     let paused = reflex.is_paused() || is_paused(&system);
-    let at = SystemClock.now();
-    let mut records: Vec<NewRecord> = fired.iter().map(|fired| NewRecord::new(at, fired.clone())).collect();
+    let mut records: Vec<NewRecord> = Vec::new();
+    for (due, why) in unmarked {
+        tracing::warn!(run = %due.run, why, "a script that was kept from starting has lapsed");
+        let Due { run, part, .. } = due;
+        let changed = LeaseChanged { run, part, action: ACTION.into(), state: "lapsed".into(), why };
+        records.push(NewRecord::new(SystemClock.now(), changed));
+    }
     let mut runtime = None;
     for due in due {
         if paused {
@@ -115,7 +122,10 @@ fn uninstalled(system: &[Record]) -> Option<Stamp> {
     })
 }
 
-fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex, boot: &BootId) -> Result<Vec<Due>, StoreError> {
+/// What is to be renewed; and which scripts could not be marked again, with the reasons: they are in force no more.
+type Dues = (Vec<Due>, Vec<(Due, String)>);
+
+fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex, boot: &BootId) -> Result<Dues, StoreError> {
     let now = SystemClock.now();
     let uninstalled = uninstalled(system);
     let is_over = |run: &RunId, part: &Part| {
@@ -126,7 +136,7 @@ fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex, boot: &BootI
             _ => false,
         })
     };
-    let mut all = Vec::new();
+    let (mut all, mut unmarked) = (Vec::new(), Vec::new());
     let streams: BTreeSet<StreamId> = journal.intents(ACTION)?.into_iter().map(|(stream, _)| stream).collect();
     for stream in streams {
         let Some(run) = stream.as_run() else { continue };
@@ -142,10 +152,22 @@ fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex, boot: &BootI
             let Some((begun, intent)) = intent(&records, &finished.part) else { continue };
             let since = this_boot.then_some(begun);
             let Some(remaining) = remaining(finished, intent, since, now) else { continue };
-            if uninstalled.is_some_and(|at| at.wall > record.at.wall)
-                || is_over(&run, &finished.part)
-                || stands(&intent.plan.calls, reflex, now)
-            {
+            if uninstalled.is_some_and(|at| at.wall > record.at.wall) || is_over(&run, &finished.part) {
+                continue;
+            }
+            let due = |spots| Due {
+                spots,
+                run: run.clone(),
+                playbook: playbook.clone().unwrap_or_else(|| ACTION.into()),
+                part: finished.part.clone(),
+                input: intent.input.clone(),
+                sha256: intent.plan.before["sha256"].as_str().unwrap_or_default().to_owned(),
+                remaining,
+            };
+            if stands(&intent.plan.calls, reflex, now) {
+                if let Err(why) = mark(&intent.plan.calls, reflex) {
+                    unmarked.push((due(String::new()), why));
+                }
                 continue;
             }
             let spots = intent.plan.calls.first().map(|order| order["spots"].to_string()).unwrap_or_default();
@@ -154,18 +176,44 @@ fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex, boot: &BootI
                 known.remaining = known.remaining.max(remaining);
                 continue;
             }
-            all.push(Due {
-                spots,
-                run: run.clone(),
-                playbook: playbook.clone().unwrap_or_else(|| ACTION.into()),
-                part: finished.part.clone(),
-                input: intent.input.clone(),
-                sha256: intent.plan.before["sha256"].as_str().unwrap_or_default().to_owned(),
-                remaining,
-            });
+            all.push(due(spots));
         }
     }
-    Ok(all)
+    Ok((all, unmarked))
+}
+
+/// What the order says of the file.
+#[derive(Deserialize)]
+struct Marked {
+    path: PathBuf,
+    open: PathBuf,
+    #[serde(default)]
+    script: bool,
+    spots: Vec<Spot>,
+}
+
+/// A script that stands is marked again. One that is found no more is taken out: without its mark it starts.
+fn mark(calls: &[Json], reflex: &KernelReflex) -> Result<(), String> {
+    let Some(order) = calls.first().and_then(|order| Marked::deserialize(order).ok()) else { return Ok(()) };
+    let Some(first) = order.spots.first() else { return Ok(()) };
+    let mut why = String::new();
+    for path in [&order.open, &order.path] {
+        // Without a wait: what lies there now may be a fifo.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let marked = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|e| e.to_string());
+        match marked.and_then(|file| reflex.mark_again(first, file.as_fd())) {
+            Ok(()) => return Ok(()),
+            Err(failed) => why = failed,
+        }
+    }
+    // The kernel knows a program by itself.
+    if !order.script || reflex.scripts().is_some_and(|how| how.as_str() == "lsm") {
+        return Ok(());
+    }
+    for spot in &order.spots {
+        reflex.remove(spot)?;
+    }
+    Err(format!("`{}` cannot be marked again: {why}", order.path.display()))
 }
 
 fn intent<'a>(records: &'a [Record], part: &Part) -> Option<(Stamp, &'a StepIntended)> {

@@ -4,11 +4,14 @@
 use super::*;
 use crate::testing::Act;
 use crate::world::HostWorld;
-use quell_model::{Decision, Name};
+use quell_model::{Decision, Image, Name, Standing};
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
+
+/// Nothing can be entered there.
+const GONE: Around = Around::Cgroup { number: 0, v2: true };
 
 #[derive(Default)]
 struct Paper(Mutex<HashMap<Spot, Standing>>);
@@ -28,7 +31,10 @@ impl Reflex for Paper {
     }
 
     fn enter(&self, spot: &Spot, terms: &Terms, _: Option<BorrowedFd<'_>>) -> Result<(), String> {
-        let standing = Standing { spot: *spot, terms: terms.clone(), struck: 0, spent: false };
+        if spot.around == GONE {
+            return Err("there is no room".to_owned());
+        }
+        let standing = Standing { spot: *spot, terms: terms.clone(), struck: 0, spent: false, missed: 0 };
         self.0.lock().unwrap().insert(*spot, standing);
         Ok(())
     }
@@ -110,6 +116,22 @@ fn what_is_entered_is_proved_and_given_back_exactly() {
         assert!(paper.all().unwrap().is_empty());
         assert_eq!(finish(verb.verify(&plan, Want::Undone)), Ok(Truth::Holds));
     }
+}
+
+#[test]
+fn half_a_block_is_taken_back() {
+    let (dir, paper) = (tempfile::tempdir().unwrap(), Arc::<Paper>::default());
+    let path = dir.path().join("miner");
+    std::fs::write(&path, "\x7fELF miner").unwrap();
+    let verb = verb(&paper);
+    let mut plan = planned(&verb, &json!({ "path": path }));
+    let mut second = plan.calls[0]["spots"][0].clone();
+    second["around"] = serde_json::to_value(GONE).unwrap();
+    plan.calls[0]["spots"].as_array_mut().unwrap().push(second);
+    let go = Act::new().admitted(&verb, plan);
+    let why = finish(verb.run(&go, &context())).unwrap_err().to_string();
+    assert!(why.contains("there is no room"), "{why}");
+    assert_eq!(paper.all().unwrap(), [], "the step has failed: nothing of it stands");
 }
 
 #[test]

@@ -248,6 +248,10 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             }],
             spent: true,
             unattended: true,
+            run: None,
+            missed: 0,
+            ledger: 0,
+            through: 0,
         }
         .into(),
         LeaseChanged {
