@@ -7,15 +7,22 @@
 //! Keeps true: between two calls of [`Ink::commit`] nothing happens to the world. Who acts, answers or hands work over
 //! commits first.
 
+use crate::clock::Countdown;
 use crate::store::{Draft, Journal};
 use quell_model::record::NewRecord;
 use quell_model::{Appended, Batch, Durability, Seq, StoreError, StreamId};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Records that may wait: at a kilobyte each some 50 MB.
 const MOST_WAITING: usize = 50_000;
 /// A draft that has grown so large goes into the journal by itself: no single append may outgrow the slate.
 const LARGE: usize = 256 << 10;
+
+/// At the end what waits is brought into the journal as long as it takes some of it in each so long.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two tries at the end.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The journal, and what waits for it.
 pub(super) struct Ink {
@@ -129,6 +136,28 @@ impl Ink {
         self.journal.ring();
     }
 
+    /// Nobody writes any more: what waits goes into the journal, or is told as lost.
+    fn end(&mut self) {
+        self.flush();
+        let mut left = Countdown::of(PATIENCE);
+        while !self.waiting.is_empty() && !left.left().is_zero() {
+            std::thread::park_timeout(PAUSE);
+            let before = self.records;
+            self.flush();
+            if self.records < before {
+                left = Countdown::of(PATIENCE);
+            }
+        }
+        if self.records > 0 {
+            let why = self.journal.health().trouble.unwrap_or_default();
+            tracing::error!(
+                records = self.records,
+                why,
+                "the journal takes nothing: records are lost with this engine"
+            );
+        }
+    }
+
     /// Records before these were lost: some of these cannot be chained any more, and that is told. The others can.
     fn rest_of(&mut self, draft: Draft, error: &StoreError) {
         let parts = draft.split();
@@ -140,5 +169,38 @@ impl Ink {
                 self.lost += records;
             }
         }
+    }
+}
+
+impl Drop for Ink {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::bodies::{at, note};
+
+    #[test]
+    fn what_waited_behind_a_held_database_is_in_the_journal_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let holder = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+        holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut ink = Ink::new(journal.clone());
+        let (text, mut count) = ("x".repeat(100_000), 0);
+        while ink.waiting() < 20 {
+            ink.write("system".into(), count, &[NewRecord::new(at(count), note(&text))]);
+            ink.commit();
+            count += 1;
+        }
+        let end = std::thread::spawn(move || drop(ink));
+        std::thread::park_timeout(Duration::from_millis(300));
+        holder.execute_batch("ROLLBACK").unwrap();
+        end.join().unwrap();
+        journal.close();
+        assert_eq!(Journal::open(dir.path()).unwrap().last(&"system".into()), count);
     }
 }
