@@ -9,6 +9,9 @@ mod daemon;
 use clap::Parser;
 use std::process::ExitCode;
 
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Wrong usage ends here with 2, help and version with 0.
     let args = match cli::Cli::try_parse() {

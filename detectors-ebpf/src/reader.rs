@@ -106,28 +106,14 @@ impl Reader {
         }
     }
 
-    /// All that is there, in batches; false when there was nothing.
+    /// All that is there, in batches; false when there was nothing. Between two batches the sink has its turn, however
+    /// much there is and however long each event takes: who answers and who stops must be heard in a flood too.
     fn drain(&mut self) -> bool {
         let mut some = false;
         loop {
-            some |= drain_processes(&mut self.loaded, &mut self.world);
-            let mut read = 0;
-            while read < BATCH {
-                // The record of an exec may have come after the look at its ring and before this one.
-                let Some(item) = self.loaded.other_ring.next() else { break };
-                if let Some(record) = Record::read(&item) {
-                    let head = record.head();
-                    if self.world.is_ahead(head) {
-                        while let Some(earlier) = self.loaded.process_ring.next() {
-                            self.world.take_bytes(&earlier);
-                        }
-                    }
-                    self.world.take(&record);
-                }
-                read += 1;
-            }
-            some |= read > 0;
-            if read < BATCH {
+            let (processes, others) = (self.take_processes(), self.take_others());
+            some |= processes.count + others.count > 0;
+            if !processes.more && !others.more {
                 return some;
             }
             self.world.cx.tick();
@@ -138,6 +124,33 @@ impl Reader {
             }
             self.turn(now);
         }
+    }
+
+    fn take_processes(&mut self) -> Batch {
+        let mut batch = Batch::new(&self.world);
+        while batch.goes_on(&self.world) {
+            let Some(item) = self.loaded.process_ring.next() else { return batch };
+            self.world.take_bytes(&item);
+            batch.count += 1;
+        }
+        batch.and_more()
+    }
+
+    fn take_others(&mut self) -> Batch {
+        let mut batch = Batch::new(&self.world);
+        while batch.goes_on(&self.world) {
+            let Some(item) = self.loaded.other_ring.next() else { return batch };
+            if let Some(record) = Record::read(&item) {
+                // The record of an exec may have come after the look at its ring and before this one.
+                while self.world.is_ahead(record.head()) {
+                    let Some(earlier) = self.loaded.process_ring.next() else { break };
+                    self.world.take_bytes(&earlier);
+                }
+                self.world.take(&record);
+            }
+            batch.count += 1;
+        }
+        batch.and_more()
     }
 
     /// Tells of the processes that were there before.
@@ -174,13 +187,30 @@ impl Reader {
     }
 }
 
-fn drain_processes(loaded: &mut Loaded, world: &mut World) -> bool {
-    let mut some = false;
-    while let Some(item) = loaded.process_ring.next() {
-        world.take_bytes(&item);
-        some = true;
+/// Some records of one ring: at most [`BATCH`], for at most the time between two turns.
+struct Batch {
+    count: usize,
+    /// There may be more.
+    more: bool,
+    until: u64,
+}
+
+impl Batch {
+    fn new(world: &World) -> Self {
+        Self { count: 0, more: false, until: world.cx.now_ns() + TURN_NS }
     }
-    some
+
+    fn goes_on(&self, world: &World) -> bool {
+        // The time is asked for now and then: most records take a microsecond.
+        if self.count % 8 == 7 {
+            world.cx.tick();
+        }
+        self.count < BATCH && world.cx.now_ns() < self.until
+    }
+
+    fn and_more(self) -> Self {
+        Self { more: true, ..self }
+    }
 }
 
 impl World {

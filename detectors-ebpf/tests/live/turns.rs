@@ -1,11 +1,12 @@
 //! The sink's turns, and the thread's life.
 
-use crate::harness::{DEADLINE, live, start};
+use crate::harness::{DEADLINE, flood, live, start};
 use quell_detectors::{Sensor, SensorConfig, SensorError, Sink};
 use quell_model::Event;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[derive(Default)]
 struct Turns {
@@ -47,6 +48,62 @@ fn turns_come_by_themselves_and_when_woken() {
     assert!(running.stats().processes > 0);
     running.stop();
     waker.wake();
+}
+
+/// Once it is told to, stands still until it is let go, and then takes a while for each event.
+#[derive(Clone, Default)]
+struct Slow {
+    stands: Arc<AtomicBool>,
+    is_slow: Arc<AtomicBool>,
+    since_turn: Arc<AtomicU64>,
+    most: Arc<AtomicU64>,
+    all: Arc<AtomicU64>,
+}
+
+impl Sink for Slow {
+    fn event(&mut self, _: &dyn Event) {
+        while self.stands.load(Ordering::SeqCst) {
+            // This thread goes before all others: it must not spin.
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        if self.is_slow.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_millis(1));
+            self.all.fetch_add(1, Ordering::SeqCst);
+            let since = self.since_turn.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(since, Ordering::SeqCst);
+        }
+    }
+
+    fn turn(&mut self) {
+        self.since_turn.store(0, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_sink_that_takes_long_for_each_of_many_events_has_its_turns_between_them() {
+    flood(slow);
+}
+
+fn slow() {
+    let sink = Slow::default();
+    let config = SensorConfig { ignore_pids: Vec::new(), ..SensorConfig::new("test".into()) };
+    let Some(running) = start(config, sink.clone()) else { return };
+    sink.stands.store(true, Ordering::SeqCst);
+    sink.is_slow.store(true, Ordering::SeqCst);
+    const MANY: u64 = 500;
+    for _ in 0..MANY {
+        assert!(Command::new("/bin/true").status().unwrap().success());
+    }
+    sink.stands.store(false, Ordering::SeqCst);
+    let end = Instant::now() + DEADLINE;
+    // Each is a fork, an exec and an exit.
+    while sink.all.load(Ordering::SeqCst) < 3 * MANY {
+        assert!(Instant::now() < end && running.is_alive(), "{:?}", sink.all);
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let most = sink.most.load(Ordering::SeqCst);
+    assert!(most < 2 * MANY, "{most} events without a turn");
+    running.stop();
 }
 
 /// Dies at its first event.

@@ -17,7 +17,7 @@ use super::view::{View, one_line};
 use jiff::Timestamp;
 use quell_model::detection::MatchedField;
 use quell_model::{Class, Detection, Event, EventId, Field, Hash, Json, LogSource, Name, OwnedEvent, Stamp};
-use rsigma_eval::{EvaluationResult, evaluate_rule};
+use rsigma_eval::EvaluationResult;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -175,9 +175,9 @@ impl Detector {
         for at in engines {
             let class = &rules.classes[*at];
             let open = class.gate.open(&mut self.memories[*at], view);
-            let all = class.engine.rules();
-            if open.iter().any(|rule| evaluate_rule(&all[*rule as usize], view).is_some()) {
-                self.matches(rules, seen, view, class.engine.evaluate(view), now, out);
+            let results: Vec<_> = open.iter().flat_map(|rule| class.ask(*rule, view)).collect();
+            if !results.is_empty() {
+                self.matches(rules, seen, view, results, now, out);
             }
         }
     }

@@ -7,14 +7,12 @@ use super::correlate::GROUP_ENTRIES;
 use super::coverage::{self, Given};
 use super::exception::Exception;
 use super::files::{RuleSource, collect};
-use super::gate::Gate;
 use super::keywords;
 use super::read::{Read, read};
 use super::report::{RuleLine, RuleReport};
 use super::rules::{ClassEngine, Rule, Rules};
 use quell_model::{Level, Mistake, MistakeLevel, Name, RuleRef};
-use rsigma_eval::result::MatchDetailLevel;
-use rsigma_eval::{CompiledRule, Engine};
+use rsigma_eval::CompiledRule;
 use rsigma_parser::{
     ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, SigmaDocument, SigmaRule,
     Status,
@@ -81,10 +79,9 @@ impl Loading {
             }
         }
         for (class, compiled) in self.rules.classes.iter_mut().zip(std::mem::take(&mut self.compiled)) {
-            class.engine.extend_compiled_rules(compiled);
-            class.gate = Gate::new(class.engine.rules());
+            class.fill(compiled);
         }
-        self.rules.classes.retain(|class| class.engine.rule_count() > 0);
+        self.rules.classes.retain(|class| class.rules().len() > 0);
         self.correlations(correlations);
         for (document, filter) in filters {
             if let Some(exception) = Exception::compile(document, filter, &mut self.report.skipped) {
@@ -161,9 +158,7 @@ impl Loading {
         let class = match self.rules.classes.iter().position(|class| class.logsource == logsource) {
             Some(at) => at,
             None => {
-                let mut engine = Engine::new();
-                engine.set_match_detail(MatchDetailLevel::Summary);
-                self.rules.classes.push(ClassEngine { logsource: logsource.clone(), engine, gate: Gate::default() });
+                self.rules.classes.push(ClassEngine::new(logsource.clone()));
                 self.compiled.push(Vec::new());
                 self.rules.classes.len() - 1
             }

@@ -1,4 +1,4 @@
-//! A set of rules, compiled and immutable: one rsigma engine for each logsource that rules name.
+//! A set of rules, compiled and immutable, in a class for each logsource that rules name.
 //!
 //! Owns the way from files to engines. A rule is known throughout by the one name that playbooks use; rsigma is given
 //! that name as the rule's id, so that every result leads back to its rule even where files repeat an id.
@@ -13,15 +13,50 @@ use super::gate::Gate;
 use super::loading;
 use super::report::RuleReport;
 use quell_model::{LogSource, Name, RuleRef};
-use rsigma_eval::Engine;
+use rsigma_eval::result::MatchDetailLevel;
+use rsigma_eval::{CompiledRule, Engine, EvaluationResult, evaluate_rule};
 use rsigma_parser::CorrelationRule;
 use std::collections::HashMap;
 
-/// The rules of one logsource.
+/// The rules of one logsource. The gate names the few that an event can match; an engine of its own for each rule makes
+/// the result without looking at the others.
 pub(super) struct ClassEngine {
     pub(super) logsource: rsigma_parser::LogSource,
-    pub(super) engine: Engine,
+    engines: Vec<Engine>,
     pub(super) gate: Gate,
+}
+
+impl ClassEngine {
+    pub(super) fn new(logsource: rsigma_parser::LogSource) -> Self {
+        Self { logsource, engines: Vec::new(), gate: Gate::default() }
+    }
+
+    /// Takes all its rules.
+    pub(super) fn fill(&mut self, rules: Vec<CompiledRule>) {
+        self.gate = Gate::new(&rules);
+        let engine = |rule| {
+            let mut engine = Engine::new();
+            engine.set_match_detail(MatchDetailLevel::Summary);
+            engine.add_compiled_rule(rule);
+            engine
+        };
+        self.engines = rules.into_iter().map(engine).collect();
+    }
+
+    /// In the order of the gate's numbers.
+    pub(super) fn rules(&self) -> impl ExactSizeIterator<Item = &CompiledRule> {
+        self.engines.iter().map(|engine| &engine.rules()[0])
+    }
+
+    /// Asks one rule, by its place.
+    pub(super) fn ask(&self, rule: u32, event: &impl rsigma_eval::Event) -> Vec<EvaluationResult> {
+        let engine = &self.engines[rule as usize];
+        // Mostly it does not match, and this finds that out at less cost.
+        if evaluate_rule(&engine.rules()[0], event).is_none() {
+            return Vec::new();
+        }
+        engine.evaluate(event)
+    }
 }
 
 /// What the detector knows of a rule.

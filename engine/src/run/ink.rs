@@ -7,16 +7,23 @@
 //! Keeps true: between two calls of [`Ink::commit`] nothing happens to the world. Who acts, answers or hands work over
 //! commits first.
 
+use crate::clock::Countdown;
 use crate::store::{Draft, Journal};
 use quell_model::record::NewRecord;
 use quell_model::{Appended, Batch, Durability, Seq, StoreError, StreamId};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Records that may wait, and their bytes.
 const MOST_WAITING: usize = 50_000;
 const MOST_BYTES: usize = if cfg!(test) { 4 << 20 } else { 64 << 20 };
 /// A draft that has grown so large goes into the journal by itself: no single append may outgrow the slate.
 const LARGE: usize = 256 << 10;
+
+/// At the end what waits is brought into the journal as long as it takes some of it in each so long.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two tries at the end.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The journal, and what waits for it.
 pub(super) struct Ink {
@@ -84,7 +91,8 @@ impl Ink {
         }
         let draft = std::mem::take(&mut self.draft);
         if !self.waiting.is_empty() {
-            return self.keep(draft);
+            self.keep(draft);
+            return self.retry();
         }
         if let Err((draft, error)) = self.put(draft) {
             tracing::error!(%error, "the journal takes nothing; records wait in memory");
@@ -144,6 +152,11 @@ impl Ink {
     /// Brings into the journal what was written, and tries what waits again, in order.
     pub(super) fn flush(&mut self) {
         self.commit();
+        self.retry();
+        self.journal.ring();
+    }
+
+    fn retry(&mut self) {
         while let Some(draft) = self.waiting.pop_front() {
             let (records, bytes) = (draft.records(), draft.bytes());
             match self.put(draft) {
@@ -157,7 +170,28 @@ impl Ink {
             self.records -= records;
             self.bytes -= bytes;
         }
-        self.journal.ring();
+    }
+
+    /// Nobody writes any more: what waits goes into the journal, or is told as lost.
+    fn end(&mut self) {
+        self.flush();
+        let mut left = Countdown::of(PATIENCE);
+        while !self.waiting.is_empty() && !left.left().is_zero() {
+            std::thread::park_timeout(PAUSE);
+            let before = self.records;
+            self.flush();
+            if self.records < before {
+                left = Countdown::of(PATIENCE);
+            }
+        }
+        if self.records > 0 {
+            let why = self.journal.health().trouble.unwrap_or_default();
+            tracing::error!(
+                records = self.records,
+                why,
+                "the journal takes nothing: records are lost with this engine"
+            );
+        }
     }
 
     /// Records before these were lost: some of these cannot be chained any more, and that is told. The others can.
@@ -173,13 +207,17 @@ impl Ink {
     }
 }
 
+impl Drop for Ink {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Countdown;
     use quell_model::Stamp;
     use quell_model::record::NoteAdded;
-    use std::time::Duration;
 
     fn note(number: u64) -> Vec<NewRecord> {
         let at = Stamp { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: number };
@@ -219,5 +257,26 @@ mod tests {
         assert_eq!(records.len() as u64, seq + 2 - 3);
         assert_eq!(records.last().unwrap().at.boot_ns, seq + 1);
         assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_waited_behind_a_held_database_is_in_the_journal_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let holder = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
+        holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut ink = Ink::new(journal.clone());
+        let mut count = 0;
+        while ink.waiting() < 10 {
+            ink.write("system".into(), count, &note(count));
+            ink.commit();
+            count += 1;
+        }
+        let end = std::thread::spawn(move || drop(ink));
+        std::thread::park_timeout(Duration::from_millis(300));
+        holder.execute_batch("ROLLBACK").unwrap();
+        end.join().unwrap();
+        journal.close();
+        assert_eq!(Journal::open(dir.path()).unwrap().last(&"system".into()), count);
     }
 }

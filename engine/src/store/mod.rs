@@ -28,7 +28,7 @@ mod vault;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use draft::Draft;
 pub use journal::Journal;

@@ -6,12 +6,12 @@ use serde_json::json;
 use std::sync::Arc;
 
 /// The `n`th millisecond of a day.
-pub(in crate::store) fn at(n: u64) -> Stamp {
+pub(crate) fn at(n: u64) -> Stamp {
     let wall: jiff::Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
     Stamp { wall, boot_ns: 1_000_000_000 }.after(std::time::Duration::from_millis(n))
 }
 
-pub(in crate::store) fn note(text: &str) -> NoteAdded {
+pub(crate) fn note(text: &str) -> NoteAdded {
     NoteAdded { by: "ana".into(), text: text.into() }
 }
 

@@ -1,7 +1,7 @@
 //! What the journal promises, tried from outside: order, crashes, refusing disks, damage.
 
 mod basics;
-pub(in crate::store) mod bodies;
+pub(crate) mod bodies;
 mod crash;
 mod damage;
 mod format;
