@@ -6,6 +6,7 @@
 
 use quell_actions::{JustSeen, Lineage};
 use quell_engine::clock::SystemClock;
+use quell_model::seeded::Seeded;
 use quell_model::{Class, Clock, Event, Field, ProcessId, Stamp, Subject};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +41,7 @@ struct Node {
 
 #[derive(Debug, Default)]
 struct Tree {
-    nodes: HashMap<Key, Node>,
+    nodes: HashMap<Key, Node, Seeded>,
     dead: VecDeque<Key>,
 }
 
@@ -133,7 +134,7 @@ impl Tree {
             tracing::warn!(
                 "the tree of processes is full and begins anew: who was left by a parent that died may be missed"
             );
-            (self.nodes, self.dead) = (HashMap::new(), VecDeque::new());
+            (self.nodes, self.dead) = (HashMap::default(), VecDeque::new());
         }
         let parent = parent.map(|parent| {
             let above = key(&parent);

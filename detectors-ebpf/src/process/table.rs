@@ -11,6 +11,7 @@ use crate::cgroup::Cgroups;
 use crate::record::{Cred, Exec, Head};
 use crate::users::Users;
 use quell_model::process::TICK_NS;
+use quell_model::seeded::Seeded;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -34,10 +35,10 @@ const LOOKED_THROUGH: usize = 2048;
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    by_key: HashMap<Key, Process>,
-    by_pid: HashMap<u32, Key>,
+    by_key: HashMap<Key, Process, Seeded>,
+    by_pid: HashMap<u32, Key, Seeded>,
     /// The links from parents, known or not, to children that are known.
-    children: HashMap<Key, BTreeSet<Key>>,
+    children: HashMap<Key, BTreeSet<Key>, Seeded>,
     living: Living,
     ended: VecDeque<(u64, Key)>,
     /// Bytes of text that the ended hold, each counted as if it were alone.

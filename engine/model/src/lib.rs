@@ -24,6 +24,7 @@ pub mod playbook;
 pub mod process;
 pub mod record;
 pub mod reflex;
+pub mod seeded;
 pub mod store;
 pub mod time;
 pub mod told;

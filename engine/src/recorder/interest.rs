@@ -4,6 +4,7 @@
 
 use super::pin::Wanted;
 use super::read::Kin;
+use quell_model::seeded::Seeded;
 use std::collections::HashMap;
 
 /// Which incidents want something: a bit each, in their order.
@@ -13,9 +14,9 @@ pub(super) type Mask = u64;
 #[derive(Debug, Default)]
 pub(super) struct Interest {
     /// Who wants what this process does.
-    own: HashMap<Kin, Mask>,
+    own: HashMap<Kin, Mask, Seeded>,
     /// Who wants what those below it do.
-    below: HashMap<Kin, Mask>,
+    below: HashMap<Kin, Mask, Seeded>,
     /// Who wants what no process did, about this kind of entity with this id.
     about: HashMap<String, HashMap<String, Mask>>,
 }
