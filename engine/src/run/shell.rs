@@ -19,10 +19,10 @@ use quell_model::{Body, BootId, Clock, Crew, Hash, IncidentId, Json, Name, RunId
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// So long a turn takes in what came from elsewhere.
 const INBOX_TURN: Duration = Duration::from_millis(20);
-use tokio::sync::mpsc;
 
 /// What an engine is built from.
 pub struct Parts<W> {
