@@ -29,6 +29,10 @@ const STORM: Duration = Duration::from_secs(3);
 /// Sources of the build.
 const SOURCES: usize = 24;
 
+/// After it has armed a daemon tries the kernel's hands on a process of its own, and for five seconds they hang at every
+/// system call; it also looks back for the incidents that it opens about what it finds.
+const SETTLED: Duration = Duration::from_secs(8);
+
 fn main() {
     let Some(cgroup) = Cgroup::new() else {
         eprintln!("not measured: no cgroup v2 tree can be written here (root is needed)");
@@ -46,6 +50,7 @@ fn storms(cgroup: &Cgroup, pairs: usize) -> Value {
     for _ in 0..pairs {
         let without = storm(STORM);
         let daemon = Daemon::start(&cgroup.name());
+        std::thread::sleep(SETTLED);
         let before = daemon.cpu();
         let beside = storm(STORM);
         share.push((daemon.cpu() - before).as_secs_f64() / STORM.as_secs_f64() * 100.0);
@@ -115,6 +120,7 @@ fn builds(cgroup: &Cgroup, pairs: usize) -> Option<Value> {
     for _ in 0..pairs {
         let without = build(dir.path())?.as_secs_f64();
         let daemon = Daemon::start(&cgroup.name());
+        std::thread::sleep(SETTLED);
         let beside = build(dir.path())?.as_secs_f64();
         drop(daemon.end());
         ratio.push((beside / without - 1.0) * 100.0);
