@@ -72,6 +72,7 @@ pub(crate) struct Turn {
     /// New records; none when the journal still owes the former ones.
     pub(crate) fired: Vec<ReflexFired>,
     /// The last line of the ledger that they tell of.
+    #[cfg(feature = "ebpf")]
     through: u64,
 }
 
