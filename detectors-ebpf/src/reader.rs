@@ -111,7 +111,9 @@ impl Reader {
     fn drain(&mut self) -> bool {
         let mut some = false;
         loop {
-            let (processes, others) = (self.take_processes(), self.take_others());
+            let processes = self.take_processes();
+            // Their processes come first: while more of those wait, the others would only run ahead of them.
+            let others = if processes.more { Batch::new(&self.world) } else { self.take_others() };
             some |= processes.count + others.count > 0;
             if !processes.more && !others.more {
                 return some;
