@@ -120,8 +120,9 @@ impl Reader {
             }
             self.world.cx.tick();
             let now = self.world.cx.now_ns();
-            // A flood may keep this loop busy for long: what it cost is told meanwhile.
-            if now.saturating_sub(self.last_losses) >= TURN_NS {
+            // A flood may keep this loop busy for long: what it cost is told meanwhile, once the processes of which it
+            // tells are known, and with them the names of their cgroups.
+            if !processes.more && now.saturating_sub(self.last_losses) >= TURN_NS {
                 self.losses(false);
             }
             self.turn(now);
