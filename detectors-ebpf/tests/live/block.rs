@@ -281,6 +281,12 @@ impl Group {
         command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(self.0.join("cgroup.procs")).arg(path);
         command
     }
+
+    fn says(&self, path: &Path) -> Command {
+        let mut command = self.starts(path);
+        command.args(["-c", "echo line"]);
+        command
+    }
 }
 
 impl Drop for Group {
@@ -308,28 +314,23 @@ fn only_the_cgroup_that_was_named_is_struck() {
         let scoped = Spot { around: Around::Cgroup { number, v2: true }, ..spot(&reflex, path) };
         reflex.enter(&scoped, &terms(id, HOUR, 100), Some(File::open(path).unwrap().as_fd())).unwrap();
     }
-    let says = |group: &Group| {
-        let mut command = group.starts(&path);
-        command.args(["-c", "echo line"]);
-        command
-    };
     // Killed, or the shell that wanted to become it is told that it may not.
     for group in [&one, &below] {
-        for mut command in [says(group), group.starts(&script)] {
+        for mut command in [group.says(&path), group.starts(&script)] {
             let out = start(&mut command).unwrap();
             assert!(!out.status.success() && out.stdout.is_empty(), "{out:?}");
         }
     }
-    lives(&mut says(&other));
+    lives(&mut other.says(&path));
     lives(&mut other.starts(&script));
-    lives(&mut self::says(&path));
+    lives(&mut says(&path));
     // The same number in the other hierarchy is another cgroup.
     for one in reflex.all().unwrap() {
         assert!(reflex.remove(&one.spot).unwrap());
     }
     let v1 = Spot { around: Around::Cgroup { number, v2: false }, ..spot(&reflex, &path) };
     match reflex.enter(&v1, &terms(11, HOUR, 100), None) {
-        Ok(()) => lives(&mut says(&one)),
+        Ok(()) => lives(&mut one.says(&path)),
         Err(why) => assert!(why.contains("not mounted"), "{why}"),
     }
     drop(below);
@@ -356,23 +357,18 @@ fn a_cgroup_is_blocked_however_deep_its_processes_lie() {
         let scoped = Spot { around: Around::Cgroup { number, v2: true }, ..spot(&reflex, path) };
         reflex.enter(&scoped, &terms(id, HOUR, 100), Some(File::open(path).unwrap().as_fd())).unwrap();
     }
-    let says = |group: &Group| {
-        let mut command = group.starts(&path);
-        command.args(["-c", "echo line"]);
-        command
-    };
     for group in [below.last().unwrap(), &below[17], &below[0]] {
-        for mut command in [says(group), group.starts(&script)] {
+        for mut command in [group.says(&path), group.starts(&script)] {
             let out = start(&mut command).unwrap();
             assert!(!out.status.success() && out.stdout.is_empty(), "{}: {out:?}", group.0.display());
         }
     }
-    lives(&mut says(&top));
+    lives(&mut top.says(&path));
     // The innermost entry is the one that counts.
     let inner = fs::metadata(&below[20].0).unwrap().ino();
     let scoped = Spot { around: Around::Cgroup { number: inner, v2: true }, ..spot(&reflex, &path) };
     reflex.enter(&scoped, &terms(18, HOUR, 100), None).unwrap();
-    drop(start(&mut says(below.last().unwrap())).unwrap());
+    drop(start(&mut below.last().unwrap().says(&path)).unwrap());
     assert_eq!(reflex.standing(&scoped).unwrap().unwrap().struck, 1);
     // In a cgroup that is gone nobody can be: an entry of it is no mistake.
     let gone = Group::new("gone").unwrap();

@@ -74,11 +74,11 @@ pub struct Detector {
     correlator: Option<Correlator>,
     routes: Vec<(LogSource, bool, Arc<[usize]>)>,
     auditd: Arc<[usize]>,
-    /// The engines of [`Operation::CATEGORIES`].
+    /// The classes of [`Operation::CATEGORIES`].
     further: [Arc<[usize]>; 4],
     counts: Vec<Count>,
     held: VecDeque<HeldDetection>,
-    /// By engine.
+    /// By class.
     memories: Vec<Memory>,
 }
 

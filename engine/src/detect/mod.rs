@@ -1,8 +1,8 @@
 //! Rules → detections: Sigma, evaluated by rsigma over borrowed fields.
 //!
 //! Owns the loading of rules, what they mean for an event, correlation, exceptions and the report on all of it. Never
-//! decides what happens next: that is the trigger's. One engine stands for each logsource that rules name, and an
-//! event meets only those whose rules can match it.
+//! decides what happens next: that is the trigger's. Rules stand in a class for each logsource that they name, and an
+//! event meets only the classes whose rules can match it.
 
 mod auditd;
 mod correlate;

@@ -107,7 +107,7 @@ impl Rules {
         self.refs.is_empty()
     }
 
-    /// The engines whose rules can match such events; where the event's source is not known, all.
+    /// The classes whose rules can match such events; where the event's source is not known, all.
     pub(super) fn route(&self, event: &LogSource, unknown: bool) -> Vec<usize> {
         let part = |rule: &Option<String>, event: &Option<Name>| match (rule, event) {
             (None, _) => true,
@@ -123,7 +123,7 @@ impl Rules {
         (0..self.classes.len()).filter(|at| unknown || fits(&self.classes[*at])).collect()
     }
 
-    /// The engines of a further category of the sensor's own events.
+    /// The classes of a further category of the sensor's own events.
     pub(super) fn of_category(&self, category: &str) -> Vec<usize> {
         let is = |part: &Option<String>, word: &str| part.as_ref().is_some_and(|part| part.eq_ignore_ascii_case(word));
         let wanted = |class: &ClassEngine| {
@@ -134,7 +134,7 @@ impl Rules {
         (0..self.classes.len()).filter(|at| wanted(&self.classes[*at])).collect()
     }
 
-    /// The engines of auditd's own rules: what the sensor's events are offered to in auditd's clothes.
+    /// The classes of auditd's own rules: what the sensor's events are offered to in auditd's clothes.
     pub(super) fn auditd(&self) -> Vec<usize> {
         let is = |part: &Option<String>, word: &str| part.as_ref().is_some_and(|part| part.eq_ignore_ascii_case(word));
         let wanted = |class: &ClassEngine| {
