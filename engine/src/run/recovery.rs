@@ -171,7 +171,7 @@ impl<W: Send + 'static> Core<W> {
     fn recover_system(&mut self, journal: &Journal) -> Result<HashMap<Hash, (String, String)>, StoreError> {
         self.system_seq = journal.last(&StreamId::system());
         let mut definitions = HashMap::new();
-        for record in journal.latest(&[Kind::DefinitionPinned], usize::MAX >> 1)? {
+        for record in journal.latest(&[Kind::DefinitionPinned], usize::MAX)? {
             if let Body::DefinitionPinned(pinned) = record.body {
                 self.pinned.insert(pinned.hash);
                 definitions.insert(pinned.hash, (pinned.file, pinned.text));

@@ -412,7 +412,7 @@ pub(super) fn marks(
 /// Rows of marks of a kind: the latest so many.
 pub(super) fn latest(db: &Connection, kind: Kind, most: usize) -> Result<Vec<i64>, rusqlite::Error> {
     let mut ask = db.prepare_cached("SELECT row FROM marks WHERE kind = ?1 ORDER BY row DESC LIMIT ?2")?;
-    ask.query_map(params![kind.as_str(), most as i64], |row| row.get(0))?.collect()
+    ask.query_map(params![kind.as_str(), i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))?.collect()
 }
 
 /// Runs that began since a moment, the latest first.

@@ -29,7 +29,7 @@ pub(super) fn through(system: &[Record], ledger: u64) -> u64 {
 
 /// The system's records that say how far a ledger was read.
 pub(in crate::daemon) fn written(journal: &Journal) -> Result<Vec<Record>, String> {
-    journal.latest(&[Kind::ReflexFired], usize::MAX >> 1).map_err(|e| e.to_string())
+    journal.latest(&[Kind::ReflexFired], usize::MAX).map_err(|e| e.to_string())
 }
 
 /// Into the system's stream, all or none.
