@@ -134,11 +134,6 @@ impl Cgroups {
         found
     }
 
-    /// The cgroup of this number, if it was met.
-    pub(crate) fn known(&self, id: u64) -> Option<Arc<Cgroup>> {
-        self.known.borrow().get(&id).map(Arc::clone)
-    }
-
     /// Number and cgroup of a process that is there: v2's, or where that is the root the v1 freezer's.
     pub(crate) fn of_process(&self, pid: u32) -> Option<(u64, Arc<Cgroup>)> {
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;

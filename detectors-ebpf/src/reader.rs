@@ -1,8 +1,8 @@
 //! The sensor's thread: rings → table → events → sink.
 //!
 //! Looks every millisecond while events flow, so that the kernel side need not wake it (sleep.rs). Urgent records wake it
-//! at once. The process ring goes first: a process is known before what it does is told. Holds no
-//! record between batches.
+//! at once. The process ring goes first: a process is known before what it does is told. Holds at most one record
+//! between batches.
 
 use crate::event::{Context, FileChange, Loss, SensorEvent, What};
 use crate::load::Loaded;
@@ -17,11 +17,13 @@ use quell_model::{Class, Event, Name};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Records of the second ring between two looks at the first.
+/// Records of one ring between two looks at the other.
 const BATCH: usize = 256;
 /// The sink gets a turn at least so often.
 const TURN_MS: u32 = 100;
 const TURN_NS: u64 = TURN_MS as u64 * 1_000_000;
+/// Who is told to stop reads on for so long, where a flood has no end.
+const STOP_NS: u64 = 1_000_000_000;
 /// Now and then: users, ended processes.
 const CARE_NS: u64 = 5_000_000_000;
 
@@ -29,6 +31,8 @@ pub(crate) struct Reader {
     loaded: Loaded,
     world: World,
     sleep: Sleep,
+    /// A record of the second ring that still waits for its process.
+    held: Option<Vec<u8>>,
     last_turn: u64,
     last_care: u64,
     last_losses: u64,
@@ -43,6 +47,8 @@ pub(crate) struct World {
     pub(crate) watch: Watch,
     pub(crate) sink: Box<dyn Sink>,
     pub(crate) counters: Arc<Counters>,
+    /// The moment of the latest record of the first ring.
+    come_to: u64,
 }
 
 impl Reader {
@@ -55,9 +61,9 @@ impl Reader {
         sleep: Sleep,
         pace: Pace,
     ) -> Self {
-        let world = World { cx: Context::new(node), table: Table::default(), watch, sink, counters };
+        let world = World::new(Context::new(node), watch, sink, counters);
         let losses = Losses::default();
-        Self { loaded, world, sleep, last_turn: 0, last_care: 0, last_losses: 0, losses, pace }
+        Self { loaded, world, sleep, held: None, last_turn: 0, last_care: 0, last_losses: 0, losses, pace }
     }
 
     pub(crate) fn run(mut self) {
@@ -107,25 +113,26 @@ impl Reader {
     }
 
     /// All that is there, in batches; false when there was nothing. Between two batches the sink has its turn, however
-    /// much there is and however long each event takes: who answers and who stops must be heard in a flood too.
+    /// much there is and however long each event takes: who answers and who stops must be heard in a flood too. Neither
+    /// ring waits for the other to be empty: in a flood none ever is.
     fn drain(&mut self) -> bool {
-        let mut some = false;
+        let (mut some, mut ends) = (false, None);
         loop {
-            let processes = self.take_processes();
-            // Their processes come first: while more of those wait, the others would only run ahead of them.
-            let others = if processes.more { Batch::new(&self.world) } else { self.take_others() };
+            let (processes, others) = (self.take_processes(), self.take_others());
             some |= processes.count + others.count > 0;
             if !processes.more && !others.more {
                 return some;
             }
             self.world.cx.tick();
             let now = self.world.cx.now_ns();
-            // A flood may keep this loop busy for long: what it cost is told meanwhile, once the processes of which it
-            // tells are known, and with them the names of their cgroups.
-            if !processes.more && now.saturating_sub(self.last_losses) >= TURN_NS {
+            // A flood may keep this loop busy for long: what it cost is told meanwhile.
+            if now.saturating_sub(self.last_losses) >= TURN_NS {
                 self.losses(false);
             }
             self.turn(now);
+            if self.world.counters.stop.load(Ordering::Acquire) && now >= *ends.get_or_insert(now + STOP_NS) {
+                return some;
+            }
         }
     }
 
@@ -133,24 +140,30 @@ impl Reader {
         let mut batch = Batch::new(&self.world);
         while batch.goes_on(&self.world) {
             let Some(item) = self.loaded.process_ring.next() else { return batch };
-            self.world.take_bytes(&item);
+            self.world.take_process(&item);
             batch.count += 1;
         }
         batch.and_more()
     }
 
+    /// Each once the records of processes have come to its moment, or its process is known as it was then.
     fn take_others(&mut self) -> Batch {
         let mut batch = Batch::new(&self.world);
         while batch.goes_on(&self.world) {
-            let Some(item) = self.loaded.other_ring.next() else { return batch };
-            if let Some(record) = Record::read(&item) {
-                // The record of an exec may have come after the look at its ring and before this one.
-                while self.world.is_ahead(record.head()) {
-                    let Some(earlier) = self.loaded.process_ring.next() else { break };
-                    self.world.take_bytes(&earlier);
+            let held = self.held.take();
+            let item = if held.is_none() { self.loaded.other_ring.next() } else { None };
+            let Some(bytes) = held.as_deref().or(item.as_deref()) else { return batch };
+            let Some(record) = read(bytes) else { continue };
+            while self.world.is_ahead(record.head()) {
+                if !batch.goes_on(&self.world) {
+                    self.held = Some(bytes.to_vec());
+                    return batch.and_more();
                 }
-                self.world.take(&record);
+                let Some(earlier) = self.loaded.process_ring.next() else { break };
+                self.world.take_process(&earlier);
+                batch.count += 1;
             }
+            self.world.take(&record);
             batch.count += 1;
         }
         batch.and_more()
@@ -183,14 +196,15 @@ impl Reader {
             let (class, cgroup, why) = (lost.class(), lost.cgroup, lost.word());
             counters.lost[class as usize].fetch_add(count, Ordering::Relaxed);
             counters.events[Class::Loss as usize].fetch_add(1, Ordering::Relaxed);
-            let path = table.cgroups.known(cgroup).map(|group| Arc::clone(&group.path)).unwrap_or_default();
+            // Its processes may not be known yet, and where all of theirs was lost they never will be.
+            let path = Arc::clone(&table.cgroups.get(cgroup, None).path);
             let what = What::Loss(Loss { class, count, cgroup, path, why });
             sink.event(&SensorEvent::new(cx, table, None, what, now, lost.short()));
         }
     }
 }
 
-/// Some records of one ring: at most [`BATCH`], for at most the time between two turns.
+/// Some records: at most [`BATCH`], for at most the time between two turns.
 struct Batch {
     count: usize,
     /// There may be more.
@@ -216,17 +230,33 @@ impl Batch {
     }
 }
 
+/// A record; says loudly when it is none.
+fn read(bytes: &[u8]) -> Option<Record<'_>> {
+    let record = Record::read(bytes);
+    if record.is_none() {
+        tracing::error!(length = bytes.len(), "a record that the kernel side cannot have written");
+    }
+    record
+}
+
 impl World {
-    pub(crate) fn take_bytes(&mut self, bytes: &[u8]) {
-        match Record::read(bytes) {
-            Some(record) => self.take(&record),
-            None => tracing::error!(length = bytes.len(), "a record that the kernel side cannot have written"),
+    pub(crate) fn new(cx: Context, watch: Watch, sink: Box<dyn Sink>, counters: Arc<Counters>) -> Self {
+        Self { cx, table: Table::default(), watch, sink, counters, come_to: 0 }
+    }
+
+    /// Takes in what the first ring has next.
+    pub(crate) fn take_process(&mut self, bytes: &[u8]) {
+        if let Some(record) = read(bytes) {
+            self.come_to = self.come_to.max(record.head().at);
+            self.take(&record);
         }
     }
 
-    /// The record tells of a process, or an image of it, that the table has not heard of.
+    /// The record tells of a process, or an image of it, that the table has not heard of, and may yet: an exec was in its
+    /// ring before what its process did next, and before whatever came to that ring later.
     fn is_ahead(&self, head: &Head) -> bool {
-        self.table.get(Key::new(head.pid, head.start)).is_none_or(|p| p.exec_id < head.exec_id)
+        self.come_to < head.at
+            && self.table.get(Key::new(head.pid, head.start)).is_none_or(|p| p.exec_id < head.exec_id)
     }
 
     fn take(&mut self, record: &Record<'_>) {

@@ -6,9 +6,8 @@
 use crate::error::SensorError;
 use crate::event::Context;
 use crate::load::{self, Settings};
-use crate::process::Table;
 use crate::reader::World;
-use crate::sensor::{Counters, SensorConfig, Sink};
+use crate::sensor::{SensorConfig, Sink};
 use crate::watch::Watch;
 use std::sync::Arc;
 
@@ -88,15 +87,10 @@ impl Tape {
     /// # Errors
     /// A watched path that cannot be.
     pub fn play(&self, config: &SensorConfig, sink: Box<dyn Sink>) -> Result<(), SensorError> {
-        let mut world = World {
-            cx: Context::new(config.node.clone()),
-            table: Table::default(),
-            watch: Watch::new(&config.watch)?,
-            sink,
-            counters: Arc::new(Counters::default()),
-        };
+        let (cx, watch) = (Context::new(config.node.clone()), Watch::new(&config.watch)?);
+        let mut world = World::new(cx, watch, sink, Arc::default());
         for (at, record) in self.records().enumerate() {
-            world.take_bytes(record);
+            world.take_process(record);
             if at % TURN == TURN - 1 {
                 world.cx.tick();
                 world.sink.turn();

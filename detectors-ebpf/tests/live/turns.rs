@@ -2,7 +2,7 @@
 
 use crate::harness::{DEADLINE, flood, live, start};
 use quell_detectors::{Sensor, SensorConfig, SensorError, Sink};
-use quell_model::Event;
+use quell_model::{Class, Event};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -104,6 +104,43 @@ fn slow() {
     let most = sink.most.load(Ordering::SeqCst);
     assert!(most < 2 * MANY, "{most} events without a turn");
     running.stop();
+}
+
+/// Takes a while for each event, and counts what happened to files.
+struct Behind(Arc<AtomicU64>);
+
+impl Sink for Behind {
+    fn event(&mut self, event: &dyn Event) {
+        if event.head().class == Class::FileEvent {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        } else {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+
+    fn turn(&mut self) {}
+}
+
+#[test]
+fn processes_that_come_faster_than_they_are_read_hold_nothing_else_up() {
+    flood(|| {
+        let files = Arc::<AtomicU64>::default();
+        let config = SensorConfig { ignore_pids: Vec::new(), budget: 0, ..SensorConfig::new("test".into()) };
+        let Some(running) = start(config, Behind(Arc::clone(&files))) else { return };
+        let dir = tempfile::tempdir().unwrap();
+        // Each turn is a fork, an exec and an end; the files come in the midst of them. It ends with its directory.
+        let script = "n=0; while :; do /bin/true; n=$((n + 1)); [ $((n % 100)) = 0 ] && : > flood; done";
+        let mut storm = Command::new("/bin/sh").args(["-c", script]).current_dir(dir.path()).spawn().unwrap();
+        let end = Instant::now() + DEADLINE;
+        while files.load(Ordering::SeqCst) < 3 {
+            assert!(Instant::now() < end && running.is_alive(), "{files:?} of the storm's files are told");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        // It stops in the midst of it too.
+        running.stop();
+        storm.kill().unwrap();
+        storm.wait().unwrap();
+    });
 }
 
 /// Dies at its first event.
