@@ -8,8 +8,8 @@ use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-/// A busy machine may take its time; a broken sensor will take it all.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// A busy machine may take its time, and an emulated one more; a broken sensor will take it all.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 #[derive(Default)]
 pub(crate) struct Log {
@@ -62,10 +62,13 @@ impl Log {
     pub(crate) fn wait(&self, what: &str, fits: impl Fn(&OwnedEvent) -> bool) -> Arc<OwnedEvent> {
         let end = Instant::now() + DEADLINE;
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each is looked at once: the sensor waits for this lock.
+        let mut looked = 0;
         loop {
-            if let Some(found) = events.iter().find(|e| fits(e)) {
+            if let Some(found) = events[looked..].iter().find(|e| fits(e)) {
                 return Arc::clone(found);
             }
+            looked = events.len();
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let tail: Vec<String> = events
@@ -185,7 +188,9 @@ pub(crate) fn not_tested(what: &str) {
 
 /// A field under quell's own name.
 pub(crate) fn own(event: &OwnedEvent, path: &str) -> Json {
-    path.split('.').try_fold(&Json::Object(event.own.clone()), |at, part| at.get(part)).cloned().unwrap_or_default()
+    let mut parts = path.split('.');
+    let first = parts.next().and_then(|part| event.own.get(part));
+    first.and_then(|first| parts.try_fold(first, |at, part| at.get(part))).cloned().unwrap_or_default()
 }
 
 pub(crate) fn text(event: &OwnedEvent, path: &str) -> String {
