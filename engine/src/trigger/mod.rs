@@ -10,7 +10,7 @@ use quell_model::playbook::{DetectionFilter, Playbook, Rate};
 use quell_model::record::RunStarted;
 use quell_model::{Detection, Event, Field, IncidentId, Json, Mode, Name, ProcessId, RunId, Stamp};
 use std::cell::OnceCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 /// What a playbook makes of a detection.
@@ -31,13 +31,18 @@ pub enum Answer {
     },
 }
 
+/// A playbook, and a value of its `run_per`.
+type Key = (Name, String);
+
 /// Open runs, and what was started lately.
 #[derive(Debug, Default)]
 pub struct Triggers {
-    open: HashMap<(Name, String), RunId>,
-    planned: HashMap<(Name, String), (RunId, Option<IncidentId>)>,
-    /// The keys of `planned`, the earliest first; some of them may be gone from there.
-    planned_order: VecDeque<(Name, String)>,
+    open: HashMap<Key, RunId>,
+    planned: HashMap<Key, (RunId, Option<IncidentId>)>,
+    /// The keys of `planned` with their runs, the earliest first; some of them may be gone from there, or be of another run.
+    planned_order: VecDeque<(Key, RunId)>,
+    /// The keys of `planned` by incident: thousands of incidents close at once after a flood.
+    planned_in: HashMap<IncidentId, HashSet<Key>>,
     /// Where each playbook started runs that may act, and when last.
     starts: HashMap<Name, HashMap<String, Stamp>>,
 }
@@ -142,6 +147,8 @@ impl Triggers {
         }
         let per = match expressions.eval(&playbook.on.run_per.text, &scope) {
             Ok(Json::String(text)) => text,
+            // What has no such value is not one with all the others that have none.
+            Ok(Json::Null) => detection.subject().to_string(),
             Ok(value) => value.to_string(),
             Err(error) => {
                 stricter.get_or_insert((Mode::Approve, format!("its `run_per` could not be evaluated: {error}")));
@@ -207,26 +214,93 @@ impl Triggers {
         if self.open.get(&key) == Some(run) {
             self.open.remove(&key);
             if let Some(incident) = only_planned {
-                if self.planned.insert(key.clone(), (run.clone(), incident)).is_none() {
-                    self.planned_order.push_back(key);
-                }
-                while self.planned_order.len() > MOST_PLANNED {
-                    let earliest = self.planned_order.pop_front();
-                    earliest.and_then(|earliest| self.planned.remove(&earliest));
-                }
+                self.plan(key, run.clone(), incident);
+            }
+        }
+    }
+
+    fn plan(&mut self, key: Key, run: RunId, incident: Option<IncidentId>) {
+        self.forget(&key);
+        if let Some(incident) = &incident {
+            self.planned_in.entry(incident.clone()).or_default().insert(key.clone());
+        }
+        self.planned_order.push_back((key.clone(), run.clone()));
+        self.planned.insert(key, (run, incident));
+        while self.planned_order.len() > MOST_PLANNED {
+            if let Some((key, run)) = self.planned_order.pop_front()
+                && self.planned.get(&key).is_some_and(|(current, _)| *current == run)
+            {
+                self.forget(&key);
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        let Some((_, Some(incident))) = self.planned.remove(key) else { return };
+        if let Some(keys) = self.planned_in.get_mut(&incident) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.planned_in.remove(&incident);
             }
         }
     }
 
     /// An incident has closed: runs that only planned take nothing more.
     pub fn incident_closed(&mut self, incident: &IncidentId) {
-        self.planned.retain(|_, (_, of)| of.as_ref() != Some(incident));
-        self.planned_order.retain(|key| self.planned.contains_key(key));
+        for key in self.planned_in.remove(incident).into_iter().flatten() {
+            self.planned.remove(&key);
+        }
     }
 
     /// The playbooks were changed: what only planned may now act.
     pub fn forget_planned(&mut self) {
         self.planned.clear();
         self.planned_order.clear();
+        self.planned_in.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(all: &mut Triggers, per: usize, run: &str, incident: &str) {
+        let key: Key = ("p".into(), per.to_string());
+        all.open.insert(key.clone(), run.into());
+        all.ended(&key.0, &key.1, &run.into(), Some(Some(incident.into())));
+    }
+
+    fn is_planned(all: &Triggers, per: usize) -> bool {
+        all.planned.contains_key(&("p".into(), per.to_string()))
+    }
+
+    #[test]
+    fn what_only_planned_takes_detections_until_its_own_incident_closes() {
+        let mut all = Triggers::default();
+        planned(&mut all, 1, "r-1", "i-1");
+        planned(&mut all, 2, "r-2", "i-2");
+        planned(&mut all, 1, "r-3", "i-2");
+        all.incident_closed(&"i-1".into());
+        assert!(is_planned(&all, 1) && is_planned(&all, 2), "its first run was planned in another incident");
+        all.incident_closed(&"i-2".into());
+        assert!(all.planned.is_empty() && all.planned_in.is_empty());
+    }
+
+    #[test]
+    fn ten_thousand_incidents_close_at_once_and_the_earliest_make_room() {
+        let mut all = Triggers::default();
+        for n in 0..MOST_PLANNED {
+            planned(&mut all, n, &format!("r-{n}"), &format!("i-{n}"));
+        }
+        // Planned again, it is the latest.
+        planned(&mut all, 0, "r-again", "i-0");
+        assert!(is_planned(&all, 0) && is_planned(&all, 1));
+        planned(&mut all, MOST_PLANNED, "r-more", "i-more");
+        assert!(is_planned(&all, 0) && !is_planned(&all, 1), "the earliest made room");
+        for n in 0..MOST_PLANNED {
+            all.incident_closed(&format!("i-{n}").as_str().into());
+        }
+        assert_eq!((all.planned.len(), all.planned_in.len()), (1, 1));
+        assert!(all.planned_order.len() <= MOST_PLANNED);
     }
 }

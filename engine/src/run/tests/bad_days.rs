@@ -136,3 +136,17 @@ fn a_start_begins_what_was_promised_and_nothing_else() {
     stage.settle();
     assert_eq!(stage.runs(), [run]);
 }
+
+/// What has no value of `run_per` is not one with all the others that have none: each subject has its own run.
+#[test]
+fn an_absent_value_of_run_per_lumps_nobody_together() {
+    let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+    playbook.on.run_per.text = "event.process.cwd".into();
+    let mut definitions = definitions(playbook);
+    definitions.ceiling = Mode::Observe;
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
+    stage.core.recover(&|_, _| None).unwrap();
+    stage.core.detections([detection("7", 1), detection("8", 1), detection("7", 2)]);
+    stage.settle();
+    assert_eq!(stage.runs().len(), 2);
+}
