@@ -114,7 +114,9 @@ impl<W: Send + 'static> Core<W> {
                     Some(line) => Some(Incidents::read_late(&journal, &listed.stream, line, &mut note)?),
                     None => Incidents::read(&journal, &listed.stream, &mut note)?,
                 };
-                if let Some(incident) = incident {
+                if let Some(mut incident) = incident {
+                    // After a reboot its moment may lie far ahead of the boot clock, which would never call it quiet.
+                    incident.last = self.aged(incident.last, now);
                     self.incidents.insert(incident);
                     report.incidents += 1;
                 }
