@@ -1,11 +1,13 @@
 //! Correlation: matches counted over time, keyed by what the rule groups by.
 //!
 //! Owns rsigma's window state and the events that stand behind it. Time is the events' own, never the clock's; how it
-//! is told where somebody sets the wall clock, [`Steady`] says. All of it is bounded: past a bound the oldest is
-//! forgotten, which can only under-count. A correlation that fired starts again from nothing, so that a flood of equal
+//! is told where somebody sets the wall clock, [`Steady`] says. All of it is bounded, long values and large events too: past
+//! a bound the oldest is forgotten, which can only under-count. A correlation that fired starts again from nothing, so that a flood of equal
 //! events is one detection per threshold and not one per event.
 
+use super::kept::Kept;
 use super::rules::Rules;
+use super::short::Short;
 use super::steady::Steady;
 use quell_model::{EventId, OwnedEvent};
 use rsigma_eval::{
@@ -21,10 +23,9 @@ pub(super) const GROUP_ENTRIES: usize = 2_000;
 /// The most groups over all correlations: an attacker who varies the key fills these and no more. Making room takes a
 /// few milliseconds of the sensor's thread at this number, once in a thousand such events.
 const STATE_ENTRIES: usize = 10_000;
-/// The most events kept for detections to come; a few kilobytes each.
-const EVENTS_KEPT: usize = 4_096;
-/// The most firings remembered for correlations of correlations.
+/// The most firings remembered for correlations of correlations, and the most events that all of them name.
 const FIRINGS_KEPT: usize = 256;
+const EVENTS_NAMED: usize = 4_096;
 
 /// A correlation that fired.
 pub(super) struct Fired {
@@ -41,16 +42,17 @@ pub(super) struct Correlator {
     parents: HashMap<String, (HashSet<String>, i64)>,
     longest: i64,
     steady: Steady,
-    events: HashMap<EventId, Arc<OwnedEvent>>,
-    order: VecDeque<(i64, EventId)>,
+    kept: Kept,
     firings: VecDeque<Firing>,
+    /// How many events the firings name.
+    named: usize,
 }
 
 struct Firing {
     rule: String,
     group: Vec<(String, String)>,
     at: i64,
-    events: Vec<Arc<OwnedEvent>>,
+    events: Vec<EventId>,
 }
 
 impl Correlator {
@@ -80,17 +82,17 @@ impl Correlator {
                 parents.insert(id.clone(), (children, span));
             }
         }
-        let (events, order, firings) = (HashMap::new(), VecDeque::new(), VecDeque::new());
-        Some(Self { engine, parents, longest, steady: Steady::default(), events, order, firings })
+        let (steady, kept) = (Steady::default(), Kept::default());
+        Some(Self { engine, parents, longest, steady, kept, firings: VecDeque::new(), named: 0 })
     }
 
     /// Goes on with what an earlier set of rules had counted, for the correlations that are still there.
     pub(super) fn take_over(&mut self, earlier: Self) {
         self.engine.import_state(earlier.engine.export_state());
         self.steady = earlier.steady;
-        self.events = earlier.events;
-        self.order = earlier.order;
+        self.kept = earlier.kept;
         self.firings = earlier.firings;
+        self.named = earlier.named;
     }
 
     /// Counts the matches of one event.
@@ -101,33 +103,36 @@ impl Correlator {
         event: &Arc<OwnedEvent>,
     ) -> Vec<Fired> {
         let now = self.steady.second(event, self.longest);
-        self.keep(event, now);
-        let results = self.engine.process_with_detections(view, matches, now);
+        // What stands behind a firing may be older than the window that counts firings.
+        let back = if self.parents.is_empty() { self.longest } else { self.longest.saturating_mul(2) };
+        self.kept.keep(event, now, now.saturating_sub(back));
+        let results = self.engine.process_with_detections(&Short(view), matches, now);
         let mut all = Vec::new();
         for result in results {
             let (Some(body), Some(rule)) = (result.as_correlation(), result.header.rule_id.clone()) else { continue };
             let events = match &body.event_refs {
-                Some(refs) => refs
-                    .iter()
-                    .filter_map(|kept| self.events.get(&EventId::from(kept.id.as_deref()?)).cloned())
-                    .collect(),
+                Some(refs) => {
+                    refs.iter().filter_map(|kept| self.kept.get(&EventId::from(kept.id.as_deref()?)).cloned()).collect()
+                }
                 None => self.behind(&rule, &body.group_key, now),
             };
             let fired = Fired { rule, group: body.group_key.clone(), count: body.aggregated_value, events };
             if !self.parents.is_empty() {
-                self.firings.push_back(Firing {
-                    rule: fired.rule.clone(),
-                    group: fired.group.clone(),
-                    at: now,
-                    events: fired.events.clone(),
-                });
-                if self.firings.len() > FIRINGS_KEPT {
-                    self.firings.pop_front();
-                }
+                self.remember(&fired, now);
             }
             all.push(fired);
         }
         all
+    }
+
+    fn remember(&mut self, fired: &Fired, at: i64) {
+        let events: Vec<EventId> = fired.events.iter().map(|event| event.head.id.clone()).collect();
+        self.named += events.len();
+        self.firings.push_back(Firing { rule: fired.rule.clone(), group: fired.group.clone(), at, events });
+        while self.firings.len() > FIRINGS_KEPT || self.named > EVENTS_NAMED {
+            let Some(earliest) = self.firings.pop_front() else { return };
+            self.named -= earliest.events.len();
+        }
     }
 
     /// The events of the firings that a correlation of correlations counted; the newest, where there are too many.
@@ -139,24 +144,10 @@ impl Correlator {
                 && group.iter().all(|part| firing.group.contains(part))
         };
         let mut seen = HashSet::new();
-        let mut events: Vec<Arc<OwnedEvent>> = Vec::new();
-        for event in self.firings.iter().filter(of_group).flat_map(|firing| &firing.events) {
-            if seen.insert(&event.head.id) {
-                events.push(event.clone());
-            }
-        }
+        let ids = self.firings.iter().filter(of_group).flat_map(|firing| &firing.events);
+        let mut events: Vec<Arc<OwnedEvent>> =
+            ids.filter(|id| seen.insert(*id)).filter_map(|id| self.kept.get(id).cloned()).collect();
         events.drain(..events.len().saturating_sub(EVENTS_CARRIED));
         events
-    }
-
-    fn keep(&mut self, event: &Arc<OwnedEvent>, now: i64) {
-        if self.events.insert(event.head.id.clone(), event.clone()).is_none() {
-            self.order.push_back((now, event.head.id.clone()));
-        }
-        let oldest = now.saturating_sub(self.longest);
-        while self.order.len() > EVENTS_KEPT || self.order.front().is_some_and(|(at, _)| *at < oldest) {
-            let Some((_, id)) = self.order.pop_front() else { return };
-            self.events.remove(&id);
-        }
     }
 }

@@ -215,10 +215,10 @@ impl Detector {
             if seen.rules.contains(&rule.reference.name) {
                 continue;
             }
+            seen.rules.push(rule.reference.name.clone());
             if self.is_held(rules, seen, view, name, &rule.exceptions, now) {
                 continue;
             }
-            seen.rules.push(rule.reference.name.clone());
             let matched = matched(&result, seen.event);
             if rule.counted {
                 counted.push(result);
@@ -323,7 +323,7 @@ impl Detector {
 struct Seen<'e> {
     event: &'e dyn Event,
     owned: Option<Arc<OwnedEvent>>,
-    /// The rules that it has already matched.
+    /// The rules that it has already matched, held back or not.
     rules: Vec<Name>,
     /// The file was only read or removed: for rules that ask for that.
     only_asking: bool,

@@ -210,3 +210,36 @@ fn an_attacker_who_varies_the_key_fills_bounded_state_and_blinds_nobody() {
     }
     assert_eq!(names(&all), ["many"]);
 }
+
+/// Whoever writes command lines of eight thousand letters fills no memory with them, and is counted all the same.
+#[test]
+fn long_values_are_told_apart_by_their_ends_too() {
+    let mut detector = detector(
+        "  type: value_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1m\n  condition: {field: From, gte: 3}\n",
+    );
+    let long = |end: &str| format!("{}{end}", "x".repeat(8_000));
+    let mut all = Vec::new();
+    for (n, end) in ["a", "a", "b", "b", "c"].into_iter().enumerate() {
+        let event = login(u32::try_from(n).unwrap(), 1, "failed", &long("user"), &long(end));
+        all.extend(run(&mut detector, &event));
+    }
+    assert_eq!(names(&all), ["many"]);
+    let user = all[0].matched[0].value.as_str().unwrap();
+    assert!(user.len() < 500 && user.starts_with("xxx"), "{} bytes", user.len());
+    assert_eq!(all[0].events.len(), 5);
+}
+
+#[test]
+fn large_events_are_kept_up_to_a_bound_of_bytes() {
+    let mut detector = detector(
+        "  type: event_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1h\n  condition: {gte: 90}\n",
+    );
+    let mut all = Vec::new();
+    for n in 0..90 {
+        all.extend(run(&mut detector, &login(n, 1, "failed", "a", &"x".repeat(1 << 20))));
+    }
+    assert_eq!(names(&all), ["many"], "all are counted");
+    let kept = all[0].events.len();
+    assert!((2..40).contains(&kept), "and only the latest kept: {kept}");
+    assert_eq!(all[0].events.last().unwrap().head.id.as_str(), "e89");
+}
