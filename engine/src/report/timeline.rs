@@ -11,7 +11,7 @@ use quell_model::record::{
 use quell_model::{Body, Json, Kind, Mode, Name, Outcome, OwnedEvent, Plan, Record, RunId, Stamp, StreamId};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::time::Duration;
 
 /// No piece of foreign text in a line is longer.
@@ -70,12 +70,12 @@ pub(super) struct Teller {
     /// The action of a part, where a record named it.
     actions: HashMap<Part, Name>,
     /// Parts that were refused: their end needs no second line.
-    refused: Vec<Part>,
-    planned: Vec<Part>,
+    refused: HashSet<Part>,
+    planned: HashSet<Part>,
     /// What would have made a failed part work.
     hints: HashMap<Part, String>,
     /// Parts that have ended.
-    ended: Vec<Part>,
+    ended: HashSet<Part>,
     /// The detection rules by their sums.
     titles: HashMap<quell_model::Hash, String>,
     only: Only,
@@ -111,8 +111,8 @@ impl Teller {
         Self {
             run: None,
             actions: HashMap::new(),
-            refused: Vec::new(),
-            planned: Vec::new(),
+            refused: HashSet::new(),
+            planned: HashSet::new(),
             hints: HashMap::new(),
             ended: ended.collect(),
             titles: HashMap::new(),
@@ -164,7 +164,7 @@ impl Teller {
             }
             Body::StepPlanned(planned) => {
                 self.actions.insert(planned.part.clone(), planned.action.clone());
-                self.planned.push(planned.part.clone());
+                self.planned.insert(planned.part.clone());
                 let targets = targets(&planned.plan);
                 let on = if targets.is_empty() { String::new() } else { format!(" on {targets}") };
                 let name = self.name(&planned.part);
@@ -189,7 +189,7 @@ impl Teller {
             }
             Body::GuardRefused(refused) => {
                 self.actions.insert(refused.part.clone(), refused.action.clone());
-                self.refused.push(refused.part.clone());
+                self.refused.insert(refused.part.clone());
                 let on =
                     if refused.target.is_empty() { String::new() } else { format!(" on {}", cut(&refused.target)) };
                 let name = self.name(&refused.part);
