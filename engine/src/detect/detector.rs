@@ -71,7 +71,7 @@ struct Count {
 /// Rules at work.
 pub struct Detector {
     rules: Arc<Rules>,
-    correlator: Option<Correlator>,
+    pub(super) correlator: Option<Correlator>,
     routes: Vec<(LogSource, bool, Arc<[usize]>)>,
     auditd: Arc<[usize]>,
     /// The classes of [`Operation::CATEGORIES`].
@@ -100,7 +100,7 @@ impl Detector {
     pub fn swap(&mut self, rules: Arc<Rules>) {
         let mut next = Self::new(rules);
         if let (Some(ours), Some(earlier)) = (&mut next.correlator, self.correlator.take()) {
-            ours.take_over(earlier);
+            ours.take_over(earlier, &self.rules.correlations, &next.rules.correlations);
         }
         for (count, exception) in next.counts.iter_mut().zip(&next.rules.exceptions) {
             let before = self.rules.exceptions.iter().position(|old| old.info.name == exception.info.name);

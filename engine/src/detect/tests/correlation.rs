@@ -1,5 +1,6 @@
 //! Counting over time: thresholds, groups, windows, order, bounds, and correlations of correlations.
 
+use super::super::correlate;
 use super::*;
 use serde_json::json;
 
@@ -242,4 +243,34 @@ fn large_events_are_kept_up_to_a_bound_of_bytes() {
     let kept = all[0].events.len();
     assert!((2..40).contains(&kept), "and only the latest kept: {kept}");
     assert_eq!(all[0].events.last().unwrap().head.id.as_str(), "e89");
+}
+
+#[test]
+fn a_correlation_that_counts_otherwise_after_a_reload_begins_anew() {
+    let mut detector = detector(COUNT);
+    run(&mut detector, &login(0, 0, "failed", "a", "x"));
+    let values = "  type: value_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1m\n  condition: {field: From, gte: 2}\n";
+    detector.swap(load(&correlation(values)).0);
+    let mut all = run(&mut detector, &login(1, 1, "failed", "a", "x"));
+    all.extend(run(&mut detector, &login(2, 2, "failed", "a", "y")));
+    assert_eq!(names(&all), ["many"]);
+}
+
+/// Ever new groups, and in each the same value over and over.
+#[test]
+fn a_flood_fills_no_memory_and_who_counts_few_is_counted_on() {
+    let mut detector = detector(
+        "  type: value_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1h\n  condition: {field: From, gte: 3}\n",
+    );
+    let mut id = 0..;
+    let mut next = |user: &str, from: &str| login(id.next().unwrap(), 1, "failed", user, from);
+    for from in ["x", "y"] {
+        assert!(run(&mut detector, &next("honest", from)).is_empty());
+    }
+    for round in 0..35_000 {
+        run(&mut detector, &next(&format!("flood-{}", round / 50), "x"));
+    }
+    let standing = detector.correlator.as_ref().unwrap().standing();
+    assert!(standing <= correlate::ENTRIES, "{standing}");
+    assert_eq!(names(&run(&mut detector, &next("honest", "z"))), ["many"]);
 }
