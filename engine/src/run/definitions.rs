@@ -68,4 +68,11 @@ impl Definitions {
         };
         if self.ceiling < own { (self.ceiling, self.ceiling_because.clone()) } else { (own, because) }
     }
+
+    /// How far a run of a playbook may go on what a source says.
+    #[must_use]
+    pub fn most_on(&self, playbook: &Playbook, source: &Name) -> Mode {
+        let (mode, _) = self.mode_of(playbook);
+        if self.untrusted.contains(source) { mode.strictest(Mode::Approve) } else { mode }
+    }
 }

@@ -52,7 +52,8 @@ impl<W: Send + 'static> Core<W> {
         let mut decided = Vec::new();
         let mut due = Vec::new();
         for playbook in self.definitions.playbooks.clone() {
-            let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, now);
+            let most = self.definitions.most_on(&playbook, &detection.event.head.source);
+            let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, most, now);
             let (decision, why, run) = match answer {
                 Answer::NotMine(why) => (TriggerDecision::NotMine, why, None),
                 Answer::IfFalse => {

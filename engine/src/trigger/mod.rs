@@ -34,11 +34,19 @@ pub enum Answer {
 /// A playbook, and a value of its `run_per`.
 type Key = (Name, String);
 
+/// A run that takes detections which it may answer as far as a run of their own might.
+#[derive(Clone, Debug)]
+struct Taker {
+    run: RunId,
+    /// How far it may go.
+    most: Mode,
+}
+
 /// Open runs, and what was started lately.
 #[derive(Debug, Default)]
 pub struct Triggers {
-    open: HashMap<Key, RunId>,
-    planned: HashMap<Key, (RunId, Option<IncidentId>)>,
+    open: HashMap<Key, Taker>,
+    planned: HashMap<Key, (Taker, Option<IncidentId>)>,
     /// The keys of `planned` with their runs, the earliest first; some of them may be gone from there, or be of another run.
     planned_order: VecDeque<(Key, RunId)>,
     /// The keys of `planned` by incident: thousands of incidents close at once after a flood.
@@ -116,13 +124,15 @@ const SENSOR: &str = "sensor";
 const SCAN: &str = "scan";
 
 impl Triggers {
-    /// What `playbook` makes of a detection now.
+    /// What `playbook` makes of a detection now, on which a run may go as far as `most`. A run that may not go as far takes
+    /// none: who lets a log that anybody can write speak of his process first, or an old event, is not safe by that.
     pub fn answer(
         &self,
         playbook: &Playbook,
         seen: &Seen<'_>,
         vars: &Json,
         expressions: &Expressions,
+        most: Mode,
         now: Stamp,
     ) -> Answer {
         let detection = seen.detection;
@@ -155,10 +165,6 @@ impl Triggers {
                 detection.subject().to_string()
             }
         };
-        let key = (playbook.name.clone(), per.clone());
-        if let Some(run) = self.open.get(&key).or_else(|| self.planned.get(&key).map(|(run, _)| run)) {
-            return Answer::Join(run.clone());
-        }
         if stricter.is_none() && age(detection, now) > playbook.on.max_age {
             stricter = Some((Mode::Approve, format!("the event is older than {:?}", playbook.on.max_age)));
         }
@@ -170,7 +176,13 @@ impl Triggers {
             let (count, per) = (rate.count, rate.per);
             stricter = Some((Mode::Approve, format!("it started in {count} places in {per:?}, which is its limit")));
         }
-        Answer::Start { per, stricter }
+        let most = stricter.as_ref().map_or(most, |(mode, _)| most.strictest(*mode));
+        let key = (playbook.name.clone(), per);
+        let taker = self.open.get(&key).or_else(|| self.planned.get(&key).map(|(taker, _)| taker));
+        match taker.filter(|taker| taker.most >= most) {
+            Some(taker) => Answer::Join(taker.run.clone()),
+            None => Answer::Start { per: key.1, stricter },
+        }
     }
 
     /// Whether a further run of this playbook would only plan if it came from a new place, because it has started in so
@@ -189,7 +201,8 @@ impl Triggers {
 
     /// A run is open from now on.
     pub fn started(&mut self, playbook: &Playbook, run: &RunStarted, at: Stamp) {
-        self.open.insert((playbook.name.clone(), run.per.clone()), run.run.clone());
+        let most = if run.untrusted { run.mode.strictest(Mode::Approve) } else { run.mode };
+        self.open.insert((playbook.name.clone(), run.per.clone()), Taker { run: run.run.clone(), most });
         self.counted(playbook, place_of_event(&run.event), run.mode, at);
     }
 
@@ -211,24 +224,23 @@ impl Triggers {
     /// A run has ended; one that only planned takes further detections until its incident closes.
     pub fn ended(&mut self, playbook: &Name, per: &str, run: &RunId, only_planned: Option<Option<IncidentId>>) {
         let key = (playbook.clone(), per.to_owned());
-        if self.open.get(&key) == Some(run) {
-            self.open.remove(&key);
-            if let Some(incident) = only_planned {
-                self.plan(key, run.clone(), incident);
-            }
+        if self.open.get(&key).is_some_and(|taker| taker.run == *run)
+            && let (Some(taker), Some(incident)) = (self.open.remove(&key), only_planned)
+        {
+            self.plan(key, taker, incident);
         }
     }
 
-    fn plan(&mut self, key: Key, run: RunId, incident: Option<IncidentId>) {
+    fn plan(&mut self, key: Key, taker: Taker, incident: Option<IncidentId>) {
         self.forget(&key);
         if let Some(incident) = &incident {
             self.planned_in.entry(incident.clone()).or_default().insert(key.clone());
         }
-        self.planned_order.push_back((key.clone(), run.clone()));
-        self.planned.insert(key, (run, incident));
+        self.planned_order.push_back((key.clone(), taker.run.clone()));
+        self.planned.insert(key, (taker, incident));
         while self.planned_order.len() > MOST_PLANNED {
             if let Some((key, run)) = self.planned_order.pop_front()
-                && self.planned.get(&key).is_some_and(|(current, _)| *current == run)
+                && self.planned.get(&key).is_some_and(|(taker, _)| taker.run == run)
             {
                 self.forget(&key);
             }
@@ -266,7 +278,7 @@ mod tests {
 
     fn planned(all: &mut Triggers, per: usize, run: &str, incident: &str) {
         let key: Key = ("p".into(), per.to_string());
-        all.open.insert(key.clone(), run.into());
+        all.open.insert(key.clone(), Taker { run: run.into(), most: Mode::Observe });
         all.ended(&key.0, &key.1, &run.into(), Some(Some(incident.into())));
     }
 

@@ -150,3 +150,36 @@ fn an_absent_value_of_run_per_lumps_nobody_together() {
     stage.settle();
     assert_eq!(stage.runs().len(), 2);
 }
+
+/// A log that anybody can write names a process before it does harm, or an old event does.
+#[test]
+fn a_run_that_may_not_act_takes_nothing_from_one_that_may() {
+    let untrusted = |mut detection: Detection| {
+        Arc::make_mut(&mut detection.event).head.source = "file:/tmp/log".into();
+        detection
+    };
+    let old = |mut detection: Detection| {
+        let head = &mut Arc::make_mut(&mut detection.event).head;
+        head.at.boot_ns = head.at.boot_ns.saturating_sub(600_000_000_000).max(1);
+        detection
+    };
+    let spoilt: [&dyn Fn(Detection) -> Detection; 2] = [&untrusted, &old];
+    for spoil in spoilt {
+        let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+        playbook.on.max_age = Duration::from_secs(60);
+        let mut definitions = definitions(playbook);
+        definitions.untrusted.insert("file:/tmp/log".into());
+        let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
+        stage.core.recover(&|_, _| None).unwrap();
+        for number in 1..3 {
+            stage.core.detections([spoil(detection("7", number))]);
+            stage.settle();
+        }
+        assert_eq!((stage.done().len(), stage.runs().len()), (0, 1), "the second joined the first, which only planned");
+        for number in 3..5 {
+            stage.core.detections([detection("7", number)]);
+            stage.settle();
+        }
+        assert!(!stage.done().is_empty(), "what the sensor saw is answered");
+    }
+}
