@@ -203,7 +203,7 @@ impl Triggers {
     pub fn started(&mut self, playbook: &Playbook, run: &RunStarted, at: Stamp) {
         let most = if run.untrusted { run.mode.strictest(Mode::Approve) } else { run.mode };
         self.open.insert((playbook.name.clone(), run.per.clone()), Taker { run: run.run.clone(), most });
-        self.counted(playbook, place_of_event(&run.event), run.mode, at);
+        self.counted(playbook, place_of_event(&run.event), most, at);
     }
 
     /// Counts a start for `limits.runs`. One that cannot act does not count: what was only planned, and what came after

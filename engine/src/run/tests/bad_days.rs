@@ -183,3 +183,29 @@ fn a_run_that_may_not_act_takes_nothing_from_one_that_may() {
         assert!(!stage.done().is_empty(), "what the sensor saw is answered");
     }
 }
+
+/// Whoever can write a log uses up no playbook's limit with it, neither now nor for the next engine.
+#[test]
+fn what_an_untrusted_source_starts_counts_for_no_limit() {
+    for restarts in [false, true] {
+        let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+        playbook.limits.runs = Some(quell_model::playbook::Rate { count: 1, per: Duration::from_secs(3600) });
+        let mut definitions = definitions(playbook);
+        definitions.untrusted.insert("file:/tmp/log".into());
+        let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions.clone());
+        stage.core.recover(&|_, _| None).unwrap();
+        let mut forged = detection("7", 1);
+        let event = Arc::make_mut(&mut forged.event);
+        event.head.source = "file:/tmp/log".into();
+        event.entity.id = "elsewhere".into();
+        stage.core.detections([forged]);
+        stage.settle();
+        if restarts {
+            stage = next_life(stage, definitions);
+            stage.core.recover(&|_, _| None).unwrap();
+        }
+        stage.core.detections([detection("8", 1)]);
+        stage.settle();
+        assert_eq!(stage.done(), ["process.kill 1"], "{restarts}");
+    }
+}
