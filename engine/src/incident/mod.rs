@@ -41,7 +41,7 @@ pub struct Incident {
     pub last: Stamp,
     /// Open or resolved.
     pub state: IncidentState,
-    /// How often each (rule, subject) came.
+    /// How often each came, under [`Incident::counted_as`].
     pub counts: HashMap<(Name, String), u64>,
     /// Losses written so far.
     pub losses: u32,
@@ -57,10 +57,12 @@ impl Incident {
         Self { id, entity, seq: 0, level, last: at, state, counts: HashMap::new(), losses: 0, places }
     }
 
-    /// What a detection is counted under: its rule and subject; past [`MOST_COUNTED`] of them, its rule alone.
+    /// What a detection is counted under: its rule and subject, by source, so that nobody's log has spoken of a subject so
+    /// often that what the kernel saw of it is only counted; past [`MOST_COUNTED`] of them, its rule alone.
     #[must_use]
     pub fn counted_as(&self, detection: &Detection) -> (Name, String) {
-        let key = (detection.rule.name.clone(), detection.subject().to_string());
+        let subject = format!("{} {}", detection.event.head.source, detection.subject());
+        let key = (detection.rule.name.clone(), subject);
         if self.counts.len() < MOST_COUNTED || self.counts.contains_key(&key) { key } else { (key.0, String::new()) }
     }
 

@@ -155,7 +155,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let seen = Seen::new(&detection);
         for playbook in self.definitions.playbooks.clone() {
-            let most = self.definitions.most_on(&playbook, &detection.event.head.source);
+            let most = self.definitions.most_on(&playbook, &detection);
             let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, most, now);
             let Answer::Start { per, stricter } = answer else { continue };
             let due = self.due(&playbook, &detection, per, stricter);

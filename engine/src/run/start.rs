@@ -25,6 +25,7 @@ pub(super) struct Due {
     per: String,
     mode: Mode,
     because: String,
+    untrusted: bool,
 }
 
 impl<W: Send + 'static> Core<W> {
@@ -52,7 +53,7 @@ impl<W: Send + 'static> Core<W> {
         let mut decided = Vec::new();
         let mut due = Vec::new();
         for playbook in self.definitions.playbooks.clone() {
-            let most = self.definitions.most_on(&playbook, &detection.event.head.source);
+            let most = self.definitions.most_on(&playbook, detection);
             let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, most, now);
             let (decision, why, run) = match answer {
                 Answer::NotMine(why) => (TriggerDecision::NotMine, why, None),
@@ -106,7 +107,8 @@ impl<W: Send + 'static> Core<W> {
             (mode, because) = (least, why);
         }
         let run = RunId::of(&[playbook.name.as_str().as_bytes(), per.as_bytes(), &detection.id.0]);
-        Due { playbook: Arc::clone(playbook), run, per, mode, because }
+        let untrusted = self.definitions.is_untrusted(detection);
+        Due { playbook: Arc::clone(playbook), run, per, mode, because, untrusted }
     }
 
     /// The incident that takes the detection, opened or reopened where need be.
@@ -204,7 +206,7 @@ impl<W: Send + 'static> Core<W> {
             detection: described,
             inputs: default_inputs(&due.playbook),
             vars: self.definitions.vars.clone(),
-            untrusted: self.definitions.untrusted.contains(&head.source),
+            untrusted: due.untrusted,
             by: None,
             moments,
         };

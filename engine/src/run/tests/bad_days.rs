@@ -209,3 +209,32 @@ fn what_an_untrusted_source_starts_counts_for_no_limit() {
         assert_eq!(stage.done(), ["process.kill 1"], "{restarts}");
     }
 }
+
+/// Of a correlation any event may be the forged one, and what was forged hides nothing of what was seen.
+#[test]
+fn what_anybody_can_write_has_no_part_in_an_act_and_buries_no_evidence() {
+    let mut definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
+    definitions.untrusted.insert("file:/tmp/log".into());
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
+    stage.core.recover(&|_, _| None).unwrap();
+    let forged = |number: u32| {
+        let mut detection = detection("7", number);
+        Arc::make_mut(&mut detection.event).head.source = "file:/tmp/log".into();
+        detection
+    };
+    let mut correlated = detection("7", 1);
+    correlated.events = vec![forged(2).event, correlated.event.clone()];
+    stage.core.detections([correlated]);
+    stage.core.detections((3..30).map(forged));
+    stage.settle();
+    assert_eq!(stage.done(), Vec::<String>::new());
+    let real = detection("7", 100);
+    let id = real.id;
+    stage.core.detections([real]);
+    stage.settle();
+    assert_eq!(stage.done(), ["process.kill 1"]);
+    let incident = stage.journal.incidents(None, 10).unwrap().remove(0).stream;
+    let records = stage.journal.read(&incident, 1).unwrap();
+    let is_whole = |record: &Record| matches!(&record.body, Body::DetectionAccepted(one) if one.detection.id == id);
+    assert!(records.iter().any(is_whole));
+}
