@@ -274,3 +274,17 @@ fn a_flood_fills_no_memory_and_who_counts_few_is_counted_on() {
     assert!(standing <= correlate::ENTRIES, "{standing}");
     assert_eq!(names(&run(&mut detector, &next("honest", "z"))), ["many"]);
 }
+
+/// A record that says it is of the next century has not happened after it was read, and closes no window.
+#[test]
+fn a_record_from_the_future_is_of_when_it_was_seen() {
+    let mut detector = detector(COUNT);
+    let mut forged = login(1, 3_000_000_000, "failed", "a", "x");
+    forged.head.seen = at(1);
+    let mut all = Vec::new();
+    for event in [login(0, 0, "failed", "a", "x"), forged, login(2, 2, "failed", "a", "x")] {
+        all.extend(run(&mut detector, &event));
+    }
+    assert_eq!(names(&all), ["many"]);
+    assert_eq!(all[0].events.len(), 3);
+}
