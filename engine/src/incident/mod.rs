@@ -3,8 +3,10 @@
 //! Owns the live state; the journal keeps the story, and `report` tells it. A detection on the entity of an incident
 //! joins it until that has been quiet for a while; a resolved one reopens within that time.
 
+mod beside;
 mod places;
 
+pub use beside::Beside;
 pub use places::Places;
 
 use crate::store::{IncidentLine, Journal};
@@ -135,6 +137,8 @@ pub struct Incidents {
     by_id: HashMap<IncidentId, Entity>,
     /// Since when each was quiet when it was last looked at, on the boot clock; it may have had something since, or be gone.
     quiet: BinaryHeap<Reverse<(u64, IncidentId)>>,
+    /// What belongs to none.
+    pub beside: Beside,
 }
 
 impl Incidents {

@@ -238,3 +238,29 @@ fn what_anybody_can_write_has_no_part_in_an_act_and_buries_no_evidence() {
     let is_whole = |record: &Record| matches!(&record.body, Body::DetectionAccepted(one) if one.detection.id == id);
     assert!(records.iter().any(is_whole));
 }
+
+/// Whoever sets a harmless rule off thousands of times a second fills no disk with it.
+#[test]
+fn a_flood_below_the_level_of_incidents_is_a_few_records() {
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), Definitions::default());
+    stage.core.recover(&|_, _| None).unwrap();
+    let before = stage.journal.last(&StreamId::system());
+    stage.core.detections((0..3_000).map(|subject| {
+        let mut detection = detection(&subject.to_string(), 1);
+        detection.rule.level = Level::Low;
+        detection
+    }));
+    stage.core.held((0..3_000).map(|n: u32| {
+        let (rule, reason) = ("rule".into(), "the exception `mirror` of ana".to_owned());
+        let held = DetectionHeld { detection: Hash::of(&n.to_le_bytes()), rule, playbook: None, reason };
+        (SystemClock.now(), held)
+    }));
+    stage.settle();
+    let records = stage.journal.read(&StreamId::system(), before + 1).unwrap();
+    assert!((20..60).contains(&records.len()), "{}", records.len());
+    let last = records.iter().rev().find_map(|record| match &record.body {
+        Body::DetectionHeld(held) => Some(held.reason.clone()),
+        _ => None,
+    });
+    assert_eq!(last.unwrap(), "the exception `mirror` of ana; 3000 times so far");
+}
