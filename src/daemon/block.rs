@@ -17,6 +17,8 @@ use quell_model::record::ReflexFired;
 use std::path::Path;
 
 #[cfg(feature = "ebpf")]
+mod meant;
+#[cfg(feature = "ebpf")]
 mod renew;
 #[cfg(feature = "ebpf")]
 pub(super) mod strikes;

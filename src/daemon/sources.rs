@@ -6,7 +6,7 @@
 use quell_engine::clock::SystemClock;
 use quell_engine::load::config::FileSource;
 use quell_engine::source::Follower;
-use quell_model::{Clock, Name, OwnedEvent};
+use quell_model::{Class, Clock, Name, OwnedEvent};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,6 +80,10 @@ fn read(name: &Name, follower: &mut Follower, unreadable: &mut u64) -> Vec<Owned
     let mut batch = Vec::new();
     for event in follower.poll(SystemClock.now()) {
         match event {
+            // The kernel's side counts what it loses; who writes a file could make every incident doubtful.
+            Ok(event) if event.head.class == Class::Loss => {
+                tracing::debug!(source = %name, "a file tells of losses: passed over");
+            }
             Ok(mut event) => {
                 event.head.source = name.clone();
                 batch.push(event);
@@ -122,4 +126,42 @@ fn hand_over(
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quell_model::{Entity, EventHead, LogSource, Subject};
+
+    fn line(class: Class) -> String {
+        let at = SystemClock.now();
+        let event = OwnedEvent {
+            v: 1,
+            head: EventHead {
+                id: class.as_str().into(),
+                class,
+                source: "sensor".into(),
+                node: "n".into(),
+                at,
+                seen: at,
+            },
+            logsource: LogSource::default(),
+            sigma: serde_json::Map::new(),
+            own: serde_json::Map::new(),
+            subject: Subject::Unknown,
+            entity: Entity { kind: "node".into(), id: "n".into(), node: "n".into() },
+        };
+        serde_json::to_string(&event).unwrap() + "\n"
+    }
+
+    #[test]
+    fn an_event_bears_its_files_name_and_no_file_tells_of_losses() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut follower = Follower::new(dir.path(), Some(quell_engine::adapt::Format::Recording));
+        std::fs::write(dir.path().join("log"), [line(Class::Loss), line(Class::ProcessCreation)].concat()).unwrap();
+        let mut unreadable = 0;
+        let batch = read(&"file:log".into(), &mut follower, &mut unreadable);
+        let heads: Vec<(&str, Class)> = batch.iter().map(|e| (e.head.source.as_str(), e.head.class)).collect();
+        assert_eq!((heads, unreadable), (vec![("file:log", Class::ProcessCreation)], 0));
+    }
 }

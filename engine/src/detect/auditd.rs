@@ -10,7 +10,7 @@ use quell_model::{Class, Event, Field, Json};
 use rsigma_eval::EventValue;
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// The record types that an event can be dressed as; rules that name another type cannot match the sensor's events.
 pub(super) const TYPES: &[&str] = &["EXECVE", "SYSCALL", "PATH"];
@@ -58,11 +58,37 @@ pub(super) fn records(class: Class, file: Option<Operation>) -> &'static [Record
 }
 
 /// The keys that the loaded rules expect auditd to be configured with (`-w PATH -p x -k KEY` in a rule's
-/// `logsource.definition`): they are given without that configuration.
+/// `logsource.definition`): they are given without that configuration. A watch of a folder is about all below it, as
+/// auditd has it.
 #[derive(Default, Debug)]
 pub(super) struct Keys {
-    run: HashMap<String, String>,
-    write: HashMap<String, String>,
+    run: Watches,
+    write: Watches,
+}
+
+/// Watched paths, each with the keys of all rules that watch it.
+#[derive(Default, Debug)]
+struct Watches {
+    keys: HashMap<String, Vec<String>>,
+    /// The lengths of the paths: others are not looked for.
+    lengths: BTreeSet<usize>,
+}
+
+impl Watches {
+    fn learn(&mut self, path: &str, key: &str) {
+        self.lengths.insert(path.len());
+        let keys = self.keys.entry(path.to_owned()).or_default();
+        if !keys.iter().any(|known| known == key) {
+            keys.push(key.to_owned());
+        }
+    }
+
+    /// The keys of the path and of the folders above it.
+    fn of(&self, path: &str) -> Vec<&str> {
+        let ends = |end: &&usize| **end == path.len() || path.as_bytes().get(**end) == Some(&b'/');
+        let watched = self.lengths.range(..=path.len()).filter(ends).filter_map(|end| self.keys.get(path.get(..*end)?));
+        watched.flatten().map(String::as_str).collect()
+    }
 }
 
 impl Keys {
@@ -73,26 +99,32 @@ impl Keys {
             let after =
                 |flag: &str| words.iter().position(|word| *word == flag).and_then(|at| words.get(at + 1)).copied();
             let (Some(path), Some(key)) = (after("-w"), after("-k")) else { continue };
-            let access = after("-p").unwrap_or("rwxa");
+            let (path, access) = (plain(path.trim_end_matches('/')), after("-p").unwrap_or("rwxa"));
             if access.contains('x') {
-                self.run.insert(plain(path).to_owned(), key.to_owned());
+                self.run.learn(path, key);
             }
             if access.contains('w') || access.contains('a') {
-                self.write.insert(plain(path).to_owned(), key.to_owned());
+                self.write.learn(path, key);
             }
         }
     }
 
-    fn of(&self, class: Class, path: &str) -> Option<&str> {
-        match class {
-            Class::ProcessCreation => self.run.get(plain(path)).map(String::as_str),
-            Class::FileEvent => self.write.get(plain(path)).map(String::as_str),
-            _ => None,
+    fn of(&self, class: Class, path: &str) -> Vec<&str> {
+        let watches = match class {
+            Class::ProcessCreation => &self.run,
+            Class::FileEvent => &self.write,
+            _ => return Vec::new(),
+        };
+        let mut keys = watches.of(plain(path));
+        if plain(path) != path {
+            // `/usr` itself may be watched.
+            keys.extend(watches.of(path));
         }
+        keys
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.run.is_empty() && self.write.is_empty()
+        self.run.keys.is_empty() && self.write.keys.is_empty()
     }
 }
 
@@ -173,8 +205,12 @@ impl<'e> Clothed<'e> {
                     return None;
                 }
                 let path = self.text(if class == Class::FileEvent { "file.path" } else { "process.image" })?;
-                let key = self.keys.of(class, &path)?;
-                Some(Field::Str(Cow::Borrowed(key)))
+                let keys: Vec<Field<'_>> = self.keys.of(class, &path).into_iter().map(Field::text).collect();
+                match keys.len() {
+                    0 => None,
+                    1 => keys.into_iter().next(),
+                    _ => Some(Field::List(keys)),
+                }
             }
             (Record::Syscall, _) => None,
         }

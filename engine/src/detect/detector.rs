@@ -71,7 +71,7 @@ struct Count {
 /// Rules at work.
 pub struct Detector {
     rules: Arc<Rules>,
-    correlator: Option<Correlator>,
+    pub(super) correlator: Option<Correlator>,
     routes: Vec<(LogSource, bool, Arc<[usize]>)>,
     auditd: Arc<[usize]>,
     /// The classes of [`Operation::CATEGORIES`].
@@ -100,7 +100,7 @@ impl Detector {
     pub fn swap(&mut self, rules: Arc<Rules>) {
         let mut next = Self::new(rules);
         if let (Some(ours), Some(earlier)) = (&mut next.correlator, self.correlator.take()) {
-            ours.take_over(earlier);
+            ours.take_over(earlier, &self.rules.correlations, &next.rules.correlations);
         }
         for (count, exception) in next.counts.iter_mut().zip(&next.rules.exceptions) {
             let before = self.rules.exceptions.iter().position(|old| old.info.name == exception.info.name);
@@ -215,10 +215,10 @@ impl Detector {
             if seen.rules.contains(&rule.reference.name) {
                 continue;
             }
+            seen.rules.push(rule.reference.name.clone());
             if self.is_held(rules, seen, view, name, &rule.exceptions, now) {
                 continue;
             }
-            seen.rules.push(rule.reference.name.clone());
             let matched = matched(&result, seen.event);
             if rule.counted {
                 counted.push(result);
@@ -323,7 +323,7 @@ impl Detector {
 struct Seen<'e> {
     event: &'e dyn Event,
     owned: Option<Arc<OwnedEvent>>,
-    /// The rules that it has already matched.
+    /// The rules that it has already matched, held back or not.
     rules: Vec<Name>,
     /// The file was only read or removed: for rules that ask for that.
     only_asking: bool,

@@ -50,7 +50,7 @@ struct Loading {
     documents: Vec<Read>,
     report: RuleReport,
     rules: Rules,
-    /// Every name that correlations and exceptions may use → the rule's one name. The last one written holds.
+    /// Every name that correlations and exceptions may use → the rule's one name. The first that was written holds.
     names: HashMap<String, String>,
     /// The one name → all its names, and its logsource; a correlation has none.
     also: Vec<(String, HashSet<String>, Option<rsigma_parser::LogSource>)>,
@@ -117,12 +117,18 @@ impl Loading {
     /// The one name of a rule; a repeated one gets a number, because detections are told apart by it.
     fn name(&mut self, document: &Read, name: Option<&str>, id: Option<&str>) -> String {
         let wanted = name.or(id).unwrap_or(&document.stem).to_owned();
-        let count = self.taken.entry(wanted.clone()).or_insert(0);
-        *count += 1;
-        if *count == 1 {
-            return wanted;
-        }
-        let given = format!("{wanted}#{count}");
+        let given = loop {
+            let count = self.taken.entry(wanted.clone()).or_insert(0);
+            *count += 1;
+            if *count == 1 {
+                return wanted;
+            }
+            let given = format!("{wanted}#{count}");
+            // Somebody may have written just that.
+            if *self.taken.entry(given.clone()).and_modify(|count| *count += 1).or_insert(1) == 1 {
+                break given;
+            }
+        };
         let span = document.marked.text(&[if name.is_some() { "name" } else { "id" }]).map(|(_, span)| span);
         let what = format!("another rule is already called `{wanted}`: this one goes by `{given}`");
         let span = span.unwrap_or_else(|| document.marked.start());
@@ -132,8 +138,11 @@ impl Loading {
 
     /// Gives a name back that a rule took which then could not be used.
     fn forget(&mut self, name: &str, wanted: &str) {
-        if let Some(count) = self.taken.get_mut(wanted).filter(|_| name.starts_with(wanted)) {
+        if let Some(count) = self.taken.get_mut(wanted) {
             *count -= 1;
+        }
+        if name != wanted {
+            self.taken.remove(name);
         }
     }
 

@@ -11,6 +11,7 @@ mod detector;
 mod exception;
 mod files;
 mod gate;
+mod kept;
 mod keywords;
 mod loading;
 mod marked;
@@ -19,6 +20,7 @@ mod read;
 mod reload;
 mod report;
 mod rules;
+mod short;
 mod steady;
 mod view;
 

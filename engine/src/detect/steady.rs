@@ -2,7 +2,7 @@
 //! closes a window.
 //!
 //! Owns where the two clocks stood when counting began. What this kernel saw is placed by the boot clock from there; a
-//! foreign record knows only the wall, and is placed by that. Keeps true: within one boot the order and the distances of
+//! foreign record knows only the wall, and is placed by that, no later than it was seen. Keeps true: within one boot the order and the distances of
 //! what the kernel saw are its own. Where nothing is being counted any more, or another boot's events begin, a wall clock
 //! that went forward is believed again, so that events and foreign records stand side by side once a late clock was set.
 //! One that went back is not: what was counted long ago would come near again.
@@ -35,7 +35,8 @@ impl Steady {
     pub(super) fn second(&mut self, event: &OwnedEvent, idle: i64) -> i64 {
         let at = event.head.at;
         if !KERNEL.contains(&event.head.source.as_str()) {
-            return at.wall.as_second();
+            // Nothing happens after it was seen, whatever it says itself.
+            return at.wall.min(event.head.seen.wall).as_second();
         }
         let (wall, boot) = (at.wall.as_nanosecond(), boot(event));
         let idle = i128::from(idle) * SECOND;

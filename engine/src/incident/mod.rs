@@ -3,14 +3,17 @@
 //! Owns the live state; the journal keeps the story, and `report` tells it. A detection on the entity of an incident
 //! joins it until that has been quiet for a while; a resolved one reopens within that time.
 
+mod beside;
 mod places;
 
+pub use beside::Beside;
 pub use places::Places;
 
 use crate::store::{IncidentLine, Journal};
 use quell_model::record::{IncidentState, NewRecord};
 use quell_model::{Body, Detection, Entity, IncidentId, Kind, Level, Name, Record, Seq, Stamp, StoreError, StreamId};
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 /// Detections of one rule and subject that are kept whole; further ones are counted.
@@ -40,7 +43,7 @@ pub struct Incident {
     pub last: Stamp,
     /// Open or resolved.
     pub state: IncidentState,
-    /// How often each (rule, subject) came.
+    /// How often each came, under [`Incident::counted_as`].
     pub counts: HashMap<(Name, String), u64>,
     /// Losses written so far.
     pub losses: u32,
@@ -56,10 +59,12 @@ impl Incident {
         Self { id, entity, seq: 0, level, last: at, state, counts: HashMap::new(), losses: 0, places }
     }
 
-    /// What a detection is counted under: its rule and subject; past [`MOST_COUNTED`] of them, its rule alone.
+    /// What a detection is counted under: its rule and subject, by source, so that nobody's log has spoken of a subject so
+    /// often that what the kernel saw of it is only counted; past [`MOST_COUNTED`] of them, its rule alone.
     #[must_use]
     pub fn counted_as(&self, detection: &Detection) -> (Name, String) {
-        let key = (detection.rule.name.clone(), detection.subject().to_string());
+        let subject = format!("{} {}", detection.event.head.source, detection.subject());
+        let key = (detection.rule.name.clone(), subject);
         if self.counts.len() < MOST_COUNTED || self.counts.contains_key(&key) { key } else { (key.0, String::new()) }
     }
 
@@ -130,6 +135,10 @@ pub enum Keep {
 pub struct Incidents {
     by_entity: HashMap<Entity, Incident>,
     by_id: HashMap<IncidentId, Entity>,
+    /// Since when each was quiet when it was last looked at, on the boot clock; it may have had something since, or be gone.
+    quiet: BinaryHeap<Reverse<(u64, IncidentId)>>,
+    /// What belongs to none.
+    pub beside: Beside,
 }
 
 impl Incidents {
@@ -140,9 +149,9 @@ impl Incidents {
 
     /// A new one takes its entity's place; gives back the one that was there, or that had to make room.
     pub fn insert(&mut self, incident: Incident) -> Option<Incident> {
-        let makes_room = (self.by_entity.len() >= MOST_LIVE && !self.by_entity.contains_key(&incident.entity))
-            .then(|| self.by_entity.values().min_by_key(|other| other.last.boot_ns).map(|other| other.entity.clone()))
-            .flatten();
+        let is_full = self.by_entity.len() >= MOST_LIVE && !self.by_entity.contains_key(&incident.entity);
+        let makes_room = if is_full { self.longest_quiet() } else { None };
+        self.quiet.push(Reverse((incident.last.boot_ns, incident.id.clone())));
         self.by_id.insert(incident.id.clone(), incident.entity.clone());
         let out = match makes_room {
             Some(entity) => {
@@ -155,6 +164,19 @@ impl Incidents {
             self.by_id.remove(&out.id);
         }
         out
+    }
+
+    /// The one that was quiet for longest. A flood of new entities asks each time: it looks at few.
+    fn longest_quiet(&mut self) -> Option<Entity> {
+        while let Some(Reverse((noted, id))) = self.quiet.pop() {
+            let live = self.by_id.get(&id).and_then(|entity| self.by_entity.get(entity));
+            match live.map(|incident| (incident.last.boot_ns, &incident.entity)) {
+                Some((last, _)) if last > noted => self.quiet.push(Reverse((last, id))),
+                Some((_, entity)) => return Some(entity.clone()),
+                None => {}
+            }
+        }
+        None
     }
 
     /// The live incident of this id.
@@ -180,6 +202,7 @@ impl Incidents {
             self.by_entity.values().filter(|incident| is_over(incident)).map(|incident| incident.id.clone()).collect();
         self.by_entity.retain(|_, incident| !is_over(incident));
         over.iter().for_each(|id| drop(self.by_id.remove(id)));
+        self.quiet.retain(|Reverse((_, id))| self.by_id.contains_key(id));
         over
     }
 
@@ -267,10 +290,13 @@ mod tests {
             assert_eq!(out, n.checked_sub(MOST_LIVE).map(|n| n.to_string().as_str().into()), "the oldest makes room");
         }
         assert!(all.get_mut(&"2".into()).is_none());
+        // What had something since is not the one.
+        all.get_mut(&"3".into()).unwrap().last = at(1_000_000);
+        assert_eq!(all.insert(new(MOST_LIVE + 3)).map(|out| out.id), Some("4".into()));
         assert!(all.get_mut(&"3".into()).is_some());
         assert_eq!((all.by_id.len(), all.by_entity.len()), (MOST_LIVE, MOST_LIVE));
         let over = all.sweep(at(2_000_000_000_000), Duration::from_secs(1));
-        assert_eq!((over.len(), all.by_id.len()), (MOST_LIVE, 0));
+        assert_eq!((over.len(), all.by_id.len(), all.quiet.len()), (MOST_LIVE, 0, 0));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use quell_model::{
     Body, Entity, Hash, IncidentId, Kind, Level, Mode, Name, Outcome, Record, RunId, Stamp, StoreError, StreamId,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// Why an incident went as it did.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -141,11 +142,11 @@ pub fn explain(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Opt
 
 /// A step that was only planned because of its run's mode, or of the breaker, says no more than those do.
 fn once(held: Vec<Cause>) -> Vec<Cause> {
-    let told = |step: &Cause| {
-        let wider = |cause: &Cause| matches!(cause.kind, Kind::RunStarted | Kind::BreakerChanged);
-        held.iter().any(|cause| wider(cause) && !cause.why.is_empty() && step.why.contains(&cause.why))
-    };
-    held.iter().filter(|cause| cause.kind != Kind::StepPlanned || !told(cause)).cloned().collect()
+    let is_wider = |cause: &&Cause| matches!(cause.kind, Kind::RunStarted | Kind::BreakerChanged);
+    // The reasons are few, however many runs there were.
+    let told: HashSet<String> = held.iter().filter(is_wider).map(|cause| cause.why.clone()).collect();
+    let is_told = |step: &Cause| told.iter().any(|why| !why.is_empty() && step.why.contains(why.as_str()));
+    held.into_iter().filter(|cause| cause.kind != Kind::StepPlanned || !is_told(cause)).collect()
 }
 
 fn detection(record: &Record) -> Option<ExplainedDetection> {

@@ -309,7 +309,7 @@ impl Fold {
                 }
                 if let Some(known) = joined.detection {
                     self.count += joined.count.saturating_sub(Incident::kept_before(joined.count));
-                    self.counted(known, joined.count);
+                    self.counted(known, joined.level, joined.count);
                 }
             }
             Body::IncidentChanged(changed) => self.state = changed.state,
@@ -371,12 +371,20 @@ impl Fold {
         }
     }
 
-    /// A count is told under a later detection's id; it belongs to the last one that was kept whole and is not larger.
-    fn counted(&mut self, id: Hash, count: u64) {
-        let known = self.detections.latest_first().find(|known| known.id == id).is_some();
-        let mut all = self.detections.latest_first();
-        if let Some(known) = all.find(|one| if known { one.id == id } else { one.count < count }) {
-            known.count = known.count.max(count);
+    /// A count is told under a later detection's id. It goes on from the count before it, and belongs to the last one that
+    /// was kept whole and stands there; where a start has counted anew, to the last smaller one, unless that may be left out.
+    fn counted(&mut self, id: Hash, level: Level, count: u64) {
+        let before = Incident::kept_before(count);
+        let all_shown = self.detections.left_out == 0;
+        let is_known = |one: &DetectionView| one.id == id;
+        let goes_on = |one: &DetectionView| one.level == level && one.count == before;
+        let is_smaller = |one: &DetectionView| all_shown && one.level == level && one.count < count;
+        let ways: [&dyn Fn(&DetectionView) -> bool; 3] = [&is_known, &goes_on, &is_smaller];
+        for is_it in ways {
+            if let Some(one) = self.detections.latest_first().find(|one| is_it(one)) {
+                one.count = one.count.max(count);
+                return;
+            }
         }
     }
 

@@ -9,10 +9,10 @@ use super::timeline::{self, TimelineLine};
 use crate::store::{Journal, RunHead, RunLine, RunTail};
 use quell_model::record::{Moments, Part, RunStarted, RunState};
 use quell_model::{
-    Body, Hash, IncidentId, Json, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StepId, StoreError, StreamId,
+    Body, Hash, IncidentId, Json, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StoreError, StreamId,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A run in a list.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -251,9 +251,9 @@ impl From<RunView> for RunSummary {
 pub(super) fn fold(records: &[Record]) -> Option<RunView> {
     let (first, rest) = records.split_first()?;
     let Body::RunStarted(started) = &first.body else { return None };
-    let mut run = begin(first.at, started);
+    let (mut run, mut places) = (begin(first.at, started), HashMap::new());
     for record in rest {
-        run.apply(record);
+        run.apply(record, &mut places);
     }
     if !run.state.is_over() {
         run.tell_state();
@@ -293,27 +293,27 @@ fn begin(at: Stamp, started: &RunStarted) -> RunView {
 }
 
 impl RunView {
-    fn apply(&mut self, record: &Record) {
+    fn apply(&mut self, record: &Record, places: &mut Places) {
         let at = record.at;
         match &record.body {
             Body::StepPlanned(planned) => {
-                let step = self.part(&planned.part);
+                let step = self.part(&planned.part, places);
                 step.action = Some(planned.action.clone());
                 (step.input, step.plan) = (planned.input.clone(), Some(planned.plan.clone()));
                 (step.outcome, step.proof) = (Some(planned.outcome), planned.because.clone());
                 step.output = planned.plan.predicted.clone();
             }
             Body::StepIntended(intended) => {
-                let step = self.part(&intended.part);
+                let step = self.part(&intended.part, places);
                 step.action = Some(intended.action.clone());
                 (step.input, step.plan) = (intended.input.clone(), Some(intended.plan.clone()));
                 (step.attempts, step.waits) = (intended.attempt, None);
             }
             Body::StepProgressed(progressed) => {
-                self.part(&progressed.part).marks.push(MarkView { at, mark: progressed.mark.clone() });
+                self.part(&progressed.part, places).marks.push(MarkView { at, mark: progressed.mark.clone() });
             }
             Body::StepFinished(finished) => {
-                let step = self.part(&finished.part);
+                let step = self.part(&finished.part, places);
                 step.action = step.action.take().or_else(|| finished.action.clone());
                 (step.outcome, step.proof) = (Some(finished.outcome), finished.proof.clone());
                 (step.output, step.attempts) = (finished.output.clone(), finished.attempts);
@@ -321,7 +321,7 @@ impl RunView {
                 step.waits = None;
             }
             Body::StepFailed(failed) => {
-                let step = self.part(&failed.part);
+                let step = self.part(&failed.part, places);
                 let (attempt, error) = (failed.attempt, failed.error.clone());
                 let (hint, again_at) = (failed.hint.clone(), failed.again_at);
                 step.errors.push(ErrorView { at, attempt, error, hint, again_at });
@@ -329,24 +329,24 @@ impl RunView {
                 step.waits = again_at.map(|until| WaitView { what: "retry".into(), until });
             }
             Body::StepSkipped(skipped) => {
-                let step = self.step(&skipped.step);
+                let step = entry(&mut self.steps, skipped.step.as_str(), places);
                 (step.outcome, step.proof) = (Some(Outcome::Skipped), skipped.why.clone());
             }
             Body::StepBlocked(blocked) => {
-                let step = self.step(&blocked.step);
+                let step = entry(&mut self.steps, blocked.step.as_str(), places);
                 step.outcome = Some(blocked.outcome);
                 step.proof = blocked.by.as_ref().map_or_else(String::new, |need| format!("`{need}` did not end well"));
             }
             Body::GuardRefused(refused) => {
-                let step = self.part(&refused.part);
+                let step = self.part(&refused.part, places);
                 step.action = Some(refused.action.clone());
                 let (target, why) = (refused.target.clone(), refused.why.clone());
                 step.refusal = Some(RefusalView { guard: refused.guard.clone(), target, why });
             }
             Body::TimerSet(set) => {
-                self.part(&set.part).waits = Some(WaitView { what: set.what.clone(), until: set.until });
+                self.part(&set.part, places).waits = Some(WaitView { what: set.what.clone(), until: set.until });
             }
-            Body::TimerFired(fired) => self.part(&fired.part).waits = None,
+            Body::TimerFired(fired) => self.part(&fired.part, places).waits = None,
             Body::PersonActed(acted) => {
                 let (by, what, detail) = (acted.by.clone(), acted.what.clone(), acted.detail.clone());
                 self.people.push(PersonView { at, by, what, detail });
@@ -359,15 +359,11 @@ impl RunView {
         }
     }
 
-    fn step(&mut self, id: &StepId) -> &mut StepView {
-        entry(&mut self.steps, id.as_str())
-    }
-
-    fn part(&mut self, part: &Part) -> &mut StepView {
-        let step = entry(&mut self.steps, part.step.as_str());
+    fn part(&mut self, part: &Part, places: &mut Places) -> &mut StepView {
+        let step = entry(&mut self.steps, part.step.as_str(), places);
         match part.item {
             None => step,
-            Some(item) => entry(&mut step.items, &format!("{}[{item}]", part.step)),
+            Some(item) => entry(&mut step.items, &format!("{}[{item}]", part.step), places),
         }
     }
 
@@ -406,9 +402,13 @@ impl RunView {
     }
 }
 
-fn entry<'a>(steps: &'a mut Vec<StepView>, id: &str) -> &'a mut StepView {
-    let at = steps.iter().position(|step| step.id == id).unwrap_or_else(|| {
+/// Where each step stands among the steps, and each item among its step's items: there may be ten thousand.
+type Places = HashMap<String, usize>;
+
+fn entry<'a>(steps: &'a mut Vec<StepView>, id: &str, places: &mut Places) -> &'a mut StepView {
+    let at = places.get(id).copied().unwrap_or_else(|| {
         steps.push(StepView { id: id.to_owned(), ..StepView::default() });
+        places.insert(id.to_owned(), steps.len() - 1);
         steps.len() - 1
     });
     &mut steps[at]

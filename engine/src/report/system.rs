@@ -44,8 +44,8 @@ impl LossView {
     pub(super) fn summed(losses: Vec<Self>) -> Vec<Self> {
         let mut sums: Vec<Self> = Vec::new();
         for loss in losses {
-            let kind = |one: &Self| (one.class, one.cgroup, one.why.clone());
-            match sums.iter_mut().find(|sum| kind(sum) == kind(&loss)) {
+            let is_alike = |sum: &&mut Self| (sum.class, sum.cgroup, &sum.why) == (loss.class, loss.cgroup, &loss.why);
+            match sums.iter_mut().find(is_alike) {
                 Some(sum) => {
                     sum.count += loss.count;
                     sum.at = loss.at;

@@ -533,3 +533,37 @@ fn lists_and_views_say_the_same() {
     assert_eq!(listed.runs, view.runs.iter().map(|run| run.id.clone()).collect::<Vec<_>>());
     assert_eq!(runs(&story.journal).unwrap(), [RunSummary::from(story.run("r-1"))]);
 }
+
+#[test]
+fn a_count_is_told_of_whom_it_counts() {
+    let mut story = Story::new();
+    story.put("incident/i-1", 0, opened());
+    let accept = |rule: &str, ms: u64| DetectionAccepted { detection: detection(rule, ms), decided: Vec::new() };
+    let again = |ms: u64, count: u64| IncidentJoined {
+        detection: Some(Hash::of(&ms.to_le_bytes())),
+        run: None,
+        level: Level::High,
+        count,
+    };
+    for n in 1..6 {
+        story.put("incident/i-1", n, accept("a", n));
+    }
+    story.put("incident/i-1", 10, again(10, 8));
+    for n in 11..16 {
+        story.put("incident/i-1", n, accept("b", n));
+    }
+    story.put("incident/i-1", 20, again(20, 16));
+    let view = story.incident("i-1");
+    let counts: Vec<(&str, u64)> = view.detections.iter().map(|one| (one.rule.as_str(), one.count)).collect();
+    assert_eq!((counts[4], counts[9]), (("a", 16), ("b", 5)), "{counts:?}");
+}
+
+#[test]
+fn several_streams_are_one_story_and_keep_their_own_order() {
+    let line =
+        |ms: u64, text: &str| TimelineLine { at: at(ms), kind: Kind::NoteAdded, text: text.to_owned(), run: None };
+    let first = vec![line(0, "a"), line(5, "d"), line(4, "e")];
+    let second = vec![line(0, "b"), line(3, "c"), line(9, "f")];
+    let story = timeline::merge(vec![first, Vec::new(), second]);
+    assert_eq!(story.iter().map(|line| line.text.as_str()).collect::<String>(), "abcdef");
+}

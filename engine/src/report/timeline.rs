@@ -10,7 +10,8 @@ use quell_model::record::{
 };
 use quell_model::{Body, Json, Kind, Mode, Name, Outcome, OwnedEvent, Plan, Record, RunId, Stamp, StreamId};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::time::Duration;
 
 /// No piece of foreign text in a line is longer.
@@ -53,13 +54,12 @@ pub(super) fn merge(mut streams: Vec<Vec<TimelineLine>>) -> Vec<TimelineLine> {
         lines.reverse();
     }
     let mut story = Vec::with_capacity(streams.iter().map(Vec::len).sum());
-    let next = |lines: &[Vec<TimelineLine>]| {
-        let place = |at: Stamp| if one_boot { i128::from(at.boot_ns) } else { at.wall.as_nanosecond() };
-        let firsts = lines.iter().enumerate().filter_map(|(at, lines)| Some((place(lines.last()?.at), at)));
-        firsts.min().map(|(_, at)| at)
-    };
-    while let Some(at) = next(&streams) {
+    let place = |at: Stamp| if one_boot { i128::from(at.boot_ns) } else { at.wall.as_nanosecond() };
+    let first = |(at, lines): (usize, &Vec<TimelineLine>)| Some(Reverse((place(lines.last()?.at), at)));
+    let mut firsts: BinaryHeap<_> = streams.iter().enumerate().filter_map(first).collect();
+    while let Some(Reverse((_, at))) = firsts.pop() {
         story.extend(streams[at].pop());
+        firsts.extend(first((at, &streams[at])));
     }
     story
 }
@@ -70,14 +70,32 @@ pub(super) struct Teller {
     /// The action of a part, where a record named it.
     actions: HashMap<Part, Name>,
     /// Parts that were refused: their end needs no second line.
-    refused: Vec<Part>,
-    planned: Vec<Part>,
+    refused: HashSet<Part>,
+    planned: HashSet<Part>,
     /// What would have made a failed part work.
     hints: HashMap<Part, String>,
     /// Parts that have ended.
-    ended: Vec<Part>,
+    ended: HashSet<Part>,
     /// The detection rules by their sums.
     titles: HashMap<quell_model::Hash, String>,
+    only: Only,
+}
+
+/// Whether all detections so far were of one rule.
+enum Only {
+    None,
+    One(String),
+    Several,
+}
+
+impl Only {
+    fn add(&mut self, title: &str) {
+        match self {
+            Self::None => *self = Self::One(title.to_owned()),
+            Self::One(known) if known != title => *self = Self::Several,
+            Self::One(_) | Self::Several => {}
+        }
+    }
 }
 
 /// Titles of detections that are remembered: a later one is told without.
@@ -93,11 +111,12 @@ impl Teller {
         Self {
             run: None,
             actions: HashMap::new(),
-            refused: Vec::new(),
-            planned: Vec::new(),
+            refused: HashSet::new(),
+            planned: HashSet::new(),
             hints: HashMap::new(),
             ended: ended.collect(),
             titles: HashMap::new(),
+            only: Only::None,
         }
     }
 
@@ -127,8 +146,10 @@ impl Teller {
             }
             Body::DefinitionPinned(_) | Body::StepProgressed(_) | Body::TimerSet(_) | Body::TimerFired(_) => None,
             Body::DetectionAccepted(accepted) => {
+                let title = &accepted.detection.rule.title;
+                self.only.add(title);
                 if self.titles.len() < MOST_TITLES {
-                    self.titles.insert(accepted.detection.id, accepted.detection.rule.title.to_string());
+                    self.titles.insert(accepted.detection.id, title.to_string());
                 }
                 Some(detected(accepted))
             }
@@ -143,7 +164,7 @@ impl Teller {
             }
             Body::StepPlanned(planned) => {
                 self.actions.insert(planned.part.clone(), planned.action.clone());
-                self.planned.push(planned.part.clone());
+                self.planned.insert(planned.part.clone());
                 let targets = targets(&planned.plan);
                 let on = if targets.is_empty() { String::new() } else { format!(" on {targets}") };
                 let name = self.name(&planned.part);
@@ -168,7 +189,7 @@ impl Teller {
             }
             Body::GuardRefused(refused) => {
                 self.actions.insert(refused.part.clone(), refused.action.clone());
-                self.refused.push(refused.part.clone());
+                self.refused.insert(refused.part.clone());
                 let on =
                     if refused.target.is_empty() { String::new() } else { format!(" on {}", cut(&refused.target)) };
                 let name = self.name(&refused.part);
@@ -251,7 +272,10 @@ impl Teller {
     fn joined(&self, joined: &IncidentJoined) -> Option<String> {
         let detection = joined.detection?;
         // A count comes under an id of its own; where one rule alone was seen it can only be that one.
-        let only = || self.titles.values().next().filter(|one| self.titles.values().all(|title| title == *one));
+        let only = || match &self.only {
+            Only::One(title) => Some(title),
+            Only::None | Only::Several => None,
+        };
         let title = self.titles.get(&detection).or_else(only);
         let title = title.map_or_else(|| format!("one of these ({})", joined.level), |title| cut(title));
         let times = if joined.count > 1 { format!(", {} times so far", joined.count) } else { String::new() };

@@ -2,7 +2,7 @@
 
 use quell_model::guard::Guard;
 use quell_model::playbook::Playbook;
-use quell_model::{Json, Level, Mode, Name};
+use quell_model::{Detection, Json, Level, Mode, Name};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,5 +67,19 @@ impl Definitions {
             None => (playbook.mode, format!("its playbook says {}", playbook.mode)),
         };
         if self.ceiling < own { (self.ceiling, self.ceiling_because.clone()) } else { (own, because) }
+    }
+
+    /// How far a run of a playbook may go on a detection.
+    #[must_use]
+    pub fn most_on(&self, playbook: &Playbook, detection: &Detection) -> Mode {
+        let (mode, _) = self.mode_of(playbook);
+        if self.is_untrusted(detection) { mode.strictest(Mode::Approve) } else { mode }
+    }
+
+    /// Whether a source that anybody can write has a part in it: of a correlation any event may be the forged one.
+    #[must_use]
+    pub fn is_untrusted(&self, detection: &Detection) -> bool {
+        let events = detection.events.iter().chain([&detection.event]);
+        events.into_iter().any(|event| self.untrusted.contains(&event.head.source))
     }
 }

@@ -114,7 +114,9 @@ impl<W: Send + 'static> Core<W> {
                     Some(line) => Some(Incidents::read_late(&journal, &listed.stream, line, &mut note)?),
                     None => Incidents::read(&journal, &listed.stream, &mut note)?,
                 };
-                if let Some(incident) = incident {
+                if let Some(mut incident) = incident {
+                    // After a reboot its moment may lie far ahead of the boot clock, which would never call it quiet.
+                    incident.last = self.aged(incident.last, now);
                     self.incidents.insert(incident);
                     report.incidents += 1;
                 }
@@ -153,7 +155,8 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let seen = Seen::new(&detection);
         for playbook in self.definitions.playbooks.clone() {
-            let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, now);
+            let most = self.definitions.most_on(&playbook, &detection);
+            let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, most, now);
             let Answer::Start { per, stricter } = answer else { continue };
             let due = self.due(&playbook, &detection, per, stricter);
             // A playbook that has come since, or that another run answered for then, was not promised.

@@ -9,7 +9,7 @@ use super::job::{Answer, Input};
 use super::losses::{Losses, Told};
 use super::machine::{Command, Run};
 use super::request::{EngineHandle, INBOX};
-use crate::incident::{self, Incident, Incidents};
+use crate::incident::{self, Incident, Incidents, Keep};
 use crate::playbook::expression::Expressions;
 use crate::store::Journal;
 use crate::trigger::Triggers;
@@ -212,9 +212,20 @@ impl<W: Send + 'static> Core<W> {
         self.runs.is_empty()
     }
 
-    /// Detections that an exception held back: the system's stream says so.
+    /// Detections that an exception held back: the system's stream says so, of a flood how many.
     pub fn held(&mut self, held: impl IntoIterator<Item = (Stamp, DetectionHeld)>) {
-        self.write_system(held.into_iter().map(|(at, held)| NewRecord::new(at, held)).collect());
+        let (now, quiet) = (self.parts.clock.now(), self.definitions.incidents.quiet);
+        let mut records = Vec::new();
+        for (at, mut held) in held {
+            let (count, keep) = self.incidents.beside.count(&held.rule, held.reason.clone(), now, quiet);
+            if keep == Keep::Count {
+                held.reason += &format!("; {count} times so far");
+            }
+            if keep != Keep::Nothing {
+                records.push(NewRecord::new(at, held));
+            }
+        }
+        self.write_system(records);
         self.ink.commit();
     }
 

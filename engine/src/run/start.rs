@@ -25,6 +25,7 @@ pub(super) struct Due {
     per: String,
     mode: Mode,
     because: String,
+    untrusted: bool,
 }
 
 impl<W: Send + 'static> Core<W> {
@@ -52,7 +53,8 @@ impl<W: Send + 'static> Core<W> {
         let mut decided = Vec::new();
         let mut due = Vec::new();
         for playbook in self.definitions.playbooks.clone() {
-            let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, now);
+            let most = self.definitions.most_on(&playbook, detection);
+            let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, most, now);
             let (decision, why, run) = match answer {
                 Answer::NotMine(why) => (TriggerDecision::NotMine, why, None),
                 Answer::IfFalse => {
@@ -105,7 +107,8 @@ impl<W: Send + 'static> Core<W> {
             (mode, because) = (least, why);
         }
         let run = RunId::of(&[playbook.name.as_str().as_bytes(), per.as_bytes(), &detection.id.0]);
-        Due { playbook: Arc::clone(playbook), run, per, mode, because }
+        let untrusted = self.definitions.is_untrusted(detection);
+        Due { playbook: Arc::clone(playbook), run, per, mode, because, untrusted }
     }
 
     /// The incident that takes the detection, opened or reopened where need be.
@@ -166,19 +169,30 @@ impl<W: Send + 'static> Core<W> {
         (0..).map(id).find(|id| is_free(id)).expect("an incident's opening is written, so that some number is free")
     }
 
-    /// A detection below the level of incidents: kept in the system's stream, with why nothing came of it.
+    /// A detection below the level of incidents: kept in the system's stream, with why nothing came of it. Of a flood of one
+    /// rule's on one entity the first few, and then how many.
     fn beside_incidents(&mut self, detection: &Detection, decided: Vec<Decided>, now: Stamp) {
+        let (about, quiet) = (detection.entity().to_string(), self.definitions.incidents.quiet);
+        let (count, keep) = self.incidents.beside.count(&detection.rule.name, about, now, quiet);
+        let so_far = if keep == Keep::Count { format!("; {count} times so far") } else { String::new() };
         let held = DetectionHeld {
             detection: detection.id,
             rule: detection.rule.name.clone(),
             playbook: None,
             reason: format!(
-                "no playbook started, and {} is below the level that opens an incident",
+                "no playbook started, and {} is below the level that opens an incident{so_far}",
                 detection.rule.level
             ),
         };
-        let accepted = DetectionAccepted { detection: detection.clone(), decided };
-        self.write_system(vec![NewRecord::new(now, accepted), NewRecord::new(now, held)]);
+        let held = NewRecord::new(now, held);
+        match keep {
+            Keep::Whole => {
+                let accepted = DetectionAccepted { detection: detection.clone(), decided };
+                self.write_system(vec![NewRecord::new(now, accepted), held]);
+            }
+            Keep::Count => self.write_system(vec![held]),
+            Keep::Nothing => {}
+        }
     }
 
     pub(super) fn start_run(
@@ -203,7 +217,7 @@ impl<W: Send + 'static> Core<W> {
             detection: described,
             inputs: default_inputs(&due.playbook),
             vars: self.definitions.vars.clone(),
-            untrusted: self.definitions.untrusted.contains(&head.source),
+            untrusted: due.untrusted,
             by: None,
             moments,
         };

@@ -7,7 +7,7 @@
 use crate::adapt::{Format, GZIP, LARGEST_DOCUMENT, Unreadable, read, read_part};
 use flate2::bufread::MultiGzDecoder;
 use quell_model::{Mistake, OwnedEvent, Span, Stamp};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -16,8 +16,10 @@ use std::time::SystemTime;
 
 /// How much is read at a time; the rest waits for the next.
 const MOST: u64 = 4 * 1024 * 1024;
-/// The most files of a folder that are followed.
-const FILES: usize = 10_000;
+/// The most files of a folder that are followed: those that changed last.
+const FILES: usize = if cfg!(test) { 300 } else { 10_000 };
+/// The most files that are looked at for that.
+const LOOKED_AT: usize = 200_000;
 /// How deep folders may nest (CloudTrail's: account, region, year, month, day).
 const DEPTH: u32 = 12;
 /// The most files that are held open, so that a rotated one is read to its end.
@@ -30,6 +32,8 @@ pub struct Follower {
     tails: HashMap<Identity, Tail>,
     /// Counts the looks: the files that grew last are held open.
     look: u64,
+    /// That there are too many files was said.
+    said: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -43,22 +47,27 @@ struct Tail {
     path: PathBuf,
     file: Option<File>,
     offset: u64,
-    lines: u32,
+    /// None: of what was there before the first look, nobody counted them yet.
+    lines: Option<u32>,
     rest: Vec<u8>,
     grew: u64,
     /// Said once.
     refused: bool,
+    /// How large a packed file was that is not whole yet, and how often it was tried.
+    half: u64,
+    tries: u32,
 }
 
 impl Follower {
     /// Follows from now on.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, format: Option<Format>) -> Self {
-        let mut follower = Self { path: path.into(), format, tails: HashMap::new(), look: 0 };
-        for (path, meta) in follower.present() {
-            let mut tail = Tail::new(path, 0);
-            tail.offset = meta.len();
-            tail.lines = tail.count_lines();
+        let mut follower = Self { path: path.into(), format, tails: HashMap::new(), look: 0, said: false };
+        let (mut present, _) = follower.present();
+        present.sort_by_key(|(_, meta)| std::cmp::Reverse(changed(meta)));
+        for (at, (path, meta)) in present.into_iter().enumerate() {
+            let mut tail = Tail::new(path, 0, at < OPEN);
+            (tail.offset, tail.lines) = (meta.len(), None);
             follower.tails.insert(Identity::of(&meta), tail);
         }
         follower
@@ -70,8 +79,8 @@ impl Follower {
         self.look += 1;
         let mut read = Vec::new();
         let mut left = MOST;
-        let present = self.present();
-        let here: Vec<Identity> = present.iter().map(|(_, meta)| Identity::of(meta)).collect();
+        let (present, too_many) = self.present();
+        let here: HashSet<Identity> = present.iter().map(|(_, meta)| Identity::of(meta)).collect();
         // What is gone from here was rotated away or removed: its end comes before what follows it.
         let gone: Vec<Identity> = self.tails.keys().filter(|known| !here.contains(known)).copied().collect();
         for identity in gone {
@@ -84,20 +93,33 @@ impl Follower {
                 tail.wrong("ended in the middle of a record".into(), rest, &mut read);
             }
         }
-        for ((path, meta), identity) in present.into_iter().zip(here) {
+        let (look, mut opened) = (self.look, 0);
+        for (path, meta) in present {
             if left == 0 {
                 break;
             }
-            let look = self.look;
-            let tail = self.tails.entry(identity).or_insert_with(|| Tail::new(path.clone(), look));
+            let tail = self.tails.entry(Identity::of(&meta)).or_insert_with(|| {
+                opened += 1;
+                Tail::new(path.clone(), look, opened <= OPEN)
+            });
             tail.path = path;
             if meta.len() < tail.offset {
                 tail.start_again(&mut read);
             }
-            if meta.len() > tail.offset {
+            if meta.len() > tail.offset && meta.len() != tail.half {
                 tail.grew = look;
+                let was_open = tail.file.is_some();
                 tail.read(self.format, meta.len(), &mut left, &mut read);
+                opened += usize::from(!was_open);
+                if !was_open && opened > OPEN {
+                    tail.file = None;
+                }
             }
+        }
+        if too_many && !std::mem::replace(&mut self.said, true) {
+            let what = format!("holds more than {FILES} files: only those that changed last are followed");
+            let mistake = Mistake::error(&self.path, Span::default(), what);
+            read.push(Err(Unreadable { mistake, raw: Vec::new() }));
         }
         self.close_idle();
         for event in read.iter_mut().flatten() {
@@ -108,10 +130,17 @@ impl Follower {
         read
     }
 
-    fn present(&self) -> Vec<(PathBuf, Metadata)> {
+    /// The files, in the order of their names, and whether there are more than these.
+    fn present(&self) -> (Vec<(PathBuf, Metadata)>, bool) {
         let mut files = Vec::new();
         list(&self.path, DEPTH, &mut files);
-        files
+        let too_many = files.len() > FILES;
+        if too_many {
+            files.sort_by_key(|(_, meta)| std::cmp::Reverse(changed(meta)));
+            files.truncate(FILES);
+            files.sort_by(|(one, _), (other, _)| one.cmp(other));
+        }
+        (files, too_many)
     }
 
     fn close_idle(&mut self) {
@@ -129,10 +158,14 @@ impl Follower {
     }
 }
 
+fn changed(meta: &Metadata) -> (i64, i64) {
+    (meta.mtime(), meta.mtime_nsec())
+}
+
 /// The files at and below a path, in the order of their names.
 fn list(path: &Path, depth: u32, files: &mut Vec<(PathBuf, Metadata)>) {
     let Ok(meta) = std::fs::metadata(path) else { return };
-    if meta.is_file() && files.len() < FILES {
+    if meta.is_file() && files.len() < LOOKED_AT {
         files.push((path.to_owned(), meta));
     } else if meta.is_dir() && depth > 0 {
         let Ok(entries) = std::fs::read_dir(path) else { return };
@@ -149,9 +182,10 @@ impl Identity {
 }
 
 impl Tail {
-    fn new(path: PathBuf, grew: u64) -> Self {
-        let file = File::open(&path).ok();
-        Self { path, file, offset: 0, lines: 0, rest: Vec::new(), grew, refused: false }
+    fn new(path: PathBuf, grew: u64, open: bool) -> Self {
+        let file = open.then(|| File::open(&path).ok()).flatten();
+        let (lines, rest) = (Some(0), Vec::new());
+        Self { path, file, offset: 0, lines, rest, grew, refused: false, half: 0, tries: 0 }
     }
 
     /// The lines of what is not read, so that places are those of the file; none of a file too large to look through.
@@ -182,6 +216,11 @@ impl Tail {
         left: &mut u64,
         out: &mut Vec<Result<OwnedEvent, Unreadable>>,
     ) {
+        let lines = match self.lines {
+            Some(lines) => lines,
+            None => self.count_lines(),
+        };
+        self.lines = Some(lines);
         let mut part = std::mem::take(&mut self.rest);
         let before = part.len();
         let most = (*left).min(size.saturating_sub(self.offset));
@@ -193,14 +232,14 @@ impl Tail {
             return;
         }
         if self.offset == 0 && part.starts_with(GZIP) {
-            return self.packed(format, part, left, out);
+            return self.packed(format, part, size, left, out);
         }
         let got = (part.len() - before) as u64;
         self.offset += got;
         *left -= got.min(*left);
-        let part = read_part(format, &self.path, &part, self.lines);
+        let part = read_part(format, &self.path, &part, lines);
         self.rest = part.rest;
-        self.lines = part.lines;
+        self.lines = Some(part.lines);
         out.extend(part.read);
     }
 
@@ -209,6 +248,7 @@ impl Tail {
         &mut self,
         format: Option<Format>,
         mut part: Vec<u8>,
+        size: u64,
         left: &mut u64,
         out: &mut Vec<Result<OwnedEvent, Unreadable>>,
     ) {
@@ -216,17 +256,22 @@ impl Tail {
             return;
         }
         *left = left.saturating_sub(part.len() as u64);
+        self.tries += 1;
         let mut whole = Vec::new();
         let unpacked = MultiGzDecoder::new(part.as_slice()).take(LARGEST_DOCUMENT as u64 + 1).read_to_end(&mut whole);
         match unpacked {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && part.len() <= LARGEST_DOCUMENT => {
+                self.half = size;
+                return;
+            }
             Err(error) => self.wrong(format!("cannot be unpacked: {error}"), Vec::new(), out),
             Ok(_) if whole.len() > LARGEST_DOCUMENT => {
                 self.wrong("unpacks to more than 64 MiB".into(), Vec::new(), out)
             }
             Ok(_) => out.extend(read(format, &self.path, whole.as_slice())),
         }
-        self.offset = part.len() as u64;
+        // Of one that is too large, nothing more is looked at.
+        self.offset = if part.len() > LARGEST_DOCUMENT { size } else { part.len() as u64 };
     }
 
     /// The file was cut off: what it holds now is new.
@@ -235,7 +280,7 @@ impl Tail {
         if !rest.is_empty() {
             self.wrong("was cut off in the middle of a record".into(), rest, out);
         }
-        (self.offset, self.lines, self.file) = (0, 0, None);
+        (self.offset, self.lines, self.file, self.half) = (0, Some(0), None, 0);
     }
 
     fn wrong(&self, what: String, raw: Vec<u8>, out: &mut Vec<Result<OwnedEvent, Unreadable>>) {
@@ -245,119 +290,4 @@ impl Tail {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Follower;
-    use quell_model::{Event, Stamp};
-    use std::fs::{self, OpenOptions};
-    use std::io::Write;
-    use std::path::Path;
-
-    fn now() -> Stamp {
-        Stamp { wall: "2026-03-01T10:00:10Z".parse().unwrap(), boot_ns: 60_000_000_000 }
-    }
-
-    fn append(path: &Path, text: &str) {
-        OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
-    }
-
-    fn line(n: u32) -> String {
-        format!("{{\"Image\":\"/bin/sh\",\"n\":{n},\"time\":\"2026-03-01T10:00:00Z\"}}\n")
-    }
-
-    /// The numbers of the events that a look brought, and the places of what could not be read.
-    fn look(follower: &mut Follower) -> (Vec<String>, Vec<String>) {
-        let (mut events, mut wrong) = (Vec::new(), Vec::new());
-        for read in follower.poll(now()) {
-            match read {
-                Ok(event) => events.push(event.sigma("n").unwrap().to_json().to_string()),
-                Err(unreadable) => {
-                    let place = unreadable.mistake.place();
-                    wrong.push(place.rsplit('/').next().unwrap().to_owned());
-                }
-            }
-        }
-        (events, wrong)
-    }
-
-    fn events(follower: &mut Follower) -> Vec<String> {
-        let (events, wrong) = look(follower);
-        assert!(wrong.is_empty(), "{wrong:?}");
-        events
-    }
-
-    #[test]
-    fn what_is_appended_is_read_once_and_half_a_line_waits() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("log");
-        append(&log, &line(0));
-        let mut follower = Follower::new(&log, None);
-        assert!(events(&mut follower).is_empty(), "what was there counts as read");
-        append(&log, &line(1));
-        let (half, rest) = (line(2)[..20].to_owned(), line(2)[20..].to_owned());
-        append(&log, &half);
-        assert_eq!(events(&mut follower), ["1"]);
-        assert!(events(&mut follower).is_empty());
-        append(&log, &rest);
-        assert_eq!(events(&mut follower), ["2"]);
-        append(&log, "nonsense\n");
-        assert_eq!(look(&mut follower).1, ["log:4"], "places are those of the whole file");
-    }
-
-    #[test]
-    fn a_rotated_log_is_read_to_its_end_and_not_again() {
-        for whole_folder in [false, true] {
-            let dir = tempfile::tempdir().unwrap();
-            let log = dir.path().join("log");
-            append(&log, &line(0));
-            let mut follower = Follower::new(if whole_folder { dir.path() } else { &log }, None);
-            append(&log, &line(1));
-            fs::rename(&log, dir.path().join("log.1")).unwrap();
-            append(&log, &line(2));
-            let mut read = events(&mut follower);
-            read.sort();
-            assert_eq!(read, ["1", "2"]);
-            assert!(events(&mut follower).is_empty());
-        }
-    }
-
-    #[test]
-    fn a_file_cut_off_begins_again_and_a_new_one_is_read_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("log");
-        append(&log, &[line(0), line(1)].concat());
-        let mut follower = Follower::new(dir.path(), None);
-        fs::write(&log, line(2)).unwrap();
-        assert_eq!(events(&mut follower), ["2"]);
-        // A CloudTrail file has one line, and no end of line.
-        fs::create_dir(dir.path().join("day")).unwrap();
-        append(&dir.path().join("day/new.json"), line(3).trim_end());
-        assert_eq!(events(&mut follower), ["3"]);
-        assert!(events(&mut follower).is_empty());
-    }
-
-    #[test]
-    fn a_packed_file_is_read_once_it_is_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut follower = Follower::new(dir.path(), None);
-        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        packer.write_all([line(1), line(2)].concat().as_bytes()).unwrap();
-        let packed = packer.finish().unwrap();
-        let path = dir.path().join("trail.json.gz");
-        fs::write(&path, &packed[..packed.len() / 2]).unwrap();
-        assert!(events(&mut follower).is_empty());
-        OpenOptions::new().append(true).open(&path).unwrap().write_all(&packed[packed.len() / 2..]).unwrap();
-        assert_eq!(events(&mut follower), ["1", "2"]);
-        assert!(events(&mut follower).is_empty());
-    }
-
-    #[test]
-    fn ages_can_be_told_on_the_boot_clock() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("log");
-        let mut follower = Follower::new(&log, None);
-        append(&log, &line(1));
-        let event = follower.poll(now()).remove(0).unwrap();
-        assert_eq!(event.head.at.boot_ns, 50_000_000_000);
-        assert_eq!(event.head.seen, now());
-    }
-}
+mod tests;

@@ -114,7 +114,7 @@ pub struct Counted {
     pub image: String,
     /// When it began.
     pub began: Stamp,
-    /// It counts for its playbook's `limits.runs`: it may act, and no person started it.
+    /// It counts for its playbook's `limits.runs`: it may act, and neither a person nor an untrusted source started it.
     pub counts: bool,
 }
 
@@ -144,6 +144,8 @@ struct Began {
     detection: Option<By>,
     #[serde(default)]
     by: Option<Name>,
+    #[serde(default)]
+    untrusted: bool,
 }
 
 #[derive(Deserialize)]
@@ -236,7 +238,7 @@ fn run(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
         return put.execute(params![row.stream_no, text(&tail)]).map(drop);
     }
     let Some(began) = read::<Began>(row) else { return Ok(()) };
-    let counts = began.mode == Mode::Enforce && began.by.is_none();
+    let counts = began.mode == Mode::Enforce && began.by.is_none() && !began.untrusted;
     let event =
         began.event.map(|about| json!({ "process": about.process, "entity": about.entity })).unwrap_or_default();
     let image = event.get("process").and_then(|process| process.get("image")).and_then(Json::as_str);

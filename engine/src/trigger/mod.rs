@@ -10,7 +10,7 @@ use quell_model::playbook::{DetectionFilter, Playbook, Rate};
 use quell_model::record::RunStarted;
 use quell_model::{Detection, Event, Field, IncidentId, Json, Mode, Name, ProcessId, RunId, Stamp};
 use std::cell::OnceCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 /// What a playbook makes of a detection.
@@ -31,13 +31,26 @@ pub enum Answer {
     },
 }
 
+/// A playbook, and a value of its `run_per`.
+type Key = (Name, String);
+
+/// A run that takes detections which it may answer as far as a run of their own might.
+#[derive(Clone, Debug)]
+struct Taker {
+    run: RunId,
+    /// How far it may go.
+    most: Mode,
+}
+
 /// Open runs, and what was started lately.
 #[derive(Debug, Default)]
 pub struct Triggers {
-    open: HashMap<(Name, String), RunId>,
-    planned: HashMap<(Name, String), (RunId, Option<IncidentId>)>,
-    /// The keys of `planned`, the earliest first; some of them may be gone from there.
-    planned_order: VecDeque<(Name, String)>,
+    open: HashMap<Key, Taker>,
+    planned: HashMap<Key, (Taker, Option<IncidentId>)>,
+    /// The keys of `planned` with their runs, the earliest first; some of them may be gone from there, or be of another run.
+    planned_order: VecDeque<(Key, RunId)>,
+    /// The keys of `planned` by incident: thousands of incidents close at once after a flood.
+    planned_in: HashMap<IncidentId, HashSet<Key>>,
     /// Where each playbook started runs that may act, and when last.
     starts: HashMap<Name, HashMap<String, Stamp>>,
 }
@@ -111,13 +124,15 @@ const SENSOR: &str = "sensor";
 const SCAN: &str = "scan";
 
 impl Triggers {
-    /// What `playbook` makes of a detection now.
+    /// What `playbook` makes of a detection now, on which a run may go as far as `most`. A run that may not go as far takes
+    /// none: who lets a log that anybody can write speak of his process first, or an old event, is not safe by that.
     pub fn answer(
         &self,
         playbook: &Playbook,
         seen: &Seen<'_>,
         vars: &Json,
         expressions: &Expressions,
+        most: Mode,
         now: Stamp,
     ) -> Answer {
         let detection = seen.detection;
@@ -142,16 +157,14 @@ impl Triggers {
         }
         let per = match expressions.eval(&playbook.on.run_per.text, &scope) {
             Ok(Json::String(text)) => text,
+            // What has no such value is not one with all the others that have none.
+            Ok(Json::Null) => detection.subject().to_string(),
             Ok(value) => value.to_string(),
             Err(error) => {
                 stricter.get_or_insert((Mode::Approve, format!("its `run_per` could not be evaluated: {error}")));
                 detection.subject().to_string()
             }
         };
-        let key = (playbook.name.clone(), per.clone());
-        if let Some(run) = self.open.get(&key).or_else(|| self.planned.get(&key).map(|(run, _)| run)) {
-            return Answer::Join(run.clone());
-        }
         if stricter.is_none() && age(detection, now) > playbook.on.max_age {
             stricter = Some((Mode::Approve, format!("the event is older than {:?}", playbook.on.max_age)));
         }
@@ -163,7 +176,13 @@ impl Triggers {
             let (count, per) = (rate.count, rate.per);
             stricter = Some((Mode::Approve, format!("it started in {count} places in {per:?}, which is its limit")));
         }
-        Answer::Start { per, stricter }
+        let most = stricter.as_ref().map_or(most, |(mode, _)| most.strictest(*mode));
+        let key = (playbook.name.clone(), per);
+        let taker = self.open.get(&key).or_else(|| self.planned.get(&key).map(|(taker, _)| taker));
+        match taker.filter(|taker| taker.most >= most) {
+            Some(taker) => Answer::Join(taker.run.clone()),
+            None => Answer::Start { per: key.1, stricter },
+        }
     }
 
     /// Whether a further run of this playbook would only plan if it came from a new place, because it has started in so
@@ -182,8 +201,9 @@ impl Triggers {
 
     /// A run is open from now on.
     pub fn started(&mut self, playbook: &Playbook, run: &RunStarted, at: Stamp) {
-        self.open.insert((playbook.name.clone(), run.per.clone()), run.run.clone());
-        self.counted(playbook, place_of_event(&run.event), run.mode, at);
+        let most = if run.untrusted { run.mode.strictest(Mode::Approve) } else { run.mode };
+        self.open.insert((playbook.name.clone(), run.per.clone()), Taker { run: run.run.clone(), most });
+        self.counted(playbook, place_of_event(&run.event), most, at);
     }
 
     /// Counts a start for `limits.runs`. One that cannot act does not count: what was only planned, and what came after
@@ -204,29 +224,95 @@ impl Triggers {
     /// A run has ended; one that only planned takes further detections until its incident closes.
     pub fn ended(&mut self, playbook: &Name, per: &str, run: &RunId, only_planned: Option<Option<IncidentId>>) {
         let key = (playbook.clone(), per.to_owned());
-        if self.open.get(&key) == Some(run) {
-            self.open.remove(&key);
-            if let Some(incident) = only_planned {
-                if self.planned.insert(key.clone(), (run.clone(), incident)).is_none() {
-                    self.planned_order.push_back(key);
-                }
-                while self.planned_order.len() > MOST_PLANNED {
-                    let earliest = self.planned_order.pop_front();
-                    earliest.and_then(|earliest| self.planned.remove(&earliest));
-                }
+        if self.open.get(&key).is_some_and(|taker| taker.run == *run)
+            && let (Some(taker), Some(incident)) = (self.open.remove(&key), only_planned)
+        {
+            self.plan(key, taker, incident);
+        }
+    }
+
+    fn plan(&mut self, key: Key, taker: Taker, incident: Option<IncidentId>) {
+        self.forget(&key);
+        if let Some(incident) = &incident {
+            self.planned_in.entry(incident.clone()).or_default().insert(key.clone());
+        }
+        self.planned_order.push_back((key.clone(), taker.run.clone()));
+        self.planned.insert(key, (taker, incident));
+        while self.planned_order.len() > MOST_PLANNED {
+            if let Some((key, run)) = self.planned_order.pop_front()
+                && self.planned.get(&key).is_some_and(|(taker, _)| taker.run == run)
+            {
+                self.forget(&key);
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        let Some((_, Some(incident))) = self.planned.remove(key) else { return };
+        if let Some(keys) = self.planned_in.get_mut(&incident) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.planned_in.remove(&incident);
             }
         }
     }
 
     /// An incident has closed: runs that only planned take nothing more.
     pub fn incident_closed(&mut self, incident: &IncidentId) {
-        self.planned.retain(|_, (_, of)| of.as_ref() != Some(incident));
-        self.planned_order.retain(|key| self.planned.contains_key(key));
+        for key in self.planned_in.remove(incident).into_iter().flatten() {
+            self.planned.remove(&key);
+        }
     }
 
     /// The playbooks were changed: what only planned may now act.
     pub fn forget_planned(&mut self) {
         self.planned.clear();
         self.planned_order.clear();
+        self.planned_in.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(all: &mut Triggers, per: usize, run: &str, incident: &str) {
+        let key: Key = ("p".into(), per.to_string());
+        all.open.insert(key.clone(), Taker { run: run.into(), most: Mode::Observe });
+        all.ended(&key.0, &key.1, &run.into(), Some(Some(incident.into())));
+    }
+
+    fn is_planned(all: &Triggers, per: usize) -> bool {
+        all.planned.contains_key(&("p".into(), per.to_string()))
+    }
+
+    #[test]
+    fn what_only_planned_takes_detections_until_its_own_incident_closes() {
+        let mut all = Triggers::default();
+        planned(&mut all, 1, "r-1", "i-1");
+        planned(&mut all, 2, "r-2", "i-2");
+        planned(&mut all, 1, "r-3", "i-2");
+        all.incident_closed(&"i-1".into());
+        assert!(is_planned(&all, 1) && is_planned(&all, 2), "its first run was planned in another incident");
+        all.incident_closed(&"i-2".into());
+        assert!(all.planned.is_empty() && all.planned_in.is_empty());
+    }
+
+    #[test]
+    fn ten_thousand_incidents_close_at_once_and_the_earliest_make_room() {
+        let mut all = Triggers::default();
+        for n in 0..MOST_PLANNED {
+            planned(&mut all, n, &format!("r-{n}"), &format!("i-{n}"));
+        }
+        // Planned again, it is the latest.
+        planned(&mut all, 0, "r-again", "i-0");
+        assert!(is_planned(&all, 0) && is_planned(&all, 1));
+        planned(&mut all, MOST_PLANNED, "r-more", "i-more");
+        assert!(is_planned(&all, 0) && !is_planned(&all, 1), "the earliest made room");
+        for n in 0..MOST_PLANNED {
+            all.incident_closed(&format!("i-{n}").as_str().into());
+        }
+        assert_eq!((all.planned.len(), all.planned_in.len()), (1, 1));
+        assert!(all.planned_order.len() <= MOST_PLANNED);
     }
 }

@@ -6,6 +6,7 @@
 
 use super::super::crew;
 use super::super::files::Loaded;
+use super::meant::{ACTION, Meant, meant};
 use quell_actions::HostWorld;
 use quell_detectors::block::KernelReflex;
 use quell_engine::clock::SystemClock;
@@ -13,21 +14,19 @@ use quell_engine::store::{DirVault, Journal};
 use quell_model::action::IdempotencyKey;
 use quell_model::guard::{Ask, Memory, decide};
 use quell_model::playbook::RunLimits;
-use quell_model::record::{LeaseChanged, NewRecord, Part, StepFinished, StepIntended};
+use quell_model::record::{LeaseChanged, NewRecord, Part};
 use quell_model::world::Verb;
 use quell_model::{
-    Action, ActionContext, ActionError, Batch, Body, BootId, Clock, Decision, Durability, Json, Kind, Name, Outcome,
-    ProcessId, Progress, Record, Reflex, RunId, Spot, Stamp, Stop, StoreError, StreamId,
+    Action, ActionContext, ActionError, Batch, Body, Clock, Decision, Durability, Json, Kind, Name, Progress, Record,
+    Reflex, RunId, Spot, Stamp, Stop, StoreError, StreamId,
 };
 use rustix::fs::OFlags;
 use serde::Deserialize;
-use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-const ACTION: &str = "process.block_exec";
 /// For one entry.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -69,7 +68,8 @@ fn with_journal(
     let system = journal.latest(&kinds, usize::MAX).map_err(said)?;
     // A daemon that died between the two had written it and not said so.
     reflex.keep(super::strikes::through(&system, reflex.ledger()))?;
-    let (due, unmarked) = due(journal, &system, reflex.as_ref(), &world.boot).map_err(said)?;
+    let now = SystemClock.now();
+    let (due, unmarked) = due(meant(journal, &system, &world.boot, now).map_err(said)?, reflex, now);
     let paused = reflex.is_paused() || is_paused(&system);
     let mut records: Vec<NewRecord> = Vec::new();
     for (due, why) in unmarked {
@@ -114,72 +114,31 @@ fn is_paused(system: &[Record]) -> bool {
     said.unwrap_or(false)
 }
 
-/// When quell was last uninstalled: what was in force before is not meant to be.
-fn uninstalled(system: &[Record]) -> Option<Stamp> {
-    system.iter().rev().find_map(|record| match &record.body {
-        Body::PersonActed(acted) if acted.what.as_str() == "uninstall" => Some(record.at),
-        _ => None,
-    })
-}
-
 /// What is to be renewed; and which scripts could not be marked again, with the reasons: they are in force no more.
 type Dues = (Vec<Due>, Vec<(Due, String)>);
 
-fn due(journal: &Journal, system: &[Record], reflex: &KernelReflex, boot: &BootId) -> Result<Dues, StoreError> {
-    let now = SystemClock.now();
-    let uninstalled = uninstalled(system);
-    let is_over = |run: &RunId, part: &Part| {
-        system.iter().any(|record| match &record.body {
-            Body::LeaseChanged(changed) => {
-                changed.run == *run && changed.part == *part && matches!(changed.state.as_str(), "lapsed" | "ended")
-            }
-            _ => false,
-        })
-    };
+fn due(meant: Vec<Meant>, reflex: &KernelReflex, now: Stamp) -> Dues {
     let (mut all, mut unmarked) = (Vec::new(), Vec::new());
-    let streams: BTreeSet<StreamId> = journal.intents(ACTION)?.into_iter().map(|(stream, _)| stream).collect();
-    for stream in streams {
-        let Some(run) = stream.as_run() else { continue };
-        let records = journal.read(&stream, 1)?;
-        let started = records.first().and_then(|first| match &first.body {
-            Body::RunStarted(started) => Some(started),
-            _ => None,
-        });
-        let playbook = started.map(|started| started.playbook.clone());
-        let this_boot = started.is_some_and(|started| is_of(&started.event, boot));
-        for record in &records {
-            let Body::StepFinished(finished) = &record.body else { continue };
-            let Some((begun, intent)) = intent(&records, &finished.part) else { continue };
-            let since = this_boot.then_some(begun);
-            let Some(remaining) = remaining(finished, intent, since, now) else { continue };
-            if uninstalled.is_some_and(|at| at.wall > record.at.wall) || is_over(&run, &finished.part) {
-                continue;
-            }
-            let due = |spots| Due {
-                spots,
-                run: run.clone(),
-                playbook: playbook.clone().unwrap_or_else(|| ACTION.into()),
-                part: finished.part.clone(),
-                input: intent.input.clone(),
-                sha256: intent.plan.before["sha256"].as_str().unwrap_or_default().to_owned(),
-                remaining,
-            };
-            if stands(&intent.plan.calls, reflex, now) {
-                if let Err(why) = mark(&intent.plan.calls, reflex) {
-                    unmarked.push((due(String::new()), why));
-                }
-                continue;
-            }
-            let spots = intent.plan.calls.first().map(|order| order["spots"].to_string()).unwrap_or_default();
-            if let Some(known) = all.iter_mut().find(|known: &&mut Due| known.spots == spots) {
-                // Several runs entered the same: the longest holds.
-                known.remaining = known.remaining.max(remaining);
-                continue;
-            }
-            all.push(due(spots));
+    for Meant { run, playbook, intent, remaining } in meant {
+        let calls = &intent.plan.calls;
+        let stands = stands(calls, reflex, now);
+        let failed = if stands { mark(calls, reflex).err() } else { None };
+        if stands && failed.is_none() {
+            continue;
+        }
+        let spots = calls.first().map(|order| order["spots"].to_string()).unwrap_or_default();
+        let sha256 = intent.plan.before["sha256"].as_str().unwrap_or_default().to_owned();
+        let due = Due { run, playbook, part: intent.part, input: intent.input, sha256, spots, remaining };
+        if let Some(why) = failed {
+            unmarked.push((due, why));
+        } else if let Some(known) = all.iter_mut().find(|known: &&mut Due| known.spots == due.spots) {
+            // Several runs entered the same: the longest holds.
+            known.remaining = known.remaining.max(due.remaining);
+        } else {
+            all.push(due);
         }
     }
-    Ok((all, unmarked))
+    (all, unmarked)
 }
 
 /// What the order says of the file.
@@ -214,40 +173,6 @@ fn mark(calls: &[Json], reflex: &KernelReflex) -> Result<(), String> {
         reflex.remove(spot)?;
     }
     Err(format!("`{}` cannot be marked again: {why}", order.path.display()))
-}
-
-fn intent<'a>(records: &'a [Record], part: &Part) -> Option<(Stamp, &'a StepIntended)> {
-    records.iter().rev().find_map(|record| match &record.body {
-        Body::StepIntended(intent) if intent.part == *part && intent.action.as_str() == ACTION => {
-            Some((record.at, &**intent))
-        }
-        _ => None,
-    })
-}
-
-/// Whether an event is about a process of a boot.
-fn is_of(event: &Json, boot: &BootId) -> bool {
-    let id = event["process"]["id"].as_str().and_then(|id| id.parse::<ProcessId>().ok());
-    id.is_some_and(|id| id.boot == *boot)
-}
-
-/// How long it is meant to stand yet: of what was begun in this boot as its clock says, which ends it in the kernel too;
-/// else by the wall clock.
-fn remaining(finished: &StepFinished, intent: &StepIntended, begun: Option<Stamp>, now: Stamp) -> Option<Duration> {
-    if !matches!(finished.outcome, Outcome::Verified | Outcome::Done) {
-        return None;
-    }
-    let left = match begun {
-        Some(begun) => {
-            let meant = Duration::from_millis(intent.plan.calls.first()?.get("for_ms")?.as_u64()?);
-            meant.checked_sub(now.since(begun))?
-        }
-        None => {
-            let until: jiff::Timestamp = finished.output.get("until")?.as_str()?.parse().ok()?;
-            Duration::try_from(until.duration_since(now.wall)).ok()?
-        }
-    };
-    (!left.is_zero()).then_some(left)
 }
 
 /// Whether the kernel knows it: then it is in force, or its budget is used up.
@@ -310,51 +235,5 @@ struct Unnoted;
 impl Progress for Unnoted {
     async fn note(&self, _: Json) -> Result<(), ActionError> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use quell_model::record::Moments;
-    use serde_json::json;
-
-    fn at(wall_s: i64, boot_s: u64) -> Stamp {
-        Stamp { wall: jiff::Timestamp::from_second(1_790_000_000 + wall_s).unwrap(), boot_ns: boot_s * 1_000_000_000 }
-    }
-
-    /// What is left at a moment of a block of ten minutes, entered a hundred seconds after the boot; of this boot or not.
-    fn left(this_boot: bool, now: Stamp) -> Option<u64> {
-        let begun = at(0, 100);
-        let part = Part { step: "block".into(), item: None };
-        let plan = quell_model::Plan { calls: vec![json!({ "for_ms": 600_000 })], ..Default::default() };
-        let intent = StepIntended { part: part.clone(), attempt: 1, action: ACTION.into(), input: json!({}), plan };
-        let finished = StepFinished {
-            part,
-            outcome: Outcome::Verified,
-            attempts: 1,
-            action: None,
-            output: json!({ "until": at(600, 0).wall.to_string() }),
-            proof: String::new(),
-            moments: Moments::default(),
-        };
-        remaining(&finished, &intent, this_boot.then_some(begun), now).map(|left| left.as_secs())
-    }
-
-    #[test]
-    fn a_block_of_this_boot_ends_when_the_kernel_ends_it_whatever_the_wall_clock_says() {
-        for step in [0, 7200, -7200] {
-            assert_eq!(left(true, at(60 + step, 160)), Some(540), "{step}");
-            assert_eq!(left(true, at(700 + step, 800)), None, "{step}");
-        }
-        assert_eq!(left(false, at(60, 5)), Some(540), "after a boot only the wall clock tells");
-        assert_eq!(left(false, at(700, 5)), None);
-    }
-
-    #[test]
-    fn what_is_about_another_boot_is_not_of_this_one() {
-        let event = json!({ "process": { "id": "7.5.1@b" } });
-        assert!(is_of(&event, &BootId("b".into())) && !is_of(&event, &BootId("c".into())));
-        assert!(!is_of(&json!({}), &BootId("b".into())));
     }
 }

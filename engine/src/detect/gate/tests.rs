@@ -202,6 +202,8 @@ fn law(rules: &Rules, rounds: usize, seed: u64) -> (usize, usize) {
                         matched += 1;
                         let named = open.contains(&u32::try_from(at).unwrap());
                         assert!(named, "seed {seed}: `{}` matches, and was turned away: {:?}", rule.title, event.sigma);
+                        let asked = class.ask(u32::try_from(at).unwrap(), &View(&event));
+                        assert_eq!(asked.len(), 1, "seed {seed}: `{}` matches, and makes no result", rule.title);
                     }
                 }
             }

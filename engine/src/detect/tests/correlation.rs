@@ -1,5 +1,6 @@
 //! Counting over time: thresholds, groups, windows, order, bounds, and correlations of correlations.
 
+use super::super::correlate;
 use super::*;
 use serde_json::json;
 
@@ -209,4 +210,81 @@ fn an_attacker_who_varies_the_key_fills_bounded_state_and_blinds_nobody() {
         all.extend(run(&mut detector, &login(n, 1, "failed", "victim", "x")));
     }
     assert_eq!(names(&all), ["many"]);
+}
+
+/// Whoever writes command lines of eight thousand letters fills no memory with them, and is counted all the same.
+#[test]
+fn long_values_are_told_apart_by_their_ends_too() {
+    let mut detector = detector(
+        "  type: value_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1m\n  condition: {field: From, gte: 3}\n",
+    );
+    let long = |end: &str| format!("{}{end}", "x".repeat(8_000));
+    let mut all = Vec::new();
+    for (n, end) in ["a", "a", "b", "b", "c"].into_iter().enumerate() {
+        let event = login(u32::try_from(n).unwrap(), 1, "failed", &long("user"), &long(end));
+        all.extend(run(&mut detector, &event));
+    }
+    assert_eq!(names(&all), ["many"]);
+    let user = all[0].matched[0].value.as_str().unwrap();
+    assert!(user.len() < 500 && user.starts_with("xxx"), "{} bytes", user.len());
+    assert_eq!(all[0].events.len(), 5);
+}
+
+#[test]
+fn large_events_are_kept_up_to_a_bound_of_bytes() {
+    let mut detector = detector(
+        "  type: event_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1h\n  condition: {gte: 90}\n",
+    );
+    let mut all = Vec::new();
+    for n in 0..90 {
+        all.extend(run(&mut detector, &login(n, 1, "failed", "a", &"x".repeat(1 << 20))));
+    }
+    assert_eq!(names(&all), ["many"], "all are counted");
+    let kept = all[0].events.len();
+    assert!((2..40).contains(&kept), "and only the latest kept: {kept}");
+    assert_eq!(all[0].events.last().unwrap().head.id.as_str(), "e89");
+}
+
+#[test]
+fn a_correlation_that_counts_otherwise_after_a_reload_begins_anew() {
+    let mut detector = detector(COUNT);
+    run(&mut detector, &login(0, 0, "failed", "a", "x"));
+    let values = "  type: value_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1m\n  condition: {field: From, gte: 2}\n";
+    detector.swap(load(&correlation(values)).0);
+    let mut all = run(&mut detector, &login(1, 1, "failed", "a", "x"));
+    all.extend(run(&mut detector, &login(2, 2, "failed", "a", "y")));
+    assert_eq!(names(&all), ["many"]);
+}
+
+/// Ever new groups, and in each the same value over and over.
+#[test]
+fn a_flood_fills_no_memory_and_who_counts_few_is_counted_on() {
+    let mut detector = detector(
+        "  type: value_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1h\n  condition: {field: From, gte: 3}\n",
+    );
+    let mut id = 0..;
+    let mut next = |user: &str, from: &str| login(id.next().unwrap(), 1, "failed", user, from);
+    for from in ["x", "y"] {
+        assert!(run(&mut detector, &next("honest", from)).is_empty());
+    }
+    for round in 0..35_000 {
+        run(&mut detector, &next(&format!("flood-{}", round / 50), "x"));
+    }
+    let standing = detector.correlator.as_ref().unwrap().standing();
+    assert!(standing <= correlate::ENTRIES, "{standing}");
+    assert_eq!(names(&run(&mut detector, &next("honest", "z"))), ["many"]);
+}
+
+/// A record that says it is of the next century has not happened after it was read, and closes no window.
+#[test]
+fn a_record_from_the_future_is_of_when_it_was_seen() {
+    let mut detector = detector(COUNT);
+    let mut forged = login(1, 3_000_000_000, "failed", "a", "x");
+    forged.head.seen = at(1);
+    let mut all = Vec::new();
+    for event in [login(0, 0, "failed", "a", "x"), forged, login(2, 2, "failed", "a", "x")] {
+        all.extend(run(&mut detector, &event));
+    }
+    assert_eq!(names(&all), ["many"]);
+    assert_eq!(all[0].events.len(), 3);
 }

@@ -95,3 +95,25 @@ fn a_correlation_can_be_excepted_by_name() {
     assert!(run(&mut detector, &curl("e1", "mirror")).is_empty());
     assert_eq!(names(&run(&mut detector, &curl("e2", "root"))), ["many"]);
 }
+
+/// auditd writes several records of one event, and a rule of keywords matches more than one of them.
+#[test]
+fn what_is_held_in_one_of_an_events_clothes_is_held_once_and_in_all_of_them() {
+    let keywords = "title: Evil\nname: evil\nlogsource: {product: linux, service: auditd}\n\
+        detection:\n  words: [evil]\n  condition: words\n";
+    let ours = EXCEPTION
+        .replace("category: process_creation, product: linux", "product: linux, service: auditd")
+        .replace("[download]", "[evil]")
+        .replace("User: mirror", "exe: /opt/evil");
+    let (rules, report) = Rules::load(&[text("rules.yml", keywords)], &[text("exceptions.yml", &ours)]);
+    assert!(report.skipped.is_empty(), "{:?}", report.skipped);
+    let mut detector = Detector::new(Arc::new(rules));
+    let of = |id: &str, image: &str| {
+        let own = json!({"process": {"image": image, "args": [image, "-x"]}});
+        event(Class::ProcessCreation, id, 0, json!({}), own)
+    };
+    assert_eq!(run(&mut detector, &of("e1", "/tmp/evil")).len(), 1, "one event is one detection");
+    assert_eq!(names(&run(&mut detector, &of("e2", "/opt/evil"))), [""; 0]);
+    assert_eq!(detector.held().map(|held| held.held).collect::<Vec<_>>(), [1]);
+    assert_eq!(detector.take_held().len(), 1);
+}

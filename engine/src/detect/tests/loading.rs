@@ -191,3 +191,15 @@ fn documents_of_a_collection_share_what_is_global() {
     assert_eq!(report.errors().next().unwrap().place(), "rules.yml:18:7");
     assert_eq!(report.rules.iter().map(|rule| rule.line).collect::<Vec<_>>(), [6, 11]);
 }
+
+#[test]
+fn a_name_that_was_given_is_nobody_elses() {
+    let named = |name: &str| rule("Image: x").replace("name: t", &format!("name: {name}"));
+    let (rules, _) = load(&[named("a"), named("a"), named("'a#2'"), named("a")].join("---\n"));
+    let mut refs: Vec<&str> = rules.refs().map(|one| one.name.as_str()).collect();
+    refs.sort_unstable();
+    refs.dedup();
+    assert_eq!(refs.len(), 4, "{refs:?}");
+    let found = run(&mut Detector::new(rules.clone()), &process("e1", 0, serde_json::json!({"Image": "x"})));
+    assert_eq!(found.len(), 4, "each is a rule of its own");
+}

@@ -278,3 +278,42 @@ fn a_line_feed_does_not_hide_the_rest() {
         assert_eq!(found[0].matched[0].value, event.sigma["CommandLine"], "{selection}: told as it was");
     }
 }
+
+#[test]
+fn the_keys_of_auditds_watches_are_given_for_all_that_a_watch_is_about() {
+    let rule = |key: &str, watch: &str| {
+        format!(
+            "title: {key}\nname: {key}\nlogsource:\n  product: linux\n  service: auditd\n  \
+             definition: '-w {watch} -k {key}'\ndetection:\n  s: {{key: {key}}}\n  condition: s\n"
+        )
+    };
+    let (rules, _) = load(
+        &[
+            rule("one", "/usr/bin/nmap -p x"),
+            rule("two", "/bin/nmap -p x"),
+            rule("below", "/etc/cron.d/ -p wa"),
+            rule("beside", "/etc/cron -p wa"),
+            rule("usr", "/usr -p w"),
+        ]
+        .join("---\n"),
+    );
+    let ran = |image: &str| event(Class::ProcessCreation, "e", 0, json!({}), json!({"process": {"image": image}}));
+    let wrote = |path: &str| {
+        let own = json!({"process": {"image": "/bin/vi"}, "file": {"path": path, "operation": "create"}});
+        event(Class::FileEvent, "f", 0, json!({}), own)
+    };
+    let rows: &[(OwnedEvent, &[&str])] = &[
+        (ran("/usr/bin/nmap"), &["one", "two"]),
+        (ran("/usr/bin/nmap-not"), &[]),
+        (wrote("/etc/cron.d/x/y"), &["below"]),
+        (wrote("/etc/cron.d"), &["below"]),
+        (wrote("/etc/cron.daily/é"), &[]),
+        (wrote("/usr/share/x"), &["usr"]),
+    ];
+    for (event, wanted) in rows {
+        let found = run(&mut Detector::new(rules.clone()), event);
+        let mut found = names(&found);
+        found.sort_unstable();
+        assert_eq!(found, *wanted, "{:?}", event.own);
+    }
+}

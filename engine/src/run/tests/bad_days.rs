@@ -136,3 +136,131 @@ fn a_start_begins_what_was_promised_and_nothing_else() {
     stage.settle();
     assert_eq!(stage.runs(), [run]);
 }
+
+/// What has no value of `run_per` is not one with all the others that have none: each subject has its own run.
+#[test]
+fn an_absent_value_of_run_per_lumps_nobody_together() {
+    let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+    playbook.on.run_per.text = "event.process.cwd".into();
+    let mut definitions = definitions(playbook);
+    definitions.ceiling = Mode::Observe;
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
+    stage.core.recover(&|_, _| None).unwrap();
+    stage.core.detections([detection("7", 1), detection("8", 1), detection("7", 2)]);
+    stage.settle();
+    assert_eq!(stage.runs().len(), 2);
+}
+
+/// A log that anybody can write names a process before it does harm, or an old event does.
+#[test]
+fn a_run_that_may_not_act_takes_nothing_from_one_that_may() {
+    let untrusted = |mut detection: Detection| {
+        Arc::make_mut(&mut detection.event).head.source = "file:/tmp/log".into();
+        detection
+    };
+    let old = |mut detection: Detection| {
+        let head = &mut Arc::make_mut(&mut detection.event).head;
+        head.at.boot_ns = head.at.boot_ns.saturating_sub(600_000_000_000).max(1);
+        detection
+    };
+    let spoilt: [&dyn Fn(Detection) -> Detection; 2] = [&untrusted, &old];
+    for spoil in spoilt {
+        let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+        playbook.on.max_age = Duration::from_secs(60);
+        let mut definitions = definitions(playbook);
+        definitions.untrusted.insert("file:/tmp/log".into());
+        let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
+        stage.core.recover(&|_, _| None).unwrap();
+        for number in 1..3 {
+            stage.core.detections([spoil(detection("7", number))]);
+            stage.settle();
+        }
+        assert_eq!((stage.done().len(), stage.runs().len()), (0, 1), "the second joined the first, which only planned");
+        for number in 3..5 {
+            stage.core.detections([detection("7", number)]);
+            stage.settle();
+        }
+        assert!(!stage.done().is_empty(), "what the sensor saw is answered");
+    }
+}
+
+/// Whoever can write a log uses up no playbook's limit with it, neither now nor for the next engine.
+#[test]
+fn what_an_untrusted_source_starts_counts_for_no_limit() {
+    for restarts in [false, true] {
+        let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+        playbook.limits.runs = Some(quell_model::playbook::Rate { count: 1, per: Duration::from_secs(3600) });
+        let mut definitions = definitions(playbook);
+        definitions.untrusted.insert("file:/tmp/log".into());
+        let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions.clone());
+        stage.core.recover(&|_, _| None).unwrap();
+        let mut forged = detection("7", 1);
+        let event = Arc::make_mut(&mut forged.event);
+        event.head.source = "file:/tmp/log".into();
+        event.entity.id = "elsewhere".into();
+        stage.core.detections([forged]);
+        stage.settle();
+        if restarts {
+            stage = next_life(stage, definitions);
+            stage.core.recover(&|_, _| None).unwrap();
+        }
+        stage.core.detections([detection("8", 1)]);
+        stage.settle();
+        assert_eq!(stage.done(), ["process.kill 1"], "{restarts}");
+    }
+}
+
+/// Of a correlation any event may be the forged one, and what was forged hides nothing of what was seen.
+#[test]
+fn what_anybody_can_write_has_no_part_in_an_act_and_buries_no_evidence() {
+    let mut definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
+    definitions.untrusted.insert("file:/tmp/log".into());
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
+    stage.core.recover(&|_, _| None).unwrap();
+    let forged = |number: u32| {
+        let mut detection = detection("7", number);
+        Arc::make_mut(&mut detection.event).head.source = "file:/tmp/log".into();
+        detection
+    };
+    let mut correlated = detection("7", 1);
+    correlated.events = vec![forged(2).event, correlated.event.clone()];
+    stage.core.detections([correlated]);
+    stage.core.detections((3..30).map(forged));
+    stage.settle();
+    assert_eq!(stage.done(), Vec::<String>::new());
+    let real = detection("7", 100);
+    let id = real.id;
+    stage.core.detections([real]);
+    stage.settle();
+    assert_eq!(stage.done(), ["process.kill 1"]);
+    let incident = stage.journal.incidents(None, 10).unwrap().remove(0).stream;
+    let records = stage.journal.read(&incident, 1).unwrap();
+    let is_whole = |record: &Record| matches!(&record.body, Body::DetectionAccepted(one) if one.detection.id == id);
+    assert!(records.iter().any(is_whole));
+}
+
+/// Whoever sets a harmless rule off thousands of times a second fills no disk with it.
+#[test]
+fn a_flood_below_the_level_of_incidents_is_a_few_records() {
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), Definitions::default());
+    stage.core.recover(&|_, _| None).unwrap();
+    let before = stage.journal.last(&StreamId::system());
+    stage.core.detections((0..3_000).map(|subject| {
+        let mut detection = detection(&subject.to_string(), 1);
+        detection.rule.level = Level::Low;
+        detection
+    }));
+    stage.core.held((0..3_000).map(|n: u32| {
+        let (rule, reason) = ("rule".into(), "the exception `mirror` of ana".to_owned());
+        let held = DetectionHeld { detection: Hash::of(&n.to_le_bytes()), rule, playbook: None, reason };
+        (SystemClock.now(), held)
+    }));
+    stage.settle();
+    let records = stage.journal.read(&StreamId::system(), before + 1).unwrap();
+    assert!((20..60).contains(&records.len()), "{}", records.len());
+    let last = records.iter().rev().find_map(|record| match &record.body {
+        Body::DetectionHeld(held) => Some(held.reason.clone()),
+        _ => None,
+    });
+    assert_eq!(last.unwrap(), "the exception `mirror` of ana; 3000 times so far");
+}
