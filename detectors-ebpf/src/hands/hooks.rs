@@ -67,11 +67,19 @@ impl Hooks {
         scan(&mut self.ebpf).map_err(|e| load::probe_refused("hand_scan", &e).into())
     }
 
-    /// Hooks in at system calls, unless it is there.
+    /// Hooks in at system calls, unless it is there. Where it cannot be pinned, because somebody removed the directory or
+    /// left another pin in its place, it acts all the same and ends with this process.
     pub(super) fn join(&mut self) -> Result<(), HandsError> {
-        if self.call.is_none() {
-            self.call = Some(self.attach(CALL.0)?);
+        if self.call.is_some() {
+            return Ok(());
         }
+        self.call = Some(match self.attach(CALL.0) {
+            Err(HandsError::Pin(error)) => {
+                tracing::warn!(error = chain(&error), "a hook of the kernel's hands acts without a pin");
+                Link::Own { _held: self.link(CALL.0)? }
+            }
+            attached => attached?,
+        });
         Ok(())
     }
 
@@ -84,6 +92,7 @@ impl Hooks {
     pub(super) fn leave(&mut self) {
         if let Some(Link::Pinned(link)) = self.call.take()
             && let Err(error) = link.unpin()
+            && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::warn!(%error, "a hook of the kernel's hands stays pinned");
         }
@@ -100,12 +109,16 @@ impl Hooks {
         }
     }
 
-    fn attach(&mut self, name: &'static str) -> Result<Link, HandsError> {
+    fn link(&mut self, name: &'static str) -> Result<FdLink, HandsError> {
         let attached = program(&mut self.ebpf, name).and_then(|program| {
             let link = program.attach()?;
             program.take_link(link)
         });
-        let link: FdLink = attached.map_err(|e| load::probe_refused(name, &e))?.into();
+        Ok(attached.map_err(|e| load::probe_refused(name, &e))?.into())
+    }
+
+    fn attach(&mut self, name: &'static str) -> Result<Link, HandsError> {
+        let link = self.link(name)?;
         let Some(pins) = &self.pins else { return Ok(Link::Own { _held: link }) };
         let path = pins.path(name);
         let pinned = link.pin(&path);

@@ -77,6 +77,8 @@ struct Held {
     hooks: Hooks,
     /// A marked process of their own has died of them.
     tried: bool,
+    /// They were taken out, and nothing hooks them in again.
+    ended: bool,
 }
 
 impl std::fmt::Debug for KernelHands {
@@ -105,7 +107,7 @@ impl KernelHands {
             }
         };
         load::give_back();
-        let held = Held { marks, hooks, tried: false };
+        let held = Held { marks, hooks, tried: false, ended: false };
         let hands = Self { boot: config.boot, births, held: Mutex::new(held) };
         if !hands.is_paused()
             && let Err(why) = hands.attempt()
@@ -163,9 +165,11 @@ impl KernelHands {
         }
     }
 
-    /// Takes them out of the kernel, pins and all: their owner ends.
+    /// Takes them out of the kernel, pins and all: their owner ends. Nobody can be marked any more.
     pub fn end(&self) {
-        self.held().hooks.end();
+        let mut held = self.held();
+        held.ended = true;
+        held.hooks.end();
     }
 
     /// How many SIGKILLs they have sent; one process may have got several.
@@ -204,7 +208,11 @@ impl Doom for KernelHands {
         if root.pid <= 1 || root.pid == std::process::id() {
             return Err("it is never marked".to_owned());
         }
-        let Held { marks, hooks, .. } = &mut *self.held();
+        let Held { marks, hooks, ended, .. } = &mut *self.held();
+        if *ended {
+            // An act that was still under way: a hook that it pinned now would stay behind.
+            return Err("the kernel's hands have been taken out".to_owned());
+        }
         marks.mark(&self.births, root, &self.boot, lasting, || hooks.join().map_err(|e| chain(&e)))
     }
 }

@@ -252,3 +252,65 @@ fn nobody_takes_what_another_daemon_pinned() {
     let refused = Pins::claim(elsewhere.path(), other.path());
     assert!(matches!(refused, Err(PinError::NotBpf { .. })), "{refused:?}");
 }
+
+#[test]
+fn who_has_been_taken_out_hooks_in_no_more() {
+    let Some(mount) = Mounted::new() else { return };
+    let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
+    let pins = Arc::new(Pins::claim(&dir, data.path()).unwrap());
+    let Some(hands) = load(Some(Arc::clone(&pins))) else { return };
+    hands.end();
+    // An act that was still under way when the daemon ended.
+    let child = waiting();
+    assert!(hands.mark(&id(child.id()), DEADLINE).is_err() && !hands.is_joined());
+    assert_eq!(ends(child), (Some(3), None));
+    assert_eq!(names(&dir), ["owner", "pause"]);
+}
+
+#[test]
+fn a_mark_strikes_where_its_hook_cannot_be_pinned() {
+    let Some(mount) = Mounted::new() else { return };
+    let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
+    let Some(hands) = load(Some(Pins::claim(&dir, data.path()).map(Arc::new).unwrap())) else { return };
+    std::fs::remove_dir_all(&dir).unwrap();
+    wait_until("they have left", || {
+        hands.settle();
+        !hands.is_joined()
+    });
+    let child = waiting();
+    hands.mark(&id(child.id()), DEADLINE).unwrap();
+    assert_eq!(ends(child), (None, Some(9)));
+}
+
+/// As an upgrade would leave it: a map of the object that has another shape is pinned in the flag's place.
+fn pin_for_a_flag(dir: &Path, map: &str) {
+    std::fs::remove_file(dir.join("pause")).unwrap();
+    aya::EbpfLoader::new().map_pin_path(map, dir.join("pause")).load(quell_detectors::hands::HAND_OBJECT).unwrap();
+}
+
+#[test]
+fn a_flag_of_another_shape_goes_with_all_that_obeys_it() {
+    let Some(mount) = Mounted::new() else { return };
+    let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
+    let claim = || Pins::claim(&dir, data.path()).map(Arc::new).unwrap();
+    let Some(mut hands) = load(Some(claim())) else { return };
+    for map in ["HAND_CONTROL", "MARKS"] {
+        let marked = waiting();
+        hands.mark(&id(marked.id()), DEADLINE).unwrap();
+        // As when its daemon is killed, and a later quell comes.
+        drop(hands);
+        pin_for_a_flag(&dir, map);
+        let paused = pin::pause(&dir, data.path(), true);
+        assert!(matches!(&paused, Err(PinError::Pause { why, .. }) if why.contains("shape")), "{paused:?}");
+        let pins = claim();
+        assert_eq!(names(&dir), ["owner"], "{map}");
+        assert!(!pins.is_paused());
+        hands = load(Some(pins)).unwrap();
+        assert!(hands.is_tried());
+        assert_eq!(ends(marked), (Some(3), None), "whoever was marked by the former is nobody's");
+    }
+    drop(hands);
+    pin_for_a_flag(&dir, "MARKS");
+    assert!(pin::remove(&dir, data.path()).unwrap().len() > 3, "it can be uninstalled");
+    assert!(!dir.exists());
+}
