@@ -180,6 +180,15 @@ impl Pins {
         done
     }
 
+    /// Gives a pin another name, and takes away what had that; nothing where there is no such pin.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), PinError> {
+        let (from, to) = (self.path(from), self.path(to));
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&from, "renamed")(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the flag is set; false before anything obeys it.
     #[must_use]
     pub fn is_paused(&self) -> bool {

@@ -146,6 +146,12 @@ impl Marks {
             these.insert(root);
             self.forget(|key, _| these.contains(&Key::whole(key.pid, key.start)));
         }
+        if self.until.is_empty() && self.control(C_UNTIL) != 0 {
+            // Forks and execs need not look for marks any more.
+            if let Err(error) = self.set(C_UNTIL, 0) {
+                tracing::debug!(error, "forks go on to look for marks");
+            }
+        }
         let rested = u128::from(now.saturating_sub(self.last_ns)) >= rest.as_nanos();
         self.until.is_empty() && rested
     }

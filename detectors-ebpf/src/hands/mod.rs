@@ -89,14 +89,12 @@ impl std::fmt::Debug for KernelHands {
 
 impl KernelHands {
     /// Loads, hooks in, learns who is there, and tries itself on a process of its own, unless it was paused before: then
-    /// [`Self::attempt`] is for later. The hooks that an earlier daemon pinned in the same place are taken away first.
+    /// [`Self::attempt`] is for later. The hooks that an earlier daemon pinned in the same place are taken away, and where it
+    /// was killed, once the last of its marks has ended.
     ///
     /// # Errors
     /// When the kernel refuses something, or the trial fails; nothing stays behind then.
     pub fn load(config: HandsConfig) -> Result<Self, HandsError> {
-        if let Some(pins) = &config.pins {
-            pins.clear(PREFIX)?;
-        }
         let mut hooks = Hooks::load(config.pins)?;
         let ready = Self::maps(&mut hooks).and_then(|maps| hooks.begin().map(|()| maps));
         let (births, marks) = match ready {
@@ -151,15 +149,17 @@ impl KernelHands {
         self.held().tried
     }
 
-    /// Whether they hang at every system call now, because a mark lives.
+    /// Whether they hang at every system call now, because a mark lives, of theirs or of a killed predecessor.
     #[must_use]
     pub fn is_joined(&self) -> bool {
-        self.held().hooks.is_joined()
+        let held = self.held();
+        held.hooks.is_joined() || held.hooks.has_former()
     }
 
     /// Leaves the system calls when no mark has lived for [`REST`]. For whoever turns about once a second.
     pub fn settle(&self) {
         let mut held = self.held();
+        held.hooks.settle();
         if held.hooks.is_joined() && held.marks.settle(&self.births, REST) {
             held.hooks.leave();
         }

@@ -126,7 +126,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 /// Pinned while no mark lives.
-const AT_REST: [&str; 5] = ["hand_exec", "hand_exit", "hand_fork", "owner", "pause"];
+const AT_REST: [&str; 6] = ["hand_control", "hand_exec", "hand_exit", "hand_fork", "owner", "pause"];
 
 /// A shell that waits for a line, within the call that reads it, and then ends with 3.
 fn waiting() -> Child {
@@ -172,11 +172,12 @@ fn a_mark_outlives_its_owner_and_holds_its_tongue_while_paused() {
     assert_eq!(ends(struck), (None, Some(9)));
     assert_eq!(ends(spared), (Some(3), None), "never marked");
 
-    // Who comes next takes the place of the first; so paused, it cannot try itself yet.
+    // Who comes next takes its place beside the first, whose marks are in force; so paused, it cannot try itself yet.
     assert!(pin::pause(&dir, data.path(), true).unwrap());
     let pins = claim();
     let second = load(Some(Arc::clone(&pins))).unwrap();
-    assert_eq!(names(&dir), AT_REST);
+    let (former, own): (Vec<_>, Vec<_>) = names(&dir).into_iter().partition(|name| name.starts_with("hand_former_"));
+    assert_eq!((former.len(), own), (4, AT_REST.map(str::to_owned).to_vec()));
     assert!(second.is_paused() && !second.is_tried());
     second.pause(false).unwrap();
     second.attempt().unwrap();
@@ -196,7 +197,7 @@ fn whatever_is_pinned_is_removed_once_its_owner_has_ended() {
     hands.mark(&id(marked.id()), DEADLINE).unwrap();
     assert!(pin::remove(&dir, data.path()).unwrap().is_empty(), "its owner lives");
     drop(hands);
-    assert_eq!(pin::remove(&dir, data.path()).unwrap().len(), 5, "four hooks and the directory");
+    assert_eq!(pin::remove(&dir, data.path()).unwrap().len(), 6, "four hooks, their control and the directory");
     assert!(!dir.exists());
     assert!(pin::remove(&dir, data.path()).unwrap().is_empty());
     assert_eq!(ends(marked), (Some(3), None), "paused before the hooks went");
@@ -251,6 +252,61 @@ fn nobody_takes_what_another_daemon_pinned() {
     let elsewhere = tempfile::tempdir().unwrap();
     let refused = Pins::claim(elsewhere.path(), other.path());
     assert!(matches!(refused, Err(PinError::NotBpf { .. })), "{refused:?}");
+}
+
+#[test]
+fn whom_a_killed_predecessor_marked_does_not_get_away_by_a_restart() {
+    let Some(mount) = Mounted::new() else { return };
+    let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
+    let claim = || Pins::claim(&dir, data.path()).map(Arc::new).unwrap();
+    let Some(first) = load(Some(claim())) else { return };
+    let [early, late, spared] = [waiting(), waiting(), waiting()];
+    first.mark(&id(early.id()), DEADLINE).unwrap();
+    first.mark(&id(late.id()), DEADLINE).unwrap();
+    drop(first);
+    // Killed as well, before its own last mark has ended: the trial's.
+    let second = load(Some(claim())).unwrap();
+    assert_eq!(ends(early), (None, Some(9)), "while the second lives");
+    let brief = waiting();
+    second.mark(&id(brief.id()), Duration::from_millis(1)).unwrap();
+    wait_until("the trial's mark has ended", || {
+        second.settle();
+        !names(&dir).contains(&"hand_call".to_owned())
+    });
+    drop(second);
+    let third = load(Some(claim())).unwrap();
+    assert!(dir.join("hand_former_call").exists(), "the first one's");
+    assert_eq!(ends(late), (None, Some(9)), "while the third lives");
+    assert_eq!((ends(spared), ends(brief)), ((Some(3), None), (Some(3), None)));
+    third.end();
+    assert_eq!(names(&dir), ["owner", "pause"]);
+}
+
+#[test]
+fn a_predecessors_hooks_go_with_the_last_of_its_marks() {
+    let Some(mount) = Mounted::new() else { return };
+    let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
+    let claim = || Pins::claim(&dir, data.path()).map(Arc::new).unwrap();
+    // Its trial's mark lasts for some seconds.
+    drop(load(Some(claim())));
+    let Some(second) = load(Some(claim())) else { return };
+    assert!(dir.join("hand_former_call").exists() && dir.join("hand_call").exists());
+    wait_until("both have left", || {
+        second.settle();
+        !second.is_joined()
+    });
+    assert_eq!(names(&dir), AT_REST);
+    drop(second);
+    let third = load(Some(claim())).unwrap();
+    let has_former = || names(&dir).iter().any(|name| name.starts_with("hand_former_"));
+    assert!(!has_former(), "long after the last mark");
+    // Whom its trial marked has ended: its mark went before its time.
+    third.settle();
+    drop(third);
+    assert!(dir.join("hand_call").exists());
+    let fourth = load(Some(claim())).unwrap();
+    assert!(!has_former(), "no mark was in force");
+    fourth.end();
 }
 
 #[test]
