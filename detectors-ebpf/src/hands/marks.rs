@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Marks in force at once; the map has as many places.
 const MOST: usize = 16_384;
+/// From here on marks of those who have ended are not left until the next look.
+const CROWDED: usize = MOST / 2;
 /// The dead of one tree that are marked, the last ones: their children may live.
 const DEAD: usize = 4096;
 /// How often a chain of forks is followed before the tree is read whole again.
@@ -26,6 +28,8 @@ pub(super) struct Marks {
     pause: Array<MapData, u64>,
     /// The end of each mark.
     until: ByKey<u64>,
+    /// No mark ends before.
+    first_end: u64,
     /// Whom each root has had below it.
     trees: ByKey<Keys>,
     /// When somebody was marked last.
@@ -71,7 +75,8 @@ impl Marks {
     ) -> Self {
         let most = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
         let most_pid = most.trim().parse().unwrap_or(1 << 15);
-        Self { entries, control, pause, until: ByKey::default(), trees: ByKey::default(), last_ns: 0, most_pid }
+        let (until, trees) = (ByKey::default(), ByKey::default());
+        Self { entries, control, pause, until, first_end: u64::MAX, trees, last_ns: 0, most_pid }
     }
 
     pub(super) fn control(&self, index: u32) -> u64 {
@@ -83,7 +88,8 @@ impl Marks {
     }
 
     pub(super) fn is_paused(&self) -> bool {
-        self.pause.get(&0, 0).is_ok_and(|value| value != 0)
+        // A flag that cannot be read counts as set, in the kernel's programs too.
+        self.pause.get(&0, 0).map_or(true, |value| value != 0)
     }
 
     pub(super) fn pause(&mut self, paused: bool) -> Result<(), String> {
@@ -112,6 +118,9 @@ impl Marks {
         }
         let root = exact(births, root).ok_or("its birth is not known to the kernel's hands")?;
         self.forget_the_expired(now);
+        if self.until.len() >= CROWDED {
+            self.forget_the_ended(births);
+        }
         self.last_ns = now;
         let term = Term::of(now, lasting);
         self.put(root, term)?;
@@ -121,18 +130,20 @@ impl Marks {
         let mut these = self.seeds(root);
         let mut found = births.below(root.start, &these);
         these.extend(found.iter().map(Birth::key));
-        self.put_all(&found, &these, term)?;
+        let mut done = self.put_all(&found, &these, term);
+        // Also where there was no room for all: whoever is marked takes those after it along.
         join()?;
         for _ in 0..CHASES {
-            let Some(last) = found.last() else { break };
+            let Some(last) = found.last().filter(|_| done.is_ok()) else { break };
             // A chain of forks went on meanwhile, perhaps further than the kernel looks back.
             let mut next = births.below_after(last.pid, self.most_pid, last.start, &these);
             next.retain(|birth| !these.contains(&birth.key()));
             found = next;
             these.extend(found.iter().map(Birth::key));
-            self.put_all(&found, &these, term)?;
+            done = self.put_all(&found, &these, term);
         }
         self.trees.insert(root, these);
+        done?;
         Ok(told(&births.below(root.start, &self.seeds(root)), root, boot))
     }
 
@@ -141,11 +152,7 @@ impl Marks {
     pub(super) fn settle(&mut self, births: &Births, rest: Duration) -> bool {
         let now = now_ns();
         self.forget_the_expired(now);
-        for root in self.over(births) {
-            let Some(mut these) = self.trees.remove(&root) else { continue };
-            these.insert(root);
-            self.forget(|key, _| these.contains(&Key::whole(key.pid, key.start)));
-        }
+        self.forget_the_ended(births);
         if self.until.is_empty() && self.control(C_UNTIL) != 0 {
             // Forks and execs need not look for marks any more.
             if let Err(error) = self.set(C_UNTIL, 0) {
@@ -210,11 +217,25 @@ impl Marks {
         }
         self.entries.insert(key.words(), term.until, 0).map_err(|e| chain(&e))?;
         self.until.insert(key, term.until);
+        self.first_end = self.first_end.min(term.until);
         Ok(())
     }
 
+    fn forget_the_ended(&mut self, births: &Births) {
+        let mut ended = Keys::default();
+        for root in self.over(births) {
+            ended.insert(root);
+            ended.extend(self.trees.remove(&root).into_iter().flatten());
+        }
+        if !ended.is_empty() {
+            self.forget(|key, _| ended.contains(&Key::whole(key.pid, key.start)));
+        }
+    }
+
     fn forget_the_expired(&mut self, now: u64) {
-        self.forget(|_, until| until <= now);
+        if now >= self.first_end {
+            self.forget(|_, until| until <= now);
+        }
     }
 
     fn forget(&mut self, is_over: impl Fn(&Key, u64) -> bool) {
@@ -227,6 +248,7 @@ impl Marks {
                 tracing::debug!(error = chain(&error), "a mark that is over stays in its place");
             }
         }
+        self.first_end = self.until.values().copied().min().unwrap_or(u64::MAX);
     }
 }
 

@@ -87,6 +87,20 @@ fn a_mark_alone_kills_a_tree_and_no_sibling() {
 }
 
 #[test]
+fn marks_of_those_who_have_ended_make_room() {
+    let Some(hands) = load(None) else { return };
+    let child = waiting();
+    let own = id(child.id());
+    // Who had its number before it, as far as anybody can tell: more of them than there are places.
+    for n in 0..17_000 {
+        let gone = ProcessId { start_ns: u64::MAX / 2 + n, ..own.clone() };
+        hands.mark(&gone, DEADLINE).unwrap();
+    }
+    hands.mark(&own, DEADLINE).unwrap();
+    assert_eq!(ends(child), (None, Some(9)));
+}
+
+#[test]
 fn a_mark_ends_by_the_kernels_clock() {
     let Some(hands) = load(None) else { return };
     let child = waiting();
