@@ -87,6 +87,18 @@ fn a_mark_alone_kills_a_tree_and_no_sibling() {
 }
 
 #[test]
+fn a_zombie_that_was_there_before_has_ended() {
+    let mut child = Command::new("true").spawn().unwrap();
+    let zombie = id(child.id());
+    wait_until("it has ended, and nobody has reaped it", || is_dead(&zombie));
+    let below = load(None).map(|hands| hands.below(&id(std::process::id())));
+    child.wait().unwrap();
+    let Some(below) = below else { return };
+    assert!(below.living.iter().all(|one| one.pid != zombie.pid), "{:?}", below.living);
+    assert!(below.latest_birth_ns / TICK_NS >= zombie.start_ticks(), "it was below all the same");
+}
+
+#[test]
 fn marks_of_those_who_have_ended_make_room() {
     let Some(hands) = load(None) else { return };
     let child = waiting();
