@@ -241,18 +241,32 @@ fn strike(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
     if strike_doomed(crowd, order)? {
         return Ok(true);
     }
-    let complete = order.scope == Scope::Process || crowd.halt(order)?;
+    // Who could not be halted may be killed all the same.
+    let complete = if order.scope == Scope::Process { Ok(true) } else { crowd.halt(order) };
     crowd.signal(Sent::KILL)?;
-    Ok(complete)
+    complete
 }
 
+/// A cgroup that cannot be killed or held still is no reason to signal nobody in it; and however the signals went, nobody
+/// is left frozen.
 fn strike_group(crowd: &Crowd<'_>, group: &Group) -> Result<bool, ActionError> {
-    if !group.kill()? {
+    let whole = group.kill().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the processes of the cgroup are signalled each by itself");
+        false
+    });
+    if !whole {
         // Held still first, so that no fork gets away between the list and the signals. What v1 holds dies when it is
         // thawed, before it runs another instruction of its own.
-        group.freeze()?;
-        crowd.signal(Sent::KILL)?;
-        group.thaw()?;
+        let held = group.freeze();
+        let struck = crowd.signal(Sent::KILL);
+        let thawed = group.thaw();
+        match held {
+            Ok(()) => struck.and(thawed)?,
+            Err(error) => {
+                tracing::warn!(%error, "the cgroup cannot be held still while its processes are signalled");
+                struck?;
+            }
+        }
     }
     // Respawns come into the same cgroup: it is looked at again.
     Ok(false)
