@@ -469,3 +469,27 @@ async fn a_cgroup_whose_files_refuse_is_emptied_by_signals() {
     kill.run(&go, &Act::new().context()).await.unwrap();
     assert!(!family.is_alive(&named));
 }
+
+#[tokio::test]
+async fn who_came_into_the_cgroup_after_it_was_listed_dies_with_it() {
+    let family = Family::new();
+    let Some(dir) = family.group(CgroupKind::V1Freezer) else { return };
+    let joins = |name: &str| {
+        family.spawn(&format!("echo $$ >{}/cgroup.procs; echo $$ >$DIR/{name}; exec sleep 300", dir.display()));
+        family.id(family.pid(name))
+    };
+    let named = joins("named");
+    let world = HostWorld {
+        cgroups: family.world().cgroups.into_iter().filter(|root| root.kind == CgroupKind::V1Freezer).collect(),
+        ..family.world()
+    };
+    let hands = Hands::new(world);
+    let circle = Circle::around(&hands.world, &named, Scope::Cgroup).unwrap();
+    let listed = Order::new(SPEC.name, named.clone(), Scope::Cgroup, &circle);
+    let plan = Plan { targets: circle.targets(&hands.world), ..Plan::default() };
+    let mut crowd = Crowd::of_plan(&hands, &plan, Vec::new()).unwrap();
+    let late = joins("late");
+    strike_group(&mut crowd, &listed, &circle.group.unwrap()).unwrap();
+    wait_until("both are dead", || !family.is_alive(&named) && !family.is_alive(&late));
+    assert_eq!(std::fs::read_to_string(dir.join("freezer.state")).unwrap().trim(), "THAWED");
+}
