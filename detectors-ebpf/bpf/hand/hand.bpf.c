@@ -326,7 +326,8 @@ int hand_scan(struct bpf_iter__task *ctx)
 	key_of(&own, task);
 	node = node_of(&own, task);
 	birth = birth_of(own.tgid);
-	if (node && birth && birth->start != own.start)
+	/* Unless whoever took its number has come since: that one was noted at its fork. */
+	if (node && birth && (birth->tgid == own.tgid ? birth->start < own.start : birth->start != own.start))
 		note_birth(&own, node);
 	/* A zombie ended before these hands were there to see it. */
 	signal = KREAD(task, signal);

@@ -10,7 +10,7 @@ use super::births::{Birth, Births};
 use super::key::{ByKey, Key, Keys};
 use crate::load::chain;
 use aya::maps::{Array, HashMap, MapData};
-use quell_model::{Below, BootId, ProcessId};
+use quell_model::{Below, BootId, ProcessId, TICK_NS};
 use std::time::Duration;
 
 /// Marks in force at once; the map has as many places.
@@ -255,11 +255,15 @@ impl Marks {
 /// The process as the kernel's hands know it: a scan of /proc knows its start to a tick only.
 fn exact(births: &Births, id: &ProcessId) -> Option<Key> {
     let known = births.at(id.pid).filter(|birth| birth.pid == id.pid);
-    match known.map(|birth| birth.start) {
-        Some(start) if start / quell_model::TICK_NS == id.start_ticks() => Some(Key::whole(id.pid, start)),
-        // Its place is another's by now; its own start says which it was, when it is not rounded.
-        _ => (!id.start_ns.is_multiple_of(quell_model::TICK_NS)).then(|| Key::whole(id.pid, id.start_ns)),
-    }
+    began(id, known.map(|birth| birth.start)).map(|start| Key::whole(id.pid, start))
+}
+
+/// When it began; `known` is when whoever has its number did. Its own start says so by itself when it is not rounded: the
+/// number may be another's by now, even of the same tick.
+fn began(id: &ProcessId, known: Option<u64>) -> Option<u64> {
+    let is_rounded = id.start_ns.is_multiple_of(TICK_NS);
+    let started = |start: &u64| *start / TICK_NS == id.start_ticks();
+    if is_rounded { known.filter(started) } else { Some(id.start_ns) }
 }
 
 fn told(found: &[Birth], root: Key, boot: &BootId) -> Below {
@@ -274,6 +278,17 @@ fn told(found: &[Birth], root: Key, boot: &BootId) -> Below {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stranger_of_the_same_tick_is_not_taken_for_it() {
+        let id = |start_ns| ProcessId { boot: BootId("b".into()), pid: 7, start_ns, exec_id: 0 };
+        assert_eq!(began(&id(50_000_123), Some(50_000_123)), Some(50_000_123));
+        assert_eq!(began(&id(50_000_123), Some(50_999_999)), Some(50_000_123), "the number is another's");
+        assert_eq!(began(&id(50_000_123), None), Some(50_000_123));
+        assert_eq!(began(&id(50_000_000), Some(50_999_999)), Some(50_999_999), "as far as /proc knows");
+        assert_eq!(began(&id(50_000_000), Some(60_000_001)), None);
+        assert_eq!(began(&id(50_000_000), None), None);
+    }
 
     #[test]
     fn a_mark_that_was_just_made_is_not_made_again_and_an_older_one_is() {

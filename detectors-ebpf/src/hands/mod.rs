@@ -28,6 +28,7 @@ use hooks::Hooks;
 use marks::Marks;
 use quell_model::{Below, BootId, Doom, ProcessId};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ pub struct KernelHands {
     boot: BootId,
     births: Births,
     held: Mutex<Held>,
+    /// They were taken out: nothing hooks them in again, and births are noted no more.
+    ended: AtomicBool,
 }
 
 struct Held {
@@ -77,8 +80,6 @@ struct Held {
     hooks: Hooks,
     /// A marked process of their own has died of them.
     tried: bool,
-    /// They were taken out, and nothing hooks them in again.
-    ended: bool,
 }
 
 impl std::fmt::Debug for KernelHands {
@@ -105,8 +106,8 @@ impl KernelHands {
             }
         };
         load::give_back();
-        let held = Held { marks, hooks, tried: false, ended: false };
-        let hands = Self { boot: config.boot, births, held: Mutex::new(held) };
+        let held = Held { marks, hooks, tried: false };
+        let hands = Self { boot: config.boot, births, held: Mutex::new(held), ended: AtomicBool::new(false) };
         if !hands.is_paused()
             && let Err(why) = hands.attempt()
         {
@@ -168,7 +169,7 @@ impl KernelHands {
     /// Takes them out of the kernel, pins and all: their owner ends. Nobody can be marked any more.
     pub fn end(&self) {
         let mut held = self.held();
-        held.ended = true;
+        self.ended.store(true, Ordering::Release);
         held.hooks.end();
     }
 
@@ -201,6 +202,11 @@ impl Doom for KernelHands {
         self.held().marks.below(&self.births, root, &self.boot)
     }
 
+    fn began(&self, pid: u32) -> Option<u64> {
+        let birth = self.births.at(pid).filter(|birth| birth.pid == pid)?;
+        (!self.ended.load(Ordering::Acquire)).then_some(birth.start)
+    }
+
     fn mark(&self, root: &ProcessId, lasting: Duration) -> Result<Below, String> {
         if root.boot != self.boot {
             return Err("it was of another boot".to_owned());
@@ -208,8 +214,8 @@ impl Doom for KernelHands {
         if root.pid <= 1 || root.pid == std::process::id() {
             return Err("it is never marked".to_owned());
         }
-        let Held { marks, hooks, ended, .. } = &mut *self.held();
-        if *ended {
+        let Held { marks, hooks, .. } = &mut *self.held();
+        if self.ended.load(Ordering::Acquire) {
             // An act that was still under way: a hook that it pinned now would stay behind.
             return Err("the kernel's hands have been taken out".to_owned());
         }

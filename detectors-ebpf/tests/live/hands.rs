@@ -1,7 +1,7 @@
 //! The kernel's hands against the real kernel: they load, try themselves, kill a tree by its mark alone, and are taken
 //! out whole. What `process.kill` does with them is tried in the tests of the whole.
 
-use crate::harness::{DEADLINE, not_tested};
+use crate::harness::{DEADLINE, is_exec_of, live, not_tested, text};
 use quell_detectors::hands::{HandsConfig, HandsError, KernelHands};
 use quell_detectors::pin::{self, PinError, Pins};
 use quell_model::{BootId, Doom, ProcessId, TICK_NS};
@@ -84,6 +84,19 @@ fn a_mark_alone_kills_a_tree_and_no_sibling() {
     wait_until("they are dead too", || is_dead(&sibling));
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn they_and_the_sensor_agree_when_a_process_began() {
+    let (Some(live), Some(hands)) = (live(), load(None)) else { return };
+    let mut child = waiting();
+    let exec = live.log.wait("its exec", |e| is_exec_of(e, child.id()));
+    let told: ProcessId = text(&exec, "process.id").parse().unwrap();
+    assert_eq!(hands.began(child.id()), Some(told.start_ns));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    hands.end();
+    assert_eq!(hands.began(std::process::id()), None, "what they know grows old from now on");
 }
 
 #[test]
