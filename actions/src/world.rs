@@ -4,7 +4,7 @@
 //! a test or a drill has its own.
 
 use quell_model::guard::Within;
-use quell_model::{BootId, Doom, Name, ProcessId, Reflex};
+use quell_model::{BootId, Doom, Name, ProcessId, Reflex, TICK_NS};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -141,6 +141,14 @@ impl HostWorld {
     /// The kernel's hands, where they may be used: a sandbox's cgroup means nothing to them.
     pub(crate) fn doom(&self) -> Option<&dyn Doom> {
         self.doom.as_deref().filter(|_| self.within.is_none())
+    }
+
+    /// Whether whoever has the number of this process did not begin at another moment of the same tick, as far as anybody
+    /// knows: an identity that /proc told is a whole tick.
+    pub(crate) fn may_be(&self, id: &ProcessId) -> bool {
+        let is_exact = !id.start_ns.is_multiple_of(TICK_NS);
+        let began = self.doom.as_ref().filter(|_| is_exact).and_then(|doom| doom.began(id.pid));
+        began.is_none_or(|began| began == id.start_ns)
     }
 
     /// Whether somebody watches the forks: the kernel's hands, or whoever else did.

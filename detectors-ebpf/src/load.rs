@@ -4,7 +4,7 @@
 //! process ends, however it ends, the kernel takes all of it down.
 
 use crate::error::{HINT_LOCKDOWN, HINT_VERIFIER, SensorError};
-use crate::probes::{Attach, Need, PROBES, Probe, calls};
+use crate::probes::{Attach, DISPATCHER, Need, PROBES, Probe, calls};
 use crate::watch::{NAME_LEN, Watch};
 use aya::maps::{Array, HashMap, MapData, ProgramArray, RingBuf};
 use aya::programs::{BtfTracePoint, Iter, ProgramError};
@@ -115,6 +115,7 @@ pub(crate) fn load(settings: &Settings, dry: bool) -> Result<Loaded, SensorError
             return Err(SensorError::ProbeRefused { probe, why, hint: HINT_LOCKDOWN });
         }
     }
+    lose_the_unreached(&mut attached, &mut missing);
     drop(btf);
     give_back();
     Ok(Loaded {
@@ -328,6 +329,14 @@ fn dispatch(
     Some(handlers)
 }
 
+/// Where the first program of system calls is missing, so are all that it leads to.
+fn lose_the_unreached(attached: &mut Vec<&'static Probe>, missing: &mut Vec<Missing>) {
+    let why = missing.iter().find(|missing| missing.probe.program == DISPATCHER).map(|missing| missing.why.clone());
+    if let Some(why) = why {
+        lose_calls(attached, missing, &format!("`{DISPATCHER}` is missing: {why}"));
+    }
+}
+
 fn lose_calls(attached: &mut Vec<&'static Probe>, missing: &mut Vec<Missing>, why: &str) {
     attached.retain(|probe| {
         let stays = probe.attach != Attach::Calls;
@@ -399,6 +408,20 @@ mod tests {
         {
             assert_eq!(has_rings(release), enough, "{release}");
         }
+    }
+
+    #[test]
+    fn what_only_a_missing_program_leads_to_is_missing_too() {
+        let (lead, mut attached): (Vec<&Probe>, Vec<&Probe>) = PROBES.iter().partition(|p| p.program == DISPATCHER);
+        let (all, mut missing) = (attached.len(), Vec::new());
+        lose_the_unreached(&mut attached, &mut missing);
+        assert_eq!((attached.len(), missing.len()), (all, 0));
+        missing.push(Missing { probe: lead[0], why: "no such type".into() });
+        lose_the_unreached(&mut attached, &mut missing);
+        assert!(attached.iter().all(|probe| probe.attach != Attach::Calls));
+        assert_eq!(attached.len() + missing.len(), PROBES.len());
+        assert!(missing.iter().all(|missing| missing.why.contains("no such type")));
+        assert!(missing.iter().any(|missing| missing.probe.program == "file_open"));
     }
 
     #[test]

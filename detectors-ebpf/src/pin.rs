@@ -9,10 +9,9 @@
 //! directory owns while that exists; whoever takes pins away pauses first, because a hook acts on for some milliseconds
 //! after its pin is gone. Mounts the BPF file system at its usual place when nobody has.
 
+mod flag;
 mod owner;
 
-use crate::load::chain;
-use aya::maps::{Array, Map, MapData};
 use aya::{Btf, EbpfLoader};
 use owner::Owner;
 use rustix::fs::{FlockOperation, flock};
@@ -114,7 +113,8 @@ impl Drop for Lock {
 
 impl Pins {
     /// Takes the directory for the daemon whose data is in `owner`. What this daemon's predecessor pinned stays as it
-    /// is; what belongs to a data directory that is gone is paused and taken away.
+    /// is, unless it obeys a flag that this build cannot set: then it goes, since nobody could hold it. What belongs to a
+    /// data directory that is gone is paused and taken away.
     ///
     /// # Errors
     /// [`PinError::Taken`] when it is another's; else when the file system refuses.
@@ -137,6 +137,10 @@ impl Pins {
             Some(known) if owner.is(&known) => {
                 // It may have been moved, or be in another container by now.
                 if known != owner {
+                    name(dir, &owner)?;
+                }
+                if flag::is_foreign(dir)? {
+                    empty(dir)?;
                     name(dir, &owner)?;
                 }
             }
@@ -164,19 +168,31 @@ impl Pins {
 
     /// Takes away what was pinned under names that begin so. Nobody pauses for it: the caller's programs are meant to be
     /// replaced, or have nothing left to do.
+    ///
+    /// # Errors
+    /// The first that could not be removed, once all were tried.
     pub(crate) fn clear(&self, prefix: &str) -> Result<(), PinError> {
-        for pin in pins(&self.dir)? {
-            if pin.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)) {
-                fs::remove_file(&pin).map_err(failed(&pin, "removed"))?;
-            }
+        let begins = |pin: &PathBuf| pin.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
+        let mut done = Ok(());
+        for pin in pins(&self.dir)?.into_iter().filter(begins) {
+            done = done.and(fs::remove_file(&pin).map_err(failed(&pin, "removed")));
         }
-        Ok(())
+        done
+    }
+
+    /// Gives a pin another name, and takes away what had that; nothing where there is no such pin.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<(), PinError> {
+        let (from, to) = (self.path(from), self.path(to));
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&from, "renamed")(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the flag is set; false before anything obeys it.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        is_paused(&self.dir)
+        flag::is_set(&self.dir)
     }
 
     /// Sets or lifts the flag, where anything obeys it.
@@ -184,7 +200,7 @@ impl Pins {
     /// # Errors
     /// When the kernel refuses.
     pub fn pause(&self, paused: bool) -> Result<(), PinError> {
-        if self.path(PAUSE).exists() { set(&self.dir, paused) } else { Ok(()) }
+        if flag::is_there(&self.dir) { flag::set(&self.dir, paused) } else { Ok(()) }
     }
 
     /// The daemon ends: the directory goes when nothing in it acts any more.
@@ -293,11 +309,14 @@ fn pins(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
     }
 }
 
-/// Pauses, then takes away all that acts, then the flag and the owner's name. Gives what acted.
+/// Pauses where it can, then takes away all that acts, then the flag and the owner's name. Gives what acted.
 fn empty(dir: &Path) -> Result<Vec<PathBuf>, PinError> {
     let flag = dir.join(PAUSE);
-    if flag.exists() {
-        set(dir, true)?;
+    if flag::is_foreign(dir)? {
+        let dir = dir.display();
+        tracing::warn!(%dir, "what another quell pinned obeys a flag of another shape: it is taken away without a pause");
+    } else if flag::is_there(dir) {
+        flag::set(dir, true)?;
     }
     let (mut last, acted): (Vec<PathBuf>, Vec<PathBuf>) =
         pins(dir)?.into_iter().partition(|pin| *pin == flag || pin.ends_with(OWNER));
@@ -346,25 +365,8 @@ pub fn remove(dir: &Path, owner: &Path) -> Result<Vec<PathBuf>, PinError> {
 /// # Errors
 /// When the kernel refuses.
 pub fn pause(dir: &Path, owner: &Path, paused: bool) -> Result<bool, PinError> {
-    if !belongs(dir, owner) || !dir.join(PAUSE).exists() {
+    if !belongs(dir, owner) || !flag::is_there(dir) {
         return Ok(false);
     }
-    set(dir, paused).map(|()| true)
-}
-
-/// Whether the flag is set; false before anything obeys it.
-/// A flag that is there and cannot be read counts as set.
-fn is_paused(dir: &Path) -> bool {
-    let value = || flag(dir).and_then(|flag| flag.get(&0, 0).map_err(|e| chain(&e)));
-    dir.join(PAUSE).exists() && value().ok().is_none_or(|value| value != 0)
-}
-
-fn set(dir: &Path, paused: bool) -> Result<(), PinError> {
-    let done = flag(dir).and_then(|mut flag| flag.set(0, u64::from(paused), 0).map_err(|e| chain(&e)));
-    done.map_err(|why| PinError::Pause { dir: dir.to_owned(), why })
-}
-
-fn flag(dir: &Path) -> Result<Array<MapData, u64>, String> {
-    let data = MapData::from_pin(dir.join(PAUSE)).map_err(|e| chain(&e))?;
-    Array::try_from(Map::Array(data)).map_err(|e| chain(&e))
+    flag::set(dir, paused).map(|()| true)
 }

@@ -46,7 +46,7 @@ pub struct Probe {
 }
 
 /// The program that the exits of all system calls reach first.
-const DISPATCHER: &str = "call_exit";
+pub(crate) const DISPATCHER: &str = "call_exit";
 
 const SYS_EXIT: &str = "sys_exit";
 

@@ -7,13 +7,14 @@
 use crate::event::{Context, FileChange, Loss, SensorEvent, What};
 use crate::load::Loaded;
 use crate::losses::Losses;
-use crate::process::{Key, Table, scan};
+use crate::process::{Key, Process, Table, scan};
 use crate::record::{FileOp, Head, Record};
 use crate::schedule::Pace;
 use crate::sensor::{Counters, Sink};
 use crate::sleep::Sleep;
 use crate::watch::Watch;
 use quell_model::{Class, Event, Name};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -49,6 +50,8 @@ pub(crate) struct World {
     pub(crate) counters: Arc<Counters>,
     /// The moment of the latest record of the first ring.
     come_to: u64,
+    /// While a scan is under way: whose birth or exec the first ring has told.
+    heard: Option<HashSet<Key>>,
 }
 
 impl Reader {
@@ -169,19 +172,15 @@ impl Reader {
         batch.and_more()
     }
 
-    /// Tells of the processes that were there before.
+    /// Tells of the processes that were there before. Who was born, executed something or ended while they were looked for
+    /// is told by records of its own, which are taken before.
     fn scan(&mut self) {
         let found = scan(&mut self.world.table, self.loaded.iterator.take());
+        self.world.cx.tick();
         let now = self.world.cx.now_ns();
-        for key in found {
-            let World { cx, table, sink, counters, .. } = &mut self.world;
-            if table.get(key).is_none_or(|p| p.image.path.is_empty() && p.image.command_line.is_empty()) {
-                continue;
-            }
-            let event = SensorEvent::new(cx, table, Some(key), What::Exec, now, key.pid).scanned();
-            counters.events[Class::ProcessCreation as usize].fetch_add(1, Ordering::Relaxed);
-            sink.event(&event);
-        }
+        self.world.heard = Some(HashSet::new());
+        while self.world.come_to < now && self.take_processes().more {}
+        self.world.tell_scanned(found, now);
         self.world.counters.scanned.store(true, Ordering::Release);
         self.turn(now);
     }
@@ -241,14 +240,33 @@ fn read(bytes: &[u8]) -> Option<Record<'_>> {
 
 impl World {
     pub(crate) fn new(cx: Context, watch: Watch, sink: Box<dyn Sink>, counters: Arc<Counters>) -> Self {
-        Self { cx, table: Table::default(), watch, sink, counters, come_to: 0 }
+        Self { cx, table: Table::default(), watch, sink, counters, come_to: 0, heard: None }
     }
 
     /// Takes in what the first ring has next.
     pub(crate) fn take_process(&mut self, bytes: &[u8]) {
         if let Some(record) = read(bytes) {
             self.come_to = self.come_to.max(record.head().at);
+            if let (Some(heard), Record::Fork(head) | Record::Exec(head, _)) = (&mut self.heard, &record) {
+                heard.insert(Key::new(head.pid, head.start));
+            }
             self.take(&record);
+        }
+    }
+
+    /// Told twice, one process would be two: /proc knows its start less exactly, and not which of its execs that was.
+    fn tell_scanned(&mut self, found: Vec<Key>, now: u64) {
+        let heard = self.heard.take().unwrap_or_default();
+        for key in found.into_iter().filter(|key| !heard.contains(key)) {
+            let Self { cx, table, sink, counters, .. } = self;
+            // Whoever is told to be there after its end was told would be taken for alive for ever.
+            let is_there = |p: &Process| p.lives() && !(p.image.path.is_empty() && p.image.command_line.is_empty());
+            if !table.get(key).is_some_and(is_there) {
+                continue;
+            }
+            let event = SensorEvent::new(cx, table, Some(key), What::Exec, now, key.pid).scanned();
+            counters.events[Class::ProcessCreation as usize].fetch_add(1, Ordering::Relaxed);
+            sink.event(&event);
         }
     }
 
@@ -310,5 +328,50 @@ impl World {
         let event = SensorEvent::new(&self.cx, &self.table, Some(key), what, head.at, head.tid);
         self.counters.events[class as usize].fetch_add(1, Ordering::Relaxed);
         self.sink.event(&event as &dyn Event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::KIND_EXIT;
+    use crate::record::tests::{Bytes, exec_bytes};
+    use std::sync::Mutex;
+
+    /// Source and process of each event.
+    struct Kept(Arc<Mutex<Vec<(String, String)>>>);
+
+    impl Sink for Kept {
+        fn event(&mut self, event: &dyn Event) {
+            let subject = event.subject().to_string();
+            let pid = subject.split('.').next().and_then(|text| text.rsplit([':', ' ']).next()).unwrap_or_default();
+            self.0.lock().unwrap().push((event.head().source.to_string(), pid.to_owned()));
+        }
+
+        fn turn(&mut self) {}
+    }
+
+    #[test]
+    fn who_executes_something_or_ends_while_a_scan_is_under_way_is_told_by_its_own_records_alone() {
+        let seen = Arc::default();
+        let (cx, watch) = (Context::new("n".into()), Watch::default());
+        let mut world = World::new(cx, watch, Box::new(Kept(Arc::clone(&seen))), Arc::default());
+        let mut there = |pid| {
+            // As /proc tells it.
+            let mut process = Process::blank(pid, 5_000_000_000);
+            Arc::make_mut(&mut process.image).path.push_str("/usr/bin/env");
+            world.table.scanned(process).unwrap()
+        };
+        let found = vec![there(5_000_001), there(5_000_002), there(5_000_003)];
+        world.heard = Some(HashSet::new());
+        world.take_process(&exec_bytes(5_000_001, 5_000_000_123, 0, 0).0);
+        world.take_process(&Bytes::new(KIND_EXIT, 256).head(5_000_003, 5_000_000_456, 0, 0).0);
+        world.tell_scanned(found, 6_000_000_000);
+        let told = |source: &str, pid: &str| (source.to_owned(), pid.to_owned());
+        assert_eq!(
+            *seen.lock().unwrap(),
+            [told("sensor", "5000001"), told("sensor", "5000003"), told("scan", "5000002")]
+        );
+        assert!(world.heard.is_none());
     }
 }

@@ -115,7 +115,8 @@ impl Sensor {
         doctor::probe()
     }
 
-    /// Loads, hooks in, and starts the thread. Events of the processes that were there before come first, marked `scan`.
+    /// Loads, hooks in, and starts the thread. Events of the processes that were there before are marked `scan`; only what
+    /// happened while they were looked for comes earlier.
     ///
     /// # Errors
     /// When nothing can be seen here at all; each error says what to do.

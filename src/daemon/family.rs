@@ -36,7 +36,15 @@ struct Node {
     /// In order, so that one of the thousands that a shell has had is taken out at once.
     children: BTreeSet<Key>,
     command_line: Option<Arc<str>>,
+    /// Known by more than a child that names it.
+    told: bool,
     dead: bool,
+}
+
+impl Node {
+    fn new(id: ProcessId) -> Self {
+        Self { id, parent: None, children: BTreeSet::new(), command_line: None, told: false, dead: false }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -124,7 +132,7 @@ fn cut(mut text: String) -> Arc<str> {
 impl Tree {
     fn lives(&mut self, id: &ProcessId, parent: Option<ProcessId>, command_line: Option<Arc<str>>) {
         let own = key(id);
-        if let Some(known) = self.nodes.get_mut(&own) {
+        if let Some(known) = self.nodes.get_mut(&own).filter(|known| known.told) {
             // An exec: another image in the same process.
             known.id = id.clone();
             known.command_line = command_line.or_else(|| known.command_line.take());
@@ -138,20 +146,15 @@ impl Tree {
         }
         let parent = parent.map(|parent| {
             let above = key(&parent);
-            let node = self.nodes.entry(above).or_insert_with(|| Node {
-                id: parent,
-                parent: None,
-                children: BTreeSet::new(),
-                command_line: None,
-                dead: false,
-            });
-            node.children.insert(own);
+            self.nodes.entry(above).or_insert_with(|| Node::new(parent)).children.insert(own);
             above
         });
         // Until it executes something it bears its parent's arguments.
         let inherited = || parent.and_then(|above| self.nodes.get(&above)?.command_line.clone());
         let command_line = command_line.or_else(inherited);
-        self.nodes.insert(own, Node { id: id.clone(), parent, children: BTreeSet::new(), command_line, dead: false });
+        // A child may have named it before.
+        let node = self.nodes.entry(own).or_insert_with(|| Node::new(id.clone()));
+        (node.id, node.parent, node.command_line, node.told) = (id.clone(), parent, command_line, true);
     }
 
     fn ended(&mut self, id: &ProcessId) {
@@ -278,6 +281,20 @@ mod tests {
         let earlier = Stamp { boot_ns: now.boot_ns.saturating_sub(1_000_000_000), ..now };
         family.matched(&exec(&id(2), SENSOR, earlier));
         assert_eq!(family.just_seen(&id(2)), None, "a second ago");
+    }
+
+    #[test]
+    fn who_was_first_named_by_a_child_gets_a_parent_too() {
+        let family = Family::default();
+        // A scan tells them by their numbers, and those begin anew: a child may come before its parent.
+        for (child, parent) in [(2, 9), (9, 5), (5, 1)] {
+            family.tree().lives(&id(child), Some(id(parent)), None);
+        }
+        assert_eq!(pids(&family, 1), [5, 9, 2]);
+        assert_eq!(pids(&family, 5), [9, 2]);
+        family.tree().ended(&id(9));
+        family.tree().forget(key(&id(9)));
+        assert_eq!(pids(&family, 1), [5, 2]);
     }
 
     #[test]

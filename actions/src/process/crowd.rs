@@ -188,10 +188,11 @@ impl<'h> Crowd<'h> {
         // Also those who were halted before: somebody may have let them go on.
         self.members.iter_mut().for_each(|one| one.halted = false);
         for _ in 0..ROUNDS {
+            let mut done = Ok(());
             for one in self.members.iter_mut().filter(|one| !one.halted) {
-                one.held.signal(Signal::STOP)?;
-                one.halted = true;
+                done = done.and(one.held.signal(Signal::STOP).map(|_| one.halted = true));
             }
+            done?;
             let settled = self.settle()?;
             if order.scope == Scope::Process || self.take_newcomers(order)? == 0 {
                 return Ok(settled && !self.has_awaited());
@@ -231,12 +232,13 @@ impl<'h> Crowd<'h> {
         Ok(states.into_iter().all(stands))
     }
 
-    /// Sends a signal to all in hand.
+    /// Sends a signal to all in hand, also where one of them may not be signalled: nobody lives on for that.
     pub(crate) fn signal(&self, signal: Signal) -> Result<(), ActionError> {
+        let mut done = Ok(());
         for one in &self.members {
-            one.held.signal(signal)?;
+            done = done.and(one.held.signal(signal).map(drop));
         }
-        Ok(())
+        done
     }
 
     /// Waits in poll(2) for all in hand to end, at most so long.

@@ -1,7 +1,8 @@
 //! From an identity to a process in hand: the pidfd first, then the comparison, so that nothing can come between.
 //!
 //! Keeps true: when the start time that /proc shows *after* the pidfd was opened is the expected one, the pidfd is that
-//! process: the number was its own before and after. A stranger with the same number is never signalled.
+//! process: the number was its own before and after. A stranger with the same number is never signalled. /proc shows ticks;
+//! where the kernel's hands know the nanosecond, a stranger of the same tick is told apart too.
 
 use super::stat::Stat;
 use crate::pidfd::Pidfd;
@@ -32,7 +33,7 @@ impl Held {
         if world.boot != id.boot {
             return Ok(None);
         }
-        let held = Self::take_number(world, id.pid)?.filter(|held| held.stat.is(id, world));
+        let held = Self::take_number(world, id.pid)?.filter(|held| held.stat.is(id, world) && world.may_be(id));
         Ok(held.map(|held| Self { id: id.clone(), ..held }))
     }
 
@@ -62,7 +63,7 @@ impl Held {
 /// The process of this identity as /proc shows it now, without taking it; `None` when it is gone.
 pub(crate) fn now(world: &HostWorld, id: &ProcessId) -> Result<Option<Stat>, ActionError> {
     let stat = Stat::read(world, id.pid).map_err(|error| cannot("read", &id.pid.to_string(), &error))?;
-    Ok(stat.filter(|stat| stat.is(id, world)))
+    Ok(stat.filter(|stat| stat.is(id, world) && world.may_be(id)))
 }
 
 /// The process of this identity if it lives; a zombie does not. /proc is asked only of a number whose owner has not ended.
@@ -97,7 +98,39 @@ pub(crate) fn cannot(verb: &str, what: &str, error: &io::Error) -> ActionError {
 mod tests {
     use super::*;
     use crate::testing::Family;
-    use quell_model::BootId;
+    use quell_model::{Below, BootId, Doom};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    /// Knows when every process began.
+    struct Began(u64);
+
+    impl Doom for Began {
+        fn below(&self, _: &ProcessId) -> Below {
+            Below::default()
+        }
+
+        fn began(&self, _: u32) -> Option<u64> {
+            Some(self.0)
+        }
+
+        fn mark(&self, _: &ProcessId, _: Duration) -> Result<Below, String> {
+            Err("nobody is marked here".to_owned())
+        }
+    }
+
+    #[test]
+    fn who_took_a_number_within_the_same_tick_is_a_stranger() {
+        let family = Family::new();
+        let told = family.id(family.spawn("exec sleep 300"));
+        let (exact, stranger) = (told.start_ns + 1_234_567, told.start_ns + 7_654_321);
+        let world = |began| family.world().with_doom(Arc::new(Began(began)));
+        let id = ProcessId { start_ns: exact, ..told.clone() };
+        assert!(Held::take(&world(exact), &id).unwrap().is_some() && living(&world(exact), &id).unwrap().is_some());
+        assert!(Held::take(&world(stranger), &id).unwrap().is_none(), "it has the number now");
+        assert!(living(&world(stranger), &id).unwrap().is_none());
+        assert!(Held::take(&world(stranger), &told).unwrap().is_some(), "/proc told no more than the tick");
+    }
 
     #[test]
     fn a_process_is_taken_by_identity_alone() {

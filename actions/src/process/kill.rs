@@ -32,7 +32,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What it is.
 pub static SPEC: ActionSpec = ActionSpec {
@@ -236,26 +236,50 @@ fn comes_forth(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError
 fn strike(crowd: &mut Crowd<'_>, order: &Order) -> Result<bool, ActionError> {
     if let Some(group) = &order.group {
         crowd.may_touch_group(order)?;
-        return strike_group(crowd, group);
+        return strike_group(crowd, order, group);
     }
     if strike_doomed(crowd, order)? {
         return Ok(true);
     }
-    let complete = order.scope == Scope::Process || crowd.halt(order)?;
+    // Who could not be halted may be killed all the same.
+    let complete = if order.scope == Scope::Process { Ok(true) } else { crowd.halt(order) };
     crowd.signal(Sent::KILL)?;
-    Ok(complete)
+    complete
 }
 
-fn strike_group(crowd: &Crowd<'_>, group: &Group) -> Result<bool, ActionError> {
-    if !group.kill()? {
-        // Held still first, so that no fork gets away between the list and the signals. What v1 holds dies when it is
-        // thawed, before it runs another instruction of its own.
-        group.freeze()?;
-        crowd.signal(Sent::KILL)?;
-        group.thaw()?;
+/// A cgroup that cannot be killed or held still is no reason to signal nobody in it; and however the signals went, nobody
+/// is left frozen.
+fn strike_group(crowd: &mut Crowd<'_>, order: &Order, group: &Group) -> Result<bool, ActionError> {
+    let whole = group.kill().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the processes of the cgroup are signalled each by itself");
+        false
+    });
+    if !whole {
+        // Held still first and looked at again, so that no fork gets away between the list and the signals. What v1 holds
+        // dies when it is thawed, before it runs another instruction of its own.
+        let held = hold_still(group);
+        let struck = crowd.may_touch_group(order).and_then(|()| crowd.signal(Sent::KILL));
+        let thawed = group.thaw();
+        match held {
+            Ok(()) => struck.and(thawed)?,
+            Err(error) => {
+                tracing::warn!(%error, "the cgroup cannot be held still while its processes are signalled");
+                struck?;
+            }
+        }
     }
     // Respawns come into the same cgroup: it is looked at again.
     Ok(false)
+}
+
+/// Freezes it and waits a moment until it stands; who waits in the kernel may take longer, and forks no more than the rest.
+fn hold_still(group: &Group) -> Result<(), ActionError> {
+    group.freeze()?;
+    let begun = Instant::now();
+    while !group.is_frozen()? && begun.elapsed() < FIRST_WAIT {
+        std::thread::yield_now();
+    }
+    Ok(())
 }
 
 /// Sleeps in growing steps until all in hand have ended or `until` has come; says whether they have.

@@ -153,20 +153,20 @@ impl Circle {
 
     /// A chain of forks may have nobody at the moment that is looked at: only when no birth came between is it so.
     fn settle(&mut self, world: &HostWorld, named: &ProcessId) -> Result<(), ActionError> {
-        let Some(doom) = world.doom() else { return Ok(()) };
+        let Some(doom) = world.doom().filter(|_| self.members.is_empty()) else { return Ok(()) };
         let mut before = doom.below(named).latest_birth_ns;
         for _ in 0..LOOKS {
+            self.add_lineage(world, named)?;
             if !self.members.is_empty() {
                 return Ok(());
             }
-            self.add_lineage(world, named)?;
             let after = doom.below(named).latest_birth_ns;
             if after == before {
                 return Ok(());
             }
             before = after;
         }
-        self.restless = self.members.is_empty();
+        self.restless = true;
         Ok(())
     }
 

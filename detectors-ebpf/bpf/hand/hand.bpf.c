@@ -317,7 +317,8 @@ SEC("iter/task")
 int hand_scan(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
-	struct birth *birth;
+	struct signal_struct *signal;
+	volatile struct birth *birth;
 	struct key own = {};
 	struct node *node;
 	if (!task || (KREAD(task, flags) & PF_KTHREAD) || KREAD(task, pid) != KREAD(task, tgid))
@@ -325,8 +326,13 @@ int hand_scan(struct bpf_iter__task *ctx)
 	key_of(&own, task);
 	node = node_of(&own, task);
 	birth = birth_of(own.tgid);
-	if (node && birth && birth->start != own.start)
+	/* Unless whoever took its number has come since: that one was noted at its fork. */
+	if (node && birth && (birth->tgid == own.tgid ? birth->start < own.start : birth->start != own.start))
 		note_birth(&own, node);
+	/* A zombie ended before these hands were there to see it. */
+	signal = KREAD(task, signal);
+	if (birth && birth->start == own.start && birth->tgid == own.tgid && !KREAD(signal, live.counter))
+		birth->ended = 1;
 	return 0;
 }
 

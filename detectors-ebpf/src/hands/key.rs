@@ -2,6 +2,9 @@
 //!
 //! Owns the layout of `struct key` in bpf/hand/hand.bpf.c, and nothing else.
 
+use quell_model::seeded::Seeded;
+use std::collections::{HashMap, HashSet};
+
 /// As the kernel side lays it out.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -10,6 +13,11 @@ pub(super) struct Key {
     pub(super) pid: u32,
     pub(super) exec: u32,
 }
+
+/// Some of them: a flood is looked up in it.
+pub(super) type Keys = HashSet<Key, Seeded>;
+/// What is known of each.
+pub(super) type ByKey<V> = HashMap<Key, V, Seeded>;
 
 /// In the place of an exec: the process itself (`WHOLE`).
 const WHOLE: u32 = u32::MAX;

@@ -28,6 +28,7 @@ use hooks::Hooks;
 use marks::Marks;
 use quell_model::{Below, BootId, Doom, ProcessId};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ pub struct KernelHands {
     boot: BootId,
     births: Births,
     held: Mutex<Held>,
+    /// They were taken out: nothing hooks them in again, and births are noted no more.
+    ended: AtomicBool,
 }
 
 struct Held {
@@ -87,14 +90,12 @@ impl std::fmt::Debug for KernelHands {
 
 impl KernelHands {
     /// Loads, hooks in, learns who is there, and tries itself on a process of its own, unless it was paused before: then
-    /// [`Self::attempt`] is for later. The hooks that an earlier daemon pinned in the same place are taken away first.
+    /// [`Self::attempt`] is for later. The hooks that an earlier daemon pinned in the same place are taken away, and where it
+    /// was killed, once the last of its marks has ended.
     ///
     /// # Errors
     /// When the kernel refuses something, or the trial fails; nothing stays behind then.
     pub fn load(config: HandsConfig) -> Result<Self, HandsError> {
-        if let Some(pins) = &config.pins {
-            pins.clear(PREFIX)?;
-        }
         let mut hooks = Hooks::load(config.pins)?;
         let ready = Self::maps(&mut hooks).and_then(|maps| hooks.begin().map(|()| maps));
         let (births, marks) = match ready {
@@ -106,7 +107,7 @@ impl KernelHands {
         };
         load::give_back();
         let held = Held { marks, hooks, tried: false };
-        let hands = Self { boot: config.boot, births, held: Mutex::new(held) };
+        let hands = Self { boot: config.boot, births, held: Mutex::new(held), ended: AtomicBool::new(false) };
         if !hands.is_paused()
             && let Err(why) = hands.attempt()
         {
@@ -149,23 +150,27 @@ impl KernelHands {
         self.held().tried
     }
 
-    /// Whether they hang at every system call now, because a mark lives.
+    /// Whether they hang at every system call now, because a mark lives, of theirs or of a killed predecessor.
     #[must_use]
     pub fn is_joined(&self) -> bool {
-        self.held().hooks.is_joined()
+        let held = self.held();
+        held.hooks.is_joined() || held.hooks.has_former()
     }
 
     /// Leaves the system calls when no mark has lived for [`REST`]. For whoever turns about once a second.
     pub fn settle(&self) {
         let mut held = self.held();
+        held.hooks.settle();
         if held.hooks.is_joined() && held.marks.settle(&self.births, REST) {
             held.hooks.leave();
         }
     }
 
-    /// Takes them out of the kernel, pins and all: their owner ends.
+    /// Takes them out of the kernel, pins and all: their owner ends. Nobody can be marked any more.
     pub fn end(&self) {
-        self.held().hooks.end();
+        let mut held = self.held();
+        self.ended.store(true, Ordering::Release);
+        held.hooks.end();
     }
 
     /// How many SIGKILLs they have sent; one process may have got several.
@@ -197,6 +202,11 @@ impl Doom for KernelHands {
         self.held().marks.below(&self.births, root, &self.boot)
     }
 
+    fn began(&self, pid: u32) -> Option<u64> {
+        let birth = self.births.at(pid).filter(|birth| birth.pid == pid)?;
+        (!self.ended.load(Ordering::Acquire)).then_some(birth.start)
+    }
+
     fn mark(&self, root: &ProcessId, lasting: Duration) -> Result<Below, String> {
         if root.boot != self.boot {
             return Err("it was of another boot".to_owned());
@@ -205,6 +215,10 @@ impl Doom for KernelHands {
             return Err("it is never marked".to_owned());
         }
         let Held { marks, hooks, .. } = &mut *self.held();
+        if self.ended.load(Ordering::Acquire) {
+            // An act that was still under way: a hook that it pinned now would stay behind.
+            return Err("the kernel's hands have been taken out".to_owned());
+        }
         marks.mark(&self.births, root, &self.boot, lasting, || hooks.join().map_err(|e| chain(&e)))
     }
 }

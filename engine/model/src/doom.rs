@@ -20,6 +20,12 @@ pub trait Doom: Send + Sync {
     /// Who descends from this process, dead or alive itself.
     fn below(&self, root: &ProcessId) -> Below;
 
+    /// When the process that has this number began, to the nanosecond; `None` where that is not known. /proc tells ticks of
+    /// 10 ms, within which a number can be another's where few are given out.
+    fn began(&self, _pid: u32) -> Option<u64> {
+        None
+    }
+
     /// Marks it and all below for so long, the lately dead too, and says who was below after that. A lineage is marked
     /// only when the process that exec'ed it is the root or below it, so that a shared parent never dies.
     ///

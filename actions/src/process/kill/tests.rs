@@ -418,3 +418,78 @@ async fn a_process_with_many_threads_dies_even_when_its_leader_has_left() {
     assert_eq!((truth, killed(&output)), (Truth::Holds, vec![pid]));
     assert!(!family.is_alive(&id));
 }
+
+#[test]
+fn one_who_may_not_be_signalled_keeps_nobody_else_alive() {
+    let family = Family::new();
+    let nobody = rustix::process::Uid::from_raw(65_534);
+    let shielded = family.id(family.spawn("exec sleep 300"));
+    let other = family.id(family.start(Command::new("sleep").arg("300").uid(nobody.as_raw())));
+    let hands = Hands::new(family.world());
+    let plans = [&shielded, &other].map(|id| {
+        let circle = Circle::around(&hands.world, id, Scope::Process).unwrap();
+        Plan { targets: circle.targets(&hands.world), ..Plan::default() }
+    });
+    let plan = Plan { targets: plans.into_iter().flat_map(|plan| plan.targets).collect(), ..Plan::default() };
+    let done = std::thread::scope(|scope| {
+        let act = || {
+            let crowd = Crowd::of_plan(&hands, &plan, Vec::new()).unwrap();
+            assert_eq!(crowd.members.len(), 2);
+            // Of this thread alone.
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            crowd.signal(Sent::KILL)
+        };
+        scope.spawn(act).join().unwrap()
+    });
+    assert!(matches!(done, Err(ActionError::GiveUp { .. })), "{done:?}");
+    wait_until("the other is dead", || !family.is_alive(&other));
+    assert!(family.is_alive(&shielded));
+}
+
+#[tokio::test]
+async fn a_cgroup_whose_files_refuse_is_emptied_by_signals() {
+    let family = Family::new();
+    let Some(dir) = family.group(CgroupKind::V2) else { return };
+    family.spawn(&format!("echo $$ >{}/cgroup.procs; echo $$ >$DIR/named; exec sleep 300", dir.display()));
+    let named = family.id(family.pid("named"));
+    // A hierarchy that lists its processes and takes nothing.
+    let stubborn = tempfile::tempdir().unwrap();
+    let group = stubborn.path().join(dir.file_name().unwrap());
+    for file in ["cgroup.kill", "cgroup.freeze"] {
+        std::fs::create_dir_all(group.join(file)).unwrap();
+    }
+    std::fs::write(group.join("cgroup.procs"), format!("{}\n", named.pid)).unwrap();
+    std::fs::write(group.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+    let mut world = family.world();
+    world.cgroups.iter_mut().for_each(|root| root.dir = stubborn.path().to_owned());
+    world.cgroups.retain(|root| root.kind == CgroupKind::V2);
+    let kill = verb(world);
+    let plan = kill.plan(&order(&named, "cgroup")).await.unwrap();
+    let go = Act::new().admitted(&kill, plan);
+    kill.run(&go, &Act::new().context()).await.unwrap();
+    assert!(!family.is_alive(&named));
+}
+
+#[tokio::test]
+async fn who_came_into_the_cgroup_after_it_was_listed_dies_with_it() {
+    let family = Family::new();
+    let Some(dir) = family.group(CgroupKind::V1Freezer) else { return };
+    let joins = |name: &str| {
+        family.spawn(&format!("echo $$ >{}/cgroup.procs; echo $$ >$DIR/{name}; exec sleep 300", dir.display()));
+        family.id(family.pid(name))
+    };
+    let named = joins("named");
+    let world = HostWorld {
+        cgroups: family.world().cgroups.into_iter().filter(|root| root.kind == CgroupKind::V1Freezer).collect(),
+        ..family.world()
+    };
+    let hands = Hands::new(world);
+    let circle = Circle::around(&hands.world, &named, Scope::Cgroup).unwrap();
+    let listed = Order::new(SPEC.name, named.clone(), Scope::Cgroup, &circle);
+    let plan = Plan { targets: circle.targets(&hands.world), ..Plan::default() };
+    let mut crowd = Crowd::of_plan(&hands, &plan, Vec::new()).unwrap();
+    let late = joins("late");
+    strike_group(&mut crowd, &listed, &circle.group.unwrap()).unwrap();
+    wait_until("both are dead", || !family.is_alive(&named) && !family.is_alive(&late));
+    assert_eq!(std::fs::read_to_string(dir.join("freezer.state")).unwrap().trim(), "THAWED");
+}
