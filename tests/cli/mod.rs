@@ -7,6 +7,7 @@
 mod bad_input;
 mod daemon;
 mod demo;
+mod doctor;
 mod exit;
 mod help;
 mod hostile;
