@@ -213,6 +213,10 @@ fn rules_that_change_are_in_force_without_a_restart_and_a_broken_one_leaves_the_
     assert!(loud, "{}", daemon.log());
 
     std::fs::remove_file(root.join("rules/three.yml")).unwrap();
+    super::fifo::fifo(&root.join("rules/fifo.yml"));
+    wait_until("so is that of a fifo, for which nobody waits", || daemon.log().contains("fifo.yml"));
+    assert_eq!(rules_of(&daemon), before + 1, "the old set stays");
+    std::fs::remove_file(root.join("rules/fifo.yml")).unwrap();
     daemon.signal(rustix::process::Signal::HUP);
     wait_until("all is well again", || daemon.ask_json(&["status"])["reload_refused"].is_null());
 }

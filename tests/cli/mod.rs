@@ -9,6 +9,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod exit;
+mod fifo;
 mod help;
 mod hostile;
 mod init;
