@@ -23,7 +23,8 @@ const PLAYBOOK: &str = "playbook: end-it\ndescription: Ends the attack.\non: { d
 pub(super) struct Site {
     /// Keeps the namespace; ends with its stdin.
     holder: Child,
-    group: Group,
+    /// All that its daemons may touch.
+    pub(super) group: Group,
 }
 
 impl Site {
@@ -108,14 +109,19 @@ pub(super) struct Daemon<'s> {
 impl<'s> Daemon<'s> {
     /// In enforce, with one rule and one playbook; armed. `None`, loudly, where the kernel has no hands.
     pub(super) fn up(site: &'s Site) -> Option<Self> {
+        Self::up_with(site, RULE, PLAYBOOK)
+    }
+
+    /// The same with another rule and playbook.
+    pub(super) fn up_with(site: &'s Site, rule: &str, playbook: &str) -> Option<Self> {
         let keep = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = keep.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        write("rules/attack.yml", RULE);
-        write("playbooks/end-it.yaml", PLAYBOOK);
+        write("rules/attack.yml", rule);
+        write("playbooks/end-it.yaml", playbook);
         let config = format!(
             "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: false, dirs: [rules] }}\n\
              guard: {{ only_within: {{ cgroup: {} }} }}\n",
@@ -154,6 +160,11 @@ impl<'s> Daemon<'s> {
     /// Where its data is.
     pub(super) fn dir(&self) -> PathBuf {
         self.keep.path().join("state")
+    }
+
+    /// Starts a client of it and waits for nothing.
+    pub(super) fn begin(&self, args: &[&str]) -> Child {
+        self.site.quell().args(args).arg("--data-dir").arg(self.dir()).stdout(Stdio::null()).spawn().unwrap()
     }
 
     /// Runs a client of it.
