@@ -9,6 +9,8 @@ mod cli;
 mod clocks;
 #[cfg(feature = "ebpf")]
 mod crash;
+#[cfg(feature = "ebpf")]
+mod daemon;
 mod docs;
 #[cfg(feature = "ebpf")]
 mod floods;

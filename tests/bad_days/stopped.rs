@@ -1,8 +1,9 @@
 //! The daemon is stopped for ten seconds while others work: nothing is lost in silence. Its engine's thread alone stands
 //! still: it answers, ends when it is told to, and goes on with the next start.
 
-use super::host::{Daemon, Host, verifies};
+use super::host::{Host, verifies};
 use crate::cli::wait_until;
+use crate::daemon::Daemon;
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
