@@ -8,6 +8,8 @@ mod cli;
 #[cfg(feature = "ebpf")]
 mod clocks;
 #[cfg(feature = "ebpf")]
+mod containers;
+#[cfg(feature = "ebpf")]
 mod crash;
 #[cfg(feature = "ebpf")]
 mod daemon;
