@@ -11,7 +11,6 @@ mod clocks;
 mod containers;
 #[cfg(feature = "ebpf")]
 mod crash;
-#[cfg(feature = "ebpf")]
 mod daemon;
 mod docs;
 #[cfg(feature = "ebpf")]

@@ -91,7 +91,7 @@ impl Host {
     /// Starts a daemon and waits for nothing; `die` names the write at which it ends (`engine/src/store/fault.rs`).
     pub(crate) fn start(&self, state: &Path, sensor: bool, die: Option<&str>) -> Daemon {
         let config = self.dir().join(if sensor { "quell.yaml" } else { "blind.yaml" });
-        let mut up = command(&[]);
+        let mut up = command(&["up"]);
         if let Some(place) = die {
             up.env("QUELL_DIE_AT", place);
         }

@@ -173,7 +173,7 @@ fn an_attack_ends_its_container_and_no_other() {
     );
     let config = write(home.path(), "quell.yaml", &text);
     let state = home.path().join("state");
-    let mut daemon = Daemon::start(command(&[]), Some(&config), &state, &home.path().join("log"));
+    let mut daemon = Daemon::start(command(&["up"]), Some(&config), &state, &home.path().join("log"));
     if !daemon.armed("two containers") {
         return;
     }

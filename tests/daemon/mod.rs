@@ -1,6 +1,7 @@
 //! A daemon of a test's own: how it is started, asked and ended. Killed when the test ends, however it ends.
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
+#![cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "most of those who use it need the sensor"))]
 
 use crate::cli::{Ran, command, wait_until};
 use rustix::process::Signal;
@@ -20,11 +21,11 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `quell up` by this command (the binary, or what runs it elsewhere) and waits for nothing; what it says is added to
-    /// the log.
+    /// Starts this command (`quell up`, by whatever runs it) with its configuration and data, and waits for nothing; what it
+    /// says is added to the log.
     pub(crate) fn start(mut quell: Command, config: Option<&Path>, state: &Path, log: &Path) -> Self {
         let err = File::options().create(true).append(true).open(log).unwrap();
-        quell.arg("up").arg("--data-dir").arg(state);
+        quell.arg("--data-dir").arg(state);
         if let Some(config) = config {
             quell.arg("--config").arg(config);
         }
@@ -70,9 +71,14 @@ impl Daemon {
         ended.unwrap()
     }
 
+    /// All that it logged, and those before it with the same log.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// What it logged last.
     pub(crate) fn log(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.said();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
@@ -114,6 +120,11 @@ impl Daemon {
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The same, also when it may have ended.
+    pub(crate) fn try_signal(&self, signal: Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).ok();
     }
 
     /// Kills it without a word.

@@ -3,9 +3,10 @@
 
 use super::attack::Attack;
 use super::wait_until;
+use crate::daemon::Daemon as Own;
 use crate::threats::group::Group;
 use serde_json::Value;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -103,7 +104,8 @@ impl Drop for Site {
 pub(super) struct Daemon<'s> {
     site: &'s Site,
     keep: tempfile::TempDir,
-    pub(super) child: Child,
+    /// The daemon itself.
+    pub(super) own: Own,
 }
 
 impl<'s> Daemon<'s> {
@@ -128,9 +130,8 @@ impl<'s> Daemon<'s> {
             site.group.path
         );
         write("quell.yaml", &config);
-        let child = Self::start(site, keep.path());
-        let daemon = Self { site, keep, child };
-        daemon.wait();
+        let own = Self::start(site, keep.path());
+        let daemon = Self { site, keep, own };
         let status = daemon.status();
         if status["hands"]["loaded"] == true {
             return Some(daemon);
@@ -141,20 +142,12 @@ impl<'s> Daemon<'s> {
         None
     }
 
-    fn start(site: &Site, keep: &Path) -> Child {
-        let log = File::options().create(true).append(true).open(keep.join("log")).unwrap();
-        let config = keep.join("quell.yaml");
-        let mut command = site.quell();
-        command.arg("up").arg("--config").arg(config).arg("--data-dir").arg(keep.join("state"));
-        command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
-    }
-
-    fn wait(&self) {
-        wait_until("the daemon is up", || {
-            let state = self.ask(&["status", "--json"]);
-            let status: Value = serde_json::from_slice(&state.stdout).unwrap_or_default();
-            status["state"] == "armed" || status["state"] == "blind"
-        });
+    fn start(site: &Site, keep: &Path) -> Own {
+        let mut quell = site.quell();
+        quell.arg("up");
+        let mut own = Own::start(quell, Some(&keep.join("quell.yaml")), &keep.join("state"), &keep.join("log"));
+        own.stands();
+        own
     }
 
     /// Where its data is.
@@ -193,26 +186,23 @@ impl<'s> Daemon<'s> {
     }
 
     pub(super) fn log(&self) -> String {
-        fs::read_to_string(self.keep.path().join("log")).unwrap()
+        self.own.said()
     }
 
     /// SIGKILL.
     pub(super) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.own.kill();
     }
 
     /// The next one with the same data.
     pub(super) fn again(&mut self) {
-        self.child = Self::start(self.site, self.keep.path());
-        self.wait();
+        self.own = Self::start(self.site, self.keep.path());
     }
 
     /// SIGTERM, and the end.
     pub(super) fn end(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        wait_until("the daemon ends", || self.child.try_wait().unwrap().is_some());
+        self.own.signal(rustix::process::Signal::TERM);
+        self.own.wait();
     }
 
     /// The run about this attack once it is over.
@@ -237,7 +227,5 @@ impl Drop for Daemon<'_> {
         if std::thread::panicking() {
             eprintln!("{}", self.log());
         }
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
