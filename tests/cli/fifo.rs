@@ -76,7 +76,12 @@ fn a_daemon_is_not_started_with_a_fifo_for_definitions() {
     let state = dir.path().join("state");
     fifo(&dir.path().join("bare"));
     fifo(&dir.path().join("folder/one.yaml"));
-    for text in ["playbooks: { dirs: [bare] }", "playbooks: { dirs: [folder] }", "rules: { dirs: [bare] }"] {
+    for text in [
+        "playbooks: { dirs: [bare] }",
+        "playbooks: { dirs: [folder] }",
+        "rules: { dirs: [bare] }",
+        "sources: { files: [{ path: bare }] }",
+    ] {
         let config = write(dir.path(), "quell.yaml", &format!("{text}\n"));
         let ran = ends(&["up", "--config", config.to_str().unwrap(), "--data-dir", state.to_str().unwrap()]).ends(2);
         assert!(says_what_it_is(&ran), "{text}: {}", ran.err);
