@@ -42,6 +42,7 @@ lint:
 	@scripts/setup lint
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --package quell --no-default-features --all-targets -- -D warnings
 	scripts/check-house
 	scripts/check-bans
 

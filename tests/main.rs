@@ -8,7 +8,10 @@ mod cli;
 #[cfg(feature = "ebpf")]
 mod clocks;
 #[cfg(feature = "ebpf")]
+mod containers;
+#[cfg(feature = "ebpf")]
 mod crash;
+mod daemon;
 mod docs;
 #[cfg(feature = "ebpf")]
 mod floods;

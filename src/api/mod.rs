@@ -18,7 +18,9 @@ pub(crate) use caller::Caller;
 pub(crate) use problem::Problem;
 pub(crate) use routes::{App, router};
 pub(crate) use socket::{bind, serve};
+#[cfg(feature = "ebpf")]
+pub(crate) use status::Blocked;
 pub(crate) use status::{
-    ActionMissing, BlockStatus, Blocked, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus,
+    ActionMissing, BlockStatus, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus,
     RecorderStatus, SensorStatus, State, Status,
 };

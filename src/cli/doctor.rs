@@ -8,7 +8,7 @@ use super::term::Ink;
 use super::{Exit, Fail, Global, Term, place};
 #[cfg(feature = "ebpf")]
 use crate::daemon;
-use crate::daemon::RECORDER;
+use crate::daemon::{RECORDER, privilege};
 use quell_actions::{CgroupKind, HostWorld, protect};
 use quell_engine::load::Config;
 use serde::Serialize;
@@ -61,7 +61,7 @@ impl Check {
 
 /// Looks at everything.
 pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
-    let mut checks = vec![privileges()];
+    let mut checks = privileges();
     checks.extend(sensor());
     let node = crate::daemon::node();
     match HostWorld::live(node) {
@@ -132,15 +132,36 @@ fn print(checks: &[Check], worst: Mark, term: &Term) {
     });
 }
 
-fn privileges() -> Check {
+fn privileges() -> Vec<Check> {
     let uid = rustix::process::geteuid();
-    if uid.is_root() {
-        Check::new("this process", "root", Mark::Ok, "runs as root")
+    let user = if uid.is_root() {
+        Check::new(PROCESS, "root", Mark::Ok, "runs as root")
     } else {
-        Check::new("this process", "root", Mark::Degraded, format!("runs as uid {}", uid.as_raw()))
+        Check::new(PROCESS, "root", Mark::Degraded, format!("runs as uid {}", uid.as_raw()))
             .works("checks, recordings, replays; on processes of the same user also actions")
+    };
+    let mut checks = vec![user];
+    let all = privilege::NEEDED.len();
+    match privilege::missing() {
+        Ok(missing) if missing.is_empty() => {
+            checks.push(Check::new(PROCESS, "capabilities", Mark::Ok, format!("all {all} that quell needs")));
+        }
+        Ok(missing) if missing.len() == all => {
+            checks.push(
+                Check::new(PROCESS, "capabilities", Mark::Degraded, format!("none of the {all} that quell needs"))
+                    .works("what needs no right"),
+            );
+        }
+        Ok(missing) => checks.extend(missing.iter().map(|one| {
+            let why = format!("not held; it is needed to {}", one.need);
+            Check::new(PROCESS, one.name, Mark::Degraded, why).works(one.works)
+        })),
+        Err(e) => checks.push(Check::new(PROCESS, "capabilities", Mark::Degraded, format!("cannot be read: {e}"))),
     }
+    checks
 }
+
+const PROCESS: &str = "this process";
 
 #[cfg(feature = "ebpf")]
 fn sensor() -> Vec<Check> {

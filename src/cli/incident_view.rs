@@ -100,19 +100,25 @@ fn lost(loss: &LossView) -> String {
     )
 }
 
+/// How much of its process tree there is to read.
+fn kept(pinned: &RecorderPinned) -> String {
+    let (from, to) = (time_of_day(pinned.from.wall), time_of_day(pinned.to.wall));
+    match pinned.events {
+        0 => format!("recorded: nothing of its process tree from {from} to {to}"),
+        events => format!(
+            "recorded: {events} events of its process tree from {from} to {to} ({}); `quell incident show ID --events`",
+            size(pinned.bytes)
+        ),
+    }
+}
+
 /// What the recorder keeps of what surrounds it, and how much it lacks.
 fn recorded(pinned: Option<&RecorderPinned>, term: &Term) {
     let Some(pinned) = pinned else { return };
     if pinned.let_go {
         return term.line("  its events were let go: newer incidents needed the room");
     }
-    term.line(format!(
-        "  recorded: {} events of its process tree from {} to {} ({}); `quell incident show ID --events`",
-        pinned.events,
-        time_of_day(pinned.from.wall),
-        time_of_day(pinned.to.wall),
-        size(pinned.bytes),
-    ));
+    term.line(format!("  {}", kept(pinned)));
     if pinned.unrecorded_ms > 0 {
         let missing = span(Duration::from_millis(pinned.unrecorded_ms));
         term.line(format!("  {}", term.ink(Ink::Warn, &format!("of that time {missing} were not recorded in full"))));
@@ -200,5 +206,28 @@ fn decision(decision: TriggerDecision) -> (Ink, &'static str) {
         TriggerDecision::NotMine => (Ink::Dim, "not mine"),
         TriggerDecision::IfFalse => (Ink::Dim, "if false"),
         TriggerDecision::Held => (Ink::Warn, "held"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_was_recorded_there_is_nothing_to_be_shown() {
+        let pinned = |events| {
+            let at = serde_json::json!({ "wall": "2026-01-02T03:04:05Z", "boot_ns": 0 });
+            let of = serde_json::json!({
+                "incident": "i-1", "from": at, "to": at, "events": events, "bytes": events * 100, "unrecorded_ms": 0,
+                "lost": 0, "left_out": 0, "let_go": false,
+            });
+            serde_json::from_value::<RecorderPinned>(of).unwrap()
+        };
+        assert_eq!(kept(&pinned(0)), "recorded: nothing of its process tree from 03:04:05.000 to 03:04:05.000");
+        let some = kept(&pinned(12));
+        assert!(
+            some.starts_with("recorded: 12 events") && some.contains("(1.2 KiB)") && some.contains("--events"),
+            "{some}"
+        );
     }
 }

@@ -144,6 +144,10 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
 fn check(paths: &[PathBuf], rules: &[PathBuf], strict: bool, term: &Term) -> Result<Exit, Fail> {
     must_exist(paths.iter().chain(rules))?;
     let Found { playbooks, mistakes } = files::check(paths, rules);
+    if playbooks.is_empty() && mistakes.is_empty() {
+        return Err(Fail::usage("there is no playbook in what was given")
+            .hint("a playbook is a YAML file with the key `playbook`"));
+    }
     let tally = Tally::of(&mistakes);
     let ok = tally.errors == 0 && !(strict && tally.warnings > 0);
     if term.is_json() {
@@ -160,10 +164,6 @@ fn check(paths: &[PathBuf], rules: &[PathBuf], strict: bool, term: &Term) -> Res
                 escape(&file)
             ));
         }
-    }
-    if playbooks.is_empty() && mistakes.is_empty() {
-        return Err(Fail::usage("there is no playbook in what was given")
-            .hint("a playbook is a YAML file with the key `playbook`"));
     }
     let n = playbooks.len();
     term.note(format!("{tally}; {n} playbook{} in order", if n == 1 { "" } else { "s" }));

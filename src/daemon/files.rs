@@ -89,6 +89,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     let (playbooks, found) = load::playbooks(&playbook_sources(&config), &known);
     mistakes.extend(found);
     mistakes.extend(config.check_names(&playbooks, &known.actions));
+    mistakes.extend(config.sources.files.iter().filter_map(|source| followed(&source.path)));
     let guard = guard(&config, &mut mistakes);
     let files =
         config.file.iter().chain(&config.playbooks.dirs).chain(&config.rules.dirs).chain(&config.rules.exceptions);
@@ -117,6 +118,13 @@ fn untrusted(config: &Config, report: &RuleReport) -> Vec<Mistake> {
     all.sort();
     all.dedup();
     all.iter().filter_map(|path| load::trusted(path).err().map(|mistake| *mistake)).collect()
+}
+
+/// What is there and can never be followed. What is not there yet may come.
+fn followed(path: &Path) -> Option<Mistake> {
+    let kind = std::fs::metadata(path).ok()?.file_type();
+    let what = "it is no file and no folder: it cannot be followed";
+    (!kind.is_file() && !kind.is_dir()).then(|| Mistake::error(path, Span::default(), what))
 }
 
 /// What the engine works by.

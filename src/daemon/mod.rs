@@ -19,6 +19,7 @@ mod kernel;
 mod leave;
 mod log;
 mod pause;
+pub(crate) mod privilege;
 mod recorder;
 mod rehearsal;
 mod sources;

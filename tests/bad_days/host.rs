@@ -1,15 +1,11 @@
 //! A host in small: cgroups, rules and playbooks of a test's own, and daemons that are started and killed on it.
 
-use crate::cli::{Ran, command, wait_until, write};
+use crate::cli::{command, write};
+use crate::daemon::Daemon;
 use crate::threats::group::Group;
 use quell_engine::store::Journal;
-use rustix::process::Signal;
-use serde_json::Value;
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
 
 /// See the module.
 pub(crate) struct Host {
@@ -89,143 +85,23 @@ impl Host {
     /// A daemon with its data in `state`, that has come to its feet.
     pub(crate) fn armed(&self, state: &Path) -> Option<Daemon> {
         let mut daemon = self.start(state, true, None);
-        wait_until("the daemon answers", || {
-            assert!(daemon.ended().is_none(), "the daemon ended:\n{}", daemon.log());
-            matches!(daemon.try_status(), Some(status) if status["state"] != "starting")
-        });
-        if daemon.status()["state"] == "armed" {
-            return Some(daemon);
-        }
-        let why = daemon.status()["sensor"]["why"].to_string();
-        assert!(std::env::var_os("QUELL_REQUIRE_BPF").is_none(), "{why}");
-        eprintln!("NOT TESTED: {}: {why}", self.mark);
-        None
+        daemon.armed(&self.mark).then_some(daemon)
     }
 
     /// Starts a daemon and waits for nothing; `die` names the write at which it ends (`engine/src/store/fault.rs`).
     pub(crate) fn start(&self, state: &Path, sensor: bool, die: Option<&str>) -> Daemon {
         let config = self.dir().join(if sensor { "quell.yaml" } else { "blind.yaml" });
-        let log = self.dir().join("daemon.log");
-        let err = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let mut up = command(&["up", "--config", config.to_str().unwrap(), "--data-dir", state.to_str().unwrap()]);
+        let mut up = command(&["up"]);
         if let Some(place) = die {
             up.env("QUELL_DIE_AT", place);
         }
-        let child = up.stdout(Stdio::null()).stderr(err).spawn().unwrap();
-        Daemon { child, state: state.to_owned(), log }
+        Daemon::start(up, Some(&config), state, &self.dir().join("daemon.log"))
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
         self.top.remove();
-    }
-}
-
-/// A daemon; killed when the test ends, however it ends.
-pub(crate) struct Daemon {
-    child: Child,
-    /// Its data directory.
-    pub(crate) state: PathBuf,
-    log: PathBuf,
-}
-
-impl Daemon {
-    /// How it ended, if it has.
-    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
-        self.child.try_wait().unwrap()
-    }
-
-    /// Waits for its end.
-    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
-        let mut ended = None;
-        wait_until("the daemon ends", || {
-            ended = self.ended();
-            ended.is_some()
-        });
-        ended.unwrap()
-    }
-
-    /// What it logged last.
-    pub(crate) fn log(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(30)..].join("\n")
-    }
-
-    /// Runs a client.
-    pub(crate) fn ask(&self, args: &[&str]) -> Ran {
-        let mut command = command(args);
-        Ran::of(command.args(["--data-dir", self.state.to_str().unwrap()]).output().unwrap())
-    }
-
-    /// A client's document; fails the test when there is none.
-    pub(crate) fn ask_json(&self, args: &[&str]) -> Value {
-        let mut all = args.to_vec();
-        all.push("--json");
-        let ran = self.ask(&all);
-        serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{args:?}: {e}: {ran:?}\n{}", self.log()))
-    }
-
-    /// Its status; fails the test when it does not answer.
-    pub(crate) fn status(&self) -> Value {
-        self.ask_json(&["status"])
-    }
-
-    /// Its status, if it answers. Asked on the socket itself: a client's start takes longer than the answer.
-    pub(crate) fn try_status(&self) -> Option<Value> {
-        self.get("/status")
-    }
-
-    /// What a route answers, if it does. In HTTP 1.0, so that a list comes whole and not in chunks.
-    pub(crate) fn get(&self, path: &str) -> Option<Value> {
-        let mut socket = UnixStream::connect(self.state.join("quell.sock")).ok()?;
-        socket.set_read_timeout(Some(crate::cli::PATIENCE)).unwrap();
-        write!(socket, "GET {path} HTTP/1.0\r\nhost: quell\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).ok()?;
-        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
-    }
-
-    /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Kills it without a word.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Ends it as a supervisor would; it must end well.
-    pub(crate) fn end(mut self) {
-        self.signal(Signal::TERM);
-        let status = self.wait();
-        assert!(status.success(), "{status}\n{}", self.log());
-    }
-
-    /// Its pid.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// What has become of every run: its state and its steps' outcomes.
-    pub(crate) fn runs(&self) -> Vec<Value> {
-        let list = self.ask_json(&["run", "list"]);
-        list.as_array()
-            .unwrap()
-            .iter()
-            .map(|run| self.ask_json(&["run", "show", run["id"].as_str().unwrap()]))
-            .collect()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // One that was stopped would not die before it goes on.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 

@@ -1,8 +1,9 @@
 //! The journal cannot be written: somebody holds the database, or its bytes are overwritten. Who freezes and kills goes
 //! on; what could not be written follows, or its loss is told.
 
-use super::host::{Daemon, Host, hold_and_kill, kill_one, verifies};
+use super::host::{Host, hold_and_kill, kill_one, verifies};
 use crate::cli::wait_until;
+use crate::daemon::Daemon;
 use crate::threats::group::Group;
 use quell_engine::store::Journal;
 use std::os::unix::fs::FileExt;

@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
 mod disk;
+mod foreign;
 pub(crate) mod host;
 mod journal;
 mod soak;
 mod stopped;
+mod unreadable;
 
 /// Whether the long searches are wanted.
 pub(crate) fn is_long() -> bool {

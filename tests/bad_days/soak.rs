@@ -5,9 +5,10 @@
 //! every detection that was answered with a run has that run, ended; the journal verifies; memory stays in its bounds.
 //! What it saw is written to `bench/soak.json` and `bench/soak.md` in the target directory.
 
-use super::host::{Daemon, Host, hold_and_kill, kill_one, verifies};
+use super::host::{Host, hold_and_kill, kill_one, verifies};
 use super::is_long;
 use crate::cli::{binary, wait_until};
+use crate::daemon::Daemon;
 use crate::threats::group::Group;
 use quell_engine::store::Journal;
 use quell_model::{Body, Outcome};

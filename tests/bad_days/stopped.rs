@@ -1,9 +1,12 @@
-//! The daemon is stopped for ten seconds while others work: nothing is lost in silence.
+//! The daemon is stopped for ten seconds while others work: nothing is lost in silence. Its engine's thread alone stands
+//! still: it answers, ends when it is told to, and goes on with the next start.
 
-use super::host::{Daemon, Host};
+use super::host::{Host, verifies};
 use crate::cli::wait_until;
+use crate::daemon::Daemon;
 use rustix::process::Signal;
-use std::process::{Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// As long as it is stopped, others execute.
@@ -53,4 +56,69 @@ fn stopped_for_ten_seconds_under_load_it_has_seen_or_lost_and_told_all_of_it() {
         assert!(shown.contains("process creation"), "the loss is shown: {shown}");
     }
     daemon.end();
+}
+
+/// Holds one thread still until it is gone, by ptrace: its process goes on.
+const HOLD: &str = "import ctypes, os, sys
+tid = int(sys.argv[1])
+ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+ptrace.argtypes = [ctypes.c_long] * 4
+for request in (0x4206, 0x4207):  # PTRACE_SEIZE, PTRACE_INTERRUPT
+    if ptrace(request, tid, 0, 0) != 0:
+        sys.exit(os.strerror(ctypes.get_errno()))
+os.waitpid(tid, 0x40000000)  # __WALL
+print('held', flush=True)
+os.waitpid(tid, 0x40000000)
+";
+
+/// Who holds the thread; it goes on with the end of this.
+struct Holder(Child);
+
+impl Holder {
+    /// `None`, loudly, where no thread can be held.
+    fn of(daemon: &Daemon, name: &str) -> Option<Self> {
+        let mut tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().flatten();
+        let is_it = |task: &std::fs::DirEntry| {
+            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        };
+        let tid = tasks.find(is_it).unwrap().file_name();
+        let mut python = Command::new("python3");
+        python.args(["-c", HOLD]).arg(tid).stdin(Stdio::null()).stdout(Stdio::piped());
+        let Ok(child) = python.spawn() else {
+            eprintln!("NOT TESTED: an engine that stands still: there is no python3");
+            return None;
+        };
+        let mut holder = Self(child);
+        let mut line = String::new();
+        BufReader::new(holder.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        if line == "held\n" {
+            return Some(holder);
+        }
+        eprintln!("NOT TESTED: an engine that stands still: its thread cannot be traced here");
+        None
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn told_to_end_while_its_engine_stands_still_it_ends_and_the_next_start_goes_on() {
+    let Some(host) = Host::new("still", &[], &[("seen", "Image|endswith: /MARK")]) else { return };
+    let state = host.dir().join("state");
+    let Some(mut daemon) = host.armed(&state) else { return };
+    let Some(_holder) = Holder::of(&daemon, "quell-sensor") else { return };
+    let asked = daemon.ask(&["run", "list"]);
+    assert_eq!(asked.code, Some(0), "what only reads is answered: {asked:?}");
+    daemon.signal(Signal::TERM);
+    let status = daemon.wait();
+    assert!(status.success(), "{status}\n{}", daemon.log());
+    assert!(daemon.log().contains("does not end"), "it is told:\n{}", daemon.log());
+    drop(verifies(&state));
+    let Some(again) = host.armed(&state) else { return };
+    again.end();
 }

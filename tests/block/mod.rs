@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use crate::cli::command;
+use crate::daemon::Daemon;
 use crate::threats::group::Group;
 use quell_engine::store::Journal;
 use quell_model::record::ReflexFired;
@@ -16,7 +18,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,29 +85,23 @@ impl Place {
     }
 
     fn daemon(&self) -> Daemon {
-        let mut daemon = Daemon(self.spawn(None));
-        self.until("the daemon stands", || {
-            assert!(daemon.0.try_wait().unwrap().is_none(), "it ended");
-            self.status()["state"].as_str().is_some_and(|state| state != "starting")
-        });
+        let mut daemon = self.spawn(None);
+        daemon.stands();
         daemon
     }
 
     /// One that dies by SIGKILL at a write (`engine/src/store/fault.rs`); a release build has no such place.
     fn dies(&self, place: &str) {
-        let mut daemon = Daemon(self.spawn(Some(place)));
-        self.until("it has died", || daemon.0.try_wait().unwrap().is_some());
-        assert_eq!(daemon.0.wait().unwrap().signal(), Some(9));
+        assert_eq!(self.spawn(Some(place)).wait().signal(), Some(9));
     }
 
-    fn spawn(&self, die: Option<&str>) -> Child {
-        let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quell"));
-        command.arg("up").arg("--config").arg(self.dir.path().join("quell.yaml")).arg("--data-dir").arg(self.state());
+    fn spawn(&self, die: Option<&str>) -> Daemon {
+        let mut quell = command(&["up"]);
         if let Some(place) = die {
-            command.env("QUELL_DIE_AT", place);
+            quell.env("QUELL_DIE_AT", place);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+        let file = |name: &str| self.dir.path().join(name);
+        Daemon::start(quell, Some(&file("quell.yaml")), &self.state(), &file("log"))
     }
 
     #[track_caller]
@@ -143,23 +139,6 @@ impl Place {
             _ => None,
         });
         fired.collect()
-    }
-}
-
-struct Daemon(Child);
-
-impl Daemon {
-    fn end(mut self) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), rustix::process::Signal::TERM)
-            .unwrap();
-        assert!(self.0.wait().unwrap().success());
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
     }
 }
 

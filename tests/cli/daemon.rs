@@ -2,64 +2,53 @@
 
 use super::hostile::{HOSTILE, is_clean};
 use super::{PATIENCE, Ran, command, quell, wait_until, write};
+use crate::daemon::Daemon as Own;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
-/// A daemon of the test's own; killed when the test ends, however it ends.
+/// A daemon that stands, and its home.
 struct Daemon {
-    child: Child,
+    own: Own,
     dir: PathBuf,
-    log: PathBuf,
-    _keep: tempfile::TempDir,
+    keep: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Daemon {
+    type Target = Own;
+
+    fn deref(&self) -> &Own {
+        &self.own
+    }
 }
 
 impl Daemon {
-    fn start(more: &[&str]) -> Self {
-        Self::start_with(tempfile::tempdir().unwrap(), more)
+    fn start() -> Self {
+        Self::start_with(tempfile::tempdir().unwrap(), None)
     }
 
-    fn start_with(keep: tempfile::TempDir, more: &[&str]) -> Self {
-        let (dir, log) = (keep.path().join("state"), keep.path().join("log"));
-        let mut args = vec!["up", "--data-dir", dir.to_str().unwrap()];
-        args.extend(more);
-        let err = std::fs::File::create(&log).unwrap();
-        let child = command(&args).stdout(Stdio::null()).stderr(err).spawn().unwrap();
-        let mut daemon = Self { child, dir, log, _keep: keep };
-        wait_until("the daemon answers", || {
-            assert!(daemon.child.try_wait().unwrap().is_none(), "the daemon ended:\n{}", daemon.log());
-            matches!(daemon.ask(&["status"]).code, Some(0 | 1)) && daemon.state() != "starting"
-        });
-        daemon
+    fn start_with(keep: tempfile::TempDir, config: Option<&Path>) -> Self {
+        let dir = keep.path().join("state");
+        let own = Self::standing(keep.path(), config);
+        Self { own, dir, keep }
+    }
+
+    fn standing(home: &Path, config: Option<&Path>) -> Own {
+        let mut own = Own::start(command(&["up"]), config, &home.join("state"), &home.join("log"));
+        own.stands();
+        own
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
-    }
-
-    fn ask(&self, args: &[&str]) -> Ran {
-        let mut args = args.to_vec();
-        args.extend(["--data-dir", self.dir.to_str().unwrap()]);
-        quell(&args)
-    }
-
-    fn ask_json(&self, args: &[&str]) -> Value {
-        let mut args = args.to_vec();
-        args.push("--json");
-        self.ask(&args).json()
+        self.own.said()
     }
 
     fn state(&self) -> String {
         self.ask_json(&["status"])["state"].as_str().unwrap().to_owned()
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// The body of a raw exchange on the socket, with its head.
@@ -73,16 +62,9 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
 #[test]
 fn it_answers_refuses_a_second_and_ends_when_told() {
-    let mut daemon = Daemon::start(&[]);
+    let mut daemon = Daemon::start();
     let status = daemon.ask_json(&["status"]);
     assert_eq!(status["mode"], "observe");
     assert_eq!(status["paused"], false);
@@ -104,18 +86,14 @@ fn it_answers_refuses_a_second_and_ends_when_told() {
 
     let second = quell(&["up", "--data-dir", daemon.dir.to_str().unwrap()]).ends(2);
     assert!(second.err.contains("in use"), "{}", second.err);
-    assert!(second.err.contains(&daemon.child.id().to_string()), "it names the first: {}", second.err);
+    assert!(second.err.contains(&daemon.pid().to_string()), "it names the first: {}", second.err);
     let refused = daemon.ask(&["uninstall"]).ends(1);
     assert!(refused.err.contains("daemon"), "{}", refused.err);
 
     let since = Instant::now();
     daemon.signal(rustix::process::Signal::TERM);
-    let mut status = None;
-    wait_until("it ends", || {
-        status = daemon.child.try_wait().unwrap();
-        status.is_some()
-    });
-    assert_eq!(status.unwrap().code(), Some(0), "{}", daemon.log());
+    let status = daemon.own.wait();
+    assert_eq!(status.code(), Some(0), "{}", daemon.log());
     assert!(since.elapsed() < PATIENCE);
     daemon.ask(&["status"]).ends(3);
     assert!(!socket.exists(), "the socket is gone");
@@ -126,7 +104,7 @@ fn it_answers_refuses_a_second_and_ends_when_told() {
 
 #[test]
 fn lists_are_arrays_and_problems_are_problem_documents() {
-    let daemon = Daemon::start(&[]);
+    let daemon = Daemon::start();
     assert!(daemon.ask_json(&["run", "list"]).is_array());
     assert!(daemon.ask_json(&["incident", "list"]).is_array());
     let missing = daemon.ask(&["run", "show", "r-none"]).ends(1);
@@ -154,20 +132,12 @@ fn lists_are_arrays_and_problems_are_problem_documents() {
 
 #[test]
 fn a_pause_is_shown_and_outlives_the_daemon() {
-    let mut daemon = Daemon::start(&[]);
+    let mut daemon = Daemon::start();
     daemon.ask(&["pause"]).ends(0);
     assert_eq!(daemon.ask_json(&["status"])["paused"], true);
     assert!(daemon.ask(&["status"]).out.contains("PAUSED"));
-    daemon.child.kill().unwrap();
-    daemon.child.wait().unwrap();
-    let dir = daemon.dir.clone();
-    let child = command(&["up", "--data-dir", dir.to_str().unwrap()])
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(&daemon.log).unwrap())
-        .spawn()
-        .unwrap();
-    daemon.child = child;
-    wait_until("it answers again", || matches!(daemon.ask(&["status"]).code, Some(0 | 1)));
+    daemon.own.kill();
+    daemon.own = Daemon::standing(daemon.keep.path(), None);
     assert_eq!(daemon.ask_json(&["status"])["paused"], true);
     daemon.ask(&["resume"]).ends(0);
     assert_eq!(daemon.ask_json(&["status"])["paused"], false);
@@ -194,7 +164,7 @@ fn rules_of(daemon: &Daemon) -> u64 {
 fn rules_that_change_are_in_force_without_a_restart_and_a_broken_one_leaves_the_old_set() {
     let (keep, config) = with_rules();
     let root = keep.path().to_owned();
-    let daemon = Daemon::start_with(keep, &["--config", config.to_str().unwrap()]);
+    let daemon = Daemon::start_with(keep, Some(&config));
     let before = rules_of(&daemon);
 
     let second = rule("two").replace("51c2", "51c3");
@@ -213,6 +183,10 @@ fn rules_that_change_are_in_force_without_a_restart_and_a_broken_one_leaves_the_
     assert!(loud, "{}", daemon.log());
 
     std::fs::remove_file(root.join("rules/three.yml")).unwrap();
+    super::fifo::fifo(&root.join("rules/fifo.yml"));
+    wait_until("so is that of a fifo, for which nobody waits", || daemon.log().contains("fifo.yml"));
+    assert_eq!(rules_of(&daemon), before + 1, "the old set stays");
+    std::fs::remove_file(root.join("rules/fifo.yml")).unwrap();
     daemon.signal(rustix::process::Signal::HUP);
     wait_until("all is well again", || daemon.ask_json(&["status"])["reload_refused"].is_null());
 }
@@ -233,7 +207,7 @@ fn a_playbook_is_started_by_hand_and_its_incident_is_kept() {
     let config = write(keep.path(), "quell.yaml", "playbooks: { dirs: [playbooks] }\n");
     let text = "playbook: say-hello\ndescription: Says hello.\non: { manual: true }\ninputs: { whom: { type: string } }\nsteps:\n  hello: { tell: \"hello ${{ inputs.whom }}\" }\n";
     write(keep.path(), "playbooks/hello.yaml", text);
-    let daemon = Daemon::start_with(keep, &["--config", config.to_str().unwrap()]);
+    let daemon = Daemon::start_with(keep, Some(&config));
     let file = daemon.dir.with_file_name("playbooks/hello.yaml");
     let started = daemon.ask_json(&["playbook", "run", file.to_str().unwrap(), "--input", "whom=world"]);
     let id = started["id"].as_str().unwrap().to_owned();
@@ -318,7 +292,7 @@ fn what_it_froze_in_enforce_mode_is_thawed_by_uninstall_after_it_was_killed() {
             "title: Sleeper\nname: sleeper\nid: 3f3f0c5e-8c51-4f0a-9a53-0d6b8a7a51c2\nstatus: test\nlogsource: {{ product: linux, category: process_creation }}\ndetection: {{ s: {{ CommandLine: '{command_line}' }}, condition: s }}\nlevel: high\n"
         ),
     );
-    let mut daemon = Daemon::start_with(keep, &["--config", config.to_str().unwrap()]);
+    let mut daemon = Daemon::start_with(keep, Some(&config));
     if daemon.state() != "armed" {
         eprintln!("NOT TESTED: freeze and uninstall: {}", daemon.log());
         return;
@@ -353,8 +327,7 @@ fn what_it_froze_in_enforce_mode_is_thawed_by_uninstall_after_it_was_killed() {
     let told = daemon.ask(&["incident", "explain", &incident]).ends(0).out;
     assert!(told.contains("CommandLine") && told.contains("started"), "{told}");
 
-    daemon.child.kill().unwrap();
-    daemon.child.wait().unwrap();
+    daemon.own.kill();
     assert_eq!(state_of(pid), Some('T'), "a killed daemon leaves it held");
     let left = daemon.ask(&["uninstall"]).ends(0);
     assert!(left.out.contains("thawed") && left.out.contains(&pid.to_string()), "{left:?}");
@@ -373,7 +346,7 @@ fn a_process_with_a_hostile_command_line_breaks_no_output_of_a_live_daemon() {
     let named = "title: Marked\nname: marked\nid: 3f3f0c5e-8c51-4f0a-9a53-0d6b8a7a51c2\nstatus: test\nlogsource: { product: linux, category: process_creation }\n";
     let seen = format!("detection: {{ s: {{ CommandLine|contains: '{mark}' }}, condition: s }}\nlevel: high\n");
     write(keep.path(), "rules/marked.yml", &format!("{named}{seen}"));
-    let daemon = Daemon::start_with(keep, &["--config", config.to_str().unwrap()]);
+    let daemon = Daemon::start_with(keep, Some(&config));
     if daemon.state() != "armed" {
         eprintln!("NOT TESTED: hostile names in a live daemon: {}", daemon.log());
         return;
@@ -404,7 +377,7 @@ fn a_file_that_is_followed_is_detected_in_and_lines_that_cannot_be_read_are_told
     let text = "playbooks: { shipped: false }\nrules: { shipped: false, dirs: [rules] }\nsources: { sensor: { enabled: false }, files: [{ format: plain, path: events.jsonl, trusted: true }] }\n";
     let config = write(&root, "quell.yaml", text);
     write(&root, "rules/one.yml", &rule("followed"));
-    let daemon = Daemon::start_with(keep, &["--config", config.to_str().unwrap()]);
+    let daemon = Daemon::start_with(keep, Some(&config));
     assert_eq!(daemon.state(), "blind");
     let lines = "{broken\n{\"Image\":\"/bin/no-such-followed\",\"CommandLine\":\"x\"}\n";
     std::fs::OpenOptions::new().append(true).open(&events).unwrap().write_all(lines.as_bytes()).unwrap();

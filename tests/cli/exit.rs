@@ -72,6 +72,17 @@ fn a_check_of_what_is_not_there_is_wrong_usage() {
 }
 
 #[test]
+fn a_check_of_nothing_is_wrong_usage_and_calls_nothing_right() {
+    let dir = tempfile::tempdir().unwrap();
+    for json in [&[][..], &["--json"]] {
+        let mut args = vec!["playbook", "check", dir.path().to_str().unwrap()];
+        args.extend(json);
+        let ran = quell(&args).ends(2);
+        assert!(ran.out.is_empty() && ran.err.contains("no playbook"), "{args:?}: {ran:?}");
+    }
+}
+
+#[test]
 fn a_mistake_is_1_for_a_check_and_2_for_up() {
     let dir = tempfile::tempdir().unwrap();
     let config = write(dir.path(), "quell.yaml", "mode: enforec\n");

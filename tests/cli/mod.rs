@@ -7,7 +7,9 @@
 mod bad_input;
 mod daemon;
 mod demo;
+mod doctor;
 mod exit;
+mod fifo;
 mod help;
 mod hostile;
 mod init;

@@ -4,8 +4,9 @@
 //! kill that gives its target time to end, a block in the kernel, the breaker's window, a correlation's. What is waited
 //! for is read from the boot clock, which nobody sets.
 
-use crate::bad_days::host::{Daemon, Host, kill_one, verifies};
+use crate::bad_days::host::{Host, kill_one, verifies};
 use crate::cli::{wait_until, write};
+use crate::daemon::Daemon;
 use crate::threats::group::Group;
 use jiff::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};

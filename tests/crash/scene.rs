@@ -2,8 +2,9 @@
 
 use super::rules_of;
 use super::story::Story;
-use crate::bad_days::host::{Daemon, Host, verifies};
+use crate::bad_days::host::{Host, verifies};
 use crate::cli::{command, wait_until};
+use crate::daemon::Daemon;
 use crate::threats::group::Group;
 use quell_engine::store::Journal;
 use std::cell::Cell;

@@ -31,7 +31,7 @@ impl Attack {
     /// Waits until it was killed, and until the daemon has proved that it did; gives the run.
     #[track_caller]
     pub(super) fn contained(mut self, daemon: &Daemon) -> Value {
-        let what = format!("the end of the attack {}; the daemon said:\n{}", self.child.id(), daemon.log());
+        let what = format!("the end of the attack {}; the daemon said:\n{}", self.child.id(), daemon.own.log());
         let status = wait_for(&what, || self.child.try_wait().unwrap());
         assert_eq!(status.signal(), Some(9), "{status}");
         wait_for("its run", || daemon.run_about(self.child.id(), self.ticks))

@@ -1,16 +1,18 @@
 //! A daemon in enforce that may touch one cgroup of the test's own, and that cgroup.
 
-use super::{not_tested, wait_for};
+use super::not_tested;
+use crate::cli::command;
+use crate::daemon::Daemon as Own;
 use crate::threats::group::Group;
 use quell_model::ProcessId;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 pub(super) struct Daemon {
-    child: Child,
+    pub(super) own: Own,
     top: Group,
     /// All that it may touch.
     pub(super) inside: Group,
@@ -36,35 +38,20 @@ impl Daemon {
             inside.path
         );
         fs::write(&config, guard).unwrap();
-        let log = fs::File::create(dir.path().join("daemon.log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_quell"))
-            .args(["up", "--mode", "enforce", "--config"])
-            .arg(&config)
-            .arg("--data-dir")
-            .arg(dir.path().join("state"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut daemon = Self { child, top, inside, dir };
-        let status = wait_for("the daemon", || {
-            let ended = daemon.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the daemon ended: {ended:?}\n{}", daemon.log());
-            daemon.ask(&["status"]).filter(|status| status["state"] != "starting")
-        });
+        let own = Own::start(
+            command(&["up", "--mode", "enforce"]),
+            Some(&config),
+            &dir.path().join("state"),
+            &dir.path().join("daemon.log"),
+        );
+        let mut daemon = Self { own, top, inside, dir };
+        daemon.own.stands();
+        let status = daemon.own.status();
         if status["state"] != "armed" {
             not_tested(&format!("{name}: {}", status["sensor"]["why"]));
             return None;
         }
         Some(daemon)
-    }
-
-    /// What it said last.
-    pub(super) fn log(&self) -> String {
-        let text = fs::read_to_string(self.dir.path().join("daemon.log")).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
     /// What a client prints; nothing when nobody answered.
@@ -79,12 +66,12 @@ impl Daemon {
     }
 
     pub(super) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        self.own.signal(signal);
     }
 
     /// Its anonymous memory.
     pub(super) fn rss_anon_kb(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.own.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
@@ -116,17 +103,17 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("The daemon said last:\n{}", self.log());
+            eprintln!("The daemon said last:\n{}", self.own.log());
         }
-        // It may have been stopped.
-        kill_process(Pid::from_child(&self.child), Signal::CONT).ok();
-        kill_process(Pid::from_child(&self.child), Signal::TERM).ok();
+        // It may have been stopped, or have ended.
+        for signal in [Signal::CONT, Signal::TERM] {
+            self.own.try_signal(signal);
+        }
         let end = std::time::Instant::now() + super::PATIENCE;
-        while matches!(self.child.try_wait(), Ok(None)) && std::time::Instant::now() < end {
+        while self.own.ended().is_none() && std::time::Instant::now() < end {
             std::thread::park_timeout(std::time::Duration::from_millis(20));
         }
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.own.kill();
         self.top.remove();
     }
 }

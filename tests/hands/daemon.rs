@@ -86,7 +86,7 @@ fn whoever_pauses_holds_the_hands_whether_the_daemon_lives_or_not() {
 fn a_pause_of_a_daemon_that_hangs_reaches_it_when_it_goes_on() {
     let Some(site) = Site::build() else { return };
     let Some(daemon) = Daemon::up(&site) else { return };
-    let pid = rustix::process::Pid::from_child(&daemon.child);
+    let pid = rustix::process::Pid::from_raw(i32::try_from(daemon.own.pid()).unwrap()).unwrap();
     // As if it hung: its socket is gone, and nobody answers.
     std::fs::remove_file(daemon.dir().join("quell.sock")).unwrap();
     let paused = daemon.says(&["pause"]);

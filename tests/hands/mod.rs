@@ -7,6 +7,7 @@ mod attack;
 mod daemon;
 mod direct;
 mod site;
+mod uninstall;
 
 use std::time::{Duration, Instant};
 

@@ -3,9 +3,10 @@
 
 use super::attack::Attack;
 use super::wait_until;
+use crate::daemon::Daemon as Own;
 use crate::threats::group::Group;
 use serde_json::Value;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -23,7 +24,8 @@ const PLAYBOOK: &str = "playbook: end-it\ndescription: Ends the attack.\non: { d
 pub(super) struct Site {
     /// Keeps the namespace; ends with its stdin.
     holder: Child,
-    group: Group,
+    /// All that its daemons may touch.
+    pub(super) group: Group,
 }
 
 impl Site {
@@ -102,29 +104,34 @@ impl Drop for Site {
 pub(super) struct Daemon<'s> {
     site: &'s Site,
     keep: tempfile::TempDir,
-    pub(super) child: Child,
+    /// The daemon itself.
+    pub(super) own: Own,
 }
 
 impl<'s> Daemon<'s> {
     /// In enforce, with one rule and one playbook; armed. `None`, loudly, where the kernel has no hands.
     pub(super) fn up(site: &'s Site) -> Option<Self> {
+        Self::up_with(site, RULE, PLAYBOOK)
+    }
+
+    /// The same with another rule and playbook.
+    pub(super) fn up_with(site: &'s Site, rule: &str, playbook: &str) -> Option<Self> {
         let keep = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = keep.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        write("rules/attack.yml", RULE);
-        write("playbooks/end-it.yaml", PLAYBOOK);
+        write("rules/attack.yml", rule);
+        write("playbooks/end-it.yaml", playbook);
         let config = format!(
             "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: false, dirs: [rules] }}\n\
              guard: {{ only_within: {{ cgroup: {} }} }}\n",
             site.group.path
         );
         write("quell.yaml", &config);
-        let child = Self::start(site, keep.path());
-        let daemon = Self { site, keep, child };
-        daemon.wait();
+        let own = Self::start(site, keep.path());
+        let daemon = Self { site, keep, own };
         let status = daemon.status();
         if status["hands"]["loaded"] == true {
             return Some(daemon);
@@ -135,25 +142,22 @@ impl<'s> Daemon<'s> {
         None
     }
 
-    fn start(site: &Site, keep: &Path) -> Child {
-        let log = File::options().create(true).append(true).open(keep.join("log")).unwrap();
-        let config = keep.join("quell.yaml");
-        let mut command = site.quell();
-        command.arg("up").arg("--config").arg(config).arg("--data-dir").arg(keep.join("state"));
-        command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
-    }
-
-    fn wait(&self) {
-        wait_until("the daemon is up", || {
-            let state = self.ask(&["status", "--json"]);
-            let status: Value = serde_json::from_slice(&state.stdout).unwrap_or_default();
-            status["state"] == "armed" || status["state"] == "blind"
-        });
+    fn start(site: &Site, keep: &Path) -> Own {
+        let mut quell = site.quell();
+        quell.arg("up");
+        let mut own = Own::start(quell, Some(&keep.join("quell.yaml")), &keep.join("state"), &keep.join("log"));
+        own.stands();
+        own
     }
 
     /// Where its data is.
     pub(super) fn dir(&self) -> PathBuf {
         self.keep.path().join("state")
+    }
+
+    /// Starts a client of it and waits for nothing.
+    pub(super) fn begin(&self, args: &[&str]) -> Child {
+        self.site.quell().args(args).arg("--data-dir").arg(self.dir()).stdout(Stdio::null()).spawn().unwrap()
     }
 
     /// Runs a client of it.
@@ -182,26 +186,23 @@ impl<'s> Daemon<'s> {
     }
 
     pub(super) fn log(&self) -> String {
-        fs::read_to_string(self.keep.path().join("log")).unwrap()
+        self.own.said()
     }
 
     /// SIGKILL.
     pub(super) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.own.kill();
     }
 
     /// The next one with the same data.
     pub(super) fn again(&mut self) {
-        self.child = Self::start(self.site, self.keep.path());
-        self.wait();
+        self.own = Self::start(self.site, self.keep.path());
     }
 
     /// SIGTERM, and the end.
     pub(super) fn end(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        wait_until("the daemon ends", || self.child.try_wait().unwrap().is_some());
+        self.own.signal(rustix::process::Signal::TERM);
+        self.own.wait();
     }
 
     /// The run about this attack once it is over.
@@ -226,7 +227,5 @@ impl Drop for Daemon<'_> {
         if std::thread::panicking() {
             eprintln!("{}", self.log());
         }
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }

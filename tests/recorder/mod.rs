@@ -4,13 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use crate::cli::{Ran, command, quell, wait_until, write};
+use crate::cli::{command, quell, wait_until, write};
+use crate::daemon::Daemon;
 use quell_engine::recorder::{Events, Page};
 use quell_model::{Class, Event, Gather, OwnedEvent};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 /// Whether BPF may be used here; says so when not.
@@ -82,12 +83,6 @@ fn check(both: &Both) {
     }
 }
 
-/// A daemon of the test's own; killed when the test ends, however it ends.
-struct Daemon {
-    child: Child,
-    home: PathBuf,
-}
-
 const CONFIG: &str =
     "playbooks: { shipped: false }\nrules: { shipped: false, dirs: [rules] }\nrecorder: { size: 16MiB, age: 1h }\n";
 
@@ -96,61 +91,19 @@ fn rule(mark: &str) -> String {
     format!("{named}detection: {{ s: {{ CommandLine|contains: '{mark}-attack' }}, condition: s }}\nlevel: high\n")
 }
 
-impl Daemon {
-    fn start(home: &Path, mut command: Command) -> Self {
-        let log = std::fs::File::options().create(true).append(true).open(home.join("log")).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let mut daemon = Self { child, home: home.to_owned() };
-        wait_until("the daemon is up", || {
-            assert!(daemon.child.try_wait().unwrap().is_none(), "it ended:\n{}", daemon.log());
-            matches!(daemon.json(&["status"])["state"].as_str(), Some("armed" | "blind"))
-        });
-        daemon
-    }
-
-    fn plain(home: &Path) -> Self {
-        Self::start(home, command(&up(home)))
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.home.join("log")).unwrap()
-    }
-
-    fn ask(&self, args: &[&str]) -> Ran {
-        let state = self.home.join("state");
-        let mut args = args.to_vec();
-        args.extend(["--data-dir", state.to_str().unwrap()]);
-        quell(&args)
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        let mut args = args.to_vec();
-        args.push("--json");
-        serde_json::from_str(&self.ask(&args).out).unwrap_or_default()
-    }
-
-    fn recorder(&self) -> Value {
-        self.json(&["status"])["recorder"].clone()
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+/// A daemon that stands, in this home; the command is the binary, or what runs it elsewhere.
+fn start(home: &Path, quell: Command) -> Daemon {
+    let mut daemon = Daemon::start(quell, Some(&home.join("quell.yaml")), &home.join("state"), &home.join("log"));
+    daemon.stands();
+    daemon
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+fn plain(home: &Path) -> Daemon {
+    start(home, command(&["up"]))
 }
 
-fn up(home: &Path) -> [&str; 5] {
-    let home = home.to_str().unwrap();
-    // Leaked: a test's few words.
-    let path = |name: &str| -> &'static str { format!("{home}/{name}").leak() };
-    ["up", "--config", path("quell.yaml"), "--data-dir", path("state")]
+fn recorder(daemon: &Daemon) -> Value {
+    daemon.status()["recorder"].clone()
 }
 
 fn home(mark: &str) -> tempfile::TempDir {
@@ -174,15 +127,15 @@ fn act(mark: &str) {
 fn an_incident_keeps_its_process_tree_and_the_ring_survives_a_kill() {
     let mark = format!("quell-recorded-{}", std::process::id());
     let keep = home(&mark);
-    let mut daemon = Daemon::plain(keep.path());
-    if daemon.json(&["status"])["state"] != "armed" {
+    let mut daemon = plain(keep.path());
+    if daemon.ask_json(&["status"])["state"] != "armed" {
         return not_tested(&daemon.log());
     }
     act(&mark);
-    let first = || daemon.json(&["incident", "list"])[0]["id"].as_str().map(str::to_owned);
+    let first = || daemon.ask_json(&["incident", "list"])[0]["id"].as_str().map(str::to_owned);
     wait_until("it is detected", || first().is_some());
     let id = first().unwrap();
-    let kept = || daemon.json(&["incident", "show", &id])["pinned"].clone();
+    let kept = || daemon.ask_json(&["incident", "show", &id])["pinned"].clone();
     wait_until("it is pinned", || kept()["events"].as_u64().is_some());
     let command_lines = |events: &[Value]| -> BTreeSet<String> {
         events.iter().filter_map(|event| event["sigma"]["CommandLine"].as_str().map(str::to_owned)).collect()
@@ -210,7 +163,7 @@ fn an_incident_keeps_its_process_tree_and_the_ring_survives_a_kill() {
     let file = write(keep.path(), "around.jsonl", &printed);
     let found = quell(&["detect", "--rules", rules.to_str().unwrap(), "--json", file.to_str().unwrap()]).ends(0);
     assert!(found.out.contains("marked"), "{found:?}");
-    let status = daemon.recorder();
+    let status = recorder(&daemon);
     assert!(status["noted"].as_u64() > Some(10) && status["trouble"].is_null(), "{status}");
     assert!(daemon.ask(&["status"]).out.contains("recorder"));
 
@@ -223,10 +176,10 @@ fn an_incident_keeps_its_process_tree_and_the_ring_survives_a_kill() {
     let found = quell(&args);
     assert!(found.out.contains(&format!("{mark}-attack")), "the ring itself is a recording: {found:?}");
 
-    let daemon = Daemon::plain(keep.path());
-    wait_until("it records again", || daemon.recorder()["noted"].as_u64() > Some(0));
+    let daemon = plain(keep.path());
+    wait_until("it records again", || recorder(&daemon)["noted"].as_u64() > Some(0));
     assert!(whole(&around(&daemon)), "the pin is still there");
-    let pinned = || daemon.json(&["incident", "show", &id])["pinned"].clone();
+    let pinned = || daemon.ask_json(&["incident", "show", &id])["pinned"].clone();
     // Before it is resolved: the last word may be said before anybody can ask again.
     let now = pinned()["to"]["wall"].clone();
     daemon.ask(&["incident", "resolve", &id]).ends(0);
@@ -244,37 +197,33 @@ fn a_full_disk_stops_the_recorder_alone_and_it_comes_back() {
     // A small file system of its own, which only this daemon sees.
     let mut inside = Command::new("unshare");
     let script = "mount -t tmpfs -o size=24m none \"$1\" && shift && exec \"$@\"";
-    inside
-        .args(["--mount", "sh", "-c", script, "sh"])
-        .arg(&ring)
-        .arg(env!("CARGO_BIN_EXE_quell"))
-        .args(up(keep.path()));
+    inside.args(["--mount", "sh", "-c", script, "sh"]).arg(&ring).arg(env!("CARGO_BIN_EXE_quell")).arg("up");
     let tried = Command::new("unshare").args(["--mount", "sh", "-c", "mount -t tmpfs none /mnt"]).output();
     if !tried.is_ok_and(|tried| tried.status.success()) {
         return not_tested("no mount namespace can be made");
     }
-    let daemon = Daemon::start(keep.path(), inside);
-    if daemon.json(&["status"])["state"] != "armed" {
+    let daemon = start(keep.path(), inside);
+    if daemon.ask_json(&["status"])["state"] != "armed" {
         return not_tested(&daemon.log());
     }
     act(&mark);
-    wait_until("it records", || daemon.recorder()["bytes"].as_u64() > Some(0));
-    let seen_inside = PathBuf::from(format!("/proc/{}/root{}", daemon.child.id(), ring.display()));
+    wait_until("it records", || recorder(&daemon)["bytes"].as_u64() > Some(0));
+    let seen_inside = PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), ring.display()));
     let ballast = seen_inside.join("ballast");
     let full = std::fs::write(&ballast, vec![1; 32 << 20]).unwrap_err();
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     wait_until("it says that it records nothing", || {
         act(&mark);
-        daemon.recorder()["trouble"].is_string()
+        recorder(&daemon)["trouble"].is_string()
     });
     assert!(daemon.ask(&["status"]).out.contains("nothing is recorded"));
-    assert!(daemon.json(&["status"])["journal"]["trouble"].is_null(), "the journal is well");
+    assert!(daemon.ask_json(&["status"])["journal"]["trouble"].is_null(), "the journal is well");
     std::fs::remove_file(&ballast).unwrap();
     wait_until("it records again", || {
         act(&mark);
-        daemon.recorder()["trouble"].is_null()
+        recorder(&daemon)["trouble"].is_null()
     });
-    let status = daemon.recorder();
+    let status = recorder(&daemon);
     assert!(status["dropped"].as_u64() > Some(0), "{status}");
-    assert!(daemon.log().contains("recording again"), "{}", daemon.log());
+    assert!(daemon.said().contains("recording again"), "{}", daemon.said());
 }

@@ -40,6 +40,7 @@ impl Group {
     }
 
     /// The file that a process goes in by.
+    #[cfg(feature = "ebpf")]
     pub(crate) fn procs(&self) -> PathBuf {
         self.dir().join("cgroup.procs")
     }
@@ -81,6 +82,7 @@ impl Group {
     }
 
     /// The letters of /proc/PID/stat of those who live in it, without repeats.
+    #[cfg(feature = "ebpf")]
     pub(crate) fn states(&self) -> String {
         let mut all: Vec<char> = fs::read_to_string(self.dir().join("cgroup.procs"))
             .unwrap_or_default()
@@ -97,6 +99,7 @@ impl Group {
     }
 
     /// Whether it is frozen as a whole.
+    #[cfg(feature = "ebpf")]
     pub(crate) fn is_frozen(&self) -> bool {
         let says = |file: &str, word: &str| {
             fs::read_to_string(self.dir().join(file)).is_ok_and(|text| text.lines().any(|line| line == word))

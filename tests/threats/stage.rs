@@ -2,18 +2,19 @@
 //! and `out`, which it may not.
 
 use super::group::Group;
-use super::{PATIENCE, tools, wait_for};
+use super::{tools, wait_for};
+use crate::cli::command;
+use crate::daemon::Daemon;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// The daemon, armed.
 pub(super) struct Stage {
-    daemon: Child,
+    daemon: Daemon,
     top: Group,
     /// The daemon's `only_within`.
     pub(super) inside: Group,
@@ -67,35 +68,21 @@ impl Stage {
             inside.path
         );
         let config = tools::write(dir.path(), "quell.yaml", &guard);
-        let log = fs::File::create(dir.path().join("daemon.log")).unwrap();
-        let daemon = Command::new(env!("CARGO_BIN_EXE_quell"))
-            .args(["up", "--mode", "enforce", "--config"])
-            .arg(&config)
-            .arg("--data-dir")
-            .arg(dir.path().join("state"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let daemon = Daemon::start(
+            command(&["up", "--mode", "enforce"]),
+            Some(&config),
+            &dir.path().join("state"),
+            &dir.path().join("daemon.log"),
+        );
         let mut stage = Self { daemon, top, inside, outside, program, seen: Mutex::default(), dir, shm };
-        let status = wait_for(|| {
-            if let Some(status) = stage.daemon.try_wait().unwrap() {
-                panic!("the daemon ended ({status}):\n{}", stage.log());
-            }
-            let (_, text) = stage.ask(&["status", "--json"]);
-            let status: Value = serde_json::from_str(&text).ok()?;
-            (status["state"] != "starting").then_some(status)
-        });
-        let status = status.unwrap_or_else(|| panic!("no daemon after {PATIENCE:?}:\n{}", stage.log()));
+        stage.daemon.stands();
+        let status = stage.daemon.status();
         if status["state"] == "armed" { Ok(stage) } else { Err(status["sensor"]["why"].to_string()) }
     }
 
     /// What the daemon has logged last.
     pub(super) fn log(&self) -> String {
-        let text = fs::read_to_string(self.dir.path().join("daemon.log")).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        self.daemon.log()
     }
 
     /// Directories for what happens in a cgroup: a plain one, and one in /dev/shm.
@@ -108,34 +95,16 @@ impl Stage {
         (below(&self.dir), below(&self.shm))
     }
 
-    /// Whether a client ended well, and what it printed.
-    fn ask(&self, args: &[&str]) -> (bool, String) {
-        let out = Command::new(env!("CARGO_BIN_EXE_quell"))
-            .args(args)
-            .args([Path::new("--data-dir"), &self.dir.path().join("state")])
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned())
-    }
-
-    fn ask_json(&self, args: &[&str]) -> Value {
-        let mut args = args.to_vec();
-        args.push("--json");
-        let (_, text) = self.ask(&args);
-        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?}: {e}: {text}\n{}", self.log()))
-    }
-
     /// Every run about something in this cgroup, whole, as `quell run show` gives it.
     pub(super) fn runs(&self, group: &Group) -> Vec<Value> {
-        let list = self.ask_json(&["run", "list"]);
+        let list = self.daemon.ask_json(&["run", "list"]);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
         for id in list.as_array().unwrap().iter().filter_map(|run| run["id"].as_str()) {
             if seen.get(id).is_some_and(|path| *path != group.path) {
                 continue;
             }
-            let run = self.ask_json(&["run", "show", id]);
+            let run = self.daemon.ask_json(&["run", "show", id]);
             let path = run["event"]["process"]["cgroup_path"].as_str().unwrap_or_default();
             seen.insert(id.to_owned(), path.to_owned());
             if path == group.path {
@@ -160,11 +129,9 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.daemon);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
-        if wait_for(|| self.daemon.try_wait().ok().flatten()).is_none() {
-            drop(self.daemon.kill());
-            drop(self.daemon.wait());
+        self.daemon.try_signal(rustix::process::Signal::TERM);
+        if wait_for(|| self.daemon.ended()).is_none() {
+            self.daemon.kill();
         }
         self.top.remove();
     }

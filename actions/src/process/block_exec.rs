@@ -7,6 +7,7 @@
 mod image;
 mod needed;
 mod order;
+mod packages;
 
 use super::cgroup::Paths;
 use super::hands::{Hands, input};
@@ -14,6 +15,7 @@ use super::stat::Stat;
 use crate::span::Span;
 use image::Opened;
 use order::{Before, Order};
+use packages::Packages;
 use quell_model::guard::Within;
 use quell_model::{
     Action, ActionContext, ActionError, ActionSpec, Admitted, Around, Guarantee, Json, Lane, Plan, ProcessId, Reflex,
@@ -100,12 +102,16 @@ pub struct Output {
 
 /// The verb.
 #[derive(Debug)]
-pub(crate) struct BlockExec(pub(crate) Arc<Hands>);
+pub(crate) struct BlockExec(Arc<Hands>, Packages);
 
 /// The cgroup of the scope, and the spots that it means: one a hierarchy that has it.
 type Reach = (Option<String>, Vec<Around>);
 
 impl BlockExec {
+    pub(crate) fn new(hands: Arc<Hands>) -> Self {
+        Self(hands, Packages::default())
+    }
+
     fn reflex(&self) -> Result<&dyn Reflex, ActionError> {
         self.0.world.reflex.as_deref().ok_or_else(|| ActionError::GiveUp {
             why: "there is no reflex in this kernel".to_owned(),
@@ -240,7 +246,7 @@ impl Action for BlockExec {
         let facts = TargetFacts::Image {
             path: opened.path.clone(),
             file: opened.file,
-            needed: needed::why(world, &opened),
+            needed: needed::why(world, &self.1, &opened),
             cgroup: cgroup.clone(),
         };
         let label = match &cgroup {

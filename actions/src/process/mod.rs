@@ -51,7 +51,7 @@ pub fn specs() -> Vec<&'static ActionSpec> {
 pub fn crew(world: HostWorld) -> Vec<Verb> {
     let hands = Arc::new(Hands::new(world));
     vec![
-        Verb::Acts(Arc::new(block_exec::BlockExec(hands.clone()))),
+        Verb::Acts(Arc::new(block_exec::BlockExec::new(hands.clone()))),
         Verb::Acts(Arc::new(capture::Capture::new(hands.clone()))),
         Verb::Acts(Arc::new(freeze::Freeze(hands.clone()))),
         Verb::Looks(Arc::new(inspect::Inspect(hands.clone()))),

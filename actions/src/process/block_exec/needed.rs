@@ -4,9 +4,10 @@
 //! a second name changes nothing; where no package database can be read, all below the system's own directories counts.
 
 use super::image::Opened;
+use super::packages::{Owner, Packages, regular};
 use crate::world::HostWorld;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ const SYSTEM: [&str; 9] =
     ["/usr/bin/", "/usr/sbin/", "/usr/lib/", "/usr/lib64/", "/usr/libexec/", "/bin/", "/sbin/", "/lib/", "/lib64/"];
 
 /// Why it may not be kept from starting, if it may not.
-pub(super) fn why(world: &HostWorld, opened: &Opened) -> Option<String> {
+pub(super) fn why(world: &HostWorld, packages: &Packages, opened: &Opened) -> Option<String> {
     let path = &opened.path;
     if is_mapped_here(world, opened.file) {
         return Some(format!("quell itself needs `{path}`"));
@@ -39,7 +40,7 @@ pub(super) fn why(world: &HostWorld, opened: &Opened) -> Option<String> {
     if is_shell(root, opened.file) {
         return Some(format!("`{path}` is a shell"));
     }
-    match owner(root, &names(path)) {
+    match packages.owner(root, &names(path)) {
         Owner::Package(package) => Some(format!("`{path}` belongs to the package `{package}`")),
         Owner::Nobody => None,
         Owner::Unknown => {
@@ -71,7 +72,10 @@ fn is_interpreter(path: &str) -> bool {
 
 fn is_shell(root: &Path, file: (u64, u64)) -> bool {
     let below = |path: &str| root.join(path.trim_start_matches('/'));
-    let listed = fs::read_to_string(below("/etc/shells")).unwrap_or_default();
+    let mut listed = String::new();
+    if let Ok(Err(error)) = regular(&below("/etc/shells")).map(|mut file| file.read_to_string(&mut listed)) {
+        tracing::debug!(%error, "/etc/shells is read no further");
+    }
     let listed = listed.lines().map(str::trim).filter(|line| line.starts_with('/')).map(&below);
     listed.chain(SHELLS.into_iter().map(&below)).any(|path| is(&path, file))
 }
@@ -86,49 +90,6 @@ fn names(path: &str) -> Vec<String> {
     names
 }
 
-enum Owner {
-    Package(String),
-    Nobody,
-    /// There is no database that can be read.
-    Unknown,
-}
-
-fn owner(root: &Path, names: &[String]) -> Owner {
-    let lists = root.join("var/lib/dpkg/info");
-    if let Ok(entries) = fs::read_dir(&lists) {
-        let lists =
-            entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "list"));
-        for list in lists {
-            let Ok(text) = fs::read_to_string(&list) else { continue };
-            if text.lines().any(|line| names.iter().any(|name| name == line)) {
-                let stem = list.file_stem().unwrap_or_default().to_string_lossy();
-                return Owner::Package(stem.split(':').next().unwrap_or_default().to_owned());
-            }
-        }
-        return Owner::Nobody;
-    }
-    match fs::File::open(root.join("lib/apk/db/installed")) {
-        Ok(file) => in_apk(BufReader::new(file), names),
-        Err(_) => Owner::Unknown,
-    }
-}
-
-/// `P:` begins a package, `F:` a directory, `R:` names a file in it (apk's installed database).
-fn in_apk(file: impl BufRead, names: &[String]) -> Owner {
-    let (mut package, mut dir) = (String::new(), String::new());
-    for line in file.lines().map_while(Result::ok) {
-        match line.split_once(':') {
-            Some(("P", name)) => name.clone_into(&mut package),
-            Some(("F", name)) => name.clone_into(&mut dir),
-            Some(("R", name)) if names.iter().any(|known| *known == format!("/{dir}/{name}")) => {
-                return Owner::Package(package);
-            }
-            _ => {}
-        }
-    }
-    Owner::Nobody
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,13 +97,14 @@ mod tests {
     #[test]
     fn a_database_is_asked_under_both_names() {
         let root = tempfile::tempdir().unwrap();
-        let system = |path: &str| matches!(owner(root.path(), &names(path)), Owner::Unknown);
+        let packages = Packages::default();
+        let system = |path: &str| packages.owner(root.path(), &names(path)) == Owner::Unknown;
         assert!(system("/usr/bin/tar"));
         let info = root.path().join("var/lib/dpkg/info");
         fs::create_dir_all(&info).unwrap();
         fs::write(info.join("tar.list"), "/.\n/bin\n/bin/tar\n").unwrap();
         fs::write(info.join("libc6:amd64.list"), "/lib/x86_64-linux-gnu/libc.so.6\n").unwrap();
-        let package = |path: &str| match owner(root.path(), &names(path)) {
+        let package = |path: &str| match packages.owner(root.path(), &names(path)) {
             Owner::Package(name) => name,
             Owner::Nobody => "nobody".into(),
             Owner::Unknown => "unknown".into(),
@@ -150,13 +112,6 @@ mod tests {
         assert_eq!(package("/usr/bin/tar"), "tar");
         assert_eq!(package("/usr/lib/x86_64-linux-gnu/libc.so.6"), "libc6");
         assert_eq!(package("/tmp/tar"), "nobody");
-    }
-
-    #[test]
-    fn apk_names_directories_first() {
-        let text = "P:busybox\nF:bin\nR:busybox\n\nP:curl\nF:usr/bin\nR:curl\n";
-        assert!(matches!(in_apk(text.as_bytes(), &names("/usr/bin/curl")), Owner::Package(p) if p == "curl"));
-        assert!(matches!(in_apk(text.as_bytes(), &names("/tmp/curl")), Owner::Nobody));
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Reflex for Paper {
 
 fn verb(paper: &Arc<Paper>) -> BlockExec {
     let world = HostWorld::live("here".into()).unwrap().with_reflex(Arc::clone(paper) as _);
-    BlockExec(Arc::new(Hands::new(world)))
+    BlockExec::new(Arc::new(Hands::new(world)))
 }
 
 fn finish<T>(future: impl Future<Output = T>) -> T {
@@ -182,6 +182,6 @@ fn an_input_that_cannot_be_meant_says_why() {
     let plan = planned(&verb, &at(json!({})));
     assert!(plan.still_open.iter().any(|open| open.contains("while no quell lives")), "{:?}", plan.still_open);
     assert!(plan.still_open.iter().any(|open| open.contains("copy")), "{:?}", plan.still_open);
-    let bare = BlockExec(Arc::new(Hands::new(HostWorld::live("here".into()).unwrap())));
+    let bare = BlockExec::new(Arc::new(Hands::new(HostWorld::live("here".into()).unwrap())));
     assert!(why_not(&bare, &at(json!({}))).contains("no reflex"));
 }

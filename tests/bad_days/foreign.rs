@@ -1,0 +1,102 @@
+//! Somebody writes lies into a file that quell follows: of an attack that names ever other processes. What anybody can
+//! write never acts, and opens no breaker that would hold back the answer to a real attack.
+
+use super::host::{Host, kill_one, verifies};
+use super::journal::dies;
+use crate::cli::wait_until;
+use quell_engine::adapt::Format;
+use quell_model::{Body, StreamId};
+use serde_json::{Value, json};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::process::Child;
+
+/// Different images that open the breaker; as many lies again are told.
+const IMAGES: usize = 2;
+
+/// Ended with the test.
+struct Sleepers(Vec<Child>);
+
+impl Sleepers {
+    fn all_live(&mut self) -> bool {
+        self.0.iter_mut().all(|one| one.try_wait().unwrap().is_none())
+    }
+}
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        for one in &mut self.0 {
+            drop(one.kill());
+            drop(one.wait());
+        }
+    }
+}
+
+/// A line that says of this process that it executed the attack, as the sensor would say it.
+fn lie(number: usize, pid: u32, image: &str, node: &Value) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let ticks: u64 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let id = format!("{pid}.{}.1@{}", ticks * 10_000_000, boot.trim());
+    let now = json!({ "wall": jiff::Timestamp::now(), "boot_ns": 0 });
+    json!({
+        "v": 1, "id": format!("{number:032x}"), "class": "process_creation", "source": "sensor", "node": node,
+        "at": now, "seen": now, "logsource": { "category": "process_creation", "product": "linux" },
+        "sigma": { "Image": image, "CommandLine": image },
+        "own": { "process": { "id": id, "pid": pid, "image": image, "command_line": image } },
+        "subject": { "process": id }, "entity": { "kind": "node", "id": node, "node": node },
+    })
+    .to_string()
+}
+
+#[test]
+fn what_anybody_can_write_acts_on_nobody_and_opens_no_breaker() {
+    let Some(host) = Host::new("foreign", &[("it", kill_one("seen"))], &[("seen", "Image|endswith: /MARK")]) else {
+        return;
+    };
+    let config = host.dir().join("quell.yaml");
+    let text = fs::read_to_string(&config).unwrap();
+    let followed = format!("files: [{{ format: {}, path: foreign.jsonl }}]", Format::Recording.as_str());
+    let text = text
+        .replace("sensor: { enabled: true }", &format!("sensor: {{ enabled: true }}, {followed}"))
+        .replace("images: 100000", &format!("images: {IMAGES}"));
+    assert!(text.contains(&followed) && text.contains(&format!("images: {IMAGES}")), "{text}");
+    fs::write(&config, text).unwrap();
+    let file = host.dir().join("foreign.jsonl");
+    fs::write(&file, "").unwrap();
+    let state = host.dir().join("state");
+    let Some(daemon) = host.armed(&state) else { return };
+
+    let group = host.inside.below("innocent");
+    let mut sleepers = Sleepers(Vec::new());
+    let node = daemon.status()["node"].clone();
+    let mut lines = String::new();
+    for number in 0..2 * IMAGES + 1 {
+        let program = host.copy("/bin/sleep", &format!("bin/innocent-{number}"));
+        let child = group.spawn(&[program.clone(), "1000".to_owned()], host.dir(), &[]);
+        let exe = format!("/proc/{}/exe", child.id());
+        wait_until("it runs", || fs::read_link(&exe).is_ok_and(|path| path.to_str() == Some(program.as_str())));
+        let said = format!("/elsewhere-{number}/{}", host.mark);
+        lines += &format!("{}\n", lie(number, child.id(), &said, &node));
+        sleepers.0.push(child);
+    }
+    OpenOptions::new().append(true).open(&file).unwrap().write_all(lines.as_bytes()).unwrap();
+    let told = |run: &Value| run.to_string().contains("anybody can write");
+    wait_until("every lie has its run, which only plans", || {
+        let runs = daemon.runs();
+        runs.iter().filter(|run| run["state"] != "running" && told(run)).count() > 2 * IMAGES
+    });
+    assert!(sleepers.all_live(), "a line in a file killed somebody");
+    assert!(daemon.runs().iter().all(|run| run["steps"][0]["outcome"] == "planned"), "{:?}", daemon.runs());
+
+    // The real one beside it: its image is the first that would count.
+    dies(&host, &host.inside.below("victim"));
+    wait_until("it was killed by a run that proved it", || {
+        daemon.runs().iter().any(|run| run["steps"][0]["outcome"] == "verified")
+    });
+    assert!(sleepers.all_live());
+    daemon.end();
+    let system = verifies(&state).read(&StreamId::system(), 1).unwrap();
+    let opened = system.iter().filter(|record| matches!(record.body, Body::BreakerChanged(_))).count();
+    assert_eq!(opened, 0, "the breaker was moved");
+}

@@ -1,0 +1,165 @@
+//! A daemon of a test's own: how it is started, asked and ended. Killed when the test ends, however it ends.
+
+#![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
+#![cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "most of those who use it need the sensor"))]
+
+use crate::cli::{Ran, command, wait_until};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// See the module.
+pub(crate) struct Daemon {
+    child: Child,
+    /// Its data directory.
+    pub(crate) state: PathBuf,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts this command (`quell up`, by whatever runs it) with its configuration and data, and waits for nothing; what it
+    /// says is added to the log.
+    pub(crate) fn start(mut quell: Command, config: Option<&Path>, state: &Path, log: &Path) -> Self {
+        let err = File::options().create(true).append(true).open(log).unwrap();
+        quell.arg("--data-dir").arg(state);
+        if let Some(config) = config {
+            quell.arg("--config").arg(config);
+        }
+        let child = quell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(err).spawn().unwrap();
+        Self { child, state: state.to_owned(), log: log.to_owned() }
+    }
+
+    /// Waits until it stands, armed or blind; fails the test when it ends instead.
+    #[track_caller]
+    pub(crate) fn stands(&mut self) {
+        wait_until("the daemon answers", || {
+            assert!(self.ended().is_none(), "the daemon ended:\n{}", self.log());
+            matches!(self.try_status(), Some(status) if status["state"] != "starting")
+        });
+    }
+
+    /// Waits until it stands; false, loudly, where it cannot be armed.
+    #[track_caller]
+    pub(crate) fn armed(&mut self, what: &str) -> bool {
+        self.stands();
+        let status = self.status();
+        if status["state"] == "armed" {
+            return true;
+        }
+        let why = status["sensor"]["why"].to_string();
+        assert!(std::env::var_os("QUELL_REQUIRE_BPF").is_none(), "{why}");
+        eprintln!("NOT TESTED: {what}: {why}");
+        false
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        let mut ended = None;
+        wait_until("the daemon ends", || {
+            ended = self.ended();
+            ended.is_some()
+        });
+        ended.unwrap()
+    }
+
+    /// All that it logged, and those before it with the same log.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What it logged last.
+    pub(crate) fn log(&self) -> String {
+        let text = self.said();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// Runs a client.
+    pub(crate) fn ask(&self, args: &[&str]) -> Ran {
+        let mut command = command(args);
+        Ran::of(command.args(["--data-dir", self.state.to_str().unwrap()]).output().unwrap())
+    }
+
+    /// A client's document; fails the test when there is none.
+    pub(crate) fn ask_json(&self, args: &[&str]) -> Value {
+        let mut all = args.to_vec();
+        all.push("--json");
+        let ran = self.ask(&all);
+        serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{args:?}: {e}: {ran:?}\n{}", self.log()))
+    }
+
+    /// Its status; fails the test when it does not answer.
+    pub(crate) fn status(&self) -> Value {
+        self.ask_json(&["status"])
+    }
+
+    /// Its status, if it answers. Asked on the socket itself: a client's start takes longer than the answer.
+    pub(crate) fn try_status(&self) -> Option<Value> {
+        self.get("/status")
+    }
+
+    /// What a route answers, if it does. In HTTP 1.0, so that a list comes whole and not in chunks.
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        let mut socket = UnixStream::connect(self.state.join("quell.sock")).ok()?;
+        socket.set_read_timeout(Some(crate::cli::PATIENCE)).unwrap();
+        write!(socket, "GET {path} HTTP/1.0\r\nhost: quell\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).ok()?;
+        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The same, also when it may have ended.
+    pub(crate) fn try_signal(&self, signal: Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).ok();
+    }
+
+    /// Kills it without a word.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends it as a supervisor would; it must end well.
+    pub(crate) fn end(mut self) {
+        self.signal(Signal::TERM);
+        let status = self.wait();
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    /// Its pid.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What has become of every run: its state and its steps' outcomes.
+    pub(crate) fn runs(&self) -> Vec<Value> {
+        let list = self.ask_json(&["run", "list"]);
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|run| self.ask_json(&["run", "show", run["id"].as_str().unwrap()]))
+            .collect()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // One that was stopped would not die before it goes on.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
