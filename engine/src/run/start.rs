@@ -10,10 +10,11 @@ use crate::trigger::{Answer, Seen};
 use quell_model::playbook::{InputType, Playbook};
 use quell_model::record::{
     Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentChanged, IncidentJoined, IncidentOpened,
-    IncidentState, Moments, NewRecord, RunStarted, TriggerDecision,
+    IncidentState, Moments, NewRecord, RunStarted, RunState, TriggerDecision,
 };
 use quell_model::{
     Body, Detection, Entity, EventHead, IncidentId, Json, Level, Mode, Name, OwnedEvent, RunId, Stamp, StreamId,
+    Subject,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ impl<W: Send + 'static> Core<W> {
         let mut seen = Seen::new(detection);
         let mut decided = Vec::new();
         let mut due = Vec::new();
+        let mut before = 0;
         for playbook in self.definitions.playbooks.clone() {
             let most = self.definitions.most_on(&playbook, detection);
             let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, most, now);
@@ -66,7 +68,14 @@ impl<W: Send + 'static> Core<W> {
                 Answer::Start { per, stricter } => {
                     let start = self.due(&playbook, detection, per, stricter);
                     let run = start.run.clone();
-                    if self.ink.journal().has(&StreamId::run(&run)) {
+                    if let Some(earlier) = self.answered_before(&start, detection) {
+                        before += 1;
+                        (
+                            TriggerDecision::Joined,
+                            "it answered this process before quell was started again".to_owned(),
+                            Some(earlier),
+                        )
+                    } else if self.ink.journal().has(&StreamId::run(&run)) {
                         (TriggerDecision::Joined, "this very detection started that run before".to_owned(), Some(run))
                     } else {
                         let why = format!("{}: {}", start.mode, start.because);
@@ -76,6 +85,11 @@ impl<W: Send + 'static> Core<W> {
                 }
             };
             decided.push(Decided { playbook: playbook.name.clone(), decision, why, run });
+        }
+        // Every start would write it anew.
+        if before > 0 && decided.iter().filter(|one| one.run.is_some()).count() == before {
+            tracing::info!(rule = %detection.rule.name, subject = %detection.subject(), "what runs was answered before this start");
+            return;
         }
         let answered = decided.iter().any(|one| one.run.is_some());
         let wanted = answered || detection.rule.level >= self.definitions.incidents.min_level;
@@ -90,6 +104,19 @@ impl<W: Send + 'static> Core<W> {
             let views = if at == last { seen.take_views() } else { seen.views().clone() };
             self.start_run(start, &detection.event.head, views, incident.clone(), now);
         }
+    }
+
+    /// The run in which a playbook answered the very process that a start has found, if that went as far as one would now
+    /// and did not fail: a process that is held, or was let go, is no new attack.
+    fn answered_before(&mut self, due: &Due, detection: &Detection) -> Option<RunId> {
+        let is_it = matches!(detection.subject(), Subject::Process(_)) && due.per == detection.subject().to_string();
+        if !is_it || !crate::trigger::is_scanned(detection) {
+            return None;
+        }
+        let found = self.ink.journal().last_run(&due.playbook.name, &due.per);
+        let line = found.inspect_err(|error| tracing::warn!(%error, "whether it was answered is not known")).ok()??;
+        let went_well = line.tail.is_some_and(|tail| tail.state != RunState::Failed);
+        (went_well && line.head.mode >= due.mode).then_some(line.head.run)
     }
 
     pub(super) fn due(

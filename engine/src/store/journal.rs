@@ -14,7 +14,7 @@ use super::rows::{self, Row, Rows, Stand};
 use super::slate::Slate;
 use super::writer::{Chainer, Shelf, Writer};
 use jiff::Timestamp;
-use quell_model::{Appended, Batch, Body, IncidentId, Kind, Record, RunId, Seq, Store, StoreError, StreamId};
+use quell_model::{Appended, Batch, Body, IncidentId, Kind, Name, Record, RunId, Seq, Store, StoreError, StreamId};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -219,6 +219,15 @@ impl Journal {
     /// As [`Journal::read`].
     pub fn incidents(&self, before: Option<i64>, most: usize) -> Result<Vec<Listed<IncidentLine>>, StoreError> {
         self.listed(before, |stream| stream.as_incident().is_some(), |db, before| lists::incidents(db, before, most))
+    }
+
+    /// The latest run of a playbook for a value of `run_per`.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn last_run(&self, playbook: &Name, per: &str) -> Result<Option<RunLine>, StoreError> {
+        self.wait_visible(None);
+        self.0.readers.with(|db| lists::last_run(db, playbook, per))
     }
 
     /// The first runs of an incident, at most so many, and how many it has, as the database has them.

@@ -349,12 +349,26 @@ pub(super) fn runs(db: &Connection, before: i64, most: usize) -> Result<Page<Run
          WHERE r.stream < ?1 ORDER BY r.stream DESC LIMIT ?2",
     )?;
     let rows = ask.query_map(params![before, most as i64], |row| {
-        let head = foreign(2, serde_json::from_str(row.get_ref(2)?.as_str()?))?;
-        let tail = row.get_ref(3)?.as_str_or_null()?.map(|tail| foreign(3, serde_json::from_str(tail))).transpose()?;
         let stream = StreamId::from(row.get::<_, String>(1)?);
-        Ok(Listed { number: row.get(0)?, stream, line: Some(RunLine { head, tail }) })
+        Ok(Listed { number: row.get(0)?, stream, line: Some(run_line(row, 2)?) })
     })?;
     Ok((rows.collect::<Result<_, _>>()?, highest(db)?))
+}
+
+/// Head and tail, from this column on.
+fn run_line(row: &rusqlite::Row<'_>, at: usize) -> Result<RunLine, rusqlite::Error> {
+    let head = foreign(at, serde_json::from_str(row.get_ref(at)?.as_str()?))?;
+    let tail = row.get_ref(at + 1)?.as_str_or_null()?;
+    Ok(RunLine { head, tail: tail.map(|tail| foreign(at + 1, serde_json::from_str(tail))).transpose()? })
+}
+
+/// The latest run of a playbook for a value of `run_per`.
+pub(super) fn last_run(db: &Connection, playbook: &Name, per: &str) -> Result<Option<RunLine>, rusqlite::Error> {
+    let mut ask = db.prepare_cached(
+        "SELECT head, tail FROM runs WHERE playbook = ?1 AND json_extract(head, '$.per') = ?2
+         ORDER BY stream DESC LIMIT 1",
+    )?;
+    ask.query_row(params![playbook.as_str(), per], |row| run_line(row, 0)).optional()
 }
 
 /// Incidents that were opened before a number.

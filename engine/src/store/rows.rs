@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_journal.sql"),
     include_str!("migrations/0002_lists.sql"),
     include_str!("migrations/0003_start.sql"),
+    include_str!("migrations/0004_answered.sql"),
 ];
 
 /// The schema from which on the lists are kept: what was written under an earlier one is taken in once.

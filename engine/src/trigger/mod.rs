@@ -118,6 +118,12 @@ fn age(detection: &Detection, now: Stamp) -> Duration {
     Duration::from_nanos(now.boot_ns.saturating_sub(since))
 }
 
+/// Whether it is about a process that a start found running.
+#[must_use]
+pub fn is_scanned(detection: &Detection) -> bool {
+    detection.event.head.source.as_str() == SCAN
+}
+
 /// The source of events about what happens now.
 const SENSOR: &str = "sensor";
 /// The source of events about what ran before the sensor started.

@@ -264,3 +264,47 @@ fn a_flood_below_the_level_of_incidents_is_a_few_records() {
     });
     assert_eq!(last.unwrap(), "the exception `mirror` of ana; 3000 times so far");
 }
+
+/// The process of a detection, as a start's scan finds it.
+fn scanned(pid: u32, scan: bool) -> Detection {
+    let mut detection = detection("7", if scan { 2 } else { 1 });
+    let event = Arc::make_mut(&mut detection.event);
+    let id = ProcessId { boot: process::BootId("b".into()), pid, start_ns: event.head.at.boot_ns, exec_id: 1 };
+    event.own = json!({ "process": { "id": id.to_string() } }).as_object().unwrap().clone();
+    event.subject = Subject::Process(id);
+    event.head.source = if scan { "scan" } else { "sensor" }.into();
+    detection
+}
+
+#[test]
+fn what_was_answered_before_a_start_is_answered_once_however_often_quell_starts() {
+    for (broken, ceiling, again) in
+        [(false, Mode::Enforce, false), (true, Mode::Enforce, true), (false, Mode::Observe, true)]
+    {
+        let definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
+        let earlier = Definitions { ceiling, ..definitions.clone() };
+        let mut first = stage_in(tempfile::tempdir().unwrap(), World { broken, ..World::default() }, earlier);
+        first.core.recover(&|_, _| None).unwrap();
+        let attack = scanned(7, false);
+        first.core.detections([attack.clone()]);
+        first.settle();
+        let Stage { core, journal, dir, .. } = first;
+        drop(core);
+        journal.close();
+        let mut second = stage_in(dir, World::default(), definitions);
+        second.core.recover(&|_, _| None).unwrap();
+        let written: u64 = second.journal.streams().unwrap().iter().map(|(_, last)| last).sum();
+        let mut found = scanned(7, true);
+        Arc::make_mut(&mut found.event).subject = attack.event.subject.clone();
+        Arc::make_mut(&mut found.event).own = attack.event.own.clone();
+        second.core.detections([found]);
+        second.settle();
+        let after: u64 = second.journal.streams().unwrap().iter().map(|(_, last)| last).sum();
+        assert_eq!(second.done().len(), usize::from(again), "broken: {broken}, {ceiling}");
+        assert_eq!(after > written, again, "nothing is written of what was answered");
+        // Another process is another attack.
+        second.core.detections([scanned(8, true)]);
+        second.settle();
+        assert_eq!(second.done().len(), usize::from(again) + 1);
+    }
+}
