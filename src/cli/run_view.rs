@@ -11,10 +11,10 @@ use quell_model::{Mode, Outcome, Stamp};
 /// How a state looks.
 pub(super) fn state_ink(state: RunState) -> Ink {
     match state {
-        RunState::Running | RunState::Waiting => Ink::Warn,
+        RunState::Running | RunState::Waiting | RunState::Undoing => Ink::Warn,
         RunState::Succeeded => Ink::Good,
-        RunState::Failed => Ink::Bad,
-        RunState::Cancelled => Ink::Dim,
+        RunState::Failed | RunState::Stuck => Ink::Bad,
+        RunState::Cancelled | RunState::Undone => Ink::Dim,
     }
 }
 

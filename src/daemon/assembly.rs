@@ -119,7 +119,7 @@ pub(crate) fn assemble<W: Send + 'static>(
     };
     let mut core = Core::new(parts, plan.definitions);
     let engine = core.handle();
-    let recovered = core.recover(&reread)?;
+    let recovered = core.recover(Arc::new(reread))?;
     let counts = Arc::new(Counts::default());
     let (rules, new_rules) = sync_channel(1);
     let (to_hand, foreign) = sync_channel(sources::AHEAD);

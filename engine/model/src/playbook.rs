@@ -156,6 +156,8 @@ pub struct Step {
     pub on_failure: OnFailure,
     /// Stricter than the playbook's, if set.
     pub mode: Option<Mode>,
+    /// How long what it does is meant to stand; none: as long as usual.
+    pub lease: Option<Lease>,
     /// Where it stands.
     #[serde(skip)]
     pub span: Span,
@@ -235,4 +237,36 @@ pub enum OnFailure {
     Continue,
     /// Nothing new starts; `always` and `failure` steps still run.
     Halt,
+    /// The same, and then all that was done is taken back.
+    Undo,
+}
+
+/// How long a containment is meant to stand, and what happens then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Lease {
+    /// How long.
+    #[serde(rename = "for")]
+    pub lasts: Duration,
+    /// What then.
+    pub at_end: AtEnd,
+}
+
+impl Default for Lease {
+    /// Of what says nothing itself.
+    fn default() -> Self {
+        Self { lasts: Duration::from_secs(24 * 3600), at_end: AtEnd::default() }
+    }
+}
+
+/// What happens at the end of a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AtEnd {
+    /// A person is asked; until then it stands.
+    #[default]
+    Ask,
+    /// It is taken back, unless what it answered has happened again meanwhile.
+    Undo,
+    /// It stands, without an end.
+    Keep,
 }

@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 mod incident;
+mod lease;
 mod reflex;
 pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
+pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use reflex::{ReflexFired, Struck};
 
 /// The version that new records carry.
@@ -127,8 +129,18 @@ bodies! {
     RecorderPinned,
     /// What was entered in the kernel struck, or stopped striking.
     ReflexFired,
-    /// A containment stands anew, or stands no longer.
+    /// A containment stands for longer, stands anew, or stands no longer.
     LeaseChanged,
+    /// A containment stands, and has an end.
+    LeaseGranted,
+    /// What a run did is to be taken back.
+    UndoBegan,
+    /// A step is about to be taken back.
+    UndoIntended,
+    /// An attempt to take a step back failed.
+    UndoFailed,
+    /// A step was taken back, or could not be.
+    UndoFinished,
 }
 
 impl fmt::Display for Kind {
@@ -489,6 +501,12 @@ pub enum RunState {
     Failed,
     /// A person ended it.
     Cancelled,
+    /// What it did is being taken back.
+    Undoing,
+    /// Nothing that it did stands any more.
+    Undone,
+    /// Something that it did could not be taken back.
+    Stuck,
 }
 
 impl RunState {
@@ -501,13 +519,16 @@ impl RunState {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Undoing => "undoing",
+            Self::Undone => "undone",
+            Self::Stuck => "stuck",
         }
     }
 
     /// Whether it has ended.
     #[must_use]
     pub fn is_over(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+        !matches!(self, Self::Running | Self::Waiting | Self::Undoing)
     }
 }
 
@@ -539,20 +560,5 @@ pub struct BreakerChanged {
     /// Open: it only plans.
     pub open: bool,
     /// Why.
-    pub why: String,
-}
-
-/// See [`Kind::LeaseChanged`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct LeaseChanged {
-    /// The run whose step contained.
-    pub run: RunId,
-    /// The step.
-    pub part: Part,
-    /// By which action.
-    pub action: Name,
-    /// `renewed`: in force again; `lapsed`: no longer; `ended`: taken back.
-    pub state: Name,
-    /// Why, for people.
     pub why: String,
 }

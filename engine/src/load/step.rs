@@ -6,7 +6,7 @@ use super::found::{self, Found, Stands};
 use super::reader::{Fields, Reader};
 use super::yaml::{Entry, Node, Place, Value};
 use crate::playbook::check::can_be_named;
-use quell_model::playbook::{Expression, ForEach, ItemErrors, OnFailure, Retry, Step, StepKind, When};
+use quell_model::playbook::{AtEnd, Expression, ForEach, ItemErrors, Lease, OnFailure, Retry, Step, StepKind, When};
 use quell_model::{Json, Mode, StepId};
 use std::time::Duration;
 
@@ -32,8 +32,9 @@ pub(crate) const KEYS: &[&str] = &[
     "retry",
     "on_failure",
     "mode",
+    "lease",
 ];
-const LATER: &[&str] = &["playbook", "wait", "ask", "escalate", "approve", "confirm", "lease", "undo", "detach"];
+const LATER: &[&str] = &["playbook", "wait", "ask", "escalate", "approve", "confirm", "undo", "detach"];
 
 /// The words of modes.
 pub(crate) const MODES: &[(&str, Mode)] =
@@ -50,6 +51,8 @@ pub(crate) struct StepPlaces<'n> {
     pub(crate) action: Option<Place>,
     /// The action's input.
     pub(crate) with: Option<&'n Node>,
+    /// Its lease.
+    pub(crate) lease: Option<Place>,
     /// The `for_each` without `max_parallel`.
     pub(crate) unbounded: Option<Place>,
 }
@@ -61,7 +64,9 @@ pub(crate) fn read<'n>(
     number: usize,
     out: &mut Vec<Found>,
 ) -> (Option<Step>, StepPlaces<'n>) {
-    let mut places = StepPlaces { id: entry.at, needs: Vec::new(), action: None, with: None, unbounded: None };
+    let mut places =
+        StepPlaces { id: entry.at, needs: Vec::new(), action: None, with: None, lease: None, unbounded: None };
+
     check_id(reader, entry);
     let what = format!("step `{}`", entry.key);
     let Some(fields) = reader.fields(&entry.value, &what, KEYS, LATER) else { return (None, places) };
@@ -72,6 +77,7 @@ pub(crate) fn read<'n>(
         let needs = reader.texts(node, "`needs`");
         places.needs = needs.into_iter().map(|(id, at)| (StepId::from(id), at)).collect();
     }
+    places.lease = fields.entry("lease").map(|entry| entry.at);
     let condition = fields
         .get("if")
         .and_then(|node| found::whole(reader, node, "`if`", Stands::Step { step: number, item: false }, out));
@@ -101,6 +107,7 @@ pub(crate) fn read<'n>(
         retry: fields.get("retry").map_or_else(once, |node| retry(reader, node)),
         on_failure: fields.get("on_failure").and_then(|node| on_failure(reader, node)).unwrap_or_default(),
         mode: fields.get("mode").and_then(|node| mode(reader, node)),
+        lease: fields.get("lease").and_then(|node| lease(reader, node)),
         span: entry.at.into(),
     };
     (Some(step), places)
@@ -246,12 +253,29 @@ fn retry(reader: &mut Reader<'_>, node: &Node) -> Retry {
 }
 
 fn on_failure(reader: &mut Reader<'_>, node: &Node) -> Option<OnFailure> {
-    if node.value == Value::Text("undo".to_owned()) {
-        reader.error(node.at, "`on_failure: undo` is not available in this version", "block, continue or halt");
-        return None;
-    }
-    let words = [("block", OnFailure::Block), ("continue", OnFailure::Continue), ("halt", OnFailure::Halt)];
+    let words = [
+        ("block", OnFailure::Block),
+        ("continue", OnFailure::Continue),
+        ("halt", OnFailure::Halt),
+        ("undo", OnFailure::Undo),
+    ];
     reader.word(node, "`on_failure`", &words)
+}
+
+fn lease(reader: &mut Reader<'_>, node: &Node) -> Option<Lease> {
+    const ENDS: &[(&str, AtEnd)] = &[("ask", AtEnd::Ask), ("undo", AtEnd::Undo), ("keep", AtEnd::Keep)];
+    let mut lease = Lease::default();
+    let fields = reader.fields(node, "`lease`", &["for", "at_end"], &[])?;
+    if let Some(node) = fields.get("for") {
+        lease.lasts = reader.duration(node, "`for`")?;
+        if lease.lasts.is_zero() {
+            reader.error(node.at, "a lease of no time", "a duration, like `24h`");
+        }
+    }
+    if let Some(node) = fields.get("at_end") {
+        lease.at_end = reader.word(node, "`at_end`", ENDS)?;
+    }
+    Some(lease)
 }
 
 /// A mode; `approve` is taken and told to act as `observe`.

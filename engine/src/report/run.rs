@@ -351,6 +351,19 @@ impl RunView {
                 let (by, what, detail) = (acted.by.clone(), acted.what.clone(), acted.detail.clone());
                 self.people.push(PersonView { at, by, what, detail });
             }
+            Body::UndoBegan(began) => {
+                if self.state.is_over() || began.only.is_none() {
+                    (self.state, self.ended) = (RunState::Undoing, None);
+                }
+            }
+            Body::UndoFailed(failed) => {
+                let step = self.part(&failed.part);
+                step.waits = Some(WaitView { what: "undo".into(), until: failed.again_at });
+            }
+            Body::UndoFinished(finished) => {
+                let step = self.part(&finished.part);
+                (step.outcome, step.proof, step.waits) = (Some(finished.outcome), finished.proof.clone(), None);
+            }
             Body::RunFinished(finished) => {
                 (self.state, self.ended) = (finished.state, Some(at));
                 (self.summary, self.outputs) = (finished.summary.clone(), finished.outputs.clone());

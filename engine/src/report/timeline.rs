@@ -223,6 +223,21 @@ impl Teller {
             Body::LeaseChanged(changed) => {
                 Some(format!("{} of {} {}: {}", changed.action, changed.run, changed.state, cut(&changed.why)))
             }
+            // The step's own line says that it acted; its end stands in the run.
+            Body::LeaseGranted(_) | Body::UndoIntended(_) => None,
+            Body::UndoBegan(began) => {
+                let what = began.only.as_ref().map_or_else(|| self.playbook(), |part| self.name(part));
+                Some(format!("{what} is taken back by {}: {}", began.by, cut(&began.why)))
+            }
+            Body::UndoFailed(failed) => {
+                let (name, attempt, wait) =
+                    (self.name(&failed.part), failed.attempt, span(failed.again_at.since(record.at)));
+                let error = cut(&failed.error);
+                Some(format!("{name} was not taken back at attempt {attempt}: {error}; again in {wait}"))
+            }
+            Body::UndoFinished(finished) => {
+                Some(format!("{} {}: {}", self.name(&finished.part), finished.outcome, cut(&finished.proof)))
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use quell_model::guard::{Act, Admitted, Ask, Decision, decide};
 use quell_model::playbook::{Step, StepKind};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepPlanned, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
-use quell_model::{ActionError, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId, Truth};
+use quell_model::{ActionError, Appended, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId, Truth};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const MOST_ITEMS: usize = 10_000;
 
 /// Marks of a long action reach the journal through the run's own records; the verbs of this version make none that
 /// must outlive a crash.
-struct NoMarks;
+pub(super) struct NoMarks;
 
 #[async_trait::async_trait]
 impl Progress for NoMarks {
@@ -179,6 +179,9 @@ impl<W: Send + 'static> Core<W> {
                 Ending::refused("journal", "", format!("its intent could not be journaled: {error}")),
             ),
             Answer::Acted(acted) => self.acted(id, part, acted),
+            Answer::UndoIntended(written) => self.undo_intended(id, part, written),
+            Answer::Stands(undone) => self.lease_stands(id, part, undone),
+            Answer::TakenBack(back) => self.taken_back(id, part, back),
             Answer::Died(why) => self.died(id, part, &why),
         }
     }
@@ -260,14 +263,9 @@ impl<W: Send + 'static> Core<W> {
             self.record(id, vec![intent]);
             return self.act(id, part);
         }
+        let done = self.when_synced(id, part, Answer::Intended);
         let Some(live) = self.runs.get(id) else { return };
         let (stream, expected) = (StreamId::run(id), live.run.seq);
-        let (home, to, runtime) = (self.handle.clone(), (id.clone(), part.clone()), self.parts.runtime.clone());
-        let done = Box::new(move |done: Result<_, StoreError>| {
-            // The journal's writer must never wait for the engine, which may be waiting for the journal.
-            let input = Input::Answer(to.0, to.1, Answer::Intended(done.map(drop)));
-            drop(runtime.spawn(async move { home.send(input).await }));
-        });
         match self.ink.synced(stream, expected, vec![intent.clone()], done) {
             Ok(()) => {
                 if let Some(live) = self.runs.get_mut(id) {
@@ -276,6 +274,21 @@ impl<W: Send + 'static> Core<W> {
             }
             Err(error) => self.next_phase(id, part, Answer::Intended(Err(error))),
         }
+    }
+
+    /// Brings word to the engine that an intent is on the disk.
+    pub(super) fn when_synced(
+        &self,
+        id: &RunId,
+        part: &Part,
+        answer: fn(Result<(), StoreError>) -> Answer,
+    ) -> Box<dyn FnOnce(Result<Appended, StoreError>) + Send> {
+        let (home, to, runtime) = (self.handle.clone(), (id.clone(), part.clone()), self.parts.runtime.clone());
+        Box::new(move |done| {
+            // The journal's writer must never wait for the engine, which may be waiting for the journal.
+            let input = Input::Answer(to.0, to.1, answer(done.map(drop)));
+            drop(runtime.spawn(async move { home.send(input).await }));
+        })
     }
 
     fn act(&mut self, id: &RunId, part: &Part) {
@@ -289,7 +302,7 @@ impl<W: Send + 'static> Core<W> {
             let late = || Err(ActionError::Unknown { why: "it took longer than its `timeout`".to_owned() });
             let run = job::within(Arc::clone(&clock), deadline, stop, verb.run(&admitted, &cx), late).await;
             let truth = match &run {
-                Ok(_) | Err(ActionError::Unknown { .. }) => ask(&clock, &*verb, admitted.plan()).await,
+                Ok(_) | Err(ActionError::Unknown { .. }) => ask(&clock, &*verb, admitted.plan(), Want::Acted).await,
                 Err(error) => Err(error.clone()),
             };
             Answer::Acted(Acted { run: Some(run), truth, started, verified: clock.now() })
@@ -301,6 +314,9 @@ impl<W: Send + 'static> Core<W> {
     fn died(&mut self, id: &RunId, part: &Part, why: &str) {
         let now = self.parts.clock.now();
         let why = format!("its code panicked, which is a mistake in quell: {why}");
+        if self.runs.get(id).is_some_and(|live| live.run.is_taken_back(part)) {
+            return self.undo_failed(id, part, &ActionError::Unknown { why });
+        }
         if self.runs.get(id).is_some_and(|live| live.run.intent(part).is_some()) {
             let unknown = ActionError::Unknown { why };
             let acted = Acted { run: Some(Err(unknown.clone())), truth: Err(unknown), started: now, verified: now };
@@ -431,7 +447,7 @@ pub(super) enum Purpose {
     TakenUp,
 }
 
-fn place(lane: Lane) -> Where {
+pub(super) fn place(lane: Lane) -> Where {
     if lane == Lane::Contain { Where::Here } else { Where::Beside }
 }
 
@@ -439,8 +455,8 @@ pub(super) async fn ask(
     clock: &Arc<dyn quell_model::Clock>,
     verb: &dyn Action,
     plan: &Plan,
+    want: Want,
 ) -> Result<Truth, ActionError> {
     let deadline = clock.now().after(ASKING);
-    job::within(Arc::clone(clock), deadline, Stop::default(), verb.verify(plan, Want::Acted), || Ok(Truth::CannotAsk))
-        .await
+    job::within(Arc::clone(clock), deadline, Stop::default(), verb.verify(plan, want), || Ok(Truth::CannotAsk)).await
 }

@@ -111,8 +111,14 @@ impl<W: Send + 'static> Core<W> {
             attempts,
             moments,
         };
+        let contained = matches!(finished.outcome, Outcome::Verified | Outcome::Done);
         records.push(NewRecord::new(now, finished));
+        let granted = if contained { self.lease_of(id, part) } else { None };
+        records.extend(granted.clone().map(|granted| NewRecord::new(now, granted)));
         self.record(id, records);
+        if let Some(granted) = granted {
+            self.lease_granted(now, granted);
+        }
     }
 
     /// An attempt did not work: another follows if the step's `retry` and the error's verdict allow.
@@ -181,7 +187,7 @@ fn weakness(outcome: Outcome) -> u8 {
 }
 
 /// Exponential, with full jitter that is a hash of its cause: a replay waits as long.
-fn backoff(retry: Retry, run: &RunId, part: &Part, attempt: u32) -> Duration {
+pub(super) fn backoff(retry: Retry, run: &RunId, part: &Part, attempt: u32) -> Duration {
     let bound = retry.backoff.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(retry.backoff_most);
     let cause = Hash::of_parts(&[
         run.as_str().as_bytes(),

@@ -20,6 +20,7 @@ pub(crate) fn step(id: &str, needs: &[&str]) -> Step {
         retry: Retry { attempts: 1, backoff: Duration::from_millis(10), backoff_most: Duration::from_millis(50) },
         on_failure: OnFailure::Block,
         mode: None,
+        lease: None,
         span: Default::default(),
     }
 }

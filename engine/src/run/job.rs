@@ -37,6 +37,12 @@ pub(super) enum Answer {
     Intended(Result<(), StoreError>),
     /// The act is over.
     Acted(Acted),
+    /// The intent to take back is synced: it may begin.
+    UndoIntended(Result<(), StoreError>),
+    /// The taking back is over.
+    TakenBack(super::take_back::TakenBack),
+    /// The world said whether a containment whose lease is over still stands.
+    Stands(Result<Truth, ActionError>),
     /// A look or a script is over.
     Looked(Result<Json, ActionError>),
     /// The work panicked, with these words.

@@ -4,6 +4,9 @@
 //! commands say and appends what happened. Given the same records it gives the same commands, so a run is taken up
 //! after a crash by folding its stream again.
 
+mod back;
+
+use back::{Back, Undoing};
 use quell_model::playbook::{ForEach, ItemErrors, OnFailure, Playbook, Step, When};
 use quell_model::record::{Part, RunStarted, RunState, StepIntended};
 use quell_model::{Body, Json, Outcome, Seq, Stamp, StepId};
@@ -28,6 +31,18 @@ pub enum Command {
         part: Part,
         /// `item` in expressions.
         item: Json,
+    },
+    /// Take back what a part did. Also where the journal holds the intent to, and nobody is at it: the world is asked first.
+    TakeBack {
+        /// Which part.
+        part: Part,
+        /// From 1.
+        attempt: u32,
+    },
+    /// Begin to take back all that was done.
+    BeginUndo {
+        /// Why, for people.
+        why: String,
     },
     /// The items of a `for_each` have ended: sum them up.
     Conclude {
@@ -81,6 +96,10 @@ struct Progress {
     began: Option<Stamp>,
     output: Json,
     why: String,
+    /// What it did, once it has.
+    acted: Option<Box<StepIntended>>,
+    /// Of a containment: where its taking back stands.
+    back: Option<Back>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -104,6 +123,9 @@ pub struct Run {
     steps: BTreeMap<StepId, StepState>,
     state: RunState,
     cancelled: bool,
+    /// How it ended, before anything was taken back.
+    ended: Option<RunState>,
+    undo: Option<Undoing>,
 }
 
 impl Run {
@@ -111,7 +133,8 @@ impl Run {
     #[must_use]
     pub fn new(playbook: Arc<Playbook>, started: RunStarted, began: Stamp) -> Self {
         let steps = playbook.steps.iter().map(|step| (step.id.clone(), StepState::default())).collect();
-        Self { playbook, started, began, seq: 1, steps, state: RunState::Running, cancelled: false }
+        let state = RunState::Running;
+        Self { playbook, started, began, seq: 1, steps, state, cancelled: false, ended: None, undo: None }
     }
 
     /// Takes in the next record.
@@ -138,7 +161,10 @@ impl Run {
             }
             Body::StepFinished(finished) => {
                 if let Some(progress) = self.progress_mut(&finished.part) {
-                    progress.phase = Phase::Ended(finished.outcome);
+                    let before = std::mem::replace(&mut progress.phase, Phase::Ended(finished.outcome));
+                    if let Phase::Acting(intent) = before {
+                        progress.acted = Some(intent);
+                    }
                     progress.output = finished.output.clone();
                     progress.why.clone_from(&finished.proof);
                 }
@@ -152,7 +178,30 @@ impl Run {
                 self.end_step(&blocked.step, blocked.outcome, &why);
             }
             Body::PersonActed(act) if act.what.as_str() == "cancel" => self.cancelled = true,
-            Body::RunFinished(finished) => self.state = finished.state,
+            Body::LeaseGranted(granted) => {
+                if let Some(progress) = self.progress_mut(&granted.part) {
+                    progress.back = Some(Back::Stands);
+                }
+            }
+            Body::LeaseChanged(changed) => self.lease_changed(changed),
+            Body::UndoBegan(began) => self.undo_began(began),
+            Body::UndoIntended(intent) => {
+                if let Some(progress) = self.progress_mut(&intent.part) {
+                    progress.back = Some(Back::Acting(intent.attempt));
+                }
+            }
+            Body::UndoFailed(failed) => {
+                if let Some(progress) = self.progress_mut(&failed.part) {
+                    progress.why.clone_from(&failed.error);
+                    progress.back = Some(Back::Waiting(failed.attempt, failed.again_at));
+                }
+            }
+            Body::UndoFinished(finished) => self.undo_finished(finished),
+            Body::RunFinished(finished) => {
+                self.state = finished.state;
+                self.ended.get_or_insert(finished.state);
+                self.undo = None;
+            }
             _ => {}
         }
     }
@@ -238,37 +287,61 @@ impl Run {
         self.progress(part)?.began
     }
 
-    /// Whether a finished intent without outcome stands, or an attempt waits: something the run is in the middle of.
+    /// The moment that the nearest attempt waits for, forwards or back.
     #[must_use]
     pub fn next_wait(&self) -> Option<Stamp> {
-        let every =
-            self.steps.values().flat_map(|s| std::iter::once(&s.whole).chain(s.items.iter().flatten().map(|(_, p)| p)));
-        every
-            .filter_map(|progress| match progress.phase {
-                Phase::Waiting(at) => Some(at),
-                _ => None,
-            })
-            .min()
+        let moments = self.parts().flat_map(|(_, progress)| {
+            let forwards = if let Phase::Waiting(at) = progress.phase { Some(at) } else { None };
+            let back = if let Some(Back::Waiting(_, at)) = progress.back { Some(at) } else { None };
+            [forwards, back]
+        });
+        moments.flatten().min()
     }
 
     /// What is to be done now. A command repeats until a record answers it; the shell knows what it is already doing.
     #[must_use]
     pub fn next(&self, now: Stamp) -> Vec<Command> {
-        if self.state.is_over() {
-            return Vec::new();
-        }
-        let halted = self.cancelled
-            || self.playbook.steps.iter().any(|step| step.on_failure == OnFailure::Halt && self.is_bad(step));
         let mut commands = Vec::new();
-        for step in &self.playbook.steps {
-            self.next_of_step(step, halted, now, &mut commands);
+        if self.state.is_over() {
+            return commands;
         }
-        let over = self.steps.values().all(|state| matches!(state.whole.phase, Phase::Ended(_)));
-        if over {
-            let (state, summary) = self.verdict();
+        let over = self.ended.is_some() || self.next_forwards(now, &mut commands);
+        let left = match &self.undo {
+            // All of it waits until the run itself is over; one step is taken back while the others go on.
+            Some(undo) if over || !undo.is_whole() => self.next_back(undo, now, &mut commands),
+            undo => undo.is_some(),
+        };
+        let whole = self.undo.as_ref().is_some_and(Undoing::is_whole);
+        if left {
+            return commands;
+        }
+        if let (false, None, Some(step)) = (whole, self.ended, self.undoes()) {
+            let (outcome, _, why) = self.result(&step.id).unwrap_or((Outcome::Failed, &Json::Null, ""));
+            let why = format!("`{}` {outcome}, and says `on_failure: undo`: {why}", step.id);
+            commands.push(Command::BeginUndo { why });
+        } else if over {
+            let ends_back = whole || self.ended.is_some();
+            let (state, summary) = if ends_back { self.back_verdict() } else { self.verdict() };
             commands.push(Command::Finish { state, summary });
         }
         commands
+    }
+
+    /// What the steps are to do now; true when all have ended.
+    fn next_forwards(&self, now: Stamp, commands: &mut Vec<Command>) -> bool {
+        let halts = |step: &&Step| matches!(step.on_failure, OnFailure::Halt | OnFailure::Undo) && self.is_bad(step);
+        let halted = self.cancelled
+            || self.undo.as_ref().is_some_and(Undoing::is_whole)
+            || self.playbook.steps.iter().any(|step| halts(&step));
+        for step in &self.playbook.steps {
+            self.next_of_step(step, halted, now, commands);
+        }
+        self.steps.values().all(|state| matches!(state.whole.phase, Phase::Ended(_)))
+    }
+
+    /// The step whose bad end takes everything back.
+    fn undoes(&self) -> Option<&Step> {
+        self.playbook.steps.iter().find(|step| step.on_failure == OnFailure::Undo && self.is_bad(step))
     }
 
     /// Failed, refused or denied by itself.

@@ -13,6 +13,7 @@ mod conclude;
 mod definitions;
 mod ink;
 mod job;
+mod lease;
 mod losses;
 pub mod machine;
 mod recovery;
@@ -21,6 +22,7 @@ mod scope;
 mod serve;
 mod shell;
 mod start;
+mod take_back;
 mod take_up;
 
 #[cfg(test)]

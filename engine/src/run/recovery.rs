@@ -25,7 +25,7 @@ const LATEST: usize = 1000;
 const MOST_KINDS: usize = 5000;
 
 /// Reads a pinned definition's text again.
-pub type ReadDefinition<'a> = dyn Fn(&Path, &str) -> Option<Playbook> + 'a;
+pub type ReadDefinition = Arc<dyn Fn(&Path, &str) -> Option<Playbook> + Send + Sync>;
 
 /// What was taken up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,8 @@ impl<W: Send + 'static> Core<W> {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub fn recover(&mut self, read: &ReadDefinition<'_>) -> Result<RecoveryReport, StoreError> {
+    pub fn recover(&mut self, read: ReadDefinition) -> Result<RecoveryReport, StoreError> {
+        self.reread = Some(Arc::clone(&read));
         let mut report = RecoveryReport::default();
         let journal = self.ink.journal().clone();
         let definitions = self.recover_system(&journal)?;
@@ -93,7 +94,7 @@ impl<W: Send + 'static> Core<W> {
             if let Some(started) = records.first().and_then(|first| run_started(&first.body)) {
                 self.remember_acts(&id, &started.playbook.clone(), &records, now);
             }
-            match self.recover_run(&records, &definitions, read) {
+            match self.recover_run(&records, &definitions, &read) {
                 Ok(()) => report.runs.push(id),
                 Err(why) => report.broken.push((id, why)),
             }
@@ -126,6 +127,7 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         report.paused = self.paused;
+        let is_new_boot = self.boot_from.is_none();
         let started = EngineStarted {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot: self.parts.boot.clone(),
@@ -140,6 +142,9 @@ impl<W: Send + 'static> Core<W> {
                 self.join_incident(&incident, run, now);
             }
             self.drive(run);
+        }
+        if is_new_boot {
+            self.leases_after_boot();
         }
         for promise in halves.promised {
             self.begin_promised(promise, &mut report);
@@ -186,6 +191,9 @@ impl<W: Send + 'static> Core<W> {
                 let same = started.boot == self.parts.boot;
                 self.boot_from = if same { self.boot_from.or(Some(record.at)) } else { None };
             }
+        }
+        for record in journal.latest(&[Kind::LeaseGranted, Kind::LeaseChanged], usize::MAX)? {
+            self.leases.take_in(&record);
         }
         for record in journal.latest(&[Kind::PauseChanged], 1)? {
             if let Body::PauseChanged(changed) = &record.body {
@@ -262,27 +270,57 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
+    /// Brings a run that has ended back, to take something back.
+    pub(super) fn open_again(&mut self, id: &RunId) -> Result<(), String> {
+        if self.runs.contains_key(id) {
+            return Ok(());
+        }
+        let journal = self.ink.journal().clone();
+        let said = |error: StoreError| error.to_string();
+        let records = journal.read(&StreamId::run(id), 1).map_err(said)?;
+        let mut definitions = HashMap::new();
+        for record in journal.latest(&[Kind::DefinitionPinned], usize::MAX).map_err(said)? {
+            if let Body::DefinitionPinned(pinned) = record.body {
+                definitions.insert(pinned.hash, (pinned.file, pinned.text));
+            }
+        }
+        let read = self.reread.clone().ok_or("this engine has not looked at its journal")?;
+        let run = folded(&records, &definitions, &read)?;
+        let moments = run.started.moments;
+        self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: false });
+        Ok(())
+    }
+
     fn recover_run(
         &mut self,
         records: &[Record],
         definitions: &HashMap<Hash, (String, String)>,
-        read: &ReadDefinition<'_>,
+        read: &ReadDefinition,
     ) -> Result<(), String> {
-        let (first, rest) = records.split_first().ok_or("its stream is empty")?;
-        let started = run_started(&first.body).ok_or("its stream does not begin with its start")?;
-        let (file, text) = definitions.get(&started.definition).ok_or("its playbook's text was not pinned")?;
-        let playbook = read(Path::new(file), text).ok_or("its playbook's pinned text is no longer understood")?;
-        let playbook = Arc::new(playbook);
-        let mut run = Run::new(Arc::clone(&playbook), started.clone(), first.at);
-        for record in rest {
-            run.apply(record.at, &record.body);
-        }
-        let (id, moments) = (started.run.clone(), started.moments);
-        if started.by.is_none() {
-            self.triggers.started(&playbook, started, first.at);
+        let run = folded(records, definitions, read)?;
+        let (id, moments) = (run.started.run.clone(), run.started.moments);
+        if run.started.by.is_none() {
+            self.triggers.started(&run.playbook, &run.started, run.began);
         }
         let acted = records.iter().any(|record| matches!(record.body, Body::StepIntended(_)));
         self.runs.insert(id, Live { run, under_way: HashMap::new(), moments, only_planned: !acted });
         Ok(())
     }
+}
+
+/// The state that a run's records make.
+fn folded(
+    records: &[Record],
+    definitions: &HashMap<Hash, (String, String)>,
+    read: &ReadDefinition,
+) -> Result<Run, String> {
+    let (first, rest) = records.split_first().ok_or("its stream is empty")?;
+    let started = run_started(&first.body).ok_or("its stream does not begin with its start")?;
+    let (file, text) = definitions.get(&started.definition).ok_or("its playbook's text was not pinned")?;
+    let playbook = read(Path::new(file), text).ok_or("its playbook's pinned text is no longer understood")?;
+    let mut run = Run::new(Arc::new(playbook), started.clone(), first.at);
+    for record in rest {
+        run.apply(record.at, &record.body);
+    }
+    Ok(run)
 }

@@ -5,8 +5,9 @@
 use super::definitions::Definitions;
 use super::job::Input;
 use quell_model::record::RecorderPinned;
-use quell_model::{IncidentId, Json, Mode, Name, RunId};
+use quell_model::{IncidentId, Json, Mode, Name, RunId, StepId};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Something that a person wants.
@@ -31,6 +32,37 @@ pub enum Request {
     Cancel {
         /// Which.
         run: RunId,
+        /// Who.
+        by: Name,
+    },
+    /// Take back what a run did.
+    Undo {
+        /// Which.
+        run: RunId,
+        /// Only this step; none: all.
+        step: Option<StepId>,
+        /// Who.
+        by: Name,
+        /// Why.
+        why: String,
+    },
+    /// Take back all that the runs of an incident did.
+    UndoIncident {
+        /// Which.
+        incident: IncidentId,
+        /// Who.
+        by: Name,
+        /// Why.
+        why: String,
+    },
+    /// What a run contained is to stand for longer.
+    Keep {
+        /// Which.
+        run: RunId,
+        /// Only what this step contained; none: all.
+        step: Option<StepId>,
+        /// From now; none: without an end.
+        lasts: Option<Duration>,
         /// Who.
         by: Name,
     },

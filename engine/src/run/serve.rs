@@ -2,6 +2,8 @@
 //!
 //! Owns the answers to requests; every one that changes something is journaled with who asked.
 
+mod standing;
+
 use super::request::{Refusal, Request};
 use super::shell::Core;
 use crate::incident::{self, Incident, Incidents};
@@ -24,6 +26,9 @@ impl<W: Send + 'static> Core<W> {
                 Ok(json!({ "id": run }))
             }
             Request::Cancel { run, by } => self.cancel(&run, &by),
+            Request::Undo { run, step, by, why } => self.undo(&run, step, &by, why),
+            Request::UndoIncident { incident, by, why } => self.undo_incident(&incident, &by, &why),
+            Request::Keep { run, step, lasts, by } => self.keep(&run, step, lasts, &by),
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
             Request::Reflex { fired } => self.reflex(fired),
             Request::Note { incident, text, by } => self.change(&incident, NoteAdded { by, text }.into()),
@@ -51,6 +56,7 @@ impl<W: Send + 'static> Core<W> {
             Some(json!({ "id": playbook.name, "why": why }))
         });
         let held: Vec<Json> = held.collect();
+        let (standing, due) = self.leases.count();
         json!({
             "held": held,
             "mode": self.definitions.ceiling,
@@ -60,6 +66,8 @@ impl<W: Send + 'static> Core<W> {
             "detections": self.counted.detections,
             "incidents_degraded": self.incidents.degraded(),
             "events_lost": self.counted.lost,
+            "standing": standing,
+            "standing_due": due,
             "records_waiting": self.ink.waiting(),
             "records_lost": self.ink.lost(),
         })
@@ -92,6 +100,10 @@ impl<W: Send + 'static> Core<W> {
             self.paused = paused;
             let now = self.parts.clock.now();
             self.write_system(vec![NewRecord::new(now, PauseChanged { paused, by })]);
+            // What it held back goes on.
+            for run in self.runs.keys().cloned().collect::<Vec<_>>() {
+                self.drive(&run);
+            }
         }
         let refused = if paused { 0 } else { std::mem::take(&mut self.counted.refused_by_pause) };
         json!({ "paused": paused, "changed": changed, "refused_meanwhile": refused })
@@ -174,7 +186,7 @@ impl<W: Send + 'static> Core<W> {
         found.ok_or_else(|| Refusal::NotFound { kind: "incident", id: id.to_string() })
     }
 
-    fn change(&mut self, id: &IncidentId, body: Body) -> Result<Json, Refusal> {
+    pub(super) fn change(&mut self, id: &IncidentId, body: Body) -> Result<Json, Refusal> {
         let mut incident = self.live_or_journaled(id)?;
         let records = vec![NewRecord { at: self.parts.clock.now(), body }];
         self.ink.write(StreamId::incident(id), incident.seq, &records);

@@ -6,8 +6,10 @@
 use super::definitions::Definitions;
 use super::ink::Ink;
 use super::job::{Answer, Input};
+use super::lease::Leases;
 use super::losses::{Losses, Told};
 use super::machine::{Command, Run};
+use super::recovery::ReadDefinition;
 use super::request::{EngineHandle, INBOX};
 use crate::incident::{self, Incident, Incidents, Keep};
 use crate::playbook::expression::Expressions;
@@ -85,6 +87,9 @@ pub struct Core<W> {
     pub(super) counted: Counted,
     /// What the log is to say once nothing is to be done at once.
     pub(super) said: Vec<Said>,
+    pub(super) leases: Leases,
+    /// Reads the pinned text of a run that is opened again.
+    pub(super) reread: Option<ReadDefinition>,
     losses: Losses,
     timers: BTreeMap<Stamp, ()>,
     swept: Stamp,
@@ -133,6 +138,8 @@ impl<W: Send + 'static> Core<W> {
             boot_from: None,
             counted: Counted::default(),
             said: Vec::new(),
+            leases: Leases::default(),
+            reread: None,
             losses: Losses::default(),
             timers: BTreeMap::new(),
             swept,
@@ -178,6 +185,7 @@ impl<W: Send + 'static> Core<W> {
                 self.drive(&run);
             }
         }
+        self.leases_end();
         if now.since(self.swept) > std::time::Duration::from_secs(60) {
             self.swept = now;
             for over in self.incidents.sweep(now, self.definitions.incidents.quiet) {
@@ -260,7 +268,8 @@ impl<W: Send + 'static> Core<W> {
         loop {
             let now = self.parts.clock.now();
             let Some(live) = self.runs.get(id) else { return };
-            let due: Vec<Command> = live.run.next(now).into_iter().filter(|command| !live.is_at(command)).collect();
+            let due: Vec<Command> =
+                live.run.next(now).into_iter().filter(|command| !self.is_held(id, live, command)).collect();
             if due.is_empty() {
                 if let Some(at) = live.run.next_wait() {
                     self.wake_at(at);
@@ -277,6 +286,8 @@ impl<W: Send + 'static> Core<W> {
         match command {
             Command::Start { part, attempt, item } => self.start_part(id, part, attempt, item),
             Command::TakeUp { part, item } => self.take_up(id, part, item),
+            Command::TakeBack { part, attempt } => self.take_back(id, part, attempt),
+            Command::BeginUndo { why } => self.begin_undo(id, None, "quell".into(), false, why),
             Command::Conclude { step } => self.conclude(id, &step),
             Command::Block { step, by, outcome } => {
                 self.record(id, vec![NewRecord::new(now, quell_model::record::StepBlocked { step, by, outcome })]);
@@ -288,8 +299,13 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
+    /// Somebody is at it, or a pause holds it.
+    fn is_held(&self, id: &RunId, live: &Live, command: &Command) -> bool {
+        live.is_at(command) || matches!(command, Command::TakeBack { .. }) && self.undo_waits(id)
+    }
+
     /// Wakes the engine at a moment; the nearest is enough, since every turn looks again.
-    fn wake_at(&mut self, at: Stamp) {
+    pub(super) fn wake_at(&mut self, at: Stamp) {
         if self.timers.insert(at, ()).is_some() {
             return;
         }
@@ -302,7 +318,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn answer(&mut self, id: &RunId, part: &Part, answer: Answer) {
         // A run may have been cancelled and ended meanwhile; its intents were answered by the guard then.
-        if self.runs.contains_key(id) {
+        if self.runs.contains_key(id) || matches!(answer, Answer::Stands(_)) {
             self.next_phase(id, part, answer);
         }
     }
@@ -377,7 +393,9 @@ impl Live {
     /// Whether somebody is at what the command asks for.
     fn is_at(&self, command: &Command) -> bool {
         match command {
-            Command::Start { part, .. } | Command::TakeUp { part, .. } => self.under_way.contains_key(part),
+            Command::Start { part, .. } | Command::TakeUp { part, .. } | Command::TakeBack { part, .. } => {
+                self.under_way.contains_key(part)
+            }
             Command::Finish { .. } => !self.under_way.is_empty(),
             _ => false,
         }

@@ -50,6 +50,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn detection(&mut self, detection: &Detection) {
         let now = self.parts.clock.now();
+        self.leases_see(detection);
         let mut seen = Seen::new(detection);
         let mut decided = Vec::new();
         let mut due = Vec::new();

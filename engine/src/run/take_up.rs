@@ -8,6 +8,7 @@ use super::attempt::{ASKING, Purpose, ask};
 use super::conclude::Ending;
 use super::job::{Acted, Answer, Where, Work};
 use super::shell::{Core, UnderWay};
+use quell_model::action::Want;
 use quell_model::record::Part;
 use quell_model::world::Verb;
 use quell_model::{ActionError, Guarantee, Json, Outcome, RunId, Stamp, Stop, Truth};
@@ -39,7 +40,7 @@ impl<W: Send + 'static> Core<W> {
         let clock = Arc::clone(&self.parts.clock);
         let plan = intent.plan;
         let work: Work<Answer> = Box::pin(async move {
-            let truth = ask(&clock, &*verb, &plan).await;
+            let truth = ask(&clock, &*verb, &plan, Want::Acted).await;
             Answer::Acted(Acted { run: None, truth, started: clock.now(), verified: clock.now() })
         });
         self.send_work(id, part, Where::Beside, work);

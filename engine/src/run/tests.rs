@@ -1,5 +1,6 @@
 //! The shell over a real journal and a world that the test plays.
 
+mod back;
 mod bad_days;
 mod clock;
 mod loss;
@@ -137,7 +138,7 @@ fn stage_in(dir: tempfile::TempDir, world: World, definitions: Definitions) -> S
 
 fn stage(world: World, playbook: Playbook) -> Stage {
     let mut stage = stage_in(tempfile::tempdir().unwrap(), world, definitions(playbook));
-    stage.core.recover(&|_, _| None).unwrap();
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
     stage
 }
 
@@ -231,7 +232,7 @@ fn in_observe_nothing_is_done_and_the_plan_is_kept() {
     let mut definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
     definitions.ceiling = Mode::Observe;
     let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
-    stage.core.recover(&|_, _| None).unwrap();
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
     stage.core.detections([detection("7", 1), detection("7", 2)]);
     stage.settle();
     assert!(stage.done().is_empty());
@@ -421,7 +422,7 @@ fn a_detection_that_is_read_again_after_a_restart_starts_nothing_twice() {
     drop(core);
     journal.close();
     let mut second = stage_in(dir, World::default(), definitions(playbook_of(vec![acts("kill", &[], "process.kill")])));
-    second.core.recover(&|_, _| None).unwrap();
+    second.core.recover(Arc::new(|_, _| None)).unwrap();
     second.core.detections([detection("7", 1)]);
     second.settle();
     assert!(second.done().is_empty());
@@ -475,7 +476,7 @@ fn a_playbook_gone_wild_is_left_at_its_plans() {
     let mut definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
     definitions.guard.breaker.images = 0;
     let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
-    stage.core.recover(&|_, _| None).unwrap();
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
     stage.core.detections([detection("7", 1)]);
     stage.settle();
     assert!(stage.done().is_empty());
@@ -524,7 +525,7 @@ fn after_a_crash_in(world: World, action: &str, aged: Duration, boot: &str) -> S
         journal.close();
     }
     let mut stage = stage_in(dir, world, definitions(playbook.clone()));
-    let report = stage.core.recover(&|_, text| (text == "pinned").then(|| playbook.clone())).unwrap();
+    let report = stage.core.recover(Arc::new(move |_, text| (text == "pinned").then(|| playbook.clone()))).unwrap();
     assert_eq!(report.runs, ["r-1".into()]);
     stage.settle();
     stage
@@ -587,7 +588,7 @@ fn limits_and_the_breaker_count_what_ran_before_a_restart() {
     drop(core);
     journal.close();
     let mut second = stage_in(dir, World::default(), definitions(playbook));
-    second.core.recover(&|_, _| None).unwrap();
+    second.core.recover(Arc::new(|_, _| None)).unwrap();
     assert_eq!(second.core.serve(Request::Status).unwrap()["held"][0]["id"], "test");
     second.core.detections([elsewhere(detection("8", 1)), detection("9", 1)]);
     second.settle();

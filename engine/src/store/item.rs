@@ -180,6 +180,7 @@ fn line(record: &NewRecord) -> Result<Line, StoreError> {
 pub(super) fn ends(body: &Body) -> Option<bool> {
     match body {
         Body::RunFinished(_) => Some(true),
+        Body::UndoBegan(_) => Some(false),
         Body::IncidentChanged(change) => Some(change.state == IncidentState::Resolved),
         _ => None,
     }

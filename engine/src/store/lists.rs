@@ -129,6 +129,7 @@ pub(super) const MARKS: &[Kind] = &[
     Kind::EngineStarted,
     Kind::PersonActed,
     Kind::LeaseChanged,
+    Kind::LeaseGranted,
     Kind::ReflexFired,
 ];
 

@@ -75,7 +75,7 @@ fn with_journal(
     for (due, why) in unmarked {
         tracing::warn!(run = %due.run, why, "a script that was kept from starting has lapsed");
         let Due { run, part, .. } = due;
-        let changed = LeaseChanged { run, part, action: ACTION.into(), state: "lapsed".into(), why };
+        let changed = LeaseChanged { run, part, action: ACTION.into(), state: "lapsed".into(), why, lasts: None };
         records.push(NewRecord::new(SystemClock.now(), changed));
     }
     let mut runtime = None;
@@ -96,7 +96,7 @@ fn with_journal(
         };
         tracing::warn!(run = %due.run, why, "a block of an earlier boot has {}", if state == "renewed" { "been renewed" } else { "lapsed" });
         let Due { run, part, .. } = due;
-        let changed = LeaseChanged { run, part, action: ACTION.into(), state: state.into(), why };
+        let changed = LeaseChanged { run, part, action: ACTION.into(), state: state.into(), why, lasts: None };
         records.push(NewRecord::new(SystemClock.now(), changed));
     }
     if records.is_empty() {

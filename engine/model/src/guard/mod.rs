@@ -127,6 +127,19 @@ pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Deci
     Decision::Act(Admitted(plan))
 }
 
+/// Lets what was done be taken back. Modes, limits, the breaker and protection do not stand against it: it makes less of what
+/// they bound. What lies outside of `only_within` is not touched for that either.
+///
+/// # Errors
+/// The guard, the target and why.
+pub fn admit_undo(guard: &Guard, plan: Plan) -> Result<Admitted, (Name, String, String)> {
+    let outside = plan.targets.iter().find_map(|target| {
+        let why = guard.only_within.as_ref()?.objection(target)?;
+        Some((Name::from("only_within"), target.label.clone(), why))
+    });
+    outside.map_or(Ok(Admitted(plan)), Err)
+}
+
 fn named(plan: &Plan) -> impl Iterator<Item = &Target> {
     plan.targets.iter().filter(|target| target.named)
 }

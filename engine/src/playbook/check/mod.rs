@@ -61,8 +61,21 @@ fn bounds(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>) {
             let what = format!("the `for_each` of step `{}` has no bound", step.id);
             reader.warning(at, what, "`limits: { targets: 20/run }`, or `max_parallel` beside it");
         }
-        let StepKind::Action { action, .. } = &step.kind else { continue };
+        let action = match &step.kind {
+            StepKind::Action { action, .. } => action,
+            _ => {
+                if let Some(at) = places.lease {
+                    let what = format!("step `{}` has a `lease` and contains nothing", step.id);
+                    reader.error(at, what, "a `lease` beside an `action` that can be undone");
+                }
+                continue;
+            }
+        };
         let spec = known.action(action.as_str());
+        if let (Some(at), Some(false)) = (places.lease, spec.map(|spec| spec.undoable)) {
+            let what = format!("`{action}` cannot be undone, and has a `lease`");
+            reader.error(at, what, "no `lease`, or an action that can be undone (`quell action list`)");
+        }
         let held = draft.limits.targets.is_some() || draft.limits.runs.is_some();
         if let (Some(at), true) =
             (places.action, draft.mode == Mode::Enforce && !held && spec.is_some_and(cannot_be_taken_back))

@@ -176,6 +176,7 @@ fn describe(step: &Step) -> String {
         OnFailure::Block => {}
         OnFailure::Continue => notes.push("may fail".to_owned()),
         OnFailure::Halt => notes.push("halts the run if it fails".to_owned()),
+        OnFailure::Undo => notes.push("undoes all if it fails".to_owned()),
     }
     if step.retry.attempts > 1 {
         notes.push(format!("{} attempts", step.retry.attempts));

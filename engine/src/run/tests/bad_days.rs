@@ -63,7 +63,7 @@ fn a_start_reads_the_end_of_a_long_incident_and_goes_on_in_it() {
     assert_eq!(read, 1000);
     assert_eq!((late.seq, late.level, late.state, late.last), (records, whole.level, whole.state, whole.last));
     let mut second = next_life(first, definitions(playbook));
-    assert_eq!(second.core.recover(&|_, _| None).unwrap().incidents, 1);
+    assert_eq!(second.core.recover(Arc::new(|_, _| None)).unwrap().incidents, 1);
     second.core.detections([detection("new", 1), detection("3", 2)]);
     second.settle();
     assert_eq!(second.journal.last(&listed.stream), records + 4, "both join it, each with a run");
@@ -91,7 +91,7 @@ fn a_start_finds_what_holds_in_the_system_s_stream_behind_all_that_came_after() 
     first.core.held((0..500).map(|_| (now, held())));
     let last = first.journal.last(&StreamId::system());
     let mut second = next_life(first, definitions(playbook));
-    let report = second.core.recover(&|_, _| None).unwrap();
+    let report = second.core.recover(Arc::new(|_, _| None)).unwrap();
     assert!(report.paused);
     assert_eq!(second.journal.last(&StreamId::system()), last + 1);
     let opened = second.core.memory.opened(&"test".into()).unwrap();
@@ -130,7 +130,7 @@ fn a_start_begins_what_was_promised_and_nothing_else() {
     let new = Playbook { name: "newcomer".into(), hash: Hash::of(b"new"), ..old.clone() };
     let both = Definitions { playbooks: vec![Arc::new(new), Arc::new(old)], ..definitions(playbook_of(vec![])) };
     let mut stage = stage_in(dir, World::default(), both);
-    let report = stage.core.recover(&|_, _| None).unwrap();
+    let report = stage.core.recover(Arc::new(|_, _| None)).unwrap();
     assert_eq!(report.begun, std::slice::from_ref(&run), "not what a playbook would do that was not there then");
     assert_eq!(report.broken.iter().map(|(run, _)| run.clone()).collect::<Vec<_>>(), [lost]);
     stage.settle();

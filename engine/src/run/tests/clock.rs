@@ -32,7 +32,7 @@ fn limits_and_the_breaker_count_by_the_boot_clock_over_a_restart() {
         definitions.guard.breaker.images = 1;
         definitions.guard.breaker.within = Duration::from_secs(3600);
         let mut first = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions.clone());
-        first.core.recover(&|_, _| None).unwrap();
+        first.core.recover(Arc::new(|_, _| None)).unwrap();
         first.core.detections([detection("7", 1)]);
         first.settle();
         assert_eq!(first.done().len(), 1);
@@ -42,7 +42,7 @@ fn limits_and_the_breaker_count_by_the_boot_clock_over_a_restart() {
         // A program that is another.
         let mut second = stage_in(dir, World { pid: 77, ..World::default() }, definitions);
         second.core.parts.clock = Arc::new(Stepped(step));
-        second.core.recover(&|_, _| None).unwrap();
+        second.core.recover(Arc::new(|_, _| None)).unwrap();
         second.core.detections([elsewhere(detection("8", 1))]);
         second.settle();
         assert_eq!(second.done(), Vec::<String>::new(), "{step}: the playbook's one place in an hour was another");

@@ -1,9 +1,11 @@
 //! Bodies to write: one of every kind, and small ones in number.
 
+use quell_model::playbook::AtEnd;
 use quell_model::record::*;
 use quell_model::*;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The `n`th millisecond of a day.
 pub(crate) fn at(n: u64) -> Stamp {
@@ -260,6 +262,30 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             action: "process.block_exec".into(),
             state: "lapsed".into(),
             why: "`/tmp/x` is gone".into(),
+            lasts: None,
+        }
+        .into(),
+        LeaseGranted {
+            run: "r-1".into(),
+            part: part(),
+            action: "process.freeze".into(),
+            lasts: Duration::from_secs(86_400),
+            at_end: AtEnd::Undo,
+            incident: Some("i-1".into()),
+            answers: Some(("rule".into(), "unit u on n".into())),
+        }
+        .into(),
+        UndoBegan { only: Some(part()), by: "ann".into(), person: true, why: "a drill".into() }.into(),
+        UndoIntended { part: part(), attempt: 1, action: "process.freeze".into(), plan: Plan::default() }.into(),
+        UndoFailed { part: part(), attempt: 1, error: "busy".into(), again_at: at(7) }.into(),
+        UndoFinished {
+            run: "r-1".into(),
+            part: part(),
+            action: "process.freeze".into(),
+            outcome: Outcome::Undone,
+            output: json!({ "thawed": 1 }),
+            proof: "nothing of it stands".into(),
+            attempts: 2,
         }
         .into(),
     ]

@@ -1,0 +1,342 @@
+//! Containments that stand, and the moments at which their leases end.
+//!
+//! ```text
+//! step ended well ──▶ granted ──▶ its end ─┬─ undo ──▶ taken back, or renewed where it was needed again
+//!                        ▲                 ├─ keep ──▶ stands, without an end
+//!                        └──── kept ◀──────┴─ ask ───▶ stands until a person says
+//! ```
+//!
+//! Owns what is granted, and what happens at an end. While every action is paused no lease ends. Keeps true: a lease ends
+//! at its moment or later, never sooner; how it ended is a record of its run, and of the system's stream, where a start
+//! finds it.
+
+use super::attempt::{ask, place};
+use super::job::{Answer, Work};
+use super::shell::Core;
+use quell_model::action::Want;
+use quell_model::playbook::{AtEnd, Lease};
+use quell_model::record::{LeaseChanged, LeaseGranted, NewRecord, NoteAdded, Part, StepIntended};
+use quell_model::world::Verb;
+use quell_model::{
+    ActionError, Body, Detection, IncidentId, Json, Kind, Lane, Name, Record, RunId, Stamp, StoreError, StreamId, Truth,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where it stands: a run and a part of it.
+type Place = (RunId, Part);
+
+/// A containment that stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Standing {
+    pub(super) action: Name,
+    /// From when its time counts.
+    pub(super) since: Stamp,
+    /// How long; none: it has no end any more.
+    pub(super) lasts: Option<Duration>,
+    pub(super) at_end: AtEnd,
+    pub(super) incident: Option<IncidentId>,
+    answers: Option<(Name, Name)>,
+    /// What it answered has happened again.
+    needed: bool,
+    /// Its end has come, and a person has to say.
+    pub(super) due: bool,
+    /// The world is being asked whether it stands.
+    asked: Option<Why>,
+}
+
+/// Why the world is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Its lease is over.
+    End,
+    /// The machine was booted.
+    Boot,
+}
+
+/// All that stand.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    all: BTreeMap<Place, Standing>,
+    /// When the nearest ends, once that is known.
+    next: Option<Stamp>,
+    changed: bool,
+}
+
+impl Leases {
+    fn grant(&mut self, at: Stamp, granted: &LeaseGranted) {
+        let LeaseGranted { run, part, action, lasts, at_end, incident, answers } = granted.clone();
+        let standing = Standing {
+            action,
+            since: at,
+            lasts: Some(lasts),
+            at_end,
+            incident,
+            answers,
+            needed: false,
+            due: false,
+            asked: None,
+        };
+        self.all.insert((run, part), standing);
+        self.changed = true;
+    }
+
+    fn change(&mut self, at: Stamp, changed: &LeaseChanged) {
+        let place = (changed.run.clone(), changed.part.clone());
+        let Some(standing) = self.all.get_mut(&place) else { return };
+        self.changed = true;
+        standing.asked = None;
+        match changed.state.as_str() {
+            "kept" => {
+                (standing.since, standing.due, standing.needed) = (at, false, false);
+                standing.lasts = changed.lasts;
+            }
+            "renewed" => {
+                (standing.since, standing.due, standing.needed) = (at, false, false);
+                standing.lasts = changed.lasts.or(standing.lasts);
+            }
+            "needed" => standing.needed = true,
+            "due" => standing.due = true,
+            "lapsed" | "ended" => drop(self.all.remove(&place)),
+            _ => {}
+        }
+    }
+
+    /// Takes in a record of the system's stream.
+    pub(super) fn take_in(&mut self, record: &Record) {
+        match &record.body {
+            Body::LeaseGranted(granted) => self.grant(record.at, granted),
+            Body::LeaseChanged(changed) => self.change(record.at, changed),
+            _ => {}
+        }
+    }
+
+    /// Which stand that a run, or a part of it, did.
+    pub(super) fn of(&self, run: &RunId, part: Option<&Part>) -> Vec<Part> {
+        let wanted = |place: &&Place| place.0 == *run && part.is_none_or(|part| covers(part, &place.1));
+        self.all.keys().filter(wanted).map(|(_, part)| part.clone()).collect()
+    }
+
+    /// The runs of an incident of which something stands, the latest first granted first.
+    pub(super) fn runs_of(&self, incident: &IncidentId) -> Vec<RunId> {
+        let of = self.all.iter().filter(|(_, standing)| standing.incident.as_ref() == Some(incident));
+        let mut runs: Vec<(Stamp, RunId)> = of.map(|((run, _), standing)| (standing.since, run.clone())).collect();
+        runs.sort_by(|a, b| b.cmp(a));
+        let mut seen = Vec::new();
+        for (_, run) in runs {
+            if !seen.contains(&run) {
+                seen.push(run);
+            }
+        }
+        seen
+    }
+
+    /// How many stand, and of how many a person has to say.
+    pub(super) fn count(&self) -> (usize, usize) {
+        (self.all.len(), self.all.values().filter(|standing| standing.due).count())
+    }
+}
+
+/// `step`, or `step[3]` for an item.
+pub(super) fn part_name(part: &Part) -> String {
+    part.item.map_or_else(|| part.step.to_string(), |item| format!("{}[{item}]", part.step))
+}
+
+/// The part itself, or the step that it is an item of.
+pub(super) fn covers(only: &Part, part: &Part) -> bool {
+    only.step == part.step && (only.item.is_none() || only.item == part.item)
+}
+
+impl<W: Send + 'static> Core<W> {
+    /// What a step that has just contained something is granted.
+    pub(super) fn lease_of(&self, id: &RunId, part: &Part) -> Option<LeaseGranted> {
+        let live = self.runs.get(id)?;
+        let intent = live.run.intent(part)?;
+        if !self.parts.crew.get(intent.action.as_str())?.spec().undoable {
+            return None;
+        }
+        let Lease { lasts, at_end } = live.run.playbook.step(&part.step)?.lease.unwrap_or_default();
+        let started = &live.run.started;
+        let word = |json: &Json, key: &str| json.get(key).and_then(|v| v.as_str()).map(Name::from);
+        let answers = word(&started.detection, "rule").zip(word(&started.event, "entity"));
+        let (incident, action) = (started.incident.clone(), intent.action.clone());
+        Some(LeaseGranted { run: id.clone(), part: part.clone(), action, lasts, at_end, incident, answers })
+    }
+
+    /// Notes a lease that was written into its run.
+    pub(super) fn lease_granted(&mut self, now: Stamp, granted: LeaseGranted) {
+        self.leases.grant(now, &granted);
+        self.write_system(vec![NewRecord::new(now, granted)]);
+    }
+
+    /// Writes down that a lease has changed: in its run, and where a start finds it.
+    pub(super) fn lease_changes(
+        &mut self,
+        run: &RunId,
+        part: &Part,
+        state: &str,
+        why: String,
+        lasts: Option<Duration>,
+    ) {
+        let Some(action) = self.leases.all.get(&(run.clone(), part.clone())).map(|s| s.action.clone()) else { return };
+        let now = self.parts.clock.now();
+        let (state, run) = (Name::from(state), run.clone());
+        let changed = LeaseChanged { run: run.clone(), part: part.clone(), action, state, why, lasts };
+        self.leases.change(now, &changed);
+        let record = NewRecord::new(now, changed);
+        if self.runs.contains_key(&run) {
+            self.record(&run, vec![record.clone()]);
+        } else {
+            let stream = StreamId::run(&run);
+            let last = self.ink.journal().last(&stream);
+            self.ink.write(stream, last, std::slice::from_ref(&record));
+        }
+        self.write_system(vec![record]);
+    }
+
+    /// A line for the incident's timeline, if there is an incident. One that was closed takes it too.
+    pub(super) fn tell_incident(&mut self, incident: Option<&IncidentId>, text: String) {
+        let Some(incident) = incident else { return };
+        if let Err(why) = self.change(incident, NoteAdded { by: "quell".into(), text }.into()) {
+            tracing::error!(%incident, %why, "a line for the timeline is lost");
+        }
+    }
+
+    /// A detection: leases that end by undoing stand for longer where it is what they answered.
+    pub(super) fn leases_see(&mut self, detection: &Detection) {
+        if self.leases.all.is_empty() {
+            return;
+        }
+        let (rule, entity) = (&detection.rule.name, detection.entity().to_string());
+        let is_it = |standing: &Standing| {
+            let same = standing.answers.as_ref().is_some_and(|(by, of)| by == rule && of.as_str() == entity);
+            same && standing.at_end == AtEnd::Undo && !standing.needed
+        };
+        let needed: Vec<Place> = self.leases.all.iter().filter(|(_, s)| is_it(s)).map(|(p, _)| p.clone()).collect();
+        for (run, part) in needed {
+            self.lease_changes(&run, &part, "needed", format!("`{rule}` was seen again"), None);
+        }
+    }
+
+    /// Ends the leases whose moment has come.
+    pub(super) fn leases_end(&mut self) {
+        let now = self.parts.clock.now();
+        if self.paused || self.leases.next.is_some_and(|next| next > now) && !self.leases.changed {
+            return;
+        }
+        if self.leases.next.is_none() && !self.leases.changed {
+            return;
+        }
+        let mut due = Vec::new();
+        let mut next: Option<Duration> = None;
+        for (place, standing) in &self.leases.all {
+            let Some(lasts) = standing.lasts.filter(|_| !standing.due && standing.asked.is_none()) else { continue };
+            match lasts.checked_sub(self.age(standing.since)).filter(|left| !left.is_zero()) {
+                Some(left) => next = Some(next.map_or(left, |next| next.min(left))),
+                None => due.push(place.clone()),
+            }
+        }
+        self.leases.changed = false;
+        self.leases.next = next.map(|left| now.after(left));
+        if let Some(at) = self.leases.next {
+            self.wake_at(at);
+        }
+        for place in due {
+            self.lease_ends(place);
+        }
+    }
+
+    fn lease_ends(&mut self, (run, part): Place) {
+        let Some(standing) = self.leases.all.get(&(run.clone(), part.clone())).cloned() else { return };
+        let lasts = standing.lasts.unwrap_or_default();
+        if standing.at_end != AtEnd::Undo {
+            return self.ask_whether_it_stands(run, part, Why::End);
+        }
+        if standing.needed {
+            let why = "what it answered was seen again meanwhile".to_owned();
+            return self.lease_changes(&run, &part, "renewed", why, Some(lasts));
+        }
+        match self.open_again(&run) {
+            Ok(()) => {
+                self.begin_undo(&run, Some(part), "quell".into(), false, format!("its lease of {lasts:?} is over"));
+                self.drive(&run);
+            }
+            Err(why) => {
+                let why = format!("its lease is over, and it cannot be taken back by itself: {why}");
+                self.lease_due(&run, &part, standing.incident.as_ref(), why);
+            }
+        }
+    }
+
+    fn lease_due(&mut self, run: &RunId, part: &Part, incident: Option<&IncidentId>, why: String) {
+        let step = &part.step;
+        let hint = format!("`quell run keep {run}/{step}` or `quell run undo {run}/{step}`");
+        self.tell_incident(incident, format!("step {step} of run {run} stands: {why}; {hint}"));
+        self.lease_changes(run, part, "due", why, None);
+    }
+
+    /// After a boot: what did not outlive it stands no more.
+    pub(super) fn leases_after_boot(&mut self) {
+        for (run, part) in self.leases.all.keys().cloned().collect::<Vec<_>>() {
+            self.ask_whether_it_stands(run, part, Why::Boot);
+        }
+    }
+
+    fn ask_whether_it_stands(&mut self, run: RunId, part: Part, asked: Why) {
+        let intent = self.intent_of(&run, &part);
+        let Some(standing) = self.leases.all.get_mut(&(run.clone(), part.clone())) else { return };
+        standing.asked = Some(asked);
+        let verb = self.parts.crew.get(standing.action.as_str()).cloned();
+        let (Ok(Some(intent)), Some(Verb::Acts(verb))) = (intent, verb) else {
+            let why = "this engine has no hands, or no plan, to ask with".to_owned();
+            return self.lease_stands(&run, &part, Err(ActionError::give_up(why)));
+        };
+        let clock = Arc::clone(&self.parts.clock);
+        let lane = verb.spec().lane;
+        let work: Work<Answer> =
+            Box::pin(async move { Answer::Stands(ask(&clock, &*verb, &intent.plan, Want::Undone).await) });
+        self.send_work(&run, part, place(if lane == Lane::Contain { lane } else { Lane::Read }), work);
+    }
+
+    /// What a part that stands did, of a run that may have ended.
+    fn intent_of(&mut self, run: &RunId, part: &Part) -> Result<Option<StepIntended>, StoreError> {
+        if let Some(live) = self.runs.get(run) {
+            return Ok(live.run.acted(part).cloned());
+        }
+        let records = self.ink.journal().read_kinds(&StreamId::run(run), 1, &[Kind::StepIntended])?;
+        Ok(records.into_iter().rev().find_map(|record| match record.body {
+            Body::StepIntended(intent) if intent.part == *part => Some(*intent),
+            _ => None,
+        }))
+    }
+
+    /// The world has said whether a containment stands.
+    pub(super) fn lease_stands(&mut self, run: &RunId, part: &Part, undone: Result<Truth, ActionError>) {
+        let Some(standing) = self.leases.all.get_mut(&(run.clone(), part.clone())) else { return };
+        let Some(asked) = standing.asked.take() else { return };
+        self.leases.changed = true;
+        let (incident, at_end, lasts) =
+            (standing.incident.clone(), standing.at_end, standing.lasts.unwrap_or_default());
+        let action = standing.action.clone();
+        let gone = undone == Ok(Truth::Holds);
+        match (asked, gone, at_end) {
+            (_, true, _) => {
+                let why = if asked == Why::Boot { "it did not outlive the boot" } else { "what it contained is gone" };
+                self.lease_changes(run, part, "lapsed", why.to_owned(), None);
+                if asked == Why::Boot {
+                    self.tell_incident(incident.as_ref(), format!("{action} of run {run} stands no more: {why}"));
+                }
+            }
+            (Why::Boot, false, _) => {}
+            (Why::End, false, AtEnd::Keep) => {
+                let why = format!("its lease of {lasts:?} is over, and says `at_end: keep`");
+                self.tell_incident(incident.as_ref(), format!("{action} of run {run} stays as it is: {why}"));
+                self.lease_changes(run, part, "kept", why, None);
+            }
+            (Why::End, false, _) => {
+                self.lease_due(run, part, incident.as_ref(), format!("its lease of {lasts:?} is over"));
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The taking back of what a run did: the pure part.
+//!
+//! Owns where each part's taking back stands, and its order: a part's turn comes when nothing that came after it in the
+//! DAG is left to be taken back. What could not be taken back holds nothing else up.
+
+use super::super::lease::{covers, part_name};
+use super::{Command, Phase, Progress, Run};
+use quell_model::record::{LeaseChanged, Part, RunState, StepIntended, UndoBegan, UndoFinished};
+use quell_model::{Outcome, Stamp, StepId};
+use std::collections::BTreeSet;
+
+/// Where the taking back of a part stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Back {
+    /// It stands, and can be taken back.
+    Stands,
+    /// Intended: it may have been taken back.
+    Acting(u32),
+    /// The next attempt waits for its moment.
+    Waiting(u32, Stamp),
+    /// It could not be taken back.
+    Stuck,
+    /// It does not stand any more.
+    Over,
+}
+
+/// What is to be taken back.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Undoing {
+    /// Only these; none: all.
+    only: BTreeSet<Part>,
+    /// A person wants it: a pause does not hold it back.
+    person: bool,
+}
+
+impl Undoing {
+    pub(super) fn is_whole(&self) -> bool {
+        self.only.is_empty()
+    }
+
+    fn wants(&self, part: &Part) -> bool {
+        self.is_whole() || self.only.iter().any(|only| covers(only, part))
+    }
+}
+
+impl Run {
+    pub(super) fn undo_began(&mut self, began: &UndoBegan) {
+        let mut undo = match self.undo.take() {
+            None => Undoing { only: began.only.iter().cloned().collect(), person: false },
+            Some(mut before) => {
+                match &began.only {
+                    Some(part) if !before.is_whole() => drop(before.only.insert(part.clone())),
+                    Some(_) => {}
+                    None => before.only.clear(),
+                }
+                before
+            }
+        };
+        undo.person |= began.person;
+        let wanted = |part: &Part| began.only.as_ref().is_none_or(|only| covers(only, part));
+        let again: Vec<Part> = self
+            .parts()
+            .filter(|(part, progress)| progress.back == Some(Back::Stuck) && wanted(part))
+            .map(|(part, _)| part)
+            .collect();
+        for part in again {
+            if let Some(progress) = self.progress_mut(&part) {
+                progress.back = Some(Back::Stands);
+            }
+        }
+        if self.ended.is_some() || undo.is_whole() {
+            self.state = RunState::Undoing;
+        }
+        self.undo = Some(undo);
+    }
+
+    pub(super) fn undo_finished(&mut self, finished: &UndoFinished) {
+        let Some(progress) = self.progress_mut(&finished.part) else { return };
+        progress.phase = Phase::Ended(finished.outcome);
+        progress.why.clone_from(&finished.proof);
+        progress.back = Some(if finished.outcome == Outcome::Stuck { Back::Stuck } else { Back::Over });
+        let step = &finished.part.step;
+        if finished.part.item.is_some() {
+            self.sum_up(step);
+        }
+    }
+
+    /// A step with items is taken back once all are, and stuck once one is.
+    fn sum_up(&mut self, step: &StepId) {
+        let Some(state) = self.steps.get_mut(step) else { return };
+        let backs: Vec<&Back> = state.items.iter().flatten().filter_map(|(_, p)| p.back.as_ref()).collect();
+        if backs.iter().any(|back| **back == Back::Stuck) {
+            state.whole.phase = Phase::Ended(Outcome::Stuck);
+        } else if backs.iter().all(|back| **back == Back::Over) {
+            state.whole.phase = Phase::Ended(Outcome::Undone);
+        }
+    }
+
+    pub(super) fn lease_changed(&mut self, changed: &LeaseChanged) {
+        if let Some(progress) = self.progress_mut(&changed.part)
+            && matches!(changed.state.as_str(), "lapsed" | "ended")
+        {
+            progress.back = Some(Back::Over);
+        }
+    }
+
+    /// Whether a person wants what is taken back now.
+    #[must_use]
+    pub fn undone_by_person(&self) -> bool {
+        self.undo.as_ref().is_some_and(|undo| undo.person)
+    }
+
+    /// Whether a part is being taken back: it may have been.
+    #[must_use]
+    pub fn is_taken_back(&self, part: &Part) -> bool {
+        self.progress(part).is_some_and(|progress| matches!(progress.back, Some(Back::Acting(_))))
+    }
+
+    /// Parts that stand and can be taken back.
+    pub fn standing(&self) -> impl Iterator<Item = Part> {
+        self.parts().filter(|(_, progress)| progress.back.as_ref().is_some_and(Back::stands)).map(|(part, _)| part)
+    }
+
+    /// What a part that stands did.
+    #[must_use]
+    pub fn acted(&self, part: &Part) -> Option<&StepIntended> {
+        self.progress(part)?.acted.as_deref()
+    }
+
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Part, &Progress)> {
+        self.steps.iter().flat_map(|(step, state)| {
+            let whole = std::iter::once((Part { step: step.clone(), item: None }, &state.whole));
+            let items = state.items.iter().flatten().enumerate().map(|(at, (_, progress))| {
+                (Part { step: step.clone(), item: Some(u32::try_from(at).unwrap_or(u32::MAX)) }, progress)
+            });
+            whole.chain(items)
+        })
+    }
+
+    /// What is to be taken back now; false when nothing is left.
+    pub(super) fn next_back(&self, undo: &Undoing, now: Stamp, out: &mut Vec<Command>) -> bool {
+        let left: Vec<(Part, &Back)> = self
+            .parts()
+            .filter(|(part, _)| undo.wants(part))
+            .filter_map(|(part, progress)| Some((part, progress.back.as_ref()?)))
+            .filter(|(_, back)| back.is_left())
+            .collect();
+        let steps: BTreeSet<&StepId> = left.iter().map(|(part, _)| &part.step).collect();
+        let below = self.after_any_of(&steps);
+        for (part, back) in &left {
+            if below.contains(&part.step) {
+                continue;
+            }
+            let attempt = match back {
+                Back::Stands => 1,
+                Back::Acting(attempt) => *attempt,
+                Back::Waiting(tried, at) if *at <= now => tried + 1,
+                _ => continue,
+            };
+            out.push(Command::TakeBack { part: part.clone(), attempt });
+        }
+        !left.is_empty()
+    }
+
+    /// Of these, the steps that another of them came after, directly or not.
+    fn after_any_of<'a>(&self, steps: &BTreeSet<&'a StepId>) -> BTreeSet<&'a StepId> {
+        let mut before = BTreeSet::new();
+        let mut todo: Vec<&StepId> = steps.iter().copied().collect();
+        let mut seen: BTreeSet<&StepId> = BTreeSet::new();
+        while let Some(step) = todo.pop() {
+            let needs = self.playbook.step(step).map(|step| &step.needs);
+            for need in needs.into_iter().flatten() {
+                before.extend(steps.get(need).copied());
+                if seen.insert(need) {
+                    todo.push(need);
+                }
+            }
+        }
+        before
+    }
+
+    /// How a run has ended whose taking back is over.
+    pub(super) fn back_verdict(&self) -> (RunState, String) {
+        let named = |wanted: &dyn Fn(&Back) -> bool| {
+            let parts = self.parts().filter(|(_, progress)| progress.back.as_ref().is_some_and(wanted));
+            let names: Vec<String> = parts.map(|(part, _)| format!("`{}`", part_name(&part))).collect();
+            names.join(", ")
+        };
+        let stuck = named(&|back| *back == Back::Stuck);
+        if !stuck.is_empty() {
+            return (RunState::Stuck, format!("{stuck} could not be taken back, and stands"));
+        }
+        let stands = named(&Back::stands);
+        match (self.ended, stands.is_empty()) {
+            (Some(before), false) => (before, format!("{stands} still stands")),
+            _ => (RunState::Undone, "nothing that it did and can be undone stands any more".to_owned()),
+        }
+    }
+}
+
+impl Back {
+    fn is_left(&self) -> bool {
+        matches!(self, Self::Stands | Self::Acting(_) | Self::Waiting(..))
+    }
+
+    fn stands(&self) -> bool {
+        self.is_left() || *self == Self::Stuck
+    }
+}

@@ -1,0 +1,85 @@
+//! What people want of what stands: take it back, or keep it.
+//!
+//! Owns the answers; what is asked for twice, or of what does not stand, is refused with a sentence.
+
+use super::super::lease::part_name;
+use super::super::request::Refusal;
+use super::super::shell::Core;
+use quell_model::record::Part;
+use quell_model::{IncidentId, Json, Name, RunId, StepId, StreamId};
+use serde_json::json;
+use std::time::Duration;
+
+impl<W: Send + 'static> Core<W> {
+    /// A person wants what a run did taken back.
+    pub(in crate::run) fn undo(
+        &mut self,
+        run: &RunId,
+        step: Option<StepId>,
+        by: &Name,
+        why: String,
+    ) -> Result<Json, Refusal> {
+        let only = step.map(|step| Part { step, item: None });
+        let was_open = self.runs.contains_key(run);
+        let open = was_open || self.ink.journal().has(&StreamId::run(run));
+        if !open {
+            return Err(Refusal::NotFound { kind: "run", id: run.to_string() });
+        }
+        let standing = self.leases.of(run, only.as_ref());
+        if standing.is_empty() && (!was_open || only.is_some()) {
+            let what = only.as_ref().map_or_else(|| format!("run `{run}`"), |part| format!("`{run}/{}`", part.step));
+            return Err(Refusal::NotNow(format!("nothing that {what} did stands and can be taken back")));
+        }
+        self.open_again(run).map_err(Refusal::NotNow)?;
+        self.begin_undo(run, only, by.clone(), true, why);
+        self.drive(run);
+        let parts: Vec<String> = standing.iter().map(part_name).collect();
+        Ok(json!({ "id": run, "undoing": parts }))
+    }
+
+    /// The latest run first: it may have built on what earlier ones did.
+    pub(in crate::run) fn undo_incident(
+        &mut self,
+        incident: &IncidentId,
+        by: &Name,
+        why: &str,
+    ) -> Result<Json, Refusal> {
+        if !self.ink.journal().has(&StreamId::incident(incident)) {
+            return Err(Refusal::NotFound { kind: "incident", id: incident.to_string() });
+        }
+        let runs = self.leases.runs_of(incident);
+        if runs.is_empty() {
+            let what = format!("nothing that the runs of incident `{incident}` did stands and can be taken back");
+            return Err(Refusal::NotNow(what));
+        }
+        let mut answers = Vec::new();
+        for run in runs {
+            let answer = self.undo(&run, None, by, why.to_owned());
+            answers.push(answer.unwrap_or_else(|error| json!({ "id": run, "error": error.to_string() })));
+        }
+        Ok(json!({ "id": incident, "runs": answers }))
+    }
+
+    /// A person wants what a run contained to stand for longer.
+    pub(in crate::run) fn keep(
+        &mut self,
+        run: &RunId,
+        step: Option<StepId>,
+        lasts: Option<Duration>,
+        by: &Name,
+    ) -> Result<Json, Refusal> {
+        if !self.ink.journal().has(&StreamId::run(run)) {
+            return Err(Refusal::NotFound { kind: "run", id: run.to_string() });
+        }
+        let only = step.map(|step| Part { step, item: None });
+        let standing = self.leases.of(run, only.as_ref());
+        if standing.is_empty() {
+            return Err(Refusal::NotNow(format!("nothing that run `{run}` did there stands and can be kept")));
+        }
+        for part in &standing {
+            self.lease_changes(run, part, "kept", format!("{by} keeps it"), lasts);
+        }
+        let parts: Vec<String> = standing.iter().map(part_name).collect();
+        Ok(json!({ "id": run, "kept": parts }))
+    }
+}

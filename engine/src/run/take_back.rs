@@ -1,0 +1,199 @@
+//! Taking back what a part did: ask the world, undo from the journaled plan, ask again.
+//!
+//! Owns one attempt of it, forwards from its intent to its record. The world is asked first, whether the attempt is new or
+//! from before a crash: what does not stand any more is not undone a second time. **Invariant:** what could not be taken
+//! back is told as stuck, with what is left standing.
+
+use super::attempt::{ask, place};
+use super::job::{self, Answer, Work};
+use super::shell::{Core, UnderWay};
+use quell_model::action::{ActionContext, IdempotencyKey, Want};
+use quell_model::guard::{Admitted, admit_undo};
+use quell_model::playbook::Retry;
+use quell_model::record::{NewRecord, Part, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
+use quell_model::world::Verb;
+use quell_model::{Action, ActionError, Json, Lane, Name, Outcome, RunId, Stop, StoreError, StreamId, Truth};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Further attempts: the world may be busy, and what stands must not stand for that.
+const RETRY: Retry = Retry { attempts: 5, backoff: Duration::from_millis(200), backoff_most: Duration::from_secs(30) };
+
+/// How an attempt to take something back went.
+#[derive(Debug)]
+pub(super) struct TakenBack {
+    /// What `undo` gave; none: it did not stand any more.
+    undone: Option<Result<Json, ActionError>>,
+    /// What the world said at last.
+    truth: Result<Truth, ActionError>,
+}
+
+impl<W: Send + 'static> Core<W> {
+    /// Writes down that it is to be taken back.
+    pub(super) fn begin_undo(&mut self, id: &RunId, only: Option<Part>, by: Name, person: bool, why: String) {
+        let now = self.parts.clock.now();
+        self.record(id, vec![NewRecord::new(now, UndoBegan { only, by, person, why })]);
+    }
+
+    /// Whether a pause holds the taking back of this run.
+    pub(super) fn undo_waits(&self, id: &RunId) -> bool {
+        self.paused && !self.runs.get(id).is_some_and(|live| live.run.undone_by_person())
+    }
+
+    pub(super) fn take_back(&mut self, id: &RunId, part: Part, attempt: u32) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get_mut(id) else { return };
+        let Some(intent) = live.run.acted(&part).cloned() else { return };
+        let timeout = live.run.playbook.step(&part.step).map_or(Duration::from_secs(30), |step| step.timeout);
+        let under_way = UnderWay {
+            attempt,
+            item: Json::Null,
+            input: intent.input,
+            deadline: now.after(timeout),
+            stop: Stop::default(),
+            admitted: None,
+        };
+        live.under_way.insert(part.clone(), under_way);
+        let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else {
+            let error = ActionError::give_up(format!("this engine has no hands for `{}`", intent.action));
+            return self.undo_failed(id, &part, &error);
+        };
+        let admitted = match admit_undo(self.guard(), intent.plan.clone()) {
+            Ok(admitted) => admitted,
+            Err((guard, target, why)) => {
+                let error = ActionError::give_up(format!("{target}: refused by the guard {guard}: {why}"));
+                return self.undo_failed(id, &part, &error);
+            }
+        };
+        if let Some(under_way) = self.under_way(id, &part) {
+            under_way.admitted = Some(admitted);
+        }
+        let intended = UndoIntended { part: part.clone(), attempt, action: intent.action, plan: intent.plan };
+        let intended = NewRecord::new(now, intended);
+        if verb.spec().lane == Lane::Contain {
+            self.record(id, vec![intended]);
+            return self.undo_act(id, &part);
+        }
+        let Some(live) = self.runs.get(id) else { return };
+        let (stream, expected) = (StreamId::run(id), live.run.seq);
+        let done = self.when_synced(id, &part, Answer::UndoIntended);
+        match self.ink.synced(stream, expected, vec![intended.clone()], done) {
+            Ok(()) => {
+                if let Some(live) = self.runs.get_mut(id) {
+                    live.run.apply(intended.at, &intended.body);
+                }
+            }
+            Err(error) => self.undo_intended(id, &part, Err(error)),
+        }
+    }
+
+    pub(super) fn undo_intended(&mut self, id: &RunId, part: &Part, written: Result<(), StoreError>) {
+        match written {
+            Ok(()) => self.undo_act(id, part),
+            Err(error) => {
+                let why = format!("its intent could not be journaled: {error}");
+                self.undo_failed(id, part, &ActionError::retry(why));
+            }
+        }
+    }
+
+    fn undo_act(&mut self, id: &RunId, part: &Part) {
+        let Some(live) = self.runs.get(id) else { return };
+        let Some(intent) = live.run.acted(part) else { return };
+        let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else { return };
+        let Some(under_way) = live.under_way.get(part) else { return };
+        let Some(admitted) = under_way.admitted.clone() else { return };
+        let item = part.item.map(|n| format!("/{n}")).unwrap_or_default();
+        let cx = ActionContext {
+            key: IdempotencyKey(format!("{id}/{}{item}/undo", part.step)),
+            attempt: under_way.attempt,
+            deadline: under_way.deadline,
+            clock: Arc::clone(&self.parts.clock),
+            progress: Arc::new(super::attempt::NoMarks),
+            stop: under_way.stop.clone(),
+            vault: Arc::clone(&self.parts.vault),
+        };
+        self.ink.commit();
+        let place = place(verb.spec().lane);
+        let work: Work<Answer> = Box::pin(async move { Answer::TakenBack(undo(&*verb, &admitted, &cx).await) });
+        self.send_work(id, part.clone(), place, work);
+    }
+
+    pub(super) fn taken_back(&mut self, id: &RunId, part: &Part, back: TakenBack) {
+        let TakenBack { undone, truth } = back;
+        let (output, proof) = match (undone, truth) {
+            (None, Ok(Truth::Holds)) => (Json::Null, "it stood no more: the world was asked first".to_owned()),
+            (Some(Ok(output)), Ok(Truth::Holds)) => {
+                (output, "the world was asked afterwards, and nothing of it stands".to_owned())
+            }
+            (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Holds)) => {
+                (Json::Null, "its end was not seen, but the world was asked, and nothing of it stands".to_owned())
+            }
+            (Some(Ok(output)), Ok(Truth::CannotAsk)) => (output, "the world could not be asked".to_owned()),
+            (Some(Ok(output)), Err(error)) => (output, format!("the world could not be asked: {error}")),
+            (Some(Err(error)), _) => return self.undo_failed(id, part, &error),
+            (_, Ok(Truth::HoldsNot(why))) => return self.undo_failed(id, part, &ActionError::retry(why)),
+            (None, Ok(Truth::CannotAsk)) => {
+                return self.undo_failed(id, part, &ActionError::retry("nobody could be asked"));
+            }
+            (None, Err(error)) => return self.undo_failed(id, part, &error),
+        };
+        self.undo_ends(id, part, Outcome::Undone, output, proof);
+    }
+
+    /// An attempt to take a part back did not work.
+    pub(super) fn undo_failed(&mut self, id: &RunId, part: &Part, error: &ActionError) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get_mut(id) else { return };
+        let attempt = live.under_way.get(part).map_or(1, |under_way| under_way.attempt);
+        let after = match error {
+            ActionError::Retry { after, .. } => after.unwrap_or_default(),
+            ActionError::Unknown { .. } => Duration::ZERO,
+            ActionError::GiveUp { .. } => {
+                return self.undo_ends(id, part, Outcome::Stuck, Json::Null, error.to_string());
+            }
+        };
+        if attempt >= RETRY.attempts {
+            let why = format!("{error} (after {attempt} attempts)");
+            return self.undo_ends(id, part, Outcome::Stuck, Json::Null, why);
+        }
+        live.under_way.remove(part);
+        let again_at = now.after(after.max(super::conclude::backoff(RETRY, id, part, attempt)));
+        let failed = UndoFailed { part: part.clone(), attempt, error: error.to_string(), again_at };
+        self.record(id, vec![NewRecord::new(now, failed)]);
+    }
+
+    fn undo_ends(&mut self, id: &RunId, part: &Part, outcome: Outcome, output: Json, proof: String) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get_mut(id) else { return };
+        let attempts = live.under_way.remove(part).map_or(0, |under_way| under_way.attempt);
+        let Some(action) = live.run.acted(part).map(|intent| intent.action.clone()) else { return };
+        let incident = live.run.started.incident.clone();
+        let text = format!("`{action}` of run {id} could not be taken back, and stands: {proof}");
+        let why = proof.clone();
+        let finished = UndoFinished { run: id.clone(), part: part.clone(), action, outcome, output, proof, attempts };
+        self.record(id, vec![NewRecord::new(now, finished)]);
+        if outcome == Outcome::Undone {
+            self.lease_changes(id, part, "ended", why, None);
+        } else {
+            tracing::error!(run = %id, step = %part.step, why, "it could not be taken back, and stands");
+            self.tell_incident(incident.as_ref(), text);
+        }
+    }
+}
+
+/// Asks, undoes what stands, and asks again.
+async fn undo(verb: &dyn Action, admitted: &Admitted, cx: &ActionContext) -> TakenBack {
+    let before = ask(&cx.clock, verb, admitted.plan(), Want::Undone).await;
+    if before == Ok(Truth::Holds) {
+        return TakenBack { undone: None, truth: before };
+    }
+    let late = || Err(ActionError::Unknown { why: "it took longer than its `timeout`".to_owned() });
+    let clock = Arc::clone(&cx.clock);
+    let undone = job::within(clock, cx.deadline, cx.stop.clone(), verb.undo(admitted, cx), late).await;
+    let truth = match &undone {
+        Ok(_) | Err(ActionError::Unknown { .. }) => ask(&cx.clock, verb, admitted.plan(), Want::Undone).await,
+        Err(error) => Err(error.clone()),
+    };
+    TakenBack { undone: Some(undone), truth }
+}

@@ -1,0 +1,431 @@
+//! What a run did is taken back: in order, proved, at the end of a lease or because a person wants it; and what cannot be
+//! is told as stuck.
+
+use super::*;
+use crate::clock::SimulatedClock;
+use quell_model::playbook::{AtEnd, Lease, OnFailure};
+use std::collections::BTreeSet;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A world of things that stand or do not.
+#[derive(Default)]
+struct Things {
+    stand: Mutex<BTreeSet<String>>,
+    /// What was done and taken back, in order.
+    said: Mutex<Vec<String>>,
+    /// These cannot be taken back.
+    firm: Mutex<BTreeSet<String>>,
+    /// So many attempts to take something back fail first.
+    busy: AtomicU32,
+}
+
+impl Things {
+    fn said(&self) -> Vec<String> {
+        std::mem::take(&mut self.said.lock().unwrap())
+    }
+
+    fn stand(&self) -> Vec<String> {
+        self.stand.lock().unwrap().iter().cloned().collect()
+    }
+}
+
+struct Sets(&'static ActionSpec, Arc<Things>);
+
+#[async_trait::async_trait]
+impl Action for Sets {
+    fn spec(&self) -> &'static ActionSpec {
+        self.0
+    }
+
+    async fn plan(&self, input: &Json) -> Result<Plan, ActionError> {
+        let id = input["process"].as_str().unwrap_or("x").to_owned();
+        let target = Target {
+            node: "n".into(),
+            kind: "thing".into(),
+            label: id.clone(),
+            id,
+            named: true,
+            facts: TargetFacts::Other,
+        };
+        Ok(Plan { targets: vec![target], ..Plan::default() })
+    }
+
+    async fn run(&self, go: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        let id = go.plan().targets[0].id.clone();
+        if id == "fails" {
+            return Err(ActionError::give_up("it does not work"));
+        }
+        self.1.said.lock().unwrap().push(format!("+{id}"));
+        self.1.stand.lock().unwrap().insert(id);
+        Ok(json!({}))
+    }
+
+    async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
+        let stands = self.1.stand.lock().unwrap().contains(&plan.targets[0].id);
+        let holds = stands == (want == Want::Acted);
+        Ok(if holds { Truth::Holds } else { Truth::HoldsNot("it is otherwise".into()) })
+    }
+
+    async fn undo(&self, go: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        let id = go.plan().targets[0].id.clone();
+        if self.1.firm.lock().unwrap().contains(&id) {
+            return Err(ActionError::give_up("it does not move"));
+        }
+        if self.1.busy.load(Ordering::SeqCst) > 0 {
+            self.1.busy.fetch_sub(1, Ordering::SeqCst);
+            return Err(ActionError::retry("it is busy"));
+        }
+        self.1.said.lock().unwrap().push(format!("-{id}"));
+        self.1.stand.lock().unwrap().remove(&id);
+        Ok(json!({}))
+    }
+}
+
+/// A stage whose verbs set and remove things, on a clock that the test moves.
+struct Yard {
+    stage: Stage,
+    clock: Arc<SimulatedClock>,
+    things: Arc<Things>,
+    playbook: Playbook,
+}
+
+impl Yard {
+    fn new(mut playbook: Playbook) -> Self {
+        playbook.text = "pinned".into();
+        let clock = Arc::new(SimulatedClock::new(SystemClock.now()));
+        Self::on(tempfile::tempdir().unwrap(), playbook, clock, Arc::default(), "b")
+    }
+
+    fn on(
+        dir: tempfile::TempDir,
+        playbook: Playbook,
+        clock: Arc<SimulatedClock>,
+        things: Arc<Things>,
+        boot: &str,
+    ) -> Self {
+        let mut stage = stage_in(dir, World::default(), definitions(playbook.clone()));
+        let spec = |name, lane| {
+            let plain = spec(name, lane, Guarantee::ExactlyOnceInEffect);
+            &*Box::leak(Box::new(ActionSpec { undoable: true, ..plain.clone() }))
+        };
+        let verbs = [spec("process.freeze", Lane::Contain), spec("cloud.cut", Lane::Cloud)];
+        stage.core.parts.crew =
+            Crew::new(verbs.map(|spec| Verb::Acts(Arc::new(Sets(spec, Arc::clone(&things))))).into());
+        stage.core.parts.clock = clock.clone();
+        stage.core.parts.boot = process::BootId(boot.into());
+        let pinned = playbook.clone();
+        let read = move |_: &std::path::Path, text: &str| (text == "pinned").then(|| pinned.clone());
+        stage.core.recover(Arc::new(read)).unwrap();
+        Self { stage, clock, things, playbook }
+    }
+
+    /// As a crash leaves it, and an engine that starts on it, in this boot or the next.
+    fn again(self, boot: &str) -> Self {
+        let Self { stage, clock, things, playbook } = self;
+        let Stage { core, journal, dir, .. } = stage;
+        drop(core);
+        journal.close();
+        Self::on(dir, playbook, clock, things, boot)
+    }
+
+    fn attack(&mut self, number: u32) -> RunId {
+        let mut attack = detection("7", number);
+        Arc::make_mut(&mut attack.event).head.at = self.clock.now();
+        attack.at = self.clock.now();
+        self.stage.core.detections([attack]);
+        self.stage.settle();
+        self.stage.runs().last().unwrap().clone()
+    }
+
+    /// Moves the clock, and lets everything happen that waits for it.
+    fn pass(&mut self, time: Duration) {
+        self.clock.advance(time);
+        self.stage.settle();
+    }
+
+    fn ask(&mut self, request: Request) -> Result<Json, Refusal> {
+        let done = self.stage.core.serve(request);
+        if done.is_ok() && !self.stage.core.paused {
+            self.stage.settle();
+        }
+        done
+    }
+
+    fn undo(&mut self, run: &RunId, step: Option<&str>) -> Result<Json, Refusal> {
+        let step = step.map(StepId::from);
+        self.ask(Request::Undo { run: run.clone(), step, by: "ann".into(), why: "a drill".into() })
+    }
+
+    fn end_of(&self, run: &RunId) -> String {
+        self.stage.story(run).pop().unwrap()
+    }
+
+    /// The states that a run's leases went through.
+    fn leases(&self, run: &RunId) -> Vec<String> {
+        let records = self.stage.journal.read(&StreamId::run(run), 1).unwrap();
+        let state = |record: &Record| match &record.body {
+            Body::LeaseGranted(_) => Some("granted".to_owned()),
+            Body::LeaseChanged(changed) => Some(changed.state.to_string()),
+            _ => None,
+        };
+        records.iter().filter_map(state).collect()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let streams = self.stage.journal.streams().unwrap();
+        let incidents = streams.into_iter().filter(|(stream, _)| stream.as_incident().is_some());
+        let records = incidents.flat_map(|(stream, _)| self.stage.journal.read(&stream, 1).unwrap());
+        let note = |record: Record| if let Body::NoteAdded(note) = record.body { Some(note.text) } else { None };
+        records.filter_map(note).collect()
+    }
+}
+
+fn sets(id: &str, needs: &[&str], action: &str, what: &str) -> Step {
+    let kind = StepKind::Action { action: action.into(), with: json!({ "process": what }) };
+    Step { kind, ..step(id, needs) }
+}
+
+fn with_lease(step: Step, lasts: Duration, at_end: AtEnd) -> Step {
+    Step { lease: Some(Lease { lasts, at_end }), ..step }
+}
+
+/// first ─▶ left, right ─▶ last; `right` in the cloud's lane.
+fn diamond() -> Playbook {
+    playbook_of(vec![
+        sets("first", &[], "process.freeze", "a"),
+        sets("left", &["first"], "process.freeze", "b"),
+        sets("right", &["first"], "cloud.cut", "c"),
+        sets("last", &["left", "right"], "process.freeze", "d"),
+    ])
+}
+
+#[test]
+fn all_of_it_is_taken_back_in_the_reverse_order_of_the_dag() {
+    let mut yard = Yard::new(diamond());
+    let run = yard.attack(1);
+    assert_eq!(yard.things.said().len(), 4);
+    assert_eq!(yard.end_of(&run), "RunFinished succeeded");
+    yard.undo(&run, None).unwrap();
+    let mut said = yard.things.said();
+    said[1..3].sort();
+    assert_eq!(said, ["-d", "-b", "-c", "-a"]);
+    assert_eq!(yard.end_of(&run), "RunFinished undone");
+    assert!(yard.things.stand().is_empty());
+    // Repeated, it is refused and nothing happens.
+    let again = yard.undo(&run, None).unwrap_err();
+    assert!(again.to_string().contains("nothing that run"), "{again}");
+    assert!(yard.things.said().is_empty());
+    assert!(matches!(yard.undo(&"r-none".into(), None), Err(Refusal::NotFound { .. })));
+}
+
+#[test]
+fn one_step_is_taken_back_and_the_others_stand() {
+    let mut yard = Yard::new(diamond());
+    let run = yard.attack(1);
+    yard.undo(&run, Some("right")).unwrap();
+    assert_eq!(yard.things.stand(), ["a", "b", "d"]);
+    assert_eq!(yard.end_of(&run), "RunFinished succeeded", "it ended as it had; the rest stands");
+    yard.undo(&run, None).unwrap();
+    assert!(yard.things.stand().is_empty());
+    assert_eq!(yard.end_of(&run), "RunFinished undone");
+}
+
+#[test]
+fn a_bad_end_takes_back_what_the_run_did() {
+    let mut playbook = diamond();
+    playbook.steps.push(Step { on_failure: OnFailure::Undo, ..sets("more", &["last"], "process.freeze", "fails") });
+    playbook.steps.push(Step { when: quell_model::playbook::When::Always, ..step("report", &["more"]) });
+    let mut yard = Yard::new(playbook);
+    let run = yard.attack(1);
+    assert!(yard.things.stand().is_empty(), "{:?}", yard.things.said());
+    let story = yard.stage.story(&run);
+    assert_eq!(story.last().unwrap(), "RunFinished undone");
+    let at = |what: &str| story.iter().position(|line| line == what).unwrap();
+    assert!(at("StepFinished report done") < at("UndoIntended"), "what is told always is told first: {story:?}");
+}
+
+#[test]
+fn what_cannot_be_taken_back_is_stuck_and_told_and_may_be_tried_again() {
+    let mut yard = Yard::new(diamond());
+    yard.things.firm.lock().unwrap().insert("b".into());
+    let run = yard.attack(1);
+    yard.undo(&run, None).unwrap();
+    assert_eq!(yard.things.stand(), ["b"], "it holds nothing else up");
+    assert_eq!(yard.end_of(&run), "RunFinished stuck");
+    assert!(yard.notes().iter().any(|note| note.contains("could not be taken back")), "{:?}", yard.notes());
+    yard.things.firm.lock().unwrap().clear();
+    yard.undo(&run, None).unwrap();
+    assert!(yard.things.stand().is_empty());
+    assert_eq!(yard.end_of(&run), "RunFinished undone");
+}
+
+#[test]
+fn a_busy_world_is_tried_again() {
+    let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "a")]));
+    yard.things.busy.store(2, Ordering::SeqCst);
+    let run = yard.attack(1);
+    let before =
+        yard.stage.core.serve(Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: String::new() });
+    before.unwrap();
+    for _ in 0..2 {
+        assert!(!yard.stage.core.is_idle());
+        yard.clock.advance(Duration::from_secs(60));
+        yard.stage.core.turn();
+    }
+    assert!(yard.things.stand().is_empty());
+    assert_eq!(yard.end_of(&run), "RunFinished undone");
+    assert_eq!(yard.stage.story(&run).iter().filter(|line| *line == "UndoFailed").count(), 2);
+}
+
+#[test]
+fn what_stands_no_more_is_not_undone_a_second_time() {
+    let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "a")]));
+    let run = yard.attack(1);
+    yard.things.stand.lock().unwrap().clear();
+    yard.things.said();
+    yard.undo(&run, None).unwrap();
+    assert!(yard.things.said().is_empty(), "the world was asked first");
+    assert_eq!(yard.end_of(&run), "RunFinished undone");
+}
+
+#[test]
+fn a_lease_ends_as_it_says() {
+    let playbook = playbook_of(vec![
+        with_lease(sets("undone", &[], "process.freeze", "a"), HOUR, AtEnd::Undo),
+        with_lease(sets("kept", &[], "process.freeze", "b"), HOUR, AtEnd::Keep),
+        with_lease(sets("asked", &[], "process.freeze", "c"), HOUR, AtEnd::Ask),
+        sets("usual", &[], "process.freeze", "d"),
+    ]);
+    let mut yard = Yard::new(playbook);
+    let run = yard.attack(1);
+    yard.pass(HOUR - Duration::from_secs(1));
+    assert_eq!(yard.things.stand(), ["a", "b", "c", "d"], "never sooner");
+    yard.pass(Duration::from_secs(2));
+    assert_eq!(yard.things.stand(), ["b", "c", "d"]);
+    let mut ends = yard.leases(&run).split_off(4);
+    ends.sort();
+    assert_eq!(ends, ["due", "ended", "kept"]);
+    assert!(yard.notes().iter().any(|note| note.contains(&format!("quell run keep {run}/asked"))));
+    assert_eq!(yard.stage.core.leases.count(), (3, 1));
+    // Nobody says anything: it stands, and is not told again.
+    yard.pass(48 * HOUR);
+    assert_eq!(yard.things.stand(), ["b", "c", "d"]);
+    assert_eq!(yard.leases(&run)[7..], ["due"], "a day is usual, and then a person is asked");
+}
+
+#[test]
+fn a_lease_whose_target_is_gone_ends_without_a_question() {
+    let step = with_lease(sets("asked", &[], "process.freeze", "a"), HOUR, AtEnd::Ask);
+    let mut yard = Yard::new(playbook_of(vec![step]));
+    let run = yard.attack(1);
+    yard.things.stand.lock().unwrap().clear();
+    yard.pass(2 * HOUR);
+    assert_eq!(yard.leases(&run), ["granted", "lapsed"]);
+    assert_eq!(yard.stage.core.leases.count(), (0, 0));
+}
+
+#[test]
+fn a_person_keeps_what_would_have_ended() {
+    let step = with_lease(sets("one", &[], "process.freeze", "a"), HOUR, AtEnd::Undo);
+    let mut yard = Yard::new(playbook_of(vec![step]));
+    let run = yard.attack(1);
+    let keep = |lasts| Request::Keep { run: run.clone(), step: None, lasts, by: "ann".into() };
+    yard.ask(keep(Some(3 * HOUR))).unwrap();
+    yard.pass(2 * HOUR);
+    assert_eq!(yard.things.stand(), ["a"]);
+    yard.pass(2 * HOUR);
+    assert!(yard.things.stand().is_empty());
+    assert!(matches!(yard.ask(keep(None)), Err(Refusal::NotNow(_))), "nothing is left to be kept");
+}
+
+#[test]
+fn what_is_needed_again_is_renewed() {
+    let step = with_lease(sets("one", &[], "process.freeze", "a"), HOUR, AtEnd::Undo);
+    let mut yard = Yard::new(playbook_of(vec![step]));
+    let run = yard.attack(1);
+    yard.pass(HOUR / 2);
+    let mut again = detection("7", 2);
+    Arc::make_mut(&mut again.event).head.at = yard.clock.now();
+    yard.stage.core.detections([again]);
+    yard.stage.settle();
+    yard.pass(HOUR / 2 + Duration::from_secs(1));
+    assert_eq!(yard.things.stand(), ["a"]);
+    assert_eq!(yard.leases(&run), ["granted", "needed", "renewed"]);
+    yard.pass(HOUR + Duration::from_secs(1));
+    assert!(yard.leases(&run).contains(&"ended".to_owned()), "{:?}", yard.leases(&run));
+}
+
+#[test]
+fn a_pause_holds_the_end_of_a_lease_and_no_person() {
+    let steps = ["a", "b"].map(|what| with_lease(sets(what, &[], "process.freeze", what), HOUR, AtEnd::Undo));
+    let mut yard = Yard::new(playbook_of(steps.into()));
+    let run = yard.attack(1);
+    yard.ask(Request::Pause { paused: true, by: "ann".into() }).unwrap();
+    yard.pass(2 * HOUR);
+    assert_eq!(yard.things.stand(), ["a", "b"]);
+    yard.undo(&run, Some("a")).unwrap();
+    assert_eq!(yard.things.stand(), ["b"]);
+    yard.ask(Request::Pause { paused: false, by: "ann".into() }).unwrap();
+    assert!(yard.things.stand().is_empty());
+}
+
+#[test]
+fn leases_and_undos_outlive_the_engine() {
+    let mut yard = Yard::new(playbook_of(vec![
+        with_lease(sets("one", &[], "process.freeze", "a"), HOUR, AtEnd::Undo),
+        sets("two", &["one"], "cloud.cut", "b"),
+    ]));
+    yard.things.busy.store(1, Ordering::SeqCst);
+    let run = yard.attack(1);
+    yard.stage
+        .core
+        .serve(Request::Undo { run: run.clone(), step: Some("two".into()), by: "ann".into(), why: String::new() })
+        .unwrap();
+    let until = SystemClock.now().after(Duration::from_secs(20));
+    while !yard.stage.story(&run).contains(&"UndoFailed".to_owned()) {
+        assert!(SystemClock.now() < until);
+        yard.stage.core.turn();
+        std::thread::yield_now();
+    }
+    let mut yard = yard.again("b");
+    assert_eq!(yard.things.stand(), ["a", "b"]);
+    yard.pass(HOUR / 2);
+    assert_eq!(yard.things.stand(), ["a"], "the engine after it goes on");
+    let mut yard = yard.again("b");
+    yard.pass(HOUR / 2);
+    assert!(yard.things.stand().is_empty(), "and its lease ends when it would have");
+    assert_eq!(yard.end_of(&run), "RunFinished undone");
+}
+
+#[test]
+fn what_does_not_outlive_a_boot_lapses_and_is_told() {
+    let mut yard = Yard::new(playbook_of(["a", "b"].map(|what| sets(what, &[], "process.freeze", what)).into()));
+    let run = yard.attack(1);
+    yard.things.stand.lock().unwrap().remove("a");
+    let mut yard = yard.again("c");
+    yard.stage.settle();
+    assert_eq!(yard.leases(&run), ["granted", "granted", "lapsed"]);
+    assert!(yard.notes().iter().any(|note| note.contains("did not outlive the boot")), "{:?}", yard.notes());
+    yard.undo(&run, None).unwrap();
+    assert!(yard.things.stand().is_empty());
+}
+
+#[test]
+fn an_incident_is_undone_as_a_whole() {
+    let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "${{ event.process.id }}")]));
+    for subject in ["7", "8"] {
+        let mut attack = detection(subject, 1);
+        Arc::make_mut(&mut attack.event).head.at = yard.clock.now();
+        yard.stage.core.detections([attack]);
+    }
+    yard.stage.settle();
+    assert_eq!(yard.things.stand().len(), 2);
+    let streams = yard.stage.journal.streams().unwrap();
+    let incident = streams.into_iter().find_map(|(stream, _)| stream.as_incident()).unwrap();
+    let undo = || Request::UndoIncident { incident: incident.clone(), by: "ann".into(), why: "false".into() };
+    let answer = yard.ask(undo()).unwrap();
+    assert_eq!(answer["runs"].as_array().unwrap().len(), 2);
+    assert!(yard.things.stand().is_empty());
+    assert!(matches!(yard.ask(undo()), Err(Refusal::NotNow(_))));
+}
