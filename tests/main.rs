@@ -20,3 +20,5 @@ mod hands;
 #[cfg(feature = "ebpf")]
 mod recorder;
 mod threats;
+#[cfg(feature = "ebpf")]
+mod undo;

@@ -12,6 +12,7 @@ mod caller;
 mod problem;
 mod routes;
 mod socket;
+mod standing;
 mod status;
 
 pub(crate) use caller::Caller;

@@ -1,6 +1,6 @@
 //! The routes. Reading goes to the journal's views, changing to the engine, under the caller's name.
 
-use super::{Caller, Problem, Status};
+use super::{Caller, Problem, Status, standing};
 use crate::daemon::Desk;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -28,7 +28,7 @@ pub(crate) struct App {
     pub(crate) desk: Arc<Desk>,
 }
 
-type Answer<T = Value> = Result<Json<T>, Problem>;
+pub(super) type Answer<T = Value> = Result<Json<T>, Problem>;
 
 /// Every route.
 pub(crate) fn router(app: App) -> Router {
@@ -41,6 +41,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/runs", get(runs).post(start))
         .route("/runs/{id}", get(run))
         .route("/runs/{id}/cancel", post(cancel))
+        .route("/runs/{id}/undo", post(standing::undo))
+        .route("/runs/{id}/keep", post(standing::keep))
         .route("/incidents", get(incidents))
         .route("/incidents/{id}", get(incident))
         .route("/incidents/{id}/explain", get(explain))
@@ -48,6 +50,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/incidents/{id}/note", post(note))
         .route("/incidents/{id}/resolve", post(resolve))
         .route("/incidents/{id}/reopen", post(reopen))
+        .route("/incidents/{id}/undo", post(standing::undo_incident))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .with_state(app)
@@ -200,7 +203,7 @@ async fn events(Path(id): Path<String>, Query(After { after }): Query<After>, St
 const LONGEST_NOTE: usize = 10_000;
 
 /// A text by a person, if it is not too long.
-fn words(text: &str) -> Result<String, Problem> {
+pub(super) fn words(text: &str) -> Result<String, Problem> {
     let Words { text } = body(text)?;
     let long = text.chars().count();
     if long > LONGEST_NOTE {
@@ -213,7 +216,7 @@ fn words(text: &str) -> Result<String, Problem> {
 }
 
 /// A body that says it itself when it cannot be read.
-fn body<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
+pub(super) fn body<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Problem> {
     let text = if text.trim().is_empty() { "{}" } else { text };
     serde_json::from_str(text)
         .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {e}")))

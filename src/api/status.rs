@@ -78,6 +78,10 @@ pub(crate) struct Status {
     pub(crate) detections: u64,
     /// Runs that have not ended.
     pub(crate) runs_open: u64,
+    /// Containments that stand and can be taken back.
+    pub(crate) standing: u64,
+    /// Of these, whose lease is over: a person has to say.
+    pub(crate) standing_due: u64,
     /// Incidents that have not ended.
     pub(crate) incidents_open: u64,
     /// Those of them that may have missed something: events were lost where they play.

@@ -1,4 +1,4 @@
-//! `quell incident list|show|explain|note|resolve|reopen`.
+//! `quell incident list|show|explain|note|resolve|reopen|undo`.
 
 use super::client::{Client, segment};
 use super::escape::escape;
@@ -45,6 +45,9 @@ enum What {
     /// Open an incident again that was resolved
     #[command(after_help = "Example:\n  quell incident reopen i-0f1e2d3c4b5a --why \"it came back\"")]
     Reopen(Why),
+    /// Take back all that the runs of an incident did, proved
+    #[command(after_help = "Example:\n  quell incident undo i-0f1e2d3c4b5a --why \"a false alarm\"")]
+    Undo(Why),
 }
 
 #[derive(Debug, clap::Args)]
@@ -111,6 +114,9 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::Note { id, text } => change(&client, term, id, "note", "the note is in its timeline", text)?,
         What::Resolve(Why { id, why }) => change(&client, term, id, "resolve", "resolved", why)?,
         What::Reopen(Why { id, why }) => change(&client, term, id, "reopen", "open again", why)?,
+        What::Undo(Why { id, why }) => {
+            change(&client, term, id, "undo", "what its runs did is taken back; its timeline says how it ends", why)?;
+        }
     }
     Ok(Exit::Right)
 }

@@ -1,4 +1,4 @@
-//! `quell run list|show|cancel`.
+//! `quell run list|show|cancel|undo|keep`.
 
 use super::client::{Client, segment};
 use super::escape::escape;
@@ -27,6 +27,28 @@ enum What {
         /// The run's id, as in `quell run list`
         id: String,
     },
+    /// Take back what a run did, proved: all of it, or one step
+    #[command(
+        after_help = "Examples:\n  quell run undo r-0f1e2d3c4b5a --why \"a drill of ours\"\n  quell run undo r-0f1e2d3c4b5a/freeze"
+    )]
+    Undo {
+        /// The run's id, as in `quell run list`, or ID/STEP
+        id: String,
+        /// Why, for the timeline
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Let what a run contained stand: for a time from now, or without an end
+    #[command(
+        after_help = "Examples:\n  quell run keep r-0f1e2d3c4b5a --for 8h\n  quell run keep r-0f1e2d3c4b5a/freeze"
+    )]
+    Keep {
+        /// The run's id, as in `quell run list`, or ID/STEP
+        id: String,
+        /// From now; without it there is no end
+        #[arg(long = "for", value_name = "D")]
+        lasts: Option<String>,
+    },
     /// End a run: what runs finishes, nothing new starts
     #[command(after_help = "Example:\n  quell run cancel r-0f1e2d3c4b5a")]
     Cancel {
@@ -35,7 +57,25 @@ enum What {
     },
 }
 
-/// Lists, shows or cancels.
+/// RUN, or RUN/STEP.
+fn part(id: &str) -> (&str, Option<&str>) {
+    id.split_once('/').map_or((id, None), |(run, step)| (run, Some(step)))
+}
+
+fn names(list: &Value) -> String {
+    let names = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+    names.map(|name| escape(name).into_owned()).collect::<Vec<_>>().join(", ")
+}
+
+fn told(answer: &Value, term: &Term, line: impl FnOnce() -> String) {
+    if term.is_json() {
+        term.document(answer);
+    } else {
+        term.line(line());
+    }
+}
+
+/// Lists, shows or changes.
 pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let client = Client::new(global)?;
     match &args.what {
@@ -43,13 +83,30 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::List => run_view::list(&client.get::<Vec<RunSummary>>("/runs")?, term),
         What::Show { id } if term.is_json() => term.document(&client.get::<Value>(&format!("/runs/{}", segment(id)))?),
         What::Show { id } => run_view::show(&client.get(&format!("/runs/{}", segment(id)))?, term),
+        What::Undo { id, why } => {
+            let (run, step) = part(id);
+            let answer: Value =
+                client.post(&format!("/runs/{}/undo", segment(run)), &json!({ "step": step, "why": why }))?;
+            told(&answer, term, || {
+                let parts = names(&answer["undoing"]);
+                let what =
+                    if parts.is_empty() { "nothing new starts".to_owned() } else { format!("{parts} is taken back") };
+                format!("{}: {what}; `quell run show {}` says how it ends", escape(id), escape(run))
+            });
+        }
+        What::Keep { id, lasts } => {
+            let (run, step) = part(id);
+            let answer: Value =
+                client.post(&format!("/runs/{}/keep", segment(run)), &json!({ "step": step, "for": lasts }))?;
+            told(&answer, term, || {
+                let until =
+                    lasts.as_ref().map_or("without an end".to_owned(), |lasts| format!("for {}", escape(lasts)));
+                format!("{}: {} stands {until}", escape(run), names(&answer["kept"]))
+            });
+        }
         What::Cancel { id } => {
             let answer: Value = client.post(&format!("/runs/{}/cancel", segment(id)), &json!({}))?;
-            if term.is_json() {
-                term.document(&answer);
-            } else {
-                term.line(format!("{} is cancelled: what runs finishes, nothing new starts", escape(id)));
-            }
+            told(&answer, term, || format!("{} is cancelled: what runs finishes, nothing new starts", escape(id)));
         }
     }
     Ok(Exit::Right)

@@ -4,7 +4,8 @@ use super::escape::{clip, escape};
 use super::show::{moment, outcome_ink, since, span};
 use super::table::{Table, cell};
 use super::term::{Ink, Term};
-use quell_engine::report::{RunSummary, RunView, StepView};
+use quell_engine::report::{LeaseView, RunSummary, RunView, StepView};
+use quell_model::playbook::AtEnd;
 use quell_model::record::RunState;
 use quell_model::{Mode, Outcome, Stamp};
 
@@ -128,6 +129,9 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
         for open in step.plan.iter().flat_map(|plan| &plan.still_open).filter(|_| !brief) {
             below(Ink::Warn, format!("still open: {open}"));
         }
+        if let Some(lease) = step.lease.as_ref().filter(|_| !brief) {
+            below(Ink::Dim, lease_line(lease));
+        }
         if let Some(wait) = &step.waits {
             below(Ink::Warn, format!("waits for its {} until {}", wait.what, moment(wait.until.wall)));
         }
@@ -143,6 +147,21 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
             term.ink(Ink::Dim, &format!("{names}: not needed here"))
         ));
     }
+}
+
+/// Until when it stands, and what then.
+fn lease_line(lease: &LeaseView) -> String {
+    let Some(until) = lease.until else { return "stands without an end".to_owned() };
+    let until = moment(until.wall);
+    if lease.due {
+        return format!("stands; its lease ended at {until}: `quell run keep` or `quell run undo`");
+    }
+    let then = match lease.at_end {
+        AtEnd::Ask => "then a person is asked",
+        AtEnd::Undo => "then it is undone",
+        AtEnd::Keep => "then it stays",
+    };
+    format!("stands until {until}, {then}")
 }
 
 /// What the step did, and to whom.

@@ -101,6 +101,13 @@ fn print(status: &Status, term: &Term) {
     }
     field("detections", status.detections.to_string());
     field("runs", format!("{} open", status.runs_open));
+    if status.standing > 0 {
+        let due = match status.standing_due {
+            0 => String::new(),
+            due => format!(", of {due} the lease is over: `quell run keep` or `quell run undo`"),
+        };
+        field("standing", format!("{} can be taken back{due}", status.standing));
+    }
     field("incidents", format!("{} open", status.incidents_open));
     if status.incidents_degraded > 0 {
         let text = format!("{} degraded: events were lost where they play", status.incidents_degraded);

@@ -306,6 +306,8 @@ impl Desk {
             actions_missing: facts.actions_missing.clone(),
             detections: number("detections"),
             runs_open: number("runs_open"),
+            standing: number("standing"),
+            standing_due: number("standing_due"),
             incidents_open: open.iter().filter(|stream| stream.as_incident().is_some()).count() as u64,
             incidents_degraded: number("incidents_degraded"),
             journal: JournalStatus {

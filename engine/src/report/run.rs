@@ -7,6 +7,7 @@ use super::moments::Times;
 use super::page::{self, Page};
 use super::timeline::{self, TimelineLine};
 use crate::store::{Journal, RunHead, RunLine, RunTail};
+use quell_model::playbook::AtEnd;
 use quell_model::record::{Moments, Part, RunStarted, RunState};
 use quell_model::{
     Body, Hash, IncidentId, Json, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StoreError, StreamId,
@@ -117,6 +118,9 @@ pub struct StepView {
     pub refusal: Option<RefusalView>,
     /// What it waits for now.
     pub waits: Option<WaitView>,
+    /// Of a containment that stands: until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseView>,
     /// An action's own marks on the way.
     pub marks: Vec<MarkView>,
     /// The five moments, where they exist.
@@ -161,6 +165,17 @@ pub struct WaitView {
     pub what: Name,
     /// Until when.
     pub until: Stamp,
+}
+
+/// Until when a containment is meant to stand.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeaseView {
+    /// Its end; none: it has no end.
+    pub until: Option<Stamp>,
+    /// What happens then.
+    pub at_end: AtEnd,
+    /// Its end has come, and a person has to say.
+    pub due: bool,
 }
 
 /// A mark of an action that takes long.
@@ -356,12 +371,27 @@ impl RunView {
                     (self.state, self.ended) = (RunState::Undoing, None);
                 }
             }
+            Body::LeaseGranted(granted) => {
+                let until = Some(at.after(granted.lasts));
+                self.part(&granted.part, places).lease = Some(LeaseView { until, at_end: granted.at_end, due: false });
+            }
+            Body::LeaseChanged(changed) => {
+                let step = self.part(&changed.part, places);
+                match (changed.state.as_str(), &mut step.lease) {
+                    ("kept" | "renewed", Some(lease)) => {
+                        (lease.until, lease.due) = (changed.lasts.map(|lasts| at.after(lasts)), false);
+                    }
+                    ("due", Some(lease)) => lease.due = true,
+                    ("lapsed" | "ended", lease) => *lease = None,
+                    _ => {}
+                }
+            }
             Body::UndoFailed(failed) => {
-                let step = self.part(&failed.part);
+                let step = self.part(&failed.part, places);
                 step.waits = Some(WaitView { what: "undo".into(), until: failed.again_at });
             }
             Body::UndoFinished(finished) => {
-                let step = self.part(&finished.part);
+                let step = self.part(&finished.part, places);
                 (step.outcome, step.proof, step.waits) = (Some(finished.outcome), finished.proof.clone(), None);
             }
             Body::RunFinished(finished) => {

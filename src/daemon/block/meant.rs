@@ -277,6 +277,7 @@ mod tests {
             action: ACTION.into(),
             state: "lapsed".into(),
             why: String::new(),
+            lasts: None,
         };
         let uninstalled = PersonActed { by: "root".into(), what: "uninstall".into(), detail: Json::Null };
         for said in [Body::from(lapsed), Body::from(uninstalled)] {

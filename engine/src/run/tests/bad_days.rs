@@ -145,7 +145,7 @@ fn an_absent_value_of_run_per_lumps_nobody_together() {
     let mut definitions = definitions(playbook);
     definitions.ceiling = Mode::Observe;
     let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
-    stage.core.recover(&|_, _| None).unwrap();
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
     stage.core.detections([detection("7", 1), detection("8", 1), detection("7", 2)]);
     stage.settle();
     assert_eq!(stage.runs().len(), 2);
@@ -170,7 +170,7 @@ fn a_run_that_may_not_act_takes_nothing_from_one_that_may() {
         let mut definitions = definitions(playbook);
         definitions.untrusted.insert("file:/tmp/log".into());
         let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
-        stage.core.recover(&|_, _| None).unwrap();
+        stage.core.recover(Arc::new(|_, _| None)).unwrap();
         for number in 1..3 {
             stage.core.detections([spoil(detection("7", number))]);
             stage.settle();
@@ -193,7 +193,7 @@ fn what_an_untrusted_source_starts_counts_for_no_limit() {
         let mut definitions = definitions(playbook);
         definitions.untrusted.insert("file:/tmp/log".into());
         let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions.clone());
-        stage.core.recover(&|_, _| None).unwrap();
+        stage.core.recover(Arc::new(|_, _| None)).unwrap();
         let mut forged = detection("7", 1);
         let event = Arc::make_mut(&mut forged.event);
         event.head.source = "file:/tmp/log".into();
@@ -202,7 +202,7 @@ fn what_an_untrusted_source_starts_counts_for_no_limit() {
         stage.settle();
         if restarts {
             stage = next_life(stage, definitions);
-            stage.core.recover(&|_, _| None).unwrap();
+            stage.core.recover(Arc::new(|_, _| None)).unwrap();
         }
         stage.core.detections([detection("8", 1)]);
         stage.settle();
@@ -216,7 +216,7 @@ fn what_anybody_can_write_has_no_part_in_an_act_and_buries_no_evidence() {
     let mut definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
     definitions.untrusted.insert("file:/tmp/log".into());
     let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
-    stage.core.recover(&|_, _| None).unwrap();
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
     let forged = |number: u32| {
         let mut detection = detection("7", number);
         Arc::make_mut(&mut detection.event).head.source = "file:/tmp/log".into();
@@ -243,7 +243,7 @@ fn what_anybody_can_write_has_no_part_in_an_act_and_buries_no_evidence() {
 #[test]
 fn a_flood_below_the_level_of_incidents_is_a_few_records() {
     let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), Definitions::default());
-    stage.core.recover(&|_, _| None).unwrap();
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
     let before = stage.journal.last(&StreamId::system());
     stage.core.detections((0..3_000).map(|subject| {
         let mut detection = detection(&subject.to_string(), 1);

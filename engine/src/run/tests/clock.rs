@@ -79,7 +79,7 @@ fn an_incident_grows_quiet_after_a_reboot_too() {
         let definitions = Definitions { ceiling: Mode::Enforce, ..Definitions::default() };
         let mut first = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions.clone());
         first.core.parts.clock = Arc::new(By { wall_s: 0, boot_s: DAYS });
-        first.core.recover(&|_, _| None).unwrap();
+        first.core.recover(Arc::new(|_, _| None)).unwrap();
         first.core.detections([detection("7", 1)]);
         first.settle();
         let Stage { core, journal, dir, .. } = first;
@@ -88,7 +88,7 @@ fn an_incident_grows_quiet_after_a_reboot_too() {
         let mut second = stage_in(dir, World::default(), definitions);
         second.core.parts.boot = process::BootId("another".into());
         second.core.parts.clock = Arc::new(By { wall_s: 60, boot_s: 60 });
-        assert_eq!(second.core.recover(&|_, _| None).unwrap().incidents, 1);
+        assert_eq!(second.core.recover(Arc::new(|_, _| None)).unwrap().incidents, 1);
         second.core.parts.clock = Arc::new(By { wall_s: minutes * 60, boot_s: minutes.unsigned_abs() * 60 });
         second.core.detections([detection("7", 2)]);
         second.settle();
