@@ -111,8 +111,12 @@ fn step(action: &Json, inputs: &[Json]) -> Json {
             "attempts": { "type": "integer", "minimum": 1, "description": "In all." },
             "backoff": { "type": "string", "pattern": r"^\S+\.\.\S+$", "description": "`200ms..2s`: exponential, with jitter." },
         })),
-        "on_failure": one_of(&["block", "continue", "halt"], "What a bad end does."),
+        "on_failure": one_of(&["block", "continue", "halt", "undo"], "What a bad end does."),
         "mode": { "$ref": "#/$defs/mode" },
+        "lease": object(json!({
+            "for": { "$ref": "#/$defs/duration", "description": "How long what it contains is meant to stand." },
+            "at_end": one_of(&["ask", "undo", "keep"], "What happens then."),
+        })),
     }));
     step["oneOf"] = json!([{ "required": ["action"] }, { "required": ["script"] }, { "required": ["tell"] }]);
     step["allOf"] = json!(inputs);

@@ -268,9 +268,6 @@ fn lease(reader: &mut Reader<'_>, node: &Node) -> Option<Lease> {
     let fields = reader.fields(node, "`lease`", &["for", "at_end"], &[])?;
     if let Some(node) = fields.get("for") {
         lease.lasts = reader.duration(node, "`for`")?;
-        if lease.lasts.is_zero() {
-            reader.error(node.at, "a lease of no time", "a duration, like `24h`");
-        }
     }
     if let Some(node) = fields.get("at_end") {
         lease.at_end = reader.word(node, "`at_end`", ENDS)?;

@@ -300,6 +300,6 @@ mod tests {
     #[test]
     fn streams_end_where_they_should() {
         let ends: Vec<_> = one_of_each().iter().filter_map(|body| Some((body.kind(), ends(body)?))).collect();
-        assert_eq!(ends, [(Kind::RunFinished, true), (Kind::IncidentChanged, true)]);
+        assert_eq!(ends, [(Kind::RunFinished, true), (Kind::IncidentChanged, true), (Kind::UndoBegan, false)]);
     }
 }

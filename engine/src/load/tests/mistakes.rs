@@ -64,7 +64,7 @@ fn every_kind_of_mistake_is_told() {
         ("later kind", step("wait: 5m")),
         ("with without action", step("tell: x\nwith: { a: 1 }")),
         ("keyword id", steps("case: { tell: x }\nsteps_2: { tell: x }\n9a: { tell: x }")),
-        ("undo", step("tell: x\non_failure: undo")),
+        ("lease", step("tell: x\nlease: { for: 0s, at_end: never }")),
         ("retry", step("tell: x\nretry: { backoff: 2s..1s }")),
         ("deadline", step("tell: x\ntimeout: 1m\ndeadline: 10s")),
         ("parallel without list", step("tell: x\nmax_parallel: 3")),

@@ -275,7 +275,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             answers: Some(("rule".into(), "unit u on n".into())),
         }
         .into(),
-        UndoBegan { only: Some(part()), by: "ann".into(), person: true, why: "a drill".into() }.into(),
+        UndoBegan { only: Some(part()), by: "ana".into(), person: true, why: "a drill".into() }.into(),
         UndoIntended { part: part(), attempt: 1, action: "process.freeze".into(), plan: Plan::default() }.into(),
         UndoFailed { part: part(), attempt: 1, error: "busy".into(), again_at: at(7) }.into(),
         UndoFinished {
