@@ -68,8 +68,8 @@ fn program(dir: &Path, name: &str, lasts: &str) -> PathBuf {
 /// The one that contained: whoever starts finds what is held, and has a run for it in which it is so already.
 fn first_run_of(daemon: &Daemon, playbook: &str) -> Option<Value> {
     let runs = daemon.ask_json(&["run", "list"]);
-    let of = runs.as_array().unwrap().iter().filter(|run| run["playbook"] == playbook);
-    of.last().cloned()
+    let mut of = runs.as_array().unwrap().iter().filter(|run| run["playbook"] == playbook);
+    of.next_back().cloned()
 }
 
 #[test]

@@ -366,10 +366,8 @@ impl RunView {
                 let (by, what, detail) = (acted.by.clone(), acted.what.clone(), acted.detail.clone());
                 self.people.push(PersonView { at, by, what, detail });
             }
-            Body::UndoBegan(began) => {
-                if self.state.is_over() || began.only.is_none() {
-                    (self.state, self.ended) = (RunState::Undoing, None);
-                }
+            Body::UndoBegan(began) if self.state.is_over() || began.only.is_none() => {
+                (self.state, self.ended) = (RunState::Undoing, None);
             }
             Body::LeaseGranted(granted) => {
                 let until = Some(at.after(granted.lasts));
