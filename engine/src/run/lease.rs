@@ -51,6 +51,8 @@ pub(super) struct Standing {
 enum Why {
     /// Its lease is over.
     End,
+    /// Its run is over: what was held may have been killed since.
+    RunOver,
     /// The machine was booted.
     Boot,
 }
@@ -283,6 +285,13 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
+    /// Before a run ends: of what it ended itself nothing stands.
+    pub(super) fn leases_of_ended(&mut self, run: &RunId) {
+        for part in self.leases.of(run, None) {
+            self.ask_whether_it_stands(run.clone(), part, Why::RunOver);
+        }
+    }
+
     fn ask_whether_it_stands(&mut self, run: RunId, part: Part, asked: Why) {
         let intent = self.intent_of(&run, &part);
         let Some(standing) = self.leases.all.get_mut(&(run.clone(), part.clone())) else { return };
@@ -328,7 +337,7 @@ impl<W: Send + 'static> Core<W> {
                     self.tell_incident(incident.as_ref(), format!("{action} of run {run} stands no more: {why}"));
                 }
             }
-            (Why::Boot, false, _) => {}
+            (Why::Boot | Why::RunOver, false, _) => {}
             (Why::End, false, AtEnd::Keep) => {
                 let why = format!("its lease of {lasts:?} is over, and says `at_end: keep`");
                 self.tell_incident(incident.as_ref(), format!("{action} of run {run} stays as it is: {why}"));

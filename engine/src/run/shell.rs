@@ -343,6 +343,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn finish(&mut self, id: &RunId, state: RunState, summary: String) {
+        self.leases_of_ended(id);
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
         let outputs = self.outputs_of(live);

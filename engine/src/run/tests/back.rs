@@ -82,6 +82,33 @@ impl Action for Sets {
     }
 }
 
+/// Ends a thing for good.
+struct Ends(&'static ActionSpec, Arc<Things>);
+
+#[async_trait::async_trait]
+impl Action for Ends {
+    fn spec(&self) -> &'static ActionSpec {
+        self.0
+    }
+
+    async fn plan(&self, _: &Json) -> Result<Plan, ActionError> {
+        Ok(Plan::default())
+    }
+
+    async fn run(&self, _: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        self.1.stand.lock().unwrap().clear();
+        Ok(json!({}))
+    }
+
+    async fn verify(&self, _: &Plan, _: Want) -> Result<Truth, ActionError> {
+        Ok(Truth::Holds)
+    }
+
+    async fn undo(&self, _: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        Err(ActionError::give_up("has no undo"))
+    }
+}
+
 /// A stage whose verbs set and remove things, on a clock that the test moves.
 struct Yard {
     stage: Stage,
@@ -110,8 +137,10 @@ impl Yard {
             &*Box::leak(Box::new(ActionSpec { undoable: true, ..plain.clone() }))
         };
         let verbs = [spec("process.freeze", Lane::Contain), spec("cloud.cut", Lane::Cloud)];
-        stage.core.parts.crew =
-            Crew::new(verbs.map(|spec| Verb::Acts(Arc::new(Sets(spec, Arc::clone(&things))))).into());
+        let mut verbs: Vec<Verb> = verbs.map(|spec| Verb::Acts(Arc::new(Sets(spec, Arc::clone(&things))))).into();
+        let kill = self::spec("process.kill", Lane::Contain, Guarantee::ExactlyOnceInEffect);
+        verbs.push(Verb::Acts(Arc::new(Ends(kill, Arc::clone(&things)))));
+        stage.core.parts.crew = Crew::new(verbs);
         stage.core.parts.clock = clock.clone();
         stage.core.parts.boot = process::BootId(boot.into());
         let pinned = playbook.clone();
@@ -322,6 +351,18 @@ fn a_lease_whose_target_is_gone_ends_without_a_question() {
     yard.things.stand.lock().unwrap().clear();
     yard.pass(2 * HOUR);
     assert_eq!(yard.leases(&run), ["granted", "lapsed"]);
+    assert_eq!(yard.stage.core.leases.count(), (0, 0));
+}
+
+#[test]
+fn what_a_run_ended_itself_has_no_lease() {
+    let mut yard = Yard::new(playbook_of(vec![
+        sets("hold", &[], "process.freeze", "a"),
+        sets("end", &["hold"], "process.kill", "a"),
+    ]));
+    let run = yard.attack(1);
+    assert_eq!(yard.leases(&run), ["granted", "lapsed"]);
+    assert_eq!(yard.end_of(&run), "RunFinished succeeded");
     assert_eq!(yard.stage.core.leases.count(), (0, 0));
 }
 
