@@ -115,7 +115,19 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::Resolve(Why { id, why }) => change(&client, term, id, "resolve", "resolved", why)?,
         What::Reopen(Why { id, why }) => change(&client, term, id, "reopen", "open again", why)?,
         What::Undo(Why { id, why }) => {
-            change(&client, term, id, "undo", "what its runs did is taken back; its timeline says how it ends", why)?;
+            let answer: Value = client.post(&format!("/incidents/{}/undo", segment(id)), &json!({ "text": why }))?;
+            let runs: Vec<&Value> = answer["runs"].as_array().into_iter().flatten().collect();
+            let refused = runs.iter().filter_map(|run| Some((run["id"].as_str()?, run["error"].as_str()?)));
+            let refused: Vec<String> = refused.map(|(run, why)| format!("{}: {}", escape(run), escape(why))).collect();
+            if term.is_json() {
+                term.document(&answer);
+            } else {
+                let count = runs.len() - refused.len();
+                term.line(format!("{}: {count} runs are taken back; its timeline says how it ends", escape(id)));
+            }
+            if !refused.is_empty() {
+                return Err(Fail::new(Exit::NotRight, refused.join("; ")));
+            }
         }
     }
     Ok(Exit::Right)

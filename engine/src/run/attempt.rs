@@ -190,6 +190,10 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn judge(&mut self, id: &RunId, part: &Part, plan: Plan, purpose: Purpose) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
+        if live.run.is_stopped() {
+            let proof = "the run was cancelled, or is taken back, before it acted".to_owned();
+            return self.end(id, part, Ending { outcome: Outcome::Cancelled, proof, ..Ending::default() });
+        }
         let Some(step) = live.run.playbook.step(&part.step) else { return };
         let StepKind::Action { action, .. } = &step.kind else { return };
         let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() else { return };

@@ -111,9 +111,9 @@ impl<W: Send + 'static> Core<W> {
             attempts,
             moments,
         };
-        let contained = matches!(finished.outcome, Outcome::Verified | Outcome::Done);
         records.push(NewRecord::new(now, finished));
-        let granted = if contained { self.lease_of(id, part) } else { None };
+        // Also of what failed: it may have been done in part, and is to be found when it is taken back.
+        let granted = self.lease_of(id, part);
         records.extend(granted.clone().map(|granted| NewRecord::new(now, granted)));
         self.record(id, records);
         if let Some(granted) = granted {
@@ -157,8 +157,10 @@ impl<W: Send + 'static> Core<W> {
             .collect();
         let bad = items.iter().find(|(_, outcome, ..)| outcome.is_some_and(|o| !o.is_met()));
         let failed = items.iter().filter(|(_, outcome, ..)| outcome.is_none_or(|o| !o.is_met())).count();
+        let left_out = live.run.is_stopped() && items.iter().any(|(_, outcome, ..)| outcome.is_none());
         let outcome = match bad {
             Some((_, Some(outcome), ..)) => *outcome,
+            _ if left_out => Outcome::Cancelled,
             _ => items
                 .iter()
                 .filter_map(|(_, outcome, ..)| *outcome)

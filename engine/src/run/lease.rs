@@ -13,6 +13,8 @@
 use super::attempt::{ask, place};
 use super::job::{Answer, Work};
 use super::shell::Core;
+use crate::load::units::print_duration;
+use futures_util::future::FutureExt;
 use quell_model::action::Want;
 use quell_model::playbook::{AtEnd, Lease};
 use quell_model::record::{LeaseChanged, LeaseGranted, NewRecord, NoteAdded, Part, StepIntended};
@@ -21,8 +23,12 @@ use quell_model::{
     ActionError, Body, Detection, IncidentId, Json, Kind, Lane, Name, Record, RunId, Stamp, StoreError, StreamId, Truth,
 };
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Leases that end in one turn of the engine.
+const AT_ONCE: usize = 16;
 
 /// Where it stands: a run and a part of it.
 type Place = (RunId, Part);
@@ -116,8 +122,10 @@ impl Leases {
 
     /// Which stand that a run, or a part of it, did.
     pub(super) fn of(&self, run: &RunId, part: Option<&Part>) -> Vec<Part> {
-        let wanted = |place: &&Place| place.0 == *run && part.is_none_or(|part| covers(part, &place.1));
-        self.all.keys().filter(wanted).map(|(_, part)| part.clone()).collect()
+        let first = Part { step: "".into(), item: None };
+        let of = self.all.range((run.clone(), first)..).take_while(|(place, _)| place.0 == *run);
+        let parts = of.map(|((_, part), _)| part);
+        parts.filter(|one| part.is_none_or(|part| covers(part, one))).cloned().collect()
     }
 
     /// The runs of an incident of which something stands, the latest first granted first.
@@ -154,7 +162,7 @@ impl<W: Send + 'static> Core<W> {
     /// What a step that has just contained something is granted.
     pub(super) fn lease_of(&self, id: &RunId, part: &Part) -> Option<LeaseGranted> {
         let live = self.runs.get(id)?;
-        let intent = live.run.intent(part)?;
+        let intent = live.run.intent(part).or_else(|| live.run.acted(part))?;
         if !self.parts.crew.get(intent.action.as_str())?.spec().undoable {
             return None;
         }
@@ -207,7 +215,8 @@ impl<W: Send + 'static> Core<W> {
 
     /// A detection: leases that end by undoing stand for longer where it is what they answered.
     pub(super) fn leases_see(&mut self, detection: &Detection) {
-        if self.leases.all.is_empty() {
+        // What waits for the journal has the numbers that these would take.
+        if self.leases.all.is_empty() || self.ink.waiting() > 0 {
             return;
         }
         let (rule, entity) = (&detection.rule.name, detection.entity().to_string());
@@ -224,7 +233,10 @@ impl<W: Send + 'static> Core<W> {
     /// Ends the leases whose moment has come.
     pub(super) fn leases_end(&mut self) {
         let now = self.parts.clock.now();
-        if self.paused || self.leases.next.is_some_and(|next| next > now) && !self.leases.changed {
+        if self.ink.waiting() > 0
+            || self.paused
+            || self.leases.next.is_some_and(|next| next > now) && !self.leases.changed
+        {
             return;
         }
         if self.leases.next.is_none() && !self.leases.changed {
@@ -233,7 +245,9 @@ impl<W: Send + 'static> Core<W> {
         let mut due = Vec::new();
         let mut next: Option<Duration> = None;
         for (place, standing) in &self.leases.all {
-            let Some(lasts) = standing.lasts.filter(|_| !standing.due && standing.asked.is_none()) else { continue };
+            let is_at_it = standing.due || standing.asked.is_some();
+            let is_at_it = is_at_it || self.runs.get(&place.0).is_some_and(|live| live.run.takes_back(&place.1));
+            let Some(lasts) = standing.lasts.filter(|_| !is_at_it) else { continue };
             match lasts.checked_sub(self.age(standing.since)).filter(|left| !left.is_zero()) {
                 Some(left) => next = Some(next.map_or(left, |next| next.min(left))),
                 None => due.push(place.clone()),
@@ -244,7 +258,12 @@ impl<W: Send + 'static> Core<W> {
         if let Some(at) = self.leases.next {
             self.wake_at(at);
         }
-        for place in due {
+        // Each reads what it did: the rest has its turn after what else waits.
+        if due.len() > AT_ONCE {
+            self.leases.changed = true;
+            (self.handle.wake)();
+        }
+        for place in due.into_iter().take(AT_ONCE) {
             self.lease_ends(place);
         }
     }
@@ -261,7 +280,13 @@ impl<W: Send + 'static> Core<W> {
         }
         match self.open_again(&run) {
             Ok(()) => {
-                self.begin_undo(&run, Some(part), "quell".into(), false, format!("its lease of {lasts:?} is over"));
+                self.begin_undo(
+                    &run,
+                    Some(part),
+                    "quell".into(),
+                    false,
+                    format!("its lease of {} is over", print_duration(lasts)),
+                );
                 self.drive(&run);
             }
             Err(why) => {
@@ -280,7 +305,10 @@ impl<W: Send + 'static> Core<W> {
 
     /// After a boot: what did not outlive it stands no more.
     pub(super) fn leases_after_boot(&mut self) {
-        for (run, part) in self.leases.all.keys().cloned().collect::<Vec<_>>() {
+        let from = self.boot_from;
+        let is_old = |standing: &Standing| from.is_none_or(|from| standing.since.wall < from.wall);
+        let old = self.leases.all.iter().filter(|(_, standing)| is_old(standing)).map(|(place, _)| place.clone());
+        for (run, part) in old.collect::<Vec<_>>() {
             self.ask_whether_it_stands(run, part, Why::Boot);
         }
     }
@@ -295,7 +323,7 @@ impl<W: Send + 'static> Core<W> {
     fn ask_whether_it_stands(&mut self, run: RunId, part: Part, asked: Why) {
         let intent = self.intent_of(&run, &part);
         let Some(standing) = self.leases.all.get_mut(&(run.clone(), part.clone())) else { return };
-        standing.asked = Some(asked);
+        standing.asked.get_or_insert(asked);
         let verb = self.parts.crew.get(standing.action.as_str()).cloned();
         let (Ok(Some(intent)), Some(Verb::Acts(verb))) = (intent, verb) else {
             let why = "this engine has no hands, or no plan, to ask with".to_owned();
@@ -303,8 +331,11 @@ impl<W: Send + 'static> Core<W> {
         };
         let clock = Arc::clone(&self.parts.clock);
         let lane = verb.spec().lane;
-        let work: Work<Answer> =
-            Box::pin(async move { Answer::Stands(ask(&clock, &*verb, &intent.plan, Want::Undone).await) });
+        let work: Work<Answer> = Box::pin(async move {
+            let asked = AssertUnwindSafe(ask(&clock, &*verb, &intent.plan, Want::Undone)).catch_unwind().await;
+            let died = |_| Err(ActionError::give_up("its code panicked, which is a mistake in quell"));
+            Answer::Stands(asked.unwrap_or_else(died))
+        });
         self.send_work(&run, part, place(if lane == Lane::Contain { lane } else { Lane::Read }), work);
     }
 
@@ -339,12 +370,12 @@ impl<W: Send + 'static> Core<W> {
             }
             (Why::Boot | Why::RunOver, false, _) => {}
             (Why::End, false, AtEnd::Keep) => {
-                let why = format!("its lease of {lasts:?} is over, and says `at_end: keep`");
+                let why = format!("its lease of {} is over, and says `at_end: keep`", print_duration(lasts));
                 self.tell_incident(incident.as_ref(), format!("{action} of run {run} stays as it is: {why}"));
                 self.lease_changes(run, part, "kept", why, None);
             }
             (Why::End, false, _) => {
-                self.lease_due(run, part, incident.as_ref(), format!("its lease of {lasts:?} is over"));
+                self.lease_due(run, part, incident.as_ref(), format!("its lease of {} is over", print_duration(lasts)));
             }
         }
     }

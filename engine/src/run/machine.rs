@@ -96,7 +96,7 @@ struct Progress {
     began: Option<Stamp>,
     output: Json,
     why: String,
-    /// What it did, once it has.
+    /// The first intent that may have been done: what stood before a later one, it may have done itself.
     acted: Option<Box<StepIntended>>,
     /// Of a containment: where its taking back stands.
     back: Option<Back>,
@@ -151,6 +151,9 @@ impl Run {
             Body::StepProgressed(mark) => self.note_items(&mark.part, &mark.mark),
             Body::StepFailed(failed) => {
                 if let Some(progress) = self.progress_mut(&failed.part) {
+                    if let Phase::Acting(intent) = &progress.phase {
+                        progress.acted.get_or_insert_with(|| intent.clone());
+                    }
                     progress.attempts = failed.attempt;
                     progress.began.get_or_insert(at);
                     progress.why.clone_from(&failed.error);
@@ -163,7 +166,7 @@ impl Run {
                 if let Some(progress) = self.progress_mut(&finished.part) {
                     let before = std::mem::replace(&mut progress.phase, Phase::Ended(finished.outcome));
                     if let Phase::Acting(intent) = before {
-                        progress.acted = Some(intent);
+                        progress.acted.get_or_insert(intent);
                     }
                     progress.output = finished.output.clone();
                     progress.why.clone_from(&finished.proof);
@@ -179,7 +182,7 @@ impl Run {
             }
             Body::PersonActed(act) if act.what.as_str() == "cancel" => self.cancelled = true,
             Body::LeaseGranted(granted) => {
-                if let Some(progress) = self.progress_mut(&granted.part) {
+                if let Some(progress) = self.progress_mut(&granted.part).filter(|progress| progress.acted.is_some()) {
                     progress.back = Some(Back::Stands);
                 }
             }
@@ -287,15 +290,15 @@ impl Run {
         self.progress(part)?.began
     }
 
-    /// The moment that the nearest attempt waits for, forwards or back.
+    /// The moment that the nearest attempt waits for, forwards or back. One that has passed is held by something else.
     #[must_use]
-    pub fn next_wait(&self) -> Option<Stamp> {
+    pub fn next_wait(&self, now: Stamp) -> Option<Stamp> {
         let moments = self.parts().flat_map(|(_, progress)| {
             let forwards = if let Phase::Waiting(at) = progress.phase { Some(at) } else { None };
             let back = if let Some(Back::Waiting(_, at)) = progress.back { Some(at) } else { None };
             [forwards, back]
         });
-        moments.flatten().min()
+        moments.flatten().filter(|at| *at > now).min()
     }
 
     /// What is to be done now. A command repeats until a record answers it; the shell knows what it is already doing.
@@ -320,7 +323,7 @@ impl Run {
             let why = format!("`{}` {outcome}, and says `on_failure: undo`: {why}", step.id);
             commands.push(Command::BeginUndo { why });
         } else if over {
-            let ends_back = whole || self.ended.is_some();
+            let ends_back = whole || self.ended.is_some() || self.has_stuck();
             let (state, summary) = if ends_back { self.back_verdict() } else { self.verdict() };
             commands.push(Command::Finish { state, summary });
         }
@@ -330,13 +333,17 @@ impl Run {
     /// What the steps are to do now; true when all have ended.
     fn next_forwards(&self, now: Stamp, commands: &mut Vec<Command>) -> bool {
         let halts = |step: &&Step| matches!(step.on_failure, OnFailure::Halt | OnFailure::Undo) && self.is_bad(step);
-        let halted = self.cancelled
-            || self.undo.as_ref().is_some_and(Undoing::is_whole)
-            || self.playbook.steps.iter().any(|step| halts(&step));
+        let halted = self.is_stopped() || self.playbook.steps.iter().any(|step| halts(&step));
         for step in &self.playbook.steps {
             self.next_of_step(step, halted, now, commands);
         }
         self.steps.values().all(|state| matches!(state.whole.phase, Phase::Ended(_)))
+    }
+
+    /// Cancelled, or to be taken back as a whole: nothing of it acts any more.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.cancelled || self.undo.as_ref().is_some_and(Undoing::is_whole)
     }
 
     /// The step whose bad end takes everything back.
@@ -373,8 +380,13 @@ impl Run {
                 Readiness::Ready => {}
             }
         }
+        let stopped = self.is_stopped();
+        if stopped && state.items.is_none() && matches!(state.whole.phase, Phase::Waiting(_)) {
+            out.push(Command::Block { step: step.id.clone(), by: None, outcome: Outcome::Cancelled });
+            return;
+        }
         match (&step.for_each, &state.items) {
-            (Some(each), Some(items)) => next_of_items(&step.id, each, items, now, out),
+            (Some(each), Some(items)) => next_of_items(&step.id, each, items, stopped, now, out),
             _ => next_of_part(Part { step: step.id.clone(), item: None }, &Json::Null, &state.whole, now, out),
         }
     }
@@ -442,8 +454,17 @@ fn next_of_part(part: Part, item: &Json, progress: &Progress, now: Stamp, out: &
     }
 }
 
-fn next_of_items(step: &StepId, each: &ForEach, items: &[(Json, Progress)], now: Stamp, out: &mut Vec<Command>) {
-    let ended = |progress: &Progress| matches!(progress.phase, Phase::Ended(_));
+fn next_of_items(
+    step: &StepId,
+    each: &ForEach,
+    items: &[(Json, Progress)],
+    stopped: bool,
+    now: Stamp,
+    out: &mut Vec<Command>,
+) {
+    // Of a run that is stopped only what is under way is waited for.
+    let left_out = |progress: &Progress| stopped && matches!(progress.phase, Phase::Idle | Phase::Waiting(_));
+    let ended = |progress: &Progress| matches!(progress.phase, Phase::Ended(_)) || left_out(progress);
     let bad = |progress: &Progress| matches!(progress.phase, Phase::Ended(outcome) if !outcome.is_met());
     let stopped = each.errors == ItemErrors::Stop && items.iter().any(|(_, p)| bad(p));
     let begun = |progress: &Progress| progress.attempts > 0 && !ended(progress);

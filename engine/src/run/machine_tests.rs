@@ -132,7 +132,7 @@ fn a_failed_attempt_waits_for_its_moment() {
     let failed = StepFailed { part: whole("a"), attempt: 1, error: "no".into(), hint: None, again_at: Some(at(50)) };
     run.apply(at(1), &failed.into());
     assert_eq!(run.next(at(49)), []);
-    assert_eq!(run.next_wait(), Some(at(50)));
+    assert_eq!(run.next_wait(at(0)), Some(at(50)));
     assert_eq!(run.next(at(50)), [Command::Start { part: whole("a"), attempt: 2, item: Json::Null }]);
 }
 

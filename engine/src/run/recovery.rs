@@ -10,7 +10,7 @@ use crate::store::Journal;
 use crate::trigger::{Answer, Seen};
 use quell_model::guard::{Act, KEEP};
 use quell_model::playbook::Playbook;
-use quell_model::record::{EngineStarted, NewRecord, TriggerDecision};
+use quell_model::record::{EngineStarted, NewRecord, RunState, TriggerDecision};
 use quell_model::{Body, Detection, Hash, IncidentId, Kind, Mode, Name, Record, RunId, Stamp, StoreError, StreamId};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -127,7 +127,6 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         report.paused = self.paused;
-        let is_new_boot = self.boot_from.is_none();
         let started = EngineStarted {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot: self.parts.boot.clone(),
@@ -143,9 +142,7 @@ impl<W: Send + 'static> Core<W> {
             }
             self.drive(run);
         }
-        if is_new_boot {
-            self.leases_after_boot();
-        }
+        self.leases_after_boot();
         for promise in halves.promised {
             self.begin_promised(promise, &mut report);
         }
@@ -275,13 +272,22 @@ impl<W: Send + 'static> Core<W> {
         if self.runs.contains_key(id) {
             return Ok(());
         }
+        self.ink.flush();
+        if self.ink.waiting() > 0 {
+            return Err("the journal takes nothing now".to_owned());
+        }
         let journal = self.ink.journal().clone();
         let said = |error: StoreError| error.to_string();
         let records = journal.read(&StreamId::run(id), 1).map_err(said)?;
+        let meant = records.first().and_then(|first| run_started(&first.body)).map(|started| started.definition);
         let mut definitions = HashMap::new();
-        for record in journal.latest(&[Kind::DefinitionPinned], usize::MAX).map_err(said)? {
-            if let Body::DefinitionPinned(pinned) = record.body {
-                definitions.insert(pinned.hash, (pinned.file, pinned.text));
+        if let Some(playbook) = self.definitions.playbooks.iter().find(|playbook| Some(playbook.hash) == meant) {
+            definitions.insert(playbook.hash, (playbook.file.display().to_string(), playbook.text.to_string()));
+        } else {
+            for record in journal.latest(&[Kind::DefinitionPinned], usize::MAX).map_err(said)? {
+                if let Body::DefinitionPinned(pinned) = record.body {
+                    definitions.insert(pinned.hash, (pinned.file, pinned.text));
+                }
             }
         }
         let read = self.reread.clone().ok_or("this engine has not looked at its journal")?;
@@ -299,7 +305,8 @@ impl<W: Send + 'static> Core<W> {
     ) -> Result<(), String> {
         let run = folded(records, definitions, read)?;
         let (id, moments) = (run.started.run.clone(), run.started.moments);
-        if run.started.by.is_none() {
+        // One that is only taken back answers no attack.
+        if run.started.by.is_none() && run.state() != RunState::Undoing {
             self.triggers.started(&run.playbook, &run.started, run.began);
         }
         let acted = records.iter().any(|record| matches!(record.body, Body::StepIntended(_)));

@@ -271,7 +271,7 @@ impl<W: Send + 'static> Core<W> {
             let due: Vec<Command> =
                 live.run.next(now).into_iter().filter(|command| !self.is_held(id, live, command)).collect();
             if due.is_empty() {
-                if let Some(at) = live.run.next_wait() {
+                if let Some(at) = live.run.next_wait(now) {
                     self.wake_at(at);
                 }
                 return;

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Further attempts: the world may be busy, and what stands must not stand for that.
 const RETRY: Retry = Retry { attempts: 5, backoff: Duration::from_millis(200), backoff_most: Duration::from_secs(30) };
 
+/// What an attempt may take where its step does not say.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How an attempt to take something back went.
 #[derive(Debug)]
 pub(super) struct TakenBack {
@@ -32,6 +35,11 @@ impl<W: Send + 'static> Core<W> {
     /// Writes down that it is to be taken back.
     pub(super) fn begin_undo(&mut self, id: &RunId, only: Option<Part>, by: Name, person: bool, why: String) {
         let now = self.parts.clock.now();
+        if let Some(live) = self.runs.get(id).filter(|_| only.is_none()) {
+            // It takes no new attack.
+            let (playbook, per) = (live.run.started.playbook.clone(), live.run.started.per.clone());
+            self.triggers.ended(&playbook, &per, id, None);
+        }
         self.record(id, vec![NewRecord::new(now, UndoBegan { only, by, person, why })]);
     }
 
@@ -44,7 +52,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get_mut(id) else { return };
         let Some(intent) = live.run.acted(&part).cloned() else { return };
-        let timeout = live.run.playbook.step(&part.step).map_or(Duration::from_secs(30), |step| step.timeout);
+        let timeout = live.run.playbook.step(&part.step).map_or(TIMEOUT, |step| step.timeout);
         let under_way = UnderWay {
             attempt,
             item: Json::Null,
@@ -101,6 +109,7 @@ impl<W: Send + 'static> Core<W> {
         let Some(live) = self.runs.get(id) else { return };
         let Some(intent) = live.run.acted(part) else { return };
         let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else { return };
+        let timeout = live.run.playbook.step(&part.step).map_or(TIMEOUT, |step| step.timeout);
         let Some(under_way) = live.under_way.get(part) else { return };
         let Some(admitted) = under_way.admitted.clone() else { return };
         let item = part.item.map(|n| format!("/{n}")).unwrap_or_default();
@@ -115,7 +124,7 @@ impl<W: Send + 'static> Core<W> {
         };
         self.ink.commit();
         let place = place(verb.spec().lane);
-        let work: Work<Answer> = Box::pin(async move { Answer::TakenBack(undo(&*verb, &admitted, &cx).await) });
+        let work: Work<Answer> = Box::pin(async move { Answer::TakenBack(undo(&*verb, &admitted, cx, timeout).await) });
         self.send_work(id, part.clone(), place, work);
     }
 
@@ -177,20 +186,22 @@ impl<W: Send + 'static> Core<W> {
             self.lease_changes(id, part, "ended", why, None);
         } else {
             tracing::error!(run = %id, step = %part.step, why, "it could not be taken back, and stands");
+            self.lease_changes(id, part, "due", why, None);
             self.tell_incident(incident.as_ref(), text);
         }
     }
 }
 
 /// Asks, undoes what stands, and asks again.
-async fn undo(verb: &dyn Action, admitted: &Admitted, cx: &ActionContext) -> TakenBack {
+async fn undo(verb: &dyn Action, admitted: &Admitted, cx: ActionContext, timeout: Duration) -> TakenBack {
     let before = ask(&cx.clock, verb, admitted.plan(), Want::Undone).await;
     if before == Ok(Truth::Holds) {
         return TakenBack { undone: None, truth: before };
     }
+    let cx = ActionContext { deadline: cx.clock.now().after(timeout), ..cx };
     let late = || Err(ActionError::Unknown { why: "it took longer than its `timeout`".to_owned() });
     let clock = Arc::clone(&cx.clock);
-    let undone = job::within(clock, cx.deadline, cx.stop.clone(), verb.undo(admitted, cx), late).await;
+    let undone = job::within(clock, cx.deadline, cx.stop.clone(), verb.undo(admitted, &cx), late).await;
     let truth = match &undone {
         Ok(_) | Err(ActionError::Unknown { .. }) => ask(&cx.clock, verb, admitted.plan(), Want::Undone).await,
         Err(error) => Err(error.clone()),

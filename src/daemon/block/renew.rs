@@ -212,7 +212,7 @@ async fn renew(due: &Due, dir: &Path, world: &HostWorld, loaded: &Loaded, paused
         Decision::Observe { why, .. } => return Err(why),
         Decision::Refuse { guard, why, .. } => return Err(format!("{guard}: {why}")),
     };
-    let item = due.part.item.map(|item| format!("[{item}]")).unwrap_or_default();
+    let item = due.part.item.map(|item| format!("/{item}")).unwrap_or_default();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let context = ActionContext {
         key: IdempotencyKey(format!("{}/{}{item}", due.run, due.part.step)),

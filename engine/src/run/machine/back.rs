@@ -75,12 +75,16 @@ impl Run {
     }
 
     pub(super) fn undo_finished(&mut self, finished: &UndoFinished) {
+        // While it goes on, what comes after a step depends on how it ended, not on what became of that since.
+        let is_over = self.ended.is_some() || self.is_stopped();
         let Some(progress) = self.progress_mut(&finished.part) else { return };
-        progress.phase = Phase::Ended(finished.outcome);
-        progress.why.clone_from(&finished.proof);
+        if is_over {
+            progress.phase = Phase::Ended(finished.outcome);
+            progress.why.clone_from(&finished.proof);
+        }
         progress.back = Some(if finished.outcome == Outcome::Stuck { Back::Stuck } else { Back::Over });
         let step = &finished.part.step;
-        if finished.part.item.is_some() {
+        if finished.part.item.is_some() && is_over {
             self.sum_up(step);
         }
     }
@@ -102,6 +106,18 @@ impl Run {
         {
             progress.back = Some(Back::Over);
         }
+    }
+
+    /// Whether something could not be taken back, and stands.
+    pub(super) fn has_stuck(&self) -> bool {
+        self.parts().any(|(_, progress)| progress.back == Some(Back::Stuck))
+    }
+
+    /// Whether a part is to be taken back, and has not been yet.
+    #[must_use]
+    pub fn takes_back(&self, part: &Part) -> bool {
+        let is_left = self.progress(part).and_then(|progress| progress.back.as_ref()).is_some_and(Back::is_left);
+        is_left && self.undo.as_ref().is_some_and(|undo| undo.wants(part))
     }
 
     /// Whether a person wants what is taken back now.

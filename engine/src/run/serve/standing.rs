@@ -31,6 +31,10 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow(format!("nothing that {what} did stands and can be taken back")));
         }
         self.open_again(run).map_err(Refusal::NotNow)?;
+        if let Some(live) = self.runs.get(run).filter(|_| only.is_none()) {
+            let forwards = live.under_way.iter().filter(|(part, _)| !live.run.takes_back(part));
+            forwards.for_each(|(_, under_way)| under_way.stop.raise());
+        }
         self.begin_undo(run, only, by.clone(), true, why);
         self.drive(run);
         let parts: Vec<String> = standing.iter().map(part_name).collect();
@@ -47,7 +51,10 @@ impl<W: Send + 'static> Core<W> {
         if !self.ink.journal().has(&StreamId::incident(incident)) {
             return Err(Refusal::NotFound { kind: "incident", id: incident.to_string() });
         }
-        let runs = self.leases.runs_of(incident);
+        let mut runs = self.leases.runs_of(incident);
+        let open = self.runs.iter().filter(|(_, live)| live.run.started.incident.as_ref() == Some(incident));
+        let open: Vec<RunId> = open.map(|(run, _)| run.clone()).filter(|run| !runs.contains(run)).collect();
+        runs.extend(open);
         if runs.is_empty() {
             let what = format!("nothing that the runs of incident `{incident}` did stands and can be taken back");
             return Err(Refusal::NotNow(what));
@@ -75,6 +82,13 @@ impl<W: Send + 'static> Core<W> {
         let standing = self.leases.of(run, only.as_ref());
         if standing.is_empty() {
             return Err(Refusal::NotNow(format!("nothing that run `{run}` did there stands and can be kept")));
+        }
+        if self.ink.waiting() > 0 {
+            return Err(Refusal::NotNow("the journal takes nothing now".to_owned()));
+        }
+        let goes = |part: &&Part| self.runs.get(run).is_some_and(|live| live.run.takes_back(part));
+        if let Some(part) = standing.iter().find(goes) {
+            return Err(Refusal::NotNow(format!("`{run}/{}` is being taken back", part_name(part))));
         }
         for part in &standing {
             self.lease_changes(run, part, "kept", format!("{by} keeps it"), lasts);

@@ -18,6 +18,8 @@ struct Things {
     firm: Mutex<BTreeSet<String>>,
     /// So many attempts to take something back fail first.
     busy: AtomicU32,
+    /// So many attempts to set `later` fail first.
+    early: AtomicU32,
 }
 
 impl Things {
@@ -56,9 +58,13 @@ impl Action for Sets {
         if id == "fails" {
             return Err(ActionError::give_up("it does not work"));
         }
+        if id == "later" && self.1.early.load(Ordering::SeqCst) > 0 {
+            self.1.early.fetch_sub(1, Ordering::SeqCst);
+            return Err(ActionError::retry("it is too early"));
+        }
         self.1.said.lock().unwrap().push(format!("+{id}"));
-        self.1.stand.lock().unwrap().insert(id);
-        Ok(json!({}))
+        self.1.stand.lock().unwrap().insert(id.clone());
+        if id == "half" { Err(ActionError::give_up("it is done in part")) } else { Ok(json!({})) }
     }
 
     async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
@@ -449,6 +455,122 @@ fn what_does_not_outlive_a_boot_lapses_and_is_told() {
     assert_eq!(yard.leases(&run), ["granted", "granted", "lapsed"]);
     assert!(yard.notes().iter().any(|note| note.contains("did not outlive the boot")), "{:?}", yard.notes());
     yard.undo(&run, None).unwrap();
+    assert!(yard.things.stand().is_empty());
+}
+
+/// Tried again after hours.
+fn patient(step: Step) -> Step {
+    let wait = Duration::from_secs(4 * 3600);
+    Step {
+        retry: quell_model::playbook::Retry { attempts: 3, backoff: wait, backoff_most: wait },
+        deadline: None,
+        ..step
+    }
+}
+
+impl Yard {
+    /// An attack whose run does not end yet.
+    fn attack_that_waits(&mut self) -> RunId {
+        let mut attack = detection("7", 1);
+        Arc::make_mut(&mut attack.event).head.at = self.clock.now();
+        self.stage.core.detections([attack]);
+        self.stage.core.turn();
+        self.stage.runs()[0].clone()
+    }
+}
+
+#[test]
+fn once_it_is_to_be_taken_back_nothing_of_it_acts_any_more() {
+    let steps =
+        vec![sets("first", &[], "process.freeze", "a"), patient(sets("next", &["first"], "process.freeze", "later"))];
+    let mut yard = Yard::new(playbook_of(steps));
+    yard.things.early.store(1, Ordering::SeqCst);
+    let run = yard.attack_that_waits();
+    assert!(!yard.stage.core.is_idle());
+    yard.undo(&run, None).unwrap();
+    yard.pass(12 * HOUR);
+    assert_eq!(yard.things.said(), ["+a", "-a"]);
+    assert_eq!(yard.end_of(&run), "RunFinished undone");
+    assert!(yard.stage.story(&run).contains(&"StepBlocked".to_owned()));
+}
+
+#[test]
+fn what_was_done_in_part_is_taken_back_too() {
+    let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "half")]));
+    let run = yard.attack(1);
+    assert_eq!(yard.end_of(&run), "RunFinished failed");
+    assert_eq!(yard.things.stand(), ["half"]);
+    yard.undo(&run, None).unwrap();
+    assert!(yard.things.stand().is_empty());
+    // And of what was not done at all nothing is left to be asked about.
+    let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "fails")]));
+    let run = yard.attack(1);
+    assert_eq!(yard.leases(&run), ["granted", "lapsed"]);
+}
+
+#[test]
+fn a_lease_that_ends_while_its_run_goes_on_stops_nothing_of_it() {
+    let each = quell_model::playbook::ForEach {
+        list: Expression { text: r#"["a", "later"]"#.into(), span: Default::default() },
+        max_parallel: 1,
+        errors: quell_model::playbook::ItemErrors::Stop,
+    };
+    let step = patient(with_lease(sets("each", &[], "process.freeze", "${{ item }}"), HOUR / 60, AtEnd::Undo));
+    let after = sets("after", &["each"], "process.freeze", "c");
+    let mut yard = Yard::new(playbook_of(vec![Step { for_each: Some(each), ..step }, after]));
+    yard.things.early.store(1, Ordering::SeqCst);
+    let run = yard.attack_that_waits();
+    yard.clock.advance(HOUR / 30);
+    yard.stage.core.turn();
+    assert!(yard.things.stand().is_empty(), "its lease is over");
+    let end = SystemClock.now().after(Duration::from_secs(20));
+    while !yard.stage.core.is_idle() {
+        assert!(SystemClock.now() < end, "{:?}", yard.stage.story(&run));
+        yard.clock.advance(HOUR);
+        yard.stage.core.turn();
+    }
+    assert!(yard.things.said().contains(&"+later".to_owned()) && yard.things.stand().contains(&"c".to_owned()));
+    assert_eq!(yard.end_of(&run), "RunFinished succeeded");
+}
+
+#[test]
+fn what_is_stuck_is_not_tried_again_by_itself() {
+    let mut yard = Yard::new(playbook_of(vec![with_lease(
+        sets("one", &[], "process.freeze", "${{ event.process.id }}"),
+        HOUR,
+        AtEnd::Undo,
+    )]));
+    let run = yard.attack(1);
+    let firm = yard.things.stand();
+    yard.things.firm.lock().unwrap().extend(firm);
+    yard.pass(2 * HOUR);
+    assert_eq!(yard.end_of(&run), "RunFinished stuck");
+    for subject in ["8", "9", "10"] {
+        let mut attack = detection(subject, 1);
+        Arc::make_mut(&mut attack.event).head.at = yard.clock.now();
+        yard.stage.core.detections([attack]);
+        yard.stage.settle();
+    }
+    let began = yard.stage.story(&run).iter().filter(|line| *line == "UndoBegan").count();
+    assert_eq!(began, 1, "a person has to say");
+    assert!(yard.leases(&run).contains(&"due".to_owned()));
+}
+
+#[test]
+fn what_a_pause_holds_back_wakes_nobody() {
+    let step = with_lease(sets("one", &[], "process.freeze", "a"), HOUR, AtEnd::Undo);
+    let mut yard = Yard::new(playbook_of(vec![step]));
+    yard.things.busy.store(1, Ordering::SeqCst);
+    let run = yard.attack(1);
+    yard.clock.advance(2 * HOUR);
+    yard.stage.core.turn();
+    yard.ask(Request::Pause { paused: true, by: "ann".into() }).unwrap();
+    yard.clock.advance(HOUR);
+    yard.stage.core.turn();
+    let now = yard.clock.now();
+    assert_eq!(yard.stage.core.runs[&run].run.next_wait(now), None, "its moment has passed, and it is held");
+    assert_eq!(yard.things.stand(), ["a"]);
+    yard.ask(Request::Pause { paused: false, by: "ann".into() }).unwrap();
     assert!(yard.things.stand().is_empty());
 }
 

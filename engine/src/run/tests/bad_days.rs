@@ -284,7 +284,7 @@ fn what_was_answered_before_a_start_is_answered_once_however_often_quell_starts(
         let definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
         let earlier = Definitions { ceiling, ..definitions.clone() };
         let mut first = stage_in(tempfile::tempdir().unwrap(), World { broken, ..World::default() }, earlier);
-        first.core.recover(&|_, _| None).unwrap();
+        first.core.recover(Arc::new(|_, _| None)).unwrap();
         let attack = scanned(7, false);
         first.core.detections([attack.clone()]);
         first.settle();
@@ -292,7 +292,7 @@ fn what_was_answered_before_a_start_is_answered_once_however_often_quell_starts(
         drop(core);
         journal.close();
         let mut second = stage_in(dir, World::default(), definitions);
-        second.core.recover(&|_, _| None).unwrap();
+        second.core.recover(Arc::new(|_, _| None)).unwrap();
         let written: u64 = second.journal.streams().unwrap().iter().map(|(_, last)| last).sum();
         let mut found = scanned(7, true);
         Arc::make_mut(&mut found.event).subject = attack.event.subject.clone();
