@@ -254,8 +254,10 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         self.leases.changed = false;
+        let before = self.leases.next.filter(|before| *before > now);
         self.leases.next = next.map(|left| now.after(left));
-        if let Some(at) = self.leases.next {
+        // A timer that is set already wakes it as well.
+        if let Some(at) = self.leases.next.filter(|at| before.is_none_or(|before| *at < before)) {
             self.wake_at(at);
         }
         // Each reads what it did: the rest has its turn after what else waits.

@@ -9,7 +9,7 @@ use super::shell::Core;
 use crate::incident::{self, Incident, Incidents};
 use quell_model::record::{
     IncidentChanged, IncidentState, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned,
-    ReflexFired,
+    ReflexFired, RunState,
 };
 use quell_model::{Body, IncidentId, Json, Name, RunId, StreamId};
 use serde_json::json;
@@ -82,6 +82,9 @@ impl<W: Send + 'static> Core<W> {
                 Refusal::NotFound { kind: "run", id: run.to_string() }
             });
         };
+        if live.run.state() == RunState::Undoing {
+            return Err(Refusal::NotNow(format!("run `{run}` is being taken back: nothing of it starts any more")));
+        }
         for under_way in live.under_way.values() {
             under_way.stop.raise();
         }
