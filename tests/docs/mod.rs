@@ -50,6 +50,36 @@ fn every_command_in_the_pages_exists_with_its_options() {
     assert!(tried > 20, "the pages hold {tried} commands");
 }
 
+/// Every source of a test in the tree.
+fn sources() -> Vec<String> {
+    let mut folders: Vec<std::path::PathBuf> = ["tests", "engine/src", "detectors-ebpf/tests"].map(Into::into).into();
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_bad_day_has_its_test() {
+    let (page, sources) = (fs::read_to_string("docs/explanation/bad-days.md").unwrap(), sources());
+    let days: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    assert!(days.len() > 15, "{days:?}");
+    for day in days {
+        let names = day.split('`').skip(1).step_by(2).filter(|name| name.contains('_'));
+        let missing: Vec<&str> =
+            names.clone().filter(|name| !sources.iter().any(|text| text.contains(&format!("fn {name}(")))).collect();
+        assert!(names.count() > 0 && missing.is_empty(), "{missing:?} of {day}");
+    }
+}
+
 /// Takes the test's cgroup away with all that is in it, however the test ends.
 struct Stage(Group);
 

@@ -20,6 +20,7 @@ struct Work {
 
 #[test]
 fn honest_work_starts_no_run() {
+    let _calm = super::apart();
     let Some(stage) = Stage::enter() else { return };
     let work = |name, prepare| Work { name, prepare };
     let all = [
