@@ -2,11 +2,11 @@
 //! still: it answers, ends when it is told to, and goes on with the next start.
 
 use super::host::{Host, verifies};
-use crate::cli::wait_until;
+use crate::cli::{Bounded, wait_until};
 use crate::daemon::Daemon;
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// As long as it is stopped, others execute.
@@ -71,39 +71,27 @@ print('held', flush=True)
 os.waitpid(tid, 0x40000000)
 ";
 
-/// Who holds the thread; it goes on with the end of this.
-struct Holder(Child);
-
-impl Holder {
-    /// `None`, loudly, where no thread can be held.
-    fn of(daemon: &Daemon, name: &str) -> Option<Self> {
-        let mut tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().flatten();
-        let is_it = |task: &std::fs::DirEntry| {
-            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
-        };
-        let tid = tasks.find(is_it).unwrap().file_name();
-        let mut python = Command::new("python3");
-        python.args(["-c", HOLD]).arg(tid).stdin(Stdio::null()).stdout(Stdio::piped());
-        let Ok(child) = python.spawn() else {
-            eprintln!("NOT TESTED: an engine that stands still: there is no python3");
-            return None;
-        };
-        let mut holder = Self(child);
-        let mut line = String::new();
-        BufReader::new(holder.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        if line == "held\n" {
-            return Some(holder);
-        }
-        eprintln!("NOT TESTED: an engine that stands still: its thread cannot be traced here");
-        None
+/// Who holds the thread of this name; it goes on with the end of this. `None`, loudly, where no thread can be held.
+fn held(daemon: &Daemon, name: &str) -> Option<Bounded> {
+    let mut tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().flatten();
+    let is_it = |task: &std::fs::DirEntry| {
+        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    };
+    let tid = tasks.find(is_it).unwrap().file_name();
+    let mut python = Command::new("python3");
+    python.args(["-c", HOLD]).arg(tid).stdin(Stdio::null()).stdout(Stdio::piped());
+    let Ok(child) = python.spawn() else {
+        eprintln!("NOT TESTED: an engine that stands still: there is no python3");
+        return None;
+    };
+    let mut holder = Bounded(child);
+    let mut line = String::new();
+    BufReader::new(holder.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    if line == "held\n" {
+        return Some(holder);
     }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
+    eprintln!("NOT TESTED: an engine that stands still: its thread cannot be traced here");
+    None
 }
 
 #[test]
@@ -111,7 +99,7 @@ fn told_to_end_while_its_engine_stands_still_it_ends_and_the_next_start_goes_on(
     let Some(host) = Host::new("still", &[], &[("seen", "Image|endswith: /MARK")]) else { return };
     let state = host.dir().join("state");
     let Some(mut daemon) = host.armed(&state) else { return };
-    let Some(_holder) = Holder::of(&daemon, "quell-sensor") else { return };
+    let Some(_holder) = held(&daemon, "quell-sensor") else { return };
     let asked = daemon.ask(&["run", "list"]);
     assert_eq!(asked.code, Some(0), "what only reads is answered: {asked:?}");
     daemon.signal(Signal::TERM);

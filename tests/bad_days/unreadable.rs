@@ -1,21 +1,11 @@
 //! Entries of /proc that cannot be read, as a security module, or the want of a capability, makes them: what the others say
 //! holds all the same.
 
-use crate::cli::{binary, wait_until};
+use crate::cli::{Bounded, binary, wait_until};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Write;
-use std::process::{Child, Command, Stdio};
-
-/// Ended with the test.
-struct Own(Child);
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
+use std::process::{Command, Stdio};
 
 #[test]
 fn of_a_parent_whose_image_cannot_be_read_the_rest_is_told() {
@@ -23,11 +13,13 @@ fn of_a_parent_whose_image_cannot_be_read_the_rest_is_told() {
     let dir = tempfile::tempdir().unwrap();
     // It was there before, with more rights than the sensor, which may not look into it.
     let mut shell = Command::new("sh");
-    let mut parent = Own(shell
-        .args(["-c", "read line; /bin/true \"$0-child\"; read line", &mark])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap());
+    let mut parent = Bounded(
+        shell
+            .args(["-c", "read line; /bin/true \"$0-child\"; read line", &mark])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
     let mut watch = Command::new("setpriv");
     watch.args(["--bounding-set=-sys_ptrace", "--inh-caps=-all"]).arg(binary());
     watch.args(["watch", "--json", "--class", "process_creation"]).stdin(Stdio::null());
@@ -35,7 +27,7 @@ fn of_a_parent_whose_image_cannot_be_read_the_rest_is_told() {
     let Ok(child) = watch.stdout(file("events")).stderr(file("said")).spawn() else {
         return not_tested("there is no setpriv");
     };
-    let mut watch = Own(child);
+    let mut watch = Bounded(child);
     let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
     wait_until("it watches", || text("said").contains("watching") || watch.0.try_wait().unwrap().is_some());
     if watch.0.try_wait().unwrap().is_some() {

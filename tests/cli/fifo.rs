@@ -1,20 +1,10 @@
 //! A FIFO where a file is expected: it is told by its name, and nobody waits for its other end.
 
-use super::{Ran, command, wait_until, write};
+use super::{Bounded, Ran, command, wait_until, write};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Stdio};
-
-/// A command that is ended with its value, also when the test has waited for it in vain.
-struct Bounded(Child);
-
-impl Drop for Bounded {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
+use std::process::Stdio;
 
 /// Runs a command that must not hang; gives how it ended.
 #[track_caller]

@@ -17,7 +17,7 @@ mod json;
 mod output;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine.
@@ -50,6 +50,16 @@ impl Ran {
     pub(crate) fn ends(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
+    }
+}
+
+/// A child that ends with the test, however that ends.
+pub(crate) struct Bounded(pub(crate) Child);
+
+impl Drop for Bounded {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 

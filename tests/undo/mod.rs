@@ -5,14 +5,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use crate::cli::{command, wait_until};
+use crate::cli::{Bounded, command, wait_until};
 use crate::daemon::Daemon;
 use crate::threats::group::Group;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 
 const RULE: &str = "title: A program of the test\nname: NAME\nstatus: test\nlevel: high\n\
     logsource: { product: linux, category: process_creation }\n\
@@ -24,7 +24,7 @@ const PLAYBOOK: &str = "playbook: NAME\ndescription: Holds what the test started
 
 /// A program that says that it goes on, until it ends with the test.
 struct Ticking {
-    child: Child,
+    _child: Bounded,
     ticks: PathBuf,
 }
 
@@ -33,7 +33,7 @@ impl Ticking {
         let ticks = program.with_extension("ticks");
         let script = "while :; do echo >> \"$0\"; sleep 0.05; done";
         let argv = [program.to_str().unwrap(), "-c", script, ticks.to_str().unwrap()].map(str::to_owned);
-        Self { child: group.spawn(&argv, program.parent().unwrap(), &[]), ticks }
+        Self { _child: Bounded(group.spawn(&argv, program.parent().unwrap(), &[])), ticks }
     }
 
     fn count(&self) -> u64 {
@@ -45,13 +45,6 @@ impl Ticking {
     fn goes_on(&self) {
         let before = self.count();
         wait_until("it goes on", || self.count() > before + 2);
-    }
-}
-
-impl Drop for Ticking {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 
