@@ -32,6 +32,9 @@ pub(super) type Answer<T = Value> = Result<Json<T>, Problem>;
 
 /// Every route.
 pub(crate) fn router(app: App) -> Router {
+    let resolve = |incident, why, by| Request::Resolve { incident, why, by };
+    let reopen = |incident, why, by| Request::Reopen { incident, why, by };
+    let undo = |incident, why, by| Request::UndoIncident { incident, by, why };
     Router::new()
         .route("/status", get(status))
         .route("/playbooks", get(playbooks))
@@ -48,9 +51,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/incidents/{id}/explain", get(explain))
         .route("/incidents/{id}/events", get(events))
         .route("/incidents/{id}/note", post(note))
-        .route("/incidents/{id}/resolve", post(resolve))
-        .route("/incidents/{id}/reopen", post(reopen))
-        .route("/incidents/{id}/undo", post(standing::undo_incident))
+        .route("/incidents/{id}/resolve", post(move |id, from, app, text| by_words(resolve, id, from, app, text)))
+        .route("/incidents/{id}/reopen", post(move |id, from, app, text| by_words(reopen, id, from, app, text)))
+        .route("/incidents/{id}/undo", post(move |id, from, app, text| by_words(undo, id, from, app, text)))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .with_state(app)
@@ -203,7 +206,7 @@ async fn events(Path(id): Path<String>, Query(After { after }): Query<After>, St
 const LONGEST_NOTE: usize = 10_000;
 
 /// A text by a person, if it is not too long.
-pub(super) fn words(text: &str) -> Result<String, Problem> {
+fn words(text: &str) -> Result<String, Problem> {
     let Words { text } = body(text)?;
     let long = text.chars().count();
     if long > LONGEST_NOTE {
@@ -280,22 +283,13 @@ async fn note(
     Ok(Json(app.desk.ask(&app.engine, Request::Note { incident: id.into(), text, by }).await?))
 }
 
-async fn resolve(
+/// What a person wants of an incident, and why.
+async fn by_words(
+    wish: fn(IncidentId, String, Name) -> Request,
     Path(id): Path<String>,
     ConnectInfo(Caller(by)): ConnectInfo<Caller>,
     State(app): State<App>,
     text: String,
 ) -> Answer {
-    let why = words(&text)?;
-    Ok(Json(app.desk.ask(&app.engine, Request::Resolve { incident: id.into(), why, by }).await?))
-}
-
-async fn reopen(
-    Path(id): Path<String>,
-    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
-    State(app): State<App>,
-    text: String,
-) -> Answer {
-    let why = words(&text)?;
-    Ok(Json(app.desk.ask(&app.engine, Request::Reopen { incident: id.into(), why, by }).await?))
+    Ok(Json(app.desk.ask(&app.engine, wish(id.into(), words(&text)?, by)).await?))
 }

@@ -2,7 +2,7 @@
 
 use super::caller::Caller;
 use super::problem::Problem;
-use super::routes::{Answer, App, body, words};
+use super::routes::{Answer, App, body};
 use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
@@ -56,14 +56,4 @@ fn duration(text: &str) -> Result<Duration, Problem> {
     units::duration(text).filter(|lasts| !lasts.is_zero()).ok_or_else(|| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("`for` is `{text}`")).hint("a duration, like `8h`")
     })
-}
-
-pub(super) async fn undo_incident(
-    Path(id): Path<String>,
-    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
-    State(app): State<App>,
-    text: String,
-) -> Answer {
-    let why = words(&text)?;
-    Ok(Json(app.desk.ask(&app.engine, Request::UndoIncident { incident: id.into(), by, why }).await?))
 }

@@ -119,12 +119,10 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
             let runs: Vec<&Value> = answer["runs"].as_array().into_iter().flatten().collect();
             let refused = runs.iter().filter_map(|run| Some((run["id"].as_str()?, run["error"].as_str()?)));
             let refused: Vec<String> = refused.map(|(run, why)| format!("{}: {}", escape(run), escape(why))).collect();
-            if term.is_json() {
-                term.document(&answer);
-            } else {
-                let count = runs.len() - refused.len();
-                term.line(format!("{}: {count} runs are taken back; its timeline says how it ends", escape(id)));
-            }
+            let count = runs.len() - refused.len();
+            term.answer(&answer, || {
+                format!("{}: {count} runs are taken back; its timeline says how it ends", escape(id))
+            });
             if !refused.is_empty() {
                 return Err(Fail::new(Exit::NotRight, refused.join("; ")));
             }
@@ -154,10 +152,6 @@ fn events(client: &Client, path: &str, term: &Term) -> Result<(), Fail> {
 
 fn change(client: &Client, term: &Term, id: &str, verb: &str, done: &str, text: &str) -> Result<(), Fail> {
     let answer: Value = client.post(&format!("/incidents/{}/{verb}", segment(id)), &json!({ "text": text }))?;
-    if term.is_json() {
-        term.document(&answer);
-    } else {
-        term.line(format!("{}: {done}", escape(id)));
-    }
+    term.answer(&answer, || format!("{}: {done}", escape(id)));
     Ok(())
 }

@@ -23,12 +23,9 @@ pub(crate) fn pause(_: &PauseArgs, global: &Global, term: &Term) -> Result<Exit,
         Err(fail) if fail.exit == Exit::Unreachable => return beside(true, fail, global, term),
         answer => answer?,
     };
-    if term.is_json() {
-        term.document(&answer);
-    } else {
-        let word = term.ink(Ink::Warn, "paused");
-        term.line(format!("{word}: no action runs until `quell resume`; detection goes on"));
-    }
+    term.answer(&answer, || {
+        format!("{}: no action runs until `quell resume`; detection goes on", term.ink(Ink::Warn, "paused"))
+    });
     Ok(Exit::Right)
 }
 

@@ -67,14 +67,6 @@ fn names(list: &Value) -> String {
     names.map(|name| escape(name).into_owned()).collect::<Vec<_>>().join(", ")
 }
 
-fn told(answer: &Value, term: &Term, line: impl FnOnce() -> String) {
-    if term.is_json() {
-        term.document(answer);
-    } else {
-        term.line(line());
-    }
-}
-
 /// Lists, shows or changes.
 pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let client = Client::new(global)?;
@@ -87,7 +79,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
             let (run, step) = part(id);
             let answer: Value =
                 client.post(&format!("/runs/{}/undo", segment(run)), &json!({ "step": step, "why": why }))?;
-            told(&answer, term, || {
+            term.answer(&answer, || {
                 let parts = names(&answer["undoing"]);
                 let what =
                     if parts.is_empty() { "nothing new starts".to_owned() } else { format!("{parts} is taken back") };
@@ -98,7 +90,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
             let (run, step) = part(id);
             let answer: Value =
                 client.post(&format!("/runs/{}/keep", segment(run)), &json!({ "step": step, "for": lasts }))?;
-            told(&answer, term, || {
+            term.answer(&answer, || {
                 let until =
                     lasts.as_ref().map_or("without an end".to_owned(), |lasts| format!("for {}", escape(lasts)));
                 format!("{}: {} stands {until}", escape(run), names(&answer["kept"]))
@@ -106,7 +98,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         }
         What::Cancel { id } => {
             let answer: Value = client.post(&format!("/runs/{}/cancel", segment(id)), &json!({}))?;
-            told(&answer, term, || format!("{} is cancelled: what runs finishes, nothing new starts", escape(id)));
+            term.answer(&answer, || format!("{} is cancelled: what runs finishes, nothing new starts", escape(id)));
         }
     }
     Ok(Exit::Right)

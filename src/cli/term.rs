@@ -136,6 +136,11 @@ impl Term {
         self.line(escape_json(&json));
     }
 
+    /// What a daemon answered: the document itself, or what it means in a line.
+    pub(crate) fn answer(&self, answer: &impl Serialize, line: impl FnOnce() -> String) {
+        if self.is_json() { self.document(answer) } else { self.line(line()) }
+    }
+
     /// One line of a stream of JSON documents.
     pub(crate) fn row(&self, value: &impl Serialize) {
         let json = serde_json::to_string(value).expect("what quell prints has text keys only");
