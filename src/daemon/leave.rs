@@ -236,7 +236,7 @@ async fn undo(
 
 fn context(run: &RunId, intent: &StepIntended, clock: &Arc<dyn Clock>, dir: &Path) -> ActionContext {
     ActionContext {
-        key: IdempotencyKey(format!("{run}/{}/undo", intent.part.step)),
+        key: IdempotencyKey::of(run, &intent.part).undo(),
         attempt: 1,
         deadline: clock.now().after(PATIENCE),
         clock: Arc::clone(clock),

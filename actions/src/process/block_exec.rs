@@ -203,7 +203,7 @@ impl BlockExec {
 
 /// By which number the kernel knows this effect, when it is done and when it is undone.
 fn number(cx: &ActionContext) -> u64 {
-    reflex_id(cx.key.0.strip_suffix("/undo").unwrap_or(&cx.key.0))
+    reflex_id(cx.key.done())
 }
 
 /// The run whose step it is: a key begins with it.

@@ -5,8 +5,9 @@
 
 use crate::Json;
 use crate::guard::Admitted;
-use crate::ids::Name;
+use crate::ids::{Name, RunId};
 use crate::process::ProcessId;
+use crate::record::Part;
 use crate::time::{Clock, Stamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -213,6 +214,29 @@ impl ActionError {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct IdempotencyKey(pub String);
+
+impl IdempotencyKey {
+    /// Of what a part of a run does.
+    #[must_use]
+    pub fn of(run: &RunId, part: &Part) -> Self {
+        let item = part.item.map(|item| format!("/{item}")).unwrap_or_default();
+        Self(format!("{run}/{}{item}", part.step))
+    }
+
+    /// Of its taking back.
+    #[must_use]
+    pub fn undo(self) -> Self {
+        Self(self.0 + UNDO)
+    }
+
+    /// Of what is done, whether this is its own key or that of its taking back.
+    #[must_use]
+    pub fn done(&self) -> &str {
+        self.0.strip_suffix(UNDO).unwrap_or(&self.0)
+    }
+}
+
+const UNDO: &str = "/undo";
 
 /// Raised when the attempt should end early.
 #[derive(Clone, Default, Debug)]

@@ -344,6 +344,24 @@ pub struct Part {
     pub item: Option<u32>,
 }
 
+impl Part {
+    /// Whether `other` is this, or an item of this.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.step == other.step && (self.item.is_none() || self.item == other.item)
+    }
+}
+
+/// `step`, or `step[3]` for an item.
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.item {
+            None => write!(f, "{}", self.step),
+            Some(item) => write!(f, "{}[{item}]", self.step),
+        }
+    }
+}
+
 /// See [`Kind::StepPlanned`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct StepPlanned {

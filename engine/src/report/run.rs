@@ -404,7 +404,7 @@ impl RunView {
         let step = entry(&mut self.steps, part.step.as_str(), places);
         match part.item {
             None => step,
-            Some(item) => entry(&mut step.items, &format!("{}[{item}]", part.step), places),
+            Some(_) => entry(&mut step.items, &part.to_string(), places),
         }
     }
 

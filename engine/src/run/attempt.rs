@@ -12,7 +12,7 @@ use quell_model::guard::{Act, Admitted, Ask, Decision, decide};
 use quell_model::playbook::{Step, StepKind};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepPlanned, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
-use quell_model::{ActionError, Appended, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId, Truth};
+use quell_model::{ActionError, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId, Truth};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const MOST_ITEMS: usize = 10_000;
 
 /// Marks of a long action reach the journal through the run's own records; the verbs of this version make none that
 /// must outlive a crash.
-pub(super) struct NoMarks;
+struct NoMarks;
 
 #[async_trait::async_trait]
 impl Progress for NoMarks {
@@ -263,36 +263,38 @@ impl<W: Send + 'static> Core<W> {
             return self.act(id, part);
         }
         let intent = NewRecord::new(now, StepIntended { part: part.clone(), attempt, action, input, plan });
+        self.write_intent(id, part, lane, intent, Answer::Intended);
+    }
+
+    /// Goes on with `answer` once an intent is written, or, outside of the contain lane, on the disk.
+    pub(super) fn write_intent(
+        &mut self,
+        id: &RunId,
+        part: &Part,
+        lane: Lane,
+        intent: NewRecord,
+        answer: fn(Result<(), StoreError>) -> Answer,
+    ) {
         if lane == Lane::Contain {
             self.record(id, vec![intent]);
-            return self.act(id, part);
+            return self.next_phase(id, part, answer(Ok(())));
         }
-        let done = self.when_synced(id, part, Answer::Intended);
         let Some(live) = self.runs.get(id) else { return };
         let (stream, expected) = (StreamId::run(id), live.run.seq);
+        let (home, to, runtime) = (self.handle.clone(), (id.clone(), part.clone()), self.parts.runtime.clone());
+        let done = Box::new(move |done: Result<_, StoreError>| {
+            // The journal's writer must never wait for the engine, which may be waiting for the journal.
+            let input = Input::Answer(to.0, to.1, answer(done.map(drop)));
+            drop(runtime.spawn(async move { home.send(input).await }));
+        });
         match self.ink.synced(stream, expected, vec![intent.clone()], done) {
             Ok(()) => {
                 if let Some(live) = self.runs.get_mut(id) {
                     live.run.apply(intent.at, &intent.body);
                 }
             }
-            Err(error) => self.next_phase(id, part, Answer::Intended(Err(error))),
+            Err(error) => self.next_phase(id, part, answer(Err(error))),
         }
-    }
-
-    /// Brings word to the engine that an intent is on the disk.
-    pub(super) fn when_synced(
-        &self,
-        id: &RunId,
-        part: &Part,
-        answer: fn(Result<(), StoreError>) -> Answer,
-    ) -> Box<dyn FnOnce(Result<Appended, StoreError>) + Send> {
-        let (home, to, runtime) = (self.handle.clone(), (id.clone(), part.clone()), self.parts.runtime.clone());
-        Box::new(move |done| {
-            // The journal's writer must never wait for the engine, which may be waiting for the journal.
-            let input = Input::Answer(to.0, to.1, answer(done.map(drop)));
-            drop(runtime.spawn(async move { home.send(input).await }));
-        })
     }
 
     fn act(&mut self, id: &RunId, part: &Part) {
@@ -337,9 +339,20 @@ impl<W: Send + 'static> Core<W> {
         let timeout = step.timeout;
         let under_way = live.under_way.get_mut(part)?;
         under_way.deadline = self.parts.clock.now().after(timeout);
-        let item = part.item.map(|n| format!("/{n}")).unwrap_or_default();
+        self.under_hand(id, part, verb, IdempotencyKey::of(id, part))
+    }
+
+    /// What an attempt is given, once the guard has admitted it.
+    pub(super) fn under_hand(
+        &self,
+        id: &RunId,
+        part: &Part,
+        verb: Arc<dyn Action>,
+        key: IdempotencyKey,
+    ) -> Option<(Arc<dyn Action>, ActionContext, Admitted)> {
+        let under_way = self.runs.get(id)?.under_way.get(part)?;
         let cx = ActionContext {
-            key: IdempotencyKey(format!("{id}/{}{item}", part.step)),
+            key,
             attempt: under_way.attempt,
             deadline: under_way.deadline,
             clock: Arc::clone(&self.parts.clock),
@@ -347,8 +360,7 @@ impl<W: Send + 'static> Core<W> {
             stop: under_way.stop.clone(),
             vault: Arc::clone(&self.parts.vault),
         };
-        let admitted = under_way.admitted.clone()?;
-        Some((verb, cx, admitted))
+        Some((verb, cx, under_way.admitted.clone()?))
     }
 
     fn acted(&mut self, id: &RunId, part: &Part, acted: Acted) {

@@ -125,7 +125,7 @@ impl Leases {
         let first = Part { step: "".into(), item: None };
         let of = self.all.range((run.clone(), first)..).take_while(|(place, _)| place.0 == *run);
         let parts = of.map(|((_, part), _)| part);
-        parts.filter(|one| part.is_none_or(|part| covers(part, one))).cloned().collect()
+        parts.filter(|one| part.is_none_or(|part| part.covers(one))).cloned().collect()
     }
 
     /// The runs of an incident of which something stands, the latest first granted first.
@@ -146,16 +146,6 @@ impl Leases {
     pub(super) fn count(&self) -> (usize, usize) {
         (self.all.len(), self.all.values().filter(|standing| standing.due).count())
     }
-}
-
-/// `step`, or `step[3]` for an item.
-pub(super) fn part_name(part: &Part) -> String {
-    part.item.map_or_else(|| part.step.to_string(), |item| format!("{}[{item}]", part.step))
-}
-
-/// The part itself, or the step that it is an item of.
-pub(super) fn covers(only: &Part, part: &Part) -> bool {
-    only.step == part.step && (only.item.is_none() || only.item == part.item)
 }
 
 impl<W: Send + 'static> Core<W> {
@@ -213,8 +203,9 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    /// A detection: leases that end by undoing stand for longer where it is what they answered.
-    pub(super) fn leases_see(&mut self, detection: &Detection) {
+    /// A detection: leases that end by undoing stand for longer where it is what they answered. Those that it has just
+    /// been answered with are from `now` and no part of it, so that this comes after the answer.
+    pub(super) fn leases_see(&mut self, detection: &Detection, now: Stamp) {
         // What waits for the journal has the numbers that these would take.
         if self.leases.all.is_empty() || self.ink.waiting() > 0 {
             return;
@@ -222,7 +213,7 @@ impl<W: Send + 'static> Core<W> {
         let (rule, entity) = (&detection.rule.name, detection.entity().to_string());
         let is_it = |standing: &Standing| {
             let same = standing.answers.as_ref().is_some_and(|(by, of)| by == rule && of.as_str() == entity);
-            same && standing.at_end == AtEnd::Undo && !standing.needed
+            same && standing.at_end == AtEnd::Undo && !standing.needed && standing.since < now
         };
         let needed: Vec<Place> = self.leases.all.iter().filter(|(_, s)| is_it(s)).map(|(p, _)| p.clone()).collect();
         for (run, part) in needed {
@@ -233,13 +224,8 @@ impl<W: Send + 'static> Core<W> {
     /// Ends the leases whose moment has come.
     pub(super) fn leases_end(&mut self) {
         let now = self.parts.clock.now();
-        if self.ink.waiting() > 0
-            || self.paused
-            || self.leases.next.is_some_and(|next| next > now) && !self.leases.changed
-        {
-            return;
-        }
-        if self.leases.next.is_none() && !self.leases.changed {
+        let is_due = self.leases.changed || self.leases.next.is_some_and(|next| next <= now);
+        if !is_due || self.paused || self.ink.waiting() > 0 {
             return;
         }
         let mut due = Vec::new();

@@ -27,6 +27,9 @@ const MOST_KINDS: usize = 5000;
 /// Reads a pinned definition's text again.
 pub type ReadDefinition = Arc<dyn Fn(&Path, &str) -> Option<Playbook> + Send + Sync>;
 
+/// Pinned texts with their files.
+type Pinned = HashMap<Hash, (String, String)>;
+
 /// What was taken up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
@@ -173,15 +176,10 @@ impl<W: Send + 'static> Core<W> {
 
     /// From the few records of the system's stream that matter now: the stream itself grows with every loss and with
     /// every detection beside the incidents.
-    fn recover_system(&mut self, journal: &Journal) -> Result<HashMap<Hash, (String, String)>, StoreError> {
+    fn recover_system(&mut self, journal: &Journal) -> Result<Pinned, StoreError> {
         self.system_seq = journal.last(&StreamId::system());
-        let mut definitions = HashMap::new();
-        for record in journal.latest(&[Kind::DefinitionPinned], usize::MAX)? {
-            if let Body::DefinitionPinned(pinned) = record.body {
-                self.pinned.insert(pinned.hash);
-                definitions.insert(pinned.hash, (pinned.file, pinned.text));
-            }
-        }
+        let definitions = pinned(journal)?;
+        self.pinned.extend(definitions.keys());
         for record in journal.latest(&[Kind::EngineStarted], LATEST)? {
             // Of what was before an engine of another boot, only the wall clock tells the age.
             if let Body::EngineStarted(started) = &record.body {
@@ -279,31 +277,20 @@ impl<W: Send + 'static> Core<W> {
         let journal = self.ink.journal().clone();
         let said = |error: StoreError| error.to_string();
         let records = journal.read(&StreamId::run(id), 1).map_err(said)?;
-        let meant = records.first().and_then(|first| run_started(&first.body)).map(|started| started.definition);
-        let mut definitions = HashMap::new();
-        if let Some(playbook) = self.definitions.playbooks.iter().find(|playbook| Some(playbook.hash) == meant) {
-            definitions.insert(playbook.hash, (playbook.file.display().to_string(), playbook.text.to_string()));
-        } else {
-            for record in journal.latest(&[Kind::DefinitionPinned], usize::MAX).map_err(said)? {
-                if let Body::DefinitionPinned(pinned) = record.body {
-                    definitions.insert(pinned.hash, (pinned.file, pinned.text));
-                }
+        let run = folded(&records, |hash| {
+            if let Some(loaded) = self.definitions.playbooks.iter().find(|playbook| playbook.hash == hash) {
+                return Ok(Arc::clone(loaded));
             }
-        }
-        let read = self.reread.clone().ok_or("this engine has not looked at its journal")?;
-        let run = folded(&records, &definitions, &read)?;
+            let read = self.reread.as_ref().ok_or("this engine has not looked at its journal")?;
+            read_again(&pinned(&journal).map_err(said)?, read, hash)
+        })?;
         let moments = run.started.moments;
         self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: false });
         Ok(())
     }
 
-    fn recover_run(
-        &mut self,
-        records: &[Record],
-        definitions: &HashMap<Hash, (String, String)>,
-        read: &ReadDefinition,
-    ) -> Result<(), String> {
-        let run = folded(records, definitions, read)?;
+    fn recover_run(&mut self, records: &[Record], definitions: &Pinned, read: &ReadDefinition) -> Result<(), String> {
+        let run = folded(records, |hash| read_again(definitions, read, hash))?;
         let (id, moments) = (run.started.run.clone(), run.started.moments);
         // One that is only taken back answers no attack.
         if run.started.by.is_none() && run.state() != RunState::Undoing {
@@ -315,17 +302,27 @@ impl<W: Send + 'static> Core<W> {
     }
 }
 
+/// The pinned texts, each with the file that it was read from.
+fn pinned(journal: &Journal) -> Result<Pinned, StoreError> {
+    let records = journal.latest(&[Kind::DefinitionPinned], usize::MAX)?;
+    let text = |record: Record| match record.body {
+        Body::DefinitionPinned(pinned) => Some((pinned.hash, (pinned.file, pinned.text))),
+        _ => None,
+    };
+    Ok(records.into_iter().filter_map(text).collect())
+}
+
+fn read_again(pinned: &Pinned, read: &ReadDefinition, hash: Hash) -> Result<Arc<Playbook>, String> {
+    let (file, text) = pinned.get(&hash).ok_or("its playbook's text was not pinned")?;
+    let playbook = read(Path::new(file), text).ok_or("its playbook's pinned text is no longer understood")?;
+    Ok(Arc::new(playbook))
+}
+
 /// The state that a run's records make.
-fn folded(
-    records: &[Record],
-    definitions: &HashMap<Hash, (String, String)>,
-    read: &ReadDefinition,
-) -> Result<Run, String> {
+fn folded(records: &[Record], playbook: impl FnOnce(Hash) -> Result<Arc<Playbook>, String>) -> Result<Run, String> {
     let (first, rest) = records.split_first().ok_or("its stream is empty")?;
     let started = run_started(&first.body).ok_or("its stream does not begin with its start")?;
-    let (file, text) = definitions.get(&started.definition).ok_or("its playbook's text was not pinned")?;
-    let playbook = read(Path::new(file), text).ok_or("its playbook's pinned text is no longer understood")?;
-    let mut run = Run::new(Arc::new(playbook), started.clone(), first.at);
+    let mut run = Run::new(playbook(started.definition)?, started.clone(), first.at);
     for record in rest {
         run.apply(record.at, &record.body);
     }

@@ -37,7 +37,9 @@ impl<W: Send + 'static> Core<W> {
         all.sort_by_cached_key(|detection| !self.is_wanted(detection));
         for detection in all {
             self.counted.detections += 1;
-            self.detection(&detection);
+            let now = self.parts.clock.now();
+            self.detection(&detection, now);
+            self.leases_see(&detection, now);
         }
         self.ink.ring();
         self.say();
@@ -48,9 +50,7 @@ impl<W: Send + 'static> Core<W> {
         filters.into_iter().any(|filter| crate::trigger::wants(filter, detection))
     }
 
-    fn detection(&mut self, detection: &Detection) {
-        let now = self.parts.clock.now();
-        self.leases_see(detection);
+    fn detection(&mut self, detection: &Detection, now: Stamp) {
         let mut seen = Seen::new(detection);
         let mut decided = Vec::new();
         let mut due = Vec::new();

@@ -12,7 +12,7 @@ use quell_model::guard::{Admitted, admit_undo};
 use quell_model::playbook::Retry;
 use quell_model::record::{NewRecord, Part, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 use quell_model::world::Verb;
-use quell_model::{Action, ActionError, Json, Lane, Name, Outcome, RunId, Stop, StoreError, StreamId, Truth};
+use quell_model::{Action, ActionError, Json, Name, Outcome, RunId, Stop, StoreError, Truth};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,12 +52,12 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get_mut(id) else { return };
         let Some(intent) = live.run.acted(&part).cloned() else { return };
-        let timeout = live.run.playbook.step(&part.step).map_or(TIMEOUT, |step| step.timeout);
         let under_way = UnderWay {
             attempt,
             item: Json::Null,
             input: intent.input,
-            deadline: now.after(timeout),
+            // The world is asked first, in a time of its own; the attempt's begins after that.
+            deadline: now,
             stop: Stop::default(),
             admitted: None,
         };
@@ -77,22 +77,7 @@ impl<W: Send + 'static> Core<W> {
             under_way.admitted = Some(admitted);
         }
         let intended = UndoIntended { part: part.clone(), attempt, action: intent.action, plan: intent.plan };
-        let intended = NewRecord::new(now, intended);
-        if verb.spec().lane == Lane::Contain {
-            self.record(id, vec![intended]);
-            return self.undo_act(id, &part);
-        }
-        let Some(live) = self.runs.get(id) else { return };
-        let (stream, expected) = (StreamId::run(id), live.run.seq);
-        let done = self.when_synced(id, &part, Answer::UndoIntended);
-        match self.ink.synced(stream, expected, vec![intended.clone()], done) {
-            Ok(()) => {
-                if let Some(live) = self.runs.get_mut(id) {
-                    live.run.apply(intended.at, &intended.body);
-                }
-            }
-            Err(error) => self.undo_intended(id, &part, Err(error)),
-        }
+        self.write_intent(id, &part, verb.spec().lane, NewRecord::new(now, intended), Answer::UndoIntended);
     }
 
     pub(super) fn undo_intended(&mut self, id: &RunId, part: &Part, written: Result<(), StoreError>) {
@@ -110,18 +95,8 @@ impl<W: Send + 'static> Core<W> {
         let Some(intent) = live.run.acted(part) else { return };
         let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else { return };
         let timeout = live.run.playbook.step(&part.step).map_or(TIMEOUT, |step| step.timeout);
-        let Some(under_way) = live.under_way.get(part) else { return };
-        let Some(admitted) = under_way.admitted.clone() else { return };
-        let item = part.item.map(|n| format!("/{n}")).unwrap_or_default();
-        let cx = ActionContext {
-            key: IdempotencyKey(format!("{id}/{}{item}/undo", part.step)),
-            attempt: under_way.attempt,
-            deadline: under_way.deadline,
-            clock: Arc::clone(&self.parts.clock),
-            progress: Arc::new(super::attempt::NoMarks),
-            stop: under_way.stop.clone(),
-            vault: Arc::clone(&self.parts.vault),
-        };
+        let key = IdempotencyKey::of(id, part).undo();
+        let Some((verb, cx, admitted)) = self.under_hand(id, part, verb, key) else { return };
         self.ink.commit();
         let place = place(verb.spec().lane);
         let work: Work<Answer> = Box::pin(async move { Answer::TakenBack(undo(&*verb, &admitted, cx, timeout).await) });

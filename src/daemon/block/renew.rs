@@ -212,10 +212,9 @@ async fn renew(due: &Due, dir: &Path, world: &HostWorld, loaded: &Loaded, paused
         Decision::Observe { why, .. } => return Err(why),
         Decision::Refuse { guard, why, .. } => return Err(format!("{guard}: {why}")),
     };
-    let item = due.part.item.map(|item| format!("/{item}")).unwrap_or_default();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let context = ActionContext {
-        key: IdempotencyKey(format!("{}/{}{item}", due.run, due.part.step)),
+        key: IdempotencyKey::of(&due.run, &due.part),
         attempt: 1,
         deadline: clock.now().after(PATIENCE),
         clock,

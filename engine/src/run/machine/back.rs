@@ -3,7 +3,6 @@
 //! Owns where each part's taking back stands, and its order: a part's turn comes when nothing that came after it in the
 //! DAG is left to be taken back. What could not be taken back holds nothing else up.
 
-use super::super::lease::{covers, part_name};
 use super::{Command, Phase, Progress, Run};
 use quell_model::record::{LeaseChanged, Part, RunState, StepIntended, UndoBegan, UndoFinished};
 use quell_model::{Outcome, Stamp, StepId};
@@ -39,7 +38,7 @@ impl Undoing {
     }
 
     fn wants(&self, part: &Part) -> bool {
-        self.is_whole() || self.only.iter().any(|only| covers(only, part))
+        self.is_whole() || self.only.iter().any(|only| only.covers(part))
     }
 }
 
@@ -57,7 +56,7 @@ impl Run {
             }
         };
         undo.person |= began.person;
-        let wanted = |part: &Part| began.only.as_ref().is_none_or(|only| covers(only, part));
+        let wanted = |part: &Part| began.only.as_ref().is_none_or(|only| only.covers(part));
         let again: Vec<Part> = self
             .parts()
             .filter(|(part, progress)| progress.back == Some(Back::Stuck) && wanted(part))
@@ -199,7 +198,7 @@ impl Run {
     pub(super) fn back_verdict(&self) -> (RunState, String) {
         let named = |wanted: &dyn Fn(&Back) -> bool| {
             let parts = self.parts().filter(|(_, progress)| progress.back.as_ref().is_some_and(wanted));
-            let names: Vec<String> = parts.map(|(part, _)| format!("`{}`", part_name(&part))).collect();
+            let names: Vec<String> = parts.map(|(part, _)| format!("`{part}`")).collect();
             names.join(", ")
         };
         let stuck = named(&|back| *back == Back::Stuck);

@@ -2,7 +2,6 @@
 //!
 //! Owns the answers; what is asked for twice, or of what does not stand, is refused with a sentence.
 
-use super::super::lease::part_name;
 use super::super::request::Refusal;
 use super::super::shell::Core;
 use quell_model::record::Part;
@@ -37,7 +36,7 @@ impl<W: Send + 'static> Core<W> {
         }
         self.begin_undo(run, only, by.clone(), true, why);
         self.drive(run);
-        let parts: Vec<String> = standing.iter().map(part_name).collect();
+        let parts: Vec<String> = standing.iter().map(Part::to_string).collect();
         Ok(json!({ "id": run, "undoing": parts }))
     }
 
@@ -88,12 +87,12 @@ impl<W: Send + 'static> Core<W> {
         }
         let goes = |part: &&Part| self.runs.get(run).is_some_and(|live| live.run.takes_back(part));
         if let Some(part) = standing.iter().find(goes) {
-            return Err(Refusal::NotNow(format!("`{run}/{}` is being taken back", part_name(part))));
+            return Err(Refusal::NotNow(format!("`{run}/{part}` is being taken back")));
         }
         for part in &standing {
             self.lease_changes(run, part, "kept", format!("{by} keeps it"), lasts);
         }
-        let parts: Vec<String> = standing.iter().map(part_name).collect();
+        let parts: Vec<String> = standing.iter().map(Part::to_string).collect();
         Ok(json!({ "id": run, "kept": parts }))
     }
 }
