@@ -1,4 +1,4 @@
-//! `quell uninstall`: thaws what quell froze, removes its cgroups and pins, and says what it did. Data stays.
+//! `quell uninstall`: cancels what runs, thaws what quell froze, removes its cgroups and pins, and says what it did. Data stays.
 
 use super::escape::escape;
 use super::term::Ink;
@@ -44,6 +44,9 @@ pub(crate) fn run(_: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> 
 
 fn print(left: &Left, term: &Term) {
     let said = |what: &str, text: &str| term.line(format!("{}  {}", term.ink(Ink::Good, what), escape(text)));
+    for run in &left.cancelled {
+        said("ended  ", &format!("{}  (it had not ended; the next `quell up` does not go on with it)", run.id));
+    }
     for thawed in &left.thawed {
         said("thawed ", &format!("{}  ({} of {})", thawed.targets.join(", "), thawed.step, thawed.id));
     }

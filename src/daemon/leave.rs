@@ -1,4 +1,5 @@
-//! Leaving a machine: what quell froze is thawed, its cgroups and pins are removed. For `quell uninstall`.
+//! Leaving a machine: open runs are cancelled, what quell froze is thawed, its cgroups and pins are removed. For
+//! `quell uninstall`.
 //!
 //! Invariant: holds the directory's lock all the while, so that no daemon works beside it; asks the world and believes
 //! no record; touches nothing that quell's journal or name does not claim.
@@ -13,7 +14,7 @@ use quell_model::playbook::RunLimits;
 use quell_model::record::{NewRecord, PersonActed, StepIntended};
 use quell_model::{
     Action, ActionContext, ActionError, Batch, Body, Clock, Decision, Durability, Json, Kind, Mode, Name, Progress,
-    RunId, Stamp, Stop, StoreError, StreamId, Truth, Want,
+    Record, RunId, Stamp, Stop, StoreError, StreamId, Truth, Want,
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ use std::time::Duration;
 /// What was done.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Left {
+    /// Runs that were open: the next `quell up` does not go on with them.
+    pub(crate) cancelled: Vec<Cancelled>,
     /// Processes and cgroups that run again.
     pub(crate) thawed: Vec<Thawed>,
     /// cgroups and directories that are gone.
@@ -33,6 +36,13 @@ pub(crate) struct Left {
     pub(crate) pins: Vec<Removed>,
     /// What could not be done, for people.
     pub(crate) left_over: Vec<String>,
+}
+
+/// One run that had not ended.
+#[derive(Debug, Serialize)]
+pub(crate) struct Cancelled {
+    /// Which.
+    pub(crate) id: RunId,
 }
 
 /// One freeze that was taken back.
@@ -65,7 +75,8 @@ pub(crate) struct Removed {
 impl Left {
     /// Whether nothing had to be done.
     pub(crate) fn is_nothing(&self) -> bool {
-        self.thawed.is_empty()
+        self.cancelled.is_empty()
+            && self.thawed.is_empty()
             && self.unblocked.is_empty()
             && self.removed.is_empty()
             && self.pins.is_empty()
@@ -109,6 +120,9 @@ fn with_journal(
     if let (Some(journal), Some(world)) = (journal, world) {
         thaw(journal, dir, world, left)?;
     }
+    if let Some(journal) = journal {
+        cancel(journal, &by, left)?;
+    }
     let standing = match remains(journal, dir) {
         Ok(standing) => standing,
         Err(why) => {
@@ -139,6 +153,25 @@ fn with_journal(
         Some(journal) if !left.is_nothing() => note(journal, by, serde_json::to_value(&*left).unwrap_or_default()),
         _ => Ok(()),
     }
+}
+
+/// A run that went on at the next start, however late, would do again what is taken back here. One that is taken back
+/// already only lets go.
+fn cancel(journal: &Journal, by: &Name, left: &mut Left) -> Result<(), StoreError> {
+    for stream in journal.open_streams()? {
+        let Some(id) = stream.as_run() else { continue };
+        let said = journal.read_kinds(&stream, 1, &[Kind::UndoBegan, Kind::PersonActed])?;
+        let ends_it = |record: &Record| match &record.body {
+            Body::PersonActed(acted) => acted.what.as_str() == "cancel",
+            _ => true,
+        };
+        if !said.iter().any(ends_it) {
+            let why = serde_json::json!({ "because": "uninstall" });
+            acted(journal, stream, PersonActed { by: by.clone(), what: "cancel".into(), detail: why })?;
+            left.cancelled.push(Cancelled { id });
+        }
+    }
+    Ok(())
 }
 
 /// What stands in the kernel; what fired there and is not in the journal yet is written down.
@@ -257,10 +290,12 @@ impl Progress for Unnoted {
 }
 
 fn note(journal: &Journal, by: Name, detail: Json) -> Result<(), StoreError> {
-    let stream = StreamId::system();
+    acted(journal, StreamId::system(), PersonActed { by, what: "uninstall".into(), detail })
+}
+
+fn acted(journal: &Journal, stream: StreamId, what: PersonActed) -> Result<(), StoreError> {
     let expected = journal.last(&stream);
-    let acted = PersonActed { by, what: "uninstall".into(), detail };
     let at = SystemClock.now();
-    let batch = Batch { stream, expected, records: vec![NewRecord::new(at, acted)], durability: Durability::Synced };
+    let batch = Batch { stream, expected, records: vec![NewRecord::new(at, what)], durability: Durability::Synced };
     journal.written(batch).map(drop)
 }

@@ -1,4 +1,5 @@
-//! `quell uninstall` is killed halfway, and run again: it ends what the first began, and what was taken back stays so.
+//! `quell uninstall` is killed halfway, and run again: it ends what the first began, and what was taken back stays so. What had
+//! not ended is not gone on with.
 //!
 //! Halfway is where it writes down what it is about to take from the kernel, while another program holds the journal: what was
 //! frozen runs again then, and everything that was pinned stands.
@@ -107,5 +108,36 @@ fn killed_halfway_and_run_again_it_leaves_nothing() {
         (&serde_json::json!([]), &true.into()),
         "{status}"
     );
+    daemon.end();
+}
+
+#[test]
+fn a_run_that_had_not_ended_is_not_gone_on_with() {
+    let Some(site) = Site::build() else { return };
+    let mark = format!("quell-patient-{}", std::process::id());
+    let rule = format!(
+        "title: Patient\nname: patient\nid: 3f3f0c5e-8c51-4f0a-9a53-0d6b8a7a51c5\nstatus: test\n\
+         logsource: {{ product: linux, category: process_creation }}\n\
+         detection: {{ s: {{ Image|endswith: /env, CommandLine|endswith: {mark} }}, condition: s }}\nlevel: high\n"
+    );
+    let playbook = "playbook: ask-first\ndescription: Asks first.\non: { detections: { rules: [patient] } }\nmode: enforce\n\
+        steps:\n  kill:\n    action: process.kill\n    with:\n      process: \"${{ event.process.id }}\"\n      \
+        scope: process\n      signal: TERM\n      grace: 5m\n";
+    let Some(mut daemon) = Daemon::up_with(&site, &rule, playbook) else { return };
+    // An ignored signal stays so over an exec.
+    let script = "trap '' TERM; exec env sh -c 'while :; do sleep 0.1; done' \"$0\"";
+    let argv = ["sh", "-c", script, &mark].map(str::to_owned);
+    let home = tempfile::tempdir().unwrap();
+    let mut patient = Own(site.group.spawn(&argv, home.path(), &[]));
+    let state = |daemon: &Daemon<'_>| daemon.json(&["run", "list"])[0]["state"].clone();
+    wait_until("it is asked", || state(&daemon) == "running");
+    daemon.kill();
+    let left = daemon.json(&["uninstall"]);
+    assert_eq!(left["cancelled"].as_array().map(Vec::len), Some(1), "{left:#}");
+    assert!(daemon.says(&["uninstall"]).contains("nothing to do"));
+    daemon.again();
+    wait_until("it has ended", || state(&daemon) == "cancelled");
+    assert_eq!(daemon.json(&["run", "list"]).as_array().map(Vec::len), Some(1), "and no other began");
+    assert!(patient.0.try_wait().unwrap().is_none(), "it was killed after all");
     daemon.end();
 }
