@@ -63,8 +63,10 @@ enum What {
         #[arg(long, default_value = "text", value_parser = ["text"])]
         format: String,
     },
-    /// Show playbooks as they were read
-    #[command(after_help = "Example:\n  quell playbook show contain-reverse-shell > playbooks/mine.yaml")]
+    /// Show playbooks as they were read; of a Rhai script, what it made
+    #[command(
+        after_help = "Examples:\n  quell playbook show contain-reverse-shell > playbooks/mine.yaml\n  quell playbook show --as yaml playbooks/mine.rhai"
+    )]
     Show {
         /// Files, directories, or names of playbooks that ship
         #[arg(required = true, value_name = "PATH")]
@@ -128,7 +130,10 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
                     if at > 0 {
                         term.line("---");
                     }
-                    playbook.text.lines().for_each(|line| term.line(escape(line)));
+                    let text = quell_engine::load::playbook_yaml(playbook).map_err(|error| {
+                        Fail::not_right(format!("`{}` has no form in YAML: {error}", playbook.name))
+                    })?;
+                    text.lines().for_each(|line| term.line(escape(line)));
                 }
             }
             Ok(Exit::Right)
@@ -146,7 +151,7 @@ fn check(paths: &[PathBuf], rules: &[PathBuf], strict: bool, term: &Term) -> Res
     let Found { playbooks, mistakes } = files::check(paths, rules);
     if playbooks.is_empty() && mistakes.is_empty() {
         return Err(Fail::usage("there is no playbook in what was given")
-            .hint("a playbook is a YAML file with the key `playbook`"));
+            .hint("a playbook is a YAML file with the key `playbook`, or a Rhai script that calls it"));
     }
     let tally = Tally::of(&mistakes);
     let ok = tally.errors == 0 && !(strict && tally.warnings > 0);

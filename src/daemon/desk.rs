@@ -78,7 +78,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_secs(5);
 
 /// What is looked at for changes.
-const ENDINGS: &[&str] = &["yml", "yaml"];
+const ENDINGS: &[&str] = &["yml", "yaml", "rhai"];
 
 impl Desk {
     /// Of a daemon that is starting.

@@ -170,6 +170,46 @@ fn the_tutorial_runs_as_it_is_written() {
     drop(daemon);
 }
 
+#[test]
+fn the_playbook_in_rhai_is_what_its_page_says() {
+    let text = fs::read_to_string("docs/how-to/write-a-playbook-in-rhai.md").unwrap();
+    let pieces = page::pieces(&text);
+    let script = |piece: &&Piece| matches!(piece, Piece::File { path, .. } if path.ends_with("family.rhai"));
+    let Some(Piece::File { path, text }) = pieces.iter().find(script) else { panic!("no script in {pieces:?}") };
+    let home = tempfile::tempdir().unwrap();
+    crate::cli::write(home.path(), path, text);
+    let ran = at(home.path(), "quell playbook check --deny warnings playbooks");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    let mut tried = 0;
+    for piece in &pieces {
+        let Piece::Command(line) = piece else { continue };
+        let ran = at(home.path(), line);
+        assert_eq!(ran.code, Some(0), "`{line}`:\n{}{}", ran.out, ran.err);
+        tried += 1;
+    }
+    assert_eq!(tried, 3, "the page has three commands");
+    // What is shown as YAML is the same playbook, and YAML is shown as it stands in its file.
+    let shown = at(home.path(), &format!("quell playbook show {path} --as yaml")).out;
+    crate::cli::write(home.path(), "yaml/same.yaml", &shown);
+    assert_eq!(at(home.path(), "quell playbook show yaml").out, shown);
+    let model = |path: &str| {
+        let mut shown = at(home.path(), &format!("quell playbook show {path} --json")).json();
+        for key in ["file", "hash"] {
+            shown[0].as_object_mut().unwrap().remove(key);
+        }
+        shown
+    };
+    let made = model(path);
+    assert_eq!(made[0]["steps"].as_array().map(Vec::len), Some(7), "{made:#}");
+    assert_eq!(model("yaml"), made);
+    // A mistake has its place in the script.
+    crate::cli::write(home.path(), path, &text.replace("process.capture", "process.captur"));
+    let ran = at(home.path(), "quell playbook check playbooks");
+    let line = 1 + text.lines().position(|line| line.contains("process.capture")).unwrap();
+    let place = format!("{path}:{line}:");
+    assert!(ran.code == Some(1) && ran.err.contains(&place), "no {place} in {}", ran.err);
+}
+
 fn first_id(place: &Path, what: &str) -> String {
     let listed = at(place, &format!("quell {what} list --data-dir state --json"));
     if listed.code != Some(0) {

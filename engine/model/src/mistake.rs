@@ -89,11 +89,15 @@ impl Mistake {
     }
 }
 
+/// Nobody mistypes what is longer than this, and the search takes length × length.
+const LONGEST_WORD: usize = 200;
+
 /// The spelling among `known` that is nearest to `written`; none when all are far.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let bound = (written.chars().count() / 3).max(2);
     known
         .into_iter()
+        .filter(|k| k.len() <= LONGEST_WORD && written.len() <= LONGEST_WORD)
         .map(|k| (strsim::damerau_levenshtein(written, k), k))
         .filter(|(far, _)| *far <= bound)
         .min_by_key(|(far, _)| *far)

@@ -3,6 +3,7 @@
 //! Whoever can write a playbook can make quell kill and cut what they like. So a file, and the folder that it stands
 //! in, must belong to root or to the user who runs quell, and be writable by nobody else.
 
+use super::script;
 use quell_model::{Mistake, Span};
 use rustix::fs::{FileType, Mode, Stat};
 use std::io;
@@ -49,7 +50,7 @@ fn check(path: &Path, stat: &Stat) -> Result<(), Box<Mistake>> {
     Ok(())
 }
 
-/// The YAML files below a folder, sorted, without tests (`*.test.yaml`); links to folders are not followed.
+/// The YAML files and scripts below a folder, sorted, without tests (`*.test.yaml`); links to folders are not followed.
 pub(crate) fn below(folder: &Path) -> Result<Vec<PathBuf>, Box<Mistake>> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
@@ -61,7 +62,7 @@ pub(crate) fn below(folder: &Path) -> Result<Vec<PathBuf>, Box<Mistake>> {
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && !hidden => open.push(path),
-                Ok(kind) if !kind.is_dir() && !hidden && is_yaml(&path) => found.push(path),
+                Ok(kind) if !kind.is_dir() && !hidden && is_definition(&path) => found.push(path),
                 _ => {}
             }
         }
@@ -74,9 +75,10 @@ fn wrong(path: &Path, what: impl Into<String>) -> Box<Mistake> {
     Box::new(Mistake::error(path, Span::default(), what))
 }
 
-fn is_yaml(path: &Path) -> bool {
+fn is_definition(path: &Path) -> bool {
     let test = path.file_stem().is_some_and(|stem| stem.as_encoded_bytes().ends_with(b".test"));
-    !test && path.extension().is_some_and(|end| end == "yaml" || end == "yml")
+    let yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    yaml && !test || script::is_script(path)
 }
 
 fn stat(path: &Path) -> io::Result<Stat> {

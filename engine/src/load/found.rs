@@ -100,7 +100,7 @@ fn unclosed(reader: &mut Reader<'_>, offsets: &[usize], at: usize, text: &str) {
     let end = offsets[text.trim_end().len()];
     let rest = source.text[end.min(source.text.len())..].lines().next().unwrap_or_default();
     let blanks = rest.len() - rest.trim_start().len();
-    if blanks > 0 && rest.trim_start().starts_with('#') {
+    if !source.is_script() && blanks > 0 && rest.trim_start().starts_with('#') {
         let place = source.at(end + blanks, 1);
         let what = "YAML takes ` #` for a comment and cuts the expression here";
         reader.error(place, what, "the whole value in quotes: \"${{ … }}\"");
@@ -156,10 +156,38 @@ pub(crate) fn script(reader: &mut Reader<'_>, node: &Node, stands: Stands, out: 
 /// The offset in the file of every byte of a value, and of its end.
 fn lay_beside(source: &Source, node: &Node, value: &str) -> Vec<usize> {
     let file = &source.text;
-    let mut at = node.at.offset;
-    if file[at..].starts_with(['"', '\'']) {
-        at += 1;
+    let at = node.at.offset;
+    if source.is_script() {
+        return in_script(file, at, value);
     }
+    walk(file, at + usize::from(file[at..].starts_with(['"', '\''])), value)
+}
+
+/// In a script a value stands at its place only as a literal; of `x("…")` the literal is what is inside the braces.
+fn in_script(file: &str, at: usize, value: &str) -> Vec<usize> {
+    if !file[at..].starts_with(['"', '`']) {
+        return vec![at; value.len() + 1];
+    }
+    let inside = value.strip_prefix(X_OPEN).and_then(|rest| rest.strip_suffix(X_CLOSE));
+    match inside.filter(|_| !file[at + 1..].trim_start().starts_with(OPEN)) {
+        Some(inside) => {
+            let mut out = vec![at + 1; X_OPEN.len()];
+            out.append(&mut walk(file, at + 1, inside));
+            let end = out.last().copied().unwrap_or(at);
+            out.extend([end; X_CLOSE.len()]);
+            out
+        }
+        None => walk(file, at + 1, value),
+    }
+}
+
+/// What `x` of a script writes around its text.
+pub(crate) const X_OPEN: &str = "${{ ";
+/// And behind it.
+pub(crate) const X_CLOSE: &str = " }}";
+
+/// The same, of a value that begins at an offset.
+fn walk(file: &str, mut at: usize, value: &str) -> Vec<usize> {
     let mut out = Vec::with_capacity(value.len() + 1);
     for c in value.chars() {
         let mut escaped = false;

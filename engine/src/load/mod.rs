@@ -1,8 +1,8 @@
 //! Files that people write → models. The only part of the engine that reads definitions.
 //!
 //! ```text
-//! text ──yaml──▶ tree with places ──reader──▶ draft ──playbook::check──▶ model
-//!                                     │                     │
+//! YAML ────yaml──▶ tree with places ──reader──▶ draft ──playbook::check──▶ model
+//! Rhai ──script──▶                    │                     │
 //!                                     └──── mistakes ◀──────┘   all of them, each with line and column
 //! ```
 //!
@@ -17,9 +17,11 @@ mod playbooks;
 pub(crate) mod raw;
 pub(crate) mod reader;
 mod schema;
+pub(crate) mod script;
 pub(crate) mod step;
 pub(crate) mod trigger;
 pub mod units;
+mod written;
 pub(crate) mod yaml;
 
 pub use config::{Config, Log, LogFormat, LogLevel, Shown, config, config_file, socket_fits};
@@ -27,6 +29,7 @@ pub use files::trusted;
 pub use playbook::playbook;
 pub use playbooks::{PlaybookSource, playbooks};
 pub use schema::{config_schema, playbook_schema};
+pub use written::yaml as playbook_yaml;
 
 use quell_model::{ActionSpec, Json, RuleRef};
 

@@ -1,4 +1,4 @@
-//! A playbook file → the model.
+//! A playbook file, YAML or a script → the model.
 //!
 //! Owns the top-level keys and how the parts come together. The checks over the whole stand in `playbook::check`; a
 //! file with an error gives no playbook.
@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::step::{self, StepPlaces};
 use super::trigger::{self, TriggerPlaces};
 use super::yaml::{Node, Place, Source, Value};
-use super::{Known, yaml};
+use super::{Known, script, yaml};
 use crate::playbook::check;
 use quell_model::playbook::{InputSpec, InputType, Playbook, RunLimits, Step, Trigger};
 use quell_model::{Hash, Json, Mistake, Mode, Name};
@@ -37,19 +37,33 @@ pub(crate) struct Draft<'n> {
 /// Reads and checks one file. None when a mistake is an error.
 #[must_use]
 pub fn playbook(file: &Path, text: &str, known: &Known<'_>) -> (Option<Playbook>, Vec<Mistake>) {
+    if script::is_script(file) {
+        let source = Source::script(file, text);
+        return match script::tree(&source) {
+            Ok((node, mistakes)) => checked(&source, &node, mistakes, known),
+            Err(mistakes) => (None, mistakes),
+        };
+    }
     let source = Source::new(file, text);
-    let node = match yaml::parse(&source) {
-        Ok(node) => node,
-        Err(mistake) => return (None, vec![*mistake]),
-    };
-    let mut reader = Reader::new(&source);
-    let draft = read(&mut reader, &node);
+    match yaml::parse(&source) {
+        Ok(node) => checked(&source, &node, Vec::new(), known),
+        Err(mistake) => (None, vec![*mistake]),
+    }
+}
+
+/// Reads and checks a tree. Where a mistake was noted already, what the reader makes of its remains is left out.
+fn checked(source: &Source, node: &Node, noted: Vec<Mistake>, known: &Known<'_>) -> (Option<Playbook>, Vec<Mistake>) {
+    let places: Vec<_> = noted.iter().map(|mistake| mistake.span).collect();
+    let mut reader = Reader::new(source);
+    let draft = read(&mut reader, node);
     if let Some(draft) = &draft {
         check::draft(&mut reader, draft, known);
     }
-    let fine = !reader.has_errors();
-    let made = draft.filter(|_| fine).and_then(|draft| made(draft, file, text));
-    (made, reader.finish())
+    let followers = reader.finish().into_iter().filter(|mistake| !places.contains(&mistake.span));
+    let mut mistakes: Vec<Mistake> = noted.into_iter().chain(followers).collect();
+    mistakes.sort_by_key(|mistake| (mistake.span.line, mistake.span.column));
+    let fine = !check::has_errors(&mistakes);
+    (draft.filter(|_| fine).and_then(|draft| made(draft, source)), mistakes)
 }
 
 /// Whether a file is meant as a playbook: it has the key.
@@ -57,7 +71,7 @@ pub(crate) fn is_playbook(node: &Node) -> bool {
     matches!(&node.value, Value::Map(map) if map.iter().any(|entry| entry.key == "playbook"))
 }
 
-fn made(draft: Draft<'_>, file: &Path, text: &str) -> Option<Playbook> {
+fn made(draft: Draft<'_>, source: &Source) -> Option<Playbook> {
     Some(Playbook {
         name: draft.name?.0,
         description: draft.description,
@@ -67,9 +81,9 @@ fn made(draft: Draft<'_>, file: &Path, text: &str) -> Option<Playbook> {
         inputs: draft.inputs,
         steps: draft.steps.into_iter().map(|(step, _)| step).collect(),
         outputs: draft.outputs,
-        hash: Hash::of(text.as_bytes()),
-        file: file.to_owned(),
-        text: text.into(),
+        hash: Hash::of(source.text.as_bytes()),
+        file: source.file.clone(),
+        text: source.text.as_str().into(),
     })
 }
 

@@ -1,10 +1,10 @@
 //! All playbooks of an installation: those that ship, and those of folders and files.
 //!
 //! Owns which of two namesakes holds, and the checks between playbooks. YAML that is no playbook (a rule, a test) is
-//! passed over in folders.
+//! passed over in folders; a script that is none is a mistake.
 
 use super::yaml::Source;
-use super::{Known, files, playbook, yaml};
+use super::{Known, files, playbook, script, yaml};
 use crate::playbook::check::across;
 use quell_model::playbook::Playbook;
 use quell_model::{Mistake, Span};
@@ -84,12 +84,13 @@ fn file(
             return None;
         }
     };
-    // In a folder stand rules and tests too, some of them of several documents, which are theirs to read.
+    // In a folder stand rules and tests too, some of them of several documents, which are theirs to read. A script can
+    // be nothing but a playbook.
     let other = || match yaml::parse(&Source::new(path, &text)) {
         Ok(node) => !playbook::is_playbook(&node),
         Err(_) => !text.lines().any(|line| line.starts_with("playbook:")),
     };
-    if in_folder && other() {
+    if in_folder && !script::is_script(path) && other() {
         return None;
     }
     one(path, &text, known, mistakes)
@@ -115,7 +116,8 @@ fn without_namesakes(playbooks: Vec<Playbook>, mistakes: &mut Vec<Mistake>) -> B
 }
 
 fn name_line(playbook: &Playbook) -> (Span, Option<String>) {
-    let found = playbook.text.lines().enumerate().find(|(_, line)| line.starts_with("playbook:"));
+    let names = |line: &str| line.starts_with("playbook:") || line.starts_with("playbook(");
+    let found = playbook.text.lines().enumerate().find(|(_, line)| names(line));
     let line = found.map_or(0, |(at, _)| u32::try_from(at + 1).unwrap_or(0));
     (Span { line, column: u32::from(line > 0), length: 8 }, found.map(|(_, line)| line.to_owned()))
 }

@@ -11,7 +11,7 @@ use quell_model::{Json, Mode, StepId};
 use std::time::Duration;
 
 /// What one attempt may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Items of a `for_each` at once.
 const PARALLEL: u32 = 4;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
@@ -224,7 +224,8 @@ fn rhai_literal(json: &Json) -> String {
     }
 }
 
-fn once() -> Retry {
+/// What no `retry` means: one attempt.
+pub(crate) fn once() -> Retry {
     Retry { attempts: 1, backoff: BACKOFF.0, backoff_most: BACKOFF.1 }
 }
 

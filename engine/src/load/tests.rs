@@ -116,7 +116,7 @@ fn rules() -> Vec<RuleRef> {
     vec![rule("reverse-shell", "attack.t1059.004"), rule("crypto-miner", "attack.t1496")]
 }
 
-fn with_known<T>(look: impl FnOnce(&Known<'_>) -> T) -> T {
+pub(super) fn with_known<T>(look: impl FnOnce(&Known<'_>) -> T) -> T {
     let rules = rules();
     let vars = serde_json::json!({"corp_cidrs": ["10.0.0.0/8"]});
     look(&Known { actions: actions(), rules: Some(&rules), vars: Some(&vars) })

@@ -16,7 +16,15 @@ pub(crate) struct Source {
     /// All of it.
     pub(crate) text: String,
     starts: Vec<usize>,
+    /// Characters before each block of bytes.
+    before: Vec<usize>,
+    script: bool,
 }
+
+/// Bytes whose characters are counted together, so that a column is found in a line of any length.
+const BLOCK: usize = 256;
+/// A longer line is not told with a mistake: nobody reads it, and a file may have as many mistakes as bytes.
+const LONGEST_LINE: usize = 2000;
 
 /// Where something stands: line and column from 1, and the offset in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +52,21 @@ impl Source {
         let bytes = text.as_bytes();
         let ends = |at: &usize| bytes[*at] == b'\n' || (bytes[*at] == b'\r' && bytes.get(at + 1) != Some(&b'\n'));
         let starts = std::iter::once(0).chain((0..bytes.len()).filter(ends).map(|at| at + 1)).collect();
-        Self { file: file.to_owned(), text: text.to_owned(), starts }
+        Self { file: file.to_owned(), text: text.to_owned(), starts, before: counted(bytes), script: false }
+    }
+
+    /// A script that was read from `file`: a line ends at a line feed alone, and a value may stand elsewhere than where
+    /// its place is, or nowhere.
+    pub(crate) fn script(file: &Path, text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let ends = (0..bytes.len()).filter(|at| bytes[*at] == b'\n').map(|at| at + 1);
+        let starts = std::iter::once(0).chain(ends).collect();
+        Self { file: file.to_owned(), text: text.to_owned(), starts, before: counted(bytes), script: true }
+    }
+
+    /// Whether it is a script.
+    pub(crate) fn is_script(&self) -> bool {
+        self.script
     }
 
     /// The text of a line, without its end.
@@ -68,7 +90,7 @@ impl Source {
         let offset = offset.min(self.text.len());
         let line = self.starts.partition_point(|start| *start <= offset);
         let start = self.starts[line - 1];
-        let column = self.text[start..].char_indices().take_while(|(at, _)| start + at < offset).count() + 1;
+        let column = self.characters(offset) - self.characters(start) + 1;
         Place { line: line as u32, column: column as u32, length, offset }
     }
 
@@ -83,9 +105,32 @@ impl Source {
     }
 
     fn with_line(&self, mut mistake: Mistake) -> Mistake {
-        mistake.line_text = self.line(mistake.span.line).map(str::to_owned);
+        let line = self.line(mistake.span.line).filter(|line| line.len() <= LONGEST_LINE);
+        mistake.line_text = line.map(str::to_owned);
         mistake
     }
+
+    /// How many characters begin before an offset.
+    fn characters(&self, offset: usize) -> usize {
+        let block = offset / BLOCK;
+        self.before[block] + begun(&self.text.as_bytes()[block * BLOCK..offset])
+    }
+}
+
+/// How many characters begin before each block, and before what would follow the last.
+fn counted(bytes: &[u8]) -> Vec<usize> {
+    let mut before = vec![0];
+    let mut sum = 0;
+    before.extend(bytes.chunks(BLOCK).map(|block| {
+        sum += begun(block);
+        sum
+    }));
+    before
+}
+
+/// How many characters begin in these bytes of UTF-8.
+fn begun(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
 }
 
 /// A value and its place.
@@ -171,7 +216,7 @@ impl Node {
 }
 
 /// How deep a file may nest: reading goes down by recursion, and an unoptimised build takes tens of kilobytes a level.
-const DEEPEST: usize = 24;
+pub(crate) const DEEPEST: usize = 24;
 
 /// Reads one document. An empty text is `null`.
 pub(crate) fn parse(source: &Source) -> Result<Node, Box<Mistake>> {

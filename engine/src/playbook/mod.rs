@@ -16,7 +16,7 @@ mod functions;
 pub mod graph;
 mod moment;
 pub(crate) mod names;
-mod sandbox;
+pub(crate) mod sandbox;
 pub(crate) mod template;
 mod values;
 

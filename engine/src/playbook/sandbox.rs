@@ -30,13 +30,28 @@ const MOST_NAMES: usize = 128;
 /// Time on the processor that one evaluation may take. Not wall time: a script waits for nothing, and a busy machine must
 /// not switch a playbook off.
 pub(crate) const LONGEST: Duration = Duration::from_millis(100);
+/// What one evaluation may take.
+const EVALUATING: Limits = Limits { operations: MOST_OPERATIONS, time: LONGEST };
+/// What a script may take that builds a playbook, once, when it is read: a thousand steps and what they are made of.
+pub(crate) const BUILDING: Limits = Limits { operations: 200_000, time: Duration::from_secs(2) };
 /// The clock is asked at each so many-th operation or comparison.
 const ASKED_EVERY: u32 = 64;
 
+/// Operations, and time on the processor.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Steps of the interpreter.
+    pub(crate) operations: u64,
+    /// Not wall time: see [`LONGEST`].
+    pub(crate) time: Duration,
+}
+
 #[derive(Clone, Copy)]
 struct Bound {
+    limits: Limits,
     until: Duration,
-    now: Timestamp,
+    /// None where the same text must always give the same.
+    now: Option<Timestamp>,
 }
 
 thread_local! {
@@ -49,7 +64,16 @@ pub(crate) struct Binding(Option<Bound>);
 
 /// Starts the budget. `now` is what scripts see.
 pub(crate) fn bind(now: Timestamp) -> Binding {
-    Binding(BOUND.replace(Some(Bound { until: spent() + LONGEST, now })))
+    begin(EVALUATING, Some(now))
+}
+
+/// Starts the budget of a script that builds a playbook. It sees no time.
+pub(crate) fn bind_building() -> Binding {
+    begin(BUILDING, None)
+}
+
+fn begin(limits: Limits, now: Option<Timestamp>) -> Binding {
+    Binding(BOUND.replace(Some(Bound { limits, until: spent() + limits.time, now })))
 }
 
 impl Drop for Binding {
@@ -101,7 +125,7 @@ pub(crate) fn engine() -> Engine {
         .on_progress(over_time);
     engine
         .register_fn("now", || -> Fallible<moment::Moment> {
-            BOUND.get().map(|bound| moment::Moment(bound.now)).ok_or_else(|| "there is no time here".into())
+            BOUND.get().and_then(|bound| bound.now).map(moment::Moment).ok_or_else(|| "there is no time here".into())
         })
         .register_fn("sleep", |_: i64| -> Fallible<()> { Err("an expression cannot sleep".into()) })
         .register_fn("sleep", |_: f64| -> Fallible<()> { Err("an expression cannot sleep".into()) });
@@ -161,6 +185,12 @@ fn compare(a: &Dynamic, b: &Dynamic) -> Option<Option<Ordering>> {
     Some(Some(text(a)?.cmp(&text(b)?)))
 }
 
+/// A moment or a span, as people write it.
+pub(crate) fn time(value: &Dynamic) -> Option<String> {
+    let moment = || value.read_lock::<moment::Moment>().map(|moment| moment.to_string());
+    moment().or_else(|| value.read_lock::<moment::Span>().map(|span| span.to_string()))
+}
+
 /// The word for a value's type.
 pub(crate) fn kind(value: &Dynamic) -> &'static str {
     if value.is_unit() {
@@ -192,11 +222,12 @@ pub(crate) fn kind(value: &Dynamic) -> &'static str {
 pub(crate) fn explain(error: &EvalAltResult) -> (String, Position) {
     use EvalAltResult as E;
     let place = error.position();
+    let limits = BOUND.get().map_or(EVALUATING, |bound| bound.limits);
     let what = match error {
         E::ErrorInFunctionCall(_, _, inner, _) => return inside(inner, place),
-        E::ErrorTooManyOperations(_) => format!("it takes more than {MOST_OPERATIONS} operations"),
+        E::ErrorTooManyOperations(_) => format!("it takes more than {} operations", limits.operations),
         E::ErrorStackOverflow(_) => format!("its calls go deeper than {MOST_CALLS}"),
-        E::ErrorTerminated(..) => format!("it runs longer than {} ms", LONGEST.as_millis()),
+        E::ErrorTerminated(..) => format!("it runs longer than {} ms", limits.time.as_millis()),
         E::ErrorDataTooLarge(which, _) => format!("a value grew too large ({})", which.to_lowercase()),
         E::ErrorVariableNotFound(name, _) => format!("there is no `{name}` here"),
         E::ErrorPropertyNotFound(name, _) => format!("there is no `{name}` in that map"),

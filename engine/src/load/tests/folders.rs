@@ -73,3 +73,37 @@ fn what_others_can_write_is_not_loaded() {
     assert!(said.contains("hint: chmod go-w"), "{said}");
     assert!(said.contains("nowhere error: it cannot be read"), "{said}");
 }
+
+#[test]
+fn scripts_are_read_beside_yaml_and_by_their_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = |name: &str| {
+        format!(
+            "// A script.\nplaybook(\"{name}\", #{{ mode: \"enforce\" }});\nlimits(#{{ runs: \"5/h\" }});\n\
+             on_detection(#{{ rules: [\"reverse-shell\"] }});\naction(\"s\", \"process.freeze\", #{{ process: x(\"event.process.id\") }});\n"
+        )
+    };
+    write(dir.path(), "deep/one.rhai", &script("one"));
+    write(dir.path(), "two.yaml", &small("two", "process.kill"));
+    write(dir.path(), "rule.yml", "title: a rule\ndetection: { condition: x }\n");
+    write(dir.path(), ".hidden.rhai", "playbook(");
+    let shipped = PlaybookSource::Text { name: "shipped/x/playbook.rhai".to_owned(), text: script("three") };
+    let folder = PlaybookSource::Dir(dir.path().to_owned());
+    let file = PlaybookSource::File(dir.path().join("deep/one.rhai"));
+    let (names, said) = load(&[shipped, folder.clone(), file]);
+    assert_eq!(names, ["one from one.rhai", "three from playbook.rhai", "two from two.yaml"]);
+    assert!(said.contains("`one` and `three` would both do `process.freeze`"), "{said}");
+    // Of two namesakes neither is loaded, whatever they are written in; what is no playbook is a mistake.
+    write(dir.path(), "one.yaml", &small("one", "process.kill"));
+    write(dir.path(), "words.rhai", "let a = 1;\n");
+    std::fs::write(dir.path().join("bytes.rhai"), b"playbook(\"p\");\n// \xff\n").unwrap();
+    let (names, said) = load(&[folder]);
+    assert_eq!(names, ["two from two.yaml"]);
+    for part in [
+        "one.yaml:1:1 error: two playbooks are called `one`",
+        "words.rhai error: the script makes no playbook",
+        "bytes.rhai:2:1 error: it is no UTF-8",
+    ] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+}

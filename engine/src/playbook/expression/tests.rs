@@ -138,6 +138,8 @@ fn hostile_texts_are_stopped() {
         ("let a = []; a.pad(90000, 1); let b = a; a.filter(|x| b.contains(2)); #{}", "operations"),
         ("let a = []; loop { a = [a]; }", "operations"),
         ("let a = #{}; loop { a = #{ a: a }; }", "operations"),
+        ("let a = []; loop { a = [[[[[[[[a]]]]]]]]; }", "operations"),
+        ("let a = #{}; loop { a = #{a:[#{a:[#{a:[a]}]}]}; }", "operations"),
         ("let f = |x| x; loop { f = f.curry(f); }", "curry"),
         ("let a = []; for i in 0..12000 { a = [a]; } #{ a: a }", "operations"),
     ];
