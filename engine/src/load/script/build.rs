@@ -1,16 +1,17 @@
 //! What the calls of a script have made so far, and the tree that comes of it.
 //!
-//! Owns the bounds of that tree and where its parts stand. Never decides whether a key or a value is right: the reader of
+//! Owns the bounds of that tree and where its calls stand. Never decides whether a key or a value is right: the reader of
 //! playbooks does, for scripts as for YAML. What only a script can do wrong is noted here, and the script goes on, so that
 //! all of it is told.
 
 use super::laid::{self, Laid};
+use super::value::{kind, text};
 use crate::load::found::{X_CLOSE, X_OPEN};
 use crate::load::reader::{Reader, one_of};
-use crate::load::yaml::{DEEPEST, Entry, Node, Place, Source, Value};
-use crate::playbook::{sandbox, template};
+use crate::load::yaml::{Entry, Node, Place, Source, Value};
+use crate::playbook::template;
 use quell_model::Mistake;
-use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, NativeCallContext};
+use rhai::{Dynamic, EvalAltResult, ImmutableString, NativeCallContext};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -22,9 +23,6 @@ const MOST_VALUES: usize = 20_000;
 const MOST_BYTES: usize = 1024 * 1024;
 /// Mistakes that are told of one script before it is stopped.
 const MOST_MISTAKES: usize = 100;
-
-/// The key that YAML takes for something else.
-const MERGE: &str = "<<";
 
 pub(super) type Fallible<T> = Result<T, Box<EvalAltResult>>;
 
@@ -55,6 +53,11 @@ impl X {
     pub(super) fn written(&self) -> String {
         format!("{X_OPEN}{}{X_CLOSE}", self.text)
     }
+
+    /// Where its text stands.
+    pub(super) fn at(&self) -> Place {
+        self.at
+    }
 }
 
 struct Step {
@@ -81,7 +84,7 @@ impl Site {
 
 /// All that a script has made.
 pub(super) struct Build {
-    pub(super) source: Source,
+    source: Arc<Source>,
     sites: HashMap<(usize, usize), Arc<Site>>,
     top: Vec<Entry>,
     named: Option<Place>,
@@ -98,7 +101,7 @@ pub(super) struct Build {
 impl Build {
     pub(super) fn new(source: &Source) -> Self {
         Self {
-            source: source.clone(),
+            source: Arc::new(source.clone()),
             sites: HashMap::new(),
             top: Vec::new(),
             named: None,
@@ -166,8 +169,9 @@ impl Build {
         } else {
             return Ok(x);
         }
-        self.used(at);
-        Ok(X { text: "()".into(), at })
+        let none = X { text: "()".into(), at };
+        self.used(&none);
+        Ok(none)
     }
 
     /// An expression, or the text of one.
@@ -182,18 +186,13 @@ impl Build {
         self.node(value, laid, site.at, 0)
     }
 
-    /// Something came of the expression that stands here.
-    pub(super) fn used(&mut self, at: Place) {
-        self.expressions.insert(at, true);
-    }
-
     /// Something came of an expression.
-    pub(super) fn used_of(&mut self, x: &X) {
-        self.used(x.at);
+    pub(super) fn used(&mut self, x: &X) {
+        self.expressions.insert(x.at, true);
     }
 
     /// Counts what is kept.
-    fn took(&mut self, values: usize, bytes: usize) -> Fallible<()> {
+    pub(super) fn took(&mut self, values: usize, bytes: usize) -> Fallible<()> {
         self.values += values;
         self.bytes += bytes;
         if self.values > MOST_VALUES {
@@ -203,106 +202,6 @@ impl Build {
             return Err(format!("the texts of the playbook take more than {MOST_BYTES} bytes").into());
         }
         Ok(())
-    }
-
-    /// A value as the reader takes it. `at` is where it stands when nothing is known of it.
-    pub(super) fn node(&mut self, value: Dynamic, laid: Option<&Laid>, at: Place, depth: usize) -> Fallible<Node> {
-        let at = laid.map_or(at, |laid| laid.at);
-        self.took(1, 0)?;
-        if depth > DEEPEST {
-            return Err(format!("a value nests deeper than {DEEPEST}").into());
-        }
-        let value = value.flatten();
-        let known = if value.is_unit() {
-            Some(Value::Null)
-        } else if let Ok(b) = value.as_bool() {
-            Some(Value::Bool(b))
-        } else if let Ok(n) = value.as_int() {
-            Some(Value::Int(n))
-        } else if let Ok(n) = value.as_float() {
-            Some(Value::Float(n))
-        } else {
-            text(&value).map(Value::Text)
-        };
-        if let Some(known) = known {
-            let text = if let Value::Text(text) = &known { text.len() } else { 0 };
-            self.took(0, text)?;
-            return Ok(Node { value: known, at });
-        }
-        if let Some(x) = value.read_lock::<X>() {
-            self.used(x.at);
-            self.took(0, x.text.len())?;
-            return Ok(Node { value: Value::Text(x.written()), at: x.at });
-        }
-        if value.is_array() {
-            let list = value.into_array().unwrap_or_default().into_iter().enumerate();
-            let list = list.map(|(n, item)| self.node(item, laid.and_then(|laid| laid.item(n)), at, depth + 1));
-            return Ok(Node { value: Value::List(list.collect::<Fallible<_>>()?), at });
-        }
-        let what = kind(&value);
-        if let Some(map) = value.try_cast::<Map>() {
-            return Ok(Node { value: Value::Map(self.entries(map, laid, at, depth)?), at });
-        }
-        self.wrong(
-            at,
-            format!("{what} stands where a value is meant"),
-            "text, a number, true or false, a list or a map",
-        )?;
-        Ok(Node { value: Value::Null, at })
-    }
-
-    /// The entries of a map.
-    fn entries(&mut self, map: Map, laid: Option<&Laid>, at: Place, depth: usize) -> Fallible<Vec<Entry>> {
-        let entry = |(key, value): (_, Dynamic)| {
-            let key = String::from(key);
-            self.took(0, key.len())?;
-            let (key_at, laid) = laid.and_then(|laid| laid.entry(&key)).unzip();
-            if key == MERGE {
-                self.wrong(
-                    key_at.unwrap_or(at),
-                    format!("`{MERGE}` cannot be a key: it is YAML's merge"),
-                    "another key",
-                )?;
-            }
-            let value = self.node(value, laid, key_at.unwrap_or(at), depth + 1)?;
-            Ok(Entry { at: key_at.unwrap_or(at), key, value, merged: false })
-        };
-        map.into_iter().map(entry).collect()
-    }
-
-    /// The entries of a map that was given to a call; none, with a mistake, of anything else.
-    pub(super) fn map(&mut self, value: Dynamic, site: &Site, laid: Option<&Laid>, what: &str) -> Fallible<Vec<Entry>> {
-        let value = value.flatten();
-        let (at, given) = (laid.map_or(site.at, |laid| laid.at), kind(&value));
-        match value.try_cast::<Map>() {
-            Some(map) => self.entries(map, laid, at, 0),
-            None => {
-                self.wrong(at, format!("{what} is {given}"), "a map: #{ … }")?;
-                Ok(Vec::new())
-            }
-        }
-    }
-
-    /// A name that was given to a call; none, with a mistake, of what is no text.
-    pub(super) fn word(
-        &mut self,
-        value: Dynamic,
-        site: &Site,
-        laid: Option<&Laid>,
-        what: &str,
-    ) -> Fallible<Option<(String, Place)>> {
-        let value = value.flatten();
-        let at = laid.map_or(site.at, |laid| laid.at);
-        match value.is_string().then(|| text(&value)).flatten() {
-            Some(word) => {
-                self.took(1, word.len())?;
-                Ok(Some((word, at)))
-            }
-            None => {
-                self.wrong(at, format!("{what} is {}", kind(&value)), "text (in quotes)")?;
-                Ok(None)
-            }
-        }
     }
 
     /// A key of the playbook.
@@ -318,7 +217,7 @@ impl Build {
 
     /// Notes the keys of a map that are not known.
     pub(super) fn known(&mut self, what: &str, node: &Node, keys: &[&str]) -> Fallible<()> {
-        let source = self.source.clone();
+        let source = Arc::clone(&self.source);
         let mut reader = Reader::new(&source);
         reader.fields(node, what, keys, &[]);
         reader.finish().into_iter().try_for_each(|mistake| self.note(mistake))
@@ -424,22 +323,4 @@ impl Step {
 /// The place of an argument that is a literal text.
 fn literal(source: &Source, laid: Option<&Laid>) -> Option<Place> {
     laid.map(|laid| laid.at).filter(|at| source.text[at.offset..].starts_with(['"', '`']))
-}
-
-/// What reads as text: text, a character, a moment, a span.
-fn text(value: &Dynamic) -> Option<String> {
-    (value.is_string() || value.is_char()).then(|| value.to_string()).or_else(|| sandbox::time(value))
-}
-
-/// The word for a value's type.
-pub(super) fn kind(value: &Dynamic) -> &'static str {
-    if value.is::<Handle>() {
-        "a step"
-    } else if value.is::<X>() {
-        "an expression"
-    } else if value.is_fnptr() {
-        "a function"
-    } else {
-        sandbox::kind(value)
-    }
 }

@@ -78,7 +78,7 @@ pub(super) fn register(engine: &mut Engine, all: &Shared) {
     // Within a text an expression is what YAML has there, and a step is its id.
     let shared = all.clone();
     let print = move |x: &mut X| {
-        shared.with(|build| build.used_of(x));
+        shared.with(|build| build.used(x));
         x.written()
     };
     engine.register_fn("to_string", print.clone()).register_fn("to_debug", print);

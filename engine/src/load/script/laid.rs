@@ -207,7 +207,7 @@ mod tests {
     }
 
     /// What stands at a place.
-    fn at<'t>(source: &'t Source, place: Place) -> &'t str {
+    fn at(source: &Source, place: Place) -> &str {
         let rest = &source.text[place.offset..];
         let end = rest.char_indices().nth(place.length as usize).map_or(rest.len(), |(at, _)| at);
         &rest[..end]

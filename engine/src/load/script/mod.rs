@@ -12,6 +12,7 @@
 mod build;
 mod calls;
 mod laid;
+mod value;
 
 use super::reader::one_of;
 use super::yaml::{Node, Place, Source};
@@ -102,7 +103,7 @@ fn stopped(source: &Source, error: &EvalAltResult) -> Mistake {
             let name = signature.split([' ', '(']).next().unwrap_or_default();
             match SIGNATURES.iter().find(|(known, _)| *known == name) {
                 Some((_, how)) => {
-                    let what = format!("`{name}` does not take {}", given(signature));
+                    let what = format!("`{name}` cannot be called with {}", given(signature));
                     source.error(place(source, at), what).expected(*how)
                 }
                 None => {

@@ -96,6 +96,7 @@ fn each_call_says_what_it_takes() {
         "action(\"a\", \"process.kill\", #{ process: s });",
         "script(\"a\", 5);",
         "script(\"a\", x(\"1\"));",
+        "tell(5, \"x\").timeout(\"1s\").after(s); tell(\"a\", \"x\").after(tell(5, \"x\")).timeout(1);",
         "tell(\"a\", 5);",
         "tell(\"a\", s);",
         "tell(x(\"a\"), \"x\");",
