@@ -100,8 +100,20 @@ pub(crate) fn to_dynamic(json: &Json) -> Dynamic {
     }
 }
 
+/// How deep a value may nest: it is written into the journal, inside of a record, and no JSON is read again that is deeper
+/// than 128 (serde_json's bound).
+const DEEPEST: usize = 64;
+
 /// What a script gave, as JSON.
 pub(crate) fn to_json(value: Dynamic) -> Result<Json, ExpressionError> {
+    below(value, 0)
+}
+
+/// The same, of a value that stands so deep in another.
+fn below(value: Dynamic, depth: usize) -> Result<Json, ExpressionError> {
+    if depth > DEEPEST {
+        return Err(ExpressionError::new(format!("a value nests deeper than {DEEPEST}")));
+    }
     if value.is_unit() {
         return Ok(Json::Null);
     }
@@ -130,12 +142,12 @@ pub(crate) fn to_json(value: Dynamic) -> Result<Json, ExpressionError> {
     }
     if value.is_array() {
         let list = value.into_array().unwrap_or_default();
-        return list.into_iter().map(to_json).collect::<Result<_, _>>().map(Json::Array);
+        return list.into_iter().map(|item| below(item, depth + 1)).collect::<Result<_, _>>().map(Json::Array);
     }
     let name = value.type_name();
     match value.try_cast::<Map>() {
         Some(map) => {
-            let pairs = map.into_iter().map(|(key, value)| Ok((key.to_string(), to_json(value)?)));
+            let pairs = map.into_iter().map(|(key, value)| Ok((key.to_string(), below(value, depth + 1)?)));
             pairs.collect::<Result<_, ExpressionError>>().map(Json::Object)
         }
         None => Err(ExpressionError::new(format!("it gives a `{name}`, which is no data"))),

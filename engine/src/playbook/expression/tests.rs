@@ -141,6 +141,7 @@ fn hostile_texts_are_stopped() {
         ("let a = []; loop { a = [[[[[[[[a]]]]]]]]; }", "operations"),
         ("let a = #{}; loop { a = #{a:[#{a:[#{a:[a]}]}]}; }", "operations"),
         ("let f = |x| x; loop { f = f.curry(f); }", "curry"),
+        ("let a = []; for i in 0..65 { a = [a]; } #{ a: a }", "nests deeper than 64"),
         ("let a = []; for i in 0..12000 { a = [a]; } #{ a: a }", "operations"),
     ];
     with(|expressions, scope| {

@@ -17,6 +17,8 @@ const HOSTILE: &[(&str, &str)] = &[
     ("let a = []; loop { a = [[[[[[[[a]]]]]]]]; }", "operations"),
     ("let m = #{}; let i = 0; loop { m[`k${i}`] = i; i += 1; }", "operations"),
     ("let m = #{}; loop { m = #{ a: m, b: m }; }", "grew too large"),
+    ("let a = []; for n in 0..500 { a = [a]; } #{ a: a }", "nests deeper than 64"),
+    ("let a = #{}; for n in 0..200 { a = #{ a: [a] }; } a", "nests deeper than 64"),
     ("eval(\"1\")", "eval"),
     ("import \"x\" as y; y::f()", "import"),
     ("sleep(100000)", "cannot sleep"),
