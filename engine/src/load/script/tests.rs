@@ -252,6 +252,31 @@ fn no_value_changes_on_its_way_through_yaml() {
 }
 
 #[test]
+fn no_expression_changes_on_its_way_through_yaml() {
+    for text in [
+        "[1].map(|c| #{ y: c })",
+        "`a: ${1} # b`",
+        "\"'\" + '\"'",
+        "[1, 2]",
+        "#{ a: 1 }.a > 0 && true || !false",
+        "if 1 > 0 { \"%\" } else { \"\\n\" }",
+        "1 +\n  2 // two\n  + 3",
+        "\"}}\"",
+        "-1",
+        "&a",
+    ] {
+        let script = format!(
+            "playbook(\"p\"); let t = {text:?}; tell(\"s\", \"a \" + x(t)).only_if(t).for_each(x(t), #{{ max_parallel: 1 }}); output(\"o\", x(t));"
+        );
+        let (playbook, mistakes) = load(&script);
+        match playbook {
+            Some(playbook) => assert_eq!(through_yaml(&playbook), model(&playbook), "{text}"),
+            None => assert!(text == "&a", "{text}: {}", print(&mistakes)),
+        }
+    }
+}
+
+#[test]
 fn what_yaml_would_change_is_not_written() {
     for text in ["\u{2028}", "\u{2029}"] {
         let error = playbook_yaml(&made(&format!("playbook(\"p\"); tell(\"s\", \"{text}\");"))).unwrap_err();
