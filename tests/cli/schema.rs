@@ -13,9 +13,13 @@ fn schema() -> Value {
 
 /// What does not hold, a line each.
 fn against(schema: &Value, text: &str) -> Vec<String> {
-    let validator = jsonschema::draft202012::new(schema).unwrap_or_else(|e| panic!("no schema: {e}"));
+    let draft = jsonschema::Draft::Draft202012;
+    // Compiling holds the schema itself against the draft.
+    let compiled = jsonschema::JSONSchema::options().with_draft(draft).compile(schema);
+    let validator = compiled.unwrap_or_else(|e| panic!("no schema: {e}"));
     let read: Value = serde_yaml::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
-    validator.iter_errors(&read).map(|e| format!("{}: {e}", e.instance_path())).collect()
+    let held = validator.validate(&read);
+    held.err().into_iter().flatten().map(|e| format!("{}: {e}", e.instance_path)).collect()
 }
 
 fn shipped() -> Vec<PathBuf> {
@@ -36,7 +40,6 @@ fn the_kept_schema_is_the_one_that_is_printed() {
 #[test]
 fn it_is_a_schema_and_what_ships_and_what_is_written_to_begin_with_holds_against_it() {
     let schema = schema();
-    assert!(jsonschema::meta::is_valid(&schema));
     let mut files = shipped();
     assert_eq!(files.len(), quell_playbooks::playbooks().len());
     files.push("src/cli/init/playbook.yaml".into());
