@@ -144,7 +144,8 @@ async fn run(Path(id): Path<String>, State(app): State<App>) -> Answer<report::R
 async fn definition(Path(id): Path<String>, State(app): State<App>) -> Answer<report::DefinitionView> {
     let of = RunId::from(id.as_str());
     let found = view(app, move |journal| report::definition(journal, &of)).await?;
-    found.map(Json).ok_or_else(|| Problem::not_found("run", &id))
+    let missing = || Problem::new(StatusCode::NOT_FOUND, format!("no playbook's text is kept of a run `{id}`"));
+    found.map(Json).ok_or_else(|| missing().hint("`quell run list` lists the runs"))
 }
 
 async fn incidents(State(app): State<App>) -> Result<Response, Problem> {

@@ -120,7 +120,7 @@ fn a_run_is_drawn_as_its_playbook_was_when_it_began() {
     assert_eq!(ended, ["hello done", "never skipped", "broken failed", "after blocked", "mourn done"]);
     for (format, red) in [("text", "→ failed"), ("dot", "#fbd0cb"), ("mermaid", "#fbd0cb"), ("svg", "#fbd0cb")] {
         let drawn = daemon.ask(&["playbook", "graph", "--run", &id, "--format", format]).ends(0).out;
-        for word in ["done", "skipped", "failed", "blocked", red] {
+        for word in [&format!("run {id}, failed, observe"), "done", "skipped", "blocked", red] {
             assert!(drawn.contains(word), "{format} has no `{word}`:\n{drawn}");
         }
     }

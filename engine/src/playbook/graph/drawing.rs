@@ -17,7 +17,8 @@ pub fn graph_text(playbook: &Playbook, fates: Option<&Fates>) -> String {
         Ok(graph) => graph,
         Err(cycle) => return format!("{}: {cycle}\n", playbook.name),
     };
-    let mut out = cut(&format!("{}  ({})", playbook.name, playbook.mode));
+    let about = fates.map_or_else(|| playbook.mode.to_string(), |run| run.about().to_owned());
+    let mut out = cut(&format!("{}  ({about})", playbook.name));
     out.push('\n');
     trigger(playbook, &mut out);
     let order: Vec<_> = graph.order().collect();

@@ -60,18 +60,26 @@ pub(super) const PLAIN: Shade = Shade { fill: "#eef2f7", line: "#5f6873" };
 
 /// How far the steps of one run came.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Fates(HashMap<StepId, Fate>);
+pub struct Fates {
+    about: String,
+    steps: HashMap<StepId, Fate>,
+}
 
 impl Fates {
+    /// Of a run, with what is said of the whole: `run r-1, failed, observe`.
+    #[must_use]
+    pub fn new(about: impl Into<String>, steps: impl IntoIterator<Item = (StepId, Fate)>) -> Self {
+        Self { about: about.into(), steps: steps.into_iter().collect() }
+    }
+
     /// Of a step: not started where nothing is known of it.
     #[must_use]
     pub fn of(&self, step: &StepId) -> Fate {
-        self.0.get(step).copied().unwrap_or_default()
+        self.steps.get(step).copied().unwrap_or_default()
     }
-}
 
-impl FromIterator<(StepId, Fate)> for Fates {
-    fn from_iter<I: IntoIterator<Item = (StepId, Fate)>>(steps: I) -> Self {
-        Self(steps.into_iter().collect())
+    /// What is said of the whole run.
+    pub(super) fn about(&self) -> &str {
+        &self.about
     }
 }

@@ -20,7 +20,7 @@ const MOST_DESCRIPTION: usize = 400;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Picture {
     pub(super) name: String,
-    /// Its mode, and what starts it.
+    /// Its mode, and what starts it; of a run what is said of that.
     pub(super) about: String,
     pub(super) description: String,
     /// Every box after those that it needs.
@@ -85,7 +85,10 @@ impl Picture {
         };
         Ok(Self {
             name: clean(playbook.name.as_str()),
-            about: cut(&format!("{}, {}", playbook.mode, starts(playbook)), MOST_DESCRIPTION),
+            about: match fates {
+                Some(run) => cut(run.about(), MOST_DESCRIPTION),
+                None => cut(&format!("{}, {}", playbook.mode, starts(playbook)), MOST_DESCRIPTION),
+            },
             description: cut(&playbook.description, MOST_DESCRIPTION),
             nodes: steps.into_iter().map(node).collect(),
             edges,

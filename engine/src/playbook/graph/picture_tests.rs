@@ -35,16 +35,14 @@ fn with_lease() -> Playbook {
 }
 
 fn fates() -> Fates {
-    [
+    let steps = [
         ("hold", Fate::Ended(Outcome::Verified)),
         ("each", Fate::Ended(Outcome::Planned)),
         ("sum", Fate::Ended(Outcome::Refused)),
         ("leased", Fate::Ended(Outcome::Skipped)),
         ("mourn", Fate::Running),
-    ]
-    .map(|(id, fate)| (StepId::from(id), fate))
-    .into_iter()
-    .collect()
+    ];
+    Fates::new("run r-1, running, enforce", steps.map(|(id, fate)| (StepId::from(id), fate)))
 }
 
 #[test]
@@ -66,10 +64,10 @@ fn text_says_how_far_each_step_came() {
 fn every_colour_has_its_word_beside_it() {
     let picture = Picture::new(&with_lease(), Some(&fates())).unwrap();
     for drawn in [picture.dot(), picture.mermaid(), picture.svg()] {
-        for word in ["verified", "planned", "refused", "skipped", "running", "not started"] {
+        for word in ["run r-1, running", "verified", "planned", "refused", "skipped", "not started"] {
             assert!(drawn.contains(word), "{word} is missing in {drawn}");
         }
-        for (_, fate) in [(0, Fate::Ended(Outcome::Refused)), (1, Fate::Running), (2, Fate::NotStarted)] {
+        for fate in [Fate::Ended(Outcome::Refused), Fate::Running, Fate::NotStarted] {
             assert!(drawn.contains(fate.shade().fill), "{fate:?} in {drawn}");
         }
     }
