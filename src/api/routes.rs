@@ -43,6 +43,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/reload", post(reload))
         .route("/runs", get(runs).post(start))
         .route("/runs/{id}", get(run))
+        .route("/runs/{id}/playbook", get(definition))
         .route("/runs/{id}/cancel", post(cancel))
         .route("/runs/{id}/undo", post(standing::undo))
         .route("/runs/{id}/keep", post(standing::keep))
@@ -137,6 +138,14 @@ async fn runs(State(app): State<App>) -> Result<Response, Problem> {
 async fn run(Path(id): Path<String>, State(app): State<App>) -> Answer<report::RunView> {
     let of = RunId::from(id.as_str());
     view(app, move |journal| report::run(journal, &of)).await?.map(Json).ok_or_else(|| Problem::not_found("run", &id))
+}
+
+/// The text that a run goes by: what the files say now may be another.
+async fn definition(Path(id): Path<String>, State(app): State<App>) -> Answer<report::DefinitionView> {
+    let of = RunId::from(id.as_str());
+    let found = view(app, move |journal| report::definition(journal, &of)).await?;
+    let missing = || Problem::new(StatusCode::NOT_FOUND, format!("no playbook's text is kept of a run `{id}`"));
+    found.map(Json).ok_or_else(|| missing().hint("`quell run list` lists the runs"))
 }
 
 async fn incidents(State(app): State<App>) -> Result<Response, Problem> {

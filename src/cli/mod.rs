@@ -20,6 +20,8 @@ mod mistakes;
 mod pause;
 pub(crate) mod place;
 mod playbook;
+mod playbook_graph;
+mod playbook_new;
 mod rules;
 mod run;
 mod run_view;
@@ -94,7 +96,7 @@ enum Command {
     Config(config::Args),
     /// Check detection rules
     Rules(rules::Args),
-    /// Check, list, draw, show or run playbooks
+    /// Check, list, draw, show, write or run playbooks
     Playbook(playbook::Args),
     /// List, show or cancel runs
     Run(run::Args),

@@ -1,4 +1,4 @@
-//! `quell playbook check|list|graph|show|schema|run`.
+//! `quell playbook check|list|show|schema|run`; `graph` and `new` have files of their own.
 //!
 //! What is checked is held against the actions of this build and the rules that would be loaded with it.
 
@@ -8,10 +8,9 @@ use super::mistakes::{self, Tally};
 use super::place::must_exist;
 use super::table::{Table, cell};
 use super::term::Ink;
-use super::{Exit, Fail, Global, Term};
+use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new};
 use crate::daemon::files::{self, Found, Given};
-use quell_engine::playbook::graph_text;
-use quell_model::playbook::{Playbook, StepKind};
+use quell_model::playbook::Playbook;
 use quell_model::{Json, Mode, OwnedEvent};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -51,18 +50,10 @@ enum What {
         #[arg(long, value_name = "F")]
         config: Option<PathBuf>,
     },
-    /// Draw the steps of playbooks
-    #[command(
-        after_help = "Examples:\n  quell playbook graph contain-reverse-shell\n  quell playbook graph playbooks/"
-    )]
-    Graph {
-        /// Files, directories, or names of playbooks that ship
-        #[arg(required = true, value_name = "PATH")]
-        paths: Vec<PathBuf>,
-        /// How: text
-        #[arg(long, default_value = "text", value_parser = ["text"])]
-        format: String,
-    },
+    /// Draw the steps of playbooks, or of a run
+    Graph(playbook_graph::Args),
+    /// Write a playbook of your own to begin with: it checks clean, and only observes
+    New(playbook_new::Args),
     /// Show playbooks as they were read; of a Rhai script, what it made
     #[command(
         after_help = "Examples:\n  quell playbook show contain-reverse-shell > playbooks/mine.yaml\n  quell playbook show --as yaml playbooks/mine.rhai"
@@ -102,20 +93,8 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
     match args.what {
         What::Check { paths, deny, rules } => check(&paths, &rules, deny.is_some(), term),
         What::List { config } => list(config.as_deref(), term),
-        What::Graph { paths, .. } => {
-            let all = named(&paths, term)?;
-            if term.is_json() {
-                term.document(&all.iter().map(|p| graph_document(p)).collect::<Vec<_>>());
-            } else {
-                for (at, playbook) in all.iter().enumerate() {
-                    if at > 0 {
-                        term.line("");
-                    }
-                    graph_text(playbook).lines().for_each(|line| term.line(escape(line)));
-                }
-            }
-            Ok(Exit::Right)
-        }
+        What::Graph(args) => playbook_graph::run(&args, |paths| named(paths, term), global, term),
+        What::New(args) => playbook_new::run(&args, term),
         What::Show { paths, .. } => {
             let all = named(&paths, term)?;
             if term.is_json() {
@@ -139,11 +118,17 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
             Ok(Exit::Right)
         }
         What::Schema => {
-            term.document(&quell_engine::load::playbook_schema(&quell_actions::specs()));
+            term.raw(schema_text().as_bytes());
             Ok(Exit::Right)
         }
         What::Run { file, event, inputs, mode } => start(&file, event.as_deref(), &inputs, mode, global, term),
     }
+}
+
+/// The JSON Schema of playbooks with the actions of this build, as its file.
+pub(super) fn schema_text() -> String {
+    let schema = quell_engine::load::playbook_schema(&quell_actions::specs());
+    serde_json::to_string_pretty(&schema).expect("a schema has text keys only") + "\n"
 }
 
 fn check(paths: &[PathBuf], rules: &[PathBuf], strict: bool, term: &Term) -> Result<Exit, Fail> {
@@ -226,22 +211,6 @@ fn document(playbook: &Playbook) -> Value {
         "file": playbook.file.display().to_string(), "hash": playbook.hash,
         "detections": playbook.on.detections, "steps": steps,
     })
-}
-
-fn graph_document(playbook: &Playbook) -> Value {
-    let steps: Vec<Value> = playbook
-        .steps
-        .iter()
-        .map(|step| {
-            let does = match &step.kind {
-                StepKind::Action { action, .. } => action.as_str(),
-                StepKind::Script(_) => "script",
-                StepKind::Tell(_) => "tell",
-            };
-            json!({ "id": step.id, "does": does, "needs": step.needs, "when": step.when })
-        })
-        .collect();
-    json!({ "id": playbook.name, "steps": steps, "text": graph_text(playbook) })
 }
 
 /// Playbooks of files and directories, or that ship under this name. With mistakes: they are drawn.

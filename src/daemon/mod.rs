@@ -25,7 +25,7 @@ mod rehearsal;
 mod sources;
 mod sweep;
 
-pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble};
+pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
 pub(crate) use crew::{live as live_crew, replay as replay_crew};
 pub(crate) use desk::Desk;
 pub(crate) use eye::Sight;

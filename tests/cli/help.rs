@@ -36,6 +36,7 @@ fn what_is_due_is_there() {
         "playbook check",
         "playbook list",
         "playbook graph",
+        "playbook new",
         "playbook show",
         "playbook schema",
         "playbook run",

@@ -10,11 +10,14 @@ mod demo;
 mod doctor;
 mod exit;
 mod fifo;
+mod graph;
 mod help;
 mod hostile;
 mod init;
 mod json;
+mod new;
 mod output;
+mod schema;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

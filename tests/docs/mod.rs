@@ -36,6 +36,7 @@ fn every_command_in_the_pages_exists_with_its_options() {
     for page in pages() {
         for piece in page::pieces(&fs::read_to_string(&page).unwrap()) {
             let Piece::Command(line) = piece else { continue };
+            let (line, _) = redirected(&line);
             let words: Vec<&str> = line.trim_start_matches("sudo ").split_whitespace().collect();
             if words.first() != Some(&"quell") || line.contains(['|', '<', '$']) {
                 continue;
@@ -48,6 +49,34 @@ fn every_command_in_the_pages_exists_with_its_options() {
         }
     }
     assert!(tried > 20, "the pages hold {tried} commands");
+}
+
+/// A command, and the file that its output goes to.
+fn redirected(line: &str) -> (&str, Option<&str>) {
+    line.split_once(" > ").map_or((line, None), |(command, file)| (command, Some(file)))
+}
+
+#[test]
+fn a_playbook_is_begun_and_drawn_as_it_is_written() {
+    let home = tempfile::tempdir().unwrap();
+    let mut done = Vec::new();
+    for piece in page::pieces(&fs::read_to_string("docs/how-to/write-a-playbook.md").unwrap()) {
+        let Piece::Command(line) = piece else { continue };
+        let (command, file) = redirected(&line);
+        // A run needs a daemon; tests/cli/graph.rs draws one.
+        if command.contains("--run ") {
+            continue;
+        }
+        let ran = at(home.path(), command);
+        assert_eq!(ran.code, Some(0), "`{line}`:\n{}{}", ran.out, ran.err);
+        if let Some(file) = file {
+            fs::write(home.path().join(file), ran.out).unwrap();
+        }
+        done.push(line);
+    }
+    for due in ["playbook new", "playbook check", "rules check", "playbook schema", "playbook graph"] {
+        assert!(done.iter().any(|line| line.contains(due)), "`{due}` is not in {done:?}");
+    }
 }
 
 /// Every source of a test in the tree.

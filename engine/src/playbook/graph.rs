@@ -1,10 +1,25 @@
-//! The DAG of a playbook: its order, who needs whom, cycles, and a drawing for the terminal.
+//! The DAG of a playbook: its order, who needs whom, cycles, and its drawings.
+//!
+//! ```text
+//! playbook ──▶ Graph ──┬─▶ drawing: text for the terminal
+//!   run ──▶ Fates ─────┴─▶ Picture ──▶ dot, mermaid, svg ◀── layout
+//! ```
 //!
 //! Pure. Invariant: a [`Graph`] has no cycle, so every step has a place in the order.
 
+mod dot;
 mod drawing;
+mod fate;
+mod layout;
+mod mermaid;
+mod picture;
+#[cfg(test)]
+mod picture_tests;
+mod svg;
 
 pub use drawing::graph_text;
+pub use fate::{Fate, Fates};
+pub use picture::Picture;
 
 use petgraph::Direction;
 use petgraph::algo::{tarjan_scc, toposort};

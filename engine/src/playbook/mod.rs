@@ -4,7 +4,7 @@
 //! text ──load──▶ model ──▶ check (mistakes with places)
 //!                  │
 //!                  ├──▶ expression: `${{ … }}` over event, steps, inputs …   (Rhai in a sandbox, or a plain walk)
-//!                  └──▶ graph: order, ancestors, cycles, a drawing for the terminal
+//!                  └──▶ graph: order, ancestors, cycles, drawings
 //! ```
 //!
 //! Reads no file and touches nothing of the world. Evaluating is pure: the same scope gives the same value.
@@ -22,4 +22,4 @@ mod values;
 
 pub use check::has_errors;
 pub use expression::{ExpressionError, Expressions, Scope};
-pub use graph::{Graph, graph_text};
+pub use graph::{Fate, Fates, Graph, Picture, graph_text};

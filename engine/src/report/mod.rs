@@ -26,8 +26,8 @@ pub use incident::{DetectionView, IncidentSummary, IncidentView, NoteView, incid
 pub use moments::Times;
 pub use page::Page;
 pub use run::{
-    ErrorView, LeaseView, MarkView, PersonView, RefusalView, RunSummary, RunView, StepView, WaitView, run, run_page,
-    runs,
+    DefinitionView, ErrorView, LeaseView, MarkView, PersonView, RefusalView, RunSummary, RunView, StepView, WaitView,
+    definition, run, run_page, runs,
 };
 pub use system::LossView;
 pub use timeline::TimelineLine;

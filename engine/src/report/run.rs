@@ -10,7 +10,7 @@ use crate::store::{Journal, RunHead, RunLine, RunTail};
 use quell_model::playbook::AtEnd;
 use quell_model::record::{Moments, Part, RunStarted, RunState};
 use quell_model::{
-    Body, Hash, IncidentId, Json, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StoreError, StreamId,
+    Body, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StoreError, StreamId,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -158,6 +158,21 @@ pub struct RefusalView {
     pub why: String,
 }
 
+/// The text that a run goes by, whatever the files say now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DefinitionView {
+    /// The run.
+    pub id: RunId,
+    /// Which playbook.
+    pub playbook: Name,
+    /// The sum of the text.
+    pub hash: Hash,
+    /// Where it was read.
+    pub file: String,
+    /// The text as it was read.
+    pub text: String,
+}
+
 /// A moment that is waited for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WaitView {
@@ -242,6 +257,26 @@ fn ended(head: RunHead, tail: RunTail) -> RunSummary {
 /// As [`Journal::read`].
 pub fn run(journal: &Journal, id: &RunId) -> Result<Option<RunView>, StoreError> {
     Ok(fold(&journal.read(&StreamId::run(id), 1)?))
+}
+
+/// The playbook's text that a run is pinned to; none when there is no such run, or its text is no longer kept.
+///
+/// # Errors
+/// As [`Journal::read`].
+pub fn definition(journal: &Journal, id: &RunId) -> Result<Option<DefinitionView>, StoreError> {
+    let first = journal.read_kinds(&StreamId::run(id), 1, &[Kind::RunStarted])?.into_iter().next();
+    let Some(Body::RunStarted(started)) = first.map(|record| record.body) else { return Ok(None) };
+    let pinned = journal.latest(&[Kind::DefinitionPinned], usize::MAX)?;
+    Ok(pinned.into_iter().rev().find_map(|record| match record.body {
+        Body::DefinitionPinned(pinned) if pinned.hash == started.definition => Some(DefinitionView {
+            id: id.clone(),
+            playbook: pinned.playbook,
+            hash: pinned.hash,
+            file: pinned.file,
+            text: pinned.text,
+        }),
+        _ => None,
+    }))
 }
 
 impl From<RunView> for RunSummary {

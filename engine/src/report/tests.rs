@@ -567,3 +567,20 @@ fn several_streams_are_one_story_and_keep_their_own_order() {
     let story = timeline::merge(vec![first, Vec::new(), second]);
     assert_eq!(story.iter().map(|line| line.text.as_str()).collect::<String>(), "abcdef");
 }
+
+#[test]
+fn a_run_has_the_text_that_it_is_pinned_to() {
+    let mut story = Story::new();
+    let pinned = |text: &str| DefinitionPinned {
+        playbook: "contain".into(),
+        hash: Hash::of(text.as_bytes()),
+        file: "contain.yaml".into(),
+        text: text.into(),
+    };
+    story.put("system", 0, pinned("text"));
+    story.put("system", 1, pinned("another text"));
+    story.put("run/r-1", 2, started("r-1", Mode::Observe));
+    let found = definition(&story.journal, &"r-1".into()).unwrap().unwrap();
+    assert_eq!((found.text.as_str(), found.hash), ("text", Hash::of(b"text")));
+    assert_eq!(definition(&story.journal, &"r-2".into()).unwrap(), None);
+}

@@ -1,21 +1,24 @@
 //! The graph as text for a terminal: one line a step, and lines that lead from each to those that need it.
 //!
-//! Never wider than 80 columns as long as ids stay short; what is longer is cut with `…`. Control characters in a
-//! playbook's own texts are shown as `�`.
+//! Never wider than 80 columns as long as ids stay short; what is longer is cut with `…`, but never the word of a step's
+//! fate. Control characters in a playbook's own texts are shown as `�`.
 
 use super::Graph;
-use quell_model::playbook::{OnFailure, Playbook, Step, StepKind, When};
+use super::fate::Fates;
+use super::picture::{does, marks};
+use quell_model::playbook::{Playbook, Step};
 
 const WIDTH: usize = 80;
 
-/// Draws a playbook.
+/// Draws a playbook, or a run of it with how far each step came.
 #[must_use]
-pub fn graph_text(playbook: &Playbook) -> String {
+pub fn graph_text(playbook: &Playbook, fates: Option<&Fates>) -> String {
     let graph = match Graph::new(playbook) {
         Ok(graph) => graph,
         Err(cycle) => return format!("{}: {cycle}\n", playbook.name),
     };
-    let mut out = cut(&format!("{}  ({})", playbook.name, playbook.mode));
+    let about = fates.map_or_else(|| playbook.mode.to_string(), |run| run.about().to_owned());
+    let mut out = cut(&format!("{}  ({about})", playbook.name));
     out.push('\n');
     trigger(playbook, &mut out);
     let order: Vec<_> = graph.order().collect();
@@ -31,7 +34,8 @@ pub fn graph_text(playbook: &Playbook) -> String {
         let joins: Vec<usize> =
             (0..lanes.len()).filter(|lane| lanes[*lane].is_some_and(|open| needs.contains(&open))).collect();
         if !joins.is_empty() {
-            push(&mut out, &arrows(&lanes, &joins, &ending, mine), "");
+            out.push_str(&cut(&format!("  {}", arrows(&lanes, &joins, &ending, mine))));
+            out.push('\n');
         }
         for lane in &mut lanes {
             if lane.is_some_and(|open| ending.contains(&open)) {
@@ -52,7 +56,10 @@ pub fn graph_text(playbook: &Playbook) -> String {
             })
             .collect();
         line.truncate(line.trim_end().len());
-        push(&mut out, &line, &describe(step));
+        let fate = fates.map(|fates| format!("  → {}", fates.of(&step.id).word())).unwrap_or_default();
+        out.push_str(&cut_to(&format!("  {line} {}", describe(step)), WIDTH - fate.chars().count()));
+        out.push_str(&fate);
+        out.push('\n');
         if graph.dependents(id).is_empty() {
             lanes[mine] = None;
         }
@@ -123,12 +130,6 @@ fn arrows(lanes: &[Option<usize>], joins: &[usize], ending: &[usize], mine: usiz
     line
 }
 
-fn push(out: &mut String, lanes: &str, text: &str) {
-    let line = if text.is_empty() { format!("  {lanes}") } else { format!("  {lanes} {text}") };
-    out.push_str(&cut(&line));
-    out.push('\n');
-}
-
 /// What starts it, wrapped between names.
 fn trigger(playbook: &Playbook, out: &mut String) {
     let Some(filter) = &playbook.on.detections else { return };
@@ -155,43 +156,19 @@ fn trigger(playbook: &Playbook, out: &mut String) {
 }
 
 fn describe(step: &Step) -> String {
-    let what = match &step.kind {
-        StepKind::Action { action, .. } => action.to_string(),
-        StepKind::Script(_) => "script".to_owned(),
-        StepKind::Tell(text) => format!("tell \"{}\"", text.split_whitespace().collect::<Vec<_>>().join(" ")),
-    };
-    let mut notes = Vec::new();
-    if step.condition.is_some() {
-        notes.push("if …".to_owned());
-    }
-    match step.when {
-        When::Success => {}
-        When::Failure => notes.push("when a need failed".to_owned()),
-        When::Always => notes.push("always".to_owned()),
-    }
-    if let Some(each) = &step.for_each {
-        notes.push(format!("for each, {} at once", each.max_parallel));
-    }
-    match step.on_failure {
-        OnFailure::Block => {}
-        OnFailure::Continue => notes.push("may fail".to_owned()),
-        OnFailure::Halt => notes.push("halts the run if it fails".to_owned()),
-        OnFailure::Undo => notes.push("undoes all if it fails".to_owned()),
-    }
-    if step.retry.attempts > 1 {
-        notes.push(format!("{} attempts", step.retry.attempts));
-    }
-    if let Some(mode) = step.mode {
-        notes.push(mode.to_string());
-    }
-    let notes = if notes.is_empty() { String::new() } else { format!("  [{}]", notes.join(", ")) };
-    format!("{}  {what}{notes}", step.id)
+    let marks = marks(step, None);
+    let marks = if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) };
+    format!("{}  {}{marks}", step.id, does(step))
 }
 
 fn cut(line: &str) -> String {
+    cut_to(line, WIDTH)
+}
+
+fn cut_to(line: &str, most: usize) -> String {
     let clean: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if clean.chars().count() <= WIDTH {
+    if clean.chars().count() <= most {
         return clean;
     }
-    clean.chars().take(WIDTH - 1).chain(['…']).collect()
+    clean.chars().take(most - 1).chain(['…']).collect()
 }

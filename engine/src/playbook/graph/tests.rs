@@ -41,7 +41,7 @@ fn a_drawing_shows_who_waits_for_whom() {
 ";
     let (playbook, mistakes) =
         crate::load::playbook(std::path::Path::new("p.yaml"), text, &crate::load::Known::default());
-    let drawing = graph_text(&playbook.unwrap_or_else(|| panic!("{mistakes:?}")));
+    let drawing = graph_text(&playbook.unwrap_or_else(|| panic!("{mistakes:?}")), None);
     assert!(drawing.lines().all(|line| line.chars().count() <= 80), "{drawing}");
     insta::assert_snapshot!(drawing);
 }

@@ -1,0 +1,103 @@
+//! The JSON Schema of playbooks, as an editor uses it.
+
+use super::{quell, write};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const KEPT: &str = "docs/reference/playbook.schema.json";
+
+fn schema() -> Value {
+    quell(&["playbook", "schema"]).ends(0).json()
+}
+
+/// What does not hold, a line each.
+fn against(schema: &Value, text: &str) -> Vec<String> {
+    let draft = jsonschema::Draft::Draft202012;
+    // Compiling holds the schema itself against the draft.
+    let compiled = jsonschema::JSONSchema::options().with_draft(draft).compile(schema);
+    let validator = compiled.unwrap_or_else(|e| panic!("no schema: {e}"));
+    let read: Value = serde_yaml::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    let held = validator.validate(&read);
+    held.err().into_iter().flatten().map(|e| format!("{}: {e}", e.instance_path)).collect()
+}
+
+fn shipped() -> Vec<PathBuf> {
+    let folders = fs::read_dir("playbooks").unwrap().map(|entry| entry.unwrap().path().join("playbook.yaml"));
+    folders.filter(|file| file.is_file()).collect()
+}
+
+#[test]
+fn the_kept_schema_is_the_one_that_is_printed() {
+    let printed = quell(&["playbook", "schema"]).ends(0).out;
+    let kept = fs::read_to_string(KEPT).unwrap_or_default();
+    assert!(
+        printed == kept,
+        "{KEPT} is not what this build prints: after a change of keys or actions write it anew with\n\n    cargo run -- playbook schema > {KEPT}\n"
+    );
+}
+
+#[test]
+fn it_is_a_schema_and_what_ships_and_what_is_written_to_begin_with_holds_against_it() {
+    let schema = schema();
+    let mut files = shipped();
+    assert_eq!(files.len(), quell_playbooks::playbooks().len());
+    files.push("src/cli/init/playbook.yaml".into());
+    let dir = tempfile::tempdir().unwrap();
+    quell(&["playbook", "new", "fresh", "--dir", dir.path().to_str().unwrap()]).ends(0);
+    files.push(dir.path().join("fresh/playbook.yaml"));
+    for file in files {
+        let wrong = against(&schema, &fs::read_to_string(&file).unwrap());
+        assert!(wrong.is_empty(), "{}: {wrong:#?}", file.display());
+    }
+}
+
+#[test]
+fn what_the_check_refuses_by_its_shape_does_not_hold() {
+    let schema = schema();
+    let dir = tempfile::tempdir().unwrap();
+    let good = "playbook: p\nmode: observe\non: { manual: true }\nlimits: { runs: 20/h }\nsteps:\n  one: { action: process.freeze, with: { process: \"${{ event.process.id }}\", scope: tree }, timeout: 5s }\n  two: { needs: [one], tell: x }\n";
+    assert_eq!(against(&schema, good), [""; 0]);
+    for (part, bad) in [
+        ("playbook: p", "playbook: Not A Name"),
+        ("playbook: p\n", ""),
+        ("mode: observe", "mode: obey"),
+        ("mode: observe", "mod: observe"),
+        ("manual: true", "manual: true, detections: { level: hgh }"),
+        ("runs: 20/h", "runs: many"),
+        ("process.freeze", "process.freese"),
+        ("scope: tree", "scope: forest"),
+        ("scope: tree", "skope: tree"),
+        ("scope: tree", "scope: tree, reach: 7"),
+        ("timeout: 5s", "timeout: five seconds"),
+        ("timeout: 5s", "timeout: 5s, on_failure: ignore"),
+        ("timeout: 5s", "timeout: 5s, tell: two things"),
+        ("timeout: 5s", "timeout: 5s, lease: { for: 1h, at_end: forget }"),
+        ("timeout: 5s", "timeout: 5s, retry: { attempts: 0 }"),
+        ("needs: [one]", "needs: one"),
+        ("tell: x", "when: never, tell: x"),
+        ("two: { needs: [one], tell: x }", "two: { needs: [one] }"),
+        ("two:", "Two-Step:"),
+    ] {
+        let text = good.replacen(part, bad, 1);
+        assert_ne!(text, good, "`{part}` is not there");
+        assert!(!against(&schema, &text).is_empty(), "the schema takes:\n{text}");
+        let file = write(dir.path(), "p.yaml", &text);
+        let ran = quell(&["playbook", "check", file.to_str().unwrap()]);
+        // Without its name it is no playbook at all.
+        assert!(matches!(ran.code, Some(1 | 2)), "the check takes:\n{text}\n{}", ran.err);
+    }
+}
+
+#[test]
+fn the_first_line_of_what_ships_leads_an_editor_to_the_schema() {
+    let kept = Path::new(KEPT).canonicalize().unwrap();
+    for file in shipped() {
+        let text = fs::read_to_string(&file).unwrap();
+        let link = text.lines().next().and_then(|line| line.strip_prefix("# yaml-language-server: $schema="));
+        let link = link.unwrap_or_else(|| panic!("{} has no modeline", file.display()));
+        assert_eq!(file.with_file_name(link).canonicalize().unwrap(), kept, "{}", file.display());
+        let shown = quell(&["playbook", "show", file.to_str().unwrap()]).ends(0).out;
+        assert_eq!(shown, text, "it is shown as it is");
+    }
+}
