@@ -77,8 +77,10 @@ impl Source {
         Some(self.text[start..end].trim_end_matches('\r'))
     }
 
-    /// The place of a line and column in characters.
+    /// The place of a line and column in characters. Who counts lines in another way (a bare carriage return ends one in
+    /// comments of Rhai) may count too many: no place lies behind the last line.
     pub(crate) fn place(&self, line: u32, column: u32, length: u32) -> Place {
+        let line = line.min(narrow(self.starts.len() as u64));
         let start = (line as usize).checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or(0);
         let rest = &self.text[start..];
         let offset = rest.char_indices().nth(column.saturating_sub(1) as usize).map_or(rest.len(), |(at, _)| at);

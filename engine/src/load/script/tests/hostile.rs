@@ -129,6 +129,12 @@ fn piece() -> impl Strategy<Value = String> {
     prop_oneof![4 => words.prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)]
 }
 
+#[test]
+fn a_carriage_return_that_ends_no_line_leads_to_none_that_is_not_there() {
+    let (_, mistakes) = load("playbook(\"a\", #{}); //\r let a = ");
+    assert!(!mistakes.is_empty() && mistakes.iter().all(|mistake| mistake.span.line == 1), "{mistakes:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
