@@ -130,13 +130,13 @@ struct Place {
 
 impl Place {
     fn make(dir: PathBuf) -> Result<Self, BackupError> {
-        let told = |e: std::io::Error| {
-            BackupError::Target(StoreError::Unwritable(format!("`{}`: {e}", dir.display())))
-        };
+        let told = |e: std::io::Error| BackupError::Target(StoreError::Unwritable(format!("`{}`: {e}", dir.display())));
         // What a killed one left behind.
         let stale = dir.exists();
         let lock = DirLock::take(&dir).map_err(|error| match error {
-            StoreError::Taken { .. } => BackupError::Place { dir: dir.clone(), why: "is being written by another".into() },
+            StoreError::Taken { .. } => {
+                BackupError::Place { dir: dir.clone(), why: "is being written by another".into() }
+            }
             error => BackupError::Target(error),
         })?;
         let place = Self { dir: dir.clone(), _lock: lock, whole: false };

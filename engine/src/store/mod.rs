@@ -33,7 +33,7 @@ mod writer;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use backup::{BackupError, BackedUp, back_up};
+pub use backup::{BackedUp, BackupError, back_up};
 pub use draft::Draft;
 pub use journal::Journal;
 pub use lists::{Counted, IncidentHead, IncidentLine, Listed, RunHead, RunLine, RunTail};

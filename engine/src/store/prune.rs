@@ -9,8 +9,8 @@
 
 use super::item::body_of;
 use super::journal::Journal;
-use super::rows::{MIGRATIONS, Row};
 use super::read;
+use super::rows::{MIGRATIONS, Row};
 use quell_model::record::StreamPruned;
 use quell_model::{Body, Hash, Kind, Name, Seq, Stamp, StoreError, StreamId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -153,7 +153,10 @@ impl Proofs {
             return Some(Some(format!("`{name}`: was pruned, and has records")));
         }
         let holds = self.said.get(&(*by, name.clone())) == Some(&(*last, *hash));
-        Some((!holds).then(|| format!("`{name}`: its {last} records are missing, and no record says that they were pruned")))
+        Some(
+            (!holds)
+                .then(|| format!("`{name}`: its {last} records are missing, and no record says that they were pruned")),
+        )
     }
 }
 

@@ -203,9 +203,10 @@ pub(super) fn each(
     Ok(())
 }
 
-/// Gives every body, with its stream's number, in the order of the rows.
+/// Gives every body, with its stream's number, in the order of the rows; but not what says what was pruned, which refers
+/// to what is no more.
 pub(super) fn bodies(db: &Connection, each: &mut dyn FnMut(i64, &str)) -> Result<(), rusqlite::Error> {
-    let mut ask = db.prepare("SELECT stream, body FROM records ORDER BY id")?;
+    let mut ask = db.prepare("SELECT stream, body FROM records WHERE kind <> 'StreamPruned' ORDER BY id")?;
     let mut rows = ask.query([])?;
     while let Some(row) = rows.next()? {
         each(row.get(0)?, row.get_ref(1)?.as_str()?);

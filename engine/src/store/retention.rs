@@ -141,12 +141,7 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::read`]; `Unwritable` when the vault cannot be read.
-    pub fn orphans(
-        &self,
-        vault: &DirVault,
-        plan: &PrunePlan,
-        retention: &Retention,
-    ) -> Result<Vec<Blob>, StoreError> {
+    pub fn orphans(&self, vault: &DirVault, plan: &PrunePlan, retention: &Retention) -> Result<Vec<Blob>, StoreError> {
         let old = |blob: &Blob| retention.now.wall.duration_since(blob.modified) > signed(retention.older_than);
         let mut old: HashMap<BlobHash, Blob> =
             vault.all()?.into_iter().filter(old).map(|blob| (blob.hash, blob)).collect();
@@ -196,6 +191,7 @@ impl Journal {
         for some in orphans.chunks(MOST_BLOBS) {
             write(StreamPruned { blobs: some.iter().map(|blob| blob.hash).collect(), ..retention.record() })?;
             for blob in some {
+                super::prune::stage();
                 let went = vault.discard(blob)?;
                 super::prune::stage();
                 if went {
@@ -314,11 +310,7 @@ fn needed_by_open(db: &Connection) -> Result<HashSet<StreamId>, rusqlite::Error>
 }
 
 /// Gives every sum that a body names, but for those of these streams: 64 hex digits and no more.
-pub(super) fn referred(
-    db: &Connection,
-    but: &HashSet<i64>,
-    each: &mut dyn FnMut(Hash),
-) -> Result<(), rusqlite::Error> {
+pub(super) fn referred(db: &Connection, but: &HashSet<i64>, each: &mut dyn FnMut(Hash)) -> Result<(), rusqlite::Error> {
     read::bodies(db, &mut |stream, body| {
         if but.contains(&stream) {
             return;

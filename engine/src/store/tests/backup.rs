@@ -116,7 +116,8 @@ fn what_only_the_slate_has_is_copied() {
 /// A journal whose one run refers to one of two blobs.
 async fn with_evidence(dir: &Path) -> (quell_model::BlobHash, quell_model::BlobHash) {
     let vault = DirVault::new(dir);
-    let (named, unnamed) = (vault.put(b"memory".to_vec()).await.unwrap(), vault.put(b"nobody's".to_vec()).await.unwrap());
+    let (named, unnamed) =
+        (vault.put(b"memory".to_vec()).await.unwrap(), vault.put(b"nobody's".to_vec()).await.unwrap());
     let journal = Journal::open(dir).unwrap();
     let mut body = one_of_each().into_iter().find(|body| body.kind() == Kind::StepFinished).unwrap();
     if let Body::StepFinished(finished) = &mut body {

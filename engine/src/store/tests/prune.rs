@@ -3,6 +3,7 @@
 
 use super::basics::append;
 use super::bodies::{at, note, one_of_each};
+use crate::report;
 use crate::store::{Blob, DirVault, Journal, Pruned, Retention};
 use quell_model::record::{IncidentJoined, IncidentState, NewRecord};
 use quell_model::store::Vault;
@@ -144,12 +145,15 @@ fn what_is_old_and_over_goes_and_what_anything_needs_stays() {
         let runs: Vec<String> = journal.runs(None, 99).unwrap().iter().map(|one| one.stream.to_string()).collect();
         assert_eq!(runs, ["run/young", "run/goes-on", "run/named", "run/told", "run/held"]);
         assert_eq!(journal.incidents(None, 99).unwrap().len(), 3);
-        let again = append(&journal, vec![Batch {
-            stream: "run/old".into(),
-            expected: 0,
-            records: vec![NewRecord::new(days(100), note("anew"))],
-            durability: Durability::Synced,
-        }]);
+        let again = append(
+            &journal,
+            vec![Batch {
+                stream: "run/old".into(),
+                expected: 0,
+                records: vec![NewRecord::new(days(100), note("anew"))],
+                durability: Durability::Synced,
+            }],
+        );
         assert!(matches!(again, Err(StoreError::Conflict { .. })), "{again:?}");
         // Who, when, what.
         let mark = journal.pruned(&"run/old".into()).unwrap().unwrap();
@@ -213,8 +217,11 @@ fn a_stream_that_went_on_meanwhile_stays() {
 fn who_takes_records_away_by_hand_is_found_out() {
     let cases = [
         // Gone, and claimed to be pruned by a record that names others.
-        ("DELETE FROM records WHERE stream = (SELECT id FROM streams WHERE name = 'run/held');
-          UPDATE streams SET last = 0, pruned = (SELECT max(pruned) FROM streams) WHERE name = 'run/held'", "run/held"),
+        (
+            "DELETE FROM records WHERE stream = (SELECT id FROM streams WHERE name = 'run/held');
+          UPDATE streams SET last = 0, pruned = (SELECT max(pruned) FROM streams) WHERE name = 'run/held'",
+            "run/held",
+        ),
         ("UPDATE streams SET hash = zeroblob(32) WHERE name = 'run/old'", "run/old"),
         ("UPDATE streams SET seq = 3 WHERE name = 'run/old'", "run/old"),
         ("UPDATE streams SET pruned = 0 WHERE name = 'run/old'", "has no records; 4 are missing"),
@@ -400,4 +407,24 @@ fn killed_after_any_statement_the_journal_checks_and_the_next_one_ends_it() {
     }
     assert!(deaths >= 13, "only {deaths} places");
     assert_ne!(blob.0, Hash::default());
+}
+
+#[test]
+fn views_of_what_refers_to_something_pruned_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    put(&journal, "run/gone", days(2), run("gone", Some("i-late"), true));
+    put(&journal, "incident/i-late", days(95), incident("i-late", &["gone"], true));
+    put(&journal, "run/late", days(95), run("late", Some("i-gone"), true));
+    put(&journal, "incident/i-gone", days(2), incident("i-gone", &["late"], true));
+    assert_eq!(prune(&journal, dir.path(), &retention(90)).unwrap().runs, 1);
+    let late = report::explain(&journal, &"i-late".into(), report::Wanted::default()).unwrap().unwrap();
+    assert_eq!(late.runs_pruned, ["gone".into()]);
+    let late = report::incident(&journal, &"i-late".into(), report::Wanted::default()).unwrap().unwrap();
+    assert_eq!((late.runs.len(), late.runs_pruned), (0, vec!["gone".into()]));
+    assert_eq!(report::incidents(&journal).unwrap().len(), 1);
+    let runs = report::runs(&journal).unwrap();
+    assert_eq!((runs.len(), runs[0].incident.as_ref().map(|id| id.as_str())), (1, Some("i-gone")));
+    assert_eq!(report::run(&journal, &"gone".into()).unwrap(), None);
+    assert!(journal.pruned(&"incident/i-gone".into()).unwrap().is_some());
 }

@@ -90,9 +90,8 @@ fn what_is_written_now_is_the_golden_format() {
     slate.truncate(slate.iter().rposition(|byte| *byte != 0).unwrap() + 1);
     let golden = tempfile::tempdir().unwrap();
     lay_out(golden.path());
-    let same_database = dump(&now.path().join("journal.db")).is_ok_and(|now| {
-        dump(&golden.path().join("journal.db")).is_ok_and(|golden| golden == now)
-    });
+    let same_database = dump(&now.path().join("journal.db"))
+        .is_ok_and(|now| dump(&golden.path().join("journal.db")).is_ok_and(|golden| golden == now));
     // The journal's id is chance.
     let same_slate = slate.len() == SLATE.len() && slate[..16] == SLATE[..16] && slate[32..] == SLATE[32..];
     if !same_database || !same_slate {
@@ -180,7 +179,8 @@ fn older(schema: usize, dir: &Path) {
     ))
     .unwrap();
     if schema >= LISTED {
-        let kept = if schema < MARKED { "'LossSeen', 'PauseChanged', 'BreakerChanged', 'DetectionHeld'" } else { "kind" };
+        let kept =
+            if schema < MARKED { "'LossSeen', 'PauseChanged', 'BreakerChanged', 'DetectionHeld'" } else { "kind" };
         db.execute_batch(&format!(
             "INSERT INTO runs SELECT * FROM golden.runs;
              INSERT INTO incidents SELECT * FROM golden.incidents;
