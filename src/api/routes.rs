@@ -9,10 +9,9 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use quell_engine::load::units::print_duration;
 use quell_engine::report::{self, Page, Wanted};
 use quell_engine::run::{EngineHandle, Request};
-use quell_engine::store::Journal;
+use quell_engine::store::{Journal, print_age};
 use quell_model::{Hash, IncidentId, Mode, Name, OwnedEvent, RunId, StoreError, StreamId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -149,7 +148,7 @@ async fn absent(app: App, kind: &'static str, id: String) -> Problem {
     match view(app, move |journal| journal.pruned(&stream)).await {
         Ok(None) => Problem::not_found(kind, &id),
         Ok(Some(mark)) => {
-            let (age, by, at) = (print_duration(mark.older_than), mark.by, mark.at.wall);
+            let (age, by, at) = (print_age(mark.older_than), mark.by, mark.at.wall);
             let what = format!("{kind} `{id}` had been over for more than {age} and was pruned by {by} at {at:.0}");
             Problem::new(StatusCode::GONE, what).hint("a backup from before has it: `quell up --data-dir` on that")
         }

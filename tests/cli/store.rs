@@ -2,6 +2,7 @@
 //! did, and a journal of a newer quell that nobody touches.
 
 use super::{Ran, binary, command, quell, wait_until};
+use crate::daemon::Daemon;
 use quell_engine::store::Journal;
 use quell_model::record::{
     EngineStarted, IncidentChanged, IncidentOpened, IncidentState, NewRecord, NoteAdded, RunFinished, RunState,
@@ -133,6 +134,7 @@ fn what_is_over_goes_by_its_age_and_the_journal_says_so() {
     assert!(taken.err.contains("in use by another quell") && taken.err.contains("end the daemon"), "{taken:?}");
     held.close();
     let done = store(&["prune", "--older-than", "90d"], &dir).ends(0);
+    assert_eq!(would["older_than"], "90d");
     assert!(done.out.contains("1 runs and 1 incidents with 4 records"), "{done:?}");
     store(&["check"], &dir).ends(0);
     let again = store(&["prune", "--older-than", "90d", "--json"], &dir).ends(0).json();
@@ -174,4 +176,35 @@ fn what_a_newer_quell_wrote_is_refused_by_everybody_with_both_versions() {
         }
     }
     assert!(fs::read(dir.join("journal.db")).unwrap() == before && !to.exists());
+}
+
+#[test]
+fn a_daemon_stands_on_a_pruned_journal_and_on_its_backup_and_says_what_went() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, to) = (home.path().join("state"), home.path().join("copy"));
+    journal(&dir);
+    store(&["prune", "--older-than", "90d"], &dir).ends(0);
+    let mut daemon = Daemon::start(command(&["up"]), None, &dir, &home.path().join("log"));
+    daemon.stands();
+    let says = |daemon: &Daemon| {
+        for (kind, id) in [("run", "r-over"), ("incident", "i-over")] {
+            let shown = daemon.ask(&[kind, "show", id]).ends(1);
+            assert!(shown.err.contains("had been over for more than 90d and was pruned by"), "{shown:?}");
+        }
+        let explained = daemon.ask(&["incident", "explain", "i-over"]).ends(1);
+        assert!(explained.err.contains("was pruned"), "{explained:?}");
+        let listed = daemon.ask_json(&["incident", "list"]);
+        assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &"i-open".into()), "{listed}");
+        assert_eq!(daemon.ask_json(&["run", "list"]).as_array().unwrap().len(), 0);
+    };
+    says(&daemon);
+    daemon.ask(&["incident", "note", "i-open", "before the copy"]).ends(0);
+    store(&["backup", to.to_str().unwrap()], &dir).ends(0);
+    let refused = store(&["prune", "--older-than", "90d"], &dir).ends(2);
+    assert!(refused.err.contains("end the daemon"), "{refused:?}");
+    let mut other = Daemon::start(command(&["up"]), None, &to, &home.path().join("other-log"));
+    other.stands();
+    says(&other);
+    let shown = other.ask_json(&["incident", "show", "i-open"]);
+    assert_eq!(shown["notes"][0]["text"], "before the copy", "{shown}");
 }

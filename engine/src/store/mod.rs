@@ -38,7 +38,7 @@ pub use draft::Draft;
 pub use journal::Journal;
 pub use lists::{Counted, IncidentHead, IncidentLine, Listed, RunHead, RunLine, RunTail};
 pub use prune::PrunedMark;
-pub use retention::{PrunePlan, Pruned, Retention};
+pub use retention::{PrunePlan, Pruned, Retention, print_age};
 pub use vault::{Blob, DirVault};
 
 use quell_model::StoreError;

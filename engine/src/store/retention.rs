@@ -7,6 +7,7 @@
 use super::journal::Journal;
 use super::read;
 use super::vault::{Blob, DirVault};
+use crate::load::units::print_duration;
 use quell_model::record::{PrunedStream, StreamPruned};
 use quell_model::{BlobHash, Body, BootId, Hash, IncidentId, Kind, Name, RunId, Stamp, StoreError, StreamId};
 use rusqlite::Connection;
@@ -71,6 +72,17 @@ impl PrunePlan {
     #[must_use]
     pub fn counts(&self) -> &Pruned {
         &self.counts
+    }
+}
+
+/// An age as people say it of what is kept: `90d`, and not in weeks.
+#[must_use]
+pub fn print_age(age: Duration) -> String {
+    let (days, rest) = (age.as_secs() / 86_400, age.as_secs() % 86_400);
+    match (days, rest) {
+        (0, _) => print_duration(age),
+        (_, 0) => format!("{days}d"),
+        _ => format!("{days}d{}", print_duration(Duration::from_secs(rest))),
     }
 }
 

@@ -7,8 +7,8 @@ use super::unusable;
 use crate::daemon;
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
-use quell_engine::load::units::{duration, print_duration};
-use quell_engine::store::{DirVault, Journal, Pruned, Retention};
+use quell_engine::load::units::duration;
+use quell_engine::store::{DirVault, Journal, Pruned, Retention, print_age};
 use quell_model::record::{NewRecord, StreamPruned};
 use quell_model::{Batch, Clock, Durability, StoreError, StreamId};
 use serde_json::json;
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, dir: &Path, term: &Term) -> Result<Exit, Fail> {
     };
     if term.is_json() {
         let mut document = json!(done);
-        document["older_than"] = print_duration(args.older_than).into();
+        document["older_than"] = print_age(args.older_than).into();
         document["dry_run"] = args.dry_run.into();
         term.document(&document);
     } else {

@@ -325,6 +325,12 @@ fn the_file_shrinks_by_what_went() {
 }
 
 #[test]
+fn ages_are_told_in_days() {
+    let hours = |n: u64| crate::store::print_age(Duration::from_secs(3600 * n));
+    assert_eq!([hours(24 * 90), hours(36), hours(5)], ["90d", "1d12h", "5h"]);
+}
+
+#[test]
 fn many_go_in_parts_that_are_a_transaction_each() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::open(dir.path()).unwrap();
