@@ -60,6 +60,7 @@ impl Journal {
         let mut stand = rows.stand()?;
         let (slate, found) = Slate::open(&slate, rows.id, stand.applied)?;
         if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {
+            rows.leave()?;
             return Err(StoreError::Newer(format!("a newer quell wrote the journal: its slate has {what}")));
         }
         let gap = gap(stand.applied, &found);

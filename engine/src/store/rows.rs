@@ -145,6 +145,11 @@ impl Rows {
         Ok(Self { db, log, id, kinds: HashSet::new(), room: false })
     }
 
+    /// Its log stays as it is when this is closed.
+    pub(super) fn leave(&self) -> Result<(), StoreError> {
+        self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop).map_err(|e| told(&e))
+    }
+
     /// Where the journal stands.
     pub(super) fn stand(&self) -> Result<Stand, StoreError> {
         stand(&self.db).map_err(|e| told(&e))
