@@ -271,6 +271,32 @@ fn what_a_newer_quell_wrote_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_slate_with_a_newer_kind_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    lay_out(dir.path());
+    // The one entry that is not in the database stands at the first half's beginning.
+    let mut slate = fs::read(dir.path().join("slate")).unwrap();
+    let word = |slate: &[u8], at: usize| u64::from_le_bytes(slate[at..at + 8].try_into().unwrap());
+    let (length, ticket) = (usize::try_from(word(&slate, 4096)).unwrap(), word(&slate, 4104));
+    let payload = 4120..4120 + length.next_multiple_of(8);
+    let kind = payload.start + slate[payload.clone()].windows(9).position(|word| word == b"NoteAdded").unwrap();
+    slate[kind..kind + 9].copy_from_slice(b"StarMoved");
+    let sum = crate::store::slate::sum(ticket, length, &slate[payload]);
+    slate[4112..4120].copy_from_slice(&sum.to_le_bytes());
+    fs::write(dir.path().join("slate"), slate).unwrap();
+    let before = files(dir.path());
+    let copy = tempfile::tempdir().unwrap();
+    for error in [Journal::open_read_only(dir.path()).unwrap_err(), Journal::open(dir.path()).unwrap_err()] {
+        assert!(matches!(&error, StoreError::Newer(what) if what.contains("`StarMoved`")), "{error:?}");
+    }
+    assert!(back_up(dir.path(), &copy.path().join("copy")).is_err());
+    let mut after = files(dir.path());
+    // Reading makes a log where there is none; nothing is in it.
+    after.retain(|name, bytes| before.contains_key(name) || !bytes.is_empty());
+    assert_eq!(after, before);
+}
+
+#[test]
 fn a_newer_kind_or_version_on_the_slate_is_seen_too() {
     let item = Item::new(vec![written().1]).unwrap();
     let mut bytes = vec![0; item.bytes];
