@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use quell_engine::report::{self, Page, Wanted};
 use quell_engine::run::{EngineHandle, Request};
-use quell_engine::store::Journal;
+use quell_engine::store::{Journal, print_age};
 use quell_model::{Hash, IncidentId, Mode, Name, OwnedEvent, RunId, StoreError, StreamId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -137,7 +137,24 @@ async fn runs(State(app): State<App>) -> Result<Response, Problem> {
 
 async fn run(Path(id): Path<String>, State(app): State<App>) -> Answer<report::RunView> {
     let of = RunId::from(id.as_str());
-    view(app, move |journal| report::run(journal, &of)).await?.map(Json).ok_or_else(|| Problem::not_found("run", &id))
+    match view(app.clone(), move |journal| report::run(journal, &of)).await? {
+        Some(run) => Ok(Json(run)),
+        None => Err(absent(app, "run", id).await),
+    }
+}
+
+/// There is no such thing, or there was.
+async fn absent(app: App, kind: &'static str, id: String) -> Problem {
+    let stream = StreamId::from(format!("{kind}/{id}"));
+    match view(app, move |journal| journal.pruned(&stream)).await {
+        Ok(None) => Problem::not_found(kind, &id),
+        Ok(Some(mark)) => {
+            let (age, by, at) = (print_age(mark.older_than), mark.by, mark.at.wall);
+            let what = format!("{kind} `{id}` had been over for more than {age} and was pruned by {by} at {at:.0}");
+            Problem::new(StatusCode::GONE, what).hint("a backup from before has it: `quell up --data-dir` on that")
+        }
+        Err(problem) => problem,
+    }
 }
 
 /// The text that a run goes by: what the files say now may be another.
@@ -176,14 +193,18 @@ fn wanted(asked: Asked) -> Result<Wanted, Problem> {
 
 async fn incident(Path(id): Path<String>, asked: Asked, State(app): State<App>) -> Answer<report::IncidentView> {
     let (of, wanted) = (IncidentId::from(id.as_str()), wanted(asked)?);
-    let found = view(app, move |journal| report::incident(journal, &of, wanted)).await?;
-    found.map(Json).ok_or_else(|| Problem::not_found("incident", &id))
+    match view(app.clone(), move |journal| report::incident(journal, &of, wanted)).await? {
+        Some(found) => Ok(Json(found)),
+        None => Err(absent(app, "incident", id).await),
+    }
 }
 
 async fn explain(Path(id): Path<String>, asked: Asked, State(app): State<App>) -> Answer<report::Explanation> {
     let (of, wanted) = (IncidentId::from(id.as_str()), wanted(asked)?);
-    let found = view(app, move |journal| report::explain(journal, &of, wanted)).await?;
-    found.map(Json).ok_or_else(|| Problem::not_found("incident", &id))
+    match view(app.clone(), move |journal| report::explain(journal, &of, wanted)).await? {
+        Some(found) => Ok(Json(found)),
+        None => Err(absent(app, "incident", id).await),
+    }
 }
 
 #[derive(Deserialize)]

@@ -7,8 +7,8 @@ use super::show::{moment, since, size, span, time_of_day, value};
 use super::table::{Table, cell};
 use super::term::{Ink, Term};
 use quell_engine::report::{Explanation, IncidentSummary, IncidentView, LossView, More};
-use quell_model::Class;
 use quell_model::record::{IncidentState, RecorderPinned, TriggerDecision};
+use quell_model::{Class, RunId};
 use std::time::Duration;
 
 fn state(state: IncidentState) -> (Ink, String) {
@@ -63,10 +63,20 @@ pub(super) fn show(incident: &IncidentView, term: &Term) {
             cell(run.summary.as_str()),
         ]);
     }
-    table.print(term, "no playbook answered");
+    table.print(term, if incident.runs_pruned.is_empty() { "no playbook answered" } else { "no run is left" });
+    pruned(&incident.runs_pruned, term);
     left_out(&one.more, term);
     term.line("");
     timeline(incident, term);
+}
+
+/// Says which runs are no longer there.
+fn pruned(runs: &[RunId], term: &Term) {
+    if !runs.is_empty() {
+        let names: Vec<&str> = runs.iter().map(RunId::as_str).collect();
+        let word = term.ink(Ink::Dim, "pruned");
+        term.line(format!("  {word}  {}: their records went for their age", escape(&names.join(", "))));
+    }
 }
 
 /// Says what a view leaves out, and how to see it.
@@ -196,6 +206,7 @@ pub(super) fn explain(told: &Explanation, term: &Term) {
     for loss in &told.lost {
         term.line(format!("  {}", term.ink(Ink::Warn, &lost(loss))));
     }
+    pruned(&told.runs_pruned, term);
     left_out(&told.more, term);
 }
 

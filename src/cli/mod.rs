@@ -37,6 +37,7 @@ mod watch;
 pub(crate) use escape::escape;
 pub(crate) use exit::{Exit, Fail};
 pub(crate) use mistakes::draw as draw_mistakes;
+pub(crate) use store::NEWER;
 pub(crate) use term::Term;
 
 use clap::{Args, Parser, Subcommand};
@@ -104,7 +105,7 @@ enum Command {
     Incident(incident::Args),
     /// List or show the actions that playbooks can use
     Action(action::Args),
-    /// Check the journal
+    /// Check, back up or prune the journal
     Store(store::Args),
     /// Print completions for a shell
     Completions(completions::Args),

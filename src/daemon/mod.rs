@@ -186,6 +186,9 @@ fn refused(error: &AssemblyError, dir: &Path) -> Fail {
                  place or start with another --data-dir",
             )
         }
+        AssemblyError::Store(e @ StoreError::Newer(_)) => {
+            Fail::usage(format!("nothing was started on `{}`: {e}", dir.display())).hint(crate::cli::NEWER)
+        }
         AssemblyError::Store(e) => Fail::usage(format!("`{}` cannot be used: {e}", dir.display()))
             .hint("give a directory that quell may write to with --data-dir"),
         AssemblyError::Thread(_) => Fail::missing(error.to_string()),

@@ -18,6 +18,7 @@ mod json;
 mod new;
 mod output;
 mod schema;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -18,9 +18,11 @@ use std::fmt;
 
 mod incident;
 mod lease;
+mod prune;
 mod reflex;
 pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
+pub use prune::{PrunedStream, StreamPruned};
 pub use reflex::{ReflexFired, Struck};
 
 /// The version that new records carry.
@@ -141,6 +143,8 @@ bodies! {
     UndoFailed,
     /// A step was taken back, or could not be.
     UndoFinished,
+    /// The records of streams that were over were taken away for their age.
+    StreamPruned,
 }
 
 impl fmt::Display for Kind {

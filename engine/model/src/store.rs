@@ -72,6 +72,9 @@ pub enum StoreError {
     /// What is there cannot be right.
     #[error("the journal is damaged: {0}")]
     Corrupt(String),
+    /// A newer quell wrote it, and this one would not understand all of it: nothing was changed.
+    #[error("{0}")]
+    Newer(String),
     /// The writer is gone.
     #[error("the journal is closed")]
     Closed,

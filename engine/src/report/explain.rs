@@ -36,6 +36,9 @@ pub struct Explanation {
     pub held: Vec<Cause>,
     /// What was lost while it went on, and so never seen.
     pub lost: Vec<LossView>,
+    /// Runs whose records were pruned: what held them back is no longer known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs_pruned: Vec<RunId>,
     /// What the recorder keeps of what surrounds it.
     #[serde(default)]
     pub pinned: Option<RecorderPinned>,
@@ -106,10 +109,14 @@ pub fn explain(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Opt
     let (mut held, mut held_more) = held.done();
     let known = |cause: &Cause| detections.iter().any(|known| Some(known.id) == cause.detection);
     held.extend(System::held(journal, window)?.iter().filter_map(held_detection).filter(known));
-    let mut playbooks = Vec::new();
+    let (mut playbooks, mut runs_pruned) = (Vec::new(), Vec::new());
     let (runs, runs_more) = fold.runs.done();
     for run in &runs {
-        let records = journal.read(&StreamId::run(run), 1)?;
+        let stream = StreamId::run(run);
+        let records = journal.read(&stream, 1)?;
+        if records.is_empty() && journal.pruned(&stream)?.is_some() {
+            runs_pruned.push(run.clone());
+        }
         if let Some(view) = run::fold(&records) {
             held.extend(mode(&view));
             playbooks.push(view.playbook.clone());
@@ -133,6 +140,7 @@ pub fn explain(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Opt
         state: fold.state,
         entity: fold.opened.entity,
         lost,
+        runs_pruned,
         pinned: fold.pinned,
         detections,
         held,

@@ -76,6 +76,9 @@ pub struct IncidentView {
     pub detections: Vec<DetectionView>,
     /// What was done about it.
     pub runs: Vec<RunSummary>,
+    /// Of what was done about it, the runs whose records were pruned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs_pruned: Vec<RunId>,
     /// What people wrote.
     pub notes: Vec<NoteView>,
     /// What the recorder keeps of what surrounds it.
@@ -186,9 +189,11 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
     let (own, mut left_out) = own.done();
     let mut stories = vec![own];
     let (named, runs_more) = fold.runs.done();
-    let mut runs = Vec::new();
+    let (mut runs, mut runs_pruned) = (Vec::new(), Vec::new());
     for id in &named {
-        if let Some(mut run) = run::run(journal, id)? {
+        if journal.pruned(&StreamId::run(id))?.is_some() {
+            runs_pruned.push(id.clone());
+        } else if let Some(mut run) = run::run(journal, id)? {
             let mut lines = wanted.ends();
             lines.extend(std::mem::take(&mut run.timeline).into_iter().filter(|line| wanted.is_since(line.at)));
             let (lines, more) = lines.done();
@@ -213,6 +218,7 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
         losses,
         detections,
         runs,
+        runs_pruned,
         notes,
         pinned: fold.pinned,
         timeline,

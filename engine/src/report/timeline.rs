@@ -235,6 +235,10 @@ impl Teller {
                 let error = cut(&failed.error);
                 Some(format!("{name} was not taken back at attempt {attempt}: {error}; again in {wait}"))
             }
+            Body::StreamPruned(pruned) => {
+                let (streams, blobs) = (pruned.streams.len(), pruned.blobs.len());
+                Some(format!("{} pruned {streams} streams and {blobs} blobs for their age", pruned.by))
+            }
             Body::UndoFinished(finished) => {
                 Some(format!("{} {}: {}", self.name(&finished.part), finished.outcome, cut(&finished.proof)))
             }

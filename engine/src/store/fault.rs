@@ -4,6 +4,7 @@
 //! stream. (What else goes on in the machine writes to the system's stream, of losses, or by the clock, and is not counted.) *Before* is the moment
 //! at which all earlier acts are done and the record is not there; *after* is the moment at which the record is there and
 //! nothing has followed from it. Both are exact: the slate's lock is held.
+//! `within:N`: after the N-th statement that prunes, or the N-th blob that goes.
 
 use super::item::{Item, Part};
 use quell_model::Kind;
@@ -18,13 +19,14 @@ pub(super) enum Side {
     Before,
     /// On the slate or in the queue.
     After,
+    /// In the midst of a transaction that prunes, or of what follows it.
+    Within,
 }
 
 /// Dies here, if this is the place.
 pub(super) fn point(side: Side, item: &Item) {
-    static PLAN: OnceLock<Option<(Side, u64)>> = OnceLock::new();
     static WRITES: AtomicU64 = AtomicU64::new(0);
-    let Some((wanted, at)) = PLAN.get_or_init(plan) else { return };
+    let Some((wanted, at)) = planned() else { return };
     let counts = |part: &Part| {
         let own = part.stream.as_run().is_some() || part.stream.as_incident().is_some();
         own && part.lines.iter().any(|line| !matches!(line.kind, Kind::LossSeen | Kind::RecorderPinned))
@@ -34,12 +36,30 @@ pub(super) fn point(side: Side, item: &Item) {
     }
     let count = match side {
         Side::Before => WRITES.fetch_add(1, Ordering::Relaxed) + 1,
-        Side::After => WRITES.load(Ordering::Relaxed),
+        Side::After | Side::Within => WRITES.load(Ordering::Relaxed),
     };
-    if side == *wanted && count == *at {
-        // Nothing of this thread runs after it.
-        kill_process(getpid(), Signal::KILL).expect("a process may end itself");
+    if side == wanted && count == at {
+        die();
     }
+}
+
+/// A statement that prunes was carried out: dies here, if this is the place.
+pub(super) fn within() {
+    static STATEMENTS: AtomicU64 = AtomicU64::new(0);
+    let Some((Side::Within, at)) = planned() else { return };
+    if STATEMENTS.fetch_add(1, Ordering::Relaxed) + 1 == at {
+        die();
+    }
+}
+
+fn die() {
+    // Nothing of this thread runs after it.
+    kill_process(getpid(), Signal::KILL).expect("a process may end itself");
+}
+
+fn planned() -> Option<(Side, u64)> {
+    static PLAN: OnceLock<Option<(Side, u64)>> = OnceLock::new();
+    *PLAN.get_or_init(plan)
 }
 
 fn plan() -> Option<(Side, u64)> {
@@ -53,6 +73,7 @@ fn read(text: &str) -> Option<(Side, u64)> {
     let side = match side {
         "before" => Side::Before,
         "after" => Side::After,
+        "within" => Side::Within,
         _ => return None,
     };
     Some((side, at.parse().ok()?))
@@ -66,6 +87,7 @@ mod tests {
     fn a_place_has_a_side_and_a_number() {
         assert_eq!(read("before:3"), Some((Side::Before, 3)));
         assert_eq!(read("after:1"), Some((Side::After, 1)));
+        assert_eq!(read("within:2"), Some((Side::Within, 2)));
         assert_eq!((read("3"), read("at:3"), read("after:x")), (None, None, None));
     }
 }

@@ -119,6 +119,22 @@ impl Item {
 
     /// Reads it back; `None` when the bytes are not what [`Item::encode`] writes.
     pub(super) fn decode(ticket: u64, bytes: &[u8]) -> Option<Self> {
+        Self::read(ticket, bytes, &mut |_, word| kind_of(word))
+    }
+
+    /// What in these bytes only a newer quell understands, for people.
+    pub(super) fn too_new(bytes: &[u8]) -> Option<String> {
+        let mut found = None;
+        let mut look = |v: u16, word: &str| {
+            found = beyond(word, v.into());
+            if found.is_some() { None } else { kind_of(word) }
+        };
+        // Whether it can be read is asked elsewhere.
+        drop(Self::read(0, bytes, &mut look));
+        found
+    }
+
+    fn read(ticket: u64, bytes: &[u8], kind: &mut dyn FnMut(u16, &str) -> Option<Kind>) -> Option<Self> {
         let mut from = Get(bytes);
         let mut parts = Vec::new();
         for _ in 0..u16::from_le_bytes(from.take()?) {
@@ -132,7 +148,7 @@ impl Item {
                 let wall = jiff::Timestamp::new(second, i32::from_le_bytes(from.take()?)).ok()?;
                 let boot_ns = u64::from_le_bytes(from.take()?);
                 let [ends] = from.take()?;
-                let kind = kind_of(from.text()?)?;
+                let kind = kind(v, from.text()?)?;
                 lines.push(Line {
                     v,
                     at: Stamp { wall, boot_ns },
@@ -152,6 +168,17 @@ impl Item {
 pub(super) fn kind_of(word: &str) -> Option<Kind> {
     Kind::ALL.iter().copied().find(|kind| kind.as_str() == word)
 }
+
+/// What this quell does not know of a record of this kind and version, for people.
+pub(super) fn beyond(kind: &str, v: i64) -> Option<String> {
+    if v > i64::from(RECORD_VERSION) {
+        return Some(format!("records of version {v}, and this one, {OURS}, reads up to version {RECORD_VERSION}"));
+    }
+    kind_of(kind).is_none().then(|| format!("records of the kind `{kind}`, which this one, {OURS}, does not know"))
+}
+
+/// This quell.
+pub(super) const OURS: &str = concat!("quell ", env!("CARGO_PKG_VERSION"));
 
 /// Bytes in the slate.
 fn encoded(parts: &[Part]) -> usize {

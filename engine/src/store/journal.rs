@@ -23,12 +23,12 @@ use std::thread::{JoinHandle, ThreadId};
 
 /// A journal in a directory; clones are the same journal.
 #[derive(Clone)]
-pub struct Journal(Arc<Inner>);
+pub struct Journal(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     counter: Arc<Counter>,
     shelf: Arc<Shelf>,
-    readers: Readers,
+    pub(super) readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
     writer_id: Option<ThreadId>,
     recovery: Vec<String>,
@@ -59,6 +59,10 @@ impl Journal {
         let rows = Rows::open(&database(dir))?;
         let mut stand = rows.stand()?;
         let (slate, found) = Slate::open(&slate, rows.id, stand.applied)?;
+        if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {
+            rows.leave()?;
+            return Err(StoreError::Newer(format!("a newer quell wrote the journal: its slate has {what}")));
+        }
         let gap = gap(stand.applied, &found);
         rows.complete(&mut stand, &found)?;
         let heads: Vec<_> = stand.tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
@@ -89,9 +93,13 @@ impl Journal {
     /// `Unwritable` when there is no journal or it cannot be opened, `Corrupt` when it is no journal.
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
         let readers = Readers::new(&database(dir));
+        readers.with(|db| Ok(rows::understood(db)))??;
         let id = readers.with(|db| db.query_row("SELECT id FROM journal", [], |row| row.get::<_, [u8; 16]>(0)))?;
         // The slate before the database: what is copied in between is in both, and then taken from the database.
         let found = Slate::look(&dir.join("slate"), id, 0);
+        if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {
+            return Err(StoreError::Newer(format!("a newer quell wrote the journal: its slate has {what}")));
+        }
         let stand = readers.with(|db| {
             let mut stand = rows::stand(db)?;
             rows::complete(db, &mut stand, &found)?;
@@ -419,7 +427,7 @@ impl Journal {
     }
 
     /// The writer's thread cannot wait for itself: it sees what is in the database.
-    fn wait_visible(&self, stream: Option<&StreamId>) {
+    pub(super) fn wait_visible(&self, stream: Option<&StreamId>) {
         if Some(std::thread::current().id()) != self.0.writer_id {
             self.0.counter.wait_visible(stream);
         }
@@ -452,11 +460,11 @@ fn gap(applied: u64, found: &[(u64, Vec<u8>)]) -> Option<String> {
         .then(|| format!("{missing} writes are neither in the database nor on the slate: its log was damaged or cut"))
 }
 
-fn database(dir: &Path) -> PathBuf {
+pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join("journal.db")
 }
 
-fn chainer(stand: Stand) -> Result<(Chainer, Past), StoreError> {
+pub(super) fn chainer(stand: Stand) -> Result<(Chainer, Past), StoreError> {
     let chainer = Chainer::new(stand.tails, stand.next_row, stand.next_stream);
     Ok((chainer.map_err(|e| StoreError::Unwritable(format!("`/dev/urandom`: {e}")))?, stand.past))
 }

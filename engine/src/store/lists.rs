@@ -131,6 +131,7 @@ pub(super) const MARKS: &[Kind] = &[
     Kind::LeaseChanged,
     Kind::LeaseGranted,
     Kind::ReflexFired,
+    Kind::StreamPruned,
 ];
 
 /// What lines need of a `RunStarted`; the rest of its body, most of it, is not looked at.
@@ -352,7 +353,7 @@ fn foreign<T>(at: usize, parsed: Result<T, serde_json::Error>) -> Result<T, rusq
 pub(super) fn runs(db: &Connection, before: i64, most: usize) -> Result<Page<RunLine>, rusqlite::Error> {
     let mut ask = db.prepare_cached(
         "SELECT r.stream, s.name, r.head, r.tail FROM runs r JOIN streams s ON s.id = r.stream
-         WHERE r.stream < ?1 ORDER BY r.stream DESC LIMIT ?2",
+         WHERE r.stream < ?1 AND s.pruned = 0 ORDER BY r.stream DESC LIMIT ?2",
     )?;
     let rows = ask.query_map(params![before, most as i64], |row| {
         let stream = StreamId::from(row.get::<_, String>(1)?);

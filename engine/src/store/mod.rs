@@ -11,6 +11,7 @@
 //! or `done` acknowledged is there after SIGKILL, once and in the order of the calls; a database that refuses stops
 //! nobody who only needs the slate; what looks damaged is named and left as it is.
 
+mod backup;
 mod chain;
 mod draft;
 #[cfg(debug_assertions)]
@@ -21,7 +22,9 @@ mod journal;
 mod lists;
 mod lock;
 mod past;
+mod prune;
 mod read;
+mod retention;
 mod rows;
 mod slate;
 mod vault;
@@ -30,10 +33,13 @@ mod writer;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use backup::{BackedUp, BackupError, back_up};
 pub use draft::Draft;
 pub use journal::Journal;
 pub use lists::{Counted, IncidentHead, IncidentLine, Listed, RunHead, RunLine, RunTail};
-pub use vault::DirVault;
+pub use prune::PrunedMark;
+pub use retention::{PrunePlan, Pruned, Retention, print_age};
+pub use vault::{Blob, DirVault};
 
 use quell_model::StoreError;
 use serde::Serialize;

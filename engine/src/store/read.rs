@@ -5,7 +5,9 @@
 
 use super::chain::{SALT, Sum, hex};
 use super::item::{body_of, ends, kind_of};
+use super::prune::Proofs;
 use super::rows::{Row, Tail, told};
+use quell_model::record::RECORD_VERSION;
 use quell_model::{Hash, Kind, Record, Seq, Stamp, StoreError, StreamId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::collections::HashMap;
@@ -98,7 +100,8 @@ impl Raw {
         let corrupt = |what: String| StoreError::Corrupt(format!("`{stream}`, record {}: {what}", self.seq));
         let wall = self.at_wall.parse().map_err(|e| corrupt(format!("`{}` is no time: {e}", self.at_wall)))?;
         let kind = kind_of(&self.kind).ok_or_else(|| corrupt(format!("kind `{}` is not known here", self.kind)))?;
-        let v = u16::try_from(self.v).map_err(|_| corrupt(format!("version {} is not known here", self.v)))?;
+        let v = u16::try_from(self.v).ok().filter(|v| *v <= RECORD_VERSION);
+        let v = v.ok_or_else(|| corrupt(format!("version {} is not known here", self.v)))?;
         Ok(Row {
             id: self.id,
             stream: stream.clone(),
@@ -200,6 +203,17 @@ pub(super) fn each(
     Ok(())
 }
 
+/// Gives every body, with its stream's number, in the order of the rows; but not what says what was pruned, which refers
+/// to what is no more.
+pub(super) fn bodies(db: &Connection, each: &mut dyn FnMut(i64, &str)) -> Result<(), rusqlite::Error> {
+    let mut ask = db.prepare("SELECT stream, body FROM records WHERE kind <> 'StreamPruned' ORDER BY id")?;
+    let mut rows = ask.query([])?;
+    while let Some(row) = rows.next()? {
+        each(row.get(0)?, row.get_ref(1)?.as_str()?);
+    }
+    Ok(())
+}
+
 /// Either what was found, or what is wrong with the walk.
 type Walked = Result<(Vec<i64>, Seq), String>;
 
@@ -265,7 +279,8 @@ pub(super) fn verify(readers: &Readers) -> Result<Vec<String>, StoreError> {
     let (streams, told) = readers.with(|db| {
         let streams = super::rows::tails(db)?;
         let names: HashMap<i64, StreamId> = streams.iter().map(|(name, tail)| (tail.no, name.clone())).collect();
-        let mut walk = Walk { names, at: HashMap::new(), findings: Vec::new() };
+        let proofs = Proofs::of(db)?;
+        let mut walk = Walk { names, at: HashMap::new(), proofs, findings: Vec::new() };
         let mut ask = db.prepare(&format!("SELECT {COLUMNS} FROM records ORDER BY id"))?;
         let mut rows = ask.query([])?;
         while let Some(row) = rows.next()? {
@@ -286,6 +301,7 @@ pub(super) fn verify(readers: &Readers) -> Result<Vec<String>, StoreError> {
 struct Walk {
     names: HashMap<i64, StreamId>,
     at: HashMap<i64, Tail>,
+    proofs: Proofs,
     findings: Vec<String>,
 }
 
@@ -315,10 +331,15 @@ impl Walk {
             self.findings.push(error.to_string());
         }
         (tail.seq, tail.hash, tail.last) = (seq, row.sum(), row.id);
+        self.proofs.take_in(&row);
     }
 
     fn ends(&mut self, streams: &[(StreamId, Tail)]) {
         for (name, tail) in streams {
+            if let Some(judged) = self.proofs.judge(tail.no, self.at.contains_key(&tail.no)) {
+                self.findings.extend(judged);
+                continue;
+            }
             match self.at.get(&tail.no) {
                 None => self.findings.push(format!("`{name}`: has no records; {} are missing", tail.seq)),
                 Some(found) if found.seq != tail.seq => {

@@ -4,13 +4,14 @@
 //! slate's watermark beside it, or not at all.
 
 use super::chain::SALT;
-use super::item::Item;
+use super::item::{Item, OURS, beyond};
 use super::past::Past;
 use super::slate::Found;
-use super::{lists, read};
+use super::{lists, prune, read};
 use quell_model::{Hash, Kind, Seq, Stamp, StoreError, StreamId};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,23 +19,29 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Each brings the schema from its place in this list to the next; never changed, only joined by others.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_journal.sql"),
     include_str!("migrations/0002_lists.sql"),
     include_str!("migrations/0003_start.sql"),
     include_str!("migrations/0004_answered.sql"),
+    include_str!("migrations/0005_prune.sql"),
 ];
 
 /// The schema from which on the lists are kept: what was written under an earlier one is taken in once.
-const LISTED: usize = 2;
+pub(super) const LISTED: usize = 2;
 /// The schema from which on every kind of [`lists::MARKS`] is marked.
-const MARKED: usize = 3;
+pub(super) const MARKED: usize = 3;
+/// The schema from which on every kind that a record has is noted.
+const NOTED: usize = 5;
 
 /// `QUEL`: tells `file` and us whose database it is.
-const APPLICATION: i32 = 0x5155_454c;
+pub(super) const APPLICATION: i32 = 0x5155_454c;
 
 /// How long a statement waits for another process's lock before the writer takes stock.
 const LOCK_PATIENCE: Duration = Duration::from_millis(200);
+
+/// The same while it is opened.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Pages of the log before it is copied into the database, within a commit: 8 MiB.
 const CHECKPOINT_PAGES: i32 = 2000;
@@ -74,6 +81,10 @@ pub(super) struct Rows {
     log: File,
     /// Random, given when it was made.
     pub(super) id: [u8; 16],
+    /// The kinds and versions that are noted.
+    kinds: HashSet<(Kind, u16)>,
+    /// Pruning has left room in the file.
+    room: bool,
 }
 
 /// What went wrong, in the journal's words.
@@ -121,12 +132,22 @@ impl Rows {
         let mut db =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
                 .map_err(|e| told(&e))?;
+        // What is refused is left as it lies there, its log too.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(|e| told(&e))?;
+        db.busy_timeout(OPEN_PATIENCE).map_err(|e| told(&e))?;
+        understood(&db)?;
         prepare(&mut db).map_err(|e| told(&e))?;
         migrate(&mut db)?;
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(|e| told(&e))?;
         let id = db.query_row("SELECT id FROM journal", [], |row| row.get::<_, [u8; 16]>(0)).map_err(|e| told(&e))?;
         db.busy_timeout(LOCK_PATIENCE).map_err(|e| told(&e))?;
         let log = open_log(path)?;
-        Ok(Self { db, log, id })
+        Ok(Self { db, log, id, kinds: HashSet::new(), room: false })
+    }
+
+    /// Its log stays as it is when this is closed.
+    pub(super) fn leave(&self) -> Result<(), StoreError> {
+        self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop).map_err(|e| told(&e))
     }
 
     /// Where the journal stands.
@@ -157,6 +178,11 @@ impl Rows {
     ) -> Result<(), rusqlite::Error> {
         let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         insert(&change, rows)?;
+        let new: HashSet<_> = rows.iter().map(|row| (row.kind, row.v)).filter(|of| !self.kinds.contains(of)).collect();
+        for (kind, v) in &new {
+            let mut put = change.prepare_cached("INSERT OR IGNORE INTO kinds (kind, v) VALUES (?1, ?2)")?;
+            put.execute(params![kind.as_str(), v])?;
+        }
         lists::take_in(&change, rows)?;
         {
             let mut put = change.prepare_cached(
@@ -167,10 +193,32 @@ impl Rows {
                 put.execute(params![tail.no, stream.as_str(), signed(tail.seq), tail.hash.0, tail.last, tail.over])?;
             }
         }
+        let room = prune::take_in(&change, rows)?;
         if let Some(ticket) = applied {
             change.prepare_cached("UPDATE journal SET applied = ?1")?.execute([signed(ticket)])?;
         }
-        change.commit()
+        change.commit()?;
+        self.kinds.extend(new);
+        self.room |= room;
+        Ok(())
+    }
+
+    /// Gives some of the room that pruning left back to the file system; whether there is more. What cannot be given back
+    /// now is used again by what comes.
+    pub(super) fn give_back(&mut self) -> bool {
+        if self.room {
+            self.room = prune::give_back(&self.db)
+                .inspect_err(|error| tracing::warn!(%error, "room in the journal's file is not given back"))
+                .unwrap_or(false);
+        }
+        self.room
+    }
+
+    /// From now on it is another journal than the one that it was copied from.
+    pub(super) fn renew_id(&mut self) -> Result<(), StoreError> {
+        self.db.execute("UPDATE journal SET id = randomblob(16)", []).map_err(|e| told(&e))?;
+        self.id = self.db.query_row("SELECT id FROM journal", [], |row| row.get(0)).map_err(|e| told(&e))?;
+        Ok(())
     }
 
     /// Waits until what was committed survives a power cut.
@@ -215,7 +263,10 @@ fn insert(change: &Transaction<'_>, rows: &[Row]) -> Result<(), rusqlite::Error>
 }
 
 fn prepare(db: &mut Connection) -> Result<(), rusqlite::Error> {
-    db.busy_timeout(Duration::from_secs(5))?;
+    // Only while there is nothing in it; another stays as it is.
+    if db.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
@@ -247,10 +298,36 @@ fn migrate(db: &mut Connection) -> Result<(), StoreError> {
 /// How many migrations it has had; never more than there are.
 fn version(db: &Connection) -> Result<usize, StoreError> {
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| told(&e))?;
-    usize::try_from(version).ok().filter(|done| *done <= MIGRATIONS.len()).ok_or_else(|| {
-        let known = MIGRATIONS.len();
-        StoreError::Unwritable(format!("a newer quell wrote it (schema {version}, this one knows up to {known})"))
+    let known = MIGRATIONS.len();
+    usize::try_from(version).ok().filter(|done| *done <= known).ok_or_else(|| {
+        let what = format!("its schema is {version}, and this one, {OURS}, knows up to schema {known}");
+        StoreError::Newer(format!("{} wrote the journal: {what}", writer_of(db)))
     })
+}
+
+/// An error if a newer quell wrote what this one would not understand.
+pub(super) fn understood(db: &Connection) -> Result<(), StoreError> {
+    if version(db)? < NOTED {
+        return Ok(());
+    }
+    let ask = || {
+        let mut ask = db.prepare("SELECT kind, v FROM kinds")?;
+        let noted = ask.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        noted.collect::<Result<Vec<(String, i64)>, rusqlite::Error>>()
+    };
+    let noted = ask().map_err(|e| told(&e))?;
+    match noted.iter().find_map(|(kind, v)| beyond(kind, *v)) {
+        Some(what) => Err(StoreError::Newer(format!("{} wrote the journal: it has {what}", writer_of(db)))),
+        None => Ok(()),
+    }
+}
+
+/// Which quell wrote last, as far as a schema of another can be read.
+pub(super) fn writer_of(db: &Connection) -> String {
+    let ask = "SELECT json_extract(body, '$.version') FROM records
+               WHERE id = (SELECT max(row) FROM marks WHERE kind = 'EngineStarted')";
+    let version = db.query_row(ask, [], |row| row.get::<_, String>(0));
+    version.map_or_else(|_| "a newer quell".to_owned(), |version| format!("a newer quell (the last was {version})"))
 }
 
 /// The log beside the database: SQLite made it when it first read; its name is made to last.

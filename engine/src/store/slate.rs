@@ -273,7 +273,7 @@ fn entry(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// Tells a whole entry from a torn one; no defence against an adversary, who would need to own the directory.
-fn sum(ticket: u64, length: usize, padded: &[u8]) -> u64 {
+pub(super) fn sum(ticket: u64, length: usize, padded: &[u8]) -> u64 {
     // FNV's step on words: a byte at a time would cost more than the copy.
     let step = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
     let start = step(step(0xcbf2_9ce4_8422_2325, ticket), length as u64);

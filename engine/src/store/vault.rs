@@ -1,15 +1,31 @@
 //! Evidence, kept under the sum of its bytes.
 //!
-//! Owns `vault/` below the data directory. Never changes what is there. Keeps true: a name is only ever seen on whole,
+//! Owns `vault/` below the data directory. Never changes what is there; what nothing refers to goes when it is told. Keeps true: a name is only ever seen on whole,
 //! synced bytes, and bytes are only given out when they still have their name's sum.
 
 use quell_model::store::Vault;
 use quell_model::{BlobHash, Hash, StoreError};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Between the look at a blob and its going nobody finds that it is there already.
+static HANDS: Mutex<()> = Mutex::new(());
+
+/// A blob as it lies there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Blob {
+    /// Its name.
+    pub hash: BlobHash,
+    /// How many.
+    pub bytes: u64,
+    /// When it was last put in.
+    pub modified: jiff::Timestamp,
+}
 
 /// A vault in a directory of files: `vault/ab/cdef…`, each 0600.
 #[derive(Debug)]
@@ -33,11 +49,48 @@ impl DirVault {
         self.root.join(&name[..2]).join(&name[2..])
     }
 
-    fn keep(&self, bytes: &[u8]) -> Result<BlobHash, StoreError> {
+    /// Everything that is there whole, in no order.
+    pub(super) fn all(&self) -> Result<Vec<Blob>, StoreError> {
+        let told = |dir: &Path, e: std::io::Error| StoreError::Unwritable(format!("`{}`: {e}", dir.display()));
+        let mut blobs = Vec::new();
+        for folder in entries(&self.root).map_err(|e| told(&self.root, e))? {
+            // A file beside the folders is not ours.
+            for file in entries(&folder).map_err(|e| told(&folder, e))? {
+                let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+                let hash = name(&folder).zip(name(&file)).and_then(|(two, rest)| format!("{two}{rest}").parse().ok());
+                let Some(hash) = hash.map(BlobHash).filter(|hash| self.path(hash) == file) else { continue };
+                let data = std::fs::metadata(&file).map_err(|e| told(&file, e))?;
+                let modified = data.modified().ok().and_then(|at| jiff::Timestamp::try_from(at).ok());
+                blobs.push(Blob { hash, bytes: data.len(), modified: modified.unwrap_or(jiff::Timestamp::MAX) });
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// Takes a blob away that has not been put in again since it was looked at; whether it went.
+    pub(super) fn discard(&self, blob: &Blob) -> Result<bool, StoreError> {
+        let path = self.path(&blob.hash);
+        let told = |e: std::io::Error| StoreError::Unwritable(format!("`{}`: {e}", path.display()));
+        let _hands = HANDS.lock().unwrap_or_else(PoisonError::into_inner);
+        let modified = match std::fs::metadata(&path).and_then(|data| data.modified()) {
+            Ok(modified) => jiff::Timestamp::try_from(modified).ok(),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(told(e)),
+        };
+        if modified != Some(blob.modified) {
+            return Ok(false);
+        }
+        std::fs::remove_file(&path).map_err(told)?;
+        // An empty folder goes with its last blob; another is not empty.
+        path.parent().map(std::fs::remove_dir);
+        Ok(true)
+    }
+
+    pub(super) fn keep(&self, bytes: &[u8]) -> Result<BlobHash, StoreError> {
         let hash = BlobHash(Hash::of(bytes));
         let path = self.path(&hash);
         let told = |e: std::io::Error| StoreError::Unwritable(format!("`{}`: {e}", path.display()));
-        if path.try_exists().map_err(told)? {
+        if touch(&path).map_err(told)? {
             return Ok(hash);
         }
         let dir = path.parent().expect("below the root");
@@ -53,7 +106,8 @@ impl DirVault {
         Ok(hash)
     }
 
-    fn fetch(&self, hash: &BlobHash) -> Result<Vec<u8>, StoreError> {
+    /// The bytes of a name, after comparing their sum.
+    pub(super) fn fetch(&self, hash: &BlobHash) -> Result<Vec<u8>, StoreError> {
         let path = self.path(hash);
         let bytes = std::fs::read(&path).map_err(|e| match e.kind() {
             ErrorKind::NotFound => StoreError::Corrupt(format!("`{}` is not in the vault", hash.0)),
@@ -64,6 +118,27 @@ impl DirVault {
         } else {
             Err(StoreError::Corrupt(format!("`{}` does not have the bytes that its name says", path.display())))
         }
+    }
+}
+
+/// Whether it is there; then it is wanted again, and no retention counts from when it was first put in.
+fn touch(path: &Path) -> std::io::Result<bool> {
+    let _hands = HANDS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !path.try_exists()? {
+        return Ok(false);
+    }
+    let unset = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+    let now = Timestamps { last_access: unset(UTIME_OMIT), last_modification: unset(UTIME_NOW) };
+    futimens(File::open(path)?, &now)?;
+    Ok(true)
+}
+
+/// What is in a directory, and nothing where there is none.
+fn entries(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    match std::fs::read_dir(dir) {
+        Ok(found) => found.map(|entry| Ok(entry?.path())).collect(),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(e) => Err(e),
     }
 }
 

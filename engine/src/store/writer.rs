@@ -19,6 +19,8 @@ use std::time::Duration;
 const MOST_GROUP: usize = 4 << 20;
 /// Tries before those who wait are told that it does not work: with SQLite's own patience about a second for a lock.
 const TRIES: u32 = 3;
+/// At the end so many parts of the room that pruning left are given back, some seconds; what is left of it, later.
+const MOST_GIVEN: u32 = 500;
 /// Between two tries, doubling.
 const PAUSES: std::ops::Range<Duration> = Duration::from_millis(50)..Duration::from_secs(1);
 
@@ -141,7 +143,7 @@ impl Chainer {
     }
 
     /// The tails of the streams that these items moved, without repeats.
-    fn moved(&self, items: &[Item]) -> Vec<(StreamId, Tail)> {
+    pub(super) fn moved(&self, items: &[Item]) -> Vec<(StreamId, Tail)> {
         let mut streams: Vec<&StreamId> = items.iter().flat_map(Item::filled).map(|part| &part.stream).collect();
         streams.sort_unstable();
         streams.dedup();
@@ -200,7 +202,9 @@ impl Writer {
         let mut closing = false;
         loop {
             if self.backlog.is_empty() || self.pause.is_some() {
-                let taken = self.counter.take(self.pause);
+                // Room is given back in small parts, and between them whoever comes is served.
+                let more = self.pause.is_none() && self.rows.give_back();
+                let taken = self.counter.take(if more { Some(Countdown::of(Duration::ZERO)) } else { self.pause });
                 self.backlog.extend(taken.orders);
                 self.chainer.tails.extend(taken.revived);
                 closing = taken.closing;
@@ -219,6 +223,11 @@ impl Writer {
             }
         }
         if self.group.items.is_empty() {
+            for _ in 0..MOST_GIVEN {
+                if !self.rows.give_back() {
+                    break;
+                }
+            }
             self.rows.checkpoint();
         } else {
             self.give_up();

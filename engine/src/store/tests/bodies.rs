@@ -288,5 +288,17 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             attempts: 2,
         }
         .into(),
+        StreamPruned {
+            by: "ana".into(),
+            older_than: Duration::from_secs(7_776_000),
+            streams: vec![PrunedStream {
+                stream: "run/r-0".into(),
+                last: 12,
+                hash: Hash::of(b"its last record"),
+                ended: at(8).wall,
+            }],
+            blobs: vec![BlobHash(Hash::of(b"memory"))],
+        }
+        .into(),
     ]
 }

@@ -42,19 +42,6 @@ fn another_program_s_database_is_not_touched() {
 }
 
 #[test]
-fn a_newer_quell_s_database_is_not_touched() {
-    let dir = tempfile::tempdir().unwrap();
-    filled(dir.path());
-    let newer = rusqlite::Connection::open(dir.path().join("journal.db")).unwrap();
-    newer.execute_batch("PRAGMA user_version = 99").unwrap();
-    drop(newer);
-    match Journal::open(dir.path()) {
-        Err(StoreError::Unwritable(why)) => assert!(why.contains("schema 99"), "{why}"),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
 fn a_database_that_went_missing_is_not_made_anew_beside_its_slate() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path());

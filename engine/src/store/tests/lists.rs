@@ -74,8 +74,10 @@ fn what_was_written_before_there_were_lists_is_taken_in_at_the_upgrade() {
     assert_eq!((line.detections, line.losses, line.level.as_str()), (2, 1, "high"));
     journal.close();
     for old in [
-        "DROP TABLE runs; DROP TABLE incidents; DROP TABLE members; DROP TABLE marks; PRAGMA user_version = 1;",
-        "DELETE FROM marks WHERE kind IN ('EngineStarted', 'DefinitionPinned'); PRAGMA user_version = 2;",
+        "DROP TABLE runs; DROP TABLE incidents; DROP TABLE members; DROP TABLE marks; PRAGMA user_version = 1;
+         ALTER TABLE streams DROP COLUMN pruned; DROP TABLE kinds;",
+        "DELETE FROM marks WHERE kind IN ('EngineStarted', 'DefinitionPinned'); PRAGMA user_version = 2;
+         ALTER TABLE streams DROP COLUMN pruned; DROP TABLE kinds;",
     ] {
         sqlite(dir.path()).execute_batch(old).unwrap();
         let journal = Journal::open(dir.path()).unwrap();

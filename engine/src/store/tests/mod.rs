@@ -1,5 +1,6 @@
 //! What the journal promises, tried from outside: order, crashes, refusing disks, damage.
 
+mod backup;
 mod basics;
 pub(crate) mod bodies;
 mod crash;
@@ -8,4 +9,6 @@ mod format;
 mod law;
 mod lists;
 mod past;
+mod prune;
 mod refusal;
+mod upgrade;

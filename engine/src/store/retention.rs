@@ -1,0 +1,333 @@
+//! Retention by age: which streams and blobs may go, and how they go.
+//!
+//! Owns the decision. Never takes a record away itself: the writer does, with the record that says so. Keeps true: what
+//! is open, what a standing containment rests on, and what an open incident tells of, stays; a blob that any record left
+//! refers to stays.
+
+use super::journal::Journal;
+use super::read;
+use super::vault::{Blob, DirVault};
+use crate::load::units::print_duration;
+use quell_model::record::{PrunedStream, StreamPruned};
+use quell_model::{BlobHash, Body, BootId, Hash, IncidentId, Kind, Name, RunId, Stamp, StoreError, StreamId};
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+/// A record names at most so many streams, and takes at most about so many records away: one transaction, within which
+/// nothing else is written.
+const MOST_STREAMS: usize = 256;
+const MOST_RECORDS: u64 = 10_000;
+/// And so many blobs.
+const MOST_BLOBS: usize = 10_000;
+
+/// What a row takes beside its body, about.
+const ROW: u64 = 170;
+
+/// What may go.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// What has been over for longer.
+    pub older_than: Duration,
+    /// Now.
+    pub now: Stamp,
+    /// This boot: within it ages go by the time since boot.
+    pub boot: BootId,
+    /// Who asks.
+    pub by: Name,
+}
+
+/// What went, or would go.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Pruned {
+    /// Runs.
+    pub runs: u64,
+    /// Incidents.
+    pub incidents: u64,
+    /// Their records.
+    pub records: u64,
+    /// What those take in the journal, about.
+    pub bytes: u64,
+    /// Blobs of the vault.
+    pub blobs: u64,
+    /// Their bytes.
+    pub blob_bytes: u64,
+    /// Old enough, and kept: a containment that stands rests on them.
+    pub kept_for_leases: u64,
+    /// Old enough, and kept: an incident or a run that is open refers to them.
+    pub kept_for_open: u64,
+}
+
+/// What would go, in parts of a transaction each.
+#[derive(Clone, Debug, Default)]
+pub struct PrunePlan {
+    parts: Vec<StreamPruned>,
+    counts: Pruned,
+    numbers: HashSet<i64>,
+}
+
+impl PrunePlan {
+    /// What it comes to, without blobs.
+    #[must_use]
+    pub fn counts(&self) -> &Pruned {
+        &self.counts
+    }
+}
+
+/// An age as people say it of what is kept: `90d`, and not in weeks.
+#[must_use]
+pub fn print_age(age: Duration) -> String {
+    let (days, rest) = (age.as_secs() / 86_400, age.as_secs() % 86_400);
+    match (days, rest) {
+        (0, _) => print_duration(age),
+        (_, 0) => format!("{days}d"),
+        _ => format!("{days}d{}", print_duration(Duration::from_secs(rest))),
+    }
+}
+
+/// A stream that is over.
+struct Over {
+    no: i64,
+    name: StreamId,
+    last: u64,
+    hash: Hash,
+    row: i64,
+    at: Stamp,
+    bytes: u64,
+}
+
+/// What stays for the sake of others.
+#[derive(Default)]
+struct Needed {
+    leases: HashSet<StreamId>,
+    open: HashSet<StreamId>,
+}
+
+impl Journal {
+    /// Looks which streams may go.
+    ///
+    /// # Errors
+    /// As [`Journal::read`]; `Unwritable` while the database refuses, since it does not know everything then.
+    pub fn prunable(&self, retention: &Retention) -> Result<PrunePlan, StoreError> {
+        self.wait_visible(None);
+        if let Some(trouble) = self.health().trouble {
+            return Err(StoreError::Unwritable(format!("nothing is pruned meanwhile: {trouble}")));
+        }
+        let boot = self.boot_began(retention)?;
+        let mut needed = Needed { leases: self.under_lease()?, open: HashSet::new() };
+        let over = self.0.readers.with(|db| {
+            needed.open = needed_by_open(db)?;
+            over(db, &needed, boot, retention)
+        })?;
+        let mut plan = PrunePlan::default();
+        let mut records = MOST_RECORDS;
+        for one in over {
+            let counts = &mut plan.counts;
+            if needed.leases.contains(&one.name) {
+                counts.kept_for_leases += 1;
+                continue;
+            }
+            if needed.open.contains(&one.name) {
+                counts.kept_for_open += 1;
+                continue;
+            }
+            counts.runs += u64::from(one.name.as_run().is_some());
+            counts.incidents += u64::from(one.name.as_incident().is_some());
+            (counts.records, counts.bytes) = (counts.records + one.last, counts.bytes + one.bytes);
+            plan.numbers.insert(one.no);
+            if records + one.last > MOST_RECORDS
+                || plan.parts.last().is_none_or(|part| part.streams.len() == MOST_STREAMS)
+            {
+                plan.parts.push(retention.record());
+                records = 0;
+            }
+            records += one.last;
+            let named = PrunedStream { stream: one.name, last: one.last, hash: one.hash, ended: one.at.wall };
+            plan.parts.last_mut().expect("pushed just above").streams.push(named);
+        }
+        Ok(plan)
+    }
+
+    /// What nothing refers to, but for the streams of a plan: blobs that are old enough.
+    ///
+    /// # Errors
+    /// As [`Journal::read`]; `Unwritable` when the vault cannot be read.
+    pub fn orphans(&self, vault: &DirVault, plan: &PrunePlan, retention: &Retention) -> Result<Vec<Blob>, StoreError> {
+        let old = |blob: &Blob| retention.now.wall.duration_since(blob.modified) > signed(retention.older_than);
+        let mut old: HashMap<BlobHash, Blob> =
+            vault.all()?.into_iter().filter(old).map(|blob| (blob.hash, blob)).collect();
+        if !old.is_empty() {
+            self.wait_visible(None);
+            let mut named = |hash| {
+                old.remove(&BlobHash(hash));
+            };
+            self.0.readers.with(|db| referred(db, &plan.numbers, &mut named))?;
+        }
+        let mut orphans: Vec<Blob> = old.into_values().collect();
+        orphans.sort_by_key(|blob| blob.hash.0);
+        Ok(orphans)
+    }
+
+    /// Does it: `write` appends a record to the system's stream and gives it back as it was written, which may be with
+    /// fewer streams. What was done when an error comes stays done.
+    ///
+    /// # Errors
+    /// As `write`, and as [`Journal::orphans`].
+    pub fn prune(
+        &self,
+        vault: &DirVault,
+        plan: PrunePlan,
+        retention: &Retention,
+        write: &mut dyn FnMut(StreamPruned) -> Result<StreamPruned, StoreError>,
+    ) -> Result<Pruned, StoreError> {
+        let mut counts = plan.counts;
+        for part in plan.parts {
+            let meant = part.streams.clone();
+            let written = write(part)?;
+            self.wait_visible(Some(&StreamId::system()));
+            for one in meant {
+                let named = written.streams.contains(&one);
+                if named && self.pruned(&one.stream)?.is_some() {
+                    continue;
+                }
+                // It went on meanwhile.
+                counts.records -= one.last;
+                counts.runs -= u64::from(one.stream.as_run().is_some());
+                counts.incidents -= u64::from(one.stream.as_incident().is_some());
+                counts.kept_for_open += 1;
+            }
+        }
+        // Asked anew, of what is left now.
+        let orphans = self.orphans(vault, &PrunePlan::default(), retention)?;
+        for some in orphans.chunks(MOST_BLOBS) {
+            write(StreamPruned { blobs: some.iter().map(|blob| blob.hash).collect(), ..retention.record() })?;
+            for blob in some {
+                super::prune::stage();
+                let went = vault.discard(blob)?;
+                super::prune::stage();
+                if went {
+                    (counts.blobs, counts.blob_bytes) = (counts.blobs + 1, counts.blob_bytes + blob.bytes);
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The row of the first record of this boot.
+    fn boot_began(&self, retention: &Retention) -> Result<i64, StoreError> {
+        let starts = self.0.readers.with(|db| {
+            let mut ask = db.prepare(
+                "SELECT r.id, json_extract(r.body, '$.boot') FROM marks m JOIN records r ON r.id = m.row
+                 WHERE m.kind = ?1 ORDER BY r.id DESC",
+            )?;
+            let starts = ask.query_map([Kind::EngineStarted.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            starts.collect::<Result<Vec<(i64, String)>, _>>()
+        })?;
+        let own = starts.iter().take_while(|(_, boot)| *boot == retention.boot.0.as_ref());
+        Ok(own.last().map_or(i64::MAX, |(row, _)| *row))
+    }
+
+    /// Streams of what stands.
+    fn under_lease(&self) -> Result<HashSet<StreamId>, StoreError> {
+        let mut standing: HashMap<(RunId, String), Option<IncidentId>> = HashMap::new();
+        for record in self.latest(&[Kind::LeaseGranted, Kind::LeaseChanged], usize::MAX)? {
+            match record.body {
+                Body::LeaseGranted(granted) => {
+                    standing.insert((granted.run, granted.part.to_string()), granted.incident);
+                }
+                Body::LeaseChanged(changed) if matches!(changed.state.as_str(), "lapsed" | "ended") => {
+                    standing.remove(&(changed.run, changed.part.to_string()));
+                }
+                _ => {}
+            }
+        }
+        let mut streams = HashSet::new();
+        for ((run, _), incident) in standing {
+            streams.insert(StreamId::run(&run));
+            streams.extend(incident.as_ref().map(StreamId::incident));
+        }
+        Ok(streams)
+    }
+}
+
+impl Retention {
+    fn record(&self) -> StreamPruned {
+        let (by, older_than) = (self.by.clone(), self.older_than);
+        StreamPruned { by, older_than, streams: Vec::new(), blobs: Vec::new() }
+    }
+
+    /// Whether what happened then is old enough. Within a boot nobody can set the clock that tells it.
+    fn is_over(&self, at: Stamp, in_this_boot: bool) -> bool {
+        if in_this_boot {
+            return Duration::from_nanos(self.now.boot_ns.saturating_sub(at.boot_ns)) > self.older_than;
+        }
+        self.now.wall.duration_since(at.wall) > signed(self.older_than)
+    }
+}
+
+fn signed(duration: Duration) -> jiff::SignedDuration {
+    jiff::SignedDuration::try_from(duration).unwrap_or(jiff::SignedDuration::MAX)
+}
+
+/// Streams that have been over for long enough, the first begun first.
+fn over(db: &Connection, needed: &Needed, boot: i64, retention: &Retention) -> Result<Vec<Over>, rusqlite::Error> {
+    let mut ask = db.prepare(
+        "SELECT s.id, s.name, s.seq, s.hash, s.last, r.at_wall, r.at_boot FROM streams s JOIN records r ON r.id = s.last
+         WHERE s.over = 1 AND s.pruned = 0 AND (s.name LIKE 'run/%' OR s.name LIKE 'incident/%') ORDER BY s.id",
+    )?;
+    let mut rows = ask.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        // What has no time that can be read is no older than anything.
+        let Ok(wall) = row.get_ref(5)?.as_str()?.parse() else { continue };
+        let at = Stamp { wall, boot_ns: row.get::<_, i64>(6)?.cast_unsigned() };
+        let last = row.get(4)?;
+        if retention.is_over(at, last >= boot) {
+            let (name, hash) = (StreamId::from(row.get::<_, String>(1)?), Hash(row.get(3)?));
+            let seq = row.get::<_, i64>(2)?.cast_unsigned();
+            found.push(Over { no: row.get(0)?, name, last: seq, hash, row: last, at, bytes: 0 });
+        }
+    }
+    let mut look = db.prepare("SELECT before, length(body) FROM records WHERE id = ?1")?;
+    for one in found.iter_mut().filter(|one| !needed.leases.contains(&one.name) && !needed.open.contains(&one.name)) {
+        let mut next = one.row;
+        while next != 0 {
+            let (before, bytes) = look.query_row([next], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
+            one.bytes += bytes.cast_unsigned() + ROW;
+            next = before;
+        }
+    }
+    Ok(found)
+}
+
+/// Runs of incidents that are open, and incidents with a run that is.
+fn needed_by_open(db: &Connection) -> Result<HashSet<StreamId>, rusqlite::Error> {
+    let mut needed = HashSet::new();
+    for ask in [
+        "SELECT 'run/' || m.run FROM members m JOIN streams i ON i.id = m.incident WHERE i.over = 0",
+        "SELECT r.name FROM runs l JOIN streams r ON r.id = l.stream
+         JOIN streams i ON i.name = 'incident/' || json_extract(l.head, '$.incident') WHERE i.over = 0",
+        "SELECT i.name FROM members m JOIN streams i ON i.id = m.incident
+         JOIN streams r ON r.name = 'run/' || m.run WHERE r.over = 0",
+        "SELECT 'incident/' || json_extract(l.head, '$.incident') FROM runs l JOIN streams r ON r.id = l.stream
+         WHERE r.over = 0 AND json_extract(l.head, '$.incident') IS NOT NULL",
+    ] {
+        let mut ask = db.prepare(ask)?;
+        for name in ask.query_map([], |row| row.get::<_, String>(0))? {
+            needed.insert(StreamId::from(name?));
+        }
+    }
+    Ok(needed)
+}
+
+/// Gives every sum that a body names, but for those of these streams: 64 hex digits and no more.
+pub(super) fn referred(db: &Connection, but: &HashSet<i64>, each: &mut dyn FnMut(Hash)) -> Result<(), rusqlite::Error> {
+    read::bodies(db, &mut |stream, body| {
+        if but.contains(&stream) {
+            return;
+        }
+        let words = body.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 64);
+        words.filter_map(|word| word.parse().ok()).for_each(&mut *each);
+    })
+}

@@ -1,0 +1,35 @@
+//! `quell store check`: whether the journal holds together, also beside a daemon.
+//!
+//! Reads everything and changes nothing.
+
+use super::super::escape::escape;
+use super::super::term::Ink;
+use super::super::{Exit, Fail, Term};
+use super::unusable;
+use quell_engine::store::Journal;
+use serde_json::json;
+use std::path::Path;
+
+pub(super) fn run(dir: &Path, term: &Term) -> Result<Exit, Fail> {
+    let what = |error| unusable(error, dir);
+    let journal = Journal::open_read_only(dir).map_err(what)?;
+    // What lies on the slate is not in the database yet, and what cannot follow on it is a finding too.
+    let mut findings = journal.health().recovery;
+    findings.extend(journal.verify().map_err(what)?);
+    let streams = journal.streams().map_err(what)?;
+    let records: u64 = streams.iter().map(|(_, last)| last).sum();
+    if term.is_json() {
+        let rows: Vec<_> = (1..).zip(&findings).map(|(id, what)| json!({ "id": id, "what": what })).collect();
+        let (ok, streams) = (findings.is_empty(), streams.len());
+        term.document(&json!({ "ok": ok, "streams": streams, "records": records, "findings": rows }));
+    } else {
+        for finding in &findings {
+            term.line(format!("{}  {}", term.ink(Ink::Bad, "wrong"), escape(finding)));
+        }
+        if findings.is_empty() {
+            let good = term.ink(Ink::Good, "ok");
+            term.line(format!("{good}  {records} records in {} streams: every chain holds", streams.len()));
+        }
+    }
+    Ok(if findings.is_empty() { Exit::Right } else { Exit::NotRight })
+}

@@ -1,0 +1,64 @@
+//! `quell store check|backup|prune`: the journal as files. None of them needs a daemon.
+
+mod backup;
+mod check;
+mod prune;
+
+use super::{Exit, Fail, Global, Term, place};
+use quell_model::StoreError;
+use std::path::Path;
+
+/// See [`run`].
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  quell store check --data-dir /var/lib/quell\n  quell store backup /mnt/backup/quell-monday\n  quell store prune --older-than 90d --dry-run"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Read every record and say what does not follow from the one before
+    #[command(
+        after_help = "Example:\n  quell store check --json | jq -r '.findings[].what'\n\nExits 1 when something does not hold, 2 when there is no journal."
+    )]
+    Check,
+    /// Copy the journal and its evidence into a new directory, also while a daemon runs
+    #[command(
+        after_help = "Example:\n  quell store backup /mnt/backup/quell-monday\n\nThe copy is whole once it has its name. Exits 1 when something in the original did not hold."
+    )]
+    Backup(backup::Args),
+    /// Take away what has been over for long, and say in the journal that it was
+    #[command(
+        after_help = "Examples:\n  quell store prune --older-than 90d --dry-run     what would go; also while a daemon runs\n  quell store prune --older-than 90d\n\nWithout --dry-run no daemon may run on the directory: exits 2 if one does."
+    )]
+    Prune(prune::Args),
+}
+
+/// Does one of them.
+pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
+    let dir = place::for_client(global.data_dir.as_deref());
+    match &args.what {
+        What::Check => check::run(&dir, term),
+        What::Backup(args) => backup::run(args, &dir, term),
+        What::Prune(args) => prune::run(args, &dir, term),
+    }
+}
+
+/// Why the journal cannot be used.
+fn unusable(error: StoreError, dir: &Path) -> Fail {
+    let dir = dir.display();
+    match error {
+        StoreError::Corrupt(_) => Fail::not_right(format!("the journal in `{dir}`: {error}"))
+            .hint("keep the directory as it is, and put a backup of it in its place"),
+        StoreError::Newer(_) => Fail::usage(format!("`{dir}`: {error}")).hint(NEWER),
+        _ => Fail::usage(format!("there is no journal to read in `{dir}`: {error}"))
+            .hint("--data-dir names the daemon's data directory"),
+    }
+}
+
+/// What to do about a journal of a newer quell.
+pub(crate) const NEWER: &str =
+    "nothing was changed: run that newer quell on it, or give this one a directory of its own with --data-dir";

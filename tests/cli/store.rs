@@ -1,0 +1,210 @@
+//! `quell store`: what an operator relies on at night. Copies that are whole or not there, pruning that says what it
+//! did, and a journal of a newer quell that nobody touches.
+
+use super::{Ran, binary, command, quell, wait_until};
+use crate::daemon::Daemon;
+use quell_engine::store::Journal;
+use quell_model::record::{
+    EngineStarted, IncidentChanged, IncidentOpened, IncidentState, NewRecord, NoteAdded, RunFinished, RunState,
+};
+use quell_model::{Batch, Body, BootId, Durability, Entity, Level, Mode, Stamp};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A day long ago.
+fn at(n: u64) -> Stamp {
+    let wall: jiff::Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+    Stamp { wall, boot_ns: 1 }.after(std::time::Duration::from_millis(n))
+}
+
+fn put(journal: &Journal, stream: &str, bodies: Vec<Body>) {
+    let expected = journal.last(&stream.into());
+    let records = (1..).zip(bodies).map(|(n, body)| NewRecord { at: at(n), body }).collect();
+    journal.written(Batch { stream: stream.into(), expected, records, durability: Durability::Synced }).unwrap();
+}
+
+fn note(text: String) -> Body {
+    NoteAdded { by: "ana".into(), text }.into()
+}
+
+/// A start, an incident that is over, one that is not, and a run that is over.
+fn journal(dir: &Path) {
+    let journal = Journal::open(dir).unwrap();
+    let started = EngineStarted { version: "0.1.0".into(), boot: BootId("then".into()), pid: 1, mode: Mode::Observe };
+    put(&journal, "system", vec![started.into()]);
+    let opened = |id: &str| -> Body {
+        let entity = Entity { kind: "unit".into(), id: "web.service".into(), node: "n".into() };
+        IncidentOpened { incident: id.into(), entity, title: "Reverse shell".into(), level: Level::High }.into()
+    };
+    let resolved = IncidentChanged { state: IncidentState::Resolved, by: "ana".into(), why: "done".into() };
+    put(&journal, "incident/i-over", vec![opened("i-over"), resolved.into()]);
+    put(&journal, "incident/i-open", vec![opened("i-open")]);
+    let finished = RunFinished { state: RunState::Succeeded, outputs: serde_json::Value::Null, summary: "done".into() };
+    put(&journal, "run/r-over", vec![note("x".repeat(3000)), finished.into()]);
+    journal.close();
+}
+
+fn store(args: &[&str], dir: &Path) -> Ran {
+    quell(&[&["store"], args, &["--data-dir", dir.to_str().unwrap()]].concat())
+}
+
+#[test]
+fn a_backup_says_what_it_holds_and_can_be_used() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, to) = (home.path().join("data"), home.path().join("copy"));
+    journal(&dir);
+    let told = store(&["backup", to.to_str().unwrap(), "--json"], &dir).ends(0).json();
+    assert_eq!((&told["streams"], &told["records"], &told["blobs"]), (&4.into(), &6.into(), &0.into()), "{told}");
+    assert!(told["bytes"].as_u64().unwrap() > 4096);
+    let checked = store(&["check"], &to).ends(0);
+    assert!(checked.out.contains("6 records in 4 streams"), "{checked:?}");
+    // Also while somebody holds the original; and a place that is taken is refused.
+    let held = Journal::open(&dir).unwrap();
+    let again = store(&["backup", to.to_str().unwrap()], &dir).ends(2);
+    assert!(again.err.contains("is not empty") && again.err.contains("hint: "), "{again:?}");
+    let plain = store(&["backup", home.path().join("other").to_str().unwrap()], &dir).ends(0);
+    assert!(plain.out.starts_with("copied  6 records in 4 streams and 0 blobs, "), "{plain:?}");
+    held.close();
+    let gone = store(&["backup", home.path().join("third").to_str().unwrap()], &home.path().join("none")).ends(2);
+    assert!(gone.err.contains("no journal to read") && !home.path().join("third").exists(), "{gone:?}");
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_of_a_backup() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, to) = (home.path().join("data"), home.path().join("copy"));
+    journal(&dir);
+    // No file may become larger than 32 KiB, and whoever tries is told and not killed.
+    let line = "trap '' XFSZ; ulimit -f 32; exec \"$0\" store backup \"$1\" --data-dir \"$2\"";
+    let shell = Command::new("bash").args(["-c", line]).arg(binary()).args([&to, &dir]).output().unwrap();
+    let ran = Ran::of(shell).ends(1);
+    assert!(ran.err.contains("the copy cannot be written") && ran.err.contains("nothing is left"), "{ran:?}");
+    let left: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["data"]);
+}
+
+#[test]
+fn a_killed_backup_leaves_nothing_that_looks_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, to) = (home.path().join("data"), home.path().join("copy"));
+    journal(&dir);
+    let large = Journal::open(&dir).unwrap();
+    for _ in 0..40 {
+        put(&large, "incident/i-open", (0..50).map(|_| note("y".repeat(4000))).collect());
+    }
+    large.close();
+    let partial = home.path().join(".copy.partial");
+    let mut killed = 0;
+    for delay_ms in [0, 5, 20, 60, 150] {
+        let mut child = command(&["store", "backup", to.to_str().unwrap(), "--data-dir", dir.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until("it has begun, or ended", || partial.join("journal.db").exists() || to.exists());
+        std::thread::park_timeout(std::time::Duration::from_millis(delay_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if to.exists() {
+            // It was faster: then it is whole.
+            store(&["check"], &to).ends(0);
+            fs::remove_dir_all(&to).unwrap();
+        } else {
+            killed += 1;
+        }
+    }
+    assert!(killed > 0, "none was killed in time");
+    store(&["backup", to.to_str().unwrap()], &dir).ends(0);
+    store(&["check"], &to).ends(0);
+    assert!(!partial.exists(), "what the killed ones left went with the next");
+}
+
+#[test]
+fn what_is_over_goes_by_its_age_and_the_journal_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    journal(&dir);
+    let before = fs::read(dir.join("journal.db")).unwrap();
+    let would = store(&["prune", "--older-than", "90d", "--dry-run", "--json"], &dir).ends(0).json();
+    assert_eq!((&would["runs"], &would["incidents"], &would["records"]), (&1.into(), &1.into(), &4.into()), "{would}");
+    assert!(fs::read(dir.join("journal.db")).unwrap() == before, "a look changes nothing");
+    let held = Journal::open(&dir).unwrap();
+    store(&["prune", "--older-than", "90d", "--dry-run"], &dir).ends(0);
+    let taken = store(&["prune", "--older-than", "90d"], &dir).ends(2);
+    assert!(taken.err.contains("in use by another quell") && taken.err.contains("end the daemon"), "{taken:?}");
+    held.close();
+    let done = store(&["prune", "--older-than", "90d"], &dir).ends(0);
+    assert_eq!(would["older_than"], "90d");
+    assert!(done.out.contains("1 runs and 1 incidents with 4 records"), "{done:?}");
+    store(&["check"], &dir).ends(0);
+    let again = store(&["prune", "--older-than", "90d", "--json"], &dir).ends(0).json();
+    assert_eq!((&again["runs"], &again["incidents"]), (&0.into(), &0.into()));
+    for wrong in ["1h", "soon"] {
+        store(&["prune", "--older-than", wrong], &dir).ends(2);
+    }
+    store(&["prune", "--older-than", "90d"], &home.path().join("none")).ends(2);
+    assert!(!home.path().join("none").exists(), "no journal is made where there is none");
+}
+
+#[test]
+fn what_a_newer_quell_wrote_is_refused_by_everybody_with_both_versions() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    journal(&dir);
+    let newer = rusqlite::Connection::open(dir.join("journal.db")).unwrap();
+    newer.execute_batch("PRAGMA user_version = 99").unwrap();
+    drop(newer);
+    let before = fs::read(dir.join("journal.db")).unwrap();
+    let to = home.path().join("copy");
+    let place = dir.to_str().unwrap();
+    let refused = [
+        store(&["check"], &dir),
+        store(&["backup", to.to_str().unwrap()], &dir),
+        store(&["prune", "--older-than", "90d"], &dir),
+        quell(&["up", "--mode", "observe", "--data-dir", place]),
+    ];
+    let root = rustix::process::geteuid().is_root();
+    for (number, ran) in refused.into_iter().enumerate() {
+        if number == 3 && !root {
+            eprintln!("NOT TESTED: `quell up` on a newer journal needs root to come so far");
+            continue;
+        }
+        let ran = ran.ends(2);
+        for word in ["its schema is 99", "knows up to schema 5", env!("CARGO_PKG_VERSION"), "hint: nothing was changed"]
+        {
+            assert!(ran.err.contains(word), "{number}: {word}: {}", ran.err);
+        }
+    }
+    assert!(fs::read(dir.join("journal.db")).unwrap() == before && !to.exists());
+}
+
+#[test]
+fn a_daemon_stands_on_a_pruned_journal_and_on_its_backup_and_says_what_went() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, to) = (home.path().join("state"), home.path().join("copy"));
+    journal(&dir);
+    store(&["prune", "--older-than", "90d"], &dir).ends(0);
+    let mut daemon = Daemon::start(command(&["up"]), None, &dir, &home.path().join("log"));
+    daemon.stands();
+    let says = |daemon: &Daemon| {
+        for (kind, id) in [("run", "r-over"), ("incident", "i-over")] {
+            let shown = daemon.ask(&[kind, "show", id]).ends(1);
+            assert!(shown.err.contains("had been over for more than 90d and was pruned by"), "{shown:?}");
+        }
+        let explained = daemon.ask(&["incident", "explain", "i-over"]).ends(1);
+        assert!(explained.err.contains("was pruned"), "{explained:?}");
+        let listed = daemon.ask_json(&["incident", "list"]);
+        assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &"i-open".into()), "{listed}");
+        assert_eq!(daemon.ask_json(&["run", "list"]).as_array().unwrap().len(), 0);
+    };
+    says(&daemon);
+    daemon.ask(&["incident", "note", "i-open", "before the copy"]).ends(0);
+    store(&["backup", to.to_str().unwrap()], &dir).ends(0);
+    let refused = store(&["prune", "--older-than", "90d"], &dir).ends(2);
+    assert!(refused.err.contains("end the daemon"), "{refused:?}");
+    let mut other = Daemon::start(command(&["up"]), None, &to, &home.path().join("other-log"));
+    other.stands();
+    says(&other);
+    let shown = other.ask_json(&["incident", "show", "i-open"]);
+    assert_eq!(shown["notes"][0]["text"], "before the copy", "{shown}");
+}
