@@ -1,4 +1,4 @@
-//! `quell playbook check|list|graph|show|schema|run`.
+//! `quell playbook check|list|graph|show|schema|run`; `test` has a file of its own.
 //!
 //! What is checked is held against the actions of this build and the rules that would be loaded with it.
 
@@ -73,6 +73,8 @@ enum What {
         #[arg(long = "as", default_value = "yaml", value_parser = ["yaml"])]
         form: String,
     },
+    /// Test playbooks: the cases of `*.test.yaml` beside them, in a world that only answers
+    Test(super::playbook_test::Args),
     /// Print the JSON Schema of playbooks, for editors
     #[command(after_help = "Example:\n  quell playbook schema > playbook.schema.json")]
     Schema,
@@ -133,6 +135,7 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
             }
             Ok(Exit::Right)
         }
+        What::Test(args) => super::playbook_test::run(&args, term),
         What::Schema => {
             term.document(&quell_engine::load::playbook_schema(&quell_actions::specs()));
             Ok(Exit::Right)

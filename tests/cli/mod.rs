@@ -15,6 +15,7 @@ mod hostile;
 mod init;
 mod json;
 mod output;
+mod playbook_test;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
