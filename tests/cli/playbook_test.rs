@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::fs;
 
 const PLAYBOOK: &str = r#"playbook: mine
+mode: enforce
 inputs: { ids: { type: list, default: [] } }
 steps:
   freeze:
