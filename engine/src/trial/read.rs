@@ -101,7 +101,9 @@ fn playbook(reader: &mut Reader<'_>, fields: Fields<'_>, all: &[Arc<Playbook>]) 
         return found;
     }
     let beside = reader.source.file.with_extension("").with_extension("yaml");
-    let found = all.iter().find(|one| one.file == beside).cloned();
+    // `./mine.yaml` is `mine.yaml`.
+    let same = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let found = all.iter().find(|one| same(&one.file) == same(&beside)).cloned();
     if found.is_none() {
         let what = format!("no playbook in order stands in `{}`", beside.display());
         reader.error(Place::default(), what, "the playbook's own name before `.test.yaml`, or `playbook: NAME`");
