@@ -14,4 +14,5 @@ pub mod report;
 pub mod run;
 pub mod source;
 pub mod store;
+pub mod trial;
 pub mod trigger;

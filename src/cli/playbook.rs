@@ -1,4 +1,4 @@
-//! `quell playbook check|list|show|schema|run`; `graph` and `new` have files of their own.
+//! `quell playbook check|list|show|schema|run`; `graph`, `new` and `test` have files of their own.
 //!
 //! What is checked is held against the actions of this build and the rules that would be loaded with it.
 
@@ -66,6 +66,8 @@ enum What {
         #[arg(long = "as", default_value = "yaml", value_parser = ["yaml"])]
         form: String,
     },
+    /// Test playbooks: the cases of `*.test.yaml` beside them, in a world that only answers
+    Test(super::playbook_test::Args),
     /// Print the JSON Schema of playbooks, for editors
     #[command(after_help = "Example:\n  quell playbook schema > playbook.schema.json")]
     Schema,
@@ -117,6 +119,7 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
             }
             Ok(Exit::Right)
         }
+        What::Test(args) => super::playbook_test::run(&args, term),
         What::Schema => {
             term.raw(schema_text().as_bytes());
             Ok(Exit::Right)

@@ -10,7 +10,7 @@ use quell_engine::run::{Definitions, IncidentRules};
 use quell_model::guard::{Guard, Protect};
 use quell_model::mistake::nearest;
 use quell_model::playbook::Playbook;
-use quell_model::{Mistake, MistakeLevel, Mode, RuleRef, Span};
+use quell_model::{Json, Mistake, MistakeLevel, Mode, RuleRef, Span};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -251,6 +251,11 @@ pub(crate) struct Found {
 /// Playbooks of these paths, held against the rules beside them, in `rules`, of the nearest quell.yaml, and those that
 /// ship.
 pub(crate) fn check(wanted: &[PathBuf], rules: &[PathBuf]) -> Found {
+    with_rules(wanted, rules).0
+}
+
+/// The same, with the rules that they were held against and the variables that they read.
+pub(crate) fn with_rules(wanted: &[PathBuf], rules: &[PathBuf]) -> (Found, Rules, Json) {
     let config = wanted.first().and_then(|path| config_above(path)).unwrap_or_default();
     let beside: Vec<PathBuf> = wanted.iter().map(|path| folder_of(path)).chain(rules.iter().cloned()).collect();
     let (rules, _) = Rules::load(&rule_sources(&config, &beside), &[]);
@@ -259,7 +264,7 @@ pub(crate) fn check(wanted: &[PathBuf], rules: &[PathBuf]) -> Found {
     let known = Known { actions: quell_actions::specs(), rules: Some(&refs), vars };
     let sources: Vec<PlaybookSource> = wanted.iter().map(|path| source(path)).collect();
     let (playbooks, mistakes) = load::playbooks(&sources, &known);
-    Found { playbooks, mistakes }
+    (Found { playbooks, mistakes }, rules, config.vars)
 }
 
 /// A file's folder may hold its rules, beside it or in `rules/`; of a folder all that is below.

@@ -52,6 +52,15 @@ fn check(path: &Path, stat: &Stat) -> Result<(), Box<Mistake>> {
 
 /// The YAML files and scripts below a folder, sorted, without tests (`*.test.yaml`); links to folders are not followed.
 pub(crate) fn below(folder: &Path) -> Result<Vec<PathBuf>, Box<Mistake>> {
+    walk(folder, is_definition)
+}
+
+/// The tests (`*.test.yaml`) below a folder, sorted.
+pub(crate) fn tests_below(folder: &Path) -> Result<Vec<PathBuf>, Box<Mistake>> {
+    walk(folder, is_test)
+}
+
+fn walk(folder: &Path, wanted: fn(&Path) -> bool) -> Result<Vec<PathBuf>, Box<Mistake>> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(next) = open.pop() {
@@ -62,7 +71,7 @@ pub(crate) fn below(folder: &Path) -> Result<Vec<PathBuf>, Box<Mistake>> {
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && !hidden => open.push(path),
-                Ok(kind) if !kind.is_dir() && !hidden && is_definition(&path) => found.push(path),
+                Ok(kind) if !kind.is_dir() && !hidden && wanted(&path) => found.push(path),
                 _ => {}
             }
         }
@@ -76,9 +85,16 @@ fn wrong(path: &Path, what: impl Into<String>) -> Box<Mistake> {
 }
 
 fn is_definition(path: &Path) -> bool {
-    let test = path.file_stem().is_some_and(|stem| stem.as_encoded_bytes().ends_with(b".test"));
-    let yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
-    yaml && !test || script::is_script(path)
+    has_yaml_end(path) && !is_test(path) || script::is_script(path)
+}
+
+/// Whether a file is a test of a playbook by its name.
+pub(crate) fn is_test(path: &Path) -> bool {
+    has_yaml_end(path) && path.file_stem().is_some_and(|stem| stem.as_encoded_bytes().ends_with(b".test"))
+}
+
+fn has_yaml_end(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "yaml" || end == "yml")
 }
 
 fn stat(path: &Path) -> io::Result<Stat> {

@@ -10,7 +10,7 @@
 //! runs quell can write is not loaded.
 
 pub mod config;
-mod files;
+pub(crate) mod files;
 pub(crate) mod found;
 pub(crate) mod playbook;
 mod playbooks;
@@ -25,6 +25,7 @@ mod written;
 pub(crate) mod yaml;
 
 pub use config::{Config, Log, LogFormat, LogLevel, Shown, config, config_file, socket_fits};
+pub(crate) use files::read as text;
 pub use files::trusted;
 pub use playbook::playbook;
 pub use playbooks::{PlaybookSource, playbooks};

@@ -34,4 +34,5 @@ pub use definitions::{Definitions, IncidentRules};
 pub use machine::{Command, Run};
 pub use recovery::{ReadDefinition, RecoveryReport};
 pub use request::{EngineHandle, Refusal, Request};
+pub(crate) use shell::stepwise::Kept;
 pub use shell::{Core, Parts};

@@ -3,6 +3,8 @@
 //! Owns every open run, the live incidents, the triggers and the guard's memory. It never blocks: records go into the
 //! journal's slate, contain verbs are polled once, everything else is done beside and answers through the inbox.
 
+pub(crate) mod stepwise;
+
 use super::definitions::Definitions;
 use super::ink::Ink;
 use super::job::{Answer, Input};
@@ -175,6 +177,11 @@ impl<W: Send + 'static> Core<W> {
                 break;
             }
         }
+        self.moments();
+    }
+
+    /// Moves on what waits for a moment that has come.
+    fn moments(&mut self) {
         let now = self.parts.clock.now();
         for told in self.losses.due(now) {
             self.tell_loss(&told);

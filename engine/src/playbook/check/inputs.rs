@@ -114,6 +114,22 @@ fn value(reader: &mut Reader<'_>, schema: &Json, root: &Json, node: &Node, what:
     reader.note(mistake);
 }
 
+/// Why a value that is known whole does not fit an object's schema; none when it does.
+pub(crate) fn misfit(schema: &Json, value: &Json) -> Option<String> {
+    let Json::Object(map) = value else { return Some("it is no map".to_owned()) };
+    let properties = schema.get("properties").and_then(Json::as_object);
+    if let Some(missing) = required(schema).into_iter().find(|name| !map.contains_key(*name)) {
+        return Some(format!("`{missing}` is missing"));
+    }
+    map.iter().find_map(|(key, value)| match properties.and_then(|all| all.get(key)) {
+        None if schema.get("additionalProperties") == Some(&Json::Bool(false)) => Some(format!("`{key}` is unknown")),
+        Some(part) if !fits(part, schema, value) => {
+            Some(format!("`{key}` is {value}, expected {}", describe(part, schema)))
+        }
+        _ => None,
+    })
+}
+
 /// A text that holds an expression has any type.
 fn holds_expression(node: &Node) -> bool {
     matches!(&node.value, Value::Text(text) if text.contains(template::OPEN))

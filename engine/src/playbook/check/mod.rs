@@ -9,7 +9,7 @@
 //! ```
 
 pub(crate) mod across;
-mod inputs;
+pub(crate) mod inputs;
 mod needs;
 mod uses;
 

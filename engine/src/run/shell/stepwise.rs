@@ -1,0 +1,53 @@
+//! An engine that is moved on by hand: everything that is at work is awaited first, then taken in in one order.
+//!
+//! What tests of playbooks turn instead of `turn`. Never moves the clock. Keeps true: the same answers give the same
+//! records, whichever thread was done first.
+
+use super::Core;
+use crate::run::job::{Answer, Input};
+use quell_model::playbook::Playbook;
+use quell_model::record::Part;
+use quell_model::{Json, RunId, Stamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Answers that wait for the others.
+#[derive(Default)]
+pub(crate) struct Kept(BTreeMap<(RunId, Part), Answer>);
+
+impl<W: Send + 'static> Core<W> {
+    /// Takes in what has come and, once no more than `hanging` parts are still at work, goes on with it. False: there is
+    /// work to wait for.
+    pub(crate) fn step(&mut self, kept: &mut Kept, hanging: usize) -> bool {
+        while let Ok(input) = self.inbox.try_recv() {
+            if let Input::Answer(run, part, answer) = input {
+                kept.0.insert((run, part), answer);
+            }
+        }
+        self.ink.flush();
+        if self.at_work() > hanging + kept.0.len() {
+            return false;
+        }
+        for ((run, part), answer) in std::mem::take(&mut kept.0) {
+            self.answer(&run, &part, answer);
+            self.drive(&run);
+        }
+        self.moments();
+        true
+    }
+
+    /// How many parts of runs somebody is at.
+    pub(crate) fn at_work(&self) -> usize {
+        self.runs.values().map(|live| live.under_way.len()).sum()
+    }
+
+    /// The next moment that a run waits for.
+    pub(crate) fn next_moment(&self) -> Option<Stamp> {
+        self.timers.keys().next().copied()
+    }
+
+    /// Starts a playbook with inputs, as a person does.
+    pub(crate) fn start_with(&mut self, playbook: &Arc<Playbook>, inputs: Json) -> Result<RunId, String> {
+        self.start_by_hand(playbook, None, inputs, None, "test".into())
+    }
+}

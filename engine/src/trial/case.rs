@@ -1,0 +1,94 @@
+//! What a test file says: its cases, what they begin with, how the world answers, and what is expected.
+//!
+//! Owns the shapes. Invariant: every expectation knows where it is written.
+
+use quell_model::playbook::Playbook;
+use quell_model::record::RunState;
+use quell_model::{Json, Mistake, Mode, Outcome, OwnedEvent, RuleRef, Stamp};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A test file.
+#[derive(Debug)]
+pub struct Suite {
+    /// Where it was read.
+    pub file: PathBuf,
+    /// What it tests.
+    pub playbook: Arc<Playbook>,
+    /// In the order of the file.
+    pub cases: Vec<Case>,
+}
+
+/// One case.
+#[derive(Debug)]
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    /// Line and column of it.
+    pub line: (u32, u32),
+    /// What the clock shows at first.
+    pub(super) at: Stamp,
+    /// How old the events are when they are taken in.
+    pub(super) age: Duration,
+    pub(super) mode: Option<Mode>,
+    pub(super) start: Start,
+    /// By step, item of a step, or action.
+    pub(super) mocks: BTreeMap<String, Vec<Mock>>,
+    pub(super) expect: Vec<Expectation>,
+}
+
+/// What a case begins with.
+#[derive(Debug)]
+pub(super) enum Start {
+    /// Events; with a rule: it is this one that matched, else the rules are asked.
+    Events(Vec<OwnedEvent>, Option<RuleRef>),
+    /// Inputs, by hand.
+    Inputs(Json),
+}
+
+/// How the world answers an attempt.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    /// It worked, with these outputs; none: those that the action predicts.
+    Ok(Option<Json>),
+    /// It did not.
+    Fail { why: String, for_good: bool },
+    /// It does not end.
+    Hang,
+    /// It says that it worked, and the world says otherwise.
+    Lie(String),
+}
+
+/// An answer to so many attempts; none: to all that follow.
+#[derive(Clone, Debug)]
+pub(super) struct Mock {
+    pub(super) answer: Answer,
+    pub(super) times: Option<u32>,
+}
+
+/// Something expected, and the mistake that it is if it does not hold.
+#[derive(Debug)]
+pub(super) struct Expectation {
+    pub(super) at: Mistake,
+    pub(super) what: Wanted,
+}
+
+/// What is expected.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// The run's end; none: no run.
+    Run(Option<RunState>),
+    Runs(u32),
+    Outcome(String, Outcome),
+    Attempts(String, u32),
+    With(String, Json),
+    Output(String, Json),
+    Error(String, String),
+    /// Their ends come in this order.
+    Order(Vec<String>),
+    NotRun(String),
+    Told(String),
+    Outputs(Json),
+}

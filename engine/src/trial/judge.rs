@@ -1,0 +1,99 @@
+//! Expectations held against what happened.
+//!
+//! Pure. Invariant: every expectation that does not hold is told, each at the place where it is written.
+
+use super::case::{Expectation, Wanted};
+use super::story::Story;
+use quell_model::Json;
+
+/// An expectation that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Miss {
+    /// `file:line:column`.
+    pub place: String,
+    /// What should have been.
+    pub expected: String,
+    /// What was.
+    pub found: String,
+}
+
+impl Miss {
+    pub(super) fn at(place: String, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { place, expected: expected.into(), found: found.into() }
+    }
+}
+
+pub(super) fn judge(expect: &[Expectation], stories: &[Story]) -> Vec<Miss> {
+    let none = Story::default();
+    let story = stories.first().unwrap_or(&none);
+    let miss = |one: &Expectation| {
+        verdict(&one.what, story, stories.len()).map(|(expected, found)| Miss::at(one.at.place(), expected, found))
+    };
+    expect.iter().filter_map(miss).collect()
+}
+
+fn verdict(wanted: &Wanted, story: &Story, runs: usize) -> Option<(String, String)> {
+    let step = |id: &String| story.steps.get(id).cloned().unwrap_or_default();
+    let outcome = |id: &String| step(id).outcome.map_or("not ended", quell_model::Outcome::as_str).to_owned();
+    match wanted {
+        Wanted::Run(None) => (runs > 0).then(|| ("no run".to_owned(), format!("{runs} started"))),
+        Wanted::Run(Some(state)) => (story.state != Some(*state)).then(|| {
+            let found = story.state.map_or_else(|| "no run started".to_owned(), |state| state.as_str().to_owned());
+            let why = if story.summary.is_empty() { String::new() } else { format!(": {}", story.summary) };
+            (format!("run {}", state.as_str()), format!("{found}{why}"))
+        }),
+        Wanted::Runs(count) => (runs != *count as usize).then(|| (format!("{count} runs"), format!("{runs}"))),
+        Wanted::Outcome(id, wanted) => (step(id).outcome != Some(*wanted)).then(|| {
+            let why = step(id).errors.last().map(|why| format!(": {why}")).unwrap_or_default();
+            (format!("{id} {}", wanted.as_str()), format!("{}{why}", outcome(id)))
+        }),
+        Wanted::Attempts(id, count) => {
+            let found = step(id).attempts;
+            (found != *count).then(|| (format!("{id} with {count} attempts"), found.to_string()))
+        }
+        Wanted::With(id, part) => {
+            let inputs = step(id).inputs;
+            (!inputs.iter().any(|input| holds(part, input))).then(|| (format!("{id} with {part}"), last(&inputs)))
+        }
+        Wanted::Output(id, part) => {
+            let output = step(id).output;
+            (!holds(part, &output)).then(|| (format!("{id} gives {part}"), output.to_string()))
+        }
+        Wanted::Error(id, text) => {
+            let errors = step(id).errors;
+            (!errors.iter().any(|error| error.contains(text.as_str()))).then(|| {
+                (format!("{id} with the error `{text}`"), errors.last().cloned().unwrap_or_else(|| "none".to_owned()))
+            })
+        }
+        Wanted::Order(ids) => {
+            let places: Vec<Option<usize>> = ids.iter().map(|id| story.ends.iter().position(|end| end == id)).collect();
+            let right = places.iter().all(Option::is_some) && places.windows(2).all(|pair| pair[0] < pair[1]);
+            (!right).then(|| (ids.join(", "), story.ends.join(", ")))
+        }
+        Wanted::NotRun(id) => step(id).ran().then(|| (format!("{id} does not run"), outcome(id))),
+        Wanted::Told(text) => (!story.told.iter().any(|told| told.contains(text.as_str()))).then(|| {
+            let found = if story.told.is_empty() { "nothing".to_owned() } else { story.told.join(" / ") };
+            (format!("told: {text}"), found)
+        }),
+        Wanted::Outputs(part) => {
+            (!holds(part, &story.outputs)).then(|| (format!("outputs {part}"), story.outputs.to_string()))
+        }
+    }
+}
+
+fn last(inputs: &[Json]) -> String {
+    inputs.last().map_or_else(|| "it was never given an input".to_owned(), Json::to_string)
+}
+
+/// Whether all that is wanted is there: maps match in part, lists as long as they are.
+fn holds(wanted: &Json, found: &Json) -> bool {
+    match (wanted, found) {
+        (Json::Object(wanted), Json::Object(found)) => {
+            wanted.iter().all(|(key, part)| holds(part, found.get(key).unwrap_or(&Json::Null)))
+        }
+        (Json::Array(wanted), Json::Array(found)) => {
+            wanted.len() == found.len() && wanted.iter().zip(found).all(|(wanted, found)| holds(wanted, found))
+        }
+        _ => wanted == found,
+    }
+}

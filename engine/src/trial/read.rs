@@ -1,0 +1,359 @@
+//! A test file → its cases. Every mistake with its place; names of steps and outcomes are held against the playbook.
+//!
+//! Invariant: a file with an error gives nothing. What people answer is no key yet: questions come with a later version.
+
+use super::case::{Answer, Case, Expectation, Mock, Suite, Wanted};
+use super::start;
+use crate::load::Known;
+use crate::load::reader::{Fields, Reader, one_of};
+use crate::load::yaml::{self, Entry, Node, Place, Source, Value};
+use quell_model::playbook::{Playbook, StepKind};
+use quell_model::record::RunState;
+use quell_model::{Json, Lane, Mistake, Mode, Outcome};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+const KEYS: &[&str] = &["playbook", "cases"];
+const CASE: &[&str] = &["case", "event", "recording", "inputs", "rule", "mode", "at", "age", "mocks", "expect"];
+const EXPECT: &[&str] = &["run", "runs", "steps", "order", "not_run", "told", "outputs"];
+const STEP: &[&str] = &["outcome", "attempts", "with", "output", "error"];
+const MODES: &[(&str, Mode)] = &[("observe", Mode::Observe), ("approve", Mode::Approve), ("enforce", Mode::Enforce)];
+const ENDS: &[(&str, Option<RunState>)] = &[
+    ("none", None),
+    ("succeeded", Some(RunState::Succeeded)),
+    ("failed", Some(RunState::Failed)),
+    ("undone", Some(RunState::Undone)),
+    ("stuck", Some(RunState::Stuck)),
+];
+const OUTCOMES: &[(&str, Outcome)] = &[
+    ("verified", Outcome::Verified),
+    ("done", Outcome::Done),
+    ("planned", Outcome::Planned),
+    ("skipped", Outcome::Skipped),
+    ("blocked", Outcome::Blocked),
+    ("refused", Outcome::Refused),
+    ("failed", Outcome::Failed),
+    ("cancelled", Outcome::Cancelled),
+    ("undone", Outcome::Undone),
+    ("stuck", Outcome::Stuck),
+];
+
+/// What a file's cases are held against.
+pub(super) struct Against<'a> {
+    pub(super) playbook: &'a Playbook,
+    pub(super) known: &'a Known<'a>,
+}
+
+/// Reads one file: its playbook is the one that it names, else the file beside it. None when a mistake is an error.
+#[must_use]
+pub fn read(file: &Path, text: &str, playbooks: &[Arc<Playbook>], known: &Known<'_>) -> (Option<Suite>, Vec<Mistake>) {
+    let source = Source::new(file, text);
+    let node = match yaml::parse(&source) {
+        Ok(node) => node,
+        Err(mistake) => return (None, vec![*mistake]),
+    };
+    let mut reader = Reader::new(&source);
+    let suite = suite(&mut reader, &node, playbooks, known);
+    let fine = !reader.has_errors();
+    (suite.filter(|_| fine), reader.finish())
+}
+
+fn suite(reader: &mut Reader<'_>, node: &Node, playbooks: &[Arc<Playbook>], known: &Known<'_>) -> Option<Suite> {
+    if node.value == Value::Null {
+        reader.error(Place::default(), "the file is empty", "`cases`, with at least one");
+        return None;
+    }
+    let fields = reader.fields(node, "a test of a playbook", KEYS, &[])?;
+    let playbook = playbook(reader, fields, playbooks);
+    let Some(list) = fields.get("cases") else {
+        reader.error(fields.at, "the file has no cases", "`cases`, a list with at least one");
+        return None;
+    };
+    let items = reader.list(list, "`cases`")?;
+    if items.is_empty() {
+        reader.error(list.at, "`cases` is empty", "at least one case");
+    }
+    let playbook = playbook?;
+    let against = Against { playbook: &playbook, known };
+    let mut cases: Vec<Case> = Vec::new();
+    for item in items {
+        let Some(case) = case(reader, item, &against) else { continue };
+        if let Some(first) = cases.iter().find(|first| first.name == case.name) {
+            let what = format!("two cases are called `{}`, the first on line {}", case.name, first.line.0);
+            reader.error(item.at, what, "a name of its own for each");
+        }
+        cases.push(case);
+    }
+    Some(Suite { file: reader.source.file.clone(), playbook, cases })
+}
+
+fn playbook(reader: &mut Reader<'_>, fields: Fields<'_>, all: &[Arc<Playbook>]) -> Option<Arc<Playbook>> {
+    if let Some(node) = fields.get("playbook") {
+        let name = reader.text(node, "`playbook`")?;
+        let found = all.iter().find(|one| one.name.as_str() == name).cloned();
+        if found.is_none() {
+            let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+            let mistake =
+                reader.source.error(node.at, format!("there is no playbook `{name}` in order beside this file"));
+            reader.note(mistake.expected(one_of(&names)).nearest(name, names.iter().copied()));
+        }
+        return found;
+    }
+    let beside = reader.source.file.with_extension("").with_extension("yaml");
+    // `./mine.yaml` is `mine.yaml`.
+    let same = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let found = all.iter().find(|one| same(&one.file) == same(&beside)).cloned();
+    if found.is_none() {
+        let what = format!("no playbook in order stands in `{}`", beside.display());
+        reader.error(Place::default(), what, "the playbook's own name before `.test.yaml`, or `playbook: NAME`");
+    }
+    found
+}
+
+fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<Case> {
+    let fields = reader.fields(node, "a case", CASE, &["answers"])?;
+    let name = match fields.get("case") {
+        Some(node) => reader.text(node, "`case`")?.to_owned(),
+        None => {
+            reader.error(fields.at, "the case has no name", "`case: what it shows`");
+            return None;
+        }
+    };
+    let line = fields.entry("case").map_or((0, 0), |entry| (entry.at.line, entry.at.column));
+    let at = fields.get("at").and_then(|node| start::moment(reader, node)).unwrap_or_else(start::first_moment);
+    let start = start::read(reader, fields, at, against);
+    let age = fields.get("age").and_then(|node| reader.duration(node, "`age`")).unwrap_or_default();
+    let mode = fields.get("mode").and_then(|node| reader.word(node, "mode", MODES));
+    let mut mocks = BTreeMap::new();
+    if let Some(node) = fields.get("mocks") {
+        for entry in reader.map(node, "`mocks`").unwrap_or_default() {
+            known_mock(reader, entry, against);
+            mocks.insert(entry.key.clone(), mock_list(reader, &entry.value, action_of(&entry.key, against), against));
+        }
+    }
+    let expect = match fields.get("expect") {
+        Some(node) => expectations(reader, node, against),
+        None => {
+            reader.error(fields.at, format!("the case `{name}` expects nothing"), "`expect`, with at least one line");
+            Vec::new()
+        }
+    };
+    let at = start.as_ref().and_then(start::seen).unwrap_or(at);
+    Some(Case { name, line, at, age, mode, start: start?, mocks, expect })
+}
+
+/// `step`, without the item of `step[3]`.
+fn step_of(key: &str) -> &str {
+    key.split_once('[')
+        .filter(|(_, rest)| rest.strip_suffix(']').is_some_and(|n| n.parse::<u32>().is_ok()))
+        .map_or(key, |(s, _)| s)
+}
+
+fn action_of<'a>(key: &'a str, against: &'a Against<'_>) -> &'a str {
+    match against.playbook.steps.iter().find(|step| step.id.as_str() == step_of(key)).map(|step| &step.kind) {
+        Some(StepKind::Action { action, .. }) => action.as_str(),
+        _ => key,
+    }
+}
+
+fn known_mock(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_>) {
+    let key = entry.key.as_str();
+    let action = action_of(key, against);
+    let Some(spec) = against.known.action(action) else {
+        let steps = against.playbook.steps.iter().filter(|step| matches!(step.kind, StepKind::Action { .. }));
+        let names: Vec<&str> = steps.map(|step| step.id.as_str()).collect();
+        let mistake = reader.source.error(entry.at, format!("`{key}` is no step with an action, and no action"));
+        let all = names.iter().copied().chain(against.known.actions.iter().map(|spec| spec.name));
+        reader.note(mistake.expected(one_of(&names)).nearest(key, all));
+        return;
+    };
+    if spec.lane == Lane::Read && action != key {
+        let what = format!("`{action}` only reads, which has no step's name");
+        reader.error(entry.at, what, format!("its answers under the action's name, `{action}`"));
+    }
+}
+
+fn mock_list(reader: &mut Reader<'_>, node: &Node, action: &str, against: &Against<'_>) -> Vec<Mock> {
+    let one = std::slice::from_ref(node);
+    let (items, listed) = if let Value::List(list) = &node.value { (list.as_slice(), true) } else { (one, false) };
+    let last = items.len().saturating_sub(1);
+    let read = |(at, item)| {
+        let mut mock = mock(reader, item, action, against)?;
+        if listed && at < last {
+            mock.times = mock.times.or(Some(1));
+        }
+        Some(mock)
+    };
+    items.iter().enumerate().filter_map(read).collect()
+}
+
+fn mock(reader: &mut Reader<'_>, node: &Node, action: &str, against: &Against<'_>) -> Option<Mock> {
+    const WORDS: &[(&str, u8)] = &[("ok", 0), ("hang", 1), ("lie", 2), ("fail", 3)];
+    let plain = |word| match word {
+        0 => Answer::Ok(None),
+        1 => Answer::Hang,
+        2 => Answer::Lie("it does not hold".to_owned()),
+        _ => Answer::Fail { why: "it failed".to_owned(), for_good: false },
+    };
+    if matches!(node.value, Value::Text(_)) {
+        return Some(Mock { answer: plain(reader.word(node, "answer of the world", WORDS)?), times: None });
+    }
+    let fields =
+        reader.fields(node, "an answer of the world", &["ok", "hang", "lie", "fail", "for_good", "times"], &[])?;
+    let kinds = fields.present(&["ok", "hang", "lie", "fail"]);
+    let [entry] = kinds.as_slice() else {
+        reader.error(fields.at, "an answer of the world is exactly one thing", "one of `ok`, `fail`, `hang` or `lie`");
+        return None;
+    };
+    let for_good = fields.get("for_good").and_then(|node| reader.bool(node, "`for_good`"));
+    if for_good.is_some() && entry.key != "fail" {
+        reader.error(entry.at, "`for_good` stands beside `fail` only", "`fail: why` with it");
+    }
+    let value = &entry.value;
+    let answer = match (entry.key.as_str(), &value.value) {
+        (word, Value::Null) => plain(WORDS.iter().find(|(known, _)| *known == word)?.1),
+        ("ok", _) => {
+            let entries = reader.map(value, "`ok`")?;
+            outputs_fit(reader, entries, action, against);
+            Answer::Ok(Some(value.to_json()))
+        }
+        ("fail", _) => {
+            Answer::Fail { why: reader.text(value, "`fail`")?.to_owned(), for_good: for_good.unwrap_or(false) }
+        }
+        ("lie", _) => Answer::Lie(reader.text(value, "`lie`")?.to_owned()),
+        _ => {
+            reader.error(
+                value.at,
+                format!("`hang` is {}", value.shown()),
+                "nothing: it ends with the step's `timeout`",
+            );
+            return None;
+        }
+    };
+    let answer = match (answer, for_good) {
+        (Answer::Fail { why, .. }, Some(for_good)) => Answer::Fail { why, for_good },
+        (other, _) => other,
+    };
+    let times = fields.get("times").and_then(|node| reader.count(node, "`times`", 1));
+    Some(Mock { answer, times })
+}
+
+/// Outputs that the action does not have would make a test of something that cannot happen.
+fn outputs_fit(reader: &mut Reader<'_>, entries: &[Entry], action: &str, against: &Against<'_>) {
+    let Some(spec) = against.known.action(action) else { return };
+    let schema = (spec.output)().to_value();
+    let Some(properties) = schema.get("properties").and_then(Json::as_object) else { return };
+    for entry in entries.iter().filter(|entry| !properties.contains_key(&entry.key)) {
+        let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+        let mistake = reader.source.error(entry.at, format!("`{action}` has no output `{}`", entry.key));
+        reader.note(mistake.expected(one_of(&names)).nearest(&entry.key, names.iter().copied()));
+    }
+}
+
+fn expectations(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Vec<Expectation> {
+    let mut all = Vec::new();
+    let Some(fields) = reader.fields(node, "`expect`", EXPECT, &[]) else { return all };
+    if !EXPECT.iter().any(|key| fields.get(key).is_some()) {
+        reader.error(node.at, "`expect` expects nothing", one_of(EXPECT));
+    }
+    let mut add = |reader: &Reader<'_>, at: Place, what| {
+        all.push(Expectation { at: reader.source.error(at, ""), what });
+    };
+    if let Some(node) = fields.get("run")
+        && let Some(end) = reader.word(node, "end of a run", ENDS)
+    {
+        add(reader, node.at, Wanted::Run(end));
+    }
+    if let Some(node) = fields.get("runs")
+        && let Some(count) = reader.count(node, "`runs`", 0)
+    {
+        add(reader, node.at, Wanted::Runs(count));
+    }
+    if let Some(node) = fields.get("steps") {
+        for entry in reader.map(node, "`steps`").unwrap_or_default() {
+            if known_step(reader, &entry.key, entry.at, against) {
+                for (at, what) in step(reader, entry) {
+                    add(reader, at, what);
+                }
+            }
+        }
+    }
+    if let Some(node) = fields.get("order") {
+        let ids = reader.texts(node, "`order`");
+        let good = ids.iter().filter(|(id, at)| known_step(reader, id, *at, against)).count();
+        if good < 2 && good == ids.len() {
+            reader.error(node.at, "`order` needs two steps", "the steps whose ends come one after the other");
+        }
+        add(reader, node.at, Wanted::Order(ids.iter().map(|(id, _)| (*id).to_owned()).collect()));
+    }
+    if let Some(node) = fields.get("not_run") {
+        for (id, at) in reader.texts(node, "`not_run`") {
+            if known_step(reader, id, at, against) {
+                add(reader, at, Wanted::NotRun(id.to_owned()));
+            }
+        }
+    }
+    if let Some(node) = fields.get("told") {
+        for (text, at) in reader.texts(node, "`told`") {
+            add(reader, at, Wanted::Told(text.to_owned()));
+        }
+    }
+    if let Some(node) = fields.get("outputs") {
+        for entry in reader.map(node, "`outputs`").unwrap_or_default() {
+            if against.playbook.outputs.contains_key(&entry.key) {
+                let one: Json = std::iter::once((entry.key.clone(), entry.value.to_json())).collect();
+                add(reader, entry.at, Wanted::Outputs(one));
+            } else {
+                let names: Vec<&str> = against.playbook.outputs.keys().map(String::as_str).collect();
+                let mistake = reader.source.error(entry.at, format!("the playbook has no output `{}`", entry.key));
+                reader.note(mistake.expected(one_of(&names)).nearest(&entry.key, names.iter().copied()));
+            }
+        }
+    }
+    all
+}
+
+fn known_step(reader: &mut Reader<'_>, id: &str, at: Place, against: &Against<'_>) -> bool {
+    let names: Vec<&str> = against.playbook.steps.iter().map(|step| step.id.as_str()).collect();
+    let known = names.contains(&id);
+    if !known {
+        let mistake = reader.source.error(at, format!("`{}` has no step `{id}`", against.playbook.name));
+        reader.note(mistake.expected(one_of(&names)).nearest(id, names.iter().copied()));
+    }
+    known
+}
+
+fn step(reader: &mut Reader<'_>, entry: &Entry) -> Vec<(Place, Wanted)> {
+    let id = entry.key.clone();
+    if matches!(entry.value.value, Value::Text(_)) {
+        let outcome = reader.word(&entry.value, "outcome", OUTCOMES);
+        return outcome.map(|outcome| (entry.value.at, Wanted::Outcome(id, outcome))).into_iter().collect();
+    }
+    let mut all = Vec::new();
+    let Some(fields) = reader.fields(&entry.value, &format!("step `{id}`"), STEP, &[]) else { return all };
+    if let Some(node) = fields.get("outcome")
+        && let Some(outcome) = reader.word(node, "outcome", OUTCOMES)
+    {
+        all.push((node.at, Wanted::Outcome(id.clone(), outcome)));
+    }
+    if let Some(node) = fields.get("attempts")
+        && let Some(count) = reader.count(node, "`attempts`", 0)
+    {
+        all.push((node.at, Wanted::Attempts(id.clone(), count)));
+    }
+    if let Some(node) = fields.get("error")
+        && let Some(text) = reader.text(node, "`error`")
+    {
+        all.push((node.at, Wanted::Error(id.clone(), text.to_owned())));
+    }
+    for key in ["with", "output"] {
+        let Some(node) = fields.get(key) else { continue };
+        for part in reader.map(node, &format!("`{key}`")).unwrap_or_default() {
+            let one: Json = std::iter::once((part.key.clone(), part.value.to_json())).collect();
+            let what = if key == "with" { Wanted::With(id.clone(), one) } else { Wanted::Output(id.clone(), one) };
+            all.push((part.at, what));
+        }
+    }
+    all
+}

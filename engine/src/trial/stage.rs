@@ -1,0 +1,188 @@
+//! One case, played: an engine of its own in a directory of its own, on the simulated clock.
+//!
+//! Owns when the clock moves: only while nobody is at work, to the next moment that a run or an attempt waits for.
+
+use super::case::{Case, Start, Suite};
+use super::coverage::Coverage;
+use super::judge::{Miss, judge};
+use super::story::Story;
+use super::world::World;
+use crate::clock::{Countdown, SimulatedClock};
+use crate::detect::{Detector, Rules};
+use crate::run::{Core, Definitions, Kept, Parts};
+use crate::store::{DirVault, Journal};
+use quell_model::{
+    ActionSpec, BootId, Clock, Detection, Hash, Json, Mode, Name, OwnedEvent, RuleRef, Sandbox, Stamp, StreamId,
+};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+/// Real time without any progress, after which a case is given up: a script may take its whole bound.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest that a run may take on its own clock.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What cases are played with.
+pub struct Bench {
+    /// The actions of this build.
+    pub specs: Vec<&'static ActionSpec>,
+    /// What events go through.
+    pub rules: Arc<Rules>,
+    /// `vars` in expressions.
+    pub vars: Json,
+    /// A directory for the journals; each is gone after its case.
+    pub scratch: PathBuf,
+    /// Where work goes.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// How a case went.
+#[derive(Debug)]
+pub struct Played {
+    /// What does not hold; none: it passed.
+    pub misses: Vec<Miss>,
+}
+
+/// Plays one case and adds what it reached.
+pub fn play(suite: &Suite, case: &Case, bench: &Bench, coverage: &mut Coverage) -> Played {
+    let place = format!("{}:{}:{}", suite.file.display(), case.line.0, case.line.1);
+    let dir = bench.scratch.join("case");
+    let told = std::fs::create_dir(&dir).map_err(|e| e.to_string()).and_then(|()| stories(suite, case, bench, &dir));
+    // A directory that stays makes the next case say so.
+    drop(std::fs::remove_dir_all(&dir));
+    match told {
+        Ok(stories) => {
+            stories.iter().for_each(|story| coverage.add(&suite.playbook, story));
+            Played { misses: judge(&case.expect, &stories) }
+        }
+        Err(why) => Played { misses: vec![Miss::at(place, "the case can be played to its end", why)] },
+    }
+}
+
+fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<Vec<Story>, String> {
+    let journal = Journal::open(dir).map_err(|e| e.to_string())?;
+    let mut stage = Stage::new(suite, case, bench, dir, &journal);
+    let played = stage.play(suite, case, bench);
+    drop(stage);
+    let read = || {
+        let streams = journal.streams().map_err(|e| e.to_string())?;
+        let mut runs = Vec::new();
+        for run in streams.into_iter().filter_map(|(stream, _)| stream.as_run()) {
+            let records = journal.read(&StreamId::run(&run), 1).map_err(|e| e.to_string())?;
+            runs.push((records.first().map(|first| first.at), Story::of(&records)));
+        }
+        runs.sort_by_key(|(began, _)| *began);
+        Ok(runs.into_iter().map(|(_, story)| story).collect())
+    };
+    let stories = played.and_then(|()| read());
+    journal.close();
+    stories
+}
+
+struct Stage {
+    core: Core<Sandbox>,
+    clock: Arc<SimulatedClock>,
+    world: Arc<World>,
+    woken: mpsc::Receiver<()>,
+}
+
+impl Stage {
+    fn new(suite: &Suite, case: &Case, bench: &Bench, dir: &Path, journal: &Journal) -> Self {
+        let clock = Arc::new(SimulatedClock::new(case.at));
+        let (bell, woken) = mpsc::sync_channel(1);
+        let bell = Mutex::new(bell);
+        // One ring that waits is enough.
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+            bell.lock().unwrap_or_else(std::sync::PoisonError::into_inner).try_send(()).unwrap_or_default()
+        });
+        let node = Name::from("test");
+        let world = World::new(case.mocks.clone(), Arc::clone(&wake));
+        let parts = Parts {
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            journal: journal.clone(),
+            vault: Arc::new(DirVault::new(dir)),
+            crew: world.crew(&bench.specs, &node),
+            runtime: bench.runtime.clone(),
+            wake,
+            node,
+            boot: BootId("test".into()),
+        };
+        let modes = case.mode.map(|mode| (suite.playbook.name.clone(), mode)).into_iter().collect();
+        let definitions = Definitions {
+            playbooks: vec![Arc::clone(&suite.playbook)],
+            ceiling: Mode::Enforce,
+            modes,
+            vars: bench.vars.clone(),
+            ..Definitions::default()
+        };
+        Self { core: Core::new(parts, definitions), clock, world, woken }
+    }
+
+    fn play(&mut self, suite: &Suite, case: &Case, bench: &Bench) -> Result<(), String> {
+        self.core.recover(Arc::new(|_, _| None)).map_err(|e| e.to_string())?;
+        match &case.start {
+            Start::Inputs(inputs) => {
+                self.core.start_with(&suite.playbook, inputs.clone())?;
+            }
+            Start::Events(events, rule) => {
+                let mut detector = Detector::new(Arc::clone(&bench.rules));
+                for event in events {
+                    self.clock.set(event.head.seen.after(case.age));
+                    let found = match rule {
+                        Some(rule) => vec![matched(event, rule, self.clock.now())],
+                        None => {
+                            let mut found = Vec::new();
+                            detector.event(event, self.clock.now(), &mut found);
+                            found
+                        }
+                    };
+                    self.core.detections(found);
+                }
+            }
+        }
+        self.settle()
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        let (mut kept, began) = (Kept::default(), self.clock.now());
+        loop {
+            let patience = Countdown::of(PATIENCE);
+            while !self.core.step(&mut kept, self.world.hanging(self.clock.now())) {
+                if patience.left().is_zero() {
+                    return Err(format!("a step did not end within {PATIENCE:?}"));
+                }
+                // Woken, or time to look again.
+                let _woken_or_late = self.woken.recv_timeout(Duration::from_millis(5));
+            }
+            if self.core.is_idle() {
+                return Ok(());
+            }
+            let now = self.clock.now();
+            if self.core.at_work() > self.world.hanging(now) {
+                continue;
+            }
+            let next: Option<Stamp> =
+                self.core.next_moment().into_iter().chain(self.world.next_end(now)).min_by_key(|at| at.boot_ns);
+            match next {
+                None => return Err("the run has not ended, and waits for nothing".to_owned()),
+                Some(at) if at.since(began) > LONGEST => {
+                    return Err(format!("the run did not end within {} days", LONGEST.as_secs() / 86_400));
+                }
+                Some(at) => self.clock.set(at),
+            }
+        }
+    }
+}
+
+/// A detection of a rule that the case names.
+fn matched(event: &OwnedEvent, rule: &RuleRef, now: Stamp) -> Detection {
+    Detection {
+        id: Hash::of_parts(&[event.head.id.as_str().as_bytes(), rule.name.as_str().as_bytes()]),
+        rule: rule.clone(),
+        event: Arc::new(event.clone()),
+        events: vec![],
+        matched: vec![],
+        at: now,
+    }
+}

@@ -1,0 +1,115 @@
+//! What a run's records say of its steps: the ground for verdicts and for coverage.
+//!
+//! Owns that reading alone. Reads the journal's records, never the engine's state.
+
+use quell_model::record::{Record, RunState};
+use quell_model::{Body, Json, Outcome};
+use std::collections::BTreeMap;
+
+/// A run as its records tell it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Story {
+    pub(super) steps: BTreeMap<String, StepStory>,
+    /// Steps in the order of their ends.
+    pub(super) ends: Vec<String>,
+    pub(super) told: Vec<String>,
+    pub(super) state: Option<RunState>,
+    pub(super) outputs: Json,
+    pub(super) summary: String,
+}
+
+/// A step.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StepStory {
+    pub(super) outcome: Option<Outcome>,
+    pub(super) attempts: u32,
+    /// Rendered inputs, of each item its own.
+    pub(super) inputs: Vec<Json>,
+    pub(super) output: Json,
+    pub(super) errors: Vec<String>,
+    /// Items of its `for_each` that ended.
+    pub(super) items: u32,
+    /// Its `if` was false.
+    pub(super) not_wanted: bool,
+    /// An intent of it is in the journal.
+    pub(super) intended: bool,
+}
+
+impl StepStory {
+    /// Whether it did something, or tried to.
+    pub(super) fn ran(&self) -> bool {
+        use Outcome::{Already, Done, Failed, Stuck, Undone, Verified};
+        matches!(self.outcome, Some(Verified | Done | Already | Failed | Undone | Stuck)) || self.intended
+    }
+
+    /// Whether the run came to it.
+    pub(super) fn is_reached(&self) -> bool {
+        self.ran() || matches!(self.outcome, Some(Outcome::Planned | Outcome::Refused))
+    }
+}
+
+impl Story {
+    pub(super) fn of(records: &[Record]) -> Self {
+        let mut story = Self::default();
+        for record in records {
+            story.take(&record.body);
+        }
+        story
+    }
+
+    fn step(&mut self, id: &str) -> &mut StepStory {
+        self.steps.entry(id.to_owned()).or_default()
+    }
+
+    fn end(&mut self, id: &str, outcome: Outcome) {
+        self.step(id).outcome = Some(outcome);
+        self.ends.push(id.to_owned());
+    }
+
+    fn take(&mut self, body: &Body) {
+        match body {
+            Body::StepPlanned(planned) => self.step(planned.part.step.as_str()).inputs.push(planned.input.clone()),
+            Body::StepIntended(intended) => {
+                let step = self.step(intended.part.step.as_str());
+                step.attempts = step.attempts.max(intended.attempt);
+                step.intended = true;
+                step.inputs.push(intended.input.clone());
+            }
+            Body::StepFailed(failed) => {
+                let step = self.step(failed.part.step.as_str());
+                step.attempts = step.attempts.max(failed.attempt);
+                step.errors.push(failed.error.clone());
+            }
+            Body::StepFinished(finished) => {
+                let id = finished.part.step.as_str();
+                if let Some(told) = finished.output.get("told").and_then(Json::as_str) {
+                    self.told.push(told.to_owned());
+                }
+                let step = self.step(id);
+                step.attempts = step.attempts.max(finished.attempts);
+                if finished.outcome == Outcome::Failed {
+                    step.errors.push(finished.proof.clone());
+                }
+                if finished.part.item.is_some() {
+                    step.items += 1;
+                    return;
+                }
+                step.output = finished.output.clone();
+                self.end(id, finished.outcome);
+            }
+            Body::StepSkipped(skipped) => {
+                self.step(skipped.step.as_str()).not_wanted = skipped.why.starts_with("`if`");
+                self.end(skipped.step.as_str(), Outcome::Skipped);
+            }
+            Body::StepBlocked(blocked) => self.end(blocked.step.as_str(), blocked.outcome),
+            Body::GuardRefused(refused) => self.step(refused.part.step.as_str()).errors.push(refused.why.clone()),
+            Body::UndoFinished(undone) => self.step(undone.part.step.as_str()).outcome = Some(undone.outcome),
+            Body::RunFinished(finished) => {
+                self.state = Some(finished.state);
+                self.outputs = finished.outputs.clone();
+                self.summary.clone_from(&finished.summary);
+            }
+            _ => {}
+        }
+    }
+}

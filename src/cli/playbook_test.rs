@@ -1,0 +1,198 @@
+//! `quell playbook test`: the cases beside playbooks, played by the engine in a world that only answers.
+//!
+//! Owns the finding of files and the printing: a tree, JUnit, JSON. What a case means is the engine's.
+
+use super::escape::escape;
+use super::junit;
+use super::mistakes::{self, Tally};
+use super::place::must_exist;
+use super::term::Ink;
+use super::{Exit, Fail, Term};
+use crate::daemon::Scratch;
+use crate::daemon::files::{self, Found};
+use quell_engine::load::Known;
+use quell_engine::trial::{self, Bench, Coverage, Miss, Suite};
+use quell_model::playbook::Playbook;
+use quell_model::{Mistake, RuleRef};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// See [`run`].
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  quell playbook test playbooks/\n  quell playbook test --coverage --junit tests.xml playbooks/mine.yaml\n\nA file of cases stands beside its playbook: `mine.test.yaml` for `mine.yaml`. Ends with 1 when a case\nfails, a file has a mistake, or, with --coverage, no case reaches a step."
+)]
+pub(crate) struct Args {
+    /// Test files, playbooks, or directories
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Name the steps and branches that no case reaches
+    #[arg(long)]
+    coverage: bool,
+    /// Write JUnit XML to this file
+    #[arg(long, value_name = "F")]
+    junit: Option<PathBuf>,
+    /// Further rules that the cases may name
+    #[arg(long, value_name = "PATH")]
+    rules: Vec<PathBuf>,
+}
+
+/// A file's cases as they went.
+pub(super) struct Told {
+    pub(super) file: PathBuf,
+    pub(super) playbook: Arc<Playbook>,
+    pub(super) cases: Vec<(String, u32, Vec<Miss>)>,
+}
+
+/// What a playbook's cases reached.
+type Reached = (Arc<Playbook>, Coverage);
+
+/// Reads, plays, tells.
+pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
+    must_exist(args.paths.iter().chain(&args.rules))?;
+    let places: Vec<PathBuf> = args.paths.iter().map(|path| around(path)).collect();
+    let (Found { playbooks, mut mistakes }, rules, vars) = files::with_rules(&places, &args.rules);
+    let refs: Vec<RuleRef> = rules.refs().cloned().collect();
+    let known = Known { actions: quell_actions::specs(), rules: Some(&refs), vars: Some(&vars) };
+    let suites = suites(args, &playbooks, &known, &mut mistakes);
+    if suites.is_empty() && mistakes.is_empty() && !args.coverage {
+        return Err(Fail::usage("there is no test in what was given")
+            .hint("tests stand beside their playbook: `mine.test.yaml` for `mine.yaml`"));
+    }
+    let cannot = |e: std::io::Error| Fail::missing(format!("the cases cannot be played: {e}"));
+    let scratch = Scratch::new("test").map_err(cannot)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(cannot)?;
+    let specs = quell_actions::specs();
+    let (scratch_dir, handle) = (scratch.path().to_owned(), runtime.handle().clone());
+    let bench = Bench { specs, rules: Arc::new(rules), vars, scratch: scratch_dir, runtime: handle };
+    let mut reached: Vec<Reached> = asked(args, &playbooks, &suites);
+    let told: Vec<Told> = suites.iter().map(|suite| play(suite, &bench, &mut reached)).collect();
+    if let Some(file) = &args.junit {
+        let written = std::fs::write(file, junit::xml(&told, &mistakes));
+        written.map_err(|e| Fail::not_right(format!("`{}` cannot be written: {e}", file.display())))?;
+    }
+    let failed = told.iter().flat_map(|one| &one.cases).filter(|(.., misses)| !misses.is_empty()).count();
+    let unreached: usize = reached.iter().map(|(_, coverage)| coverage.missed_steps().count()).sum();
+    let errors = Tally::of(&mistakes).errors;
+    let ok = failed == 0 && errors == 0 && !(args.coverage && unreached > 0);
+    if term.is_json() {
+        term.document(&document(ok, &told, args.coverage.then_some(&reached), &mistakes));
+    } else {
+        mistakes::draw(term, &mistakes);
+        told.iter().for_each(|one| tree(one, term));
+        if args.coverage {
+            reached.iter().for_each(|one| covered(one, term));
+        }
+    }
+    let cases: usize = told.iter().map(|one| one.cases.len()).sum();
+    term.note(format!("{cases} cases, {failed} failed; {}", Tally::of(&mistakes)));
+    Ok(if ok { Exit::Right } else { Exit::NotRight })
+}
+
+/// Where the playbook of a test file is looked for.
+fn around(path: &Path) -> PathBuf {
+    if !trial::is_test(path) {
+        return path.to_owned();
+    }
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new(".")).to_owned()
+}
+
+fn suites(args: &Args, playbooks: &[Arc<Playbook>], known: &Known<'_>, mistakes: &mut Vec<Mistake>) -> Vec<Suite> {
+    let (mut seen, mut suites) = (Vec::new(), Vec::new());
+    for path in &args.paths {
+        let found = trial::files(path).map_err(|mistake| mistakes.push(*mistake)).unwrap_or_default();
+        for file in found {
+            let same = file.canonicalize().unwrap_or_else(|_| file.clone());
+            if seen.contains(&same) {
+                continue;
+            }
+            seen.push(same);
+            match trial::text(&file) {
+                Err(mistake) => mistakes.push(*mistake),
+                Ok(text) => {
+                    let (suite, found) = trial::read(&file, &text, playbooks, known);
+                    mistakes.extend(found);
+                    suites.extend(suite);
+                }
+            }
+        }
+    }
+    suites
+}
+
+/// The playbooks whose coverage is asked for: of a test file its own, else all that stand there.
+fn asked(args: &Args, playbooks: &[Arc<Playbook>], suites: &[Suite]) -> Vec<Reached> {
+    let only_files = args.paths.iter().all(|path| trial::is_test(path));
+    let is_tested = |playbook: &Playbook| suites.iter().any(|suite| suite.playbook.name == playbook.name);
+    let wanted = playbooks.iter().filter(|playbook| !only_files || is_tested(playbook));
+    wanted.map(|playbook| (Arc::clone(playbook), Coverage::of(playbook))).collect()
+}
+
+fn play(suite: &Suite, bench: &Bench, reached: &mut [Reached]) -> Told {
+    let mut own = Coverage::of(&suite.playbook);
+    let coverage = reached.iter_mut().find(|(playbook, _)| playbook.name == suite.playbook.name);
+    let coverage = coverage.map_or(&mut own, |(_, coverage)| coverage);
+    let one = |case: &trial::Case| (case.name.clone(), case.line.0, trial::play(suite, case, bench, coverage).misses);
+    let cases = suite.cases.iter().map(one).collect();
+    Told { file: suite.file.clone(), playbook: Arc::clone(&suite.playbook), cases }
+}
+
+fn tree(told: &Told, term: &Term) {
+    term.line(format!(
+        "{}  {}",
+        term.ink(Ink::Name, told.playbook.name.as_str()),
+        escape(&told.file.display().to_string())
+    ));
+    for (name, _, misses) in &told.cases {
+        let mark = if misses.is_empty() { term.ink(Ink::Good, "ok    ") } else { term.ink(Ink::Bad, "failed") };
+        term.line(format!("  {mark}  {}", escape(name)));
+        for miss in misses {
+            term.line(format!("          {}", escape(&miss.place)));
+            term.line(format!("            expected {}", escape(&miss.expected)));
+            term.line(format!("            found    {}", escape(&miss.found)));
+        }
+    }
+}
+
+fn covered((playbook, coverage): &Reached, term: &Term) {
+    let missed: Vec<&str> = coverage.missed_steps().collect();
+    let name = term.ink(Ink::Name, playbook.name.as_str());
+    let reached = coverage.steps() - missed.len();
+    term.line(format!("{name}  {reached} of {} steps reached", coverage.steps()));
+    for step in missed {
+        term.line(format!("  {}  {}", term.ink(Ink::Bad, "not reached"), escape(step)));
+    }
+    for branch in coverage.branches().iter().filter(|branch| !branch.is_reached) {
+        let line = format!("{}: {}", escape(&branch.step), branch.way);
+        term.line(format!("  {}  {line}", term.ink(Ink::Warn, "no case goes there")));
+    }
+}
+
+fn document(ok: bool, told: &[Told], reached: Option<&Vec<Reached>>, mistakes: &[Mistake]) -> Value {
+    let miss = |miss: &Miss| json!({ "place": miss.place, "expected": miss.expected, "found": miss.found });
+    let cases = told.iter().flat_map(|one| {
+        one.cases.iter().map(move |(name, line, misses)| {
+            json!({
+                "id": format!("{}:{line}", one.file.display()), "file": one.file.display().to_string(), "line": line,
+                "playbook": one.playbook.name, "case": name, "ok": misses.is_empty(),
+                "misses": misses.iter().map(miss).collect::<Vec<_>>(),
+            })
+        })
+    });
+    let coverage = reached.map(|all| {
+        all.iter()
+            .map(|(playbook, coverage)| {
+                let branches = coverage.branches().iter().filter(|branch| !branch.is_reached);
+                json!({
+                    "id": playbook.name, "steps": coverage.steps(),
+                    "steps_not_reached": coverage.missed_steps().collect::<Vec<_>>(),
+                    "branches_not_reached": branches.map(|b| json!({ "step": b.step, "way": b.way })).collect::<Vec<_>>(),
+                })
+            })
+            .collect::<Vec<_>>()
+    });
+    json!({
+        "ok": ok, "cases": cases.collect::<Vec<_>>(), "coverage": coverage, "mistakes": mistakes::as_json(mistakes),
+    })
+}

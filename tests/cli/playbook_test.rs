@@ -1,0 +1,111 @@
+//! `quell playbook test`: what ships is green, what is wrong is named with its place, and nothing runs without end.
+
+use super::quell;
+use std::fmt::Write;
+use std::fs;
+
+const PLAYBOOK: &str = r#"playbook: mine
+mode: enforce
+inputs: { ids: { type: list, default: [] } }
+steps:
+  freeze:
+    for_each: ${{ inputs.ids }}
+    max_parallel: 50
+    action: process.freeze
+    with: { process: "${{ item }}" }
+  copy:
+    needs: [freeze]
+    action: process.capture
+    with: { process: "1.2.3@b" }
+    timeout: 10m
+  say:
+    needs: [copy]
+    when: failure
+    tell: it went wrong
+"#;
+
+fn folder(test: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("mine.yaml"), PLAYBOOK).unwrap();
+    fs::write(dir.path().join("mine.test.yaml"), test).unwrap();
+    dir
+}
+
+fn path(dir: &tempfile::TempDir) -> &str {
+    dir.path().to_str().unwrap()
+}
+
+#[test]
+fn what_ships_is_tested_to_its_last_step_and_each_time_the_same() {
+    let args = ["playbook", "test", "--coverage", "--json", "playbooks/"];
+    let first = quell(&args).ends(0);
+    let told = first.json();
+    assert_eq!(told["ok"], true);
+    assert_eq!(told["coverage"].as_array().unwrap().len(), 4, "{told}");
+    assert!(told["cases"].as_array().unwrap().len() > 25);
+    assert_eq!(first.out, quell(&args).ends(0).out);
+    quell(&["playbook", "check", "playbooks/"]).ends(0);
+}
+
+#[test]
+fn what_does_not_hold_is_named_with_its_place_in_tree_and_junit() {
+    let dir = folder(
+        "cases:\n  - case: a & b\n    inputs: {}\n    mocks: { copy: { lie: gone } }\n    expect:\n      run: succeeded\n      not_run: [say]\n",
+    );
+    let junit = dir.path().join("out.xml");
+    let ran = quell(&["playbook", "test", "--junit", junit.to_str().unwrap(), path(&dir)]).ends(1);
+    assert!(ran.out.contains("mine.test.yaml:6:12") && ran.out.contains("mine.test.yaml:7:17"), "{}", ran.out);
+    assert!(ran.out.contains("found    failed"), "{}", ran.out);
+    let xml = fs::read_to_string(junit).unwrap();
+    assert!(xml.contains("name=\"a &amp; b\"") && xml.contains("failures=\"1\""), "{xml}");
+}
+
+#[test]
+fn a_step_that_no_case_reaches_ends_with_1_only_when_coverage_is_asked_for() {
+    let dir =
+        folder("cases:\n  - case: good\n    inputs: {}\n    expect: { run: succeeded, steps: { freeze: skipped } }\n");
+    quell(&["playbook", "test", path(&dir)]).ends(0);
+    let ran = quell(&["playbook", "test", "--coverage", path(&dir)]).ends(1);
+    assert!(ran.out.contains("not reached  say") && ran.out.contains("freeze: an item of its list"), "{}", ran.out);
+}
+
+#[test]
+fn every_mistake_is_told_with_the_nearest_spelling() {
+    let dir = folder(
+        "cases:\n  - case: x\n    inputs: { idz: [] }\n    mocks: { coppy: ok, copy: hangs, process.kill: { ok: { kiled: 1 } } }\n    expect: { steps: { freez: verified, copy: verfied }, odrer: [a] }\n",
+    );
+    let ran = quell(&["playbook", "test", "--json", path(&dir)]).ends(1);
+    let told = ran.json();
+    let near: Vec<&str> = told["mistakes"].as_array().unwrap().iter().filter_map(|m| m["nearest"].as_str()).collect();
+    for word in ["ids", "copy", "hang", "killed", "freeze", "verified", "order"] {
+        assert!(near.contains(&word), "{word}: {told}");
+    }
+    assert_eq!(told["cases"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn garbage_is_a_mistake_and_no_test_is_wrong_usage() {
+    for text in ["", "\u{1}\u{2}", "[[[[[[", "cases: 7", "cases: []", "- a", "cases:\n  - case: x\n"] {
+        let dir = folder(text);
+        let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
+        assert!(ran.err.contains("mine.test.yaml"), "{text:?}: {}", ran.err);
+    }
+    let dir = folder("");
+    fs::remove_file(dir.path().join("mine.test.yaml")).unwrap();
+    quell(&["playbook", "test", path(&dir)]).ends(2);
+    fs::write(dir.path().join("mine.yaml"), "playbook: mine\nsteps: 7\n").unwrap();
+    fs::write(dir.path().join("mine.test.yaml"), "cases: [{ case: x, inputs: {}, expect: { run: none } }]").unwrap();
+    quell(&["playbook", "test", path(&dir)]).ends(1);
+}
+
+#[test]
+fn a_thousand_items_hang_and_fail_without_taking_time() {
+    let mut ids = String::new();
+    for id in 0..1000 {
+        write!(ids, "{id}.1.1@b, ").unwrap();
+    }
+    let dir = folder(&format!(
+        "cases:\n  - case: many\n    inputs: {{ ids: [{ids}] }}\n    mocks: {{ \"freeze[7]\": hang, copy: hang }}\n    expect: {{ run: failed, steps: {{ freeze: failed, copy: blocked, say: done }}, told: [it went wrong] }}\n  - case: hours\n    inputs: {{}}\n    mocks: {{ copy: hang }}\n    expect: {{ run: failed, steps: {{ copy: {{ outcome: failed, error: timeout }} }} }}\n"
+    ));
+    quell(&["playbook", "test", "--coverage", path(&dir)]).ends(0);
+}
