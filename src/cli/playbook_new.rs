@@ -1,4 +1,4 @@
-//! `quell playbook new NAME`: a playbook with its rule and a README to begin with, which checks clean as it stands.
+//! `quell playbook new NAME`: a playbook with its rule, its test and a README to begin with, which checks clean as it stands.
 //!
 //! Invariants: writes nothing over what is there, takes no name that ships, and leaves no half of it behind.
 
@@ -98,6 +98,7 @@ fn files(name: &str, id: &str, today: jiff::civil::Date) -> Vec<(String, String)
     let filled = |text: &str| text.replace("@NAME@", name).replace("@ID@", id).replace("@DATE@", &today.to_string());
     vec![
         ("playbook.yaml".to_owned(), filled(include_str!("playbook_new/playbook.yaml"))),
+        ("playbook.test.yaml".to_owned(), filled(include_str!("playbook_new/playbook.test.yaml"))),
         (format!("rules/{name}.yml"), filled(include_str!("playbook_new/rule.yml"))),
         ("README.md".to_owned(), filled(include_str!("playbook_new/readme.md"))),
         (SCHEMA.to_owned(), super::playbook::schema_text()),
