@@ -69,7 +69,8 @@ pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
     let mut reached: Vec<Reached> = asked(args, &playbooks, &suites);
     let told: Vec<Told> = suites.iter().map(|suite| play(suite, &bench, &mut reached)).collect();
     if let Some(file) = &args.junit {
-        let written = std::fs::write(file, junit::xml(&told, &mistakes));
+        let written = junit::xml(&told, &mistakes).map_err(std::io::Error::other);
+        let written = written.and_then(|xml| std::fs::write(file, xml));
         written.map_err(|e| Fail::not_right(format!("`{}` cannot be written: {e}", file.display())))?;
     }
     let failed = told.iter().flat_map(|one| &one.cases).filter(|(.., misses)| !misses.is_empty()).count();

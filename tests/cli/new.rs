@@ -12,7 +12,10 @@ fn what_it_writes_passes_every_check() {
     let dir = tempfile::tempdir().unwrap();
     let told = at(dir.path(), &["playbook", "new", "stop-sleeper", "--json"]).ends(0).json();
     let files: Vec<&str> = told["files"].as_array().unwrap().iter().map(|file| file["id"].as_str().unwrap()).collect();
-    assert_eq!(files, ["playbook.yaml", "playbook.test.yaml", "rules/stop-sleeper.yml", "README.md", "playbook.schema.json"]);
+    assert_eq!(
+        files,
+        ["playbook.yaml", "playbook.test.yaml", "rules/stop-sleeper.yml", "README.md", "playbook.schema.json"]
+    );
     let home = dir.path().join("playbooks/stop-sleeper");
     for path in [".", "playbook.yaml"] {
         let ran = at(&home, &["playbook", "check", "--deny", "warnings", path]).ends(0);

@@ -50,14 +50,21 @@ fn what_ships_is_tested_to_its_last_step_and_each_time_the_same() {
 #[test]
 fn what_does_not_hold_is_named_with_its_place_in_tree_and_junit() {
     let dir = folder(
-        "cases:\n  - case: a & b\n    inputs: {}\n    mocks: { copy: { lie: gone } }\n    expect:\n      run: succeeded\n      not_run: [say]\n",
+        "cases:\n  - case: \"a & b\\a\"\n    inputs: {}\n    mocks: { copy: { lie: gone } }\n    expect:\n      run: succeeded\n      not_run: [say]\n",
     );
     let junit = dir.path().join("out.xml");
     let ran = quell(&["playbook", "test", "--junit", junit.to_str().unwrap(), path(&dir)]).ends(1);
     assert!(ran.out.contains("mine.test.yaml:6:12") && ran.out.contains("mine.test.yaml:7:17"), "{}", ran.out);
     assert!(ran.out.contains("found    failed"), "{}", ran.out);
     let xml = fs::read_to_string(junit).unwrap();
-    assert!(xml.contains("name=\"a &amp; b\"") && xml.contains("failures=\"1\""), "{xml}");
+    let xml = roxmltree::Document::parse(&xml).unwrap();
+    let has = |tag: &str, name: &str, value: &str| {
+        xml.descendants().any(|node| node.has_tag_name(tag) && node.attribute(name) == Some(value))
+    };
+    // What XML cannot hold is not there.
+    assert!(has("testsuites", "failures", "1") && has("testcase", "name", "a & b"), "{xml:?}");
+    let failure = xml.descendants().find(|node| node.has_tag_name("failure")).unwrap();
+    assert!(failure.text().unwrap().contains("found    failed"), "{failure:?}");
 }
 
 #[test]

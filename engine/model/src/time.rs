@@ -4,14 +4,28 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
-/// One moment on both clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// One moment on both clocks. The order is that of the boot clock, so that of moments of one boot none comes sooner or later
+/// because the wall clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp {
     /// For people: may be stepped.
     pub wall: Timestamp,
     /// CLOCK_BOOTTIME in nanoseconds: for spans, never steps back within a boot.
     pub boot_ns: u64,
+}
+
+impl Ord for Stamp {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.boot_ns, self.wall).cmp(&(other.boot_ns, other.wall))
+    }
+}
+
+impl PartialOrd for Stamp {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl Stamp {

@@ -210,17 +210,23 @@ impl<W: Send + 'static> Core<W> {
     /// not change; else by the wall clock.
     pub(super) fn age(&self, then: Stamp) -> Duration {
         let now = self.parts.clock.now();
-        let in_this_boot = |from: Stamp| (from.boot_ns..=now.boot_ns).contains(&then.boot_ns);
-        if self.boot_from.is_some_and(in_this_boot) {
+        if self.is_of_this_boot(then, now) {
             now.since(then)
         } else {
             Duration::try_from(now.wall.duration_since(then.wall)).unwrap_or_default()
         }
     }
 
+    fn is_of_this_boot(&self, then: Stamp, now: Stamp) -> bool {
+        self.boot_from.is_some_and(|from| (from.boot_ns..=now.boot_ns).contains(&then.boot_ns))
+    }
+
     /// A journaled moment on the clocks of this boot. What happened before the boot counts as if at its begin: a reboot
     /// makes limits forget later, never sooner.
     fn aged(&self, then: Stamp, now: Stamp) -> Stamp {
+        if self.is_of_this_boot(then, now) {
+            return then;
+        }
         let age = u64::try_from(self.age(then).as_nanos()).unwrap_or(u64::MAX);
         Stamp { wall: then.wall, boot_ns: now.boot_ns.saturating_sub(age) }
     }
@@ -277,20 +283,26 @@ impl<W: Send + 'static> Core<W> {
         let journal = self.ink.journal().clone();
         let said = |error: StoreError| error.to_string();
         let records = journal.read(&StreamId::run(id), 1).map_err(said)?;
-        let run = folded(&records, |hash| {
-            if let Some(loaded) = self.definitions.playbooks.iter().find(|playbook| playbook.hash == hash) {
-                return Ok(Arc::clone(loaded));
-            }
-            let read = self.reread.as_ref().ok_or("this engine has not looked at its journal")?;
-            read_again(&pinned(&journal).map_err(said)?, read, hash)
-        })?;
+        let now = self.parts.clock.now();
+        let run = folded(
+            &records,
+            |then| self.aged(then, now),
+            |hash| {
+                if let Some(loaded) = self.definitions.playbooks.iter().find(|playbook| playbook.hash == hash) {
+                    return Ok(Arc::clone(loaded));
+                }
+                let read = self.reread.as_ref().ok_or("this engine has not looked at its journal")?;
+                read_again(&pinned(&journal).map_err(said)?, read, hash)
+            },
+        )?;
         let moments = run.started.moments;
         self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: false });
         Ok(())
     }
 
     fn recover_run(&mut self, records: &[Record], definitions: &Pinned, read: &ReadDefinition) -> Result<(), String> {
-        let run = folded(records, |hash| read_again(definitions, read, hash))?;
+        let now = self.parts.clock.now();
+        let run = folded(records, |then| self.aged(then, now), |hash| read_again(definitions, read, hash))?;
         let (id, moments) = (run.started.run.clone(), run.started.moments);
         // One that is only taken back answers no attack.
         if run.started.by.is_none() && run.state() != RunState::Undoing {
@@ -318,13 +330,41 @@ fn read_again(pinned: &Pinned, read: &ReadDefinition, hash: Hash) -> Result<Arc<
     Ok(Arc::new(playbook))
 }
 
-/// The state that a run's records make.
-fn folded(records: &[Record], playbook: impl FnOnce(Hash) -> Result<Arc<Playbook>, String>) -> Result<Run, String> {
+/// The state that a run's records make, by the clocks of this boot.
+fn folded(
+    records: &[Record],
+    aged: impl Fn(Stamp) -> Stamp,
+    playbook: impl FnOnce(Hash) -> Result<Arc<Playbook>, String>,
+) -> Result<Run, String> {
     let (first, rest) = records.split_first().ok_or("its stream is empty")?;
     let started = run_started(&first.body).ok_or("its stream does not begin with its start")?;
-    let mut run = Run::new(playbook(started.definition)?, started.clone(), first.at);
+    let mut run = Run::new(playbook(started.definition)?, started.clone(), aged(first.at));
     for record in rest {
-        run.apply(record.at, &record.body);
+        let at = aged(record.at);
+        match waiting_from(record, at) {
+            Some(body) => run.apply(at, &body),
+            None => run.apply(at, &record.body),
+        }
     }
     Ok(run)
+}
+
+/// A record that names a later moment, with that moment by the clocks by which the record itself was at `at`: on those of an
+/// earlier boot it may lie days ahead.
+fn waiting_from(record: &Record, at: Stamp) -> Option<Body> {
+    if at == record.at {
+        return None;
+    }
+    let moved = |then: Stamp| at.after(then.since(record.at));
+    match record.body.clone() {
+        Body::StepFailed(mut failed) => {
+            failed.again_at = failed.again_at.map(moved);
+            Some(Body::StepFailed(failed))
+        }
+        Body::UndoFailed(mut failed) => {
+            failed.again_at = moved(failed.again_at);
+            Some(Body::UndoFailed(failed))
+        }
+        _ => None,
+    }
 }

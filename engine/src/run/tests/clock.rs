@@ -95,3 +95,55 @@ fn an_incident_grows_quiet_after_a_reboot_too() {
         assert_eq!(second.journal.incidents(None, 10).unwrap().len(), incidents, "after {minutes} minutes");
     }
 }
+
+/// The boot clock begins anew: an attempt that waited for its moment when the machine went down has it soon after.
+#[test]
+fn an_attempt_that_waits_over_a_reboot_waits_no_longer_than_it_would_have() {
+    const DAYS: u64 = 10 * 86_400;
+    let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+    let wait = Duration::from_secs(20);
+    playbook.steps[0].retry = quell_model::playbook::Retry { attempts: 2, backoff: wait, backoff_most: wait };
+    let playbook = Arc::new(playbook);
+    let definitions = definitions(Playbook::clone(&playbook));
+    let world = World { denials: AtomicU32::new(1), ..World::default() };
+    let mut first = stage_in(tempfile::tempdir().unwrap(), world, definitions.clone());
+    first.core.parts.clock = Arc::new(By { wall_s: 0, boot_s: DAYS });
+    first.core.recover(Arc::new(|_, _| None)).unwrap();
+    let mut attack = detection("7", 1);
+    let now = first.core.parts.clock.now();
+    let head = &mut Arc::make_mut(&mut attack.event).head;
+    (head.at, head.seen) = (now, now);
+    first.core.detections([attack]);
+    let failed = |stage: &Stage| stage.only_story().iter().any(|line| line.starts_with("StepFailed"));
+    while !failed(&first) {
+        first.core.turn();
+    }
+    let Stage { core, journal, dir, .. } = first;
+    drop(core);
+    journal.close();
+    let mut second = stage_in(dir, World::default(), definitions);
+    second.core.parts.boot = process::BootId("another".into());
+    second.core.parts.clock = Arc::new(By { wall_s: 60, boot_s: 60 });
+    second.core.recover(Arc::new(move |_, _| Some(Playbook::clone(&playbook)))).unwrap();
+    second.settle();
+    assert_eq!(second.done(), ["process.kill 2"]);
+    assert_eq!(second.only_story().last().unwrap(), "RunFinished succeeded");
+}
+
+/// The wall clock is set while an attempt waits for its moment: it has it when the time is over, no sooner and no later.
+#[test]
+fn an_attempt_waits_by_the_boot_clock() {
+    for step in [7200, -7200] {
+        let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+        let wait = Duration::from_millis(200);
+        playbook.steps[0].retry = quell_model::playbook::Retry { attempts: 2, backoff: wait, backoff_most: wait };
+        let world = World { denials: AtomicU32::new(1), ..World::default() };
+        let mut stage = stage(world, playbook);
+        stage.core.detections([detection("7", 1)]);
+        let waits = stage.core.runs.values().find_map(|live| live.run.next_wait(SystemClock.now())).unwrap();
+        stage.core.parts.clock = Arc::new(Stepped(step));
+        stage.settle();
+        assert_eq!(stage.done(), ["process.kill 1", "process.kill 2"], "{step}");
+        assert!(SystemClock.now().boot_ns >= waits.boot_ns, "{step}: too soon");
+    }
+}
