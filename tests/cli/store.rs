@@ -184,7 +184,10 @@ fn a_daemon_stands_on_a_pruned_journal_and_on_its_backup_and_says_what_went() {
     let (dir, to) = (home.path().join("state"), home.path().join("copy"));
     journal(&dir);
     store(&["prune", "--older-than", "90d"], &dir).ends(0);
-    let mut daemon = Daemon::start(command(&["up"]), None, &dir, &home.path().join("log"));
+    // What else happens on this machine is no concern of the journal's.
+    let config = home.path().join("quell.yaml");
+    fs::write(&config, "sources: { sensor: { enabled: false } }\n").unwrap();
+    let mut daemon = Daemon::start(command(&["up"]), Some(&config), &dir, &home.path().join("log"));
     daemon.stands();
     let says = |daemon: &Daemon| {
         for (kind, id) in [("run", "r-over"), ("incident", "i-over")] {
@@ -202,7 +205,7 @@ fn a_daemon_stands_on_a_pruned_journal_and_on_its_backup_and_says_what_went() {
     store(&["backup", to.to_str().unwrap()], &dir).ends(0);
     let refused = store(&["prune", "--older-than", "90d"], &dir).ends(2);
     assert!(refused.err.contains("end the daemon"), "{refused:?}");
-    let mut other = Daemon::start(command(&["up"]), None, &to, &home.path().join("other-log"));
+    let mut other = Daemon::start(command(&["up"]), Some(&config), &to, &home.path().join("other-log"));
     other.stands();
     says(&other);
     let shown = other.ask_json(&["incident", "show", "i-open"]);
