@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
     let refs: Vec<RuleRef> = rules.refs().cloned().collect();
     let known = Known { actions: quell_actions::specs(), rules: Some(&refs), vars: Some(&vars) };
     let suites = suites(args, &playbooks, &known, &mut mistakes);
-    if suites.is_empty() && mistakes.is_empty() && !args.coverage {
+    if suites.is_empty() && mistakes.is_empty() && (!args.coverage || playbooks.is_empty()) {
         return Err(Fail::usage("there is no test in what was given")
             .hint("tests stand beside their playbook: `mine.test.yaml` for `mine.yaml`"));
     }

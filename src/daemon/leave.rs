@@ -117,11 +117,12 @@ fn with_journal(
     if let Err(why) = pause::flag(dir, true) {
         left.left_over.push(why);
     }
-    if let (Some(journal), Some(world)) = (journal, world) {
-        thaw(journal, dir, world, left)?;
-    }
-    if let Some(journal) = journal {
-        cancel(journal, &by, left)?;
+    // What cannot be read, or written, keeps nothing else from being taken out.
+    let thawed =
+        if let (Some(journal), Some(world)) = (journal, world) { thaw(journal, dir, world, left) } else { Ok(()) };
+    let cancelled = journal.map_or(Ok(()), |journal| cancel(journal, &by, left));
+    for error in [thawed, cancelled].into_iter().filter_map(Result::err) {
+        left.left_over.push(format!("the journal: {error}"));
     }
     let standing = match remains(journal, dir) {
         Ok(standing) => standing,
@@ -160,9 +161,18 @@ fn with_journal(
 fn cancel(journal: &Journal, by: &Name, left: &mut Left) -> Result<(), StoreError> {
     for stream in journal.open_streams()? {
         let Some(id) = stream.as_run() else { continue };
-        let said = journal.read_kinds(&stream, 1, &[Kind::UndoBegan, Kind::PersonActed])?;
+        let said = match journal.read_kinds(&stream, 1, &[Kind::RunFinished, Kind::UndoBegan, Kind::PersonActed]) {
+            Ok(said) => said,
+            Err(error) => {
+                left.left_over.push(format!("run {id}: {error}"));
+                continue;
+            }
+        };
         let ends_it = |record: &Record| match &record.body {
             Body::PersonActed(acted) => acted.what.as_str() == "cancel",
+            // One step is taken back, and the others go on.
+            Body::UndoBegan(began) => began.only.is_none(),
+            // It had ended, and was opened again to let go.
             _ => true,
         };
         if !said.iter().any(ends_it) {
@@ -215,9 +225,13 @@ fn thaw(journal: &Journal, dir: &Path, world: &HostWorld, left: &mut Left) -> Re
     for (stream, seq) in journal.intents("process.freeze")? {
         let Some(run) = stream.as_run() else { continue };
         let mut found = None;
-        journal.visit(&stream, seq, &[Kind::StepIntended], &mut |record| {
+        let read = journal.visit(&stream, seq, &[Kind::StepIntended], &mut |record| {
             found = found.take().or((record.seq == seq).then_some(record));
-        })?;
+        });
+        if let Err(error) = read {
+            left.left_over.push(format!("what run {run} froze: {error}"));
+            continue;
+        }
         let Some(Body::StepIntended(intent)) = found.map(|record| record.body) else { continue };
         let context = context(&run, &intent, &clock, dir);
         let targets: Vec<String> = intent.plan.targets.iter().map(|target| target.label.clone()).collect();

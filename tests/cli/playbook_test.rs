@@ -116,3 +116,37 @@ fn a_thousand_items_hang_and_fail_without_taking_time() {
     ));
     quell(&["playbook", "test", "--coverage", path(&dir)]).ends(0);
 }
+
+/// The worst that a test can do is to pass.
+#[test]
+fn what_is_not_so_does_not_pass() {
+    let two = "inputs: { ids: [1.1.1@b, 2.2.2@b] }";
+    for (start, expect, found) in [
+        (two, "{ steps: { copy: { with: { process: 9.9.9@b } } } }", "1.2.3@b"),
+        (two, "{ steps: { freeze: { with: { process: 1.1.1@b, scope: tree } } } }", "freeze with"),
+        (two, "{ steps: { copy: { output: { exe_sha256: ~, nothing: ~ } } } }", "copy gives"),
+        (two, "{ order: [freeze, say] }", "say skipped"),
+        (two, "{ told: [it went wrong] }", "nothing"),
+        ("event: { class: process_creation }", "{ not_run: [copy] }", "no run started"),
+        (two, "{ steps: { copy: {} } }", "nothing is expected"),
+        (two, "{ steps: {} }", "expects nothing"),
+        (two, "{ runs: 1, told: ~ }", "expects nothing"),
+        (two, "{ runs: 1, told: [\"\"] }", "expects nothing"),
+        (two, "{ runs: 1, steps: { copy: { with: {} } } }", "expects nothing"),
+    ] {
+        let dir = folder(&format!("cases:\n  - case: x\n    {start}\n    expect: {expect}\n"));
+        let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
+        assert!(format!("{}{}", ran.out, ran.err).contains(found), "{expect}: {}{}", ran.out, ran.err);
+    }
+}
+
+#[test]
+fn nothing_to_test_is_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    quell(&["playbook", "test", "--coverage", path(&dir)]).ends(2);
+    let dir = folder("cases:\n  - case: x\n    recording: pipe\n    expect: { run: none }\n");
+    let made = std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap();
+    assert!(made.success());
+    let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
+    assert!(ran.err.contains("is no file") || ran.out.contains("is no file"), "{}{}", ran.out, ran.err);
+}

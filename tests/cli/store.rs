@@ -9,6 +9,7 @@ use quell_model::record::{
 };
 use quell_model::{Batch, Body, BootId, Durability, Entity, Level, Mode, Stamp};
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -210,4 +211,42 @@ fn a_daemon_stands_on_a_pruned_journal_and_on_its_backup_and_says_what_went() {
     says(&other);
     let shown = other.ask_json(&["incident", "show", "i-open"]);
     assert_eq!(shown["notes"][0]["text"], "before the copy", "{shown}");
+}
+
+#[test]
+fn a_backup_follows_nobody_to_what_is_not_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    journal(&dir);
+    let before = fs::read(dir.join("journal.db")).unwrap();
+    let victim = home.path().join("victim");
+    fs::write(&victim, "mine").unwrap();
+    let partial = |name: &str| home.path().join(format!(".{name}.partial"));
+    std::os::unix::fs::symlink(&dir, partial("link")).unwrap();
+    fs::create_dir(partial("open")).unwrap();
+    fs::write(partial("open").join("stranger"), "").unwrap();
+    fs::DirBuilder::new().mode(0o700).create(partial("lock")).unwrap();
+    std::os::unix::fs::symlink(&victim, partial("lock").join("lock")).unwrap();
+    for name in ["link", "open", "lock"] {
+        let to = home.path().join(name);
+        let ran = store(&["backup", to.to_str().unwrap()], &dir);
+        assert!(ran.code != Some(0) && !to.exists(), "{name}: {ran:?}");
+    }
+    assert!(fs::read(dir.join("journal.db")).unwrap() == before);
+    assert_eq!(fs::read_to_string(victim).unwrap(), "mine");
+    store(&["check"], &dir).ends(0);
+}
+
+#[test]
+fn a_slate_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, to) = (home.path().join("data"), home.path().join("copy"));
+    journal(&dir);
+    let mut slate = fs::read(dir.join("slate")).unwrap();
+    slate[0] ^= 1;
+    fs::write(dir.join("slate"), slate).unwrap();
+    for ran in [store(&["check"], &dir), store(&["backup", to.to_str().unwrap()], &dir)] {
+        assert!(ran.code != Some(0) && ran.err.contains("slate"), "{ran:?}");
+    }
+    assert!(!to.exists());
 }

@@ -146,6 +146,8 @@ impl<W: Send + 'static> Core<W> {
             self.drive(run);
         }
         self.leases_after_boot();
+        // From here on this engine's own moments are of this boot; before, none meant that all were of another.
+        self.boot_from = self.boot_from.or(Some(now));
         for promise in halves.promised {
             self.begin_promised(promise, &mut report);
         }
@@ -177,6 +179,7 @@ impl<W: Send + 'static> Core<W> {
     /// From the few records of the system's stream that matter now: the stream itself grows with every loss and with
     /// every detection beside the incidents.
     fn recover_system(&mut self, journal: &Journal) -> Result<Pinned, StoreError> {
+        let now = self.parts.clock.now();
         self.system_seq = journal.last(&StreamId::system());
         let definitions = pinned(journal)?;
         self.pinned.extend(definitions.keys());
@@ -188,7 +191,9 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         for record in journal.latest(&[Kind::LeaseGranted, Kind::LeaseChanged], usize::MAX)? {
-            self.leases.take_in(&record);
+            // By the clocks of this boot: on those of an earlier one it may lie days ahead.
+            let at = self.aged(record.at, now);
+            self.leases.take_in(&Record { at, ..record });
         }
         for record in journal.latest(&[Kind::PauseChanged], 1)? {
             if let Body::PauseChanged(changed) = &record.body {

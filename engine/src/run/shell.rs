@@ -405,6 +405,8 @@ impl Live {
                 self.under_way.contains_key(part)
             }
             Command::Finish { .. } => !self.under_way.is_empty(),
+            // A look or a script journals no intent: what runs finishes all the same.
+            Command::Block { step, .. } => self.under_way.keys().any(|part| part.step == *step),
             _ => false,
         }
     }

@@ -23,7 +23,8 @@ use rusqlite::backup::{Backup, StepResult};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What was copied.
@@ -82,15 +83,24 @@ pub fn back_up(from: &Path, to: &Path) -> Result<BackedUp, BackupError> {
         Ok((readers, id))
     };
     let (readers, id) = open().map_err(source)?;
-    let found = Slate::look(&from.join("slate"), id, 0);
+    let look = || Slate::look(&from.join("slate"), id, 0).map_err(source);
+    let found = look()?;
     if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {
         return Err(source(StoreError::Newer(format!("a newer quell wrote the journal: its slate has {what}"))));
     }
     let place = Place::make(partial)?;
-    let done = fill(&place.dir, &readers, found, &DirVault::new(from)).map_err(|failed| match failed {
+    let (mut done, gap) = fill(&place.dir, &readers, found, &DirVault::new(from)).map_err(|failed| match failed {
         Failed::Source(error) => source(error),
         Failed::Target(error) => BackupError::Target(error),
     })?;
+    // What was written while the slate was read is no loss: it is there by now, and came after the copy began.
+    if let Some(missing) = gap {
+        let applied = readers.with(|db| Ok(super::rows::stand(db)?.applied)).map_err(source)?;
+        if applied < missing && !look()?.iter().any(|(ticket, _)| *ticket == missing) {
+            done.findings
+                .push("writes are neither in the database nor on the slate: what came after is missing".into());
+        }
+    }
     place.becomes(to)?;
     Ok(done)
 }
@@ -131,8 +141,15 @@ struct Place {
 impl Place {
     fn make(dir: PathBuf) -> Result<Self, BackupError> {
         let told = |e: std::io::Error| BackupError::Target(StoreError::Unwritable(format!("`{}`: {e}", dir.display())));
-        // What a killed one left behind.
-        let stale = dir.exists();
+        let stale = match DirBuilder::new().mode(0o700).create(&dir) {
+            Ok(()) => false,
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && is_ours(&dir).map_err(told)? => true,
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                let why = "is there, and not what a killed copy leaves: take it away".to_owned();
+                return Err(BackupError::Place { dir: dir.clone(), why });
+            }
+            Err(e) => return Err(told(e)),
+        };
         let lock = DirLock::take(&dir).map_err(|error| match error {
             StoreError::Taken { .. } => {
                 BackupError::Place { dir: dir.clone(), why: "is being written by another".into() }
@@ -169,6 +186,21 @@ impl Drop for Place {
     }
 }
 
+/// Whether it is what a killed copy of this user's left behind: who may write above it may have put anything there.
+fn is_ours(dir: &Path) -> std::io::Result<bool> {
+    let data = std::fs::symlink_metadata(dir)?;
+    if !data.is_dir() || data.uid() != rustix::process::geteuid().as_raw() || data.mode() & 0o077 != 0 {
+        return Ok(false);
+    }
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if name != "lock" && name != "vault" && !name.as_encoded_bytes().starts_with(b"journal.db") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Takes away what a copy consists of, and nothing else.
 fn clear(dir: &Path) -> std::io::Result<()> {
     let absent = |e: std::io::Error| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) };
@@ -178,12 +210,13 @@ fn clear(dir: &Path) -> std::io::Result<()> {
     std::fs::remove_dir_all(dir.join("vault")).or_else(absent)
 }
 
-fn fill(dir: &Path, from: &Readers, found: Vec<Found>, evidence: &DirVault) -> Result<BackedUp, Failed> {
+fn fill(dir: &Path, from: &Readers, found: Vec<Found>, evidence: &DirVault) -> Result<(BackedUp, Option<u64>), Failed> {
     let path = database(dir);
     let told = |e: std::io::Error| Failed::Target(StoreError::Unwritable(format!("`{}`: {e}", path.display())));
     drop(OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(told)?);
     from.with(|db| Ok(copy(db, &path))).map_err(Failed::Source)??;
-    let mut done = BackedUp { findings: take_up(&path, found).map_err(Failed::Target)?, ..BackedUp::default() };
+    let (findings, gap) = take_up(&path, found).map_err(Failed::Target)?;
+    let mut done = BackedUp { findings, ..BackedUp::default() };
     let copy = Readers::new(&path);
     // Of the copy: a medium that lies is noticed now, and not when the copy is needed.
     done.findings.extend(read::verify(&copy).map_err(Failed::Target)?);
@@ -216,7 +249,7 @@ fn fill(dir: &Path, from: &Readers, found: Vec<Found>, evidence: &DirVault) -> R
     database.sync_all().map_err(told)?;
     done.bytes += database.metadata().map_err(told)?.len();
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(told)?;
-    Ok(done)
+    Ok((done, gap))
 }
 
 /// One snapshot, page by page. All in one step: after a step that leaves something a writer would make it begin anew.
@@ -234,21 +267,22 @@ fn copy(db: &Connection, path: &Path) -> Result<(), Failed> {
     }
 }
 
-/// What the slate had goes into the copy, in its order; gives what does not fit. The copy gets an id of its own: it is
+/// What the slate had goes into the copy, in its order; gives what does not fit, and the first write that is not there
+/// though later ones are. The copy gets an id of its own: it is
 /// not what the slate of the original belongs to.
-fn take_up(path: &Path, found: Vec<Found>) -> Result<Vec<String>, StoreError> {
+fn take_up(path: &Path, found: Vec<Found>) -> Result<(Vec<String>, Option<u64>), StoreError> {
     let mut rows = Rows::open(path)?;
     let mut stand = rows.stand()?;
     let mut applied = stand.applied;
     rows.complete(&mut stand, &found)?;
     let (mut chainer, _) = chainer(stand)?;
-    let (mut group, mut items, mut findings) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut group, mut items, mut findings, mut gap) = (Vec::new(), Vec::new(), Vec::new(), None);
     for (ticket, bytes) in found {
         if ticket <= applied {
             continue;
         }
         if ticket != applied + 1 {
-            // Written while the slate was being read, after the copy began.
+            gap = Some(applied + 1);
             break;
         }
         match chainer.take_up(ticket, &bytes, &mut group) {
@@ -261,5 +295,5 @@ fn take_up(path: &Path, found: Vec<Found>) -> Result<Vec<String>, StoreError> {
     rows.commit(&group, &moved, Some(applied))?;
     rows.renew_id()?;
     rows.checkpoint();
-    Ok(findings)
+    Ok((findings, gap))
 }

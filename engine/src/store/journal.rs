@@ -96,7 +96,7 @@ impl Journal {
         readers.with(|db| Ok(rows::understood(db)))??;
         let id = readers.with(|db| db.query_row("SELECT id FROM journal", [], |row| row.get::<_, [u8; 16]>(0)))?;
         // The slate before the database: what is copied in between is in both, and then taken from the database.
-        let found = Slate::look(&dir.join("slate"), id, 0);
+        let found = Slate::look(&dir.join("slate"), id, 0)?;
         if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {
             return Err(StoreError::Newer(format!("a newer quell wrote the journal: its slate has {what}")));
         }

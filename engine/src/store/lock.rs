@@ -41,6 +41,7 @@ impl DirLock {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)
             .map_err(told)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -92,11 +92,26 @@ impl Slate {
         Ok((Self { map, half, at, last, ticket, applied, path: path.to_owned(), large }, found))
     }
 
-    /// What the file holds, without opening it for writing; nothing when it is not there or not this journal's.
-    pub(super) fn look(path: &Path, journal: [u8; 16], applied: u64) -> Vec<Found> {
-        let whole = File::open(path).ok().filter(|file| check(file, path, journal).is_ok());
-        let bytes = whole.and_then(|_| std::fs::read(path).ok()).filter(|bytes| bytes.len() == FILE);
-        bytes.map(|bytes| in_order(halves(&bytes), applied, path)).unwrap_or_default()
+    /// What the file holds, without opening it for writing; nothing when it is not there.
+    ///
+    /// # Errors
+    /// It is there and cannot be read, or is not this journal's: what it holds may be the only place of it.
+    pub(super) fn look(path: &Path, journal: [u8; 16], applied: u64) -> Result<Vec<Found>, StoreError> {
+        let told = |e: std::io::Error| StoreError::Unwritable(format!("`{}`: {e}", path.display()));
+        let file = match File::open(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file.map_err(told)?,
+        };
+        check(&file, path, journal)?;
+        let bytes = std::fs::read(path).map_err(told)?;
+        if bytes.len() != FILE {
+            return Err(StoreError::Corrupt(format!(
+                "`{}` has {} bytes instead of {FILE}",
+                path.display(),
+                bytes.len()
+            )));
+        }
+        Ok(in_order(halves(&bytes), applied, path))
     }
 
     /// Writes an item down and gives its ticket; `None`: no room. Only an item above [`LARGEST`] (a plan that names ten
@@ -384,7 +399,7 @@ mod tests {
         let (mut slate, all) = Slate::open(&path, JOURNAL, 0).unwrap();
         let back = Item::decode(2, &all[1].1).unwrap();
         assert_eq!((all.len(), back.parts), (3, item(2, &huge).parts));
-        assert_eq!(Slate::look(&path, JOURNAL, 1)[0].1.len(), all[1].1.len());
+        assert_eq!(Slate::look(&path, JOURNAL, 1).unwrap()[0].1.len(), all[1].1.len());
         slate.applied(2);
         assert!(!dir.path().join("slate-2").exists());
         assert_eq!(slate.write(&item(4, &huge), Asker::Patient), Some(4));

@@ -27,12 +27,13 @@ pub(super) fn judge(expect: &[Expectation], stories: &[Story]) -> Vec<Miss> {
     let none = Story::default();
     let story = stories.first().unwrap_or(&none);
     let miss = |one: &Expectation| {
-        verdict(&one.what, story, stories.len()).map(|(expected, found)| Miss::at(one.at.place(), expected, found))
+        verdict(&one.what, story, stories).map(|(expected, found)| Miss::at(one.at.place(), expected, found))
     };
     expect.iter().filter_map(miss).collect()
 }
 
-fn verdict(wanted: &Wanted, story: &Story, runs: usize) -> Option<(String, String)> {
+fn verdict(wanted: &Wanted, story: &Story, stories: &[Story]) -> Option<(String, String)> {
+    let runs = stories.len();
     let step = |id: &String| story.steps.get(id).cloned().unwrap_or_default();
     let outcome = |id: &String| step(id).outcome.map_or("not ended", quell_model::Outcome::as_str).to_owned();
     match wanted {
@@ -68,9 +69,21 @@ fn verdict(wanted: &Wanted, story: &Story, runs: usize) -> Option<(String, Strin
         Wanted::Order(ids) => {
             let places: Vec<Option<usize>> = ids.iter().map(|id| story.ends.iter().position(|end| end == id)).collect();
             let right = places.iter().all(Option::is_some) && places.windows(2).all(|pair| pair[0] < pair[1]);
-            (!right).then(|| (ids.join(", "), story.ends.join(", ")))
+            // Who did not run has no place in an order.
+            let idle = ids.iter().find(|id| !step(id).is_reached());
+            match idle {
+                Some(id) => Some((ids.join(", "), format!("{id} {}", outcome(id)))),
+                None => (!right).then(|| (ids.join(", "), story.ends.join(", "))),
+            }
         }
-        Wanted::NotRun(id) => step(id).ran().then(|| (format!("{id} does not run"), outcome(id))),
+        Wanted::NotRun(id) if stories.is_empty() => Some((format!("{id} does not run"), "no run started".to_owned())),
+        Wanted::NotRun(id) => {
+            let ran = stories.iter().filter_map(|story| story.steps.get(id)).find(|step| step.ran());
+            ran.map(|ran| {
+                let found = ran.outcome.map_or("not ended", quell_model::Outcome::as_str);
+                (format!("{id} does not run"), found.to_owned())
+            })
+        }
         Wanted::Told(text) => (!story.told.iter().any(|told| told.contains(text.as_str()))).then(|| {
             let found = if story.told.is_empty() { "nothing".to_owned() } else { story.told.join(" / ") };
             (format!("told: {text}"), found)
@@ -89,7 +102,7 @@ fn last(inputs: &[Json]) -> String {
 fn holds(wanted: &Json, found: &Json) -> bool {
     match (wanted, found) {
         (Json::Object(wanted), Json::Object(found)) => {
-            wanted.iter().all(|(key, part)| holds(part, found.get(key).unwrap_or(&Json::Null)))
+            wanted.iter().all(|(key, part)| found.get(key).is_some_and(|found| holds(part, found)))
         }
         (Json::Array(wanted), Json::Array(found)) => {
             wanted.len() == found.len() && wanted.iter().zip(found).all(|(wanted, found)| holds(wanted, found))

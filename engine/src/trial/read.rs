@@ -257,6 +257,9 @@ fn expectations(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> 
     if !EXPECT.iter().any(|key| fields.get(key).is_some()) {
         reader.error(node.at, "`expect` expects nothing", one_of(EXPECT));
     }
+    for key in EXPECT {
+        says_something(reader, &fields, key);
+    }
     let mut add = |reader: &Reader<'_>, at: Place, what| {
         all.push(Expectation { at: reader.source.error(at, ""), what });
     };
@@ -347,13 +350,40 @@ fn step(reader: &mut Reader<'_>, entry: &Entry) -> Vec<(Place, Wanted)> {
     {
         all.push((node.at, Wanted::Error(id.clone(), text.to_owned())));
     }
-    for key in ["with", "output"] {
-        let Some(node) = fields.get(key) else { continue };
-        for part in reader.map(node, &format!("`{key}`")).unwrap_or_default() {
+    // All of it is of one attempt, or one item: two that have a half each are not what is expected.
+    if let Some(node) = fields.get("with")
+        && let Some([_, ..]) = reader.map(node, "`with`")
+    {
+        all.push((node.at, Wanted::With(id.clone(), node.to_json())));
+    }
+    if let Some(node) = fields.get("output") {
+        for part in reader.map(node, "`output`").unwrap_or_default() {
             let one: Json = std::iter::once((part.key.clone(), part.value.to_json())).collect();
-            let what = if key == "with" { Wanted::With(id.clone(), one) } else { Wanted::Output(id.clone(), one) };
-            all.push((part.at, what));
+            all.push((part.at, Wanted::Output(id.clone(), one)));
         }
     }
+    for key in STEP {
+        says_something(reader, &fields, key);
+    }
+    if fields.present(STEP).is_empty() {
+        reader.error(entry.at, format!("nothing is expected of `{id}`"), one_of(STEP));
+    }
     all
+}
+
+/// An expectation that nothing could fail is a mistake: whoever wrote it believes that something is tested.
+fn says_something(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) {
+    let Some(entry) = fields.entry(key) else { return };
+    let is_empty = |node: &Node| match &node.value {
+        Value::Null => true,
+        Value::Text(text) => text.is_empty(),
+        Value::List(list) => {
+            list.is_empty() || list.iter().any(|one| matches!(&one.value, Value::Text(t) if t.is_empty()))
+        }
+        Value::Map(map) => map.is_empty(),
+        _ => false,
+    };
+    if is_empty(&entry.value) {
+        reader.error(entry.at, format!("`{key}` expects nothing"), "what is to be, or no such key");
+    }
 }

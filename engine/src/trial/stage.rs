@@ -70,7 +70,7 @@ fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<Vec<
         let mut runs = Vec::new();
         for run in streams.into_iter().filter_map(|(stream, _)| stream.as_run()) {
             let records = journal.read(&StreamId::run(&run), 1).map_err(|e| e.to_string())?;
-            runs.push((records.first().map(|first| first.at), Story::of(&records)));
+            runs.push((records.first().map(|first| first.at), Story::of(&records, &suite.playbook)));
         }
         runs.sort_by_key(|(began, _)| *began);
         Ok(runs.into_iter().map(|(_, story)| story).collect())

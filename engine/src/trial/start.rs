@@ -190,6 +190,11 @@ fn completed(mut event: Map<String, Json>, now: Stamp) -> Map<String, Json> {
 
 fn recording(reader: &mut Reader<'_>, node: &Node) -> Option<Start> {
     let path = beside(reader, node, "`recording`")?;
+    // A pipe or a device would be read for ever.
+    if std::fs::metadata(&path).is_ok_and(|data| !data.is_file()) {
+        reader.error(node.at, format!("`{}` is no file", path.display()), "a recording beside this file");
+        return None;
+    }
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) => {

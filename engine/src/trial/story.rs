@@ -2,8 +2,9 @@
 //!
 //! Owns that reading alone. Reads the journal's records, never the engine's state.
 
+use quell_model::playbook::{Playbook, StepKind};
 use quell_model::record::{Record, RunState};
-use quell_model::{Body, Json, Outcome};
+use quell_model::{Body, Json, Outcome, StepId};
 use std::collections::BTreeMap;
 
 /// A run as its records tell it.
@@ -49,9 +50,16 @@ impl StepStory {
 }
 
 impl Story {
-    pub(super) fn of(records: &[Record]) -> Self {
+    pub(super) fn of(records: &[Record], playbook: &Playbook) -> Self {
         let mut story = Self::default();
+        let tells = |step: &StepId| playbook.step(step).is_some_and(|step| matches!(step.kind, StepKind::Tell(_)));
         for record in records {
+            if let Body::StepFinished(finished) = &record.body
+                && let Some(told) = finished.output.get("told").and_then(Json::as_str)
+                && tells(&finished.part.step)
+            {
+                story.told.push(told.to_owned());
+            }
             story.take(&record.body);
         }
         story
@@ -82,9 +90,6 @@ impl Story {
             }
             Body::StepFinished(finished) => {
                 let id = finished.part.step.as_str();
-                if let Some(told) = finished.output.get("told").and_then(Json::as_str) {
-                    self.told.push(told.to_owned());
-                }
                 let step = self.step(id);
                 step.attempts = step.attempts.max(finished.attempts);
                 if finished.outcome == Outcome::Failed {

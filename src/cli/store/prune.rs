@@ -51,6 +51,14 @@ pub(super) fn run(args: &Args, dir: &Path, term: &Term) -> Result<Exit, Fail> {
     } else {
         drop(beside);
         let journal = Journal::open(dir).map_err(what)?;
+        // What goes takes its proof along: of a journal that does not hold, nothing goes.
+        let mut wrong = journal.health().recovery;
+        wrong.extend(journal.verify().map_err(what)?);
+        if let Some(first) = wrong.first() {
+            let fail = Fail::not_right(format!("nothing was pruned, since the journal does not hold: {first}"));
+            journal.close();
+            return Err(fail.hint("`quell store check` says all of it"));
+        }
         let plan = journal.prunable(&retention).map_err(what)?;
         let done = journal.prune(&vault, plan, &retention, &mut |part| append(&journal, &retention, part));
         journal.close();

@@ -48,7 +48,9 @@ pub(crate) fn tree(source: &Source) -> Result<(Node, Vec<Mistake>), Vec<Mistake>
     }
     let shared = Shared::new(Build::new(source));
     let mut engine = sandbox::engine();
+    // What a script does wrong is told, and not caught.
     engine
+        .disable_symbol("try")
         .set_max_operations(sandbox::BUILDING.operations)
         .set_max_variables(MOST_VARIABLES)
         .set_max_array_size(MOST_ITEMS)

@@ -6,6 +6,7 @@ use quell_model::playbook::{Playbook, StepKind};
 use quell_model::{Json, Mistake};
 use std::path::Path;
 
+mod coin;
 mod hostile;
 mod mistakes;
 

@@ -28,6 +28,9 @@ impl Build {
         } else if let Ok(n) = value.as_int() {
             Some(Value::Int(n))
         } else if let Ok(n) = value.as_float() {
+            if !n.is_finite() {
+                self.wrong(at, "the number is not finite", "a finite number")?;
+            }
             Some(Value::Float(n))
         } else {
             text(&value).map(Value::Text)
