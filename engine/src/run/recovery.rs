@@ -10,7 +10,7 @@ use crate::store::Journal;
 use crate::trigger::{Answer, Seen};
 use quell_model::guard::{Act, KEEP};
 use quell_model::playbook::Playbook;
-use quell_model::record::{EngineStarted, NewRecord, RunState, TriggerDecision};
+use quell_model::record::{EngineStarted, NewRecord, RunState, StepFailed, TriggerDecision, UndoFailed};
 use quell_model::{Body, Detection, Hash, IncidentId, Kind, Mode, Name, Record, RunId, Stamp, StoreError, StreamId};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -361,14 +361,12 @@ fn waiting_from(record: &Record, at: Stamp) -> Option<Body> {
         return None;
     }
     let moved = |then: Stamp| at.after(then.since(record.at));
-    match record.body.clone() {
-        Body::StepFailed(mut failed) => {
-            failed.again_at = failed.again_at.map(moved);
-            Some(Body::StepFailed(failed))
+    match &record.body {
+        Body::StepFailed(failed) => {
+            Some(StepFailed { again_at: failed.again_at.map(moved), ..StepFailed::clone(failed) }.into())
         }
-        Body::UndoFailed(mut failed) => {
-            failed.again_at = moved(failed.again_at);
-            Some(Body::UndoFailed(failed))
+        Body::UndoFailed(failed) => {
+            Some(UndoFailed { again_at: moved(failed.again_at), ..UndoFailed::clone(failed) }.into())
         }
         _ => None,
     }

@@ -268,8 +268,7 @@ fn copy(db: &Connection, path: &Path) -> Result<(), Failed> {
 }
 
 /// What the slate had goes into the copy, in its order; gives what does not fit, and the first write that is not there
-/// though later ones are. The copy gets an id of its own: it is
-/// not what the slate of the original belongs to.
+/// though later ones are. The copy gets an id of its own: it is not what the slate of the original belongs to.
 fn take_up(path: &Path, found: Vec<Found>) -> Result<(Vec<String>, Option<u64>), StoreError> {
     let mut rows = Rows::open(path)?;
     let mut stand = rows.stand()?;

@@ -16,7 +16,7 @@ pub struct Coverage {
 /// A way that a run can take.
 #[derive(Clone, Debug)]
 pub struct Branch {
-    /// Which step; none: the trigger.
+    /// Which step.
     pub step: String,
     /// Which way: `if` is false.
     pub way: &'static str,
@@ -58,8 +58,7 @@ impl Coverage {
         }
         for branch in &mut self.branches {
             let Some(step) = story.steps.get(&branch.step) else { continue };
-            let needs =
-                || playbook.steps.iter().find(|s| s.id.as_str() == branch.step).into_iter().flat_map(|s| &s.needs);
+            let needs = || playbook.step(&branch.step.as_str().into()).into_iter().flat_map(|s| &s.needs);
             let ended_badly = |id: &str| story.steps.get(id).and_then(|s| s.outcome).is_some_and(|o| !o.is_met());
             branch.is_reached |= match branch.way {
                 IF_TRUE => step.is_reached(),

@@ -3,7 +3,7 @@
 //! Pure. Invariant: every expectation that does not hold is told, each at the place where it is written.
 
 use super::case::{Expectation, Wanted};
-use super::story::Story;
+use super::story::{StepStory, Story};
 use quell_model::Json;
 
 /// An expectation that does not hold.
@@ -35,7 +35,8 @@ pub(super) fn judge(expect: &[Expectation], stories: &[Story]) -> Vec<Miss> {
 fn verdict(wanted: &Wanted, story: &Story, stories: &[Story]) -> Option<(String, String)> {
     let runs = stories.len();
     let step = |id: &String| story.steps.get(id).cloned().unwrap_or_default();
-    let outcome = |id: &String| step(id).outcome.map_or("not ended", quell_model::Outcome::as_str).to_owned();
+    let end = |step: &StepStory| step.outcome.map_or("not ended", quell_model::Outcome::as_str).to_owned();
+    let outcome = |id: &String| end(&step(id));
     match wanted {
         Wanted::Run(None) => (runs > 0).then(|| ("no run".to_owned(), format!("{runs} started"))),
         Wanted::Run(Some(state)) => (story.state != Some(*state)).then(|| {
@@ -79,10 +80,7 @@ fn verdict(wanted: &Wanted, story: &Story, stories: &[Story]) -> Option<(String,
         Wanted::NotRun(id) if stories.is_empty() => Some((format!("{id} does not run"), "no run started".to_owned())),
         Wanted::NotRun(id) => {
             let ran = stories.iter().filter_map(|story| story.steps.get(id)).find(|step| step.ran());
-            ran.map(|ran| {
-                let found = ran.outcome.map_or("not ended", quell_model::Outcome::as_str);
-                (format!("{id} does not run"), found.to_owned())
-            })
+            ran.map(|ran| (format!("{id} does not run"), end(ran)))
         }
         Wanted::Told(text) => (!story.told.iter().any(|told| told.contains(text.as_str()))).then(|| {
             let found = if story.told.is_empty() { "nothing".to_owned() } else { story.told.join(" / ") };

@@ -71,6 +71,17 @@ impl Clock for By {
     }
 }
 
+/// The next engine, a minute after a boot that ended the first.
+fn booted(first: Stage, definitions: Definitions) -> Stage {
+    let Stage { core, journal, dir, .. } = first;
+    drop(core);
+    journal.close();
+    let mut second = stage_in(dir, World::default(), definitions);
+    second.core.parts.boot = process::BootId("another".into());
+    second.core.parts.clock = Arc::new(By { wall_s: 60, boot_s: 60 });
+    second
+}
+
 /// The boot clock begins anew: an incident of a machine that had run for long does not stay open for as long again.
 #[test]
 fn an_incident_grows_quiet_after_a_reboot_too() {
@@ -82,12 +93,7 @@ fn an_incident_grows_quiet_after_a_reboot_too() {
         first.core.recover(Arc::new(|_, _| None)).unwrap();
         first.core.detections([detection("7", 1)]);
         first.settle();
-        let Stage { core, journal, dir, .. } = first;
-        drop(core);
-        journal.close();
-        let mut second = stage_in(dir, World::default(), definitions);
-        second.core.parts.boot = process::BootId("another".into());
-        second.core.parts.clock = Arc::new(By { wall_s: 60, boot_s: 60 });
+        let mut second = booted(first, definitions);
         assert_eq!(second.core.recover(Arc::new(|_, _| None)).unwrap().incidents, 1);
         second.core.parts.clock = Arc::new(By { wall_s: minutes * 60, boot_s: minutes.unsigned_abs() * 60 });
         second.core.detections([detection("7", 2)]);
@@ -118,12 +124,7 @@ fn an_attempt_that_waits_over_a_reboot_waits_no_longer_than_it_would_have() {
     while !failed(&first) {
         first.core.turn();
     }
-    let Stage { core, journal, dir, .. } = first;
-    drop(core);
-    journal.close();
-    let mut second = stage_in(dir, World::default(), definitions);
-    second.core.parts.boot = process::BootId("another".into());
-    second.core.parts.clock = Arc::new(By { wall_s: 60, boot_s: 60 });
+    let mut second = booted(first, definitions);
     second.core.recover(Arc::new(move |_, _| Some(Playbook::clone(&playbook)))).unwrap();
     second.settle();
     assert_eq!(second.done(), ["process.kill 2"]);
