@@ -142,6 +142,7 @@ fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard: Guard) -> 
         vars: config.vars.clone(),
         incidents: IncidentRules { min_level: config.incidents.min_level, quiet: config.incidents.quiet },
         untrusted: super::sources::untrusted(&config.sources.files),
+        people: Arc::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use quell_model::guard::Guard;
 use quell_model::playbook::Playbook;
-use quell_model::{Detection, Json, Level, Mode, Name};
+use quell_model::{Detection, Json, Level, Mode, Name, People};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub struct Definitions {
     pub incidents: IncidentRules,
     /// Sources that anybody can write.
     pub untrusted: BTreeSet<Name>,
+    /// Who is who.
+    pub people: Arc<People>,
 }
 
 impl Default for Definitions {
@@ -54,6 +56,7 @@ impl Default for Definitions {
             vars: Json::Object(serde_json::Map::new()),
             incidents: IncidentRules::default(),
             untrusted: BTreeSet::new(),
+            people: Arc::default(),
         }
     }
 }
