@@ -131,10 +131,11 @@ fn admit(hands: &Hands, action: &dyn Action, plan: Plan) -> Result<Admitted, Str
         untrusted: false,
         limits: RunLimits::default(),
         paused: false,
+        consent: quell_model::guard::Consent::AsNeeded,
     };
     match decide(&guard, &Memory::default(), &ask, plan) {
         Decision::Act(go) => Ok(go),
-        Decision::Observe { why, .. } | Decision::Refuse { why, .. } => Err(why),
+        Decision::Observe { why, .. } | Decision::Ask { why, .. } | Decision::Refuse { why, .. } => Err(why),
     }
 }
 

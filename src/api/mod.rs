@@ -8,6 +8,7 @@
 //!                                                           └─▶ report (read from the journal)
 //! ```
 
+mod answer;
 mod caller;
 mod problem;
 mod routes;

@@ -41,6 +41,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::NotFound { kind, id } => Self::not_found(kind, &id),
             Refusal::NotNow(why) => Self::new(StatusCode::CONFLICT, why),
+            Refusal::Denied(why) => Self::new(StatusCode::FORBIDDEN, why),
             Refusal::Wrong(why) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, why),
             Refusal::Gone => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has ended"),
         }

@@ -1,6 +1,6 @@
 //! The routes. Reading goes to the journal's views, changing to the engine, under the caller's name.
 
-use super::{Caller, Problem, Status, standing};
+use super::{Caller, Problem, Status, answer, standing};
 use crate::daemon::Desk;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -47,6 +47,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/runs/{id}/cancel", post(cancel))
         .route("/runs/{id}/undo", post(standing::undo))
         .route("/runs/{id}/keep", post(standing::keep))
+        .route("/runs/{id}/answer", post(answer::answer))
         .route("/incidents", get(incidents))
         .route("/incidents/{id}", get(incident))
         .route("/incidents/{id}/explain", get(explain))

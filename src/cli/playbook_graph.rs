@@ -117,6 +117,7 @@ fn document(playbook: &Playbook, args: &Args, fates: Option<&Fates>) -> Result<V
             StepKind::Action { action, .. } => action.as_str(),
             StepKind::Script(_) => "script",
             StepKind::Tell(_) => "tell",
+            StepKind::Ask(_) => "ask",
         };
         let mut value = json!({ "id": step.id, "does": does, "needs": step.needs, "when": step.when });
         if let Some(fates) = fates {

@@ -1,4 +1,4 @@
-//! `quell run list|show|cancel|undo|keep`.
+//! `quell run list|show|approve|deny|answer|cancel|undo|keep`.
 
 use super::client::{Client, segment};
 use super::escape::escape;
@@ -49,12 +49,40 @@ enum What {
         #[arg(long = "for", value_name = "D")]
         lasts: Option<String>,
     },
+    /// Let a step act that asks first
+    #[command(
+        after_help = "Examples:\n  quell run approve r-0f1e2d3c4b5a/revoke\n  quell run approve r-0f1e2d3c4b5a/revoke[2] --why \"seen in the console too\""
+    )]
+    Approve(Words),
+    /// Keep a step that asks first from acting
+    #[command(after_help = "Example:\n  quell run deny r-0f1e2d3c4b5a/revoke --why \"that key is the backup's\"")]
+    Deny(Words),
+    /// Answer what a run asks
+    #[command(
+        after_help = "Examples:\n  quell run answer r-0f1e2d3c4b5a/ask not_me\n  quell run answer r-0f1e2d3c4b5a/isolate keep"
+    )]
+    Answer {
+        #[command(flatten)]
+        words: Words,
+        /// One of the choices, as in `quell run show`
+        choice: String,
+    },
     /// End a run: what runs finishes, nothing new starts
     #[command(after_help = "Example:\n  quell run cancel r-0f1e2d3c4b5a")]
     Cancel {
         /// The run's id, as in `quell run list`
         id: String,
     },
+}
+
+/// What is answered, and why.
+#[derive(Debug, clap::Args)]
+struct Words {
+    /// The run's id and the step that asks, as RUN/STEP; RUN alone where only one does
+    id: String,
+    /// Why, for the timeline
+    #[arg(long, default_value = "")]
+    why: String,
 }
 
 /// RUN, or RUN/STEP.
@@ -96,10 +124,26 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
                 format!("{}: {} stands {until}", escape(run), names(&answer["kept"]))
             });
         }
+        What::Approve(words) => answer(&client, words, "approve", term)?,
+        What::Deny(words) => answer(&client, words, "deny", term)?,
+        What::Answer { words, choice } => answer(&client, words, choice, term)?,
         What::Cancel { id } => {
             let answer: Value = client.post(&format!("/runs/{}/cancel", segment(id)), &json!({}))?;
             term.answer(&answer, || format!("{} is cancelled: what runs finishes, nothing new starts", escape(id)));
         }
     }
     Ok(Exit::Right)
+}
+
+fn answer(client: &Client, words: &Words, choice: &str, term: &Term) -> Result<(), Fail> {
+    let (run, step) = part(&words.id);
+    let given = json!({ "step": step, "choice": choice, "why": words.why });
+    let answer: Value = client.post(&format!("/runs/{}/answer", segment(run)), &given)?;
+    term.answer(&answer, || match answer["missing"].as_u64() {
+        Some(missing) if missing > 0 => {
+            format!("{}: noted `{}`; {missing} more have to say so", escape(&words.id), escape(choice))
+        }
+        _ => format!("{}: `{}`; `quell run show {}` says what follows", escape(&words.id), escape(choice), escape(run)),
+    });
+    Ok(())
 }

@@ -4,9 +4,9 @@ use super::escape::{clip, escape};
 use super::show::{moment, outcome_ink, since, span};
 use super::table::{Table, cell};
 use super::term::{Ink, Term};
-use quell_engine::report::{LeaseView, RunSummary, RunView, StepView};
+use quell_engine::report::{LeaseView, QuestionView, RunSummary, RunView, StepView};
 use quell_model::playbook::AtEnd;
-use quell_model::record::RunState;
+use quell_model::record::{QuestionKind, RunState};
 use quell_model::{Mode, Outcome, Stamp};
 
 /// How a state looks.
@@ -92,7 +92,8 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
     let all = || every().filter(|step| !is_hidden(step));
     let widest = all().map(|step| step.id.chars().count()).max().unwrap_or(0).clamp(12, 24);
     for step in all() {
-        let outcome = step.outcome.map_or("running", |outcome| outcome.as_str());
+        let asks = step.open_question().is_some();
+        let outcome = step.outcome.map_or(if asks { "asks" } else { "running" }, |outcome| outcome.as_str());
         let ink = step.outcome.map_or(Ink::Warn, outcome_ink);
         let at = step.moments.verified.or(step.moments.started).map(|at| since(kernel, at)).unwrap_or_default();
         let room = term.width().saturating_sub(indent.len() + widest + 26).clamp(40, 300);
@@ -132,7 +133,10 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
         if let Some(lease) = step.lease.as_ref().filter(|_| !brief) {
             below(Ink::Dim, lease_line(lease));
         }
-        if let Some(wait) = &step.waits {
+        for question in &step.questions {
+            questions(question, &format!("{}/{}", run.id, step.id), &below);
+        }
+        if let Some(wait) = step.waits.as_ref().filter(|_| step.open_question().is_none()) {
             below(Ink::Warn, format!("waits for its {} until {}", wait.what, moment(wait.until.wall)));
         }
     }
@@ -146,6 +150,42 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
             "",
             term.ink(Ink::Dim, &format!("{names}: not needed here"))
         ));
+    }
+}
+
+/// What is asked, who has said what, and how one answers.
+fn questions(question: &QuestionView, part: &str, below: &dyn Fn(Ink, String)) {
+    let ink = if question.open { Ink::Warn } else { Ink::Dim };
+    let who = match (&question.person, &question.by) {
+        (Some(person), _) => format!(", {person} is asked"),
+        (None, Some(approvers)) => format!(", approvers {approvers}"),
+        (None, None) => String::new(),
+    };
+    let because = if question.because.is_empty() { String::new() } else { format!(" ({})", question.because) };
+    below(ink, format!("asks: {}{because}{who}", question.text));
+    for answer in &question.answers {
+        let by = answer.by.as_ref().map_or("nobody", |by| by.as_str());
+        let late = if answer.late { ", too late" } else { "" };
+        let why = if answer.why.is_empty() { String::new() } else { format!(": {}", answer.why) };
+        below(Ink::Dim, format!("{by}: {}{late}{why}", answer.choice));
+    }
+    if question.open {
+        let until = moment(question.until.wall);
+        below(Ink::Warn, format!("waits until {until}, then `{}`", question.otherwise));
+        let answers: Vec<String> = question
+            .choices
+            .iter()
+            .map(|choice| match choice.as_str() {
+                word @ ("approve" | "deny") if question.kind == QuestionKind::Approve => {
+                    format!("quell run {word} {part}")
+                }
+                word @ ("keep" | "undo") if question.kind == QuestionKind::Confirm => {
+                    format!("quell run {word} {part}")
+                }
+                word => format!("quell run answer {part} {word}"),
+            })
+            .collect();
+        answers.into_iter().for_each(|line| below(Ink::Name, line));
     }
 }
 

@@ -266,12 +266,13 @@ async fn undo(
         untrusted: false,
         limits: RunLimits::default(),
         paused: false,
+        consent: Consent::Given,
     };
     let mut plan = intent.plan.clone();
     plan.already = false;
     let admitted = match decide(&Guard::default(), &Memory::default(), &ask, plan) {
         Decision::Act(admitted) => admitted,
-        Decision::Observe { why, .. } | Decision::Refuse { why, .. } => return Err(why),
+        Decision::Observe { why, .. } | Decision::Ask { why, .. } | Decision::Refuse { why, .. } => return Err(why),
     };
     freeze.undo(&admitted, context).await.map_err(|e| e.to_string())?;
     match freeze.verify(&intent.plan, Want::Undone).await {

@@ -149,6 +149,23 @@ pub struct Plan {
     pub already: bool,
 }
 
+impl Plan {
+    /// The sum of what a person judges: what would be touched, and by which calls.
+    #[must_use]
+    pub fn sum(&self) -> crate::hash::Hash {
+        let mut text = Vec::new();
+        for target in &self.targets {
+            for part in [target.node.as_str(), target.kind.as_str(), &target.id] {
+                text.extend_from_slice(&(part.len() as u64).to_le_bytes());
+                text.extend_from_slice(part.as_bytes());
+            }
+        }
+        let calls: Vec<String> = self.calls.iter().map(Json::to_string).collect();
+        let calls = calls.iter().map(String::as_bytes);
+        crate::hash::Hash::of_parts(&std::iter::once(text.as_slice()).chain(calls).collect::<Vec<_>>())
+    }
+}
+
 /// What the world answers when asked whether it is so.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -92,4 +92,94 @@ impl People {
         };
         self.people.iter().find(|(_, person)| is_theirs(person)).map(|(name, _)| name)
     }
+
+    /// How many people have to say yes.
+    #[must_use]
+    pub fn quorum(&self, approvers: Option<&Name>) -> u32 {
+        let found = approvers.and_then(|name| self.approvers.get(name));
+        found.map_or(1, |found| found.quorum.max(1))
+    }
+
+    /// Why `by` does not count for a question; none: they do. Where nobody is known, whoever has come so far counts.
+    #[must_use]
+    pub fn objection(&self, by: &Name, may: &MayAnswer<'_>) -> Option<String> {
+        if let Some(person) = may.person.filter(|person| *person != by) {
+            return Some(format!("it is {person} who is asked, and nobody else can answer"));
+        }
+        if self.is_empty() {
+            return None;
+        }
+        if !self.people.contains_key(by) {
+            return Some(format!("`{by}` is nobody in escalation.yaml, and only its people count"));
+        }
+        if may.suspects.contains(&by) {
+            return Some(format!("{by} was asked whether it was them, and does not count here"));
+        }
+        let name = may.approvers?;
+        let Some(approvers) = self.approvers.get(name) else {
+            return Some(format!("there are no approvers `{name}` in escalation.yaml"));
+        };
+        if !approvers.people.contains(by) {
+            let all: Vec<&str> = approvers.people.iter().map(Name::as_str).collect();
+            return Some(format!("{by} is none of the approvers `{name}`: {}", all.join(", ")));
+        }
+        (approvers.not_requester && may.requester == Some(by))
+            .then(|| format!("{by} started the run, and `{name}` wants somebody else"))
+    }
+}
+
+/// Whose answer a question takes.
+#[derive(Clone, Debug, Default)]
+pub struct MayAnswer<'a> {
+    /// This person alone.
+    pub person: Option<&'a Name>,
+    /// These approvers.
+    pub approvers: Option<&'a Name>,
+    /// Who started the run.
+    pub requester: Option<&'a Name>,
+    /// Who was asked whether it was them.
+    pub suspects: Vec<&'a Name>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn people() -> People {
+        let mut all = People::default();
+        for name in ["ana", "bo", "lead"] {
+            all.people.insert(name.into(), Person { name: name.to_owned(), ..Person::default() });
+        }
+        all.people.get_mut("ana").expect("just put there").identities.insert(System::Unix, "ana.s".to_owned());
+        all.people.get_mut("bo").expect("just put there").email = Some("bo@example.org".to_owned());
+        let people = ["ana", "lead"].map(Name::from).into();
+        let security = Approvers { people, quorum: 2, not_requester: true, policy: None };
+        all.approvers.insert("security".into(), security);
+        all
+    }
+
+    #[test]
+    fn an_identity_is_one_persons() {
+        let all = people();
+        assert_eq!(all.who(System::Unix, "ana.s").map(Name::as_str), Some("ana"));
+        assert_eq!(all.who(System::Unix, "ana"), None, "a user of that name is not the person");
+        assert_eq!(all.who(System::Email, "bo@example.org").map(Name::as_str), Some("bo"));
+    }
+
+    #[test]
+    fn who_counts_is_one_rule() {
+        let all = people();
+        let [ana, bo, root] = ["ana", "bo", "root (unverified)"].map(Name::from);
+        let security = Name::from("security");
+        let may = MayAnswer { approvers: Some(&security), ..MayAnswer::default() };
+        assert_eq!(all.objection(&ana, &may), None);
+        assert!(all.objection(&bo, &may).is_some_and(|why| why.contains("none of the approvers")));
+        assert!(all.objection(&root, &may).is_some_and(|why| why.contains("nobody in escalation.yaml")));
+        assert!(all.objection(&ana, &MayAnswer { requester: Some(&ana), ..may.clone() }).is_some());
+        assert!(all.objection(&ana, &MayAnswer { suspects: vec![&ana], ..may.clone() }).is_some());
+        assert!(all.objection(&ana, &MayAnswer { person: Some(&bo), ..MayAnswer::default() }).is_some());
+        assert_eq!(all.objection(&bo, &MayAnswer::default()), None, "whoever is known, where nobody is named");
+        assert_eq!(People::default().objection(&root, &may), None, "without people, whoever has come so far");
+        assert_eq!((all.quorum(Some(&security)), all.quorum(None)), (2, 1));
+    }
 }

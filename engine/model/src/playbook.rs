@@ -158,6 +158,10 @@ pub struct Step {
     pub mode: Option<Mode>,
     /// How long what it does is meant to stand; none: as long as usual.
     pub lease: Option<Lease>,
+    /// Ask a person before it acts.
+    pub approve: Option<Approve>,
+    /// Act, and ask a person afterwards.
+    pub confirm: Option<Confirm>,
     /// Where it stands.
     #[serde(skip)]
     pub span: Span,
@@ -178,6 +182,8 @@ pub enum StepKind {
     Script(Expression),
     /// A line into the incident's timeline.
     Tell(String),
+    /// A question to a person.
+    Ask(Box<AskPerson>),
 }
 
 /// Whether a step runs after needs that ended badly.
@@ -269,4 +275,69 @@ pub enum AtEnd {
     Undo,
     /// It stands, without an end.
     Keep,
+}
+
+/// A question before the act. Without one, the mode `approve` asks whoever may, for as long as [`Within`] is by itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Approve {
+    /// The approvers who may say so; none: whoever may answer.
+    pub by: Option<Name>,
+    /// How long is waited.
+    pub within: Within,
+    /// What holds when nobody has said anything: deny, or run.
+    pub otherwise: Unanswered,
+}
+
+/// A question after the act: nothing waits for its answer but the run's end.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Confirm {
+    /// The approvers who may say so; none: whoever may answer.
+    pub by: Option<Name>,
+    /// How long is waited.
+    pub within: Within,
+    /// Whether it is taken back when nobody has said anything.
+    pub undo: bool,
+}
+
+/// A question whose answer later steps go by.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct AskPerson {
+    /// What is asked: text that may hold expressions.
+    pub question: String,
+    /// The person who is asked; none: whoever may answer.
+    pub person: Option<Expression>,
+    /// The approvers who may answer; none: whoever may.
+    pub by: Option<Name>,
+    /// What can be answered.
+    pub choices: Vec<Name>,
+    /// How long is waited.
+    pub within: Within,
+    /// What holds when nobody has said anything: one of the choices.
+    pub otherwise: Name,
+    /// For so long an answer also answers the same question to the same person.
+    pub remember: Option<Duration>,
+    /// Ways by which no answer counts: the session that is suspected must not answer for itself.
+    pub not_via: Vec<Name>,
+}
+
+/// What holds when nobody has answered whether a step may act.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unanswered {
+    /// It is denied.
+    #[default]
+    Deny,
+    /// It acts.
+    Run,
+}
+
+/// How long a question waits for its answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Within(pub Duration);
+
+impl Default for Within {
+    fn default() -> Self {
+        Self(Duration::from_secs(15 * 60))
+    }
 }

@@ -19,10 +19,12 @@ use std::fmt;
 mod incident;
 mod lease;
 mod prune;
+mod question;
 mod reflex;
 pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
+pub use question::{AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use reflex::{ReflexFired, Struck};
 
 /// The version that new records carry.
@@ -145,6 +147,12 @@ bodies! {
     UndoFinished,
     /// The records of streams that were over were taken away for their age.
     StreamPruned,
+    /// A person was asked.
+    QuestionAsked,
+    /// They answered, or nobody did in time.
+    QuestionAnswered,
+    /// They answered when it was over.
+    AnswerTooLate,
 }
 
 impl fmt::Display for Kind {

@@ -14,6 +14,7 @@ pub(crate) mod files;
 pub(crate) mod found;
 pub(crate) mod playbook;
 mod playbooks;
+pub(crate) mod question;
 pub(crate) mod raw;
 pub(crate) mod reader;
 mod schema;

@@ -4,6 +4,7 @@
 //! editor cannot compile an expression.
 
 use super::config::{LogFormat, LogLevel};
+use super::question::WAYS;
 use super::{step, trigger};
 use crate::adapt::Format;
 use quell_model::{ActionSpec, Json};
@@ -98,6 +99,7 @@ fn step(action: &Json, inputs: &[Json]) -> Json {
         "action": action,
         "script": { "type": "string", "description": "Rhai that returns a map." },
         "tell": { "type": "string", "description": "A line into the incident's timeline." },
+        "ask": ask(),
         "with": { "type": "object", "description": "The action's input." },
         "needs": texts("Steps that must have ended before."),
         "if": { "$ref": "#/$defs/expression", "description": "Must be true, else the step is skipped." },
@@ -117,10 +119,39 @@ fn step(action: &Json, inputs: &[Json]) -> Json {
             "for": { "$ref": "#/$defs/duration", "description": "How long what it contains is meant to stand." },
             "at_end": one_of(&["ask", "undo", "keep"], "What happens then."),
         })),
+        "approve": question(&["deny", "run"], "Ask a person before it acts."),
+        "confirm": question(&["keep", "undo"], "Act, and ask a person afterwards whether it is to stand."),
     }));
-    step["oneOf"] = json!([{ "required": ["action"] }, { "required": ["script"] }, { "required": ["tell"] }]);
+    let kinds = ["action", "script", "tell", "ask"];
+    step["oneOf"] = kinds.iter().map(|kind| json!({ "required": [kind] })).collect();
     step["allOf"] = json!(inputs);
     step
+}
+
+fn question(otherwise: &[&str], about: &str) -> Json {
+    let mut question = object(json!({
+        "by": { "type": "string", "description": "The approvers of escalation.yaml who may say so." },
+        "within": { "$ref": "#/$defs/duration", "description": "How long is waited; 15m if absent." },
+        "otherwise": one_of(otherwise, "What holds when nobody answers; the first if absent."),
+    }));
+    question["description"] = json!(about);
+    question
+}
+
+fn ask() -> Json {
+    let mut ask = object(json!({
+        "question": { "type": "string", "description": "What is asked." },
+        "person": { "$ref": "#/$defs/expression", "description": "Who is asked, like `${{ person_of(event.actor) }}`." },
+        "by": { "type": "string", "description": "The approvers of escalation.yaml who may answer." },
+        "choices": texts("What can be answered."),
+        "within": { "$ref": "#/$defs/duration", "description": "How long is waited; 15m if absent." },
+        "otherwise": { "type": "string", "description": "What holds when nobody answers: one of the choices." },
+        "remember": { "$ref": "#/$defs/duration", "description": "For so long an answer also answers the same question to the same person." },
+        "not_via": { "type": "array", "items": one_of(WAYS, "A way."), "description": "Ways by which no answer counts." },
+    }));
+    ask["required"] = json!(["question", "choices", "otherwise"]);
+    ask["description"] = json!("A question to a person; `steps.<id>.answer` is what they said.");
+    ask
 }
 
 /// The schema of quell.yaml.

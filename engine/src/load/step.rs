@@ -3,6 +3,7 @@
 //! Owns its keys, their defaults, and the law that a step does exactly one thing.
 
 use super::found::{self, Found, Stands};
+use super::question::{self, Named};
 use super::reader::{Fields, Reader};
 use super::yaml::{Entry, Node, Place, Value};
 use crate::playbook::check::can_be_named;
@@ -20,6 +21,7 @@ pub(crate) const KEYS: &[&str] = &[
     "action",
     "script",
     "tell",
+    "ask",
     "with",
     "needs",
     "if",
@@ -33,8 +35,10 @@ pub(crate) const KEYS: &[&str] = &[
     "on_failure",
     "mode",
     "lease",
+    "approve",
+    "confirm",
 ];
-const LATER: &[&str] = &["playbook", "wait", "ask", "escalate", "approve", "confirm", "undo", "detach"];
+const LATER: &[&str] = &["playbook", "wait", "escalate", "undo", "detach"];
 
 /// The words of modes.
 pub(crate) const MODES: &[(&str, Mode)] =
@@ -53,6 +57,11 @@ pub(crate) struct StepPlaces<'n> {
     pub(crate) with: Option<&'n Node>,
     /// Its lease.
     pub(crate) lease: Option<Place>,
+    /// `approve` and `confirm`.
+    pub(crate) approve: Option<Place>,
+    pub(crate) confirm: Option<Place>,
+    /// The approvers that it names.
+    pub(crate) approvers: Named,
     /// The `for_each` without `max_parallel`.
     pub(crate) unbounded: Option<Place>,
 }
@@ -64,9 +73,17 @@ pub(crate) fn read<'n>(
     number: usize,
     out: &mut Vec<Found>,
 ) -> (Option<Step>, StepPlaces<'n>) {
-    let mut places =
-        StepPlaces { id: entry.at, needs: Vec::new(), action: None, with: None, lease: None, unbounded: None };
-
+    let mut places = StepPlaces {
+        id: entry.at,
+        needs: Vec::new(),
+        action: None,
+        with: None,
+        lease: None,
+        approve: None,
+        confirm: None,
+        approvers: Vec::new(),
+        unbounded: None,
+    };
     check_id(reader, entry);
     let what = format!("step `{}`", entry.key);
     let Some(fields) = reader.fields(&entry.value, &what, KEYS, LATER) else { return (None, places) };
@@ -78,6 +95,8 @@ pub(crate) fn read<'n>(
         places.needs = needs.into_iter().map(|(id, at)| (StepId::from(id), at)).collect();
     }
     places.lease = fields.entry("lease").map(|entry| entry.at);
+    places.approve = fields.entry("approve").map(|entry| entry.at);
+    places.confirm = fields.entry("confirm").map(|entry| entry.at);
     let condition = fields
         .get("if")
         .and_then(|node| found::whole(reader, node, "`if`", Stands::Step { step: number, item: false }, out));
@@ -108,6 +127,8 @@ pub(crate) fn read<'n>(
         on_failure: fields.get("on_failure").and_then(|node| on_failure(reader, node)).unwrap_or_default(),
         mode: fields.get("mode").and_then(|node| mode(reader, node)),
         lease: fields.get("lease").and_then(|node| lease(reader, node)),
+        approve: fields.get("approve").and_then(|node| question::approve(reader, node, &mut places.approvers)),
+        confirm: fields.get("confirm").and_then(|node| question::confirm(reader, node, &mut places.approvers)),
         span: entry.at.into(),
     };
     (Some(step), places)
@@ -143,13 +164,13 @@ fn kind<'n>(
     places: &mut StepPlaces<'n>,
     out: &mut Vec<Found>,
 ) -> Option<StepKind> {
-    let kinds = fields.present(&["action", "script", "tell"]);
+    let kinds = fields.present(&["action", "script", "tell", "ask"]);
     if kinds.is_empty() && fields.present(LATER).is_empty() {
-        reader.error(places.id, format!("{what} does nothing"), "one of action, script or tell");
+        reader.error(places.id, format!("{what} does nothing"), "one of action, script, tell or ask");
     }
     if let [first, second, ..] = kinds.as_slice() {
         let what = format!("{what} has both `{}` and `{}`", first.key, second.key);
-        reader.error(second.at, what, "exactly one of action, script or tell");
+        reader.error(second.at, what, "exactly one of action, script, tell or ask");
     }
     let with = fields.get("with");
     let mut read = None;
@@ -172,6 +193,10 @@ fn kind<'n>(
     if let Some(node) = fields.get("tell") {
         found::in_template(reader, node, stands, out);
         read = reader.text(node, "`tell`").map(|text| StepKind::Tell(text.to_owned()));
+    }
+    if let Some(node) = fields.get("ask") {
+        let ask = question::ask(reader, node, stands, out, &mut places.approvers);
+        read = ask.map(|ask| StepKind::Ask(Box::new(ask)));
     }
     read
 }
@@ -276,12 +301,7 @@ fn lease(reader: &mut Reader<'_>, node: &Node) -> Option<Lease> {
     Some(lease)
 }
 
-/// A mode; `approve` is taken and told to act as `observe`.
+/// A mode.
 pub(crate) fn mode(reader: &mut Reader<'_>, node: &Node) -> Option<Mode> {
-    let mode = reader.word(node, "mode", MODES)?;
-    if mode == Mode::Approve {
-        let what = "`mode: approve` acts as `observe` in this version, which cannot ask yet";
-        reader.warning(node.at, what, "observe or enforce");
-    }
-    Some(mode)
+    reader.word(node, "mode", MODES)
 }

@@ -8,8 +8,8 @@ use super::step::{TIMEOUT, once};
 use super::trigger::by_hand;
 use super::units::{print_duration, print_rate};
 use super::yaml::{Source, parse};
-use quell_model::Json;
-use quell_model::playbook::{Expression, Playbook, Step, StepKind, Trigger};
+use quell_model::playbook::{AskPerson, Expression, Playbook, Step, StepKind, Trigger, Unanswered, Within};
+use quell_model::{Json, Name};
 use serde::Serialize;
 use serde_yaml::Mapping;
 use std::borrow::Cow;
@@ -138,6 +138,7 @@ fn step(step: &Step) -> Result<Mapping, serde_yaml::Error> {
         }
         StepKind::Script(text) => keys.put("script", &text.text)?,
         StepKind::Tell(text) => keys.put("tell", text)?,
+        StepKind::Ask(ask) => keys.put("ask", self::ask(ask)?)?,
     }
     keys.unless(&print_duration(TIMEOUT), "timeout", &print_duration(step.timeout))?;
     if let Some(deadline) = step.deadline {
@@ -160,6 +161,40 @@ fn step(step: &Step) -> Result<Mapping, serde_yaml::Error> {
         kept.put("at_end", lease.at_end)?;
         keys.put("lease", kept.0)?;
     }
+    if let Some(approve) = &step.approve {
+        let otherwise = if approve.otherwise == Unanswered::Run { "run" } else { "deny" };
+        keys.put("approve", question(approve.by.as_ref(), approve.within, otherwise)?)?;
+    }
+    if let Some(confirm) = &step.confirm {
+        let otherwise = if confirm.undo { "undo" } else { "keep" };
+        keys.put("confirm", question(confirm.by.as_ref(), confirm.within, otherwise)?)?;
+    }
+    Ok(keys.0)
+}
+
+fn question(by: Option<&Name>, within: Within, otherwise: &str) -> Result<Mapping, serde_yaml::Error> {
+    let mut keys = Keys::default();
+    if let Some(by) = by {
+        keys.put("by", by)?;
+    }
+    keys.put("within", print_duration(within.0))?;
+    keys.put("otherwise", otherwise)?;
+    Ok(keys.0)
+}
+
+fn ask(ask: &AskPerson) -> Result<Mapping, serde_yaml::Error> {
+    let mut keys = Keys::default();
+    keys.put("question", &ask.question)?;
+    if let Some(person) = &ask.person {
+        keys.put("person", whole(person))?;
+    }
+    keys.put("choices", &ask.choices)?;
+    let own = question(ask.by.as_ref(), ask.within, ask.otherwise.as_str())?;
+    keys.0.extend(own);
+    if let Some(remember) = ask.remember {
+        keys.put("remember", print_duration(remember))?;
+    }
+    keys.unless(&Vec::new(), "not_via", &ask.not_via)?;
     Ok(keys.0)
 }
 

@@ -13,6 +13,7 @@ mod explain;
 mod incident;
 mod moments;
 mod page;
+mod question;
 mod run;
 mod system;
 mod timeline;
@@ -25,6 +26,7 @@ pub use explain::{Cause, ExplainedDetection, Explanation, explain};
 pub use incident::{DetectionView, IncidentSummary, IncidentView, NoteView, incident, incident_page, incidents};
 pub use moments::Times;
 pub use page::Page;
+pub use question::{AnswerView, QuestionView};
 pub use run::{
     DefinitionView, ErrorView, LeaseView, MarkView, PersonView, RefusalView, RunSummary, RunView, StepView, WaitView,
     definition, run, run_page, runs,

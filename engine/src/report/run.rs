@@ -5,10 +5,11 @@
 
 use super::moments::Times;
 use super::page::{self, Page};
+use super::question::QuestionView;
 use super::timeline::{self, TimelineLine};
 use crate::store::{Journal, RunHead, RunLine, RunTail};
 use quell_model::playbook::AtEnd;
-use quell_model::record::{Moments, Part, RunStarted, RunState};
+use quell_model::record::{Moments, Part, QuestionKind, RunStarted, RunState};
 use quell_model::{
     Body, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StoreError, StreamId,
 };
@@ -118,6 +119,9 @@ pub struct StepView {
     pub refusal: Option<RefusalView>,
     /// What it waits for now.
     pub waits: Option<WaitView>,
+    /// What it asked people, and what they said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<QuestionView>,
     /// Of a containment that stands: until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseView>,
@@ -368,7 +372,7 @@ impl RunView {
                 (step.outcome, step.proof) = (Some(finished.outcome), finished.proof.clone());
                 (step.output, step.attempts) = (finished.output.clone(), finished.attempts);
                 (step.moments, step.times) = (finished.moments, Times::of(&finished.moments));
-                step.waits = None;
+                step.waits_no_more(|kind| kind != QuestionKind::Confirm);
             }
             Body::StepFailed(failed) => {
                 let step = self.part(&failed.part, places);
@@ -385,6 +389,7 @@ impl RunView {
             Body::StepBlocked(blocked) => {
                 let step = entry(&mut self.steps, blocked.step.as_str(), places);
                 step.outcome = Some(blocked.outcome);
+                step.waits_no_more(|_| true);
                 step.proof = blocked.by.as_ref().map_or_else(String::new, |need| format!("`{need}` did not end well"));
             }
             Body::GuardRefused(refused) => {
@@ -415,7 +420,10 @@ impl RunView {
                         (lease.until, lease.due) = (changed.lasts.map(|lasts| at.after(lasts)), false);
                     }
                     ("due", Some(lease)) => lease.due = true,
-                    ("lapsed" | "ended", lease) => *lease = None,
+                    ("lapsed" | "ended", lease) => {
+                        *lease = None;
+                        step.asks_no_more(|kind| kind == QuestionKind::Confirm);
+                    }
                     _ => {}
                 }
             }
@@ -426,10 +434,15 @@ impl RunView {
             Body::UndoFinished(finished) => {
                 let step = self.part(&finished.part, places);
                 (step.outcome, step.proof, step.waits) = (Some(finished.outcome), finished.proof.clone(), None);
+                step.asks_no_more(|_| true);
             }
+            Body::QuestionAsked(asked) => self.part(&asked.part, places).asked(at, asked),
+            Body::QuestionAnswered(answered) => self.part(&answered.part, places).answered(at, answered),
+            Body::AnswerTooLate(late) => self.part(&late.part, places).answered_late(at, late),
             Body::RunFinished(finished) => {
                 (self.state, self.ended) = (finished.state, Some(at));
                 (self.summary, self.outputs) = (finished.summary.clone(), finished.outputs.clone());
+                self.steps.iter_mut().for_each(|step| step.waits_no_more(|_| true));
             }
             _ => {}
         }
@@ -463,10 +476,14 @@ impl RunView {
             .iter()
             .filter_map(|part| part.waits.as_ref().map(|wait| format!("{} waits for its {}", part.id, wait.what)))
             .collect();
-        if !waits.is_empty() && waits.len() == open.len() {
+        let asks: Vec<String> =
+            self.questions().filter(|(step, _)| step.outcome.is_some()).map(|(step, _)| step.id.clone()).collect();
+        let confirms = asks.iter().map(|id| format!("{id} waits for its confirmation"));
+        let waits: Vec<String> = waits.into_iter().chain(confirms).collect();
+        if !waits.is_empty() && waits.len() == open.len() + asks.len() {
             self.state = RunState::Waiting;
         }
-        self.summary = if open.is_empty() {
+        self.summary = if open.is_empty() && asks.is_empty() {
             "between two steps".to_owned()
         } else if self.state == RunState::Waiting {
             waits.join(", ")

@@ -239,6 +239,22 @@ impl Teller {
                 let (streams, blobs) = (pruned.streams.len(), pruned.blobs.len());
                 Some(format!("{} pruned {streams} streams and {blobs} blobs for their age", pruned.by))
             }
+            Body::QuestionAsked(asked) => {
+                let (name, text) = (self.name(&asked.part), cut(&asked.text));
+                let (choices, until) = (words(&asked.choices), span(asked.within));
+                let who = asked.person.as_ref().map(|person| format!(" {person}")).unwrap_or_default();
+                Some(format!("{name} asks{who}: {text} ({choices}, within {until}, else {})", asked.otherwise))
+            }
+            Body::QuestionAnswered(answered) => {
+                let who = answered.by.as_ref().map_or("nobody", |by| by.as_str());
+                let why = if answered.why.is_empty() { String::new() } else { format!(": {}", cut(&answered.why)) };
+                let more = if answered.settles { "" } else { "; somebody else has to as well" };
+                Some(format!("{}: {who} says {}{why}{more}", self.name(&answered.part), answered.choice))
+            }
+            Body::AnswerTooLate(late) => {
+                let (name, why) = (self.name(&late.part), cut(&late.why));
+                Some(format!("{name}: {} says {}, too late: {why}", late.by, late.choice))
+            }
             Body::UndoFinished(finished) => {
                 Some(format!("{} {}: {}", self.name(&finished.part), finished.outcome, cut(&finished.proof)))
             }
@@ -346,6 +362,10 @@ pub(super) fn who(event: &OwnedEvent) -> String {
         line => format!(": {}", cut(line)),
     };
     format!("{} ({pid}){command}", cut(name))
+}
+
+fn words(choices: &[quell_model::Name]) -> String {
+    choices.iter().map(quell_model::Name::as_str).collect::<Vec<_>>().join(" or ")
 }
 
 fn started_line(started: &RunStarted) -> String {

@@ -8,7 +8,7 @@ use super::job::{self, Acted, Answer, Input, Where, Work};
 use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
 use quell_model::action::{Action, ActionContext, IdempotencyKey, Progress, Want};
-use quell_model::guard::{Act, Admitted, Ask, Decision, decide};
+use quell_model::guard::{Act, Admitted, Ask, Consent, Decision, decide};
 use quell_model::playbook::{Step, StepKind};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepPlanned, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
@@ -65,6 +65,7 @@ impl<W: Send + 'static> Core<W> {
         match &step.kind {
             StepKind::Tell(text) => self.tell(id, &part, text),
             StepKind::Script(script) => self.script(id, part, script.text.clone()),
+            StepKind::Ask(ask) => self.ask_person(id, &part, ask),
             StepKind::Action { action, with } => self.plan(id, part, action.as_str(), with),
         }
     }
@@ -199,6 +200,12 @@ impl<W: Send + 'static> Core<W> {
         let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() else { return };
         let (mode, because) = self.mode_of(id, step);
         let playbook = live.run.playbook.name.clone();
+        let consent = match purpose {
+            _ if live.run.is_approved(part, plan.sum()) => Consent::Given,
+            Purpose::Stale => Consent::Wanted,
+            _ if step.approve.is_some() => Consent::Wanted,
+            _ => Consent::AsNeeded,
+        };
         let ask = Ask {
             now,
             action: verb.spec(),
@@ -209,6 +216,7 @@ impl<W: Send + 'static> Core<W> {
             untrusted: live.run.started.untrusted,
             limits: live.run.playbook.limits,
             paused: self.paused,
+            consent,
         };
         // Only what would act opens it: not what anybody can write, and not while nothing acts.
         let would_act = mode == Mode::Enforce && !ask.untrusted && !ask.paused;
@@ -227,6 +235,7 @@ impl<W: Send + 'static> Core<W> {
                 self.counted.refused_by_pause += u64::from(guard.as_str() == "pause");
                 self.end(id, part, Ending::refused(guard.as_str(), &target, why));
             }
+            Decision::Ask { plan, why } => self.ask_first(id, part, plan, why),
             Decision::Observe { plan, why } => {
                 let (outcome, output) =
                     (if plan.already { Outcome::Already } else { Outcome::Planned }, plan.predicted.clone());
@@ -259,7 +268,7 @@ impl<W: Send + 'static> Core<W> {
         let Some(under_way) = self.under_way(id, part) else { return };
         under_way.admitted = Some(admitted);
         let attempt = under_way.attempt;
-        if purpose == Purpose::TakenUp {
+        if purpose != Purpose::First {
             return self.act(id, part);
         }
         let intent = NewRecord::new(now, StepIntended { part: part.clone(), attempt, action, input, plan });
@@ -438,9 +447,6 @@ impl<W: Send + 'static> Core<W> {
                 strictest = (mode, because);
             }
         }
-        if strictest.0 == Mode::Approve {
-            strictest.1 = format!("approve: {}; this version cannot ask yet, so it only plans", strictest.1);
-        }
         strictest
     }
 
@@ -461,6 +467,8 @@ impl<W: Send + 'static> Core<W> {
 pub(super) enum Purpose {
     First,
     TakenUp,
+    /// From before a crash, and so long ago that a person is asked whether it is still wanted.
+    Stale,
 }
 
 pub(super) fn place(lane: Lane) -> Where {

@@ -21,6 +21,8 @@ pub(crate) fn step(id: &str, needs: &[&str]) -> Step {
         on_failure: OnFailure::Block,
         mode: None,
         lease: None,
+        approve: None,
+        confirm: None,
         span: Default::default(),
     }
 }

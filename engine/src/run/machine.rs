@@ -5,12 +5,14 @@
 //! after a crash by folding its stream again.
 
 mod back;
+mod question;
 
 use back::{Back, Undoing};
 use quell_model::playbook::{ForEach, ItemErrors, OnFailure, Playbook, Step, When};
-use quell_model::record::{Part, RunStarted, RunState, StepIntended};
-use quell_model::{Body, Json, Outcome, Seq, Stamp, StepId};
-use std::collections::BTreeMap;
+use quell_model::record::{Part, QuestionAnswered, QuestionAsked, QuestionKind, RunStarted, RunState, StepIntended};
+use quell_model::{Body, Hash, Json, Name, Outcome, Seq, Stamp, StepId};
+pub use question::{APPROVE, Asked};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What the shell is to do next.
@@ -31,6 +33,25 @@ pub enum Command {
         part: Part,
         /// `item` in expressions.
         item: Json,
+    },
+    /// A question is answered: do what follows from it.
+    GoOn {
+        /// Which part.
+        part: Part,
+        /// `item` in expressions.
+        item: Json,
+    },
+    /// Nobody has answered in time.
+    Settle {
+        /// Which part.
+        part: Part,
+        /// Which of its questions.
+        question: QuestionKind,
+    },
+    /// Ask whether what a part did is to stand.
+    Confirm {
+        /// Which part.
+        part: Part,
     },
     /// Take back what a part did. Also where the journal holds the intent to, and nobody is at it: the world is asked first.
     TakeBack {
@@ -84,6 +105,10 @@ enum Phase {
     Acting(Box<StepIntended>),
     /// The next attempt waits for its moment.
     Waiting(Stamp),
+    /// A person is asked.
+    Asking(Box<Asked>),
+    /// They have answered, or nobody has in time: what follows has not begun.
+    Answered(Box<QuestionAsked>, Box<QuestionAnswered>),
     /// Over.
     Ended(Outcome),
 }
@@ -100,6 +125,12 @@ struct Progress {
     acted: Option<Box<StepIntended>>,
     /// Of a containment: where its taking back stands.
     back: Option<Back>,
+    /// The sum of the plan that a person has approved.
+    approved: Option<Hash>,
+    /// The question whether it is to stand, once it was asked.
+    confirm: Option<Asked>,
+    /// Who was asked whether it was them.
+    suspect: Option<Name>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -126,6 +157,8 @@ pub struct Run {
     /// How it ended, before anything was taken back.
     ended: Option<RunState>,
     undo: Option<Undoing>,
+    /// Questions that nobody has answered yet.
+    asking: BTreeSet<(Part, QuestionKind)>,
 }
 
 impl Run {
@@ -134,7 +167,8 @@ impl Run {
     pub fn new(playbook: Arc<Playbook>, started: RunStarted, began: Stamp) -> Self {
         let steps = playbook.steps.iter().map(|step| (step.id.clone(), StepState::default())).collect();
         let state = RunState::Running;
-        Self { playbook, started, began, seq: 1, steps, state, cancelled: false, ended: None, undo: None }
+        let asking = BTreeSet::new();
+        Self { playbook, started, began, seq: 1, steps, state, cancelled: false, ended: None, undo: None, asking }
     }
 
     /// Takes in the next record.
@@ -163,6 +197,7 @@ impl Run {
                 }
             }
             Body::StepFinished(finished) => {
+                self.asks_no_more(|part| *part == finished.part);
                 if let Some(progress) = self.progress_mut(&finished.part) {
                     let before = std::mem::replace(&mut progress.phase, Phase::Ended(finished.outcome));
                     if let Phase::Acting(intent) = before {
@@ -200,16 +235,20 @@ impl Run {
                 }
             }
             Body::UndoFinished(finished) => self.undo_finished(finished),
+            Body::QuestionAsked(asked) => self.asked(at, asked),
+            Body::QuestionAnswered(answered) => self.answered(answered),
             Body::RunFinished(finished) => {
                 self.state = finished.state;
                 self.ended.get_or_insert(finished.state);
                 self.undo = None;
+                self.asking.clear();
             }
             _ => {}
         }
     }
 
     fn end_step(&mut self, step: &StepId, outcome: Outcome, why: &str) {
+        self.asks_no_more(|part| part.step == *step);
         if let Some(state) = self.steps.get_mut(step) {
             state.whole.phase = Phase::Ended(outcome);
             state.whole.why = why.to_owned();
@@ -298,6 +337,7 @@ impl Run {
             let back = if let Some(Back::Waiting(_, at)) = progress.back { Some(at) } else { None };
             [forwards, back]
         });
+        let moments = moments.chain(self.questions().map(|(_, asked)| Some(asked.until())));
         moments.flatten().filter(|at| *at > now).min()
     }
 
@@ -308,7 +348,11 @@ impl Run {
         if self.state.is_over() {
             return commands;
         }
-        let over = self.ended.is_some() || self.next_forwards(now, &mut commands);
+        let over = self.ended.is_some() || {
+            let all_ended = self.next_forwards(now, &mut commands);
+            let confirms = self.next_confirms(now, &mut commands);
+            all_ended && !confirms
+        };
         let left = match &self.undo {
             // All of it waits until the run itself is over; one step is taken back while the others go on.
             Some(undo) if over || !undo.is_whole() => self.next_back(undo, now, &mut commands),
@@ -381,7 +425,7 @@ impl Run {
             }
         }
         let stopped = self.is_stopped();
-        if stopped && state.items.is_none() && matches!(state.whole.phase, Phase::Waiting(_)) {
+        if stopped && state.items.is_none() && state.whole.phase.is_left_out() {
             out.push(Command::Block { step: step.id.clone(), by: None, outcome: Outcome::Cancelled });
             return;
         }
@@ -450,8 +494,16 @@ fn next_of_part(part: Part, item: &Json, progress: &Progress, now: Stamp, out: &
             out.push(Command::Start { part, attempt: progress.attempts + 1, item: item.clone() })
         }
         Phase::Acting(_) => out.push(Command::TakeUp { part, item: item.clone() }),
-        Phase::Waiting(_) | Phase::Ended(_) => {}
+        Phase::Asking(asked) if asked.until() <= now => {
+            out.push(Command::Settle { part, question: asked.question.question })
+        }
+        Phase::Answered(..) => out.push(Command::GoOn { part, item: item.clone() }),
+        Phase::Waiting(_) | Phase::Asking(_) | Phase::Ended(_) => {}
     }
+}
+
+fn part_of(step: &StepId, at: usize) -> Part {
+    Part { step: step.clone(), item: Some(u32::try_from(at).unwrap_or(u32::MAX)) }
 }
 
 fn next_of_items(
@@ -463,11 +515,12 @@ fn next_of_items(
     out: &mut Vec<Command>,
 ) {
     // Of a run that is stopped only what is under way is waited for.
-    let left_out = |progress: &Progress| stopped && matches!(progress.phase, Phase::Idle | Phase::Waiting(_));
+    let left_out = |progress: &Progress| stopped && (progress.phase == Phase::Idle || progress.phase.is_left_out());
     let ended = |progress: &Progress| matches!(progress.phase, Phase::Ended(_)) || left_out(progress);
     let bad = |progress: &Progress| matches!(progress.phase, Phase::Ended(outcome) if !outcome.is_met());
     let stopped = each.errors == ItemErrors::Stop && items.iter().any(|(_, p)| bad(p));
-    let begun = |progress: &Progress| progress.attempts > 0 && !ended(progress);
+    let asks = |progress: &Progress| matches!(progress.phase, Phase::Asking(_));
+    let begun = |progress: &Progress| progress.attempts > 0 && !ended(progress) && !asks(progress);
     let mut under_way = items.iter().filter(|(_, p)| begun(p)).count();
     let mut all_over = true;
     for (at, (item, progress)) in items.iter().enumerate() {
@@ -478,6 +531,12 @@ fn next_of_items(
             if stopped {
                 continue;
             }
+            // Who waits for a person leaves his place to the next.
+            if asks(progress) {
+                all_over = false;
+                next_of_part(part_of(step, at), item, progress, now, out);
+                continue;
+            }
             if under_way >= each.max_parallel.max(1) as usize {
                 all_over = false;
                 continue;
@@ -485,8 +544,7 @@ fn next_of_items(
             under_way += 1;
         }
         all_over = false;
-        let number = u32::try_from(at).unwrap_or(u32::MAX);
-        next_of_part(Part { step: step.clone(), item: Some(number) }, item, progress, now, out);
+        next_of_part(part_of(step, at), item, progress, now, out);
     }
     if all_over {
         out.push(Command::Conclude { step: step.clone() });

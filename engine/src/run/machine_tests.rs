@@ -55,6 +55,9 @@ fn play(run: &mut Run, ends: &dyn Fn(&str) -> Outcome) -> Vec<String> {
                 Command::Conclude { step } => finished(Part { step, item: None }, Outcome::Verified),
                 Command::TakeUp { .. } => unreachable!("nothing was left intended"),
                 Command::TakeBack { .. } | Command::BeginUndo { .. } => unreachable!("nothing contains"),
+                Command::GoOn { .. } | Command::Settle { .. } | Command::Confirm { .. } => {
+                    unreachable!("nothing asks")
+                }
             };
             run.apply(at(1), &body);
         }

@@ -16,6 +16,7 @@ mod job;
 mod lease;
 mod losses;
 pub mod machine;
+mod question;
 mod recovery;
 mod request;
 mod scope;
@@ -32,6 +33,7 @@ mod tests;
 
 pub use definitions::{Definitions, IncidentRules};
 pub use machine::{Command, Run};
+pub use question::AnswerGiven;
 pub use recovery::{ReadDefinition, RecoveryReport};
 pub use request::{EngineHandle, Refusal, Request};
 pub(crate) use shell::stepwise::Kept;

@@ -4,6 +4,7 @@
 
 use super::definitions::Definitions;
 use super::job::Input;
+use super::question::AnswerGiven;
 use quell_model::record::RecorderPinned;
 use quell_model::{IncidentId, Json, Mode, Name, RunId, StepId};
 use std::sync::Arc;
@@ -66,6 +67,8 @@ pub enum Request {
         /// Who.
         by: Name,
     },
+    /// A question is answered.
+    Answer(Box<AnswerGiven>),
     /// Stop every action, or let them go on.
     Pause {
         /// Stop, or go on.
@@ -132,6 +135,9 @@ pub enum Refusal {
     /// It cannot be done as things stand.
     #[error("{0}")]
     NotNow(String),
+    /// Not by this person, or not this way.
+    #[error("{0}")]
+    Denied(String),
     /// The request itself is wrong.
     #[error("{0}")]
     Wrong(String),

@@ -90,6 +90,7 @@ pub struct Core<W> {
     /// What the log is to say once nothing is to be done at once.
     pub(super) said: Vec<Said>,
     pub(super) leases: Leases,
+    pub(super) remembered: super::question::Remembered,
     /// Reads the pinned text of a run that is opened again.
     pub(super) reread: Option<ReadDefinition>,
     losses: Losses,
@@ -141,6 +142,7 @@ impl<W: Send + 'static> Core<W> {
             counted: Counted::default(),
             said: Vec::new(),
             leases: Leases::default(),
+            remembered: HashMap::new(),
             reread: None,
             losses: Losses::default(),
             timers: BTreeMap::new(),
@@ -294,6 +296,9 @@ impl<W: Send + 'static> Core<W> {
             Command::Start { part, attempt, item } => self.start_part(id, part, attempt, item),
             Command::TakeUp { part, item } => self.take_up(id, part, item),
             Command::TakeBack { part, attempt } => self.take_back(id, part, attempt),
+            Command::GoOn { part, item } => self.go_on(id, &part, item),
+            Command::Settle { part, question } => self.settle(id, &part, question),
+            Command::Confirm { part } => self.ask_confirm(id, &part),
             Command::BeginUndo { why } => self.begin_undo(id, None, "quell".into(), false, why),
             Command::Conclude { step } => self.conclude(id, &step),
             Command::Block { step, by, outcome } => {
@@ -401,9 +406,10 @@ impl Live {
     /// Whether somebody is at what the command asks for.
     fn is_at(&self, command: &Command) -> bool {
         match command {
-            Command::Start { part, .. } | Command::TakeUp { part, .. } | Command::TakeBack { part, .. } => {
-                self.under_way.contains_key(part)
-            }
+            Command::Start { part, .. }
+            | Command::TakeUp { part, .. }
+            | Command::TakeBack { part, .. }
+            | Command::GoOn { part, .. } => self.under_way.contains_key(part),
             Command::Finish { .. } => !self.under_way.is_empty(),
             // A look or a script journals no intent: what runs finishes all the same.
             Command::Block { step, .. } => self.under_way.keys().any(|part| part.step == *step),

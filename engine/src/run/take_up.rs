@@ -2,7 +2,7 @@
 //!
 //! Owns the question to the world and what follows from its answer: done is recorded, not done is done from the
 //! journaled plan (`before` is never read twice), unknowable is repeated only where that is harmless. What is older
-//! than the playbook's `max_age` is not done any more.
+//! than the playbook's `max_age` is asked about, not done.
 
 use super::attempt::{ASKING, Purpose, ask};
 use super::conclude::Ending;
@@ -74,11 +74,7 @@ impl<W: Send + 'static> Core<W> {
                 ),
             );
         } else if age > old {
-            self.end(
-                id,
-                part,
-                Ending::failed(format!("it was not done before the engine ended, and is now older than {old:?}")),
-            );
+            self.judge(id, part, intent.plan, Purpose::Stale);
         } else {
             self.judge(id, part, intent.plan, Purpose::TakenUp);
         }

@@ -206,10 +206,12 @@ async fn renew(due: &Due, dir: &Path, world: &HostWorld, loaded: &Loaded, paused
         untrusted: false,
         limits: RunLimits::default(),
         paused,
+        // It stands by what was decided then, by a person where one was asked.
+        consent: Consent::Given,
     };
     let go = match decide(&definitions.guard, &Memory::default(), &ask, plan) {
         Decision::Act(go) => go,
-        Decision::Observe { why, .. } => return Err(why),
+        Decision::Observe { why, .. } | Decision::Ask { why, .. } => return Err(why),
         Decision::Refuse { guard, why, .. } => return Err(format!("{guard}: {why}")),
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -37,6 +37,13 @@ impl Admitted {
 pub enum Decision {
     /// Do it.
     Act(Admitted),
+    /// Ask a person first.
+    Ask {
+        /// What would be done.
+        plan: Plan,
+        /// What asks for it, for people.
+        why: String,
+    },
     /// Leave it at the plan.
     Observe {
         /// What would have been done.
@@ -90,6 +97,20 @@ pub struct Ask<'a> {
     pub limits: RunLimits,
     /// Every action is stopped.
     pub paused: bool,
+    /// Whether a person is to be asked, or has said yes to this very plan.
+    pub consent: Consent,
+}
+
+/// Where the consent of a person stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Consent {
+    /// It is needed only where the mode or a guard says so.
+    #[default]
+    AsNeeded,
+    /// The step wants it, whatever the mode.
+    Wanted,
+    /// This plan has it.
+    Given,
 }
 
 /// Decides on a plan. Protection comes first, also in observe mode: a dry run has teeth.
@@ -111,20 +132,28 @@ pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Deci
     if let Some((target, why)) = over_limit(guard, memory, ask, &plan) {
         return refuse("limits", &target, why);
     }
-    if ask.mode != Mode::Enforce {
+    if ask.mode == Mode::Observe {
         return Decision::Observe { plan, why: ask.mode_because.to_owned() };
-    }
-    if ask.untrusted {
-        return Decision::Observe { plan, why: "the event came from a source that anybody can write".to_owned() };
-    }
-    if let Some(why) = guard.breaker.objection(memory, ask, &plan) {
-        return Decision::Observe { plan, why };
     }
     if ask.paused {
         let first = plan.targets.first().map(|t| t.label.clone()).unwrap_or_default();
         return refuse("pause", &first, "every action is paused; `quell resume` lets them go on".to_owned());
     }
-    Decision::Act(Admitted(plan))
+    match asks(guard, memory, ask, &plan) {
+        Some(why) => Decision::Ask { plan, why },
+        None => Decision::Act(Admitted(plan)),
+    }
+}
+
+/// Why a person is to be asked first, if one is.
+fn asks(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<String> {
+    match ask.consent {
+        Consent::Given => None,
+        _ if ask.mode != Mode::Enforce => Some(ask.mode_because.to_owned()),
+        _ if ask.untrusted => Some("the event came from a source that anybody can write".to_owned()),
+        Consent::Wanted => Some("a person is to say whether it acts".to_owned()),
+        Consent::AsNeeded => guard.breaker.objection(memory, ask, plan),
+    }
 }
 
 /// Lets what was done be taken back. Modes, limits, the breaker and protection do not stand against it: it makes less of what

@@ -64,6 +64,7 @@ struct Case {
     paused: bool,
     untrusted: bool,
     limits: RunLimits,
+    consent: Consent,
 }
 
 fn case() -> Case {
@@ -74,6 +75,7 @@ fn case() -> Case {
         paused: false,
         untrusted: false,
         limits: RunLimits::default(),
+        consent: Consent::AsNeeded,
     }
 }
 
@@ -89,6 +91,7 @@ impl Case {
             untrusted: self.untrusted,
             limits: self.limits,
             paused: self.paused,
+            consent: self.consent,
         };
         decide(&self.guard, &self.memory, &ask, plan)
     }
@@ -232,15 +235,15 @@ fn the_breaker_leaves_a_playbook_at_its_plans() {
             &plan(vec![target(pid, |_| ())]),
         ));
     }
-    assert!(matches!(wild.decide(plan(vec![target(7, |_| ())])), Decision::Observe { .. }));
+    assert!(matches!(wild.decide(plan(vec![target(7, |_| ())])), Decision::Ask { .. }));
     assert!(
         matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)),
         "an image already seen is no new one"
     );
     wild.memory.breaker(&"p".into(), Some(at(90)));
-    assert!(matches!(wild.decide(plan(vec![target(7, |_| ())])), Decision::Observe { .. }));
+    assert!(matches!(wild.decide(plan(vec![target(7, |_| ())])), Decision::Ask { .. }));
     assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)), "the old ones are not let go");
-    assert!(matches!(wild.decide(plan(vec![in_cgroup(21, "/box/else")])), Decision::Observe { .. }));
+    assert!(matches!(wild.decide(plan(vec![in_cgroup(21, "/box/else")])), Decision::Ask { .. }));
     wild.memory.breaker(&"p".into(), None);
     assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)));
 }
@@ -261,7 +264,7 @@ fn the_same_program_is_one_image_under_any_name_and_in_any_file() {
     for (path, inode) in [("/tmp/b", 1), ("/memfd:x (deleted)", 1), ("/tmp/a", 2)] {
         assert!(matches!(many.decide(plan(vec![of(path, inode)])), Decision::Act(_)), "{path}");
     }
-    assert!(matches!(many.decide(plan(vec![of("/tmp/b", 2)])), Decision::Observe { .. }));
+    assert!(matches!(many.decide(plan(vec![of("/tmp/b", 2)])), Decision::Ask { .. }));
 }
 
 /// Whoever opens the breaker on purpose, with a program under ever new names, does not get away.
@@ -283,18 +286,19 @@ fn an_open_breaker_still_freezes_where_the_playbook_has_acted() {
             untrusted: false,
             limits: RunLimits::default(),
             paused: false,
+            consent: Consent::AsNeeded,
         };
         super::decide(&open.guard, &open.memory, &ask, plan(vec![target]))
     };
     assert!(matches!(decide(&FREEZE, target(7, |_| ())), Decision::Act(_)));
-    assert!(matches!(decide(&KILL, target(7, |_| ())), Decision::Observe { .. }), "a kill cannot be undone");
-    assert!(matches!(decide(&FREEZE, in_cgroup(7, "/box/else")), Decision::Observe { .. }), "it never acted there");
+    assert!(matches!(decide(&KILL, target(7, |_| ())), Decision::Ask { .. }), "a kill cannot be undone");
+    assert!(matches!(decide(&FREEZE, in_cgroup(7, "/box/else")), Decision::Ask { .. }), "it never acted there");
     let nowhere = target(7, |f| {
         if let TargetFacts::Process { cgroup, .. } = f {
             *cgroup = None
         }
     });
-    assert!(matches!(decide(&FREEZE, nowhere), Decision::Observe { .. }));
+    assert!(matches!(decide(&FREEZE, nowhere), Decision::Ask { .. }));
 }
 
 #[test]
@@ -313,8 +317,25 @@ fn what_the_guard_remembers_is_bounded() {
 }
 
 #[test]
-fn a_pause_refuses_and_an_untrusted_source_only_plans() {
+fn a_pause_refuses_and_an_untrusted_source_is_asked_about() {
     refused_by(Case { paused: true, ..case() }.decide(plan(vec![target(7, |_| ())])), "pause");
     let anybody = Case { untrusted: true, ..case() };
-    assert!(matches!(anybody.decide(plan(vec![target(7, |_| ())])), Decision::Observe { .. }));
+    assert!(matches!(anybody.decide(plan(vec![target(7, |_| ())])), Decision::Ask { .. }));
+}
+
+#[test]
+fn a_person_is_asked_where_the_mode_or_the_step_says_so_and_not_about_what_they_have_approved() {
+    let one = || plan(vec![target(7, |_| ())]);
+    let asks = |case: Case| matches!(case.decide(one()), Decision::Ask { .. });
+    assert!(asks(Case { mode: Mode::Approve, ..case() }));
+    assert!(asks(Case { consent: Consent::Wanted, ..case() }));
+    for mode in [Mode::Approve, Mode::Enforce] {
+        let given = Case { mode, untrusted: true, consent: Consent::Given, ..case() };
+        assert!(matches!(given.decide(one()), Decision::Act(_)), "{mode}");
+    }
+    let observing = Case { mode: Mode::Observe, consent: Consent::Given, ..case() };
+    assert!(matches!(observing.decide(one()), Decision::Observe { .. }), "no consent goes beyond observe");
+    refused_by(Case { paused: true, consent: Consent::Given, ..case() }.decide(one()), "pause");
+    let init = Case { consent: Consent::Given, ..case() };
+    refused_by(init.decide(plan(vec![target(1, |_| ())])), "protect");
 }

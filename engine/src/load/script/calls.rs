@@ -20,6 +20,7 @@ pub(super) const SIGNATURES: &[(&str, &str)] = &[
     ("action", "action(\"an_id\", \"process.kill\", #{ process: x(\"event.process.id\") })"),
     ("script", "script(\"an_id\", \"#{ n: 1 }\")"),
     ("tell", "tell(\"an_id\", \"a text\")"),
+    ("ask", "ask(\"an_id\", #{ question: \"Was it you?\", choices: [\"me\", \"not_me\"], otherwise: \"not_me\" })"),
     ("x", "x(\"event.process.id\")"),
     ("after", "step.after(another), or step.after([one, another])"),
     ("only_if", "step.only_if(\"event.pod != ()\")"),
@@ -31,10 +32,12 @@ pub(super) const SIGNATURES: &[(&str, &str)] = &[
     ("on_failure", "step.on_failure(\"continue\")"),
     ("mode", "step.mode(\"observe\")"),
     ("lease", "step.lease(#{ \"for\": \"24h\", at_end: \"ask\" })"),
+    ("approve", "step.approve(#{ by: \"security\", within: \"15m\", otherwise: \"deny\" })"),
+    ("confirm", "step.confirm(#{ by: \"security\", within: \"30m\", otherwise: \"keep\" })"),
 ];
 
 /// Methods of a step that write the key of their own name.
-const PLAIN: [&str; 7] = ["when", "timeout", "deadline", "retry", "on_failure", "mode", "lease"];
+const PLAIN: [&str; 9] = ["when", "timeout", "deadline", "retry", "on_failure", "mode", "lease", "approve", "confirm"];
 
 /// The keys of `on_detection`: the first stand in `on.detections`.
 const FILTER: &[&str] = &["rules", "tags", "level"];
@@ -191,7 +194,7 @@ fn steps(engine: &mut Engine, all: &Shared) {
     engine.register_fn("action", move |call: Call, id: Dynamic, verb: Dynamic, with: Dynamic| {
         shared.call(&call, |build, site| step(build, site, 3, id, "action", verb, Some(with)))
     });
-    for kind in ["script", "tell"] {
+    for kind in ["script", "tell", "ask"] {
         let shared = all.clone();
         engine.register_fn(kind, move |call: Call, id: Dynamic, text: Dynamic| {
             shared.call(&call, |build, site| step(build, site, 2, id, kind, text, None))

@@ -64,6 +64,12 @@ fn bounds(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>) {
         let action = match &step.kind {
             StepKind::Action { action, .. } => action,
             _ => {
+                for (key, at) in [("approve", places.approve), ("confirm", places.confirm)] {
+                    if let Some(at) = at {
+                        let what = format!("step `{}` has `{key}` and does nothing to the world", step.id);
+                        reader.error(at, what, format!("`{key}` beside an `action`"));
+                    }
+                }
                 if let Some(at) = places.lease {
                     let what = format!("step `{}` has a `lease` and contains nothing", step.id);
                     reader.error(at, what, "a `lease` beside an `action` that can be undone");
@@ -76,7 +82,17 @@ fn bounds(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>) {
             let what = format!("`{action}` cannot be undone, and has a `lease`");
             reader.error(at, what, "no `lease`, or an action that can be undone (`quell action list`)");
         }
-        let held = draft.limits.targets.is_some() || draft.limits.runs.is_some();
+        if let (Some(at), Some(false)) = (places.confirm, spec.map(|spec| spec.undoable)) {
+            let what = format!("`{action}` cannot be undone, and is to be confirmed afterwards");
+            reader.error(at, what, "`approve`, which asks first, or an action that can be undone");
+        }
+        if let (Some(at), Some(spec)) = (places.approve.or(places.confirm), spec)
+            && spec.lane == Lane::Read
+        {
+            reader.error(at, format!("`{action}` changes nothing, so that there is nothing to ask"), "neither");
+        }
+        let asked = places.approve.is_some();
+        let held = asked || draft.limits.targets.is_some() || draft.limits.runs.is_some();
         if let (Some(at), true) =
             (places.action, draft.mode == Mode::Enforce && !held && spec.is_some_and(cannot_be_taken_back))
         {

@@ -330,6 +330,7 @@ impl Check<'_, '_> {
         let names: Vec<&str> = match (&step.kind, properties) {
             _ if step.for_each.is_some() => EACH_STEP.to_vec(),
             (StepKind::Tell(_), _) => EVERY_STEP.to_vec(),
+            (StepKind::Ask(_), _) => ["answer", "by"].iter().chain(EVERY_STEP).copied().collect(),
             (StepKind::Action { .. }, Some(all)) => {
                 all.keys().map(String::as_str).chain(EVERY_STEP.iter().copied()).collect()
             }

@@ -33,6 +33,7 @@ impl Picture {
                 Shape::Action => "",
                 Shape::Script => ", style=\"filled\"",
                 Shape::Tell => ", shape=\"note\", style=\"filled\"",
+                Shape::Ask => ", shape=\"hexagon\", style=\"filled\"",
             };
             put(
                 &mut out,

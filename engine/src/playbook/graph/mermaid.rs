@@ -24,6 +24,7 @@ impl Picture {
                 Shape::Action => ("(", ")"),
                 Shape::Script => ("[", "]"),
                 Shape::Tell => ("([", "])"),
+                Shape::Ask => ("{{", "}}"),
             };
             put(&mut out, format_args!("  s{at}{open}\"{}\"{close}\n", lines.join("<br/>")));
         }

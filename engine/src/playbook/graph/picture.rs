@@ -34,6 +34,7 @@ pub(super) enum Shape {
     Action,
     Script,
     Tell,
+    Ask,
 }
 
 /// A box.
@@ -78,6 +79,7 @@ impl Picture {
                 StepKind::Action { .. } => Shape::Action,
                 StepKind::Script(_) => Shape::Script,
                 StepKind::Tell(_) => Shape::Tell,
+                StepKind::Ask(_) => Shape::Ask,
             },
             does: cut(&does(step), MOST_TEXT),
             marks: marks(step, Some(MOST_CONDITION)),
@@ -111,6 +113,7 @@ pub(super) fn does(step: &Step) -> String {
         StepKind::Action { action, .. } => clean(action.as_str()),
         StepKind::Script(_) => "script".to_owned(),
         StepKind::Tell(text) => format!("tell \"{}\"", clean(text)),
+        StepKind::Ask(ask) => format!("ask \"{}\"", clean(&ask.question)),
     }
 }
 

@@ -82,6 +82,7 @@ impl Run {
             progress.why.clone_from(&finished.proof);
         }
         progress.back = Some(if finished.outcome == Outcome::Stuck { Back::Stuck } else { Back::Over });
+        self.stands_no_more(&finished.part);
         let step = &finished.part.step;
         if finished.part.item.is_some() && is_over {
             self.sum_up(step);
@@ -104,6 +105,7 @@ impl Run {
             && matches!(changed.state.as_str(), "lapsed" | "ended")
         {
             progress.back = Some(Back::Over);
+            self.stands_no_more(&changed.part);
         }
     }
 

@@ -34,6 +34,7 @@ impl<W: Send + 'static> Core<W> {
             let forwards = live.under_way.iter().filter(|(part, _)| !live.run.takes_back(part));
             forwards.for_each(|(_, under_way)| under_way.stop.raise());
         }
+        self.confirmed(run, only.as_ref(), false, by);
         self.begin_undo(run, only, by.clone(), true, why);
         self.drive(run);
         let parts: Vec<String> = standing.iter().map(Part::to_string).collect();
@@ -89,9 +90,11 @@ impl<W: Send + 'static> Core<W> {
         if let Some(part) = standing.iter().find(goes) {
             return Err(Refusal::NotNow(format!("`{run}/{part}` is being taken back")));
         }
+        self.confirmed(run, only.as_ref(), true, by);
         for part in &standing {
             self.lease_changes(run, part, "kept", format!("{by} keeps it"), lasts);
         }
+        self.drive(run);
         let parts: Vec<String> = standing.iter().map(Part::to_string).collect();
         Ok(json!({ "id": run, "kept": parts }))
     }

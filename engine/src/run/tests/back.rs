@@ -2,6 +2,7 @@
 //! is told as stuck.
 
 mod boots;
+mod questions;
 
 use super::*;
 use crate::clock::SimulatedClock;
@@ -167,12 +168,19 @@ impl Yard {
     }
 
     fn attack(&mut self, number: u32) -> RunId {
-        let mut attack = detection("7", number);
+        self.attack_by("7", number)
+    }
+
+    fn attack_by(&mut self, subject: &str, number: u32) -> RunId {
+        let mut attack = detection(subject, number);
         Arc::make_mut(&mut attack.event).head.at = self.clock.now();
         attack.at = self.clock.now();
+        let before = self.stage.runs();
         self.stage.core.detections([attack]);
         self.stage.settle();
-        self.stage.runs().last().unwrap().clone()
+        let runs = self.stage.runs();
+        let new = runs.iter().find(|run| !before.contains(run));
+        new.or(runs.last()).unwrap().clone()
     }
 
     /// Moves the clock, and lets everything happen that waits for it.

@@ -175,7 +175,7 @@ fn a_run_that_may_not_act_takes_nothing_from_one_that_may() {
             stage.core.detections([spoil(detection("7", number))]);
             stage.settle();
         }
-        assert_eq!((stage.done().len(), stage.runs().len()), (0, 1), "the second joined the first, which only planned");
+        assert_eq!((stage.done().len(), stage.runs().len()), (0, 1), "the second joined the first, which asks");
         for number in 3..5 {
             stage.core.detections([detection("7", number)]);
             stage.settle();

@@ -300,5 +300,37 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             blobs: vec![BlobHash(Hash::of(b"memory"))],
         }
         .into(),
+        QuestionAsked {
+            run: "r-1".into(),
+            part: part(),
+            question: QuestionKind::Approve,
+            text: "process.kill x (7)?".into(),
+            because: "a person is to say whether it acts".into(),
+            choices: vec!["approve".into(), "deny".into()],
+            person: Some("ana".into()),
+            by: Some("security".into()),
+            not_via: vec!["socket".into()],
+            within: Duration::from_secs(900),
+            remember: Some(Duration::from_secs(3600)),
+            otherwise: "deny".into(),
+            action: Some("process.kill".into()),
+            input: json!({ "process": "7.5.1@b" }),
+            plan: Some(Box::default()),
+            sum: Some(Hash::of(b"plan")),
+            attempt: 1,
+        }
+        .into(),
+        QuestionAnswered {
+            part: part(),
+            question: QuestionKind::Approve,
+            choice: "approve".into(),
+            by: Some("ana".into()),
+            via: Some("socket".into()),
+            why: "seen in the console too".into(),
+            settles: true,
+        }
+        .into(),
+        AnswerTooLate { part: part(), choice: "deny".into(), by: "bo".into(), why: "ana answered before".into() }
+            .into(),
     ]
 }

@@ -1,0 +1,120 @@
+//! Questions to people, and their answers.
+//!
+//! Keeps true: a question that was asked is settled by exactly one answer, or by the end of its run; what comes later is kept
+//! and changes nothing.
+
+use crate::Json;
+use crate::action::Plan;
+use crate::hash::Hash;
+use crate::ids::{Name, RunId};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use super::Part;
+
+/// What a question is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QuestionKind {
+    /// Whether a step may act.
+    Approve,
+    /// Whether what a step did is to stand.
+    Confirm,
+    /// What the playbook asks.
+    Ask,
+}
+
+impl QuestionKind {
+    /// The word as people read it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Confirm => "confirm",
+            Self::Ask => "ask",
+        }
+    }
+}
+
+/// See [`super::Kind::QuestionAsked`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct QuestionAsked {
+    /// Of which run.
+    pub run: RunId,
+    /// Of which part.
+    pub part: Part,
+    /// What about.
+    pub question: QuestionKind,
+    /// What is asked, for people.
+    pub text: String,
+    /// What makes it ask, for people: the step, the mode, a guard.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub because: String,
+    /// What can be answered.
+    pub choices: Vec<Name>,
+    /// The one person who may answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Name>,
+    /// The approvers who may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Name>,
+    /// Ways by which no answer counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_via: Vec<Name>,
+    /// How long the answer is waited for.
+    pub within: Duration,
+    /// For so long the same question to the same person is answered by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remember: Option<Duration>,
+    /// What holds then.
+    pub otherwise: Name,
+    /// Which action is to act.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Name>,
+    /// With what.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub input: Json,
+    /// What it would do: this, and nothing else, is what is approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Box<Plan>>,
+    /// The sum of what it would do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sum: Option<Hash>,
+    /// Which attempt it would be, from 1.
+    pub attempt: u32,
+}
+
+/// See [`super::Kind::QuestionAnswered`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct QuestionAnswered {
+    /// Of which part.
+    pub part: Part,
+    /// What about.
+    pub question: QuestionKind,
+    /// The answer.
+    pub choice: Name,
+    /// Who; none: nobody did in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Name>,
+    /// By which way: `socket`, `token`, `slack`, `email`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Name>,
+    /// Why: in their words, or why nobody was waited for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// The question is over. Without it further people have to say the same.
+    pub settles: bool,
+}
+
+/// See [`super::Kind::AnswerTooLate`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AnswerTooLate {
+    /// Of which part.
+    pub part: Part,
+    /// The answer that changes nothing.
+    pub choice: Name,
+    /// Who.
+    pub by: Name,
+    /// What came before it, for people.
+    pub why: String,
+}

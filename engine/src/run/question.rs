@@ -1,0 +1,465 @@
+//! Questions to people: asked, answered, and gone on from.
+//!
+//! ```text
+//! guard: ask first ─▶ QuestionAsked ─┬─ answer ──▶ QuestionAnswered ─▶ the journaled plan acts, or the step is denied
+//! step: ask ─────────▶               └─ nobody in time ─▶ what it says itself
+//! step: confirm, after it acted ─▶ QuestionAsked ─▶ keep, or take back
+//! ```
+//!
+//! Owns who may answer what. Keeps true: what is approved is a plan that was journaled with its sum, and that plan acts; an
+//! answer that comes too late, or of somebody who does not count, changes nothing and is told so.
+
+use super::conclude::Ending;
+use super::machine::{APPROVE, Asked};
+use super::request::Refusal;
+use super::scope::RunScope;
+use super::shell::{Core, UnderWay};
+use quell_model::people::MayAnswer;
+use quell_model::playbook::{AskPerson, StepKind, Unanswered};
+use quell_model::record::{
+    AnswerTooLate, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, StepPlanned, UndoBegan,
+};
+use quell_model::{Json, Name, Outcome, Plan, RunId, Stamp, StepId, Stop, StreamId};
+use serde_json::json;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Questions that wait at once. Beyond it a run only plans: whoever makes ever new subjects must not hold that many runs
+/// open, and nobody reads two hundred questions at night.
+const MOST_ASKED: usize = 200;
+/// Of one run.
+const MOST_OF_RUN: usize = 100;
+/// Of runs that a source which anybody can write has started: whoever writes there must not take the others' room.
+const MOST_UNTRUSTED: usize = 50;
+/// Answers that are remembered.
+const MOST_REMEMBERED: usize = 10_000;
+
+const DENY: &str = "deny";
+const KEEP: &str = "keep";
+const UNDO: &str = "undo";
+
+/// Answers that also answer the same question to the same person for a while. A start forgets them: then it is asked again.
+pub(super) type Remembered = HashMap<(Option<Name>, String), (Name, Option<Name>, Stamp)>;
+
+/// An answer, as it reaches the engine.
+#[derive(Clone, Debug)]
+pub struct AnswerGiven {
+    /// Of which run.
+    pub run: RunId,
+    /// Of which step; none: of the only one that asks.
+    pub step: Option<StepId>,
+    /// Of which item of its `for_each`; none: of all that ask.
+    pub item: Option<u32>,
+    /// What.
+    pub choice: Name,
+    /// The sum of the plan that the answer means; none: whatever is asked now.
+    pub plan: Option<quell_model::Hash>,
+    /// Who.
+    pub by: Name,
+    /// By which way.
+    pub via: Name,
+    /// Why, in their words.
+    pub why: String,
+}
+
+impl<W: Send + 'static> Core<W> {
+    /// Asks a person before an act: this plan, and no other, is what they approve of.
+    pub(super) fn ask_first(&mut self, id: &RunId, part: &Part, plan: Plan, because: String) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get(id) else { return };
+        let Some(step) = live.run.playbook.step(&part.step) else { return };
+        let StepKind::Action { action, .. } = &step.kind else { return };
+        let (action, approve) = (action.clone(), step.approve.clone().unwrap_or_default());
+        let Some(under_way) = live.under_way.get(part) else { return };
+        let (input, attempt) = (under_way.input.clone(), under_way.attempt);
+        if let Some(full) = self.no_room(id) {
+            let because = format!("{because}; {full}, so that it only plans");
+            let (outcome, output) = (Outcome::Planned, plan.predicted.clone());
+            let planned = StepPlanned { part: part.clone(), action, input, plan, because: because.clone(), outcome };
+            let ending = Ending { outcome, output, proof: because, planned: Some(planned), ..Ending::default() };
+            return self.end(id, part, ending);
+        }
+        let target = plan.targets.first().map(|target| target.label.as_str()).unwrap_or_default();
+        let more = plan.targets.len().saturating_sub(1);
+        let text = match (target, more) {
+            ("", _) => format!("{action}?"),
+            (_, 0) => format!("{action} {target}?"),
+            _ => format!("{action} {target} and {more} more?"),
+        };
+        let otherwise = if approve.otherwise == Unanswered::Run { APPROVE } else { DENY };
+        let asked = QuestionAsked {
+            run: id.clone(),
+            part: part.clone(),
+            question: QuestionKind::Approve,
+            text,
+            because,
+            choices: vec![APPROVE.into(), DENY.into()],
+            person: None,
+            by: approve.by,
+            not_via: Vec::new(),
+            within: approve.within.0,
+            remember: None,
+            otherwise: otherwise.into(),
+            action: Some(action),
+            input,
+            sum: Some(plan.sum()),
+            plan: Some(Box::new(plan)),
+            attempt,
+        };
+        if let Some(live) = self.runs.get_mut(id) {
+            live.under_way.remove(part);
+        }
+        self.record(id, vec![NewRecord::new(now, asked)]);
+    }
+
+    /// A step that asks: a person's answer is its output.
+    pub(super) fn ask_person(&mut self, id: &RunId, part: &Part, ask: &AskPerson) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get(id) else { return };
+        let owned = RunScope::of(&live.run, &self.outputs);
+        let item = live.under_way.get(part).map_or(Json::Null, |under_way| under_way.item.clone());
+        let attempt = live.under_way.get(part).map_or(1, |under_way| under_way.attempt);
+        let scope = owned.scope(&live.run, &item);
+        let text = self.expressions.render_text(&ask.question, &scope);
+        let person = ask.person.as_ref().map(|person| self.expressions.eval(&person.text, &scope)).transpose();
+        let (text, person) = match (text, person) {
+            (Ok(text), Ok(person)) => (text, person),
+            (Err(error), _) => return self.end(id, part, Ending::failed(format!("its question: {error}"))),
+            (_, Err(error)) => return self.end(id, part, Ending::failed(format!("its `person`: {error}"))),
+        };
+        let (person, nobody) = match person {
+            None => (None, None),
+            Some(Json::String(name)) if !name.is_empty() => (Some(Name::from(name)), None),
+            Some(_) => (None, Some("there is nobody to ask: `person` gave no name".to_owned())),
+        };
+        let unknown = person.as_ref().filter(|person| !self.definitions.people.people.contains_key(*person));
+        let nobody =
+            nobody.or_else(|| unknown.map(|person| format!("there is no `{person}` in escalation.yaml to ask")));
+        let full = self.no_room(id);
+        let known = self.remembered.get(&(person.clone(), text.clone())).filter(|(.., until)| now <= *until).cloned();
+        let asked = QuestionAsked {
+            run: id.clone(),
+            part: part.clone(),
+            question: QuestionKind::Ask,
+            text,
+            because: String::new(),
+            choices: ask.choices.clone(),
+            person,
+            by: ask.by.clone(),
+            not_via: ask.not_via.clone(),
+            within: ask.within.0,
+            remember: ask.remember,
+            otherwise: ask.otherwise.clone(),
+            action: None,
+            input: Json::Null,
+            plan: None,
+            sum: None,
+            attempt,
+        };
+        let settled = |choice: Name, by, why| QuestionAnswered {
+            part: part.clone(),
+            question: QuestionKind::Ask,
+            choice,
+            by,
+            via: None,
+            why,
+            settles: true,
+        };
+        let at_once = match (known, nobody.or(full)) {
+            (Some((choice, by, _)), _) => Some(settled(choice, by, "they said so shortly before".to_owned())),
+            (None, Some(why)) => Some(settled(ask.otherwise.clone(), None, why)),
+            (None, None) => None,
+        };
+        if let Some(live) = self.runs.get_mut(id) {
+            live.under_way.remove(part);
+        }
+        let mut records = vec![NewRecord::new(now, asked)];
+        records.extend(at_once.map(|answered| NewRecord::new(now, answered)));
+        self.record(id, records);
+    }
+
+    /// Asks whether what a part did is to stand.
+    pub(super) fn ask_confirm(&mut self, id: &RunId, part: &Part) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get(id) else { return };
+        let Some(step) = live.run.playbook.step(&part.step) else { return };
+        let (Some(confirm), Some(intent)) = (step.confirm.clone(), live.run.acted(part)) else { return };
+        let target = intent.plan.targets.first().map(|target| target.label.clone()).unwrap_or_default();
+        let asked = QuestionAsked {
+            run: id.clone(),
+            part: part.clone(),
+            question: QuestionKind::Confirm,
+            text: format!("{} {target} is done: is it to stand?", intent.action),
+            because: format!("step `{}` acts first and asks afterwards", part.step),
+            choices: vec![KEEP.into(), UNDO.into()],
+            person: None,
+            by: confirm.by,
+            not_via: Vec::new(),
+            within: confirm.within.0,
+            remember: None,
+            otherwise: if confirm.undo { UNDO } else { KEEP }.into(),
+            action: Some(intent.action.clone()),
+            input: Json::Null,
+            sum: Some(intent.plan.sum()),
+            plan: Some(Box::new(intent.plan.clone())),
+            attempt: intent.attempt,
+        };
+        self.record(id, vec![NewRecord::new(now, asked)]);
+    }
+
+    /// Nobody has answered in time.
+    pub(super) fn settle(&mut self, id: &RunId, part: &Part, kind: QuestionKind) {
+        let Some(asked) = self.runs.get(id).and_then(|live| live.run.question(part, kind)).cloned() else { return };
+        let why = format!("nobody answered within {:?}", asked.question.within);
+        let answered = QuestionAnswered {
+            part: part.clone(),
+            question: kind,
+            choice: asked.question.otherwise.clone(),
+            by: None,
+            via: None,
+            why,
+            settles: true,
+        };
+        self.settled(id, &asked, answered);
+    }
+
+    /// Writes an answer down, and with it, at once, what follows for what stands.
+    fn settled(&mut self, id: &RunId, asked: &Asked, answered: QuestionAnswered) {
+        let now = self.parts.clock.now();
+        let undo =
+            answered.settles && asked.question.question == QuestionKind::Confirm && answered.choice.as_str() == UNDO;
+        let began = undo.then(|| UndoBegan {
+            only: Some(answered.part.clone()),
+            by: answered.by.clone().unwrap_or_else(|| "quell".into()),
+            person: answered.by.is_some(),
+            why: if answered.why.is_empty() { "it is not to stand".to_owned() } else { answered.why.clone() },
+        });
+        if let (true, Some(lasts), Some(by)) = (answered.settles, asked.question.remember, &answered.by) {
+            if self.remembered.len() >= MOST_REMEMBERED {
+                self.remembered.retain(|_, (.., until)| now <= *until);
+            }
+            if self.remembered.len() < MOST_REMEMBERED {
+                let key = (asked.question.person.clone(), asked.question.text.clone());
+                self.remembered.insert(key, (answered.choice.clone(), Some(by.clone()), now.after(lasts)));
+            }
+        }
+        let mut records = vec![NewRecord::new(now, answered)];
+        records.extend(began.map(|began| NewRecord::new(now, began)));
+        self.record(id, records);
+    }
+
+    /// Does what follows from an answer.
+    pub(super) fn go_on(&mut self, id: &RunId, part: &Part, item: Json) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get_mut(id) else { return };
+        let Some((question, answered)) = live.run.answer(part) else { return };
+        let (question, QuestionAnswered { choice, by, why, .. }) = (question.clone(), answered.clone());
+        let timeout = live.run.playbook.step(&part.step).map_or(Duration::ZERO, |step| step.timeout);
+        let under_way = UnderWay {
+            attempt: question.attempt,
+            item,
+            input: question.input,
+            deadline: now.after(timeout),
+            stop: Stop::default(),
+            admitted: None,
+        };
+        live.under_way.insert(part.clone(), under_way);
+        let told = if why.is_empty() { String::new() } else { format!(": {why}") };
+        match (question.question, question.plan) {
+            (QuestionKind::Approve, Some(plan)) if choice.as_str() == APPROVE => {
+                self.judge(id, part, *plan, super::attempt::Purpose::First);
+            }
+            (QuestionKind::Ask, _) => {
+                let proof = match &by {
+                    Some(by) => format!("{by} answered `{choice}`{told}"),
+                    None => format!("`{choice}`{told}"),
+                };
+                self.end(id, part, Ending::done(json!({ "answer": choice, "by": by }), &proof));
+            }
+            _ => {
+                let proof = by.map_or_else(|| format!("denied{told}"), |by| format!("denied by {by}{told}"));
+                self.end(id, part, Ending { outcome: Outcome::Denied, proof, ..Ending::default() });
+            }
+        }
+    }
+
+    /// Why no further question can be asked now.
+    fn no_room(&self, id: &RunId) -> Option<String> {
+        let live = self.runs.get(id)?;
+        let untrusted = live.run.started.untrusted;
+        let most = if untrusted { MOST_UNTRUSTED } else { MOST_ASKED };
+        let like = self.runs.values().filter(|other| other.run.started.untrusted == untrusted);
+        let full = |asked: usize, most: usize, whose: &str| {
+            (asked >= most).then(|| format!("{asked} questions{whose} wait for an answer already"))
+        };
+        full(live.run.asks(), MOST_OF_RUN, " of this run")
+            .or_else(|| full(like.map(|other| other.run.asks()).sum(), most, ""))
+    }
+
+    /// How many questions wait for an answer.
+    pub(super) fn open_questions(&self) -> usize {
+        self.runs.values().map(|live| live.run.asks()).sum()
+    }
+
+    /// A person has answered.
+    pub(super) fn answer_given(&mut self, given: &AnswerGiven) -> Result<Json, Refusal> {
+        let what = named(given);
+        let Some(live) = self.runs.get(&given.run) else {
+            return Err(self.too_late(given));
+        };
+        let all: Vec<(Part, Asked)> = live.run.questions().map(|(part, asked)| (part.clone(), asked.clone())).collect();
+        let is_meant = |part: &Part| {
+            given.step.as_ref().is_none_or(|step| *step == part.step)
+                && given.item.is_none_or(|item| part.item == Some(item))
+        };
+        let open: Vec<&(Part, Asked)> = all.iter().filter(|(part, _)| is_meant(part)).collect();
+        if open.is_empty() {
+            return Err(self.too_late(given));
+        }
+        if given.step.is_none() && open.iter().any(|(part, _)| part.step != open[0].0.step) {
+            let steps: Vec<String> = open.iter().map(|(part, _)| format!("{}/{part}", given.run)).collect();
+            return Err(Refusal::Wrong(format!("`{}` asks more than one thing: {}", given.run, steps.join(", "))));
+        }
+        let fitting: Vec<&(Part, Asked)> =
+            open.iter().copied().filter(|(_, asked)| asked.question.choices.contains(&given.choice)).collect();
+        let Some((_, first)) = fitting.first() else {
+            let choices: Vec<&str> = open[0].1.question.choices.iter().map(Name::as_str).collect();
+            let (choice, choices) = (&given.choice, choices.join(", "));
+            return Err(Refusal::Wrong(format!("`{choice}` is no answer to `{what}`; it takes {choices}")));
+        };
+        if let Some(meant) = given.plan
+            && fitting.iter().any(|(_, asked)| asked.question.sum != Some(meant))
+        {
+            let why = format!("`{what}` would do something else by now than what the answer means; look at it again");
+            return Err(Refusal::NotNow(why));
+        }
+        if let Some(why) = self.objection(given, first) {
+            return Err(Refusal::Denied(why));
+        }
+        let (mut settled, mut missing) = (Vec::new(), 0);
+        for (part, asked) in fitting {
+            let answer = self.count(given, part, asked);
+            if answer.settles {
+                settled.push(part.to_string());
+            } else {
+                let (said, quorum) = (asked.said.len() + 1, self.definitions.people.quorum(asked.question.by.as_ref()));
+                missing = quorum as usize - said.min(quorum as usize);
+            }
+            self.settled(&given.run, asked, answer);
+        }
+        self.drive(&given.run);
+        Ok(json!({ "id": given.run, "choice": given.choice, "answered": settled, "missing": missing }))
+    }
+
+    fn objection(&self, given: &AnswerGiven, asked: &Asked) -> Option<String> {
+        let live = self.runs.get(&given.run)?;
+        if asked.question.not_via.contains(&given.via) {
+            return Some(format!("an answer by way of `{}` does not count here", given.via));
+        }
+        if let Some((_, before)) = asked.said.iter().find(|(by, _)| *by == given.by) {
+            return Some(format!("{} has said `{before}` already; somebody else has to as well", given.by));
+        }
+        let suspects =
+            if asked.question.question == QuestionKind::Ask { Vec::new() } else { live.run.suspects().collect() };
+        let may = MayAnswer {
+            person: asked.question.person.as_ref(),
+            approvers: asked.question.by.as_ref(),
+            requester: live.run.started.by.as_ref(),
+            suspects,
+        };
+        self.definitions.people.objection(&given.by, &may)
+    }
+
+    /// Whether with this answer there are enough; one no is.
+    fn count(&self, given: &AnswerGiven, part: &Part, asked: &Asked) -> QuestionAnswered {
+        let kind = asked.question.question;
+        let agrees = kind == QuestionKind::Approve && given.choice.as_str() == APPROVE;
+        let quorum = self.definitions.people.quorum(asked.question.by.as_ref()) as usize;
+        QuestionAnswered {
+            part: part.clone(),
+            question: kind,
+            choice: given.choice.clone(),
+            by: Some(given.by.clone()),
+            via: Some(given.via.clone()),
+            why: given.why.clone(),
+            settles: !agrees || asked.said.len() + 1 >= quorum,
+        }
+    }
+
+    /// Nothing asks what is answered: what came before it is told, and the answer is kept.
+    fn too_late(&mut self, given: &AnswerGiven) -> Refusal {
+        let stream = StreamId::run(&given.run);
+        if !self.ink.journal().has(&stream) && !self.runs.contains_key(&given.run) {
+            return Refusal::NotFound { kind: "run", id: given.run.to_string() };
+        }
+        // What was just written down is looked at as well.
+        self.ink.commit();
+        let what = named(given);
+        let records = match self.ink.journal().read(&stream, 1) {
+            Ok(records) => records,
+            Err(error) => return Refusal::NotNow(error.to_string()),
+        };
+        let mut part = None;
+        let mut before = None;
+        for record in &records {
+            match &record.body {
+                quell_model::Body::QuestionAsked(asked)
+                    if given.step.as_ref().is_none_or(|s| *s == asked.part.step) =>
+                {
+                    (part, before) = (Some(asked.part.clone()), None);
+                }
+                quell_model::Body::QuestionAnswered(answered) if part.as_ref() == Some(&answered.part) => {
+                    before = answered.settles.then(|| answered.clone());
+                }
+                _ => {}
+            }
+        }
+        let Some(part) = part else {
+            return Refusal::NotNow(format!("`{what}` asks nothing"));
+        };
+        let came_before = match before.map(|answered| *answered) {
+            Some(QuestionAnswered { choice, by: Some(by), .. }) => format!("{by} answered `{choice}` before"),
+            Some(QuestionAnswered { choice, why, .. }) => format!("{why}, which meant `{choice}`"),
+            None => "its run ended before an answer came".to_owned(),
+        };
+        let late = AnswerTooLate { part, choice: given.choice.clone(), by: given.by.clone(), why: came_before.clone() };
+        let now = self.parts.clock.now();
+        if self.runs.contains_key(&given.run) {
+            self.record(&given.run, vec![NewRecord::new(now, late)]);
+        } else {
+            let last = records.last().map_or(0, |record| record.seq);
+            self.ink.write(stream, last, &[NewRecord::new(now, late)]);
+        }
+        Refusal::NotNow(format!("`{what}` is answered: {came_before}. Yours is kept, and changes nothing"))
+    }
+
+    /// What a person keeps or takes back need not be asked about any more.
+    pub(super) fn confirmed(&mut self, id: &RunId, only: Option<&Part>, keep: bool, by: &Name) {
+        let Some(live) = self.runs.get(id) else { return };
+        let confirms = live.run.questions().filter(|(part, asked)| {
+            asked.question.question == QuestionKind::Confirm && only.is_none_or(|only| only.covers(part))
+        });
+        let answers: Vec<QuestionAnswered> = confirms
+            .map(|(part, _)| QuestionAnswered {
+                part: part.clone(),
+                question: QuestionKind::Confirm,
+                choice: if keep { KEEP } else { UNDO }.into(),
+                by: Some(by.clone()),
+                via: None,
+                why: String::new(),
+                settles: true,
+            })
+            .collect();
+        let now = self.parts.clock.now();
+        self.record(id, answers.into_iter().map(|answer| NewRecord::new(now, answer)).collect());
+    }
+}
+
+/// RUN, RUN/STEP or RUN/STEP[ITEM].
+fn named(given: &AnswerGiven) -> String {
+    match (&given.step, given.item) {
+        (None, _) => given.run.to_string(),
+        (Some(step), None) => format!("{}/{step}", given.run),
+        (Some(step), Some(item)) => format!("{}/{step}[{item}]", given.run),
+    }
+}
