@@ -250,6 +250,7 @@ impl Act {
             untrusted: false,
             limits: RunLimits::default(),
             paused: false,
+            consent: quell_model::guard::Consent::AsNeeded,
         };
         decide(&self.guard, &Memory::default(), &ask, plan)
     }

@@ -9,7 +9,7 @@ use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
 use quell_engine::store::{DirVault, Journal};
 use quell_model::action::IdempotencyKey;
-use quell_model::guard::{Ask, Guard, Memory, decide};
+use quell_model::guard::{Ask, Consent, Guard, Memory, decide};
 use quell_model::playbook::RunLimits;
 use quell_model::record::{NewRecord, PersonActed, StepIntended};
 use quell_model::{

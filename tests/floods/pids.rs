@@ -150,6 +150,7 @@ impl Strike {
             untrusted: false,
             limits: RunLimits::default(),
             paused: false,
+            consent: quell_model::guard::Consent::AsNeeded,
         };
         match decide(&Guard::default(), &Memory::default(), &ask, plan) {
             Decision::Act(go) => Self { action, go },

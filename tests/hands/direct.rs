@@ -88,6 +88,7 @@ async fn kill(hands: &Arc<KernelHands>, root: &ProcessId) -> (Json, Truth) {
         untrusted: false,
         limits: RunLimits::default(),
         paused: false,
+        consent: quell_model::guard::Consent::AsNeeded,
     };
     let go = match decide(&Guard::default(), &Memory::default(), &ask, plan.clone()) {
         Decision::Act(admitted) => admitted,

@@ -576,27 +576,3 @@ fn after_a_crash_what_must_not_happen_twice_and_cannot_be_known_is_told() {
     assert_eq!(stage.only_story().last().unwrap(), "RunFinished failed");
     assert!(stage.dir.path().exists());
 }
-
-/// Whoever makes quell end and start again does not get a new hour.
-#[test]
-fn limits_and_the_breaker_count_what_ran_before_a_restart() {
-    let mut playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
-    playbook.limits.runs = Some(quell_model::playbook::Rate { count: 1, per: Duration::from_secs(3600) });
-    let elsewhere = |mut detection: Detection| {
-        Arc::make_mut(&mut detection.event).entity.id = "elsewhere".into();
-        detection
-    };
-    let mut first = stage(World::default(), playbook.clone());
-    first.core.detections((0..20).map(|number| detection(&format!("7{number}"), 1)));
-    first.settle();
-    assert_eq!(first.done().len(), 20);
-    let Stage { core, journal, dir, .. } = first;
-    drop(core);
-    journal.close();
-    let mut second = stage_in(dir, World::default(), definitions(playbook));
-    second.core.recover(Arc::new(|_, _| None)).unwrap();
-    assert_eq!(second.core.serve(Request::Status).unwrap()["held"][0]["id"], "test");
-    second.core.detections([elsewhere(detection("8", 1)), detection("9", 1)]);
-    second.settle();
-    assert_eq!(second.done(), ["process.kill 1"], "the place that counts already, and no other");
-}

@@ -12,7 +12,7 @@ use quell_detectors::block::KernelReflex;
 use quell_engine::clock::SystemClock;
 use quell_engine::store::{DirVault, Journal};
 use quell_model::action::IdempotencyKey;
-use quell_model::guard::{Ask, Memory, decide};
+use quell_model::guard::{Ask, Consent, Memory, decide};
 use quell_model::playbook::RunLimits;
 use quell_model::record::{LeaseChanged, NewRecord, Part};
 use quell_model::world::Verb;

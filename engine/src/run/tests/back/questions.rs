@@ -200,7 +200,7 @@ fn an_approved_plan_is_tried_again_without_a_second_question() {
     let is_waiting = |yard: &Yard| yard.stage.core.runs[&run].run.next_wait(yard.clock.now()).is_some();
     while !is_waiting(&yard) {
         yard.stage.core.turn();
-        drop(yard.stage.woken.recv_timeout(Duration::from_millis(10)));
+        let _woken_or_late = yard.stage.woken.recv_timeout(Duration::from_millis(10));
     }
     yard.pass(Duration::from_secs(3));
     assert_eq!(yard.asked(&run).len(), 1);
