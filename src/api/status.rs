@@ -69,7 +69,7 @@ pub(crate) struct Status {
     pub(crate) playbooks: Vec<PlaybookStatus>,
     /// Playbooks that something is missing for.
     pub(crate) not_armed: Vec<NotArmed>,
-    /// Playbooks that only plan now, though they may act.
+    /// Playbooks that ask before each act now, though they may act.
     #[serde(default)]
     pub(crate) held: Vec<NotArmed>,
     /// Actions that would not work here.
@@ -80,6 +80,9 @@ pub(crate) struct Status {
     pub(crate) runs_open: u64,
     /// Containments that stand and can be taken back.
     pub(crate) standing: u64,
+    /// Questions that wait for an answer.
+    #[serde(default)]
+    pub(crate) questions: u64,
     /// Of these, whose lease is over: a person has to say.
     pub(crate) standing_due: u64,
     /// Incidents that have not ended.

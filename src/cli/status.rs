@@ -91,7 +91,7 @@ fn print(status: &Status, term: &Term) {
         field("", format!("{} {}: {}", term.ink(Ink::Warn, "not armed"), escape(&missing.id), escape(&missing.why)));
     }
     for held in &status.held {
-        field("", format!("{} {}: {}", term.ink(Ink::Warn, "only plans now"), escape(&held.id), escape(&held.why)));
+        field("", format!("{} {}: {}", term.ink(Ink::Warn, "asks first now"), escape(&held.id), escape(&held.why)));
     }
     for missing in &status.actions_missing {
         field(
@@ -101,6 +101,9 @@ fn print(status: &Status, term: &Term) {
     }
     field("detections", status.detections.to_string());
     field("runs", format!("{} open", status.runs_open));
+    if status.questions > 0 {
+        field("asks", format!("{} wait for an answer: `quell run list`", status.questions));
+    }
     if status.standing > 0 {
         let due = match status.standing_due {
             0 => String::new(),

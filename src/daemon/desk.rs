@@ -307,6 +307,7 @@ impl Desk {
             detections: number("detections"),
             runs_open: number("runs_open"),
             standing: number("standing"),
+            questions: number("questions"),
             standing_due: number("standing_due"),
             incidents_open: open.iter().filter(|stream| stream.as_incident().is_some()).count() as u64,
             incidents_degraded: number("incidents_degraded"),

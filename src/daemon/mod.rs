@@ -317,8 +317,8 @@ fn announce(assembly: &Assembly, desk: &Desk, loaded: &Loaded, dir: &Path) {
         );
     }
     if ceiling == Mode::Approve {
-        tracing::warn!(
-            "nobody can be asked yet: until approvals exist, approve plans and touches nothing, as observe does"
+        tracing::info!(
+            "asking before each act: `quell run list` shows what waits, `quell run approve ID/STEP` lets it act"
         );
     }
     if recovered.paused {

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod asked;
+
 use crate::cli::{Bounded, command, wait_until};
 use crate::daemon::Daemon;
 use crate::threats::group::Group;

@@ -125,6 +125,8 @@ struct Progress {
     acted: Option<Box<StepIntended>>,
     /// Of a containment: where its taking back stands.
     back: Option<Back>,
+    /// It was taken back.
+    undone: bool,
     /// The sum of the plan that a person has approved.
     approved: Option<Hash>,
     /// The question whether it is to stand, once it was asked.
@@ -465,6 +467,7 @@ impl Run {
         });
         match first {
             Some(summary) => (RunState::Failed, summary),
+            None if self.is_all_undone() => (RunState::Undone, self.outcomes()),
             None => (RunState::Succeeded, self.outcomes()),
         }
     }
@@ -472,7 +475,10 @@ impl Run {
     /// How many steps ended how: `2 verified, 1 done`.
     fn outcomes(&self) -> String {
         let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
-        for outcome in self.playbook.steps.iter().filter_map(|step| self.outcome(&step.id)) {
+        let now = |step: &Step| {
+            if self.steps[&step.id].whole.undone { Some(Outcome::Undone) } else { self.outcome(&step.id) }
+        };
+        for outcome in self.playbook.steps.iter().filter_map(now) {
             *counts.entry(outcome).or_default() += 1;
         }
         counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect::<Vec<_>>().join(", ")

@@ -48,9 +48,9 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let held = self.definitions.playbooks.iter().filter_map(|playbook| {
             let why = if self.guard().breaker.is_open(&self.memory, &playbook.name, now) {
-                "its breaker is open: it would act on too many different images; where it has acted it goes on, and freezes what is new"
+                "its breaker is open: it would act on too many different images; where it has acted it goes on, and freezes what is new; before anything else it asks"
             } else if self.triggers.is_at_limit(playbook, now) {
-                "it has started in as many places as `limits.runs` allows: in others it only plans"
+                "it has started in as many places as `limits.runs` allows: in others it asks first"
             } else {
                 return None;
             };

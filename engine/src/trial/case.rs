@@ -2,6 +2,7 @@
 //!
 //! Owns the shapes. Invariant: every expectation knows where it is written.
 
+use super::answers::Given;
 use quell_model::playbook::Playbook;
 use quell_model::record::RunState;
 use quell_model::{Json, Mistake, Mode, Outcome, OwnedEvent, RuleRef, Stamp};
@@ -36,6 +37,8 @@ pub struct Case {
     pub(super) start: Start,
     /// By step, item of a step, or action.
     pub(super) mocks: BTreeMap<String, Vec<Mock>>,
+    /// What people say.
+    pub(super) answers: Vec<Given>,
     pub(super) expect: Vec<Expectation>,
 }
 
@@ -89,6 +92,8 @@ pub(super) enum Wanted {
     /// Their ends come in this order.
     Order(Vec<String>),
     NotRun(String),
+    /// It asked somebody.
+    Asked(String),
     Told(String),
     Outputs(Json),
 }

@@ -82,6 +82,10 @@ fn verdict(wanted: &Wanted, story: &Story, stories: &[Story]) -> Option<(String,
             let ran = stories.iter().filter_map(|story| story.steps.get(id)).find(|step| step.ran());
             ran.map(|ran| (format!("{id} does not run"), end(ran)))
         }
+        Wanted::Asked(id) => {
+            let asked = stories.iter().filter_map(|story| story.steps.get(id)).any(|step| step.asked);
+            (!asked).then(|| (format!("{id} asks"), "it asked nobody".to_owned()))
+        }
         Wanted::Told(text) => (!story.told.iter().any(|told| told.contains(text.as_str()))).then(|| {
             let found = if story.told.is_empty() { "nothing".to_owned() } else { story.told.join(" / ") };
             (format!("told: {text}"), found)

@@ -8,6 +8,7 @@
 //! machine and journal are those of the daemon; nothing of this host is touched but a directory of its own; the same
 //! file gives the same answer.
 
+mod answers;
 mod case;
 mod coverage;
 mod judge;

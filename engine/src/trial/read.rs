@@ -1,7 +1,8 @@
 //! A test file → its cases. Every mistake with its place; names of steps and outcomes are held against the playbook.
 //!
-//! Invariant: a file with an error gives nothing. What people answer is no key yet: questions come with a later version.
+//! Invariant: a file with an error gives nothing.
 
+use super::answers;
 use super::case::{Answer, Case, Expectation, Mock, Suite, Wanted};
 use super::start;
 use crate::load::Known;
@@ -15,8 +16,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 const KEYS: &[&str] = &["playbook", "cases"];
-const CASE: &[&str] = &["case", "event", "recording", "inputs", "rule", "mode", "at", "age", "mocks", "expect"];
-const EXPECT: &[&str] = &["run", "runs", "steps", "order", "not_run", "told", "outputs"];
+const CASE: &[&str] =
+    &["case", "event", "recording", "inputs", "rule", "mode", "at", "age", "mocks", "answers", "expect"];
+const EXPECT: &[&str] = &["run", "runs", "steps", "order", "not_run", "asked", "told", "outputs"];
 const STEP: &[&str] = &["outcome", "attempts", "with", "output", "error"];
 const MODES: &[(&str, Mode)] = &[("observe", Mode::Observe), ("approve", Mode::Approve), ("enforce", Mode::Enforce)];
 const ENDS: &[(&str, Option<RunState>)] = &[
@@ -32,6 +34,7 @@ const OUTCOMES: &[(&str, Outcome)] = &[
     ("planned", Outcome::Planned),
     ("skipped", Outcome::Skipped),
     ("blocked", Outcome::Blocked),
+    ("denied", Outcome::Denied),
     ("refused", Outcome::Refused),
     ("failed", Outcome::Failed),
     ("cancelled", Outcome::Cancelled),
@@ -112,7 +115,7 @@ fn playbook(reader: &mut Reader<'_>, fields: Fields<'_>, all: &[Arc<Playbook>]) 
 }
 
 fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<Case> {
-    let fields = reader.fields(node, "a case", CASE, &["answers"])?;
+    let fields = reader.fields(node, "a case", CASE, &[])?;
     let name = match fields.get("case") {
         Some(node) => reader.text(node, "`case`")?.to_owned(),
         None => {
@@ -132,6 +135,7 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
             mocks.insert(entry.key.clone(), mock_list(reader, &entry.value, action_of(&entry.key, against), against));
         }
     }
+    let answers = fields.get("answers").map(|node| answers::read(reader, node, against.playbook, mode));
     let expect = match fields.get("expect") {
         Some(node) => expectations(reader, node, against),
         None => {
@@ -140,11 +144,11 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
         }
     };
     let at = start.as_ref().and_then(start::seen).unwrap_or(at);
-    Some(Case { name, line, at, age, mode, start: start?, mocks, expect })
+    Some(Case { name, line, at, age, mode, start: start?, mocks, answers: answers.unwrap_or_default(), expect })
 }
 
 /// `step`, without the item of `step[3]`.
-fn step_of(key: &str) -> &str {
+pub(super) fn step_of(key: &str) -> &str {
     key.split_once('[')
         .filter(|(_, rest)| rest.strip_suffix(']').is_some_and(|n| n.parse::<u32>().is_ok()))
         .map_or(key, |(s, _)| s)
@@ -294,6 +298,13 @@ fn expectations(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> 
         for (id, at) in reader.texts(node, "`not_run`") {
             if known_step(reader, id, at, against) {
                 add(reader, at, Wanted::NotRun(id.to_owned()));
+            }
+        }
+    }
+    if let Some(node) = fields.get("asked") {
+        for (id, at) in reader.texts(node, "`asked`") {
+            if known_step(reader, id, at, against) {
+                add(reader, at, Wanted::Asked(id.to_owned()));
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Owns when the clock moves: only while nobody is at work, to the next moment that a run or an attempt waits for.
 
+use super::answers::Given;
 use super::case::{Case, Start, Suite};
 use super::coverage::Coverage;
 use super::judge::{Miss, judge};
@@ -80,8 +81,8 @@ fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<Vec<
     stories
 }
 
-struct Stage {
-    core: Core<Sandbox>,
+pub(super) struct Stage {
+    pub(super) core: Core<Sandbox>,
     clock: Arc<SimulatedClock>,
     world: Arc<World>,
     woken: mpsc::Receiver<()>,
@@ -141,10 +142,10 @@ impl Stage {
                 }
             }
         }
-        self.settle()
+        self.settle(&mut case.answers.clone())
     }
 
-    fn settle(&mut self) -> Result<(), String> {
+    fn settle(&mut self, answers: &mut Vec<Given>) -> Result<(), String> {
         let (mut kept, began) = (Kept::default(), self.clock.now());
         loop {
             let patience = Countdown::of(PATIENCE);
@@ -155,15 +156,25 @@ impl Stage {
                 // Woken, or time to look again.
                 let _woken_or_late = self.woken.recv_timeout(Duration::from_millis(5));
             }
-            if self.core.is_idle() {
-                return Ok(());
-            }
             let now = self.clock.now();
+            if self.answer(answers, now)? {
+                continue;
+            }
+            if self.core.is_idle() {
+                let unused = answers.first().map(|given| (given.at.0, given.part.as_str()));
+                return unused
+                    .map_or(Ok(()), |(line, part)| Err(format!("`{part}` never asked what line {line} answers")));
+            }
             if self.core.at_work() > self.world.hanging(now) {
                 continue;
             }
-            let next: Option<Stamp> =
-                self.core.next_moment().into_iter().chain(self.world.next_end(now)).min_by_key(|at| at.boot_ns);
+            let next: Option<Stamp> = self
+                .core
+                .next_moment()
+                .into_iter()
+                .chain(self.world.next_end(now))
+                .chain(self.next_answer(answers))
+                .min_by_key(|at| at.boot_ns);
             match next {
                 None => return Err("the run has not ended, and waits for nothing".to_owned()),
                 Some(at) if at.since(began) > LONGEST => {

@@ -3,7 +3,7 @@
 //! Owns that reading alone. Reads the journal's records, never the engine's state.
 
 use quell_model::playbook::{Playbook, StepKind};
-use quell_model::record::{Record, RunState};
+use quell_model::record::{QuestionKind, Record, RunState};
 use quell_model::{Body, Json, Outcome, StepId};
 use std::collections::BTreeMap;
 
@@ -34,6 +34,8 @@ pub(super) struct StepStory {
     pub(super) not_wanted: bool,
     /// An intent of it is in the journal.
     pub(super) intended: bool,
+    /// It asked somebody.
+    pub(super) asked: bool,
 }
 
 impl StepStory {
@@ -45,7 +47,7 @@ impl StepStory {
 
     /// Whether the run came to it.
     pub(super) fn is_reached(&self) -> bool {
-        self.ran() || matches!(self.outcome, Some(Outcome::Planned | Outcome::Refused))
+        self.ran() || self.asked || matches!(self.outcome, Some(Outcome::Planned | Outcome::Refused))
     }
 }
 
@@ -82,6 +84,13 @@ impl Story {
                 step.attempts = step.attempts.max(intended.attempt);
                 step.intended = true;
                 step.inputs.push(intended.input.clone());
+            }
+            Body::QuestionAsked(asked) => {
+                let step = self.step(asked.part.step.as_str());
+                step.asked = true;
+                if asked.question == QuestionKind::Approve {
+                    step.inputs.push(asked.input.clone());
+                }
             }
             Body::StepFailed(failed) => {
                 let step = self.step(failed.part.step.as_str());

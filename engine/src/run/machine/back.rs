@@ -81,6 +81,7 @@ impl Run {
             progress.phase = Phase::Ended(finished.outcome);
             progress.why.clone_from(&finished.proof);
         }
+        progress.undone = finished.outcome == Outcome::Undone;
         progress.back = Some(if finished.outcome == Outcome::Stuck { Back::Stuck } else { Back::Over });
         self.stands_no_more(&finished.part);
         let step = &finished.part.step;
@@ -107,6 +108,11 @@ impl Run {
             progress.back = Some(Back::Over);
             self.stands_no_more(&changed.part);
         }
+    }
+
+    /// Whether something was taken back while it went on, and nothing stands any more.
+    pub(super) fn is_all_undone(&self) -> bool {
+        self.parts().any(|(_, progress)| progress.undone) && self.standing().next().is_none()
     }
 
     /// Whether something could not be taken back, and stands.

@@ -4,6 +4,7 @@
 //! records, whichever thread was done first.
 
 use super::Core;
+use crate::run::AnswerGiven;
 use crate::run::job::{Answer, Input};
 use quell_model::playbook::Playbook;
 use quell_model::record::Part;
@@ -44,6 +45,21 @@ impl<W: Send + 'static> Core<W> {
     /// The next moment that a run waits for.
     pub(crate) fn next_moment(&self) -> Option<Stamp> {
         self.timers.keys().next().copied()
+    }
+
+    /// The parts that ask somebody, and since when, in their order.
+    pub(crate) fn open(&self) -> Vec<(RunId, Part, Stamp)> {
+        let of = |(id, live): (&RunId, &super::Live)| -> Vec<_> {
+            live.run.questions().map(|(part, asked)| (id.clone(), part.clone(), asked.at)).collect()
+        };
+        let mut all: Vec<(RunId, Part, Stamp)> = self.runs.iter().flat_map(of).collect();
+        all.sort();
+        all
+    }
+
+    /// Answers, as a person does.
+    pub(crate) fn give(&mut self, given: &AnswerGiven) -> Result<(), String> {
+        self.answer_given(given).map(drop).map_err(|refused| refused.to_string())
     }
 
     /// Starts a playbook with inputs, as a person does.

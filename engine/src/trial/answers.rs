@@ -1,0 +1,136 @@
+//! What people answer in a case: read from its file, and given while it is played.
+//!
+//! Keeps true: an answer that no question takes makes the case fail, so that none is there for nothing.
+
+use super::read::step_of;
+use super::stage::Stage;
+use crate::load::reader::{Reader, one_of};
+use crate::load::yaml::{Entry, Node, Value};
+use crate::run::AnswerGiven;
+use quell_model::playbook::{Playbook, StepKind};
+use quell_model::record::Part;
+use quell_model::{Mode, Name, RunId, Stamp};
+use std::time::Duration;
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    /// `step`, or `step[3]`.
+    pub(super) part: String,
+    choice: Name,
+    by: Name,
+    via: Name,
+    /// So long after it was asked.
+    after: Duration,
+    why: String,
+    /// Line and column of it.
+    pub(super) at: (u32, u32),
+}
+
+/// Reads `answers`.
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node, playbook: &Playbook, mode: Option<Mode>) -> Vec<Given> {
+    let mut all = Vec::new();
+    for entry in reader.map(node, "`answers`").unwrap_or_default() {
+        known(reader, entry, playbook, mode);
+        let one = std::slice::from_ref(&entry.value);
+        let items = if let Value::List(list) = &entry.value.value { list.as_slice() } else { one };
+        all.extend(items.iter().filter_map(|item| given(reader, item, &entry.key)));
+    }
+    all
+}
+
+fn given(reader: &mut Reader<'_>, node: &Node, part: &str) -> Option<Given> {
+    let at = (node.at.line, node.at.column);
+    let mut given = Given {
+        part: part.to_owned(),
+        choice: "".into(),
+        by: "somebody".into(),
+        via: "socket".into(),
+        after: Duration::ZERO,
+        why: String::new(),
+        at,
+    };
+    if let Value::Text(_) = node.value {
+        given.choice = reader.text(node, "an answer")?.into();
+        return Some(given);
+    }
+    let fields = reader.fields(node, "an answer", &["choice", "by", "via", "after", "why"], &[])?;
+    match fields.get("choice") {
+        Some(node) => given.choice = reader.text(node, "`choice`")?.into(),
+        None => {
+            reader.error(fields.at, "the answer says nothing", "`choice: approve`");
+            return None;
+        }
+    }
+    if let Some(node) = fields.get("by") {
+        given.by = reader.text(node, "`by`")?.into();
+    }
+    if let Some(node) = fields.get("via") {
+        given.via = reader.text(node, "`via`")?.into();
+    }
+    if let Some(node) = fields.get("after") {
+        given.after = reader.duration(node, "`after`")?;
+    }
+    if let Some(node) = fields.get("why") {
+        given.why = reader.text(node, "`why`")?.to_owned();
+    }
+    Some(given)
+}
+
+/// Whether the step can ask at all. In the mode `approve`, and on what is old, every action may.
+fn known(reader: &mut Reader<'_>, entry: &Entry, playbook: &Playbook, mode: Option<Mode>) {
+    let id = step_of(&entry.key);
+    let Some(step) = playbook.steps.iter().find(|step| step.id.as_str() == id) else {
+        let names: Vec<&str> = playbook.steps.iter().map(|step| step.id.as_str()).collect();
+        let mistake = reader.source.error(entry.at, format!("there is no step `{id}`"));
+        return reader.note(mistake.expected(one_of(&names)).nearest(id, names.iter().copied()));
+    };
+    if mode == Some(Mode::Observe) && !matches!(step.kind, StepKind::Ask(_)) {
+        reader.error(entry.at, format!("`{id}` asks nobody in observe: it only plans"), "another mode, or no answer");
+    } else if matches!(step.kind, StepKind::Script(_) | StepKind::Tell(_)) {
+        reader.error(entry.at, format!("`{id}` asks nobody"), "a step with `ask`, or with an action");
+    }
+}
+
+impl Stage {
+    /// Gives the answers whose time has come; whether one was given.
+    pub(super) fn answer(&mut self, left: &mut Vec<Given>, now: Stamp) -> Result<bool, String> {
+        for (run, part, asked) in self.core.open() {
+            let is_due = |given: &Given| given.is_for(&part) && asked.after(given.after) <= now;
+            let Some(at) = left.iter().position(is_due) else { continue };
+            let given = left.remove(at);
+            self.core.give(&given.to(run, &part)).map_err(|why| format!("line {}: {why}", given.at.0))?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// When the next answer is due.
+    pub(super) fn next_answer(&self, left: &[Given]) -> Option<Stamp> {
+        let open = self.core.open();
+        let due = open.iter().flat_map(|(_, part, asked)| {
+            left.iter().filter(|given| given.is_for(part)).map(|given| asked.after(given.after))
+        });
+        due.min_by_key(|at| at.boot_ns)
+    }
+}
+
+impl Given {
+    fn is_for(&self, part: &Part) -> bool {
+        self.part == part.to_string() || self.part == part.step.as_str()
+    }
+
+    fn to(&self, run: RunId, part: &Part) -> AnswerGiven {
+        AnswerGiven {
+            run,
+            step: Some(part.step.clone()),
+            // An answer to the step is one to all its items.
+            item: if self.part == part.step.as_str() { None } else { part.item },
+            choice: self.choice.clone(),
+            plan: None,
+            by: self.by.clone(),
+            via: self.via.clone(),
+            why: self.why.clone(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What a playbook asks first is answered through the command line: a question, an approval over a SIGKILL of the daemon, and
+//! the confirmation of what was done.
+
+use super::*;
+
+const ASKS: &str = "playbook: quell-asked\ndescription: Asks before and after.\n\
+    on: { detections: { rules: [quell-asked] } }\nmode: enforce\nsteps:\n  was_it:\n    \
+    ask: { question: \"Was ${{ event.process.image }} you?\", choices: [me, not_me], within: 1h, otherwise: me }\n  hold:\n    \
+    needs: [was_it]\n    if: ${{ steps.was_it.answer == \"not_me\" }}\n    action: process.freeze\n    \
+    with: { process: \"${{ event.process.id }}\", scope: tree }\n    approve: { within: 1h }\n    confirm: { within: 1h, otherwise: keep }\n";
+
+#[test]
+fn a_person_is_asked_first_and_afterwards_and_a_killed_daemon_asks_no_second_time() {
+    let Some(top) = Group::new(&format!("quell-test-asked-{}", std::process::id())) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["playbooks", "rules"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let path = program(dir.path(), "quell-asked", "24h");
+    fs::write(dir.path().join("playbooks/quell-asked.yaml"), ASKS).unwrap();
+    let config = format!(
+        "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: false, dirs: [rules] }}\n\
+         guard:\n  only_within: {{ cgroup: {} }}\n",
+        top.path
+    );
+    let file = |name: &str| dir.path().join(name);
+    fs::write(file("quell.yaml"), config).unwrap();
+    let start = || Daemon::start(command(&["up"]), Some(&file("quell.yaml")), &file("state"), &file("daemon.log"));
+    let mut daemon = start();
+    if !daemon.armed("the approval of what is to be held") {
+        return top.remove();
+    }
+    let ticking = Ticking::start(&top, &path);
+    let mut id = String::new();
+    wait_until("it asks", || {
+        let run = first_run_of(&daemon, "quell-asked").filter(|run| run["state"] == "waiting");
+        id = run.as_ref().map(|run| run["id"].as_str().unwrap().to_owned()).unwrap_or_default();
+        run.is_some()
+    });
+    ticking.goes_on();
+    let shown = daemon.ask(&["run", "show", &id]).ends(0).out;
+    assert!(shown.contains(&format!("quell run answer {id}/was_it not_me")), "{shown}");
+    let wrong = daemon.ask(&["run", "answer", &format!("{id}/was_it"), "perhaps"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(wrong.err.contains("it takes me, not_me"), "{}", wrong.err);
+    daemon.ask(&["run", "answer", &id, "not_me"]).ends(0);
+
+    // Now the act itself is asked about; the daemon that asked is killed.
+    let shows = |daemon: &Daemon, text: &str| daemon.ask(&["run", "show", &id]).out.contains(text);
+    wait_until("the act is asked about", || shows(&daemon, &format!("quell run approve {id}/hold")));
+    daemon.kill();
+    let mut daemon = start();
+    daemon.stands();
+    wait_until("it still asks", || shows(&daemon, &format!("quell run deny {id}/hold")));
+    assert_eq!(daemon.status()["questions"], 1);
+    ticking.goes_on();
+    daemon.ask(&["run", "approve", &format!("{id}/hold"), "--why", "seen in the console too"]).ends(0);
+    wait_until("it is held, and that is asked about", || shows(&daemon, &format!("quell run keep {id}/hold")));
+    let held = ticking.count();
+    let late = daemon.ask(&["run", "deny", &format!("{id}/hold")]);
+    assert_eq!(late.code, Some(2), "keep and undo are what is asked now: {late:?}");
+    assert_eq!(ticking.count(), held, "it is held all the time");
+
+    daemon.ask(&["run", "answer", &format!("{id}/hold"), "undo"]).ends(0);
+    ticking.goes_on();
+    wait_until("the run has ended", || first_run_of(&daemon, "quell-asked").unwrap()["state"] == "undone");
+    let late = daemon.ask(&["run", "answer", &format!("{id}/hold"), "keep"]);
+    assert_eq!(late.code, Some(1), "{late:?}");
+    assert!(late.err.contains("answered `undo` before"), "{}", late.err);
+    let view = daemon.ask_json(&["run", "show", &id]);
+    let hold = view["steps"].as_array().unwrap().iter().find(|step| step["id"] == "hold").unwrap();
+    assert_eq!(hold["questions"].as_array().unwrap().len(), 2, "{hold}");
+    assert_eq!(hold["questions"][1]["answers"].as_array().unwrap().len(), 2, "the late one is kept: {hold}");
+    daemon.kill();
+    drop(ticking);
+    top.remove();
+}
