@@ -142,6 +142,20 @@ impl Leases {
         seen
     }
 
+    /// What stands, and how it stands, but for whether somebody asks the world just now and since which moment.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> Vec<(&Place, Option<Duration>, bool, bool)> {
+        self.all.iter().map(|(place, standing)| (place, standing.lasts, standing.needed, standing.due)).collect()
+    }
+
+    /// What stands although its time is over, ends by undoing, and nobody was asked about.
+    #[cfg(test)]
+    pub(super) fn overdue(&self, age: impl Fn(Stamp) -> Duration) -> Vec<&Place> {
+        let over = |standing: &Standing| standing.lasts.is_some_and(|lasts| age(standing.since) > lasts);
+        let left = self.all.iter().filter(|(_, standing)| !standing.due && over(standing));
+        left.map(|(place, _)| place).collect()
+    }
+
     /// How many stand, and of how many a person has to say.
     pub(super) fn count(&self) -> (usize, usize) {
         (self.all.len(), self.all.values().filter(|standing| standing.due).count())

@@ -3,6 +3,8 @@
 //! Owns every open run, the live incidents, the triggers and the guard's memory. It never blocks: records go into the
 //! journal's slate, contain verbs are polled once, everything else is done beside and answers through the inbox.
 
+#[cfg(test)]
+pub(in crate::run) mod simulated;
 pub(crate) mod stepwise;
 
 use super::definitions::Definitions;
@@ -76,7 +78,7 @@ pub struct Core<W> {
     pub(super) outputs: super::scope::Outputs,
     pub(super) handle: EngineHandle,
     inbox: mpsc::Receiver<Input>,
-    pub(super) runs: HashMap<RunId, Live>,
+    pub(super) runs: BTreeMap<RunId, Live>,
     pub(super) triggers: Triggers,
     pub(super) incidents: Incidents,
     pub(super) memory: Memory,
@@ -129,7 +131,7 @@ impl<W: Send + 'static> Core<W> {
             expressions: Arc::new(Expressions::new()),
             handle,
             inbox,
-            runs: HashMap::new(),
+            runs: BTreeMap::new(),
             triggers: Triggers::default(),
             incidents: Incidents::default(),
             memory: Memory::default(),
