@@ -299,6 +299,7 @@ impl<W: Send + 'static> Core<W> {
             Command::BeginUndo { why } => self.begin_undo(id, None, "quell".into(), false, why),
             Command::Conclude { step } => self.conclude(id, &step),
             Command::Block { step, by, outcome } => {
+                self.leases_of_left(id, &step);
                 self.record(id, vec![NewRecord::new(now, quell_model::record::StepBlocked { step, by, outcome })]);
             }
             Command::Skip { step, why } => {

@@ -45,6 +45,11 @@ pub(crate) fn die_at(place: Option<(At, u64)>) {
     DEATH.set(place);
 }
 
+/// The death that is still to come.
+pub(crate) fn pending() -> Option<(At, u64)> {
+    DEATH.get()
+}
+
 /// How many writes since [`die_at`].
 pub(crate) fn writes() -> u64 {
     WRITES.get()

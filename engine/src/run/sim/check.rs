@@ -4,7 +4,7 @@
 //! of what was done, and never the engine by its own words.
 
 use super::stage::Stage;
-use super::world::{Call, State};
+use super::world::{Call, State, thing};
 use crate::run::lease::Leases;
 use crate::run::recovery::refolded;
 use quell_model::playbook::{Playbook, Step};
@@ -13,10 +13,10 @@ use quell_model::{Body, Kind, Outcome, Record, RunId, Seq, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-type Streams = BTreeMap<StreamId, Vec<Record>>;
+pub(super) type Streams = BTreeMap<StreamId, Vec<Record>>;
 
-/// Everything, once nothing is open any more.
-pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Result<(), String> {
+/// Everything, once nothing is open any more; gives the records that were looked at.
+pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Result<Streams, String> {
     live_is_refolded(stage)?;
     let streams = stage.records();
     let life = stage.life.as_ref().expect("reading the records has started one");
@@ -54,7 +54,8 @@ pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Resu
         return Err(format!("`{key}` was sent {times} times, and may be once at most"));
     }
     drop(state);
-    standing_is_known(stage, &streams)
+    standing_is_known(stage, &streams)?;
+    Ok(streams)
 }
 
 /// Live runs and leases are what their records make of them.
@@ -175,8 +176,7 @@ impl<'a> Story<'a> {
         for record in self.records {
             match &record.body {
                 Body::StepIntended(intent) => {
-                    let target = intent.plan.targets.first().map(|target| target.id.clone());
-                    things.insert(intent.part.clone(), target.unwrap_or_default());
+                    things.insert(intent.part.clone(), thing(&intent.plan).to_owned());
                 }
                 Body::StepFinished(finished) => {
                     let Some(thing) = things.get(&finished.part) else {

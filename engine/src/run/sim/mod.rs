@@ -20,6 +20,7 @@ mod stage;
 mod world;
 
 use play::play;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds of every test run.
@@ -38,6 +39,11 @@ fn told(name: &str) -> Option<String> {
 fn hold(seed: u64, twice: bool) -> Result<(), String> {
     let again =
         format!("play it again: QUELL_SEED={seed} cargo test -p quell-engine --lib run::sim::seeds -- --nocapture");
+    let play = |seed| {
+        // A panic has printed what it is; which seed it was is known here.
+        let played = catch_unwind(AssertUnwindSafe(|| play(seed)));
+        played.unwrap_or_else(|why| Err(format!("a panic: {:?}", why.downcast_ref::<String>())))
+    };
     let first = play(seed).map_err(|why| format!("seed {seed}: {why}\n{again}"))?;
     if !twice {
         return Ok(());

@@ -31,10 +31,10 @@ pub(super) fn play(seed: u64) -> Result<Told, String> {
         day.step(&mut stage)?;
     }
     day.goes_home(&mut stage)?;
-    check::at_the_end(&mut stage, &day.playbooks)?;
+    check::live_is_refolded(&stage)?;
     day.days_pass(&mut stage)?;
-    check::at_the_end(&mut stage, &day.playbooks)?;
-    Ok(told(&mut stage))
+    let streams = check::at_the_end(&mut stage, &day.playbooks)?;
+    Ok(told(&stage, &streams))
 }
 
 fn repertory(rng: &mut Rng) -> Vec<Arc<Playbook>> {
@@ -45,8 +45,7 @@ fn repertory(rng: &mut Rng) -> Vec<Arc<Playbook>> {
     }
 }
 
-fn told(stage: &mut Stage) -> Told {
-    let streams = stage.records();
+fn told(stage: &Stage, streams: &check::Streams) -> Told {
     let of = |(stream, records): (&StreamId, &Vec<Record>)| {
         let one = |r: &Record| format!("{stream} {} after {:?} at {:?}: {}", r.seq, r.prev, r.at, check::line(&r.body));
         records.iter().map(one).collect::<Vec<_>>()
@@ -84,7 +83,8 @@ impl Day {
             83..88 => self.fault(stage),
             88..92 => {
                 let place = (self.rng.of(&[At::Before, At::After]), 1 + self.rng.next() % 12);
-                stage.tears = place.0 == At::After && self.rng.chance(30) && !by_hand::slate_is_full();
+                let tears = place.0 == At::After && self.rng.chance(30) && !self.refuses;
+                stage.next_death = if tears { Death::Torn } else { self.rng.of(&[Death::Killed, Death::PowerCut]) };
                 by_hand::die_at(Some(place));
             }
             92..96 => stage.die(self.rng.of(&[Death::Killed, Death::Killed, Death::Ended])),
@@ -172,7 +172,7 @@ impl Day {
     fn goes_home(&mut self, stage: &mut Stage) -> Result<(), String> {
         by_hand::die_at(None);
         by_hand::fill_slate(false);
-        stage.tears = false;
+        stage.next_death = Death::Killed;
         let dir = stage.dir().to_owned();
         if let Some(life) = &stage.life {
             life.journal.refuse(false);

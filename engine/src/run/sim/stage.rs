@@ -49,8 +49,8 @@ pub(super) struct Stage {
     pub(super) life: Option<Life>,
     pub(super) rng: Rng,
     pub(super) reports: Vec<RecoveryReport>,
-    /// The write at which the engine dies next is not made to its end.
-    pub(super) tears: bool,
+    /// How the engine dies at the write that it dies at next.
+    pub(super) next_death: Death,
     definitions: Definitions,
     boot: u32,
     dir: tempfile::TempDir,
@@ -74,7 +74,17 @@ impl Stage {
         by_hand::fill_slate(false);
         let definitions = Definitions { playbooks, ceiling: Mode::Enforce, ..Definitions::default() };
         let (world, clock) = (World::new(rng.fork()), Arc::new(SimulatedClock::new(begin())));
-        Self { world, clock, life: None, rng, reports: Vec::new(), tears: false, definitions, boot: 1, dir }
+        Self {
+            world,
+            clock,
+            life: None,
+            rng,
+            reports: Vec::new(),
+            next_death: Death::Killed,
+            definitions,
+            boot: 1,
+            dir,
+        }
     }
 
     pub(super) fn now(&self) -> Stamp {
@@ -122,8 +132,8 @@ impl Stage {
             }
             Err(why) if why.is::<Killed>() => {
                 self.life = Some(life);
-                let torn = std::mem::take(&mut self.tears);
-                self.die(if torn { Death::Torn } else { Death::Killed });
+                let how = std::mem::replace(&mut self.next_death, Death::Killed);
+                self.die(how);
                 None
             }
             Err(why) => resume_unwind(why),
@@ -133,6 +143,7 @@ impl Stage {
     /// Ends the engine. Who starts the next one, starts it on a machine that has booted, after a power cut.
     pub(super) fn die(&mut self, how: Death) {
         let Some(mut life) = self.life.take() else { return };
+        by_hand::die_at(None);
         if how == Death::Ended {
             life.core.ink.flush();
             (0..4).for_each(|_| life.journal.work());
@@ -141,6 +152,7 @@ impl Stage {
         {
             let mut state = self.world.state();
             state.journal = None;
+            state.deaf = std::mem::take(&mut state.deaf_after_death);
             let untold = how == Death::PowerCut || waits;
             let lane = quell_model::Lane::Contain;
             state.calls.iter_mut().filter(|call| untold && call.lane == lane).for_each(|call| call.untold = true);

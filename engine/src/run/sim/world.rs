@@ -83,6 +83,8 @@ pub(super) struct State {
     pub(super) wanted: BTreeMap<String, Vec<Doing>>,
     /// So many questions whether something was done find no answer.
     pub(super) deaf: u32,
+    /// The same from when the engine has died.
+    pub(super) deaf_after_death: u32,
     /// Things that stand, each with what made it so.
     pub(super) stands: BTreeMap<String, &'static str>,
     pub(super) calls: Vec<Call>,
@@ -149,6 +151,7 @@ impl World {
             mood: Mood::default(),
             wanted: BTreeMap::new(),
             deaf: 0,
+            deaf_after_death: 0,
             stands: BTreeMap::new(),
             calls: Vec::new(),
             changes: Vec::new(),
@@ -241,8 +244,9 @@ struct Played {
     world: Arc<World>,
 }
 
-fn thing(plan: &Plan) -> &str {
-    plan.targets.first().map_or("", |target| target.id.as_str())
+/// What a plan makes stand: of one process, being held is one thing, and being looked at another.
+pub(super) fn thing(plan: &Plan) -> &str {
+    plan.before["thing"].as_str().unwrap_or_default()
 }
 
 async fn rest(cx: &ActionContext, delay: Duration) {
@@ -332,9 +336,8 @@ impl Action for Played {
     }
 
     async fn plan(&self, input: &Json) -> Result<Plan, ActionError> {
-        let named = input.get("thing").and_then(Json::as_str).map(str::to_owned);
-        let process = || input.get("process").and_then(Json::as_str).map(|id| format!("{}/{id}", self.spec.name));
-        let Some(mut id) = named.or_else(process) else {
+        let named = |key: &str| input.get(key).and_then(Json::as_str).map(str::to_owned);
+        let Some(mut id) = named("thing").or_else(|| named("process")) else {
             return Err(ActionError::give_up("it names nothing to act on"));
         };
         if let Some(item) = input.get("item").filter(|item| !item.is_null()) {
@@ -349,10 +352,11 @@ impl Action for Played {
                 ActionError::give_up("it is not there")
             });
         }
-        let label = id.clone();
+        let (label, thing) = (id.clone(), format!("{} {id}", self.spec.name));
         let target =
             Target { node: "n".into(), kind: "thing".into(), label, id, named: true, facts: TargetFacts::Other };
-        Ok(Plan { targets: vec![target], predicted: (self.spec.predict)(input), ..Plan::default() })
+        let (before, predicted) = (json!({ "thing": thing }), (self.spec.predict)(input));
+        Ok(Plan { targets: vec![target], before, predicted, ..Plan::default() })
     }
 
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
