@@ -120,6 +120,11 @@ impl<W: Send + 'static> Core<W> {
     /// An engine that has not looked at its journal yet: [`Core::recover`] does.
     #[must_use]
     pub fn new(parts: Parts<W>, definitions: Definitions) -> Self {
+        Self::with(parts, definitions, Arc::new(Expressions::new()))
+    }
+
+    /// The same, with a sandbox that others use too: making one takes its time.
+    pub(super) fn with(parts: Parts<W>, definitions: Definitions, expressions: Arc<Expressions>) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
         let handle = EngineHandle { inbox: sender, wake: Arc::clone(&parts.wake) };
         let (swept, ink) = (parts.clock.now(), Ink::new(parts.journal.clone()));
@@ -128,7 +133,7 @@ impl<W: Send + 'static> Core<W> {
             parts,
             definitions,
             outputs,
-            expressions: Arc::new(Expressions::new()),
+            expressions,
             handle,
             inbox,
             runs: BTreeMap::new(),

@@ -129,10 +129,10 @@ impl<'a> Story<'a> {
             }
             match &record.body {
                 Body::StepFinished(finished) if finished.part.item.is_none() => {
-                    drop(ended.insert(finished.part.step.clone()))
+                    ended.extend([finished.part.step.clone()]);
                 }
-                Body::StepSkipped(skipped) => drop(ended.insert(skipped.step.clone())),
-                Body::StepBlocked(blocked) => drop(ended.insert(blocked.step.clone())),
+                Body::StepSkipped(skipped) => ended.extend([skipped.step.clone()]),
+                Body::StepBlocked(blocked) => ended.extend([blocked.step.clone()]),
                 _ => {}
             }
         }

@@ -29,7 +29,7 @@ const SEEDS: u64 = 2_000;
 /// Seeds of a long one.
 const LONG: u64 = 100_000;
 /// One of so many is played twice.
-const TWICE: u64 = 8;
+const TWICE: u64 = 16;
 
 #[expect(clippy::disallowed_methods, reason = "how long a test searches is no key of the configuration")]
 fn told(name: &str) -> Option<String> {
@@ -42,7 +42,7 @@ fn hold(seed: u64, twice: bool) -> Result<(), String> {
         format!("play it again: QUELL_SEED={seed} cargo test -p quell-engine --lib run::sim::seeds -- --nocapture");
     let play = |seed| {
         // A panic has printed what it is; which seed it was is known here.
-        let played = catch_unwind(AssertUnwindSafe(|| play(seed)));
+        let played = catch_unwind(AssertUnwindSafe(|| play(seed, twice)));
         played.unwrap_or_else(|why| Err(format!("a panic: {:?}", why.downcast_ref::<String>())))
     };
     let first = play(seed).map_err(|why| format!("seed {seed}: {why}\n{again}"))?;
@@ -73,7 +73,7 @@ fn seeds_of_faults_deaths_and_people_leave_every_law_standing() {
                 return Ok::<(), String>(());
             }
             // The others need not go on.
-            hold(seed, seed % TWICE == 0).inspect_err(|_| next.store(most, Ordering::Relaxed))?;
+            hold(seed, seed.is_multiple_of(TWICE)).inspect_err(|_| next.store(most, Ordering::Relaxed))?;
         };
         let all: Vec<_> = (0..hands).map(|_| scope.spawn(play_some)).collect();
         for one in all {

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// What a seed came to, line by line: every record with its sum, and everything that was done.
 pub(super) type Told = Vec<String>;
 
-pub(super) fn play(seed: u64) -> Result<Told, String> {
+pub(super) fn play(seed: u64, is_compared: bool) -> Result<Told, String> {
     let mut rng = Rng::new(seed);
     let playbooks = repertory(&mut rng);
     let mut stage = Stage::new(playbooks.clone(), rng.fork());
@@ -34,7 +34,7 @@ pub(super) fn play(seed: u64) -> Result<Told, String> {
     check::live_is_refolded(&stage)?;
     day.days_pass(&mut stage)?;
     let streams = check::at_the_end(&mut stage, &day.playbooks)?;
-    Ok(told(&stage, &streams))
+    Ok(if is_compared { told(&stage, &streams) } else { Told::new() })
 }
 
 fn repertory(rng: &mut Rng) -> Vec<Arc<Playbook>> {
@@ -110,7 +110,7 @@ impl Day {
             life.journal.streams().unwrap().into_iter().filter_map(|(stream, _)| stream.as_run()).collect();
         let Some(run) = (!runs.is_empty()).then(|| self.rng.of(&runs)) else { return };
         let step = || StepId::from(format!("s{}", self.seen % 7).as_str());
-        let step = (self.seen % 3 == 0).then(step);
+        let step = self.seen.is_multiple_of(3).then(step);
         let (by, why) = ("ann".into(), "it looks so".to_owned());
         let request = match self.rng.below(7) {
             0 => Request::Cancel { run, by },

@@ -106,8 +106,7 @@ impl Stage {
                 node: "n".into(),
                 boot: BootId(format!("boot-{}", self.boot).into()),
             };
-            let mut core = Core::new(parts, self.definitions.clone());
-            core.expressions = EXPRESSIONS.with(Arc::clone);
+            let core = Core::with(parts, self.definitions.clone(), EXPRESSIONS.with(Arc::clone));
             {
                 let mut state = self.world.state();
                 (state.journal, state.trouble, state.on_medium) = (Some(journal.clone()), false, None);
