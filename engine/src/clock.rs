@@ -8,9 +8,10 @@
 use quell_model::{Clock, Stamp};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
 /// The longest single sleep: the runtime's timer stands still while the machine is suspended, the boot clock does not,
 /// so a sleeper looks again at least this often.
@@ -45,88 +46,111 @@ impl Clock for SystemClock {
 
 /// A clock that stands still until it is moved: tests and replays.
 ///
-/// It never goes back: moving it to an earlier moment changes nothing.
+/// It never goes back: moving it to an earlier moment changes nothing. Who sleeps on it wakes in the order of the moments,
+/// and of one moment in the order in which they began to sleep.
 #[derive(Debug)]
-pub struct SimulatedClock {
-    now: watch::Sender<Stamp>,
-    /// How many sleep until which moment of the boot clock.
-    sleepers: Mutex<BTreeMap<u64, usize>>,
+pub struct SimulatedClock(Mutex<Hands>);
+
+#[derive(Debug)]
+struct Hands {
+    now: Stamp,
+    /// Who sleeps until which moment of the boot clock, with the number of the sleep.
+    sleepers: BTreeMap<(u64, u64), Option<Waker>>,
+    /// The number of the next sleep.
+    next: u64,
 }
 
 impl SimulatedClock {
     /// A clock that shows `start`.
     #[must_use]
     pub fn new(start: Stamp) -> Self {
-        Self { now: watch::Sender::new(start), sleepers: Mutex::new(BTreeMap::new()) }
+        Self(Mutex::new(Hands { now: start, sleepers: BTreeMap::new(), next: 0 }))
     }
 
     /// Moves it on; whoever slept until then wakes.
     pub fn advance(&self, by: Duration) {
-        self.now.send_modify(|now| *now = now.after(by));
+        let to = self.hands().now.after(by);
+        self.set(to);
     }
 
     /// Moves it to a moment, on both clocks.
     pub fn set(&self, to: Stamp) {
-        self.now.send_if_modified(|now| {
-            let later = to.boot_ns > now.boot_ns;
-            if later {
-                *now = to;
-            }
-            later
-        });
+        let mut hands = self.hands();
+        if to.boot_ns <= hands.now.boot_ns {
+            return;
+        }
+        hands.now = to;
+        let due = hands.sleepers.range_mut(..=(to.boot_ns, u64::MAX)).filter_map(|(_, waker)| waker.take());
+        let due: Vec<Waker> = due.collect();
+        drop(hands);
+        due.into_iter().for_each(Waker::wake);
     }
 
     /// Moves it to the earliest moment that somebody sleeps until; `None` when nobody does.
     pub fn advance_to_next(&self) -> Option<Stamp> {
-        let due = *self.sleepers().keys().next()?;
-        let now = *self.now.borrow();
+        let (due, now) = {
+            let hands = self.hands();
+            (hands.sleepers.keys().next()?.0, hands.now)
+        };
         self.advance(Duration::from_nanos(due.saturating_sub(now.boot_ns)));
-        Some(*self.now.borrow())
+        Some(self.now())
     }
 
     /// How many sleep on it.
     #[must_use]
     pub fn sleeping(&self) -> usize {
-        self.sleepers().values().sum()
+        self.hands().sleepers.len()
     }
 
-    fn sleepers(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
-        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Counts its sleeper for as long as it sleeps, also when the sleep is dropped.
-struct Sleeping<'a>(&'a SimulatedClock, u64);
+/// A sleep; also one that is dropped ends.
+struct Sleep<'a> {
+    clock: &'a SimulatedClock,
+    place: (u64, u64),
+}
 
-impl<'a> Sleeping<'a> {
+impl<'a> Sleep<'a> {
     fn new(clock: &'a SimulatedClock, until: u64) -> Self {
-        *clock.sleepers().entry(until).or_default() += 1;
-        Self(clock, until)
+        let mut hands = clock.hands();
+        let place = (until, hands.next);
+        hands.next += 1;
+        hands.sleepers.insert(place, None);
+        drop(hands);
+        Self { clock, place }
     }
 }
 
-impl Drop for Sleeping<'_> {
-    fn drop(&mut self) {
-        let mut sleepers = self.0.sleepers();
-        if let Some(count) = sleepers.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                sleepers.remove(&self.1);
-            }
+impl Future for Sleep<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut hands = self.clock.hands();
+        if hands.now.boot_ns >= self.place.0 {
+            return Poll::Ready(());
         }
+        hands.sleepers.insert(self.place, Some(context.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        self.clock.hands().sleepers.remove(&self.place);
     }
 }
 
 #[async_trait::async_trait]
 impl Clock for SimulatedClock {
     fn now(&self) -> Stamp {
-        *self.now.borrow()
+        self.hands().now
     }
 
     async fn sleep_until(&self, at: Stamp) {
-        let mut watch = self.now.subscribe();
-        let _counted = Sleeping::new(self, at.boot_ns);
-        watch.wait_for(|now| now.boot_ns >= at.boot_ns).await.expect("the sender lives as long as the clock");
+        Sleep::new(self, at.boot_ns).await;
     }
 }
 

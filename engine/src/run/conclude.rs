@@ -149,6 +149,7 @@ impl<W: Send + 'static> Core<W> {
 
     /// Sums up a `for_each` whose items have all ended.
     pub(super) fn conclude(&mut self, id: &RunId, step: &StepId) {
+        self.leases_of_left(id, step);
         let Some(live) = self.runs.get(id) else { return };
         let items: Vec<_> = live
             .run

@@ -172,6 +172,12 @@ impl Ink {
         }
     }
 
+    /// What was written down and is not in the journal is gone, as with an engine that was killed.
+    #[cfg(test)]
+    pub(super) fn forget(&mut self) {
+        (self.draft, self.waiting, self.records, self.bytes) = (Draft::default(), VecDeque::new(), 0, 0);
+    }
+
     /// Nobody writes any more: what waits goes into the journal, or is told as lost.
     fn end(&mut self) {
         self.flush();

@@ -13,6 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use tokio::runtime::RuntimeFlavor;
 use tokio::sync::oneshot;
 
 /// How an attempt at the world went.
@@ -90,12 +91,14 @@ pub(super) fn run(
         let answer = work.await;
         home.send(Input::Answer(run, part, answer)).await;
     };
+    // A runtime of one thread does everything on it: so a simulation has one order of things.
+    let on_its_own = runtime.runtime_flavor() != RuntimeFlavor::CurrentThread;
     match place {
-        Where::Here => drop(runtime.spawn(deliver)),
-        Where::Beside => {
+        Where::Beside if on_its_own => {
             let inner = runtime.clone();
             drop(runtime.spawn_blocking(move || inner.block_on(deliver)));
         }
+        Where::Here | Where::Beside => drop(runtime.spawn(deliver)),
     }
     None
 }

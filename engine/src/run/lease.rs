@@ -20,7 +20,8 @@ use quell_model::playbook::{AtEnd, Lease};
 use quell_model::record::{LeaseChanged, LeaseGranted, NewRecord, NoteAdded, Part, StepIntended};
 use quell_model::world::Verb;
 use quell_model::{
-    ActionError, Body, Detection, IncidentId, Json, Kind, Lane, Name, Record, RunId, Stamp, StoreError, StreamId, Truth,
+    ActionError, Body, Detection, IncidentId, Json, Kind, Lane, Name, Record, RunId, Stamp, StepId, StoreError,
+    StreamId, Truth,
 };
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -142,6 +143,20 @@ impl Leases {
         seen
     }
 
+    /// What stands, and how it stands, but for whether somebody asks the world just now and since which moment.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> Vec<(&Place, Option<Duration>, bool, bool)> {
+        self.all.iter().map(|(place, standing)| (place, standing.lasts, standing.needed, standing.due)).collect()
+    }
+
+    /// What stands although its time is over, ends by undoing, and nobody was asked about.
+    #[cfg(test)]
+    pub(super) fn overdue(&self, age: impl Fn(Stamp) -> Duration) -> Vec<&Place> {
+        let over = |standing: &Standing| standing.lasts.is_some_and(|lasts| age(standing.since) > lasts);
+        let left = self.all.iter().filter(|(_, standing)| !standing.due && over(standing));
+        left.map(|(place, _)| place).collect()
+    }
+
     /// How many stand, and of how many a person has to say.
     pub(super) fn count(&self) -> (usize, usize) {
         (self.all.len(), self.all.values().filter(|standing| standing.due).count())
@@ -162,6 +177,23 @@ impl<W: Send + 'static> Core<W> {
         let answers = word(&started.detection, "rule").zip(word(&started.event, "entity"));
         let (incident, action) = (started.incident.clone(), intent.action.clone());
         Some(LeaseGranted { run: id.clone(), part: part.clone(), action, lasts, at_end, incident, answers })
+    }
+
+    /// Before a step is left that waited to be tried again, or whose items did: what was tried may have been done in part, and
+    /// is to be found when the run is taken back.
+    pub(super) fn leases_of_left(&mut self, id: &RunId, step: &StepId) {
+        let Some(live) = self.runs.get(id) else { return };
+        let numbers = 0u32..;
+        let items = numbers.zip(live.run.items(step)).filter(|(_, (_, outcome, ..))| outcome.is_none());
+        let items = items.map(|(at, _)| Part { step: step.clone(), item: Some(at) });
+        let whole = live.run.outcome(step).is_none().then(|| Part { step: step.clone(), item: None });
+        let left = items.chain(whole).filter(|part| live.run.acted(part).is_some());
+        let granted: Vec<LeaseGranted> = left.filter_map(|part| self.lease_of(id, &part)).collect();
+        let now = self.parts.clock.now();
+        for granted in granted {
+            self.record(id, vec![NewRecord::new(now, granted.clone())]);
+            self.lease_granted(now, granted);
+        }
     }
 
     /// Notes a lease that was written into its run.

@@ -29,6 +29,8 @@ mod take_up;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 mod tests;
 
 pub use definitions::{Definitions, IncidentRules};

@@ -12,7 +12,7 @@ use quell_model::guard::{Act, KEEP};
 use quell_model::playbook::Playbook;
 use quell_model::record::{EngineStarted, NewRecord, RunState, StepFailed, TriggerDecision, UndoFailed};
 use quell_model::{Body, Detection, Hash, IncidentId, Kind, Mode, Name, Record, RunId, Stamp, StoreError, StreamId};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl<W: Send + 'static> Core<W> {
         let journal = self.ink.journal().clone();
         let definitions = self.recover_system(&journal)?;
         let now = self.parts.clock.now();
-        let open: HashSet<StreamId> = journal.open_streams()?.into_iter().collect();
+        let open: BTreeSet<StreamId> = journal.open_streams()?.into_iter().collect();
         self.recover_counts(&journal, &open, now)?;
         for stream in &open {
             let Some(id) = stream.as_run() else { continue };
@@ -223,7 +223,9 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn is_of_this_boot(&self, then: Stamp, now: Stamp) -> bool {
-        self.boot_from.is_some_and(|from| (from.boot_ns..=now.boot_ns).contains(&then.boot_ns))
+        // The boot clock alone does not tell: an earlier boot's has shown the same.
+        let is_it = |from: Stamp| (from.boot_ns..=now.boot_ns).contains(&then.boot_ns) && then.wall >= from.wall;
+        self.boot_from.is_some_and(is_it)
     }
 
     /// A journaled moment on the clocks of this boot. What happened before the boot counts as if at its begin: a reboot
@@ -238,7 +240,7 @@ impl<W: Send + 'static> Core<W> {
 
     /// What limits and the breaker count: from a line a run, and of the runs themselves the latest, and one of each
     /// kind. A flood of the same costs no more than its lines.
-    fn recover_counts(&mut self, journal: &Journal, open: &HashSet<StreamId>, now: Stamp) -> Result<(), StoreError> {
+    fn recover_counts(&mut self, journal: &Journal, open: &BTreeSet<StreamId>, now: Stamp) -> Result<(), StoreError> {
         let rates = self.definitions.playbooks.iter().filter_map(|playbook| playbook.limits.runs);
         let back = rates.map(|rate| rate.per).max().unwrap_or_default().max(KEEP);
         let since = now.wall.checked_sub(jiff::SignedDuration::try_from(back).unwrap_or(jiff::SignedDuration::MAX));
@@ -352,6 +354,17 @@ fn folded(
         }
     }
     Ok(run)
+}
+
+/// A run out of its records, as a start would make it now.
+#[cfg(test)]
+pub(super) fn refolded<W: Send + 'static>(
+    core: &Core<W>,
+    records: &[Record],
+    playbook: &Arc<Playbook>,
+) -> Result<Run, String> {
+    let now = core.parts.clock.now();
+    folded(records, |then| core.aged(then, now), |_| Ok(Arc::clone(playbook)))
 }
 
 /// A record that names a later moment, with that moment by the clocks by which the record itself was at `at`: on those of an

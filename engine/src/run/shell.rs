@@ -3,6 +3,8 @@
 //! Owns every open run, the live incidents, the triggers and the guard's memory. It never blocks: records go into the
 //! journal's slate, contain verbs are polled once, everything else is done beside and answers through the inbox.
 
+#[cfg(test)]
+pub(in crate::run) mod simulated;
 pub(crate) mod stepwise;
 
 use super::definitions::Definitions;
@@ -76,7 +78,7 @@ pub struct Core<W> {
     pub(super) outputs: super::scope::Outputs,
     pub(super) handle: EngineHandle,
     inbox: mpsc::Receiver<Input>,
-    pub(super) runs: HashMap<RunId, Live>,
+    pub(super) runs: BTreeMap<RunId, Live>,
     pub(super) triggers: Triggers,
     pub(super) incidents: Incidents,
     pub(super) memory: Memory,
@@ -119,6 +121,11 @@ impl<W: Send + 'static> Core<W> {
     /// An engine that has not looked at its journal yet: [`Core::recover`] does.
     #[must_use]
     pub fn new(parts: Parts<W>, definitions: Definitions) -> Self {
+        Self::with(parts, definitions, Arc::new(Expressions::new()))
+    }
+
+    /// The same, with a sandbox that others use too: making one takes its time.
+    pub(super) fn with(parts: Parts<W>, definitions: Definitions, expressions: Arc<Expressions>) -> Self {
         let (sender, inbox) = mpsc::channel(INBOX);
         let handle = EngineHandle { inbox: sender, wake: Arc::clone(&parts.wake) };
         let (swept, ink) = (parts.clock.now(), Ink::new(parts.journal.clone()));
@@ -127,10 +134,10 @@ impl<W: Send + 'static> Core<W> {
             parts,
             definitions,
             outputs,
-            expressions: Arc::new(Expressions::new()),
+            expressions,
             handle,
             inbox,
-            runs: HashMap::new(),
+            runs: BTreeMap::new(),
             triggers: Triggers::default(),
             incidents: Incidents::default(),
             memory: Memory::default(),
@@ -302,6 +309,7 @@ impl<W: Send + 'static> Core<W> {
             Command::BeginUndo { why } => self.begin_undo(id, None, "quell".into(), false, why),
             Command::Conclude { step } => self.conclude(id, &step),
             Command::Block { step, by, outcome } => {
+                self.leases_of_left(id, &step);
                 self.record(id, vec![NewRecord::new(now, quell_model::record::StepBlocked { step, by, outcome })]);
             }
             Command::Skip { step, why } => {

@@ -269,12 +269,13 @@ impl<W: Send + 'static> Core<W> {
             _ => (own, because),
         };
         let per = event.map_or_else(|| "by hand".to_owned(), |event| event.subject.to_string());
-        let run = RunId::of(&[
-            playbook.name.as_str().as_bytes(),
-            per.as_bytes(),
-            by.as_str().as_bytes(),
-            &now.boot_ns.to_le_bytes(),
-        ]);
+        // Who starts it twice in one moment wants two.
+        let id = |moment: u64| {
+            let (name, by, moment) = (playbook.name.as_str().as_bytes(), by.as_str().as_bytes(), moment.to_le_bytes());
+            RunId::of(&[name, per.as_bytes(), by, &moment])
+        };
+        let mut is_free = |run: &RunId| !self.ink.journal().has(&StreamId::run(run)) && !self.runs.contains_key(run);
+        let run = (now.boot_ns..).map(id).find(|run| is_free(run)).ok_or("no id is left for its run")?;
         let moments = Moments {
             kernel: event.map(|e| e.head.at),
             seen: event.map(|e| e.head.seen),

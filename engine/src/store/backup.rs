@@ -9,6 +9,7 @@
 //! wait. Keeps true: what was acknowledged before the copy began is in it, since the slate is read before the database:
 //! what leaves the slate in between is in the snapshot. What has the name NAME is whole.
 
+use super::chain::Salts;
 use super::item::Item;
 use super::journal::{chainer, database};
 use super::lock::DirLock;
@@ -274,7 +275,7 @@ fn take_up(path: &Path, found: Vec<Found>) -> Result<(Vec<String>, Option<u64>),
     let mut stand = rows.stand()?;
     let mut applied = stand.applied;
     rows.complete(&mut stand, &found)?;
-    let (mut chainer, _) = chainer(stand)?;
+    let (mut chainer, _) = chainer(stand, Salts::open())?;
     let (mut group, mut items, mut findings, mut gap) = (Vec::new(), Vec::new(), Vec::new(), None);
     for (ticket, bytes) in found {
         if ticket <= applied {

@@ -38,7 +38,7 @@ impl Sum<'_> {
     }
 }
 
-/// The one place where the engine takes chance from: the kernel's.
+/// The one place where the engine takes chance from: the kernel's, or a file that stands in for it.
 #[derive(Debug)]
 pub(super) struct Salts(BufReader<File>);
 
@@ -46,7 +46,12 @@ impl Salts {
     /// Opens the kernel's source.
     pub(super) fn open() -> std::io::Result<Self> {
         // 32 salts a read: enough for a group, too few to lie around for long.
-        File::open("/dev/urandom").map(|file| Self(BufReader::with_capacity(32 * SALT, file)))
+        File::open("/dev/urandom").map(Self::of)
+    }
+
+    /// What a file holds instead.
+    pub(super) fn of(file: File) -> Self {
+        Self(BufReader::with_capacity(32 * SALT, file))
     }
 
     /// 16 bytes that nobody can guess.

@@ -26,6 +26,8 @@ pub(super) enum Side {
 /// Dies here, if this is the place.
 pub(super) fn point(side: Side, item: &Item) {
     static WRITES: AtomicU64 = AtomicU64::new(0);
+    #[cfg(test)]
+    super::by_hand::point(side);
     let Some((wanted, at)) = planned() else { return };
     let counts = |part: &Part| {
         let own = part.stream.as_run().is_some() || part.stream.as_incident().is_some();

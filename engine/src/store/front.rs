@@ -270,6 +270,23 @@ impl Counter {
         }
     }
 
+    /// The last number of a stream that is in the database, while the stream goes on.
+    #[cfg(test)]
+    pub(super) fn committed_of(&self, stream: &StreamId) -> Option<Seq> {
+        self.front().heads.get(stream).map(|head| head.committed)
+    }
+
+    /// Whether readers can see everything that was taken in; of one stream, or of all.
+    #[cfg(test)]
+    pub(super) fn all_seen(&self, stream: Option<&StreamId>) -> bool {
+        let front = self.front();
+        let seen = |head: &Head| head.visible >= head.seq;
+        match stream {
+            Some(stream) => front.heads.get(stream).is_none_or(seen),
+            None => front.heads.values().all(seen),
+        }
+    }
+
     /// The last number given in a stream; 0 for one that does not exist, none for one that has passed.
     pub(super) fn last(&self, stream: &StreamId) -> Option<Seq> {
         let front = self.front();
@@ -344,6 +361,8 @@ impl Front {
         super::fault::point(super::fault::Side::Before, &item);
         // What follows an item that is in memory only is in memory only: on the slate it would have a gap before it.
         let slate = self.slate.as_mut().filter(|_| self.late == 0 || asker == Asker::Urgent);
+        #[cfg(test)]
+        let slate = slate.filter(|_| !super::by_hand::slate_is_full());
         item.ticket = slate.and_then(|slate| slate.write(&item, asker));
         if item.ticket.is_none() {
             if asker == Asker::Urgent {

@@ -3,6 +3,7 @@
 //! Owns opening and closing. Never blocks a caller on a disk, but for `open`, `close` and the readers.
 
 use super::Health;
+use super::chain::Salts;
 use super::draft::Draft;
 use super::front::Counter;
 use super::item::{Done, Item};
@@ -26,12 +27,15 @@ use std::thread::{JoinHandle, ThreadId};
 pub struct Journal(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
-    counter: Arc<Counter>,
+    pub(super) counter: Arc<Counter>,
     shelf: Arc<Shelf>,
     pub(super) readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
     writer_id: Option<ThreadId>,
     recovery: Vec<String>,
+    /// In a simulation: the writer without its thread.
+    #[cfg(test)]
+    pub(super) hand: Option<super::by_hand::Hand>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -48,42 +52,14 @@ impl Journal {
     /// `Taken` when another engine holds it, `Corrupt` when something there cannot be right (then nothing was changed),
     /// `Unwritable` when a first start finds no room.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let lock = DirLock::take(dir)?;
-        let slate = dir.join("slate");
-        let empty = std::fs::metadata(database(dir)).map_or(true, |data| data.len() == 0);
-        if empty && slate.exists() {
-            let (database, slate) = (database(dir), slate.display());
-            let what = format!("`{}` is gone or empty, and its slate `{slate}` is not", database.display());
-            return Err(StoreError::Corrupt(format!("{what}; hint: put the database back, or move the slate away")));
-        }
-        let rows = Rows::open(&database(dir))?;
-        let mut stand = rows.stand()?;
-        let (slate, found) = Slate::open(&slate, rows.id, stand.applied)?;
-        if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {
-            rows.leave()?;
-            return Err(StoreError::Newer(format!("a newer quell wrote the journal: its slate has {what}")));
-        }
-        let gap = gap(stand.applied, &found);
-        rows.complete(&mut stand, &found)?;
-        let heads: Vec<_> = stand.tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
-        let (chainer, past) = chainer(stand)?;
-        let counter = Arc::new(Counter::new(heads.into_iter(), past, Some(slate)));
-        let shelf = Arc::new(Shelf::default());
-        let mut writer = Writer::new(Arc::clone(&counter), Arc::clone(&shelf), rows, chainer, lock);
-        let mut recovery = writer.recover(found);
-        recovery.splice(0..0, gap);
+        let (mut inner, writer) = Inner::laid(dir, Salts::open())?;
         let thread = std::thread::Builder::new()
             .name("quell-journal".into())
             .spawn(move || writer.run())
             .map_err(|e| StoreError::Unwritable(format!("no thread for the writer: {e}")))?;
-        Ok(Self(Arc::new(Inner {
-            counter,
-            shelf,
-            readers: Readers::new(&database(dir)),
-            writer_id: Some(thread.thread().id()),
-            writer: Mutex::new(Some(thread)),
-            recovery,
-        })))
+        inner.writer_id = Some(thread.thread().id());
+        inner.writer = Mutex::new(Some(thread));
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Looks at a journal without taking it, also beside a living engine: what is in the database, and what lies on the
@@ -107,7 +83,7 @@ impl Journal {
         })?;
         let applied = stand.applied;
         let mut heads: HashMap<_, _> = stand.tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
-        let (mut chainer, past) = chainer(stand)?;
+        let (mut chainer, past) = chainer(stand, Salts::open())?;
         let (mut held, mut recovery) = (Vec::new(), Vec::from_iter(gap(applied, &found)));
         for (ticket, bytes) in found.into_iter().filter(|(ticket, _)| *ticket > applied) {
             match chainer.take_up(ticket, &bytes, &mut held) {
@@ -118,7 +94,17 @@ impl Journal {
         let shelf = Arc::new(Shelf::default());
         shelf.show(&held);
         let counter = Arc::new(Counter::new(heads.into_iter(), past, None));
-        Ok(Self(Arc::new(Inner { counter, shelf, readers, writer: Mutex::new(None), writer_id: None, recovery })))
+        let inner = Inner {
+            counter,
+            shelf,
+            readers,
+            writer: Mutex::new(None),
+            writer_id: None,
+            recovery,
+            #[cfg(test)]
+            hand: None,
+        };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Appends at once, without waiting for anything: when it returns, the records survive SIGKILL. They reach the
@@ -428,6 +414,8 @@ impl Journal {
 
     /// The writer's thread cannot wait for itself: it sees what is in the database.
     pub(super) fn wait_visible(&self, stream: Option<&StreamId>) {
+        #[cfg(test)]
+        self.work_until_seen(stream);
         if Some(std::thread::current().id()) != self.0.writer_id {
             self.0.counter.wait_visible(stream);
         }
@@ -435,6 +423,45 @@ impl Journal {
 }
 
 impl Inner {
+    /// Everything but the writer's thread.
+    pub(super) fn laid(dir: &Path, salts: std::io::Result<Salts>) -> Result<(Self, Writer), StoreError> {
+        let lock = DirLock::take(dir)?;
+        let slate = dir.join("slate");
+        let empty = std::fs::metadata(database(dir)).map_or(true, |data| data.len() == 0);
+        if empty && slate.exists() {
+            let (database, slate) = (database(dir), slate.display());
+            let what = format!("`{}` is gone or empty, and its slate `{slate}` is not", database.display());
+            return Err(StoreError::Corrupt(format!("{what}; hint: put the database back, or move the slate away")));
+        }
+        let rows = Rows::open(&database(dir))?;
+        let mut stand = rows.stand()?;
+        let (slate, found) = Slate::open(&slate, rows.id, stand.applied)?;
+        if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {
+            rows.leave()?;
+            return Err(StoreError::Newer(format!("a newer quell wrote the journal: its slate has {what}")));
+        }
+        let gap = gap(stand.applied, &found);
+        rows.complete(&mut stand, &found)?;
+        let heads: Vec<_> = stand.tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
+        let (chainer, past) = chainer(stand, salts)?;
+        let counter = Arc::new(Counter::new(heads.into_iter(), past, Some(slate)));
+        let shelf = Arc::new(Shelf::default());
+        let mut writer = Writer::new(Arc::clone(&counter), Arc::clone(&shelf), rows, chainer, lock);
+        let mut recovery = writer.recover(found);
+        recovery.splice(0..0, gap);
+        let inner = Self {
+            counter,
+            shelf,
+            readers: Readers::new(&database(dir)),
+            writer_id: None,
+            writer: Mutex::new(None),
+            recovery,
+            #[cfg(test)]
+            hand: None,
+        };
+        Ok((inner, writer))
+    }
+
     fn close(&self) {
         self.counter.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -464,9 +491,9 @@ pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join("journal.db")
 }
 
-pub(super) fn chainer(stand: Stand) -> Result<(Chainer, Past), StoreError> {
-    let chainer = Chainer::new(stand.tails, stand.next_row, stand.next_stream);
-    Ok((chainer.map_err(|e| StoreError::Unwritable(format!("`/dev/urandom`: {e}")))?, stand.past))
+pub(super) fn chainer(stand: Stand, salts: std::io::Result<Salts>) -> Result<(Chainer, Past), StoreError> {
+    let salts = salts.map_err(|e| StoreError::Unwritable(format!("`/dev/urandom`: {e}")))?;
+    Ok((Chainer::new(stand.tails, stand.next_row, stand.next_stream, salts), stand.past))
 }
 
 #[async_trait::async_trait]

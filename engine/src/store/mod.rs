@@ -12,6 +12,8 @@
 //! nobody who only needs the slate; what looks damaged is named and left as it is.
 
 mod backup;
+#[cfg(test)]
+pub(crate) mod by_hand;
 mod chain;
 mod draft;
 #[cfg(debug_assertions)]

@@ -76,9 +76,9 @@ pub(super) struct Tail {
 
 /// The database, open for writing.
 pub(super) struct Rows {
-    db: Connection,
+    pub(super) db: Connection,
     /// Synced by hand: commits are cheap, and those who wait for the medium share one sync.
-    log: File,
+    pub(super) log: File,
     /// Random, given when it was made.
     pub(super) id: [u8; 16],
     /// The kinds and versions that are noted.

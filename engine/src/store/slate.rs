@@ -200,6 +200,37 @@ fn fill(entry: &mut [u8], bytes: usize, ticket: u64, write: impl FnOnce(&mut [u8
     head[16..24].copy_from_slice(&sum(ticket, bytes, payload).to_le_bytes());
 }
 
+/// A new file of which nothing was written yet: what a power cut leaves, at the worst.
+#[cfg(test)]
+pub(super) fn blank(path: &Path, journal: [u8; 16]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(MARK)?;
+    file.write_all(&journal)?;
+    file.set_len(FILE as u64)
+}
+
+/// Tears the last entry, as one whose writer was killed in its midst. Whether there was one.
+#[cfg(test)]
+pub(super) fn tear(path: &Path) -> std::io::Result<bool> {
+    let bytes = std::fs::read(path)?;
+    let mut last = None;
+    for number in [0, 1] {
+        let (mut at, mut before) = (HEADER + number * HALF, 0);
+        while let Some((ticket, payload)) = entry(&bytes[at..HEADER + (number + 1) * HALF]) {
+            if before > 0 && ticket != before + 1 {
+                break;
+            }
+            last = last.max(Some((ticket, at)));
+            before = ticket;
+            at += HEAD + payload.len().next_multiple_of(8);
+        }
+    }
+    let Some((_, at)) = last else { return Ok(false) };
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.write_all_at(&[!bytes[at + HEAD]], (at + HEAD) as u64)?;
+    Ok(true)
+}
+
 /// A new file, whole before it has its name: room that a full disk cannot take back.
 fn make(path: &Path, journal: [u8; 16]) -> std::io::Result<()> {
     let new = path.with_extension("new");

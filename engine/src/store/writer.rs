@@ -4,6 +4,9 @@
 //! the counter has. Keeps true: a record is chained once, in the order of its numbers, and keeps its salt however often
 //! its commit is tried.
 
+#[cfg(test)]
+mod by_hand;
+
 use super::chain::{Salts, Sum};
 use super::front::{Counter, Order, wants_sync};
 use super::item::{Done, Item};
@@ -78,8 +81,8 @@ pub(super) struct Chainer {
 
 impl Chainer {
     /// Goes on from where the database stands.
-    pub(super) fn new(tails: HashMap<StreamId, Tail>, next_row: i64, next_stream: i64) -> std::io::Result<Self> {
-        Ok(Self { tails, next_row, next_stream, salts: Salts::open()? })
+    pub(super) fn new(tails: HashMap<StreamId, Tail>, next_row: i64, next_stream: i64, salts: Salts) -> Self {
+        Self { tails, next_row, next_stream, salts }
     }
 
     /// Chains what the slate held under a ticket, if it follows on what is there; else says why not.

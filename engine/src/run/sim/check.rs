@@ -1,0 +1,306 @@
+//! What must hold, whatever a seed did.
+//!
+//! Owns the invariants; each is a sentence that names what broke it. Judges the journal's records against the world's list
+//! of what was done, and never the engine by its own words.
+
+use super::stage::Stage;
+use super::world::{Call, State, thing};
+use crate::run::lease::Leases;
+use crate::run::recovery::refolded;
+use quell_model::playbook::{Playbook, Step};
+use quell_model::record::{Part, RunStarted};
+use quell_model::{Body, Kind, Outcome, Record, RunId, Seq, StreamId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub(super) type Streams = BTreeMap<StreamId, Vec<Record>>;
+
+/// Everything, once nothing is open any more; gives the records that were looked at.
+pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Result<Streams, String> {
+    live_is_refolded(stage)?;
+    let streams = stage.records();
+    let life = stage.life.as_ref().expect("reading the records has started one");
+    let broken = life.journal.verify().map_err(|error| error.to_string())?;
+    if !broken.is_empty() {
+        return Err(format!("the journal does not verify: {broken:?}"));
+    }
+    if life.core.ink.waiting() > 0 || life.core.ink.lost() > 0 {
+        let (waiting, lost) = (life.core.ink.waiting(), life.core.ink.lost());
+        return Err(format!("{waiting} records wait for a journal that takes them, {lost} were lost"));
+    }
+    let open = life.journal.open_streams().map_err(|error| error.to_string())?;
+    if let Some(open) = open.iter().find(|stream| stream.as_run().is_some()) {
+        return Err(format!("`{open}` has not ended, and nobody is at it"));
+    }
+    for report in &stage.reports {
+        // A run of which only the promise is there may have been answered by another meanwhile.
+        let is_real = |why: &str| !why.contains("no playbook answers so now");
+        if let Some((run, why)) = report.broken.iter().find(|(_, why)| is_real(why)) {
+            return Err(format!("a start could not take up run {run}: {why}"));
+        }
+    }
+    let state = stage.world.state();
+    for (stream, records) in streams.iter().filter(|(stream, _)| stream.as_run().is_some()) {
+        let story = Story::of(stream, records, playbooks)?;
+        story.needs_come_first()?;
+        story.ends_once()?;
+        story.attempts_are_bounded()?;
+        story.told_is_so(&state)?;
+    }
+    for call in &state.calls {
+        intended(call, &streams)?;
+    }
+    if let Some((key, times)) = state.sent.iter().find(|(_, times)| **times > 1) {
+        return Err(format!("`{key}` was sent {times} times, and may be once at most"));
+    }
+    drop(state);
+    standing_is_known(stage, &streams)?;
+    Ok(streams)
+}
+
+/// Live runs and leases are what their records make of them.
+pub(super) fn live_is_refolded(stage: &Stage) -> Result<(), String> {
+    let Some(life) = &stage.life else { return Ok(()) };
+    // What waits for the journal is not in it yet.
+    if life.core.ink.waiting() > 0 || life.core.ink.lost() > 0 {
+        return Ok(());
+    }
+    for (id, live) in &life.core.runs {
+        let records = life.journal.read(&StreamId::run(id), 1).map_err(|error| error.to_string())?;
+        let folded = refolded(&life.core, &records, &live.run.playbook)?;
+        if format!("{folded:?}") != format!("{:?}", live.run) {
+            return Err(format!("run {id} is not what its records make of it:\n{folded:?}\n{:?}", live.run));
+        }
+    }
+    let mut leases = Leases::default();
+    let system = life.journal.read_kinds(&StreamId::system(), 1, &[Kind::LeaseGranted, Kind::LeaseChanged]);
+    for record in system.map_err(|error| error.to_string())? {
+        leases.take_in(&record);
+    }
+    if leases.places() != life.core.leases.places() {
+        let (folded, live) = (leases.places(), life.core.leases.places());
+        return Err(format!("the leases are not what their records make of them:\n{folded:?}\n{live:?}"));
+    }
+    Ok(())
+}
+
+/// A run as its records tell it.
+struct Story<'a> {
+    id: RunId,
+    records: &'a [Record],
+    playbook: Arc<Playbook>,
+}
+
+impl<'a> Story<'a> {
+    fn of(stream: &StreamId, records: &'a [Record], playbooks: &[Arc<Playbook>]) -> Result<Self, String> {
+        let started: Option<&RunStarted> =
+            records.first().and_then(|first| crate::run::shell::run_started(&first.body));
+        let started = started.ok_or_else(|| format!("`{stream}` does not begin with its start"))?;
+        let playbook = playbooks.iter().find(|playbook| playbook.hash == started.definition);
+        let playbook = playbook.ok_or_else(|| format!("`{stream}` is of no playbook that there is"))?;
+        Ok(Self { id: started.run.clone(), records, playbook: Arc::clone(playbook) })
+    }
+
+    fn step(&self, part: &Part) -> Result<&Step, String> {
+        self.playbook.step(&part.step).ok_or_else(|| format!("run {} has no step {}", self.id, part.step))
+    }
+
+    /// Order law: what says that a step has begun comes after what says that its needs have ended.
+    fn needs_come_first(&self) -> Result<(), String> {
+        let mut ended = BTreeSet::new();
+        for record in self.records {
+            let begun = match &record.body {
+                Body::StepIntended(intent) => Some(&intent.part),
+                Body::StepPlanned(planned) => Some(&planned.part),
+                Body::StepProgressed(mark) => Some(&mark.part),
+                Body::StepFailed(failed) => Some(&failed.part),
+                Body::StepFinished(finished) if finished.outcome != Outcome::Cancelled => Some(&finished.part),
+                _ => None,
+            };
+            if let Some(part) = begun {
+                for need in &self.step(part)?.needs {
+                    if !ended.contains(need) {
+                        let (id, seq) = (&self.id, record.seq);
+                        return Err(format!(
+                            "run {id}: `{part}` began (record {seq}) before its need `{need}` had ended"
+                        ));
+                    }
+                }
+            }
+            match &record.body {
+                Body::StepFinished(finished) if finished.part.item.is_none() => {
+                    ended.extend([finished.part.step.clone()]);
+                }
+                Body::StepSkipped(skipped) => ended.extend([skipped.step.clone()]),
+                Body::StepBlocked(blocked) => ended.extend([blocked.step.clone()]),
+                _ => {}
+            }
+        }
+        let left = self.playbook.steps.iter().find(|step| !ended.contains(&step.id));
+        left.map_or(Ok(()), |step| Err(format!("run {} ended, and its step `{}` never did", self.id, step.id)))
+    }
+
+    /// No part ends twice, and none begins once its run has ended.
+    fn ends_once(&self) -> Result<(), String> {
+        let (mut parts, mut over) = (BTreeSet::new(), false);
+        for record in self.records {
+            match &record.body {
+                Body::RunFinished(_) => over = true,
+                Body::StepIntended(intent) if over => {
+                    return Err(format!("run {}: `{}` was intended after the run had ended", self.id, intent.part));
+                }
+                Body::StepFinished(finished) if over || !parts.insert(finished.part.clone()) => {
+                    return Err(format!("run {}: `{}` ended twice, or after its run", self.id, finished.part));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn attempts_are_bounded(&self) -> Result<(), String> {
+        for record in self.records {
+            if let Body::StepIntended(intent) = &record.body {
+                let most = self.step(&intent.part)?.retry.attempts;
+                if intent.attempt > most {
+                    return Err(format!("run {}: attempt {} of {most} at `{}`", self.id, intent.attempt, intent.part));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is told as done, the world shows; what is told as proved, it showed at that moment.
+    fn told_is_so(&self, state: &State) -> Result<(), String> {
+        let mut things: BTreeMap<Part, String> = BTreeMap::new();
+        for record in self.records {
+            match &record.body {
+                Body::StepIntended(intent) => {
+                    things.insert(intent.part.clone(), thing(&intent.plan).to_owned());
+                }
+                Body::StepFinished(finished) => {
+                    let Some(thing) = things.get(&finished.part) else {
+                        let acts = finished.action.as_ref().is_some_and(|action| action.as_str() != "world.look");
+                        let whole = self.step(&finished.part)?.for_each.is_some() && finished.part.item.is_none();
+                        let done = matches!(finished.outcome, Outcome::Verified | Outcome::Done);
+                        if acts && done && !whole {
+                            return Err(format!(
+                                "run {}: `{}` is told as {} without an intent",
+                                self.id, finished.part, finished.outcome
+                            ));
+                        }
+                        continue;
+                    };
+                    let shown = match finished.outcome {
+                        Outcome::Verified => state.stood_by(thing, finished.moments.verified.unwrap_or(record.at).wall),
+                        Outcome::Done => self.claimed(state, &finished.part, false),
+                        _ => true,
+                    };
+                    if !shown {
+                        let (part, outcome) = (&finished.part, finished.outcome);
+                        return Err(format!(
+                            "run {}: `{part}` is told as {outcome}, and the world does not show it",
+                            self.id
+                        ));
+                    }
+                }
+                Body::UndoFinished(finished) if finished.outcome == Outcome::Undone => {
+                    let gone = things.get(&finished.part).is_some_and(|thing| state.was_gone_at(thing, record.at.wall));
+                    if !gone && !self.claimed(state, &finished.part, true) {
+                        return Err(format!("run {}: `{}` is told as undone, and stands", self.id, finished.part));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn claimed(&self, state: &State, part: &Part, undo: bool) -> bool {
+        let key = key(&self.id, part);
+        state.calls.iter().any(|call| call.key == key && call.undo == undo && call.claimed)
+    }
+}
+
+fn key(run: &RunId, part: &Part) -> String {
+    quell_model::action::IdempotencyKey::of(run, part).0
+}
+
+/// Intent before act: the call's intent is in the journal, and was as safe as its lane asks for when the call was made.
+fn intended(call: &Call, streams: &Streams) -> Result<(), String> {
+    if call.untold {
+        return Ok(());
+    }
+    let run = call.key.split('/').next().unwrap_or_default();
+    let stream = StreamId::run(&run.into());
+    let is_it = |record: &&Record| match &record.body {
+        Body::StepIntended(intent) => {
+            !call.undo && intent.attempt == call.attempt && key(&run.into(), &intent.part) == call.key
+        }
+        Body::UndoIntended(intent) => {
+            call.undo && intent.attempt == call.attempt && key(&run.into(), &intent.part) == call.key
+        }
+        _ => false,
+    };
+    let of = streams.get(&stream).map_or(&[][..], Vec::as_slice);
+    let found: Option<Seq> = of.iter().find(is_it).map(|record| record.seq);
+    match found {
+        None => Err(format!("the world was touched without an intent in the journal: {call:?}")),
+        Some(seq) if seq > call.safe && !call.late => {
+            Err(format!("the world was touched before its intent (record {seq}) was safe: {call:?}"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// What stands by the hand of a run, and can be taken back, has a lease: somebody knows of it.
+fn standing_is_known(stage: &Stage, streams: &Streams) -> Result<(), String> {
+    let (state, life) = (stage.world.state(), stage.life.as_ref().expect("it lives"));
+    let specs = super::world::specs();
+    for (thing, by) in &state.stands {
+        let undoable = specs.iter().any(|spec| spec.name == *by && spec.undoable);
+        let calls: Vec<&Call> = state.calls.iter().filter(|call| call.thing == *thing && call.effect).collect();
+        if !undoable || calls.iter().any(|call| call.untold) {
+            continue;
+        }
+        let leased = calls.iter().any(|call| {
+            let run: RunId = call.key.split('/').next().unwrap_or_default().into();
+            life.core.leases.of(&run, None).iter().any(|part| key(&run, part) == call.key)
+        });
+        if !leased {
+            let stories: Vec<String> = calls.iter().map(|call| tail(&call.key, streams)).collect();
+            return Err(format!(
+                "`{thing}` stands by `{by}`, and no lease knows of it: {calls:?}\n{}",
+                stories.join("\n")
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The records of a call's run, for people.
+fn tail(key: &str, streams: &Streams) -> String {
+    let stream = StreamId::run(&key.split('/').next().unwrap_or_default().into());
+    let of = streams.get(&stream).map_or(&[][..], Vec::as_slice);
+    of.iter().map(|record| format!("  {} {}", record.seq, line(&record.body))).collect::<Vec<_>>().join("\n")
+}
+
+/// A record in a few words.
+pub(super) fn line(body: &Body) -> String {
+    match body {
+        Body::StepIntended(b) => format!("StepIntended {} attempt {}", b.part, b.attempt),
+        Body::StepFailed(b) => format!("StepFailed {} attempt {}: {}", b.part, b.attempt, b.error),
+        Body::StepFinished(b) => format!("StepFinished {} {}: {}", b.part, b.outcome, b.proof),
+        Body::StepBlocked(b) => format!("StepBlocked {} {}", b.step, b.outcome),
+        Body::StepSkipped(b) => format!("StepSkipped {}", b.step),
+        Body::UndoBegan(b) => format!("UndoBegan {:?} {}", b.only, b.why),
+        Body::UndoIntended(b) => format!("UndoIntended {} attempt {}", b.part, b.attempt),
+        Body::UndoFailed(b) => format!("UndoFailed {} {}", b.part, b.error),
+        Body::UndoFinished(b) => format!("UndoFinished {} {}", b.part, b.outcome),
+        Body::LeaseGranted(b) => format!("LeaseGranted {}", b.part),
+        Body::LeaseChanged(b) => format!("LeaseChanged {} {}", b.part, b.state),
+        Body::RunFinished(b) => format!("RunFinished {} {}", b.state.as_str(), b.summary),
+        Body::PersonActed(b) => format!("PersonActed {}", b.what),
+        other => other.kind().to_string(),
+    }
+}

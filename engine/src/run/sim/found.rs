@@ -1,0 +1,101 @@
+//! What seeds have found in the engine, each as small as it can be.
+//!
+//! Owns the regressions. A seed's number says nothing once the generator has changed: so each has its story here.
+
+use super::check;
+use super::make;
+use super::rng::Rng;
+use super::stage::{Death, Stage};
+use super::world::Doing;
+use crate::run::Request;
+use crate::run::fixtures::playbook_of;
+use quell_model::RunId;
+use quell_model::playbook::{AtEnd, Expression, ForEach, ItemErrors, Lease, Playbook, Step, StepKind};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn stage(steps: Vec<Step>) -> (Stage, Arc<Playbook>) {
+    let playbook = make::named(playbook_of(steps), "found");
+    let mut stage = Stage::new(vec![Arc::clone(&playbook)], Rng::new(1));
+    stage.start();
+    (stage, playbook)
+}
+
+fn attack(stage: &mut Stage) {
+    let detection = make::about("rule", 0, quell_model::Class::FileEvent, 1, stage.now(), Duration::ZERO);
+    stage.alive(|life| life.core.detections([detection])).unwrap();
+}
+
+fn runs(stage: &Stage) -> Vec<RunId> {
+    let streams = stage.life.as_ref().unwrap().journal.streams().unwrap();
+    streams.into_iter().filter_map(|(stream, _)| stream.as_run()).collect()
+}
+
+/// An attempt did half of it and failed; before the next one, the run was taken back: nobody knew that something stood.
+#[test]
+fn what_was_half_done_and_waits_to_be_tried_again_is_taken_back_with_its_run() {
+    for item in [false, true] {
+        for cancelled in [false, true] {
+            let mut freeze = make::acts("freeze", &[], "process.freeze");
+            freeze.retry.attempts = 3;
+            if item {
+                let list = Expression { text: "[1]".into(), span: Default::default() };
+                freeze.for_each = Some(ForEach { list, max_parallel: 1, errors: ItemErrors::Collect });
+                let StepKind::Action { with, .. } = &mut freeze.kind else { unreachable!() };
+                with["item"] = json!("${{ item }}");
+            }
+            let (mut stage, playbook) = stage(vec![freeze]);
+            stage.world.state().wanted.insert("freeze".into(), vec![Doing::Half]);
+            attack(&mut stage);
+            assert_eq!(stage.world.state().stands.len(), 1, "half of it is done");
+            let (run, by, why) = (runs(&stage)[0].clone(), "ann".into(), String::new());
+            if cancelled {
+                let request = Request::Cancel { run: run.clone(), by: "ann".into() };
+                stage.alive(|life| life.core.asked(request)).unwrap().unwrap();
+                stage.settle().unwrap();
+                assert_eq!(stage.life.as_ref().unwrap().core.leases.of(&run, None).len(), 1, "it is known to stand");
+            }
+            let request = Request::Undo { run, step: None, by, why };
+            stage.alive(|life| life.core.asked(request)).unwrap().unwrap();
+            stage.settle().unwrap();
+            assert_eq!(stage.world.state().stands.len(), 0, "nothing is left standing");
+            check::at_the_end(&mut stage, &[playbook]).unwrap();
+        }
+    }
+}
+
+/// The boot clock of an earlier boot has shown the same moments: what was done then is as old as the wall clock says.
+#[test]
+fn what_an_earlier_boot_did_at_a_moment_that_this_one_has_passed_is_as_old_as_it_is() {
+    let lease = Lease { lasts: Duration::from_secs(3600), at_end: AtEnd::Undo };
+    let cut = Step { lease: Some(lease), ..make::acts("cut", &[], "cloud.cut") };
+    let (mut stage, playbook) = stage(vec![cut]);
+    attack(&mut stage);
+    stage.settle().unwrap();
+    let done = stage.now();
+    stage.die(Death::Ended);
+    stage.reboot();
+    stage.start();
+    stage.die(Death::Ended);
+    // Nobody is there for an hour; then this boot's clock is a minute past what the other's showed.
+    let up_ns = done.boot_ns + 60_000_000_000;
+    stage.clock.advance(Duration::from_nanos(up_ns - stage.now().boot_ns));
+    stage.settle().unwrap();
+    assert_eq!(stage.world.state().stands.len(), 0, "its lease is over, and it was taken back");
+    check::at_the_end(&mut stage, &[playbook]).unwrap();
+}
+
+/// Both had one id, and the second one's records found no room in the first one's stream.
+#[test]
+fn two_starts_by_hand_in_one_moment_are_two_runs() {
+    let (mut stage, playbook) = stage(vec![make::acts("page", &[], "page.once")]);
+    for _ in 0..2 {
+        let (inputs, by) = (json!({}), "ann".into());
+        let request = Request::Start { playbook: playbook.name.clone(), event: None, inputs, mode: None, by };
+        stage.alive(|life| life.core.asked(request)).unwrap().unwrap();
+    }
+    stage.settle().unwrap();
+    assert_eq!(runs(&stage).len(), 2);
+    check::at_the_end(&mut stage, &[playbook]).unwrap();
+}

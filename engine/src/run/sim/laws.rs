@@ -1,0 +1,341 @@
+//! The laws by name, over every playbook that ships and over one that uses every verb: at each record, at each step.
+//!
+//! Owns the scenes and what is compared. What chance would hardly hit is gone through here one by one; what nobody thought of
+//! is found by seeds.
+
+use super::check;
+use super::make;
+use super::rng::Rng;
+use super::stage::{Death, Stage};
+use super::world::Doing;
+use crate::run::{Refusal, Request};
+use crate::store::by_hand::{self, At};
+use quell_model::playbook::{OnFailure, Playbook, Step, StepKind};
+use quell_model::record::{Part, RunState};
+use quell_model::{Body, Class, Json, Lane, Outcome, Record, RunId, StreamId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An attack and the playbook that answers it.
+struct Scene {
+    playbook: Arc<Playbook>,
+    class: Class,
+}
+
+/// How it all ended.
+#[derive(Clone, Debug, PartialEq)]
+struct End {
+    parts: BTreeMap<Part, Outcome>,
+    state: Option<RunState>,
+    summary: String,
+    stands: BTreeMap<String, &'static str>,
+    sent: BTreeMap<String, u32>,
+}
+
+fn scenes() -> Vec<Scene> {
+    let of = |playbook: &Arc<Playbook>| {
+        [Class::NetworkConnection, Class::FileEvent].map(|class| Scene { playbook: Arc::clone(playbook), class })
+    };
+    let shipped = make::shipped().iter().flat_map(of);
+    shipped.chain([Scene { playbook: make::every_verb(), class: Class::ProcessCreation }]).collect()
+}
+
+impl Scene {
+    fn stage(&self) -> Stage {
+        let mut stage = Stage::new(vec![Arc::clone(&self.playbook)], Rng::new(7));
+        stage.start();
+        by_hand::die_at(None);
+        stage
+    }
+
+    /// Whoever saw it tells it again, until somebody has taken it.
+    fn attack(&self, stage: &mut Stage) -> Result<(), String> {
+        let rules = self.playbook.on.detections.as_ref().map(|filter| filter.rules.clone()).unwrap_or_default();
+        let rule = rules.first().map_or("rule", |rule| rule.as_str());
+        let seen = stage.now();
+        loop {
+            stage.start();
+            let detection = make::about(rule, 0, self.class, 1, seen, std::time::Duration::ZERO);
+            if stage.alive(|life| life.core.detections([detection])).is_some() {
+                return stage.settle();
+            }
+        }
+    }
+
+    fn undo(&self, stage: &mut Stage) -> Option<Result<Json, Refusal>> {
+        let run = only_run(stage);
+        let request = Request::Undo { run, step: None, by: "ann".into(), why: "a drill".into() };
+        stage.alive(|life| life.core.asked(request))
+    }
+
+    /// Steps that touch the world, with their lanes, that this attack comes to.
+    fn tried(&self) -> Vec<Step> {
+        let mut stage = self.stage();
+        self.attack(&mut stage).unwrap();
+        let state = stage.world.state();
+        let is_called =
+            |step: &&Step| state.calls.iter().any(|call| call.key.split('/').nth(1) == Some(step.id.as_str()));
+        let steps: Vec<Step> = self.playbook.steps.iter().filter(is_called).cloned().collect();
+        assert!(steps.len() >= 2, "`{}` does next to nothing here", self.playbook.name);
+        steps
+    }
+
+    fn told(&self, what: &str) -> String {
+        format!("`{}`, {}: {what}", self.playbook.name, self.class)
+    }
+}
+
+fn only_run(stage: &Stage) -> RunId {
+    let life = stage.life.as_ref().expect("it lives");
+    let runs: Vec<RunId> = life.journal.streams().unwrap().into_iter().filter_map(|(s, _)| s.as_run()).collect();
+    assert_eq!(runs.len(), 1, "one attack has one run: {runs:?}");
+    runs[0].clone()
+}
+
+fn end(stage: &mut Stage, playbook: &Arc<Playbook>) -> Result<End, String> {
+    let streams = check::at_the_end(stage, std::slice::from_ref(playbook))?;
+    let run = only_run(stage);
+    let state = stage.world.state();
+    let mut end = End {
+        parts: BTreeMap::new(),
+        state: None,
+        summary: String::new(),
+        stands: state.stands.clone(),
+        sent: state.sent.clone(),
+    };
+    for record in &streams[&StreamId::run(&run)] {
+        match &record.body {
+            Body::StepFinished(b) => drop(end.parts.insert(b.part.clone(), b.outcome)),
+            Body::StepSkipped(b) => drop(end.parts.insert(Part { step: b.step.clone(), item: None }, Outcome::Skipped)),
+            Body::StepBlocked(b) => drop(end.parts.insert(Part { step: b.step.clone(), item: None }, b.outcome)),
+            Body::RunFinished(b) => (end.state, end.summary) = (Some(b.state), b.summary.clone()),
+            _ => {}
+        }
+    }
+    Ok(end)
+}
+
+impl End {
+    /// What must be the same: a message that may be sent once at most may have been sent, or not, and is then told as failed;
+    /// where `loose`, what the world was not asked about is as good as what it showed.
+    fn alike(&self, loose: bool) -> Self {
+        let mut end = self.clone();
+        end.parts.retain(|part, _| !matches!(part.step.as_str(), "page" | "report"));
+        end.sent.clear();
+        (end.state, end.summary) = (None, String::new());
+        for outcome in end.parts.values_mut().filter(|outcome| loose && **outcome == Outcome::Done) {
+            *outcome = Outcome::Verified;
+        }
+        end
+    }
+}
+
+/// Kills the engine at every record of what `then` does, before it and after, and compares the ends.
+fn at_every_record(
+    scene: &Scene,
+    how: Death,
+    deaf: u32,
+    then: &dyn Fn(&Scene, &mut Stage) -> Result<(), String>,
+) -> usize {
+    let mut stage = scene.stage();
+    then(scene, &mut stage).unwrap();
+    let most = by_hand::writes();
+    let undisturbed = end(&mut stage, &scene.playbook).unwrap();
+    assert!(most >= 1, "{}", scene.told("there is nothing to be killed at"));
+    let mut repeated = 0;
+    for at in [At::Before, At::After] {
+        for number in 1..=most {
+            let place = scene.told(&format!("{how:?} {at:?} write {number} of {most}"));
+            let mut stage = scene.stage();
+            stage.next_death = how;
+            stage.world.state().deaf_after_death = deaf;
+            by_hand::die_at(Some((at, number)));
+            then(scene, &mut stage).unwrap_or_else(|why| panic!("{place}: {why}"));
+            if how == Death::PowerCut {
+                // What was only held is over, and may be forgotten: no end is compared.
+                check::at_the_end(&mut stage, std::slice::from_ref(&scene.playbook))
+                    .unwrap_or_else(|why| panic!("{place}: {why}"));
+                continue;
+            }
+            let ended = end(&mut stage, &scene.playbook).unwrap_or_else(|why| panic!("{place}: {why}"));
+            assert_eq!(ended.alike(deaf > 0), undisturbed.alike(deaf > 0), "{place}");
+            let state = stage.world.state();
+            let again = |key: &str, undo| state.calls.iter().filter(|c| c.key == key && c.undo == undo).count() > 1;
+            repeated += state.calls.iter().filter(|call| again(&call.key, call.undo)).count();
+        }
+    }
+    repeated
+}
+
+fn attacked(scene: &Scene, stage: &mut Stage) -> Result<(), String> {
+    scene.attack(stage)
+}
+
+/// The attack, undisturbed; then all of it is taken back, by somebody who asks until it is heard.
+fn undone(scene: &Scene, stage: &mut Stage) -> Result<(), String> {
+    let place = by_hand::pending();
+    by_hand::die_at(None);
+    scene.attack(stage)?;
+    by_hand::die_at(place);
+    loop {
+        stage.start();
+        match scene.undo(stage) {
+            Some(Ok(_)) => break,
+            // It was heard before the engine died, and is done.
+            Some(Err(Refusal::NotNow(_))) => break,
+            Some(Err(error)) => return Err(error.to_string()),
+            None => stage.settle()?,
+        }
+    }
+    stage.settle()
+}
+
+#[test]
+fn crash_law_an_engine_killed_at_any_record_comes_to_the_same_end() {
+    for scene in scenes() {
+        at_every_record(&scene, Death::Killed, 0, &attacked);
+        at_every_record(&scene, Death::Killed, 0, &undone);
+    }
+}
+
+#[test]
+fn crash_law_a_power_cut_at_any_record_leaves_nothing_open_and_nothing_untold() {
+    for scene in scenes() {
+        at_every_record(&scene, Death::PowerCut, 0, &attacked);
+    }
+}
+
+#[test]
+fn repeat_law_what_is_done_or_undone_twice_comes_to_the_same_end() {
+    let (mut done, mut undone_again) = (0, 0);
+    for scene in scenes() {
+        // Nobody can say whether it happened: it is done again.
+        done += at_every_record(&scene, Death::Killed, 1, &attacked);
+        undone_again += at_every_record(&scene, Death::Killed, 1, &undone);
+    }
+    assert!(done > 10 && undone_again > 10, "hardly anything was done twice: {done}, {undone_again}");
+}
+
+#[test]
+fn fail_law_whichever_step_fails_its_run_ends_as_the_step_says() {
+    let ways = [
+        (Doing::Fails, false),
+        (Doing::GivesUp, false),
+        (Doing::Half, false),
+        (Doing::Lies, false),
+        (Doing::Hangs(false), false),
+        (Doing::Hangs(true), true),
+        (Doing::Unknown(false), false),
+        (Doing::Unknown(true), true),
+        (Doing::Panics, false),
+    ];
+    for scene in scenes() {
+        for step in scene.tried() {
+            let StepKind::Action { action, .. } = &step.kind else { unreachable!("it touches the world") };
+            for (doing, is_seen) in ways {
+                let place = scene.told(&format!("{} {doing:?}", step.id));
+                // Nothing can be asked about a message: a lie is believed, and what is not known to be sent has failed.
+                let once = action.as_str() == "page.once";
+                let ends_well = if once { doing == Doing::Lies } else { is_seen };
+                let mut stage = scene.stage();
+                stage.world.state().wanted.insert(step.id.to_string(), vec![doing; 16]);
+                scene.attack(&mut stage).unwrap_or_else(|why| panic!("{place}: {why}"));
+                let ended = end(&mut stage, &scene.playbook).unwrap_or_else(|why| panic!("{place}: {why}"));
+                let whole = Part { step: step.id.clone(), item: None };
+                let outcome = ended.parts[&whole];
+                assert_eq!(outcome.is_met(), ends_well, "{place}: {outcome}");
+                let fails = !ends_well && step.on_failure != OnFailure::Continue;
+                let expected = if fails { RunState::Failed } else { RunState::Succeeded };
+                assert_eq!(ended.state, Some(expected), "{place}: {}", ended.summary);
+                assert!(!fails || ended.summary.contains(&format!("`{}`", step.id)), "{place}: {}", ended.summary);
+            }
+        }
+    }
+}
+
+#[test]
+fn fail_law_what_cannot_be_taken_back_is_stuck_by_name_and_told() {
+    let mut tried = 0;
+    for scene in scenes() {
+        for step in scene.tried().iter().filter(|step| is_undoable(step)) {
+            let place = scene.told(&format!("undo of {}", step.id));
+            let mut stage = scene.stage();
+            scene.attack(&mut stage).unwrap();
+            stage.world.state().wanted.insert(format!("-{}", step.id), vec![Doing::GivesUp; 16]);
+            scene.undo(&mut stage).unwrap().unwrap();
+            stage.settle().unwrap();
+            let ended = end(&mut stage, &scene.playbook).unwrap_or_else(|why| panic!("{place}: {why}"));
+            assert_eq!(ended.state, Some(RunState::Stuck), "{place}");
+            assert!(ended.summary.contains(&format!("`{}", step.id)), "{place}: {}", ended.summary);
+            let run = only_run(&stage);
+            let standing = stage.life.as_ref().unwrap().core.leases.of(&run, None);
+            assert!(standing.iter().all(|part| part.step == step.id) && !standing.is_empty(), "{place}: {standing:?}");
+            assert!(notes(&mut stage).iter().any(|note| note.contains("could not be taken back")), "{place}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 5, "{tried}");
+}
+
+fn is_undoable(step: &Step) -> bool {
+    let StepKind::Action { action, .. } = &step.kind else { return false };
+    super::world::specs().iter().any(|spec| spec.name == action.as_str() && spec.undoable)
+}
+
+fn notes(stage: &mut Stage) -> Vec<String> {
+    let note = |record: &Record| if let Body::NoteAdded(note) = &record.body { Some(note.text.clone()) } else { None };
+    stage.records().values().flatten().filter_map(note).collect()
+}
+
+#[test]
+fn undo_law_what_is_undone_leaves_the_world_as_it_was() {
+    for scene in scenes() {
+        let mut stage = scene.stage();
+        scene.attack(&mut stage).unwrap();
+        let undoable = |by: &str| super::world::specs().iter().any(|spec| spec.name == by && spec.undoable);
+        let after: BTreeMap<_, _> = stage.world.state().stands.clone();
+        assert!(after.values().any(|by| undoable(by)), "{}", scene.told("nothing stands"));
+        scene.undo(&mut stage).unwrap().unwrap();
+        stage.settle().unwrap();
+        // What cannot be undone (who was killed) is all that is different from before.
+        let expected: BTreeMap<_, _> = after.into_iter().filter(|(_, by)| !undoable(by)).collect();
+        let ended = end(&mut stage, &scene.playbook).unwrap();
+        assert_eq!((ended.state, ended.stands), (Some(RunState::Undone), expected.clone()));
+        // Asked for again, there is nothing left to be done, and nothing is.
+        let calls = stage.world.state().calls.len();
+        assert!(matches!(scene.undo(&mut stage), Some(Err(Refusal::NotNow(_)))));
+        stage.settle().unwrap();
+        let state = stage.world.state();
+        assert_eq!((&state.stands, state.calls.len()), (&expected, calls));
+    }
+}
+
+#[test]
+fn reboot_law_a_standing_lease_is_in_force_after_a_boot_or_lapsed_and_told() {
+    let (mut in_force, mut lapsed) = (0, 0);
+    for scene in scenes() {
+        let mut stage = scene.stage();
+        scene.attack(&mut stage).unwrap();
+        let run = only_run(&stage);
+        let before = stage.life.as_ref().unwrap().core.leases.of(&run, None);
+        assert!(!before.is_empty(), "{}", scene.told("nothing is leased"));
+        stage.die(Death::PowerCut);
+        stage.settle().unwrap();
+        let notes = notes(&mut stage);
+        for part in before {
+            let key = quell_model::action::IdempotencyKey::of(&run, &part).0;
+            let call = stage.world.state().calls.iter().find(|call| call.key == key).cloned().unwrap();
+            let is_leased = stage.life.as_ref().unwrap().core.leases.of(&run, Some(&part)).contains(&part);
+            assert_eq!(is_leased, stage.world.state().stands.contains_key(&call.thing), "{}", scene.told(&key));
+            assert_eq!(is_leased, call.lane != Lane::Contain, "{}", scene.told(&key));
+            if is_leased {
+                in_force += 1;
+            } else {
+                lapsed += 1;
+                let told = format!("{} of run {run} stands no more", call.action);
+                assert!(notes.iter().any(|note| note.contains(&told)), "{}: {notes:?}", scene.told(&key));
+            }
+        }
+    }
+    assert!(in_force > 0 && lapsed > 0, "{in_force} {lapsed}");
+}

@@ -1,0 +1,176 @@
+//! What a seed makes: playbooks of any shape, detections; and the playbooks that ship, as their files have them.
+//!
+//! Owns the shapes. Keeps true: a generated playbook is one that the check would let through (its needs come before it).
+
+use super::rng::Rng;
+use super::world;
+use crate::load::{self, Known};
+use crate::run::fixtures::{playbook_of, step};
+use quell_model::playbook::{
+    AtEnd, Expression, ForEach, ItemErrors, Lease, OnFailure, Playbook, Retry, Step, StepKind, When,
+};
+use quell_model::{Class, Detection, Entity, EventHead, Hash, Level, LogSource, OwnedEvent, RuleRef, Stamp, Subject};
+use serde_json::json;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// What ships, without its tests.
+pub(super) fn shipped() -> &'static [Arc<Playbook>] {
+    static SHIPPED: OnceLock<Vec<Arc<Playbook>>> = OnceLock::new();
+    SHIPPED.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../playbooks");
+        let mut folders: Vec<_> = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).collect();
+        folders.sort();
+        let files = folders.into_iter().flat_map(|folder| {
+            ["playbook.yaml", "playbook.rhai"].map(|name| folder.join(name)).into_iter().filter(|file| file.is_file())
+        });
+        let known = Known { actions: world::specs().to_vec(), ..Known::default() };
+        let read = |file: std::path::PathBuf| {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let (playbook, mistakes) = load::playbook(&file, &text, &known);
+            Arc::new(playbook.unwrap_or_else(|| panic!("{}: {mistakes:?}", file.display())))
+        };
+        let all: Vec<_> = files.map(read).collect();
+        assert!(all.len() >= 4, "the playbooks that ship are not where they are looked for");
+        all
+    })
+}
+
+fn expression(text: &str) -> Expression {
+    Expression { text: text.to_owned(), span: Default::default() }
+}
+
+/// A step that acts on a thing of its own.
+pub(super) fn acts(id: &str, needs: &[&str], action: &str) -> Step {
+    let with = json!({ "thing": format!("${{{{ run.id }}}}/{id}") });
+    Step { kind: StepKind::Action { action: action.into(), with }, ..step(id, needs) }
+}
+
+/// A playbook that uses every verb of the simulated world, in a DAG with two arms.
+pub(super) fn every_verb() -> Arc<Playbook> {
+    let mut each = acts("each", &["cut"], "cloud.cut");
+    each.for_each = Some(ForEach { list: expression("[1, 2, 3]"), max_parallel: 2, errors: ItemErrors::Collect });
+    if let StepKind::Action { with, .. } = &mut each.kind {
+        with["item"] = json!("${{ item }}");
+    }
+    let script = Step { kind: StepKind::Script(expression("#{ n: 1 + 1 }")), ..step("count", &["freeze"]) };
+    let steps = vec![
+        acts("freeze", &[], "process.freeze"),
+        script,
+        acts("look", &["count"], "world.look"),
+        acts("capture", &["freeze"], "process.capture"),
+        acts("kill", &["capture"], "process.kill"),
+        acts("cut", &["freeze"], "cloud.cut"),
+        each,
+        acts("rotate", &["cut"], "cloud.rotate"),
+        acts("page", &["kill", "rotate"], "page.once"),
+        Step { when: When::Always, ..step("report", &["kill", "each", "page", "look"]) },
+    ];
+    named(playbook_of(steps), "every-verb")
+}
+
+pub(super) fn named(mut playbook: Playbook, name: &str) -> Arc<Playbook> {
+    playbook.name = name.into();
+    playbook.text = format!("pinned {name}").into();
+    playbook.file = format!("{name}.yaml").into();
+    playbook.hash = Hash::of(playbook.text.as_bytes());
+    Arc::new(playbook)
+}
+
+/// A playbook out of a seed.
+pub(super) fn playbook(rng: &mut Rng, number: usize) -> Arc<Playbook> {
+    let count = 1 + rng.below(7);
+    let mut steps: Vec<Step> = Vec::new();
+    for at in 0..count {
+        let needs: Vec<String> = (0..at).filter(|_| rng.chance(35)).map(|need| format!("s{need}")).collect();
+        let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
+        steps.push(one(rng, at, &needs));
+    }
+    let mut playbook = playbook_of(steps);
+    if rng.chance(30) {
+        playbook.on.max_age = Duration::from_secs(5 + rng.next() % 60);
+    }
+    named(playbook, &format!("made-{number}"))
+}
+
+fn one(rng: &mut Rng, at: usize, needs: &[&str]) -> Step {
+    let id = format!("s{at}");
+    let verbs: Vec<&str> = world::specs().iter().map(|spec| spec.name).collect();
+    let mut made = match rng.below(10) {
+        0 => step(&id, needs),
+        1 => Step { kind: StepKind::Script(expression("#{ n: 1 + 1 }")), ..step(&id, needs) },
+        _ => acts(&id, needs, rng.of(&verbs)),
+    };
+    if rng.chance(15) {
+        let list = rng.of(&["[1, 2, 3]", "[]", "[\"a\"]", "7"]);
+        let errors = rng.of(&[ItemErrors::Collect, ItemErrors::Stop]);
+        made.for_each =
+            Some(ForEach { list: expression(list), max_parallel: 1 + u32::try_from(rng.below(2)).unwrap(), errors });
+        if let StepKind::Action { with, .. } = &mut made.kind {
+            with["item"] = json!("${{ item }}");
+        }
+    }
+    if rng.chance(15) {
+        let of_need = needs.first().map(|need| format!("steps.{need}.outcome == \"verified\""));
+        let texts = ["true".to_owned(), "false".to_owned(), of_need.unwrap_or_else(|| "event.node == \"n\"".into())];
+        made.condition = Some(expression(&rng.of(&texts)));
+    }
+    made.when = rng.of(&[When::Success, When::Success, When::Success, When::Failure, When::Always]);
+    made.on_failure =
+        rng.of(&[OnFailure::Block, OnFailure::Block, OnFailure::Continue, OnFailure::Halt, OnFailure::Undo]);
+    made.timeout = Duration::from_millis(100 + rng.next() % 10_000);
+    made.deadline = rng.chance(20).then(|| Duration::from_millis(100 + rng.next() % 20_000));
+    let attempts = 1 + u32::try_from(rng.below(3)).unwrap();
+    made.retry =
+        Retry { attempts, backoff: Duration::from_millis(1 + rng.next() % 500), backoff_most: Duration::from_secs(2) };
+    if rng.chance(40) {
+        let lasts = Duration::from_secs(rng.of(&[1, 30, 600, 7200]));
+        made.lease = Some(Lease { lasts, at_end: rng.of(&[AtEnd::Ask, AtEnd::Undo, AtEnd::Keep]) });
+    }
+    made
+}
+
+/// A detection at a moment, which is also its event's, less its age.
+pub(super) fn detection(rng: &mut Rng, rule: &str, number: usize, now: Stamp, age: Duration) -> Detection {
+    let subject = rng.below(4);
+    let class = rng.of(&[Class::ProcessCreation, Class::NetworkConnection, Class::FileEvent]);
+    about(rule, subject, class, number, now, age)
+}
+
+/// A detection about one of the subjects.
+pub(super) fn about(rule: &str, subject: usize, class: Class, number: usize, now: Stamp, age: Duration) -> Detection {
+    let age_ns = u64::try_from(age.as_nanos()).unwrap();
+    let then = Stamp { wall: now.wall - age, boot_ns: now.boot_ns.saturating_sub(age_ns).max(1) };
+    let head = EventHead {
+        id: format!("e{number}").into(),
+        class,
+        source: "sensor".into(),
+        node: "n".into(),
+        at: then,
+        seen: now,
+    };
+    let own = json!({
+        "process": {
+            "id": format!("{subject}1.5.1@b"), "image": "/usr/bin/cat", "parent": { "id": format!("{subject}2.5.1@b"), "image": "/bin/sh" },
+        },
+        "network": { "shell": format!("{subject}3.5.1@b") },
+    });
+    let event = OwnedEvent {
+        v: 1,
+        head,
+        logsource: LogSource::default(),
+        sigma: serde_json::Map::new(),
+        own: own.as_object().unwrap().clone(),
+        subject: Subject::User(format!("user{subject}").as_str().into()),
+        entity: Entity { kind: "unit".into(), id: format!("u{}", subject % 2).as_str().into(), node: "n".into() },
+    };
+    Detection {
+        id: Hash::of_parts(&[&number.to_le_bytes()]),
+        rule: RuleRef { name: rule.into(), id: None, title: "A rule".into(), level: Level::High, tags: vec![] },
+        event: Arc::new(event),
+        events: vec![],
+        matched: vec![],
+        at: now,
+    }
+}

@@ -1,0 +1,400 @@
+//! The simulated world: things that stand or do not, messages that were sent, and verbs that do well, fail, hang, lie, or
+//! leave nobody knowing.
+//!
+//! Owns what is so, and the list of all that was done. Never decides what the engine should make of it. Keeps true: `verify`
+//! tells no lie (it may not answer); an error that says "try again" of a verb that may be done once only comes before it.
+
+use super::rng::Rng;
+use crate::store::{Journal, by_hand};
+use quell_model::action::{ActionContext, Guarantee, Want};
+use quell_model::world::Verb;
+use quell_model::{
+    Action, ActionError, ActionSpec, Admitted, Crew, Json, Lane, Look, Plan, Sandbox, Seq, StreamId, Target,
+    TargetFacts, Truth,
+};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What a call does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Doing {
+    /// It is done.
+    Well,
+    /// Not done, and may be tried again.
+    Fails,
+    /// Done, or in part, and told as failed.
+    Half,
+    /// Not done, and never will be.
+    GivesUp,
+    /// Told as done, and is not.
+    Lies,
+    /// Does not come back; done or not.
+    Hangs(bool),
+    /// Comes back without knowing; done or not.
+    Unknown(bool),
+    /// Its code panics, and it is not done.
+    Panics,
+}
+
+/// A call that reached the world.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    /// `run/step`, `run/step/item`.
+    pub(super) key: String,
+    pub(super) action: &'static str,
+    pub(super) undo: bool,
+    pub(super) attempt: u32,
+    pub(super) lane: Lane,
+    pub(super) thing: String,
+    /// The last record of its run that was as safe as this verb needs it.
+    pub(super) safe: Seq,
+    /// It has changed something.
+    pub(super) effect: bool,
+    /// It was told as done.
+    pub(super) claimed: bool,
+    /// The journal was in trouble: what came before may be told later.
+    pub(super) late: bool,
+    /// And the engine ended before it could: nobody will ever tell.
+    pub(super) untold: bool,
+}
+
+/// A thing came to stand, or to stand no more.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) at: jiff::Timestamp,
+    pub(super) thing: String,
+    pub(super) stands: bool,
+}
+
+/// How the world is disposed: so many calls of a hundred go wrong, and so many questions are not answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mood {
+    pub(super) wrong: u64,
+    pub(super) slow: u64,
+    pub(super) mute: u64,
+}
+
+pub(super) struct State {
+    rng: Rng,
+    pub(super) mood: Mood,
+    /// What the calls of a step do, in their order, whatever the mood; the undo of a step is `-step`.
+    pub(super) wanted: BTreeMap<String, Vec<Doing>>,
+    /// So many questions whether something was done find no answer.
+    pub(super) deaf: u32,
+    /// The same from when the engine has died.
+    pub(super) deaf_after_death: u32,
+    /// Things that stand, each with what made it so.
+    pub(super) stands: BTreeMap<String, &'static str>,
+    pub(super) calls: Vec<Call>,
+    pub(super) changes: Vec<Change>,
+    /// How often each message was sent.
+    pub(super) sent: BTreeMap<String, u32>,
+    pub(super) journal: Option<Journal>,
+    /// The journal is in trouble.
+    pub(super) trouble: bool,
+    /// While commits do not reach the medium: what had, of each run.
+    pub(super) on_medium: Option<BTreeMap<StreamId, Seq>>,
+}
+
+pub(super) struct World(Mutex<State>);
+
+/// Of a verb: its name, lane, guarantee, and whether it can be undone.
+type Row = (&'static str, Lane, Guarantee, bool);
+
+/// Every lane, every guarantee; what the shipped playbooks use has its own name.
+const VERBS: [Row; 7] = [
+    ("process.freeze", Lane::Contain, Guarantee::ExactlyOnceInEffect, true),
+    ("process.kill", Lane::Contain, Guarantee::ExactlyOnceInEffect, false),
+    ("process.capture", Lane::Capture, Guarantee::ExactlyOnceInEffect, false),
+    ("cloud.cut", Lane::Cloud, Guarantee::AtLeastOnceWithKey, true),
+    ("cloud.rotate", Lane::Cloud, Guarantee::ExactlyOnceInEffect, false),
+    ("page.once", Lane::Notify, Guarantee::AtMostOnce, false),
+    ("world.look", Lane::Read, Guarantee::ExactlyOnceInEffect, false),
+];
+
+fn spec(row: &Row) -> &'static ActionSpec {
+    let (name, lane, guarantee, undoable) = *row;
+    Box::leak(Box::new(ActionSpec {
+        name,
+        summary: "is simulated",
+        input: || {
+            let text = json!({ "type": "string" });
+            let inputs =
+                json!({ "process": text, "scope": text, "thing": text, "item": {}, "memory": { "type": "boolean" } });
+            schemars::json_schema!({ "type": "object", "properties": inputs })
+        },
+        output: || {
+            let outputs = json!({ "killed": { "type": "array" }, "exe_sha256": { "type": ["string", "null"] } });
+            schemars::json_schema!({ "type": "object", "properties": outputs })
+        },
+        lane,
+        guarantee,
+        undoable,
+        targets: &["thing"],
+        permissions: &[],
+        predict: |_| json!({ "killed": [], "exe_sha256": null }),
+    }))
+}
+
+/// The verbs' specifications.
+pub(super) fn specs() -> &'static [&'static ActionSpec] {
+    static SPECS: std::sync::OnceLock<Vec<&'static ActionSpec>> = std::sync::OnceLock::new();
+    SPECS.get_or_init(|| VERBS.iter().map(spec).collect())
+}
+
+impl World {
+    pub(super) fn new(rng: Rng) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            rng,
+            mood: Mood::default(),
+            wanted: BTreeMap::new(),
+            deaf: 0,
+            deaf_after_death: 0,
+            stands: BTreeMap::new(),
+            calls: Vec::new(),
+            changes: Vec::new(),
+            sent: BTreeMap::new(),
+            journal: None,
+            trouble: false,
+            on_medium: None,
+        })))
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn crew(self: &Arc<Self>) -> Crew<Sandbox> {
+        let verb = |spec: &&'static ActionSpec| {
+            let played = Arc::new(Played { spec, world: Arc::clone(self) });
+            if spec.lane == Lane::Read { Verb::Looks(played) } else { Verb::Acts(played) }
+        };
+        Crew::new(specs().iter().map(verb).collect())
+    }
+
+    /// The power goes: what was only held ends, as the processes do.
+    pub(super) fn cut_power(&self, at: jiff::Timestamp) {
+        let mut state = self.state();
+        let held: BTreeSet<&str> = specs().iter().filter(|s| s.lane == Lane::Contain).map(|s| s.name).collect();
+        let gone: Vec<String> =
+            state.stands.iter().filter(|(_, by)| held.contains(**by)).map(|(thing, _)| thing.clone()).collect();
+        for thing in gone {
+            state.set(&thing, None, at);
+        }
+    }
+}
+
+impl State {
+    fn set(&mut self, thing: &str, by: Option<&'static str>, at: jiff::Timestamp) {
+        match by {
+            Some(by) => drop(self.stands.insert(thing.to_owned(), by)),
+            None => drop(self.stands.remove(thing)),
+        }
+        self.changes.push(Change { at, thing: thing.to_owned(), stands: by.is_some() });
+    }
+
+    /// Whether a thing stood at some moment up to this one.
+    pub(super) fn stood_by(&self, thing: &str, at: jiff::Timestamp) -> bool {
+        self.changes.iter().any(|change| change.stands && change.thing == thing && change.at <= at)
+    }
+
+    /// Whether a thing did not stand at this very moment, before or after what happened in it.
+    pub(super) fn was_gone_at(&self, thing: &str, at: jiff::Timestamp) -> bool {
+        let of: Vec<&Change> = self.changes.iter().filter(|change| change.thing == thing && change.at <= at).collect();
+        of.last().is_none_or(|last| !last.stands) || of.iter().any(|change| change.at == at)
+    }
+
+    fn doing(&mut self, spec: &ActionSpec, key: &str, undo: bool) -> Doing {
+        let step = key.split('/').nth(1).unwrap_or_default();
+        let name = if undo { format!("-{step}") } else { step.to_owned() };
+        if let Some(wanted) = self.wanted.get_mut(&name).filter(|wanted| !wanted.is_empty()) {
+            return wanted.remove(0);
+        }
+        if !self.rng.chance(self.mood.wrong) {
+            return Doing::Well;
+        }
+        let some = self.rng.chance(50);
+        let all = [
+            Doing::Fails,
+            Doing::GivesUp,
+            Doing::Lies,
+            Doing::Hangs(some),
+            Doing::Unknown(some),
+            Doing::Panics,
+            Doing::Half,
+        ];
+        // What may be done once only does not say "again" of what it did, and somebody asks it nothing.
+        let most = if spec.guarantee == Guarantee::AtMostOnce { all.len() - 1 } else { all.len() };
+        self.rng.of(&all[..most])
+    }
+
+    fn delay(&mut self) -> Duration {
+        if !self.rng.chance(self.mood.slow) {
+            return Duration::ZERO;
+        }
+        let most = self.rng.of(&[50, 2_000, 12_000]);
+        Duration::from_millis(1 + self.rng.next() % most)
+    }
+}
+
+struct Played {
+    spec: &'static ActionSpec,
+    world: Arc<World>,
+}
+
+/// What a plan makes stand: of one process, being held is one thing, and being looked at another.
+pub(super) fn thing(plan: &Plan) -> &str {
+    plan.before["thing"].as_str().unwrap_or_default()
+}
+
+async fn rest(cx: &ActionContext, delay: Duration) {
+    if !delay.is_zero() {
+        cx.clock.sleep_until(cx.clock.now().after(delay)).await;
+    }
+}
+
+impl Played {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.world.state()
+    }
+
+    /// Notes the call; gives its place in the list, what it does, and how long that takes, before and after.
+    fn called(&self, plan: &Plan, cx: &ActionContext, undo: bool) -> (usize, Doing, [Duration; 2]) {
+        let mut state = self.state();
+        let key = cx.key.done().to_owned();
+        let stream = StreamId::run(&key.split('/').next().unwrap_or_default().into());
+        let journal = state.journal.clone().expect("an engine works with a journal");
+        let given = journal.last(&stream);
+        let safe = match (self.spec.lane, &state.on_medium) {
+            (Lane::Contain, _) => given,
+            (_, Some(medium)) => medium.get(&stream).copied().unwrap_or(0),
+            (_, None) => journal.committed(&stream).unwrap_or(given),
+        };
+        let doing = state.doing(self.spec, &key, undo);
+        let late = self.spec.lane == Lane::Contain && (state.trouble || by_hand::slate_is_full());
+        let call = Call {
+            key,
+            action: self.spec.name,
+            undo,
+            attempt: cx.attempt,
+            lane: self.spec.lane,
+            thing: thing(plan).to_owned(),
+            safe,
+            effect: false,
+            claimed: false,
+            late,
+            untold: false,
+        };
+        state.calls.push(call);
+        let delays = [state.delay(), state.delay()];
+        (state.calls.len() - 1, doing, delays)
+    }
+
+    fn change(&self, number: usize, at: jiff::Timestamp) {
+        let mut state = self.state();
+        state.calls[number].effect = true;
+        let Call { thing, key, undo, .. } = state.calls[number].clone();
+        if self.spec.guarantee == Guarantee::AtMostOnce {
+            *state.sent.entry(key).or_default() += 1;
+        } else {
+            state.set(&thing, (!undo).then_some(self.spec.name), at);
+        }
+    }
+
+    async fn does(&self, plan: &Plan, cx: &ActionContext, undo: bool) -> Result<Json, ActionError> {
+        let (number, doing, [before, after]) = self.called(plan, cx, undo);
+        rest(cx, before).await;
+        let changes = matches!(doing, Doing::Well | Doing::Half | Doing::Hangs(true) | Doing::Unknown(true));
+        if changes {
+            self.change(number, cx.clock.now().wall);
+        }
+        if matches!(doing, Doing::Hangs(_)) {
+            return std::future::pending().await;
+        }
+        if doing == Doing::Panics {
+            std::panic::resume_unwind(Box::new("the verb has a mistake"));
+        }
+        rest(cx, after).await;
+        match doing {
+            Doing::Well | Doing::Lies => {
+                self.state().calls[number].claimed = true;
+                Ok((self.spec.predict)(&Json::Null))
+            }
+            Doing::GivesUp => Err(ActionError::give_up("it will never work")),
+            Doing::Unknown(_) => Err(ActionError::Unknown { why: "the line was cut".into() }),
+            _ => Err(ActionError::retry("it is busy")),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Action for Played {
+    fn spec(&self) -> &'static ActionSpec {
+        self.spec
+    }
+
+    async fn plan(&self, input: &Json) -> Result<Plan, ActionError> {
+        let named = |key: &str| input.get(key).and_then(Json::as_str).map(str::to_owned);
+        let Some(mut id) = named("thing").or_else(|| named("process")) else {
+            return Err(ActionError::give_up("it names nothing to act on"));
+        };
+        if let Some(item) = input.get("item").filter(|item| !item.is_null()) {
+            id += &format!("/{item}");
+        }
+        let mut state = self.state();
+        let wrong = state.mood.wrong;
+        if state.rng.chance(wrong / 4) {
+            return Err(if state.rng.chance(50) {
+                ActionError::retry("it cannot be looked at now")
+            } else {
+                ActionError::give_up("it is not there")
+            });
+        }
+        let (label, thing) = (id.clone(), format!("{} {id}", self.spec.name));
+        let target =
+            Target { node: "n".into(), kind: "thing".into(), label, id, named: true, facts: TargetFacts::Other };
+        let (before, predicted) = (json!({ "thing": thing }), (self.spec.predict)(input));
+        Ok(Plan { targets: vec![target], before, predicted, ..Plan::default() })
+    }
+
+    async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
+        self.does(go.plan(), cx, false).await
+    }
+
+    async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
+        let mut state = self.state();
+        if state.deaf > 0 {
+            state.deaf -= 1;
+            return Ok(Truth::CannotAsk);
+        }
+        let mute = state.mood.mute;
+        if self.spec.guarantee == Guarantee::AtMostOnce || state.rng.chance(mute) {
+            return if state.rng.chance(80) { Ok(Truth::CannotAsk) } else { Err(ActionError::retry("nobody answers")) };
+        }
+        let stands = state.stands.contains_key(thing(plan));
+        let holds = stands == (want == Want::Acted);
+        Ok(if holds { Truth::Holds } else { Truth::HoldsNot("it is otherwise".into()) })
+    }
+
+    async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
+        self.does(go.plan(), cx, true).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Look for Played {
+    fn spec(&self) -> &'static ActionSpec {
+        self.spec
+    }
+
+    async fn look(&self, input: &Json) -> Result<Json, ActionError> {
+        let mut state = self.state();
+        let wrong = state.mood.wrong;
+        if state.rng.chance(wrong) {
+            return Err(ActionError::retry("it cannot be seen now"));
+        }
+        Ok((self.spec.predict)(input))
+    }
+}
