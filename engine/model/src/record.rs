@@ -20,10 +20,12 @@ mod incident;
 mod lease;
 mod prune;
 mod reflex;
+mod starts;
 pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
 pub use reflex::{ReflexFired, Struck};
+pub use starts::{ScheduleMissed, ScheduleSet};
 
 /// The version that new records carry.
 pub const RECORD_VERSION: u16 = 1;
@@ -145,6 +147,10 @@ bodies! {
     UndoFinished,
     /// The records of streams that were over were taken away for their age.
     StreamPruned,
+    /// A playbook's schedule came into force, or went.
+    ScheduleSet,
+    /// Moments of a schedule passed without a run.
+    ScheduleMissed,
 }
 
 impl fmt::Display for Kind {

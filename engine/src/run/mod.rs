@@ -18,6 +18,7 @@ mod losses;
 pub mod machine;
 mod recovery;
 mod request;
+mod schedule;
 mod scope;
 mod serve;
 mod shell;
