@@ -180,14 +180,14 @@ fn list(config: Option<&Path>, term: &Term) -> Result<Exit, Fail> {
         };
         term.document(&loaded.definitions.playbooks.iter().map(with_mode).collect::<Vec<_>>());
     } else {
-        let mut table = Table::new(&["playbook", "mode here", "answers", "from", "what it does"]);
+        let mut table = Table::new(&["playbook", "mode here", "started by", "from", "what it does"]);
         for playbook in &loaded.definitions.playbooks {
             let (here, _) = modes(playbook);
             let ink = if here == Mode::Enforce { Ink::Warn } else { Ink::Plain };
             table.row([
                 (Ink::Name, playbook.name.to_string()),
                 (ink, here.to_string()),
-                cell(answers(playbook)),
+                cell(started_by(playbook)),
                 cell(playbook.file.display().to_string()),
                 cell(playbook.description.clone()),
             ]);
@@ -197,14 +197,16 @@ fn list(config: Option<&Path>, term: &Term) -> Result<Exit, Fail> {
     Ok(if errors > 0 { Exit::NotRight } else { Exit::Right })
 }
 
-fn answers(playbook: &Playbook) -> String {
-    match &playbook.on.detections {
-        None => "started by hand".to_owned(),
-        Some(filter) => {
-            let names: Vec<&str> = filter.rules.iter().chain(&filter.tags).map(AsRef::as_ref).collect();
-            if names.is_empty() { format!("{} and above", filter.level) } else { names.join(", ") }
-        }
+fn started_by(playbook: &Playbook) -> String {
+    let mut all = Vec::new();
+    if let Some(filter) = &playbook.on.detections {
+        let names: Vec<&str> = filter.rules.iter().chain(&filter.tags).map(AsRef::as_ref).collect();
+        all.push(if names.is_empty() { format!("{} and above", filter.level) } else { names.join(", ") });
     }
+    if let Some(schedule) = &playbook.on.schedule {
+        all.push(format!("at {} ({})", schedule.cron, schedule.time_zone));
+    }
+    if all.is_empty() { "hand only".to_owned() } else { all.join("; ") }
 }
 
 fn document(playbook: &Playbook) -> Value {
@@ -212,7 +214,7 @@ fn document(playbook: &Playbook) -> Value {
     json!({
         "id": playbook.name, "description": playbook.description, "mode": playbook.mode,
         "file": playbook.file.display().to_string(), "hash": playbook.hash,
-        "detections": playbook.on.detections, "steps": steps,
+        "detections": playbook.on.detections, "schedule": playbook.on.schedule, "steps": steps,
     })
 }
 

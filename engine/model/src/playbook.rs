@@ -14,6 +14,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod starts;
+pub use starts::Schedule;
+
 /// The text of an expression (what stands inside `${{ … }}`) and its place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Expression {
@@ -63,7 +66,7 @@ impl Playbook {
 /// What starts a playbook.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Trigger {
-    /// Which detections; none: started by hand only.
+    /// Which detections; none: no detection starts it.
     pub detections: Option<DetectionFilter>,
     /// Must be true.
     #[serde(rename = "if")]
@@ -72,6 +75,9 @@ pub struct Trigger {
     pub run_per: Expression,
     /// By event time: an older detection makes the run stricter.
     pub max_age: Duration,
+    /// At which moments; none: at none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
 }
 
 /// Any of the rules or tags, at this level or above.

@@ -21,11 +21,13 @@ mod lease;
 mod prune;
 mod question;
 mod reflex;
+mod starts;
 pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
 pub use question::{AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use reflex::{ReflexFired, Struck};
+pub use starts::{ScheduleMissed, ScheduleSet};
 
 /// The version that new records carry.
 pub const RECORD_VERSION: u16 = 1;
@@ -153,6 +155,10 @@ bodies! {
     QuestionAnswered,
     /// They answered when it was over.
     AnswerTooLate,
+    /// A playbook's schedule came into force, or went.
+    ScheduleSet,
+    /// Moments of a schedule passed without a run.
+    ScheduleMissed,
 }
 
 impl fmt::Display for Kind {

@@ -87,7 +87,11 @@ fn on() -> Json {
         })),
         "if": { "$ref": "#/$defs/expression", "description": "Must be true." },
         "run_per": { "$ref": "#/$defs/expression", "description": "One open run for each value; `${{ event.subject }}` if absent." },
-        "max_age": { "$ref": "#/$defs/duration", "description": "Older detections only plan; 15m if absent." },
+        "max_age": { "$ref": "#/$defs/duration", "description": "Older detections only plan, and older moments of a schedule start nothing; 15m if absent." },
+        "schedule": object(json!({
+            "cron": { "type": "string", "description": "Minute, hour, day of the month, month, day of the week: `0 6 * * mon`." },
+            "time_zone": { "type": "string", "description": "As the IANA names it: `Europe/Berlin`; `UTC` if absent." },
+        })),
         "manual": { "const": true, "description": "Started by hand." },
     }));
     on["description"] = json!("What starts it. (Some YAML tools read a bare `on` as true; quell does not.)");
@@ -283,6 +287,7 @@ mod tests {
         let playbook = playbook_schema(&[]);
         assert_eq!(keys(&playbook), playbook::KEYS);
         assert_eq!(keys(&playbook["properties"]["on"]), trigger::KEYS);
+        assert_eq!(keys(&playbook["properties"]["on"]["properties"]["schedule"]), trigger::SCHEDULE);
         assert_eq!(keys(&playbook["$defs"]["step"]), step::KEYS);
         assert_eq!(keys(&config_schema()), config::KEYS);
     }

@@ -5,7 +5,8 @@
 use super::found::{self, Found, Stands};
 use super::reader::Reader;
 use super::yaml::{Node, Place};
-use quell_model::playbook::{DetectionFilter, Expression, Trigger};
+use crate::trigger::schedule::{Calendar, WrongSchedule};
+use quell_model::playbook::{DetectionFilter, Expression, Schedule, Trigger};
 use quell_model::{Level, Name};
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ pub(crate) const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 /// One open run for each of this.
 pub(crate) const RUN_PER: &str = "event.subject";
 
-pub(crate) const KEYS: &[&str] = &["detections", "if", "run_per", "max_age", "manual"];
-const LATER: &[&str] = &["schedule", "incident"];
+pub(crate) const KEYS: &[&str] = &["detections", "if", "run_per", "max_age", "schedule", "manual"];
+const LATER: &[&str] = &["incident"];
+/// The keys of `schedule`.
+pub(crate) const SCHEDULE: &[&str] = &["cron", "time_zone"];
 
 /// The words of levels.
 pub(crate) const LEVELS: &[(&str, Level)] = &[
@@ -42,6 +45,7 @@ pub(crate) fn by_hand() -> Trigger {
         condition: None,
         run_per: Expression { text: RUN_PER.to_owned(), span: quell_model::Span::default() },
         max_age: MAX_AGE,
+        schedule: None,
     }
 }
 
@@ -64,6 +68,9 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Found>) -
     if let Some(node) = fields.get("max_age") {
         trigger.max_age = reader.duration(node, "`max_age`").unwrap_or(MAX_AGE);
     }
+    if let Some(node) = fields.get("schedule") {
+        trigger.schedule = schedule(reader, node);
+    }
     if let Some(node) = fields.get("manual") {
         let manual = reader.bool(node, "`manual`");
         if manual == Some(false) {
@@ -75,12 +82,48 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Found>) -
         }
     }
     if trigger.detections.is_none() {
-        for entry in fields.present(&["if", "run_per", "max_age"]) {
+        let deciding: &[&str] =
+            if trigger.schedule.is_some() { &["if", "run_per"] } else { &["if", "run_per", "max_age"] };
+        for entry in fields.present(deciding) {
             let what = format!("`{}` without `detections` has nothing to decide on", entry.key);
             reader.warning(entry.at, what, "`detections` beside it");
         }
     }
     (trigger, places)
+}
+
+fn schedule(reader: &mut Reader<'_>, node: &Node) -> Option<Schedule> {
+    let fields = reader.fields(node, "`schedule`", SCHEDULE, &[])?;
+    let cron = match fields.get("cron") {
+        Some(node) => (reader.text(node, "`cron`")?.to_owned(), node.at),
+        None => {
+            reader.error(fields.at, "a `schedule` without `cron` has no moments", "`cron: \"0 6 * * mon\"`");
+            return None;
+        }
+    };
+    let zone = match fields.get("time_zone") {
+        Some(node) => (reader.text(node, "`time_zone`")?.to_owned(), node.at),
+        None => ("UTC".to_owned(), fields.at),
+    };
+    let schedule = Schedule { cron: cron.0, time_zone: zone.0 };
+    match Calendar::of(&schedule) {
+        Ok(_) => return Some(schedule),
+        Err(WrongSchedule::Cron(why)) => reader.error(
+            cron.1,
+            format!("`{}` is no schedule: {why}", schedule.cron),
+            "minute, hour, day of the month, month, day of the week: \"0 6 * * mon\"",
+        ),
+        Err(WrongSchedule::Never) => {
+            reader.error(cron.1, format!("`{}` never comes", schedule.cron), "a day that some month has");
+        }
+        Err(WrongSchedule::Zone) => {
+            let mistake = reader.source.error(zone.1, format!("there is no time zone `{}`", schedule.time_zone));
+            let all = Calendar::zones();
+            let names = all.iter().map(String::as_str);
+            reader.note(mistake.expected("a name like `Europe/Berlin`").nearest(&schedule.time_zone, names));
+        }
+    }
+    None
 }
 
 fn detections(reader: &mut Reader<'_>, node: &Node, places: &mut TriggerPlaces) -> DetectionFilter {

@@ -116,6 +116,9 @@ fn trigger(on: &Trigger) -> Result<Mapping, serde_yaml::Error> {
     }
     keys.unless(&whole(&default.run_per), "run_per", &whole(&on.run_per))?;
     keys.unless(&print_duration(default.max_age), "max_age", &print_duration(on.max_age))?;
+    if let Some(schedule) = &on.schedule {
+        keys.put("schedule", schedule)?;
+    }
     Ok(keys.0)
 }
 

@@ -220,6 +220,8 @@ impl Teller {
                 Some(format!("the breaker of {} {what}: {}", changed.playbook, cut(&changed.why)))
             }
             Body::ReflexFired(fired) => Some(fired_line(fired)),
+            // Of no incident.
+            Body::ScheduleSet(_) | Body::ScheduleMissed(_) => None,
             Body::LeaseChanged(changed) => {
                 Some(format!("{} of {} {}: {}", changed.action, changed.run, changed.state, cut(&changed.why)))
             }

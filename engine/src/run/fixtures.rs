@@ -41,6 +41,7 @@ pub(crate) fn playbook_of(steps: Vec<Step>) -> Playbook {
             condition: None,
             run_per: Expression { text: "event.subject".into(), span: Default::default() },
             max_age: Duration::from_secs(900),
+            schedule: None,
         },
         mode: Mode::Enforce,
         limits: RunLimits::default(),

@@ -19,6 +19,7 @@ pub mod machine;
 mod question;
 mod recovery;
 mod request;
+mod schedule;
 mod scope;
 mod serve;
 mod shell;

@@ -151,6 +151,7 @@ impl<W: Send + 'static> Core<W> {
         for promise in halves.promised {
             self.begin_promised(promise, &mut report);
         }
+        self.set_schedules();
         self.ink.ring();
         self.say();
         Ok(report)
@@ -208,6 +209,7 @@ impl<W: Send + 'static> Core<W> {
                 self.memory.breaker(&changed.playbook, changed.open.then_some(Stamp { boot_ns, ..record.at }));
             }
         }
+        self.recover_schedules(journal)?;
         Ok(definitions)
     }
 

@@ -39,6 +39,7 @@ impl<W: Send + 'static> Core<W> {
             Request::Reload(definitions) => {
                 self.definitions = *definitions;
                 self.triggers.forget_planned();
+                self.set_schedules();
                 Ok(json!({ "playbooks": self.definitions.playbooks.len(), "mode": self.definitions.ceiling }))
             }
         }

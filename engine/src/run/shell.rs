@@ -202,6 +202,7 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         self.leases_end();
+        self.schedules_start();
         if now.since(self.swept) > std::time::Duration::from_secs(60) {
             self.swept = now;
             for over in self.incidents.sweep(now, self.definitions.incidents.quiet) {

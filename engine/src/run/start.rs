@@ -302,7 +302,7 @@ impl<W: Send + 'static> Core<W> {
         Ok(run)
     }
 
-    fn begin(&mut self, playbook: &Arc<Playbook>, started: RunStarted, now: Stamp) {
+    pub(super) fn begin(&mut self, playbook: &Arc<Playbook>, started: RunStarted, now: Stamp) {
         if self.pinned.insert(playbook.hash) {
             let pinned = DefinitionPinned {
                 playbook: playbook.name.clone(),
@@ -342,7 +342,7 @@ impl<W: Send + 'static> Core<W> {
     }
 }
 
-fn default_inputs(playbook: &Playbook) -> Json {
+pub(super) fn default_inputs(playbook: &Playbook) -> Json {
     Json::Object(
         playbook.inputs.iter().map(|(name, spec)| (name.clone(), spec.default.clone().unwrap_or(Json::Null))).collect(),
     )

@@ -4,6 +4,7 @@ mod back;
 mod bad_days;
 mod clock;
 mod loss;
+mod schedule;
 mod script;
 
 use super::fixtures::{playbook_of, step};

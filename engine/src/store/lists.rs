@@ -132,6 +132,8 @@ pub(super) const MARKS: &[Kind] = &[
     Kind::LeaseGranted,
     Kind::ReflexFired,
     Kind::StreamPruned,
+    Kind::ScheduleSet,
+    Kind::ScheduleMissed,
 ];
 
 /// What lines need of a `RunStarted`; the rest of its body, most of it, is not looked at.

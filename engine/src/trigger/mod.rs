@@ -4,6 +4,8 @@
 //! answers, and the engine acts on the answer. An `if` that errs never switches a playbook off: the run starts, but
 //! stricter.
 
+pub mod schedule;
+
 use crate::playbook::expression::{Expressions, Scope};
 use quell_model::guard::place_of_event;
 use quell_model::playbook::{DetectionFilter, Playbook, Rate};
@@ -53,6 +55,8 @@ pub struct Triggers {
     planned_in: HashMap<IncidentId, HashSet<Key>>,
     /// Where each playbook started runs that may act, and when last.
     starts: HashMap<Name, HashMap<String, Stamp>>,
+    /// The moments of calendars.
+    pub schedules: schedule::Schedules,
 }
 
 /// Runs that only planned and take further detections: past it the earliest are forgotten, and plan again. Whoever makes
@@ -143,7 +147,7 @@ impl Triggers {
     ) -> Answer {
         let detection = seen.detection;
         let Some(filter) = &playbook.on.detections else {
-            return Answer::NotMine("it is started by hand only".to_owned());
+            return Answer::NotMine("no detection starts it".to_owned());
         };
         if !wants(filter, detection) {
             let (rule, level) = (&detection.rule.name, detection.rule.level);

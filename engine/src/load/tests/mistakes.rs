@@ -49,7 +49,19 @@ fn every_kind_of_mistake_is_told() {
         ("two documents", "playbook: p\n---\nplaybook: q\n".into()),
         ("nothing in it", "description: x\n".into()),
         ("duplicate key", top("mode: observe\nmode: enforce")),
-        ("later", top("on: { schedule: { cron: x } }")),
+        ("later", top("on: { incident: opened }")),
+        ("schedule", top("on: { schedule: { cron: \"0 6 * * moon\", time_zone: Europe/Berlin } }")),
+        ("schedule fields", top("on: { schedule: { cron: \"0 6 * *\" } }")),
+        ("schedule never", top("on: { schedule: { cron: \"0 0 30 2 *\" } }")),
+        ("schedule zone", top("on: { schedule: { cron: \"0 6 * * *\", time_zone: Europe/Berlln } }")),
+        ("schedule without", top("on: { schedule: { time_zone: UTC, crom: x } }")),
+        (
+            "schedule has no event",
+            "playbook: p\non: { schedule: { cron: \"0 6 * * *\" } }\nsteps:\n  a: { tell: \"${{ event.node }}\" }\n  \
+             b: { tell: \"${{ event?.node }}\" }\n  c: { tell: \"${{ event.node }}\", if: \"${{ event != () }}\" }\n"
+                .into(),
+        ),
+        ("schedule decides nothing", top("on: { if: true, max_age: 1h, schedule: { cron: \"0 6 * * *\" } }")),
         ("modes", top("mode: enforced")),
         ("manual", top("on: { manual: false }")),
         ("bad limits", top("limits: { runs: 20, targets: 5/h, hosts: 3 }")),

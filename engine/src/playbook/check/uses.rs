@@ -236,6 +236,7 @@ impl Check<'_, '_> {
     }
 
     fn event(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>) {
+        self.without_event(reader, found, used);
         let parts = &used.parts[1..];
         let path = |count: usize| parts[..count].iter().map(|part| part.name).collect::<Vec<_>>().join(".");
         for count in 1..=parts.len() {
@@ -259,6 +260,24 @@ impl Check<'_, '_> {
                 mistake = mistake.expected("a field of events");
             }
             return reader.note(mistake.nearest(part.name, below.iter().copied()));
+        }
+    }
+
+    /// A moment of a schedule has no event: it is walked with `?.`, or its presence is asked first.
+    fn without_event(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>) {
+        let is_walked = used.parts.get(1).is_some_and(|part| !part.optional);
+        if self.draft.on.schedule.is_none() || found.stands == Stands::Trigger || !is_walked {
+            return;
+        }
+        let asks = |text: &str| text.contains("event != ()");
+        let step = match found.stands {
+            Stands::Step { step, .. } => self.draft.steps.get(step).and_then(|(step, _)| step.condition.as_ref()),
+            _ => None,
+        };
+        if !asks(&found.text) && !step.is_some_and(|condition| asks(&condition.text)) {
+            let at = self.place(reader, found, &used.parts[0]);
+            let what = "a run that `schedule` starts has no event";
+            reader.warning(at, what, "`event?.…`, or `if: ${{ event != () }}` on the step");
         }
     }
 

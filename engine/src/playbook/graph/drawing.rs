@@ -132,6 +132,10 @@ fn arrows(lanes: &[Option<usize>], joins: &[usize], ending: &[usize], mine: usiz
 
 /// What starts it, wrapped between names.
 fn trigger(playbook: &Playbook, out: &mut String) {
+    if let Some(schedule) = &playbook.on.schedule {
+        out.push_str(&cut(&format!("at {} ({})", schedule.cron, schedule.time_zone)));
+        out.push('\n');
+    }
     let Some(filter) = &playbook.on.detections else { return };
     let mut words: Vec<String> = filter.rules.iter().chain(&filter.tags).map(|name| format!("{name},")).collect();
     if words.is_empty() {

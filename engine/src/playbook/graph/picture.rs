@@ -100,11 +100,13 @@ impl Picture {
 
 /// What starts a playbook, on one line.
 fn starts(playbook: &Playbook) -> String {
-    let Some(filter) = &playbook.on.detections else { return "started by hand".to_owned() };
+    let at = playbook.on.schedule.as_ref().map(|schedule| format!("at {} ({})", schedule.cron, schedule.time_zone));
+    let Some(filter) = &playbook.on.detections else { return at.unwrap_or_else(|| "started by hand".to_owned()) };
     let names: Vec<&str> = filter.rules.iter().chain(&filter.tags).map(AsRef::as_ref).collect();
     let names = if names.is_empty() { "any rule".to_owned() } else { names.join(", ") };
     let condition = if playbook.on.condition.is_some() { ", if its condition holds" } else { "" };
-    format!("on {names}, level {} or above{condition}", filter.level)
+    let or_at = at.map_or_else(String::new, |at| format!("; {at}"));
+    format!("on {names}, level {} or above{condition}{or_at}", filter.level)
 }
 
 /// What a step does.

@@ -332,5 +332,17 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
         .into(),
         AnswerTooLate { part: part(), choice: "deny".into(), by: "bo".into(), why: "ana answered before".into() }
             .into(),
+        ScheduleSet {
+            playbook: "contain".into(),
+            schedule: Some(playbook::Schedule { cron: "0 6 * * mon".into(), time_zone: "Europe/Berlin".into() }),
+        }
+        .into(),
+        ScheduleMissed {
+            playbook: "contain".into(),
+            first: at(1).wall,
+            last: at(2).wall,
+            why: "it did not run".into(),
+        }
+        .into(),
     ]
 }
