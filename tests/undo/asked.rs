@@ -12,20 +12,10 @@ const ASKS: &str = "playbook: quell-asked\ndescription: Asks before and after.\n
 #[test]
 fn a_person_is_asked_first_and_afterwards_and_a_killed_daemon_asks_no_second_time() {
     let Some(top) = Group::new(&format!("quell-test-asked-{}", std::process::id())) else { return };
-    let dir = tempfile::tempdir().unwrap();
-    for name in ["playbooks", "rules"] {
-        fs::create_dir(dir.path().join(name)).unwrap();
-    }
+    let dir = home(&top);
     let path = program(dir.path(), "quell-asked", "24h");
     fs::write(dir.path().join("playbooks/quell-asked.yaml"), ASKS).unwrap();
-    let config = format!(
-        "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: false, dirs: [rules] }}\n\
-         guard:\n  only_within: {{ cgroup: {} }}\n",
-        top.path
-    );
-    let file = |name: &str| dir.path().join(name);
-    fs::write(file("quell.yaml"), config).unwrap();
-    let start = || Daemon::start(command(&["up"]), Some(&file("quell.yaml")), &file("state"), &file("daemon.log"));
+    let start = || start_in(dir.path());
     let mut daemon = start();
     if !daemon.armed("the approval of what is to be held") {
         return top.remove();

@@ -50,6 +50,26 @@ impl Ticking {
     }
 }
 
+/// A directory for a daemon that enforces within this group and nowhere else.
+fn home(top: &Group) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["playbooks", "rules"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let config = format!(
+        "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: false, dirs: [rules] }}\n\
+         guard:\n  only_within: {{ cgroup: {} }}\n",
+        top.path
+    );
+    fs::write(dir.path().join("quell.yaml"), config).unwrap();
+    dir
+}
+
+fn start_in(home: &Path) -> Daemon {
+    let file = |name: &str| home.join(name);
+    Daemon::start(command(&["up"]), Some(&file("quell.yaml")), &file("state"), &file("daemon.log"))
+}
+
 fn program(dir: &Path, name: &str, lasts: &str) -> PathBuf {
     let path = dir.join(name);
     assert!(Command::new("cat").arg("/bin/bash").stdout(File::create(&path).unwrap()).status().unwrap().success());
@@ -70,20 +90,10 @@ fn first_run_of(daemon: &Daemon, playbook: &str) -> Option<Value> {
 #[test]
 fn what_is_held_is_let_go_by_a_person_and_by_the_end_of_a_lease_over_a_restart() {
     let Some(top) = Group::new(&format!("quell-test-undo-{}", std::process::id())) else { return };
-    let dir = tempfile::tempdir().unwrap();
-    for name in ["playbooks", "rules"] {
-        fs::create_dir(dir.path().join(name)).unwrap();
-    }
+    let dir = home(&top);
     let by_hand = program(dir.path(), "quell-held", "24h");
     let by_lease = program(dir.path(), "quell-leased", "4s");
-    let config = format!(
-        "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: false, dirs: [rules] }}\n\
-         guard:\n  only_within: {{ cgroup: {} }}\n",
-        top.path
-    );
-    let file = |name: &str| dir.path().join(name);
-    fs::write(file("quell.yaml"), config).unwrap();
-    let start = || Daemon::start(command(&["up"]), Some(&file("quell.yaml")), &file("state"), &file("daemon.log"));
+    let start = || start_in(dir.path());
     let mut daemon = start();
     if !daemon.armed("the taking back of what is held") {
         return top.remove();

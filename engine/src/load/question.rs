@@ -5,7 +5,7 @@
 
 use super::found::{self, Found, Stands};
 use super::reader::{Fields, Reader, one_of};
-use super::yaml::{Node, Place};
+use super::yaml::Node;
 use quell_model::Name;
 use quell_model::playbook::{Approve, AskPerson, Confirm, Unanswered, Within};
 
@@ -17,14 +17,11 @@ pub(crate) const WAYS: &[&str] = &["socket", "token", "slack", "email"];
 /// More is not read at night.
 const MOST_CHOICES: usize = 10;
 
-/// Where names of approvers stand, for the check.
-pub(crate) type Named = Vec<(Name, Place)>;
-
 /// Whether a step may act.
-pub(crate) fn approve(reader: &mut Reader<'_>, node: &Node, named: &mut Named) -> Option<Approve> {
+pub(crate) fn approve(reader: &mut Reader<'_>, node: &Node) -> Option<Approve> {
     const WORDS: &[(&str, Unanswered)] = &[("deny", Unanswered::Deny), ("run", Unanswered::Run)];
     let fields = reader.fields(node, "`approve`", APPROVE_KEYS, &[])?;
-    let by = by(reader, &fields, named);
+    let by = by(reader, &fields);
     let within = within(reader, &fields);
     let otherwise = match fields.get("otherwise") {
         Some(node) => reader.word(node, "`otherwise`", WORDS),
@@ -34,10 +31,10 @@ pub(crate) fn approve(reader: &mut Reader<'_>, node: &Node, named: &mut Named) -
 }
 
 /// Whether what a step did is to stand.
-pub(crate) fn confirm(reader: &mut Reader<'_>, node: &Node, named: &mut Named) -> Option<Confirm> {
+pub(crate) fn confirm(reader: &mut Reader<'_>, node: &Node) -> Option<Confirm> {
     const WORDS: &[(&str, bool)] = &[("keep", false), ("undo", true)];
     let fields = reader.fields(node, "`confirm`", APPROVE_KEYS, &[])?;
-    let by = by(reader, &fields, named);
+    let by = by(reader, &fields);
     let within = within(reader, &fields);
     let undo = match fields.get("otherwise") {
         Some(node) => reader.word(node, "`otherwise`", WORDS),
@@ -47,13 +44,7 @@ pub(crate) fn confirm(reader: &mut Reader<'_>, node: &Node, named: &mut Named) -
 }
 
 /// A question whose answer later steps go by.
-pub(crate) fn ask(
-    reader: &mut Reader<'_>,
-    node: &Node,
-    stands: Stands,
-    out: &mut Vec<Found>,
-    named: &mut Named,
-) -> Option<AskPerson> {
+pub(crate) fn ask(reader: &mut Reader<'_>, node: &Node, stands: Stands, out: &mut Vec<Found>) -> Option<AskPerson> {
     let fields = reader.fields(node, "`ask`", ASK_KEYS, &[])?;
     let question = match fields.get("question") {
         Some(node) => {
@@ -66,7 +57,7 @@ pub(crate) fn ask(
         }
     };
     let person = fields.get("person").and_then(|node| found::whole(reader, node, "`person`", stands, out));
-    let by = by(reader, &fields, named);
+    let by = by(reader, &fields);
     let choices = choices(reader, &fields);
     let within = within(reader, &fields);
     let otherwise = otherwise(reader, &fields, &choices);
@@ -87,11 +78,9 @@ pub(crate) fn ask(
     })
 }
 
-fn by(reader: &mut Reader<'_>, fields: &Fields<'_>, named: &mut Named) -> Option<Name> {
+fn by(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Name> {
     let node = fields.get("by")?;
-    let name = Name::from(reader.text(node, "`by`")?);
-    named.push((name.clone(), node.at));
-    Some(name)
+    reader.text(node, "`by`").map(Name::from)
 }
 
 fn within(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Within> {

@@ -3,7 +3,7 @@
 //! Owns its keys, their defaults, and the law that a step does exactly one thing.
 
 use super::found::{self, Found, Stands};
-use super::question::{self, Named};
+use super::question;
 use super::reader::{Fields, Reader};
 use super::yaml::{Entry, Node, Place, Value};
 use crate::playbook::check::can_be_named;
@@ -60,8 +60,6 @@ pub(crate) struct StepPlaces<'n> {
     /// `approve` and `confirm`.
     pub(crate) approve: Option<Place>,
     pub(crate) confirm: Option<Place>,
-    /// The approvers that it names.
-    pub(crate) approvers: Named,
     /// The `for_each` without `max_parallel`.
     pub(crate) unbounded: Option<Place>,
 }
@@ -81,7 +79,6 @@ pub(crate) fn read<'n>(
         lease: None,
         approve: None,
         confirm: None,
-        approvers: Vec::new(),
         unbounded: None,
     };
     check_id(reader, entry);
@@ -127,8 +124,8 @@ pub(crate) fn read<'n>(
         on_failure: fields.get("on_failure").and_then(|node| on_failure(reader, node)).unwrap_or_default(),
         mode: fields.get("mode").and_then(|node| mode(reader, node)),
         lease: fields.get("lease").and_then(|node| lease(reader, node)),
-        approve: fields.get("approve").and_then(|node| question::approve(reader, node, &mut places.approvers)),
-        confirm: fields.get("confirm").and_then(|node| question::confirm(reader, node, &mut places.approvers)),
+        approve: fields.get("approve").and_then(|node| question::approve(reader, node)),
+        confirm: fields.get("confirm").and_then(|node| question::confirm(reader, node)),
         span: entry.at.into(),
     };
     (Some(step), places)
@@ -195,7 +192,7 @@ fn kind<'n>(
         read = reader.text(node, "`tell`").map(|text| StepKind::Tell(text.to_owned()));
     }
     if let Some(node) = fields.get("ask") {
-        let ask = question::ask(reader, node, stands, out, &mut places.approvers);
+        let ask = question::ask(reader, node, stands, out);
         read = ask.map(|ask| StepKind::Ask(Box::new(ask)));
     }
     read

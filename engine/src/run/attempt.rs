@@ -10,7 +10,7 @@ use super::shell::{Core, UnderWay};
 use quell_model::action::{Action, ActionContext, IdempotencyKey, Progress, Want};
 use quell_model::guard::{Act, Admitted, Ask, Consent, Decision, decide};
 use quell_model::playbook::{Step, StepKind};
-use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepPlanned, StepProgressed, StepSkipped};
+use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
 use quell_model::{ActionError, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId, Truth};
 use serde_json::json;
@@ -201,7 +201,7 @@ impl<W: Send + 'static> Core<W> {
         let (mode, because) = self.mode_of(id, step);
         let playbook = live.run.playbook.name.clone();
         let consent = match purpose {
-            _ if live.run.is_approved(part, plan.sum()) => Consent::Given,
+            _ if live.run.is_approved(part, &plan) => Consent::Given,
             Purpose::Stale => Consent::Wanted,
             _ if step.approve.is_some() => Consent::Wanted,
             _ => Consent::AsNeeded,
@@ -237,10 +237,7 @@ impl<W: Send + 'static> Core<W> {
             }
             Decision::Ask { plan, why } => self.ask_first(id, part, plan, why),
             Decision::Observe { plan, why } => {
-                let (outcome, output) =
-                    (if plan.already { Outcome::Already } else { Outcome::Planned }, plan.predicted.clone());
-                let planned = StepPlanned { part: part.clone(), action, input, plan, because: why.clone(), outcome };
-                self.end(id, part, Ending { outcome, output, proof: why, planned: Some(planned), ..Ending::default() });
+                self.end(id, part, Ending::left_at_plan(part.clone(), action, input, plan, why));
             }
             Decision::Act(admitted) => {
                 self.memory.add(Act::of(now, action.clone(), id.clone(), playbook, admitted.plan()));

@@ -6,7 +6,7 @@
 use super::shell::Core;
 use quell_model::playbook::Retry;
 use quell_model::record::{GuardRefused, Moments, NewRecord, Part, StepFailed, StepFinished, StepPlanned};
-use quell_model::{ActionError, Hash, Json, Outcome, RunId, Stamp, StepId};
+use quell_model::{ActionError, Hash, Json, Name, Outcome, Plan, RunId, Stamp, StepId};
 use serde_json::json;
 use std::time::Duration;
 
@@ -43,6 +43,14 @@ impl Default for Ending {
 impl Ending {
     pub(super) fn failed(why: String) -> Self {
         Self { proof: why, ..Self::default() }
+    }
+
+    /// It was so already, or is left at what it would have done.
+    pub(super) fn left_at_plan(part: Part, action: Name, input: Json, plan: Plan, because: String) -> Self {
+        let outcome = if plan.already { Outcome::Already } else { Outcome::Planned };
+        let (output, proof) = (plan.predicted.clone(), because.clone());
+        let planned = StepPlanned { part, action, input, plan, because, outcome };
+        Self { outcome, output, proof, planned: Some(planned), ..Self::default() }
     }
 
     pub(super) fn done(output: Json, proof: &str) -> Self {

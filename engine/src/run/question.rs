@@ -16,9 +16,7 @@ use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
 use quell_model::people::MayAnswer;
 use quell_model::playbook::{AskPerson, StepKind, Unanswered};
-use quell_model::record::{
-    AnswerTooLate, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, StepPlanned, UndoBegan,
-};
+use quell_model::record::{AnswerTooLate, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, UndoBegan};
 use quell_model::{Json, Name, Outcome, Plan, RunId, Stamp, StepId, Stop, StreamId};
 use serde_json::json;
 use std::collections::HashMap;
@@ -74,10 +72,7 @@ impl<W: Send + 'static> Core<W> {
         let (input, attempt) = (under_way.input.clone(), under_way.attempt);
         if let Some(full) = self.no_room(id) {
             let because = format!("{because}; {full}, so that it only plans");
-            let (outcome, output) = (Outcome::Planned, plan.predicted.clone());
-            let planned = StepPlanned { part: part.clone(), action, input, plan, because: because.clone(), outcome };
-            let ending = Ending { outcome, output, proof: because, planned: Some(planned), ..Ending::default() };
-            return self.end(id, part, ending);
+            return self.end(id, part, Ending::left_at_plan(part.clone(), action, input, plan, because));
         }
         let target = plan.targets.first().map(|target| target.label.as_str()).unwrap_or_default();
         let more = plan.targets.len().saturating_sub(1);
@@ -156,15 +151,7 @@ impl<W: Send + 'static> Core<W> {
             sum: None,
             attempt,
         };
-        let settled = |choice: Name, by, why| QuestionAnswered {
-            part: part.clone(),
-            question: QuestionKind::Ask,
-            choice,
-            by,
-            via: None,
-            why,
-            settles: true,
-        };
+        let settled = |choice, by, why| QuestionAnswered::settling(part.clone(), QuestionKind::Ask, choice, by, why);
         let at_once = match (known, nobody.or(full)) {
             (Some((choice, by, _)), _) => Some(settled(choice, by, "they said so shortly before".to_owned())),
             (None, Some(why)) => Some(settled(ask.otherwise.clone(), None, why)),
@@ -211,15 +198,8 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn settle(&mut self, id: &RunId, part: &Part, kind: QuestionKind) {
         let Some(asked) = self.runs.get(id).and_then(|live| live.run.question(part, kind)).cloned() else { return };
         let why = format!("nobody answered within {:?}", asked.question.within);
-        let answered = QuestionAnswered {
-            part: part.clone(),
-            question: kind,
-            choice: asked.question.otherwise.clone(),
-            by: None,
-            via: None,
-            why,
-            settles: true,
-        };
+        let choice = asked.question.otherwise.clone();
+        let answered = QuestionAnswered::settling(part.clone(), kind, choice, None, why);
         self.settled(id, &asked, answered);
     }
 
@@ -307,12 +287,12 @@ impl<W: Send + 'static> Core<W> {
         let Some(live) = self.runs.get(&given.run) else {
             return Err(self.too_late(given));
         };
-        let all: Vec<(Part, Asked)> = live.run.questions().map(|(part, asked)| (part.clone(), asked.clone())).collect();
         let is_meant = |part: &Part| {
             given.step.as_ref().is_none_or(|step| *step == part.step)
                 && given.item.is_none_or(|item| part.item == Some(item))
         };
-        let open: Vec<&(Part, Asked)> = all.iter().filter(|(part, _)| is_meant(part)).collect();
+        let meant = live.run.questions().filter(|(part, _)| is_meant(part));
+        let open: Vec<(Part, Asked)> = meant.map(|(part, asked)| (part.clone(), asked.clone())).collect();
         if open.is_empty() {
             return Err(self.too_late(given));
         }
@@ -321,7 +301,7 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::Wrong(format!("`{}` asks more than one thing: {}", given.run, steps.join(", "))));
         }
         let fitting: Vec<&(Part, Asked)> =
-            open.iter().copied().filter(|(_, asked)| asked.question.choices.contains(&given.choice)).collect();
+            open.iter().filter(|(_, asked)| asked.question.choices.contains(&given.choice)).collect();
         let Some((_, first)) = fitting.first() else {
             let choices: Vec<&str> = open[0].1.question.choices.iter().map(Name::as_str).collect();
             let (choice, choices) = (&given.choice, choices.join(", "));
@@ -440,14 +420,9 @@ impl<W: Send + 'static> Core<W> {
             asked.question.question == QuestionKind::Confirm && only.is_none_or(|only| only.covers(part))
         });
         let answers: Vec<QuestionAnswered> = confirms
-            .map(|(part, _)| QuestionAnswered {
-                part: part.clone(),
-                question: QuestionKind::Confirm,
-                choice: if keep { KEEP } else { UNDO }.into(),
-                by: Some(by.clone()),
-                via: None,
-                why: String::new(),
-                settles: true,
+            .map(|(part, _)| {
+                let choice = if keep { KEEP } else { UNDO }.into();
+                QuestionAnswered::settling(part.clone(), QuestionKind::Confirm, choice, Some(by.clone()), String::new())
             })
             .collect();
         let now = self.parts.clock.now();

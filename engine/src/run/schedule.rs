@@ -8,7 +8,7 @@ use crate::store::Journal;
 use crate::trigger::schedule::{Due, run_of};
 use quell_model::playbook::Playbook;
 use quell_model::record::{Moments, NewRecord, RunStarted, ScheduleMissed, ScheduleSet};
-use quell_model::{Body, Json, Kind, Stamp, StoreError, StreamId};
+use quell_model::{Body, Kind, Stamp, StoreError, StreamId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,22 +84,12 @@ impl<W: Send + 'static> Core<W> {
         if is_old {
             return;
         }
-        let (mode, mode_because) = self.definitions.mode_of(playbook);
+        let (run, mode) = (run_of(&playbook.name, moment), self.definitions.mode_of(playbook));
         let started = RunStarted {
-            run: run_of(&playbook.name, moment),
-            playbook: playbook.name.clone(),
-            definition: playbook.hash,
-            mode,
-            mode_because,
-            incident: None,
-            per: due.moment.to_string(),
-            event: Json::Null,
-            detection: Json::Null,
             inputs: super::start::default_inputs(playbook),
-            vars: self.definitions.vars.clone(),
-            untrusted: false,
             by: Some(BY.into()),
             moments: Moments { decided: Some(now), ..Moments::default() },
+            ..self.start_of(playbook, run, mode, due.moment.to_string())
         };
         self.begin(playbook, started, now);
     }

@@ -234,20 +234,13 @@ impl<W: Send + 'static> Core<W> {
         let moments =
             Moments { kernel: Some(head.at), seen: Some(head.seen), decided: Some(now), ..Moments::default() };
         let started = RunStarted {
-            run: due.run,
-            playbook: due.playbook.name.clone(),
-            definition: due.playbook.hash,
-            mode: due.mode,
-            mode_because: due.because,
             incident,
-            per: due.per,
             event,
             detection: described,
             inputs: default_inputs(&due.playbook),
-            vars: self.definitions.vars.clone(),
             untrusted: due.untrusted,
-            by: None,
             moments,
+            ..self.start_of(&due.playbook, due.run, (due.mode, due.because), due.per)
         };
         self.begin(&due.playbook, started, now);
     }
@@ -283,23 +276,40 @@ impl<W: Send + 'static> Core<W> {
             ..Moments::default()
         };
         let started = RunStarted {
-            run: run.clone(),
-            playbook: playbook.name.clone(),
-            definition: playbook.hash,
-            mode,
-            mode_because: because,
-            incident: None,
-            per,
             event: event.map_or(Json::Null, OwnedEvent::for_playbooks),
-            detection: Json::Null,
             inputs,
-            vars: self.definitions.vars.clone(),
-            untrusted: false,
             by: Some(by),
             moments,
+            ..self.start_of(playbook, run.clone(), (mode, because), per)
         };
         self.begin(playbook, started, now);
         Ok(run)
+    }
+
+    /// What every start has; the rest is what began it.
+    pub(super) fn start_of(
+        &self,
+        playbook: &Playbook,
+        run: RunId,
+        (mode, mode_because): (Mode, String),
+        per: String,
+    ) -> RunStarted {
+        RunStarted {
+            run,
+            playbook: playbook.name.clone(),
+            definition: playbook.hash,
+            mode,
+            mode_because,
+            incident: None,
+            per,
+            event: Json::Null,
+            detection: Json::Null,
+            inputs: Json::Null,
+            vars: self.definitions.vars.clone(),
+            untrusted: false,
+            by: None,
+            moments: Moments::default(),
+        }
     }
 
     pub(super) fn begin(&mut self, playbook: &Arc<Playbook>, started: RunStarted, now: Stamp) {

@@ -2,12 +2,12 @@
 //!
 //! Keeps true: an answer that no question takes makes the case fail, so that none is there for nothing.
 
-use super::read::step_of;
+use super::read::{Against, known_step, step_of};
 use super::stage::Stage;
-use crate::load::reader::{Reader, one_of};
+use crate::load::reader::Reader;
 use crate::load::yaml::{Entry, Node, Value};
 use crate::run::AnswerGiven;
-use quell_model::playbook::{Playbook, StepKind};
+use quell_model::playbook::StepKind;
 use quell_model::record::Part;
 use quell_model::{Mode, Name, RunId, Stamp};
 use std::time::Duration;
@@ -28,10 +28,10 @@ pub(super) struct Given {
 }
 
 /// Reads `answers`.
-pub(super) fn read(reader: &mut Reader<'_>, node: &Node, playbook: &Playbook, mode: Option<Mode>) -> Vec<Given> {
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>, mode: Option<Mode>) -> Vec<Given> {
     let mut all = Vec::new();
     for entry in reader.map(node, "`answers`").unwrap_or_default() {
-        known(reader, entry, playbook, mode);
+        known(reader, entry, against, mode);
         let one = std::slice::from_ref(&entry.value);
         let items = if let Value::List(list) = &entry.value.value { list.as_slice() } else { one };
         all.extend(items.iter().filter_map(|item| given(reader, item, &entry.key)));
@@ -78,13 +78,12 @@ fn given(reader: &mut Reader<'_>, node: &Node, part: &str) -> Option<Given> {
 }
 
 /// Whether the step can ask at all. In the mode `approve`, and on what is old, every action may.
-fn known(reader: &mut Reader<'_>, entry: &Entry, playbook: &Playbook, mode: Option<Mode>) {
+fn known(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_>, mode: Option<Mode>) {
     let id = step_of(&entry.key);
-    let Some(step) = playbook.steps.iter().find(|step| step.id.as_str() == id) else {
-        let names: Vec<&str> = playbook.steps.iter().map(|step| step.id.as_str()).collect();
-        let mistake = reader.source.error(entry.at, format!("there is no step `{id}`"));
-        return reader.note(mistake.expected(one_of(&names)).nearest(id, names.iter().copied()));
-    };
+    if !known_step(reader, id, entry.at, against) {
+        return;
+    }
+    let Some(step) = against.playbook.steps.iter().find(|step| step.id.as_str() == id) else { return };
     if mode == Some(Mode::Observe) && !matches!(step.kind, StepKind::Ask(_)) {
         reader.error(entry.at, format!("`{id}` asks nobody in observe: it only plans"), "another mode, or no answer");
     } else if matches!(step.kind, StepKind::Script(_) | StepKind::Tell(_)) {

@@ -10,7 +10,7 @@ use crate::load::reader::{Fields, Reader, one_of};
 use crate::load::yaml::{self, Entry, Node, Place, Source, Value};
 use quell_model::playbook::{Playbook, StepKind};
 use quell_model::record::RunState;
-use quell_model::{Json, Lane, Mistake, Mode, Outcome};
+use quell_model::{Json, Lane, Mistake, Outcome};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,6 @@ const CASE: &[&str] =
     &["case", "event", "recording", "inputs", "rule", "mode", "at", "age", "mocks", "answers", "expect"];
 const EXPECT: &[&str] = &["run", "runs", "steps", "order", "not_run", "asked", "told", "outputs"];
 const STEP: &[&str] = &["outcome", "attempts", "with", "output", "error"];
-const MODES: &[(&str, Mode)] = &[("observe", Mode::Observe), ("approve", Mode::Approve), ("enforce", Mode::Enforce)];
 const ENDS: &[(&str, Option<RunState>)] = &[
     ("none", None),
     ("succeeded", Some(RunState::Succeeded)),
@@ -127,7 +126,7 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
     let at = fields.get("at").and_then(|node| start::moment(reader, node)).unwrap_or_else(start::first_moment);
     let start = start::read(reader, fields, at, against);
     let age = fields.get("age").and_then(|node| reader.duration(node, "`age`")).unwrap_or_default();
-    let mode = fields.get("mode").and_then(|node| reader.word(node, "mode", MODES));
+    let mode = fields.get("mode").and_then(|node| crate::load::step::mode(reader, node));
     let mut mocks = BTreeMap::new();
     if let Some(node) = fields.get("mocks") {
         for entry in reader.map(node, "`mocks`").unwrap_or_default() {
@@ -135,7 +134,7 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
             mocks.insert(entry.key.clone(), mock_list(reader, &entry.value, action_of(&entry.key, against), against));
         }
     }
-    let answers = fields.get("answers").map(|node| answers::read(reader, node, against.playbook, mode));
+    let answers = fields.get("answers").map(|node| answers::read(reader, node, against, mode));
     let expect = match fields.get("expect") {
         Some(node) => expectations(reader, node, against),
         None => {
@@ -328,7 +327,7 @@ fn expectations(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> 
     all
 }
 
-fn known_step(reader: &mut Reader<'_>, id: &str, at: Place, against: &Against<'_>) -> bool {
+pub(super) fn known_step(reader: &mut Reader<'_>, id: &str, at: Place, against: &Against<'_>) -> bool {
     let names: Vec<&str> = against.playbook.steps.iter().map(|step| step.id.as_str()).collect();
     let known = names.contains(&id);
     if !known {

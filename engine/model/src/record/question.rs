@@ -106,6 +106,14 @@ pub struct QuestionAnswered {
     pub settles: bool,
 }
 
+impl QuestionAnswered {
+    /// The answer that ends a question, by no way of its own.
+    #[must_use]
+    pub fn settling(part: Part, question: QuestionKind, choice: Name, by: Option<Name>, why: String) -> Self {
+        Self { part, question, choice, by, via: None, why, settles: true }
+    }
+}
+
 /// See [`super::Kind::AnswerTooLate`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct AnswerTooLate {

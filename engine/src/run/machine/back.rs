@@ -3,7 +3,7 @@
 //! Owns where each part's taking back stands, and its order: a part's turn comes when nothing that came after it in the
 //! DAG is left to be taken back. What could not be taken back holds nothing else up.
 
-use super::{Command, Phase, Progress, Run};
+use super::{Command, Phase, Progress, Run, part_of};
 use quell_model::record::{LeaseChanged, Part, RunState, StepIntended, UndoBegan, UndoFinished};
 use quell_model::{Outcome, Stamp, StepId};
 use std::collections::BTreeSet;
@@ -153,9 +153,8 @@ impl Run {
     pub(super) fn parts(&self) -> impl Iterator<Item = (Part, &Progress)> {
         self.steps.iter().flat_map(|(step, state)| {
             let whole = std::iter::once((Part { step: step.clone(), item: None }, &state.whole));
-            let items = state.items.iter().flatten().enumerate().map(|(at, (_, progress))| {
-                (Part { step: step.clone(), item: Some(u32::try_from(at).unwrap_or(u32::MAX)) }, progress)
-            });
+            let items =
+                state.items.iter().flatten().enumerate().map(|(at, (_, progress))| (part_of(step, at), progress));
             whole.chain(items)
         })
     }

@@ -5,7 +5,7 @@
 
 use super::{Command, Phase, Progress, Run, back::Back};
 use quell_model::record::{Part, QuestionAnswered, QuestionAsked, QuestionKind};
-use quell_model::{Hash, Name, Outcome, Stamp};
+use quell_model::{Name, Outcome, Plan, Stamp};
 
 /// A question that was asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,6 @@ pub struct Asked {
     pub at: Stamp,
     /// Who has said what so far, without its being enough.
     pub said: Vec<(Name, Name)>,
-    settled: bool,
 }
 
 impl Asked {
@@ -28,7 +27,6 @@ impl Asked {
 
     fn take(&mut self, answered: &QuestionAnswered) {
         self.said.extend(answered.by.clone().map(|by| (by, answered.choice.clone())));
-        self.settled = answered.settles;
     }
 }
 
@@ -42,7 +40,7 @@ impl Phase {
 impl Run {
     pub(super) fn asked(&mut self, at: Stamp, asked: &QuestionAsked) {
         let Some(progress) = self.progress_mut(&asked.part) else { return };
-        let new = Asked { question: Box::new(asked.clone()), at, said: Vec::new(), settled: false };
+        let new = Asked { question: Box::new(asked.clone()), at, said: Vec::new() };
         if asked.question == QuestionKind::Confirm {
             progress.confirm = Some(new);
         } else {
@@ -102,9 +100,12 @@ impl Run {
     /// A question that waits for an answer.
     #[must_use]
     pub fn question(&self, part: &Part, kind: QuestionKind) -> Option<&Asked> {
+        if !self.asking.contains(&(part.clone(), kind)) {
+            return None;
+        }
         let progress = self.progress(part)?;
         match (&progress.phase, kind) {
-            (_, QuestionKind::Confirm) => progress.confirm.as_ref().filter(|asked| !asked.settled),
+            (_, QuestionKind::Confirm) => progress.confirm.as_ref(),
             (Phase::Asking(asked), _) => Some(asked),
             _ => None,
         }
@@ -121,8 +122,10 @@ impl Run {
 
     /// Whether a person has approved of exactly this.
     #[must_use]
-    pub fn is_approved(&self, part: &Part, sum: Hash) -> bool {
-        self.progress(part).is_some_and(|progress| progress.approved == Some(sum))
+    pub fn is_approved(&self, part: &Part, plan: &Plan) -> bool {
+        let approved = self.progress(part).and_then(|progress| progress.approved);
+        // The sum is made only where somebody was asked: an act that needs nobody does not wait for it.
+        approved.is_some_and(|sum| sum == plan.sum())
     }
 
     /// Who was asked whether it was them.
@@ -141,12 +144,11 @@ impl Run {
             if !asks || !progress.may_be_confirmed() {
                 continue;
             }
+            let question = QuestionKind::Confirm;
             match &progress.confirm {
                 None => out.push(Command::Confirm { part }),
-                Some(asked) if asked.settled => continue,
-                Some(asked) if asked.until() <= now => {
-                    out.push(Command::Settle { part, question: QuestionKind::Confirm });
-                }
+                Some(_) if !self.asking.contains(&(part.clone(), question)) => continue,
+                Some(asked) if asked.until() <= now => out.push(Command::Settle { part, question }),
                 Some(_) => {}
             }
             waits = true;

@@ -12,6 +12,9 @@ use quell_model::{Json, RunId, Stamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// An answer on its way to a part of a run.
+pub(in crate::run) type Arrival = (RunId, Part, Answer);
+
 /// Answers that wait for the others.
 #[derive(Default)]
 pub(crate) struct Kept(BTreeMap<(RunId, Part), Answer>);
@@ -20,11 +23,7 @@ impl<W: Send + 'static> Core<W> {
     /// Takes in what has come and, once no more than `hanging` parts are still at work, goes on with it. False: there is
     /// work to wait for.
     pub(crate) fn step(&mut self, kept: &mut Kept, hanging: usize) -> bool {
-        while let Ok(input) = self.inbox.try_recv() {
-            if let Input::Answer(run, part, answer) = input {
-                kept.0.insert((run, part), answer);
-            }
-        }
+        kept.0.extend(self.arrived().into_iter().map(|(run, part, answer)| ((run, part), answer)));
         self.ink.flush();
         if self.at_work() > hanging + kept.0.len() {
             return false;
@@ -35,6 +34,17 @@ impl<W: Send + 'static> Core<W> {
         }
         self.moments();
         true
+    }
+
+    /// What has come.
+    pub(in crate::run) fn arrived(&mut self) -> Vec<Arrival> {
+        let mut all = Vec::new();
+        while let Ok(input) = self.inbox.try_recv() {
+            if let Input::Answer(run, part, answer) = input {
+                all.push((run, part, answer));
+            }
+        }
+        all
     }
 
     /// How many parts of runs somebody is at.

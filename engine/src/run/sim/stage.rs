@@ -7,7 +7,7 @@ use super::rng::Rng;
 use super::world::World;
 use crate::clock::SimulatedClock;
 use crate::playbook::expression::Expressions;
-use crate::run::shell::simulated::Arrival;
+use crate::run::shell::stepwise::Arrival;
 use crate::run::{Core, Definitions, Parts, RecoveryReport};
 use crate::store::by_hand::{self, Killed};
 use crate::store::{DirVault, Journal};
