@@ -112,12 +112,18 @@ impl Attack {
     /// The run about it, once that is over.
     #[track_caller]
     fn run(&self, daemon: &Daemon) -> Value {
+        self.run_that(daemon, &is_over)
+    }
+
+    /// The run about it, once that is so.
+    #[track_caller]
+    fn run_that(&self, daemon: &Daemon, is_so: &dyn Fn(&Value) -> bool) -> Value {
         let pid = self.child.id();
         let mut found = None;
         wait_until(&format!("a run about {pid}: {}", daemon.log()), || {
             let runs = daemon.get("/runs").unwrap_or_default();
-            let over = runs.as_array().into_iter().flatten().filter(|run| is_over(run));
-            found = over
+            let so = runs.as_array().into_iter().flatten().filter(|run| is_so(run));
+            found = so
                 .filter_map(|run| daemon.get(&format!("/runs/{}", run["id"].as_str()?)))
                 .find(|run| run["event"]["process"]["pid"] == pid);
             found.is_some()
@@ -196,13 +202,16 @@ fn blocked(daemon: &Daemon) -> usize {
     daemon.status()["block"]["blocked"].as_array().map_or(0, Vec::len)
 }
 
-/// Nobody may act on a third image within the hour.
+/// Nobody may act on a third image within the hour: a person is asked.
 #[track_caller]
 fn is_held_back(host: &Host, daemon: &Daemon, group: &Group, ending: &str) {
     let mut third = Attack::start(host, group, ending);
-    let run = third.run(daemon);
+    let run = third.run_that(daemon, &|run| run["state"] == "waiting");
+    assert_eq!(run["steps"][0]["questions"][0]["open"], true, "{run}");
     assert_ne!(run["steps"][0]["outcome"], "verified", "the breaker's hour is not over: {run}");
     assert!(third.child.try_wait().unwrap().is_none(), "{run}");
+    daemon.ask(&["run", "deny", run["id"].as_str().unwrap()]).ends(0);
+    assert_eq!(third.run(daemon)["steps"][0]["outcome"], "denied");
 }
 
 pub(super) fn story() {
