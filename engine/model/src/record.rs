@@ -593,7 +593,7 @@ pub struct PauseChanged {
 pub struct BreakerChanged {
     /// For which playbook.
     pub playbook: Name,
-    /// Open: it only plans.
+    /// Open: it asks before each act.
     pub open: bool,
     /// Why.
     pub why: String,

@@ -54,7 +54,7 @@ pub fn playbook_schema(actions: &[&ActionSpec]) -> Json {
             "on": on(),
             "mode": { "$ref": "#/$defs/mode" },
             "limits": object(json!({
-                "runs": rate("So many runs in a time: `20/h`. Past it a run only plans."),
+                "runs": rate("So many runs in a time: `20/h`. Past it a run asks before each act."),
                 "targets": { "type": ["string", "integer"], "description": "So many targets in one run: `5/run`." },
             })),
             "inputs": {
@@ -87,7 +87,7 @@ fn on() -> Json {
         })),
         "if": { "$ref": "#/$defs/expression", "description": "Must be true." },
         "run_per": { "$ref": "#/$defs/expression", "description": "One open run for each value; `${{ event.subject }}` if absent." },
-        "max_age": { "$ref": "#/$defs/duration", "description": "Older detections only plan, and older moments of a schedule start nothing; 15m if absent." },
+        "max_age": { "$ref": "#/$defs/duration", "description": "Older detections are asked about, and older moments of a schedule start nothing; 15m if absent." },
         "schedule": object(json!({
             "cron": { "type": "string", "description": "Minute, hour, day of the month, month, day of the week: `0 6 * * mon`." },
             "time_zone": { "type": "string", "description": "As the IANA names it: `Europe/Berlin`; `UTC` if absent." },

@@ -131,7 +131,7 @@ impl<W: Send + 'static> Core<W> {
         if let Some((least, why)) = stricter
             && least < mode
         {
-            tracing::warn!(playbook = %playbook.name, why, "an attack is not answered: its run only plans");
+            tracing::warn!(playbook = %playbook.name, why, "an attack is not answered at once: its run asks first");
             (mode, because) = (least, why);
         }
         let run = RunId::of(&[playbook.name.as_str().as_bytes(), per.as_bytes(), &detection.id.0]);

@@ -195,7 +195,7 @@ impl Triggers {
         }
     }
 
-    /// Whether a further run of this playbook would only plan if it came from a new place, because it has started in so
+    /// Whether a further run of this playbook would have to ask if it came from a new place, because it has started in so
     /// many lately. One place counts once, however often it gives cause: a flood does not use the limit up.
     #[must_use]
     pub fn is_at_limit(&self, playbook: &Playbook, now: Stamp) -> bool {

@@ -1,6 +1,6 @@
 //! The breaker: a playbook that would act on too many different images in a short time has probably gone wrong.
 //!
-//! While it is open the playbook only plans, but in cgroups in which it has acted already: there it goes on against the
+//! While it is open the playbook asks before it acts, but in cgroups in which it has acted already: there it goes on against the
 //! images that it has acted on, and against others with what can be undone. Whoever opens it on purpose, with ever new
 //! programs, frees none of the old ones, and stays frozen where they are. It closes after a quiet time, or when a person
 //! says so.
