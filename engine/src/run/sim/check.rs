@@ -6,10 +6,11 @@
 use super::stage::Stage;
 use super::world::{Call, State, thing};
 use crate::run::lease::Leases;
+use crate::run::machine::APPROVE;
 use crate::run::recovery::refolded;
 use quell_model::playbook::{Playbook, Step};
-use quell_model::record::{Part, RunStarted};
-use quell_model::{Body, Kind, Outcome, Record, RunId, Seq, StreamId};
+use quell_model::record::{Part, QuestionKind, RunStarted};
+use quell_model::{Body, Kind, Mode, Outcome, Record, RunId, Seq, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Resu
         story.needs_come_first()?;
         story.ends_once()?;
         story.attempts_are_bounded()?;
+        story.consent_comes_first()?;
         story.told_is_so(&state)?;
     }
     for call in &state.calls {
@@ -165,6 +167,57 @@ impl<'a> Story<'a> {
                 if intent.attempt > most {
                     return Err(format!("run {}: attempt {} of {most} at `{}`", self.id, intent.attempt, intent.part));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// What asks first has a yes to this very plan before its intent; a question is settled once, and by its choices.
+    fn consent_comes_first(&self) -> Result<(), String> {
+        let (mut open, mut agreed) = (BTreeMap::new(), BTreeSet::new());
+        let requester = crate::run::shell::run_started(&self.records[0].body).and_then(|started| started.by.clone());
+        for record in self.records {
+            match &record.body {
+                Body::QuestionAsked(asked) => {
+                    let key = (asked.part.clone(), asked.question);
+                    if open.insert(key, (asked, BTreeSet::new())).is_some() {
+                        return Err(format!("run {}: `{}` asks while it asks", self.id, asked.part));
+                    }
+                }
+                Body::QuestionAnswered(answered) => {
+                    let key = (answered.part.clone(), answered.question);
+                    let Some((asked, said)) = open.get_mut(&key) else {
+                        return Err(format!("run {}: an answer to `{}`, which asks nothing", self.id, answered.part));
+                    };
+                    if !asked.choices.contains(&answered.choice) {
+                        return Err(format!("run {}: `{}` is no answer", self.id, answered.choice));
+                    }
+                    if let Some(by) = &answered.by {
+                        let wrong = by.as_str() == "nobody" || asked.by.is_some() && requester.as_ref() == Some(by);
+                        if wrong || !said.insert(by) {
+                            return Err(format!("run {}: {by} does not count at `{}`", self.id, answered.part));
+                        }
+                    }
+                    if answered.settles {
+                        let yes = answered.question == QuestionKind::Approve && answered.choice.as_str() == APPROVE;
+                        // Nobody's silence is a yes, but where the step says so.
+                        let enough = match (&answered.by, &asked.by) {
+                            (None, _) => asked.otherwise.as_str() == APPROVE,
+                            (Some(_), None) => true,
+                            (Some(_), Some(_)) => said.len() >= 2,
+                        };
+                        agreed.extend((yes && enough).then(|| (answered.part.clone(), asked.sum)));
+                        open.remove(&key);
+                    }
+                }
+                Body::StepIntended(intent) => {
+                    let step = self.step(&intent.part)?;
+                    let asks = step.approve.is_some() || self.playbook.mode == Mode::Approve;
+                    if asks && !agreed.contains(&(intent.part.clone(), Some(intent.plan.sum()))) {
+                        return Err(format!("run {}: `{}` acted, and nobody had agreed", self.id, intent.part));
+                    }
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -299,6 +352,8 @@ pub(super) fn line(body: &Body) -> String {
         Body::UndoFinished(b) => format!("UndoFinished {} {}", b.part, b.outcome),
         Body::LeaseGranted(b) => format!("LeaseGranted {}", b.part),
         Body::LeaseChanged(b) => format!("LeaseChanged {} {}", b.part, b.state),
+        Body::QuestionAsked(b) => format!("QuestionAsked {} {:?} within {:?}", b.part, b.question, b.within),
+        Body::QuestionAnswered(b) => format!("QuestionAnswered {} {} settles {}", b.part, b.choice, b.settles),
         Body::RunFinished(b) => format!("RunFinished {} {}", b.state.as_str(), b.summary),
         Body::PersonActed(b) => format!("PersonActed {}", b.what),
         other => other.kind().to_string(),

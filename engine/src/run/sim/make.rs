@@ -6,10 +6,14 @@ use super::rng::Rng;
 use super::world;
 use crate::load::{self, Known};
 use crate::run::fixtures::{playbook_of, step};
+use quell_model::people::{Approvers, People, Person};
 use quell_model::playbook::{
-    AtEnd, Expression, ForEach, ItemErrors, Lease, OnFailure, Playbook, Retry, Step, StepKind, When,
+    Approve, AskPerson, AtEnd, Confirm, Expression, ForEach, ItemErrors, Lease, OnFailure, Playbook, Retry, Step,
+    StepKind, Unanswered, When, Within,
 };
-use quell_model::{Class, Detection, Entity, EventHead, Hash, Level, LogSource, OwnedEvent, RuleRef, Stamp, Subject};
+use quell_model::{
+    Class, Detection, Entity, EventHead, Hash, Level, LogSource, Mode, Name, OwnedEvent, RuleRef, Stamp, Subject,
+};
 use serde_json::json;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -91,14 +95,18 @@ pub(super) fn playbook(rng: &mut Rng, number: usize) -> Arc<Playbook> {
     if rng.chance(30) {
         playbook.on.max_age = Duration::from_secs(5 + rng.next() % 60);
     }
+    if rng.chance(10) {
+        playbook.mode = Mode::Approve;
+    }
     named(playbook, &format!("made-{number}"))
 }
 
 fn one(rng: &mut Rng, at: usize, needs: &[&str]) -> Step {
     let id = format!("s{at}");
     let verbs: Vec<&str> = world::specs().iter().map(|spec| spec.name).collect();
-    let mut made = match rng.below(10) {
+    let mut made = match rng.below(11) {
         0 => step(&id, needs),
+        10 => Step { kind: StepKind::Ask(Box::new(asks(rng))), ..step(&id, needs) },
         1 => Step { kind: StepKind::Script(expression("#{ n: 1 + 1 }")), ..step(&id, needs) },
         _ => acts(&id, needs, rng.of(&verbs)),
     };
@@ -128,7 +136,46 @@ fn one(rng: &mut Rng, at: usize, needs: &[&str]) -> Step {
         let lasts = Duration::from_secs(rng.of(&[1, 30, 600, 7200]));
         made.lease = Some(Lease { lasts, at_end: rng.of(&[AtEnd::Ask, AtEnd::Undo, AtEnd::Keep]) });
     }
+    let StepKind::Action { action, .. } = &made.kind else { return made };
+    if rng.chance(15) {
+        let otherwise = rng.of(&[Unanswered::Deny, Unanswered::Deny, Unanswered::Run]);
+        made.approve = Some(Approve { by: by(rng), within: within(rng), otherwise });
+    }
+    let undoable = world::specs().iter().any(|spec| spec.name == action.as_str() && spec.undoable);
+    if undoable && rng.chance(25) {
+        made.confirm = Some(Confirm { by: by(rng), within: within(rng), undo: rng.chance(50) });
+    }
     made
+}
+
+/// Who may answer: two of the three for what names `pair`, and nobody who asked for the run.
+pub(super) fn people() -> People {
+    let all = ["ann", "bo", "cy"].map(Name::from);
+    let pair = Approvers { people: all.clone().into(), quorum: 2, not_requester: true, policy: None };
+    let person = |name: Name| (name.clone(), Person { name: name.to_string(), ..Person::default() });
+    People { people: all.map(person).into(), approvers: [("pair".into(), pair)].into(), ..People::default() }
+}
+
+/// Half of what asks names the pair.
+fn by(rng: &mut Rng) -> Option<Name> {
+    rng.chance(50).then(|| "pair".into())
+}
+
+fn within(rng: &mut Rng) -> Within {
+    Within(Duration::from_secs(rng.of(&[1, 20, 300, 3600])))
+}
+
+fn asks(rng: &mut Rng) -> AskPerson {
+    AskPerson {
+        question: rng.of(&["Was it you, ${{ event.node }}?", "Is it ${{ event.nothing.of.this }}?"]).to_owned(),
+        person: None,
+        by: by(rng),
+        choices: vec!["me".into(), "not_me".into()],
+        within: within(rng),
+        otherwise: "not_me".into(),
+        remember: rng.chance(30).then(|| Duration::from_secs(600)),
+        not_via: Vec::new(),
+    }
 }
 
 /// A detection at a moment, which is also its event's, less its age.

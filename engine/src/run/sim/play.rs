@@ -9,6 +9,7 @@ use super::rng::Rng;
 use super::stage::{Death, Stage};
 use super::world::Mood;
 use crate::run::Request;
+use crate::run::question::AnswerGiven;
 use crate::store::by_hand::{self, At};
 use quell_model::playbook::Playbook;
 use quell_model::{Json, Record, RunId, StepId, StreamId};
@@ -112,6 +113,10 @@ impl Day {
         let step = || StepId::from(format!("s{}", self.seen % 7).as_str());
         let step = self.seen.is_multiple_of(3).then(step);
         let (by, why) = ("ann".into(), "it looks so".to_owned());
+        let asks = life.core.runs.values().any(|live| live.run.asks() > 0);
+        if asks && self.rng.chance(60) || self.rng.chance(5) {
+            return self.answer(stage, run);
+        }
         let request = match self.rng.below(7) {
             0 => Request::Cancel { run, by },
             1 | 2 => Request::Undo { run, step, by, why },
@@ -138,6 +143,24 @@ impl Day {
         };
         // Refused or not: what was refused changed nothing, which the checks see.
         let _answer: Option<Result<Json, _>> = stage.alive(|life| life.core.asked(request));
+    }
+
+    /// Somebody answers: mostly what is asked, now and then what nobody asks any more.
+    fn answer(&mut self, stage: &mut Stage, any: RunId) {
+        let Some(life) = &stage.life else { return };
+        let mut asking: Vec<RunId> =
+            life.core.runs.iter().filter(|(_, live)| live.run.asks() > 0).map(|(id, _)| id.clone()).collect();
+        asking.sort();
+        let run = if asking.is_empty() || self.rng.chance(10) { any } else { self.rng.of(&asking) };
+        let first = life.core.runs.get(&run).and_then(|live| live.run.questions().next());
+        let (step, choices) =
+            first.map_or((None, Vec::new()), |(part, asked)| (Some(part.step.clone()), asked.question.choices.clone()));
+        let choice = if choices.is_empty() || self.rng.chance(5) { "approve".into() } else { self.rng.of(&choices) };
+        let by = self.rng.of(&["ann", "bo", "cy", "bo", "cy", "nobody"]).into();
+        let (via, why) = ("socket".into(), String::new());
+        let given = AnswerGiven { run, step, item: None, choice, plan: None, by, via, why };
+        // Refused, too late or taken: the checks see what came of it.
+        let _answer: Option<Result<Json, _>> = stage.alive(|life| life.core.asked(Request::Answer(Box::new(given))));
     }
 
     fn fault(&mut self, stage: &mut Stage) {

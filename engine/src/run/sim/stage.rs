@@ -3,6 +3,7 @@
 //! Owns the lives: an engine is started, moved on by hand, killed at any write or between two, started again, in this boot
 //! or the next. One thread does everything. Keeps true: who is killed writes nothing more.
 
+use super::make;
 use super::rng::Rng;
 use super::world::World;
 use crate::clock::SimulatedClock;
@@ -72,7 +73,9 @@ impl Stage {
         by_hand::lay(dir.path());
         by_hand::die_at(None);
         by_hand::fill_slate(false);
-        let definitions = Definitions { playbooks, ceiling: Mode::Enforce, ..Definitions::default() };
+        let people = make::people();
+        let definitions =
+            Definitions { playbooks, ceiling: Mode::Enforce, people: people.into(), ..Definitions::default() };
         let (world, clock) = (World::new(rng.fork()), Arc::new(SimulatedClock::new(begin())));
         Self {
             world,
