@@ -10,7 +10,7 @@
 //! answer that comes too late, or of somebody who does not count, changes nothing and is told so.
 
 use super::conclude::Ending;
-use super::machine::{APPROVE, Asked};
+use super::machine::{APPROVE, Asked, Run};
 use super::request::Refusal;
 use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
@@ -34,7 +34,7 @@ const MOST_REMEMBERED: usize = 10_000;
 
 const DENY: &str = "deny";
 const KEEP: &str = "keep";
-const UNDO: &str = "undo";
+pub(super) const UNDO: &str = "undo";
 
 /// Answers that also answer the same question to the same person for a while. A start forgets them: then it is asked again.
 pub(super) type Remembered = HashMap<(Option<Name>, String), (Name, Option<Name>, Stamp)>;
@@ -339,15 +339,19 @@ impl<W: Send + 'static> Core<W> {
         if let Some((_, before)) = asked.said.iter().find(|(by, _)| *by == given.by) {
             return Some(format!("{} has said `{before}` already; somebody else has to as well", given.by));
         }
-        let suspects =
-            if asked.question.question == QuestionKind::Ask { Vec::new() } else { live.run.suspects().collect() };
+        self.does_not_count(&live.run, &asked.question, &given.by)
+    }
+
+    /// Why somebody's answer does not count for a question; none: it does.
+    fn does_not_count(&self, run: &Run, question: &QuestionAsked, by: &Name) -> Option<String> {
+        let suspects = if question.question == QuestionKind::Ask { Vec::new() } else { run.suspects().collect() };
         let may = MayAnswer {
-            person: asked.question.person.as_ref(),
-            approvers: asked.question.by.as_ref(),
-            requester: live.run.started.by.as_ref(),
+            person: question.person.as_ref(),
+            approvers: question.by.as_ref(),
+            requester: run.started.by.as_ref(),
             suspects,
         };
-        self.definitions.people.objection(&given.by, &may)
+        self.definitions.people.objection(by, &may)
     }
 
     /// Whether with this answer there are enough; one no is.
@@ -413,13 +417,17 @@ impl<W: Send + 'static> Core<W> {
         Refusal::NotNow(format!("`{what}` is answered: {came_before}. Yours is kept, and changes nothing"))
     }
 
+    /// Why somebody may not say that what a run did is to stand: a step asks others.
+    pub(super) fn may_not_keep(&self, id: &RunId, only: Option<&Part>, by: &Name) -> Option<String> {
+        let live = self.runs.get(id)?;
+        let why = confirms(&live.run, only).find_map(|(_, asked)| self.does_not_count(&live.run, &asked.question, by));
+        why
+    }
+
     /// What a person keeps or takes back need not be asked about any more.
     pub(super) fn confirmed(&mut self, id: &RunId, only: Option<&Part>, keep: bool, by: &Name) {
         let Some(live) = self.runs.get(id) else { return };
-        let confirms = live.run.questions().filter(|(part, asked)| {
-            asked.question.question == QuestionKind::Confirm && only.is_none_or(|only| only.covers(part))
-        });
-        let answers: Vec<QuestionAnswered> = confirms
+        let answers: Vec<QuestionAnswered> = confirms(&live.run, only)
             .map(|(part, _)| {
                 let choice = if keep { KEEP } else { UNDO }.into();
                 QuestionAnswered::settling(part.clone(), QuestionKind::Confirm, choice, Some(by.clone()), String::new())
@@ -428,6 +436,13 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         self.record(id, answers.into_iter().map(|answer| NewRecord::new(now, answer)).collect());
     }
+}
+
+/// The parts that ask whether what they did is to stand.
+fn confirms<'a>(run: &'a Run, only: Option<&'a Part>) -> impl Iterator<Item = (&'a Part, &'a Asked)> {
+    run.questions().filter(move |(part, asked)| {
+        asked.question.question == QuestionKind::Confirm && only.is_none_or(|only| only.covers(part))
+    })
 }
 
 /// RUN, RUN/STEP or RUN/STEP[ITEM].

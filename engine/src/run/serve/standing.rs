@@ -90,6 +90,9 @@ impl<W: Send + 'static> Core<W> {
         if let Some(part) = standing.iter().find(goes) {
             return Err(Refusal::NotNow(format!("`{run}/{part}` is being taken back")));
         }
+        if let Some(why) = self.may_not_keep(run, only.as_ref(), by) {
+            return Err(Refusal::Denied(why));
+        }
         self.confirmed(run, only.as_ref(), true, by);
         for part in &standing {
             self.lease_changes(run, part, "kept", format!("{by} keeps it"), lasts);

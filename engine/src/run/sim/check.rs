@@ -7,6 +7,7 @@ use super::stage::Stage;
 use super::world::{Call, State, thing};
 use crate::run::lease::Leases;
 use crate::run::machine::APPROVE;
+use crate::run::question::UNDO;
 use crate::run::recovery::refolded;
 use quell_model::playbook::{Playbook, Step};
 use quell_model::record::{Part, QuestionKind, RunStarted};
@@ -194,6 +195,9 @@ impl<'a> Story<'a> {
                     }
                     if let Some(by) = &answered.by {
                         let wrong = by.as_str() == "nobody" || asked.by.is_some() && requester.as_ref() == Some(by);
+                        // Whoever takes something back need not be asked whether it is to stand.
+                        let wrong =
+                            wrong && !(asked.question == QuestionKind::Confirm && answered.choice.as_str() == UNDO);
                         if wrong || !said.insert(by) {
                             return Err(format!("run {}: {by} does not count at `{}`", self.id, answered.part));
                         }

@@ -291,6 +291,21 @@ fn keeping_or_taking_back_answers_the_question_too() {
     assert!(yard.end_of(&undone).starts_with("RunFinished"));
 }
 
+#[test]
+fn whoever_does_not_count_keeps_nothing_that_others_are_asked_about() {
+    let mut step = confirmed(sets("cut", &[], "cloud.cut", "a"), true);
+    step.confirm.as_mut().unwrap().by = Some("security".into());
+    let mut yard = Yard::new(playbook_of(vec![step]));
+    yard.stage.core.definitions.people = people(1);
+    let run = yard.attack(1);
+    let keep = |by: &str| Request::Keep { run: run.clone(), step: None, lasts: Some(HOUR), by: by.into() };
+    let refused = yard.ask(keep("bo")).unwrap_err();
+    assert!(refused.to_string().contains("none of the approvers `security`"), "{refused}");
+    assert!(yard.answers(&run).is_empty(), "the question stays open");
+    yard.ask(keep("ana")).unwrap();
+    assert_eq!(yard.answers(&run)[0].choice.as_str(), "keep");
+}
+
 fn ask(person: Option<&str>) -> Step {
     let ask = AskPerson {
         question: "Did you ${{ 1 + 1 }}?".into(),
