@@ -1,14 +1,14 @@
 //! Answers to what runs ask.
 //!
-//! Who may answer is the engine's to say, by the people and approvers that it knows: whoever comes by the socket has the name
-//! of its caller.
+//! Who counts is the engine's to say, by the people and approvers that it knows; under which name an answer came is `access`'s.
 
+use super::access::Via;
 use super::caller::Caller;
 use super::problem::Problem;
 use super::routes::{Answer, App, body};
-use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use quell_engine::run::{AnswerGiven, Request};
 use quell_model::{Hash, Name};
 use serde::Deserialize;
@@ -30,6 +30,7 @@ struct Given {
 pub(super) async fn answer(
     Path(id): Path<String>,
     ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    Extension(Via(via)): Extension<Via>,
     State(app): State<App>,
     text: String,
 ) -> Answer {
@@ -44,7 +45,7 @@ pub(super) async fn answer(
             );
         }
     };
-    let given = AnswerGiven { run: id.into(), step, item, choice, plan, by, via: "socket".into(), why };
+    let given = AnswerGiven { run: id.into(), step, item, choice, plan, by, via: via.into(), why };
     Ok(Json(app.desk.ask(&app.engine, Request::Answer(Box::new(given))).await?))
 }
 

@@ -1,4 +1,5 @@
-//! Who is calling: the kernel tells the uid of the socket's other end, the user table its name.
+//! Who is calling: the kernel tells the uid of the socket's other end, the user table its name. Who that is among the people
+//! of escalation.yaml is `access`'s to say.
 //!
 //! Root is `root (unverified)`: anybody may have become root, so it is nobody's second pair of eyes.
 
@@ -7,6 +8,9 @@ use axum::serve::IncomingStream;
 use quell_model::Name;
 use tokio::net::UnixListener;
 
+/// Root, whoever that is.
+pub(super) const ROOT: &str = "root (unverified)";
+
 /// The person behind a request, as the journal will name them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller(pub(crate) Name);
@@ -14,19 +18,24 @@ pub(crate) struct Caller(pub(crate) Name);
 impl Caller {
     /// The caller of this uid.
     pub(crate) fn of_uid(uid: u32) -> Self {
-        Self::named(uid, &std::fs::read_to_string("/etc/passwd").unwrap_or_default())
+        Self::named(uid, &passwd())
     }
 
-    fn named(uid: u32, passwd: &str) -> Self {
+    pub(super) fn named(uid: u32, passwd: &str) -> Self {
         if uid == 0 {
-            return Self("root (unverified)".into());
+            return Self(ROOT.into());
         }
         Self(name_of(uid, passwd).map_or_else(|| format!("uid {uid}").into(), Name::from))
     }
 }
 
+/// The user table of this host.
+pub(super) fn passwd() -> String {
+    std::fs::read_to_string("/etc/passwd").unwrap_or_default()
+}
+
 /// The user's name in the text of /etc/passwd.
-fn name_of(uid: u32, passwd: &str) -> Option<&str> {
+pub(super) fn name_of(uid: u32, passwd: &str) -> Option<&str> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
@@ -34,12 +43,16 @@ fn name_of(uid: u32, passwd: &str) -> Option<&str> {
     })
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for Caller {
+/// The other end of a connection, as the kernel tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// A process of this host, by the socket; none: the kernel did not say whose.
+    Uid(Option<u32>),
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        match stream.io().peer_cred() {
-            Ok(peer) => Self::of_uid(peer.uid()),
-            Err(_) => Self("unknown".into()),
-        }
+        Self::Uid(stream.io().peer_cred().ok().map(|peer| peer.uid()))
     }
 }
 

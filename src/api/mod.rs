@@ -4,10 +4,11 @@
 //! the journal's views what only reads.
 //!
 //! ```text
-//! client ──▶ socket ──▶ caller (uid → person) ──▶ routes ──┬─▶ EngineHandle::request ──▶ the engine's thread
-//!                                                           └─▶ report (read from the journal)
+//! client ──▶ socket ──▶ access (uid → person, may they?) ──▶ routes ──┬─▶ EngineHandle::request ──▶ the engine's thread
+//!                                                                     └─▶ report (read from the journal)
 //! ```
 
+mod access;
 mod answer;
 mod caller;
 mod problem;
@@ -16,6 +17,7 @@ mod socket;
 mod standing;
 mod status;
 
+pub(crate) use access::Access;
 pub(crate) use caller::Caller;
 pub(crate) use problem::Problem;
 pub(crate) use routes::{App, router};

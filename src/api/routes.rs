@@ -1,11 +1,12 @@
 //! The routes. Reading goes to the journal's views, changing to the engine, under the caller's name.
 
-use super::{Caller, Problem, Status, answer, standing};
+use super::{Caller, Problem, Status, access, answer, standing};
 use crate::daemon::Desk;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{Method, StatusCode, Uri, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -35,6 +36,7 @@ pub(crate) fn router(app: App) -> Router {
     let resolve = |incident, why, by| Request::Resolve { incident, why, by };
     let reopen = |incident, why, by| Request::Reopen { incident, why, by };
     let undo = |incident, why, by| Request::UndoIncident { incident, by, why };
+    let gate = Arc::clone(&app.desk);
     Router::new()
         .route("/status", get(status))
         .route("/playbooks", get(playbooks))
@@ -58,6 +60,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/incidents/{id}/undo", post(move |id, from, app, text| by_words(undo, id, from, app, text)))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
+        .layer(from_fn(move |request, next| access::check(gate.access(), request, next)))
         .with_state(app)
 }
 
@@ -65,7 +68,7 @@ async fn nowhere(uri: Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at `{}`", uri.path()))
 }
 
-async fn not_so(method: Method, uri: Uri) -> Problem {
+pub(super) async fn not_so(method: Method, uri: Uri) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("`{}` does not take {method}", uri.path()))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Only whoever holds the directory's lock calls [`bind`], so a socket file found there is a dead one.
 
-use super::caller::Caller;
+use super::caller::Peer;
 use axum::Router;
 use rustix::fs::{Gid, Mode, chown};
 use std::io;
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
     router: Router,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, router.into_make_service_with_connect_info::<Caller>()).with_graceful_shutdown(end).await
+    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).with_graceful_shutdown(end).await
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `quell config check|show`.
+//! `quell config check|schema|show`.
 
 use super::escape::{clip, escape};
 use super::mistakes::{self, Tally};
@@ -26,6 +26,13 @@ enum What {
         /// The file [default: /etc/quell/quell.yaml if it is there]
         file: Option<PathBuf>,
     },
+    /// Print the JSON Schema of quell.yaml, or of escalation.yaml, for editors
+    #[command(after_help = "Example:\n  quell config schema escalation > escalation.schema.json")]
+    Schema {
+        /// Of which file
+        #[arg(default_value = "quell")]
+        of: Of,
+    },
     /// Show every value that holds, and where it came from
     #[command(after_help = "Example:\n  quell config show --json | jq '.[] | select(.from != \"default\")'")]
     Show {
@@ -33,6 +40,13 @@ enum What {
         #[arg(long, value_name = "F")]
         config: Option<PathBuf>,
     },
+}
+
+/// A file that has a schema.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Of {
+    Quell,
+    Escalation,
 }
 
 /// Checks or shows.
@@ -47,6 +61,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
                 term.document(&json!({
                     "ok": tally.errors == 0, "file": shown, "mistakes": mistakes::as_json(&loaded.mistakes),
                     "playbooks": loaded.definitions.playbooks.len(), "rules": loaded.rules.len(),
+                    "people": loaded.definitions.people.people.len(),
                 }));
             } else {
                 mistakes::draw(term, &loaded.mistakes);
@@ -56,8 +71,19 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
                 }
             }
             let (playbooks, rules) = (loaded.definitions.playbooks.len(), loaded.rules.len());
-            term.note(format!("{tally}; {playbooks} playbooks and {rules} rules in order"));
+            let people = loaded.definitions.people.people.len();
+            let known = if people == 0 { String::new() } else { format!(", {people} people") };
+            term.note(format!("{tally}; {playbooks} playbooks and {rules} rules in order{known}"));
             Ok(if tally.errors == 0 { Exit::Right } else { Exit::NotRight })
+        }
+        What::Schema { of } => {
+            let schema = match of {
+                Of::Quell => quell_engine::load::config_schema(),
+                Of::Escalation => quell_engine::load::escalation_schema(),
+            };
+            let text = serde_json::to_string_pretty(&schema).expect("a schema has text keys only") + "\n";
+            term.raw(text.as_bytes());
+            Ok(Exit::Right)
         }
         What::Show { config } => {
             must_exist(config)?;

@@ -1,4 +1,4 @@
-//! `quell init DIR`: a commented quell.yaml, a first playbook with its rule, and a .gitignore, ready for git.
+//! `quell init DIR`: a commented quell.yaml and escalation.yaml, a first playbook with its rule, and a .gitignore, ready for git.
 //!
 //! Invariant: writes nothing over what is there.
 
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// What is written, and where below the directory.
 const FILES: &[(&str, &str)] = &[
     ("quell.yaml", include_str!("init/quell.yaml")),
+    ("escalation.yaml", include_str!("init/escalation.yaml")),
     ("playbooks/shell-from-web-server/playbook.yaml", include_str!("init/playbook.yaml")),
     ("rules/shell-from-web-server.yml", include_str!("init/rule.yml")),
     (".gitignore", include_str!("init/gitignore")),

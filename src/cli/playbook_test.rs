@@ -52,9 +52,15 @@ type Reached = (Arc<Playbook>, Coverage);
 pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
     must_exist(args.paths.iter().chain(&args.rules))?;
     let places: Vec<PathBuf> = args.paths.iter().map(|path| around(path)).collect();
-    let (Found { playbooks, mut mistakes }, rules, vars) = files::with_rules(&places, &args.rules);
+    let (Found { playbooks, mut mistakes }, rules, config) = files::with_rules(&places, &args.rules);
     let refs: Vec<RuleRef> = rules.refs().cloned().collect();
-    let known = Known { actions: quell_actions::specs(), rules: Some(&refs), vars: Some(&vars) };
+    let known = Known {
+        actions: quell_actions::specs(),
+        rules: Some(&refs),
+        vars: Some(&config.vars),
+        roles: Some(&config.roles),
+        ..Known::default()
+    };
     let suites = suites(args, &playbooks, &known, &mut mistakes);
     if suites.is_empty() && mistakes.is_empty() && (!args.coverage || playbooks.is_empty()) {
         return Err(Fail::usage("there is no test in what was given")
@@ -65,7 +71,8 @@ pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(cannot)?;
     let specs = quell_actions::specs();
     let (scratch_dir, handle) = (scratch.path().to_owned(), runtime.handle().clone());
-    let bench = Bench { specs, rules: Arc::new(rules), vars, scratch: scratch_dir, runtime: handle };
+    let bench =
+        Bench { specs, rules: Arc::new(rules), vars: config.vars.clone(), scratch: scratch_dir, runtime: handle };
     let mut reached: Vec<Reached> = asked(args, &playbooks, &suites);
     let told: Vec<Told> = suites.iter().map(|suite| play(suite, &bench, &mut reached)).collect();
     if let Some(file) = &args.junit {

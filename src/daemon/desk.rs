@@ -11,8 +11,8 @@ use super::kernel::Kernel;
 use super::pause::PauseError;
 use super::recorder::RecorderView;
 use crate::api::{
-    ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, SensorStatus, State,
-    Status,
+    Access, ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, SensorStatus,
+    State, Status,
 };
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
@@ -47,6 +47,7 @@ pub(crate) struct Desk {
 struct Facts {
     state: State,
     definitions: Definitions,
+    access: Arc<Access>,
     rules: usize,
     rules_skipped: usize,
     actions_missing: Vec<ActionMissing>,
@@ -92,6 +93,7 @@ impl Desk {
         let facts = Facts {
             state: State::Starting,
             definitions: loaded.definitions.clone(),
+            access: Arc::new(Access::of(loaded)),
             rules: loaded.rules.len(),
             rules_skipped: loaded.rules_skipped,
             actions_missing: Vec::new(),
@@ -339,6 +341,11 @@ impl Desk {
         playbooks(&self.facts().definitions)
     }
 
+    /// Who may do what, as it holds now.
+    pub(crate) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.facts().access)
+    }
+
     /// The sum of a loaded playbook's text.
     pub(crate) fn hash_of(&self, playbook: &Name) -> Option<Hash> {
         self.facts().definitions.playbooks.iter().find(|loaded| loaded.name == *playbook).map(|loaded| loaded.hash)
@@ -383,6 +390,7 @@ impl Desk {
         facts.rules_skipped = loaded.rules_skipped;
         facts.watched.clone_from(&loaded.files);
         facts.reload_refused = None;
+        facts.access = Arc::new(Access::of(&loaded));
         tracing::info!(playbooks = loaded.definitions.playbooks.len(), rules = loaded.rules.len(), "reloaded");
         facts.definitions = loaded.definitions;
         Ok(said)

@@ -1,4 +1,4 @@
-//! What people wrote, read whole: configuration, rules, playbooks, and the guard that they make.
+//! What people wrote, read whole: configuration, people, rules, playbooks, and the guard that they make.
 //!
 //! Asks the engine's `load` and `detect` for everything; owns which files are asked for, and the resolving of names to
 //! inodes and user ids. Invariant: what is loaded has no error left, or says so.
@@ -10,7 +10,7 @@ use quell_engine::run::{Definitions, IncidentRules};
 use quell_model::guard::{Guard, Protect};
 use quell_model::mistake::nearest;
 use quell_model::playbook::Playbook;
-use quell_model::{Json, Mistake, MistakeLevel, Mode, RuleRef, Span};
+use quell_model::{Mistake, MistakeLevel, Mode, People, RuleRef, Span};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(crate) struct Loaded {
     pub(crate) rules: Arc<Rules>,
     /// How many rules could not be used.
     pub(crate) rules_skipped: usize,
-    /// Playbooks, guard, modes.
+    /// Playbooks, guard, modes, people.
     pub(crate) definitions: Definitions,
     /// Every mistake of every file.
     pub(crate) mistakes: Vec<Mistake>,
@@ -85,22 +85,40 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     let rules_skipped = report.errors().count();
     mistakes.extend(report.skipped);
     let refs: Vec<RuleRef> = rules.refs().cloned().collect();
-    let known = Known { actions: quell_actions::specs(), rules: Some(&refs), vars: Some(&config.vars) };
+    let (people, found) = people(&config);
+    mistakes.extend(found);
+    let known = Known {
+        actions: quell_actions::specs(),
+        rules: Some(&refs),
+        vars: Some(&config.vars),
+        people: people.as_ref(),
+        roles: Some(&config.roles),
+    };
     let (playbooks, found) = load::playbooks(&playbook_sources(&config), &known);
     mistakes.extend(found);
     mistakes.extend(config.check_names(&playbooks, &known.actions));
     mistakes.extend(config.sources.files.iter().filter_map(|source| followed(&source.path)));
     let guard = guard(&config, &mut mistakes);
-    let files =
-        config.file.iter().chain(&config.playbooks.dirs).chain(&config.rules.dirs).chain(&config.rules.exceptions);
+    let who = config.escalation_file();
+    let named = config.file.iter().chain(&who);
+    let files = named.chain(&config.playbooks.dirs).chain(&config.rules.dirs).chain(&config.rules.exceptions);
+    let files = files.cloned().collect();
     Loaded {
         rules: Arc::new(rules),
         rules_skipped,
-        definitions: definitions(&config, playbooks, guard),
+        definitions: definitions(&config, playbooks, guard, people.unwrap_or_default()),
         watch: quell_playbooks::watched().iter().map(|&path| path.to_owned()).collect(),
-        files: files.cloned().collect(),
+        files,
         config,
         mistakes,
+    }
+}
+
+/// Who is who: nobody where no file says so, none where what it says has mistakes.
+fn people(config: &Config) -> (Option<People>, Vec<Mistake>) {
+    match config.escalation_file() {
+        Some(file) if config.escalation.is_some() || file.exists() => load::escalation_file(&file, &config.roles),
+        _ => (Some(People::default()), Vec::new()),
     }
 }
 
@@ -128,7 +146,7 @@ fn followed(path: &Path) -> Option<Mistake> {
 }
 
 /// What the engine works by.
-fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard: Guard) -> Definitions {
+fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard: Guard, people: People) -> Definitions {
     let because = config.show().into_iter().find(|row| row.key == "mode").map(|row| row.from).unwrap_or_default();
     Definitions {
         playbooks,
@@ -142,7 +160,7 @@ fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard: Guard) -> 
         vars: config.vars.clone(),
         incidents: IncidentRules { min_level: config.incidents.min_level, quiet: config.incidents.quiet },
         untrusted: super::sources::untrusted(&config.sources.files),
-        people: Arc::default(),
+        people: Arc::new(people),
     }
 }
 
@@ -255,17 +273,25 @@ pub(crate) fn check(wanted: &[PathBuf], rules: &[PathBuf]) -> Found {
     with_rules(wanted, rules).0
 }
 
-/// The same, with the rules that they were held against and the variables that they read.
-pub(crate) fn with_rules(wanted: &[PathBuf], rules: &[PathBuf]) -> (Found, Rules, Json) {
+/// The same, with the rules and the configuration that they were held against.
+pub(crate) fn with_rules(wanted: &[PathBuf], rules: &[PathBuf]) -> (Found, Rules, Config) {
     let config = wanted.first().and_then(|path| config_above(path)).unwrap_or_default();
     let beside: Vec<PathBuf> = wanted.iter().map(|path| folder_of(path)).chain(rules.iter().cloned()).collect();
     let (rules, _) = Rules::load(&rule_sources(&config, &beside), &[]);
     let refs: Vec<RuleRef> = rules.refs().cloned().collect();
-    let vars = config.file.is_some().then_some(&config.vars);
-    let known = Known { actions: quell_actions::specs(), rules: Some(&refs), vars };
+    let is_there = config.file.is_some();
+    // What is wrong with the people themselves is for `quell config check` to say.
+    let people = if is_there { people(&config).0 } else { None };
+    let known = Known {
+        actions: quell_actions::specs(),
+        rules: Some(&refs),
+        vars: is_there.then_some(&config.vars),
+        people: people.as_ref(),
+        roles: Some(&config.roles),
+    };
     let sources: Vec<PlaybookSource> = wanted.iter().map(|path| source(path)).collect();
     let (playbooks, mistakes) = load::playbooks(&sources, &known);
-    (Found { playbooks, mistakes }, rules, config.vars)
+    (Found { playbooks, mistakes }, rules, config)
 }
 
 /// A file's folder may hold its rules, beside it or in `rules/`; of a folder all that is below.

@@ -17,6 +17,7 @@ mod init;
 mod json;
 mod new;
 mod output;
+mod people;
 mod playbook_test;
 mod schema;
 mod store;

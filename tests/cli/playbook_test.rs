@@ -150,3 +150,65 @@ fn nothing_to_test_is_no_success() {
     let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
     assert!(ran.err.contains("is no file") || ran.out.contains("is no file"), "{}{}", ran.out, ran.err);
 }
+
+const ASKS: &str = r#"playbook: mine
+mode: enforce
+inputs: { who: { type: string } }
+steps:
+  you: { ask: { question: "You?", person: "${{ person_of(inputs.who) }}", choices: [me, not_me], otherwise: not_me } }
+  stop:
+    needs: [you]
+    if: ${{ steps.you.answer == "not_me" }}
+    action: process.kill
+    with: { process: "1.2.3@b" }
+    approve: { by: security }
+"#;
+
+const WHO: &str = "people:
+  ana: { identities: { slack: U1, unix: ana } }
+  bo: { identities: { slack: U2 } }
+approvers: { security: { people: [ana, bo], quorum: 2 } }
+";
+
+#[test]
+fn people_of_a_test_answer_what_they_are_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |text: &str| {
+        fs::write(dir.path().join("mine.yaml"), ASKS).unwrap();
+        fs::write(dir.path().join("mine.test.yaml"), format!("{WHO}cases:\n{text}")).unwrap();
+        quell(&["playbook", "test", dir.path().to_str().unwrap()])
+    };
+    let ran = file(
+        r#"  - case: ana says that it was her
+    inputs: { who: U1 }
+    answers: { you: me }
+    expect: { run: succeeded, steps: { you: { output: { answer: me, by: ana } }, stop: skipped } }
+  - case: two have to agree
+    inputs: { who: U2 }
+    answers: { you: not_me, stop: [{ choice: approve, by: ana }, { choice: approve, by: ana, after: 1m }] }
+    expect: { run: failed }
+  - case: and they do
+    inputs: { who: ana }
+    answers: { you: { choice: not_me, by: ana }, stop: [{ choice: approve, by: bo }] }
+    expect: { run: failed, steps: { stop: denied } }
+  - case: a stranger is nobody
+    inputs: { who: U9 }
+    expect: { run: failed, steps: { you: { output: { answer: not_me } }, stop: denied } }
+"#,
+    )
+    .ends(1);
+    assert!(ran.out.contains("ana has said `approve` already"), "{}", ran.out);
+    assert!(ran.err.contains("4 cases, 1 failed"), "{}\n{}", ran.out, ran.err);
+
+    let ran = file("  - case: x\n    inputs: { who: U1 }\n    answers: { you: { choice: me, by: anna }, stop: approve }\n    expect: { run: succeeded }\n").ends(1);
+    let told = ran.err.replace('\n', " ");
+    assert!(told.contains("mine.test.yaml:8:39") && told.contains("did you mean `ana`?"), "{told}");
+    assert!(told.contains("whose answer is it?"), "{told}");
+    fs::write(
+        dir.path().join("mine.test.yaml"),
+        "people: { ana: {} }\ncases:\n  - case: x\n    inputs: { who: U1 }\n    expect: { run: failed }\n",
+    )
+    .unwrap();
+    let ran = quell(&["playbook", "test", dir.path().to_str().unwrap()]).ends(1);
+    assert!(ran.err.contains("the approvers `security`"), "{}", ran.err);
+}

@@ -1,4 +1,4 @@
-//! The JSON Schema of playbooks, as an editor uses it.
+//! The JSON Schemas of playbooks, quell.yaml and escalation.yaml, as an editor uses them.
 
 use super::{quell, write};
 use serde_json::Value;
@@ -35,6 +35,55 @@ fn the_kept_schema_is_the_one_that_is_printed() {
         printed == kept,
         "{KEPT} is not what this build prints: after a change of keys or actions write it anew with\n\n    cargo run -- playbook schema > {KEPT}\n"
     );
+}
+
+#[test]
+fn the_kept_schemas_of_the_configuration_are_those_that_are_printed_and_what_init_writes_holds_against_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = dir.path().join("made");
+    quell(&["init", made.to_str().unwrap()]).ends(0);
+    for of in ["quell", "escalation"] {
+        let printed = quell(&["config", "schema", of]).ends(0);
+        let kept = format!("docs/reference/{of}.schema.json");
+        let is = fs::read_to_string(&kept).unwrap_or_default();
+        assert!(
+            printed.out == is,
+            "{kept} is not what this build prints: write it anew with\n\n    cargo run -- config schema {of} > {kept}\n"
+        );
+        let schema = printed.json();
+        let text = fs::read_to_string(made.join(format!("{of}.yaml"))).unwrap();
+        // escalation.yaml holds nothing but an example, behind comments.
+        let is_example = |line: &&str| line.starts_with([' ', 'p']) || line.starts_with("approvers");
+        let example: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# ")).filter(is_example).collect();
+        let text = if of == "escalation" { example.join("\n") } else { text.clone() };
+        assert_eq!(against(&schema, &text), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn what_the_configurations_check_refuses_by_its_shape_does_not_hold() {
+    let schema = quell(&["config", "schema", "escalation"]).ends(0).json();
+    let good = "people: { ana: { email: ana@example.org, roles: [viewer], identities: { unix: 1000 } } }\napprovers: { security: { people: [ana], quorum: 1 } }\n";
+    assert_eq!(against(&schema, good), [""; 0]);
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "quell.yaml", "mode: observe\n");
+    for (part, bad) in [
+        ("people: {", "persons: {"),
+        ("email: ana@", "email: "),
+        ("roles: [viewer]", "roles: viewer"),
+        ("unix: 1000", "unix: [1000]"),
+        ("unix: 1000", "linux: 1000"),
+        ("quorum: 1", "quorum: 0"),
+        ("people: [ana], ", ""),
+        ("people: [ana]", "people: []"),
+    ] {
+        let text = good.replacen(part, bad, 1);
+        assert_ne!(text, good, "`{part}` is not there");
+        assert!(!against(&schema, &text).is_empty(), "the schema takes:\n{text}");
+        write(dir.path(), "escalation.yaml", &text);
+        let ran = quell(&["config", "check", dir.path().join("quell.yaml").to_str().unwrap()]).ends(1);
+        assert!(ran.err.contains("escalation.yaml:"), "{}", ran.err);
+    }
 }
 
 #[test]

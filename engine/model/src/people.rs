@@ -72,8 +72,10 @@ pub struct People {
     pub people: BTreeMap<Name, Person>,
     /// By the name that playbooks use.
     pub approvers: BTreeMap<Name, Approvers>,
-    /// Policies that are defined: what `approve` and approvers may name.
+    /// Policies that are defined: what approvers may name.
     pub policies: BTreeSet<Name>,
+    /// Those with a role that may approve: they count where a question names nobody.
+    pub deciders: BTreeSet<Name>,
 }
 
 impl People {
@@ -91,6 +93,15 @@ impl People {
                 || system == System::Email && person.email.as_deref() == Some(identity)
         };
         self.people.iter().find(|(_, person)| is_theirs(person)).map(|(name, _)| name)
+    }
+
+    /// Whose identity this is, whatever the system. Nobody's where it is one person's here and another's there: who is meant
+    /// is not for an attacker to choose, who may well make a user called `bo@example.org`.
+    #[must_use]
+    pub fn who_anywhere(&self, identity: &str) -> Option<&Name> {
+        let mut found = System::ALL.iter().filter_map(|(_, system)| self.who(*system, identity));
+        let first = found.next()?;
+        found.all(|other| other == first).then_some(first)
     }
 
     /// How many people have to say yes.
@@ -115,7 +126,10 @@ impl People {
         if may.suspects.contains(&by) {
             return Some(format!("{by} was asked whether it was them, and does not count here"));
         }
-        let name = may.approvers?;
+        let Some(name) = may.approvers else {
+            let counts = may.person.is_some() || self.deciders.contains(by);
+            return (!counts).then(|| format!("no role of {by} has `approve`, and the question names no approvers"));
+        };
         let Some(approvers) = self.approvers.get(name) else {
             return Some(format!("there are no approvers `{name}` in escalation.yaml"));
         };
@@ -155,6 +169,7 @@ mod tests {
         let people = ["ana", "lead"].map(Name::from).into();
         let security = Approvers { people, quorum: 2, not_requester: true, policy: None };
         all.approvers.insert("security".into(), security);
+        all.deciders.insert("lead".into());
         all
     }
 
@@ -164,6 +179,21 @@ mod tests {
         assert_eq!(all.who(System::Unix, "ana.s").map(Name::as_str), Some("ana"));
         assert_eq!(all.who(System::Unix, "ana"), None, "a user of that name is not the person");
         assert_eq!(all.who(System::Email, "bo@example.org").map(Name::as_str), Some("bo"));
+    }
+
+    #[test]
+    fn an_identity_that_means_two_people_means_nobody() {
+        let mut all = people();
+        assert_eq!(all.who_anywhere("bo@example.org").map(Name::as_str), Some("bo"));
+        assert_eq!(all.who_anywhere("ana.s").map(Name::as_str), Some("ana"));
+        assert_eq!(all.who_anywhere("ana"), None);
+        let ana = all.people.get_mut("ana").expect("she is there");
+        ana.identities.insert(System::Kubernetes, "ana.s".to_owned());
+        assert_eq!(all.who_anywhere("ana.s").map(Name::as_str), Some("ana"), "one person in two systems");
+        let lead = all.people.get_mut("lead").expect("they are there");
+        lead.identities.insert(System::Unix, "bo@example.org".to_owned());
+        assert_eq!(all.who_anywhere("bo@example.org"), None);
+        assert_eq!(all.who(System::Unix, "bo@example.org").map(Name::as_str), Some("lead"));
     }
 
     #[test]
@@ -178,7 +208,9 @@ mod tests {
         assert!(all.objection(&ana, &MayAnswer { requester: Some(&ana), ..may.clone() }).is_some());
         assert!(all.objection(&ana, &MayAnswer { suspects: vec![&ana], ..may.clone() }).is_some());
         assert!(all.objection(&ana, &MayAnswer { person: Some(&bo), ..MayAnswer::default() }).is_some());
-        assert_eq!(all.objection(&bo, &MayAnswer::default()), None, "whoever is known, where nobody is named");
+        assert_eq!(all.objection(&"lead".into(), &MayAnswer::default()), None, "nobody is named");
+        assert!(all.objection(&bo, &MayAnswer::default()).is_some_and(|why| why.contains("no role of bo")));
+        assert_eq!(all.objection(&bo, &MayAnswer { person: Some(&bo), ..MayAnswer::default() }), None, "bo is asked");
         assert_eq!(People::default().objection(&root, &may), None, "without people, whoever has come so far");
         assert_eq!((all.quorum(Some(&security)), all.quorum(None)), (2, 1));
     }

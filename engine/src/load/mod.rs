@@ -10,6 +10,7 @@
 //! runs quell can write is not loaded.
 
 pub mod config;
+pub mod escalation;
 pub(crate) mod files;
 pub(crate) mod found;
 pub(crate) mod playbook;
@@ -25,15 +26,16 @@ pub mod units;
 mod written;
 pub(crate) mod yaml;
 
-pub use config::{Config, Log, LogFormat, LogLevel, Shown, config, config_file, socket_fits};
+pub use config::{Config, Log, LogFormat, LogLevel, Permission, Roles, Shown, config, config_file, socket_fits};
+pub use escalation::{escalation, escalation_file};
 pub(crate) use files::read as text;
 pub use files::trusted;
 pub use playbook::playbook;
 pub use playbooks::{PlaybookSource, playbooks};
-pub use schema::{config_schema, playbook_schema};
+pub use schema::{config_schema, escalation_schema, playbook_schema};
 pub use written::yaml as playbook_yaml;
 
-use quell_model::{ActionSpec, Json, RuleRef};
+use quell_model::{ActionSpec, Json, People, RuleRef};
 
 /// What playbooks are held against.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +46,10 @@ pub struct Known<'a> {
     pub rules: Option<&'a [RuleRef]>,
     /// `vars` of quell.yaml; none: `vars` are not checked.
     pub vars: Option<&'a Json>,
+    /// Who is who; none: names of people and approvers are not checked. Nobody in it: there is no escalation.yaml.
+    pub people: Option<&'a People>,
+    /// What people in tests may have as roles; none: those that quell brings.
+    pub roles: Option<&'a Roles>,
 }
 
 impl Known<'_> {

@@ -1,12 +1,13 @@
-//! JSON Schemas of playbooks and of quell.yaml, from which editors complete.
+//! JSON Schemas of playbooks, of quell.yaml and of escalation.yaml, from which editors complete.
 //!
 //! Owns their text. A test holds them against the keys that the readers take. They say less than the check does: an
 //! editor cannot compile an expression.
 
-use super::config::{LogFormat, LogLevel};
+use super::config::{LogFormat, LogLevel, Permission};
 use super::question::WAYS;
 use super::{step, trigger};
 use crate::adapt::Format;
+use quell_model::people::System;
 use quell_model::{ActionSpec, Json};
 use serde_json::json;
 
@@ -177,6 +178,7 @@ pub fn config_schema() -> Json {
             "dirs": texts("Folders or files of others."),
             "exceptions": texts("Folders or files of exceptions."),
         })),
+        "escalation": { "type": "string", "description": "Where people and approvers are; escalation.yaml beside this file if absent." },
         "incidents": object(json!({
             "min_level": one_of(&words(trigger::LEVELS), "The least level that opens an incident without a playbook."),
             "quiet": { "$ref": "#/$defs/duration", "description": "After this long the next detection opens a new one." },
@@ -210,6 +212,11 @@ pub fn config_schema() -> Json {
         "vars": { "type": "object", "description": "`vars` in expressions." },
         "access": object(json!({
             "socket": object(json!({ "group": { "type": "string", "description": "The group that may use the socket." } })),
+            "roles": {
+                "type": "object",
+                "description": "What each role may do, besides reading; own ones beside viewer, responder, approver and admin.",
+                "additionalProperties": { "type": "array", "items": one_of(&words(Permission::WORDS), "A permission.") },
+            },
         })),
         "log": object(json!({
             "format": one_of(&words(LogFormat::WORDS), "auto: for people on a terminal, JSON elsewhere."),
@@ -220,6 +227,56 @@ pub fn config_schema() -> Json {
     all["title"] = json!("quell.yaml");
     all["$defs"] = json!({ "mode": one_of(&words(step::MODES), "How far anything may go."), "duration": duration() });
     all
+}
+
+/// The schema of escalation.yaml.
+#[must_use]
+pub fn escalation_schema() -> Json {
+    let unread = |text: &str| json!({ "description": format!("Not read by this version: {text}") });
+    let identities: serde_json::Map<String, Json> =
+        System::ALL.iter().map(|(word, _)| ((*word).to_owned(), json!({ "type": "string" }))).collect();
+    let mut identities = object(Json::Object(identities));
+    identities["properties"]["unix"] =
+        json!({ "type": ["string", "integer"], "description": "A user of this host, or a uid." });
+    identities["description"] = json!("Who they are elsewhere; an identity is one person's.");
+    let mut all = object(json!({
+        "people": {
+            "type": "object",
+            "propertyNames": { "pattern": "^[A-Za-z0-9_.-]+$" },
+            "description": "By the name that the journal knows them by.",
+            "additionalProperties": object(json!({
+                "name": { "type": "string", "description": "As people call them." },
+                "email": { "type": "string", "pattern": r"^\S+@\S+$", "description": "Where mail reaches them; an identity too." },
+                "time_zone": { "type": "string", "description": "As the IANA names it: `Europe/Lisbon`." },
+                "roles": texts("What they may do besides reading: names of `access.roles` of quell.yaml."),
+                "identities": identities,
+                "wake": unread("what wakes them."),
+            })),
+        },
+        "approvers": {
+            "type": "object",
+            "description": "Who may say yes where a playbook names them in `by`.",
+            "additionalProperties": approvers(),
+        },
+        "policies": { "type": "object", "description": "Known by name only in this version." },
+        "channels": unread("the ways by which people are told."),
+        "schedules": unread("who is on call."),
+        "routes": unread("which incident goes to which policy."),
+    }));
+    all["$schema"] = json!(DRAFT);
+    all["title"] = json!("escalation.yaml");
+    all
+}
+
+fn approvers() -> Json {
+    let mut approvers = object(json!({
+        "people": { "type": "array", "minItems": 1, "items": { "type": "string" }, "description": "Which of the people." },
+        "quorum": { "type": "integer", "minimum": 1, "description": "So many of them have to say yes; 1 if absent." },
+        "not_requester": { "type": "boolean", "description": "Whoever started the run does not count; true if absent." },
+        "policy": { "type": "string", "description": "A name of `policies`." },
+    }));
+    approvers["required"] = json!(["people"]);
+    approvers
 }
 
 /// Lets an expression stand wherever a value may, and points references at the renamed definitions.
@@ -276,7 +333,7 @@ fn expression() -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{config, playbook};
+    use crate::load::{config, escalation, playbook};
 
     fn keys(schema: &Json) -> Vec<&str> {
         schema["properties"].as_object().map(|map| map.keys().map(String::as_str).collect()).unwrap_or_default()
@@ -289,7 +346,13 @@ mod tests {
         assert_eq!(keys(&playbook["properties"]["on"]), trigger::KEYS);
         assert_eq!(keys(&playbook["properties"]["on"]["properties"]["schedule"]), trigger::SCHEDULE);
         assert_eq!(keys(&playbook["$defs"]["step"]), step::KEYS);
-        assert_eq!(keys(&config_schema()), config::KEYS);
+        let config = config_schema();
+        assert_eq!(keys(&config), config::KEYS);
+        assert_eq!(keys(&config["properties"]["access"]), config::ACCESS);
+        let escalation = escalation_schema();
+        assert_eq!(keys(&escalation), escalation::KEYS);
+        assert_eq!(keys(&escalation["properties"]["people"]["additionalProperties"]), escalation::PERSON);
+        assert_eq!(keys(&escalation["properties"]["approvers"]["additionalProperties"]), escalation::APPROVERS);
     }
 
     #[test]

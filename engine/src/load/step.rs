@@ -60,6 +60,10 @@ pub(crate) struct StepPlaces<'n> {
     /// `approve` and `confirm`.
     pub(crate) approve: Option<Place>,
     pub(crate) confirm: Option<Place>,
+    /// The approvers that `approve`, `confirm` and `ask` name, each with its key.
+    pub(crate) by: Vec<(&'static str, &'n str, Place)>,
+    /// Who is asked.
+    pub(crate) person: Option<Place>,
     /// The `for_each` without `max_parallel`.
     pub(crate) unbounded: Option<Place>,
 }
@@ -79,6 +83,8 @@ pub(crate) fn read<'n>(
         lease: None,
         approve: None,
         confirm: None,
+        by: Vec::new(),
+        person: None,
         unbounded: None,
     };
     check_id(reader, entry);
@@ -94,6 +100,8 @@ pub(crate) fn read<'n>(
     places.lease = fields.entry("lease").map(|entry| entry.at);
     places.approve = fields.entry("approve").map(|entry| entry.at);
     places.confirm = fields.entry("confirm").map(|entry| entry.at);
+    places.by = ["approve", "confirm", "ask"].into_iter().filter_map(|key| named(fields.get(key)?, key)).collect();
+    places.person = fields.get("ask").and_then(|node| node.entry("person")).map(|entry| entry.value.at);
     let condition = fields
         .get("if")
         .and_then(|node| found::whole(reader, node, "`if`", Stands::Step { step: number, item: false }, out));
@@ -129,6 +137,15 @@ pub(crate) fn read<'n>(
         span: entry.at.into(),
     };
     (Some(step), places)
+}
+
+/// The approvers that a question names.
+fn named<'n>(question: &'n Node, key: &'static str) -> Option<(&'static str, &'n str, Place)> {
+    let by = &question.entry("by")?.value;
+    match &by.value {
+        Value::Text(name) => Some((key, name, by.at)),
+        _ => None,
+    }
 }
 
 fn check_id(reader: &mut Reader<'_>, entry: &Entry) {

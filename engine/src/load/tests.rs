@@ -12,6 +12,7 @@ use std::time::Duration;
 mod folders;
 mod hostile;
 mod mistakes;
+mod people;
 
 /// How far an act reaches.
 #[derive(Deserialize, JsonSchema)]
@@ -119,7 +120,7 @@ fn rules() -> Vec<RuleRef> {
 pub(super) fn with_known<T>(look: impl FnOnce(&Known<'_>) -> T) -> T {
     let rules = rules();
     let vars = serde_json::json!({"corp_cidrs": ["10.0.0.0/8"]});
-    look(&Known { actions: actions(), rules: Some(&rules), vars: Some(&vars) })
+    look(&Known { actions: actions(), rules: Some(&rules), vars: Some(&vars), ..Known::default() })
 }
 
 fn load(text: &str) -> (Option<quell_model::playbook::Playbook>, Vec<Mistake>) {

@@ -203,6 +203,14 @@ impl Node {
         format!("`{text}`")
     }
 
+    /// The entry of a key, if it is a map that has it.
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+        match &self.value {
+            Value::Map(map) => map.iter().find(|entry| entry.key == key),
+            _ => None,
+        }
+    }
+
     /// As JSON; of repeated keys the last.
     pub(crate) fn to_json(&self) -> Json {
         match &self.value {

@@ -6,7 +6,7 @@ use super::compiled::{Compiled, Kept, walk};
 use super::template::{self, Piece};
 use super::{sandbox, values};
 use jiff::Timestamp;
-use quell_model::Json;
+use quell_model::{Json, People};
 use rhai::{Dynamic, Engine, Position};
 use std::borrow::Cow;
 use std::fmt;
@@ -35,6 +35,8 @@ pub struct Scope<'a> {
     pub run: &'a Json,
     /// `now()`: the run's journaled time.
     pub now: Timestamp,
+    /// Whom `person_of` knows.
+    pub people: Option<&'a Arc<People>>,
 }
 
 impl<'a> Scope<'a> {
@@ -53,6 +55,7 @@ impl<'a> Scope<'a> {
             item: NULL,
             run: NULL,
             now,
+            people: None,
         }
     }
 
@@ -231,7 +234,7 @@ impl Expressions {
                 variables.push_dynamic(name.as_str(), wanted.pick(value, &mut vec![name.clone()]));
             }
         }
-        let _bound = sandbox::bind(scope.now);
+        let _bound = sandbox::bind(scope.now, scope.people);
         let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut variables, ast);
         match result {
             Ok(value) => values::to_json(value.flatten()).map(Cow::Owned),

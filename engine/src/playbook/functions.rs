@@ -5,9 +5,9 @@ use quell_model::{Hash, Json};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Map};
 use std::net::IpAddr;
 
-/// Their names, for the check. `now` is bound at each evaluation.
+/// Their names, for the check. `now` and `person_of` are bound at each evaluation.
 pub(crate) const NAMES: &[&str] =
-    &["now", "time", "duration", "cidr_contains", "glob", "sha256", "base64_decode", "json", "field"];
+    &["now", "time", "duration", "cidr_contains", "glob", "sha256", "base64_decode", "json", "field", "person_of"];
 
 type Fallible<T> = Result<T, Box<EvalAltResult>>;
 

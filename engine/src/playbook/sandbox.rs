@@ -6,10 +6,13 @@
 
 use super::{functions, moment};
 use jiff::Timestamp;
+use quell_model::People;
+use quell_model::people::System;
 use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, OptimizationLevel, Position};
 use rustix::time::{ClockId, clock_gettime};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Steps of the interpreter that one evaluation may take: a hundred times what shipped playbooks use.
@@ -57,28 +60,30 @@ struct Bound {
 thread_local! {
     static BOUND: Cell<Option<Bound>> = const { Cell::new(None) };
     static CALLS: Cell<u32> = const { Cell::new(0) };
+    static PEOPLE: RefCell<Option<Arc<People>>> = const { RefCell::new(None) };
 }
 
-/// Binds what this thread evaluates until it is dropped to a time budget and a `now()`.
-pub(crate) struct Binding(Option<Bound>);
+/// Binds what this thread evaluates until it is dropped to a time budget, a `now()` and the people that `person_of` knows.
+pub(crate) struct Binding(Option<Bound>, Option<Arc<People>>);
 
-/// Starts the budget. `now` is what scripts see.
-pub(crate) fn bind(now: Timestamp) -> Binding {
-    begin(EVALUATING, Some(now))
+/// Starts the budget. `now` and `people` are what scripts see.
+pub(crate) fn bind(now: Timestamp, people: Option<&Arc<People>>) -> Binding {
+    begin(EVALUATING, Some(now), people.cloned())
 }
 
-/// Starts the budget of a script that builds a playbook. It sees no time.
+/// Starts the budget of a script that builds a playbook. It sees no time, and nobody.
 pub(crate) fn bind_building() -> Binding {
-    begin(BUILDING, None)
+    begin(BUILDING, None, None)
 }
 
-fn begin(limits: Limits, now: Option<Timestamp>) -> Binding {
-    Binding(BOUND.replace(Some(Bound { limits, until: spent() + limits.time, now })))
+fn begin(limits: Limits, now: Option<Timestamp>, people: Option<Arc<People>>) -> Binding {
+    Binding(BOUND.replace(Some(Bound { limits, until: spent() + limits.time, now })), PEOPLE.replace(people))
 }
 
 impl Drop for Binding {
     fn drop(&mut self) {
         BOUND.set(self.0);
+        PEOPLE.set(self.1.take());
     }
 }
 
@@ -142,8 +147,37 @@ pub(crate) fn engine() -> Engine {
         .register_fn("sleep", |_: f64| -> Fallible<()> { Err("an expression cannot sleep".into()) });
     functions::register(&mut engine);
     moment::register(&mut engine);
+    people(&mut engine);
     strict_comparisons(&mut engine);
     engine
+}
+
+/// `person_of`: whose identity something is, in one system or in any.
+fn people(engine: &mut Engine) {
+    engine
+        .register_fn("person_of", |identity: &str| {
+            known(|people| people.who_anywhere(identity).map(ToString::to_string))
+        })
+        .register_fn("person_of", |number: i64| {
+            known(|people| people.who(System::Unix, &number.to_string()).map(ToString::to_string))
+        })
+        .register_fn("person_of", |_: ()| ())
+        .register_fn("person_of", |system: &str, identity: &str| person_in(system, identity))
+        .register_fn("person_of", |system: &str, number: i64| person_in(system, &number.to_string()))
+        .register_fn("person_of", |_: &str, _: ()| ());
+}
+
+fn person_in(system: &str, identity: &str) -> Fallible<Dynamic> {
+    let Some((_, system)) = System::ALL.iter().find(|(word, _)| *word == system) else {
+        let words: Vec<&str> = System::ALL.iter().map(|(word, _)| *word).collect();
+        return Err(format!("`{system}` is no system of identities: {}", words.join(", ")).into());
+    };
+    Ok(known(|people| people.who(*system, identity).map(ToString::to_string)))
+}
+
+/// A person's name, or `()` where nobody is known by that.
+fn known(find: impl FnOnce(&People) -> Option<String>) -> Dynamic {
+    PEOPLE.with_borrow(|people| people.as_deref().and_then(find)).map_or(Dynamic::UNIT, Dynamic::from)
 }
 
 /// Comparing what cannot be equal is a mistake and no `false`; `()` may be compared with anything.

@@ -72,7 +72,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn may_begin(&self, id: &RunId, step: &Step) -> Result<bool, String> {
         let (Some(condition), Some(live)) = (&step.condition, self.runs.get(id)) else { return Ok(true) };
-        let owned = RunScope::of(&live.run, &self.outputs);
+        let owned = RunScope::of(&live.run, &self.outputs, &self.definitions.people);
         let truth = self.expressions.truth(&condition.text, &owned.scope(&live.run, &Json::Null));
         truth.map_err(|error| format!("its `if` could not be evaluated: {error}"))
     }
@@ -80,7 +80,7 @@ impl<W: Send + 'static> Core<W> {
     fn list_items(&mut self, id: &RunId, step: &Step, part: Part) {
         let now = self.parts.clock.now();
         let (Some(each), Some(live)) = (&step.for_each, self.runs.get(id)) else { return };
-        let owned = RunScope::of(&live.run, &self.outputs);
+        let owned = RunScope::of(&live.run, &self.outputs, &self.definitions.people);
         match self.expressions.eval(&each.list.text, &owned.scope(&live.run, &Json::Null)) {
             Ok(Json::Array(items)) if items.is_empty() => {
                 let why = "its list is empty".to_owned();
@@ -105,7 +105,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn tell(&mut self, id: &RunId, part: &Part, text: &str) {
         let Some(live) = self.runs.get(id) else { return };
-        let owned = RunScope::of(&live.run, &self.outputs);
+        let owned = RunScope::of(&live.run, &self.outputs, &self.definitions.people);
         let item = self.item_of(id, part);
         let told = self.expressions.render_text(text, &owned.scope(&live.run, &item));
         match told {
@@ -116,7 +116,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn script(&mut self, id: &RunId, part: Part, text: String) {
         let Some(live) = self.runs.get(id) else { return };
-        let (run, owned) = (live.run.clone(), RunScope::of(&live.run, &self.outputs));
+        let (run, owned) = (live.run.clone(), RunScope::of(&live.run, &self.outputs, &self.definitions.people));
         let (expressions, item) = (Arc::clone(&self.expressions), self.item_of(id, &part));
         let work: Work<Answer> = Box::pin(async move {
             let given = expressions.script(&text, &owned.scope(&run, &item));
@@ -127,7 +127,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn plan(&mut self, id: &RunId, part: Part, action: &str, with: &Json) {
         let Some(live) = self.runs.get(id) else { return };
-        let owned = RunScope::of(&live.run, &self.outputs);
+        let owned = RunScope::of(&live.run, &self.outputs, &self.definitions.people);
         let item = self.item_of(id, &part);
         let input = match self.expressions.render(with, &owned.scope(&live.run, &item)) {
             Ok(input) => input,

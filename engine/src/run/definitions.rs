@@ -1,5 +1,6 @@
 //! What the engine works by: playbooks, guard, modes, variables. Swapped as a whole; runs keep what they began with.
 
+use crate::trigger::Ground;
 use quell_model::guard::Guard;
 use quell_model::playbook::Playbook;
 use quell_model::{Detection, Json, Level, Mode, Name, People};
@@ -70,6 +71,12 @@ impl Definitions {
             None => (playbook.mode, format!("its playbook says {}", playbook.mode)),
         };
         if self.ceiling < own { (self.ceiling, self.ceiling_because.clone()) } else { (own, because) }
+    }
+
+    /// What a trigger's expressions see of it.
+    #[must_use]
+    pub fn ground(&self) -> Ground<'_> {
+        Ground { vars: &self.vars, people: &self.people }
     }
 
     /// How far a run of a playbook may go on a detection.

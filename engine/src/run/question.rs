@@ -111,7 +111,7 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn ask_person(&mut self, id: &RunId, part: &Part, ask: &AskPerson) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
-        let owned = RunScope::of(&live.run, &self.outputs);
+        let owned = RunScope::of(&live.run, &self.outputs, &self.definitions.people);
         let item = live.under_way.get(part).map_or(Json::Null, |under_way| under_way.item.clone());
         let attempt = live.under_way.get(part).map_or(1, |under_way| under_way.attempt);
         let scope = owned.scope(&live.run, &item);

@@ -164,7 +164,8 @@ impl<W: Send + 'static> Core<W> {
         let seen = Seen::new(&detection);
         for playbook in self.definitions.playbooks.clone() {
             let most = self.definitions.most_on(&playbook, &detection);
-            let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, most, now);
+            let answer =
+                self.triggers.answer(&playbook, &seen, self.definitions.ground(), &self.expressions, most, now);
             let Answer::Start { per, stricter } = answer else { continue };
             let due = self.due(&playbook, &detection, per, stricter);
             // A playbook that has come since, or that another run answered for then, was not promised.

@@ -1,14 +1,15 @@
 //! What a run's expressions see.
 //!
 //! Owns the making of `steps`, `run` and `incident`; `event`, `detection`, `inputs` and `vars` are what the run began
-//! with. An output that the step's action has and did not give reads as `()`.
+//! with, and who is known is who is known now. An output that the step's action has and did not give reads as `()`.
 
 use super::machine::Run;
 use crate::playbook::expression::Scope;
 use quell_model::playbook::StepKind;
-use quell_model::{Crew, Json, Outcome};
+use quell_model::{Crew, Json, Outcome, People};
 use serde_json::{Map, json};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Owned parts of a scope; borrowed by [`RunScope::scope`].
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(super) struct RunScope {
     run: Json,
     incident: Json,
     detections: Json,
+    people: Arc<People>,
 }
 
 /// Names of the properties of each action's output; made once, since a schema takes its time.
@@ -59,7 +61,7 @@ fn step_value(run: &Run, outputs: &Outputs, step: &quell_model::playbook::Step) 
 }
 
 impl RunScope {
-    pub(super) fn of(run: &Run, outputs: &Outputs) -> Self {
+    pub(super) fn of(run: &Run, outputs: &Outputs, people: &Arc<People>) -> Self {
         let steps = run
             .playbook
             .steps
@@ -71,6 +73,7 @@ impl RunScope {
             run: json!({ "id": started.run, "playbook": started.playbook, "mode": started.mode, "started": run.began.wall.to_string() }),
             incident: started.incident.as_ref().map_or(Json::Null, |id| json!({ "id": id })),
             detections: if started.detection.is_null() { json!([]) } else { json!([started.detection]) },
+            people: Arc::clone(people),
         }
     }
 
@@ -87,6 +90,7 @@ impl RunScope {
             item,
             run: &self.run,
             now: run.began.wall,
+            people: Some(&self.people),
         }
     }
 }

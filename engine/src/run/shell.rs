@@ -378,7 +378,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn outputs_of(&self, live: &Live) -> Json {
-        let scope = super::scope::RunScope::of(&live.run, &self.outputs);
+        let scope = super::scope::RunScope::of(&live.run, &self.outputs, &self.definitions.people);
         let none = Json::Null;
         let scope = scope.scope(&live.run, &none);
         let render = |template: &Json| {

@@ -57,7 +57,8 @@ impl<W: Send + 'static> Core<W> {
         let mut before = 0;
         for playbook in self.definitions.playbooks.clone() {
             let most = self.definitions.most_on(&playbook, detection);
-            let answer = self.triggers.answer(&playbook, &seen, &self.definitions.vars, &self.expressions, most, now);
+            let answer =
+                self.triggers.answer(&playbook, &seen, self.definitions.ground(), &self.expressions, most, now);
             let (decision, why, run) = match answer {
                 Answer::NotMine(why) => (TriggerDecision::NotMine, why, None),
                 Answer::IfFalse => {

@@ -4,10 +4,10 @@
 
 use super::read::{Against, known_step, step_of};
 use super::stage::Stage;
-use crate::load::reader::Reader;
-use crate::load::yaml::{Entry, Node, Value};
+use crate::load::reader::{Reader, one_of};
+use crate::load::yaml::{Entry, Node, Place, Value};
 use crate::run::AnswerGiven;
-use quell_model::playbook::StepKind;
+use quell_model::playbook::{Step, StepKind};
 use quell_model::record::Part;
 use quell_model::{Mode, Name, RunId, Stamp};
 use std::time::Duration;
@@ -18,7 +18,8 @@ pub(super) struct Given {
     /// `step`, or `step[3]`.
     pub(super) part: String,
     choice: Name,
-    by: Name,
+    /// Who; none: whoever is asked.
+    by: Option<Name>,
     via: Name,
     /// So long after it was asked.
     after: Duration,
@@ -34,17 +35,17 @@ pub(super) fn read(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>, 
         known(reader, entry, against, mode);
         let one = std::slice::from_ref(&entry.value);
         let items = if let Value::List(list) = &entry.value.value { list.as_slice() } else { one };
-        all.extend(items.iter().filter_map(|item| given(reader, item, &entry.key)));
+        all.extend(items.iter().filter_map(|item| given(reader, item, &entry.key, against)));
     }
     all
 }
 
-fn given(reader: &mut Reader<'_>, node: &Node, part: &str) -> Option<Given> {
+fn given(reader: &mut Reader<'_>, node: &Node, part: &str, against: &Against<'_>) -> Option<Given> {
     let at = (node.at.line, node.at.column);
     let mut given = Given {
         part: part.to_owned(),
         choice: "".into(),
-        by: "somebody".into(),
+        by: None,
         via: "socket".into(),
         after: Duration::ZERO,
         why: String::new(),
@@ -52,6 +53,7 @@ fn given(reader: &mut Reader<'_>, node: &Node, part: &str) -> Option<Given> {
     };
     if let Value::Text(_) = node.value {
         given.choice = reader.text(node, "an answer")?.into();
+        somebody(reader, node.at, part, against);
         return Some(given);
     }
     let fields = reader.fields(node, "an answer", &["choice", "by", "via", "after", "why"], &[])?;
@@ -62,8 +64,9 @@ fn given(reader: &mut Reader<'_>, node: &Node, part: &str) -> Option<Given> {
             return None;
         }
     }
-    if let Some(node) = fields.get("by") {
-        given.by = reader.text(node, "`by`")?.into();
+    match fields.get("by") {
+        Some(node) => given.by = Some(by(reader, node, against)?),
+        None => somebody(reader, fields.at, part, against),
     }
     if let Some(node) = fields.get("via") {
         given.via = reader.text(node, "`via`")?.into();
@@ -75,6 +78,29 @@ fn given(reader: &mut Reader<'_>, node: &Node, part: &str) -> Option<Given> {
         given.why = reader.text(node, "`why`")?.to_owned();
     }
     Some(given)
+}
+
+/// Whoever answers, among the people of the file where it has some.
+fn by(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<Name> {
+    let text = reader.text(node, "`by`")?;
+    let people = against.people;
+    if !people.is_empty() && !people.people.contains_key(text) {
+        let names: Vec<&str> = people.people.keys().map(Name::as_str).collect();
+        let mistake = reader.source.error(node.at, format!("there is no person `{text}` in this file"));
+        reader.note(mistake.expected(one_of(&names)).nearest(text, names.iter().copied()));
+    }
+    Some(text.into())
+}
+
+/// An answer that says of nobody that it is theirs: fine where nobody is known, or where one person is asked.
+fn somebody(reader: &mut Reader<'_>, at: Place, part: &str, against: &Against<'_>) {
+    let step = against.playbook.steps.iter().find(|step| step.id.as_str() == step_of(part));
+    let asks_one = |step: &Step| matches!(&step.kind, StepKind::Ask(ask) if ask.person.is_some());
+    if !against.people.is_empty() && !step.is_some_and(asks_one) {
+        let names: Vec<&str> = against.people.people.keys().map(Name::as_str).collect();
+        let what = "whose answer is it? Once people are known, only theirs count";
+        reader.error(at, what, format!("`{{ choice: …, by: … }}` with {}", one_of(&names)));
+    }
 }
 
 /// Whether the step can ask at all. In the mode `approve`, and on what is old, every action may.
@@ -94,11 +120,11 @@ fn known(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_>, mode: Op
 impl Stage {
     /// Gives the answers whose time has come; whether one was given.
     pub(super) fn answer(&mut self, left: &mut Vec<Given>, now: Stamp) -> Result<bool, String> {
-        for (run, part, asked) in self.core.open() {
+        for (run, part, asked, person) in self.core.open() {
             let is_due = |given: &Given| given.is_for(&part) && asked.after(given.after) <= now;
             let Some(at) = left.iter().position(is_due) else { continue };
             let given = left.remove(at);
-            self.core.give(&given.to(run, &part)).map_err(|why| format!("line {}: {why}", given.at.0))?;
+            self.core.give(&given.to(run, &part, person)).map_err(|why| format!("line {}: {why}", given.at.0))?;
             return Ok(true);
         }
         Ok(false)
@@ -107,7 +133,7 @@ impl Stage {
     /// When the next answer is due.
     pub(super) fn next_answer(&self, left: &[Given]) -> Option<Stamp> {
         let open = self.core.open();
-        let due = open.iter().flat_map(|(_, part, asked)| {
+        let due = open.iter().flat_map(|(_, part, asked, _)| {
             left.iter().filter(|given| given.is_for(part)).map(|given| asked.after(given.after))
         });
         due.min_by_key(|at| at.boot_ns)
@@ -119,7 +145,7 @@ impl Given {
         self.part == part.to_string() || self.part == part.step.as_str()
     }
 
-    fn to(&self, run: RunId, part: &Part) -> AnswerGiven {
+    fn to(&self, run: RunId, part: &Part, asked: Option<Name>) -> AnswerGiven {
         AnswerGiven {
             run,
             step: Some(part.step.clone()),
@@ -127,7 +153,7 @@ impl Given {
             item: if self.part == part.step.as_str() { None } else { part.item },
             choice: self.choice.clone(),
             plan: None,
-            by: self.by.clone(),
+            by: self.by.clone().or(asked).unwrap_or_else(|| "somebody".into()),
             via: self.via.clone(),
             why: self.why.clone(),
         }

@@ -5,7 +5,7 @@
 use super::answers::Given;
 use quell_model::playbook::Playbook;
 use quell_model::record::RunState;
-use quell_model::{Json, Mistake, Mode, Outcome, OwnedEvent, RuleRef, Stamp};
+use quell_model::{Json, Mistake, Mode, Outcome, OwnedEvent, People, RuleRef, Stamp};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub struct Suite {
     pub file: PathBuf,
     /// What it tests.
     pub playbook: Arc<Playbook>,
+    /// Who is who in its cases.
+    pub people: Arc<People>,
     /// In the order of the file.
     pub cases: Vec<Case>,
 }

@@ -5,17 +5,17 @@
 use super::answers;
 use super::case::{Answer, Case, Expectation, Mock, Suite, Wanted};
 use super::start;
-use crate::load::Known;
 use crate::load::reader::{Fields, Reader, one_of};
 use crate::load::yaml::{self, Entry, Node, Place, Source, Value};
+use crate::load::{Known, escalation};
 use quell_model::playbook::{Playbook, StepKind};
 use quell_model::record::RunState;
-use quell_model::{Json, Lane, Mistake, Outcome};
+use quell_model::{Json, Lane, Mistake, Name, Outcome, People};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-const KEYS: &[&str] = &["playbook", "cases"];
+const KEYS: &[&str] = &["playbook", "people", "approvers", "cases"];
 const CASE: &[&str] =
     &["case", "event", "recording", "inputs", "rule", "mode", "at", "age", "mocks", "answers", "expect"];
 const EXPECT: &[&str] = &["run", "runs", "steps", "order", "not_run", "asked", "told", "outputs"];
@@ -44,6 +44,7 @@ const OUTCOMES: &[(&str, Outcome)] = &[
 /// What a file's cases are held against.
 pub(super) struct Against<'a> {
     pub(super) playbook: &'a Playbook,
+    pub(super) people: &'a People,
     pub(super) known: &'a Known<'a>,
 }
 
@@ -76,8 +77,11 @@ fn suite(reader: &mut Reader<'_>, node: &Node, playbooks: &[Arc<Playbook>], know
     if items.is_empty() {
         reader.error(list.at, "`cases` is empty", "at least one case");
     }
+    let roles = known.roles.cloned().unwrap_or_default();
+    let people = escalation::who(reader, &fields, &roles, None);
     let playbook = playbook?;
-    let against = Against { playbook: &playbook, known };
+    asks(reader, &fields, &playbook, &people);
+    let against = Against { playbook: &playbook, people: &people, known };
     let mut cases: Vec<Case> = Vec::new();
     for item in items {
         let Some(case) = case(reader, item, &against) else { continue };
@@ -87,7 +91,28 @@ fn suite(reader: &mut Reader<'_>, node: &Node, playbooks: &[Arc<Playbook>], know
         }
         cases.push(case);
     }
-    Some(Suite { file: reader.source.file.clone(), playbook, cases })
+    Some(Suite { file: reader.source.file.clone(), playbook, people: Arc::new(people), cases })
+}
+
+/// Once people are known, only those count whom somebody has named.
+fn asks(reader: &mut Reader<'_>, fields: &Fields<'_>, playbook: &Playbook, people: &People) {
+    let Some(entry) = fields.entry("people").filter(|_| !people.is_empty()) else { return };
+    let by = playbook.steps.iter().flat_map(|step| {
+        let approve = step.approve.as_ref().and_then(|approve| approve.by.as_ref());
+        let confirm = step.confirm.as_ref().and_then(|confirm| confirm.by.as_ref());
+        let ask = if let StepKind::Ask(ask) = &step.kind { ask.by.as_ref() } else { None };
+        [approve, confirm, ask].into_iter().flatten()
+    });
+    let mut missing: Vec<&str> = by.filter(|name| !people.approvers.contains_key(*name)).map(Name::as_str).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    for name in missing {
+        let what =
+            format!("the playbook asks the approvers `{name}`, and there are none of that name among these people");
+        let mistake =
+            reader.source.error(entry.at, what).expected(format!("`approvers: {{ {name}: {{ people: [...] }} }}`"));
+        reader.note(mistake.nearest(name, people.approvers.keys().map(Name::as_str)));
+    }
 }
 
 fn playbook(reader: &mut Reader<'_>, fields: Fields<'_>, all: &[Arc<Playbook>]) -> Option<Arc<Playbook>> {

@@ -115,6 +115,7 @@ impl Stage {
             ceiling: Mode::Enforce,
             modes,
             vars: bench.vars.clone(),
+            people: Arc::clone(&suite.people),
             ..Definitions::default()
         };
         Self { core: Core::new(parts, definitions), clock, world, woken }

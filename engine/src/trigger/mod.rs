@@ -10,9 +10,10 @@ use crate::playbook::expression::{Expressions, Scope};
 use quell_model::guard::place_of_event;
 use quell_model::playbook::{DetectionFilter, Playbook, Rate};
 use quell_model::record::RunStarted;
-use quell_model::{Detection, Event, Field, IncidentId, Json, Mode, Name, ProcessId, RunId, Stamp};
+use quell_model::{Detection, Event, Field, IncidentId, Json, Mode, Name, People, ProcessId, RunId, Stamp};
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a playbook makes of a detection.
@@ -71,6 +72,15 @@ pub fn wants(filter: &DetectionFilter, detection: &Detection) -> bool {
     let tagged = filter.tags.iter().any(|tag| rule.tags.contains(tag));
     let any = filter.rules.is_empty() && filter.tags.is_empty();
     (named || tagged || any) && rule.level >= filter.level
+}
+
+/// What a trigger's expressions see besides the detection.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// From quell.yaml.
+    pub vars: &'a Json,
+    /// Who is who.
+    pub people: &'a Arc<People>,
 }
 
 /// A detection as expressions see it, made once for all playbooks, and only if one asks.
@@ -140,7 +150,7 @@ impl Triggers {
         &self,
         playbook: &Playbook,
         seen: &Seen<'_>,
-        vars: &Json,
+        ground: Ground<'_>,
         expressions: &Expressions,
         most: Mode,
         now: Stamp,
@@ -154,7 +164,8 @@ impl Triggers {
             return Answer::NotMine(format!("it does not ask for rule `{rule}` at level {level}"));
         }
         let (event, described) = seen.views();
-        let scope = Scope { event, detection: described, vars, ..Scope::empty(now.wall) };
+        let people = Some(ground.people);
+        let scope = Scope { event, detection: described, vars: ground.vars, people, ..Scope::empty(now.wall) };
         let mut stricter = None;
         if let Some(condition) = &playbook.on.condition {
             match expressions.truth(&condition.text, &scope) {

@@ -66,6 +66,12 @@ impl Calendar {
         jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect()
     }
 
+    /// Whether there is a time zone of this name.
+    #[must_use]
+    pub fn is_zone(name: &str) -> bool {
+        TimeZone::get(name).is_ok()
+    }
+
     /// The first moment after this one.
     #[must_use]
     pub fn after(&self, moment: Timestamp) -> Option<Zoned> {

@@ -4,11 +4,13 @@
 //! `show` tells each value and where it came from. Never asks the system anything: names of users and files are resolved
 //! by who uses them.
 
+mod access;
 mod read;
 mod show;
 
+pub use access::{Permission, Roles};
 #[cfg(test)]
-pub(crate) use read::KEYS;
+pub(crate) use read::{ACCESS, KEYS};
 pub use read::{config, config_file};
 pub use show::Shown;
 
@@ -34,6 +36,8 @@ pub struct Config {
     pub playbooks: Playbooks,
     /// Which rules are loaded.
     pub rules: Rules,
+    /// The escalation.yaml that it names.
+    pub escalation: Option<PathBuf>,
     /// When incidents open and end.
     pub incidents: Incidents,
     /// How much the flight recorder keeps.
@@ -46,6 +50,8 @@ pub struct Config {
     pub vars: Json,
     /// The group that may use the socket.
     pub socket_group: String,
+    /// What each role may do.
+    pub roles: Roles,
     /// What is logged, and how.
     pub log: Log,
     /// Where values were written: `guard.breaker.images` → line; on the command line: the flag.
@@ -228,6 +234,7 @@ impl Default for Config {
             data_dir: PathBuf::from("/var/lib/quell"),
             playbooks: Playbooks { shipped: true, dirs: Vec::new(), modes: BTreeMap::new() },
             rules: Rules { shipped: true, dirs: Vec::new(), exceptions: Vec::new() },
+            escalation: None,
             incidents: Incidents { min_level: Level::High, quiet: Duration::from_secs(30 * 60) },
             recorder: Recorder { size: 1 << 30, age: Duration::from_secs(24 * 3600) },
             sources: Sources { sensor: true, files: Vec::new() },
@@ -241,6 +248,7 @@ impl Default for Config {
             },
             vars: Json::Object(serde_json::Map::new()),
             socket_group: "quell".to_owned(),
+            roles: Roles::default(),
             log: Log { format: LogFormat::Auto, level: LogLevel::Info },
             origins: BTreeMap::new(),
         }
@@ -258,6 +266,12 @@ impl Config {
     pub fn set_data_dir(&mut self, dir: PathBuf, flag: &'static str) {
         self.data_dir = dir;
         self.origins.insert("data_dir".to_owned(), Origin::Flag(flag));
+    }
+
+    /// Where the people are written: the file that it names, else the one beside it, which need not be there.
+    #[must_use]
+    pub fn escalation_file(&self) -> Option<PathBuf> {
+        self.escalation.clone().or_else(|| self.file.as_ref().map(|file| file.with_file_name("escalation.yaml")))
     }
 
     /// How far a playbook may go: the stricter of the ceiling and of what holds for the playbook.

@@ -2,6 +2,11 @@
 //!
 //! Owns the keys. Paths in it are relative to the file. One error, and there is no configuration at all.
 
+mod access;
+
+#[cfg(test)]
+pub(crate) use access::KEYS as ACCESS;
+
 use super::{Config, FileSource, LEAST_RECORDED, LogFormat, LogLevel, Origin};
 use crate::adapt::Format;
 use crate::load::reader::{Fields, Reader};
@@ -14,9 +19,21 @@ use quell_model::guard::Within;
 use quell_model::{Mistake, Name};
 use std::path::{Path, PathBuf};
 
-pub(crate) const KEYS: &[&str] =
-    &["mode", "data_dir", "playbooks", "rules", "incidents", "recorder", "sources", "guard", "vars", "access", "log"];
-const LATER: &[&str] = &["escalation", "secrets", "commands", "public_url", "retention", "telemetry"];
+pub(crate) const KEYS: &[&str] = &[
+    "mode",
+    "data_dir",
+    "playbooks",
+    "rules",
+    "escalation",
+    "incidents",
+    "recorder",
+    "sources",
+    "guard",
+    "vars",
+    "access",
+    "log",
+];
+const LATER: &[&str] = &["secrets", "commands", "public_url", "retention", "telemetry"];
 const PROTECT_LATER: &[&str] =
     &["labels", "files", "networks", "accounts", "namespaces", "nodes", "principals", "instances"];
 
@@ -72,6 +89,9 @@ impl Reading<'_> {
         }
         self.playbooks(&top);
         self.rules(&top);
+        if let Some(node) = self.at(&top, "escalation", "escalation") {
+            self.config.escalation = self.path(node, "`escalation`");
+        }
         self.incidents(&top);
         self.recorder(&top);
         self.sources(&top);
@@ -236,17 +256,6 @@ impl Reading<'_> {
             return;
         }
         self.config.guard.only_within = Some(Within { cgroup: path.to_owned() });
-    }
-
-    fn access(&mut self, top: &Fields<'_>) {
-        let Some(fields) = self.section(top, "access", &["socket"], &["listen", "roles"]) else { return };
-        if let Some(node) = fields.get("socket")
-            && let Some(socket) = self.reader.fields(node, "`socket`", &["group"], &[])
-            && let Some(node) = self.at(&socket, "group", "access.socket.group")
-            && let Some(group) = self.reader.text(node, "`group`")
-        {
-            group.clone_into(&mut self.config.socket_group);
-        }
     }
 
     fn log(&mut self, top: &Fields<'_>) {

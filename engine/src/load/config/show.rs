@@ -1,10 +1,11 @@
 //! The effective configuration: every value, and where it came from.
 
-use super::{Config, LogFormat, LogLevel, Origin, word};
+use super::{Config, LogFormat, LogLevel, Origin, Permission, word};
 use crate::load::units::{print_duration, print_rate, print_size};
 use quell_model::Json;
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// One value.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -35,6 +36,7 @@ impl Config {
             ("rules.shipped".into(), json!(self.rules.shipped)),
             ("rules.dirs".into(), json!(self.rules.dirs)),
             ("rules.exceptions".into(), json!(self.rules.exceptions)),
+            ("escalation".into(), json!(self.escalation_file())),
             ("incidents.min_level".into(), json!(self.incidents.min_level)),
             ("incidents.quiet".into(), json!(print_duration(self.incidents.quiet))),
             ("recorder.size".into(), json!(print_size(self.recorder.size))),
@@ -56,6 +58,10 @@ impl Config {
             ),
             ("vars".into(), self.vars.clone()),
             ("access.socket.group".into(), json!(self.socket_group)),
+        ]);
+        let words = |may: &BTreeSet<Permission>| may.iter().map(|one| one.as_str()).collect::<Vec<_>>();
+        rows.extend(self.roles.all().map(|(role, may)| (format!("access.roles.{role}"), json!(words(may)))));
+        rows.extend([
             ("log.format".into(), json!(word(LogFormat::WORDS, self.log.format))),
             ("log.level".into(), json!(word(LogLevel::WORDS, self.log.level))),
         ]);

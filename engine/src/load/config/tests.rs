@@ -12,6 +12,7 @@ mode: enforce
 data_dir: data
 playbooks: { shipped: true, dirs: [playbooks], modes: { contain-crypto-miner: observe } }
 rules: { shipped: false, dirs: [/rules, mine], exceptions: [exceptions.yaml] }
+escalation: people/who.yaml
 incidents: { min_level: medium, quiet: 1h }
 recorder: { size: 512MiB, age: 2d }
 sources:
@@ -23,7 +24,7 @@ guard:
   breaker: { images: 5, within: 5m, quiet: 10m }
   only_within: { cgroup: /quell-demo/ }
 vars: { corp_cidrs: ["10.0.0.0/8"] }
-access: { socket: { group: wheel } }
+access: { socket: { group: wheel }, roles: { admin: [pause, config], oncall: [ack, note, approve] } }
 log: { format: json, level: debug }
 "#;
 
@@ -59,7 +60,7 @@ fn every_mistake_is_told_at_once() {
 mod: enforce
 mode: enforced
 data_dir: 5
-escalation: escalation.yaml
+escalation: [escalation.yaml]
 playbooks: { shiped: true, dirs: playbooks, modes: { x: on } }
 rules: [a]
 incidents: { min_level: hi, quiet: 30 }
@@ -72,12 +73,36 @@ guard:
   only_within: { cgroup: quell/../demo }
   warm_up: {}
 vars: [1]
-access: { socket: { grup: x }, listen: {} }
+access: { socket: { grup: x }, roles: { viewer: read, "on call": [ack], own: [resolv, 5] } }
 log: { format: xml, level: loud }
 "#;
     let (config, mistakes) = load(text);
     assert!(config.is_none());
     insta::assert_snapshot!(crate::load::tests::print(&mistakes));
+}
+
+#[test]
+fn roles_are_the_own_ones_beside_the_known() {
+    use Permission as P;
+    let roles = |text: &str| load(text).0.unwrap().roles;
+    let known = roles("");
+    assert_eq!(known.names(), ["admin", "approver", "responder", "viewer"]);
+    let [viewer, responder, admin] = ["viewer", "responder", "admin"].map(Name::from);
+    assert!(known.may([&responder], P::Undo) && known.may([&responder], P::Read));
+    assert!(!known.may([&viewer], P::Note) && !known.may([&viewer, &responder], P::Pause));
+    assert_eq!(known.that_may(P::Approve), ["approver"]);
+    let own = roles("access: { roles: { admin: [], oncall: [pause] } }\n");
+    assert!(own.may([&admin], P::Read) && !own.may([&admin], P::Pause));
+    assert!(own.may([&"oncall".into()], P::Pause));
+    assert!(!own.may([&"nobody".into()], P::Read), "a role that is none may nothing");
+}
+
+#[test]
+fn the_people_are_beside_the_configuration_unless_it_says_where() {
+    let file = |text: &str| load(text).0.unwrap().escalation_file().unwrap();
+    assert_eq!(file(""), Path::new("/etc/quell/escalation.yaml"));
+    assert_eq!(file("escalation: ../people.yaml\n"), Path::new("/etc/quell/../people.yaml"));
+    assert_eq!(Config::default().escalation_file(), None);
 }
 
 #[test]

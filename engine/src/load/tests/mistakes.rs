@@ -101,7 +101,7 @@ fn every_kind_of_mistake_is_told() {
         ("script in braces", step("script: ${{ #{} }}")),
         ("script with a mistake", step("script: |\n  let x = 1;\n  let y = ;\n  #{}")),
         ("script names", step("script: |\n  let x = vars.corp_cidr;\n  let event = 1;\n  globb(x, inputs.y);\n  #{}")),
-        ("secrets", step("tell: \"${{ secrets.x }} ${{ person_of(event.actor) }}\"")),
+        ("secrets", step("tell: \"${{ secrets.x }} ${{ person_off(event.actor) }}\"")),
         ("absent", step("tell: \"${{ event.pod.name }} ${{ event.pod?.name }} ${{ event.node.name }}\"")),
         ("run", step("tell: \"${{ run.idd }} ${{ incident.id }} ${{ run.started }}\"")),
         ("each", steps("a: { for_each: [1, two], tell: x }\nb: { needs: [a], tell: \"${{ steps.a.items.len() }} ${{ steps.a.item }} ${{ steps.a.why }}\" }")),

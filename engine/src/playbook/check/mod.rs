@@ -4,6 +4,7 @@
 //! draft ─┬─ needs    do they exist, is it a DAG
 //!        ├─ inputs   does the action exist, is its input what its schema says
 //!        ├─ uses     do expressions compile, do they name what is there
+//!        ├─ people   are those it asks known
 //!        └─ trigger  do its rules and tags exist
 //! playbooks ── across   names and triggers that two share
 //! ```
@@ -11,6 +12,7 @@
 pub(crate) mod across;
 pub(crate) mod inputs;
 mod needs;
+mod people;
 mod uses;
 
 pub(crate) use uses::can_be_named;
@@ -26,6 +28,7 @@ pub(crate) fn draft(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
     let graph = needs::check(reader, draft);
     inputs::check(reader, draft, known);
     uses::check(reader, draft, known, graph.as_ref());
+    people::check(reader, draft, known);
     trigger(reader, draft, known);
     bounds(reader, draft, known);
 }

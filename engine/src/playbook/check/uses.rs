@@ -114,7 +114,7 @@ const OFTEN_ABSENT: &[&str] = &["event.pod", "event.container"];
 
 const TRIGGER: &[&str] = &["event", "detection", "vars"];
 const STEP: &[&str] = &["event", "detection", "detections", "incident", "inputs", "vars", "steps", "run"];
-const LATER: &[&str] = &["secrets", "person_of"];
+const LATER: &[&str] = &["secrets"];
 
 /// Whether `steps.ID` is what it seems: no word of the language.
 pub(crate) fn can_be_named(id: &str) -> bool {

@@ -204,3 +204,40 @@ fn what_an_attacker_wrote_at_length_can_still_be_asked_about() {
         assert_eq!(expressions.eval(text, &scope).as_ref(), Ok(&want), "{text}");
     }
 }
+
+#[test]
+fn person_of_knows_who_is_who_now() {
+    use quell_model::people::{People, Person, System};
+    let mut people = People::default();
+    let mut add = |name: &str, identities: &[(System, &str)]| {
+        let identities = identities.iter().map(|(system, text)| (*system, (*text).to_owned())).collect();
+        people.people.insert(name.into(), Person { identities, ..Person::default() });
+    };
+    add("ana", &[(System::Unix, "ana.s"), (System::Kubernetes, "ana@example.org"), (System::Slack, "U1")]);
+    add("bo", &[(System::Unix, "1007"), (System::Email, "bo@example.org")]);
+    add("eve", &[(System::Unix, "bo@example.org")]);
+    let people = Arc::new(people);
+    let expressions = Expressions::new();
+    let event = json!({ "actor": "U1", "process": { "uid": 1007, "user": "ana.s" } });
+    let scope = Scope { event: &event, people: Some(&people), ..Scope::empty(now()) };
+    for (text, want) in [
+        ("person_of(event.actor)", json!("ana")),
+        ("person_of(event.process.user)", json!("ana")),
+        ("person_of(event.process.uid)", json!("bo")),
+        ("person_of(\"unix\", event.process.uid)", json!("bo")),
+        ("person_of(\"kubernetes\", \"ana@example.org\")", json!("ana")),
+        ("person_of(\"unix\", \"ana@example.org\")", Json::Null),
+        ("person_of(\"bo@example.org\")", Json::Null),
+        ("person_of(\"email\", \"bo@example.org\")", json!("bo")),
+        ("person_of(event.pod)", Json::Null),
+        ("person_of(\"unix\", event.pod)", Json::Null),
+        ("person_of(\"nobody\") == ()", json!(true)),
+        ("person_of(\"nobody\") ?? \"lead\"", json!("lead")),
+    ] {
+        assert_eq!(expressions.eval(text, &scope), Ok(want), "{text}");
+    }
+    let error = expressions.eval("person_of(\"linux\", \"ana\")", &scope).unwrap_err().to_string();
+    assert!(error.contains("`linux` is no system of identities: unix, slack"), "{error}");
+    let nobody = Scope { people: None, ..scope };
+    assert_eq!(expressions.eval("person_of(event.actor)", &nobody), Ok(Json::Null), "nobody is left bound");
+}

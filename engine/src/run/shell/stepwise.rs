@@ -6,9 +6,10 @@
 use super::Core;
 use crate::run::AnswerGiven;
 use crate::run::job::{Answer, Input};
+use crate::run::machine::Asked;
 use quell_model::playbook::Playbook;
 use quell_model::record::Part;
-use quell_model::{Json, RunId, Stamp};
+use quell_model::{Json, Name, RunId, Stamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -57,12 +58,13 @@ impl<W: Send + 'static> Core<W> {
         self.timers.keys().next().copied()
     }
 
-    /// The parts that ask somebody, and since when, in their order.
-    pub(crate) fn open(&self) -> Vec<(RunId, Part, Stamp)> {
+    /// The parts that ask, since when, and whom where it is one person, in their order.
+    pub(crate) fn open(&self) -> Vec<(RunId, Part, Stamp, Option<Name>)> {
         let of = |(id, live): (&RunId, &super::Live)| -> Vec<_> {
-            live.run.questions().map(|(part, asked)| (id.clone(), part.clone(), asked.at)).collect()
+            let whom = |asked: &Asked| asked.question.person.clone();
+            live.run.questions().map(|(part, asked)| (id.clone(), part.clone(), asked.at, whom(asked))).collect()
         };
-        let mut all: Vec<(RunId, Part, Stamp)> = self.runs.iter().flat_map(of).collect();
+        let mut all: Vec<_> = self.runs.iter().flat_map(of).collect();
         all.sort();
         all
     }

@@ -21,6 +21,7 @@ fn people(quorum: u32) -> Arc<People> {
     let mut all = People::default();
     for name in ["ana", "bo", "lead"] {
         all.people.insert(name.into(), Person::default());
+        all.deciders.insert(name.into());
     }
     let people = ["ana", "lead"].map(Name::from).into();
     all.approvers.insert("security".into(), Approvers { people, quorum, not_requester: true, policy: None });

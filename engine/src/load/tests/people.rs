@@ -1,0 +1,39 @@
+//! Whom a playbook asks: approvers and people that an escalation.yaml has or has not.
+
+use super::*;
+use crate::load::escalation::escalation;
+use quell_model::People;
+
+fn asked(people: &People) -> Vec<Mistake> {
+    let text = r#"
+playbook: p
+on: { manual: true }
+limits: { targets: 5/run }
+steps:
+  good: { action: process.kill, with: { process: x }, approve: { by: security } }
+  near: { action: process.kill, with: { process: x }, approve: { by: securty } }
+  person: { action: process.kill, with: { process: x }, approve: { by: ana } }
+  policy: { action: process.kill, with: { process: x }, approve: { by: night } }
+  ask: { ask: { question: x, by: nobody, choices: [a, b], otherwise: a, person: '${{ "anna" }}' } }
+  fine: { ask: { question: x, choices: [a, b], otherwise: a, person: '${{ "ana" }}' } }
+  later: { ask: { question: x, choices: [a, b], otherwise: a, person: "${{ person_of(event.actor) }}" } }
+"#;
+    with_known(|known| playbook(Path::new("p.yaml"), text, &Known { people: Some(people), ..known.clone() }).1)
+}
+
+#[test]
+fn whom_a_playbook_asks_must_be_known() {
+    let who = "people: { ana: {}, bo: {} }\npolicies: { night: {} }\napprovers: { security: { people: [ana, bo] } }\n";
+    let people = escalation(Path::new("escalation.yaml"), who, &crate::load::Roles::default()).0.unwrap();
+    insta::assert_snapshot!(print(&asked(&people)));
+}
+
+#[test]
+fn without_people_a_question_says_who_will_answer() {
+    let mistakes = asked(&People::default());
+    assert!(mistakes.iter().all(|mistake| mistake.level < MistakeLevel::Error), "{mistakes:?}");
+    let has = |level, text: &str| mistakes.iter().filter(|m| m.level == level && m.what.contains(text)).count();
+    assert_eq!(has(MistakeLevel::Note, "whoever may use the socket answers this `approve`"), 4);
+    assert_eq!(has(MistakeLevel::Note, "answers this `ask`"), 1);
+    assert_eq!(has(MistakeLevel::Warning, "nobody to ask"), 3);
+}

@@ -1,0 +1,180 @@
+//! Who may do what: one table of routes and permissions, asked before any handler.
+//!
+//! Owns who a caller is among the people of escalation.yaml, and what their roles allow. Never decides whether an answer
+//! counts: the engine does. Keeps true: a route without a row is closed; without people whoever may use the socket may do
+//! everything; root and the user who runs quell operate it, and are nobody's approval unless they are a person.
+
+use super::caller::{self, Caller, Peer};
+use super::problem::Problem;
+use super::routes::not_so;
+use crate::daemon::files::Loaded;
+use axum::extract::{ConnectInfo, MatchedPath, Request};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use quell_engine::load::{Permission, Roles};
+use quell_model::people::System;
+use quell_model::{Name, People};
+use std::sync::Arc;
+
+/// What a route wants of its caller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Need {
+    /// A role with this permission.
+    May(Permission),
+    /// To be a person: those who are asked, and the approvers that a question names, need no role for it.
+    Answer,
+}
+
+const READ: Need = Need::May(Permission::Read);
+const NOTE: Need = Need::May(Permission::Note);
+const RESOLVE: Need = Need::May(Permission::Resolve);
+const RUN: Need = Need::May(Permission::Run);
+const UNDO: Need = Need::May(Permission::Undo);
+const PAUSE: Need = Need::May(Permission::Pause);
+const CONFIG: Need = Need::May(Permission::Config);
+
+/// Every route. One that is not here is closed.
+const TABLE: &[(&str, &str, Need)] = &[
+    ("GET", "/status", READ),
+    ("GET", "/playbooks", READ),
+    ("POST", "/pause", PAUSE),
+    ("POST", "/resume", PAUSE),
+    ("POST", "/reload", CONFIG),
+    ("GET", "/runs", READ),
+    ("POST", "/runs", RUN),
+    ("GET", "/runs/{id}", READ),
+    ("GET", "/runs/{id}/playbook", READ),
+    ("POST", "/runs/{id}/cancel", RUN),
+    ("POST", "/runs/{id}/undo", UNDO),
+    ("POST", "/runs/{id}/keep", UNDO),
+    ("POST", "/runs/{id}/answer", Need::Answer),
+    ("GET", "/incidents", READ),
+    ("GET", "/incidents/{id}", READ),
+    ("GET", "/incidents/{id}/explain", READ),
+    ("GET", "/incidents/{id}/events", READ),
+    ("POST", "/incidents/{id}/note", NOTE),
+    ("POST", "/incidents/{id}/resolve", RESOLVE),
+    ("POST", "/incidents/{id}/reopen", RESOLVE),
+    ("POST", "/incidents/{id}/undo", UNDO),
+];
+
+/// By which way a request came, as `not_via` of a question names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Via(pub(super) &'static str);
+
+/// Who may do what, as it was read last.
+#[derive(Debug)]
+pub(crate) struct Access {
+    people: Arc<People>,
+    roles: Roles,
+    /// Whoever runs this daemon could end it and write its files: nothing is held back from them.
+    owner: u32,
+}
+
+/// A caller, and what they are here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Known {
+    /// As the journal will name them.
+    name: Name,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    /// Root, or the user who runs quell; without people whoever may use the socket.
+    Operator,
+    /// Somebody of escalation.yaml.
+    Person,
+    /// Nobody of it.
+    Nobody,
+}
+
+impl Access {
+    /// By what was loaded.
+    pub(crate) fn of(loaded: &Loaded) -> Self {
+        Self {
+            people: Arc::clone(&loaded.definitions.people),
+            roles: loaded.config.roles.clone(),
+            owner: rustix::process::geteuid().as_raw(),
+        }
+    }
+
+    /// Who is at the other end.
+    fn who(&self, peer: Peer, passwd: &str) -> Known {
+        let Peer::Uid(Some(uid)) = peer else {
+            let standing = if self.people.is_empty() { Standing::Operator } else { Standing::Nobody };
+            return Known { name: "unknown".into(), standing };
+        };
+        let Caller(user) = Caller::named(uid, passwd);
+        if self.people.is_empty() || uid == 0 {
+            return Known { name: user, standing: Standing::Operator };
+        }
+        let by_name = caller::name_of(uid, passwd).and_then(|name| self.people.who(System::Unix, name));
+        let person = by_name.or_else(|| self.people.who(System::Unix, &uid.to_string()));
+        let standing = match person {
+            _ if uid == self.owner => Standing::Operator,
+            Some(_) => Standing::Person,
+            None => Standing::Nobody,
+        };
+        // A user of the same name as a person is not that person.
+        let name = person.cloned().unwrap_or_else(|| format!("{user} (unverified)").into());
+        Known { name, standing }
+    }
+
+    /// Whether they may; else why not.
+    fn allow(&self, known: &Known, need: Need) -> Result<(), Problem> {
+        let name = &known.name;
+        let denied = |what: String| Problem::new(StatusCode::FORBIDDEN, what);
+        match (known.standing, need) {
+            (Standing::Operator, _) | (Standing::Person, Need::Answer | READ) => Ok(()),
+            (Standing::Nobody, _) => {
+                let user = name.as_str().trim_end_matches(" (unverified)").trim_start_matches("uid ");
+                let hint = format!("`identities: {{ unix: {user} }}` of a person there makes them known");
+                Err(denied(format!("`{user}` is nobody in escalation.yaml")).hint(hint))
+            }
+            (Standing::Person, Need::May(permission)) => {
+                let roles = self.people.people.get(name).map(|person| &person.roles);
+                if self.roles.may(roles.into_iter().flatten(), permission) {
+                    return Ok(());
+                }
+                let that_may = self.roles.that_may(permission);
+                let hint = match that_may.as_slice() {
+                    [] => "no role has it: `access.roles` of quell.yaml can give one".to_owned(),
+                    may => format!("roles with it: {}; `roles` of a person in escalation.yaml", may.join(", ")),
+                };
+                let what = format!("{name} may not do that: no role of theirs has `{}`", permission.as_str());
+                Err(denied(what).hint(hint))
+            }
+        }
+    }
+}
+
+/// What the route of this path and method wants; none: it has no row.
+fn need(method: &Method, path: &str) -> Option<Need> {
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    TABLE.iter().find(|(verb, route, _)| *verb == method && *route == path).map(|(.., need)| *need)
+}
+
+/// Lets a request through to its handler under the caller's name, or answers in its place.
+pub(super) async fn check(access: Arc<Access>, mut request: Request, next: Next) -> Result<Response, Problem> {
+    let peer = request.extensions().get::<ConnectInfo<Peer>>().map_or(Peer::Uid(None), |info| info.0);
+    let known = access.who(peer, &caller::passwd());
+    match request.extensions().get::<MatchedPath>() {
+        // There is nothing there, which is for those to hear who may read at all.
+        None => access.allow(&known, READ)?,
+        Some(path) => match need(request.method(), path.as_str()) {
+            Some(need) => access.allow(&known, need)?,
+            None => {
+                access.allow(&known, READ)?;
+                return Err(not_so(request.method().clone(), request.uri().clone()).await);
+            }
+        },
+    }
+    request.extensions_mut().insert(ConnectInfo(Caller(known.name)));
+    request.extensions_mut().insert(Via("socket"));
+    Ok(next.run(request).await)
+}
+
+#[cfg(test)]
+mod tests;

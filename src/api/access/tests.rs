@@ -1,0 +1,132 @@
+//! The table against the router's own text, and every role against every route.
+
+use super::super::caller::ROOT;
+use super::*;
+use axum::Router;
+use axum::body::Body;
+use axum::middleware::from_fn;
+use axum::routing::any;
+use quell_model::Person;
+use std::collections::BTreeSet;
+use tower::ServiceExt;
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\nana.s:x:1000:1000::/:/bin/sh\nbo:x:1001:1001::/:/bin/sh\nana:x:1002:1002::/:/bin/sh\n";
+const OWNER: u32 = 1009;
+
+/// A person for each role, and `asked` with none.
+fn access() -> Access {
+    let roles = Roles::default();
+    let mut people = People::default();
+    for (at, role) in ["viewer", "responder", "approver", "admin", ""].into_iter().enumerate() {
+        let name = if role.is_empty() { "asked" } else { role };
+        let own = if role.is_empty() { BTreeSet::new() } else { BTreeSet::from([role.into()]) };
+        let identities = [(System::Unix, (2000 + at).to_string())].into();
+        people.people.insert(name.into(), Person { roles: own, identities, ..Person::default() });
+    }
+    let ana = Person { identities: [(System::Unix, "ana.s".to_owned())].into(), ..Person::default() };
+    people.people.insert("ana".into(), ana);
+    Access { people: Arc::new(people), roles, owner: OWNER }
+}
+
+fn nobody_known() -> Access {
+    Access { people: Arc::default(), roles: Roles::default(), owner: OWNER }
+}
+
+/// What the gate says to a request of this uid, with handlers that say yes to everything.
+async fn said(access: Access, uid: u32, method: &str, path: &str) -> StatusCode {
+    let access = Arc::new(access);
+    let mut router = Router::new();
+    let paths: BTreeSet<&str> = TABLE.iter().map(|(_, path, _)| *path).chain(["/a/new/route"]).collect();
+    for path in paths {
+        router = router.route(path, any(|| async { "done" }));
+    }
+    let router = router.layer(from_fn(move |request, next| check(Arc::clone(&access), request, next)));
+    let mut request = Request::builder().method(method).uri(path.replace("{id}", "r-1")).body(Body::empty()).unwrap();
+    request.extensions_mut().insert(ConnectInfo(Peer::Uid(Some(uid))));
+    router.oneshot(request).await.unwrap().status()
+}
+
+/// Methods and paths as the text of the router has them.
+fn routes() -> BTreeSet<(String, String)> {
+    let text = include_str!("../routes.rs");
+    let mut found = BTreeSet::new();
+    for part in text.split(".route(\"").skip(1) {
+        let (path, rest) = part.split_once('"').unwrap();
+        let handlers = rest.lines().next().unwrap();
+        for verb in ["get", "post", "put", "patch", "delete", "any"] {
+            let is_there = handlers
+                .match_indices(&format!("{verb}("))
+                .any(|(at, _)| !handlers[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+            if is_there {
+                found.insert((verb.to_uppercase(), path.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_route_has_its_permission_and_every_row_its_route() {
+    let rows: BTreeSet<(String, String)> =
+        TABLE.iter().map(|(verb, path, _)| ((*verb).to_owned(), (*path).to_owned())).collect();
+    assert_eq!(rows.len(), TABLE.len(), "a row stands twice");
+    assert!(rows.len() > 20);
+    assert_eq!(routes(), rows, "the router's routes, and the rows of the table");
+}
+
+#[tokio::test]
+async fn each_role_at_each_route() {
+    for (verb, path, need) in TABLE {
+        for (at, role) in ["viewer", "responder", "approver", "admin", "asked"].into_iter().enumerate() {
+            let may = match *need {
+                Need::Answer | READ => true,
+                Need::May(Permission::Note | Permission::Resolve | Permission::Run | Permission::Undo) => {
+                    role == "responder"
+                }
+                Need::May(Permission::Pause | Permission::Config) => role == "admin",
+                Need::May(other) => panic!("no role is said to have {other:?} here"),
+            };
+            let want = if may { StatusCode::OK } else { StatusCode::FORBIDDEN };
+            assert_eq!(said(access(), 2000 + at as u32, verb, path).await, want, "{role}: {verb} {path}");
+        }
+        assert_eq!(said(access(), 3000, verb, path).await, StatusCode::FORBIDDEN, "a stranger: {verb} {path}");
+        assert_eq!(said(access(), 0, verb, path).await, StatusCode::OK, "root: {verb} {path}");
+        assert_eq!(said(access(), OWNER, verb, path).await, StatusCode::OK, "who runs quell: {verb} {path}");
+        assert_eq!(said(nobody_known(), 3000, verb, path).await, StatusCode::OK, "without people: {verb} {path}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_row_is_closed() {
+    let new = ("POST", "/a/new/route");
+    assert_eq!(said(access(), 0, new.0, new.1).await, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(said(nobody_known(), 0, new.0, new.1).await, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(said(access(), 0, "DELETE", "/runs").await, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(said(access(), 0, "HEAD", "/runs").await, StatusCode::OK);
+    assert_eq!(said(access(), 0, "GET", "/nothing/here").await, StatusCode::NOT_FOUND);
+    assert_eq!(said(access(), 3000, "GET", "/nothing/here").await, StatusCode::FORBIDDEN, "a stranger learns nothing");
+}
+
+#[test]
+fn an_identity_makes_the_person_and_a_like_name_does_not() {
+    let who = |uid| {
+        let known = access().who(Peer::Uid(uid), PASSWD);
+        (known.name.to_string(), known.standing)
+    };
+    assert_eq!(who(Some(1000)), ("ana".to_owned(), Standing::Person));
+    assert_eq!(who(Some(1002)), ("ana (unverified)".to_owned(), Standing::Nobody), "a user that is called like her");
+    assert_eq!(who(Some(2000)), ("viewer".to_owned(), Standing::Person), "by the number");
+    assert_eq!(who(Some(0)), (ROOT.to_owned(), Standing::Operator));
+    assert_eq!(who(Some(OWNER)), (format!("uid {OWNER} (unverified)"), Standing::Operator));
+    assert_eq!(who(None), ("unknown".to_owned(), Standing::Nobody));
+    let without = |uid| nobody_known().who(Peer::Uid(Some(uid)), PASSWD).name.to_string();
+    assert_eq!([without(0), without(1002), without(77)], [ROOT, "ana", "uid 77"], "as it was without people");
+}
+
+#[test]
+fn a_refusal_says_which_role_would_do() {
+    let access = access();
+    let viewer = Known { name: "viewer".into(), standing: Standing::Person };
+    let refused = format!("{:?}", access.allow(&viewer, PAUSE).unwrap_err());
+    assert!(refused.contains("no role of theirs has `pause`") && refused.contains("admin"), "{refused}");
+}
