@@ -153,7 +153,12 @@ pub(super) fn people() -> People {
     let all = ["ann", "bo", "cy"].map(Name::from);
     let pair = Approvers { people: all.clone().into(), quorum: 2, not_requester: true, policy: None };
     let person = |name: Name| (name.clone(), Person { name: name.to_string(), ..Person::default() });
-    People { people: all.map(person).into(), approvers: [("pair".into(), pair)].into(), ..People::default() }
+    People {
+        people: all.clone().map(person).into(),
+        deciders: all.into(),
+        approvers: [("pair".into(), pair)].into(),
+        ..People::default()
+    }
 }
 
 /// Half of what asks names the pair.
