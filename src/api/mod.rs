@@ -10,6 +10,7 @@
 
 mod answer;
 mod caller;
+mod metrics;
 mod problem;
 mod routes;
 mod socket;

@@ -2,6 +2,8 @@
 //!
 //! Owns the keys. Paths in it are relative to the file. One error, and there is no configuration at all.
 
+mod telemetry;
+
 use super::{Config, FileSource, LEAST_RECORDED, LogFormat, LogLevel, Origin};
 use crate::adapt::Format;
 use crate::load::reader::{Fields, Reader};
@@ -14,9 +16,21 @@ use quell_model::guard::Within;
 use quell_model::{Mistake, Name};
 use std::path::{Path, PathBuf};
 
-pub(crate) const KEYS: &[&str] =
-    &["mode", "data_dir", "playbooks", "rules", "incidents", "recorder", "sources", "guard", "vars", "access", "log"];
-const LATER: &[&str] = &["escalation", "secrets", "commands", "public_url", "retention", "telemetry"];
+pub(crate) const KEYS: &[&str] = &[
+    "mode",
+    "data_dir",
+    "playbooks",
+    "rules",
+    "incidents",
+    "recorder",
+    "sources",
+    "guard",
+    "vars",
+    "access",
+    "log",
+    "telemetry",
+];
+const LATER: &[&str] = &["escalation", "secrets", "commands", "public_url", "retention"];
 const PROTECT_LATER: &[&str] =
     &["labels", "files", "networks", "accounts", "namespaces", "nodes", "principals", "instances"];
 
@@ -78,6 +92,7 @@ impl Reading<'_> {
         self.guard(&top);
         self.access(&top);
         self.log(&top);
+        self.telemetry(&top);
         if let Some(node) = self.at(&top, "vars", "vars")
             && self.reader.map(node, "`vars`").is_some()
         {
