@@ -1,10 +1,12 @@
 //! quell: the life of the process. Reads the arguments, gives them to one file in `cli/`, ends with its exit code.
 //!
-//! Owns nothing else. `cli/` prints and decides nothing, `daemon/` is `quell up`, `api/` is what it serves.
+//! Owns nothing else. `cli/` prints and decides nothing, `daemon/` is `quell up`, `api/` is what it serves,
+//! `telemetry/` what it tells of itself.
 
 mod api;
 mod cli;
 mod daemon;
+mod telemetry;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -17,6 +17,7 @@ mod docs;
 mod floods;
 #[cfg(feature = "ebpf")]
 mod hands;
+mod metrics;
 #[cfg(feature = "ebpf")]
 mod recorder;
 mod threats;

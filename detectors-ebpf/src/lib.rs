@@ -18,6 +18,7 @@ mod cgroup;
 mod doctor;
 mod error;
 mod event;
+mod fill;
 pub mod hands;
 mod kernfs;
 mod load;

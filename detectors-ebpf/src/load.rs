@@ -4,9 +4,10 @@
 //! process ends, however it ends, the kernel takes all of it down.
 
 use crate::error::{HINT_LOCKDOWN, HINT_VERIFIER, SensorError};
+use crate::fill::Fill;
 use crate::probes::{Attach, DISPATCHER, Need, PROBES, Probe, calls};
 use crate::watch::{NAME_LEN, Watch};
-use aya::maps::{Array, HashMap, MapData, ProgramArray, RingBuf};
+use aya::maps::{Array, HashMap, Map, MapData, ProgramArray, RingBuf};
 use aya::programs::{BtfTracePoint, Iter, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 use std::fs::File;
@@ -33,6 +34,8 @@ pub(crate) struct Missing {
 pub(crate) struct Loaded {
     pub(crate) process_ring: RingBuf<MapData>,
     pub(crate) other_ring: RingBuf<MapData>,
+    /// How full the rings are, where that can be looked at.
+    pub(crate) fills: Vec<(&'static str, Fill)>,
     control: Array<MapData, u64>,
     lost: HashMap<MapData, [u64; 2], u64>,
     pub(crate) attached: Vec<&'static Probe>,
@@ -83,8 +86,10 @@ pub(crate) fn load(settings: &Settings, dry: bool) -> Result<Loaded, SensorError
     let btf = Btf::from_sys_fs().map_err(|e| SensorError::NoBtf { why: chain(&e) })?;
     let mut ebpf = loader(&btf, settings).load(OBJECT).map_err(|e| maps_refused(&e))?;
     let (control, lost) = fill_maps(&mut ebpf, settings).map_err(|e| maps_refused(&e))?;
-    let process_ring = ring(&mut ebpf, "PROCESS_RING").map_err(|e| maps_refused(&e))?;
-    let other_ring = ring(&mut ebpf, "OTHER_RING").map_err(|e| maps_refused(&e))?;
+    let mut fills = Vec::new();
+    let mut ring = |ebpf: &mut Ebpf, map, name| ring(ebpf, map, name, &mut fills).map_err(|e| maps_refused(&e));
+    let process_ring = ring(&mut ebpf, "PROCESS_RING", "process")?;
+    let other_ring = ring(&mut ebpf, "OTHER_RING", "other")?;
 
     let mut attached = Vec::new();
     let mut missing = Vec::new();
@@ -121,6 +126,7 @@ pub(crate) fn load(settings: &Settings, dry: bool) -> Result<Loaded, SensorError
     Ok(Loaded {
         process_ring,
         other_ring,
+        fills,
         control,
         lost,
         attached,
@@ -250,8 +256,25 @@ fn take(ebpf: &mut Ebpf, name: &str) -> aya::maps::Map {
     ebpf.take_map(name).expect("the object was built with this map")
 }
 
-fn ring(ebpf: &mut Ebpf, name: &str) -> Result<RingBuf<MapData>, aya::maps::MapError> {
-    RingBuf::try_from(take(ebpf, name))
+fn ring(
+    ebpf: &mut Ebpf,
+    map: &str,
+    name: &'static str,
+    fills: &mut Vec<(&'static str, Fill)>,
+) -> Result<RingBuf<MapData>, aya::maps::MapError> {
+    let map = take(ebpf, map);
+    let size = match &map {
+        Map::RingBuf(data) => data.info().map(|info| info.max_entries()),
+        _ => Ok(0),
+    };
+    let ring = RingBuf::try_from(map)?;
+    // Only measured: a ring that cannot be looked at is read all the same.
+    match size.map(|size| Fill::of(&ring, size.into())) {
+        Ok(Ok(fill)) => fills.push((name, fill)),
+        Ok(Err(error)) => tracing::warn!(%error, ring = name, "how full a ring is cannot be looked at"),
+        Err(error) => tracing::warn!(%error, ring = name, "how large a ring is cannot be looked at"),
+    }
+    Ok(ring)
 }
 
 /// A process whose other threads start and lose children all the while gets a SIGCHLD into nearly every try.

@@ -4,6 +4,7 @@
 
 use crate::doctor::{self, Check};
 use crate::error::SensorError;
+use crate::fill::Fill;
 use crate::load::{self, Missing, Settings};
 use crate::probes::Probe;
 use crate::reader::Reader;
@@ -75,6 +76,8 @@ pub struct Stats {
     pub scanned: bool,
     /// Questions about relays that found no time.
     pub unasked: u64,
+    /// Of each ring: its name, the bytes that wait in it, and the bytes that it holds.
+    pub rings: Vec<(&'static str, u64, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -124,7 +127,8 @@ impl Sensor {
         let watch = Watch::new(&config.watch)?;
         let settings =
             Settings { watch, ignore_pids: config.ignore_pids.clone(), budget: config.budget, ring: config.ring };
-        let loaded = load::load(&settings, false)?;
+        let mut loaded = load::load(&settings, false)?;
+        let fills = std::mem::take(&mut loaded.fills);
         let attached = loaded.attached.iter().map(|p: &&Probe| p.program).collect();
         let missing = loaded.missing.iter().map(|m: &Missing| (m.probe.program, m.why.clone())).collect();
         let counters = Arc::new(Counters::default());
@@ -146,7 +150,7 @@ impl Sensor {
                 Reader::new(loaded, settings.watch, config.node, sink, told, sleep, pace).run();
             })
             .map_err(SensorError::Thread)?;
-        Ok(Running { waker, counters, attached, missing, thread: Some(thread) })
+        Ok(Running { waker, counters, attached, missing, fills, thread: Some(thread) })
     }
 }
 
@@ -157,6 +161,7 @@ pub struct Running {
     counters: Arc<Counters>,
     attached: Vec<&'static str>,
     missing: Vec<(&'static str, String)>,
+    fills: Vec<(&'static str, Fill)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -190,6 +195,14 @@ impl Running {
             scheduling: c.scheduling.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             scanned: c.scanned.load(Ordering::Acquire),
             unasked: c.unasked.load(Ordering::Relaxed),
+            rings: self
+                .fills
+                .iter()
+                .map(|(name, fill)| {
+                    let (waiting, size) = fill.now();
+                    (*name, waiting, size)
+                })
+                .collect(),
         }
     }
 

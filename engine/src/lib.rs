@@ -13,6 +13,7 @@ pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod source;
+pub mod spread;
 pub mod store;
 pub mod trial;
 pub mod trigger;

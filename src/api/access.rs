@@ -57,6 +57,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/incidents/{id}/resolve", RESOLVE),
     ("POST", "/incidents/{id}/reopen", RESOLVE),
     ("POST", "/incidents/{id}/undo", UNDO),
+    ("GET", "/metrics", READ),
 ];
 
 /// By which way a request came, as `not_via` of a question names it.

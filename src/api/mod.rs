@@ -11,6 +11,7 @@
 mod access;
 mod answer;
 mod caller;
+mod metrics;
 mod problem;
 mod routes;
 mod socket;

@@ -1,12 +1,12 @@
 //! The routes. Reading goes to the journal's views, changing to the engine, under the caller's name.
 
-use super::{Caller, Problem, Status, access, answer, standing};
+use super::{Caller, Problem, Status, access, answer, metrics, standing};
 use crate::daemon::Desk;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{Method, StatusCode, Uri, header};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -58,9 +58,11 @@ pub(crate) fn router(app: App) -> Router {
         .route("/incidents/{id}/resolve", post(move |id, from, app, text| by_words(resolve, id, from, app, text)))
         .route("/incidents/{id}/reopen", post(move |id, from, app, text| by_words(reopen, id, from, app, text)))
         .route("/incidents/{id}/undo", post(move |id, from, app, text| by_words(undo, id, from, app, text)))
+        .route("/metrics", get(metrics::metrics))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .layer(from_fn(move |request, next| access::check(gate.access(), request, next)))
+        .layer(from_fn_with_state(Arc::clone(&app.desk), metrics::counted))
         .with_state(app)
 }
 

@@ -4,6 +4,7 @@ use super::eye::{Eye, Sight, Wake};
 use super::family::Family;
 use super::hand::{Counts, Hand, HandParts};
 use super::recorder::{Recorder, RecorderPlan, RecorderView};
+use super::source_meter::SourceMeter;
 use super::sources::{self, Sources};
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::{Detector, Rules};
@@ -91,6 +92,11 @@ impl Assembly {
             recorder.close();
         }
         self.journal.close();
+    }
+
+    /// What is measured of the files that it follows.
+    pub(crate) fn source_meters(&self) -> Vec<Arc<SourceMeter>> {
+        self.sources.as_ref().map(Sources::meters).unwrap_or_default()
     }
 
     /// What can be asked of its recorder.

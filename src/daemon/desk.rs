@@ -3,6 +3,10 @@
 //! Invariant: a reload is whole or not at all. With a mistake the former definitions hold, and the refusal is shown until
 //! one succeeds.
 
+mod figures;
+
+pub(crate) use figures::{Figures, KernelFigures};
+
 use super::assembly::Assembly;
 use super::block::Block;
 use super::files::{self, Given, Loaded};
@@ -10,10 +14,12 @@ use super::hand::Counts;
 use super::kernel::Kernel;
 use super::pause::PauseError;
 use super::recorder::RecorderView;
+use super::source_meter::SourceMeter;
 use crate::api::{
     Access, ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, SensorStatus,
     State, Status,
 };
+use crate::telemetry::Meters;
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::Rules;
@@ -42,6 +48,8 @@ pub(crate) struct Desk {
     reloading: tokio::sync::Mutex<()>,
     /// One pause or its end at a time.
     pausing: tokio::sync::Mutex<()>,
+    /// What is counted for whoever asks for figures.
+    meters: Arc<Meters>,
 }
 
 struct Facts {
@@ -67,6 +75,11 @@ struct Facts {
     probes: Vec<ProbeStatus>,
     scheduling: String,
     unasked: u64,
+    rings: Vec<(&'static str, u64, u64)>,
+    sources: Vec<Arc<SourceMeter>>,
+    /// Reloads that were done and that were refused, and the last that was done.
+    reloads: (u64, u64),
+    reloaded: Option<Stamp>,
 }
 
 /// In whose name a daemon pauses that finds the flag in the kernel set.
@@ -111,6 +124,10 @@ impl Desk {
             probes: Vec::new(),
             scheduling: String::new(),
             unasked: 0,
+            rings: Vec::new(),
+            sources: Vec::new(),
+            reloads: (0, 0),
+            reloaded: None,
         };
         Self {
             given: given.clone(),
@@ -122,6 +139,7 @@ impl Desk {
             facts: Mutex::new(facts),
             reloading: tokio::sync::Mutex::new(()),
             pausing: tokio::sync::Mutex::new(()),
+            meters: Arc::default(),
         }
     }
 
@@ -133,6 +151,7 @@ impl Desk {
         facts.blind.clone_from(&assembly.blind);
         facts.recorder = assembly.recorder();
         facts.unrecorded.clone_from(&assembly.unrecorded);
+        facts.sources = assembly.source_meters();
     }
 
     /// Asks the engine, and waits no longer than [`ANSWER`]: what was asked may be done later all the same.
@@ -213,9 +232,9 @@ impl Desk {
     /// Asks the sensor how it is: its thread learns its place in the queue only once it runs.
     pub(crate) fn look(&self, assembly: &Assembly) {
         let (probes, scheduling) = assembly.eye.probes();
-        let unasked = assembly.eye.unasked();
+        let (unasked, rings) = (assembly.eye.unasked(), assembly.eye.rings());
         let mut facts = self.facts();
-        (facts.probes, facts.scheduling, facts.unasked) = (probes, scheduling, unasked);
+        (facts.probes, facts.scheduling, facts.unasked, facts.rings) = (probes, scheduling, unasked, rings);
     }
 
     /// Tries every action on processes of its own, and says loudly what would not work here. Blocks for a moment.
@@ -366,6 +385,16 @@ impl Desk {
         let given = self.given.clone();
         let loaded = tokio::task::spawn_blocking(move || files::load(&given)).await.map_err(|e| e.to_string())?;
         self.facts().seen = look(&loaded.files);
+        let done = self.put_in_force(engine, loaded).await;
+        let mut facts = self.facts();
+        match &done {
+            Ok(_) => (facts.reloads.0, facts.reloaded) = (facts.reloads.0 + 1, Some(SystemClock.now())),
+            Err(_) => facts.reloads.1 += 1,
+        }
+        done
+    }
+
+    async fn put_in_force(&self, engine: &EngineHandle, loaded: Loaded) -> Result<Vec<String>, String> {
         if loaded.has_errors() {
             return Err(self.refuse(&loaded));
         }
@@ -408,6 +437,10 @@ impl Desk {
     }
 }
 
+fn not_armed_count(facts: &Facts) -> u64 {
+    Desk::not_armed(facts).len() as u64
+}
+
 async fn ask_within(engine: &EngineHandle, request: Request, limit: Duration) -> Result<Json, Refusal> {
     let answer = tokio::time::timeout(limit, engine.request(request)).await;
     answer.unwrap_or_else(|_| Err(Refusal::NotNow(format!("the engine has not answered within {limit:?}"))))
@@ -421,6 +454,7 @@ fn needs_restart(then: &Config, now: &Config) -> Vec<&'static str> {
         ("recorder", then.recorder != now.recorder),
         ("access.socket.group", then.socket_group != now.socket_group),
         ("log", then.log != now.log),
+        ("telemetry", then.telemetry != now.telemetry),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))

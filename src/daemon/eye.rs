@@ -122,6 +122,15 @@ impl Eye {
         }
     }
 
+    /// Of each ring of the sensor: its name, the bytes that wait in it, and the bytes that it holds.
+    pub(super) fn rings(&self) -> Vec<(&'static str, u64, u64)> {
+        match self {
+            #[cfg(feature = "ebpf")]
+            Self::Sensor(running) => running.stats().rings,
+            Self::Blind(_) => Vec::new(),
+        }
+    }
+
     /// Questions about relays that found no time.
     pub(super) fn unasked(&self) -> u64 {
         match self {

@@ -16,11 +16,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
+/// Why the sensor loses events, in its words; what has another word is counted after them.
+const REASONS: [&str; 3] = ["ring_full", "cgroup_budget", "cgroup_share"];
+
 /// Events seen and lost, by class.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
+    /// By the sensor.
     seen: [AtomicU64; Class::ALL.len()],
-    lost: [AtomicU64; Class::ALL.len()],
+    /// By others.
+    foreign: [AtomicU64; Class::ALL.len()],
+    lost: [[AtomicU64; Class::ALL.len()]; REASONS.len() + 1],
 }
 
 impl Counts {
@@ -34,10 +40,34 @@ impl Counts {
         }
     }
 
+    fn lose(&self, class: Class, why: &str, count: u64) {
+        let reason = REASONS.iter().position(|reason| *reason == why).unwrap_or(REASONS.len());
+        Self::add(&self.lost[reason], class, count);
+    }
+
+    fn read(list: &[AtomicU64], class: Class) -> u64 {
+        Self::at(list, class).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
     /// (class, seen, lost), for every class.
     pub(crate) fn all(&self) -> impl Iterator<Item = (Class, u64, u64)> + '_ {
-        let read = |list: &[AtomicU64], class| Self::at(list, class).map_or(0, |count| count.load(Ordering::Relaxed));
-        Class::ALL.into_iter().map(move |class| (class, read(&self.seen, class), read(&self.lost, class)))
+        Class::ALL.into_iter().map(move |class| {
+            let seen = Self::read(&self.seen, class) + Self::read(&self.foreign, class);
+            (class, seen, self.lost.iter().map(|list| Self::read(list, class)).sum())
+        })
+    }
+
+    /// What the sensor saw, by class.
+    pub(crate) fn by_sensor(&self) -> impl Iterator<Item = (Class, u64)> + '_ {
+        Class::ALL.into_iter().map(|class| (class, Self::read(&self.seen, class)))
+    }
+
+    /// What was lost, by class and reason; what never was, too.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = (Class, &'static str, u64)> + '_ {
+        let reasons = REASONS.into_iter().chain(["other"]).zip(&self.lost);
+        reasons.flat_map(|(reason, list)| {
+            Class::ALL.into_iter().map(move |class| (class, reason, Self::read(list, class)))
+        })
     }
 }
 
@@ -86,6 +116,11 @@ impl<W: Send + 'static> Hand<W> {
 
     /// One event. What it leads to is done before it is recorded.
     pub(crate) fn event(&mut self, event: &dyn Event) {
+        Counts::add(&self.counts.seen, event.head().class, 1);
+        self.take(event);
+    }
+
+    fn take(&mut self, event: &dyn Event) {
         self.look(event);
         if let Some(recorder) = &mut self.recorder {
             recorder.note(event);
@@ -94,7 +129,6 @@ impl<W: Send + 'static> Hand<W> {
 
     fn look(&mut self, event: &dyn Event) {
         let class = event.head().class;
-        Counts::add(&self.counts.seen, class, 1);
         if let Some(family) = &self.family {
             family.learn(event);
         }
@@ -123,7 +157,8 @@ impl<W: Send + 'static> Hand<W> {
         // One batch a turn: what the sensor saw meanwhile comes first.
         if let Ok(batch) = self.foreign.try_recv() {
             for event in &batch {
-                self.event(event);
+                Counts::add(&self.counts.foreign, event.head.class, 1);
+                self.take(event);
             }
         }
         let held = self.detector.take_held();
@@ -150,8 +185,8 @@ impl<W: Send + 'static> Hand<W> {
         };
         let class = text("loss.class").and_then(|word| Class::ALL.into_iter().find(|class| class.as_str() == word));
         let count = number("loss.count").unwrap_or(1);
-        Counts::add(&self.counts.lost, class.unwrap_or(Class::Loss), count);
         let why = text("loss.why").unwrap_or_else(|| "not said".to_owned());
+        self.counts.lose(class.unwrap_or(Class::Loss), &why, count);
         let path = text("loss.cgroup_path").map(Into::into);
         let loss = LossSeen { class, count, cgroup: number("loss.cgroup"), path, since: None, why };
         self.core.loss(loss, event.head().at);

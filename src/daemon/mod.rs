@@ -22,12 +22,13 @@ mod pause;
 pub(crate) mod privilege;
 mod recorder;
 mod rehearsal;
+mod source_meter;
 mod sources;
 mod sweep;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
 pub(crate) use crew::{live as live_crew, replay as replay_crew};
-pub(crate) use desk::Desk;
+pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
 pub(crate) use family::Family;
 pub(crate) use leave::{Left, leave};

@@ -3,6 +3,7 @@
 //! Owns one thread that polls every follower. It waits when the engine is behind; the files keep what is not read yet.
 //! Invariant: an event bears the name of the file that it came from, by which the engine knows whether to trust it.
 
+use super::source_meter::SourceMeter;
 use quell_engine::clock::SystemClock;
 use quell_engine::load::config::FileSource;
 use quell_engine::source::Follower;
@@ -25,6 +26,7 @@ const NAMED: u64 = 20;
 pub(crate) struct Sources {
     end: Arc<AtomicBool>,
     thread: JoinHandle<()>,
+    meters: Vec<Arc<SourceMeter>>,
 }
 
 /// What events of this file are called.
@@ -47,15 +49,18 @@ impl Sources {
         if sources.is_empty() {
             return Ok(None);
         }
-        let mut followers: Vec<(Name, Follower)> =
-            sources.iter().map(|source| (name(source), Follower::new(&source.path, source.format))).collect();
+        let follow = |source: &FileSource| {
+            (Arc::new(SourceMeter::new(name(source))), Follower::new(&source.path, source.format))
+        };
+        let mut followers: Vec<(Arc<SourceMeter>, Follower)> = sources.iter().map(follow).collect();
+        let meters = followers.iter().map(|(meter, _)| Arc::clone(meter)).collect();
         let end = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&end);
         let thread = std::thread::Builder::new().name("quell-sources".into()).spawn(move || {
             let mut unreadable = 0;
             while !ended.load(Ordering::Acquire) {
-                for (name, follower) in &mut followers {
-                    let batch = read(name, follower, &mut unreadable);
+                for (meter, follower) in &mut followers {
+                    let batch = read(meter, follower, &mut unreadable);
                     if !batch.is_empty() && !hand_over(batch, &to, &wake, &ended) {
                         return;
                     }
@@ -63,7 +68,12 @@ impl Sources {
                 std::thread::park_timeout(LOOK);
             }
         })?;
-        Ok(Some(Self { end, thread }))
+        Ok(Some(Self { end, thread, meters }))
+    }
+
+    /// What is measured of each.
+    pub(super) fn meters(&self) -> Vec<Arc<SourceMeter>> {
+        self.meters.clone()
     }
 
     /// Ends the thread.
@@ -76,9 +86,10 @@ impl Sources {
     }
 }
 
-fn read(name: &Name, follower: &mut Follower, unreadable: &mut u64) -> Vec<OwnedEvent> {
+fn read(meter: &SourceMeter, follower: &mut Follower, unreadable: &mut u64) -> Vec<OwnedEvent> {
+    let (name, now) = (&meter.name, SystemClock.now());
     let mut batch = Vec::new();
-    for event in follower.poll(SystemClock.now()) {
+    for event in follower.poll(now) {
         match event {
             // The kernel's side counts what it loses; who writes a file could make every incident doubtful.
             Ok(event) if event.head.class == Class::Loss => {
@@ -90,6 +101,7 @@ fn read(name: &Name, follower: &mut Follower, unreadable: &mut u64) -> Vec<Owned
             }
             Err(broken) => {
                 *unreadable += 1;
+                meter.unreadable();
                 if *unreadable <= NAMED {
                     tracing::warn!(
                         place = broken.mistake.place(),
@@ -101,6 +113,7 @@ fn read(name: &Name, follower: &mut Follower, unreadable: &mut u64) -> Vec<Owned
             }
         }
     }
+    meter.looked(&batch, follower.unread(), now);
     batch
 }
 
@@ -160,8 +173,13 @@ mod tests {
         let mut follower = Follower::new(dir.path(), Some(quell_engine::adapt::Format::Recording));
         std::fs::write(dir.path().join("log"), [line(Class::Loss), line(Class::ProcessCreation)].concat()).unwrap();
         let mut unreadable = 0;
-        let batch = read(&"file:log".into(), &mut follower, &mut unreadable);
+        let meter = SourceMeter::new("file:log".into());
+        let batch = read(&meter, &mut follower, &mut unreadable);
         let heads: Vec<(&str, Class)> = batch.iter().map(|e| (e.head.source.as_str(), e.head.class)).collect();
         assert_eq!((heads, unreadable), (vec![("file:log", Class::ProcessCreation)], 0));
+        let figures = meter.figures();
+        assert_eq!((figures.read, figures.unread), (vec![(Class::ProcessCreation, 1)], 0));
+        let (lag, at) = figures.last.expect("an event was read");
+        assert!((0.0..60.0).contains(&lag) && at > 1e9, "{lag} {at}");
     }
 }

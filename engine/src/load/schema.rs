@@ -222,6 +222,10 @@ pub fn config_schema() -> Json {
             "format": one_of(&words(LogFormat::WORDS), "auto: for people on a terminal, JSON elsewhere."),
             "level": one_of(&words(LogLevel::WORDS), "What is logged."),
         })),
+        "telemetry": object(json!({
+            "metrics": flag("GET /metrics answers."),
+            "otlp": { "type": ["string", "null"], "pattern": "^http://", "description": "The collector that runs are sent to as traces." },
+        })),
     }));
     all["$schema"] = json!(DRAFT);
     all["title"] = json!("quell.yaml");

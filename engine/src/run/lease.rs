@@ -157,6 +157,11 @@ impl Leases {
         left.map(|(place, _)| place).collect()
     }
 
+    /// All that stand, and of which run.
+    pub(super) fn standing(&self) -> impl Iterator<Item = (&RunId, &Standing)> {
+        self.all.iter().map(|((run, _), standing)| (run, standing))
+    }
+
     /// How many stand, and of how many a person has to say.
     pub(super) fn count(&self) -> (usize, usize) {
         (self.all.len(), self.all.values().filter(|standing| standing.due).count())

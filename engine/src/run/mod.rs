@@ -16,6 +16,7 @@ mod job;
 mod lease;
 mod losses;
 pub mod machine;
+mod measure;
 mod question;
 mod recovery;
 mod request;
@@ -36,6 +37,7 @@ mod tests;
 
 pub use definitions::{Definitions, IncidentRules};
 pub use machine::{Command, Run};
+pub use measure::{Measured, Table, Tally};
 pub use question::AnswerGiven;
 pub use recovery::{ReadDefinition, RecoveryReport};
 pub use request::{EngineHandle, Refusal, Request};

@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 pub enum Request {
     /// How does it stand?
     Status,
+    /// The same in figures, with all that was counted: into this.
+    Measure(oneshot::Sender<Box<super::measure::Measured>>),
     /// Start a playbook by hand.
     Start {
         /// Which.
@@ -173,6 +175,12 @@ impl EngineHandle {
         self.inbox.send(Input::Request(request, answer)).await.map_err(|_| Refusal::Gone)?;
         (self.wake)();
         answered.await.map_err(|_| Refusal::Gone)?
+    }
+
+    /// What waits in the inbox, and what it holds.
+    pub(super) fn waiting(&self) -> (u64, u64) {
+        let whole = self.inbox.max_capacity();
+        ((whole - self.inbox.capacity()) as u64, whole as u64)
     }
 
     pub(super) async fn send(&self, input: Input) {

@@ -19,6 +19,11 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn serve(&mut self, request: Request) -> Result<Json, Refusal> {
         match request {
             Request::Status => Ok(self.status()),
+            Request::Measure(into) => {
+                // Whoever asked may have gone.
+                drop(into.send(Box::new(self.measure())));
+                Ok(Json::Null)
+            }
             Request::Start { playbook, event, inputs, mode, by } => {
                 let found = self.definitions.playbooks.iter().find(|p| p.name == playbook).map(Arc::clone);
                 let found = found.ok_or_else(|| Refusal::NotFound { kind: "playbook", id: playbook.to_string() })?;

@@ -13,6 +13,7 @@ use super::job::{Answer, Input};
 use super::lease::Leases;
 use super::losses::{Losses, Told};
 use super::machine::{Command, Run};
+use super::measure::Tally;
 use super::recovery::ReadDefinition;
 use super::request::{EngineHandle, INBOX};
 use crate::incident::{self, Incident, Incidents, Keep};
@@ -89,6 +90,7 @@ pub struct Core<W> {
     /// Since when engines of this boot have written the journal, without one of another boot in between.
     pub(super) boot_from: Option<Stamp>,
     pub(super) counted: Counted,
+    pub(super) tally: Tally,
     /// What the log is to say once nothing is to be done at once.
     pub(super) said: Vec<Said>,
     pub(super) leases: Leases,
@@ -130,6 +132,7 @@ impl<W: Send + 'static> Core<W> {
         let handle = EngineHandle { inbox: sender, wake: Arc::clone(&parts.wake) };
         let (swept, ink) = (parts.clock.now(), Ink::new(parts.journal.clone()));
         let outputs = super::scope::Outputs::of(&parts.crew);
+        let tally = Tally::new(parts.crew.specs(), swept);
         Self {
             parts,
             definitions,
@@ -147,6 +150,7 @@ impl<W: Send + 'static> Core<W> {
             system_seq: 0,
             boot_from: None,
             counted: Counted::default(),
+            tally,
             said: Vec::new(),
             leases: Leases::default(),
             remembered: HashMap::new(),
@@ -242,6 +246,7 @@ impl<W: Send + 'static> Core<W> {
         let (now, quiet) = (self.parts.clock.now(), self.definitions.incidents.quiet);
         let mut records = Vec::new();
         for (at, mut held) in held {
+            self.tally.held("exception");
             let (count, keep) = self.incidents.beside.count(&held.rule, held.reason.clone(), now, quiet);
             if keep == Keep::Count {
                 held.reason += &format!("; {count} times so far");
@@ -352,6 +357,7 @@ impl<W: Send + 'static> Core<W> {
         for record in &records {
             live.run.apply(record.at, &record.body);
         }
+        self.tally.records(&live.run.playbook, live.run.started.by.is_some(), &records);
     }
 
     pub(super) fn write_system(&mut self, records: Vec<NewRecord>) {
@@ -372,6 +378,7 @@ impl<W: Send + 'static> Core<W> {
         let Some(live) = self.runs.remove(id) else { return };
         let started = &live.run.started;
         let planned = live.only_planned.then(|| started.incident.clone());
+        self.tally.finished(&started.playbook, state);
         self.triggers.ended(&started.playbook, &started.per, id, planned);
         self.memory.run_ended(id);
         self.said.push(Said::Finished(id.clone(), started.playbook.clone(), state));

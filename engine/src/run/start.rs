@@ -37,6 +37,7 @@ impl<W: Send + 'static> Core<W> {
         all.sort_by_cached_key(|detection| !self.is_wanted(detection));
         for detection in all {
             self.counted.detections += 1;
+            self.tally.detection(&detection);
             let now = self.parts.clock.now();
             self.detection(&detection, now);
             self.leases_see(&detection, now);
@@ -93,6 +94,7 @@ impl<W: Send + 'static> Core<W> {
             tracing::info!(rule = %detection.rule.name, subject = %detection.subject(), "what runs was answered before this start");
             return;
         }
+        self.tally.decided(&decided);
         let answered = decided.iter().any(|one| one.run.is_some());
         let wanted = answered || detection.rule.level >= self.definitions.incidents.min_level;
         let incident = if wanted {
@@ -201,6 +203,7 @@ impl<W: Send + 'static> Core<W> {
     /// A detection below the level of incidents: kept in the system's stream, with why nothing came of it. Of a flood of one
     /// rule's on one entity the first few, and then how many.
     fn beside_incidents(&mut self, detection: &Detection, decided: Vec<Decided>, now: Stamp) {
+        self.tally.held("below_level");
         let (about, quiet) = (detection.entity().to_string(), self.definitions.incidents.quiet);
         let (count, keep) = self.incidents.beside.count(&detection.rule.name, about, now, quiet);
         let so_far = if keep == Keep::Count { format!("; {count} times so far") } else { String::new() };
@@ -328,6 +331,7 @@ impl<W: Send + 'static> Core<W> {
         let record = NewRecord::new(now, started);
         self.ink.write(StreamId::run(&id), 0, std::slice::from_ref(&record));
         let Body::RunStarted(started) = record.body else { unreachable!("it was made of one just above") };
+        self.tally.started(playbook, &started);
         if started.by.is_none() {
             self.triggers.started(playbook, &started, now);
         }

@@ -34,6 +34,8 @@ pub struct Follower {
     look: u64,
     /// That there are too many files was said.
     said: bool,
+    /// Bytes that the last look found and did not come to.
+    unread: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -62,7 +64,7 @@ impl Follower {
     /// Follows from now on.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, format: Option<Format>) -> Self {
-        let mut follower = Self { path: path.into(), format, tails: HashMap::new(), look: 0, said: false };
+        let mut follower = Self { path: path.into(), format, tails: HashMap::new(), look: 0, said: false, unread: 0 };
         let (mut present, _) = follower.present();
         present.sort_by_key(|(_, meta)| std::cmp::Reverse(changed(meta)));
         for (at, (path, meta)) in present.into_iter().enumerate() {
@@ -71,6 +73,12 @@ impl Follower {
             follower.tails.insert(Identity::of(&meta), tail);
         }
         follower
+    }
+
+    /// Bytes that the last look found and did not come to.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        self.unread
     }
 
     /// What was added since the last look: at most 4 MiB of it, the rest the next time. The events' boot clock is
@@ -94,6 +102,7 @@ impl Follower {
             }
         }
         let (look, mut opened) = (self.look, 0);
+        let there: u64 = present.iter().map(|(_, meta)| meta.len()).sum();
         for (path, meta) in present {
             if left == 0 {
                 break;
@@ -121,6 +130,7 @@ impl Follower {
             let mistake = Mistake::error(&self.path, Span::default(), what);
             read.push(Err(Unreadable { mistake, raw: Vec::new() }));
         }
+        self.unread = there.saturating_sub(self.tails.values().map(|tail| tail.offset).sum());
         self.close_idle();
         for event in read.iter_mut().flatten() {
             let ago = now.wall.duration_since(event.head.at.wall).as_nanos();

@@ -4,15 +4,18 @@
 //! so that nobody who holds it keeps the containment lane waiting for one.
 //! Keeps true: a record on the slate has every earlier record of its stream on the slate before it, or in the journal.
 
+use super::figures::{Figures, Room};
 use super::item::{Done, Item};
 use super::past::Past;
 use super::rows::Tail;
 use super::slate::{Asker, Slate};
 use super::{Health, StoreError};
 use crate::clock::Countdown;
+use crate::spread::Spread;
 use quell_model::{Appended, Durability, Seq, StreamId};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// So many bytes may wait in memory for a disk that refuses: an engine that cannot write for hours still runs, and what
 /// comes beyond is refused with a reason.
@@ -68,6 +71,12 @@ struct Front {
     asleep: bool,
     /// Why the database refuses, while it does.
     trouble: Option<StoreError>,
+    /// Items that were not taken, for want of room.
+    refused: u64,
+    /// Transactions that the database refused.
+    commits_refused: u64,
+    /// How long the medium took.
+    synced: Spread,
 }
 
 /// The meeting place.
@@ -106,6 +115,9 @@ impl Counter {
                 closing: false,
                 asleep: false,
                 trouble: None,
+                refused: 0,
+                commits_refused: 0,
+                synced: Spread::default(),
             }),
             work: Condvar::new(),
             moved: Condvar::new(),
@@ -230,7 +242,14 @@ impl Counter {
 
     /// From the writer: the database refuses.
     pub(super) fn refused(&self, error: &StoreError) {
-        self.front().trouble = Some(error.clone());
+        let mut front = self.front();
+        front.trouble = Some(error.clone());
+        front.commits_refused += 1;
+    }
+
+    /// From the writer: so long it took until what was committed was on the medium.
+    pub(super) fn synced(&self, took: Duration) {
+        self.front().synced.add(took);
     }
 
     /// From the writer: these can be read from what it holds.
@@ -311,6 +330,22 @@ impl Counter {
         }
     }
 
+    /// What was measured.
+    pub(super) fn figures(&self) -> Figures {
+        let front = self.front();
+        let (used, whole) = front.slate.as_ref().map_or((0, 0), Slate::fill);
+        Figures {
+            slate: Room { used: used as u64, whole: whole as u64 },
+            held: Room { used: front.bytes as u64, whole: MOST_HELD as u64 },
+            waiting: front.records as u64,
+            in_memory_only: front.late as u64,
+            takes: front.trouble.is_none(),
+            refused: front.refused,
+            commits_refused: front.commits_refused,
+            synced: front.synced,
+        }
+    }
+
     /// From the writer's end: readers need not wait for it any more.
     pub(super) fn gone(&self) {
         let mut front = self.front();
@@ -355,6 +390,7 @@ impl Front {
     /// Gives an item its place, or says why not; then nothing has changed.
     fn take_in(&mut self, mut item: Item, asker: Asker) -> Result<(), Refused> {
         if let Some(error) = self.objection(&item, asker) {
+            self.refused += u64::from(matches!(error, StoreError::Unwritable(_)));
             return Err(Refused { error, item });
         }
         #[cfg(debug_assertions)]
@@ -366,6 +402,7 @@ impl Front {
         item.ticket = slate.and_then(|slate| slate.write(&item, asker));
         if item.ticket.is_none() {
             if asker == Asker::Urgent {
+                self.refused += 1;
                 return Err(Refused { error: self.full("its slate is full"), item });
             }
             self.late += 1;

@@ -18,6 +18,7 @@ mod chain;
 mod draft;
 #[cfg(debug_assertions)]
 mod fault;
+mod figures;
 mod front;
 mod item;
 mod journal;
@@ -37,6 +38,7 @@ pub(crate) mod tests;
 
 pub use backup::{BackedUp, BackupError, back_up};
 pub use draft::Draft;
+pub use figures::{Figures, Room, Size};
 pub use journal::Journal;
 pub use lists::{Counted, IncidentHead, IncidentLine, Listed, RunHead, RunLine, RunTail};
 pub use prune::PrunedMark;

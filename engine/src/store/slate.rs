@@ -152,6 +152,13 @@ impl Slate {
         Some(ticket)
     }
 
+    /// Bytes that are used, of how many. A half that holds something that is not in the journal yet counts as far as it is
+    /// written, or whole once the other has taken over.
+    pub(super) fn fill(&self) -> (usize, usize) {
+        let other = if self.last[1 - self.half] > self.applied { HALF } else { 0 };
+        (self.at + other, 2 * HALF)
+    }
+
     /// Everything up to this ticket is in the journal: its room is free.
     pub(super) fn applied(&mut self, ticket: u64) {
         self.applied = self.applied.max(ticket);

@@ -12,8 +12,8 @@ use super::front::{Counter, Order, wants_sync};
 use super::item::{Done, Item};
 use super::lock::DirLock;
 use super::rows::{Row, Rows, Tail};
-use crate::clock::Countdown;
-use quell_model::{Appended, StoreError, StreamId};
+use crate::clock::{Countdown, SystemClock};
+use quell_model::{Appended, Clock, StoreError, StreamId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -282,7 +282,9 @@ impl Writer {
         let (patient, others): (Vec<Item>, Vec<Item>) = group.items.into_iter().partition(wants_sync);
         answer(others, Ok);
         // Also for those who did not ask: what was written overlaps with its sync, and is not left to chance for long.
+        let begun = SystemClock.now();
         let synced = self.rows.sync();
+        self.counter.synced(SystemClock.now().since(begun));
         if let Err(error) = &synced {
             tracing::error!(%error, "committed records may not outlive a power cut");
         }

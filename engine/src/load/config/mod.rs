@@ -54,6 +54,8 @@ pub struct Config {
     pub roles: Roles,
     /// What is logged, and how.
     pub log: Log,
+    /// What quell tells of itself.
+    pub telemetry: Telemetry,
     /// Where values were written: `guard.breaker.images` → line; on the command line: the flag.
     origins: BTreeMap<String, Origin>,
 }
@@ -154,6 +156,15 @@ pub struct Log {
     pub level: LogLevel,
 }
 
+/// What quell tells of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Telemetry {
+    /// Its figures, to whoever asks the API for them.
+    pub metrics: bool,
+    /// Its runs as traces, to the collector at this address.
+    pub otlp: Option<String>,
+}
+
 /// How the log is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
@@ -250,6 +261,7 @@ impl Default for Config {
             socket_group: "quell".to_owned(),
             roles: Roles::default(),
             log: Log { format: LogFormat::Auto, level: LogLevel::Info },
+            telemetry: Telemetry { metrics: true, otlp: None },
             origins: BTreeMap::new(),
         }
     }

@@ -3,6 +3,7 @@
 //! Owns the keys. Paths in it are relative to the file. One error, and there is no configuration at all.
 
 mod access;
+mod telemetry;
 
 #[cfg(test)]
 pub(crate) use access::KEYS as ACCESS;
@@ -32,8 +33,9 @@ pub(crate) const KEYS: &[&str] = &[
     "vars",
     "access",
     "log",
+    "telemetry",
 ];
-const LATER: &[&str] = &["secrets", "commands", "public_url", "retention", "telemetry"];
+const LATER: &[&str] = &["secrets", "commands", "public_url", "retention"];
 const PROTECT_LATER: &[&str] =
     &["labels", "files", "networks", "accounts", "namespaces", "nodes", "principals", "instances"];
 
@@ -98,6 +100,7 @@ impl Reading<'_> {
         self.guard(&top);
         self.access(&top);
         self.log(&top);
+        self.telemetry(&top);
         if let Some(node) = self.at(&top, "vars", "vars")
             && self.reader.map(node, "`vars`").is_some()
         {

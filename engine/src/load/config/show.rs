@@ -64,6 +64,8 @@ impl Config {
         rows.extend([
             ("log.format".into(), json!(word(LogFormat::WORDS, self.log.format))),
             ("log.level".into(), json!(word(LogLevel::WORDS, self.log.level))),
+            ("telemetry.metrics".into(), json!(self.telemetry.metrics)),
+            ("telemetry.otlp".into(), json!(self.telemetry.otlp)),
         ]);
         rows.into_iter().map(|(key, value)| Shown { from: self.origin(&key), key, value }).collect()
     }

@@ -26,6 +26,7 @@ guard:
 vars: { corp_cidrs: ["10.0.0.0/8"] }
 access: { socket: { group: wheel }, roles: { admin: [pause, config], oncall: [ack, note, approve] } }
 log: { format: json, level: debug }
+telemetry: { metrics: false, otlp: "http://127.0.0.1:4318" }
 "#;
 
 #[test]

@@ -1,0 +1,77 @@
+//! What is measured of a file that is followed: written by the thread that follows, read by whoever asks.
+
+use quell_model::{Class, Name, OwnedEvent, Stamp};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// Of one source.
+#[derive(Debug)]
+pub(crate) struct SourceMeter {
+    /// What its events are called.
+    pub(crate) name: Name,
+    read: [AtomicU64; Class::ALL.len()],
+    unreadable: AtomicU64,
+    unread: AtomicU64,
+    lag_ms: AtomicI64,
+    last_ms: AtomicI64,
+}
+
+/// How it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SourceFigures {
+    /// Events by class.
+    pub(crate) read: Vec<(Class, u64)>,
+    /// Records that could not be read.
+    pub(crate) unreadable: u64,
+    /// Bytes that are there and not read yet.
+    pub(crate) unread: u64,
+    /// How old the latest event was when it was read, and when it happened, in seconds.
+    pub(crate) last: Option<(f64, f64)>,
+}
+
+/// No event yet.
+const NEVER: i64 = i64::MIN;
+
+impl SourceMeter {
+    pub(super) fn new(name: Name) -> Self {
+        Self {
+            name,
+            read: Default::default(),
+            unreadable: AtomicU64::new(0),
+            unread: AtomicU64::new(0),
+            lag_ms: AtomicI64::new(0),
+            last_ms: AtomicI64::new(NEVER),
+        }
+    }
+
+    /// A look is over: these events were read, and so much was left.
+    pub(super) fn looked(&self, events: &[OwnedEvent], unread: u64, now: Stamp) {
+        for event in events {
+            if let Some(at) = Class::ALL.iter().position(|class| *class == event.head.class) {
+                self.read[at].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.unread.store(unread, Ordering::Relaxed);
+        if let Some(last) = events.last() {
+            let at = last.head.at.wall.as_millisecond();
+            self.lag_ms.store((now.wall.as_millisecond() - at).max(0), Ordering::Relaxed);
+            self.last_ms.store(at, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn unreadable(&self) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How it stands.
+    pub(crate) fn figures(&self) -> SourceFigures {
+        let seconds = |ms: &AtomicI64| ms.load(Ordering::Relaxed) as f64 / 1000.0;
+        let read = Class::ALL.into_iter().zip(&self.read).map(|(class, count)| (class, count.load(Ordering::Relaxed)));
+        SourceFigures {
+            read: read.filter(|(_, count)| *count > 0).collect(),
+            unreadable: self.unreadable.load(Ordering::Relaxed),
+            unread: self.unread.load(Ordering::Relaxed),
+            last: (self.last_ms.load(Ordering::Relaxed) != NEVER)
+                .then(|| (seconds(&self.lag_ms), seconds(&self.last_ms))),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What quell tells of itself to the tools of those who run it: figures for Prometheus.
+//!
+//! Owns names, units and labels. Decides nothing, and nobody waits for it: what cannot be asked in time is left out.
+
+mod metrics;
+
+pub(crate) use metrics::{Meters, TEXT, scrape};
