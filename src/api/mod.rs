@@ -9,6 +9,7 @@
 //! ```
 
 mod answer;
+mod by_hand;
 mod caller;
 mod problem;
 mod routes;

@@ -198,6 +198,11 @@ impl<W: Send + 'static> Core<W> {
         let Some(step) = live.run.playbook.step(&part.step) else { return };
         let StepKind::Action { action, .. } = &step.kind else { return };
         let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() else { return };
+        if let Some(before) = live.run.would_lose(part, &plan) {
+            let why =
+                "it did that before, which stands and would be lost sight of: `quell run undo` takes it back first";
+            return self.end(id, part, Ending::refused("retry", &before, why.to_owned()));
+        }
         let (mode, because) = self.mode_of(id, step);
         let playbook = live.run.playbook.name.clone();
         let consent = match purpose {

@@ -36,6 +36,30 @@ pub enum Request {
         /// Who.
         by: Name,
     },
+    /// A run that has ended goes on: what did not end well is done again.
+    Retry {
+        /// Which.
+        run: RunId,
+        /// From this step on; none: what did not end well.
+        from: Option<StepId>,
+        /// Who.
+        by: Name,
+        /// Why.
+        why: String,
+    },
+    /// Leave a step out that has not ended.
+    Skip {
+        /// Of which run.
+        run: RunId,
+        /// Which.
+        step: StepId,
+        /// Who.
+        by: Name,
+        /// Why.
+        why: String,
+    },
+    /// Which runs do not move, and why.
+    Stuck,
     /// Take back what a run did.
     Undo {
         /// Which.

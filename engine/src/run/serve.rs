@@ -26,6 +26,9 @@ impl<W: Send + 'static> Core<W> {
                 Ok(json!({ "id": run }))
             }
             Request::Cancel { run, by } => self.cancel(&run, &by),
+            Request::Retry { run, from, by, why } => self.retry(&run, from, &by, why),
+            Request::Skip { run, step, by, why } => self.skip(&run, &step, &by, &why),
+            Request::Stuck => Ok(self.not_moving()),
             Request::Undo { run, step, by, why } => self.undo(&run, step, &by, why),
             Request::UndoIncident { incident, by, why } => self.undo_incident(&incident, &by, &why),
             Request::Keep { run, step, lasts, by } => self.keep(&run, step, lasts, &by),

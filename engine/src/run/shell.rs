@@ -79,6 +79,8 @@ pub struct Core<W> {
     pub(super) handle: EngineHandle,
     inbox: mpsc::Receiver<Input>,
     pub(super) runs: BTreeMap<RunId, Live>,
+    /// Runs that could not be taken up, and why.
+    pub(super) broken: BTreeMap<RunId, String>,
     pub(super) triggers: Triggers,
     pub(super) incidents: Incidents,
     pub(super) memory: Memory,
@@ -138,6 +140,7 @@ impl<W: Send + 'static> Core<W> {
             handle,
             inbox,
             runs: BTreeMap::new(),
+            broken: BTreeMap::new(),
             triggers: Triggers::default(),
             incidents: Incidents::default(),
             memory: Memory::default(),

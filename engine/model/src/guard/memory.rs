@@ -156,6 +156,11 @@ impl Memory {
         self.by_run.entry(act.run).or_default().extend(act.targets);
     }
 
+    /// A run that had ended is open again, and has touched these: it may touch so many fewer others.
+    pub fn run_reopened<'a>(&mut self, run: &RunId, targets: impl Iterator<Item = &'a str>) {
+        self.by_run.entry(run.clone()).or_default().extend(targets.map(str::to_owned));
+    }
+
     /// Forgets a run that has ended.
     pub fn run_ended(&mut self, run: &RunId) {
         self.by_run.remove(run);

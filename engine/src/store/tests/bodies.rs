@@ -344,5 +344,12 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             why: "it did not run".into(),
         }
         .into(),
+        RunReopened {
+            by: "ana".into(),
+            why: "the disk has room again".into(),
+            from: Some("kill".into()),
+            again: vec![part(), Part { step: "revoke".into(), item: None }],
+        }
+        .into(),
     ]
 }
