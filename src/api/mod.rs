@@ -9,6 +9,7 @@
 //! ```
 
 mod answer;
+mod breaker;
 mod by_hand;
 mod caller;
 mod problem;

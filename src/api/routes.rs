@@ -1,6 +1,6 @@
 //! The routes. Reading goes to the journal's views, changing to the engine, under the caller's name.
 
-use super::{Caller, Problem, Status, answer, by_hand, standing};
+use super::{Caller, Problem, Status, answer, breaker, by_hand, standing};
 use crate::daemon::Desk;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -50,6 +50,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/runs/{id}/undo", post(standing::undo))
         .route("/runs/{id}/keep", post(standing::keep))
         .route("/runs/{id}/answer", post(answer::answer))
+        .route("/breakers", get(breaker::all))
+        .route("/breakers/{id}/open", post(|id, from, app, text| breaker::switch(true, id, from, app, text)))
+        .route("/breakers/{id}/close", post(|id, from, app, text| breaker::switch(false, id, from, app, text)))
         .route("/incidents", get(incidents))
         .route("/incidents/{id}", get(incident))
         .route("/incidents/{id}/explain", get(explain))

@@ -80,6 +80,25 @@ fn a_run_is_cancelled_tried_again_and_a_step_of_it_left_out() {
 }
 
 #[test]
+fn a_breaker_is_opened_seen_and_closed_by_a_person() {
+    let home = tempfile::tempdir().unwrap();
+    let daemon = daemon(home.path(), &[("asks", ASKS)]);
+    let shown = || daemon.ask_json(&["breaker"]);
+    assert_eq!(shown(), serde_json::json!([{ "id": "asks", "open": false }]));
+    daemon.ask(&["breaker", "open", "asks"]).ends(2);
+    assert!(daemon.ask(&["breaker", "open", "askes", "--why", "x"]).ends(2).err.contains("did you mean `asks`?"));
+    daemon.ask(&["breaker", "open", "asks", "--why", "it asks \u{1b}[2Jtoo much"]).ends(0);
+    assert_eq!((&shown()[0]["open"], &shown()[0]["closes"]), (&true.into(), &Value::Null));
+    let table = daemon.ask(&["breaker", "show"]).ends(0).out;
+    assert!(table.contains("by hand") && table.contains("too much") && !table.contains('\u{1b}'), "{table:?}");
+    assert_eq!(daemon.status()["held"][0]["id"], "asks");
+    assert!(daemon.ask(&["breaker", "open", "asks", "--why", "x"]).ends(1).err.contains("already"));
+    daemon.ask(&["breaker", "close", "asks", "--why", "it is mended"]).ends(0);
+    assert_eq!(shown()[0]["open"], false);
+    assert!(daemon.ask(&["breaker", "close", "asks", "--why", "x"]).ends(1).err.contains("closed already"));
+}
+
+#[test]
 fn a_whole_outage_is_tried_again_and_each_run_says_how_it_went() {
     let fails = "playbook: fails\ndescription: Fails.\non: { manual: true }\nsteps:\n  \
         look: { script: \"throw \\\"the registry is away\\\"\" }\n  say: { needs: [look], tell: \"never\" }\n";

@@ -230,8 +230,9 @@ impl Teller {
                 pinned.let_go.then(|| "the events around it were let go: newer incidents needed the room".to_owned())
             }
             Body::BreakerChanged(changed) => {
-                let what = if changed.open { "opened: it only plans" } else { "closed" };
-                Some(format!("the breaker of {} {what}: {}", changed.playbook, cut(&changed.why)))
+                let what = if changed.open { "opened, it asks before it acts" } else { "closed" };
+                let by = changed.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+                Some(format!("the breaker of {} {what}{by}: {}", changed.playbook, cut(&changed.why)))
             }
             Body::ReflexFired(fired) => Some(fired_line(fired)),
             // Of no incident.

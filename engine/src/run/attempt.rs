@@ -229,10 +229,8 @@ impl<W: Send + 'static> Core<W> {
         let action = action.clone();
         let decision = decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan);
         if let Some(why) = opens.filter(|_| !matches!(decision, Decision::Refuse { .. })) {
-            self.memory.breaker(&playbook, Some(now));
             tracing::error!(%playbook, why, "the breaker opens: it acts on nothing new for a while, and where it has acted it goes on");
-            let playbook = playbook.clone();
-            self.write_system(vec![NewRecord::new(now, BreakerChanged { playbook, open: true, why })]);
+            self.breaker_changes(BreakerChanged { playbook: playbook.clone(), open: true, why, by: None }, now);
         }
         let input = self.under_way(id, part).map(|u| u.input.clone()).unwrap_or_default();
         match decision {

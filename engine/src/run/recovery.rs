@@ -202,14 +202,7 @@ impl<W: Send + 'static> Core<W> {
                 self.paused = changed.paused;
             }
         }
-        for record in journal.latest(&[Kind::BreakerChanged], LATEST)? {
-            if let Body::BreakerChanged(changed) = &record.body {
-                // Its moment on the clock of this boot: in an earlier one that may have been far ahead.
-                let age = u64::try_from(self.age(record.at).as_nanos()).unwrap_or(u64::MAX);
-                let boot_ns = self.parts.clock.now().boot_ns.saturating_sub(age);
-                self.memory.breaker(&changed.playbook, changed.open.then_some(Stamp { boot_ns, ..record.at }));
-            }
-        }
+        self.recover_breakers(journal)?;
         self.recover_schedules(journal)?;
         Ok(definitions)
     }

@@ -60,6 +60,19 @@ pub enum Request {
     },
     /// Which runs do not move, and why.
     Stuck,
+    /// How do the breakers stand?
+    Breakers,
+    /// Open the breaker of a playbook, or close it.
+    Breaker {
+        /// Of which.
+        playbook: Name,
+        /// Open, or close.
+        open: bool,
+        /// Who.
+        by: Name,
+        /// Why.
+        why: String,
+    },
     /// Take back what a run did.
     Undo {
         /// Which.

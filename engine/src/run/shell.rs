@@ -94,6 +94,8 @@ pub struct Core<W> {
     /// What the log is to say once nothing is to be done at once.
     pub(super) said: Vec<Said>,
     pub(super) leases: Leases,
+    /// What was last said of each playbook's breaker.
+    pub(super) breakers: BTreeMap<Name, quell_model::record::BreakerChanged>,
     pub(super) remembered: super::question::Remembered,
     /// Reads the pinned text of a run that is opened again.
     pub(super) reread: Option<ReadDefinition>,
@@ -152,6 +154,7 @@ impl<W: Send + 'static> Core<W> {
             counted: Counted::default(),
             said: Vec::new(),
             leases: Leases::default(),
+            breakers: BTreeMap::new(),
             remembered: HashMap::new(),
             reread: None,
             losses: Losses::default(),

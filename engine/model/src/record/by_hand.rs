@@ -54,4 +54,7 @@ pub struct BreakerChanged {
     pub open: bool,
     /// Why.
     pub why: String,
+    /// The person who switched it; none: the guard opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Name>,
 }

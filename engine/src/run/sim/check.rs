@@ -225,6 +225,12 @@ impl<'a> Story<'a> {
                         open.remove(&key);
                     }
                 }
+                // What is done again asks again.
+                Body::RunReopened(reopened) => {
+                    let is_again = |part: &Part| reopened.again.iter().any(|again| again.covers(part));
+                    open.retain(|(part, _), _| !is_again(part));
+                    agreed.retain(|(part, _): &(Part, _)| !is_again(part));
+                }
                 Body::StepIntended(intent) => {
                     let step = self.step(&intent.part)?;
                     let asks = step.approve.is_some() || self.playbook.mode == Mode::Approve;
