@@ -31,6 +31,7 @@ const NOTE: Need = Need::May(Permission::Note);
 const RESOLVE: Need = Need::May(Permission::Resolve);
 const RUN: Need = Need::May(Permission::Run);
 const UNDO: Need = Need::May(Permission::Undo);
+const MODE: Need = Need::May(Permission::Mode);
 const PAUSE: Need = Need::May(Permission::Pause);
 const CONFIG: Need = Need::May(Permission::Config);
 
@@ -46,9 +47,14 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/runs/{id}", READ),
     ("GET", "/runs/{id}/playbook", READ),
     ("POST", "/runs/{id}/cancel", RUN),
+    ("POST", "/runs/{id}/retry", RUN),
+    ("POST", "/runs/{id}/skip", RUN),
     ("POST", "/runs/{id}/undo", UNDO),
     ("POST", "/runs/{id}/keep", UNDO),
     ("POST", "/runs/{id}/answer", Need::Answer),
+    ("GET", "/breakers", READ),
+    ("POST", "/breakers/{id}/open", MODE),
+    ("POST", "/breakers/{id}/close", MODE),
     ("GET", "/incidents", READ),
     ("GET", "/incidents/{id}", READ),
     ("GET", "/incidents/{id}/explain", READ),

@@ -10,6 +10,8 @@
 
 mod access;
 mod answer;
+mod breaker;
+mod by_hand;
 mod caller;
 mod metrics;
 mod problem;

@@ -1,6 +1,6 @@
 //! The routes. Reading goes to the journal's views, changing to the engine, under the caller's name.
 
-use super::{Caller, Problem, Status, access, answer, metrics, standing};
+use super::{Caller, Problem, Status, access, answer, breaker, by_hand, metrics, standing};
 use crate::daemon::Desk;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -43,13 +43,18 @@ pub(crate) fn router(app: App) -> Router {
         .route("/pause", post(|from, app| pause(true, from, app)))
         .route("/resume", post(|from, app| pause(false, from, app)))
         .route("/reload", post(reload))
-        .route("/runs", get(runs).post(start))
+        .route("/runs", get(by_hand::runs).post(start))
         .route("/runs/{id}", get(run))
         .route("/runs/{id}/playbook", get(definition))
         .route("/runs/{id}/cancel", post(cancel))
+        .route("/runs/{id}/retry", post(by_hand::retry))
+        .route("/runs/{id}/skip", post(by_hand::skip))
         .route("/runs/{id}/undo", post(standing::undo))
         .route("/runs/{id}/keep", post(standing::keep))
         .route("/runs/{id}/answer", post(answer::answer))
+        .route("/breakers", get(breaker::all))
+        .route("/breakers/{id}/open", post(|id, from, app, text| breaker::switch(true, id, from, app, text)))
+        .route("/breakers/{id}/close", post(|id, from, app, text| breaker::switch(false, id, from, app, text)))
         .route("/incidents", get(incidents))
         .route("/incidents/{id}", get(incident))
         .route("/incidents/{id}/explain", get(explain))
@@ -109,18 +114,21 @@ async fn view<T: Send + 'static>(
 
 /// Everything of a list, a page after the other: neither side has it in memory as a whole, and a reader who stops
 /// reading holds nothing but the connection.
-async fn list<T: Serialize + Send + 'static>(
+pub(super) async fn list<T: Serialize + Send + 'static>(
     app: App,
-    page: fn(&Journal, Option<i64>) -> Result<Page<T>, StoreError>,
+    page: impl Fn(&Journal, Option<i64>) -> Result<Page<T>, StoreError> + Clone + Send + 'static,
 ) -> Result<Response, Problem> {
-    let first = view(app.clone(), move |journal| page(journal, None)).await?;
-    let pieces = futures_util::stream::unfold(Some((first, true)), move |at| {
-        let app = app.clone();
+    let read = page.clone();
+    let first = view(app.clone(), move |journal| read(journal, None)).await?;
+    // Whether anything was said yet, and whether a line was: a page may have none.
+    let pieces = futures_util::stream::unfold(Some((first, false, false)), move |at| {
+        let (app, page) = (app.clone(), page.clone());
         async move {
-            let (Page { lines, next }, is_first) = at?;
-            let mut piece = if is_first { "[".to_owned() } else { String::new() };
-            for (number, line) in lines.iter().enumerate() {
-                piece.push_str(if is_first && number == 0 { "" } else { "," });
+            let (Page { lines, next }, has_begun, mut has_line) = at?;
+            let mut piece = if has_begun { String::new() } else { "[".to_owned() };
+            for line in &lines {
+                piece.push_str(if has_line { "," } else { "" });
+                has_line = true;
                 piece.push_str(&serde_json::to_string(line).expect("what quell lists has text keys only"));
             }
             let Some(before) = next else {
@@ -130,15 +138,11 @@ async fn list<T: Serialize + Send + 'static>(
             match view(app, move |journal| page(journal, Some(before))).await {
                 // What was begun cannot be taken back: the array stays open, and its reader notices.
                 Err(_) => Some((Err(std::io::Error::other("the journal cannot be read on")), None)),
-                Ok(page) => Some((Ok(piece), Some((page, false)))),
+                Ok(page) => Some((Ok(piece), Some((page, true, has_line)))),
             }
         }
     });
     Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
-}
-
-async fn runs(State(app): State<App>) -> Result<Response, Problem> {
-    list(app, report::run_page).await
 }
 
 async fn run(Path(id): Path<String>, State(app): State<App>) -> Answer<report::RunView> {

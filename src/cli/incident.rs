@@ -2,9 +2,9 @@
 
 use super::client::{Client, segment};
 use super::escape::escape;
+use super::since::moment;
 use super::{Exit, Fail, Global, Term};
-use jiff::{SignedDuration, Timestamp};
-use quell_engine::load::units::duration;
+use jiff::Timestamp;
 use quell_engine::report::{MOST_SHOWN, SHOWN};
 use serde_json::{Value, json};
 
@@ -68,16 +68,6 @@ impl Part {
         let since = self.since.map(|at| format!("&since={}", segment(&at.to_string()))).unwrap_or_default();
         format!("/incidents/{}{what}?limit={}{since}", segment(&self.id), self.limit)
     }
-}
-
-/// A moment as people write it.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(at) = text.parse() {
-        return Ok(at);
-    }
-    let ago = duration(text).and_then(|span| SignedDuration::try_from(span).ok());
-    ago.and_then(|span| Timestamp::now().checked_sub(span).ok())
-        .ok_or_else(|| "neither a time like 2026-11-28T12:00:00Z nor a span like 10m".to_owned())
 }
 
 #[derive(Debug, clap::Args)]

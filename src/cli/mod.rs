@@ -4,6 +4,7 @@
 //! for streams; the exit codes of [`Exit`].
 
 mod action;
+mod breaker;
 mod client;
 mod completions;
 mod config;
@@ -26,8 +27,10 @@ mod playbook_new;
 mod playbook_test;
 mod rules;
 mod run;
+mod run_retry;
 mod run_view;
 mod show;
+mod since;
 mod status;
 mod store;
 mod table;
@@ -89,6 +92,8 @@ enum Command {
     Pause(pause::PauseArgs),
     /// Let actions go on after a pause
     Resume(pause::ResumeArgs),
+    /// Show, open or close the breakers of playbooks: what asks before it acts
+    Breaker(breaker::Args),
     /// Thaw what quell froze and remove its cgroups and pins
     Uninstall(uninstall::Args),
     /// Show events as the sensor sees them
@@ -101,7 +106,7 @@ enum Command {
     Rules(rules::Args),
     /// Check, list, draw, show, write or run playbooks
     Playbook(playbook::Args),
-    /// List, show or cancel runs
+    /// List, show or change runs
     Run(run::Args),
     /// List, show, explain or change incidents
     Incident(incident::Args),
@@ -139,6 +144,7 @@ pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
         Command::Doctor(args) => doctor::run(&args, &global, term),
         Command::Status(args) => status::run(&args, &global, term),
         Command::Pause(args) => pause::pause(&args, &global, term),
+        Command::Breaker(args) => breaker::run(&args, &global, term),
         Command::Resume(args) => pause::resume(&args, &global, term),
         Command::Uninstall(args) => uninstall::run(&args, &global, term),
         Command::Watch(args) => watch::run(&args, term),

@@ -106,7 +106,8 @@ fn of_run(id: &str, client: &Client) -> Result<(Playbook, Fates), Fail> {
             .hint(format!("`quell run show {id}` lists its steps"))
     })?;
     let fate = |outcome: Option<_>| outcome.map_or(Fate::Running, Fate::Ended);
-    let steps = run.steps.iter().map(|step| (StepId::from(step.id.as_str()), fate(step.outcome)));
+    let begun = run.steps.iter().filter(|step| !step.again);
+    let steps = begun.map(|step| (StepId::from(step.id.as_str()), fate(step.outcome)));
     let about = format!("run {}, {}, {}", run.id, run.state.as_str(), run.mode);
     Ok((playbook, Fates::new(about, steps)))
 }

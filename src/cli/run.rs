@@ -1,8 +1,11 @@
-//! `quell run list|show|approve|deny|answer|cancel|undo|keep`.
+//! `quell run list|show|approve|deny|answer|cancel|retry|skip|undo|keep`.
 
 use super::client::{Client, segment};
 use super::escape::escape;
+use super::run_retry::{self, Retry, Skip};
+use super::since::moment;
 use super::{Exit, Fail, Global, Term, run_view};
+use jiff::Timestamp;
 use quell_engine::report::RunSummary;
 use serde_json::{Value, json};
 
@@ -19,8 +22,20 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// List every run, the latest first
-    #[command(after_help = "Example:\n  quell run list --json | jq -r '.[] | select(.state == \"failed\") | .id'")]
-    List,
+    #[command(
+        after_help = "Examples:\n  quell run list --failed --since 2h\n  quell run list --stuck\n  quell run list --json | jq -r '.[] | select(.state == \"waiting\") | .id'"
+    )]
+    List {
+        /// Only those that failed
+        #[arg(long)]
+        failed: bool,
+        /// Only those that do not move, with why: there should be none
+        #[arg(long)]
+        stuck: bool,
+        /// Only those that had not ended by then: a time (2026-11-28T12:00:00Z), or how long ago (2h)
+        #[arg(long, value_name = "T", value_parser = moment)]
+        since: Option<Timestamp>,
+    },
     /// Show a run: each step with its outcome, proof and times
     #[command(after_help = "Example:\n  quell run show r-0f1e2d3c4b5a")]
     Show {
@@ -67,6 +82,10 @@ enum What {
         /// One of the choices, as in `quell run show`
         choice: String,
     },
+    /// Try a run again that has ended, after a fix by hand: what was done stays done
+    Retry(Retry),
+    /// Leave out a step that has not ended: what needs it goes on
+    Skip(Skip),
     /// End a run: what runs finishes, nothing new starts
     #[command(after_help = "Example:\n  quell run cancel r-0f1e2d3c4b5a")]
     Cancel {
@@ -99,8 +118,21 @@ fn names(list: &Value) -> String {
 pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let client = Client::new(global)?;
     match &args.what {
-        What::List if term.is_json() => term.document(&client.get::<Value>("/runs")?),
-        What::List => run_view::list(&client.get::<Vec<RunSummary>>("/runs")?, term),
+        What::List { failed, stuck, since } => {
+            let path = run_retry::listed(*failed, *stuck, *since);
+            if term.is_json() {
+                term.document(&client.get::<Value>(&path)?);
+            } else {
+                let nothing = match (*failed, *stuck, since) {
+                    (false, false, None) => "no run has been started yet",
+                    (_, true, _) => "no run is stuck",
+                    _ => "no such run",
+                };
+                run_view::list(&client.get::<Vec<RunSummary>>(&path)?, nothing, term);
+            }
+        }
+        What::Retry(args) => return run_retry::retry(&client, args, term),
+        What::Skip(args) => return run_retry::skip(&client, args, term),
         What::Show { id } if term.is_json() => term.document(&client.get::<Value>(&format!("/runs/{}", segment(id)))?),
         What::Show { id } => run_view::show(&client.get(&format!("/runs/{}", segment(id)))?, term),
         What::Undo { id, why } => {

@@ -23,8 +23,8 @@ fn mode_ink(mode: Mode) -> Ink {
     if mode == Mode::Enforce { Ink::Bold } else { Ink::Dim }
 }
 
-/// Every run, a line each.
-pub(super) fn list(runs: &[RunSummary], term: &Term) {
+/// Runs, a line each; where there are none, that.
+pub(super) fn list(runs: &[RunSummary], nothing: &str, term: &Term) {
     let mut table = Table::new(&["run", "state", "mode", "playbook", "started", "incident", "what came of it"]);
     for run in runs {
         table.row([
@@ -37,7 +37,7 @@ pub(super) fn list(runs: &[RunSummary], term: &Term) {
             cell(run.summary.as_str()),
         ]);
     }
-    table.print(term, "no run has been started yet");
+    table.print(term, nothing);
 }
 
 /// One run, whole.
@@ -93,7 +93,9 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
     let widest = all().map(|step| step.id.chars().count()).max().unwrap_or(0).clamp(12, 24);
     for step in all() {
         let asks = step.open_question().is_some();
-        let outcome = step.outcome.map_or(if asks { "asks" } else { "running" }, |outcome| outcome.as_str());
+        let open = if asks { "asks" } else { "running" };
+        let open = if step.again { "again" } else { open };
+        let outcome = step.outcome.map_or(open, |outcome| outcome.as_str());
         let ink = step.outcome.map_or(Ink::Warn, outcome_ink);
         let at = step.moments.verified.or(step.moments.started).map(|at| since(kernel, at)).unwrap_or_default();
         let room = term.width().saturating_sub(indent.len() + widest + 26).clamp(40, 300);

@@ -161,8 +161,13 @@ fn with_journal(
 fn cancel(journal: &Journal, by: &Name, left: &mut Left) -> Result<(), StoreError> {
     for stream in journal.open_streams()? {
         let Some(id) = stream.as_run() else { continue };
-        let said = match journal.read_kinds(&stream, 1, &[Kind::RunFinished, Kind::UndoBegan, Kind::PersonActed]) {
-            Ok(said) => said,
+        let kinds = [Kind::RunFinished, Kind::UndoBegan, Kind::PersonActed, Kind::RunReopened];
+        let said = match journal.read_kinds(&stream, 1, &kinds) {
+            Ok(mut said) => {
+                // Whatever ended it before a person had it tried again.
+                let last = said.iter().rposition(|record| matches!(record.body, Body::RunReopened(_)));
+                said.split_off(last.map_or(0, |last| last + 1))
+            }
             Err(error) => {
                 left.left_over.push(format!("run {id}: {error}"));
                 continue;

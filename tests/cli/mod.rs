@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod by_hand;
 mod daemon;
 mod demo;
 mod doctor;

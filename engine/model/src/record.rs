@@ -16,12 +16,14 @@ use crate::time::Stamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+mod by_hand;
 mod incident;
 mod lease;
 mod prune;
 mod question;
 mod reflex;
 mod starts;
+pub use by_hand::{BreakerChanged, PauseChanged, PersonActed, RunReopened};
 pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
@@ -159,6 +161,8 @@ bodies! {
     ScheduleSet,
     /// Moments of a schedule passed without a run.
     ScheduleMissed,
+    /// A run that had ended goes on: what had not ended well is done again.
+    RunReopened,
 }
 
 impl fmt::Display for Kind {
@@ -511,18 +515,6 @@ pub struct TimerFired {
     pub what: Name,
 }
 
-/// See [`Kind::PersonActed`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct PersonActed {
-    /// Who, as the socket or the token tells.
-    pub by: Name,
-    /// `start`, `cancel`, `resolve` …
-    pub what: Name,
-    /// With what.
-    #[serde(default)]
-    pub detail: Json,
-}
-
 /// How a run ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -577,24 +569,4 @@ pub struct RunFinished {
     pub outputs: Json,
     /// For people: which step failed and why.
     pub summary: String,
-}
-
-/// See [`Kind::PauseChanged`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct PauseChanged {
-    /// Paused or not.
-    pub paused: bool,
-    /// Who.
-    pub by: Name,
-}
-
-/// See [`Kind::BreakerChanged`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct BreakerChanged {
-    /// For which playbook.
-    pub playbook: Name,
-    /// Open: it asks before each act.
-    pub open: bool,
-    /// Why.
-    pub why: String,
 }

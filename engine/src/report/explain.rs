@@ -231,8 +231,8 @@ fn breaker(record: &Record, playbooks: &[Name]) -> Option<Cause> {
         at: record.at,
         kind: Kind::BreakerChanged,
         what: "breaker".into(),
-        held: format!("{} only plans", changed.playbook),
-        why: changed.why.clone(),
+        held: format!("{} asks before it acts", changed.playbook),
+        why: changed.by.as_ref().map_or_else(|| changed.why.clone(), |by| format!("{by}: {}", changed.why)),
         run: None,
         detection: None,
     })

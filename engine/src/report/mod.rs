@@ -8,6 +8,7 @@
 //! that was not recorded. Keeps true: what an attacker could have shaped stays data (a printer escapes it), and every
 //! text is bounded, so that one long name does not hide the rest.
 
+mod again;
 mod bound;
 mod explain;
 mod incident;
@@ -15,6 +16,7 @@ mod moments;
 mod page;
 mod question;
 mod run;
+mod runs;
 mod system;
 mod timeline;
 
@@ -31,5 +33,6 @@ pub use run::{
     DefinitionView, ErrorView, LeaseView, MarkView, PersonView, RefusalView, RunSummary, RunView, StepView, WaitView,
     definition, run, run_page, runs,
 };
+pub use runs::{RunsWanted, run_page_of};
 pub use system::LossView;
 pub use timeline::TimelineLine;

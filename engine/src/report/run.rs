@@ -3,6 +3,7 @@
 //! Owns the fold of a run's stream into its view. Steps stand in the order in which they first did something; a step of
 //! which nothing was recorded has no line.
 
+use super::again;
 use super::moments::Times;
 use super::page::{self, Page};
 use super::question::QuestionView;
@@ -14,6 +15,7 @@ use quell_model::{
     Body, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StoreError, StreamId,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 
 /// A run in a list.
@@ -131,6 +133,9 @@ pub struct StepView {
     pub moments: Moments,
     /// The same, since the kernel saw the event.
     pub times: Times,
+    /// It is to be done again, and has not begun; what still stands here is of the time before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// Its `for_each`, item by item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<StepView>,
@@ -351,23 +356,23 @@ impl RunView {
         let at = record.at;
         match &record.body {
             Body::StepPlanned(planned) => {
-                let step = self.part(&planned.part, places);
+                let step = self.begun(&planned.part, places);
                 step.action = Some(planned.action.clone());
                 (step.input, step.plan) = (planned.input.clone(), Some(planned.plan.clone()));
                 (step.outcome, step.proof) = (Some(planned.outcome), planned.because.clone());
                 step.output = planned.plan.predicted.clone();
             }
             Body::StepIntended(intended) => {
-                let step = self.part(&intended.part, places);
+                let step = self.begun(&intended.part, places);
                 step.action = Some(intended.action.clone());
                 (step.input, step.plan) = (intended.input.clone(), Some(intended.plan.clone()));
                 (step.attempts, step.waits) = (intended.attempt, None);
             }
             Body::StepProgressed(progressed) => {
-                self.part(&progressed.part, places).marks.push(MarkView { at, mark: progressed.mark.clone() });
+                self.begun(&progressed.part, places).marks.push(MarkView { at, mark: progressed.mark.clone() });
             }
             Body::StepFinished(finished) => {
-                let step = self.part(&finished.part, places);
+                let step = self.begun(&finished.part, places);
                 step.action = step.action.take().or_else(|| finished.action.clone());
                 (step.outcome, step.proof) = (Some(finished.outcome), finished.proof.clone());
                 (step.output, step.attempts) = (finished.output.clone(), finished.attempts);
@@ -375,7 +380,7 @@ impl RunView {
                 step.waits_no_more(|kind| kind != QuestionKind::Confirm);
             }
             Body::StepFailed(failed) => {
-                let step = self.part(&failed.part, places);
+                let step = self.begun(&failed.part, places);
                 let (attempt, error) = (failed.attempt, failed.error.clone());
                 let (hint, again_at) = (failed.hint.clone(), failed.again_at);
                 step.errors.push(ErrorView { at, attempt, error, hint, again_at });
@@ -384,16 +389,17 @@ impl RunView {
             }
             Body::StepSkipped(skipped) => {
                 let step = entry(&mut self.steps, skipped.step.as_str(), places);
-                (step.outcome, step.proof) = (Some(Outcome::Skipped), skipped.why.clone());
+                (step.outcome, step.proof, step.again) = (Some(Outcome::Skipped), skipped.why.clone(), false);
+                step.waits_no_more(|kind| kind != QuestionKind::Confirm);
             }
             Body::StepBlocked(blocked) => {
                 let step = entry(&mut self.steps, blocked.step.as_str(), places);
-                step.outcome = Some(blocked.outcome);
+                (step.outcome, step.again) = (Some(blocked.outcome), false);
                 step.waits_no_more(|_| true);
                 step.proof = blocked.by.as_ref().map_or_else(String::new, |need| format!("`{need}` did not end well"));
             }
             Body::GuardRefused(refused) => {
-                let step = self.part(&refused.part, places);
+                let step = self.begun(&refused.part, places);
                 step.action = Some(refused.action.clone());
                 let (target, why) = (refused.target.clone(), refused.why.clone());
                 step.refusal = Some(RefusalView { guard: refused.guard.clone(), target, why });
@@ -405,6 +411,13 @@ impl RunView {
             Body::PersonActed(acted) => {
                 let (by, what, detail) = (acted.by.clone(), acted.what.clone(), acted.detail.clone());
                 self.people.push(PersonView { at, by, what, detail });
+            }
+            Body::RunReopened(reopened) => {
+                (self.state, self.ended, self.outputs) = (RunState::Running, None, Json::Null);
+                self.summary.clear();
+                again::begin(&mut self.steps, &reopened.again, places);
+                let detail = json!({ "why": reopened.why, "from": reopened.from, "again": reopened.again });
+                self.people.push(PersonView { at, by: reopened.by.clone(), what: "retry".into(), detail });
             }
             Body::UndoBegan(began) if self.state.is_over() || began.only.is_none() => {
                 (self.state, self.ended) = (RunState::Undoing, None);
@@ -436,7 +449,7 @@ impl RunView {
                 (step.outcome, step.proof, step.waits) = (Some(finished.outcome), finished.proof.clone(), None);
                 step.asks_no_more(|_| true);
             }
-            Body::QuestionAsked(asked) => self.part(&asked.part, places).asked(at, asked),
+            Body::QuestionAsked(asked) => self.begun(&asked.part, places).asked(at, asked),
             Body::QuestionAnswered(answered) => self.part(&answered.part, places).answered(at, answered),
             Body::AnswerTooLate(late) => self.part(&late.part, places).answered_late(at, late),
             Body::RunFinished(finished) => {
@@ -446,6 +459,14 @@ impl RunView {
             }
             _ => {}
         }
+    }
+
+    /// A part that something new is told of.
+    fn begun(&mut self, part: &Part, places: &mut Places) -> &mut StepView {
+        entry(&mut self.steps, part.step.as_str(), places).again = false;
+        let step = self.part(part, places);
+        step.again = false;
+        step
     }
 
     fn part(&mut self, part: &Part, places: &mut Places) -> &mut StepView {
@@ -471,7 +492,7 @@ impl RunView {
             .steps
             .iter()
             .flat_map(|step| if step.items.is_empty() { std::slice::from_ref(step) } else { &step.items });
-        let open: Vec<&StepView> = parts.filter(|part| part.outcome.is_none()).collect();
+        let open: Vec<&StepView> = parts.filter(|part| part.outcome.is_none() && !part.again).collect();
         let waits: Vec<String> = open
             .iter()
             .filter_map(|part| part.waits.as_ref().map(|wait| format!("{} waits for its {}", part.id, wait.what)))
@@ -496,7 +517,7 @@ impl RunView {
 }
 
 /// Where each step stands among the steps, and each item among its step's items: there may be ten thousand.
-type Places = HashMap<String, usize>;
+pub(super) type Places = HashMap<String, usize>;
 
 fn entry<'a>(steps: &'a mut Vec<StepView>, id: &str, places: &mut Places) -> &'a mut StepView {
     let at = places.get(id).copied().unwrap_or_else(|| {

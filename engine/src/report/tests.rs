@@ -303,8 +303,12 @@ fn held_back() -> Story {
     story.put("run/r-1", 4, StepBlocked { step: "report".into(), by: Some("kill".into()), outcome: Outcome::Blocked });
     let summary = "`kill` was refused".to_owned();
     story.put("run/r-1", 5, RunFinished { state: RunState::Failed, outputs: json!({}), summary });
-    story.put("system", 6, BreakerChanged { playbook: "contain".into(), open: true, why: "11 images".into() });
-    story.put("system", 6, BreakerChanged { playbook: "other".into(), open: true, why: "not mine".into() });
+    story.put(
+        "system",
+        6,
+        BreakerChanged { playbook: "contain".into(), open: true, why: "11 images".into(), by: None },
+    );
+    story.put("system", 6, BreakerChanged { playbook: "other".into(), open: true, why: "not mine".into(), by: None });
     let lost = LossSeen {
         class: Some(Class::FileEvent),
         count: 12,
@@ -339,7 +343,7 @@ fn what_held_it_back_is_told() {
             "mode: process.freeze at step freeze: the step's own mode is observe",
             "protect: process.kill on sshd (900): its executable is sshd's",
             "needs: step report: kill, which it needs, did not end well",
-            "breaker: contain only plans: 11 images",
+            "breaker: contain asks before it acts: 11 images",
             "pause: every action: ben paused every action",
             "trigger: contain for reverse-shell: 20 runs in an hour",
         ]

@@ -5,8 +5,8 @@
 
 use super::moments::{Times, span};
 use quell_model::record::{
-    DetectionAccepted, IncidentJoined, IncidentOpened, IncidentState, LossSeen, Part, ReflexFired, RunStarted,
-    StepFailed, StepFinished, TriggerDecision,
+    DetectionAccepted, IncidentJoined, IncidentOpened, IncidentState, LossSeen, Part, ReflexFired, RunReopened,
+    RunStarted, StepFailed, StepFinished, TriggerDecision,
 };
 use quell_model::{Body, Json, Kind, Mode, Name, Outcome, OwnedEvent, Plan, Record, RunId, Stamp, StreamId};
 use serde::{Deserialize, Serialize};
@@ -104,17 +104,21 @@ const MOST_TITLES: usize = 10_000;
 impl Teller {
     /// `records` are those of the stream in which steps may have ended already.
     pub(super) fn new(records: &[Record]) -> Self {
-        let ended = records.iter().filter_map(|record| match &record.body {
-            Body::StepFinished(finished) => Some(finished.part.clone()),
-            _ => None,
-        });
+        let mut ended = HashSet::new();
+        for record in records {
+            match &record.body {
+                Body::StepFinished(finished) => drop(ended.insert(finished.part.clone())),
+                Body::RunReopened(reopened) => ended.retain(|part| !is_again(reopened, part)),
+                _ => {}
+            }
+        }
         Self {
             run: None,
             actions: HashMap::new(),
             refused: HashSet::new(),
             planned: HashSet::new(),
             hints: HashMap::new(),
-            ended: ended.collect(),
+            ended,
             titles: HashMap::new(),
             only: Only::None,
         }
@@ -195,7 +199,17 @@ impl Teller {
                 let name = self.name(&refused.part);
                 Some(format!("{name} refused by the guard {}{on}: {}", refused.guard, cut(&refused.why)))
             }
+            // The step's own line says by whom.
+            Body::PersonActed(acted) if acted.what.as_str() == "skip" => None,
             Body::PersonActed(acted) => Some(format!("{}: {}", acted.by, acted.what)),
+            Body::RunReopened(reopened) => {
+                self.refused.retain(|part| !is_again(reopened, part));
+                self.planned.retain(|part| !is_again(reopened, part));
+                self.hints.retain(|part, _| !is_again(reopened, part));
+                let parts: Vec<String> = reopened.again.iter().map(ToString::to_string).collect();
+                let why = if reopened.why.is_empty() { String::new() } else { format!(": {}", cut(&reopened.why)) };
+                Some(format!("{} is tried again by {} ({}){why}", self.playbook(), reopened.by, some(&parts)))
+            }
             Body::RunFinished(finished) => {
                 let summary = cut(&finished.summary);
                 let why = if summary.is_empty() { summary } else { format!(": {summary}") };
@@ -216,8 +230,9 @@ impl Teller {
                 pinned.let_go.then(|| "the events around it were let go: newer incidents needed the room".to_owned())
             }
             Body::BreakerChanged(changed) => {
-                let what = if changed.open { "opened: it only plans" } else { "closed" };
-                Some(format!("the breaker of {} {what}: {}", changed.playbook, cut(&changed.why)))
+                let what = if changed.open { "opened, it asks before it acts" } else { "closed" };
+                let by = changed.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+                Some(format!("the breaker of {} {what}{by}: {}", changed.playbook, cut(&changed.why)))
             }
             Body::ReflexFired(fired) => Some(fired_line(fired)),
             // Of no incident.
@@ -318,6 +333,11 @@ impl Teller {
         let times = if joined.count > 1 { format!(", {} times so far", joined.count) } else { String::new() };
         Some(format!("seen again: {title}{times}"))
     }
+}
+
+/// Whether a part is done again.
+fn is_again(reopened: &RunReopened, part: &Part) -> bool {
+    reopened.again.iter().any(|again| again.covers(part))
 }
 
 fn fired_line(fired: &ReflexFired) -> String {

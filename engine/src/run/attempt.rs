@@ -198,6 +198,11 @@ impl<W: Send + 'static> Core<W> {
         let Some(step) = live.run.playbook.step(&part.step) else { return };
         let StepKind::Action { action, .. } = &step.kind else { return };
         let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() else { return };
+        if let Some(before) = live.run.would_lose(part, &plan) {
+            let why =
+                "it did that before, which stands and would be lost sight of: `quell run undo` takes it back first";
+            return self.end(id, part, Ending::refused("retry", &before, why.to_owned()));
+        }
         let (mode, because) = self.mode_of(id, step);
         let playbook = live.run.playbook.name.clone();
         let consent = match purpose {
@@ -224,10 +229,8 @@ impl<W: Send + 'static> Core<W> {
         let action = action.clone();
         let decision = decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan);
         if let Some(why) = opens.filter(|_| !matches!(decision, Decision::Refuse { .. })) {
-            self.memory.breaker(&playbook, Some(now));
             tracing::error!(%playbook, why, "the breaker opens: it acts on nothing new for a while, and where it has acted it goes on");
-            let playbook = playbook.clone();
-            self.write_system(vec![NewRecord::new(now, BreakerChanged { playbook, open: true, why })]);
+            self.breaker_changes(BreakerChanged { playbook: playbook.clone(), open: true, why, by: None }, now);
         }
         let input = self.under_way(id, part).map(|u| u.input.clone()).unwrap_or_default();
         match decision {

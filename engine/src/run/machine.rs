@@ -5,6 +5,7 @@
 //! after a crash by folding its stream again.
 
 mod back;
+mod by_hand;
 mod question;
 
 use back::{Back, Undoing};
@@ -133,6 +134,8 @@ struct Progress {
     confirm: Option<Asked>,
     /// Who was asked whether it was them.
     suspect: Option<Name>,
+    /// A person left it out.
+    left_out: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -217,7 +220,12 @@ impl Run {
                 );
                 self.end_step(&blocked.step, blocked.outcome, &why);
             }
-            Body::PersonActed(act) if act.what.as_str() == "cancel" => self.cancelled = true,
+            Body::PersonActed(act) => match (act.what.as_str(), act.detail.get("step").and_then(Json::as_str)) {
+                ("cancel", _) => self.cancelled = true,
+                ("skip", Some(step)) => self.is_left_out(step),
+                _ => {}
+            },
+            Body::RunReopened(reopened) => self.reopened(reopened),
             Body::LeaseGranted(granted) => {
                 if let Some(progress) = self.progress_mut(&granted.part).filter(|progress| progress.acted.is_some()) {
                     progress.back = Some(Back::Stands);

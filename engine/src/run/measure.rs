@@ -208,6 +208,7 @@ impl Tally {
                 | Body::RunFinished(_)
                 | Body::QuestionAnswered(_)
                 | Body::AnswerTooLate(_)
+                | Body::RunReopened(_)
                 | Body::StepPlanned(_)
                 | Body::StepIntended(_)
                 | Body::StepProgressed(_)

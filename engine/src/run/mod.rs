@@ -9,6 +9,8 @@
 //! **Invariant:** only the guard lets an action run, and only after its intent is in the journal.
 
 mod attempt;
+mod breaker;
+mod by_hand;
 mod conclude;
 mod definitions;
 mod ink;

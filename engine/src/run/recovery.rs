@@ -102,6 +102,7 @@ impl<W: Send + 'static> Core<W> {
                 Err(why) => report.broken.push((id, why)),
             }
         }
+        self.broken = report.broken.iter().cloned().collect();
         report.runs.sort_unstable();
         let quiet = self.definitions.incidents.quiet;
         let (mut before, mut halves) = (None, Halves::default());
@@ -202,14 +203,7 @@ impl<W: Send + 'static> Core<W> {
                 self.paused = changed.paused;
             }
         }
-        for record in journal.latest(&[Kind::BreakerChanged], LATEST)? {
-            if let Body::BreakerChanged(changed) = &record.body {
-                // Its moment on the clock of this boot: in an earlier one that may have been far ahead.
-                let age = u64::try_from(self.age(record.at).as_nanos()).unwrap_or(u64::MAX);
-                let boot_ns = self.parts.clock.now().boot_ns.saturating_sub(age);
-                self.memory.breaker(&changed.playbook, changed.open.then_some(Stamp { boot_ns, ..record.at }));
-            }
-        }
+        self.recover_breakers(journal)?;
         self.recover_schedules(journal)?;
         Ok(definitions)
     }
@@ -286,6 +280,14 @@ impl<W: Send + 'static> Core<W> {
         if self.runs.contains_key(id) {
             return Ok(());
         }
+        let run = self.fold_ended(id)?;
+        let moments = run.started.moments;
+        self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: false });
+        Ok(())
+    }
+
+    /// A run that has ended, out of its records.
+    pub(super) fn fold_ended(&mut self, id: &RunId) -> Result<Run, String> {
         self.ink.flush();
         if self.ink.waiting() > 0 {
             return Err("the journal takes nothing now".to_owned());
@@ -294,7 +296,7 @@ impl<W: Send + 'static> Core<W> {
         let said = |error: StoreError| error.to_string();
         let records = journal.read(&StreamId::run(id), 1).map_err(said)?;
         let now = self.parts.clock.now();
-        let run = folded(
+        folded(
             &records,
             |then| self.aged(then, now),
             |hash| {
@@ -304,10 +306,7 @@ impl<W: Send + 'static> Core<W> {
                 let read = self.reread.as_ref().ok_or("this engine has not looked at its journal")?;
                 read_again(&pinned(&journal).map_err(said)?, read, hash)
             },
-        )?;
-        let moments = run.started.moments;
-        self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: false });
-        Ok(())
+        )
     }
 
     fn recover_run(&mut self, records: &[Record], definitions: &Pinned, read: &ReadDefinition) -> Result<(), String> {
@@ -316,7 +315,11 @@ impl<W: Send + 'static> Core<W> {
         let (id, moments) = (run.started.run.clone(), run.started.moments);
         // One that is only taken back answers no attack.
         if run.started.by.is_none() && run.state() != RunState::Undoing {
-            self.triggers.started(&run.playbook, &run.started, run.began);
+            if records.iter().any(|record| matches!(record.body, Body::RunReopened(_))) {
+                self.triggers.reopened(&run.started);
+            } else {
+                self.triggers.started(&run.playbook, &run.started, run.began);
+            }
         }
         let acted = records.iter().any(|record| matches!(record.body, Body::StepIntended(_)));
         self.runs.insert(id, Live { run, under_way: HashMap::new(), moments, only_planned: !acted });

@@ -38,6 +38,43 @@ pub enum Request {
         /// Who.
         by: Name,
     },
+    /// A run that has ended goes on: what did not end well is done again.
+    Retry {
+        /// Which.
+        run: RunId,
+        /// From this step on; none: what did not end well.
+        from: Option<StepId>,
+        /// Who.
+        by: Name,
+        /// Why.
+        why: String,
+    },
+    /// Leave a step out that has not ended.
+    Skip {
+        /// Of which run.
+        run: RunId,
+        /// Which.
+        step: StepId,
+        /// Who.
+        by: Name,
+        /// Why.
+        why: String,
+    },
+    /// Which runs do not move, and why.
+    Stuck,
+    /// How do the breakers stand?
+    Breakers,
+    /// Open the breaker of a playbook, or close it.
+    Breaker {
+        /// Of which.
+        playbook: Name,
+        /// Open, or close.
+        open: bool,
+        /// Who.
+        by: Name,
+        /// Why.
+        why: String,
+    },
     /// Take back what a run did.
     Undo {
         /// Which.

@@ -31,6 +31,11 @@ impl<W: Send + 'static> Core<W> {
                 Ok(json!({ "id": run }))
             }
             Request::Cancel { run, by } => self.cancel(&run, &by),
+            Request::Retry { run, from, by, why } => self.retry(&run, from, &by, why),
+            Request::Skip { run, step, by, why } => self.skip(&run, &step, &by, &why),
+            Request::Stuck => Ok(self.not_moving()),
+            Request::Breakers => Ok(self.all_breakers()),
+            Request::Breaker { playbook, open, by, why } => self.switch_breaker(&playbook, open, by, why),
             Request::Undo { run, step, by, why } => self.undo(&run, step, &by, why),
             Request::UndoIncident { incident, by, why } => self.undo_incident(&incident, &by, &why),
             Request::Keep { run, step, lasts, by } => self.keep(&run, step, lasts, &by),
@@ -53,13 +58,11 @@ impl<W: Send + 'static> Core<W> {
     fn status(&self) -> Json {
         let now = self.parts.clock.now();
         let held = self.definitions.playbooks.iter().filter_map(|playbook| {
-            let why = if self.guard().breaker.is_open(&self.memory, &playbook.name, now) {
-                "its breaker is open: it would act on too many different images; where it has acted it goes on, and freezes what is new; before anything else it asks"
-            } else if self.triggers.is_at_limit(playbook, now) {
-                "it has started in as many places as `limits.runs` allows: in others it asks first"
-            } else {
-                return None;
+            let at_limit = || {
+                let why = "it has started in as many places as `limits.runs` allows: in others it asks first";
+                self.triggers.is_at_limit(playbook, now).then(|| why.to_owned())
             };
+            let why = self.breaker_says(&playbook.name, now).or_else(at_limit)?;
             Some(json!({ "id": playbook.name, "why": why }))
         });
         let held: Vec<Json> = held.collect();

@@ -80,6 +80,8 @@ pub struct Core<W> {
     pub(super) handle: EngineHandle,
     inbox: mpsc::Receiver<Input>,
     pub(super) runs: BTreeMap<RunId, Live>,
+    /// Runs that could not be taken up, and why.
+    pub(super) broken: BTreeMap<RunId, String>,
     pub(super) triggers: Triggers,
     pub(super) incidents: Incidents,
     pub(super) memory: Memory,
@@ -94,6 +96,8 @@ pub struct Core<W> {
     /// What the log is to say once nothing is to be done at once.
     pub(super) said: Vec<Said>,
     pub(super) leases: Leases,
+    /// What was last said of each playbook's breaker.
+    pub(super) breakers: BTreeMap<Name, quell_model::record::BreakerChanged>,
     pub(super) remembered: super::question::Remembered,
     /// Reads the pinned text of a run that is opened again.
     pub(super) reread: Option<ReadDefinition>,
@@ -141,6 +145,7 @@ impl<W: Send + 'static> Core<W> {
             handle,
             inbox,
             runs: BTreeMap::new(),
+            broken: BTreeMap::new(),
             triggers: Triggers::default(),
             incidents: Incidents::default(),
             memory: Memory::default(),
@@ -153,6 +158,7 @@ impl<W: Send + 'static> Core<W> {
             tally,
             said: Vec::new(),
             leases: Leases::default(),
+            breakers: BTreeMap::new(),
             remembered: HashMap::new(),
             reread: None,
             losses: Losses::default(),

@@ -207,7 +207,7 @@ fn line(record: &NewRecord) -> Result<Line, StoreError> {
 pub(super) fn ends(body: &Body) -> Option<bool> {
     match body {
         Body::RunFinished(_) => Some(true),
-        Body::UndoBegan(_) => Some(false),
+        Body::UndoBegan(_) | Body::RunReopened(_) => Some(false),
         Body::IncidentChanged(change) => Some(change.state == IncidentState::Resolved),
         _ => None,
     }
@@ -327,6 +327,14 @@ mod tests {
     #[test]
     fn streams_end_where_they_should() {
         let ends: Vec<_> = one_of_each().iter().filter_map(|body| Some((body.kind(), ends(body)?))).collect();
-        assert_eq!(ends, [(Kind::RunFinished, true), (Kind::IncidentChanged, true), (Kind::UndoBegan, false)]);
+        assert_eq!(
+            ends,
+            [
+                (Kind::RunFinished, true),
+                (Kind::IncidentChanged, true),
+                (Kind::UndoBegan, false),
+                (Kind::RunReopened, false)
+            ]
+        );
     }
 }

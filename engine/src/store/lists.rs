@@ -212,7 +212,9 @@ pub(super) fn take_in(db: &Connection, rows: &[Row]) -> Result<(), rusqlite::Err
 /// Takes one row in; of a body that is not understood, nothing.
 pub(super) fn take(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
     match row.kind {
-        Kind::RunStarted | Kind::UndoBegan | Kind::RunFinished if row.stream.as_run().is_some() => run(db, row),
+        Kind::RunStarted | Kind::UndoBegan | Kind::RunReopened | Kind::RunFinished if row.stream.as_run().is_some() => {
+            run(db, row)
+        }
         _ if row.stream == StreamId::system() => mark(db, row),
         _ if row.stream.as_incident().is_some() => incident(db, row),
         _ => Ok(()),
@@ -235,7 +237,7 @@ fn read<T: for<'a> Deserialize<'a>>(row: &Row) -> Option<T> {
 }
 
 fn run(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
-    if row.kind == Kind::UndoBegan {
+    if matches!(row.kind, Kind::UndoBegan | Kind::RunReopened) {
         // How far it is stands in its records, as with every run that goes on.
         let mut put = db.prepare_cached("UPDATE runs SET tail = NULL WHERE stream = ?1")?;
         return put.execute([row.stream_no]).map(drop);

@@ -227,6 +227,13 @@ impl Triggers {
         self.counted(playbook, place_of_event(&run.event), most, at);
     }
 
+    /// A run that had ended is open again: it takes what comes, unless another does by now. It is no further start.
+    pub fn reopened(&mut self, run: &RunStarted) {
+        let most = if run.untrusted { run.mode.strictest(Mode::Approve) } else { run.mode };
+        let key = (run.playbook.clone(), run.per.clone());
+        self.open.entry(key).or_insert_with(|| Taker { run: run.run.clone(), most });
+    }
+
     /// Counts a start for `limits.runs`. One that cannot act does not count: what was only planned, and what came after
     /// the limit, would keep the playbook from ever acting again.
     pub fn counted(&mut self, playbook: &Playbook, place: &str, mode: Mode, at: Stamp) {

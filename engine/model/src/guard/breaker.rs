@@ -3,7 +3,8 @@
 //! While it is open the playbook asks before it acts, but in cgroups in which it has acted already: there it goes on against the
 //! images that it has acted on, and against others with what can be undone. Whoever opens it on purpose, with ever new
 //! programs, frees none of the old ones, and stays frozen where they are. It closes after a quiet time, or when a person
-//! says so.
+//! says so; what the playbook acted on before that opens it no second time. One that a person opened lets nothing through
+//! unasked, and stays open until a person closes it.
 
 use super::Ask;
 use super::memory::{APART, Memory, cgroups, images};
@@ -33,6 +34,9 @@ impl Breaker {
     /// Why the playbook may not act now, if it may not.
     #[must_use]
     pub fn objection(&self, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<String> {
+        if memory.opened(ask.playbook).is_some_and(|opened| opened.by_hand) {
+            return Some(format!("the breaker of `{}` was opened by a person", ask.playbook));
+        }
         let why = if self.is_open(memory, ask.playbook, ask.now) {
             format!("the breaker is open for `{}`", ask.playbook)
         } else {
@@ -52,7 +56,10 @@ impl Breaker {
         if plan.already || self.is_open(memory, ask.playbook, ask.now) {
             return None;
         }
-        let (known, new) = memory.images_and_new(ask.playbook, ask.now, self.within, &images(plan));
+        // What a person has seen and found good counts no more.
+        let since_closed = memory.closed(ask.playbook).map(|at| ask.now.since(at));
+        let within = since_closed.map_or(self.within, |since| since.min(self.within));
+        let (known, new) = memory.images_and_new(ask.playbook, ask.now, within, &images(plan));
         (new > 0 && known + new > self.images.min(APART - 1)).then(|| {
             format!(
                 "`{}` would act on more than {} different images within {:?}: the breaker opens",
@@ -64,6 +71,6 @@ impl Breaker {
     /// Whether it stands open for a playbook now.
     #[must_use]
     pub fn is_open(&self, memory: &Memory, playbook: &Name, now: Stamp) -> bool {
-        memory.opened(playbook).is_some_and(|at| now.since(at) < self.quiet)
+        memory.opened(playbook).is_some_and(|opened| opened.by_hand || now.since(opened.at) < self.quiet)
     }
 }

@@ -122,7 +122,18 @@ pub struct Memory {
     /// The images that a playbook acted on.
     images: HashMap<Name, Vec<(Image, Stamp)>>,
     by_run: HashMap<RunId, BTreeSet<String>>,
-    opened: HashMap<Name, Stamp>,
+    opened: HashMap<Name, Opened>,
+    /// When a person last closed a playbook's breaker: what it acted on before is no reason to open it.
+    closed: HashMap<Name, Stamp>,
+}
+
+/// Since when a breaker is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The moment.
+    pub at: Stamp,
+    /// A person opened it: it stays so until one closes it, and lets nothing through unasked.
+    pub by_hand: bool,
 }
 
 impl Memory {
@@ -156,28 +167,40 @@ impl Memory {
         self.by_run.entry(act.run).or_default().extend(act.targets);
     }
 
+    /// A run that had ended is open again, and has touched these: it may touch so many fewer others.
+    pub fn run_reopened<'a>(&mut self, run: &RunId, targets: impl Iterator<Item = &'a str>) {
+        self.by_run.entry(run.clone()).or_default().extend(targets.map(str::to_owned));
+    }
+
     /// Forgets a run that has ended.
     pub fn run_ended(&mut self, run: &RunId) {
         self.by_run.remove(run);
     }
 
-    /// The breaker opened for a playbook (or closed: `None`).
-    pub fn breaker(&mut self, playbook: &Name, opened: Option<Stamp>) {
-        match opened {
-            Some(at) => drop(self.opened.insert(playbook.clone(), at)),
-            None => drop(self.opened.remove(playbook)),
+    /// The breaker of a playbook opened by itself.
+    pub fn breaker_opened(&mut self, playbook: &Name, at: Stamp) {
+        self.opened.entry(playbook.clone()).or_insert(Opened { at, by_hand: false }).at = at;
+    }
+
+    /// A person opened the breaker of a playbook, or closed it.
+    pub fn breaker_by_hand(&mut self, playbook: &Name, open: bool, at: Stamp) {
+        if open {
+            self.opened.insert(playbook.clone(), Opened { at, by_hand: true });
+        } else {
+            self.opened.remove(playbook);
+            self.closed.insert(playbook.clone(), at);
         }
     }
 
-    /// When the breaker opened for a playbook, if it is open.
+    /// Since when a playbook's breaker is open, if it was opened; by itself it may have closed again.
     #[must_use]
-    pub fn opened(&self, playbook: &Name) -> Option<Stamp> {
+    pub fn opened(&self, playbook: &Name) -> Option<Opened> {
         self.opened.get(playbook).copied()
     }
 
-    /// Playbooks whose breaker is open.
-    pub fn open_breakers(&self) -> impl Iterator<Item = (&Name, &Stamp)> {
-        self.opened.iter()
+    /// When a person last closed it.
+    pub(super) fn closed(&self, playbook: &Name) -> Option<Stamp> {
+        self.closed.get(playbook).copied()
     }
 
     pub(super) fn targets_of_run<'a>(&'a self, run: &RunId, more: impl Iterator<Item = &'a str>) -> usize {

@@ -9,7 +9,7 @@ mod place;
 mod protect;
 
 pub use breaker::Breaker;
-pub use memory::{APART, Act, Image, KEEP, MOST, Memory};
+pub use memory::{APART, Act, Image, KEEP, MOST, Memory, Opened};
 pub use place::{place, place_of_event};
 pub use protect::{Protect, ProtectedFile, Within};
 

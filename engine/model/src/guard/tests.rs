@@ -240,11 +240,20 @@ fn the_breaker_leaves_a_playbook_at_its_plans() {
         matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)),
         "an image already seen is no new one"
     );
-    wild.memory.breaker(&"p".into(), Some(at(90)));
+    wild.memory.breaker_opened(&"p".into(), at(90));
     assert!(matches!(wild.decide(plan(vec![target(7, |_| ())])), Decision::Ask { .. }));
     assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)), "the old ones are not let go");
     assert!(matches!(wild.decide(plan(vec![in_cgroup(21, "/box/else")])), Decision::Ask { .. }));
-    wild.memory.breaker(&"p".into(), None);
+    wild.memory.breaker_by_hand(&"p".into(), false, at(95));
+    assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)));
+    assert!(
+        matches!(wild.decide(plan(vec![target(7, |_| ())])), Decision::Act(_)),
+        "what it acted on before a person closed it opens it no second time"
+    );
+    // One that a person opened lets nothing through, where it has acted too, and no time closes it.
+    wild.memory.breaker_by_hand(&"p".into(), true, at(0));
+    assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Ask { .. }));
+    wild.memory.breaker_by_hand(&"p".into(), false, at(96));
     assert!(matches!(wild.decide(plan(vec![target(21, |_| ())])), Decision::Act(_)));
 }
 
@@ -273,7 +282,7 @@ fn an_open_breaker_still_freezes_where_the_playbook_has_acted() {
     static FREEZE: ActionSpec = ActionSpec { name: "process.freeze", undoable: true, ..KILL };
     let mut open = case();
     open.memory.add(done(10, &plan(vec![target(20, |_| ())])));
-    open.memory.breaker(&"p".into(), Some(at(90)));
+    open.memory.breaker_opened(&"p".into(), at(90));
     let decide = |spec: &'static ActionSpec, target: Target| {
         let (run, playbook) = ("r-1".into(), "p".into());
         let ask = Ask {

@@ -225,7 +225,7 @@ impl Back {
         matches!(self, Self::Stands | Self::Acting(_) | Self::Waiting(..))
     }
 
-    fn stands(&self) -> bool {
+    pub(super) fn stands(&self) -> bool {
         self.is_left() || *self == Self::Stuck
     }
 }

@@ -53,7 +53,13 @@ pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Resu
     for call in &state.calls {
         intended(call, &streams)?;
     }
-    if let Some((key, times)) = state.sent.iter().find(|(_, times)| **times > 1) {
+    // A person may want it once more.
+    let reopened = |key: &str| {
+        let stream = StreamId::run(&key.split('/').next().unwrap_or_default().into());
+        let again = |record: &Record| matches!(record.body, Body::RunReopened(_));
+        streams.get(&stream).is_some_and(|records| records.iter().any(again))
+    };
+    if let Some((key, times)) = state.sent.iter().find(|(key, times)| **times > 1 && !reopened(key)) {
         return Err(format!("`{key}` was sent {times} times, and may be once at most"));
     }
     drop(state);
@@ -136,6 +142,8 @@ impl<'a> Story<'a> {
                 }
                 Body::StepSkipped(skipped) => ended.extend([skipped.step.clone()]),
                 Body::StepBlocked(blocked) => ended.extend([blocked.step.clone()]),
+                // What is done again waits for its needs again.
+                Body::RunReopened(reopened) => ended.retain(|step| reopened.again.iter().all(|p| p.step != *step)),
                 _ => {}
             }
         }
@@ -149,6 +157,13 @@ impl<'a> Story<'a> {
         for record in self.records {
             match &record.body {
                 Body::RunFinished(_) => over = true,
+                Body::RunReopened(reopened) => {
+                    over = false;
+                    parts.retain(|part: &Part| {
+                        let is_whole = part.item.is_none() && reopened.again.iter().any(|p| p.step == part.step);
+                        !is_whole && !reopened.again.iter().any(|again| again.covers(part))
+                    });
+                }
                 Body::StepIntended(intent) if over => {
                     return Err(format!("run {}: `{}` was intended after the run had ended", self.id, intent.part));
                 }
@@ -213,6 +228,12 @@ impl<'a> Story<'a> {
                         agreed.extend((yes && enough).then(|| (answered.part.clone(), asked.sum)));
                         open.remove(&key);
                     }
+                }
+                // What is done again asks again.
+                Body::RunReopened(reopened) => {
+                    let is_again = |part: &Part| reopened.again.iter().any(|again| again.covers(part));
+                    open.retain(|(part, _), _| !is_again(part));
+                    agreed.retain(|(part, _): &(Part, _)| !is_again(part));
                 }
                 Body::StepIntended(intent) => {
                     let step = self.step(&intent.part)?;
@@ -317,7 +338,9 @@ fn standing_is_known(stage: &Stage, streams: &Streams) -> Result<(), String> {
     for (thing, by) in &state.stands {
         let undoable = specs.iter().any(|spec| spec.name == *by && spec.undoable);
         let calls: Vec<&Call> = state.calls.iter().filter(|call| call.thing == *thing && call.effect).collect();
-        if !undoable || calls.iter().any(|call| call.untold) {
+        // An undo that lied where nobody could ask was told so, and ended the lease.
+        let lied = |call: &Call| call.thing == *thing && call.undo && call.claimed && !call.effect;
+        if !undoable || calls.iter().any(|call| call.untold) || state.calls.iter().any(lied) {
             continue;
         }
         let leased = calls.iter().any(|call| {
@@ -358,6 +381,7 @@ pub(super) fn line(body: &Body) -> String {
         Body::LeaseChanged(b) => format!("LeaseChanged {} {}", b.part, b.state),
         Body::QuestionAsked(b) => format!("QuestionAsked {} {:?} within {:?}", b.part, b.question, b.within),
         Body::QuestionAnswered(b) => format!("QuestionAnswered {} {} settles {}", b.part, b.choice, b.settles),
+        Body::RunReopened(b) => format!("RunReopened {:?}", b.again),
         Body::RunFinished(b) => format!("RunFinished {} {}", b.state.as_str(), b.summary),
         Body::PersonActed(b) => format!("PersonActed {}", b.what),
         other => other.kind().to_string(),

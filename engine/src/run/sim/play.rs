@@ -117,8 +117,10 @@ impl Day {
         if asks && self.rng.chance(60) || self.rng.chance(5) {
             return self.answer(stage, run);
         }
-        let request = match self.rng.below(7) {
+        let request = match self.rng.below(9) {
             0 => Request::Cancel { run, by },
+            7 => Request::Retry { run, from: step, by, why },
+            8 => Request::Skip { run, step: format!("s{}", self.seen % 5).as_str().into(), by, why },
             1 | 2 => Request::Undo { run, step, by, why },
             3 => {
                 let lasts = self.rng.of(&[None, Some(Duration::from_secs(60)), Some(Duration::from_secs(7200))]);

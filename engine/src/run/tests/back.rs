@@ -2,6 +2,8 @@
 //! is told as stuck.
 
 mod boots;
+mod breaker;
+mod by_hand;
 mod incidents;
 mod questions;
 

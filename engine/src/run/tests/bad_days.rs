@@ -81,7 +81,7 @@ fn a_start_finds_what_holds_in_the_system_s_stream_behind_all_that_came_after() 
     // Of an earlier boot, whose clock was far ahead of this one's.
     let ahead = Stamp { boot_ns: now.boot_ns + 1_000_000_000_000_000, wall: now.wall };
     first.core.write_system(vec![
-        NewRecord::new(ahead, BreakerChanged { playbook: "test".into(), open: true, why: String::new() }),
+        NewRecord::new(ahead, BreakerChanged { playbook: "test".into(), open: true, why: String::new(), by: None }),
         NewRecord::new(
             now,
             EngineStarted { version: String::new(), boot: process::BootId("b".into()), pid: 1, mode: Mode::Enforce },
@@ -95,7 +95,7 @@ fn a_start_finds_what_holds_in_the_system_s_stream_behind_all_that_came_after() 
     assert!(report.paused);
     assert_eq!(second.journal.last(&StreamId::system()), last + 1);
     let opened = second.core.memory.opened(&"test".into()).unwrap();
-    assert!(opened.boot_ns <= SystemClock.now().boot_ns, "a breaker of an earlier boot closes in time");
+    assert!(opened.at.boot_ns <= SystemClock.now().boot_ns, "a breaker of an earlier boot closes in time");
     // A definition that is pinned is not pinned again.
     second.core.detections([detection("8", 1)]);
     second.settle();

@@ -223,7 +223,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
         IncidentChanged { state: IncidentState::Resolved, by: "ana".into(), why: "cleaned up".into() }.into(),
         note("seen by \u{1b}[2J ana").into(),
         PauseChanged { paused: true, by: "ana".into() }.into(),
-        BreakerChanged { playbook: "contain".into(), open: true, why: "11 images".into() }.into(),
+        BreakerChanged { playbook: "contain".into(), open: true, why: "11 images".into(), by: None }.into(),
         RecorderPinned {
             from: at(1),
             to: at(9),
@@ -342,6 +342,13 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             first: at(1).wall,
             last: at(2).wall,
             why: "it did not run".into(),
+        }
+        .into(),
+        RunReopened {
+            by: "ana".into(),
+            why: "the disk has room again".into(),
+            from: Some("kill".into()),
+            again: vec![part(), Part { step: "revoke".into(), item: None }],
         }
         .into(),
     ]

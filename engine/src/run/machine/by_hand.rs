@@ -1,0 +1,218 @@
+//! What a person does to a run by hand: the pure part.
+//!
+//! Owns which parts are done again when a run that had ended is tried again, and which step may be left out. Keeps true: what
+//! stands is never lost sight of. A part that is done again keeps what it did, as long as that stands, so that it can still be
+//! taken back.
+
+use super::{Phase, Progress, Run, back::Back};
+use quell_model::playbook::When;
+use quell_model::record::{Part, RunReopened, RunState};
+use quell_model::{Outcome, Plan, StepId};
+use std::collections::BTreeSet;
+
+impl Run {
+    /// What is done again when this run, which has ended, is tried again: all from a step on; or what did not end well, and what
+    /// comes after it but for what needed nothing of it. Empty: there is no such thing.
+    #[must_use]
+    pub fn again(&self, from: Option<&StepId>) -> Vec<Part> {
+        let begins = |step: &StepId| match from {
+            Some(from) => step == from,
+            None => self.outcome(step).is_none_or(Self::may_go_better),
+        };
+        let mut steps: BTreeSet<&StepId> = self.steps.keys().filter(|step| begins(step)).collect();
+        // No order is needed: a step comes in once any of its needs is.
+        loop {
+            let is_below = |step: &&quell_model::playbook::Step| {
+                !steps.contains(&step.id) && step.needs.iter().any(|need| steps.contains(need))
+            };
+            let more: Vec<&StepId> = self.playbook.steps.iter().filter(is_below).map(|step| &step.id).collect();
+            if more.is_empty() {
+                break;
+            }
+            steps.extend(more);
+        }
+        let order = self.playbook.steps.iter().map(|step| &step.id).filter(|id| steps.contains(id));
+        let order = order.filter(|id| from.is_some() || !self.keeps(id));
+        order.flat_map(|id| self.parts_again(id, from.is_some())).collect()
+    }
+
+    fn may_go_better(outcome: Outcome) -> bool {
+        use Outcome::{
+            Already, Blocked, Cancelled, Denied, Done, Failed, Planned, Refused, Skipped, Stuck, Undone, Verified,
+        };
+        match outcome {
+            Failed | Refused | Denied | Blocked | Cancelled => true,
+            Verified | Done | Already | Planned | Skipped | Undone | Stuck => false,
+        }
+    }
+
+    /// A step after one that is done again, and that has had all it needed: its need was forgiven. One that tells how it ended
+    /// tells it again, and one that was not needed may be now.
+    fn keeps(&self, id: &StepId) -> bool {
+        let Some(step) = self.playbook.step(id) else { return true };
+        match self.outcome(id) {
+            Some(Outcome::Verified | Outcome::Done | Outcome::Already | Outcome::Planned) => step.when == When::Success,
+            Some(Outcome::Skipped) => self.steps[id].whole.left_out,
+            Some(Outcome::Undone | Outcome::Stuck) => true,
+            Some(Outcome::Failed | Outcome::Refused | Outcome::Denied | Outcome::Blocked | Outcome::Cancelled)
+            | None => false,
+        }
+    }
+
+    /// Of a `for_each` the items that did not end well; its list is found anew unless some of what it did stands.
+    fn parts_again(&self, step: &StepId, all: bool) -> Vec<Part> {
+        let whole = Part { step: step.clone(), item: None };
+        let items = self.steps[step].items.as_deref().unwrap_or_default();
+        let stands = items.iter().any(|(_, progress)| progress.stands());
+        if items.is_empty() || (all && !stands) {
+            return vec![whole];
+        }
+        let is_again = |progress: &Progress| match progress.phase {
+            Phase::Ended(outcome) => Self::may_go_better(outcome),
+            Phase::Idle | Phase::Acting(_) | Phase::Waiting(_) | Phase::Asking(_) | Phase::Answered(..) => true,
+        };
+        let again = |(_, (_, progress)): &(usize, &(_, Progress))| all || is_again(progress);
+        let some: Vec<Part> = items.iter().enumerate().filter(again).map(|(at, _)| super::part_of(step, at)).collect();
+        // Its items ended well, and it is done again for what comes before it.
+        match (some.is_empty(), stands) {
+            (false, _) => some,
+            (true, true) => (0..items.len()).map(|at| super::part_of(step, at)).collect(),
+            (true, false) => vec![whole],
+        }
+    }
+
+    pub(super) fn reopened(&mut self, reopened: &RunReopened) {
+        (self.state, self.ended, self.undo, self.cancelled) = (RunState::Running, None, None, false);
+        for part in &reopened.again {
+            let Some(state) = self.steps.get_mut(&part.step) else { continue };
+            state.whole.begin_again();
+            match part.item {
+                None => state.items = None,
+                Some(at) => {
+                    let item = state.items.as_mut().and_then(|items| items.get_mut(at as usize));
+                    item.into_iter().for_each(|(_, progress)| progress.begin_again());
+                }
+            }
+        }
+    }
+
+    /// A person leaves this step out.
+    pub(super) fn is_left_out(&mut self, step: &str) {
+        if let Some(state) = self.steps.get_mut(&StepId::from(step)) {
+            state.whole.left_out = true;
+        }
+    }
+
+    /// Why a step cannot be left out, if it cannot.
+    #[must_use]
+    pub fn cannot_skip(&self, step: &StepId) -> Option<String> {
+        if let Some(outcome) = self.outcome(step) {
+            return Some(format!("`{step}` has ended: {outcome}"));
+        }
+        if self.is_stopped() {
+            return Some("nothing of it starts any more: it was cancelled, or is taken back".to_owned());
+        }
+        let acts =
+            |(part, progress): &(Part, &Progress)| part.step == *step && matches!(progress.phase, Phase::Acting(_));
+        self.parts().any(|one| acts(&one)).then(|| format!("`{step}` is acting: what has begun is seen to its end"))
+    }
+
+    /// What a part did before and would be lost sight of if it did this: it stands, and is something else.
+    #[must_use]
+    pub fn would_lose(&self, part: &Part, plan: &Plan) -> Option<String> {
+        let progress = self.progress(part).filter(|progress| progress.stands())?;
+        let before = &progress.acted.as_ref()?.plan;
+        let ids = |plan: &Plan| -> BTreeSet<String> {
+            plan.targets.iter().filter(|target| target.named).map(|target| target.id.clone()).collect()
+        };
+        let first = before.targets.first().map(|target| target.label.clone()).unwrap_or_default();
+        (ids(before) != ids(plan)).then_some(first)
+    }
+
+    /// Whether anything of it has acted and can still be taken back, or was.
+    #[must_use]
+    pub fn has_acted(&self) -> bool {
+        self.parts().any(|(_, progress)| progress.acted.is_some())
+    }
+
+    /// The named targets of what it did.
+    pub fn touched(&self) -> impl Iterator<Item = &str> {
+        let plans = self.parts().filter_map(|(_, progress)| Some(&progress.acted.as_ref()?.plan));
+        plans.flat_map(|plan| plan.targets.iter().filter(|target| target.named).map(|target| target.id.as_str()))
+    }
+}
+
+impl Progress {
+    /// What it did can be taken back, and has not been.
+    fn stands(&self) -> bool {
+        self.back.as_ref().is_some_and(Back::stands)
+    }
+
+    /// Nothing of it was tried, but for what stands of it.
+    fn begin_again(&mut self) {
+        let before = std::mem::take(self);
+        self.suspect = before.suspect.clone();
+        if before.stands() {
+            (self.acted, self.back) = (before.acted, before.back);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::fixtures::{playbook_of, started, step};
+    use quell_model::record::{LeaseGranted, StepFinished, StepIntended};
+    use quell_model::{Body, Json, Stamp, Target, TargetFacts};
+    use std::sync::Arc;
+
+    fn plan(target: &str) -> Plan {
+        let (id, label) = (target.to_owned(), target.to_owned());
+        let target =
+            Target { node: "n".into(), kind: "thing".into(), id, label, named: true, facts: TargetFacts::Other };
+        Plan { targets: vec![target], ..Plan::default() }
+    }
+
+    #[test]
+    fn what_stands_is_kept_over_a_second_try_and_not_lost_to_another_target() {
+        let playbook = Arc::new(playbook_of(vec![step("hold", &[])]));
+        let part = Part { step: "hold".into(), item: None };
+        let at = Stamp { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: 1 };
+        let mut run = Run::new(Arc::clone(&playbook), started(&playbook), at);
+        let intended = StepIntended {
+            part: part.clone(),
+            attempt: 1,
+            action: "process.freeze".into(),
+            input: Json::Null,
+            plan: plan("a"),
+        };
+        let finished = StepFinished {
+            part: part.clone(),
+            action: Some("process.freeze".into()),
+            outcome: Outcome::Failed,
+            output: Json::Null,
+            proof: "in part".into(),
+            attempts: 1,
+            moments: Default::default(),
+        };
+        let granted = LeaseGranted {
+            run: "r-1".into(),
+            part: part.clone(),
+            action: "process.freeze".into(),
+            lasts: Default::default(),
+            at_end: Default::default(),
+            incident: None,
+            answers: None,
+        };
+        let bodies: [Body; 3] = [intended.into(), finished.into(), granted.into()];
+        bodies.iter().for_each(|body| run.apply(at, body));
+        assert_eq!(run.again(None), std::slice::from_ref(&part));
+        let again = run.again(None);
+        run.apply(at, &RunReopened { by: "ann".into(), why: String::new(), from: None, again }.into());
+        assert_eq!(run.outcome(&part.step), None);
+        assert_eq!(run.acted(&part).map(|intent| &intent.plan), Some(&plan("a")), "it can still be taken back");
+        assert_eq!(run.would_lose(&part, &plan("a")), None);
+        assert_eq!(run.would_lose(&part, &plan("b")), Some("a".to_owned()));
+        assert!(run.has_acted() && run.touched().eq(["a"]));
+    }
+}

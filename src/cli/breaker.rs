@@ -1,0 +1,80 @@
+//! `quell breaker show|open|close`: whether a playbook asks before it acts, and a person's word on it.
+
+use super::client::{Client, segment};
+use super::escape::escape;
+use super::show::moment;
+use super::table::{Table, cell};
+use super::term::Ink;
+use super::{Exit, Fail, Global, Term};
+use serde_json::{Value, json};
+
+/// See [`run`].
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  quell breaker\n  quell breaker open contain-crypto-miner --why \"we roll out a new miner's rule\"\n  quell breaker close contain-crypto-miner --why \"it was the build farm\""
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Show the breaker of every playbook; so does `quell breaker` alone
+    #[command(after_help = "Example:\n  quell breaker show --json | jq -r '.[] | select(.open) | .id'")]
+    Show,
+    /// Let a playbook ask before everything that it would do, until somebody closes its breaker
+    #[command(after_help = "Example:\n  quell breaker open contain-crypto-miner --why \"it kills the build farm\"")]
+    Open(Named),
+    /// Let it act again: what it has acted on so far does not open it a second time
+    #[command(after_help = "Example:\n  quell breaker close contain-crypto-miner --why \"it was the build farm\"")]
+    Close(Named),
+}
+
+#[derive(Debug, clap::Args)]
+struct Named {
+    /// The playbook
+    name: String,
+    /// Why, for whoever looks next
+    #[arg(long)]
+    why: String,
+}
+
+/// Shows, opens or closes.
+pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
+    let client = Client::new(global)?;
+    match &args.what {
+        None | Some(What::Show) => {
+            let all: Value = client.get("/breakers")?;
+            if term.is_json() { term.document(&all) } else { show(&all, term) }
+        }
+        Some(What::Open(Named { name, why })) => {
+            let answer: Value = client.post(&format!("/breakers/{}/open", segment(name)), &json!({ "why": why }))?;
+            term.answer(&answer, || format!("{}: asks before everything that it would do", escape(name)));
+        }
+        Some(What::Close(Named { name, why })) => {
+            let answer: Value = client.post(&format!("/breakers/{}/close", segment(name)), &json!({ "why": why }))?;
+            term.answer(&answer, || format!("{}: acts as far as its mode allows", escape(name)));
+        }
+    }
+    Ok(Exit::Right)
+}
+
+fn show(all: &Value, term: &Term) {
+    let mut table = Table::new(&["playbook", "breaker", "since", "closes", "why"]);
+    for one in all.as_array().into_iter().flatten() {
+        let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+        let at = |key: &str| one[key].as_str().and_then(|at| at.parse().ok()).map(moment).unwrap_or_default();
+        let open = one["open"] == true;
+        let closes = if open && one["closes"].is_null() { "by hand".to_owned() } else { at("closes") };
+        let by = one["by"].as_str().map(|by| format!("{by}: ")).unwrap_or_default();
+        table.row([
+            (Ink::Name, text("id")),
+            if open { (Ink::Warn, "open".to_owned()) } else { (Ink::Dim, "closed".to_owned()) },
+            cell(at("since")),
+            cell(closes),
+            cell(format!("{by}{}", text("why"))),
+        ]);
+    }
+    table.print(term, "no playbook is loaded");
+}
