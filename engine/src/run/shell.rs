@@ -93,6 +93,7 @@ pub struct Core<W> {
     pub(super) said: Vec<Said>,
     pub(super) leases: Leases,
     pub(super) remembered: super::question::Remembered,
+    pub(super) awaiting: super::wait::Awaiting,
     /// Reads the pinned text of a run that is opened again.
     pub(super) reread: Option<ReadDefinition>,
     losses: Losses,
@@ -150,6 +151,7 @@ impl<W: Send + 'static> Core<W> {
             said: Vec::new(),
             leases: Leases::default(),
             remembered: HashMap::new(),
+            awaiting: super::wait::Awaiting::default(),
             reread: None,
             losses: Losses::default(),
             timers: BTreeMap::new(),
@@ -306,6 +308,7 @@ impl<W: Send + 'static> Core<W> {
             Command::TakeBack { part, attempt } => self.take_back(id, part, attempt),
             Command::GoOn { part, item } => self.go_on(id, &part, item),
             Command::Settle { part, question } => self.settle(id, &part, question),
+            Command::Wake { part } => self.wake(id, &part),
             Command::Confirm { part } => self.ask_confirm(id, &part),
             Command::BeginUndo { why } => self.begin_undo(id, None, "quell".into(), false, why),
             Command::Conclude { step } => self.conclude(id, &step),
@@ -374,6 +377,7 @@ impl<W: Send + 'static> Core<W> {
         let planned = live.only_planned.then(|| started.incident.clone());
         self.triggers.ended(&started.playbook, &started.per, id, planned);
         self.memory.run_ended(id);
+        self.awaiting.forget(started);
         self.said.push(Said::Finished(id.clone(), started.playbook.clone(), state));
     }
 

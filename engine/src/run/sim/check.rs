@@ -45,6 +45,7 @@ pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Resu
         story.needs_come_first()?;
         story.ends_once()?;
         story.attempts_are_bounded()?;
+        story.waits_are_kept()?;
         story.told_is_so(&state)?;
     }
     for call in &state.calls {
@@ -113,6 +114,7 @@ impl<'a> Story<'a> {
                 Body::StepIntended(intent) => Some(&intent.part),
                 Body::StepPlanned(planned) => Some(&planned.part),
                 Body::StepProgressed(mark) => Some(&mark.part),
+                Body::TimerSet(timer) => Some(&timer.part),
                 Body::StepFailed(failed) => Some(&failed.part),
                 Body::StepFinished(finished) if finished.outcome != Outcome::Cancelled => Some(&finished.part),
                 _ => None,
@@ -165,6 +167,29 @@ impl<'a> Story<'a> {
                 if intent.attempt > most {
                     return Err(format!("run {}: attempt {} of {most} at `{}`", self.id, intent.attempt, intent.part));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// A wait has its whole time, unless what it waits for came or its run was ended.
+    fn waits_are_kept(&self) -> Result<(), String> {
+        let mut waits: BTreeMap<&Part, jiff::Timestamp> = BTreeMap::new();
+        for record in self.records {
+            match &record.body {
+                Body::TimerSet(timer) => {
+                    if waits.insert(&timer.part, timer.until.wall).is_some() {
+                        return Err(format!("run {}: `{}` began to wait twice", self.id, timer.part));
+                    }
+                }
+                Body::StepFinished(finished) => {
+                    let Some(until) = waits.get(&finished.part) else { continue };
+                    let seen = finished.output.get("seen").is_some();
+                    if !seen && record.at.wall < *until && finished.outcome != Outcome::Cancelled {
+                        return Err(format!("run {}: `{}` did not wait its whole time", self.id, finished.part));
+                    }
+                }
+                _ => {}
             }
         }
         Ok(())

@@ -7,7 +7,8 @@ use super::world;
 use crate::load::{self, Known};
 use crate::run::fixtures::{playbook_of, step};
 use quell_model::playbook::{
-    AtEnd, Expression, ForEach, ItemErrors, Lease, OnFailure, Playbook, Retry, Step, StepKind, When,
+    AtEnd, DetectionFilter, Expression, ForEach, ItemErrors, Lease, OnFailure, Playbook, Retry, Step, StepKind, Wait,
+    WaitUntil, When,
 };
 use quell_model::{Class, Detection, Entity, EventHead, Hash, Level, LogSource, OwnedEvent, RuleRef, Stamp, Subject};
 use serde_json::json;
@@ -47,6 +48,19 @@ pub(super) fn acts(id: &str, needs: &[&str], action: &str) -> Step {
     Step { kind: StepKind::Action { action: action.into(), with }, ..step(id, needs) }
 }
 
+/// A step that waits for so many seconds.
+pub(super) fn waits(id: &str, needs: &[&str], seconds: u64) -> Step {
+    Step { kind: StepKind::Wait(Wait::For(Duration::from_secs(seconds))), ..step(id, needs) }
+}
+
+/// A step that waits for a detection of a rule, for so many seconds at most.
+pub(super) fn awaits(id: &str, needs: &[&str], rule: &str, seconds: u64) -> Step {
+    let detections = DetectionFilter { rules: vec![rule.into()], tags: Vec::new(), level: Level::Informational };
+    let timeout = Duration::from_secs(seconds);
+    let wanted = WaitUntil { detections, condition: None, timeout, anywhere: false };
+    Step { kind: StepKind::Wait(Wait::Until(Box::new(wanted))), ..step(id, needs) }
+}
+
 /// A playbook that uses every verb of the simulated world, in a DAG with two arms.
 pub(super) fn every_verb() -> Arc<Playbook> {
     let mut each = acts("each", &["cut"], "cloud.cut");
@@ -55,9 +69,13 @@ pub(super) fn every_verb() -> Arc<Playbook> {
         with["item"] = json!("${{ item }}");
     }
     let script = Step { kind: StepKind::Script(expression("#{ n: 1 + 1 }")), ..step("count", &["freeze"]) };
+    // Nothing of this kind is seen here, so that it ends with its time.
+    let second = Step { on_failure: OnFailure::Continue, ..awaits("second", &["freeze"], "a-second", 20) };
     let steps = vec![
         acts("freeze", &[], "process.freeze"),
         script,
+        waits("nap", &["freeze"], 5),
+        second,
         acts("look", &["count"], "world.look"),
         acts("capture", &["freeze"], "process.capture"),
         acts("kill", &["capture"], "process.kill"),
@@ -65,7 +83,7 @@ pub(super) fn every_verb() -> Arc<Playbook> {
         each,
         acts("rotate", &["cut"], "cloud.rotate"),
         acts("page", &["kill", "rotate"], "page.once"),
-        Step { when: When::Always, ..step("report", &["kill", "each", "page", "look"]) },
+        Step { when: When::Always, ..step("report", &["kill", "each", "page", "look", "nap"]) },
     ];
     named(playbook_of(steps), "every-verb")
 }
@@ -97,7 +115,9 @@ pub(super) fn playbook(rng: &mut Rng, number: usize) -> Arc<Playbook> {
 fn one(rng: &mut Rng, at: usize, needs: &[&str]) -> Step {
     let id = format!("s{at}");
     let verbs: Vec<&str> = world::specs().iter().map(|spec| spec.name).collect();
-    let mut made = match rng.below(10) {
+    let mut made = match rng.below(12) {
+        10 => waits(&id, needs, 1 + rng.next() % 60),
+        11 => awaited(rng, &id, needs),
         0 => step(&id, needs),
         1 => Step { kind: StepKind::Script(expression("#{ n: 1 + 1 }")), ..step(&id, needs) },
         _ => acts(&id, needs, rng.of(&verbs)),
@@ -127,6 +147,18 @@ fn one(rng: &mut Rng, at: usize, needs: &[&str]) -> Step {
     if rng.chance(40) {
         let lasts = Duration::from_secs(rng.of(&[1, 30, 600, 7200]));
         made.lease = Some(Lease { lasts, at_end: rng.of(&[AtEnd::Ask, AtEnd::Undo, AtEnd::Keep]) });
+    }
+    made
+}
+
+/// A step that waits for what the next detections are, or are not.
+fn awaited(rng: &mut Rng, id: &str, needs: &[&str]) -> Step {
+    let (rule, seconds) = (rng.of(&["rule", "rule", "another"]), 1 + rng.next() % 600);
+    let mut made = awaits(id, needs, rule, seconds);
+    if let StepKind::Wait(Wait::Until(wanted)) = &mut made.kind {
+        wanted.anywhere = rng.chance(30);
+        let conditions = ["true", "seen.event.subject != event.subject", "seen.event.process.id == 7"];
+        wanted.condition = rng.chance(40).then(|| expression(rng.of(&conditions)));
     }
     made
 }
