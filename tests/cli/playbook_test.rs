@@ -76,6 +76,50 @@ fn a_step_that_no_case_reaches_ends_with_1_only_when_coverage_is_asked_for() {
     assert!(ran.out.contains("not reached  say") && ran.out.contains("freeze: an item of its list"), "{}", ran.out);
 }
 
+/// A playbook that waits for a second rule, and its cases.
+#[test]
+fn what_a_step_waits_for_happens_later_and_the_clock_goes_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let playbook = r#"playbook: mine
+mode: enforce
+on: { detections: { rules: [reverse-shell] } }
+steps:
+  nap: { wait: 10m }
+  again:
+    needs: [nap]
+    wait: { until: { rules: [crypto-miner], if: "${{ seen.event.node == event.node }}" }, timeout: 30m }
+  say:
+    needs: [again]
+    tell: "${{ steps.again.seen?.rule }} on ${{ steps.again.seen?.event.node }}"
+"#;
+    let case = |name: &str, after: &str, expect: &str| {
+        let event = "{ class: process_creation }";
+        format!(
+            "  - case: {name}\n    event: {event}\n    rule: reverse-shell\n    then: [{{ after: {after}, event: {event}, \
+             rule: crypto-miner }}]\n    expect: {expect}\n"
+        )
+    };
+    let cases = [
+        case("in time", "20m", "{ run: succeeded, told: [crypto-miner on test], order: [nap, again, say] }"),
+        case(
+            "too early",
+            "5m",
+            "{ run: failed, steps: { again: { error: nothing matched within 30m } }, not_run: [say] }",
+        ),
+        case("too late", "41m", "{ run: failed, not_run: [say] }"),
+        "  - case: observed\n    mode: observe\n    event: { class: process_creation }\n    rule: reverse-shell\n    \
+         expect: { run: succeeded, steps: { nap: planned, again: planned } }\n"
+            .to_owned(),
+    ];
+    fs::write(dir.path().join("mine.yaml"), playbook).unwrap();
+    fs::write(dir.path().join("mine.test.yaml"), format!("cases:\n{}", cases.concat())).unwrap();
+    quell(&["playbook", "test", path(&dir)]).ends(0);
+    let late = case("backwards", "20m", "{ run: failed }").replace("}]", "}, { after: 1m }]");
+    fs::write(dir.path().join("mine.test.yaml"), format!("cases:\n{late}")).unwrap();
+    let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
+    assert!(ran.err.contains("it lacks `after` or `event`"), "{}", ran.err);
+}
+
 #[test]
 fn every_mistake_is_told_with_the_nearest_spelling() {
     let dir = folder(

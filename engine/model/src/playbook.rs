@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod starts;
+mod wait;
 pub use starts::Schedule;
+pub use wait::{Wait, WaitUntil};
 
 /// The text of an expression (what stands inside `${{ … }}`) and its place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -190,6 +192,8 @@ pub enum StepKind {
     Tell(String),
     /// A question to a person.
     Ask(Box<AskPerson>),
+    /// It waits.
+    Wait(Wait),
 }
 
 /// Whether a step runs after needs that ended badly.

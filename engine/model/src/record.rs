@@ -500,7 +500,7 @@ pub struct GuardRefused {
 pub struct TimerSet {
     /// Which part waits.
     pub part: Part,
-    /// What for: `retry`, `deadline`.
+    /// What for: `wait`, of a step that waits.
     pub what: Name,
     /// Until when.
     pub until: Stamp,

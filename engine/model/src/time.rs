@@ -60,6 +60,14 @@ impl Stamp {
         let gone = i128::from(now.boot_ns) - i128::from(self.boot_ns);
         Timestamp::from_nanosecond(now.wall.as_nanosecond() - gone).unwrap_or(self.wall)
     }
+
+    /// This moment of another boot by the clocks as they stand `now`: when the wall clock shows it, or showed it.
+    #[must_use]
+    pub fn on_boot_of(self, now: Self) -> Self {
+        let left = self.wall.as_nanosecond() - now.wall.as_nanosecond();
+        let boot_ns = (i128::from(now.boot_ns) + left).clamp(0, i128::from(u64::MAX));
+        Self { wall: self.wall, boot_ns: u64::try_from(boot_ns).unwrap_or(u64::MAX) }
+    }
 }
 
 /// The only source of time; a test moves its own by hand.
@@ -74,6 +82,19 @@ pub trait Clock: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_of_another_boot_comes_when_the_wall_clock_shows_it() {
+        let at = |wall_s, boot_s: u64| Stamp {
+            wall: Timestamp::from_second(wall_s).unwrap(),
+            boot_ns: boot_s * 1_000_000_000,
+        };
+        // (the moment's wall time, by the boot clock now)
+        for (wall_s, boot_s) in [(1_000_060, 70), (1_000_000, 10), (999_995, 5), (900_000, 0)] {
+            let then = at(wall_s, 123_456).on_boot_of(at(1_000_000, 10));
+            assert_eq!(then, at(wall_s, boot_s), "{wall_s}");
+        }
+    }
 
     #[test]
     fn a_moment_is_as_long_ago_as_it_is_whatever_the_wall_clock_was_set_by() {

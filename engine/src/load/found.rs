@@ -20,8 +20,33 @@ pub(crate) enum Stands {
         /// Whether it is evaluated for each item.
         item: bool,
     },
+    /// In the `if` of what the step of this number waits for.
+    Until {
+        /// Its number.
+        step: usize,
+        /// Whether it is evaluated for each item.
+        item: bool,
+    },
     /// In the playbook's outputs.
     Output,
+}
+
+impl Stands {
+    /// The number of its step.
+    pub(crate) fn step(self) -> Option<usize> {
+        match self {
+            Self::Step { step, .. } | Self::Until { step, .. } => Some(step),
+            Self::Trigger | Self::Output => None,
+        }
+    }
+
+    /// Whether it is evaluated for each item.
+    pub(crate) fn item(self) -> bool {
+        match self {
+            Self::Step { item, .. } | Self::Until { item, .. } => item,
+            Self::Trigger | Self::Output => false,
+        }
+    }
 }
 
 /// An expression or a script in a file.

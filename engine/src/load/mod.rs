@@ -23,6 +23,7 @@ pub(crate) mod script;
 pub(crate) mod step;
 pub(crate) mod trigger;
 pub mod units;
+pub(crate) mod wait;
 mod written;
 pub(crate) mod yaml;
 

@@ -81,11 +81,7 @@ pub fn playbook_schema(actions: &[&ActionSpec]) -> Json {
 
 fn on() -> Json {
     let mut on = object(json!({
-        "detections": object(json!({
-            "rules": texts("Rules by name, id or file stem."),
-            "tags": texts("Tags as rules write them: `attack.t1059.004`."),
-            "level": one_of(&words(trigger::LEVELS), "The least level."),
-        })),
+        "detections": object(filter()),
         "if": { "$ref": "#/$defs/expression", "description": "Must be true." },
         "run_per": { "$ref": "#/$defs/expression", "description": "One open run for each value; `${{ event.subject }}` if absent." },
         "max_age": { "$ref": "#/$defs/duration", "description": "Older detections are asked about, and older moments of a schedule start nothing; 15m if absent." },
@@ -99,12 +95,35 @@ fn on() -> Json {
     on
 }
 
+fn filter() -> Json {
+    json!({
+        "rules": texts("Rules by name, id or file stem."),
+        "tags": texts("Tags as rules write them: `attack.t1059.004`."),
+        "level": one_of(&words(trigger::LEVELS), "The least level."),
+    })
+}
+
+fn wait() -> Json {
+    let mut until = filter();
+    until["if"] =
+        json!({ "$ref": "#/$defs/expression", "description": "Must be true of it; `seen` is the detection." });
+    let mut detection = object(json!({
+        "until": object(until),
+        "timeout": { "$ref": "#/$defs/duration", "description": "How long at most; then the step has failed. 15m if absent." },
+        "anywhere": { "type": "boolean", "description": "Also a detection about another entity than the run is." },
+    }));
+    detection["required"] = json!(["until"]);
+    detection["description"] = json!("A detection; `steps.<id>.seen` is it, with its `event`.");
+    json!({ "anyOf": [{ "$ref": "#/$defs/duration" }, detection], "description": "So long, or until a detection comes that fits." })
+}
+
 fn step(action: &Json, inputs: &[Json]) -> Json {
     let mut step = object(json!({
         "action": action,
         "script": { "type": "string", "description": "Rhai that returns a map." },
         "tell": { "type": "string", "description": "A line into the incident's timeline." },
         "ask": ask(),
+        "wait": wait(),
         "with": { "type": "object", "description": "The action's input." },
         "needs": texts("Steps that must have ended before."),
         "if": { "$ref": "#/$defs/expression", "description": "Must be true, else the step is skipped." },
@@ -127,8 +146,7 @@ fn step(action: &Json, inputs: &[Json]) -> Json {
         "approve": question(&["deny", "run"], "Ask a person before it acts."),
         "confirm": question(&["keep", "undo"], "Act, and ask a person afterwards whether it is to stand."),
     }));
-    let kinds = ["action", "script", "tell", "ask"];
-    step["oneOf"] = kinds.iter().map(|kind| json!({ "required": [kind] })).collect();
+    step["oneOf"] = step::KINDS.iter().map(|kind| json!({ "required": [kind] })).collect();
     step["allOf"] = json!(inputs);
     step
 }

@@ -5,6 +5,8 @@
 use super::found::{self, Found, Stands};
 use super::question;
 use super::reader::{Fields, Reader};
+use super::trigger::TriggerPlaces;
+use super::wait;
 use super::yaml::{Entry, Node, Place, Value};
 use crate::playbook::check::can_be_named;
 use quell_model::playbook::{AtEnd, Expression, ForEach, ItemErrors, Lease, OnFailure, Retry, Step, StepKind, When};
@@ -22,6 +24,7 @@ pub(crate) const KEYS: &[&str] = &[
     "script",
     "tell",
     "ask",
+    "wait",
     "with",
     "needs",
     "if",
@@ -38,7 +41,9 @@ pub(crate) const KEYS: &[&str] = &[
     "approve",
     "confirm",
 ];
-const LATER: &[&str] = &["playbook", "wait", "escalate", "undo", "detach"];
+/// What a step may do.
+pub(crate) const KINDS: &[&str] = &["action", "script", "tell", "ask", "wait"];
+const LATER: &[&str] = &["playbook", "escalate", "undo", "detach"];
 
 /// The words of modes.
 pub(crate) const MODES: &[(&str, Mode)] =
@@ -64,6 +69,8 @@ pub(crate) struct StepPlaces<'n> {
     pub(crate) by: Vec<(&'static str, &'n str, Place)>,
     /// Who is asked.
     pub(crate) person: Option<Place>,
+    /// The rules and tags that it waits for.
+    pub(crate) wait: TriggerPlaces,
     /// The `for_each` without `max_parallel`.
     pub(crate) unbounded: Option<Place>,
 }
@@ -85,6 +92,7 @@ pub(crate) fn read<'n>(
         confirm: None,
         by: Vec::new(),
         person: None,
+        wait: TriggerPlaces::default(),
         unbounded: None,
     };
     check_id(reader, entry);
@@ -178,13 +186,13 @@ fn kind<'n>(
     places: &mut StepPlaces<'n>,
     out: &mut Vec<Found>,
 ) -> Option<StepKind> {
-    let kinds = fields.present(&["action", "script", "tell", "ask"]);
+    let kinds = fields.present(KINDS);
     if kinds.is_empty() && fields.present(LATER).is_empty() {
-        reader.error(places.id, format!("{what} does nothing"), "one of action, script, tell or ask");
+        reader.error(places.id, format!("{what} does nothing"), "one of action, script, tell, ask or wait");
     }
     if let [first, second, ..] = kinds.as_slice() {
         let what = format!("{what} has both `{}` and `{}`", first.key, second.key);
-        reader.error(second.at, what, "exactly one of action, script, tell or ask");
+        reader.error(second.at, what, "exactly one of action, script, tell, ask or wait");
     }
     let with = fields.get("with");
     let mut read = None;
@@ -211,6 +219,10 @@ fn kind<'n>(
     if let Some(node) = fields.get("ask") {
         let ask = question::ask(reader, node, stands, out);
         read = ask.map(|ask| StepKind::Ask(Box::new(ask)));
+    }
+    if let Some(node) = fields.get("wait") {
+        wait::alone(reader, fields, what);
+        read = wait::read(reader, node, stands, &mut places.wait, out).map(StepKind::Wait);
     }
     read
 }

@@ -3,7 +3,7 @@
 //! Owns its keys and their defaults: one run for each `event.subject`, fifteen minutes of age.
 
 use super::found::{self, Found, Stands};
-use super::reader::Reader;
+use super::reader::{Fields, Reader};
 use super::yaml::{Node, Place};
 use crate::trigger::schedule::{Calendar, WrongSchedule};
 use quell_model::playbook::{DetectionFilter, Expression, Schedule, Trigger};
@@ -19,6 +19,9 @@ pub(crate) const KEYS: &[&str] = &["detections", "if", "run_per", "max_age", "sc
 const LATER: &[&str] = &["incident"];
 /// The keys of `schedule`.
 pub(crate) const SCHEDULE: &[&str] = &["cron", "time_zone"];
+
+/// What a detection must be.
+const FILTER: &[&str] = &["rules", "tags", "level"];
 
 /// The words of levels.
 pub(crate) const LEVELS: &[(&str, Level)] = &[
@@ -127,8 +130,17 @@ fn schedule(reader: &mut Reader<'_>, node: &Node) -> Option<Schedule> {
 }
 
 fn detections(reader: &mut Reader<'_>, node: &Node, places: &mut TriggerPlaces) -> DetectionFilter {
-    let mut filter = DetectionFilter { rules: Vec::new(), tags: Vec::new(), level: Level::Informational };
-    let Some(fields) = reader.fields(node, "`detections`", &["rules", "tags", "level"], &[]) else { return filter };
+    let Some(fields) = reader.fields(node, "`detections`", FILTER, &[]) else {
+        return DetectionFilter { rules: Vec::new(), tags: Vec::new(), level: Level::Informational };
+    };
+    if fields.present(FILTER).is_empty() {
+        reader.warning(node.at, "every detection of any level starts this playbook", "`rules`, `tags` or a `level`");
+    }
+    filter(reader, &fields, places)
+}
+
+/// Which detections are wanted.
+pub(crate) fn filter(reader: &mut Reader<'_>, fields: &Fields<'_>, places: &mut TriggerPlaces) -> DetectionFilter {
     let names = |texts: Vec<(&str, Place)>| -> Vec<(Name, Place)> {
         texts.into_iter().map(|(text, at)| (Name::from(text), at)).collect()
     };
@@ -138,13 +150,10 @@ fn detections(reader: &mut Reader<'_>, node: &Node, places: &mut TriggerPlaces) 
     if let Some(node) = fields.get("tags") {
         places.tags = names(reader.texts(node, "`tags`"));
     }
-    if let Some(node) = fields.get("level") {
-        filter.level = reader.word(node, "level", LEVELS).unwrap_or_default();
+    let level = fields.get("level").and_then(|node| reader.word(node, "level", LEVELS)).unwrap_or_default();
+    DetectionFilter {
+        rules: places.rules.iter().map(|(name, _)| name.clone()).collect(),
+        tags: places.tags.iter().map(|(name, _)| name.clone()).collect(),
+        level,
     }
-    filter.rules = places.rules.iter().map(|(name, _)| name.clone()).collect();
-    filter.tags = places.tags.iter().map(|(name, _)| name.clone()).collect();
-    if fields.present(&["rules", "tags", "level"]).is_empty() {
-        reader.warning(node.at, "every detection of any level starts this playbook", "`rules`, `tags` or a `level`");
-    }
-    filter
 }

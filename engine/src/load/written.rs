@@ -8,7 +8,9 @@ use super::step::{TIMEOUT, once};
 use super::trigger::by_hand;
 use super::units::{print_duration, print_rate};
 use super::yaml::{Source, parse};
-use quell_model::playbook::{AskPerson, Expression, Playbook, Step, StepKind, Trigger, Unanswered, Within};
+use quell_model::playbook::{
+    AskPerson, DetectionFilter, Expression, Playbook, Step, StepKind, Trigger, Unanswered, Wait, WaitUntil, Within,
+};
 use quell_model::{Json, Name};
 use serde::Serialize;
 use serde_yaml::Mapping;
@@ -105,11 +107,7 @@ fn trigger(on: &Trigger) -> Result<Mapping, serde_yaml::Error> {
     let default = by_hand();
     let mut keys = Keys::default();
     if let Some(filter) = &on.detections {
-        let mut detections = Keys::default();
-        detections.unless(&Vec::new(), "rules", &filter.rules)?;
-        detections.unless(&Vec::new(), "tags", &filter.tags)?;
-        detections.unless(&quell_model::Level::Informational, "level", &filter.level)?;
-        keys.put("detections", detections.0)?;
+        keys.put("detections", self::filter(filter)?.0)?;
     }
     if let Some(condition) = &on.condition {
         keys.put("if", whole(condition))?;
@@ -119,6 +117,26 @@ fn trigger(on: &Trigger) -> Result<Mapping, serde_yaml::Error> {
     if let Some(schedule) = &on.schedule {
         keys.put("schedule", schedule)?;
     }
+    Ok(keys.0)
+}
+
+fn filter(filter: &DetectionFilter) -> Result<Keys, serde_yaml::Error> {
+    let mut keys = Keys::default();
+    keys.unless(&Vec::new(), "rules", &filter.rules)?;
+    keys.unless(&Vec::new(), "tags", &filter.tags)?;
+    keys.unless(&quell_model::Level::Informational, "level", &filter.level)?;
+    Ok(keys)
+}
+
+fn wait(wanted: &WaitUntil) -> Result<Mapping, serde_yaml::Error> {
+    let mut until = filter(&wanted.detections)?;
+    if let Some(condition) = &wanted.condition {
+        until.put("if", whole(condition))?;
+    }
+    let mut keys = Keys::default();
+    keys.put("until", until.0)?;
+    keys.put("timeout", print_duration(wanted.timeout))?;
+    keys.unless(&false, "anywhere", &wanted.anywhere)?;
     Ok(keys.0)
 }
 
@@ -142,6 +160,8 @@ fn step(step: &Step) -> Result<Mapping, serde_yaml::Error> {
         StepKind::Script(text) => keys.put("script", &text.text)?,
         StepKind::Tell(text) => keys.put("tell", text)?,
         StepKind::Ask(ask) => keys.put("ask", self::ask(ask)?)?,
+        StepKind::Wait(Wait::For(lasts)) => keys.put("wait", print_duration(*lasts))?,
+        StepKind::Wait(Wait::Until(wanted)) => keys.put("wait", wait(wanted)?)?,
     }
     keys.unless(&print_duration(TIMEOUT), "timeout", &print_duration(step.timeout))?;
     if let Some(deadline) = step.deadline {

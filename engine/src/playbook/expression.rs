@@ -31,6 +31,8 @@ pub struct Scope<'a> {
     pub steps: &'a Json,
     /// The item of a `for_each`.
     pub item: &'a Json,
+    /// The detection that a step which waits looks at, with its event.
+    pub seen: &'a Json,
     /// The run: `id`, `playbook`, `mode` …
     pub run: &'a Json,
     /// `now()`: the run's journaled time.
@@ -53,6 +55,7 @@ impl<'a> Scope<'a> {
             vars: NULL,
             steps: NULL,
             item: NULL,
+            seen: NULL,
             run: NULL,
             now,
             people: None,
@@ -70,6 +73,7 @@ impl<'a> Scope<'a> {
             "vars" => self.vars,
             "steps" => self.steps,
             "item" => self.item,
+            "seen" => self.seen,
             "run" => self.run,
             _ => return None,
         })

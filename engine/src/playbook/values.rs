@@ -71,8 +71,10 @@ pub(crate) fn may_be_absent<S: AsRef<str>>(path: &[S]) -> bool {
             let rest: Vec<&str> = path[1..].iter().map(AsRef::as_ref).collect();
             fields::is_known_anywhere(&rest.join("."))
         }
+        Some("seen") if path.get(1).is_some_and(|part| part.as_ref() == "event") => may_be_absent(&path[1..]),
+        Some("steps") if path.get(2).is_some_and(|part| part.as_ref() == "seen") => may_be_absent(&path[2..]),
         Some("steps") => path.len() <= 3,
-        Some("detection" | "incident" | "run") => path.len() == 2,
+        Some("detection" | "incident" | "run" | "seen") => path.len() <= 2,
         _ => false,
     }
 }

@@ -8,6 +8,7 @@ use super::moments::Times;
 use super::page::{self, Page};
 use super::question::QuestionView;
 use super::timeline::{self, TimelineLine};
+use crate::run::machine::WAIT;
 use crate::store::{Journal, RunHead, RunLine, RunTail};
 use quell_model::playbook::AtEnd;
 use quell_model::record::{Moments, Part, QuestionKind, RunStarted, RunState};
@@ -189,6 +190,12 @@ pub struct WaitView {
     pub what: Name,
     /// Until when.
     pub until: Stamp,
+}
+
+impl WaitView {
+    fn tell(&self, id: &str) -> String {
+        if self.what.as_str() == WAIT { format!("{id} waits") } else { format!("{id} waits for its {}", self.what) }
+    }
 }
 
 /// Until when a containment is meant to stand.
@@ -493,10 +500,7 @@ impl RunView {
             .iter()
             .flat_map(|step| if step.items.is_empty() { std::slice::from_ref(step) } else { &step.items });
         let open: Vec<&StepView> = parts.filter(|part| part.outcome.is_none() && !part.again).collect();
-        let waits: Vec<String> = open
-            .iter()
-            .filter_map(|part| part.waits.as_ref().map(|wait| format!("{} waits for its {}", part.id, wait.what)))
-            .collect();
+        let waits: Vec<String> = open.iter().filter_map(|part| Some(part.waits.as_ref()?.tell(&part.id))).collect();
         let asks: Vec<String> =
             self.questions().filter(|(step, _)| step.outcome.is_some()).map(|(step, _)| step.id.clone()).collect();
         let confirms = asks.iter().map(|id| format!("{id} waits for its confirmation"));

@@ -4,6 +4,7 @@
 //! Records that only the machine needs (marks, timers, intents that were carried out) have no line.
 
 use super::moments::{Times, span};
+use crate::load::units::print_duration;
 use quell_model::record::{
     DetectionAccepted, IncidentJoined, IncidentOpened, IncidentState, LossSeen, Part, ReflexFired, RunReopened,
     RunStarted, StepFailed, StepFinished, TriggerDecision,
@@ -148,7 +149,11 @@ impl Teller {
             Body::EngineStarted(started) => {
                 Some(format!("quell {} started: pid {}, mode {}", started.version, started.pid, started.mode))
             }
-            Body::DefinitionPinned(_) | Body::StepProgressed(_) | Body::TimerSet(_) | Body::TimerFired(_) => None,
+            Body::DefinitionPinned(_) | Body::StepProgressed(_) | Body::TimerFired(_) => None,
+            Body::TimerSet(timer) => {
+                let most = print_duration(timer.until.since(record.at));
+                Some(format!("{} waits for {most} at most", self.name(&timer.part)))
+            }
             Body::DetectionAccepted(accepted) => {
                 let title = &accepted.detection.rule.title;
                 self.only.add(title);

@@ -66,6 +66,7 @@ impl<W: Send + 'static> Core<W> {
             StepKind::Tell(text) => self.tell(id, &part, text),
             StepKind::Script(script) => self.script(id, part, script.text.clone()),
             StepKind::Ask(ask) => self.ask_person(id, &part, ask),
+            StepKind::Wait(wait) => self.wait(id, &part, wait),
             StepKind::Action { action, with } => self.plan(id, part, action.as_str(), with),
         }
     }
@@ -436,7 +437,7 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    fn mode_of(&self, id: &RunId, step: &Step) -> (Mode, String) {
+    pub(super) fn mode_of(&self, id: &RunId, step: &Step) -> (Mode, String) {
         let Some(live) = self.runs.get(id) else { return (Mode::Observe, String::new()) };
         let started = &live.run.started;
         let mut strictest = (started.mode, started.mode_because.clone());

@@ -7,6 +7,7 @@
 mod back;
 mod by_hand;
 mod question;
+mod wait;
 
 use back::{Back, Undoing};
 use quell_model::playbook::{ForEach, ItemErrors, OnFailure, Playbook, Step, When};
@@ -15,6 +16,7 @@ use quell_model::{Body, Hash, Json, Name, Outcome, Seq, Stamp, StepId};
 pub use question::{APPROVE, Asked};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+pub use wait::WAIT;
 
 /// What the shell is to do next.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +50,11 @@ pub enum Command {
         part: Part,
         /// Which of its questions.
         question: QuestionKind,
+    },
+    /// What a part waits for in time has not come, or its time is over.
+    Wake {
+        /// Which part.
+        part: Part,
     },
     /// Ask whether what a part did is to stand.
     Confirm {
@@ -106,6 +113,8 @@ enum Phase {
     Acting(Box<StepIntended>),
     /// The next attempt waits for its moment.
     Waiting(Stamp),
+    /// The step waits, until this moment at most.
+    Sleeping(Stamp),
     /// A person is asked.
     Asking(Box<Asked>),
     /// They have answered, or nobody has in time: what follows has not begun.
@@ -245,6 +254,7 @@ impl Run {
                 }
             }
             Body::UndoFinished(finished) => self.undo_finished(finished),
+            Body::TimerSet(timer) => self.timer_set(at, timer),
             Body::QuestionAsked(asked) => self.asked(at, asked),
             Body::QuestionAnswered(answered) => self.answered(answered),
             Body::RunFinished(finished) => {
@@ -343,7 +353,7 @@ impl Run {
     #[must_use]
     pub fn next_wait(&self, now: Stamp) -> Option<Stamp> {
         let moments = self.parts().flat_map(|(_, progress)| {
-            let forwards = if let Phase::Waiting(at) = progress.phase { Some(at) } else { None };
+            let forwards = progress.phase.waits_until();
             let back = if let Some(Back::Waiting(_, at)) = progress.back { Some(at) } else { None };
             [forwards, back]
         });
@@ -507,12 +517,13 @@ fn next_of_part(part: Part, item: &Json, progress: &Progress, now: Stamp, out: &
         Phase::Waiting(at) if *at <= now => {
             out.push(Command::Start { part, attempt: progress.attempts + 1, item: item.clone() })
         }
+        Phase::Sleeping(until) if *until <= now => out.push(Command::Wake { part }),
         Phase::Acting(_) => out.push(Command::TakeUp { part, item: item.clone() }),
         Phase::Asking(asked) if asked.until() <= now => {
             out.push(Command::Settle { part, question: asked.question.question })
         }
         Phase::Answered(..) => out.push(Command::GoOn { part, item: item.clone() }),
-        Phase::Waiting(_) | Phase::Asking(_) | Phase::Ended(_) => {}
+        Phase::Waiting(_) | Phase::Sleeping(_) | Phase::Asking(_) | Phase::Ended(_) => {}
     }
 }
 

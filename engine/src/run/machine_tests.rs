@@ -3,7 +3,7 @@
 use super::*;
 use crate::run::fixtures::{playbook_of, started, step};
 use proptest::prelude::*;
-use quell_model::record::{PersonActed, StepBlocked, StepFailed, StepFinished, StepProgressed, StepSkipped};
+use quell_model::record::{PersonActed, StepBlocked, StepFailed, StepFinished, StepProgressed, StepSkipped, TimerSet};
 use quell_model::{Outcome, Plan};
 
 fn at(ms: u64) -> Stamp {
@@ -54,6 +54,7 @@ fn play(run: &mut Run, ends: &dyn Fn(&str) -> Outcome) -> Vec<String> {
                 }
                 Command::Conclude { step } => finished(Part { step, item: None }, Outcome::Verified),
                 Command::TakeUp { .. } => unreachable!("nothing was left intended"),
+                Command::Wake { .. } => unreachable!("nothing waits"),
                 Command::TakeBack { .. } | Command::BeginUndo { .. } => unreachable!("nothing contains"),
                 Command::GoOn { .. } | Command::Settle { .. } | Command::Confirm { .. } => {
                     unreachable!("nothing asks")
@@ -127,6 +128,20 @@ fn a_persons_cancel_ends_everything_that_has_not_begun() {
     play(&mut run, &|_| Outcome::Verified);
     assert_eq!(outcomes(&run), ["a cancelled", "b cancelled"]);
     assert_eq!(run.state(), RunState::Cancelled);
+}
+
+#[test]
+fn a_step_that_waits_is_woken_at_its_moment_and_a_cancelled_one_waits_no_more() {
+    let mut run = run_of(vec![step("a", &[]), step("b", &["a"])]);
+    let timer = |what: &str| TimerSet { part: whole("a"), what: what.into(), until: at(50) };
+    run.apply(at(1), &timer("another").into());
+    assert_eq!(run.next_wait(at(1)), None, "another timer is no wait");
+    run.apply(at(1), &timer(WAIT).into());
+    assert_eq!((run.next(at(49)), run.next_wait(at(1))), (vec![], Some(at(50))));
+    assert_eq!(run.next(at(50)), [Command::Wake { part: whole("a") }]);
+    run.apply(at(50), &PersonActed { by: "ann".into(), what: "cancel".into(), detail: Json::Null }.into());
+    play(&mut run, &|_| Outcome::Verified);
+    assert_eq!(outcomes(&run), ["a cancelled", "b cancelled"]);
 }
 
 #[test]

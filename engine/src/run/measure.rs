@@ -165,7 +165,7 @@ impl Tally {
         self.started.add((playbook.name.clone(), started.mode));
         let urgent = playbook.steps.iter().any(|step| match &step.kind {
             StepKind::Action { action, .. } => self.urgent.contains(action.as_str()),
-            StepKind::Tell(_) | StepKind::Script(_) | StepKind::Ask(_) => false,
+            StepKind::Tell(_) | StepKind::Script(_) | StepKind::Ask(_) | StepKind::Wait(_) => false,
         });
         // What a person starts by hand answers no event that happens now.
         if let (Some(kernel), Some(decided), None) = (started.moments.kernel, started.moments.decided, &started.by) {
@@ -264,6 +264,7 @@ fn kind_of(playbook: &Playbook, step: &StepId) -> Name {
         Some(StepKind::Tell(_)) => "tell".into(),
         Some(StepKind::Script(_)) => "script".into(),
         Some(StepKind::Ask(_)) => "ask".into(),
+        Some(StepKind::Wait(_)) => "wait".into(),
         None => "unknown".into(),
     }
 }

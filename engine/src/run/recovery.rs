@@ -10,7 +10,7 @@ use crate::store::Journal;
 use crate::trigger::{Answer, Seen};
 use quell_model::guard::{Act, KEEP};
 use quell_model::playbook::Playbook;
-use quell_model::record::{EngineStarted, NewRecord, RunState, StepFailed, TriggerDecision, UndoFailed};
+use quell_model::record::{EngineStarted, NewRecord, RunState, StepFailed, TimerSet, TriggerDecision, UndoFailed};
 use quell_model::{Body, Detection, Hash, IncidentId, Kind, Mode, Name, Record, RunId, Stamp, StoreError, StreamId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -298,6 +298,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         folded(
             &records,
+            now,
             |then| self.aged(then, now),
             |hash| {
                 if let Some(loaded) = self.definitions.playbooks.iter().find(|playbook| playbook.hash == hash) {
@@ -311,7 +312,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn recover_run(&mut self, records: &[Record], definitions: &Pinned, read: &ReadDefinition) -> Result<(), String> {
         let now = self.parts.clock.now();
-        let run = folded(records, |then| self.aged(then, now), |hash| read_again(definitions, read, hash))?;
+        let run = folded(records, now, |then| self.aged(then, now), |hash| read_again(definitions, read, hash))?;
         let (id, moments) = (run.started.run.clone(), run.started.moments);
         // One that is only taken back answers no attack.
         if run.started.by.is_none() && run.state() != RunState::Undoing {
@@ -322,7 +323,8 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         let acted = records.iter().any(|record| matches!(record.body, Body::StepIntended(_)));
-        self.runs.insert(id, Live { run, under_way: HashMap::new(), moments, only_planned: !acted });
+        self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: !acted });
+        self.awaits(&id);
         Ok(())
     }
 }
@@ -346,6 +348,7 @@ fn read_again(pinned: &Pinned, read: &ReadDefinition, hash: Hash) -> Result<Arc<
 /// The state that a run's records make, by the clocks of this boot.
 fn folded(
     records: &[Record],
+    now: Stamp,
     aged: impl Fn(Stamp) -> Stamp,
     playbook: impl FnOnce(Hash) -> Result<Arc<Playbook>, String>,
 ) -> Result<Run, String> {
@@ -354,7 +357,7 @@ fn folded(
     let mut run = Run::new(playbook(started.definition)?, started.clone(), aged(first.at));
     for record in rest {
         let at = aged(record.at);
-        match waiting_from(record, at) {
+        match waiting_from(record, at, now) {
             Some(body) => run.apply(at, &body),
             None => run.apply(at, &record.body),
         }
@@ -370,12 +373,12 @@ pub(super) fn refolded<W: Send + 'static>(
     playbook: &Arc<Playbook>,
 ) -> Result<Run, String> {
     let now = core.parts.clock.now();
-    folded(records, |then| core.aged(then, now), |_| Ok(Arc::clone(playbook)))
+    folded(records, now, |then| core.aged(then, now), |_| Ok(Arc::clone(playbook)))
 }
 
 /// A record that names a later moment, with that moment by the clocks by which the record itself was at `at`: on those of an
 /// earlier boot it may lie days ahead.
-fn waiting_from(record: &Record, at: Stamp) -> Option<Body> {
+fn waiting_from(record: &Record, at: Stamp, now: Stamp) -> Option<Body> {
     if at == record.at {
         return None;
     }
@@ -384,6 +387,8 @@ fn waiting_from(record: &Record, at: Stamp) -> Option<Body> {
         Body::StepFailed(failed) => {
             Some(StepFailed { again_at: failed.again_at.map(moved), ..StepFailed::clone(failed) }.into())
         }
+        // A wait is no longer for the boot: what is left of it is told by the wall clock.
+        Body::TimerSet(timer) => Some(TimerSet { until: timer.until.on_boot_of(now), ..TimerSet::clone(timer) }.into()),
         Body::UndoFailed(failed) => {
             Some(UndoFailed { again_at: moved(failed.again_at), ..UndoFailed::clone(failed) }.into())
         }

@@ -43,6 +43,9 @@ fn step_value(run: &Run, outputs: &Outputs, step: &quell_model::playbook::Step) 
     {
         value.extend(names.iter().map(|name| (name.clone(), Json::Null)));
     }
+    if let StepKind::Wait(_) = &step.kind {
+        value.insert("seen".to_owned(), Json::Null);
+    }
     if outcome.has_outputs()
         && let Json::Object(given) = output
     {
@@ -88,6 +91,7 @@ impl RunScope {
             vars: &started.vars,
             steps: &self.steps,
             item,
+            seen: &Json::Null,
             run: &self.run,
             now: run.began.wall,
             people: Some(&self.people),

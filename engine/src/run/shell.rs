@@ -99,6 +99,7 @@ pub struct Core<W> {
     /// What was last said of each playbook's breaker.
     pub(super) breakers: BTreeMap<Name, quell_model::record::BreakerChanged>,
     pub(super) remembered: super::question::Remembered,
+    pub(super) awaiting: super::wait::Awaiting,
     /// Reads the pinned text of a run that is opened again.
     pub(super) reread: Option<ReadDefinition>,
     losses: Losses,
@@ -160,6 +161,7 @@ impl<W: Send + 'static> Core<W> {
             leases: Leases::default(),
             breakers: BTreeMap::new(),
             remembered: HashMap::new(),
+            awaiting: super::wait::Awaiting::default(),
             reread: None,
             losses: Losses::default(),
             timers: BTreeMap::new(),
@@ -317,6 +319,7 @@ impl<W: Send + 'static> Core<W> {
             Command::TakeBack { part, attempt } => self.take_back(id, part, attempt),
             Command::GoOn { part, item } => self.go_on(id, &part, item),
             Command::Settle { part, question } => self.settle(id, &part, question),
+            Command::Wake { part } => self.wake(id, &part),
             Command::Confirm { part } => self.ask_confirm(id, &part),
             Command::BeginUndo { why } => self.begin_undo(id, None, "quell".into(), false, why),
             Command::Conclude { step } => self.conclude(id, &step),
@@ -387,6 +390,7 @@ impl<W: Send + 'static> Core<W> {
         self.tally.finished(&started.playbook, state);
         self.triggers.ended(&started.playbook, &started.per, id, planned);
         self.memory.run_ended(id);
+        self.awaiting.forget(started);
         self.said.push(Said::Finished(id.clone(), started.playbook.clone(), state));
     }
 

@@ -5,6 +5,7 @@
 
 use super::machine::Run;
 use super::shell::{Core, Live, Said};
+use super::wait::Taker;
 use crate::incident::{self, Incident, Keep};
 use crate::trigger::{Answer, Seen};
 use quell_model::playbook::{InputType, Playbook};
@@ -89,6 +90,8 @@ impl<W: Send + 'static> Core<W> {
             };
             decided.push(Decided { playbook: playbook.name.clone(), decision, why, run });
         }
+        let takers = self.takers(detection, &seen, now);
+        decided.extend(takers.iter().map(Taker::decided));
         // Every start would write it anew.
         if before > 0 && decided.iter().filter(|one| one.run.is_some()).count() == before {
             tracing::info!(rule = %detection.rule.name, subject = %detection.subject(), "what runs was answered before this start");
@@ -103,10 +106,14 @@ impl<W: Send + 'static> Core<W> {
             self.beside_incidents(detection, decided, now);
             None
         };
+        self.seen_by(&takers, &seen);
         let last = due.len().saturating_sub(1);
         for (at, start) in due.into_iter().enumerate() {
             let views = if at == last { seen.take_views() } else { seen.views().clone() };
             self.start_run(start, &detection.event.head, views, incident.clone(), now);
+        }
+        for taker in takers {
+            self.drive(&taker.run);
         }
     }
 

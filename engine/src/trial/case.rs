@@ -37,6 +37,8 @@ pub struct Case {
     pub(super) age: Duration,
     pub(super) mode: Option<Mode>,
     pub(super) start: Start,
+    /// What happens later.
+    pub(super) then: Vec<Later>,
     /// By step, item of a step, or action.
     pub(super) mocks: BTreeMap<String, Vec<Mock>>,
     /// What people say.
@@ -51,6 +53,16 @@ pub(super) enum Start {
     Events(Vec<OwnedEvent>, Option<RuleRef>),
     /// Inputs, by hand.
     Inputs(Json),
+}
+
+/// A further event.
+#[derive(Debug)]
+pub(super) struct Later {
+    /// So long after the case began.
+    pub(super) after: Duration,
+    pub(super) event: OwnedEvent,
+    /// It is this one that matched, else the rules are asked.
+    pub(super) rule: Option<RuleRef>,
 }
 
 /// How the world answers an attempt.

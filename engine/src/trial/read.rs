@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 const KEYS: &[&str] = &["playbook", "people", "approvers", "cases"];
 const CASE: &[&str] =
-    &["case", "event", "recording", "inputs", "rule", "mode", "at", "age", "mocks", "answers", "expect"];
+    &["case", "event", "recording", "inputs", "rule", "then", "mode", "at", "age", "mocks", "answers", "expect"];
 const EXPECT: &[&str] = &["run", "runs", "steps", "order", "not_run", "asked", "told", "outputs"];
 const STEP: &[&str] = &["outcome", "attempts", "with", "output", "error"];
 const ENDS: &[(&str, Option<RunState>)] = &[
@@ -168,7 +168,9 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
         }
     };
     let at = start.as_ref().and_then(start::seen).unwrap_or(at);
-    Some(Case { name, line, at, age, mode, start: start?, mocks, answers: answers.unwrap_or_default(), expect })
+    let then = fields.get("then").map(|node| start::later(reader, node, at, against)).unwrap_or_default();
+    let answers = answers.unwrap_or_default();
+    Some(Case { name, line, at, age, mode, start: start?, then, mocks, answers, expect })
 }
 
 /// `step`, without the item of `step[3]`.

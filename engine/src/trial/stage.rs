@@ -123,30 +123,49 @@ impl Stage {
 
     fn play(&mut self, suite: &Suite, case: &Case, bench: &Bench) -> Result<(), String> {
         self.core.recover(Arc::new(|_, _| None)).map_err(|e| e.to_string())?;
+        let mut answers = case.answers.clone();
+        let mut detector = Detector::new(Arc::clone(&bench.rules));
         match &case.start {
             Start::Inputs(inputs) => {
                 self.core.start_with(&suite.playbook, inputs.clone())?;
             }
             Start::Events(events, rule) => {
-                let mut detector = Detector::new(Arc::clone(&bench.rules));
                 for event in events {
-                    self.clock.set(event.head.seen.after(case.age));
-                    let found = match rule {
-                        Some(rule) => vec![matched(event, rule, self.clock.now())],
-                        None => {
-                            let mut found = Vec::new();
-                            detector.event(event, self.clock.now(), &mut found);
-                            found
-                        }
-                    };
-                    self.core.detections(found);
+                    self.until(&mut answers, event.head.seen.after(case.age))?;
+                    self.happens(event, rule.as_ref(), &mut detector);
                 }
             }
         }
-        self.settle(&mut case.answers.clone())
+        for later in &case.then {
+            self.until(&mut answers, case.at.after(case.age).after(later.after))?;
+            self.happens(&later.event, later.rule.as_ref(), &mut detector);
+        }
+        self.settle(&mut answers, None)
     }
 
-    fn settle(&mut self, answers: &mut Vec<Given>) -> Result<(), String> {
+    fn happens(&mut self, event: &OwnedEvent, rule: Option<&RuleRef>, detector: &mut Detector) {
+        let found = match rule {
+            Some(rule) => vec![matched(event, rule, self.clock.now())],
+            None => {
+                let mut found = Vec::new();
+                detector.event(event, self.clock.now(), &mut found);
+                found
+            }
+        };
+        self.core.detections(found);
+    }
+
+    /// Lets go on what goes on until a moment.
+    fn until(&mut self, answers: &mut Vec<Given>, at: Stamp) -> Result<(), String> {
+        if !self.core.is_idle() && at.boot_ns > self.clock.now().boot_ns {
+            self.settle(answers, Some(at))?;
+        }
+        self.clock.set(at);
+        Ok(())
+    }
+
+    /// Until no run is open, or up to a moment.
+    fn settle(&mut self, answers: &mut Vec<Given>, until: Option<Stamp>) -> Result<(), String> {
         let (mut kept, began) = (Kept::default(), self.clock.now());
         loop {
             let patience = Countdown::of(PATIENCE);
@@ -160,6 +179,9 @@ impl Stage {
             let now = self.clock.now();
             if self.answer(answers, now)? {
                 continue;
+            }
+            if self.core.is_idle() && until.is_some() {
+                return Ok(());
             }
             if self.core.is_idle() {
                 let unused = answers.first().map(|given| (given.at.0, given.part.as_str()));
@@ -176,12 +198,13 @@ impl Stage {
                 .chain(self.world.next_end(now))
                 .chain(self.next_answer(answers))
                 .min_by_key(|at| at.boot_ns);
-            match next {
-                None => return Err("the run has not ended, and waits for nothing".to_owned()),
-                Some(at) if at.since(began) > LONGEST => {
+            match (next, until) {
+                (next, Some(until)) if next.is_none_or(|at| at.boot_ns > until.boot_ns) => return Ok(()),
+                (None, _) => return Err("the run has not ended, and waits for nothing".to_owned()),
+                (Some(at), _) if at.since(began) > LONGEST => {
                     return Err(format!("the run did not end within {} days", LONGEST.as_secs() / 86_400));
                 }
-                Some(at) => self.clock.set(at),
+                (Some(at), _) => self.clock.set(at),
             }
         }
     }

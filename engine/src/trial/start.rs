@@ -2,7 +2,7 @@
 //!
 //! Owns what an event is completed with where the file leaves it out. Files beside the test are read here only.
 
-use super::case::Start;
+use super::case::{Later, Start};
 use super::read::Against;
 use crate::adapt;
 use crate::load::reader::{Fields, Reader, one_of};
@@ -74,6 +74,31 @@ pub(super) fn read(reader: &mut Reader<'_>, given: Fields<'_>, now: Stamp, again
             Some(Start::Inputs(entry.value.to_json()))
         }
     }
+}
+
+/// Reads `then`: what happens after the begin.
+pub(super) fn later(reader: &mut Reader<'_>, node: &Node, began: Stamp, against: &Against<'_>) -> Vec<Later> {
+    let one = std::slice::from_ref(node);
+    let items = if let Value::List(list) = &node.value { list.as_slice() } else { one };
+    let mut all: Vec<Later> = Vec::new();
+    for item in items {
+        let Some(fields) = reader.fields(item, "what happens later", &["after", "event", "rule"], &[]) else {
+            continue;
+        };
+        let (Some(after), Some(given)) = (fields.get("after"), fields.get("event")) else {
+            reader.error(fields.at, "it lacks `after` or `event`", "`after: 5m`, from the case's begin, and `event`");
+            continue;
+        };
+        let at = after.at;
+        let Some(after) = reader.duration(after, "`after`") else { continue };
+        if all.last().is_some_and(|last| last.after > after) {
+            reader.error(at, "it happens before what stands before it", "the order in which they happen");
+        }
+        let rule = fields.get("rule").and_then(|node| rule(reader, node, against));
+        let event = event(reader, given, began.after(after));
+        all.extend(event.map(|event| Later { after, event, rule }));
+    }
+    all
 }
 
 fn rule(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<RuleRef> {

@@ -21,6 +21,7 @@ pub(super) const SIGNATURES: &[(&str, &str)] = &[
     ("script", "script(\"an_id\", \"#{ n: 1 }\")"),
     ("tell", "tell(\"an_id\", \"a text\")"),
     ("ask", "ask(\"an_id\", #{ question: \"Was it you?\", choices: [\"me\", \"not_me\"], otherwise: \"not_me\" })"),
+    ("wait", "wait(\"an_id\", \"5m\"), or wait(\"an_id\", #{ \"until\": #{ rules: [\"a-rule\"] }, timeout: \"30m\" })"),
     ("x", "x(\"event.process.id\")"),
     ("after", "step.after(another), or step.after([one, another])"),
     ("only_if", "step.only_if(\"event.pod != ()\")"),
@@ -194,7 +195,7 @@ fn steps(engine: &mut Engine, all: &Shared) {
     engine.register_fn("action", move |call: Call, id: Dynamic, verb: Dynamic, with: Dynamic| {
         shared.call(&call, |build, site| step(build, site, 3, id, "action", verb, Some(with)))
     });
-    for kind in ["script", "tell", "ask"] {
+    for kind in ["script", "tell", "ask", "wait"] {
         let shared = all.clone();
         engine.register_fn(kind, move |call: Call, id: Dynamic, text: Dynamic| {
             shared.call(&call, |build, site| step(build, site, 2, id, kind, text, None))

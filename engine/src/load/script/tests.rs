@@ -173,6 +173,21 @@ fn what_is_printed_as_yaml_is_the_same_playbook() {
 }
 
 #[test]
+fn a_step_that_waits_is_written_as_in_yaml() {
+    let playbook = made(
+        r#"
+        playbook("p");
+        let nap = wait("nap", "1h30m");
+        wait("second", #{ "until": #{ rules: ["reverse-shell"], level: "high", "if": x("seen.rule == vars.corp_cidrs[0]") },
+            timeout: "30m", anywhere: true }).after(nap);
+        wait("third", #{ "until": #{ tags: ["attack.t1496"] } }).on_failure("continue");
+        "#,
+    );
+    assert_eq!(through_yaml(&playbook), model(&playbook));
+    insta::assert_snapshot!(playbook_yaml(&playbook).unwrap());
+}
+
+#[test]
 fn no_value_changes_on_its_way_through_yaml() {
     let nasty = [
         "yes",

@@ -5,7 +5,7 @@
 //!        ├─ inputs   does the action exist, is its input what its schema says
 //!        ├─ uses     do expressions compile, do they name what is there
 //!        ├─ people   are those it asks known
-//!        └─ trigger  do its rules and tags exist
+//!        └─ trigger  do the rules and tags exist that it asks for, and that its steps wait for
 //! playbooks ── across   names and triggers that two share
 //! ```
 
@@ -20,6 +20,7 @@ pub(crate) use uses::can_be_named;
 use crate::load::Known;
 use crate::load::playbook::Draft;
 use crate::load::reader::Reader;
+use crate::load::trigger::TriggerPlaces;
 use quell_model::playbook::StepKind;
 use quell_model::{ActionSpec, Lane, Mistake, MistakeLevel, Mode};
 
@@ -29,13 +30,15 @@ pub(crate) fn draft(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
     inputs::check(reader, draft, known);
     uses::check(reader, draft, known, graph.as_ref());
     people::check(reader, draft, known);
-    trigger(reader, draft, known);
+    trigger(reader, &draft.on_places, known);
+    draft.steps.iter().for_each(|(_, places)| trigger(reader, &places.wait, known));
     bounds(reader, draft, known);
 }
 
-fn trigger(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>) {
+/// Whether rules and tags that are asked for exist.
+fn trigger(reader: &mut Reader<'_>, asked: &TriggerPlaces, known: &Known<'_>) {
     let Some(rules) = known.rules else { return };
-    for (name, at) in &draft.on_places.rules {
+    for (name, at) in &asked.rules {
         let mine = |text: &str| text == name.as_str();
         let found =
             rules.iter().any(|rule| mine(rule.name.as_str()) || rule.id.as_ref().is_some_and(|id| mine(id.as_str())));
@@ -45,7 +48,7 @@ fn trigger(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>) {
             reader.note(mistake.expected("a rule's name, id or file stem").nearest(name.as_str(), names));
         }
     }
-    for (tag, at) in &draft.on_places.tags {
+    for (tag, at) in &asked.tags {
         let tags = || rules.iter().flat_map(|rule| &rule.tags).map(|tag| tag.as_str());
         if !tags()
             .any(|other| other.strip_prefix(tag.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))

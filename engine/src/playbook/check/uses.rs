@@ -171,10 +171,12 @@ impl Check<'_, '_> {
     fn used(&self, reader: &mut Reader<'_>, found: &Found, names: &Names<'_>, used: &Use<'_>) {
         let root = used.root();
         let at = self.place(reader, found, &used.parts[0]);
-        let item = matches!(found.stands, Stands::Step { item: true, .. });
         let mut here: Vec<&str> = if found.stands == Stands::Trigger { TRIGGER.to_vec() } else { STEP.to_vec() };
-        if item {
+        if found.stands.item() {
             here.push("item");
+        }
+        if matches!(found.stands, Stands::Until { .. }) {
+            here.push("seen");
         }
         if names.locals.contains(root) {
             let what = format!("`{root}` is quell's own name and cannot be a variable of the expression");
@@ -187,13 +189,24 @@ impl Check<'_, '_> {
                     "an expression without it, for now".to_owned(),
                 ),
                 "item" => ("`item` is only known within a step with `for_each`".to_owned(), one_of(&here)),
+                "seen" => ("`seen` is only known in the `if` of a `wait`".to_owned(), one_of(&here)),
                 _ if names::ROOTS.contains(&root) => (format!("`{root}` is not known yet in a trigger"), one_of(&here)),
                 _ => (format!("there is no `{root}`"), one_of(&here)),
             };
             return reader.note(reader.source.error(at, what).expected(expected).nearest(root, here.iter().copied()));
         }
         match root {
-            "event" => self.event(reader, found, used),
+            "event" => {
+                self.without_event(reader, found, used);
+                self.event(reader, found, used);
+            }
+            "seen" if used.parts.get(1).is_some_and(|part| part.name == "event") => {
+                self.event(reader, found, &Use { parts: used.parts[1..].to_vec(), then: used.then });
+            }
+            "seen" => {
+                let names = DETECTION.iter().copied().chain(["event"]);
+                self.part(reader, found, used, names, "a detection that is waited for");
+            }
             "detection" => self.part(reader, found, used, DETECTION.iter().copied(), "a detection"),
             "run" => self.part(reader, found, used, RUN.iter().copied(), "the run"),
             "incident" => self.part(reader, found, used, INCIDENT.iter().copied(), "an incident"),
@@ -236,7 +249,6 @@ impl Check<'_, '_> {
     }
 
     fn event(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>) {
-        self.without_event(reader, found, used);
         let parts = &used.parts[1..];
         let path = |count: usize| parts[..count].iter().map(|part| part.name).collect::<Vec<_>>().join(".");
         for count in 1..=parts.len() {
@@ -270,10 +282,7 @@ impl Check<'_, '_> {
             return;
         }
         let asks = |text: &str| text.contains("event != ()");
-        let step = match found.stands {
-            Stands::Step { step, .. } => self.draft.steps.get(step).and_then(|(step, _)| step.condition.as_ref()),
-            _ => None,
-        };
+        let step = found.stands.step().and_then(|step| self.draft.steps.get(step)?.0.condition.as_ref());
         if !asks(&found.text) && !step.is_some_and(|condition| asks(&condition.text)) {
             let at = self.place(reader, found, &used.parts[0]);
             let what = "a run that `schedule` starts has no event";
@@ -292,10 +301,7 @@ impl Check<'_, '_> {
             (None, Then::Call(optional)) => (optional, "…"),
             _ => return,
         };
-        let step = match found.stands {
-            Stands::Step { step, .. } => self.draft.steps.get(step).and_then(|(step, _)| step.condition.as_ref()),
-            _ => None,
-        };
+        let step = found.stands.step().and_then(|step| self.draft.steps.get(step)?.0.condition.as_ref());
         let asked = [self.draft.on.condition.as_ref(), step];
         let asked = asked.into_iter().flatten().any(|condition| condition.text.contains(&group))
             || found.text.contains(&format!("{group} != ()"));
@@ -318,7 +324,7 @@ impl Check<'_, '_> {
             return reader.note(mistake.expected("the id of a step of this playbook").nearest(part.name, ids));
         }
         let Some((step, _)) = self.draft.steps.iter().find(|(step, _)| step.id.as_str() == part.name) else { return };
-        if let (Stands::Step { step: number, .. }, Some(graph)) = (found.stands, self.graph)
+        if let (Some(number), Some(graph)) = (found.stands.step(), self.graph)
             && let Some((mine, _)) = self.draft.steps.get(number)
             && !graph.ancestors(&mine.id).contains(&StepId::from(part.name))
         {
@@ -349,6 +355,7 @@ impl Check<'_, '_> {
         let names: Vec<&str> = match (&step.kind, properties) {
             _ if step.for_each.is_some() => EACH_STEP.to_vec(),
             (StepKind::Tell(_), _) => EVERY_STEP.to_vec(),
+            (StepKind::Wait(_), _) => ["seen"].iter().chain(EVERY_STEP).copied().collect(),
             (StepKind::Ask(_), _) => ["answer", "by"].iter().chain(EVERY_STEP).copied().collect(),
             (StepKind::Action { .. }, Some(all)) => {
                 all.keys().map(String::as_str).chain(EVERY_STEP.iter().copied()).collect()

@@ -6,7 +6,7 @@
 use super::fate::{Fate, Fates};
 use super::{Cycle, Graph};
 use crate::load::units::print_duration;
-use quell_model::playbook::{AtEnd, OnFailure, Playbook, Step, StepKind, When};
+use quell_model::playbook::{AtEnd, DetectionFilter, OnFailure, Playbook, Step, StepKind, Wait, When};
 use std::collections::HashMap;
 
 /// Characters of a step's own text.
@@ -35,6 +35,7 @@ pub(super) enum Shape {
     Script,
     Tell,
     Ask,
+    Wait,
 }
 
 /// A box.
@@ -80,6 +81,7 @@ impl Picture {
                 StepKind::Script(_) => Shape::Script,
                 StepKind::Tell(_) => Shape::Tell,
                 StepKind::Ask(_) => Shape::Ask,
+                StepKind::Wait(_) => Shape::Wait,
             },
             does: cut(&does(step), MOST_TEXT),
             marks: marks(step, Some(MOST_CONDITION)),
@@ -102,11 +104,16 @@ impl Picture {
 fn starts(playbook: &Playbook) -> String {
     let at = playbook.on.schedule.as_ref().map(|schedule| format!("at {} ({})", schedule.cron, schedule.time_zone));
     let Some(filter) = &playbook.on.detections else { return at.unwrap_or_else(|| "started by hand".to_owned()) };
-    let names: Vec<&str> = filter.rules.iter().chain(&filter.tags).map(AsRef::as_ref).collect();
-    let names = if names.is_empty() { "any rule".to_owned() } else { names.join(", ") };
+    let names = asked(filter);
     let condition = if playbook.on.condition.is_some() { ", if its condition holds" } else { "" };
     let or_at = at.map_or_else(String::new, |at| format!("; {at}"));
     format!("on {names}, level {} or above{condition}{or_at}", filter.level)
+}
+
+/// The rules and tags that are asked for.
+fn asked(filter: &DetectionFilter) -> String {
+    let names: Vec<&str> = filter.rules.iter().chain(&filter.tags).map(AsRef::as_ref).collect();
+    if names.is_empty() { "any rule".to_owned() } else { names.join(", ") }
 }
 
 /// What a step does.
@@ -116,6 +123,11 @@ pub(super) fn does(step: &Step) -> String {
         StepKind::Script(_) => "script".to_owned(),
         StepKind::Tell(text) => format!("tell \"{}\"", clean(text)),
         StepKind::Ask(ask) => format!("ask \"{}\"", clean(&ask.question)),
+        StepKind::Wait(Wait::For(lasts)) => format!("wait {}", print_duration(*lasts)),
+        StepKind::Wait(Wait::Until(wanted)) => {
+            let (what, most) = (clean(&asked(&wanted.detections)), print_duration(wanted.timeout));
+            format!("wait {most} at most for {what}")
+        }
     }
 }
 

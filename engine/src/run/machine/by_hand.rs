@@ -69,7 +69,12 @@ impl Run {
         }
         let is_again = |progress: &Progress| match progress.phase {
             Phase::Ended(outcome) => Self::may_go_better(outcome),
-            Phase::Idle | Phase::Acting(_) | Phase::Waiting(_) | Phase::Asking(_) | Phase::Answered(..) => true,
+            Phase::Idle
+            | Phase::Acting(_)
+            | Phase::Waiting(_)
+            | Phase::Sleeping(_)
+            | Phase::Asking(_)
+            | Phase::Answered(..) => true,
         };
         let again = |(_, (_, progress)): &(usize, &(_, Progress))| all || is_again(progress);
         let some: Vec<Part> = items.iter().enumerate().filter(again).map(|(at, _)| super::part_of(step, at)).collect();

@@ -33,7 +33,7 @@ impl Asked {
 impl Phase {
     /// Nothing is under way, so that nothing of a run that is stopped need be waited for.
     pub(super) fn is_left_out(&self) -> bool {
-        matches!(self, Self::Waiting(_) | Self::Asking(_) | Self::Answered(..))
+        matches!(self, Self::Waiting(_) | Self::Sleeping(_) | Self::Asking(_) | Self::Answered(..))
     }
 }
 

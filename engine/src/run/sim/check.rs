@@ -48,6 +48,7 @@ pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Resu
         story.ends_once()?;
         story.attempts_are_bounded()?;
         story.consent_comes_first()?;
+        story.waits_are_kept()?;
         story.told_is_so(&state)?;
     }
     for call in &state.calls {
@@ -122,6 +123,7 @@ impl<'a> Story<'a> {
                 Body::StepIntended(intent) => Some(&intent.part),
                 Body::StepPlanned(planned) => Some(&planned.part),
                 Body::StepProgressed(mark) => Some(&mark.part),
+                Body::TimerSet(timer) => Some(&timer.part),
                 Body::StepFailed(failed) => Some(&failed.part),
                 Body::StepFinished(finished) if finished.outcome != Outcome::Cancelled => Some(&finished.part),
                 _ => None,
@@ -240,6 +242,29 @@ impl<'a> Story<'a> {
                     let asks = step.approve.is_some() || self.playbook.mode == Mode::Approve;
                     if asks && !agreed.contains(&(intent.part.clone(), Some(intent.plan.sum()))) {
                         return Err(format!("run {}: `{}` acted, and nobody had agreed", self.id, intent.part));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A wait has its whole time, unless what it waits for came or its run was ended.
+    fn waits_are_kept(&self) -> Result<(), String> {
+        let mut waits: BTreeMap<&Part, jiff::Timestamp> = BTreeMap::new();
+        for record in self.records {
+            match &record.body {
+                Body::TimerSet(timer) => {
+                    if waits.insert(&timer.part, timer.until.wall).is_some() {
+                        return Err(format!("run {}: `{}` began to wait twice", self.id, timer.part));
+                    }
+                }
+                Body::StepFinished(finished) => {
+                    let Some(until) = waits.get(&finished.part) else { continue };
+                    let seen = finished.output.get("seen").is_some();
+                    if !seen && record.at.wall < *until && finished.outcome != Outcome::Cancelled {
+                        return Err(format!("run {}: `{}` did not wait its whole time", self.id, finished.part));
                     }
                 }
                 _ => {}

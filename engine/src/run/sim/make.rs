@@ -8,8 +8,8 @@ use crate::load::{self, Known};
 use crate::run::fixtures::{playbook_of, step};
 use quell_model::people::{Approvers, People, Person};
 use quell_model::playbook::{
-    Approve, AskPerson, AtEnd, Confirm, Expression, ForEach, ItemErrors, Lease, OnFailure, Playbook, Retry, Step,
-    StepKind, Unanswered, When, Within,
+    Approve, AskPerson, AtEnd, Confirm, DetectionFilter, Expression, ForEach, ItemErrors, Lease, OnFailure, Playbook,
+    Retry, Step, StepKind, Unanswered, Wait, WaitUntil, When, Within,
 };
 use quell_model::{
     Class, Detection, Entity, EventHead, Hash, Level, LogSource, Mode, Name, OwnedEvent, RuleRef, Stamp, Subject,
@@ -51,6 +51,19 @@ pub(super) fn acts(id: &str, needs: &[&str], action: &str) -> Step {
     Step { kind: StepKind::Action { action: action.into(), with }, ..step(id, needs) }
 }
 
+/// A step that waits for so many seconds.
+pub(super) fn waits(id: &str, needs: &[&str], seconds: u64) -> Step {
+    Step { kind: StepKind::Wait(Wait::For(Duration::from_secs(seconds))), ..step(id, needs) }
+}
+
+/// A step that waits for a detection of a rule, for so many seconds at most.
+pub(super) fn awaits(id: &str, needs: &[&str], rule: &str, seconds: u64) -> Step {
+    let detections = DetectionFilter { rules: vec![rule.into()], tags: Vec::new(), level: Level::Informational };
+    let timeout = Duration::from_secs(seconds);
+    let wanted = WaitUntil { detections, condition: None, timeout, anywhere: false };
+    Step { kind: StepKind::Wait(Wait::Until(Box::new(wanted))), ..step(id, needs) }
+}
+
 /// A playbook that uses every verb of the simulated world, in a DAG with two arms.
 pub(super) fn every_verb() -> Arc<Playbook> {
     let mut each = acts("each", &["cut"], "cloud.cut");
@@ -59,9 +72,13 @@ pub(super) fn every_verb() -> Arc<Playbook> {
         with["item"] = json!("${{ item }}");
     }
     let script = Step { kind: StepKind::Script(expression("#{ n: 1 + 1 }")), ..step("count", &["freeze"]) };
+    // Nothing of this kind is seen here, so that it ends with its time.
+    let second = Step { on_failure: OnFailure::Continue, ..awaits("second", &["freeze"], "a-second", 20) };
     let steps = vec![
         acts("freeze", &[], "process.freeze"),
         script,
+        waits("nap", &["freeze"], 5),
+        second,
         acts("look", &["count"], "world.look"),
         acts("capture", &["freeze"], "process.capture"),
         acts("kill", &["capture"], "process.kill"),
@@ -69,7 +86,7 @@ pub(super) fn every_verb() -> Arc<Playbook> {
         each,
         acts("rotate", &["cut"], "cloud.rotate"),
         acts("page", &["kill", "rotate"], "page.once"),
-        Step { when: When::Always, ..step("report", &["kill", "each", "page", "look"]) },
+        Step { when: When::Always, ..step("report", &["kill", "each", "page", "look", "nap"]) },
     ];
     named(playbook_of(steps), "every-verb")
 }
@@ -104,9 +121,11 @@ pub(super) fn playbook(rng: &mut Rng, number: usize) -> Arc<Playbook> {
 fn one(rng: &mut Rng, at: usize, needs: &[&str]) -> Step {
     let id = format!("s{at}");
     let verbs: Vec<&str> = world::specs().iter().map(|spec| spec.name).collect();
-    let mut made = match rng.below(11) {
+    let mut made = match rng.below(13) {
+        12 => Step { kind: StepKind::Ask(Box::new(asks(rng))), ..step(&id, needs) },
+        10 => waits(&id, needs, 1 + rng.next() % 60),
+        11 => awaited(rng, &id, needs),
         0 => step(&id, needs),
-        10 => Step { kind: StepKind::Ask(Box::new(asks(rng))), ..step(&id, needs) },
         1 => Step { kind: StepKind::Script(expression("#{ n: 1 + 1 }")), ..step(&id, needs) },
         _ => acts(&id, needs, rng.of(&verbs)),
     };
@@ -181,6 +200,18 @@ fn asks(rng: &mut Rng) -> AskPerson {
         remember: rng.chance(30).then(|| Duration::from_secs(600)),
         not_via: Vec::new(),
     }
+}
+
+/// A step that waits for what the next detections are, or are not.
+fn awaited(rng: &mut Rng, id: &str, needs: &[&str]) -> Step {
+    let (rule, seconds) = (rng.of(&["rule", "rule", "another"]), 1 + rng.next() % 600);
+    let mut made = awaits(id, needs, rule, seconds);
+    if let StepKind::Wait(Wait::Until(wanted)) = &mut made.kind {
+        wanted.anywhere = rng.chance(30);
+        let conditions = ["true", "seen.event.subject != event.subject", "seen.event.process.id == 7"];
+        wanted.condition = rng.chance(40).then(|| expression(rng.of(&conditions)));
+    }
+    made
 }
 
 /// A detection at a moment, which is also its event's, less its age.

@@ -18,6 +18,7 @@ mod make;
 mod play;
 mod rng;
 mod stage;
+mod waits;
 mod world;
 
 use play::play;

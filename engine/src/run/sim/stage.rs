@@ -52,7 +52,7 @@ pub(super) struct Stage {
     pub(super) reports: Vec<RecoveryReport>,
     /// How the engine dies at the write that it dies at next.
     pub(super) next_death: Death,
-    definitions: Definitions,
+    pub(super) definitions: Definitions,
     boot: u32,
     dir: tempfile::TempDir,
 }
