@@ -294,8 +294,13 @@ impl<W: Send + 'static> Core<W> {
             ..Measured::default()
         };
         for live in self.runs.values() {
-            let state = (live.run.playbook.name.clone(), live.run.state().as_str());
-            *measured.runs.entry(state).or_default() += 1;
+            // It waits when nobody is at any part of it, and a person or a moment will go on with it.
+            let waits = live.under_way.is_empty() && live.run.next_wait(now).is_some();
+            let state = match live.run.state() {
+                RunState::Running if waits => RunState::Waiting,
+                state => state,
+            };
+            *measured.runs.entry((live.run.playbook.name.clone(), state.as_str())).or_default() += 1;
             for (_, asked) in live.run.questions() {
                 let kind: QuestionKind = asked.question.question;
                 *measured.questions.entry(kind.as_str()).or_default() += 1;
