@@ -21,5 +21,7 @@ mod metrics;
 #[cfg(feature = "ebpf")]
 mod recorder;
 mod threats;
+#[cfg(feature = "otlp")]
+mod traces;
 #[cfg(feature = "ebpf")]
 mod undo;

@@ -205,11 +205,14 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     let socket = dir.join(place::SOCKET);
     let listener = api::bind(&socket, &loaded.config.socket_group).map_err(|e| Fail::usage(with_source(&e)))?;
     let app = App { engine: assembly.engine.clone(), journal: assembly.journal.clone(), desk: Arc::clone(&desk) };
-    let (end, mut ended) = watch::channel(false);
-    let until = async move { drop(ended.wait_for(|end| *end).await) };
+    let (end, ended) = watch::channel(false);
+    let mut until = ended.clone();
+    let until = async move { drop(until.wait_for(|end| *end).await) };
+    let mut followers = tokio::task::JoinSet::new();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(api::serve(listener, api::router(app), until));
 
+    follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
     announce(&assembly, &desk, loaded, dir);
     let tester = Arc::clone(&desk);
     let mut self_test = tokio::task::JoinSet::new();
@@ -260,10 +263,17 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
         tracing::debug!("the API had ended already");
     }
     let answered = timeout(LAST_ANSWERS, async { while tasks.join_next().await.is_some() {} });
-    if answered.await.is_err() {
+    // Traces of runs that have just ended are sent meanwhile; what does not get there waits in the journal.
+    let followed = timeout(LAST_ANSWERS, async { while followers.join_next().await.is_some() {} });
+    let (answered, followed) = tokio::join!(answered, followed);
+    if followed.is_err() {
+        tracing::debug!("the last traces are sent at the next start");
+    }
+    if answered.is_err() {
         tracing::warn!("a connection that nobody closed is cut off");
     }
     tasks.abort_all();
+    followers.abort_all();
     if let Err(e) = std::fs::remove_file(&socket) {
         tracing::debug!(%e, "the socket was gone already");
     }
@@ -274,6 +284,34 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     }
     tracing::info!("ended");
     Ok(if told { Exit::Right } else { Exit::NotRight })
+}
+
+/// Sends runs as traces until the end, where a collector is configured.
+#[cfg(feature = "otlp")]
+fn follow_traces(
+    assembly: &Assembly,
+    desk: &Desk,
+    loaded: &Loaded,
+    tasks: &mut tokio::task::JoinSet<()>,
+    mut ended: watch::Receiver<bool>,
+) {
+    let Some(endpoint) = loaded.config.telemetry.otlp.clone() else { return };
+    let traces = crate::telemetry::Traces {
+        journal: assembly.journal.clone(),
+        dir: desk.dir().to_owned(),
+        endpoint,
+        node: node(),
+        meters: Arc::clone(desk.meters()),
+    };
+    tasks.spawn(traces.follow(async move { drop(ended.wait_for(|end| *end).await) }));
+}
+
+/// Without the means to send any in this build.
+#[cfg(not(feature = "otlp"))]
+fn follow_traces(_: &Assembly, _: &Desk, loaded: &Loaded, _: &mut tokio::task::JoinSet<()>, _: watch::Receiver<bool>) {
+    if loaded.config.telemetry.otlp.is_some() {
+        tracing::error!("no traces are sent: this quell was built without the feature `otlp`");
+    }
 }
 
 /// Waits until no run is open, or nobody answers.

@@ -51,7 +51,9 @@ impl SourceMeter {
             }
         }
         self.unread.store(unread, Ordering::Relaxed);
-        if let Some(last) = events.last() {
+        // What tells no time is of no age.
+        let timed = |event: &&OwnedEvent| event.head.at.wall != jiff::Timestamp::UNIX_EPOCH;
+        if let Some(last) = events.iter().rev().find(timed) {
             let at = last.head.at.wall.as_millisecond();
             self.lag_ms.store((now.wall.as_millisecond() - at).max(0), Ordering::Relaxed);
             self.last_ms.store(at, Ordering::Relaxed);

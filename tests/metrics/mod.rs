@@ -44,7 +44,7 @@ fn value(page: &Page, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
 }
 
 /// A daemon without a sensor, with a followed file, rules and playbooks.
-fn started(home: &Path, more: &str) -> Daemon {
+pub(crate) fn started(home: &Path, more: &str) -> Daemon {
     write(home, "events.jsonl", "");
     let text = format!(
         "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: false, dirs: [rules] }}\n\
@@ -76,20 +76,20 @@ fn started(home: &Path, more: &str) -> Daemon {
     daemon
 }
 
-fn append(home: &Path, lines: &str) {
+pub(crate) fn append(home: &Path, lines: &str) {
     fs::OpenOptions::new().append(true).open(home.join("events.jsonl")).unwrap().write_all(lines.as_bytes()).unwrap();
 }
 
 /// A process of the test's own, ended with it.
-struct Sleeper(Child);
+pub(crate) struct Sleeper(Child);
 
 impl Sleeper {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap())
     }
 
     /// Its identity, as playbooks are given it.
-    fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
         let ticks: u64 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
@@ -109,15 +109,17 @@ fn what_has_happened_is_counted_and_nothing_out_of_an_event_is_a_label() {
     let home = tempfile::tempdir().unwrap();
     let daemon = started(home.path(), "");
     let hostile = "quell-hostile-label";
+    let now = jiff::Timestamp::now();
     append(
         home.path(),
         &format!(
-            "{{broken\n{{\"Image\":\"/{hostile}/no-such-marked\",\"CommandLine\":\"{hostile}\"}}\n{{\"Image\":\"/x/no-such-faint\",\"CommandLine\":\"y\"}}\n"
+            "{{broken\n{{\"timestamp\":\"{now}\",\"Image\":\"/{hostile}/no-such-marked\",\"CommandLine\":\"{hostile}\"}}\n{{\"Image\":\"/x/no-such-faint\",\"CommandLine\":\"y\"}}\n"
         ),
     );
     let sleeper = Sleeper::start();
     let input = format!("process={}", sleeper.id());
-    daemon.ask(&["playbook", "run", "hold", "--input", &input]);
+    let hold = home.path().join("playbooks/hold.yaml");
+    daemon.ask(&["playbook", "run", hold.to_str().unwrap(), "--input", &input]);
     assert!(get(&daemon.state, &format!("/{hostile}")).0.contains("404"));
     let source = format!("file:{}", home.path().join("events.jsonl").display());
     let (file, none): (&[(&str, &str)], &[(&str, &str)]) = (&[("source", &source)], &[]);
@@ -172,6 +174,7 @@ fn what_has_happened_is_counted_and_nothing_out_of_an_event_is_a_label() {
             break (text, page);
         }
         assert!(Instant::now() < until, "{missing:#?}\n{text}\n{}", daemon.log());
+        std::thread::park_timeout(Duration::from_millis(100));
     };
     assert!(!text.contains(hostile), "{text}");
     assert!(!text.contains(&sleeper.0.id().to_string()), "{text}");

@@ -94,6 +94,10 @@ fn slow() {
     for _ in 0..MANY {
         assert!(Command::new("/bin/true").status().unwrap().success());
     }
+    let waits =
+        || running.stats().rings.iter().find(|(ring, ..)| *ring == "process").map(|(_, waits, size)| (*waits, *size));
+    let (full, size) = waits().unwrap();
+    assert!(full > MANY * 100 && size == 8 << 20, "{full} bytes of {size} wait");
     sink.stands.store(false, Ordering::SeqCst);
     let end = Instant::now() + DEADLINE;
     // Each is a fork, an exec and an exit.
@@ -103,6 +107,7 @@ fn slow() {
     }
     let most = sink.most.load(Ordering::SeqCst);
     assert!(most < 2 * MANY, "{most} events without a turn");
+    assert!(waits().unwrap().0 < full, "what was read waits no more");
     running.stop();
 }
 

@@ -168,7 +168,8 @@ impl Tally {
             StepKind::Tell(_) | StepKind::Script(_) | StepKind::Ask(_) | StepKind::Wait(_) => false,
         });
         // What a person starts by hand answers no event that happens now.
-        if let (Some(kernel), Some(decided), None) = (started.moments.kernel, started.moments.decided, &started.by) {
+        let kernel = started.moments.kernel.filter(|kernel| is_timed(*kernel));
+        if let (Some(kernel), Some(decided), None) = (kernel, started.moments.decided, &started.by) {
             self.decided[usize::from(urgent)].add(decided.since(kernel));
         }
     }
@@ -242,7 +243,8 @@ impl Tally {
     }
 
     fn moments(&mut self, action: &Name, outcome: Outcome, moments: &Moments) {
-        let (Some(kernel), Some(decided)) = (moments.kernel, moments.decided) else { return };
+        let kernel = moments.kernel.filter(|kernel| is_timed(*kernel));
+        let (Some(kernel), Some(decided)) = (kernel, moments.decided) else { return };
         // What an earlier engine decided, perhaps before a boot, says nothing of how fast this one is.
         if self.since.is_none_or(|since| decided.boot_ns < since.boot_ns || decided.wall < since.wall) {
             return;
@@ -255,6 +257,11 @@ impl Tally {
             self.proven[lane].add(verified.since(kernel));
         }
     }
+}
+
+/// Whether an event tells a time of this boot: one of before, or without a time, has no place on the boot clock.
+fn is_timed(at: Stamp) -> bool {
+    at.boot_ns > 0 && at.wall != jiff::Timestamp::UNIX_EPOCH
 }
 
 /// The action of a step, or what kind of step it is.
@@ -289,8 +296,13 @@ impl<W: Send + 'static> Core<W> {
             ..Measured::default()
         };
         for live in self.runs.values() {
-            let state = (live.run.playbook.name.clone(), live.run.state().as_str());
-            *measured.runs.entry(state).or_default() += 1;
+            // It waits when nobody is at any part of it, and a person or a moment will go on with it.
+            let waits = live.under_way.is_empty() && live.run.next_wait(now).is_some();
+            let state = match live.run.state() {
+                RunState::Running if waits => RunState::Waiting,
+                state => state,
+            };
+            *measured.runs.entry((live.run.playbook.name.clone(), state.as_str())).or_default() += 1;
             for (_, asked) in live.run.questions() {
                 let kind: QuestionKind = asked.question.question;
                 *measured.questions.entry(kind.as_str()).or_default() += 1;
@@ -323,5 +335,45 @@ impl EngineHandle {
         let (into, measured) = tokio::sync::oneshot::channel();
         self.request(Request::Measure(into)).await?;
         measured.await.map_err(|_| Refusal::Gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_bounded_and_counts_what_comes_beyond_together() {
+        let mut table = Table::default();
+        for number in 0..MOST + 3 {
+            table.add(number);
+            table.add(0);
+        }
+        assert_eq!((table.sorted().len(), table.beyond()), (MOST, 3));
+        assert_eq!(table.sorted()[..2], [(&0, MOST as u64 + 4), (&1, 1)]);
+    }
+
+    #[test]
+    fn what_an_earlier_engine_decided_or_what_has_no_time_is_no_measure_of_this_one() {
+        let at = |second: u64| Stamp {
+            wall: jiff::Timestamp::UNIX_EPOCH + Duration::from_secs(second),
+            boot_ns: second * 1_000_000_000,
+        };
+        let mut tally = Tally { urgent: HashSet::from(["process.kill"]), since: Some(at(100)), ..Tally::default() };
+        let moments = |kernel, decided| Moments {
+            kernel: Some(at(kernel)),
+            decided: Some(at(decided)),
+            started: Some(at(203)),
+            verified: Some(at(205)),
+            ..Moments::default()
+        };
+        tally.moments(&"process.kill".into(), Outcome::Verified, &moments(200, 201));
+        tally.moments(&"process.kill".into(), Outcome::Failed, &moments(200, 201));
+        tally.moments(&"http.call".into(), Outcome::Done, &moments(200, 201));
+        tally.moments(&"process.kill".into(), Outcome::Verified, &moments(50, 60));
+        tally.moments(&"process.kill".into(), Outcome::Verified, &moments(0, 201));
+        let counts = |spreads: &[Spread; 2]| spreads.map(|spread| (spread.count(), spread.sum().as_secs()));
+        assert_eq!(counts(&tally.begun), [(1, 3), (2, 6)]);
+        assert_eq!(counts(&tally.proven), [(0, 0), (1, 5)]);
     }
 }

@@ -6,7 +6,7 @@
 //!                                                                  └─▶ fdatasync of its log ──▶ done
 //! ```
 //!
-//! Owns everything below the data directory: `journal.db` (SQLite in WAL mode), `slate`, `lock`, `vault/`. Never knows
+//! Owns everything below the data directory: `journal.db` (SQLite in WAL mode), `slate`, `lock`, `vault/`, `passages/`. Never knows
 //! what a record means beyond whether it ends its stream and what lists show of it. Keeps true: what `written` returned
 //! or `done` acknowledged is there after SIGKILL, once and in the order of the calls; a database that refuses stops
 //! nobody who only needs the slate; what looks damaged is named and left as it is.
@@ -24,6 +24,7 @@ mod item;
 mod journal;
 mod lists;
 mod lock;
+mod passage;
 mod past;
 mod prune;
 mod read;
@@ -41,6 +42,7 @@ pub use draft::Draft;
 pub use figures::{Figures, Room, Size};
 pub use journal::Journal;
 pub use lists::{Counted, IncidentHead, IncidentLine, Listed, RunHead, RunLine, RunTail};
+pub use passage::{End, Ends, Passage};
 pub use prune::PrunedMark;
 pub use retention::{PrunePlan, Pruned, Retention, print_age};
 pub use vault::{Blob, DirVault};

@@ -4,7 +4,7 @@ use super::look::Look;
 use super::page::Page;
 use super::{Part, table};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Routes, methods and answers that are told apart: there are fewer than this; a client can bring methods of its own.
@@ -19,6 +19,51 @@ pub(crate) struct Meters {
     requests: Mutex<BTreeMap<Request, u64>>,
     errors: [AtomicU64; Part::ALL.len()],
     looks: [Look; Part::ALL.len()],
+    /// Of the traces that are sent.
+    pub(crate) traces: TraceMeter,
+}
+
+/// What is counted of the traces that are sent.
+#[derive(Debug, Default)]
+pub(crate) struct TraceMeter {
+    follows: AtomicBool,
+    takes: AtomicBool,
+    sent: AtomicU64,
+    refused: AtomicU64,
+    behind: AtomicU64,
+}
+
+#[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "only what sends traces counts them"))]
+impl TraceMeter {
+    /// Runs are followed from now on.
+    pub(crate) fn follows(&self) {
+        self.follows.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the collector takes what it is sent.
+    pub(crate) fn takes(&self, takes: bool) {
+        self.takes.store(takes, Ordering::Relaxed);
+    }
+
+    /// A run was sent, or refused for good.
+    pub(crate) fn sent(&self, taken: bool) {
+        if taken { &self.sent } else { &self.refused }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Records of the journal that were not looked at yet.
+    pub(crate) fn behind(&self, records: u64) {
+        self.behind.store(records, Ordering::Relaxed);
+    }
+
+    fn tell(&self, page: &mut Page) {
+        if !self.follows.load(Ordering::Relaxed) {
+            return;
+        }
+        page.flag(table::TRACES_UP, &[], self.takes.load(Ordering::Relaxed));
+        page.count(table::TRACES, &["sent"], self.sent.load(Ordering::Relaxed));
+        page.count(table::TRACES, &["refused"], self.refused.load(Ordering::Relaxed));
+        page.count(table::TRACES_BEHIND, &[], self.behind.load(Ordering::Relaxed));
+    }
 }
 
 impl Meters {
@@ -66,5 +111,6 @@ impl Meters {
         for (part, errors) in Part::ALL.into_iter().zip(&self.errors) {
             page.count(table::SCRAPE_ERRORS, &[part.as_str()], errors.load(Ordering::Relaxed));
         }
+        self.traces.tell(page);
     }
 }

@@ -126,6 +126,9 @@ families! {
     API_REQUESTS = Counter "quell_api_requests_total" ["method", "route", "status"] "Requests that the API answered.";
     SCRAPE_ERRORS = Counter "quell_scrape_errors_total" ["part"] "Parts that did not answer a scrape within 2 s, and were left out: engine, database, kernel, host.";
     SCRAPE_SECONDS = Gauge "quell_scrape_duration_seconds" [] "How long it took to ask the parts for this scrape.";
+    TRACES_UP = Gauge "quell_traces_up" [] "1 while the collector of telemetry.otlp takes what it is sent; absent where there is none.";
+    TRACES = Counter "quell_traces_total" ["result"] "Ends of runs that were sent to the collector, or that it refused for good.";
+    TRACES_BEHIND = Gauge "quell_traces_behind_records" [] "Records of the journal that have not been looked at for runs to send.";
     DISK_FREE = Gauge "quell_data_dir_free_bytes" [] "Bytes that are free where the data directory is.";
     DISK = Gauge "quell_data_dir_size_bytes" [] "Bytes of the file system that the data directory is in.";
     RESIDENT = Gauge "process_resident_memory_bytes" [] "Resident memory of the daemon.";
@@ -145,7 +148,7 @@ mod tests {
 
     /// The page as it is to be.
     fn manual() -> String {
-        let head = include_str!("manual.md");
+        let head = include_str!("manual.txt");
         let mut page = head.to_owned();
         for family in ALL {
             let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
