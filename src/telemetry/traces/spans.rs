@@ -2,7 +2,7 @@
 //!
 //! Owns names, ids and times. Pure: the ids are hashes of the run's and of what in it they are of, and the times are those of the records,
 //! so that the same run gives the same spans. Keeps true: inputs and outputs of steps are in no span, since they may hold secrets.
-//! A run that was taken back after its end has a further part, as a span of its own below the run.
+//! A run that was taken back, or went on, after its end has a further part, as a span of its own below the run.
 
 use super::run_of;
 use opentelemetry::trace::{Event, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -149,6 +149,10 @@ impl Trace {
             Body::PersonActed(acted) => {
                 let words = [("quell.by", acted.by.to_string()), ("quell.what", acted.what.to_string())];
                 self.events.push(event("a person acted", at, words));
+            }
+            Body::RunReopened(reopened) => {
+                let words = [("quell.by", reopened.by.to_string()), ("quell.why", reopened.why.clone())];
+                self.events.push(event("goes on after a fix", at, words));
             }
             Body::UndoBegan(began) => {
                 let words = [("quell.by", began.by.to_string()), ("quell.why", began.why.clone())];
