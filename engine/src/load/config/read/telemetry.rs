@@ -44,8 +44,11 @@ fn endpoint(text: &str) -> Result<String, String> {
         // The text is not repeated: it holds a secret.
         return Err("the address holds a user's name or password".to_owned());
     }
-    if uri.host().is_none_or(str::is_empty) || authority.ends_with(':') {
-        return Err(format!("`{text}` names no host, or no port after its `:`"));
+    let host = uri.host().unwrap_or_default();
+    // The parser takes whatever stands after the `:`.
+    let is_whole = authority == host || uri.port_u16().is_some_and(|port| port > 0);
+    if host.is_empty() || !is_whole {
+        return Err(format!("`{text}` names no host, or what is after its `:` is no port"));
     }
     if uri.query().is_some() {
         return Err(format!("`{text}` has a query"));
@@ -77,6 +80,8 @@ mod tests {
             "http://:4318",
             "http://x:",
             "http://x:port",
+            "http://x:0",
+            "http://x:65536",
             "http://x?a=b",
             "a b",
             "",
