@@ -107,7 +107,7 @@ async fn each_role_at_each_route() {
                 Need::May(Permission::Note | Permission::Resolve | Permission::Run | Permission::Undo) => {
                     role == "responder"
                 }
-                Need::May(Permission::Pause | Permission::Config) => role == "admin",
+                Need::May(Permission::Pause | Permission::Mode | Permission::Config) => role == "admin",
                 Need::May(other) => panic!("no role is said to have {other:?} here"),
             };
             let want = if may { StatusCode::OK } else { StatusCode::FORBIDDEN };
@@ -130,7 +130,7 @@ async fn each_token_at_each_route() {
                 Need::May(Permission::Note | Permission::Resolve | Permission::Run | Permission::Undo) => {
                     name.contains("responder") || name == "weak-of-ana"
                 }
-                Need::May(Permission::Pause | Permission::Config) => name == "admin",
+                Need::May(Permission::Pause | Permission::Mode | Permission::Config) => name == "admin",
                 Need::May(other) => panic!("no role is said to have {other:?} here"),
             };
             let want = if may { StatusCode::OK } else { StatusCode::FORBIDDEN };
