@@ -9,13 +9,14 @@ use super::problem::Problem;
 use super::routes::not_so;
 use crate::daemon::files::Loaded;
 use axum::extract::{ConnectInfo, MatchedPath, Request};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use quell_engine::load::{Permission, Roles};
+use quell_engine::load::{Permission, Roles, Token};
 use quell_model::people::System;
-use quell_model::{Name, People};
+use quell_model::{Hash, Name, People};
 use std::sync::Arc;
+use subtle::ConstantTimeEq;
 
 /// What a route wants of its caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +76,7 @@ pub(super) struct Via(pub(super) &'static str);
 pub(crate) struct Access {
     people: Arc<People>,
     roles: Roles,
+    tokens: Vec<Token>,
     /// Whoever runs this daemon could end it and write its files: nothing is held back from them.
     owner: u32,
 }
@@ -87,7 +89,7 @@ struct Known {
     standing: Standing,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Standing {
     /// Root, or the user who runs quell; without people whoever may use the socket.
     Operator,
@@ -95,6 +97,13 @@ enum Standing {
     Person,
     /// Nobody of it.
     Nobody,
+    /// A token.
+    Token {
+        /// What it may do.
+        role: Name,
+        /// Whether it speaks for somebody.
+        person: bool,
+    },
 }
 
 impl Access {
@@ -103,6 +112,7 @@ impl Access {
         Self {
             people: Arc::clone(&loaded.definitions.people),
             roles: loaded.config.roles.clone(),
+            tokens: loaded.config.listen.iter().flat_map(|listen| listen.tokens.clone()).collect(),
             owner: rustix::process::geteuid().as_raw(),
         }
     }
@@ -129,11 +139,23 @@ impl Access {
         Known { name, standing }
     }
 
+    /// Whose token a request has.
+    fn bearer(&self, headers: &HeaderMap) -> Option<Known> {
+        let given = headers.get(header::AUTHORIZATION)?.as_bytes();
+        let (scheme, token) = given.split_at_checked("Bearer ".len())?;
+        let sum = Hash::of(scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)?);
+        // All of them are looked at, whichever it is.
+        let is_it = |token: &&Token| bool::from(token.sha256.0.ct_eq(&sum.0));
+        let token = self.tokens.iter().filter(is_it).last()?;
+        let name = token.person.clone().unwrap_or_else(|| format!("token {}", token.name).into());
+        Some(Known { name, standing: Standing::Token { role: token.role.clone(), person: token.person.is_some() } })
+    }
+
     /// Whether they may; else why not.
     fn allow(&self, known: &Known, need: Need) -> Result<(), Problem> {
         let name = &known.name;
         let denied = |what: String| Problem::new(StatusCode::FORBIDDEN, what);
-        match (known.standing, need) {
+        match (&known.standing, need) {
             (Standing::Operator, _) | (Standing::Person, Need::Answer | READ) => Ok(()),
             (Standing::Nobody, _) => {
                 let user = name.as_str().trim_end_matches(" (unverified)").trim_start_matches("uid ");
@@ -145,15 +167,34 @@ impl Access {
                 if self.roles.may(roles.into_iter().flatten(), permission) {
                     return Ok(());
                 }
-                let that_may = self.roles.that_may(permission);
-                let hint = match that_may.as_slice() {
-                    [] => "no role has it: `access.roles` of quell.yaml can give one".to_owned(),
-                    may => format!("roles with it: {}; `roles` of a person in escalation.yaml", may.join(", ")),
+                Err(self.lacks(name, permission, "`roles` of a person in escalation.yaml"))
+            }
+            (Standing::Token { person: false, .. }, Need::Answer) => {
+                let what = format!("`{name}` is nobody's approval: it speaks for no person");
+                Err(denied(what).hint("`person` of a token in quell.yaml says whose it is"))
+            }
+            (Standing::Token { role, .. }, need) => {
+                let permission = match need {
+                    Need::May(permission) => permission,
+                    // A program gives a person's word: it has to be meant for that.
+                    Need::Answer => Permission::Approve,
                 };
-                let what = format!("{name} may not do that: no role of theirs has `{}`", permission.as_str());
-                Err(denied(what).hint(hint))
+                if self.roles.may([role], permission) {
+                    return Ok(());
+                }
+                Err(self.lacks(name, permission, "`role` of a token in quell.yaml"))
             }
         }
+    }
+
+    fn lacks(&self, name: &Name, permission: Permission, whose: &str) -> Problem {
+        let that_may = self.roles.that_may(permission);
+        let hint = match that_may.as_slice() {
+            [] => "no role has it: `access.roles` of quell.yaml can give one".to_owned(),
+            may => format!("roles with it: {}; {whose}", may.join(", ")),
+        };
+        let what = format!("{name} may not do that: no role of theirs has `{}`", permission.as_str());
+        Problem::new(StatusCode::FORBIDDEN, what).hint(hint)
     }
 }
 
@@ -166,7 +207,17 @@ fn need(method: &Method, path: &str) -> Option<Need> {
 /// Lets a request through to its handler under the caller's name, or answers in its place.
 pub(super) async fn check(access: Arc<Access>, mut request: Request, next: Next) -> Result<Response, Problem> {
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map_or(Peer::Uid(None), |info| info.0);
-    let known = access.who(peer, &caller::passwd());
+    let (known, via) = match peer {
+        Peer::Uid(_) => (access.who(peer, &caller::passwd()), Via("socket")),
+        Peer::Network => {
+            let what = "the request has no token that is known here";
+            let nobody = || {
+                Problem::new(StatusCode::UNAUTHORIZED, what)
+                    .hint("`Authorization: Bearer TOKEN`; `access.listen.tokens` has its sum")
+            };
+            (access.bearer(request.headers()).ok_or_else(nobody)?, Via("token"))
+        }
+    };
     match request.extensions().get::<MatchedPath>() {
         // There is nothing there, which is for those to hear who may read at all.
         None => access.allow(&known, READ)?,
@@ -179,7 +230,7 @@ pub(super) async fn check(access: Arc<Access>, mut request: Request, next: Next)
         },
     }
     request.extensions_mut().insert(ConnectInfo(Caller(known.name)));
-    request.extensions_mut().insert(Via("socket"));
+    request.extensions_mut().insert(via);
     Ok(next.run(request).await)
 }
 

@@ -48,6 +48,8 @@ pub(super) fn name_of(uid: u32, passwd: &str) -> Option<&str> {
 pub(crate) enum Peer {
     /// A process of this host, by the socket; none: the kernel did not say whose.
     Uid(Option<u32>),
+    /// Somebody over TCP, whose token says who.
+    Network,
 }
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {

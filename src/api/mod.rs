@@ -1,4 +1,4 @@
-//! The daemon's API: HTTP on a Unix socket, JSON in and out, problems as RFC 9457 documents.
+//! The daemon's API: HTTP on a Unix socket, and on TCP where it is configured, JSON in and out, problems as RFC 9457 documents.
 //!
 //! Owns routes, who is calling, and the shape of errors. Decides nothing: the engine answers what changes something,
 //! the journal's views what only reads.
@@ -13,6 +13,7 @@ mod answer;
 mod breaker;
 mod by_hand;
 mod caller;
+mod listen;
 mod metrics;
 mod problem;
 mod routes;
@@ -22,6 +23,7 @@ mod status;
 
 pub(crate) use access::Access;
 pub(crate) use caller::Caller;
+pub(crate) use listen::{listen, mistakes as listen_mistakes, serve as serve_tcp};
 pub(crate) use problem::Problem;
 pub(crate) use routes::{App, router};
 pub(crate) use socket::{bind, serve};

@@ -1,8 +1,9 @@
-//! The client of the daemon's API: HTTP over its Unix socket, JSON in and out.
+//! The client of the daemon's API: HTTP over its Unix socket or over TCP, JSON in and out.
 //!
 //! Owns the connection and what its failures mean in exit codes. Knows no route.
 
 use super::exit::{Exit, Fail};
+use super::remote::{Remote, Stream};
 use super::{Global, place};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -10,8 +11,9 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::fmt;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
 
@@ -20,27 +22,49 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// No answer is larger: a thousand runs are about a megabyte.
 const LARGEST: usize = 256 << 20;
 
+/// Where the daemon is.
+enum At {
+    Socket(PathBuf),
+    Tcp(Box<Remote>),
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Tcp(remote) => f.write_str(&remote.url),
+        }
+    }
+}
+
 /// Speaks to one daemon.
-#[derive(Debug)]
 pub(crate) struct Client {
-    socket: PathBuf,
+    at: At,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Client {
     /// Of the daemon that the arguments name, or the usual one.
     pub(crate) fn new(global: &Global) -> Result<Self, Fail> {
-        let socket = place::for_client(global.data_dir.as_deref()).join(place::SOCKET);
+        let at = match Remote::of(global)? {
+            Some(remote) => At::Tcp(Box::new(remote)),
+            None => At::Socket(place::for_client(global.data_dir.as_deref()).join(place::SOCKET)),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| Fail::missing(format!("no runtime: {e}")))?;
-        Ok(Self { socket, runtime })
+        Ok(Self { at, runtime })
+    }
+
+    /// Whether it is the daemon of this machine, by its socket: only then may something be done in its place.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self.at, At::Socket(_))
     }
 
     /// Whether a daemon answers.
     pub(crate) fn is_there(&self) -> bool {
-        self.runtime.block_on(UnixStream::connect(&self.socket)).is_ok()
+        self.runtime.block_on(self.connect()).is_ok()
     }
 
     /// Reads.
@@ -59,7 +83,7 @@ impl Client {
                 Ok(answer) => answer,
                 Err(_) => Err(Fail::new(
                     Exit::Unreachable,
-                    format!("the daemon at `{}` did not answer within {} s", self.socket.display(), PATIENCE.as_secs()),
+                    format!("the daemon at `{}` did not answer within {} s", self.at, PATIENCE.as_secs()),
                 )),
             }
         })?;
@@ -70,17 +94,24 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Bytes, Fail> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.no_connection(&e))?;
+        let stream = self.connect().await?;
         let broken = |e: &dyn std::fmt::Display| {
-            Fail::new(Exit::Unreachable, format!("the daemon at `{}` broke off: {e}", self.socket.display()))
+            Fail::new(Exit::Unreachable, format!("the daemon at `{}` broke off: {e}", self.at))
         };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
         let body = body.map(ToString::to_string).unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "quell")
+        let mut request = Request::builder().method(method).uri(path);
+        request = match &self.at {
+            At::Socket(_) => request.header("host", "quell"),
+            At::Tcp(remote) => request.header("host", remote.authority()),
+        };
+        if let At::Tcp(remote) = &self.at
+            && let Some(token) = remote.token()
+        {
+            request = request.header("authorization", token);
+        }
+        let request = request
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| Fail::usage(format!("`{path}` is no address: {e}")))?;
@@ -98,17 +129,27 @@ impl Client {
         tokio::select! { answer = answer => answer, _ = drive => unreachable!("never ready") }
     }
 
-    fn no_connection(&self, e: &std::io::Error) -> Fail {
-        let socket = self.socket.display();
-        match e.kind() {
-            ErrorKind::PermissionDenied => Fail::missing(format!("no permission for the daemon's socket `{socket}`"))
-                .hint("become root, or a member of the group `quell`"),
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-                Fail::new(Exit::Unreachable, format!("no daemon answers at `{socket}`"))
-                    .hint("start it with `quell up`, or say with --data-dir where its socket is")
-            }
-            _ => Fail::new(Exit::Unreachable, format!("the daemon at `{socket}` cannot be reached: {e}")),
+    async fn connect(&self) -> Result<Box<dyn Stream>, Fail> {
+        match &self.at {
+            At::Socket(path) => match UnixStream::connect(path).await {
+                Ok(stream) => Ok(Box::new(stream)),
+                Err(error) => Err(no_connection(path, &error)),
+            },
+            At::Tcp(remote) => remote.connect().await,
         }
+    }
+}
+
+fn no_connection(path: &Path, e: &std::io::Error) -> Fail {
+    let socket = path.display();
+    match e.kind() {
+        ErrorKind::PermissionDenied => Fail::missing(format!("no permission for the daemon's socket `{socket}`"))
+            .hint("become root, or a member of the group `quell`"),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            Fail::new(Exit::Unreachable, format!("no daemon answers at `{socket}`"))
+                .hint("start it with `quell up`, or say with --data-dir where its socket is")
+        }
+        _ => Fail::new(Exit::Unreachable, format!("the daemon at `{socket}` cannot be reached: {e}")),
     }
 }
 

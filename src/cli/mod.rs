@@ -25,6 +25,7 @@ mod playbook;
 mod playbook_graph;
 mod playbook_new;
 mod playbook_test;
+mod remote;
 mod rules;
 mod run;
 mod run_retry;
@@ -74,6 +75,15 @@ pub(crate) struct Global {
     /// The daemon's data directory, with its socket [default: /var/lib/quell, or the user's state directory]
     #[arg(long, global = true, value_name = "D")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// A daemon that listens on TCP, in place of the socket: https://HOST:PORT [also: QUELL_API]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) api: Option<String>,
+    /// The file with the token for --api [also: QUELL_TOKEN_FILE]
+    #[arg(long, global = true, value_name = "F")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Certificates of the authority that --api is trusted by, in PEM [default: those of this machine; also: QUELL_CA_FILE]
+    #[arg(long, global = true, value_name = "F")]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,8 +19,9 @@ pub(crate) struct ResumeArgs {}
 
 /// Stops every action.
 pub(crate) fn pause(_: &PauseArgs, global: &Global, term: &Term) -> Result<Exit, Fail> {
-    let answer: Value = match Client::new(global)?.post("/pause", &json!({})) {
-        Err(fail) if fail.exit == Exit::Unreachable => return beside(true, fail, global, term),
+    let client = Client::new(global)?;
+    let answer: Value = match client.post("/pause", &json!({})) {
+        Err(fail) if fail.exit == Exit::Unreachable && client.is_local() => return beside(true, fail, global, term),
         answer => answer?,
     };
     term.answer(&answer, || {
@@ -31,8 +32,9 @@ pub(crate) fn pause(_: &PauseArgs, global: &Global, term: &Term) -> Result<Exit,
 
 /// Lets actions go on.
 pub(crate) fn resume(_: &ResumeArgs, global: &Global, term: &Term) -> Result<Exit, Fail> {
-    let answer: Value = match Client::new(global)?.post("/resume", &json!({})) {
-        Err(fail) if fail.exit == Exit::Unreachable => return beside(false, fail, global, term),
+    let client = Client::new(global)?;
+    let answer: Value = match client.post("/resume", &json!({})) {
+        Err(fail) if fail.exit == Exit::Unreachable && client.is_local() => return beside(false, fail, global, term),
         answer => answer?,
     };
     if term.is_json() {

@@ -23,7 +23,7 @@ use crate::telemetry::Meters;
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::Rules;
-use quell_engine::load::Config;
+use quell_engine::load::{Config, Tls};
 use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
 use quell_engine::source::Snapshot;
 use quell_engine::store::Journal;
@@ -453,12 +453,18 @@ fn needs_restart(then: &Config, now: &Config) -> Vec<&'static str> {
         ("sources", then.sources != now.sources),
         ("recorder", then.recorder != now.recorder),
         ("access.socket.group", then.socket_group != now.socket_group),
+        ("access.listen", where_listened(then) != where_listened(now)),
         ("log", then.log != now.log),
         ("telemetry", then.telemetry != now.telemetry),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))
     .collect()
+}
+
+/// Tokens are followed while it runs; where it listens, and with which files, is not.
+fn where_listened(config: &Config) -> Option<(std::net::SocketAddr, Option<&Tls>)> {
+    config.listen.as_ref().map(|listen| (listen.address, listen.tls.as_ref()))
 }
 
 /// Actions of which every means failed.

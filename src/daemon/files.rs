@@ -87,6 +87,8 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     let refs: Vec<RuleRef> = rules.refs().cloned().collect();
     let (people, found) = people(&config);
     mistakes.extend(found);
+    mistakes.extend(people.iter().flat_map(|people| config.check_people(people)));
+    mistakes.extend(config.listen.iter().flat_map(crate::api::listen_mistakes));
     let known = Known {
         actions: quell_actions::specs(),
         rules: Some(&refs),

@@ -205,12 +205,22 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     let socket = dir.join(place::SOCKET);
     let listener = api::bind(&socket, &loaded.config.socket_group).map_err(|e| Fail::usage(with_source(&e)))?;
     let app = App { engine: assembly.engine.clone(), journal: assembly.journal.clone(), desk: Arc::clone(&desk) };
+    let tcp = match &loaded.config.listen {
+        Some(listen) => Some(api::listen(listen).await.map_err(|e| Fail::usage(with_source(&e)))?),
+        None => None,
+    };
     let (end, ended) = watch::channel(false);
-    let mut until = ended.clone();
+    let (mut until, over) = (ended.clone(), ended.clone());
     let until = async move { drop(until.wait_for(|end| *end).await) };
     let mut followers = tokio::task::JoinSet::new();
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(api::serve(listener, api::router(app), until));
+    tasks.spawn(api::serve(listener, api::router(app.clone()), until));
+    if let Some(tcp) = tcp {
+        if let Some(address) = tcp.address() {
+            tracing::info!(%address, "the API listens on TCP");
+        }
+        tasks.spawn(api::serve_tcp(tcp, api::router(app), over));
+    }
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
     announce(&assembly, &desk, loaded, dir);

@@ -22,6 +22,7 @@ mod people;
 mod playbook_test;
 mod schema;
 mod store;
+mod tcp;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

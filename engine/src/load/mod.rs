@@ -27,7 +27,9 @@ pub(crate) mod wait;
 mod written;
 pub(crate) mod yaml;
 
-pub use config::{Config, Log, LogFormat, LogLevel, Permission, Roles, Shown, config, config_file, socket_fits};
+pub use config::{
+    Config, Listen, Log, LogFormat, LogLevel, Permission, Roles, Shown, Tls, Token, config, config_file, socket_fits,
+};
 pub use escalation::{escalation, escalation_file};
 pub(crate) use files::read as text;
 pub use files::trusted;

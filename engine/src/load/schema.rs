@@ -235,6 +235,7 @@ pub fn config_schema() -> Json {
                 "description": "What each role may do, besides reading; own ones beside viewer, responder, approver and admin.",
                 "additionalProperties": { "type": "array", "items": one_of(&words(Permission::WORDS), "A permission.") },
             },
+            "listen": listen(),
         })),
         "log": object(json!({
             "format": one_of(&words(LogFormat::WORDS), "auto: for people on a terminal, JSON elsewhere."),
@@ -249,6 +250,30 @@ pub fn config_schema() -> Json {
     all["title"] = json!("quell.yaml");
     all["$defs"] = json!({ "mode": one_of(&words(step::MODES), "How far anything may go."), "duration": duration() });
     all
+}
+
+fn listen() -> Json {
+    let file = |text: &str| json!({ "type": "string", "description": text });
+    let mut token = object(json!({
+        "name": { "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "description": "The journal has `token NAME`." },
+        "role": { "type": "string", "description": "What it may do: one of the roles." },
+        "sha256": { "type": "string", "pattern": "^[0-9a-fA-F]{64}$", "description": "The sum of the token, never the token." },
+        "person": { "type": "string", "description": "The person of escalation.yaml that it speaks for." },
+    }));
+    token["required"] = json!(["name", "role", "sha256"]);
+    let mut tls = object(json!({
+        "certificate": file("The chain in PEM."),
+        "key": file("Its private key in PEM, that others cannot read."),
+    }));
+    tls["required"] = json!(["certificate", "key"]);
+    let mut listen = object(json!({
+        "address": { "type": "string", "description": "An IP address and a port: 127.0.0.1:7071." },
+        "tls": tls,
+        "tokens": { "type": "array", "minItems": 1, "items": token },
+    }));
+    listen["required"] = json!(["address", "tokens"]);
+    listen["description"] = json!("The API on TCP, too: with TLS, or on the loopback.");
+    listen
 }
 
 /// The schema of escalation.yaml.
@@ -368,9 +393,12 @@ mod tests {
         assert_eq!(keys(&playbook["properties"]["on"]), trigger::KEYS);
         assert_eq!(keys(&playbook["properties"]["on"]["properties"]["schedule"]), trigger::SCHEDULE);
         assert_eq!(keys(&playbook["$defs"]["step"]), step::KEYS);
-        let config = config_schema();
-        assert_eq!(keys(&config), config::KEYS);
-        assert_eq!(keys(&config["properties"]["access"]), config::ACCESS);
+        let quell = config_schema();
+        assert_eq!(keys(&quell), config::KEYS);
+        assert_eq!(keys(&quell["properties"]["access"]), config::ACCESS);
+        let listen = &quell["properties"]["access"]["properties"]["listen"];
+        assert_eq!(keys(listen), config::LISTEN);
+        assert_eq!(keys(&listen["properties"]["tokens"]["items"]), config::TOKEN);
         let escalation = escalation_schema();
         assert_eq!(keys(&escalation), escalation::KEYS);
         assert_eq!(keys(&escalation["properties"]["people"]["additionalProperties"]), escalation::PERSON);

@@ -25,15 +25,36 @@ fn access() -> Access {
     }
     let ana = Person { identities: [(System::Unix, "ana.s".to_owned())].into(), ..Person::default() };
     people.people.insert("ana".into(), ana);
-    Access { people: Arc::new(people), roles, owner: OWNER }
+    Access { people: Arc::new(people), roles, tokens: tokens(), owner: OWNER }
+}
+
+fn tokens() -> Vec<Token> {
+    let token = |name: &str, role: &str, person: Option<&str>| Token {
+        name: name.into(),
+        role: role.into(),
+        sha256: Hash::of(format!("secret of {name}").as_bytes()),
+        person: person.map(Name::from),
+    };
+    vec![
+        token("viewer", "viewer", None),
+        token("responder", "responder", None),
+        token("approver", "approver", None),
+        token("admin", "admin", None),
+        token("of-ana", "approver", Some("ana")),
+        token("weak-of-ana", "responder", Some("ana")),
+    ]
 }
 
 fn nobody_known() -> Access {
-    Access { people: Arc::default(), roles: Roles::default(), owner: OWNER }
+    Access { people: Arc::default(), roles: Roles::default(), tokens: tokens(), owner: OWNER }
 }
 
 /// What the gate says to a request of this uid, with handlers that say yes to everything.
 async fn said(access: Access, uid: u32, method: &str, path: &str) -> StatusCode {
+    asked(access, Peer::Uid(Some(uid)), "", method, path).await
+}
+
+async fn asked(access: Access, peer: Peer, header: &str, method: &str, path: &str) -> StatusCode {
     let access = Arc::new(access);
     let mut router = Router::new();
     let paths: BTreeSet<&str> = TABLE.iter().map(|(_, path, _)| *path).chain(["/a/new/route"]).collect();
@@ -42,7 +63,10 @@ async fn said(access: Access, uid: u32, method: &str, path: &str) -> StatusCode 
     }
     let router = router.layer(from_fn(move |request, next| check(Arc::clone(&access), request, next)));
     let mut request = Request::builder().method(method).uri(path.replace("{id}", "r-1")).body(Body::empty()).unwrap();
-    request.extensions_mut().insert(ConnectInfo(Peer::Uid(Some(uid))));
+    if !header.is_empty() {
+        request.headers_mut().insert("authorization", header.parse().unwrap());
+    }
+    request.extensions_mut().insert(ConnectInfo(peer));
     router.oneshot(request).await.unwrap().status()
 }
 
@@ -83,7 +107,7 @@ async fn each_role_at_each_route() {
                 Need::May(Permission::Note | Permission::Resolve | Permission::Run | Permission::Undo) => {
                     role == "responder"
                 }
-                Need::May(Permission::Pause | Permission::Config) => role == "admin",
+                Need::May(Permission::Pause | Permission::Mode | Permission::Config) => role == "admin",
                 Need::May(other) => panic!("no role is said to have {other:?} here"),
             };
             let want = if may { StatusCode::OK } else { StatusCode::FORBIDDEN };
@@ -94,6 +118,47 @@ async fn each_role_at_each_route() {
         assert_eq!(said(access(), OWNER, verb, path).await, StatusCode::OK, "who runs quell: {verb} {path}");
         assert_eq!(said(nobody_known(), 3000, verb, path).await, StatusCode::OK, "without people: {verb} {path}");
     }
+}
+
+#[tokio::test]
+async fn each_token_at_each_route() {
+    for (verb, path, need) in TABLE {
+        for name in ["viewer", "responder", "approver", "admin", "of-ana", "weak-of-ana"] {
+            let may = match *need {
+                Need::Answer => name == "of-ana",
+                READ => true,
+                Need::May(Permission::Note | Permission::Resolve | Permission::Run | Permission::Undo) => {
+                    name.contains("responder") || name == "weak-of-ana"
+                }
+                Need::May(Permission::Pause | Permission::Mode | Permission::Config) => name == "admin",
+                Need::May(other) => panic!("no role is said to have {other:?} here"),
+            };
+            let want = if may { StatusCode::OK } else { StatusCode::FORBIDDEN };
+            let header = format!("Bearer secret of {name}");
+            for access in [access(), nobody_known()] {
+                assert_eq!(asked(access, Peer::Network, &header, verb, path).await, want, "{name}: {verb} {path}");
+            }
+        }
+        for header in [
+            "",
+            "Bearer ",
+            "Bearer secret of nobody",
+            "secret of admin",
+            "Basic secret of admin",
+            "Bearer  secret of admin",
+        ] {
+            for access in [access(), nobody_known()] {
+                let said = asked(access, Peer::Network, header, verb, path).await;
+                assert_eq!(said, StatusCode::UNAUTHORIZED, "{header}: {verb} {path}");
+            }
+        }
+    }
+    let ana =
+        access().bearer(&[(header::AUTHORIZATION, "bearer secret of of-ana".parse().unwrap())].into_iter().collect());
+    assert_eq!(ana.unwrap().name.as_str(), "ana");
+    let admin =
+        access().bearer(&[(header::AUTHORIZATION, "Bearer secret of admin".parse().unwrap())].into_iter().collect());
+    assert_eq!(admin.unwrap().name.as_str(), "token admin");
 }
 
 #[tokio::test]

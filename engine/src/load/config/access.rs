@@ -1,10 +1,45 @@
-//! Who may do what: permissions, and the roles that hold them.
+//! Who may do what: permissions, the roles that hold them, and the tokens of those who come over TCP.
 //!
 //! Owns the words and what they stand for. Which route wants which permission is the API's to say. Keeps true: every role
 //! may read, since who may act must see on what.
 
-use quell_model::Name;
+use quell_model::{Hash, Name};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The API on TCP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listen {
+    /// Where. A port of 0 is one that the system chooses.
+    pub address: SocketAddr,
+    /// Without it only the loopback is listened at.
+    pub tls: Option<Tls>,
+    /// Who may come.
+    pub tokens: Vec<Token>,
+}
+
+/// What a listener proves itself with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tls {
+    /// The chain in PEM, its own first.
+    pub certificate: PathBuf,
+    /// Its private key in PEM.
+    pub key: PathBuf,
+}
+
+/// A caller over TCP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Token {
+    /// What the journal knows it by: `token NAME`.
+    pub name: Name,
+    /// What it may do.
+    pub role: Name,
+    /// The sum of the token, which itself is nowhere in the configuration.
+    pub sha256: Hash,
+    /// The person that it speaks for.
+    pub person: Option<Name>,
+}
 
 /// Something that may be done.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

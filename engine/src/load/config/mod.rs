@@ -8,16 +8,16 @@ mod access;
 mod read;
 mod show;
 
-pub use access::{Permission, Roles};
+pub use access::{Listen, Permission, Roles, Tls, Token};
 #[cfg(test)]
-pub(crate) use read::{ACCESS, KEYS};
+pub(crate) use read::{ACCESS, KEYS, LISTEN, TOKEN};
 pub use read::{config, config_file};
 pub use show::Shown;
 
 use crate::adapt::Format;
 use quell_model::guard::{Breaker, Within};
 use quell_model::playbook::{Playbook, Rate};
-use quell_model::{ActionSpec, Json, Level, Mistake, Mode, Name, Span};
+use quell_model::{ActionSpec, Json, Level, Mistake, MistakeLevel, Mode, Name, People, Span};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -52,6 +52,8 @@ pub struct Config {
     pub socket_group: String,
     /// What each role may do.
     pub roles: Roles,
+    /// The API on TCP.
+    pub listen: Option<Listen>,
     /// What is logged, and how.
     pub log: Log,
     /// What quell tells of itself.
@@ -260,6 +262,7 @@ impl Default for Config {
             vars: Json::Object(serde_json::Map::new()),
             socket_group: "quell".to_owned(),
             roles: Roles::default(),
+            listen: None,
             log: Log { format: LogFormat::Auto, level: LogLevel::Info },
             telemetry: Telemetry { metrics: true, otlp: None },
             origins: BTreeMap::new(),
@@ -314,6 +317,21 @@ impl Config {
             }
         }
         found
+    }
+
+    /// Persons that tokens speak for and that nobody is.
+    #[must_use]
+    pub fn check_people(&self, people: &People) -> Vec<Mistake> {
+        let tokens = self.listen.iter().flat_map(|listen| &listen.tokens);
+        let unknown = tokens.filter_map(|token| Some((token, token.person.as_ref()?)));
+        let unknown = unknown.filter(|(_, person)| !people.people.contains_key(*person));
+        let mistake = |(token, person): (&Token, &Name)| {
+            let what = format!("the token `{}` speaks for `{person}`, who is nobody in escalation.yaml", token.name);
+            let mut mistake = self.warning(&format!("access.listen.tokens.{}", token.name), what);
+            mistake.level = MistakeLevel::Error;
+            mistake.expected("one of its `people`").nearest(person.as_str(), people.people.keys().map(Name::as_str))
+        };
+        unknown.map(mistake).collect()
     }
 
     /// A warning about a key, with its place where it has one.

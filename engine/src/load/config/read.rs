@@ -6,7 +6,7 @@ mod access;
 mod telemetry;
 
 #[cfg(test)]
-pub(crate) use access::KEYS as ACCESS;
+pub(crate) use access::{KEYS as ACCESS, LISTEN, TOKEN};
 
 use super::{Config, FileSource, LEAST_RECORDED, LogFormat, LogLevel, Origin};
 use crate::adapt::Format;

@@ -1,6 +1,6 @@
 //! The effective configuration: every value, and where it came from.
 
-use super::{Config, LogFormat, LogLevel, Origin, Permission, word};
+use super::{Config, LogFormat, LogLevel, Origin, Permission, Token, word};
 use crate::load::units::{print_duration, print_rate, print_size};
 use quell_model::Json;
 use serde::Serialize;
@@ -61,6 +61,7 @@ impl Config {
         ]);
         let words = |may: &BTreeSet<Permission>| may.iter().map(|one| one.as_str()).collect::<Vec<_>>();
         rows.extend(self.roles.all().map(|(role, may)| (format!("access.roles.{role}"), json!(words(may)))));
+        rows.push(("access.listen".into(), self.listener()));
         rows.extend([
             ("log.format".into(), json!(word(LogFormat::WORDS, self.log.format))),
             ("log.level".into(), json!(word(LogLevel::WORDS, self.log.level))),
@@ -68,6 +69,15 @@ impl Config {
             ("telemetry.otlp".into(), json!(self.telemetry.otlp)),
         ]);
         rows.into_iter().map(|(key, value)| Shown { from: self.origin(&key), key, value }).collect()
+    }
+
+    /// Without the sums: nobody needs them to see who may come.
+    fn listener(&self) -> Json {
+        let Some(listen) = &self.listen else { return Json::Null };
+        let token = |token: &Token| json!({ "name": token.name, "role": token.role, "person": token.person });
+        let tokens: Vec<Json> = listen.tokens.iter().map(token).collect();
+        let tls = listen.tls.as_ref().map(|tls| json!({ "certificate": tls.certificate, "key": tls.key }));
+        json!({ "address": listen.address.to_string(), "tls": tls, "tokens": tokens })
     }
 
     fn files(&self) -> Json {

@@ -98,6 +98,59 @@ fn roles_are_the_own_ones_beside_the_known() {
     assert!(!own.may([&"nobody".into()], P::Read), "a role that is none may nothing");
 }
 
+const SUM: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+#[test]
+fn who_may_come_over_tcp_is_read_whole_and_the_sums_are_not_shown() {
+    let text = format!(
+        "access:\n  roles: {{ bot: [note] }}\n  listen:\n    address: 0.0.0.0:7071\n    tls: {{ certificate: tls/cert.pem, key: tls/key.pem }}\n    tokens: [{{ name: ci, role: bot, sha256: {SUM}, person: anna }}]\n"
+    );
+    let (config, mistakes) = load(&text);
+    assert_eq!(mistakes, []);
+    let config = config.unwrap();
+    let listen = config.listen.as_ref().unwrap();
+    assert_eq!(listen.tls.as_ref().unwrap().key, Path::new("/etc/quell/tls/key.pem"));
+    assert_eq!(listen.tokens[0].sha256, quell_model::Hash::of(b"test"));
+    let shown = serde_json::to_string(&config.show()).unwrap();
+    assert!(shown.contains("0.0.0.0:7071") && !shown.contains(SUM), "{shown}");
+    let mut people = quell_model::People::default();
+    people.people.insert("ana".into(), quell_model::Person::default());
+    let found = config.check_people(&people);
+    assert_eq!((found[0].place().as_str(), found[0].nearest.as_deref()), ("/etc/quell/quell.yaml:6:22", Some("ana")));
+}
+
+#[test]
+fn mistakes_about_tcp_are_told_and_a_token_that_stands_there_itself_is_not() {
+    let text = format!(
+        r#"access:
+  listen:
+    address: 0.0.0.0:7071
+    tls: {{ certificate: "", cert: x }}
+    tokens:
+      - {{ name: raw, role: viewer, sha256: hunter2 }}
+      - {{ name: "a b", role: vewer, sha256: 12 }}
+      - {{ name: one, role: viewer, sha256: {SUM} }}
+      - {{ name: one, role: viewer, sha256: {SUM} }}
+      - {{ name: none, role: viewer, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 }}
+      - {{ sha256: 5 }}
+"#
+    );
+    let (config, mistakes) = load(&text);
+    assert!(config.is_none());
+    let told = crate::load::tests::print(&mistakes);
+    assert!(!told.contains("hunter2"), "{told}");
+    insta::assert_snapshot!(told);
+    for (text, what) in [
+        ("access: { listen: { address: 10.0.0.1:1, tokens: [] } }", "no loopback address"),
+        ("access: { listen: { address: 127.0.0.1:1, tokens: [] } }", "nobody could come"),
+        ("access: { listen: { address: localhost:1 } }", "is no address"),
+        ("access: { listen: {} }", "without `address`"),
+    ] {
+        let mistakes = load(text).1;
+        assert!(mistakes.iter().any(|mistake| mistake.what.contains(what)), "{text}: {mistakes:?}");
+    }
+}
+
 #[test]
 fn the_people_are_beside_the_configuration_unless_it_says_where() {
     let file = |text: &str| load(text).0.unwrap().escalation_file().unwrap();

@@ -1,0 +1,227 @@
+//! The API on TCP at a real daemon: tokens, TLS with a certificate of the test's own, and callers who are slow or many.
+//!
+//! The client is quell's own command line. Everything listens on the loopback, at a port that the system chooses.
+
+use super::{Ran, command, quell, wait_until, write};
+use crate::daemon::Daemon;
+use quell_model::Hash;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What the daemon allows for the head of a request, and some more on a busy machine.
+const SLOW: Duration = Duration::from_secs(60);
+
+const PLAYBOOK: &str = "playbook: ask-them\non: { manual: true }\nmode: enforce\nsteps:\n  sure:\n    ask: { question: \"Sure?\", by: security, choices: [yes_sir, no_sir], within: 1h, otherwise: no_sir }\n";
+
+struct Home {
+    keep: tempfile::TempDir,
+    daemon: Daemon,
+    port: u16,
+    tls: bool,
+}
+
+impl Home {
+    fn start(tls: bool) -> Self {
+        let keep = tempfile::tempdir().unwrap();
+        let mut tokens = String::new();
+        for (name, role, person) in [
+            ("viewer", "viewer", ""),
+            ("ci", "responder", ""),
+            ("boss", "admin", ""),
+            ("pager", "approver", ", person: ana"),
+        ] {
+            let token = format!("secret-of-{name}");
+            tokens += &format!(
+                "      - {{ name: {name}, role: {role}, sha256: \"{}\"{person} }}\n",
+                Hash::of(token.as_bytes())
+            );
+            private(write(keep.path(), name, &format!("{token}\n")));
+        }
+        private(write(keep.path(), "bad", "secret-of-nobody\n"));
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        write(keep.path(), "cert.pem", &made.cert.pem());
+        private(write(keep.path(), "key.pem", &made.signing_key.serialize_pem()));
+        let with = if tls { "    tls: { certificate: cert.pem, key: key.pem }\n" } else { "" };
+        let config = format!(
+            "mode: enforce\nsources: {{ sensor: {{ enabled: false }} }}\nplaybooks: {{ dirs: [playbooks] }}\naccess:\n  listen:\n    address: 127.0.0.1:0\n{with}    tokens:\n{tokens}"
+        );
+        let config = write(keep.path(), "quell.yaml", &config);
+        let who = "people: { ana: {}, bo: {} }\napprovers: { security: { people: [ana, bo] } }\n";
+        write(keep.path(), "escalation.yaml", who);
+        write(keep.path(), "playbooks/ask.yaml", PLAYBOOK);
+        let mut daemon =
+            Daemon::start(command(&["up"]), Some(&config), &keep.path().join("state"), &keep.path().join("log"));
+        daemon.stands();
+        let said = daemon.said();
+        let line = said.lines().find(|line| line.contains("listens on TCP")).unwrap_or_else(|| panic!("{said}"));
+        let digits = line.split("127.0.0.1:").nth(1).unwrap().chars().take_while(char::is_ascii_digit);
+        let port = digits.collect::<String>().parse().unwrap();
+        Self { keep, daemon, port, tls }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.keep.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn url(&self) -> String {
+        format!("{}://localhost:{}", if self.tls { "https" } else { "http" }, self.port)
+    }
+
+    /// Runs a client with the token of this name.
+    fn client(&self, token: &str, args: &[&str]) -> Ran {
+        let mut command = command(args);
+        command.args(["--api", &self.url(), "--token-file", &self.file(token)]);
+        if self.tls {
+            command.args(["--ca-file", &self.file("cert.pem")]);
+        }
+        Ran::of(command.output().unwrap())
+    }
+
+    fn raw(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(SLOW)).unwrap();
+        stream
+    }
+}
+
+fn private(file: PathBuf) {
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// All that comes until the other side closes.
+fn rest(mut stream: TcpStream) -> String {
+    let mut text = Vec::new();
+    // A reset is an end as well.
+    drop(stream.read_to_end(&mut text));
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[test]
+fn tokens_over_tls_may_what_their_role_may() {
+    let home = Home::start(true);
+    assert_eq!(home.client("viewer", &["run", "list", "--json"]).ends(0).json(), Value::Array(vec![]));
+    let refused = home.client("viewer", &["pause"]).ends(4);
+    assert!(refused.err.contains("token viewer may not do that: no role of theirs has `pause`"), "{refused:?}");
+    home.client("boss", &["pause"]).ends(0);
+    home.client("boss", &["resume"]).ends(0);
+    let refused = home.client("bad", &["run", "list"]).ends(4);
+    assert!(refused.err.contains("no token that is known"), "{refused:?}");
+    // Without a token, without trust, and in the clear.
+    let ca = home.file("cert.pem");
+    quell(&["run", "list", "--api", &home.url(), "--ca-file", &ca]).ends(4);
+    let refused = quell(&["run", "list", "--api", &home.url(), "--token-file", &home.file("viewer")]).ends(3);
+    assert!(refused.err.contains("no TLS came about") && refused.err.contains("--ca-file"), "{refused:?}");
+    let plain = format!("http://127.0.0.1:{}", home.port);
+    quell(&["run", "list", "--api", &plain, "--token-file", &home.file("viewer")]).ends(3);
+
+    // What a token starts is its own, and its word is nobody's but where it speaks for a person.
+    let file = home.file("playbooks/ask.yaml");
+    let run =
+        home.client("ci", &["playbook", "run", &file, "--json"]).ends(0).json()["id"].as_str().unwrap().to_owned();
+    let answer = ["run", "answer", &format!("{run}/sure"), "yes_sir"];
+    let refused = home.client("ci", &answer).ends(4);
+    assert!(refused.err.contains("`token ci` is nobody's approval"), "{refused:?}");
+    home.client("boss", &answer).ends(4);
+    home.client("pager", &answer).ends(0);
+    wait_until("the run has ended", || home.daemon.ask_json(&["run", "show", &run])["state"] == "succeeded");
+    let shown = home.daemon.ask_json(&["run", "show", &run]).to_string();
+    assert!(shown.contains("ana answered `yes_sir`") && shown.contains("token ci"), "{shown}");
+    assert!(!home.daemon.said().contains("secret-of"), "no token is in the log");
+}
+
+#[test]
+fn the_environment_names_a_daemon_too_and_a_wrong_address_is_wrong_usage() {
+    let home = Home::start(false);
+    let with = |name: &str, value: &str, args: &[&str]| {
+        let mut command = command(args);
+        command.env("QUELL_API", home.url()).env("QUELL_TOKEN_FILE", home.file("viewer")).env(name, value);
+        Ran::of(command.output().unwrap())
+    };
+    with("LANG", "C", &["run", "list"]).ends(0);
+    with("LANG", "C", &["run", "list", "--data-dir", "/nowhere"]).ends(3);
+    with("QUELL_TOKEN_FILE", "/nowhere", &["run", "list"]).ends(2);
+    for (url, what) in [
+        ("http://192.0.2.1:7071", "in the clear"),
+        ("ftp://127.0.0.1", "neither https nor http"),
+        ("127.0.0.1", "no address"),
+        ("http://127.0.0.1:1/v1", "has a path"),
+    ] {
+        let ran = with("QUELL_API", url, &["run", "list"]).ends(2);
+        assert!(ran.err.contains(what), "{url}: {ran:?}");
+    }
+    quell(&["run", "list", "--token-file", &home.file("viewer")]).ends(2);
+    quell(&["run", "list", "--api", &home.url(), "--data-dir", "/nowhere"]).ends(2);
+    let open = write(home.keep.path(), "open", "secret-of-viewer");
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = home.client("open", &["run", "list"]).ends(2);
+    assert!(ran.err.contains("anybody can read the token"), "{ran:?}");
+    // A daemon elsewhere that does not answer is never replaced by what is done here.
+    let ran = quell(&["pause", "--api", "http://127.0.0.1:1"]).ends(3);
+    assert!(ran.out.is_empty(), "{ran:?}");
+    quell(&["playbook", "run", &home.file("playbooks/ask.yaml"), "--api", "http://127.0.0.1:1"]).ends(3);
+}
+
+#[test]
+fn the_slow_the_large_and_the_many_are_ended_and_hold_nobody_up() {
+    let home = Home::start(false);
+    let began = Instant::now();
+    let mut slow = home.raw();
+    write!(slow, "GET /runs HTTP/1.1\r\nhost: x\r\nx-slow: ").unwrap();
+    let silent = home.raw();
+    home.client("viewer", &["run", "list"]).ends(0);
+    let (said, silence) = (rest(slow), rest(silent));
+    assert!(began.elapsed() < SLOW, "they were not ended");
+    assert!(!said.contains("200 OK") && silence.is_empty(), "{said}{silence}");
+
+    let mut large = home.raw();
+    let head = "POST /runs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer secret-of-ci\r\nconnection: close\r\n";
+    write!(large, "{head}content-length: 3000000\r\n\r\n").unwrap();
+    // It may close before all of it is sent.
+    drop(large.write_all(&vec![b' '; 3_000_000]));
+    let said = rest(large);
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 413"), "{said}");
+    let mut long = home.raw();
+    drop(write!(long, "GET /runs HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "a".repeat(100_000)));
+    assert!(!rest(long).contains("200 OK"));
+
+    let mut many: Vec<TcpStream> = (0..300).map(|_| home.raw()).collect();
+    let closed = many.split_off(260).into_iter().map(rest).collect::<String>();
+    assert!(closed.is_empty(), "they got no answer: {closed}");
+    // The silent are ended by the clock, and then there is room again.
+    wait_until("there is room again", || home.client("viewer", &["run", "list"]).code == Some(0));
+    drop(many);
+    assert_eq!(home.daemon.get("/runs"), Some(Value::Array(vec![])), "the socket has places of its own");
+
+    let mut nobody = home.raw();
+    write!(nobody, "GET /runs HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let said = rest(nobody).to_lowercase();
+    assert!(said.starts_with("http/1.1 401") && said.contains("www-authenticate: bearer"), "{said}");
+    assert!(said.contains("application/problem+json"), "{said}");
+}
+
+#[test]
+fn a_listener_that_cannot_prove_itself_is_told_before_anything_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    write(dir.path(), "cert.pem", &made.cert.pem());
+    private(write(dir.path(), "key.pem", &other.signing_key.serialize_pem()));
+    write(dir.path(), "open.pem", &made.signing_key.serialize_pem());
+    write(dir.path(), "text.pem", "no pem\n");
+    let check = |certificate: &str, key: &str| {
+        let sum = Hash::of(b"x");
+        let config = format!(
+            "access: {{ listen: {{ address: 0.0.0.0:0, tls: {{ certificate: {certificate}, key: {key} }}, tokens: [{{ name: a, role: viewer, sha256: \"{sum}\" }}] }} }}\n"
+        );
+        let file = write(dir.path(), "quell.yaml", &config);
+        quell(&["config", "check", file.to_str().unwrap()]).ends(1).err
+    };
+    assert!(check("cert.pem", "key.pem").contains("does not go with its key"));
+    assert!(check("cert.pem", "open.pem").contains("anybody can read this key"));
+    assert!(check("text.pem", "key.pem").contains("there is no certificate in it"));
+    assert!(check("none.pem", "key.pem").contains("no certificate in PEM"));
+}
