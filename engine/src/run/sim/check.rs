@@ -260,6 +260,10 @@ impl<'a> Story<'a> {
                         return Err(format!("run {}: `{}` began to wait twice", self.id, timer.part));
                     }
                 }
+                // What is done again waits again.
+                Body::RunReopened(reopened) => {
+                    waits.retain(|part, _| reopened.again.iter().all(|again| !again.covers(part)));
+                }
                 Body::StepFinished(finished) => {
                     let Some(until) = waits.get(&finished.part) else { continue };
                     let seen = finished.output.get("seen").is_some();
