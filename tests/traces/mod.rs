@@ -74,7 +74,8 @@ fn a_run_is_a_trace_with_its_steps_its_questions_and_its_refusals() {
     // The times are those of the records: the event's, and the run's end as `run show` has it.
     assert_eq!(i128::from(root.start_time_unix_nano), now.as_nanosecond());
     let shown = daemon.ask_json(&["run", "show", &run]);
-    let finished: jiff::Timestamp = shown["ended"]["wall"].as_str().unwrap_or_else(|| panic!("{shown}")).parse().unwrap();
+    let finished: jiff::Timestamp =
+        shown["ended"]["wall"].as_str().unwrap_or_else(|| panic!("{shown}")).parse().unwrap();
     assert_eq!(i128::from(root.end_time_unix_nano), finished.as_nanosecond(), "{shown}");
     assert!(spans.iter().all(|span| span.start_time_unix_nano <= span.end_time_unix_nano));
     for one in collector.sent() {

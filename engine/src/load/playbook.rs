@@ -89,6 +89,7 @@ fn made(draft: Draft<'_>, source: &Source) -> Option<Playbook> {
         hash: Hash::of(source.text.as_bytes()),
         file: source.file.clone(),
         text: source.text.as_str().into(),
+        web: Default::default(),
     })
 }
 
