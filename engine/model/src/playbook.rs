@@ -16,8 +16,10 @@ use std::time::Duration;
 
 mod starts;
 mod wait;
+mod web;
 pub use starts::Schedule;
 pub use wait::{Wait, WaitUntil};
+pub use web::Web;
 
 /// The text of an expression (what stands inside `${{ … }}`) and its place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -55,14 +57,9 @@ pub struct Playbook {
     /// As it was read.
     #[serde(skip)]
     pub text: Arc<str>,
-}
-
-impl Playbook {
-    /// The step of this id.
-    #[must_use]
-    pub fn step(&self, id: &StepId) -> Option<&Step> {
-        self.steps.iter().find(|step| step.id == *id)
-    }
+    /// Where each step stands among the others.
+    #[serde(skip)]
+    pub web: Web,
 }
 
 /// What starts a playbook.

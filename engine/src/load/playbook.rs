@@ -46,9 +46,14 @@ pub fn playbook(file: &Path, text: &str, known: &Known<'_>) -> (Option<Playbook>
     }
     let source = Source::new(file, text);
     match yaml::parse(&source) {
-        Ok(node) => checked(&source, &node, Vec::new(), known),
+        Ok(node) => of_tree(&source, &node, known),
         Err(mistake) => (None, vec![*mistake]),
     }
+}
+
+/// The same of a file that was parsed already.
+pub(crate) fn of_tree(source: &Source, node: &Node, known: &Known<'_>) -> (Option<Playbook>, Vec<Mistake>) {
+    checked(source, node, Vec::new(), known)
 }
 
 /// Reads and checks a tree. Where a mistake was noted already, what the reader makes of its remains is left out.
@@ -84,6 +89,7 @@ fn made(draft: Draft<'_>, source: &Source) -> Option<Playbook> {
         hash: Hash::of(source.text.as_bytes()),
         file: source.file.clone(),
         text: source.text.as_str().into(),
+        web: Default::default(),
     })
 }
 

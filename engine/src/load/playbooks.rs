@@ -8,7 +8,7 @@ use super::{Known, files, playbook, script, yaml};
 use crate::playbook::check::across;
 use quell_model::playbook::Playbook;
 use quell_model::{Mistake, Span};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub fn playbooks(sources: &[PlaybookSource], known: &Known<'_>) -> (Vec<Arc<Play
     let mut mistakes = Vec::new();
     let mut shipped = Vec::new();
     let mut own = Vec::new();
-    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut seen: HashSet<PathBuf> = HashSet::new();
     for source in sources {
         match source {
             PlaybookSource::Text { name, text } => shipped.extend(one(Path::new(name), text, known, &mut mistakes)),
@@ -69,14 +69,13 @@ fn file(
     path: &Path,
     known: &Known<'_>,
     in_folder: bool,
-    seen: &mut Vec<PathBuf>,
+    seen: &mut HashSet<PathBuf>,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Playbook> {
     let same = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if seen.contains(&same) {
+    if !seen.insert(same) {
         return None;
     }
-    seen.push(same);
     let text = match files::read(path) {
         Ok(text) => text,
         Err(mistake) => {
@@ -86,11 +85,17 @@ fn file(
     };
     // In a folder stand rules and tests too, some of them of several documents, which are theirs to read. A script can
     // be nothing but a playbook.
-    let other = || match yaml::parse(&Source::new(path, &text)) {
-        Ok(node) => !playbook::is_playbook(&node),
-        Err(_) => !text.lines().any(|line| line.starts_with("playbook:")),
-    };
-    if in_folder && !script::is_script(path) && other() {
+    if in_folder && !script::is_script(path) {
+        let source = Source::new(path, &text);
+        match yaml::parse(&source) {
+            Ok(node) if playbook::is_playbook(&node) => {
+                let (made, found) = playbook::of_tree(&source, &node, known);
+                mistakes.extend(found);
+                return made;
+            }
+            Err(mistake) if text.lines().any(|line| line.starts_with("playbook:")) => mistakes.push(*mistake),
+            Ok(_) | Err(_) => {}
+        }
         return None;
     }
     one(path, &text, known, mistakes)

@@ -33,6 +33,13 @@ pub(crate) struct Segment {
     optional: bool,
 }
 
+impl Segment {
+    /// The part's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Compiled {
     /// Makes an expression.
     pub(crate) fn expression(engine: &Engine, text: &str) -> Result<Self, ExpressionError> {

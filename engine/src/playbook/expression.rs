@@ -213,12 +213,12 @@ impl Expressions {
         }
     }
 
-    fn expression(&self, text: &str) -> Result<Arc<Compiled>, ExpressionError> {
+    pub(super) fn expression(&self, text: &str) -> Result<Arc<Compiled>, ExpressionError> {
         let make = || Compiled::expression(&self.engine, text);
         self.expressions.get(text, make).map_err(|error| error.of(text))
     }
 
-    fn program(&self, text: &str) -> Result<Arc<Compiled>, ExpressionError> {
+    pub(super) fn program(&self, text: &str) -> Result<Arc<Compiled>, ExpressionError> {
         self.scripts.get(text, || Compiled::script(&self.engine, text)).map_err(|error| error.of(text))
     }
 

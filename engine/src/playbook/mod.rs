@@ -16,6 +16,7 @@ mod functions;
 pub mod graph;
 mod moment;
 pub(crate) mod names;
+pub(crate) mod reads;
 pub(crate) mod sandbox;
 pub(crate) mod template;
 mod values;

@@ -2,6 +2,7 @@
 //!
 //! Only what an expression names is converted: [`Wanted`] holds the paths.
 
+use super::compiled::Segment;
 use super::moment::{Moment, Span};
 use super::names::{Names, Then};
 use crate::playbook::expression::ExpressionError;
@@ -38,6 +39,38 @@ impl Wanted {
             at.whole |= whole;
         }
         roots
+    }
+
+    /// Wants what another wants, too.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.whole |= other.whole;
+        for (name, wanted) in &other.parts {
+            self.parts.entry(name.clone()).or_default().add(wanted);
+        }
+    }
+
+    /// Wants what stands at the end of a path, too.
+    pub(crate) fn add_path(&mut self, path: &[Segment]) {
+        match path.split_first() {
+            Some((first, rest)) => self.parts.entry(first.name().to_owned()).or_default().add_path(rest),
+            None => self.whole = true,
+        }
+    }
+
+    /// Whether all of it is wanted.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The names of the parts that are wanted.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &str> {
+        self.parts.keys().map(String::as_str)
+    }
+
+    /// What is wanted of a part; none: nothing.
+    pub(crate) fn part(&self, name: &str) -> Option<&Self> {
+        const WHOLE: &Wanted = &Wanted { whole: true, parts: BTreeMap::new() };
+        if self.whole { Some(WHOLE) } else { self.parts.get(name) }
     }
 
     /// The wanted parts of `json`, which stands at `path` (`event.process`).

@@ -73,7 +73,11 @@ impl<W: Send + 'static> Core<W> {
 
     fn may_begin(&self, id: &RunId, step: &Step) -> Result<bool, String> {
         let (Some(condition), Some(live)) = (&step.condition, self.runs.get(id)) else { return Ok(true) };
-        let owned = RunScope::of(&live.run, &self.outputs, &self.definitions.people);
+        let owned = RunScope::reading(
+            &live.run,
+            (&self.outputs, &self.definitions.people),
+            &self.expressions.reads(&condition.text),
+        );
         let truth = self.expressions.truth(&condition.text, &owned.scope(&live.run, &Json::Null));
         truth.map_err(|error| format!("its `if` could not be evaluated: {error}"))
     }
@@ -81,7 +85,11 @@ impl<W: Send + 'static> Core<W> {
     fn list_items(&mut self, id: &RunId, step: &Step, part: Part) {
         let now = self.parts.clock.now();
         let (Some(each), Some(live)) = (&step.for_each, self.runs.get(id)) else { return };
-        let owned = RunScope::of(&live.run, &self.outputs, &self.definitions.people);
+        let owned = RunScope::reading(
+            &live.run,
+            (&self.outputs, &self.definitions.people),
+            &self.expressions.reads(&each.list.text),
+        );
         match self.expressions.eval(&each.list.text, &owned.scope(&live.run, &Json::Null)) {
             Ok(Json::Array(items)) if items.is_empty() => {
                 let why = "its list is empty".to_owned();
@@ -106,7 +114,8 @@ impl<W: Send + 'static> Core<W> {
 
     fn tell(&mut self, id: &RunId, part: &Part, text: &str) {
         let Some(live) = self.runs.get(id) else { return };
-        let owned = RunScope::of(&live.run, &self.outputs, &self.definitions.people);
+        let owned =
+            RunScope::reading(&live.run, (&self.outputs, &self.definitions.people), &self.expressions.text_reads(text));
         let item = self.item_of(id, part);
         let told = self.expressions.render_text(text, &owned.scope(&live.run, &item));
         match told {
@@ -117,10 +126,15 @@ impl<W: Send + 'static> Core<W> {
 
     fn script(&mut self, id: &RunId, part: Part, text: String) {
         let Some(live) = self.runs.get(id) else { return };
-        let (run, owned) = (live.run.clone(), RunScope::of(&live.run, &self.outputs, &self.definitions.people));
+        let owned = RunScope::reading(
+            &live.run,
+            (&self.outputs, &self.definitions.people),
+            &self.expressions.script_reads(&text),
+        );
+        let started = Arc::clone(&live.run.started);
         let (expressions, item) = (Arc::clone(&self.expressions), self.item_of(id, &part));
         let work: Work<Answer> = Box::pin(async move {
-            let given = expressions.script(&text, &owned.scope(&run, &item));
+            let given = expressions.script(&text, &owned.scope_of(&started, &item));
             Answer::Looked(given.map_err(|error| ActionError::give_up(error.to_string())))
         });
         self.send_work(id, part, Where::Beside, work);
@@ -128,7 +142,11 @@ impl<W: Send + 'static> Core<W> {
 
     fn plan(&mut self, id: &RunId, part: Part, action: &str, with: &Json) {
         let Some(live) = self.runs.get(id) else { return };
-        let owned = RunScope::of(&live.run, &self.outputs, &self.definitions.people);
+        let owned = RunScope::reading(
+            &live.run,
+            (&self.outputs, &self.definitions.people),
+            &self.expressions.template_reads(with),
+        );
         let item = self.item_of(id, &part);
         let input = match self.expressions.render(with, &owned.scope(&live.run, &item)) {
             Ok(input) => input,
@@ -294,10 +312,9 @@ impl<W: Send + 'static> Core<W> {
         let (home, to, runtime) = (self.handle.clone(), (id.clone(), part.clone()), self.parts.runtime.clone());
         let done = Box::new(move |done: Result<_, StoreError>| {
             // The journal's writer must never wait for the engine, which may be waiting for the journal.
-            let input = Input::Answer(to.0, to.1, answer(done.map(drop)));
-            drop(runtime.spawn(async move { home.send(input).await }));
+            home.send_beside(&runtime, Input::Answer(to.0, to.1, answer(done.map(drop))));
         });
-        match self.ink.synced(stream, expected, vec![intent.clone()], done) {
+        match self.ink.synced(stream, expected, std::slice::from_ref(&intent), done) {
             Ok(()) => {
                 if let Some(live) = self.runs.get_mut(id) {
                     live.run.apply(intent.at, &intent.body);

@@ -51,6 +51,7 @@ pub(crate) fn playbook_of(steps: Vec<Step>) -> Playbook {
         hash: Hash::of(b"test"),
         file: "test.yaml".into(),
         text: "".into(),
+        web: Default::default(),
     }
 }
 

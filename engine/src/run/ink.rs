@@ -25,11 +25,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two tries at the end.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// Told once, on the journal's own thread.
+type Done = Box<dyn FnOnce(Result<Appended, StoreError>) + Send>;
+
 /// The journal, and what waits for it.
 pub(super) struct Ink {
     journal: Journal,
     draft: Draft,
     waiting: VecDeque<Draft>,
+    /// Who waits for the disk since the writer was last woken, and a stream that was written to.
+    barrier: Option<(StreamId, Vec<Done>)>,
     records: usize,
     bytes: usize,
     lost: u64,
@@ -40,7 +45,7 @@ pub(super) struct Ink {
 impl Ink {
     pub(super) fn new(journal: Journal) -> Self {
         let (draft, waiting) = (Draft::default(), VecDeque::new());
-        Self { journal, draft, waiting, records: 0, bytes: 0, lost: 0, untold: 0 }
+        Self { journal, draft, waiting, barrier: None, records: 0, bytes: 0, lost: 0, untold: 0 }
     }
 
     /// The journal, with all that was written.
@@ -115,7 +120,20 @@ impl Ink {
     /// Brings everything into the journal and wakes its writer.
     pub(super) fn ring(&mut self) {
         self.commit();
-        self.journal.ring();
+        self.wake_writer();
+    }
+
+    /// One sync for all who wait for the disk since the last: it comes after all that was written before it.
+    fn wake_writer(&mut self) {
+        match self.barrier.take() {
+            Some((stream, all)) => {
+                let expected = self.journal.last(&stream);
+                let barrier = Batch { stream, expected, records: Vec::new(), durability: Durability::Synced };
+                let done = move |done: Result<Appended, StoreError>| all.into_iter().for_each(|one| one(done.clone()));
+                self.journal.submit(vec![barrier], Box::new(done));
+            }
+            None => self.journal.ring(),
+        }
     }
 
     fn keep(&mut self, draft: Draft) {
@@ -128,24 +146,24 @@ impl Ink {
         self.waiting.push_back(draft);
     }
 
-    /// Writes, and tells `done` once it survives a power cut too. An error: nothing was written, and `done` is not
-    /// called.
+    /// Writes, and tells `done` once it survives a power cut too, which [`Ink::ring`] and [`Ink::flush`] set about. An error:
+    /// nothing was written, and `done` is not called.
     pub(super) fn synced(
         &mut self,
         stream: StreamId,
         expected: Seq,
-        records: Vec<NewRecord>,
-        done: Box<dyn FnOnce(Result<Appended, StoreError>) + Send>,
+        records: &[NewRecord],
+        done: Done,
     ) -> Result<(), StoreError> {
-        self.flush();
+        self.commit();
+        self.retry();
         if !self.waiting.is_empty() {
             return Err(StoreError::Unwritable(format!("{} records wait already", self.records)));
         }
-        let last = expected + records.len() as u64;
-        self.journal.written(Batch { stream: stream.clone(), expected, records, durability: Durability::Written })?;
-        // Nothing more to write: it is done when all before it is on the disk.
-        let barrier = Batch { stream, expected: last, records: Vec::new(), durability: Durability::Synced };
-        self.journal.submit(vec![barrier], done);
+        let mut draft = Draft::default();
+        draft.add(stream.clone(), expected, records)?;
+        self.put(draft).map_err(|(_, error)| error)?;
+        self.barrier.get_or_insert_with(|| (stream, Vec::new())).1.push(done);
         Ok(())
     }
 
@@ -153,7 +171,7 @@ impl Ink {
     pub(super) fn flush(&mut self) {
         self.commit();
         self.retry();
-        self.journal.ring();
+        self.wake_writer();
     }
 
     fn retry(&mut self) {
@@ -176,6 +194,7 @@ impl Ink {
     #[cfg(test)]
     pub(super) fn forget(&mut self) {
         (self.draft, self.waiting, self.records, self.bytes) = (Draft::default(), VecDeque::new(), 0, 0);
+        self.barrier = None;
     }
 
     /// Nobody writes any more: what waits goes into the journal, or is told as lost.

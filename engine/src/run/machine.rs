@@ -6,11 +6,15 @@
 
 mod back;
 mod by_hand;
+#[cfg(test)]
+mod exhaustive;
+mod index;
 mod question;
 mod wait;
 
 use back::{Back, Undoing};
-use quell_model::playbook::{ForEach, ItemErrors, OnFailure, Playbook, Step, When};
+use index::{Index, Turns, next_of_items};
+use quell_model::playbook::{OnFailure, Playbook, Step, When};
 use quell_model::record::{Part, QuestionAnswered, QuestionAsked, QuestionKind, RunStarted, RunState, StepIntended};
 use quell_model::{Body, Hash, Json, Name, Outcome, Seq, Stamp, StepId};
 pub use question::{APPROVE, Asked};
@@ -152,6 +156,7 @@ struct StepState {
     whole: Progress,
     /// Of a `for_each`: each item's value and state, once the list is known.
     items: Option<Vec<(Json, Progress)>>,
+    turns: Turns,
 }
 
 /// One execution of a playbook.
@@ -160,12 +165,13 @@ pub struct Run {
     /// The pinned text's model.
     pub playbook: Arc<Playbook>,
     /// What it began with.
-    pub started: RunStarted,
+    pub started: Arc<RunStarted>,
     /// When it began.
     pub began: Stamp,
     /// The number of its last record.
     pub seq: Seq,
-    steps: BTreeMap<StepId, StepState>,
+    /// Apart from the map, whose nodes have room for eleven: most runs have fewer.
+    steps: BTreeMap<StepId, Box<StepState>>,
     state: RunState,
     cancelled: bool,
     /// How it ended, before anything was taken back.
@@ -173,16 +179,29 @@ pub struct Run {
     undo: Option<Undoing>,
     /// Questions that nobody has answered yet.
     asking: BTreeSet<(Part, QuestionKind)>,
+    index: Index,
 }
 
 impl Run {
     /// A run after its first record.
     #[must_use]
     pub fn new(playbook: Arc<Playbook>, started: RunStarted, began: Stamp) -> Self {
-        let steps = playbook.steps.iter().map(|step| (step.id.clone(), StepState::default())).collect();
+        let steps = playbook.steps.iter().map(|step| (step.id.clone(), Box::default())).collect();
         let state = RunState::Running;
-        let asking = BTreeSet::new();
-        Self { playbook, started, began, seq: 1, steps, state, cancelled: false, ended: None, undo: None, asking }
+        let (asking, index) = (BTreeSet::new(), Index::new(&playbook));
+        Self {
+            playbook,
+            started: Arc::new(started),
+            began,
+            seq: 1,
+            steps,
+            state,
+            cancelled: false,
+            ended: None,
+            undo: None,
+            asking,
+            index,
+        }
     }
 
     /// Takes in the next record.
@@ -265,10 +284,12 @@ impl Run {
             }
             _ => {}
         }
+        self.look_again();
     }
 
     fn end_step(&mut self, step: &StepId, outcome: Outcome, why: &str) {
         self.asks_no_more(|part| part.step == *step);
+        self.index.changed.push(Part { step: step.clone(), item: None });
         if let Some(state) = self.steps.get_mut(step) {
             state.whole.phase = Phase::Ended(outcome);
             state.whole.why = why.to_owned();
@@ -279,10 +300,13 @@ impl Run {
         let listed = mark.get("items").and_then(Json::as_array);
         if let (None, Some(list), Some(state)) = (part.item, listed, self.steps.get_mut(&part.step)) {
             state.items = Some(list.iter().map(|item| (item.clone(), Progress::default())).collect());
+            state.turns = Turns::default();
+            self.index.changed.push(part.clone());
         }
     }
 
     fn progress_mut(&mut self, part: &Part) -> Option<&mut Progress> {
+        self.index.changed.push(part.clone());
         let state = self.steps.get_mut(&part.step)?;
         match part.item {
             None => Some(&mut state.whole),
@@ -352,24 +376,47 @@ impl Run {
     /// The moment that the nearest attempt waits for, forwards or back. One that has passed is held by something else.
     #[must_use]
     pub fn next_wait(&self, now: Stamp) -> Option<Stamp> {
-        let moments = self.parts().flat_map(|(_, progress)| {
-            let forwards = progress.phase.waits_until();
-            let back = if let Some(Back::Waiting(_, at)) = progress.back { Some(at) } else { None };
-            [forwards, back]
-        });
-        let moments = moments.chain(self.questions().map(|(_, asked)| Some(asked.until())));
-        moments.flatten().filter(|at| *at > now).min()
+        let asked = self.questions().map(|(_, asked)| asked.until()).filter(|at| *at > now);
+        let next = asked.chain(self.index.next_wait(now)).min();
+        #[cfg(test)]
+        assert_eq!(next, self.next_wait_exhaustively(now), "the index says what a look at all says");
+        next
     }
 
     /// What is to be done now. A command repeats until a record answers it; the shell knows what it is already doing.
     #[must_use]
     pub fn next(&self, now: Stamp) -> Vec<Command> {
+        let commands = self.next_by_index(now, None);
+        #[cfg(test)]
+        assert_eq!(commands, self.next_exhaustively(now), "the index says what a look at all says");
+        commands
+    }
+
+    /// The same, and from now on only what follows is asked for.
+    pub(super) fn next_of_all(&mut self, now: Stamp) -> Vec<Command> {
+        self.index.fresh.clear();
+        self.index.was_halted = self.is_halted();
+        self.next(now)
+    }
+
+    /// Of what is to be done now, what follows from the records since this was last asked: who has looked at all of it and
+    /// knows what he is at need not look at ten thousand steps for each. What waits for a moment is [`Run::next`]'s to say.
+    pub(super) fn next_after(&mut self, now: Stamp) -> Vec<Command> {
+        let fresh = std::mem::take(&mut self.index.fresh);
+        let halted = self.is_halted();
+        if std::mem::replace(&mut self.index.was_halted, halted) || halted {
+            return self.next(now);
+        }
+        self.next_by_index(now, Some(&fresh))
+    }
+
+    fn next_by_index(&self, now: Stamp, only: Option<&BTreeSet<u32>>) -> Vec<Command> {
         let mut commands = Vec::new();
         if self.state.is_over() {
             return commands;
         }
         let over = self.ended.is_some() || {
-            let all_ended = self.next_forwards(now, &mut commands);
+            let all_ended = self.next_forwards(now, only, &mut commands);
             let confirms = self.next_confirms(now, &mut commands);
             all_ended && !confirms
         };
@@ -395,13 +442,21 @@ impl Run {
     }
 
     /// What the steps are to do now; true when all have ended.
-    fn next_forwards(&self, now: Stamp, commands: &mut Vec<Command>) -> bool {
-        let halts = |step: &&Step| matches!(step.on_failure, OnFailure::Halt | OnFailure::Undo) && self.is_bad(step);
-        let halted = self.is_stopped() || self.playbook.steps.iter().any(|step| halts(&step));
-        for step in &self.playbook.steps {
-            self.next_of_step(step, halted, now, commands);
+    fn next_forwards(&self, now: Stamp, only: Option<&BTreeSet<u32>>, commands: &mut Vec<Command>) -> bool {
+        let (index, halted) = (&self.index, self.is_halted());
+        // What has not begun is left out where it stands; else only what may begin is looked at.
+        let places = if halted { &index.left } else { &index.open };
+        let fresh = only.into_iter().flatten().filter(|place| places.contains(place));
+        let all = if only.is_none() { Some(places) } else { None };
+        for place in fresh.chain(all.into_iter().flatten()) {
+            self.next_of_step(&self.playbook.steps[*place as usize], halted, now, commands);
         }
-        self.steps.values().all(|state| matches!(state.whole.phase, Phase::Ended(_)))
+        index.left.is_empty()
+    }
+
+    /// Nothing more begins but what is to run at a bad end too.
+    fn is_halted(&self) -> bool {
+        self.is_stopped() || !self.index.halting.is_empty()
     }
 
     /// Cancelled, or to be taken back as a whole: nothing of it acts any more.
@@ -412,7 +467,8 @@ impl Run {
 
     /// The step whose bad end takes everything back.
     fn undoes(&self) -> Option<&Step> {
-        self.playbook.steps.iter().find(|step| step.on_failure == OnFailure::Undo && self.is_bad(step))
+        let halting = self.index.halting.iter().map(|place| &self.playbook.steps[*place as usize]);
+        halting.into_iter().find(|step| step.on_failure == OnFailure::Undo)
     }
 
     /// Failed, refused or denied by itself.
@@ -450,7 +506,7 @@ impl Run {
             return;
         }
         match (&step.for_each, &state.items) {
-            (Some(each), Some(items)) => next_of_items(&step.id, each, items, stopped, now, out),
+            (Some(each), Some(items)) => next_of_items(&step.id, each, (items, &state.turns), stopped, now, out),
             _ => next_of_part(Part { step: step.id.clone(), item: None }, &Json::Null, &state.whole, now, out),
         }
     }
@@ -529,51 +585,6 @@ fn next_of_part(part: Part, item: &Json, progress: &Progress, now: Stamp, out: &
 
 fn part_of(step: &StepId, at: usize) -> Part {
     Part { step: step.clone(), item: Some(u32::try_from(at).unwrap_or(u32::MAX)) }
-}
-
-fn next_of_items(
-    step: &StepId,
-    each: &ForEach,
-    items: &[(Json, Progress)],
-    stopped: bool,
-    now: Stamp,
-    out: &mut Vec<Command>,
-) {
-    // Of a run that is stopped only what is under way is waited for.
-    let left_out = |progress: &Progress| stopped && (progress.phase == Phase::Idle || progress.phase.is_left_out());
-    let ended = |progress: &Progress| matches!(progress.phase, Phase::Ended(_)) || left_out(progress);
-    let bad = |progress: &Progress| matches!(progress.phase, Phase::Ended(outcome) if !outcome.is_met());
-    let stopped = each.errors == ItemErrors::Stop && items.iter().any(|(_, p)| bad(p));
-    let asks = |progress: &Progress| matches!(progress.phase, Phase::Asking(_));
-    let begun = |progress: &Progress| progress.attempts > 0 && !ended(progress) && !asks(progress);
-    let mut under_way = items.iter().filter(|(_, p)| begun(p)).count();
-    let mut all_over = true;
-    for (at, (item, progress)) in items.iter().enumerate() {
-        if ended(progress) {
-            continue;
-        }
-        if !begun(progress) {
-            if stopped {
-                continue;
-            }
-            // Who waits for a person leaves his place to the next.
-            if asks(progress) {
-                all_over = false;
-                next_of_part(part_of(step, at), item, progress, now, out);
-                continue;
-            }
-            if under_way >= each.max_parallel.max(1) as usize {
-                all_over = false;
-                continue;
-            }
-            under_way += 1;
-        }
-        all_over = false;
-        next_of_part(part_of(step, at), item, progress, now, out);
-    }
-    if all_over {
-        out.push(Command::Conclude { step: step.clone() });
-    }
 }
 
 #[cfg(test)]

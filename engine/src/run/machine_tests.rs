@@ -3,6 +3,7 @@
 use super::*;
 use crate::run::fixtures::{playbook_of, started, step};
 use proptest::prelude::*;
+use quell_model::playbook::{ForEach, ItemErrors};
 use quell_model::record::{PersonActed, StepBlocked, StepFailed, StepFinished, StepProgressed, StepSkipped, TimerSet};
 use quell_model::{Outcome, Plan};
 

@@ -29,6 +29,7 @@ mod shell;
 mod start;
 mod take_back;
 mod take_up;
+mod timers;
 mod wait;
 
 #[cfg(test)]

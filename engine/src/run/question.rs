@@ -60,6 +60,22 @@ pub struct AnswerGiven {
     pub why: String,
 }
 
+/// How many questions wait, of runs that anybody may have begun and of the others: counted as they come and go.
+#[derive(Debug, Default)]
+pub(super) struct Waiting([usize; 2]);
+
+impl Waiting {
+    /// A run had so many, and now has so many.
+    pub(super) fn count(&mut self, untrusted: bool, before: usize, now: usize) {
+        let all = &mut self.0[usize::from(untrusted)];
+        *all = (*all + now).saturating_sub(before);
+    }
+
+    fn of(&self, untrusted: bool) -> usize {
+        self.0[usize::from(untrusted)]
+    }
+}
+
 impl<W: Send + 'static> Core<W> {
     /// Asks a person before an act: this plan, and no other, is what they approve of.
     pub(super) fn ask_first(&mut self, id: &RunId, part: &Part, plan: Plan, because: String) {
@@ -268,17 +284,15 @@ impl<W: Send + 'static> Core<W> {
         let live = self.runs.get(id)?;
         let untrusted = live.run.started.untrusted;
         let most = if untrusted { MOST_UNTRUSTED } else { MOST_ASKED };
-        let like = self.runs.values().filter(|other| other.run.started.untrusted == untrusted);
         let full = |asked: usize, most: usize, whose: &str| {
             (asked >= most).then(|| format!("{asked} questions{whose} wait for an answer already"))
         };
-        full(live.run.asks(), MOST_OF_RUN, " of this run")
-            .or_else(|| full(like.map(|other| other.run.asks()).sum(), most, ""))
+        full(live.run.asks(), MOST_OF_RUN, " of this run").or_else(|| full(self.asked.of(untrusted), most, ""))
     }
 
     /// How many questions wait for an answer.
     pub(super) fn open_questions(&self) -> usize {
-        self.runs.values().map(|live| live.run.asks()).sum()
+        self.asked.of(false) + self.asked.of(true)
     }
 
     /// A person has answered.

@@ -30,6 +30,19 @@ pub type ReadDefinition = Arc<dyn Fn(&Path, &str) -> Option<Playbook> + Send + S
 /// Pinned texts with their files.
 type Pinned = HashMap<Hash, (String, String)>;
 
+/// Pinned texts that are read again, each once: thousands of open runs have few.
+struct Texts {
+    pinned: Pinned,
+    read: ReadDefinition,
+    made: HashMap<Hash, Result<Arc<Playbook>, String>>,
+}
+
+impl Texts {
+    fn playbook(&mut self, hash: Hash) -> Result<Arc<Playbook>, String> {
+        self.made.entry(hash).or_insert_with(|| read_again(&self.pinned, &self.read, hash)).clone()
+    }
+}
+
 /// What was taken up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
@@ -87,7 +100,8 @@ impl<W: Send + 'static> Core<W> {
         self.reread = Some(Arc::clone(&read));
         let mut report = RecoveryReport::default();
         let journal = self.ink.journal().clone();
-        let definitions = self.recover_system(&journal)?;
+        let mut definitions =
+            Texts { pinned: self.recover_system(&journal)?, read: Arc::clone(&read), made: HashMap::new() };
         let now = self.parts.clock.now();
         let open: BTreeSet<StreamId> = journal.open_streams()?.into_iter().collect();
         self.recover_counts(&journal, &open, now)?;
@@ -97,7 +111,7 @@ impl<W: Send + 'static> Core<W> {
             if let Some(started) = records.first().and_then(|first| run_started(&first.body)) {
                 self.remember_acts(&id, &started.playbook.clone(), &records, now);
             }
-            match self.recover_run(&records, &definitions, &read) {
+            match self.recover_run(&records, &mut definitions) {
                 Ok(()) => report.runs.push(id),
                 Err(why) => report.broken.push((id, why)),
             }
@@ -154,6 +168,7 @@ impl<W: Send + 'static> Core<W> {
         }
         self.set_schedules();
         self.ink.ring();
+        self.set_sleeper();
         self.say();
         Ok(report)
     }
@@ -282,6 +297,7 @@ impl<W: Send + 'static> Core<W> {
         }
         let run = self.fold_ended(id)?;
         let moments = run.started.moments;
+        self.asked.count(run.started.untrusted, 0, run.asks());
         self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: false });
         Ok(())
     }
@@ -310,9 +326,9 @@ impl<W: Send + 'static> Core<W> {
         )
     }
 
-    fn recover_run(&mut self, records: &[Record], definitions: &Pinned, read: &ReadDefinition) -> Result<(), String> {
+    fn recover_run(&mut self, records: &[Record], definitions: &mut Texts) -> Result<(), String> {
         let now = self.parts.clock.now();
-        let run = folded(records, now, |then| self.aged(then, now), |hash| read_again(definitions, read, hash))?;
+        let run = folded(records, now, |then| self.aged(then, now), |hash| definitions.playbook(hash))?;
         let (id, moments) = (run.started.run.clone(), run.started.moments);
         // One that is only taken back answers no attack.
         if run.started.by.is_none() && run.state() != RunState::Undoing {
@@ -323,6 +339,7 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         let acted = records.iter().any(|record| matches!(record.body, Body::StepIntended(_)));
+        self.asked.count(run.started.untrusted, 0, run.asks());
         self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: !acted });
         self.awaits(&id);
         Ok(())

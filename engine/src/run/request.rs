@@ -220,6 +220,19 @@ impl EngineHandle {
         ((whole - self.inbox.capacity()) as u64, whole as u64)
     }
 
+    /// Sends without ever waiting: what finds no room goes on beside.
+    pub(super) fn send_beside(&self, runtime: &tokio::runtime::Handle, input: Input) {
+        match self.inbox.try_send(input) {
+            Ok(()) => (self.wake)(),
+            Err(mpsc::error::TrySendError::Full(input)) => {
+                let home = self.clone();
+                drop(runtime.spawn(async move { home.send(input).await }));
+            }
+            // The engine has ended.
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+        }
+    }
+
     pub(super) async fn send(&self, input: Input) {
         if self.inbox.send(input).await.is_ok() {
             (self.wake)();

@@ -5,7 +5,9 @@
 
 use super::machine::Run;
 use crate::playbook::expression::Scope;
+use crate::playbook::reads::Reads;
 use quell_model::playbook::StepKind;
+use quell_model::record::RunStarted;
 use quell_model::{Crew, Json, Outcome, People};
 use serde_json::{Map, json};
 use std::collections::HashMap;
@@ -19,6 +21,7 @@ pub(super) struct RunScope {
     incident: Json,
     detections: Json,
     people: Arc<People>,
+    began: jiff::Timestamp,
 }
 
 /// Names of the properties of each action's output; made once, since a schema takes its time.
@@ -35,7 +38,12 @@ impl Outputs {
     }
 }
 
-fn step_value(run: &Run, outputs: &Outputs, step: &quell_model::playbook::Step) -> Option<Json> {
+fn step_value(
+    run: &Run,
+    outputs: &Outputs,
+    step: &quell_model::playbook::Step,
+    reads: impl Fn(&str) -> bool,
+) -> Option<Json> {
     let (outcome, output, why) = run.result(&step.id)?;
     let mut value = Map::new();
     if let StepKind::Action { action, .. } = &step.kind
@@ -51,7 +59,7 @@ fn step_value(run: &Run, outputs: &Outputs, step: &quell_model::playbook::Step) 
     {
         value.extend(given.clone());
     }
-    if step.for_each.is_some() {
+    if step.for_each.is_some() && (reads("items") || reads("failed")) {
         let item = |(item, outcome, output, why): (&Json, Option<Outcome>, &Json, &str)| json!({ "item": item, "outcome": outcome, "output": output, "why": why });
         let failed =
             run.items(&step.id).filter(|(_, outcome, ..)| outcome.is_some_and(|o| !o.is_met())).map(item).collect();
@@ -64,24 +72,47 @@ fn step_value(run: &Run, outputs: &Outputs, step: &quell_model::playbook::Step) 
 }
 
 impl RunScope {
+    /// All of it.
     pub(super) fn of(run: &Run, outputs: &Outputs, people: &Arc<People>) -> Self {
-        let steps = run
-            .playbook
-            .steps
-            .iter()
-            .map(|step| (step.id.to_string(), step_value(run, outputs, step).unwrap_or(Json::Null)));
+        let value = |step| step_value(run, outputs, step, |_| true).unwrap_or(Json::Null);
+        let steps = run.playbook.steps.iter().map(|step| (step.id.to_string(), value(step)));
+        Self::with(run, people, Json::Object(steps.collect()), true)
+    }
+
+    /// What these read, and no more: a step of ten thousand does not make the results of all the others.
+    pub(super) fn reading(run: &Run, (outputs, people): (&Outputs, &Arc<People>), reads: &Reads) -> Self {
+        let mut steps = Map::new();
+        if let Some(wanted) = reads.of("steps") {
+            let named = wanted.parts().map(|id| run.playbook.step(&id.into()));
+            let all = wanted.is_whole().then_some(&run.playbook.steps);
+            for step in named.flatten().chain(all.into_iter().flatten()) {
+                let part = wanted.part(step.id.as_str());
+                let value = step_value(run, outputs, step, |name| part.is_some_and(|part| part.part(name).is_some()));
+                steps.insert(step.id.to_string(), value.unwrap_or(Json::Null));
+            }
+        }
+        Self::with(run, people, Json::Object(steps), reads.of("detections").is_some())
+    }
+
+    fn with(run: &Run, people: &Arc<People>, steps: Json, detections: bool) -> Self {
         let started = &run.started;
+        let all = if started.detection.is_null() || !detections { json!([]) } else { json!([started.detection]) };
         Self {
-            steps: Json::Object(steps.collect()),
+            steps,
             run: json!({ "id": started.run, "playbook": started.playbook, "mode": started.mode, "started": run.began.wall.to_string() }),
             incident: started.incident.as_ref().map_or(Json::Null, |id| json!({ "id": id })),
-            detections: if started.detection.is_null() { json!([]) } else { json!([started.detection]) },
+            detections: all,
+            began: run.began.wall,
             people: Arc::clone(people),
         }
     }
 
     pub(super) fn scope<'a>(&'a self, run: &'a Run, item: &'a Json) -> Scope<'a> {
-        let started = &run.started;
+        self.scope_of(&run.started, item)
+    }
+
+    /// The same, where the run itself is elsewhere.
+    pub(super) fn scope_of<'a>(&'a self, started: &'a RunStarted, item: &'a Json) -> Scope<'a> {
         Scope {
             event: &started.event,
             detection: &started.detection,
@@ -93,7 +124,7 @@ impl RunScope {
             item,
             seen: &Json::Null,
             run: &self.run,
-            now: run.began.wall,
+            now: self.began,
             people: Some(&self.people),
         }
     }

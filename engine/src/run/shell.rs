@@ -16,6 +16,7 @@ use super::machine::{Command, Run};
 use super::measure::Tally;
 use super::recovery::ReadDefinition;
 use super::request::{EngineHandle, INBOX};
+use super::timers::Timers;
 use crate::incident::{self, Incident, Incidents, Keep};
 use crate::playbook::expression::Expressions;
 use crate::store::Journal;
@@ -29,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// So long a turn takes in what came from elsewhere.
-const INBOX_TURN: Duration = Duration::from_millis(20);
+pub(super) const INBOX_TURN: Duration = Duration::from_millis(20);
 
 /// What an engine is built from.
 pub struct Parts<W> {
@@ -100,10 +101,11 @@ pub struct Core<W> {
     pub(super) breakers: BTreeMap<Name, quell_model::record::BreakerChanged>,
     pub(super) remembered: super::question::Remembered,
     pub(super) awaiting: super::wait::Awaiting,
+    pub(super) asked: super::question::Waiting,
     /// Reads the pinned text of a run that is opened again.
     pub(super) reread: Option<ReadDefinition>,
     losses: Losses,
-    timers: BTreeMap<Stamp, ()>,
+    pub(super) timers: Timers,
     swept: Stamp,
 }
 
@@ -162,9 +164,10 @@ impl<W: Send + 'static> Core<W> {
             breakers: BTreeMap::new(),
             remembered: HashMap::new(),
             awaiting: super::wait::Awaiting::default(),
+            asked: super::question::Waiting::default(),
             reread: None,
             losses: Losses::default(),
-            timers: BTreeMap::new(),
+            timers: Timers::default(),
             swept,
         }
     }
@@ -182,7 +185,7 @@ impl<W: Send + 'static> Core<W> {
             match input {
                 Input::Answer(run, part, answer) => {
                     self.answer(&run, &part, answer);
-                    self.drive(&run);
+                    self.drive_after(&run);
                 }
                 Input::Request(request, reply) => {
                     let answer = self.serve(request);
@@ -207,12 +210,7 @@ impl<W: Send + 'static> Core<W> {
         for told in self.losses.due(now) {
             self.tell_loss(&told);
         }
-        if self.timers.first_key_value().is_some_and(|(at, ())| *at <= now) {
-            self.timers = self.timers.split_off(&now.after(std::time::Duration::from_nanos(1)));
-            for run in self.runs.keys().cloned().collect::<Vec<_>>() {
-                self.drive(&run);
-            }
-        }
+        self.runs_go_on(now);
         self.leases_end();
         self.schedules_start();
         if now.since(self.swept) > std::time::Duration::from_secs(60) {
@@ -228,6 +226,7 @@ impl<W: Send + 'static> Core<W> {
             self.write_system(vec![NewRecord::new(now, loss)]);
             self.ink.flush();
         }
+        self.set_sleeper();
         self.say();
     }
 
@@ -295,20 +294,43 @@ impl<W: Send + 'static> Core<W> {
 
     /// Does all that a run's machine says until it waits or has ended.
     pub(super) fn drive(&mut self, id: &RunId) {
+        self.drive_on(id, Run::next_of_all);
+    }
+
+    /// The same where only records of parts that somebody was at have come since.
+    pub(super) fn drive_after(&mut self, id: &RunId) {
+        self.drive_on(id, Run::next_after);
+    }
+
+    fn drive_on(&mut self, id: &RunId, first: fn(&mut Run, Stamp) -> Vec<Command>) {
+        let mut next = first;
         loop {
             let now = self.parts.clock.now();
+            let Some(live) = self.runs.get_mut(id) else { return };
+            let said = next(&mut live.run, now);
+            next = Run::next_after;
             let Some(live) = self.runs.get(id) else { return };
-            let due: Vec<Command> =
-                live.run.next(now).into_iter().filter(|command| !self.is_held(id, live, command)).collect();
+            let due: Vec<Command> = said.into_iter().filter(|command| !self.is_held(id, live, command)).collect();
+            #[cfg(test)]
+            self.holds_all(id, live, now, &due);
             if due.is_empty() {
                 if let Some(at) = live.run.next_wait(now) {
-                    self.wake_at(at);
+                    self.timers.add(at, Some(id.clone()));
                 }
                 return;
             }
             for command in due {
                 self.obey(id, command, now);
             }
+        }
+    }
+
+    /// What was not said is held, or is a timer's to say.
+    #[cfg(test)]
+    fn holds_all(&self, id: &RunId, live: &Live, now: Stamp, due: &[Command]) {
+        for command in live.run.next(now) {
+            let said = due.contains(&command) || self.is_held(id, live, &command);
+            assert!(said || live.run.waited(&command), "{command:?} was not said");
         }
     }
 
@@ -339,18 +361,6 @@ impl<W: Send + 'static> Core<W> {
         live.is_at(command) || matches!(command, Command::TakeBack { .. }) && self.undo_waits(id)
     }
 
-    /// Wakes the engine at a moment; the nearest is enough, since every turn looks again.
-    pub(super) fn wake_at(&mut self, at: Stamp) {
-        if self.timers.insert(at, ()).is_some() {
-            return;
-        }
-        let (clock, home) = (Arc::clone(&self.parts.clock), self.handle.clone());
-        drop(self.parts.runtime.spawn(async move {
-            clock.sleep_until(at).await;
-            home.send(Input::Tick).await;
-        }));
-    }
-
     fn answer(&mut self, id: &RunId, part: &Part, answer: Answer) {
         // A run may have been cancelled and ended meanwhile; its intents were answered by the guard then.
         if self.runs.contains_key(id) || matches!(answer, Answer::Stands(_)) {
@@ -363,9 +373,11 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn record(&mut self, id: &RunId, records: Vec<NewRecord>) {
         let Some(live) = self.runs.get_mut(id) else { return };
         self.ink.write(StreamId::run(id), live.run.seq, &records);
+        let before = live.run.asks();
         for record in &records {
             live.run.apply(record.at, &record.body);
         }
+        self.asked.count(live.run.started.untrusted, before, live.run.asks());
         self.tally.records(&live.run.playbook, live.run.started.by.is_some(), &records);
     }
 
@@ -395,6 +407,9 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn outputs_of(&self, live: &Live) -> Json {
+        if live.run.playbook.outputs.is_empty() {
+            return Json::Object(serde_json::Map::new());
+        }
         let scope = super::scope::RunScope::of(&live.run, &self.outputs, &self.definitions.people);
         let none = Json::Null;
         let scope = scope.scope(&live.run, &none);

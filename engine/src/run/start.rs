@@ -44,6 +44,7 @@ impl<W: Send + 'static> Core<W> {
             self.leases_see(&detection, now);
         }
         self.ink.ring();
+        self.set_sleeper();
         self.say();
     }
 

@@ -8,18 +8,20 @@ use std::collections::BTreeSet;
 /// Two that act on the same trigger with the same action: each run would do what the other does.
 pub(crate) fn same_acts(playbooks: &[&Playbook], known: &Known<'_>) -> Vec<Mistake> {
     let mut found = Vec::new();
+    let acts: Vec<BTreeSet<&str>> = playbooks.iter().map(|playbook| actions(playbook, known)).collect();
     for (at, second) in playbooks.iter().enumerate() {
-        for first in &playbooks[..at] {
-            let shared = shared_trigger(first, second);
-            let acts = actions(first, known);
-            let same: Vec<&str> = actions(second, known).intersection(&acts).copied().collect();
-            if let (Some(shared), false) = (shared, same.is_empty()) {
+        for (first, firsts) in playbooks[..at].iter().zip(&acts) {
+            let same = || acts[at].intersection(firsts).copied();
+            if same().next().is_none() {
+                continue;
+            }
+            if let Some(shared) = shared_trigger(first, second) {
                 let span = second.steps.first().map(|step| step.span).unwrap_or_default();
                 let what = format!(
                     "`{}` and `{}` would both do {} on {shared}",
                     first.name,
                     second.name,
-                    same.iter().map(|act| format!("`{act}`")).collect::<Vec<_>>().join(", ")
+                    same().map(|act| format!("`{act}`")).collect::<Vec<_>>().join(", ")
                 );
                 let mut mistake = Mistake::warning(&second.file, span, what).expected("one playbook for one trigger");
                 let line = (span.line as usize).checked_sub(1).and_then(|line| second.text.lines().nth(line));

@@ -3,7 +3,7 @@
 //! Owns where each part's taking back stands, and its order: a part's turn comes when nothing that came after it in the
 //! DAG is left to be taken back. What could not be taken back holds nothing else up.
 
-use super::{Command, Phase, Progress, Run, part_of};
+use super::{Command, Phase, Progress, Run, StepState, part_of};
 use quell_model::record::{LeaseChanged, Part, RunState, StepIntended, UndoBegan, UndoFinished};
 use quell_model::{Outcome, Stamp, StepId};
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ impl Undoing {
         self.only.is_empty()
     }
 
-    fn wants(&self, part: &Part) -> bool {
+    pub(super) fn wants(&self, part: &Part) -> bool {
         self.is_whole() || self.only.iter().any(|only| only.covers(part))
     }
 }
@@ -92,6 +92,7 @@ impl Run {
 
     /// A step with items is taken back once all are, and stuck once one is.
     fn sum_up(&mut self, step: &StepId) {
+        self.index.changed.push(Part { step: step.clone(), item: None });
         let Some(state) = self.steps.get_mut(step) else { return };
         let backs: Vec<&Back> = state.items.iter().flatten().filter_map(|(_, p)| p.back.as_ref()).collect();
         if backs.iter().any(|back| **back == Back::Stuck) {
@@ -151,22 +152,14 @@ impl Run {
     }
 
     pub(super) fn parts(&self) -> impl Iterator<Item = (Part, &Progress)> {
-        self.steps.iter().flat_map(|(step, state)| {
-            let whole = std::iter::once((Part { step: step.clone(), item: None }, &state.whole));
-            let items =
-                state.items.iter().flatten().enumerate().map(|(at, (_, progress))| (part_of(step, at), progress));
-            whole.chain(items)
-        })
+        self.steps.iter().flat_map(|(step, state)| parts_of(step, state))
     }
 
     /// What is to be taken back now; false when nothing is left.
     pub(super) fn next_back(&self, undo: &Undoing, now: Stamp, out: &mut Vec<Command>) -> bool {
-        let left: Vec<(Part, &Back)> = self
-            .parts()
-            .filter(|(part, _)| undo.wants(part))
-            .filter_map(|(part, progress)| Some((part, progress.back.as_ref()?)))
-            .filter(|(_, back)| back.is_left())
-            .collect();
+        let wanted = self.index.standing.iter().filter(|part| undo.wants(part));
+        let left: Vec<(&Part, &Back)> =
+            wanted.filter_map(|part| Some((part, self.progress(part)?.back.as_ref()?))).collect();
         let steps: BTreeSet<&StepId> = left.iter().map(|(part, _)| &part.step).collect();
         let below = self.after_any_of(&steps);
         for (part, back) in &left {
@@ -179,13 +172,13 @@ impl Run {
                 Back::Waiting(tried, at) if *at <= now => tried + 1,
                 _ => continue,
             };
-            out.push(Command::TakeBack { part: part.clone(), attempt });
+            out.push(Command::TakeBack { part: (*part).clone(), attempt });
         }
         !left.is_empty()
     }
 
     /// Of these, the steps that another of them came after, directly or not.
-    fn after_any_of<'a>(&self, steps: &BTreeSet<&'a StepId>) -> BTreeSet<&'a StepId> {
+    pub(super) fn after_any_of<'a>(&self, steps: &BTreeSet<&'a StepId>) -> BTreeSet<&'a StepId> {
         let mut before = BTreeSet::new();
         let mut todo: Vec<&StepId> = steps.iter().copied().collect();
         let mut seen: BTreeSet<&StepId> = BTreeSet::new();
@@ -221,11 +214,18 @@ impl Run {
 }
 
 impl Back {
-    fn is_left(&self) -> bool {
+    pub(super) fn is_left(&self) -> bool {
         matches!(self, Self::Stands | Self::Acting(_) | Self::Waiting(..))
     }
 
     pub(super) fn stands(&self) -> bool {
         self.is_left() || *self == Self::Stuck
     }
+}
+
+/// A step as a whole, then its items.
+pub(super) fn parts_of<'s>(step: &'s StepId, state: &'s StepState) -> impl Iterator<Item = (Part, &'s Progress)> {
+    let whole = std::iter::once((Part { step: step.clone(), item: None }, &state.whole));
+    let items = state.items.iter().flatten().enumerate();
+    whole.chain(items.map(|(at, (_, progress))| (part_of(step, at), progress)))
 }

@@ -4,7 +4,7 @@
 //! stands is never lost sight of. A part that is done again keeps what it did, as long as that stands, so that it can still be
 //! taken back.
 
-use super::{Phase, Progress, Run, back::Back};
+use super::{Phase, Progress, Run, back::Back, index::Turns};
 use quell_model::playbook::When;
 use quell_model::record::{Part, RunReopened, RunState};
 use quell_model::{Outcome, Plan, StepId};
@@ -88,11 +88,13 @@ impl Run {
 
     pub(super) fn reopened(&mut self, reopened: &RunReopened) {
         (self.state, self.ended, self.undo, self.cancelled) = (RunState::Running, None, None, false);
+        let all: Vec<Part> = self.parts().map(|(part, _)| part).collect();
+        self.index.changed.extend(all);
         for part in &reopened.again {
             let Some(state) = self.steps.get_mut(&part.step) else { continue };
             state.whole.begin_again();
             match part.item {
-                None => state.items = None,
+                None => (state.items, state.turns) = (None, Turns::default()),
                 Some(at) => {
                     let item = state.items.as_mut().and_then(|items| items.get_mut(at as usize));
                     item.into_iter().for_each(|(_, progress)| progress.begin_again());

@@ -3,7 +3,7 @@
 //! Owns where each question stands. Keeps true: a question waits for as long as it says and no longer, an answer that
 //! settles it is the only one that counts, and a run does not end before what it asked to confirm is answered.
 
-use super::{Command, Phase, Progress, Run, back::Back};
+use super::{Command, Phase, Progress, Run, back::Back, back::parts_of};
 use quell_model::record::{Part, QuestionAnswered, QuestionAsked, QuestionKind};
 use quell_model::{Name, Outcome, Plan, Stamp};
 
@@ -135,13 +135,13 @@ impl Run {
 
     /// What is to be asked, or settled, of what stands; true when the run waits for an answer.
     pub(super) fn next_confirms(&self, now: Stamp, out: &mut Vec<Command>) -> bool {
-        if self.is_stopped() || self.playbook.steps.iter().all(|step| step.confirm.is_none()) {
+        if self.is_stopped() {
             return false;
         }
         let mut waits = false;
-        for (part, progress) in self.parts() {
-            let asks = self.playbook.step(&part.step).is_some_and(|step| step.confirm.is_some());
-            if !asks || !progress.may_be_confirmed() {
+        let asks = self.playbook.confirmed().filter_map(|step| self.steps.get_key_value(&step.id));
+        for (part, progress) in asks.flat_map(|(step, state)| parts_of(step, state)) {
+            if !progress.may_be_confirmed() {
                 continue;
             }
             let question = QuestionKind::Confirm;
@@ -159,7 +159,7 @@ impl Run {
 
 impl Progress {
     /// It acted, and what it did stands.
-    fn may_be_confirmed(&self) -> bool {
+    pub(super) fn may_be_confirmed(&self) -> bool {
         matches!(self.phase, Phase::Ended(Outcome::Verified | Outcome::Done)) && self.back == Some(Back::Stands)
     }
 }

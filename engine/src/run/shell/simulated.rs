@@ -12,7 +12,7 @@ impl<W: Send + 'static> Core<W> {
     /// Takes one in.
     pub(in crate::run) fn take(&mut self, (run, part, answer): Arrival) {
         self.answer(&run, &part, answer);
-        self.drive(&run);
+        self.drive_after(&run);
         self.moments();
     }
 

@@ -31,7 +31,7 @@ impl<W: Send + 'static> Core<W> {
         }
         for ((run, part), answer) in std::mem::take(&mut kept.0) {
             self.answer(&run, &part, answer);
-            self.drive(&run);
+            self.drive_after(&run);
         }
         self.moments();
         true
@@ -55,7 +55,7 @@ impl<W: Send + 'static> Core<W> {
 
     /// The next moment that a run waits for.
     pub(crate) fn next_moment(&self) -> Option<Stamp> {
-        self.timers.keys().next().copied()
+        self.timers.next()
     }
 
     /// The parts that ask, since when, and whom where it is one person, in their order.
