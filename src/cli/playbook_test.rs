@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         ..Known::default()
     };
     let suites = suites(args, &playbooks, &known, &mut mistakes);
-    if suites.is_empty() && mistakes.is_empty() && (!args.coverage || playbooks.is_empty()) {
+    if suites.is_empty() && Tally::of(&mistakes).errors == 0 && (!args.coverage || playbooks.is_empty()) {
         return Err(Fail::usage("there is no test in what was given")
             .hint("tests stand beside their playbook: `mine.test.yaml` for `mine.yaml`"));
     }

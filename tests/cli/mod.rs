@@ -16,10 +16,12 @@ mod help;
 mod hostile;
 mod init;
 mod json;
+mod keys;
 mod new;
 mod output;
 mod people;
 mod playbook_test;
+mod running;
 mod schema;
 mod store;
 

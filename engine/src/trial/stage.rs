@@ -215,6 +215,7 @@ impl Stage {
     /// Lets everybody work, and moves the clock to what they wait for, until no run is open, or up to a moment.
     fn settle(&mut self, answers: &mut Vec<Given>, until: Until) -> Result<(), String> {
         let (mut kept, began) = (Kept::default(), self.clock.now());
+        let mut idle = Countdown::of(PATIENCE);
         loop {
             let patience = Countdown::of(PATIENCE);
             while !self.core.step(&mut kept, self.world.hanging(self.clock.now())) {
@@ -234,6 +235,14 @@ impl Stage {
             if self.core.at_work() > self.world.hanging(now) {
                 continue;
             }
+            if matches!(until, Until::Moment(_)) && !self.core.is_settled() {
+                if idle.left().is_zero() {
+                    return Err(format!("the journal did not take what was said within {PATIENCE:?}"));
+                }
+                let _woken_or_late = self.woken.recv_timeout(Duration::from_millis(1));
+                continue;
+            }
+            idle = Countdown::of(PATIENCE);
             let next: Option<Stamp> = self
                 .core
                 .next_moment()

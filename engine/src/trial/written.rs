@@ -7,7 +7,7 @@ use super::hidden::hide;
 use crate::report::{RunView, StepView};
 use quell_model::playbook::{Playbook, Step, StepKind};
 use quell_model::record::{QuestionKind, RunState};
-use quell_model::{ActionSpec, Json, Lane, Mode, Outcome, Subject};
+use quell_model::{ActionSpec, Json, Lane, Outcome, Subject};
 use serde_json::json;
 use serde_yaml::{Mapping, Value};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub fn written(run: &RunView, playbook: &Playbook, specs: &[&'static ActionSpec]
     let mut case = Mapping::new();
     put(&mut case, "case", format!("as in run {}", run.id));
     start(&mut case, run, playbook)?;
-    if run.mode != playbook.mode && run.mode != Mode::Approve {
+    if run.mode != playbook.mode {
         put(&mut case, "mode", run.mode.as_str());
     }
     let steps: Vec<(&Step, &StepView)> =
