@@ -8,7 +8,7 @@ use super::mistakes::{self, Tally};
 use super::place::must_exist;
 use super::table::{Table, cell};
 use super::term::Ink;
-use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new};
+use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new, playbook_running};
 use crate::daemon::files::{self, Found, Given};
 use quell_model::playbook::Playbook;
 use quell_model::{Json, Mode, OwnedEvent};
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 enum What {
     /// Check playbooks: every mistake of every file, each with its place
     #[command(
-        after_help = "Example:\n  quell playbook check --deny warnings playbooks/\n\nRules are taken from the paths themselves, from --rules, from what ships, and from the nearest\nquell.yaml above the first path."
+        after_help = "Examples:\n  quell playbook check --deny warnings playbooks/\n  quell playbook check --running playbooks/mine.yaml\n\nRules are taken from the paths themselves, from --rules, from what ships, and from the nearest\nquell.yaml above the first path."
     )]
     Check {
         /// Files or directories
@@ -42,6 +42,9 @@ enum What {
         /// Further rules that the playbooks may name
         #[arg(long, value_name = "PATH")]
         rules: Vec<PathBuf>,
+        /// Also what the daemon's open runs have that the playbooks lack by now
+        #[arg(long)]
+        running: bool,
     },
     /// List the playbooks that would be loaded
     #[command(after_help = "Example:\n  quell playbook list --config quell.yaml")]
@@ -93,7 +96,10 @@ enum What {
 /// Does one of these.
 pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     match args.what {
-        What::Check { paths, deny, rules } => check(&paths, &rules, deny.is_some(), term),
+        What::Check { paths, deny, rules, running } => {
+            let client = running.then(|| Client::new(global)).transpose()?;
+            check(&paths, &rules, deny.is_some(), client.as_ref(), term)
+        }
         What::List { config } => list(config.as_deref(), term),
         What::Graph(args) => playbook_graph::run(&args, |paths| named(paths, term), global, term),
         What::New(args) => playbook_new::run(&args, term),
@@ -119,7 +125,7 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
             }
             Ok(Exit::Right)
         }
-        What::Test(args) => super::playbook_test::run(&args, term),
+        What::Test(args) => super::playbook_test::run(&args, global, term),
         What::Schema => {
             term.raw(schema_text().as_bytes());
             Ok(Exit::Right)
@@ -134,18 +140,30 @@ pub(super) fn schema_text() -> String {
     serde_json::to_string_pretty(&schema).expect("a schema has text keys only") + "\n"
 }
 
-fn check(paths: &[PathBuf], rules: &[PathBuf], strict: bool, term: &Term) -> Result<Exit, Fail> {
+fn check(
+    paths: &[PathBuf],
+    rules: &[PathBuf],
+    strict: bool,
+    client: Option<&Client>,
+    term: &Term,
+) -> Result<Exit, Fail> {
     must_exist(paths.iter().chain(rules))?;
-    let Found { playbooks, mistakes } = files::check(paths, rules);
+    let Found { playbooks, mut mistakes } = files::check(paths, rules);
     if playbooks.is_empty() && mistakes.is_empty() {
         return Err(Fail::usage("there is no playbook in what was given")
             .hint("a playbook is a YAML file with the key `playbook`, or a Rhai script that calls it"));
     }
+    let running = client.map(|client| playbook_running::ask(&playbooks, client)).transpose()?;
+    mistakes.extend(running.iter().flat_map(|running| running.mistakes.iter().cloned()));
     let tally = Tally::of(&mistakes);
     let ok = tally.errors == 0 && !(strict && tally.warnings > 0);
     if term.is_json() {
         let list: Vec<Value> = playbooks.iter().map(|p| document(p)).collect();
-        term.document(&json!({ "ok": ok, "playbooks": list, "mistakes": mistakes::as_json(&mistakes) }));
+        let mut document = json!({ "ok": ok, "playbooks": list, "mistakes": mistakes::as_json(&mistakes) });
+        if let Some(running) = &running {
+            document["running"] = json!({ "open": running.open, "of_another_text": running.pinned });
+        }
+        term.document(&document);
     } else {
         mistakes::draw(term, &mistakes);
         for playbook in &playbooks {
@@ -160,6 +178,11 @@ fn check(paths: &[PathBuf], rules: &[PathBuf], strict: bool, term: &Term) -> Res
     }
     let n = playbooks.len();
     term.note(format!("{tally}; {n} playbook{} in order", if n == 1 { "" } else { "s" }));
+    if let Some(running) = &running {
+        let (open, other) = (running.open, running.pinned);
+        let runs = if open == 1 { "run" } else { "runs" };
+        term.note(format!("{open} open {runs} of them; {other} began with another text, which they keep"));
+    }
     Ok(if ok { Exit::Right } else { Exit::NotRight })
 }
 

@@ -7,9 +7,10 @@ use super::junit;
 use super::mistakes::{self, Tally};
 use super::place::must_exist;
 use super::term::Ink;
-use super::{Exit, Fail, Term};
+use super::{Exit, Fail, Global, Term, playbook_from};
 use crate::daemon::Scratch;
 use crate::daemon::files::{self, Found};
+use quell_engine::detect::Rules;
 use quell_engine::load::Known;
 use quell_engine::trial::{self, Bench, Coverage, Miss, Suite};
 use quell_model::playbook::Playbook;
@@ -21,12 +22,15 @@ use std::sync::Arc;
 /// See [`run`].
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  quell playbook test playbooks/\n  quell playbook test --coverage --junit tests.xml playbooks/mine.yaml\n\nA file of cases stands beside its playbook: `mine.test.yaml` for `mine.yaml`. Ends with 1 when a case\nfails, a file has a mistake, or, with --coverage, no case reaches a step."
+    after_help = "Examples:\n  quell playbook test playbooks/\n  quell playbook test --coverage --junit tests.xml playbooks/mine.yaml\n  quell playbook test --from run r-0f1e2d3c4b5a > playbooks/mine.test.yaml\n\nA file of cases stands beside its playbook: `mine.test.yaml` for `mine.yaml`. Ends with 1 when a case\nfails, a file has a mistake, or, with --coverage, no case reaches a step."
 )]
 pub(crate) struct Args {
     /// Test files, playbooks, or directories
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "from", value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Write a test from a run of the daemon's, to standard output
+    #[arg(long, num_args = 2, value_names = ["run", "ID"], conflicts_with_all = ["paths", "coverage", "junit"])]
+    from: Option<Vec<String>>,
     /// Name the steps and branches that no case reaches
     #[arg(long)]
     coverage: bool,
@@ -46,10 +50,13 @@ pub(super) struct Told {
 }
 
 /// What a playbook's cases reached.
-type Reached = (Arc<Playbook>, Coverage);
+pub(super) type Reached = (Arc<Playbook>, Coverage);
 
 /// Reads, plays, tells.
-pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
+pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
+    if let Some(from) = &args.from {
+        return playbook_from::run(from, &args.rules, global, term);
+    }
     must_exist(args.paths.iter().chain(&args.rules))?;
     let places: Vec<PathBuf> = args.paths.iter().map(|path| around(path)).collect();
     let (Found { playbooks, mut mistakes }, rules, config) = files::with_rules(&places, &args.rules);
@@ -62,21 +69,17 @@ pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
         ..Known::default()
     };
     let suites = suites(args, &playbooks, &known, &mut mistakes);
-    if suites.is_empty() && mistakes.is_empty() && (!args.coverage || playbooks.is_empty()) {
+    if suites.is_empty() && Tally::of(&mistakes).errors == 0 && (!args.coverage || playbooks.is_empty()) {
         return Err(Fail::usage("there is no test in what was given")
             .hint("tests stand beside their playbook: `mine.test.yaml` for `mine.yaml`"));
     }
-    let cannot = |e: std::io::Error| Fail::missing(format!("the cases cannot be played: {e}"));
-    let scratch = Scratch::new("test").map_err(cannot)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(cannot)?;
-    let specs = quell_actions::specs();
-    let (scratch_dir, handle) = (scratch.path().to_owned(), runtime.handle().clone());
-    let bench =
-        Bench { specs, rules: Arc::new(rules), vars: config.vars.clone(), scratch: scratch_dir, runtime: handle };
     let mut reached: Vec<Reached> = asked(args, &playbooks, &suites);
-    let told: Vec<Told> = suites.iter().map(|suite| play(suite, &bench, &mut reached)).collect();
+    let told: Vec<Told> = on_a_bench(rules, config.vars.clone(), |bench| {
+        suites.iter().map(|suite| play(suite, bench, &mut reached)).collect()
+    })?;
     if let Some(file) = &args.junit {
-        let written = junit::xml(&told, &mistakes).map_err(std::io::Error::other);
+        let written =
+            junit::xml(&told, if args.coverage { &reached } else { &[] }, &mistakes).map_err(std::io::Error::other);
         let written = written.and_then(|xml| std::fs::write(file, xml));
         written.map_err(|e| Fail::not_right(format!("`{}` cannot be written: {e}", file.display())))?;
     }
@@ -96,6 +99,16 @@ pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
     let cases: usize = told.iter().map(|one| one.cases.len()).sum();
     term.note(format!("{cases} cases, {failed} failed; {}", Tally::of(&mistakes)));
     Ok(if ok { Exit::Right } else { Exit::NotRight })
+}
+
+/// Plays on a bench of its own, in a directory that is gone afterwards.
+pub(super) fn on_a_bench<T>(rules: Rules, vars: Value, play: impl FnOnce(&Bench) -> T) -> Result<T, Fail> {
+    let cannot = |e: std::io::Error| Fail::missing(format!("the cases cannot be played: {e}"));
+    let scratch = Scratch::new("test").map_err(cannot)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(cannot)?;
+    let specs = quell_actions::specs();
+    let (scratch_dir, handle) = (scratch.path().to_owned(), runtime.handle().clone());
+    Ok(play(&Bench { specs, rules: Arc::new(rules), vars, scratch: scratch_dir, runtime: handle }))
 }
 
 /// Where the playbook of a test file is looked for.

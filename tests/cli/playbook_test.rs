@@ -168,7 +168,23 @@ fn what_is_not_so_does_not_pass() {
     for (start, expect, found) in [
         (two, "{ steps: { copy: { with: { process: 9.9.9@b } } } }", "1.2.3@b"),
         (two, "{ steps: { freeze: { with: { process: 1.1.1@b, scope: tree } } } }", "freeze with"),
-        (two, "{ steps: { copy: { output: { exe_sha256: ~, nothing: ~ } } } }", "copy gives"),
+        (two, "{ steps: { copy: { output: { exe_sha256: abc } } } }", "copy gives"),
+        (two, "{ steps: { copy: { output: { nothing: ~ } } } }", "has no output `nothing`"),
+        (two, "{ steps: { copy: { with: { proces: 1.2.3@b } } } }", "has no input `proces`"),
+        (two, "{ steps: { say: { with: { process: x } } } }", "`say` has no inputs"),
+        (two, "{ steps: { freeze: { output: { killed: [] } } } }", "step `freeze` has no output `killed`"),
+        ("event: { class: process_creation, sigma: { Imagee: x } }", "{ run: none }", "no rule can read `Imagee`"),
+        ("inputs: {}\n    clock: { advanc: 5m }", "{ run: succeeded }", "unknown key `advanc`"),
+        ("inputs: {}\n    mocks: { \"copy[1]\": hang }", "{ run: succeeded }", "`copy` has no items"),
+        ("inputs: {}\n    mocks: { copy: already }", "{ run: succeeded }", "already"),
+        ("inputs: {}\n    mocks: { copy: { lie: x, proved: false } }", "{ run: failed }", "stands beside `ok` only"),
+        (two, "{ run: waiting }", "found    succeeded"),
+        (
+            "inputs: { ids: [1.1.1@b, 2.2.2@b] }\n    mocks: { \"freeze[2]\": hang }",
+            "{ run: succeeded }",
+            "freeze has 2 items",
+        ),
+        ("inputs: {}\n    mocks: { \"freeze[0]\": hang }", "{ run: succeeded }", "freeze has no items"),
         (two, "{ order: [freeze, say] }", "say skipped"),
         (two, "{ told: [it went wrong] }", "nothing"),
         ("event: { class: process_creation }", "{ not_run: [copy] }", "no run started"),
@@ -255,4 +271,135 @@ fn people_of_a_test_answer_what_they_are_asked() {
     .unwrap();
     let ran = quell(&["playbook", "test", dir.path().to_str().unwrap()]).ends(1);
     assert!(ran.err.contains("the approvers `security`"), "{}", ran.err);
+}
+
+/// A timer, a lease, a trigger that decides, and two steps that end in one moment.
+const TIMED: &str = r#"playbook: timed
+on: { detections: { rules: [it] }, if: "${{ event.process.user != \"root\" }}" }
+mode: enforce
+limits: { runs: 20/h }
+steps:
+  zeal: { action: process.freeze, with: { process: "${{ event.process.id }}" }, lease: { for: 1h, at_end: undo } }
+  ant: { action: process.kill, with: { process: "${{ event.process.id }}" }, retry: { attempts: 3, backoff: 30s..30s } }
+"#;
+
+const RULE: &str = "title: It\nname: it\nid: 3f3f0c5e-8c51-4f0a-9a53-0d6b8a7a51c2\nstatus: test\nlogsource: { product: linux, category: process_creation }\ndetection: { s: { Image|endswith: /it }, condition: s }\nlevel: high\n";
+
+fn timed(end: &str, cases: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(format!("timed.{end}")), TIMED).unwrap();
+    fs::create_dir(dir.path().join("rules")).unwrap();
+    fs::write(dir.path().join("rules/it.yml"), RULE).unwrap();
+    fs::write(dir.path().join("timed.test.yaml"), cases).unwrap();
+    dir
+}
+
+const EVENT: &str = "rule: it\n    event: { class: process_creation, own: { process: { id: 1.2.3@b, user: web } } }";
+
+#[test]
+fn the_clock_is_looked_at_where_a_case_says() {
+    let case = |name: &str, more: &str| format!("  - case: {name}\n    {EVENT}\n    {more}\n");
+    let cases = [
+        case(
+            "the lease has ended",
+            "clock: { advance: 61m }\n    expect: { run: succeeded, steps: { zeal: undone, ant: verified } }",
+        ),
+        case("the lease stands", "clock: { advance: 59m }\n    expect: { run: succeeded, steps: { zeal: verified } }"),
+        case("it waits to try again", "mocks: { ant: fail }\n    clock: { advance: 1s }\n    expect: { run: waiting }"),
+        case("it has failed", "mocks: { ant: fail }\n    clock: { advance: 5m }\n    expect: { run: failed }"),
+        case("the journal's order", "expect: { order: [zeal, ant] }"),
+        case(
+            "it is so already",
+            "mocks: { process.kill: already }\n    expect: { run: succeeded, steps: { ant: already } }",
+        ),
+        case("nobody can be asked", "mocks: { ant: { ok: {}, proved: false } }\n    expect: { steps: { ant: done } }"),
+    ];
+    let dir = timed("yaml", &format!("cases:\n{}", cases.concat()));
+    let ran = quell(&["playbook", "test", path(&dir)]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+}
+
+/// Two events a minute apart: the first one's run has ended by then, and the second starts another.
+#[test]
+fn in_a_recording_open_runs_go_on_between_events() {
+    let event = |id: &str, second: u32| {
+        let at = format!(
+            "{{\"wall\":\"2026-01-01T00:0{}:{:02}Z\",\"boot_ns\":{}}}",
+            second / 60,
+            second % 60,
+            u64::from(second + 1) * 1_000_000_000
+        );
+        format!(
+            "{{\"v\":1,\"id\":\"{id}\",\"class\":\"process_creation\",\"source\":\"sensor\",\"node\":\"n\",\"at\":{at},\"seen\":{at},\"logsource\":{{\"category\":\"process_creation\",\"product\":\"linux\"}},\"sigma\":{{\"Image\":\"/it\"}},\"own\":{{\"process\":{{\"id\":\"1.2.3@b\",\"user\":\"web\"}}}},\"subject\":{{\"process\":\"1.2.3@b\"}},\"entity\":{{\"kind\":\"unit\",\"id\":\"x\",\"node\":\"n\"}}}}\n"
+        )
+    };
+    let test = "cases:\n  - case: two\n    recording: two.jsonl\n    mocks: { ant: [fail, ok] }\n    expect: { run: succeeded, runs: 2 }\n";
+    let dir = timed("yaml", test);
+    fs::write(dir.path().join("two.jsonl"), format!("{}{}", event("a", 0), event("b", 90))).unwrap();
+    let ran = quell(&["playbook", "test", path(&dir)]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    // Within its wait the second joins; and two runs of which nobody says that they are two are none that is tested.
+    fs::write(dir.path().join("two.jsonl"), format!("{}{}", event("a", 0), event("b", 5))).unwrap();
+    let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
+    assert!(ran.out.contains("expected 2 runs"), "{}", ran.out);
+    fs::write(dir.path().join("two.jsonl"), format!("{}{}", event("a", 0), event("b", 90))).unwrap();
+    fs::write(dir.path().join("timed.test.yaml"), test.replace(", runs: 2", "")).unwrap();
+    let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
+    assert!(ran.out.contains("expected one run") && ran.out.contains("2 runs, and no `runs: 2`"), "{}", ran.out);
+}
+
+#[test]
+fn both_ways_of_the_triggers_condition_count() {
+    let good = format!(
+        "cases:\n  - case: good\n    {EVENT}\n    mocks: {{ ant: {{ fail: x, times: 1 }} }}\n    expect: {{ run: succeeded }}\n"
+    );
+    let dir = timed("yml", &good);
+    let ran = quell(&["playbook", "test", "--coverage", dir.path().join("timed.yml").to_str().unwrap()]).ends(0);
+    assert!(ran.out.contains("on:: `if` false") && !ran.out.contains("`if` true"), "{}", ran.out);
+    let root = EVENT.replace("user: web", "user: root");
+    fs::write(
+        dir.path().join("timed.test.yaml"),
+        format!("{good}  - case: root\n    {root}\n    expect: {{ run: none }}\n"),
+    )
+    .unwrap();
+    let ran = quell(&["playbook", "test", "--coverage", path(&dir)]).ends(0);
+    assert!(!ran.out.contains("no case goes there"), "{}", ran.out);
+}
+
+#[test]
+fn a_script_finds_the_test_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("s.rhai"), "playbook(\"s\");\ntell(\"say\", \"hello\");\n").unwrap();
+    fs::write(dir.path().join("s.test.yaml"), "cases:\n  - case: x\n    inputs: {}\n    expect: { told: [hello] }\n")
+        .unwrap();
+    for given in [dir.path().join("s.rhai"), dir.path().join("s.test.yaml"), dir.path().to_owned()] {
+        let ran = quell(&["playbook", "test", "--coverage", given.to_str().unwrap()]).ends(0);
+        assert!(ran.err.contains("1 cases, 0 failed"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn junit_tells_of_steps_that_no_case_reaches() {
+    let dir = folder("cases:\n  - case: good\n    inputs: {}\n    expect: { run: succeeded }\n");
+    let junit = dir.path().join("out.xml");
+    quell(&["playbook", "test", "--coverage", "--junit", junit.to_str().unwrap(), path(&dir)]).ends(1);
+    let xml = fs::read_to_string(&junit).unwrap();
+    let xml = roxmltree::Document::parse(&xml).unwrap();
+    let say = xml.descendants().find(|node| node.has_tag_name("testcase") && node.attribute("name") == Some("say"));
+    let text = say.expect("the step has its own line").descendants().find(|node| node.has_tag_name("failure")).unwrap();
+    assert!(text.text().unwrap().contains("mine.yaml:15"), "{text:?}");
+}
+
+/// Two scripts are done by threads; both end in one moment, and stand in the journal as in the file.
+#[test]
+fn what_ends_in_one_moment_has_the_order_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "playbook: s\nsteps:\n  z: { script: \"#{}\" }\n  a: { script: \"#{}\" }\n  m: { script: \"#{}\" }\n";
+    fs::write(dir.path().join("s.yaml"), text).unwrap();
+    let case =
+        |name: &str, order: &str| format!("  - case: {name}\n    inputs: {{}}\n    expect: {{ order: [{order}] }}\n");
+    fs::write(dir.path().join("s.test.yaml"), format!("cases:\n{}", case("file", "z, a, m"))).unwrap();
+    quell(&["playbook", "test", path(&dir)]).ends(0);
+    fs::write(dir.path().join("s.test.yaml"), format!("cases:\n{}", case("name", "a, m, z"))).unwrap();
+    quell(&["playbook", "test", path(&dir)]).ends(1);
 }

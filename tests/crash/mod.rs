@@ -5,10 +5,12 @@
 //! `QUELL_DIE_AT` names (`engine/src/store/fault.rs`), before it (all earlier acts are done, the record is not there) or
 //! after it (the record is there, nothing has followed). *Chains* let every life write one record and die, so that one
 //! run meets its death at each of them; in `make test-long` each record also has a death to itself, with the sensor
-//! before and after. A release build has no such place: the soak kills it at moments of its own choosing.
+//! before and after. A release build has no such place: the soak
+//! kills it at moments of its own choosing, and so does `by_chance`, while runs are in flight.
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
+mod by_chance;
 mod law;
 mod scene;
 mod story;

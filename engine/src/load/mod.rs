@@ -34,6 +34,7 @@ pub use escalation::{escalation, escalation_file};
 pub(crate) use files::read as text;
 pub use files::trusted;
 pub use playbook::playbook;
+pub(crate) use playbooks::name_line;
 pub use playbooks::{PlaybookSource, playbooks};
 pub use schema::{config_schema, escalation_schema, playbook_schema};
 pub use written::yaml as playbook_yaml;

@@ -120,7 +120,8 @@ fn without_namesakes(playbooks: Vec<Playbook>, mistakes: &mut Vec<Mistake>) -> B
     by_name.into_iter().filter_map(|(name, mut same)| Some((name, same.pop()?))).collect()
 }
 
-fn name_line(playbook: &Playbook) -> (Span, Option<String>) {
+/// Where a playbook's name stands, and the line itself.
+pub(crate) fn name_line(playbook: &Playbook) -> (Span, Option<String>) {
     let names = |line: &str| line.starts_with("playbook:") || line.starts_with("playbook(");
     let found = playbook.text.lines().enumerate().find(|(_, line)| names(line));
     let line = found.map_or(0, |(at, _)| u32::try_from(at + 1).unwrap_or(0));

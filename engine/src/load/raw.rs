@@ -1,11 +1,39 @@
 //! What serde sees of a YAML document: every key and value with its place, nothing lost.
 //!
-//! Owns the one way by which YAML comes in, for definitions and for rules. Never decides what a document means.
+//! Owns the one way by which YAML comes in, for definitions and for rules. Never decides what a document means. Keeps true:
+//! nothing nests deeper than [`DEEPEST`], also not by aliases, which the parser's own bound does not count.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use super::yaml::DEEPEST;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
+
+thread_local! {
+    /// How many lists and maps of this thread's document are being read.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// One of them; left when it is dropped.
+struct Level;
+
+impl Level {
+    fn enter<E: Error>() -> Result<Self, E> {
+        let depth = DEPTH.get() + 1;
+        if depth > DEEPEST {
+            return Err(E::custom(format!("it nests deeper than {DEEPEST} levels")));
+        }
+        DEPTH.set(depth);
+        Ok(Self)
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get().saturating_sub(1));
+    }
+}
 
 /// A value with the places of what is in it.
 #[derive(Debug)]
@@ -83,6 +111,7 @@ impl<'de> Deserialize<'de> for Raw {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Raw, A::Error> {
+                let _level = Level::enter()?;
                 let mut list = Vec::new();
                 while let Some(item) = seq.next_element()? {
                     list.push(item);
@@ -91,6 +120,7 @@ impl<'de> Deserialize<'de> for Raw {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+                let _level = Level::enter()?;
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);

@@ -134,7 +134,7 @@ fn step(action: &Json, inputs: &[Json]) -> Json {
         "timeout": { "$ref": "#/$defs/duration", "description": "For one attempt; 30s if absent." },
         "deadline": { "$ref": "#/$defs/duration", "description": "For the step with its retries." },
         "retry": object(json!({
-            "attempts": { "type": "integer", "minimum": 1, "description": "In all." },
+            "attempts": { "type": "integer", "minimum": 1, "maximum": super::step::ATTEMPTS, "description": "In all." },
             "backoff": { "type": "string", "pattern": r"^\S+\.\.\S+$", "description": "`200ms..2s`: exponential, with jitter." },
         })),
         "on_failure": one_of(&["block", "continue", "halt", "undo"], "What a bad end does."),

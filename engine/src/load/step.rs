@@ -17,6 +17,8 @@ use std::time::Duration;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Items of a `for_each` at once.
 const PARALLEL: u32 = 4;
+/// The most attempts: what failed so often fails again, and each is a record.
+pub(crate) const ATTEMPTS: u32 = 100;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 pub(crate) const KEYS: &[&str] = &[
@@ -71,7 +73,9 @@ pub(crate) struct StepPlaces<'n> {
     pub(crate) person: Option<Place>,
     /// The rules and tags that it waits for.
     pub(crate) wait: TriggerPlaces,
-    /// The `for_each` without `max_parallel`.
+    /// What happens when it fails.
+    pub(crate) on_failure: Option<Place>,
+    /// A `for_each` whose list is not written out.
     pub(crate) unbounded: Option<Place>,
 }
 
@@ -93,6 +97,7 @@ pub(crate) fn read<'n>(
         by: Vec::new(),
         person: None,
         wait: TriggerPlaces::default(),
+        on_failure: None,
         unbounded: None,
     };
     check_id(reader, entry);
@@ -110,6 +115,7 @@ pub(crate) fn read<'n>(
     places.confirm = fields.entry("confirm").map(|entry| entry.at);
     places.by = ["approve", "confirm", "ask"].into_iter().filter_map(|key| named(fields.get(key)?, key)).collect();
     places.person = fields.get("ask").and_then(|node| node.entry("person")).map(|entry| entry.value.at);
+    places.on_failure = fields.entry("on_failure").map(|entry| entry.at);
     let condition = fields
         .get("if")
         .and_then(|node| found::whole(reader, node, "`if`", Stands::Step { step: number, item: false }, out));
@@ -245,7 +251,7 @@ fn for_each<'n>(
         _ => found::whole(reader, node, "`for_each`", Stands::Step { step: number, item: false }, out),
     };
     let max_parallel = fields.get("max_parallel").and_then(|node| reader.count(node, "`max_parallel`", 1));
-    if fields.entry("max_parallel").is_none() && !matches!(node.value, Value::List(_)) {
+    if !matches!(node.value, Value::List(_)) {
         places.unbounded = fields.entry("for_each").map(|entry| entry.at);
     }
     let errors = fields.get("errors").and_then(|node| {
@@ -284,7 +290,12 @@ fn retry(reader: &mut Reader<'_>, node: &Node) -> Retry {
     let mut retry = once();
     let Some(fields) = reader.fields(node, "`retry`", &["attempts", "backoff"], &[]) else { return retry };
     match fields.get("attempts") {
-        Some(node) => retry.attempts = reader.count(node, "`attempts`", 1).unwrap_or(1),
+        Some(node) => match reader.count(node, "`attempts`", 1) {
+            Some(count) if count > ATTEMPTS => {
+                reader.error(node.at, format!("`attempts` is {count}"), format!("{ATTEMPTS} at most"));
+            }
+            count => retry.attempts = count.unwrap_or(1),
+        },
         None => reader.error(fields.at, "`retry` without `attempts`", "`attempts: 3`"),
     }
     if let Some(node) = fields.get("backoff") {

@@ -39,6 +39,8 @@ pub(crate) struct TriggerPlaces {
     pub(crate) rules: Vec<(Name, Place)>,
     /// Tags.
     pub(crate) tags: Vec<(Name, Place)>,
+    /// The least level.
+    pub(crate) level: Option<(Level, Place)>,
 }
 
 /// What no `on:` means: started by hand only.
@@ -150,10 +152,11 @@ pub(crate) fn filter(reader: &mut Reader<'_>, fields: &Fields<'_>, places: &mut 
     if let Some(node) = fields.get("tags") {
         places.tags = names(reader.texts(node, "`tags`"));
     }
-    let level = fields.get("level").and_then(|node| reader.word(node, "level", LEVELS)).unwrap_or_default();
+    let level = fields.get("level").and_then(|node| Some((reader.word(node, "level", LEVELS)?, node.at)));
+    places.level = level;
     DetectionFilter {
         rules: places.rules.iter().map(|(name, _)| name.clone()).collect(),
         tags: places.tags.iter().map(|(name, _)| name.clone()).collect(),
-        level,
+        level: level.map(|(level, _)| level).unwrap_or_default(),
     }
 }

@@ -228,6 +228,9 @@ impl Node {
 /// How deep a file may nest: reading goes down by recursion, and an unoptimised build takes tens of kilobytes a level.
 pub(crate) const DEEPEST: usize = 24;
 
+/// What aliases may bring in, in events of the parser: each is a value with a place, and a bomb of them is refused in a blink.
+const MOST_REPLAYED: usize = 20_000;
+
 /// Reads one document. An empty text is `null`.
 pub(crate) fn parse(source: &Source) -> Result<Node, Box<Mistake>> {
     let mut options = serde_saphyr::Options::default();
@@ -236,6 +239,7 @@ pub(crate) fn parse(source: &Source) -> Result<Node, Box<Mistake>> {
     options.leading_zero_numbers_as_strings = true;
     options.underscored_numbers_as_strings = true;
     options.with_snippet = false;
+    options.alias_limits.max_total_replayed_events = MOST_REPLAYED;
     if let Some(budget) = &mut options.budget {
         budget.max_depth = DEEPEST;
     }
@@ -347,6 +351,14 @@ mod tests {
         assert_eq!(mistake.span.line, 2, "{mistake:?}");
         assert!(mistake.expected.is_some(), "{mistake:?}");
         assert!(mistake.what.starts_with("this is no YAML: "), "{mistake:?}");
+    }
+
+    #[test]
+    fn an_anchor_within_itself_is_refused_before_the_stack_ends() {
+        for text in ["a: &a\n  b: *a\n", "a: &a [*a]\n", "a: &a { <<: *a, b: 1 }\n"] {
+            let mistake = parse(&Source::new(Path::new("x.yaml"), text)).err();
+            assert!(mistake.is_none_or(|mistake| mistake.what.starts_with("this is no YAML: ")), "{text}");
+        }
     }
 
     #[test]

@@ -258,6 +258,11 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
+    /// Whether leases have changed and nobody has looked when the nearest ends.
+    pub(super) fn leases_have_changed(&self) -> bool {
+        self.leases.changed
+    }
+
     /// Ends the leases whose moment has come.
     pub(super) fn leases_end(&mut self) {
         let now = self.parts.clock.now();

@@ -50,7 +50,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn is_wanted(&self, detection: &Detection) -> bool {
         let filters = self.definitions.playbooks.iter().filter_map(|playbook| playbook.on.detections.as_ref());
-        filters.into_iter().any(|filter| crate::trigger::wants(filter, detection))
+        filters.into_iter().any(|filter| crate::trigger::wants(filter, &detection.rule))
     }
 
     fn detection(&mut self, detection: &Detection, now: Stamp) {

@@ -161,7 +161,7 @@ impl<W: Send + 'static> Core<W> {
             let started = &live.run.started;
             // Whoever may write a log must not move on what acts by itself.
             let is_forgeable = untrusted && !started.untrusted && started.mode == Mode::Enforce;
-            if is_forgeable || !trigger::wants(&wanted.detections, detection) || live.run.has_seen(&id) {
+            if is_forgeable || !trigger::wants(&wanted.detections, &detection.rule) || live.run.has_seen(&id) {
                 continue;
             }
             let taker = Taker { run: run.clone(), part: part.clone(), playbook: started.playbook.clone() };

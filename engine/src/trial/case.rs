@@ -41,8 +41,12 @@ pub struct Case {
     pub(super) then: Vec<Later>,
     /// By step, item of a step, or action.
     pub(super) mocks: BTreeMap<String, Vec<Mock>>,
+    /// Mocks of single items, and where they are written: an item that never is, is a miss.
+    pub(super) items: Vec<(String, Mistake)>,
     /// What people say.
     pub(super) answers: Vec<Given>,
+    /// How long after its beginning, or its last event, the case is looked at; none: when no run is open.
+    pub(super) advance: Option<Duration>,
     pub(super) expect: Vec<Expectation>,
 }
 
@@ -68,8 +72,10 @@ pub(super) struct Later {
 /// How the world answers an attempt.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    /// It worked, with these outputs; none: those that the action predicts.
-    Ok(Option<Json>),
+    /// It worked, with these outputs; none: those that the action predicts. The world is asked, or nobody can be.
+    Ok { output: Option<Json>, proved: bool },
+    /// It was so before: there is nothing to do.
+    Already,
     /// It did not.
     Fail { why: String, for_good: bool },
     /// It does not end.
@@ -95,7 +101,7 @@ pub(super) struct Expectation {
 /// What is expected.
 #[derive(Debug)]
 pub(super) enum Wanted {
-    /// The run's end; none: no run.
+    /// The run's end, or that it waits; none: no run.
     Run(Option<RunState>),
     Runs(u32),
     Outcome(String, Outcome),

@@ -16,7 +16,7 @@ pub struct Coverage {
 /// A way that a run can take.
 #[derive(Clone, Debug)]
 pub struct Branch {
-    /// Which step.
+    /// Which step; `on:` is the trigger.
     pub step: String,
     /// Which way: `if` is false.
     pub way: &'static str,
@@ -29,6 +29,10 @@ impl Coverage {
     #[must_use]
     pub fn of(playbook: &Playbook) -> Self {
         let mut branches = Vec::new();
+        if playbook.on.condition.is_some() {
+            let way = |way| Branch { step: TRIGGER.to_owned(), way, is_reached: false };
+            branches.extend([way(IF_TRUE), way(IF_FALSE)]);
+        }
         for step in &playbook.steps {
             let mut add = |way| branches.push(Branch { step: step.id.as_str().to_owned(), way, is_reached: false });
             if step.condition.is_some() {
@@ -47,6 +51,13 @@ impl Coverage {
         }
         let steps = playbook.steps.iter().map(|step| (step.id.as_str().to_owned(), false)).collect();
         Self { steps, branches }
+    }
+
+    /// Takes in which ways the trigger's `if` went.
+    pub(super) fn add_trigger(&mut self, was: TriggerWas) {
+        for branch in self.branches.iter_mut().filter(|branch| branch.step == TRIGGER) {
+            branch.is_reached |= if branch.way == IF_TRUE { was.true_once } else { was.false_once };
+        }
     }
 
     /// Takes in what a case reached.
@@ -88,6 +99,15 @@ impl Coverage {
     }
 }
 
+/// Which ways a trigger's `if` went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TriggerWas {
+    pub(super) true_once: bool,
+    pub(super) false_once: bool,
+}
+
+/// What branches of the trigger are told under: no step can be called so.
+const TRIGGER: &str = "on:";
 const IF_TRUE: &str = "`if` true";
 const IF_FALSE: &str = "`if` false";
 const AFTER_FAILURE: &str = "after a need that failed";

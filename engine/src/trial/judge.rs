@@ -2,7 +2,7 @@
 //!
 //! Pure. Invariant: every expectation that does not hold is told, each at the place where it is written.
 
-use super::case::{Expectation, Wanted};
+use super::case::{Case, Expectation, Wanted};
 use super::story::{StepStory, Story};
 use quell_model::Json;
 
@@ -23,7 +23,27 @@ impl Miss {
     }
 }
 
-pub(super) fn judge(expect: &[Expectation], stories: &[Story]) -> Vec<Miss> {
+/// What does not hold. `place` is the case's own.
+pub(super) fn judge(case: &Case, place: &str, stories: &[Story]) -> Vec<Miss> {
+    let mut misses = expected(&case.expect, stories);
+    let counts = |one: &Expectation| matches!(one.what, Wanted::Runs(_) | Wanted::Run(None));
+    if stories.len() > 1 && !case.expect.iter().any(counts) {
+        let found = format!("{} runs, and no `runs: {0}`", stories.len());
+        misses.push(Miss::at(place.to_owned(), "one run", found));
+    }
+    for (key, at) in &case.items {
+        let Some((id, item)) = key.split_once('[').map(|(id, item)| (id, item.trim_end_matches(']'))) else { continue };
+        let most = stories.iter().filter_map(|story| story.steps.get(id)?.listed).max();
+        if item.parse::<usize>().ok().zip(most).is_none_or(|(item, most)| item >= most) {
+            let found =
+                most.map_or_else(|| format!("{id} has no items"), |most| format!("{id} has {most} items, from 0"));
+            misses.push(Miss::at(at.place(), format!("an item {key} for its mock"), found));
+        }
+    }
+    misses
+}
+
+fn expected(expect: &[Expectation], stories: &[Story]) -> Vec<Miss> {
     let none = Story::default();
     let story = stories.first().unwrap_or(&none);
     let miss = |one: &Expectation| {
@@ -39,8 +59,8 @@ fn verdict(wanted: &Wanted, story: &Story, stories: &[Story]) -> Option<(String,
     let outcome = |id: &String| end(&step(id));
     match wanted {
         Wanted::Run(None) => (runs > 0).then(|| ("no run".to_owned(), format!("{runs} started"))),
-        Wanted::Run(Some(state)) => (story.state != Some(*state)).then(|| {
-            let found = story.state.map_or_else(|| "no run started".to_owned(), |state| state.as_str().to_owned());
+        Wanted::Run(Some(state)) => (runs == 0 || story.end() != *state).then(|| {
+            let found = if runs == 0 { "no run started" } else { story.end().as_str() }.to_owned();
             let why = if story.summary.is_empty() { String::new() } else { format!(": {}", story.summary) };
             (format!("run {}", state.as_str()), format!("{found}{why}"))
         }),

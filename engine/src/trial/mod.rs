@@ -11,18 +11,23 @@
 mod answers;
 mod case;
 mod coverage;
+mod hidden;
 mod judge;
+mod mocks;
+mod names;
 mod read;
 mod stage;
 mod start;
 mod story;
 mod world;
+mod written;
 
 pub use case::{Case, Suite};
 pub use coverage::{Branch, Coverage};
 pub use judge::Miss;
 pub use read::read;
 pub use stage::{Bench, Played, play};
+pub use written::written;
 
 use crate::load::files;
 use quell_model::Mistake;

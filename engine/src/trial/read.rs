@@ -3,33 +3,50 @@
 //! Invariant: a file with an error gives nothing.
 
 use super::answers;
-use super::case::{Answer, Case, Expectation, Mock, Suite, Wanted};
-use super::start;
+use super::case::{Case, Expectation, Suite, Wanted};
+use super::{mocks, names, start};
 use crate::load::reader::{Fields, Reader, one_of};
 use crate::load::yaml::{self, Entry, Node, Place, Source, Value};
 use crate::load::{Known, escalation};
 use quell_model::playbook::{Playbook, StepKind};
 use quell_model::record::RunState;
-use quell_model::{Json, Lane, Mistake, Name, Outcome, People};
+use quell_model::{Json, Mistake, Name, Outcome, People};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 const KEYS: &[&str] = &["playbook", "people", "approvers", "cases"];
-const CASE: &[&str] =
-    &["case", "event", "recording", "inputs", "rule", "then", "mode", "at", "age", "mocks", "answers", "expect"];
+const CASE: &[&str] = &[
+    "case",
+    "event",
+    "recording",
+    "inputs",
+    "rule",
+    "then",
+    "mode",
+    "at",
+    "age",
+    "clock",
+    "mocks",
+    "answers",
+    "expect",
+];
 const EXPECT: &[&str] = &["run", "runs", "steps", "order", "not_run", "asked", "told", "outputs"];
 const STEP: &[&str] = &["outcome", "attempts", "with", "output", "error"];
 const ENDS: &[(&str, Option<RunState>)] = &[
     ("none", None),
     ("succeeded", Some(RunState::Succeeded)),
     ("failed", Some(RunState::Failed)),
+    ("cancelled", Some(RunState::Cancelled)),
     ("undone", Some(RunState::Undone)),
     ("stuck", Some(RunState::Stuck)),
+    ("waiting", Some(RunState::Waiting)),
 ];
 const OUTCOMES: &[(&str, Outcome)] = &[
     ("verified", Outcome::Verified),
     ("done", Outcome::Done),
+    ("already", Outcome::Already),
     ("planned", Outcome::Planned),
     ("skipped", Outcome::Skipped),
     ("blocked", Outcome::Blocked),
@@ -40,6 +57,9 @@ const OUTCOMES: &[(&str, Outcome)] = &[
     ("undone", Outcome::Undone),
     ("stuck", Outcome::Stuck),
 ];
+
+/// How a playbook's file may end.
+const PLAYBOOK_ENDS: &[&str] = &["yaml", "yml", "rhai"];
 
 /// What a file's cases are held against.
 pub(super) struct Against<'a> {
@@ -127,13 +147,16 @@ fn playbook(reader: &mut Reader<'_>, fields: Fields<'_>, all: &[Arc<Playbook>]) 
         }
         return found;
     }
-    let beside = reader.source.file.with_extension("").with_extension("yaml");
+    let beside = reader.source.file.with_extension("");
     // `./mine.yaml` is `mine.yaml`.
     let same = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let found = all.iter().find(|one| same(&one.file) == same(&beside)).cloned();
+    let ends = PLAYBOOK_ENDS.iter().map(|end| same(&beside.with_extension(end)));
+    let found = ends.filter_map(|file| all.iter().find(|one| same(&one.file) == file)).next().cloned();
     if found.is_none() {
-        let what = format!("no playbook in order stands in `{}`", beside.display());
-        reader.error(Place::default(), what, "the playbook's own name before `.test.yaml`, or `playbook: NAME`");
+        let what = format!("no playbook in order stands in `{}`", beside.with_extension("yaml").display());
+        let expected =
+            "the playbook's own name before `.test.yaml` (its own is .yaml, .yml or .rhai), or `playbook: NAME`";
+        reader.error(Place::default(), what, expected);
     }
     found
 }
@@ -152,11 +175,15 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
     let start = start::read(reader, fields, at, against);
     let age = fields.get("age").and_then(|node| reader.duration(node, "`age`")).unwrap_or_default();
     let mode = fields.get("mode").and_then(|node| crate::load::step::mode(reader, node));
-    let mut mocks = BTreeMap::new();
+    let advance = fields.get("clock").and_then(|node| clock(reader, node));
+    let (mut mocks, mut items) = (BTreeMap::new(), Vec::new());
     if let Some(node) = fields.get("mocks") {
         for entry in reader.map(node, "`mocks`").unwrap_or_default() {
-            known_mock(reader, entry, against);
-            mocks.insert(entry.key.clone(), mock_list(reader, &entry.value, action_of(&entry.key, against), against));
+            mocks::known(reader, entry, against);
+            if step_of(&entry.key) != entry.key {
+                items.push((entry.key.clone(), reader.source.error(entry.at, "")));
+            }
+            mocks.insert(entry.key.clone(), mocks::list(reader, entry, against));
         }
     }
     let answers = fields.get("answers").map(|node| answers::read(reader, node, against, mode));
@@ -170,7 +197,17 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
     let at = start.as_ref().and_then(start::seen).unwrap_or(at);
     let then = fields.get("then").map(|node| start::later(reader, node, at, against)).unwrap_or_default();
     let answers = answers.unwrap_or_default();
-    Some(Case { name, line, at, age, mode, start: start?, then, mocks, answers, expect })
+    Some(Case { name, line, at, age, mode, start: start?, then, mocks, items, answers, advance, expect })
+}
+
+/// A moment of the clock, told by how far it is.
+fn clock(reader: &mut Reader<'_>, node: &Node) -> Option<Duration> {
+    let fields = reader.fields(node, "`clock`", &["advance"], &[])?;
+    let Some(node) = fields.get("advance") else {
+        reader.error(fields.at, "`clock` without `advance` moves nothing", "`clock: { advance: 5m }`");
+        return None;
+    };
+    reader.duration(node, "`advance`")
 }
 
 /// `step`, without the item of `step[3]`.
@@ -180,104 +217,10 @@ pub(super) fn step_of(key: &str) -> &str {
         .map_or(key, |(s, _)| s)
 }
 
-fn action_of<'a>(key: &'a str, against: &'a Against<'_>) -> &'a str {
+pub(super) fn action_of<'a>(key: &'a str, against: &'a Against<'_>) -> &'a str {
     match against.playbook.steps.iter().find(|step| step.id.as_str() == step_of(key)).map(|step| &step.kind) {
         Some(StepKind::Action { action, .. }) => action.as_str(),
         _ => key,
-    }
-}
-
-fn known_mock(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_>) {
-    let key = entry.key.as_str();
-    let action = action_of(key, against);
-    let Some(spec) = against.known.action(action) else {
-        let steps = against.playbook.steps.iter().filter(|step| matches!(step.kind, StepKind::Action { .. }));
-        let names: Vec<&str> = steps.map(|step| step.id.as_str()).collect();
-        let mistake = reader.source.error(entry.at, format!("`{key}` is no step with an action, and no action"));
-        let all = names.iter().copied().chain(against.known.actions.iter().map(|spec| spec.name));
-        reader.note(mistake.expected(one_of(&names)).nearest(key, all));
-        return;
-    };
-    if spec.lane == Lane::Read && action != key {
-        let what = format!("`{action}` only reads, which has no step's name");
-        reader.error(entry.at, what, format!("its answers under the action's name, `{action}`"));
-    }
-}
-
-fn mock_list(reader: &mut Reader<'_>, node: &Node, action: &str, against: &Against<'_>) -> Vec<Mock> {
-    let one = std::slice::from_ref(node);
-    let (items, listed) = if let Value::List(list) = &node.value { (list.as_slice(), true) } else { (one, false) };
-    let last = items.len().saturating_sub(1);
-    let read = |(at, item)| {
-        let mut mock = mock(reader, item, action, against)?;
-        if listed && at < last {
-            mock.times = mock.times.or(Some(1));
-        }
-        Some(mock)
-    };
-    items.iter().enumerate().filter_map(read).collect()
-}
-
-fn mock(reader: &mut Reader<'_>, node: &Node, action: &str, against: &Against<'_>) -> Option<Mock> {
-    const WORDS: &[(&str, u8)] = &[("ok", 0), ("hang", 1), ("lie", 2), ("fail", 3)];
-    let plain = |word| match word {
-        0 => Answer::Ok(None),
-        1 => Answer::Hang,
-        2 => Answer::Lie("it does not hold".to_owned()),
-        _ => Answer::Fail { why: "it failed".to_owned(), for_good: false },
-    };
-    if matches!(node.value, Value::Text(_)) {
-        return Some(Mock { answer: plain(reader.word(node, "answer of the world", WORDS)?), times: None });
-    }
-    let fields =
-        reader.fields(node, "an answer of the world", &["ok", "hang", "lie", "fail", "for_good", "times"], &[])?;
-    let kinds = fields.present(&["ok", "hang", "lie", "fail"]);
-    let [entry] = kinds.as_slice() else {
-        reader.error(fields.at, "an answer of the world is exactly one thing", "one of `ok`, `fail`, `hang` or `lie`");
-        return None;
-    };
-    let for_good = fields.get("for_good").and_then(|node| reader.bool(node, "`for_good`"));
-    if for_good.is_some() && entry.key != "fail" {
-        reader.error(entry.at, "`for_good` stands beside `fail` only", "`fail: why` with it");
-    }
-    let value = &entry.value;
-    let answer = match (entry.key.as_str(), &value.value) {
-        (word, Value::Null) => plain(WORDS.iter().find(|(known, _)| *known == word)?.1),
-        ("ok", _) => {
-            let entries = reader.map(value, "`ok`")?;
-            outputs_fit(reader, entries, action, against);
-            Answer::Ok(Some(value.to_json()))
-        }
-        ("fail", _) => {
-            Answer::Fail { why: reader.text(value, "`fail`")?.to_owned(), for_good: for_good.unwrap_or(false) }
-        }
-        ("lie", _) => Answer::Lie(reader.text(value, "`lie`")?.to_owned()),
-        _ => {
-            reader.error(
-                value.at,
-                format!("`hang` is {}", value.shown()),
-                "nothing: it ends with the step's `timeout`",
-            );
-            return None;
-        }
-    };
-    let answer = match (answer, for_good) {
-        (Answer::Fail { why, .. }, Some(for_good)) => Answer::Fail { why, for_good },
-        (other, _) => other,
-    };
-    let times = fields.get("times").and_then(|node| reader.count(node, "`times`", 1));
-    Some(Mock { answer, times })
-}
-
-/// Outputs that the action does not have would make a test of something that cannot happen.
-fn outputs_fit(reader: &mut Reader<'_>, entries: &[Entry], action: &str, against: &Against<'_>) {
-    let Some(spec) = against.known.action(action) else { return };
-    let schema = (spec.output)().to_value();
-    let Some(properties) = schema.get("properties").and_then(Json::as_object) else { return };
-    for entry in entries.iter().filter(|entry| !properties.contains_key(&entry.key)) {
-        let names: Vec<&str> = properties.keys().map(String::as_str).collect();
-        let mistake = reader.source.error(entry.at, format!("`{action}` has no output `{}`", entry.key));
-        reader.note(mistake.expected(one_of(&names)).nearest(&entry.key, names.iter().copied()));
     }
 }
 
@@ -306,7 +249,7 @@ fn expectations(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> 
     if let Some(node) = fields.get("steps") {
         for entry in reader.map(node, "`steps`").unwrap_or_default() {
             if known_step(reader, &entry.key, entry.at, against) {
-                for (at, what) in step(reader, entry) {
+                for (at, what) in step(reader, entry, against) {
                     add(reader, at, what);
                 }
             }
@@ -364,7 +307,7 @@ pub(super) fn known_step(reader: &mut Reader<'_>, id: &str, at: Place, against: 
     known
 }
 
-fn step(reader: &mut Reader<'_>, entry: &Entry) -> Vec<(Place, Wanted)> {
+fn step(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_>) -> Vec<(Place, Wanted)> {
     let id = entry.key.clone();
     if matches!(entry.value.value, Value::Text(_)) {
         let outcome = reader.word(&entry.value, "outcome", OUTCOMES);
@@ -389,12 +332,15 @@ fn step(reader: &mut Reader<'_>, entry: &Entry) -> Vec<(Place, Wanted)> {
     }
     // All of it is of one attempt, or one item: two that have a half each are not what is expected.
     if let Some(node) = fields.get("with")
-        && let Some([_, ..]) = reader.map(node, "`with`")
+        && let Some(parts @ [_, ..]) = reader.map(node, "`with`")
     {
+        names::inputs(reader, &id, parts, against);
         all.push((node.at, Wanted::With(id.clone(), node.to_json())));
     }
     if let Some(node) = fields.get("output") {
-        for part in reader.map(node, "`output`").unwrap_or_default() {
+        let parts = reader.map(node, "`output`").unwrap_or_default();
+        names::outputs(reader, &id, parts, against);
+        for part in parts {
             let one: Json = std::iter::once((part.key.clone(), part.value.to_json())).collect();
             all.push((part.at, Wanted::Output(id.clone(), one)));
         }

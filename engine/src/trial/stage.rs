@@ -4,14 +4,17 @@
 
 use super::answers::Given;
 use super::case::{Case, Start, Suite};
-use super::coverage::Coverage;
+use super::coverage::{Coverage, TriggerWas};
 use super::judge::{Miss, judge};
 use super::story::Story;
 use super::world::World;
 use crate::clock::{Countdown, SimulatedClock};
 use crate::detect::{Detector, Rules};
+use crate::playbook::{Expressions, Scope};
 use crate::run::{Core, Definitions, Kept, Parts};
 use crate::store::{DirVault, Journal};
+use crate::trigger::wants;
+use quell_model::playbook::Playbook;
 use quell_model::{
     ActionSpec, BootId, Clock, Detection, Hash, Json, Mode, Name, OwnedEvent, RuleRef, Sandbox, Stamp, StreamId,
 };
@@ -54,17 +57,20 @@ pub fn play(suite: &Suite, case: &Case, bench: &Bench, coverage: &mut Coverage) 
     drop(std::fs::remove_dir_all(&dir));
     match told {
         Ok(stories) => {
+            let (stories, trigger) = stories;
             stories.iter().for_each(|story| coverage.add(&suite.playbook, story));
-            Played { misses: judge(&case.expect, &stories) }
+            coverage.add_trigger(trigger);
+            Played { misses: judge(case, &place, &stories) }
         }
         Err(why) => Played { misses: vec![Miss::at(place, "the case can be played to its end", why)] },
     }
 }
 
-fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<Vec<Story>, String> {
+fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<(Vec<Story>, TriggerWas), String> {
     let journal = Journal::open(dir).map_err(|e| e.to_string())?;
     let mut stage = Stage::new(suite, case, bench, dir, &journal);
     let played = stage.play(suite, case, bench);
+    let trigger = stage.trigger;
     drop(stage);
     let read = || {
         let streams = journal.streams().map_err(|e| e.to_string())?;
@@ -74,11 +80,20 @@ fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<Vec<
             runs.push((records.first().map(|first| first.at), Story::of(&records, &suite.playbook)));
         }
         runs.sort_by_key(|(began, _)| *began);
-        Ok(runs.into_iter().map(|(_, story)| story).collect())
+        Ok((runs.into_iter().map(|(_, story)| story).collect(), trigger))
     };
     let stories = played.and_then(|()| read());
     journal.close();
     stories
+}
+
+/// How long the clock is moved on.
+#[derive(Clone, Copy)]
+enum Until {
+    /// Until no run is open.
+    Idle,
+    /// Up to a moment, and no further.
+    Moment(Stamp),
 }
 
 pub(super) struct Stage {
@@ -86,6 +101,7 @@ pub(super) struct Stage {
     clock: Arc<SimulatedClock>,
     world: Arc<World>,
     woken: mpsc::Receiver<()>,
+    trigger: TriggerWas,
 }
 
 impl Stage {
@@ -118,7 +134,7 @@ impl Stage {
             people: Arc::clone(&suite.people),
             ..Definitions::default()
         };
-        Self { core: Core::new(parts, definitions), clock, world, woken }
+        Self { core: Core::new(parts, definitions), clock, world, woken, trigger: TriggerWas::default() }
     }
 
     fn play(&mut self, suite: &Suite, case: &Case, bench: &Bench) -> Result<(), String> {
@@ -132,41 +148,74 @@ impl Stage {
             Start::Events(events, rule) => {
                 for event in events {
                     self.until(&mut answers, event.head.seen.after(case.age))?;
-                    self.happens(event, rule.as_ref(), &mut detector);
+                    let found = self.found(event, rule.as_ref(), &mut detector);
+                    self.happens(found, &suite.playbook, &bench.vars);
                 }
             }
         }
         for later in &case.then {
             self.until(&mut answers, case.at.after(case.age).after(later.after))?;
-            self.happens(&later.event, later.rule.as_ref(), &mut detector);
+            let found = self.found(&later.event, later.rule.as_ref(), &mut detector);
+            self.happens(found, &suite.playbook, &bench.vars);
         }
-        self.settle(&mut answers, None)
+        match case.advance {
+            None => self.settle(&mut answers, Until::Idle)?,
+            Some(advance) => {
+                let at = self.clock.now().after(advance);
+                self.settle(&mut answers, Until::Moment(at))?;
+                self.clock.set(at);
+                self.settle(&mut answers, Until::Moment(at))?;
+            }
+        }
+        let unused = answers.first().map(|given| (given.at.0, given.part.as_str()));
+        unused.map_or(Ok(()), |(line, part)| Err(format!("`{part}` never asked what line {line} answers")))
     }
 
-    fn happens(&mut self, event: &OwnedEvent, rule: Option<&RuleRef>, detector: &mut Detector) {
-        let found = match rule {
+    fn found(&self, event: &OwnedEvent, rule: Option<&RuleRef>, detector: &mut Detector) -> Vec<Detection> {
+        match rule {
             Some(rule) => vec![matched(event, rule, self.clock.now())],
             None => {
                 let mut found = Vec::new();
                 detector.event(event, self.clock.now(), &mut found);
                 found
             }
-        };
+        }
+    }
+
+    fn happens(&mut self, found: Vec<Detection>, playbook: &Playbook, vars: &Json) {
+        found.iter().for_each(|detection| self.look_at_trigger(playbook, detection, vars));
         self.core.detections(found);
     }
 
     /// Lets go on what goes on until a moment.
     fn until(&mut self, answers: &mut Vec<Given>, at: Stamp) -> Result<(), String> {
-        if !self.core.is_idle() && at.boot_ns > self.clock.now().boot_ns {
-            self.settle(answers, Some(at))?;
+        if at.boot_ns > self.clock.now().boot_ns {
+            self.settle(answers, Until::Moment(at))?;
         }
         self.clock.set(at);
         Ok(())
     }
 
-    /// Until no run is open, or up to a moment.
-    fn settle(&mut self, answers: &mut Vec<Given>, until: Option<Stamp>) -> Result<(), String> {
+    /// Which way the playbook's own `if` goes, for who asks what its cases reach.
+    fn look_at_trigger(&mut self, playbook: &Playbook, detection: &Detection, vars: &Json) {
+        let (Some(filter), Some(condition)) = (&playbook.on.detections, &playbook.on.condition) else { return };
+        if !wants(filter, &detection.rule) {
+            return;
+        }
+        let (event, described) = (detection.event.for_playbooks(), detection.for_playbooks());
+        let now = self.clock.now().wall;
+        let scope = Scope { event: &event, detection: &described, vars, ..Scope::empty(now) };
+        match Expressions::new().truth(&condition.text, &scope) {
+            Ok(true) => self.trigger.true_once = true,
+            Ok(false) => self.trigger.false_once = true,
+            Err(_) => {}
+        }
+    }
+
+    /// Lets everybody work, and moves the clock to what they wait for, until no run is open, or up to a moment.
+    fn settle(&mut self, answers: &mut Vec<Given>, until: Until) -> Result<(), String> {
         let (mut kept, began) = (Kept::default(), self.clock.now());
+        let mut idle = Countdown::of(PATIENCE);
         loop {
             let patience = Countdown::of(PATIENCE);
             while !self.core.step(&mut kept, self.world.hanging(self.clock.now())) {
@@ -180,17 +229,20 @@ impl Stage {
             if self.answer(answers, now)? {
                 continue;
             }
-            if self.core.is_idle() && until.is_some() {
+            if matches!(until, Until::Idle) && self.core.is_idle() {
                 return Ok(());
-            }
-            if self.core.is_idle() {
-                let unused = answers.first().map(|given| (given.at.0, given.part.as_str()));
-                return unused
-                    .map_or(Ok(()), |(line, part)| Err(format!("`{part}` never asked what line {line} answers")));
             }
             if self.core.at_work() > self.world.hanging(now) {
                 continue;
             }
+            if matches!(until, Until::Moment(_)) && !self.core.is_settled() {
+                if idle.left().is_zero() {
+                    return Err(format!("the journal did not take what was said within {PATIENCE:?}"));
+                }
+                let _woken_or_late = self.woken.recv_timeout(Duration::from_millis(1));
+                continue;
+            }
+            idle = Countdown::of(PATIENCE);
             let next: Option<Stamp> = self
                 .core
                 .next_moment()
@@ -199,9 +251,9 @@ impl Stage {
                 .chain(self.next_answer(answers))
                 .min_by_key(|at| at.boot_ns);
             match (next, until) {
-                (next, Some(until)) if next.is_none_or(|at| at.boot_ns > until.boot_ns) => return Ok(()),
+                (next, Until::Moment(last)) if next.is_none_or(|next| next.boot_ns > last.boot_ns) => return Ok(()),
                 (None, _) => return Err("the run has not ended, and waits for nothing".to_owned()),
-                (Some(at), _) if at.since(began) > LONGEST => {
+                (Some(at), Until::Idle) if at.since(began) > LONGEST => {
                     return Err(format!("the run did not end within {} days", LONGEST.as_secs() / 86_400));
                 }
                 (Some(at), _) => self.clock.set(at),

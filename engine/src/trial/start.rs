@@ -3,6 +3,7 @@
 //! Owns what an event is completed with where the file leaves it out. Files beside the test are read here only.
 
 use super::case::{Later, Start};
+use super::names;
 use super::read::Against;
 use crate::adapt;
 use crate::load::reader::{Fields, Reader, one_of};
@@ -151,6 +152,9 @@ fn event(reader: &mut Reader<'_>, node: &Node, now: Stamp) -> Option<OwnedEvent>
         let class = reader.word(class, "class of event", &words)?;
         if let Some(own) = given.get("own") {
             known_fields(reader, own, class, "");
+        }
+        if let Some(node) = given.get("sigma") {
+            names::sigma(reader, node, class);
         }
         match node.to_json() {
             Json::Object(map) => map,

@@ -30,6 +30,8 @@ pub(super) struct StepStory {
     pub(super) errors: Vec<String>,
     /// Items of its `for_each` that ended.
     pub(super) items: u32,
+    /// How many its list has; none: it never came to it.
+    pub(super) listed: Option<usize>,
     /// Its `if` was false.
     pub(super) not_wanted: bool,
     /// An intent of it is in the journal.
@@ -67,11 +69,16 @@ impl Story {
         story
     }
 
+    /// How the run ended; one that has not, waits.
+    pub(super) fn end(&self) -> RunState {
+        self.state.unwrap_or(RunState::Waiting)
+    }
+
     fn step(&mut self, id: &str) -> &mut StepStory {
         self.steps.entry(id.to_owned()).or_default()
     }
 
-    fn end(&mut self, id: &str, outcome: Outcome) {
+    fn ended(&mut self, id: &str, outcome: Outcome) {
         self.step(id).outcome = Some(outcome);
         self.ends.push(id.to_owned());
     }
@@ -109,13 +116,18 @@ impl Story {
                     return;
                 }
                 step.output = finished.output.clone();
-                self.end(id, finished.outcome);
+                self.ended(id, finished.outcome);
             }
             Body::StepSkipped(skipped) => {
                 self.step(skipped.step.as_str()).not_wanted = skipped.why.starts_with("`if`");
-                self.end(skipped.step.as_str(), Outcome::Skipped);
+                self.ended(skipped.step.as_str(), Outcome::Skipped);
             }
-            Body::StepBlocked(blocked) => self.end(blocked.step.as_str(), blocked.outcome),
+            Body::StepProgressed(progressed) if progressed.part.item.is_none() => {
+                let items = progressed.mark.get("items").and_then(Json::as_array).map(Vec::len);
+                let step = self.step(progressed.part.step.as_str());
+                step.listed = step.listed.or(items);
+            }
+            Body::StepBlocked(blocked) => self.ended(blocked.step.as_str(), blocked.outcome),
             Body::GuardRefused(refused) => self.step(refused.part.step.as_str()).errors.push(refused.why.clone()),
             Body::UndoFinished(undone) => self.step(undone.part.step.as_str()).outcome = Some(undone.outcome),
             Body::RunFinished(finished) => {

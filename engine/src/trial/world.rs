@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct World {
     mocks: BTreeMap<String, Vec<Mock>>,
     plans: AtomicU64,
+    /// How often each action looked or planned.
     looks: Mutex<HashMap<&'static str, u32>>,
     /// What `verify` says of a plan that was acted on.
     truths: Mutex<HashMap<u64, Truth>>,
@@ -63,7 +64,8 @@ impl World {
     }
 
     fn answer(&self, names: [&str; 3], attempt: u32) -> Answer {
-        let Some(mocks) = names.iter().find_map(|name| self.mocks.get(*name)) else { return Answer::Ok(None) };
+        let plain = Answer::Ok { output: None, proved: true };
+        let Some(mocks) = names.iter().find_map(|name| self.mocks.get(*name)) else { return plain };
         let mut left = attempt;
         for mock in mocks {
             match mock.times {
@@ -71,7 +73,12 @@ impl World {
                 _ => return mock.answer.clone(),
             }
         }
-        Answer::Ok(None)
+        plain
+    }
+
+    /// Whether an action finds at its so many-th plan that it is so already.
+    fn is_already(&self, action: &str, plan: u32) -> bool {
+        matches!(self.answer(["", "", action], plan), Answer::Already)
     }
 }
 
@@ -97,6 +104,14 @@ impl Played {
             None => Ok(()),
             Some(why) => Err(ActionError::give_up(format!("its input does not fit `{}`: {why}", self.spec.name))),
         }
+    }
+
+    /// Which look or plan of this action this is, from 1.
+    fn count(&self) -> u32 {
+        let mut looks = held(&self.world.looks);
+        let count = looks.entry(self.spec.name).or_default();
+        *count += 1;
+        *count
     }
 
     fn output(&self, given: Option<Json>, predicted: &Json) -> Json {
@@ -131,6 +146,7 @@ impl Action for Played {
             calls: vec![json!({ "action": self.spec.name, "with": input })],
             before: json!({ "plan": self.world.plans.fetch_add(1, Ordering::Relaxed) }),
             predicted: (self.spec.predict)(input),
+            already: self.world.is_already(self.spec.name, self.count()),
             ..Plan::default()
         })
     }
@@ -142,7 +158,12 @@ impl Action for Played {
         let item = parts.next().map(|item| format!("{step}[{item}]")).unwrap_or_default();
         let plan = plan_number(go.plan());
         let (result, truth) = match self.world.answer([&item, step, self.spec.name], cx.attempt) {
-            Answer::Ok(output) => (Ok(self.output(output, &go.plan().predicted)), Truth::Holds),
+            Answer::Ok { output, proved } => {
+                let truth = if proved { Truth::Holds } else { Truth::CannotAsk };
+                (Ok(self.output(output, &go.plan().predicted)), truth)
+            }
+            // It was planned as something to do: by now it is so.
+            Answer::Already => (Ok(go.plan().predicted.clone()), Truth::Holds),
             Answer::Lie(why) => (Ok(go.plan().predicted.clone()), Truth::HoldsNot(why)),
             Answer::Fail { why, for_good: true } => (Err(ActionError::give_up(why)), Truth::CannotAsk),
             Answer::Fail { why, for_good: false } => (Err(ActionError::retry(why)), Truth::CannotAsk),
@@ -177,15 +198,11 @@ impl Look for Played {
 
     async fn look(&self, input: &Json) -> Result<Json, ActionError> {
         self.fits(input)?;
-        let attempt = {
-            let mut looks = held(&self.world.looks);
-            let count = looks.entry(self.spec.name).or_default();
-            *count += 1;
-            *count
-        };
+        let attempt = self.count();
         let predicted = (self.spec.predict)(input);
         match self.world.answer(["", "", self.spec.name], attempt) {
-            Answer::Ok(output) => Ok(self.output(output, &predicted)),
+            Answer::Ok { output, .. } => Ok(self.output(output, &predicted)),
+            Answer::Already => Ok(predicted),
             Answer::Fail { why, for_good: true } | Answer::Lie(why) => Err(ActionError::give_up(why)),
             Answer::Fail { why, for_good: false } => Err(ActionError::retry(why)),
             Answer::Hang => Err(ActionError::retry("it took longer than its `timeout`")),

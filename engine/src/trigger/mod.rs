@@ -10,7 +10,7 @@ use crate::playbook::expression::{Expressions, Scope};
 use quell_model::guard::place_of_event;
 use quell_model::playbook::{DetectionFilter, Playbook, Rate};
 use quell_model::record::RunStarted;
-use quell_model::{Detection, Event, Field, IncidentId, Json, Mode, Name, People, ProcessId, RunId, Stamp};
+use quell_model::{Detection, Event, Field, IncidentId, Json, Mode, Name, People, ProcessId, RuleRef, RunId, Stamp};
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -66,12 +66,32 @@ const MOST_PLANNED: usize = 10_000;
 
 /// Whether the filter wants detections of this rule.
 #[must_use]
-pub fn wants(filter: &DetectionFilter, detection: &Detection) -> bool {
-    let rule = &detection.rule;
-    let named = filter.rules.iter().any(|name| *name == rule.name || rule.id.as_ref() == Some(name));
-    let tagged = filter.tags.iter().any(|tag| rule.tags.contains(tag));
+pub fn wants(filter: &DetectionFilter, rule: &RuleRef) -> bool {
+    names(filter, rule) && rule.level >= filter.level
+}
+
+/// Whether the filter names this rule, whatever its level.
+pub(crate) fn names(filter: &DetectionFilter, rule: &RuleRef) -> bool {
+    let named = filter.rules.iter().any(|name| is_called(rule, name));
+    let tagged = filter.tags.iter().any(|tag| is_tagged(rule, tag));
     let any = filter.rules.is_empty() && filter.tags.is_empty();
-    (named || tagged || any) && rule.level >= filter.level
+    named || tagged || any
+}
+
+/// Whether a rule is meant by this name: its own, or its id.
+pub(crate) fn is_called(rule: &RuleRef, name: &Name) -> bool {
+    *name == rule.name || rule.id.as_ref() == Some(name)
+}
+
+/// Whether a rule has this tag, or one below it: `attack.t1059` means `attack.t1059.004` too.
+pub(crate) fn is_tagged(rule: &RuleRef, tag: &Name) -> bool {
+    rule.tags.iter().any(|other| is_below(other, tag))
+}
+
+/// Whether a tag is the other one, or below it.
+pub(crate) fn is_below(tag: &Name, other: &Name) -> bool {
+    let rest = tag.as_str().strip_prefix(other.as_str());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// What a trigger's expressions see besides the detection.
@@ -159,7 +179,7 @@ impl Triggers {
         let Some(filter) = &playbook.on.detections else {
             return Answer::NotMine("no detection starts it".to_owned());
         };
-        if !wants(filter, detection) {
+        if !wants(filter, &detection.rule) {
             let (rule, level) = (&detection.rule.name, detection.rule.level);
             return Answer::NotMine(format!("it does not ask for rule `{rule}` at level {level}"));
         }

@@ -1,56 +1,110 @@
 //! Mistakes that only show when several playbooks stand side by side.
+//!
+//! Asks the trigger itself which of the loaded rules start both: a rule's name in one, a tag of it in the other.
 
 use crate::load::Known;
-use quell_model::playbook::{Playbook, StepKind};
-use quell_model::{Lane, Mistake, Mode};
-use std::collections::BTreeSet;
+use crate::trigger::{is_below, is_called, is_tagged, wants};
+use quell_model::playbook::{DetectionFilter, Playbook, Step, StepKind};
+use quell_model::{Lane, Mistake, Mode, Name, RuleRef};
+
+/// Rules that are named in a mistake; of more, how many.
+const NAMED: usize = 3;
 
 /// Two that act on the same trigger with the same action: each run would do what the other does.
 pub(crate) fn same_acts(playbooks: &[&Playbook], known: &Known<'_>) -> Vec<Mistake> {
     let mut found = Vec::new();
-    let acts: Vec<BTreeSet<&str>> = playbooks.iter().map(|playbook| actions(playbook, known)).collect();
-    for (at, second) in playbooks.iter().enumerate() {
-        for (first, firsts) in playbooks[..at].iter().zip(&acts) {
-            let same = || acts[at].intersection(firsts).copied();
-            if same().next().is_none() {
-                continue;
-            }
-            if let Some(shared) = shared_trigger(first, second) {
-                let span = second.steps.first().map(|step| step.span).unwrap_or_default();
-                let what = format!(
-                    "`{}` and `{}` would both do {} on {shared}",
-                    first.name,
-                    second.name,
-                    same().map(|act| format!("`{act}`")).collect::<Vec<_>>().join(", ")
-                );
-                let mut mistake = Mistake::warning(&second.file, span, what).expected("one playbook for one trigger");
-                let line = (span.line as usize).checked_sub(1).and_then(|line| second.text.lines().nth(line));
-                mistake.line_text = line.map(str::to_owned);
-                found.push(mistake);
-            }
+    let rules = known.rules.unwrap_or_default();
+    // Once a playbook: of a thousand there are half a million pairs.
+    let sides: Vec<Side<'_>> = playbooks.iter().map(|playbook| Side::of(playbook, rules, known)).collect();
+    for (at, Side { playbook: second, acts: seconds, .. }) in sides.iter().enumerate() {
+        for side in &sides[..at] {
+            let Side { playbook: first, acts, .. } = side;
+            let both: Vec<(&Step, &str)> =
+                seconds.iter().filter(|(_, action)| acts.iter().any(|(_, other)| other == action)).copied().collect();
+            let Some((step, _)) = both.first() else { continue };
+            let Some(shared) = shared_trigger(side, &sides[at], rules) else { continue };
+            let mut names: Vec<String> = both.iter().map(|(_, action)| format!("`{action}`")).collect();
+            names.sort();
+            names.dedup();
+            let what = format!("`{}` and `{}` would both do {} on {shared}", first.name, second.name, names.join(", "));
+            let line = |of: &Playbook, step: &Step| {
+                let line = (step.span.line as usize).checked_sub(1)?;
+                of.text.lines().nth(line).map(str::to_owned)
+            };
+            let theirs = acts.iter().find(|(_, action)| both.iter().any(|(_, other)| other == action));
+            let beside = theirs.map_or_else(String::new, |(step, _)| {
+                format!(" (the other is {})", Mistake::warning(&first.file, step.span, "").place())
+            });
+            let mut mistake = Mistake::warning(&second.file, step.span, what)
+                .expected(format!("one playbook for one trigger, or an `if` that tells them apart{beside}"));
+            mistake.line_text = line(second, step);
+            found.push(mistake);
         }
     }
     found
 }
 
-/// Changes to the world that a playbook would make; one that only observes makes none.
-fn actions<'p>(playbook: &'p Playbook, known: &Known<'_>) -> BTreeSet<&'p str> {
-    let acts = playbook.steps.iter().filter(|_| playbook.mode != Mode::Observe).filter_map(|step| match &step.kind {
-        StepKind::Action { action, .. } => Some(action.as_str()),
-        _ => None,
-    });
-    let changes = |act: &&str| known.action(act).is_none_or(|spec| matches!(spec.lane, Lane::Contain | Lane::Cloud));
-    acts.filter(changes).collect()
+/// A playbook, as it is held against the others.
+struct Side<'p> {
+    playbook: &'p Playbook,
+    acts: Vec<(&'p Step, &'p str)>,
+    /// Which of the loaded rules start it, by number.
+    rules: Vec<usize>,
 }
 
-fn shared_trigger(a: &Playbook, b: &Playbook) -> Option<String> {
+impl<'p> Side<'p> {
+    fn of(playbook: &'p Playbook, rules: &[RuleRef], known: &Known<'_>) -> Self {
+        let starts = |rule: &RuleRef| playbook.on.detections.as_ref().is_some_and(|filter| wants(filter, rule));
+        let rules = rules.iter().enumerate().filter(|(_, rule)| starts(rule)).map(|(number, _)| number).collect();
+        Self { playbook, acts: acts(playbook, known), rules }
+    }
+}
+
+/// Changes to the world that a playbook would make, in the order of the file; what only observes makes none.
+fn acts<'p>(playbook: &'p Playbook, known: &Known<'_>) -> Vec<(&'p Step, &'p str)> {
+    let acts = |step: &&Step| playbook.mode.strictest(step.mode.unwrap_or(playbook.mode)) != Mode::Observe;
+    let changes = |act: &str| known.action(act).is_none_or(|spec| matches!(spec.lane, Lane::Contain | Lane::Cloud));
+    let action = |step: &'p Step| match &step.kind {
+        StepKind::Action { action, .. } => Some((step, action.as_str())),
+        _ => None,
+    };
+    playbook.steps.iter().filter(acts).filter_map(action).filter(|(_, act)| changes(act)).collect()
+}
+
+/// What starts both, for people; none if nothing does. With an `if` each they are told apart, unless it is the same one.
+fn shared_trigger(one: &Side<'_>, other: &Side<'_>, rules: &[RuleRef]) -> Option<String> {
+    let (a, b) = (one.playbook, other.playbook);
     let (first, second) = (a.on.detections.as_ref()?, b.on.detections.as_ref()?);
-    if a.on.condition != b.on.condition && (a.on.condition.is_some() && b.on.condition.is_some()) {
+    let text = |playbook: &Playbook| playbook.on.condition.as_ref().map(|condition| condition.text.trim().to_owned());
+    if let (Some(first), Some(second)) = (text(a), text(b))
+        && first != second
+    {
         return None;
     }
-    let rule = first.rules.iter().find(|rule| second.rules.contains(rule));
-    if let Some(rule) = rule {
+    let shared = one.rules.iter().filter(|number| other.rules.contains(number));
+    let mut both: Vec<&str> = shared.map(|number| rules[*number].name.as_str()).collect();
+    both.sort_unstable();
+    match both.as_slice() {
+        [] => by_names(first, second, rules),
+        [one] => Some(format!("rule `{one}`")),
+        several => {
+            let names: Vec<String> = several.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+            let more = several.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            Some(format!("rules {}{more}", names.join(", ")))
+        }
+    }
+}
+
+/// What both name, where no such rule is loaded.
+fn by_names(first: &DetectionFilter, second: &DetectionFilter, rules: &[RuleRef]) -> Option<String> {
+    let is_loaded = |name: &Name| rules.iter().any(|rule| is_called(rule, name) || is_tagged(rule, name));
+    if let Some(rule) = first.rules.iter().find(|rule| second.rules.contains(rule) && !is_loaded(rule)) {
         return Some(format!("rule `{rule}`"));
     }
-    first.tags.iter().find(|tag| second.tags.contains(tag)).map(|tag| format!("tag `{tag}`"))
+    let of_both = |one: &DetectionFilter, other: &DetectionFilter| {
+        let wider = |tag: &Name| other.tags.iter().any(|wider| is_below(tag, wider));
+        one.tags.iter().find(|tag| wider(tag) && !is_loaded(tag)).cloned()
+    };
+    of_both(first, second).or_else(|| of_both(second, first)).map(|tag| format!("tag `{tag}`"))
 }

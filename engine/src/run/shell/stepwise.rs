@@ -16,25 +16,38 @@ use std::sync::Arc;
 /// An answer on its way to a part of a run.
 pub(in crate::run) type Arrival = (RunId, Part, Answer);
 
-/// Answers that wait for the others.
+/// Answers that wait for the others, in the order of the playbook's file.
 #[derive(Default)]
-pub(crate) struct Kept(BTreeMap<(RunId, Part), Answer>);
+pub(crate) struct Kept(BTreeMap<(RunId, usize, Part), Answer>);
 
 impl<W: Send + 'static> Core<W> {
     /// Takes in what has come and, once no more than `hanging` parts are still at work, goes on with it. False: there is
     /// work to wait for.
     pub(crate) fn step(&mut self, kept: &mut Kept, hanging: usize) -> bool {
-        kept.0.extend(self.arrived().into_iter().map(|(run, part, answer)| ((run, part), answer)));
+        for (run, part, answer) in self.arrived() {
+            let place = self.place_of(&run, &part);
+            kept.0.insert((run, place, part), answer);
+        }
         self.ink.flush();
         if self.at_work() > hanging + kept.0.len() {
             return false;
         }
-        for ((run, part), answer) in std::mem::take(&mut kept.0) {
+        for ((run, _, part), answer) in std::mem::take(&mut kept.0) {
             self.answer(&run, &part, answer);
             self.drive_after(&run);
         }
         self.moments();
         true
+    }
+
+    fn place_of(&self, run: &RunId, part: &Part) -> usize {
+        let steps = self.runs.get(run).map(|live| &live.run.playbook.steps);
+        steps.and_then(|steps| steps.iter().position(|step| step.id == part.step)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether all that was said is written, and everybody knows the moment that they wait for.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.ink.waiting() == 0 && !self.leases_have_changed()
     }
 
     /// What has come.

@@ -1,0 +1,216 @@
+//! The list of what a check must find, item by item: what is told, where, and what is not told of what is right.
+
+use super::{CAPTURE, FREEZE, KILL, kill_input, kill_output, print, rules, spec};
+use crate::load::{Known, PlaybookSource, playbook, playbooks};
+use quell_model::{ActionSpec, Lane, Level, RuleRef};
+use std::path::Path;
+
+/// Contains, and can be taken back.
+static HOLD: ActionSpec = ActionSpec { undoable: true, ..spec("process.hold", Lane::Contain, kill_input, kill_output) };
+/// Says something to somebody.
+static SAY: ActionSpec = ActionSpec { targets: &[], ..spec("chat.say", Lane::Notify, kill_input, kill_output) };
+
+fn loaded_rules() -> Vec<RuleRef> {
+    let low = RuleRef {
+        level: Level::Low,
+        tags: vec!["attack.t1082".into()],
+        name: "look-around".into(),
+        ..rules()[0].clone()
+    };
+    let id = RuleRef {
+        id: Some("5f0e7d0a".into()),
+        tags: vec!["attack.t1059.006".into()],
+        name: "python".into(),
+        ..rules()[0].clone()
+    };
+    rules().into_iter().chain([low, id]).collect()
+}
+
+fn with<T>(look: impl FnOnce(&Known<'_>) -> T) -> T {
+    let rules = loaded_rules();
+    look(&Known { actions: vec![&KILL, &FREEZE, &CAPTURE, &HOLD, &SAY], rules: Some(&rules), ..Known::default() })
+}
+
+fn said(text: &str) -> String {
+    with(|known| print(&playbook(Path::new("p.yaml"), text, known).1))
+}
+
+/// A playbook that acts by itself and has a limit of runs.
+fn steps(body: &str) -> String {
+    format!("playbook: p\nmode: enforce\nlimits: {{ runs: 5/h }}\nsteps:\n  {}\n", body.replace('\n', "\n  "))
+}
+
+fn on(body: &str) -> String {
+    format!("playbook: p\non:\n  detections: {body}\nsteps: {{ s: {{ tell: x }} }}\n")
+}
+
+#[test]
+fn every_item_is_told_with_its_place() {
+    let kill = "action: process.kill, with: { process: \"1.2.3@b\" }";
+    let hold = "action: process.hold, with: { process: \"1.2.3@b\" }";
+    let look = "action: process.capture, with: { process: \"1.2.3@b\" }";
+    let rows: Vec<(&str, String)> = vec![
+        ("unknown key", steps("s: { tell: x, neds: [] }")),
+        ("unknown action", steps("s: { action: process.kil, with: { process: x } }")),
+        ("unknown input", steps("s: { action: process.kill, with: { process: x, scop: tree } }")),
+        ("type of an input", steps("s: { action: process.capture, with: { process: x, max_bytes: many } }")),
+        ("need", steps("s: { tell: x, needs: [t] }")),
+        ("cycle", steps("a: { tell: x, needs: [b] }\nb: { tell: x, needs: [c] }\nc: { tell: x, needs: [a] }")),
+        ("no ancestor", steps(&format!("k: {{ {kill} }}\ns: {{ tell: \"${{{{ steps.k.killed }}}}\" }}"))),
+        ("no output", steps(&format!("k: {{ {kill} }}\ns: {{ needs: [k], tell: \"${{{{ steps.k.kiled }}}}\" }}"))),
+        ("expression", steps("s: { tell: \"${{ 1 + }}\" }")),
+        ("unknown name", steps("s: { tell: \"${{ evnt.node }}\" }")),
+        ("no such rule", on("{ rules: [reverse-shel] }")),
+        ("no such tag", on("{ tags: [attack.t1495] }")),
+        ("a tag that is narrower than any rule's", on("{ tags: [attack.t1496.001] }")),
+        ("half a tag", on("{ tags: [attack.t105] }")),
+        ("a rule that is too low", on("{ rules: [look-around, reverse-shell], level: high }")),
+        ("a tag that is too low", on("{ tags: [attack.t1082], level: medium }")),
+        ("nothing so high", on("{ level: critical }")),
+        (
+            "irreversible",
+            format!(
+                "playbook: p\nmode: enforce\nsteps:\n  a: {{ {kill} }}\n  b: {{ {kill}, approve: {{}} }}\n  c: {{ {kill}, mode: approve }}\n  d: {{ {hold} }}\n"
+            ),
+        ),
+        ("lease without undo", steps(&format!("s: {{ {kill}, lease: {{ for: 1h }} }}"))),
+        ("confirm without undo", steps(&format!("s: {{ {kill}, confirm: {{}} }}"))),
+        ("for_each without a bound", steps("s: { for_each: \"${{ event.process.args }}\", max_parallel: 2, tell: x }")),
+        (
+            "for_each of an act without a bound",
+            steps(
+                "s: { for_each: \"${{ event.process.args }}\", action: process.kill, with: { process: \"${{ item }}\" } }",
+            ),
+        ),
+        ("attempts", steps("s: { tell: x, retry: { attempts: 101 } }")),
+        (
+            "a capture that takes back",
+            steps(&format!(
+                "a: {{ {hold} }}\nb: {{ needs: [a], {look}, on_failure: undo }}\nc: {{ {hold}, when: always, needs: [b] }}"
+            )),
+        ),
+        (
+            "a script that takes back",
+            steps(&format!("a: {{ {hold} }}\nb: {{ needs: [a], script: \"#{{}}\", on_failure: undo }}")),
+        ),
+    ];
+    let all: Vec<String> = rows.iter().map(|(name, text)| format!("== {name}\n{}", said(text))).collect();
+    assert!(all.iter().all(|said| said.lines().count() > 1), "not told: {all:?}");
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn what_is_right_is_not_told() {
+    let kill = "action: process.kill, with: { process: \"1.2.3@b\" }";
+    let hold = "action: process.hold, with: { process: \"1.2.3@b\" }";
+    let look = "action: process.capture, with: { process: \"1.2.3@b\" }";
+    for text in [
+        on("{ rules: [5f0e7d0a], tags: [attack.t1059, attack.t1059.004], level: high }"),
+        on("{ rules: [look-around], level: low }"),
+        on("{ level: high }"),
+        format!("playbook: p\nmode: enforce\nlimits: {{ targets: 5/run }}\nsteps: {{ s: {{ {kill} }} }}\n"),
+        format!("playbook: p\nsteps: {{ s: {{ {kill} }} }}\n"),
+        steps(&format!("s: {{ {hold}, lease: {{ for: 1h }}, confirm: {{}} }}")),
+        steps("s: { for_each: [1, 2], tell: x }"),
+        steps("s: { for_each: \"${{ event.process.args.extract(0, 20) }}\", tell: x }"),
+        steps(
+            "s: { for_each: \"${{ event.process.args }}\", action: process.kill, with: { process: \"${{ item }}\" } }",
+        )
+        .replace("runs: 5/h", "targets: 5/run"),
+        steps("s: { tell: x, retry: { attempts: 100 } }"),
+        // What waits for the capture has not begun when it fails; a kill that fails is a reason to take back.
+        steps(&format!("a: {{ {look}, on_failure: undo }}\nb: {{ {hold}, needs: [a] }}")),
+        steps(&format!("a: {{ {hold} }}\nb: {{ {kill}, needs: [a], on_failure: undo }}")),
+        steps(&format!("a: {{ {hold} }}\nb: {{ {look}, needs: [a], on_failure: continue }}")),
+    ] {
+        assert_eq!(said(&text), "", "{text}");
+    }
+}
+
+/// What checks clean starts: a tag means those below it in the check and in the trigger.
+#[test]
+fn a_tag_above_starts_what_is_below_it() {
+    let text = on("{ tags: [attack.t1059] }");
+    let filter = with(|known| playbook(Path::new("p.yaml"), &text, known).0).unwrap().on.detections.unwrap();
+    let wanted: Vec<String> = loaded_rules()
+        .iter()
+        .filter(|rule| crate::trigger::wants(&filter, rule))
+        .map(|rule| rule.name.to_string())
+        .collect();
+    assert_eq!(wanted, ["reverse-shell", "python"]);
+    let other = RuleRef { tags: vec!["attack.t10590".into()], ..rules()[0].clone() };
+    assert!(!crate::trigger::wants(&filter, &other));
+}
+
+/// A playbook with an own trigger whose second step acts.
+fn acting(name: &str, on: &str, act: &str) -> PlaybookSource {
+    let text = format!(
+        "playbook: {name}\nmode: enforce\nlimits: {{ runs: 5/h }}\non: {{ {on} }}\nsteps:\n  say: {{ tell: x }}\n  act: {{ {act}, with: {{ process: \"1.2.3@b\" }} }}\n"
+    );
+    PlaybookSource::Text { name: format!("{name}.yaml"), text }
+}
+
+fn both(first: (&str, &str), second: (&str, &str)) -> String {
+    let sources = [acting("one", first.0, first.1), acting("two", second.0, second.1)];
+    with(|known| print(&playbooks(&sources, known).1))
+}
+
+#[test]
+fn two_that_would_answer_the_same_are_told_by_what_really_starts_both() {
+    let kill = "action: process.kill";
+    for (first, second, shared) in [
+        ("detections: { rules: [reverse-shell] }", "detections: { tags: [attack.t1059] }", "rule `reverse-shell`"),
+        ("detections: { tags: [attack.t1059.006] }", "detections: { rules: [5f0e7d0a] }", "rule `python`"),
+        ("detections: { level: high }", "detections: { tags: [attack.t1059] }", "rules `python`, `reverse-shell`"),
+        (
+            "detections: { level: low }",
+            "detections: { level: informational }",
+            "rules `crypto-miner`, `look-around`, `python` and 1 more",
+        ),
+        (
+            "detections: { rules: [crypto-miner] }, if: \"${{ true }}\"",
+            "detections: { rules: [crypto-miner] }",
+            "rule `crypto-miner`",
+        ),
+        ("detections: { rules: [nowhere] }", "detections: { rules: [nowhere] }", "rule `nowhere`"),
+        ("detections: { tags: [attack.t9.001] }", "detections: { tags: [attack.t9] }", "tag `attack.t9.001`"),
+    ] {
+        let told = both((first, kill), (second, kill));
+        let what = format!("two.yaml:7:3 warning: `one` and `two` would both do `process.kill` on {shared}\n");
+        assert!(told.contains(&what), "{first} and {second}: {told}");
+        assert!(
+            told.contains("  |   act: { action: process.kill") && told.contains("(the other is one.yaml:7:3)"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn two_that_do_not_meet_are_not_told() {
+    let kill = "action: process.kill";
+    let row = |first: &str, second: &str, acts: (&str, &str)| both((first, acts.0), (second, acts.1));
+    for told in [
+        row("detections: { rules: [reverse-shell] }", "detections: { rules: [crypto-miner] }", (kill, kill)),
+        row("detections: { tags: [attack.t1059.004] }", "detections: { tags: [attack.t1059.006] }", (kill, kill)),
+        // The level leaves the only rule that both name to one of them.
+        row(
+            "detections: { rules: [look-around] }",
+            "detections: { tags: [attack.t1082, attack.t1059], level: high }",
+            (kill, kill),
+        ),
+        row("detections: { level: high }", "schedule: { cron: \"0 6 * * *\" }", (kill, kill)),
+        row("detections: { level: high }", "detections: { level: high }", (kill, "action: process.freeze")),
+        row(
+            "detections: { level: high }",
+            "detections: { level: high }",
+            (kill, "mode: observe, action: process.kill"),
+        ),
+        row(
+            "detections: { level: high }, if: \"${{ 1 == 1 }}\"",
+            "detections: { level: high }, if: \"${{ 2 == 2 }}\"",
+            (kill, kill),
+        ),
+    ] {
+        assert!(!told.contains("would both do"), "{told}");
+    }
+}

@@ -1,0 +1,195 @@
+//! What should have a bound, a question or a way back, and has none.
+//!
+//! Looks at each step beside the whole: its action's declaration, the playbook's limits, and what else would be taken back.
+
+use crate::load::Known;
+use crate::load::playbook::Draft;
+use crate::load::reader::Reader;
+use crate::load::step::StepPlaces;
+use crate::playbook::graph::Graph;
+use quell_model::playbook::{OnFailure, Step, StepKind, When};
+use quell_model::{ActionSpec, Lane, Mode, Name};
+
+pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>, graph: Option<&Graph>) {
+    for (step, places) in &draft.steps {
+        let spec = spec(step, known);
+        endless(reader, draft, step, places, spec);
+        if let Some(graph) = graph {
+            takes_back(reader, draft, known, graph, (step, places));
+        }
+        let StepKind::Action { action, .. } = &step.kind else {
+            does_nothing(reader, step, places);
+            continue;
+        };
+        asks_too_late(reader, action, places, spec);
+        irreversible(reader, draft, step, places, spec);
+    }
+}
+
+fn spec(step: &Step, known: &Known<'_>) -> Option<&'static ActionSpec> {
+    match &step.kind {
+        StepKind::Action { action, .. } => known.action(action.as_str()),
+        _ => None,
+    }
+}
+
+/// How many items an expression gives nobody knows, and whoever attacks may make them many.
+fn endless(
+    reader: &mut Reader<'_>,
+    draft: &Draft<'_>,
+    step: &Step,
+    places: &StepPlaces<'_>,
+    spec: Option<&'static ActionSpec>,
+) {
+    let (Some(each), Some(at)) = (&step.for_each, places.unbounded) else { return };
+    // Targets are what inputs of actions name; of messages and scripts there are as many as there are items.
+    let is_action = matches!(step.kind, StepKind::Action { .. });
+    let counts = is_action && spec.is_none_or(|spec| !spec.targets.is_empty());
+    if is_cut(&each.list.text) || (counts && draft.limits.targets.is_some()) {
+        return;
+    }
+    let what = format!("the `for_each` of step `{}` has no bound", step.id);
+    let expected = match counts {
+        true => "`limits: { targets: 20/run }`, or a list that is cut: ${{ ….extract(0, 20) }}",
+        false => "a list that is cut: ${{ ….extract(0, 20) }}",
+    };
+    reader.warning(at, what, expected);
+}
+
+/// Whether an expression has as many items as are written: `[a, b]`, or a cut of so many at its end: `.extract(0, 20)`.
+fn is_cut(text: &str) -> bool {
+    if text.trim().starts_with('[') && closes_last(text.trim()) {
+        return true;
+    }
+    let inside = text.trim().strip_suffix(')').and_then(|rest| rest.rsplit_once(".extract("));
+    let Some((_, inside)) = inside else { return false };
+    let numbers = inside.split_once(',').or_else(|| inside.split_once(".."));
+    numbers.is_some_and(|(from, most)| [from, most].iter().all(|number| number.trim().parse::<u32>().is_ok()))
+}
+
+/// Whether the bracket that opens a text is closed by its last character.
+fn closes_last(text: &str) -> bool {
+    let mut depth = 0usize;
+    let end = text.char_indices().find(|(_, c)| {
+        depth = match c {
+            '[' => depth + 1,
+            ']' => depth.saturating_sub(1),
+            _ => depth,
+        };
+        depth == 0
+    });
+    end.is_some_and(|(at, _)| at + 1 == text.len())
+}
+
+/// The failure of a step that only looks or tells, and with it the end of what contains.
+fn takes_back(
+    reader: &mut Reader<'_>,
+    draft: &Draft<'_>,
+    known: &Known<'_>,
+    graph: &Graph,
+    (step, places): (&Step, &StepPlaces<'_>),
+) {
+    let contains = |spec: &ActionSpec| matches!(spec.lane, Lane::Contain | Lane::Cloud);
+    let only_looks = match &step.kind {
+        StepKind::Action { .. } => spec(step, known).is_some_and(|spec| !contains(spec)),
+        StepKind::Script(_) | StepKind::Tell(_) => true,
+        _ => false,
+    };
+    let (Some(at), true, OnFailure::Undo) = (places.on_failure, only_looks, step.on_failure) else { return };
+    let stands = |other: &&Step| {
+        // What waits for its success has not begun when it fails.
+        let is_later = other.when == When::Success && graph.ancestors(&other.id).contains(&step.id);
+        !is_later && spec(other, known).is_some_and(|spec| contains(spec) && spec.undoable)
+    };
+    let all = draft.steps.iter().map(|(step, _)| step).filter(stands);
+    let ids: Vec<String> = all.map(|step| format!("`{}`", step.id)).collect();
+    if !ids.is_empty() {
+        let what = format!("should `{}` fail, {} would be taken back, which contains", step.id, and(&ids));
+        reader.warning(at, what, "`on_failure: continue`: a containment stands without its evidence");
+    }
+}
+
+/// `a`, `b` and `c`.
+fn and(names: &[String]) -> String {
+    match names {
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// Keys of actions beside what does nothing to the world.
+fn does_nothing(reader: &mut Reader<'_>, step: &Step, places: &StepPlaces<'_>) {
+    for (key, at) in [("approve", places.approve), ("confirm", places.confirm)] {
+        if let Some(at) = at {
+            let what = format!("step `{}` has `{key}` and does nothing to the world", step.id);
+            reader.error(at, what, format!("`{key}` beside an `action`"));
+        }
+    }
+    if let Some(at) = places.lease {
+        let what = format!("step `{}` has a `lease` and contains nothing", step.id);
+        reader.error(at, what, "a `lease` beside an `action` that can be undone");
+    }
+}
+
+fn asks_too_late(reader: &mut Reader<'_>, action: &Name, places: &StepPlaces<'_>, spec: Option<&'static ActionSpec>) {
+    let Some(spec) = spec else { return };
+    if let (Some(at), false) = (places.lease, spec.undoable) {
+        let what = format!("`{action}` cannot be undone, and has a `lease`");
+        reader.error(at, what, "no `lease`, or an action that can be undone (`quell action list`)");
+    }
+    if let (Some(at), false) = (places.confirm, spec.undoable) {
+        let what = format!("`{action}` cannot be undone, and is to be confirmed afterwards");
+        reader.error(at, what, "`approve`, which asks first, or an action that can be undone");
+    }
+    if let (Some(at), Lane::Read) = (places.approve.or(places.confirm), spec.lane) {
+        reader.error(at, format!("`{action}` changes nothing, so that there is nothing to ask"), "neither");
+    }
+}
+
+/// What cannot be taken back is asked about first, or held by a limit.
+fn irreversible(
+    reader: &mut Reader<'_>,
+    draft: &Draft<'_>,
+    step: &Step,
+    places: &StepPlaces<'_>,
+    spec: Option<&'static ActionSpec>,
+) {
+    let is_free = draft.mode.strictest(step.mode.unwrap_or(Mode::Enforce)) == Mode::Enforce;
+    let is_held = step.approve.is_some() || draft.limits.targets.is_some() || draft.limits.runs.is_some();
+    let cannot = spec.is_some_and(|spec| !spec.undoable && matches!(spec.lane, Lane::Contain | Lane::Cloud));
+    if let (Some(at), true, false, StepKind::Action { action, .. }) =
+        (places.action, is_free && cannot, is_held, &step.kind)
+    {
+        let what = format!("`{action}` cannot be taken back, nobody is asked, and nothing limits it");
+        reader.warning(at, what, "`limits: { runs: 20/h, targets: 5/run }` on the playbook, or `approve` on the step");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_cut;
+
+    #[test]
+    fn a_cut_is_a_number_of_items_at_the_end() {
+        for cut in [
+            "[1, 2, 3]",
+            " [[a], b] ",
+            "x.extract(0, 20)",
+            " steps.a.b.filter(|c| c.d).extract(0..20) ",
+            "(x ?? []).extract(5,5)",
+        ] {
+            assert!(is_cut(cut), "{cut}");
+        }
+        for open in [
+            "x",
+            "[1] + y",
+            "[1].map(|c| y[c])",
+            "x.extract(0)",
+            "x.extract(0, n)",
+            "x.extract(0, 20) + y",
+            "x.extract(0, 20).map(|c| c.d)",
+        ] {
+            assert!(!is_cut(open), "{open}");
+        }
+    }
+}

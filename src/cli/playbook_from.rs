@@ -1,0 +1,73 @@
+//! `quell playbook test --from run ID`: a test that is written from a run, and played once before it is given away.
+//!
+//! Owns the asking and the trial. What is written is the engine's; the text goes to standard output, also where the trial
+//! shows that a played world cannot show all of it again, which then is told.
+
+use super::client::{Client, segment};
+use super::escape::escape;
+use super::mistakes;
+use super::playbook_test::on_a_bench;
+use super::{Exit, Fail, Global, Term};
+use crate::daemon::files;
+use quell_engine::load::Known;
+use quell_engine::report::{DefinitionView, RunView};
+use quell_engine::trial::{self, Coverage};
+use quell_model::playbook::Playbook;
+use quell_model::{Level, RuleRef};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Writes it.
+pub(super) fn run(from: &[String], rules: &[PathBuf], global: &Global, term: &Term) -> Result<Exit, Fail> {
+    let [what, id] = from else { return Err(Fail::usage("`--from` takes `run` and its id")) };
+    if what != "run" {
+        return Err(Fail::usage(format!("a test is written from a run, not from a `{what}`")).hint("`--from run ID`"));
+    }
+    let client = Client::new(global)?;
+    let run: RunView = client.get(&format!("/runs/{}", segment(id)))?;
+    let pinned: DefinitionView = client.get(&format!("/runs/{}/playbook", segment(id)))?;
+    let playbook = crate::daemon::reread(Path::new(&pinned.file), &pinned.text).ok_or_else(|| {
+        let what = format!("the playbook that run `{id}` began with is no longer understood by this version");
+        Fail::not_right(what)
+    })?;
+    let text = trial::written(&run, &playbook, &quell_actions::specs())
+        .map_err(|why| Fail::not_right(format!("no test can be written from it: {why}")))?;
+    let holds = holds(&text, &run, Arc::new(playbook), rules, term)?;
+    if term.is_json() {
+        term.document(&json!({ "ok": holds, "run": run.id, "text": text }));
+    } else {
+        text.lines().for_each(|line| term.line(escape(line)));
+    }
+    Ok(if holds { Exit::Right } else { Exit::NotRight })
+}
+
+/// Whether the test passes against the text that the run went by.
+fn holds(text: &str, run: &RunView, playbook: Arc<Playbook>, more: &[PathBuf], term: &Term) -> Result<bool, Fail> {
+    let (_, rules, vars) = files::with_rules(&[], more);
+    let mut refs: Vec<RuleRef> = rules.refs().cloned().collect();
+    refs.extend(rule(run).filter(|rule| refs.iter().all(|other| other.name != rule.name)));
+    let known = Known { actions: quell_actions::specs(), rules: Some(&refs), vars: Some(&vars) };
+    let (suite, found) = trial::read(Path::new("from-run.test.yaml"), text, std::slice::from_ref(&playbook), &known);
+    mistakes::draw(term, &found);
+    let Some(suite) = suite else { return Ok(false) };
+    let misses = on_a_bench(rules, vars, |bench| {
+        let mut coverage = Coverage::of(&playbook);
+        let played = suite.cases.iter().map(|case| trial::play(&suite, case, bench, &mut coverage).misses);
+        played.flatten().collect::<Vec<_>>()
+    })?;
+    for miss in &misses {
+        let (expected, found) = (escape(&miss.expected), escape(&miss.found));
+        term.note(format!("played again it differs: expected {expected}, found {found}"));
+    }
+    Ok(misses.is_empty())
+}
+
+/// The rule as the run knew it: it may not be among those that are loaded here.
+fn rule(run: &RunView) -> Option<RuleRef> {
+    let text = |key: &str| run.detection.get(key).and_then(Value::as_str);
+    let level: Level = text("level")?.parse().ok()?;
+    let tags = run.detection.get("tags").and_then(Value::as_array).into_iter().flatten();
+    let tags = tags.filter_map(Value::as_str).map(Into::into).collect();
+    Some(RuleRef { name: text("rule")?.into(), id: None, title: text("title")?.into(), level, tags })
+}
