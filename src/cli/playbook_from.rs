@@ -44,14 +44,20 @@ pub(super) fn run(from: &[String], rules: &[PathBuf], global: &Global, term: &Te
 
 /// Whether the test passes against the text that the run went by.
 fn holds(text: &str, run: &RunView, playbook: Arc<Playbook>, more: &[PathBuf], term: &Term) -> Result<bool, Fail> {
-    let (_, rules, vars) = files::with_rules(&[], more);
+    let (_, rules, config) = files::with_rules(&[], more);
     let mut refs: Vec<RuleRef> = rules.refs().cloned().collect();
     refs.extend(rule(run).filter(|rule| refs.iter().all(|other| other.name != rule.name)));
-    let known = Known { actions: quell_actions::specs(), rules: Some(&refs), vars: Some(&vars) };
+    let known = Known {
+        actions: quell_actions::specs(),
+        rules: Some(&refs),
+        vars: Some(&config.vars),
+        roles: Some(&config.roles),
+        ..Known::default()
+    };
     let (suite, found) = trial::read(Path::new("from-run.test.yaml"), text, std::slice::from_ref(&playbook), &known);
     mistakes::draw(term, &found);
     let Some(suite) = suite else { return Ok(false) };
-    let misses = on_a_bench(rules, vars, |bench| {
+    let misses = on_a_bench(rules, config.vars.clone(), |bench| {
         let mut coverage = Coverage::of(&playbook);
         let played = suite.cases.iter().map(|case| trial::play(&suite, case, bench, &mut coverage).misses);
         played.flatten().collect::<Vec<_>>()
