@@ -1,5 +1,6 @@
 //! End to end, against the built binary and real parts: one test binary, a module a subject.
 
+mod api;
 #[cfg(feature = "ebpf")]
 mod bad_days;
 #[cfg(feature = "ebpf")]

@@ -5,8 +5,7 @@
 //! everything; root and the user who runs quell operate it, and are nobody's approval unless they are a person.
 
 use super::caller::{self, Caller, Peer};
-use super::problem::Problem;
-use super::routes::not_so;
+use super::problem::{Problem, not_so};
 use crate::daemon::files::Loaded;
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -38,32 +37,34 @@ const CONFIG: Need = Need::May(Permission::Config);
 
 /// Every route. One that is not here is closed.
 const TABLE: &[(&str, &str, Need)] = &[
-    ("GET", "/status", READ),
-    ("GET", "/playbooks", READ),
-    ("POST", "/pause", PAUSE),
-    ("POST", "/resume", PAUSE),
-    ("POST", "/reload", CONFIG),
-    ("GET", "/runs", READ),
-    ("POST", "/runs", RUN),
-    ("GET", "/runs/{id}", READ),
-    ("GET", "/runs/{id}/playbook", READ),
-    ("POST", "/runs/{id}/cancel", RUN),
-    ("POST", "/runs/{id}/retry", RUN),
-    ("POST", "/runs/{id}/skip", RUN),
-    ("POST", "/runs/{id}/undo", UNDO),
-    ("POST", "/runs/{id}/keep", UNDO),
-    ("POST", "/runs/{id}/answer", Need::Answer),
-    ("GET", "/breakers", READ),
-    ("POST", "/breakers/{id}/open", MODE),
-    ("POST", "/breakers/{id}/close", MODE),
-    ("GET", "/incidents", READ),
-    ("GET", "/incidents/{id}", READ),
-    ("GET", "/incidents/{id}/explain", READ),
-    ("GET", "/incidents/{id}/events", READ),
-    ("POST", "/incidents/{id}/note", NOTE),
-    ("POST", "/incidents/{id}/resolve", RESOLVE),
-    ("POST", "/incidents/{id}/reopen", RESOLVE),
-    ("POST", "/incidents/{id}/undo", UNDO),
+    ("GET", "/v1/openapi.json", READ),
+    ("GET", "/v1/stream", READ),
+    ("GET", "/v1/status", READ),
+    ("GET", "/v1/playbooks", READ),
+    ("POST", "/v1/pause", PAUSE),
+    ("POST", "/v1/resume", PAUSE),
+    ("POST", "/v1/reload", CONFIG),
+    ("GET", "/v1/runs", READ),
+    ("POST", "/v1/runs", RUN),
+    ("GET", "/v1/runs/{id}", READ),
+    ("GET", "/v1/runs/{id}/playbook", READ),
+    ("POST", "/v1/runs/{id}/cancel", RUN),
+    ("POST", "/v1/runs/{id}/retry", RUN),
+    ("POST", "/v1/runs/{id}/skip", RUN),
+    ("POST", "/v1/runs/{id}/undo", UNDO),
+    ("POST", "/v1/runs/{id}/keep", UNDO),
+    ("POST", "/v1/runs/{id}/answer", Need::Answer),
+    ("GET", "/v1/breakers", READ),
+    ("POST", "/v1/breakers/{id}/open", MODE),
+    ("POST", "/v1/breakers/{id}/close", MODE),
+    ("GET", "/v1/incidents", READ),
+    ("GET", "/v1/incidents/{id}", READ),
+    ("GET", "/v1/incidents/{id}/explain", READ),
+    ("GET", "/v1/incidents/{id}/events", READ),
+    ("POST", "/v1/incidents/{id}/note", NOTE),
+    ("POST", "/v1/incidents/{id}/resolve", RESOLVE),
+    ("POST", "/v1/incidents/{id}/reopen", RESOLVE),
+    ("POST", "/v1/incidents/{id}/undo", UNDO),
     ("GET", "/metrics", READ),
 ];
 

@@ -2,7 +2,8 @@
 //!
 //! Owns the route and the count; the figures are made in `telemetry/`.
 
-use super::{App, Problem};
+use super::App;
+use super::problem::{Absent, Problem};
 use crate::daemon::Desk;
 use crate::telemetry;
 use axum::extract::{MatchedPath, Request, State};
@@ -14,7 +15,16 @@ use std::sync::Arc;
 /// What nobody declared a route for.
 const NOWHERE: &str = "none";
 
-/// The figures.
+/// Tell the figures
+///
+/// In Prometheus' text format. 404: `telemetry: { metrics: true }` is not set.
+#[utoipa::path(
+    get, path = "/metrics", tag = "system", extensions(("x-permission" = json!("read"))),
+    responses(
+        (status = 200, description = "The figures", content_type = "text/plain; version=0.0.4", body = String),
+        Absent
+    ),
+)]
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     if !app.desk.tells_metrics() {
         return Err(Problem::new(StatusCode::NOT_FOUND, "this daemon tells no figures")

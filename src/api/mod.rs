@@ -1,31 +1,42 @@
 //! The daemon's API: HTTP on a Unix socket, and on TCP where it is configured, JSON in and out, problems as RFC 9457 documents.
 //!
-//! Owns routes, who is calling, and the shape of errors. Decides nothing: the engine answers what changes something,
-//! the journal's views what only reads.
+//! Owns routes, who is calling, and the shape of errors; a file a noun. Decides nothing: the engine answers what changes
+//! something, the journal's views what only reads.
 //!
 //! ```text
 //! client ──▶ socket ──▶ access (uid → person, may they?) ──▶ routes ──┬─▶ EngineHandle::request ──▶ the engine's thread
-//!                                                                     └─▶ report (read from the journal)
+//!                                                           │         ├─▶ report (read from the journal)
+//!                                                           │         └─▶ stream (the journal, followed)
+//!                                                           └─▶ document (OpenAPI, made of the same routes and types)
 //! ```
 
 mod access;
-mod answer;
-mod breaker;
-mod by_hand;
+mod app;
+mod breakers;
 mod caller;
+mod document;
+mod given;
+mod incidents;
 mod listen;
 mod metrics;
+mod page;
+mod playbooks;
 mod problem;
 mod routes;
+mod runs;
 mod socket;
-mod standing;
 mod status;
+mod stream;
+mod system;
 
 pub(crate) use access::Access;
+pub(crate) use app::App;
 pub(crate) use caller::Caller;
+pub(crate) use document::text as document;
 pub(crate) use listen::{listen, mistakes as listen_mistakes, serve as serve_tcp};
-pub(crate) use problem::Problem;
-pub(crate) use routes::{App, router};
+pub(crate) use page::Page;
+pub(crate) use problem::{Problem, ProblemDocument};
+pub(crate) use routes::router;
 pub(crate) use socket::{bind, serve};
 #[cfg(feature = "ebpf")]
 pub(crate) use status::Blocked;
@@ -33,3 +44,8 @@ pub(crate) use status::{
     ActionMissing, BlockStatus, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus,
     RecorderStatus, SensorStatus, State, Status,
 };
+pub(crate) use stream::{End, EndReason, Gap, Seats};
+
+/// What every path begins with, but for `/metrics`, which is where scrapers look. A change that would break a client makes
+/// another.
+pub(crate) const VERSION: &str = "/v1";

@@ -1,10 +1,12 @@
-//! How the daemon stands: the shape of `GET /status` and of `quell status --json`.
+//! How the daemon stands: the shape of `GET /v1/status` and of `quell status --json`.
 
+use quell_engine::run::answers::Held;
 use quell_model::{Class, Mode, Name};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Where the daemon is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// Not yet watching.
@@ -30,7 +32,7 @@ impl State {
 }
 
 /// How the daemon stands.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Status {
     /// Where it is in its life.
     pub(crate) state: State,
@@ -71,7 +73,7 @@ pub(crate) struct Status {
     pub(crate) not_armed: Vec<NotArmed>,
     /// Playbooks that ask before each act now, though they may act.
     #[serde(default)]
-    pub(crate) held: Vec<NotArmed>,
+    pub(crate) held: Vec<Held>,
     /// Actions that would not work here.
     pub(crate) actions_missing: Vec<ActionMissing>,
     /// Detections since the start.
@@ -100,7 +102,7 @@ pub(crate) struct Status {
 }
 
 /// How the kernel's hands stand.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct HandsStatus {
     /// They are in the kernel.
     pub(crate) loaded: bool,
@@ -119,7 +121,7 @@ pub(crate) struct HandsStatus {
 }
 
 /// How the kernel's reflex stands.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct BlockStatus {
     /// It is in the kernel.
     pub(crate) loaded: bool,
@@ -139,7 +141,7 @@ pub(crate) struct BlockStatus {
 }
 
 /// One image that may not start.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Blocked {
     /// Its number in the kernel's ledger.
     pub(crate) id: String,
@@ -159,7 +161,7 @@ pub(crate) struct Blocked {
 }
 
 /// How the sensor stands.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SensorStatus {
     /// It watches.
     pub(crate) running: bool,
@@ -179,7 +181,7 @@ pub(crate) struct SensorStatus {
 }
 
 /// One probe.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ProbeStatus {
     /// Its name.
     pub(crate) id: String,
@@ -190,7 +192,7 @@ pub(crate) struct ProbeStatus {
 }
 
 /// So many of a class.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Counted {
     /// The class.
     pub(crate) id: Class,
@@ -199,7 +201,7 @@ pub(crate) struct Counted {
 }
 
 /// One playbook.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct PlaybookStatus {
     /// Its name.
     pub(crate) id: Name,
@@ -214,7 +216,7 @@ pub(crate) struct PlaybookStatus {
 }
 
 /// A playbook that does not answer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct NotArmed {
     /// Its name, or its file.
     pub(crate) id: String,
@@ -223,7 +225,7 @@ pub(crate) struct NotArmed {
 }
 
 /// An action that would not work here.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ActionMissing {
     /// Its name.
     pub(crate) id: String,
@@ -232,7 +234,7 @@ pub(crate) struct ActionMissing {
 }
 
 /// How the journal stands.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct JournalStatus {
     /// Records that are taken and not yet in the database.
     pub(crate) waiting: u64,
@@ -248,7 +250,7 @@ pub(crate) struct JournalStatus {
 }
 
 /// How the flight recorder stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RecorderStatus {
     /// Events since the start.
     pub(crate) noted: u64,

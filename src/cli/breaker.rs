@@ -6,7 +6,9 @@ use super::show::moment;
 use super::table::{Table, cell};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use quell_engine::run::answers::{BreakerSwitched, BreakerView};
+use serde_json::json;
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
@@ -45,35 +47,35 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     let client = Client::new(global)?;
     match &args.what {
         None | Some(What::Show) => {
-            let all: Value = client.get("/breakers")?;
+            let all: Vec<BreakerView> = client.all("/breakers")?;
             if term.is_json() { term.document(&all) } else { show(&all, term) }
         }
         Some(What::Open(Named { name, why })) => {
-            let answer: Value = client.post(&format!("/breakers/{}/open", segment(name)), &json!({ "why": why }))?;
+            let answer: BreakerSwitched =
+                client.post(&format!("/breakers/{}/open", segment(name)), &json!({ "why": why }))?;
             term.answer(&answer, || format!("{}: asks before everything that it would do", escape(name)));
         }
         Some(What::Close(Named { name, why })) => {
-            let answer: Value = client.post(&format!("/breakers/{}/close", segment(name)), &json!({ "why": why }))?;
+            let answer: BreakerSwitched =
+                client.post(&format!("/breakers/{}/close", segment(name)), &json!({ "why": why }))?;
             term.answer(&answer, || format!("{}: acts as far as its mode allows", escape(name)));
         }
     }
     Ok(Exit::Right)
 }
 
-fn show(all: &Value, term: &Term) {
+fn show(all: &[BreakerView], term: &Term) {
     let mut table = Table::new(&["playbook", "breaker", "since", "closes", "why"]);
-    for one in all.as_array().into_iter().flatten() {
-        let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
-        let at = |key: &str| one[key].as_str().and_then(|at| at.parse().ok()).map(moment).unwrap_or_default();
-        let open = one["open"] == true;
-        let closes = if open && one["closes"].is_null() { "by hand".to_owned() } else { at("closes") };
-        let by = one["by"].as_str().map(|by| format!("{by}: ")).unwrap_or_default();
+    for one in all {
+        let at = |at: Option<Timestamp>| at.map(moment).unwrap_or_default();
+        let closes = if one.open && one.closes.is_none() { "by hand".to_owned() } else { at(one.closes) };
+        let by = one.by.as_ref().map(|by| format!("{by}: ")).unwrap_or_default();
         table.row([
-            (Ink::Name, text("id")),
-            if open { (Ink::Warn, "open".to_owned()) } else { (Ink::Dim, "closed".to_owned()) },
-            cell(at("since")),
+            (Ink::Name, one.id.to_string()),
+            if one.open { (Ink::Warn, "open".to_owned()) } else { (Ink::Dim, "closed".to_owned()) },
+            cell(at(one.since)),
             cell(closes),
-            cell(format!("{by}{}", text("why"))),
+            cell(format!("{by}{}", one.why.as_deref().unwrap_or_default())),
         ]);
     }
     table.print(term, "no playbook is loaded");

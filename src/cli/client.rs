@@ -5,10 +5,12 @@
 use super::exit::{Exit, Fail};
 use super::remote::{Remote, Stream};
 use super::{Global, place};
+use crate::api::{Page, ProblemDocument, VERSION};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use quell_engine::report::LONGEST;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
@@ -16,6 +18,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
+use tokio::task::JoinSet;
 
 /// The daemon answers in milliseconds, on a machine under attack in seconds; past this it is as good as gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,6 +38,12 @@ impl fmt::Display for At {
             Self::Tcp(remote) => f.write_str(&remote.url),
         }
     }
+}
+
+/// A body that is still to come, with the connection that brings it and ends with it.
+pub(super) struct Coming {
+    body: Incoming,
+    _drive: JoinSet<()>,
 }
 
 /// Speaks to one daemon.
@@ -72,20 +81,42 @@ impl Client {
         self.ask(Method::GET, path, None)
     }
 
+    /// Reads a list, a page after the other, while somebody wants it.
+    pub(crate) fn pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut each: impl FnMut(Vec<T>) -> bool,
+    ) -> Result<(), Fail> {
+        let mut page: Page<T> = self.get(path)?;
+        while each(page.items)
+            && let Some(next) = page.next
+        {
+            let and = if path.contains('?') { '&' } else { '?' };
+            page = self.get(&format!("{path}{and}cursor={}", segment(&next)))?;
+        }
+        Ok(())
+    }
+
+    /// Reads all of a list.
+    pub(crate) fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Fail> {
+        let mut all = Vec::new();
+        let and = if path.contains('?') { '&' } else { '?' };
+        self.pages(&format!("{path}{and}limit={LONGEST}"), |items| {
+            all.extend(items);
+            true
+        })?;
+        Ok(all)
+    }
+
     /// Changes.
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Fail> {
         self.ask(Method::POST, path, Some(body))
     }
 
     fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&Value>) -> Result<T, Fail> {
-        let answer = self.runtime.block_on(async {
-            match tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Fail::new(
-                    Exit::Unreachable,
-                    format!("the daemon at `{}` did not answer within {} s", self.at, PATIENCE.as_secs()),
-                )),
-            }
+        let answer = self.within(PATIENCE, async {
+            let coming = self.send(method, path, None, body).await?;
+            self.whole(coming).await
         })?;
         serde_json::from_slice(&answer).map_err(|e| {
             Fail::new(Exit::Unreachable, format!("the daemon's answer cannot be read: {e}"))
@@ -93,15 +124,42 @@ impl Client {
         })
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Bytes, Fail> {
+    /// Begins to read what has no end of its own, after this event.
+    pub(super) fn open(&self, path: &str, after: Option<i64>) -> Result<Coming, Fail> {
+        self.within(PATIENCE, self.send(Method::GET, path, after, None))
+    }
+
+    /// Waits for the next piece; none: that was all.
+    pub(super) fn piece(&self, coming: &mut Coming, patience: Duration) -> Result<Option<Bytes>, Fail> {
+        self.within(patience, async {
+            while let Some(frame) = coming.body.frame().await {
+                if let Ok(bytes) = frame.map_err(|e| self.broken(&e))?.into_data() {
+                    return Ok(Some(bytes));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    fn within<T>(&self, patience: Duration, answer: impl Future<Output = Result<T, Fail>>) -> Result<T, Fail> {
+        let answered = self.runtime.block_on(async { tokio::time::timeout(patience, answer).await });
+        answered.unwrap_or_else(|_| {
+            let (socket, seconds) = (&self.at, patience.as_secs());
+            Err(Fail::new(Exit::Unreachable, format!("the daemon at `{socket}` did not answer within {seconds} s")))
+        })
+    }
+
+    async fn send(&self, method: Method, path: &str, after: Option<i64>, body: Option<&Value>) -> Result<Coming, Fail> {
         let stream = self.connect().await?;
-        let broken = |e: &dyn std::fmt::Display| {
-            Fail::new(Exit::Unreachable, format!("the daemon at `{}` broke off: {e}", self.at))
-        };
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(&e))?;
+        let mut drive = JoinSet::new();
+        drive.spawn(async { drop(connection.await) });
         let body = body.map(ToString::to_string).unwrap_or_default();
-        let mut request = Request::builder().method(method).uri(path);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{VERSION}{path}"))
+            .header("content-type", "application/json");
         request = match &self.at {
             At::Socket(_) => request.header("host", "quell"),
             At::Tcp(remote) => request.header("host", remote.authority()),
@@ -111,22 +169,25 @@ impl Client {
         {
             request = request.header("authorization", token);
         }
+        if let Some(row) = after {
+            request = request.header("last-event-id", row.to_string());
+        }
         let request = request
-            .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| Fail::usage(format!("`{path}` is no address: {e}")))?;
-        let answer = async {
-            let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
-            let status = response.status();
-            let bytes = Limited::new(response.into_body(), LARGEST).collect().await.map_err(|e| broken(&e))?.to_bytes();
-            if status.is_success() { Ok(bytes) } else { Err(refusal(status, &bytes)) }
-        };
-        // The connection is driven beside its one exchange, and ends with it.
-        let drive = async {
-            drop(connection.await);
-            std::future::pending::<std::convert::Infallible>().await
-        };
-        tokio::select! { answer = answer => answer, _ = drive => unreachable!("never ready") }
+        let response = sender.send_request(request).await.map_err(|e| self.broken(&e))?;
+        let status = response.status();
+        let coming = Coming { body: response.into_body(), _drive: drive };
+        if status.is_success() { Ok(coming) } else { Err(refusal(status, &self.whole(coming).await?)) }
+    }
+
+    async fn whole(&self, coming: Coming) -> Result<Bytes, Fail> {
+        let Coming { body, _drive } = coming;
+        Ok(Limited::new(body, LARGEST).collect().await.map_err(|e| self.broken(&e))?.to_bytes())
+    }
+
+    fn broken(&self, e: &dyn std::fmt::Display) -> Fail {
+        Fail::new(Exit::Unreachable, format!("the daemon at `{}` broke off: {e}", &self.at))
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, Fail> {
@@ -155,16 +216,20 @@ fn no_connection(path: &Path, e: &std::io::Error) -> Fail {
 
 /// What a problem document (RFC 9457) means for the exit code.
 fn refusal(status: StatusCode, body: &[u8]) -> Fail {
-    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |key: &str| problem.get(key).and_then(Value::as_str).map(str::to_owned);
-    let what = text("detail").or_else(|| text("title")).unwrap_or_else(|| format!("the daemon said {status}"));
+    let (what, hint) = match serde_json::from_slice::<ProblemDocument>(body) {
+        Ok(problem) => (problem.detail, problem.hint),
+        Err(_) => (format!("the daemon said {status}"), None),
+    };
     let exit = match status {
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::METHOD_NOT_ALLOWED => Exit::Usage,
+        StatusCode::BAD_REQUEST
+        | StatusCode::UNPROCESSABLE_ENTITY
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::PAYLOAD_TOO_LARGE => Exit::Usage,
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => Exit::Missing,
         StatusCode::SERVICE_UNAVAILABLE => Exit::Unreachable,
         _ => Exit::NotRight,
     };
-    Fail { exit, what, hint: text("hint") }
+    Fail { exit, what, hint }
 }
 
 /// Text as one segment of a path.
@@ -190,8 +255,9 @@ mod tests {
 
     #[test]
     fn a_problem_says_its_detail_and_its_hint() {
-        let fail =
-            refusal(StatusCode::NOT_FOUND, br#"{"title":"not found","detail":"no run `r-1`","hint":"see list"}"#);
+        let problem =
+            br#"{"type":"about:blank","title":"not found","status":404,"detail":"no run `r-1`","hint":"see list"}"#;
+        let fail = refusal(StatusCode::NOT_FOUND, problem);
         assert_eq!(fail, Fail::not_right("no run `r-1`").hint("see list"));
         assert_eq!(refusal(StatusCode::FORBIDDEN, b"<html>").exit, Exit::Missing);
     }

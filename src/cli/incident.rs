@@ -2,10 +2,14 @@
 
 use super::client::{Client, segment};
 use super::escape::escape;
+use super::follow::Following;
 use super::since::moment;
 use super::{Exit, Fail, Global, Term};
 use jiff::Timestamp;
-use quell_engine::report::{MOST_SHOWN, SHOWN};
+use quell_engine::report::{Happening, IncidentView, MOST_SHOWN, SHOWN};
+use quell_engine::run::answers::{IncidentUndoing, OfIncident};
+use quell_model::Kind;
+use quell_model::record::IncidentState;
 use serde_json::{Value, json};
 
 /// See [`run`].
@@ -25,7 +29,7 @@ enum What {
     List,
     /// Show an incident: detections, runs, timeline
     #[command(
-        after_help = "Examples:\n  quell incident show i-0f1e2d3c4b5a\n  quell incident show i-0f1e2d3c4b5a --since 10m --limit 1000\n  quell incident show i-0f1e2d3c4b5a --events > around.jsonl"
+        after_help = "Examples:\n  quell incident show i-0f1e2d3c4b5a\n  quell incident show i-0f1e2d3c4b5a --since 10m --limit 1000\n  quell incident show i-0f1e2d3c4b5a --events > around.jsonl\n  quell incident show i-0f1e2d3c4b5a --follow"
     )]
     Show(Shown),
     /// Say which fields matched, what every playbook decided and why, what was held back, what was lost
@@ -77,6 +81,9 @@ struct Shown {
     /// Print the events around it instead, as JSON Lines: its process tree, from ten minutes before
     #[arg(long)]
     events: bool,
+    /// Then print what happens in it and its runs, until it is resolved; with --json only that, a record a line
+    #[arg(long, conflicts_with = "events")]
+    follow: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,11 +99,12 @@ struct Why {
 pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let client = Client::new(global)?;
     match &args.what {
-        What::List if term.is_json() => term.document(&client.get::<Value>("/incidents")?),
-        What::List => super::incident_view::list(&client.get::<Vec<_>>("/incidents")?, term),
-        What::Show(Shown { part, events: true }) => {
+        What::List if term.is_json() => term.document(&client.all::<Value>("/incidents")?),
+        What::List => super::incident_view::list(&client.all("/incidents")?, term),
+        What::Show(Shown { part, events: true, .. }) => {
             events(&client, &format!("/incidents/{}", segment(&part.id)), term)?
         }
+        What::Show(Shown { part, follow: true, .. }) => follow(&client, part, term)?,
         What::Show(Shown { part, .. }) if term.is_json() => term.document(&client.get::<Value>(&part.path(""))?),
         What::Show(Shown { part, .. }) => super::incident_view::show(&client.get(&part.path(""))?, term),
         What::Explain(part) if term.is_json() => term.document(&client.get::<Value>(&part.path("/explain"))?),
@@ -105,11 +113,11 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::Resolve(Why { id, why }) => change(&client, term, id, "resolve", "resolved", why)?,
         What::Reopen(Why { id, why }) => change(&client, term, id, "reopen", "open again", why)?,
         What::Undo(Why { id, why }) => {
-            let answer: Value = client.post(&format!("/incidents/{}/undo", segment(id)), &json!({ "text": why }))?;
-            let runs: Vec<&Value> = answer["runs"].as_array().into_iter().flatten().collect();
-            let refused = runs.iter().filter_map(|run| Some((run["id"].as_str()?, run["error"].as_str()?)));
+            let answer: IncidentUndoing =
+                client.post(&format!("/incidents/{}/undo", segment(id)), &json!({ "text": why }))?;
+            let refused = answer.runs.iter().filter_map(|run| Some((run.id.as_str(), run.error.as_ref()?)));
             let refused: Vec<String> = refused.map(|(run, why)| format!("{}: {}", escape(run), escape(why))).collect();
-            let count = runs.len() - refused.len();
+            let count = answer.runs.len() - refused.len();
             term.answer(&answer, || {
                 format!("{}: {count} runs are taken back; its timeline says how it ends", escape(id))
             });
@@ -121,27 +129,30 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     Ok(Exit::Right)
 }
 
-/// A part of the events around an incident.
-#[derive(serde::Deserialize)]
-struct Kept {
-    events: Vec<Value>,
-    next: Option<u64>,
+fn events(client: &Client, path: &str, term: &Term) -> Result<(), Fail> {
+    client.pages(&format!("{path}/events"), |events: Vec<Value>| {
+        events.iter().for_each(|event| term.row(event));
+        !term.is_deaf()
+    })
 }
 
-fn events(client: &Client, path: &str, term: &Term) -> Result<(), Fail> {
-    let mut next = Some(0);
-    while let Some(after) = next
-        && !term.is_deaf()
-    {
-        let kept: Kept = client.get(&format!("{path}/events?after={after}"))?;
-        kept.events.iter().for_each(|event| term.row(event));
-        next = kept.next;
+fn follow(client: &Client, part: &Part, term: &Term) -> Result<(), Fail> {
+    let following = Following::begin(client, &format!("incident={}", segment(&part.id)))?;
+    let incident: IncidentView = client.get(&part.path(""))?;
+    if !term.is_json() {
+        super::incident_view::show(&incident, term);
     }
-    Ok(())
+    if incident.state == IncidentState::Resolved {
+        return Ok(());
+    }
+    let is_resolved = |happening: &Happening| {
+        happening.kind == Kind::IncidentChanged && happening.body["state"] == json!(IncidentState::Resolved)
+    };
+    following.print(&incident.timeline, term, is_resolved)
 }
 
 fn change(client: &Client, term: &Term, id: &str, verb: &str, done: &str, text: &str) -> Result<(), Fail> {
-    let answer: Value = client.post(&format!("/incidents/{}/{verb}", segment(id)), &json!({ "text": text }))?;
+    let answer: OfIncident = client.post(&format!("/incidents/{}/{verb}", segment(id)), &json!({ "text": text }))?;
     term.answer(&answer, || format!("{}: {done}", escape(id)));
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! for streams; the exit codes of [`Exit`].
 
 mod action;
+mod api;
 mod breaker;
 mod client;
 mod completions;
@@ -14,6 +15,7 @@ mod doctor;
 mod escape;
 mod event_line;
 mod exit;
+mod follow;
 mod incident;
 mod incident_view;
 mod init;
@@ -126,6 +128,8 @@ enum Command {
     Action(action::Args),
     /// Check, back up or prune the journal
     Store(store::Args),
+    /// Describe the daemon's API
+    Api(api::Args),
     /// Print completions for a shell
     Completions(completions::Args),
     /// The demo's attacker
@@ -168,6 +172,7 @@ pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
         Command::Incident(args) => incident::run(&args, &global, term),
         Command::Action(args) => action::run(&args, term),
         Command::Store(args) => store::run(&args, &global, term),
+        Command::Api(args) => api::run(&args, term),
         Command::Completions(args) => completions::run(&args, term),
         Command::DemoActor(args) => demo::act(&args),
     }

@@ -5,7 +5,8 @@ use super::escape::escape;
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term, place};
 use crate::daemon;
-use serde_json::{Value, json};
+use quell_engine::run::answers::Paused;
+use serde_json::json;
 
 /// Stop every action at once; detection goes on
 #[derive(Debug, clap::Args)]
@@ -20,7 +21,7 @@ pub(crate) struct ResumeArgs {}
 /// Stops every action.
 pub(crate) fn pause(_: &PauseArgs, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let client = Client::new(global)?;
-    let answer: Value = match client.post("/pause", &json!({})) {
+    let answer: Paused = match client.post("/pause", &json!({})) {
         Err(fail) if fail.exit == Exit::Unreachable && client.is_local() => return beside(true, fail, global, term),
         answer => answer?,
     };
@@ -33,7 +34,7 @@ pub(crate) fn pause(_: &PauseArgs, global: &Global, term: &Term) -> Result<Exit,
 /// Lets actions go on.
 pub(crate) fn resume(_: &ResumeArgs, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let client = Client::new(global)?;
-    let answer: Value = match client.post("/resume", &json!({})) {
+    let answer: Paused = match client.post("/resume", &json!({})) {
         Err(fail) if fail.exit == Exit::Unreachable && client.is_local() => return beside(false, fail, global, term),
         answer => answer?,
     };
@@ -42,9 +43,9 @@ pub(crate) fn resume(_: &ResumeArgs, global: &Global, term: &Term) -> Result<Exi
     } else {
         let word = term.ink(Ink::Good, "resumed");
         term.line(format!("{word}: actions run again as their modes allow"));
-        match answer["refused_meanwhile"].as_u64() {
-            None | Some(0) => {}
-            Some(refused) => term.line(format!(
+        match answer.refused_meanwhile {
+            0 => {}
+            refused => term.line(format!(
                 "{}: {refused} refused meanwhile, and not done now: `quell run list` shows which",
                 term.ink(Ink::Warn, "actions")
             )),

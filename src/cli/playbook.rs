@@ -10,6 +10,7 @@ use super::table::{Table, cell};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new, playbook_running};
 use crate::daemon::files::{self, Found, Given};
+use quell_engine::run::answers::OfRun;
 use quell_model::playbook::Playbook;
 use quell_model::{Json, Mode, OwnedEvent};
 use serde_json::{Value, json};
@@ -276,13 +277,9 @@ fn start(
     if client.is_there() || !client.is_local() {
         let body =
             json!({ "playbook": playbook.name, "hash": playbook.hash, "event": event, "inputs": inputs, "mode": mode });
-        let answer: Value = client.post("/runs", &body)?;
-        if term.is_json() {
-            term.document(&answer);
-        } else {
-            let id = answer["id"].as_str().unwrap_or_default();
-            term.line(format!("{} started: `quell run show {}`", escape(id), escape(id)));
-        }
+        let answer: OfRun = client.post("/runs", &body)?;
+        let id = escape(answer.id.as_str());
+        term.answer(&answer, || format!("{id} started: `quell run show {id}`"));
         return Ok(Exit::Right);
     }
     if mode.is_some_and(|mode| mode != Mode::Observe) {

@@ -2,11 +2,14 @@
 
 use super::client::{Client, segment};
 use super::escape::escape;
+use super::follow::Following;
 use super::run_retry::{self, Retry, Skip};
 use super::since::moment;
 use super::{Exit, Fail, Global, Term, run_view};
 use jiff::Timestamp;
-use quell_engine::report::RunSummary;
+use quell_engine::report::{RunSummary, RunView};
+use quell_engine::run::answers::{AnswerTaken, OfRun, RunKept, RunUndoing};
+use quell_model::Kind;
 use serde_json::{Value, json};
 
 /// See [`run`].
@@ -37,10 +40,13 @@ enum What {
         since: Option<Timestamp>,
     },
     /// Show a run: each step with its outcome, proof and times
-    #[command(after_help = "Example:\n  quell run show r-0f1e2d3c4b5a")]
+    #[command(after_help = "Examples:\n  quell run show r-0f1e2d3c4b5a\n  quell run show r-0f1e2d3c4b5a --follow")]
     Show {
         /// The run's id, as in `quell run list`
         id: String,
+        /// Then print what happens in it, until it ends; with --json only that, a record a line
+        #[arg(long)]
+        follow: bool,
     },
     /// Take back what a run did, proved: all of it, or one step
     #[command(
@@ -109,9 +115,8 @@ fn part(id: &str) -> (&str, Option<&str>) {
     id.split_once('/').map_or((id, None), |(run, step)| (run, Some(step)))
 }
 
-fn names(list: &Value) -> String {
-    let names = list.as_array().into_iter().flatten().filter_map(Value::as_str);
-    names.map(|name| escape(name).into_owned()).collect::<Vec<_>>().join(", ")
+fn names(list: &[String]) -> String {
+    list.iter().map(|name| escape(name).into_owned()).collect::<Vec<_>>().join(", ")
 }
 
 /// Lists, shows or changes.
@@ -121,26 +126,29 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::List { failed, stuck, since } => {
             let path = run_retry::listed(*failed, *stuck, *since);
             if term.is_json() {
-                term.document(&client.get::<Value>(&path)?);
+                term.document(&client.all::<Value>(&path)?);
             } else {
                 let nothing = match (*failed, *stuck, since) {
                     (false, false, None) => "no run has been started yet",
                     (_, true, _) => "no run is stuck",
                     _ => "no such run",
                 };
-                run_view::list(&client.get::<Vec<RunSummary>>(&path)?, nothing, term);
+                run_view::list(&client.all::<RunSummary>(&path)?, nothing, term);
             }
         }
         What::Retry(args) => return run_retry::retry(&client, args, term),
         What::Skip(args) => return run_retry::skip(&client, args, term),
-        What::Show { id } if term.is_json() => term.document(&client.get::<Value>(&format!("/runs/{}", segment(id)))?),
-        What::Show { id } => run_view::show(&client.get(&format!("/runs/{}", segment(id)))?, term),
+        What::Show { id, follow: true } => follow(&client, id, term)?,
+        What::Show { id, .. } if term.is_json() => {
+            term.document(&client.get::<Value>(&format!("/runs/{}", segment(id)))?)
+        }
+        What::Show { id, .. } => run_view::show(&client.get(&format!("/runs/{}", segment(id)))?, term),
         What::Undo { id, why } => {
             let (run, step) = part(id);
-            let answer: Value =
+            let answer: RunUndoing =
                 client.post(&format!("/runs/{}/undo", segment(run)), &json!({ "step": step, "why": why }))?;
             term.answer(&answer, || {
-                let parts = names(&answer["undoing"]);
+                let parts = names(&answer.undoing);
                 let what =
                     if parts.is_empty() { "nothing new starts".to_owned() } else { format!("{parts} is taken back") };
                 format!("{}: {what}; `quell run show {}` says how it ends", escape(id), escape(run))
@@ -148,34 +156,44 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         }
         What::Keep { id, lasts } => {
             let (run, step) = part(id);
-            let answer: Value =
+            let answer: RunKept =
                 client.post(&format!("/runs/{}/keep", segment(run)), &json!({ "step": step, "for": lasts }))?;
             term.answer(&answer, || {
                 let until =
                     lasts.as_ref().map_or("without an end".to_owned(), |lasts| format!("for {}", escape(lasts)));
-                format!("{}: {} stands {until}", escape(run), names(&answer["kept"]))
+                format!("{}: {} stands {until}", escape(run), names(&answer.kept))
             });
         }
         What::Approve(words) => answer(&client, words, "approve", term)?,
         What::Deny(words) => answer(&client, words, "deny", term)?,
         What::Answer { words, choice } => answer(&client, words, choice, term)?,
         What::Cancel { id } => {
-            let answer: Value = client.post(&format!("/runs/{}/cancel", segment(id)), &json!({}))?;
+            let answer: OfRun = client.post(&format!("/runs/{}/cancel", segment(id)), &json!({}))?;
             term.answer(&answer, || format!("{} is cancelled: what runs finishes, nothing new starts", escape(id)));
         }
     }
     Ok(Exit::Right)
 }
 
+fn follow(client: &Client, id: &str, term: &Term) -> Result<(), Fail> {
+    let following = Following::begin(client, &format!("run={}", segment(id)))?;
+    let run: RunView = client.get(&format!("/runs/{}", segment(id)))?;
+    if !term.is_json() {
+        run_view::show(&run, term);
+    }
+    if run.state.is_over() {
+        return Ok(());
+    }
+    following.print(&run.timeline, term, |happening| happening.kind == Kind::RunFinished)
+}
+
 fn answer(client: &Client, words: &Words, choice: &str, term: &Term) -> Result<(), Fail> {
     let (run, step) = part(&words.id);
     let given = json!({ "step": step, "choice": choice, "why": words.why });
-    let answer: Value = client.post(&format!("/runs/{}/answer", segment(run)), &given)?;
-    term.answer(&answer, || match answer["missing"].as_u64() {
-        Some(missing) if missing > 0 => {
-            format!("{}: noted `{}`; {missing} more have to say so", escape(&words.id), escape(choice))
-        }
-        _ => format!("{}: `{}`; `quell run show {}` says what follows", escape(&words.id), escape(choice), escape(run)),
+    let answer: AnswerTaken = client.post(&format!("/runs/{}/answer", segment(run)), &given)?;
+    term.answer(&answer, || match answer.missing {
+        1.. => format!("{}: noted `{}`; {} more have to say so", escape(&words.id), escape(choice), answer.missing),
+        0 => format!("{}: `{}`; `quell run show {}` says what follows", escape(&words.id), escape(choice), escape(run)),
     });
     Ok(())
 }

@@ -8,6 +8,9 @@ use super::since::moment;
 use super::{Exit, Fail, Term};
 use jiff::Timestamp;
 use quell_engine::report::RunSummary;
+use quell_engine::run::answers::{RunAgain, RunSkipped};
+use quell_model::RunId;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// See [`retry`].
@@ -50,27 +53,27 @@ pub(super) struct Skip {
 pub(super) fn retry(client: &Client, args: &Retry, term: &Term) -> Result<Exit, Fail> {
     let body = json!({ "from": args.from, "why": args.why });
     let Some(id) = &args.id else { return all(client, args.since, &body, term) };
-    let answer = client.post::<Value>(&format!("/runs/{}/retry", segment(id)), &body)?;
-    term.answer(&answer, || format!("{}; `quell run show {}` says how it ends", line(&answer), escape(id)));
+    let answer = Tried::Again(client.post(&format!("/runs/{}/retry", segment(id)), &body)?);
+    term.answer(&answer, || format!("{}; `quell run show {}` says how it ends", answer.line(), escape(id)));
     Ok(Exit::Right)
 }
 
 fn all(client: &Client, since: Option<Timestamp>, body: &Value, term: &Term) -> Result<Exit, Fail> {
-    let runs: Vec<RunSummary> = client.get(&listed(true, false, since))?;
+    let runs: Vec<RunSummary> = client.all(&listed(true, false, since))?;
     let (mut exit, mut answers) = (Exit::Right, Vec::new());
     // The earliest first: later ones may build on what it does.
     for run in runs.iter().rev() {
-        let answer = match client.post::<Value>(&format!("/runs/{}/retry", segment(run.id.as_str())), body) {
-            Ok(answer) => answer,
+        let answer = match client.post(&format!("/runs/{}/retry", segment(run.id.as_str())), body) {
+            Ok(again) => Tried::Again(again),
             Err(fail) if fail.exit == Exit::NotRight => {
                 exit = Exit::NotRight;
-                json!({ "id": run.id, "error": fail.what })
+                Tried::Not { id: run.id.clone(), error: fail.what }
             }
             // Whoever cannot be reached is not asked for each.
             Err(fail) => return Err(fail),
         };
         if !term.is_json() {
-            term.line(line(&answer));
+            term.line(answer.line());
         }
         answers.push(answer);
     }
@@ -82,15 +85,23 @@ fn all(client: &Client, since: Option<Timestamp>, body: &Value, term: &Term) -> 
     Ok(exit)
 }
 
-/// One answer in a line.
-fn line(answer: &Value) -> String {
-    let text = |key: &str| escape(answer[key].as_str().unwrap_or_default()).into_owned();
-    match answer["again"].as_array() {
-        Some(parts) => {
-            let parts: Vec<_> = parts.iter().filter_map(Value::as_str).map(escape).collect();
-            format!("{}: again {}", text("id"), parts.join(", "))
+/// What became of one run.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Tried {
+    Again(RunAgain),
+    Not { id: RunId, error: String },
+}
+
+impl Tried {
+    fn line(&self) -> String {
+        match self {
+            Self::Again(RunAgain { id, again }) => {
+                let parts: Vec<_> = again.iter().map(|part| escape(part)).collect();
+                format!("{}: again {}", escape(id.as_str()), parts.join(", "))
+            }
+            Self::Not { id, error } => format!("{}: not tried again: {}", escape(id.as_str()), escape(error)),
         }
-        None => format!("{}: not tried again: {}", text("id"), text("error")),
     }
 }
 
@@ -105,7 +116,7 @@ pub(super) fn skip(client: &Client, args: &Skip, term: &Term) -> Result<Exit, Fa
     let Some((run, step)) = args.id.split_once('/') else {
         return Err(Fail::usage(format!("`{}` names no step", args.id)).hint("RUN/STEP, as in `quell run show RUN`"));
     };
-    let answer: Value =
+    let answer: RunSkipped =
         client.post(&format!("/runs/{}/skip", segment(run)), &json!({ "step": step, "why": args.why }))?;
     term.answer(&answer, || format!("{}: skipped; what needs it goes on", escape(&args.id)));
     Ok(Exit::Right)

@@ -91,7 +91,10 @@ fn print(status: &Status, term: &Term) {
         field("", format!("{} {}: {}", term.ink(Ink::Warn, "not armed"), escape(&missing.id), escape(&missing.why)));
     }
     for held in &status.held {
-        field("", format!("{} {}: {}", term.ink(Ink::Warn, "asks first now"), escape(&held.id), escape(&held.why)));
+        field(
+            "",
+            format!("{} {}: {}", term.ink(Ink::Warn, "asks first now"), escape(held.id.as_str()), escape(&held.why)),
+        );
     }
     for missing in &status.actions_missing {
         field(

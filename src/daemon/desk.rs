@@ -24,11 +24,13 @@ use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::Rules;
 use quell_engine::load::{Config, Tls};
+use quell_engine::run::answers::{EngineStatus, Paused, ReflexWritten, Reloaded};
 use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
 use quell_engine::source::Snapshot;
 use quell_engine::store::Journal;
 use quell_model::playbook::{Playbook, StepKind};
-use quell_model::{Clock, Hash, Json, Mode, Name, Stamp};
+use quell_model::{Clock, Hash, Mode, Name, Stamp};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
@@ -155,17 +157,21 @@ impl Desk {
     }
 
     /// Asks the engine, and waits no longer than [`ANSWER`]: what was asked may be done later all the same.
-    pub(crate) async fn ask(&self, engine: &EngineHandle, request: Request) -> Result<Json, Refusal> {
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, engine: &EngineHandle, request: Request) -> Result<T, Refusal> {
         ask_within(engine, request, ANSWER).await
     }
 
     /// The same for the daemon itself, for [`SOON`].
-    pub(crate) async fn ask_soon(&self, engine: &EngineHandle, request: Request) -> Result<Json, Refusal> {
+    pub(crate) async fn ask_soon<T: DeserializeOwned>(
+        &self,
+        engine: &EngineHandle,
+        request: Request,
+    ) -> Result<T, Refusal> {
         ask_within(engine, request, SOON).await
     }
 
     /// Pauses every action, in the engine and in the kernel, or lets them go on.
-    pub(crate) async fn pause(&self, engine: &EngineHandle, paused: bool, by: Name) -> Result<Json, PauseError> {
+    pub(crate) async fn pause(&self, engine: &EngineHandle, paused: bool, by: Name) -> Result<Paused, PauseError> {
         let _one = self.pausing.lock().await;
         if paused {
             let held = self.hold(true);
@@ -219,8 +225,8 @@ impl Desk {
                 "the kernel kept an image from starting"
             );
         }
-        match self.ask_soon(engine, Request::Reflex { fired: turn.fired.clone() }).await {
-            Ok(answer) if answer["waiting"] == 0 => self.block.kept(&turn),
+        match self.ask_soon::<ReflexWritten>(engine, Request::Reflex { fired: turn.fired.clone() }).await {
+            Ok(answer) if answer.waiting == 0 => self.block.kept(&turn),
             Ok(_) => self.block.owed(&turn),
             Err(refusal) => {
                 tracing::error!(%refusal, "what the kernel's reflex struck is not written yet");
@@ -288,12 +294,11 @@ impl Desk {
     }
 
     /// How the daemon stands; `engine` is the engine's own answer.
-    pub(crate) fn status(&self, engine: &Json, journal: &Journal) -> Status {
+    pub(crate) fn status(&self, engine: &EngineStatus, journal: &Journal) -> Status {
         // Before the lock: while the database refuses, a reader waits for the writer, and others want these facts.
         let open = journal.open_streams().unwrap_or_default();
         let health = journal.health();
         let facts = self.facts();
-        let number = |key: &str| engine.get(key).and_then(Json::as_u64).unwrap_or(0);
         let count = |pick: fn((quell_model::Class, u64, u64)) -> (quell_model::Class, u64)| {
             facts.counts.all().map(pick).map(|(id, count)| Counted { id, count }).collect::<Vec<_>>()
         };
@@ -301,7 +306,7 @@ impl Desk {
             state: facts.state,
             mode: facts.definitions.ceiling,
             mode_because: facts.definitions.ceiling_because.clone(),
-            paused: engine.get("paused").and_then(Json::as_bool).unwrap_or(false),
+            paused: engine.paused,
             pause_failed: facts.pause_failed.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -323,20 +328,20 @@ impl Desk {
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions),
             not_armed: Self::not_armed(&facts),
-            held: serde_json::from_value(engine["held"].clone()).unwrap_or_default(),
+            held: engine.held.clone(),
             actions_missing: facts.actions_missing.clone(),
-            detections: number("detections"),
-            runs_open: number("runs_open"),
-            standing: number("standing"),
-            questions: number("questions"),
-            standing_due: number("standing_due"),
+            detections: engine.detections,
+            runs_open: engine.runs_open,
+            standing: engine.standing,
+            questions: engine.questions,
+            standing_due: engine.standing_due,
             incidents_open: open.iter().filter(|stream| stream.as_incident().is_some()).count() as u64,
-            incidents_degraded: number("incidents_degraded"),
+            incidents_degraded: engine.incidents_degraded,
             journal: JournalStatus {
                 // What the journal took, and what the engine keeps until it takes it.
-                waiting: health.waiting as u64 + number("records_waiting"),
-                in_memory_only: health.in_memory_only as u64 + number("records_waiting"),
-                unwritten: number("records_lost"),
+                waiting: health.waiting as u64 + engine.records_waiting,
+                in_memory_only: health.in_memory_only as u64 + engine.records_waiting,
+                unwritten: engine.records_lost,
                 trouble: health.trouble,
                 recovery: health.recovery,
             },
@@ -412,8 +417,8 @@ impl Desk {
         {
             return Err("the engine has not taken the rules of the last reload yet; try again".to_owned());
         }
-        let answer = self.ask(engine, Request::Reload(Box::new(loaded.definitions.clone()))).await;
-        answer.map_err(|refusal| refusal.to_string())?;
+        let request = Request::Reload(Box::new(loaded.definitions.clone()));
+        self.ask::<Reloaded>(engine, request).await.map_err(|refusal| refusal.to_string())?;
         let mut facts = self.facts();
         facts.rules = loaded.rules.len();
         facts.rules_skipped = loaded.rules_skipped;
@@ -441,9 +446,15 @@ fn not_armed_count(facts: &Facts) -> u64 {
     Desk::not_armed(facts).len() as u64
 }
 
-async fn ask_within(engine: &EngineHandle, request: Request, limit: Duration) -> Result<Json, Refusal> {
+async fn ask_within<T: DeserializeOwned>(
+    engine: &EngineHandle,
+    request: Request,
+    limit: Duration,
+) -> Result<T, Refusal> {
     let answer = tokio::time::timeout(limit, engine.request(request)).await;
-    answer.unwrap_or_else(|_| Err(Refusal::NotNow(format!("the engine has not answered within {limit:?}"))))
+    let late = |_| Refusal::NotNow(format!("the engine has not answered within {limit:?}"));
+    let unread = |e| Refusal::NotNow(format!("the engine's answer cannot be read: {e}"));
+    serde_json::from_value(answer.map_err(late)??).map_err(unread)
 }
 
 /// Keys that were changed and that a running daemon cannot follow.

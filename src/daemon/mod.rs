@@ -45,6 +45,7 @@ use kernel::Kernel;
 use quell_actions::HostWorld;
 use quell_engine::load::{Config, socket_fits};
 use quell_engine::run::Request;
+use quell_engine::run::answers::EngineStatus;
 use quell_model::{Mode, Name, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -204,12 +205,17 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
 
     let socket = dir.join(place::SOCKET);
     let listener = api::bind(&socket, &loaded.config.socket_group).map_err(|e| Fail::usage(with_source(&e)))?;
-    let app = App { engine: assembly.engine.clone(), journal: assembly.journal.clone(), desk: Arc::clone(&desk) };
     let tcp = match &loaded.config.listen {
         Some(listen) => Some(api::listen(listen).await.map_err(|e| Fail::usage(with_source(&e)))?),
         None => None,
     };
     let (end, ended) = watch::channel(false);
+    let app = App {
+        engine: assembly.engine.clone(),
+        journal: assembly.journal.clone(),
+        desk: Arc::clone(&desk),
+        seats: api::Seats::new(ended.clone()),
+    };
     let (mut until, over) = (ended.clone(), ended.clone());
     let until = async move { drop(until.wait_for(|end| *end).await) };
     let mut followers = tokio::task::JoinSet::new();
@@ -326,8 +332,8 @@ fn follow_traces(_: &Assembly, _: &Desk, loaded: &Loaded, _: &mut tokio::task::J
 
 /// Waits until no run is open, or nobody answers.
 async fn drain(assembly: &Assembly, desk: &Desk) {
-    while let Ok(status) = desk.ask_soon(&assembly.engine, Request::Status).await
-        && status["runs_open"].as_u64().unwrap_or(0) > 0
+    while let Ok(status) = desk.ask_soon::<EngineStatus>(&assembly.engine, Request::Status).await
+        && status.runs_open > 0
     {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -119,15 +119,16 @@ fn lists_are_arrays_and_problems_are_problem_documents() {
         daemon.ask(args).ends(1);
     }
 
-    let (head, body) = daemon.raw("GET /nowhere HTTP/1.1\r\nhost: quell\r\nconnection: close\r\n\r\n");
+    let (head, body) = daemon.raw("GET /v1/nowhere HTTP/1.1\r\nhost: quell\r\nconnection: close\r\n\r\n");
     assert!(head.starts_with("http/1.1 404") && head.contains("application/problem+json"), "{head}");
     assert_eq!(body["status"], 404);
-    let (head, _) = daemon.raw("DELETE /runs HTTP/1.1\r\nhost: quell\r\nconnection: close\r\n\r\n");
+    let (head, _) = daemon.raw("DELETE /v1/runs HTTP/1.1\r\nhost: quell\r\nconnection: close\r\n\r\n");
     assert!(head.starts_with("http/1.1 405") && head.contains("application/problem+json"), "{head}");
-    let bad = "POST /runs HTTP/1.1\r\nhost: quell\r\nconnection: close\r\ncontent-length: 9\r\n\r\n{\"plybok\"";
+    let bad = "POST /v1/runs HTTP/1.1\r\nhost: quell\r\nconnection: close\r\ncontent-length: 9\r\n\r\n{\"plybok\"";
     let (head, body) = daemon.raw(bad);
     assert!(head.starts_with("http/1.1 400") && body["detail"].as_str().unwrap().contains("body"), "{head}: {body}");
-    assert!(daemon.raw("GET /playbooks HTTP/1.1\r\nhost: quell\r\nconnection: close\r\n\r\n").1.is_array());
+    let (_, page) = daemon.raw("GET /v1/playbooks HTTP/1.1\r\nhost: quell\r\nconnection: close\r\n\r\n");
+    assert!(page["items"].is_array() && page["next"].is_null(), "{page}");
 }
 
 #[test]

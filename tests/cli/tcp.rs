@@ -170,7 +170,7 @@ fn the_slow_the_large_and_the_many_are_ended_and_hold_nobody_up() {
     let home = Home::start(false);
     let began = Instant::now();
     let mut slow = home.raw();
-    write!(slow, "GET /runs HTTP/1.1\r\nhost: x\r\nx-slow: ").unwrap();
+    write!(slow, "GET /v1/runs HTTP/1.1\r\nhost: x\r\nx-slow: ").unwrap();
     let silent = home.raw();
     home.client("viewer", &["run", "list"]).ends(0);
     let (said, silence) = (rest(slow), rest(silent));
@@ -178,14 +178,14 @@ fn the_slow_the_large_and_the_many_are_ended_and_hold_nobody_up() {
     assert!(!said.contains("200 OK") && silence.is_empty(), "{said}{silence}");
 
     let mut large = home.raw();
-    let head = "POST /runs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer secret-of-ci\r\nconnection: close\r\n";
+    let head = "POST /v1/runs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer secret-of-ci\r\nconnection: close\r\n";
     write!(large, "{head}content-length: 3000000\r\n\r\n").unwrap();
     // It may close before all of it is sent.
     drop(large.write_all(&vec![b' '; 3_000_000]));
     let said = rest(large);
     assert!(said.is_empty() || said.starts_with("HTTP/1.1 413"), "{said}");
     let mut long = home.raw();
-    drop(write!(long, "GET /runs HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "a".repeat(100_000)));
+    drop(write!(long, "GET /v1/runs HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "a".repeat(100_000)));
     assert!(!rest(long).contains("200 OK"));
 
     let mut many: Vec<TcpStream> = (0..300).map(|_| home.raw()).collect();
@@ -194,10 +194,14 @@ fn the_slow_the_large_and_the_many_are_ended_and_hold_nobody_up() {
     // The silent are ended by the clock, and then there is room again.
     wait_until("there is room again", || home.client("viewer", &["run", "list"]).code == Some(0));
     drop(many);
-    assert_eq!(home.daemon.get("/runs"), Some(Value::Array(vec![])), "the socket has places of its own");
+    assert_eq!(
+        home.daemon.get("/runs"),
+        Some(serde_json::json!({ "items": [], "next": null })),
+        "the socket has places of its own"
+    );
 
     let mut nobody = home.raw();
-    write!(nobody, "GET /runs HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(nobody, "GET /v1/runs HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
     let said = rest(nobody).to_lowercase();
     assert!(said.starts_with("http/1.1 401") && said.contains("www-authenticate: bearer"), "{said}");
     assert!(said.contains("application/problem+json"), "{said}");

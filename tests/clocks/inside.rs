@@ -122,7 +122,7 @@ impl Attack {
         let mut found = None;
         wait_until(&format!("a run about {pid}: {}", daemon.log()), || {
             let runs = daemon.get("/runs").unwrap_or_default();
-            let so = runs.as_array().into_iter().flatten().filter(|run| is_so(run));
+            let so = runs["items"].as_array().into_iter().flatten().filter(|run| is_so(run));
             found = so
                 .filter_map(|run| daemon.get(&format!("/runs/{}", run["id"].as_str()?)))
                 .find(|run| run["event"]["process"]["pid"] == pid);
@@ -134,7 +134,7 @@ impl Attack {
     /// Whether a run about it has begun.
     fn is_answered(&self, daemon: &Daemon) -> bool {
         let runs = daemon.get("/runs").unwrap_or_default();
-        { runs.as_array().into_iter().flatten() }
+        { runs["items"].as_array().into_iter().flatten() }
             .filter_map(|run| daemon.get(&format!("/runs/{}", run["id"].as_str()?)))
             .any(|run| run["event"]["process"]["pid"] == self.child.id())
     }

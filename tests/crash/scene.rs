@@ -168,7 +168,7 @@ fn is_idle(daemon: &Daemon) -> bool {
 }
 
 fn has_run(daemon: &Daemon) -> bool {
-    daemon.get("/runs").is_some_and(|list| list.as_array().is_some_and(|runs| !runs.is_empty()))
+    daemon.get("/runs").is_some_and(|list| list["items"].as_array().is_some_and(|runs| !runs.is_empty()))
 }
 
 impl Drop for Take<'_> {

@@ -12,6 +12,16 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+/// What a route answered.
+pub(crate) struct Answer {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The media type.
+    pub(crate) kind: String,
+    /// The document.
+    pub(crate) body: Value,
+}
+
 /// See the module.
 pub(crate) struct Daemon {
     child: Child,
@@ -107,14 +117,30 @@ impl Daemon {
         self.get("/status")
     }
 
-    /// What a route answers, if it does. In HTTP 1.0, so that a list comes whole and not in chunks.
+    /// What a route of the API answers, if it does.
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        self.exchange("GET", &format!("/v1{path}"), "").map(|answer| answer.body)
+    }
+
+    /// One exchange on the socket, if somebody answers. In HTTP 1.0, so that the answer's end is the connection's.
+    pub(crate) fn exchange(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
         let mut socket = UnixStream::connect(self.state.join("quell.sock")).ok()?;
         socket.set_read_timeout(Some(crate::cli::PATIENCE)).unwrap();
-        write!(socket, "GET {path} HTTP/1.0\r\nhost: quell\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).ok()?;
-        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+        let head = format!("{method} {path} HTTP/1.0\r\nhost: quell\r\ncontent-length: {}\r\n\r\n", body.len());
+        socket.write_all(head.as_bytes()).ok()?;
+        // Whoever refuses a long body does not read it to its end.
+        drop(socket.write_all(body.as_bytes()));
+        // Nor is its end a good one then: what came before it is the answer.
+        let mut answer = Vec::new();
+        drop(socket.read_to_end(&mut answer));
+        let answer = String::from_utf8(answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let field = |name: &str| {
+            let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+            fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+        };
+        let (status, kind) = (head.split(' ').nth(1)?.parse().ok()?, field("content-type").unwrap_or_default());
+        Some(Answer { status, kind, body: serde_json::from_str(body).ok()? })
     }
 
     /// Sends it a signal.

@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Which queue an action waits in. Containment never waits behind another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -69,12 +70,13 @@ pub struct ActionSpec {
 }
 
 /// What the guard needs to know of a target.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TargetFacts {
     /// A process as it stood when planned.
     Process {
-        /// Identity.
+        /// Identity: `PID.START_NS.EXEC@BOOT`.
+        #[schema(value_type = String, examples("4242.81234567890.2@1f2e3d4c-7b6a-4958-8c7d-6e5f4a3b2c1d"))]
         id: ProcessId,
         /// Its image's path, where it could be read.
         image: Option<String>,
@@ -111,7 +113,7 @@ pub enum TargetFacts {
 }
 
 /// One thing that an action would touch.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Target {
     /// The machine, cluster or account whose hands reach it.
     pub node: Name,
@@ -129,7 +131,7 @@ pub struct Target {
 }
 
 /// What an action would do.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
     /// Everything it would touch.
     pub targets: Vec<Target>,

@@ -11,9 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 /// Sigma's levels, ordered.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, JsonSchema, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Good to know.
@@ -64,7 +67,7 @@ impl std::str::FromStr for Level {
 }
 
 /// The rule that matched.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RuleRef {
     /// What playbooks call it: the rule's `name`, else its `id`, else its file's stem.
     pub name: Name,
@@ -81,7 +84,7 @@ pub struct RuleRef {
 }
 
 /// A field that the rule looked at, and the value that it matched.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MatchedField {
     /// As the rule names it.
     pub field: String,

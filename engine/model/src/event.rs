@@ -10,9 +10,10 @@ use crate::{Json, event_id::EventId, fields, ids::Name};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
+use utoipa::ToSchema;
 
 /// What kind of fact an event is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// A process was born by fork: it keeps its parent's image. No rule category of Sigma's.
@@ -203,7 +204,7 @@ impl fmt::Display for Subject {
 
 /// What an incident is about: the cloud principal, else the pod's owner, else the container, else the login session's
 /// leader, else the node and unit (or cgroup path).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Entity {
     /// `principal`, `owner`, `container`, `session`, `unit`, `cgroup`, `node`.
     pub kind: Name,

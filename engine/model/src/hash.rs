@@ -5,9 +5,15 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use utoipa::ToSchema;
 
 /// A SHA-256 sum.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, ToSchema)]
+#[schema(
+    value_type = String,
+    pattern = "^[0-9a-f]{64}$",
+    examples("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+)]
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {

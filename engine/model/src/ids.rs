@@ -7,12 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $example:literal) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
         #[serde(transparent)]
+        #[schema(value_type = String, examples($example))]
         pub struct $name(#[schemars(with = "String")] Arc<str>);
 
         impl $name {
@@ -63,23 +65,23 @@ macro_rules! text_id {
 
 text_id! {
     /// A short name: of a node, a source, a playbook, an action, a guard.
-    Name
+    Name, "contain-reverse-shell"
 }
 text_id! {
     /// `r-` and 12 hex digits: one durable execution of a playbook.
-    RunId
+    RunId, "r-0f1e2d3c4b5a"
 }
 text_id! {
     /// `i-` and 12 hex digits: what a person sees about one entity.
-    IncidentId
+    IncidentId, "i-0f1e2d3c4b5a"
 }
 text_id! {
     /// A node of a playbook's DAG: `[a-z][a-z0-9_]*`.
-    StepId
+    StepId, "freeze"
 }
 text_id! {
     /// A journal stream: `run/r-…`, `incident/i-…`, `system`.
-    StreamId
+    StreamId, "run/r-0f1e2d3c4b5a"
 }
 
 impl RunId {

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 mod starts;
 mod wait;
@@ -272,7 +273,7 @@ impl Default for Lease {
 }
 
 /// What happens at the end of a lease.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AtEnd {
     /// A person is asked; until then it stands.

@@ -15,6 +15,7 @@ use crate::process::BootId;
 use crate::time::Stamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use utoipa::ToSchema;
 
 mod by_hand;
 mod incident;
@@ -44,7 +45,7 @@ macro_rules! bodies {
         }
 
         /// The kind of a record.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema)]
         pub enum Kind {
             $($(#[$doc])* $kind,)+
         }
@@ -232,7 +233,7 @@ pub struct DefinitionPinned {
 }
 
 /// What one playbook decided about one detection.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Decided {
     /// Which playbook.
     pub playbook: Name,
@@ -246,7 +247,7 @@ pub struct Decided {
 }
 
 /// What a playbook makes of a detection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TriggerDecision {
     /// A run started.
@@ -337,7 +338,7 @@ pub struct RunStarted {
 }
 
 /// The five moments of a step, where they exist.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Moments {
     /// The kernel saw the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -516,7 +517,7 @@ pub struct TimerFired {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
     /// Steps are running.

@@ -5,10 +5,11 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
+use utoipa::ToSchema;
 
 /// One moment on both clocks. The order is that of the boot clock, so that of moments of one boot none comes sooner or later
 /// because the wall clock was set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Stamp {
     /// For people: may be stepped.
     pub wall: Timestamp,

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use utoipa::ToSchema;
 
 /// Detections, runs, notes, losses and lines of a view, each, when nothing else is asked for.
 pub const SHOWN: usize = 200;
@@ -39,7 +40,7 @@ impl Wanted {
 }
 
 /// How many of each list are not shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct More {
     /// Detections.
     #[serde(default)]

@@ -16,9 +16,10 @@ use quell_model::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use utoipa::ToSchema;
 
 /// Why an incident went as it did.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The incident's id.
     pub id: IncidentId,
@@ -48,7 +49,7 @@ pub struct Explanation {
 }
 
 /// One detection, with what came of it.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedDetection {
     /// The detection's id.
     pub id: Hash,
@@ -69,7 +70,7 @@ pub struct ExplainedDetection {
 }
 
 /// Something that held something back.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Cause {
     /// When.
     pub at: Stamp,
@@ -189,13 +190,18 @@ fn held_detection(record: &Record) -> Option<Cause> {
     })
 }
 
-/// A run that may not act says what made it so.
+/// A run that may not act, or not by itself, says what made it so.
 fn mode(view: &run::RunView) -> Option<Cause> {
-    (view.mode != Mode::Enforce).then(|| Cause {
+    let does = match view.mode {
+        Mode::Enforce => return None,
+        Mode::Approve => "asks before it acts",
+        Mode::Observe => "only plans",
+    };
+    Some(Cause {
         at: view.started,
         kind: Kind::RunStarted,
         what: "mode".into(),
-        held: format!("{} only plans ({})", view.playbook, view.mode),
+        held: format!("{} {does} ({})", view.playbook, view.mode),
         why: view.mode_because.clone(),
         run: Some(view.id.clone()),
         detection: None,

@@ -17,9 +17,10 @@ use quell_model::{
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher};
+use utoipa::ToSchema;
 
 /// An incident in a list.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct IncidentSummary {
     /// Its id.
     pub id: IncidentId,
@@ -52,7 +53,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// An incident with its story.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct IncidentView {
     /// Its id.
     pub id: IncidentId,
@@ -92,7 +93,7 @@ pub struct IncidentView {
 }
 
 /// A detection of an incident.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DetectionView {
     /// The detection's id.
     pub id: Hash,
@@ -119,9 +120,10 @@ pub struct DetectionView {
 }
 
 /// A line that somebody wrote.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct NoteView {
     /// Its number in the incident's stream.
+    #[schema(value_type = u64)]
     pub id: Seq,
     /// When.
     pub at: Stamp,
@@ -136,15 +138,16 @@ pub struct NoteView {
 /// # Errors
 /// As [`Journal::read`].
 pub fn incidents(journal: &Journal) -> Result<Vec<IncidentSummary>, StoreError> {
-    page::all(|before| incident_page(journal, before))
+    page::all(|before| incident_page(journal, before, page::LONGEST))
 }
 
-/// Some incidents, the latest first; the next page goes on before `next`.
+/// Some incidents, the latest first, so many and [`page::LONGEST`] at the most; the next page goes on before `next`.
 ///
 /// # Errors
 /// As [`Journal::read`].
-pub fn incident_page(journal: &Journal, before: Option<i64>) -> Result<Page<IncidentSummary>, StoreError> {
-    page::of(journal.incidents(before, page::LONG)?, |listed| match listed.line {
+pub fn incident_page(journal: &Journal, before: Option<i64>, long: usize) -> Result<Page<IncidentSummary>, StoreError> {
+    let long = long.clamp(1, page::LONGEST);
+    page::of(journal.incidents(before, long)?, long, |listed| match listed.line {
         Some(line) => Ok(Some(of_line(journal, line)?)),
         None => {
             let mut fold = None;

@@ -11,6 +11,7 @@
 mod again;
 mod bound;
 mod explain;
+mod happening;
 mod incident;
 mod moments;
 mod page;
@@ -25,9 +26,10 @@ mod tests;
 
 pub use bound::{MOST_SHOWN, More, SHOWN, Wanted};
 pub use explain::{Cause, ExplainedDetection, Explanation, explain};
+pub use happening::{Follower, Happening, Interest};
 pub use incident::{DetectionView, IncidentSummary, IncidentView, NoteView, incident, incident_page, incidents};
 pub use moments::Times;
-pub use page::Page;
+pub use page::{LONGEST, Page};
 pub use question::{AnswerView, QuestionView};
 pub use run::{
     DefinitionView, ErrorView, LeaseView, MarkView, PersonView, RefusalView, RunSummary, RunView, StepView, WaitView,

@@ -6,9 +6,10 @@ use quell_model::Stamp;
 use quell_model::record::Moments;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Nanoseconds by the boot clock since the kernel saw the event, for each later moment that is known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Times {
     /// The sensor had it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

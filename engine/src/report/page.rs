@@ -6,8 +6,8 @@
 use crate::store::Listed;
 use quell_model::StoreError;
 
-/// Lines of a page.
-pub(super) const LONG: usize = 500;
+/// Lines of a page at the most.
+pub const LONGEST: usize = 500;
 
 /// Some lines of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +21,10 @@ pub struct Page<T> {
 /// A page of what the journal listed.
 pub(super) fn of<L, T>(
     listed: Vec<Listed<L>>,
+    long: usize,
     line: impl FnMut(Listed<L>) -> Result<Option<T>, StoreError>,
 ) -> Result<Page<T>, StoreError> {
-    let next = listed.last().filter(|_| listed.len() >= LONG).map(|last| last.number);
+    let next = listed.last().filter(|_| listed.len() >= long).map(|last| last.number);
     let lines = listed.into_iter().map(line).filter_map(Result::transpose).collect::<Result<_, _>>()?;
     Ok(Page { lines, next })
 }

@@ -7,9 +7,10 @@ use super::run::{RunView, StepView, WaitView};
 use quell_model::record::{AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 use quell_model::{Hash, Name, Stamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A question.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct QuestionView {
     /// Whether it is asked before the act, after it, or by the playbook.
     pub kind: QuestionKind,
@@ -38,7 +39,7 @@ pub struct QuestionView {
 }
 
 /// An answer.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AnswerView {
     /// When.
     pub at: Stamp,

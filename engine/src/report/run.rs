@@ -18,9 +18,10 @@ use quell_model::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
+use utoipa::ToSchema;
 
 /// A run in a list.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RunSummary {
     /// Its id.
     pub id: RunId,
@@ -47,7 +48,7 @@ pub struct RunSummary {
 }
 
 /// A run, whole.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RunView {
     /// Its id.
     pub id: RunId,
@@ -98,7 +99,7 @@ pub struct RunView {
 }
 
 /// A step, or one item of its `for_each`.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct StepView {
     /// The step's name; of an item `name[0]`.
     pub id: String,
@@ -139,11 +140,12 @@ pub struct StepView {
     pub again: bool,
     /// Its `for_each`, item by item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(no_recursion)]
     pub items: Vec<StepView>,
 }
 
 /// An attempt that did not work.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ErrorView {
     /// When.
     pub at: Stamp,
@@ -158,7 +160,7 @@ pub struct ErrorView {
 }
 
 /// A guard's no.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RefusalView {
     /// Which guard.
     pub guard: Name,
@@ -169,7 +171,7 @@ pub struct RefusalView {
 }
 
 /// The text that a run goes by, whatever the files say now.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DefinitionView {
     /// The run.
     pub id: RunId,
@@ -184,7 +186,7 @@ pub struct DefinitionView {
 }
 
 /// A moment that is waited for.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WaitView {
     /// `retry`, `deadline` …
     pub what: Name,
@@ -199,7 +201,7 @@ impl WaitView {
 }
 
 /// Until when a containment is meant to stand.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LeaseView {
     /// Its end; none: it has no end.
     pub until: Option<Stamp>,
@@ -210,7 +212,7 @@ pub struct LeaseView {
 }
 
 /// A mark of an action that takes long.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MarkView {
     /// When.
     pub at: Stamp,
@@ -219,7 +221,7 @@ pub struct MarkView {
 }
 
 /// What a person did.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PersonView {
     /// When.
     pub at: Stamp,
@@ -236,15 +238,16 @@ pub struct PersonView {
 /// # Errors
 /// As [`Journal::read`].
 pub fn runs(journal: &Journal) -> Result<Vec<RunSummary>, StoreError> {
-    page::all(|before| run_page(journal, before))
+    page::all(|before| run_page(journal, before, page::LONGEST))
 }
 
-/// Some runs, the latest first; the next page goes on before `next`.
+/// Some runs, the latest first, so many and [`page::LONGEST`] at the most; the next page goes on before `next`.
 ///
 /// # Errors
 /// As [`Journal::read`].
-pub fn run_page(journal: &Journal, before: Option<i64>) -> Result<Page<RunSummary>, StoreError> {
-    page::of(journal.runs(before, page::LONG)?, |listed| match listed.line {
+pub fn run_page(journal: &Journal, before: Option<i64>, long: usize) -> Result<Page<RunSummary>, StoreError> {
+    let long = long.clamp(1, page::LONGEST);
+    page::of(journal.runs(before, long)?, long, |listed| match listed.line {
         Some(RunLine { head, tail: Some(tail) }) if !tail.summary.is_empty() => Ok(Some(ended(head, tail))),
         // How far a run is that has not ended stands in its records only.
         _ => Ok(fold(&journal.read(&listed.stream, 1)?).map(RunSummary::from)),

@@ -51,8 +51,9 @@ impl RunsWanted {
 pub fn run_page_of(
     journal: &Journal,
     before: Option<i64>,
+    long: usize,
     wanted: &RunsWanted,
 ) -> Result<Page<RunSummary>, StoreError> {
-    let Page { lines, next } = run_page(journal, before)?;
+    let Page { lines, next } = run_page(journal, before, long)?;
     Ok(Page { lines: lines.into_iter().filter_map(|run| wanted.takes(run)).collect(), next })
 }

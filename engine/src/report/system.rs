@@ -8,6 +8,7 @@ use quell_model::record::LossSeen;
 use quell_model::{Body, Class, Kind, Name, Record, Stamp, StoreError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// An incident may have begun this long before its first detection: what was lost then may have been a part of it.
 pub(super) const BEFORE: Duration = Duration::from_secs(10);
@@ -15,7 +16,7 @@ pub(super) const BEFORE: Duration = Duration::from_secs(10);
 pub(super) const AFTER: Duration = Duration::from_secs(2);
 
 /// Events that were lost.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LossView {
     /// When the last of them was told.
     pub at: Stamp,

@@ -365,6 +365,16 @@ fn what_held_it_back_is_told() {
 }
 
 #[test]
+fn what_asks_a_person_does_not_only_plan() {
+    let mut story = Story::new();
+    story.put("incident/i-1", 2, opened());
+    let decisions = vec![decided("contain", TriggerDecision::Started, Some("r-1"))];
+    story.put("incident/i-1", 2, DetectionAccepted { detection: detection("reverse-shell", 0), decided: decisions });
+    story.put("run/r-1", 2, started("r-1", Mode::Approve));
+    assert_eq!(story.explain("i-1").held[0].held, "contain asks before it acts (approve)");
+}
+
+#[test]
 fn an_incident_that_overlaps_a_loss_is_degraded() {
     let lost =
         |count| LossSeen { class: None, count, cgroup: None, path: None, since: None, why: "the ring was full".into() };

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// No piece of foreign text in a line is longer.
 const MOST_CHARS: usize = 160;
@@ -23,7 +24,7 @@ const MOST_TOLD: usize = 1000;
 const MOST_NAMED: usize = 4;
 
 /// A line of a timeline.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TimelineLine {
     /// When.
     pub at: Stamp,

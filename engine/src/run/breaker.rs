@@ -2,13 +2,13 @@
 //!
 //! Owns what is written of them and what is said of them. Whether one is open is the guard's to say.
 
+use super::answers::{self, BreakerSwitched, BreakerView};
 use super::request::Refusal;
 use super::shell::Core;
 use crate::store::Journal;
 use quell_model::mistake::nearest;
 use quell_model::record::{BreakerChanged, NewRecord};
 use quell_model::{Body, Json, Kind, Name, Stamp, StoreError};
-use serde_json::json;
 
 impl<W: Send + 'static> Core<W> {
     /// Takes up which breakers were open when the last engine ended.
@@ -64,7 +64,7 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow(format!("the breaker of `{playbook}` is closed already")));
         }
         self.breaker_changes(BreakerChanged { playbook: playbook.clone(), open, why, by: Some(by) }, now);
-        Ok(json!({ "id": playbook, "open": open }))
+        Ok(answers::json(BreakerSwitched { id: playbook.clone(), open }))
     }
 
     /// Why a playbook asks before it acts, if its breaker is open.
@@ -101,21 +101,20 @@ impl<W: Send + 'static> Core<W> {
             let Some(opened) =
                 self.memory.opened(name).filter(|_| self.guard().breaker.is_open(&self.memory, name, now))
             else {
-                return json!({ "id": name, "open": false });
+                return BreakerView { id: name.clone(), open: false, by: None, why: None, since: None, closes: None };
             };
             let said = self.breakers.get(name);
             let since = opened.at.wall_by(now);
             let later = jiff::SignedDuration::try_from(quiet).ok().and_then(|quiet| since.checked_add(quiet).ok());
-            let closes = later.filter(|_| !opened.by_hand);
-            json!({
-                "id": name,
-                "open": true,
-                "by": said.and_then(|said| said.by.clone()),
-                "why": said.map(|said| said.why.clone()),
-                "since": since,
-                "closes": closes,
-            })
+            BreakerView {
+                id: name.clone(),
+                open: true,
+                by: said.and_then(|said| said.by.clone()),
+                why: said.map(|said| said.why.clone()),
+                since: Some(since),
+                closes: later.filter(|_| !opened.by_hand),
+            }
         };
-        Json::Array(names.into_iter().map(one).collect())
+        answers::json(names.into_iter().map(one).collect::<Vec<_>>())
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the answers, and their records. Keeps true: what a run did and what its steps gave stays as it is; whoever asks for what
 //! cannot be done hears why in a sentence.
 
+use super::answers::{self, NotMoving, RunAgain, RunSkipped};
 use super::attempt::ASKING;
 use super::machine::Run;
 use super::request::Refusal;
@@ -49,11 +50,11 @@ impl<W: Send + 'static> Core<W> {
         self.memory.run_reopened(id, run.touched());
         let (moments, only_planned) = (run.started.moments, !run.has_acted());
         self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned });
-        let parts: Vec<String> = again.iter().map(ToString::to_string).collect();
+        let parts = again.iter().map(ToString::to_string).collect();
         let now = self.parts.clock.now();
         self.record(id, vec![NewRecord::new(now, RunReopened { by: by.clone(), why, from, again })]);
         self.drive(id);
-        Ok(json!({ "id": id, "again": parts }))
+        Ok(answers::json(RunAgain { id: id.clone(), again: parts }))
     }
 
     /// A person leaves out a step that has not ended: for what needs it, it is met.
@@ -82,13 +83,14 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         self.record(id, vec![NewRecord::new(now, acted), NewRecord::new(now, skipped)]);
         self.drive(id);
-        Ok(json!({ "id": id, "skipped": step }))
+        Ok(answers::json(RunSkipped { id: id.clone(), skipped: step.clone() }))
     }
 
     /// Open runs of which nothing moves, each with why; there should be none.
     pub(super) fn not_moving(&self) -> Json {
         let now = self.parts.clock.now();
-        let mut still: Vec<Json> = self.broken.iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
+        let broken = self.broken.iter().map(|(id, why)| NotMoving { id: id.clone(), why: why.clone() });
+        let mut still: Vec<NotMoving> = broken.collect();
         for (id, live) in &self.runs {
             let late = live.under_way.iter().find(|(_, at)| now.since(at.deadline) > LATE && at.deadline < now);
             let waits = live.run.next_wait(now).is_some() || live.run.asks() > 0;
@@ -99,9 +101,9 @@ impl<W: Send + 'static> Core<W> {
             } else {
                 continue;
             };
-            still.push(json!({ "id": id, "why": why }));
+            still.push(NotMoving { id: id.clone(), why });
         }
-        Json::Array(still)
+        answers::json(still)
     }
 }
 

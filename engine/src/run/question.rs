@@ -9,6 +9,7 @@
 //! Owns who may answer what. Keeps true: what is approved is a plan that was journaled with its sum, and that plan acts; an
 //! answer that comes too late, or of somebody who does not count, changes nothing and is told so.
 
+use super::answers::{self, AnswerTaken};
 use super::conclude::Ending;
 use super::machine::{APPROVE, Asked, Run};
 use super::request::Refusal;
@@ -342,7 +343,8 @@ impl<W: Send + 'static> Core<W> {
             self.settled(&given.run, asked, answer);
         }
         self.drive(&given.run);
-        Ok(json!({ "id": given.run, "choice": given.choice, "answered": settled, "missing": missing }))
+        let (id, choice) = (given.run.clone(), given.choice.clone());
+        Ok(answers::json(AnswerTaken { id, choice, answered: settled, missing: missing as u64 }))
     }
 
     fn objection(&self, given: &AnswerGiven, asked: &Asked) -> Option<String> {

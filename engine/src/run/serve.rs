@@ -4,6 +4,7 @@
 
 mod standing;
 
+use super::answers::{self, EngineStatus, Held, OfIncident, OfRun, Paused, ReflexWritten, Reloaded};
 use super::request::{Refusal, Request};
 use super::shell::Core;
 use crate::incident::{self, Incident, Incidents};
@@ -12,7 +13,6 @@ use quell_model::record::{
     ReflexFired, RunState,
 };
 use quell_model::{Body, IncidentId, Json, Name, RunId, StreamId};
-use serde_json::json;
 use std::sync::Arc;
 
 impl<W: Send + 'static> Core<W> {
@@ -28,7 +28,7 @@ impl<W: Send + 'static> Core<W> {
                 let found = self.definitions.playbooks.iter().find(|p| p.name == playbook).map(Arc::clone);
                 let found = found.ok_or_else(|| Refusal::NotFound { kind: "playbook", id: playbook.to_string() })?;
                 let run = self.start_by_hand(&found, event.as_deref(), inputs, mode, by).map_err(Refusal::Wrong)?;
-                Ok(json!({ "id": run }))
+                Ok(answers::json(OfRun { id: run }))
             }
             Request::Cancel { run, by } => self.cancel(&run, &by),
             Request::Retry { run, from, by, why } => self.retry(&run, from, &by, why),
@@ -50,7 +50,8 @@ impl<W: Send + 'static> Core<W> {
                 self.definitions = *definitions;
                 self.triggers.forget_planned();
                 self.set_schedules();
-                Ok(json!({ "playbooks": self.definitions.playbooks.len(), "mode": self.definitions.ceiling }))
+                let playbooks = self.definitions.playbooks.len() as u64;
+                Ok(answers::json(Reloaded { playbooks, mode: self.definitions.ceiling }))
             }
         }
     }
@@ -63,24 +64,23 @@ impl<W: Send + 'static> Core<W> {
                 self.triggers.is_at_limit(playbook, now).then(|| why.to_owned())
             };
             let why = self.breaker_says(&playbook.name, now).or_else(at_limit)?;
-            Some(json!({ "id": playbook.name, "why": why }))
+            Some(Held { id: playbook.name.clone(), why })
         });
-        let held: Vec<Json> = held.collect();
-        let (standing, due) = self.leases.count();
-        json!({
-            "held": held,
-            "mode": self.definitions.ceiling,
-            "paused": self.paused,
-            "runs_open": self.runs.len(),
-            "runs_started": self.counted.runs,
-            "detections": self.counted.detections,
-            "incidents_degraded": self.incidents.degraded(),
-            "events_lost": self.counted.lost,
-            "questions": self.open_questions(),
-            "standing": standing,
-            "standing_due": due,
-            "records_waiting": self.ink.waiting(),
-            "records_lost": self.ink.lost(),
+        let (standing, standing_due) = self.leases.count();
+        answers::json(EngineStatus {
+            held: held.collect(),
+            mode: self.definitions.ceiling,
+            paused: self.paused,
+            runs_open: self.runs.len() as u64,
+            runs_started: self.counted.runs,
+            detections: self.counted.detections,
+            incidents_degraded: self.incidents.degraded() as u64,
+            events_lost: self.counted.lost,
+            questions: self.open_questions() as u64,
+            standing: standing as u64,
+            standing_due: standing_due as u64,
+            records_waiting: self.ink.waiting() as u64,
+            records_lost: self.ink.lost(),
         })
     }
 
@@ -105,7 +105,7 @@ impl<W: Send + 'static> Core<W> {
             vec![NewRecord::new(now, PersonActed { by: by.clone(), what: "cancel".into(), detail: Json::Null })],
         );
         self.drive(run);
-        Ok(json!({ "id": run }))
+        Ok(answers::json(OfRun { id: run.clone() }))
     }
 
     fn pause(&mut self, paused: bool, by: Name) -> Json {
@@ -119,8 +119,8 @@ impl<W: Send + 'static> Core<W> {
                 self.drive(&run);
             }
         }
-        let refused = if paused { 0 } else { std::mem::take(&mut self.counted.refused_by_pause) };
-        json!({ "paused": paused, "changed": changed, "refused_meanwhile": refused })
+        let refused_meanwhile = if paused { 0 } else { std::mem::take(&mut self.counted.refused_by_pause) };
+        answers::json(Paused { paused, changed, refused_meanwhile })
     }
 
     /// All of it in one append, also what the incidents say of it: whoever asks keeps the lines until they are written,
@@ -133,7 +133,7 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow("the journal takes nothing now".to_owned()));
         }
         let now = self.parts.clock.now();
-        let count = fired.len();
+        let written = fired.len() as u64;
         let mut told: Vec<(Incident, Vec<NewRecord>)> = Vec::new();
         for one in &fired {
             let Some(id) = one.run.as_ref().and_then(|run| self.incident_of(run)) else { continue };
@@ -154,7 +154,7 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         self.ink.commit();
-        Ok(json!({ "written": count, "waiting": self.ink.waiting() }))
+        Ok(answers::json(ReflexWritten { written, waiting: self.ink.waiting() as u64 }))
     }
 
     /// What a run is part of, whether it goes on or has ended.
@@ -188,7 +188,7 @@ impl<W: Send + 'static> Core<W> {
             let why = "the recorder had to drop them: the rules saw them, what is kept lacks them".to_owned();
             self.change(id, LossSeen { class: None, count, cgroup: None, path: None, since: None, why }.into())?;
         }
-        Ok(json!({ "id": id }))
+        Ok(answers::json(OfIncident { id: id.clone() }))
     }
 
     fn live_or_journaled(&mut self, id: &IncidentId) -> Result<Incident, Refusal> {
@@ -208,6 +208,6 @@ impl<W: Send + 'static> Core<W> {
         if let Some(live) = self.incidents.get_mut(id) {
             *live = incident;
         }
-        Ok(json!({ "id": id }))
+        Ok(answers::json(OfIncident { id: id.clone() }))
     }
 }

@@ -5,6 +5,7 @@
 use super::Health;
 use super::chain::Salts;
 use super::draft::Draft;
+use super::follow::Head;
 use super::front::Counter;
 use super::item::{Done, Item};
 use super::lists::{self, Counted, IncidentLine, Listed, RunLine};
@@ -29,6 +30,7 @@ pub struct Journal(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) counter: Arc<Counter>,
     shelf: Arc<Shelf>,
+    pub(super) head: Arc<Head>,
     pub(super) readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
     writer_id: Option<ThreadId>,
@@ -81,7 +83,7 @@ impl Journal {
             rows::complete(db, &mut stand, &found)?;
             Ok(stand)
         })?;
-        let applied = stand.applied;
+        let (applied, applied_row) = (stand.applied, stand.next_row - 1);
         let mut heads: HashMap<_, _> = stand.tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
         let (mut chainer, past) = chainer(stand, Salts::open())?;
         let (mut held, mut recovery) = (Vec::new(), Vec::from_iter(gap(applied, &found)));
@@ -97,6 +99,7 @@ impl Journal {
         let inner = Inner {
             counter,
             shelf,
+            head: Arc::new(Head::new(applied_row)),
             readers,
             writer: Mutex::new(None),
             writer_id: None,
@@ -452,6 +455,7 @@ impl Inner {
         let inner = Self {
             counter,
             shelf,
+            head: writer.head(),
             readers: Readers::new(&database(dir)),
             writer_id: None,
             writer: Mutex::new(None),

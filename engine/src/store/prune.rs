@@ -39,7 +39,7 @@ pub struct PrunedMark {
 }
 
 /// What a record names, if it is one that prunes.
-fn named(row: &Row) -> Option<Box<StreamPruned>> {
+pub(super) fn named(row: &Row) -> Option<Box<StreamPruned>> {
     if row.kind != Kind::StreamPruned || row.stream != StreamId::system() {
         return None;
     }

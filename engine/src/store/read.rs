@@ -171,6 +171,32 @@ pub(super) fn rows(readers: &Readers, stream: &StreamId, ids: &[i64]) -> Result<
     raws.into_iter().map(|raw| raw.understand(stream)).collect()
 }
 
+/// So many rows after one, of whatever streams, in their order, as the database has them.
+pub(super) fn after(readers: &Readers, row: i64, most: usize) -> Result<Vec<Row>, StoreError> {
+    let raws = readers.with(|db| {
+        let columns = COLUMNS.replace(", ", ", r.");
+        let mut ask = db.prepare_cached(&format!(
+            "SELECT r.{columns}, s.name FROM records r JOIN streams s ON s.id = r.stream
+             WHERE r.id > ?1 ORDER BY r.id LIMIT ?2"
+        ))?;
+        let named = |row: &rusqlite::Row<'_>| Ok((StreamId::from(row.get::<_, String>(11)?), raw(row)?));
+        ask.query_map(params![row, i64::try_from(most).unwrap_or(i64::MAX)], named)?.collect::<Result<Vec<_>, _>>()
+    })?;
+    raws.into_iter().map(|(stream, raw)| raw.understand(&stream)).collect()
+}
+
+/// The moment of the last record up to a row, if there is one.
+pub(super) fn moment_before(db: &Connection, row: i64) -> Result<Option<String>, rusqlite::Error> {
+    let mut ask = db.prepare_cached("SELECT at_wall FROM records WHERE id <= ?1 ORDER BY id DESC LIMIT 1")?;
+    ask.query_row([row], |row| row.get(0)).optional()
+}
+
+/// The rows after one that say that something was pruned.
+pub(super) fn prunings_after(db: &Connection, row: i64) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut ask = db.prepare_cached("SELECT DISTINCT pruned FROM streams WHERE pruned > ?1 ORDER BY pruned")?;
+    ask.query_map([row], |row| row.get(0))?.collect()
+}
+
 /// Rows with intents of a verb, with their streams, the latest first. The verbs that have an index
 /// (`migrations/0003_start.sql`) are found by it, others by a look at every row.
 pub(super) fn intents(db: &Connection, action: &str) -> Result<Vec<(StreamId, i64)>, rusqlite::Error> {

@@ -8,6 +8,7 @@
 mod by_hand;
 
 use super::chain::{Salts, Sum};
+use super::follow::Head;
 use super::front::{Counter, Order, wants_sync};
 use super::item::{Done, Item};
 use super::lock::DirLock;
@@ -159,6 +160,8 @@ impl Chainer {
 pub(super) struct Writer {
     counter: Arc<Counter>,
     shelf: Arc<Shelf>,
+    /// For those who follow.
+    head: Arc<Head>,
     rows: Rows,
     chainer: Chainer,
     /// Taken off the queue, not yet chained.
@@ -174,8 +177,14 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(counter: Arc<Counter>, shelf: Arc<Shelf>, rows: Rows, chainer: Chainer, lock: DirLock) -> Self {
+        let head = Arc::new(Head::new(chainer.next_row - 1));
         let (backlog, group) = (VecDeque::new(), Group::default());
-        Self { counter, shelf, rows, chainer, backlog, group, tries: 0, pause: None, shown: (0, 0), _lock: lock }
+        Self { counter, shelf, head, rows, chainer, backlog, group, tries: 0, pause: None, shown: (0, 0), _lock: lock }
+    }
+
+    /// Where those who follow see what is committed.
+    pub(super) fn head(&self) -> Arc<Head> {
+        Arc::clone(&self.head)
     }
 
     /// What the slate still held goes first, before anything is read; gives what did not fit. A database that refuses
@@ -279,6 +288,7 @@ impl Writer {
         }
         self.shelf.clear();
         let group = std::mem::take(&mut self.group);
+        self.head.committed(&group.rows);
         let (patient, others): (Vec<Item>, Vec<Item>) = group.items.into_iter().partition(wants_sync);
         answer(others, Ok);
         // Also for those who did not ask: what was written overlaps with its sync, and is not left to chance for long.

@@ -8,6 +8,7 @@ use crate::hash::Hash;
 use crate::ids::{IncidentId, Name, RunId};
 use crate::time::Stamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// See [`Kind::IncidentOpened`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -37,7 +38,7 @@ pub struct IncidentJoined {
 }
 
 /// Where an incident stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum IncidentState {
     /// Nobody has ended it.
@@ -67,7 +68,7 @@ pub struct NoteAdded {
 }
 
 /// See [`Kind::RecorderPinned`]. A later one holds instead of an earlier one.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RecorderPinned {
     /// From ten minutes before the incident.
     pub from: Stamp,

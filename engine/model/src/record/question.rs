@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use super::Part;
+use utoipa::ToSchema;
 
 /// What a question is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum QuestionKind {
     /// Whether a step may act.

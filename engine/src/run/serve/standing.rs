@@ -2,11 +2,11 @@
 //!
 //! Owns the answers; what is asked for twice, or of what does not stand, is refused with a sentence.
 
+use super::super::answers::{self, IncidentUndoing, RunKept, RunUndoing};
 use super::super::request::Refusal;
 use super::super::shell::Core;
 use quell_model::record::Part;
 use quell_model::{IncidentId, Json, Name, RunId, StepId, StreamId};
-use serde_json::json;
 use std::time::Duration;
 
 impl<W: Send + 'static> Core<W> {
@@ -18,6 +18,10 @@ impl<W: Send + 'static> Core<W> {
         by: &Name,
         why: String,
     ) -> Result<Json, Refusal> {
+        self.undo_run(run, step, by, why).map(answers::json)
+    }
+
+    fn undo_run(&mut self, run: &RunId, step: Option<StepId>, by: &Name, why: String) -> Result<RunUndoing, Refusal> {
         let only = step.map(|step| Part { step, item: None });
         let was_open = self.runs.contains_key(run);
         let open = was_open || self.ink.journal().has(&StreamId::run(run));
@@ -37,8 +41,8 @@ impl<W: Send + 'static> Core<W> {
         self.confirmed(run, only.as_ref(), false, by);
         self.begin_undo(run, only, by.clone(), true, why);
         self.drive(run);
-        let parts: Vec<String> = standing.iter().map(Part::to_string).collect();
-        Ok(json!({ "id": run, "undoing": parts }))
+        let undoing = standing.iter().map(Part::to_string).collect();
+        Ok(RunUndoing { id: run.clone(), undoing, error: None })
     }
 
     /// The latest run first: it may have built on what earlier ones did.
@@ -59,12 +63,13 @@ impl<W: Send + 'static> Core<W> {
             let what = format!("nothing that the runs of incident `{incident}` did stands and can be taken back");
             return Err(Refusal::NotNow(what));
         }
-        let mut answers = Vec::new();
+        let mut undoing = Vec::new();
         for run in runs {
-            let answer = self.undo(&run, None, by, why.to_owned());
-            answers.push(answer.unwrap_or_else(|error| json!({ "id": run, "error": error.to_string() })));
+            let answer = self.undo_run(&run, None, by, why.to_owned());
+            let refused = |error: Refusal| RunUndoing { id: run, undoing: Vec::new(), error: Some(error.to_string()) };
+            undoing.push(answer.unwrap_or_else(refused));
         }
-        Ok(json!({ "id": incident, "runs": answers }))
+        Ok(answers::json(IncidentUndoing { id: incident.clone(), runs: undoing }))
     }
 
     /// A person wants what a run contained to stand for longer.
@@ -98,7 +103,7 @@ impl<W: Send + 'static> Core<W> {
             self.lease_changes(run, part, "kept", format!("{by} keeps it"), lasts);
         }
         self.drive(run);
-        let parts: Vec<String> = standing.iter().map(Part::to_string).collect();
-        Ok(json!({ "id": run, "kept": parts }))
+        let kept = standing.iter().map(Part::to_string).collect();
+        Ok(answers::json(RunKept { id: run.clone(), kept }))
     }
 }

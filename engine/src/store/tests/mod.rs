@@ -5,6 +5,7 @@ mod basics;
 pub(crate) mod bodies;
 mod crash;
 mod damage;
+mod follow;
 mod format;
 mod law;
 mod lists;

@@ -21,7 +21,7 @@ fn of(kind: Kind) -> Body {
 }
 
 /// A run's records, as of an incident.
-fn run(id: &str, incident: Option<&str>, over: bool) -> Vec<Body> {
+pub(super) fn run(id: &str, incident: Option<&str>, over: bool) -> Vec<Body> {
     let mut started = of(Kind::RunStarted);
     if let Body::RunStarted(started) = &mut started {
         (started.run, started.incident) = (id.into(), incident.map(Into::into));
@@ -31,7 +31,7 @@ fn run(id: &str, incident: Option<&str>, over: bool) -> Vec<Body> {
     bodies
 }
 
-fn incident(id: &str, runs: &[&str], over: bool) -> Vec<Body> {
+pub(super) fn incident(id: &str, runs: &[&str], over: bool) -> Vec<Body> {
     let mut opened = of(Kind::IncidentOpened);
     if let Body::IncidentOpened(opened) = &mut opened {
         opened.incident = id.into();
@@ -48,7 +48,7 @@ fn incident(id: &str, runs: &[&str], over: bool) -> Vec<Body> {
     bodies
 }
 
-fn put(journal: &Journal, stream: &str, when: Stamp, bodies: Vec<Body>) {
+pub(super) fn put(journal: &Journal, stream: &str, when: Stamp, bodies: Vec<Body>) {
     let stream = StreamId::from(stream);
     let records = bodies.into_iter().map(|body| NewRecord { at: when, body }).collect();
     let batch = Batch { expected: journal.last(&stream), stream, records, durability: Durability::Synced };
@@ -67,17 +67,17 @@ fn ended(run: &str) -> Body {
     (*changed).into()
 }
 
-fn days(n: u32) -> Stamp {
+pub(super) fn days(n: u32) -> Stamp {
     at(0).after(DAY * n)
 }
 
 /// Asked on day 100, of another boot than any that the journal knows.
-fn retention(days_old: u32) -> Retention {
+pub(super) fn retention(days_old: u32) -> Retention {
     Retention { older_than: DAY * days_old, now: days(100), boot: BootId("other".into()), by: "ana".into() }
 }
 
 /// Writes what prunes as the command line does without a daemon.
-fn prune(journal: &Journal, dir: &Path, retention: &Retention) -> Result<Pruned, StoreError> {
+pub(super) fn prune(journal: &Journal, dir: &Path, retention: &Retention) -> Result<Pruned, StoreError> {
     let plan = journal.prunable(retention)?;
     journal.prune(&DirVault::new(dir), plan, retention, &mut |part| {
         put(journal, "system", retention.now, vec![part.clone().into()]);

@@ -1,0 +1,197 @@
+//! What the engine answers to what people ask of it: a shape for each.
+//!
+//! Owns the shapes, so that whoever asks reads what the engine's thread wrote. Decides nothing.
+
+use jiff::Timestamp;
+use quell_model::{IncidentId, Json, Mode, Name, RunId, StepId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How the engine stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// Playbooks that ask before each act now, though they may act.
+    pub held: Vec<Held>,
+    /// The ceiling.
+    pub mode: Mode,
+    /// Every action is stopped.
+    pub paused: bool,
+    /// Runs that have not ended.
+    pub runs_open: u64,
+    /// Runs that began since the start.
+    pub runs_started: u64,
+    /// Detections since the start.
+    pub detections: u64,
+    /// Open incidents that may have missed something.
+    pub incidents_degraded: u64,
+    /// Events that were lost since the start.
+    pub events_lost: u64,
+    /// Questions that wait for an answer.
+    pub questions: u64,
+    /// Containments that stand and can be taken back.
+    pub standing: u64,
+    /// Of these, whose lease is over.
+    pub standing_due: u64,
+    /// Records that the journal has not taken yet.
+    pub records_waiting: u64,
+    /// Records that could not be kept at all.
+    pub records_lost: u64,
+}
+
+/// A playbook that does less than it may, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Held {
+    /// Its name.
+    pub id: Name,
+    /// Why.
+    pub why: String,
+}
+
+/// The run that was meant: what was asked of it is done, or under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OfRun {
+    /// Its id.
+    pub id: RunId,
+}
+
+/// The incident that was meant: what was asked of it is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OfIncident {
+    /// Its id.
+    pub id: IncidentId,
+}
+
+/// What of a run is being taken back. How it ends stands in the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunUndoing {
+    /// The run.
+    pub id: RunId,
+    /// The steps that are being taken back, an item of a `for_each` as `step[0]`. Empty: nothing of it stands, and nothing new starts.
+    #[serde(default)]
+    pub undoing: Vec<String>,
+    /// Why nothing of this run is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What of an incident's runs is being taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IncidentUndoing {
+    /// The incident.
+    pub id: IncidentId,
+    /// Its runs, the latest first.
+    pub runs: Vec<RunUndoing>,
+}
+
+/// What of a run stands for longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunKept {
+    /// The run.
+    pub id: RunId,
+    /// The steps whose containment stands, an item of a `for_each` as `step[0]`.
+    pub kept: Vec<String>,
+}
+
+/// What of a run is done again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunAgain {
+    /// The run.
+    pub id: RunId,
+    /// The steps that are done again, an item of a `for_each` as `step[0]`.
+    pub again: Vec<String>,
+}
+
+/// What of a run is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunSkipped {
+    /// The run.
+    pub id: RunId,
+    /// The step.
+    pub skipped: StepId,
+}
+
+/// A run that does not move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotMoving {
+    /// The run.
+    pub id: RunId,
+    /// Why.
+    pub why: String,
+}
+
+/// The breaker of a playbook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BreakerView {
+    /// The playbook.
+    pub id: Name,
+    /// The playbook asks before it acts.
+    pub open: bool,
+    /// Who opened it; none: the engine did, or it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Name>,
+    /// Why it was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Since when it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When it closes by itself; none: only by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closes: Option<Timestamp>,
+}
+
+/// A breaker that was switched by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BreakerSwitched {
+    /// The playbook.
+    pub id: Name,
+    /// The playbook asks before it acts.
+    pub open: bool,
+}
+
+/// What became of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AnswerTaken {
+    /// The run that asked.
+    pub id: RunId,
+    /// What was answered.
+    pub choice: Name,
+    /// The steps whose question is over by it, an item of a `for_each` as `step[0]`. Empty: others have to say the same.
+    pub answered: Vec<String>,
+    /// How many others have to say the same before it is.
+    pub missing: u64,
+}
+
+/// Whether actions run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Paused {
+    /// Every action is stopped.
+    pub paused: bool,
+    /// It was not so before.
+    pub changed: bool,
+    /// How many acts were refused while it was paused, and are not done now. 0 in the answer to a pause.
+    pub refused_meanwhile: u64,
+}
+
+/// What is in force after a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// How many playbooks.
+    pub playbooks: u64,
+    /// The ceiling.
+    pub mode: Mode,
+}
+
+/// What came of what the kernel's reflex struck.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReflexWritten {
+    /// How many entries were written down.
+    pub written: u64,
+    /// How many records the journal has not taken yet.
+    pub waiting: u64,
+}
+
+/// An answer as it goes to whoever asked.
+pub(super) fn json(answer: impl Serialize) -> Json {
+    serde_json::to_value(answer).expect("the shapes above have text keys only")
+}

@@ -1,0 +1,55 @@
+//! What the routes reach: the engine's thread, the journal, what the daemon knows of itself.
+
+use super::{Problem, Seats};
+use crate::daemon::Desk;
+use axum::http::StatusCode;
+use quell_engine::run::{EngineHandle, Request};
+use quell_engine::store::{Journal, print_age};
+use quell_model::{StoreError, StreamId};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct App {
+    /// The engine's thread.
+    pub(crate) engine: EngineHandle,
+    /// The one log.
+    pub(crate) journal: Journal,
+    /// What the daemon knows of itself.
+    pub(crate) desk: Arc<Desk>,
+    /// Room for those who follow what happens.
+    pub(crate) seats: Seats,
+}
+
+impl App {
+    /// Asks the engine.
+    pub(super) async fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, Problem> {
+        Ok(self.desk.ask(&self.engine, request).await?)
+    }
+
+    /// Reads from the journal beside the runtime: a view of many runs takes a while.
+    pub(super) async fn view<T: Send + 'static>(
+        self,
+        read: impl FnOnce(&Journal) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        match tokio::task::spawn_blocking(move || read(&self.journal)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the view could not be made")),
+        }
+    }
+
+    /// There is no such thing, or there was.
+    pub(super) async fn absent(self, kind: &'static str, id: &str) -> Problem {
+        let stream = StreamId::from(format!("{kind}/{id}"));
+        match self.view(move |journal| journal.pruned(&stream)).await {
+            Ok(None) => Problem::not_found(kind, id),
+            Ok(Some(mark)) => {
+                let (age, by, at) = (print_age(mark.older_than), mark.by, mark.at.wall);
+                let what = format!("{kind} `{id}` had been over for more than {age} and was pruned by {by} at {at:.0}");
+                Problem::new(StatusCode::GONE, what).hint("a backup from before has it: `quell up --data-dir` on that")
+            }
+            Err(problem) => problem,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What comes with a request: its body, read or refused with its reason.
+
+use super::Problem;
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
+
+/// A body of JSON, whatever media type it says it is; none at all is `{}`.
+pub(super) struct Given<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Given<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let text = String::from_request(request, state).await.map_err(IntoResponse::into_response)?;
+        read(&text).map(Self).map_err(IntoResponse::into_response)
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    let text = if text.trim().is_empty() { "{}" } else { text };
+    serde_json::from_str(text)
+        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {e}")))
+}
+
+/// A note, or a reason, is not longer: it stands in every view of its incident.
+pub(super) const LONGEST_NOTE: usize = 10_000;
+
+/// What a person says to it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Words {
+    /// For the timeline.
+    #[serde(default)]
+    #[schema(max_length = 10_000, examples("the host is being rebuilt"))]
+    text: String,
+}
+
+impl Words {
+    /// The text, if it is not too long.
+    pub(super) fn text(self) -> Result<String, Problem> {
+        let long = self.text.chars().count();
+        if long > LONGEST_NOTE {
+            let what = format!("the text has {long} characters; the most is {LONGEST_NOTE}");
+            let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what);
+            return Err(problem.hint("keep the whole of it elsewhere, and say where"));
+        }
+        Ok(self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_may_be_absent_but_not_misspelt() {
+        assert_eq!(read::<Words>(" ").and_then(Words::text), Ok(String::new()));
+        assert_eq!(read::<Words>(r#"{"text":"a"}"#).and_then(Words::text), Ok("a".to_owned()));
+        assert!(read::<Words>(r#"{"txt":"a"}"#).is_err());
+        let long = "é".repeat(LONGEST_NOTE + 1);
+        assert!(Words { text: long[2..].to_owned() }.text().is_ok());
+        assert!(Words { text: long }.text().is_err());
+    }
+}

@@ -1,0 +1,382 @@
+//! What happens, as it happens: the journal as server-sent events.
+//!
+//! ```text
+//! journal's writer ── commit ──▶ head ──▶ Feed (one a client): look, queue ──▶ hyper asks for the next when there is room
+//! ```
+//!
+//! Owns the events' names and how a stream begins and ends. Keeps true: nothing is told before it is committed; `id` is the
+//! journal's row, so that whoever was cut off goes on after it without a gap, or is told of one. A reader is asked for
+//! nothing and holds up nobody: what it has not read yet stays in the journal, and of that a client has [`report::Follower`]'s
+//! one look in memory. One that takes nothing for [`PATIENCE`] is ended with an event that says so.
+
+use super::App;
+use super::problem::{Problem, TooMany, Unreadable};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Sse;
+use axum::response::sse::{Event, KeepAlive};
+use futures_util::Stream;
+use quell_engine::report::{Follower, Happening, Interest};
+use quell_engine::store::Journal;
+use quell_model::{IncidentId, Kind, RunId, StreamId};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use utoipa::{IntoParams, ToSchema};
+
+/// Who follows at once: each has a connection, and reads every row that is committed.
+const CLIENTS: usize = 32;
+/// A reader that takes nothing for so long, while there is something for it, is ended.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A line that says nothing, so that both sides see that the other is there.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A burst of commits is looked at together.
+const TOGETHER: Duration = Duration::from_millis(20);
+/// After so long a browser tries again.
+const RETRY: Duration = Duration::from_secs(3);
+/// Streams that a gap names.
+const NAMED: usize = 20;
+
+/// Room for those who follow.
+#[derive(Clone)]
+pub(crate) struct Seats {
+    free: Arc<Semaphore>,
+    end: watch::Receiver<bool>,
+}
+
+impl Seats {
+    /// All free; `end`: the daemon is on its way out, and every stream ends.
+    pub(crate) fn new(end: watch::Receiver<bool>) -> Self {
+        Self { free: Arc::new(Semaphore::new(CLIENTS)), end }
+    }
+}
+
+/// What is to be told.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wish {
+    /// Only of this run.
+    #[serde(default)]
+    #[param(required = false)]
+    run: Option<RunId>,
+    /// Only of this incident and its runs.
+    #[serde(default)]
+    #[param(required = false)]
+    incident: Option<IncidentId>,
+    /// Only these kinds of records, with commas between.
+    #[serde(default)]
+    #[param(required = false, example = "RunStarted,RunFinished,QuestionAsked")]
+    kind: Option<String>,
+    /// Go on after this row: what `Last-Event-ID` says, for those who cannot send it. 0: from the beginning.
+    #[serde(default)]
+    #[param(required = false, minimum = 0, example = 1204)]
+    after: Option<i64>,
+}
+
+/// `begin`: the first event. What happens after this row is told.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Begin {
+    /// The row.
+    #[schema(examples(1204))]
+    row: i64,
+}
+
+/// `gap`: not everything that happened after the row that was asked for can be told.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Gap {
+    /// The row that was asked for.
+    #[schema(examples(7))]
+    after: i64,
+    /// Why, for people.
+    #[schema(examples("it was pruned for its age"))]
+    pub(crate) why: String,
+    /// Streams of which something is missing; the first 20.
+    streams: Vec<StreamId>,
+    /// How many more there are.
+    more: u64,
+}
+
+/// `end`: the last event.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct End {
+    /// Why.
+    pub(crate) why: EndReason,
+    /// For people.
+    pub(crate) text: String,
+}
+
+/// Why a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EndReason {
+    /// The reader took nothing for half a minute; it may go on after the last row that it has.
+    Slow,
+    /// The daemon ends.
+    Ending,
+    /// The journal cannot be read.
+    Broken,
+}
+
+/// Follow what happens
+///
+/// The records of the journal as they are committed, as server-sent events (`text/event-stream`). `event: begin` comes first
+/// and says where it begins; then `event: record`, each with the journal's row as its `id` and a `Happening` as its data;
+/// `event: gap` where something that was asked for was pruned meanwhile; `event: end` last, with its reason. A comment comes
+/// every 15 seconds. With `Last-Event-ID` (or `after`) it goes on after that row; without, it begins now. A reader that takes
+/// nothing for 30 seconds is ended. At most 32 follow at once (429).
+#[utoipa::path(
+    get, path = "/stream", tag = "stream", extensions(("x-permission" = json!("read"))),
+    params(
+        Wish,
+        ("Last-Event-ID" = Option<i64>, Header, description = "The row of the last event that was read: go on after it"),
+    ),
+    responses(
+        (
+            status = 200, description = "Events; their data is a `Begin`, a `Happening`, a `Gap` or an `End`",
+            content_type = "text/event-stream", body = String,
+            example = "retry: 3000\nid: 1204\nevent: begin\ndata: {\"row\":1204}\n\nid: 1205\nevent: record\ndata: {\"row\":1205,\"stream\":\"run/r-0f1e2d3c4b5a\",\"seq\":7,\"kind\":\"StepFinished\"}\n\n"
+        ),
+        Unreadable, TooMany
+    ),
+)]
+pub(super) async fn follow(
+    Query(wish): Query<Wish>,
+    headers: HeaderMap,
+    State(app): State<App>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let after = last_event(&headers)?.or(wish.after);
+    let interest = wish.read()?;
+    let Ok(seat) = Arc::clone(&app.seats.free).try_acquire_owned() else {
+        let what = format!("{CLIENTS} clients follow already");
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, what).hint("end one of them, or try again later"));
+    };
+    let end = app.seats.end.clone();
+    let feed = app.view(move |journal| Feed::begin(journal, interest, after, (end, PATIENCE))).await?;
+    let feed = Feed { _seat: Some(seat), ..feed };
+    let events = futures_util::stream::unfold(feed, |feed| async { feed.next().await });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("alive")))
+}
+
+fn last_event(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let row = value.to_str().ok().and_then(|text| text.parse().ok());
+    let wrong = || Problem::new(StatusCode::BAD_REQUEST, "`Last-Event-ID` is no row of the journal");
+    row.map(Some).ok_or_else(|| wrong().hint("it is the `id` of the last event; without it the stream begins now"))
+}
+
+impl Wish {
+    fn read(self) -> Result<Interest, Problem> {
+        let kind = |name: &str| {
+            Kind::ALL.iter().copied().find(|kind| kind.as_str() == name).ok_or_else(|| {
+                let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+                Problem::new(StatusCode::BAD_REQUEST, format!("`{name}` is no kind of record"))
+                    .hint(format!("one of {}", known.join(", ")))
+            })
+        };
+        let names = self.kind.iter().flat_map(|kinds| kinds.split(',')).map(str::trim).filter(|name| !name.is_empty());
+        let kinds = names.map(kind).collect::<Result<_, _>>()?;
+        Ok(Interest { run: self.run, incident: self.incident, kinds })
+    }
+}
+
+/// What one client has not been told yet.
+struct Feed {
+    /// None while it looks.
+    follower: Option<Follower>,
+    queue: VecDeque<Event>,
+    head: watch::Receiver<i64>,
+    end: watch::Receiver<bool>,
+    /// When the client last took something.
+    taken: Option<Instant>,
+    patience: Duration,
+    is_over: bool,
+    /// Given back when the client has gone.
+    _seat: Option<OwnedSemaphorePermit>,
+}
+
+impl Feed {
+    /// Blocks on the database.
+    fn begin(
+        journal: &Journal,
+        interest: Interest,
+        after: Option<i64>,
+        (end, patience): (watch::Receiver<bool>, Duration),
+    ) -> Result<Self, quell_model::StoreError> {
+        let head = journal.head();
+        let now = *head.borrow();
+        let row = after.unwrap_or(now).clamp(0, now);
+        let mut queue = VecDeque::from([event("begin", &Begin { row }).id(row.to_string()).retry(RETRY)]);
+        if let Some(after) = after {
+            queue.extend(gap(journal, after, now)?.map(|gap| event("gap", &gap)));
+        }
+        let follower = Some(Follower::new(journal.clone(), interest, row));
+        Ok(Self { follower, queue, head, end, taken: None, patience, is_over: false, _seat: None })
+    }
+
+    /// The next event, once there is one; none after the last.
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        if self.is_over {
+            return None;
+        }
+        if self.taken.is_some_and(|taken| taken.elapsed() > self.patience) {
+            let text = format!("nothing was read for {} s; go on with Last-Event-ID", self.patience.as_secs());
+            return Some(self.last(EndReason::Slow, text));
+        }
+        loop {
+            if *self.end.borrow() {
+                return Some(self.last(EndReason::Ending, "the daemon ends".to_owned()));
+            }
+            if let Some(event) = self.queue.pop_front() {
+                self.taken = Some(Instant::now());
+                return Some((Ok(event), self));
+            }
+            self.head.borrow_and_update();
+            let Some(mut follower) = self.follower.take() else {
+                return Some(self.last(EndReason::Broken, "the journal cannot be followed".to_owned()));
+            };
+            // Beside the runtime: while the database refuses, its readers wait for its writer.
+            let looked = tokio::task::spawn_blocking(move || {
+                let looked = follower.look();
+                (follower, looked)
+            });
+            let Ok((follower, looked)) = looked.await else { continue };
+            self.follower = Some(follower);
+            match looked {
+                Err(error) => return Some(self.last(EndReason::Broken, error.to_string())),
+                Ok((told, was_all)) => {
+                    self.queue.extend(told.iter().map(record));
+                    if self.queue.is_empty() && was_all && !self.more_comes().await {
+                        return Some(self.last(EndReason::Ending, "the daemon ends".to_owned()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the next commit, or the daemon's end; false: there is nothing more to wait for.
+    async fn more_comes(&mut self) -> bool {
+        let Self { head, end, .. } = self;
+        let goes_on = tokio::select! {
+            changed = head.changed() => changed.is_ok(),
+            changed = end.changed() => changed.is_ok(),
+        };
+        tokio::time::sleep(TOGETHER).await;
+        goes_on
+    }
+
+    fn last(mut self, why: EndReason, text: String) -> (Result<Event, Infallible>, Self) {
+        self.is_over = true;
+        (Ok(event("end", &End { why, text })), self)
+    }
+}
+
+fn event(name: &str, data: &impl Serialize) -> Event {
+    let text = serde_json::to_string(data).expect("what is told has text keys only");
+    Event::default().event(name).data(text)
+}
+
+fn record(happening: &Happening) -> Event {
+    event("record", happening).id(happening.row.to_string())
+}
+
+/// What of the time after a row can no longer be told.
+fn gap(journal: &Journal, after: i64, now: i64) -> Result<Option<Gap>, quell_model::StoreError> {
+    if after > now || after < 0 {
+        let why = format!("this journal has no row {after}, its last is {now}: it begins now");
+        return Ok(Some(Gap { after, why, streams: Vec::new(), more: 0 }));
+    }
+    let mut streams = journal.pruned_after(after)?;
+    if streams.is_empty() {
+        return Ok(None);
+    }
+    let more = streams.len().saturating_sub(NAMED) as u64;
+    streams.truncate(NAMED);
+    Ok(Some(Gap { after, why: "it was pruned for its age".to_owned(), streams, more }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quell_model::record::{NewRecord, PauseChanged};
+    use quell_model::{Batch, Durability, Stamp};
+
+    fn pause(journal: &Journal, paused: bool) {
+        let stream = StreamId::system();
+        let at = Stamp { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: 1 };
+        let records = vec![NewRecord::new(at, PauseChanged { paused, by: "ana".into() })];
+        let expected = journal.last(&stream);
+        journal.written(Batch { stream, expected, records, durability: Durability::Written }).unwrap();
+    }
+
+    fn feed(journal: &Journal, after: Option<i64>, patience: Duration) -> (Feed, watch::Sender<bool>) {
+        let (sender, end) = watch::channel(false);
+        (Feed::begin(journal, Interest::default(), after, (end, patience)).unwrap(), sender)
+    }
+
+    /// As it goes over the wire.
+    async fn told(feed: Feed) -> (String, Feed) {
+        let wait = tokio::time::timeout(Duration::from_secs(60), feed.next());
+        let (event, feed) = wait.await.expect("an event in time").expect("an event");
+        (format!("{:?}", event.unwrap()), feed)
+    }
+
+    #[tokio::test]
+    async fn what_is_committed_is_told_once_and_the_last_word_is_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        pause(&journal, true);
+        let (mut feed, end) = feed(&journal, Some(0), PATIENCE);
+        let mut said = String::new();
+        for expected in ["begin", "PauseChanged", "PauseChanged"] {
+            if said.contains("PauseChanged") {
+                pause(&journal, false);
+            }
+            (said, feed) = told(feed).await;
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+        assert!(said.contains("actions resumed by ana"), "{said}");
+        end.send(true).unwrap();
+        let (said, feed) = told(feed).await;
+        assert!(said.contains("ending"), "{said}");
+        assert!(feed.next().await.is_none());
+        journal.close();
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_for_long_is_ended_and_told_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        pause(&journal, true);
+        let (feed, _end) = feed(&journal, Some(0), Duration::from_millis(1));
+        let (_, feed) = told(feed).await;
+        // Not a wait for something: the reader is what is slow.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let (said, feed) = told(feed).await;
+        assert!(said.contains("slow") && said.contains("Last-Event-ID"), "{said}");
+        assert!(feed.next().await.is_none());
+        journal.close();
+    }
+
+    #[tokio::test]
+    async fn a_row_that_the_journal_does_not_have_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let (feed, _end) = feed(&journal, Some(99), PATIENCE);
+        let (_, feed) = told(feed).await;
+        let (said, _) = told(feed).await;
+        assert!(said.contains("gap") && said.contains("no row 99"), "{said}");
+        journal.close();
+    }
+
+    #[test]
+    fn a_kind_is_one_of_the_journals() {
+        let wish = |kind: &str| Wish { run: None, incident: None, kind: Some(kind.to_owned()), after: None }.read();
+        assert_eq!(wish("RunStarted, RunFinished").unwrap().kinds, [Kind::RunStarted, Kind::RunFinished]);
+        assert!(wish("RunStarted,Runs").is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! What happens, followed: the client's side of `GET /v1/stream`.
+//!
+//! Owns reading server-sent events and what their end means. Keeps true: what was told already is not told again, also when
+//! the daemon ended the stream because this side was slow.
+
+use super::client::{Client, Coming};
+use super::escape::{clip, escape};
+use super::show::time_of_day;
+use super::term::Ink;
+use super::{Exit, Fail, Term};
+use crate::api::{End, EndReason, Gap};
+use quell_engine::report::{Happening, TimelineLine};
+use quell_model::{RunId, Stamp};
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// A line that says nothing comes every quarter of a minute: after three that did not, nobody is there.
+const SILENCE: Duration = Duration::from_secs(45);
+/// No event is longer: a record of the journal is at most some megabytes.
+const LONGEST: usize = 64 << 20;
+
+/// One event as it came.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Event {
+    id: Option<i64>,
+    name: String,
+    data: String,
+}
+
+/// A stream that was begun: what is read now comes before all that it will tell.
+pub(super) struct Following<'a> {
+    client: &'a Client,
+    path: String,
+    coming: Coming,
+    text: Vec<u8>,
+    last: Option<i64>,
+}
+
+impl<'a> Following<'a> {
+    /// Begins; `query` says what is of interest.
+    pub(super) fn begin(client: &'a Client, query: &str) -> Result<Self, Fail> {
+        let path = format!("/stream?{query}");
+        let coming = client.open(&path, None)?;
+        let mut following = Self { client, path, coming, text: Vec::new(), last: None };
+        // The first says where it begins: whatever is asked from now on is of that moment or later.
+        following.next()?;
+        Ok(following)
+    }
+
+    /// Prints what happens, but for the lines that have been shown, until `is_last`, or nobody reads any more.
+    pub(super) fn print(
+        mut self,
+        shown: &[TimelineLine],
+        term: &Term,
+        is_last: impl Fn(&Happening) -> bool,
+    ) -> Result<(), Fail> {
+        let shown: HashSet<(Stamp, Option<&RunId>, &str)> =
+            shown.iter().map(|line| (line.at, line.run.as_ref(), line.text.as_str())).collect();
+        while !term.is_deaf() {
+            let event = self.next()?;
+            match event.name.as_str() {
+                "record" => {
+                    let happening: Happening = read(&event.data)?;
+                    let text = happening.text.as_deref();
+                    let is_known =
+                        text.is_some_and(|text| shown.contains(&(happening.at, happening.run.as_ref(), text)));
+                    if term.is_json() {
+                        term.row(&happening);
+                    } else if let Some(text) = text.filter(|_| !is_known) {
+                        let room = term.width().saturating_sub(18).clamp(40, 300);
+                        let time = term.ink(Ink::Dim, &time_of_day(happening.at.wall));
+                        term.line(format!("  {time}  {}", clip(text, room)));
+                    }
+                    if is_last(&happening) {
+                        return Ok(());
+                    }
+                }
+                "gap" => {
+                    let gap: Gap = read(&event.data)?;
+                    term.warn(&format!("something that happened meanwhile cannot be told: {}", escape(&gap.why)));
+                }
+                "end" => {
+                    let end: End = read(&event.data)?;
+                    match end.why {
+                        EndReason::Slow => self.coming = self.client.open(&self.path, self.last)?,
+                        EndReason::Ending | EndReason::Broken => return Err(Fail::new(Exit::Unreachable, end.text)),
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Event, Fail> {
+        loop {
+            while let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
+                let event = parse(&String::from_utf8_lossy(&self.text[..end]));
+                self.text.drain(..end + 2);
+                self.last = event.id.or(self.last);
+                if !event.data.is_empty() {
+                    return Ok(event);
+                }
+            }
+            match self.client.piece(&mut self.coming, SILENCE)? {
+                Some(bytes) if self.text.len() + bytes.len() <= LONGEST => self.text.extend_from_slice(&bytes),
+                Some(_) => return Err(Fail::new(Exit::Unreachable, "the daemon tells something that has no end")),
+                None => return Err(Fail::new(Exit::Unreachable, "the daemon broke off")),
+            }
+        }
+    }
+}
+
+/// The fields of an event; of a comment nothing is left.
+fn parse(text: &str) -> Event {
+    let mut event = Event::default();
+    for line in text.lines() {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "id" => event.id = value.parse().ok(),
+            "event" => value.clone_into(&mut event.name),
+            "data" if event.data.is_empty() => value.clone_into(&mut event.data),
+            "data" => event.data = format!("{}\n{value}", event.data),
+            _ => {}
+        }
+    }
+    event
+}
+
+fn read<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, Fail> {
+    serde_json::from_str(data).map_err(|e| {
+        Fail::new(Exit::Unreachable, format!("what the daemon tells cannot be read: {e}"))
+            .hint("is the daemon of another version? `quell status` shows it")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_read_field_by_field() {
+        let event = parse("id: 7\nevent: record\ndata: {\"a\":\ndata: 1}\nretry: 3000");
+        assert_eq!(event, Event { id: Some(7), name: "record".to_owned(), data: "{\"a\":\n1}".to_owned() });
+        assert_eq!(parse(": alive"), Event::default());
+    }
+}
