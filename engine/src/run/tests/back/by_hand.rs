@@ -283,7 +283,7 @@ fn a_time_s_runs_and_those_that_failed_are_listed() {
     let noon = yard.clock.now().wall;
     let good = yard.attack_by("8", 2);
     let list = |wanted| -> Vec<RunId> {
-        let page = report::run_page_of(&yard.stage.journal, None, &wanted).unwrap();
+        let page = report::run_page_of(&yard.stage.journal, None, report::LONGEST, &wanted).unwrap();
         page.lines.into_iter().map(|line| line.id).collect()
     };
     let wanted = report::RunsWanted::default;
@@ -291,7 +291,12 @@ fn a_time_s_runs_and_those_that_failed_are_listed() {
     assert_eq!(list(report::RunsWanted { failed: true, ..wanted() }), [failed]);
     assert_eq!(list(report::RunsWanted { since: Some(noon), ..wanted() }), std::slice::from_ref(&good));
     let stuck = std::collections::HashMap::from([(good.clone(), "it hangs".to_owned())]);
-    let page = report::run_page_of(&yard.stage.journal, None, &report::RunsWanted { stuck: Some(stuck), ..wanted() });
+    let page = report::run_page_of(
+        &yard.stage.journal,
+        None,
+        report::LONGEST,
+        &report::RunsWanted { stuck: Some(stuck), ..wanted() },
+    );
     let lines = page.unwrap().lines;
     assert_eq!(lines.iter().map(|line| (&line.id, line.summary.as_str())).collect::<Vec<_>>(), [(&good, "it hangs")]);
 }
