@@ -23,11 +23,11 @@ use quell_model::playbook::Playbook;
 use quell_model::record::{DefinitionPinned, EngineStarted, NewRecord, StepFailed};
 use quell_model::{Batch, BootId, Clock, Durability, Mode, RunId, Stamp, StreamId};
 use serde_json::json;
-use stage::{Stage, read, started};
+use stage::{Stage, read, since, started};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Runs in flight.
 const RUNS: usize = 64;
@@ -108,9 +108,9 @@ fn alone() {
 fn long_runs() {
     for steps in [1_000, 2_500, 5_000, 10_000] {
         let text = chain(steps, true);
-        let begin = Instant::now();
+        let begin = SystemClock.now();
         let chain = read(&text);
-        let reading = begin.elapsed();
+        let reading = since(begin);
         let mut stage = Stage::new(std::slice::from_ref(&chain));
         let before = stage::rss_anon_kb();
         let span = stage.play(vec![(chain.name.clone(), json!({ "n": 1 }))]);
@@ -152,11 +152,11 @@ fn waiting(count: usize, lead_secs: u64, window_secs: u64) {
     let first = SystemClock.now().after(Duration::from_secs(lead_secs));
     let gap = Duration::from_secs(window_secs) / u32::try_from(count).unwrap();
     fill(dir.path(), &again, count, first, gap);
-    let (before, begin) = (stage::rss_anon_kb(), Instant::now());
+    let (before, begin) = (stage::rss_anon_kb(), SystemClock.now());
     let mut stage = Stage::open(dir, std::slice::from_ref(&again));
-    let opened = begin.elapsed();
+    let opened = since(begin);
     let report = stage.recover();
-    let up = begin.elapsed();
+    let up = since(begin);
     assert_eq!(report, count, "all are taken up");
     let early = SystemClock.now() < first;
     println!(
@@ -227,9 +227,9 @@ fn check() {
     let known = Known { actions: stage::specs(), ..Known::default() };
     let spans: Vec<Duration> = (0..7)
         .map(|_| {
-            let begin = Instant::now();
+            let begin = SystemClock.now();
             let (all, mistakes) = playbooks(&[PlaybookSource::Dir(dir.path().to_owned())], &known);
-            let span = begin.elapsed();
+            let span = since(begin);
             assert_eq!(all.len(), 1_000, "{:?}", mistakes.first());
             span
         })

@@ -2,8 +2,11 @@
 //!
 //! Owns files beside the journal's own directory, on the same disk. Knows nothing of quell.
 
+use super::stage::since;
+use quell_engine::clock::SystemClock;
+use quell_model::Clock;
 use std::io::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Of some lengths like a step's two records.
 const INTENT: usize = 420;
@@ -19,7 +22,7 @@ pub(crate) fn steps(chains: usize, rounds: usize) -> f64 {
     db.execute_batch("CREATE TABLE records (id INTEGER PRIMARY KEY, stream INTEGER, seq INTEGER, body TEXT)").unwrap();
     let log = std::fs::File::open(dir.path().join("bare.db-wal")).unwrap();
     let (intent, outcome) = ("x".repeat(INTENT), "y".repeat(OUTCOME));
-    let begin = Instant::now();
+    let begin = SystemClock.now();
     for round in 0..rounds {
         for (half, body) in [&intent, &outcome].into_iter().enumerate() {
             let change = db.transaction().unwrap();
@@ -34,7 +37,7 @@ pub(crate) fn steps(chains: usize, rounds: usize) -> f64 {
             log.sync_data().unwrap();
         }
     }
-    (chains * rounds) as f64 / begin.elapsed().as_secs_f64()
+    (chains * rounds) as f64 / since(begin).as_secs_f64()
 }
 
 /// How long a write of a record's length and its sync take.
@@ -42,10 +45,10 @@ pub(crate) fn syncs(times: usize) -> Vec<Duration> {
     let dir = tempfile::tempdir().unwrap();
     let mut file = std::fs::File::create(dir.path().join("probe")).unwrap();
     let one = |_| {
-        let begin = Instant::now();
+        let begin = SystemClock.now();
         file.write_all(&[7; 512]).unwrap();
         file.sync_data().unwrap();
-        begin.elapsed()
+        since(begin)
     };
     (0..times).map(one).collect()
 }

@@ -19,7 +19,7 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const ACT: ActionSpec = ActionSpec {
     name: "bench.act",
@@ -169,7 +169,7 @@ impl Stage {
 
     /// Starts these all at once, and turns until all have ended.
     pub(crate) fn play(&mut self, starts: Vec<(Name, Json)>) -> Duration {
-        let begin = Instant::now();
+        let begin = SystemClock.now();
         let count = starts.len();
         let (told, done) = std::sync::mpsc::channel();
         for (playbook, inputs) in starts {
@@ -185,7 +185,7 @@ impl Stage {
             begun += done.try_iter().map(Result::unwrap).count();
         }
         self.until_idle();
-        begin.elapsed()
+        since(begin)
     }
 
     pub(crate) fn until_idle(&mut self) {
@@ -236,6 +236,11 @@ impl Stage {
             assert_eq!(ended.count(), finished, "every step of {run} is proved");
         }
     }
+}
+
+/// How long ago that was.
+pub(crate) fn since(begin: Stamp) -> Duration {
+    SystemClock.now().since(begin)
 }
 
 /// Prints a row; gives the middle.
