@@ -300,10 +300,6 @@ const EVENT: &str = "rule: it\n    event: { class: process_creation, own: { proc
 fn the_clock_is_looked_at_where_a_case_says() {
     let case = |name: &str, more: &str| format!("  - case: {name}\n    {EVENT}\n    {more}\n");
     let cases = [
-        case(
-            "the lease has ended",
-            "clock: { advance: 61m }\n    expect: { run: succeeded, steps: { zeal: undone, ant: verified } }",
-        ),
         case("the lease stands", "clock: { advance: 59m }\n    expect: { run: succeeded, steps: { zeal: verified } }"),
         case("it waits to try again", "mocks: { ant: fail }\n    clock: { advance: 1s }\n    expect: { run: waiting }"),
         case("it has failed", "mocks: { ant: fail }\n    clock: { advance: 5m }\n    expect: { run: failed }"),
