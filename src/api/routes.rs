@@ -86,8 +86,9 @@ async fn status(State(app): State<App>) -> Answer<Status> {
     status.map(Json).map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the status could not be made"))
 }
 
-async fn playbooks(State(app): State<App>) -> Json<Value> {
-    Json(json!(app.desk.playbooks()))
+async fn playbooks(State(app): State<App>) -> Answer {
+    let engine = app.desk.ask(&app.engine, Request::Status).await?;
+    Ok(Json(json!(app.desk.playbooks(&engine))))
 }
 
 async fn pause(paused: bool, ConnectInfo(Caller(by)): ConnectInfo<Caller>, State(app): State<App>) -> Answer {

@@ -94,7 +94,7 @@ enum What {
 pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     match args.what {
         What::Check { paths, deny, rules } => check(&paths, &rules, deny.is_some(), term),
-        What::List { config } => list(config.as_deref(), term),
+        What::List { config } => list(config.as_deref(), global, term),
         What::Graph(args) => playbook_graph::run(&args, |paths| named(paths, term), global, term),
         What::New(args) => playbook_new::run(&args, term),
         What::Show { paths, .. } => {
@@ -163,13 +163,28 @@ fn check(paths: &[PathBuf], rules: &[PathBuf], strict: bool, term: &Term) -> Res
     Ok(if ok { Exit::Right } else { Exit::NotRight })
 }
 
-fn list(config: Option<&Path>, term: &Term) -> Result<Exit, Fail> {
+/// How far playbooks may go now, as a daemon that runs by the same configuration says.
+fn modes_now(config: Option<&Path>, global: &Global) -> Vec<(String, Mode, String)> {
+    let client = Client::new(global).ok().filter(|client| config.is_none() && client.is_there());
+    let all = client.and_then(|client| client.get::<Vec<Value>>("/playbooks").ok()).unwrap_or_default();
+    let one = |value: &Value| {
+        let text = |key: &str| Some(value[key].as_str()?.to_owned());
+        Some((text("id")?, text("mode")?.parse().ok()?, text("mode_because")?))
+    };
+    all.iter().filter_map(one).collect()
+}
+
+fn list(config: Option<&Path>, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let loaded = files::load(&Given { config: config.map(Path::to_owned), mode: None });
     let Tally { errors, .. } = Tally::of(&loaded.mistakes);
     if errors > 0 {
         mistakes::draw(term, &loaded.mistakes);
     }
-    let modes = |p: &Playbook| loaded.definitions.mode_of(p);
+    let now = modes_now(config, global);
+    let modes = |p: &Playbook| {
+        let said = now.iter().find(|(id, ..)| *id == p.name.as_str());
+        said.map_or_else(|| loaded.definitions.mode_of(p), |(_, mode, because)| (*mode, because.clone()))
+    };
     if term.is_json() {
         let with_mode = |p: &Arc<Playbook>| {
             let mut value = document(p);
@@ -193,6 +208,12 @@ fn list(config: Option<&Path>, term: &Term) -> Result<Exit, Fail> {
             ]);
         }
         table.print(term, "no playbook would be loaded");
+        for playbook in &loaded.definitions.playbooks {
+            let (here, because) = modes(playbook);
+            if here != loaded.definitions.mode_of(playbook).0 {
+                term.note(format!("{}: {here} now: {}", escape(playbook.name.as_str()), escape(&because)));
+            }
+        }
     }
     Ok(if errors > 0 { Exit::NotRight } else { Exit::Right })
 }

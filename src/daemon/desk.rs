@@ -321,7 +321,7 @@ impl Desk {
             block: self.block.status(),
             rules: facts.rules,
             rules_skipped: facts.rules_skipped,
-            playbooks: playbooks(&facts.definitions),
+            playbooks: playbooks(&facts.definitions, engine),
             not_armed: Self::not_armed(&facts),
             held: serde_json::from_value(engine["held"].clone()).unwrap_or_default(),
             actions_missing: facts.actions_missing.clone(),
@@ -355,9 +355,9 @@ impl Desk {
         self.facts().recorder.clone()
     }
 
-    /// What answers.
-    pub(crate) fn playbooks(&self) -> Vec<PlaybookStatus> {
-        playbooks(&self.facts().definitions)
+    /// What answers; `engine` is the engine's own status.
+    pub(crate) fn playbooks(&self, engine: &Json) -> Vec<PlaybookStatus> {
+        playbooks(&self.facts().definitions, engine)
     }
 
     /// Who may do what, as it holds now.
@@ -474,9 +474,21 @@ fn look(watched: &[PathBuf]) -> Snapshot {
     Snapshot::of(&paths, ENDINGS)
 }
 
-fn playbooks(definitions: &Definitions) -> Vec<PlaybookStatus> {
+/// How far a playbook may go now.
+#[derive(serde::Deserialize)]
+struct ModeNow {
+    id: Name,
+    mode: Mode,
+    because: String,
+}
+
+/// What is loaded, and how far each may go now: that is the engine's to say, which knows what is new here.
+fn playbooks(definitions: &Definitions, engine: &Json) -> Vec<PlaybookStatus> {
+    let now: Vec<ModeNow> = serde_json::from_value(engine["modes"].clone()).unwrap_or_default();
     let row = |playbook: &Arc<Playbook>| {
-        let (mode, mode_because): (Mode, String) = definitions.mode_of(playbook);
+        let said = now.iter().find(|now| now.id == playbook.name);
+        let (mode, mode_because) =
+            said.map_or_else(|| definitions.mode_of(playbook), |now| (now.mode, now.because.clone()));
         PlaybookStatus {
             id: playbook.name.clone(),
             mode,

@@ -30,6 +30,7 @@ mod start;
 mod take_back;
 mod take_up;
 mod wait;
+mod warm_up;
 
 #[cfg(test)]
 mod fixtures;

@@ -49,6 +49,7 @@ impl<W: Send + 'static> Core<W> {
             Request::Reload(definitions) => {
                 self.definitions = *definitions;
                 self.triggers.forget_planned();
+                self.note_texts();
                 self.set_schedules();
                 Ok(json!({ "playbooks": self.definitions.playbooks.len(), "mode": self.definitions.ceiling }))
             }
@@ -62,13 +63,20 @@ impl<W: Send + 'static> Core<W> {
                 let why = "it has started in as many places as `limits.runs` allows: in others it asks first";
                 self.triggers.is_at_limit(playbook, now).then(|| why.to_owned())
             };
-            let why = self.breaker_says(&playbook.name, now).or_else(at_limit)?;
+            let why =
+                self.breaker_says(&playbook.name, now).or_else(at_limit).or_else(|| self.warm_up_says(playbook))?;
             Some(json!({ "id": playbook.name, "why": why }))
         });
         let held: Vec<Json> = held.collect();
+        let mode = |playbook: &Arc<quell_model::playbook::Playbook>| {
+            let (mode, because) = self.mode_of_playbook(playbook);
+            json!({ "id": playbook.name, "mode": mode, "because": because })
+        };
+        let modes: Vec<Json> = self.definitions.playbooks.iter().map(mode).collect();
         let (standing, due) = self.leases.count();
         json!({
             "held": held,
+            "modes": modes,
             "mode": self.definitions.ceiling,
             "paused": self.paused,
             "runs_open": self.runs.len(),
