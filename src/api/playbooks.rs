@@ -2,9 +2,11 @@
 
 use super::App;
 use super::page::Page;
+use super::problem::Problem;
 use super::status::PlaybookStatus;
 use axum::Json;
 use axum::extract::State;
+use quell_engine::run::Request;
 
 /// List the playbooks that are loaded
 ///
@@ -13,6 +15,7 @@ use axum::extract::State;
     get, path = "/playbooks", tag = "playbooks", extensions(("x-permission" = json!("read"))),
     responses((status = 200, description = "The playbooks", body = Page<PlaybookStatus>)),
 )]
-pub(super) async fn list(State(app): State<App>) -> Json<Page<PlaybookStatus>> {
-    Json(Page::whole(app.desk.playbooks()))
+pub(super) async fn list(State(app): State<App>) -> Result<Json<Page<PlaybookStatus>>, Problem> {
+    let engine = app.ask(Request::Status).await?;
+    Ok(Json(Page::whole(app.desk.playbooks(&engine))))
 }

@@ -9,6 +9,7 @@ use super::place::must_exist;
 use super::table::{Table, cell};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new, playbook_running};
+use crate::api::{Page, PlaybookStatus};
 use crate::daemon::files::{self, Found, Given};
 use quell_engine::run::answers::OfRun;
 use quell_model::playbook::Playbook;
@@ -101,7 +102,7 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
             let client = running.then(|| Client::new(global)).transpose()?;
             check(&paths, &rules, deny.is_some(), client.as_ref(), term)
         }
-        What::List { config } => list(config.as_deref(), term),
+        What::List { config } => list(config.as_deref(), global, term),
         What::Graph(args) => playbook_graph::run(&args, |paths| named(paths, term), global, term),
         What::New(args) => playbook_new::run(&args, term),
         What::Show { paths, .. } => {
@@ -187,13 +188,25 @@ fn check(
     Ok(if ok { Exit::Right } else { Exit::NotRight })
 }
 
-fn list(config: Option<&Path>, term: &Term) -> Result<Exit, Fail> {
+/// How far playbooks may go now, as a daemon that runs by the same configuration says.
+fn modes_now(config: Option<&Path>, global: &Global) -> Vec<(String, Mode, String)> {
+    let client = Client::new(global).ok().filter(|client| config.is_none() && client.is_there());
+    let all = client.and_then(|client| client.get::<Page<PlaybookStatus>>("/playbooks").ok());
+    let one = |said: PlaybookStatus| (said.id.to_string(), said.mode, said.mode_because);
+    all.into_iter().flat_map(|page| page.items).map(one).collect()
+}
+
+fn list(config: Option<&Path>, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let loaded = files::load(&Given { config: config.map(Path::to_owned), mode: None });
     let Tally { errors, .. } = Tally::of(&loaded.mistakes);
     if errors > 0 {
         mistakes::draw(term, &loaded.mistakes);
     }
-    let modes = |p: &Playbook| loaded.definitions.mode_of(p);
+    let now = modes_now(config, global);
+    let modes = |p: &Playbook| {
+        let said = now.iter().find(|(id, ..)| *id == p.name.as_str());
+        said.map_or_else(|| loaded.definitions.mode_of(p), |(_, mode, because)| (*mode, because.clone()))
+    };
     if term.is_json() {
         let with_mode = |p: &Arc<Playbook>| {
             let mut value = document(p);
@@ -217,6 +230,12 @@ fn list(config: Option<&Path>, term: &Term) -> Result<Exit, Fail> {
             ]);
         }
         table.print(term, "no playbook would be loaded");
+        for playbook in &loaded.definitions.playbooks {
+            let (here, because) = modes(playbook);
+            if here != loaded.definitions.mode_of(playbook).0 {
+                term.note(format!("{}: {here} now: {}", escape(playbook.name.as_str()), escape(&because)));
+            }
+        }
     }
     Ok(if errors > 0 { Exit::NotRight } else { Exit::Right })
 }

@@ -29,7 +29,7 @@ use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
 use quell_engine::source::Snapshot;
 use quell_engine::store::Journal;
 use quell_model::playbook::{Playbook, StepKind};
-use quell_model::{Clock, Hash, Mode, Name, Stamp};
+use quell_model::{Clock, Hash, Name, Stamp};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -326,7 +326,7 @@ impl Desk {
             block: self.block.status(),
             rules: facts.rules,
             rules_skipped: facts.rules_skipped,
-            playbooks: playbooks(&facts.definitions),
+            playbooks: playbooks(&facts.definitions, engine),
             not_armed: Self::not_armed(&facts),
             held: engine.held.clone(),
             actions_missing: facts.actions_missing.clone(),
@@ -360,9 +360,9 @@ impl Desk {
         self.facts().recorder.clone()
     }
 
-    /// What answers.
-    pub(crate) fn playbooks(&self) -> Vec<PlaybookStatus> {
-        playbooks(&self.facts().definitions)
+    /// What answers; `engine` is the engine's own status.
+    pub(crate) fn playbooks(&self, engine: &EngineStatus) -> Vec<PlaybookStatus> {
+        playbooks(&self.facts().definitions, engine)
     }
 
     /// Who may do what, as it holds now.
@@ -491,9 +491,12 @@ fn look(watched: &[PathBuf]) -> Snapshot {
     Snapshot::of(&paths, ENDINGS)
 }
 
-fn playbooks(definitions: &Definitions) -> Vec<PlaybookStatus> {
+/// What is loaded, and how far each may go now: that is the engine's to say, which knows what is new here.
+fn playbooks(definitions: &Definitions, engine: &EngineStatus) -> Vec<PlaybookStatus> {
     let row = |playbook: &Arc<Playbook>| {
-        let (mode, mode_because): (Mode, String) = definitions.mode_of(playbook);
+        let said = engine.modes.iter().find(|now| now.id == playbook.name);
+        let (mode, mode_because) =
+            said.map_or_else(|| definitions.mode_of(playbook), |now| (now.mode, now.because.clone()));
         PlaybookStatus {
             id: playbook.name.clone(),
             mode,

@@ -201,6 +201,7 @@ pub(crate) fn guard(config: &Config, mistakes: &mut Vec<Mistake>) -> Guard {
         limits: config.guard.limits.clone(),
         breaker: config.guard.breaker.clone(),
         only_within: config.guard.only_within.clone(),
+        warm_up: config.guard.warm_up.clone(),
     }
 }
 

@@ -30,7 +30,7 @@ pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished,
 pub use prune::{PrunedStream, StreamPruned};
 pub use question::{AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use reflex::{ReflexFired, Struck};
-pub use starts::{ScheduleMissed, ScheduleSet};
+pub use starts::{PlaybookSeen, ScheduleMissed, ScheduleSet};
 
 /// The version that new records carry.
 pub const RECORD_VERSION: u16 = 1;
@@ -164,6 +164,8 @@ bodies! {
     ScheduleMissed,
     /// A run that had ended goes on: what had not ended well is done again.
     RunReopened,
+    /// A text of a playbook was loaded that had not been here before.
+    PlaybookSeen,
 }
 
 impl fmt::Display for Kind {

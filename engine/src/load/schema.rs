@@ -225,6 +225,10 @@ pub fn config_schema() -> Json {
                 "within": { "$ref": "#/$defs/duration" },
                 "quiet": { "$ref": "#/$defs/duration" },
             })),
+            "warm_up": object(json!({
+                "runs": { "type": "integer", "minimum": 1, "description": "A new playbook asks first until it has run in so many places …" },
+                "for": { "$ref": "#/$defs/duration" },
+            })),
             "only_within": object(json!({ "cgroup": { "type": "string", "pattern": "^/" } })),
         })),
         "vars": { "type": "object", "description": "`vars` in expressions." },

@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 pub struct EngineStatus {
     /// Playbooks that ask before each act now, though they may act.
     pub held: Vec<Held>,
+    /// How far each playbook may go now.
+    pub modes: Vec<ModeNow>,
     /// The ceiling.
     pub mode: Mode,
     /// Every action is stopped.
@@ -45,6 +47,17 @@ pub struct Held {
     pub id: Name,
     /// Why.
     pub why: String,
+}
+
+/// How far a playbook may go now, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ModeNow {
+    /// Its name.
+    pub id: Name,
+    /// So far.
+    pub mode: Mode,
+    /// What says so.
+    pub because: String,
 }
 
 /// The run that was meant: what was asked of it is done, or under way.

@@ -63,7 +63,7 @@ impl Default for Definitions {
 }
 
 impl Definitions {
-    /// How far a playbook may go here, and what makes it so.
+    /// How far a playbook may go by what is written, and what makes it so.
     #[must_use]
     pub fn mode_of(&self, playbook: &Playbook) -> (Mode, String) {
         let (own, because) = match self.modes.get(&playbook.name) {
@@ -77,13 +77,6 @@ impl Definitions {
     #[must_use]
     pub fn ground(&self) -> Ground<'_> {
         Ground { vars: &self.vars, people: &self.people }
-    }
-
-    /// How far a run of a playbook may go on a detection.
-    #[must_use]
-    pub fn most_on(&self, playbook: &Playbook, detection: &Detection) -> Mode {
-        let (mode, _) = self.mode_of(playbook);
-        if self.is_untrusted(detection) { mode.strictest(Mode::Approve) } else { mode }
     }
 
     /// Whether a source that anybody can write has a part in it: of a correlation any event may be the forged one.

@@ -237,7 +237,8 @@ impl Tally {
                 | Body::ReflexFired(_)
                 | Body::StreamPruned(_)
                 | Body::ScheduleSet(_)
-                | Body::ScheduleMissed(_) => {}
+                | Body::ScheduleMissed(_)
+                | Body::PlaybookSeen(_) => {}
             }
         }
     }

@@ -32,6 +32,7 @@ mod take_back;
 mod take_up;
 mod timers;
 mod wait;
+mod warm_up;
 
 #[cfg(test)]
 mod fixtures;

@@ -145,6 +145,7 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         report.paused = self.paused;
+        self.note_texts();
         let started = EngineStarted {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot: self.parts.boot.clone(),
@@ -179,7 +180,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let seen = Seen::new(&detection);
         for playbook in self.definitions.playbooks.clone() {
-            let most = self.definitions.most_on(&playbook, &detection);
+            let most = self.most_on(&playbook, &detection);
             let answer =
                 self.triggers.answer(&playbook, &seen, self.definitions.ground(), &self.expressions, most, now);
             let Answer::Start { per, stricter } = answer else { continue };
@@ -219,6 +220,7 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         self.recover_breakers(journal)?;
+        self.recover_texts(journal)?;
         self.recover_schedules(journal)?;
         Ok(definitions)
     }
@@ -242,7 +244,7 @@ impl<W: Send + 'static> Core<W> {
 
     /// A journaled moment on the clocks of this boot. What happened before the boot counts as if at its begin: a reboot
     /// makes limits forget later, never sooner.
-    fn aged(&self, then: Stamp, now: Stamp) -> Stamp {
+    pub(super) fn aged(&self, then: Stamp, now: Stamp) -> Stamp {
         if self.is_of_this_boot(then, now) {
             return then;
         }

@@ -84,7 +84,7 @@ impl<W: Send + 'static> Core<W> {
         if is_old {
             return;
         }
-        let (run, mode) = (run_of(&playbook.name, moment), self.definitions.mode_of(playbook));
+        let (run, mode) = (run_of(&playbook.name, moment), self.mode_of_playbook(playbook));
         let started = RunStarted {
             inputs: super::start::default_inputs(playbook),
             by: Some(BY.into()),

@@ -4,7 +4,7 @@
 
 mod standing;
 
-use super::answers::{self, EngineStatus, Held, OfIncident, OfRun, Paused, ReflexWritten, Reloaded};
+use super::answers::{self, EngineStatus, Held, ModeNow, OfIncident, OfRun, Paused, ReflexWritten, Reloaded};
 use super::request::{Refusal, Request};
 use super::shell::Core;
 use crate::incident::{self, Incident, Incidents};
@@ -49,6 +49,7 @@ impl<W: Send + 'static> Core<W> {
             Request::Reload(definitions) => {
                 self.definitions = *definitions;
                 self.triggers.forget_planned();
+                self.note_texts();
                 self.set_schedules();
                 let playbooks = self.definitions.playbooks.len() as u64;
                 Ok(answers::json(Reloaded { playbooks, mode: self.definitions.ceiling }))
@@ -63,12 +64,18 @@ impl<W: Send + 'static> Core<W> {
                 let why = "it has started in as many places as `limits.runs` allows: in others it asks first";
                 self.triggers.is_at_limit(playbook, now).then(|| why.to_owned())
             };
-            let why = self.breaker_says(&playbook.name, now).or_else(at_limit)?;
+            let why =
+                self.breaker_says(&playbook.name, now).or_else(at_limit).or_else(|| self.warm_up_says(playbook))?;
             Some(Held { id: playbook.name.clone(), why })
         });
+        let mode = |playbook: &Arc<quell_model::playbook::Playbook>| {
+            let (mode, because) = self.mode_of_playbook(playbook);
+            ModeNow { id: playbook.name.clone(), mode, because }
+        };
         let (standing, standing_due) = self.leases.count();
         answers::json(EngineStatus {
             held: held.collect(),
+            modes: self.definitions.playbooks.iter().map(mode).collect(),
             mode: self.definitions.ceiling,
             paused: self.paused,
             runs_open: self.runs.len() as u64,

@@ -97,6 +97,8 @@ pub struct Core<W> {
     /// What the log is to say once nothing is to be done at once.
     pub(super) said: Vec<Said>,
     pub(super) leases: Leases,
+    /// Since when each text of a playbook is known.
+    pub(super) texts: super::warm_up::Texts,
     /// What was last said of each playbook's breaker.
     pub(super) breakers: BTreeMap<Name, quell_model::record::BreakerChanged>,
     pub(super) remembered: super::question::Remembered,
@@ -161,6 +163,7 @@ impl<W: Send + 'static> Core<W> {
             tally,
             said: Vec::new(),
             leases: Leases::default(),
+            texts: super::warm_up::Texts::default(),
             breakers: BTreeMap::new(),
             remembered: HashMap::new(),
             awaiting: super::wait::Awaiting::default(),

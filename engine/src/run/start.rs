@@ -59,7 +59,7 @@ impl<W: Send + 'static> Core<W> {
         let mut due = Vec::new();
         let mut before = 0;
         for playbook in self.definitions.playbooks.clone() {
-            let most = self.definitions.most_on(&playbook, detection);
+            let most = self.most_on(&playbook, detection);
             let answer =
                 self.triggers.answer(&playbook, &seen, self.definitions.ground(), &self.expressions, most, now);
             let (decision, why, run) = match answer {
@@ -138,7 +138,7 @@ impl<W: Send + 'static> Core<W> {
         per: String,
         stricter: Option<(Mode, String)>,
     ) -> Due {
-        let (mut mode, mut because) = self.definitions.mode_of(playbook);
+        let (mut mode, mut because) = self.mode_of_playbook(playbook);
         if let Some((least, why)) = stricter
             && least < mode
         {
@@ -268,7 +268,7 @@ impl<W: Send + 'static> Core<W> {
     ) -> Result<RunId, String> {
         let now = self.parts.clock.now();
         let inputs = checked_inputs(playbook, inputs)?;
-        let (own, because) = self.definitions.mode_of(playbook);
+        let (own, because) = self.mode_of_playbook(playbook);
         let (mode, because) = match mode {
             Some(asked) if asked < own => (asked, format!("{by} asked for {asked}")),
             _ => (own, because),
@@ -334,6 +334,7 @@ impl<W: Send + 'static> Core<W> {
             };
             self.write_system(vec![NewRecord::new(now, pinned)]);
         }
+        self.text_ran(&started);
         let id = started.run.clone();
         self.counted.runs += 1;
         let record = NewRecord::new(now, started);

@@ -12,7 +12,7 @@ use super::rows::Row;
 use crate::incident::Incident;
 use quell_model::guard::place_of_event;
 use quell_model::record::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, RunState};
-use quell_model::{Entity, IncidentId, Json, Kind, Level, Mode, Name, RunId, Stamp, StreamId};
+use quell_model::{Entity, Hash, IncidentId, Json, Kind, Level, Mode, Name, RunId, Stamp, StreamId};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -36,6 +36,12 @@ pub struct RunHead {
     pub by: Option<Name>,
     /// When it began.
     pub started: Stamp,
+    /// The sum of its playbook's text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Hash>,
+    /// The source of its event is one that anybody can write.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untrusted: bool,
 }
 
 /// What a run's last record says of it.
@@ -116,6 +122,10 @@ pub struct Counted {
     pub began: Stamp,
     /// It counts for its playbook's `limits.runs`: it may act, and neither a person nor an untrusted source started it.
     pub counts: bool,
+    /// The sum of its playbook's text.
+    pub definition: Option<Hash>,
+    /// Not anybody could have started it.
+    pub trusted: bool,
 }
 
 /// Kinds of the system's records that are found by their kind: those that concern whatever goes on at their time, and
@@ -134,6 +144,7 @@ pub(super) const MARKS: &[Kind] = &[
     Kind::StreamPruned,
     Kind::ScheduleSet,
     Kind::ScheduleMissed,
+    Kind::PlaybookSeen,
 ];
 
 /// What lines need of a `RunStarted`; the rest of its body, most of it, is not looked at.
@@ -141,6 +152,8 @@ pub(super) const MARKS: &[Kind] = &[
 struct Began {
     run: RunId,
     playbook: Name,
+    #[serde(default)]
+    definition: Option<Hash>,
     mode: Mode,
     incident: Option<IncidentId>,
     per: String,
@@ -262,6 +275,8 @@ fn run(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
         per: began.per,
         by: began.by,
         started: row.at,
+        definition: began.definition,
+        untrusted: began.untrusted,
     };
     let mut put = db.prepare_cached(
         "INSERT OR IGNORE INTO runs (stream, began, playbook, place, image, counts, head)
@@ -449,7 +464,8 @@ pub(super) fn counted(
     each: &mut dyn FnMut(Counted),
 ) -> Result<(), rusqlite::Error> {
     let mut ask = db.prepare_cached(
-        "SELECT s.name, r.playbook, r.place, r.image, r.began, r.counts, json_extract(r.head, '$.started.boot_ns')
+        "SELECT s.name, r.playbook, r.place, r.image, r.began, r.counts, json_extract(r.head, '$.started.boot_ns'),
+                json_extract(r.head, '$.definition'), json_extract(r.head, '$.untrusted')
          FROM runs r JOIN streams s ON s.id = r.stream ORDER BY r.stream DESC",
     )?;
     let mut rows = ask.query([])?;
@@ -466,6 +482,8 @@ pub(super) fn counted(
             image: row.get(3)?,
             began,
             counts: row.get(5)?,
+            definition: row.get::<_, Option<String>>(7)?.and_then(|sum| sum.parse().ok()),
+            trusted: !row.get::<_, Option<bool>>(8)?.unwrap_or(false),
         });
     }
     Ok(())

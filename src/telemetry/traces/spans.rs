@@ -185,6 +185,7 @@ impl Trace {
             | Body::NoteAdded(_)
             | Body::PauseChanged(_)
             | Body::BreakerChanged(_)
+            | Body::PlaybookSeen(_)
             | Body::RecorderPinned(_)
             | Body::ReflexFired(_)
             | Body::StreamPruned(_)

@@ -7,11 +7,13 @@ mod breaker;
 mod memory;
 mod place;
 mod protect;
+mod warm_up;
 
 pub use breaker::Breaker;
 pub use memory::{APART, Act, Image, KEEP, MOST, Memory, Opened};
 pub use place::{place, place_of_event};
 pub use protect::{Protect, ProtectedFile, Within};
+pub use warm_up::{MOST_WARM, WarmUp};
 
 use crate::action::{ActionSpec, Plan, Target};
 use crate::ids::{Name, RunId};
@@ -74,6 +76,8 @@ pub struct Guard {
     pub breaker: Breaker,
     /// Outside of this nothing may be touched.
     pub only_within: Option<Within>,
+    /// How long a playbook asks first that is new here; none: it does not.
+    pub warm_up: Option<WarmUp>,
 }
 
 /// Who wants to act, and under which circumstances.

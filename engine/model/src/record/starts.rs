@@ -2,6 +2,7 @@
 //!
 //! Owns their shapes, as `record` does for all others.
 
+use crate::hash::Hash;
 use crate::ids::Name;
 use crate::playbook::Schedule;
 use jiff::Timestamp;
@@ -27,4 +28,13 @@ pub struct ScheduleMissed {
     pub last: Timestamp,
     /// Why, for people.
     pub why: String,
+}
+
+/// See [`Kind::PlaybookSeen`](super::Kind::PlaybookSeen).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PlaybookSeen {
+    /// Which playbook.
+    pub playbook: Name,
+    /// The sum of its text.
+    pub hash: Hash,
 }

@@ -15,7 +15,7 @@ pub use read::{config, config_file};
 pub use show::Shown;
 
 use crate::adapt::Format;
-use quell_model::guard::{Breaker, Within};
+use quell_model::guard::{Breaker, WarmUp, Within};
 use quell_model::playbook::{Playbook, Rate};
 use quell_model::{ActionSpec, Json, Level, Mistake, MistakeLevel, Mode, Name, People, Span};
 use std::collections::BTreeMap;
@@ -147,6 +147,8 @@ pub struct GuardConfig {
     pub breaker: Breaker,
     /// Outside of this nothing may be touched.
     pub only_within: Option<Within>,
+    /// How long a playbook asks first that is new here.
+    pub warm_up: Option<WarmUp>,
 }
 
 /// What is logged, and how.
@@ -258,6 +260,7 @@ impl Default for Config {
                 limits: BTreeMap::from([("*".to_owned(), LIMIT)]),
                 breaker: Breaker::default(),
                 only_within: None,
+                warm_up: None,
             },
             vars: Json::Object(serde_json::Map::new()),
             socket_group: "quell".to_owned(),

@@ -16,7 +16,7 @@ use crate::load::trigger::LEVELS;
 use crate::load::yaml::{Entry, Node, Source, Value};
 use crate::load::{files, yaml};
 use crate::playbook::has_errors;
-use quell_model::guard::Within;
+use quell_model::guard::{WarmUp, Within};
 use quell_model::{Mistake, Name};
 use std::path::{Path, PathBuf};
 
@@ -195,8 +195,8 @@ impl Reading<'_> {
     }
 
     fn guard(&mut self, top: &Fields<'_>) {
-        let keys = &["protect", "limits", "breaker", "only_within"];
-        let Some(fields) = self.section(top, "guard", keys, &["warm_up", "bait"]) else { return };
+        let keys = &["protect", "limits", "breaker", "only_within", "warm_up"];
+        let Some(fields) = self.section(top, "guard", keys, &["bait"]) else { return };
         if let Some(node) = fields.get("protect")
             && let Some(protect) =
                 self.reader.fields(node, "`protect`", &["executables", "units", "users"], PROTECT_LATER)
@@ -222,6 +222,25 @@ impl Reading<'_> {
         }
         if let Some(node) = self.at(&fields, "only_within", "guard.only_within") {
             self.only_within(node);
+        }
+        if let Some(node) = self.at(&fields, "warm_up", "guard.warm_up") {
+            self.warm_up(node);
+        }
+    }
+
+    fn warm_up(&mut self, node: &Node) {
+        let Some(fields) = self.reader.fields(node, "`warm_up`", &["runs", "for"], &[]) else { return };
+        let runs = fields.get("runs").map(|node| self.reader.count(node, "`runs`", 1));
+        let lasts = fields.get("for").map(|node| self.reader.duration(node, "`for`"));
+        match (runs, lasts) {
+            (None, None) => {
+                self.reader.error(fields.at, "`warm_up` has no end", "`runs: 20`, `for: 24h`, or both");
+            }
+            // What is wrong with one was said.
+            (Some(None), _) | (_, Some(None)) => {}
+            (runs, lasts) => {
+                self.config.guard.warm_up = Some(WarmUp { runs: runs.flatten(), lasts: lasts.flatten() });
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{Config, LogFormat, LogLevel, Origin, Permission, Token, word};
 use crate::load::units::{print_duration, print_rate, print_size};
 use quell_model::Json;
+use quell_model::guard::WarmUp;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -56,6 +57,7 @@ impl Config {
                 "guard.only_within".into(),
                 guard.only_within.as_ref().map_or(Json::Null, |within| json!({ "cgroup": within.cgroup })),
             ),
+            ("guard.warm_up".into(), guard.warm_up.as_ref().map_or(Json::Null, warm_up)),
             ("vars".into(), self.vars.clone()),
             ("access.socket.group".into(), json!(self.socket_group)),
         ]);
@@ -100,4 +102,11 @@ impl Config {
             }
         }
     }
+}
+
+fn warm_up(warm_up: &WarmUp) -> Json {
+    let mut shown = serde_json::Map::new();
+    shown.extend(warm_up.runs.map(|runs| ("runs".to_owned(), json!(runs))));
+    shown.extend(warm_up.lasts.map(|lasts| ("for".to_owned(), json!(print_duration(lasts)))));
+    Json::Object(shown)
 }

@@ -23,6 +23,7 @@ guard:
   limits: { process.kill: 10/h }
   breaker: { images: 5, within: 5m, quiet: 10m }
   only_within: { cgroup: /quell-demo/ }
+  warm_up: { runs: 20, for: 24h }
 vars: { corp_cidrs: ["10.0.0.0/8"] }
 access: { socket: { group: wheel }, roles: { admin: [pause, config], oncall: [ack, note, approve] } }
 log: { format: json, level: debug }

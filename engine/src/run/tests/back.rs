@@ -6,6 +6,7 @@ mod breaker;
 mod by_hand;
 mod incidents;
 mod questions;
+mod warm_up;
 
 use super::*;
 use crate::clock::SimulatedClock;

@@ -351,5 +351,6 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             again: vec![part(), Part { step: "revoke".into(), item: None }],
         }
         .into(),
+        PlaybookSeen { playbook: "contain".into(), hash: Hash::of(b"playbook") }.into(),
     ]
 }
