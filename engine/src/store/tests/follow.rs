@@ -78,7 +78,7 @@ fn what_was_pruned_meanwhile_is_a_gap_only_for_who_has_not_seen_it() {
     let lost = |row| journal.pruned_after(row).unwrap();
     assert_eq!(
         lost(0),
-        ["run/r-later".into(), "run/r-old".into()] as [StreamId; 2],
+        ["run/r-old".into(), "run/r-later".into()] as [StreamId; 2],
         "from the beginning both are missing"
     );
     let now = *journal.head().borrow();
