@@ -23,7 +23,7 @@ pub(super) struct Running {
 
 /// Asks the daemon.
 pub(super) fn ask(playbooks: &[Arc<Playbook>], client: &Client) -> Result<Running, Fail> {
-    let listed: Vec<RunSummary> = client.get("/runs")?;
+    let listed: Vec<RunSummary> = client.all("/runs")?;
     let mut told = Running { mistakes: Vec::new(), open: 0, pinned: 0 };
     for playbook in playbooks {
         let mine = listed.iter().filter(|run| run.playbook == playbook.name && !run.state.is_over());

@@ -87,7 +87,7 @@ steps:
   nap: { wait: 10m }
   again:
     needs: [nap]
-    wait: { until: { rules: [crypto-miner], if: "${{ seen.event.node == event.node }}" }, timeout: 30m }
+    wait: { until: { rules: [crypto-miner-name], if: "${{ seen.event.node == event.node }}" }, timeout: 30m }
   say:
     needs: [again]
     tell: "${{ steps.again.seen?.rule }} on ${{ steps.again.seen?.event.node }}"
@@ -96,11 +96,11 @@ steps:
         let event = "{ class: process_creation }";
         format!(
             "  - case: {name}\n    event: {event}\n    rule: reverse-shell\n    then: [{{ after: {after}, event: {event}, \
-             rule: crypto-miner }}]\n    expect: {expect}\n"
+             rule: crypto-miner-name }}]\n    expect: {expect}\n"
         )
     };
     let cases = [
-        case("in time", "20m", "{ run: succeeded, told: [crypto-miner on test], order: [nap, again, say] }"),
+        case("in time", "20m", "{ run: succeeded, told: [crypto-miner-name on test], order: [nap, again, say] }"),
         case(
             "too early",
             "5m",

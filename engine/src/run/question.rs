@@ -436,8 +436,7 @@ impl<W: Send + 'static> Core<W> {
     /// Why somebody may not say that what a run did is to stand: a step asks others.
     pub(super) fn may_not_keep(&self, id: &RunId, only: Option<&Part>, by: &Name) -> Option<String> {
         let live = self.runs.get(id)?;
-        let why = confirms(&live.run, only).find_map(|(_, asked)| self.does_not_count(&live.run, &asked.question, by));
-        why
+        confirms(&live.run, only).find_map(|(_, asked)| self.does_not_count(&live.run, &asked.question, by))
     }
 
     /// What a person keeps or takes back need not be asked about any more.

@@ -9,6 +9,7 @@ use quell_model::guard::{MOST_WARM, place_of_event};
 use quell_model::playbook::Playbook;
 use quell_model::record::{NewRecord, PlaybookSeen, RunStarted};
 use quell_model::{Body, Detection, Hash, Kind, Mode, Stamp, StoreError};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 /// The texts that are known.
@@ -52,8 +53,8 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let mut new = Vec::new();
         for playbook in &self.definitions.playbooks {
-            if !self.texts.seen.contains_key(&playbook.hash) {
-                self.texts.seen.insert(playbook.hash, Seen { since: now, places: BTreeSet::new() });
+            if let Entry::Vacant(entry) = self.texts.seen.entry(playbook.hash) {
+                entry.insert(Seen { since: now, places: BTreeSet::new() });
                 let (playbook, hash) = (playbook.name.clone(), playbook.hash);
                 new.push(NewRecord::new(now, PlaybookSeen { playbook, hash }));
             }

@@ -124,7 +124,7 @@ fn entity(text: &str) -> Option<Json> {
 }
 
 /// A step, or each item of it.
-fn parts<'v>(view: &'v StepView) -> Vec<&'v StepView> {
+fn parts(view: &StepView) -> Vec<&StepView> {
     if view.items.is_empty() { vec![view] } else { view.items.iter().collect() }
 }
 

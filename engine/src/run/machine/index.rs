@@ -193,7 +193,7 @@ pub(super) fn next_of_items(
     let room = (each.max_parallel.max(1) as usize).saturating_sub(begun.len());
     let mut all: Vec<u32> = begun;
     let mut is_over = all.is_empty();
-    if !stopped && !(each.errors == ItemErrors::Stop && !turns.bad.is_empty()) {
+    if !stopped && (each.errors != ItemErrors::Stop || turns.bad.is_empty()) {
         is_over &= turns.asking.is_empty() && turns.idle.is_empty();
         // Who waits for a person leaves his place to the next.
         all.extend(&turns.asking);

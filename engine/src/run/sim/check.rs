@@ -256,7 +256,8 @@ impl<'a> Story<'a> {
         for record in self.records {
             match &record.body {
                 Body::TimerSet(timer) => {
-                    if waits.insert(&timer.part, timer.until.wall).is_some() {
+                    let before = waits.insert(&timer.part, timer.until.wall);
+                    if before.is_some() {
                         return Err(format!("run {}: `{}` began to wait twice", self.id, timer.part));
                     }
                 }
