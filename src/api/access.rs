@@ -146,8 +146,8 @@ impl Access {
         let (scheme, token) = given.split_at_checked("Bearer ".len())?;
         let sum = Hash::of(scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)?);
         // All of them are looked at, whichever it is.
-        let is_it = |token: &&Token| bool::from(token.sha256.0.ct_eq(&sum.0));
-        let token = self.tokens.iter().filter(is_it).last()?;
+        let is_it = |token: &Token| bool::from(token.sha256.0.ct_eq(&sum.0));
+        let token = self.tokens.iter().fold(None, |found, token| if is_it(token) { Some(token) } else { found })?;
         let name = token.person.clone().unwrap_or_else(|| format!("token {}", token.name).into());
         Some(Known { name, standing: Standing::Token { role: token.role.clone(), person: token.person.is_some() } })
     }

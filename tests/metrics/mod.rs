@@ -122,8 +122,9 @@ fn what_has_happened_is_counted_and_nothing_out_of_an_event_is_a_label() {
     daemon.ask(&["playbook", "run", hold.to_str().unwrap(), "--input", &input]);
     assert!(get(&daemon.state, &format!("/{hostile}")).0.contains("404"));
     let source = format!("file:{}", home.path().join("events.jsonl").display());
-    let (file, none): (&[(&str, &str)], &[(&str, &str)]) = (&[("source", &source)], &[]);
-    let wanted: &[(&str, &[(&str, &str)], f64)] = &[
+    type Labels<'l> = &'l [(&'l str, &'l str)];
+    let (file, none): (Labels<'_>, Labels<'_>) = (&[("source", &source)], &[]);
+    let wanted: &[(&str, Labels<'_>, f64)] = &[
         ("quell_events_total", &[("source", &source), ("class", "process_creation")], 2.0),
         ("quell_source_unreadable_records_total", file, 1.0),
         ("quell_source_unread_bytes", file, 0.0),

@@ -171,7 +171,7 @@ impl Stage {
     pub(crate) fn play(&mut self, starts: Vec<(Name, Json)>) -> Duration {
         let begin = SystemClock.now();
         let count = starts.len();
-        let (told, done) = std::sync::mpsc::channel();
+        let (told, done) = std::sync::mpsc::sync_channel(count);
         for (playbook, inputs) in starts {
             let (home, told) = (self.core.handle(), told.clone());
             drop(self.runtime.spawn(async move {

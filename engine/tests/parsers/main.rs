@@ -8,6 +8,8 @@
 //! Owns the kept hostile files and the doors through which files of people and lines of sources come in. What once broke
 //! a door is added to the corpus, whole. A panic names its seed; a stack that runs over names the test it ran over in.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod doors;
 mod mutate;
 
@@ -58,6 +60,7 @@ fn right(ends: &[&str]) -> Vec<Vec<u8>> {
     found
 }
 
+#[expect(clippy::disallowed_methods, reason = "a parser that does not end is found by a real clock")]
 fn timed(door: &Door, name: &str, bytes: &[u8]) {
     let began = Instant::now();
     (door.enter)(name, bytes);
@@ -76,6 +79,11 @@ fn every_kept_file_goes_through_every_door() {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "how long a test searches is no key of the configuration")]
+fn is_long() -> bool {
+    std::env::var_os("QUELL_LONG").is_some()
+}
+
 /// Mutations of what ships and of the kept files of one kind.
 fn mutated(kind: &str) {
     let door = DOORS.iter().find(|door| door.kind == kind).expect("a door of this kind");
@@ -83,7 +91,7 @@ fn mutated(kind: &str) {
     seeds.extend(door.samples.iter().map(|text| text.as_bytes().to_vec()));
     // Long ones would be mutated where nobody looks.
     seeds.extend(kept(kind).into_iter().map(|(_, bytes)| bytes).filter(|bytes| bytes.len() < 4_000));
-    let cases = if std::env::var_os("QUELL_LONG").is_some() { LONG_CASES } else { CASES };
+    let cases = if is_long() { LONG_CASES } else { CASES };
     let config = Config { cases, failure_persistence: None, max_shrink_time: 30_000, ..Config::default() };
     let ran = TestRunner::new(config).run(&mutate::bytes(seeds), |bytes| {
         timed(door, "mutated", &bytes);
