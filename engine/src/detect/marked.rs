@@ -18,6 +18,8 @@ pub(super) struct Marked {
 
 /// How many nodes aliases may stand for in one document: more is no rule, but an attempt to fill the memory.
 const ALIASED: usize = 10_000;
+/// Brackets and `not`s of one condition: what reads it goes down a step for each.
+pub(super) const NESTED: usize = 200;
 
 /// One step on the way to a node.
 pub(super) enum Found<'a> {
@@ -80,6 +82,24 @@ impl Marked {
             Some((key, _)) => self.span(key.referenced, key.value.len()),
             None => self.span(self.root.referenced, 1),
         }
+    }
+
+    /// The first condition that could nest deeper than its parser's stack reaches, by how many brackets and `not`s it has.
+    pub(super) fn deep_condition(&self) -> Option<(usize, Span)> {
+        let nests = |text: &str| {
+            text.matches('(').count() + text.split_whitespace().filter(|word| word.eq_ignore_ascii_case("not")).count()
+        };
+        ["detection", "correlation"].into_iter().find_map(|part| {
+            let span = self.key(&[part, "condition"])?;
+            let inner = self.entries().find(|(key, _)| key.value == part).map(|(_, value)| &value.value);
+            let Some(Raw::Map(map)) = inner else { return None };
+            let (_, condition) = map.iter().find(|(key, _)| key.value == "condition")?;
+            let most = match &condition.value {
+                Raw::List(list) => list.iter().filter_map(|one| one.value.text()).map(|text| nests(&text)).max(),
+                one => one.text().map(|text| nests(&text)),
+            };
+            most.filter(|most| *most > NESTED).map(|most| (most, span))
+        })
     }
 
     /// Where the key stands that `path` leads to.

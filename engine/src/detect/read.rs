@@ -4,7 +4,7 @@
 //! YAML that is no Sigma document (a playbook, a manifest) is passed over and named, never an error.
 
 use super::files::RuleFile;
-use super::marked::{Found, Marked, documents};
+use super::marked::{Found, Marked, NESTED, documents};
 use quell_model::{Mistake, MistakeLevel, Span};
 use rsigma_parser::{SigmaCollection, SigmaDocument, parse_sigma_yaml};
 use std::path::PathBuf;
@@ -47,7 +47,14 @@ pub(super) fn read(file: &RuleFile, out: &mut Vec<Read>, mistakes: &mut Vec<Mist
     let mut read_documents = Vec::new();
     for (before, text) in documents(&file.text) {
         match Marked::read(text, before) {
-            Ok(marked) => read_documents.push((text, marked)),
+            Ok(marked) => {
+                if let Some((nested, span)) = marked.deep_condition() {
+                    let what = format!("the condition has {nested} brackets and `not`s; the most is {NESTED}");
+                    mistakes.push(quote(Mistake::error(&file.path, span, what), &lines));
+                    return;
+                }
+                read_documents.push((text, marked));
+            }
             Err((span, why)) => {
                 // A syntax error leaves nothing else of the file to trust.
                 mistakes.push(quote(Mistake::error(&file.path, span, format!("is no YAML: {why}")), &lines));

@@ -148,6 +148,16 @@ fn hostile_rules_are_mistakes_and_nothing_worse() {
             good.replace("condition: selection", &format!("condition: selection{}", " or selection".repeat(100_000))),
             false,
         ),
+        (
+            "nested nots",
+            good.replace("condition: selection", &format!("condition: [{}selection]", "not ".repeat(5_000))),
+            false,
+        ),
+        (
+            "many nots",
+            good.replace("condition: selection", &format!("condition: {}selection", "not ".repeat(150))),
+            true,
+        ),
         ("aliases", format!("a0: &a0 [x,x]\n{bomb}{good}"), false),
         ("huge pattern", good.replace("Image: x", "Image|re: '(a{1000}){1000}'"), false),
         ("NUL", good.replace("title: t", "title: \0"), false),
