@@ -78,6 +78,7 @@ fn fill(data: &Path) {
             vars: json!({}),
             untrusted: false,
             by: None,
+            parent: None,
             moments: Moments::default(),
         };
         let finished = StepFinished {

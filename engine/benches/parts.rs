@@ -68,6 +68,7 @@ fn started(of: &Playbook) -> RunStarted {
         vars: Json::Null,
         untrusted: false,
         by: None,
+        parent: None,
         moments: Moments::default(),
     }
 }

@@ -120,6 +120,7 @@ fn document(playbook: &Playbook, args: &Args, fates: Option<&Fates>) -> Result<V
             StepKind::Tell(_) => "tell",
             StepKind::Ask(_) => "ask",
             StepKind::Wait(_) => "wait",
+            StepKind::Playbook(_) => "playbook",
         };
         let mut value = json!({ "id": step.id, "does": does, "needs": step.needs, "when": step.when });
         if let Some(fates) = fates {

@@ -59,13 +59,14 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     }
     must_exist(args.paths.iter().chain(&args.rules))?;
     let places: Vec<PathBuf> = args.paths.iter().map(|path| around(path)).collect();
-    let (Found { playbooks, mut mistakes }, rules, config) = files::with_rules(&places, &args.rules);
+    let (Found { playbooks, mut mistakes, others }, rules, config) = files::with_rules(&places, &args.rules);
     let refs: Vec<RuleRef> = rules.refs().cloned().collect();
     let known = Known {
         actions: quell_actions::specs(),
         rules: Some(&refs),
         vars: Some(&config.vars),
         roles: Some(&config.roles),
+        playbooks: &others,
         ..Known::default()
     };
     let suites = suites(args, &playbooks, &known, &mut mistakes);

@@ -64,6 +64,9 @@ pub(super) fn show(run: &RunView, term: &Term) {
     if let Some(by) = &run.by {
         field("by", escape(by.as_str()).into_owned());
     }
+    if let Some(parent) = &run.parent {
+        field("started by", escape(&format!("{}/{}", parent.run, parent.part)).into_owned());
+    }
     if let Some(incident) = &run.incident {
         field("incident", escape(incident.as_str()).into_owned());
     }

@@ -95,6 +95,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
         vars: Some(&config.vars),
         people: people.as_ref(),
         roles: Some(&config.roles),
+        playbooks: &[],
     };
     let (playbooks, found) = load::playbooks(&playbook_sources(&config), &known);
     mistakes.extend(found);
@@ -268,6 +269,8 @@ pub(crate) struct Found {
     pub(crate) playbooks: Vec<Arc<Playbook>>,
     /// Everything that is wrong.
     pub(crate) mistakes: Vec<Mistake>,
+    /// Those that their steps may start besides.
+    pub(crate) others: Vec<Arc<Playbook>>,
 }
 
 /// Playbooks of these paths, held against the rules beside them, in `rules`, of the nearest quell.yaml, and those that
@@ -285,16 +288,27 @@ pub(crate) fn with_rules(wanted: &[PathBuf], rules: &[PathBuf]) -> (Found, Rules
     let is_there = config.file.is_some();
     // What is wrong with the people themselves is for `quell config check` to say.
     let people = if is_there { people(&config).0 } else { None };
+    let others = others(&config, wanted);
     let known = Known {
         actions: quell_actions::specs(),
         rules: Some(&refs),
         vars: is_there.then_some(&config.vars),
         people: people.as_ref(),
         roles: Some(&config.roles),
+        playbooks: &others,
     };
     let sources: Vec<PlaybookSource> = wanted.iter().map(|path| source(path)).collect();
     let (playbooks, mistakes) = load::playbooks(&sources, &known);
-    (Found { playbooks, mistakes }, rules, config)
+    (Found { playbooks, mistakes, others }, rules, config)
+}
+
+/// What the steps of wanted playbooks may start besides each other: what is installed, and what stands beside a file. Their
+/// own mistakes are told where they are asked for.
+fn others(config: &Config, wanted: &[PathBuf]) -> Vec<Arc<Playbook>> {
+    let mut sources = playbook_sources(config);
+    let beside = wanted.iter().filter(|path| path.is_file()).filter_map(|path| path.parent());
+    sources.extend(beside.map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir }).map(source));
+    load::playbooks(&sources, &Known { actions: quell_actions::specs(), ..Known::default() }).0
 }
 
 /// A file's folder may hold its rules, beside it or in `rules/`; of a folder all that is below.
@@ -317,7 +331,7 @@ fn config_above(path: &Path) -> Option<Config> {
 pub(crate) fn named(wanted: &[PathBuf]) -> Result<Found, (String, Option<String>)> {
     let known = Known { actions: quell_actions::specs(), ..Known::default() };
     let (shipped, _) = load::playbooks(&shipped_playbooks(), &known);
-    let mut all = Found { playbooks: Vec::new(), mistakes: Vec::new() };
+    let mut all = Found { playbooks: Vec::new(), mistakes: Vec::new(), others: Vec::new() };
     for path in wanted {
         let name = path.display().to_string();
         if path.exists() {

@@ -16,9 +16,11 @@ use std::time::Duration;
 use utoipa::ToSchema;
 
 mod starts;
+mod sub;
 mod wait;
 mod web;
 pub use starts::Schedule;
+pub use sub::SubPlaybook;
 pub use wait::{Wait, WaitUntil};
 pub use web::Web;
 
@@ -135,6 +137,20 @@ pub enum InputType {
     Map,
 }
 
+impl InputType {
+    /// Whether a value is of this type.
+    #[must_use]
+    pub fn takes(self, value: &Json) -> bool {
+        match self {
+            Self::String => value.is_string(),
+            Self::Integer => value.is_i64() || value.is_u64(),
+            Self::Boolean => value.is_boolean(),
+            Self::List => value.is_array(),
+            Self::Map => value.is_object(),
+        }
+    }
+}
+
 /// A node of the DAG.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Step {
@@ -192,6 +208,8 @@ pub enum StepKind {
     Ask(Box<AskPerson>),
     /// It waits.
     Wait(Wait),
+    /// A playbook, which runs as a run of its own.
+    Playbook(Box<SubPlaybook>),
 }
 
 /// Whether a step runs after needs that ended badly.

@@ -24,6 +24,7 @@ mod prune;
 mod question;
 mod reflex;
 mod starts;
+mod sub;
 pub use by_hand::{BreakerChanged, PauseChanged, PersonActed, RunReopened};
 pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
@@ -31,6 +32,7 @@ pub use prune::{PrunedStream, StreamPruned};
 pub use question::{AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use reflex::{ReflexFired, Struck};
 pub use starts::{PlaybookSeen, ScheduleMissed, ScheduleSet};
+pub use sub::{ParentRun, SubRunStarted};
 
 /// The version that new records carry.
 pub const RECORD_VERSION: u16 = 1;
@@ -166,6 +168,8 @@ bodies! {
     RunReopened,
     /// A text of a playbook was loaded that had not been here before.
     PlaybookSeen,
+    /// A step starts a run of another playbook.
+    SubRunStarted,
 }
 
 impl fmt::Display for Kind {
@@ -335,6 +339,9 @@ pub struct RunStarted {
     /// Who started it by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Name>,
+    /// The run whose step started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentRun>,
     /// The kernel's and the sensor's moments of the event.
     pub moments: Moments,
 }

@@ -21,6 +21,7 @@ pub(crate) mod reader;
 mod schema;
 pub(crate) mod script;
 pub(crate) mod step;
+pub(crate) mod sub;
 pub(crate) mod trigger;
 pub mod units;
 pub(crate) mod wait;
@@ -39,7 +40,9 @@ pub use playbooks::{PlaybookSource, playbooks};
 pub use schema::{config_schema, escalation_schema, playbook_schema};
 pub use written::yaml as playbook_yaml;
 
+use quell_model::playbook::Playbook;
 use quell_model::{ActionSpec, Json, People, RuleRef};
+use std::sync::Arc;
 
 /// What playbooks are held against.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +57,8 @@ pub struct Known<'a> {
     pub people: Option<&'a People>,
     /// What people in tests may have as roles; none: those that quell brings.
     pub roles: Option<&'a Roles>,
+    /// Playbooks that steps may start besides those that are read.
+    pub playbooks: &'a [Arc<Playbook>],
 }
 
 impl Known<'_> {

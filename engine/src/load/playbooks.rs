@@ -5,7 +5,7 @@
 
 use super::yaml::Source;
 use super::{Known, files, playbook, script, yaml};
-use crate::playbook::check::across;
+use crate::playbook::check::{across, subs};
 use quell_model::playbook::Playbook;
 use quell_model::{Mistake, Span};
 use std::collections::{BTreeMap, HashSet};
@@ -55,6 +55,10 @@ pub fn playbooks(sources: &[PlaybookSource], known: &Known<'_>) -> (Vec<Arc<Play
     let all: Vec<Arc<Playbook>> = own.into_values().chain(shipped.into_values()).map(Arc::new).collect();
     let mut all = all;
     all.sort_by(|a, b| a.name.cmp(&b.name));
+    let found = subs::check(&all.iter().map(Arc::as_ref).collect::<Vec<_>>(), known);
+    // A file with an error gives nothing.
+    all.retain(|playbook| found.iter().all(|mistake| mistake.file != playbook.file));
+    mistakes.extend(found);
     mistakes.extend(across::same_acts(&all.iter().map(Arc::as_ref).collect::<Vec<_>>(), known));
     (all, mistakes)
 }

@@ -4,7 +4,8 @@
 
 use super::found::{self, Found, Stands};
 use super::question;
-use super::reader::{Fields, Reader};
+use super::reader::{Fields, Reader, one_of};
+use super::sub;
 use super::trigger::TriggerPlaces;
 use super::wait;
 use super::yaml::{Entry, Node, Place, Value};
@@ -27,7 +28,9 @@ pub(crate) const KEYS: &[&str] = &[
     "tell",
     "ask",
     "wait",
+    "playbook",
     "with",
+    "detach",
     "needs",
     "if",
     "when",
@@ -44,8 +47,8 @@ pub(crate) const KEYS: &[&str] = &[
     "confirm",
 ];
 /// What a step may do.
-pub(crate) const KINDS: &[&str] = &["action", "script", "tell", "ask", "wait"];
-const LATER: &[&str] = &["playbook", "escalate", "undo", "detach"];
+pub(crate) const KINDS: &[&str] = &["action", "script", "tell", "ask", "wait", "playbook"];
+const LATER: &[&str] = &["escalate", "undo"];
 
 /// The words of modes.
 pub(crate) const MODES: &[(&str, Mode)] =
@@ -194,11 +197,11 @@ fn kind<'n>(
 ) -> Option<StepKind> {
     let kinds = fields.present(KINDS);
     if kinds.is_empty() && fields.present(LATER).is_empty() {
-        reader.error(places.id, format!("{what} does nothing"), "one of action, script, tell, ask or wait");
+        reader.error(places.id, format!("{what} does nothing"), one_of(KINDS));
     }
     if let [first, second, ..] = kinds.as_slice() {
         let what = format!("{what} has both `{}` and `{}`", first.key, second.key);
-        reader.error(second.at, what, "exactly one of action, script, tell, ask or wait");
+        reader.error(second.at, what, format!("exactly one of {}", one_of(KINDS)));
     }
     let with = fields.get("with");
     let mut read = None;
@@ -212,8 +215,8 @@ fn kind<'n>(
         let action = reader.text(node, "`action`")?;
         let with = with.map_or_else(|| Json::Object(serde_json::Map::new()), Node::to_json);
         read = Some(StepKind::Action { action: action.into(), with });
-    } else if let Some(entry) = fields.entry("with") {
-        reader.error(entry.at, "`with` without `action`", "`with` beside the action whose input it is");
+    } else if let Some(entry) = fields.entry("with").filter(|_| fields.entry("playbook").is_none()) {
+        reader.error(entry.at, "`with` without `action`", "`with` beside the action, or playbook, whose input it is");
     }
     if let Some(node) = fields.get("script") {
         read = found::script(reader, node, stands, out).map(StepKind::Script);
@@ -226,11 +229,31 @@ fn kind<'n>(
         let ask = question::ask(reader, node, stands, out);
         read = ask.map(|ask| StepKind::Ask(Box::new(ask)));
     }
+    if let Some(node) = fields.get("playbook") {
+        untried(
+            reader,
+            fields,
+            &format!("{what} starts a playbook"),
+            "none: the steps of that playbook have their own",
+        );
+        read = sub::read(reader, node, fields, stands, out).map(|sub| StepKind::Playbook(Box::new(sub)));
+    } else if let Some(entry) = fields.entry("detach") {
+        reader.error(entry.at, "`detach` without `playbook`", "`detach` beside the `playbook` that nothing waits for");
+    }
     if let Some(node) = fields.get("wait") {
-        wait::alone(reader, fields, what);
+        let expected =
+            "none: a wait is one attempt, and has its time in `wait`, like `5m`, or `timeout` beside `until`";
+        untried(reader, fields, &format!("{what} waits"), expected);
         read = wait::read(reader, node, stands, &mut places.wait, out).map(StepKind::Wait);
     }
     read
+}
+
+/// What means nothing on a step that is not tried by itself.
+fn untried(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str, expected: &str) {
+    for entry in fields.present(&["timeout", "deadline", "retry"]) {
+        reader.error(entry.at, format!("{what}, and has `{}`", entry.key), expected);
+    }
 }
 
 fn for_each<'n>(

@@ -1,9 +1,9 @@
-//! A step that waits: its keys, and those that it cannot have.
+//! A step that waits: its keys.
 //!
 //! Owns the defaults. Which detections there are is the check's to say, as for a trigger.
 
 use super::found::{self, Found, Stands};
-use super::reader::{Fields, Reader};
+use super::reader::Reader;
 use super::trigger::{self, TriggerPlaces};
 use super::yaml::{Node, Value};
 use quell_model::playbook::{Wait, WaitUntil};
@@ -47,15 +47,4 @@ pub(crate) fn read(
         reader.warning(node.at, "every detection of any level ends this wait", "`rules`, `tags`, a `level` or an `if`");
     }
     Some(Wait::Until(Box::new(WaitUntil { detections, condition, timeout: timeout?, anywhere })))
-}
-
-/// What means nothing on a step that waits: it is not tried, so that it is not tried again.
-pub(crate) fn alone(reader: &mut Reader<'_>, fields: &Fields<'_>, what: &str) {
-    for entry in fields.present(&["timeout", "deadline", "retry"]) {
-        let expected = match entry.key.as_str() {
-            "retry" => "no `retry`: a wait is one attempt",
-            _ => "its time in `wait`: `wait: 5m`, or `timeout` beside `until`",
-        };
-        reader.error(entry.at, format!("{what} waits, and has `{}`", entry.key), expected);
-    }
 }

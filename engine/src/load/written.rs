@@ -160,8 +160,14 @@ fn step(step: &Step) -> Result<Mapping, serde_yaml::Error> {
         StepKind::Script(text) => keys.put("script", &text.text)?,
         StepKind::Tell(text) => keys.put("tell", text)?,
         StepKind::Ask(ask) => keys.put("ask", self::ask(ask)?)?,
+        StepKind::Playbook(_) => {}
         StepKind::Wait(Wait::For(lasts)) => keys.put("wait", print_duration(*lasts))?,
         StepKind::Wait(Wait::Until(wanted)) => keys.put("wait", wait(wanted)?)?,
+    }
+    if let StepKind::Playbook(sub) = &step.kind {
+        keys.put("playbook", sub.playbook.as_str())?;
+        keys.unless(&Json::Object(serde_json::Map::new()), "with", &sub.with)?;
+        keys.unless(&false, "detach", &sub.detach)?;
     }
     keys.unless(&print_duration(TIMEOUT), "timeout", &print_duration(step.timeout))?;
     if let Some(deadline) = step.deadline {

@@ -11,7 +11,7 @@ use super::timeline::{self, TimelineLine};
 use crate::run::machine::WAIT;
 use crate::store::{Journal, RunHead, RunLine, RunTail};
 use quell_model::playbook::AtEnd;
-use quell_model::record::{Moments, Part, QuestionKind, RunStarted, RunState};
+use quell_model::record::{Moments, ParentRun, Part, QuestionKind, RunStarted, RunState};
 use quell_model::{
     Body, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StoreError, StreamId,
 };
@@ -70,6 +70,9 @@ pub struct RunView {
     pub per: String,
     /// Who started it by hand.
     pub by: Option<Name>,
+    /// The run whose step started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentRun>,
     /// The source of its event is one that anybody can write.
     pub untrusted: bool,
     /// When it began.
@@ -105,6 +108,9 @@ pub struct StepView {
     pub id: String,
     /// Which action; none for scripts and messages.
     pub action: Option<Name>,
+    /// The run that it has started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
     /// How it ended; none: it has not.
     pub outcome: Option<Outcome>,
     /// The proof, or why there is none.
@@ -345,6 +351,7 @@ fn begin(at: Stamp, started: &RunStarted) -> RunView {
         rule: started.detection.get("rule").and_then(Json::as_str).map(str::to_owned),
         per: started.per.clone(),
         by: started.by.clone(),
+        parent: started.parent.clone(),
         untrusted: started.untrusted,
         started: at,
         ended: None,
@@ -416,6 +423,10 @@ impl RunView {
             }
             Body::TimerSet(set) => {
                 self.part(&set.part, places).waits = Some(WaitView { what: set.what.clone(), until: set.until });
+            }
+            Body::SubRunStarted(sub) => {
+                let step = self.part(&sub.part, places);
+                (step.run, step.input) = (Some(sub.run.clone()), sub.inputs.clone());
             }
             Body::TimerFired(fired) => self.part(&fired.part, places).waits = None,
             Body::PersonActed(acted) => {

@@ -116,6 +116,7 @@ fn started(run: &str, mode: Mode) -> RunStarted {
         vars: json!({}),
         untrusted: false,
         by: None,
+        parent: None,
         moments: Moments { kernel: Some(at(0)), seen: Some(at(1)), decided: Some(at(2)), ..Moments::default() },
     }
 }

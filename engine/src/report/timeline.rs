@@ -150,6 +150,9 @@ impl Teller {
             Body::EngineStarted(started) => {
                 Some(format!("quell {} started: pid {}, mode {}", started.version, started.pid, started.mode))
             }
+            Body::SubRunStarted(sub) => {
+                Some(format!("{} starts {} as run {}", self.name(&sub.part), sub.playbook, sub.run))
+            }
             Body::DefinitionPinned(_) | Body::StepProgressed(_) | Body::TimerFired(_) => None,
             Body::TimerSet(timer) => {
                 let most = print_duration(timer.until.since(record.at));
@@ -402,7 +405,9 @@ fn started_line(started: &RunStarted) -> String {
         Mode::Enforce => String::new(),
         mode => format!(" in {mode} mode: {}", cut(&started.mode_because)),
     };
-    format!("{} started{by}{mode}", started.playbook)
+    let of =
+        started.parent.as_ref().map(|parent| format!(" for {} of run {}", parent.part, parent.run)).unwrap_or_default();
+    format!("{} started{by}{of}{mode}", started.playbook)
 }
 
 fn opened_line(opened: &IncidentOpened) -> String {

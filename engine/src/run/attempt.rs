@@ -67,6 +67,7 @@ impl<W: Send + 'static> Core<W> {
             StepKind::Script(script) => self.script(id, part, script.text.clone()),
             StepKind::Ask(ask) => self.ask_person(id, &part, ask),
             StepKind::Wait(wait) => self.wait(id, &part, wait),
+            StepKind::Playbook(sub) => self.start_sub(id, &part, sub),
             StepKind::Action { action, with } => self.plan(id, part, action.as_str(), with),
         }
     }

@@ -71,6 +71,7 @@ pub(crate) fn started(playbook: &Playbook) -> RunStarted {
         vars: Json::Null,
         untrusted: false,
         by: None,
+        parent: None,
         moments: Default::default(),
     }
 }

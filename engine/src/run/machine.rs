@@ -10,13 +10,16 @@ mod by_hand;
 mod exhaustive;
 mod index;
 mod question;
+mod sub;
 mod wait;
 
 use back::{Back, Undoing};
 use index::{Index, Turns, next_of_items};
 use quell_model::playbook::{OnFailure, Playbook, Step, When};
-use quell_model::record::{Part, QuestionAnswered, QuestionAsked, QuestionKind, RunStarted, RunState, StepIntended};
-use quell_model::{Body, Hash, Json, Name, Outcome, Seq, Stamp, StepId};
+use quell_model::record::{
+    Part, QuestionAnswered, QuestionAsked, QuestionKind, RunStarted, RunState, StepIntended, SubRunStarted,
+};
+use quell_model::{Body, Hash, Json, Name, Outcome, RunId, Seq, Stamp, StepId};
 pub use question::{APPROVE, Asked};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,6 +62,13 @@ pub enum Command {
     Wake {
         /// Which part.
         part: Part,
+    },
+    /// A part has started a run: start it, end it with this one, or take in how it has ended.
+    Follow {
+        /// Which part.
+        part: Part,
+        /// The run that it has started.
+        run: RunId,
     },
     /// Ask whether what a part did is to stand.
     Confirm {
@@ -119,6 +129,8 @@ enum Phase {
     Waiting(Stamp),
     /// The step waits, until this moment at most.
     Sleeping(Stamp),
+    /// The run that it has started goes on.
+    Sub,
     /// A person is asked.
     Asking(Box<Asked>),
     /// They have answered, or nobody has in time: what follows has not begun.
@@ -137,6 +149,8 @@ struct Progress {
     why: String,
     /// The first intent that may have been done: what stood before a later one, it may have done itself.
     acted: Option<Box<StepIntended>>,
+    /// The run that it has started.
+    sub: Option<Box<SubRunStarted>>,
     /// Of a containment: where its taking back stands.
     back: Option<Back>,
     /// It was taken back.
@@ -233,6 +247,7 @@ impl Run {
                 self.asks_no_more(|part| *part == finished.part);
                 if let Some(progress) = self.progress_mut(&finished.part) {
                     let before = std::mem::replace(&mut progress.phase, Phase::Ended(finished.outcome));
+                    progress.sub_ended(&before);
                     if let Phase::Acting(intent) = before {
                         progress.acted.get_or_insert(intent);
                     }
@@ -274,6 +289,7 @@ impl Run {
             }
             Body::UndoFinished(finished) => self.undo_finished(finished),
             Body::TimerSet(timer) => self.timer_set(at, timer),
+            Body::SubRunStarted(sub) => self.sub_started(at, sub),
             Body::QuestionAsked(asked) => self.asked(at, asked),
             Body::QuestionAnswered(answered) => self.answered(answered),
             Body::RunFinished(finished) => {
@@ -574,6 +590,7 @@ fn next_of_part(part: Part, item: &Json, progress: &Progress, now: Stamp, out: &
             out.push(Command::Start { part, attempt: progress.attempts + 1, item: item.clone() })
         }
         Phase::Sleeping(until) if *until <= now => out.push(Command::Wake { part }),
+        Phase::Sub => out.extend(progress.sub.as_ref().map(|sub| Command::Follow { part, run: sub.run.clone() })),
         Phase::Acting(_) => out.push(Command::TakeUp { part, item: item.clone() }),
         Phase::Asking(asked) if asked.until() <= now => {
             out.push(Command::Settle { part, question: asked.question.question })

@@ -55,7 +55,7 @@ fn play(run: &mut Run, ends: &dyn Fn(&str) -> Outcome) -> Vec<String> {
                 }
                 Command::Conclude { step } => finished(Part { step, item: None }, Outcome::Verified),
                 Command::TakeUp { .. } => unreachable!("nothing was left intended"),
-                Command::Wake { .. } => unreachable!("nothing waits"),
+                Command::Wake { .. } | Command::Follow { .. } => unreachable!("nothing waits"),
                 Command::TakeBack { .. } | Command::BeginUndo { .. } => unreachable!("nothing contains"),
                 Command::GoOn { .. } | Command::Settle { .. } | Command::Confirm { .. } => {
                     unreachable!("nothing asks")

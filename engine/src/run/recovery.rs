@@ -117,7 +117,11 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         self.broken = report.broken.iter().cloned().collect();
-        report.runs.sort_unstable();
+        // A run comes before those that it has started: it may have to end them.
+        report.runs.sort_unstable_by_key(|run| {
+            let parent = self.runs.get(run).and_then(|live| live.run.started.parent.as_ref());
+            (parent.map_or(0, |parent| parent.depth), run.clone())
+        });
         let quiet = self.definitions.incidents.quiet;
         let (mut before, mut halves) = (None, Halves::default());
         loop {
@@ -311,21 +315,18 @@ impl<W: Send + 'static> Core<W> {
             return Err("the journal takes nothing now".to_owned());
         }
         let journal = self.ink.journal().clone();
-        let said = |error: StoreError| error.to_string();
-        let records = journal.read(&StreamId::run(id), 1).map_err(said)?;
+        let records = journal.read(&StreamId::run(id), 1).map_err(|error| error.to_string())?;
         let now = self.parts.clock.now();
-        folded(
-            &records,
-            now,
-            |then| self.aged(then, now),
-            |hash| {
-                if let Some(loaded) = self.definitions.playbooks.iter().find(|playbook| playbook.hash == hash) {
-                    return Ok(Arc::clone(loaded));
-                }
-                let read = self.reread.as_ref().ok_or("this engine has not looked at its journal")?;
-                read_again(&pinned(&journal).map_err(said)?, read, hash)
-            },
-        )
+        folded(&records, now, |then| self.aged(then, now), |hash| self.definition(&journal, hash))
+    }
+
+    /// A playbook as it was when a run began with it.
+    pub(super) fn definition(&self, journal: &Journal, hash: Hash) -> Result<Arc<Playbook>, String> {
+        if let Some(loaded) = self.definitions.playbooks.iter().find(|playbook| playbook.hash == hash) {
+            return Ok(Arc::clone(loaded));
+        }
+        let read = self.reread.as_ref().ok_or("this engine has not looked at its journal")?;
+        read_again(&pinned(journal).map_err(|error| error.to_string())?, read, hash)
     }
 
     fn recover_run(&mut self, records: &[Record], definitions: &mut Texts) -> Result<(), String> {
@@ -333,7 +334,7 @@ impl<W: Send + 'static> Core<W> {
         let run = folded(records, now, |then| self.aged(then, now), |hash| definitions.playbook(hash))?;
         let (id, moments) = (run.started.run.clone(), run.started.moments);
         // One that is only taken back answers no attack.
-        if run.started.by.is_none() && run.state() != RunState::Undoing {
+        if run.started.by.is_none() && run.started.parent.is_none() && run.state() != RunState::Undoing {
             if records.iter().any(|record| matches!(record.body, Body::RunReopened(_))) {
                 self.triggers.reopened(&run.started);
             } else {

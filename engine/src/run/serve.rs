@@ -103,16 +103,18 @@ impl<W: Send + 'static> Core<W> {
         if live.run.state() == RunState::Undoing {
             return Err(Refusal::NotNow(format!("run `{run}` is being taken back: nothing of it starts any more")));
         }
-        for under_way in live.under_way.values() {
+        self.stop(run, by.clone(), Json::Null);
+        self.drive(run);
+        Ok(answers::json(OfRun { id: run.clone() }))
+    }
+
+    /// Nothing new of a run starts from now on.
+    pub(super) fn stop(&mut self, run: &RunId, by: Name, detail: Json) {
+        for under_way in self.runs.get(run).into_iter().flat_map(|live| live.under_way.values()) {
             under_way.stop.raise();
         }
         let now = self.parts.clock.now();
-        self.record(
-            run,
-            vec![NewRecord::new(now, PersonActed { by: by.clone(), what: "cancel".into(), detail: Json::Null })],
-        );
-        self.drive(run);
-        Ok(answers::json(OfRun { id: run.clone() }))
+        self.record(run, vec![NewRecord::new(now, PersonActed { by, what: "cancel".into(), detail })]);
     }
 
     fn pause(&mut self, paused: bool, by: Name) -> Json {

@@ -104,6 +104,12 @@ pub struct Core<W> {
     pub(super) remembered: super::question::Remembered,
     pub(super) awaiting: super::wait::Awaiting,
     pub(super) asked: super::question::Waiting,
+    /// How runs have ended that others follow, until those take it in.
+    pub(super) ends: HashMap<RunId, super::sub::SubEnd>,
+    /// Runs that have something to take in.
+    pub(super) followed: Vec<RunId>,
+    /// A run is being driven.
+    is_driving: bool,
     /// Reads the pinned text of a run that is opened again.
     pub(super) reread: Option<ReadDefinition>,
     losses: Losses,
@@ -168,6 +174,9 @@ impl<W: Send + 'static> Core<W> {
             remembered: HashMap::new(),
             awaiting: super::wait::Awaiting::default(),
             asked: super::question::Waiting::default(),
+            ends: HashMap::new(),
+            followed: Vec::new(),
+            is_driving: false,
             reread: None,
             losses: Losses::default(),
             timers: Timers::default(),
@@ -295,20 +304,36 @@ impl<W: Send + 'static> Core<W> {
         earlier.for_each(|told| degrade(&mut self.ink, incident, &told));
     }
 
-    /// Does all that a run's machine says until it waits or has ended.
+    /// Does all that a run's machine says until it waits or has ended, and then the same with those that follow it.
     pub(super) fn drive(&mut self, id: &RunId) {
-        self.drive_on(id, Run::next_of_all);
+        self.drive_with_followers(id, Run::next_of_all);
     }
 
     /// The same where only records of parts that somebody was at have come since.
     pub(super) fn drive_after(&mut self, id: &RunId) {
-        self.drive_on(id, Run::next_after);
+        self.drive_with_followers(id, Run::next_after);
+    }
+
+    fn drive_with_followers(&mut self, id: &RunId, first: fn(&mut Run, Stamp) -> Vec<Command>) {
+        // Within another's turn those that follow wait for its end: no run is driven twice at once.
+        let is_first = !std::mem::replace(&mut self.is_driving, true);
+        self.drive_on(id, first);
+        if is_first {
+            while let Some(next) = self.followed.pop() {
+                self.drive_on(&next, Run::next_of_all);
+            }
+            self.is_driving = false;
+        }
     }
 
     fn drive_on(&mut self, id: &RunId, first: fn(&mut Run, Stamp) -> Vec<Command>) {
         let mut next = first;
         loop {
             let now = self.parts.clock.now();
+            if let Some(at) = self.followed.iter().position(|one| one == id) {
+                self.followed.swap_remove(at);
+                next = Run::next_of_all;
+            }
             let Some(live) = self.runs.get_mut(id) else { return };
             let said = next(&mut live.run, now);
             next = Run::next_after;
@@ -342,6 +367,7 @@ impl<W: Send + 'static> Core<W> {
             Command::Start { part, attempt, item } => self.start_part(id, part, attempt, item),
             Command::TakeUp { part, item } => self.take_up(id, part, item),
             Command::TakeBack { part, attempt } => self.take_back(id, part, attempt),
+            Command::Follow { part, .. } => self.follow(id, &part),
             Command::GoOn { part, item } => self.go_on(id, &part, item),
             Command::Settle { part, question } => self.settle(id, &part, question),
             Command::Wake { part } => self.wake(id, &part),
@@ -361,7 +387,12 @@ impl<W: Send + 'static> Core<W> {
 
     /// Somebody is at it, or a pause holds it.
     fn is_held(&self, id: &RunId, live: &Live, command: &Command) -> bool {
-        live.is_at(command) || matches!(command, Command::TakeBack { .. }) && self.undo_waits(id)
+        live.is_at(command)
+            || match command {
+                Command::TakeBack { part, .. } => self.undo_waits(id) || self.is_sub_undoing(&live.run, part),
+                Command::Follow { part, run } => self.is_followed(&live.run, run, part),
+                _ => false,
+            }
     }
 
     fn answer(&mut self, id: &RunId, part: &Part, answer: Answer) {
@@ -398,8 +429,11 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
         let outputs = self.outputs_of(live);
-        self.record(id, vec![NewRecord::new(now, quell_model::record::RunFinished { state, outputs, summary })]);
+        let finished = quell_model::record::RunFinished { state, outputs, summary };
+        self.record(id, vec![NewRecord::new(now, finished.clone())]);
         let Some(live) = self.runs.remove(id) else { return };
+        self.sub_finished(&live.run, finished.outputs, finished.summary);
+        live.run.subs().for_each(|sub| drop(self.ends.remove(&sub.run)));
         let started = &live.run.started;
         let planned = live.only_planned.then(|| started.incident.clone());
         self.tally.finished(&started.playbook, state);

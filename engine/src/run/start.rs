@@ -8,7 +8,7 @@ use super::shell::{Core, Live, Said};
 use super::wait::Taker;
 use crate::incident::{self, Incident, Keep};
 use crate::trigger::{Answer, Seen};
-use quell_model::playbook::{InputType, Playbook};
+use quell_model::playbook::Playbook;
 use quell_model::record::{
     Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentChanged, IncidentJoined, IncidentOpened,
     IncidentState, Moments, NewRecord, RunStarted, RunState, TriggerDecision,
@@ -320,20 +320,13 @@ impl<W: Send + 'static> Core<W> {
             vars: self.definitions.vars.clone(),
             untrusted: false,
             by: None,
+            parent: None,
             moments: Moments::default(),
         }
     }
 
     pub(super) fn begin(&mut self, playbook: &Arc<Playbook>, started: RunStarted, now: Stamp) {
-        if self.pinned.insert(playbook.hash) {
-            let pinned = DefinitionPinned {
-                playbook: playbook.name.clone(),
-                hash: playbook.hash,
-                file: playbook.file.display().to_string(),
-                text: playbook.text.to_string(),
-            };
-            self.write_system(vec![NewRecord::new(now, pinned)]);
-        }
+        self.pin(playbook, now);
         self.text_ran(&started);
         let id = started.run.clone();
         self.counted.runs += 1;
@@ -341,7 +334,8 @@ impl<W: Send + 'static> Core<W> {
         self.ink.write(StreamId::run(&id), 0, std::slice::from_ref(&record));
         let Body::RunStarted(started) = record.body else { unreachable!("it was made of one just above") };
         self.tally.started(playbook, &started);
-        if started.by.is_none() {
+        // What a person or another run has started answers no detections.
+        if started.by.is_none() && started.parent.is_none() {
             self.triggers.started(playbook, &started, now);
         }
         self.said.push(Said::Started(id.clone(), playbook.name.clone(), started.mode));
@@ -353,6 +347,19 @@ impl<W: Send + 'static> Core<W> {
             self.join_incident(&incident, &id, now);
         }
         self.drive(&id);
+    }
+
+    /// Keeps a playbook's text for the runs that begin with it.
+    pub(super) fn pin(&mut self, playbook: &Playbook, now: Stamp) {
+        if self.pinned.insert(playbook.hash) {
+            let pinned = DefinitionPinned {
+                playbook: playbook.name.clone(),
+                hash: playbook.hash,
+                file: playbook.file.display().to_string(),
+                text: playbook.text.to_string(),
+            };
+            self.write_system(vec![NewRecord::new(now, pinned)]);
+        }
     }
 
     pub(super) fn join_incident(&mut self, incident: &IncidentId, run: &RunId, now: Stamp) {
@@ -373,7 +380,7 @@ pub(super) fn default_inputs(playbook: &Playbook) -> Json {
 }
 
 /// Given inputs with the defaults of the others; all that is wrong in one sentence.
-fn checked_inputs(playbook: &Playbook, given: Json) -> Result<Json, String> {
+pub(super) fn checked_inputs(playbook: &Playbook, given: Json) -> Result<Json, String> {
     let Json::Object(mut given) = given else {
         return Err("inputs are a map".to_owned());
     };
@@ -389,21 +396,11 @@ fn checked_inputs(playbook: &Playbook, given: Json) -> Result<Json, String> {
     for (name, spec) in &playbook.inputs {
         match given.remove(name).or_else(|| spec.default.clone()) {
             None => wrong.push(format!("input `{name}` is missing")),
-            Some(value) if !fits(spec.kind, &value) => {
+            Some(value) if !spec.kind.takes(&value) => {
                 wrong.push(format!("input `{name}` is no {:?}", spec.kind).to_lowercase())
             }
             Some(value) => drop(inputs.insert(name.clone(), value)),
         }
     }
     if wrong.is_empty() { Ok(Json::Object(inputs)) } else { Err(wrong.join("; ")) }
-}
-
-fn fits(kind: InputType, value: &Json) -> bool {
-    match kind {
-        InputType::String => value.is_string(),
-        InputType::Integer => value.is_i64() || value.is_u64(),
-        InputType::Boolean => value.is_boolean(),
-        InputType::List => value.is_array(),
-        InputType::Map => value.is_object(),
-    }
 }

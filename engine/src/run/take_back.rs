@@ -51,6 +51,9 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn take_back(&mut self, id: &RunId, part: Part, attempt: u32) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get_mut(id) else { return };
+        if live.run.sub(&part).is_some() {
+            return self.take_back_sub(id, &part, attempt);
+        }
         let Some(intent) = live.run.acted(&part).cloned() else { return };
         let under_way = UnderWay {
             attempt,

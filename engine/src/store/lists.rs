@@ -120,7 +120,7 @@ pub struct Counted {
     pub image: String,
     /// When it began.
     pub began: Stamp,
-    /// It counts for its playbook's `limits.runs`: it may act, and neither a person nor an untrusted source started it.
+    /// It counts for its playbook's `limits.runs`: it may act, and neither a person, another run nor an untrusted source started it.
     pub counts: bool,
     /// The sum of its playbook's text.
     pub definition: Option<Hash>,
@@ -163,6 +163,8 @@ struct Began {
     by: Option<Name>,
     #[serde(default)]
     untrusted: bool,
+    #[serde(default)]
+    parent: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -262,7 +264,7 @@ fn run(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
         return put.execute(params![row.stream_no, text(&tail)]).map(drop);
     }
     let Some(began) = read::<Began>(row) else { return Ok(()) };
-    let counts = began.mode == Mode::Enforce && began.by.is_none() && !began.untrusted;
+    let counts = began.mode == Mode::Enforce && began.by.is_none() && began.parent.is_none() && !began.untrusted;
     let event =
         began.event.map(|about| json!({ "process": about.process, "entity": about.entity })).unwrap_or_default();
     let image = event.get("process").and_then(|process| process.get("image")).and_then(Json::as_str);

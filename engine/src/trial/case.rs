@@ -20,6 +20,8 @@ pub struct Suite {
     pub playbook: Arc<Playbook>,
     /// Who is who in its cases.
     pub people: Arc<People>,
+    /// Those that its steps start, and theirs.
+    pub(super) others: Vec<Arc<Playbook>>,
     /// In the order of the file.
     pub cases: Vec<Case>,
 }

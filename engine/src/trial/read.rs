@@ -100,6 +100,7 @@ fn suite(reader: &mut Reader<'_>, node: &Node, playbooks: &[Arc<Playbook>], know
     let roles = known.roles.cloned().unwrap_or_default();
     let people = escalation::who(reader, &fields, &roles, None);
     let playbook = playbook?;
+    let others = started(&playbook, playbooks, known);
     asks(reader, &fields, &playbook, &people);
     let against = Against { playbook: &playbook, people: &people, known };
     let mut cases: Vec<Case> = Vec::new();
@@ -111,7 +112,7 @@ fn suite(reader: &mut Reader<'_>, node: &Node, playbooks: &[Arc<Playbook>], know
         }
         cases.push(case);
     }
-    Some(Suite { file: reader.source.file.clone(), playbook, people: Arc::new(people), cases })
+    Some(Suite { file: reader.source.file.clone(), playbook, others, people: Arc::new(people), cases })
 }
 
 /// Once people are known, only those count whom somebody has named.
@@ -133,6 +134,28 @@ fn asks(reader: &mut Reader<'_>, fields: &Fields<'_>, playbook: &Playbook, peopl
             reader.source.error(entry.at, what).expected(format!("`approvers: {{ {name}: {{ people: [...] }} }}`"));
         reader.note(mistake.nearest(name, people.approvers.keys().map(Name::as_str)));
     }
+}
+
+/// The playbooks that this one's steps start, and theirs; nothing else starts them here.
+fn started(playbook: &Playbook, beside: &[Arc<Playbook>], known: &Known<'_>) -> Vec<Arc<Playbook>> {
+    let mut found: Vec<Arc<Playbook>> = Vec::new();
+    let mut todo = vec![playbook.clone()];
+    while let Some(one) = todo.pop() {
+        for step in &one.steps {
+            let StepKind::Playbook(sub) = &step.kind else { continue };
+            let is_it = |other: &&Arc<Playbook>| other.name == sub.playbook;
+            let Some(other) =
+                beside.iter().chain(known.playbooks).find(is_it).filter(|_| !found.iter().any(|other| is_it(&other)))
+            else {
+                continue;
+            };
+            let other = Playbook { on: crate::load::trigger::by_hand(), ..Playbook::clone(other) };
+            todo.push(other.clone());
+            found.push(Arc::new(other));
+        }
+    }
+    found.retain(|other| other.name != playbook.name);
+    found
 }
 
 fn playbook(reader: &mut Reader<'_>, fields: Fields<'_>, all: &[Arc<Playbook>]) -> Option<Arc<Playbook>> {

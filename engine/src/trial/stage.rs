@@ -16,7 +16,7 @@ use crate::store::{DirVault, Journal};
 use crate::trigger::wants;
 use quell_model::playbook::Playbook;
 use quell_model::{
-    ActionSpec, BootId, Clock, Detection, Hash, Json, Mode, Name, OwnedEvent, RuleRef, Sandbox, Stamp, StreamId,
+    ActionSpec, Body, BootId, Clock, Detection, Hash, Json, Mode, Name, OwnedEvent, RuleRef, Sandbox, Stamp, StreamId,
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
@@ -77,6 +77,11 @@ fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<(Vec
         let mut runs = Vec::new();
         for run in streams.into_iter().filter_map(|(stream, _)| stream.as_run()) {
             let records = journal.read(&StreamId::run(&run), 1).map_err(|e| e.to_string())?;
+            // What another run has started is told by its step.
+            if records.first().is_some_and(|first| matches!(&first.body, Body::RunStarted(run) if run.parent.is_some()))
+            {
+                continue;
+            }
             runs.push((records.first().map(|first| first.at), Story::of(&records, &suite.playbook)));
         }
         runs.sort_by_key(|(began, _)| *began);
@@ -127,7 +132,7 @@ impl Stage {
         };
         let modes = case.mode.map(|mode| (suite.playbook.name.clone(), mode)).into_iter().collect();
         let definitions = Definitions {
-            playbooks: vec![Arc::clone(&suite.playbook)],
+            playbooks: std::iter::once(&suite.playbook).chain(&suite.others).map(Arc::clone).collect(),
             ceiling: Mode::Enforce,
             modes,
             vars: bench.vars.clone(),

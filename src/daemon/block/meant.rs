@@ -230,6 +230,7 @@ mod tests {
             vars: Json::Null,
             untrusted: false,
             by: None,
+            parent: None,
             moments: Moments::default(),
         };
         let now = at(from, u64::try_from(from).unwrap());

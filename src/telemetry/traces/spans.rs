@@ -90,6 +90,7 @@ impl Trace {
                 step.attempts.entry(intended.attempt).or_default().begun.get_or_insert(at);
             }
             Body::StepProgressed(progressed) => drop(self.step(progressed.part.to_string(), at)),
+            Body::SubRunStarted(sub) => drop(self.step(sub.part.to_string(), at)),
             Body::StepFailed(failed) => {
                 let step = self.step(failed.part.to_string(), at);
                 let attempt = step.attempts.entry(failed.attempt).or_default();

@@ -22,6 +22,8 @@ pub(super) const SIGNATURES: &[(&str, &str)] = &[
     ("tell", "tell(\"an_id\", \"a text\")"),
     ("ask", "ask(\"an_id\", #{ question: \"Was it you?\", choices: [\"me\", \"not_me\"], otherwise: \"not_me\" })"),
     ("wait", "wait(\"an_id\", \"5m\"), or wait(\"an_id\", #{ \"until\": #{ rules: [\"a-rule\"] }, timeout: \"30m\" })"),
+    ("sub_playbook", "sub_playbook(\"an_id\", \"a-playbook\", #{ an_input: x(\"event.node\") })"),
+    ("detach", "step.detach(true)"),
     ("x", "x(\"event.process.id\")"),
     ("after", "step.after(another), or step.after([one, another])"),
     ("only_if", "step.only_if(\"event.pod != ()\")"),
@@ -38,7 +40,8 @@ pub(super) const SIGNATURES: &[(&str, &str)] = &[
 ];
 
 /// Methods of a step that write the key of their own name.
-const PLAIN: [&str; 9] = ["when", "timeout", "deadline", "retry", "on_failure", "mode", "lease", "approve", "confirm"];
+const PLAIN: [&str; 10] =
+    ["detach", "when", "timeout", "deadline", "retry", "on_failure", "mode", "lease", "approve", "confirm"];
 
 /// The keys of `on_detection`: the first stand in `on.detections`.
 const FILTER: &[&str] = &["rules", "tags", "level"];
@@ -194,6 +197,14 @@ fn steps(engine: &mut Engine, all: &Shared) {
     let shared = all.clone();
     engine.register_fn("action", move |call: Call, id: Dynamic, verb: Dynamic, with: Dynamic| {
         shared.call(&call, |build, site| step(build, site, 3, id, "action", verb, Some(with)))
+    });
+    let shared = all.clone();
+    engine.register_fn("sub_playbook", move |call: Call, id: Dynamic, name: Dynamic| {
+        shared.call(&call, |build, site| step(build, site, 2, id, "playbook", name, None))
+    });
+    let shared = all.clone();
+    engine.register_fn("sub_playbook", move |call: Call, id: Dynamic, name: Dynamic, with: Dynamic| {
+        shared.call(&call, |build, site| step(build, site, 3, id, "playbook", name, Some(with)))
     });
     for kind in ["script", "tell", "ask", "wait"] {
         let shared = all.clone();

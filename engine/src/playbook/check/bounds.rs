@@ -117,17 +117,25 @@ fn and(names: &[String]) -> String {
     }
 }
 
-/// Keys of actions beside what does nothing to the world.
+/// Keys of actions beside what does nothing to the world by itself.
 fn does_nothing(reader: &mut Reader<'_>, step: &Step, places: &StepPlaces<'_>) {
+    let starts = matches!(step.kind, StepKind::Playbook(_));
     for (key, at) in [("approve", places.approve), ("confirm", places.confirm)] {
         if let Some(at) = at {
-            let what = format!("step `{}` has `{key}` and does nothing to the world", step.id);
-            reader.error(at, what, format!("`{key}` beside an `action`"));
+            let (what, expected) = match starts {
+                true => ("starts a playbook", "in the steps of that playbook"),
+                false => ("does nothing to the world", "beside an `action`"),
+            };
+            reader.error(at, format!("step `{}` has `{key}` and {what}", step.id), format!("`{key}` {expected}"));
         }
     }
     if let Some(at) = places.lease {
         let what = format!("step `{}` has a `lease` and contains nothing", step.id);
-        reader.error(at, what, "a `lease` beside an `action` that can be undone");
+        let expected = match starts {
+            true => "a `lease` in the steps of that playbook",
+            false => "a `lease` beside an `action` that can be undone",
+        };
+        reader.error(at, what, expected);
     }
 }
 

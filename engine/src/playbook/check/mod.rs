@@ -7,7 +7,8 @@
 //!        ├─ people   are those it asks known
 //!        ├─ trigger  do the rules and tags exist that it asks for, or that its steps wait for, and are they bad enough
 //!        └─ bounds   what has no limit, no way back, nobody who is asked
-//! playbooks ── across   what two would both answer with the same act
+//! playbooks ─┬─ across   what two would both answer with the same act
+//!            └─ subs     do those exist that steps start, with their inputs, and does it end
 //! open runs ── running  what they have and a changed playbook lacks
 //! ```
 
@@ -17,6 +18,7 @@ pub(crate) mod inputs;
 mod needs;
 mod people;
 mod running;
+pub(crate) mod subs;
 mod trigger;
 mod uses;
 

@@ -355,6 +355,7 @@ impl Check<'_, '_> {
         let names: Vec<&str> = match (&step.kind, properties) {
             _ if step.for_each.is_some() => EACH_STEP.to_vec(),
             (StepKind::Tell(_), _) => EVERY_STEP.to_vec(),
+            (StepKind::Playbook(sub), _) if sub.detach => ["run"].iter().chain(EVERY_STEP).copied().collect(),
             (StepKind::Wait(_), _) => ["seen"].iter().chain(EVERY_STEP).copied().collect(),
             (StepKind::Ask(_), _) => ["answer", "by"].iter().chain(EVERY_STEP).copied().collect(),
             (StepKind::Action { .. }, Some(all)) => {

@@ -34,6 +34,7 @@ impl Picture {
                 Shape::Script => ", style=\"filled\"",
                 Shape::Tell => ", shape=\"note\", style=\"filled\"",
                 Shape::Ask => ", shape=\"hexagon\", style=\"filled\"",
+                Shape::Playbook => ", peripheries=\"2\"",
                 Shape::Wait => ", shape=\"parallelogram\", style=\"filled\"",
             };
             put(

@@ -25,6 +25,7 @@ impl Picture {
                 Shape::Script => ("[", "]"),
                 Shape::Tell => ("([", "])"),
                 Shape::Ask => ("{{", "}}"),
+                Shape::Playbook => ("[[", "]]"),
                 Shape::Wait => ("[/", "/]"),
             };
             put(&mut out, format_args!("  s{at}{open}\"{}\"{close}\n", lines.join("<br/>")));

@@ -36,6 +36,7 @@ pub(super) enum Shape {
     Tell,
     Ask,
     Wait,
+    Playbook,
 }
 
 /// A box.
@@ -82,6 +83,7 @@ impl Picture {
                 StepKind::Tell(_) => Shape::Tell,
                 StepKind::Ask(_) => Shape::Ask,
                 StepKind::Wait(_) => Shape::Wait,
+                StepKind::Playbook(_) => Shape::Playbook,
             },
             does: cut(&does(step), MOST_TEXT),
             marks: marks(step, Some(MOST_CONDITION)),
@@ -123,6 +125,7 @@ pub(super) fn does(step: &Step) -> String {
         StepKind::Script(_) => "script".to_owned(),
         StepKind::Tell(text) => format!("tell \"{}\"", clean(text)),
         StepKind::Ask(ask) => format!("ask \"{}\"", clean(&ask.question)),
+        StepKind::Playbook(sub) => format!("playbook {}", clean(sub.playbook.as_str())),
         StepKind::Wait(Wait::For(lasts)) => format!("wait {}", print_duration(*lasts)),
         StepKind::Wait(Wait::Until(wanted)) => {
             let (what, most) = (clean(&asked(&wanted.detections)), print_duration(wanted.timeout));
@@ -161,6 +164,9 @@ pub(super) fn marks(step: &Step, condition: Option<usize>) -> Vec<String> {
             AtEnd::Keep => "keep",
         };
         marks.push(format!("lease {}, then {then}", print_duration(lease.lasts)));
+    }
+    if matches!(&step.kind, StepKind::Playbook(sub) if sub.detach) {
+        marks.push("nothing waits for it".to_owned());
     }
     if let Some(mode) = step.mode {
         marks.push(mode.to_string());

@@ -119,6 +119,7 @@ fn one(out: &mut String, node: &Node, lines: &[Line], (x, y): Pair, (width, heig
         Shape::Tell => 18,
         Shape::Ask => 12,
         Shape::Wait => 3,
+        Shape::Playbook => 24,
     };
     let said: Vec<&str> = [&node.id, &node.does].into_iter().chain(&node.marks).map(String::as_str).collect();
     let fate = node.fate.map(|fate| format!(": {}", fate.word())).unwrap_or_default();

@@ -73,6 +73,7 @@ impl Run {
             | Phase::Acting(_)
             | Phase::Waiting(_)
             | Phase::Sleeping(_)
+            | Phase::Sub
             | Phase::Asking(_)
             | Phase::Answered(..) => true,
         };
@@ -160,7 +161,7 @@ impl Progress {
         let before = std::mem::take(self);
         self.suspect = before.suspect.clone();
         if before.stands() {
-            (self.acted, self.back) = (before.acted, before.back);
+            (self.acted, self.back, self.sub) = (before.acted, before.back, before.sub);
         }
     }
 }

@@ -16,7 +16,7 @@ impl Phase {
     pub(super) fn waits_until(&self) -> Option<Stamp> {
         match self {
             Self::Waiting(at) | Self::Sleeping(at) => Some(*at),
-            Self::Idle | Self::Acting(_) | Self::Asking(_) | Self::Answered(..) | Self::Ended(_) => None,
+            Self::Idle | Self::Acting(_) | Self::Sub | Self::Asking(_) | Self::Answered(..) | Self::Ended(_) => None,
         }
     }
 }

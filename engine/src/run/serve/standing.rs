@@ -28,8 +28,8 @@ impl<W: Send + 'static> Core<W> {
         if !open {
             return Err(Refusal::NotFound { kind: "run", id: run.to_string() });
         }
-        let standing = self.leases.of(run, only.as_ref());
-        if standing.is_empty() && (!was_open || only.is_some()) {
+        let parts = self.standing_of(run, only.as_ref());
+        if parts.is_empty() && (!was_open || only.is_some()) {
             let what = only.as_ref().map_or_else(|| format!("run `{run}`"), |part| format!("`{run}/{}`", part.step));
             return Err(Refusal::NotNow(format!("nothing that {what} did stands and can be taken back")));
         }
@@ -41,8 +41,7 @@ impl<W: Send + 'static> Core<W> {
         self.confirmed(run, only.as_ref(), false, by);
         self.begin_undo(run, only, by.clone(), true, why);
         self.drive(run);
-        let undoing = standing.iter().map(Part::to_string).collect();
-        Ok(RunUndoing { id: run.clone(), undoing, error: None })
+        Ok(RunUndoing { id: run.clone(), undoing: parts, error: None })
     }
 
     /// The latest run first: it may have built on what earlier ones did.

@@ -10,7 +10,7 @@ use crate::run::machine::APPROVE;
 use crate::run::question::UNDO;
 use crate::run::recovery::refolded;
 use quell_model::playbook::{Playbook, Step};
-use quell_model::record::{Part, QuestionKind, RunStarted};
+use quell_model::record::{Part, QuestionKind, RunStarted, RunState, SubRunStarted};
 use quell_model::{Body, Kind, Mode, Outcome, Record, RunId, Seq, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,6 +49,7 @@ pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Resu
         story.attempts_are_bounded()?;
         story.consent_comes_first()?;
         story.waits_are_kept()?;
+        story.subs_are_followed(&streams)?;
         story.told_is_so(&state)?;
     }
     for call in &state.calls {
@@ -124,6 +125,7 @@ impl<'a> Story<'a> {
                 Body::StepPlanned(planned) => Some(&planned.part),
                 Body::StepProgressed(mark) => Some(&mark.part),
                 Body::TimerSet(timer) => Some(&timer.part),
+                Body::SubRunStarted(sub) => Some(&sub.part),
                 Body::StepFailed(failed) => Some(&failed.part),
                 Body::StepFinished(finished) if finished.outcome != Outcome::Cancelled => Some(&finished.part),
                 _ => None,
@@ -250,6 +252,63 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
+    /// A part that has started a run ends as that one has, and what it gave back stands no more.
+    fn subs_are_followed(&self, streams: &Streams) -> Result<(), String> {
+        let mut subs: BTreeMap<&Part, &SubRunStarted> = BTreeMap::new();
+        for record in self.records {
+            match &record.body {
+                Body::SubRunStarted(sub) => {
+                    if subs.insert(&sub.part, sub).is_some() {
+                        return Err(format!("run {}: `{}` started two runs", self.id, sub.part));
+                    }
+                }
+                Body::RunReopened(reopened) => {
+                    subs.retain(|part, _| reopened.again.iter().all(|again| !again.covers(part)));
+                }
+                Body::StepFinished(finished) => {
+                    let Some(sub) = subs.get(&finished.part) else { continue };
+                    let child = streams.get(&StreamId::run(&sub.run)).map_or(&[][..], Vec::as_slice);
+                    let first_end = child.iter().find_map(|record| match &record.body {
+                        Body::RunFinished(finished) => Some(finished.state),
+                        _ => None,
+                    });
+                    let is_so = match finished.outcome {
+                        Outcome::Cancelled => first_end.is_none_or(|state| state != RunState::Succeeded),
+                        outcome if sub.detached => outcome == Outcome::Done && !child.is_empty(),
+                        outcome => outcome.is_met() == (first_end == Some(RunState::Succeeded)),
+                    };
+                    if !is_so {
+                        let (part, outcome) = (&finished.part, finished.outcome);
+                        return Err(format!("run {}: `{part}` {outcome}, and run {} {first_end:?}", self.id, sub.run));
+                    }
+                }
+                Body::UndoFinished(finished) if finished.outcome == Outcome::Undone => {
+                    let Some(sub) = subs.get(&finished.part) else { continue };
+                    let child = streams.get(&StreamId::run(&sub.run)).map_or(&[][..], Vec::as_slice);
+                    let mut standing: BTreeSet<&Part> = BTreeSet::new();
+                    for record in child {
+                        match &record.body {
+                            Body::LeaseGranted(granted) => drop(standing.insert(&granted.part)),
+                            Body::LeaseChanged(changed) if matches!(changed.state.as_str(), "lapsed" | "ended") => {
+                                standing.remove(&changed.part);
+                            }
+                            _ => {}
+                        }
+                    }
+                    if let Some(part) = standing.first() {
+                        let (id, sub) = (&self.id, &sub.run);
+                        return Err(format!(
+                            "run {id}: `{}` is undone, and `{part}` of run {sub} stands",
+                            finished.part
+                        ));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// A wait has its whole time, unless what it waits for came or its run was ended.
     fn waits_are_kept(&self) -> Result<(), String> {
         let mut waits: BTreeMap<&Part, jiff::Timestamp> = BTreeMap::new();
@@ -281,11 +340,14 @@ impl<'a> Story<'a> {
     /// What is told as done, the world shows; what is told as proved, it showed at that moment.
     fn told_is_so(&self, state: &State) -> Result<(), String> {
         let mut things: BTreeMap<Part, String> = BTreeMap::new();
+        // What they did is told by their own runs.
+        let mut subs: BTreeSet<&Part> = BTreeSet::new();
         for record in self.records {
             match &record.body {
                 Body::StepIntended(intent) => {
                     things.insert(intent.part.clone(), thing(&intent.plan).to_owned());
                 }
+                Body::SubRunStarted(sub) => drop(subs.insert(&sub.part)),
                 Body::StepFinished(finished) => {
                     let Some(thing) = things.get(&finished.part) else {
                         let acts = finished.action.as_ref().is_some_and(|action| action.as_str() != "world.look");
@@ -312,7 +374,9 @@ impl<'a> Story<'a> {
                         ));
                     }
                 }
-                Body::UndoFinished(finished) if finished.outcome == Outcome::Undone => {
+                Body::UndoFinished(finished)
+                    if finished.outcome == Outcome::Undone && !subs.contains(&finished.part) =>
+                {
                     let gone = things.get(&finished.part).is_some_and(|thing| state.was_gone_at(thing, record.at.wall));
                     if !gone && !self.claimed(state, &finished.part, true) {
                         return Err(format!("run {}: `{}` is told as undone, and stands", self.id, finished.part));

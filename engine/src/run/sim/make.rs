@@ -9,7 +9,7 @@ use crate::run::fixtures::{playbook_of, step};
 use quell_model::people::{Approvers, People, Person};
 use quell_model::playbook::{
     Approve, AskPerson, AtEnd, Confirm, DetectionFilter, Expression, ForEach, ItemErrors, Lease, OnFailure, Playbook,
-    Retry, Step, StepKind, Unanswered, Wait, WaitUntil, When, Within,
+    Retry, Step, StepKind, SubPlaybook, Unanswered, Wait, WaitUntil, When, Within,
 };
 use quell_model::{
     Class, Detection, Entity, EventHead, Hash, Level, LogSource, Mode, Name, OwnedEvent, RuleRef, Stamp, Subject,
@@ -49,6 +49,14 @@ fn expression(text: &str) -> Expression {
 pub(super) fn acts(id: &str, needs: &[&str], action: &str) -> Step {
     let with = json!({ "thing": format!("${{{{ run.id }}}}/{id}") });
     Step { kind: StepKind::Action { action: action.into(), with }, ..step(id, needs) }
+}
+
+/// A step that starts a playbook.
+pub(super) fn starts(id: &str, needs: &[&str], playbook: &str) -> Step {
+    let (with, detach) = (json!({}), false);
+    let sub =
+        SubPlaybook { playbook: playbook.into(), with, detach, span: Default::default(), inputs: Default::default() };
+    Step { kind: StepKind::Playbook(Box::new(sub)), ..step(id, needs) }
 }
 
 /// A step that waits for so many seconds.
@@ -106,7 +114,7 @@ pub(super) fn playbook(rng: &mut Rng, number: usize) -> Arc<Playbook> {
     for at in 0..count {
         let needs: Vec<String> = (0..at).filter(|_| rng.chance(35)).map(|need| format!("s{need}")).collect();
         let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
-        steps.push(one(rng, at, &needs));
+        steps.push(one(rng, at, &needs, number));
     }
     let mut playbook = playbook_of(steps);
     if rng.chance(30) {
@@ -118,13 +126,15 @@ pub(super) fn playbook(rng: &mut Rng, number: usize) -> Arc<Playbook> {
     named(playbook, &format!("made-{number}"))
 }
 
-fn one(rng: &mut Rng, at: usize, needs: &[&str]) -> Step {
+fn one(rng: &mut Rng, at: usize, needs: &[&str], number: usize) -> Step {
     let id = format!("s{at}");
     let verbs: Vec<&str> = world::specs().iter().map(|spec| spec.name).collect();
-    let mut made = match rng.below(13) {
+    let mut made = match rng.below(14) {
         12 => Step { kind: StepKind::Ask(Box::new(asks(rng))), ..step(&id, needs) },
         10 => waits(&id, needs, 1 + rng.next() % 60),
         11 => awaited(rng, &id, needs),
+        // One that was made before, so that there is no circle.
+        13 if number > 0 => started(rng, &id, needs, number),
         0 => step(&id, needs),
         1 => Step { kind: StepKind::Script(expression("#{ n: 1 + 1 }")), ..step(&id, needs) },
         _ => acts(&id, needs, rng.of(&verbs)),
@@ -200,6 +210,14 @@ fn asks(rng: &mut Rng) -> AskPerson {
         remember: rng.chance(30).then(|| Duration::from_secs(600)),
         not_via: Vec::new(),
     }
+}
+
+fn started(rng: &mut Rng, id: &str, needs: &[&str], number: usize) -> Step {
+    let mut made = starts(id, needs, &format!("made-{}", rng.below(number)));
+    if let StepKind::Playbook(sub) = &mut made.kind {
+        sub.detach = rng.chance(15);
+    }
+    made
 }
 
 /// A step that waits for what the next detections are, or are not.

@@ -18,6 +18,7 @@ mod make;
 mod play;
 mod rng;
 mod stage;
+mod subs;
 mod waits;
 mod world;
 

@@ -160,6 +160,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             vars: json!({}),
             untrusted: false,
             by: None,
+            parent: None,
             moments: moments(),
         }
         .into(),
@@ -352,5 +353,16 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
         }
         .into(),
         PlaybookSeen { playbook: "contain".into(), hash: Hash::of(b"playbook") }.into(),
+        SubRunStarted {
+            part: part(),
+            run: "r-2".into(),
+            playbook: "contain-host".into(),
+            definition: Hash::of(b"text"),
+            mode: Mode::Approve,
+            mode_because: "its playbook says approve".into(),
+            inputs: json!({"reason": "detected"}),
+            detached: true,
+        }
+        .into(),
     ]
 }

@@ -29,6 +29,7 @@ fn records() -> Vec<Record> {
         vars: Json::Null,
         untrusted: false,
         by: None,
+        parent: None,
         moments: Moments { kernel: Some(at(0)), seen: Some(at(1)), decided: Some(at(2)), ..Moments::default() },
     };
     let intended = |attempt| StepIntended {

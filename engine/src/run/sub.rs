@@ -1,0 +1,270 @@
+//! Runs that a step of another run starts.
+//!
+//! ```text
+//! parent: SubRunStarted ─▶ child: RunStarted … RunFinished ─▶ parent: StepFinished
+//!         UndoIntended ──▶        UndoBegan  … RunFinished ─▶         UndoFinished
+//! ```
+//!
+//! Owns the way between the two streams. Each arrow can be gone again after a crash: what the parent wrote says what is to
+//! come, and the child's stream whether it has. Keeps true: a part starts one run, whose id is made of the parent's and the
+//! part's; it may go no further than its parent; a detached one is a run by itself, which neither a cancel nor an undo of
+//! its parent reaches.
+
+use super::conclude::Ending;
+use super::machine::Run;
+use super::scope::RunScope;
+use super::shell::Core;
+use super::start::checked_inputs;
+use quell_model::playbook::SubPlaybook;
+use quell_model::record::{
+    Moments, NewRecord, ParentRun, Part, RunStarted, RunState, SubRunStarted, UndoFinished, UndoIntended,
+};
+use quell_model::{Body, Json, Kind, Outcome, Plan, RunId, StreamId};
+use serde_json::json;
+
+/// So deep may runs lie below the first.
+pub(crate) const DEEPEST: u32 = 5;
+
+/// How a run has ended that another follows.
+#[derive(Clone, Debug)]
+pub(super) struct SubEnd {
+    state: RunState,
+    outputs: Json,
+    summary: String,
+    /// How well what it did is proved.
+    proved: Outcome,
+}
+
+impl<W: Send + 'static> Core<W> {
+    /// Writes down which run a part is going to start; [`Core::follow`] starts it.
+    pub(super) fn start_sub(&mut self, id: &RunId, part: &Part, sub: &SubPlaybook) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get(id) else { return };
+        let Some(step) = live.run.playbook.step(&part.step).cloned() else { return };
+        let (owned, item) = (RunScope::of(&live.run, &self.outputs, &self.definitions.people), live.run.item(part));
+        let inputs = match self.expressions.render(&sub.with, &owned.scope(&live.run, &item)) {
+            Ok(inputs) => inputs,
+            Err(error) => {
+                return self.end(id, part, Ending::failed(format!("its inputs could not be evaluated: {error}")));
+            }
+        };
+        if depth_below(&live.run.started) > DEEPEST {
+            return self.end(id, part, Ending::failed(format!("runs lie {DEEPEST} deep already, which is the most")));
+        }
+        let Some(playbook) = self.definitions.playbooks.iter().find(|one| one.name == sub.playbook).cloned() else {
+            return self.end(id, part, Ending::failed(format!("there is no playbook `{}` now", sub.playbook)));
+        };
+        let inputs = match checked_inputs(&playbook, inputs) {
+            Ok(inputs) => inputs,
+            Err(why) => return self.end(id, part, Ending::failed(why)),
+        };
+        let (own, parents) = (self.definitions.mode_of(&playbook), self.mode_of(id, &step));
+        let (mode, mode_because) = if parents.0 <= own.0 { parents } else { own };
+        // A part that is done again starts another.
+        let of = |number: u64| RunId::of(&[id.as_str().as_bytes(), part.to_string().as_bytes(), &number.to_le_bytes()]);
+        let is_free = |run: &RunId| !self.ink.journal().has(&StreamId::run(run)) && !self.runs.contains_key(run);
+        let Some(run) = (0..).map(of).find(is_free) else { return };
+        self.pin(&playbook, now);
+        if let Some(live) = self.runs.get_mut(id) {
+            live.under_way.remove(part);
+        }
+        let started = SubRunStarted {
+            part: part.clone(),
+            run,
+            playbook: playbook.name.clone(),
+            definition: playbook.hash,
+            mode,
+            mode_because,
+            inputs,
+            detached: sub.detach,
+        };
+        self.record(id, vec![NewRecord::new(now, started)]);
+        // An intent: it is in the journal before what it speaks of.
+        self.ink.commit();
+    }
+
+    /// Whether nothing is to be done for a part but to wait for its run.
+    pub(super) fn is_followed(&self, parent: &Run, sub: &RunId, part: &Part) -> bool {
+        let detached = parent.sub(part).is_some_and(|sub| sub.detached);
+        let child = self.runs.get(sub).filter(|_| !detached);
+        child.is_some_and(|child| !parent.is_stopped() || child.run.is_stopped())
+    }
+
+    /// Whether the run of a part is being taken back.
+    pub(super) fn is_sub_undoing(&self, parent: &Run, part: &Part) -> bool {
+        let child = parent.sub(part).and_then(|sub| self.runs.get(&sub.run));
+        parent.is_taken_back(part) && child.is_some_and(|child| child.run.undoes_all())
+    }
+
+    /// Starts the run of a part, ends it with its parent, or takes in how it has ended.
+    pub(super) fn follow(&mut self, id: &RunId, part: &Part) {
+        let Some(live) = self.runs.get(id) else { return };
+        let Some(sub) = live.run.sub(part).cloned() else { return };
+        let stopped = live.run.is_stopped();
+        if self.runs.contains_key(&sub.run) {
+            if sub.detached {
+                return self.end(id, part, detached(&sub.run));
+            }
+            self.stop(&sub.run, "quell".into(), json!({ "with": id }));
+            return self.drive(&sub.run);
+        }
+        match self.sub_end(&sub.run) {
+            Ok(Some(_)) if sub.detached => self.end(id, part, detached(&sub.run)),
+            Ok(Some(end)) if end.state.is_over() => self.end(id, part, ended(&sub.run, end, stopped)),
+            Ok(Some(_)) => self.end(id, part, Ending::failed(format!("its run {} cannot go on", sub.run))),
+            Ok(None) if stopped => {
+                let proof = "the run was cancelled, or is taken back, before it began".to_owned();
+                self.end(id, part, Ending { outcome: Outcome::Cancelled, proof, ..Ending::default() });
+            }
+            Ok(None) => self.begin_sub(id, &sub),
+            Err(why) => self.end(id, part, Ending::failed(format!("its run {} cannot be read: {why}", sub.run))),
+        }
+    }
+
+    fn begin_sub(&mut self, id: &RunId, sub: &SubRunStarted) {
+        let now = self.parts.clock.now();
+        let journal = self.ink.journal().clone();
+        let playbook = match self.definition(&journal, sub.definition) {
+            Ok(playbook) => playbook,
+            Err(why) => return self.end(id, &sub.part, Ending::failed(why)),
+        };
+        let Some(live) = self.runs.get(id) else { return };
+        let parent = &live.run.started;
+        let started = RunStarted {
+            run: sub.run.clone(),
+            playbook: sub.playbook.clone(),
+            definition: sub.definition,
+            mode: sub.mode,
+            mode_because: sub.mode_because.clone(),
+            inputs: sub.inputs.clone(),
+            moments: Moments { decided: Some(now), ..parent.moments },
+            parent: Some(ParentRun {
+                run: id.clone(),
+                part: sub.part.clone(),
+                depth: depth_below(parent),
+                detached: sub.detached,
+            }),
+            ..parent.clone()
+        };
+        self.begin(&playbook, started, now);
+    }
+
+    /// A run that another follows has ended: that one goes on once this one is left.
+    pub(super) fn sub_finished(&mut self, run: &Run, outputs: Json, summary: String) {
+        let Some(parent) = run.started.parent.as_ref().filter(|parent| !parent.detached) else { return };
+        if self.runs.contains_key(&parent.run) {
+            let end = SubEnd { state: run.state(), outputs, summary, proved: run.proved() };
+            self.ends.insert(run.started.run.clone(), end);
+            self.followed.push(parent.run.clone());
+        }
+    }
+
+    /// How a run stands that is not open; none: it never began.
+    fn sub_end(&mut self, run: &RunId) -> Result<Option<SubEnd>, String> {
+        if let Some(end) = self.ends.remove(run) {
+            return Ok(Some(end));
+        }
+        if !self.ink.journal().has(&StreamId::run(run)) {
+            return Ok(None);
+        }
+        let stream = StreamId::run(run);
+        let last =
+            self.ink.journal().read_kinds(&stream, 1, &[Kind::RunFinished]).map_err(|error| error.to_string())?;
+        let (outputs, summary) = match last.into_iter().next_back().map(|record| record.body) {
+            Some(Body::RunFinished(finished)) => (finished.outputs, finished.summary),
+            _ => (Json::Null, String::new()),
+        };
+        let folded = self.fold_ended(run)?;
+        Ok(Some(SubEnd { state: folded.state(), outputs, summary, proved: folded.proved() }))
+    }
+
+    /// Takes back what the run of a part did.
+    pub(super) fn take_back_sub(&mut self, id: &RunId, part: &Part, attempt: u32) {
+        let now = self.parts.clock.now();
+        let Some(live) = self.runs.get(id) else { return };
+        let Some(sub) = live.run.sub(part).cloned() else { return };
+        let person = live.run.undone_by_person();
+        if !live.run.is_taken_back(part) {
+            // How it ended before is no answer to this.
+            self.ends.remove(&sub.run);
+            let (part, action) = (part.clone(), sub.playbook);
+            let intended = UndoIntended { part, attempt, action, plan: Plan::default() };
+            self.record(id, vec![NewRecord::new(now, intended)]);
+            return self.ink.commit();
+        }
+        let is_answer = self.ends.contains_key(&sub.run);
+        if !self.runs.contains_key(&sub.run) {
+            match self.sub_end(&sub.run) {
+                Ok(None) => return self.sub_undone(id, &sub, Outcome::Undone, "it never began".to_owned()),
+                Ok(Some(end)) if end.state == RunState::Undone => {
+                    return self.sub_undone(id, &sub, Outcome::Undone, format!("run {}: {}", sub.run, end.summary));
+                }
+                Ok(Some(end)) if is_answer => {
+                    return self.sub_undone(id, &sub, Outcome::Stuck, format!("run {}: {}", sub.run, end.summary));
+                }
+                Ok(Some(_)) if self.standing_of(&sub.run, None).is_empty() => {
+                    let proof = format!("nothing stands that run {} did", sub.run);
+                    return self.sub_undone(id, &sub, Outcome::Undone, proof);
+                }
+                Ok(Some(_)) => {}
+                Err(why) => return self.sub_undone(id, &sub, Outcome::Stuck, why),
+            }
+            if let Err(why) = self.open_again(&sub.run) {
+                return self.sub_undone(id, &sub, Outcome::Stuck, why);
+            }
+        }
+        self.begin_undo(&sub.run, None, "quell".into(), person, format!("run {id}, which started it, is taken back"));
+        self.drive(&sub.run);
+    }
+
+    fn sub_undone(&mut self, id: &RunId, sub: &SubRunStarted, outcome: Outcome, proof: String) {
+        let now = self.parts.clock.now();
+        let (part, action) = (sub.part.clone(), sub.playbook.clone());
+        let finished = UndoFinished { run: id.clone(), part, action, outcome, output: Json::Null, proof, attempts: 1 };
+        self.record(id, vec![NewRecord::new(now, finished)]);
+    }
+
+    /// What stands that a run did, or those that it started.
+    pub(super) fn standing_of(&mut self, run: &RunId, only: Option<&Part>) -> Vec<String> {
+        let mut standing: Vec<String> = self.leases.of(run, only).iter().map(Part::to_string).collect();
+        for sub in self.subs_of(run) {
+            if !sub.detached && only.is_none_or(|only| only.covers(&sub.part)) {
+                standing.extend(self.standing_of(&sub.run, None).into_iter().map(|part| format!("{}/{part}", sub.run)));
+            }
+        }
+        standing
+    }
+
+    fn subs_of(&mut self, run: &RunId) -> Vec<SubRunStarted> {
+        if let Some(live) = self.runs.get(run) {
+            return live.run.subs().cloned().collect();
+        }
+        let read = self.ink.journal().read_kinds(&StreamId::run(run), 1, &[Kind::SubRunStarted]);
+        let records = read.inspect_err(|error| tracing::warn!(%error, "what a run has started is not known"));
+        let sub = |record: quell_model::Record| match record.body {
+            Body::SubRunStarted(sub) => Some(*sub),
+            _ => None,
+        };
+        records.unwrap_or_default().into_iter().filter_map(sub).collect()
+    }
+}
+
+/// How deep a run lies that this one starts.
+fn depth_below(parent: &RunStarted) -> u32 {
+    parent.parent.as_ref().map_or(0, |parent| parent.depth) + 1
+}
+
+fn detached(run: &RunId) -> Ending {
+    Ending::done(json!({ "run": run }), &format!("run {run} goes on by itself"))
+}
+
+fn ended(run: &RunId, end: SubEnd, stopped: bool) -> Ending {
+    let proof = format!("run {run} {}: {}", end.state.as_str(), end.summary);
+    let outcome = match end.state {
+        RunState::Succeeded => end.proved,
+        _ if stopped => Outcome::Cancelled,
+        _ => Outcome::Failed,
+    };
+    let output = if end.state == RunState::Succeeded { end.outputs } else { Json::Null };
+    Ending { outcome, output, proof, ..Ending::default() }
+}
