@@ -212,6 +212,7 @@ impl Tally {
                 | Body::QuestionAnswered(_)
                 | Body::AnswerTooLate(_)
                 | Body::RunReopened(_)
+                | Body::SubRunStarted(_)
                 | Body::StepPlanned(_)
                 | Body::StepIntended(_)
                 | Body::StepProgressed(_)

@@ -144,7 +144,7 @@ impl<W: Send + 'static> Core<W> {
                 depth: depth_below(parent),
                 detached: sub.detached,
             }),
-            ..parent.clone()
+            ..RunStarted::clone(parent)
         };
         self.begin(&playbook, started, now);
     }
