@@ -367,7 +367,7 @@ pub struct Moments {
 }
 
 /// Which part of a step: an item of its `for_each`, or the whole.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Part {
     /// Which step.
     pub step: StepId,

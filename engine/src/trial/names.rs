@@ -5,7 +5,7 @@
 use super::read::Against;
 use crate::load::reader::{Reader, one_of};
 use crate::load::yaml::{Entry, Node};
-use quell_model::playbook::{Step, StepKind, Wait};
+use quell_model::playbook::{Step, StepKind, SubPlaybook, Wait};
 use quell_model::{Class, Json, fields};
 
 /// Names under `with` of a step.
@@ -34,10 +34,18 @@ pub(super) fn outputs(reader: &mut Reader<'_>, id: &str, parts: &[Entry], agains
         StepKind::Ask(_) => &["answer", "by"],
         StepKind::Wait(Wait::Until(_)) => &["seen"],
         StepKind::Wait(Wait::For(_)) => &[],
+        StepKind::Playbook(sub) => return outputs_of_run(reader, id, sub, parts, against),
         // What a script gives it says when it runs.
         StepKind::Script(_) => return,
     };
     unknown(reader, parts, names, |name| format!("step `{id}` has no output `{name}`"));
+}
+
+/// What a run gives that a step has started; a detached one its id alone.
+fn outputs_of_run(reader: &mut Reader<'_>, id: &str, sub: &SubPlaybook, parts: &[Entry], against: &Against<'_>) {
+    let Some(other) = against.others.iter().find(|other| other.name == sub.playbook) else { return };
+    let names: Vec<&str> = if sub.detach { vec!["run"] } else { other.outputs.keys().map(String::as_str).collect() };
+    unknown(reader, parts, &names, |name| format!("step `{id}` has no output `{name}`"));
 }
 
 /// Outputs that the action does not have would make a test of something that cannot happen.

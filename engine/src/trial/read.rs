@@ -64,6 +64,8 @@ const PLAYBOOK_ENDS: &[&str] = &["yaml", "yml", "rhai"];
 /// What a file's cases are held against.
 pub(super) struct Against<'a> {
     pub(super) playbook: &'a Playbook,
+    /// The playbooks that it starts.
+    pub(super) others: &'a [Arc<Playbook>],
     pub(super) people: &'a People,
     pub(super) known: &'a Known<'a>,
 }
@@ -102,7 +104,7 @@ fn suite(reader: &mut Reader<'_>, node: &Node, playbooks: &[Arc<Playbook>], know
     let playbook = playbook?;
     let others = started(&playbook, playbooks, known);
     asks(reader, &fields, &playbook, &people);
-    let against = Against { playbook: &playbook, people: &people, known };
+    let against = Against { playbook: &playbook, others: &others, people: &people, known };
     let mut cases: Vec<Case> = Vec::new();
     for item in items {
         let Some(case) = case(reader, item, &against) else { continue };

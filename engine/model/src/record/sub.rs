@@ -8,9 +8,10 @@ use crate::hash::Hash;
 use crate::ids::{Name, RunId};
 use crate::mode::Mode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The part of a run that another run was started by.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ParentRun {
     /// The run.
     pub run: RunId,

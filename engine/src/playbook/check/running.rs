@@ -4,7 +4,7 @@
 //! to whoever changes the text, with the place in the new one.
 
 use crate::load::name_line;
-use quell_model::playbook::{InputType, Playbook, Step, StepKind, Wait};
+use quell_model::playbook::{Playbook, Step, StepKind, Wait};
 use quell_model::{Json, Mistake, RunId, Span, StepId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,6 +81,7 @@ fn step(was: &Step, is: &Step) -> Option<String> {
         StepKind::Ask(_) => "a question".to_owned(),
         StepKind::Wait(Wait::For(_)) => "a wait".to_owned(),
         StepKind::Wait(Wait::Until(_)) => "a wait for a detection".to_owned(),
+        StepKind::Playbook(sub) => format!("the playbook `{}`", sub.playbook),
     };
     if word(was) != word(is) {
         return Some(format!("is {} here, and was {}", word(is), word(was)));
@@ -107,7 +108,7 @@ fn inputs(changed: &Playbook, pinned: &Playbook, given: &Json) -> Vec<String> {
             None if spec.default.is_none() => {
                 all.push(format!("input `{name}` is needed here, and was not given to open runs"));
             }
-            Some(value) if !fits(spec.kind, value) => {
+            Some(value) if !spec.kind.takes(value) => {
                 all.push(format!("input `{name}` is of another type here than what was given to open runs"));
             }
             _ => {}
@@ -116,16 +117,6 @@ fn inputs(changed: &Playbook, pinned: &Playbook, given: &Json) -> Vec<String> {
     let gone = pinned.inputs.keys().filter(|name| !changed.inputs.contains_key(*name));
     all.extend(gone.map(|name| format!("there is no input `{name}` any more, and open runs may read it")));
     all
-}
-
-fn fits(kind: InputType, value: &Json) -> bool {
-    match kind {
-        InputType::String => value.is_string(),
-        InputType::Integer => value.is_i64() || value.is_u64(),
-        InputType::Boolean => value.is_boolean(),
-        InputType::List => value.is_array(),
-        InputType::Map => value.is_object(),
-    }
 }
 
 /// The line that begins with a key, else the one with the name.
