@@ -44,7 +44,10 @@ impl<W: Send + 'static> Core<W> {
         if again.is_empty() {
             return Err(Refusal::NotNow(format!("nothing that run `{id}` is to do ended badly or was left undone")));
         }
-        if run.started.by.is_none() {
+        if let Some(why) = self.stands_below(&run, &again) {
+            return Err(Refusal::NotNow(why));
+        }
+        if run.started.by.is_none() && run.started.parent.is_none() {
             self.triggers.reopened(&run.started);
         }
         self.memory.run_reopened(id, run.touched());

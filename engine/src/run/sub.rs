@@ -48,6 +48,11 @@ impl<W: Send + 'static> Core<W> {
                 return self.end(id, part, Ending::failed(format!("its inputs could not be evaluated: {error}")));
             }
         };
+        let again = live.run.sub(part).cloned();
+        if let Some(why) = again.and_then(|earlier| self.stands_of(&earlier)) {
+            return self.end(id, part, Ending::failed(why));
+        }
+        let Some(live) = self.runs.get(id) else { return };
         if depth_below(&live.run.started) > DEEPEST {
             return self.end(id, part, Ending::failed(format!("runs lie {DEEPEST} deep already, which is the most")));
         }
@@ -147,6 +152,9 @@ impl<W: Send + 'static> Core<W> {
             ..RunStarted::clone(parent)
         };
         self.begin(&playbook, started, now);
+        if sub.detached {
+            self.end(id, &sub.part, detached(&sub.run));
+        }
     }
 
     /// A run that another follows has ended: that one goes on once this one is left.
@@ -233,6 +241,25 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         standing
+    }
+
+    /// Why these parts of a run cannot begin again, if they cannot: what the runs did that they started would be lost sight of.
+    pub(super) fn stands_below(&mut self, run: &Run, again: &[Part]) -> Option<String> {
+        let is_again = |sub: &&SubRunStarted| again.iter().any(|part| part.covers(&sub.part));
+        let earlier: Vec<SubRunStarted> = run.subs().filter(is_again).cloned().collect();
+        earlier.iter().find_map(|sub| self.stands_of(sub))
+    }
+
+    /// Why a part that has started this run cannot start another yet.
+    fn stands_of(&mut self, earlier: &SubRunStarted) -> Option<String> {
+        let SubRunStarted { part, run, detached: false, .. } = earlier else { return None };
+        if self.runs.contains_key(run) {
+            return Some(format!("`{part}` has started run `{run}`, which has not ended"));
+        }
+        let first = self.standing_of(run, None).into_iter().next()?;
+        Some(format!(
+            "`{first}` of run `{run}`, which `{part}` has started, still stands: `quell run undo {run}` first"
+        ))
     }
 
     fn subs_of(&mut self, run: &RunId) -> Vec<SubRunStarted> {

@@ -120,9 +120,15 @@ impl Run {
         if self.is_stopped() {
             return Some("nothing of it starts any more: it was cancelled, or is taken back".to_owned());
         }
-        let acts =
-            |(part, progress): &(Part, &Progress)| part.step == *step && matches!(progress.phase, Phase::Acting(_));
-        self.parts().any(|one| acts(&one)).then(|| format!("`{step}` is acting: what has begun is seen to its end"))
+        let mut parts = self.parts().filter(|(part, _)| part.step == *step);
+        parts.find_map(|(_, progress)| match (&progress.phase, &progress.sub) {
+            (Phase::Acting(_), _) => Some(format!("`{step}` is acting: what has begun is seen to its end")),
+            (Phase::Sub, Some(sub)) => {
+                let run = &sub.run;
+                Some(format!("`{step}` has started run `{run}`, which goes on: `quell run cancel {run}` ends it"))
+            }
+            _ => None,
+        })
     }
 
     /// What a part did before and would be lost sight of if it did this: it stands, and is something else.

@@ -24,6 +24,8 @@ impl Run {
             progress.began.get_or_insert(at);
             progress.sub = Some(Box::new(sub.clone()));
             progress.phase = Phase::Sub;
+            // Of an earlier one nothing stood any more.
+            progress.back = None;
         }
     }
 
@@ -33,7 +35,7 @@ impl Run {
         self.progress(part)?.sub.as_deref()
     }
 
-    /// All that its parts have started.
+    /// All that its parts have started, the latest of each.
     pub fn subs(&self) -> impl Iterator<Item = &SubRunStarted> {
         self.parts().filter_map(|(_, progress)| progress.sub.as_deref())
     }

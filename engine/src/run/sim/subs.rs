@@ -94,6 +94,12 @@ fn started(records: &[Record]) -> Option<&RunStarted> {
     crate::run::shell::run_started(&records.first()?.body)
 }
 
+fn run_of(stage: &mut Stage, playbook: &str) -> RunId {
+    let streams = stage.records();
+    let mut all = streams.values().filter_map(|records| started(records));
+    all.find(|run| run.playbook.as_str() == playbook).expect("it was started").run.clone()
+}
+
 fn undo(stage: &mut Stage) {
     let run = first_run(stage);
     loop {
@@ -279,6 +285,48 @@ fn what_fails_below_fails_above_and_on_failure_undo_reaches_down() {
             );
         }
     }
+}
+
+#[test]
+fn a_step_starts_another_run_once_nothing_of_the_earlier_one_stands() {
+    let playbooks = family();
+    let mut stage = stage(&playbooks);
+    stage.world.state().wanted.insert("cut".into(), vec![Doing::GivesUp]);
+    attack(&mut stage);
+    let top = first_run(&mut stage);
+    let retry = || Request::Retry { run: top.clone(), from: None, by: "ann".into(), why: "it is mended".into() };
+    let why = stage.alive(|life| life.core.asked(retry())).unwrap().unwrap_err().to_string();
+    let middle = run_of(&mut stage, "middle");
+    let told =
+        format!("`first` of run `{middle}`, which `sub` has started, still stands: `quell run undo {middle}` first");
+    assert!(why.contains(&told), "{why}");
+    let undo_it = Request::Undo { run: middle, step: None, by: "ann".into(), why: "a drill".into() };
+    stage.alive(|life| life.core.asked(undo_it)).unwrap().unwrap();
+    stage.settle().unwrap();
+    assert_eq!(stage.world.state().stands.len(), 1, "what the first step did");
+    stage.alive(|life| life.core.asked(retry())).unwrap().unwrap();
+    stage.settle().unwrap();
+    assert_eq!(stage.world.state().stands.len(), 5);
+    assert_eq!(stage.records().values().filter_map(|records| started(records)).count(), 5, "two runs are new");
+    undo(&mut stage);
+    assert_eq!(end(&mut stage, &playbooks).stands.len(), 0);
+}
+
+#[test]
+fn a_step_whose_run_goes_on_is_not_skipped() {
+    let nap = child("nap", vec![make::waits("nap", &[], 600)]);
+    let playbooks = vec![parent(vec![make::starts("sub", &[], "nap")]), nap];
+    let mut stage = stage(&playbooks);
+    let detection = make::about("rule", 0, Class::FileEvent, 1, stage.now(), Duration::ZERO);
+    stage.alive(|life| life.core.detections([detection]));
+    let (run, below) = (first_run(&mut stage), run_of(&mut stage, "nap"));
+    let skip = Request::Skip { run, step: "sub".into(), by: "ann".into(), why: String::new() };
+    let why = stage.alive(|life| life.core.asked(skip)).unwrap().unwrap_err().to_string();
+    assert!(why.contains(&format!("`quell run cancel {below}` ends it")), "{why}");
+    stage.alive(|life| life.core.asked(Request::Cancel { run: below, by: "ann".into() })).unwrap().unwrap();
+    stage.settle().unwrap();
+    let ended = end(&mut stage, &playbooks);
+    assert_eq!((ended.runs["parent"], ended.runs["sub>nap"]), (RunState::Failed, RunState::Cancelled));
 }
 
 #[test]
