@@ -44,7 +44,7 @@ impl<W: Send + 'static> Core<W> {
         if again.is_empty() {
             return Err(Refusal::NotNow(format!("nothing that run `{id}` is to do ended badly or was left undone")));
         }
-        if let Some(why) = self.stands_below(&run, &again) {
+        if let Some(why) = self.lost_above(&run).or_else(|| self.stands_below(&run, &again)) {
             return Err(Refusal::NotNow(why));
         }
         if run.started.by.is_none() && run.started.parent.is_none() {

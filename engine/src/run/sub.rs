@@ -21,6 +21,7 @@ use quell_model::record::{
 };
 use quell_model::{Body, Json, Kind, Outcome, Plan, RunId, StreamId};
 use serde_json::json;
+use std::sync::Arc;
 
 /// So deep may runs lie below the first.
 pub(crate) const DEEPEST: u32 = 5;
@@ -241,6 +242,29 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         standing
+    }
+
+    /// Why a run that steps have started cannot go on by itself, if it cannot: the undo of those above would not reach it.
+    pub(super) fn lost_above(&mut self, run: &Run) -> Option<String> {
+        let mut below = Arc::clone(&run.started);
+        while let Some(parent) = below.parent.as_ref().filter(|parent| !parent.detached) {
+            let (id, part) = (&parent.run, &parent.part);
+            let above = match self.runs.get(id) {
+                Some(live) => live.run.clone(),
+                None => match self.fold_ended(id) {
+                    Ok(run) => run,
+                    Err(why) => return Some(format!("run `{id}`, which has started it, cannot be read: {why}")),
+                },
+            };
+            if !above.reaches(part, &below.run) {
+                let run = &below.run;
+                return Some(format!(
+                    "`{part}` of run `{id}`, which has started run `{run}`, was taken back or begun again"
+                ));
+            }
+            below = Arc::clone(&above.started);
+        }
+        None
     }
 
     /// Why these parts of a run cannot begin again, if they cannot: what the runs did that they started would be lost sight of.

@@ -6,7 +6,7 @@
 use super::{Phase, Progress, Run, back::Back, back::Undoing};
 use quell_model::playbook::StepKind;
 use quell_model::record::{Part, SubRunStarted};
-use quell_model::{Outcome, Stamp};
+use quell_model::{Outcome, RunId, Stamp};
 
 impl Progress {
     /// The part has ended: what its run did stands.
@@ -38,6 +38,14 @@ impl Run {
     /// All that its parts have started, the latest of each.
     pub fn subs(&self) -> impl Iterator<Item = &SubRunStarted> {
         self.parts().filter_map(|(_, progress)| progress.sub.as_deref())
+    }
+
+    /// Whether taking back this part takes back what that run does.
+    #[must_use]
+    pub fn reaches(&self, part: &Part, run: &RunId) -> bool {
+        let progress = self.progress(part);
+        let stands = progress.and_then(|progress| progress.back.as_ref()).is_some_and(Back::stands);
+        stands && self.sub(part).is_some_and(|sub| sub.run == *run)
     }
 
     /// Whether all that it did is being taken back.

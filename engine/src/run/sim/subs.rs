@@ -313,6 +313,31 @@ fn a_step_starts_another_run_once_nothing_of_the_earlier_one_stands() {
 }
 
 #[test]
+fn a_run_below_is_tried_again_by_itself_only_where_an_undo_above_reaches_it() {
+    let playbooks = family();
+    let mut stage = stage(&playbooks);
+    stage.world.state().wanted.insert("hold".into(), vec![Doing::GivesUp]);
+    attack(&mut stage);
+    let low = run_of(&mut stage, "lower");
+    let retry = || Request::Retry { run: low.clone(), from: None, by: "ann".into(), why: "it is mended".into() };
+    stage.alive(|life| life.core.asked(retry())).unwrap().unwrap();
+    stage.settle().unwrap();
+    assert_eq!(end(&mut stage, &playbooks).runs["deeper>lower"], RunState::Succeeded);
+    undo(&mut stage);
+    assert_eq!(end(&mut stage, &playbooks).stands.len(), 0, "also what it did at the second try");
+
+    let mut stage = self::stage(&playbooks);
+    stage.world.state().wanted.insert("hold".into(), vec![Doing::GivesUp]);
+    attack(&mut stage);
+    undo(&mut stage);
+    let low = run_of(&mut stage, "lower");
+    let retry = Request::Retry { run: low, from: None, by: "ann".into(), why: "it is mended".into() };
+    let why = stage.alive(|life| life.core.asked(retry)).unwrap().unwrap_err().to_string();
+    assert!(why.contains("`deeper` of run `") && why.contains("was taken back or begun again"), "{why}");
+    assert_eq!(end(&mut stage, &playbooks).stands.len(), 0);
+}
+
+#[test]
 fn a_step_whose_run_goes_on_is_not_skipped() {
     let nap = child("nap", vec![make::waits("nap", &[], 600)]);
     let playbooks = vec![parent(vec![make::starts("sub", &[], "nap")]), nap];
