@@ -150,7 +150,7 @@ fn check(
     term: &Term,
 ) -> Result<Exit, Fail> {
     must_exist(paths.iter().chain(rules))?;
-    let Found { playbooks, mut mistakes } = files::check(paths, rules);
+    let Found { playbooks, mut mistakes, .. } = files::check(paths, rules);
     if playbooks.is_empty() && mistakes.is_empty() {
         return Err(Fail::usage("there is no playbook in what was given")
             .hint("a playbook is a YAML file with the key `playbook`, or a Rhai script that calls it"));
@@ -263,7 +263,7 @@ fn document(playbook: &Playbook) -> Value {
 
 /// Playbooks of files and directories, or that ship under this name. With mistakes: they are drawn.
 fn named(paths: &[PathBuf], term: &Term) -> Result<Vec<Arc<Playbook>>, Fail> {
-    let Found { playbooks, mistakes } =
+    let Found { playbooks, mistakes, .. } =
         files::named(paths).map_err(|(name, near)| {
             let fail = Fail::usage(format!("`{name}` is no file, and no playbook that ships has this name"));
             fail.hint(near.map_or_else(

@@ -120,6 +120,62 @@ steps:
     assert!(ran.err.contains("it lacks `after` or `event`"), "{}", ran.err);
 }
 
+/// A playbook that starts another, and its cases.
+#[test]
+fn what_a_step_starts_is_played_with_it_and_told_by_that_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = r#"playbook: mine
+mode: enforce
+steps:
+  contain: { playbook: contain, with: { process: "4242.7.1@test" } }
+  archive: { playbook: contain, detach: true, with: { process: "4243.7.1@test" } }
+  say:
+    needs: [contain]
+    tell: "${{ steps.contain?.count }} killed"
+"#;
+    let contain = r#"playbook: contain
+mode: enforce
+inputs: { process: { type: string } }
+steps:
+  freeze: { action: process.freeze, with: { process: "${{ inputs.process }}" } }
+  kill: { needs: [freeze], action: process.kill, with: { process: "${{ inputs.process }}" } }
+outputs: { count: "${{ steps.kill?.killed?.len() ?? 0 }}" }
+"#;
+    fs::write(dir.path().join("mine.yaml"), mine).unwrap();
+    fs::write(dir.path().join("contain.yaml"), contain).unwrap();
+    let cases = r#"cases:
+  - case: it works
+    inputs: {}
+    expect:
+      run: succeeded
+      steps: { contain: { outcome: verified, output: { count: 1 } }, archive: done }
+      told: [1 killed]
+  - case: what fails below fails above
+    inputs: {}
+    mocks: { process.kill: fail }
+    expect:
+      run: failed
+      steps: { contain: { outcome: failed, error: "`kill` failed" }, archive: done }
+      not_run: [say]
+  - case: it only plans
+    inputs: {}
+    mode: observe
+    expect: { run: succeeded, steps: { contain: planned } }
+"#;
+    let test = dir.path().join("mine.test.yaml");
+    fs::write(&test, cases).unwrap();
+    quell(&["playbook", "test", path(&dir)]).ends(0);
+    fs::write(&test, cases.replace("count: 1", "cuont: 1")).unwrap();
+    let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
+    assert!(ran.err.contains("step `contain` has no output `cuont`") && ran.err.contains("`count`"), "{}", ran.err);
+    // Its file alone: the other stands beside it.
+    let file = dir.path().join("mine.yaml");
+    quell(&["playbook", "check", file.to_str().unwrap()]).ends(0);
+    fs::remove_file(dir.path().join("contain.yaml")).unwrap();
+    let ran = quell(&["playbook", "check", file.to_str().unwrap()]).ends(1);
+    assert!(ran.err.contains("mine.yaml:4:24") && ran.err.contains("there is no playbook `contain`"), "{}", ran.err);
+}
+
 #[test]
 fn every_mistake_is_told_with_the_nearest_spelling() {
     let dir = folder(

@@ -64,7 +64,7 @@ impl<W: Send + 'static> Core<W> {
             Ok(inputs) => inputs,
             Err(why) => return self.end(id, part, Ending::failed(why)),
         };
-        let (own, parents) = (self.definitions.mode_of(&playbook), self.mode_of(id, &step));
+        let (own, parents) = (self.mode_of_playbook(&playbook), self.mode_of(id, &step));
         let (mode, mode_because) = if parents.0 <= own.0 { parents } else { own };
         // A part that is done again starts another.
         let of = |number: u64| RunId::of(&[id.as_str().as_bytes(), part.to_string().as_bytes(), &number.to_le_bytes()]);
