@@ -131,7 +131,7 @@ steps:
   archive: { playbook: contain, detach: true, with: { process: "4243.7.1@test" } }
   say:
     needs: [contain]
-    tell: "${{ steps.contain?.count }} killed"
+    tell: "${{ steps.contain?.target }} killed"
 "#;
     let contain = r#"playbook: contain
 mode: enforce
@@ -139,7 +139,7 @@ inputs: { process: { type: string } }
 steps:
   freeze: { action: process.freeze, with: { process: "${{ inputs.process }}" } }
   kill: { needs: [freeze], action: process.kill, with: { process: "${{ inputs.process }}" } }
-outputs: { count: "${{ steps.kill?.killed?.len() ?? 0 }}" }
+outputs: { target: "${{ inputs.process }}" }
 "#;
     fs::write(dir.path().join("mine.yaml"), mine).unwrap();
     fs::write(dir.path().join("contain.yaml"), contain).unwrap();
@@ -148,8 +148,8 @@ outputs: { count: "${{ steps.kill?.killed?.len() ?? 0 }}" }
     inputs: {}
     expect:
       run: succeeded
-      steps: { contain: { outcome: verified, output: { count: 1 } }, archive: done }
-      told: [1 killed]
+      steps: { contain: { outcome: verified, output: { target: 4242.7.1@test } }, archive: done }
+      told: [4242.7.1@test killed]
   - case: what fails below fails above
     inputs: {}
     mocks: { process.kill: fail }
@@ -165,9 +165,9 @@ outputs: { count: "${{ steps.kill?.killed?.len() ?? 0 }}" }
     let test = dir.path().join("mine.test.yaml");
     fs::write(&test, cases).unwrap();
     quell(&["playbook", "test", path(&dir)]).ends(0);
-    fs::write(&test, cases.replace("count: 1", "cuont: 1")).unwrap();
+    fs::write(&test, cases.replace("target: 4242", "targt: 4242")).unwrap();
     let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
-    assert!(ran.err.contains("step `contain` has no output `cuont`") && ran.err.contains("`count`"), "{}", ran.err);
+    assert!(ran.err.contains("step `contain` has no output `targt`") && ran.err.contains("`target`"), "{}", ran.err);
     // Its file alone: the other stands beside it.
     let file = dir.path().join("mine.yaml");
     quell(&["playbook", "check", file.to_str().unwrap()]).ends(0);
