@@ -243,8 +243,8 @@ impl Trace {
             let moments = [("the kernel saw it", kernel), ("the sensor had it", seen), ("decided", decided)];
             let told = moments.into_iter().filter_map(|(name, at)| Some(event(name, at?, [])));
             self.events.splice(0..0, told.collect::<Vec<_>>());
-            // A run that a person starts on an old event began when they did.
-            let from = kernel.filter(|_| started.by.is_none()).unwrap_or(began);
+            // A run that a person or another run starts on an old event began when they did.
+            let from = kernel.filter(|_| started.by.is_none() && started.parent.is_none()).unwrap_or(began);
             (String::new(), SpanId::INVALID, format!("run {}", started.playbook), from)
         } else {
             let key = format!("chapter/{}", self.chapter);

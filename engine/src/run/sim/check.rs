@@ -257,10 +257,8 @@ impl<'a> Story<'a> {
         let mut subs: BTreeMap<&Part, &SubRunStarted> = BTreeMap::new();
         for record in self.records {
             match &record.body {
-                Body::SubRunStarted(sub) => {
-                    if subs.insert(&sub.part, sub).is_some() {
-                        return Err(format!("run {}: `{}` started two runs", self.id, sub.part));
-                    }
+                Body::SubRunStarted(sub) if subs.insert(&sub.part, sub).is_some() => {
+                    return Err(format!("run {}: `{}` started two runs", self.id, sub.part));
                 }
                 Body::RunReopened(reopened) => {
                     subs.retain(|part, _| reopened.again.iter().all(|again| !again.covers(part)));
