@@ -117,6 +117,7 @@ pub(crate) fn started(of: &Playbook, run: RunId, inputs: Json) -> RunStarted {
         vars: json!({}),
         untrusted: false,
         by: Some("bench".into()),
+        parent: None,
         moments: Moments::default(),
     }
 }

@@ -586,11 +586,9 @@ fn several_streams_are_one_story_and_keep_their_own_order() {
 #[test]
 fn a_run_has_the_text_that_it_is_pinned_to() {
     let mut story = Story::new();
-    let pinned = |text: &str| DefinitionPinned {
-        playbook: "contain".into(),
-        hash: Hash::of(text.as_bytes()),
-        file: "contain.yaml".into(),
-        text: text.into(),
+    let pinned = |text: &str| {
+        let (playbook, file) = ("contain".into(), "contain.yaml".into());
+        DefinitionPinned { playbook, hash: Hash::of(text.as_bytes()), file, text: text.into() }
     };
     story.put("system", 0, pinned("text"));
     story.put("system", 1, pinned("another text"));
