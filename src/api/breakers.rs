@@ -1,6 +1,6 @@
 //! The breakers of playbooks: seen, opened and closed by hand.
 
-use super::given::Given;
+use super::given::{Given, bounded};
 use super::page::Page;
 use super::problem::{Absent, NotNow, Problem, TooLong, Unreadable, Wrong};
 use super::{App, Caller};
@@ -87,5 +87,5 @@ async fn switch(
         let what = "a breaker is not switched without a reason";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what).hint("`why` says it, for whoever looks next"));
     }
-    Ok(Json(app.ask(Request::Breaker { playbook, open, by, why }).await?))
+    Ok(Json(app.ask(Request::Breaker { playbook, open, by, why: bounded(why)? }).await?))
 }

@@ -42,14 +42,19 @@ pub(super) struct Words {
 impl Words {
     /// The text, if it is not too long.
     pub(super) fn text(self) -> Result<String, Problem> {
-        let long = self.text.chars().count();
-        if long > LONGEST_NOTE {
-            let what = format!("the text has {long} characters; the most is {LONGEST_NOTE}");
-            let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what);
-            return Err(problem.hint("keep the whole of it elsewhere, and say where"));
-        }
-        Ok(self.text)
+        bounded(self.text)
     }
+}
+
+/// What a person wrote, if it is not too long.
+pub(super) fn bounded(text: String) -> Result<String, Problem> {
+    let long = text.chars().count();
+    if long > LONGEST_NOTE {
+        let what = format!("the text has {long} characters; the most is {LONGEST_NOTE}");
+        let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what);
+        return Err(problem.hint("keep the whole of it elsewhere, and say where"));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

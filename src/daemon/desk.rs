@@ -387,14 +387,22 @@ impl Desk {
     /// Reads everything again and puts it in force, or says why not.
     pub(crate) async fn reload(&self, engine: &EngineHandle) -> Result<Vec<String>, String> {
         let _one = self.reloading.lock().await;
-        let given = self.given.clone();
+        let (given, watched) = (self.given.clone(), self.facts().watched.clone());
+        // Before they are read: what is saved meanwhile is a change at the next look, and so is a list of files that is another now.
+        let before = look(&watched);
         let loaded = tokio::task::spawn_blocking(move || files::load(&given)).await.map_err(|e| e.to_string())?;
-        self.facts().seen = look(&loaded.files);
+        let has_mistakes = loaded.has_errors();
         let done = self.put_in_force(engine, loaded).await;
         let mut facts = self.facts();
+        facts.seen = before;
         match &done {
             Ok(_) => (facts.reloads.0, facts.reloaded) = (facts.reloads.0 + 1, Some(SystemClock.now())),
-            Err(_) => facts.reloads.1 += 1,
+            Err(_) if has_mistakes => facts.reloads.1 += 1,
+            Err(why) => {
+                tracing::error!(why, "not reloaded; it is tried again at the next look");
+                (facts.reloads.1, facts.reload_refused) = (facts.reloads.1 + 1, Some(why.clone()));
+                facts.seen = look(&[]);
+            }
         }
         done
     }

@@ -9,7 +9,7 @@ mod disk;
 mod foreign;
 pub(crate) mod host;
 mod journal;
-mod soak;
+pub(crate) mod soak;
 mod stopped;
 mod unreadable;
 

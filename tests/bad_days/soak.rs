@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 const MOST_MEMORY_KB: u64 = 400_000;
 
 /// A seeded xorshift: the load is as random as it must be, and can be repeated.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn throw(&mut self, below: u64) -> u64 {
+    pub(crate) fn throw(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -6,6 +6,7 @@
 
 use crate::bad_days::host::{Host, verifies};
 use crate::bad_days::is_long;
+use crate::bad_days::soak::Dice;
 use crate::cli::{quell, wait_until};
 use crate::daemon::Daemon;
 use crate::threats::group::Group;
@@ -113,18 +114,6 @@ fn stories(state: &Path) -> Vec<(RunId, Vec<String>)> {
     let journal = verifies(state);
     let runs = journal.streams().unwrap().into_iter().filter_map(|(stream, _)| stream.as_run());
     runs.map(|run| (run.clone(), story(&journal, &run))).collect()
-}
-
-/// Of the moments of death: a seeded xorshift, whose seed is told.
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
-    }
 }
 
 #[test]

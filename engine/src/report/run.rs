@@ -422,10 +422,10 @@ impl RunView {
                 step.refusal = Some(RefusalView { guard: refused.guard.clone(), target, why });
             }
             Body::TimerSet(set) => {
-                self.part(&set.part, places).waits = Some(WaitView { what: set.what.clone(), until: set.until });
+                self.begun(&set.part, places).waits = Some(WaitView { what: set.what.clone(), until: set.until });
             }
             Body::SubRunStarted(sub) => {
-                let step = self.part(&sub.part, places);
+                let step = self.begun(&sub.part, places);
                 (step.run, step.input) = (Some(sub.run.clone()), sub.inputs.clone());
             }
             Body::TimerFired(fired) => self.part(&fired.part, places).waits = None,

@@ -9,7 +9,7 @@ use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
 use quell_model::action::{Action, ActionContext, IdempotencyKey, Progress, Want};
 use quell_model::guard::{Act, Admitted, Ask, Consent, Decision, decide};
-use quell_model::playbook::{Step, StepKind};
+use quell_model::playbook::{Step, StepKind, Unanswered};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
 use quell_model::{ActionError, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId, Truth};
@@ -246,6 +246,12 @@ impl<W: Send + 'static> Core<W> {
         // Only what would act opens it: not what anybody can write, and not while nothing acts.
         let would_act = mode == Mode::Enforce && !ask.untrusted && !ask.paused;
         let opens = would_act.then(|| self.guard().breaker.opening(&self.memory, &ask, &plan)).flatten();
+        // Where anything but the step itself wants the question, nobody's silence is a yes.
+        let silence_acts = step.approve.as_ref().is_some_and(|approve| approve.otherwise == Unanswered::Run)
+            && would_act
+            && !matches!(purpose, Purpose::Stale)
+            && opens.is_none()
+            && self.guard().breaker.objection(&self.memory, &ask, &plan).is_none();
         let action = action.clone();
         let decision = decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan);
         if let Some(why) = opens.filter(|_| !matches!(decision, Decision::Refuse { .. })) {
@@ -258,7 +264,7 @@ impl<W: Send + 'static> Core<W> {
                 self.counted.refused_by_pause += u64::from(guard.as_str() == "pause");
                 self.end(id, part, Ending::refused(guard.as_str(), &target, why));
             }
-            Decision::Ask { plan, why } => self.ask_first(id, part, plan, why),
+            Decision::Ask { plan, why } => self.ask_first(id, part, plan, why, silence_acts),
             Decision::Observe { plan, why } => {
                 self.end(id, part, Ending::left_at_plan(part.clone(), action, input, plan, why));
             }

@@ -16,9 +16,9 @@ use super::request::Refusal;
 use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
 use quell_model::people::MayAnswer;
-use quell_model::playbook::{AskPerson, StepKind, Unanswered};
+use quell_model::playbook::{AskPerson, StepKind};
 use quell_model::record::{AnswerTooLate, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, UndoBegan};
-use quell_model::{Json, Name, Outcome, Plan, RunId, Stamp, StepId, Stop, StreamId};
+use quell_model::{Body, Json, Kind, Name, Outcome, Plan, RunId, Stamp, StepId, Stop, StreamId};
 use serde_json::json;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -78,8 +78,9 @@ impl Waiting {
 }
 
 impl<W: Send + 'static> Core<W> {
-    /// Asks a person before an act: this plan, and no other, is what they approve of.
-    pub(super) fn ask_first(&mut self, id: &RunId, part: &Part, plan: Plan, because: String) {
+    /// Asks a person before an act: this plan, and no other, is what they approve of. Nobody's answer is a no, unless
+    /// `silence_acts`.
+    pub(super) fn ask_first(&mut self, id: &RunId, part: &Part, plan: Plan, because: String, silence_acts: bool) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
         let Some(step) = live.run.playbook.step(&part.step) else { return };
@@ -98,7 +99,7 @@ impl<W: Send + 'static> Core<W> {
             (_, 0) => format!("{action} {target}?"),
             _ => format!("{action} {target} and {more} more?"),
         };
-        let otherwise = if approve.otherwise == Unanswered::Run { APPROVE } else { DENY };
+        let otherwise = if silence_acts { APPROVE } else { DENY };
         let asked = QuestionAsked {
             run: id.clone(),
             part: part.clone(),
@@ -392,42 +393,63 @@ impl<W: Send + 'static> Core<W> {
         if !self.ink.journal().has(&stream) && !self.runs.contains_key(&given.run) {
             return Refusal::NotFound { kind: "run", id: given.run.to_string() };
         }
+        if self.ink.waiting() > 0 {
+            return Refusal::NotNow("the journal takes nothing now".to_owned());
+        }
         // What was just written down is looked at as well.
         self.ink.commit();
         let what = named(given);
-        let records = match self.ink.journal().read(&stream, 1) {
+        let kinds = [Kind::RunStarted, Kind::QuestionAsked, Kind::QuestionAnswered, Kind::AnswerTooLate];
+        let records = match self.ink.journal().read_kinds(&stream, 1, &kinds) {
             Ok(records) => records,
             Err(error) => return Refusal::NotNow(error.to_string()),
         };
-        let mut part = None;
-        let mut before = None;
+        let (mut requester, mut last, mut before, mut again) = (None, None, None, false);
         for record in &records {
             match &record.body {
-                quell_model::Body::QuestionAsked(asked)
-                    if given.step.as_ref().is_none_or(|s| *s == asked.part.step) =>
-                {
-                    (part, before) = (Some(asked.part.clone()), None);
+                Body::RunStarted(started) => requester = started.by.as_ref(),
+                Body::QuestionAsked(asked) if given.step.as_ref().is_none_or(|s| *s == asked.part.step) => {
+                    (last, before, again) = (Some(asked), None, false);
                 }
-                quell_model::Body::QuestionAnswered(answered) if part.as_ref() == Some(&answered.part) => {
+                Body::QuestionAnswered(answered) if last.is_some_and(|asked| asked.part == answered.part) => {
                     before = answered.settles.then(|| answered.clone());
+                }
+                Body::AnswerTooLate(late) if last.is_some_and(|asked| asked.part == late.part) => {
+                    again |= late.by == given.by;
                 }
                 _ => {}
             }
         }
-        let Some(part) = part else {
+        let Some(asked) = last else {
             return Refusal::NotNow(format!("`{what}` asks nothing"));
         };
+        if !asked.choices.contains(&given.choice) {
+            return Refusal::NotNow(format!("`{what}` is answered, and `{}` was no answer to it", given.choice));
+        }
+        let (person, approvers) = (asked.person.as_ref(), asked.by.as_ref());
+        if let Some(why) = self
+            .definitions
+            .people
+            .objection(&given.by, &MayAnswer { person, approvers, requester, suspects: Vec::new() })
+        {
+            return Refusal::Denied(why);
+        }
         let came_before = match before.map(|answered| *answered) {
             Some(QuestionAnswered { choice, by: Some(by), .. }) => format!("{by} answered `{choice}` before"),
             Some(QuestionAnswered { choice, why, .. }) => format!("{why}, which meant `{choice}`"),
             None => "its run ended before an answer came".to_owned(),
         };
+        // Once is enough: nobody makes a run's story long by saying it again.
+        if again {
+            return Refusal::NotNow(format!("`{what}` is answered: {came_before}"));
+        }
+        let part = asked.part.clone();
         let late = AnswerTooLate { part, choice: given.choice.clone(), by: given.by.clone(), why: came_before.clone() };
         let now = self.parts.clock.now();
         if self.runs.contains_key(&given.run) {
             self.record(&given.run, vec![NewRecord::new(now, late)]);
         } else {
-            let last = records.last().map_or(0, |record| record.seq);
+            let last = self.ink.journal().last(&stream);
             self.ink.write(stream, last, &[NewRecord::new(now, late)]);
         }
         Refusal::NotNow(format!("`{what}` is answered: {came_before}. Yours is kept, and changes nothing"))

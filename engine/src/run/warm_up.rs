@@ -66,7 +66,9 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn count_places(&mut self) {
-        let loaded = self.definitions.playbooks.iter().filter_map(|playbook| self.texts.seen.get(&playbook.hash));
+        // Those that are done with it need not be counted: they would have a year's runs read at each reload.
+        let warming = self.definitions.playbooks.iter().filter(|playbook| self.warms_up(playbook).is_some());
+        let loaded = warming.filter_map(|playbook| self.texts.seen.get(&playbook.hash));
         let Some(since) = loaded.map(|seen| seen.since.wall).min() else { return };
         let journal = self.ink.journal().clone();
         let texts = &mut self.texts;

@@ -31,13 +31,22 @@ pub(super) fn hide(json: &Json) -> Json {
         Json::String(text) => Json::String(text_without(text)),
         Json::Array(list) => hide_list(list),
         Json::Object(map) => {
-            let pair = |(key, value): (&String, &Json)| match value {
-                Json::String(_) | Json::Number(_) if is_secret(key) => (key.clone(), Json::from(HIDDEN)),
-                _ => (key.clone(), hide(value)),
+            let pair = |(key, value): (&String, &Json)| {
+                (key.clone(), if is_secret(key) { hide_whole(value) } else { hide(value) })
             };
             map.iter().map(pair).collect()
         }
         Json::Null | Json::Bool(_) | Json::Number(_) => json.clone(),
+    }
+}
+
+/// Whatever is in it.
+fn hide_whole(json: &Json) -> Json {
+    match json {
+        Json::String(_) | Json::Number(_) => Json::from(HIDDEN),
+        Json::Array(list) => list.iter().map(hide_whole).collect(),
+        Json::Object(map) => map.iter().map(|(key, value)| (key.clone(), hide_whole(value))).collect(),
+        Json::Null | Json::Bool(_) => json.clone(),
     }
 }
 
@@ -96,6 +105,7 @@ mod tests {
             "args": ["curl", "--token", "t0ps3cret", "https://x/?a=b"], "uid": 1000, "api_token": "abc", "password": 12345,
             "command_line": "mysql --password=hunter2 -h db AWS_SECRET_ACCESS_KEY=abc/def curl -H Authorization: Bearer eyJhbGciOi.x.y",
             "env": { "PATH": "/bin", "GITHUB_TOKEN": "ghp_0123456789abcdef0123" }, "key": "AKIAIOSFODNN7EXAMPLE", "image": "/usr/bin/AKIA",
+            "tokens": ["hunter2"], "credentials": { "value": "hunter2", "owned": true },
         });
         let shown = hide(&event);
         assert_eq!(
@@ -104,6 +114,7 @@ mod tests {
                 "args": ["curl", "--token", "***", "https://x/?a=b"], "uid": 1000, "api_token": "***", "password": "***",
                 "command_line": "mysql --password=*** -h db AWS_SECRET_ACCESS_KEY=*** curl -H Authorization: *** ***",
                 "env": { "PATH": "/bin", "GITHUB_TOKEN": "***" }, "key": "***", "image": "/usr/bin/AKIA",
+                "tokens": ["***"], "credentials": { "value": "***", "owned": true },
             })
         );
     }

@@ -3,7 +3,7 @@
 //! Who counts is the engine's to say, by the people and approvers that it knows; under which name an answer came is `access`'s.
 
 use super::super::access::Via;
-use super::super::given::Given;
+use super::super::given::{Given, bounded};
 use super::super::problem::{Absent, NotNow, Problem, TooLong, Unreadable, Wrong};
 use super::super::{App, Caller};
 use axum::extract::{ConnectInfo, Path, State};
@@ -65,7 +65,7 @@ pub(in crate::api) async fn answer(
             );
         }
     };
-    let given = AnswerGiven { run, step, item, choice, plan, by, via: via.into(), why };
+    let given = AnswerGiven { run, step, item, choice, plan, by, via: via.into(), why: bounded(why)? };
     Ok(Json(app.ask(Request::Answer(Box::new(given))).await?))
 }
 

@@ -1,6 +1,6 @@
 //! What people do to runs by hand: try one again, leave a step out.
 
-use super::super::given::Given;
+use super::super::given::{Given, bounded};
 use super::super::problem::{Absent, NotNow, Problem, TooLong, Unreadable, Wrong};
 use super::super::{App, Caller};
 use axum::Json;
@@ -42,7 +42,7 @@ pub(in crate::api) async fn retry(
     State(app): State<App>,
     Given(Retry { from, why }): Given<Retry>,
 ) -> Result<Json<RunAgain>, Problem> {
-    Ok(Json(app.ask(Request::Retry { run, from, by, why }).await?))
+    Ok(Json(app.ask(Request::Retry { run, from, by, why: bounded(why)? }).await?))
 }
 
 /// What is to be left out.
@@ -75,5 +75,5 @@ pub(in crate::api) async fn skip(
     State(app): State<App>,
     Given(Skip { step, why }): Given<Skip>,
 ) -> Result<Json<RunSkipped>, Problem> {
-    Ok(Json(app.ask(Request::Skip { run, step, by, why }).await?))
+    Ok(Json(app.ask(Request::Skip { run, step, by, why: bounded(why)? }).await?))
 }

@@ -1,6 +1,6 @@
 //! What stands of what a run did: taken back, or kept.
 
-use super::super::given::Given;
+use super::super::given::{Given, bounded};
 use super::super::problem::{Absent, NotNow, Problem, TooLong, Unreadable, Wrong};
 use super::super::{App, Caller};
 use axum::Json;
@@ -45,7 +45,7 @@ pub(in crate::api) async fn undo(
     State(app): State<App>,
     Given(Undo { step, why }): Given<Undo>,
 ) -> Result<Json<RunUndoing>, Problem> {
-    Ok(Json(app.ask(Request::Undo { run, step, by, why }).await?))
+    Ok(Json(app.ask(Request::Undo { run, step, by, why: bounded(why)? }).await?))
 }
 
 /// What is to stand for longer.

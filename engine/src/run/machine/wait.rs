@@ -34,6 +34,10 @@ impl Run {
     #[must_use]
     pub fn waits_for(&self, part: &Part) -> Option<&Wait> {
         let Phase::Sleeping(_) = self.progress(part)?.phase else { return None };
+        // What was left out waits for nothing any more, nor does any item of it.
+        if matches!(self.steps.get(&part.step)?.whole.phase, Phase::Ended(_)) {
+            return None;
+        }
         match &self.playbook.step(&part.step)?.kind {
             StepKind::Wait(wait) => Some(wait),
             _ => None,

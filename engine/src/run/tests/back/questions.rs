@@ -81,7 +81,11 @@ fn what_a_person_approves_is_done_and_nothing_before() {
     let late = yard.says(&run, "cut", "deny", "bo");
     assert!(why(late).contains("ana answered `approve` before"));
     assert_eq!(yard.things.said(), Vec::<String>::new(), "a late answer changes nothing");
-    assert_eq!(yard.records(&run, |body| matches!(body, Body::AnswerTooLate(_)).then_some(())).len(), 1);
+    let kept = |yard: &Yard| yard.records(&run, |body| matches!(body, Body::AnswerTooLate(_)).then_some(())).len();
+    assert_eq!(kept(&yard), 1);
+    assert!(why(yard.says(&run, "cut", "deny", "bo")).contains("ana answered `approve` before"));
+    assert!(why(yard.says(&run, "cut", "perhaps", "lead")).contains("no answer to it"));
+    assert_eq!(kept(&yard), 1, "nobody makes the story long");
     assert_eq!(yard.stage.journal.verify().unwrap(), Vec::<String>::new());
 }
 
@@ -115,6 +119,20 @@ fn when_nobody_answers_it_holds_what_the_step_says() {
         assert_eq!((answer.by, answer.settles), (None, true));
         assert_eq!(yard.things.said(), done);
     }
+}
+
+/// The step says that it acts when nobody answers; what else wants the question says that nobody's silence is a yes.
+#[test]
+fn silence_is_no_yes_where_more_than_the_step_wants_the_question() {
+    let mut cut = asks_first(sets("cut", &[], "cloud.cut", "a"));
+    cut.approve = Some(Approve { by: None, within: Within(QUARTER), otherwise: Unanswered::Run });
+    let mut playbook = playbook_of(vec![cut]);
+    playbook.mode = Mode::Approve;
+    let mut yard = Yard::new(playbook);
+    let run = yard.attack(1);
+    yard.pass(QUARTER);
+    assert_eq!(yard.answers(&run)[0].choice.as_str(), "deny");
+    assert!(yard.things.said().is_empty());
 }
 
 #[test]
