@@ -362,13 +362,7 @@ impl<W: Send + 'static> Core<W> {
     /// Why somebody's answer does not count for a question; none: it does.
     fn does_not_count(&self, run: &Run, question: &QuestionAsked, by: &Name) -> Option<String> {
         let suspects = if question.question == QuestionKind::Ask { Vec::new() } else { run.suspects().collect() };
-        let may = MayAnswer {
-            person: question.person.as_ref(),
-            approvers: question.by.as_ref(),
-            requester: run.started.by.as_ref(),
-            suspects,
-        };
-        self.definitions.people.objection(by, &may)
+        self.definitions.people.objection(by, &may_answer(question, run.started.by.as_ref(), suspects))
     }
 
     /// Whether with this answer there are enough; one no is.
@@ -426,12 +420,8 @@ impl<W: Send + 'static> Core<W> {
         if !asked.choices.contains(&given.choice) {
             return Refusal::NotNow(format!("`{what}` is answered, and `{}` was no answer to it", given.choice));
         }
-        let (person, approvers) = (asked.person.as_ref(), asked.by.as_ref());
-        if let Some(why) = self
-            .definitions
-            .people
-            .objection(&given.by, &MayAnswer { person, approvers, requester, suspects: Vec::new() })
-        {
+        let may = may_answer(asked, requester, Vec::new());
+        if let Some(why) = self.definitions.people.objection(&given.by, &may) {
             return Refusal::Denied(why);
         }
         let came_before = match before.map(|answered| *answered) {
@@ -473,6 +463,11 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         self.record(id, answers.into_iter().map(|answer| NewRecord::new(now, answer)).collect());
     }
+}
+
+/// Whose answer a question takes, of a run that somebody has asked for.
+fn may_answer<'a>(question: &'a QuestionAsked, requester: Option<&'a Name>, suspects: Vec<&'a Name>) -> MayAnswer<'a> {
+    MayAnswer { person: question.person.as_ref(), approvers: question.by.as_ref(), requester, suspects }
 }
 
 /// The parts that ask whether what they did is to stand.

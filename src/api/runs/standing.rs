@@ -36,7 +36,7 @@ pub(in crate::api) struct Undo {
     request_body = Undo,
     responses(
         (status = 200, description = "It is being taken back", body = RunUndoing),
-        Unreadable, Absent, NotNow, TooLong
+        Unreadable, Absent, NotNow, TooLong, Wrong
     ),
 )]
 pub(in crate::api) async fn undo(
