@@ -183,7 +183,8 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn send_work(&mut self, id: &RunId, part: Part, place: Where, work: Work<Answer>) {
         let context = self.parts.runtime.clone();
         let _entered = context.enter();
-        if let Some(answer) = job::run(&self.parts.runtime, &self.handle, (id.clone(), part.clone()), place, work) {
+        let beside = (&self.parts.runtime, &self.workers);
+        if let Some(answer) = job::run(beside, &self.handle, (id.clone(), part.clone()), place, work) {
             self.next_phase(id, &part, answer);
         }
     }

@@ -5,6 +5,7 @@
 //! of work is answered, also one that panics: neither does its run wait for ever, nor does it take this thread along.
 
 use super::request::{EngineHandle, Refusal, Request};
+use super::workers::Workers;
 use futures_util::future::{FutureExt, select};
 use quell_model::record::Part;
 use quell_model::{ActionError, Clock, Json, Plan, RunId, Stamp, Stop, StoreError, Truth};
@@ -13,7 +14,6 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use tokio::runtime::RuntimeFlavor;
 use tokio::sync::oneshot;
 
 /// How an attempt at the world went.
@@ -73,7 +73,7 @@ pub(super) enum Where {
 
 /// Runs `work`; gives its answer if it was ready at once, else sends it to the inbox later.
 pub(super) fn run(
-    runtime: &tokio::runtime::Handle,
+    (runtime, workers): (&tokio::runtime::Handle, &Workers),
     home: &EngineHandle,
     to: (RunId, Part),
     place: Where,
@@ -91,14 +91,9 @@ pub(super) fn run(
         let answer = work.await;
         home.send(Input::Answer(run, part, answer)).await;
     };
-    // A runtime of one thread does everything on it: so a simulation has one order of things.
-    let on_its_own = runtime.runtime_flavor() != RuntimeFlavor::CurrentThread;
     match place {
-        Where::Beside if on_its_own => {
-            let inner = runtime.clone();
-            drop(runtime.spawn_blocking(move || inner.block_on(deliver)));
-        }
-        Where::Here | Where::Beside => drop(runtime.spawn(deliver)),
+        Where::Beside => workers.give(deliver),
+        Where::Here => drop(runtime.spawn(deliver)),
     }
     None
 }

@@ -34,6 +34,7 @@ mod take_up;
 mod timers;
 mod wait;
 mod warm_up;
+mod workers;
 
 #[cfg(test)]
 mod fixtures;

@@ -17,6 +17,7 @@ use super::measure::Tally;
 use super::recovery::ReadDefinition;
 use super::request::{EngineHandle, INBOX};
 use super::timers::Timers;
+use super::workers::Workers;
 use crate::incident::{self, Incident, Incidents, Keep};
 use crate::playbook::expression::Expressions;
 use crate::store::Journal;
@@ -113,6 +114,7 @@ pub struct Core<W> {
     /// Reads the pinned text of a run that is opened again.
     pub(super) reread: Option<ReadDefinition>,
     losses: Losses,
+    pub(super) workers: Workers,
     pub(super) timers: Timers,
     swept: Stamp,
 }
@@ -148,6 +150,7 @@ impl<W: Send + 'static> Core<W> {
         let (swept, ink) = (parts.clock.now(), Ink::new(parts.journal.clone()));
         let outputs = super::scope::Outputs::of(&parts.crew);
         let tally = Tally::new(parts.crew.specs(), swept);
+        let workers = Workers::new(parts.runtime.clone());
         Self {
             parts,
             definitions,
@@ -179,6 +182,7 @@ impl<W: Send + 'static> Core<W> {
             is_driving: false,
             reread: None,
             losses: Losses::default(),
+            workers,
             timers: Timers::default(),
             swept,
         }
@@ -193,6 +197,7 @@ impl<W: Send + 'static> Core<W> {
     /// Takes in what came from elsewhere, and moves on what waits for a moment. Never blocks.
     pub fn turn(&mut self) {
         let until = self.parts.clock.now().after(INBOX_TURN);
+        self.workers.gather();
         while let Ok(input) = self.inbox.try_recv() {
             match input {
                 Input::Answer(run, part, answer) => {
@@ -214,6 +219,7 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         self.moments();
+        self.workers.go();
     }
 
     /// Moves on what waits for a moment that has come.
