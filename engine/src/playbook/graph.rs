@@ -47,6 +47,8 @@ pub struct Graph {
     dag: DiGraph<StepId, ()>,
     index: HashMap<StepId, NodeIndex>,
     order: Vec<NodeIndex>,
+    /// Each node's place in the order.
+    places: Vec<usize>,
 }
 
 impl Graph {
@@ -75,7 +77,9 @@ impl Graph {
             return Err(cycles);
         }
         let order = in_file_order(&dag, toposort(&dag, None).unwrap_or_default().len());
-        Ok(Self { dag, index, order })
+        let mut places = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, at)| places[at.index()] = place);
+        Ok(Self { dag, index, order, places })
     }
 
     /// Every step after all that it needs; else in the order of the file.
@@ -93,17 +97,28 @@ impl Graph {
         self.neighbours(id, Direction::Incoming)
     }
 
-    /// Every step that must have ended before this one starts.
+    /// Whether a step must have ended before another starts. Looks only at what lies between the two in the order.
     #[must_use]
-    pub fn ancestors(&self, id: &StepId) -> BTreeSet<&StepId> {
-        let mut found = BTreeSet::new();
-        let mut open = self.needs(id);
-        while let Some(next) = open.pop() {
-            if found.insert(next) {
-                open.extend(self.needs(next));
+    pub fn is_ancestor(&self, earlier: &StepId, of: &StepId) -> bool {
+        let (Some(goal), Some(from)) = (self.index.get(earlier), self.index.get(of)) else { return false };
+        let (first, last) = (self.places[goal.index()], self.places[from.index()]);
+        if first >= last {
+            return false;
+        }
+        let mut seen = vec![false; last - first];
+        let mut open = vec![*from];
+        while let Some(at) = open.pop() {
+            for need in self.dag.neighbors_directed(at, Direction::Incoming) {
+                if need == *goal {
+                    return true;
+                }
+                let Some(place) = self.places[need.index()].checked_sub(first) else { continue };
+                if !std::mem::replace(&mut seen[place], true) {
+                    open.push(need);
+                }
             }
         }
-        found
+        false
     }
 
     fn neighbours(&self, id: &StepId, way: Direction) -> Vec<&StepId> {

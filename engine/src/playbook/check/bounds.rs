@@ -98,7 +98,7 @@ fn takes_back(
     let (Some(at), true, OnFailure::Undo) = (places.on_failure, only_looks, step.on_failure) else { return };
     let stands = |other: &&Step| {
         // What waits for its success has not begun when it fails.
-        let is_later = other.when == When::Success && graph.ancestors(&other.id).contains(&step.id);
+        let is_later = other.when == When::Success && graph.is_ancestor(&step.id, &other.id);
         !is_later && spec(other, known).is_some_and(|spec| contains(spec) && spec.undoable)
     };
     let all = draft.steps.iter().map(|(step, _)| step).filter(stands);

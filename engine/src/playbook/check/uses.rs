@@ -326,7 +326,7 @@ impl Check<'_, '_> {
         let Some((step, _)) = self.draft.steps.iter().find(|(step, _)| step.id.as_str() == part.name) else { return };
         if let (Some(number), Some(graph)) = (found.stands.step(), self.graph)
             && let Some((mine, _)) = self.draft.steps.get(number)
-            && !graph.ancestors(&mine.id).contains(&StepId::from(part.name))
+            && !graph.is_ancestor(&StepId::from(part.name), &mine.id)
         {
             let what = match mine.id == step.id {
                 true => format!("step `{}` reads its own output", mine.id),

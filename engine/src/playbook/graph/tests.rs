@@ -16,8 +16,33 @@ fn needs_come_first_and_else_the_file_decides() {
     let graph = graph(&[("z", &["b"]), ("a", &[]), ("b", &["a"]), ("c", &[])]).unwrap();
     let order: Vec<&str> = graph.order().map(StepId::as_str).collect();
     assert_eq!(order, ["a", "b", "z", "c"]);
-    let above: Vec<&str> = graph.ancestors(&"z".into()).into_iter().map(StepId::as_str).collect();
-    assert_eq!(above, ["a", "b"]);
+    let above = |id: &str| graph.order().filter(|other| graph.is_ancestor(other, &id.into())).count();
+    assert_eq!(["a", "b", "z", "c", "nobody"].map(above), [0, 1, 2, 0, 0]);
+    assert!(graph.is_ancestor(&"a".into(), &"z".into()) && !graph.is_ancestor(&"z".into(), &"a".into()));
+}
+
+proptest::proptest! {
+    #[test]
+    fn who_ends_before_whom_is_what_the_needs_say(needs in proptest::collection::vec(0..1u32 << 12, 12)) {
+        let id = |at: usize| StepId::from(format!("s{at}").as_str());
+        // Bit `n` of a step's number: it needs that step. Only earlier ones: no circle. The file has them the other way round.
+        let of: Vec<(StepId, Vec<StepId>)> = (0..needs.len())
+            .rev()
+            .map(|at| (id(at), (0..at).filter(|need| needs[at] >> need & 1 == 1).map(id).collect()))
+            .collect();
+        let graph = Graph::of(of.iter().map(|(id, needs)| (id, needs.as_slice()))).unwrap();
+        let mut above = vec![BTreeSet::new(); needs.len()];
+        for at in 0..needs.len() {
+            for need in (0..at).filter(|need| needs[at] >> need & 1 == 1) {
+                let theirs: BTreeSet<usize> = above[need].clone();
+                above[at].extend(theirs);
+                above[at].insert(need);
+            }
+            for other in 0..needs.len() {
+                assert_eq!(graph.is_ancestor(&id(other), &id(at)), above[at].contains(&other), "s{other} before s{at}");
+            }
+        }
+    }
 }
 
 #[test]
