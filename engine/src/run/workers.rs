@@ -159,7 +159,7 @@ impl Drop for Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
@@ -181,10 +181,10 @@ mod tests {
         if is_gathered {
             workers.gather();
         }
-        let (told, heard) = channel();
+        let (told, heard) = sync_channel(10_000);
         let gates: Vec<_> = (0..20)
             .map(|at| {
-                let (open, gate) = channel::<()>();
+                let (open, gate) = sync_channel::<()>(1);
                 let told = told.clone();
                 workers.give(async move {
                     told.send(at).unwrap();
@@ -208,7 +208,7 @@ mod tests {
     fn each_is_done_once_by_few() {
         let runtime = runtime();
         let workers = Workers::new(runtime.handle().clone());
-        let (told, heard) = channel();
+        let (told, heard) = sync_channel(10_000);
         for at in 0..10_000 {
             let told = told.clone();
             workers.give(async move { told.send((at, std::thread::current().id())).unwrap() });
@@ -225,7 +225,7 @@ mod tests {
     fn a_panic_takes_no_worker_along_and_its_threads_end_with_it() {
         let runtime = runtime();
         let workers = Workers::new(runtime.handle().clone());
-        let (told, heard) = channel();
+        let (told, heard) = sync_channel(10_000);
         workers.give(async { panic!("a step's code") });
         workers.give(async move { told.send(()).unwrap() });
         patient(&heard);
