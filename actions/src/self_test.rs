@@ -257,6 +257,7 @@ fn context() -> ActionContext {
         progress: Arc::new(Unwritten),
         stop: Stop::default(),
         vault: Arc::new(Unwritten),
+        secrets: quell_model::Secrets::default(),
     }
 }
 

@@ -235,6 +235,7 @@ impl Act {
             progress: Arc::new(NoNotes),
             stop: Stop::default(),
             vault: self.vault.clone(),
+            secrets: quell_model::Secrets::default(),
         }
     }
 

@@ -4,6 +4,7 @@ use super::table::{Table, cell};
 use super::term::Ink;
 use super::{Exit, Fail, Term};
 use quell_model::ActionSpec;
+use quell_model::secret::MARK;
 use serde_json::{Value, json};
 
 /// See [`run`].
@@ -126,6 +127,9 @@ fn kind(root: &Value, property: &Value) -> String {
     let named =
         property.get("$ref").and_then(Value::as_str).and_then(|path| root.pointer(path.trim_start_matches('#')));
     let property = named.unwrap_or(property);
+    if property.get(MARK) == Some(&Value::Bool(true)) {
+        return "secret".to_owned();
+    }
     if let Some(words) = property.get("enum").and_then(Value::as_array) {
         return words.iter().map(word).collect::<Vec<_>>().join("|");
     }

@@ -93,6 +93,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
         actions: quell_actions::specs(),
         rules: Some(&refs),
         vars: Some(&config.vars),
+        secrets: Some(&config.secrets),
         people: people.as_ref(),
         roles: Some(&config.roles),
         playbooks: &[],
@@ -100,6 +101,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     let (playbooks, found) = load::playbooks(&playbook_sources(&config), &known);
     mistakes.extend(found);
     mistakes.extend(config.check_names(&playbooks, &known.actions));
+    mistakes.extend(config.check_secrets());
     mistakes.extend(config.sources.files.iter().filter_map(|source| followed(&source.path)));
     let guard = guard(&config, &mut mistakes);
     let who = config.escalation_file();
@@ -161,6 +163,7 @@ fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard: Guard, peo
         },
         modes: config.playbooks.modes.clone(),
         vars: config.vars.clone(),
+        secrets: config.secrets.clone(),
         incidents: IncidentRules { min_level: config.incidents.min_level, quiet: config.incidents.quiet },
         untrusted: super::sources::untrusted(&config.sources.files),
         people: Arc::new(people),
@@ -293,6 +296,7 @@ pub(crate) fn with_rules(wanted: &[PathBuf], rules: &[PathBuf]) -> (Found, Rules
         actions: quell_actions::specs(),
         rules: Some(&refs),
         vars: is_there.then_some(&config.vars),
+        secrets: is_there.then_some(&config.secrets),
         people: people.as_ref(),
         roles: Some(&config.roles),
         playbooks: &others,

@@ -296,6 +296,7 @@ fn context(run: &RunId, intent: &StepIntended, clock: &Arc<dyn Clock>, dir: &Pat
         progress: Arc::new(Unnoted),
         stop: Stop::default(),
         vault: Arc::new(DirVault::new(dir)),
+        secrets: quell_model::Secrets::default(),
     }
 }
 

@@ -23,6 +23,7 @@ mod people;
 mod playbook_test;
 mod running;
 mod schema;
+mod secrets;
 mod store;
 mod tcp;
 

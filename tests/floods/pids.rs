@@ -168,6 +168,7 @@ impl Strike {
             progress: Arc::new(Nothing),
             stop: Stop::default(),
             vault: Arc::new(Nothing),
+            secrets: quell_model::Secrets::default(),
         };
         runtime.block_on(self.action.run(&self.go, &cx))
     }

@@ -103,6 +103,7 @@ async fn kill(hands: &Arc<KernelHands>, root: &ProcessId) -> (Json, Truth) {
         progress: Arc::new(Nothing),
         stop: Stop::default(),
         vault: Arc::new(Nothing),
+        secrets: quell_model::Secrets::default(),
     };
     let output = action.run(&go, &cx).await.unwrap();
     (output, action.verify(&plan, Want::Acted).await.unwrap())

@@ -8,6 +8,7 @@ use crate::guard::Admitted;
 use crate::ids::{Name, RunId};
 use crate::process::ProcessId;
 use crate::record::Part;
+use crate::secret::Secrets;
 use crate::time::{Clock, Stamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -298,6 +299,8 @@ pub struct ActionContext {
     pub stop: Stop,
     /// Where captures go.
     pub vault: Arc<dyn crate::store::Vault>,
+    /// The secrets that its input names, as they are now.
+    pub secrets: Secrets,
 }
 
 impl fmt::Debug for ActionContext {

@@ -20,6 +20,13 @@ pub(crate) enum Stands {
         /// Whether it is evaluated for each item.
         item: bool,
     },
+    /// In the input of the action of the step of this number.
+    Input {
+        /// Its number.
+        step: usize,
+        /// Whether it is evaluated for each item.
+        item: bool,
+    },
     /// In the `if` of what the step of this number waits for.
     Until {
         /// Its number.
@@ -32,10 +39,18 @@ pub(crate) enum Stands {
 }
 
 impl Stands {
+    /// The input of the action of a step.
+    pub(crate) fn input(self) -> Self {
+        match self {
+            Self::Step { step, item } => Self::Input { step, item },
+            other => other,
+        }
+    }
+
     /// The number of its step.
     pub(crate) fn step(self) -> Option<usize> {
         match self {
-            Self::Step { step, .. } | Self::Until { step, .. } => Some(step),
+            Self::Step { step, .. } | Self::Input { step, .. } | Self::Until { step, .. } => Some(step),
             Self::Trigger | Self::Output => None,
         }
     }
@@ -43,7 +58,7 @@ impl Stands {
     /// Whether it is evaluated for each item.
     pub(crate) fn item(self) -> bool {
         match self {
-            Self::Step { item, .. } | Self::Until { item, .. } => item,
+            Self::Step { item, .. } | Self::Input { item, .. } | Self::Until { item, .. } => item,
             Self::Trigger | Self::Output => false,
         }
     }
@@ -60,6 +75,8 @@ pub(crate) struct Found {
     pub(crate) stands: Stands,
     /// Whether it is a script, which may have statements.
     pub(crate) script: bool,
+    /// Whether it is the whole of its text.
+    pub(crate) whole: bool,
 }
 
 impl Found {
@@ -108,6 +125,7 @@ fn in_text(reader: &mut Reader<'_>, node: &Node, text: &str, stands: Stands, out
                     offsets: offsets[range.start..=range.end].to_vec(),
                     stands,
                     script: false,
+                    whole: template::whole(text).is_some(),
                 };
                 if found.text.is_empty() {
                     reader.error(found.place(reader.source, 0, 1), "`${{ }}` is empty", "an expression in it");
@@ -172,7 +190,8 @@ pub(crate) fn script(reader: &mut Reader<'_>, node: &Node, stands: Stands, out: 
         reader.error(node.at, "a script stands inside `${{ }}`", "the script as it is");
         return None;
     }
-    let found = Found { text: text.to_owned(), offsets: lay_beside(reader.source, node, text), stands, script: true };
+    let offsets = lay_beside(reader.source, node, text);
+    let found = Found { text: text.to_owned(), offsets, stands, script: true, whole: true };
     let expression = found.expression(reader.source);
     out.push(found);
     Some(expression)

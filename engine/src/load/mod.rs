@@ -20,6 +20,7 @@ pub(crate) mod raw;
 pub(crate) mod reader;
 mod schema;
 pub(crate) mod script;
+mod secret;
 pub(crate) mod step;
 pub(crate) mod sub;
 pub(crate) mod trigger;
@@ -38,10 +39,12 @@ pub use playbook::playbook;
 pub(crate) use playbooks::name_line;
 pub use playbooks::{PlaybookSource, playbooks};
 pub use schema::{config_schema, escalation_schema, playbook_schema};
+pub use secret::SecretFrom;
 pub use written::yaml as playbook_yaml;
 
 use quell_model::playbook::Playbook;
-use quell_model::{ActionSpec, Json, People, RuleRef};
+use quell_model::{ActionSpec, Json, Name, People, RuleRef};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What playbooks are held against.
@@ -53,6 +56,8 @@ pub struct Known<'a> {
     pub rules: Option<&'a [RuleRef]>,
     /// `vars` of quell.yaml; none: `vars` are not checked.
     pub vars: Option<&'a Json>,
+    /// `secrets` of quell.yaml; none: their names are not checked.
+    pub secrets: Option<&'a BTreeMap<Name, SecretFrom>>,
     /// Who is who; none: names of people and approvers are not checked. Nobody in it: there is no escalation.yaml.
     pub people: Option<&'a People>,
     /// What people in tests may have as roles; none: those that quell brings.

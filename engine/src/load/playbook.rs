@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub(crate) const KEYS: &[&str] = &["playbook", "description", "on", "mode", "limits", "inputs", "steps", "outputs"];
-const LATER: &[&str] = &["secrets", "approve", "lease", "escalate"];
+const LATER: &[&str] = &["approve", "lease", "escalate"];
 
 /// A playbook file as it was read, with the places that checks need.
 pub(crate) struct Draft<'n> {

@@ -234,6 +234,7 @@ pub fn config_schema() -> Json {
             "only_within": object(json!({ "cgroup": { "type": "string", "pattern": "^/" } })),
         })),
         "vars": { "type": "object", "description": "`vars` in expressions." },
+        "secrets": secrets(),
         "access": object(json!({
             "socket": object(json!({ "group": { "type": "string", "description": "The group that may use the socket." } })),
             "roles": {
@@ -256,6 +257,27 @@ pub fn config_schema() -> Json {
     all["title"] = json!("quell.yaml");
     all["$defs"] = json!({ "mode": one_of(&words(step::MODES), "How far anything may go."), "duration": duration() });
     all
+}
+
+fn secrets() -> Json {
+    let places = [
+        (
+            "env",
+            json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "description": "An environment variable." }),
+        ),
+        ("file", json!({ "type": "string", "description": "A file that its owner alone can read." })),
+    ];
+    let place = |(key, value): (&str, Json)| {
+        let mut place = object(Json::Object([(key.to_owned(), value)].into_iter().collect()));
+        place["required"] = json!([key]);
+        place
+    };
+    json!({
+        "type": "object",
+        "description": "Where the values of `secrets` in playbooks are; never a value.",
+        "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
+        "additionalProperties": { "oneOf": places.map(place) },
+    })
 }
 
 fn listen() -> Json {

@@ -209,7 +209,7 @@ fn kind<'n>(
         places.action = Some(node.at);
         places.with = with;
         if let Some(with) = with {
-            found::in_template(reader, with, stands, out);
+            found::in_template(reader, with, stands.input(), out);
             reader.map(with, "`with`");
         }
         let action = reader.text(node, "`action`")?;

@@ -14,6 +14,7 @@ mod folders;
 mod hostile;
 mod mistakes;
 mod people;
+mod secrets;
 mod subs;
 
 /// How far an act reaches.

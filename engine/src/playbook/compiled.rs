@@ -5,6 +5,7 @@
 
 use super::expression::{ExpressionError, Scope};
 use super::names::{self, Names};
+use super::secret;
 use super::values::{self, Wanted};
 use quell_model::Json;
 use rhai::{AST, Engine};
@@ -76,7 +77,7 @@ fn segments(names: &Names<'_>) -> Vec<Segment> {
 pub(crate) fn walk<'s>(path: &[Segment], scope: &Scope<'s>) -> Result<&'s Json, ExpressionError> {
     const NULL: &Json = &Json::Null;
     let root = &*path[0].name;
-    let mut at = scope.root(root).ok_or_else(|| ExpressionError::new(format!("there is no `{root}` here")))?;
+    let mut at = scope.root(root).ok_or_else(|| ExpressionError::new(secret::no_variable(root)))?;
     for (depth, segment) in path.iter().enumerate().skip(1) {
         let name = &*segment.name;
         at = match at {

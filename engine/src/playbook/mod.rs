@@ -18,6 +18,7 @@ mod moment;
 pub(crate) mod names;
 pub(crate) mod reads;
 pub(crate) mod sandbox;
+pub(crate) mod secret;
 pub(crate) mod template;
 mod values;
 

@@ -115,7 +115,7 @@ pub(crate) fn names(text: &str) -> Names<'_> {
 
 /// The variables that quell gives.
 pub(crate) const ROOTS: &[&str] =
-    &["event", "detection", "detections", "incident", "inputs", "vars", "steps", "item", "seen", "run"];
+    &["event", "detection", "detections", "incident", "inputs", "vars", "steps", "item", "seen", "run", "secrets"];
 
 fn path<'t>(tokens: &[(Token<'t>, usize)], at: &mut usize, word: &'t str, offset: usize) -> Use<'t> {
     let mut parts = vec![Part { name: word, optional: false, at: offset }];

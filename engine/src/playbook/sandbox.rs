@@ -4,7 +4,7 @@
 //! `()`), and a property that does not exist is an error: neither is ever a silent `false`. Whoever runs a script binds
 //! its time with [`bind`]; the engine itself is shared between threads.
 
-use super::{functions, moment};
+use super::{functions, moment, secret};
 use jiff::Timestamp;
 use quell_model::People;
 use quell_model::people::System;
@@ -274,7 +274,7 @@ pub(crate) fn explain(error: &EvalAltResult) -> (String, Position) {
         E::ErrorStackOverflow(_) => format!("its calls go deeper than {MOST_CALLS}"),
         E::ErrorTerminated(..) => format!("it runs longer than {} ms", limits.time.as_millis()),
         E::ErrorDataTooLarge(which, _) => format!("a value grew too large ({})", which.to_lowercase()),
-        E::ErrorVariableNotFound(name, _) => format!("there is no `{name}` here"),
+        E::ErrorVariableNotFound(name, _) => secret::no_variable(name),
         E::ErrorPropertyNotFound(name, _) => format!("there is no `{name}` in that map"),
         E::ErrorDotExpr(what, _) => match what.contains("'()'") {
             true => format!("what stands before `.{}` is absent; `?.` walks through what may be", property(what)),

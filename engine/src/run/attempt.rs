@@ -12,7 +12,7 @@ use quell_model::guard::{Act, Admitted, Ask, Consent, Decision, decide};
 use quell_model::playbook::{Step, StepKind, Unanswered};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
-use quell_model::{ActionError, Json, Lane, Mode, Outcome, Plan, RunId, Stop, StoreError, StreamId, Truth};
+use quell_model::{ActionError, Json, Lane, Mode, Outcome, Plan, RunId, Secrets, Stop, StoreError, StreamId, Truth};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,7 +149,7 @@ impl<W: Send + 'static> Core<W> {
             &self.expressions.template_reads(with),
         );
         let item = self.item_of(id, &part);
-        let input = match self.expressions.render(with, &owned.scope(&live.run, &item)) {
+        let input = match self.input(action, with, &owned.scope(&live.run, &item)) {
             Ok(input) => input,
             Err(error) => {
                 return self.end(id, &part, Ending::failed(format!("its input could not be evaluated: {error}")));
@@ -336,12 +336,19 @@ impl<W: Send + 'static> Core<W> {
         let Some((verb, cx, admitted)) = self.hands(id, part) else { return };
         // The one place where an intent becomes an act: whatever was written down is in the journal first.
         self.ink.commit();
-        let (clock, place) = (Arc::clone(&self.parts.clock), place(verb.spec().lane));
+        let needed = self.secrets_of(id, part, verb.spec());
+        let (clock, place) = (Arc::clone(&self.parts.clock), needed.place(place(verb.spec().lane)));
         let work: Work<Answer> = Box::pin(async move {
             let started = clock.now();
             let (deadline, stop) = (cx.deadline, cx.stop.clone());
             let late = || Err(ActionError::Unknown { why: "it took longer than its `timeout`".to_owned() });
-            let run = job::within(Arc::clone(&clock), deadline, stop, verb.run(&admitted, &cx), late).await;
+            let run = needed.given(cx, async |cx| {
+                job::within(Arc::clone(&clock), deadline, stop, verb.run(&admitted, &cx), late).await
+            });
+            let run = match run.await {
+                Ok(run) => run,
+                Err(panicked) => return panicked,
+            };
             let truth = match &run {
                 Ok(_) | Err(ActionError::Unknown { .. }) => ask(&clock, &*verb, admitted.plan(), Want::Acted).await,
                 Err(error) => Err(error.clone()),
@@ -394,6 +401,8 @@ impl<W: Send + 'static> Core<W> {
             progress: Arc::new(NoMarks),
             stop: under_way.stop.clone(),
             vault: Arc::clone(&self.parts.vault),
+            // Read in the moment of the act.
+            secrets: Secrets::default(),
         };
         Some((verb, cx, under_way.admitted.clone()?))
     }

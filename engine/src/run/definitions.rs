@@ -1,5 +1,6 @@
 //! What the engine works by: playbooks, guard, modes, variables. Swapped as a whole; runs keep what they began with.
 
+use crate::load::SecretFrom;
 use crate::trigger::Ground;
 use quell_model::guard::Guard;
 use quell_model::playbook::Playbook;
@@ -38,6 +39,8 @@ pub struct Definitions {
     pub modes: BTreeMap<Name, Mode>,
     /// `vars` in expressions.
     pub vars: Json,
+    /// Where the secrets are that inputs of actions name.
+    pub secrets: BTreeMap<Name, SecretFrom>,
     /// When incidents open and close.
     pub incidents: IncidentRules,
     /// Sources that anybody can write.
@@ -55,6 +58,7 @@ impl Default for Definitions {
             ceiling_because: "a fresh installation observes".to_owned(),
             modes: BTreeMap::new(),
             vars: Json::Object(serde_json::Map::new()),
+            secrets: BTreeMap::new(),
             incidents: IncidentRules::default(),
             untrusted: BTreeSet::new(),
             people: Arc::default(),

@@ -79,7 +79,8 @@ pub(super) fn run(
     place: Where,
     work: Work<Answer>,
 ) -> Option<Answer> {
-    let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind().map(|done| done.unwrap_or_else(|why| died(&*why))));
+    let mut work =
+        Box::pin(AssertUnwindSafe(work).catch_unwind().map(|done| done.unwrap_or_else(|why| died(words(&*why)))));
     if place == Where::Here
         && let Poll::Ready(answer) = work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     {
@@ -99,9 +100,13 @@ pub(super) fn run(
 }
 
 /// What a panic left.
-fn died(why: &(dyn Any + Send)) -> Answer {
+pub(super) fn words(why: &(dyn Any + Send)) -> String {
     let words = why.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let words = words.or_else(|| why.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it did not say why".into());
+    words.or_else(|| why.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it did not say why".into())
+}
+
+/// Work that panicked with these words.
+pub(super) fn died(words: String) -> Answer {
     tracing::error!(why = words, "a step's work panicked");
     Answer::Died(words)
 }

@@ -25,6 +25,7 @@ mod recovery;
 mod request;
 mod schedule;
 mod scope;
+mod secrets;
 mod serve;
 mod shell;
 mod start;

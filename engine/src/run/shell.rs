@@ -79,6 +79,7 @@ pub struct Core<W> {
     pub(super) definitions: Definitions,
     pub(super) expressions: Arc<Expressions>,
     pub(super) outputs: super::scope::Outputs,
+    pub(super) secret_inputs: super::secrets::SecretInputs,
     pub(super) handle: EngineHandle,
     inbox: mpsc::Receiver<Input>,
     pub(super) runs: BTreeMap<RunId, Live>,
@@ -149,12 +150,14 @@ impl<W: Send + 'static> Core<W> {
         let handle = EngineHandle { inbox: sender, wake: Arc::clone(&parts.wake) };
         let (swept, ink) = (parts.clock.now(), Ink::new(parts.journal.clone()));
         let outputs = super::scope::Outputs::of(&parts.crew);
+        let secret_inputs = super::secrets::SecretInputs::of(&parts.crew);
         let tally = Tally::new(parts.crew.specs(), swept);
         let workers = Workers::new(parts.runtime.clone());
         Self {
             parts,
             definitions,
             outputs,
+            secret_inputs,
             expressions,
             handle,
             inbox,

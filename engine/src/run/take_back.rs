@@ -6,6 +6,7 @@
 
 use super::attempt::{ask, place};
 use super::job::{self, Answer, Work};
+use super::secrets::Needed;
 use super::shell::{Core, UnderWay};
 use quell_model::action::{ActionContext, IdempotencyKey, Want};
 use quell_model::guard::{Admitted, admit_undo};
@@ -101,8 +102,9 @@ impl<W: Send + 'static> Core<W> {
         let key = IdempotencyKey::of(id, part).undo();
         let Some((verb, cx, admitted)) = self.under_hand(id, part, verb, key) else { return };
         self.ink.commit();
-        let place = place(verb.spec().lane);
-        let work: Work<Answer> = Box::pin(async move { Answer::TakenBack(undo(&*verb, &admitted, cx, timeout).await) });
+        let needed = self.secrets_of(id, part, verb.spec());
+        let place = needed.place(place(verb.spec().lane));
+        let work: Work<Answer> = Box::pin(undo(verb, admitted, cx, timeout, needed));
         self.send_work(id, part.clone(), place, work);
     }
 
@@ -171,18 +173,31 @@ impl<W: Send + 'static> Core<W> {
 }
 
 /// Asks, undoes what stands, and asks again.
-async fn undo(verb: &dyn Action, admitted: &Admitted, cx: ActionContext, timeout: Duration) -> TakenBack {
-    let before = ask(&cx.clock, verb, admitted.plan(), Want::Undone).await;
-    if before == Ok(Truth::Holds) {
-        return TakenBack { undone: None, truth: before };
-    }
-    let cx = ActionContext { deadline: cx.clock.now().after(timeout), ..cx };
-    let late = || Err(ActionError::Unknown { why: "it took longer than its `timeout`".to_owned() });
+async fn undo(
+    verb: Arc<dyn Action>,
+    admitted: Admitted,
+    cx: ActionContext,
+    timeout: Duration,
+    needed: Needed,
+) -> Answer {
     let clock = Arc::clone(&cx.clock);
-    let undone = job::within(clock, cx.deadline, cx.stop.clone(), verb.undo(admitted, &cx), late).await;
+    let before = ask(&clock, &*verb, admitted.plan(), Want::Undone).await;
+    if before == Ok(Truth::Holds) {
+        return Answer::TakenBack(TakenBack { undone: None, truth: before });
+    }
+    let cx = ActionContext { deadline: clock.now().after(timeout), ..cx };
+    let late = || Err(ActionError::Unknown { why: "it took longer than its `timeout`".to_owned() });
+    let undone = needed.given(cx, async |cx| {
+        let (deadline, stop) = (cx.deadline, cx.stop.clone());
+        job::within(Arc::clone(&clock), deadline, stop, verb.undo(&admitted, &cx), late).await
+    });
+    let undone = match undone.await {
+        Ok(undone) => undone,
+        Err(panicked) => return panicked,
+    };
     let truth = match &undone {
-        Ok(_) | Err(ActionError::Unknown { .. }) => ask(&cx.clock, verb, admitted.plan(), Want::Undone).await,
+        Ok(_) | Err(ActionError::Unknown { .. }) => ask(&clock, &*verb, admitted.plan(), Want::Undone).await,
         Err(error) => Err(error.clone()),
     };
-    TakenBack { undone: Some(undone), truth }
+    Answer::TakenBack(TakenBack { undone: Some(undone), truth })
 }

@@ -6,6 +6,7 @@ mod clock;
 mod loss;
 mod schedule;
 mod script;
+mod secrets;
 
 use super::fixtures::{playbook_of, step};
 use super::*;
@@ -115,6 +116,11 @@ fn definitions(playbook: Playbook) -> Definitions {
 }
 
 fn stage_in(dir: tempfile::TempDir, world: World, definitions: Definitions) -> Stage {
+    stage_with(dir, world, definitions, Vec::new())
+}
+
+/// The same, with further verbs.
+fn stage_with(dir: tempfile::TempDir, world: World, definitions: Definitions, more: Vec<Verb>) -> Stage {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let journal = Journal::open(dir.path()).unwrap();
     let world = Arc::new(World { pid: if world.pid == 0 { 4242 } else { world.pid }, ..world });
@@ -125,11 +131,12 @@ fn stage_in(dir: tempfile::TempDir, world: World, definitions: Definitions) -> S
         ("file.copy", Lane::Capture, Guarantee::ExactlyOnceInEffect),
         ("page.once", Lane::Notify, Guarantee::AtMostOnce),
     ];
+    let played = verbs.into_iter().map(|(n, l, g)| Verb::Acts(Arc::new(Verb1(spec(n, l, g), Arc::clone(&world)))));
     let parts = Parts {
         clock: Arc::new(SystemClock),
         journal: journal.clone(),
         vault: Arc::new(DirVault::new(dir.path())),
-        crew: Crew::new(verbs.map(|(n, l, g)| Verb::Acts(Arc::new(Verb1(spec(n, l, g), Arc::clone(&world))))).into()),
+        crew: Crew::new(played.chain(more).collect()),
         runtime: runtime.handle().clone(),
         wake: Arc::new(move || wake.lock().unwrap().try_send(()).unwrap_or_default()),
         node: "n".into(),

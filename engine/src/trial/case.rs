@@ -3,9 +3,10 @@
 //! Owns the shapes. Invariant: every expectation knows where it is written.
 
 use super::answers::Given;
+use crate::load::SecretFrom;
 use quell_model::playbook::Playbook;
 use quell_model::record::RunState;
-use quell_model::{Json, Mistake, Mode, Outcome, OwnedEvent, People, RuleRef, Stamp};
+use quell_model::{Json, Mistake, Mode, Name, Outcome, OwnedEvent, People, RuleRef, Stamp};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Case {
     pub(super) mocks: BTreeMap<String, Vec<Mock>>,
     /// Mocks of single items, and where they are written: an item that never is, is a miss.
     pub(super) items: Vec<(String, Mistake)>,
+    /// The secrets that its inputs name.
+    pub(super) secrets: BTreeMap<Name, SecretFrom>,
     /// What people say.
     pub(super) answers: Vec<Given>,
     /// How long after its beginning, or its last event, the case is looked at; none: when no run is open.

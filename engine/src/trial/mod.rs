@@ -16,6 +16,7 @@ mod judge;
 mod mocks;
 mod names;
 mod read;
+mod secrets;
 mod stage;
 mod start;
 mod story;

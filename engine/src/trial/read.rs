@@ -4,7 +4,7 @@
 
 use super::answers;
 use super::case::{Case, Expectation, Suite, Wanted};
-use super::{mocks, names, start};
+use super::{mocks, names, secrets, start};
 use crate::load::reader::{Fields, Reader, one_of};
 use crate::load::yaml::{self, Entry, Node, Place, Source, Value};
 use crate::load::{Known, escalation};
@@ -29,6 +29,7 @@ const CASE: &[&str] = &[
     "age",
     "clock",
     "mocks",
+    "secrets",
     "answers",
     "expect",
 ];
@@ -211,6 +212,7 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
             mocks.insert(entry.key.clone(), mocks::list(reader, entry, against));
         }
     }
+    let secrets = secrets::read(reader, &fields, against);
     let answers = fields.get("answers").map(|node| answers::read(reader, node, against, mode));
     let expect = match fields.get("expect") {
         Some(node) => expectations(reader, node, against),
@@ -222,7 +224,8 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
     let at = start.as_ref().and_then(start::seen).unwrap_or(at);
     let then = fields.get("then").map(|node| start::later(reader, node, at, against)).unwrap_or_default();
     let answers = answers.unwrap_or_default();
-    Some(Case { name, line, at, age, mode, start: start?, then, mocks, items, answers, advance, expect })
+    let start = start?;
+    Some(Case { name, line, at, age, mode, start, then, mocks, items, secrets, answers, advance, expect })
 }
 
 /// A moment of the clock, told by how far it is.

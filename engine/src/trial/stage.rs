@@ -136,6 +136,7 @@ impl Stage {
             ceiling: Mode::Enforce,
             modes,
             vars: bench.vars.clone(),
+            secrets: case.secrets.clone(),
             people: Arc::clone(&suite.people),
             ..Definitions::default()
         };

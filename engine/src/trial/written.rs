@@ -4,6 +4,7 @@
 //! cannot show again (the run's own id, moments) is not expected.
 
 use super::hidden::hide;
+use crate::playbook::secret;
 use crate::report::{RunView, StepView};
 use quell_model::playbook::{Playbook, Step, StepKind};
 use quell_model::record::{QuestionKind, RunState};
@@ -31,7 +32,7 @@ pub fn written(run: &RunView, playbook: &Playbook, specs: &[&'static ActionSpec]
         run.steps.iter().filter_map(|view| Some((playbook.step(&view.id.as_str().into())?, view))).collect();
     put_some(&mut case, "mocks", mocks(&steps, specs));
     put_some(&mut case, "answers", answers(&steps));
-    put(&mut case, "expect", expectations(run, &steps));
+    put(&mut case, "expect", expectations(run, &steps, specs));
     let mut file = Mapping::new();
     put(&mut file, "playbook", playbook.name.as_str());
     put(&mut file, "cases", Value::Sequence(vec![Value::Mapping(case)]));
@@ -220,7 +221,18 @@ fn answers(steps: &[(&Step, &StepView)]) -> Mapping {
     all
 }
 
-fn expectations(run: &RunView, steps: &[(&Step, &StepView)]) -> Mapping {
+/// An input without what names secrets, whose names look like secrets themselves.
+fn without_secrets(input: &Json, step: &Step, specs: &[&'static ActionSpec]) -> Json {
+    let StepKind::Action { action, .. } = &step.kind else { return input.clone() };
+    let schema = specs.iter().find(|spec| spec.name == action.as_str()).and_then(|spec| secret::schema_of(spec));
+    let (Some(schema), Json::Object(map)) = (schema, input) else { return input.clone() };
+    let names_none = |key: &str, value: &Json| secret::references(&json!({ key: value }), &schema).is_empty();
+    Json::Object(
+        map.iter().filter(|(key, value)| names_none(key, value)).map(|(k, v)| (k.clone(), v.clone())).collect(),
+    )
+}
+
+fn expectations(run: &RunView, steps: &[(&Step, &StepView)], specs: &[&'static ActionSpec]) -> Mapping {
     let mut expect = Mapping::new();
     let end = match run.state {
         RunState::Succeeded | RunState::Failed | RunState::Cancelled | RunState::Undone | RunState::Stuck => run.state,
@@ -241,7 +253,7 @@ fn expectations(run: &RunView, steps: &[(&Step, &StepView)]) -> Mapping {
                 put(&mut one, "attempts", view.attempts);
             }
             if view.input.is_object() && view.plan.is_some() && is_lasting(run, &view.input) {
-                put(&mut one, "with", shown(&view.input));
+                put(&mut one, "with", shown(&without_secrets(&view.input, step, specs)));
             }
         }
         put(&mut outcomes, &view.id, if one.len() == 1 { Value::from(outcome.as_str()) } else { Value::Mapping(one) });

@@ -223,6 +223,7 @@ async fn renew(due: &Due, dir: &Path, world: &HostWorld, loaded: &Loaded, paused
         progress: Arc::new(Unnoted),
         stop: Stop::default(),
         vault: Arc::new(DirVault::new(dir)),
+        secrets: quell_model::Secrets::default(),
     };
     let output = action.run(&go, &context).await.map_err(said)?;
     let until = output["until"].as_str().unwrap_or_default();

@@ -15,6 +15,7 @@ pub use read::{config, config_file};
 pub use show::Shown;
 
 use crate::adapt::Format;
+use crate::load::SecretFrom;
 use quell_model::guard::{Breaker, WarmUp, Within};
 use quell_model::playbook::{Playbook, Rate};
 use quell_model::{ActionSpec, Json, Level, Mistake, MistakeLevel, Mode, Name, People, Span};
@@ -48,6 +49,8 @@ pub struct Config {
     pub guard: GuardConfig,
     /// `vars` in expressions: a map.
     pub vars: Json,
+    /// Where the values of `secrets` are.
+    pub secrets: BTreeMap<Name, SecretFrom>,
     /// The group that may use the socket.
     pub socket_group: String,
     /// What each role may do.
@@ -263,6 +266,7 @@ impl Default for Config {
                 warm_up: None,
             },
             vars: Json::Object(serde_json::Map::new()),
+            secrets: BTreeMap::new(),
             socket_group: "quell".to_owned(),
             roles: Roles::default(),
             listen: None,
@@ -320,6 +324,16 @@ impl Config {
             }
         }
         found
+    }
+
+    /// Secrets that cannot be read as things are: what needs one would fail.
+    #[must_use]
+    pub fn check_secrets(&self) -> Vec<Mistake> {
+        let unread = self.secrets.iter().filter_map(|(name, from)| Some((name, from.read().err()?)));
+        let warning = |(name, why): (&Name, String)| {
+            self.warning(&format!("secrets.{name}"), format!("the secret `{name}` cannot be read now: {why}"))
+        };
+        unread.map(warning).collect()
     }
 
     /// Persons that tokens speak for and that nobody is.

@@ -3,6 +3,7 @@
 //! Owns the keys. Paths in it are relative to the file. One error, and there is no configuration at all.
 
 mod access;
+mod secrets;
 mod telemetry;
 
 #[cfg(test)]
@@ -31,11 +32,12 @@ pub(crate) const KEYS: &[&str] = &[
     "sources",
     "guard",
     "vars",
+    "secrets",
     "access",
     "log",
     "telemetry",
 ];
-const LATER: &[&str] = &["secrets", "commands", "public_url", "retention"];
+const LATER: &[&str] = &["commands", "public_url", "retention"];
 const PROTECT_LATER: &[&str] =
     &["labels", "files", "networks", "accounts", "namespaces", "nodes", "principals", "instances"];
 
@@ -54,7 +56,7 @@ pub fn config(file: &Path, text: &str) -> (Option<Config>, Vec<Mistake>) {
     let source = Source::new(file, text);
     let node = match yaml::parse(&source) {
         Ok(node) => node,
-        Err(mistake) => return (None, vec![*mistake]),
+        Err(mistake) => return (None, vec![secrets::without_line(*mistake, text)]),
     };
     let mut reading = Reading {
         reader: Reader::new(&source),
@@ -65,7 +67,7 @@ pub fn config(file: &Path, text: &str) -> (Option<Config>, Vec<Mistake>) {
         reading.all(&node);
     }
     let config = reading.config;
-    let mistakes = reading.reader.finish();
+    let mistakes = secrets::without_lines(reading.reader.finish(), &node);
     ((!has_errors(&mistakes)).then_some(config), mistakes)
 }
 
@@ -98,6 +100,7 @@ impl Reading<'_> {
         self.recorder(&top);
         self.sources(&top);
         self.guard(&top);
+        self.secrets(&top);
         self.access(&top);
         self.log(&top);
         self.telemetry(&top);
@@ -196,7 +199,7 @@ impl Reading<'_> {
 
     fn guard(&mut self, top: &Fields<'_>) {
         let keys = &["protect", "limits", "breaker", "only_within", "warm_up"];
-        let Some(fields) = self.section(top, "guard", keys, &["bait"]) else { return };
+        let Some(fields) = self.section(top, "guard", keys, &[]) else { return };
         if let Some(node) = fields.get("protect")
             && let Some(protect) =
                 self.reader.fields(node, "`protect`", &["executables", "units", "users"], PROTECT_LATER)

@@ -1,6 +1,7 @@
 //! The effective configuration: every value, and where it came from.
 
 use super::{Config, LogFormat, LogLevel, Origin, Permission, Token, word};
+use crate::load::SecretFrom;
 use crate::load::units::{print_duration, print_rate, print_size};
 use quell_model::Json;
 use quell_model::guard::WarmUp;
@@ -59,8 +60,9 @@ impl Config {
             ),
             ("guard.warm_up".into(), guard.warm_up.as_ref().map_or(Json::Null, warm_up)),
             ("vars".into(), self.vars.clone()),
-            ("access.socket.group".into(), json!(self.socket_group)),
         ]);
+        rows.extend(self.secrets.iter().map(|(name, from)| (format!("secrets.{name}"), place(from))));
+        rows.push(("access.socket.group".into(), json!(self.socket_group)));
         let words = |may: &BTreeSet<Permission>| may.iter().map(|one| one.as_str()).collect::<Vec<_>>();
         rows.extend(self.roles.all().map(|(role, may)| (format!("access.roles.{role}"), json!(words(may)))));
         rows.push(("access.listen".into(), self.listener()));
@@ -101,6 +103,15 @@ impl Config {
                 format!("{file}:{}", span.line)
             }
         }
+    }
+}
+
+/// Where a secret is. What it is nobody is shown.
+fn place(from: &SecretFrom) -> Json {
+    match from {
+        SecretFrom::Env(name) => json!({ "env": name }),
+        SecretFrom::File(path) => json!({ "file": path }),
+        SecretFrom::Fixed(_) | SecretFrom::Nowhere(_) => Json::Null,
     }
 }
 

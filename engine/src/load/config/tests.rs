@@ -25,6 +25,7 @@ guard:
   only_within: { cgroup: /quell-demo/ }
   warm_up: { runs: 20, for: 24h }
 vars: { corp_cidrs: ["10.0.0.0/8"] }
+secrets: { ci_token: { env: CI_TOKEN }, pager: { file: keys/pager } }
 access: { socket: { group: wheel }, roles: { admin: [pause, config], oncall: [ack, note, approve] } }
 log: { format: json, level: debug }
 telemetry: { metrics: false, otlp: "http://127.0.0.1:4318" }
@@ -150,6 +151,56 @@ fn mistakes_about_tcp_are_told_and_a_token_that_stands_there_itself_is_not() {
         let mistakes = load(text).1;
         assert!(mistakes.iter().any(|mistake| mistake.what.contains(what)), "{text}: {mistakes:?}");
     }
+}
+
+#[test]
+fn where_secrets_are_is_read_and_a_value_that_stands_there_is_told_by_nobody() {
+    let rows = [
+        "secrets: { a: hunter2 }",
+        "secrets: { a: [hunter2] }",
+        "secrets: { a: { value: hunter2 } }",
+        "secrets: { a: { hunter2 } }",
+        "secrets: { a: { env: A, value: hunter2 } }",
+        "secrets: { a: { env: A, env: B } }",
+        "secrets: { a: { env: } }",
+        "secrets: { a: { env: hunter2, file: hunter2 } }",
+        "secrets: { a: { env: \"hunter2 hunter2\" } }",
+        "secrets: { a: { env: [hunter2] } }",
+        "secrets: { a: { file: [hunter2] } }",
+        "secrets: { a: { file: \"\" } }",
+        "secrets: { a: {} }",
+        "secrets: { a: { env: A }, a: hunter2 }",
+        "secrets: { CI-Token: { env: A }, if: { env: A } }",
+        "secrets: hunter2",
+        "{ mode: enforced, secrets: { a: hunter2 } }",
+        "vars: &a { a: hunter2 }\nsecrets: *a\nmode: enforced",
+        "secrets:\n  a: \"hunter2\n",
+        "secrets:\n  a: hunter2: hunter2\nmode: observe",
+        "mode: observe\nsecrets:\n  # a comment\n  a: { env: A }\n\tb: hunter2",
+    ];
+    let mut all = Vec::new();
+    for text in rows {
+        let (config, mistakes) = load(text);
+        assert!(config.is_none(), "{text}");
+        assert!(!format!("{mistakes:?}").contains("hunter2"), "{text}: {mistakes:?}");
+        all.push(format!("== {}\n{}", text.replace("hunter2", "VALUE"), crate::load::tests::print(&mistakes)));
+    }
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn secrets_that_cannot_be_read_now_are_told_with_their_place() {
+    let text = "secrets:\n  a: { env: CARGO_PKG_NAME }\n  b: { env: QUELL_TEST_NO_SUCH_SECRET }\n  c: { file: none }\n";
+    let found = load(text).0.unwrap().check_secrets();
+    let told: Vec<String> = found.iter().map(|mistake| format!("{} {}", mistake.place(), mistake.what)).collect();
+    assert_eq!(found.iter().filter(|mistake| mistake.level == MistakeLevel::Warning).count(), 2);
+    assert_eq!(
+        told,
+        [
+            "/etc/quell/quell.yaml:3:3 the secret `b` cannot be read now: there is no environment variable `QUELL_TEST_NO_SUCH_SECRET`",
+            "/etc/quell/quell.yaml:4:3 the secret `c` cannot be read now: `/etc/quell/none` cannot be read: No such file or directory (os error 2)",
+        ]
+    );
 }
 
 #[test]

@@ -6,6 +6,8 @@ use crate::load::Known;
 use crate::load::playbook::Draft;
 use crate::load::reader::{Reader, one_of};
 use crate::load::yaml::{Entry, Node, Value};
+use crate::playbook::check::secrets;
+use crate::playbook::secret::{Takes, takes};
 use crate::playbook::template;
 use quell_model::Json;
 use quell_model::playbook::StepKind;
@@ -24,6 +26,9 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
             continue;
         };
         let schema = (spec.input)().to_value();
+        if let Some(node) = places.with {
+            secrets::check(reader, spec, node);
+        }
         match places.with.map(|node| (node, &node.value)) {
             Some((node, Value::Map(entries))) => {
                 let missing = object(reader, &schema, &schema, entries, action.as_str());
@@ -83,9 +88,9 @@ fn object<'s>(reader: &mut Reader<'_>, schema: &'s Json, root: &Json, entries: &
     required(schema).into_iter().filter(|name| !entries.iter().any(|entry| entry.key == *name)).collect()
 }
 
-/// Checks one value that is written out.
+/// Checks one value that is written out. Of secrets their own check speaks.
 fn value(reader: &mut Reader<'_>, schema: &Json, root: &Json, node: &Node, what: &str) {
-    if holds_expression(node) {
+    if holds_expression(node) || takes(schema, root) == Takes::Only {
         return;
     }
     let schema = resolve(schema, root);
@@ -135,12 +140,12 @@ fn holds_expression(node: &Node) -> bool {
     matches!(&node.value, Value::Text(text) if text.contains(template::OPEN))
 }
 
-fn resolve<'j>(schema: &'j Json, root: &'j Json) -> &'j Json {
+pub(crate) fn resolve<'j>(schema: &'j Json, root: &'j Json) -> &'j Json {
     let target = schema.get("$ref").and_then(Json::as_str).and_then(|link| root.pointer(link.strip_prefix('#')?));
     target.map_or(schema, |target| resolve(target, root))
 }
 
-fn alternatives(schema: &Json) -> Option<&Vec<Json>> {
+pub(crate) fn alternatives(schema: &Json) -> Option<&Vec<Json>> {
     schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Json::as_array)
 }
 
@@ -230,6 +235,9 @@ fn words(schema: &Json, root: &Json) -> Vec<String> {
 /// What a schema allows, in words.
 fn describe(schema: &Json, root: &Json) -> String {
     let schema = resolve(schema, root);
+    if takes(schema, root) == Takes::Only {
+        return "a secret: ${{ secrets.NAME }}".to_owned();
+    }
     let words = words(schema, root);
     if !words.is_empty() {
         return one_of(&words);

@@ -3,6 +3,7 @@
 //! ```text
 //! draft ─┬─ needs    do they exist, is it a DAG
 //!        ├─ inputs   does the action exist, is its input what its schema says
+//!        ├─ secrets  does each stand where one is taken, and nothing else there
 //!        ├─ uses     do expressions compile, do they name what is there
 //!        ├─ people   are those it asks known
 //!        ├─ trigger  do the rules and tags exist that it asks for, or that its steps wait for, and are they bad enough
@@ -18,6 +19,7 @@ pub(crate) mod inputs;
 mod needs;
 mod people;
 mod running;
+mod secrets;
 pub(crate) mod subs;
 mod trigger;
 mod uses;

@@ -11,8 +11,9 @@ use crate::playbook::expression::Expressions;
 use crate::playbook::functions;
 use crate::playbook::graph::Graph;
 use crate::playbook::names::{self, Names, Part, Then, Use};
+use crate::playbook::secret;
 use quell_model::playbook::{Step, StepKind};
-use quell_model::{ActionSpec, Json, StepId, fields};
+use quell_model::{ActionSpec, Json, Name, StepId, fields};
 use std::sync::LazyLock;
 
 /// Compiles; keeps nothing of a run.
@@ -114,7 +115,8 @@ const OFTEN_ABSENT: &[&str] = &["event.pod", "event.container"];
 
 const TRIGGER: &[&str] = &["event", "detection", "vars"];
 const STEP: &[&str] = &["event", "detection", "detections", "incident", "inputs", "vars", "steps", "run"];
-const LATER: &[&str] = &["secrets"];
+/// Where a secret may stand, in words.
+const SECRET: &str = "`${{ secrets.NAME }}` alone, as the input of an action that takes a secret";
 
 /// Whether `steps.ID` is what it seems: no word of the language.
 pub(crate) fn can_be_named(id: &str) -> bool {
@@ -154,13 +156,7 @@ impl Check<'_, '_> {
     fn calls(&self, reader: &mut Reader<'_>, found: &Found, names: &Names<'_>) {
         for (name, at) in &names.calls {
             let at = found.place(reader.source, *at, name.len());
-            if LATER.contains(name) {
-                reader.error(
-                    at,
-                    format!("`{name}` is not available in this version"),
-                    "an expression without it, for now",
-                );
-            } else if !functions::NAMES.contains(name) && !BUILT_IN.contains(name) {
+            if !functions::NAMES.contains(name) && !BUILT_IN.contains(name) {
                 let mistake = reader.source.error(at, format!("there is no function `{name}`"));
                 let all = functions::NAMES.iter().chain(BUILT_IN).copied();
                 reader.note(mistake.expected(one_of(functions::NAMES)).nearest(name, all));
@@ -182,12 +178,11 @@ impl Check<'_, '_> {
             let what = format!("`{root}` is quell's own name and cannot be a variable of the expression");
             return reader.error(at, what, "another name");
         }
+        if root == secret::ROOT {
+            return self.secret(reader, found, names, used);
+        }
         if !here.contains(&root) {
             let (what, expected) = match root {
-                _ if LATER.contains(&root) => (
-                    format!("`{root}` is not available in this version"),
-                    "an expression without it, for now".to_owned(),
-                ),
                 "item" => ("`item` is only known within a step with `for_each`".to_owned(), one_of(&here)),
                 "seen" => ("`seen` is only known in the `if` of a `wait`".to_owned(), one_of(&here)),
                 _ if names::ROOTS.contains(&root) => (format!("`{root}` is not known yet in a trigger"), one_of(&here)),
@@ -218,6 +213,18 @@ impl Check<'_, '_> {
             }
             "steps" => self.step(reader, found, used),
             _ => {}
+        }
+    }
+
+    /// A secret is what a whole input is, or it is nowhere. Whether the input takes one is looked at with the inputs.
+    fn secret(&self, reader: &mut Reader<'_>, found: &Found, names: &Names<'_>, used: &Use<'_>) {
+        let is_named = names.only_a_path && used.parts.len() == 2 && !used.parts[1].optional;
+        if !(found.whole && is_named && matches!(found.stands, Stands::Input { .. })) {
+            let at = self.place(reader, found, &used.parts[0]);
+            return reader.error(at, "no expression, text or script sees a secret", SECRET);
+        }
+        if let Some(secrets) = self.known.secrets {
+            self.part(reader, found, used, secrets.keys().map(Name::as_str), "`secrets` of quell.yaml");
         }
     }
 

@@ -1,0 +1,123 @@
+//! `secrets` in quell.yaml: where values are. A value that stands in the file itself is a mistake that does not repeat it.
+//!
+//! Owns its keys. Keeps true: no mistake of this section shows its line, or a text that may be a value.
+
+use super::Reading;
+use crate::load::SecretFrom;
+use crate::load::reader::{Fields, Reader};
+use crate::load::yaml::{Entry, Node, Value};
+use crate::playbook::check::can_be_named;
+use quell_model::{Mistake, Name};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What a secret is written as.
+const EXPECTED: &str = "`{ env: NAME }` or `{ file: PATH }`, where the value is";
+
+impl Reading<'_> {
+    pub(super) fn secrets(&mut self, top: &Fields<'_>) {
+        let Some(node) = top.get("secrets") else { return };
+        for entry in self.reader.map(node, "`secrets`").unwrap_or_default() {
+            if let Some(from) = secret(&mut self.reader, &self.folder, entry) {
+                self.written(&format!("secrets.{}", entry.key), entry);
+                self.config.secrets.insert(Name::from(entry.key.as_str()), from);
+            }
+        }
+    }
+}
+
+fn secret(reader: &mut Reader<'_>, folder: &Path, entry: &Entry) -> Option<SecretFrom> {
+    let (name, at) = (entry.key.as_str(), entry.value.at);
+    if !is_a_name(name) {
+        let expected = "a lower-case letter, then lower-case letters, digits and `_`, and no word of the language";
+        reader.error(entry.at, format!("`{name}` cannot be the name of a secret"), expected);
+        return None;
+    }
+    let Value::Map(given) = &entry.value.value else {
+        reader.error(at, format!("the secret `{name}` does not say where its value is"), EXPECTED);
+        return None;
+    };
+    let (places, strange): (Vec<&Entry>, Vec<&Entry>) =
+        given.iter().partition(|entry| matches!(entry.key.as_str(), "env" | "file"));
+    // Not named: whoever writes `{ value }` has a key that is one.
+    for entry in &strange {
+        reader.error(entry.at, format!("the secret `{name}` has a key that is neither `env` nor `file`"), EXPECTED);
+    }
+    match places.as_slice() {
+        [one] if one.key == "env" => variable(reader, name, &one.value),
+        [one] => match &one.value.value {
+            Value::Text(path) if !path.is_empty() => Some(SecretFrom::File(folder.join(path))),
+            _ => {
+                reader.error(one.value.at, format!("the `file` of the secret `{name}` is no path"), "a path");
+                None
+            }
+        },
+        [_, ..] => {
+            reader.error(at, format!("the secret `{name}` is in two places"), EXPECTED);
+            None
+        }
+        // What else it has was said.
+        [] if !strange.is_empty() => None,
+        [] => {
+            reader.error(at, format!("the secret `{name}` does not say where its value is"), EXPECTED);
+            None
+        }
+    }
+}
+
+fn variable(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<SecretFrom> {
+    match &node.value {
+        Value::Text(text) if is_a_variable(text) => Some(SecretFrom::Env(text.clone())),
+        _ => {
+            let what = format!("the `env` of the secret `{name}` is no name of an environment variable");
+            reader.error(node.at, what, "letters, digits and `_`");
+            None
+        }
+    }
+}
+
+fn is_a_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && can_be_named(name)
+}
+
+fn is_a_variable(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Mistakes without the lines on which something of `secrets` stands, whatever they are about.
+pub(super) fn without_lines(mut mistakes: Vec<Mistake>, node: &Node) -> Vec<Mistake> {
+    if let Some(entry) = node.entry("secrets") {
+        // Of an alias, where the anchor is.
+        let mut lines = BTreeSet::from([entry.at.line]);
+        lines_of(&entry.value, &mut lines);
+        mistakes.iter_mut().filter(|m| lines.contains(&m.span.line)).for_each(|mistake| mistake.line_text = None);
+    }
+    mistakes
+}
+
+fn lines_of(node: &Node, lines: &mut BTreeSet<u32>) {
+    lines.insert(node.at.line);
+    match &node.value {
+        Value::Map(entries) => entries.iter().for_each(|entry| {
+            lines.insert(entry.at.line);
+            lines_of(&entry.value, lines);
+        }),
+        Value::List(list) => list.iter().for_each(|item| lines_of(item, lines)),
+        _ => {}
+    }
+}
+
+/// A mistake in YAML itself, without its line where that belongs to `secrets`.
+pub(super) fn without_line(mistake: Mistake, text: &str) -> Mistake {
+    let until = text.lines().take(mistake.span.line as usize);
+    let is_top = |line: &&str| !line.starts_with([' ', '\t', '#', '-', '}', ']']) && !line.is_empty();
+    let key = until.filter(is_top).last().unwrap_or_default();
+    if !key.contains("secrets") {
+        return mistake;
+    }
+    let what = "this is no YAML, in or after `secrets`".to_owned();
+    Mistake { line_text: None, what, expected: None, nearest: None, ..mistake }
+}
