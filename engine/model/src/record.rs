@@ -29,7 +29,7 @@ pub use by_hand::{BreakerChanged, PauseChanged, PersonActed, RunReopened};
 pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
-pub use question::{AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
+pub use question::{AnswerRemembered, AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use reflex::{ReflexFired, Struck};
 pub use starts::{PlaybookSeen, ScheduleMissed, ScheduleSet};
 pub use sub::{ParentRun, SubRunStarted};
@@ -170,6 +170,8 @@ bodies! {
     PlaybookSeen,
     /// A step starts a run of another playbook.
     SubRunStarted,
+    /// An answer also answers the same question for a while.
+    AnswerRemembered,
 }
 
 impl fmt::Display for Kind {

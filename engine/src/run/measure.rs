@@ -241,7 +241,8 @@ impl Tally {
                 | Body::StreamPruned(_)
                 | Body::ScheduleSet(_)
                 | Body::ScheduleMissed(_)
-                | Body::PlaybookSeen(_) => {}
+                | Body::PlaybookSeen(_)
+                | Body::AnswerRemembered(_) => {}
             }
         }
     }

@@ -22,6 +22,7 @@ pub mod machine;
 mod measure;
 mod question;
 mod recovery;
+mod remembered;
 mod request;
 mod schedule;
 mod scope;

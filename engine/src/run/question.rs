@@ -12,15 +12,15 @@
 use super::answers::{self, AnswerTaken};
 use super::conclude::Ending;
 use super::machine::{APPROVE, Asked, Run};
+use super::remembered::Remembered;
 use super::request::Refusal;
 use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
 use quell_model::people::MayAnswer;
 use quell_model::playbook::{AskPerson, StepKind};
 use quell_model::record::{AnswerTooLate, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, UndoBegan};
-use quell_model::{Body, Json, Kind, Name, Outcome, Plan, RunId, Stamp, StepId, Stop, StreamId};
+use quell_model::{Body, Json, Kind, Name, Outcome, Plan, RunId, StepId, Stop, StreamId};
 use serde_json::json;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// Questions that wait at once. Beyond it a run only plans: whoever makes ever new subjects must not hold that many runs
@@ -30,15 +30,10 @@ const MOST_ASKED: usize = 200;
 const MOST_OF_RUN: usize = 100;
 /// Of runs that a source which anybody can write has started: whoever writes there must not take the others' room.
 const MOST_UNTRUSTED: usize = 50;
-/// Answers that are remembered.
-const MOST_REMEMBERED: usize = 10_000;
 
 const DENY: &str = "deny";
 const KEEP: &str = "keep";
 pub(super) const UNDO: &str = "undo";
-
-/// Answers that also answer the same question to the same person for a while. A start forgets them: then it is asked again.
-pub(super) type Remembered = HashMap<(Option<Name>, String), (Name, Option<Name>, Stamp)>;
 
 /// An answer, as it reaches the engine.
 #[derive(Clone, Debug)]
@@ -149,7 +144,6 @@ impl<W: Send + 'static> Core<W> {
         let nobody =
             nobody.or_else(|| unknown.map(|person| format!("there is no `{person}` in escalation.yaml to ask")));
         let full = self.no_room(id);
-        let known = self.remembered.get(&(person.clone(), text.clone())).filter(|(.., until)| now <= *until).cloned();
         let asked = QuestionAsked {
             run: id.clone(),
             part: part.clone(),
@@ -169,9 +163,14 @@ impl<W: Send + 'static> Core<W> {
             sum: None,
             attempt,
         };
+        // Another playbook may ask the same of others, and with other answers.
+        let fits = |(choice, by): &(Name, Name)| {
+            asked.choices.contains(choice) && self.does_not_count(&live.run, &asked, by).is_none()
+        };
+        let known = self.remembered.answer(asked.person.as_ref(), &asked.text, now).filter(fits);
         let settled = |choice, by, why| QuestionAnswered::settling(part.clone(), QuestionKind::Ask, choice, by, why);
         let at_once = match (known, nobody.or(full)) {
-            (Some((choice, by, _)), _) => Some(settled(choice, by, "they said so shortly before".to_owned())),
+            (Some((choice, by)), _) => Some(settled(choice, Some(by), "they said so shortly before".to_owned())),
             (None, Some(why)) => Some(settled(ask.otherwise.clone(), None, why)),
             (None, None) => None,
         };
@@ -232,18 +231,13 @@ impl<W: Send + 'static> Core<W> {
             person: answered.by.is_some(),
             why: if answered.why.is_empty() { "it is not to stand".to_owned() } else { answered.why.clone() },
         });
-        if let (true, Some(lasts), Some(by)) = (answered.settles, asked.question.remember, &answered.by) {
-            if self.remembered.len() >= MOST_REMEMBERED {
-                self.remembered.retain(|_, (.., until)| now <= *until);
-            }
-            if self.remembered.len() < MOST_REMEMBERED {
-                let key = (asked.question.person.clone(), asked.question.text.clone());
-                self.remembered.insert(key, (answered.choice.clone(), Some(by.clone()), now.after(lasts)));
-            }
-        }
+        let remembered = Remembered::of(&asked.question, &answered);
         let mut records = vec![NewRecord::new(now, answered)];
         records.extend(began.map(|began| NewRecord::new(now, began)));
         self.record(id, records);
+        if let Some(remembered) = remembered {
+            self.remember(remembered, now);
+        }
     }
 
     /// Does what follows from an answer.

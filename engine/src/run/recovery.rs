@@ -226,6 +226,7 @@ impl<W: Send + 'static> Core<W> {
         self.recover_breakers(journal)?;
         self.recover_texts(journal)?;
         self.recover_schedules(journal)?;
+        self.recover_remembered(journal)?;
         Ok(definitions)
     }
 
@@ -240,7 +241,7 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    fn is_of_this_boot(&self, then: Stamp, now: Stamp) -> bool {
+    pub(super) fn is_of_this_boot(&self, then: Stamp, now: Stamp) -> bool {
         // The boot clock alone does not tell: an earlier boot's has shown the same.
         let is_it = |from: Stamp| (from.boot_ns..=now.boot_ns).contains(&then.boot_ns) && then.wall >= from.wall;
         self.boot_from.is_some_and(is_it)

@@ -103,7 +103,7 @@ pub struct Core<W> {
     pub(super) texts: super::warm_up::Texts,
     /// What was last said of each playbook's breaker.
     pub(super) breakers: BTreeMap<Name, quell_model::record::BreakerChanged>,
-    pub(super) remembered: super::question::Remembered,
+    pub(super) remembered: super::remembered::Remembered,
     pub(super) awaiting: super::wait::Awaiting,
     pub(super) asked: super::question::Waiting,
     /// How runs have ended that others follow, until those take it in.
@@ -177,7 +177,7 @@ impl<W: Send + 'static> Core<W> {
             leases: Leases::default(),
             texts: super::warm_up::Texts::default(),
             breakers: BTreeMap::new(),
-            remembered: HashMap::new(),
+            remembered: super::remembered::Remembered::default(),
             awaiting: super::wait::Awaiting::default(),
             asked: super::question::Waiting::default(),
             ends: HashMap::new(),

@@ -187,6 +187,7 @@ impl Trace {
             | Body::PauseChanged(_)
             | Body::BreakerChanged(_)
             | Body::PlaybookSeen(_)
+            | Body::AnswerRemembered(_)
             | Body::RecorderPinned(_)
             | Body::ReflexFired(_)
             | Body::StreamPruned(_)

@@ -127,3 +127,21 @@ pub struct AnswerTooLate {
     /// What came before it, for people.
     pub why: String,
 }
+
+/// See [`super::Kind::AnswerRemembered`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AnswerRemembered {
+    /// Of which run the question was.
+    pub run: RunId,
+    /// Whom it asked; none: whoever may answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Name>,
+    /// What it asked.
+    pub text: String,
+    /// What was answered.
+    pub choice: Name,
+    /// Who answered.
+    pub by: Name,
+    /// For so long from now.
+    pub lasts: Duration,
+}

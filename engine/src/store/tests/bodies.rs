@@ -364,5 +364,14 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             detached: true,
         }
         .into(),
+        AnswerRemembered {
+            run: "r-1".into(),
+            person: Some("ana".into()),
+            text: "Did you run this?".into(),
+            choice: "me".into(),
+            by: "ana".into(),
+            lasts: Duration::from_secs(3600),
+        }
+        .into(),
     ]
 }

@@ -45,6 +45,13 @@ impl Yard {
         answer
     }
 
+    /// The wall clock is set, by so many hours.
+    fn wall_moves(&self, hours: i64) {
+        let now = self.clock.now();
+        let wall = now.wall + jiff::SignedDuration::from_hours(hours);
+        self.clock.set(Stamp { wall, boot_ns: now.boot_ns + 1 });
+    }
+
     fn records<T>(&self, run: &RunId, pick: impl Fn(&Body) -> Option<T>) -> Vec<T> {
         let records = self.stage.journal.read(&StreamId::run(run), 1).unwrap();
         records.iter().filter_map(|record| pick(&record.body)).collect()
@@ -375,6 +382,68 @@ fn the_person_concerned_answers_and_nobody_for_them() {
     assert!(yard.answers(&later).is_empty(), "it is remembered for an hour");
     yard.pass(QUARTER);
     assert_eq!(yard.things.said(), ["+a"], "silence is `not_me` here");
+}
+
+#[test]
+fn what_a_person_has_said_outlives_restarts_and_boots_and_no_longer_than_it_should() {
+    let mut yard = asks_bo();
+    let run = yard.attack(1);
+    yard.says(&run, "ask", "me", "bo").unwrap();
+    assert_eq!(yard.end_of(&run), "RunFinished succeeded");
+    let said = |yard: &mut Yard, subject: &str, number: u32| {
+        yard.stage.core.definitions.people = people(1);
+        let run = yard.attack_by(subject, number);
+        yard.answers(&run).first().map(|answer| (answer.choice.to_string(), answer.by.clone()))
+    };
+    let me = Some(("me".to_owned(), Some(Name::from("bo"))));
+    yard.clock.advance(HOUR / 2);
+    // In the same boot the wall clock may be set as it will.
+    yard.wall_moves(48);
+    let mut yard = yard.again("b");
+    assert_eq!(said(&mut yard, "8", 2), me, "half an hour is not over");
+    yard.wall_moves(-48);
+    // What was answered by it is not said once more: it does not begin anew.
+    let remembered = yard.stage.journal.latest(&[Kind::AnswerRemembered], 10).unwrap();
+    assert_eq!(remembered.len(), 1);
+    let mut yard = yard.again("another");
+    assert_eq!(said(&mut yard, "9", 3), me);
+    yard.clock.advance(HOUR / 2 + Duration::from_secs(1));
+    assert_eq!(said(&mut yard, "10", 4), None, "an hour is over");
+    let mut yard = yard.again("a third");
+    assert_eq!(said(&mut yard, "11", 5), None);
+}
+
+#[test]
+fn what_was_said_answers_no_question_that_takes_another_s_word_or_another_answer() {
+    let asks = |by: Option<&str>, first: &str| {
+        let mut step = ask(None);
+        if let StepKind::Ask(ask) = &mut step.kind {
+            (ask.by, ask.choices) = (by.map(Name::from), vec![first.into(), "not_me".into()]);
+        }
+        playbook_of(vec![step])
+    };
+    let mut yard = Yard::new(asks(None, "me"));
+    yard.stage.core.definitions.people = people(1);
+    let run = yard.attack(1);
+    yard.says(&run, "ask", "me", "bo").unwrap();
+    let rows = [("2", None, "me", true), ("3", Some("security"), "me", false), ("4", None, "yes", false)];
+    for (subject, by, first, is_answered) in rows {
+        yard.stage.core.definitions.playbooks = vec![Arc::new(asks(by, first))];
+        let run = yard.attack_by(subject, 2);
+        assert_eq!(yard.answers(&run).len(), usize::from(is_answered), "{by:?} {first}");
+    }
+}
+
+#[test]
+fn after_a_boot_with_a_clock_that_went_back_it_is_asked_again() {
+    let mut yard = asks_bo();
+    let run = yard.attack(1);
+    yard.says(&run, "ask", "me", "bo").unwrap();
+    yard.wall_moves(-1);
+    let mut yard = yard.again("another");
+    yard.stage.core.definitions.people = people(1);
+    let run = yard.attack_by("8", 2);
+    assert!(yard.answers(&run).is_empty(), "nobody knows how long ago it was");
 }
 
 #[test]
