@@ -132,6 +132,7 @@ fn admit(hands: &Hands, action: &dyn Action, plan: Plan) -> Result<Admitted, Str
         limits: RunLimits::default(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
+        owned: None,
     };
     match decide(&guard, &Memory::default(), &ask, plan) {
         Decision::Act(go) => Ok(go),

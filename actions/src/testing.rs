@@ -252,6 +252,7 @@ impl Act {
             limits: RunLimits::default(),
             paused: false,
             consent: quell_model::guard::Consent::AsNeeded,
+            owned: None,
         };
         decide(&self.guard, &Memory::default(), &ask, plan)
     }

@@ -175,6 +175,7 @@ fn guards(c: &mut Criterion) {
         limits: Default::default(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
+        owned: None,
     };
     c.bench_function("guard: decide, 1,000 acts remembered", |b| {
         b.iter_batched(|| plan(77), |plan| decide(&guard, &memory, &ask, plan), BatchSize::SmallInput);

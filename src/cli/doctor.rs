@@ -11,6 +11,7 @@ use crate::daemon;
 use crate::daemon::{RECORDER, privilege};
 use quell_actions::{CgroupKind, HostWorld, protect};
 use quell_engine::load::Config;
+use quell_model::guard::BAIT;
 use serde::Serialize;
 use std::path::Path;
 
@@ -83,14 +84,16 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     let worst = checks.iter().map(|check| check.state).max().unwrap_or(Mark::Ok);
     if term.is_json() {
         let files: Vec<_> = protected.iter().map(|file| serde_json::json!({ "id": file.path })).collect();
-        term.document(
-            &serde_json::json!({ "ok": worst != Mark::Missing, "state": worst, "checks": checks, "protected": files }),
-        );
+        term.document(&serde_json::json!({
+            "ok": worst != Mark::Missing, "state": worst, "checks": checks, "protected": files,
+            "guards": [{ "id": "bait", "what": BAIT }],
+        }));
     } else {
         print(&checks, worst, term);
         term.line("");
         let also = "pid 1, kernel threads, quell and what started it";
         term.line(format!("protected: {also}, and {} executables of this host by inode", protected.len()));
+        term.line(format!("asked about: {BAIT}"));
         if args.protected {
             for file in &protected {
                 term.line(format!("  {}", escape(&file.path)));

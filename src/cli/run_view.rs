@@ -166,7 +166,8 @@ fn questions(question: &QuestionView, part: &str, below: &dyn Fn(Ink, String)) {
         (None, Some(approvers)) => format!(", approvers {approvers}"),
         (None, None) => String::new(),
     };
-    let because = if question.because.is_empty() { String::new() } else { format!(" ({})", question.because) };
+    let guard = question.guard.as_ref().map(|guard| format!("{guard}: ")).unwrap_or_default();
+    let because = if question.because.is_empty() { String::new() } else { format!(" ({guard}{})", question.because) };
     below(ink, format!("asks: {}{because}{who}", question.text));
     for answer in &question.answers {
         let by = answer.by.as_ref().map_or("nobody", |by| by.as_str());

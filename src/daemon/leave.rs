@@ -272,6 +272,7 @@ async fn undo(
         limits: RunLimits::default(),
         paused: false,
         consent: Consent::Given,
+        owned: None,
     };
     let mut plan = intent.plan.clone();
     plan.already = false;

@@ -151,6 +151,7 @@ impl Strike {
             limits: RunLimits::default(),
             paused: false,
             consent: quell_model::guard::Consent::AsNeeded,
+            owned: None,
         };
         match decide(&Guard::default(), &Memory::default(), &ask, plan) {
             Decision::Act(go) => Self { action, go },

@@ -89,6 +89,7 @@ async fn kill(hands: &Arc<KernelHands>, root: &ProcessId) -> (Json, Truth) {
         limits: RunLimits::default(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
+        owned: None,
     };
     let go = match decide(&Guard::default(), &Memory::default(), &ask, plan.clone()) {
         Decision::Act(admitted) => admitted,

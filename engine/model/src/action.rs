@@ -108,6 +108,17 @@ pub enum TargetFacts {
         /// Why the machine cannot do without it, if it cannot.
         needed: Option<String>,
     },
+    /// An identity of a cloud or a cluster, or a credential of one.
+    Identity {
+        /// `aws`, `azure`, `kubernetes` …
+        provider: Name,
+        /// Of which kind, as captures name it: `aws_access_key`, `aws_role`, `azure_client` …
+        identity: Name,
+        /// Its id, as captures have it; never a secret.
+        id: String,
+        /// The account, tenant or cluster that it is of, where that is known.
+        account: Option<String>,
+    },
     /// Anything else.
     #[default]
     Other,

@@ -149,13 +149,14 @@ pub fn explain(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Opt
     }))
 }
 
-/// A step that was only planned because of its run's mode, or of the breaker, says no more than those do.
+/// A step that was only planned, or asked, because of its run's mode or of the breaker, says no more than those do.
 fn once(held: Vec<Cause>) -> Vec<Cause> {
     let is_wider = |cause: &&Cause| matches!(cause.kind, Kind::RunStarted | Kind::BreakerChanged);
     // The reasons are few, however many runs there were.
     let told: HashSet<String> = held.iter().filter(is_wider).map(|cause| cause.why.clone()).collect();
     let is_told = |step: &Cause| told.iter().any(|why| !why.is_empty() && step.why.contains(why.as_str()));
-    held.into_iter().filter(|cause| cause.kind != Kind::StepPlanned || !is_told(cause)).collect()
+    let is_wide = |cause: &Cause| !matches!(cause.kind, Kind::StepPlanned | Kind::QuestionAsked);
+    held.into_iter().filter(|cause| is_wide(cause) || !is_told(cause)).collect()
 }
 
 fn detection(record: &Record) -> Option<ExplainedDetection> {
@@ -213,6 +214,10 @@ fn in_run(record: &Record, run: &RunId) -> Option<Cause> {
         Body::GuardRefused(refused) => {
             let on = if refused.target.is_empty() { String::new() } else { format!(" on {}", refused.target) };
             (refused.guard.clone(), format!("{}{on}", refused.action), refused.why.clone())
+        }
+        Body::QuestionAsked(asked) => {
+            let action = asked.action.as_ref().map(ToString::to_string).unwrap_or_default();
+            (asked.guard.clone()?, format!("{action} at step {} asks first", asked.part.step), asked.because.clone())
         }
         Body::StepPlanned(planned) if planned.outcome == Outcome::Planned => {
             ("mode".into(), format!("{} at step {}", planned.action, planned.part.step), planned.because.clone())

@@ -18,6 +18,9 @@ pub struct QuestionView {
     pub text: String,
     /// What makes it ask.
     pub because: String,
+    /// Which guard makes it ask, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Name>,
     /// What can be answered.
     pub choices: Vec<Name>,
     /// The one person who may answer.
@@ -70,6 +73,7 @@ impl StepView {
             kind: asked.question,
             text: asked.text.clone(),
             because: asked.because.clone(),
+            guard: asked.guard.clone(),
             choices: asked.choices.clone(),
             person: asked.person.clone(),
             by: asked.by.clone(),

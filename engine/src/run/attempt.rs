@@ -8,7 +8,7 @@ use super::job::{self, Acted, Answer, Input, Where, Work};
 use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
 use quell_model::action::{Action, ActionContext, IdempotencyKey, Progress, Want};
-use quell_model::guard::{Act, Admitted, Ask, Consent, Decision, decide};
+use quell_model::guard::{Act, Admitted, Ask, Consent, Decision, bait, decide};
 use quell_model::playbook::{Step, StepKind, Unanswered};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
@@ -232,6 +232,7 @@ impl<W: Send + 'static> Core<W> {
             _ if step.approve.is_some() => Consent::Wanted,
             _ => Consent::AsNeeded,
         };
+        let owned = self.owned(&live.run, &plan);
         let ask = Ask {
             now,
             action: verb.spec(),
@@ -243,6 +244,7 @@ impl<W: Send + 'static> Core<W> {
             limits: live.run.playbook.limits,
             paused: self.paused,
             consent,
+            owned: owned.as_ref(),
         };
         // Only what would act opens it: not what anybody can write, and not while nothing acts.
         let would_act = mode == Mode::Enforce && !ask.untrusted && !ask.paused;
@@ -252,6 +254,7 @@ impl<W: Send + 'static> Core<W> {
             && would_act
             && !matches!(purpose, Purpose::Stale)
             && opens.is_none()
+            && bait(&ask, &plan).is_none()
             && self.guard().breaker.objection(&self.memory, &ask, &plan).is_none();
         let action = action.clone();
         let decision = decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan);
@@ -265,7 +268,7 @@ impl<W: Send + 'static> Core<W> {
                 self.counted.refused_by_pause += u64::from(guard.as_str() == "pause");
                 self.end(id, part, Ending::refused(guard.as_str(), &target, why));
             }
-            Decision::Ask { plan, why } => self.ask_first(id, part, plan, why, silence_acts),
+            Decision::Ask { plan, guard, why } => self.ask_first(id, part, plan, (guard, why), silence_acts),
             Decision::Observe { plan, why } => {
                 self.end(id, part, Ending::left_at_plan(part.clone(), action, input, plan, why));
             }

@@ -10,6 +10,7 @@
 
 pub mod answers;
 mod attempt;
+mod bait;
 mod breaker;
 mod by_hand;
 mod conclude;

@@ -75,7 +75,14 @@ impl Waiting {
 impl<W: Send + 'static> Core<W> {
     /// Asks a person before an act: this plan, and no other, is what they approve of. Nobody's answer is a no, unless
     /// `silence_acts`.
-    pub(super) fn ask_first(&mut self, id: &RunId, part: &Part, plan: Plan, because: String, silence_acts: bool) {
+    pub(super) fn ask_first(
+        &mut self,
+        id: &RunId,
+        part: &Part,
+        plan: Plan,
+        (guard, because): (Option<Name>, String),
+        silence_acts: bool,
+    ) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
         let Some(step) = live.run.playbook.step(&part.step) else { return };
@@ -101,6 +108,7 @@ impl<W: Send + 'static> Core<W> {
             question: QuestionKind::Approve,
             text,
             because,
+            guard,
             choices: vec![APPROVE.into(), DENY.into()],
             person: None,
             by: approve.by,
@@ -150,6 +158,7 @@ impl<W: Send + 'static> Core<W> {
             question: QuestionKind::Ask,
             text,
             because: String::new(),
+            guard: None,
             choices: ask.choices.clone(),
             person,
             by: ask.by.clone(),
@@ -195,6 +204,7 @@ impl<W: Send + 'static> Core<W> {
             question: QuestionKind::Confirm,
             text: format!("{} {target} is done: is it to stand?", intent.action),
             because: format!("step `{}` acts first and asks afterwards", part.step),
+            guard: None,
             choices: vec![KEEP.into(), UNDO.into()],
             person: None,
             by: confirm.by,

@@ -103,7 +103,7 @@ pub(super) fn places(plan: &Plan) -> impl Iterator<Item = &str> {
 pub(super) fn cgroups(plan: &Plan) -> impl Iterator<Item = Option<&str>> {
     plan.targets.iter().map(|target| match &target.facts {
         TargetFacts::Process { cgroup, .. } | TargetFacts::Image { cgroup, .. } => cgroup.as_deref(),
-        TargetFacts::Other => None,
+        TargetFacts::Identity { .. } | TargetFacts::Other => None,
     })
 }
 

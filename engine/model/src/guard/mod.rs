@@ -3,12 +3,14 @@
 //! Invariant: only [`decide`] makes an [`Admitted`], and without one no action runs. It is asked when a step is planned
 //! and again at the act. A refusal names the guard and the target.
 
+mod bait;
 mod breaker;
 mod memory;
 mod place;
 mod protect;
 mod warm_up;
 
+pub use bait::{BAIT, Owned, bait};
 pub use breaker::Breaker;
 pub use memory::{APART, Act, Image, KEEP, MOST, Memory, Opened};
 pub use place::{place, place_of_event};
@@ -43,6 +45,8 @@ pub enum Decision {
     Ask {
         /// What would be done.
         plan: Plan,
+        /// Which guard asks for it; none: the mode or the step does.
+        guard: Option<Name>,
         /// What asks for it, for people.
         why: String,
     },
@@ -103,6 +107,8 @@ pub struct Ask<'a> {
     pub paused: bool,
     /// Whether a person is to be asked, or has said yes to this very plan.
     pub consent: Consent,
+    /// In a run that began on a host or in a pod, the identities that its captures found to be owned.
+    pub owned: Option<&'a Owned>,
 }
 
 /// Where the consent of a person stands.
@@ -144,19 +150,25 @@ pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Deci
         return refuse("pause", &first, "every action is paused; `quell resume` lets them go on".to_owned());
     }
     match asks(guard, memory, ask, &plan) {
-        Some(why) => Decision::Ask { plan, why },
+        Some((guard, why)) => Decision::Ask { plan, guard: guard.map(Name::from), why },
         None => Decision::Act(Admitted(plan)),
     }
 }
 
-/// Why a person is to be asked first, if one is.
-fn asks(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<String> {
+/// Why a person is to be asked first, if one is, and which guard wants it.
+fn asks(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<(Option<&'static str>, String)> {
+    if ask.consent == Consent::Given {
+        return None;
+    }
+    // It is said also where the mode asks anyway: a person judges by it.
+    if let Some(why) = bait(ask, plan) {
+        return Some((Some("bait"), why));
+    }
     match ask.consent {
-        Consent::Given => None,
-        _ if ask.mode != Mode::Enforce => Some(ask.mode_because.to_owned()),
-        _ if ask.untrusted => Some("the event came from a source that anybody can write".to_owned()),
-        Consent::Wanted => Some("a person is to say whether it acts".to_owned()),
-        Consent::AsNeeded => guard.breaker.objection(memory, ask, plan),
+        _ if ask.mode != Mode::Enforce => Some((None, ask.mode_because.to_owned())),
+        _ if ask.untrusted => Some((Some("trust"), "the event came from a source that anybody can write".to_owned())),
+        Consent::Wanted => Some((None, "a person is to say whether it acts".to_owned())),
+        Consent::AsNeeded | Consent::Given => Some((Some("breaker"), guard.breaker.objection(memory, ask, plan)?)),
     }
 }
 

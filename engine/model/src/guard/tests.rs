@@ -65,6 +65,7 @@ struct Case {
     untrusted: bool,
     limits: RunLimits,
     consent: Consent,
+    owned: Option<Owned>,
 }
 
 fn case() -> Case {
@@ -76,6 +77,7 @@ fn case() -> Case {
         untrusted: false,
         limits: RunLimits::default(),
         consent: Consent::AsNeeded,
+        owned: None,
     }
 }
 
@@ -92,6 +94,7 @@ impl Case {
             limits: self.limits,
             paused: self.paused,
             consent: self.consent,
+            owned: self.owned.as_ref(),
         };
         decide(&self.guard, &self.memory, &ask, plan)
     }
@@ -296,6 +299,7 @@ fn an_open_breaker_still_freezes_where_the_playbook_has_acted() {
             limits: RunLimits::default(),
             paused: false,
             consent: Consent::AsNeeded,
+            owned: None,
         };
         super::decide(&open.guard, &open.memory, &ask, plan(vec![target]))
     };
@@ -347,4 +351,47 @@ fn a_person_is_asked_where_the_mode_or_the_step_says_so_and_not_about_what_they_
     refused_by(Case { paused: true, consent: Consent::Given, ..case() }.decide(one()), "pause");
     let init = Case { consent: Consent::Given, ..case() };
     refused_by(init.decide(plan(vec![target(1, |_| ())])), "protect");
+}
+
+/// One key of a cloud.
+fn key(id: &str) -> Plan {
+    let facts = TargetFacts::Identity {
+        provider: "aws".into(),
+        identity: "aws_access_key".into(),
+        id: id.into(),
+        account: None,
+    };
+    plan(vec![Target { kind: "access_key".into(), id: id.into(), ..target(7, |f| *f = facts) }])
+}
+
+#[test]
+fn an_identity_that_nobody_found_owned_is_asked_about_whatever_wants_to_act() {
+    let mut owned = Owned::default();
+    owned.take_in(&serde_json::json!({ "credentials": [{ "kind": "aws_access_key", "id": "AKIA1", "owned": true }] }));
+    let on_a_host = |mode, consent| Case { mode, consent, owned: Some(owned.clone()), ..case() };
+    let by = |case: &Case, plan| match case.decide(plan) {
+        Decision::Ask { guard, why, .. } => (guard.map(|guard| guard.to_string()), why),
+        other => panic!("{other:?}"),
+    };
+    for (mode, consent) in
+        [(Mode::Enforce, Consent::AsNeeded), (Mode::Enforce, Consent::Wanted), (Mode::Approve, Consent::AsNeeded)]
+    {
+        let (guard, why) = by(&on_a_host(mode, consent), key("AKIA2"));
+        assert_eq!(guard.as_deref(), Some("bait"), "{mode} {consent:?}");
+        assert!(why.contains("the aws_access_key `AKIA2` belongs"), "{why}");
+    }
+    let enforce = on_a_host(Mode::Enforce, Consent::AsNeeded);
+    let two = Plan { targets: [key("AKIA2").targets, key("AKIA3").targets].concat(), ..Plan::default() };
+    assert!(by(&enforce, two).1.contains("`AKIA2` (and 1 more) belongs"));
+    assert!(matches!(enforce.decide(key("AKIA1")), Decision::Act(_)), "a capture found that it is theirs");
+    assert!(matches!(enforce.decide(plan(vec![target(7, |_| ())])), Decision::Act(_)), "a process is no identity");
+    assert!(matches!(case().decide(key("AKIA2")), Decision::Act(_)), "a cloud's own log began it");
+    assert!(matches!(on_a_host(Mode::Enforce, Consent::Given).decide(key("AKIA2")), Decision::Act(_)));
+    assert!(matches!(on_a_host(Mode::Observe, Consent::AsNeeded).decide(key("AKIA2")), Decision::Observe { .. }));
+    let paused = Case { paused: true, ..on_a_host(Mode::Enforce, Consent::Given) };
+    refused_by(paused.decide(key("AKIA2")), "pause");
+    // Where it asks for another reason, that is named.
+    assert_eq!(by(&on_a_host(Mode::Enforce, Consent::Wanted), key("AKIA1")).0, None);
+    let anybody = Case { untrusted: true, ..on_a_host(Mode::Enforce, Consent::AsNeeded) };
+    assert_eq!(by(&anybody, key("AKIA1")).0.as_deref(), Some("trust"));
 }

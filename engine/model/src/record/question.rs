@@ -51,6 +51,9 @@ pub struct QuestionAsked {
     /// What makes it ask, for people: the step, the mode, a guard.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub because: String,
+    /// Which guard makes it ask, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Name>,
     /// What can be answered.
     pub choices: Vec<Name>,
     /// The one person who may answer.

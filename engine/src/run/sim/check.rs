@@ -11,7 +11,7 @@ use crate::run::question::UNDO;
 use crate::run::recovery::refolded;
 use quell_model::playbook::{Playbook, Step};
 use quell_model::record::{Part, QuestionKind, RunStarted, RunState, SubRunStarted};
-use quell_model::{Body, Kind, Mode, Outcome, Record, RunId, Seq, StreamId};
+use quell_model::{Body, Kind, Mode, Outcome, Plan, Record, RunId, Seq, StreamId, TargetFacts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -93,6 +93,11 @@ pub(super) fn live_is_refolded(stage: &Stage) -> Result<(), String> {
         return Err(format!("the leases are not what their records make of them:\n{folded:?}\n{live:?}"));
     }
     Ok(())
+}
+
+/// Whether a plan touches an identity: every event here is one of a host, and no capture finds anything owned.
+fn is_planted(plan: &Plan) -> bool {
+    plan.targets.iter().any(|target| matches!(target.facts, TargetFacts::Identity { .. }))
 }
 
 /// A run as its records tell it.
@@ -195,10 +200,16 @@ impl<'a> Story<'a> {
     /// What asks first has a yes to this very plan before its intent; a question is settled once, and by its choices.
     fn consent_comes_first(&self) -> Result<(), String> {
         let (mut open, mut agreed) = (BTreeMap::new(), BTreeSet::new());
-        let requester = crate::run::shell::run_started(&self.records[0].body).and_then(|started| started.by.clone());
+        let started = crate::run::shell::run_started(&self.records[0].body);
+        let requester = started.and_then(|started| started.by.clone());
+        let has_event = started.is_some_and(|started| started.event.is_object());
         for record in self.records {
             match &record.body {
                 Body::QuestionAsked(asked) => {
+                    let bait = has_event && asked.plan.as_ref().is_some_and(|plan| is_planted(plan));
+                    if bait && asked.question == QuestionKind::Approve && asked.otherwise.as_str() == APPROVE {
+                        return Err(format!("run {}: silence about `{}` would be a yes", self.id, asked.part));
+                    }
                     let key = (asked.part.clone(), asked.question);
                     if open.insert(key, (asked, BTreeSet::new())).is_some() {
                         return Err(format!("run {}: `{}` asks while it asks", self.id, asked.part));
@@ -241,7 +252,9 @@ impl<'a> Story<'a> {
                 }
                 Body::StepIntended(intent) => {
                     let step = self.step(&intent.part)?;
-                    let asks = step.approve.is_some() || self.playbook.mode == Mode::Approve;
+                    let asks = (has_event && is_planted(&intent.plan))
+                        || step.approve.is_some()
+                        || self.playbook.mode == Mode::Approve;
                     if asks && !agreed.contains(&(intent.part.clone(), Some(intent.plan.sum()))) {
                         return Err(format!("run {}: `{}` acted, and nobody had agreed", self.id, intent.part));
                     }

@@ -165,7 +165,11 @@ fn one(rng: &mut Rng, at: usize, needs: &[&str], number: usize) -> Step {
         let lasts = Duration::from_secs(rng.of(&[1, 30, 600, 7200]));
         made.lease = Some(Lease { lasts, at_end: rng.of(&[AtEnd::Ask, AtEnd::Undo, AtEnd::Keep]) });
     }
-    let StepKind::Action { action, .. } = &made.kind else { return made };
+    let StepKind::Action { action, with } = &mut made.kind else { return made };
+    // Half of these name a credential, which no capture of this world finds owned.
+    if action.as_str() == "cloud.rotate" && at % 2 == 1 {
+        with["planted"] = json!(true);
+    }
     if rng.chance(15) {
         let otherwise = rng.of(&[Unanswered::Deny, Unanswered::Deny, Unanswered::Run]);
         made.approve = Some(Approve { by: by(rng), within: within(rng), otherwise });

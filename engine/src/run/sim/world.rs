@@ -121,8 +121,9 @@ fn spec(row: &Row) -> &'static ActionSpec {
         summary: "is simulated",
         input: || {
             let text = json!({ "type": "string" });
+            let flag = json!({ "type": "boolean" });
             let inputs =
-                json!({ "process": text, "scope": text, "thing": text, "item": {}, "memory": { "type": "boolean" } });
+                json!({ "process": text, "scope": text, "thing": text, "item": {}, "memory": flag, "planted": flag });
             schemars::json_schema!({ "type": "object", "properties": inputs })
         },
         output: || {
@@ -353,8 +354,16 @@ impl Action for Played {
             });
         }
         let (label, thing) = (id.clone(), format!("{} {id}", self.spec.name));
-        let target =
-            Target { node: "n".into(), kind: "thing".into(), label, id, named: true, facts: TargetFacts::Other };
+        let facts = match input.get("planted").and_then(Json::as_bool) {
+            Some(true) => TargetFacts::Identity {
+                provider: "cloud".into(),
+                identity: "key".into(),
+                id: id.clone(),
+                account: None,
+            },
+            _ => TargetFacts::Other,
+        };
+        let target = Target { node: "n".into(), kind: "thing".into(), label, id, named: true, facts };
         let (before, predicted) = (json!({ "thing": thing }), (self.spec.predict)(input));
         Ok(Plan { targets: vec![target], before, predicted, ..Plan::default() })
     }

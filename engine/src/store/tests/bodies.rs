@@ -307,6 +307,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             question: QuestionKind::Approve,
             text: "process.kill x (7)?".into(),
             because: "a person is to say whether it acts".into(),
+            guard: None,
             choices: vec!["approve".into(), "deny".into()],
             person: Some("ana".into()),
             by: Some("security".into()),

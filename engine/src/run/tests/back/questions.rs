@@ -17,7 +17,7 @@ fn confirmed(step: Step, undo: bool) -> Step {
 }
 
 /// ana, bo and lead; `security` is ana and lead, so many of them.
-fn people(quorum: u32) -> Arc<People> {
+pub(super) fn people(quorum: u32) -> Arc<People> {
     let mut all = People::default();
     for name in ["ana", "bo", "lead"] {
         all.people.insert(name.into(), Person::default());
@@ -29,7 +29,7 @@ fn people(quorum: u32) -> Arc<People> {
 }
 
 impl Yard {
-    fn says(&mut self, run: &RunId, step: &str, choice: &str, by: &str) -> Result<Json, Refusal> {
+    pub(super) fn says(&mut self, run: &RunId, step: &str, choice: &str, by: &str) -> Result<Json, Refusal> {
         let given = AnswerGiven {
             run: run.clone(),
             step: (!step.is_empty()).then(|| step.into()),
@@ -66,7 +66,7 @@ impl Yard {
     }
 }
 
-fn why(refused: Result<Json, Refusal>) -> String {
+pub(super) fn why(refused: Result<Json, Refusal>) -> String {
     refused.unwrap_err().to_string()
 }
 
