@@ -14,6 +14,7 @@ mod breaker;
 mod by_hand;
 mod conclude;
 mod definitions;
+pub mod given;
 mod ink;
 mod job;
 mod lease;
