@@ -17,7 +17,7 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
 use quell_engine::report::{Follower, Happening, Interest};
-use quell_engine::store::Journal;
+use quell_engine::store::{Journal, Missing};
 use quell_model::{IncidentId, Kind, RunId, StreamId};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -97,7 +97,7 @@ pub(crate) struct Gap {
     pub(crate) why: String,
     /// Streams of which something is missing; the first 20.
     streams: Vec<StreamId>,
-    /// How many more there are.
+    /// How many more there are; of what was pruned long after, at the most.
     more: u64,
 }
 
@@ -290,12 +290,10 @@ fn gap(journal: &Journal, after: i64, now: i64) -> Result<Option<Gap>, quell_mod
         let why = format!("this journal has no row {after}, its last is {now}: it begins now");
         return Ok(Some(Gap { after, why, streams: Vec::new(), more: 0 }));
     }
-    let mut streams = journal.pruned_after(after)?;
-    if streams.is_empty() {
+    let Missing { streams, more } = journal.pruned_after(after, NAMED)?;
+    if streams.is_empty() && more == 0 {
         return Ok(None);
     }
-    let more = streams.len().saturating_sub(NAMED) as u64;
-    streams.truncate(NAMED);
     Ok(Some(Gap { after, why: "it was pruned for its age".to_owned(), streams, more }))
 }
 
