@@ -390,7 +390,8 @@ impl Desk {
         let (given, watched) = (self.given.clone(), self.facts().watched.clone());
         // Before they are read: what is saved meanwhile is a change at the next look, and so is a list of files that is another now.
         let before = look(&watched);
-        let loaded = tokio::task::spawn_blocking(move || files::load(&given)).await.map_err(|e| e.to_string())?;
+        let mut loaded = tokio::task::spawn_blocking(move || files::load(&given)).await.map_err(|e| e.to_string())?;
+        loaded.mistakes.extend(files::nobody_left(&self.facts().definitions.people, &loaded));
         let has_mistakes = loaded.has_errors();
         let done = self.put_in_force(engine, loaded).await;
         let mut facts = self.facts();
