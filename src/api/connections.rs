@@ -54,9 +54,8 @@ struct Bounds {
 const USUAL: Bounds = Bounds { connections: 256, write: Duration::from_secs(30) };
 
 /// Serves until `end` is ready, then finishes what was begun.
-pub(crate) async fn serve(listener: Listener, router: Router, end: watch::Receiver<bool>) -> io::Result<()> {
+pub(crate) async fn serve(listener: Listener, router: Router, end: watch::Receiver<bool>) {
     within(USUAL, listener, router, end).await;
-    Ok(())
 }
 
 async fn within(bounds: Bounds, listener: Listener, router: Router, mut end: watch::Receiver<bool>) {

@@ -150,7 +150,56 @@ fn read<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, Fail> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Global;
+    use super::super::place::SOCKET;
     use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+    use std::thread::JoinHandle;
+
+    /// Somebody at the daemon's socket who tells this over one connection after the other, and notes what is asked.
+    fn tells(dir: &Path, told: Vec<&'static str>) -> JoinHandle<Vec<String>> {
+        let socket = UnixListener::bind(dir.join(SOCKET)).unwrap();
+        std::thread::spawn(move || {
+            let one = |text: &str| {
+                let (mut stream, _) = socket.accept().unwrap();
+                let (mut read, mut asked) = (BufReader::new(stream.try_clone().unwrap()), String::new());
+                while !asked.ends_with("\r\n\r\n") && read.read_line(&mut asked).unwrap() > 0 {}
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{text}").unwrap();
+                asked
+            };
+            told.into_iter().map(one).collect()
+        })
+    }
+
+    #[test]
+    fn a_stream_that_breaks_goes_on_after_what_was_told_and_not_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let somebody = tells(
+            dir.path(),
+            vec![
+                "id: 4\nevent: begin\ndata: 4\n\nid: 5\nevent: record\ndata: five\n\nid: 6\nevent: rec",
+                "id: 5\nevent: begin\ndata: 5\n\nid: 6\nevent: record\ndata: six\n\n",
+                "id: 6\nevent: begin\ndata: 6\n\n",
+            ],
+        );
+        let global =
+            Global { json: false, data_dir: Some(dir.path().to_owned()), api: None, token_file: None, ca_file: None };
+        let client = Client::new(&global).unwrap();
+        let mut following = Following::begin(&client, "").unwrap();
+        let mut told = Vec::new();
+        let broke = loop {
+            match following.next() {
+                Ok(event) => told.push(event.data),
+                Err(fail) => break fail,
+            }
+        };
+        assert_eq!(told, ["five", "5", "six", "6"], "what had come in part only is told whole");
+        assert_eq!(broke.exit, Exit::Unreachable, "nothing was told over the last one");
+        let asked: Vec<bool> = somebody.join().unwrap().iter().map(|asked| asked.contains("last-event-id")).collect();
+        assert_eq!(asked, [false, true, true]);
+    }
 
     #[test]
     fn an_event_is_read_field_by_field() {
