@@ -26,6 +26,11 @@ enum Need {
     Answer,
 }
 
+/// What a route says that wants [`Need::Answer`].
+const ANSWER: &str = "answer";
+/// A program gives a person's word: it has to be meant for that.
+const FOR_ANSWERS: Permission = Permission::Approve;
+
 const READ: Need = Need::May(Permission::Read);
 const NOTE: Need = Need::May(Permission::Note);
 const RESOLVE: Need = Need::May(Permission::Resolve);
@@ -107,6 +112,30 @@ enum Standing {
     },
 }
 
+/// By what somebody was let in: whoever stays for long is asked for it again when [`Access`] was read anew.
+#[derive(Clone, Debug)]
+pub(super) struct Pass {
+    by: By,
+    known: Known,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum By {
+    /// The other end of the socket.
+    Peer(Peer),
+    /// The sum of a token.
+    Token(Hash),
+}
+
+impl By {
+    /// The token of a request, if it has one.
+    fn token(headers: &HeaderMap) -> Option<Self> {
+        let given = headers.get(header::AUTHORIZATION)?.as_bytes();
+        let (scheme, token) = given.split_at_checked("Bearer ".len())?;
+        Some(Self::Token(Hash::of(scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)?)))
+    }
+}
+
 impl Access {
     /// By what was loaded.
     pub(crate) fn of(loaded: &Loaded) -> Self {
@@ -140,16 +169,26 @@ impl Access {
         Known { name, standing }
     }
 
-    /// Whose token a request has.
-    fn bearer(&self, headers: &HeaderMap) -> Option<Known> {
-        let given = headers.get(header::AUTHORIZATION)?.as_bytes();
-        let (scheme, token) = given.split_at_checked("Bearer ".len())?;
-        let sum = Hash::of(scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)?);
+    /// Whose token has this sum.
+    fn bearer(&self, sum: Hash) -> Option<Known> {
         // All of them are looked at, whichever it is.
         let is_it = |token: &Token| bool::from(token.sha256.0.ct_eq(&sum.0));
         let token = self.tokens.iter().fold(None, |found, token| if is_it(token) { Some(token) } else { found })?;
         let name = token.person.clone().unwrap_or_else(|| format!("token {}", token.name).into());
         Some(Known { name, standing: Standing::Token { role: token.role.clone(), person: token.person.is_some() } })
+    }
+
+    /// Who asks by this, as things stand now.
+    fn known(&self, by: By) -> Option<Known> {
+        match by {
+            By::Peer(peer) => Some(self.who(peer, &caller::passwd())),
+            By::Token(sum) => self.bearer(sum),
+        }
+    }
+
+    /// Whether who was let in would be let in to read as the same one, with the same rights.
+    pub(super) fn still(&self, pass: &Pass) -> bool {
+        self.known(pass.by).is_some_and(|known| known == pass.known && self.allow(&known, READ).is_ok())
     }
 
     /// Whether they may; else why not.
@@ -177,8 +216,7 @@ impl Access {
             (Standing::Token { role, .. }, need) => {
                 let permission = match need {
                     Need::May(permission) => permission,
-                    // A program gives a person's word: it has to be meant for that.
-                    Need::Answer => Permission::Approve,
+                    Need::Answer => FOR_ANSWERS,
                 };
                 if self.roles.may([role], permission) {
                     return Ok(());
@@ -199,6 +237,11 @@ impl Access {
     }
 }
 
+/// What the role of a token must have where a route says that it wants this.
+pub(super) fn of_a_token(permission: &str) -> &str {
+    if permission == ANSWER { FOR_ANSWERS.as_str() } else { permission }
+}
+
 /// What the route of this path and method wants; none: it has no row.
 fn need(method: &Method, path: &str) -> Option<Need> {
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
@@ -208,16 +251,13 @@ fn need(method: &Method, path: &str) -> Option<Need> {
 /// Lets a request through to its handler under the caller's name, or answers in its place.
 pub(super) async fn check(access: Arc<Access>, mut request: Request, next: Next) -> Result<Response, Problem> {
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map_or(Peer::Uid(None), |info| info.0);
-    let (known, via) = match peer {
-        Peer::Uid(_) => (access.who(peer, &caller::passwd()), Via("socket")),
-        Peer::Network => {
-            let what = "the request has no token that is known here";
-            let nobody = || {
-                Problem::new(StatusCode::UNAUTHORIZED, what)
-                    .hint("`Authorization: Bearer TOKEN`; `access.listen.tokens` has its sum")
-            };
-            (access.bearer(request.headers()).ok_or_else(nobody)?, Via("token"))
-        }
+    let (by, via) = match peer {
+        Peer::Uid(_) => (Some(By::Peer(peer)), Via("socket")),
+        Peer::Network => (By::token(request.headers()), Via("token")),
+    };
+    let Some((by, known)) = by.and_then(|by| Some((by, access.known(by)?))) else {
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "the request has no token that is known here")
+            .hint("`Authorization: Bearer TOKEN`; `access.listen.tokens` has its sum"));
     };
     match request.extensions().get::<MatchedPath>() {
         // There is nothing there, which is for those to hear who may read at all.
@@ -230,9 +270,31 @@ pub(super) async fn check(access: Arc<Access>, mut request: Request, next: Next)
             }
         },
     }
-    request.extensions_mut().insert(ConnectInfo(Caller(known.name)));
+    request.extensions_mut().insert(ConnectInfo(Caller(known.name.clone())));
     request.extensions_mut().insert(via);
+    request.extensions_mut().insert(Pass { by, known });
     Ok(next.run(request).await)
+}
+
+#[cfg(test)]
+impl Access {
+    /// Without people and tokens.
+    pub(super) fn open() -> Arc<Self> {
+        Arc::new(Self { people: Arc::default(), roles: Roles::default(), tokens: Vec::new(), owner: 0 })
+    }
+
+    /// With one person, who is none of the callers of a test.
+    pub(super) fn closed() -> Arc<Self> {
+        let mut people = People::default();
+        people.people.insert("ana".into(), quell_model::Person::default());
+        Arc::new(Self { people: Arc::new(people), roles: Roles::default(), tokens: Vec::new(), owner: 0 })
+    }
+
+    /// Somebody who was let in by the socket.
+    pub(super) fn pass(&self, uid: u32) -> Pass {
+        let by = By::Peer(Peer::Uid(Some(uid)));
+        Pass { by, known: self.known(by).expect("a caller of the socket is somebody") }
+    }
 }
 
 #[cfg(test)]

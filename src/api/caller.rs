@@ -3,10 +3,7 @@
 //!
 //! Root is `root (unverified)`: anybody may have become root, so it is nobody's second pair of eyes.
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
 use quell_model::Name;
-use tokio::net::UnixListener;
 
 /// Root, whoever that is.
 pub(super) const ROOT: &str = "root (unverified)";
@@ -50,12 +47,6 @@ pub(crate) enum Peer {
     Uid(Option<u32>),
     /// Somebody over TCP, whose token says who.
     Network,
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self::Uid(stream.io().peer_cred().ok().map(|peer| peer.uid()))
-    }
 }
 
 #[cfg(test)]

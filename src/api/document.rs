@@ -4,13 +4,15 @@
 //! does.
 
 use super::problem::{ProblemDocument, described};
-use super::routes;
 use super::stream::{Begin, End, Gap};
+use super::{access, routes};
 use axum::http::header;
 use axum::response::IntoResponse;
 use quell_engine::report::Happening;
 use std::sync::LazyLock;
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::server::ServerVariableBuilder;
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr, Schema, ServerBuilder};
 use utoipa::{PartialSchema, ToSchema};
@@ -19,6 +21,11 @@ const ABOUT: &str = "What the daemon (`quell up`) answers on its Unix socket `DA
 line asks. JSON in and out; whatever is refused is a problem (RFC 9457) with a `hint`. Moments have two clocks: `wall` for \
 people, `boot_ns` (CLOCK_BOOTTIME, nanoseconds) for spans. Fields may be added within a version: read past those that you \
 do not know. `x-permission` of a route is what its caller must be allowed (`access.roles` in quell.yaml); `answer`: to be somebody whom the question asks.";
+
+/// What is said of the bearer token; the socket needs none.
+const TOKEN: &str = "On TCP: one of `access.listen.tokens` of quell.yaml. What it may is its role's to say: a route's requirement names the \
+permission that the role must have (`approve` for answers, which the token must have a `person` for). On the Unix socket nothing is \
+sent: the kernel says who the caller is, and escalation.yaml which roles they have.";
 
 const TAGS: &[(&str, &str)] = &[
     ("system", "The daemon itself: how it stands, pausing it, reloading its files"),
@@ -40,13 +47,25 @@ pub(super) fn head() -> OpenApi {
         .build();
     let tag = |(name, about): &(&str, &str)| TagBuilder::new().name(*name).description(Some(*about)).build();
     let socket = ServerBuilder::new().url("http://quell").description(Some("the Unix socket: any host name will do"));
-    OpenApiBuilder::new().info(info).servers(Some([socket.build()])).tags(Some(TAGS.iter().map(tag))).build()
+    let variable = |value: &str| ServerVariableBuilder::new().default_value(value);
+    let tcp = ServerBuilder::new()
+        .url("https://{host}:{port}")
+        .description(Some("where `access.listen` of quell.yaml says so"))
+        .parameter("host", variable("localhost"))
+        .parameter("port", variable("7071"));
+    OpenApiBuilder::new()
+        .info(info)
+        .servers(Some([socket.build(), tcp.build()]))
+        .tags(Some(TAGS.iter().map(tag)))
+        .build()
 }
 
 /// The description, whole.
 fn whole() -> OpenApi {
     let mut document = routes::described();
     let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(TOKEN));
+    components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
     components.schemas.insert("Problem".to_owned(), ProblemDocument::schema());
     if let Some(RefOr::T(Schema::Object(anything))) = components.schemas.get_mut("Value") {
         anything.description = Some("Any JSON: its shape is that of the action, the event or the playbook.".to_owned());
@@ -65,11 +84,20 @@ fn whole() -> OpenApi {
         // The functions are called by what they do, their files by what they do it to.
         let tag = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
         operation.operation_id = operation.operation_id.take().map(|name| format!("{tag}_{name}"));
+        // Nothing at all is a way too: that of the socket, which generators of clients take as one that may be left out.
+        let wanted = SecurityRequirement::new("token", [access::of_a_token(permission(operation))]);
+        operation.security = Some(vec![wanted, SecurityRequirement::default()]);
         for (status, why) in EVERYWHERE {
             operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| described(why));
         }
     });
     document
+}
+
+/// What a route says that its caller must be allowed.
+fn permission(operation: &Operation) -> &str {
+    let said = operation.extensions.as_ref().and_then(|extensions| extensions.get("x-permission"));
+    said.and_then(serde_json::Value::as_str).unwrap_or_default()
 }
 
 /// What every route may refuse.
@@ -110,6 +138,7 @@ pub(super) async fn serve() -> impl IntoResponse {
 mod tests {
     use super::super::VERSION;
     use super::*;
+    use quell_engine::load::Permission;
     use serde_json::Value;
     use std::collections::BTreeSet;
 
@@ -130,6 +159,8 @@ mod tests {
                 assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{at}: its id is taken");
                 assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{at}: no summary");
                 assert!(PERMISSIONS.contains(&operation["x-permission"].as_str().unwrap()), "{at}: no permission");
+                let token = operation["security"][0]["token"][0].as_str().unwrap();
+                assert!(Permission::WORDS.iter().any(|(word, _)| *word == token), "{at}: {token}");
                 assert!(tags.contains(&operation["tags"][0].as_str().unwrap()), "{at}: no tag");
                 for parameter in operation["parameters"].as_array().into_iter().flatten() {
                     assert!(parameter["description"].is_string(), "{at}: {parameter}");

@@ -4,6 +4,7 @@ use super::Problem;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use quell_engine::run::given;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
@@ -22,8 +23,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Given<T> {
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     let text = if text.trim().is_empty() { "{}" } else { text };
-    serde_json::from_str(text)
-        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {e}")))
+    serde_json::from_str(text).map_err(|e| match given::too_deep("the body", &e) {
+        Some(what) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what),
+        None => Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {e}")),
+    })
 }
 
 /// A note, or a reason, is not longer: it stands in every view of its incident.
@@ -66,6 +69,9 @@ mod tests {
         assert_eq!(read::<Words>(" ").and_then(Words::text), Ok(String::new()));
         assert_eq!(read::<Words>(r#"{"text":"a"}"#).and_then(Words::text), Ok("a".to_owned()));
         assert!(read::<Words>(r#"{"txt":"a"}"#).is_err());
+        let deep = format!("{{\"text\":{}", "[".repeat(1000));
+        let said = format!("{:?}", read::<quell_model::Json>(&deep).unwrap_err());
+        assert!(said.contains("422") && said.contains("nests deeper than 64"), "{said}");
         let long = "é".repeat(LONGEST_NOTE + 1);
         assert!(Words { text: long[2..].to_owned() }.text().is_ok());
         assert!(Words { text: long }.text().is_err());

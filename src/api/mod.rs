@@ -4,18 +4,20 @@
 //! something, the journal's views what only reads.
 //!
 //! ```text
-//! client ──▶ socket ──▶ access (uid → person, may they?) ──▶ routes ──┬─▶ EngineHandle::request ──▶ the engine's thread
-//!                                                           │         ├─▶ report (read from the journal)
-//!                                                           │         └─▶ stream (the journal, followed)
-//!                                                           └─▶ document (OpenAPI, made of the same routes and types)
+//! client ──▶ connection ──▶ access (who, may they?) ──▶ routes ──┬─▶ EngineHandle::request ──▶ the engine's thread
+//!                                                       │         ├─▶ report (read from the journal)
+//!                                                       │         └─▶ stream (the journal, followed)
+//!                                                       └─▶ document (OpenAPI, made of the same routes and types)
 //! ```
 
 mod access;
 mod app;
 mod breakers;
 mod caller;
+mod connections;
 mod document;
 mod given;
+mod guest;
 mod incidents;
 mod listen;
 mod metrics;
@@ -32,12 +34,13 @@ mod system;
 pub(crate) use access::Access;
 pub(crate) use app::App;
 pub(crate) use caller::Caller;
+pub(crate) use connections::serve;
 pub(crate) use document::text as document;
-pub(crate) use listen::{listen, mistakes as listen_mistakes, serve as serve_tcp};
+pub(crate) use listen::{Listener, listen, mistakes as listen_mistakes};
 pub(crate) use page::Page;
 pub(crate) use problem::{Problem, ProblemDocument};
 pub(crate) use routes::router;
-pub(crate) use socket::{bind, serve};
+pub(crate) use socket::bind;
 #[cfg(feature = "ebpf")]
 pub(crate) use status::Blocked;
 pub(crate) use status::{

@@ -52,7 +52,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .layer(map_response(one_shape))
-        .layer(from_fn(move |request, next| access::check(gate.access(), request, next)))
+        .layer(from_fn(move |request, next| access::check(Arc::clone(&gate.access().borrow()), request, next)))
         .layer(from_fn_with_state(meters, metrics::counted))
         .with_state(app)
 }

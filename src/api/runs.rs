@@ -16,8 +16,8 @@ use axum::Json;
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::StatusCode;
 use quell_engine::report::{self, DefinitionView, RunSummary, RunView, RunsWanted};
-use quell_engine::run::Request;
 use quell_engine::run::answers::{NotMoving, OfRun};
+use quell_engine::run::{self, Request};
 use quell_model::{Hash, Json as Value, Mode, Name, OwnedEvent, RunId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -114,11 +114,11 @@ pub(super) struct Start {
     /// The sum of the text that is meant: 409 when another is loaded.
     #[serde(default)]
     hash: Option<Hash>,
-    /// `event` in its expressions: one line of a recording.
+    /// `event` in its expressions: one line of a recording. At most 64 deep, and 1,048,576 bytes.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     event: Option<Box<OwnedEvent>>,
-    /// Its inputs by name.
+    /// Its inputs by name. At most 64 deep, and 1,048,576 bytes.
     #[serde(default)]
     #[schema(value_type = Option<Object>, examples(json!({ "reason": "a drill" })))]
     inputs: Option<Value>,
@@ -128,6 +128,8 @@ pub(super) struct Start {
 }
 
 /// Start a playbook by hand
+///
+/// 422: `inputs` are not those of the playbook, or they or `event` are too long or nest too deep.
 #[utoipa::path(
     post, path = "/runs", tag = "runs", extensions(("x-permission" = json!("run"))),
     request_body = Start,
@@ -147,6 +149,9 @@ pub(super) async fn start(
         return Err(Problem::new(StatusCode::CONFLICT, what).hint("put the file where it is loaded from, and reload"));
     }
     let inputs = inputs.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    if let Some(why) = run::given::refused(event.as_deref(), &inputs) {
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+    }
     let begun = app.ask(Request::Start { playbook, event, inputs, mode, by }).await?;
     Ok((StatusCode::CREATED, Json(begun)))
 }

@@ -2,8 +2,7 @@
 //!
 //! Only whoever holds the directory's lock calls [`bind`], so a socket file found there is a dead one.
 
-use super::caller::Peer;
-use axum::Router;
+use super::Listener;
 use rustix::fs::{Gid, Mode, chown};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +19,7 @@ pub(crate) struct SocketError {
 }
 
 /// Listens at `path`. Must be called on the runtime.
-pub(crate) fn bind(path: &Path, group: &str) -> Result<UnixListener, SocketError> {
+pub(crate) fn bind(path: &Path, group: &str) -> Result<Listener, SocketError> {
     let wrong = |source: io::Error| SocketError { path: path.to_owned(), source };
     match std::fs::remove_file(path) {
         Ok(()) => {}
@@ -43,7 +42,7 @@ pub(crate) fn bind(path: &Path, group: &str) -> Result<UnixListener, SocketError
             }
         }
     }
-    Ok(listener)
+    Ok(Listener::Socket(listener))
 }
 
 fn pass_through(dir: &Path, gid: Gid) -> io::Result<()> {
@@ -61,15 +60,6 @@ fn gid_of(name: &str, groups: &str) -> Option<u32> {
         let mut fields = line.split(':');
         (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
     })
-}
-
-/// Serves until `end` is ready, then finishes what was begun.
-pub(crate) async fn serve(
-    listener: UnixListener,
-    router: Router,
-    end: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    axum::serve(listener, router.into_make_service_with_connect_info::<Peer>()).with_graceful_shutdown(end).await
 }
 
 #[cfg(test)]

@@ -7,17 +7,19 @@
 //! Owns the events' names and how a stream begins and ends. Keeps true: nothing is told before it is committed; `id` is the
 //! journal's row, so that whoever was cut off goes on after it without a gap, or is told of one. A reader is asked for
 //! nothing and holds up nobody: what it has not read yet stays in the journal, and of that a client has [`report::Follower`]'s
-//! one look in memory. One that takes nothing for [`PATIENCE`] is ended with an event that says so.
+//! one look in memory. One that takes nothing is ended by `connections`. Whoever may not read any more is told nothing more.
 
 use super::App;
+use super::access::{Access, Pass};
 use super::problem::{Problem, TooMany, Unreadable};
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
 use quell_engine::report::{Follower, Happening, Interest};
-use quell_engine::store::Journal;
+use quell_engine::store::{Journal, Missing};
 use quell_model::{IncidentId, Kind, RunId, StreamId};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -25,13 +27,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 /// Who follows at once: each has a connection, and reads every row that is committed.
 const CLIENTS: usize = 32;
-/// A reader that takes nothing for so long, while there is something for it, is ended.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// A line that says nothing, so that both sides see that the other is there.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A burst of commits is looked at together.
@@ -97,7 +96,7 @@ pub(crate) struct Gap {
     pub(crate) why: String,
     /// Streams of which something is missing; the first 20.
     streams: Vec<StreamId>,
-    /// How many more there are.
+    /// How many more there are; of what was pruned long after, at the most.
     more: u64,
 }
 
@@ -114,8 +113,8 @@ pub(crate) struct End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum EndReason {
-    /// The reader took nothing for half a minute; it may go on after the last row that it has.
-    Slow,
+    /// What let the reader in is gone or another: its token, its role, its person. It may ask again, and go on after its last row.
+    Revoked,
     /// The daemon ends.
     Ending,
     /// The journal cannot be read.
@@ -127,8 +126,8 @@ pub(crate) enum EndReason {
 /// The records of the journal as they are committed, as server-sent events (`text/event-stream`). `event: begin` comes first
 /// and says where it begins; then `event: record`, each with the journal's row as its `id` and a `Happening` as its data;
 /// `event: gap` where something that was asked for was pruned meanwhile; `event: end` last, with its reason. A comment comes
-/// every 15 seconds. With `Last-Event-ID` (or `after`) it goes on after that row; without, it begins now. A reader that takes
-/// nothing for 30 seconds is ended. At most 32 follow at once (429).
+/// every 15 seconds. With `Last-Event-ID` (or `after`) it goes on after that row; without, it begins now. The connection of a
+/// reader that takes nothing for 30 seconds is closed. At most 32 follow at once (429).
 #[utoipa::path(
     get, path = "/stream", tag = "stream", extensions(("x-permission" = json!("read"))),
     params(
@@ -147,6 +146,7 @@ pub(crate) enum EndReason {
 pub(super) async fn follow(
     Query(wish): Query<Wish>,
     headers: HeaderMap,
+    Extension(pass): Extension<Pass>,
     State(app): State<App>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let after = last_event(&headers)?.or(wish.after);
@@ -155,8 +155,8 @@ pub(super) async fn follow(
         let what = format!("{CLIENTS} clients follow already");
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, what).hint("end one of them, or try again later"));
     };
-    let end = app.seats.end.clone();
-    let feed = app.view(move |journal| Feed::begin(journal, interest, after, (end, PATIENCE))).await?;
+    let leave = Leave::new(app.seats.end.clone(), app.desk.access(), pass);
+    let feed = app.view(move |journal| Feed::begin(journal, interest, after, leave)).await?;
     let feed = Feed { _seat: Some(seat), ..feed };
     let events = futures_util::stream::unfold(feed, |feed| async { feed.next().await });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("alive")))
@@ -184,16 +184,38 @@ impl Wish {
     }
 }
 
+/// When a client has to go.
+struct Leave {
+    end: watch::Receiver<bool>,
+    access: watch::Receiver<Arc<Access>>,
+    pass: Pass,
+}
+
+impl Leave {
+    fn new(end: watch::Receiver<bool>, mut access: watch::Receiver<Arc<Access>>, pass: Pass) -> Self {
+        // What was changed since the request was let in is seen by the first look.
+        access.mark_changed();
+        Self { end, access, pass }
+    }
+
+    /// Why, if so.
+    fn why(&mut self) -> Option<(EndReason, &'static str)> {
+        if *self.end.borrow() {
+            return Some((EndReason::Ending, "the daemon ends"));
+        }
+        let is_gone =
+            self.access.has_changed().is_ok_and(|has| has) && !self.access.borrow_and_update().still(&self.pass);
+        is_gone.then_some((EndReason::Revoked, "what let this reader in is no more, or is another"))
+    }
+}
+
 /// What one client has not been told yet.
 struct Feed {
     /// None while it looks.
     follower: Option<Follower>,
     queue: VecDeque<Event>,
     head: watch::Receiver<i64>,
-    end: watch::Receiver<bool>,
-    /// When the client last took something.
-    taken: Option<Instant>,
-    patience: Duration,
+    leave: Leave,
     is_over: bool,
     /// Given back when the client has gone.
     _seat: Option<OwnedSemaphorePermit>,
@@ -205,7 +227,7 @@ impl Feed {
         journal: &Journal,
         interest: Interest,
         after: Option<i64>,
-        (end, patience): (watch::Receiver<bool>, Duration),
+        leave: Leave,
     ) -> Result<Self, quell_model::StoreError> {
         let head = journal.head();
         let now = *head.borrow();
@@ -215,7 +237,7 @@ impl Feed {
             queue.extend(gap(journal, after, now)?.map(|gap| event("gap", &gap)));
         }
         let follower = Some(Follower::new(journal.clone(), interest, row));
-        Ok(Self { follower, queue, head, end, taken: None, patience, is_over: false, _seat: None })
+        Ok(Self { follower, queue, head, leave, is_over: false, _seat: None })
     }
 
     /// The next event, once there is one; none after the last.
@@ -223,16 +245,11 @@ impl Feed {
         if self.is_over {
             return None;
         }
-        if self.taken.is_some_and(|taken| taken.elapsed() > self.patience) {
-            let text = format!("nothing was read for {} s; go on with Last-Event-ID", self.patience.as_secs());
-            return Some(self.last(EndReason::Slow, text));
-        }
         loop {
-            if *self.end.borrow() {
-                return Some(self.last(EndReason::Ending, "the daemon ends".to_owned()));
+            if let Some((why, text)) = self.leave.why() {
+                return Some(self.last(why, text.to_owned()));
             }
             if let Some(event) = self.queue.pop_front() {
-                self.taken = Some(Instant::now());
                 return Some((Ok(event), self));
             }
             self.head.borrow_and_update();
@@ -260,10 +277,15 @@ impl Feed {
 
     /// Waits for the next commit, or the daemon's end; false: there is nothing more to wait for.
     async fn more_comes(&mut self) -> bool {
-        let Self { head, end, .. } = self;
+        let Self { head, leave: Leave { end, access, .. }, .. } = self;
         let goes_on = tokio::select! {
             changed = head.changed() => changed.is_ok(),
             changed = end.changed() => changed.is_ok(),
+            changed = access.changed() => {
+                // For the look that comes next.
+                access.mark_changed();
+                changed.is_ok()
+            }
         };
         tokio::time::sleep(TOGETHER).await;
         goes_on
@@ -290,12 +312,10 @@ fn gap(journal: &Journal, after: i64, now: i64) -> Result<Option<Gap>, quell_mod
         let why = format!("this journal has no row {after}, its last is {now}: it begins now");
         return Ok(Some(Gap { after, why, streams: Vec::new(), more: 0 }));
     }
-    let mut streams = journal.pruned_after(after)?;
-    if streams.is_empty() {
+    let Missing { streams, more } = journal.pruned_after(after, NAMED)?;
+    if streams.is_empty() && more == 0 {
         return Ok(None);
     }
-    let more = streams.len().saturating_sub(NAMED) as u64;
-    streams.truncate(NAMED);
     Ok(Some(Gap { after, why: "it was pruned for its age".to_owned(), streams, more }))
 }
 
@@ -313,9 +333,17 @@ mod tests {
         journal.written(Batch { stream, expected, records, durability: Durability::Written }).unwrap();
     }
 
-    fn feed(journal: &Journal, after: Option<i64>, patience: Duration) -> (Feed, watch::Sender<bool>) {
+    /// What a test ends the feed by.
+    struct Ways {
+        end: watch::Sender<bool>,
+        access: watch::Sender<Arc<Access>>,
+    }
+
+    fn feed(journal: &Journal, after: Option<i64>) -> (Feed, Ways) {
+        let (access, seen) = watch::channel(Access::open());
         let (sender, end) = watch::channel(false);
-        (Feed::begin(journal, Interest::default(), after, (end, patience)).unwrap(), sender)
+        let leave = Leave::new(end, seen, Access::open().pass(3000));
+        (Feed::begin(journal, Interest::default(), after, leave).unwrap(), Ways { end: sender, access })
     }
 
     /// As it goes over the wire.
@@ -330,7 +358,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(dir.path()).unwrap();
         pause(&journal, true);
-        let (mut feed, end) = feed(&journal, Some(0), PATIENCE);
+        let (mut feed, ways) = feed(&journal, Some(0));
         let mut said = String::new();
         for expected in ["begin", "PauseChanged", "PauseChanged"] {
             if said.contains("PauseChanged") {
@@ -340,7 +368,7 @@ mod tests {
             assert!(said.contains(expected), "{expected}: {said}");
         }
         assert!(said.contains("actions resumed by ana"), "{said}");
-        end.send(true).unwrap();
+        ways.end.send(true).unwrap();
         let (said, feed) = told(feed).await;
         assert!(said.contains("ending"), "{said}");
         assert!(feed.next().await.is_none());
@@ -348,17 +376,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_takes_nothing_for_long_is_ended_and_told_why() {
+    async fn who_may_not_read_any_more_is_told_so_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(dir.path()).unwrap();
         pause(&journal, true);
-        let (feed, _end) = feed(&journal, Some(0), Duration::from_millis(1));
+        let (feed, ways) = feed(&journal, Some(0));
         let (_, feed) = told(feed).await;
-        // Not a wait for something: the reader is what is slow.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        ways.access.send(Access::open()).unwrap();
         let (said, feed) = told(feed).await;
-        assert!(said.contains("slow") && said.contains("Last-Event-ID"), "{said}");
+        assert!(said.contains("PauseChanged"), "nothing has changed for this reader: {said}");
+        pause(&journal, false);
+        ways.access.send(Access::closed()).unwrap();
+        let (said, feed) = told(feed).await;
+        assert!(said.contains("revoked") && !said.contains("PauseChanged"), "{said}");
         assert!(feed.next().await.is_none());
+        journal.close();
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_what_happens_is_ended_without_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let (feed, ways) = feed(&journal, None);
+        let (_, mut feed) = told(feed).await;
+        assert!(feed.leave.why().is_none());
+        // Polled in this order: it waits when the word comes.
+        let (goes_on, sent) = tokio::join!(feed.more_comes(), async { ways.access.send(Access::closed()) });
+        assert!(goes_on && sent.is_ok());
+        assert!(told(feed).await.0.contains("revoked"));
         journal.close();
     }
 
@@ -366,7 +411,7 @@ mod tests {
     async fn a_row_that_the_journal_does_not_have_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::open(dir.path()).unwrap();
-        let (feed, _end) = feed(&journal, Some(99), PATIENCE);
+        let (feed, _ways) = feed(&journal, Some(99));
         let (_, feed) = told(feed).await;
         let (said, _) = told(feed).await;
         assert!(said.contains("gap") && said.contains("no row 99"), "{said}");

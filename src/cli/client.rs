@@ -22,6 +22,8 @@ use tokio::task::JoinSet;
 
 /// The daemon answers in milliseconds, on a machine under attack in seconds; past this it is as good as gone.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A daemon lets who asks in at once, with TLS after some exchanges.
+const THERE: Duration = Duration::from_secs(5);
 /// No answer is larger: a thousand runs are about a megabyte.
 const LARGEST: usize = 256 << 20;
 
@@ -71,9 +73,9 @@ impl Client {
         matches!(self.at, At::Socket(_))
     }
 
-    /// Whether a daemon answers.
+    /// Whether a daemon lets anybody in.
     pub(crate) fn is_there(&self) -> bool {
-        self.runtime.block_on(self.connect()).is_ok()
+        self.within(THERE, self.connect()).is_ok()
     }
 
     /// Reads.

@@ -1,7 +1,7 @@
 //! What happens, followed: the client's side of `GET /v1/stream`.
 //!
 //! Owns reading server-sent events and what their end means. Keeps true: what was told already is not told again, also when
-//! the daemon ended the stream because this side was slow.
+//! the daemon closed the connection because this side took nothing for long (a pager that nobody scrolls).
 
 use super::client::{Client, Coming};
 use super::escape::{clip, escape};
@@ -34,6 +34,8 @@ pub(super) struct Following<'a> {
     coming: Coming,
     text: Vec<u8>,
     last: Option<i64>,
+    /// Something was told over this connection: where it breaks, another goes on.
+    told: bool,
 }
 
 impl<'a> Following<'a> {
@@ -41,7 +43,7 @@ impl<'a> Following<'a> {
     pub(super) fn begin(client: &'a Client, query: &str) -> Result<Self, Fail> {
         let path = format!("/stream?{query}");
         let coming = client.open(&path, None)?;
-        let mut following = Self { client, path, coming, text: Vec::new(), last: None };
+        let mut following = Self { client, path, coming, text: Vec::new(), last: None, told: false };
         // The first says where it begins: whatever is asked from now on is of that moment or later.
         following.next()?;
         Ok(following)
@@ -82,7 +84,7 @@ impl<'a> Following<'a> {
                 "end" => {
                     let end: End = read(&event.data)?;
                     match end.why {
-                        EndReason::Slow => self.coming = self.client.open(&self.path, self.last)?,
+                        EndReason::Revoked => self.go_on()?,
                         EndReason::Ending | EndReason::Broken => return Err(Fail::new(Exit::Unreachable, end.text)),
                     }
                 }
@@ -98,16 +100,27 @@ impl<'a> Following<'a> {
                 let event = parse(&String::from_utf8_lossy(&self.text[..end]));
                 self.text.drain(..end + 2);
                 self.last = event.id.or(self.last);
+                self.told |= event.name == "record";
                 if !event.data.is_empty() {
                     return Ok(event);
                 }
             }
-            match self.client.piece(&mut self.coming, SILENCE)? {
-                Some(bytes) if self.text.len() + bytes.len() <= LONGEST => self.text.extend_from_slice(&bytes),
-                Some(_) => return Err(Fail::new(Exit::Unreachable, "the daemon tells something that has no end")),
-                None => return Err(Fail::new(Exit::Unreachable, "the daemon broke off")),
+            match self.client.piece(&mut self.coming, SILENCE) {
+                Ok(Some(bytes)) if self.text.len() + bytes.len() <= LONGEST => self.text.extend_from_slice(&bytes),
+                Ok(Some(_)) => return Err(Fail::new(Exit::Unreachable, "the daemon tells something that has no end")),
+                Ok(None) | Err(_) if self.told => self.go_on()?,
+                Ok(None) => return Err(Fail::new(Exit::Unreachable, "the daemon broke off")),
+                Err(fail) => return Err(fail),
             }
         }
+    }
+
+    /// Asks for what comes after the last that was told.
+    fn go_on(&mut self) -> Result<(), Fail> {
+        self.coming = self.client.open(&self.path, self.last)?;
+        self.text.clear();
+        self.told = false;
+        Ok(())
     }
 }
 
@@ -137,7 +150,56 @@ fn read<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, Fail> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Global;
+    use super::super::place::SOCKET;
     use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+    use std::thread::JoinHandle;
+
+    /// Somebody at the daemon's socket who tells this over one connection after the other, and notes what is asked.
+    fn tells(dir: &Path, told: Vec<&'static str>) -> JoinHandle<Vec<String>> {
+        let socket = UnixListener::bind(dir.join(SOCKET)).unwrap();
+        std::thread::spawn(move || {
+            let one = |text: &str| {
+                let (mut stream, _) = socket.accept().unwrap();
+                let (mut read, mut asked) = (BufReader::new(stream.try_clone().unwrap()), String::new());
+                while !asked.ends_with("\r\n\r\n") && read.read_line(&mut asked).unwrap() > 0 {}
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n{text}").unwrap();
+                asked
+            };
+            told.into_iter().map(one).collect()
+        })
+    }
+
+    #[test]
+    fn a_stream_that_breaks_goes_on_after_what_was_told_and_not_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let somebody = tells(
+            dir.path(),
+            vec![
+                "id: 4\nevent: begin\ndata: 4\n\nid: 5\nevent: record\ndata: five\n\nid: 6\nevent: rec",
+                "id: 5\nevent: begin\ndata: 5\n\nid: 6\nevent: record\ndata: six\n\n",
+                "id: 6\nevent: begin\ndata: 6\n\n",
+            ],
+        );
+        let global =
+            Global { json: false, data_dir: Some(dir.path().to_owned()), api: None, token_file: None, ca_file: None };
+        let client = Client::new(&global).unwrap();
+        let mut following = Following::begin(&client, "").unwrap();
+        let mut told = Vec::new();
+        let broke = loop {
+            match following.next() {
+                Ok(event) => told.push(event.data),
+                Err(fail) => break fail,
+            }
+        };
+        assert_eq!(told, ["five", "5", "six", "6"], "what had come in part only is told whole");
+        assert_eq!(broke.exit, Exit::Unreachable, "nothing was told over the last one");
+        let asked: Vec<bool> = somebody.join().unwrap().iter().map(|asked| asked.contains("last-event-id")).collect();
+        assert_eq!(asked, [false, true, true]);
+    }
 
     #[test]
     fn an_event_is_read_field_by_field() {

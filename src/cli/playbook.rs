@@ -12,6 +12,7 @@ use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new, playbook_run
 use crate::api::{Page, PlaybookStatus};
 use crate::daemon::files::{self, Found, Given};
 use quell_engine::run::answers::OfRun;
+use quell_engine::run::given;
 use quell_model::playbook::Playbook;
 use quell_model::{Json, Mode, OwnedEvent};
 use serde_json::{Value, json};
@@ -292,8 +293,11 @@ fn start(
     let [playbook] = playbooks.as_slice() else {
         return Err(Fail::usage(format!("`{}` holds {} playbooks; give one file", file.display(), playbooks.len())));
     };
+    if let Some(why) = given::refused(event.as_ref(), &inputs) {
+        return Err(Fail::usage(why));
+    }
     let client = Client::new(global)?;
-    if client.is_there() || !client.is_local() {
+    if !client.is_local() || client.is_there() {
         let body =
             json!({ "playbook": playbook.name, "hash": playbook.hash, "event": event, "inputs": inputs, "mode": mode });
         let answer: OfRun = client.post("/runs", &body)?;
@@ -320,9 +324,10 @@ fn start(
 fn read_event(path: &Path) -> Result<OwnedEvent, Fail> {
     let text =
         std::fs::read_to_string(path).map_err(|e| Fail::usage(format!("`{}` cannot be read: {e}", path.display())))?;
-    serde_json::from_str(&text).map_err(|e| {
-        Fail::usage(format!("`{}` is no event: {e}", path.display()))
-            .hint("`quell watch --json --count 1` prints one; `quell detect --json` has it under `event`")
+    serde_json::from_str(&text).map_err(|e| match given::too_deep("`event`", &e) {
+        Some(why) => Fail::usage(why),
+        None => Fail::usage(format!("`{}` is no event: {e}", path.display()))
+            .hint("`quell watch --json --count 1` prints one; `quell detect --json` has it under `event`"),
     })
 }
 
@@ -332,7 +337,13 @@ fn read_inputs(inputs: &[String]) -> Result<Json, Fail> {
         let (name, value) = input
             .split_once('=')
             .ok_or_else(|| Fail::usage(format!("`{input}` is no input")).hint("expected `name=value`"))?;
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        let value = match serde_json::from_str(value) {
+            Ok(value) => value,
+            Err(error) => match given::too_deep("`inputs`", &error) {
+                Some(why) => return Err(Fail::usage(why)),
+                None => Value::String(value.to_owned()),
+            },
+        };
         map.insert(name.to_owned(), value);
     }
     Ok(Json::Object(map))

@@ -36,6 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// See the module.
 pub(crate) struct Desk {
@@ -46,6 +47,8 @@ pub(crate) struct Desk {
     dir: PathBuf,
     started: Stamp,
     facts: Mutex<Facts>,
+    /// Who may do what, as it was read last.
+    access: watch::Sender<Arc<Access>>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
     /// One pause or its end at a time.
@@ -57,7 +60,6 @@ pub(crate) struct Desk {
 struct Facts {
     state: State,
     definitions: Definitions,
-    access: Arc<Access>,
     rules: usize,
     rules_skipped: usize,
     actions_missing: Vec<ActionMissing>,
@@ -108,7 +110,6 @@ impl Desk {
         let facts = Facts {
             state: State::Starting,
             definitions: loaded.definitions.clone(),
-            access: Arc::new(Access::of(loaded)),
             rules: loaded.rules.len(),
             rules_skipped: loaded.rules_skipped,
             actions_missing: Vec::new(),
@@ -139,6 +140,7 @@ impl Desk {
             dir: dir.to_owned(),
             started: SystemClock.now(),
             facts: Mutex::new(facts),
+            access: watch::Sender::new(Arc::new(Access::of(loaded))),
             reloading: tokio::sync::Mutex::new(()),
             pausing: tokio::sync::Mutex::new(()),
             meters: Arc::default(),
@@ -365,9 +367,9 @@ impl Desk {
         playbooks(&self.facts().definitions, engine)
     }
 
-    /// Who may do what, as it holds now.
-    pub(crate) fn access(&self) -> Arc<Access> {
-        Arc::clone(&self.facts().access)
+    /// Who may do what, as it holds now, and whenever it is read anew.
+    pub(crate) fn access(&self) -> watch::Receiver<Arc<Access>> {
+        self.access.subscribe()
     }
 
     /// The sum of a loaded playbook's text.
@@ -390,7 +392,8 @@ impl Desk {
         let (given, watched) = (self.given.clone(), self.facts().watched.clone());
         // Before they are read: what is saved meanwhile is a change at the next look, and so is a list of files that is another now.
         let before = look(&watched);
-        let loaded = tokio::task::spawn_blocking(move || files::load(&given)).await.map_err(|e| e.to_string())?;
+        let mut loaded = tokio::task::spawn_blocking(move || files::load(&given)).await.map_err(|e| e.to_string())?;
+        loaded.mistakes.extend(files::nobody_left(&self.facts().definitions.people, &loaded));
         let has_mistakes = loaded.has_errors();
         let done = self.put_in_force(engine, loaded).await;
         let mut facts = self.facts();
@@ -432,7 +435,7 @@ impl Desk {
         facts.rules_skipped = loaded.rules_skipped;
         facts.watched.clone_from(&loaded.files);
         facts.reload_refused = None;
-        facts.access = Arc::new(Access::of(&loaded));
+        self.access.send_replace(Arc::new(Access::of(&loaded)));
         tracing::info!(playbooks = loaded.definitions.playbooks.len(), rules = loaded.rules.len(), "reloaded");
         facts.definitions = loaded.definitions;
         Ok(said)

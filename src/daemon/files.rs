@@ -122,9 +122,24 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
 /// Who is who: nobody where no file says so, none where what it says has mistakes.
 fn people(config: &Config) -> (Option<People>, Vec<Mistake>) {
     match config.escalation_file() {
-        Some(file) if config.escalation.is_some() || file.exists() => load::escalation_file(&file, &config.roles),
+        Some(file) if config.escalation.is_some() || is_something(&file) => load::escalation_file(&file, &config.roles),
         _ => (Some(People::default()), Vec::new()),
     }
+}
+
+/// A link that leads nowhere, and what cannot be looked at, are not nothing.
+fn is_something(file: &Path) -> bool {
+    std::fs::symlink_metadata(file).map_or_else(|error| error.kind() != std::io::ErrorKind::NotFound, |_| true)
+}
+
+/// Without people all is open to whoever may use the socket. That is what a fresh installation does; what a running one comes to
+/// when the file that named them was moved, emptied or left out is a mistake.
+pub(crate) fn nobody_left(before: &People, loaded: &Loaded) -> Option<Mistake> {
+    let is_gone = !before.is_empty() && loaded.definitions.people.is_empty() && !loaded.has_errors();
+    let file = loaded.config.escalation_file().unwrap_or_else(|| SYSTEM_CONFIG.into());
+    let what = "nobody is named any more, and without people all is open to whoever may use the socket";
+    let expected = "the people as they were, or others; a restart begins without any";
+    is_gone.then(|| Mistake::error(&file, Span::default(), what).expected(expected))
 }
 
 /// Rules and exceptions that others than root, or the one who runs quell, could change: who writes a rule decides what is

@@ -216,16 +216,14 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
         desk: Arc::clone(&desk),
         seats: api::Seats::new(ended.clone()),
     };
-    let (mut until, over) = (ended.clone(), ended.clone());
-    let until = async move { drop(until.wait_for(|end| *end).await) };
     let mut followers = tokio::task::JoinSet::new();
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(api::serve(listener, api::router(app.clone()), until));
+    tasks.spawn(api::serve(listener, api::router(app.clone()), ended.clone()));
     if let Some(tcp) = tcp {
         if let Some(address) = tcp.address() {
             tracing::info!(%address, "the API listens on TCP");
         }
-        tasks.spawn(api::serve_tcp(tcp, api::router(app), over));
+        tasks.spawn(api::serve(tcp, api::router(app), ended.clone()));
     }
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
@@ -233,6 +231,15 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     let tester = Arc::clone(&desk);
     let mut self_test = tokio::task::JoinSet::new();
     self_test.spawn_blocking(move || tester.self_test());
+    // Beside what hears signals: files that cannot be read now, and an engine that stands still, take long. One is at work; one
+    // more, which waits for it, reads whatever is changed meanwhile.
+    let mut reloads = tokio::task::JoinSet::new();
+    let reload = |reloads: &mut tokio::task::JoinSet<()>| {
+        let (desk, engine) = (Arc::clone(&desk), assembly.engine.clone());
+        if reloads.len() < 2 {
+            reloads.spawn(async move { drop(desk.reload(&engine).await) });
+        }
+    };
     let mut changes = tokio::time::interval(LOOK);
     changes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Whether somebody told it to end; else something inside of it died.
@@ -240,7 +247,12 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
         tokio::select! {
             _ = term.recv() => break true,
             _ = int.recv() => break true,
-            _ = hup.recv() => drop(desk.reload(&assembly.engine).await),
+            _ = hup.recv() => reload(&mut reloads),
+            Some(done) = reloads.join_next() => {
+                if let Err(e) = done {
+                    tracing::error!(%e, "a reload did not end well");
+                }
+            }
             Some(tested) = self_test.join_next() => {
                 if let Err(e) = tested {
                     tracing::error!(%e, "the self-test of the actions did not end well");
@@ -259,7 +271,7 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
                     break false;
                 }
                 if desk.files_changed() {
-                    drop(desk.reload(&assembly.engine).await);
+                    reload(&mut reloads);
                 }
             }
             served = tasks.join_next() => {
@@ -271,6 +283,7 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
 
     tracing::info!("ending: runs come to a journaled point, then the sensor is detached");
     desk.set(State::Stopping);
+    reloads.abort_all();
     if timeout(DRAIN, drain(&assembly, &desk)).await.is_err() {
         tracing::warn!("runs are still open: they are taken up at the next start");
     }

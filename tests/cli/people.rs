@@ -159,6 +159,49 @@ fn people_change_while_quell_runs_and_a_broken_file_leaves_the_former() {
     assert!(why.contains("no approvers `security`"), "{why}");
 }
 
+/// A file that is gone, or empty, opens nothing that was closed.
+#[test]
+fn those_who_were_known_stay_when_their_file_goes() {
+    let home = Home::start(Some(&people(1)));
+    let file = home.keep.path().join("escalation.yaml");
+    let refused = || home.daemon.status()["reload_refused"].as_str().map(str::to_owned);
+    let still_closed = |what: &str| {
+        wait_until(what, || refused().is_some_and(|why| why.contains("nobody is named any more")));
+        if is_root("callers who are nobody") {
+            home.client(STRANGER, &["run", "list"]).ends(4);
+            home.client(BO, &["pause"]).ends(4);
+            home.client(ANA, &["run", "list"]).ends(0);
+        }
+    };
+    let gone: [(&str, &dyn Fn()); 3] = [
+        ("it is gone", &|| std::fs::remove_file(&file).unwrap()),
+        ("it is empty", &|| std::fs::write(&file, "").unwrap()),
+        ("it names nobody", &|| std::fs::write(&file, "people: {}\n").unwrap()),
+    ];
+    for (what, goes) in gone {
+        goes();
+        still_closed(what);
+        std::fs::write(&file, people(1)).unwrap();
+        wait_until("all is as it was", || refused().is_none());
+    }
+    // A link that leads nowhere is no file that is not there; and one that is named has to be there.
+    let dir = home.keep.path();
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("nowhere", &file).unwrap();
+    let config = dir.join("quell.yaml");
+    let ran = quell(&["config", "check", config.to_str().unwrap()]).ends(1);
+    assert!(ran.err.contains("escalation.yaml") && ran.err.contains("cannot be read"), "{}", ran.err);
+    let text = std::fs::read_to_string(&config).unwrap();
+    let named = write(dir, "named.yaml", &format!("{text}escalation: who.yaml\n"));
+    let state = dir.join("other");
+    let ran = quell(&["up", "--config", named.to_str().unwrap(), "--data-dir", state.to_str().unwrap()]).ends(2);
+    assert!(ran.err.contains("who.yaml"), "{}", ran.err);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "").unwrap();
+    let ran = quell(&["config", "check", config.to_str().unwrap()]);
+    assert!(ran.err.contains("the file names nobody"), "{}", ran.err);
+}
+
 #[test]
 fn without_people_whoever_may_use_the_socket_may_do_everything() {
     if !is_root("callers without people") {

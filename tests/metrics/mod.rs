@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 type Page = BTreeMap<String, Family>;
 
 /// What is asked of a route: the head and the body.
-fn get(state: &Path, path: &str) -> (String, String) {
+pub(crate) fn get(state: &Path, path: &str) -> (String, String) {
     let mut socket = UnixStream::connect(state.join("quell.sock")).unwrap();
     socket.set_read_timeout(Some(crate::cli::PATIENCE)).unwrap();
     write!(socket, "GET {path} HTTP/1.0\r\nhost: quell\r\n\r\n").unwrap();

@@ -1,12 +1,14 @@
 //! A collector of a test's own: an HTTP server that decodes what it is sent, and answers as it is told.
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -21,11 +23,17 @@ pub(super) struct Sent {
     taken: bool,
 }
 
+/// What is answered: the status, the media type and the body.
+type Answer = (u16, &'static str, Vec<u8>);
+
+/// What collectors answer in.
+const PROTOBUF: &str = "application/x-protobuf";
+
 /// See the module.
 pub(super) struct Collector {
     pub(super) port: u16,
     sent: Arc<Mutex<Vec<Sent>>>,
-    answer: Arc<AtomicU16>,
+    answer: Arc<Mutex<Answer>>,
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,8 +43,8 @@ impl Collector {
     pub(super) fn start(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (sent, answer, end) =
-            (Arc::<Mutex<Vec<Sent>>>::default(), Arc::new(AtomicU16::new(200)), Arc::<AtomicBool>::default());
+        let answer = Arc::new(Mutex::new((200, PROTOBUF, Vec::new())));
+        let (sent, end) = (Arc::<Mutex<Vec<Sent>>>::default(), Arc::<AtomicBool>::default());
         let of = (Arc::clone(&sent), Arc::clone(&answer), Arc::clone(&end));
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -51,7 +59,19 @@ impl Collector {
 
     /// Answers with this status from now on.
     pub(super) fn answer(&self, status: u16) {
-        self.answer.store(status, Ordering::SeqCst);
+        *self.answer.lock().unwrap() = (status, PROTOBUF, Vec::new());
+    }
+
+    /// Answers as something that is no collector.
+    pub(super) fn answer_as(&self, kind: &'static str, body: &str) {
+        *self.answer.lock().unwrap() = (200, kind, body.as_bytes().to_vec());
+    }
+
+    /// Takes all but so many spans of what comes.
+    pub(super) fn reject(&self, rejected_spans: i64, why: &str) {
+        let partly = ExportTracePartialSuccess { rejected_spans, error_message: why.to_owned() };
+        let body = ExportTraceServiceResponse { partial_success: Some(partly) }.encode_to_vec();
+        *self.answer.lock().unwrap() = (200, PROTOBUF, body);
     }
 
     /// What was taken.
@@ -78,7 +98,7 @@ impl Drop for Collector {
     }
 }
 
-fn serve(stream: &TcpStream, sent: &Mutex<Vec<Sent>>, answer: &AtomicU16) {
+fn serve(stream: &TcpStream, sent: &Mutex<Vec<Sent>>, answer: &Mutex<Answer>) {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while reader.read_line(&mut head).unwrap() > 2 {}
@@ -86,20 +106,22 @@ fn serve(stream: &TcpStream, sent: &Mutex<Vec<Sent>>, answer: &AtomicU16) {
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body).unwrap();
     let request = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
-    let status = answer.load(Ordering::SeqCst);
+    let (status, kind, said) = answer.lock().unwrap().clone();
     for resource in request.resource_spans {
         let of = resource.resource.map(|resource| resource.attributes).unwrap_or_default();
         for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-            let one = Sent { span, resource: of.clone(), head: head.clone(), taken: status == 200 };
+            let one = Sent { span, resource: of.clone(), head: head.clone(), taken: status == 200 && kind == PROTOBUF };
             sent.lock().unwrap().push(one);
         }
     }
     let mut stream = stream;
     write!(
         stream,
-        "HTTP/1.1 {status} x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        "HTTP/1.1 {status} x\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        said.len()
     )
     .unwrap();
+    stream.write_all(&said).unwrap();
 }
 
 /// An attribute that is a text.

@@ -31,6 +31,12 @@ fn word<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
     collector::text(&span.attributes, key)
 }
 
+/// A figure of the page, by its name and labels.
+fn scraped(daemon: &Daemon, name: &str) -> Option<f64> {
+    let (_, page) = crate::metrics::get(&daemon.state, "/metrics");
+    page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
 /// The spans of one run, its own first.
 fn of_run(sent: &[Sent], run: &str) -> Vec<Span> {
     let root = sent.iter().find(|one| word(&one.span, "quell.run") == Some(run) && one.span.parent_span_id.is_empty());
@@ -45,8 +51,8 @@ fn a_run_is_a_trace_with_its_steps_its_questions_and_its_refusals() {
     let home = tempfile::tempdir().unwrap();
     let collector = Collector::start(0);
     let daemon = started(home.path(), &format!("telemetry: {{ otlp: \"http://127.0.0.1:{}\" }}\n", collector.port));
-    // The collector refuses the first try: it is sent again, with the same ids.
-    collector.answer(503);
+    // What answers is no collector, then one that refuses: it is sent again, with the same ids.
+    collector.answer_as("text/html", "<p>it works</p>");
     let now = jiff::Timestamp::now();
     append(
         home.path(),
@@ -56,7 +62,14 @@ fn a_run_is_a_trace_with_its_steps_its_questions_and_its_refusals() {
     wait_until("the run asks", waiting);
     let run = daemon.ask_json(&["run", "list"])[0]["id"].as_str().unwrap().to_owned();
     daemon.ask(&["run", "answer", &format!("{run}/sure"), "me"]).ends(0);
-    wait_until("it was refused once", || collector.refused() > 0);
+    wait_until("a web server was asked", || collector.refused() > 0);
+    wait_until("it is told what answered", || daemon.said().contains("as `text/html`"));
+    let figure = |name: &str| scraped(&daemon, name);
+    assert_eq!((figure("quell_traces_up"), figure("quell_traces_total{result=\"sent\"}")), (Some(0.0), Some(0.0)));
+    assert!(figure("quell_traces_behind_records").is_some_and(|rows| rows > 0.0), "it waits, and is seen to");
+    collector.answer(503);
+    let so_far = collector.refused();
+    wait_until("it was refused", || collector.refused() > so_far);
     collector.answer(200);
     wait_until("the trace is there", || !of_run(&collector.sent(), &run).is_empty());
     let spans = of_run(&collector.sent(), &run);
@@ -97,6 +110,15 @@ fn a_run_is_a_trace_with_its_steps_its_questions_and_its_refusals() {
     assert_eq!(spans[1].name, "freeze process.freeze");
     assert!(spans[1].events.iter().any(|event| event.name == "refused by a guard"), "{spans:#?}");
     assert_ne!(spans[0].trace_id, root.trace_id);
+
+    // Some of it is not taken: that is no trace that was sent, and not to be sent again.
+    let before = figure("quell_traces_total{result=\"sent\"}");
+    collector.reject(1, "too many attributes");
+    hold(&daemon, home.path());
+    wait_until("the collector's word is told", || daemon.said().contains("too many attributes"));
+    wait_until("it is counted", || figure("quell_traces_total{result=\"refused\"}") == Some(1.0));
+    assert_eq!(figure("quell_traces_total{result=\"sent\"}"), before);
+    wait_until("nothing waits", || figure("quell_traces_behind_records") == Some(0.0));
     daemon.end();
 }
 
@@ -116,21 +138,33 @@ fn what_ended_while_the_collector_was_down_is_sent_after_a_kill_and_a_restart_on
     drop(collector);
     hold(&daemon, home.path());
     wait_until("the second has ended", || ended(&daemon, "hold").len() == 2);
+    hold(&daemon, home.path());
+    wait_until("a third has ended", || ended(&daemon, "hold").len() == 3);
     wait_until("it is told that the collector is down", || daemon.said().contains("takes no traces"));
     // Some further tries: no further line.
     let until = std::time::Instant::now() + Duration::from_secs(8);
     wait_until("some tries", || std::time::Instant::now() > until);
     assert_eq!(daemon.said().matches("takes no traces").count(), 1, "{}", daemon.log());
     assert_eq!(daemon.status()["state"], "blind", "the daemon goes on");
+    let third = ended(&daemon, "hold")[0]["id"].as_str().unwrap().to_owned();
+    let database = rusqlite::Connection::open(home.path().join("state/journal.db")).unwrap();
+    let whole = "SELECT count(*) FROM records WHERE kind = 'RunFinished'";
+    wait_until("the database has them", || database.query_row(whole, [], |row| row.get(0)) == Ok(3));
     daemon.kill();
+    // One of them cannot be read any more.
+    let spoil =
+        "UPDATE records SET body = '{' WHERE kind = 'RunStarted' AND stream = (SELECT id FROM streams WHERE name = ?1)";
+    assert_eq!(database.execute(spoil, [format!("run/{third}")]), Ok(1));
+    drop(database);
 
     let collector = Collector::start(port);
     let config = home.path().join("quell.yaml");
     let mut again =
         Daemon::start(command(&["up"]), Some(&config), &home.path().join("state"), &home.path().join("log"));
     again.stands();
-    let second = ended(&again, "hold").iter().map(|run| run["id"].as_str().unwrap().to_owned()).find(|id| *id != first);
-    let second = second.unwrap();
+    let runs = ended(&again, "hold");
+    let mut others = runs.iter().map(|run| run["id"].as_str().unwrap().to_owned());
+    let second = others.find(|id| *id != first && *id != third).unwrap();
     wait_until("the second is sent", || !of_run(&collector.sent(), &second).is_empty());
     assert_eq!(of_run(&collector.sent(), &first), [], "what was taken is not sent again; the place was {before}");
     let mut ids: Vec<_> = collector.sent().iter().map(|one| one.span.span_id.clone()).collect();
@@ -138,5 +172,14 @@ fn what_ended_while_the_collector_was_down_is_sent_after_a_kill_and_a_restart_on
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), all, "each span once");
+    // The one that cannot be read keeps none of the others, and is told.
+    wait_until("it is counted", || scraped(&again, "quell_traces_total{result=\"unreadable\"}") == Some(1.0));
+    assert_eq!(again.said().matches("a run cannot be read").count(), 1, "{}", again.log());
+    hold(&again, home.path());
+    wait_until("a later one is sent", || {
+        ended(&again, "hold").iter().any(|run| {
+            !of_run(&collector.sent(), run["id"].as_str().unwrap()).is_empty() && run["id"] != second.as_str()
+        })
+    });
     again.end();
 }

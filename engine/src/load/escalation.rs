@@ -32,7 +32,7 @@ pub fn escalation_file(file: &Path, roles: &Roles) -> (Option<People>, Vec<Mista
     }
 }
 
-/// Reads the text of an escalation.yaml. None when a mistake is an error; an empty text is as none.
+/// Reads the text of an escalation.yaml. None when a mistake is an error.
 #[must_use]
 pub fn escalation(file: &Path, text: &str, roles: &Roles) -> (Option<People>, Vec<Mistake>) {
     let source = Source::new(file, text);
@@ -42,9 +42,9 @@ pub fn escalation(file: &Path, text: &str, roles: &Roles) -> (Option<People>, Ve
     };
     let mut reader = Reader::new(&source);
     let mut people = People::default();
-    if node.value != Value::Null
-        && let Some(top) = reader.fields(&node, "escalation.yaml", KEYS, &[])
-    {
+    if node.value == Value::Null {
+        nobody(&mut reader, node.at);
+    } else if let Some(top) = reader.fields(&node, "escalation.yaml", KEYS, &[]) {
         unread(&mut reader, &top);
         let policies = policies(&mut reader, &top);
         people = who(&mut reader, &top, roles, Some(&policies));

@@ -25,3 +25,4 @@ mod values;
 pub use check::has_errors;
 pub use expression::{ExpressionError, Expressions, Scope};
 pub use graph::{Fate, Fates, Graph, Picture, graph_text};
+pub(crate) use values::DEEPEST;

@@ -137,7 +137,7 @@ pub(crate) fn to_dynamic(json: &Json) -> Dynamic {
 
 /// How deep a value may nest: it is written into the journal, inside of a record, and no JSON is read again that is deeper
 /// than 128 (serde_json's bound).
-const DEEPEST: usize = 64;
+pub(crate) const DEEPEST: usize = 64;
 
 /// What a script gave, as JSON.
 pub(crate) fn to_json(value: Dynamic) -> Result<Json, ExpressionError> {

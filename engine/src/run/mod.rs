@@ -15,6 +15,7 @@ mod breaker;
 mod by_hand;
 mod conclude;
 mod definitions;
+pub mod given;
 mod ink;
 mod job;
 mod lease;

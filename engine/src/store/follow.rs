@@ -53,6 +53,18 @@ pub struct Stretch {
     pub is_last: bool,
 }
 
+/// What of the time after a row was pruned.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Missing {
+    /// Streams of which something is missing, some of them.
+    pub streams: Vec<StreamId>,
+    /// How many more there are; where a look goes no further, at the most.
+    pub more: u64,
+}
+
+/// Records about prunings that one look reads: each names hundreds of streams.
+const MARKS: usize = 16;
+
 impl Journal {
     /// The row of the last record that is in the database; wakes whoever waits for it at every commit.
     #[must_use]
@@ -81,19 +93,22 @@ impl Journal {
         Ok(Stretch { records, upto, is_last })
     }
 
-    /// The streams of which records that came after a row were pruned meanwhile.
+    /// The streams of which records that came after a row were pruned meanwhile: so many of them at the most, and how many others.
     ///
     /// A stream is pruned as a whole, and the record that says so has the moment of its last record: what ended before the
-    /// row's own moment has nothing after it.
+    /// row's own moment has nothing after it. Behind so many prunings as a look reads, streams are counted without that.
     ///
     /// # Errors
     /// As [`Journal::read`].
-    pub fn pruned_after(&self, row: i64) -> Result<Vec<StreamId>, StoreError> {
-        let (at, marks) =
-            self.0.readers.with(|db| Ok((read::moment_before(db, row)?, read::prunings_after(db, row)?)))?;
+    pub fn pruned_after(&self, row: i64, most: usize) -> Result<Missing, StoreError> {
+        let (at, (marks, later)) =
+            self.0.readers.with(|db| Ok((read::moment_before(db, row)?, read::prunings_after(db, row, MARKS)?)))?;
         let at = at.as_deref().and_then(|text| text.parse().ok()).unwrap_or(Timestamp::MIN);
         let rows = read::rows(&self.0.readers, &StreamId::system(), &marks)?;
         let streams = rows.iter().filter_map(named).flat_map(|pruned| pruned.streams);
-        Ok(streams.filter(|one| one.ended >= at).map(|one| one.stream).collect())
+        let mut streams: Vec<StreamId> = streams.filter(|one| one.ended >= at).map(|one| one.stream).collect();
+        let more = later + streams.len().saturating_sub(most) as u64;
+        streams.truncate(most);
+        Ok(Missing { streams, more })
     }
 }

@@ -41,7 +41,7 @@ pub(crate) mod tests;
 pub use backup::{BackedUp, BackupError, back_up};
 pub use draft::Draft;
 pub use figures::{Figures, Room, Size};
-pub use follow::{Followed, Stretch};
+pub use follow::{Followed, Missing, Stretch};
 pub use journal::Journal;
 pub use lists::{Counted, IncidentHead, IncidentLine, Listed, RunHead, RunLine, RunTail};
 pub use passage::{End, Ends, Passage};

@@ -5,6 +5,7 @@
 //! and a place of another journal is not gone on from.
 
 use super::Journal;
+use super::read::Part;
 use quell_model::{Kind, Seq, StoreError, StreamId};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Rows that one look goes over: some milliseconds.
 const ROWS: i64 = 10_000;
 /// Ends that one look gives.
-const ENDS: i64 = 32;
+const ENDS: usize = 32;
 
 /// A run came to an end, or to a further one: what was done has been taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,17 +54,10 @@ impl Journal {
         self.0.readers.with(|db| {
             let last = last_row(db)?;
             let upto = last.min(after.saturating_add(ROWS));
-            let mut ask = db.prepare_cached(
-                "SELECT r.id, s.name, r.seq FROM records r JOIN streams s ON s.id = r.stream
-                 WHERE r.id > ?1 AND r.id <= ?2 AND r.kind = ?3 ORDER BY r.id LIMIT ?4",
-            )?;
-            let end = |row: &rusqlite::Row<'_>| {
-                let stream = StreamId::from(row.get::<_, String>(1)?);
-                Ok(End { stream, seq: row.get::<_, i64>(2)?.cast_unsigned(), row: row.get(0)? })
-            };
-            let found = ask.query_map(rusqlite::params![after, upto, Kind::RunFinished.as_str(), ENDS], end)?;
-            let ends: Vec<End> = found.collect::<Result<_, _>>()?;
-            let is_full = ends.len() as i64 == ENDS;
+            let part = Part { after, upto, kind: Some(Kind::RunFinished), most: ENDS };
+            let found = part.read(db, "id, seq", |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+            let ends: Vec<End> = found.into_iter().map(|(stream, (row, seq))| End { stream, seq, row }).collect();
+            let is_full = ends.len() == ENDS;
             let upto = ends.last().filter(|_| is_full).map_or(upto, |end| end.row).max(after);
             let behind = (last - upto).max(0).cast_unsigned();
             Ok(Ends { ends, upto, behind })

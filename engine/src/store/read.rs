@@ -173,16 +173,40 @@ pub(super) fn rows(readers: &Readers, stream: &StreamId, ids: &[i64]) -> Result<
 
 /// So many rows after one, of whatever streams, in their order, as the database has them.
 pub(super) fn after(readers: &Readers, row: i64, most: usize) -> Result<Vec<Row>, StoreError> {
-    let raws = readers.with(|db| {
-        let columns = COLUMNS.replace(", ", ", r.");
-        let mut ask = db.prepare_cached(&format!(
-            "SELECT r.{columns}, s.name FROM records r JOIN streams s ON s.id = r.stream
-             WHERE r.id > ?1 ORDER BY r.id LIMIT ?2"
-        ))?;
-        let named = |row: &rusqlite::Row<'_>| Ok((StreamId::from(row.get::<_, String>(11)?), raw(row)?));
-        ask.query_map(params![row, i64::try_from(most).unwrap_or(i64::MAX)], named)?.collect::<Result<Vec<_>, _>>()
-    })?;
+    let part = Part { after: row, upto: i64::MAX, kind: None, most };
+    let raws = readers.with(|db| part.read(db, COLUMNS, raw))?;
     raws.into_iter().map(|(stream, raw)| raw.understand(&stream)).collect()
+}
+
+/// A part of the journal, in the order of its rows.
+pub(super) struct Part {
+    /// It begins after this row.
+    pub(super) after: i64,
+    /// It ends with this one.
+    pub(super) upto: i64,
+    /// Only rows of this kind.
+    pub(super) kind: Option<Kind>,
+    /// So many rows.
+    pub(super) most: usize,
+}
+
+impl Part {
+    /// These columns of its rows, with the name of the stream of each.
+    pub(super) fn read<T>(
+        &self,
+        db: &Connection,
+        columns: &str,
+        take: impl Fn(&rusqlite::Row<'_>) -> Result<T, rusqlite::Error>,
+    ) -> Result<Vec<(StreamId, T)>, rusqlite::Error> {
+        let columns = columns.replace(", ", ", r.");
+        let mut ask = db.prepare_cached(&format!(
+            "SELECT r.{columns}, s.name AS named FROM records r JOIN streams s ON s.id = r.stream
+             WHERE r.id > ?1 AND r.id <= ?2 AND (?3 IS NULL OR r.kind = ?3) ORDER BY r.id LIMIT ?4"
+        ))?;
+        let named = |row: &rusqlite::Row<'_>| Ok((StreamId::from(row.get::<_, String>("named")?), take(row)?));
+        let most = i64::try_from(self.most).unwrap_or(i64::MAX);
+        ask.query_map(params![self.after, self.upto, self.kind.map(Kind::as_str), most], named)?.collect()
+    }
 }
 
 /// The moment of the last record up to a row, if there is one.
@@ -191,10 +215,15 @@ pub(super) fn moment_before(db: &Connection, row: i64) -> Result<Option<String>,
     ask.query_row([row], |row| row.get(0)).optional()
 }
 
-/// The rows after one that say that something was pruned.
-pub(super) fn prunings_after(db: &Connection, row: i64) -> Result<Vec<i64>, rusqlite::Error> {
-    let mut ask = db.prepare_cached("SELECT DISTINCT pruned FROM streams WHERE pruned > ?1 ORDER BY pruned")?;
-    ask.query_map([row], |row| row.get(0))?.collect()
+/// The rows after one that say that something was pruned, so many at the most; and how many streams the later ones name.
+pub(super) fn prunings_after(db: &Connection, row: i64, most: usize) -> Result<(Vec<i64>, u64), rusqlite::Error> {
+    let mut ask =
+        db.prepare_cached("SELECT DISTINCT pruned FROM streams WHERE pruned > ?1 ORDER BY pruned LIMIT ?2")?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let marks: Vec<i64> = ask.query_map([row, most], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut count = db.prepare_cached("SELECT count(*) FROM streams WHERE pruned > ?1")?;
+    let later: i64 = count.query_row([marks.last().copied().unwrap_or(i64::MAX)], |row| row.get(0))?;
+    Ok((marks, later.cast_unsigned()))
 }
 
 /// Rows with intents of a verb, with their streams, the latest first. The verbs that have an index

@@ -86,7 +86,7 @@ fn routes() -> BTreeSet<(String, String, String)> {
 fn every_route_has_its_permission_and_every_row_its_route() {
     let word = |need: &Need| match need {
         Need::May(permission) => permission.as_str().to_owned(),
-        Need::Answer => "answer".to_owned(),
+        Need::Answer => ANSWER.to_owned(),
     };
     let rows: BTreeSet<(String, String, String)> =
         TABLE.iter().map(|(verb, path, need)| ((*verb).to_owned(), (*path).to_owned(), word(need))).collect();
@@ -150,12 +150,44 @@ async fn each_token_at_each_route() {
             }
         }
     }
-    let ana =
-        access().bearer(&[(header::AUTHORIZATION, "bearer secret of of-ana".parse().unwrap())].into_iter().collect());
-    assert_eq!(ana.unwrap().name.as_str(), "ana");
-    let admin =
-        access().bearer(&[(header::AUTHORIZATION, "Bearer secret of admin".parse().unwrap())].into_iter().collect());
-    assert_eq!(admin.unwrap().name.as_str(), "token admin");
+    let named = |header: &str| {
+        let by = By::token(&[(header::AUTHORIZATION, header.parse().unwrap())].into_iter().collect());
+        access().known(by.unwrap()).unwrap().name.to_string()
+    };
+    assert_eq!(named("bearer secret of of-ana"), "ana");
+    assert_eq!(named("Bearer secret of admin"), "token admin");
+}
+
+/// Whoever stays is held against what holds now, as whoever comes.
+#[test]
+fn a_pass_holds_as_long_as_what_it_was_given_for() {
+    let token = |name: &str| By::Token(Hash::of(format!("secret of {name}").as_bytes()));
+    let pass = |by: By| Pass { by, known: access().known(by).unwrap() };
+    let (viewer, of_ana, person) = (pass(token("viewer")), pass(token("of-ana")), access().pass(2000));
+    for pass in [&viewer, &of_ana, &person] {
+        assert!(access().still(pass), "nothing has changed for them");
+    }
+    let changed = |change: &dyn Fn(&mut Access)| {
+        let mut access = access();
+        change(&mut access);
+        [&viewer, &of_ana, &person].map(|pass| access.still(pass))
+    };
+    assert_eq!(
+        changed(&|access| access.tokens.retain(|token| token.name.as_str() != "viewer")),
+        [false, true, true],
+        "revoked"
+    );
+    assert_eq!(changed(&|access| access.tokens[0].sha256 = Hash::of(b"another")), [false, true, true], "replaced");
+    assert_eq!(changed(&|access| access.tokens[0].role = "admin".into()), [false, true, true], "another role");
+    assert_eq!(
+        changed(&|access| access.tokens[4].person = Some("viewer".into())),
+        [true, false, true],
+        "another person"
+    );
+    let gone = |access: &mut Access| drop(Arc::make_mut(&mut access.people).people.remove("viewer"));
+    assert_eq!(changed(&gone), [true, true, false], "whoever is no person any more");
+    assert!(!access().still(&nobody_known().pass(3000)), "without people all was open; now they are nobody");
+    assert!(access().still(&nobody_known().pass(0)), "root stays");
 }
 
 #[tokio::test]

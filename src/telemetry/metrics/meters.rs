@@ -4,7 +4,7 @@ use super::look::Look;
 use super::page::Page;
 use super::{Part, table};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Routes, methods and answers that are told apart: there are fewer than this; a client can bring methods of its own.
@@ -30,7 +30,8 @@ pub(crate) struct TraceMeter {
     takes: AtomicBool,
     sent: AtomicU64,
     refused: AtomicU64,
-    behind: AtomicU64,
+    unreadable: AtomicU64,
+    at: AtomicI64,
 }
 
 #[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "only what sends traces counts them"))]
@@ -50,19 +51,27 @@ impl TraceMeter {
         if taken { &self.sent } else { &self.refused }.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Records of the journal that were not looked at yet.
-    pub(crate) fn behind(&self, records: u64) {
-        self.behind.store(records, Ordering::Relaxed);
+    /// A run cannot be read.
+    pub(crate) fn unreadable(&self) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn tell(&self, page: &mut Page) {
+    /// Up to which row of the journal all is dealt with.
+    pub(crate) fn at(&self, row: i64) {
+        self.at.store(row, Ordering::Relaxed);
+    }
+
+    /// `head`: the journal's last row.
+    fn tell(&self, page: &mut Page, head: i64) {
         if !self.follows.load(Ordering::Relaxed) {
             return;
         }
         page.flag(table::TRACES_UP, &[], self.takes.load(Ordering::Relaxed));
         page.count(table::TRACES, &["sent"], self.sent.load(Ordering::Relaxed));
         page.count(table::TRACES, &["refused"], self.refused.load(Ordering::Relaxed));
-        page.count(table::TRACES_BEHIND, &[], self.behind.load(Ordering::Relaxed));
+        page.count(table::TRACES, &["unreadable"], self.unreadable.load(Ordering::Relaxed));
+        let behind = head.saturating_sub(self.at.load(Ordering::Relaxed)).max(0);
+        page.count(table::TRACES_BEHIND, &[], behind.cast_unsigned());
     }
 }
 
@@ -103,14 +112,14 @@ impl Meters {
         found
     }
 
-    /// Puts it on the page.
-    pub(super) fn tell(&self, page: &mut Page) {
+    /// Puts it on the page; `head`: the journal's last row.
+    pub(super) fn tell(&self, page: &mut Page, head: i64) {
         for ((method, route, status), count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
             page.count(table::API_REQUESTS, &[method, route, &status.to_string()], *count);
         }
         for (part, errors) in Part::ALL.into_iter().zip(&self.errors) {
             page.count(table::SCRAPE_ERRORS, &[part.as_str()], errors.load(Ordering::Relaxed));
         }
-        self.traces.tell(page);
+        self.traces.tell(page, head);
     }
 }

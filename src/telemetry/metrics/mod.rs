@@ -85,7 +85,7 @@ pub(crate) async fn scrape(engine: &EngineHandle, journal: &Journal, desk: &Arc<
     if let Some(host) = &host {
         host::tell(&mut page, host);
     }
-    meters.tell(&mut page);
+    meters.tell(&mut page, *journal.head().borrow());
     page.add(table::SCRAPE_SECONDS, &[], SystemClock.now().since(begun).as_secs_f64());
     page.text()
 }

@@ -127,8 +127,8 @@ families! {
     SCRAPE_ERRORS = Counter "quell_scrape_errors_total" ["part"] "Parts that did not answer a scrape within 2 s, and were left out: engine, database, kernel, host.";
     SCRAPE_SECONDS = Gauge "quell_scrape_duration_seconds" [] "How long it took to ask the parts for this scrape.";
     TRACES_UP = Gauge "quell_traces_up" [] "1 while the collector of telemetry.otlp takes what it is sent; absent where there is none.";
-    TRACES = Counter "quell_traces_total" ["result"] "Ends of runs that were sent to the collector, or that it refused for good.";
-    TRACES_BEHIND = Gauge "quell_traces_behind_records" [] "Records of the journal that have not been looked at for runs to send.";
+    TRACES = Counter "quell_traces_total" ["result"] "Ends of runs that were sent to the collector, that it refused for good (or some of their spans), or that cannot be read.";
+    TRACES_BEHIND = Gauge "quell_traces_behind_records" [] "Rows of the journal after the one up to which every run that ended is dealt with.";
     DISK_FREE = Gauge "quell_data_dir_free_bytes" [] "Bytes that are free where the data directory is.";
     DISK = Gauge "quell_data_dir_size_bytes" [] "Bytes of the file system that the data directory is in.";
     RESIDENT = Gauge "process_resident_memory_bytes" [] "Resident memory of the daemon.";

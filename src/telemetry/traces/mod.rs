@@ -6,7 +6,7 @@
 //!
 //! Owns the task that follows. Keeps true: the journal is the buffer. A run is read when it has ended, one at a time, and the place in the
 //! journal moves on once its spans were taken; so a collector that is down costs one line of the log and nothing else, and nothing is lost over a
-//! restart. What was sent twice has the same ids.
+//! restart. What was sent twice has the same ids. A run that cannot be read is passed over, counted and told: it keeps none of the others.
 
 mod plain;
 mod spans;
@@ -16,7 +16,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
-use plain::Plain;
+use plain::{Plain, Said};
 use quell_engine::store::{Ends, Journal, Passage};
 use quell_model::{Kind, Name, StoreError, StreamId};
 use std::path::PathBuf;
@@ -80,6 +80,7 @@ impl Traces {
             Err(why) => return tracing::error!(why, "no traces are sent"),
         };
         let mut follower = Follower { traces: self, passage, exporter, plain, is_down: false, pause: LOOK };
+        follower.traces.meters.traces.at(follower.passage.at());
         follower.traces.meters.traces.follows();
         let mut until = std::pin::pin!(until);
         loop {
@@ -157,16 +158,21 @@ impl Follower {
         loop {
             let (journal, at) = (self.traces.journal.clone(), self.passage.at());
             let Ends { ends, upto, behind } = beside(move || journal.ends(at)).await?;
-            self.traces.meters.traces.behind(behind);
             for end in ends {
-                let journal = self.traces.journal.clone();
-                let row = end.row;
+                let (journal, stream, row) = (self.traces.journal.clone(), end.stream.clone(), end.row);
                 let spans = beside(move || {
                     let mut trace = spans::Trace::new(end.seq);
                     journal.visit(&end.stream, 1, Kind::ALL, &mut |record| trace.take(&record))?;
                     Ok(trace.spans(&end.stream))
                 });
-                self.send(spans.await?).await?;
+                match spans.await {
+                    Ok(spans) => self.send(spans).await?,
+                    Err(Stop::Journal(error @ (StoreError::Corrupt(_) | StoreError::Newer(_)))) => {
+                        tracing::warn!(run = run_of(&stream), %error, "a run cannot be read: it is not sent as a trace");
+                        self.traces.meters.traces.unreadable();
+                    }
+                    Err(stop) => return Err(stop),
+                }
                 self.move_to(row);
             }
             self.move_to(upto);
@@ -180,21 +186,35 @@ impl Follower {
         if let Err(error) = self.passage.move_to(row) {
             tracing::debug!(%error, "the place in the journal is not written: a restart sends some runs again");
         }
+        self.traces.meters.traces.at(self.passage.at());
     }
 
     async fn send(&mut self, spans: Vec<SpanData>) -> Result<(), Stop> {
+        let mut all = true;
         for part in spans.chunks(TOGETHER) {
-            let Err(error) = self.exporter.export(part.to_vec()).await else { continue };
-            let status = self.plain.status();
-            if !is_final(status) {
-                return Err(Stop::Collector(error.to_string()));
+            let sent = self.exporter.export(part.to_vec()).await;
+            let Said { status, why, rejected } = self.plain.said();
+            match (sent, rejected) {
+                // By the specification what was rejected is not to be sent again.
+                (Ok(()), Some(partly)) if partly.rejected_spans > 0 => {
+                    let (spans, why) = (partly.rejected_spans, partly.error_message);
+                    tracing::warn!(spans, why, "the collector refused some of a run's spans: they are passed over");
+                    all = false;
+                }
+                (Ok(()), Some(partly)) => tracing::debug!(why = partly.error_message, "the collector has a word"),
+                (Ok(()), None) => {}
+                (Err(error), _) if !is_final(status) => {
+                    return Err(Stop::Collector(why.unwrap_or_else(|| error.to_string())));
+                }
+                (Err(error), _) => {
+                    // It would be refused for ever, and keep all that follow.
+                    tracing::warn!(status, spans = part.len(), %error, "the collector refused a run's trace: it is passed over");
+                    all = false;
+                    break;
+                }
             }
-            // It would be refused for ever, and keep all that follow.
-            tracing::warn!(status, spans = part.len(), %error, "the collector refused a run's trace: it is passed over");
-            self.traces.meters.traces.sent(false);
-            return Ok(());
         }
-        self.traces.meters.traces.sent(true);
+        self.traces.meters.traces.sent(all);
         Ok(())
     }
 }

@@ -57,16 +57,11 @@ fn what_this_version_does_not_read_is_said_with_its_place() {
 
 #[test]
 fn a_file_that_names_nobody_says_what_that_means() {
-    for (text, warned) in
-        [("", false), ("# people: { ana: {} }\n", false), ("people: {}\n", true), ("approvers: {}\n", true)]
-    {
+    for text in ["", "# people: { ana: {} }\n", "people: {}\n", "approvers: {}\n"] {
         let (people, mistakes) = load(text);
         assert!(people.unwrap().is_empty());
-        assert_eq!(
-            mistakes.iter().any(|mistake| mistake.what.contains("names nobody")),
-            warned,
-            "{text}: {mistakes:?}"
-        );
+        assert!(mistakes.iter().any(|mistake| mistake.what.contains("names nobody")), "{text}: {mistakes:?}");
+        assert!(!has_errors(&mistakes), "{text}: {mistakes:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::prune::{days, incident, prune, put, retention, run};
 use crate::report::{Follower, Interest};
-use crate::store::Journal;
+use crate::store::{Journal, Missing};
 use quell_model::record::{NewRecord, NoteAdded};
 use quell_model::{Batch, Durability, Kind, StreamId};
 
@@ -73,9 +73,13 @@ fn what_was_pruned_meanwhile_is_a_gap_only_for_who_has_not_seen_it() {
     put(&journal, "run/r-later", days(20), run("r-later", None, true));
     let after_later = *journal.head().borrow();
     put(&journal, "run/r-new", days(95), run("r-new", None, true));
-    assert!(journal.pruned_after(0).unwrap().is_empty());
+    assert_eq!(journal.pruned_after(0, 20).unwrap(), Missing::default());
     prune(&journal, dir.path(), &retention(30)).unwrap();
-    let lost = |row| journal.pruned_after(row).unwrap();
+    let lost = |row| {
+        let missing = journal.pruned_after(row, 20).unwrap();
+        assert_eq!(missing.more, 0);
+        missing.streams
+    };
     assert_eq!(
         lost(0),
         ["run/r-old".into(), "run/r-later".into()] as [StreamId; 2],
@@ -88,6 +92,25 @@ fn what_was_pruned_meanwhile_is_a_gap_only_for_who_has_not_seen_it() {
     let kept = journal.after(after_later, 10, &mut |_, _| true).unwrap().records;
     assert_eq!(kept[0].stream, "run/r-new".into());
     assert!(lost(kept[0].row).is_empty(), "whoever had a later row has missed nothing");
+    journal.close();
+}
+
+/// However much was pruned meanwhile, whoever comes back is told of some of it, and how much there is.
+#[test]
+fn a_look_at_what_was_pruned_has_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    for at in 0..20 {
+        put(&journal, &format!("run/r-{at}"), days(2 * at + 1), run(&format!("r-{at}"), None, true));
+    }
+    // One by one, so that each has a record of its own.
+    for at in 0..20 {
+        prune(&journal, dir.path(), &retention(98 - 2 * at)).unwrap();
+    }
+    let missing = journal.pruned_after(0, 5).unwrap();
+    let first: Vec<StreamId> = (0..5).map(|at| format!("run/r-{at}").as_str().into()).collect();
+    assert_eq!(missing, Missing { streams: first, more: 15 });
+    assert_eq!(journal.pruned_after(0, 20).unwrap().streams.len(), 16, "those of the records that one look reads");
     journal.close();
 }
 

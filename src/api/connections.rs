@@ -1,0 +1,200 @@
+//! The connections of the API: one loop that takes them in, whichever way they come, and the bounds that each has.
+//!
+//! Owns the bounds. Who a caller is and what they may is `access`'s to say. Keeps true: whoever is slow or silent, to ask or to
+//! read what was answered, holds a place for a bounded time and nobody else's answer waits for them; of each way at most
+//! [`Bounds::connections`] are held. Where all are taken, whoever has not asked anything yet makes room for who comes: only those
+//! who are being answered keep their places.
+//!
+//! ```text
+//! accept ─▶ a place, or closed ─▶ TLS within HANDSHAKE ─▶ head within HEAD ─▶ access ─▶ routes ─▶ taken within `write`
+//! ```
+
+use super::caller::Peer;
+use super::guest::{Answered, Guest, Received};
+use super::listen::{Accepted, Listener};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
+use tower_service::Service;
+
+/// For the handshake of TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// For the head of a request, the first and every further one of a connection.
+const HEAD: Duration = Duration::from_secs(10);
+/// For the rest of a request until its answer begins.
+const ANSWER: Duration = Duration::from_secs(60);
+/// The head of a request is not larger, in bytes.
+const LARGEST_HEAD: usize = 16 << 10;
+/// After a failed accept (no file descriptors left), so that it is not tried a million times a second.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a test has smaller.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// Connections at once, of each way: far more than the programs of a team hold, and few megabytes when all are taken.
+    connections: usize,
+    /// So long what is written waits for a reader who takes nothing at all: longer than the stalls of a network that comes back.
+    /// A byte that is taken begins it anew.
+    write: Duration,
+}
+
+const USUAL: Bounds = Bounds { connections: 256, write: Duration::from_secs(30) };
+
+/// Serves until `end` is ready, then finishes what was begun.
+pub(crate) async fn serve(listener: Listener, router: Router, end: watch::Receiver<bool>) {
+    within(USUAL, listener, router, end).await;
+}
+
+async fn within(bounds: Bounds, listener: Listener, router: Router, mut end: watch::Receiver<bool>) {
+    let mut house = House { bounds, guests: VecDeque::new(), tasks: JoinSet::new() };
+    loop {
+        let accepted = tokio::select! {
+            // Places are given back before anybody is asked to leave one.
+            biased;
+            Some(left) = house.tasks.join_next_with_id() => {
+                house.left(left.map(|(id, ())| id));
+                continue;
+            }
+            () = over(&mut end) => break,
+            accepted = listener.accept() => accepted,
+        };
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be taken");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        // Whoever finds no place is closed at once: to wait would hold a descriptor for them as well.
+        if !house.has_room().await {
+            tracing::debug!(from = %accepted.from(), "all {} places are taken", bounds.connections);
+            continue;
+        }
+        let guest = Arc::new(Guest::default());
+        let (of, router, end) = (Arc::clone(&guest), router.clone(), end.clone());
+        let task = house.tasks.spawn(connection(accepted, bounds.write, of, router, end));
+        house.guests.push_back((task, guest));
+    }
+    drop(listener);
+    while house.tasks.join_next().await.is_some() {}
+}
+
+/// Who is connected, in the order in which they came.
+struct House {
+    bounds: Bounds,
+    guests: VecDeque<(AbortHandle, Arc<Guest>)>,
+    tasks: JoinSet<()>,
+}
+
+impl House {
+    fn left(&mut self, left: Result<tokio::task::Id, tokio::task::JoinError>) {
+        let id = left.unwrap_or_else(|error| error.id());
+        self.guests.retain(|(task, _)| task.id() != id);
+    }
+
+    /// Whether one more may come, once somebody who has not asked has gone where there is need.
+    async fn has_room(&mut self) -> bool {
+        if self.guests.len() < self.bounds.connections {
+            return true;
+        }
+        let Some((task, _)) = self.guests.iter().find(|(_, guest)| guest.is_to_leave()) else { return false };
+        task.abort();
+        // Its descriptor is closed before another is taken. An aborted task ends at its next turn.
+        while self.guests.len() >= self.bounds.connections
+            && let Some(left) = self.tasks.join_next_with_id().await
+        {
+            self.left(left.map(|(id, ())| id));
+        }
+        true
+    }
+}
+
+/// Waits for the daemon's end, whether it is told or its teller is gone.
+async fn over(end: &mut watch::Receiver<bool>) {
+    drop(end.wait_for(|end| *end).await);
+}
+
+async fn connection(
+    accepted: Accepted,
+    write: Duration,
+    guest: Arc<Guest>,
+    router: Router,
+    end: watch::Receiver<bool>,
+) {
+    let from = accepted.from();
+    let ended = match accepted {
+        Accepted::Socket(stream) => {
+            let peer = Peer::Uid(stream.peer_cred().ok().map(|peer| peer.uid()));
+            exchange(patient(stream, write), peer, guest, router, end).await
+        }
+        Accepted::Tcp(stream, _, None) => exchange(patient(stream, write), Peer::Network, guest, router, end).await,
+        // Below TLS: what it holds back itself is little.
+        Accepted::Tcp(stream, _, Some(tls)) => match timeout(HANDSHAKE, tls.accept(patient(stream, write))).await {
+            Ok(Ok(stream)) => exchange(stream, Peer::Network, guest, router, end).await,
+            Ok(Err(error)) => return tracing::debug!(%from, %error, "no TLS came about"),
+            Err(_) => return tracing::debug!(%from, "no TLS came about in time"),
+        },
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%from, %error, "a connection broke off");
+    }
+}
+
+/// Fails a write of which its reader takes nothing for so long: hyper waits without an end.
+fn patient<S: AsyncRead + AsyncWrite>(stream: S, write: Duration) -> std::pin::Pin<Box<TimeoutStream<S>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(write));
+    Box::pin(stream)
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    peer: Peer,
+    guest: Arc<Guest>,
+    router: Router,
+    mut end: watch::Receiver<bool>,
+) -> Result<(), hyper::Error> {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (mut router, guest) = (router.clone(), Arc::clone(&guest));
+        async move {
+            let (head, body) = request.into_parts();
+            let mut request = Request::from_parts(head, Body::new(Received::of(body, &guest)?));
+            request.extensions_mut().insert(ConnectInfo(peer));
+            match timeout(ANSWER, router.call(request)).await {
+                Ok(Ok(answer)) => Ok(answer.map(|body| Answered::of(body, guest))),
+                Ok(Err(never)) => match never {},
+                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the request did not come in time")),
+            }
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(LARGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(served);
+    tokio::select! {
+        ended = served.as_mut() => ended,
+        () = over(&mut end) => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
