@@ -132,12 +132,16 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn ask_person(&mut self, id: &RunId, part: &Part, ask: &AskPerson) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
-        let owned = RunScope::of(&live.run, &self.outputs, &self.definitions.people);
+        let ground = (&self.outputs, &self.definitions.people);
         let item = live.under_way.get(part).map_or(Json::Null, |under_way| under_way.item.clone());
         let attempt = live.under_way.get(part).map_or(1, |under_way| under_way.attempt);
-        let scope = owned.scope(&live.run, &item);
-        let text = self.expressions.render_text(&ask.question, &scope);
-        let person = ask.person.as_ref().map(|person| self.expressions.eval(&person.text, &scope)).transpose();
+        let owned = RunScope::reading(&live.run, ground, &self.expressions.text_reads(&ask.question));
+        let text = self.expressions.render_text(&ask.question, &owned.scope(&live.run, &item));
+        let person = ask.person.as_ref().map(|person| {
+            let owned = RunScope::reading(&live.run, ground, &self.expressions.reads(&person.text));
+            self.expressions.eval(&person.text, &owned.scope(&live.run, &item))
+        });
+        let person = person.transpose();
         let (text, person) = match (text, person) {
             (Ok(text), Ok(person)) => (text, person),
             (Err(error), _) => return self.end(id, part, Ending::failed(format!("its question: {error}"))),

@@ -13,6 +13,12 @@ use serde_json::{Map, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+#[cfg(test)]
+thread_local! {
+    /// How many results of items were made: with each item's own step among them it would be the square of the items.
+    pub(super) static ITEMS_TOLD: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Owned parts of a scope; borrowed by [`RunScope::scope`].
 #[derive(Debug)]
 pub(super) struct RunScope {
@@ -60,7 +66,11 @@ fn step_value(
         value.extend(given.clone());
     }
     if step.for_each.is_some() && (reads("items") || reads("failed")) {
-        let item = |(item, outcome, output, why): (&Json, Option<Outcome>, &Json, &str)| json!({ "item": item, "outcome": outcome, "output": output, "why": why });
+        let item = |(item, outcome, output, why): (&Json, Option<Outcome>, &Json, &str)| {
+            #[cfg(test)]
+            ITEMS_TOLD.set(ITEMS_TOLD.get() + 1);
+            json!({ "item": item, "outcome": outcome, "output": output, "why": why })
+        };
         let failed =
             run.items(&step.id).filter(|(_, outcome, ..)| outcome.is_some_and(|o| !o.is_met())).map(item).collect();
         value.insert("items".into(), Json::Array(run.items(&step.id).map(item).collect()));
@@ -72,13 +82,6 @@ fn step_value(
 }
 
 impl RunScope {
-    /// All of it.
-    pub(super) fn of(run: &Run, outputs: &Outputs, people: &Arc<People>) -> Self {
-        let value = |step| step_value(run, outputs, step, |_| true).unwrap_or(Json::Null);
-        let steps = run.playbook.steps.iter().map(|step| (step.id.to_string(), value(step)));
-        Self::with(run, people, Json::Object(steps.collect()), true)
-    }
-
     /// What these read, and no more: a step of ten thousand does not make the results of all the others.
     pub(super) fn reading(run: &Run, (outputs, people): (&Outputs, &Arc<People>), reads: &Reads) -> Self {
         let mut steps = Map::new();

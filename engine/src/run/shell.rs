@@ -351,10 +351,7 @@ impl<W: Send + 'static> Core<W> {
             #[cfg(test)]
             self.holds_all(id, live, now, &due);
             if due.is_empty() {
-                if let Some(at) = live.run.next_wait(now) {
-                    self.timers.add(at, Some(id.clone()));
-                }
-                return;
+                return self.timers.set(id, live.run.next_wait(now), now);
             }
             for command in due {
                 self.obey(id, command, now);
@@ -449,6 +446,7 @@ impl<W: Send + 'static> Core<W> {
         self.triggers.ended(&started.playbook, &started.per, id, planned);
         self.memory.run_ended(id);
         self.awaiting.forget(started);
+        self.timers.forget(id);
         self.said.push(Said::Finished(id.clone(), started.playbook.clone(), state));
     }
 
@@ -456,11 +454,12 @@ impl<W: Send + 'static> Core<W> {
         if live.run.playbook.outputs.is_empty() {
             return Json::Object(serde_json::Map::new());
         }
-        let scope = super::scope::RunScope::of(&live.run, &self.outputs, &self.definitions.people);
-        let none = Json::Null;
-        let scope = scope.scope(&live.run, &none);
         let render = |template: &Json| {
-            self.expressions.render(template, &scope).unwrap_or_else(|error| Json::String(format!("error: {error}")))
+            let (ground, reads) =
+                ((&self.outputs, &self.definitions.people), self.expressions.template_reads(template));
+            let owned = super::scope::RunScope::reading(&live.run, ground, &reads);
+            let given = self.expressions.render(template, &owned.scope(&live.run, &Json::Null));
+            given.unwrap_or_else(|error| Json::String(format!("error: {error}")))
         };
         Json::Object(
             live.run.playbook.outputs.iter().map(|(name, template)| (name.clone(), render(template))).collect(),

@@ -42,7 +42,8 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
         let Some(step) = live.run.playbook.step(&part.step).cloned() else { return };
-        let (owned, item) = (RunScope::of(&live.run, &self.outputs, &self.definitions.people), live.run.item(part));
+        let (reads, item) = (self.expressions.template_reads(&sub.with), live.run.item(part));
+        let owned = RunScope::reading(&live.run, (&self.outputs, &self.definitions.people), &reads);
         let inputs = match self.expressions.render(&sub.with, &owned.scope(&live.run, &item)) {
             Ok(inputs) => inputs,
             Err(error) => {

@@ -1,12 +1,13 @@
 //! Moments that runs wait for, in one order, with one sleeper for the nearest.
 //!
 //! Owns which run is to be looked at when. Never decides what is due: the machine says that. Keeps true: ten thousand that wait
-//! cost nothing until their own moment, and thousands that come at once do not keep the sensor waiting.
+//! cost nothing until their own moment, and thousands that come at once do not keep the sensor waiting; a run has one moment,
+//! and one that has ended none.
 
 use super::job::Input;
 use super::shell::{Core, INBOX_TURN};
 use quell_model::{RunId, Stamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
@@ -15,13 +16,35 @@ use tokio::task::AbortHandle;
 pub(super) struct Timers {
     /// With the run to be looked at; none: the engine itself wants to look.
     all: BTreeSet<(Stamp, Option<RunId>)>,
+    /// The moment of each run.
+    of_runs: HashMap<RunId, Stamp>,
     /// Who sleeps, and until when.
     sleeper: Option<(Stamp, AbortHandle)>,
 }
 
 impl Timers {
-    pub(super) fn add(&mut self, at: Stamp, run: Option<RunId>) {
-        self.all.insert((at, run));
+    /// A run waits for this moment at the earliest; none: for no moment. What has come and was not looked at stays.
+    pub(super) fn set(&mut self, run: &RunId, at: Option<Stamp>, now: Stamp) {
+        if self.of_runs.get(run).is_some_and(|before| *before <= now) {
+            return;
+        }
+        self.forget(run);
+        if let Some(at) = at {
+            self.all.insert((at, Some(run.clone())));
+            self.of_runs.insert(run.clone(), at);
+        }
+    }
+
+    /// A run has ended.
+    pub(super) fn forget(&mut self, run: &RunId) {
+        if let Some(before) = self.of_runs.remove(run) {
+            self.all.remove(&(before, Some(run.clone())));
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_run(&self, run: &RunId) -> usize {
+        self.all.iter().filter(|(_, of)| of.as_ref() == Some(run)).count()
     }
 
     /// The nearest moment.
@@ -32,14 +55,18 @@ impl Timers {
     /// Takes out the first whose moment has come.
     fn due(&mut self, now: Stamp) -> Option<Option<RunId>> {
         self.next().filter(|at| *at <= now)?;
-        self.all.pop_first().map(|(_, run)| run)
+        let (_, run) = self.all.pop_first()?;
+        if let Some(run) = &run {
+            self.of_runs.remove(run);
+        }
+        Some(run)
     }
 }
 
 impl<W: Send + 'static> Core<W> {
     /// Wakes the engine at a moment: every turn looks at what is not a run's.
     pub(super) fn wake_at(&mut self, at: Stamp) {
-        self.timers.add(at, None);
+        self.timers.all.insert((at, None));
     }
 
     /// Looks at the runs whose moments have come.

@@ -7,7 +7,8 @@
 //!
 //! Owns which parts wait for detections on which entity, so that a detection looks at those alone. Keeps true: a wait's end
 //! is written down together with the detection that ended it, so that no crash comes between the two; what anybody can
-//! write ends no wait of a run that acts by itself.
+//! write ends no wait of a run that acts by itself; a detection looks at a few hundred waits at the most before it is
+//! answered.
 
 use super::conclude::Ending;
 use super::machine::WAIT;
@@ -16,46 +17,84 @@ use super::shell::Core;
 use crate::load::units::print_duration;
 use crate::playbook::expression::Scope;
 use crate::trigger::{self, Seen};
-use quell_model::playbook::Wait;
+use quell_model::playbook::{Wait, WaitUntil};
 use quell_model::record::{Decided, NewRecord, Part, RunStarted, TimerSet, TriggerDecision};
 use quell_model::{Detection, Json, Mode, Name, Outcome, RunId, Stamp};
 use serde_json::json;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// A part of a run.
 type Place = (RunId, Part);
 
-/// Which parts wait for detections.
+/// Waits for detections on one entity that go on at once, and for those on any: each detection there is compared with all of
+/// them before it is answered, and whoever makes ever new subjects must not make it wait for that.
+const MOST_AWAITED: usize = 200;
+/// Of one run.
+const MOST_OF_RUN: usize = 100;
+/// Of runs that a source which anybody can write has started: whoever writes there must not take the others' room.
+const MOST_UNTRUSTED: usize = 50;
+
+/// Which parts wait for detections, each with whether a source that anybody can write has started its run.
 #[derive(Debug, Default)]
 pub(super) struct Awaiting {
-    by_entity: HashMap<String, BTreeSet<Place>>,
-    anywhere: BTreeSet<Place>,
+    by_entity: HashMap<String, BTreeMap<Place, bool>>,
+    anywhere: BTreeMap<Place, bool>,
     /// The first error of each part's `if`: whether that detection fits is not known.
     unclear: HashMap<Place, String>,
 }
 
 impl Awaiting {
-    fn add(&mut self, place: Place, entity: Option<&str>) {
+    fn add(&mut self, place: Place, entity: Option<&str>, untrusted: bool) {
+        let room = match entity {
+            Some(entity) => self.by_entity.entry(entity.to_owned()).or_default(),
+            None => &mut self.anywhere,
+        };
+        room.insert(place, untrusted);
+    }
+
+    fn room(&mut self, entity: Option<&str>) -> Option<&mut BTreeMap<Place, bool>> {
         match entity {
-            Some(entity) => drop(self.by_entity.entry(entity.to_owned()).or_default().insert(place)),
-            None => drop(self.anywhere.insert(place)),
+            Some(entity) => self.by_entity.get_mut(entity),
+            None => Some(&mut self.anywhere),
         }
+    }
+
+    /// Why no further wait of a run can begin there, if none can. `waits`: whether a part still does.
+    fn full(&mut self, run: &RunStarted, entity: Option<&str>, waits: impl Fn(&Place) -> bool) -> Option<String> {
+        let room = self.room(entity)?;
+        let most = if run.untrusted { MOST_UNTRUSTED } else { MOST_AWAITED };
+        let count = |room: &BTreeMap<Place, bool>| {
+            let of_run = room.keys().filter(|place| place.0 == run.run).count();
+            (of_run, room.values().filter(|untrusted| **untrusted == run.untrusted).count())
+        };
+        let (mut of_run, mut all) = count(room);
+        if of_run >= MOST_OF_RUN || all >= most {
+            // Also what has ended is there until its run has.
+            room.retain(|place, _| waits(place));
+            (of_run, all) = count(room);
+        }
+        let about = if entity.is_some() { "on this entity" } else { "anywhere" };
+        if of_run >= MOST_OF_RUN {
+            return Some(format!("{of_run} steps of this run wait for a detection {about} already"));
+        }
+        (all >= most).then(|| format!("{all} steps wait for a detection {about} already"))
     }
 
     /// Those that a detection on this entity may end, run by run.
     fn about(&self, entity: &str) -> BTreeSet<Place> {
-        self.by_entity.get(entity).into_iter().flatten().chain(&self.anywhere).cloned().collect()
+        self.by_entity.get(entity).into_iter().flatten().chain(&self.anywhere).map(|(place, _)| place.clone()).collect()
     }
 
     /// A run has ended.
     pub(super) fn forget(&mut self, run: &RunStarted) {
         let is_other = |place: &Place| place.0 != run.run;
-        self.anywhere.retain(is_other);
+        self.anywhere.retain(|place, _| is_other(place));
         self.unclear.retain(|place, _| is_other(place));
         if let Some(entity) = entity_of(run)
             && let Some(places) = self.by_entity.get_mut(entity)
         {
-            places.retain(is_other);
+            places.retain(|place, _| is_other(place));
             if places.is_empty() {
                 self.by_entity.remove(entity);
             }
@@ -71,6 +110,11 @@ impl Awaiting {
 /// What a run is about, as its incident is.
 fn entity_of(started: &RunStarted) -> Option<&str> {
     started.event.get("entity").and_then(Json::as_str)
+}
+
+/// The entity that a wait is for; none: any.
+fn place_of<'a>(started: &'a RunStarted, wanted: &WaitUntil) -> Option<&'a str> {
+    entity_of(started).filter(|_| !wanted.anywhere)
 }
 
 /// A part whose wait a detection ends.
@@ -115,20 +159,33 @@ impl<W: Send + 'static> Core<W> {
                 let hint = Some("`anywhere: true`, with an `if`".to_owned());
                 return self.end(id, part, Ending { proof: why.to_owned(), hint, ..Ending::default() });
             }
-            Wait::Until(wanted) => wanted.timeout,
+            Wait::Until(wanted) => {
+                let started = Arc::clone(&live.run.started);
+                let runs = &self.runs;
+                let waits = |(run, part): &Place| runs.get(run).is_some_and(|live| live.run.waits_for(part).is_some());
+                if let Some(why) = self.awaiting.full(&started, place_of(&started, wanted), waits) {
+                    return self.end(id, part, Ending::failed(format!("it cannot wait as well: {why}")));
+                }
+                wanted.timeout
+            }
         };
+        let Some(live) = self.runs.get_mut(id) else { return };
         live.under_way.remove(part);
         let timer = TimerSet { part: part.clone(), what: WAIT.into(), until: now.after(lasts) };
         self.record(id, vec![NewRecord::new(now, timer)]);
-        self.awaits(id);
+        let Some(live) = self.runs.get(id) else { return };
+        if let Wait::Until(wanted) = wait {
+            let started = &live.run.started;
+            self.awaiting.add((id.clone(), part.clone()), place_of(started, wanted), started.untrusted);
+        }
     }
 
-    /// Notes what a run waits for.
+    /// Notes what a run that was taken up waits for.
     pub(super) fn awaits(&mut self, id: &RunId) {
         let Some(live) = self.runs.get(id) else { return };
-        let entity = entity_of(&live.run.started);
+        let started = &live.run.started;
         for (part, wanted) in live.run.awaiting() {
-            self.awaiting.add((id.clone(), part), entity.filter(|_| !wanted.anywhere));
+            self.awaiting.add((id.clone(), part), place_of(started, wanted), started.untrusted);
         }
     }
 
@@ -154,14 +211,21 @@ impl<W: Send + 'static> Core<W> {
         }
         let (untrusted, id) = (self.definitions.is_untrusted(detection), json!(detection.id));
         let mut takers = Vec::new();
-        let mut scope: Option<(RunId, RunScope)> = None;
+        let (mut told, mut shown): (Option<(RunId, bool)>, Option<Json>) = (None, None);
         for (run, part) in places {
             let Some(live) = self.runs.get(&run) else { continue };
             let Some(wanted) = live.run.awaits(&part, now) else { continue };
             let started = &live.run.started;
             // Whoever may write a log must not move on what acts by itself.
             let is_forgeable = untrusted && !started.untrusted && started.mode == Mode::Enforce;
-            if is_forgeable || !trigger::wants(&wanted.detections, &detection.rule) || live.run.has_seen(&id) {
+            if is_forgeable || !trigger::wants(&wanted.detections, &detection.rule) {
+                continue;
+            }
+            // Of all that wait in one run it is found out once.
+            let known = told.as_ref().filter(|(of, _)| *of == run).map(|(_, known)| *known);
+            let known = known.unwrap_or_else(|| live.run.has_seen(&id));
+            told = Some((run.clone(), known));
+            if known {
                 continue;
             }
             let taker = Taker { run: run.clone(), part: part.clone(), playbook: started.playbook.clone() };
@@ -169,12 +233,10 @@ impl<W: Send + 'static> Core<W> {
                 takers.push(taker);
                 continue;
             };
-            if scope.as_ref().is_none_or(|(of, _)| *of != run) {
-                scope = Some((run.clone(), RunScope::of(&live.run, &self.outputs, &self.definitions.people)));
-            }
-            let Some((_, owned)) = &scope else { continue };
-            let (view, item) = (view(seen), live.run.item(&part));
-            let scope = Scope { seen: &view, ..owned.scope(&live.run, &item) };
+            let reads = self.expressions.reads(&condition.text);
+            let owned = RunScope::reading(&live.run, (&self.outputs, &self.definitions.people), &reads);
+            let (shown, item) = (shown.get_or_insert_with(|| view(seen)), live.run.item(&part));
+            let scope = Scope { seen: shown, ..owned.scope(&live.run, &item) };
             match self.expressions.truth(&condition.text, &scope) {
                 Ok(true) => takers.push(taker),
                 Ok(false) => {}

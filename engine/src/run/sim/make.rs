@@ -203,6 +203,13 @@ fn within(rng: &mut Rng) -> Within {
     Within(Duration::from_secs(rng.of(&[1, 20, 300, 3600])))
 }
 
+/// A step that asks, and goes on by itself after an hour.
+pub(super) fn asks_in_time(id: &str) -> Step {
+    let (question, within) = ("Was it you?".to_owned(), Within(Duration::from_secs(3600)));
+    let ask = AskPerson { question, within, by: None, remember: None, ..asks(&mut Rng::new(1)) };
+    Step { kind: StepKind::Ask(Box::new(ask)), ..step(id, &[]) }
+}
+
 fn asks(rng: &mut Rng) -> AskPerson {
     AskPerson {
         question: rng.of(&["Was it you, ${{ event.node }}?", "Is it ${{ event.nothing.of.this }}?"]).to_owned(),

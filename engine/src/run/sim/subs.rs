@@ -7,7 +7,7 @@ use super::make;
 use super::rng::Rng;
 use super::stage::{Death, Stage};
 use super::world::Doing;
-use crate::run::fixtures::playbook_of;
+use crate::run::fixtures::{playbook_of, step};
 use crate::run::{Refusal, Request};
 use crate::store::by_hand::{self, At};
 use quell_model::playbook::{
@@ -389,6 +389,33 @@ fn each_item_has_a_run_of_its_own() {
     assert_eq!(ended.steps["parent/sub"], Outcome::Verified);
     undo(&mut stage);
     assert_eq!(end(&mut stage, &playbooks).stands.len(), 0);
+}
+
+/// What nobody reads is not made: with all of it for each item, twice the items would be four times the work.
+#[test]
+fn a_step_of_many_items_makes_each_item_s_results_so_often_and_no_more() {
+    use crate::run::scope::ITEMS_TOLD;
+    let told = |kind: &dyn Fn() -> Step, items: usize| {
+        let mut each = kind();
+        let list: Vec<String> = (0..items).map(|item| item.to_string()).collect();
+        let list = Expression { text: format!("[{}]", list.join(", ")), span: Default::default() };
+        each.for_each = Some(ForEach { list, max_parallel: 10_000, errors: ItemErrors::Collect });
+        let mut before = make::acts("before", &[], "process.freeze");
+        before.for_each = each.for_each.clone();
+        each.needs = vec!["before".into()];
+        let mut stage = stage(&[parent(vec![before, each]), child("tells", vec![step("tell", &[])])]);
+        let begun = ITEMS_TOLD.get();
+        attack(&mut stage);
+        ITEMS_TOLD.get() - begun
+    };
+    let sub = || make::starts("each", &[], "tells");
+    let waits = || make::awaits("each", &[], "second", 1);
+    let asks = || make::asks_in_time("each");
+    let kinds: [&dyn Fn() -> Step; 3] = [&sub, &waits, &asks];
+    for kind in kinds {
+        let (some, twice) = (told(kind, 20), told(kind, 40));
+        assert!(twice <= 2 * some, "{some} for 20 items, {twice} for 40");
+    }
 }
 
 #[test]

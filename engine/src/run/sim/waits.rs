@@ -260,6 +260,53 @@ fn each_item_waits_for_its_own() {
     assert_eq!((each.outcome, state), (Outcome::Done, RunState::Succeeded));
 }
 
+/// One whose waits are of many items, all at once; none of what comes fits.
+fn many(items: usize, anywhere: bool) -> (Stage, Arc<Playbook>) {
+    let mut each = make::awaits("each", &[], "second", 600);
+    until(&mut each).anywhere = anywhere;
+    let list: Vec<String> = (0..items).map(|item| item.to_string()).collect();
+    let list = Expression { text: format!("[{}]", list.join(", ")), span: Default::default() };
+    let errors = quell_model::playbook::ItemErrors::Collect;
+    each.for_each = Some(quell_model::playbook::ForEach { list, max_parallel: 10_000, errors });
+    let (mut stage, playbook) = stage(vec![each]);
+    seen(&mut stage, "rule", 0, 1);
+    (stage, playbook)
+}
+
+#[test]
+fn a_detection_is_compared_with_so_many_waits_and_no_more() {
+    for anywhere in [false, true] {
+        let (mut stage, playbook) = many(120, anywhere);
+        assert_eq!(live(&stage).awaiting().count(), 100, "of one run");
+        let place = if anywhere { "anywhere" } else { "on this entity" };
+        let why = format!("it cannot wait as well: 100 steps of this run wait for a detection {place} already");
+        let full = live(&stage).items(&"each".into()).filter(|(.., told)| *told == why).count();
+        assert_eq!(full, 20);
+        let (each, state) = ended(&mut stage, &playbook, "each");
+        assert_eq!((each.outcome, state), (Outcome::Failed, RunState::Failed), "{}", each.proof);
+    }
+    // Of all runs on an entity; those on another, and what ends, make room.
+    let (mut stage, playbook) = stage(vec![make::awaits("second", &[], "second", 600)]);
+    let attack = |stage: &mut Stage, number: usize, entity: &str| {
+        let mut detection = make::about("rule", 0, Class::FileEvent, number, stage.now(), Duration::ZERO);
+        let event = Arc::make_mut(&mut detection.event);
+        event.subject = quell_model::Subject::User(format!("user{number}").as_str().into());
+        event.entity.id = entity.into();
+        stage.alive(|life| life.core.detections([detection]));
+    };
+    (0..210).for_each(|number| attack(&mut stage, number, "u0"));
+    let waiting = |stage: &Stage| stage.life.as_ref().unwrap().core.runs.len();
+    assert_eq!(waiting(&stage), 200);
+    attack(&mut stage, 300, "u1");
+    assert_eq!(waiting(&stage), 201, "another entity's are not looked at for this one's");
+    seen(&mut stage, "second", 0, 400);
+    assert_eq!(waiting(&stage), 1, "the others have what they waited for");
+    attack(&mut stage, 500, "u0");
+    assert_eq!(waiting(&stage), 2);
+    stage.settle().unwrap();
+    check::at_the_end(&mut stage, &[playbook]).unwrap();
+}
+
 /// Killed at any write of what a detection does, and told of it again: each of two waits takes one of two detections.
 #[test]
 fn a_detection_that_is_told_again_after_a_death_ends_no_second_wait() {

@@ -280,6 +280,21 @@ fn an_answer_means_the_plan_that_was_shown() {
 }
 
 #[test]
+fn a_moment_that_nobody_waits_for_any_more_is_forgotten() {
+    let mut yard = Yard::new(playbook_of(vec![
+        asks_first(sets("cut", &[], "cloud.cut", "a")),
+        confirmed(sets("then", &["cut"], "process.freeze", "b"), true),
+    ]));
+    let run = yard.attack(1);
+    assert_eq!(yard.stage.core.timers.of_run(&run), 1);
+    yard.says(&run, "cut", "approve", "ana").unwrap();
+    assert_eq!(yard.stage.core.timers.of_run(&run), 1, "of the question that it asks now");
+    yard.says(&run, "then", "keep", "ana").unwrap();
+    assert_eq!(yard.end_of(&run), "RunFinished succeeded");
+    assert_eq!(yard.stage.core.timers.of_run(&run), 0, "a run that has ended waits for no moment");
+}
+
+#[test]
 fn what_is_confirmed_stands_and_what_is_not_is_taken_back() {
     for (answer, by_time, stands) in
         [(Some("keep"), false, true), (Some("undo"), false, false), (None, false, true), (None, true, false)]
