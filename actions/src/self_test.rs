@@ -130,6 +130,7 @@ fn admit(hands: &Hands, action: &dyn Action, plan: Plan) -> Result<Admitted, Str
         mode_because: "the self-test acts on its own dummy",
         untrusted: false,
         limits: RunLimits::default(),
+        above: Vec::new(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
         owned: None,

@@ -250,6 +250,7 @@ impl Act {
             mode_because: "a test",
             untrusted: false,
             limits: RunLimits::default(),
+            above: Vec::new(),
             paused: false,
             consent: quell_model::guard::Consent::AsNeeded,
             owned: None,

@@ -173,6 +173,7 @@ fn guards(c: &mut Criterion) {
         mode_because: "",
         untrusted: false,
         limits: Default::default(),
+        above: Vec::new(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
         owned: None,

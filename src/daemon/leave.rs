@@ -270,6 +270,7 @@ async fn undo(
         mode_because: "",
         untrusted: false,
         limits: RunLimits::default(),
+        above: Vec::new(),
         paused: false,
         consent: Consent::Given,
         owned: None,

@@ -149,6 +149,7 @@ impl Strike {
             mode_because: "a test",
             untrusted: false,
             limits: RunLimits::default(),
+            above: Vec::new(),
             paused: false,
             consent: quell_model::guard::Consent::AsNeeded,
             owned: None,

@@ -87,6 +87,7 @@ async fn kill(hands: &Arc<KernelHands>, root: &ProcessId) -> (Json, Truth) {
         mode_because: "a test",
         untrusted: false,
         limits: RunLimits::default(),
+        above: Vec::new(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
         owned: None,

@@ -59,7 +59,7 @@ pub struct Approvers {
     pub people: BTreeSet<Name>,
     /// So many of them have to, at least 1.
     pub quorum: u32,
-    /// Whoever started the run does not count.
+    /// Whoever started the run, or had it tried again, does not count.
     pub not_requester: bool,
     /// The policy that carries the question up.
     pub policy: Option<Name>,
@@ -137,8 +137,8 @@ impl People {
             let all: Vec<&str> = approvers.people.iter().map(Name::as_str).collect();
             return Some(format!("{by} is none of the approvers `{name}`: {}", all.join(", ")));
         }
-        (approvers.not_requester && may.requester == Some(by))
-            .then(|| format!("{by} started the run, and `{name}` wants somebody else"))
+        (approvers.not_requester && may.requesters.contains(&by))
+            .then(|| format!("{by} started the run, or has tried it again, and `{name}` wants somebody else"))
     }
 }
 
@@ -149,8 +149,8 @@ pub struct MayAnswer<'a> {
     pub person: Option<&'a Name>,
     /// These approvers.
     pub approvers: Option<&'a Name>,
-    /// Who started the run.
-    pub requester: Option<&'a Name>,
+    /// Who started the run, and who had it tried again.
+    pub requesters: Vec<&'a Name>,
     /// Who was asked whether it was them.
     pub suspects: Vec<&'a Name>,
 }
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(all.objection(&ana, &may), None);
         assert!(all.objection(&bo, &may).is_some_and(|why| why.contains("none of the approvers")));
         assert!(all.objection(&root, &may).is_some_and(|why| why.contains("nobody in escalation.yaml")));
-        assert!(all.objection(&ana, &MayAnswer { requester: Some(&ana), ..may.clone() }).is_some());
+        assert!(all.objection(&ana, &MayAnswer { requesters: vec![&ana], ..may.clone() }).is_some());
         assert!(all.objection(&ana, &MayAnswer { suspects: vec![&ana], ..may.clone() }).is_some());
         assert!(all.objection(&ana, &MayAnswer { person: Some(&bo), ..MayAnswer::default() }).is_some());
         assert_eq!(all.objection(&"lead".into(), &MayAnswer::default()), None, "nobody is named");

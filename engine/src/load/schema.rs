@@ -347,7 +347,7 @@ fn approvers() -> Json {
     let mut approvers = object(json!({
         "people": { "type": "array", "minItems": 1, "items": { "type": "string" }, "description": "Which of the people." },
         "quorum": { "type": "integer", "minimum": 1, "description": "So many of them have to say yes; 1 if absent." },
-        "not_requester": { "type": "boolean", "description": "Whoever started the run does not count; true if absent." },
+        "not_requester": { "type": "boolean", "description": "Whoever started the run, or had it tried again, does not count; true if absent." },
         "policy": { "type": "string", "description": "A name of `policies`." },
     }));
     approvers["required"] = json!(["people"]);

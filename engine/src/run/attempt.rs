@@ -220,9 +220,9 @@ impl<W: Send + 'static> Core<W> {
         let StepKind::Action { action, .. } = &step.kind else { return };
         let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() else { return };
         if let Some(before) = live.run.would_lose(part, &plan) {
-            let why =
-                "it did that before, which stands and would be lost sight of: `quell run undo` takes it back first";
-            return self.end(id, part, Ending::refused("retry", &before, why.to_owned()));
+            let undo = format!("`quell run undo {id}/{}` takes it back first", part.step);
+            let why = format!("it did that before, which stands and would be lost sight of: {undo}");
+            return self.end(id, part, Ending::refused("retry", &before, why));
         }
         let (mode, because) = self.mode_of(id, step);
         let playbook = live.run.playbook.name.clone();
@@ -242,6 +242,7 @@ impl<W: Send + 'static> Core<W> {
             mode_because: &because,
             untrusted: live.run.started.untrusted,
             limits: live.run.playbook.limits,
+            above: self.above(&live.run).map(|above| (&above.run.started.run, above.run.playbook.limits)).collect(),
             paused: self.paused,
             consent,
             owned: owned.as_ref(),
@@ -257,6 +258,7 @@ impl<W: Send + 'static> Core<W> {
             && bait(&ask, &plan).is_none()
             && self.guard().breaker.objection(&self.memory, &ask, &plan).is_none();
         let action = action.clone();
+        let above: Vec<RunId> = ask.above.iter().map(|(run, _)| (*run).clone()).collect();
         let decision = decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan);
         if let Some(why) = opens.filter(|_| !matches!(decision, Decision::Refuse { .. })) {
             tracing::error!(%playbook, why, "the breaker opens: it acts on nothing new for a while, and where it has acted it goes on");
@@ -273,7 +275,11 @@ impl<W: Send + 'static> Core<W> {
                 self.end(id, part, Ending::left_at_plan(part.clone(), action, input, plan, why));
             }
             Decision::Act(admitted) => {
-                self.memory.add(Act::of(now, action.clone(), id.clone(), playbook, admitted.plan()));
+                let act = Act::of(now, action.clone(), id.clone(), playbook, admitted.plan());
+                for above in above {
+                    self.memory.run_touched(&above, act.targets.iter().map(String::as_str));
+                }
+                self.memory.add(act);
                 if let Some(live) = self.runs.get_mut(id) {
                     live.only_planned = false;
                 }
@@ -480,7 +486,11 @@ impl<W: Send + 'static> Core<W> {
         let mut strictest = (started.mode, started.mode_because.clone());
         let ceiling = (self.definitions.ceiling, self.definitions.ceiling_because.clone());
         let own = step.mode.map(|mode| (mode, format!("step `{}` says {mode}", step.id)));
-        for (mode, because) in std::iter::once(ceiling).chain(own) {
+        // Of what is written it is what is written now that holds: also for what began before.
+        let playbook = &live.run.playbook.name;
+        let written = self.definitions.modes.get(playbook);
+        let written = written.map(|mode| (*mode, format!("the configuration sets `{playbook}` to {mode}")));
+        for (mode, because) in std::iter::once(ceiling).chain(written).chain(own) {
             if mode < strictest.0 {
                 strictest = (mode, because);
             }

@@ -9,10 +9,10 @@ use super::machine::Run;
 use super::request::Refusal;
 use super::shell::{Core, Live};
 use quell_model::mistake::nearest;
-use quell_model::record::{NewRecord, PersonActed, RunReopened, RunState, StepSkipped};
-use quell_model::{Json, Name, RunId, StepId, StreamId};
+use quell_model::record::{NewRecord, Part, PersonActed, RunReopened, RunState, StepSkipped};
+use quell_model::{Json, Name, RunId, Stamp, StepId, StreamId};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 impl<W: Send + 'static> Core<W> {
     /// A person wants a run that has ended to go on.
@@ -50,7 +50,7 @@ impl<W: Send + 'static> Core<W> {
         if run.started.by.is_none() && run.started.parent.is_none() {
             self.triggers.reopened(&run.started);
         }
-        self.memory.run_reopened(id, run.touched());
+        self.touches_still(&run);
         let (moments, only_planned) = (run.started.moments, !run.has_acted());
         self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned });
         let parts = again.iter().map(ToString::to_string).collect();
@@ -92,21 +92,43 @@ impl<W: Send + 'static> Core<W> {
     /// Open runs of which nothing moves, each with why; there should be none.
     pub(super) fn not_moving(&self) -> Json {
         let now = self.parts.clock.now();
-        let broken = self.broken.iter().map(|(id, why)| NotMoving { id: id.clone(), why: why.clone() });
-        let mut still: Vec<NotMoving> = broken.collect();
+        let mut still: BTreeMap<&RunId, String> = self.broken.iter().map(|(id, why)| (id, why.clone())).collect();
         for (id, live) in &self.runs {
             let late = live.under_way.iter().find(|(_, at)| now.since(at.deadline) > LATE && at.deadline < now);
-            let waits = live.run.next_wait(now).is_some() || live.run.asks() > 0;
             let why = if let Some((part, at)) = late {
                 format!("`{part}` is at its attempt {} and should have ended by {}", at.attempt, at.deadline.wall)
-            } else if live.under_way.is_empty() && !waits && !self.undo_waits(id) {
+            } else if live.under_way.is_empty() && !self.waits(live, now) {
                 "nothing of it is at work and it waits for nothing, which is a mistake in quell".to_owned()
             } else {
                 continue;
             };
-            still.push(NotMoving { id: id.clone(), why });
+            still.insert(id, why);
         }
-        answers::json(still)
+        // Those above wait for it as well.
+        let mut below: Vec<&RunId> = still.keys().copied().collect();
+        while let Some(id) = below.pop() {
+            let parent = self.runs.get(id).and_then(|live| live.run.started.parent.as_ref());
+            let Some(parent) = parent.filter(|parent| !parent.detached && self.runs.contains_key(&parent.run)) else {
+                continue;
+            };
+            if !still.contains_key(&parent.run) {
+                let why = format!("`{}` waits for run `{id}`, which does not move", parent.part);
+                still.insert(&parent.run, why);
+                below.push(&parent.run);
+            }
+        }
+        let view = |(id, why): (&RunId, String)| NotMoving { id: id.clone(), why };
+        answers::json(still.into_iter().map(view).collect::<Vec<_>>())
+    }
+
+    /// Whether a run waits for a moment, a person, the end of a pause or a run that it has started.
+    fn waits(&self, live: &Live, now: Stamp) -> bool {
+        let run = &live.run;
+        let is_held = |part: Part| run.takes_back(&part) && self.undo_waits(run, &part);
+        run.next_wait(now).is_some()
+            || run.asks() > 0
+            || self.paused && run.standing().any(is_held)
+            || run.subs().any(|sub| !sub.detached && self.runs.contains_key(&sub.run))
     }
 }
 

@@ -123,10 +123,12 @@ impl<W: Send + 'static> Core<W> {
         // Also of what failed: it may have been done in part, and is to be found when it is taken back.
         let granted = self.lease_of(id, part);
         records.extend(granted.clone().map(|granted| NewRecord::new(now, granted)));
+        self.ink.hold();
         self.record(id, records);
         if let Some(granted) = granted {
             self.lease_granted(now, granted);
         }
+        self.ink.let_go();
     }
 
     /// An attempt did not work: another follows if the step's `retry` and the error's verdict allow.

@@ -5,7 +5,7 @@
 //! Freeze and kill act all the same; what waits is counted in `status`, and what finds no room even here is counted as
 //! lost and told: nothing is lost in silence.
 //! Keeps true: between two calls of [`Ink::commit`] nothing happens to the world. Who acts, answers or hands work over
-//! commits first.
+//! commits first. What belongs together (a run's record of a lease, and the system's) is one append, whatever its size.
 
 use crate::clock::Countdown;
 use crate::store::{Draft, Journal};
@@ -32,6 +32,8 @@ type Done = Box<dyn FnOnce(Result<Appended, StoreError>) + Send>;
 pub(super) struct Ink {
     journal: Journal,
     draft: Draft,
+    /// What is being written belongs together.
+    held: bool,
     waiting: VecDeque<Draft>,
     /// Who waits for the disk since the writer was last woken, and a stream that was written to.
     barrier: Option<(StreamId, Vec<Done>)>,
@@ -45,7 +47,7 @@ pub(super) struct Ink {
 impl Ink {
     pub(super) fn new(journal: Journal) -> Self {
         let (draft, waiting) = (Draft::default(), VecDeque::new());
-        Self { journal, draft, waiting, barrier: None, records: 0, bytes: 0, lost: 0, untold: 0 }
+        Self { journal, draft, held: false, waiting, barrier: None, records: 0, bytes: 0, lost: 0, untold: 0 }
     }
 
     /// The journal, with all that was written.
@@ -75,9 +77,24 @@ impl Ink {
         if let Err(error) = self.draft.add(stream.clone(), expected, records) {
             self.lose(records.len(), &error);
         }
-        if self.draft.bytes() > LARGE {
+        self.commit_large();
+    }
+
+    fn commit_large(&mut self) {
+        if self.draft.bytes() > LARGE && !self.held {
             self.commit();
         }
+    }
+
+    /// What is written from here to [`Ink::let_go`] goes into the journal as a whole.
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// What was written since [`Ink::hold`] may go.
+    pub(super) fn let_go(&mut self) {
+        self.held = false;
+        self.commit_large();
     }
 
     fn lose(&mut self, records: usize, why: &dyn std::fmt::Display) {

@@ -196,8 +196,10 @@ impl<W: Send + 'static> Core<W> {
         let granted: Vec<LeaseGranted> = left.filter_map(|part| self.lease_of(id, &part)).collect();
         let now = self.parts.clock.now();
         for granted in granted {
+            self.ink.hold();
             self.record(id, vec![NewRecord::new(now, granted.clone())]);
             self.lease_granted(now, granted);
+            self.ink.let_go();
         }
     }
 
@@ -223,13 +225,16 @@ impl<W: Send + 'static> Core<W> {
         self.leases.change(now, &changed);
         let record = NewRecord::new(now, changed);
         if self.runs.contains_key(&run) {
+            self.ink.hold();
             self.record(&run, vec![record.clone()]);
         } else {
             let stream = StreamId::run(&run);
             let last = self.ink.journal().last(&stream);
+            self.ink.hold();
             self.ink.write(stream, last, std::slice::from_ref(&record));
         }
         self.write_system(vec![record]);
+        self.ink.let_go();
     }
 
     /// A line for the incident's timeline, if there is an incident. One that was closed takes it too.

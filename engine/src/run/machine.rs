@@ -156,6 +156,8 @@ struct Progress {
     back: Option<Back>,
     /// It was taken back.
     undone: bool,
+    /// How it had ended by itself, once it was taken back.
+    before_back: Option<Outcome>,
     /// The sum of the plan that a person has approved.
     approved: Option<Hash>,
     /// The question whether it is to stand, once it was asked.
@@ -189,6 +191,8 @@ pub struct Run {
     steps: BTreeMap<StepId, Box<StepState>>,
     state: RunState,
     cancelled: bool,
+    /// Who had it tried again.
+    retried: BTreeSet<Name>,
     /// How it ended, before anything was taken back.
     ended: Option<RunState>,
     undo: Option<Undoing>,
@@ -212,6 +216,7 @@ impl Run {
             steps,
             state,
             cancelled: false,
+            retried: BTreeSet::new(),
             ended: None,
             undo: None,
             asking,

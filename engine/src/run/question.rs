@@ -370,7 +370,10 @@ impl<W: Send + 'static> Core<W> {
     /// Why somebody's answer does not count for a question; none: it does.
     fn does_not_count(&self, run: &Run, question: &QuestionAsked, by: &Name) -> Option<String> {
         let suspects = if question.question == QuestionKind::Ask { Vec::new() } else { run.suspects().collect() };
-        self.definitions.people.objection(by, &may_answer(question, run.started.by.as_ref(), suspects))
+        // Whoever wants a run wants what its steps start.
+        let above = self.above(run).flat_map(|above| above.run.requesters());
+        let requesters = run.requesters().chain(above).collect();
+        self.definitions.people.objection(by, &may_answer(question, requesters, suspects))
     }
 
     /// Whether with this answer there are enough; one no is.
@@ -401,15 +404,17 @@ impl<W: Send + 'static> Core<W> {
         // What was just written down is looked at as well.
         self.ink.commit();
         let what = named(given);
-        let kinds = [Kind::RunStarted, Kind::QuestionAsked, Kind::QuestionAnswered, Kind::AnswerTooLate];
+        let kinds =
+            [Kind::RunStarted, Kind::RunReopened, Kind::QuestionAsked, Kind::QuestionAnswered, Kind::AnswerTooLate];
         let records = match self.ink.journal().read_kinds(&stream, 1, &kinds) {
             Ok(records) => records,
             Err(error) => return Refusal::NotNow(error.to_string()),
         };
-        let (mut requester, mut last, mut before, mut again) = (None, None, None, false);
+        let (mut requesters, mut last, mut before, mut again) = (Vec::new(), None, None, false);
         for record in &records {
             match &record.body {
-                Body::RunStarted(started) => requester = started.by.as_ref(),
+                Body::RunStarted(started) => requesters.extend(&started.by),
+                Body::RunReopened(reopened) => requesters.push(&reopened.by),
                 Body::QuestionAsked(asked) if given.step.as_ref().is_none_or(|s| *s == asked.part.step) => {
                     (last, before, again) = (Some(asked), None, false);
                 }
@@ -428,7 +433,7 @@ impl<W: Send + 'static> Core<W> {
         if !asked.choices.contains(&given.choice) {
             return Refusal::NotNow(format!("`{what}` is answered, and `{}` was no answer to it", given.choice));
         }
-        let may = may_answer(asked, requester, Vec::new());
+        let may = may_answer(asked, requesters, Vec::new());
         if let Some(why) = self.definitions.people.objection(&given.by, &may) {
             return Refusal::Denied(why);
         }
@@ -474,8 +479,8 @@ impl<W: Send + 'static> Core<W> {
 }
 
 /// Whose answer a question takes, of a run that somebody has asked for.
-fn may_answer<'a>(question: &'a QuestionAsked, requester: Option<&'a Name>, suspects: Vec<&'a Name>) -> MayAnswer<'a> {
-    MayAnswer { person: question.person.as_ref(), approvers: question.by.as_ref(), requester, suspects }
+fn may_answer<'a>(question: &'a QuestionAsked, requesters: Vec<&'a Name>, suspects: Vec<&'a Name>) -> MayAnswer<'a> {
+    MayAnswer { person: question.person.as_ref(), approvers: question.by.as_ref(), requesters, suspects }
 }
 
 /// The parts that ask whether what they did is to stand.

@@ -122,6 +122,7 @@ impl<W: Send + 'static> Core<W> {
             let parent = self.runs.get(run).and_then(|live| live.run.started.parent.as_ref());
             (parent.map_or(0, |parent| parent.depth), run.clone())
         });
+        self.count_below();
         let quiet = self.definitions.incidents.quiet;
         let (mut before, mut halves) = (None, Halves::default());
         loop {
@@ -284,6 +285,13 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         Ok(())
+    }
+
+    /// What the runs touched that open ones have started counts for these as well.
+    fn count_below(&mut self) {
+        let have = self.runs.values().filter(|live| live.run.subs().next().is_some());
+        let have: Vec<Run> = have.map(|live| live.run.clone()).collect();
+        have.iter().for_each(|run| self.touches_still(run));
     }
 
     fn remember_acts(&mut self, id: &RunId, playbook: &Name, records: &[Record], now: Stamp) {

@@ -347,9 +347,9 @@ impl<W: Send + 'static> Core<W> {
             let said = next(&mut live.run, now);
             next = Run::next_after;
             let Some(live) = self.runs.get(id) else { return };
-            let due: Vec<Command> = said.into_iter().filter(|command| !self.is_held(id, live, command)).collect();
+            let due: Vec<Command> = said.into_iter().filter(|command| !self.is_held(live, command)).collect();
             #[cfg(test)]
-            self.holds_all(id, live, now, &due);
+            self.holds_all(live, now, &due);
             if due.is_empty() {
                 return self.timers.set(id, live.run.next_wait(now), now);
             }
@@ -361,9 +361,9 @@ impl<W: Send + 'static> Core<W> {
 
     /// What was not said is held, or is a timer's to say.
     #[cfg(test)]
-    fn holds_all(&self, id: &RunId, live: &Live, now: Stamp, due: &[Command]) {
+    fn holds_all(&self, live: &Live, now: Stamp, due: &[Command]) {
         for command in live.run.next(now) {
-            let said = due.contains(&command) || self.is_held(id, live, &command);
+            let said = due.contains(&command) || self.is_held(live, &command);
             assert!(said || live.run.waited(&command), "{command:?} was not said");
         }
     }
@@ -392,10 +392,15 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Somebody is at it, or a pause holds it.
-    fn is_held(&self, id: &RunId, live: &Live, command: &Command) -> bool {
+    fn is_held(&self, live: &Live, command: &Command) -> bool {
         live.is_at(command)
             || match command {
-                Command::TakeBack { part, .. } => self.undo_waits(id) || self.is_sub_undoing(&live.run, part),
+                // What acts is seen to its end first, and what is to be taken back does not begin again before it is.
+                Command::TakeBack { part, .. } => {
+                    let run = &live.run;
+                    self.undo_waits(run, part) || self.is_sub_undoing(run, part) || run.intent(part).is_some()
+                }
+                Command::Start { part, .. } | Command::GoOn { part, .. } => live.run.begins_after_undo(part),
                 Command::Follow { part, run } => self.is_followed(&live.run, run, part),
                 _ => false,
             }

@@ -7,13 +7,13 @@
 //!
 //! Owns the way between the two streams. Each arrow can be gone again after a crash: what the parent wrote says what is to
 //! come, and the child's stream whether it has. Keeps true: a part starts one run, whose id is made of the parent's and the
-//! part's; it may go no further than its parent; a detached one is a run by itself, which neither a cancel nor an undo of
-//! its parent reaches.
+//! part's; it may go no further than its parent, and what it touches counts for that one too while that is open; a detached
+//! one is a run by itself, which neither a cancel nor an undo of its parent reaches.
 
 use super::conclude::Ending;
 use super::machine::Run;
 use super::scope::RunScope;
-use super::shell::Core;
+use super::shell::{Core, Live};
 use super::start::checked_inputs;
 use quell_model::playbook::SubPlaybook;
 use quell_model::record::{
@@ -21,6 +21,7 @@ use quell_model::record::{
 };
 use quell_model::{Body, Json, Kind, Outcome, Plan, RunId, StreamId};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// So deep may runs lie below the first.
@@ -94,20 +95,22 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn is_followed(&self, parent: &Run, sub: &RunId, part: &Part) -> bool {
         let detached = parent.sub(part).is_some_and(|sub| sub.detached);
         let child = self.runs.get(sub).filter(|_| !detached);
-        child.is_some_and(|child| !parent.is_stopped() || child.run.is_stopped())
+        let ends = parent.is_stopped() || parent.is_wanted_back(part);
+        child.is_some_and(|child| !ends || child.run.is_stopped())
     }
 
     /// Whether the run of a part is being taken back.
     pub(super) fn is_sub_undoing(&self, parent: &Run, part: &Part) -> bool {
         let child = parent.sub(part).and_then(|sub| self.runs.get(&sub.run));
-        parent.is_taken_back(part) && child.is_some_and(|child| child.run.undoes_all())
+        let person = parent.undone_by_person(part);
+        parent.is_taken_back(part) && child.is_some_and(|child| child.run.undoes_all(person))
     }
 
     /// Starts the run of a part, ends it with its parent, or takes in how it has ended.
     pub(super) fn follow(&mut self, id: &RunId, part: &Part) {
         let Some(live) = self.runs.get(id) else { return };
         let Some(sub) = live.run.sub(part).cloned() else { return };
-        let stopped = live.run.is_stopped();
+        let stopped = live.run.is_stopped() || live.run.is_wanted_back(part);
         if self.runs.contains_key(&sub.run) {
             if sub.detached {
                 return self.end(id, part, detached(&sub.run));
@@ -193,7 +196,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
         let Some(sub) = live.run.sub(part).cloned() else { return };
-        let person = live.run.undone_by_person();
+        let person = live.run.undone_by_person(part);
         if !live.run.is_taken_back(part) {
             // How it ended before is no answer to this.
             self.ends.remove(&sub.run);
@@ -285,6 +288,40 @@ impl<W: Send + 'static> Core<W> {
         Some(format!(
             "`{first}` of run `{run}`, which `{part}` has started, still stands: `quell run undo {run}` first"
         ))
+    }
+
+    /// The open runs above one, the nearest first.
+    pub(super) fn above<'a>(&'a self, run: &'a Run) -> impl Iterator<Item = &'a Live> {
+        let next = |of: &Run| of.started.parent.as_ref().and_then(|parent| self.runs.get(&parent.run));
+        std::iter::successors(next(run), move |above| next(&above.run))
+    }
+
+    /// The named targets of what a run did, and those did that it started.
+    fn touched_with_below(&mut self, run: &Run) -> BTreeSet<String> {
+        let mut touched: BTreeSet<String> = run.touched().map(str::to_owned).collect();
+        let mut below: Vec<RunId> = run.subs().map(|sub| sub.run.clone()).collect();
+        while let Some(id) = below.pop() {
+            below.extend(self.subs_of(&id).into_iter().map(|sub| sub.run));
+            let read = self.ink.journal().read_kinds(&StreamId::run(&id), 1, &[Kind::StepIntended]);
+            let records = read.inspect_err(|error| tracing::warn!(%error, "what a run has touched is not known"));
+            for record in records.unwrap_or_default() {
+                let Body::StepIntended(intent) = record.body else { continue };
+                let named = intent.plan.targets.into_iter().filter(|target| target.named);
+                touched.extend(named.map(|target| target.id));
+            }
+        }
+        touched
+    }
+
+    /// What a run that goes on again has touched counts for it, and for those above it, where that is limited.
+    pub(super) fn touches_still(&mut self, run: &Run) {
+        let all = std::iter::once(run).chain(self.above(run).map(|above| &above.run));
+        let limited = all.filter(|run| run.playbook.limits.targets.is_some());
+        let limited: Vec<RunId> = limited.map(|run| run.started.run.clone()).collect();
+        let touched = if limited.is_empty() { BTreeSet::new() } else { self.touched_with_below(run) };
+        for run in limited {
+            self.memory.run_touched(&run, touched.iter().map(String::as_str));
+        }
     }
 
     fn subs_of(&mut self, run: &RunId) -> Vec<SubRunStarted> {

@@ -6,6 +6,7 @@
 
 use super::attempt::{ask, place};
 use super::job::{self, Answer, Work};
+use super::machine::Run;
 use super::secrets::Needed;
 use super::shell::{Core, UnderWay};
 use quell_model::action::{ActionContext, IdempotencyKey, Want};
@@ -44,9 +45,9 @@ impl<W: Send + 'static> Core<W> {
         self.record(id, vec![NewRecord::new(now, UndoBegan { only, by, person, why })]);
     }
 
-    /// Whether a pause holds the taking back of this run.
-    pub(super) fn undo_waits(&self, id: &RunId) -> bool {
-        self.paused && !self.runs.get(id).is_some_and(|live| live.run.undone_by_person())
+    /// Whether a pause holds the taking back of this part.
+    pub(super) fn undo_waits(&self, run: &Run, part: &Part) -> bool {
+        self.paused && !run.undone_by_person(part)
     }
 
     pub(super) fn take_back(&mut self, id: &RunId, part: Part, attempt: u32) {
@@ -161,12 +162,14 @@ impl<W: Send + 'static> Core<W> {
         let text = format!("`{action}` of run {id} could not be taken back, and stands: {proof}");
         let why = proof.clone();
         let finished = UndoFinished { run: id.clone(), part: part.clone(), action, outcome, output, proof, attempts };
+        // The lease's change is part of it, which lets go once it is written.
+        self.ink.hold();
         self.record(id, vec![NewRecord::new(now, finished)]);
-        if outcome == Outcome::Undone {
-            self.lease_changes(id, part, "ended", why, None);
-        } else {
+        let state = if outcome == Outcome::Undone { "ended" } else { "due" };
+        self.lease_changes(id, part, state, why.clone(), None);
+        self.ink.let_go();
+        if outcome != Outcome::Undone {
             tracing::error!(run = %id, step = %part.step, why, "it could not be taken back, and stands");
-            self.lease_changes(id, part, "due", why, None);
             self.tell_incident(incident.as_ref(), text);
         }
     }

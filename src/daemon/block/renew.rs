@@ -205,6 +205,7 @@ async fn renew(due: &Due, dir: &Path, world: &HostWorld, loaded: &Loaded, paused
         mode_because: &definitions.ceiling_because,
         untrusted: false,
         limits: RunLimits::default(),
+        above: Vec::new(),
         paused,
         // It stands by what was decided then, by a person where one was asked.
         consent: Consent::Given,

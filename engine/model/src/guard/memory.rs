@@ -167,8 +167,8 @@ impl Memory {
         self.by_run.entry(act.run).or_default().extend(act.targets);
     }
 
-    /// A run that had ended is open again, and has touched these: it may touch so many fewer others.
-    pub fn run_reopened<'a>(&mut self, run: &RunId, targets: impl Iterator<Item = &'a str>) {
+    /// A run has touched these, by one that it started or before it was opened again: it may touch so many fewer others.
+    pub fn run_touched<'a>(&mut self, run: &RunId, targets: impl Iterator<Item = &'a str>) {
         self.by_run.entry(run.clone()).or_default().extend(targets.map(str::to_owned));
     }
 

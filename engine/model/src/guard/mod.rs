@@ -103,6 +103,8 @@ pub struct Ask<'a> {
     pub untrusted: bool,
     /// The playbook's own.
     pub limits: RunLimits,
+    /// The runs above this one, each by the step of another, with their playbooks' own: what it touches, they touch.
+    pub above: Vec<(&'a RunId, RunLimits)>,
     /// Every action is stopped.
     pub paused: bool,
     /// Whether a person is to be asked, or has said yes to this very plan.
@@ -191,10 +193,13 @@ fn named(plan: &Plan) -> impl Iterator<Item = &Target> {
 
 fn over_limit(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<(String, String)> {
     let first = plan.targets.first().map(|t| t.label.clone()).unwrap_or_default();
-    if let Some(most) = ask.limits.targets {
-        let touched = memory.targets_of_run(ask.run, named(plan).map(|t| t.id.as_str()));
+    for (run, limits) in std::iter::once((ask.run, ask.limits)).chain(ask.above.iter().copied()) {
+        let Some(most) = limits.targets else { continue };
+        let touched = memory.targets_of_run(run, named(plan).map(|t| t.id.as_str()));
         if touched > most as usize {
-            return Some((first, format!("the run would touch {touched} targets, its playbook allows {most}")));
+            let whose =
+                if run == ask.run { "the run".to_owned() } else { format!("run `{run}`, with those that it started,") };
+            return Some((first, format!("{whose} would touch {touched} targets, its playbook allows {most}")));
         }
     }
     if let Some(rate) = guard.limits.get(ask.action.name) {

@@ -1,12 +1,13 @@
 //! The taking back of what a run did: the pure part.
 //!
 //! Owns where each part's taking back stands, and its order: a part's turn comes when nothing that came after it in the
-//! DAG is left to be taken back. What could not be taken back holds nothing else up.
+//! DAG is left to be taken back. What could not be taken back holds nothing else up. Keeps true: who wants a part back wants
+//! what it did by then, and not what it does when it begins again.
 
 use super::{Command, Phase, Progress, Run, StepState, part_of};
 use quell_model::record::{LeaseChanged, Part, RunState, StepIntended, UndoBegan, UndoFinished};
 use quell_model::{Outcome, Stamp, StepId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where the taking back of a part stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,39 +24,37 @@ pub(super) enum Back {
     Over,
 }
 
-/// What is to be taken back.
-#[derive(Clone, Debug, PartialEq)]
+/// What is to be taken back, and whether a person wants it: then a pause does not hold it back.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Undoing {
-    /// Only these; none: all.
-    only: BTreeSet<Part>,
-    /// A person wants it: a pause does not hold it back.
-    person: bool,
+    /// All of it.
+    whole: Option<bool>,
+    /// These, as long as something of them is left to be taken back.
+    only: BTreeMap<Part, bool>,
 }
 
 impl Undoing {
     pub(super) fn is_whole(&self) -> bool {
-        self.only.is_empty()
+        self.whole.is_some()
+    }
+
+    /// Where that is asked for: because a person wants it.
+    pub(super) fn is_whole_for(&self, person: bool) -> bool {
+        self.whole.is_some_and(|theirs| theirs || !person)
     }
 
     pub(super) fn wants(&self, part: &Part) -> bool {
-        self.is_whole() || self.only.iter().any(|only| only.covers(part))
+        self.is_whole() || self.only.keys().any(|only| only.covers(part))
     }
 }
 
 impl Run {
     pub(super) fn undo_began(&mut self, began: &UndoBegan) {
-        let mut undo = match self.undo.take() {
-            None => Undoing { only: began.only.iter().cloned().collect(), person: false },
-            Some(mut before) => {
-                match &began.only {
-                    Some(part) if !before.is_whole() => drop(before.only.insert(part.clone())),
-                    Some(_) => {}
-                    None => before.only.clear(),
-                }
-                before
-            }
-        };
-        undo.person |= began.person;
+        let mut undo = self.undo.take().unwrap_or_default();
+        match &began.only {
+            Some(part) => *undo.only.entry(part.clone()).or_default() |= began.person,
+            None => *undo.whole.get_or_insert_default() |= began.person,
+        }
         let wanted = |part: &Part| began.only.as_ref().is_none_or(|only| only.covers(part));
         let again: Vec<Part> = self
             .parts()
@@ -71,6 +70,31 @@ impl Run {
             self.state = RunState::Undoing;
         }
         self.undo = Some(undo);
+        self.index.changed.extend(began.only.clone());
+    }
+
+    /// Once nothing of a part is left to be taken back, nobody wants it back any more.
+    pub(super) fn is_wanted_no_more(&mut self, part: &Part) {
+        let Some(undo) = &self.undo else { return };
+        let whole = Part { step: part.step.clone(), item: None };
+        let over = [part, &whole].into_iter().filter(|only| undo.only.contains_key(only) && !self.has_left(only));
+        let over: Vec<Part> = over.cloned().collect();
+        let Some(undo) = &mut self.undo else { return };
+        undo.only.retain(|only, _| !over.contains(only));
+        if !undo.is_whole() && undo.only.is_empty() {
+            self.undo = None;
+        }
+    }
+
+    /// Whether something of a part is left to be taken back, or comes to be: a run that it has started goes on, or items do.
+    fn has_left(&self, only: &Part) -> bool {
+        let Some(state) = self.steps.get(&only.step) else { return false };
+        let goes_on = match (only.item, &state.items) {
+            (None, Some(_)) => !matches!(state.whole.phase, Phase::Ended(_)),
+            _ => self.progress(only).is_some_and(|progress| progress.phase == Phase::Sub),
+        };
+        let mut of_step = self.index.standing.range(only..).take_while(|part| part.step == only.step);
+        goes_on || of_step.any(|part| only.covers(part))
     }
 
     pub(super) fn undo_finished(&mut self, finished: &UndoFinished) {
@@ -78,11 +102,16 @@ impl Run {
         let is_over = self.ended.is_some() || self.is_stopped();
         let Some(progress) = self.progress_mut(&finished.part) else { return };
         if is_over {
-            progress.phase = Phase::Ended(finished.outcome);
+            progress.ended_back(finished.outcome);
             progress.why.clone_from(&finished.proof);
         }
-        progress.undone = finished.outcome == Outcome::Undone;
-        progress.back = Some(if finished.outcome == Outcome::Stuck { Back::Stuck } else { Back::Over });
+        if finished.outcome == Outcome::Stuck {
+            progress.back = Some(Back::Stuck);
+        } else {
+            progress.back = None;
+            progress.is_gone();
+            progress.undone = matches!(progress.phase, Phase::Ended(_));
+        }
         self.stands_no_more(&finished.part);
         let step = &finished.part.step;
         if finished.part.item.is_some() && is_over {
@@ -96,9 +125,9 @@ impl Run {
         let Some(state) = self.steps.get_mut(step) else { return };
         let backs: Vec<&Back> = state.items.iter().flatten().filter_map(|(_, p)| p.back.as_ref()).collect();
         if backs.iter().any(|back| **back == Back::Stuck) {
-            state.whole.phase = Phase::Ended(Outcome::Stuck);
+            state.whole.ended_back(Outcome::Stuck);
         } else if backs.iter().all(|back| **back == Back::Over) {
-            state.whole.phase = Phase::Ended(Outcome::Undone);
+            state.whole.ended_back(Outcome::Undone);
         }
     }
 
@@ -106,7 +135,7 @@ impl Run {
         if let Some(progress) = self.progress_mut(&changed.part)
             && matches!(changed.state.as_str(), "lapsed" | "ended")
         {
-            progress.back = Some(Back::Over);
+            progress.is_gone();
             self.stands_no_more(&changed.part);
         }
     }
@@ -128,10 +157,27 @@ impl Run {
         is_left && self.undo.as_ref().is_some_and(|undo| undo.wants(part))
     }
 
-    /// Whether a person wants what is taken back now.
+    /// Whether a person wants a part back that is taken back now; or one that it came after, and that waits for it.
     #[must_use]
-    pub fn undone_by_person(&self) -> bool {
-        self.undo.as_ref().is_some_and(|undo| undo.person)
+    pub fn undone_by_person(&self, part: &Part) -> bool {
+        let Some(undo) = &self.undo else { return false };
+        let mut theirs = undo.only.iter().filter(|(_, person)| **person).map(|(only, _)| only);
+        let is_theirs = |only: &Part| {
+            only.covers(part) || self.after_any_of(&BTreeSet::from([&only.step, &part.step])).contains(&only.step)
+        };
+        undo.whole == Some(true) || theirs.any(is_theirs)
+    }
+
+    /// Whether a part is to be taken back, also what it comes to do in the run that it has started.
+    #[must_use]
+    pub fn is_wanted_back(&self, part: &Part) -> bool {
+        self.undo.as_ref().is_some_and(|undo| undo.wants(part))
+    }
+
+    /// Whether a part does not begin again before it is taken back. Where all is, it is only once everything has ended.
+    #[must_use]
+    pub fn begins_after_undo(&self, part: &Part) -> bool {
+        !self.undoes_all(false) && self.takes_back(part)
     }
 
     /// Whether a part is being taken back: it may have been.
@@ -209,6 +255,22 @@ impl Run {
         match (self.ended, stands.is_empty()) {
             (Some(before), false) => (before, format!("{stands} still stands")),
             _ => (RunState::Undone, "nothing that it did and can be undone stands any more".to_owned()),
+        }
+    }
+}
+
+impl Progress {
+    /// Nothing of what it did stands any more. What it does when it goes on is then what it did.
+    fn is_gone(&mut self) {
+        // Who is just taking it back says how that ended.
+        let goes_on = !matches!(self.phase, Phase::Ended(_)) && !matches!(self.back, Some(Back::Acting(_)));
+        (self.back, self.acted) = if goes_on { (None, None) } else { (Some(Back::Over), self.acted.take()) };
+    }
+
+    /// How it stands after it was taken back; how it had ended by itself is not forgotten.
+    fn ended_back(&mut self, outcome: Outcome) {
+        if let Phase::Ended(before) = std::mem::replace(&mut self.phase, Phase::Ended(outcome)) {
+            self.before_back.get_or_insert(before);
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::{Phase, Progress, Run, back::Back, index::Turns};
 use quell_model::playbook::When;
 use quell_model::record::{Part, RunReopened, RunState};
-use quell_model::{Outcome, Plan, StepId};
+use quell_model::{Name, Outcome, Plan, StepId};
 use std::collections::BTreeSet;
 
 impl Run {
@@ -17,7 +17,7 @@ impl Run {
     pub fn again(&self, from: Option<&StepId>) -> Vec<Part> {
         let begins = |step: &StepId| match from {
             Some(from) => step == from,
-            None => self.outcome(step).is_none_or(Self::may_go_better),
+            None => self.ended_as(step).is_none_or(Self::may_go_better),
         };
         let mut steps: BTreeSet<&StepId> = self.steps.keys().filter(|step| begins(step)).collect();
         // No order is needed: a step comes in once any of its needs is.
@@ -36,6 +36,12 @@ impl Run {
         order.flat_map(|id| self.parts_again(id, from.is_some())).collect()
     }
 
+    /// How a step ended; of one that ended badly and was taken back since: that it did.
+    fn ended_as(&self, step: &StepId) -> Option<Outcome> {
+        let outcome = self.outcome(step)?;
+        Some(self.steps[step].whole.badly_before(outcome).unwrap_or(outcome))
+    }
+
     fn may_go_better(outcome: Outcome) -> bool {
         use Outcome::{
             Already, Blocked, Cancelled, Denied, Done, Failed, Planned, Refused, Skipped, Stuck, Undone, Verified,
@@ -50,7 +56,7 @@ impl Run {
     /// tells it again, and one that was not needed may be now.
     fn keeps(&self, id: &StepId) -> bool {
         let Some(step) = self.playbook.step(id) else { return true };
-        match self.outcome(id) {
+        match self.ended_as(id) {
             Some(Outcome::Verified | Outcome::Done | Outcome::Already | Outcome::Planned) => step.when == When::Success,
             Some(Outcome::Skipped) => self.steps[id].whole.left_out,
             Some(Outcome::Undone | Outcome::Stuck) => true,
@@ -68,7 +74,7 @@ impl Run {
             return vec![whole];
         }
         let is_again = |progress: &Progress| match progress.phase {
-            Phase::Ended(outcome) => Self::may_go_better(outcome),
+            Phase::Ended(outcome) => Self::may_go_better(progress.badly_before(outcome).unwrap_or(outcome)),
             Phase::Idle
             | Phase::Acting(_)
             | Phase::Waiting(_)
@@ -89,6 +95,7 @@ impl Run {
 
     pub(super) fn reopened(&mut self, reopened: &RunReopened) {
         (self.state, self.ended, self.undo, self.cancelled) = (RunState::Running, None, None, false);
+        self.retried.insert(reopened.by.clone());
         let all: Vec<Part> = self.parts().map(|(part, _)| part).collect();
         self.index.changed.extend(all);
         for part in &reopened.again {
@@ -102,6 +109,11 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// Who wanted this run: started it, or had it tried again.
+    pub fn requesters(&self) -> impl Iterator<Item = &Name> {
+        self.started.by.iter().chain(&self.retried)
     }
 
     /// A person leaves this step out.
@@ -160,6 +172,11 @@ impl Progress {
     /// What it did can be taken back, and has not been.
     fn stands(&self) -> bool {
         self.back.as_ref().is_some_and(Back::stands)
+    }
+
+    /// How it had ended by itself, if that was badly and it was taken back since.
+    fn badly_before(&self, outcome: Outcome) -> Option<Outcome> {
+        self.before_back.filter(|before| outcome == Outcome::Undone && Run::may_go_better(*before))
     }
 
     /// Nothing of it was tried, but for what stands of it.

@@ -126,6 +126,7 @@ impl Run {
     pub(super) fn look_again(&mut self) {
         for part in std::mem::take(&mut self.index.changed) {
             self.look_at(&part);
+            self.is_wanted_no_more(&part);
         }
     }
 

@@ -3,7 +3,7 @@
 //! Owns which run each part has started, and how well a run has proved what it did. Keeps true: a part has one run, and what
 //! that run did is to be taken back until it is known that nothing of it stands.
 
-use super::{Phase, Progress, Run, back::Back, back::Undoing};
+use super::{Phase, Progress, Run, back::Back};
 use quell_model::playbook::StepKind;
 use quell_model::record::{Part, SubRunStarted};
 use quell_model::{Outcome, RunId, Stamp};
@@ -48,10 +48,10 @@ impl Run {
         stands && self.sub(part).is_some_and(|sub| sub.run == *run)
     }
 
-    /// Whether all that it did is being taken back.
+    /// Whether all that it did is being taken back, and where that is asked for, because a person wants it.
     #[must_use]
-    pub fn undoes_all(&self) -> bool {
-        self.undo.as_ref().is_some_and(Undoing::is_whole)
+    pub fn undoes_all(&self, for_person: bool) -> bool {
+        self.undo.as_ref().is_some_and(|undo| undo.is_whole_for(for_person))
     }
 
     /// How well what it did is proved, if it has succeeded: no better than the weakest of its acts.

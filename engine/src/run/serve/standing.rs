@@ -5,7 +5,7 @@
 use super::super::answers::{self, IncidentUndoing, RunKept, RunUndoing};
 use super::super::request::Refusal;
 use super::super::shell::Core;
-use quell_model::record::Part;
+use quell_model::record::{Part, SubRunStarted};
 use quell_model::{IncidentId, Json, Name, RunId, StepId, StreamId};
 use std::time::Duration;
 
@@ -23,13 +23,12 @@ impl<W: Send + 'static> Core<W> {
 
     fn undo_run(&mut self, run: &RunId, step: Option<StepId>, by: &Name, why: String) -> Result<RunUndoing, Refusal> {
         let only = step.map(|step| Part { step, item: None });
-        let was_open = self.runs.contains_key(run);
-        let open = was_open || self.ink.journal().has(&StreamId::run(run));
+        let open = self.runs.contains_key(run) || self.ink.journal().has(&StreamId::run(run));
         if !open {
             return Err(Refusal::NotFound { kind: "run", id: run.to_string() });
         }
         let parts = self.standing_of(run, only.as_ref());
-        if parts.is_empty() && (!was_open || only.is_some()) {
+        if parts.is_empty() && !self.can_be_ended(run, only.as_ref()) {
             let what = only.as_ref().map_or_else(|| format!("run `{run}`"), |part| format!("`{run}/{}`", part.step));
             return Err(Refusal::NotNow(format!("nothing that {what} did stands and can be taken back")));
         }
@@ -42,6 +41,13 @@ impl<W: Send + 'static> Core<W> {
         self.begin_undo(run, only, by.clone(), true, why);
         self.drive(run);
         Ok(RunUndoing { id: run.clone(), undoing: parts, error: None })
+    }
+
+    /// Whether a run goes on, or one that this part of it has started: though nothing of it stands, it is ended.
+    fn can_be_ended(&self, run: &RunId, only: Option<&Part>) -> bool {
+        let Some(live) = self.runs.get(run) else { return false };
+        let goes_on = |sub: &SubRunStarted| !sub.detached && self.runs.contains_key(&sub.run);
+        only.is_none_or(|only| live.run.subs().any(|sub| only.covers(&sub.part) && goes_on(sub)))
     }
 
     /// The latest run first: it may have built on what earlier ones did.

@@ -11,7 +11,7 @@ use crate::run::question::UNDO;
 use crate::run::recovery::refolded;
 use quell_model::playbook::{Playbook, Step};
 use quell_model::record::{Part, QuestionKind, RunStarted, RunState, SubRunStarted};
-use quell_model::{Body, Kind, Mode, Outcome, Plan, Record, RunId, Seq, StreamId, TargetFacts};
+use quell_model::{Body, Kind, Mode, Name, Outcome, Plan, Record, RunId, Seq, StreamId, TargetFacts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -201,7 +201,7 @@ impl<'a> Story<'a> {
     fn consent_comes_first(&self) -> Result<(), String> {
         let (mut open, mut agreed) = (BTreeMap::new(), BTreeSet::new());
         let started = crate::run::shell::run_started(&self.records[0].body);
-        let requester = started.and_then(|started| started.by.clone());
+        let mut requesters: BTreeSet<&Name> = started.iter().filter_map(|started| started.by.as_ref()).collect();
         let has_event = started.is_some_and(|started| started.event.is_object());
         for record in self.records {
             match &record.body {
@@ -224,7 +224,7 @@ impl<'a> Story<'a> {
                         return Err(format!("run {}: `{}` is no answer", self.id, answered.choice));
                     }
                     if let Some(by) = &answered.by {
-                        let wrong = by.as_str() == "nobody" || asked.by.is_some() && requester.as_ref() == Some(by);
+                        let wrong = by.as_str() == "nobody" || asked.by.is_some() && requesters.contains(by);
                         // Whoever takes something back need not be asked whether it is to stand.
                         let wrong =
                             wrong && !(asked.question == QuestionKind::Confirm && answered.choice.as_str() == UNDO);
@@ -246,6 +246,7 @@ impl<'a> Story<'a> {
                 }
                 // What is done again asks again.
                 Body::RunReopened(reopened) => {
+                    requesters.insert(&reopened.by);
                     let is_again = |part: &Part| reopened.again.iter().any(|again| again.covers(part));
                     open.retain(|(part, _), _| !is_again(part));
                     agreed.retain(|(part, _): &(Part, _)| !is_again(part));

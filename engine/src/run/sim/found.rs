@@ -9,6 +9,7 @@ use super::stage::{Death, Stage};
 use super::world::Doing;
 use crate::run::Request;
 use crate::run::fixtures::playbook_of;
+use crate::store::by_hand::{self, At};
 use quell_model::RunId;
 use quell_model::playbook::{AtEnd, Expression, ForEach, ItemErrors, Lease, Playbook, Step, StepKind};
 use serde_json::json;
@@ -61,6 +62,35 @@ fn what_was_half_done_and_waits_to_be_tried_again_is_taken_back_with_its_run() {
             stage.settle().unwrap();
             assert_eq!(stage.world.state().stands.len(), 0, "nothing is left standing");
             check::at_the_end(&mut stage, &[playbook]).unwrap();
+        }
+    }
+}
+
+/// What went into the journal by itself, for its size, was parted from the lease that belongs to it: nobody knew that it stood.
+#[test]
+fn what_a_verb_tells_at_length_has_its_lease_whenever_the_engine_is_killed() {
+    for undone in [false, true] {
+        for number in 1..20 {
+            let (mut stage, playbook) = stage(vec![make::acts("cut", &[], "cloud.cut")]);
+            stage.world.state().wanted.insert("cut".into(), vec![Doing::Verbose]);
+            stage.world.state().wanted.insert("-cut".into(), vec![Doing::Verbose]);
+            if !undone {
+                by_hand::die_at(Some((At::After, number)));
+            }
+            let detection = make::about("rule", 0, quell_model::Class::FileEvent, 1, stage.now(), Duration::ZERO);
+            stage.alive(|life| life.core.detections([detection]));
+            stage.settle().unwrap();
+            let run = runs(&stage).pop();
+            if let (true, Some(run)) = (undone, run) {
+                by_hand::die_at(Some((At::After, number)));
+                let request = Request::Undo { run, step: None, by: "ann".into(), why: String::new() };
+                stage.alive(|life| drop(life.core.asked(request)));
+                stage.settle().unwrap();
+            }
+            check::at_the_end(&mut stage, &[playbook])
+                .unwrap_or_else(|why| panic!("killed after write {number}: {why}"));
+            let (life, state) = (stage.life.as_ref().unwrap(), stage.world.state());
+            assert_eq!(life.core.leases.count().0, state.stands.len(), "killed after write {number}");
         }
     }
 }

@@ -139,6 +139,10 @@ fn one(rng: &mut Rng, at: usize, needs: &[&str], number: usize) -> Step {
         1 => Step { kind: StepKind::Script(expression("#{ n: 1 + 1 }")), ..step(&id, needs) },
         _ => acts(&id, needs, rng.of(&verbs)),
     };
+    // At a second try its need may have ended otherwise: then it is about another thing.
+    if let (StepKind::Action { with, .. }, Some(need), true) = (&mut made.kind, needs.first(), rng.chance(30)) {
+        with["thing"] = json!(format!("${{{{ run.id }}}}/{id}/${{{{ steps.{need}.why }}}}"));
+    }
     if rng.chance(15) {
         let list = rng.of(&["[1, 2, 3]", "[]", "[\"a\"]", "7"]);
         let errors = rng.of(&[ItemErrors::Collect, ItemErrors::Stop]);

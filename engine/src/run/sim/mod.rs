@@ -15,6 +15,7 @@ mod check;
 mod found;
 mod laws;
 mod make;
+mod parts;
 mod play;
 mod rng;
 mod stage;

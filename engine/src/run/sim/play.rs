@@ -10,8 +10,10 @@ use super::stage::{Death, Stage};
 use super::world::Mood;
 use crate::run::Request;
 use crate::run::question::AnswerGiven;
+use crate::run::shell::run_started;
 use crate::store::by_hand::{self, At};
 use quell_model::playbook::Playbook;
+use quell_model::record::Part;
 use quell_model::{Json, Record, RunId, StepId, StreamId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,13 +111,23 @@ impl Day {
         let Some(life) = &stage.life else { return };
         let runs: Vec<RunId> =
             life.journal.streams().unwrap().into_iter().filter_map(|(stream, _)| stream.as_run()).collect();
+        // Often one of which something stands: that is undone in part, tried again, and undone.
+        let standing: Vec<RunId> = life.core.leases.standing().map(|(run, _)| run.clone()).collect();
+        let runs = if standing.is_empty() || self.rng.chance(60) { runs } else { standing };
         let Some(run) = (!runs.is_empty()).then(|| self.rng.of(&runs)) else { return };
-        let step = || StepId::from(format!("s{}", self.seen % 7).as_str());
-        let step = self.seen.is_multiple_of(3).then(step);
+        let parts = life.core.leases.of(&run, None);
+        let step = match self.rng.below(6) {
+            0 => Some(StepId::from(format!("s{}", self.seen % 7).as_str())),
+            1 | 2 if !parts.is_empty() => Some(self.rng.of(&parts).step),
+            _ => None,
+        };
         let (by, why) = ("ann".into(), "it looks so".to_owned());
         let asks = life.core.runs.values().any(|live| live.run.asks() > 0);
         if asks && self.rng.chance(60) || self.rng.chance(5) {
             return self.answer(stage, run);
+        }
+        if !parts.is_empty() && self.rng.chance(15) {
+            return self.in_part(stage, &run, &parts);
         }
         let request = match self.rng.below(9) {
             0 => Request::Cancel { run, by },
@@ -145,6 +157,24 @@ impl Day {
         };
         // Refused or not: what was refused changed nothing, which the checks see.
         let _answer: Option<Result<Json, _>> = stage.alive(|life| life.core.asked(request));
+    }
+
+    /// A run that has ended is tried again from before a step on that stands, and this step is taken back alone while it waits.
+    fn in_part(&mut self, stage: &mut Stage, run: &RunId, parts: &[Part]) {
+        let Some(life) = &stage.life else { return };
+        let part = self.rng.of(parts);
+        let records = life.journal.read(&StreamId::run(run), 1).unwrap();
+        let hash = records.first().and_then(|first| run_started(&first.body)).map(|started| started.definition);
+        let playbook = self.playbooks.iter().find(|playbook| Some(playbook.hash) == hash);
+        let needs = playbook.and_then(|playbook| playbook.step(&part.step)).map(|step| step.needs.clone());
+        let from = needs.unwrap_or_default().first().cloned();
+        let (by, why) = ("bo".into(), "it is mended".to_owned());
+        let retry = Request::Retry { run: run.clone(), from, by, why };
+        // Refused or not, as above.
+        let _answer: Option<Result<Json, _>> = stage.alive(|life| life.core.asked(retry));
+        let (by, why) = ("ann".into(), "not this".to_owned());
+        let undo = Request::Undo { run: run.clone(), step: Some(part.step), by, why };
+        let _answer: Option<Result<Json, _>> = stage.alive(|life| life.core.asked(undo));
     }
 
     /// Somebody answers: mostly what is asked, now and then what nobody asks any more.

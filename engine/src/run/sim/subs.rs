@@ -375,6 +375,73 @@ fn a_cancel_reaches_down_but_not_to_what_is_detached() {
     }
 }
 
+/// A run whose step has started one that holds something and then naps for ten minutes.
+fn napping(stage: &mut Stage) -> (RunId, RunId) {
+    let detection = make::about("rule", 0, Class::FileEvent, 1, stage.now(), Duration::ZERO);
+    stage.alive(|life| life.core.detections([detection]));
+    (first_run(stage), run_of(stage, "nap"))
+}
+
+fn naps() -> Vec<Arc<Playbook>> {
+    let hold = make::acts("hold", &[], "process.freeze");
+    let nap = child("nap", vec![hold, make::waits("nap", &["hold"], 600), make::acts("cut", &["nap"], "cloud.cut")]);
+    let beside = make::acts("beside", &[], "process.freeze");
+    vec![parent(vec![make::starts("sub", &[], "nap"), make::acts("after", &["sub"], "cloud.cut"), beside]), nap]
+}
+
+#[test]
+fn a_step_whose_run_goes_on_is_taken_back_at_once() {
+    let playbooks = naps();
+    let mut stage = stage(&playbooks);
+    let (run, _) = napping(&mut stage);
+    let began = stage.now();
+    assert_eq!(stage.world.state().stands.len(), 2);
+    let request = Request::Undo { run, step: Some("sub".into()), by: "ann".into(), why: "a drill".into() };
+    let told = stage.alive(|life| life.core.asked(request)).unwrap().unwrap();
+    assert!(told["undoing"][0].as_str().unwrap().ends_with("/hold"), "{told}");
+    stage.settle().unwrap();
+    assert!(stage.now().since(began) < Duration::from_secs(60), "it is not waited for");
+    let ended = end(&mut stage, &playbooks);
+    assert_eq!(ended.runs["sub>nap"], RunState::Undone);
+    assert_eq!((ended.steps["parent/sub"], ended.runs["parent"]), (Outcome::Undone, RunState::Failed), "{ended:?}");
+    let left: Vec<&String> = ended.stands.keys().collect();
+    assert!(
+        left.len() == 1 && left[0].ends_with("beside"),
+        "what it did itself stands, and nothing after it: {left:?}"
+    );
+}
+
+#[test]
+fn a_step_whose_run_goes_on_and_did_nothing_yet_is_ended_when_it_is_taken_back() {
+    let nap = child("nap", vec![make::waits("nap", &[], 600), make::acts("cut", &["nap"], "cloud.cut")]);
+    let playbooks = vec![parent(vec![make::starts("sub", &[], "nap")]), nap];
+    let mut stage = stage(&playbooks);
+    let (run, _) = napping(&mut stage);
+    let request = Request::Undo { run, step: Some("sub".into()), by: "ann".into(), why: "a drill".into() };
+    stage.alive(|life| life.core.asked(request)).unwrap().unwrap();
+    stage.settle().unwrap();
+    let ended = end(&mut stage, &playbooks);
+    assert_eq!((ended.runs["sub>nap"], stage.world.state().calls.len()), (RunState::Cancelled, 0), "{ended:?}");
+}
+
+#[test]
+fn who_waits_for_a_run_is_not_stuck_and_says_so_where_that_one_is() {
+    let playbooks = naps();
+    let mut stage = stage(&playbooks);
+    let (run, below) = napping(&mut stage);
+    let stuck = stage.alive(|life| life.core.asked(Request::Stuck)).unwrap().unwrap();
+    assert_eq!(stuck, json!([]), "the run below waits for its moment");
+    // The moment passes, and nobody looks: a mistake, which the run above has no part in.
+    stage.clock.advance(Duration::from_secs(601));
+    let stuck = stage.alive(|life| life.core.asked(Request::Stuck)).unwrap().unwrap();
+    let why =
+        |id: &RunId| stuck.as_array().unwrap().iter().find(|one| one["id"] == id.as_str()).unwrap()["why"].clone();
+    assert_eq!(why(&run), format!("`sub` waits for run `{below}`, which does not move"));
+    assert!(why(&below).as_str().unwrap().contains("a mistake in quell"), "{stuck}");
+    stage.settle().unwrap();
+    end(&mut stage, &playbooks);
+}
+
 #[test]
 fn each_item_has_a_run_of_its_own() {
     let mut each = with(make::starts("sub", &[], "lower"), json!({ "who": "${{ item }}" }));
@@ -389,6 +456,37 @@ fn each_item_has_a_run_of_its_own() {
     assert_eq!(ended.steps["parent/sub"], Outcome::Verified);
     undo(&mut stage);
     assert_eq!(end(&mut stage, &playbooks).stands.len(), 0);
+}
+
+#[test]
+fn what_a_step_starts_for_many_items_counts_for_the_run_that_has_the_step() {
+    let playbooks = |targets: u32| {
+        let lower =
+            child("lower", vec![make::acts("cut", &[], "cloud.cut"), make::acts("hold", &[], "process.freeze")]);
+        let mut each = make::starts("each", &[], "lower");
+        let list = Expression { text: "[1, 2, 3, 4]".into(), span: Default::default() };
+        each.for_each = Some(ForEach { list, max_parallel: 1, errors: ItemErrors::Collect });
+        let mut top = Playbook::clone(&parent(vec![each]));
+        top.limits.targets = Some(targets);
+        vec![make::named(top, "parent"), lower]
+    };
+    for (number, death) in [(0, At::Before), (7, At::After), (11, At::After), (15, At::Before)] {
+        let playbooks = playbooks(5);
+        let mut stage = stage(&playbooks);
+        by_hand::die_at((number > 0).then_some((death, number)));
+        attack(&mut stage);
+        let ended = end(&mut stage, &playbooks);
+        assert_eq!(ended.stands.len(), 5, "killed at write {number}: {ended:?}");
+        assert_eq!(ended.runs["parent"], RunState::Failed);
+        let retry = Request::Retry { run: first_run(&mut stage), from: None, by: "ann".into(), why: String::new() };
+        stage.alive(|life| drop(life.core.asked(retry)));
+        stage.settle().unwrap();
+        assert!(stage.world.state().stands.len() <= 5, "nor at a second try");
+    }
+    let playbooks = playbooks(8);
+    let mut stage = stage(&playbooks);
+    attack(&mut stage);
+    assert_eq!(end(&mut stage, &playbooks).runs["parent"], RunState::Succeeded, "as many as it allows");
 }
 
 /// What nobody reads is not made: with all of it for each item, twice the items would be four times the work.

@@ -6,6 +6,7 @@ mod boots;
 mod breaker;
 mod by_hand;
 mod incidents;
+mod parts;
 mod questions;
 mod warm_up;
 

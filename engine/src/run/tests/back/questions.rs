@@ -280,6 +280,44 @@ fn an_answer_means_the_plan_that_was_shown() {
 }
 
 #[test]
+fn who_has_a_run_tried_again_wants_it_as_whoever_started_it_does() {
+    let mut yard = Yard::new(playbook_of(vec![asks_first(sets("cut", &[], "cloud.cut", "a"))]));
+    yard.stage.core.definitions.people = people(1);
+    let run = yard.attack(1);
+    yard.says(&run, "cut", "deny", "lead").unwrap();
+    let retry = Request::Retry { run: run.clone(), from: None, by: "ana".into(), why: String::new() };
+    yard.ask(retry).unwrap();
+    let refused = why(yard.says(&run, "cut", "approve", "ana"));
+    assert!(refused.contains("has tried it again, and `security` wants somebody else"), "{refused}");
+    // Neither over a start, nor where the answer comes too late.
+    let mut yard = yard.again("b");
+    yard.stage.core.definitions.people = people(1);
+    assert!(why(yard.says(&run, "cut", "approve", "ana")).contains("has tried it again"));
+    yard.says(&run, "cut", "approve", "lead").unwrap();
+    assert_eq!(yard.things.said(), ["+a"]);
+    assert!(why(yard.says(&run, "cut", "approve", "ana")).contains("has tried it again"));
+}
+
+#[test]
+fn what_the_configuration_says_of_a_playbook_holds_at_the_act() {
+    for ceiling in [false, true] {
+        let mut yard = Yard::new(playbook_of(vec![sets("cut", &[], "cloud.cut", "later")]));
+        yard.things.early.store(1, Ordering::SeqCst);
+        let run = yard.attack(1);
+        assert!(yard.stage.story(&run).contains(&"RunFinished failed".to_owned()));
+        let definitions = &mut yard.stage.core.definitions;
+        if ceiling {
+            definitions.ceiling = Mode::Observe;
+        } else {
+            definitions.modes = [("test".into(), Mode::Observe)].into();
+        }
+        yard.ask(Request::Retry { run: run.clone(), from: None, by: "ana".into(), why: String::new() }).unwrap();
+        assert!(yard.things.said().is_empty(), "ceiling: {ceiling}");
+        assert!(yard.stage.story(&run).contains(&"StepFinished cut planned".to_owned()));
+    }
+}
+
+#[test]
 fn a_moment_that_nobody_waits_for_any_more_is_forgotten() {
     let mut yard = Yard::new(playbook_of(vec![
         asks_first(sets("cut", &[], "cloud.cut", "a")),
