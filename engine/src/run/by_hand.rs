@@ -33,6 +33,7 @@ impl<W: Send + 'static> Core<W> {
             let why = "every action is paused, and it would be refused again: `quell resume` first";
             return Err(Refusal::NotNow(why.to_owned()));
         }
+        self.can_be_read(&StreamId::run(id))?;
         let run = self.fold_ended(id).map_err(Refusal::NotNow)?;
         if let Some(why) = not_again(&run) {
             return Err(Refusal::NotNow(why));

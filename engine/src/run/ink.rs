@@ -56,6 +56,12 @@ impl Ink {
         &self.journal
     }
 
+    /// Whether a stream can be read without waiting for a disk that hangs: the engine's thread asks before it reads what is no
+    /// open run's.
+    pub(super) fn can_read(&mut self, stream: &StreamId) -> bool {
+        self.journal().can_read(stream)
+    }
+
     /// Records that wait for the journal.
     pub(super) fn waiting(&self) -> usize {
         self.records

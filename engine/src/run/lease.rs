@@ -143,6 +143,13 @@ impl Leases {
         seen
     }
 
+    /// The incident of a run of which something stands.
+    pub(super) fn incident_of(&self, run: &RunId) -> Option<IncidentId> {
+        let first = Part { step: "".into(), item: None };
+        let (place, standing) = self.all.range((run.clone(), first)..).next()?;
+        standing.incident.clone().filter(|_| place.0 == *run)
+    }
+
     /// What stands, and how it stands, but for whether somebody asks the world just now and since which moment.
     #[cfg(test)]
     pub(super) fn places(&self) -> Vec<(&Place, Option<Duration>, bool, bool)> {

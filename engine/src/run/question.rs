@@ -401,8 +401,9 @@ impl<W: Send + 'static> Core<W> {
         if self.ink.waiting() > 0 {
             return Refusal::NotNow("the journal takes nothing now".to_owned());
         }
-        // What was just written down is looked at as well.
-        self.ink.commit();
+        if let Err(refused) = self.can_be_read(&stream) {
+            return refused;
+        }
         let what = named(given);
         let kinds =
             [Kind::RunStarted, Kind::RunReopened, Kind::QuestionAsked, Kind::QuestionAnswered, Kind::AnswerTooLate];

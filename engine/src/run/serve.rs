@@ -6,13 +6,13 @@ mod standing;
 
 use super::answers::{self, EngineStatus, Held, ModeNow, OfIncident, OfRun, Paused, ReflexWritten, Reloaded};
 use super::request::{Refusal, Request};
-use super::shell::Core;
+use super::shell::{Core, run_started};
 use crate::incident::{self, Incident, Incidents};
 use quell_model::record::{
     IncidentChanged, IncidentState, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned,
     ReflexFired, RunState,
 };
-use quell_model::{Body, IncidentId, Json, Name, RunId, StreamId};
+use quell_model::{Body, IncidentId, Json, Kind, Name, RunId, StreamId};
 use std::sync::Arc;
 
 impl<W: Send + 'static> Core<W> {
@@ -145,7 +145,8 @@ impl<W: Send + 'static> Core<W> {
         let written = fired.len() as u64;
         let mut told: Vec<(Incident, Vec<NewRecord>)> = Vec::new();
         for one in &fired {
-            let Some(id) = one.run.as_ref().and_then(|run| self.incident_of(run)) else { continue };
+            let id = one.run.as_ref().map(|run| self.incident_of(run)).transpose()?.flatten();
+            let Some(id) = id else { continue };
             let record = NewRecord::new(now, one.clone());
             if let Some((_, records)) = told.iter_mut().find(|(incident, _)| incident.id == id) {
                 records.push(record);
@@ -166,16 +167,20 @@ impl<W: Send + 'static> Core<W> {
         Ok(answers::json(ReflexWritten { written, waiting: self.ink.waiting() as u64 }))
     }
 
-    /// What a run is part of, whether it goes on or has ended.
-    fn incident_of(&mut self, run: &RunId) -> Option<IncidentId> {
+    /// What a run is part of, whether it goes on, something of it stands or it has ended.
+    fn incident_of(&mut self, run: &RunId) -> Result<Option<IncidentId>, Refusal> {
         if let Some(live) = self.runs.get(run) {
-            return live.run.started.incident.clone();
+            return Ok(live.run.started.incident.clone());
         }
-        let records = self.ink.journal().read(&StreamId::run(run), 1).ok()?;
-        match records.first().map(|record| &record.body) {
-            Some(Body::RunStarted(started)) => started.incident.clone(),
-            _ => None,
+        if let Some(incident) = self.leases.incident_of(run) {
+            return Ok(Some(incident));
         }
+        let stream = StreamId::run(run);
+        self.can_be_read(&stream)?;
+        let read = self.ink.journal().read_kinds(&stream, 1, &[Kind::RunStarted]);
+        let records = read.inspect_err(|error| tracing::warn!(%run, %error, "of which incident it is is not known"));
+        let first = records.unwrap_or_default().into_iter().next();
+        Ok(first.and_then(|first| run_started(&first.body)?.incident.clone()))
     }
 
     fn set_state(&mut self, id: &IncidentId, state: IncidentState, why: String, by: Name) -> Result<Json, Refusal> {
@@ -200,11 +205,19 @@ impl<W: Send + 'static> Core<W> {
         Ok(answers::json(OfIncident { id: id.clone() }))
     }
 
+    /// Refuses what would have the engine's thread wait for a disk that hangs.
+    pub(super) fn can_be_read(&mut self, stream: &StreamId) -> Result<(), Refusal> {
+        let refused = || Refusal::NotNow("the journal takes nothing now".to_owned());
+        self.ink.can_read(stream).then_some(()).ok_or_else(refused)
+    }
+
     fn live_or_journaled(&mut self, id: &IncidentId) -> Result<Incident, Refusal> {
         if let Some(live) = self.incidents.get_mut(id) {
             return Ok(live.clone());
         }
-        let found = Incidents::read(self.ink.journal(), &StreamId::incident(id), &mut |_| ());
+        let stream = StreamId::incident(id);
+        self.can_be_read(&stream)?;
+        let found = Incidents::read(self.ink.journal(), &stream, &mut |_| ());
         let found = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
         found.ok_or_else(|| Refusal::NotFound { kind: "incident", id: id.to_string() })
     }

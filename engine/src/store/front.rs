@@ -289,6 +289,21 @@ impl Counter {
         }
     }
 
+    /// The same of one stream, so long at the most; whether readers can see all of it.
+    pub(super) fn wait_visible_for(&self, stream: &StreamId, patience: Duration) -> bool {
+        self.ring_now();
+        let (left, mut front) = (Countdown::of(patience), self.front());
+        let goal = front.heads.get(stream).map_or(0, |head| head.seq);
+        while !front.closing && front.heads.get(stream).is_some_and(|head| head.visible < goal) {
+            if left.left().is_zero() {
+                return false;
+            }
+            let woken = self.moved.wait_timeout(front, left.left());
+            front = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
     /// The last number of a stream that is in the database, while the stream goes on.
     #[cfg(test)]
     pub(super) fn committed_of(&self, stream: &StreamId) -> Option<Seq> {

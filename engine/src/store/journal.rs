@@ -22,6 +22,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
+use std::time::Duration;
+
+/// A commit takes a millisecond, on a bad day some hundred: what has not come after this long hangs.
+const SOON: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 1 });
 
 /// A journal in a directory; clones are the same journal.
 #[derive(Clone)]
@@ -171,6 +175,15 @@ impl Journal {
     /// `Corrupt` when what is there cannot be read, `Unwritable` when the database cannot be opened.
     pub fn read(&self, stream: &StreamId, from: Seq) -> Result<Vec<Record>, StoreError> {
         self.read_kinds(stream, from, Kind::ALL)
+    }
+
+    /// Whether what was written of a stream can be read, now or in a moment. A read waits for the writer, and with it for a
+    /// disk that hangs: who must not asks first.
+    #[must_use]
+    pub fn can_read(&self, stream: &StreamId) -> bool {
+        #[cfg(test)]
+        self.work_until_seen(Some(stream));
+        self.0.counter.wait_visible_for(stream, SOON)
     }
 
     /// Those records of a stream that are of these kinds: the others' bodies are not looked at.

@@ -27,6 +27,9 @@ impl<W: Send + 'static> Core<W> {
         if !open {
             return Err(Refusal::NotFound { kind: "run", id: run.to_string() });
         }
+        if !self.runs.contains_key(run) {
+            self.can_be_read(&StreamId::run(run))?;
+        }
         let parts = self.standing_of(run, only.as_ref());
         if parts.is_empty() && !self.can_be_ended(run, only.as_ref()) {
             let what = only.as_ref().map_or_else(|| format!("run `{run}`"), |part| format!("`{run}/{}`", part.step));

@@ -318,6 +318,30 @@ fn what_the_configuration_says_of_a_playbook_holds_at_the_act() {
 }
 
 #[test]
+fn a_late_answer_does_not_wait_for_a_disk_that_hangs() {
+    let mut yard = Yard::new(playbook_of(vec![asks_first(sets("cut", &[], "cloud.cut", "a"))]));
+    let run = yard.attack(1);
+    yard.says(&run, "cut", "approve", "ana").unwrap();
+    assert!(why(yard.says(&run, "cut", "approve", "bo")).contains("ana answered `approve` before"));
+    // The writer's thread stands still, as it does in a sync that does not come back.
+    let (let_go, held) = mpsc::sync_channel::<()>(1);
+    let stream = StreamId::system();
+    let expected = yard.stage.journal.last(&stream);
+    let barrier = Batch { stream, expected, records: Vec::new(), durability: Durability::Synced };
+    let (stands, still) = mpsc::sync_channel(1);
+    let done = Box::new(move |_: Result<Appended, StoreError>| {
+        stands.send(()).unwrap();
+        assert!(held.recv().is_err());
+    });
+    yard.stage.journal.submit(vec![barrier], done);
+    still.recv().unwrap();
+    assert!(why(yard.says(&run, "cut", "approve", "lead")).contains("ana answered `approve` before"), "all is there");
+    assert!(why(yard.says(&run, "cut", "approve", "zoe")).contains("the journal takes nothing now"), "that is not yet");
+    drop(let_go);
+    assert!(why(yard.says(&run, "cut", "approve", "zoe")).contains("ana answered `approve` before"));
+}
+
+#[test]
 fn a_moment_that_nobody_waits_for_any_more_is_forgotten() {
     let mut yard = Yard::new(playbook_of(vec![
         asks_first(sets("cut", &[], "cloud.cut", "a")),
