@@ -27,6 +27,7 @@ enum Need {
 }
 
 const READ: Need = Need::May(Permission::Read);
+const ACK: Need = Need::May(Permission::Ack);
 const NOTE: Need = Need::May(Permission::Note);
 const RESOLVE: Need = Need::May(Permission::Resolve);
 const RUN: Need = Need::May(Permission::Run);
@@ -62,6 +63,8 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/v1/incidents/{id}/explain", READ),
     ("GET", "/v1/incidents/{id}/events", READ),
     ("POST", "/v1/incidents/{id}/note", NOTE),
+    ("POST", "/v1/incidents/{id}/ack", ACK),
+    ("POST", "/v1/incidents/{id}/unack", ACK),
     ("POST", "/v1/incidents/{id}/resolve", RESOLVE),
     ("POST", "/v1/incidents/{id}/reopen", RESOLVE),
     ("POST", "/v1/incidents/{id}/undo", UNDO),

@@ -38,6 +38,8 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(incidents::explain))
         .routes(routes!(incidents::events))
         .routes(routes!(incidents::note))
+        .routes(routes!(incidents::ack))
+        .routes(routes!(incidents::unack))
         .routes(routes!(incidents::resolve))
         .routes(routes!(incidents::reopen))
         .routes(routes!(incidents::undo));

@@ -11,6 +11,7 @@ use super::term::Ink;
 use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new, playbook_running};
 use crate::api::{Page, PlaybookStatus};
 use crate::daemon::files::{self, Found, Given};
+use quell_engine::playbook::graph;
 use quell_engine::run::answers::OfRun;
 use quell_model::playbook::Playbook;
 use quell_model::{Json, Mode, OwnedEvent};
@@ -249,6 +250,7 @@ fn started_by(playbook: &Playbook) -> String {
     if let Some(schedule) = &playbook.on.schedule {
         all.push(format!("at {} ({})", schedule.cron, schedule.time_zone));
     }
+    all.extend(graph::moments(playbook));
     if all.is_empty() { "hand only".to_owned() } else { all.join("; ") }
 }
 
@@ -257,7 +259,7 @@ fn document(playbook: &Playbook) -> Value {
     json!({
         "id": playbook.name, "description": playbook.description, "mode": playbook.mode,
         "file": playbook.file.display().to_string(), "hash": playbook.hash,
-        "detections": playbook.on.detections, "schedule": playbook.on.schedule, "steps": steps,
+        "detections": playbook.on.detections, "schedule": playbook.on.schedule, "incident": playbook.on.incident, "steps": steps,
     })
 }
 

@@ -167,8 +167,16 @@ fn every_route_answers_as_it_is_described() {
     asker.post("/v1/resume", "", &json!({}));
     asker.post("/v1/reload", "", &json!({}));
     asker.post("/v1/incidents/{id}/note", &incident, &json!({ "text": "seen" }));
+    let ack = asker.post("/v1/incidents/{id}/ack", &incident, &json!({ "text": "on it" }));
+    assert_eq!((&ack["state"], &ack["changed"]), (&json!("acknowledged"), &json!(true)), "{ack}");
+    assert_eq!(asker.post("/v1/incidents/{id}/ack", &incident, &json!({}))["changed"], false);
+    assert_eq!(asker.get("/v1/incidents/{id}", &incident)["acknowledged"], ack["acknowledged"]);
+    asker.post("/v1/incidents/{id}/unack", &incident, &json!({}));
+    asker.ask("POST /v1/incidents/{id}/ack", "i-none", "", 404);
     asker.post("/v1/incidents/{id}/resolve", &incident, &json!({ "text": "a test" }));
     asker.ask("POST /v1/incidents/{id}/resolve", &incident, "", 409);
+    asker.ask("POST /v1/incidents/{id}/ack", &incident, "", 409);
+    asker.ask("POST /v1/incidents/{id}/unack", &incident, "", 409);
     asker.post("/v1/incidents/{id}/reopen", &incident, &json!({}));
     asker.get("/v1/incidents/{id}", &incident);
 

@@ -26,12 +26,14 @@ mod reflex;
 mod starts;
 mod sub;
 pub use by_hand::{BreakerChanged, PauseChanged, PersonActed, RunReopened};
-pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
+pub use incident::{
+    AcknowledgementChanged, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned,
+};
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
 pub use question::{AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use reflex::{ReflexFired, Struck};
-pub use starts::{PlaybookSeen, ScheduleMissed, ScheduleSet};
+pub use starts::{IncidentCame, PlaybookSeen, ScheduleMissed, ScheduleSet};
 pub use sub::{ParentRun, SubRunStarted};
 
 /// The version that new records carry.
@@ -170,6 +172,8 @@ bodies! {
     PlaybookSeen,
     /// A step starts a run of another playbook.
     SubRunStarted,
+    /// Somebody looks after an incident, or no longer.
+    AcknowledgementChanged,
 }
 
 impl fmt::Display for Kind {
@@ -342,6 +346,9 @@ pub struct RunStarted {
     /// The run whose step started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentRun>,
+    /// The moment of its incident that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<Box<IncidentCame>>,
     /// The kernel's and the sensor's moments of the event.
     pub moments: Moments,
 }

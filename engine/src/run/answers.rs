@@ -2,7 +2,9 @@
 //!
 //! Owns the shapes, so that whoever asks reads what the engine's thread wrote. Decides nothing.
 
+use crate::incident::Acknowledged;
 use jiff::Timestamp;
+use quell_model::record::IncidentState;
 use quell_model::{IncidentId, Json, Mode, Name, RunId, StepId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -72,6 +74,20 @@ pub struct OfRun {
 pub struct OfIncident {
     /// Its id.
     pub id: IncidentId,
+}
+
+/// Who looks after an incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IncidentAcknowledged {
+    /// Its id.
+    pub id: IncidentId,
+    /// Open or acknowledged.
+    pub state: IncidentState,
+    /// It was not so before.
+    pub changed: bool,
+    /// Who looks after it; none: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledged>,
 }
 
 /// What of a run is being taken back. How it ends stands in the run.

@@ -19,6 +19,8 @@ const MOST_WAITING: usize = 50_000;
 const MOST_BYTES: usize = if cfg!(test) { 4 << 20 } else { 64 << 20 };
 /// A draft that has grown so large goes into the journal by itself: no single append may outgrow the slate.
 const LARGE: usize = 256 << 10;
+/// The same of what belongs together.
+const LARGE_TOGETHER: usize = 1 << 20;
 
 /// At the end what waits is brought into the journal as long as it takes some of it in each so long.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,6 +37,8 @@ pub(super) struct Ink {
     waiting: VecDeque<Draft>,
     /// Who waits for the disk since the writer was last woken, and a stream that was written to.
     barrier: Option<(StreamId, Vec<Done>)>,
+    /// What is written now belongs together: it is there whole after SIGKILL, or not at all.
+    together: bool,
     records: usize,
     bytes: usize,
     lost: u64,
@@ -45,7 +49,7 @@ pub(super) struct Ink {
 impl Ink {
     pub(super) fn new(journal: Journal) -> Self {
         let (draft, waiting) = (Draft::default(), VecDeque::new());
-        Self { journal, draft, waiting, barrier: None, records: 0, bytes: 0, lost: 0, untold: 0 }
+        Self { journal, draft, waiting, barrier: None, together: false, records: 0, bytes: 0, lost: 0, untold: 0 }
     }
 
     /// The journal, with all that was written.
@@ -75,9 +79,17 @@ impl Ink {
         if let Err(error) = self.draft.add(stream.clone(), expected, records) {
             self.lose(records.len(), &error);
         }
-        if self.draft.bytes() > LARGE {
+        if self.draft.bytes() > if self.together { LARGE_TOGETHER } else { LARGE } {
             self.commit();
         }
+    }
+
+    /// What is written from here on belongs together, until that is ended. Nobody acts meanwhile, nor asks for the journal.
+    pub(super) fn together(&mut self, begins: bool) {
+        if begins && self.draft.bytes() > LARGE / 2 {
+            self.commit();
+        }
+        self.together = begins;
     }
 
     fn lose(&mut self, records: usize, why: &dyn std::fmt::Display) {

@@ -233,6 +233,7 @@ impl Tally {
                 | Body::IncidentOpened(_)
                 | Body::IncidentJoined(_)
                 | Body::IncidentChanged(_)
+                | Body::AcknowledgementChanged(_)
                 | Body::NoteAdded(_)
                 | Body::PauseChanged(_)
                 | Body::BreakerChanged(_)

@@ -12,6 +12,7 @@ pub mod answers;
 mod attempt;
 mod breaker;
 mod by_hand;
+mod by_incident;
 mod conclude;
 mod definitions;
 mod ink;
@@ -43,6 +44,7 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use by_incident::incident_for_expressions;
 pub use definitions::{Definitions, IncidentRules};
 pub use machine::{Command, Run};
 pub use measure::{Measured, Table, Tally};

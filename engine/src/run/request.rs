@@ -124,6 +124,19 @@ pub enum Request {
         /// Who.
         by: Name,
     },
+    /// Somebody looks after an incident, or no longer.
+    Acknowledge {
+        /// Which.
+        incident: IncidentId,
+        /// Looks after it, or no longer.
+        acknowledged: bool,
+        /// Why.
+        why: String,
+        /// Who.
+        by: Name,
+        /// Which way they say it.
+        via: Name,
+    },
     /// An incident is over.
     Resolve {
         /// Which.

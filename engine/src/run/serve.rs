@@ -2,15 +2,16 @@
 //!
 //! Owns the answers to requests; every one that changes something is journaled with who asked.
 
+mod incidents;
 mod standing;
 
 use super::answers::{self, EngineStatus, Held, ModeNow, OfIncident, OfRun, Paused, ReflexWritten, Reloaded};
 use super::request::{Refusal, Request};
 use super::shell::Core;
-use crate::incident::{self, Incident, Incidents};
+use crate::incident::{self, Incident};
 use quell_model::record::{
-    IncidentChanged, IncidentState, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned,
-    ReflexFired, RunState,
+    AcknowledgementChanged, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned, ReflexFired,
+    RunState,
 };
 use quell_model::{Body, IncidentId, Json, Name, RunId, StreamId};
 use std::sync::Arc;
@@ -43,8 +44,11 @@ impl<W: Send + 'static> Core<W> {
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
             Request::Reflex { fired } => self.reflex(fired),
             Request::Note { incident, text, by } => self.change(&incident, NoteAdded { by, text }.into()),
-            Request::Resolve { incident, why, by } => self.set_state(&incident, IncidentState::Resolved, why, by),
-            Request::Reopen { incident, why, by } => self.set_state(&incident, IncidentState::Open, why, by),
+            Request::Acknowledge { incident, acknowledged, why, by, via } => {
+                self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why })
+            }
+            Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
+            Request::Reopen { incident, why, by } => self.reopen(&incident, why, by),
             Request::Pinned { incident, pinned, last } => self.pinned(&incident, *pinned, last),
             Request::Reload(definitions) => {
                 self.definitions = *definitions;
@@ -64,8 +68,11 @@ impl<W: Send + 'static> Core<W> {
                 let why = "it has started in as many places as `limits.runs` allows: in others it asks first";
                 self.triggers.is_at_limit(playbook, now).then(|| why.to_owned())
             };
-            let why =
-                self.breaker_says(&playbook.name, now).or_else(at_limit).or_else(|| self.warm_up_says(playbook))?;
+            let why = self
+                .breaker_says(&playbook.name, now)
+                .or_else(at_limit)
+                .or_else(|| self.triggers.incidents.is_at_limit(playbook, now))
+                .or_else(|| self.warm_up_says(playbook))?;
             Some(Held { id: playbook.name.clone(), why })
         });
         let mode = |playbook: &Arc<quell_model::playbook::Playbook>| {
@@ -178,44 +185,12 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    fn set_state(&mut self, id: &IncidentId, state: IncidentState, why: String, by: Name) -> Result<Json, Refusal> {
-        let current = self.live_or_journaled(id)?.state;
-        if current == state {
-            let word = if state == IncidentState::Open { "open" } else { "resolved" };
-            return Err(Refusal::NotNow(format!("incident `{id}` is {word} already")));
-        }
-        if state == IncidentState::Resolved {
-            self.triggers.incident_closed(id);
-        }
-        self.change(id, IncidentChanged { state, by, why }.into())
-    }
-
     fn pinned(&mut self, id: &IncidentId, pinned: RecorderPinned, last: bool) -> Result<Json, Refusal> {
         let count = if last { pinned.lost } else { 0 };
         self.change(id, pinned.into())?;
         if count > 0 {
             let why = "the recorder had to drop them: the rules saw them, what is kept lacks them".to_owned();
             self.change(id, LossSeen { class: None, count, cgroup: None, path: None, since: None, why }.into())?;
-        }
-        Ok(answers::json(OfIncident { id: id.clone() }))
-    }
-
-    fn live_or_journaled(&mut self, id: &IncidentId) -> Result<Incident, Refusal> {
-        if let Some(live) = self.incidents.get_mut(id) {
-            return Ok(live.clone());
-        }
-        let found = Incidents::read(self.ink.journal(), &StreamId::incident(id), &mut |_| ());
-        let found = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
-        found.ok_or_else(|| Refusal::NotFound { kind: "incident", id: id.to_string() })
-    }
-
-    pub(super) fn change(&mut self, id: &IncidentId, body: Body) -> Result<Json, Refusal> {
-        let mut incident = self.live_or_journaled(id)?;
-        let records = vec![NewRecord { at: self.parts.clock.now(), body }];
-        self.ink.write(StreamId::incident(id), incident.seq, &records);
-        incident::apply_all(&mut incident, &records);
-        if let Some(live) = self.incidents.get_mut(id) {
-            *live = incident;
         }
         Ok(answers::json(OfIncident { id: id.clone() }))
     }

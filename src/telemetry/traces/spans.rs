@@ -183,6 +183,7 @@ impl Trace {
             | Body::IncidentOpened(_)
             | Body::IncidentJoined(_)
             | Body::IncidentChanged(_)
+            | Body::AcknowledgementChanged(_)
             | Body::NoteAdded(_)
             | Body::PauseChanged(_)
             | Body::BreakerChanged(_)

@@ -161,6 +161,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             untrusted: false,
             by: None,
             parent: None,
+            came: None,
             moments: moments(),
         }
         .into(),
@@ -364,5 +365,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             detached: true,
         }
         .into(),
+        AcknowledgementChanged { acknowledged: true, by: "ana".into(), via: "socket".into(), why: "on it".into() }
+            .into(),
     ]
 }
