@@ -42,6 +42,8 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/v1/stream", READ),
     ("GET", "/v1/status", READ),
     ("GET", "/v1/playbooks", READ),
+    ("GET", "/v1/playbooks/{id}/mode", READ),
+    ("POST", "/v1/playbooks/{id}/mode", MODE),
     ("POST", "/v1/pause", PAUSE),
     ("POST", "/v1/resume", PAUSE),
     ("POST", "/v1/reload", CONFIG),

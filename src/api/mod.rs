@@ -35,6 +35,7 @@ pub(crate) use caller::Caller;
 pub(crate) use document::text as document;
 pub(crate) use listen::{listen, mistakes as listen_mistakes, serve as serve_tcp};
 pub(crate) use page::Page;
+pub(crate) use playbooks::PlaybookMode;
 pub(crate) use problem::{Problem, ProblemDocument};
 pub(crate) use routes::router;
 pub(crate) use socket::{bind, serve};

@@ -21,6 +21,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(system::reload))
         .routes(routes!(stream::follow))
         .routes(routes!(playbooks::list))
+        .routes(routes!(playbooks::mode, playbooks::set_mode))
         .routes(routes!(breakers::list))
         .routes(routes!(breakers::open))
         .routes(routes!(breakers::close))

@@ -8,7 +8,7 @@ use super::mistakes::{self, Tally};
 use super::place::must_exist;
 use super::table::{Table, cell};
 use super::term::Ink;
-use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new, playbook_running};
+use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new, playbook_promote, playbook_running};
 use crate::api::{Page, PlaybookStatus};
 use crate::daemon::files::{self, Found, Given};
 use quell_engine::playbook::graph;
@@ -60,6 +60,8 @@ enum What {
     Graph(playbook_graph::Args),
     /// Write a playbook of your own to begin with: it checks clean, and only observes
     New(playbook_new::Args),
+    /// Say what a playbook did and would have done, and let it go further, or less far
+    Promote(playbook_promote::Args),
     /// Show playbooks as they were read; of a Rhai script, what it made
     #[command(
         after_help = "Examples:\n  quell playbook show contain-reverse-shell > playbooks/mine.yaml\n  quell playbook show --as yaml playbooks/mine.rhai"
@@ -105,6 +107,7 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
         }
         What::List { config } => list(config.as_deref(), global, term),
         What::Graph(args) => playbook_graph::run(&args, |paths| named(paths, term), global, term),
+        What::Promote(args) => playbook_promote::run(&args, global, term),
         What::New(args) => playbook_new::run(&args, term),
         What::Show { paths, .. } => {
             let all = named(&paths, term)?;

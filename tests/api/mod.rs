@@ -115,6 +115,17 @@ fn every_route_answers_as_it_is_described() {
     let loaded = asker.get("/v1/playbooks", "");
     assert_eq!(loaded["items"].as_array().unwrap().len(), 2, "{loaded}");
 
+    let stands = asker.get("/v1/playbooks/{id}/mode", "quell-asks");
+    assert_eq!((&stands["stands"]["mode"], &stands["tried"]["runs"]), (&json!("enforce"), &json!(0)), "{stands}");
+    let set = asker.post("/v1/playbooks/{id}/mode", "quell-asks", &json!({ "to": "approve", "why": "a test" }));
+    assert_eq!((&set["from"], &set["mode"]), (&json!("enforce"), &json!("approve")), "{set}");
+    asker.ask("POST /v1/playbooks/{id}/mode", "quell-asks", "{\"to\":\"approve\"}", 409);
+    asker.ask("POST /v1/playbooks/{id}/mode", "quell-asks", "{\"to\":\"more\"}", 400);
+    asker.ask("POST /v1/playbooks/{id}/mode", "nobody", "{\"to\":\"approve\"}", 404);
+    asker.ask("GET /v1/playbooks/{id}/mode", "quell-asks?since=yesterday", "", 400);
+    asker.get("/v1/playbooks/{id}/mode", "quell-asks?since=2026-01-01T00:00:00Z");
+    asker.post("/v1/playbooks/{id}/mode", "quell-asks", &json!({ "to": "enforce" }));
+
     happens(home.path(), "ana");
     wait_until("a run asks", || asker.daemon.try_status().is_some_and(|status| status["questions"] == 1));
     let list = asker.get("/v1/runs", "");

@@ -176,3 +176,43 @@ fn somebody_says_that_they_look_after_an_incident_and_a_playbook_hears_of_it() {
     daemon.ask(&["incident", "resolve", &id]).ends(0);
     assert!(daemon.ask(&["incident", "ack", &id]).ends(1).err.contains("quell incident reopen"));
 }
+
+#[test]
+fn a_playbook_is_promoted_by_a_person_and_held_back() {
+    let home = tempfile::tempdir().unwrap();
+    let observes = ASKS.replace("steps:", "mode: observe\nsteps:");
+    let mut daemon = daemon(home.path(), &[("asks", &observes)]);
+    let told = daemon.ask(&["playbook", "promote", "asks", "--since", "1h"]).ends(0).out;
+    assert!(told.contains("its own mode is observe; at most observe") && told.contains("0 runs"), "{told}");
+    let past = daemon.ask(&["playbook", "promote", "asks", "--to", "enforce", "--yes"]).ends(1);
+    assert!(past.err.contains("beyond the configuration"), "{}", past.err);
+    write(home.path(), "quell.yaml", &format!("mode: enforce\n{QUIET}"));
+    daemon.kill();
+    let (config, dir, log) = (home.path().join("quell.yaml"), home.path().join("state"), home.path().join("log"));
+    let start = || {
+        let mut daemon = Daemon::start(command(&["up"]), Some(&config), &dir, &log);
+        daemon.stands();
+        daemon
+    };
+    daemon = start();
+    let alone = daemon.ask(&["playbook", "promote", "asks", "--to", "enforce"]).ends(2);
+    assert!(alone.err.contains("--yes"), "{}", alone.err);
+    let why = ["--why", "a week \u{1b}[2Jof it"];
+    let set =
+        daemon.ask(&[&["playbook", "promote", "asks", "--to", "enforce", "--yes"][..], &why].concat()).ends(0).out;
+    assert!(set.contains("observe before, enforce from now on") && set.contains("0 runs"), "{set}");
+    assert!(daemon.ask(&["playbook", "promote", "asks", "--to", "enforce", "--yes"]).ends(1).err.contains("already"));
+    // It outlives the daemon.
+    daemon.kill();
+    daemon = start();
+    // Without its sensor it is blind.
+    let said = daemon.ask(&["status"]).ends(1).out;
+    assert!(said.contains("by hand asks: enforce: ") && !said.contains('\u{1b}'), "{said:?}");
+    assert_eq!(daemon.status()["playbooks"][0]["mode"], "enforce");
+    let shown = daemon.ask_json(&["playbook", "promote", "asks"]);
+    assert_eq!((&shown["stands"]["mode"], &shown["stands"]["own"]), (&"enforce".into(), &"observe".into()), "{shown}");
+    let json = daemon.ask_json(&["playbook", "promote", "asks", "--to", "observe", "--yes"]);
+    assert_eq!((&json["from"], &json["mode"]), (&"enforce".into(), &"observe".into()), "{json}");
+    let near = daemon.ask(&["playbook", "promote", "askes"]).ends(2);
+    assert!(near.err.contains("did you mean `asks`?"), "{}", near.err);
+}

@@ -25,7 +25,7 @@ mod question;
 mod reflex;
 mod starts;
 mod sub;
-pub use by_hand::{BreakerChanged, PauseChanged, PersonActed, RunReopened};
+pub use by_hand::{BreakerChanged, ModeChanged, PauseChanged, PersonActed, RunReopened};
 pub use incident::{
     AcknowledgementChanged, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned,
 };
@@ -174,6 +174,8 @@ bodies! {
     SubRunStarted,
     /// Somebody looks after an incident, or no longer.
     AcknowledgementChanged,
+    /// A person let a playbook go so far, and no further.
+    ModeChanged,
 }
 
 impl fmt::Display for Kind {

@@ -248,6 +248,10 @@ impl Teller {
                 let by = changed.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
                 Some(format!("the breaker of {} {what}{by}: {}", changed.playbook, cut(&changed.why)))
             }
+            Body::ModeChanged(changed) => {
+                let why = if changed.why.is_empty() { String::new() } else { format!(": {}", cut(&changed.why)) };
+                Some(format!("{} goes as far as {} by {}{why}", changed.playbook, changed.to, changed.by))
+            }
             Body::ReflexFired(fired) => Some(fired_line(fired)),
             // Of no incident.
             Body::ScheduleSet(_) | Body::ScheduleMissed(_) | Body::PlaybookSeen(_) => None,

@@ -468,7 +468,8 @@ impl<W: Send + 'static> Core<W> {
         let mut strictest = (started.mode, started.mode_because.clone());
         let ceiling = (self.definitions.ceiling, self.definitions.ceiling_because.clone());
         let own = step.mode.map(|mode| (mode, format!("step `{}` says {mode}", step.id)));
-        for (mode, because) in std::iter::once(ceiling).chain(own) {
+        let word = self.held_by_word(&started.playbook);
+        for (mode, because) in std::iter::once(ceiling).chain(word).chain(own) {
             if mode < strictest.0 {
                 strictest = (mode, because);
             }

@@ -21,6 +21,7 @@ mod lease;
 mod losses;
 pub mod machine;
 mod measure;
+mod promote;
 mod question;
 mod recovery;
 mod request;

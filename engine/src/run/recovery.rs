@@ -225,6 +225,7 @@ impl<W: Send + 'static> Core<W> {
         }
         self.recover_breakers(journal)?;
         self.recover_texts(journal)?;
+        self.recover_modes(journal)?;
         self.recover_schedules(journal)?;
         Ok(definitions)
     }

@@ -75,6 +75,19 @@ pub enum Request {
         /// Why.
         why: String,
     },
+    /// How does the mode of a playbook stand, and what makes it so?
+    ModeStands(Name),
+    /// Let a playbook go so far.
+    SetMode {
+        /// Which.
+        playbook: Name,
+        /// How far.
+        to: Mode,
+        /// Who.
+        by: Name,
+        /// Why.
+        why: String,
+    },
     /// Take back what a run did.
     Undo {
         /// Which.

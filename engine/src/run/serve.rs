@@ -37,6 +37,8 @@ impl<W: Send + 'static> Core<W> {
             Request::Stuck => Ok(self.not_moving()),
             Request::Breakers => Ok(self.all_breakers()),
             Request::Breaker { playbook, open, by, why } => self.switch_breaker(&playbook, open, by, why),
+            Request::ModeStands(playbook) => self.mode_stands(&playbook),
+            Request::SetMode { playbook, to, by, why } => self.set_mode(&playbook, to, by, why),
             Request::Undo { run, step, by, why } => self.undo(&run, step, &by, why),
             Request::UndoIncident { incident, by, why } => self.undo_incident(&incident, &by, &why),
             Request::Keep { run, step, lasts, by } => self.keep(&run, step, lasts, &by),
@@ -82,6 +84,7 @@ impl<W: Send + 'static> Core<W> {
         let (standing, standing_due) = self.leases.count();
         answers::json(EngineStatus {
             held: held.collect(),
+            by_hand: self.said_by_hand(),
             modes: self.definitions.playbooks.iter().map(mode).collect(),
             mode: self.definitions.ceiling,
             paused: self.paused,

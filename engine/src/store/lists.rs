@@ -160,6 +160,7 @@ pub(super) const MARKS: &[Kind] = &[
     Kind::ScheduleSet,
     Kind::ScheduleMissed,
     Kind::PlaybookSeen,
+    Kind::ModeChanged,
 ];
 
 /// What lines need of a `RunStarted`; the rest of its body, most of it, is not looked at.

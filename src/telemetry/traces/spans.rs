@@ -187,6 +187,7 @@ impl Trace {
             | Body::NoteAdded(_)
             | Body::PauseChanged(_)
             | Body::BreakerChanged(_)
+            | Body::ModeChanged(_)
             | Body::PlaybookSeen(_)
             | Body::RecorderPinned(_)
             | Body::ReflexFired(_)

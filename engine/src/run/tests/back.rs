@@ -5,6 +5,7 @@ mod boots;
 mod breaker;
 mod by_hand;
 mod incidents;
+mod promote;
 mod questions;
 mod warm_up;
 

@@ -367,5 +367,14 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
         .into(),
         AcknowledgementChanged { acknowledged: true, by: "ana".into(), via: "socket".into(), why: "on it".into() }
             .into(),
+        ModeChanged {
+            playbook: "contain".into(),
+            from: Mode::Observe,
+            to: Mode::Enforce,
+            by: "ana".into(),
+            why: "a week of it was right".into(),
+            text: Some(Hash::of(b"playbook")),
+        }
+        .into(),
     ]
 }
