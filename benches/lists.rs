@@ -79,6 +79,7 @@ fn fill(data: &Path) {
             untrusted: false,
             by: None,
             parent: None,
+            came: None,
             moments: Moments::default(),
         };
         let finished = StepFinished {

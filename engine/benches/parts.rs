@@ -69,6 +69,7 @@ fn started(of: &Playbook) -> RunStarted {
         untrusted: false,
         by: None,
         parent: None,
+        came: None,
         moments: Moments::default(),
     }
 }

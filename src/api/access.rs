@@ -32,6 +32,7 @@ const ANSWER: &str = "answer";
 const FOR_ANSWERS: Permission = Permission::Approve;
 
 const READ: Need = Need::May(Permission::Read);
+const ACK: Need = Need::May(Permission::Ack);
 const NOTE: Need = Need::May(Permission::Note);
 const RESOLVE: Need = Need::May(Permission::Resolve);
 const RUN: Need = Need::May(Permission::Run);
@@ -46,6 +47,8 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/v1/stream", READ),
     ("GET", "/v1/status", READ),
     ("GET", "/v1/playbooks", READ),
+    ("GET", "/v1/playbooks/{id}/mode", READ),
+    ("POST", "/v1/playbooks/{id}/mode", MODE),
     ("POST", "/v1/pause", PAUSE),
     ("POST", "/v1/resume", PAUSE),
     ("POST", "/v1/reload", CONFIG),
@@ -67,6 +70,8 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/v1/incidents/{id}/explain", READ),
     ("GET", "/v1/incidents/{id}/events", READ),
     ("POST", "/v1/incidents/{id}/note", NOTE),
+    ("POST", "/v1/incidents/{id}/ack", ACK),
+    ("POST", "/v1/incidents/{id}/unack", ACK),
     ("POST", "/v1/incidents/{id}/resolve", RESOLVE),
     ("POST", "/v1/incidents/{id}/reopen", RESOLVE),
     ("POST", "/v1/incidents/{id}/undo", UNDO),

@@ -1,16 +1,17 @@
 //! Incidents: listed, shown, explained, changed.
 
+use super::access::Via;
 use super::given::{Given, Words};
 use super::page::{self, Page, Which};
 use super::problem::{Absent, NotNow, Problem, Pruned, TooLong, Unreadable, Wrong};
 use super::{App, Caller};
-use axum::Json;
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use quell_engine::report::{self, Explanation, IncidentSummary, IncidentView, Wanted};
 use quell_engine::run::Request;
-use quell_engine::run::answers::{IncidentUndoing, OfIncident};
-use quell_model::{IncidentId, OwnedEvent, StreamId};
+use quell_engine::run::answers::{IncidentAcknowledged, IncidentUndoing, OfIncident};
+use quell_model::{IncidentId, Name, OwnedEvent, StreamId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -158,6 +159,61 @@ pub(super) async fn note(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "a note has a text"));
     }
     Ok(Json(app.ask(Request::Note { incident, text, by }).await?))
+}
+
+/// Say that you look after an incident
+///
+/// Said of one that somebody looks after already, it changes nothing, and the answer says who does. 409: it is resolved.
+#[utoipa::path(
+    post, path = "/incidents/{id}/ack", tag = "incidents", extensions(("x-permission" = json!("ack"))),
+    params(("id" = IncidentId, Path, description = "The incident's id, as the list has it")),
+    request_body(content = Words, description = "Why"),
+    responses(
+        (status = 200, description = "It is acknowledged", body = IncidentAcknowledged),
+        Unreadable, Absent, NotNow, TooLong, Wrong
+    ),
+)]
+pub(super) async fn ack(
+    Path(incident): Path<IncidentId>,
+    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    Extension(via): Extension<Via>,
+    State(app): State<App>,
+    Given(words): Given<Words>,
+) -> Result<Json<IncidentAcknowledged>, Problem> {
+    acknowledge(true, incident, (by, via), app, words).await
+}
+
+/// Say that nobody looks after an incident
+///
+/// Said of one that nobody looks after, it changes nothing. 409: it is resolved.
+#[utoipa::path(
+    post, path = "/incidents/{id}/unack", tag = "incidents", extensions(("x-permission" = json!("ack"))),
+    params(("id" = IncidentId, Path, description = "The incident's id, as the list has it")),
+    request_body(content = Words, description = "Why"),
+    responses(
+        (status = 200, description = "It is open", body = IncidentAcknowledged),
+        Unreadable, Absent, NotNow, TooLong, Wrong
+    ),
+)]
+pub(super) async fn unack(
+    Path(incident): Path<IncidentId>,
+    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    Extension(via): Extension<Via>,
+    State(app): State<App>,
+    Given(words): Given<Words>,
+) -> Result<Json<IncidentAcknowledged>, Problem> {
+    acknowledge(false, incident, (by, via), app, words).await
+}
+
+async fn acknowledge(
+    acknowledged: bool,
+    incident: IncidentId,
+    (by, Via(via)): (Name, Via),
+    app: App,
+    words: Words,
+) -> Result<Json<IncidentAcknowledged>, Problem> {
+    let why = words.text()?;
+    Ok(Json(app.ask(Request::Acknowledge { incident, acknowledged, why, by, via: via.into() }).await?))
 }
 
 /// End an incident

@@ -38,6 +38,7 @@ pub(crate) use connections::serve;
 pub(crate) use document::text as document;
 pub(crate) use listen::{Listener, listen, mistakes as listen_mistakes};
 pub(crate) use page::Page;
+pub(crate) use playbooks::PlaybookMode;
 pub(crate) use problem::{Problem, ProblemDocument};
 pub(crate) use routes::router;
 pub(crate) use socket::bind;

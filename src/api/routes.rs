@@ -21,6 +21,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(system::reload))
         .routes(routes!(stream::follow))
         .routes(routes!(playbooks::list))
+        .routes(routes!(playbooks::mode, playbooks::set_mode))
         .routes(routes!(breakers::list))
         .routes(routes!(breakers::open))
         .routes(routes!(breakers::close))
@@ -38,6 +39,8 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(incidents::explain))
         .routes(routes!(incidents::events))
         .routes(routes!(incidents::note))
+        .routes(routes!(incidents::ack))
+        .routes(routes!(incidents::unack))
         .routes(routes!(incidents::resolve))
         .routes(routes!(incidents::reopen))
         .routes(routes!(incidents::undo));

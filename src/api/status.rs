@@ -74,6 +74,9 @@ pub(crate) struct Status {
     /// Playbooks that ask before each act now, though they may act.
     #[serde(default)]
     pub(crate) held: Vec<Held>,
+    /// What people said of how far playbooks may go.
+    #[serde(default)]
+    pub(crate) by_hand: Vec<Held>,
     /// Actions that would not work here.
     pub(crate) actions_missing: Vec<ActionMissing>,
     /// Detections since the start.

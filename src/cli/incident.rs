@@ -1,4 +1,4 @@
-//! `quell incident list|show|explain|note|resolve|reopen|undo`.
+//! `quell incident list|show|explain|ack|unack|note|resolve|reopen|undo`.
 
 use super::client::{Client, segment};
 use super::escape::escape;
@@ -7,7 +7,7 @@ use super::since::moment;
 use super::{Exit, Fail, Global, Term};
 use jiff::Timestamp;
 use quell_engine::report::{Happening, IncidentView, MOST_SHOWN, SHOWN};
-use quell_engine::run::answers::{IncidentUndoing, OfIncident};
+use quell_engine::run::answers::{IncidentAcknowledged, IncidentUndoing, OfIncident};
 use quell_model::Kind;
 use quell_model::record::IncidentState;
 use serde_json::{Value, json};
@@ -35,6 +35,12 @@ enum What {
     /// Say which fields matched, what every playbook decided and why, what was held back, what was lost
     #[command(after_help = "Example:\n  quell incident explain i-0f1e2d3c4b5a")]
     Explain(Part),
+    /// Say that you look after an incident
+    #[command(after_help = "Example:\n  quell incident ack i-0f1e2d3c4b5a")]
+    Ack(Why),
+    /// Say that nobody looks after an incident any more
+    #[command(after_help = "Example:\n  quell incident unack i-0f1e2d3c4b5a --why \"my shift is over\"")]
+    Unack(Why),
     /// Add a line to an incident's timeline
     #[command(after_help = "Example:\n  quell incident note i-0f1e2d3c4b5a \"the host is being rebuilt\"")]
     Note {
@@ -109,6 +115,8 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::Show(Shown { part, .. }) => super::incident_view::show(&client.get(&part.path(""))?, term),
         What::Explain(part) if term.is_json() => term.document(&client.get::<Value>(&part.path("/explain"))?),
         What::Explain(part) => super::incident_view::explain(&client.get(&part.path("/explain"))?, term),
+        What::Ack(why) => acknowledge(&client, term, why, "ack")?,
+        What::Unack(why) => acknowledge(&client, term, why, "unack")?,
         What::Note { id, text } => change(&client, term, id, "note", "the note is in its timeline", text)?,
         What::Resolve(Why { id, why }) => change(&client, term, id, "resolve", "resolved", why)?,
         What::Reopen(Why { id, why }) => change(&client, term, id, "reopen", "open again", why)?,
@@ -149,6 +157,21 @@ fn follow(client: &Client, part: &Part, term: &Term) -> Result<(), Fail> {
         happening.kind == Kind::IncidentChanged && happening.body["state"] == json!(IncidentState::Resolved)
     };
     following.print(&incident.timeline, term, is_resolved)
+}
+
+fn acknowledge(client: &Client, term: &Term, Why { id, why }: &Why, verb: &str) -> Result<(), Fail> {
+    let path = format!("/incidents/{}/{verb}", segment(id));
+    let answer: IncidentAcknowledged = client.post(&path, &json!({ "text": why }))?;
+    term.answer(&answer, || {
+        let said = match (&answer.acknowledged, answer.changed) {
+            (Some(_), true) => "acknowledged".to_owned(),
+            (Some(who), false) => format!("was {} already", super::incident_view::acknowledged(who)),
+            (None, true) => "nobody looks after it any more".to_owned(),
+            (None, false) => "nobody looked after it".to_owned(),
+        };
+        format!("{}: {said}", escape(id))
+    });
+    Ok(())
 }
 
 fn change(client: &Client, term: &Term, id: &str, verb: &str, done: &str, text: &str) -> Result<(), Fail> {

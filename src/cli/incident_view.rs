@@ -6,16 +6,24 @@ use super::run_view;
 use super::show::{moment, since, size, span, time_of_day, value};
 use super::table::{Table, cell};
 use super::term::{Ink, Term};
+use quell_engine::incident::Acknowledged;
 use quell_engine::report::{Explanation, IncidentSummary, IncidentView, LossView, More};
 use quell_model::record::{IncidentState, RecorderPinned, TriggerDecision};
 use quell_model::{Class, RunId};
 use std::time::Duration;
 
 fn state(state: IncidentState) -> (Ink, String) {
-    match state {
-        IncidentState::Open => (Ink::Warn, "open".to_owned()),
-        IncidentState::Resolved => (Ink::Good, "resolved".to_owned()),
-    }
+    let ink = match state {
+        IncidentState::Open => Ink::Warn,
+        IncidentState::Acknowledged => Ink::Name,
+        IncidentState::Resolved => Ink::Good,
+    };
+    (ink, state.as_str().to_owned())
+}
+
+/// By whom an incident is looked after, and since when.
+pub(super) fn acknowledged(who: &Acknowledged) -> String {
+    format!("acknowledged by {} at {} ({})", escape(who.by.as_str()), moment(who.at.wall), escape(who.via.as_str()))
 }
 
 /// Every incident, a line each.
@@ -48,6 +56,9 @@ pub(super) fn show(incident: &IncidentView, term: &Term) {
     ));
     term.line(format!("  {}", escape(&one.title)));
     term.line(format!("  about {}", escape(&one.entity.to_string())));
+    if let Some(who) = &one.acknowledged {
+        term.line(format!("  {}", acknowledged(who)));
+    }
     for loss in &incident.losses {
         term.line(format!("  {}", term.ink(Ink::Warn, &lost(loss))));
     }
@@ -161,6 +172,9 @@ pub(super) fn timeline(incident: &IncidentView, term: &Term) {
 pub(super) fn explain(told: &Explanation, term: &Term) {
     let (ink, word) = state(told.state);
     term.line(format!("{}  {}  {}", term.ink(Ink::Bold, told.id.as_str()), term.ink(ink, &word), escape(&told.title)));
+    if let Some(who) = &told.acknowledged {
+        term.line(format!("  {}", acknowledged(who)));
+    }
     for detection in &told.detections {
         term.line("");
         term.line(format!(

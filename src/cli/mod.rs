@@ -27,6 +27,7 @@ mod playbook;
 mod playbook_from;
 mod playbook_graph;
 mod playbook_new;
+mod playbook_promote;
 mod playbook_running;
 mod playbook_test;
 mod remote;

@@ -8,9 +8,10 @@ use super::mistakes::{self, Tally};
 use super::place::must_exist;
 use super::table::{Table, cell};
 use super::term::Ink;
-use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new, playbook_running};
+use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new, playbook_promote, playbook_running};
 use crate::api::{Page, PlaybookStatus};
 use crate::daemon::files::{self, Found, Given};
+use quell_engine::playbook::graph;
 use quell_engine::run::answers::OfRun;
 use quell_engine::run::given;
 use quell_model::playbook::Playbook;
@@ -60,6 +61,8 @@ enum What {
     Graph(playbook_graph::Args),
     /// Write a playbook of your own to begin with: it checks clean, and only observes
     New(playbook_new::Args),
+    /// Say what a playbook did and would have done, and let it go further, or less far
+    Promote(playbook_promote::Args),
     /// Show playbooks as they were read; of a Rhai script, what it made
     #[command(
         after_help = "Examples:\n  quell playbook show contain-reverse-shell > playbooks/mine.yaml\n  quell playbook show --as yaml playbooks/mine.rhai"
@@ -105,6 +108,7 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
         }
         What::List { config } => list(config.as_deref(), global, term),
         What::Graph(args) => playbook_graph::run(&args, |paths| named(paths, term), global, term),
+        What::Promote(args) => playbook_promote::run(&args, global, term),
         What::New(args) => playbook_new::run(&args, term),
         What::Show { paths, .. } => {
             let all = named(&paths, term)?;
@@ -250,6 +254,7 @@ fn started_by(playbook: &Playbook) -> String {
     if let Some(schedule) = &playbook.on.schedule {
         all.push(format!("at {} ({})", schedule.cron, schedule.time_zone));
     }
+    all.extend(graph::moments(playbook));
     if all.is_empty() { "hand only".to_owned() } else { all.join("; ") }
 }
 
@@ -258,7 +263,7 @@ fn document(playbook: &Playbook) -> Value {
     json!({
         "id": playbook.name, "description": playbook.description, "mode": playbook.mode,
         "file": playbook.file.display().to_string(), "hash": playbook.hash,
-        "detections": playbook.on.detections, "schedule": playbook.on.schedule, "steps": steps,
+        "detections": playbook.on.detections, "schedule": playbook.on.schedule, "incident": playbook.on.incident, "steps": steps,
     })
 }
 

@@ -62,7 +62,8 @@ pub(super) fn show(run: &RunView, term: &Term) {
         field("rule", escape(rule).into_owned());
     }
     if let Some(by) = &run.by {
-        field("by", escape(by.as_str()).into_owned());
+        let moment = run.moment.map(|moment| format!(" ({moment})")).unwrap_or_default();
+        field("by", format!("{}{moment}", escape(by.as_str())));
     }
     if let Some(parent) = &run.parent {
         field("started by", escape(&format!("{}/{}", parent.run, parent.part)).into_owned());

@@ -96,6 +96,10 @@ fn print(status: &Status, term: &Term) {
             format!("{} {}: {}", term.ink(Ink::Warn, "asks first now"), escape(held.id.as_str()), escape(&held.why)),
         );
     }
+    for said in &status.by_hand {
+        let what = term.ink(Ink::Warn, "by hand");
+        field("", format!("{what} {}: {}", escape(said.id.as_str()), escape(&said.why)));
+    }
     for missing in &status.actions_missing {
         field(
             "",

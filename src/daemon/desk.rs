@@ -331,6 +331,7 @@ impl Desk {
             playbooks: playbooks(&facts.definitions, engine),
             not_armed: Self::not_armed(&facts),
             held: engine.held.clone(),
+            by_hand: engine.by_hand.clone(),
             actions_missing: facts.actions_missing.clone(),
             detections: engine.detections,
             runs_open: engine.runs_open,

@@ -120,6 +120,17 @@ fn every_route_answers_as_it_is_described() {
     let loaded = asker.get("/v1/playbooks", "");
     assert_eq!(loaded["items"].as_array().unwrap().len(), 3, "{loaded}");
 
+    let stands = asker.get("/v1/playbooks/{id}/mode", "quell-asks");
+    assert_eq!((&stands["stands"]["mode"], &stands["tried"]["runs"]), (&json!("enforce"), &json!(0)), "{stands}");
+    let set = asker.post("/v1/playbooks/{id}/mode", "quell-asks", &json!({ "to": "approve", "why": "a test" }));
+    assert_eq!((&set["from"], &set["mode"]), (&json!("enforce"), &json!("approve")), "{set}");
+    asker.ask("POST /v1/playbooks/{id}/mode", "quell-asks", "{\"to\":\"approve\"}", 409);
+    asker.ask("POST /v1/playbooks/{id}/mode", "quell-asks", "{\"to\":\"more\"}", 400);
+    asker.ask("POST /v1/playbooks/{id}/mode", "nobody", "{\"to\":\"approve\"}", 404);
+    asker.ask("GET /v1/playbooks/{id}/mode", "quell-asks?since=yesterday", "", 400);
+    asker.get("/v1/playbooks/{id}/mode", "quell-asks?since=2026-01-01T00:00:00Z");
+    asker.post("/v1/playbooks/{id}/mode", "quell-asks", &json!({ "to": "enforce" }));
+
     happens(home.path(), "ana");
     wait_until("a run asks", || asker.daemon.try_status().is_some_and(|status| status["questions"] == 1));
     let list = asker.get("/v1/runs", "");
@@ -179,8 +190,16 @@ fn every_route_answers_as_it_is_described() {
     asker.post("/v1/resume", "", &json!({}));
     asker.post("/v1/reload", "", &json!({}));
     asker.post("/v1/incidents/{id}/note", &incident, &json!({ "text": "seen" }));
+    let ack = asker.post("/v1/incidents/{id}/ack", &incident, &json!({ "text": "on it" }));
+    assert_eq!((&ack["state"], &ack["changed"]), (&json!("acknowledged"), &json!(true)), "{ack}");
+    assert_eq!(asker.post("/v1/incidents/{id}/ack", &incident, &json!({}))["changed"], false);
+    assert_eq!(asker.get("/v1/incidents/{id}", &incident)["acknowledged"], ack["acknowledged"]);
+    asker.post("/v1/incidents/{id}/unack", &incident, &json!({}));
+    asker.ask("POST /v1/incidents/{id}/ack", "i-none", "", 404);
     asker.post("/v1/incidents/{id}/resolve", &incident, &json!({ "text": "a test" }));
     asker.ask("POST /v1/incidents/{id}/resolve", &incident, "", 409);
+    asker.ask("POST /v1/incidents/{id}/ack", &incident, "", 409);
+    asker.ask("POST /v1/incidents/{id}/unack", &incident, "", 409);
     asker.post("/v1/incidents/{id}/reopen", &incident, &json!({}));
     asker.get("/v1/incidents/{id}", &incident);
 

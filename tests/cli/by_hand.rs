@@ -1,6 +1,6 @@
 //! What people do by hand, through the command line of a daemon: a step is left out, a run is tried again, a whole outage is.
 //!
-//! The playbooks of these tests ask and tell, and touch nothing. The sensor is off.
+//! The playbooks of these tests ask and tell, and touch nothing. The sensor is off; what is detected is written to a file.
 
 use super::{command, wait_until, write};
 use crate::daemon::Daemon;
@@ -125,4 +125,94 @@ fn a_whole_outage_is_tried_again_and_each_run_says_how_it_went() {
     for args in [&["run", "retry"][..], &["run", "retry", "--failed"], &["run", "retry", "--since", "1h"]] {
         daemon.ask(args).ends(2);
     }
+}
+
+#[test]
+fn somebody_says_that_they_look_after_an_incident_and_a_playbook_hears_of_it() {
+    let rule = "title: Marked\nname: marked\nstatus: test\nlevel: high\nlogsource: { product: linux, category: process_creation }\n\
+        detection:\n  image: { Image|endswith: /quell-marked }\n  condition: image\n";
+    let follows = "playbook: follows\ndescription: Says what an incident does.\non: { incident: [opened, acknowledged] }\nsteps:\n  \
+        say: { tell: \"${{ incident.moment }} by ${{ incident.by ?? `nobody` }}\" }\n";
+    let config = "playbooks: { shipped: false, dirs: [playbooks] }\nrules: { shipped: false, dirs: [rules] }\n\
+        sources: { sensor: { enabled: false }, files: [{ format: plain, path: events.jsonl }] }\n";
+    let home = tempfile::tempdir().unwrap();
+    write(home.path(), "rules/marked.yml", rule);
+    write(home.path(), "playbooks/follows.yaml", follows);
+    write(home.path(), "events.jsonl", "");
+    let config = write(home.path(), "quell.yaml", config);
+    let (dir, log) = (home.path().join("state"), home.path().join("log"));
+    let mut daemon = Daemon::start(command(&["up"]), Some(&config), &dir, &log);
+    daemon.stands();
+    let listed = daemon.ask(&["playbook", "list", "--config", config.to_str().unwrap()]).ends(0).out;
+    assert!(listed.contains("incident opened, acknowledged"), "{listed}");
+    write(home.path(), "events.jsonl", "{\"Image\": \"/bin/quell-marked\", \"User\": \"ana\"}\n");
+    let runs = |daemon: &Daemon| daemon.ask_json(&["run", "list"]).as_array().unwrap().len();
+    wait_until("an incident is opened, and followed", || runs(&daemon) == 1);
+    let id = daemon.ask_json(&["incident", "list"])[0]["id"].as_str().unwrap().to_owned();
+    let said = daemon.ask(&["incident", "ack", &id, "--why", "mine \u{1b}[2J"]).ends(0).out;
+    assert!(said.ends_with(": acknowledged\n"), "{said:?}");
+    wait_until("that is followed too", || runs(&daemon) == 2);
+    let again = daemon.ask(&["incident", "ack", &id]).ends(0).out;
+    assert!(again.contains("was acknowledged by ") && again.contains("(socket) already"), "{again}");
+    let json = daemon.ask_json(&["incident", "ack", &id]);
+    assert_eq!((&json["state"], &json["changed"]), (&"acknowledged".into(), &false.into()), "{json}");
+    for view in [&["incident", "list"][..], &["incident", "show", &id], &["incident", "explain", &id]] {
+        let shown = daemon.ask(view).ends(0).out;
+        assert!(shown.contains("acknowledged") && !shown.contains('\u{1b}'), "{view:?}: {shown:?}");
+        let json = daemon.ask_json(view);
+        let one = if json.is_array() { &json[0] } else { &json };
+        assert_eq!((&one["state"], &one["acknowledged"]["via"]), (&"acknowledged".into(), &"socket".into()), "{one}");
+    }
+    let told = daemon.ask(&["incident", "show", &id]).ends(0).out;
+    assert!(told.contains("opened by nobody") && told.contains(": mine"), "{told}");
+    // It outlives the daemon.
+    daemon.kill();
+    let mut daemon = Daemon::start(command(&["up"]), Some(&config), &dir, &log);
+    daemon.stands();
+    assert_eq!((daemon.ask_json(&["incident", "ack", &id])["changed"].clone(), runs(&daemon)), (false.into(), 2));
+    let open = daemon.ask(&["incident", "unack", &id, "--why", "my shift is over"]).ends(0).out;
+    assert!(open.contains("nobody looks after it any more"), "{open}");
+    assert!(daemon.ask(&["incident", "unack", &id]).ends(0).out.contains("nobody looked after it"));
+    daemon.ask(&["incident", "resolve", &id]).ends(0);
+    assert!(daemon.ask(&["incident", "ack", &id]).ends(1).err.contains("quell incident reopen"));
+}
+
+#[test]
+fn a_playbook_is_promoted_by_a_person_and_held_back() {
+    let home = tempfile::tempdir().unwrap();
+    let observes = ASKS.replace("steps:", "mode: observe\nsteps:");
+    let mut daemon = daemon(home.path(), &[("asks", &observes)]);
+    let told = daemon.ask(&["playbook", "promote", "asks", "--since", "1h"]).ends(0).out;
+    assert!(told.contains("its own mode is observe; at most observe") && told.contains("0 runs"), "{told}");
+    let past = daemon.ask(&["playbook", "promote", "asks", "--to", "enforce", "--yes"]).ends(1);
+    assert!(past.err.contains("beyond the configuration"), "{}", past.err);
+    write(home.path(), "quell.yaml", &format!("mode: enforce\n{QUIET}"));
+    daemon.kill();
+    let (config, dir, log) = (home.path().join("quell.yaml"), home.path().join("state"), home.path().join("log"));
+    let start = || {
+        let mut daemon = Daemon::start(command(&["up"]), Some(&config), &dir, &log);
+        daemon.stands();
+        daemon
+    };
+    daemon = start();
+    let alone = daemon.ask(&["playbook", "promote", "asks", "--to", "enforce"]).ends(2);
+    assert!(alone.err.contains("--yes"), "{}", alone.err);
+    let why = ["--why", "a week \u{1b}[2Jof it"];
+    let set =
+        daemon.ask(&[&["playbook", "promote", "asks", "--to", "enforce", "--yes"][..], &why].concat()).ends(0).out;
+    assert!(set.contains("observe before, enforce from now on") && set.contains("0 runs"), "{set}");
+    assert!(daemon.ask(&["playbook", "promote", "asks", "--to", "enforce", "--yes"]).ends(1).err.contains("already"));
+    // It outlives the daemon.
+    daemon.kill();
+    daemon = start();
+    // Without its sensor it is blind.
+    let said = daemon.ask(&["status"]).ends(1).out;
+    assert!(said.contains("by hand asks: enforce: ") && !said.contains('\u{1b}'), "{said:?}");
+    assert_eq!(daemon.status()["playbooks"][0]["mode"], "enforce");
+    let shown = daemon.ask_json(&["playbook", "promote", "asks"]);
+    assert_eq!((&shown["stands"]["mode"], &shown["stands"]["own"]), (&"enforce".into(), &"observe".into()), "{shown}");
+    let json = daemon.ask_json(&["playbook", "promote", "asks", "--to", "observe", "--yes"]);
+    assert_eq!((&json["from"], &json["mode"]), (&"enforce".into(), &"observe".into()), "{json}");
+    let near = daemon.ask(&["playbook", "promote", "askes"]).ends(2);
+    assert!(near.err.contains("did you mean `asks`?"), "{}", near.err);
 }

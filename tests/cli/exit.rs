@@ -14,6 +14,8 @@ const CLIENTS: &[&[&str]] = &[
     &["incident", "show", "i-1"],
     &["incident", "explain", "i-1"],
     &["incident", "note", "i-1", "text"],
+    &["incident", "ack", "i-1"],
+    &["incident", "unack", "i-1"],
     &["incident", "resolve", "i-1"],
     &["incident", "reopen", "i-1"],
 ];

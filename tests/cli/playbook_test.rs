@@ -455,3 +455,38 @@ fn what_ends_in_one_moment_has_the_order_of_the_file() {
     fs::write(dir.path().join("s.test.yaml"), format!("cases:\n{}", case("name", "a, m, z"))).unwrap();
     quell(&["playbook", "test", path(&dir)]).ends(1);
 }
+
+#[test]
+fn a_case_goes_through_the_moments_of_an_incident() {
+    let dir = tempfile::tempdir().unwrap();
+    let playbook = |moments: &str| {
+        let text = format!(
+            "playbook: mine\nmode: enforce\non:\n  incident: {moments}\n  if: ${{{{ incident.by != \"bo\" }}}}\nsteps:\n  \
+             say: {{ tell: \"${{{{ incident.moment }}}} by ${{{{ incident.by ?? `nobody` }}}}: ${{{{ detection.rule }}}}\" }}\n"
+        );
+        fs::write(dir.path().join("mine.yaml"), text).unwrap();
+    };
+    let cases = |more: &str| {
+        let event = "{ class: process_creation, own: { process: { id: 4242.5.1@test } } }";
+        let test =
+            format!("cases:\n  - case: it goes on\n    rule: crypto-miner-name\n    event: {event}\n    {more}\n");
+        fs::write(dir.path().join("mine.test.yaml"), test).unwrap();
+        quell(&["playbook", "test", "--coverage", path(&dir)])
+    };
+    playbook("opened");
+    cases("expect: { runs: 1, told: [\"opened by nobody: crypto-miner-name\"] }").ends(0);
+    playbook("[acknowledged, resolved]");
+    let then = "then:\n      - { after: 1m, incident: acknowledged, by: ana }\n      - { after: 2m, incident: resolved, by: bo }";
+    let expect = "expect: { runs: 1, told: [\"acknowledged by ana\"] }";
+    let ran = cases(&format!("{then}\n    {expect}")).ends(0);
+    assert!(!ran.out.contains("no case goes there"), "{}", ran.out);
+    for (wrong, wanted) in [
+        ("incident: resolvd, by: ana", "did you mean `resolved`?"),
+        ("incident: opened", "an event opens an incident"),
+        ("incident: resolved, rule: x", "`rule` stands beside `event` only"),
+        ("rule: x", "it lacks `after` or `event`"),
+    ] {
+        let ran = cases(&format!("{}\n    {expect}", then.replace("incident: acknowledged, by: ana", wrong))).ends(1);
+        assert!(ran.err.contains(wanted), "{wrong}: {}", ran.err);
+    }
+}

@@ -118,6 +118,7 @@ pub(crate) fn started(of: &Playbook, run: RunId, inputs: Json) -> RunStarted {
         untrusted: false,
         by: Some("bench".into()),
         parent: None,
+        came: None,
         moments: Moments::default(),
     }
 }

@@ -19,7 +19,7 @@ mod starts;
 mod sub;
 mod wait;
 mod web;
-pub use starts::Schedule;
+pub use starts::{IncidentMoment, Schedule};
 pub use sub::SubPlaybook;
 pub use wait::{Wait, WaitUntil};
 pub use web::Web;
@@ -80,6 +80,9 @@ pub struct Trigger {
     /// At which moments; none: at none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// At which moments of incidents; empty: at none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incident: Vec<IncidentMoment>,
 }
 
 /// Any of the rules or tags, at this level or above.

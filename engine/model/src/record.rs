@@ -25,13 +25,15 @@ mod question;
 mod reflex;
 mod starts;
 mod sub;
-pub use by_hand::{BreakerChanged, PauseChanged, PersonActed, RunReopened};
-pub use incident::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned};
+pub use by_hand::{BreakerChanged, ModeChanged, PauseChanged, PersonActed, RunReopened};
+pub use incident::{
+    AcknowledgementChanged, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned,
+};
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
 pub use question::{AnswerRemembered, AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use reflex::{ReflexFired, Struck};
-pub use starts::{PlaybookSeen, ScheduleMissed, ScheduleSet};
+pub use starts::{IncidentCame, PlaybookSeen, ScheduleMissed, ScheduleSet};
 pub use sub::{ParentRun, SubRunStarted};
 
 /// The version that new records carry.
@@ -172,6 +174,10 @@ bodies! {
     SubRunStarted,
     /// An answer also answers the same question for a while.
     AnswerRemembered,
+    /// Somebody looks after an incident, or no longer.
+    AcknowledgementChanged,
+    /// A person let a playbook go so far, and no further.
+    ModeChanged,
 }
 
 impl fmt::Display for Kind {
@@ -344,6 +350,9 @@ pub struct RunStarted {
     /// The run whose step started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentRun>,
+    /// The moment of its incident that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<Box<IncidentCame>>,
     /// The kernel's and the sensor's moments of the event.
     pub moments: Moments,
 }

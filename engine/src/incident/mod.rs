@@ -5,12 +5,14 @@
 
 mod beside;
 mod places;
+mod standing;
 
 pub use beside::Beside;
 pub use places::Places;
+pub use standing::{Acknowledged, Standing};
 
 use crate::store::{IncidentLine, Journal};
-use quell_model::record::{IncidentState, NewRecord};
+use quell_model::record::NewRecord;
 use quell_model::{Body, Detection, Entity, IncidentId, Kind, Level, Name, Record, Seq, Stamp, StoreError, StreamId};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -41,8 +43,8 @@ pub struct Incident {
     pub level: Level,
     /// When a detection or a run last joined.
     pub last: Stamp,
-    /// Open or resolved.
-    pub state: IncidentState,
+    /// Open, acknowledged or resolved.
+    pub standing: Standing,
     /// How often each came, under [`Incident::counted_as`].
     pub counts: HashMap<(Name, String), u64>,
     /// Losses written so far.
@@ -55,8 +57,8 @@ impl Incident {
     /// A new one, before its first record.
     #[must_use]
     pub fn open(id: IncidentId, entity: Entity, level: Level, at: Stamp) -> Self {
-        let (state, places) = (IncidentState::Open, Places::default());
-        Self { id, entity, seq: 0, level, last: at, state, counts: HashMap::new(), losses: 0, places }
+        let (standing, places) = (Standing::default(), Places::default());
+        Self { id, entity, seq: 0, level, last: at, standing, counts: HashMap::new(), losses: 0, places }
     }
 
     /// What a detection is counted under: its rule and subject, by source, so that nobody's log has spoken of a subject so
@@ -101,6 +103,7 @@ impl Incident {
     /// Takes up a journaled record.
     pub fn apply(&mut self, at: Stamp, body: &Body) {
         self.seq += 1;
+        self.standing.apply(at, body);
         match body {
             Body::DetectionAccepted(accepted) => {
                 self.count(&accepted.detection);
@@ -112,7 +115,6 @@ impl Incident {
                 self.level = self.level.max(joined.level);
                 self.last = at;
             }
-            Body::IncidentChanged(changed) => self.state = changed.state,
             Body::LossSeen(_) => self.losses += 1,
             _ => {}
         }
@@ -142,7 +144,7 @@ pub struct Incidents {
 }
 
 impl Incidents {
-    /// The incident that a detection on this entity joins now: open or resolved, not yet quiet.
+    /// The incident that a detection on this entity joins now: in whatever state, not yet quiet.
     pub fn joinable(&mut self, entity: &Entity, now: Stamp, quiet: Duration) -> Option<&mut Incident> {
         self.by_entity.get_mut(entity).filter(|incident| now.since(incident.last) <= quiet)
     }
@@ -260,7 +262,7 @@ impl Incidents {
             each(&record);
             incident.apply(record.at, &record.body);
         })?;
-        incident.state = line.state;
+        incident.standing = line.standing();
         incident.losses = incident.losses.max(u32::try_from(line.losses).unwrap_or(u32::MAX));
         Ok(incident)
     }

@@ -80,6 +80,7 @@ pub fn playbook_schema(actions: &[&ActionSpec]) -> Json {
 }
 
 fn on() -> Json {
+    let moment = json!({ "enum": words(trigger::MOMENTS) });
     let mut on = object(json!({
         "detections": object(filter()),
         "if": { "$ref": "#/$defs/expression", "description": "Must be true." },
@@ -89,6 +90,10 @@ fn on() -> Json {
             "cron": { "type": "string", "description": "Minute, hour, day of the month, month, day of the week: `0 6 * * mon`." },
             "time_zone": { "type": "string", "description": "As the IANA names it: `Europe/Berlin`; `UTC` if absent." },
         })),
+        "incident": {
+            "anyOf": [moment.clone(), { "type": "array", "items": moment, "minItems": 1, "uniqueItems": true }],
+            "description": "What an incident does: one run for each time that it does it.",
+        },
         "manual": { "const": true, "description": "Started by hand." },
     }));
     on["description"] = json!("What starts it. (Some YAML tools read a bare `on` as true; quell does not.)");

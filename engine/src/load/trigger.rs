@@ -4,9 +4,9 @@
 
 use super::found::{self, Found, Stands};
 use super::reader::{Fields, Reader};
-use super::yaml::{Node, Place};
+use super::yaml::{Node, Place, Value};
 use crate::trigger::schedule::{Calendar, WrongSchedule};
-use quell_model::playbook::{DetectionFilter, Expression, Schedule, Trigger};
+use quell_model::playbook::{DetectionFilter, Expression, IncidentMoment, Schedule, Trigger};
 use quell_model::{Level, Name};
 use std::time::Duration;
 
@@ -15,8 +15,13 @@ pub(crate) const MAX_AGE: Duration = Duration::from_secs(15 * 60);
 /// One open run for each of this.
 pub(crate) const RUN_PER: &str = "event.subject";
 
-pub(crate) const KEYS: &[&str] = &["detections", "if", "run_per", "max_age", "schedule", "manual"];
-const LATER: &[&str] = &["incident"];
+pub(crate) const KEYS: &[&str] = &["detections", "if", "run_per", "max_age", "schedule", "incident", "manual"];
+/// The words of `incident`.
+pub(crate) const MOMENTS: &[(&str, IncidentMoment)] = &[
+    ("opened", IncidentMoment::Opened),
+    ("acknowledged", IncidentMoment::Acknowledged),
+    ("resolved", IncidentMoment::Resolved),
+];
 /// The keys of `schedule`.
 pub(crate) const SCHEDULE: &[&str] = &["cron", "time_zone"];
 
@@ -51,6 +56,7 @@ pub(crate) fn by_hand() -> Trigger {
         run_per: Expression { text: RUN_PER.to_owned(), span: quell_model::Span::default() },
         max_age: MAX_AGE,
         schedule: None,
+        incident: Vec::new(),
     }
 }
 
@@ -58,7 +64,7 @@ pub(crate) fn by_hand() -> Trigger {
 pub(crate) fn read(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Found>) -> (Trigger, TriggerPlaces) {
     let mut trigger = by_hand();
     let mut places = TriggerPlaces::default();
-    let Some(fields) = reader.fields(node, "`on`", KEYS, LATER) else { return (trigger, places) };
+    let Some(fields) = reader.fields(node, "`on`", KEYS, &[]) else { return (trigger, places) };
     if let Some(node) = fields.get("detections") {
         trigger.detections = Some(detections(reader, node, &mut places));
     }
@@ -76,6 +82,9 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Found>) -
     if let Some(node) = fields.get("schedule") {
         trigger.schedule = schedule(reader, node);
     }
+    if let Some(node) = fields.get("incident") {
+        trigger.incident = moments(reader, node);
+    }
     if let Some(node) = fields.get("manual") {
         let manual = reader.bool(node, "`manual`");
         if manual == Some(false) {
@@ -87,14 +96,38 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Found>) -
         }
     }
     if trigger.detections.is_none() {
-        let deciding: &[&str] =
-            if trigger.schedule.is_some() { &["if", "run_per"] } else { &["if", "run_per", "max_age"] };
+        let has_incident = fields.get("incident").is_some();
+        let deciding: &[&str] = match (has_incident, trigger.schedule.is_some()) {
+            // Each moment has a run of its own.
+            (true, _) => &["run_per"],
+            (false, true) => &["if", "run_per"],
+            (false, false) => &["if", "run_per", "max_age"],
+        };
         for entry in fields.present(deciding) {
             let what = format!("`{}` without `detections` has nothing to decide on", entry.key);
             reader.warning(entry.at, what, "`detections` beside it");
         }
     }
     (trigger, places)
+}
+
+/// A moment of incidents, or a list of them.
+fn moments(reader: &mut Reader<'_>, node: &Node) -> Vec<IncidentMoment> {
+    let one = std::slice::from_ref(node);
+    let items = if let Value::List(list) = &node.value { list.as_slice() } else { one };
+    if items.is_empty() {
+        reader.error(node.at, "`incident` names no moment", "`opened`, `acknowledged` or `resolved`");
+    }
+    let mut all = Vec::new();
+    for item in items {
+        let Some(moment) = reader.word(item, "moment of an incident", MOMENTS) else { continue };
+        if all.contains(&moment) {
+            reader.warning(item.at, format!("`{moment}` stands there already"), "each moment once");
+        } else {
+            all.push(moment);
+        }
+    }
+    all
 }
 
 fn schedule(reader: &mut Reader<'_>, node: &Node) -> Option<Schedule> {

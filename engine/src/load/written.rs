@@ -117,6 +117,11 @@ fn trigger(on: &Trigger) -> Result<Mapping, serde_yaml::Error> {
     if let Some(schedule) = &on.schedule {
         keys.put("schedule", schedule)?;
     }
+    match on.incident.as_slice() {
+        [] => {}
+        [moment] => keys.put("incident", moment)?,
+        moments => keys.put("incident", moments)?,
+    }
     Ok(keys.0)
 }
 

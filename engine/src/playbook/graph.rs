@@ -182,5 +182,12 @@ fn cycle(dag: &DiGraph<StepId, ()>, part: &[NodeIndex]) -> Option<Cycle> {
     None
 }
 
+/// The moments of incidents that start a playbook, for people.
+#[must_use]
+pub fn moments(playbook: &Playbook) -> Option<String> {
+    let words: Vec<&str> = playbook.on.incident.iter().map(|moment| moment.as_str()).collect();
+    (!words.is_empty()).then(|| format!("incident {}", words.join(", ")))
+}
+
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use super::incident;
 use super::run;
 use super::system::{LossView, System};
 use super::timeline::who;
+use crate::incident::Acknowledged;
 use crate::store::Journal;
 use quell_model::detection::MatchedField;
 use quell_model::record::{Decided, IncidentState, RecorderPinned};
@@ -27,8 +28,11 @@ pub struct Explanation {
     pub title: String,
     /// The highest level so far.
     pub level: Level,
-    /// Open or resolved.
+    /// Open, acknowledged or resolved.
     pub state: IncidentState,
+    /// Who looks after it; of a resolved one, who did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledged>,
     /// What it is about.
     pub entity: Entity,
     /// Each detection, with what came of it.
@@ -138,7 +142,8 @@ pub fn explain(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Opt
         id: id.clone(),
         title: fold.opened.title,
         level: fold.level,
-        state: fold.state,
+        state: fold.standing.state,
+        acknowledged: fold.standing.acknowledged,
         entity: fold.opened.entity,
         lost,
         runs_pruned,

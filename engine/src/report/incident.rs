@@ -8,7 +8,7 @@ use super::page::{self, Page};
 use super::run::{self, RunSummary};
 use super::system::{LossView, System, Window};
 use super::timeline::{self, TimelineLine, who};
-use crate::incident::{Incident, MOST_COUNTED, Places};
+use crate::incident::{Acknowledged, Incident, MOST_COUNTED, Places, Standing};
 use crate::store::{IncidentLine, Journal};
 use quell_model::record::{IncidentOpened, IncidentState, RecorderPinned};
 use quell_model::{
@@ -28,8 +28,11 @@ pub struct IncidentSummary {
     pub title: String,
     /// The highest level so far.
     pub level: Level,
-    /// Open or resolved.
+    /// Open, acknowledged or resolved.
     pub state: IncidentState,
+    /// Who looks after it; of a resolved one, who did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledged>,
     /// What it is about.
     pub entity: Entity,
     /// When it was opened.
@@ -61,8 +64,11 @@ pub struct IncidentView {
     pub title: String,
     /// The highest level so far.
     pub level: Level,
-    /// Open or resolved.
+    /// Open, acknowledged or resolved.
     pub state: IncidentState,
+    /// Who looks after it; of a resolved one, who did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledged>,
     /// What it is about.
     pub entity: Entity,
     /// When it was opened.
@@ -162,11 +168,13 @@ fn of_line(journal: &Journal, line: IncidentLine) -> Result<IncidentSummary, Sto
     let window = Window { from: line.first, to: line.last.wall.max(line.head.opened.wall) };
     let degraded = line.losses > 0 || System::may_concern_all(journal, window)?;
     let (runs, all) = journal.members(&line.head.incident, MOST_SHOWN)?;
+    let Standing { state, acknowledged } = line.standing();
     Ok(IncidentSummary {
         id: line.head.incident,
         title: line.head.title,
         level: line.level,
-        state: line.state,
+        state,
+        acknowledged,
         entity: line.head.entity,
         opened: line.head.opened,
         last: line.last,
@@ -213,7 +221,8 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
         id: fold.opened.incident,
         title: fold.opened.title,
         level: fold.level,
-        state: fold.state,
+        state: fold.standing.state,
+        acknowledged: fold.standing.acknowledged,
         entity: fold.opened.entity,
         opened: fold.at,
         last: fold.last,
@@ -265,7 +274,7 @@ pub(super) struct Fold {
     /// When the earliest of its events happened.
     first_event: jiff::Timestamp,
     pub(super) level: Level,
-    pub(super) state: IncidentState,
+    pub(super) standing: Standing,
     detections: Ends<DetectionView>,
     /// How many detections, the merely counted ones included.
     count: u64,
@@ -291,7 +300,7 @@ impl Fold {
             last: first.at,
             first_event: first.at.wall,
             level: opened.level,
-            state: IncidentState::Open,
+            standing: Standing::default(),
             detections: wanted.ends(),
             count: 0,
             counts: HashMap::new(),
@@ -306,6 +315,7 @@ impl Fold {
 
     fn apply(&mut self, record: &Record) {
         let at = record.at;
+        self.standing.apply(at, &record.body);
         match &record.body {
             Body::DetectionAccepted(accepted) => {
                 let runs = accepted.decided.iter().filter_map(|decided| decided.run.clone());
@@ -321,7 +331,6 @@ impl Fold {
                     self.counted(known, joined.level, joined.count);
                 }
             }
-            Body::IncidentChanged(changed) => self.state = changed.state,
             Body::NoteAdded(note) => {
                 let (by, text) = (note.by.clone(), note.text.clone());
                 if self.wanted.is_since(at) {
@@ -422,7 +431,8 @@ impl Fold {
             id: self.opened.incident,
             title: self.opened.title,
             level: self.level,
-            state: self.state,
+            state: self.standing.state,
+            acknowledged: self.standing.acknowledged,
             entity: self.opened.entity,
             opened: self.at,
             last: self.last,

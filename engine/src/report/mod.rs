@@ -15,6 +15,7 @@ mod happening;
 mod incident;
 mod moments;
 mod page;
+mod promotion;
 mod question;
 mod run;
 mod runs;
@@ -30,6 +31,7 @@ pub use happening::{Follower, Happening, Interest};
 pub use incident::{DetectionView, IncidentSummary, IncidentView, NoteView, incident, incident_page, incidents};
 pub use moments::Times;
 pub use page::{LONGEST, Page};
+pub use promotion::{ActsOf, RefusedBy, Tried, tried};
 pub use question::{AnswerView, QuestionView};
 pub use run::{
     DefinitionView, ErrorView, LeaseView, MarkView, PersonView, RefusalView, RunSummary, RunView, StepView, WaitView,

@@ -11,6 +11,7 @@ use super::timeline::{self, TimelineLine};
 use crate::run::machine::WAIT;
 use crate::store::{Journal, RunHead, RunLine, RunTail};
 use quell_model::playbook::AtEnd;
+use quell_model::playbook::IncidentMoment;
 use quell_model::record::{Moments, ParentRun, Part, QuestionKind, RunStarted, RunState};
 use quell_model::{
     Body, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StoreError, StreamId,
@@ -70,6 +71,9 @@ pub struct RunView {
     pub per: String,
     /// Who started it by hand.
     pub by: Option<Name>,
+    /// The moment of its incident that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moment: Option<IncidentMoment>,
     /// The run whose step started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentRun>,
@@ -351,6 +355,7 @@ fn begin(at: Stamp, started: &RunStarted) -> RunView {
         rule: started.detection.get("rule").and_then(Json::as_str).map(str::to_owned),
         per: started.per.clone(),
         by: started.by.clone(),
+        moment: started.came.as_ref().map(|came| came.moment),
         parent: started.parent.clone(),
         untrusted: started.untrusted,
         started: at,

@@ -117,6 +117,7 @@ fn started(run: &str, mode: Mode) -> RunStarted {
         untrusted: false,
         by: None,
         parent: None,
+        came: None,
         moments: Moments { kernel: Some(at(0)), seen: Some(at(1)), decided: Some(at(2)), ..Moments::default() },
     }
 }

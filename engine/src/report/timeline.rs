@@ -231,6 +231,11 @@ impl Teller {
                 let why = if changed.why.is_empty() { String::new() } else { format!(": {}", cut(&changed.why)) };
                 Some(format!("{what} by {}{why}", changed.by))
             }
+            Body::AcknowledgementChanged(changed) => {
+                let what = if changed.acknowledged { "acknowledged by" } else { "no longer acknowledged, says" };
+                let why = if changed.why.is_empty() { String::new() } else { format!(": {}", cut(&changed.why)) };
+                Some(format!("{what} {}{why}", changed.by))
+            }
             Body::NoteAdded(note) => Some(format!("{}: {}", note.by, cut_at(&note.text, MOST_TOLD))),
             Body::PauseChanged(changed) if changed.paused => Some(format!("every action paused by {}", changed.by)),
             Body::PauseChanged(changed) => Some(format!("actions resumed by {}", changed.by)),
@@ -242,6 +247,10 @@ impl Teller {
                 let what = if changed.open { "opened, it asks before it acts" } else { "closed" };
                 let by = changed.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
                 Some(format!("the breaker of {} {what}{by}: {}", changed.playbook, cut(&changed.why)))
+            }
+            Body::ModeChanged(changed) => {
+                let why = if changed.why.is_empty() { String::new() } else { format!(": {}", cut(&changed.why)) };
+                Some(format!("{} goes as far as {} by {}{why}", changed.playbook, changed.to, changed.by))
             }
             Body::ReflexFired(fired) => Some(fired_line(fired)),
             // Of no incident.
@@ -400,7 +409,8 @@ fn words(choices: &[quell_model::Name]) -> String {
 }
 
 fn started_line(started: &RunStarted) -> String {
-    let by = started.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let moment = started.came.as_ref().map(|came| format!(" ({})", came.moment)).unwrap_or_default();
+    let by = started.by.as_ref().map(|by| format!(" by {by}{moment}")).unwrap_or_default();
     let mode = match started.mode {
         Mode::Enforce => String::new(),
         mode => format!(" in {mode} mode: {}", cut(&started.mode_because)),

@@ -2,8 +2,10 @@
 //!
 //! Owns the shapes, so that whoever asks reads what the engine's thread wrote. Decides nothing.
 
+use crate::incident::Acknowledged;
 use jiff::Timestamp;
-use quell_model::{IncidentId, Json, Mode, Name, RunId, StepId};
+use quell_model::record::IncidentState;
+use quell_model::{IncidentId, Json, Mode, Name, RunId, Stamp, StepId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +14,9 @@ use utoipa::ToSchema;
 pub struct EngineStatus {
     /// Playbooks that ask before each act now, though they may act.
     pub held: Vec<Held>,
+    /// What people said of how far playbooks may go.
+    #[serde(default)]
+    pub by_hand: Vec<Held>,
     /// How far each playbook may go now.
     pub modes: Vec<ModeNow>,
     /// The ceiling.
@@ -72,6 +77,20 @@ pub struct OfRun {
 pub struct OfIncident {
     /// Its id.
     pub id: IncidentId,
+}
+
+/// Who looks after an incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IncidentAcknowledged {
+    /// Its id.
+    pub id: IncidentId,
+    /// Open or acknowledged.
+    pub state: IncidentState,
+    /// It was not so before.
+    pub changed: bool,
+    /// Who looks after it; none: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledged>,
 }
 
 /// What of a run is being taken back. How it ends stands in the run.
@@ -160,6 +179,56 @@ pub struct BreakerSwitched {
     pub id: Name,
     /// The playbook asks before it acts.
     pub open: bool,
+}
+
+/// What a person said of how far a playbook may go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PersonsMode {
+    /// So far.
+    pub mode: Mode,
+    /// Who.
+    pub by: Name,
+    /// Why; may be empty.
+    pub why: String,
+    /// When.
+    pub at: Stamp,
+    /// It is about the text that is loaded: a promotion is bound to the text of its time.
+    pub holds: bool,
+}
+
+/// How the mode of a playbook stands, and what makes it so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ModeStands {
+    /// The playbook.
+    pub id: Name,
+    /// So far it may go here and now.
+    pub mode: Mode,
+    /// What says so.
+    pub because: String,
+    /// What its own text says.
+    pub own: Mode,
+    /// No promotion goes further than this.
+    pub most: Mode,
+    /// What in the configuration says so.
+    pub most_because: String,
+    /// The last word of a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<PersonsMode>,
+}
+
+/// A playbook that was let go so far by a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ModeSet {
+    /// The playbook.
+    pub id: Name,
+    /// How far it went before.
+    pub from: Mode,
+    /// How far it may go.
+    pub to: Mode,
+    /// How far it goes here and now: something else may hold it back.
+    pub mode: Mode,
+    /// What says so.
+    pub because: String,
 }
 
 /// What became of an answer.

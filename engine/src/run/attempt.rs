@@ -486,11 +486,12 @@ impl<W: Send + 'static> Core<W> {
         let mut strictest = (started.mode, started.mode_because.clone());
         let ceiling = (self.definitions.ceiling, self.definitions.ceiling_because.clone());
         let own = step.mode.map(|mode| (mode, format!("step `{}` says {mode}", step.id)));
-        // Of what is written it is what is written now that holds: also for what began before.
+        // Of what is written it is what is written now that holds, and a person's last word: also for what began before.
         let playbook = &live.run.playbook.name;
         let written = self.definitions.modes.get(playbook);
         let written = written.map(|mode| (*mode, format!("the configuration sets `{playbook}` to {mode}")));
-        for (mode, because) in std::iter::once(ceiling).chain(written).chain(own) {
+        let word = self.held_by_word(playbook);
+        for (mode, because) in std::iter::once(ceiling).chain(written).chain(word).chain(own) {
             if mode < strictest.0 {
                 strictest = (mode, because);
             }

@@ -77,6 +77,15 @@ impl Definitions {
         if self.ceiling < own { (self.ceiling, self.ceiling_because.clone()) } else { (own, because) }
     }
 
+    /// How far a playbook may go whatever its own text says, and what makes it so.
+    #[must_use]
+    pub fn most_of(&self, name: &Name) -> (Mode, String) {
+        match self.modes.get(name) {
+            Some(mode) if *mode <= self.ceiling => (*mode, format!("the configuration sets `{name}` to {mode}")),
+            _ => (self.ceiling, self.ceiling_because.clone()),
+        }
+    }
+
     /// What a trigger's expressions see of it.
     #[must_use]
     pub fn ground(&self) -> Ground<'_> {

@@ -42,6 +42,7 @@ pub(crate) fn playbook_of(steps: Vec<Step>) -> Playbook {
             run_per: Expression { text: "event.subject".into(), span: Default::default() },
             max_age: Duration::from_secs(900),
             schedule: None,
+            incident: Vec::new(),
         },
         mode: Mode::Enforce,
         limits: RunLimits::default(),
@@ -72,6 +73,7 @@ pub(crate) fn started(playbook: &Playbook) -> RunStarted {
         untrusted: false,
         by: None,
         parent: None,
+        came: None,
         moments: Default::default(),
     }
 }

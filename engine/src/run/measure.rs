@@ -233,9 +233,11 @@ impl Tally {
                 | Body::IncidentOpened(_)
                 | Body::IncidentJoined(_)
                 | Body::IncidentChanged(_)
+                | Body::AcknowledgementChanged(_)
                 | Body::NoteAdded(_)
                 | Body::PauseChanged(_)
                 | Body::BreakerChanged(_)
+                | Body::ModeChanged(_)
                 | Body::RecorderPinned(_)
                 | Body::ReflexFired(_)
                 | Body::StreamPruned(_)
@@ -288,7 +290,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let playbook = |playbook: &std::sync::Arc<Playbook>| {
             let open = self.guard().breaker.is_open(&self.memory, &playbook.name, now);
-            (playbook.name.clone(), self.definitions.mode_of(playbook).0, open)
+            (playbook.name.clone(), self.mode_by_word(playbook).0, open)
         };
         let mut measured = Measured {
             tally: self.tally.clone(),

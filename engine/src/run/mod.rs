@@ -13,6 +13,7 @@ mod attempt;
 mod bait;
 mod breaker;
 mod by_hand;
+mod by_incident;
 mod conclude;
 mod definitions;
 pub mod given;
@@ -22,6 +23,7 @@ mod lease;
 mod losses;
 pub mod machine;
 mod measure;
+mod promote;
 mod question;
 mod recovery;
 mod remembered;
@@ -47,6 +49,7 @@ mod sim;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use by_incident::incident_for_expressions;
 pub use definitions::{Definitions, IncidentRules};
 pub use machine::{Command, Run};
 pub use measure::{Measured, Table, Tally};

@@ -226,6 +226,7 @@ impl<W: Send + 'static> Core<W> {
         }
         self.recover_breakers(journal)?;
         self.recover_texts(journal)?;
+        self.recover_modes(journal)?;
         self.recover_schedules(journal)?;
         self.recover_remembered(journal)?;
         Ok(definitions)
@@ -266,10 +267,14 @@ impl<W: Send + 'static> Core<W> {
         let since = now.wall.checked_sub(jiff::SignedDuration::try_from(back).unwrap_or(jiff::SignedDuration::MAX));
         let (mut kinds, mut streams) = (HashSet::new(), Vec::new());
         let playbooks = self.definitions.playbooks.clone();
+        let mut by_incidents = Vec::new();
         journal.counted(since.unwrap_or(jiff::Timestamp::MIN), &mut |run| {
             let loaded = playbooks.iter().find(|playbook| playbook.name == run.playbook);
             if let Some(playbook) = loaded.filter(|_| run.counts) {
                 self.triggers.counted(playbook, &run.place, Mode::Enforce, self.aged(run.began, now));
+            }
+            if let Some(playbook) = loaded.filter(|_| run.by_incident) {
+                by_incidents.push((Arc::clone(playbook), self.aged(run.began, now)));
             }
             let playbook = run.playbook.clone();
             let is_new = kinds.len() < MOST_KINDS && kinds.insert((run.playbook, run.place, run.image));
@@ -277,6 +282,9 @@ impl<W: Send + 'static> Core<W> {
                 streams.push((run.stream, playbook));
             }
         })?;
+        for (playbook, began) in by_incidents.into_iter().rev() {
+            self.triggers.incidents.counted(&playbook, Mode::Enforce, began);
+        }
         for (stream, playbook) in streams.iter().rev() {
             if let Some(id) = stream.as_run() {
                 let records = journal.read_kinds(stream, 1, &[Kind::StepIntended])?;

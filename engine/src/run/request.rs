@@ -75,6 +75,19 @@ pub enum Request {
         /// Why.
         why: String,
     },
+    /// How does the mode of a playbook stand, and what makes it so?
+    ModeStands(Name),
+    /// Let a playbook go so far.
+    SetMode {
+        /// Which.
+        playbook: Name,
+        /// How far.
+        to: Mode,
+        /// Who.
+        by: Name,
+        /// Why.
+        why: String,
+    },
     /// Take back what a run did.
     Undo {
         /// Which.
@@ -123,6 +136,19 @@ pub enum Request {
         text: String,
         /// Who.
         by: Name,
+    },
+    /// Somebody looks after an incident, or no longer.
+    Acknowledge {
+        /// Which.
+        incident: IncidentId,
+        /// Looks after it, or no longer.
+        acknowledged: bool,
+        /// Why.
+        why: String,
+        /// Who.
+        by: Name,
+        /// Which way they say it.
+        via: Name,
     },
     /// An incident is over.
     Resolve {

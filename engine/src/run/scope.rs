@@ -103,7 +103,7 @@ impl RunScope {
         Self {
             steps,
             run: json!({ "id": started.run, "playbook": started.playbook, "mode": started.mode, "started": run.began.wall.to_string() }),
-            incident: started.incident.as_ref().map_or(Json::Null, |id| json!({ "id": id })),
+            incident: super::by_incident::incident_of(run),
             detections: all,
             began: run.began.wall,
             people: Arc::clone(people),

@@ -2,15 +2,16 @@
 //!
 //! Owns the answers to requests; every one that changes something is journaled with who asked.
 
+mod incidents;
 mod standing;
 
 use super::answers::{self, EngineStatus, Held, ModeNow, OfIncident, OfRun, Paused, ReflexWritten, Reloaded};
 use super::request::{Refusal, Request};
 use super::shell::{Core, run_started};
-use crate::incident::{self, Incident, Incidents};
+use crate::incident::{self, Incident};
 use quell_model::record::{
-    IncidentChanged, IncidentState, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned,
-    ReflexFired, RunState,
+    AcknowledgementChanged, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned, ReflexFired,
+    RunState,
 };
 use quell_model::{Body, IncidentId, Json, Kind, Name, RunId, StreamId};
 use std::sync::Arc;
@@ -36,6 +37,8 @@ impl<W: Send + 'static> Core<W> {
             Request::Stuck => Ok(self.not_moving()),
             Request::Breakers => Ok(self.all_breakers()),
             Request::Breaker { playbook, open, by, why } => self.switch_breaker(&playbook, open, by, why),
+            Request::ModeStands(playbook) => self.mode_stands(&playbook),
+            Request::SetMode { playbook, to, by, why } => self.set_mode(&playbook, to, by, why),
             Request::Undo { run, step, by, why } => self.undo(&run, step, &by, why),
             Request::UndoIncident { incident, by, why } => self.undo_incident(&incident, &by, &why),
             Request::Keep { run, step, lasts, by } => self.keep(&run, step, lasts, &by),
@@ -43,8 +46,11 @@ impl<W: Send + 'static> Core<W> {
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
             Request::Reflex { fired } => self.reflex(fired),
             Request::Note { incident, text, by } => self.change(&incident, NoteAdded { by, text }.into()),
-            Request::Resolve { incident, why, by } => self.set_state(&incident, IncidentState::Resolved, why, by),
-            Request::Reopen { incident, why, by } => self.set_state(&incident, IncidentState::Open, why, by),
+            Request::Acknowledge { incident, acknowledged, why, by, via } => {
+                self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why })
+            }
+            Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
+            Request::Reopen { incident, why, by } => self.reopen(&incident, why, by),
             Request::Pinned { incident, pinned, last } => self.pinned(&incident, *pinned, last),
             Request::Reload(definitions) => {
                 self.definitions = *definitions;
@@ -64,8 +70,11 @@ impl<W: Send + 'static> Core<W> {
                 let why = "it has started in as many places as `limits.runs` allows: in others it asks first";
                 self.triggers.is_at_limit(playbook, now).then(|| why.to_owned())
             };
-            let why =
-                self.breaker_says(&playbook.name, now).or_else(at_limit).or_else(|| self.warm_up_says(playbook))?;
+            let why = self
+                .breaker_says(&playbook.name, now)
+                .or_else(at_limit)
+                .or_else(|| self.triggers.incidents.is_at_limit(playbook, now))
+                .or_else(|| self.warm_up_says(playbook))?;
             Some(Held { id: playbook.name.clone(), why })
         });
         let mode = |playbook: &Arc<quell_model::playbook::Playbook>| {
@@ -75,6 +84,7 @@ impl<W: Send + 'static> Core<W> {
         let (standing, standing_due) = self.leases.count();
         answers::json(EngineStatus {
             held: held.collect(),
+            by_hand: self.said_by_hand(),
             modes: self.definitions.playbooks.iter().map(mode).collect(),
             mode: self.definitions.ceiling,
             paused: self.paused,
@@ -183,18 +193,6 @@ impl<W: Send + 'static> Core<W> {
         Ok(first.and_then(|first| run_started(&first.body)?.incident.clone()))
     }
 
-    fn set_state(&mut self, id: &IncidentId, state: IncidentState, why: String, by: Name) -> Result<Json, Refusal> {
-        let current = self.live_or_journaled(id)?.state;
-        if current == state {
-            let word = if state == IncidentState::Open { "open" } else { "resolved" };
-            return Err(Refusal::NotNow(format!("incident `{id}` is {word} already")));
-        }
-        if state == IncidentState::Resolved {
-            self.triggers.incident_closed(id);
-        }
-        self.change(id, IncidentChanged { state, by, why }.into())
-    }
-
     fn pinned(&mut self, id: &IncidentId, pinned: RecorderPinned, last: bool) -> Result<Json, Refusal> {
         let count = if last { pinned.lost } else { 0 };
         self.change(id, pinned.into())?;
@@ -209,27 +207,5 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn can_be_read(&mut self, stream: &StreamId) -> Result<(), Refusal> {
         let refused = || Refusal::NotNow("the journal takes nothing now".to_owned());
         self.ink.can_read(stream).then_some(()).ok_or_else(refused)
-    }
-
-    fn live_or_journaled(&mut self, id: &IncidentId) -> Result<Incident, Refusal> {
-        if let Some(live) = self.incidents.get_mut(id) {
-            return Ok(live.clone());
-        }
-        let stream = StreamId::incident(id);
-        self.can_be_read(&stream)?;
-        let found = Incidents::read(self.ink.journal(), &stream, &mut |_| ());
-        let found = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
-        found.ok_or_else(|| Refusal::NotFound { kind: "incident", id: id.to_string() })
-    }
-
-    pub(super) fn change(&mut self, id: &IncidentId, body: Body) -> Result<Json, Refusal> {
-        let mut incident = self.live_or_journaled(id)?;
-        let records = vec![NewRecord { at: self.parts.clock.now(), body }];
-        self.ink.write(StreamId::incident(id), incident.seq, &records);
-        incident::apply_all(&mut incident, &records);
-        if let Some(live) = self.incidents.get_mut(id) {
-            *live = incident;
-        }
-        Ok(answers::json(OfIncident { id: id.clone() }))
     }
 }

@@ -101,6 +101,7 @@ pub struct Core<W> {
     pub(super) leases: Leases,
     /// Since when each text of a playbook is known.
     pub(super) texts: super::warm_up::Texts,
+    pub(super) words: super::promote::Words,
     /// What was last said of each playbook's breaker.
     pub(super) breakers: BTreeMap<Name, quell_model::record::BreakerChanged>,
     pub(super) remembered: super::remembered::Remembered,
@@ -176,6 +177,7 @@ impl<W: Send + 'static> Core<W> {
             said: Vec::new(),
             leases: Leases::default(),
             texts: super::warm_up::Texts::default(),
+            words: super::promote::Words::default(),
             breakers: BTreeMap::new(),
             remembered: super::remembered::Remembered::default(),
             awaiting: super::wait::Awaiting::default(),

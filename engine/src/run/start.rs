@@ -8,10 +8,10 @@ use super::shell::{Core, Live, Said};
 use super::wait::Taker;
 use crate::incident::{self, Incident, Keep};
 use crate::trigger::{Answer, Seen};
-use quell_model::playbook::Playbook;
+use quell_model::playbook::{IncidentMoment, Playbook};
 use quell_model::record::{
-    Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentChanged, IncidentJoined, IncidentOpened,
-    IncidentState, Moments, NewRecord, RunStarted, RunState, TriggerDecision,
+    Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentCame, IncidentChanged, IncidentJoined,
+    IncidentOpened, IncidentState, Moments, NewRecord, RunStarted, RunState, TriggerDecision,
 };
 use quell_model::{
     Body, Detection, Entity, EventHead, IncidentId, Json, Level, Mode, Name, OwnedEvent, RunId, Stamp, StreamId,
@@ -101,11 +101,12 @@ impl<W: Send + 'static> Core<W> {
         self.tally.decided(&decided);
         let answered = decided.iter().any(|one| one.run.is_some());
         let wanted = answered || detection.rule.level >= self.definitions.incidents.min_level;
-        let incident = if wanted {
-            Some(self.join_or_open(detection, decided, now))
+        let (incident, opened) = if wanted {
+            let (incident, opened) = self.join_or_open(detection, decided, now);
+            (Some(incident), opened)
         } else {
             self.beside_incidents(detection, decided, now);
-            None
+            (None, Vec::new())
         };
         self.seen_by(&takers, &seen);
         let last = due.len().saturating_sub(1);
@@ -116,6 +117,8 @@ impl<W: Send + 'static> Core<W> {
         for taker in takers {
             self.drive(&taker.run);
         }
+        // What answers the detection itself comes before what its incident starts.
+        opened.iter().for_each(|run| self.drive(run));
     }
 
     /// The run in which a playbook answered the very process that a start has found, if that went as far as one would now
@@ -150,9 +153,11 @@ impl<W: Send + 'static> Core<W> {
         Due { playbook: Arc::clone(playbook), run, per, mode, because, untrusted }
     }
 
-    /// The incident that takes the detection, opened or reopened where need be.
-    fn join_or_open(&mut self, detection: &Detection, decided: Vec<Decided>, now: Stamp) -> IncidentId {
+    /// The incident that takes the detection, opened or reopened where need be; and the runs that its opening starts, which are
+    /// still to be driven.
+    fn join_or_open(&mut self, detection: &Detection, decided: Vec<Decided>, now: Stamp) -> (IncidentId, Vec<RunId>) {
         let quiet = self.definitions.incidents.quiet;
+        let is_awaited = self.is_awaited(IncidentMoment::Opened);
         let mut records = Vec::new();
         let opens = self.incidents.joinable(detection.entity(), now, quiet).is_none();
         if opens {
@@ -173,7 +178,7 @@ impl<W: Send + 'static> Core<W> {
         let Some(incident) = self.incidents.joinable(detection.entity(), now, quiet) else {
             unreachable!("it was inserted above");
         };
-        if incident.state == IncidentState::Resolved {
+        if incident.standing.is_resolved() {
             let why = format!("`{}` was seen again", detection.rule.name);
             records.push(NewRecord::new(now, IncidentChanged { state: IncidentState::Open, by: "quell".into(), why }));
         }
@@ -190,15 +195,41 @@ impl<W: Send + 'static> Core<W> {
             }
             Keep::Nothing => {}
         }
-        self.ink.write(StreamId::incident(&incident.id), incident.seq, &records);
-        incident::apply_all(incident, &records);
-        incident.counts.insert(key, count);
-        incident.last = now;
         let id = incident.id.clone();
+        let mut begun = Vec::new();
+        if opens && is_awaited {
+            begun = self.open_with_runs(&id, detection, &records, now);
+        } else {
+            self.ink.write(StreamId::incident(&id), incident.seq, &records);
+            incident::apply_all(incident, &records);
+        }
+        if let Some(incident) = self.incidents.get_mut(&id) {
+            incident.counts.insert(key, count);
+            incident.last = now;
+        }
         if opens {
             self.losses_before(&id, now);
         }
-        id
+        (id, begun)
+    }
+
+    /// An incident's first records, with the runs that its opening starts.
+    fn open_with_runs(
+        &mut self,
+        id: &IncidentId,
+        detection: &Detection,
+        records: &[NewRecord],
+        now: Stamp,
+    ) -> Vec<RunId> {
+        let level = detection.rule.level;
+        let came = IncidentCame { moment: IncidentMoment::Opened, record: 1, level, by: None, why: String::new() };
+        let answers = self.answers_to(id, &came, detection, now);
+        let Some(mut incident) = self.incidents.get_mut(id).cloned() else { return Vec::new() };
+        let begun = self.come(&mut incident, records, answers, now);
+        if let Some(live) = self.incidents.get_mut(id) {
+            *live = incident;
+        }
+        begun
     }
 
     /// An id that no incident has: a record that is read again long after opens a new one.
@@ -321,11 +352,22 @@ impl<W: Send + 'static> Core<W> {
             untrusted: false,
             by: None,
             parent: None,
+            came: None,
             moments: Moments::default(),
         }
     }
 
     pub(super) fn begin(&mut self, playbook: &Arc<Playbook>, started: RunStarted, now: Stamp) {
+        let incident = started.incident.clone();
+        let id = self.lay(playbook, started, now);
+        if let Some(incident) = incident {
+            self.join_incident(&incident, &id, now);
+        }
+        self.drive(&id);
+    }
+
+    /// Writes down that a run begins, and keeps it: it is still to be driven.
+    pub(super) fn lay(&mut self, playbook: &Arc<Playbook>, started: RunStarted, now: Stamp) -> RunId {
         self.pin(playbook, now);
         self.text_ran(&started);
         let id = started.run.clone();
@@ -338,15 +380,14 @@ impl<W: Send + 'static> Core<W> {
         if started.by.is_none() && started.parent.is_none() {
             self.triggers.started(playbook, &started, now);
         }
+        if started.came.is_some() {
+            self.triggers.incidents.counted(playbook, started.mode, now);
+        }
         self.said.push(Said::Started(id.clone(), playbook.name.clone(), started.mode));
-        let incident = started.incident.clone();
         let moments = started.moments;
         let run = Run::new(Arc::clone(playbook), *started, now);
         self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: true });
-        if let Some(incident) = incident {
-            self.join_incident(&incident, &id, now);
-        }
-        self.drive(&id);
+        id
     }
 
     /// Keeps a playbook's text for the runs that begin with it.

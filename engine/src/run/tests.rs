@@ -2,6 +2,7 @@
 
 mod back;
 mod bad_days;
+mod by_incident;
 mod clock;
 mod loss;
 mod schedule;

@@ -92,7 +92,7 @@ impl<W: Send + 'static> Core<W> {
 
     /// How far a playbook may go here and now, and what makes it so.
     pub(super) fn mode_of_playbook(&self, playbook: &Playbook) -> (Mode, String) {
-        let (mode, because) = self.definitions.mode_of(playbook);
+        let (mode, because) = self.mode_by_word(playbook);
         match self.warms_up(playbook) {
             Some((held, why)) if held < mode => (held, why),
             _ => (mode, because),
@@ -102,7 +102,7 @@ impl<W: Send + 'static> Core<W> {
     /// Why a playbook asks although it may act otherwise, because it is new.
     pub(super) fn warm_up_says(&self, playbook: &Playbook) -> Option<String> {
         let (held, why) = self.warms_up(playbook)?;
-        (held < self.definitions.mode_of(playbook).0).then_some(why)
+        (held < self.mode_by_word(playbook).0).then_some(why)
     }
 
     fn warms_up(&self, playbook: &Playbook) -> Option<(Mode, String)> {

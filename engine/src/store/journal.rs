@@ -196,6 +196,17 @@ impl Journal {
         Ok(records)
     }
 
+    /// The first record of a stream that is of this kind.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn first(&self, stream: &StreamId, kind: Kind) -> Result<Option<Record>, StoreError> {
+        self.wait_visible(Some(stream));
+        let held = self.0.shelf.of(Some(stream));
+        let row = read::first(&self.0.readers, stream, kind)?;
+        row.or_else(|| held.into_iter().find(|row| row.kind == kind)).map(|row| row.record()).transpose()
+    }
+
     /// Gives those records one after the other, in order: a long stream is never in memory as a whole.
     ///
     /// # Errors

@@ -9,9 +9,11 @@
 //! it does not understand moves nothing. Keeps true: a line says what the fold of its stream says.
 
 use super::rows::Row;
-use crate::incident::Incident;
+use crate::incident::{Acknowledged, Incident, Standing};
 use quell_model::guard::place_of_event;
-use quell_model::record::{IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, RunState};
+use quell_model::record::{
+    AcknowledgementChanged, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, RunState,
+};
 use quell_model::{Entity, Hash, IncidentId, Json, Kind, Level, Mode, Name, RunId, Stamp, StreamId};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
@@ -64,7 +66,7 @@ pub struct RunLine {
     pub tail: Option<RunTail>,
 }
 
-/// What an incident's first record says of it.
+/// What an incident's first record says of it, and who looks after it since.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct IncidentHead {
     /// Its id.
@@ -75,6 +77,9 @@ pub struct IncidentHead {
     pub entity: Entity,
     /// When it was opened.
     pub opened: Stamp,
+    /// Who looks after it; of a resolved one, who did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledged>,
 }
 
 /// An incident's line.
@@ -84,8 +89,8 @@ pub struct IncidentLine {
     pub head: IncidentHead,
     /// The highest level so far.
     pub level: Level,
-    /// Open or resolved.
-    pub state: IncidentState,
+    /// Somebody has ended it.
+    pub resolved: bool,
     /// When the earliest of its events happened.
     pub first: jiff::Timestamp,
     /// Its last sign of life.
@@ -94,6 +99,14 @@ pub struct IncidentLine {
     pub detections: u64,
     /// Losses in its own stream.
     pub losses: u64,
+}
+
+impl IncidentLine {
+    /// Where it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        Standing::of(self.resolved, self.head.acknowledged.clone())
+    }
 }
 
 /// A line in its place.
@@ -126,6 +139,8 @@ pub struct Counted {
     pub definition: Option<Hash>,
     /// Not anybody could have started it.
     pub trusted: bool,
+    /// It may act, and a moment of an incident started it.
+    pub by_incident: bool,
 }
 
 /// Kinds of the system's records that are found by their kind: those that concern whatever goes on at their time, and
@@ -146,6 +161,7 @@ pub(super) const MARKS: &[Kind] = &[
     Kind::ScheduleMissed,
     Kind::PlaybookSeen,
     Kind::AnswerRemembered,
+    Kind::ModeChanged,
 ];
 
 /// What lines need of a `RunStarted`; the rest of its body, most of it, is not looked at.
@@ -302,7 +318,7 @@ fn incident(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
         Kind::IncidentOpened => {
             let Some(opened) = read::<IncidentOpened>(row) else { return Ok(()) };
             let IncidentOpened { incident, entity, title, level } = opened;
-            let head = IncidentHead { incident, title, entity, opened: row.at };
+            let head = IncidentHead { incident, title, entity, opened: row.at, acknowledged: None };
             let mut put = db.prepare_cached(
                 "INSERT OR IGNORE INTO incidents
                  (stream, head, level, resolved, first, last, last_boot, detections, losses)
@@ -333,6 +349,14 @@ fn incident(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
         Kind::IncidentChanged => {
             let Some(changed) = read::<IncidentChanged>(row) else { return Ok(()) };
             resolved = Some(changed.state == IncidentState::Resolved);
+            if resolved == Some(false) {
+                looks_after(db, row, None)?;
+            }
+        }
+        Kind::AcknowledgementChanged => {
+            let Some(changed) = read::<AcknowledgementChanged>(row) else { return Ok(()) };
+            let AcknowledgementChanged { acknowledged, by, via, .. } = changed;
+            looks_after(db, row, acknowledged.then_some(Acknowledged { by, at: row.at, via }))?;
         }
         _ => {}
     }
@@ -342,6 +366,14 @@ fn incident(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
     )?;
     let boot = row.at.boot_ns.cast_signed();
     touch.execute(params![row.stream_no, level, first, at, boot, more, resolved]).map(drop)
+}
+
+fn looks_after(db: &Connection, row: &Row, who: Option<Acknowledged>) -> Result<(), rusqlite::Error> {
+    let mut put = db.prepare_cached(
+        "UPDATE incidents SET head = CASE WHEN ?2 IS NULL THEN json_remove(head, '$.acknowledged')
+         ELSE json_set(head, '$.acknowledged', json(?2)) END WHERE stream = ?1",
+    )?;
+    put.execute(params![row.stream_no, who.as_ref().map(text)]).map(drop)
 }
 
 fn member(db: &Connection, row: &Row, run: &RunId) -> Result<(), rusqlite::Error> {
@@ -411,7 +443,7 @@ pub(super) fn incidents(db: &Connection, before: i64, most: usize) -> Result<Pag
         let line = IncidentLine {
             head: foreign(2, serde_json::from_str(row.get_ref(2)?.as_str()?))?,
             level: Level::ALL.get(row.get::<_, usize>(3)?).copied().unwrap_or_default(),
-            state: if row.get(4)? { IncidentState::Resolved } else { IncidentState::Open },
+            resolved: row.get(4)?,
             first: moment(row.get(5)?),
             last: Stamp { wall: moment(row.get(6)?), boot_ns: row.get::<_, i64>(7)?.cast_unsigned() },
             detections: row.get::<_, i64>(8)?.cast_unsigned(),
@@ -468,7 +500,8 @@ pub(super) fn counted(
 ) -> Result<(), rusqlite::Error> {
     let mut ask = db.prepare_cached(
         "SELECT s.name, r.playbook, r.place, r.image, r.began, r.counts, json_extract(r.head, '$.started.boot_ns'),
-                json_extract(r.head, '$.definition'), json_extract(r.head, '$.untrusted')
+                json_extract(r.head, '$.definition'), json_extract(r.head, '$.untrusted'),
+                json_extract(r.head, '$.by') = 'incident' AND json_extract(r.head, '$.mode') = 'enforce'
          FROM runs r JOIN streams s ON s.id = r.stream ORDER BY r.stream DESC",
     )?;
     let mut rows = ask.query([])?;
@@ -487,6 +520,7 @@ pub(super) fn counted(
             counts: row.get(5)?,
             definition: row.get::<_, Option<String>>(7)?.and_then(|sum| sum.parse().ok()),
             trusted: !row.get::<_, Option<bool>>(8)?.unwrap_or(false),
+            by_incident: row.get::<_, Option<bool>>(9)?.unwrap_or(false),
         });
     }
     Ok(())

@@ -162,6 +162,13 @@ pub(super) fn visit(
     Ok(last)
 }
 
+/// The first row of a stream that is of this kind: the bodies of the others are not read.
+pub(super) fn first(readers: &Readers, stream: &StreamId, kind: Kind) -> Result<Option<Row>, StoreError> {
+    let found = readers.with(|db| walk_back(db, stream, 1, &[kind]))?;
+    let (ids, _) = found.map_err(StoreError::Corrupt)?;
+    Ok(rows(readers, stream, ids.get(..1).unwrap_or_default())?.pop())
+}
+
 /// These rows, which are all of one stream.
 pub(super) fn rows(readers: &Readers, stream: &StreamId, ids: &[i64]) -> Result<Vec<Row>, StoreError> {
     let raws = readers.with(|db| {

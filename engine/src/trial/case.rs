@@ -4,7 +4,7 @@
 
 use super::answers::Given;
 use crate::load::SecretFrom;
-use quell_model::playbook::Playbook;
+use quell_model::playbook::{IncidentMoment, Playbook};
 use quell_model::record::RunState;
 use quell_model::{Json, Mistake, Mode, Name, Outcome, OwnedEvent, People, RuleRef, Stamp};
 use std::collections::BTreeMap;
@@ -64,14 +64,21 @@ pub(super) enum Start {
     Inputs(Json),
 }
 
-/// A further event.
+/// What happens later.
 #[derive(Debug)]
 pub(super) struct Later {
     /// So long after the case began.
     pub(super) after: Duration,
-    pub(super) event: OwnedEvent,
-    /// It is this one that matched, else the rules are asked.
-    pub(super) rule: Option<RuleRef>,
+    pub(super) what: Happens,
+}
+
+/// See [`Later`].
+#[derive(Debug)]
+pub(super) enum Happens {
+    /// A further event; with a rule: it is this one that matched, else the rules are asked.
+    Event(Box<OwnedEvent>, Option<RuleRef>),
+    /// Somebody looks after the latest incident, or ends it.
+    Moment(IncidentMoment, Name),
 }
 
 /// How the world answers an attempt.

@@ -3,7 +3,7 @@
 //! Owns when the clock moves: only while nobody is at work, to the next moment that a run or an attempt waits for.
 
 use super::answers::Given;
-use super::case::{Case, Start, Suite};
+use super::case::{Case, Happens, Start, Suite};
 use super::coverage::{Coverage, TriggerWas};
 use super::judge::{Miss, judge};
 use super::story::Story;
@@ -14,7 +14,8 @@ use crate::playbook::{Expressions, Scope};
 use crate::run::{Core, Definitions, Kept, Parts};
 use crate::store::{DirVault, Journal};
 use crate::trigger::wants;
-use quell_model::playbook::Playbook;
+use quell_model::playbook::{IncidentMoment, Playbook};
+use quell_model::record::IncidentCame;
 use quell_model::{
     ActionSpec, Body, BootId, Clock, Detection, Hash, Json, Mode, Name, OwnedEvent, RuleRef, Sandbox, Stamp, StreamId,
 };
@@ -107,6 +108,8 @@ pub(super) struct Stage {
     world: Arc<World>,
     woken: mpsc::Receiver<()>,
     trigger: TriggerWas,
+    /// What the latest incident began with.
+    began: Option<Detection>,
 }
 
 impl Stage {
@@ -140,7 +143,7 @@ impl Stage {
             people: Arc::clone(&suite.people),
             ..Definitions::default()
         };
-        Self { core: Core::new(parts, definitions), clock, world, woken, trigger: TriggerWas::default() }
+        Self { core: Core::new(parts, definitions), clock, world, woken, trigger: TriggerWas::default(), began: None }
     }
 
     fn play(&mut self, suite: &Suite, case: &Case, bench: &Bench) -> Result<(), String> {
@@ -161,8 +164,16 @@ impl Stage {
         }
         for later in &case.then {
             self.until(&mut answers, case.at.after(case.age).after(later.after))?;
-            let found = self.found(&later.event, later.rule.as_ref(), &mut detector);
-            self.happens(found, &suite.playbook, &bench.vars);
+            match &later.what {
+                Happens::Event(event, rule) => {
+                    let found = self.found(event, rule.as_ref(), &mut detector);
+                    self.happens(found, &suite.playbook, &bench.vars);
+                }
+                Happens::Moment(moment, by) => {
+                    self.look_at_moment(&suite.playbook, *moment, Some(by), &bench.vars);
+                    self.core.incident_moves(*moment, by.clone())?;
+                }
+            }
         }
         match case.advance {
             None => self.settle(&mut answers, Until::Idle)?,
@@ -190,7 +201,14 @@ impl Stage {
 
     fn happens(&mut self, found: Vec<Detection>, playbook: &Playbook, vars: &Json) {
         found.iter().for_each(|detection| self.look_at_trigger(playbook, detection, vars));
-        self.core.detections(found);
+        for detection in found {
+            let before = self.core.incidents_so_far();
+            self.core.detections([detection.clone()]);
+            if self.core.incidents_so_far() > before {
+                self.began = Some(detection);
+                self.look_at_moment(playbook, IncidentMoment::Opened, None, vars);
+            }
+        }
     }
 
     /// Lets go on what goes on until a moment.
@@ -202,6 +220,21 @@ impl Stage {
         Ok(())
     }
 
+    /// The same, of a moment of the latest incident.
+    fn look_at_moment(&mut self, playbook: &Playbook, moment: IncidentMoment, by: Option<&Name>, vars: &Json) {
+        let (Some(began), Some(condition)) = (&self.began, &playbook.on.condition) else { return };
+        if !crate::trigger::incident::due(playbook, moment) {
+            return;
+        }
+        let (level, by) = (began.rule.level, by.cloned());
+        let came = IncidentCame { moment, record: 1, level, by, why: String::new() };
+        let incident = crate::run::incident_for_expressions(&"i-test".into(), Some(&came));
+        let (event, described) = (began.event.for_playbooks(), began.for_playbooks());
+        let now = self.clock.now().wall;
+        let scope = Scope { event: &event, detection: &described, incident: &incident, vars, ..Scope::empty(now) };
+        self.trigger_goes(&condition.text, &scope);
+    }
+
     /// Which way the playbook's own `if` goes, for who asks what its cases reach.
     fn look_at_trigger(&mut self, playbook: &Playbook, detection: &Detection, vars: &Json) {
         let (Some(filter), Some(condition)) = (&playbook.on.detections, &playbook.on.condition) else { return };
@@ -211,7 +244,11 @@ impl Stage {
         let (event, described) = (detection.event.for_playbooks(), detection.for_playbooks());
         let now = self.clock.now().wall;
         let scope = Scope { event: &event, detection: &described, vars, ..Scope::empty(now) };
-        match Expressions::new().truth(&condition.text, &scope) {
+        self.trigger_goes(&condition.text, &scope);
+    }
+
+    fn trigger_goes(&mut self, condition: &str, scope: &Scope<'_>) {
+        match Expressions::new().truth(condition, scope) {
             Ok(true) => self.trigger.true_once = true,
             Ok(false) => self.trigger.false_once = true,
             Err(_) => {}

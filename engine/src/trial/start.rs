@@ -2,13 +2,15 @@
 //!
 //! Owns what an event is completed with where the file leaves it out. Files beside the test are read here only.
 
-use super::case::{Later, Start};
+use super::case::{Happens, Later, Start};
 use super::names;
 use super::read::Against;
 use crate::adapt;
 use crate::load::reader::{Fields, Reader, one_of};
+use crate::load::trigger::MOMENTS;
 use crate::load::yaml::Node;
 use crate::load::yaml::Value;
+use quell_model::playbook::IncidentMoment;
 use quell_model::{Class, Json, OwnedEvent, RuleRef, Stamp, fields};
 use serde_json::{Map, json};
 use std::fs::File;
@@ -83,11 +85,14 @@ pub(super) fn later(reader: &mut Reader<'_>, node: &Node, began: Stamp, against:
     let items = if let Value::List(list) = &node.value { list.as_slice() } else { one };
     let mut all: Vec<Later> = Vec::new();
     for item in items {
-        let Some(fields) = reader.fields(item, "what happens later", &["after", "event", "rule"], &[]) else {
+        let keys = &["after", "event", "rule", "incident", "by"];
+        let Some(fields) = reader.fields(item, "what happens later", keys, &[]) else {
             continue;
         };
-        let (Some(after), Some(given)) = (fields.get("after"), fields.get("event")) else {
-            reader.error(fields.at, "it lacks `after` or `event`", "`after: 5m`, from the case's begin, and `event`");
+        let what = fields.present(&["event", "incident"]);
+        let (Some(after), [what]) = (fields.get("after"), what.as_slice()) else {
+            let wanted = "`after: 5m`, from the case's begin, and one of `event` and `incident`";
+            reader.error(fields.at, "it lacks `after` or `event`, or `incident` instead", wanted);
             continue;
         };
         let at = after.at;
@@ -95,11 +100,40 @@ pub(super) fn later(reader: &mut Reader<'_>, node: &Node, began: Stamp, against:
         if all.last().is_some_and(|last| last.after > after) {
             reader.error(at, "it happens before what stands before it", "the order in which they happen");
         }
-        let rule = fields.get("rule").and_then(|node| rule(reader, node, against));
-        let event = event(reader, given, began.after(after));
-        all.extend(event.map(|event| Later { after, event, rule }));
+        let what = if what.key == "incident" {
+            moves(reader, &fields, &what.value)
+        } else {
+            alone(reader, &fields, "by", "incident");
+            let rule = fields.get("rule").and_then(|node| rule(reader, node, against));
+            let event = event(reader, &what.value, began.after(after));
+            event.map(|event| Happens::Event(Box::new(event), rule))
+        };
+        all.extend(what.map(|what| Later { after, what }));
     }
     all
+}
+
+/// What a person makes of the latest incident.
+fn moves(reader: &mut Reader<'_>, fields: &Fields<'_>, node: &Node) -> Option<Happens> {
+    alone(reader, fields, "rule", "event");
+    let by = match fields.get("by") {
+        Some(by) => reader.text(by, "`by`")?.into(),
+        None => "test".into(),
+    };
+    match reader.word(node, "moment of an incident", MOMENTS)? {
+        IncidentMoment::Opened => {
+            reader.error(node.at, "an event opens an incident", "`acknowledged` or `resolved`, or an `event`");
+            None
+        }
+        moment => Some(Happens::Moment(moment, by)),
+    }
+}
+
+/// A key that says nothing without another.
+fn alone(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str, other: &str) {
+    if let Some(entry) = fields.entry(key) {
+        reader.error(entry.at, format!("`{key}` stands beside `{other}` only"), format!("no `{key}`, or `{other}`"));
+    }
 }
 
 fn rule(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<RuleRef> {

@@ -6,7 +6,7 @@
 use super::hidden::hide;
 use crate::playbook::secret;
 use crate::report::{RunView, StepView};
-use quell_model::playbook::{Playbook, Step, StepKind};
+use quell_model::playbook::{IncidentMoment, Playbook, Step, StepKind};
 use quell_model::record::{QuestionKind, RunState};
 use quell_model::{ActionSpec, Json, Lane, Outcome, Subject};
 use serde_json::json;
@@ -71,6 +71,13 @@ fn start(case: &mut Mapping, run: &RunView, playbook: &Playbook) -> Result<(), S
     let age = run.started.since(seen);
     if age >= Duration::from_secs(1) {
         put(case, "age", crate::load::units::print_duration(Duration::from_secs(age.as_secs())));
+    }
+    // An opening comes by itself.
+    if let Some(moment) = run.moment.filter(|moment| *moment != IncidentMoment::Opened) {
+        let mut later = Mapping::new();
+        put(&mut later, "after", "1s");
+        put(&mut later, "incident", moment.as_str());
+        put(case, "then", Value::Sequence(vec![Value::Mapping(later)]));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! answers, and the engine acts on the answer. An `if` that errs never switches a playbook off: the run starts, but
 //! stricter.
 
+pub mod incident;
 pub mod schedule;
 
 use crate::playbook::expression::{Expressions, Scope};
@@ -58,6 +59,8 @@ pub struct Triggers {
     starts: HashMap<Name, HashMap<String, Stamp>>,
     /// The moments of calendars.
     pub schedules: schedule::Schedules,
+    /// What moments of incidents started.
+    pub incidents: incident::Starts,
 }
 
 /// Runs that only planned and take further detections: past it the earliest are forgotten, and plan again. Whoever makes
@@ -137,7 +140,7 @@ impl<'a> Seen<'a> {
 
 /// How long ago it happened; of a process that ran before the sensor did, how long ago that process started. What this
 /// kernel told is as old as the boot clock says: a step of the wall clock makes it neither old nor young.
-fn age(detection: &Detection, now: Stamp) -> Duration {
+pub(crate) fn age(detection: &Detection, now: Stamp) -> Duration {
     let event = &detection.event;
     let at = event.head.at;
     let source = event.head.source.as_str();

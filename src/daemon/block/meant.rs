@@ -231,6 +231,7 @@ mod tests {
             untrusted: false,
             by: None,
             parent: None,
+            came: None,
             moments: Moments::default(),
         };
         let now = at(from, u64::try_from(from).unwrap());

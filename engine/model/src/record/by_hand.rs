@@ -4,7 +4,9 @@
 //! was meant.
 
 use crate::Json;
+use crate::hash::Hash;
 use crate::ids::{Name, StepId};
+use crate::mode::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::Part;
@@ -57,4 +59,23 @@ pub struct BreakerChanged {
     /// The person who switched it; none: the guard opened it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Name>,
+}
+
+/// See [`super::Kind::ModeChanged`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ModeChanged {
+    /// Of which playbook.
+    pub playbook: Name,
+    /// How far it went by what was written and said until then.
+    pub from: Mode,
+    /// How far it may go.
+    pub to: Mode,
+    /// Who says so.
+    pub by: Name,
+    /// Why, for people; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// It goes further than what is written lets it, as long as its text has this sum; none: it goes no further, whatever its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Hash>,
 }

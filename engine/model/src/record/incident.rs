@@ -41,10 +41,24 @@ pub struct IncidentJoined {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum IncidentState {
-    /// Nobody has ended it.
+    /// Nobody has ended it, and nobody said that they look after it.
     Open,
-    /// Somebody has.
+    /// Somebody looks after it. No [`IncidentChanged`] says so: [`AcknowledgementChanged`] does.
+    Acknowledged,
+    /// Somebody has ended it.
     Resolved,
+}
+
+impl IncidentState {
+    /// The word as people read it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+        }
+    }
 }
 
 /// See [`Kind::IncidentChanged`].
@@ -55,6 +69,19 @@ pub struct IncidentChanged {
     /// Who changed it; `quell` when a detection reopened it.
     pub by: Name,
     /// Why.
+    pub why: String,
+}
+
+/// See [`Kind::AcknowledgementChanged`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AcknowledgementChanged {
+    /// Somebody looks after it, or no longer.
+    pub acknowledged: bool,
+    /// Who said so.
+    pub by: Name,
+    /// Which way they said it: `socket`, `token`.
+    pub via: Name,
+    /// Why, for people; may be empty.
     pub why: String,
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Owns their shapes, as `record` does for all others.
 
+use crate::detection::Level;
 use crate::hash::Hash;
-use crate::ids::Name;
-use crate::playbook::Schedule;
+use crate::ids::{Name, Seq};
+use crate::playbook::{IncidentMoment, Schedule};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -37,4 +38,21 @@ pub struct PlaybookSeen {
     pub playbook: Name,
     /// The sum of its text.
     pub hash: Hash,
+}
+
+/// The moment of an incident that started a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct IncidentCame {
+    /// What the incident did.
+    pub moment: IncidentMoment,
+    /// The number of the record of it, in the incident's stream.
+    pub record: Seq,
+    /// The highest level so far.
+    pub level: Level,
+    /// Who did it; none: a detection did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Name>,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }

@@ -209,6 +209,16 @@ impl Build {
         self.top.push(entry);
     }
 
+    /// What starts it: each call adds its keys.
+    pub(super) fn on(&mut self, site: &Site, keys: Vec<Entry>) {
+        let on = self.top.iter_mut().find(|entry| entry.key == "on").map(|entry| &mut entry.value.value);
+        if let Some(Value::Map(all)) = on {
+            return all.extend(keys);
+        }
+        let value = Node { value: Value::Map(keys), at: site.at };
+        self.top.push(Entry { key: "on".to_owned(), at: site.at, value, merged: false });
+    }
+
     /// The playbook's name.
     pub(super) fn name(&mut self, site: &Site, name: Node) {
         self.named.get_or_insert(site.at);

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) const SIGNATURES: &[(&str, &str)] = &[
     ("playbook", "playbook(\"a-name\", #{ mode: \"enforce\" })"),
     ("on_detection", "on_detection(#{ rules: [\"a-rule\"], level: \"high\" })"),
+    ("on_incident", "on_incident(\"opened\"), or on_incident([\"acknowledged\", \"resolved\"])"),
     ("limits", "limits(#{ runs: \"20/h\", targets: \"5/run\" })"),
     ("input", "input(\"a_name\", #{ type: \"string\" })"),
     ("output", "output(\"a_name\", x(\"steps.a.outcome\"))"),
@@ -119,6 +120,14 @@ fn whole(engine: &mut Engine, all: &Shared) {
         })
     });
     let shared = all.clone();
+    engine.register_fn("on_incident", move |call: Call, moments: Dynamic| {
+        shared.call(&call, |build, site| {
+            let value = build.node(moments, site.argument(0, 1), site.at, 0)?;
+            build.on(site, vec![entry("incident", site, value)]);
+            Ok(())
+        })
+    });
+    let shared = all.clone();
     engine.register_fn("limits", move |call: Call, limits: Dynamic| {
         shared.call(&call, |build, site| {
             let value = build.node(limits, site.argument(0, 1), site.at, 0)?;
@@ -178,8 +187,7 @@ fn trigger(build: &mut Build, site: &Site, keys: Vec<Entry>) -> Fallible<()> {
     }
     let detections = Node { value: Value::Map(filter), at: site.at };
     on.insert(0, entry("detections", site, detections));
-    let on = Node { value: Value::Map(on), at: site.at };
-    build.top(entry("on", site, on));
+    build.on(site, on);
     Ok(())
 }
 

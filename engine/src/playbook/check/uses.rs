@@ -110,6 +110,8 @@ const EACH_STEP: &[&str] = &["outcome", "why", "items", "failed"];
 /// What the run and the incident have.
 const RUN: &[&str] = &["id", "playbook", "mode", "started"];
 const INCIDENT: &[&str] = &["id"];
+/// What the incident has where a moment of it starts the playbook.
+const MOMENT: &[&str] = &["id", "moment", "level", "by", "why"];
 /// Groups that most events lack.
 const OFTEN_ABSENT: &[&str] = &["event.pod", "event.container"];
 
@@ -167,7 +169,13 @@ impl Check<'_, '_> {
     fn used(&self, reader: &mut Reader<'_>, found: &Found, names: &Names<'_>, used: &Use<'_>) {
         let root = used.root();
         let at = self.place(reader, found, &used.parts[0]);
-        let mut here: Vec<&str> = if found.stands == Stands::Trigger { TRIGGER.to_vec() } else { STEP.to_vec() };
+        let is_trigger = found.stands == Stands::Trigger;
+        let mut here: Vec<&str> = if is_trigger { TRIGGER.to_vec() } else { STEP.to_vec() };
+        // A detection decides before it has an incident.
+        let on = &self.draft.on;
+        if is_trigger && !on.incident.is_empty() && on.detections.is_none() {
+            here.push("incident");
+        }
         if found.stands.item() {
             here.push("item");
         }
@@ -184,6 +192,10 @@ impl Check<'_, '_> {
         if !here.contains(&root) {
             let (what, expected) = match root {
                 "item" => ("`item` is only known within a step with `for_each`".to_owned(), one_of(&here)),
+                "incident" if is_trigger && !on.incident.is_empty() => {
+                    let what = "`incident` is not known in a trigger that detections decide on too";
+                    (what.to_owned(), "two playbooks, or an `if` on the steps".to_owned())
+                }
                 "seen" => ("`seen` is only known in the `if` of a `wait`".to_owned(), one_of(&here)),
                 _ if names::ROOTS.contains(&root) => (format!("`{root}` is not known yet in a trigger"), one_of(&here)),
                 _ => (format!("there is no `{root}`"), one_of(&here)),
@@ -204,7 +216,10 @@ impl Check<'_, '_> {
             }
             "detection" => self.part(reader, found, used, DETECTION.iter().copied(), "a detection"),
             "run" => self.part(reader, found, used, RUN.iter().copied(), "the run"),
-            "incident" => self.part(reader, found, used, INCIDENT.iter().copied(), "an incident"),
+            "incident" => {
+                let names = if on.incident.is_empty() { INCIDENT } else { MOMENT };
+                self.part(reader, found, used, names.iter().copied(), "an incident");
+            }
             "inputs" => self.part(reader, found, used, self.draft.inputs.keys().map(String::as_str), "`inputs`"),
             "vars" => {
                 if let Some(Json::Object(vars)) = self.known.vars {

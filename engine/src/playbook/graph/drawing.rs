@@ -136,6 +136,10 @@ fn trigger(playbook: &Playbook, out: &mut String) {
         out.push_str(&cut(&format!("at {} ({})", schedule.cron, schedule.time_zone)));
         out.push('\n');
     }
+    if let Some(moments) = super::moments(playbook) {
+        out.push_str(&cut(&moments));
+        out.push('\n');
+    }
     let Some(filter) = &playbook.on.detections else { return };
     let mut words: Vec<String> = filter.rules.iter().chain(&filter.tags).map(|name| format!("{name},")).collect();
     if words.is_empty() {

@@ -105,11 +105,14 @@ impl Picture {
 /// What starts a playbook, on one line.
 fn starts(playbook: &Playbook) -> String {
     let at = playbook.on.schedule.as_ref().map(|schedule| format!("at {} ({})", schedule.cron, schedule.time_zone));
-    let Some(filter) = &playbook.on.detections else { return at.unwrap_or_else(|| "started by hand".to_owned()) };
+    let others: Vec<String> = at.into_iter().chain(super::moments(playbook)).collect();
+    let Some(filter) = &playbook.on.detections else {
+        return if others.is_empty() { "started by hand".to_owned() } else { others.join("; ") };
+    };
     let names = asked(filter);
     let condition = if playbook.on.condition.is_some() { ", if its condition holds" } else { "" };
-    let or_at = at.map_or_else(String::new, |at| format!("; {at}"));
-    format!("on {names}, level {} or above{condition}{or_at}", filter.level)
+    let others: String = others.iter().map(|other| format!("; {other}")).collect();
+    format!("on {names}, level {} or above{condition}{others}", filter.level)
 }
 
 /// The rules and tags that are asked for.

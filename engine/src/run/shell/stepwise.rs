@@ -4,10 +4,10 @@
 //! records, whichever thread was done first.
 
 use super::Core;
-use crate::run::AnswerGiven;
 use crate::run::job::{Answer, Input};
 use crate::run::machine::Asked;
-use quell_model::playbook::Playbook;
+use crate::run::{AnswerGiven, Request};
+use quell_model::playbook::{IncidentMoment, Playbook};
 use quell_model::record::Part;
 use quell_model::{Json, Name, RunId, Stamp};
 use std::collections::BTreeMap;
@@ -85,6 +85,22 @@ impl<W: Send + 'static> Core<W> {
     /// Answers, as a person does.
     pub(crate) fn give(&mut self, given: &AnswerGiven) -> Result<(), String> {
         self.answer_given(given).map(drop).map_err(|refused| refused.to_string())
+    }
+
+    /// How many incidents there are.
+    pub(crate) fn incidents_so_far(&mut self) -> usize {
+        self.incidents.iter_mut().count()
+    }
+
+    /// Somebody looks after the latest incident, or ends it.
+    pub(crate) fn incident_moves(&mut self, moment: IncidentMoment, by: Name) -> Result<(), String> {
+        let latest = self.incidents.iter_mut().max_by_key(|incident| incident.last.boot_ns);
+        let incident = latest.map(|incident| incident.id.clone()).ok_or("no incident has been opened")?;
+        let request = match moment {
+            IncidentMoment::Resolved => Request::Resolve { incident, why: String::new(), by },
+            _ => Request::Acknowledge { incident, acknowledged: true, why: String::new(), by, via: "test".into() },
+        };
+        self.serve(request).map(drop).map_err(|refused| refused.to_string())
     }
 
     /// Starts a playbook with inputs, as a person does.

@@ -7,6 +7,7 @@ mod breaker;
 mod by_hand;
 mod incidents;
 mod parts;
+mod promote;
 mod questions;
 mod warm_up;
 

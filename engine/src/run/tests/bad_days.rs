@@ -61,7 +61,7 @@ fn a_start_reads_the_end_of_a_long_incident_and_goes_on_in_it() {
     let late = Incidents::read_late(&first.journal, &listed.stream, &line, &mut |_| read += 1).unwrap();
     let whole = Incidents::read(&first.journal, &listed.stream, &mut |_| ()).unwrap().unwrap();
     assert_eq!(read, 1000);
-    assert_eq!((late.seq, late.level, late.state, late.last), (records, whole.level, whole.state, whole.last));
+    assert_eq!((late.seq, late.level, late.standing, late.last), (records, whole.level, whole.standing, whole.last));
     let mut second = next_life(first, definitions(playbook));
     assert_eq!(second.core.recover(Arc::new(|_, _| None)).unwrap().incidents, 1);
     second.core.detections([detection("new", 1), detection("3", 2)]);

@@ -161,6 +161,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             untrusted: false,
             by: None,
             parent: None,
+            came: None,
             moments: moments(),
         }
         .into(),
@@ -372,6 +373,17 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             choice: "me".into(),
             by: "ana".into(),
             lasts: Duration::from_secs(3600),
+        }
+        .into(),
+        AcknowledgementChanged { acknowledged: true, by: "ana".into(), via: "socket".into(), why: "on it".into() }
+            .into(),
+        ModeChanged {
+            playbook: "contain".into(),
+            from: Mode::Observe,
+            to: Mode::Enforce,
+            by: "ana".into(),
+            why: "a week of it was right".into(),
+            text: Some(Hash::of(b"playbook")),
         }
         .into(),
     ]

@@ -30,6 +30,7 @@ fn records() -> Vec<Record> {
         untrusted: false,
         by: None,
         parent: None,
+        came: None,
         moments: Moments { kernel: Some(at(0)), seen: Some(at(1)), decided: Some(at(2)), ..Moments::default() },
     };
     let intended = |attempt| StepIntended {

@@ -1,6 +1,10 @@
-//! What the runs of an incident did is taken back together.
+//! What the runs of an incident did is taken back together; and what people say of an incident: that they look after it, that it
+//! is over.
 
 use super::*;
+use crate::incident::Acknowledged;
+use crate::report::{self, IncidentSummary, Wanted};
+use quell_model::record::IncidentState::{self, Acknowledged as Ackd, Open, Resolved};
 
 #[test]
 fn an_incident_is_undone_as_a_whole() {
@@ -12,11 +16,115 @@ fn an_incident_is_undone_as_a_whole() {
     }
     yard.stage.settle();
     assert_eq!(yard.things.stand().len(), 2);
-    let streams = yard.stage.journal.streams().unwrap();
-    let incident = streams.into_iter().find_map(|(stream, _)| stream.as_incident()).unwrap();
+    let incident = yard.incident();
     let undo = || Request::UndoIncident { incident: incident.clone(), by: "ann".into(), why: "false".into() };
     let answer = yard.ask(undo()).unwrap();
     assert_eq!(answer["runs"].as_array().unwrap().len(), 2);
     assert!(yard.things.stand().is_empty());
     assert!(matches!(yard.ask(undo()), Err(Refusal::NotNow(_))));
+}
+
+impl Yard {
+    fn incident(&self) -> IncidentId {
+        let streams = self.stage.journal.streams().unwrap();
+        streams.into_iter().find_map(|(stream, _)| stream.as_incident()).unwrap()
+    }
+
+    fn acks(&mut self, acknowledged: bool, by: &str) -> Result<Json, Refusal> {
+        let incident = self.incident();
+        let (by, via) = (by.into(), "socket".into());
+        self.ask(Request::Acknowledge { incident, acknowledged, why: "on it".into(), by, via })
+    }
+
+    fn resolve(&mut self) -> Result<Json, Refusal> {
+        let incident = self.incident();
+        self.ask(Request::Resolve { incident, why: "done".into(), by: "ann".into() })
+    }
+
+    fn reopen(&mut self) -> Result<Json, Refusal> {
+        let incident = self.incident();
+        self.ask(Request::Reopen { incident, why: "not done".into(), by: "ann".into() })
+    }
+
+    /// Its state and who looks after it, which the list, the view and the explanation say alike.
+    fn stands(&self) -> (IncidentState, Option<String>) {
+        let (journal, id) = (&self.stage.journal, self.incident());
+        let listed: IncidentSummary = report::incidents(journal).unwrap().remove(0);
+        let shown = report::incident(journal, &id, Wanted::default()).unwrap().unwrap();
+        let told = report::explain(journal, &id, Wanted::default()).unwrap().unwrap();
+        let said = (listed.state, listed.acknowledged);
+        assert_eq!(said, (shown.state, shown.acknowledged));
+        assert_eq!(said, (told.state, told.acknowledged));
+        (said.0, said.1.map(|Acknowledged { by, via, .. }| format!("{by} {via}")))
+    }
+
+    fn acknowledgements(&self) -> usize {
+        let stream = StreamId::incident(&self.incident());
+        self.stage.journal.read_kinds(&stream, 1, &[Kind::AcknowledgementChanged]).unwrap().len()
+    }
+
+    fn met(&mut self) {
+        let mut attack = detection("7", u32::try_from(self.clock.now().boot_ns % 1_000_000).unwrap());
+        Arc::make_mut(&mut attack.event).head.at = self.clock.now();
+        self.stage.core.detections([attack]);
+        self.stage.settle();
+    }
+}
+
+#[test]
+fn somebody_looks_after_an_incident_over_restarts_until_it_is_opened_again() {
+    let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "a")]));
+    yard.met();
+    let ann = || Some("ann socket".to_owned());
+    assert_eq!(yard.stands(), (Open, None));
+    let said = yard.acks(true, "ann").unwrap();
+    assert_eq!((&said["state"], &said["changed"]), (&json!("acknowledged"), &json!(true)));
+    assert_eq!((&said["acknowledged"]["by"], &said["acknowledged"]["via"]), (&json!("ann"), &json!("socket")));
+    // Twice is said, and written once; it is still the first one's.
+    let twice = yard.acks(true, "bo").unwrap();
+    assert_eq!((&twice["changed"], &twice["acknowledged"]), (&json!(false), &said["acknowledged"]));
+    assert_eq!((yard.stands(), yard.acknowledgements()), ((Ackd, ann()), 1));
+    let text = |yard: &Yard| {
+        let view = report::incident(&yard.stage.journal, &yard.incident(), Wanted::default()).unwrap().unwrap();
+        let mut own = view.timeline.iter().filter(|line| line.text.contains("acknowledged"));
+        own.next_back().unwrap().text.clone()
+    };
+    assert_eq!(text(&yard), "acknowledged by ann: on it");
+    // What comes next changes nothing of it, nor does a start.
+    let mut yard = yard.again("b");
+    yard.met();
+    assert_eq!(yard.stands(), (Ackd, ann()));
+    assert_eq!(yard.acks(true, "ann").unwrap()["changed"], json!(false));
+    yard.acks(false, "bo").unwrap();
+    assert_eq!((yard.stands(), text(&yard)), ((Open, None), "no longer acknowledged, says bo: on it".to_owned()));
+    assert_eq!(yard.acks(false, "bo").unwrap()["changed"], json!(false));
+    yard.acks(true, "ann").unwrap();
+    // Its end keeps who did.
+    yard.resolve().unwrap();
+    assert_eq!(yard.stands(), (Resolved, ann()));
+    for acknowledged in [true, false] {
+        let refused = yard.acks(acknowledged, "ann").unwrap_err().to_string();
+        assert!(refused.contains("is resolved") && refused.contains("quell incident reopen"), "{refused}");
+    }
+    yard.reopen().unwrap();
+    assert_eq!(yard.stands(), (Open, None));
+    // As does what opens it by itself.
+    yard.acks(true, "ann").unwrap();
+    let open = yard.reopen().unwrap_err();
+    assert!(open.to_string().contains("open already"), "{open}");
+    yard.resolve().unwrap();
+    let mut yard = yard.again("b");
+    yard.met();
+    assert_eq!((yard.stands(), yard.acknowledgements()), ((Open, None), 4));
+    assert!(matches!(
+        yard.ask(Request::Acknowledge {
+            incident: "i-none".into(),
+            acknowledged: true,
+            why: String::new(),
+            by: "ann".into(),
+            via: "socket".into()
+        }),
+        Err(Refusal::NotFound { kind: "incident", .. })
+    ));
+    assert_eq!(yard.stage.journal.verify().unwrap(), Vec::<String>::new());
 }

@@ -1,0 +1,208 @@
+//! What moments of incidents start: one run each, over a death at any write, without a circle.
+
+use super::*;
+use crate::trigger::incident::{RATE, run_of};
+use quell_model::playbook::{Expression, IncidentMoment as At, Rate};
+use quell_model::record::{IncidentState, RunStarted, RunState};
+
+/// Started by these moments alone; its one step acts.
+fn follows(moments: &[At]) -> Playbook {
+    let kind = StepKind::Action { action: "process.kill".into(), with: json!({ "process": "x" }) };
+    let mut playbook = playbook_of(vec![Step { kind, ..step("kill", &[]) }]);
+    (playbook.name, playbook.hash) = ("follows".into(), Hash::of(b"follows"));
+    (playbook.on.detections, playbook.on.incident) = (None, moments.to_vec());
+    playbook
+}
+
+fn condition(text: &str) -> Option<Expression> {
+    Some(Expression { text: text.into(), span: Default::default() })
+}
+
+fn with(playbooks: Vec<Playbook>) -> Definitions {
+    let playbooks = playbooks.into_iter().map(Arc::new).collect();
+    Definitions { playbooks, ..definitions(playbook_of(Vec::new())) }
+}
+
+fn stage(definitions: Definitions) -> Stage {
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
+    stage
+}
+
+impl Stage {
+    fn runs_of_incidents(&self) -> Vec<RunStarted> {
+        let all = self.journal.runs(None, 100).unwrap();
+        let first = |stream: &StreamId| match &self.journal.read(stream, 1).unwrap()[0].body {
+            Body::RunStarted(started) => RunStarted::clone(started),
+            other => panic!("{other:?}"),
+        };
+        let all = all.iter().rev().map(|listed| first(&listed.stream));
+        all.filter(|started| started.came.is_some()).collect()
+    }
+
+    fn moments(&self) -> Vec<At> {
+        self.runs_of_incidents().iter().map(|run| run.came.as_ref().unwrap().moment).collect()
+    }
+
+    fn of_incident(&self) -> IncidentId {
+        self.journal.incidents(None, 1).unwrap()[0].stream.as_incident().unwrap()
+    }
+
+    fn attacked(&mut self, subject: &str, number: u32) {
+        let mut attack = detection(subject, number);
+        let event = Arc::make_mut(&mut attack.event);
+        event.head.at = self.core.parts.clock.now();
+        self.core.detections([attack]);
+        self.settle();
+    }
+
+    /// On an entity of its own.
+    fn attacked_elsewhere(&mut self, number: u32) {
+        let mut attack = detection(&number.to_string(), number);
+        let event = Arc::make_mut(&mut attack.event);
+        event.head.at = self.core.parts.clock.now();
+        event.entity.id = format!("unit-{number}").as_str().into();
+        self.core.detections([attack]);
+        self.settle();
+    }
+
+    fn acks(&mut self) {
+        let incident = self.of_incident();
+        let (by, via) = ("ann".into(), "socket".into());
+        self.core.serve(Request::Acknowledge { incident, acknowledged: true, why: "mine".into(), by, via }).unwrap();
+        self.settle();
+    }
+
+    fn resolves(&mut self) {
+        let incident = self.of_incident();
+        self.core.serve(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into() }).unwrap();
+        self.settle();
+    }
+}
+
+#[test]
+fn each_moment_starts_one_run_that_knows_it_and_belongs_to_its_incident() {
+    let mut playbook = follows(&[At::Opened, At::Acknowledged, At::Resolved]);
+    let told = "${{ incident.moment }} by ${{ incident.by ?? `nobody` }} (${{ incident.why }}), ${{ incident.level }}: ${{ detection.title }}";
+    playbook.steps.push(Step { kind: StepKind::Tell(told.into()), ..step("say", &["kill"]) });
+    let mut stage = stage(with(vec![playbook]));
+    stage.attacked("7", 1);
+    // It joins, and opens nothing.
+    stage.attacked("8", 2);
+    assert_eq!(stage.moments(), [At::Opened]);
+    stage.acks();
+    stage.acks();
+    stage.resolves();
+    assert_eq!(stage.moments(), [At::Opened, At::Acknowledged, At::Resolved]);
+    // What opens it again is no opening; its next end is one more.
+    stage.attacked("9", 3);
+    assert_eq!(stage.moments().len(), 3);
+    stage.resolves();
+    let incident = stage.of_incident();
+    let runs = stage.runs_of_incidents();
+    assert_eq!(runs.len(), 4);
+    for run in &runs {
+        let came = run.came.as_ref().unwrap();
+        assert_eq!(run.run, run_of(&"follows".into(), &incident, came.record));
+        assert_eq!((&run.incident, run.by.as_ref().unwrap().as_str()), (&Some(incident.clone()), "incident"));
+        assert_eq!(run.event["subject"], json!(detection("7", 1).subject().to_string()), "what it began with");
+    }
+    let view = crate::report::incident(&stage.journal, &incident, Default::default()).unwrap().unwrap();
+    assert_eq!(view.runs.len(), 4);
+    assert!(view.runs.iter().all(|run| run.state == RunState::Succeeded), "{:?}", view.runs);
+    let begins = |run: &&crate::report::TimelineLine| run.text.starts_with("follows started");
+    let begun: Vec<&str> = view.timeline.iter().filter(begins).map(|line| line.text.as_str()).collect();
+    let begun_by = |moment: &str| format!("follows started by incident ({moment})");
+    assert_eq!(begun, ["opened", "acknowledged", "resolved", "resolved"].map(begun_by));
+    let of = |run: &RunStarted| crate::report::run(&stage.journal, &run.run).unwrap().unwrap();
+    let told = |run: &RunStarted| of(run).steps[1].output["told"].as_str().unwrap().to_owned();
+    let notes: Vec<String> = runs.iter().map(told).collect();
+    let title = &stage.runs_of_incidents()[0].detection["title"];
+    let title = title.as_str().unwrap();
+    let says = |what: &str| format!("{what}, high: {title}");
+    assert_eq!(
+        notes,
+        [
+            says("opened by nobody ()"),
+            says("acknowledged by ann (mine)"),
+            says("resolved by bo (rebuilt)"),
+            says("resolved by bo (rebuilt)")
+        ]
+    );
+    assert_eq!(view.acknowledged, None);
+    assert_eq!((view.state, stage.done().len()), (IncidentState::Resolved, 4));
+    assert_eq!(stage.journal.verify().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn an_incident_that_nobody_hears_of_any_more_starts_what_waits_for_its_end() {
+    let mut quick = with(vec![follows(&[At::Resolved])]);
+    quick.incidents.quiet = Duration::ZERO;
+    let mut stage = stage(quick);
+    stage.attacked("7", 1);
+    // It takes nothing any more: only the journal has it.
+    let id = stage.of_incident();
+    let now = stage.core.parts.clock.now().after(Duration::from_secs(60));
+    assert_eq!(stage.core.incidents.sweep(now, Duration::ZERO), std::slice::from_ref(&id));
+    stage.resolves();
+    assert_eq!(stage.moments(), [At::Resolved]);
+    let view = crate::report::incident(&stage.journal, &id, Default::default()).unwrap().unwrap();
+    assert_eq!(view.runs.len(), 1);
+    assert_eq!(stage.journal.verify().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn its_if_decides_and_one_that_errs_asks() {
+    let (mut high, mut critical, mut errs) = (follows(&[At::Opened]), follows(&[At::Opened]), follows(&[At::Opened]));
+    high.on.condition = condition("incident.level == \"high\" && event.node != ()");
+    (critical.name, critical.on.condition) = ("critical".into(), condition("incident.level == \"critical\""));
+    (errs.name, errs.on.condition) = ("errs".into(), condition("event.nothing.at.all > 3"));
+    let mut stage = stage(with(vec![critical, errs, high]));
+    stage.attacked("7", 1);
+    let runs = stage.runs_of_incidents();
+    let modes: Vec<(&str, Mode)> = runs.iter().map(|run| (run.playbook.as_str(), run.mode)).collect();
+    assert_eq!(modes, [("errs", Mode::Approve), ("follows", Mode::Enforce)]);
+    assert!(runs[0].mode_because.contains("`if` could not be evaluated"), "{}", runs[0].mode_because);
+}
+
+#[test]
+fn what_anybody_can_write_begins_nothing_that_acts_alone() {
+    let mut definitions = with(vec![follows(&[At::Opened, At::Acknowledged])]);
+    definitions.untrusted = [detection("7", 1).event.head.source.clone()].into();
+    let mut stage = stage(definitions);
+    stage.attacked("7", 1);
+    stage.acks();
+    assert_eq!((stage.moments().len(), stage.done().len()), (2, 0));
+    assert!(stage.runs_of_incidents().iter().all(|run| run.untrusted));
+}
+
+#[test]
+fn a_circle_is_bounded_and_a_start_does_not_begin_its_count_anew() {
+    let rate = Rate { count: 3, per: Duration::from_secs(3600) };
+    let mut bounded = follows(&[At::Opened]);
+    bounded.limits.runs = Some(rate);
+    // Each of its acts opens an incident elsewhere.
+    let mut stage = stage(with(vec![bounded.clone()]));
+    for number in 0..2 {
+        stage.attacked_elsewhere(number);
+    }
+    let Stage { core, journal, dir, .. } = stage;
+    drop(core);
+    journal.close();
+    let mut stage = stage_in(dir, World::default(), with(vec![bounded]));
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
+    for number in 2..6 {
+        stage.attacked_elsewhere(number);
+    }
+    let modes: Vec<Mode> = stage.runs_of_incidents().iter().map(|run| run.mode).collect();
+    assert_eq!(modes, [Mode::Enforce, Mode::Enforce, Mode::Enforce, Mode::Approve, Mode::Approve, Mode::Approve]);
+    let held = stage.core.serve(Request::Status).unwrap()["held"][0]["why"].as_str().unwrap().to_owned();
+    assert!(held.contains("incidents started it 3 times"), "{held}");
+    // One that says nothing of it is bounded too.
+    let mut stage = self::stage(with(vec![follows(&[At::Opened])]));
+    for number in 0..RATE.count + 2 {
+        stage.attacked_elsewhere(number);
+    }
+    let asks = stage.runs_of_incidents().iter().filter(|run| run.mode == Mode::Approve).count();
+    assert_eq!(asks, 2);
+}
