@@ -26,6 +26,7 @@ mod schema;
 mod secrets;
 mod store;
 mod tcp;
+mod trials;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

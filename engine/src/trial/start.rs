@@ -9,7 +9,8 @@ use crate::adapt;
 use crate::load::reader::{Fields, Reader, one_of};
 use crate::load::yaml::Node;
 use crate::load::yaml::Value;
-use quell_model::{Class, Json, OwnedEvent, RuleRef, Stamp, fields};
+use crate::trigger::is_called;
+use quell_model::{Class, Json, Name, OwnedEvent, RuleRef, Stamp, fields};
 use serde_json::{Map, json};
 use std::fs::File;
 use std::io::BufReader;
@@ -105,7 +106,8 @@ pub(super) fn later(reader: &mut Reader<'_>, node: &Node, began: Stamp, against:
 fn rule(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<RuleRef> {
     let name = reader.text(node, "`rule`")?;
     let rules = against.known.rules.unwrap_or_default();
-    let found = rules.iter().find(|rule| rule.name.as_str() == name).cloned();
+    let named = Name::from(name);
+    let found = rules.iter().find(|rule| is_called(rule, &named)).cloned();
     if found.is_none() {
         let names = rules.iter().map(|rule| rule.name.as_str());
         let mistake = reader.source.error(node.at, format!("no rule that is loaded is called `{name}`"));
