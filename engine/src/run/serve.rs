@@ -48,6 +48,7 @@ impl<W: Send + 'static> Core<W> {
             Request::Pinned { incident, pinned, last } => self.pinned(&incident, *pinned, last),
             Request::Reload(definitions) => {
                 self.definitions = *definitions;
+                self.outputs.reload(&self.definitions.playbooks);
                 self.triggers.forget_planned();
                 self.note_texts();
                 self.set_schedules();
