@@ -68,7 +68,7 @@ enum What {
         after_help = "Examples:\n  quell playbook show contain-reverse-shell > playbooks/mine.yaml\n  quell playbook show --as yaml playbooks/mine.rhai"
     )]
     Show {
-        /// Files, directories, or names of playbooks that ship
+        /// Files, directories, or names of playbooks that ship or are installed
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// How: yaml
@@ -281,7 +281,8 @@ fn found(paths: &[PathBuf], config: Option<&Path>, term: &Term) -> Result<Vec<Fo
     must_exist(config)?;
     let found =
         around::named(paths, config).map_err(|(name, near)| {
-            let fail = Fail::usage(format!("`{name}` is no file, and no playbook that ships has this name"));
+            let fail =
+                Fail::usage(format!("`{name}` is no file, and no playbook that ships or is installed has this name"));
             fail.hint(near.map_or_else(
                 || "`quell playbook list` lists them".to_owned(),
                 |near| format!("did you mean `{near}`?"),
