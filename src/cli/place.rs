@@ -30,8 +30,10 @@ fn of_user() -> PathBuf {
 }
 
 /// Wrong usage unless all of these paths are there.
-pub(super) fn must_exist<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), super::Fail> {
-    match paths.into_iter().find(|path| !path.exists()) {
+pub(super) fn must_exist<'a, P: AsRef<Path> + ?Sized + 'a>(
+    paths: impl IntoIterator<Item = &'a P>,
+) -> Result<(), super::Fail> {
+    match paths.into_iter().map(AsRef::as_ref).find(|path| !path.exists()) {
         Some(path) => Err(super::Fail::usage(format!("there is nothing at `{}`", path.display()))),
         None => Ok(()),
     }

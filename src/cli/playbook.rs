@@ -10,7 +10,8 @@ use super::table::{Table, cell};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term, playbook_graph, playbook_new, playbook_promote, playbook_running};
 use crate::api::{Page, PlaybookStatus};
-use crate::daemon::files::{self, Found, Given};
+use crate::daemon::around::{self, Asked, Found};
+use crate::daemon::files::{self, Given};
 use quell_engine::playbook::graph;
 use quell_engine::run::answers::OfRun;
 use quell_engine::run::given;
@@ -34,7 +35,7 @@ pub(crate) struct Args {
 enum What {
     /// Check playbooks: every mistake of every file, each with its place
     #[command(
-        after_help = "Examples:\n  quell playbook check --deny warnings playbooks/\n  quell playbook check --running playbooks/mine.yaml\n\nRules are taken from the paths themselves, from --rules, from what ships, and from the nearest\nquell.yaml above the first path."
+        after_help = "Examples:\n  quell playbook check --deny warnings playbooks/\n  quell playbook check --running playbooks/mine.yaml\n\nRules are taken from the paths themselves, from --rules, from what ships, and from the nearest\nquell.yaml above the first path, or --config."
     )]
     Check {
         /// Files or directories
@@ -46,6 +47,9 @@ enum What {
         /// Further rules that the playbooks may name
         #[arg(long, value_name = "PATH")]
         rules: Vec<PathBuf>,
+        /// The configuration to hold them against [default: the nearest quell.yaml above the first path]
+        #[arg(long, value_name = "F")]
+        config: Option<PathBuf>,
         /// Also what the daemon's open runs have that the playbooks lack by now
         #[arg(long)]
         running: bool,
@@ -68,7 +72,7 @@ enum What {
         after_help = "Examples:\n  quell playbook show contain-reverse-shell > playbooks/mine.yaml\n  quell playbook show --as yaml playbooks/mine.rhai"
     )]
     Show {
-        /// Files, directories, or names of playbooks that ship
+        /// Files, directories, or names of playbooks that ship or are installed
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// How: yaml
@@ -96,15 +100,19 @@ enum What {
         /// Stricter than the playbook's own: observe, approve or enforce
         #[arg(long, value_name = "M")]
         mode: Option<Mode>,
+        /// The configuration it is read by [default: the nearest quell.yaml above the file]
+        #[arg(long, value_name = "F")]
+        config: Option<PathBuf>,
     },
 }
 
 /// Does one of these.
 pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     match args.what {
-        What::Check { paths, deny, rules, running } => {
+        What::Check { paths, deny, rules, config, running } => {
             let client = running.then(|| Client::new(global)).transpose()?;
-            check(&paths, &rules, deny.is_some(), client.as_ref(), term)
+            let asked = Asked { paths: &paths, rules: &rules, config: config.as_deref() };
+            check(&asked, deny.is_some(), client.as_ref(), term)
         }
         What::List { config } => list(config.as_deref(), global, term),
         What::Graph(args) => playbook_graph::run(&args, |paths| named(paths, term), global, term),
@@ -137,7 +145,11 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
             term.raw(schema_text().as_bytes());
             Ok(Exit::Right)
         }
-        What::Run { file, event, inputs, mode } => start(&file, event.as_deref(), &inputs, mode, global, term),
+        What::Run { file, event, inputs, mode, config } => {
+            let event = event.as_deref().map(read_event).transpose()?;
+            let start = Start { event, inputs: read_inputs(&inputs)?, mode };
+            run_one(&file, config.as_deref(), start, global, term)
+        }
     }
 }
 
@@ -147,15 +159,11 @@ pub(super) fn schema_text() -> String {
     serde_json::to_string_pretty(&schema).expect("a schema has text keys only") + "\n"
 }
 
-fn check(
-    paths: &[PathBuf],
-    rules: &[PathBuf],
-    strict: bool,
-    client: Option<&Client>,
-    term: &Term,
-) -> Result<Exit, Fail> {
-    must_exist(paths.iter().chain(rules))?;
-    let Found { playbooks, mut mistakes, .. } = files::check(paths, rules);
+fn check(asked: &Asked<'_>, strict: bool, client: Option<&Client>, term: &Term) -> Result<Exit, Fail> {
+    must_exist(
+        asked.paths.iter().map(PathBuf::as_path).chain(asked.rules.iter().map(PathBuf::as_path)).chain(asked.config),
+    )?;
+    let Found { playbooks, mut mistakes, .. } = around::gather(asked);
     if playbooks.is_empty() && mistakes.is_empty() {
         return Err(Fail::usage("there is no playbook in what was given")
             .hint("a playbook is a YAML file with the key `playbook`, or a Rhai script that calls it"));
@@ -175,11 +183,13 @@ fn check(
         mistakes::draw(term, &mistakes);
         for playbook in &playbooks {
             let file = playbook.file.display().to_string();
+            let by_hand = playbook.on.detections.is_none() && playbook.on.schedule.is_none();
             term.line(format!(
-                "{}  {}  {}",
+                "{}  {}  {}{}",
                 term.ink(Ink::Good, "ok"),
                 term.ink(Ink::Name, playbook.name.as_str()),
-                escape(&file)
+                escape(&file),
+                if by_hand { "  (nothing starts it by itself)" } else { "" }
             ));
         }
     }
@@ -267,36 +277,45 @@ fn document(playbook: &Playbook) -> Value {
     })
 }
 
-/// Playbooks of files and directories, or that ship under this name. With mistakes: they are drawn.
+/// Playbooks of files and directories, or that ship or are installed under this name. With mistakes: they are drawn.
 fn named(paths: &[PathBuf], term: &Term) -> Result<Vec<Arc<Playbook>>, Fail> {
-    let Found { playbooks, mistakes, .. } =
-        files::named(paths).map_err(|(name, near)| {
-            let fail = Fail::usage(format!("`{name}` is no file, and no playbook that ships has this name"));
+    Ok(found(paths, None, term)?.into_iter().flat_map(|found| found.playbooks).collect())
+}
+
+/// The same of each, with what is around it.
+fn found(paths: &[PathBuf], config: Option<&Path>, term: &Term) -> Result<Vec<Found>, Fail> {
+    must_exist(config)?;
+    let found =
+        around::named(paths, config).map_err(|(name, near)| {
+            let fail =
+                Fail::usage(format!("`{name}` is no file, and no playbook that ships or is installed has this name"));
             fail.hint(near.map_or_else(
                 || "`quell playbook list` lists them".to_owned(),
                 |near| format!("did you mean `{near}`?"),
             ))
         })?;
+    let mistakes: Vec<_> = found.iter().flat_map(|found| found.mistakes.iter().cloned()).collect();
     if Tally::of(&mistakes).errors > 0 {
         mistakes::draw(term, &mistakes);
         return Err(Fail::not_right(format!("not every playbook can be read: {}", Tally::of(&mistakes))));
     }
-    Ok(playbooks)
+    Ok(found)
 }
 
-fn start(
-    file: &Path,
-    event: Option<&Path>,
-    inputs: &[String],
+/// What a run begins with.
+struct Start {
+    event: Option<OwnedEvent>,
+    inputs: Json,
     mode: Option<Mode>,
-    global: &Global,
-    term: &Term,
-) -> Result<Exit, Fail> {
-    let event = event.map(read_event).transpose()?;
-    let inputs = read_inputs(inputs)?;
-    let playbooks = named(&[file.to_owned()], term)?;
-    let [playbook] = playbooks.as_slice() else {
-        return Err(Fail::usage(format!("`{}` holds {} playbooks; give one file", file.display(), playbooks.len())));
+}
+
+fn run_one(file: &Path, config: Option<&Path>, start: Start, global: &Global, term: &Term) -> Result<Exit, Fail> {
+    let Start { event, inputs, mode } = start;
+    let found = found(&[file.to_owned()], config, term)?;
+    let around = found.first().expect("a path gives something or an error");
+    let [playbook] = around.playbooks.as_slice() else {
+        let count = around.playbooks.len();
+        return Err(Fail::usage(format!("`{}` holds {count} playbooks; give one file", file.display())));
     };
     if let Some(why) = given::refused(event.as_ref(), &inputs) {
         return Err(Fail::usage(why));
@@ -317,7 +336,10 @@ fn start(
         )
         .hint("start it with `quell up`, or leave --mode away"));
     }
-    let told = crate::daemon::rehearse(Arc::clone(playbook), event, inputs)?;
+    // What is not known here because a file beside it has mistakes, before something fails of it.
+    let beside: Vec<_> = around.mistakes.iter().filter(|mistake| mistake.file != playbook.file).cloned().collect();
+    mistakes::draw(term, &beside);
+    let told = crate::daemon::rehearse(playbook, around, event, inputs)?;
     if term.is_json() {
         term.document(&told);
     } else {

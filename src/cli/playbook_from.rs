@@ -5,21 +5,27 @@
 
 use super::client::{Client, segment};
 use super::escape::escape;
-use super::mistakes;
+use super::mistakes::{self, Tally};
+use super::place::must_exist;
 use super::playbook_test::on_a_bench;
 use super::{Exit, Fail, Global, Term};
-use crate::daemon::files;
-use quell_engine::load::Known;
+use crate::daemon::around::{self, Asked, Found};
 use quell_engine::report::{DefinitionView, RunView};
 use quell_engine::trial::{self, Coverage};
 use quell_model::playbook::Playbook;
-use quell_model::{Level, RuleRef};
+use quell_model::{Level, Mistake, RuleRef};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Writes it.
-pub(super) fn run(from: &[String], rules: &[PathBuf], global: &Global, term: &Term) -> Result<Exit, Fail> {
+pub(super) fn run(
+    from: &[String],
+    (rules, config): (&[PathBuf], Option<&Path>),
+    global: &Global,
+    term: &Term,
+) -> Result<Exit, Fail> {
+    must_exist(rules.iter().map(PathBuf::as_path).chain(config))?;
     let [what, id] = from else { return Err(Fail::usage("`--from` takes `run` and its id")) };
     if what != "run" {
         return Err(Fail::usage(format!("a test is written from a run, not from a `{what}`")).hint("`--from run ID`"));
@@ -31,9 +37,19 @@ pub(super) fn run(from: &[String], rules: &[PathBuf], global: &Global, term: &Te
         let what = format!("the playbook that run `{id}` began with is no longer understood by this version");
         Fail::not_right(what)
     })?;
-    let text = trial::written(&run, &playbook, &quell_actions::specs())
+    // What stands around the file that the run went by, where it still stands.
+    let file = [PathBuf::from(&pinned.file)];
+    let paths = if file[0].is_file() { file.as_slice() } else { &[] };
+    let around = around::gather(&Asked { paths, rules, config });
+    // What is wrong with the playbook as its file has it now is no matter; the configuration is.
+    let wrong: Vec<Mistake> = around.mistakes.iter().filter(|mistake| config == Some(&mistake.file)).cloned().collect();
+    if Tally::of(&wrong).errors > 0 {
+        mistakes::draw(term, &wrong);
+        return Err(Fail::usage(format!("the configuration has mistakes: {}", Tally::of(&wrong))));
+    }
+    let text = trial::written(&run, &playbook, &quell_actions::specs(), around.people.as_ref())
         .map_err(|why| Fail::not_right(format!("no test can be written from it: {why}")))?;
-    let holds = holds(&text, &run, Arc::new(playbook), rules, term)?;
+    let holds = holds(&text, &run, &Arc::new(playbook), around, term)?;
     if term.is_json() {
         term.document(&json!({ "ok": holds, "run": run.id, "text": text }));
     } else {
@@ -43,22 +59,16 @@ pub(super) fn run(from: &[String], rules: &[PathBuf], global: &Global, term: &Te
 }
 
 /// Whether the test passes against the text that the run went by.
-fn holds(text: &str, run: &RunView, playbook: Arc<Playbook>, more: &[PathBuf], term: &Term) -> Result<bool, Fail> {
-    let (_, rules, config) = files::with_rules(&[], more);
-    let mut refs: Vec<RuleRef> = rules.refs().cloned().collect();
+fn holds(text: &str, run: &RunView, playbook: &Arc<Playbook>, around: Found, term: &Term) -> Result<bool, Fail> {
+    let mut refs: Vec<RuleRef> = around.rules.refs().cloned().collect();
     refs.extend(rule(run).filter(|rule| refs.iter().all(|other| other.name != rule.name)));
-    let known = Known {
-        actions: quell_actions::specs(),
-        rules: Some(&refs),
-        vars: Some(&config.vars),
-        roles: Some(&config.roles),
-        ..Known::default()
-    };
-    let (suite, found) = trial::read(Path::new("from-run.test.yaml"), text, std::slice::from_ref(&playbook), &known);
+    // Of namesakes the one that the run went by comes first.
+    let all: Vec<Arc<Playbook>> = std::iter::once(playbook).chain(&around.playbooks).map(Arc::clone).collect();
+    let (suite, found) = trial::read(Path::new("from-run.test.yaml"), text, &all, &around.known(&refs));
     mistakes::draw(term, &found);
     let Some(suite) = suite else { return Ok(false) };
-    let misses = on_a_bench(rules, config.vars.clone(), |bench| {
-        let mut coverage = Coverage::of(&playbook);
+    let misses = on_a_bench(around.rules, around.config.vars.clone(), |bench| {
+        let mut coverage = Coverage::of(playbook);
         let played = suite.cases.iter().map(|case| trial::play(&suite, case, bench, &mut coverage).misses);
         played.flatten().collect::<Vec<_>>()
     })?;

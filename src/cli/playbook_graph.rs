@@ -19,7 +19,7 @@ use std::sync::Arc;
     after_help = "Examples:\n  quell playbook graph contain-reverse-shell\n  quell playbook graph playbooks/\n  quell playbook graph contain-reverse-shell --format svg > shell.svg\n  quell playbook graph --run r-0f1e2d3c4b5a --format mermaid"
 )]
 pub(crate) struct Args {
-    /// Files, directories, or names of playbooks that ship
+    /// Files, directories, or names of playbooks that ship or are installed
     #[arg(required_unless_present = "run", value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// How: text, dot, mermaid or svg

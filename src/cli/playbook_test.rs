@@ -9,14 +9,14 @@ use super::place::must_exist;
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term, playbook_from};
 use crate::daemon::Scratch;
-use crate::daemon::files::{self, Found};
+use crate::daemon::around::{self, Asked};
 use quell_engine::detect::Rules;
 use quell_engine::load::Known;
 use quell_engine::trial::{self, Bench, Coverage, Miss, Suite};
 use quell_model::playbook::Playbook;
 use quell_model::{Mistake, RuleRef};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// See [`run`].
@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Further rules that the cases may name
     #[arg(long, value_name = "PATH")]
     rules: Vec<PathBuf>,
+    /// The configuration they are held against [default: the nearest quell.yaml above the first path]
+    #[arg(long, value_name = "F")]
+    config: Option<PathBuf>,
 }
 
 /// A file's cases as they went.
@@ -55,27 +58,21 @@ pub(super) type Reached = (Arc<Playbook>, Coverage);
 /// Reads, plays, tells.
 pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     if let Some(from) = &args.from {
-        return playbook_from::run(from, &args.rules, global, term);
+        return playbook_from::run(from, (&args.rules, args.config.as_deref()), global, term);
     }
-    must_exist(args.paths.iter().chain(&args.rules))?;
-    let places: Vec<PathBuf> = args.paths.iter().map(|path| around(path)).collect();
-    let (Found { playbooks, mut mistakes, others }, rules, config) = files::with_rules(&places, &args.rules);
-    let refs: Vec<RuleRef> = rules.refs().cloned().collect();
-    let known = Known {
-        actions: quell_actions::specs(),
-        rules: Some(&refs),
-        vars: Some(&config.vars),
-        roles: Some(&config.roles),
-        playbooks: &others,
-        ..Known::default()
-    };
-    let suites = suites(args, &playbooks, &known, &mut mistakes);
+    must_exist(args.paths.iter().chain(&args.rules).chain(&args.config))?;
+    let asked = Asked { paths: &args.paths, rules: &args.rules, config: args.config.as_deref() };
+    let mut found = around::gather(&asked);
+    let mut mistakes = std::mem::take(&mut found.mistakes);
+    let refs: Vec<RuleRef> = found.rules.refs().cloned().collect();
+    let suites = suites(args, &found.playbooks, &found.known(&refs), &mut mistakes);
+    let playbooks = &found.playbooks;
     if suites.is_empty() && Tally::of(&mistakes).errors == 0 && (!args.coverage || playbooks.is_empty()) {
         return Err(Fail::usage("there is no test in what was given")
             .hint("tests stand beside their playbook: `mine.test.yaml` for `mine.yaml`"));
     }
-    let mut reached: Vec<Reached> = asked(args, &playbooks, &suites);
-    let told: Vec<Told> = on_a_bench(rules, config.vars.clone(), |bench| {
+    let mut reached: Vec<Reached> = wanted(args, playbooks, &suites);
+    let told: Vec<Told> = on_a_bench(found.rules, found.config.vars.clone(), |bench| {
         suites.iter().map(|suite| play(suite, bench, &mut reached)).collect()
     })?;
     if let Some(file) = &args.junit {
@@ -112,14 +109,6 @@ pub(super) fn on_a_bench<T>(rules: Rules, vars: Value, play: impl FnOnce(&Bench)
     Ok(play(&Bench { specs, rules: Arc::new(rules), vars, scratch: scratch_dir, runtime: handle }))
 }
 
-/// Where the playbook of a test file is looked for.
-fn around(path: &Path) -> PathBuf {
-    if !trial::is_test(path) {
-        return path.to_owned();
-    }
-    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new(".")).to_owned()
-}
-
 fn suites(args: &Args, playbooks: &[Arc<Playbook>], known: &Known<'_>, mistakes: &mut Vec<Mistake>) -> Vec<Suite> {
     let (mut seen, mut suites) = (Vec::new(), Vec::new());
     for path in &args.paths {
@@ -144,7 +133,7 @@ fn suites(args: &Args, playbooks: &[Arc<Playbook>], known: &Known<'_>, mistakes:
 }
 
 /// The playbooks whose coverage is asked for: of a test file its own, else all that stand there.
-fn asked(args: &Args, playbooks: &[Arc<Playbook>], suites: &[Suite]) -> Vec<Reached> {
+fn wanted(args: &Args, playbooks: &[Arc<Playbook>], suites: &[Suite]) -> Vec<Reached> {
     let only_files = args.paths.iter().all(|path| trial::is_test(path));
     let is_tested = |playbook: &Playbook| suites.iter().any(|suite| suite.playbook.name == playbook.name);
     let wanted = playbooks.iter().filter(|playbook| !only_files || is_tested(playbook));

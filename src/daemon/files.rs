@@ -8,7 +8,6 @@ use quell_engine::detect::{RuleReport, RuleSource, Rules};
 use quell_engine::load::{self, Config, Known, PlaybookSource};
 use quell_engine::run::{Definitions, IncidentRules};
 use quell_model::guard::{Guard, Protect};
-use quell_model::mistake::nearest;
 use quell_model::playbook::Playbook;
 use quell_model::{Mistake, MistakeLevel, Mode, People, RuleRef, Span};
 use std::path::{Path, PathBuf};
@@ -73,7 +72,12 @@ pub(crate) fn config(given: &Given) -> (Config, Vec<Mistake>) {
 
 /// Reads everything.
 pub(crate) fn load(given: &Given) -> Loaded {
-    let (config, mistakes) = config(given);
+    let (config, mut mistakes) = config(given);
+    let error = mistakes.iter().find(|mistake| mistake.level == MistakeLevel::Error).map(|error| error.file.clone());
+    mistakes.extend(error.map(|file| {
+        let what = "while it has mistakes, what it names is not looked at: rules, playbooks, people";
+        Mistake { level: MistakeLevel::Note, ..Mistake::warning(&file, Span::default(), what) }
+    }));
     load_config(config, mistakes)
 }
 
@@ -96,7 +100,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
         secrets: Some(&config.secrets),
         people: people.as_ref(),
         roles: Some(&config.roles),
-        playbooks: &[],
+        ..Known::default()
     };
     let (playbooks, found) = load::playbooks(&playbook_sources(&config), &known);
     mistakes.extend(found);
@@ -120,7 +124,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
 }
 
 /// Who is who: nobody where no file says so, none where what it says has mistakes.
-fn people(config: &Config) -> (Option<People>, Vec<Mistake>) {
+pub(super) fn people(config: &Config) -> (Option<People>, Vec<Mistake>) {
     match config.escalation_file() {
         Some(file) if config.escalation.is_some() || is_something(&file) => load::escalation_file(&file, &config.roles),
         _ => (Some(People::default()), Vec::new()),
@@ -166,7 +170,7 @@ fn followed(path: &Path) -> Option<Mistake> {
 }
 
 /// What the engine works by.
-fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard: Guard, people: People) -> Definitions {
+pub(super) fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard: Guard, people: People) -> Definitions {
     let because = config.show().into_iter().find(|row| row.key == "mode").map(|row| row.from).unwrap_or_default();
     Definitions {
         playbooks,
@@ -250,7 +254,7 @@ fn shipped_rules() -> Vec<RuleSource> {
     quell_playbooks::rules().into_iter().map(text).collect()
 }
 
-fn shipped_playbooks() -> Vec<PlaybookSource> {
+pub(super) fn shipped_playbooks() -> Vec<PlaybookSource> {
     let text = |file: quell_playbooks::Shipped| PlaybookSource::Text {
         name: format!("shipped/{}", file.name),
         text: file.text.to_owned(),
@@ -263,7 +267,7 @@ fn paths(paths: &[PathBuf]) -> Vec<RuleSource> {
 }
 
 /// Shipped ones first, so that a folder's rule replaces its namesake. A playbook's folder may hold its rules too.
-fn rule_sources(config: &Config, more: &[PathBuf]) -> Vec<RuleSource> {
+pub(super) fn rule_sources(config: &Config, more: &[PathBuf]) -> Vec<RuleSource> {
     let mut sources = if config.rules.shipped { shipped_rules() } else { Vec::new() };
     sources.extend(paths(&config.rules.dirs));
     sources.extend(paths(&config.playbooks.dirs));
@@ -271,98 +275,12 @@ fn rule_sources(config: &Config, more: &[PathBuf]) -> Vec<RuleSource> {
     sources
 }
 
-fn playbook_sources(config: &Config) -> Vec<PlaybookSource> {
+pub(super) fn playbook_sources(config: &Config) -> Vec<PlaybookSource> {
     let mut sources = if config.playbooks.shipped { shipped_playbooks() } else { Vec::new() };
     sources.extend(config.playbooks.dirs.iter().map(|path| source(path)));
     sources
 }
 
-fn source(path: &Path) -> PlaybookSource {
+pub(super) fn source(path: &Path) -> PlaybookSource {
     if path.is_dir() { PlaybookSource::Dir(path.to_owned()) } else { PlaybookSource::File(path.to_owned()) }
-}
-
-/// Playbooks that were asked for, and the mistakes in them.
-pub(crate) struct Found {
-    /// Those without an error.
-    pub(crate) playbooks: Vec<Arc<Playbook>>,
-    /// Everything that is wrong.
-    pub(crate) mistakes: Vec<Mistake>,
-    /// Those that their steps may start besides.
-    pub(crate) others: Vec<Arc<Playbook>>,
-}
-
-/// Playbooks of these paths, held against the rules beside them, in `rules`, of the nearest quell.yaml, and those that
-/// ship.
-pub(crate) fn check(wanted: &[PathBuf], rules: &[PathBuf]) -> Found {
-    with_rules(wanted, rules).0
-}
-
-/// The same, with the rules and the configuration that they were held against.
-pub(crate) fn with_rules(wanted: &[PathBuf], rules: &[PathBuf]) -> (Found, Rules, Config) {
-    let config = wanted.first().and_then(|path| config_above(path)).unwrap_or_default();
-    let beside: Vec<PathBuf> = wanted.iter().map(|path| folder_of(path)).chain(rules.iter().cloned()).collect();
-    let (rules, _) = Rules::load(&rule_sources(&config, &beside), &[]);
-    let refs: Vec<RuleRef> = rules.refs().cloned().collect();
-    let is_there = config.file.is_some();
-    // What is wrong with the people themselves is for `quell config check` to say.
-    let people = if is_there { people(&config).0 } else { None };
-    let others = others(&config, wanted);
-    let known = Known {
-        actions: quell_actions::specs(),
-        rules: Some(&refs),
-        vars: is_there.then_some(&config.vars),
-        secrets: is_there.then_some(&config.secrets),
-        people: people.as_ref(),
-        roles: Some(&config.roles),
-        playbooks: &others,
-    };
-    let sources: Vec<PlaybookSource> = wanted.iter().map(|path| source(path)).collect();
-    let (playbooks, mistakes) = load::playbooks(&sources, &known);
-    (Found { playbooks, mistakes, others }, rules, config)
-}
-
-/// What the steps of wanted playbooks may start besides each other: what is installed, and what stands beside a file. Their
-/// own mistakes are told where they are asked for.
-fn others(config: &Config, wanted: &[PathBuf]) -> Vec<Arc<Playbook>> {
-    let mut sources = playbook_sources(config);
-    let beside = wanted.iter().filter(|path| path.is_file()).filter_map(|path| path.parent());
-    sources.extend(beside.map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir }).map(source));
-    load::playbooks(&sources, &Known { actions: quell_actions::specs(), ..Known::default() }).0
-}
-
-/// A file's folder may hold its rules, beside it or in `rules/`; of a folder all that is below.
-fn folder_of(path: &Path) -> PathBuf {
-    if path.is_dir() {
-        return path.to_owned();
-    }
-    let rules = path.with_file_name("rules");
-    if rules.is_dir() { rules } else { path.to_owned() }
-}
-
-/// The nearest quell.yaml above a path that can be read without a mistake.
-fn config_above(path: &Path) -> Option<Config> {
-    let path = path.canonicalize().ok()?;
-    let file = path.ancestors().map(|dir| dir.join("quell.yaml")).find(|file| file.is_file())?;
-    load::config_file(&file).0
-}
-
-/// Playbooks of paths, or that ship under a name. A name that nothing has comes back with the nearest that something has.
-pub(crate) fn named(wanted: &[PathBuf]) -> Result<Found, (String, Option<String>)> {
-    let known = Known { actions: quell_actions::specs(), ..Known::default() };
-    let (shipped, _) = load::playbooks(&shipped_playbooks(), &known);
-    let mut all = Found { playbooks: Vec::new(), mistakes: Vec::new(), others: Vec::new() };
-    for path in wanted {
-        let name = path.display().to_string();
-        if path.exists() {
-            let mut found = check(std::slice::from_ref(path), &[]);
-            all.playbooks.append(&mut found.playbooks);
-            all.mistakes.append(&mut found.mistakes);
-        } else if let Some(playbook) = shipped.iter().find(|playbook| playbook.name.as_str() == name) {
-            all.playbooks.push(Arc::clone(playbook));
-        } else {
-            let near = nearest(&name, shipped.iter().map(|playbook| playbook.name.as_str())).map(str::to_owned);
-            return Err((name, near));
-        }
-    }
-    Ok(all)
 }

@@ -7,6 +7,7 @@
 //!
 //! Invariant: all that people wrote is read and found right before anything is opened.
 
+pub(crate) mod around;
 mod assembly;
 mod block;
 mod crew;

@@ -1,6 +1,7 @@
 //! A playbook run by hand without a daemon: the real engine in observe mode, in a directory of its own that is gone
-//! afterwards. It plans against this host and touches nothing.
+//! afterwards. It plans against this host, knows what the daemon would know, and touches nothing.
 
+use super::around::Found;
 use super::assembly::{Plan, assemble};
 use super::eye::Sight;
 use super::{crew, me, node};
@@ -44,7 +45,12 @@ impl Drop for Scratch {
 }
 
 /// Runs it and gives what the journal says of it.
-pub(crate) fn rehearse(playbook: Arc<Playbook>, event: Option<OwnedEvent>, inputs: Json) -> Result<RunView, Fail> {
+pub(crate) fn rehearse(
+    playbook: &Playbook,
+    around: &Found,
+    event: Option<OwnedEvent>,
+    inputs: Json,
+) -> Result<RunView, Fail> {
     let cannot = |e: &dyn std::fmt::Display| Fail::missing(format!("the playbook cannot be rehearsed: {e}"));
     let scratch = Scratch::new("rehearsal").map_err(|e| cannot(&e))?;
     let runtime =
@@ -52,10 +58,9 @@ pub(crate) fn rehearse(playbook: Arc<Playbook>, event: Option<OwnedEvent>, input
     let world = HostWorld::live(node()).map_err(|e| cannot(&e))?;
     let name = playbook.name.clone();
     let definitions = Definitions {
-        playbooks: vec![playbook],
         ceiling: Mode::Observe,
         ceiling_because: "without a daemon a playbook only observes".to_owned(),
-        ..Definitions::default()
+        ..around.definitions(playbook)
     };
     let plan = Plan {
         dir: scratch.path().to_owned(),

@@ -21,11 +21,13 @@ mod new;
 mod output;
 mod people;
 mod playbook_test;
+mod rehearsal;
 mod running;
 mod schema;
 mod secrets;
 mod store;
 mod tcp;
+mod trials;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -31,7 +31,7 @@ fn folder(test: &str) -> tempfile::TempDir {
     dir
 }
 
-fn path(dir: &tempfile::TempDir) -> &str {
+pub(super) fn path(dir: &tempfile::TempDir) -> &str {
     dir.path().to_str().unwrap()
 }
 
@@ -212,7 +212,7 @@ fn a_thousand_items_hang_and_fail_without_taking_time() {
         write!(ids, "{id}.1.1@b, ").unwrap();
     }
     let dir = folder(&format!(
-        "cases:\n  - case: many\n    inputs: {{ ids: [{ids}] }}\n    mocks: {{ \"freeze[7]\": hang, copy: hang }}\n    expect: {{ run: failed, steps: {{ freeze: failed, copy: blocked, say: done }}, told: [it went wrong] }}\n  - case: hours\n    inputs: {{}}\n    mocks: {{ copy: hang }}\n    expect: {{ run: failed, steps: {{ copy: {{ outcome: failed, error: timeout }} }} }}\n"
+        "cases:\n  - case: many\n    inputs: {{ ids: [{ids}] }}\n    mocks: {{ \"freeze[7]\": hang }}\n    expect: {{ run: failed, steps: {{ freeze: failed, copy: blocked, say: done }}, told: [it went wrong] }}\n  - case: hours\n    inputs: {{}}\n    mocks: {{ copy: hang }}\n    expect: {{ run: failed, steps: {{ copy: {{ outcome: failed, error: timeout }} }} }}\n"
     ));
     quell(&["playbook", "test", "--coverage", path(&dir)]).ends(0);
 }
@@ -341,7 +341,7 @@ steps:
 
 const RULE: &str = "title: It\nname: it\nid: 3f3f0c5e-8c51-4f0a-9a53-0d6b8a7a51c2\nstatus: test\nlogsource: { product: linux, category: process_creation }\ndetection: { s: { Image|endswith: /it }, condition: s }\nlevel: high\n";
 
-fn timed(end: &str, cases: &str) -> tempfile::TempDir {
+pub(super) fn timed(end: &str, cases: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join(format!("timed.{end}")), TIMED).unwrap();
     fs::create_dir(dir.path().join("rules")).unwrap();
@@ -350,7 +350,8 @@ fn timed(end: &str, cases: &str) -> tempfile::TempDir {
     dir
 }
 
-const EVENT: &str = "rule: it\n    event: { class: process_creation, own: { process: { id: 1.2.3@b, user: web } } }";
+pub(super) const EVENT: &str =
+    "rule: it\n    event: { class: process_creation, own: { process: { id: 1.2.3@b, user: web } } }";
 
 #[test]
 fn the_clock_is_looked_at_where_a_case_says() {
@@ -371,30 +372,32 @@ fn the_clock_is_looked_at_where_a_case_says() {
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
 }
 
+/// A line of a recording: so many seconds after the first.
+pub(super) fn recorded(id: &str, second: u32) -> String {
+    let at = format!(
+        "{{\"wall\":\"2026-01-01T00:0{}:{:02}Z\",\"boot_ns\":{}}}",
+        second / 60,
+        second % 60,
+        u64::from(second + 1) * 1_000_000_000
+    );
+    format!(
+        "{{\"v\":1,\"id\":\"{id}\",\"class\":\"process_creation\",\"source\":\"sensor\",\"node\":\"n\",\"at\":{at},\"seen\":{at},\"logsource\":{{\"category\":\"process_creation\",\"product\":\"linux\"}},\"sigma\":{{\"Image\":\"/it\"}},\"own\":{{\"process\":{{\"id\":\"1.2.3@b\",\"user\":\"web\"}}}},\"subject\":{{\"process\":\"1.2.3@b\"}},\"entity\":{{\"kind\":\"unit\",\"id\":\"x\",\"node\":\"n\"}}}}\n"
+    )
+}
+
 /// Two events a minute apart: the first one's run has ended by then, and the second starts another.
 #[test]
 fn in_a_recording_open_runs_go_on_between_events() {
-    let event = |id: &str, second: u32| {
-        let at = format!(
-            "{{\"wall\":\"2026-01-01T00:0{}:{:02}Z\",\"boot_ns\":{}}}",
-            second / 60,
-            second % 60,
-            u64::from(second + 1) * 1_000_000_000
-        );
-        format!(
-            "{{\"v\":1,\"id\":\"{id}\",\"class\":\"process_creation\",\"source\":\"sensor\",\"node\":\"n\",\"at\":{at},\"seen\":{at},\"logsource\":{{\"category\":\"process_creation\",\"product\":\"linux\"}},\"sigma\":{{\"Image\":\"/it\"}},\"own\":{{\"process\":{{\"id\":\"1.2.3@b\",\"user\":\"web\"}}}},\"subject\":{{\"process\":\"1.2.3@b\"}},\"entity\":{{\"kind\":\"unit\",\"id\":\"x\",\"node\":\"n\"}}}}\n"
-        )
-    };
     let test = "cases:\n  - case: two\n    recording: two.jsonl\n    mocks: { ant: [fail, ok] }\n    expect: { run: succeeded, runs: 2 }\n";
     let dir = timed("yaml", test);
-    fs::write(dir.path().join("two.jsonl"), format!("{}{}", event("a", 0), event("b", 90))).unwrap();
+    fs::write(dir.path().join("two.jsonl"), format!("{}{}", recorded("a", 0), recorded("b", 90))).unwrap();
     let ran = quell(&["playbook", "test", path(&dir)]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
     // Within its wait the second joins; and two runs of which nobody says that they are two are none that is tested.
-    fs::write(dir.path().join("two.jsonl"), format!("{}{}", event("a", 0), event("b", 5))).unwrap();
+    fs::write(dir.path().join("two.jsonl"), format!("{}{}", recorded("a", 0), recorded("b", 5))).unwrap();
     let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
     assert!(ran.out.contains("expected 2 runs"), "{}", ran.out);
-    fs::write(dir.path().join("two.jsonl"), format!("{}{}", event("a", 0), event("b", 90))).unwrap();
+    fs::write(dir.path().join("two.jsonl"), format!("{}{}", recorded("a", 0), recorded("b", 90))).unwrap();
     fs::write(dir.path().join("timed.test.yaml"), test.replace(", runs: 2", "")).unwrap();
     let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
     assert!(ran.out.contains("expected one run") && ran.out.contains("2 runs, and no `runs: 2`"), "{}", ran.out);

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// Definitions are text that people write: no file is larger.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
+/// Files and folders that are looked at below one: nobody keeps more beside playbooks, and a whole disk takes minutes.
+const MOST_ENTRIES: usize = 100_000;
+
 /// The text of a definition, or why it is not taken.
 pub(crate) fn read(path: &Path) -> Result<String, Box<Mistake>> {
     let failed = |error: &io::Error| wrong(path, format!("it cannot be read: {error}"));
@@ -52,25 +55,36 @@ fn check(path: &Path, stat: &Stat) -> Result<(), Box<Mistake>> {
 
 /// The YAML files and scripts below a folder, sorted, without tests (`*.test.yaml`); links to folders are not followed.
 pub(crate) fn below(folder: &Path) -> Result<Vec<PathBuf>, Box<Mistake>> {
-    walk(folder, is_definition)
+    walk(folder, true, is_definition, MOST_ENTRIES)
+}
+
+/// The same of the folder alone.
+pub(crate) fn beside(folder: &Path) -> Result<Vec<PathBuf>, Box<Mistake>> {
+    walk(folder, false, is_definition, MOST_ENTRIES)
 }
 
 /// The tests (`*.test.yaml`) below a folder, sorted.
 pub(crate) fn tests_below(folder: &Path) -> Result<Vec<PathBuf>, Box<Mistake>> {
-    walk(folder, is_test)
+    walk(folder, true, is_test, MOST_ENTRIES)
 }
 
-fn walk(folder: &Path, wanted: fn(&Path) -> bool) -> Result<Vec<PathBuf>, Box<Mistake>> {
+fn walk(folder: &Path, deep: bool, wanted: fn(&Path) -> bool, most: usize) -> Result<Vec<PathBuf>, Box<Mistake>> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
+    let mut looked = 0;
     while let Some(next) = open.pop() {
         let failed = |error: io::Error| wrong(&next, format!("it cannot be read: {error}"));
         for entry in std::fs::read_dir(&next).map_err(failed)? {
+            looked += 1;
+            if looked > most {
+                let what = format!("it holds more than {most} files and folders");
+                return Err(wrong(folder, format!("{what}; hint: name the folder of the playbooks itself")));
+            }
             let entry = entry.map_err(failed)?;
             let path = entry.path();
             let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() && !hidden => open.push(path),
+                Ok(kind) if kind.is_dir() && !hidden && deep => open.push(path),
                 Ok(kind) if !kind.is_dir() && !hidden && wanted(&path) => found.push(path),
                 _ => {}
             }
@@ -157,5 +171,20 @@ mod tests {
         std::fs::write(&file, b"a: 1\nb: \xff\n").unwrap();
         assert_eq!(read(&file).unwrap_err().span.line, 2);
         assert!(read(dir.path()).unwrap_err().what.contains("no file"));
+    }
+
+    #[test]
+    fn beside_a_file_is_its_folder_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("deep")).unwrap();
+        for name in ["a.yaml", "deep/b.yaml", "a.test.yaml", ".c.yaml"] {
+            std::fs::write(dir.path().join(name), "x: 1\n").unwrap();
+        }
+        assert_eq!(beside(dir.path()).unwrap(), [dir.path().join("a.yaml")]);
+        assert_eq!(below(dir.path()).unwrap(), [dir.path().join("a.yaml"), dir.path().join("deep/b.yaml")]);
+        assert_eq!(tests_below(dir.path()).unwrap(), [dir.path().join("a.test.yaml")]);
+        assert_eq!(walk(dir.path(), true, is_test, 5).unwrap().len(), 1);
+        let mistake = walk(dir.path(), true, is_test, 4).unwrap_err();
+        assert!(mistake.what.contains("more than 4 files and folders; hint: name the folder"), "{mistake:?}");
     }
 }

@@ -36,12 +36,13 @@ pub use escalation::{escalation, escalation_file};
 pub(crate) use files::read as text;
 pub use files::trusted;
 pub use playbook::playbook;
-pub(crate) use playbooks::name_line;
 pub use playbooks::{PlaybookSource, playbooks};
+pub(crate) use playbooks::{line_of, name_line};
 pub use schema::{config_schema, escalation_schema, playbook_schema};
 pub use secret::SecretFrom;
 pub use written::yaml as playbook_yaml;
 
+use crate::playbook::gives::{self, Gives};
 use quell_model::playbook::Playbook;
 use quell_model::{ActionSpec, Json, Name, People, RuleRef};
 use std::collections::BTreeMap;
@@ -64,6 +65,8 @@ pub struct Known<'a> {
     pub roles: Option<&'a Roles>,
     /// Playbooks that steps may start besides those that are read.
     pub playbooks: &'a [Arc<Playbook>],
+    /// What those give that are read together: [`playbooks()`] says so itself.
+    pub outputs: BTreeMap<Name, Vec<String>>,
 }
 
 impl Known<'_> {
@@ -74,5 +77,17 @@ impl Known<'_> {
     }
 }
 
+impl Gives for Known<'_> {
+    fn of_action(&self, action: &str) -> Option<Vec<String>> {
+        gives::declared(self.action(action)?)
+    }
+
+    fn of_playbook(&self, playbook: &str) -> Option<Vec<String>> {
+        let other = || self.playbooks.iter().find(|other| other.name.as_str() == playbook);
+        let of_other = || Some(other()?.outputs.keys().cloned().collect());
+        self.outputs.get(&Name::from(playbook)).cloned().or_else(of_other)
+    }
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -37,43 +37,63 @@ pub(crate) struct Draft<'n> {
 /// Reads and checks one file. None when a mistake is an error.
 #[must_use]
 pub fn playbook(file: &Path, text: &str, known: &Known<'_>) -> (Option<Playbook>, Vec<Mistake>) {
-    if script::is_script(file) {
-        let source = Source::script(file, text);
-        return match script::tree(&source) {
-            Ok((node, mistakes)) => checked(&source, &node, mistakes, known),
-            Err(mistakes) => (None, mistakes),
+    match Parsed::of(file, text) {
+        Ok(parsed) => parsed.checked(known),
+        Err(mistakes) => (None, mistakes),
+    }
+}
+
+/// A file that is a tree, and not checked yet: others that are read with it may have to be known for that.
+pub(crate) struct Parsed {
+    source: Source,
+    node: Node,
+    /// Mistakes on the way to the tree.
+    noted: Vec<Mistake>,
+}
+
+impl Parsed {
+    /// The tree of a file, YAML or a script; or why there is none.
+    pub(crate) fn of(file: &Path, text: &str) -> Result<Self, Vec<Mistake>> {
+        if script::is_script(file) {
+            let source = Source::script(file, text);
+            let (node, noted) = script::tree(&source)?;
+            return Ok(Self { source, node, noted });
+        }
+        let source = Source::new(file, text);
+        let node = yaml::parse(&source).map_err(|mistake| vec![*mistake])?;
+        Ok(Self { source, node, noted: Vec::new() })
+    }
+
+    /// Whether it is meant as a playbook: it has the key.
+    pub(crate) fn is_playbook(&self) -> bool {
+        self.node.entry("playbook").is_some()
+    }
+
+    /// Its name and the names of its outputs, as they are written.
+    pub(crate) fn gives(&self) -> Option<(Name, Vec<String>)> {
+        let Value::Text(name) = &self.node.entry("playbook")?.value.value else { return None };
+        let outputs = match self.node.entry("outputs").map(|entry| &entry.value.value) {
+            Some(Value::Map(outputs)) => outputs.iter().map(|entry| entry.key.clone()).collect(),
+            _ => Vec::new(),
         };
+        Some((name.as_str().into(), outputs))
     }
-    let source = Source::new(file, text);
-    match yaml::parse(&source) {
-        Ok(node) => of_tree(&source, &node, known),
-        Err(mistake) => (None, vec![*mistake]),
+
+    /// Reads and checks it. Where a mistake was noted already, what the reader makes of its remains is left out.
+    pub(crate) fn checked(self, known: &Known<'_>) -> (Option<Playbook>, Vec<Mistake>) {
+        let Self { source, node, noted } = self;
+        let places: Vec<_> = noted.iter().map(|mistake| mistake.span).collect();
+        let mut reader = Reader::new(&source);
+        let draft = read(&mut reader, &node);
+        if let Some(draft) = &draft {
+            check::draft(&mut reader, draft, known);
+        }
+        let followers = reader.finish().into_iter().filter(|mistake| !places.contains(&mistake.span));
+        let mut mistakes: Vec<Mistake> = noted.into_iter().chain(followers).collect();
+        mistakes.sort_by_key(|mistake| (mistake.span.line, mistake.span.column));
+        let fine = !check::has_errors(&mistakes);
+        (draft.filter(|_| fine).and_then(|draft| made(draft, &source)), mistakes)
     }
-}
-
-/// The same of a file that was parsed already.
-pub(crate) fn of_tree(source: &Source, node: &Node, known: &Known<'_>) -> (Option<Playbook>, Vec<Mistake>) {
-    checked(source, node, Vec::new(), known)
-}
-
-/// Reads and checks a tree. Where a mistake was noted already, what the reader makes of its remains is left out.
-fn checked(source: &Source, node: &Node, noted: Vec<Mistake>, known: &Known<'_>) -> (Option<Playbook>, Vec<Mistake>) {
-    let places: Vec<_> = noted.iter().map(|mistake| mistake.span).collect();
-    let mut reader = Reader::new(source);
-    let draft = read(&mut reader, node);
-    if let Some(draft) = &draft {
-        check::draft(&mut reader, draft, known);
-    }
-    let followers = reader.finish().into_iter().filter(|mistake| !places.contains(&mistake.span));
-    let mut mistakes: Vec<Mistake> = noted.into_iter().chain(followers).collect();
-    mistakes.sort_by_key(|mistake| (mistake.span.line, mistake.span.column));
-    let fine = !check::has_errors(&mistakes);
-    (draft.filter(|_| fine).and_then(|draft| made(draft, source)), mistakes)
-}
-
-/// Whether a file is meant as a playbook: it has the key.
-pub(crate) fn is_playbook(node: &Node) -> bool {
-    matches!(&node.value, Value::Map(map) if map.iter().any(|entry| entry.key == "playbook"))
 }
 
 fn made(draft: Draft<'_>, source: &Source) -> Option<Playbook> {
@@ -119,7 +139,13 @@ fn read<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<Draft<'n>> {
     let mut ids = Vec::new();
     match fields.get("steps") {
         Some(node) => {
-            let entries = reader.map(node, "`steps`").unwrap_or_default();
+            if let Value::List(_) = node.value {
+                reader.error(node.at, "`steps` is a list", "a map, each step under its id: `kill: { action: … }`");
+            }
+            let entries = match node.value {
+                Value::List(_) => &[],
+                _ => reader.map(node, "`steps`").unwrap_or_default(),
+            };
             for entry in entries {
                 ids.push(entry.key.clone());
                 let (step, places) = step::read(reader, entry, steps.len(), &mut found);

@@ -3,8 +3,8 @@
 //! Owns which of two namesakes holds, and the checks between playbooks. YAML that is no playbook (a rule, a test) is
 //! passed over in folders; a script that is none is a mistake.
 
-use super::yaml::Source;
-use super::{Known, files, playbook, script, yaml};
+use super::playbook::Parsed;
+use super::{Known, files, script};
 use crate::playbook::check::{across, subs};
 use quell_model::playbook::Playbook;
 use quell_model::{Mistake, Span};
@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub enum PlaybookSource {
     /// Every playbook below a folder.
     Dir(PathBuf),
+    /// Every playbook in a folder, and none below it: what stands beside a file.
+    Beside(PathBuf),
     /// One file.
     File(PathBuf),
     /// One that is in the binary: a namesake from a folder or file replaces it.
@@ -32,28 +34,24 @@ pub enum PlaybookSource {
 #[must_use]
 pub fn playbooks(sources: &[PlaybookSource], known: &Known<'_>) -> (Vec<Arc<Playbook>>, Vec<Mistake>) {
     let mut mistakes = Vec::new();
-    let mut shipped = Vec::new();
-    let mut own = Vec::new();
-    let mut seen: HashSet<PathBuf> = HashSet::new();
-    for source in sources {
-        match source {
-            PlaybookSource::Text { name, text } => shipped.extend(one(Path::new(name), text, known, &mut mistakes)),
-            PlaybookSource::File(path) => own.extend(file(path, known, false, &mut seen, &mut mistakes)),
-            PlaybookSource::Dir(path) => match files::below(path) {
-                Ok(found) => {
-                    for path in found {
-                        own.extend(file(&path, known, true, &mut seen, &mut mistakes));
-                    }
-                }
-                Err(mistake) => mistakes.push(*mistake),
-            },
+    let (shipped, own) = parsed(sources, &mut mistakes);
+    // One's own replace what ships, also in what steps may read of them.
+    let outputs = shipped.iter().chain(&own).filter_map(Parsed::gives).collect();
+    let known = &Known { outputs, ..known.clone() };
+    let mut checked = |all: Vec<Parsed>| -> Vec<Playbook> {
+        let mut made = Vec::new();
+        for parsed in all {
+            let (playbook, found) = parsed.checked(known);
+            mistakes.extend(found);
+            made.extend(playbook);
         }
-    }
+        made
+    };
+    let (mut shipped, own) = (checked(shipped), checked(own));
     let own = without_namesakes(own, &mut mistakes);
     shipped.retain(|playbook| !own.contains_key(&playbook.name));
     let shipped = without_namesakes(shipped, &mut mistakes);
-    let all: Vec<Arc<Playbook>> = own.into_values().chain(shipped.into_values()).map(Arc::new).collect();
-    let mut all = all;
+    let mut all: Vec<Arc<Playbook>> = own.into_values().chain(shipped.into_values()).map(Arc::new).collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
     let found = subs::check(&all.iter().map(Arc::as_ref).collect::<Vec<_>>(), known);
     // A file with an error gives nothing.
@@ -63,46 +61,48 @@ pub fn playbooks(sources: &[PlaybookSource], known: &Known<'_>) -> (Vec<Arc<Play
     (all, mistakes)
 }
 
-fn one(file: &Path, text: &str, known: &Known<'_>, mistakes: &mut Vec<Mistake>) -> Option<Playbook> {
-    let (playbook, found) = playbook(file, text, known);
-    mistakes.extend(found);
-    playbook
+/// What ships and what stands in files, each as a tree.
+fn parsed(sources: &[PlaybookSource], mistakes: &mut Vec<Mistake>) -> (Vec<Parsed>, Vec<Parsed>) {
+    let (mut shipped, mut own) = (Vec::new(), Vec::new());
+    let mut seen: HashSet<PathBuf> = HashSet::new();
+    for source in sources {
+        let (paths, in_folder) = match source {
+            PlaybookSource::Text { name, text } => {
+                shipped.extend(noted(Parsed::of(Path::new(name), text), mistakes));
+                continue;
+            }
+            PlaybookSource::File(path) => (Ok(vec![path.clone()]), false),
+            PlaybookSource::Dir(path) => (files::below(path), true),
+            PlaybookSource::Beside(path) => (files::beside(path), true),
+        };
+        match paths {
+            Ok(paths) => own.extend(paths.iter().filter_map(|path| file(path, in_folder, &mut seen, mistakes))),
+            Err(mistake) => mistakes.push(*mistake),
+        }
+    }
+    (shipped, own)
 }
 
-fn file(
-    path: &Path,
-    known: &Known<'_>,
-    in_folder: bool,
-    seen: &mut HashSet<PathBuf>,
-    mistakes: &mut Vec<Mistake>,
-) -> Option<Playbook> {
+fn noted(parsed: Result<Parsed, Vec<Mistake>>, mistakes: &mut Vec<Mistake>) -> Option<Parsed> {
+    parsed.map_err(|found| mistakes.extend(found)).ok()
+}
+
+fn file(path: &Path, in_folder: bool, seen: &mut HashSet<PathBuf>, mistakes: &mut Vec<Mistake>) -> Option<Parsed> {
     let same = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if !seen.insert(same) {
         return None;
     }
-    let text = match files::read(path) {
-        Ok(text) => text,
-        Err(mistake) => {
-            mistakes.push(*mistake);
-            return None;
-        }
-    };
+    let text = files::read(path).map_err(|mistake| mistakes.push(*mistake)).ok()?;
+    let parsed = Parsed::of(path, &text);
     // In a folder stand rules and tests too, some of them of several documents, which are theirs to read. A script can
     // be nothing but a playbook.
-    if in_folder && !script::is_script(path) {
-        let source = Source::new(path, &text);
-        match yaml::parse(&source) {
-            Ok(node) if playbook::is_playbook(&node) => {
-                let (made, found) = playbook::of_tree(&source, &node, known);
-                mistakes.extend(found);
-                return made;
-            }
-            Err(mistake) if text.lines().any(|line| line.starts_with("playbook:")) => mistakes.push(*mistake),
-            Ok(_) | Err(_) => {}
-        }
-        return None;
-    }
-    one(path, &text, known, mistakes)
+    let is_other = in_folder
+        && !script::is_script(path)
+        && match &parsed {
+            Ok(parsed) => !parsed.is_playbook(),
+            Err(_) => !text.lines().any(|line| line.starts_with("playbook:")),
+        };
+    if is_other { None } else { noted(parsed, mistakes) }
 }
 
 fn without_namesakes(playbooks: Vec<Playbook>, mistakes: &mut Vec<Mistake>) -> BTreeMap<quell_model::Name, Playbook> {
@@ -122,6 +122,11 @@ fn without_namesakes(playbooks: Vec<Playbook>, mistakes: &mut Vec<Mistake>) -> B
         others.is_empty()
     });
     by_name.into_iter().filter_map(|(name, mut same)| Some((name, same.pop()?))).collect()
+}
+
+/// The line that something of a playbook stands on.
+pub(crate) fn line_of(playbook: &Playbook, at: Span) -> Option<String> {
+    playbook.text.lines().nth((at.line as usize).checked_sub(1)?).map(str::to_owned)
 }
 
 /// Where a playbook's name stands, and the line itself.

@@ -64,6 +64,13 @@ impl<'s> Reader<'s> {
         self.note(self.source.warning(at, what).expected(expected));
     }
 
+    /// Notes what is no mistake, and worth a thought.
+    pub(crate) fn remark(&mut self, at: Place, what: impl Into<String>, expected: impl Into<String>) {
+        let mut note = self.source.warning(at, what);
+        note.level = MistakeLevel::Note;
+        self.note(note.expected(expected));
+    }
+
     /// Whether an error was noted.
     pub(crate) fn has_errors(&self) -> bool {
         self.mistakes.iter().any(|mistake| mistake.level == MistakeLevel::Error)
@@ -223,6 +230,15 @@ impl<'s> Reader<'s> {
             self.error(node.at, format!("{what} is {}", node.shown()), "a rate like `20/h` or `5/10m`");
         }
         read
+    }
+}
+
+/// `a, b and 3 more`: so many by name.
+pub(crate) fn few(names: &[String], most: usize) -> String {
+    let named = names.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(most) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 

@@ -10,6 +10,7 @@ use super::trigger::TriggerPlaces;
 use super::wait;
 use super::yaml::{Entry, Node, Place, Value};
 use crate::playbook::check::can_be_named;
+use crate::playbook::template::OPEN;
 use quell_model::playbook::{AtEnd, Expression, ForEach, ItemErrors, Lease, OnFailure, Retry, Step, StepKind, When};
 use quell_model::{Json, Mode, StepId};
 use std::time::Duration;
@@ -78,6 +79,12 @@ pub(crate) struct StepPlaces<'n> {
     pub(crate) wait: TriggerPlaces,
     /// What happens when it fails.
     pub(crate) on_failure: Option<Place>,
+    /// After what it runs.
+    pub(crate) when: Option<Place>,
+    /// Its own mode.
+    pub(crate) mode: Option<Place>,
+    /// What it waits for.
+    pub(crate) until: Option<Place>,
     /// A `for_each` whose list is not written out.
     pub(crate) unbounded: Option<Place>,
 }
@@ -101,10 +108,22 @@ pub(crate) fn read<'n>(
         person: None,
         wait: TriggerPlaces::default(),
         on_failure: None,
+        when: None,
+        mode: None,
+        until: None,
         unbounded: None,
     };
+    if KEYS.contains(&entry.key.as_str()) && !matches!(entry.value.value, Value::Map(_)) {
+        let what = format!("`{}` stands where the id of a step should", entry.key);
+        reader.error(entry.at, what, "deeper indentation, if it belongs to the step above");
+        return (None, places);
+    }
     check_id(reader, entry);
     let what = format!("step `{}`", entry.key);
+    if entry.value.value == Value::Null {
+        reader.error(entry.at, format!("{what} is empty"), "what it does, indented below it: `action: …`");
+        return (None, places);
+    }
     let Some(fields) = reader.fields(&entry.value, &what, KEYS, LATER) else { return (None, places) };
     let for_each = for_each(reader, &fields, number, &mut places, out);
     let stands = Stands::Step { step: number, item: fields.get("for_each").is_some() };
@@ -119,6 +138,9 @@ pub(crate) fn read<'n>(
     places.by = ["approve", "confirm", "ask"].into_iter().filter_map(|key| named(fields.get(key)?, key)).collect();
     places.person = fields.get("ask").and_then(|node| node.entry("person")).map(|entry| entry.value.at);
     places.on_failure = fields.entry("on_failure").map(|entry| entry.at);
+    places.when = fields.entry("when").map(|entry| entry.at);
+    places.mode = fields.entry("mode").map(|entry| entry.at);
+    places.until = fields.get("wait").and_then(|node| node.entry("until")).map(|entry| entry.at);
     let condition = fields
         .get("if")
         .and_then(|node| found::whole(reader, node, "`if`", Stands::Step { step: number, item: false }, out));
@@ -286,7 +308,7 @@ fn for_each<'n>(
 /// A list that is written out: the same list as an expression.
 fn literal_list(reader: &mut Reader<'_>, node: &Node) -> Expression {
     let json = node.to_json();
-    if json.to_string().contains("${{") {
+    if json.to_string().contains(OPEN) {
         reader.error(node.at, "a list that is written out holds an expression", "one expression: ${{ [a, b] }}");
     }
     Expression { text: rhai_literal(&json), span: node.at.into() }
@@ -311,6 +333,10 @@ pub(crate) fn once() -> Retry {
 
 fn retry(reader: &mut Reader<'_>, node: &Node) -> Retry {
     let mut retry = once();
+    if let Value::Int(_) = node.value {
+        reader.error(node.at, format!("`retry` is {}", node.shown()), "a map: `attempts: 3`");
+        return retry;
+    }
     let Some(fields) = reader.fields(node, "`retry`", &["attempts", "backoff"], &[]) else { return retry };
     match fields.get("attempts") {
         Some(node) => match reader.count(node, "`attempts`", 1) {

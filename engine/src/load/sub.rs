@@ -6,6 +6,7 @@
 use super::found::{self, Found, Stands};
 use super::reader::{Fields, Reader};
 use super::yaml::{Node, Value};
+use crate::playbook::template::OPEN;
 use quell_model::Json;
 use quell_model::playbook::SubPlaybook;
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ pub(crate) fn read(
         inputs = entries.iter().map(|entry| (entry.key.clone(), entry.at.into())).collect();
     }
     let detach = fields.get("detach").and_then(|node| reader.bool(node, "`detach`")).unwrap_or_default();
-    if matches!(&node.value, Value::Text(text) if text.contains("${{")) {
+    if matches!(&node.value, Value::Text(text) if text.contains(OPEN)) {
         reader.error(node.at, "`playbook` is an expression", "the name of a playbook, which a check can look up");
         return None;
     }

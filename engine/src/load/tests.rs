@@ -105,7 +105,7 @@ static KILL: ActionSpec = spec("process.kill", Lane::Contain, kill_input, kill_o
 static FREEZE: ActionSpec = spec("process.freeze", Lane::Contain, kill_input, kill_output);
 static CAPTURE: ActionSpec = spec("process.capture", Lane::Capture, capture_input, capture_output);
 
-pub(super) fn actions() -> Vec<&'static ActionSpec> {
+pub(crate) fn actions() -> Vec<&'static ActionSpec> {
     vec![&KILL, &FREEZE, &CAPTURE]
 }
 

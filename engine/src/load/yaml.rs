@@ -4,6 +4,7 @@
 //! merges work. What YAML itself cannot read is the only mistake of its file.
 
 use super::raw::Raw;
+use crate::playbook::template::OPEN;
 use quell_model::{Json, Mistake, Span};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 use std::path::{Path, PathBuf};
@@ -259,13 +260,30 @@ fn syntax(error: &serde_saphyr::Error, source: &Source) -> Mistake {
         return source.error(place, "a second document begins here").expected("one document a file");
     }
     let mistake = source.error(place, format!("this is no YAML: {what}"));
-    let near = (place.line.saturating_sub(1)..=place.line).rev().filter_map(|line| source.line(line));
-    if near.take(2).any(|line| line.contains("${{")) {
-        return mistake.expected(
-            "an expression in quotes (\"${{ … }}\"), where braces, `: ` or ` #` would mean something to YAML",
-        );
+    let mut near = (place.line.saturating_sub(1)..=place.line).rev().filter_map(|line| source.line(line));
+    match near.find_map(around_expression) {
+        Some(expected) => mistake.expected(expected),
+        None if what.contains("tabs") => mistake.expected("blanks: YAML takes no tabs for indentation"),
+        None if what.contains("expected key") || what.contains("'-' indicator") => {
+            mistake.expected("the same indentation as what stands beside it")
+        }
+        None if what.contains("mapping values") => mistake.expected("text that holds `: ` in quotes"),
+        None => mistake,
     }
-    mistake
+}
+
+/// What YAML may have taken amiss about an expression in this line.
+fn around_expression(line: &str) -> Option<&'static str> {
+    let (before, rest) = line.split_once(OPEN)?;
+    let (inside, _) = rest.split_once("}}").unwrap_or((rest, ""));
+    let is_within = |quote: char| before.matches(quote).count() % 2 == 1;
+    if is_within('"') {
+        let stops = inside.replace("\\\"", "").contains('"');
+        return stops.then_some("`\\\"` for a quote within \"…\", or the whole value within '…'");
+    }
+    let quoted = is_within('\'');
+    let expected = "an expression in quotes (\"${{ … }}\"), where braces, `: ` or ` #` would mean something to YAML";
+    (!quoted).then_some(expected)
 }
 
 fn narrow(number: u64) -> u32 {

@@ -13,6 +13,7 @@ pub mod check;
 mod compiled;
 pub mod expression;
 mod functions;
+pub(crate) mod gives;
 pub mod graph;
 mod moment;
 pub(crate) mod names;

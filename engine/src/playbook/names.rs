@@ -62,18 +62,34 @@ const KEYWORDS: &[&str] = &[
     "throw", "try", "catch", "switch", "fn", "this", "private", "import", "export", "as", "global", "do", "until",
 ];
 
+/// What an expression is made of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Token<'t> {
+pub(crate) enum Token<'t> {
+    /// An identifier, or a word of the language.
     Word(&'t str),
+    /// `.` or `?.`.
     Dot { optional: bool },
+    /// Any other character; `~` for `..`, `::` and `||`.
     Mark(char),
+    /// A number or a text.
     Literal,
+}
+
+/// Whether this is a word of the language.
+pub(crate) fn is_keyword(word: &str) -> bool {
+    KEYWORDS.contains(&word)
+}
+
+/// What a text is made of, each with its offset.
+pub(crate) fn tokens(text: &str) -> Vec<(Token<'_>, usize)> {
+    let mut tokens = Vec::new();
+    read(text, 0, false, &mut tokens);
+    tokens
 }
 
 /// The names in `text`.
 pub(crate) fn names(text: &str) -> Names<'_> {
-    let mut tokens = Vec::new();
-    read(text, 0, false, &mut tokens);
+    let tokens = tokens(text);
     let (locals, functions) = declared(&tokens);
     let mut found = Names { locals, ..Names::default() };
     let mut at = 0;

@@ -4,6 +4,7 @@
 //! Records that only the machine needs (marks, timers, intents that were carried out) have no line.
 
 use super::moments::{Times, span};
+use crate::load::reader::few;
 use crate::load::units::print_duration;
 use quell_model::record::{
     DetectionAccepted, IncidentJoined, IncidentOpened, IncidentState, LossSeen, Part, ReflexFired, RunReopened,
@@ -461,9 +462,7 @@ fn targets(plan: &Plan) -> String {
 }
 
 fn some(names: &[String]) -> String {
-    let more = names.len().saturating_sub(MOST_NAMED);
-    let named = names.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if more == 0 { named } else { format!("{named} and {more} more") }
+    few(names, MOST_NAMED)
 }
 
 /// At most so many characters, and a mark where something was cut.

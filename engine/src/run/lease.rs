@@ -169,6 +169,11 @@ impl Leases {
         self.all.iter().map(|((run, _), standing)| (run, standing))
     }
 
+    /// Of how many the world is being asked whether they stand.
+    pub(super) fn asked(&self) -> usize {
+        self.all.values().filter(|standing| standing.asked.is_some()).count()
+    }
+
     /// How many stand, and of how many a person has to say.
     pub(super) fn count(&self) -> (usize, usize) {
         (self.all.len(), self.all.values().filter(|standing| standing.due).count())

@@ -1,14 +1,15 @@
 //! What a run's expressions see.
 //!
 //! Owns the making of `steps`, `run` and `incident`; `event`, `detection`, `inputs` and `vars` are what the run began
-//! with, and who is known is who is known now. An output that the step's action has and did not give reads as `()`.
+//! with, and who is known is who is known now. An output that the step has and did not give reads as `()`.
 
 use super::machine::Run;
 use crate::playbook::expression::Scope;
+use crate::playbook::gives::{self, Gives};
 use crate::playbook::reads::Reads;
-use quell_model::playbook::StepKind;
+use quell_model::playbook::Playbook;
 use quell_model::record::RunStarted;
-use quell_model::{Crew, Json, Outcome, People};
+use quell_model::{Crew, Json, Name, Outcome, People};
 use serde_json::{Map, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,17 +31,35 @@ pub(super) struct RunScope {
     began: jiff::Timestamp,
 }
 
-/// Names of the properties of each action's output; made once, since a schema takes its time.
+/// What actions and playbooks give, by name; of actions made once, since a schema takes its time.
 #[derive(Debug)]
-pub(super) struct Outputs(HashMap<&'static str, Vec<String>>);
+pub(super) struct Outputs {
+    actions: HashMap<&'static str, Vec<String>>,
+    playbooks: HashMap<Name, Vec<String>>,
+}
 
 impl Outputs {
-    pub(super) fn of<W>(crew: &Crew<W>) -> Self {
-        let names = |spec: &quell_model::ActionSpec| {
-            let schema = (spec.output)();
-            schema.get("properties").and_then(Json::as_object).map(|p| p.keys().cloned().collect()).unwrap_or_default()
-        };
-        Self(crew.specs().map(|spec| (spec.name, names(spec))).collect())
+    pub(super) fn of<W>(crew: &Crew<W>, playbooks: &[Arc<Playbook>]) -> Self {
+        let actions = crew.specs().filter_map(|spec| Some((spec.name, gives::declared(spec)?))).collect();
+        let mut outputs = Self { actions, playbooks: HashMap::new() };
+        outputs.reload(playbooks);
+        outputs
+    }
+
+    /// Other playbooks are in force.
+    pub(super) fn reload(&mut self, playbooks: &[Arc<Playbook>]) {
+        let names = |playbook: &Playbook| playbook.outputs.keys().cloned().collect();
+        self.playbooks = playbooks.iter().map(|playbook| (playbook.name.clone(), names(playbook))).collect();
+    }
+}
+
+impl Gives for Outputs {
+    fn of_action(&self, action: &str) -> Option<Vec<String>> {
+        self.actions.get(action).cloned()
+    }
+
+    fn of_playbook(&self, playbook: &str) -> Option<Vec<String>> {
+        self.playbooks.get(&Name::from(playbook)).cloned()
     }
 }
 
@@ -52,14 +71,7 @@ fn step_value(
 ) -> Option<Json> {
     let (outcome, output, why) = run.result(&step.id)?;
     let mut value = Map::new();
-    if let StepKind::Action { action, .. } = &step.kind
-        && let Some(names) = outputs.0.get(action.as_str())
-    {
-        value.extend(names.iter().map(|name| (name.clone(), Json::Null)));
-    }
-    if let StepKind::Wait(_) = &step.kind {
-        value.insert("seen".to_owned(), Json::Null);
-    }
+    value.extend(gives::given(step, outputs).into_iter().flatten().map(|name| (name, Json::Null)));
     if outcome.has_outputs()
         && let Json::Object(given) = output
     {

@@ -13,7 +13,7 @@ use quell_model::record::{
     AcknowledgementChanged, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned, ReflexFired,
     RunState,
 };
-use quell_model::{Body, IncidentId, Json, Kind, Name, RunId, StreamId};
+use quell_model::{IncidentId, Json, Kind, Name, RunId, StreamId};
 use std::sync::Arc;
 
 impl<W: Send + 'static> Core<W> {
@@ -54,6 +54,7 @@ impl<W: Send + 'static> Core<W> {
             Request::Pinned { incident, pinned, last } => self.pinned(&incident, *pinned, last),
             Request::Reload(definitions) => {
                 self.definitions = *definitions;
+                self.outputs.reload(&self.definitions.playbooks);
                 self.triggers.forget_planned();
                 self.note_texts();
                 self.set_schedules();

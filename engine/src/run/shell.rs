@@ -150,7 +150,7 @@ impl<W: Send + 'static> Core<W> {
         let (sender, inbox) = mpsc::channel(INBOX);
         let handle = EngineHandle { inbox: sender, wake: Arc::clone(&parts.wake) };
         let (swept, ink) = (parts.clock.now(), Ink::new(parts.journal.clone()));
-        let outputs = super::scope::Outputs::of(&parts.crew);
+        let outputs = super::scope::Outputs::of(&parts.crew, &definitions.playbooks);
         let secret_inputs = super::secrets::SecretInputs::of(&parts.crew);
         let tally = Tally::new(parts.crew.specs(), swept);
         let workers = Workers::new(parts.runtime.clone());

@@ -4,12 +4,12 @@
 
 use super::read::{Against, known_step, step_of};
 use super::stage::Stage;
-use crate::load::reader::{Reader, one_of};
+use crate::load::reader::{Fields, Reader, one_of};
 use crate::load::yaml::{Entry, Node, Place, Value};
 use crate::run::AnswerGiven;
-use quell_model::playbook::{Step, StepKind};
+use quell_model::playbook::{Playbook, Step, StepKind};
 use quell_model::record::Part;
-use quell_model::{Mode, Name, RunId, Stamp};
+use quell_model::{Mode, Name, People, RunId, Stamp};
 use std::time::Duration;
 
 /// An answer.
@@ -26,6 +26,32 @@ pub(super) struct Given {
     why: String,
     /// Line and column of it.
     pub(super) at: (u32, u32),
+}
+
+/// The approvers that a playbook names, as often as it does.
+pub(super) fn asked_for(playbook: &Playbook) -> impl Iterator<Item = &Name> {
+    playbook.steps.iter().flat_map(|step| {
+        let approve = step.approve.as_ref().and_then(|approve| approve.by.as_ref());
+        let confirm = step.confirm.as_ref().and_then(|confirm| confirm.by.as_ref());
+        let ask = if let StepKind::Ask(ask) = &step.kind { ask.by.as_ref() } else { None };
+        [approve, confirm, ask].into_iter().flatten()
+    })
+}
+
+/// Once people are known, only those count whom somebody has named.
+pub(super) fn asks(reader: &mut Reader<'_>, fields: &Fields<'_>, playbook: &Playbook, people: &People) {
+    let Some(entry) = fields.entry("people").filter(|_| !people.is_empty()) else { return };
+    let by = asked_for(playbook);
+    let mut missing: Vec<&str> = by.filter(|name| !people.approvers.contains_key(*name)).map(Name::as_str).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    for name in missing {
+        let what =
+            format!("the playbook asks the approvers `{name}`, and there are none of that name among these people");
+        let mistake =
+            reader.source.error(entry.at, what).expected(format!("`approvers: {{ {name}: {{ people: [...] }} }}`"));
+        reader.note(mistake.nearest(name, people.approvers.keys().map(Name::as_str)));
+    }
 }
 
 /// Reads `answers`.

@@ -43,16 +43,17 @@ pub struct Case {
     /// What happens later.
     pub(super) then: Vec<Later>,
     /// By step, item of a step, or action.
-    pub(super) mocks: BTreeMap<String, Vec<Mock>>,
-    /// Mocks of single items, and where they are written: an item that never is, is a miss.
-    pub(super) items: Vec<(String, Mistake)>,
+    pub(super) mocks: BTreeMap<String, Mocked>,
     /// The secrets that its inputs name.
     pub(super) secrets: BTreeMap<Name, SecretFrom>,
     /// What people say.
     pub(super) answers: Vec<Given>,
     /// How long after its beginning, or its last event, the case is looked at; none: when no run is open.
     pub(super) advance: Option<Duration>,
+    /// Of every run, and of how many there are.
     pub(super) expect: Vec<Expectation>,
+    /// Of each run in their order, where the case says it of each.
+    pub(super) each: Vec<Vec<Expectation>>,
 }
 
 /// What a case begins with.
@@ -101,6 +102,17 @@ pub(super) enum Answer {
 pub(super) struct Mock {
     pub(super) answer: Answer,
     pub(super) times: Option<u32>,
+}
+
+/// How the world answers what stands under one name.
+#[derive(Clone, Debug)]
+pub(super) struct Mocked {
+    /// Where it is written: one that nothing asks for is a miss.
+    pub(super) at: Mistake,
+    /// Attempts to do it.
+    pub(super) acts: Vec<Mock>,
+    /// Attempts to take it back; none: they work.
+    pub(super) undos: Vec<Mock>,
 }
 
 /// Something expected, and the mistake that it is if it does not hold.

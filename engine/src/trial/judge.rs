@@ -4,6 +4,7 @@
 
 use super::case::{Case, Expectation, Wanted};
 use super::story::{StepStory, Story};
+use super::world::Unused;
 use quell_model::Json;
 
 /// An expectation that does not hold.
@@ -24,32 +25,49 @@ impl Miss {
 }
 
 /// What does not hold. `place` is the case's own.
-pub(super) fn judge(case: &Case, place: &str, stories: &[Story]) -> Vec<Miss> {
-    let mut misses = expected(&case.expect, stories);
-    let counts = |one: &Expectation| matches!(one.what, Wanted::Runs(_) | Wanted::Run(None));
-    if stories.len() > 1 && !case.expect.iter().any(counts) {
+pub(super) fn judge(case: &Case, place: &str, stories: &[Story], unused: &Unused) -> Vec<Miss> {
+    let counts = |one: &&Expectation| matches!(one.what, Wanted::Runs(_) | Wanted::Run(None));
+    let mut misses: Vec<Miss> =
+        case.expect.iter().filter(counts).filter_map(|one| missed(one, &Story::default(), stories, "")).collect();
+    let none = [Story::default()];
+    for (at, story) in if stories.is_empty() { &none } else { stories }.iter().enumerate() {
+        let which = if stories.len() > 1 { format!("run {}: ", at + 1) } else { String::new() };
+        let of_all = case.expect.iter().filter(|one| !counts(one));
+        let own = case.each.get(at).into_iter().flatten();
+        misses.extend(of_all.chain(own).filter_map(|one| missed(one, story, stories, &which)));
+    }
+    if stories.len() > 1 && !case.expect.iter().any(|one| counts(&one)) {
         let found = format!("{} runs, and no `runs: {0}`", stories.len());
         misses.push(Miss::at(place.to_owned(), "one run", found));
     }
-    for (key, at) in &case.items {
-        let Some((id, item)) = key.split_once('[').map(|(id, item)| (id, item.trim_end_matches(']'))) else { continue };
-        let most = stories.iter().filter_map(|story| story.steps.get(id)?.listed).max();
-        if item.parse::<usize>().ok().zip(most).is_none_or(|(item, most)| item >= most) {
-            let found =
-                most.map_or_else(|| format!("{id} has no items"), |most| format!("{id} has {most} items, from 0"));
-            misses.push(Miss::at(at.place(), format!("an item {key} for its mock"), found));
-        }
-    }
+    misses.extend(mocks(case, stories, unused));
     misses
 }
 
-fn expected(expect: &[Expectation], stories: &[Story]) -> Vec<Miss> {
-    let none = Story::default();
-    let story = stories.first().unwrap_or(&none);
-    let miss = |one: &Expectation| {
-        verdict(&one.what, story, stories).map(|(expected, found)| Miss::at(one.at.place(), expected, found))
-    };
-    expect.iter().filter_map(miss).collect()
+fn missed(one: &Expectation, story: &Story, stories: &[Story], which: &str) -> Option<Miss> {
+    let (expected, found) = verdict(&one.what, story, stories)?;
+    Some(Miss::at(one.at.place(), format!("{which}{expected}"), found))
+}
+
+/// Mocks that nothing asked for: whoever wrote them believes that they are tried.
+fn mocks<'c>(case: &'c Case, stories: &'c [Story], unused: &'c Unused) -> impl Iterator<Item = Miss> + 'c {
+    let acts = unused.acts.iter().filter_map(|name| {
+        let at = case.mocks.get(name)?.at.place();
+        if let Some((id, _)) = name.split_once('[') {
+            let most = stories.iter().filter_map(|story| Some(story.steps.get(id)?.listed.as_ref()?.len())).max();
+            let found = match most {
+                None => format!("{id} has no items"),
+                Some(most) => format!("{id} has {most} items, from 0, and this one was not tried"),
+            };
+            return Some(Miss::at(at, format!("an item {name} for its mock"), found));
+        }
+        Some(Miss::at(at, format!("{name} to be tried, as its mock says how"), "nothing asked for it"))
+    });
+    let undos = unused.undos.iter().filter_map(|name| {
+        let at = case.mocks.get(name)?.at.place();
+        Some(Miss::at(at, format!("{name} to be taken back, as its `undo` says how"), "nothing asked for it"))
+    });
+    acts.chain(undos)
 }
 
 fn verdict(wanted: &Wanted, story: &Story, stories: &[Story]) -> Option<(String, String)> {
@@ -98,14 +116,8 @@ fn verdict(wanted: &Wanted, story: &Story, stories: &[Story]) -> Option<(String,
             }
         }
         Wanted::NotRun(id) if stories.is_empty() => Some((format!("{id} does not run"), "no run started".to_owned())),
-        Wanted::NotRun(id) => {
-            let ran = stories.iter().filter_map(|story| story.steps.get(id)).find(|step| step.ran());
-            ran.map(|ran| (format!("{id} does not run"), end(ran)))
-        }
-        Wanted::Asked(id) => {
-            let asked = stories.iter().filter_map(|story| story.steps.get(id)).any(|step| step.asked);
-            (!asked).then(|| (format!("{id} asks"), "it asked nobody".to_owned()))
-        }
+        Wanted::NotRun(id) => step(id).ran().then(|| (format!("{id} does not run"), outcome(id))),
+        Wanted::Asked(id) => (!step(id).asked).then(|| (format!("{id} asks"), "it asked nobody".to_owned())),
         Wanted::Told(text) => (!story.told.iter().any(|told| told.contains(text.as_str()))).then(|| {
             let found = if story.told.is_empty() { "nothing".to_owned() } else { story.told.join(" / ") };
             (format!("told: {text}"), found)

@@ -2,7 +2,7 @@
 //!
 //! Keeps true: a mock that nothing could ask for is a mistake, since whoever wrote it believes that it is tried.
 
-use super::case::{Answer, Mock};
+use super::case::{Answer, Mock, Mocked};
 use super::names;
 use super::read::{Against, action_of, step_of};
 use crate::load::reader::{Reader, one_of};
@@ -10,7 +10,10 @@ use crate::load::yaml::{Entry, Node, Value};
 use quell_model::Lane;
 use quell_model::playbook::StepKind;
 
-const KEYS: &[&str] = &["ok", "hang", "lie", "fail", "already", "for_good", "proved", "times"];
+const KEYS: &[&str] = &["ok", "hang", "lie", "fail", "already", "for_good", "proved", "times", "undo"];
+/// The same, of what takes it back.
+const UNDO_KEYS: &[&str] = &["ok", "hang", "lie", "fail", "for_good", "times"];
+const KINDS: &[&str] = &["ok", "fail", "hang", "lie", "already"];
 const WORDS: &[(&str, Word)] =
     &[("ok", Word::Ok), ("hang", Word::Hang), ("lie", Word::Lie), ("fail", Word::Fail), ("already", Word::Already)];
 
@@ -59,17 +62,11 @@ pub(super) fn known(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_
     }
 }
 
-/// One answer, or one for each attempt.
-pub(super) fn list(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_>) -> Vec<Mock> {
-    let node = &entry.value;
-    let one = std::slice::from_ref(node);
-    let (items, listed) = if let Value::List(list) = &node.value { (list.as_slice(), true) } else { (one, false) };
-    let last = items.len().saturating_sub(1);
-    let read = |(at, item): (usize, &Node)| {
-        let mut mock = mock(reader, item, &entry.key, against)?;
-        if listed && at < last {
-            mock.times = mock.times.or(Some(1));
-        }
+/// How the world answers under one name.
+pub(super) fn of(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_>) -> Mocked {
+    let mut undos = Vec::new();
+    let acts = list(reader, &entry.value, |reader, item| {
+        let mock = act(reader, item, &entry.key, against, &mut undos)?;
         if matches!(mock.answer, Answer::Already) && action_of(&entry.key, against) != entry.key {
             let action = action_of(&entry.key, against);
             reader.error(item.at, "what is so already is seen when it is planned, which has no step's name", {
@@ -77,19 +74,63 @@ pub(super) fn list(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_>
             });
         }
         Some(mock)
-    };
-    items.iter().enumerate().filter_map(read).collect()
+    });
+    Mocked { at: reader.source.error(entry.at, ""), acts, undos }
 }
 
-fn mock(reader: &mut Reader<'_>, node: &Node, key: &str, against: &Against<'_>) -> Option<Mock> {
+/// One answer, or one for each attempt.
+fn list(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    mut read: impl FnMut(&mut Reader<'_>, &Node) -> Option<Mock>,
+) -> Vec<Mock> {
+    let one = std::slice::from_ref(node);
+    let (items, listed) = if let Value::List(list) = &node.value { (list.as_slice(), true) } else { (one, false) };
+    let last = items.len().saturating_sub(1);
+    let each = items.iter().enumerate().filter_map(|(at, item)| {
+        let mut mock = read(reader, item)?;
+        if listed && at < last {
+            mock.times = mock.times.or(Some(1));
+        }
+        Some(mock)
+    });
+    each.collect()
+}
+
+/// An answer to what is done, with what it says of the taking back.
+fn act(reader: &mut Reader<'_>, node: &Node, key: &str, against: &Against<'_>, undos: &mut Vec<Mock>) -> Option<Mock> {
     if matches!(node.value, Value::Text(_)) {
-        return Some(Mock { answer: reader.word(node, "answer of the world", WORDS)?.plain(), times: None });
+        return mock(reader, node, KEYS, key, against);
     }
-    let fields = reader.fields(node, "an answer of the world", KEYS, &[])?;
-    let kinds = fields.present(&["ok", "hang", "lie", "fail", "already"]);
+    if let Some(entry) = node.entry("undo") {
+        let action = action_of(key, against);
+        if against.known.action(action).is_some_and(|spec| !spec.undoable) {
+            reader.error(entry.at, format!("`{action}` cannot be undone, and nothing tries to"), "no `undo`");
+        } else if !undos.is_empty() {
+            reader.error(entry.at, "`undo` stands in two answers", "once: it is a list, if attempts differ");
+        } else {
+            *undos = list(reader, &entry.value, |reader, item| mock(reader, item, UNDO_KEYS, key, against));
+        }
+        if !matches!(&node.value, Value::Map(map) if map.len() > 1) {
+            return Some(Mock { answer: Word::Ok.plain(), times: None });
+        }
+    }
+    mock(reader, node, KEYS, key, against)
+}
+
+/// One answer, which may have these keys.
+fn mock(reader: &mut Reader<'_>, node: &Node, keys: &[&str], key: &str, against: &Against<'_>) -> Option<Mock> {
+    let is_undo = keys == UNDO_KEYS;
+    if matches!(node.value, Value::Text(_)) {
+        let words: Vec<(&str, Word)> = WORDS.iter().filter(|(word, _)| keys.contains(word)).copied().collect();
+        return Some(Mock { answer: reader.word(node, "answer of the world", &words)?.plain(), times: None });
+    }
+    let fields = reader.fields(node, "an answer of the world", keys, &[])?;
+    let kinds = fields.present(KINDS);
     let [entry] = kinds.as_slice() else {
-        let expected = "one of `ok`, `fail`, `hang`, `lie` or `already`";
-        reader.error(fields.at, "an answer of the world is exactly one thing", expected);
+        let kinds: Vec<String> =
+            KINDS.iter().filter(|kind| keys.contains(kind)).map(|kind| format!("`{kind}`")).collect();
+        reader.error(fields.at, "an answer of the world is exactly one thing", format!("one of {}", one_of(&kinds)));
         return None;
     };
     let for_good = fields.get("for_good").and_then(|node| reader.bool(node, "`for_good`"));
@@ -103,6 +144,10 @@ fn mock(reader: &mut Reader<'_>, node: &Node, key: &str, against: &Against<'_>) 
     let word = WORDS.iter().find(|(known, _)| *known == entry.key)?.1;
     let answer = match (word, &value.value) {
         (_, Value::Null) => word.plain(),
+        (Word::Ok, _) if is_undo => {
+            reader.error(value.at, format!("`ok` is {}", value.shown()), "nothing: an undo gives no outputs");
+            return None;
+        }
         (Word::Ok, _) => {
             let entries = reader.map(value, "`ok`")?;
             names::outputs_of(reader, action_of(key, against), entries, against);

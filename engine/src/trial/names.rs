@@ -5,7 +5,8 @@
 use super::read::Against;
 use crate::load::reader::{Reader, one_of};
 use crate::load::yaml::{Entry, Node};
-use quell_model::playbook::{Step, StepKind, SubPlaybook, Wait};
+use crate::playbook::gives::{self, Gives};
+use quell_model::playbook::{Step, StepKind};
 use quell_model::{Class, Json, fields};
 
 /// Names under `with` of a step.
@@ -20,40 +21,31 @@ pub(super) fn inputs(reader: &mut Reader<'_>, id: &str, parts: &[Entry], against
     let Some(spec) = against.known.action(action.as_str()) else { return };
     let schema = (spec.input)().to_value();
     let Some(properties) = schema.get("properties").and_then(Json::as_object) else { return };
-    let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+    let names: Vec<String> = properties.keys().cloned().collect();
     unknown(reader, parts, &names, |name| format!("`{action}` has no input `{name}`"));
 }
 
 /// Names under `output` of a step.
 pub(super) fn outputs(reader: &mut Reader<'_>, id: &str, parts: &[Entry], against: &Against<'_>) {
     let Some(step) = step(id, against) else { return };
-    let names: &[&str] = match &step.kind {
-        _ if step.for_each.is_some() => &["items", "failed"],
-        StepKind::Action { action, .. } => return outputs_of(reader, action.as_str(), parts, against),
-        StepKind::Tell(_) => &["told"],
-        StepKind::Ask(_) => &["answer", "by"],
-        StepKind::Wait(Wait::Until(_)) => &["seen"],
-        StepKind::Wait(Wait::For(_)) => &[],
-        StepKind::Playbook(sub) => return outputs_of_run(reader, id, sub, parts, against),
-        // What a script gives it says when it runs.
-        StepKind::Script(_) => return,
-    };
-    unknown(reader, parts, names, |name| format!("step `{id}` has no output `{name}`"));
+    let Some(names) = gives::given(step, against) else { return };
+    unknown(reader, parts, &names, |name| format!("step `{id}` has no output `{name}`"));
 }
 
-/// What a run gives that a step has started; a detached one its id alone.
-fn outputs_of_run(reader: &mut Reader<'_>, id: &str, sub: &SubPlaybook, parts: &[Entry], against: &Against<'_>) {
-    let Some(other) = against.others.iter().find(|other| other.name == sub.playbook) else { return };
-    let names: Vec<&str> = if sub.detach { vec!["run"] } else { other.outputs.keys().map(String::as_str).collect() };
-    unknown(reader, parts, &names, |name| format!("step `{id}` has no output `{name}`"));
+impl Gives for Against<'_> {
+    fn of_action(&self, action: &str) -> Option<Vec<String>> {
+        self.known.of_action(action)
+    }
+
+    fn of_playbook(&self, playbook: &str) -> Option<Vec<String>> {
+        let other = self.others.iter().find(|other| other.name.as_str() == playbook)?;
+        Some(other.outputs.keys().cloned().collect())
+    }
 }
 
 /// Outputs that the action does not have would make a test of something that cannot happen.
 pub(super) fn outputs_of(reader: &mut Reader<'_>, action: &str, parts: &[Entry], against: &Against<'_>) {
-    let Some(spec) = against.known.action(action) else { return };
-    let schema = (spec.output)().to_value();
-    let Some(properties) = schema.get("properties").and_then(Json::as_object) else { return };
-    let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+    let Some(names) = against.of_action(action) else { return };
     unknown(reader, parts, &names, |name| format!("`{action}` has no output `{name}`"));
 }
 
@@ -76,9 +68,9 @@ fn step<'a>(id: &str, against: &'a Against<'_>) -> Option<&'a Step> {
     against.playbook.steps.iter().find(|step| step.id.as_str() == id)
 }
 
-fn unknown(reader: &mut Reader<'_>, parts: &[Entry], names: &[&str], what: impl Fn(&str) -> String) {
-    for part in parts.iter().filter(|part| !names.contains(&part.key.as_str())) {
+fn unknown(reader: &mut Reader<'_>, parts: &[Entry], names: &[String], what: impl Fn(&str) -> String) {
+    for part in parts.iter().filter(|part| !names.contains(&part.key)) {
         let mistake = reader.source.error(part.at, what(&part.key));
-        reader.note(mistake.expected(one_of(names)).nearest(&part.key, names.iter().copied()));
+        reader.note(mistake.expected(one_of(names)).nearest(&part.key, names.iter().map(String::as_str)));
     }
 }

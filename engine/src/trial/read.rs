@@ -10,7 +10,7 @@ use crate::load::yaml::{self, Entry, Node, Place, Source, Value};
 use crate::load::{Known, escalation};
 use quell_model::playbook::{Playbook, StepKind};
 use quell_model::record::RunState;
-use quell_model::{Json, Mistake, Name, Outcome, People};
+use quell_model::{Json, Mistake, Outcome, People};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ const CASE: &[&str] = &[
     "expect",
 ];
 const EXPECT: &[&str] = &["run", "runs", "steps", "order", "not_run", "asked", "told", "outputs"];
+/// The same of one run of several.
+const EACH: &[&str] = &["run", "steps", "order", "not_run", "asked", "told", "outputs"];
 const STEP: &[&str] = &["outcome", "attempts", "with", "output", "error"];
 const ENDS: &[(&str, Option<RunState>)] = &[
     ("none", None),
@@ -104,7 +106,7 @@ fn suite(reader: &mut Reader<'_>, node: &Node, playbooks: &[Arc<Playbook>], know
     let people = escalation::who(reader, &fields, &roles, None);
     let playbook = playbook?;
     let others = started(&playbook, playbooks, known);
-    asks(reader, &fields, &playbook, &people);
+    answers::asks(reader, &fields, &playbook, &people);
     let against = Against { playbook: &playbook, others: &others, people: &people, known };
     let mut cases: Vec<Case> = Vec::new();
     for item in items {
@@ -116,27 +118,6 @@ fn suite(reader: &mut Reader<'_>, node: &Node, playbooks: &[Arc<Playbook>], know
         cases.push(case);
     }
     Some(Suite { file: reader.source.file.clone(), playbook, others, people: Arc::new(people), cases })
-}
-
-/// Once people are known, only those count whom somebody has named.
-fn asks(reader: &mut Reader<'_>, fields: &Fields<'_>, playbook: &Playbook, people: &People) {
-    let Some(entry) = fields.entry("people").filter(|_| !people.is_empty()) else { return };
-    let by = playbook.steps.iter().flat_map(|step| {
-        let approve = step.approve.as_ref().and_then(|approve| approve.by.as_ref());
-        let confirm = step.confirm.as_ref().and_then(|confirm| confirm.by.as_ref());
-        let ask = if let StepKind::Ask(ask) = &step.kind { ask.by.as_ref() } else { None };
-        [approve, confirm, ask].into_iter().flatten()
-    });
-    let mut missing: Vec<&str> = by.filter(|name| !people.approvers.contains_key(*name)).map(Name::as_str).collect();
-    missing.sort_unstable();
-    missing.dedup();
-    for name in missing {
-        let what =
-            format!("the playbook asks the approvers `{name}`, and there are none of that name among these people");
-        let mistake =
-            reader.source.error(entry.at, what).expected(format!("`approvers: {{ {name}: {{ people: [...] }} }}`"));
-        reader.note(mistake.nearest(name, people.approvers.keys().map(Name::as_str)));
-    }
 }
 
 /// The playbooks that this one's steps start, and theirs; nothing else starts them here.
@@ -202,30 +183,36 @@ fn case(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<C
     let age = fields.get("age").and_then(|node| reader.duration(node, "`age`")).unwrap_or_default();
     let mode = fields.get("mode").and_then(|node| crate::load::step::mode(reader, node));
     let advance = fields.get("clock").and_then(|node| clock(reader, node));
-    let (mut mocks, mut items) = (BTreeMap::new(), Vec::new());
+    let mut mocks = BTreeMap::new();
     if let Some(node) = fields.get("mocks") {
         for entry in reader.map(node, "`mocks`").unwrap_or_default() {
             mocks::known(reader, entry, against);
-            if step_of(&entry.key) != entry.key {
-                items.push((entry.key.clone(), reader.source.error(entry.at, "")));
-            }
-            mocks.insert(entry.key.clone(), mocks::list(reader, entry, against));
+            mocks.insert(entry.key.clone(), mocks::of(reader, entry, against));
         }
     }
     let secrets = secrets::read(reader, &fields, against);
     let answers = fields.get("answers").map(|node| answers::read(reader, node, against, mode));
-    let expect = match fields.get("expect") {
-        Some(node) => expectations(reader, node, against),
+    let (mut expect, mut each) = (Vec::new(), Vec::new());
+    match fields.get("expect").map(|node| (node, &node.value)) {
+        // Of each run its own: there are as many.
+        Some((node, Value::List(list))) => {
+            if list.is_empty() {
+                reader.error(node.at, "`expect` expects nothing", "what is to be of each run");
+            }
+            each = list.iter().map(|one| expectations(reader, one, EACH, against)).collect();
+            let runs = u32::try_from(list.len()).unwrap_or(u32::MAX);
+            expect.push(Expectation { at: reader.source.error(node.at, ""), what: Wanted::Runs(runs) });
+        }
+        Some((node, _)) => expect = expectations(reader, node, EXPECT, against),
         None => {
             reader.error(fields.at, format!("the case `{name}` expects nothing"), "`expect`, with at least one line");
-            Vec::new()
         }
-    };
+    }
     let at = start.as_ref().and_then(start::seen).unwrap_or(at);
     let then = fields.get("then").map(|node| start::later(reader, node, at, against)).unwrap_or_default();
     let answers = answers.unwrap_or_default();
     let start = start?;
-    Some(Case { name, line, at, age, mode, start, then, mocks, items, secrets, answers, advance, expect })
+    Some(Case { name, line, at, age, mode, start, then, mocks, secrets, answers, advance, expect, each })
 }
 
 /// A moment of the clock, told by how far it is.
@@ -252,13 +239,14 @@ pub(super) fn action_of<'a>(key: &'a str, against: &'a Against<'_>) -> &'a str {
     }
 }
 
-fn expectations(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Vec<Expectation> {
+/// What is expected, by these keys.
+fn expectations(reader: &mut Reader<'_>, node: &Node, keys: &[&str], against: &Against<'_>) -> Vec<Expectation> {
     let mut all = Vec::new();
-    let Some(fields) = reader.fields(node, "`expect`", EXPECT, &[]) else { return all };
-    if !EXPECT.iter().any(|key| fields.get(key).is_some()) {
-        reader.error(node.at, "`expect` expects nothing", one_of(EXPECT));
+    let Some(fields) = reader.fields(node, "`expect`", keys, &[]) else { return all };
+    if !keys.iter().any(|key| fields.get(key).is_some()) {
+        reader.error(node.at, "`expect` expects nothing", one_of(keys));
     }
-    for key in EXPECT {
+    for key in keys {
         says_something(reader, &fields, key);
     }
     let mut add = |reader: &Reader<'_>, at: Place, what| {

@@ -7,7 +7,7 @@ use super::case::{Case, Happens, Start, Suite};
 use super::coverage::{Coverage, TriggerWas};
 use super::judge::{Miss, judge};
 use super::story::Story;
-use super::world::World;
+use super::world::{Unused, World};
 use crate::clock::{Countdown, SimulatedClock};
 use crate::detect::{Detector, Rules};
 use crate::playbook::{Expressions, Scope};
@@ -57,21 +57,20 @@ pub fn play(suite: &Suite, case: &Case, bench: &Bench, coverage: &mut Coverage) 
     // A directory that stays makes the next case say so.
     drop(std::fs::remove_dir_all(&dir));
     match told {
-        Ok(stories) => {
-            let (stories, trigger) = stories;
+        Ok((stories, trigger, unused)) => {
             stories.iter().for_each(|story| coverage.add(&suite.playbook, story));
             coverage.add_trigger(trigger);
-            Played { misses: judge(case, &place, &stories) }
+            Played { misses: judge(case, &place, &stories, &unused) }
         }
         Err(why) => Played { misses: vec![Miss::at(place, "the case can be played to its end", why)] },
     }
 }
 
-fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<(Vec<Story>, TriggerWas), String> {
+fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<(Vec<Story>, TriggerWas, Unused), String> {
     let journal = Journal::open(dir).map_err(|e| e.to_string())?;
     let mut stage = Stage::new(suite, case, bench, dir, &journal);
     let played = stage.play(suite, case, bench);
-    let trigger = stage.trigger;
+    let (trigger, unused) = (stage.trigger, stage.world.unused());
     drop(stage);
     let read = || {
         let streams = journal.streams().map_err(|e| e.to_string())?;
@@ -86,7 +85,7 @@ fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<(Vec
             runs.push((records.first().map(|first| first.at), Story::of(&records, &suite.playbook)));
         }
         runs.sort_by_key(|(began, _)| *began);
-        Ok((runs.into_iter().map(|(_, story)| story).collect(), trigger))
+        Ok((runs.into_iter().map(|(_, story)| story).collect(), trigger, unused))
     };
     let stories = played.and_then(|()| read());
     journal.close();

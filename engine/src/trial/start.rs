@@ -10,8 +10,9 @@ use crate::load::reader::{Fields, Reader, one_of};
 use crate::load::trigger::MOMENTS;
 use crate::load::yaml::Node;
 use crate::load::yaml::Value;
+use crate::trigger::is_called;
 use quell_model::playbook::IncidentMoment;
-use quell_model::{Class, Json, OwnedEvent, RuleRef, Stamp, fields};
+use quell_model::{Class, Json, Name, OwnedEvent, RuleRef, Stamp, fields};
 use serde_json::{Map, json};
 use std::fs::File;
 use std::io::BufReader;
@@ -139,7 +140,8 @@ fn alone(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str, other: &str) {
 fn rule(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<RuleRef> {
     let name = reader.text(node, "`rule`")?;
     let rules = against.known.rules.unwrap_or_default();
-    let found = rules.iter().find(|rule| rule.name.as_str() == name).cloned();
+    let named = Name::from(name);
+    let found = rules.iter().find(|rule| is_called(rule, &named)).cloned();
     if found.is_none() {
         let names = rules.iter().map(|rule| rule.name.as_str());
         let mistake = reader.source.error(node.at, format!("no rule that is loaded is called `{name}`"));

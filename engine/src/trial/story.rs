@@ -5,6 +5,7 @@
 use quell_model::playbook::{Playbook, StepKind};
 use quell_model::record::{QuestionKind, Record, RunState};
 use quell_model::{Body, Json, Outcome, StepId};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// A run as its records tell it.
@@ -30,8 +31,10 @@ pub(super) struct StepStory {
     pub(super) errors: Vec<String>,
     /// Items of its `for_each` that ended.
     pub(super) items: u32,
-    /// How many its list has; none: it never came to it.
-    pub(super) listed: Option<usize>,
+    /// Those of its list, as expressions see them in `items`; none: it never came to it.
+    pub(super) listed: Option<Vec<Json>>,
+    /// Those of them that did not end well.
+    bad: Vec<Json>,
     /// Its `if` was false.
     pub(super) not_wanted: bool,
     /// An intent of it is in the journal.
@@ -111,11 +114,20 @@ impl Story {
                 if finished.outcome == Outcome::Failed {
                     step.errors.push(finished.proof.clone());
                 }
-                if finished.part.item.is_some() {
+                if let Some(item) = finished.part.item {
                     step.items += 1;
+                    if let Some(listed) = step.listed.as_mut().and_then(|listed| listed.get_mut(item as usize)) {
+                        listed["outcome"] = finished.outcome.as_str().into();
+                        listed["output"] = finished.output.clone();
+                        listed["why"] = finished.proof.as_str().into();
+                        step.bad.extend((!finished.outcome.is_met()).then(|| listed.clone()));
+                    }
                     return;
                 }
-                step.output = finished.output.clone();
+                step.output = match &step.listed {
+                    Some(items) => json!({ "items": items, "failed": step.bad }),
+                    None => finished.output.clone(),
+                };
                 self.ended(id, finished.outcome);
             }
             Body::StepSkipped(skipped) => {
@@ -123,13 +135,24 @@ impl Story {
                 self.ended(skipped.step.as_str(), Outcome::Skipped);
             }
             Body::StepProgressed(progressed) if progressed.part.item.is_none() => {
-                let items = progressed.mark.get("items").and_then(Json::as_array).map(Vec::len);
+                let item = |item: &Json| json!({ "item": item, "outcome": null, "output": null, "why": "" });
+                let items = progressed.mark.get("items").and_then(Json::as_array);
                 let step = self.step(progressed.part.step.as_str());
-                step.listed = step.listed.or(items);
+                if step.listed.is_none() {
+                    step.listed = items.map(|items| items.iter().map(item).collect());
+                }
             }
             Body::StepBlocked(blocked) => self.ended(blocked.step.as_str(), blocked.outcome),
             Body::GuardRefused(refused) => self.step(refused.part.step.as_str()).errors.push(refused.why.clone()),
-            Body::UndoFinished(undone) => self.step(undone.part.step.as_str()).outcome = Some(undone.outcome),
+            Body::UndoFailed(failed) => self.step(failed.part.step.as_str()).errors.push(failed.error.clone()),
+            Body::UndoFinished(undone) => {
+                let step = self.step(undone.part.step.as_str());
+                // A step of which one item is stuck is stuck.
+                if undone.part.item.is_none() || step.outcome != Some(Outcome::Stuck) {
+                    step.outcome = Some(undone.outcome);
+                }
+                step.errors.extend((undone.outcome == Outcome::Stuck).then(|| undone.proof.clone()));
+            }
             Body::RunFinished(finished) => {
                 self.state = Some(finished.state);
                 self.outputs = finished.outputs.clone();

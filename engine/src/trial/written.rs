@@ -3,22 +3,29 @@
 //! Pure: a run's view in, text out. Ids and hosts stay as they were; what looks like a secret is `***`. What a played world
 //! cannot show again (the run's own id, moments) is not expected.
 
+use super::answers::asked_for;
 use super::hidden::hide;
 use crate::playbook::secret;
 use crate::report::{RunView, StepView};
+use quell_model::people::System;
 use quell_model::playbook::{IncidentMoment, Playbook, Step, StepKind};
 use quell_model::record::{QuestionKind, RunState};
-use quell_model::{ActionSpec, Json, Lane, Outcome, Subject};
+use quell_model::{ActionSpec, Approvers, Json, Lane, Name, Outcome, People, Person, Subject};
 use serde_json::json;
 use serde_yaml::{Mapping, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The text of a test file that plays the run again.
 ///
 /// # Errors
 /// Why a test cannot begin as this run began, for people.
-pub fn written(run: &RunView, playbook: &Playbook, specs: &[&'static ActionSpec]) -> Result<String, String> {
+pub fn written(
+    run: &RunView,
+    playbook: &Playbook,
+    specs: &[&'static ActionSpec],
+    people: Option<&People>,
+) -> Result<String, String> {
     if !run.state.is_over() {
         return Err(format!("run `{}` has not ended", run.id));
     }
@@ -35,6 +42,9 @@ pub fn written(run: &RunView, playbook: &Playbook, specs: &[&'static ActionSpec]
     put(&mut case, "expect", expectations(run, &steps, specs));
     let mut file = Mapping::new();
     put(&mut file, "playbook", playbook.name.as_str());
+    if let Some(people) = people {
+        who(&mut file, run, playbook, people);
+    }
     put(&mut file, "cases", Value::Sequence(vec![Value::Mapping(case)]));
     let body = serde_yaml::to_string(&file).map_err(|error| format!("it has no form in YAML: {error}"))?;
     Ok(format!(
@@ -50,6 +60,66 @@ fn put(map: &mut Mapping, key: &str, value: impl Into<Value>) {
 fn put_some(map: &mut Mapping, key: &str, value: Mapping) {
     if !value.is_empty() {
         put(map, key, value);
+    }
+}
+
+/// The people that the run went by: those of approvers that its playbook names, who was asked or has answered, and whose
+/// identity stands in what it began with. Nobody, where somebody has answered, or is asked for, who
+/// is not among them.
+fn who(file: &mut Mapping, run: &RunView, playbook: &Playbook, people: &People) {
+    let approvers: Vec<(&Name, &Approvers)> =
+        asked_for(playbook).filter_map(|name| people.approvers.get_key_value(name)).collect();
+    let began = [&run.event, &run.inputs];
+    let is_meant = |person: &Person| {
+        let identities = person.identities.values().chain(&person.email);
+        identities.into_iter().any(|identity| began.iter().any(|json| holds_text(json, identity)))
+    };
+    let parts = run.steps.iter().flat_map(parts);
+    let questions: Vec<_> = parts.flat_map(|part| &part.questions).collect();
+    let answers = questions.iter().flat_map(|question| &question.answers).filter_map(|answer| answer.by.as_ref());
+    let said: BTreeSet<&Name> =
+        answers.chain(questions.iter().filter_map(|question| question.person.as_ref())).collect();
+    let is_known = said.iter().all(|name| people.people.contains_key(*name));
+    if !is_known || asked_for(playbook).any(|name| !people.approvers.contains_key(name)) {
+        return;
+    }
+    let of_approvers = approvers.iter().flat_map(|(_, group)| &group.people);
+    let meant = people.people.iter().filter(|(_, person)| is_meant(person)).map(|(name, _)| name);
+    let all: BTreeSet<&Name> = of_approvers.chain(meant).chain(said).collect();
+    let persons = all.into_iter().filter_map(|name| Some((name.as_str().into(), person(people.people.get(name)?))));
+    put_some(file, "people", persons.collect());
+    let groups = approvers.iter().map(|(name, group)| {
+        let mut one = Mapping::new();
+        put(&mut one, "people", group.people.iter().map(|name| Value::from(name.as_str())).collect::<Vec<_>>());
+        put(&mut one, "quorum", group.quorum);
+        put(&mut one, "not_requester", group.not_requester);
+        (name.as_str().into(), Value::Mapping(one))
+    });
+    put_some(file, "approvers", groups.collect());
+}
+
+fn person(person: &Person) -> Value {
+    let mut one = Mapping::new();
+    if let Some(email) = &person.email {
+        put(&mut one, "email", email.as_str());
+    }
+    if !person.roles.is_empty() {
+        put(&mut one, "roles", person.roles.iter().map(|role| Value::from(role.as_str())).collect::<Vec<_>>());
+    }
+    let word = |system: System| System::ALL.iter().find(|(_, other)| *other == system).map(|(word, _)| *word);
+    let identities = person.identities.iter();
+    let identities = identities.filter_map(|(system, who)| Some((word(*system)?.into(), who.as_str().into())));
+    put_some(&mut one, "identities", identities.collect());
+    Value::Mapping(one)
+}
+
+/// Whether a text stands somewhere in it.
+fn holds_text(json: &Json, text: &str) -> bool {
+    match json {
+        Json::String(own) => own == text,
+        Json::Array(list) => list.iter().any(|one| holds_text(one, text)),
+        Json::Object(map) => map.values().any(|one| holds_text(one, text)),
+        _ => false,
     }
 }
 
@@ -191,12 +261,18 @@ fn attempts(part: &StepView) -> Vec<Value> {
         put(&mut answer, "times", 1);
         all.push(Value::Mapping(answer));
     }
-    if matches!(part.outcome, Some(Outcome::Verified | Outcome::Done | Outcome::Undone)) {
+    if matches!(part.outcome, Some(Outcome::Verified | Outcome::Done | Outcome::Undone | Outcome::Stuck)) {
         let mut answer = Mapping::new();
         put(&mut answer, "ok", if part.output.is_object() { shown(&part.output) } else { Value::Null });
         // What only reads is done and not verified; there nobody is asked.
         if part.outcome == Some(Outcome::Done) && part.plan.is_some() {
             put(&mut answer, "proved", false);
+        }
+        if part.outcome == Some(Outcome::Stuck) {
+            let mut undo = Mapping::new();
+            put(&mut undo, "fail", shown(&Json::from(part.proof.as_str())));
+            put(&mut undo, "for_good", true);
+            put(&mut answer, "undo", undo);
         }
         all.push(Value::Mapping(answer));
     }

@@ -41,7 +41,7 @@ pub(crate) const DOORS: &[Door] = &[
     Door { kind: "event", right: &[], samples: EVENTS, enter: event },
 ];
 
-const PLAYBOOK: &str = r#"playbook: p
+pub(crate) const PLAYBOOK: &str = r#"playbook: p
 on: { detections: { rules: [reverse-shell], tags: [attack.t1059] }, if: "${{ event.pod?.name != \"x\" }}", run_per: "${{ event.subject }}" }
 inputs: { reason: { type: string, default: x } }
 limits: { runs: 20/h, targets: 5/run }
@@ -125,7 +125,7 @@ static HOLD: ActionSpec = ActionSpec {
 };
 static LOOK: ActionSpec = ActionSpec { name: "process.look", lane: Lane::Read, undoable: false, ..HOLD };
 
-fn with<T>(look: impl FnOnce(&Known<'_>) -> T) -> T {
+pub(crate) fn with<T>(look: impl FnOnce(&Known<'_>) -> T) -> T {
     let tags = vec!["attack.t1059.004".into()];
     let name = |name: &str| RuleRef {
         name: name.into(),
@@ -186,7 +186,7 @@ fn written(name: &str, playbook: &Playbook) {
     assert_eq!(steps(&again), steps(playbook), "{name}: what is shown is another playbook\n{text}");
 }
 
-fn steps(playbook: &Playbook) -> Json {
+pub(crate) fn steps(playbook: &Playbook) -> Json {
     json!([playbook.name, playbook.on, playbook.limits, playbook.inputs, playbook.steps, playbook.outputs])
 }
 

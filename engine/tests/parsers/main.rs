@@ -5,6 +5,8 @@
 //! what ships ───────┴─mutate──▶ bytes ──▶ door of KIND ──▶ something, or mistakes, in bounded time
 //! ```
 //!
+//! What a right file holds is read as it stands there: the snapshots say so, file by file.
+//!
 //! Owns the kept hostile files and the doors through which files of people and lines of sources come in. What once broke
 //! a door is added to the corpus, whole. A panic names its seed; a stack that runs over names the test it ran over in.
 
@@ -12,6 +14,7 @@
 
 mod doors;
 mod mutate;
+mod right;
 
 use doors::{DOORS, Door};
 use proptest::test_runner::{Config, TestRunner};

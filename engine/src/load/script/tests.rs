@@ -177,6 +177,7 @@ fn a_step_that_waits_is_written_as_in_yaml() {
     let playbook = made(
         r#"
         playbook("p");
+        on_detection(#{ level: "low" });
         let nap = wait("nap", "1h30m");
         wait("second", #{ "until": #{ rules: ["reverse-shell"], level: "high", "if": x("seen.rule == vars.corp_cidrs[0]") },
             timeout: "30m", anywhere: true }).after(nap);
@@ -303,8 +304,8 @@ fn what_yaml_would_change_is_not_written() {
 #[test]
 fn every_key_that_a_script_writes_is_written_as_yaml() {
     let each = made(
-        "playbook(\"p\"); on_detection(#{ level: \"low\" }); let a = tell(\"a\", \"${{ item }}\").for_each([1, \"}}\", #{ b: [2] }]).when(\"failure\"); \
-         tell(\"b\", \"x\").after(a).on_failure(\"halt\").only_if(true).timeout(duration(\"90s\"));",
+        "playbook(\"p\"); on_detection(#{ level: \"low\" }); let a = tell(\"a\", \"${{ item }}\").for_each([1, \"}}\", #{ b: [2] }]); \
+         tell(\"b\", \"x\").after(a).when(\"failure\").on_failure(\"halt\").only_if(true).timeout(duration(\"90s\"));",
     );
     assert_eq!(through_yaml(&each), model(&each));
     assert_eq!(each.steps[1].timeout, std::time::Duration::from_secs(90));

@@ -40,6 +40,11 @@ fn steps(body: &str) -> String {
     format!("playbook: p\nmode: enforce\nlimits: {{ runs: 5/h }}\nsteps:\n  {}\n", body.replace('\n', "\n  "))
 }
 
+/// The same, started by a schedule.
+fn scheduled(body: &str) -> String {
+    steps(body).replace("steps:", "on: { schedule: { cron: \"0 6 * * *\" } }\nsteps:")
+}
+
 fn on(body: &str) -> String {
     format!("playbook: p\non:\n  detections: {body}\nsteps: {{ s: {{ tell: x }} }}\n")
 }
@@ -93,6 +98,31 @@ fn every_item_is_told_with_its_place() {
             "a script that takes back",
             steps(&format!("a: {{ {hold} }}\nb: {{ needs: [a], script: \"#{{}}\", on_failure: undo }}")),
         ),
+        ("no need that could fail", steps("s: { tell: x, when: failure }")),
+        (
+            "needs whose failure counts as met",
+            steps(
+                "a: { tell: x, on_failure: continue }\nw: { wait: 5m }\ns: { needs: [a, w], tell: x, when: failure }",
+            ),
+        ),
+        (
+            "a mode that goes further",
+            "playbook: p\nmode: approve\nsteps: { s: { tell: x, mode: enforce } }\n".to_owned(),
+        ),
+        ("a wait about nothing", scheduled("w: { wait: { until: { rules: [reverse-shell] } } }")),
+        ("a wait that may be about nothing", steps("w: { wait: { until: { rules: [reverse-shell] } } }")),
+        ("irreversible at moments", scheduled(&format!("a: {{ {kill} }}"))),
+        ("what a plain wait has seen", steps("w: { wait: 5m }\ns: { needs: [w], tell: \"${{ steps.w.seen }}\" }")),
+        (
+            "a cut of something else",
+            steps("s: { for_each: \"${{ event.process.args ?? [].extract(0, 20) }}\", tell: x }"),
+        ),
+        ("a dash", steps("a-b: { tell: x }\ns: { needs: [a-b], tell: \"${{ steps.a-b.told }}\" }")),
+        ("words the other way round", steps("s: { action: kill_process, with: { process: x } }")),
+        ("one number for a map", steps("s: { tell: x, retry: 3 }")),
+        ("single quotes", steps("s: { tell: \"${{ event.node == 'root' }}\" }")),
+        ("steps in a list", "playbook: p\nsteps:\n  - s: { tell: x }\n".to_owned()),
+        ("keys beside their step", "playbook: p\nsteps:\n  s:\n  tell: x\n".to_owned()),
     ];
     let all: Vec<String> = rows.iter().map(|(name, text)| format!("== {name}\n{}", said(text))).collect();
     assert!(all.iter().all(|said| said.lines().count() > 1), "not told: {all:?}");
@@ -118,6 +148,15 @@ fn what_is_right_is_not_told() {
         )
         .replace("runs: 5/h", "targets: 5/run"),
         steps("s: { tell: x, retry: { attempts: 100 } }"),
+        steps("a: { tell: x }\ns: { needs: [a], tell: \"${{ steps.a.told }}\" }"),
+        // One that goes on after its own failure may still be blocked by another's.
+        steps(
+            "a: { tell: x }\nb: { needs: [a], tell: x, on_failure: continue }\nc: { needs: [b], tell: x, when: failure }",
+        ),
+        "playbook: p\nmode: approve\nsteps: { s: { tell: x, mode: observe }, t: { tell: x, mode: approve } }\n"
+            .to_owned(),
+        scheduled("w: { wait: { until: { rules: [reverse-shell] }, anywhere: true } }"),
+        scheduled(&format!("a: {{ {kill} }}")).replace("runs: 5/h", "targets: 5/run"),
         // What waits for the capture has not begun when it fails; a kill that fails is a reason to take back.
         steps(&format!("a: {{ {look}, on_failure: undo }}\nb: {{ {hold}, needs: [a] }}")),
         steps(&format!("a: {{ {hold} }}\nb: {{ {kill}, needs: [a], on_failure: undo }}")),
@@ -183,6 +222,20 @@ fn two_that_would_answer_the_same_are_told_by_what_really_starts_both() {
             "{told}"
         );
     }
+}
+
+#[test]
+fn one_is_held_against_what_is_installed_besides() {
+    let on = "detections: { rules: [crypto-miner] }";
+    let kill = "action: process.kill";
+    let told = with(|known| {
+        let (installed, _) = playbooks(&[acting("two", on, kill), acting("three", on, kill)], known);
+        let known = Known { playbooks: &installed, ..known.clone() };
+        // Its own former text is no other playbook.
+        print(&playbooks(&[acting("two", on, kill)], &known).1)
+    });
+    assert_eq!(told.matches("would both do").count(), 1, "{told}");
+    assert!(told.contains("two.yaml:7:3 warning: `three` and `two` would both do `process.kill`"), "{told}");
 }
 
 #[test]

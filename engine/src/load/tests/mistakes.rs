@@ -129,3 +129,23 @@ fn every_kind_of_mistake_is_told() {
     let all: Vec<String> = rows.iter().map(|(name, text)| format!("== {name}\n{}", said(text))).collect();
     insta::assert_snapshot!(all.join("\n"));
 }
+
+/// What YAML cannot read is told by what whoever wrote it may have meant.
+#[test]
+fn what_is_no_yaml_is_told_with_what_may_be_meant() {
+    for (text, expected) in [
+        ("playbook: p\nsteps:\n\ts: { tell: x }\n", "blanks: YAML takes no tabs"),
+        (
+            "playbook: p\nsteps:\n  s:\n    tell: \"${{ event.node }}\"\n   needs: []\n",
+            "the same indentation as what stands beside it",
+        ),
+        ("playbook: p\nsteps: { s: { tell: ${{ event.node }} } }\n", "an expression in quotes"),
+        ("playbook: p\nsteps: { s: { tell: \"${{ event[\"node\"] }}\" } }\n", "`\\\"` for a quote within \"…\""),
+        ("playbook: p\ndescription: kills: all of it\n", "text that holds `: ` in quotes"),
+    ] {
+        let (none, mistakes) = load(text);
+        assert!(none.is_none() && mistakes.len() == 1, "{text}: {mistakes:?}");
+        let told = mistakes[0].expected.as_deref().unwrap_or_default();
+        assert!(mistakes[0].what.starts_with("this is no YAML") && told.starts_with(expected), "{text}: {mistakes:?}");
+    }
+}

@@ -80,6 +80,33 @@ fn what_is_right_is_not_told() {
 }
 
 #[test]
+fn what_it_gives_is_known_whichever_is_read_first_and_where_it_is_only_known() {
+    let reads = |output: &str| {
+        format!("below: {{ playbook: leaf }}\nsay: {{ needs: [below], tell: \"${{{{ steps.below?.{output} }}}}\" }}")
+    };
+    let leaf = PlaybookSource::Text {
+        name: "leaf.yaml".to_owned(),
+        text: "playbook: leaf\nsteps: { say: { tell: x } }\noutputs: { killed: \"${{ steps.say.outcome }}\" }\n"
+            .to_owned(),
+    };
+    let known = Known { actions: actions(), ..Known::default() };
+    for (output, is_one) in [("killed", true), ("outcome", true), ("kiled", false), ("run", false)] {
+        let top = source("top", &reads(output));
+        for all in [[top.clone(), leaf.clone()], [leaf.clone(), top.clone()]] {
+            let told = print(&playbooks(&all, &known).1);
+            assert_eq!(told.is_empty(), is_one, "{output}: {told}");
+            assert!(is_one || told.contains(&format!("step `below` has no output `{output}`")), "{told}");
+        }
+        let (others, _) = playbooks(std::slice::from_ref(&leaf), &known);
+        let told = print(&playbooks(&[top], &Known { playbooks: &others, ..known.clone() }).1);
+        assert_eq!(told.is_empty(), is_one, "{output}: {told}");
+    }
+    let detached = reads("run").replace("leaf }", "leaf, detach: true }");
+    let told = print(&playbooks(&[source("top", &detached), leaf], &known).1);
+    assert_eq!(told, "", "one that nothing waits for gives its run");
+}
+
+#[test]
 fn what_is_not_read_now_may_be_started_when_it_is_known() {
     let known = Known { actions: actions(), ..Known::default() };
     let (others, _) = playbooks(&[source(LEAF.0, LEAF.1)], &known);

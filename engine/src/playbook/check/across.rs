@@ -2,21 +2,28 @@
 //!
 //! Asks the trigger itself which of the loaded rules start both: a rule's name in one, a tag of it in the other.
 
-use crate::load::Known;
+use super::changes;
+use crate::load::reader::few;
+use crate::load::{Known, line_of};
 use crate::trigger::{is_below, is_called, is_tagged, wants};
 use quell_model::playbook::{DetectionFilter, Playbook, Step, StepKind};
-use quell_model::{Lane, Mistake, Mode, Name, RuleRef};
+use quell_model::{Mistake, Mode, Name, RuleRef};
 
 /// Rules that are named in a mistake; of more, how many.
 const NAMED: usize = 3;
 
-/// Two that act on the same trigger with the same action: each run would do what the other does.
+/// Two that act on the same trigger with the same action: each run would do what the other does. Those that are known
+/// besides are held against these, and not against each other.
 pub(crate) fn same_acts(playbooks: &[&Playbook], known: &Known<'_>) -> Vec<Mistake> {
     let mut found = Vec::new();
     let rules = known.rules.unwrap_or_default();
+    // Of namesakes those hold that are looked at.
+    let is_other = |other: &&Playbook| playbooks.iter().all(|mine| mine.name != other.name);
+    let others: Vec<&Playbook> = known.playbooks.iter().map(|other| &**other).filter(is_other).collect();
     // Once a playbook: of a thousand there are half a million pairs.
-    let sides: Vec<Side<'_>> = playbooks.iter().map(|playbook| Side::of(playbook, rules, known)).collect();
-    for (at, Side { playbook: second, acts: seconds, .. }) in sides.iter().enumerate() {
+    let sides: Vec<Side<'_>> =
+        others.iter().chain(playbooks).map(|playbook| Side::of(playbook, rules, known)).collect();
+    for (at, Side { playbook: second, acts: seconds, .. }) in sides.iter().enumerate().skip(others.len()) {
         for side in &sides[..at] {
             let Side { playbook: first, acts, .. } = side;
             let both: Vec<(&Step, &str)> =
@@ -27,17 +34,13 @@ pub(crate) fn same_acts(playbooks: &[&Playbook], known: &Known<'_>) -> Vec<Mista
             names.sort();
             names.dedup();
             let what = format!("`{}` and `{}` would both do {} on {shared}", first.name, second.name, names.join(", "));
-            let line = |of: &Playbook, step: &Step| {
-                let line = (step.span.line as usize).checked_sub(1)?;
-                of.text.lines().nth(line).map(str::to_owned)
-            };
             let theirs = acts.iter().find(|(_, action)| both.iter().any(|(_, other)| other == action));
             let beside = theirs.map_or_else(String::new, |(step, _)| {
                 format!(" (the other is {})", Mistake::warning(&first.file, step.span, "").place())
             });
             let mut mistake = Mistake::warning(&second.file, step.span, what)
                 .expected(format!("one playbook for one trigger, or an `if` that tells them apart{beside}"));
-            mistake.line_text = line(second, step);
+            mistake.line_text = line_of(second, step.span);
             found.push(mistake);
         }
     }
@@ -63,12 +66,12 @@ impl<'p> Side<'p> {
 /// Changes to the world that a playbook would make, in the order of the file; what only observes makes none.
 fn acts<'p>(playbook: &'p Playbook, known: &Known<'_>) -> Vec<(&'p Step, &'p str)> {
     let acts = |step: &&Step| playbook.mode.strictest(step.mode.unwrap_or(playbook.mode)) != Mode::Observe;
-    let changes = |act: &str| known.action(act).is_none_or(|spec| matches!(spec.lane, Lane::Contain | Lane::Cloud));
+    let may_change = |act: &str| known.action(act).is_none_or(changes);
     let action = |step: &'p Step| match &step.kind {
         StepKind::Action { action, .. } => Some((step, action.as_str())),
         _ => None,
     };
-    playbook.steps.iter().filter(acts).filter_map(action).filter(|(_, act)| changes(act)).collect()
+    playbook.steps.iter().filter(acts).filter_map(action).filter(|(_, act)| may_change(act)).collect()
 }
 
 /// What starts both, for people; none if nothing does. With an `if` each they are told apart, unless it is the same one.
@@ -88,10 +91,8 @@ fn shared_trigger(one: &Side<'_>, other: &Side<'_>, rules: &[RuleRef]) -> Option
         [] => by_names(first, second, rules),
         [one] => Some(format!("rule `{one}`")),
         several => {
-            let names: Vec<String> = several.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
-            let more = several.len().saturating_sub(NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            Some(format!("rules {}{more}", names.join(", ")))
+            let names: Vec<String> = several.iter().map(|name| format!("`{name}`")).collect();
+            Some(format!("rules {}", few(&names, NAMED)))
         }
     }
 }

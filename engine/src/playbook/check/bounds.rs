@@ -2,6 +2,8 @@
 //!
 //! Looks at each step beside the whole: its action's declaration, the playbook's limits, and what else would be taken back.
 
+use super::changes;
+use super::cut::is_cut;
 use crate::load::Known;
 use crate::load::playbook::Draft;
 use crate::load::reader::Reader;
@@ -56,31 +58,6 @@ fn endless(
     reader.warning(at, what, expected);
 }
 
-/// Whether an expression has as many items as are written: `[a, b]`, or a cut of so many at its end: `.extract(0, 20)`.
-fn is_cut(text: &str) -> bool {
-    if text.trim().starts_with('[') && closes_last(text.trim()) {
-        return true;
-    }
-    let inside = text.trim().strip_suffix(')').and_then(|rest| rest.rsplit_once(".extract("));
-    let Some((_, inside)) = inside else { return false };
-    let numbers = inside.split_once(',').or_else(|| inside.split_once(".."));
-    numbers.is_some_and(|(from, most)| [from, most].iter().all(|number| number.trim().parse::<u32>().is_ok()))
-}
-
-/// Whether the bracket that opens a text is closed by its last character.
-fn closes_last(text: &str) -> bool {
-    let mut depth = 0usize;
-    let end = text.char_indices().find(|(_, c)| {
-        depth = match c {
-            '[' => depth + 1,
-            ']' => depth.saturating_sub(1),
-            _ => depth,
-        };
-        depth == 0
-    });
-    end.is_some_and(|(at, _)| at + 1 == text.len())
-}
-
 /// The failure of a step that only looks or tells, and with it the end of what contains.
 fn takes_back(
     reader: &mut Reader<'_>,
@@ -89,9 +66,8 @@ fn takes_back(
     graph: &Graph,
     (step, places): (&Step, &StepPlaces<'_>),
 ) {
-    let contains = |spec: &ActionSpec| matches!(spec.lane, Lane::Contain | Lane::Cloud);
     let only_looks = match &step.kind {
-        StepKind::Action { .. } => spec(step, known).is_some_and(|spec| !contains(spec)),
+        StepKind::Action { .. } => spec(step, known).is_some_and(|spec| !changes(spec)),
         StepKind::Script(_) | StepKind::Tell(_) => true,
         _ => false,
     };
@@ -99,7 +75,7 @@ fn takes_back(
     let stands = |other: &&Step| {
         // What waits for its success has not begun when it fails.
         let is_later = other.when == When::Success && graph.is_ancestor(&step.id, &other.id);
-        !is_later && spec(other, known).is_some_and(|spec| contains(spec) && spec.undoable)
+        !is_later && spec(other, known).is_some_and(|spec| changes(spec) && spec.undoable)
     };
     let all = draft.steps.iter().map(|(step, _)| step).filter(stands);
     let ids: Vec<String> = all.map(|step| format!("`{}`", step.id)).collect();
@@ -163,41 +139,18 @@ fn irreversible(
     spec: Option<&'static ActionSpec>,
 ) {
     let is_free = draft.mode.strictest(step.mode.unwrap_or(Mode::Enforce)) == Mode::Enforce;
-    let is_held = step.approve.is_some() || draft.limits.targets.is_some() || draft.limits.runs.is_some();
-    let cannot = spec.is_some_and(|spec| !spec.undoable && matches!(spec.lane, Lane::Contain | Lane::Cloud));
+    // `limits.runs` counts what detections start, and no moments of a schedule.
+    let runs = draft.limits.runs.is_some() && draft.on.schedule.is_none();
+    let is_held = step.approve.is_some() || draft.limits.targets.is_some() || runs;
+    let cannot = spec.is_some_and(|spec| !spec.undoable && changes(spec));
     if let (Some(at), true, false, StepKind::Action { action, .. }) =
         (places.action, is_free && cannot, is_held, &step.kind)
     {
         let what = format!("`{action}` cannot be taken back, nobody is asked, and nothing limits it");
-        reader.warning(at, what, "`limits: { runs: 20/h, targets: 5/run }` on the playbook, or `approve` on the step");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_cut;
-
-    #[test]
-    fn a_cut_is_a_number_of_items_at_the_end() {
-        for cut in [
-            "[1, 2, 3]",
-            " [[a], b] ",
-            "x.extract(0, 20)",
-            " steps.a.b.filter(|c| c.d).extract(0..20) ",
-            "(x ?? []).extract(5,5)",
-        ] {
-            assert!(is_cut(cut), "{cut}");
-        }
-        for open in [
-            "x",
-            "[1] + y",
-            "[1].map(|c| y[c])",
-            "x.extract(0)",
-            "x.extract(0, n)",
-            "x.extract(0, 20) + y",
-            "x.extract(0, 20).map(|c| c.d)",
-        ] {
-            assert!(!is_cut(open), "{open}");
-        }
+        let expected = match draft.on.schedule.is_some() {
+            true => "`limits: { targets: 5/run }` on the playbook (`runs` counts no moments), or `approve` on the step",
+            false => "`limits: { runs: 20/h, targets: 5/run }` on the playbook, or `approve` on the step",
+        };
+        reader.warning(at, what, expected);
     }
 }

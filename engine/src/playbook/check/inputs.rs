@@ -18,11 +18,12 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
         let Some(spec) = known.action(action.as_str()) else {
             let names = || known.actions.iter().map(|spec| spec.name);
             let mistake = reader.source.error(at, format!("there is no action `{action}`"));
-            reader.note(
-                mistake
-                    .expected("an action of this build; `quell action list` names them")
-                    .nearest(action.as_str(), names()),
-            );
+            let mistake = mistake.expected("an action of this build; `quell action list` names them");
+            let mut mistake = mistake.nearest(action.as_str(), names());
+            // `kill_process` is none, and has the words of one.
+            let turned = || names().find(|name| words_of(name) == words_of(action.as_str())).map(str::to_owned);
+            mistake.nearest = mistake.nearest.take().or_else(turned);
+            reader.note(mistake);
             continue;
         };
         let schema = (spec.input)().to_value();
@@ -45,6 +46,13 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
             }
         }
     }
+}
+
+/// The words of a name, in one order.
+fn words_of(name: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).collect();
+    words.sort_unstable();
+    words
 }
 
 fn lacks(action: &str, missing: &[&str]) -> String {

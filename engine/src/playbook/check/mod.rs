@@ -6,6 +6,7 @@
 //!        ├─ secrets  does each stand where one is taken, and nothing else there
 //!        ├─ uses     do expressions compile, do they name what is there
 //!        ├─ people   are those it asks known
+//!        ├─ never    what can never run, end or hold as it is written
 //!        ├─ trigger  do the rules and tags exist that it asks for, or that its steps wait for, and are they bad enough
 //!        └─ bounds   what has no limit, no way back, nobody who is asked
 //! playbooks ─┬─ across   what two would both answer with the same act
@@ -15,8 +16,10 @@
 
 pub(crate) mod across;
 mod bounds;
+mod cut;
 pub(crate) mod inputs;
 mod needs;
+mod never;
 mod people;
 mod running;
 mod secrets;
@@ -30,7 +33,7 @@ pub(crate) use uses::can_be_named;
 use crate::load::Known;
 use crate::load::playbook::Draft;
 use crate::load::reader::Reader;
-use quell_model::{Mistake, MistakeLevel};
+use quell_model::{ActionSpec, Lane, Mistake, MistakeLevel};
 
 /// Notes every mistake of one playbook.
 pub(crate) fn draft(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>) {
@@ -41,6 +44,12 @@ pub(crate) fn draft(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
     trigger::check(reader, &draft.on_places, known);
     draft.steps.iter().for_each(|(_, places)| trigger::check(reader, &places.wait, known));
     bounds::check(reader, draft, known, graph.as_ref());
+    never::check(reader, draft, graph.as_ref());
+}
+
+/// Whether an action changes the world.
+fn changes(spec: &ActionSpec) -> bool {
+    matches!(spec.lane, Lane::Contain | Lane::Cloud)
 }
 
 /// Whether any of these keeps a playbook from being loaded.

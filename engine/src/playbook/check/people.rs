@@ -7,18 +7,15 @@ use crate::load::playbook::Draft;
 use crate::load::reader::Reader;
 use crate::load::yaml::Place;
 use quell_model::playbook::StepKind;
-use quell_model::{MistakeLevel, Name, People};
+use quell_model::{Name, People};
 
 pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>) {
     let Some(people) = known.people else { return };
     for (step, places) in &draft.steps {
         for (key, name, at) in &places.by {
             if people.is_empty() {
-                nobody(
-                    reader,
-                    *at,
-                    format!("without people in escalation.yaml whoever may use the socket answers this `{key}`"),
-                );
+                let what = format!("without people in escalation.yaml whoever may use the socket answers this `{key}`");
+                reader.remark(*at, what, "`people` and `approvers` in an escalation.yaml beside quell.yaml");
             } else if !people.approvers.contains_key(*name) {
                 approvers(reader, *at, name, people);
             }
@@ -36,12 +33,6 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
             reader.note(mistake.expected("one of its `people`").nearest(name, all));
         }
     }
-}
-
-fn nobody(reader: &mut Reader<'_>, at: Place, what: String) {
-    let mut note = reader.source.warning(at, what);
-    note.level = MistakeLevel::Note;
-    reader.note(note.expected("`people` and `approvers` in an escalation.yaml beside quell.yaml"));
 }
 
 fn approvers(reader: &mut Reader<'_>, at: Place, name: &str, people: &People) {

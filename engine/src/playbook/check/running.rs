@@ -3,7 +3,8 @@
 //! Pure: what runs have done comes in. Nothing is decided here, since a run keeps the text that it began with; it is told
 //! to whoever changes the text, with the place in the new one.
 
-use crate::load::name_line;
+use crate::load::reader::few;
+use crate::load::{line_of, name_line};
 use quell_model::playbook::{Playbook, Step, StepKind, Wait};
 use quell_model::{Json, Mistake, RunId, Span, StepId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,19 +35,12 @@ pub fn running(changed: &Playbook, runs: &[OpenRun]) -> Vec<Mistake> {
         }
     }
     let tell = |((span, what), runs): ((Span, String), Vec<&RunId>)| {
-        let mut names: Vec<String> = runs.iter().take(NAMED).map(|id| format!("`{id}`")).collect();
-        if runs.len() > NAMED {
-            names.push(format!("{} more", runs.len() - NAMED));
-        }
-        let mut mistake = Mistake::warning(&changed.file, span, format!("{what}: {}", names.join(", ")));
-        mistake.line_text = line(changed, span.line);
+        let names: Vec<String> = runs.iter().map(|id| format!("`{id}`")).collect();
+        let mut mistake = Mistake::warning(&changed.file, span, format!("{what}: {}", few(&names, NAMED)));
+        mistake.line_text = line_of(changed, span);
         mistake.expected("these runs to end by the text that they began with, which they keep")
     };
     all.into_iter().map(tell).collect()
-}
-
-fn line(playbook: &Playbook, number: u32) -> Option<String> {
-    playbook.text.lines().nth((number as usize).checked_sub(1)?).map(str::to_owned)
 }
 
 fn differences(changed: &Playbook, run: &OpenRun) -> Vec<(Span, String)> {

@@ -1,7 +1,8 @@
 //! Playbooks that start others: are they there, do they take what they are given, and does it end.
 
-use crate::load::Known;
 use crate::load::reader::one_of;
+use crate::load::{Known, line_of};
+use crate::playbook::template;
 use crate::run::DEEPEST;
 use quell_model::playbook::{InputType, Playbook, Step, StepKind, SubPlaybook};
 use quell_model::{Json, Mistake, Span};
@@ -35,8 +36,7 @@ fn subs(playbook: &Playbook) -> impl Iterator<Item = (&Step, &SubPlaybook)> {
 
 fn error(playbook: &Playbook, span: Span, what: String, expected: impl Into<String>) -> Mistake {
     let mut mistake = Mistake::error(&playbook.file, span, what).expected(expected);
-    let line = (span.line as usize).checked_sub(1).and_then(|line| playbook.text.lines().nth(line));
-    mistake.line_text = line.map(str::to_owned);
+    mistake.line_text = line_of(playbook, span);
     mistake
 }
 
@@ -56,7 +56,7 @@ fn given(playbook: &Playbook, sub: &SubPlaybook, other: &Playbook, mistakes: &mu
             mistakes.push(error(playbook, span, what, one_of(&names)).nearest(name, names.iter().copied()));
             continue;
         };
-        let is_text_with_expression = value.as_str().is_some_and(|text| text.contains("${{"));
+        let is_text_with_expression = value.as_str().is_some_and(|text| text.contains(template::OPEN));
         if !is_text_with_expression && !spec.kind.takes(value) {
             let what = format!("`{name}` of `{}` is {value}", other.name);
             mistakes.push(error(playbook, span, what, described(spec.kind)));

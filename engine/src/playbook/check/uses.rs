@@ -9,11 +9,12 @@ use crate::load::reader::{Reader, one_of};
 use crate::load::yaml::Place;
 use crate::playbook::expression::Expressions;
 use crate::playbook::functions;
+use crate::playbook::gives::{self, EVERY_STEP};
 use crate::playbook::graph::Graph;
 use crate::playbook::names::{self, Names, Part, Then, Use};
 use crate::playbook::secret;
-use quell_model::playbook::{Step, StepKind};
-use quell_model::{ActionSpec, Json, Name, StepId, fields};
+use quell_model::playbook::Step;
+use quell_model::{Json, Name, StepId, fields};
 use std::sync::LazyLock;
 
 /// Compiles; keeps nothing of a run.
@@ -103,10 +104,6 @@ const BUILT_IN: &[&str] = &[
 
 /// What a detection has.
 const DETECTION: &[&str] = &["id", "rule", "title", "level", "tags", "matched", "events"];
-/// What every step has besides its outputs.
-const EVERY_STEP: &[&str] = &["outcome", "why"];
-/// What a step with `for_each` has.
-const EACH_STEP: &[&str] = &["outcome", "why", "items", "failed"];
 /// What the run and the incident have.
 const RUN: &[&str] = &["id", "playbook", "mode", "started"];
 const INCIDENT: &[&str] = &["id"];
@@ -139,11 +136,11 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
             let (line, column) = error.place.unwrap_or((1, 1));
             let at = found.place_of(reader.source, line, column);
             let what = if found.script { "the script" } else { "the expression" };
-            reader.error(
-                at,
-                format!("{what} cannot be read: {}", error.what),
-                "Rhai, as the reference of expressions has it",
-            );
+            let expected = match error.what.starts_with("Invalid character") {
+                true => "text in double quotes: within single ones stands one character",
+                false => "Rhai, as the reference of expressions has it",
+            };
+            reader.error(at, format!("{what} cannot be read: {}", error.what), expected);
             continue;
         }
         let names = names::names(&found.text);
@@ -288,7 +285,7 @@ impl Check<'_, '_> {
             let mut mistake = reader.source.error(at, format!("there is no `{}` in `{upper}`", part.name));
             if below.is_empty() {
                 mistake = mistake.expected(format!("`{upper}`, which has no parts"));
-            } else if below.len() <= 12 {
+            } else if below.len() <= 40 {
                 mistake = mistake.expected(one_of(&below));
             } else {
                 mistake = mistake.expected("a field of events");
@@ -343,6 +340,9 @@ impl Check<'_, '_> {
         if !self.draft.ids.iter().any(|id| id == part.name) {
             let mistake = reader.source.error(at, format!("there is no step `{}`", part.name));
             let ids = self.draft.ids.iter().map(String::as_str);
+            if let Some(meant) = self.with_a_dash(found, part) {
+                return reader.note(mistake.expected(format!("`steps.{meant}`: in an expression `-` subtracts")));
+            }
             return reader.note(mistake.expected("the id of a step of this playbook").nearest(part.name, ids));
         }
         let Some((step, _)) = self.draft.steps.iter().find(|(step, _)| step.id.as_str() == part.name) else { return };
@@ -366,25 +366,19 @@ impl Check<'_, '_> {
         self.output(reader, found, used, step);
     }
 
+    /// The step that `steps.kill-tree` means, which reads as `steps.kill` less `tree`.
+    fn with_a_dash(&self, found: &Found, part: &Part<'_>) -> Option<String> {
+        let rest = found.text.get(part.at + part.name.len()..)?;
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
+        let meant = format!("{}{}", part.name, &rest[..end]).replace('-', "_");
+        let is_meant = |id: &String| id.replace('-', "_") == meant;
+        (rest.starts_with('-') && self.draft.ids.iter().any(is_meant)).then_some(meant)
+    }
+
     fn output(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>, step: &Step) {
         let Some(part) = used.parts.get(2) else { return };
-        let spec: Option<&ActionSpec> = match &step.kind {
-            StepKind::Action { action, .. } => self.known.action(action.as_str()),
-            _ => None,
-        };
-        let schema = spec.map(|spec| (spec.output)().to_value());
-        let properties = schema.as_ref().and_then(|schema| schema.get("properties")).and_then(Json::as_object);
-        let names: Vec<&str> = match (&step.kind, properties) {
-            _ if step.for_each.is_some() => EACH_STEP.to_vec(),
-            (StepKind::Tell(_), _) => EVERY_STEP.to_vec(),
-            (StepKind::Playbook(sub), _) if sub.detach => ["run"].iter().chain(EVERY_STEP).copied().collect(),
-            (StepKind::Wait(_), _) => ["seen"].iter().chain(EVERY_STEP).copied().collect(),
-            (StepKind::Ask(_), _) => ["answer", "by"].iter().chain(EVERY_STEP).copied().collect(),
-            (StepKind::Action { .. }, Some(all)) => {
-                all.keys().map(String::as_str).chain(EVERY_STEP.iter().copied()).collect()
-            }
-            _ => return,
-        };
+        let Some(given) = gives::given(step, self.known) else { return };
+        let names: Vec<&str> = given.iter().map(String::as_str).chain(EVERY_STEP.iter().copied()).collect();
         if names.contains(&part.name) || is_own(part) {
             return;
         }

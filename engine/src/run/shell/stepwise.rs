@@ -61,9 +61,9 @@ impl<W: Send + 'static> Core<W> {
         all
     }
 
-    /// How many parts of runs somebody is at.
+    /// How many parts of runs somebody is at, or asks the world whether they stand.
     pub(crate) fn at_work(&self) -> usize {
-        self.runs.values().map(|live| live.under_way.len()).sum()
+        self.runs.values().map(|live| live.under_way.len()).sum::<usize>() + self.leases.asked()
     }
 
     /// The next moment that a run waits for.

@@ -142,7 +142,10 @@ fn told(stage: &Stage) -> Vec<(String, Vec<u8>)> {
         let view = report::run(journal, &run).unwrap().unwrap();
         all.push((format!("{run}"), serde_json::to_vec(&view).unwrap()));
         let playbook = &stage.core.definitions.playbooks[0];
-        all.push((format!("test of {run}"), crate::trial::written(&view, playbook, &[&CALL]).unwrap().into_bytes()));
+        all.push((
+            format!("test of {run}"),
+            crate::trial::written(&view, playbook, &[&CALL], None).unwrap().into_bytes(),
+        ));
         let incident = view.incident.unwrap();
         let explained = report::explain(journal, &incident, report::Wanted::default()).unwrap();
         all.push((format!("{incident}"), format!("{explained:?}").into_bytes()));

@@ -1,0 +1,115 @@
+//! Without a daemon a playbook knows what the daemon would know: others, variables, people, and the guard.
+
+use super::{Ran, command, quell, write};
+use crate::daemon::Daemon;
+use std::path::Path;
+
+const MINE: &str = r#"playbook: mine
+description: Starts another, and reads what the configuration says.
+on: { manual: true }
+inputs: { who: { type: string, default: ana } }
+steps:
+  below: { playbook: leaf, with: { host: "${{ vars.host }}" } }
+  say:
+    needs: [below]
+    tell: "${{ steps.below.told }} of ${{ vars.host }} for ${{ person_of(inputs.who) }}"
+"#;
+const LEAF: &str = r#"playbook: leaf
+on: { manual: true }
+inputs: { host: { type: string } }
+steps: { say: { tell: "on ${{ inputs.host }}" } }
+outputs: { told: "${{ steps.say.told }}" }
+"#;
+const CONFIG: &str = "vars: { host: web-1 }\nplaybooks: { shipped: false, dirs: [playbooks] }\nrules: { shipped: false }\nsources: { sensor: { enabled: false } }\n";
+const WHO: &str = "people:\n  ana_b: { identities: { slack: ana }, roles: [responder] }\n";
+
+fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    write(home.path(), "quell.yaml", CONFIG);
+    write(home.path(), "escalation.yaml", WHO);
+    write(home.path(), "playbooks/mine.yaml", MINE);
+    write(home.path(), "playbooks/leaf.yaml", LEAF);
+    home
+}
+
+fn rehearsed(home: &Path, args: &[&str]) -> Ran {
+    let none = home.join("nobody");
+    let args =
+        [&["playbook", "run", "--mode", "observe", "--json", "--data-dir", none.to_str().unwrap()], args].concat();
+    quell(&args)
+}
+
+#[test]
+fn a_rehearsal_knows_what_the_daemon_would() {
+    let home = home();
+    let (file, config) = (home.path().join("playbooks/mine.yaml"), home.path().join("quell.yaml"));
+    let (file, config) = (file.to_str().unwrap(), config.to_str().unwrap());
+    let told = "on web-1 of web-1 for ana_b";
+    for args in [&[file][..], &[file, "--config", config], &["mine", "--config", config]] {
+        let run = rehearsed(home.path(), args).ends(0).json();
+        assert_eq!(run["state"], "succeeded", "{args:?}: {run}");
+        assert_eq!(run["steps"][1]["output"]["told"], told, "{args:?}: {run}");
+    }
+    // Elsewhere nothing is known of them: the check says so before anything runs.
+    let alone = write(home.path(), "elsewhere/mine.yaml", MINE);
+    std::fs::remove_file(home.path().join("quell.yaml")).unwrap();
+    let ran = rehearsed(home.path(), &[alone.to_str().unwrap()]).ends(1);
+    assert!(ran.err.contains("there is no playbook `leaf`"), "{}", ran.err);
+    let ran = rehearsed(home.path(), &["mine"]).ends(2);
+    assert!(ran.err.contains("`mine` is no file"), "{}", ran.err);
+    rehearsed(home.path(), &[file, "--config", config]).ends(2);
+}
+
+#[test]
+fn a_test_from_a_run_knows_what_the_daemon_did() {
+    let home = home();
+    let (config, state) = (home.path().join("quell.yaml"), home.path().join("state"));
+    let mut daemon = Daemon::start(command(&["up"]), Some(&config), &state, &home.path().join("log"));
+    daemon.stands();
+    let id =
+        daemon.ask_json(&["playbook", "run", home.path().join("playbooks/mine.yaml").to_str().unwrap()])["id"].clone();
+    let id = id.as_str().unwrap();
+    super::wait_until("it has ended", || daemon.ask_json(&["run", "show", id])["state"] == "succeeded");
+    let written = daemon.ask(&["playbook", "test", "--from", "run", id]).ends(0).out;
+    for part in ["ana_b", "slack: ana", "on web-1 of web-1 for ana_b"] {
+        assert!(written.contains(part), "{written}");
+    }
+    let test = write(home.path(), "playbooks/mine.test.yaml", &written);
+    let ran = quell(&["playbook", "test", test.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(0), "{written}\n{}{}", ran.out, ran.err);
+}
+
+#[test]
+fn what_a_broken_configuration_keeps_from_being_checked_is_told() {
+    let home = home();
+    let dir = home.path().join("playbooks");
+    let check = || quell(&["playbook", "check", dir.to_str().unwrap()]);
+    let asks = "playbook: asks\non: { manual: true }\nsteps:\n  s: { ask: { question: \"You?\", by: nobody, choices: [a, b], within: 1h, otherwise: a } }\n";
+    write(home.path(), "playbooks/asks.yaml", asks);
+    let ran = check().ends(1);
+    assert!(ran.err.contains("there are no approvers `nobody`"), "{}", ran.err);
+    // Its people are still known: they stand in another file.
+    write(home.path(), "quell.yaml", &CONFIG.replace("vars:", "varz:"));
+    let ran = check().ends(1);
+    let told = ran.err.replace('\n', " ");
+    assert!(told.contains("this configuration has mistakes of its own") && told.contains("`varz`"), "{told}");
+    assert!(told.contains("there are no approvers `nobody`"), "{told}");
+    write(home.path(), "quell.yaml", CONFIG);
+    write(home.path(), "escalation.yaml", &WHO.replace("roles:", "rolez:"));
+    let ran = check().ends(0);
+    let told = ran.err.replace('\n', " ");
+    assert!(told.contains("people and approvers are not checked here"), "{told}");
+    quell(&["playbook", "check", "--deny", "warnings", dir.to_str().unwrap()]).ends(1);
+}
+
+#[test]
+fn what_ships_and_would_answer_the_same_is_told_of_one_file() {
+    let home = tempfile::tempdir().unwrap();
+    let text = "playbook: mine\nmode: enforce\nlimits: { runs: 5/h }\non: { detections: { rules: [reverse-shell] } }\nsteps: { s: { action: process.kill, with: { process: \"${{ event.process.id }}\" } } }\n";
+    let file = write(home.path(), "mine.yaml", text);
+    let ran = quell(&["playbook", "check", file.to_str().unwrap()]).ends(0);
+    assert!(ran.err.contains("would both do `process.kill` on rule `reverse-shell`"), "{}", ran.err);
+    write(home.path(), "quell.yaml", "playbooks: { shipped: false }\n");
+    let ran = quell(&["playbook", "check", file.to_str().unwrap()]).ends(0);
+    assert!(!ran.err.contains("would both do"), "{}", ran.err);
+}
