@@ -15,6 +15,7 @@ use std::process::ExitCode;
 static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    quell_engine::run::hush_panics();
     // Wrong usage ends here with 2, help and version with 0.
     let args = match cli::Cli::try_parse() {
         Ok(args) => args,

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use quell_engine::report::{self, Tried};
 use quell_engine::run::Request;
 use quell_engine::run::answers::{ModeSet, ModeStands};
-use quell_model::{Mode, Name};
+use quell_model::{Hash, Mode, Name};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -70,8 +70,8 @@ pub(super) async fn mode(
 ) -> Result<Json<PlaybookMode>, Problem> {
     let stands: ModeStands = app.ask(Request::ModeStands(id.clone())).await?;
     let since = since.or_else(|| Timestamp::now().checked_sub(LOOK_BACK).ok()).unwrap_or(Timestamp::MIN);
-    let of = id.clone();
-    let tried = app.view(move |journal| report::tried(journal, &of, since)).await?;
+    let of = (id.clone(), stands.hash);
+    let tried = app.view(move |journal| report::tried(journal, (&of.0, &of.1), since)).await?;
     Ok(Json(PlaybookMode { id, stands, since, tried }))
 }
 
@@ -81,6 +81,9 @@ pub(super) async fn mode(
 pub(super) struct ModeWanted {
     /// So far.
     to: Mode,
+    /// The text that is meant, by its sum; 409 where another is loaded by now. Absent: the one that is loaded.
+    #[serde(default)]
+    hash: Option<Hash>,
     /// For whoever looks next.
     #[serde(default)]
     #[schema(max_length = 10_000, examples("a week of it was right"))]
@@ -90,7 +93,8 @@ pub(super) struct ModeWanted {
 /// Let a playbook go so far
 ///
 /// In the place of its own `mode`: further than that only as long as its text stays the same, and never beyond the configuration;
-/// less far whatever its text becomes, and from now on, also in runs that go on. 409: it is there already, or the configuration does not allow it.
+/// less far whatever its text becomes, and from now on, also in runs that go on and in those that they have started. 409: it is there already, the
+/// configuration does not allow it, or its text has changed since you looked.
 #[utoipa::path(
     post, path = "/playbooks/{id}/mode", tag = "playbooks", extensions(("x-permission" = json!("mode"))),
     params(("id" = Name, Path, description = "The playbook")),
@@ -101,7 +105,7 @@ pub(super) async fn set_mode(
     Path(playbook): Path<Name>,
     ConnectInfo(Caller(by)): ConnectInfo<Caller>,
     State(app): State<App>,
-    Given(ModeWanted { to, why }): Given<ModeWanted>,
+    Given(ModeWanted { to, hash, why }): Given<ModeWanted>,
 ) -> Result<Json<ModeSet>, Problem> {
-    Ok(Json(app.ask(Request::SetMode { playbook, to, by, why: bounded(why)? }).await?))
+    Ok(Json(app.ask(Request::SetMode { playbook, to, definition: hash, by, why: bounded(why)? }).await?))
 }

@@ -183,7 +183,8 @@ fn check(asked: &Asked<'_>, strict: bool, client: Option<&Client>, term: &Term) 
         mistakes::draw(term, &mistakes);
         for playbook in &playbooks {
             let file = playbook.file.display().to_string();
-            let by_hand = playbook.on.detections.is_none() && playbook.on.schedule.is_none();
+            let on = &playbook.on;
+            let by_hand = on.detections.is_none() && on.schedule.is_none() && on.incident.is_empty();
             term.line(format!(
                 "{}  {}  {}{}",
                 term.ink(Ink::Good, "ok"),

@@ -55,7 +55,9 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     if !args.yes && !confirmed(&args.name, to, term)? {
         return Err(Fail::new(Exit::NotRight, "nothing was changed"));
     }
-    let set: ModeSet = client.post(&route, &json!({ "to": to, "why": args.why }))?;
+    // What was looked at, and no other text that was loaded meanwhile.
+    let hash = found.stands.hash;
+    let set: ModeSet = client.post(&route, &json!({ "to": to, "hash": hash, "why": args.why }))?;
     term.answer(&set, || {
         let now = if set.mode == to { String::new() } else { format!(" (now {}: {})", set.mode, escape(&set.because)) };
         format!("{}: {} before, {to} from now on{now}", escape(&args.name), set.from)
@@ -86,7 +88,13 @@ fn show(found: &PlaybookMode, term: &Term) {
     }
     let tried = &found.tried;
     term.line(format!("since {}", super::show::moment(found.since)));
-    term.line(format!("  {} runs", tried.runs));
+    term.line(format!("  {} runs of its present text", tried.runs));
+    if tried.of_another_text > 0 {
+        term.line(format!("  {} runs of other texts, not counted", tried.of_another_text));
+    }
+    if tried.unreadable > 0 {
+        term.line(format!("  {} of them cannot be read: `quell store check` says why", tried.unreadable));
+    }
     if tried.runs_unread > 0 {
         term.line(format!("  the earliest {} of them were not looked at", tried.runs_unread));
     }

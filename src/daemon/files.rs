@@ -181,6 +181,7 @@ pub(super) fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard:
             from => format!("the mode is {} by {from}", config.mode),
         },
         modes: config.playbooks.modes.clone(),
+        asks_nobody: None,
         vars: config.vars.clone(),
         secrets: config.secrets.clone(),
         incidents: IncidentRules { min_level: config.incidents.min_level, quiet: config.incidents.quiet },

@@ -60,6 +60,7 @@ pub(crate) fn rehearse(
     let definitions = Definitions {
         ceiling: Mode::Observe,
         ceiling_because: "without a daemon a playbook only observes".to_owned(),
+        asks_nobody: Some("without a daemon nobody is asked".to_owned()),
         ..around.definitions(playbook)
     };
     let plan = Plan {

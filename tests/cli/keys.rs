@@ -62,7 +62,7 @@ fn every_key_is_used_by_a_playbook_that_is_tested() {
     for key in ["playbook", "steps.*.playbook", "steps.*.detach", "steps.*.ask.by", "steps.*.wait.until.if"] {
         assert!(all.contains(&key.split('.').map(str::to_owned).collect::<Way>()), "the schema is read wrongly: {key}");
     }
-    for name in ["detected", "scheduled", "started"] {
+    for name in ["detected", "followed", "scheduled", "started"] {
         let text = fs::read_to_string(format!("{FOLDER}/{name}.yaml")).unwrap();
         used(&serde_yaml::from_str(&text).unwrap(), &Vec::new(), &all, &mut found);
     }
@@ -72,11 +72,13 @@ fn every_key_is_used_by_a_playbook_that_is_tested() {
 
 #[test]
 fn the_playbooks_of_every_key_check_clean_and_are_tested_to_their_last_step() {
-    quell(&["playbook", "check", "--deny", "warnings", FOLDER]).ends(0);
+    let checked = quell(&["playbook", "check", "--deny", "warnings", FOLDER]).ends(0);
+    let by_hand: Vec<&str> = checked.out.lines().filter(|line| line.contains("nothing starts it by itself")).collect();
+    assert!(matches!(by_hand[..], [one] if one.contains("started.yaml")), "{}", checked.out);
     let ran = quell(&["playbook", "test", "--coverage", "--json", FOLDER]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
     let told = ran.json();
-    assert_eq!(told["cases"].as_array().unwrap().len(), 7, "{told}");
+    assert_eq!(told["cases"].as_array().unwrap().len(), 9, "{told}");
     for playbook in told["coverage"].as_array().unwrap() {
         assert_eq!(playbook["branches_not_reached"], serde_json::json!([]), "a branch that no case takes: {told}");
     }

@@ -12,7 +12,7 @@ use super::{Known, script, yaml};
 use crate::playbook::check;
 use quell_model::playbook::{InputSpec, InputType, Playbook, RunLimits, Step, Trigger};
 use quell_model::{Hash, Json, Mistake, Mode, Name};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 pub(crate) const KEYS: &[&str] = &["playbook", "description", "on", "mode", "limits", "inputs", "steps", "outputs"];
@@ -32,6 +32,21 @@ pub(crate) struct Draft<'n> {
     pub(crate) ids: Vec<String>,
     pub(crate) outputs: BTreeMap<String, Json>,
     pub(crate) found: Vec<Found>,
+    /// Where each of `ids` is among `steps`, if it can be read: of two with one id the first.
+    by_id: HashMap<String, Option<usize>>,
+}
+
+impl Draft<'_> {
+    /// Whether a step of this id is written.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    /// The step of this id.
+    pub(crate) fn step(&self, id: &str) -> Option<&Step> {
+        let number = *self.by_id.get(id)?.as_ref()?;
+        self.steps.get(number).map(|(step, _)| step)
+    }
 }
 
 /// Reads and checks one file. None when a mistake is an error.
@@ -165,7 +180,11 @@ fn read<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<Draft<'n>> {
         }
     }
     let description = description.unwrap_or_default().trim().to_owned();
-    Some(Draft { name, description, on, on_places, mode, limits, inputs, steps, ids, outputs, found })
+    let mut by_id: HashMap<String, Option<usize>> = ids.iter().map(|id| (id.clone(), None)).collect();
+    for (number, (step, _)) in steps.iter().enumerate() {
+        by_id.entry(step.id.as_str().to_owned()).or_default().get_or_insert(number);
+    }
+    Some(Draft { name, description, on, on_places, mode, limits, inputs, steps, ids, outputs, found, by_id })
 }
 
 fn name(reader: &mut Reader<'_>, node: &Node) -> Option<(Name, Place)> {

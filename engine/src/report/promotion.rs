@@ -5,7 +5,7 @@
 
 use crate::store::Journal;
 use quell_model::record::QuestionKind;
-use quell_model::{Body, Kind, Name, Outcome, StoreError, StreamId};
+use quell_model::{Body, Hash, Kind, Name, Outcome, StoreError, StreamId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
@@ -22,8 +22,14 @@ const MOST_TARGETS: usize = 10_000;
 /// What the runs of a playbook did, or would have done.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Tried {
-    /// Runs that began since.
+    /// Runs of its present text that began since.
     pub runs: u64,
+    /// Runs of other texts of it, which are not counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub of_another_text: u64,
+    /// Of the runs, so many cannot be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unreadable: u64,
     /// Of these, the earliest, so many were not looked at.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub runs_unread: u64,
@@ -66,11 +72,15 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What the runs of a playbook since a moment did, or would have done.
+/// What the runs of a playbook's text since a moment did, or would have done.
 ///
 /// # Errors
-/// As [`Journal::read`].
-pub fn tried(journal: &Journal, playbook: &Name, since: jiff::Timestamp) -> Result<Tried, StoreError> {
+/// The journal cannot be read; a run that cannot is counted.
+pub fn tried(
+    journal: &Journal,
+    (playbook, definition): (&Name, &Hash),
+    since: jiff::Timestamp,
+) -> Result<Tried, StoreError> {
     let (mut told, mut count) = (Tried::default(), Count::default());
     let mut before = None;
     loop {
@@ -84,11 +94,19 @@ pub fn tried(journal: &Journal, playbook: &Name, since: jiff::Timestamp) -> Resu
             if line.head.started.wall < since {
                 continue;
             }
+            // Of what an earlier quell wrote nobody knows whether it is of this text.
+            if line.head.definition.as_ref() != Some(definition) {
+                told.of_another_text += 1;
+                continue;
+            }
             told.runs += 1;
             if told.runs > MOST_READ as u64 {
                 told.runs_unread += 1;
-            } else {
-                count.run(journal, &listed.stream)?;
+                continue;
+            }
+            match count.run(journal, &listed.stream) {
+                Err(StoreError::Corrupt(_) | StoreError::Newer(_)) => told.unreadable += 1,
+                read => read?,
             }
         }
         if is_over {

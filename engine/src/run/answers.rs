@@ -5,7 +5,7 @@
 use crate::incident::Acknowledged;
 use jiff::Timestamp;
 use quell_model::record::IncidentState;
-use quell_model::{IncidentId, Json, Mode, Name, RunId, Stamp, StepId};
+use quell_model::{Hash, IncidentId, Json, Mode, Name, RunId, Stamp, StepId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -201,6 +201,8 @@ pub struct PersonsMode {
 pub struct ModeStands {
     /// The playbook.
     pub id: Name,
+    /// The sum of its text as it is loaded.
+    pub hash: Hash,
     /// So far it may go here and now.
     pub mode: Mode,
     /// What says so.

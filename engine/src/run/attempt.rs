@@ -486,12 +486,16 @@ impl<W: Send + 'static> Core<W> {
         let mut strictest = (started.mode, started.mode_because.clone());
         let ceiling = (self.definitions.ceiling, self.definitions.ceiling_because.clone());
         let own = step.mode.map(|mode| (mode, format!("step `{}` says {mode}", step.id)));
-        // Of what is written it is what is written now that holds, and a person's last word: also for what began before.
-        let playbook = &live.run.playbook.name;
-        let written = self.definitions.modes.get(playbook);
-        let written = written.map(|mode| (*mode, format!("the configuration sets `{playbook}` to {mode}")));
-        let word = self.held_by_word(playbook);
-        for (mode, because) in std::iter::once(ceiling).chain(written).chain(word).chain(own) {
+        // Of what is written it is what is written now that holds, and a person's last word: also for what began before, and for
+        // what those have started that are held.
+        let all = std::iter::once(live).chain(self.above(&live.run)).map(|live| &*live.run.started);
+        let held = all.flat_map(|started| {
+            let playbook = &started.playbook;
+            let written = self.definitions.modes.get(playbook);
+            let written = written.map(|mode| (*mode, format!("the configuration sets `{playbook}` to {mode}")));
+            written.into_iter().chain(self.held_by_word(started))
+        });
+        for (mode, because) in std::iter::once(ceiling).chain(held).chain(own) {
             if mode < strictest.0 {
                 strictest = (mode, because);
             }

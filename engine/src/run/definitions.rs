@@ -37,6 +37,8 @@ pub struct Definitions {
     pub ceiling_because: String,
     /// Replaces a playbook's own mode.
     pub modes: BTreeMap<Name, Mode>,
+    /// Why nobody is there to answer questions: they are settled at once, as when nobody answers in time.
+    pub asks_nobody: Option<String>,
     /// `vars` in expressions.
     pub vars: Json,
     /// Where the secrets are that inputs of actions name.
@@ -57,6 +59,7 @@ impl Default for Definitions {
             ceiling: Mode::Observe,
             ceiling_because: "a fresh installation observes".to_owned(),
             modes: BTreeMap::new(),
+            asks_nobody: None,
             vars: Json::Object(serde_json::Map::new()),
             secrets: BTreeMap::new(),
             incidents: IncidentRules::default(),

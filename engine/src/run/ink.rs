@@ -32,8 +32,8 @@ type Done = Box<dyn FnOnce(Result<Appended, StoreError>) + Send>;
 pub(super) struct Ink {
     journal: Journal,
     draft: Draft,
-    /// What is being written belongs together.
-    held: bool,
+    /// What is being written belongs together: so many hold it.
+    held: u32,
     waiting: VecDeque<Draft>,
     /// Who waits for the disk since the writer was last woken, and a stream that was written to.
     barrier: Option<(StreamId, Vec<Done>)>,
@@ -47,7 +47,7 @@ pub(super) struct Ink {
 impl Ink {
     pub(super) fn new(journal: Journal) -> Self {
         let (draft, waiting) = (Draft::default(), VecDeque::new());
-        Self { journal, draft, held: false, waiting, barrier: None, records: 0, bytes: 0, lost: 0, untold: 0 }
+        Self { journal, draft, held: 0, waiting, barrier: None, records: 0, bytes: 0, lost: 0, untold: 0 }
     }
 
     /// The journal, with all that was written.
@@ -87,19 +87,19 @@ impl Ink {
     }
 
     fn commit_large(&mut self) {
-        if self.draft.bytes() > LARGE && !self.held {
+        if self.draft.bytes() > LARGE && self.held == 0 {
             self.commit();
         }
     }
 
     /// What is written from here to [`Ink::let_go`] goes into the journal as a whole.
     pub(super) fn hold(&mut self) {
-        self.held = true;
+        self.held += 1;
     }
 
-    /// What was written since [`Ink::hold`] may go.
+    /// What was written since [`Ink::hold`] may go, once all who hold it have said so.
     pub(super) fn let_go(&mut self) {
-        self.held = false;
+        self.held = self.held.saturating_sub(1);
         self.commit_large();
     }
 

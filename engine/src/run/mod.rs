@@ -56,6 +56,7 @@ pub use measure::{Measured, Table, Tally};
 pub use question::AnswerGiven;
 pub use recovery::{ReadDefinition, RecoveryReport};
 pub use request::{EngineHandle, Refusal, Request};
+pub use secrets::hush_panics;
 pub(crate) use shell::stepwise::Kept;
 pub use shell::{Core, Parts};
 pub(crate) use sub::DEEPEST;

@@ -16,8 +16,8 @@ use super::shell::Core;
 use crate::store::Journal;
 use quell_model::mistake::nearest;
 use quell_model::playbook::Playbook;
-use quell_model::record::{ModeChanged, NewRecord};
-use quell_model::{Body, Json, Kind, Mode, Name, Stamp, StoreError};
+use quell_model::record::{ModeChanged, NewRecord, RunStarted};
+use quell_model::{Body, Hash, Json, Kind, Mode, Name, Stamp, StoreError};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -55,9 +55,10 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    /// What a person's word leaves of a run of a playbook, whenever that began.
-    pub(super) fn held_by_word(&self, playbook: &Name) -> Option<(Mode, String)> {
-        let (word, _) = self.words.0.get(playbook).filter(|(word, _)| word.text.is_none())?;
+    /// What a person's word leaves of a run, whenever that began. One that is bound to another text says nothing of it.
+    pub(super) fn held_by_word(&self, started: &RunStarted) -> Option<(Mode, String)> {
+        let is_meant = |text: Option<Hash>| text.is_none_or(|text| text == started.definition);
+        let (word, _) = self.words.0.get(&started.playbook).filter(|(word, _)| is_meant(word.text))?;
         Some((word.to, format!("{} holds it at {}{}", word.by, word.to, why_of(word))))
     }
 
@@ -85,8 +86,19 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// A person lets a playbook go so far.
-    pub(super) fn set_mode(&mut self, name: &Name, to: Mode, by: Name, why: String) -> Result<Json, Refusal> {
+    pub(super) fn set_mode(
+        &mut self,
+        name: &Name,
+        (to, meant): (Mode, Option<Hash>),
+        by: Name,
+        why: String,
+    ) -> Result<Json, Refusal> {
         let playbook = self.loaded(name)?;
+        if meant.is_some_and(|text| text != playbook.hash) {
+            let what =
+                format!("the text of `{name}` has changed since you looked; hint: look again, and then say it again");
+            return Err(Refusal::NotNow(what));
+        }
         let (most, most_because) = self.definitions.most_of(name);
         if to > most {
             let what = format!(
@@ -119,6 +131,7 @@ impl<W: Send + 'static> Core<W> {
         let word = self.word_on(&playbook);
         Ok(answers::json(answers::ModeStands {
             id: name.clone(),
+            hash: playbook.hash,
             mode,
             because,
             own: playbook.mode,

@@ -12,7 +12,7 @@
 use super::answers::{self, AnswerTaken};
 use super::conclude::Ending;
 use super::machine::{APPROVE, Asked, Run};
-use super::remembered::Remembered;
+use super::remembered::{Known, Remembered};
 use super::request::Refusal;
 use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
@@ -176,14 +176,21 @@ impl<W: Send + 'static> Core<W> {
             sum: None,
             attempt,
         };
-        // Another playbook may ask the same of others, and with other answers.
-        let fits = |(choice, by): &(Name, Name)| {
-            asked.choices.contains(choice) && self.does_not_count(&live.run, &asked, by).is_none()
+        // Another playbook may ask the same of others, with other answers, and not by every way.
+        let fits = |known: &&Known| {
+            let may_come =
+                asked.not_via.is_empty() || known.via.as_ref().is_some_and(|via| !asked.not_via.contains(via));
+            may_come
+                && asked.choices.contains(&known.choice)
+                && self.does_not_count(&live.run, &asked, &known.by).is_none()
         };
-        let known = self.remembered.answer(asked.person.as_ref(), &asked.text, now).filter(fits);
+        let known = self.remembered.answer(asked.person.as_ref(), &asked.text, now).filter(fits).cloned();
+        let nobody = nobody.or_else(|| self.definitions.asks_nobody.clone());
         let settled = |choice, by, why| QuestionAnswered::settling(part.clone(), QuestionKind::Ask, choice, by, why);
         let at_once = match (known, nobody.or(full)) {
-            (Some((choice, by)), _) => Some(settled(choice, Some(by), "they said so shortly before".to_owned())),
+            (Some(Known { choice, by, .. }), _) => {
+                Some(settled(choice, Some(by), "they said so shortly before".to_owned()))
+            }
             (None, Some(why)) => Some(settled(ask.otherwise.clone(), None, why)),
             (None, None) => None,
         };
@@ -414,7 +421,7 @@ impl<W: Send + 'static> Core<W> {
         let (mut requesters, mut last, mut before, mut again) = (Vec::new(), None, None, false);
         for record in &records {
             match &record.body {
-                Body::RunStarted(started) => requesters.extend(&started.by),
+                Body::RunStarted(started) => requesters.extend(started.requesters()),
                 Body::RunReopened(reopened) => requesters.push(&reopened.by),
                 Body::QuestionAsked(asked) if given.step.as_ref().is_none_or(|s| *s == asked.part.step) => {
                     (last, before, again) = (Some(asked), None, false);

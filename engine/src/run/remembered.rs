@@ -16,10 +16,12 @@ const MOST: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Remembered(HashMap<(Option<Name>, String), Known>);
 
-#[derive(Debug)]
-struct Known {
-    choice: Name,
-    by: Name,
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) choice: Name,
+    pub(super) by: Name,
+    /// By which way it came.
+    pub(super) via: Option<Name>,
     /// By the boot clock.
     until: Stamp,
 }
@@ -35,13 +37,13 @@ impl Remembered {
     pub(super) fn of(asked: &QuestionAsked, answered: &QuestionAnswered) -> Option<AnswerRemembered> {
         let (lasts, by) = (asked.remember?, answered.by.clone().filter(|_| answered.settles)?);
         let (run, choice) = (asked.run.clone(), answered.choice.clone());
-        Some(AnswerRemembered { run, person: asked.person.clone(), text: asked.text.clone(), choice, by, lasts })
+        let (person, text, via) = (asked.person.clone(), asked.text.clone(), answered.via.clone());
+        Some(AnswerRemembered { run, person, text, choice, by, via, lasts })
     }
 
-    /// What was answered to this question, and by whom, if that still holds.
-    pub(super) fn answer(&self, person: Option<&Name>, text: &str, now: Stamp) -> Option<(Name, Name)> {
-        let known = self.0.get(&(person.cloned(), text.to_owned())).filter(|known| known.holds(now))?;
-        Some((known.choice.clone(), known.by.clone()))
+    /// What was answered to this question, if that still holds.
+    pub(super) fn answer(&self, person: Option<&Name>, text: &str, now: Stamp) -> Option<&Known> {
+        self.0.get(&(person.cloned(), text.to_owned())).filter(|known| known.holds(now))
     }
 
     fn add(&mut self, answer: AnswerRemembered, until: Stamp, now: Stamp) {
@@ -50,7 +52,7 @@ impl Remembered {
         }
         let key = (answer.person, answer.text);
         if self.0.len() < MOST || self.0.contains_key(&key) {
-            self.0.insert(key, Known { choice: answer.choice, by: answer.by, until });
+            self.0.insert(key, Known { choice: answer.choice, by: answer.by, via: answer.via, until });
         }
     }
 }

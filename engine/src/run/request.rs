@@ -6,7 +6,7 @@ use super::definitions::Definitions;
 use super::job::Input;
 use super::question::AnswerGiven;
 use quell_model::record::RecorderPinned;
-use quell_model::{IncidentId, Json, Mode, Name, RunId, StepId};
+use quell_model::{Hash, IncidentId, Json, Mode, Name, RunId, StepId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -83,6 +83,8 @@ pub enum Request {
         playbook: Name,
         /// How far.
         to: Mode,
+        /// The text that is meant; none: whichever is loaded.
+        definition: Option<Hash>,
         /// Who.
         by: Name,
         /// Why.

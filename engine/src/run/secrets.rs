@@ -12,8 +12,29 @@ use futures_util::future::FutureExt;
 use quell_model::action::ActionContext;
 use quell_model::record::Part;
 use quell_model::{ActionError, ActionSpec, Crew, Json, Name, RunId, Secrets};
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+
+thread_local! {
+    /// Code that was given a secret runs on this thread.
+    static AT_HAND: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on a panic of code that was given a secret is told by its place alone: what it says may hold the value, and the
+/// words of a panic are printed before anybody can hide something in them. Once in a process, at its start.
+pub fn hush_panics() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| match panic.location() {
+        _ if !AT_HAND.get() => others(panic),
+        Some(place) => {
+            tracing::error!(file = place.file(), line = place.line(), "code that was given a secret panicked")
+        }
+        None => tracing::error!("code that was given a secret panicked"),
+    }));
+}
 
 /// The input schemas of actions that take secrets; made once, since a schema takes its time.
 #[derive(Debug)]
@@ -80,7 +101,14 @@ impl Needed {
             Err(error) => return Ok(Err(error)),
         };
         let cx = ActionContext { secrets: secrets.clone(), ..cx };
-        match AssertUnwindSafe(act(cx)).catch_unwind().await {
+        let mut act = pin!(AssertUnwindSafe(act(cx)).catch_unwind());
+        let at_hand = poll_fn(|context| {
+            AT_HAND.set(true);
+            let done = act.as_mut().poll(context);
+            AT_HAND.set(false);
+            done
+        });
+        match at_hand.await {
             Ok(done) => Ok(done.map(|output| secrets.hide_in(output)).map_err(|error| secrets.hide_error(error))),
             Err(why) => Err(job::died(secrets.hide(&job::words(&*why)))),
         }

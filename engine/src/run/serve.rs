@@ -38,7 +38,9 @@ impl<W: Send + 'static> Core<W> {
             Request::Breakers => Ok(self.all_breakers()),
             Request::Breaker { playbook, open, by, why } => self.switch_breaker(&playbook, open, by, why),
             Request::ModeStands(playbook) => self.mode_stands(&playbook),
-            Request::SetMode { playbook, to, by, why } => self.set_mode(&playbook, to, by, why),
+            Request::SetMode { playbook, to, definition, by, why } => {
+                self.set_mode(&playbook, (to, definition), by, why)
+            }
             Request::Undo { run, step, by, why } => self.undo(&run, step, &by, why),
             Request::UndoIncident { incident, by, why } => self.undo_incident(&incident, &by, &why),
             Request::Keep { run, step, lasts, by } => self.keep(&run, step, lasts, &by),
@@ -121,8 +123,10 @@ impl<W: Send + 'static> Core<W> {
 
     /// Nothing new of a run starts from now on.
     pub(super) fn stop(&mut self, run: &RunId, by: Name, detail: Json) {
-        for under_way in self.runs.get(run).into_iter().flat_map(|live| live.under_way.values()) {
-            under_way.stop.raise();
+        // What is being taken back is not what is cancelled.
+        if let Some(live) = self.runs.get(run) {
+            let forward = live.under_way.iter().filter(|(part, _)| !live.run.takes_back(part));
+            forward.for_each(|(_, under_way)| under_way.stop.raise());
         }
         let now = self.parts.clock.now();
         self.record(run, vec![NewRecord::new(now, PersonActed { by, what: "cancel".into(), detail })]);
@@ -165,6 +169,7 @@ impl<W: Send + 'static> Core<W> {
                 told.push((incident, vec![record]));
             }
         }
+        self.ink.hold();
         self.write_system(fired.into_iter().map(|fired| NewRecord::new(now, fired)).collect());
         for (mut incident, records) in told {
             let id = incident.id.clone();
@@ -174,6 +179,7 @@ impl<W: Send + 'static> Core<W> {
                 *live = incident;
             }
         }
+        self.ink.let_go();
         self.ink.commit();
         Ok(answers::json(ReflexWritten { written, waiting: self.ink.waiting() as u64 }))
     }
@@ -204,9 +210,10 @@ impl<W: Send + 'static> Core<W> {
         Ok(answers::json(OfIncident { id: id.clone() }))
     }
 
-    /// Refuses what would have the engine's thread wait for a disk that hangs.
+    /// Refuses what would have the engine's thread wait for a disk that hangs, and what would go by a journal that has not
+    /// taken all that was written.
     pub(super) fn can_be_read(&mut self, stream: &StreamId) -> Result<(), Refusal> {
         let refused = || Refusal::NotNow("the journal takes nothing now".to_owned());
-        self.ink.can_read(stream).then_some(()).ok_or_else(refused)
+        (self.ink.waiting() == 0 && self.ink.can_read(stream)).then_some(()).ok_or_else(refused)
     }
 }

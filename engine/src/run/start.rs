@@ -101,6 +101,8 @@ impl<W: Send + 'static> Core<W> {
         self.tally.decided(&decided);
         let answered = decided.iter().any(|one| one.run.is_some());
         let wanted = answered || detection.rule.level >= self.definitions.incidents.min_level;
+        // What ends a wait is there with the detection, or neither is.
+        self.ink.hold();
         let (incident, opened) = if wanted {
             let (incident, opened) = self.join_or_open(detection, decided, now);
             (Some(incident), opened)
@@ -109,6 +111,7 @@ impl<W: Send + 'static> Core<W> {
             (None, Vec::new())
         };
         self.seen_by(&takers, &seen);
+        self.ink.let_go();
         let last = due.len().saturating_sub(1);
         for (at, start) in due.into_iter().enumerate() {
             let views = if at == last { seen.take_views() } else { seen.views().clone() };
@@ -380,7 +383,8 @@ impl<W: Send + 'static> Core<W> {
         if started.by.is_none() && started.parent.is_none() {
             self.triggers.started(playbook, &started, now);
         }
-        if started.came.is_some() {
+        // What anybody can write does not use up what the others may do.
+        if started.came.is_some() && !started.untrusted {
             self.triggers.incidents.counted(playbook, started.mode, now);
         }
         self.said.push(Said::Started(id.clone(), playbook.name.clone(), started.mode));

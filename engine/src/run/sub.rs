@@ -154,6 +154,9 @@ impl<W: Send + 'static> Core<W> {
                 depth: depth_below(parent),
                 detached: sub.detached,
             }),
+            // It is the step that starts it, and no incident.
+            by: parent.by.clone().filter(|_| parent.came.is_none()),
+            came: None,
             ..RunStarted::clone(parent)
         };
         self.begin(&playbook, started, now);

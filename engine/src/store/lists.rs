@@ -502,6 +502,7 @@ pub(super) fn counted(
         "SELECT s.name, r.playbook, r.place, r.image, r.began, r.counts, json_extract(r.head, '$.started.boot_ns'),
                 json_extract(r.head, '$.definition'), json_extract(r.head, '$.untrusted'),
                 json_extract(r.head, '$.by') = 'incident' AND json_extract(r.head, '$.mode') = 'enforce'
+                AND NOT coalesce(json_extract(r.head, '$.untrusted'), 0)
          FROM runs r JOIN streams s ON s.id = r.stream ORDER BY r.stream DESC",
     )?;
     let mut rows = ask.query([])?;

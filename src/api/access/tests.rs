@@ -101,9 +101,9 @@ async fn each_role_at_each_route() {
         for (at, role) in ["viewer", "responder", "approver", "admin", "asked"].into_iter().enumerate() {
             let may = match *need {
                 Need::Answer | READ => true,
-                Need::May(Permission::Note | Permission::Resolve | Permission::Run | Permission::Undo) => {
-                    role == "responder"
-                }
+                Need::May(
+                    Permission::Ack | Permission::Note | Permission::Resolve | Permission::Run | Permission::Undo,
+                ) => role == "responder",
                 Need::May(Permission::Pause | Permission::Mode | Permission::Config) => role == "admin",
                 Need::May(other) => panic!("no role is said to have {other:?} here"),
             };
@@ -124,9 +124,9 @@ async fn each_token_at_each_route() {
             let may = match *need {
                 Need::Answer => name == "of-ana",
                 READ => true,
-                Need::May(Permission::Note | Permission::Resolve | Permission::Run | Permission::Undo) => {
-                    name.contains("responder") || name == "weak-of-ana"
-                }
+                Need::May(
+                    Permission::Ack | Permission::Note | Permission::Resolve | Permission::Run | Permission::Undo,
+                ) => name.contains("responder") || name == "weak-of-ana",
                 Need::May(Permission::Pause | Permission::Mode | Permission::Config) => name == "admin",
                 Need::May(other) => panic!("no role is said to have {other:?} here"),
             };

@@ -145,6 +145,9 @@ pub struct AnswerRemembered {
     pub choice: Name,
     /// Who answered.
     pub by: Name,
+    /// By which way, which another question may not take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Name>,
     /// For so long from now.
     pub lasts: Duration,
 }

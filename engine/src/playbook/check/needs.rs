@@ -13,7 +13,7 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>) -> Option<Graph>
         for (need, at) in &places.needs {
             if *need == step.id {
                 reader.error(*at, format!("step `{need}` needs itself"), "other steps");
-            } else if !draft.ids.iter().any(|id| id == need.as_str()) {
+            } else if !draft.has(need.as_str()) {
                 let mistake = reader.source.error(*at, format!("there is no step `{need}`"));
                 let ids = draft.ids.iter().map(String::as_str).filter(|id| *id != step.id.as_str());
                 reader.note(mistake.expected("the id of a step of this playbook").nearest(need.as_str(), ids));

@@ -333,11 +333,11 @@ impl Check<'_, '_> {
 
     fn step(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>) {
         let Some(part) = used.parts.get(1) else { return };
-        if is_own(part) && !self.draft.ids.iter().any(|id| id == part.name) {
+        if is_own(part) && !self.draft.has(part.name) {
             return;
         }
         let at = self.place(reader, found, part);
-        if !self.draft.ids.iter().any(|id| id == part.name) {
+        if !self.draft.has(part.name) {
             let mistake = reader.source.error(at, format!("there is no step `{}`", part.name));
             let ids = self.draft.ids.iter().map(String::as_str);
             if let Some(meant) = self.with_a_dash(found, part) {
@@ -345,7 +345,7 @@ impl Check<'_, '_> {
             }
             return reader.note(mistake.expected("the id of a step of this playbook").nearest(part.name, ids));
         }
-        let Some((step, _)) = self.draft.steps.iter().find(|(step, _)| step.id.as_str() == part.name) else { return };
+        let Some(step) = self.draft.step(part.name) else { return };
         if let (Some(number), Some(graph)) = (found.stands.step(), self.graph)
             && let Some((mine, _)) = self.draft.steps.get(number)
             && !graph.is_ancestor(&StepId::from(part.name), &mine.id)
@@ -354,7 +354,7 @@ impl Check<'_, '_> {
                 true => format!("step `{}` reads its own output", mine.id),
                 false => format!("step `{}` may not have ended when `{}` starts", step.id, mine.id),
             };
-            let known = |id: &&str| self.draft.ids.iter().any(|known| known == id);
+            let known = |id: &&str| self.draft.has(id);
             let mut needs: Vec<&str> = mine.needs.iter().map(StepId::as_str).filter(known).collect();
             needs.push(part.name);
             let expected = match mine.id == step.id {

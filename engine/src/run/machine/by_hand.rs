@@ -113,7 +113,7 @@ impl Run {
 
     /// Who wanted this run: started it, or had it tried again.
     pub fn requesters(&self) -> impl Iterator<Item = &Name> {
-        self.started.by.iter().chain(&self.retried)
+        self.started.requesters().chain(&self.retried)
     }
 
     /// A person leaves this step out.

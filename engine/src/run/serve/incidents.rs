@@ -64,6 +64,7 @@ impl<W: Send + 'static> Core<W> {
         if let Some(moment) = moment.filter(|moment| self.is_awaited(*moment)) {
             let (record, level) = (incident.seq + 1, incident.level);
             let came = IncidentCame { moment, record, level, by: Some(by), why };
+            self.can_be_read(&StreamId::incident(&incident.id))?;
             let began = self.beginning(&incident.id).map_err(|error| Refusal::NotNow(error.to_string()))?;
             if let Some(began) = began {
                 answers = self.answers_to(&incident.id, &came, &began, now);

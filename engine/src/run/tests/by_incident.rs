@@ -174,6 +174,31 @@ fn what_anybody_can_write_begins_nothing_that_acts_alone() {
     stage.acks();
     assert_eq!((stage.moments().len(), stage.done().len()), (2, 0));
     assert!(stage.runs_of_incidents().iter().all(|run| run.untrusted));
+    let requesters: Vec<Vec<Name>> =
+        stage.runs_of_incidents().iter().map(|run| run.requesters().cloned().collect()).collect();
+    assert!(!requesters[0].contains(&"ann".into()) && requesters[1].contains(&"ann".into()), "{requesters:?}");
+}
+
+#[test]
+fn what_anybody_can_write_uses_up_nothing_of_what_the_others_may_do() {
+    let mut bounded = follows(&[At::Opened]);
+    bounded.limits.runs = Some(Rate { count: 2, per: Duration::from_secs(3600) });
+    let mut definitions = with(vec![bounded]);
+    definitions.untrusted = [detection("7", 1).event.head.source.clone()].into();
+    let mut first = stage(definitions.clone());
+    (0..4).for_each(|number| first.attacked_elsewhere(number));
+    definitions.untrusted.clear();
+    first.core.definitions = definitions.clone();
+    first.attacked_elsewhere(4);
+    assert_eq!(first.runs_of_incidents().last().unwrap().mode, Mode::Enforce);
+    let Stage { core, journal, dir, .. } = first;
+    drop(core);
+    journal.close();
+    let mut again = stage_in(dir, World::default(), definitions);
+    again.core.recover(Arc::new(|_, _| None)).unwrap();
+    (5..7).for_each(|number| again.attacked_elsewhere(number));
+    let modes: Vec<Mode> = again.runs_of_incidents().iter().map(|run| run.mode).collect();
+    assert_eq!(modes[4..], [Mode::Enforce, Mode::Enforce, Mode::Approve]);
 }
 
 #[test]

@@ -161,8 +161,22 @@ fn holds(bytes: &[u8], value: &str) -> bool {
     forms.iter().any(|form| bytes.windows(form.len()).any(|part| part == form.as_bytes()))
 }
 
+/// What panics print from now on, in all of this process.
+fn printed() -> Arc<Mutex<Vec<String>>> {
+    let printed = Arc::<Mutex<Vec<String>>>::default();
+    let (others, into) = (std::panic::take_hook(), Arc::clone(&printed));
+    std::panic::set_hook(Box::new(move |panic| {
+        into.lock().unwrap().push(panic.to_string());
+        others(panic);
+    }));
+    printed
+}
+
 #[test]
 fn the_verb_has_the_value_and_nothing_that_is_kept_or_told_does() {
+    let printed = printed();
+    crate::run::hush_panics();
+    drop(std::panic::catch_unwind(|| panic!("of something else")));
     let mut scene = scene(
         "  send: { action: api.call, with: { how: echoes, token: \"${{ secrets.token }}\" } }\n  \
          fail: { action: api.call, with: { how: fails, token: \"${{ secrets.token }}\" }, on_failure: continue }\n  \
@@ -181,6 +195,8 @@ fn the_verb_has_the_value_and_nothing_that_is_kept_or_told_does() {
     for part in [r#""token":{"secret":"token"}"#, "as ***, or", "*** is no good", "its code panicked", "with ***"] {
         assert!(told_of.contains(part), "no `{part}` in {told_of}");
     }
+    let printed = printed.lock().unwrap().concat();
+    assert!(printed.contains("of something else") && !printed.contains(VALUE), "{printed}");
     scene.ask(Request::Undo { run, step: Some("send".into()), by: "ann".into(), why: "enough".into() });
     assert_eq!(scene.said(), [format!("undo {VALUE}")]);
     for request in [Request::Status, Request::Stuck] {

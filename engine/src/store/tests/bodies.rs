@@ -372,6 +372,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             text: "Did you run this?".into(),
             choice: "me".into(),
             by: "ana".into(),
+            via: Some("socket".into()),
             lasts: Duration::from_secs(3600),
         }
         .into(),

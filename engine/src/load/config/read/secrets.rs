@@ -7,6 +7,7 @@ use crate::load::SecretFrom;
 use crate::load::reader::{Fields, Reader};
 use crate::load::yaml::{Entry, Node, Value};
 use crate::playbook::check::can_be_named;
+use quell_model::mistake::nearest;
 use quell_model::{Mistake, Name};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -89,12 +90,16 @@ fn is_a_variable(name: &str) -> bool {
 
 /// Mistakes without the lines on which something of `secrets` stands, whatever they are about.
 pub(super) fn without_lines(mut mistakes: Vec<Mistake>, node: &Node) -> Vec<Mistake> {
-    if let Some(entry) = node.entry("secrets") {
+    let Value::Map(entries) = &node.value else { return mistakes };
+    // Also one that stands twice, or is misspelt.
+    let is_meant = |key: &str| key == "secrets" || nearest(key, ["secrets"].into_iter()).is_some();
+    let mut lines = BTreeSet::new();
+    for entry in entries.iter().filter(|entry| is_meant(&entry.key)) {
         // Of an alias, where the anchor is.
-        let mut lines = BTreeSet::from([entry.at.line]);
+        lines.insert(entry.at.line);
         lines_of(&entry.value, &mut lines);
-        mistakes.iter_mut().filter(|m| lines.contains(&m.span.line)).for_each(|mistake| mistake.line_text = None);
     }
+    mistakes.iter_mut().filter(|m| lines.contains(&m.span.line)).for_each(|mistake| mistake.line_text = None);
     mistakes
 }
 

@@ -5,8 +5,13 @@ use crate::report::{self, Tried};
 use quell_model::record::RunState;
 
 impl Yard {
+    fn wanted(&self, playbook: &str, to: Mode, definition: Option<Hash>) -> Request {
+        Request::SetMode { playbook: playbook.into(), to, definition, by: "ann".into(), why: "a week".into() }
+    }
+
     fn lets(&mut self, to: Mode) -> Result<Json, Refusal> {
-        self.ask(Request::SetMode { playbook: "test".into(), to, by: "ann".into(), why: "a week".into() })
+        let wanted = self.wanted("test", to, None);
+        self.ask(wanted)
     }
 
     /// Where a run of a new attack stands, and what made its mode what it is.
@@ -36,7 +41,8 @@ impl Yard {
     }
 
     fn tried(&self) -> Tried {
-        report::tried(&self.stage.journal, &"test".into(), jiff::Timestamp::MIN).unwrap()
+        let loaded = &self.stage.core.definitions.playbooks[0];
+        report::tried(&self.stage.journal, (&loaded.name, &loaded.hash), jiff::Timestamp::MIN).unwrap()
     }
 
     fn by_hand(&mut self) -> Vec<String> {
@@ -60,7 +66,11 @@ fn a_promotion_counts_first_holds_over_restarts_and_ends_with_its_text() {
     assert_eq!((tried.acts.len(), tried.acts[0].planned, tried.acts[0].done), (1, 3, 0));
     assert_eq!(tried.named.len(), 3);
     let later = yard.clock.now().after(HOUR).wall;
-    assert_eq!(report::tried(&yard.stage.journal, &"test".into(), later).unwrap(), Tried::default());
+    let of = (&"test".into(), &yard.playbook.hash);
+    assert_eq!(report::tried(&yard.stage.journal, of, later).unwrap(), Tried::default());
+    let wanted = yard.wanted("test", Mode::Enforce, Some(Hash::of(b"what was looked at")));
+    let refused = yard.ask(wanted).unwrap_err().to_string();
+    assert!(refused.contains("has changed since you looked"), "{refused}");
     assert!(yard.things.stand().is_empty());
 
     let set = yard.lets(Mode::Enforce).unwrap();
@@ -78,6 +88,8 @@ fn a_promotion_counts_first_holds_over_restarts_and_ends_with_its_text() {
     yard.loads(&other, |_| ());
     assert_eq!(yard.goes("12", 6).1, "observe: its playbook says observe; ann promoted another text of it to enforce");
     assert_eq!(yard.mode_of_it()["word"]["holds"], json!(false));
+    let tried = yard.tried();
+    assert_eq!((tried.runs, tried.of_another_text), (1, 5), "what the former text did says nothing of this one");
     let former = yard.playbook.clone();
     yard.loads(&former, |_| ());
     assert_eq!(yard.goes("13", 7).0, RunState::Succeeded);
@@ -114,10 +126,26 @@ fn nothing_goes_beyond_the_configuration() {
     // A promotion of before is no more than the configuration allows, and holds nothing back that allows more.
     yard.loads(&playbook, |all| all.modes = [("test".into(), Mode::Enforce)].into());
     assert_eq!(yard.mode_of_it()["mode"], json!("enforce"));
-    let near =
-        yard.ask(Request::SetMode { playbook: "tset".into(), to: Mode::Observe, by: "ann".into(), why: String::new() });
+    let wanted = yard.wanted("tset", Mode::Observe, None);
+    let near = yard.ask(wanted);
     assert_eq!(near, Err(Refusal::Wrong("there is no playbook `tset`; did you mean `test`?".into())));
     assert!(matches!(yard.ask(Request::ModeStands("another-altogether".into())), Err(Refusal::NotFound { .. })));
+}
+
+#[test]
+fn a_promotion_that_is_lowered_holds_what_goes_on() {
+    let asks = Step { mode: Some(Mode::Approve), ..sets("asks", &["one"], "process.freeze", "c") };
+    let steps = vec![sets("one", &[], "process.freeze", "a"), asks, sets("two", &["asks"], "process.freeze", "b")];
+    let mut yard = Yard::new(Playbook { mode: Mode::Observe, ..playbook_of(steps) });
+    yard.lets(Mode::Enforce).unwrap();
+    let run = yard.attack_by("7", 1);
+    assert_eq!(yard.things.stand(), ["a"]);
+    // That is still further than its text says, and less far than the run began.
+    yard.lets(Mode::Approve).unwrap();
+    yard.approves(&run, "asks");
+    assert_eq!(yard.things.stand(), ["a", "c"], "the next act is asked about");
+    yard.approves(&run, "two");
+    assert_eq!(yard.things.stand(), ["a", "b", "c"]);
 }
 
 #[test]

@@ -462,6 +462,20 @@ fn the_person_concerned_answers_and_nobody_for_them() {
 }
 
 #[test]
+fn what_was_said_by_a_way_that_another_question_may_not_take_does_not_answer_it() {
+    let mut yard = asks_bo();
+    let run = yard.attack(1);
+    yard.says(&run, "ask", "me", "bo").unwrap();
+    let mut other = yard.playbook.clone();
+    other.hash = Hash::of(b"another text");
+    let StepKind::Ask(ask) = &mut other.steps[0].kind else { panic!("{:?}", other.steps[0]) };
+    ask.not_via.push("socket".into());
+    yard.stage.core.definitions.playbooks = vec![Arc::new(other)];
+    let again = yard.attack_by("8", 2);
+    assert!(yard.answers(&again).is_empty(), "they are asked once more");
+}
+
+#[test]
 fn what_a_person_has_said_outlives_restarts_and_boots_and_no_longer_than_it_should() {
     let mut yard = asks_bo();
     let run = yard.attack(1);
