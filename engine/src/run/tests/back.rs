@@ -9,6 +9,7 @@ mod incidents;
 mod parts;
 mod promote;
 mod questions;
+mod remembered;
 mod warm_up;
 
 use super::*;

@@ -92,7 +92,7 @@ fn is_a_variable(name: &str) -> bool {
 pub(super) fn without_lines(mut mistakes: Vec<Mistake>, node: &Node) -> Vec<Mistake> {
     let Value::Map(entries) = &node.value else { return mistakes };
     // Also one that stands twice, or is misspelt.
-    let is_meant = |key: &str| key == "secrets" || nearest(key, ["secrets"].into_iter()).is_some();
+    let is_meant = |key: &str| key == "secrets" || nearest(key, ["secrets"]).is_some();
     let mut lines = BTreeSet::new();
     for entry in entries.iter().filter(|entry| is_meant(&entry.key)) {
         // Of an alias, where the anchor is.
