@@ -41,10 +41,12 @@ pub(super) fn run(
     let file = [PathBuf::from(&pinned.file)];
     let paths = if file[0].is_file() { file.as_slice() } else { &[] };
     let around = around::gather(&Asked { paths, rules, config });
-    // What is wrong with the playbook as its file has it now is no matter; the configuration is.
-    let wrong: Vec<Mistake> = around.mistakes.iter().filter(|mistake| config == Some(&mistake.file)).cloned().collect();
+    // What is wrong with the playbook as its file has it now is no matter; what it is held against is.
+    let others: Vec<Mistake> =
+        around.mistakes.iter().filter(|mistake| mistake.file != Path::new(&pinned.file)).cloned().collect();
+    mistakes::draw(term, &others);
+    let wrong: Vec<Mistake> = others.into_iter().filter(|mistake| config == Some(&mistake.file)).collect();
     if Tally::of(&wrong).errors > 0 {
-        mistakes::draw(term, &wrong);
         return Err(Fail::usage(format!("the configuration has mistakes: {}", Tally::of(&wrong))));
     }
     let text = trial::written(&run, &playbook, &quell_actions::specs(), around.people.as_ref())

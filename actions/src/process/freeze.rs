@@ -122,8 +122,7 @@ impl Freeze {
 
     /// Whether all its threads are stopped by a signal.
     fn is_stopped(&self, stat: &Stat) -> Result<bool, ActionError> {
-        let states = thread_states(&self.0, stat.pid)?;
-        Ok(!states.is_empty() && states.into_iter().all(|state| matches!(state, 'T' | 'Z' | 'X')))
+        Ok(all_stopped(&thread_states(&self.0, stat.pid)?))
     }
 
     /// Whether it runs no more: stopped, dead, or held by one of its cgroups. One that waits in the kernel with SIGSTOP
@@ -208,6 +207,11 @@ fn calls(circle: &Circle) -> Vec<Json> {
             circle.members.iter().map(send).collect()
         }
     }
+}
+
+/// One that has ended since it was looked at has no thread left that is stopped.
+fn all_stopped(states: &[char]) -> bool {
+    states.contains(&'T') && states.iter().all(|state| matches!(state, 'T' | 'Z' | 'X'))
 }
 
 /// Sleeps in growing steps until it holds, the attempt's time is over or somebody asks to stop; `verify` judges.

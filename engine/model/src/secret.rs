@@ -94,7 +94,7 @@ impl Secrets {
         self.0.get(&which.secret).ok_or_else(missing)
     }
 
-    /// A text without any of the values, as they are and as they are printed in quotes.
+    /// A text without any of the values, as they are, as they are printed in quotes, and as they stand in an address.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
         let mut forms: Vec<Cow<'_, str>> = Vec::new();
@@ -102,6 +102,7 @@ impl Secrets {
             let json = Json::from(value).to_string();
             forms.push(Cow::Owned(json[1..json.len() - 1].to_owned()));
             forms.push(Cow::Owned(value.escape_debug().to_string()));
+            forms.push(Cow::Owned(in_an_address(value)));
             forms.push(Cow::Borrowed(value));
         }
         // One may be a part of another.
@@ -119,6 +120,10 @@ impl Secrets {
             Json::String(text) => Json::String(self.hide(&text)),
             Json::Array(list) => list.into_iter().map(|item| self.hide_in(item)).collect(),
             Json::Object(map) => map.into_iter().map(|(key, value)| (self.hide(&key), self.hide_in(value))).collect(),
+            // A PIN comes back as a number.
+            Json::Number(number) if self.0.values().any(|value| value.expose() == number.to_string()) => {
+                Json::from(HIDDEN)
+            }
             plain @ (Json::Null | Json::Bool(_) | Json::Number(_)) => plain,
         }
     }
@@ -136,13 +141,24 @@ impl Secrets {
     }
 }
 
+/// A value as clients write it into an address: what is not a letter, a digit or one of `-._~` as `%` and two hex digits
+/// (RFC 3986).
+fn in_an_address(value: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    value.bytes().map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     fn given() -> Secrets {
-        let all = [("short", "tok"), ("long", "tok-en\"1"), ("other", "hunter2")];
+        let all = [("short", "tok"), ("long", "tok-en\"1"), ("other", "hunter2"), ("pin", "4711"), ("key", "a/b+c")];
         all.into_iter().map(|(name, value)| (Name::from(name), Secret::new(value))).collect()
     }
 
@@ -164,8 +180,10 @@ mod tests {
         let secrets = given();
         assert_eq!(secrets.hide("a tok-en\"1 b hunter2 tok"), "a *** b *** ***");
         assert_eq!(secrets.hide(&format!("{:?}", "tok-en\"1")), "\"***\"", "as it is printed for a log");
-        let output = json!({ "echo": ["x hunter2"], "hunter2": 5, "n": null });
-        assert_eq!(secrets.hide_in(output), json!({ "echo": ["x ***"], "***": 5, "n": null }));
+        assert_eq!(secrets.hide("GET /v1?key=a%2Fb%2Bc&n=1"), "GET /v1?key=***&n=1");
+        let output = json!({ "echo": ["x hunter2"], "hunter2": 5, "n": null, "pin": 4711, "port": 47110 });
+        let hidden = json!({ "echo": ["x ***"], "***": 5, "n": null, "pin": "***", "port": 47110 });
+        assert_eq!(secrets.hide_in(output), hidden);
         let error = ActionError::GiveUp { why: "hunter2 is wrong".into(), hint: Some("not hunter2".into()) };
         assert_eq!(
             secrets.hide_error(error),

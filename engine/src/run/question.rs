@@ -15,6 +15,7 @@ use super::machine::{APPROVE, Asked, Run};
 use super::remembered::{Known, Remembered};
 use super::request::Refusal;
 use super::scope::RunScope;
+use super::serve::TAKES_NOTHING;
 use super::shell::{Core, UnderWay};
 use quell_model::people::MayAnswer;
 use quell_model::playbook::{AskPerson, StepKind};
@@ -406,7 +407,7 @@ impl<W: Send + 'static> Core<W> {
             return Refusal::NotFound { kind: "run", id: given.run.to_string() };
         }
         if self.ink.waiting() > 0 {
-            return Refusal::NotNow("the journal takes nothing now".to_owned());
+            return Refusal::NotNow(TAKES_NOTHING.to_owned());
         }
         if let Err(refused) = self.can_be_read(&stream) {
             return refused;

@@ -4,6 +4,7 @@
 //! once the engine is driven.
 
 use super::machine::Run;
+use super::serve::TAKES_NOTHING;
 use super::shell::{Core, Live, run_started};
 use crate::incident::Incidents;
 use crate::store::Journal;
@@ -329,7 +330,7 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn fold_ended(&mut self, id: &RunId) -> Result<Run, String> {
         self.ink.flush();
         if self.ink.waiting() > 0 {
-            return Err("the journal takes nothing now".to_owned());
+            return Err(TAKES_NOTHING.to_owned());
         }
         let journal = self.ink.journal().clone();
         let records = journal.read(&StreamId::run(id), 1).map_err(|error| error.to_string())?;

@@ -16,6 +16,9 @@ use quell_model::record::{
 use quell_model::{IncidentId, Json, Kind, Name, RunId, StreamId};
 use std::sync::Arc;
 
+/// Why what goes by the journal is refused while that hangs or is behind.
+pub(super) const TAKES_NOTHING: &str = "the journal takes nothing now";
+
 impl<W: Send + 'static> Core<W> {
     pub(super) fn serve(&mut self, request: Request) -> Result<Json, Refusal> {
         match request {
@@ -154,7 +157,7 @@ impl<W: Send + 'static> Core<W> {
             self.ink.flush();
         }
         if self.ink.waiting() > 0 {
-            return Err(Refusal::NotNow("the journal takes nothing now".to_owned()));
+            return Err(Refusal::NotNow(TAKES_NOTHING.to_owned()));
         }
         let now = self.parts.clock.now();
         let written = fired.len() as u64;
@@ -213,7 +216,7 @@ impl<W: Send + 'static> Core<W> {
     /// Refuses what would have the engine's thread wait for a disk that hangs, and what would go by a journal that has not
     /// taken all that was written.
     pub(super) fn can_be_read(&mut self, stream: &StreamId) -> Result<(), Refusal> {
-        let refused = || Refusal::NotNow("the journal takes nothing now".to_owned());
+        let refused = || Refusal::NotNow(TAKES_NOTHING.to_owned());
         (self.ink.waiting() == 0 && self.ink.can_read(stream)).then_some(()).ok_or_else(refused)
     }
 }

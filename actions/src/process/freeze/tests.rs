@@ -114,3 +114,18 @@ async fn who_is_let_go_by_another_is_told() {
     let Truth::HoldsNot(why) = freeze.verify(&plan, Want::Acted).await.unwrap() else { panic!("it runs") };
     assert!(why.contains("runs"), "{why}");
 }
+
+#[test]
+fn who_has_ended_meanwhile_is_not_stopped() {
+    let states: [(&[char], bool); 6] = [
+        (&['T'], true),
+        (&['T', 'T', 'Z'], true),
+        (&['T', 'S'], false),
+        (&['Z'], false),
+        (&['X', 'Z'], false),
+        (&[], false),
+    ];
+    for (states, stopped) in states {
+        assert_eq!(all_stopped(states), stopped, "{states:?}");
+    }
+}

@@ -5,6 +5,7 @@
 use super::super::answers::{self, IncidentUndoing, RunKept, RunUndoing};
 use super::super::request::Refusal;
 use super::super::shell::Core;
+use super::TAKES_NOTHING;
 use quell_model::record::{Part, SubRunStarted};
 use quell_model::{IncidentId, Json, Name, RunId, StepId, StreamId};
 use std::time::Duration;
@@ -72,8 +73,14 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow(what));
         }
         let mut undoing = Vec::new();
+        // A disk that hangs is waited for once, and not for each run.
+        let mut hangs = false;
         for run in runs {
-            let answer = self.undo_run(&run, None, by, why.to_owned());
+            let answer = match hangs {
+                true => Err(Refusal::NotNow(TAKES_NOTHING.to_owned())),
+                false => self.undo_run(&run, None, by, why.to_owned()),
+            };
+            hangs |= matches!(&answer, Err(Refusal::NotNow(why)) if why == TAKES_NOTHING);
             let refused = |error: Refusal| RunUndoing { id: run, undoing: Vec::new(), error: Some(error.to_string()) };
             undoing.push(answer.unwrap_or_else(refused));
         }
@@ -97,7 +104,7 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow(format!("nothing that run `{run}` did there stands and can be kept")));
         }
         if self.ink.waiting() > 0 {
-            return Err(Refusal::NotNow("the journal takes nothing now".to_owned()));
+            return Err(Refusal::NotNow(TAKES_NOTHING.to_owned()));
         }
         let goes = |part: &&Part| self.runs.get(run).is_some_and(|live| live.run.takes_back(part));
         if let Some(part) = standing.iter().find(goes) {
