@@ -19,12 +19,8 @@ impl<W: Send + 'static> Core<W> {
         if !plan.targets.iter().any(|target| is_identity(&target.facts)) || !began_on_a_host(&run.started) {
             return None;
         }
-        let above = |run: &&Run| {
-            let parent = run.started.parent.as_ref()?;
-            self.runs.get(&parent.run).map(|live| &live.run)
-        };
         let mut owned = Owned::default();
-        for run in iter::successors(Some(run), above) {
+        for run in iter::once(run).chain(self.above(run).map(|above| &above.run)) {
             self.captured(run, &mut owned);
         }
         Some(owned)

@@ -8,7 +8,7 @@ mod standing;
 use super::answers::{self, EngineStatus, Held, ModeNow, OfIncident, OfRun, Paused, ReflexWritten, Reloaded};
 use super::request::{Refusal, Request};
 use super::shell::{Core, run_started};
-use crate::incident::{self, Incident};
+use crate::incident::Incident;
 use quell_model::record::{
     AcknowledgementChanged, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned, ReflexFired,
     RunState,
@@ -175,10 +175,8 @@ impl<W: Send + 'static> Core<W> {
         self.ink.hold();
         self.write_system(fired.into_iter().map(|fired| NewRecord::new(now, fired)).collect());
         for (mut incident, records) in told {
-            let id = incident.id.clone();
-            self.ink.write(StreamId::incident(&id), incident.seq, &records);
-            incident::apply_all(&mut incident, &records);
-            if let Some(live) = self.incidents.get_mut(&id) {
+            self.write_to(&mut incident, &records);
+            if let Some(live) = self.incidents.get_mut(&incident.id) {
                 *live = incident;
             }
         }
