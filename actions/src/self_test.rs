@@ -133,6 +133,7 @@ fn admit(hands: &Hands, action: &dyn Action, plan: Plan) -> Result<Admitted, Str
         above: Vec::new(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
+        counted: false,
         owned: None,
     };
     match decide(&guard, &Memory::default(), &ask, plan) {

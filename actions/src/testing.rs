@@ -253,6 +253,7 @@ impl Act {
             above: Vec::new(),
             paused: false,
             consent: quell_model::guard::Consent::AsNeeded,
+            counted: false,
             owned: None,
         };
         decide(&self.guard, &Memory::default(), &ask, plan)

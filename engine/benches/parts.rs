@@ -177,6 +177,7 @@ fn guards(c: &mut Criterion) {
         above: Vec::new(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
+        counted: false,
         owned: None,
     };
     c.bench_function("guard: decide, 1,000 acts remembered", |b| {

@@ -273,6 +273,7 @@ async fn undo(
         above: Vec::new(),
         paused: false,
         consent: Consent::Given,
+        counted: false,
         owned: None,
     };
     let mut plan = intent.plan.clone();

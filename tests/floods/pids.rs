@@ -152,6 +152,7 @@ impl Strike {
             above: Vec::new(),
             paused: false,
             consent: quell_model::guard::Consent::AsNeeded,
+            counted: false,
             owned: None,
         };
         match decide(&Guard::default(), &Memory::default(), &ask, plan) {

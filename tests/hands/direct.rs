@@ -90,6 +90,7 @@ async fn kill(hands: &Arc<KernelHands>, root: &ProcessId) -> (Json, Truth) {
         above: Vec::new(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
+        counted: false,
         owned: None,
     };
     let go = match decide(&Guard::default(), &Memory::default(), &ask, plan.clone()) {

@@ -283,6 +283,9 @@ pub struct DetectionAccepted {
     pub detection: Detection,
     /// What every playbook decided.
     pub decided: Vec<Decided>,
+    /// It is one of those that the next count includes: kept whole for what it started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted_later: bool,
 }
 
 /// See [`Kind::DetectionHeld`].

@@ -8,7 +8,8 @@ use std::cmp::Ordering;
 use utoipa::ToSchema;
 
 /// One moment on both clocks. The order is that of the boot clock, so that of moments of one boot none comes sooner or later
-/// because the wall clock was set.
+/// because the wall clock was set. A moment before the boot has none on its clock, so `boot_ns` is 0, and the wall clock alone
+/// tells how long ago it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Stamp {
     /// For people: may be stepped.
@@ -40,16 +41,15 @@ impl Stamp {
         }
     }
 
-    /// The later of two by the boot clock.
-    #[must_use]
-    pub fn max_by_boot(self, other: Self) -> Self {
-        if other.boot_ns > self.boot_ns { other } else { self }
-    }
-
-    /// How long after `earlier` this is by the boot clock; zero when it is not.
+    /// How long after `earlier` this is by the boot clock; zero when it is not. What was before the boot is as long ago as the
+    /// wall clock says, and at least as long as the boot.
     #[must_use]
     pub fn since(self, earlier: Self) -> std::time::Duration {
-        std::time::Duration::from_nanos(self.boot_ns.saturating_sub(earlier.boot_ns))
+        let by_boot = std::time::Duration::from_nanos(self.boot_ns.saturating_sub(earlier.boot_ns));
+        if earlier.boot_ns > 0 {
+            return by_boot;
+        }
+        std::time::Duration::try_from(self.wall.duration_since(earlier.wall)).unwrap_or_default().max(by_boot)
     }
 }
 
@@ -94,6 +94,25 @@ mod tests {
         for (wall_s, boot_s) in [(1_000_060, 70), (1_000_000, 10), (999_995, 5), (900_000, 0)] {
             let then = at(wall_s, 123_456).on_boot_of(at(1_000_000, 10));
             assert_eq!(then, at(wall_s, boot_s), "{wall_s}");
+        }
+    }
+
+    #[test]
+    fn what_was_before_the_boot_is_as_long_ago_as_the_wall_clock_says() {
+        let at = |wall_s, boot_s: u64| Stamp {
+            wall: Timestamp::from_second(wall_s).unwrap(),
+            boot_ns: boot_s * 1_000_000_000,
+        };
+        let now = at(1_000_000, 60);
+        // (the earlier moment, seconds since)
+        for (then, seconds) in [
+            (at(999_000, 0), 1_000),
+            (at(999_970, 0), 60),
+            (at(2_000_000, 0), 60),
+            (at(999_000, 50), 10),
+            (at(999_000, 70), 0),
+        ] {
+            assert_eq!(now.since(then).as_secs(), seconds, "{then:?}");
         }
     }
 

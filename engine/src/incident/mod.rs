@@ -43,6 +43,8 @@ pub struct Incident {
     pub level: Level,
     /// When a detection or a run last joined.
     pub last: Stamp,
+    /// When that was last written down.
+    pub written: Stamp,
     /// Open, acknowledged or resolved.
     pub standing: Standing,
     /// How often each came, under [`Incident::counted_as`].
@@ -58,7 +60,7 @@ impl Incident {
     #[must_use]
     pub fn open(id: IncidentId, entity: Entity, level: Level, at: Stamp) -> Self {
         let (standing, places) = (Standing::default(), Places::default());
-        Self { id, entity, seq: 0, level, last: at, standing, counts: HashMap::new(), losses: 0, places }
+        Self { id, entity, seq: 0, level, last: at, written: at, standing, counts: HashMap::new(), losses: 0, places }
     }
 
     /// What a detection is counted under: its rule and subject, by source, so that nobody's log has spoken of a subject so
@@ -109,11 +111,11 @@ impl Incident {
                 self.count(&accepted.detection);
                 self.places.learn(&accepted.detection);
                 self.level = self.level.max(accepted.detection.rule.level);
-                self.last = at;
+                (self.last, self.written) = (at, at);
             }
             Body::IncidentJoined(joined) => {
                 self.level = self.level.max(joined.level);
-                self.last = at;
+                (self.last, self.written) = (at, at);
             }
             Body::LossSeen(_) => self.losses += 1,
             _ => {}
@@ -137,8 +139,8 @@ pub enum Keep {
 pub struct Incidents {
     by_entity: HashMap<Entity, Incident>,
     by_id: HashMap<IncidentId, Entity>,
-    /// Since when each was quiet when it was last looked at, on the boot clock; it may have had something since, or be gone.
-    quiet: BinaryHeap<Reverse<(u64, IncidentId)>>,
+    /// Since when each was quiet when it was last looked at; it may have had something since, or be gone.
+    quiet: BinaryHeap<Reverse<(Stamp, IncidentId)>>,
     /// What belongs to none.
     pub beside: Beside,
 }
@@ -153,7 +155,7 @@ impl Incidents {
     pub fn insert(&mut self, incident: Incident) -> Option<Incident> {
         let is_full = self.by_entity.len() >= MOST_LIVE && !self.by_entity.contains_key(&incident.entity);
         let makes_room = if is_full { self.longest_quiet() } else { None };
-        self.quiet.push(Reverse((incident.last.boot_ns, incident.id.clone())));
+        self.quiet.push(Reverse((incident.last, incident.id.clone())));
         self.by_id.insert(incident.id.clone(), incident.entity.clone());
         let out = match makes_room {
             Some(entity) => {
@@ -172,7 +174,7 @@ impl Incidents {
     fn longest_quiet(&mut self) -> Option<Entity> {
         while let Some(Reverse((noted, id))) = self.quiet.pop() {
             let live = self.by_id.get(&id).and_then(|entity| self.by_entity.get(entity));
-            match live.map(|incident| (incident.last.boot_ns, &incident.entity)) {
+            match live.map(|incident| (incident.last, &incident.entity)) {
                 Some((last, _)) if last > noted => self.quiet.push(Reverse((last, id))),
                 Some((_, entity)) => return Some(entity.clone()),
                 None => {}
@@ -255,7 +257,7 @@ impl Incidents {
         let mut incident = Incident::open(head.incident.clone(), head.entity.clone(), line.level, head.opened);
         incident.seq = from - 1;
         if from > 1 {
-            incident.last = line.last;
+            (incident.last, incident.written) = (line.last, line.last);
             incident.places.forget();
         }
         journal.visit(stream, from, Kind::ALL, &mut |record| {

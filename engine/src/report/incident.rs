@@ -320,6 +320,7 @@ impl Fold {
             Body::DetectionAccepted(accepted) => {
                 let runs = accepted.decided.iter().filter_map(|decided| decided.run.clone());
                 self.detected(at, &accepted.detection, runs.collect());
+                self.count += u64::from(!accepted.counted_later);
             }
             Body::IncidentJoined(joined) => {
                 self.level = self.level.max(joined.level);
@@ -355,7 +356,6 @@ impl Fold {
         for run in &runs {
             self.joined(at, run);
         }
-        self.count += 1;
         let subject = detection.subject().to_string();
         let key = (detection.rule.name.clone(), subject.clone());
         let count = if self.counts.len() < MOST_COUNTED || self.counts.contains_key(&key) {

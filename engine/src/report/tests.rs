@@ -162,7 +162,11 @@ fn contained() -> Story {
         decided("contain", TriggerDecision::Started, Some("r-1")),
         decided("miner", TriggerDecision::NotMine, None),
     ];
-    story.put("incident/i-1", 2, DetectionAccepted { detection: detection("reverse-shell", 0), decided: decisions });
+    story.put(
+        "incident/i-1",
+        2,
+        DetectionAccepted { detection: detection("reverse-shell", 0), decided: decisions, counted_later: false },
+    );
     story.put("run/r-1", 2, started("r-1", Mode::Enforce));
     let joined = IncidentJoined { detection: None, run: Some("r-1".into()), level: Level::Informational, count: 0 };
     story.put("incident/i-1", 2, joined);
@@ -278,7 +282,11 @@ fn held_back() -> Story {
     story.put("system", 1, PauseChanged { paused: false, by: "root".into() });
     story.put("incident/i-1", 2, opened());
     let decisions = vec![decided("contain", TriggerDecision::Started, Some("r-1"))];
-    story.put("incident/i-1", 2, DetectionAccepted { detection: detection("reverse-shell", 0), decided: decisions });
+    story.put(
+        "incident/i-1",
+        2,
+        DetectionAccepted { detection: detection("reverse-shell", 0), decided: decisions, counted_later: false },
+    );
     story.put("run/r-1", 2, started("r-1", Mode::Observe));
     story.put(
         "run/r-1",
@@ -371,7 +379,11 @@ fn what_asks_a_person_does_not_only_plan() {
     let mut story = Story::new();
     story.put("incident/i-1", 2, opened());
     let decisions = vec![decided("contain", TriggerDecision::Started, Some("r-1"))];
-    story.put("incident/i-1", 2, DetectionAccepted { detection: detection("reverse-shell", 0), decided: decisions });
+    story.put(
+        "incident/i-1",
+        2,
+        DetectionAccepted { detection: detection("reverse-shell", 0), decided: decisions, counted_later: false },
+    );
     story.put("run/r-1", 2, started("r-1", Mode::Approve));
     assert_eq!(story.explain("i-1").held[0].held, "contain asks before it acts (approve)");
 }
@@ -481,7 +493,7 @@ fn foreign_text_is_bounded_and_stays_as_it_is() {
     event.own =
         json!({"process": {"pid": 7, "image": "/tmp/\u{1b}[2J", "command_line": command}}).as_object().unwrap().clone();
     loud.event = Arc::new(event);
-    story.put("incident/i-1", 1, DetectionAccepted { detection: loud, decided: Vec::new() });
+    story.put("incident/i-1", 1, DetectionAccepted { detection: loud, decided: Vec::new(), counted_later: false });
     let view = story.incident("i-1");
     assert!(view.detections[0].who.starts_with("\u{1b}[2J (7): \u{1b}[31m\nfake line é"));
     let line = &view.timeline[1].text;
@@ -496,7 +508,11 @@ fn a_view_of_a_flooded_incident_is_bounded_and_says_so() {
     for n in 0..700 {
         let id = format!("r-{n}");
         let decisions = vec![decided("contain", TriggerDecision::Started, Some(&id))];
-        let accepted = DetectionAccepted { detection: detection(&format!("rule-{n}"), 10 + n), decided: decisions };
+        let accepted = DetectionAccepted {
+            detection: detection(&format!("rule-{n}"), 10 + n),
+            decided: decisions,
+            counted_later: false,
+        };
         story.put("incident/i-1", 10 + n, accepted);
         story.put(&format!("run/{id}"), 10 + n, started(&id, Mode::Enforce));
         let (state, outputs, summary) = (RunState::Succeeded, Json::Null, "1 verified".to_owned());
@@ -554,7 +570,11 @@ fn lists_and_views_say_the_same() {
 fn a_count_is_told_of_whom_it_counts() {
     let mut story = Story::new();
     story.put("incident/i-1", 0, opened());
-    let accept = |rule: &str, ms: u64| DetectionAccepted { detection: detection(rule, ms), decided: Vec::new() };
+    let accept = |rule: &str, ms: u64| DetectionAccepted {
+        detection: detection(rule, ms),
+        decided: Vec::new(),
+        counted_later: false,
+    };
     let again = |ms: u64, count: u64| IncidentJoined {
         detection: Some(Hash::of(&ms.to_le_bytes())),
         run: None,

@@ -245,6 +245,7 @@ impl<W: Send + 'static> Core<W> {
             above: self.above(&live.run).map(|above| (&above.run.started.run, above.run.playbook.limits)).collect(),
             paused: self.paused,
             consent,
+            counted: purpose != Purpose::First,
             owned: owned.as_ref(),
         };
         // Only what would act opens it: not what anybody can write, and not while nothing acts.
@@ -279,7 +280,10 @@ impl<W: Send + 'static> Core<W> {
                 for above in above {
                     self.memory.run_touched(&above, act.targets.iter().map(String::as_str));
                 }
-                self.memory.add(act);
+                // What was taken up was counted with its intent.
+                if purpose == Purpose::First {
+                    self.memory.add(act);
+                }
                 if let Some(live) = self.runs.get_mut(id) {
                     live.only_planned = false;
                 }

@@ -15,10 +15,8 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn recover_breakers(&mut self, journal: &Journal) -> Result<(), StoreError> {
         for record in journal.latest(&[Kind::BreakerChanged], usize::MAX)? {
             if let Body::BreakerChanged(changed) = record.body {
-                // Its moment on the clock of this boot: in an earlier one that may have been far ahead.
-                let age = u64::try_from(self.age(record.at).as_nanos()).unwrap_or(u64::MAX);
-                let boot_ns = self.parts.clock.now().boot_ns.saturating_sub(age);
-                self.note_breaker(*changed, Stamp { boot_ns, ..record.at });
+                let at = self.aged(record.at, self.parts.clock.now());
+                self.note_breaker(*changed, at);
             }
         }
         Ok(())

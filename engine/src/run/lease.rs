@@ -71,6 +71,8 @@ pub(super) struct Leases {
     /// When the nearest ends, once that is known.
     next: Option<Stamp>,
     changed: bool,
+    /// Those that are needed again, and why: not written yet, because other records wait for the journal.
+    unwritten: Vec<(Place, String)>,
 }
 
 impl Leases {
@@ -260,8 +262,7 @@ impl<W: Send + 'static> Core<W> {
     /// A detection: leases that end by undoing stand for longer where it is what they answered. Those that it has just
     /// been answered with are from `now` and no part of it, so that this comes after the answer.
     pub(super) fn leases_see(&mut self, detection: &Detection, now: Stamp) {
-        // What waits for the journal has the numbers that these would take.
-        if self.leases.all.is_empty() || self.ink.waiting() > 0 {
+        if self.leases.all.is_empty() {
             return;
         }
         let (rule, entity) = (&detection.rule.name, detection.entity().to_string());
@@ -270,8 +271,23 @@ impl<W: Send + 'static> Core<W> {
             same && standing.at_end == AtEnd::Undo && !standing.needed && standing.since < now
         };
         let needed: Vec<Place> = self.leases.all.iter().filter(|(_, s)| is_it(s)).map(|(p, _)| p.clone()).collect();
-        for (run, part) in needed {
-            self.lease_changes(&run, &part, "needed", format!("`{rule}` was seen again"), None);
+        for place in needed {
+            if let Some(standing) = self.leases.all.get_mut(&place) {
+                standing.needed = true;
+            }
+            self.leases.unwritten.push((place, format!("`{rule}` was seen again")));
+        }
+        self.write_needed();
+    }
+
+    /// What waits for the journal has the numbers that these would take: they come after it, and hold from the moment on
+    /// that they were seen.
+    fn write_needed(&mut self) {
+        if self.ink.waiting() > 0 {
+            return;
+        }
+        for ((run, part), why) in std::mem::take(&mut self.leases.unwritten) {
+            self.lease_changes(&run, &part, "needed", why, None);
         }
     }
 
@@ -283,6 +299,7 @@ impl<W: Send + 'static> Core<W> {
     /// Ends the leases whose moment has come.
     pub(super) fn leases_end(&mut self) {
         let now = self.parts.clock.now();
+        self.write_needed();
         let is_due = self.leases.changed || self.leases.next.is_some_and(|next| next <= now);
         if !is_due || self.paused || self.ink.waiting() > 0 {
             return;

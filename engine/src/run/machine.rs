@@ -398,7 +398,7 @@ impl Run {
     /// The moment that the nearest attempt waits for, forwards or back. One that has passed is held by something else.
     #[must_use]
     pub fn next_wait(&self, now: Stamp) -> Option<Stamp> {
-        let asked = self.questions().map(|(_, asked)| asked.until()).filter(|at| *at > now);
+        let asked = self.questions().map(|(_, asked)| asked.until).filter(|at| *at > now);
         let next = asked.chain(self.index.next_wait(now)).min();
         #[cfg(test)]
         assert_eq!(next, self.next_wait_exhaustively(now), "the index says what a look at all says");
@@ -570,7 +570,7 @@ fn next_of_part(part: Part, item: &Json, progress: &Progress, now: Stamp, out: &
         Phase::Sleeping(until) if *until <= now => out.push(Command::Wake { part }),
         Phase::Sub => out.extend(progress.sub.as_ref().map(|sub| Command::Follow { part, run: sub.run.clone() })),
         Phase::Acting(_) => out.push(Command::TakeUp { part, item: item.clone() }),
-        Phase::Asking(asked) if asked.until() <= now => {
+        Phase::Asking(asked) if asked.until <= now => {
             out.push(Command::Settle { part, question: asked.question.question })
         }
         Phase::Answered(..) => out.push(Command::GoOn { part, item: item.clone() }),

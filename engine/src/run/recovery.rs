@@ -142,6 +142,7 @@ impl<W: Send + 'static> Core<W> {
                 if let Some(mut incident) = incident {
                     // After a reboot its moment may lie far ahead of the boot clock, which would never call it quiet.
                     incident.last = self.aged(incident.last, now);
+                    incident.written = self.aged(incident.written, now);
                     self.incidents.insert(incident);
                     report.incidents += 1;
                 }
@@ -250,8 +251,8 @@ impl<W: Send + 'static> Core<W> {
         self.boot_from.is_some_and(is_it)
     }
 
-    /// A journaled moment on the clocks of this boot. What happened before the boot counts as if at its begin: a reboot
-    /// makes limits forget later, never sooner.
+    /// A journaled moment on the clocks of this boot. What happened before the boot has the wall clock alone: a reboot brings
+    /// nothing nearer, and what is limited by the hour is so across it.
     pub(super) fn aged(&self, then: Stamp, now: Stamp) -> Stamp {
         if self.is_of_this_boot(then, now) {
             return then;
@@ -264,7 +265,7 @@ impl<W: Send + 'static> Core<W> {
     /// kind. A flood of the same costs no more than its lines.
     fn recover_counts(&mut self, journal: &Journal, open: &BTreeSet<StreamId>, now: Stamp) -> Result<(), StoreError> {
         let rates = self.definitions.playbooks.iter().filter_map(|playbook| playbook.limits.runs);
-        let back = rates.map(|rate| rate.per).max().unwrap_or_default().max(KEEP);
+        let back = rates.map(|rate| rate.per).max().unwrap_or_default().max(self.looks_back());
         let since = now.wall.checked_sub(jiff::SignedDuration::try_from(back).unwrap_or(jiff::SignedDuration::MAX));
         let (mut kinds, mut streams) = (HashSet::new(), Vec::new());
         let playbooks = self.definitions.playbooks.clone();
@@ -303,10 +304,15 @@ impl<W: Send + 'static> Core<W> {
         have.iter().for_each(|run| self.touches_still(run));
     }
 
+    /// How far back the guard counts acts.
+    fn looks_back(&self) -> Duration {
+        self.guard().limits.values().map(|rate| rate.per).max().unwrap_or_default().max(KEEP)
+    }
+
     fn remember_acts(&mut self, id: &RunId, playbook: &Name, records: &[Record], now: Stamp) {
         for record in records {
             if let Body::StepIntended(intent) = &record.body
-                && self.age(record.at) <= KEEP
+                && self.age(record.at) <= self.looks_back()
             {
                 let (at, playbook) = (self.aged(record.at, now), playbook.clone());
                 self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, &intent.plan));
@@ -398,6 +404,11 @@ fn folded(
         match waiting_from(record, at, now) {
             Some(body) => run.apply(at, &body),
             None => run.apply(at, &record.body),
+        }
+        if let Body::QuestionAsked(asked) = &record.body
+            && at != record.at
+        {
+            run.question_ends(&asked.part, asked.question, record.at.after(asked.within).on_boot_of(now));
         }
     }
     Ok(run)

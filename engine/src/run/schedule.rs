@@ -20,12 +20,16 @@ const BY: &str = "schedule";
 impl<W: Send + 'static> Core<W> {
     /// Takes up which schedules held when the last engine ended, and then those that hold now.
     pub(super) fn recover_schedules(&mut self, journal: &Journal) -> Result<(), StoreError> {
+        let now = self.parts.clock.now().wall;
         for record in journal.latest(&[Kind::ScheduleSet, Kind::ScheduleMissed], usize::MAX)? {
             match &record.body {
                 Body::ScheduleSet(set) => {
                     self.triggers.schedules.known(&set.playbook, set.schedule.as_ref(), record.at.wall);
                 }
-                Body::ScheduleMissed(missed) => self.triggers.schedules.told(&missed.playbook, missed.last),
+                // The wall clock was ahead then: what has not come by now was not missed.
+                Body::ScheduleMissed(missed) if missed.last <= now => {
+                    self.triggers.schedules.told(&missed.playbook, missed.last);
+                }
                 _ => {}
             }
         }

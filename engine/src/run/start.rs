@@ -187,16 +187,20 @@ impl<W: Send + 'static> Core<W> {
         }
         let key = incident.counted_as(detection);
         let count = incident.counts.get(&key).copied().unwrap_or(0) + 1;
-        match Incident::keep(count) {
-            Keep::Whole => {
-                records.push(NewRecord::new(now, DetectionAccepted { detection: detection.clone(), decided }))
-            }
-            Keep::Count => {
-                let joined =
-                    IncidentJoined { detection: Some(detection.id), run: None, level: detection.rule.level, count };
-                records.push(NewRecord::new(now, joined));
-            }
-            Keep::Nothing => {}
+        // A run is promised by the detection that starts it, however often its like came before.
+        let starts = decided.iter().any(|one| one.decision == TriggerDecision::Started);
+        let (keep, level) = (Incident::keep(count), detection.rule.level);
+        if starts || keep == Keep::Whole {
+            let counted_later = keep != Keep::Whole;
+            let accepted = DetectionAccepted { detection: detection.clone(), decided, counted_later };
+            records.push(NewRecord::new(now, accepted));
+        }
+        if keep == Keep::Count {
+            let joined = IncidentJoined { detection: Some(detection.id), run: None, level, count };
+            records.push(NewRecord::new(now, joined));
+        } else if records.is_empty() && now.since(incident.written) > quiet / 2 {
+            // A start knows by its records whether an incident still goes on.
+            records.push(NewRecord::new(now, IncidentJoined { detection: None, run: None, level, count: 0 }));
         }
         let id = incident.id.clone();
         let mut begun = Vec::new();
@@ -261,7 +265,7 @@ impl<W: Send + 'static> Core<W> {
         let held = NewRecord::new(now, held);
         match keep {
             Keep::Whole => {
-                let accepted = DetectionAccepted { detection: detection.clone(), decided };
+                let accepted = DetectionAccepted { detection: detection.clone(), decided, counted_later: false };
                 self.write_system(vec![NewRecord::new(now, accepted), held]);
             }
             Keep::Count => self.write_system(vec![held]),

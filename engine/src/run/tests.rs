@@ -506,6 +506,16 @@ fn after_a_crash(world: World, action: &str, aged: Duration) -> Stage {
 
 /// The same, when that engine ran in this boot: `b`, or another.
 fn after_a_crash_in(world: World, action: &str, aged: Duration, boot: &str) -> Stage {
+    after_a_crash_with(world, action, aged, boot, &|_| ())
+}
+
+fn after_a_crash_with(
+    world: World,
+    action: &str,
+    aged: Duration,
+    boot: &str,
+    change: &dyn Fn(&mut Definitions),
+) -> Stage {
     let dir = tempfile::tempdir().unwrap();
     let playbook = playbook_of(vec![acts("kill", &[], action)]);
     {
@@ -539,7 +549,9 @@ fn after_a_crash_in(world: World, action: &str, aged: Duration, boot: &str) -> S
         write(StreamId::run(&"r-1".into()), vec![NewRecord::new(at, started), NewRecord::new(at, intent)]);
         journal.close();
     }
-    let mut stage = stage_in(dir, world, definitions(playbook.clone()));
+    let mut definitions = definitions(playbook.clone());
+    change(&mut definitions);
+    let mut stage = stage_in(dir, world, definitions);
     let report = stage.core.recover(Arc::new(move |_, text| (text == "pinned").then(|| playbook.clone()))).unwrap();
     assert_eq!(report.runs, ["r-1".into()]);
     stage.settle();

@@ -210,6 +210,8 @@ struct Ended {
 struct Accepted {
     detection: Detected,
     decided: Vec<Decision>,
+    #[serde(default)]
+    counted_later: bool,
 }
 
 #[derive(Deserialize)]
@@ -328,8 +330,8 @@ fn incident(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
             return put.execute(params![row.stream_no, text(&head), level as i64, at, boot]).map(drop);
         }
         Kind::DetectionAccepted => {
-            let Some(Accepted { detection, decided }) = read(row) else { return Ok(()) };
-            (level, more) = (detection.rule.level as i64, 1);
+            let Some(Accepted { detection, decided, counted_later }) = read(row) else { return Ok(()) };
+            (level, more) = (detection.rule.level as i64, i64::from(!counted_later));
             let events = detection.events.iter().chain([&detection.event]);
             first = events.map(|event| nanos(event.at.wall)).min().unwrap_or(i64::MAX);
             for run in decided.into_iter().filter_map(|decision| decision.run) {

@@ -49,7 +49,8 @@ struct Taker {
 /// Open runs, and what was started lately.
 #[derive(Debug, Default)]
 pub struct Triggers {
-    open: HashMap<Key, Taker>,
+    /// The open runs of a key: beside one that must ask another may act.
+    open: HashMap<Key, Vec<Taker>>,
     planned: HashMap<Key, (Taker, Option<IncidentId>)>,
     /// The keys of `planned` with their runs, the earliest first; some of them may be gone from there, or be of another run.
     planned_order: VecDeque<(Key, RunId)>,
@@ -222,8 +223,9 @@ impl Triggers {
         }
         let most = stricter.as_ref().map_or(most, |(mode, _)| most.strictest(*mode));
         let key = (playbook.name.clone(), per);
-        let taker = self.open.get(&key).or_else(|| self.planned.get(&key).map(|(taker, _)| taker));
-        match taker.filter(|taker| taker.most >= most) {
+        let open = self.open.get(&key).into_iter().flatten();
+        let mut takers = open.chain(self.planned.get(&key).map(|(taker, _)| taker));
+        match takers.find(|taker| taker.most >= most) {
             Some(taker) => Answer::Join(taker.run.clone()),
             None => Answer::Start { per: key.1, stricter },
         }
@@ -246,15 +248,16 @@ impl Triggers {
     /// A run is open from now on.
     pub fn started(&mut self, playbook: &Playbook, run: &RunStarted, at: Stamp) {
         let most = if run.untrusted { run.mode.strictest(Mode::Approve) } else { run.mode };
-        self.open.insert((playbook.name.clone(), run.per.clone()), Taker { run: run.run.clone(), most });
+        let takers = self.open.entry((playbook.name.clone(), run.per.clone())).or_default();
+        takers.push(Taker { run: run.run.clone(), most });
         self.counted(playbook, place_of_event(&run.event), most, at);
     }
 
-    /// A run that had ended is open again: it takes what comes, unless another does by now. It is no further start.
+    /// A run that had ended is open again: it takes what comes, where no other does by now. It is no further start.
     pub fn reopened(&mut self, run: &RunStarted) {
         let most = if run.untrusted { run.mode.strictest(Mode::Approve) } else { run.mode };
         let key = (run.playbook.clone(), run.per.clone());
-        self.open.entry(key).or_insert_with(|| Taker { run: run.run.clone(), most });
+        self.open.entry(key).or_default().push(Taker { run: run.run.clone(), most });
     }
 
     /// Counts a start for `limits.runs`. One that cannot act does not count: what was only planned, and what came after
@@ -263,7 +266,7 @@ impl Triggers {
         let Some(rate) = playbook.limits.runs.filter(|_| mode == Mode::Enforce) else { return };
         let starts = self.starts.entry(playbook.name.clone()).or_default();
         match starts.get_mut(place) {
-            Some(last) => *last = last.max_by_boot(at),
+            Some(last) => *last = (*last).max(at),
             None => {
                 // Bounded by the limit itself: past it no run counts, and what is older does not matter.
                 starts.retain(|_, last| at.since(*last) <= rate.per);
@@ -275,9 +278,13 @@ impl Triggers {
     /// A run has ended; one that only planned takes further detections until its incident closes.
     pub fn ended(&mut self, playbook: &Name, per: &str, run: &RunId, only_planned: Option<Option<IncidentId>>) {
         let key = (playbook.clone(), per.to_owned());
-        if self.open.get(&key).is_some_and(|taker| taker.run == *run)
-            && let (Some(taker), Some(incident)) = (self.open.remove(&key), only_planned)
-        {
+        let Some(takers) = self.open.get_mut(&key) else { return };
+        let Some(at) = takers.iter().position(|taker| taker.run == *run) else { return };
+        let taker = takers.remove(at);
+        if takers.is_empty() {
+            self.open.remove(&key);
+        }
+        if let Some(incident) = only_planned {
             self.plan(key, taker, incident);
         }
     }
@@ -329,7 +336,7 @@ mod tests {
 
     fn planned(all: &mut Triggers, per: usize, run: &str, incident: &str) {
         let key: Key = ("p".into(), per.to_string());
-        all.open.insert(key.clone(), Taker { run: run.into(), most: Mode::Observe });
+        all.open.entry(key.clone()).or_default().push(Taker { run: run.into(), most: Mode::Observe });
         all.ended(&key.0, &key.1, &run.into(), Some(Some(incident.into())));
     }
 

@@ -209,6 +209,7 @@ async fn renew(due: &Due, dir: &Path, world: &HostWorld, loaded: &Loaded, paused
         paused,
         // It stands by what was decided then, by a person where one was asked.
         consent: Consent::Given,
+        counted: false,
         owned: None,
     };
     let go = match decide(&definitions.guard, &Memory::default(), &ask, plan) {

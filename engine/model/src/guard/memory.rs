@@ -142,7 +142,7 @@ impl Memory {
         let at = act.at;
         let acts = self.acts.entry(act.action.clone()).or_default();
         // Out of the journal they come run by run, and nearly always after all that is known.
-        let place = acts.partition_point(|earlier| earlier.boot_ns <= at.boot_ns);
+        let place = acts.partition_point(|earlier| *earlier <= at);
         acts.insert(place, at);
         if acts.len() > MOST {
             acts.pop_front();
@@ -154,7 +154,7 @@ impl Memory {
         let images = self.images.entry(act.playbook).or_default();
         for image in act.images {
             match images.iter_mut().find(|(known, _)| known.is_same(&image)) {
-                Some((_, last)) => *last = (*last).max_by_boot(at),
+                Some((_, last)) => *last = (*last).max(at),
                 None => {
                     images.retain(|(_, last)| at.since(*last) <= KEEP);
                     if images.len() >= APART {
@@ -261,14 +261,14 @@ impl Memory {
 /// Notes when something was last acted on; the one that was not for longest makes room.
 fn touch(last: &mut Last, what: String, at: Stamp) {
     if let Some(known) = last.get_mut(&what) {
-        *known = known.max_by_boot(at);
+        *known = (*known).max(at);
         return;
     }
     if last.len() >= APART {
         last.retain(|_, seen| at.since(*seen) <= KEEP);
     }
     if last.len() >= APART
-        && let Some(oldest) = last.iter().min_by_key(|(_, seen)| seen.boot_ns).map(|(what, _)| what.clone())
+        && let Some(oldest) = last.iter().min_by_key(|(_, seen)| **seen).map(|(what, _)| what.clone())
     {
         last.remove(&oldest);
     }

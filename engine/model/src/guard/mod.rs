@@ -109,6 +109,8 @@ pub struct Ask<'a> {
     pub paused: bool,
     /// Whether a person is to be asked, or has said yes to this very plan.
     pub consent: Consent,
+    /// Its intent is written already, and counted: a crash came between that and the act.
+    pub counted: bool,
     /// In a run that began on a host or in a pod, the identities that its captures found to be owned.
     pub owned: Option<&'a Owned>,
 }
@@ -203,7 +205,7 @@ fn over_limit(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Opt
         }
     }
     if let Some(rate) = guard.limits.get(ask.action.name) {
-        let done = memory.acts(ask.action.name, ask.now, rate.per);
+        let done = memory.acts(ask.action.name, ask.now, rate.per).saturating_sub(usize::from(ask.counted));
         return (done >= (rate.count as usize).min(MOST)).then(|| {
             let (name, per, most) = (ask.action.name, rate.per, rate.count);
             (first, format!("`{name}` ran {done} times in the last {per:?}, the limit is {most}"))

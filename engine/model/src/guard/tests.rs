@@ -77,6 +77,7 @@ fn case() -> Case {
         untrusted: false,
         limits: RunLimits::default(),
         consent: Consent::AsNeeded,
+        counted: false,
         owned: None,
     }
 }
@@ -95,6 +96,7 @@ impl Case {
             above: Vec::new(),
             paused: self.paused,
             consent: self.consent,
+            counted: false,
             owned: self.owned.as_ref(),
         };
         decide(&self.guard, &self.memory, &ask, plan)
@@ -301,6 +303,7 @@ fn an_open_breaker_still_freezes_where_the_playbook_has_acted() {
             above: Vec::new(),
             paused: false,
             consent: Consent::AsNeeded,
+            counted: false,
             owned: None,
         };
         super::decide(&open.guard, &open.memory, &ask, plan(vec![target]))

@@ -64,7 +64,7 @@ impl Stage {
         let rule = RuleRef { name: "odd".into(), id: None, title: "Odd".into(), level: Level::High, tags: Vec::new() };
         let event = Arc::new(event.clone());
         let detection = Detection { id: Hash::of(b"d"), rule, event, events: Vec::new(), matched: Vec::new(), at };
-        self.journal(at, DetectionAccepted { detection, decided: Vec::new() });
+        self.journal(at, DetectionAccepted { detection, decided: Vec::new(), counted_later: false });
     }
 
     /// One turn, of which everything is journaled.

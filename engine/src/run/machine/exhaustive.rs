@@ -21,7 +21,7 @@ impl Run {
             let back = if let Some(Back::Waiting(_, at)) = progress.back { Some(at) } else { None };
             [forwards, back]
         });
-        let moments = moments.chain(self.questions().map(|(_, asked)| Some(asked.until())));
+        let moments = moments.chain(self.questions().map(|(_, asked)| Some(asked.until)));
         moments.flatten().filter(|at| *at > now).min()
     }
 
@@ -118,7 +118,7 @@ impl Run {
             match &progress.confirm {
                 None => out.push(Command::Confirm { part }),
                 Some(_) if !self.asking.contains(&(part.clone(), question)) => continue,
-                Some(asked) if asked.until() <= now => out.push(Command::Settle { part, question }),
+                Some(asked) if asked.until <= now => out.push(Command::Settle { part, question }),
                 Some(_) => {}
             }
             waits = true;

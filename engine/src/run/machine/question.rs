@@ -14,17 +14,13 @@ pub struct Asked {
     pub question: Box<QuestionAsked>,
     /// When.
     pub at: Stamp,
+    /// How long the answer is waited for.
+    pub until: Stamp,
     /// Who has said what so far, without its being enough.
     pub said: Vec<(Name, Name)>,
 }
 
 impl Asked {
-    /// How long the answer is waited for.
-    #[must_use]
-    pub fn until(&self) -> Stamp {
-        self.at.after(self.question.within)
-    }
-
     fn take(&mut self, answered: &QuestionAnswered) {
         self.said.extend(answered.by.clone().map(|by| (by, answered.choice.clone())));
     }
@@ -40,7 +36,8 @@ impl Phase {
 impl Run {
     pub(super) fn asked(&mut self, at: Stamp, asked: &QuestionAsked) {
         let Some(progress) = self.progress_mut(&asked.part) else { return };
-        let new = Asked { question: Box::new(asked.clone()), at, said: Vec::new() };
+        let until = at.after(asked.within);
+        let new = Asked { question: Box::new(asked.clone()), at, until, said: Vec::new() };
         if asked.question == QuestionKind::Confirm {
             progress.confirm = Some(new);
         } else {
@@ -53,6 +50,16 @@ impl Run {
             }
         }
         self.asking.insert((asked.part.clone(), asked.question));
+    }
+
+    /// A question of an earlier boot ends at this moment of this one.
+    pub(in crate::run) fn question_ends(&mut self, part: &Part, kind: QuestionKind, until: Stamp) {
+        let Some(progress) = self.progress_mut(part) else { return };
+        match (&mut progress.phase, kind) {
+            (_, QuestionKind::Confirm) => progress.confirm.iter_mut().for_each(|asked| asked.until = until),
+            (Phase::Asking(asked), _) => asked.until = until,
+            _ => {}
+        }
     }
 
     pub(super) fn answered(&mut self, answered: &QuestionAnswered) {
@@ -148,7 +155,7 @@ impl Run {
             match &progress.confirm {
                 None => out.push(Command::Confirm { part }),
                 Some(_) if !self.asking.contains(&(part.clone(), question)) => continue,
-                Some(asked) if asked.until() <= now => out.push(Command::Settle { part, question }),
+                Some(asked) if asked.until <= now => out.push(Command::Settle { part, question }),
                 Some(_) => {}
             }
             waits = true;

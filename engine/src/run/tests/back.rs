@@ -148,7 +148,19 @@ impl Yard {
         things: Arc<Things>,
         boot: &str,
     ) -> Self {
-        let mut stage = stage_in(dir, World::default(), definitions(playbook.clone()));
+        let definitions = definitions(playbook.clone());
+        Self::with(dir, playbook, definitions, clock, things, boot)
+    }
+
+    fn with(
+        dir: tempfile::TempDir,
+        playbook: Playbook,
+        definitions: Definitions,
+        clock: Arc<SimulatedClock>,
+        things: Arc<Things>,
+        boot: &str,
+    ) -> Self {
+        let mut stage = stage_in(dir, World::default(), definitions);
         let spec = |name, lane| {
             let plain = spec(name, lane, Guarantee::ExactlyOnceInEffect);
             &*Box::leak(Box::new(ActionSpec { undoable: true, ..plain.clone() }))
@@ -483,17 +495,6 @@ fn patient(step: Step) -> Step {
         retry: quell_model::playbook::Retry { attempts: 3, backoff: wait, backoff_most: wait },
         deadline: None,
         ..step
-    }
-}
-
-impl Yard {
-    /// An attack whose run does not end yet.
-    fn attack_that_waits(&mut self) -> RunId {
-        let mut attack = detection("7", 1);
-        Arc::make_mut(&mut attack.event).head.at = self.clock.now();
-        self.stage.core.detections([attack]);
-        self.stage.core.turn();
-        self.stage.runs()[0].clone()
     }
 }
 

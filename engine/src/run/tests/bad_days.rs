@@ -1,6 +1,7 @@
 //! What goes wrong around a run: code that panics, records that no half of the slate holds, a start after a long life.
 
 use super::*;
+use crate::clock::SimulatedClock;
 use crate::incident::Incidents;
 use quell_model::record::{
     BreakerChanged, Decided, DetectionAccepted, DetectionHeld, EngineStarted, IncidentOpened, TriggerDecision,
@@ -120,7 +121,7 @@ fn a_start_begins_what_was_promised_and_nothing_else() {
         let entity = promised.event.entity.clone();
         let opened = IncidentOpened { incident: "i".into(), entity, title: "A rule".into(), level: Level::High };
         let decided = vec![answer("test", &run), answer("gone", &lost)];
-        let accepted = DetectionAccepted { detection: promised.clone(), decided };
+        let accepted = DetectionAccepted { detection: promised.clone(), decided, counted_later: false };
         let records = vec![NewRecord::new(at, opened), NewRecord::new(at, accepted)];
         let stream = StreamId::incident(&"i".into());
         journal.written(Batch { stream, expected: 0, records, durability: Durability::Written }).unwrap();
@@ -331,4 +332,94 @@ fn limits_and_the_breaker_count_what_ran_before_a_restart() {
     second.core.detections([elsewhere(detection("8", 1)), detection("9", 1)]);
     second.settle();
     assert_eq!(second.done(), ["process.kill 1"], "the place that counts already, and no other");
+}
+
+/// What was let through before a crash is no further act after it: (the limit, whether the next run may act).
+#[test]
+fn an_intent_that_is_taken_up_is_counted_once() {
+    for (count, is_allowed) in [(1, false), (2, true)] {
+        let world = World { denials: AtomicU32::new(1), ..World::default() };
+        let limit = quell_model::playbook::Rate { count, per: Duration::from_secs(3600) };
+        let limited = |definitions: &mut Definitions| {
+            definitions.guard.limits.insert("process.kill".into(), limit);
+        };
+        let mut stage = after_a_crash_with(world, "process.kill", Duration::ZERO, "b", &limited);
+        assert_eq!(stage.done(), ["process.kill 1"], "{count}: it was counted when its intent was written");
+        stage.core.detections([detection("8", 1)]);
+        stage.settle();
+        assert_eq!(stage.done().len() == 2, is_allowed, "{count}: {:?}", stage.done());
+    }
+}
+
+/// A beacon whose count is written ever more seldom is still one incident for the next engine.
+#[test]
+fn what_goes_on_slowly_is_one_incident_over_a_start() {
+    let mut definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
+    definitions.ceiling = Mode::Observe;
+    let clock = Arc::new(SimulatedClock::new(SystemClock.now()));
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions.clone());
+    stage.core.parts.clock = clock.clone();
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
+    for number in 1..=31 {
+        stage.core.detections([detection("7", number)]);
+        stage.settle();
+        clock.advance(Duration::from_secs(120));
+    }
+    let listed = stage.journal.incidents(None, 10).unwrap();
+    let Stage { core, journal, dir, .. } = stage;
+    drop(core);
+    journal.close();
+    let mut stage = stage_in(dir, World::default(), definitions);
+    stage.core.parts.clock = clock;
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
+    stage.core.detections([detection("7", 32)]);
+    stage.settle();
+    let after = stage.journal.incidents(None, 10).unwrap();
+    assert_eq!(after.len(), 1, "{after:?}");
+    let records = stage.journal.last(&listed[0].stream);
+    assert!(records < 20, "{records}: few are written");
+    let line = after[0].line.as_ref().unwrap();
+    assert!(line.detections <= 32, "none is counted twice: {}", line.detections);
+}
+
+/// Beside a run that asks, another may act: each takes what it may, and neither is started again.
+#[test]
+fn a_value_of_run_per_has_one_run_that_asks_and_one_that_acts() {
+    let forged = |mut detection: Detection| {
+        Arc::make_mut(&mut detection.event).head.source = "file:/tmp/log".into();
+        detection
+    };
+    let mut definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
+    definitions.untrusted.insert("file:/tmp/log".into());
+    let mut stage = stage_in(tempfile::tempdir().unwrap(), World::default(), definitions);
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
+    stage.core.detections([forged(detection("7", 1))]);
+    stage.settle();
+    stage.core.detections([detection("7", 2)]);
+    stage.settle();
+    assert_eq!((stage.done().len(), stage.runs().len()), (1, 2));
+    stage.core.detections([forged(detection("7", 3))]);
+    stage.settle();
+    assert_eq!(stage.runs().len(), 2, "the one that asks is open yet");
+}
+
+/// However often its like came before, what a detection starts is promised by it.
+#[test]
+fn a_detection_that_starts_a_run_is_kept_whole() {
+    let playbook = playbook_of(vec![acts("kill", &[], "process.kill")]);
+    let mut stage = stage(World::default(), playbook);
+    for number in 1..=7 {
+        stage.core.detections([detection("7", number)]);
+        stage.settle();
+    }
+    assert_eq!(stage.runs().len(), 7, "each began when the one before had ended");
+    let listed = stage.journal.incidents(None, 10).unwrap().remove(0);
+    let records = stage.journal.read(&listed.stream, 1).unwrap();
+    let whole = records.iter().filter(|record| matches!(record.body, Body::DetectionAccepted(_))).count();
+    assert_eq!(whole, 7);
+    let count = |stage: &Stage| stage.journal.incidents(None, 10).unwrap()[0].line.as_ref().unwrap().detections;
+    assert_eq!(count(&stage), 5, "the others are in the next count");
+    stage.core.detections([detection("7", 8)]);
+    stage.settle();
+    assert_eq!((count(&stage), stage.runs().len()), (8, 8));
 }

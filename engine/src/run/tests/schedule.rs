@@ -145,3 +145,21 @@ fn a_schedule_uses_nothing_of_what_limits_attacks() {
     stage.settle();
     assert_eq!(stage.done(), ["process.kill 1", "process.kill 1"]);
 }
+
+/// A clock that was a year ahead for a moment hides nothing of what is missed once it is right again.
+#[test]
+fn what_was_told_while_the_clock_was_ahead_hides_nothing_later() {
+    let age = Duration::from_secs(900);
+    let (mut stage, _) = at(tempfile::tempdir().unwrap(), weekly(age), "2026-03-29T12:00:00Z");
+    stage.settle();
+    let (mut stage, _) = at(end(stage), weekly(age), "2027-03-31T12:00:00Z");
+    stage.settle();
+    let ahead = missed(&stage).len();
+    assert!(ahead > 0);
+    let (mut stage, _) = at(end(stage), weekly(age), "2026-03-29T13:00:00Z");
+    stage.settle();
+    let (mut stage, _) = at(end(stage), weekly(age), "2026-04-01T12:00:00Z");
+    stage.settle();
+    let later = missed(&stage);
+    assert_eq!(later.len(), ahead + 1, "{later:?}");
+}

@@ -128,6 +128,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
                 why: "it wants the rule".into(),
                 run: Some("r-1".into()),
             }],
+            counted_later: false,
         }
         .into(),
         DetectionHeld {

@@ -59,6 +59,17 @@ impl Yard {
     }
 }
 
+impl Yard {
+    /// An attack whose run does not end yet.
+    pub(super) fn attack_that_waits(&mut self) -> RunId {
+        let mut attack = detection("7", 1);
+        Arc::make_mut(&mut attack.event).head.at = self.clock.now();
+        self.stage.core.detections([attack]);
+        self.stage.core.turn();
+        self.stage.runs()[0].clone()
+    }
+}
+
 #[test]
 fn what_was_taken_back_before_its_step_began_again_is_not_what_the_step_does_then() {
     let (mut yard, run) = Yard::tried_again();
