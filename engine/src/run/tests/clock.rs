@@ -141,7 +141,9 @@ fn an_attempt_waits_by_the_boot_clock() {
         let world = World { denials: AtomicU32::new(1), ..World::default() };
         let mut stage = stage(world, playbook);
         stage.core.detections([detection("7", 1)]);
-        let waits = stage.core.runs.values().find_map(|live| live.run.next_wait(SystemClock.now())).unwrap();
+        let records = stage.journal.read(&StreamId::run(&stage.runs()[0]), 1).unwrap();
+        let again = |record: &Record| if let Body::StepFailed(failed) = &record.body { failed.again_at } else { None };
+        let waits = records.iter().find_map(again).unwrap();
         stage.core.parts.clock = Arc::new(Stepped(step));
         stage.settle();
         assert_eq!(stage.done(), ["process.kill 1", "process.kill 2"], "{step}");
