@@ -3,14 +3,14 @@
 //! Owns the bounds. Who a caller is and what they may is `access`'s to say. Keeps true: whoever is slow or silent, to ask or to
 //! read what was answered, holds a place for a bounded time and nobody else's answer waits for them; of each way at most
 //! [`Bounds::connections`] are held. Where all are taken, whoever has not asked anything yet makes room for who comes: only those
-//! who are being answered keep their places.
+//! who are being answered keep their places, and those who take what they were answered, for as long as a write may wait.
 //!
 //! ```text
 //! accept ─▶ a place, or closed ─▶ TLS within HANDSHAKE ─▶ head within HEAD ─▶ access ─▶ routes ─▶ taken within `write`
 //! ```
 
 use super::caller::Peer;
-use super::guest::{Answered, Guest, Received};
+use super::guest::{Answered, Guest, Outgoing, Received};
 use super::listen::{Accepted, Listener};
 use axum::Router;
 use axum::body::Body;
@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -47,7 +47,7 @@ struct Bounds {
     /// Connections at once, of each way: far more than the programs of a team hold, and few megabytes when all are taken.
     connections: usize,
     /// So long what is written waits for a reader who takes nothing at all: longer than the stalls of a network that comes back.
-    /// A byte that is taken begins it anew.
+    /// A byte that is taken begins it anew; a place is kept no longer for whoever has not taken all.
     write: Duration,
 }
 
@@ -111,7 +111,8 @@ impl House {
         if self.guests.len() < self.bounds.connections {
             return true;
         }
-        let Some((task, _)) = self.guests.iter().find(|(_, guest)| guest.is_to_leave()) else { return false };
+        let (now, after) = (Instant::now(), self.bounds.write);
+        let Some((task, _)) = self.guests.iter().find(|(_, guest)| guest.is_to_leave(now, after)) else { return false };
         task.abort();
         // Its descriptor is closed before another is taken. An aborted task ends at its next turn.
         while self.guests.len() >= self.bounds.connections
@@ -168,6 +169,7 @@ async fn exchange(
     router: Router,
     mut end: watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
+    let stream = Outgoing::of(stream, Arc::clone(&guest));
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let (mut router, guest) = (router.clone(), Arc::clone(&guest));
         async move {

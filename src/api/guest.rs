@@ -2,45 +2,89 @@
 //!
 //! Owns that one word. Keeps true: who is told to leave had not asked, and what they ask then is not begun. A request whose body
 //! nobody reads to its end may begin at that very moment: it is done, and its answer is lost with the connection.
+//! An answer that is written counts until the kernel has taken its last byte, for a bounded time, however many follow it.
 //!
 //! ```text
-//! silent ── the request is all there, or its body is not wanted ──▶ asked ── the answer is written ──▶ silent
-//!    └───── told to leave ──▶ leaving
+//! silent ── the request is all there, or its body is not wanted ──▶ asked ── the answer is whole ──▶ owed
+//!    │ ▲                                                             ▲                               │ │
+//!    │ │                                                             └────────── asks again ─────────┘ │
+//!    │ └──────────────────────────── the last byte is taken ───────────────────────────────────────────┤
+//!    └── told to leave ──▶ leaving ◀── told to leave, after a while ───────────────────────────────────┘
 //! ```
 
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-
-const SILENT: u8 = 0;
-const ASKED: u8 = 1;
-const LEAVING: u8 = 2;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Guest(AtomicU8);
+pub(super) struct Guest(Mutex<Word>);
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Word {
+    #[default]
+    Silent,
+    /// And since when bytes of former answers have waited to be taken.
+    Asked {
+        owed: Option<Instant>,
+    },
+    /// Answered, and since when bytes have waited to be taken.
+    Owed(Instant),
+    Leaving,
+}
 
 impl Guest {
-    /// Tells them to leave, if they have not asked.
-    pub(super) fn is_to_leave(&self) -> bool {
-        self.turn(SILENT, LEAVING)
+    /// Tells them to leave, if they have not asked, or have not taken all of their answer for so long.
+    pub(super) fn is_to_leave(&self, now: Instant, after: Duration) -> bool {
+        let mut word = self.word();
+        let may_stay = match *word {
+            Word::Silent => false,
+            Word::Owed(since) => now.saturating_duration_since(since) < after,
+            Word::Asked { .. } | Word::Leaving => true,
+        };
+        if !may_stay {
+            *word = Word::Leaving;
+        }
+        !may_stay
     }
 
     /// Whether what they ask may be done.
     pub(super) fn asks(&self) -> bool {
-        self.turn(SILENT, ASKED) || self.0.load(Ordering::SeqCst) == ASKED
+        let mut word = self.word();
+        match *word {
+            Word::Silent => *word = Word::Asked { owed: None },
+            Word::Owed(since) => *word = Word::Asked { owed: Some(since) },
+            Word::Asked { .. } => {}
+            Word::Leaving => return false,
+        }
+        true
     }
 
-    pub(super) fn is_answered(&self) {
-        self.turn(ASKED, SILENT);
+    /// The answer is whole: what is left of it is to be taken.
+    pub(super) fn is_answered(&self, now: Instant) {
+        let mut word = self.word();
+        if let Word::Asked { owed } = *word {
+            *word = Word::Owed(owed.unwrap_or(now));
+        }
     }
 
-    fn turn(&self, from: u8, to: u8) -> bool {
-        self.0.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    /// All that was written is taken.
+    pub(super) fn has_taken(&self) {
+        let mut word = self.word();
+        match *word {
+            Word::Owed(_) => *word = Word::Silent,
+            Word::Asked { .. } => *word = Word::Asked { owed: None },
+            Word::Silent | Word::Leaving => {}
+        }
+    }
+
+    fn word(&self) -> MutexGuard<'_, Word> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,6 +167,55 @@ impl hyper::body::Body for Answered {
 
 impl Drop for Answered {
     fn drop(&mut self) {
-        self.guest.is_answered();
+        self.guest.is_answered(Instant::now());
+    }
+}
+
+/// The stream of a connection, which knows when all that was written is taken: hyper lets go of an answer's body as soon as it
+/// has it in a buffer, and flushes what is below once that is empty.
+pub(super) struct Outgoing<S> {
+    stream: S,
+    guest: Arc<Guest>,
+}
+
+impl<S> Outgoing<S> {
+    pub(super) fn of(stream: S, guest: Arc<Guest>) -> Self {
+        Self { stream, guest }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Outgoing<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Outgoing<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.guest.has_taken();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }

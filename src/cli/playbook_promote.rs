@@ -1,6 +1,7 @@
 //! `quell playbook promote NAME`: what a playbook would have done, and then how far it may go.
 //!
-//! Prints what the daemon counted. Without `--to` it changes nothing.
+//! Prints what the daemon counted. Without `--to` it changes nothing; with it, what was looked at is what is meant. Where the
+//! look fails, only what needs none is done: a text that was named, and the least that a playbook may do.
 
 use super::client::{Client, segment};
 use super::escape::escape;
@@ -9,7 +10,7 @@ use super::{Exit, Fail, Global, Term};
 use crate::api::PlaybookMode;
 use jiff::Timestamp;
 use quell_engine::run::answers::ModeSet;
-use quell_model::Mode;
+use quell_model::{Hash, Mode};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
 
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Let it go so far from now on: observe, approve or enforce
     #[arg(long, value_name = "M")]
     to: Option<Mode>,
+    /// The text that is meant, by its sum (`stands.hash` of --json): then a look that fails keeps nobody from it
+    #[arg(long, value_name = "SUM", requires = "to")]
+    hash: Option<Hash>,
     /// Why, for whoever looks next
     #[arg(long, default_value = "")]
     why: String,
@@ -40,29 +44,59 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     let client = Client::new(global)?;
     let route = format!("/playbooks/{}/mode", segment(&args.name));
     let since = args.since.map(|at| format!("?since={}", segment(&at.to_string()))).unwrap_or_default();
-    let found: PlaybookMode = client.get(&format!("{route}{since}"))?;
+    let looked = client.get::<PlaybookMode>(&format!("{route}{since}"));
     let Some(to) = args.to else {
+        let found = looked?;
         if term.is_json() {
-            term.document(&found)
+            term.document(&found);
         } else {
-            show(&found, term)
+            show(&found, term);
         }
         return Ok(Exit::Right);
     };
-    if !term.is_json() {
-        show(&found, term);
-    }
+    // What was looked at, and no other text that was loaded meanwhile.
+    let hash = match looked {
+        Ok(found) => {
+            if !term.is_json() {
+                show(&found, term);
+            }
+            Some(args.hash.unwrap_or(found.stands.hash))
+        }
+        Err(fail) => {
+            let fail = may_be_done_unseen(fail, args, to)?;
+            term.warn(&format!("what it did and would have done cannot be looked at: {fail}"));
+            args.hash
+        }
+    };
     if !args.yes && !confirmed(&args.name, to, term)? {
         return Err(Fail::new(Exit::NotRight, "nothing was changed"));
     }
-    // What was looked at, and no other text that was loaded meanwhile.
-    let hash = found.stands.hash;
     let set: ModeSet = client.post(&route, &json!({ "to": to, "hash": hash, "why": args.why }))?;
     term.answer(&set, || {
         let now = if set.mode == to { String::new() } else { format!(" (now {}: {})", set.mode, escape(&set.because)) };
         format!("{}: {} before, {to} from now on{now}", escape(&args.name), set.from)
     });
     Ok(Exit::Right)
+}
+
+/// Why nobody could look, where that keeps nobody from the change; else why nothing was changed. Whoever may not look, or asked
+/// for what there is not, may not change it either.
+fn may_be_done_unseen(fail: Fail, args: &Args, to: Mode) -> Result<Fail, Fail> {
+    let is_known = args.hash.is_some() || to == Mode::Observe;
+    match fail.exit {
+        Exit::NotRight | Exit::Unreachable if is_known => Ok(fail),
+        Exit::NotRight | Exit::Unreachable => {
+            let hint = fail.hint.unwrap_or_else(|| {
+                "`--hash SUM` names the text that is meant and needs no look; `--to observe` needs none".to_owned()
+            });
+            Err(Fail::new(
+                fail.exit,
+                format!("what it did cannot be looked at, and nothing was changed: {}", fail.what),
+            )
+            .hint(hint))
+        }
+        _ => Err(fail),
+    }
 }
 
 fn confirmed(name: &str, to: Mode, term: &Term) -> Result<bool, Fail> {

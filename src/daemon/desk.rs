@@ -92,7 +92,7 @@ pub(super) const PAUSED_BESIDE: &str = "the pause flag";
 /// The engine's thread answers within milliseconds, on a machine that is starved within seconds. Whoever asks one that
 /// stands still is told so.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The daemon itself waits no longer: it has signals to hear.
+/// The daemon itself waits no longer: it may be told to end.
 const SOON: Duration = Duration::from_secs(5);
 
 /// What is looked at for changes.
@@ -205,7 +205,8 @@ impl Desk {
         done
     }
 
-    /// What is due in the kernel about once a second; a pause that somebody set there beside this daemon becomes its own.
+    /// What is due in the kernel about once a second; a pause that somebody set there beside this daemon becomes its own. It may
+    /// take as long as the engine takes to answer, and can be cut off at any point.
     pub(crate) async fn turn_kernel(&self, engine: &EngineHandle) {
         self.kernel.turn();
         if self.pausing.try_lock().is_ok() && self.kernel.is_paused_beside() {
@@ -216,7 +217,8 @@ impl Desk {
         }
     }
 
-    /// Writes down what the kernel's reflex struck since the last time; `last`: this daemon ends.
+    /// Writes down what the kernel's reflex struck since the last time; `last`: this daemon ends. Within [`SOON`]; not to be cut
+    /// off, nor to be begun again before it ends.
     pub(crate) async fn turn_block(&self, engine: &EngineHandle, last: bool) {
         let Some(turn) = self.block.turn(last) else { return };
         for one in &turn.fired {

@@ -110,10 +110,25 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
     let ended = with_kernel((&kernel, &block), &given, &loaded, &world, &dir, &runtime);
     // The engine has ended: nobody is marked any more. What may not start stays so, where it is pinned.
     block.end(&dir);
-    kernel.end();
+    if pause_is_kept(&kernel, &dir) {
+        kernel.end();
+    }
     // A view of thousands of runs that nobody waits for any more must not hold up the end.
     runtime.shutdown_timeout(LAST_VIEWS);
     ended
+}
+
+/// Whether the journal says so too when the kernel's flag says paused: the flag goes with the end, and the next start goes by
+/// the journal.
+fn pause_is_kept(kernel: &Kernel, dir: &Path) -> bool {
+    if !kernel.is_paused() {
+        return true;
+    }
+    let written = pause::write(dir, desk::PAUSED_BESIDE.into(), true, || {});
+    if let Err(error) = &written {
+        tracing::error!(%error, "the journal does not say that quell is paused: the flag stays in the kernel for the next start");
+    }
+    written.is_ok()
 }
 
 /// Puts the engine together and serves until the end.
@@ -241,6 +256,8 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
             reloads.spawn(async move { drop(desk.reload(&engine).await) });
         }
     };
+    // So is what is due in the kernel: each once at a time.
+    let (mut kernel_turn, mut block_turn) = (tokio::task::JoinSet::new(), tokio::task::JoinSet::new());
     let mut changes = tokio::time::interval(LOOK);
     changes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Whether somebody told it to end; else something inside of it died.
@@ -259,10 +276,18 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
                     tracing::error!(%e, "the self-test of the actions did not end well");
                 }
             }
+            Some(Err(e)) = kernel_turn.join_next() => tracing::error!(%e, "a look at the kernel did not end well"),
+            Some(Err(e)) = block_turn.join_next() => tracing::error!(%e, "what the kernel struck was not written down"),
             _ = changes.tick() => {
                 desk.look(&assembly);
-                desk.turn_kernel(&assembly.engine).await;
-                desk.turn_block(&assembly.engine, false).await;
+                let (of, engine) = (Arc::clone(&desk), assembly.engine.clone());
+                if kernel_turn.is_empty() {
+                    kernel_turn.spawn(async move { of.turn_kernel(&engine).await });
+                }
+                let (of, engine) = (Arc::clone(&desk), assembly.engine.clone());
+                if block_turn.is_empty() {
+                    block_turn.spawn(async move { of.turn_block(&engine, false).await });
+                }
                 let died = [
                     ("the engine's thread", assembly.eye.is_alive()),
                     ("the journal's writer", assembly.journal.is_writing()),
@@ -285,9 +310,11 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     tracing::info!("ending: runs come to a journaled point, then the sensor is detached");
     desk.set(State::Stopping);
     reloads.abort_all();
+    kernel_turn.abort_all();
     if timeout(DRAIN, drain(&assembly, &desk)).await.is_err() {
         tracing::warn!("runs are still open: they are taken up at the next start");
     }
+    while block_turn.join_next().await.is_some() {}
     desk.turn_block(&assembly.engine, true).await;
     if end.send(true).is_err() {
         tracing::debug!("the API had ended already");

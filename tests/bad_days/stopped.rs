@@ -1,11 +1,13 @@
 //! The daemon is stopped for ten seconds while others work: nothing is lost in silence. Its engine's thread alone stands
-//! still: it answers, ends when it is told to, and goes on with the next start.
+//! still: it answers, ends when it is told to, and goes on with the next start; so does a pause that no engine took.
 
 use super::host::{Host, verifies};
 use crate::cli::{Bounded, wait_until};
 use crate::daemon::Daemon;
+use quell_detectors::pin;
 use rustix::process::Signal;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -109,4 +111,30 @@ fn told_to_end_while_its_engine_stands_still_it_ends_and_the_next_start_goes_on(
     drop(verifies(&state));
     let Some(again) = host.armed(&state) else { return };
     again.end();
+}
+
+#[test]
+fn a_signal_is_heard_while_a_pause_waits_for_an_engine_that_stands_still_and_the_next_start_is_paused() {
+    let Some(host) = Host::new("unheard", &[], &[("seen", "Image|endswith: /MARK")]) else { return };
+    let state = host.dir().join("state");
+    let Some(mut daemon) = host.armed(&state) else { return };
+    if daemon.status()["hands"]["pinned"].is_null() {
+        // Another daemon of this machine has the pins, as in a test beside this one.
+        eprintln!("NOT TESTED: a signal while a pause waits: {}", daemon.status()["hands"]["unpinned_why"]);
+        return;
+    }
+    let Some(_holder) = held(&daemon, "quell-sensor") else { return };
+    assert!(pin::pause(Path::new(pin::DIR), &state, true).unwrap());
+    wait_until("the daemon is to pause too", || daemon.said().contains("set beside this daemon"));
+    let told = Instant::now();
+    daemon.signal(Signal::TERM);
+    wait_until("it hears that", || daemon.said().contains("ending: "));
+    // The engine's answer to the pause is waited for twice as long.
+    assert!(told.elapsed() < Duration::from_secs(15), "heard after {:?}\n{}", told.elapsed(), daemon.log());
+    let status = daemon.wait();
+    assert!(status.success(), "{status}\n{}", daemon.log());
+    let Some(again) = host.armed(&state) else { return };
+    assert_eq!(again.status()["paused"], true, "{}", again.log());
+    again.end();
+    drop(verifies(&state));
 }

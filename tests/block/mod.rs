@@ -150,7 +150,7 @@ fn not_tested(why: &str) {
 #[test]
 fn what_a_playbook_blocked_does_not_start_again() {
     let Some(place) = Place::new("block") else { return not_tested("no cgroup can be made here") };
-    let daemon = place.daemon();
+    let mut daemon = place.daemon();
     let status = place.status();
     if status["state"] != "armed" || status["block"]["loaded"] != true {
         return not_tested(&format!("{} {}", status["sensor"]["why"], status["block"]["why"]));
@@ -191,7 +191,7 @@ fn what_a_playbook_blocked_does_not_start_again() {
         return;
     }
     a_pause_that_the_kernel_does_not_take(&place);
-    drop(daemon);
+    daemon.kill();
     for _ in 0..3 {
         assert_eq!(place.start(&place.inside), None, "the daemon is dead, the block stands");
     }

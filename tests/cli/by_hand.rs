@@ -202,6 +202,10 @@ fn a_playbook_is_promoted_by_a_person_and_held_back() {
         daemon.ask(&[&["playbook", "promote", "asks", "--to", "enforce", "--yes"][..], &why].concat()).ends(0).out;
     assert!(set.contains("observe before, enforce from now on") && set.contains("0 runs"), "{set}");
     assert!(daemon.ask(&["playbook", "promote", "asks", "--to", "enforce", "--yes"]).ends(1).err.contains("already"));
+    // Another text than the one that was looked at is none that may go on.
+    let other = "0".repeat(64);
+    let other = daemon.ask(&["playbook", "promote", "asks", "--to", "approve", "--hash", &other, "--yes"]).ends(1);
+    assert!(other.err.contains("text"), "{}", other.err);
     // It outlives the daemon.
     daemon.kill();
     daemon = start();

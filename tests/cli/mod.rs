@@ -21,6 +21,7 @@ mod new;
 mod output;
 mod people;
 mod playbook_test;
+mod promote;
 mod rehearsal;
 mod running;
 mod schema;

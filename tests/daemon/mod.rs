@@ -1,9 +1,12 @@
-//! A daemon of a test's own: how it is started, asked and ended. Killed when the test ends, however it ends.
+//! A daemon of a test's own: how it is started, asked and ended. Killed when the test ends, however it
+//! ends, and what it pinned in the kernel goes with it.
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 #![cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "most of those who use it need the sensor"))]
 
 use crate::cli::{Ran, command, wait_until};
+#[cfg(feature = "ebpf")]
+use quell_detectors::pin;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -153,7 +156,7 @@ impl Daemon {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).ok();
     }
 
-    /// Kills it without a word.
+    /// Kills it without a word, as a crash does: what it pinned in the kernel stays for the next of its data directory.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -184,8 +187,14 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        let lives = matches!(self.child.try_wait(), Ok(None));
         // One that was stopped would not die before it goes on.
         drop(self.child.kill());
         drop(self.child.wait());
+        // Whoever dies so gives nothing back.
+        #[cfg(feature = "ebpf")]
+        if lives && let Err(error) = pin::remove(Path::new(pin::DIR), &self.state) {
+            eprintln!("what the daemon of {} pinned stays behind: {error}", self.state.display());
+        }
     }
 }

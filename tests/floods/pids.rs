@@ -1,8 +1,8 @@
 //! Pids that come again and again: no stranger is signalled.
 //!
-//! A hundred thousand processes come and go (a million with QUELL_LONG) and each is told to its parent as it ended. Once
-//! around a real daemon, which meets the reuse that this machine's pid_max gives, and once around `process.kill` alone in a
-//! pid namespace of 400 pids, where every number that it was given belongs to a stranger when it strikes.
+//! Processes come and go, a million with QUELL_LONG, and each is told to its parent as it ended. Once around a real daemon,
+//! which meets the reuse that this machine's pid_max gives, and once around `process.kill` alone in a pid namespace of 400
+//! pids, where every number that it was given belongs to a stranger when it strikes.
 
 use super::attack::{Attack, start_ticks};
 use super::daemon::Daemon;
@@ -22,8 +22,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-fn forks() -> u64 {
-    if std::env::var_os("QUELL_LONG").is_some() { 1_000_000 } else { 100_000 }
+/// Every pid of the namespace comes again some fifty times.
+const AMONG_FEW: u64 = 20_000;
+/// More than the 32,768 pids that most machines have; where there are millions, none comes again.
+const AROUND: u64 = 40_000;
+
+fn forks(short: u64) -> u64 {
+    if std::env::var_os("QUELL_LONG").is_some() { 1_000_000 } else { short }
 }
 
 fn pid_max() -> u64 {
@@ -33,18 +38,19 @@ fn pid_max() -> u64 {
 #[test]
 fn attacks_among_pids_that_come_again_are_contained_and_no_stranger_is_killed() {
     let Some(daemon) = Daemon::start("pids") else { return };
-    if pid_max() > forks() {
+    let forks = forks(AROUND);
+    if pid_max() > forks {
         eprintln!("NOT TESTED: pids that come again around a daemon: there are {} of them here", pid_max());
     }
     // The daemon may touch the strangers too.
     let churn = daemon.inside.below("churn");
-    let mut loads: Vec<Load> = (0..4).map(|_| Load::start(&churn, "forks", forks() / 4)).collect();
+    let mut loads: Vec<Load> = (0..4).map(|_| Load::start(&churn, "forks", forks / 4)).collect();
     let mut contained = 0;
     while loads.iter_mut().any(Load::is_under_way) || contained < 3 {
         Attack::start(&churn).contained(&daemon);
         contained += 1;
     }
-    assert_eq!(loads.into_iter().map(Load::done).sum::<u64>(), forks());
+    assert_eq!(loads.into_iter().map(Load::done).sum::<u64>(), forks);
 }
 
 const INSIDE: &str = "QUELL_INSIDE_PIDS";
@@ -78,12 +84,13 @@ fn a_kill_by_identity_passes_by_whoever_has_the_number_now() {
 /// Within the namespace.
 fn strike_among_few_pids() {
     std::fs::write("/proc/sys/kernel/pid_max", "400").unwrap();
+    let forks = forks(AMONG_FEW);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let mut loads: Vec<Child> = (0..2)
         .map(|n| {
             Command::new(std::env::var_os("QUELL_LOAD").unwrap())
-                .args(["forks", &(forks() / 2).to_string()])
+                .args(["forks", &(forks / 2).to_string()])
                 .stdin(Stdio::null())
                 .stdout(std::fs::File::create(dir.path().join(n.to_string())).unwrap())
                 .spawn()
@@ -115,7 +122,7 @@ fn strike_among_few_pids() {
         let status = load.wait().unwrap();
         let said = std::fs::read_to_string(dir.path().join(n.to_string())).unwrap();
         assert!(status.success(), "{said}");
-        assert_eq!(said.trim(), (forks() / 2).to_string());
+        assert_eq!(said.trim(), (forks / 2).to_string());
     }
     assert!(struck > 0 && passed_by > 0, "{struck} {passed_by}");
     eprintln!("strangers passed by: {passed_by}");

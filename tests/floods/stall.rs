@@ -7,8 +7,11 @@ use super::{not_tested, wait_for};
 use crate::cli::{Bounded, binary};
 use crate::threats::group::Group;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde::Deserialize;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,10 +19,61 @@ use std::time::{Duration, Instant};
 const TIMES: u64 = 5_000;
 const STALL: Duration = Duration::from_secs(10);
 
+/// Of a line that the watch shows, what is counted.
+#[derive(Deserialize)]
+struct Shown {
+    class: String,
+    own: Own,
+}
+
+#[derive(Deserialize)]
+struct Own {
+    loss: Option<Lost>,
+    process: Option<Whose>,
+}
+
+#[derive(Deserialize)]
+struct Lost {
+    class: String,
+    cgroup_path: Option<String>,
+    count: u64,
+}
+
+#[derive(Deserialize)]
+struct Whose {
+    cgroup_path: Option<String>,
+}
+
+/// Seen and lost, by class and cgroup, as far as it was read: each line once, there are megabytes of them.
+struct Tally {
+    events: BufReader<fs::File>,
+    line: String,
+    sums: HashMap<(String, String), (u64, u64)>,
+}
+
+impl Tally {
+    fn read_on(&mut self) {
+        while self.events.read_line(&mut self.line).unwrap() > 0 {
+            // The rest of it is yet to come.
+            if !self.line.ends_with('\n') {
+                break;
+            }
+            let shown: Shown = serde_json::from_str(&self.line).unwrap();
+            if let Some(lost) = shown.own.loss {
+                self.sums.entry((lost.class, lost.cgroup_path.unwrap_or_default())).or_default().1 += lost.count;
+            } else if let Some(of) = shown.own.process {
+                self.sums.entry((shown.class, of.cgroup_path.unwrap_or_default())).or_default().0 += 1;
+            }
+            self.line.clear();
+        }
+    }
+}
+
 /// `quell watch`, which has a sensor of its own and shows all that it is told; and who reads it.
 struct Watch {
     child: Bounded,
     reader: Bounded,
+    tally: RefCell<Tally>,
     dir: tempfile::TempDir,
 }
 
@@ -31,7 +85,9 @@ impl Watch {
         let pipe = cat.stdin.take().unwrap();
         let mut watch = Command::new(binary());
         watch.args(["watch", "--json"]).stdin(Stdio::null()).stdout(pipe).stderr(file("said"));
-        Self { child: Bounded(watch.spawn().unwrap()), reader: Bounded(cat), dir }
+        let events = BufReader::new(fs::File::open(dir.path().join("events")).unwrap());
+        let tally = Tally { events, line: String::new(), sums: HashMap::new() }.into();
+        Self { child: Bounded(watch.spawn().unwrap()), reader: Bounded(cat), tally, dir }
     }
 
     /// Watches once it shows something that happens now. `None`, loudly, where it cannot.
@@ -58,18 +114,9 @@ impl Watch {
 
     /// Seen and lost of a class in a cgroup, as far as it was told.
     fn sum(&self, class: &str, group: &Group) -> (u64, u64) {
-        let text = self.text("events");
-        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let (mut seen, mut lost) = (0, 0);
-        for event in events {
-            let own = &event["own"];
-            if own["loss"]["cgroup_path"] == group.path.as_str() && own["loss"]["class"] == class {
-                lost += own["loss"]["count"].as_u64().unwrap();
-            } else if event["class"] == class && own["process"]["cgroup_path"] == group.path.as_str() {
-                seen += 1;
-            }
-        }
-        (seen, lost)
+        let mut tally = self.tally.borrow_mut();
+        tally.read_on();
+        tally.sums.get(&(class.to_owned(), group.path.clone())).copied().unwrap_or_default()
     }
 
     /// Waits until seen and lost of a class are all that happened, and some of it was lost.

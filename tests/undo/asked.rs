@@ -61,7 +61,7 @@ fn a_person_is_asked_first_and_afterwards_and_a_killed_daemon_asks_no_second_tim
     let hold = view["steps"].as_array().unwrap().iter().find(|step| step["id"] == "hold").unwrap();
     assert_eq!(hold["questions"].as_array().unwrap().len(), 2, "{hold}");
     assert_eq!(hold["questions"][1]["answers"].as_array().unwrap().len(), 2, "the late one is kept: {hold}");
-    daemon.kill();
+    drop(daemon);
     drop(ticking);
     top.remove();
 }

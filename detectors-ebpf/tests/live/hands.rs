@@ -1,7 +1,7 @@
 //! The kernel's hands against the real kernel: they load, try themselves, kill a tree by its mark alone, and are taken
 //! out whole. What `process.kill` does with them is tried in the tests of the whole.
 
-use crate::harness::{DEADLINE, is_exec_of, live, not_tested, text};
+use crate::harness::{DEADLINE, inside, is_exec_of, live, not_tested, text};
 use quell_detectors::hands::{HandsConfig, HandsError, KernelHands};
 use quell_detectors::pin::{self, PinError, Pins};
 use quell_model::{BootId, Doom, ProcessId, TICK_NS};
@@ -118,7 +118,7 @@ fn marks_of_those_who_have_ended_make_room() {
     let own = id(child.id());
     // Who had its number before it, as far as anybody can tell: more of them than there are places. Kernels do not differ in
     // this, and a small machine takes long.
-    let many = if std::env::var_os("QUELL_INSIDE").is_some() { 100 } else { 17_000 };
+    let many = if inside() { 100 } else { 17_000 };
     for n in 0..many {
         let gone = ProcessId { start_ns: u64::MAX / 2 + n, ..own.clone() };
         hands.mark(&gone, DEADLINE).unwrap();

@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 const SHORT: Bounds = Bounds { connections: 3, write: Duration::from_millis(200) };
+/// Far more than the kernel keeps for somebody who does not read.
+const LARGE: usize = 32 << 20;
 /// What does not come by then does not come.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -47,6 +49,10 @@ impl Drop for Open {
 }
 
 async fn served(tcp: bool) -> Served {
+    served_within(SHORT, tcp).await
+}
+
+async fn served_within(bounds: Bounds, tcp: bool) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let (listener, at) = if tcp {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -77,11 +83,12 @@ async fn served(tcp: bool) -> Served {
     let router = Router::new()
         .route("/", get(|| async { "here" }))
         .route("/endless", get(endless))
+        .route("/large", get(|| async { vec![b'x'; LARGE] }))
         .route("/waits", get(wait))
         .route("/reads", post(|body: String| async move { body }));
     let (sender, end) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    tasks.spawn(within(SHORT, listener, router, end));
+    tasks.spawn(within(bounds, listener, router, end));
     Served { at, open, answer, _end: sender, _tasks: tasks, _dir: dir }
 }
 
@@ -181,10 +188,53 @@ async fn who_was_answered_and_asks_nothing_more_makes_room() {
     assert_eq!(rest(idle.remove(0)).await, "", "the first had to go");
 }
 
+/// hyper lets go of such an answer's body before it has written the first byte of it.
+#[tokio::test]
+async fn those_who_have_yet_to_take_what_they_were_answered_keep_their_places() {
+    for tcp in [false, true] {
+        let served = served_within(Bounds { write: DEADLINE, ..SHORT }, tcp).await;
+        let mut reading = Vec::new();
+        for _ in 0..SHORT.connections {
+            let mut one = served.asks("/large").await;
+            timeout(DEADLINE, one.read_exact(&mut [0])).await.unwrap().unwrap();
+            reading.push(one);
+        }
+        assert_eq!(rest(served.asks("/").await).await, "", "there is no place");
+        for one in reading {
+            assert!(rest(one).await.len() > LARGE, "all of it came");
+        }
+        assert!(rest(served.asks("/").await).await.ends_with("here"));
+    }
+}
+
+#[test]
+fn whoever_does_not_take_an_answer_keeps_their_place_for_a_while_only() {
+    let (begun, after) = (Instant::now(), Duration::from_secs(30));
+    let at = |seconds| begun + Duration::from_secs(seconds);
+    let guest = Guest::default();
+    assert!(guest.asks());
+    guest.is_answered(at(100));
+    assert!(!guest.is_to_leave(at(129), after));
+    // What they ask besides is answered, and does not begin it anew.
+    assert!(guest.asks() && !guest.is_to_leave(at(200), after), "they are being answered");
+    guest.is_answered(at(200));
+    assert!(guest.is_to_leave(at(200), after) && !guest.asks());
+
+    let guest = Guest::default();
+    assert!(guest.asks());
+    guest.is_answered(at(100));
+    guest.has_taken();
+    assert!(guest.asks());
+    guest.is_answered(at(200));
+    assert!(!guest.is_to_leave(at(229), after), "the next one begins anew");
+    assert!(guest.is_to_leave(at(230), after));
+}
+
 #[test]
 fn who_has_asked_is_not_told_to_leave_and_who_is_told_asks_nothing() {
     let guest = Guest::default();
-    assert!(guest.asks() && !guest.is_to_leave());
-    guest.is_answered();
-    assert!(guest.is_to_leave() && !guest.asks());
+    assert!(guest.asks() && !guest.is_to_leave(Instant::now(), Duration::ZERO));
+    guest.is_answered(Instant::now());
+    guest.has_taken();
+    assert!(guest.is_to_leave(Instant::now(), DEADLINE) && !guest.asks());
 }

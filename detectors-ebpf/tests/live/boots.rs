@@ -3,7 +3,7 @@
 //! Kernels come from `$QUELL_KERNELS` (paths, separated by `:`), or from `kernels/` in quell's cache directory. Where there
 //! is none, or no QEMU or static busybox, it says loudly that nothing was tested.
 
-use crate::harness::not_tested;
+use crate::harness::{inside, not_tested};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +19,7 @@ const PASSED: &str = "QUELL-KERNEL-PASSED";
 
 #[test]
 fn older_kernels_take_it_all() {
-    if std::env::var_os("QUELL_INSIDE").is_some() {
+    if inside() {
         return;
     }
     let kernels = kernels();
