@@ -69,12 +69,14 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/v1/incidents/{id}", READ),
     ("GET", "/v1/incidents/{id}/explain", READ),
     ("GET", "/v1/incidents/{id}/events", READ),
+    ("GET", "/v1/incidents/{id}/exception", READ),
     ("POST", "/v1/incidents/{id}/note", NOTE),
     ("POST", "/v1/incidents/{id}/ack", ACK),
     ("POST", "/v1/incidents/{id}/unack", ACK),
     ("POST", "/v1/incidents/{id}/resolve", RESOLVE),
     ("POST", "/v1/incidents/{id}/reopen", RESOLVE),
     ("POST", "/v1/incidents/{id}/undo", UNDO),
+    ("POST", "/v1/incidents/{id}/false-positive", UNDO),
     ("GET", "/metrics", READ),
 ];
 

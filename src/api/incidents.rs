@@ -1,17 +1,23 @@
 //! Incidents: listed, shown, explained, changed.
 
-use super::access::Via;
-use super::given::{Given, Words};
+mod false_positive;
+mod said;
+
+pub(crate) use false_positive::FalsePositiveResolved;
+pub(super) use false_positive::*;
+
+use super::App;
+use super::given::Words;
 use super::page::{self, Page, Which};
 use super::problem::{Absent, NotNow, Problem, Pruned, TooLong, Unreadable, Wrong};
-use super::{App, Caller};
-use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::Json;
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use quell_engine::report::{self, Explanation, IncidentSummary, IncidentView, Wanted};
 use quell_engine::run::Request;
 use quell_engine::run::answers::{IncidentAcknowledged, IncidentUndoing, OfIncident};
-use quell_model::{IncidentId, Name, OwnedEvent, StreamId};
+use quell_model::{IncidentId, OwnedEvent, StreamId};
+use said::Said;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -148,17 +154,11 @@ pub(super) async fn events(
         Unreadable, Absent, TooLong, Wrong
     ),
 )]
-pub(super) async fn note(
-    Path(incident): Path<IncidentId>,
-    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
-    State(app): State<App>,
-    Given(words): Given<Words>,
-) -> Result<Json<OfIncident>, Problem> {
-    let text = words.text()?;
-    if text.trim().is_empty() {
+pub(super) async fn note(said: Said) -> Result<Json<OfIncident>, Problem> {
+    if said.is_silent() {
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "a note has a text"));
     }
-    Ok(Json(app.ask(Request::Note { incident, text, by }).await?))
+    said.asks(|incident, text, by| Request::Note { incident, text, by }).await
 }
 
 /// Say that you look after an incident
@@ -173,14 +173,8 @@ pub(super) async fn note(
         Unreadable, Absent, NotNow, TooLong, Wrong
     ),
 )]
-pub(super) async fn ack(
-    Path(incident): Path<IncidentId>,
-    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
-    Extension(via): Extension<Via>,
-    State(app): State<App>,
-    Given(words): Given<Words>,
-) -> Result<Json<IncidentAcknowledged>, Problem> {
-    acknowledge(true, incident, (by, via), app, words).await
+pub(super) async fn ack(said: Said) -> Result<Json<IncidentAcknowledged>, Problem> {
+    said.acknowledges(true).await
 }
 
 /// Say that nobody looks after an incident
@@ -195,25 +189,8 @@ pub(super) async fn ack(
         Unreadable, Absent, NotNow, TooLong, Wrong
     ),
 )]
-pub(super) async fn unack(
-    Path(incident): Path<IncidentId>,
-    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
-    Extension(via): Extension<Via>,
-    State(app): State<App>,
-    Given(words): Given<Words>,
-) -> Result<Json<IncidentAcknowledged>, Problem> {
-    acknowledge(false, incident, (by, via), app, words).await
-}
-
-async fn acknowledge(
-    acknowledged: bool,
-    incident: IncidentId,
-    (by, Via(via)): (Name, Via),
-    app: App,
-    words: Words,
-) -> Result<Json<IncidentAcknowledged>, Problem> {
-    let why = words.text()?;
-    Ok(Json(app.ask(Request::Acknowledge { incident, acknowledged, why, by, via: via.into() }).await?))
+pub(super) async fn unack(said: Said) -> Result<Json<IncidentAcknowledged>, Problem> {
+    said.acknowledges(false).await
 }
 
 /// End an incident
@@ -228,13 +205,8 @@ async fn acknowledge(
         Unreadable, Absent, NotNow, TooLong, Wrong
     ),
 )]
-pub(super) async fn resolve(
-    Path(incident): Path<IncidentId>,
-    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
-    State(app): State<App>,
-    Given(words): Given<Words>,
-) -> Result<Json<OfIncident>, Problem> {
-    Ok(Json(app.ask(Request::Resolve { incident, why: words.text()?, by }).await?))
+pub(super) async fn resolve(said: Said) -> Result<Json<OfIncident>, Problem> {
+    said.asks(|incident, why, by| Request::Resolve { incident, why, by }).await
 }
 
 /// Open an incident again
@@ -249,13 +221,8 @@ pub(super) async fn resolve(
         Unreadable, Absent, NotNow, TooLong, Wrong
     ),
 )]
-pub(super) async fn reopen(
-    Path(incident): Path<IncidentId>,
-    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
-    State(app): State<App>,
-    Given(words): Given<Words>,
-) -> Result<Json<OfIncident>, Problem> {
-    Ok(Json(app.ask(Request::Reopen { incident, why: words.text()?, by }).await?))
+pub(super) async fn reopen(said: Said) -> Result<Json<OfIncident>, Problem> {
+    said.asks(|incident, why, by| Request::Reopen { incident, why, by }).await
 }
 
 /// Take back all that the runs of an incident did
@@ -270,11 +237,6 @@ pub(super) async fn reopen(
         Unreadable, Absent, NotNow, TooLong, Wrong
     ),
 )]
-pub(super) async fn undo(
-    Path(incident): Path<IncidentId>,
-    ConnectInfo(Caller(by)): ConnectInfo<Caller>,
-    State(app): State<App>,
-    Given(words): Given<Words>,
-) -> Result<Json<IncidentUndoing>, Problem> {
-    Ok(Json(app.ask(Request::UndoIncident { incident, by, why: words.text()? }).await?))
+pub(super) async fn undo(said: Said) -> Result<Json<IncidentUndoing>, Problem> {
+    said.asks(|incident, why, by| Request::UndoIncident { incident, why, by }).await
 }

@@ -36,6 +36,7 @@ pub(crate) use app::App;
 pub(crate) use caller::Caller;
 pub(crate) use connections::serve;
 pub(crate) use document::text as document;
+pub(crate) use incidents::FalsePositiveResolved;
 pub(crate) use listen::{Listener, listen, mistakes as listen_mistakes};
 pub(crate) use page::Page;
 pub(crate) use playbooks::PlaybookMode;

@@ -43,7 +43,9 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(incidents::unack))
         .routes(routes!(incidents::resolve))
         .routes(routes!(incidents::reopen))
-        .routes(routes!(incidents::undo));
+        .routes(routes!(incidents::undo))
+        .routes(routes!(incidents::false_positive))
+        .routes(routes!(incidents::exception));
     OpenApiRouter::with_openapi(document::head()).nest(VERSION, routes).routes(routes!(metrics::metrics))
 }
 

@@ -12,7 +12,7 @@ use crate::api::{End, EndReason, Gap};
 use quell_engine::report::{Happening, TimelineLine};
 use quell_model::{RunId, Stamp};
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A line that says nothing comes every quarter of a minute: after three that did not, nobody is there.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -45,7 +45,7 @@ impl<'a> Following<'a> {
         let coming = client.open(&path, None)?;
         let mut following = Self { client, path, coming, text: Vec::new(), last: None, told: false };
         // The first says where it begins: whatever is asked from now on is of that moment or later.
-        following.next()?;
+        following.next(None)?;
         Ok(following)
     }
 
@@ -59,7 +59,7 @@ impl<'a> Following<'a> {
         let shown: HashSet<(Stamp, Option<&RunId>, &str)> =
             shown.iter().map(|line| (line.at, line.run.as_ref(), line.text.as_str())).collect();
         while !term.is_deaf() {
-            let event = self.next()?;
+            let Some(event) = self.next(None)? else { break };
             match event.name.as_str() {
                 "record" => {
                     let happening: Happening = read(&event.data)?;
@@ -81,20 +81,43 @@ impl<'a> Following<'a> {
                     let gap: Gap = read(&event.data)?;
                     term.warn(&format!("something that happened meanwhile cannot be told: {}", escape(&gap.why)));
                 }
-                "end" => {
-                    let end: End = read(&event.data)?;
-                    match end.why {
-                        EndReason::Revoked => self.go_on()?,
-                        EndReason::Ending | EndReason::Broken => return Err(Fail::new(Exit::Unreachable, end.text)),
-                    }
-                }
+                "end" => self.ended(&event)?,
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn next(&mut self) -> Result<Event, Fail> {
+    /// Asks whether it is so, and again whenever something has happened; false: it was not within this time.
+    pub(super) fn until(
+        mut self,
+        patience: Duration,
+        mut is_so: impl FnMut() -> Result<bool, Fail>,
+    ) -> Result<bool, Fail> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if is_so()? {
+                return Ok(true);
+            }
+            match self.next(Some(deadline))? {
+                Some(event) if event.name == "end" => self.ended(&event)?,
+                Some(_) => {}
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// The daemon ends the stream: where it is only to be begun anew, it is.
+    fn ended(&mut self, event: &Event) -> Result<(), Fail> {
+        let end: End = read(&event.data)?;
+        match end.why {
+            EndReason::Revoked => self.go_on(),
+            EndReason::Ending | EndReason::Broken => Err(Fail::new(Exit::Unreachable, end.text)),
+        }
+    }
+
+    /// The next event; none: the deadline has come.
+    fn next(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, Fail> {
         loop {
             while let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
                 let event = parse(&String::from_utf8_lossy(&self.text[..end]));
@@ -102,12 +125,17 @@ impl<'a> Following<'a> {
                 self.last = event.id.or(self.last);
                 self.told |= event.name == "record";
                 if !event.data.is_empty() {
-                    return Ok(event);
+                    return Ok(Some(event));
                 }
             }
-            match self.client.piece(&mut self.coming, SILENCE) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            match self.client.piece(&mut self.coming, left.map_or(SILENCE, |left| left.min(SILENCE))) {
                 Ok(Some(bytes)) if self.text.len() + bytes.len() <= LONGEST => self.text.extend_from_slice(&bytes),
                 Ok(Some(_)) => return Err(Fail::new(Exit::Unreachable, "the daemon tells something that has no end")),
+                Err(_) if left.is_some_and(|left| left < SILENCE) => return Ok(None),
                 Ok(None) | Err(_) if self.told => self.go_on()?,
                 Ok(None) => return Err(Fail::new(Exit::Unreachable, "the daemon broke off")),
                 Err(fail) => return Err(fail),
@@ -190,8 +218,8 @@ mod tests {
         let mut following = Following::begin(&client, "").unwrap();
         let mut told = Vec::new();
         let broke = loop {
-            match following.next() {
-                Ok(event) => told.push(event.data),
+            match following.next(None) {
+                Ok(event) => told.extend(event.map(|event| event.data)),
                 Err(fail) => break fail,
             }
         };

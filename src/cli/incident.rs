@@ -1,10 +1,10 @@
-//! `quell incident list|show|explain|ack|unack|note|resolve|reopen|undo`.
+//! `quell incident list|show|explain|ack|unack|note|resolve|reopen|undo|false-positive`.
 
 use super::client::{Client, segment};
 use super::escape::escape;
 use super::follow::Following;
 use super::since::moment;
-use super::{Exit, Fail, Global, Term};
+use super::{Exit, Fail, Global, Term, incident_false_positive};
 use jiff::Timestamp;
 use quell_engine::report::{Happening, IncidentView, MOST_SHOWN, SHOWN};
 use quell_engine::run::answers::{IncidentAcknowledged, IncidentUndoing, OfIncident};
@@ -58,6 +58,11 @@ enum What {
     /// Take back all that the runs of an incident did, proved
     #[command(after_help = "Example:\n  quell incident undo i-0f1e2d3c4b5a --why \"a false alarm\"")]
     Undo(Why),
+    /// Say that it was no attack: take back what was done, resolve it, and draft an exception to its rules
+    #[command(
+        after_help = "Examples:\n  quell incident false-positive i-0f1e2d3c4b5a --reason \"the nightly mirror job\" > exceptions/mirror.yml\n  quell incident false-positive i-0f1e2d3c4b5a --reason \"the nightly mirror job\" --expires 30d --out exceptions/mirror.yml"
+    )]
+    FalsePositive(incident_false_positive::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,6 +95,9 @@ struct Shown {
     /// Then print what happens in it and its runs, until it is resolved; with --json only that, a record a line
     #[arg(long, conflicts_with = "events")]
     follow: bool,
+    /// Print the exception instead that was drafted when it was said to be no attack
+    #[arg(long, conflicts_with_all = ["events", "follow", "limit", "since"])]
+    exception: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,6 +118,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::Show(Shown { part, events: true, .. }) => {
             events(&client, &format!("/incidents/{}", segment(&part.id)), term)?
         }
+        What::Show(Shown { part, exception: true, .. }) => incident_false_positive::show(&client, &part.id, term)?,
         What::Show(Shown { part, follow: true, .. }) => follow(&client, part, term)?,
         What::Show(Shown { part, .. }) if term.is_json() => term.document(&client.get::<Value>(&part.path(""))?),
         What::Show(Shown { part, .. }) => super::incident_view::show(&client.get(&part.path(""))?, term),
@@ -120,6 +129,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::Note { id, text } => change(&client, term, id, "note", "the note is in its timeline", text)?,
         What::Resolve(Why { id, why }) => change(&client, term, id, "resolve", "resolved", why)?,
         What::Reopen(Why { id, why }) => change(&client, term, id, "reopen", "open again", why)?,
+        What::FalsePositive(args) => return incident_false_positive::run(&client, args, term),
         What::Undo(Why { id, why }) => {
             let answer: IncidentUndoing =
                 client.post(&format!("/incidents/{}/undo", segment(id)), &json!({ "text": why }))?;

@@ -6,9 +6,9 @@ use super::run_view;
 use super::show::{moment, since, size, span, time_of_day, value};
 use super::table::{Table, cell};
 use super::term::{Ink, Term};
-use quell_engine::incident::Acknowledged;
+use quell_engine::incident::{Acknowledged, FalsePositive};
 use quell_engine::report::{Explanation, IncidentSummary, IncidentView, LossView, More};
-use quell_model::record::{IncidentState, RecorderPinned, TriggerDecision};
+use quell_model::record::{Decided, IncidentState, RecorderPinned, TriggerDecision};
 use quell_model::{Class, RunId};
 use std::time::Duration;
 
@@ -24,6 +24,19 @@ fn state(state: IncidentState) -> (Ink, String) {
 /// By whom an incident is looked after, and since when.
 pub(super) fn acknowledged(who: &Acknowledged) -> String {
     format!("acknowledged by {} at {} ({})", escape(who.by.as_str()), moment(who.at.wall), escape(who.via.as_str()))
+}
+
+/// Who says that an incident was no attack, and why.
+fn false_positive(known: Option<&FalsePositive>, term: &Term) {
+    if let Some(known) = known {
+        let FalsePositive { by, at, reason } = known;
+        term.line(format!(
+            "  resolved as a false positive by {} at {}: {}",
+            escape(by.as_str()),
+            moment(at.wall),
+            escape(reason)
+        ));
+    }
 }
 
 /// Every incident, a line each.
@@ -59,6 +72,7 @@ pub(super) fn show(incident: &IncidentView, term: &Term) {
     if let Some(who) = &one.acknowledged {
         term.line(format!("  {}", acknowledged(who)));
     }
+    false_positive(one.false_positive.as_ref(), term);
     for loss in &incident.losses {
         term.line(format!("  {}", term.ink(Ink::Warn, &lost(loss))));
     }
@@ -98,6 +112,7 @@ fn left_out(more: &More, term: &Term) {
         (more.notes, "notes"),
         (more.timeline, "lines"),
         (more.held, "causes"),
+        (more.moments, "moments"),
     ];
     let some: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
@@ -175,6 +190,7 @@ pub(super) fn explain(told: &Explanation, term: &Term) {
     if let Some(who) = &told.acknowledged {
         term.line(format!("  {}", acknowledged(who)));
     }
+    false_positive(told.false_positive.as_ref(), term);
     for detection in &told.detections {
         term.line("");
         term.line(format!(
@@ -187,17 +203,13 @@ pub(super) fn explain(told: &Explanation, term: &Term) {
         for matched in &detection.matched {
             term.line(format!("    {} = {}", term.ink(Ink::Name, &matched.field), value(&matched.value, 160)));
         }
-        for decided in &detection.decided {
-            let (ink, word) = decision(decided.decision);
-            let run = decided.run.as_ref().map(|run| format!(" → {run}")).unwrap_or_default();
-            term.line(format!(
-                "  {}  {}{}  {}",
-                term.ink(ink, &format!("{word:<8}")),
-                escape(decided.playbook.as_str()),
-                escape(&run),
-                term.ink(Ink::Dim, &decided.why),
-            ));
-        }
+        decisions(&detection.decided, term);
+    }
+    for come in &told.moments {
+        term.line("");
+        let time = term.ink(Ink::Dim, &time_of_day(come.at.wall));
+        term.line(format!("{time}  {}", term.ink(Ink::Bold, &format!("the incident is {}", come.moment))));
+        decisions(&come.decided, term);
     }
     if !told.held.is_empty() {
         term.line("");
@@ -222,6 +234,21 @@ pub(super) fn explain(told: &Explanation, term: &Term) {
     }
     pruned(&told.runs_pruned, term);
     left_out(&told.more, term);
+}
+
+/// What every playbook decided, a line each.
+fn decisions(all: &[Decided], term: &Term) {
+    for decided in all {
+        let (ink, word) = decision(decided.decision);
+        let run = decided.run.as_ref().map(|run| format!(" → {run}")).unwrap_or_default();
+        term.line(format!(
+            "  {}  {}{}  {}",
+            term.ink(ink, &format!("{word:<8}")),
+            escape(decided.playbook.as_str()),
+            escape(&run),
+            term.ink(Ink::Dim, &decided.why),
+        ));
+    }
 }
 
 fn decision(decision: TriggerDecision) -> (Ink, &'static str) {

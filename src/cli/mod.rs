@@ -17,6 +17,7 @@ mod event_line;
 mod exit;
 mod follow;
 mod incident;
+mod incident_false_positive;
 mod incident_view;
 mod init;
 mod junit;

@@ -6,7 +6,7 @@ use super::table::{Table, cell};
 use super::term::Ink;
 use super::{Exit, Fail, Term};
 use quell_engine::detect::{RuleReport, RuleSource, Rules};
-use quell_model::{Mistake, MistakeLevel};
+use quell_model::{Mistake, MistakeLevel, Name};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -109,6 +109,21 @@ fn print(report: &RuleReport, term: &Term) {
     if report.never_fires().next().is_some() {
         term.line("");
         never.print(term, "");
+    }
+    let mut exceptions = Table::new(&["exception", "to", "owner", "holds until", "why"]);
+    for one in &report.exceptions {
+        let rules: Vec<&str> = one.rules.iter().map(Name::as_str).collect();
+        exceptions.row([
+            (Ink::Name, one.name.to_string()),
+            cell(if rules.is_empty() { "no rule that is loaded".to_owned() } else { rules.join(", ") }),
+            cell(one.owner.as_str()),
+            cell(super::show::moment(one.expires)),
+            cell(one.reason.as_str()),
+        ]);
+    }
+    if !report.exceptions.is_empty() {
+        term.line("");
+        exceptions.print(term, "");
     }
     for passed in &report.passed_over {
         term.note(format!(

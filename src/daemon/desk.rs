@@ -60,7 +60,7 @@ pub(crate) struct Desk {
 struct Facts {
     state: State,
     definitions: Definitions,
-    rules: usize,
+    rules: Arc<Rules>,
     rules_skipped: usize,
     actions_missing: Vec<ActionMissing>,
     /// Actions that no means works for, each with a reason.
@@ -110,7 +110,7 @@ impl Desk {
         let facts = Facts {
             state: State::Starting,
             definitions: loaded.definitions.clone(),
-            rules: loaded.rules.len(),
+            rules: Arc::clone(&loaded.rules),
             rules_skipped: loaded.rules_skipped,
             actions_missing: Vec::new(),
             dead: BTreeMap::new(),
@@ -328,7 +328,7 @@ impl Desk {
             },
             hands: self.kernel.status(),
             block: self.block.status(),
-            rules: facts.rules,
+            rules: facts.rules.len(),
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions, engine),
             not_armed: Self::not_armed(&facts),
@@ -373,6 +373,11 @@ impl Desk {
     /// Who may do what, as it holds now, and whenever it is read anew.
     pub(crate) fn access(&self) -> watch::Receiver<Arc<Access>> {
         self.access.subscribe()
+    }
+
+    /// The rules in force.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.facts().rules)
     }
 
     /// The sum of a loaded playbook's text.
@@ -434,7 +439,7 @@ impl Desk {
         let request = Request::Reload(Box::new(loaded.definitions.clone()));
         self.ask::<Reloaded>(engine, request).await.map_err(|refusal| refusal.to_string())?;
         let mut facts = self.facts();
-        facts.rules = loaded.rules.len();
+        facts.rules = Arc::clone(&loaded.rules);
         facts.rules_skipped = loaded.rules_skipped;
         facts.watched.clone_from(&loaded.files);
         facts.reload_refused = None;

@@ -152,7 +152,7 @@ fn untrusted(config: &Config, report: &RuleReport) -> Vec<Mistake> {
     let named: Vec<&PathBuf> =
         config.rules.dirs.iter().chain(&config.rules.exceptions).chain(&config.playbooks.dirs).collect();
     let rules = report.rules.iter().map(|rule| rule.file.clone());
-    let exceptions = report.exceptions.iter().filter_map(|exception| Some(exception.place.rsplit_once(':')?.0.into()));
+    let exceptions = report.exceptions.iter().map(|exception| exception.file.clone());
     // What ships in the binary lies below none of these.
     let files = rules.chain(exceptions).filter(|file: &PathBuf| named.iter().any(|dir| file.starts_with(dir)));
     let mut all: Vec<PathBuf> =

@@ -108,6 +108,25 @@ fn happens(home: &Path, user: &str) {
     writeln!(events, "{line}").unwrap();
 }
 
+/// An incident is said to be no attack, and is opened again.
+fn no_attack(asker: &mut Asker, incident: &str) {
+    let (said, drafted) = ("POST /v1/incidents/{id}/false-positive", "GET /v1/incidents/{id}/exception");
+    asker.ask(drafted, incident, "", 409);
+    asker.ask(drafted, "i-none", "", 404);
+    asker.ask(said, "i-none", "{\"reason\":\"a test\"}", 404);
+    asker.ask(said, incident, "{}", 400);
+    asker.ask(said, incident, "{\"reason\":\" \"}", 422);
+    asker.ask(said, incident, &json!({ "reason": "x".repeat(1001) }).to_string(), 422);
+    asker.ask(said, incident, "{\"reason\":\"a test\",\"expires\":\"soon\"}", 422);
+    let answer = asker.post("/v1/incidents/{id}/false-positive", incident, &json!({ "reason": "a test" }));
+    assert_eq!((&answer["runs"], &answer["left_out"]), (&json!([]), &json!([])), "{answer}");
+    assert_eq!(asker.get("/v1/incidents/{id}/exception", incident), answer["exception"]);
+    let shown = asker.get("/v1/incidents/{id}", incident);
+    assert_eq!((&shown["state"], &shown["false_positive"]["reason"]), (&json!("resolved"), &json!("a test")));
+    asker.ask(said, incident, "{\"reason\":\"a test\"}", 409);
+    asker.post("/v1/incidents/{id}/reopen", incident, &json!({}));
+}
+
 #[test]
 fn every_route_answers_as_it_is_described() {
     let group = Group::new(&format!("quell-test-api-{}", std::process::id()));
@@ -202,6 +221,7 @@ fn every_route_answers_as_it_is_described() {
     asker.ask("POST /v1/incidents/{id}/unack", &incident, "", 409);
     asker.post("/v1/incidents/{id}/reopen", &incident, &json!({}));
     asker.get("/v1/incidents/{id}", &incident);
+    no_attack(&mut asker, &incident);
 
     let mut missing: Vec<&str> = Vec::new();
     match &group {

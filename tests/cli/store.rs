@@ -38,7 +38,7 @@ fn journal(dir: &Path) {
         let entity = Entity { kind: "unit".into(), id: "web.service".into(), node: "n".into() };
         IncidentOpened { incident: id.into(), entity, title: "Reverse shell".into(), level: Level::High }.into()
     };
-    let resolved = IncidentChanged { state: IncidentState::Resolved, by: "ana".into(), why: "done".into() };
+    let resolved = IncidentChanged::to(IncidentState::Resolved, "ana".into(), "done".into());
     put(&journal, "incident/i-over", vec![opened("i-over"), resolved.into()]);
     put(&journal, "incident/i-open", vec![opened("i-open")]);
     let finished = RunFinished { state: RunState::Succeeded, outputs: serde_json::Value::Null, summary: "done".into() };

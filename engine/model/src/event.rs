@@ -329,6 +329,21 @@ fn gather<'a>(json: &'a Json, path: &str, depth: u8, found: &mut Vec<&'a Json>) 
 const DEPTH: u8 = 32;
 
 impl OwnedEvent {
+    /// What every event has, under quell's own names.
+    fn of_head(&self, path: &str) -> Option<Field<'_>> {
+        let text = |text: String| Some(Field::Str(Cow::Owned(text)));
+        match path {
+            "id" => Some(Field::text(self.head.id.as_str())),
+            "class" => Some(Field::text(self.head.class.as_str())),
+            "source" => Some(Field::text(self.head.source.as_str())),
+            "node" => Some(Field::text(self.head.node.as_str())),
+            "time" => text(self.head.at.wall.to_string()),
+            "subject" => text(self.subject.to_string()),
+            "entity" => text(self.entity.to_string()),
+            _ => None,
+        }
+    }
+
     /// A foreign record's field behind a list: one value, or all that the list's members have.
     fn behind_list(&self, path: &str) -> Option<Field<'_>> {
         let (at, first) = path.match_indices('.').find_map(|(at, _)| Some((at, self.sigma.get(&path[..at])?)))?;
@@ -371,7 +386,7 @@ impl Event for OwnedEvent {
         }
         match walk(&self.own, path) {
             Some(found) => Some(Field::from_json(found)),
-            None => fields::is_known(self.head.class, path).then_some(Field::Null),
+            None => self.of_head(path).or_else(|| fields::is_known(self.head.class, path).then_some(Field::Null)),
         }
     }
 
@@ -395,5 +410,29 @@ impl Event for OwnedEvent {
 
     fn tell(&self, to: &mut dyn Teller) {
         self.tell_all(to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_every_event_has_can_be_asked_of_one_that_stands_alone() {
+        let at = json!({ "wall": "2026-01-01T00:00:00Z", "boot_ns": 0 });
+        let event: OwnedEvent = serde_json::from_value(json!({
+            "v": 1, "id": "e-1", "class": "record", "source": "log", "node": "n", "at": at, "seen": at, "logsource": {},
+            "sigma": { "source": "its own" }, "own": {}, "subject": "unknown",
+            "entity": { "kind": "node", "id": "n", "node": "n" },
+        }))
+        .unwrap();
+        let shown = event.for_playbooks();
+        for path in ["id", "class", "source", "node", "time", "subject", "entity"] {
+            assert_eq!(event.own(path).map(|field| field.to_json()), Some(shown[path].clone()), "{path}");
+        }
+        assert_eq!(event.own("actor"), Some(Field::Null));
+        assert_eq!(event.sigma("source"), Some(Field::text("its own")), "a foreign record's name goes first");
+        assert_eq!(event.sigma("node"), Some(Field::text("n")));
     }
 }

@@ -5,7 +5,6 @@
 
 use crate::Json;
 use crate::action::Plan;
-use crate::detection::Detection;
 use crate::event::Class;
 use crate::hash::Hash;
 use crate::ids::{IncidentId, Name, RunId, Seq, StepId};
@@ -18,6 +17,8 @@ use std::fmt;
 use utoipa::ToSchema;
 
 mod by_hand;
+mod detection;
+mod exception;
 mod incident;
 mod lease;
 mod prune;
@@ -26,8 +27,11 @@ mod reflex;
 mod starts;
 mod sub;
 pub use by_hand::{BreakerChanged, ModeChanged, PauseChanged, PersonActed, RunReopened};
+pub use detection::{Decided, DetectionAccepted, DetectionHeld, MomentDecided, TriggerDecision};
+pub use exception::{ExceptionDrafted, NotExcepted};
 pub use incident::{
     AcknowledgementChanged, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned,
+    Verdict,
 };
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
@@ -178,6 +182,10 @@ bodies! {
     AcknowledgementChanged,
     /// A person let a playbook go so far, and no further.
     ModeChanged,
+    /// An incident came to a moment, and what every playbook decided that waits for moments of incidents.
+    MomentDecided,
+    /// An exception to the rules of a false positive was written, for a person to commit.
+    ExceptionDrafted,
 }
 
 impl fmt::Display for Kind {
@@ -244,61 +252,6 @@ pub struct DefinitionPinned {
     pub file: String,
     /// The text as it was read.
     pub text: String,
-}
-
-/// What one playbook decided about one detection.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Decided {
-    /// Which playbook.
-    pub playbook: Name,
-    /// What it decided.
-    pub decision: TriggerDecision,
-    /// Why, for people.
-    pub why: String,
-    /// The run that started or was joined.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<RunId>,
-}
-
-/// What a playbook makes of a detection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TriggerDecision {
-    /// A run started.
-    Started,
-    /// An open run took it.
-    Joined,
-    /// Rules, tags or level do not fit.
-    NotMine,
-    /// Its `if` was false.
-    IfFalse,
-    /// Wanted, and held back by a limit, its age or its source.
-    Held,
-}
-
-/// See [`Kind::DetectionAccepted`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct DetectionAccepted {
-    /// The detection, whole.
-    pub detection: Detection,
-    /// What every playbook decided.
-    pub decided: Vec<Decided>,
-    /// It is one of those that the next count includes: kept whole for what it started.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub counted_later: bool,
-}
-
-/// See [`Kind::DetectionHeld`].
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct DetectionHeld {
-    /// Which detection.
-    pub detection: Hash,
-    /// Which rule.
-    pub rule: Name,
-    /// Which playbook, if one.
-    pub playbook: Option<Name>,
-    /// Why, for people.
-    pub reason: String,
 }
 
 /// See [`Kind::LossSeen`].

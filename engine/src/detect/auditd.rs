@@ -279,8 +279,9 @@ fn comm(image: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 impl rsigma_eval::Event for Clothed<'_> {
+    /// What auditd would have said, else what quell knows under its own names: where it was, for rules and for exceptions.
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
-        match self.field(path)? {
+        match self.field(path).or_else(|| self.own(path))? {
             Field::Null => None,
             field => Some(value(field)),
         }

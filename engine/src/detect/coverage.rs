@@ -147,7 +147,7 @@ impl Source {
             Fields::Of(class) => fields::sigma(class).contains(&field) || fields::is_known(class, field),
             Fields::Clothes => {
                 let argument = field.strip_prefix('a').is_some_and(|n| n.parse::<u32>().is_ok());
-                argument || auditd::FIELDS.contains(&field)
+                argument || auditd::FIELDS.contains(&field) || fields::is_known_anywhere(field)
             }
         }
     }

@@ -13,6 +13,7 @@ use rsigma_eval::CompiledRule;
 use rsigma_parser::{FilterRule, FilterRuleTarget, LogSource, SigmaRule};
 use serde::Serialize;
 use std::collections::HashSet;
+use std::path::PathBuf;
 
 /// The keys beyond Sigma's that every exception has.
 const KEYS: &[&str] = &["owner", "reason", "expires"];
@@ -39,8 +40,10 @@ pub struct ExceptionInfo {
     pub reason: String,
     /// From this moment on it holds nothing back.
     pub expires: Timestamp,
-    /// Where it is written, `file:line`.
+    /// Where it is written, `file:line:column`.
     pub place: String,
+    /// The file alone.
+    pub file: PathBuf,
     /// The rules that it is about.
     pub rules: Vec<Name>,
 }
@@ -94,6 +97,7 @@ impl Exception {
                 reason: reason?.0,
                 expires: expires?,
                 place: Mistake::error(&read.file, read.marked.start(), "").place(),
+                file: read.file.clone(),
                 rules: Vec::new(),
             },
             passes: passes?,

@@ -184,7 +184,7 @@ impl Loading {
             self.rules.keys.learn(definition);
         }
         let all = self.known_as(&name, rule.name.as_deref(), rule.id.as_deref(), &rule.title);
-        self.also.push((name.clone(), all, Some(logsource)));
+        self.also.push((name.clone(), all, Some(logsource.clone())));
         let reference = reference(&name, rule.id.as_deref(), &rule.title, rule.level, &rule.tags);
         let fields = coverage::fields_of(&rule.detection);
         self.report.add(RuleLine {
@@ -199,12 +199,13 @@ impl Loading {
             given: coverage::given(rule),
             only_counts: false,
         });
-        self.put(reference, fields.contains("file.operation"));
+        self.put(reference, Some(logsource), fields.contains("file.operation"));
     }
 
-    fn put(&mut self, reference: RuleRef, asks_operation: bool) {
+    fn put(&mut self, reference: RuleRef, logsource: Option<rsigma_parser::LogSource>, asks_operation: bool) {
         self.rules.refs.push(reference.clone());
-        let rule = Rule { reference, exceptions: Vec::new(), counted: false, only_counts: false, asks_operation };
+        let (counted, only_counts) = (false, false);
+        let rule = Rule { reference, logsource, exceptions: Vec::new(), counted, only_counts, asks_operation };
         self.rules.rules.insert(rule.reference.name.as_str().to_owned(), rule);
     }
 
@@ -271,7 +272,7 @@ impl Loading {
                 given: Given::Rules,
                 only_counts: false,
             });
-            self.put(reference, false);
+            self.put(reference, None, false);
             self.rules.correlations.push(rule);
         }
         let all = &self.rules.correlations;

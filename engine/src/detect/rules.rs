@@ -62,6 +62,8 @@ impl ClassEngine {
 /// What the detector knows of a rule.
 pub(super) struct Rule {
     pub(super) reference: RuleRef,
+    /// What it is about; a correlation has none of its own.
+    pub(super) logsource: Option<rsigma_parser::LogSource>,
     /// The exceptions that are about it.
     pub(super) exceptions: Vec<usize>,
     /// Correlations count its matches.

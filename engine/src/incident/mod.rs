@@ -9,7 +9,7 @@ mod standing;
 
 pub use beside::Beside;
 pub use places::Places;
-pub use standing::{Acknowledged, Standing};
+pub use standing::{Acknowledged, FalsePositive, Standing};
 
 use crate::store::{IncidentLine, Journal};
 use quell_model::record::NewRecord;

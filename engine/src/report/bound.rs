@@ -57,6 +57,15 @@ pub struct More {
     /// What was held back.
     #[serde(default)]
     pub held: u64,
+    /// Moments of the incident.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub moments: u64,
+}
+
+/// Whether there is nothing to be said.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+pub(super) fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl More {

@@ -8,9 +8,10 @@ use super::incident;
 use super::run;
 use super::system::{LossView, System};
 use super::timeline::who;
-use crate::incident::Acknowledged;
+use crate::incident::{Acknowledged, FalsePositive};
 use crate::store::Journal;
 use quell_model::detection::MatchedField;
+use quell_model::playbook::IncidentMoment;
 use quell_model::record::{Decided, IncidentState, RecorderPinned};
 use quell_model::{
     Body, Entity, Hash, IncidentId, Kind, Level, Mode, Name, Outcome, Record, RunId, Stamp, StoreError, StreamId,
@@ -33,10 +34,16 @@ pub struct Explanation {
     /// Who looks after it; of a resolved one, who did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledged>,
+    /// Of a resolved one: it was no attack, says who, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_positive: Option<FalsePositive>,
     /// What it is about.
     pub entity: Entity,
     /// Each detection, with what came of it.
     pub detections: Vec<ExplainedDetection>,
+    /// Each moment at which playbooks wait for incidents (`on: { incident: … }`), with what came of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moments: Vec<ExplainedMoment>,
     /// What held something back: triggers, modes, guards, the breaker, a pause.
     pub held: Vec<Cause>,
     /// What was lost while it went on, and so never seen.
@@ -73,6 +80,17 @@ pub struct ExplainedDetection {
     pub decided: Vec<Decided>,
 }
 
+/// A moment of the incident, with what came of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExplainedMoment {
+    /// When.
+    pub at: Stamp,
+    /// Opened, acknowledged or resolved.
+    pub moment: IncidentMoment,
+    /// What every playbook decided that waits for moments of incidents, and why.
+    pub decided: Vec<Decided>,
+}
+
 /// Something that held something back.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Cause {
@@ -100,9 +118,11 @@ pub struct Cause {
 /// As [`Journal::read`].
 pub fn explain(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Option<Explanation>, StoreError> {
     let (mut fold, mut detections, mut held) = (None, wanted.ends(), wanted.ends());
+    let mut moments = wanted.ends();
     incident::visit(journal, &StreamId::incident(id), wanted, &mut fold, &mut |record| {
         if wanted.is_since(record.at) {
             detections.extend(detection(record));
+            moments.extend(moment(record));
             held.extend(held_detection(record));
         }
     })?;
@@ -111,6 +131,7 @@ pub fn explain(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Opt
     let system = System::read(journal, window)?;
     let lost = fold.losses(&system);
     let (detections, detections_more) = detections.done();
+    let (moments, moments_more) = moments.done();
     let (mut held, mut held_more) = held.done();
     let known = |cause: &Cause| detections.iter().any(|known| Some(known.id) == cause.detection);
     held.extend(System::held(journal, window)?.iter().filter_map(held_detection).filter(known));
@@ -144,13 +165,21 @@ pub fn explain(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Opt
         level: fold.level,
         state: fold.standing.state,
         acknowledged: fold.standing.acknowledged,
+        false_positive: fold.standing.false_positive,
         entity: fold.opened.entity,
         lost,
         runs_pruned,
         pinned: fold.pinned,
         detections,
+        moments,
         held,
-        more: More { detections: detections_more, runs: runs_more, held: held_more, ..More::default() },
+        more: More {
+            detections: detections_more,
+            runs: runs_more,
+            held: held_more,
+            moments: moments_more,
+            ..More::default()
+        },
     }))
 }
 
@@ -177,6 +206,11 @@ fn detection(record: &Record) -> Option<ExplainedDetection> {
         matched: detection.matched.clone(),
         decided: accepted.decided.clone(),
     })
+}
+
+fn moment(record: &Record) -> Option<ExplainedMoment> {
+    let Body::MomentDecided(come) = &record.body else { return None };
+    Some(ExplainedMoment { at: record.at, moment: come.moment, decided: come.decided.clone() })
 }
 
 fn held_detection(record: &Record) -> Option<Cause> {

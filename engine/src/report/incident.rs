@@ -3,12 +3,12 @@
 //! Owns the fold of an incident's stream, and the joining of its runs' streams. `degraded` says that events were lost
 //! while it went on, so that silence in it proves nothing. Keeps true: a view is bounded, whatever went through the incident.
 
-use super::bound::{Ends, MOST_SHOWN, More, Wanted};
+use super::bound::{Ends, MOST_SHOWN, More, Wanted, is_zero};
 use super::page::{self, Page};
 use super::run::{self, RunSummary};
 use super::system::{LossView, System, Window};
 use super::timeline::{self, TimelineLine, who};
-use crate::incident::{Acknowledged, Incident, MOST_COUNTED, Places, Standing};
+use crate::incident::{Acknowledged, FalsePositive, Incident, MOST_COUNTED, Places, Standing};
 use crate::store::{IncidentLine, Journal};
 use quell_model::record::{IncidentOpened, IncidentState, RecorderPinned};
 use quell_model::{
@@ -33,6 +33,9 @@ pub struct IncidentSummary {
     /// Who looks after it; of a resolved one, who did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledged>,
+    /// Of a resolved one: it was no attack, says who, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_positive: Option<FalsePositive>,
     /// What it is about.
     pub entity: Entity,
     /// When it was opened.
@@ -50,11 +53,6 @@ pub struct IncidentSummary {
     pub degraded: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
 /// An incident with its story.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct IncidentView {
@@ -69,6 +67,9 @@ pub struct IncidentView {
     /// Who looks after it; of a resolved one, who did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledged>,
+    /// Of a resolved one: it was no attack, says who, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_positive: Option<FalsePositive>,
     /// What it is about.
     pub entity: Entity,
     /// When it was opened.
@@ -168,13 +169,14 @@ fn of_line(journal: &Journal, line: IncidentLine) -> Result<IncidentSummary, Sto
     let window = Window { from: line.first, to: line.last.wall.max(line.head.opened.wall) };
     let degraded = line.losses > 0 || System::may_concern_all(journal, window)?;
     let (runs, all) = journal.members(&line.head.incident, MOST_SHOWN)?;
-    let Standing { state, acknowledged } = line.standing();
+    let Standing { state, acknowledged, false_positive } = line.standing();
     Ok(IncidentSummary {
         id: line.head.incident,
         title: line.head.title,
         level: line.level,
         state,
         acknowledged,
+        false_positive,
         entity: line.head.entity,
         opened: line.head.opened,
         last: line.last,
@@ -223,6 +225,7 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
         level: fold.level,
         state: fold.standing.state,
         acknowledged: fold.standing.acknowledged,
+        false_positive: fold.standing.false_positive,
         entity: fold.opened.entity,
         opened: fold.at,
         last: fold.last,
@@ -240,6 +243,7 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
             notes: notes_more,
             timeline: left_out + more,
             held: 0,
+            moments: 0,
         },
     }))
 }
@@ -433,6 +437,7 @@ impl Fold {
             level: self.level,
             state: self.standing.state,
             acknowledged: self.standing.acknowledged,
+            false_positive: self.standing.false_positive,
             entity: self.opened.entity,
             opened: self.at,
             last: self.last,

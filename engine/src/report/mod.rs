@@ -10,6 +10,7 @@
 
 mod again;
 mod bound;
+mod exception;
 mod explain;
 mod happening;
 mod incident;
@@ -26,7 +27,8 @@ mod timeline;
 mod tests;
 
 pub use bound::{MOST_SHOWN, More, SHOWN, Wanted};
-pub use explain::{Cause, ExplainedDetection, Explanation, explain};
+pub use exception::{ExceptionView, drafting, exception};
+pub use explain::{Cause, ExplainedDetection, ExplainedMoment, Explanation, explain};
 pub use happening::{Follower, Happening, Interest};
 pub use incident::{DetectionView, IncidentSummary, IncidentView, NoteView, incident, incident_page, incidents};
 pub use moments::Times;

@@ -195,7 +195,7 @@ fn contained() -> Story {
     story.put("incident/i-1", 300, again);
     story.put("incident/i-1", 9_000, NoteAdded { by: "ana".into(), text: "the host is rebuilt".into() });
     let (state, why) = (IncidentState::Resolved, "cleaned up".to_owned());
-    story.put("incident/i-1", 9_500, IncidentChanged { state, by: "ana".into(), why });
+    story.put("incident/i-1", 9_500, IncidentChanged::to(state, "ana".into(), why));
     story
 }
 

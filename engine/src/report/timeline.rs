@@ -8,7 +8,7 @@ use crate::load::reader::few;
 use crate::load::units::print_duration;
 use quell_model::record::{
     DetectionAccepted, IncidentJoined, IncidentOpened, IncidentState, LossSeen, Part, ReflexFired, RunReopened,
-    RunStarted, StepFailed, StepFinished, TriggerDecision,
+    RunStarted, StepFailed, StepFinished, TriggerDecision, Verdict,
 };
 use quell_model::{Body, Json, Kind, Mode, Name, Outcome, OwnedEvent, Plan, Record, RunId, Stamp, StreamId};
 use serde::{Deserialize, Serialize};
@@ -228,7 +228,11 @@ impl Teller {
             Body::IncidentOpened(opened) => Some(opened_line(opened)),
             Body::IncidentJoined(joined) => self.joined(joined),
             Body::IncidentChanged(changed) => {
-                let what = if changed.state == IncidentState::Resolved { "resolved" } else { "opened again" };
+                let what = match (changed.state, changed.verdict) {
+                    (IncidentState::Resolved, Some(Verdict::FalsePositive)) => "resolved as a false positive",
+                    (IncidentState::Resolved, None) => "resolved",
+                    _ => "opened again",
+                };
                 let why = if changed.why.is_empty() { String::new() } else { format!(": {}", cut(&changed.why)) };
                 Some(format!("{what} by {}{why}", changed.by))
             }
@@ -236,6 +240,13 @@ impl Teller {
                 let what = if changed.acknowledged { "acknowledged by" } else { "no longer acknowledged, says" };
                 let why = if changed.why.is_empty() { String::new() } else { format!(": {}", cut(&changed.why)) };
                 Some(format!("{what} {}{why}", changed.by))
+            }
+            // The run's own line says that it started; the others stand in the explanation.
+            Body::MomentDecided(_) => None,
+            Body::ExceptionDrafted(drafted) => {
+                let rules: Vec<String> = drafted.rules.iter().map(ToString::to_string).collect();
+                let (by, expires) = (&drafted.by, drafted.expires);
+                Some(format!("an exception to {} was drafted for {by}, which ends at {expires:.0}", some(&rules)))
             }
             Body::NoteAdded(note) => Some(format!("{}: {}", note.by, cut_at(&note.text, MOST_TOLD))),
             Body::PauseChanged(changed) if changed.paused => Some(format!("every action paused by {}", changed.by)),

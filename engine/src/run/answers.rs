@@ -115,6 +115,15 @@ pub struct IncidentUndoing {
     pub runs: Vec<RunUndoing>,
 }
 
+/// An incident that was no attack: it is resolved as that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsFalsePositive {
+    /// The incident.
+    pub id: IncidentId,
+    /// Its runs that are being taken back, the latest first; none: nothing that they did stands and can be.
+    pub runs: Vec<RunUndoing>,
+}
+
 /// What of a run stands for longer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunKept {

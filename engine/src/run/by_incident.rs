@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! the moment's record ─┐
+//! MomentDecided        │
 //! RunStarted …         ├─ one append: after SIGKILL all of it is there, or nothing
 //! IncidentJoined …    ─┘
 //! ```
 //!
-//! Owns which runs a moment starts, and that they are written down with it. Keeps true: the run's id is made of the playbook, the
-//! incident and the record of the moment, so that a moment starts one run; and a moment whose record is there has started its runs.
+//! Owns which runs a moment starts, and that they are written down with it, as is why others were not; and the one way of a record
+//! into an incident. Keeps true: the run's id is made of the playbook, the incident and the record of the moment, so that a moment
+//! starts one run; a moment whose record is there has started its runs; and what is live says what its records say.
 
 use super::machine::Run;
 use super::shell::Core;
@@ -16,7 +18,9 @@ use crate::incident::{self, Incident};
 use crate::playbook::expression::Scope;
 use crate::trigger;
 use quell_model::playbook::{IncidentMoment, Playbook};
-use quell_model::record::{IncidentCame, IncidentJoined, Moments, NewRecord, RunStarted};
+use quell_model::record::{
+    Decided, IncidentCame, IncidentJoined, MomentDecided, Moments, NewRecord, RunStarted, TriggerDecision,
+};
 use quell_model::{Body, Detection, IncidentId, Json, Kind, Level, Mode, RunId, Stamp, StoreError, StreamId};
 use serde_json::json;
 use std::sync::Arc;
@@ -24,8 +28,14 @@ use std::sync::Arc;
 /// Who starts the runs of incidents, where a person's name would stand.
 pub(super) const BY: &str = "incident";
 
-/// Runs that a moment is to start, each with its playbook.
-pub(super) type Answers = Vec<(Arc<Playbook>, RunStarted)>;
+/// What a moment leads to.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// Runs that it is to start, each with its playbook.
+    starts: Vec<(Arc<Playbook>, RunStarted)>,
+    /// What every playbook decided that waits for moments; none: none does.
+    decided: Option<NewRecord>,
+}
 
 impl<W: Send + 'static> Core<W> {
     /// Whether a playbook waits for this.
@@ -33,58 +43,93 @@ impl<W: Send + 'static> Core<W> {
         self.definitions.playbooks.iter().any(|playbook| trigger::incident::due(playbook, moment))
     }
 
-    /// The runs that a moment of this incident is to start, which began with this detection. Writes nothing and looks nothing up:
-    /// it may stand between records that belong together.
-    pub(super) fn answers_to(&self, id: &IncidentId, came: &IncidentCame, began: &Detection, now: Stamp) -> Answers {
-        let moment = came.moment;
-        let (event, detection) = (began.event.for_playbooks(), began.for_playbooks());
-        let ground = self.definitions.ground();
-        let incident = incident_for_expressions(id, Some(came));
-        let untrusted = self.definitions.is_untrusted(began);
-        let mut answers = Answers::new();
-        for playbook in self.definitions.playbooks.iter().filter(|playbook| trigger::incident::due(playbook, moment)) {
-            let scope = Scope {
-                event: &event,
-                detection: &detection,
-                incident: &incident,
-                vars: ground.vars,
-                people: Some(ground.people),
-                ..Scope::empty(now.wall)
-            };
-            let condition = playbook.on.condition.as_ref();
-            let mut stricter = None;
-            match condition.map_or(Ok(true), |condition| self.expressions.truth(&condition.text, &scope)) {
-                Ok(true) => {}
-                Ok(false) => {
-                    tracing::debug!(playbook = %playbook.name, incident = %id, %moment, "its trigger's `if` is false");
-                    continue;
+    /// What a moment of this incident leads to, which began with this detection; none: it is not known. Writes nothing and looks
+    /// nothing up: it may stand between records that belong together.
+    pub(super) fn answers_to(
+        &self,
+        id: &IncidentId,
+        came: &IncidentCame,
+        began: Option<&Detection>,
+        now: Stamp,
+    ) -> Answers {
+        let began = began.filter(|_| self.is_awaited(came.moment)).map(|began| Began {
+            detection: began,
+            views: (began.event.for_playbooks(), began.for_playbooks()),
+            incident: incident_for_expressions(id, Some(came)),
+        });
+        let (mut starts, mut decided) = (Vec::new(), Vec::new());
+        for playbook in self.definitions.playbooks.iter().filter(|playbook| !playbook.on.incident.is_empty()) {
+            let (decision, why, run) = match self.answer_to(playbook, (id, came), began.as_ref(), now) {
+                Ok(started) => {
+                    let (run, why) = (started.run.clone(), format!("{}: {}", started.mode, started.mode_because));
+                    starts.push((Arc::clone(playbook), started));
+                    (TriggerDecision::Started, why, Some(run))
                 }
-                Err(error) => stricter = Some(format!("its trigger's `if` could not be evaluated: {error}")),
-            }
-            if moment == IncidentMoment::Opened && trigger::age(began, now) > playbook.on.max_age {
-                stricter.get_or_insert_with(|| format!("the event is older than {:?}", playbook.on.max_age));
-            }
-            let stricter = stricter.or_else(|| self.triggers.incidents.is_at_limit(playbook, now));
-            let (mut mode, mut because) = self.mode_of_playbook(playbook);
-            if let Some(why) = stricter.filter(|_| mode == Mode::Enforce) {
-                tracing::warn!(playbook = %playbook.name, incident = %id, why, "a run that an incident starts asks first");
-                (mode, because) = (Mode::Approve, why);
-            }
-            let run = trigger::incident::run_of(&playbook.name, id, came.record);
-            let started = RunStarted {
-                incident: Some(id.clone()),
-                event: event.clone(),
-                detection: detection.clone(),
-                inputs: default_inputs(playbook),
-                untrusted,
-                by: Some(BY.into()),
-                came: Some(Box::new(came.clone())),
-                moments: Moments { decided: Some(now), ..Moments::default() },
-                ..self.start_of(playbook, run, (mode, because), format!("{id} {moment}"))
+                Err((decision, why)) => (decision, why, None),
             };
-            answers.push((Arc::clone(playbook), started));
+            decided.push(Decided { playbook: playbook.name.clone(), decision, why, run });
         }
-        answers
+        let come = MomentDecided { moment: came.moment, record: came.record, decided };
+        Answers { starts, decided: (!come.decided.is_empty()).then(|| NewRecord::new(now, come)) }
+    }
+
+    /// The run that a playbook starts at a moment, or why it starts none.
+    fn answer_to(
+        &self,
+        playbook: &Playbook,
+        (id, came): (&IncidentId, &IncidentCame),
+        began: Option<&Began<'_>>,
+        now: Stamp,
+    ) -> Result<RunStarted, (TriggerDecision, String)> {
+        let moment = came.moment;
+        if !trigger::incident::due(playbook, moment) {
+            let waits: Vec<String> = playbook.on.incident.iter().map(|moment| format!("`{moment}`")).collect();
+            let why = format!("it waits for {}, not for `{moment}`", waits.join(" and "));
+            return Err((TriggerDecision::NotMine, why));
+        }
+        let Some(Began { detection: began, views: (event, detection), incident }) = began else {
+            let why = "the detection that the incident began with is not kept any more, and it would have no event";
+            return Err((TriggerDecision::Held, why.to_owned()));
+        };
+        let ground = self.definitions.ground();
+        let scope = Scope {
+            event,
+            detection,
+            incident,
+            vars: ground.vars,
+            people: Some(ground.people),
+            ..Scope::empty(now.wall)
+        };
+        let condition = playbook.on.condition.as_ref();
+        let mut stricter = None;
+        match condition.map_or(Ok(true), |condition| self.expressions.truth(&condition.text, &scope)) {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err((TriggerDecision::IfFalse, "its trigger's `if` is false for this moment".to_owned()));
+            }
+            Err(error) => stricter = Some(format!("its trigger's `if` could not be evaluated: {error}")),
+        }
+        if moment == IncidentMoment::Opened && trigger::age(began, now) > playbook.on.max_age {
+            stricter.get_or_insert_with(|| format!("the event is older than {:?}", playbook.on.max_age));
+        }
+        let stricter = stricter.or_else(|| self.triggers.incidents.is_at_limit(playbook, now));
+        let (mut mode, mut because) = self.mode_of_playbook(playbook);
+        if let Some(why) = stricter.filter(|_| mode == Mode::Enforce) {
+            tracing::warn!(playbook = %playbook.name, incident = %id, why, "a run that an incident starts asks first");
+            (mode, because) = (Mode::Approve, why);
+        }
+        let run = trigger::incident::run_of(&playbook.name, id, came.record);
+        Ok(RunStarted {
+            incident: Some(id.clone()),
+            event: event.clone(),
+            detection: detection.clone(),
+            inputs: default_inputs(playbook),
+            untrusted: self.definitions.is_untrusted(began),
+            by: Some(BY.into()),
+            came: Some(Box::new(came.clone())),
+            moments: Moments { decided: Some(now), ..Moments::default() },
+            ..self.start_of(playbook, run, (mode, because), format!("{id} {moment}"))
+        })
     }
 
     /// Writes a moment of an incident down with the runs that it starts, in one append; gives those, which are still to be driven.
@@ -96,11 +141,12 @@ impl<W: Send + 'static> Core<W> {
         now: Stamp,
     ) -> Vec<RunId> {
         // Their texts do no harm alone.
-        answers.iter().for_each(|(playbook, _)| self.pin(playbook, now));
+        answers.starts.iter().for_each(|(playbook, _)| self.pin(playbook, now));
         self.ink.hold();
         self.write_to(incident, records);
+        self.write_to(incident, answers.decided.as_slice());
         let mut begun = Vec::new();
-        for (playbook, started) in answers {
+        for (playbook, started) in answers.starts {
             let run = self.lay(&playbook, started, now);
             let joined =
                 IncidentJoined { detection: None, run: Some(run.clone()), level: Level::Informational, count: 0 };
@@ -109,6 +155,19 @@ impl<W: Send + 'static> Core<W> {
         }
         self.ink.let_go();
         begun
+    }
+
+    /// Changes an incident; the one that is live, if it is, with it.
+    pub(super) fn amend<T>(
+        &mut self,
+        mut incident: Incident,
+        write: impl FnOnce(&mut Self, &mut Incident) -> T,
+    ) -> (Incident, T) {
+        let written = write(self, &mut incident);
+        if let Some(live) = self.incidents.get_mut(&incident.id) {
+            live.clone_from(&incident);
+        }
+        (incident, written)
     }
 
     /// Writes records of an incident, which takes them up.
@@ -125,6 +184,14 @@ impl<W: Send + 'static> Core<W> {
             _ => None,
         }))
     }
+}
+
+/// What an incident began with, as expressions see it.
+struct Began<'a> {
+    detection: &'a Detection,
+    /// `event` and `detection`.
+    views: (Json, Json),
+    incident: Json,
 }
 
 /// `incident` in expressions, of a run.

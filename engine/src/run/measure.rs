@@ -233,6 +233,8 @@ impl Tally {
                 | Body::IncidentOpened(_)
                 | Body::IncidentJoined(_)
                 | Body::IncidentChanged(_)
+                | Body::MomentDecided(_)
+                | Body::ExceptionDrafted(_)
                 | Body::AcknowledgementChanged(_)
                 | Body::NoteAdded(_)
                 | Body::PauseChanged(_)

@@ -5,7 +5,7 @@
 use super::definitions::Definitions;
 use super::job::Input;
 use super::question::AnswerGiven;
-use quell_model::record::RecorderPinned;
+use quell_model::record::{ExceptionDrafted, RecorderPinned};
 use quell_model::{Hash, IncidentId, Json, Mode, Name, RunId, StepId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,6 +160,17 @@ pub enum Request {
         why: String,
         /// Who.
         by: Name,
+    },
+    /// An incident was no attack: what was done about it is taken back, and it is over.
+    FalsePositive {
+        /// Which.
+        incident: IncidentId,
+        /// Why it was none.
+        reason: String,
+        /// Who.
+        by: Name,
+        /// The exception that was written to its rules, if one could be.
+        exception: Option<Box<ExceptionDrafted>>,
     },
     /// It is not over after all.
     Reopen {

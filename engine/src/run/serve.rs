@@ -55,6 +55,9 @@ impl<W: Send + 'static> Core<W> {
                 self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why })
             }
             Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
+            Request::FalsePositive { incident, reason, by, exception } => {
+                self.false_positive(&incident, reason, by, exception)
+            }
             Request::Reopen { incident, why, by } => self.reopen(&incident, why, by),
             Request::Pinned { incident, pinned, last } => self.pinned(&incident, *pinned, last),
             Request::Reload(definitions) => {
@@ -174,11 +177,8 @@ impl<W: Send + 'static> Core<W> {
         }
         self.ink.hold();
         self.write_system(fired.into_iter().map(|fired| NewRecord::new(now, fired)).collect());
-        for (mut incident, records) in told {
-            self.write_to(&mut incident, &records);
-            if let Some(live) = self.incidents.get_mut(&incident.id) {
-                *live = incident;
-            }
+        for (incident, records) in told {
+            self.amend(incident, |core, incident| core.write_to(incident, &records));
         }
         self.ink.let_go();
         self.ink.commit();

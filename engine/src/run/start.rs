@@ -160,7 +160,7 @@ impl<W: Send + 'static> Core<W> {
     /// still to be driven.
     fn join_or_open(&mut self, detection: &Detection, decided: Vec<Decided>, now: Stamp) -> (IncidentId, Vec<RunId>) {
         let quiet = self.definitions.incidents.quiet;
-        let is_awaited = self.is_awaited(IncidentMoment::Opened);
+        let is_heard = self.definitions.playbooks.iter().any(|playbook| !playbook.on.incident.is_empty());
         let mut records = Vec::new();
         let opens = self.incidents.joinable(detection.entity(), now, quiet).is_none();
         if opens {
@@ -183,7 +183,7 @@ impl<W: Send + 'static> Core<W> {
         };
         if incident.standing.is_resolved() {
             let why = format!("`{}` was seen again", detection.rule.name);
-            records.push(NewRecord::new(now, IncidentChanged { state: IncidentState::Open, by: "quell".into(), why }));
+            records.push(NewRecord::new(now, IncidentChanged::to(IncidentState::Open, "quell".into(), why)));
         }
         let key = incident.counted_as(detection);
         let count = incident.counts.get(&key).copied().unwrap_or(0) + 1;
@@ -204,7 +204,7 @@ impl<W: Send + 'static> Core<W> {
         }
         let id = incident.id.clone();
         let mut begun = Vec::new();
-        if opens && is_awaited {
+        if opens && is_heard {
             begun = self.open_with_runs(&id, detection, &records, now);
         } else {
             self.ink.write(StreamId::incident(&id), incident.seq, &records);
@@ -220,7 +220,7 @@ impl<W: Send + 'static> Core<W> {
         (id, begun)
     }
 
-    /// An incident's first records, with the runs that its opening starts.
+    /// An incident's first records, with the runs that its opening starts and why it does not start others.
     fn open_with_runs(
         &mut self,
         id: &IncidentId,
@@ -230,13 +230,9 @@ impl<W: Send + 'static> Core<W> {
     ) -> Vec<RunId> {
         let level = detection.rule.level;
         let came = IncidentCame { moment: IncidentMoment::Opened, record: 1, level, by: None, why: String::new() };
-        let answers = self.answers_to(id, &came, detection, now);
-        let Some(mut incident) = self.incidents.get_mut(id).cloned() else { return Vec::new() };
-        let begun = self.come(&mut incident, records, answers, now);
-        if let Some(live) = self.incidents.get_mut(id) {
-            *live = incident;
-        }
-        begun
+        let answers = self.answers_to(id, &came, Some(detection), now);
+        let Some(incident) = self.incidents.get_mut(id).cloned() else { return Vec::new() };
+        self.amend(incident, |core, incident| core.come(incident, records, answers, now)).1
     }
 
     /// An id that no incident has: a record that is read again long after opens a new one.

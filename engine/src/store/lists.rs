@@ -9,7 +9,7 @@
 //! it does not understand moves nothing. Keeps true: a line says what the fold of its stream says.
 
 use super::rows::Row;
-use crate::incident::{Acknowledged, Incident, Standing};
+use crate::incident::{Acknowledged, FalsePositive, Incident, Standing};
 use quell_model::guard::place_of_event;
 use quell_model::record::{
     AcknowledgementChanged, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, RunState,
@@ -66,7 +66,7 @@ pub struct RunLine {
     pub tail: Option<RunTail>,
 }
 
-/// What an incident's first record says of it, and who looks after it since.
+/// What an incident's first record says of it, and what people said of it since.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct IncidentHead {
     /// Its id.
@@ -80,6 +80,9 @@ pub struct IncidentHead {
     /// Who looks after it; of a resolved one, who did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledged>,
+    /// Of a resolved one: it was no attack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_positive: Option<FalsePositive>,
 }
 
 /// An incident's line.
@@ -105,7 +108,7 @@ impl IncidentLine {
     /// Where it stands.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        Standing::of(self.resolved, self.head.acknowledged.clone())
+        Standing::of(self.resolved, self.head.acknowledged.clone(), self.head.false_positive.clone())
     }
 }
 
@@ -320,7 +323,8 @@ fn incident(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
         Kind::IncidentOpened => {
             let Some(opened) = read::<IncidentOpened>(row) else { return Ok(()) };
             let IncidentOpened { incident, entity, title, level } = opened;
-            let head = IncidentHead { incident, title, entity, opened: row.at, acknowledged: None };
+            let head =
+                IncidentHead { incident, title, entity, opened: row.at, acknowledged: None, false_positive: None };
             let mut put = db.prepare_cached(
                 "INSERT OR IGNORE INTO incidents
                  (stream, head, level, resolved, first, last, last_boot, detections, losses)
@@ -351,14 +355,17 @@ fn incident(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
         Kind::IncidentChanged => {
             let Some(changed) = read::<IncidentChanged>(row) else { return Ok(()) };
             resolved = Some(changed.state == IncidentState::Resolved);
-            if resolved == Some(false) {
-                looks_after(db, row, None)?;
+            let mut standing = Standing::default();
+            standing.apply(row.at, &changed.into());
+            if !standing.is_resolved() {
+                noted::<Acknowledged>(db, row, "acknowledged", None)?;
             }
+            noted(db, row, "false_positive", standing.false_positive)?;
         }
         Kind::AcknowledgementChanged => {
             let Some(changed) = read::<AcknowledgementChanged>(row) else { return Ok(()) };
             let AcknowledgementChanged { acknowledged, by, via, .. } = changed;
-            looks_after(db, row, acknowledged.then_some(Acknowledged { by, at: row.at, via }))?;
+            noted(db, row, "acknowledged", acknowledged.then_some(Acknowledged { by, at: row.at, via }))?;
         }
         _ => {}
     }
@@ -370,12 +377,13 @@ fn incident(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
     touch.execute(params![row.stream_no, level, first, at, boot, more, resolved]).map(drop)
 }
 
-fn looks_after(db: &Connection, row: &Row, who: Option<Acknowledged>) -> Result<(), rusqlite::Error> {
+/// What somebody said of an incident, or that nobody says it any more.
+fn noted<T: Serialize>(db: &Connection, row: &Row, key: &str, said: Option<T>) -> Result<(), rusqlite::Error> {
     let mut put = db.prepare_cached(
-        "UPDATE incidents SET head = CASE WHEN ?2 IS NULL THEN json_remove(head, '$.acknowledged')
-         ELSE json_set(head, '$.acknowledged', json(?2)) END WHERE stream = ?1",
+        "UPDATE incidents SET head = CASE WHEN ?3 IS NULL THEN json_remove(head, '$.' || ?2)
+         ELSE json_set(head, '$.' || ?2, json(?3)) END WHERE stream = ?1",
     )?;
-    put.execute(params![row.stream_no, who.as_ref().map(text)]).map(drop)
+    put.execute(params![row.stream_no, key, said.as_ref().map(text)]).map(drop)
 }
 
 fn member(db: &Connection, row: &Row, run: &RunId) -> Result<(), rusqlite::Error> {

@@ -73,7 +73,7 @@ impl Desk {
             rings: facts.rings.clone(),
             sources: facts.sources.clone(),
             recorder: facts.recorder.as_ref().map(RecorderView::status),
-            rules: (facts.rules as u64, facts.rules_skipped as u64),
+            rules: (facts.rules.len() as u64, facts.rules_skipped as u64),
             not_armed: not_armed_count(&facts),
             actions_missing: facts.actions_missing.len() as u64,
             pause_failed: facts.pause_failed.is_some(),

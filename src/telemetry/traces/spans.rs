@@ -183,6 +183,8 @@ impl Trace {
             | Body::IncidentOpened(_)
             | Body::IncidentJoined(_)
             | Body::IncidentChanged(_)
+            | Body::MomentDecided(_)
+            | Body::ExceptionDrafted(_)
             | Body::AcknowledgementChanged(_)
             | Body::NoteAdded(_)
             | Body::PauseChanged(_)

@@ -70,6 +70,25 @@ pub struct IncidentChanged {
     pub by: Name,
     /// Why.
     pub why: String,
+    /// What it was, if they say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+impl IncidentChanged {
+    /// Without a verdict.
+    #[must_use]
+    pub fn to(state: IncidentState, by: Name, why: String) -> Self {
+        Self { state, by, why, verdict: None }
+    }
+}
+
+/// What an incident was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// No attack: what was done about it was taken back.
+    FalsePositive,
 }
 
 /// See [`Kind::AcknowledgementChanged`].

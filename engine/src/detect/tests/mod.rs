@@ -1,6 +1,7 @@
 //! What rules do to events: data rows for matching, and a test a promise of the module.
 
 mod correlation;
+mod drafts;
 mod exceptions;
 mod loading;
 mod matching;

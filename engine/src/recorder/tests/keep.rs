@@ -95,7 +95,7 @@ fn incident() -> IncidentId {
 }
 
 fn resolved(why: &str) -> IncidentChanged {
-    IncidentChanged { state: IncidentState::Resolved, by: "ana".into(), why: why.into() }
+    IncidentChanged::to(IncidentState::Resolved, "ana".into(), why.into())
 }
 
 #[test]

@@ -1,14 +1,17 @@
-//! What people make of incidents: looked after, ended, opened again.
+//! What people make of incidents: looked after, ended, known as no attack, opened again.
 //!
-//! Owns the answers, and the way of a record into an incident, live or only in the journal. What is so already is refused with a
-//! sentence, or, where it does no harm, said.
+//! Owns the answers, of an incident that is live or only in the journal. What is so already is refused with a sentence, or, where it
+//! does no harm, said. Keeps true: no incident is resolved as a false positive while something of it could not be begun to be taken back.
 
-use super::super::answers::{self, IncidentAcknowledged, OfIncident};
+use super::super::answers::{self, IncidentAcknowledged, IsFalsePositive, OfIncident};
+use super::super::by_incident::Answers;
 use super::super::request::Refusal;
 use super::super::shell::Core;
 use crate::incident::{Incident, Incidents, Standing};
 use quell_model::playbook::IncidentMoment;
-use quell_model::record::{AcknowledgementChanged, IncidentCame, IncidentChanged, IncidentState, NewRecord};
+use quell_model::record::{
+    AcknowledgementChanged, ExceptionDrafted, IncidentCame, IncidentChanged, IncidentState, NewRecord, Verdict,
+};
 use quell_model::{Body, IncidentId, Json, Name, StreamId};
 
 impl<W: Send + 'static> Core<W> {
@@ -23,11 +26,11 @@ impl<W: Send + 'static> Core<W> {
         let after = if changes {
             let moment = changed.acknowledged.then_some(IncidentMoment::Acknowledged);
             let (by, why) = (changed.by.clone(), changed.why.clone());
-            self.moves(before, changed.into(), moment, (by, why))?
+            self.moves(before, vec![changed.into()], moment, (by, why))?
         } else {
             before
         };
-        let Standing { state, acknowledged } = after.standing;
+        let Standing { state, acknowledged, .. } = after.standing;
         Ok(answers::json(IncidentAcknowledged { id: id.clone(), state, changed: changes, acknowledged }))
     }
 
@@ -38,9 +41,53 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow(format!("incident `{id}` is resolved already")));
         }
         self.triggers.incident_closed(id);
-        let changed = IncidentChanged { state: IncidentState::Resolved, by: by.clone(), why: why.clone() };
-        self.moves(before, changed.into(), Some(IncidentMoment::Resolved), (by, why))?;
+        let changed = IncidentChanged::to(IncidentState::Resolved, by.clone(), why.clone());
+        self.moves(before, vec![changed.into()], Some(IncidentMoment::Resolved), (by, why))?;
         Ok(answers::json(OfIncident { id: id.clone() }))
+    }
+
+    /// Somebody says that an incident was no attack. The taking back is written down before the end: whoever dies between the two
+    /// leaves it open, and it can be said again.
+    pub(super) fn false_positive(
+        &mut self,
+        id: &IncidentId,
+        reason: String,
+        by: Name,
+        exception: Option<Box<ExceptionDrafted>>,
+    ) -> Result<Json, Refusal> {
+        let standing = self.live_or_journaled(id)?.standing;
+        if let Some(known) = standing.false_positive {
+            let what = format!(
+                "incident `{id}` is resolved as a false positive already, by {} at {:.0}",
+                known.by, known.at.wall
+            );
+            return Err(Refusal::NotNow(what));
+        }
+        if standing.is_resolved() {
+            let what = format!("incident `{id}` is resolved already: `quell incident reopen {id}` opens it again");
+            return Err(Refusal::NotNow(what));
+        }
+        let runs = self.undo_runs_of(id, &by, &format!("a false positive: {reason}"));
+        let refused = runs.iter().filter_map(|run| Some(format!("run `{}`: {}", run.id, run.error.as_ref()?)));
+        let refused: Vec<String> = refused.collect();
+        if !refused.is_empty() {
+            let rest = if refused.len() < runs.len() { "; what its other runs did is being taken back" } else { "" };
+            let what = format!(
+                "incident `{id}` is not resolved, not all of it can be taken back now: {}{rest}",
+                refused.join("; ")
+            );
+            return Err(Refusal::NotNow(what));
+        }
+        // The taking back may have told it something.
+        let before = self.live_or_journaled(id)?;
+        self.triggers.incident_closed(id);
+        let changed = IncidentChanged {
+            verdict: Some(Verdict::FalsePositive),
+            ..IncidentChanged::to(IncidentState::Resolved, by.clone(), reason.clone())
+        };
+        let bodies = std::iter::once(changed.into()).chain(exception.map(Body::ExceptionDrafted)).collect();
+        self.moves(before, bodies, Some(IncidentMoment::Resolved), (by, reason))?;
+        Ok(answers::json(IsFalsePositive { id: id.clone(), runs }))
     }
 
     /// Somebody opens it again.
@@ -48,32 +95,31 @@ impl<W: Send + 'static> Core<W> {
         if !self.live_or_journaled(id)?.standing.is_resolved() {
             return Err(Refusal::NotNow(format!("incident `{id}` is open already")));
         }
-        self.change(id, IncidentChanged { state: IncidentState::Open, by, why }.into())
+        self.change(id, IncidentChanged::to(IncidentState::Open, by, why).into())
     }
 
-    /// Writes what a person made of an incident, and starts what waits for that moment of it.
+    /// Writes what a person made of an incident, and starts what waits for that moment of it, whose record is the first.
     fn moves(
         &mut self,
-        mut incident: Incident,
-        body: Body,
+        incident: Incident,
+        bodies: Vec<Body>,
         moment: Option<IncidentMoment>,
         (by, why): (Name, String),
     ) -> Result<Incident, Refusal> {
         let now = self.parts.clock.now();
-        let mut answers = Vec::new();
-        if let Some(moment) = moment.filter(|moment| self.is_awaited(*moment)) {
+        let mut answers = Answers::default();
+        if let Some(moment) = moment {
             let (record, level) = (incident.seq + 1, incident.level);
             let came = IncidentCame { moment, record, level, by: Some(by), why };
-            self.can_be_read(&StreamId::incident(&incident.id))?;
-            let began = self.beginning(&incident.id).map_err(|error| Refusal::NotNow(error.to_string()))?;
-            if let Some(began) = began {
-                answers = self.answers_to(&incident.id, &came, &began, now);
+            let mut began = None;
+            if self.is_awaited(moment) {
+                self.can_be_read(&StreamId::incident(&incident.id))?;
+                began = self.beginning(&incident.id).map_err(|error| Refusal::NotNow(error.to_string()))?;
             }
+            answers = self.answers_to(&incident.id, &came, began.as_ref(), now);
         }
-        let begun = self.come(&mut incident, &[NewRecord { at: now, body }], answers, now);
-        if let Some(live) = self.incidents.get_mut(&incident.id) {
-            live.clone_from(&incident);
-        }
+        let records: Vec<NewRecord> = bodies.into_iter().map(|body| NewRecord { at: now, body }).collect();
+        let (incident, begun) = self.amend(incident, |core, incident| core.come(incident, &records, answers, now));
         begun.iter().for_each(|run| self.drive(run));
         Ok(incident)
     }
@@ -90,11 +136,8 @@ impl<W: Send + 'static> Core<W> {
     }
 
     pub(in crate::run) fn change(&mut self, id: &IncidentId, body: Body) -> Result<Json, Refusal> {
-        let mut incident = self.live_or_journaled(id)?;
-        self.write_to(&mut incident, &[NewRecord { at: self.parts.clock.now(), body }]);
-        if let Some(live) = self.incidents.get_mut(id) {
-            *live = incident;
-        }
+        let (incident, now) = (self.live_or_journaled(id)?, self.parts.clock.now());
+        self.amend(incident, |core, incident| core.write_to(incident, &[NewRecord { at: now, body }]));
         Ok(answers::json(OfIncident { id: id.clone() }))
     }
 }

@@ -54,7 +54,7 @@ impl<W: Send + 'static> Core<W> {
         only.is_none_or(|only| live.run.subs().any(|sub| only.covers(&sub.part) && goes_on(sub)))
     }
 
-    /// The latest run first: it may have built on what earlier ones did.
+    /// A person wants what all runs of an incident did taken back.
     pub(in crate::run) fn undo_incident(
         &mut self,
         incident: &IncidentId,
@@ -64,14 +64,20 @@ impl<W: Send + 'static> Core<W> {
         if !self.ink.journal().has(&StreamId::incident(incident)) {
             return Err(Refusal::NotFound { kind: "incident", id: incident.to_string() });
         }
-        let mut runs = self.leases.runs_of(incident);
-        let open = self.runs.iter().filter(|(_, live)| live.run.started.incident.as_ref() == Some(incident));
-        let open: Vec<RunId> = open.map(|(run, _)| run.clone()).filter(|run| !runs.contains(run)).collect();
-        runs.extend(open);
+        let runs = self.undo_runs_of(incident, by, why);
         if runs.is_empty() {
             let what = format!("nothing that the runs of incident `{incident}` did stands and can be taken back");
             return Err(Refusal::NotNow(what));
         }
+        Ok(answers::json(IncidentUndoing { id: incident.clone(), runs }))
+    }
+
+    /// The latest run first: it may have built on what earlier ones did. None where nothing stands and none goes on.
+    pub(super) fn undo_runs_of(&mut self, incident: &IncidentId, by: &Name, why: &str) -> Vec<RunUndoing> {
+        let mut runs = self.leases.runs_of(incident);
+        let open = self.runs.iter().filter(|(_, live)| live.run.started.incident.as_ref() == Some(incident));
+        let open: Vec<RunId> = open.map(|(run, _)| run.clone()).filter(|run| !runs.contains(run)).collect();
+        runs.extend(open);
         let mut undoing = Vec::new();
         // A disk that hangs is waited for once, and not for each run.
         let mut hangs = false;
@@ -84,7 +90,7 @@ impl<W: Send + 'static> Core<W> {
             let refused = |error: Refusal| RunUndoing { id: run, undoing: Vec::new(), error: Some(error.to_string()) };
             undoing.push(answer.unwrap_or_else(refused));
         }
-        Ok(answers::json(IncidentUndoing { id: incident.clone(), runs: undoing }))
+        undoing
     }
 
     /// A person wants what a run contained to stand for longer.

@@ -1,6 +1,6 @@
-//! Runs that moments of incidents start, over a death at every write: none is lost, none is doubled.
+//! Runs that moments of incidents start, over a death at every write: none is lost, none is doubled. And the end of what was no attack.
 //!
-//! Owns that story. Beside the laws it holds each moment's record against the runs that it started.
+//! Owns those stories. Beside the laws it holds each moment's record against the runs that it started.
 
 use super::check;
 use super::make;
@@ -14,7 +14,7 @@ use crate::trigger::incident::run_of;
 use quell_model::playbook::{IncidentMoment, Playbook};
 use quell_model::record::IncidentState;
 use quell_model::{Body, Class, IncidentId, RunId, StreamId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ fn insist(stage: &mut Stage, what: impl Fn(&IncidentId) -> Request) {
     }
 }
 
-fn story(stage: &mut Stage) {
+fn attacked(stage: &mut Stage) {
     loop {
         stage.start();
         let detection = make::about("rule", 0, Class::FileEvent, 1, stage.now(), Duration::ZERO);
@@ -58,6 +58,10 @@ fn story(stage: &mut Stage) {
         }
     }
     stage.settle().unwrap();
+}
+
+fn story(stage: &mut Stage) {
+    attacked(stage);
     insist(stage, |incident| Request::Acknowledge {
         incident: incident.clone(),
         acknowledged: true,
@@ -86,6 +90,23 @@ fn promised(stage: &mut Stage) -> BTreeSet<RunId> {
     all
 }
 
+/// Moments of incidents whose record stands without what every playbook decided.
+fn untold(stage: &mut Stage) -> usize {
+    let records = stage.records().into_iter().filter(|(stream, _)| stream.as_incident().is_some());
+    let mut all: BTreeMap<u64, i32> = BTreeMap::new();
+    for record in records.flat_map(|(_, records)| records) {
+        match &record.body {
+            Body::IncidentOpened(_) | Body::AcknowledgementChanged(_) => *all.entry(record.seq).or_default() += 1,
+            Body::IncidentChanged(changed) if changed.state == IncidentState::Resolved => {
+                *all.entry(record.seq).or_default() += 1;
+            }
+            Body::MomentDecided(come) => *all.entry(come.record).or_default() -= 1,
+            _ => {}
+        }
+    }
+    all.into_values().filter(|count| *count != 0).count()
+}
+
 #[test]
 fn a_moment_s_runs_are_there_with_its_record_whenever_the_engine_dies() {
     let playbooks = playbooks();
@@ -112,9 +133,45 @@ fn a_moment_s_runs_are_there_with_its_record_whenever_the_engine_dies() {
             let wanted = promised(&mut stage);
             assert_eq!(begun, wanted, "{place}");
             assert!(wanted.len() >= 5, "{place}: {wanted:?}");
+            assert_eq!(untold(&mut stage), 0, "{place}: a moment without what was decided");
             let incidents = streams.keys().filter_map(StreamId::as_incident).count();
             assert_eq!(incidents, 1, "{place}");
         }
     }
     assert!(deaths >= 40, "{deaths}");
+}
+
+/// Taken back, and over as that, once: whoever dies in between leaves it to be said again.
+#[test]
+fn a_false_positive_is_whole_whenever_the_engine_dies() {
+    let steps = vec![make::acts("freeze", &[], "process.freeze"), make::acts("cut", &["freeze"], "cloud.cut")];
+    let playbooks = vec![make::named(playbook_of(steps), "answers")];
+    let mut deaths = 0;
+    for (how, at) in [(Death::Killed, At::Before), (Death::Killed, At::After), (Death::Torn, At::After)] {
+        for number in 1..=30 {
+            let mut stage = Stage::new(playbooks.clone(), Rng::new(7));
+            attacked(&mut stage);
+            assert_eq!(stage.world.state().stands.len(), 2);
+            stage.next_death = how;
+            by_hand::die_at(Some((at, number)));
+            let before = stage.reports.len();
+            insist(&mut stage, |incident| Request::FalsePositive {
+                incident: incident.clone(),
+                reason: "ours".into(),
+                by: "ann".into(),
+                exception: None,
+            });
+            deaths += stage.reports.len() - before;
+            by_hand::die_at(None);
+            let place = format!("{how:?} {at:?} {number}");
+            let streams = check::at_the_end(&mut stage, &playbooks).unwrap_or_else(|why| panic!("{place}: {why}"));
+            assert_eq!(stage.world.state().stands.len(), 0, "{place}");
+            let ends = streams
+                .values()
+                .flatten()
+                .filter(|record| matches!(&record.body, Body::IncidentChanged(changed) if changed.verdict.is_some()));
+            assert_eq!(ends.count(), 1, "{place}");
+        }
+    }
+    assert!(deaths >= 10, "{deaths}");
 }

@@ -6,12 +6,13 @@ use super::check;
 use super::make;
 use super::rng::Rng;
 use super::stage::{Death, Stage};
+use crate::report::{Follower, Happening, Interest};
 use crate::run::fixtures::playbook_of;
 use crate::run::{Request, Run};
 use crate::store::by_hand::{self, At};
 use quell_model::playbook::{DetectionFilter, Expression, Playbook, Step, StepKind, Wait, WaitUntil};
 use quell_model::record::{Decided, RunState, StepFinished};
-use quell_model::{Body, Class, Level, Mode, Outcome, RunId, StreamId};
+use quell_model::{Body, Class, Kind, Level, Mode, Outcome, RunId, StreamId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,6 +130,46 @@ fn a_detection_about_the_same_entity_ends_a_wait_and_is_its_output() {
     let taken: Vec<_> = accepted.filter(|accepted| accepted.decided.iter().any(told)).collect();
     assert_eq!(taken.len(), 1, "the incident tells which run it moved on");
     assert_eq!(taken[0].detection.rule.name.as_str(), "second");
+}
+
+/// What a detection ends is written before what it starts, and what it starts acts first: it answers the attack itself. A run that
+/// it starts has not waited for it.
+#[test]
+fn a_detection_ends_the_waits_that_were_there_before_the_runs_that_it_starts() {
+    let on = |rule: &str, name: &str, steps: Vec<Step>| {
+        let mut playbook = playbook_of(steps);
+        let rules = vec![rule.into()];
+        playbook.on.detections = Some(DetectionFilter { rules, tags: Vec::new(), level: Level::Informational });
+        make::named(playbook, name)
+    };
+    let waits = vec![make::awaits("second", &[], "second", 1800), make::acts("cut", &["second"], "process.freeze")];
+    let begins = vec![make::acts("hold", &[], "process.freeze"), make::awaits("again", &[], "second", 1800)];
+    let (waits, begins) = (on("rule", "waits", waits), on("second", "begins", begins));
+    let mut stage = Stage::new(vec![waits, begins], Rng::new(1));
+    stage.start();
+    seen(&mut stage, "rule", 0, 1);
+    seen(&mut stage, "second", 0, 2);
+    pass(&mut stage);
+    let things: Vec<String> = stage.world.state().calls.iter().map(|call| call.thing.clone()).collect();
+    let ends_with = |end: &str| things.iter().position(|thing| thing.ends_with(end));
+    assert!(ends_with("/hold").unwrap() < ends_with("/cut").unwrap(), "{things:?}");
+    // The one that it began waits for the next.
+    assert!(is_open(&stage));
+    let open = live(&stage);
+    assert_eq!((open.playbook.name.as_str(), open.awaiting().count()), ("begins", 1));
+    stage.clock.advance(MINUTE);
+    seen(&mut stage, "second", 0, 3);
+    stage.settle().unwrap();
+    assert!(!stage.records().into_values().flatten().any(|record| matches!(record.body, Body::StepFailed(_))));
+    assert!(stage.life.as_ref().unwrap().core.awaiting.is_empty());
+    let journal = stage.life.as_ref().unwrap().journal.clone();
+    let (all, is_all) = Follower::new(journal, Interest::default(), 0).look().unwrap();
+    let place = |kind: Kind, with: &str| {
+        let is_it = |one: &Happening| one.kind == kind && one.body.to_string().contains(with);
+        all.iter().position(is_it).unwrap_or_else(|| panic!("{kind} {with} (all: {is_all})"))
+    };
+    let (ended, begun) = (place(Kind::StepFinished, "`second` was seen"), place(Kind::RunStarted, "\"begins\""));
+    assert!(ended < begun, "{ended} {begun}");
 }
 
 #[test]

@@ -231,3 +231,40 @@ fn a_circle_is_bounded_and_a_start_does_not_begin_its_count_anew() {
     let asks = stage.runs_of_incidents().iter().filter(|run| run.mode == Mode::Approve).count();
     assert_eq!(asks, 2);
 }
+
+/// Why a playbook that waits for incidents did not start stands where the detections' reasons do.
+#[test]
+fn each_moment_says_what_every_playbook_made_of_it() {
+    let (mut critical, mut held) = (follows(&[At::Opened, At::Resolved]), follows(&[At::Opened]));
+    (critical.name, critical.on.condition) = ("critical".into(), condition("incident.level == \"critical\""));
+    held.name = "held".into();
+    held.limits.runs = Some(Rate { count: 1, per: Duration::from_secs(3600) });
+    let mut stage = stage(with(vec![critical, follows(&[At::Resolved]), held, playbook_of(Vec::new())]));
+    stage.attacked_elsewhere(1);
+    stage.attacked_elsewhere(2);
+    stage.acks();
+    stage.resolves();
+    let incident = stage.of_incident();
+    let told = crate::report::explain(&stage.journal, &incident, Default::default()).unwrap().unwrap();
+    let moments: Vec<At> = told.moments.iter().map(|come| come.moment).collect();
+    assert_eq!(moments, [At::Opened, At::Acknowledged, At::Resolved]);
+    let of = |at: usize| -> Vec<String> {
+        let line = |one: &quell_model::record::Decided| format!("{} {:?}: {}", one.playbook, one.decision, one.why);
+        told.moments[at].decided.iter().map(line).collect()
+    };
+    let opened = of(0);
+    assert_eq!(opened.len(), 3, "a playbook that waits for no incident has no part: {opened:?}");
+    assert_eq!(opened[0], "critical IfFalse: its trigger's `if` is false for this moment");
+    assert_eq!(opened[1], "follows NotMine: it waits for `resolved`, not for `opened`");
+    assert!(opened[2].starts_with("held Started: approve: incidents started it 1 times"), "{}", opened[2]);
+    assert!(of(1).iter().all(|line| line.contains("NotMine")), "{:?}", of(1));
+    assert!(of(2)[1].starts_with("follows Started: enforce: "), "{:?}", of(2));
+    let started = told.moments[2].decided[1].run.clone().unwrap();
+    assert!(stage.runs_of_incidents().iter().any(|run| run.run == started));
+    // Nobody waits for incidents: nothing is written.
+    let mut quiet = self::stage(with(vec![playbook_of(Vec::new())]));
+    quiet.attacked("7", 1);
+    let told = crate::report::explain(&quiet.journal, &quiet.of_incident(), Default::default()).unwrap().unwrap();
+    assert!(told.moments.is_empty());
+    assert_eq!(stage.journal.verify().unwrap(), Vec::<String>::new());
+}

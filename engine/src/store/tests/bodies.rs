@@ -223,7 +223,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             count: 2,
         }
         .into(),
-        IncidentChanged { state: IncidentState::Resolved, by: "ana".into(), why: "cleaned up".into() }.into(),
+        IncidentChanged::to(IncidentState::Resolved, "ana".into(), "cleaned up".into()).into(),
         note("seen by \u{1b}[2J ana").into(),
         PauseChanged { paused: true, by: "ana".into() }.into(),
         BreakerChanged { playbook: "contain".into(), open: true, why: "11 images".into(), by: None }.into(),
@@ -386,6 +386,26 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             by: "ana".into(),
             why: "a week of it was right".into(),
             text: Some(Hash::of(b"playbook")),
+        }
+        .into(),
+        MomentDecided {
+            moment: playbook::IncidentMoment::Opened,
+            record: 1,
+            decided: vec![Decided {
+                playbook: "page".into(),
+                decision: TriggerDecision::IfFalse,
+                why: "its trigger's `if` is false for this moment".into(),
+                run: None,
+            }],
+        }
+        .into(),
+        ExceptionDrafted {
+            by: "ana".into(),
+            reason: "the nightly mirror job".into(),
+            expires: at(0).wall,
+            rules: vec!["download".into()],
+            text: "title: \"False positive: Download\"\n".into(),
+            left_out: vec![NotExcepted { rule: "words".into(), why: "it matched no field".into() }],
         }
         .into(),
     ]

@@ -4,6 +4,7 @@
 use super::*;
 use crate::incident::Acknowledged;
 use crate::report::{self, IncidentSummary, Wanted};
+use quell_model::record::ExceptionDrafted;
 use quell_model::record::IncidentState::{self, Acknowledged as Ackd, Open, Resolved};
 
 #[test]
@@ -55,6 +56,8 @@ impl Yard {
         let said = (listed.state, listed.acknowledged);
         assert_eq!(said, (shown.state, shown.acknowledged));
         assert_eq!(said, (told.state, told.acknowledged));
+        assert_eq!(listed.false_positive, shown.false_positive);
+        assert_eq!(listed.false_positive, told.false_positive);
         (said.0, said.1.map(|Acknowledged { by, via, .. }| format!("{by} {via}")))
     }
 
@@ -127,4 +130,88 @@ fn somebody_looks_after_an_incident_over_restarts_until_it_is_opened_again() {
         Err(Refusal::NotFound { kind: "incident", .. })
     ));
     assert_eq!(yard.stage.journal.verify().unwrap(), Vec::<String>::new());
+}
+
+impl Yard {
+    fn no_attack(&mut self, by: &str) -> Result<Json, Refusal> {
+        let (incident, expires) = (self.incident(), self.clock.now().wall);
+        let drafted = ExceptionDrafted {
+            by: by.into(),
+            reason: "mirror".into(),
+            expires,
+            rules: vec!["rule".into()],
+            text: "title: x".into(),
+            left_out: Vec::new(),
+        };
+        let exception = Some(Box::new(drafted));
+        self.ask(Request::FalsePositive { incident, reason: "mirror".into(), by: by.into(), exception })
+    }
+
+    fn verdict(&self) -> Option<String> {
+        let shown = report::incident(&self.stage.journal, &self.incident(), Wanted::default()).unwrap().unwrap();
+        shown.false_positive.map(|known| format!("{} ({})", known.by, known.reason))
+    }
+
+    fn own_lines(&self) -> Vec<String> {
+        let view = report::incident(&self.stage.journal, &self.incident(), Wanted::default()).unwrap().unwrap();
+        view.timeline.into_iter().filter(|line| line.run.is_none()).map(|line| line.text).collect()
+    }
+}
+
+#[test]
+fn what_was_no_attack_is_taken_back_in_reverse_and_resolved_as_that() {
+    let mut yard = Yard::new(diamond());
+    let run = yard.attack(1);
+    assert_eq!(yard.things.said().len(), 4);
+    let answer = yard.no_attack("ann").unwrap();
+    assert_eq!(answer["runs"][0]["id"], json!(run));
+    assert_eq!(answer["runs"][0]["undoing"].as_array().unwrap().len(), 4);
+    let said = yard.things.said();
+    assert_eq!((said[0].as_str(), said.last().unwrap().as_str(), said.len()), ("-d", "-a", 4), "{said:?}");
+    assert!(yard.things.stand().is_empty());
+    assert_eq!((yard.stands().0, yard.verdict().as_deref()), (Resolved, Some("ann (mirror)")));
+    let lines = yard.own_lines();
+    assert!(lines.contains(&"resolved as a false positive by ann: mirror".to_owned()), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("an exception to rule was drafted for ann")), "{lines:?}");
+    let drafted = report::exception(&yard.stage.journal, &yard.incident()).unwrap().unwrap();
+    assert_eq!((drafted.by.as_str(), drafted.text.as_str()), ("ann", "title: x"));
+    // A second time, and by an engine that was started since.
+    let mut yard = yard.again("b");
+    let twice = yard.no_attack("bo").unwrap_err().to_string();
+    assert!(twice.contains("resolved as a false positive already, by ann"), "{twice}");
+    assert_eq!(yard.verdict().as_deref(), Some("ann (mirror)"));
+    // Opened again it is none any more, and an end of another kind makes none of it.
+    yard.reopen().unwrap();
+    assert_eq!((yard.stands().0, yard.verdict()), (Open, None));
+    yard.resolve().unwrap();
+    assert_eq!((yard.stands().0, yard.verdict()), (Resolved, None));
+    let late = yard.no_attack("bo").unwrap_err().to_string();
+    assert!(late.contains("is resolved already") && late.contains("quell incident reopen"), "{late}");
+    assert!(matches!(
+        yard.ask(Request::FalsePositive {
+            incident: "i-none".into(),
+            reason: "x".into(),
+            by: "ann".into(),
+            exception: None
+        }),
+        Err(Refusal::NotFound { kind: "incident", .. })
+    ));
+    assert_eq!(yard.stage.journal.verify().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn where_nothing_stands_it_is_resolved_all_the_same_and_what_is_stuck_is_told() {
+    let mut yard = Yard::new(playbook_of(vec![acts("kill", &[], "process.kill")]));
+    yard.attack(1);
+    assert_eq!(yard.no_attack("ann").unwrap()["runs"], json!([]));
+    assert_eq!(yard.verdict().as_deref(), Some("ann (mirror)"));
+
+    let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "a")]));
+    let run = yard.attack(1);
+    yard.things.firm.lock().unwrap().insert("a".to_owned());
+    yard.no_attack("ann").unwrap();
+    let view = report::run(&yard.stage.journal, &run).unwrap().unwrap();
+    assert_eq!(view.state, quell_model::record::RunState::Stuck);
+    assert_eq!(yard.things.stand(), ["a"]);
+    assert!(yard.notes().iter().any(|note| note.contains("could not be taken back, and stands")), "{:?}", yard.notes());
 }

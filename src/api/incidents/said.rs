@@ -1,0 +1,57 @@
+//! What somebody says to an incident: which, who, which way, and their words.
+//!
+//! Owns what all routes share that take a person's words to an incident. Decides nothing: the engine does.
+
+use super::super::access::Via;
+use super::super::given::{Given, Words};
+use super::super::problem::Problem;
+use super::super::{App, Caller};
+use axum::extract::{ConnectInfo, FromRequest, Path, Request as HttpRequest};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json, RequestExt};
+use quell_engine::run::Request;
+use quell_engine::run::answers::IncidentAcknowledged;
+use quell_model::{IncidentId, Name};
+use serde::de::DeserializeOwned;
+
+/// See the module.
+pub(in crate::api) struct Said {
+    incident: IncidentId,
+    by: Name,
+    via: Name,
+    text: String,
+    app: App,
+}
+
+impl FromRequest<App> for Said {
+    type Rejection = Response;
+
+    async fn from_request(mut request: HttpRequest, app: &App) -> Result<Self, Response> {
+        let of = request.extract_parts::<(Path<IncidentId>, ConnectInfo<Caller>, Extension<Via>)>().await;
+        let (Path(incident), ConnectInfo(Caller(by)), Extension(Via(via))) = of.map_err(IntoResponse::into_response)?;
+        let Given(words) = Given::<Words>::from_request(request, app).await?;
+        let text = words.text().map_err(IntoResponse::into_response)?;
+        Ok(Self { incident, by, via: via.into(), text, app: app.clone() })
+    }
+}
+
+impl Said {
+    /// Whether there are no words.
+    pub(super) fn is_silent(&self) -> bool {
+        self.text.trim().is_empty()
+    }
+
+    /// Asks the engine for what is made of the incident, their words and who they are.
+    pub(super) async fn asks<T: DeserializeOwned>(
+        self,
+        what: impl FnOnce(IncidentId, String, Name) -> Request,
+    ) -> Result<Json<T>, Problem> {
+        Ok(Json(self.app.ask(what(self.incident, self.text, self.by)).await?))
+    }
+
+    /// They look after it, or no longer.
+    pub(super) async fn acknowledges(self, acknowledged: bool) -> Result<Json<IncidentAcknowledged>, Problem> {
+        let via = self.via.clone();
+        self.asks(|incident, why, by| Request::Acknowledge { incident, acknowledged, why, by, via }).await
+    }
+}
