@@ -23,6 +23,7 @@ mod pause;
 pub(crate) mod privilege;
 mod recorder;
 mod rehearsal;
+mod seals;
 mod source_meter;
 mod sources;
 mod sweep;
@@ -243,6 +244,7 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     }
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
+    followers.spawn(seals::follow(assembly.journal.clone(), assembly.engine.clone(), ended.clone()));
     announce(&assembly, &desk, loaded, dir);
     let tester = Arc::clone(&desk);
     let mut self_test = tokio::task::JoinSet::new();

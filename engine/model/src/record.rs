@@ -24,6 +24,7 @@ mod lease;
 mod prune;
 mod question;
 mod reflex;
+mod seal;
 mod starts;
 mod sub;
 pub use by_hand::{BreakerChanged, ModeChanged, PauseChanged, PersonActed, RunReopened};
@@ -37,6 +38,7 @@ pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished,
 pub use prune::{PrunedStream, StreamPruned};
 pub use question::{AnswerRemembered, AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use reflex::{ReflexFired, Struck};
+pub use seal::{HeadsSealed, SealedHead};
 pub use starts::{IncidentCame, PlaybookSeen, ScheduleMissed, ScheduleSet};
 pub use sub::{ParentRun, SubRunStarted};
 
@@ -186,6 +188,8 @@ bodies! {
     MomentDecided,
     /// An exception to the rules of a false positive was written, for a person to commit.
     ExceptionDrafted,
+    /// Where the streams stood: what ties them together.
+    HeadsSealed,
 }
 
 impl fmt::Display for Kind {

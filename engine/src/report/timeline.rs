@@ -266,7 +266,11 @@ impl Teller {
             }
             Body::ReflexFired(fired) => Some(fired_line(fired)),
             // Of no incident.
-            Body::ScheduleSet(_) | Body::ScheduleMissed(_) | Body::PlaybookSeen(_) | Body::AnswerRemembered(_) => None,
+            Body::ScheduleSet(_)
+            | Body::ScheduleMissed(_)
+            | Body::PlaybookSeen(_)
+            | Body::AnswerRemembered(_)
+            | Body::HeadsSealed(_) => None,
             Body::LeaseChanged(changed) => {
                 Some(format!("{} of {} {}: {}", changed.action, changed.run, changed.state, cut(&changed.why)))
             }

@@ -235,6 +235,7 @@ impl Tally {
                 | Body::IncidentChanged(_)
                 | Body::MomentDecided(_)
                 | Body::ExceptionDrafted(_)
+                | Body::HeadsSealed(_)
                 | Body::AcknowledgementChanged(_)
                 | Body::NoteAdded(_)
                 | Body::PauseChanged(_)

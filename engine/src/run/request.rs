@@ -5,7 +5,7 @@
 use super::definitions::Definitions;
 use super::job::Input;
 use super::question::AnswerGiven;
-use quell_model::record::{ExceptionDrafted, RecorderPinned};
+use quell_model::record::{ExceptionDrafted, HeadsSealed, RecorderPinned};
 use quell_model::{Hash, IncidentId, Json, Mode, Name, RunId, StepId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub enum Request {
         /// Why.
         why: String,
     },
+    /// Write down where the streams stand.
+    Seal(Box<HeadsSealed>),
     /// Which runs do not move, and why.
     Stuck,
     /// How do the breakers stand?

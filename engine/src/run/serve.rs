@@ -13,7 +13,7 @@ use quell_model::record::{
     AcknowledgementChanged, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned, ReflexFired,
     RunState,
 };
-use quell_model::{IncidentId, Json, Kind, Name, RunId, StreamId};
+use quell_model::{Body, IncidentId, Json, Kind, Name, RunId, StreamId};
 use std::sync::Arc;
 
 /// Why what goes by the journal is refused while that hangs or is behind.
@@ -60,6 +60,14 @@ impl<W: Send + 'static> Core<W> {
             }
             Request::Reopen { incident, why, by } => self.reopen(&incident, why, by),
             Request::Pinned { incident, pinned, last } => self.pinned(&incident, *pinned, last),
+            Request::Seal(heads) => {
+                if self.ink.waiting() > 0 {
+                    return Err(Refusal::NotNow(TAKES_NOTHING.to_owned()));
+                }
+                self.write_system(vec![NewRecord { at: self.parts.clock.now(), body: Body::HeadsSealed(heads) }]);
+                self.ink.commit();
+                Ok(Json::Null)
+            }
             Request::Reload(definitions) => {
                 self.definitions = *definitions;
                 self.outputs.reload(&self.definitions.playbooks);

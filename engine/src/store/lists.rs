@@ -165,6 +165,7 @@ pub(super) const MARKS: &[Kind] = &[
     Kind::PlaybookSeen,
     Kind::AnswerRemembered,
     Kind::ModeChanged,
+    Kind::HeadsSealed,
 ];
 
 /// What lines need of a `RunStarted`; the rest of its body, most of it, is not looked at.

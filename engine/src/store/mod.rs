@@ -31,6 +31,7 @@ mod prune;
 mod read;
 mod retention;
 mod rows;
+mod seal;
 mod slate;
 mod vault;
 mod writer;
@@ -47,6 +48,7 @@ pub use lists::{Counted, IncidentHead, IncidentLine, Listed, RunHead, RunLine, R
 pub use passage::{End, Ends, Passage};
 pub use prune::PrunedMark;
 pub use retention::{PrunePlan, Pruned, Retention, print_age};
+pub use seal::Seal;
 pub use vault::{Blob, DirVault};
 
 use quell_model::StoreError;

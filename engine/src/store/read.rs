@@ -7,6 +7,7 @@ use super::chain::{SALT, Sum, hex};
 use super::item::{body_of, ends, kind_of};
 use super::prune::Proofs;
 use super::rows::{Row, Tail, told};
+use super::seal::Seals;
 use quell_model::record::RECORD_VERSION;
 use quell_model::{Hash, Kind, Record, Seq, Stamp, StoreError, StreamId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -132,7 +133,7 @@ impl Row {
         if may { Ok(ends(&self.record()?.body)) } else { Ok(None) }
     }
 
-    fn sum(&self) -> Hash {
+    pub(super) fn sum(&self) -> Hash {
         let Self { prev, v, seq, at, kind, salt, body, .. } = self;
         Sum { prev: *prev, v: *v, seq: *seq, at: *at, kind: *kind, salt, body }.hash()
     }
@@ -341,8 +342,8 @@ pub(super) fn verify(readers: &Readers) -> Result<Vec<String>, StoreError> {
     let (streams, told) = readers.with(|db| {
         let streams = super::rows::tails(db)?;
         let names: HashMap<i64, StreamId> = streams.iter().map(|(name, tail)| (tail.no, name.clone())).collect();
-        let proofs = Proofs::of(db)?;
-        let mut walk = Walk { names, at: HashMap::new(), proofs, findings: Vec::new() };
+        let (proofs, seals) = (Proofs::of(db)?, Seals::of(db)?);
+        let mut walk = Walk { names, at: HashMap::new(), proofs, seals, findings: Vec::new() };
         let mut ask = db.prepare(&format!("SELECT {COLUMNS} FROM records ORDER BY id"))?;
         let mut rows = ask.query([])?;
         while let Some(row) = rows.next()? {
@@ -364,6 +365,7 @@ struct Walk {
     names: HashMap<i64, StreamId>,
     at: HashMap<i64, Tail>,
     proofs: Proofs,
+    seals: Seals,
     findings: Vec<String>,
 }
 
@@ -393,6 +395,7 @@ impl Walk {
             self.findings.push(error.to_string());
         }
         (tail.seq, tail.hash, tail.last) = (seq, row.sum(), row.id);
+        self.findings.extend(self.seals.pass(&name, seq, tail.hash));
         self.proofs.take_in(&row);
     }
 
@@ -413,5 +416,7 @@ impl Walk {
                 Some(_) => {}
             }
         }
+        let lasts: HashMap<&StreamId, Seq> = streams.iter().map(|(name, tail)| (name, tail.seq)).collect();
+        self.findings.extend(self.seals.ends(|stream| lasts.get(stream).copied()));
     }
 }

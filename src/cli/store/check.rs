@@ -3,6 +3,7 @@
 //! Reads everything and changes nothing.
 
 use super::super::escape::escape;
+use super::super::show::moment;
 use super::super::term::Ink;
 use super::super::{Exit, Fail, Term};
 use super::unusable;
@@ -18,10 +19,12 @@ pub(super) fn run(dir: &Path, term: &Term) -> Result<Exit, Fail> {
     findings.extend(journal.verify().map_err(what)?);
     let streams = journal.streams().map_err(what)?;
     let records: u64 = streams.iter().map(|(_, last)| last).sum();
+    let seal = journal.last_seal().map_err(what)?;
     if term.is_json() {
         let rows: Vec<_> = (1..).zip(&findings).map(|(id, what)| json!({ "id": id, "what": what })).collect();
         let (ok, streams) = (findings.is_empty(), streams.len());
-        term.document(&json!({ "ok": ok, "streams": streams, "records": records, "findings": rows }));
+        term.document(&json!({ "ok": ok, "streams": streams, "records": records, "findings": rows,
+            "sealed": seal.map(|seal| json!({ "record": seal.record, "at": seal.at.wall, "sum": seal.hash.to_string() })) }));
     } else {
         for finding in &findings {
             term.line(format!("{}  {}", term.ink(Ink::Bad, "wrong"), escape(finding)));
@@ -29,6 +32,15 @@ pub(super) fn run(dir: &Path, term: &Term) -> Result<Exit, Fail> {
         if findings.is_empty() {
             let good = term.ink(Ink::Good, "ok");
             term.line(format!("{good}  {records} records in {} streams: every chain holds", streams.len()));
+            term.line(match seal {
+                Some(seal) => format!(
+                    "    tied together up to {}: record {} of `system`, sum {}",
+                    moment(seal.at.wall),
+                    seal.record,
+                    seal.hash
+                ),
+                None => "    nothing is sealed yet: a stream that was taken out whole would not be missed".to_owned(),
+            });
         }
     }
     Ok(if findings.is_empty() { Exit::Right } else { Exit::NotRight })

@@ -185,6 +185,7 @@ impl Trace {
             | Body::IncidentChanged(_)
             | Body::MomentDecided(_)
             | Body::ExceptionDrafted(_)
+            | Body::HeadsSealed(_)
             | Body::AcknowledgementChanged(_)
             | Body::NoteAdded(_)
             | Body::PauseChanged(_)

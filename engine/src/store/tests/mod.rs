@@ -12,4 +12,5 @@ mod lists;
 mod past;
 mod prune;
 mod refusal;
+mod seal;
 mod upgrade;

@@ -1,0 +1,118 @@
+//! Goal: a stream that was taken out whole, or cut at its end with its line put back, is missed. Method: seals as the daemon writes
+//! them, and then the edits of somebody who knows the tables.
+
+use super::basics::{append, notes};
+use super::bodies::at;
+use super::prune::{days, prune, put, retention, run};
+use crate::store::Journal;
+use quell_model::{Body, Durability, StreamId};
+use std::path::Path;
+
+/// Seals all that is not sealed yet; gives how many heads.
+fn seal(journal: &Journal) -> usize {
+    let mut after = journal.last_seal().unwrap().map_or(0, |seal| seal.upto);
+    let mut count = 0;
+    while let Some(heads) = journal.heads(after).unwrap() {
+        (after, count) = (heads.upto, count + heads.heads.len());
+        put(journal, "system", at(0), vec![heads.into()]);
+    }
+    count
+}
+
+fn edited(dir: &Path, sql: &str) -> Vec<String> {
+    let db = rusqlite::Connection::open(dir.join("journal.db")).unwrap();
+    db.execute_batch(sql).unwrap();
+    drop(db);
+    Journal::open_read_only(dir).unwrap().verify().unwrap()
+}
+
+fn filled() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    append(&journal, vec![notes("run/a", 0, 5, Durability::Synced), notes("run/b", 0, 5, Durability::Synced)]).unwrap();
+    assert_eq!(seal(&journal), 2);
+    append(&journal, vec![notes("run/b", 5, 2, Durability::Synced), notes("run/c", 0, 2, Durability::Synced)]).unwrap();
+    assert_eq!(seal(&journal), 2, "what went on, and what is new");
+    assert_eq!(seal(&journal), 0, "a seal is not sealed");
+    append(&journal, vec![notes("run/a", 5, 1, Durability::Synced)]).unwrap();
+    assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
+    journal.close();
+    dir
+}
+
+#[test]
+fn a_stream_that_is_gone_or_ends_too_early_is_missed() {
+    let whole = "DELETE FROM records WHERE stream = (SELECT id FROM streams WHERE name = 'run/c');
+                 DELETE FROM streams WHERE name = 'run/c';";
+    let cut = "UPDATE streams SET seq = 4,
+                 last = (SELECT before FROM records WHERE id = (SELECT before FROM records WHERE id =
+                        (SELECT before FROM records WHERE id = streams.last))),
+                 hash = (SELECT prev FROM records WHERE stream = streams.id AND seq = 5) WHERE name = 'run/b';
+               DELETE FROM records WHERE seq > 4 AND stream = (SELECT id FROM streams WHERE name = 'run/b');";
+    let late = "UPDATE streams SET seq = 5,
+                  last = (SELECT before FROM records WHERE id = streams.last),
+                  hash = (SELECT prev FROM records WHERE id = streams.last) WHERE name = 'run/a';
+                DELETE FROM records WHERE seq = 6 AND stream = (SELECT id FROM streams WHERE name = 'run/a');";
+    for (sql, finding) in [
+        (whole, "`run/c`: 2 records were sealed, and the stream is gone"),
+        (cut, "`run/b`: ends with record 4, and 7 were sealed"),
+        // What came after the last seal is tied to nothing.
+        (late, ""),
+    ] {
+        let dir = filled();
+        let found = edited(dir.path(), sql);
+        assert_eq!(found.join("\n"), finding, "{sql}");
+    }
+}
+
+/// Whoever writes a stream anew, with sums that fit, has other sums than those that were sealed.
+#[test]
+fn a_stream_that_was_written_anew_is_not_the_one_that_was_sealed() {
+    let dir = filled();
+    let other = tempfile::tempdir().unwrap();
+    let journal = Journal::open(other.path()).unwrap();
+    append(&journal, vec![notes("run/c", 0, 2, Durability::Synced)]).unwrap();
+    journal.close();
+    let from = other.path().join("journal.db");
+    let sql = format!(
+        "ATTACH '{}' AS theirs;
+         UPDATE records SET (prev, salt, body, at_wall, at_boot) =
+           (SELECT t.prev, t.salt, t.body, t.at_wall, t.at_boot FROM theirs.records t WHERE t.seq = records.seq)
+           WHERE stream = (SELECT id FROM streams WHERE name = 'run/c');
+         UPDATE streams SET hash = (SELECT hash FROM theirs.streams WHERE name = 'run/c') WHERE name = 'run/c';",
+        from.display()
+    );
+    assert_eq!(edited(dir.path(), &sql), ["`run/c`: record 2 is not the one that was sealed"]);
+}
+
+#[test]
+fn what_is_pruned_after_a_seal_is_not_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    put(&journal, "run/old", days(1), run("old", None, true));
+    put(&journal, "run/young", days(99), run("young", None, true));
+    assert_eq!(seal(&journal), 2);
+    assert_eq!(prune(&journal, dir.path(), &retention(90)).unwrap().runs, 1);
+    assert!(journal.pruned(&StreamId::from("run/old")).unwrap().is_some());
+    assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
+    assert_eq!(seal(&journal), 0, "what was pruned has no head any more");
+}
+
+/// A seal has a bounded number of heads, and the next goes on after it.
+#[test]
+fn many_streams_take_several_seals() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    append(&journal, (0..450).map(|n| notes(&format!("run/{n}"), 0, 1, Durability::Written)).collect()).unwrap();
+    assert_eq!(seal(&journal), 450);
+    let all = journal.latest(&[quell_model::Kind::HeadsSealed], 10).unwrap();
+    let counts: Vec<usize> = all
+        .into_iter()
+        .map(|record| match record.body {
+            Body::HeadsSealed(sealed) => sealed.heads.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(counts, [200, 200, 50]);
+    assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
+}
