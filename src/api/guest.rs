@@ -1,8 +1,9 @@
 //! Whether whoever is connected has asked, and is being answered.
 //!
-//! Owns that one word. Keeps true: who is told to leave had not asked, and what they ask then is not begun. A request whose body
-//! nobody reads to its end may begin at that very moment: it is done, and its answer is lost with the connection.
-//! An answer that is written counts until the kernel has taken its last byte, for a bounded time, however many follow it.
+//! Owns that one word. Keeps true: who is told to leave had not asked, or has not taken what they were answered for a while, and
+//! what they ask then is not begun. A request whose body nobody reads to its end may begin at that very moment: it is done, and its
+//! answer is lost with the connection. An answer that is written counts until the kernel has taken its last byte, for a bounded
+//! time, however many follow it.
 //!
 //! ```text
 //! silent ── the request is all there, or its body is not wanted ──▶ asked ── the answer is whole ──▶ owed

@@ -48,7 +48,7 @@ impl Played {
 }
 
 /// Reads a request and answers it; none when nothing came.
-fn answer(socket: &UnixStream) -> Option<Asked> {
+fn answer(mut socket: &UnixStream) -> Option<Asked> {
     let (mut reader, mut line, mut length) = (BufReader::new(socket), String::new(), 0);
     reader.read_line(&mut line).unwrap();
     let method = line.split(' ').next().filter(|method| !method.is_empty())?.to_owned();
@@ -74,7 +74,7 @@ fn answer(socket: &UnixStream) -> Option<Asked> {
     };
     let text = document.to_string();
     let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", text.len());
-    (&*socket).write_all((head + text.as_str()).as_bytes()).unwrap();
+    socket.write_all((head + text.as_str()).as_bytes()).unwrap();
     Some((method, serde_json::from_slice(&body).unwrap_or_default()))
 }
 

@@ -1,5 +1,5 @@
-//! A daemon of a test's own: how it is started, asked and ended. Killed when the test ends, however it
-//! ends, and what it pinned in the kernel goes with it.
+//! A daemon of a test's own: how it is started, asked and ended. Killed when the test ends, however it ends, and what it pinned
+//! in the kernel goes with it.
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 #![cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "most of those who use it need the sensor"))]
@@ -183,6 +183,14 @@ impl Daemon {
             .map(|run| self.ask_json(&["run", "show", run["id"].as_str().unwrap()]))
             .collect()
     }
+
+    /// Takes what it pinned out of the kernel: whoever is killed gives nothing back.
+    fn take_out(&self) {
+        #[cfg(feature = "ebpf")]
+        if let Err(error) = pin::remove(Path::new(pin::DIR), &self.state) {
+            eprintln!("what the daemon of {} pinned stays behind: {error}", self.state.display());
+        }
+    }
 }
 
 impl Drop for Daemon {
@@ -191,10 +199,8 @@ impl Drop for Daemon {
         // One that was stopped would not die before it goes on.
         drop(self.child.kill());
         drop(self.child.wait());
-        // Whoever dies so gives nothing back.
-        #[cfg(feature = "ebpf")]
-        if lives && let Err(error) = pin::remove(Path::new(pin::DIR), &self.state) {
-            eprintln!("what the daemon of {} pinned stays behind: {error}", self.state.display());
+        if lives {
+            self.take_out();
         }
     }
 }

@@ -5,13 +5,13 @@ use quell_model::{Class, Event, Field, Json, OwnedEvent};
 use std::io::Write;
 use std::path::Path;
 use std::process::Child;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 /// A busy machine may take its time; a broken sensor will take it all.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Whether this runs in the emulated machine of [`crate::kernels`], where everything takes its time many times over.
+/// Whether this runs in the emulated machine of [`crate::boots`], where everything takes its time many times over.
 pub(crate) fn inside() -> bool {
     std::env::var_os("QUELL_INSIDE").is_some()
 }
@@ -21,10 +21,23 @@ fn patience() -> Duration {
     if inside() { 3 * DEADLINE } else { DEADLINE }
 }
 
+/// What a sensor has told, and from where on somebody looks at it.
 #[derive(Default)]
 pub(crate) struct Log {
+    told: Arc<Told>,
+    from: usize,
+}
+
+#[derive(Default)]
+struct Told {
     events: Mutex<Vec<Arc<OwnedEvent>>>,
     more: Condvar,
+}
+
+impl Told {
+    fn events(&self) -> MutexGuard<'_, Vec<Arc<OwnedEvent>>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A file that floods are made of: nobody waits for its events.
@@ -50,8 +63,8 @@ impl Sink for Keep {
             Class::NetworkConnection if self.ask => drop(event.sigma("network.feeds_shell")),
             _ => {}
         }
-        self.log.events.lock().unwrap().push(Arc::new(event.to_owned()));
-        self.log.more.notify_all();
+        self.log.told.events().push(Arc::new(event.to_owned()));
+        self.log.told.more.notify_all();
     }
 
     fn turn(&mut self) {}
@@ -68,12 +81,17 @@ fn is_ours(event: &dyn Event) -> bool {
 }
 
 impl Log {
+    /// What is told from now on: a pid may have been another's before.
+    fn from_now(&self) -> Self {
+        Self { told: Arc::clone(&self.told), from: self.told.events().len() }
+    }
+
     /// The first event that fits; panics with what there was when none comes.
     pub(crate) fn wait(&self, what: &str, fits: impl Fn(&OwnedEvent) -> bool) -> Arc<OwnedEvent> {
         let end = Instant::now() + patience();
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events = self.told.events();
         // Each is looked at once: the sensor waits for this lock.
-        let mut looked = 0;
+        let mut looked = self.from;
         loop {
             if let Some(found) = events[looked..].iter().find(|e| fits(e)) {
                 return Arc::clone(found);
@@ -92,27 +110,27 @@ impl Log {
                 drop(events);
                 panic!("not seen: {what}; the last of {} events were, newest first:\n{}", tail.len(), tail.join("\n"));
             }
-            events = self.more.wait_timeout(events, left).unwrap_or_else(PoisonError::into_inner).0;
+            events = self.told.more.wait_timeout(events, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Until something comes, or a moment.
     fn pause(&self) {
-        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.more.wait_timeout(events, Duration::from_millis(100)).unwrap_or_else(PoisonError::into_inner));
+        let events = self.told.events();
+        drop(self.told.more.wait_timeout(events, Duration::from_millis(100)).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// All that fit so far.
     pub(crate) fn all(&self, fits: impl Fn(&OwnedEvent) -> bool) -> Vec<Arc<OwnedEvent>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|e| fits(e)).map(Arc::clone).collect()
+        self.told.events()[self.from..].iter().filter(|e| fits(e)).map(Arc::clone).collect()
     }
 }
 
 /// Below directories of this name reads are told.
 pub(crate) const WATCHED: &str = "quell-watched";
 
-pub(crate) struct Live {
-    pub(crate) log: Arc<Log>,
+struct Live {
+    log: Arc<Log>,
     _running: Running,
 }
 
@@ -122,25 +140,18 @@ static QUIET: RwLock<()> = RwLock::new(());
 /// The shared sensor, in quiet; `None`, loudly, where there can be none.
 pub(crate) fn live() -> Option<Quiet> {
     let live = shared()?;
-    let quiet = Quiet { live, _shared: QUIET.read().unwrap_or_else(PoisonError::into_inner) };
+    let quiet = QUIET.read().unwrap_or_else(PoisonError::into_inner);
     // Under emulation it may still be at what the tests before this one did.
     if inside() {
         live.come_through();
     }
-    Some(quiet)
+    Some(Quiet { log: live.log.from_now(), _quiet: quiet })
 }
 
 pub(crate) struct Quiet {
-    live: &'static Live,
-    _shared: RwLockReadGuard<'static, ()>,
-}
-
-impl std::ops::Deref for Quiet {
-    type Target = Live;
-
-    fn deref(&self) -> &Live {
-        self.live
-    }
+    /// What the shared sensor has told since.
+    pub(crate) log: Log,
+    _quiet: RwLockReadGuard<'static, ()>,
 }
 
 /// Runs what floods, alone; returns when the shared sensor has come through the flood too.

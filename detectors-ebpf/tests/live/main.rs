@@ -6,10 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod block;
+mod boots;
 mod files;
 mod hands;
 mod harness;
-mod kernels;
 mod loss;
 mod network;
 mod object;

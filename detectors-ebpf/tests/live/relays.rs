@@ -1,6 +1,6 @@
 //! Shells whose input and output lead to a network: by a socket of their own, or by somebody who relays.
 
-use crate::harness::{has, is_exec_of, live, own, reap, text};
+use crate::harness::{Quiet, has, is_exec_of, live, own, reap, text};
 use quell_model::{Class, OwnedEvent};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -155,8 +155,7 @@ fn what_only_reads_from_the_network_is_not_relayed() {
 }
 
 /// Waits until the shell or the connection tells of the other, whichever came second.
-fn seen_from_either_end(child: std::process::Child, listener: &TcpListener, port: u16) {
-    let live = live().expect("asked before");
+fn seen_from_either_end(live: &Quiet, child: std::process::Child, listener: &TcpListener, port: u16) {
     let (caller, _) = listener.accept().unwrap();
     live.log.wait("shell or connection that sees the whole", |e| {
         let shell = own(e, "process.pid") == child.id() || is_shell_under(e, child.id());
@@ -169,22 +168,24 @@ fn seen_from_either_end(child: std::process::Child, listener: &TcpListener, port
 
 #[test]
 fn a_relay_that_is_the_shells_own_child_is_found() {
-    if live().is_none() || !has("nc") || !has("bash") {
+    let Some(live) = live() else { return };
+    if !has("nc") || !has("bash") {
         return;
     }
     let (listener, port) = listener();
     let line = format!("coproc nc 127.0.0.1 {port}; exec sh -i <&${{COPROC[0]}} >&${{COPROC[1]}} 2>&1");
     let child = Command::new("bash").args(["-c", &line]).stdin(Stdio::null()).spawn().unwrap();
-    seen_from_either_end(child, &listener, port);
+    seen_from_either_end(&live, child, &listener, port);
 }
 
 #[test]
 fn a_relay_over_unix_sockets_is_found() {
-    if live().is_none() || !has("socat") {
+    let Some(live) = live() else { return };
+    if !has("socat") {
         return;
     }
     let (listener, port) = listener();
     let target = format!("TCP:127.0.0.1:{port}");
     let child = Command::new("socat").args([&target, "EXEC:sh -i,stderr"]).stdin(Stdio::null()).spawn().unwrap();
-    seen_from_either_end(child, &listener, port);
+    seen_from_either_end(&live, child, &listener, port);
 }

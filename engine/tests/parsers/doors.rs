@@ -253,7 +253,8 @@ fn test(name: &str, bytes: &[u8]) {
     assert_eq!(suite.is_none(), has_error(&mistakes), "{name}: {mistakes:?}");
     sound(name, &text, &mistakes);
     let Some(suite) = suite else { return };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // With a thread of its own: nobody else would drive what the steps wait for.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let bench = trial::Bench {
         specs: vec![&HOLD, &LOOK],

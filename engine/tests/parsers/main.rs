@@ -82,6 +82,13 @@ fn every_kept_file_goes_through_every_door() {
     }
 }
 
+#[test]
+fn every_right_sample_goes_through_its_door() {
+    for door in DOORS {
+        door.samples.iter().for_each(|text| timed(door, "a sample", text.as_bytes()));
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "how long a test searches is no key of the configuration")]
 fn is_long() -> bool {
     std::env::var_os("QUELL_LONG").is_some()
