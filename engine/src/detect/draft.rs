@@ -82,6 +82,7 @@ struct Common {
 const DIFFERS: &str = "was not the same in all detections";
 const NO_VALUE: &str = "has no value that a filter can name";
 const TOO_LONG: &str = "is too long";
+const TOO_MANY: &str = "is one of too many fields";
 
 impl Drafting {
     /// Takes one detection in.
@@ -138,6 +139,8 @@ impl Common {
                 Err(why) => without.push((found.field.clone(), why)),
             }
         }
+        let further = detection.matched.iter().skip(MOST_FIELDS).take(MOST_FIELDS);
+        without.extend(further.map(|found| (found.field.clone(), TOO_MANY)));
         let named = |field: &str| View(&**event).get_field(field).and_then(|value| usable(value.to_json()).ok());
         let place = place_of(event).iter().filter_map(|field| Some(((*field).to_owned(), named(field)?)));
         let place = place.filter(|(_, value)| !value.is_null()).collect();
