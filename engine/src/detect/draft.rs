@@ -66,22 +66,28 @@ pub struct Drafting {
     further: HashSet<Name>,
 }
 
+/// A field and what it was.
+type Valued = (String, Json);
+/// A field that is not compared, and why.
+type Without = (String, &'static str);
+
 /// What the detections of one rule have in common.
 #[derive(Clone, Debug)]
 struct Common {
     rule: Name,
     title: Arc<str>,
     first: Arc<OwnedEvent>,
-    matched: Vec<(String, Json)>,
+    matched: Vec<Valued>,
     /// What says where it was seen.
-    place: Vec<(String, Json)>,
-    /// Fields that the rule matched and that are not compared, each with why.
-    without: Vec<(String, &'static str)>,
+    place: Vec<Valued>,
+    /// Fields that the rule matched besides.
+    without: Vec<Without>,
 }
 
 const DIFFERS: &str = "was not the same in all detections";
 const NO_VALUE: &str = "has no value that a filter can name";
 const TOO_LONG: &str = "is too long";
+const TOO_MANY: &str = "is one of too many fields";
 
 impl Drafting {
     /// Takes one detection in.
@@ -125,7 +131,7 @@ impl Drafting {
 impl Common {
     fn of(detection: &Detection) -> Self {
         let event = &detection.event;
-        let (mut matched, mut without): (Vec<(String, Json)>, Vec<(String, &'static str)>) = (Vec::new(), Vec::new());
+        let (mut matched, mut without) = (Vec::<Valued>::new(), Vec::<Without>::new());
         for found in detection.matched.iter().take(MOST_FIELDS) {
             // A correlation's count is no field of any event.
             let is_count = !detection.events.is_empty() && found.field == "count";
@@ -138,6 +144,8 @@ impl Common {
                 Err(why) => without.push((found.field.clone(), why)),
             }
         }
+        let further = detection.matched.iter().skip(MOST_FIELDS).take(MOST_FIELDS);
+        without.extend(further.map(|found| (found.field.clone(), TOO_MANY)));
         let named = |field: &str| View(&**event).get_field(field).and_then(|value| usable(value.to_json()).ok());
         let place = place_of(event).iter().filter_map(|field| Some(((*field).to_owned(), named(field)?)));
         let place = place.filter(|(_, value)| !value.is_null()).collect();
@@ -156,7 +164,7 @@ impl Common {
         }
         let fields = other.matched.into_iter().map(|(field, _)| (field, DIFFERS)).chain(other.without);
         for (field, why) in fields {
-            let is_known = |(known, _): &(String, Json)| *known == field;
+            let is_known = |(known, _): &Valued| *known == field;
             let is_told = self.without.iter().any(|(known, _)| *known == field);
             if !is_told && !self.matched.iter().any(is_known) && self.without.len() < MOST_FIELDS {
                 self.without.push((field, why));
@@ -193,7 +201,7 @@ impl Common {
             text.push_str(&format!("{:indent$}{key}:{blank}{value}\n", ""));
         };
         let selection: Vec<(String, String)> = {
-            let is_new = |(field, _): &&(String, Json)| !self.matched.iter().any(|(matched, _)| matched == field);
+            let is_new = |(field, _): &&Valued| !self.matched.iter().any(|(matched, _)| matched == field);
             self.matched.iter().chain(self.place.iter().filter(is_new)).map(written).collect()
         };
         line(0, "title", &quoted(&format!("False positive: {}", self.title)));
@@ -318,7 +326,7 @@ fn usable(value: Json) -> Result<Json, &'static str> {
 }
 
 /// A line of the selection. Text is compared letter by letter, and nothing in it stands for anything else.
-fn written((field, value): &(String, Json)) -> (String, String) {
+fn written((field, value): &Valued) -> (String, String) {
     match value {
         Json::String(text) => {
             let mut literal = String::with_capacity(text.len());

@@ -61,7 +61,13 @@ impl<W: Send + 'static> Core<W> {
         for playbook in self.definitions.playbooks.iter().filter(|playbook| !playbook.on.incident.is_empty()) {
             let (decision, why, run) = match self.answer_to(playbook, (id, came), began.as_ref(), now) {
                 Ok(started) => {
-                    let (run, why) = (started.run.clone(), format!("{}: {}", started.mode, started.mode_because));
+                    let (run, mut why) = (started.run.clone(), format!("{}: {}", started.mode, started.mode_because));
+                    if started.untrusted && started.mode == Mode::Enforce {
+                        why.push_str("; anybody can write where its event comes from, so that it asks before it acts");
+                    }
+                    if self.paused {
+                        why.push_str("; every action is paused");
+                    }
                     starts.push((Arc::clone(playbook), started));
                     (TriggerDecision::Started, why, Some(run))
                 }

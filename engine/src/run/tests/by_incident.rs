@@ -177,6 +177,9 @@ fn what_anybody_can_write_begins_nothing_that_acts_alone() {
     let requesters: Vec<Vec<Name>> =
         stage.runs_of_incidents().iter().map(|run| run.requesters().cloned().collect()).collect();
     assert!(!requesters[0].contains(&"ann".into()) && requesters[1].contains(&"ann".into()), "{requesters:?}");
+    let told = crate::report::explain(&stage.journal, &stage.of_incident(), Default::default()).unwrap().unwrap();
+    let all = told.moments.iter().flat_map(|come| &come.decided);
+    assert_eq!(all.filter(|decided| decided.why.contains("anybody can write")).count(), 2, "{:?}", told.moments);
 }
 
 #[test]
@@ -243,6 +246,7 @@ fn each_moment_says_what_every_playbook_made_of_it() {
     stage.attacked_elsewhere(1);
     stage.attacked_elsewhere(2);
     stage.acks();
+    stage.core.paused = true;
     stage.resolves();
     let incident = stage.of_incident();
     let told = crate::report::explain(&stage.journal, &incident, Default::default()).unwrap().unwrap();
@@ -258,7 +262,8 @@ fn each_moment_says_what_every_playbook_made_of_it() {
     assert_eq!(opened[1], "follows NotMine: it waits for `resolved`, not for `opened`");
     assert!(opened[2].starts_with("held Started: approve: incidents started it 1 times"), "{}", opened[2]);
     assert!(of(1).iter().all(|line| line.contains("NotMine")), "{:?}", of(1));
-    assert!(of(2)[1].starts_with("follows Started: enforce: "), "{:?}", of(2));
+    let resolved = &of(2)[1];
+    assert!(resolved.starts_with("follows Started: enforce: ") && resolved.ends_with("is paused"), "{resolved}");
     let started = told.moments[2].decided[1].run.clone().unwrap();
     assert!(stage.runs_of_incidents().iter().any(|run| run.run == started));
     // Nobody waits for incidents: nothing is written.
