@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod asked;
+mod below;
 
 use crate::cli::{Bounded, command, wait_until};
 use crate::daemon::Daemon;
