@@ -16,6 +16,7 @@ use quell_engine::playbook::graph;
 use quell_engine::run::answers::OfRun;
 use quell_engine::run::given;
 use quell_model::playbook::Playbook;
+use quell_model::record::RunState;
 use quell_model::{Json, Mode, OwnedEvent};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -346,7 +347,7 @@ fn run_one(file: &Path, config: Option<&Path>, start: Start, global: &Global, te
     } else {
         super::run_view::show(&told, term);
     }
-    Ok(Exit::Right)
+    Ok(if told.state == RunState::Failed { Exit::NotRight } else { Exit::Right })
 }
 
 fn read_event(path: &Path) -> Result<OwnedEvent, Fail> {

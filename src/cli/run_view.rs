@@ -7,7 +7,12 @@ use super::term::{Ink, Term};
 use quell_engine::report::{LeaseView, QuestionView, RunSummary, RunView, StepView};
 use quell_model::playbook::AtEnd;
 use quell_model::record::{QuestionKind, RunState};
-use quell_model::{Mode, Outcome, Stamp};
+use quell_model::{Guarantee, Mode, Outcome, Stamp};
+
+/// No column of text is narrower.
+const LEAST: usize = 40;
+/// A column of text that is narrower is hard to read.
+const READABLE: usize = 64;
 
 /// How a state looks.
 pub(super) fn state_ink(state: RunState) -> Ink {
@@ -66,13 +71,15 @@ pub(super) fn show(run: &RunView, term: &Term) {
         field("by", format!("{}{moment}", escape(by.as_str())));
     }
     if let Some(parent) = &run.parent {
-        field("started by", escape(&format!("{}/{}", parent.run, parent.part)).into_owned());
+        field("begun by", escape(&format!("{}/{}", parent.run, parent.part)).into_owned());
     }
     if let Some(incident) = &run.incident {
         field("incident", escape(incident.as_str()).into_owned());
     }
     if !run.summary.is_empty() {
-        field("summary", clip(&run.summary, 400));
+        let label = 13;
+        let text = wrapped(&run.summary, term.width().saturating_sub(label).max(LEAST));
+        field("summary", text.join(&format!("\n{:label$}", "")));
     }
     term.line("");
     let kernel = run.moments.kernel.unwrap_or(run.started);
@@ -102,14 +109,21 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
         let outcome = step.outcome.map_or(open, |outcome| outcome.as_str());
         let ink = step.outcome.map_or(Ink::Warn, outcome_ink);
         let at = step.moments.verified.or(step.moments.started).map(|at| since(kernel, at)).unwrap_or_default();
-        let room = term.width().saturating_sub(indent.len() + widest + 26).clamp(40, 300);
-        let margin = widest + 24;
-        let below =
-            |ink: Ink, text: String| term.line(format!("{indent}{:margin$}{}", "", term.ink(ink, &clip(&text, room))));
+        let room = term.width().saturating_sub(indent.len() + widest + 26).clamp(LEAST, 300);
+        // On a narrow terminal what is said of a step has the whole line.
+        let margin = if room < READABLE { 4 } else { widest + 24 };
+        let line = term.width().saturating_sub(indent.len() + margin).clamp(LEAST, 300);
+        let below = |ink: Ink, text: String| {
+            for part in wrapped(&text, line) {
+                term.line(format!("{indent}{:margin$}{}", "", term.ink(ink, &part)));
+            }
+        };
         let did = did(step);
         // Of a refused step the guard's own words come below.
         let proof = if step.action.is_some() && step.refusal.is_none() { step.proof.as_str() } else { "" };
         let beside = !proof.is_empty() && did.chars().count() + proof.chars().count() + 2 <= room;
+        // Why something is so is never cut for the room.
+        let is_long = step.action.is_none() && step.outcome != Some(Outcome::Skipped) && did.chars().count() > room;
         term.line(format!(
             "{indent}{}  {}  {:>9}  {}",
             term.ink(Ink::Name, &format!("{:<widest$}", clip(&step.id, 24))),
@@ -118,9 +132,13 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
             match step.outcome {
                 Some(Outcome::Skipped) => term.ink(Ink::Dim, &clip(&did, room.min(76))),
                 _ if beside => format!("{}  {}", escape(&did), term.ink(Ink::Dim, proof)),
+                _ if is_long => String::new(),
                 _ => clip(&did, room),
             },
         ));
+        if is_long {
+            below(Ink::Plain, did.clone());
+        }
         if !beside && !proof.is_empty() {
             below(Ink::Dim, proof.to_owned());
         }
@@ -128,10 +146,20 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
             below(Ink::Warn, format!("the guard `{}` refused {}: {}", refusal.guard, refusal.target, refusal.why));
         }
         for error in &step.errors {
-            below(Ink::Bad, format!("attempt {}: {}", error.attempt, error.error));
+            // Of an only attempt the line above says it.
+            let told = step.errors.len() == 1 && (did.contains(&error.error) || proof.contains(&error.error));
+            if !told {
+                below(Ink::Bad, format!("attempt {}: {}", error.attempt, error.error));
+            }
             if let Some(hint) = &error.hint {
                 below(Ink::Name, format!("hint: {hint}"));
             }
+        }
+        // What has the effect of once, however often it is done, is nothing to think of.
+        let promise = step.guarantee.filter(|promise| !brief && *promise != Guarantee::ExactlyOnceInEffect);
+        if let Some(promise) = promise {
+            let promise = serde_json::to_value(promise).unwrap_or_default();
+            below(Ink::Dim, format!("repeated: {}", promise.as_str().unwrap_or_default().replace('_', " ")));
         }
         for open in step.plan.iter().flat_map(|plan| &plan.still_open).filter(|_| !brief) {
             below(Ink::Warn, format!("still open: {open}"));
@@ -157,6 +185,26 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
             term.ink(Ink::Dim, &format!("{names}: not needed here"))
         ));
     }
+}
+
+/// A text in lines of so many characters, broken between words. A word that is longer stays whole, and so does a command:
+/// somebody copies it.
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let text = clip(text, 400);
+    if text.starts_with("quell ") {
+        return vec![text];
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// What is asked, who has said what, and how one answers.
@@ -220,5 +268,21 @@ fn did(step: &StepView) -> String {
         [] => action.to_string(),
         [one] => format!("{action}  {one}"),
         [one, rest @ ..] => format!("{action}  {one} and {} more", rest.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_reasons_are_broken_between_words_and_commands_are_not() {
+        let why = "its input could not be evaluated: `event.process.id`: `event` is absent; write `event?.process`";
+        let lines = wrapped(why, 40);
+        assert!(lines.iter().all(|line| line.chars().count() <= 40), "{lines:?}");
+        assert_eq!(lines.join(" "), why);
+        let command = "quell run answer r-0f1e2d3c4b5a/was_it_you not_me";
+        assert_eq!(wrapped(command, 20), [command]);
+        assert_eq!(wrapped("a_word_that_is_longer_than_its_line b", 10), ["a_word_that_is_longer_than_its_line", "b"]);
     }
 }

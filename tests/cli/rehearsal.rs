@@ -60,6 +60,21 @@ fn a_rehearsal_knows_what_the_daemon_would() {
     rehearsed(home.path(), &[file, "--config", config]).ends(2);
 }
 
+/// Whoever tries a playbook before it is needed goes by the exit code; and one reason is told once.
+#[test]
+fn a_rehearsal_that_would_fail_ends_so() {
+    let home = home();
+    let bad = "playbook: bad\nsteps: { say: { tell: \"${{ [1][7] }}\" } }\n";
+    let file = write(home.path(), "playbooks/bad.yaml", bad);
+    let run = rehearsed(home.path(), &[file.to_str().unwrap()]).ends(1).json();
+    assert_eq!(run["state"], "failed", "{run}");
+    let none = home.path().join("nobody");
+    let shown = quell(&["playbook", "run", file.to_str().unwrap(), "--data-dir", none.to_str().unwrap()]).ends(1).out;
+    let why = run["steps"][0]["errors"][0]["error"].as_str().unwrap();
+    let steps = shown.split_once("\n\n").unwrap().1;
+    assert_eq!(steps.matches(why).count(), 1, "{shown}");
+}
+
 #[test]
 fn a_test_from_a_run_knows_what_the_daemon_did() {
     let home = home();

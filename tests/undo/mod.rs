@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod asked;
+mod below;
 mod false_positive;
 
 use crate::cli::{Bounded, command, wait_until};

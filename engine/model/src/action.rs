@@ -34,7 +34,7 @@ pub enum Lane {
 }
 
 /// What an action promises when it may be done twice.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Guarantee {
     /// Doing it twice has the effect of once.

@@ -99,7 +99,8 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .into_iter()
         .filter(|k| k.len() <= LONGEST_WORD && written.len() <= LONGEST_WORD)
         .map(|k| (strsim::damerau_levenshtein(written, k), k))
-        .filter(|(far, _)| *far <= bound)
+        // Of a word of one or two letters nearly everything is near: at least half of the longer one stays.
+        .filter(|(far, k)| *far <= bound && far * 2 <= written.chars().count().max(k.chars().count()))
         .min_by_key(|(far, _)| *far)
         .map(|(_, k)| k)
 }
@@ -113,5 +114,8 @@ mod tests {
         assert_eq!(nearest("proces.kill", ["process.freeze", "process.kill"]), Some("process.kill"));
         assert_eq!(nearest("nedes", ["needs", "with"]), Some("needs"));
         assert_eq!(nearest("zebra", ["needs", "with"]), None);
+        assert_eq!(nearest("hi", ["low", "high"]), Some("high"));
+        assert_eq!(nearest("zz", ["a", "b"]), None, "nothing of it is the same");
+        assert_eq!(nearest("q", ["m"]), None);
     }
 }

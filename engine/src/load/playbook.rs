@@ -53,7 +53,10 @@ impl Draft<'_> {
 #[must_use]
 pub fn playbook(file: &Path, text: &str, known: &Known<'_>) -> (Option<Playbook>, Vec<Mistake>) {
     match Parsed::of(file, text) {
-        Ok(parsed) => parsed.checked(known),
+        Ok(parsed) => {
+            let (playbook, mistakes) = parsed.checked(known);
+            (playbook.filter(|_| !check::has_errors(&mistakes)), mistakes)
+        }
         Err(mistakes) => (None, mistakes),
     }
 }
@@ -95,6 +98,7 @@ impl Parsed {
     }
 
     /// Reads and checks it. Where a mistake was noted already, what the reader makes of its remains is left out.
+    /// One with errors is given too, as far as it could be read: it is not to be loaded, and others may mean it.
     pub(crate) fn checked(self, known: &Known<'_>) -> (Option<Playbook>, Vec<Mistake>) {
         let Self { source, node, noted } = self;
         let places: Vec<_> = noted.iter().map(|mistake| mistake.span).collect();
@@ -106,8 +110,7 @@ impl Parsed {
         let followers = reader.finish().into_iter().filter(|mistake| !places.contains(&mistake.span));
         let mut mistakes: Vec<Mistake> = noted.into_iter().chain(followers).collect();
         mistakes.sort_by_key(|mistake| (mistake.span.line, mistake.span.column));
-        let fine = !check::has_errors(&mistakes);
-        (draft.filter(|_| fine).and_then(|draft| made(draft, &source)), mistakes)
+        (draft.and_then(|draft| made(draft, &source)), mistakes)
     }
 }
 

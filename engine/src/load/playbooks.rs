@@ -5,7 +5,7 @@
 
 use super::playbook::Parsed;
 use super::{Known, files, script};
-use crate::playbook::check::{across, subs};
+use crate::playbook::check::{across, has_errors, subs};
 use quell_model::playbook::Playbook;
 use quell_model::{Mistake, Span};
 use std::collections::{BTreeMap, HashSet};
@@ -38,12 +38,13 @@ pub fn playbooks(sources: &[PlaybookSource], known: &Known<'_>) -> (Vec<Arc<Play
     // One's own replace what ships, also in what steps may read of them.
     let outputs = shipped.iter().chain(&own).filter_map(Parsed::gives).collect();
     let known = &Known { outputs, ..known.clone() };
+    let mut broken = Vec::new();
     let mut checked = |all: Vec<Parsed>| -> Vec<Playbook> {
         let mut made = Vec::new();
         for parsed in all {
             let (playbook, found) = parsed.checked(known);
+            if has_errors(&found) { &mut broken } else { &mut made }.extend(playbook);
             mistakes.extend(found);
-            made.extend(playbook);
         }
         made
     };
@@ -53,7 +54,7 @@ pub fn playbooks(sources: &[PlaybookSource], known: &Known<'_>) -> (Vec<Arc<Play
     let shipped = without_namesakes(shipped, &mut mistakes);
     let mut all: Vec<Arc<Playbook>> = own.into_values().chain(shipped.into_values()).map(Arc::new).collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
-    let found = subs::check(&all.iter().map(Arc::as_ref).collect::<Vec<_>>(), known);
+    let found = subs::check(&all.iter().map(Arc::as_ref).collect::<Vec<_>>(), &broken, known);
     // A file with an error gives nothing.
     all.retain(|playbook| found.iter().all(|mistake| mistake.file != playbook.file));
     mistakes.extend(found);

@@ -5,7 +5,8 @@
 
 use super::found::{self, Found, Stands};
 use super::reader::{Fields, Reader, one_of};
-use super::yaml::Node;
+use super::yaml::{Node, Value};
+use crate::playbook::template::OPEN;
 use quell_model::Name;
 use quell_model::playbook::{Approve, AskPerson, Confirm, Unanswered, Within};
 
@@ -56,7 +57,15 @@ pub(crate) fn ask(reader: &mut Reader<'_>, node: &Node, stands: Stands, out: &mu
             None
         }
     };
-    let person = fields.get("person").and_then(|node| found::whole(reader, node, "`person`", stands, out));
+    let person = fields.get("person").and_then(|node| match &node.value {
+        Value::Text(text) if !text.contains(OPEN) => {
+            let expected =
+                "`person: \"${{ person_of(event.actor) }}\"`; somebody of escalation.yaml by name: ${{ \"ana\" }}";
+            reader.error(node.at, format!("`person` is {}, no expression", node.shown()), expected);
+            None
+        }
+        _ => found::whole(reader, node, "`person`", stands, out),
+    });
     let by = by(reader, &fields);
     let choices = choices(reader, &fields);
     let within = within(reader, &fields);

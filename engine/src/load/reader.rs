@@ -7,6 +7,7 @@ use super::units;
 use super::yaml::{Entry, Node, Place, Source, Value};
 use quell_model::playbook::Rate;
 use quell_model::{Mistake, MistakeLevel};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Collects mistakes while a file is read.
@@ -110,11 +111,13 @@ impl<'s> Reader<'s> {
             self.error(node.at, format!("{what} is {}", node.kind()), "a map");
             return None;
         };
-        for (at, entry) in entries.iter().enumerate() {
-            let twice = entries[..at].iter().find(|other| other.key == entry.key && other.merged == entry.merged);
-            if let Some(first) = twice.filter(|_| !entry.merged) {
-                let what = format!("`{}` stands twice in {what}, first on line {}", entry.key, first.at.line);
+        let mut first: HashMap<&str, Place> = HashMap::with_capacity(entries.len());
+        for entry in entries.iter().filter(|entry| !entry.merged) {
+            if let Some(first) = first.get(entry.key.as_str()) {
+                let what = format!("`{}` stands twice in {what}, first on line {}", entry.key, first.line);
                 self.error(entry.at, what, "each key once");
+            } else {
+                first.insert(&entry.key, entry.at);
             }
         }
         Some(entries)

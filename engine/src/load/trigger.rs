@@ -144,7 +144,13 @@ fn schedule(reader: &mut Reader<'_>, node: &Node) -> Option<Schedule> {
         None => ("UTC".to_owned(), fields.at),
     };
     let schedule = Schedule { cron: cron.0, time_zone: zone.0 };
-    match Calendar::of(&schedule) {
+    let found = Calendar::of(&schedule);
+    // Of both that are wrong both are told.
+    let cron_is_wrong = matches!(found, Err(WrongSchedule::Cron(_)));
+    if cron_is_wrong && !Calendar::is_zone(&schedule.time_zone) {
+        no_zone(reader, zone.1, &schedule.time_zone);
+    }
+    match found {
         Ok(_) => return Some(schedule),
         Err(WrongSchedule::Cron(why)) => reader.error(
             cron.1,
@@ -154,14 +160,15 @@ fn schedule(reader: &mut Reader<'_>, node: &Node) -> Option<Schedule> {
         Err(WrongSchedule::Never) => {
             reader.error(cron.1, format!("`{}` never comes", schedule.cron), "a day that some month has");
         }
-        Err(WrongSchedule::Zone) => {
-            let mistake = reader.source.error(zone.1, format!("there is no time zone `{}`", schedule.time_zone));
-            let all = Calendar::zones();
-            let names = all.iter().map(String::as_str);
-            reader.note(mistake.expected("a name like `Europe/Berlin`").nearest(&schedule.time_zone, names));
-        }
+        Err(WrongSchedule::Zone) => no_zone(reader, zone.1, &schedule.time_zone),
     }
     None
+}
+
+fn no_zone(reader: &mut Reader<'_>, at: Place, name: &str) {
+    let mistake = reader.source.error(at, format!("there is no time zone `{name}`"));
+    let all = Calendar::zones();
+    reader.note(mistake.expected("a name like `Europe/Berlin`").nearest(name, all.iter().map(String::as_str)));
 }
 
 fn detections(reader: &mut Reader<'_>, node: &Node, places: &mut TriggerPlaces) -> DetectionFilter {

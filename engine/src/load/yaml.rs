@@ -83,9 +83,8 @@ impl Source {
     pub(crate) fn place(&self, line: u32, column: u32, length: u32) -> Place {
         let line = line.min(narrow(self.starts.len() as u64));
         let start = (line as usize).checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or(0);
-        let rest = &self.text[start..];
-        let offset = rest.char_indices().nth(column.saturating_sub(1) as usize).map_or(rest.len(), |(at, _)| at);
-        Place { line, column, length, offset: start + offset }
+        let offset = self.offset(self.characters(start) + column.saturating_sub(1) as usize);
+        Place { line, column, length, offset }
     }
 
     /// The place of an offset in bytes.
@@ -117,6 +116,16 @@ impl Source {
     fn characters(&self, offset: usize) -> usize {
         let block = offset / BLOCK;
         self.before[block] + begun(&self.text.as_bytes()[block * BLOCK..offset])
+    }
+
+    /// The offset of the character before which so many begin; the end if there is none. Looks into one block only, so
+    /// that of a long line no place is dearer than of a short one.
+    fn offset(&self, characters: usize) -> usize {
+        let block = self.before.partition_point(|sum| *sum <= characters) - 1;
+        let start = block * BLOCK;
+        let rest = self.text.as_bytes().get(start..).unwrap_or_default();
+        let begins = rest.iter().enumerate().filter(|(_, byte)| **byte & 0xC0 != 0x80);
+        begins.map(|(at, _)| start + at).nth(characters - self.before[block]).unwrap_or(self.text.len())
     }
 }
 
@@ -348,6 +357,21 @@ mod tests {
         assert_eq!((inner[1].value.at.line, inner[1].value.at.column), (3, 19));
         assert_eq!(steps[1].value.value, Value::Text("one\ntwo\n".into()));
         assert_eq!(steps[1].value.at.line, 5);
+    }
+
+    /// Lines are longer than a block, and characters longer than a byte.
+    #[test]
+    fn a_column_and_its_offset_are_one_place_also_in_a_very_long_line() {
+        let text = format!("a: [{}]\nb: x\n", vec!["\"äö€ 😀\""; 600].join(", "));
+        let source = Source::new(Path::new("x.yaml"), &text);
+        let line = text.lines().next().unwrap();
+        for (column, (offset, _)) in line.char_indices().enumerate().step_by(7) {
+            let place = source.place(1, u32::try_from(column).unwrap() + 1, 1);
+            assert_eq!(place.offset, offset);
+            assert_eq!(source.at(offset, 1), place);
+        }
+        assert_eq!(source.place(2, 4, 1).offset, text.len() - 2);
+        assert_eq!(source.place(2, 4_000, 1).offset, text.len(), "behind the end is the end");
     }
 
     #[test]

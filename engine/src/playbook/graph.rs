@@ -7,6 +7,7 @@
 //!
 //! Pure. Invariant: a [`Graph`] has no cycle, so every step has a place in the order.
 
+mod chains;
 mod dot;
 mod drawing;
 mod fate;
@@ -21,12 +22,13 @@ pub use drawing::graph_text;
 pub use fate::{Fate, Fates};
 pub use picture::Picture;
 
+use chains::Chains;
 use petgraph::Direction;
 use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 use quell_model::StepId;
 use quell_model::playbook::Playbook;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Steps that wait for each other: each needs the next, the last is the first again.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -47,8 +49,7 @@ pub struct Graph {
     dag: DiGraph<StepId, ()>,
     index: HashMap<StepId, NodeIndex>,
     order: Vec<NodeIndex>,
-    /// Each node's place in the order.
-    places: Vec<usize>,
+    chains: Chains,
 }
 
 impl Graph {
@@ -65,10 +66,13 @@ impl Graph {
         for (id, _) in steps.clone() {
             index.entry(id.clone()).or_insert_with(|| dag.add_node(id.clone()));
         }
+        let mut drawn = HashSet::new();
         for (id, needs) in steps {
-            for need in needs {
-                if let Some(from) = index.get(need) {
-                    dag.update_edge(*from, index[id], ());
+            let arrows = needs.iter().filter_map(|need| Some((*index.get(need)?, index[id])));
+            for (from, to) in arrows {
+                // Looked up here: petgraph walks through all arrows of a step for it.
+                if drawn.insert((from, to)) {
+                    dag.add_edge(from, to, ());
                 }
             }
         }
@@ -77,9 +81,8 @@ impl Graph {
             return Err(cycles);
         }
         let order = in_file_order(&dag, toposort(&dag, None).unwrap_or_default().len());
-        let mut places = vec![0; order.len()];
-        order.iter().enumerate().for_each(|(place, at)| places[at.index()] = place);
-        Ok(Self { dag, index, order, places })
+        let chains = Chains::new(&dag, &order);
+        Ok(Self { dag, index, order, chains })
     }
 
     /// Every step after all that it needs; else in the order of the file.
@@ -97,28 +100,11 @@ impl Graph {
         self.neighbours(id, Direction::Incoming)
     }
 
-    /// Whether a step must have ended before another starts. Looks only at what lies between the two in the order.
+    /// Whether a step must have ended before another starts.
     #[must_use]
     pub fn is_ancestor(&self, earlier: &StepId, of: &StepId) -> bool {
         let (Some(goal), Some(from)) = (self.index.get(earlier), self.index.get(of)) else { return false };
-        let (first, last) = (self.places[goal.index()], self.places[from.index()]);
-        if first >= last {
-            return false;
-        }
-        let mut seen = vec![false; last - first];
-        let mut open = vec![*from];
-        while let Some(at) = open.pop() {
-            for need in self.dag.neighbors_directed(at, Direction::Incoming) {
-                if need == *goal {
-                    return true;
-                }
-                let Some(place) = self.places[need.index()].checked_sub(first) else { continue };
-                if !std::mem::replace(&mut seen[place], true) {
-                    open.push(need);
-                }
-            }
-        }
-        false
+        goal != from && self.chains.leads(*goal, *from)
     }
 
     fn neighbours(&self, id: &StepId, way: Direction) -> Vec<&StepId> {

@@ -14,7 +14,8 @@ use quell_model::playbook::AtEnd;
 use quell_model::playbook::IncidentMoment;
 use quell_model::record::{Moments, ParentRun, Part, QuestionKind, RunStarted, RunState};
 use quell_model::{
-    Body, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp, StoreError, StreamId,
+    ActionSpec, Body, Guarantee, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp,
+    StoreError, StreamId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -105,6 +106,22 @@ pub struct RunView {
     pub timeline: Vec<TimelineLine>,
 }
 
+impl RunView {
+    /// Says of each step what its action promises: the journal has the action's name, the build knows the action.
+    #[must_use]
+    pub fn with_guarantees(mut self, actions: &[&ActionSpec]) -> Self {
+        let promised = |step: &mut StepView| {
+            let spec = actions.iter().find(|spec| step.action.as_ref().is_some_and(|name| name.as_str() == spec.name));
+            step.guarantee = spec.map(|spec| spec.guarantee);
+        };
+        for step in &mut self.steps {
+            promised(step);
+            step.items.iter_mut().for_each(promised);
+        }
+        self
+    }
+}
+
 /// A step, or one item of its `for_each`.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct StepView {
@@ -112,6 +129,9 @@ pub struct StepView {
     pub id: String,
     /// Which action; none for scripts and messages.
     pub action: Option<Name>,
+    /// What that action promises when it may be done twice; none where this build has no such action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarantee: Option<Guarantee>,
     /// The run that it has started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,

@@ -42,6 +42,21 @@ fn through_yaml(playbook: &Playbook) -> Json {
     model(&read.unwrap())
 }
 
+/// Whoever looks for a call looks there.
+#[test]
+fn the_guide_names_every_call() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/how-to/write-a-playbook-in-rhai.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    for (name, _) in super::calls::SIGNATURES {
+        assert!(
+            guide.contains(&format!("| `{name}("))
+                || guide.contains(&format!("`.{name}("))
+                || guide.contains(&format!(", `{name}(")),
+            "{name}"
+        );
+    }
+}
+
 const WHOLE: &str = r##"
 playbook("contain-miner", #{ description: "A miner is frozen and killed.", mode: "enforce" });
 on_detection(#{ rules: ["crypto-miner"], tags: ["attack.t1496"], level: "high",

@@ -119,6 +119,19 @@ fn every_kind_of_mistake_is_told() {
         ("script names", step("script: |\n  let x = vars.corp_cidr;\n  let event = 1;\n  globb(x, inputs.y);\n  #{}")),
         ("secrets", step("tell: \"${{ secrets.x }} ${{ person_off(event.actor) }}\"")),
         ("absent", step("tell: \"${{ event.pod.name }} ${{ event.pod?.name }} ${{ event.node.name }}\"")),
+        ("absent where it is asked", step("if: \"${{ event.pod.name == \\\"x\\\" }}\"\ntell: \"${{ event.pod.name }}\"")),
+        ("absent and asked", step("if: \"${{ event.pod?.name == \\\"x\\\" || event.container != () }}\"\ntell: \"${{ event.pod.name }} ${{ event.container.id }}\"")),
+        (
+            "outputs of what ended badly",
+            steps(
+                "k: { action: process.kill, with: { process: x }, on_failure: continue }\n\
+                 c: { script: \"#{ n: [1] }\", if: \"${{ event.node == \\\"x\\\" }}\" }\n\
+                 a: { needs: [k, c], tell: \"${{ steps.k.killed.len() }} ${{ steps.k.killed?.len() ?? 0 }} ${{ steps.k.killed }} ${{ steps.c.n.len() }}\" }\n\
+                 b: { needs: [a], when: always, tell: \"${{ steps.a.told.len() }} ${{ steps.a.why }} ${{ if steps.k.outcome == \\\"verified\\\" { steps.k.killed.len() } else { 0 } }}\" }\n\
+                 d: { needs: [c], if: \"${{ event.node == \\\"x\\\" }}\", tell: \"${{ steps.c.n.len() }}\" }",
+            ),
+        ),
+        ("schedule and its zone", top("on: { schedule: { cron: \"0 25 * * *\", time_zone: Europe/Berlln } }")),
         ("run", step("tell: \"${{ run.idd }} ${{ incident.id }} ${{ run.started }}\"")),
         ("each", steps("a: { for_each: [1, two], tell: x }\nb: { needs: [a], tell: \"${{ steps.a.items.len() }} ${{ steps.a.item }} ${{ steps.a.why }}\" }")),
         ("detection", step("tell: \"${{ detection.rul }} ${{ event.process.args.len() }}\"")),

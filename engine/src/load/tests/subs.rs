@@ -68,6 +68,16 @@ fn every_mistake_of_a_step_that_starts_a_playbook_is_told_with_its_place() {
     insta::assert_snapshot!(all.join("\n"));
 }
 
+/// What a file has wrong by itself hides nothing of what it starts, and whoever starts it is told why it cannot.
+#[test]
+fn errors_of_a_file_hide_none_of_its_other_mistakes() {
+    let broken =
+        "a: { playbook: nobody }\nb: { playbook: leaf, with: { host: h, count: many } }\nc: { tell: \"${{ evnt }}\" }";
+    let (loaded, told) = check(&[("broken", broken), ("top", "below: { playbook: broken, with: { host: h } }"), LEAF]);
+    assert_eq!(loaded, ["leaf"]);
+    insta::assert_snapshot!(told);
+}
+
 #[test]
 fn what_is_right_is_not_told() {
     let row = row(5);

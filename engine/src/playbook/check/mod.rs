@@ -4,7 +4,7 @@
 //! draft ─┬─ needs    do they exist, is it a DAG
 //!        ├─ inputs   does the action exist, is its input what its schema says
 //!        ├─ secrets  does each stand where one is taken, and nothing else there
-//!        ├─ uses     do expressions compile, do they name what is there
+//!        ├─ uses     do expressions compile, do they name what is there; absent: is it there whenever they walk through it
 //!        ├─ people   are those it asks known
 //!        ├─ never    what can never run, end or hold as it is written
 //!        ├─ trigger  do the rules and tags exist that it asks for, or that its steps wait for, and are they bad enough
@@ -14,6 +14,7 @@
 //! open runs ── running  what they have and a changed playbook lacks
 //! ```
 
+mod absent;
 pub(crate) mod across;
 mod bounds;
 mod cut;

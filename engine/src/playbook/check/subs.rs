@@ -8,16 +8,24 @@ use quell_model::playbook::{InputType, Playbook, Step, StepKind, SubPlaybook};
 use quell_model::{Json, Mistake, Span};
 use std::collections::BTreeMap;
 
-/// What is wrong with the steps of these that start a playbook.
-pub(crate) fn check(playbooks: &[&Playbook], known: &Known<'_>) -> Vec<Mistake> {
+/// What is wrong with the steps of these that start a playbook, and with those of playbooks that are `broken`: they have
+/// errors of their own, which are told already.
+pub(crate) fn check(playbooks: &[&Playbook], broken: &[Playbook], known: &Known<'_>) -> Vec<Mistake> {
     let others = known.playbooks.iter().map(|playbook| &**playbook);
-    // Of namesakes those hold that are looked at.
+    // Of namesakes those hold that are looked at, and of those the sound one.
+    let looked_at = || broken.iter().chain(playbooks.iter().copied());
     let all: BTreeMap<&str, &Playbook> =
-        others.chain(playbooks.iter().copied()).map(|playbook| (playbook.name.as_str(), playbook)).collect();
+        others.chain(looked_at()).map(|playbook| (playbook.name.as_str(), playbook)).collect();
+    let is_broken = |playbook: &Playbook| broken.iter().any(|other| std::ptr::eq(other, playbook));
     let mut mistakes = Vec::new();
-    for playbook in playbooks {
+    for playbook in looked_at() {
         for (_, sub) in subs(playbook) {
             match all.get(sub.playbook.as_str()) {
+                Some(other) if is_broken(other) && !is_broken(playbook) => {
+                    let what = format!("`{}` has errors, so that nothing can start it", sub.playbook);
+                    let expected = format!("{} without errors", other.file.display());
+                    mistakes.push(error(playbook, sub.span, what, expected));
+                }
                 Some(other) => given(playbook, sub, other, &mut mistakes),
                 None => mistakes.push(missing(playbook, sub, all.keys().copied())),
             }

@@ -11,7 +11,7 @@ use crate::playbook::expression::Expressions;
 use crate::playbook::functions;
 use crate::playbook::gives::{self, EVERY_STEP};
 use crate::playbook::graph::Graph;
-use crate::playbook::names::{self, Names, Part, Then, Use};
+use crate::playbook::names::{self, Names, Part, Use};
 use crate::playbook::secret;
 use quell_model::playbook::Step;
 use quell_model::{Json, Name, StepId, fields};
@@ -109,8 +109,6 @@ const RUN: &[&str] = &["id", "playbook", "mode", "started"];
 const INCIDENT: &[&str] = &["id"];
 /// What the incident has where a moment of it starts the playbook.
 const MOMENT: &[&str] = &["id", "moment", "level", "by", "why"];
-/// Groups that most events lack.
-const OFTEN_ABSENT: &[&str] = &["event.pod", "event.container"];
 
 const TRIGGER: &[&str] = &["event", "detection", "vars"];
 const STEP: &[&str] = &["event", "detection", "detections", "incident", "inputs", "vars", "steps", "run"];
@@ -122,8 +120,8 @@ pub(crate) fn can_be_named(id: &str) -> bool {
     COMPILER.compile(&format!("steps.{id}.outcome")).is_ok()
 }
 
-struct Check<'c, 'n> {
-    draft: &'c Draft<'n>,
+pub(super) struct Check<'c, 'n> {
+    pub(super) draft: &'c Draft<'n>,
     known: &'c Known<'c>,
     graph: Option<&'c Graph>,
 }
@@ -240,7 +238,7 @@ impl Check<'_, '_> {
         }
     }
 
-    fn place(&self, reader: &Reader<'_>, found: &Found, part: &Part<'_>) -> Place {
+    pub(super) fn place(&self, reader: &Reader<'_>, found: &Found, part: &Part<'_>) -> Place {
         found.place(reader.source, part.at, part.name.chars().count())
     }
 
@@ -294,43 +292,6 @@ impl Check<'_, '_> {
         }
     }
 
-    /// A moment of a schedule has no event: it is walked with `?.`, or its presence is asked first.
-    fn without_event(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>) {
-        let is_walked = used.parts.get(1).is_some_and(|part| !part.optional);
-        if self.draft.on.schedule.is_none() || found.stands == Stands::Trigger || !is_walked {
-            return;
-        }
-        let asks = |text: &str| text.contains("event != ()");
-        let step = found.stands.step().and_then(|step| self.draft.steps.get(step)?.0.condition.as_ref());
-        if !asks(&found.text) && !step.is_some_and(|condition| asks(&condition.text)) {
-            let at = self.place(reader, found, &used.parts[0]);
-            let what = "a run that `schedule` starts has no event";
-            reader.warning(at, what, "`event?.…`, or `if: ${{ event != () }}` on the step");
-        }
-    }
-
-    /// A group that most events lack is walked with `?.`, or its presence is asked first.
-    fn absent(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>, count: usize) {
-        let group = used.parts[..=count].iter().map(|part| part.name).collect::<Vec<_>>().join(".");
-        if !OFTEN_ABSENT.contains(&group.as_str()) {
-            return;
-        }
-        let (walked, next) = match (used.parts.get(count + 1), used.then) {
-            (Some(next), _) => (next.optional, next.name),
-            (None, Then::Call(optional)) => (optional, "…"),
-            _ => return,
-        };
-        let step = found.stands.step().and_then(|step| self.draft.steps.get(step)?.0.condition.as_ref());
-        let asked = [self.draft.on.condition.as_ref(), step];
-        let asked = asked.into_iter().flatten().any(|condition| condition.text.contains(&group))
-            || found.text.contains(&format!("{group} != ()"));
-        if walked || asked {
-            return;
-        }
-        let at = self.place(reader, found, &used.parts[count]);
-        reader.warning(at, format!("`{group}` can be absent"), format!("`{group}?.{next}`"));
-    }
-
     fn step(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>) {
         let Some(part) = used.parts.get(1) else { return };
         if is_own(part) && !self.draft.has(part.name) {
@@ -364,6 +325,7 @@ impl Check<'_, '_> {
             reader.error(at, what, expected);
         }
         self.output(reader, found, used, step);
+        self.may_lack(reader, found, used, step);
     }
 
     /// The step that `steps.kill-tree` means, which reads as `steps.kill` less `tree`.
@@ -389,7 +351,7 @@ impl Check<'_, '_> {
 }
 
 /// What maps and lists have by themselves.
-fn is_own(part: &Part<'_>) -> bool {
+pub(super) fn is_own(part: &Part<'_>) -> bool {
     matches!(part.name, "len" | "is_empty")
 }
 

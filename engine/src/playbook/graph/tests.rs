@@ -23,7 +23,12 @@ fn needs_come_first_and_else_the_file_decides() {
 
 proptest::proptest! {
     #[test]
-    fn who_ends_before_whom_is_what_the_needs_say(needs in proptest::collection::vec(0..1u32 << 12, 12)) {
+    fn who_ends_before_whom_is_what_the_needs_say(
+        needs in proptest::collection::vec(0..1u32 << 12, 12),
+        thin in proptest::bool::ANY,
+    ) {
+        // Of few needs there are long ways and several chains.
+        let needs: Vec<u32> = needs.iter().map(|bits| if thin { bits & (bits >> 3) & (bits << 5) } else { *bits }).collect();
         let id = |at: usize| StepId::from(format!("s{at}").as_str());
         // Bit `n` of a step's number: it needs that step. Only earlier ones: no circle. The file has them the other way round.
         let of: Vec<(StepId, Vec<StepId>)> = (0..needs.len())

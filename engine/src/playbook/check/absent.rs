@@ -1,0 +1,104 @@
+//! What may not be there when an expression walks through it: an event's groups, the event itself, what a step gives.
+//!
+//! Asks for `?.` where a walk would err. Warns and never forbids: who looks first in another way is right too.
+
+use super::uses::{Check, is_own};
+use crate::load::found::{Found, Stands};
+use crate::load::reader::Reader;
+use crate::playbook::gives::EVERY_STEP;
+use crate::playbook::names::{Then, Use};
+use quell_model::playbook::{OnFailure, Step, When};
+
+/// Groups that most events lack.
+const OFTEN_ABSENT: &[&str] = &["event.pod", "event.container"];
+
+impl Check<'_, '_> {
+    /// A moment of a schedule has no event: it is walked with `?.`, or its presence is asked first.
+    pub(super) fn without_event(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>) {
+        let is_walked = used.parts.get(1).is_some_and(|part| !part.optional);
+        if self.draft.on.schedule.is_none() || found.stands == Stands::Trigger || !is_walked {
+            return;
+        }
+        let asks = |text: &str| text.contains("event != ()");
+        let step = self.step_of(found).and_then(|step| step.condition.as_ref());
+        if !asks(&found.text) && !step.is_some_and(|condition| asks(&condition.text)) {
+            let at = self.place(reader, found, &used.parts[0]);
+            let what = "a run that `schedule` starts has no event";
+            reader.warning(at, what, "`event?.…`, or `if: ${{ event != () }}` on the step");
+        }
+    }
+
+    /// A group that most events lack is walked with `?.`, or its presence is asked first.
+    pub(super) fn absent(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>, count: usize) {
+        let group = path(used, count + 1);
+        if !OFTEN_ABSENT.contains(&group.as_str()) {
+            return;
+        }
+        let Some((false, next)) = walked(used, count + 1) else { return };
+        // A condition that walks there itself errs where it is absent: it asks for nobody, itself included.
+        let step = self.step_of(found).and_then(|step| step.condition.as_ref());
+        let conditions = [self.draft.on.condition.as_ref(), step];
+        let asked = conditions.into_iter().flatten().any(|condition| asks(&condition.text, &group));
+        if asked || asks(&found.text, &group) {
+            return;
+        }
+        let at = self.place(reader, found, &used.parts[count]);
+        reader.warning(at, format!("`{group}` can be absent"), format!("`{group}?.{next}`"));
+    }
+
+    /// What a step gives is `()` unless it ended well: who may run without that walks through it with `?.`.
+    pub(super) fn may_lack(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>, step: &Step) {
+        let Some(part) = used.parts.get(2).filter(|part| !EVERY_STEP.contains(&part.name) && !is_own(part)) else {
+            return;
+        };
+        let Some((false, next)) = walked(used, 3) else { return };
+        // A `for_each` that failed still has its items.
+        if step.for_each.is_some() {
+            return;
+        }
+        let mine = self.step_of(found);
+        let condition = mine.and_then(|mine| mine.condition.as_ref());
+        let given = path(used, 3);
+        let outcome = format!("steps.{}.outcome", step.id);
+        let looks = |text: &str| asks(text, &given) || text.contains(&outcome);
+        if looks(&found.text) || condition.is_some_and(|condition| looks(&condition.text)) {
+            return;
+        }
+        let why = if mine.is_some_and(|mine| mine.when != When::Success) {
+            "may have ended badly by then"
+        } else if step.on_failure == OnFailure::Continue {
+            "may have failed, and counts as met"
+        } else if step.condition.as_ref().is_some_and(|its| condition.is_none_or(|mine| mine.text != its.text)) {
+            "may have been skipped"
+        } else {
+            return;
+        };
+        let at = self.place(reader, found, part);
+        let what = format!("`{given}` can be absent: `{}` {why}", step.id);
+        reader.warning(at, what, format!("`{given}?.{next}`"));
+    }
+
+    fn step_of(&self, found: &Found) -> Option<&Step> {
+        found.stands.step().and_then(|step| self.draft.steps.get(step)).map(|(step, _)| step)
+    }
+}
+
+/// The first parts of a path.
+fn path(used: &Use<'_>, count: usize) -> String {
+    used.parts[..count].iter().map(|part| part.name).collect::<Vec<_>>().join(".")
+}
+
+/// How an expression goes on behind the first parts of a path, if it does: with `?.` or without, and to what.
+fn walked<'u>(used: &Use<'u>, count: usize) -> Option<(bool, &'u str)> {
+    match (used.parts.get(count), used.then) {
+        (Some(next), _) => Some((next.optional, next.name)),
+        (None, Then::Call(optional)) => Some((optional, "…")),
+        _ => None,
+    }
+}
+
+/// Whether an expression looks whether something is there before it walks on: by `?.`, or against `()`.
+fn asks(text: &str, path: &str) -> bool {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    ["?.", "!=()", "==()"].iter().any(|look| text.contains(&format!("{path}{look}")))
+}
