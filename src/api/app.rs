@@ -1,6 +1,6 @@
 //! What the routes reach: the engine's thread, the journal, what the daemon knows of itself.
 
-use super::{Problem, Seats};
+use super::{Problem, Seats, Views};
 use crate::daemon::Desk;
 use axum::http::StatusCode;
 use quell_engine::run::{EngineHandle, Request};
@@ -20,6 +20,8 @@ pub(crate) struct App {
     pub(crate) desk: Arc<Desk>,
     /// Room for those who follow what happens.
     pub(crate) seats: Seats,
+    /// Room for those who look.
+    pub(crate) views: Views,
 }
 
 impl App {
@@ -28,28 +30,29 @@ impl App {
         Ok(self.desk.ask(&self.engine, request).await?)
     }
 
-    /// Reads from the journal beside the runtime: a view of many runs takes a while.
+    /// Reads from the journal beside the runtime: a view of many runs takes a while, and a disk may hang.
     pub(super) async fn view<T: Send + 'static>(
         self,
         read: impl FnOnce(&Journal) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
-        match tokio::task::spawn_blocking(move || read(&self.journal)).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the view could not be made")),
-        }
+        self.views.make(move || read(&self.journal)).await
     }
 
     /// There is no such thing, or there was.
     pub(super) async fn absent(self, kind: &'static str, id: &str) -> Problem {
+        self.pruned(kind, id).await.unwrap_or_else(|| Problem::not_found(kind, id))
+    }
+
+    /// There was such a thing; none: it was never pruned.
+    pub(super) async fn pruned(self, kind: &'static str, id: &str) -> Option<Problem> {
         let stream = StreamId::from(format!("{kind}/{id}"));
         match self.view(move |journal| journal.pruned(&stream)).await {
-            Ok(None) => Problem::not_found(kind, id),
-            Ok(Some(mark)) => {
+            Ok(mark) => mark.map(|mark| {
                 let (age, by, at) = (print_age(mark.older_than), mark.by, mark.at.wall);
                 let what = format!("{kind} `{id}` had been over for more than {age} and was pruned by {by} at {at:.0}");
                 Problem::new(StatusCode::GONE, what).hint("a backup from before has it: `quell up --data-dir` on that")
-            }
-            Err(problem) => problem,
+            }),
+            Err(problem) => Some(problem),
         }
     }
 }

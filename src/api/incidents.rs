@@ -122,7 +122,7 @@ pub(super) struct After {
 #[utoipa::path(
     get, path = "/incidents/{id}/events", tag = "incidents", extensions(("x-permission" = json!("read"))),
     params(("id" = IncidentId, Path, description = "The incident's id, as the list has it"), After),
-    responses((status = 200, description = "A page of events", body = Page<Object>), Unreadable, Absent, NotNow),
+    responses((status = 200, description = "A page of events", body = Page<Object>), Unreadable, Absent, NotNow, Pruned),
 )]
 pub(super) async fn events(
     Path(id): Path<IncidentId>,
@@ -131,14 +131,16 @@ pub(super) async fn events(
 ) -> Result<Json<Page<OwnedEvent>>, Problem> {
     let after = page::cursor(cursor.as_deref())?.unwrap_or(0);
     if !app.journal.has(&StreamId::incident(&id)) {
-        return Err(Problem::not_found("incident", id.as_str()));
+        return Err(app.absent("incident", id.as_str()).await);
     }
     let (recorder, of) = (app.desk.recorder(), id.clone());
     let read = tokio::task::spawn_blocking(move || recorder.map(|recorder| recorder.pinned(&of, after)).transpose());
     let nothing = || Problem::new(StatusCode::CONFLICT, format!("no events are kept of incident `{id}`"));
     match read.await {
         Ok(Ok(Some(Some(part)))) => Ok(Json(Page { items: part.events, next: part.next.map(|next| next.to_string()) })),
-        Ok(Ok(_)) => Err(nothing().hint("they are a few seconds after it was opened, unless nothing is recorded")),
+        Ok(Ok(_)) => Err(app.pruned("incident", id.as_str()).await.unwrap_or_else(|| {
+            nothing().hint("they are a few seconds after it was opened, unless nothing is recorded")
+        })),
         Ok(Err(error)) => Err(Problem::new(StatusCode::CONFLICT, format!("the events cannot be read: {error}"))),
         Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the events could not be read")),
     }

@@ -30,6 +30,7 @@ mod socket;
 mod status;
 mod stream;
 mod system;
+mod views;
 
 pub(crate) use access::Access;
 pub(crate) use app::App;
@@ -50,6 +51,7 @@ pub(crate) use status::{
     RecorderStatus, SensorStatus, State, Status,
 };
 pub(crate) use stream::{End, EndReason, Gap, Seats};
+pub(crate) use views::Views;
 
 /// What every path begins with, but for `/metrics`, which is where scrapers look. A change that would break a client makes
 /// another.

@@ -45,6 +45,9 @@ pub(crate) struct Status {
     /// Why the last pause, or its end, did not reach what acts in the kernel.
     #[serde(default)]
     pub(crate) pause_failed: Option<String>,
+    /// Why nobody comes in over TCP, though `access.listen` says so. It is tried again all the while.
+    #[serde(default)]
+    pub(crate) listen_failed: Option<String>,
     /// quell's version.
     pub(crate) version: String,
     /// Its pid.
@@ -90,8 +93,9 @@ pub(crate) struct Status {
     pub(crate) questions: u64,
     /// Of these, whose lease is over: a person has to say.
     pub(crate) standing_due: u64,
-    /// Incidents that have not ended.
-    pub(crate) incidents_open: u64,
+    /// Incidents that have not ended; absent while the journal cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) incidents_open: Option<u64>,
     /// Those of them that may have missed something: events were lost where they play.
     #[serde(default)]
     pub(crate) incidents_degraded: u64,
@@ -246,7 +250,7 @@ pub(crate) struct JournalStatus {
     pub(crate) in_memory_only: u64,
     /// Records that could not be taken at all.
     pub(crate) unwritten: u64,
-    /// Why the database refuses, while it does.
+    /// Why the database refuses, hangs or cannot be read, while it does.
     pub(crate) trouble: Option<String>,
     /// What the last start found and could not fit in.
     pub(crate) recovery: Vec<String>,

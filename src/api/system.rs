@@ -20,15 +20,16 @@ use utoipa::ToSchema;
 )]
 pub(super) async fn status(State(app): State<App>) -> Result<Json<Status>, Problem> {
     let engine = app.ask(Request::Status).await?;
-    // Beside the runtime: while the database refuses, the journal's readers wait for its writer.
-    let status = tokio::task::spawn_blocking(move || app.desk.status(&engine, &app.journal)).await;
+    let open = app.desk.open_incidents(&app.journal).await;
+    // Beside the runtime: it asks the kernel too.
+    let status = tokio::task::spawn_blocking(move || app.desk.status(&engine, &app.journal, open)).await;
     status.map(Json).map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the status could not be made"))
 }
 
 /// Stop every action
 ///
 /// At once, in the engine and in the kernel. Detection goes on. 409: the engine is paused, and what acts in the kernel
-/// could not be held.
+/// could not be held; or the engine has not answered in time, and is paused as soon as it does.
 #[utoipa::path(
     post, path = "/pause", tag = "system", extensions(("x-permission" = json!("pause"))),
     responses((status = 200, description = "It is paused", body = Paused), NotNow),
@@ -42,7 +43,8 @@ pub(super) async fn pause(
 
 /// Let actions go on
 ///
-/// What was refused meanwhile is not done now. 409: the engine acts again, and what acts in the kernel is still held.
+/// What was refused meanwhile is not done now. 409: the engine acts again, and what acts in the kernel is still held; or the
+/// engine has not answered in time, and both go on as soon as it does.
 #[utoipa::path(
     post, path = "/resume", tag = "system", extensions(("x-permission" = json!("pause"))),
     responses((status = 200, description = "It goes on", body = Paused), NotNow),
@@ -72,7 +74,7 @@ pub(super) struct Reload {
     responses((status = 200, description = "The files are in force", body = Reload), NotNow),
 )]
 pub(super) async fn reload(State(app): State<App>) -> Result<Json<Reload>, Problem> {
-    match app.desk.reload(&app.engine).await {
+    match app.desk.reload().await {
         Ok(said) => Ok(Json(Reload { reloaded: true, said })),
         Err(why) => Err(Problem::new(StatusCode::CONFLICT, why).hint("the former definitions hold")),
     }

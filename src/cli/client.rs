@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// The daemon answers in milliseconds, on a machine under attack in seconds; past this it is as good as gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +41,17 @@ impl fmt::Display for At {
             Self::Tcp(remote) => f.write_str(&remote.url),
         }
     }
+}
+
+/// Who is found where the daemon should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stands {
+    /// Nobody: its directory or its socket is not there, or nobody listens.
+    Nobody,
+    /// This caller has no right to look.
+    Closed,
+    /// Somebody, who may not answer.
+    Somebody,
 }
 
 /// A body that is still to come, with the connection that brings it and ends with it.
@@ -73,9 +85,24 @@ impl Client {
         matches!(self.at, At::Socket(_))
     }
 
-    /// Whether a daemon lets anybody in.
+    /// Whether a daemon is there, also one that lets this caller not in.
     pub(crate) fn is_there(&self) -> bool {
-        self.within(THERE, self.connect()).is_ok()
+        self.stands() != Stands::Nobody
+    }
+
+    /// Who is found where the daemon should be. One elsewhere that cannot be reached is nobody.
+    pub(crate) fn stands(&self) -> Stands {
+        let found = self.runtime.block_on(async {
+            let At::Socket(path) = &self.at else {
+                return Ok(timeout(THERE, self.connect()).await.is_ok_and(|c| c.is_ok()));
+            };
+            timeout(THERE, UnixStream::connect(path)).await.map_or(Ok(true), |connected| connected.map(|_| true))
+        });
+        match found.map_err(|error| error.kind()) {
+            Ok(false) | Err(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Stands::Nobody,
+            Err(ErrorKind::PermissionDenied) => Stands::Closed,
+            Ok(true) | Err(_) => Stands::Somebody,
+        }
     }
 
     /// Reads.
@@ -144,7 +171,7 @@ impl Client {
     }
 
     fn within<T>(&self, patience: Duration, answer: impl Future<Output = Result<T, Fail>>) -> Result<T, Fail> {
-        let answered = self.runtime.block_on(async { tokio::time::timeout(patience, answer).await });
+        let answered = self.runtime.block_on(async { timeout(patience, answer).await });
         answered.unwrap_or_else(|_| {
             let (socket, seconds) = (&self.at, patience.as_secs());
             Err(Fail::new(Exit::Unreachable, format!("the daemon at `{socket}` did not answer within {seconds} s")))
@@ -206,8 +233,10 @@ impl Client {
 fn no_connection(path: &Path, e: &std::io::Error) -> Fail {
     let socket = path.display();
     match e.kind() {
-        ErrorKind::PermissionDenied => Fail::missing(format!("no permission for the daemon's socket `{socket}`"))
-            .hint("become root, or a member of the group `quell`"),
+        ErrorKind::PermissionDenied => {
+            Fail::new(Exit::Unreachable, format!("no permission for the daemon's socket `{socket}`"))
+                .hint("become root, or a member of the group `quell`")
+        }
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
             Fail::new(Exit::Unreachable, format!("no daemon answers at `{socket}`"))
                 .hint("start it with `quell up`, or say with --data-dir where its socket is")

@@ -46,7 +46,7 @@ mod uninstall;
 mod up;
 mod watch;
 
-pub(crate) use escape::escape;
+pub(crate) use escape::{escape, escape_json};
 pub(crate) use exit::{Exit, Fail};
 pub(crate) use mistakes::draw as draw_mistakes;
 pub(crate) use store::NEWER;
@@ -152,9 +152,55 @@ pub(crate) fn say(said: &clap::Error) -> Exit {
     term.end(Exit::Right)
 }
 
+impl Command {
+    /// Whether it may ask a daemon; the others look at files of this machine, or do something on it.
+    fn asks_a_daemon(&self) -> bool {
+        match self {
+            Self::Status(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Breaker(_)
+            | Self::Run(_)
+            | Self::Incident(_) => true,
+            Self::Playbook(args) => args.asks_a_daemon(),
+            Self::Demo(_)
+            | Self::Up(_)
+            | Self::Init(_)
+            | Self::Doctor(_)
+            | Self::Uninstall(_)
+            | Self::Watch(_)
+            | Self::Detect(_)
+            | Self::Config(_)
+            | Self::Rules(_)
+            | Self::Action(_)
+            | Self::Store(_)
+            | Self::Api(_)
+            | Self::Completions(_)
+            | Self::DemoActor(_) => false,
+        }
+    }
+}
+
+/// Whoever names a daemon elsewhere does not mean this machine.
+fn means_this_machine(global: &Global, command: &Command) -> Result<(), Fail> {
+    let given = [
+        ("--api", global.api.is_some()),
+        ("--token-file", global.token_file.is_some()),
+        ("--ca-file", global.ca_file.is_some()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) if !command.asks_a_daemon() => {
+            Err(Fail::usage(format!("`{flag}` is about a daemon elsewhere, and this works on this machine alone"))
+                .hint("leave it out, or run this where that daemon is"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Does what was asked.
 pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
     let global = cli.global;
+    means_this_machine(&global, &cli.command)?;
     match cli.command {
         Command::Demo(args) => demo::run(&args, term),
         Command::Up(args) => up::run(args, &global, term),

@@ -1,6 +1,6 @@
 //! `quell pause` and `quell resume`: the big red button. It works without a daemon too, on what a dead one left.
 
-use super::client::Client;
+use super::client::{Client, Stands};
 use super::escape::escape;
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term, place};
@@ -22,7 +22,7 @@ pub(crate) struct ResumeArgs {}
 pub(crate) fn pause(_: &PauseArgs, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let client = Client::new(global)?;
     let answer: Paused = match client.post("/pause", &json!({})) {
-        Err(fail) if fail.exit == Exit::Unreachable && client.is_local() => return beside(true, fail, global, term),
+        Err(fail) if is_ours_to_do(&fail, &client) => return beside(true, fail, global, term),
         answer => answer?,
     };
     term.answer(&answer, || {
@@ -35,7 +35,7 @@ pub(crate) fn pause(_: &PauseArgs, global: &Global, term: &Term) -> Result<Exit,
 pub(crate) fn resume(_: &ResumeArgs, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let client = Client::new(global)?;
     let answer: Paused = match client.post("/resume", &json!({})) {
-        Err(fail) if fail.exit == Exit::Unreachable && client.is_local() => return beside(false, fail, global, term),
+        Err(fail) if is_ours_to_do(&fail, &client) => return beside(false, fail, global, term),
         answer => answer?,
     };
     if term.is_json() {
@@ -52,6 +52,11 @@ pub(crate) fn resume(_: &ResumeArgs, global: &Global, term: &Term) -> Result<Exi
         }
     }
     Ok(Exit::Right)
+}
+
+/// Whether the daemon of this machine does not answer. Whoever has no right to its socket has none to what it leaves.
+fn is_ours_to_do(fail: &Fail, client: &Client) -> bool {
+    fail.exit == Exit::Unreachable && client.is_local() && client.stands() != Stands::Closed
 }
 
 /// No daemon answers: what it left in the kernel and in its journal is told instead.

@@ -107,6 +107,20 @@ enum What {
     },
 }
 
+impl Args {
+    /// Whether it may ask a daemon.
+    pub(super) fn asks_a_daemon(&self) -> bool {
+        match &self.what {
+            What::Run { .. } | What::Promote(_) => true,
+            What::Check { running, .. } => *running,
+            What::List { config } => config.is_none(),
+            What::Graph(args) => args.asks_a_daemon(),
+            What::Test(args) => args.asks_a_daemon(),
+            What::New(_) | What::Show { .. } | What::Schema => false,
+        }
+    }
+}
+
 /// Does one of these.
 pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     match args.what {

@@ -30,6 +30,13 @@ pub(crate) struct Args {
     run: Option<String>,
 }
 
+impl Args {
+    /// Whether it asks a daemon.
+    pub(super) fn asks_a_daemon(&self) -> bool {
+        self.run.is_some()
+    }
+}
+
 /// How a playbook is drawn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 enum Format {

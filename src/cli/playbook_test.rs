@@ -45,6 +45,13 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
 }
 
+impl Args {
+    /// Whether it asks a daemon.
+    pub(super) fn asks_a_daemon(&self) -> bool {
+        self.from.is_some()
+    }
+}
+
 /// A file's cases as they went.
 pub(super) struct Told {
     pub(super) file: PathBuf,

@@ -60,7 +60,7 @@ pub(super) fn retry(client: &Client, args: &Retry, term: &Term) -> Result<Exit, 
 
 fn all(client: &Client, since: Option<Timestamp>, body: &Value, term: &Term) -> Result<Exit, Fail> {
     let runs: Vec<RunSummary> = client.all(&listed(true, false, since))?;
-    let (mut exit, mut answers) = (Exit::Right, Vec::new());
+    let (mut exit, mut answers, mut gone) = (Exit::Right, Vec::new(), None);
     // The earliest first: later ones may build on what it does.
     for run in runs.iter().rev() {
         let answer = match client.post(&format!("/runs/{}/retry", segment(run.id.as_str())), body) {
@@ -69,20 +69,23 @@ fn all(client: &Client, since: Option<Timestamp>, body: &Value, term: &Term) -> 
                 exit = Exit::NotRight;
                 Tried::Not { id: run.id.clone(), error: fail.what }
             }
-            // Whoever cannot be reached is not asked for each.
-            Err(fail) => return Err(fail),
+            // Whoever cannot be reached is not asked for each; what was done until then is told.
+            Err(fail) => {
+                gone = Some(fail);
+                break;
+            }
         };
         if !term.is_json() {
             term.line(answer.line());
         }
         answers.push(answer);
     }
-    if term.is_json() {
+    if term.is_json() && (gone.is_none() || !answers.is_empty()) {
         term.document(&answers);
     } else if runs.is_empty() {
         term.line("no run has failed since then");
     }
-    Ok(exit)
+    gone.map_or(Ok(exit), Err)
 }
 
 /// What became of one run.

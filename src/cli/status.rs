@@ -41,13 +41,17 @@ fn print(status: &Status, term: &Term) {
     if status.paused {
         term.line(term.ink(Ink::Warn, "PAUSED: no action runs until `quell resume`"));
     }
+    let line = |what: String, why: &str| term.line(format!("{what}: {}", escape(why)));
     if let Some(why) = &status.pause_failed {
         let held = if status.paused {
             "NOT HELD in the kernel: what stands there strikes on"
         } else {
             "HELD in the kernel still"
         };
-        term.line(format!("{}: {}", term.ink(Ink::Bad, held), escape(why)));
+        line(term.ink(Ink::Bad, held), why);
+    }
+    if let Some(why) = &status.listen_failed {
+        line(term.ink(Ink::Bad, "NOT LISTENING on TCP"), why);
     }
     field(
         "mode",
@@ -118,7 +122,10 @@ fn print(status: &Status, term: &Term) {
         };
         field("standing", format!("{} can be taken back{due}", status.standing));
     }
-    field("incidents", format!("{} open", status.incidents_open));
+    match status.incidents_open {
+        Some(open) => field("incidents", format!("{open} open")),
+        None => field("incidents", term.ink(Ink::Bad, "not known: the journal cannot be read")),
+    }
     if status.incidents_degraded > 0 {
         let text = format!("{} degraded: events were lost where they play", status.incidents_degraded);
         field("", term.ink(Ink::Warn, &text));

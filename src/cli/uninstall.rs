@@ -20,8 +20,10 @@ pub(crate) fn run(_: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> 
     let dir = place::for_client(global.data_dir.as_deref());
     let is_root = rustix::process::geteuid().is_root();
     let left = daemon::leave(&dir, daemon::node(), daemon::me()).map_err(|e| match e {
-        StoreError::Taken { .. } => Fail::not_right(format!("a daemon still runs: {e}"))
-            .hint("end it first: `systemctl stop quell`, or SIGTERM"),
+        StoreError::Taken { .. } => {
+            Fail::usage(format!("a daemon still runs: {e}")).hint("end it first: `systemctl stop quell`, or SIGTERM")
+        }
+        StoreError::Newer(_) => Fail::usage(format!("`{}`: {e}", dir.display())).hint(super::NEWER),
         other if !is_root => Fail::missing(other.to_string()).hint(AS_ROOT),
         other => Fail::not_right(other.to_string()),
     })?;

@@ -3,6 +3,7 @@
 use super::eye::{Eye, Sight, Wake};
 use super::family::Family;
 use super::hand::{Counts, Hand, HandParts};
+use super::handover::Handover;
 use super::recorder::{Recorder, RecorderPlan, RecorderView};
 use super::source_meter::SourceMeter;
 use super::sources::{self, Sources};
@@ -16,7 +17,7 @@ use quell_model::playbook::Playbook;
 use quell_model::{BootId, Clock, Crew, Name, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 /// What an engine is put together from.
 pub(crate) struct Plan<W> {
@@ -52,8 +53,8 @@ pub(crate) struct Assembly {
     pub(crate) journal: Journal,
     /// What it saw.
     pub(crate) counts: Arc<Counts>,
-    /// Where new rules go; one may wait.
-    pub(crate) rules: SyncSender<Arc<Rules>>,
+    /// Where new rules and definitions go.
+    pub(crate) handover: Handover,
     /// Who turns it.
     pub(crate) eye: Eye,
     sources: Option<Sources>,
@@ -127,7 +128,7 @@ pub(crate) fn assemble<W: Send + 'static>(
     let engine = core.handle();
     let recovered = core.recover(Arc::new(reread))?;
     let counts = Arc::new(Counts::default());
-    let (rules, new_rules) = sync_channel(1);
+    let handover = Handover::new(wake.as_fn());
     let (to_hand, foreign) = sync_channel(sources::AHEAD);
     let (mut recorder, noter, mut unrecorded) = start_recorder(&plan.dir, plan.recorder.as_ref(), &plan.boot);
     let hand = Hand::new(HandParts {
@@ -135,7 +136,7 @@ pub(crate) fn assemble<W: Send + 'static>(
         detector: Detector::new(plan.rules),
         clock,
         counts: Arc::clone(&counts),
-        rules: new_rules,
+        handover: handover.clone(),
         foreign,
         family: plan.family,
         only: plan.only,
@@ -148,7 +149,7 @@ pub(crate) fn assemble<W: Send + 'static>(
         unrecorded = Some(format!("what surrounds incidents is not kept: {error}"));
     }
     let sources = Sources::follow(&plan.files, to_hand, wake.as_fn()).map_err(AssemblyError::Thread)?;
-    Ok(Assembly { engine, journal, counts, rules, eye, sources, recorder, unrecorded, blind, recovered })
+    Ok(Assembly { engine, journal, counts, handover, eye, sources, recorder, unrecorded, blind, recovered })
 }
 
 /// A recorder that cannot start stops nothing else.

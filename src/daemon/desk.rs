@@ -1,16 +1,19 @@
-//! What the daemon knows of itself: its state, what is loaded, what the sensor can do; and the way to reload.
+//! What the daemon knows of itself: its state, what is loaded, what the sensor can do; and its pauses. Reloading has a file of
+//! its own.
 //!
-//! Invariant: a reload is whole or not at all. With a mistake the former definitions hold, and the refusal is shown until
-//! one succeeds.
+//! Owns the facts, behind one lock. Invariant: nobody waits for the engine, a file or a disk while they hold it; a pause, or its
+//! end, reaches the engine and what acts in the kernel, or says that it did not.
 
 mod figures;
+mod reload;
 
 pub(crate) use figures::{Figures, KernelFigures};
 
 use super::assembly::Assembly;
 use super::block::Block;
-use super::files::{self, Given, Loaded};
+use super::files::{Given, Loaded};
 use super::hand::Counts;
+use super::handover::Handover;
 use super::kernel::Kernel;
 use super::pause::PauseError;
 use super::recorder::RecorderView;
@@ -19,24 +22,22 @@ use crate::api::{
     Access, ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, SensorStatus,
     State, Status,
 };
-use crate::telemetry::Meters;
+use crate::telemetry::{Look, Meters};
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
-use quell_engine::detect::Rules;
-use quell_engine::load::{Config, Tls};
-use quell_engine::run::answers::{EngineStatus, Paused, ReflexWritten, Reloaded};
+use quell_engine::load::Config;
+use quell_engine::run::answers::{EngineStatus, Paused, ReflexWritten};
 use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
 use quell_engine::source::Snapshot;
 use quell_engine::store::Journal;
 use quell_model::playbook::{Playbook, StepKind};
-use quell_model::{Clock, Hash, Name, Stamp};
+use quell_model::{Clock, Hash, Json, Name, Stamp};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// See the module.
 pub(crate) struct Desk {
@@ -51,10 +52,16 @@ pub(crate) struct Desk {
     access: watch::Sender<Arc<Access>>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
-    /// One pause or its end at a time.
+    /// Room for one that is at work, and one more: it reads whatever is changed until its turn.
+    reloads: Arc<Semaphore>,
+    /// One pause or its end at a time, in the order in which they were asked for.
     pausing: tokio::sync::Mutex<()>,
+    /// Pauses that hold the kernel and that the engine has not taken yet. While it is locked nobody else moves the kernel's flag.
+    pauses: Mutex<usize>,
     /// What is counted for whoever asks for figures.
     meters: Arc<Meters>,
+    /// One look into the journal for `status` at a time.
+    looking: Look,
 }
 
 struct Facts {
@@ -70,12 +77,14 @@ struct Facts {
     watched: Vec<PathBuf>,
     seen: Snapshot,
     counts: Arc<Counts>,
-    to_hand: Option<SyncSender<Arc<Rules>>>,
+    to_hand: Option<Handover>,
     blind: Option<String>,
     recorder: Option<RecorderView>,
     unrecorded: Option<String>,
     /// Why the last pause, or its end, did not reach the kernel.
     pause_failed: Option<String>,
+    /// Why nobody comes in over TCP, though somebody should.
+    listen_failed: Option<String>,
     probes: Vec<ProbeStatus>,
     scheduling: String,
     unasked: u64,
@@ -95,9 +104,6 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// The daemon itself waits no longer: it may be told to end.
 const SOON: Duration = Duration::from_secs(5);
 
-/// What is looked at for changes.
-const ENDINGS: &[&str] = &["yml", "yaml", "rhai"];
-
 impl Desk {
     /// Of a daemon that is starting.
     pub(crate) fn new(
@@ -116,7 +122,7 @@ impl Desk {
             dead: BTreeMap::new(),
             reload_refused: None,
             config: loaded.config.clone(),
-            seen: look(&loaded.files),
+            seen: reload::look(&loaded.files),
             watched: loaded.files.clone(),
             counts: Arc::default(),
             to_hand: None,
@@ -124,6 +130,7 @@ impl Desk {
             recorder: None,
             unrecorded: None,
             pause_failed: None,
+            listen_failed: None,
             probes: Vec::new(),
             scheduling: String::new(),
             unasked: 0,
@@ -142,8 +149,11 @@ impl Desk {
             facts: Mutex::new(facts),
             access: watch::Sender::new(Arc::new(Access::of(loaded))),
             reloading: tokio::sync::Mutex::new(()),
+            reloads: Arc::new(Semaphore::new(2)),
             pausing: tokio::sync::Mutex::new(()),
+            pauses: Mutex::new(0),
             meters: Arc::default(),
+            looking: Look::default(),
         }
     }
 
@@ -151,7 +161,7 @@ impl Desk {
     pub(crate) fn adopt(&self, assembly: &Assembly) {
         let mut facts = self.facts();
         facts.counts = Arc::clone(&assembly.counts);
-        facts.to_hand = Some(assembly.rules.clone());
+        facts.to_hand = Some(assembly.handover.clone());
         facts.blind.clone_from(&assembly.blind);
         facts.recorder = assembly.recorder();
         facts.unrecorded.clone_from(&assembly.unrecorded);
@@ -172,16 +182,60 @@ impl Desk {
         ask_within(engine, request, SOON).await
     }
 
-    /// Pauses every action, in the engine and in the kernel, or lets them go on.
-    pub(crate) async fn pause(&self, engine: &EngineHandle, paused: bool, by: Name) -> Result<Paused, PauseError> {
+    /// Pauses every action, in the engine and in the kernel, or lets them go on. It is carried through beside: neither a client that
+    /// leaves nor an engine that answers late leaves the one paused and the other not. Cancel-safe.
+    pub(crate) async fn pause(
+        self: &Arc<Self>,
+        engine: &EngineHandle,
+        paused: bool,
+        by: Name,
+    ) -> Result<Paused, PauseError> {
+        // At once, whoever still waits for the engine.
+        let held = if paused { self.begin_pause() } else { Ok(()) };
+        let is_held = paused && held.is_ok();
+        let (desk, engine) = (Arc::clone(self), engine.clone());
+        let through = tokio::spawn(async move { desk.pause_through(&engine, paused, by, held).await });
+        match tokio::time::timeout(ANSWER, through).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(Refusal::NotNow("it could not be carried through".to_owned()).into()),
+            Err(_) => {
+                let now = if is_held { "what acts in the kernel is held, and " } else { "" };
+                let then = if paused { "it pauses" } else { "it goes on" };
+                let what = format!("the engine has not answered within {ANSWER:?}: {now}{then} as soon as it does");
+                Err(Refusal::NotNow(what).into())
+            }
+        }
+    }
+
+    fn begin_pause(&self) -> Result<(), String> {
+        let mut pauses = self.pauses();
+        *pauses += 1;
+        self.hold(true)
+    }
+
+    async fn pause_through(
+        &self,
+        engine: &EngineHandle,
+        paused: bool,
+        by: Name,
+        held: Result<(), String>,
+    ) -> Result<Paused, PauseError> {
         let _one = self.pausing.lock().await;
+        let answer = engine.request(Request::Pause { paused, by }).await;
         if paused {
-            let held = self.hold(true);
-            let answer = self.ask(engine, Request::Pause { paused, by }).await?;
+            *self.pauses() -= 1;
+            let answer = read_answer(answer?)?;
             return held.map(|()| answer).map_err(PauseError::Kernel);
         }
-        let answer = self.ask(engine, Request::Pause { paused, by }).await?;
-        self.hold(false).map_err(PauseError::StillHeld)?;
+        let answer = read_answer(answer?)?;
+        {
+            let pauses = self.pauses();
+            // Whoever has asked for a pause meanwhile has it held, and has it from the engine next.
+            if *pauses > 0 {
+                return Ok(answer);
+            }
+            self.hold(false).map_err(PauseError::StillHeld)?;
+        }
         let (kernel, block) = (Arc::clone(&self.kernel), Arc::clone(&self.block));
         let tried = tokio::task::spawn_blocking(move || {
             kernel.try_again();
@@ -191,6 +245,10 @@ impl Desk {
             tracing::error!("the trial of the kernel's hands did not end well");
         }
         Ok(answer)
+    }
+
+    fn pauses(&self) -> MutexGuard<'_, usize> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Holds what acts in the kernel, or lets it go on; what could not be done stands in `status`.
@@ -207,7 +265,7 @@ impl Desk {
 
     /// What is due in the kernel about once a second; a pause that somebody set there beside this daemon becomes its own. It may
     /// take as long as the engine takes to answer, and can be cut off at any point.
-    pub(crate) async fn turn_kernel(&self, engine: &EngineHandle) {
+    pub(crate) async fn turn_kernel(self: &Arc<Self>, engine: &EngineHandle) {
         self.kernel.turn();
         if self.pausing.try_lock().is_ok() && self.kernel.is_paused_beside() {
             tracing::warn!("the pause flag in the kernel was set beside this daemon: it pauses too");
@@ -272,6 +330,14 @@ impl Desk {
         }
     }
 
+    /// Why nobody comes in over TCP, from now on; whether that is something new.
+    pub(super) fn listens_not(&self, why: Option<String>) -> bool {
+        let mut facts = self.facts();
+        let is_new = facts.listen_failed != why;
+        facts.listen_failed = why;
+        is_new
+    }
+
     /// Where the daemon is in its life from now on.
     pub(crate) fn set(&self, state: State) {
         self.facts().state = state;
@@ -297,10 +363,14 @@ impl Desk {
         .collect()
     }
 
-    /// How the daemon stands; `engine` is the engine's own answer.
-    pub(crate) fn status(&self, engine: &EngineStatus, journal: &Journal) -> Status {
-        // Before the lock: while the database refuses, a reader waits for the writer, and others want these facts.
-        let open = journal.open_streams().unwrap_or_default();
+    /// How many incidents have not ended, or why nobody knows. A disk that hangs is not waited for, and by one thread at the most.
+    pub(crate) async fn open_incidents(&self, journal: &Journal) -> Result<u64, String> {
+        open_incidents(&self.looking, journal).await
+    }
+
+    /// How the daemon stands; `engine` is the engine's own answer, `open` what [`Desk::open_incidents`] found.
+    pub(crate) fn status(&self, engine: &EngineStatus, journal: &Journal, open: Result<u64, String>) -> Status {
+        let (incidents_open, unread) = (open.as_ref().ok().copied(), open.err());
         let health = journal.health();
         let facts = self.facts();
         let count = |pick: fn((quell_model::Class, u64, u64)) -> (quell_model::Class, u64)| {
@@ -312,6 +382,7 @@ impl Desk {
             mode_because: facts.definitions.ceiling_because.clone(),
             paused: engine.paused,
             pause_failed: facts.pause_failed.clone(),
+            listen_failed: facts.listen_failed.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             node: self.world.node.clone(),
@@ -340,14 +411,14 @@ impl Desk {
             standing: engine.standing,
             questions: engine.questions,
             standing_due: engine.standing_due,
-            incidents_open: open.iter().filter(|stream| stream.as_incident().is_some()).count() as u64,
+            incidents_open,
             incidents_degraded: engine.incidents_degraded,
             journal: JournalStatus {
                 // What the journal took, and what the engine keeps until it takes it.
                 waiting: health.waiting as u64 + engine.records_waiting,
                 in_memory_only: health.in_memory_only as u64 + engine.records_waiting,
                 unwritten: engine.records_lost,
-                trouble: health.trouble,
+                trouble: health.trouble.or(unread),
                 recovery: health.recovery,
             },
             recorder: Self::recorder_status(&facts),
@@ -384,81 +455,6 @@ impl Desk {
     pub(crate) fn hash_of(&self, playbook: &Name) -> Option<Hash> {
         self.facts().definitions.playbooks.iter().find(|loaded| loaded.name == *playbook).map(|loaded| loaded.hash)
     }
-
-    /// Whether a file that was loaded, or could be, has changed since the last look.
-    pub(crate) fn files_changed(&self) -> bool {
-        let mut facts = self.facts();
-        let now = look(&facts.watched);
-        let changed = now != facts.seen;
-        facts.seen = now;
-        changed
-    }
-
-    /// Reads everything again and puts it in force, or says why not.
-    pub(crate) async fn reload(&self, engine: &EngineHandle) -> Result<Vec<String>, String> {
-        let _one = self.reloading.lock().await;
-        let (given, watched) = (self.given.clone(), self.facts().watched.clone());
-        // Before they are read: what is saved meanwhile is a change at the next look, and so is a list of files that is another now.
-        let before = look(&watched);
-        let mut loaded = tokio::task::spawn_blocking(move || files::load(&given)).await.map_err(|e| e.to_string())?;
-        loaded.mistakes.extend(files::nobody_left(&self.facts().definitions.people, &loaded));
-        let has_mistakes = loaded.has_errors();
-        let done = self.put_in_force(engine, loaded).await;
-        let mut facts = self.facts();
-        facts.seen = before;
-        match &done {
-            Ok(_) => (facts.reloads.0, facts.reloaded) = (facts.reloads.0 + 1, Some(SystemClock.now())),
-            Err(_) if has_mistakes => facts.reloads.1 += 1,
-            Err(why) => {
-                tracing::error!(why, "not reloaded; it is tried again at the next look");
-                (facts.reloads.1, facts.reload_refused) = (facts.reloads.1 + 1, Some(why.clone()));
-                facts.seen = look(&[]);
-            }
-        }
-        done
-    }
-
-    async fn put_in_force(&self, engine: &EngineHandle, loaded: Loaded) -> Result<Vec<String>, String> {
-        if loaded.has_errors() {
-            return Err(self.refuse(&loaded));
-        }
-        let mut said = Vec::new();
-        let (sender, then) = {
-            let facts = self.facts();
-            (facts.to_hand.clone(), facts.config.clone())
-        };
-        for key in needs_restart(&then, &loaded.config) {
-            tracing::warn!(key, "`{key}` was changed and needs a restart: what it was at the start holds");
-            said.push(format!("`{key}` needs a restart"));
-        }
-        if let Some(sender) = sender
-            && sender.try_send(Arc::clone(&loaded.rules)).is_err()
-        {
-            return Err("the engine has not taken the rules of the last reload yet; try again".to_owned());
-        }
-        let request = Request::Reload(Box::new(loaded.definitions.clone()));
-        self.ask::<Reloaded>(engine, request).await.map_err(|refusal| refusal.to_string())?;
-        let mut facts = self.facts();
-        facts.rules = Arc::clone(&loaded.rules);
-        facts.rules_skipped = loaded.rules_skipped;
-        facts.watched.clone_from(&loaded.files);
-        facts.reload_refused = None;
-        self.access.send_replace(Arc::new(Access::of(&loaded)));
-        tracing::info!(playbooks = loaded.definitions.playbooks.len(), rules = loaded.rules.len(), "reloaded");
-        facts.definitions = loaded.definitions;
-        Ok(said)
-    }
-
-    fn refuse(&self, loaded: &Loaded) -> String {
-        let errors: Vec<String> = loaded.errors().map(|m| format!("{}: {}", m.place(), m.what)).collect();
-        for mistake in loaded.errors() {
-            tracing::error!(place = mistake.place(), "not reloaded, the former definitions hold: {}", mistake.what);
-        }
-        let first = errors.first().cloned().unwrap_or_default();
-        let why = if errors.len() > 1 { format!("{first} (and {} more)", errors.len() - 1) } else { first };
-        self.facts().reload_refused = Some(why.clone());
-        why
-    }
 }
 
 fn not_armed_count(facts: &Facts) -> u64 {
@@ -472,29 +468,18 @@ async fn ask_within<T: DeserializeOwned>(
 ) -> Result<T, Refusal> {
     let answer = tokio::time::timeout(limit, engine.request(request)).await;
     let late = |_| Refusal::NotNow(format!("the engine has not answered within {limit:?}"));
-    let unread = |e| Refusal::NotNow(format!("the engine's answer cannot be read: {e}"));
-    serde_json::from_value(answer.map_err(late)??).map_err(unread)
+    read_answer(answer.map_err(late)??)
 }
 
-/// Keys that were changed and that a running daemon cannot follow.
-fn needs_restart(then: &Config, now: &Config) -> Vec<&'static str> {
-    [
-        ("data_dir", then.data_dir != now.data_dir),
-        ("sources", then.sources != now.sources),
-        ("recorder", then.recorder != now.recorder),
-        ("access.socket.group", then.socket_group != now.socket_group),
-        ("access.listen", where_listened(then) != where_listened(now)),
-        ("log", then.log != now.log),
-        ("telemetry", then.telemetry != now.telemetry),
-    ]
-    .into_iter()
-    .filter_map(|(key, changed)| changed.then_some(key))
-    .collect()
+fn read_answer<T: DeserializeOwned>(answer: Json) -> Result<T, Refusal> {
+    serde_json::from_value(answer).map_err(|e| Refusal::NotNow(format!("the engine's answer cannot be read: {e}")))
 }
 
-/// Tokens are followed while it runs; where it listens, and with which files, is not.
-fn where_listened(config: &Config) -> Option<(std::net::SocketAddr, Option<&Tls>)> {
-    config.listen.as_ref().map(|listen| (listen.address, listen.tls.as_ref()))
+async fn open_incidents(looking: &Look, journal: &Journal) -> Result<u64, String> {
+    let journal = journal.clone();
+    let found = looking.beside(move || Some(journal.open_streams())).await;
+    let open = found.ok_or("the journal does not answer")?.map_err(|e| format!("the journal cannot be read: {e}"))?;
+    Ok(open.iter().filter(|stream| stream.as_incident().is_some()).count() as u64)
 }
 
 /// Actions of which every means failed.
@@ -503,11 +488,6 @@ fn dead(tested: &[quell_actions::Check]) -> BTreeMap<String, String> {
     let works = |name: &str| tested.iter().any(|check| check.ok && action(check) == name);
     let failed = tested.iter().filter(|check| !check.ok && !works(&action(check)));
     failed.map(|check| (action(check), check.why.clone().unwrap_or_default())).collect()
-}
-
-fn look(watched: &[PathBuf]) -> Snapshot {
-    let paths: Vec<&Path> = watched.iter().map(PathBuf::as_path).collect();
-    Snapshot::of(&paths, ENDINGS)
 }
 
 /// What is loaded, and how far each may go now: that is the engine's to say, which knows what is new here.
@@ -525,4 +505,38 @@ fn playbooks(definitions: &Definitions, engine: &EngineStatus) -> Vec<PlaybookSt
         }
     };
     definitions.playbooks.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quell_model::record::{NewRecord, NoteAdded};
+    use quell_model::{Batch, Durability, IncidentId, StreamId};
+    use std::sync::mpsc;
+
+    fn note(stream: StreamId) -> Batch {
+        let note = NoteAdded { by: "ann".into(), text: "seen".to_owned() };
+        let records = vec![NewRecord::new(SystemClock.now(), note)];
+        Batch { stream, expected: 0, records, durability: Durability::Synced }
+    }
+
+    /// The writer's thread stands still, as it does in a sync that does not come back.
+    #[test]
+    fn a_status_does_not_wait_for_a_disk_that_hangs_and_does_not_say_that_nothing_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let (let_go, held) = mpsc::sync_channel::<()>(1);
+        let done = Box::new(move |_| assert!(held.recv().is_err()));
+        journal.submit(vec![note(StreamId::incident(&IncidentId::from("i-1")))], done);
+        journal.written(note(StreamId::incident(&IncidentId::from("i-2")))).unwrap();
+        let looking = Look::default();
+        runtime.block_on(async {
+            let unknown = Err("the journal does not answer".to_owned());
+            assert_eq!(open_incidents(&looking, &journal).await, unknown);
+            drop(let_go);
+            assert_eq!(open_incidents(&looking, &journal).await, Ok(2));
+        });
+        journal.close();
+    }
 }

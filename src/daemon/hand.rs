@@ -4,10 +4,11 @@
 //! sensor ──event──▶ Detector ──detections──▶ Core ──▶ (trigger, guard, freeze or kill) on this same thread
 //! ```
 //!
-//! Invariant: nothing here waits. New rules come in through a channel and are swapped between two turns.
+//! Invariant: nothing here waits. What a reload brings is swapped between two turns, rules and definitions in one (`handover.rs`).
 
 use super::family::Family;
-use quell_engine::detect::{Detector, Rules};
+use super::handover::Handover;
+use quell_engine::detect::Detector;
 use quell_engine::recorder::Noter;
 use quell_engine::run::Core;
 use quell_model::record::{DetectionHeld, LossSeen};
@@ -81,8 +82,8 @@ pub(super) struct HandParts<W> {
     pub(super) clock: Arc<dyn Clock>,
     /// What is counted.
     pub(super) counts: Arc<Counts>,
-    /// Brings later rules.
-    pub(super) rules: Receiver<Arc<Rules>>,
+    /// Brings later rules and definitions.
+    pub(super) handover: Handover,
     /// Brings events from elsewhere.
     pub(super) foreign: Receiver<Vec<OwnedEvent>>,
     /// Learns who descends from whom.
@@ -99,7 +100,7 @@ pub(crate) struct Hand<W> {
     core: Core<W>,
     clock: Arc<dyn Clock>,
     counts: Arc<Counts>,
-    rules: Receiver<Arc<Rules>>,
+    handover: Handover,
     foreign: Receiver<Vec<OwnedEvent>>,
     family: Option<Arc<Family>>,
     only: Option<String>,
@@ -110,8 +111,8 @@ pub(crate) struct Hand<W> {
 impl<W: Send + 'static> Hand<W> {
     /// Of these parts.
     pub(super) fn new(parts: HandParts<W>) -> Self {
-        let HandParts { core, detector, clock, counts, rules, foreign, family, only, recorder } = parts;
-        Self { detector, core, clock, counts, rules, foreign, family, only, recorder, found: Vec::with_capacity(16) }
+        let HandParts { core, detector, clock, counts, handover, foreign, family, only, recorder } = parts;
+        Self { detector, core, clock, counts, handover, foreign, family, only, recorder, found: Vec::with_capacity(16) }
     }
 
     /// One event. What it leads to is done before it is recorded.
@@ -151,8 +152,12 @@ impl<W: Send + 'static> Hand<W> {
 
     /// After a batch of events, or when something else is due.
     pub(crate) fn turn(&mut self) {
-        if let Some(rules) = self.rules.try_iter().last() {
-            self.detector.swap(rules);
+        if let Some(taken) = self.handover.take() {
+            self.detector.swap(taken.change.rules);
+            self.core.reload(*taken.change.definitions);
+            if taken.in_force.send(()).is_err() {
+                tracing::debug!("whoever handed over a reload has gone");
+            }
         }
         // One batch a turn: what the sensor saw meanwhile comes first.
         if let Ok(batch) = self.foreign.try_recv() {
@@ -200,5 +205,114 @@ fn is_within(detection: &Detection, cgroup: &str) -> bool {
             path.strip_prefix(cgroup).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::handover::Change;
+    use crate::daemon::replay_crew;
+    use quell_engine::clock::SystemClock;
+    use quell_engine::detect::{RuleSource, Rules};
+    use quell_engine::load::{self, Known};
+    use quell_engine::report;
+    use quell_engine::run::{Definitions, Parts};
+    use quell_engine::store::{DirVault, Journal};
+    use quell_model::{BootId, Entity, EventHead, LogSource, Replay, Subject};
+    use std::path::Path;
+    use std::sync::mpsc::sync_channel;
+    use std::time::Duration;
+
+    /// A rule for an image of this name, and a playbook of this name that answers it.
+    fn answering(name: &str) -> Change {
+        let text = format!(
+            "title: {name}\nname: {name}\nid: 3f3f0c5e-8c51-4f0a-9a53-0d6b8a7a51c2\nstatus: test\nlogsource: {{ product: linux, category: process_creation }}\ndetection: {{ s: {{ Image|endswith: /{name} }}, condition: s }}\nlevel: high\n"
+        );
+        let (rules, report) = Rules::load(&[RuleSource::Text { name: name.to_owned(), text }], &[]);
+        assert_eq!(report.errors().count(), 0);
+        let text = format!(
+            "playbook: {name}\non: {{ detections: {{ rules: [{name}], level: low }} }}\nsteps:\n  say: {{ tell: hello }}\n"
+        );
+        let (playbook, mistakes) = load::playbook(Path::new("p.yaml"), &text, &Known::default());
+        let playbook = playbook.unwrap_or_else(|| panic!("{mistakes:?}"));
+        let definitions = Definitions { playbooks: vec![Arc::new(playbook)], ..Definitions::default() };
+        Change { rules: Arc::new(rules), definitions: Box::new(definitions) }
+    }
+
+    fn event(image: &str) -> OwnedEvent {
+        let at = SystemClock.now();
+        let class = Class::ProcessCreation;
+        let head = EventHead { id: image.into(), class, source: "sensor".into(), node: "n".into(), at, seen: at };
+        let logsource = LogSource {
+            product: Some("linux".into()),
+            category: Some("process_creation".into()),
+            ..LogSource::default()
+        };
+        let sigma = serde_json::Map::from_iter([("Image".to_owned(), format!("/bin/{image}").into())]);
+        let entity = Entity { kind: "node".into(), id: "n".into(), node: "n".into() };
+        OwnedEvent { v: 1, head, logsource, sigma, own: serde_json::Map::new(), subject: Subject::Unknown, entity }
+    }
+
+    fn hand(
+        dir: &Path,
+        runtime: &tokio::runtime::Runtime,
+        begin: Change,
+        handover: Handover,
+    ) -> (Hand<Replay>, Journal) {
+        let journal = Journal::open(dir).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let parts = Parts {
+            clock: Arc::clone(&clock),
+            journal: journal.clone(),
+            vault: Arc::new(DirVault::new(dir)),
+            node: "n".into(),
+            boot: BootId("b".into()),
+            crew: replay_crew(&"n".into()),
+            runtime: runtime.handle().clone(),
+            wake: Arc::new(|| {}),
+        };
+        let hand = Hand::new(HandParts {
+            core: Core::new(parts, *begin.definitions),
+            detector: Detector::new(begin.rules),
+            clock,
+            counts: Arc::default(),
+            handover,
+            foreign: sync_channel(1).1,
+            family: None,
+            only: None,
+            recorder: None,
+        });
+        (hand, journal)
+    }
+
+    #[test]
+    fn rules_and_definitions_of_a_reload_hold_from_the_same_turn_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let handover = Handover::new(Arc::new(|| {}));
+        let (mut hand, journal) = hand(dir.path(), &runtime, answering("former"), handover.clone());
+        let put = runtime.spawn(async move { handover.put(answering("latter"), Duration::from_secs(60)).await });
+        let runs = || {
+            let all = journal.runs(None, 10).unwrap();
+            let run =
+                |stream: &quell_model::StreamId| report::run(&journal, &stream.as_run().unwrap()).unwrap().unwrap();
+            all.iter().map(|listed| run(&listed.stream).playbook.to_string()).collect::<Vec<_>>()
+        };
+        hand.event(&event("latter"));
+        hand.core.turn();
+        assert_eq!(runs(), Vec::<String>::new(), "what is not in force answers nothing");
+        hand.event(&event("former"));
+        hand.core.turn();
+        assert_eq!(runs(), ["former"], "what was in force answers until then");
+        while !put.is_finished() {
+            hand.turn();
+        }
+        assert_eq!(runtime.block_on(put).unwrap(), Ok(()));
+        hand.event(&event("latter"));
+        hand.turn();
+        assert_eq!(runs(), ["latter", "former"]);
+        drop(hand);
+        journal.close();
     }
 }

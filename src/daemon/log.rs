@@ -3,9 +3,10 @@
 //! Invariant: nobody who logs waits for stderr (a stopped terminal would stop containment): lines go through a bounded
 //! queue to a thread of their own; what finds it full is dropped, counted and told.
 //!
-//! What an attacker can shape is escaped by the writer of either form: JSON's own escapes, or the terminal's.
+//! What an attacker can shape is escaped by the writer of either form, JSON's own way or the terminal's: no line holds a character
+//! that a terminal would obey.
 
-use crate::cli::escape as escape_for_terminal;
+use crate::cli::{escape as escape_for_terminal, escape_json};
 use quell_engine::load::{Log, LogFormat, LogLevel};
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -37,11 +38,16 @@ enum Message {
 struct Queue {
     to: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
+    json: bool,
 }
 
 impl Write for Queue {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        if self.to.try_send(Message::Line(line.to_vec())).is_err() {
+        let safe = match std::str::from_utf8(line) {
+            Ok(text) if self.json => escape_json(text).into_owned().into_bytes(),
+            _ => line.to_vec(),
+        };
+        if self.to.try_send(Message::Line(safe)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -84,13 +90,14 @@ fn write_out(lines: &Receiver<Message>, dropped: &AtomicU64) {
 pub(super) fn start(log: Log, colour: bool) -> std::io::Result<LogGuard> {
     let (to, lines) = sync_channel(LINES);
     let dropped = Arc::new(AtomicU64::new(0));
-    let queue = Queue { to: to.clone(), dropped: Arc::clone(&dropped) };
+    let counted = Arc::clone(&dropped);
     std::thread::Builder::new().name("quell-log".into()).spawn(move || write_out(&lines, &dropped))?;
     let json = match log.format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
+    let queue = Queue { to: to.clone(), dropped: counted, json };
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -98,14 +105,20 @@ pub(super) fn start(log: Log, colour: bool) -> std::io::Result<LogGuard> {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(move || queue.clone()).with_ansi(false);
     // The only failure is that a log is there already.
-    drop(if json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
-    } else {
-        builder.event_format(ForPeople { colour }).try_init()
-    });
+    drop(tracing::subscriber::set_global_default(lines_into(queue, level, colour)));
     Ok(LogGuard(to))
+}
+
+/// Writes each event as a line of the queue's form.
+fn lines_into(queue: Queue, level: LevelFilter, colour: bool) -> Box<dyn Subscriber + Send + Sync> {
+    let json = queue.json;
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(move || queue.clone()).with_ansi(false);
+    if json {
+        Box::new(builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+    } else {
+        Box::new(builder.event_format(ForPeople { colour }).finish())
+    }
 }
 
 /// `12:03:04 warning: the sentence (field value, field value)`.
@@ -167,11 +180,30 @@ mod tests {
     #[test]
     fn who_logs_never_waits_and_what_is_dropped_is_counted() {
         let (to, lines) = sync_channel(1);
-        let mut queue = Queue { to, dropped: Arc::default() };
+        let mut queue = Queue { to, dropped: Arc::default(), json: false };
         for line in ["one", "two", "three"] {
             queue.write_all(line.as_bytes()).unwrap();
         }
         assert_eq!(queue.dropped.load(Ordering::Relaxed), 2);
         assert!(matches!(lines.recv(), Ok(Message::Line(line)) if line == b"one"));
+    }
+    #[test]
+    fn a_line_in_either_form_holds_nothing_that_a_terminal_obeys() {
+        let hostile = "a\u{9b}2Jb\u{202e}c\x1b[31m";
+        for json in [true, false] {
+            let (to, lines) = sync_channel(1);
+            let queue = Queue { to, dropped: Arc::default(), json };
+            tracing::subscriber::with_default(lines_into(queue, LevelFilter::INFO, false), || {
+                tracing::info!(image = hostile, "{hostile}");
+            });
+            let Ok(Message::Line(line)) = lines.recv() else { panic!("no line") };
+            let line = String::from_utf8(line).unwrap();
+            let acts = |c: char| c.is_control() || c == '\u{202e}';
+            assert!(!line.trim_end_matches('\n').chars().any(acts), "{line:?}");
+            if json {
+                let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+                assert_eq!((&read["image"], &read["message"]), (&hostile.into(), &hostile.into()));
+            }
+        }
     }
 }

@@ -16,14 +16,17 @@ mod eye;
 mod family;
 pub(crate) mod files;
 mod hand;
+mod handover;
 mod kernel;
 mod leave;
+mod listening;
 mod log;
 mod pause;
 pub(crate) mod privilege;
 mod recorder;
 mod rehearsal;
 mod seals;
+mod signals;
 mod source_meter;
 mod sources;
 mod sweep;
@@ -49,11 +52,11 @@ use quell_engine::load::{Config, socket_fits};
 use quell_engine::run::Request;
 use quell_engine::run::answers::EngineStatus;
 use quell_model::{Mode, Name, StoreError};
+use signals::{Signals, Told};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -82,6 +85,17 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or Ctrl-C.
 pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
+    before_others();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("quell-work")
+        .enable_all()
+        .build()
+        .map_err(|e| Fail::missing(format!("no runtime: {e}")))?;
+    let signals = {
+        let _on = runtime.enter();
+        Signals::open().map_err(|e| Fail::missing(format!("no signal handler: {e}")))?
+    };
     let given = Given { config: orders.config, mode: orders.mode };
     let loaded = files::load(&given);
     if loaded.has_errors() {
@@ -96,19 +110,13 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
     }
     let dir = orders.data_dir.unwrap_or_else(|| data_dir(&loaded.config));
     socket_fits(&dir).map_err(|why| Fail::usage(why).hint("give a shorter one with --data-dir"))?;
+    is_a_directory(&dir)?;
     let world = HostWorld::live(node()).map_err(|e| Fail::missing(format!("/proc cannot be read: {e}")))?;
-    before_others();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("quell-work")
-        .enable_all()
-        .build()
-        .map_err(|e| Fail::missing(format!("no runtime: {e}")))?;
 
     // Once, however often the engine is put together.
     let kernel = Arc::new(Kernel::load(&world, &dir));
     let block = Arc::new(Block::load(&kernel));
-    let ended = with_kernel((&kernel, &block), &given, &loaded, &world, &dir, &runtime);
+    let ended = with_kernel((&kernel, &block), &given, &loaded, &world, &dir, (&runtime, signals));
     // The engine has ended: nobody is marked any more. What may not start stays so, where it is pinned.
     block.end(&dir);
     if pause_is_kept(&kernel, &dir) {
@@ -139,7 +147,7 @@ fn with_kernel(
     loaded: &Loaded,
     world: &HostWorld,
     dir: &Path,
-    runtime: &Runtime,
+    (runtime, signals): (&Runtime, Signals),
 ) -> Result<Exit, Fail> {
     if kernel.is_paused()
         && let Err(error) = pause::write(dir, desk::PAUSED_BESIDE.into(), true, || {})
@@ -183,7 +191,7 @@ fn with_kernel(
     if assembly.recovered.paused && desk.hold(true).is_err() {
         tracing::error!("this quell begins paused, and what stands in the kernel strikes on: `quell status` says why");
     }
-    runtime.block_on(live(assembly, Arc::new(desk), loaded, dir))
+    runtime.block_on(live(assembly, Arc::new(desk), loaded, dir, signals))
 }
 
 /// A machine that is flooded must still let people ask and stop: every thread comes before ordinary work.
@@ -194,6 +202,17 @@ fn before_others() {
     }
 }
 
+/// What is there and is no directory can never be used as one.
+fn is_a_directory(dir: &Path) -> Result<(), Fail> {
+    let is_other = match std::fs::metadata(dir) {
+        Ok(found) => !found.is_dir(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotADirectory,
+    };
+    let fail = || Fail::usage(format!("`{}` is no directory", dir.display())).hint("give one with --data-dir");
+    if is_other { Err(fail()) } else { Ok(()) }
+}
+
+/// What keeps the engine from starting, by what a supervisor makes of it: it does not try again after a 2, which time does not heal.
 fn refused(error: &AssemblyError, dir: &Path) -> Fail {
     match error {
         AssemblyError::Store(StoreError::Taken { .. }) => {
@@ -208,39 +227,35 @@ fn refused(error: &AssemblyError, dir: &Path) -> Fail {
         AssemblyError::Store(e @ StoreError::Newer(_)) => {
             Fail::usage(format!("nothing was started on `{}`: {e}", dir.display())).hint(crate::cli::NEWER)
         }
-        AssemblyError::Store(e) => Fail::usage(format!("`{}` cannot be used: {e}", dir.display()))
-            .hint("give a directory that quell may write to with --data-dir"),
+        // A full disk gets room, a lock is let go: a supervisor starts quell again.
+        AssemblyError::Store(e) => Fail::not_right(format!("`{}` cannot be used: {e}", dir.display()))
+            .hint("give a directory that quell may write to, on a disk with room, with --data-dir"),
         AssemblyError::Thread(_) => Fail::missing(error.to_string()),
     }
 }
 
-async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) -> Result<Exit, Fail> {
-    let no_signal = |e: std::io::Error| Fail::missing(format!("no signal handler: {e}"));
-    let mut term = signal(SignalKind::terminate()).map_err(no_signal)?;
-    let mut int = signal(SignalKind::interrupt()).map_err(no_signal)?;
-    let mut hup = signal(SignalKind::hangup()).map_err(no_signal)?;
-
+async fn live(
+    assembly: Assembly,
+    desk: Arc<Desk>,
+    loaded: &Loaded,
+    dir: &Path,
+    mut signals: Signals,
+) -> Result<Exit, Fail> {
     let socket = dir.join(place::SOCKET);
-    let listener = api::bind(&socket, &loaded.config.socket_group).map_err(|e| Fail::usage(with_source(&e)))?;
-    let tcp = match &loaded.config.listen {
-        Some(listen) => Some(api::listen(listen).await.map_err(|e| Fail::usage(with_source(&e)))?),
-        None => None,
-    };
+    let listener = api::bind(&socket, &loaded.config.socket_group).map_err(|e| Fail::not_right(with_source(&e)))?;
     let (end, ended) = watch::channel(false);
     let app = App {
         engine: assembly.engine.clone(),
         journal: assembly.journal.clone(),
         desk: Arc::clone(&desk),
         seats: api::Seats::new(ended.clone()),
+        views: api::Views::default(),
     };
     let mut followers = tokio::task::JoinSet::new();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(api::serve(listener, api::router(app.clone()), ended.clone()));
-    if let Some(tcp) = tcp {
-        if let Some(address) = tcp.address() {
-            tracing::info!(%address, "the API listens on TCP");
-        }
-        tasks.spawn(api::serve(tcp, api::router(app), ended.clone()));
+    if let Some(listen) = &loaded.config.listen {
+        tasks.spawn(listening::serve(listen.clone(), app, Arc::clone(&desk), ended.clone()));
     }
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
@@ -249,25 +264,31 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
     let tester = Arc::clone(&desk);
     let mut self_test = tokio::task::JoinSet::new();
     self_test.spawn_blocking(move || tester.self_test());
-    // Beside what hears signals: files that cannot be read now, and an engine that stands still, take long. One is at work; one
-    // more, which waits for it, reads whatever is changed meanwhile.
+    // Beside what hears signals: files that cannot be read now, and an engine that stands still, take long. The
+    // desk lets one wait for the one that is at work, and no more.
     let mut reloads = tokio::task::JoinSet::new();
     let reload = |reloads: &mut tokio::task::JoinSet<()>| {
-        let (desk, engine) = (Arc::clone(&desk), assembly.engine.clone());
-        if reloads.len() < 2 {
-            reloads.spawn(async move { drop(desk.reload(&engine).await) });
-        }
+        let desk = Arc::clone(&desk);
+        reloads.spawn(async move { drop(desk.reload().await) });
     };
     // So is what is due in the kernel: each once at a time.
     let (mut kernel_turn, mut block_turn) = (tokio::task::JoinSet::new(), tokio::task::JoinSet::new());
+    // Beside it too, one at a time: a disk that hangs is waited for by nobody.
+    let mut looks = tokio::task::JoinSet::new();
     let mut changes = tokio::time::interval(LOOK);
     changes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // Whether somebody told it to end; else something inside of it died.
     let told = loop {
         tokio::select! {
-            _ = term.recv() => break true,
-            _ = int.recv() => break true,
-            _ = hup.recv() => reload(&mut reloads),
+            told = signals.next() => match told {
+                Told::End => break true,
+                Told::Reload => reload(&mut reloads),
+            },
+            Some(looked) = looks.join_next() => match looked {
+                Ok(true) => reload(&mut reloads),
+                Ok(false) => {}
+                Err(e) => tracing::error!(%e, "a look at the files did not end well"),
+            },
             Some(done) = reloads.join_next() => {
                 if let Err(e) = done {
                     tracing::error!(%e, "a reload did not end well");
@@ -298,8 +319,9 @@ async fn live(assembly: Assembly, desk: Arc<Desk>, loaded: &Loaded, dir: &Path) 
                     tracing::error!("{who} has died: ending, so that a supervisor starts quell again");
                     break false;
                 }
-                if desk.files_changed() {
-                    reload(&mut reloads);
+                if looks.is_empty() {
+                    let desk = Arc::clone(&desk);
+                    looks.spawn_blocking(move || desk.files_changed());
                 }
             }
             served = tasks.join_next() => {

@@ -6,6 +6,6 @@ mod metrics;
 #[cfg(feature = "otlp")]
 mod traces;
 
-pub(crate) use metrics::{Meters, TEXT, scrape};
+pub(crate) use metrics::{Look, Meters, TEXT, scrape};
 #[cfg(feature = "otlp")]
 pub(crate) use traces::Traces;

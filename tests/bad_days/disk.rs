@@ -80,3 +80,20 @@ fn with_a_full_disk_it_freezes_and_kills_and_the_record_follows() {
     daemon.end();
     drop(verifies(&state));
 }
+
+/// A supervisor tries again after a 1, and not after a 2.
+#[test]
+fn a_start_that_finds_no_room_ends_with_1_and_stands_once_there_is_some() {
+    let Some(host) = host("no-room", super::host::kill_one) else { return };
+    let Some(disk) = SmallDisk::mount(&host.dir().join("disk")) else { return };
+    let state = host.dir().join("disk/state");
+    disk.fill();
+    let mut daemon = host.start(&state, false, None);
+    let ended = daemon.wait();
+    assert_eq!(ended.code(), Some(1), "{}", daemon.log());
+    assert!(daemon.log().contains("cannot be used"), "{}", daemon.log());
+    disk.free();
+    let mut daemon = host.start(&state, false, None);
+    daemon.stands();
+    daemon.end();
+}

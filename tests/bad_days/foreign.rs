@@ -101,3 +101,46 @@ fn what_anybody_can_write_acts_on_nobody_and_opens_no_breaker() {
     let opened = system.iter().filter(|record| matches!(record.body, Body::BreakerChanged(_))).count();
     assert_eq!(opened, 0, "the breaker was moved");
 }
+
+/// A reload takes the file out, then calls it trusted: it is still followed, as what it was at the start.
+#[test]
+fn no_reload_makes_trusted_what_anybody_can_write() {
+    let Some(host) = Host::new("reload", &[("it", kill_one("seen"))], &[("seen", "Image|endswith: /MARK")]) else {
+        return;
+    };
+    let config = host.dir().join("blind.yaml");
+    let plain = fs::read_to_string(&config).unwrap();
+    let follow = |more: &str| {
+        let format = Format::Recording.as_str();
+        let files = format!("enabled: false }}, files: [{{ format: {format}, path: foreign.jsonl{more} }}]");
+        plain.replace("enabled: false }", &files)
+    };
+    fs::write(&config, follow("")).unwrap();
+    let file = host.dir().join("foreign.jsonl");
+    fs::write(&file, "").unwrap();
+    let state = host.dir().join("state");
+    let mut daemon = host.start(&state, false, None);
+    daemon.stands();
+    let node = daemon.status()["node"].clone();
+    let group = host.inside.below("innocent");
+    let mut sleepers = Sleepers(Vec::new());
+    for (number, text) in [plain.clone(), follow(", trusted: true")].iter().enumerate() {
+        fs::write(&config, text).unwrap();
+        let told = || daemon.said().matches("\"message\":\"reloaded\"").count();
+        wait_until("it is reloaded", || told() > number);
+        assert!(daemon.said().contains("`sources` was changed and needs a restart"), "{}", daemon.log());
+        let program = host.copy("/bin/sleep", &format!("bin/innocent-{number}"));
+        let child = group.spawn(&[program.clone(), "1000".to_owned()], host.dir(), &[]);
+        let exe = format!("/proc/{}/exe", child.id());
+        wait_until("it runs", || fs::read_link(&exe).is_ok_and(|path| path.to_str() == Some(program.as_str())));
+        let line = lie(number, child.id(), &format!("/elsewhere-{number}/{}", host.mark), &node);
+        sleepers.0.push(child);
+        OpenOptions::new().append(true).open(&file).unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
+        wait_until("it has its run, which asks", || {
+            assert!(sleepers.all_live(), "a line in a file killed somebody");
+            let runs = daemon.runs();
+            runs.iter().filter(|run| run.to_string().contains("anybody can write")).count() > number
+        });
+    }
+    daemon.end();
+}

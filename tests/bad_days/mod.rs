@@ -7,10 +7,11 @@
 
 mod disk;
 mod foreign;
+mod hanging;
 pub(crate) mod host;
 mod journal;
 pub(crate) mod soak;
-mod stopped;
+pub(crate) mod stopped;
 mod unreadable;
 
 /// Whether the long searches are wanted.

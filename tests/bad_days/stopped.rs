@@ -74,7 +74,7 @@ os.waitpid(tid, 0x40000000)
 ";
 
 /// Who holds the thread of this name; it goes on with the end of this. `None`, loudly, where no thread can be held.
-fn held(daemon: &Daemon, name: &str) -> Option<Bounded> {
+pub(crate) fn held(daemon: &Daemon, name: &str) -> Option<Bounded> {
     let mut tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().flatten();
     let is_it = |task: &std::fs::DirEntry| {
         std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)

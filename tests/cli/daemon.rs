@@ -87,7 +87,7 @@ fn it_answers_refuses_a_second_and_ends_when_told() {
     let second = quell(&["up", "--data-dir", daemon.dir.to_str().unwrap()]).ends(2);
     assert!(second.err.contains("in use"), "{}", second.err);
     assert!(second.err.contains(&daemon.pid().to_string()), "it names the first: {}", second.err);
-    let refused = daemon.ask(&["uninstall"]).ends(1);
+    let refused = daemon.ask(&["uninstall"]).ends(2);
     assert!(refused.err.contains("daemon"), "{}", refused.err);
 
     let since = Instant::now();

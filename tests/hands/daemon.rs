@@ -4,6 +4,9 @@
 use super::attack::Attack;
 use super::site::{Daemon, Site};
 use super::wait_until;
+use crate::bad_days::stopped::held;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 
 /// The whole of it is dead and nobody else, and the run says so.
 #[track_caller]
@@ -80,6 +83,27 @@ fn whoever_pauses_holds_the_hands_whether_the_daemon_lives_or_not() {
     next.go();
     is_contained(&daemon, &next);
     assert!(attack.living().len() > 2, "what was refused while paused is not done now");
+}
+
+#[test]
+fn a_resume_that_the_engine_takes_late_reaches_the_kernel_though_its_client_has_left() {
+    let Some(site) = Site::build() else { return };
+    let Some(mut daemon) = Daemon::up(&site) else { return };
+    daemon.says(&["pause"]);
+    daemon.kill();
+    daemon.again();
+    // Hands that were held from their start are tried once they are not.
+    assert_eq!((&daemon.status()["paused"], &daemon.status()["hands"]["tried"]), (&true.into(), &false.into()));
+    let Some(holder) = held(&daemon.own, "quell-sensor") else { return };
+    let mut client = UnixStream::connect(daemon.dir().join("quell.sock")).unwrap();
+    client.write_all(b"POST /v1/resume HTTP/1.1\r\nhost: quell\r\ncontent-length: 0\r\n\r\n").unwrap();
+    // What came later, and is only read, was answered: the other was taken in.
+    daemon.says(&["run", "list"]);
+    drop(client);
+    drop(holder);
+    wait_until("the engine goes on", || daemon.status()["paused"] == false);
+    wait_until("what acts in the kernel goes on too", || daemon.status()["hands"]["tried"] == true);
+    assert!(daemon.status()["pause_failed"].is_null());
 }
 
 #[test]

@@ -266,15 +266,6 @@ pub struct Paused {
     pub refused_meanwhile: u64,
 }
 
-/// What is in force after a reload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reloaded {
-    /// How many playbooks.
-    pub playbooks: u64,
-    /// The ceiling.
-    pub mode: Mode,
-}
-
 /// What came of what the kernel's reflex struck.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReflexWritten {

@@ -2,7 +2,6 @@
 //!
 //! Owns the questions and the way to the engine's thread. The answers are made there, so that state has one owner.
 
-use super::definitions::Definitions;
 use super::job::Input;
 use super::question::AnswerGiven;
 use quell_model::record::{ExceptionDrafted, HeadsSealed, RecorderPinned};
@@ -197,8 +196,6 @@ pub enum Request {
         /// Each entry that did.
         fired: Vec<quell_model::record::ReflexFired>,
     },
-    /// Work by these from now on.
-    Reload(Box<Definitions>),
 }
 
 /// Why a request was not done.

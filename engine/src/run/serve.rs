@@ -5,7 +5,8 @@
 mod incidents;
 mod standing;
 
-use super::answers::{self, EngineStatus, Held, ModeNow, OfIncident, OfRun, Paused, ReflexWritten, Reloaded};
+use super::answers::{self, EngineStatus, Held, ModeNow, OfIncident, OfRun, Paused, ReflexWritten};
+use super::definitions::Definitions;
 use super::request::{Refusal, Request};
 use super::shell::{Core, run_started};
 use crate::incident::Incident;
@@ -68,16 +69,16 @@ impl<W: Send + 'static> Core<W> {
                 self.ink.commit();
                 Ok(Json::Null)
             }
-            Request::Reload(definitions) => {
-                self.definitions = *definitions;
-                self.outputs.reload(&self.definitions.playbooks);
-                self.triggers.forget_planned();
-                self.note_texts();
-                self.set_schedules();
-                let playbooks = self.definitions.playbooks.len() as u64;
-                Ok(answers::json(Reloaded { playbooks, mode: self.definitions.ceiling }))
-            }
         }
+    }
+
+    /// Works by these from now on. For whoever turns it, who swaps the rules in the same moment.
+    pub fn reload(&mut self, definitions: Definitions) {
+        self.definitions = definitions;
+        self.outputs.reload(&self.definitions.playbooks);
+        self.triggers.forget_planned();
+        self.note_texts();
+        self.set_schedules();
     }
 
     fn status(&self) -> Json {

@@ -54,7 +54,8 @@ impl Journal {
     /// How it goes; waits for no disk.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        self.0.counter.figures()
+        let figures = self.0.counter.figures();
+        Figures { takes: figures.takes && !self.hangs(), ..figures }
     }
 
     /// What it takes in a directory. Asks the database, and not its writer.

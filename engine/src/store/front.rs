@@ -21,6 +21,10 @@ use std::time::Duration;
 /// comes beyond is refused with a reason.
 pub(super) const MOST_HELD: usize = 64 << 20;
 
+/// A commit takes a millisecond, on a bad day some hundred; a disk that is slow, or that refuses, still answers. What has not
+/// come back after this long hangs.
+const HANGS: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+
 /// So many items are accounted for under one lock: who cannot wait waits for no more than some microseconds.
 const LOCKED_FOR: usize = 32;
 
@@ -69,6 +73,8 @@ struct Front {
     closing: bool,
     /// The writer waits for work, and nobody has woken it.
     asleep: bool,
+    /// The writer is at work: until when it may be silent.
+    busy: Option<Countdown>,
     /// Why the database refuses, while it does.
     trouble: Option<StoreError>,
     /// Items that were not taken, for want of room.
@@ -114,6 +120,7 @@ impl Counter {
                 late: 0,
                 closing: false,
                 asleep: false,
+                busy: None,
                 trouble: None,
                 refused: 0,
                 commits_refused: 0,
@@ -195,6 +202,7 @@ impl Counter {
     /// For the writer: waits for work, at most as long as the pause goes on.
     pub(super) fn take(&self, pause: Option<Countdown>) -> Taken {
         let mut front = self.front();
+        front.busy = None;
         while front.queue.is_empty() && !front.closing {
             front.asleep = true;
             match pause.map(Countdown::left) {
@@ -206,6 +214,7 @@ impl Counter {
             }
         }
         front.asleep = false;
+        front.busy = Some(Countdown::of(HANGS));
         let (orders, revived) = (std::mem::take(&mut front.queue), std::mem::take(&mut front.revived));
         Taken { orders, revived, closing: front.closing }
     }
@@ -219,7 +228,10 @@ impl Counter {
                 front.committed(item, &mut passed);
             }
         }
-        self.front().trouble = None;
+        let mut front = self.front();
+        front.trouble = None;
+        front.busy = Some(Countdown::of(HANGS));
+        drop(front);
         self.moved.notify_all();
         passed
     }
@@ -331,6 +343,11 @@ impl Counter {
     /// Every stream that has not passed, and its last number.
     pub(super) fn streams(&self) -> Vec<(StreamId, Seq)> {
         self.front().heads.iter().map(|(stream, head)| (stream.clone(), head.seq)).collect()
+    }
+
+    /// Whether the writer has not come back from what it does for longer than any disk takes that still answers.
+    pub(super) fn hangs(&self) -> bool {
+        self.front().busy.is_some_and(|busy| busy.left().is_zero())
     }
 
     /// How it goes.

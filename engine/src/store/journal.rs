@@ -407,10 +407,17 @@ impl Journal {
             .is_some_and(|writer| !writer.is_finished())
     }
 
+    /// Whether the writer's thread stands still in the disk's hands. Without such a thread nothing does.
+    pub(super) fn hangs(&self) -> bool {
+        self.0.writer_id.is_some() && self.0.counter.hangs()
+    }
+
     /// How it does.
     #[must_use]
     pub fn health(&self) -> Health {
-        Health { recovery: self.0.recovery.clone(), ..self.0.counter.health() }
+        let health = self.0.counter.health();
+        let hangs = || self.hangs().then(|| "the disk hangs: what it was given does not come back".to_owned());
+        Health { recovery: self.0.recovery.clone(), trouble: health.trouble.or_else(hangs), ..health }
     }
 
     /// Writes what is waiting and lets the directory go. What the database still refuses stays on the slate, where the

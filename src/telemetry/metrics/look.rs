@@ -13,7 +13,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One question at a time.
 #[derive(Debug, Default)]
-pub(super) struct Look(Arc<Mutex<()>>);
+pub(crate) struct Look(Arc<Mutex<()>>);
 
 impl Look {
     /// Does the work, after whoever does the same; none when it did not end in time. It goes on then, and the next waits for it.
@@ -37,7 +37,7 @@ impl Look {
     }
 
     /// The same for what blocks.
-    pub(super) async fn beside<T: Send + 'static>(
+    pub(crate) async fn beside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Option<T> + Send + 'static,
     ) -> Option<T> {

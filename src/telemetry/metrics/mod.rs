@@ -20,6 +20,7 @@ mod meters;
 mod page;
 mod table;
 
+pub(crate) use look::Look;
 pub(crate) use meters::Meters;
 
 use crate::daemon::Desk;

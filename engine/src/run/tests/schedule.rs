@@ -119,9 +119,8 @@ fn a_schedule_that_is_new_or_another_misses_nothing_from_before() {
     stage.settle();
     assert_eq!(pers(&stage), Vec::<String>::new(), "Monday was before it was there");
     // Without it, and with it again.
-    let none = Box::new(Definitions { playbooks: Vec::new(), ..weekly(long) });
-    stage.core.serve(Request::Reload(none)).unwrap();
-    stage.core.serve(Request::Reload(Box::new(weekly(long)))).unwrap();
+    stage.core.reload(Definitions { playbooks: Vec::new(), ..weekly(long) });
+    stage.core.reload(weekly(long));
     let sets = stage.journal.latest(&[Kind::ScheduleSet], 10).unwrap();
     let set = |record: &Record| matches!(&record.body, Body::ScheduleSet(set) if set.schedule.is_some());
     assert_eq!(sets.iter().map(set).collect::<Vec<_>>(), [true, false, true]);

@@ -6,6 +6,7 @@ use crate::store::Journal;
 use quell_model::{Durability, Seq, StoreError};
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::Duration;
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -54,6 +55,22 @@ fn a_locked_database_stops_only_those_who_need_it() {
     assert_eq!(journal.read(&"run/a".into(), 1).unwrap(), shown, "what was shown is what was written");
     append(&journal, vec![notes("run/a", 4, 1, Durability::Synced)]).unwrap();
     assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
+}
+
+/// The writer's thread stands still, as it does in a sync that does not come back.
+#[test]
+fn a_disk_that_hangs_is_told_while_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    let (let_go, held) = mpsc::sync_channel::<()>(1);
+    let done = Box::new(move |_| assert!(held.recv().is_err()));
+    journal.submit(vec![notes("run/a", 0, 1, Durability::Synced)], done);
+    journal.written(notes("run/b", 0, 1, Durability::Written)).unwrap();
+    wait_until("it is told", || journal.health().trouble.is_some_and(|why| why.contains("hangs")));
+    assert!(!journal.figures().takes, "who looks at the figures alone sees it too");
+    drop(let_go);
+    wait_until("the records are written", || journal.health().waiting == 0);
+    assert_eq!((journal.health().trouble, journal.figures().takes), (None, true));
 }
 
 #[test]
