@@ -197,7 +197,7 @@ impl<'a> Story<'a> {
                 _ => None,
             };
             // What a start takes up is no other try.
-            unasked.extend(begins.filter(|part| begun.insert(part)));
+            unasked.extend(begins.filter(|part| begun.insert(*part)));
             match &record.body {
                 Body::RunReopened(reopened) => {
                     begun.retain(|part| reopened.again.iter().all(|again| !again.covers(part)));
