@@ -7,7 +7,8 @@ use super::super::answers::{self, IncidentAcknowledged, IsFalsePositive, OfIncid
 use super::super::by_incident::Answers;
 use super::super::request::Refusal;
 use super::super::shell::Core;
-use crate::incident::{Incident, Incidents, Standing};
+use super::super::unread::Unread;
+use crate::incident::{Incident, Standing};
 use quell_model::playbook::IncidentMoment;
 use quell_model::record::{
     AcknowledgementChanged, ExceptionDrafted, IncidentCame, IncidentChanged, IncidentState, NewRecord, Verdict,
@@ -113,8 +114,7 @@ impl<W: Send + 'static> Core<W> {
             let came = IncidentCame { moment, record, level, by: Some(by), why };
             let mut began = None;
             if self.is_awaited(moment) {
-                self.can_be_read(&StreamId::incident(&incident.id))?;
-                began = self.beginning(&incident.id).map_err(|error| Refusal::NotNow(error.to_string()))?;
+                began = self.beginning(&incident.id)?;
             }
             answers = self.answers_to(&incident.id, &came, began.as_ref(), now);
         }
@@ -128,10 +128,7 @@ impl<W: Send + 'static> Core<W> {
         if let Some(live) = self.incidents.get_mut(id) {
             return Ok(live.clone());
         }
-        let stream = StreamId::incident(id);
-        self.can_be_read(&stream)?;
-        let found = Incidents::read(self.ink.journal(), &stream, &mut |_| ());
-        let found = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
+        let found = self.ink.readable(&StreamId::incident(id))?.incident().map_err(Unread::from)?;
         found.ok_or_else(|| Refusal::NotFound { kind: "incident", id: id.to_string() })
     }
 
