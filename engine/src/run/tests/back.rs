@@ -3,9 +3,11 @@
 
 mod bait;
 mod boots;
+mod bounds;
 mod breaker;
 mod by_hand;
 mod incidents;
+mod items;
 mod parts;
 mod promote;
 mod questions;
