@@ -149,7 +149,7 @@ pub struct MayAnswer<'a> {
     pub person: Option<&'a Name>,
     /// These approvers.
     pub approvers: Option<&'a Name>,
-    /// Who started the run, and who had it tried again.
+    /// Who started the run or those above it, and who had them tried again.
     pub requesters: Vec<&'a Name>,
     /// Who was asked whether it was them.
     pub suspects: Vec<&'a Name>,

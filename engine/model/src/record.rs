@@ -317,13 +317,6 @@ pub struct RunStarted {
     pub moments: Moments,
 }
 
-impl RunStarted {
-    /// Who wanted it: whoever started it, or made the incident do what it answers.
-    pub fn requesters(&self) -> impl Iterator<Item = &Name> {
-        self.by.iter().chain(self.came.as_ref().and_then(|came| came.by.as_ref()))
-    }
-}
-
 /// The five moments of a step, where they exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Moments {

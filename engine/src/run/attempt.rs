@@ -5,6 +5,8 @@
 
 use super::conclude::Ending;
 use super::job::{self, Acted, Answer, Input, Where, Work};
+use super::machine::Approved;
+use super::purpose::Purpose;
 use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
 use quell_model::action::{Action, ActionContext, IdempotencyKey, Progress, Want};
@@ -12,7 +14,9 @@ use quell_model::guard::{Act, Admitted, Ask, Consent, Decision, bait, decide};
 use quell_model::playbook::{Step, StepKind, Unanswered};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
-use quell_model::{ActionError, Json, Lane, Mode, Outcome, Plan, RunId, Secrets, Stop, StoreError, StreamId, Truth};
+use quell_model::{
+    ActionError, Json, Lane, Mode, Outcome, Plan, RunId, Secrets, Stamp, Stop, StoreError, StreamId, Truth,
+};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,11 +55,17 @@ impl<W: Send + 'static> Core<W> {
                 return self.list_items(id, &step, part);
             }
         }
+        let began = live.run.part_began(&part).unwrap_or(now);
+        if attempt > 1 && step.deadline.is_some_and(|deadline| now.since(began) > deadline) {
+            let why = format!("its `deadline` was over before attempt {attempt} could begin");
+            return self.end(id, &part, Ending::failed(why));
+        }
         let under_way = UnderWay {
             attempt,
+            began,
             item,
             input: Json::Null,
-            deadline: now.after(step.timeout),
+            deadline: attempt_ends(&step, began, now),
             stop: Stop::default(),
             admitted: None,
         };
@@ -159,7 +169,8 @@ impl<W: Send + 'static> Core<W> {
         let Some(under_way) = self.under_way(id, &part) else { return };
         under_way.input = input.clone();
         let bounds = (clock, under_way.deadline, under_way.stop.clone());
-        let late = || ActionError::retry("it took longer than its `timeout`");
+        let words = self.too_long(id, &part);
+        let late = move || ActionError::retry(words);
         match self.parts.crew.get(action).cloned() {
             None => self.end(id, &part, Ending::failed(format!("this engine has no hands for `{action}`"))),
             Some(Verb::Looks(look)) => {
@@ -194,6 +205,7 @@ impl<W: Send + 'static> Core<W> {
             Answer::Looked(Ok(output)) => self.end(id, part, Ending::done(output, "it was read, nothing was changed")),
             Answer::Planned(Err(error)) | Answer::Looked(Err(error)) => self.attempt_failed(id, part, &error),
             Answer::Planned(Ok(plan)) => self.judge(id, part, plan, Purpose::First),
+            Answer::Intended(Ok(())) if self.paused => self.paused_before(id, part),
             Answer::Intended(Ok(())) => self.act(id, part),
             Answer::Intended(Err(error)) => self.end(
                 id,
@@ -213,8 +225,13 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
         if live.run.is_stopped() {
-            let proof = "the run was cancelled, or is taken back, before it acted".to_owned();
-            return self.end(id, part, Ending { outcome: Outcome::Cancelled, proof, ..Ending::default() });
+            let words = if purpose.may_have_acted() {
+                "it was cancelled, or is taken back"
+            } else {
+                "the run was cancelled, or is taken back, before it acted"
+            };
+            let ending = Ending { outcome: Outcome::Cancelled, proof: words.to_owned(), ..Ending::default() };
+            return self.not_done(id, part, purpose, ending);
         }
         let Some(step) = live.run.playbook.step(&part.step) else { return };
         let StepKind::Action { action, .. } = &step.kind else { return };
@@ -222,13 +239,14 @@ impl<W: Send + 'static> Core<W> {
         if let Some(before) = live.run.would_lose(part, &plan) {
             let undo = format!("`quell run undo {id}/{}` takes it back first", part.step);
             let why = format!("it did that before, which stands and would be lost sight of: {undo}");
-            return self.end(id, part, Ending::refused("retry", &before, why));
+            return self.not_done(id, part, purpose, Ending::refused("retry", &before, why));
         }
         let (mode, because) = self.mode_of(id, step);
         let playbook = live.run.playbook.name.clone();
+        let approved = live.run.approved(part, &plan);
         let consent = match purpose {
-            _ if live.run.is_approved(part, &plan) => Consent::Given,
-            Purpose::Stale => Consent::Wanted,
+            _ if approved == Some(Approved::ByPerson) => Consent::Given,
+            Purpose::Stale { .. } => Consent::Wanted,
             _ if step.approve.is_some() => Consent::Wanted,
             _ => Consent::AsNeeded,
         };
@@ -254,13 +272,16 @@ impl<W: Send + 'static> Core<W> {
         // Where anything but the step itself wants the question, nobody's silence is a yes.
         let silence_acts = step.approve.as_ref().is_some_and(|approve| approve.otherwise == Unanswered::Run)
             && would_act
-            && !matches!(purpose, Purpose::Stale)
+            && !matches!(purpose, Purpose::Stale { .. })
             && opens.is_none()
             && bait(&ask, &plan).is_none()
             && self.guard().breaker.objection(&self.memory, &ask, &plan).is_none();
         let action = action.clone();
         let above: Vec<RunId> = ask.above.iter().map(|(run, _)| (*run).clone()).collect();
-        let decision = decide(self.guard(), &self.memory, &Ask { run: id, ..ask }, plan);
+        // Much may have come since it was asked: silence is a yes only where it would be one now.
+        let silent = approved == Some(Approved::BySilence);
+        let consent = if silent && silence_acts { Consent::Given } else { ask.consent };
+        let decision = decide(self.guard(), &self.memory, &Ask { run: id, consent, ..ask }, plan);
         if let Some(why) = opens.filter(|_| !matches!(decision, Decision::Refuse { .. })) {
             tracing::error!(%playbook, why, "the breaker opens: it acts on nothing new for a while, and where it has acted it goes on");
             self.breaker_changes(BreakerChanged { playbook: playbook.clone(), open: true, why, by: None }, now);
@@ -269,11 +290,27 @@ impl<W: Send + 'static> Core<W> {
         match decision {
             Decision::Refuse { guard, target, why } => {
                 self.counted.refused_by_pause += u64::from(guard.as_str() == "pause");
-                self.end(id, part, Ending::refused(guard.as_str(), &target, why));
+                self.not_done(id, part, purpose, Ending::refused(guard.as_str(), &target, why));
             }
-            Decision::Ask { plan, guard, why } => self.ask_first(id, part, plan, (guard, why), silence_acts),
+            Decision::Ask { why, .. } if silent && !matches!(purpose, Purpose::Stale { .. }) => {
+                let proof = format!("nobody answered in time, and silence is no yes any more: {why}");
+                self.not_done(id, part, purpose, Ending { outcome: Outcome::Denied, proof, ..Ending::default() });
+            }
+            Decision::Ask { plan, guard, why } => match self.no_room(id) {
+                Some(full) => {
+                    let because = format!("{why}; {full}, so that it only plans");
+                    let ending = Ending::left_at_plan(part.clone(), action, input, plan, because);
+                    self.not_done(id, part, purpose, ending);
+                }
+                None => {
+                    let unknown =
+                        if purpose.may_have_acted() { "; nobody knows whether it was done before" } else { "" };
+                    self.ask_first(id, part, plan, (guard, why + unknown), silence_acts);
+                }
+            },
             Decision::Observe { plan, why } => {
-                self.end(id, part, Ending::left_at_plan(part.clone(), action, input, plan, why));
+                let ending = Ending::left_at_plan(part.clone(), action, input, plan, why);
+                self.not_done(id, part, purpose, ending);
             }
             Decision::Act(admitted) => {
                 let act = Act::of(now, action.clone(), id.clone(), playbook, admitted.plan());
@@ -349,12 +386,12 @@ impl<W: Send + 'static> Core<W> {
         let Some((verb, cx, admitted)) = self.hands(id, part) else { return };
         // The one place where an intent becomes an act: whatever was written down is in the journal first.
         self.ink.commit();
-        let needed = self.secrets_of(id, part, verb.spec());
+        let (needed, words) = (self.secrets_of(id, part, verb.spec()), self.too_long(id, part));
         let (clock, place) = (Arc::clone(&self.parts.clock), needed.place(place(verb.spec().lane)));
         let work: Work<Answer> = Box::pin(async move {
             let started = clock.now();
             let (deadline, stop) = (cx.deadline, cx.stop.clone());
-            let late = || Err(ActionError::Unknown { why: "it took longer than its `timeout`".to_owned() });
+            let late = move || Err(ActionError::Unknown { why: words.to_owned() });
             let run = needed.given(cx, async |cx| {
                 job::within(Arc::clone(&clock), deadline, stop, verb.run(&admitted, &cx), late).await
             });
@@ -369,6 +406,16 @@ impl<W: Send + 'static> Core<W> {
             Answer::Acted(Acted { run: Some(run), truth, started, verified: clock.now() })
         });
         self.send_work(id, part.clone(), place, work);
+    }
+
+    /// What is said of an attempt that did not end in time.
+    fn too_long(&self, id: &RunId, part: &Part) -> &'static str {
+        let live = self.runs.get(id);
+        let by_deadline = live.and_then(|live| {
+            let (at, deadline) = (live.under_way.get(part)?, live.run.playbook.step(&part.step)?.deadline?);
+            (at.deadline == at.began.after(deadline)).then_some("its step's `deadline` was over before it ended")
+        });
+        by_deadline.unwrap_or("it took longer than its `timeout`")
     }
 
     /// Its work panicked: an act may have happened, anything else has not.
@@ -391,9 +438,8 @@ impl<W: Send + 'static> Core<W> {
         let step = live.run.playbook.step(&part.step)?;
         let StepKind::Action { action, .. } = &step.kind else { return None };
         let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() else { return None };
-        let timeout = step.timeout;
         let under_way = live.under_way.get_mut(part)?;
-        under_way.deadline = self.parts.clock.now().after(timeout);
+        under_way.deadline = attempt_ends(step, under_way.began, self.parts.clock.now());
         self.under_hand(id, part, verb, IdempotencyKey::of(id, part))
     }
 
@@ -519,13 +565,11 @@ impl<W: Send + 'static> Core<W> {
     }
 }
 
-/// Whether an attempt is new, or an intent from before a crash.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    First,
-    TakenUp,
-    /// From before a crash, and so long ago that a person is asked whether it is still wanted.
-    Stale,
+/// When an attempt that begins now is to have ended, of a part that began then.
+fn attempt_ends(step: &Step, began: Stamp, now: Stamp) -> Stamp {
+    let by_itself = now.after(step.timeout);
+    let last = step.deadline.map(|deadline| began.after(deadline));
+    last.filter(|last| last.boot_ns < by_itself.boot_ns).unwrap_or(by_itself)
 }
 
 pub(super) fn place(lane: Lane) -> Where {

@@ -23,6 +23,8 @@ pub(super) struct Ending {
     pub(super) hint: Option<String>,
     /// What was planned and not done: written with the end, so that no crash comes between them.
     pub(super) planned: Option<StepPlanned>,
+    /// Nothing was done by this attempt, though its intent is journaled.
+    pub(super) untouched: bool,
 }
 
 impl Default for Ending {
@@ -36,6 +38,7 @@ impl Default for Ending {
             refusal: None,
             hint: None,
             planned: None,
+            untouched: false,
         }
     }
 }
@@ -84,6 +87,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get_mut(id) else { return };
         let attempts = live.under_way.remove(part).map_or(0, |under_way| under_way.attempt);
+        let left_as_it_was = ending.untouched && live.run.acted(part).is_none();
         let action = live.run.playbook.step(&part.step).and_then(|step| match &step.kind {
             quell_model::playbook::StepKind::Action { action, .. } => Some(action.clone()),
             _ => None,
@@ -121,7 +125,7 @@ impl<W: Send + 'static> Core<W> {
         };
         records.push(NewRecord::new(now, finished));
         // Also of what failed: it may have been done in part, and is to be found when it is taken back.
-        let granted = self.lease_of(id, part);
+        let granted = if left_as_it_was { None } else { self.lease_of(id, part) };
         records.extend(granted.clone().map(|granted| NewRecord::new(now, granted)));
         self.ink.hold();
         self.record(id, records);
@@ -142,7 +146,7 @@ impl<W: Send + 'static> Core<W> {
             ActionError::Unknown { .. } => (Some(Duration::ZERO), None),
             ActionError::GiveUp { hint, .. } => (None, hint.clone()),
         };
-        let began = live.run.part_began(part).unwrap_or(now);
+        let began = live.under_way.get(part).map_or(now, |under_way| under_way.began);
         let again = after
             .filter(|_| attempt < step.retry.attempts)
             .map(|after| now.after(after.max(backoff(step.retry, id, part, attempt))));

@@ -21,7 +21,7 @@ use quell_model::record::{
     Part, QuestionAnswered, QuestionAsked, QuestionKind, RunStarted, RunState, StepIntended, SubRunStarted,
 };
 use quell_model::{Body, Hash, Json, Name, Outcome, RunId, Seq, Stamp, StepId};
-pub use question::{APPROVE, Asked};
+pub use question::{APPROVE, Approved, Asked};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 pub use wait::WAIT;
@@ -158,8 +158,8 @@ struct Progress {
     undone: bool,
     /// How it had ended by itself, once it was taken back.
     before_back: Option<Outcome>,
-    /// The sum of the plan that a person has approved.
-    approved: Option<Hash>,
+    /// The sum of the plan that a person has approved, or that acts because nobody said no.
+    approved: Option<(Hash, Approved)>,
     /// The question whether it is to stand, once it was asked.
     confirm: Option<Asked>,
     /// Who was asked whether it was them.
@@ -297,12 +297,12 @@ impl Run {
             Body::TimerSet(timer) => self.timer_set(at, timer),
             Body::SubRunStarted(sub) => self.sub_started(at, sub),
             Body::QuestionAsked(asked) => self.asked(at, asked),
-            Body::QuestionAnswered(answered) => self.answered(answered),
+            Body::QuestionAnswered(answered) => self.answered(at, answered),
             Body::RunFinished(finished) => {
                 self.state = finished.state;
                 self.ended.get_or_insert(finished.state);
                 self.undo = None;
-                self.asking.clear();
+                self.asks_nothing();
             }
             _ => {}
         }
@@ -473,7 +473,10 @@ impl Run {
         for place in fresh.chain(all.into_iter().flatten()) {
             self.next_of_step(&self.playbook.steps[*place as usize], halted, now, commands);
         }
-        index.left.is_empty()
+        for part in &index.orphans {
+            commands.push(Command::TakeUp { part: part.clone(), item: self.item(part) });
+        }
+        index.left.is_empty() && index.orphans.is_empty()
     }
 
     /// Nothing more begins but what is to run at a bad end too.

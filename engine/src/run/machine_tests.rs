@@ -191,6 +191,30 @@ fn items_go_no_more_at_once_than_allowed_and_stop_after_a_failure() {
     assert_eq!(run.next(at(2)), [Command::Conclude { step: "each".into() }]);
 }
 
+/// As an earlier quell could leave it: the step had ended over an item whose plan was still made.
+#[test]
+fn an_item_s_intent_is_taken_up_though_its_step_has_ended() {
+    let mut each = step("each", &[]);
+    let list = quell_model::playbook::Expression { text: "[]".into(), span: Default::default() };
+    each.for_each = Some(ForEach { list, max_parallel: 2, errors: ItemErrors::Stop });
+    let mut run = run_of(vec![each]);
+    let item = |at| Part { step: "each".into(), item: Some(at) };
+    let listed = StepProgressed { part: whole("each"), mark: serde_json::json!({ "items": ["x", "y"] }) };
+    let intent = StepIntended {
+        part: item(1),
+        attempt: 1,
+        action: "cloud.cut".into(),
+        input: Json::Null,
+        plan: Plan::default(),
+    };
+    let bodies: [Body; 4] =
+        [listed.into(), finished(item(0), Outcome::Failed), finished(whole("each"), Outcome::Failed), intent.into()];
+    bodies.iter().for_each(|body| run.apply(at(1), body));
+    assert_eq!(run.next(at(2)), [Command::TakeUp { part: item(1), item: "y".into() }]);
+    run.apply(at(2), &finished(item(1), Outcome::Verified));
+    assert!(matches!(run.next(at(3))[..], [Command::Finish { state: RunState::Failed, .. }]));
+}
+
 const ENDS: [Outcome; 5] = [Outcome::Verified, Outcome::Failed, Outcome::Refused, Outcome::Already, Outcome::Denied];
 
 proptest! {

@@ -24,6 +24,7 @@ mod losses;
 pub mod machine;
 mod measure;
 mod promote;
+mod purpose;
 mod question;
 mod recovery;
 mod remembered;

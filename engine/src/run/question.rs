@@ -21,6 +21,7 @@ use quell_model::playbook::{AskPerson, StepKind};
 use quell_model::record::{AnswerTooLate, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, UndoBegan};
 use quell_model::{Body, Json, Kind, Name, Outcome, Plan, RunId, StepId, Stop, StreamId};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Questions that wait at once. Beyond it a run only plans: whoever makes ever new subjects must not hold that many runs
@@ -90,10 +91,6 @@ impl<W: Send + 'static> Core<W> {
         let (action, approve) = (action.clone(), step.approve.clone().unwrap_or_default());
         let Some(under_way) = live.under_way.get(part) else { return };
         let (input, attempt) = (under_way.input.clone(), under_way.attempt);
-        if let Some(full) = self.no_room(id) {
-            let because = format!("{because}; {full}, so that it only plans");
-            return self.end(id, part, Ending::left_at_plan(part.clone(), action, input, plan, because));
-        }
         let target = plan.targets.first().map(|target| target.label.as_str()).unwrap_or_default();
         let more = plan.targets.len().saturating_sub(1);
         let text = match (target, more) {
@@ -270,6 +267,7 @@ impl<W: Send + 'static> Core<W> {
         let timeout = live.run.playbook.step(&part.step).map_or(Duration::ZERO, |step| step.timeout);
         let under_way = UnderWay {
             attempt: question.attempt,
+            began: live.run.part_began(part).unwrap_or(now),
             item,
             input: question.input,
             deadline: now.after(timeout),
@@ -280,7 +278,7 @@ impl<W: Send + 'static> Core<W> {
         let told = if why.is_empty() { String::new() } else { format!(": {why}") };
         match (question.question, question.plan) {
             (QuestionKind::Approve, Some(plan)) if choice.as_str() == APPROVE => {
-                self.judge(id, part, *plan, super::attempt::Purpose::First);
+                self.judge(id, part, *plan, super::purpose::Purpose::First);
             }
             (QuestionKind::Ask, _) => {
                 let proof = match &by {
@@ -297,7 +295,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Why no further question can be asked now.
-    fn no_room(&self, id: &RunId) -> Option<String> {
+    pub(super) fn no_room(&self, id: &RunId) -> Option<String> {
         let live = self.runs.get(id)?;
         let untrusted = live.run.started.untrusted;
         let most = if untrusted { MOST_UNTRUSTED } else { MOST_ASKED };
@@ -333,28 +331,30 @@ impl<W: Send + 'static> Core<W> {
         }
         let fitting: Vec<&(Part, Asked)> =
             open.iter().filter(|(_, asked)| asked.question.choices.contains(&given.choice)).collect();
-        let Some((_, first)) = fitting.first() else {
+        if fitting.is_empty() {
             let choices: Vec<&str> = open[0].1.question.choices.iter().map(Name::as_str).collect();
             let (choice, choices) = (&given.choice, choices.join(", "));
             return Err(Refusal::Wrong(format!("`{choice}` is no answer to `{what}`; it takes {choices}")));
-        };
+        }
         if let Some(meant) = given.plan
             && fitting.iter().any(|(_, asked)| asked.question.sum != Some(meant))
         {
             let why = format!("`{what}` would do something else by now than what the answer means; look at it again");
             return Err(Refusal::NotNow(why));
         }
-        if let Some(why) = self.objection(given, first) {
-            return Err(Refusal::Denied(why));
+        // Each asks for itself: who counts for one has perhaps answered another, or is not whom that one asks.
+        let objections: Vec<Option<String>> = fitting.iter().map(|(_, asked)| self.objection(given, asked)).collect();
+        if let Some(Some(why)) = objections.first().filter(|_| objections.iter().all(Option::is_some)) {
+            return Err(Refusal::Denied(why.clone()));
         }
         let (mut settled, mut missing) = (Vec::new(), 0);
-        for (part, asked) in fitting {
+        for ((part, asked), _) in fitting.into_iter().zip(objections).filter(|(_, objection)| objection.is_none()) {
             let answer = self.count(given, part, asked);
             if answer.settles {
                 settled.push(part.to_string());
             } else {
                 let (said, quorum) = (asked.said.len() + 1, self.definitions.people.quorum(asked.question.by.as_ref()));
-                missing = quorum as usize - said.min(quorum as usize);
+                missing = missing.max(quorum as usize - said.min(quorum as usize));
             }
             self.settled(&given.run, asked, answer);
         }
@@ -376,10 +376,10 @@ impl<W: Send + 'static> Core<W> {
 
     /// Why somebody's answer does not count for a question; none: it does.
     fn does_not_count(&self, run: &Run, question: &QuestionAsked, by: &Name) -> Option<String> {
-        let suspects = if question.question == QuestionKind::Ask { Vec::new() } else { run.suspects().collect() };
-        // Whoever wants a run wants what its steps start.
-        let above = self.above(run).flat_map(|above| above.run.requesters());
-        let requesters = run.requesters().chain(above).collect();
+        let of_itself = question.question == QuestionKind::Ask;
+        let suspects = if of_itself { BTreeSet::new() } else { self.suspected(run) };
+        let requesters = self.wanted_by(run);
+        let (suspects, requesters) = (suspects.iter().collect(), requesters.iter().collect());
         self.definitions.people.objection(by, &may_answer(question, requesters, suspects))
     }
 
@@ -446,6 +446,7 @@ impl<W: Send + 'static> Core<W> {
         let came_before = match before.map(|answered| *answered) {
             Some(QuestionAnswered { choice, by: Some(by), .. }) => format!("{by} answered `{choice}` before"),
             Some(QuestionAnswered { choice, why, .. }) => format!("{why}, which meant `{choice}`"),
+            None if self.runs.contains_key(&given.run) => "its step ended before an answer came".to_owned(),
             None => "its run ended before an answer came".to_owned(),
         };
         // Once is enough: nobody makes a run's story long by saying it again.

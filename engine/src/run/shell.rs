@@ -60,13 +60,15 @@ pub(super) struct Live {
     /// Parts that somebody is at, with the attempt's state.
     pub(super) under_way: HashMap<Part, UnderWay>,
     pub(super) moments: Moments,
-    /// Nothing of it acted: it only planned.
+    /// Nothing of it acted.
     pub(super) only_planned: bool,
 }
 
 /// An attempt between its phases.
 pub(super) struct UnderWay {
     pub(super) attempt: u32,
+    /// When the first attempt of its part began: what the step's `deadline` counts from.
+    pub(super) began: Stamp,
     pub(super) item: Json,
     pub(super) input: Json,
     pub(super) deadline: Stamp,
@@ -463,7 +465,7 @@ impl<W: Send + 'static> Core<W> {
         self.sub_finished(&live.run, finished.outputs, finished.summary);
         live.run.subs().for_each(|sub| drop(self.ends.remove(&sub.run)));
         let started = &live.run.started;
-        let planned = live.only_planned.then(|| started.incident.clone());
+        let planned = (live.only_planned && live.run.only_planned()).then(|| started.incident.clone());
         self.tally.finished(&started.playbook, state);
         self.triggers.ended(&started.playbook, &started.per, id, planned);
         self.memory.run_ended(id);
@@ -520,8 +522,10 @@ impl Live {
             | Command::TakeBack { part, .. }
             | Command::GoOn { part, .. } => self.under_way.contains_key(part),
             Command::Finish { .. } => !self.under_way.is_empty(),
-            // A look or a script journals no intent: what runs finishes all the same.
-            Command::Block { step, .. } => self.under_way.keys().any(|part| part.step == *step),
+            // A plan, a look or a script journals no intent: what runs finishes all the same.
+            Command::Block { step, .. } | Command::Conclude { step } => {
+                self.under_way.keys().any(|part| part.step == *step)
+            }
             _ => false,
         }
     }

@@ -20,7 +20,7 @@ use quell_model::playbook::SubPlaybook;
 use quell_model::record::{
     Moments, NewRecord, ParentRun, Part, RunStarted, RunState, SubRunStarted, UndoFinished, UndoIntended,
 };
-use quell_model::{Body, Json, Kind, Outcome, Plan, RunId, StreamId};
+use quell_model::{Body, Json, Kind, Name, Outcome, Plan, RunId, StreamId};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -168,6 +168,8 @@ impl<W: Send + 'static> Core<W> {
                 part: sub.part.clone(),
                 depth: depth_below(parent),
                 detached: sub.detached,
+                wanted_by: self.wanted_by(&live.run).into_iter().collect(),
+                suspects: self.suspected(&live.run).into_iter().collect(),
             }),
             // It is the step that starts it, and no incident.
             by: parent.by.clone().filter(|_| parent.came.is_none()),
@@ -324,6 +326,18 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn above<'a>(&'a self, run: &'a Run) -> impl Iterator<Item = &'a Live> {
         let next = |of: &Run| of.started.parent.as_ref().and_then(|parent| self.runs.get(&parent.run));
         std::iter::successors(next(run), move |above| next(&above.run))
+    }
+
+    /// Who wanted a run: what wants one wants what its steps start.
+    pub(super) fn wanted_by(&self, run: &Run) -> BTreeSet<Name> {
+        let above = self.above(run).flat_map(|above| above.run.requesters());
+        run.requesters().chain(above).cloned().collect()
+    }
+
+    /// Who was asked in a run, or in those above it, whether it was them.
+    pub(super) fn suspected(&self, run: &Run) -> BTreeSet<Name> {
+        let above = self.above(run).flat_map(|above| above.run.suspects());
+        run.suspects().chain(above).cloned().collect()
     }
 
     /// The named targets of what a run did, and those did that it started.

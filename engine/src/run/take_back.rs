@@ -59,6 +59,7 @@ impl<W: Send + 'static> Core<W> {
         let Some(intent) = live.run.acted(&part).cloned() else { return };
         let under_way = UnderWay {
             attempt,
+            began: now,
             item: Json::Null,
             input: intent.input,
             // The world is asked first, in a time of its own; the attempt's begins after that.
@@ -87,6 +88,12 @@ impl<W: Send + 'static> Core<W> {
 
     pub(super) fn undo_intended(&mut self, id: &RunId, part: &Part, written: Result<(), StoreError>) {
         match written {
+            Ok(()) if self.runs.get(id).is_some_and(|live| self.undo_waits(&live.run, part)) => {
+                // A pause came while the intent was on its way: as after a crash, it is taken up when the pause is over.
+                if let Some(live) = self.runs.get_mut(id) {
+                    live.under_way.remove(part);
+                }
+            }
             Ok(()) => self.undo_act(id, part),
             Err(error) => {
                 let why = format!("its intent could not be journaled: {error}");

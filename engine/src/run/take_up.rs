@@ -4,9 +4,10 @@
 //! journaled plan (`before` is never read twice), unknowable is repeated only where that is harmless. What is older
 //! than the playbook's `max_age` is asked about, not done.
 
-use super::attempt::{ASKING, Purpose, ask};
+use super::attempt::{ASKING, ask};
 use super::conclude::Ending;
 use super::job::{Acted, Answer, Where, Work};
+use super::purpose::Purpose;
 use super::shell::{Core, UnderWay};
 use quell_model::action::Want;
 use quell_model::record::Part;
@@ -30,6 +31,8 @@ impl<W: Send + 'static> Core<W> {
         live.only_planned = false;
         let under_way = UnderWay {
             attempt: intent.attempt,
+            // The time without an engine is none of the step's.
+            began: now,
             item,
             input: intent.input,
             deadline: now.after(ASKING),
@@ -63,6 +66,7 @@ impl<W: Send + 'static> Core<W> {
             Ok(Truth::HoldsNot(_)) => true,
             Ok(Truth::CannotAsk) | Err(_) => !self.at_most_once(id, part),
         };
+        let not_done = matches!(truth, Ok(Truth::HoldsNot(_)));
         let age = self.age(began);
         let old = live.run.playbook.on.max_age;
         if !again {
@@ -74,9 +78,9 @@ impl<W: Send + 'static> Core<W> {
                 ),
             );
         } else if age > old {
-            self.judge(id, part, intent.plan, Purpose::Stale);
+            self.judge(id, part, intent.plan, Purpose::Stale { not_done });
         } else {
-            self.judge(id, part, intent.plan, Purpose::TakenUp);
+            self.judge(id, part, intent.plan, Purpose::TakenUp { not_done });
         }
     }
 

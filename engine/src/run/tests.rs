@@ -8,6 +8,8 @@ mod loss;
 mod schedule;
 mod script;
 mod secrets;
+mod taken_up;
+mod takers;
 
 use super::fixtures::{playbook_of, step};
 use super::*;
@@ -162,6 +164,15 @@ impl Stage {
             }
             assert!(SystemClock.now() < end, "the runs did not end");
             let _woken_or_late = self.woken.recv_timeout(Duration::from_millis(50));
+        }
+    }
+
+    fn until(&mut self, done: impl Fn(&Self) -> bool) {
+        let end = SystemClock.now().after(Duration::from_secs(20));
+        while !done(self) {
+            assert!(SystemClock.now() < end, "it did not come");
+            self.core.turn();
+            let _woken_or_late = self.woken.recv_timeout(Duration::from_millis(5));
         }
     }
 
@@ -498,103 +509,4 @@ fn a_playbook_gone_wild_asks_first() {
     assert!(stage.done().is_empty());
     let system = stage.journal.read(&StreamId::system(), 1).unwrap();
     assert!(system.iter().any(|record| matches!(&record.body, Body::BreakerChanged(changed) if changed.open)));
-}
-
-/// An engine that ended between an intent and its outcome; the next one's world answers as `world` says.
-fn after_a_crash(world: World, action: &str, aged: Duration) -> Stage {
-    after_a_crash_in(world, action, aged, "an earlier one")
-}
-
-/// The same, when that engine ran in this boot: `b`, or another.
-fn after_a_crash_in(world: World, action: &str, aged: Duration, boot: &str) -> Stage {
-    after_a_crash_with(world, action, aged, boot, &|_| ())
-}
-
-fn after_a_crash_with(
-    world: World,
-    action: &str,
-    aged: Duration,
-    boot: &str,
-    change: &dyn Fn(&mut Definitions),
-) -> Stage {
-    let dir = tempfile::tempdir().unwrap();
-    let playbook = playbook_of(vec![acts("kill", &[], action)]);
-    {
-        let journal = Journal::open(dir.path()).unwrap();
-        let mut at = SystemClock.now();
-        at.wall = at.wall.checked_sub(jiff::SignedDuration::try_from(aged).unwrap()).unwrap();
-        let write = |stream: StreamId, records: Vec<NewRecord>| {
-            journal.written(Batch { stream, expected: 0, records, durability: Durability::Written }).unwrap()
-        };
-        let pinned = record::DefinitionPinned {
-            playbook: "test".into(),
-            hash: playbook.hash,
-            file: "t.yaml".into(),
-            text: "pinned".into(),
-        };
-        let engine = record::EngineStarted {
-            version: String::new(),
-            boot: process::BootId(boot.into()),
-            pid: 1,
-            mode: Mode::Enforce,
-        };
-        write(StreamId::system(), vec![NewRecord::new(at, engine), NewRecord::new(at, pinned)]);
-        let started = super::fixtures::started(&playbook);
-        let intent = record::StepIntended {
-            part: record::Part { step: "kill".into(), item: None },
-            attempt: 1,
-            action: action.into(),
-            input: json!({}),
-            plan: Plan { predicted: json!({ "killed": ["predicted"] }), ..Plan::default() },
-        };
-        write(StreamId::run(&"r-1".into()), vec![NewRecord::new(at, started), NewRecord::new(at, intent)]);
-        journal.close();
-    }
-    let mut definitions = definitions(playbook.clone());
-    change(&mut definitions);
-    let mut stage = stage_in(dir, world, definitions);
-    let report = stage.core.recover(Arc::new(move |_, text| (text == "pinned").then(|| playbook.clone()))).unwrap();
-    assert_eq!(report.runs, ["r-1".into()]);
-    stage.settle();
-    stage
-}
-
-#[test]
-fn after_a_crash_what_happened_is_not_done_again() {
-    let stage = after_a_crash(World::default(), "process.kill", Duration::ZERO);
-    assert!(stage.done().is_empty());
-    assert_eq!(stage.only_story()[2..], ["StepFinished kill verified", "RunFinished succeeded"]);
-}
-
-#[test]
-fn after_a_crash_what_did_not_happen_is_done_once() {
-    let stage = after_a_crash(World { denials: AtomicU32::new(1), ..World::default() }, "process.kill", Duration::ZERO);
-    assert_eq!(stage.done(), ["process.kill 1"]);
-    assert_eq!(stage.only_story()[2..], ["StepFinished kill verified", "RunFinished succeeded"]);
-}
-
-#[test]
-fn after_a_crash_what_is_too_old_is_asked_about() {
-    let stage = after_a_crash(
-        World { denials: AtomicU32::new(1), ..World::default() },
-        "process.kill",
-        Duration::from_secs(3600),
-    );
-    assert!(stage.done().is_empty());
-    assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
-}
-
-#[test]
-fn a_step_of_the_wall_clock_between_two_engines_of_one_boot_makes_nothing_old() {
-    let world = World { denials: AtomicU32::new(1), ..World::default() };
-    let stage = after_a_crash_in(world, "process.kill", Duration::from_secs(7200), "b");
-    assert_eq!(stage.done(), ["process.kill 1"]);
-}
-
-#[test]
-fn after_a_crash_what_must_not_happen_twice_and_cannot_be_known_is_told() {
-    let stage = after_a_crash(World { mute: true, ..World::default() }, "page.once", Duration::ZERO);
-    assert!(stage.done().is_empty());
-    assert_eq!(stage.only_story().last().unwrap(), "RunFinished failed");
-    assert!(stage.dir.path().exists());
 }

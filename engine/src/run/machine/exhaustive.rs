@@ -62,7 +62,12 @@ impl Run {
         for step in &self.playbook.steps {
             self.step_exhaustively(step, halted, now, commands);
         }
-        self.steps.values().all(|state| matches!(state.whole.phase, Phase::Ended(_)))
+        let is_over = |step: &StepId| matches!(self.steps[step].whole.phase, Phase::Ended(_));
+        let acting = |(_, progress): &(Part, &Progress)| matches!(progress.phase, Phase::Acting(_));
+        let orphans: Vec<Part> =
+            self.parts().filter(acting).map(|(part, _)| part).filter(|part| is_over(&part.step)).collect();
+        commands.extend(orphans.iter().map(|part| Command::TakeUp { part: part.clone(), item: self.item(part) }));
+        self.steps.keys().all(is_over) && orphans.is_empty()
     }
 
     fn undoes_exhaustively(&self) -> Option<&Step> {

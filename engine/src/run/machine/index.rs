@@ -25,6 +25,8 @@ pub(super) struct Index {
     pub(super) halting: BTreeSet<u32>,
     /// Parts that did what is not taken back yet.
     pub(super) standing: BTreeSet<Part>,
+    /// Items that may have acted, of steps that have ended: what they did is asked of the world all the same.
+    pub(super) orphans: BTreeSet<Part>,
     /// The moments that each part waits for, forwards and back.
     waits: BTreeMap<Part, [Option<Stamp>; 2]>,
     /// And how many wait for each moment.
@@ -40,8 +42,8 @@ pub(super) struct Index {
 /// All that the records make of it, and not who has looked at what.
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { unmet, left, open, halting, standing, waits, moments, .. } = self;
-        f.debug_tuple("Index").field(&(unmet, left, open, halting, standing, waits, moments)).finish()
+        let Self { unmet, left, open, halting, standing, orphans, waits, moments, .. } = self;
+        f.debug_tuple("Index").field(&(unmet, left, open, halting, standing, orphans, waits, moments)).finish()
     }
 }
 
@@ -157,6 +159,8 @@ impl Run {
                 index.fresh.insert(*after);
             }
         }
+        self.look_for_orphans(part, is_over);
+        let index = &mut self.index;
         let opens = !is_over && (index.unmet[place as usize] == 0 || self.steps[&part.step].is_touched());
         keep(&mut index.open, place, opens);
         let step = &self.playbook.steps[place as usize];
@@ -176,6 +180,21 @@ impl Run {
             self.index.standing.remove(part);
         }
         self.index.waits_for(part, moments);
+    }
+
+    fn look_for_orphans(&mut self, part: &Part, is_over: bool) {
+        let items = |state: &StepState| match part.item {
+            Some(at) => vec![at],
+            None => state.turns.begun.iter().copied().collect(),
+        };
+        for at in self.steps.get(&part.step).map(|state| items(state)).into_iter().flatten() {
+            let item = part_of(&part.step, at as usize);
+            if is_over && self.intent(&item).is_some() {
+                self.index.orphans.insert(item);
+            } else {
+                self.index.orphans.remove(&item);
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::{Command, Phase, Progress, Run, back::Back, back::parts_of};
 use quell_model::record::{Part, QuestionAnswered, QuestionAsked, QuestionKind};
-use quell_model::{Name, Outcome, Plan, Stamp};
+use quell_model::{Hash, Name, Outcome, Plan, Stamp};
 
 /// A question that was asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,15 @@ pub struct Asked {
     pub until: Stamp,
     /// Who has said what so far, without its being enough.
     pub said: Vec<(Name, Name)>,
+}
+
+/// Who let a plan act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approved {
+    /// A person.
+    ByPerson,
+    /// Nobody, in time: the step says that it acts then.
+    BySilence,
 }
 
 impl Asked {
@@ -62,7 +71,7 @@ impl Run {
         }
     }
 
-    pub(super) fn answered(&mut self, answered: &QuestionAnswered) {
+    pub(super) fn answered(&mut self, at: Stamp, answered: &QuestionAnswered) {
         let Some(progress) = self.progress_mut(&answered.part) else { return };
         if answered.question == QuestionKind::Confirm {
             if let Some(asked) = &mut progress.confirm {
@@ -72,8 +81,10 @@ impl Run {
             asked.take(answered);
             if answered.settles {
                 let question = asked.question.clone();
-                if question.question == QuestionKind::Approve && answered.choice.as_str() == APPROVE {
-                    progress.approved = question.sum;
+                if question.question == QuestionKind::Approve {
+                    // The person's time is none of the step's.
+                    progress.began = progress.began.map(|began| began.after(at.since(asked.at)));
+                    progress.approved = approved(&question, answered);
                 }
                 progress.phase = Phase::Answered(question, Box::new(answered.clone()));
             }
@@ -91,6 +102,17 @@ impl Run {
     /// What has ended asks nothing any more.
     pub(super) fn asks_no_more(&mut self, ended: impl Fn(&Part) -> bool) {
         self.asking.retain(|(part, question)| *question == QuestionKind::Confirm || !ended(part));
+    }
+
+    /// The run has ended, and what it asked with it: whether something is to stand is asked again if it goes on.
+    pub(super) fn asks_nothing(&mut self) {
+        for (part, question) in std::mem::take(&mut self.asking) {
+            if question == QuestionKind::Confirm
+                && let Some(progress) = self.progress_mut(&part)
+            {
+                progress.confirm = None;
+            }
+        }
     }
 
     /// How many questions wait for an answer.
@@ -127,17 +149,18 @@ impl Run {
         }
     }
 
-    /// Whether a person has approved of exactly this.
+    /// Who has let exactly this act, if it was asked about.
     #[must_use]
-    pub fn is_approved(&self, part: &Part, plan: &Plan) -> bool {
-        let approved = self.progress(part).and_then(|progress| progress.approved);
+    pub fn approved(&self, part: &Part, plan: &Plan) -> Option<Approved> {
+        let (sum, by) = self.progress(part)?.approved?;
         // The sum is made only where somebody was asked: an act that needs nobody does not wait for it.
-        approved.is_some_and(|sum| sum == plan.sum())
+        (sum == plan.sum()).then_some(by)
     }
 
-    /// Who was asked whether it was them.
+    /// Who was asked whether it was them, also in those above before it began.
     pub fn suspects(&self) -> impl Iterator<Item = &Name> {
-        self.parts().filter_map(|(_, progress)| progress.suspect.as_ref())
+        let above = self.started.parent.iter().flat_map(|parent| &parent.suspects);
+        self.parts().filter_map(|(_, progress)| progress.suspect.as_ref()).chain(above)
     }
 
     /// What is to be asked, or settled, of what stands; true when the run waits for an answer.
@@ -169,6 +192,12 @@ impl Progress {
     pub(super) fn may_be_confirmed(&self) -> bool {
         matches!(self.phase, Phase::Ended(Outcome::Verified | Outcome::Done)) && self.back == Some(Back::Stands)
     }
+}
+
+fn approved(question: &QuestionAsked, answered: &QuestionAnswered) -> Option<(Hash, Approved)> {
+    let by = if answered.by.is_some() { Approved::ByPerson } else { Approved::BySilence };
+    let sum = question.sum.filter(|_| answered.choice.as_str() == APPROVE)?;
+    Some((sum, by))
 }
 
 /// The answer that lets a step act.

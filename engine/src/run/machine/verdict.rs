@@ -2,10 +2,10 @@
 //!
 //! Owns the sentence that people read of it. Keeps true: what is allowed to go wrong makes no run fail.
 
-use super::Run;
-use quell_model::Outcome;
+use super::{Phase, Run};
 use quell_model::playbook::{OnFailure, Step};
 use quell_model::record::RunState;
+use quell_model::{Mode, Outcome};
 use std::collections::BTreeMap;
 
 impl Run {
@@ -23,6 +23,22 @@ impl Run {
             None if self.is_all_undone() => (RunState::Undone, self.outcomes()),
             None => (RunState::Succeeded, self.outcomes()),
         }
+    }
+
+    /// Whether it did no more than plan, of those that have not acted: it may not do more, or it was left at a plan and ended well.
+    /// One that was refused or failed is no answer to what comes later, nor is one that only told.
+    #[must_use]
+    pub fn only_planned(&self) -> bool {
+        if self.started.mode == Mode::Observe {
+            return true;
+        }
+        let ends = || {
+            self.parts().filter_map(|(_, progress)| match progress.phase {
+                Phase::Ended(outcome) => Some(outcome),
+                _ => None,
+            })
+        };
+        !self.cancelled && ends().any(|outcome| outcome == Outcome::Planned) && ends().all(Outcome::is_met)
     }
 
     /// How many steps ended how: `2 verified, 1 done`.

@@ -3,10 +3,12 @@
 
 mod bait;
 mod boots;
+mod bounds;
 mod breaker;
 mod by_hand;
 mod hangs;
 mod incidents;
+mod items;
 mod parts;
 mod promote;
 mod questions;

@@ -1,5 +1,6 @@
 //! What goes wrong around a run: code that panics, records that no half of the slate holds, a start after a long life.
 
+use super::taken_up::after_a_crash_with;
 use super::*;
 use crate::clock::SimulatedClock;
 use crate::incident::Incidents;
@@ -396,7 +397,7 @@ fn an_intent_that_is_taken_up_is_counted_once() {
         let limited = |definitions: &mut Definitions| {
             definitions.guard.limits.insert("process.kill".into(), limit);
         };
-        let mut stage = after_a_crash_with(world, "process.kill", Duration::ZERO, "b", &limited);
+        let mut stage = after_a_crash_with(world, "process.kill", Duration::ZERO, "b", (Vec::new(), &limited));
         assert_eq!(stage.done(), ["process.kill 1"], "{count}: it was counted when its intent was written");
         stage.core.detections([detection("8", 1)]);
         stage.settle();

@@ -6,13 +6,13 @@ use quell_model::people::{Approvers, People, Person};
 use quell_model::playbook::{Approve, AskPerson, Confirm, ForEach, Retry, Unanswered, Within};
 use quell_model::record::{QuestionAnswered, QuestionAsked};
 
-const QUARTER: Duration = Duration::from_secs(15 * 60);
+pub(super) const QUARTER: Duration = Duration::from_secs(15 * 60);
 
-fn asks_first(step: Step) -> Step {
+pub(super) fn asks_first(step: Step) -> Step {
     Step { approve: Some(Approve { by: Some("security".into()), ..Approve::default() }), ..step }
 }
 
-fn confirmed(step: Step, undo: bool) -> Step {
+pub(super) fn confirmed(step: Step, undo: bool) -> Step {
     Step { confirm: Some(Confirm { by: None, within: Within(HOUR), undo }), ..step }
 }
 
@@ -57,7 +57,7 @@ impl Yard {
         records.iter().filter_map(|record| pick(&record.body)).collect()
     }
 
-    fn asked(&self, run: &RunId) -> Vec<QuestionAsked> {
+    pub(super) fn asked(&self, run: &RunId) -> Vec<QuestionAsked> {
         self.records(run, |body| if let Body::QuestionAsked(asked) = body { Some((**asked).clone()) } else { None })
     }
 
@@ -398,7 +398,7 @@ fn whoever_does_not_count_keeps_nothing_that_others_are_asked_about() {
     assert_eq!(yard.answers(&run)[0].choice.as_str(), "keep");
 }
 
-fn ask(person: Option<&str>) -> Step {
+pub(super) fn ask(person: Option<&str>) -> Step {
     let ask = AskPerson {
         question: "Did you ${{ 1 + 1 }}?".into(),
         person: person.map(|text| Expression { text: text.into(), span: Default::default() }),

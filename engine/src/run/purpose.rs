@@ -1,0 +1,54 @@
+//! What an attempt that does not act after all is told as.
+//!
+//! Owns whether an attempt is new or an intent from before a crash, and its end where it is held back. Keeps true: of what may
+//! have happened nothing says that it did not, and what surely did not leaves no lease behind.
+
+use super::conclude::Ending;
+use super::shell::Core;
+use quell_model::RunId;
+use quell_model::guard::Admitted;
+use quell_model::record::Part;
+
+const PAUSED: &str = "every action is paused; `quell resume` lets them go on";
+
+/// Whether an attempt is new, or an intent from before a crash; of such a one, whether the world says that it was not done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    First,
+    TakenUp {
+        not_done: bool,
+    },
+    /// From before a crash, and so long ago that a person is asked whether it is still wanted.
+    Stale {
+        not_done: bool,
+    },
+}
+
+impl Purpose {
+    /// It may have been done, and the world does not say.
+    pub(super) fn may_have_acted(self) -> bool {
+        matches!(self, Self::TakenUp { not_done: false } | Self::Stale { not_done: false })
+    }
+}
+
+impl<W: Send + 'static> Core<W> {
+    /// A pause came while its intent was on its way to the disk: it has not acted.
+    pub(super) fn paused_before(&mut self, id: &RunId, part: &Part) {
+        let plan = self.under_way(id, part).and_then(|under_way| under_way.admitted.as_ref()).map(Admitted::plan);
+        let target = plan.and_then(|plan| plan.targets.first()).map(|target| target.label.clone()).unwrap_or_default();
+        self.counted.refused_by_pause += 1;
+        self.end(id, part, Ending { untouched: true, ..Ending::refused("pause", &target, PAUSED.to_owned()) });
+    }
+
+    /// What did not act after all ends so; where nobody knows whether it had acted before a crash, that is how it ends.
+    pub(super) fn not_done(&mut self, id: &RunId, part: &Part, purpose: Purpose, ending: Ending) {
+        if !purpose.may_have_acted() {
+            return self.end(id, part, ending);
+        }
+        let proof = format!(
+            "outcome unknown: the engine ended before it saw the end, and it is not done again: {}",
+            ending.proof
+        );
+        self.end(id, part, Ending { refusal: ending.refusal, ..Ending::failed(proof) });
+    }
+}

@@ -1,0 +1,128 @@
+//! What an engine takes up that another left between an intent and its outcome. Of what may have happened nothing says that it did not.
+
+use super::*;
+use quell_model::record::PersonActed;
+
+/// An engine that ended between an intent and its outcome; the next one's world answers as `world` says.
+fn after_a_crash(world: World, action: &str, aged: Duration) -> Stage {
+    after_a_crash_in(world, action, aged, "an earlier one")
+}
+
+/// The same, when that engine ran in this boot: `b`, or another.
+fn after_a_crash_in(world: World, action: &str, aged: Duration, boot: &str) -> Stage {
+    after_a_crash_with(world, action, aged, boot, (Vec::new(), &|_| ()))
+}
+
+/// The same, where more was written after the intent, and with definitions that are changed so.
+pub(super) fn after_a_crash_with(
+    world: World,
+    action: &str,
+    aged: Duration,
+    boot: &str,
+    (more, change): (Vec<Body>, &dyn Fn(&mut Definitions)),
+) -> Stage {
+    let dir = tempfile::tempdir().unwrap();
+    let playbook = playbook_of(vec![acts("kill", &[], action)]);
+    {
+        let journal = Journal::open(dir.path()).unwrap();
+        let mut at = SystemClock.now();
+        at.wall = at.wall.checked_sub(jiff::SignedDuration::try_from(aged).unwrap()).unwrap();
+        let write = |stream: StreamId, records: Vec<NewRecord>| {
+            journal.written(Batch { stream, expected: 0, records, durability: Durability::Written }).unwrap()
+        };
+        let pinned = record::DefinitionPinned {
+            playbook: "test".into(),
+            hash: playbook.hash,
+            file: "t.yaml".into(),
+            text: "pinned".into(),
+        };
+        let engine = record::EngineStarted {
+            version: String::new(),
+            boot: process::BootId(boot.into()),
+            pid: 1,
+            mode: Mode::Enforce,
+        };
+        write(StreamId::system(), vec![NewRecord::new(at, engine), NewRecord::new(at, pinned)]);
+        let started = super::fixtures::started(&playbook);
+        let intent = record::StepIntended {
+            part: record::Part { step: "kill".into(), item: None },
+            attempt: 1,
+            action: action.into(),
+            input: json!({}),
+            plan: Plan { predicted: json!({ "killed": ["predicted"] }), ..Plan::default() },
+        };
+        let mut records = vec![NewRecord::new(at, started), NewRecord::new(at, intent)];
+        records.extend(more.into_iter().map(|body| NewRecord::new(at, body)));
+        write(StreamId::run(&"r-1".into()), records);
+        journal.close();
+    }
+    let mut definitions = definitions(playbook.clone());
+    change(&mut definitions);
+    let mut stage = stage_in(dir, world, definitions);
+    let report = stage.core.recover(Arc::new(move |_, text| (text == "pinned").then(|| playbook.clone()))).unwrap();
+    assert_eq!(report.runs, ["r-1".into()]);
+    stage.settle();
+    stage
+}
+
+#[test]
+fn after_a_crash_what_happened_is_not_done_again() {
+    let stage = after_a_crash(World::default(), "process.kill", Duration::ZERO);
+    assert!(stage.done().is_empty());
+    assert_eq!(stage.only_story()[2..], ["StepFinished kill verified", "RunFinished succeeded"]);
+}
+
+#[test]
+fn after_a_crash_what_did_not_happen_is_done_once() {
+    let stage = after_a_crash(World { denials: AtomicU32::new(1), ..World::default() }, "process.kill", Duration::ZERO);
+    assert_eq!(stage.done(), ["process.kill 1"]);
+    assert_eq!(stage.only_story()[2..], ["StepFinished kill verified", "RunFinished succeeded"]);
+}
+
+#[test]
+fn after_a_crash_what_is_too_old_is_asked_about() {
+    let stage = after_a_crash(
+        World { denials: AtomicU32::new(1), ..World::default() },
+        "process.kill",
+        Duration::from_secs(3600),
+    );
+    assert!(stage.done().is_empty());
+    assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
+}
+
+#[test]
+fn a_step_of_the_wall_clock_between_two_engines_of_one_boot_makes_nothing_old() {
+    let world = World { denials: AtomicU32::new(1), ..World::default() };
+    let stage = after_a_crash_in(world, "process.kill", Duration::from_secs(7200), "b");
+    assert_eq!(stage.done(), ["process.kill 1"]);
+}
+
+fn failure(stage: &Stage) -> Option<String> {
+    let records = stage.journal.read(&StreamId::run(&"r-1".into()), 1).unwrap();
+    records.iter().find_map(|record| match &record.body {
+        Body::StepFinished(finished) => Some(format!("{}: {}", finished.outcome, finished.proof)),
+        _ => None,
+    })
+}
+
+#[test]
+fn what_was_cancelled_after_its_intent_is_told_as_unknown_unless_the_world_denies_it() {
+    for (mute, denials, said) in [(true, 0, "failed: outcome unknown"), (false, 1, "cancelled: the run was cancelled")]
+    {
+        let world = World { mute, denials: AtomicU32::new(denials), ..World::default() };
+        let cancel = PersonActed { by: "ann".into(), what: "cancel".into(), detail: Json::Null };
+        let stage = after_a_crash_with(world, "file.copy", Duration::ZERO, "b", (vec![cancel.into()], &|_| ()));
+        assert_eq!(stage.done(), Vec::<String>::new());
+        let end = failure(&stage).unwrap();
+        assert!(end.starts_with(said), "{end}");
+        assert_eq!(stage.only_story().last().unwrap(), "RunFinished cancelled");
+    }
+}
+
+#[test]
+fn after_a_crash_what_must_not_happen_twice_and_cannot_be_known_is_told() {
+    let stage = after_a_crash(World { mute: true, ..World::default() }, "page.once", Duration::ZERO);
+    assert!(stage.done().is_empty());
+    assert_eq!(stage.only_story().last().unwrap(), "RunFinished failed");
+    assert!(stage.dir.path().exists());
+}
