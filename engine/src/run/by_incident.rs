@@ -60,7 +60,7 @@ impl<W: Send + 'static> Core<W> {
         });
         let (mut starts, mut decided) = (Vec::new(), Vec::new());
         for playbook in self.definitions.playbooks.iter().filter(|playbook| !playbook.on.incident.is_empty()) {
-            let (decision, why, run) = match self.answer_to(playbook, (id, came), began.as_ref(), now) {
+            let (decision, why, run) = match self.decides_on(playbook, (id, came), began.as_ref(), now) {
                 Ok(started) => {
                     let (run, mut why) = (started.run.clone(), format!("{}: {}", started.mode, started.mode_because));
                     if started.untrusted && started.mode == Mode::Enforce {
@@ -81,7 +81,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// The run that a playbook starts at a moment, or why it starts none.
-    fn answer_to(
+    fn decides_on(
         &self,
         playbook: &Playbook,
         (id, came): (&IncidentId, &IncidentCame),
