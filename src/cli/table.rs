@@ -11,7 +11,7 @@ const NARROW: usize = 30;
 /// Times, states and counts are no wider, and are never cut for the room.
 const WHOLE: usize = 19;
 /// So much is left of what is wider as long as the last column stands beside it, and so much where it does not.
-const READABLE: usize = 24;
+const READABLE: usize = 36;
 const LEAST: usize = 12;
 /// Before what is on a line of its own.
 const INDENT: &str = "    ";
@@ -160,6 +160,16 @@ mod tests {
         let narrow = table.lines(false, 100);
         assert!(narrow[1].contains("\n    a program that was executed from memory"), "{narrow:?}");
         assert!(table.lines(false, 400)[1].ends_with(&format!("{wide}  {what}").replace(wide, &fit(wide, WIDEST))));
+    }
+
+    #[test]
+    fn the_last_goes_to_a_second_line_before_much_is_cut() {
+        let mut table = Table::new(&["playbook", "mode here", "started by", "from", "what it does"]);
+        let (starts, from) = ("incident opened, acknowledged", "/etc/quell/playbooks/of-ours/follows.yaml");
+        table.row(["follows", "observe", starts, from, "Says what an incident does."].map(cell));
+        let lines = table.lines(false, 100);
+        assert!(lines[1].contains(starts) && lines[1].contains(from), "{lines:?}");
+        assert!(lines[1].ends_with("\n    Says what an incident does."), "{lines:?}");
     }
 
     #[test]
