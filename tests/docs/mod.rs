@@ -81,7 +81,8 @@ fn a_playbook_is_begun_and_drawn_as_it_is_written() {
 
 /// Every source of a test in the tree.
 fn sources() -> Vec<String> {
-    let mut folders: Vec<std::path::PathBuf> = ["tests", "engine/src", "detectors-ebpf/tests"].map(Into::into).into();
+    let mut folders: Vec<std::path::PathBuf> =
+        ["tests", "src", "engine/src", "detectors-ebpf/tests"].map(Into::into).into();
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {

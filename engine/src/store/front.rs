@@ -76,7 +76,7 @@ struct Front {
     closing: bool,
     /// The writer waits for work, and nobody has woken it.
     asleep: bool,
-    /// The writer is at work: until when it may be silent.
+    /// The writer is at work, or woken for it: until when it may be silent.
     busy: Option<Countdown>,
     /// Why the database refuses, while it does.
     trouble: Option<StoreError>,
@@ -189,6 +189,9 @@ impl Counter {
     fn ring(&self, mut front: MutexGuard<'_, Front>) {
         let wanted = front.asleep && !front.queue.is_empty();
         front.asleep &= !wanted;
+        if wanted {
+            front.busy = Some(Countdown::of(HANGS));
+        }
         drop(front);
         if wanted {
             self.work.notify_one();
