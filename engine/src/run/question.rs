@@ -12,6 +12,7 @@
 use super::answers::{self, AnswerTaken};
 use super::conclude::Ending;
 use super::machine::{APPROVE, Asked, Run};
+use super::purpose::Purpose;
 use super::remembered::{Known, Remembered};
 use super::request::Refusal;
 use super::scope::RunScope;
@@ -278,7 +279,7 @@ impl<W: Send + 'static> Core<W> {
         let told = if why.is_empty() { String::new() } else { format!(": {why}") };
         match (question.question, question.plan) {
             (QuestionKind::Approve, Some(plan)) if choice.as_str() == APPROVE => {
-                self.judge(id, part, *plan, super::purpose::Purpose::First);
+                self.judge(id, part, *plan, Purpose::First);
             }
             (QuestionKind::Ask, _) => {
                 let proof = match &by {

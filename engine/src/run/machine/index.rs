@@ -183,11 +183,12 @@ impl Run {
     }
 
     fn look_for_orphans(&mut self, part: &Part, is_over: bool) {
-        let items = |state: &StepState| match part.item {
+        let Some(state) = self.steps.get(&part.step) else { return };
+        let items = match part.item {
             Some(at) => vec![at],
             None => state.turns.begun.iter().copied().collect(),
         };
-        for at in self.steps.get(&part.step).map(|state| items(state)).into_iter().flatten() {
+        for at in items {
             let item = part_of(&part.step, at as usize);
             if is_over && self.intent(&item).is_some() {
                 self.index.orphans.insert(item);

@@ -20,8 +20,9 @@ fn silence_that_was_a_yes_is_none_once_something_else_wants_the_question() {
         drop(yard.ask(Request::Breaker { playbook, open: true, by: "ann".into(), why }).unwrap());
     };
     let stricter = |yard: &mut Yard| yard.stage.core.definitions.ceiling = Mode::Approve;
-    let meanwhile: [(&dyn Fn(&mut Yard), bool); 3] = [(&opens, false), (&stricter, false), (&|_| (), true)];
-    for (at, (meanwhile, acts)) in meanwhile.into_iter().enumerate() {
+    let nothing = |_: &mut Yard| ();
+    let meanwhile: [&dyn Fn(&mut Yard); 3] = [&opens, &stricter, &nothing];
+    for (at, (meanwhile, acts)) in meanwhile.into_iter().zip([false, false, true]).enumerate() {
         let mut yard = Yard::new(silence_acts());
         let run = yard.attack(1);
         meanwhile(&mut yard);
