@@ -23,7 +23,7 @@ impl<W: Send + 'static> Core<W> {
                 _ => format!("run `{id}` has not ended: only what has ended is tried again"),
             }));
         }
-        if !self.ink.journal().has(&StreamId::run(id)) {
+        if !self.ink.has(&StreamId::run(id)) {
             return Err(Refusal::NotFound { kind: "run", id: id.to_string() });
         }
         if let Some(why) = self.broken.get(id) {
@@ -33,8 +33,7 @@ impl<W: Send + 'static> Core<W> {
             let why = "every action is paused, and it would be refused again: `quell resume` first";
             return Err(Refusal::NotNow(why.to_owned()));
         }
-        self.can_be_read(&StreamId::run(id))?;
-        let run = self.fold_ended(id).map_err(Refusal::NotNow)?;
+        let run = self.fold_ended(id)?;
         if let Some(why) = not_again(&run) {
             return Err(Refusal::NotNow(why));
         }
@@ -45,13 +44,17 @@ impl<W: Send + 'static> Core<W> {
         if again.is_empty() {
             return Err(Refusal::NotNow(format!("nothing that run `{id}` is to do ended badly or was left undone")));
         }
-        if let Some(why) = self.lost_above(&run).or_else(|| self.stands_below(&run, &again)) {
-            return Err(Refusal::NotNow(why));
+        let lost = match self.lost_above(&run)? {
+            None => self.stands_below(&run, &again)?,
+            lost => lost,
+        };
+        if let Some(lost) = lost {
+            return Err(Refusal::NotNow(lost));
         }
+        self.touches_still(&run)?;
         if run.started.by.is_none() && run.started.parent.is_none() {
             self.triggers.reopened(&run.started);
         }
-        self.touches_still(&run);
         let (moments, only_planned) = (run.started.moments, !run.has_acted());
         self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned });
         let parts = again.iter().map(ToString::to_string).collect();
@@ -64,7 +67,7 @@ impl<W: Send + 'static> Core<W> {
     /// A person leaves out a step that has not ended: for what needs it, it is met.
     pub(super) fn skip(&mut self, id: &RunId, step: &StepId, by: &Name, why: &str) -> Result<Json, Refusal> {
         let Some(live) = self.runs.get(id) else {
-            let known = self.ink.journal().has(&StreamId::run(id));
+            let known = self.ink.has(&StreamId::run(id));
             return Err(if known {
                 Refusal::NotNow(format!("run `{id}` has ended: `quell run retry {id}` opens it again"))
             } else {
@@ -96,7 +99,9 @@ impl<W: Send + 'static> Core<W> {
         let mut still: BTreeMap<&RunId, String> = self.broken.iter().map(|(id, why)| (id, why.clone())).collect();
         for (id, live) in &self.runs {
             let late = live.under_way.iter().find(|(_, at)| now.since(at.deadline) > LATE && at.deadline < now);
-            let why = if let Some((part, at)) = late {
+            let why = if let Some(why) = self.waits_to_read(id, now) {
+                why
+            } else if let Some((part, at)) = late {
                 format!("`{part}` is at its attempt {} and should have ended by {}", at.attempt, at.deadline.wall)
             } else if live.under_way.is_empty() && !self.waits(live, now) {
                 "nothing of it is at work and it waits for nothing, which is a mistake in quell".to_owned()
@@ -122,12 +127,13 @@ impl<W: Send + 'static> Core<W> {
         answers::json(still.into_iter().map(view).collect::<Vec<_>>())
     }
 
-    /// Whether a run waits for a moment, a person, the end of a pause or a run that it has started.
+    /// Whether a run waits for a moment, a person, the end of a pause, the journal or a run that it has started.
     fn waits(&self, live: &Live, now: Stamp) -> bool {
         let run = &live.run;
         let is_held = |part: Part| run.takes_back(&part) && self.undo_waits(run, &part);
         run.next_wait(now).is_some()
             || run.asks() > 0
+            || self.unread.of_run(&run.started.run).is_some()
             || self.paused && run.standing().any(is_held)
             || run.subs().any(|sub| !sub.detached && self.runs.contains_key(&sub.run))
     }

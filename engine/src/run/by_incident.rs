@@ -12,12 +12,13 @@
 use super::machine::Run;
 use super::shell::Core;
 use super::start::default_inputs;
+use super::unread::Unread;
 use crate::incident::{self, Incident};
 use crate::playbook::expression::Scope;
 use crate::trigger;
 use quell_model::playbook::{IncidentMoment, Playbook};
 use quell_model::record::{IncidentCame, IncidentJoined, Moments, NewRecord, RunStarted};
-use quell_model::{Body, Detection, IncidentId, Json, Kind, Level, Mode, RunId, Stamp, StoreError, StreamId};
+use quell_model::{Body, Detection, IncidentId, Json, Kind, Level, Mode, RunId, Stamp, StreamId};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -118,8 +119,8 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// What an incident began with.
-    pub(super) fn beginning(&mut self, id: &IncidentId) -> Result<Option<Detection>, StoreError> {
-        let first = self.ink.journal().first(&StreamId::incident(id), Kind::DetectionAccepted)?;
+    pub(super) fn beginning(&mut self, id: &IncidentId) -> Result<Option<Detection>, Unread> {
+        let first = self.ink.readable(&StreamId::incident(id))?.first(Kind::DetectionAccepted)?;
         Ok(first.and_then(|record| match record.body {
             Body::DetectionAccepted(accepted) => Some(accepted.detection),
             _ => None,

@@ -168,7 +168,7 @@ impl<W: Send + 'static> Core<W> {
             .collect();
         let bad = items.iter().find(|(_, outcome, ..)| outcome.is_some_and(|o| !o.is_met()));
         let failed = items.iter().filter(|(_, outcome, ..)| outcome.is_none_or(|o| !o.is_met())).count();
-        let left_out = live.run.is_stopped() && items.iter().any(|(_, outcome, ..)| outcome.is_none());
+        let left_out = live.run.drops_items(step) && items.iter().any(|(_, outcome, ..)| outcome.is_none());
         let outcome = match bad {
             Some((_, Some(outcome), ..)) => *outcome,
             _ if left_out => Outcome::Cancelled,

@@ -6,9 +6,11 @@
 //! lost and told: nothing is lost in silence.
 //! Keeps true: between two calls of [`Ink::commit`] nothing happens to the world. Who acts, answers or hands work over
 //! commits first. What belongs together (a run's record of a lease, and the system's) is one append, whatever its size.
+//! And nobody reads by it what is not to be read yet: it gives no journal, only [`Readable`] streams.
 
+use super::unread::{NotYet, Readable};
 use crate::clock::Countdown;
-use crate::store::{Draft, Journal};
+use crate::store::{Draft, Journal, SOON};
 use quell_model::record::NewRecord;
 use quell_model::{Appended, Batch, Durability, Seq, StoreError, StreamId};
 use std::collections::VecDeque;
@@ -42,24 +44,59 @@ pub(super) struct Ink {
     lost: u64,
     /// Of the lost, how many no record tells of yet.
     untold: u64,
+    /// So long a read may wait for the writer; none: not at all.
+    patience: Option<Countdown>,
 }
 
 impl Ink {
     pub(super) fn new(journal: Journal) -> Self {
         let (draft, waiting) = (Draft::default(), VecDeque::new());
-        Self { journal, draft, held: 0, waiting, barrier: None, records: 0, bytes: 0, lost: 0, untold: 0 }
+        let (records, bytes, lost, untold) = (0, 0, 0, 0);
+        Self { journal, draft, held: 0, waiting, barrier: None, records, bytes, lost, untold, patience: None }
     }
 
-    /// The journal, with all that was written.
-    pub(super) fn journal(&mut self) -> &Journal {
+    /// From here to [`Ink::hurry`] somebody waits for an answer: a read may take as long as a disk that works takes, all reads
+    /// together.
+    pub(super) fn be_patient(&mut self) {
+        self.patience = Some(Countdown::of(SOON));
+    }
+
+    /// No read waits for the writer any more.
+    pub(super) fn hurry(&mut self) {
+        self.patience = None;
+    }
+
+    /// A stream, if all that was written of it can be read now.
+    pub(super) fn readable(&mut self, stream: &StreamId) -> Result<Readable, NotYet> {
         self.commit();
-        &self.journal
+        self.retry();
+        let patience = self.patience.map(Countdown::left).unwrap_or_default();
+        if self.waiting.is_empty() && self.journal.can_read(stream, patience) {
+            Ok(Readable::new(self.journal.clone(), stream.clone()))
+        } else {
+            Err(NotYet(stream.clone()))
+        }
     }
 
-    /// Whether a stream can be read without waiting for a disk that hangs: the engine's thread asks before it reads what is no
-    /// open run's.
-    pub(super) fn can_read(&mut self, stream: &StreamId) -> bool {
-        self.journal().can_read(stream)
+    /// Tells once what is in the journal of a stream can be read; false: what was written waits here, and nobody will be told.
+    pub(super) fn when_readable(&mut self, stream: &StreamId, told: Box<dyn FnOnce() + Send>) -> bool {
+        let is_there = self.waiting.is_empty();
+        if is_there {
+            self.journal.when_readable(stream, told);
+        }
+        is_there
+    }
+
+    /// The last number given in a stream, also of what waits here; 0 for one that does not exist. Waits for nothing.
+    pub(super) fn last(&self, stream: &StreamId) -> Seq {
+        let written = self.draft.last(stream);
+        let waits = || self.waiting.iter().rev().find_map(|draft| draft.last(stream));
+        written.or_else(waits).unwrap_or_else(|| self.journal.last(stream))
+    }
+
+    /// Whether a stream exists. Waits for nothing.
+    pub(super) fn has(&self, stream: &StreamId) -> bool {
+        self.journal.has(stream) || self.last(stream) > 0
     }
 
     /// Records that wait for the journal.
@@ -188,6 +225,12 @@ impl Ink {
         self.put(draft).map_err(|(_, error)| error)?;
         self.barrier.get_or_insert_with(|| (stream, Vec::new())).1.push(done);
         Ok(())
+    }
+
+    /// Writes at the end of a stream that nobody holds the number of: a run that has ended, an incident that takes nothing more.
+    pub(super) fn append(&mut self, stream: StreamId, records: &[NewRecord]) {
+        let last = self.last(&stream);
+        self.write(stream, last, records);
     }
 
     /// Brings into the journal what was written, and tries what waits again, in order.

@@ -13,6 +13,8 @@
 use super::attempt::{ask, place};
 use super::job::{Answer, Work};
 use super::shell::Core;
+use super::unread::{Later, Unread};
+use crate::incident;
 use crate::load::units::print_duration;
 use futures_util::future::FutureExt;
 use quell_model::action::Want;
@@ -20,8 +22,7 @@ use quell_model::playbook::{AtEnd, Lease};
 use quell_model::record::{LeaseChanged, LeaseGranted, NewRecord, NoteAdded, Part, StepIntended};
 use quell_model::world::Verb;
 use quell_model::{
-    ActionError, Body, Detection, IncidentId, Json, Kind, Lane, Name, Record, RunId, Stamp, StepId, StoreError,
-    StreamId, Truth,
+    ActionError, Body, Detection, IncidentId, Json, Kind, Lane, Name, Record, RunId, Stamp, StepId, StreamId, Truth,
 };
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -240,28 +241,40 @@ impl<W: Send + 'static> Core<W> {
             self.ink.hold();
             self.record(&run, vec![record.clone()]);
         } else {
-            let stream = StreamId::run(&run);
-            let last = self.ink.journal().last(&stream);
             self.ink.hold();
-            self.ink.write(stream, last, std::slice::from_ref(&record));
+            self.ink.append(StreamId::run(&run), std::slice::from_ref(&record));
         }
         self.write_system(vec![record]);
         self.ink.let_go();
     }
 
-    /// A line for the incident's timeline, if there is an incident. One that was closed takes it too.
+    /// A line for the incident's timeline, if there is an incident. One that was closed takes it too, and is not read for it.
     pub(super) fn tell_incident(&mut self, incident: Option<&IncidentId>, text: String) {
-        let Some(incident) = incident else { return };
-        if let Err(why) = self.change(incident, NoteAdded { by: "quell".into(), text }.into()) {
-            tracing::error!(%incident, %why, "a line for the timeline is lost");
+        if let Some(incident) = incident {
+            let now = self.parts.clock.now();
+            self.add_to_incident(incident, NewRecord::new(now, NoteAdded { by: "quell".into(), text }));
+        }
+    }
+
+    /// A record that changes nothing of where an incident stands.
+    pub(super) fn add_to_incident(&mut self, id: &IncidentId, record: NewRecord) {
+        let records = [record];
+        let stream = StreamId::incident(id);
+        if let Some(live) = self.incidents.get_mut(id) {
+            self.ink.write(stream, live.seq, &records);
+            incident::apply_all(live, &records);
+        } else if self.ink.has(&stream) {
+            self.ink.append(stream, &records);
+        } else {
+            let kind = records[0].body.kind();
+            tracing::error!(incident = %id, %kind, "an incident that is not there any more was to be told something");
         }
     }
 
     /// A detection: leases that end by undoing stand for longer where it is what they answered. Those that it has just
     /// been answered with are from `now` and no part of it, so that this comes after the answer.
     pub(super) fn leases_see(&mut self, detection: &Detection, now: Stamp) {
-        // What waits for the journal has the numbers that these would take.
-        if self.leases.all.is_empty() || self.ink.waiting() > 0 {
+        if self.leases.all.is_empty() {
             return;
         }
         let (rule, entity) = (&detection.rule.name, detection.entity().to_string());
@@ -280,6 +293,11 @@ impl<W: Send + 'static> Core<W> {
         self.leases.changed
     }
 
+    /// Something that leases waited for is there.
+    pub(super) fn leases_look_again(&mut self) {
+        self.leases.changed = true;
+    }
+
     /// Ends the leases whose moment has come.
     pub(super) fn leases_end(&mut self) {
         let now = self.parts.clock.now();
@@ -292,6 +310,7 @@ impl<W: Send + 'static> Core<W> {
         for (place, standing) in &self.leases.all {
             let is_at_it = standing.due || standing.asked.is_some();
             let is_at_it = is_at_it || self.runs.get(&place.0).is_some_and(|live| live.run.takes_back(&place.1));
+            let is_at_it = is_at_it || self.unread.waits(&place.0, &place.1, Later::Lease);
             let Some(lasts) = standing.lasts.filter(|_| !is_at_it) else { continue };
             match lasts.checked_sub(self.age(standing.since)).filter(|left| !left.is_zero()) {
                 Some(left) => next = Some(next.map_or(left, |next| next.min(left))),
@@ -325,7 +344,9 @@ impl<W: Send + 'static> Core<W> {
             let why = "what it answered was seen again meanwhile".to_owned();
             return self.lease_changes(&run, &part, "renewed", why, Some(lasts));
         }
-        match self.open_again(&run) {
+        let opened = self.open_again(&run);
+        let Some(opened) = self.once_read(&run, &part, Later::Lease, opened) else { return };
+        match opened {
             Ok(()) => {
                 self.begin_undo(
                     &run,
@@ -367,8 +388,15 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
+    /// It could not be asked at once what has outlived the boot.
+    pub(super) fn ask_after_boot(&mut self, run: RunId, part: Part) {
+        self.ask_whether_it_stands(run, part, Why::Boot);
+    }
+
     fn ask_whether_it_stands(&mut self, run: RunId, part: Part, asked: Why) {
+        let later = if asked == Why::Boot { Later::Boot } else { Later::Lease };
         let intent = self.intent_of(&run, &part);
+        let Some(intent) = self.once_read(&run, &part, later, intent) else { return };
         let Some(standing) = self.leases.all.get_mut(&(run.clone(), part.clone())) else { return };
         standing.asked.get_or_insert(asked);
         let verb = self.parts.crew.get(standing.action.as_str()).cloned();
@@ -387,11 +415,11 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// What a part that stands did, of a run that may have ended.
-    fn intent_of(&mut self, run: &RunId, part: &Part) -> Result<Option<StepIntended>, StoreError> {
+    fn intent_of(&mut self, run: &RunId, part: &Part) -> Result<Option<StepIntended>, Unread> {
         if let Some(live) = self.runs.get(run) {
             return Ok(live.run.acted(part).cloned());
         }
-        let records = self.ink.journal().read_kinds(&StreamId::run(run), 1, &[Kind::StepIntended])?;
+        let records = self.ink.readable(&StreamId::run(run))?.kinds(&[Kind::StepIntended])?;
         Ok(records.into_iter().rev().find_map(|record| match record.body {
             Body::StepIntended(intent) if intent.part == *part => Some(*intent),
             _ => None,

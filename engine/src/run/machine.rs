@@ -250,7 +250,7 @@ impl Run {
                 }
             }
             Body::StepFinished(finished) => {
-                self.asks_no_more(|part| *part == finished.part);
+                self.asks_no_more(|part| finished.part.covers(part));
                 if let Some(progress) = self.progress_mut(&finished.part) {
                     let before = std::mem::replace(&mut progress.phase, Phase::Ended(finished.outcome));
                     progress.sub_ended(&before);
@@ -528,7 +528,9 @@ impl Run {
             return;
         }
         match (&step.for_each, &state.items) {
-            (Some(each), Some(items)) => next_of_items(&step.id, each, (items, &state.turns), stopped, now, out),
+            (Some(each), Some(items)) => {
+                next_of_items(&step.id, each, (items, &state.turns), self.drops_items(&step.id), now, out);
+            }
             _ => next_of_part(Part { step: step.id.clone(), item: None }, &Json::Null, &state.whole, now, out),
         }
     }

@@ -38,6 +38,7 @@ mod sub;
 mod take_back;
 mod take_up;
 mod timers;
+mod unread;
 mod wait;
 mod warm_up;
 mod workers;

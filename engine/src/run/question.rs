@@ -15,7 +15,6 @@ use super::machine::{APPROVE, Asked, Run};
 use super::remembered::{Known, Remembered};
 use super::request::Refusal;
 use super::scope::RunScope;
-use super::serve::TAKES_NOTHING;
 use super::shell::{Core, UnderWay};
 use quell_model::people::MayAnswer;
 use quell_model::playbook::{AskPerson, StepKind};
@@ -403,19 +402,17 @@ impl<W: Send + 'static> Core<W> {
     /// Nothing asks what is answered: what came before it is told, and the answer is kept.
     fn too_late(&mut self, given: &AnswerGiven) -> Refusal {
         let stream = StreamId::run(&given.run);
-        if !self.ink.journal().has(&stream) && !self.runs.contains_key(&given.run) {
+        if !self.ink.has(&stream) && !self.runs.contains_key(&given.run) {
             return Refusal::NotFound { kind: "run", id: given.run.to_string() };
         }
-        if self.ink.waiting() > 0 {
-            return Refusal::NotNow(TAKES_NOTHING.to_owned());
-        }
-        if let Err(refused) = self.can_be_read(&stream) {
-            return refused;
-        }
+        let readable = match self.ink.readable(&stream) {
+            Ok(readable) => readable,
+            Err(not_yet) => return not_yet.into(),
+        };
         let what = named(given);
         let kinds =
             [Kind::RunStarted, Kind::RunReopened, Kind::QuestionAsked, Kind::QuestionAnswered, Kind::AnswerTooLate];
-        let records = match self.ink.journal().read_kinds(&stream, 1, &kinds) {
+        let records = match readable.kinds(&kinds) {
             Ok(records) => records,
             Err(error) => return Refusal::NotNow(error.to_string()),
         };
@@ -461,8 +458,7 @@ impl<W: Send + 'static> Core<W> {
         if self.runs.contains_key(&given.run) {
             self.record(&given.run, vec![NewRecord::new(now, late)]);
         } else {
-            let last = self.ink.journal().last(&stream);
-            self.ink.write(stream, last, &[NewRecord::new(now, late)]);
+            self.ink.append(stream, &[NewRecord::new(now, late)]);
         }
         Refusal::NotNow(format!("`{what}` is answered: {came_before}. Yours is kept, and changes nothing"))
     }

@@ -4,8 +4,8 @@
 //! once the engine is driven.
 
 use super::machine::Run;
-use super::serve::TAKES_NOTHING;
 use super::shell::{Core, Live, run_started};
+use super::unread::{NotYet, Unread};
 use crate::incident::Incidents;
 use crate::store::Journal;
 use crate::trigger::{Answer, Seen};
@@ -24,6 +24,9 @@ const PAGE: usize = 500;
 const LATEST: usize = 1000;
 /// Different (playbook, place, image) of which one run is read; there are more only where nothing was limited.
 const MOST_KINDS: usize = 5000;
+
+/// Of the rows that were written last: between a promise and the end of the engine that gave it lie a few runs' beginnings.
+const LAST_ROWS: usize = 4096;
 
 /// Reads a pinned definition's text again.
 pub type ReadDefinition = Arc<dyn Fn(&Path, &str) -> Option<Playbook> + Send + Sync>;
@@ -72,6 +75,8 @@ struct Halves {
     promised: Vec<Promise>,
     /// Runs that incidents know of.
     joined: HashSet<RunId>,
+    /// Incidents that were looked at.
+    looked: HashSet<StreamId>,
 }
 
 impl Halves {
@@ -100,7 +105,8 @@ impl<W: Send + 'static> Core<W> {
     pub fn recover(&mut self, read: ReadDefinition) -> Result<RecoveryReport, StoreError> {
         self.reread = Some(Arc::clone(&read));
         let mut report = RecoveryReport::default();
-        let journal = self.ink.journal().clone();
+        self.ink.commit();
+        let journal = self.parts.journal.clone();
         let mut definitions =
             Texts { pinned: self.recover_system(&journal)?, read: Arc::clone(&read), made: HashMap::new() };
         let now = self.parts.clock.now();
@@ -134,6 +140,7 @@ impl<W: Send + 'static> Core<W> {
                 if listed.line.as_ref().is_some_and(|line| self.age(line.last) > quiet) {
                     continue;
                 }
+                halves.looked.insert(listed.stream.clone());
                 let mut note = |record: &Record| halves.note(&listed.stream, record, &journal);
                 let incident = match &listed.line {
                     Some(line) => Some(Incidents::read_late(&journal, &listed.stream, line, &mut note)?),
@@ -150,6 +157,7 @@ impl<W: Send + 'static> Core<W> {
                 break;
             }
         }
+        last_words(&journal, &mut halves);
         report.paused = self.paused;
         self.note_texts();
         let started = EngineStarted {
@@ -158,10 +166,17 @@ impl<W: Send + 'static> Core<W> {
             pid: std::process::id(),
             mode: self.definitions.ceiling,
         };
+        // A start that is written has judged what was promised before it.
+        self.ink.hold();
         self.write_system(vec![NewRecord::new(now, started)]);
+        for promise in halves.promised {
+            self.lay_promised(promise, &mut report);
+        }
+        self.ink.let_go();
         for run in &report.runs {
             if let Some(incident) = self.runs.get(run).and_then(|live| live.run.started.incident.clone())
                 && !halves.joined.contains(run)
+                && self.incidents.get_mut(&incident).is_some()
             {
                 self.join_incident(&incident, run, now);
             }
@@ -170,9 +185,7 @@ impl<W: Send + 'static> Core<W> {
         self.leases_after_boot();
         // From here on this engine's own moments are of this boot; before, none meant that all were of another.
         self.boot_from = self.boot_from.or(Some(now));
-        for promise in halves.promised {
-            self.begin_promised(promise, &mut report);
-        }
+        report.begun.iter().for_each(|run| self.drive(run));
         self.set_schedules();
         self.ink.ring();
         self.set_sleeper();
@@ -180,8 +193,8 @@ impl<W: Send + 'static> Core<W> {
         Ok(report)
     }
 
-    /// Starts what a detection was answered with, and nothing else: its runs have the ids that were promised.
-    fn begin_promised(&mut self, promise: Promise, report: &mut RecoveryReport) {
+    /// Writes down that what a detection was answered with begins, and nothing else: its runs have the ids that were promised.
+    fn lay_promised(&mut self, promise: Promise, report: &mut RecoveryReport) {
         let Promise { incident, detection, mut runs } = promise;
         let now = self.parts.clock.now();
         let seen = Seen::new(&detection);
@@ -193,9 +206,9 @@ impl<W: Send + 'static> Core<W> {
             let due = self.due(&playbook, &detection, per, stricter);
             // A playbook that has come since, or that another run answered for then, was not promised.
             let Some(at) = runs.iter().position(|run| *run == due.run) else { continue };
-            report.begun.push(runs.swap_remove(at));
+            runs.swap_remove(at);
             let views = seen.views().clone();
-            self.start_run(due, &detection.event.head, views, Some(incident.clone()), now);
+            report.begun.push(self.lay_run(due, &detection.event.head, views, Some(incident.clone()), now));
         }
         let why = "a detection was answered with it, and the engine ended before it began; no playbook answers so now";
         report.broken.extend(runs.into_iter().map(|run| (run, why.to_owned())));
@@ -206,7 +219,7 @@ impl<W: Send + 'static> Core<W> {
     fn recover_system(&mut self, journal: &Journal) -> Result<Pinned, StoreError> {
         let now = self.parts.clock.now();
         self.system_seq = journal.last(&StreamId::system());
-        let definitions = pinned(journal)?;
+        let definitions = pinned(journal.latest(&[Kind::DefinitionPinned], usize::MAX)?);
         self.pinned.extend(definitions.keys());
         for record in journal.latest(&[Kind::EngineStarted], LATEST)? {
             // Of what was before an engine of another boot, only the wall clock tells the age.
@@ -300,7 +313,12 @@ impl<W: Send + 'static> Core<W> {
     fn count_below(&mut self) {
         let have = self.runs.values().filter(|live| live.run.subs().next().is_some());
         let have: Vec<Run> = have.map(|live| live.run.clone()).collect();
-        have.iter().for_each(|run| self.touches_still(run));
+        for run in &have {
+            // The reads above have waited for what an earlier engine left, and this one has written nothing yet.
+            if let Err(NotYet(stream)) = self.touches_still(run) {
+                tracing::error!(%stream, "what a run has touched is not known");
+            }
+        }
     }
 
     fn remember_acts(&mut self, id: &RunId, playbook: &Name, records: &[Record], now: Stamp) {
@@ -315,7 +333,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Brings a run that has ended back, to take something back.
-    pub(super) fn open_again(&mut self, id: &RunId) -> Result<(), String> {
+    pub(super) fn open_again(&mut self, id: &RunId) -> Result<(), Unread> {
         if self.runs.contains_key(id) {
             return Ok(());
         }
@@ -327,24 +345,24 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// A run that has ended, out of its records.
-    pub(super) fn fold_ended(&mut self, id: &RunId) -> Result<Run, String> {
-        self.ink.flush();
-        if self.ink.waiting() > 0 {
-            return Err(TAKES_NOTHING.to_owned());
-        }
-        let journal = self.ink.journal().clone();
-        let records = journal.read(&StreamId::run(id), 1).map_err(|error| error.to_string())?;
+    pub(super) fn fold_ended(&mut self, id: &RunId) -> Result<Run, Unread> {
+        let records = self.ink.readable(&StreamId::run(id))?.records()?;
+        let started = records.first().and_then(|first| run_started(&first.body));
+        let playbook = started.map(|started| self.definition(started.definition)).transpose()?;
         let now = self.parts.clock.now();
-        folded(&records, now, |then| self.aged(then, now), |hash| self.definition(&journal, hash))
+        let of = |_| playbook.ok_or_else(|| "its stream does not begin with its start".to_owned());
+        folded(&records, now, |then| self.aged(then, now), of).map_err(Unread::Never)
     }
 
     /// A playbook as it was when a run began with it.
-    pub(super) fn definition(&self, journal: &Journal, hash: Hash) -> Result<Arc<Playbook>, String> {
+    pub(super) fn definition(&mut self, hash: Hash) -> Result<Arc<Playbook>, Unread> {
         if let Some(loaded) = self.definitions.playbooks.iter().find(|playbook| playbook.hash == hash) {
             return Ok(Arc::clone(loaded));
         }
-        let read = self.reread.as_ref().ok_or("this engine has not looked at its journal")?;
-        read_again(&pinned(journal).map_err(|error| error.to_string())?, read, hash)
+        let never = || Unread::Never("this engine has not looked at its journal".to_owned());
+        let read = self.reread.clone().ok_or_else(never)?;
+        let records = self.ink.readable(&StreamId::system())?.latest(&[Kind::DefinitionPinned])?;
+        read_again(&pinned(records), &read, hash).map_err(Unread::Never)
     }
 
     fn recover_run(&mut self, records: &[Record], definitions: &mut Texts) -> Result<(), String> {
@@ -367,14 +385,32 @@ impl<W: Send + 'static> Core<W> {
     }
 }
 
+/// What an engine promised last before it ended, however long that is ago: the incident may have become quiet meanwhile. What
+/// was promised before the latest start was judged by that.
+fn last_words(journal: &Journal, halves: &mut Halves) {
+    let head = *journal.head().borrow();
+    let mut wanted = |stream: &StreamId, kind| match kind {
+        Kind::EngineStarted => true,
+        Kind::DetectionAccepted => stream.as_incident().is_some() && !halves.looked.contains(stream),
+        _ => false,
+    };
+    let read = journal.after(head.saturating_sub(LAST_ROWS as i64), LAST_ROWS, &mut wanted);
+    // A start that knows less is better than none.
+    let read = read.inspect_err(|error| tracing::error!(%error, "what was promised last is not known"));
+    let records = read.map(|stretch| stretch.records).unwrap_or_default();
+    let begin = records.iter().rposition(|followed| followed.record.body.kind() == Kind::EngineStarted);
+    for followed in records.iter().skip(begin.map_or(0, |at| at + 1)) {
+        halves.note(&followed.stream, &followed.record, journal);
+    }
+}
+
 /// The pinned texts, each with the file that it was read from.
-fn pinned(journal: &Journal) -> Result<Pinned, StoreError> {
-    let records = journal.latest(&[Kind::DefinitionPinned], usize::MAX)?;
+fn pinned(records: Vec<Record>) -> Pinned {
     let text = |record: Record| match record.body {
         Body::DefinitionPinned(pinned) => Some((pinned.hash, (pinned.file, pinned.text))),
         _ => None,
     };
-    Ok(records.into_iter().filter_map(text).collect())
+    records.into_iter().filter_map(text).collect()
 }
 
 fn read_again(pinned: &Pinned, read: &ReadDefinition, hash: Hash) -> Result<Arc<Playbook>, String> {

@@ -48,8 +48,8 @@ impl<W: Send + 'static> Core<W> {
         if !self.triggers.schedules.is_time(now) {
             return;
         }
-        let journal = self.ink.journal().clone();
-        for due in self.triggers.schedules.due(now.wall, &|run| journal.has(&StreamId::run(run))) {
+        let ink = &self.ink;
+        for due in self.triggers.schedules.due(now.wall, &|run| ink.has(&StreamId::run(run))) {
             let found = self.definitions.playbooks.iter().find(|playbook| playbook.name == due.playbook);
             if let Some(playbook) = found.map(Arc::clone) {
                 self.moment_came(&playbook, &due, now);

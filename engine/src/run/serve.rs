@@ -21,6 +21,13 @@ pub(super) const TAKES_NOTHING: &str = "the journal takes nothing now";
 
 impl<W: Send + 'static> Core<W> {
     pub(super) fn serve(&mut self, request: Request) -> Result<Json, Refusal> {
+        self.ink.be_patient();
+        let answer = self.answer_to(request);
+        self.ink.hurry();
+        answer
+    }
+
+    fn answer_to(&mut self, request: Request) -> Result<Json, Refusal> {
         match request {
             Request::Status => Ok(self.status()),
             Request::Measure(into) => {
@@ -109,7 +116,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn cancel(&mut self, run: &RunId, by: &Name) -> Result<Json, Refusal> {
         let Some(live) = self.runs.get(run) else {
-            let known = self.ink.journal().has(&StreamId::run(run));
+            let known = self.ink.has(&StreamId::run(run));
             return Err(if known {
                 Refusal::NotNow(format!("run `{run}` has ended already"))
             } else {
@@ -168,8 +175,13 @@ impl<W: Send + 'static> Core<W> {
             let record = NewRecord::new(now, one.clone());
             if let Some((_, records)) = told.iter_mut().find(|(incident, _)| incident.id == id) {
                 records.push(record);
-            } else if let Ok(incident) = self.live_or_journaled(&id) {
-                told.push((incident, vec![record]));
+                continue;
+            }
+            match self.live_or_journaled(&id) {
+                Ok(incident) => told.push((incident, vec![record])),
+                // It may have been pruned; the system's stream has it all the same.
+                Err(Refusal::NotFound { .. }) => {}
+                Err(not_now) => return Err(not_now),
             }
         }
         self.ink.hold();
@@ -193,9 +205,7 @@ impl<W: Send + 'static> Core<W> {
         if let Some(incident) = self.leases.incident_of(run) {
             return Ok(Some(incident));
         }
-        let stream = StreamId::run(run);
-        self.can_be_read(&stream)?;
-        let read = self.ink.journal().read_kinds(&stream, 1, &[Kind::RunStarted]);
+        let read = self.ink.readable(&StreamId::run(run))?.kinds(&[Kind::RunStarted]);
         let records = read.inspect_err(|error| tracing::warn!(%run, %error, "of which incident it is is not known"));
         let first = records.unwrap_or_default().into_iter().next();
         Ok(first.and_then(|first| run_started(&first.body)?.incident.clone()))
@@ -209,12 +219,5 @@ impl<W: Send + 'static> Core<W> {
             self.change(id, LossSeen { class: None, count, cgroup: None, path: None, since: None, why }.into())?;
         }
         Ok(answers::json(OfIncident { id: id.clone() }))
-    }
-
-    /// Refuses what would have the engine's thread wait for a disk that hangs, and what would go by a journal that has not
-    /// taken all that was written.
-    pub(super) fn can_be_read(&mut self, stream: &StreamId) -> Result<(), Refusal> {
-        let refused = || Refusal::NotNow(TAKES_NOTHING.to_owned());
-        (self.ink.waiting() == 0 && self.ink.can_read(stream)).then_some(()).ok_or_else(refused)
     }
 }

@@ -17,6 +17,7 @@ use super::measure::Tally;
 use super::recovery::ReadDefinition;
 use super::request::{EngineHandle, INBOX};
 use super::timers::Timers;
+use super::unread::{Later, Waiters};
 use super::workers::Workers;
 use crate::incident::{self, Incident, Incidents, Keep};
 use crate::playbook::expression::Expressions;
@@ -118,6 +119,8 @@ pub struct Core<W> {
     losses: Losses,
     pub(super) workers: Workers,
     pub(super) timers: Timers,
+    /// Who waits for the journal.
+    pub(super) unread: Waiters,
     swept: Stamp,
 }
 
@@ -189,6 +192,7 @@ impl<W: Send + 'static> Core<W> {
             losses: Losses::default(),
             workers,
             timers: Timers::default(),
+            unread: Waiters::default(),
             swept,
         }
     }
@@ -233,6 +237,7 @@ impl<W: Send + 'static> Core<W> {
         for told in self.losses.due(now) {
             self.tell_loss(&told);
         }
+        self.unread_go_on(now);
         self.runs_go_on(now);
         self.leases_end();
         self.schedules_start();
@@ -268,7 +273,7 @@ impl<W: Send + 'static> Core<W> {
     /// Whether no run is open: nothing is under way and nothing waits.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.runs.is_empty()
+        self.runs.is_empty() && self.unread.is_empty()
     }
 
     /// Detections that an exception held back: the system's stream says so, of a flood how many.
@@ -393,9 +398,10 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    /// Somebody is at it, or a pause holds it.
+    /// Somebody is at it, it waits for the journal, or a pause holds it.
     fn is_held(&self, live: &Live, command: &Command) -> bool {
         live.is_at(command)
+            || self.waits_for_journal(live, command)
             || match command {
                 // What acts is seen to its end first, and what is to be taken back does not begin again before it is.
                 Command::TakeBack { part, .. } => {
@@ -406,6 +412,15 @@ impl<W: Send + 'static> Core<W> {
                 Command::Follow { part, run } => self.is_followed(&live.run, run, part),
                 _ => false,
             }
+    }
+
+    fn waits_for_journal(&self, live: &Live, command: &Command) -> bool {
+        match command {
+            Command::Start { part, .. } | Command::TakeBack { part, .. } | Command::Follow { part, .. } => {
+                self.unread.waits(&live.run.started.run, part, Later::Step)
+            }
+            _ => false,
+        }
     }
 
     fn answer(&mut self, id: &RunId, part: &Part, answer: Answer) {
@@ -454,6 +469,7 @@ impl<W: Send + 'static> Core<W> {
         self.memory.run_ended(id);
         self.awaiting.forget(started);
         self.timers.forget(id);
+        self.unread.forget(id);
         self.said.push(Said::Finished(id.clone(), started.playbook.clone(), state));
     }
 

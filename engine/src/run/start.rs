@@ -80,7 +80,7 @@ impl<W: Send + 'static> Core<W> {
                             "it answered this process before quell was started again".to_owned(),
                             Some(earlier),
                         )
-                    } else if self.ink.journal().has(&StreamId::run(&run)) {
+                    } else if self.ink.has(&StreamId::run(&run)) {
                         (TriggerDecision::Joined, "this very detection started that run before".to_owned(), Some(run))
                     } else {
                         let why = format!("{}: {}", start.mode, start.because);
@@ -131,7 +131,7 @@ impl<W: Send + 'static> Core<W> {
         if !is_it || !crate::trigger::is_scanned(detection) {
             return None;
         }
-        let found = self.ink.journal().last_run(&due.playbook.name, &due.per);
+        let found = self.parts.journal.last_run(&due.playbook.name, &due.per);
         let line = found.inspect_err(|error| tracing::warn!(%error, "whether it was answered is not known")).ok()??;
         let went_well = line.tail.is_some_and(|tail| tail.state != RunState::Failed);
         (went_well && line.head.mode >= due.mode).then_some(line.head.run)
@@ -238,7 +238,7 @@ impl<W: Send + 'static> Core<W> {
     /// An id that no incident has: a record that is read again long after opens a new one.
     fn fresh_incident(&mut self, entity: &Entity, detection: &Detection) -> IncidentId {
         let id = |number: u64| IncidentId::of(&[entity.to_string().as_bytes(), &detection.id.0, &number.to_le_bytes()]);
-        let mut is_free = |id: &IncidentId| !self.ink.journal().has(&StreamId::incident(id));
+        let is_free = |id: &IncidentId| !self.ink.has(&StreamId::incident(id));
         (0..).map(id).find(|id| is_free(id)).expect("an incident's opening is written, so that some number is free")
     }
 
@@ -269,14 +269,20 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    pub(super) fn start_run(
+    fn start_run(&mut self, due: Due, head: &EventHead, views: (Json, Json), incident: Option<IncidentId>, now: Stamp) {
+        let id = self.lay_run(due, head, views, incident, now);
+        self.drive(&id);
+    }
+
+    /// Writes down that what is due begins: it is still to be driven.
+    pub(super) fn lay_run(
         &mut self,
         due: Due,
         head: &EventHead,
         (event, described): (Json, Json),
         incident: Option<IncidentId>,
         now: Stamp,
-    ) {
+    ) -> RunId {
         let moments =
             Moments { kernel: Some(head.at), seen: Some(head.seen), decided: Some(now), ..Moments::default() };
         let started = RunStarted {
@@ -288,7 +294,7 @@ impl<W: Send + 'static> Core<W> {
             moments,
             ..self.start_of(&due.playbook, due.run, (due.mode, due.because), due.per)
         };
-        self.begin(&due.playbook, started, now);
+        self.lay_in_incident(&due.playbook, started, now)
     }
 
     /// Starts a playbook by hand; gives the run's id.
@@ -313,7 +319,7 @@ impl<W: Send + 'static> Core<W> {
             let (name, by, moment) = (playbook.name.as_str().as_bytes(), by.as_str().as_bytes(), moment.to_le_bytes());
             RunId::of(&[name, per.as_bytes(), by, &moment])
         };
-        let mut is_free = |run: &RunId| !self.ink.journal().has(&StreamId::run(run)) && !self.runs.contains_key(run);
+        let is_free = |run: &RunId| !self.ink.has(&StreamId::run(run)) && !self.runs.contains_key(run);
         let run = (now.boot_ns..).map(id).find(|run| is_free(run)).ok_or("no id is left for its run")?;
         let moments = Moments {
             kernel: event.map(|e| e.head.at),
@@ -361,12 +367,18 @@ impl<W: Send + 'static> Core<W> {
     }
 
     pub(super) fn begin(&mut self, playbook: &Arc<Playbook>, started: RunStarted, now: Stamp) {
+        let id = self.lay_in_incident(playbook, started, now);
+        self.drive(&id);
+    }
+
+    /// Writes down that a run begins, and in its incident that it belongs there: it is still to be driven.
+    fn lay_in_incident(&mut self, playbook: &Arc<Playbook>, started: RunStarted, now: Stamp) -> RunId {
         let incident = started.incident.clone();
         let id = self.lay(playbook, started, now);
         if let Some(incident) = incident {
             self.join_incident(&incident, &id, now);
         }
-        self.drive(&id);
+        id
     }
 
     /// Writes down that a run begins, and keeps it: it is still to be driven.
@@ -408,13 +420,8 @@ impl<W: Send + 'static> Core<W> {
     }
 
     pub(super) fn join_incident(&mut self, incident: &IncidentId, run: &RunId, now: Stamp) {
-        if let Some(incident) = self.incidents.get_mut(incident) {
-            let joined =
-                IncidentJoined { detection: None, run: Some(run.clone()), level: Level::Informational, count: 0 };
-            let records = vec![NewRecord::new(now, joined)];
-            self.ink.write(StreamId::incident(&incident.id), incident.seq, &records);
-            incident::apply_all(incident, &records);
-        }
+        let joined = IncidentJoined { detection: None, run: Some(run.clone()), level: Level::Informational, count: 0 };
+        self.add_to_incident(incident, NewRecord::new(now, joined));
     }
 }
 

@@ -15,6 +15,7 @@ use super::machine::Run;
 use super::scope::RunScope;
 use super::shell::{Core, Live};
 use super::start::checked_inputs;
+use super::unread::{Later, NotYet, Unread};
 use quell_model::playbook::SubPlaybook;
 use quell_model::record::{
     Moments, NewRecord, ParentRun, Part, RunStarted, RunState, SubRunStarted, UndoFinished, UndoIntended,
@@ -51,9 +52,13 @@ impl<W: Send + 'static> Core<W> {
                 return self.end(id, part, Ending::failed(format!("its inputs could not be evaluated: {error}")));
             }
         };
-        let again = live.run.sub(part).cloned();
-        if let Some(why) = again.and_then(|earlier| self.stands_of(&earlier)) {
-            return self.end(id, part, Ending::failed(why));
+        if let Some(earlier) = live.run.sub(part).cloned() {
+            let stands = self.stands_of(&earlier);
+            match self.once_read(id, part, Later::Step, stands) {
+                Some(Ok(None)) => {}
+                Some(Ok(Some(why)) | Err(why)) => return self.end(id, part, Ending::failed(why)),
+                None => return self.begins_later(id, part),
+            }
         }
         let Some(live) = self.runs.get(id) else { return };
         if depth_below(&live.run.started) > DEEPEST {
@@ -70,7 +75,7 @@ impl<W: Send + 'static> Core<W> {
         let (mode, mode_because) = if parents.0 <= own.0 { parents } else { own };
         // A part that is done again starts another.
         let of = |number: u64| RunId::of(&[id.as_str().as_bytes(), part.to_string().as_bytes(), &number.to_le_bytes()]);
-        let is_free = |run: &RunId| !self.ink.journal().has(&StreamId::run(run)) && !self.runs.contains_key(run);
+        let is_free = |run: &RunId| !self.ink.has(&StreamId::run(run)) && !self.runs.contains_key(run);
         let Some(run) = (0..).map(of).find(is_free) else { return };
         self.pin(&playbook, now);
         if let Some(live) = self.runs.get_mut(id) {
@@ -89,6 +94,13 @@ impl<W: Send + 'static> Core<W> {
         self.record(id, vec![NewRecord::new(now, started)]);
         // An intent: it is in the journal before what it speaks of.
         self.ink.commit();
+    }
+
+    /// A part that was just begun waits for the journal: it begins anew then.
+    fn begins_later(&mut self, id: &RunId, part: &Part) {
+        if let Some(live) = self.runs.get_mut(id) {
+            live.under_way.remove(part);
+        }
     }
 
     /// Whether nothing is to be done for a part but to wait for its run.
@@ -118,7 +130,9 @@ impl<W: Send + 'static> Core<W> {
             self.stop(&sub.run, "quell".into(), json!({ "with": id }));
             return self.drive(&sub.run);
         }
-        match self.sub_end(&sub.run) {
+        let end = self.sub_end(&sub.run);
+        let Some(end) = self.once_read(id, part, Later::Step, end) else { return };
+        match end {
             Ok(Some(_)) if sub.detached => self.end(id, part, detached(&sub.run)),
             Ok(Some(end)) if end.state.is_over() => self.end(id, part, ended(&sub.run, end, stopped)),
             Ok(Some(_)) => self.end(id, part, Ending::failed(format!("its run {} cannot go on", sub.run))),
@@ -133,8 +147,9 @@ impl<W: Send + 'static> Core<W> {
 
     fn begin_sub(&mut self, id: &RunId, sub: &SubRunStarted) {
         let now = self.parts.clock.now();
-        let journal = self.ink.journal().clone();
-        let playbook = match self.definition(&journal, sub.definition) {
+        let playbook = self.definition(sub.definition);
+        let Some(playbook) = self.once_read(id, &sub.part, Later::Step, playbook) else { return };
+        let playbook = match playbook {
             Ok(playbook) => playbook,
             Err(why) => return self.end(id, &sub.part, Ending::failed(why)),
         };
@@ -176,16 +191,15 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// How a run stands that is not open; none: it never began.
-    fn sub_end(&mut self, run: &RunId) -> Result<Option<SubEnd>, String> {
+    fn sub_end(&mut self, run: &RunId) -> Result<Option<SubEnd>, Unread> {
         if let Some(end) = self.ends.remove(run) {
             return Ok(Some(end));
         }
-        if !self.ink.journal().has(&StreamId::run(run)) {
+        let stream = StreamId::run(run);
+        if !self.ink.has(&stream) {
             return Ok(None);
         }
-        let stream = StreamId::run(run);
-        let last =
-            self.ink.journal().read_kinds(&stream, 1, &[Kind::RunFinished]).map_err(|error| error.to_string())?;
+        let last = self.ink.readable(&stream)?.kinds(&[Kind::RunFinished])?;
         let (outputs, summary) = match last.into_iter().next_back().map(|record| record.body) {
             Some(Body::RunFinished(finished)) => (finished.outputs, finished.summary),
             _ => (Json::Null, String::new()),
@@ -210,7 +224,9 @@ impl<W: Send + 'static> Core<W> {
         }
         let is_answer = self.ends.contains_key(&sub.run);
         if !self.runs.contains_key(&sub.run) {
-            match self.sub_end(&sub.run) {
+            let end = self.sub_end(&sub.run);
+            let Some(end) = self.once_read(id, part, Later::Step, end) else { return };
+            match end {
                 Ok(None) => return self.sub_undone(id, &sub, Outcome::Undone, "it never began".to_owned()),
                 Ok(Some(end)) if end.state == RunState::Undone => {
                     return self.sub_undone(id, &sub, Outcome::Undone, format!("run {}: {}", sub.run, end.summary));
@@ -218,15 +234,21 @@ impl<W: Send + 'static> Core<W> {
                 Ok(Some(end)) if is_answer => {
                     return self.sub_undone(id, &sub, Outcome::Stuck, format!("run {}: {}", sub.run, end.summary));
                 }
-                Ok(Some(_)) if self.standing_of(&sub.run, None).is_empty() => {
-                    let proof = format!("nothing stands that run {} did", sub.run);
-                    return self.sub_undone(id, &sub, Outcome::Undone, proof);
-                }
                 Ok(Some(_)) => {}
                 Err(why) => return self.sub_undone(id, &sub, Outcome::Stuck, why),
             }
-            if let Err(why) = self.open_again(&sub.run) {
-                return self.sub_undone(id, &sub, Outcome::Stuck, why);
+            let opened = self.standing_of(&sub.run, None).and_then(|standing| {
+                let is_left = !standing.is_empty();
+                if is_left { self.open_again(&sub.run).map(|()| is_left) } else { Ok(is_left) }
+            });
+            match self.once_read(id, part, Later::Step, opened) {
+                Some(Ok(true)) => {}
+                Some(Ok(false)) => {
+                    let proof = format!("nothing stands that run {} did", sub.run);
+                    return self.sub_undone(id, &sub, Outcome::Undone, proof);
+                }
+                Some(Err(why)) => return self.sub_undone(id, &sub, Outcome::Stuck, why),
+                None => return,
             }
         }
         self.begin_undo(&sub.run, None, "quell".into(), person, format!("run {id}, which started it, is taken back"));
@@ -241,18 +263,19 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// What stands that a run did, or those that it started.
-    pub(super) fn standing_of(&mut self, run: &RunId, only: Option<&Part>) -> Vec<String> {
+    pub(super) fn standing_of(&mut self, run: &RunId, only: Option<&Part>) -> Result<Vec<String>, Unread> {
         let mut standing: Vec<String> = self.leases.of(run, only).iter().map(Part::to_string).collect();
-        for sub in self.subs_of(run) {
+        for sub in self.subs_of(run)? {
             if !sub.detached && only.is_none_or(|only| only.covers(&sub.part)) {
-                standing.extend(self.standing_of(&sub.run, None).into_iter().map(|part| format!("{}/{part}", sub.run)));
+                let below = self.standing_of(&sub.run, None)?;
+                standing.extend(below.into_iter().map(|part| format!("{}/{part}", sub.run)));
             }
         }
-        standing
+        Ok(standing)
     }
 
     /// Why a run that steps have started cannot go on by itself, if it cannot: the undo of those above would not reach it.
-    pub(super) fn lost_above(&mut self, run: &Run) -> Option<String> {
+    pub(super) fn lost_above(&mut self, run: &Run) -> Result<Option<String>, NotYet> {
         let mut below = Arc::clone(&run.started);
         while let Some(parent) = below.parent.as_ref().filter(|parent| !parent.detached) {
             let (id, part) = (&parent.run, &parent.part);
@@ -260,37 +283,41 @@ impl<W: Send + 'static> Core<W> {
                 Some(live) => live.run.clone(),
                 None => match self.fold_ended(id) {
                     Ok(run) => run,
-                    Err(why) => return Some(format!("run `{id}`, which has started it, cannot be read: {why}")),
+                    Err(Unread::NotYet(not_yet)) => return Err(not_yet),
+                    Err(Unread::Never(why)) => {
+                        return Ok(Some(format!("run `{id}`, which has started it, cannot be read: {why}")));
+                    }
                 },
             };
             if !above.reaches(part, &below.run) {
                 let run = &below.run;
-                return Some(format!(
+                return Ok(Some(format!(
                     "`{part}` of run `{id}`, which has started run `{run}`, was taken back or begun again"
-                ));
+                )));
             }
             below = Arc::clone(&above.started);
         }
-        None
+        Ok(None)
     }
 
     /// Why these parts of a run cannot begin again, if they cannot: what the runs did that they started would be lost sight of.
-    pub(super) fn stands_below(&mut self, run: &Run, again: &[Part]) -> Option<String> {
+    pub(super) fn stands_below(&mut self, run: &Run, again: &[Part]) -> Result<Option<String>, Unread> {
         let is_again = |sub: &&SubRunStarted| again.iter().any(|part| part.covers(&sub.part));
         let earlier: Vec<SubRunStarted> = run.subs().filter(is_again).cloned().collect();
-        earlier.iter().find_map(|sub| self.stands_of(sub))
+        earlier.iter().find_map(|sub| self.stands_of(sub).transpose()).transpose()
     }
 
     /// Why a part that has started this run cannot start another yet.
-    fn stands_of(&mut self, earlier: &SubRunStarted) -> Option<String> {
-        let SubRunStarted { part, run, detached: false, .. } = earlier else { return None };
+    fn stands_of(&mut self, earlier: &SubRunStarted) -> Result<Option<String>, Unread> {
+        let SubRunStarted { part, run, detached: false, .. } = earlier else { return Ok(None) };
         if self.runs.contains_key(run) {
-            return Some(format!("`{part}` has started run `{run}`, which has not ended"));
+            return Ok(Some(format!("`{part}` has started run `{run}`, which has not ended")));
         }
-        let first = self.standing_of(run, None).into_iter().next()?;
-        Some(format!(
-            "`{first}` of run `{run}`, which `{part}` has started, still stands: `quell run undo {run}` first"
-        ))
+        let first = self.standing_of(run, None)?.into_iter().next();
+        let told = |first| {
+            format!("`{first}` of run `{run}`, which `{part}` has started, still stands: `quell run undo {run}` first")
+        };
+        Ok(first.map(told))
     }
 
     /// The open runs above one, the nearest first.
@@ -300,44 +327,49 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// The named targets of what a run did, and those did that it started.
-    fn touched_with_below(&mut self, run: &Run) -> BTreeSet<String> {
+    fn touched_with_below(&mut self, run: &Run) -> Result<BTreeSet<String>, NotYet> {
         let mut touched: BTreeSet<String> = run.touched().map(str::to_owned).collect();
         let mut below: Vec<RunId> = run.subs().map(|sub| sub.run.clone()).collect();
         while let Some(id) = below.pop() {
-            below.extend(self.subs_of(&id).into_iter().map(|sub| sub.run));
-            let read = self.ink.journal().read_kinds(&StreamId::run(&id), 1, &[Kind::StepIntended]);
+            let readable = self.ink.readable(&StreamId::run(&id))?;
+            let read = readable.kinds(&[Kind::StepIntended, Kind::SubRunStarted]);
             let records = read.inspect_err(|error| tracing::warn!(%error, "what a run has touched is not known"));
             for record in records.unwrap_or_default() {
-                let Body::StepIntended(intent) = record.body else { continue };
-                let named = intent.plan.targets.into_iter().filter(|target| target.named);
-                touched.extend(named.map(|target| target.id));
+                match record.body {
+                    Body::SubRunStarted(sub) => below.push(sub.run),
+                    Body::StepIntended(intent) => {
+                        let named = intent.plan.targets.into_iter().filter(|target| target.named);
+                        touched.extend(named.map(|target| target.id));
+                    }
+                    _ => {}
+                }
             }
         }
-        touched
+        Ok(touched)
     }
 
     /// What a run that goes on again has touched counts for it, and for those above it, where that is limited.
-    pub(super) fn touches_still(&mut self, run: &Run) {
+    pub(super) fn touches_still(&mut self, run: &Run) -> Result<(), NotYet> {
         let all = std::iter::once(run).chain(self.above(run).map(|above| &above.run));
         let limited = all.filter(|run| run.playbook.limits.targets.is_some());
         let limited: Vec<RunId> = limited.map(|run| run.started.run.clone()).collect();
-        let touched = if limited.is_empty() { BTreeSet::new() } else { self.touched_with_below(run) };
+        let touched = if limited.is_empty() { BTreeSet::new() } else { self.touched_with_below(run)? };
         for run in limited {
             self.memory.run_touched(&run, touched.iter().map(String::as_str));
         }
+        Ok(())
     }
 
-    fn subs_of(&mut self, run: &RunId) -> Vec<SubRunStarted> {
+    fn subs_of(&mut self, run: &RunId) -> Result<Vec<SubRunStarted>, Unread> {
         if let Some(live) = self.runs.get(run) {
-            return live.run.subs().cloned().collect();
+            return Ok(live.run.subs().cloned().collect());
         }
-        let read = self.ink.journal().read_kinds(&StreamId::run(run), 1, &[Kind::SubRunStarted]);
-        let records = read.inspect_err(|error| tracing::warn!(%error, "what a run has started is not known"));
+        let records = self.ink.readable(&StreamId::run(run))?.kinds(&[Kind::SubRunStarted])?;
         let sub = |record: quell_model::Record| match record.body {
             Body::SubRunStarted(sub) => Some(*sub),
             _ => None,
         };
-        records.unwrap_or_default().into_iter().filter_map(sub).collect()
+        Ok(records.into_iter().filter_map(sub).collect())
     }
 }
 

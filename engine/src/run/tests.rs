@@ -167,7 +167,8 @@ impl Stage {
 
     /// Whether nothing is under way and every open run waits for a person.
     fn only_asks(&self) -> bool {
-        self.core.runs.values().all(|live| live.under_way.is_empty() && live.run.asks() > 0)
+        self.core.unread.is_empty()
+            && self.core.runs.values().all(|live| live.under_way.is_empty() && live.run.asks() > 0)
     }
 
     /// All records of a run, as `kind` or `kind outcome`.

@@ -70,7 +70,8 @@ impl<W: Send + 'static> Core<W> {
         let warming = self.definitions.playbooks.iter().filter(|playbook| self.warms_up(playbook).is_some());
         let loaded = warming.filter_map(|playbook| self.texts.seen.get(&playbook.hash));
         let Some(since) = loaded.map(|seen| seen.since.wall).min() else { return };
-        let journal = self.ink.journal().clone();
+        // What has begun since this start was counted then: the others are in the database.
+        let journal = &self.parts.journal;
         let texts = &mut self.texts;
         let counted = journal.counted(since, &mut |run| {
             if let Some(text) = run.definition.filter(|_| run.trusted) {

@@ -37,6 +37,7 @@ thread_local! {
     static WRITES: Cell<u64> = const { Cell::new(0) };
     static DEATH: Cell<Option<(At, u64)>> = const { Cell::new(None) };
     static FULL: Cell<bool> = const { Cell::new(false) };
+    static HANGS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// From here on the engine of this thread dies at the so-manieth write, from 1; none: at none.
@@ -62,6 +63,15 @@ pub(crate) fn fill_slate(full: bool) {
 
 pub(crate) fn slate_is_full() -> bool {
     FULL.get()
+}
+
+/// Whether a sync does not come back: the writers of this thread stand still.
+pub(crate) fn hang(hangs: bool) {
+    HANGS.set(hangs);
+}
+
+pub(crate) fn hangs() -> bool {
+    HANGS.get()
 }
 
 pub(super) fn point(side: Side) {
@@ -127,7 +137,9 @@ impl Journal {
 
     /// One turn of the writer: what has come is chained and committed, or the database refuses.
     pub(crate) fn work(&self) {
-        self.in_hand(Writer::turn);
+        if !hangs() {
+            self.in_hand(Writer::turn);
+        }
     }
 
     /// The database refuses from now on, or no longer.
@@ -150,12 +162,22 @@ impl Journal {
         if self.0.hand.is_none() {
             return;
         }
-        for _ in 0..TURNS {
-            if self.0.counter.all_seen(stream) {
-                return;
-            }
-            self.work();
-        }
+        self.work_some(stream);
         assert!(self.0.counter.all_seen(stream), "a reader would wait for ever: {:?}", self.health());
+    }
+
+    fn work_some(&self, stream: Option<&StreamId>) {
+        for _ in 0..TURNS {
+            if !self.0.counter.all_seen(stream) {
+                self.work();
+            }
+        }
+    }
+
+    /// Whether a reader would see all of a stream now, who waits for nobody that hangs.
+    pub(super) fn seen_by_hand(&self, stream: &StreamId) -> Option<bool> {
+        self.0.hand.as_ref()?;
+        self.work_some(Some(stream));
+        Some(self.0.counter.all_seen(Some(stream)))
     }
 }

@@ -50,6 +50,11 @@ impl Draft {
         self.0.bytes
     }
 
+    /// The last number that it gives in a stream.
+    pub(crate) fn last(&self, stream: &StreamId) -> Option<Seq> {
+        self.0.parts.iter().rev().find(|part| part.stream == *stream).map(|part| part.last())
+    }
+
     /// Where records before these found no room: numbers them so that they follow on what is there, in the streams that
     /// have begun. `last` is a stream's last number.
     pub(crate) fn close_gaps(&mut self, last: impl Fn(&StreamId) -> Seq) {

@@ -28,6 +28,9 @@ const LOCKED_FOR: usize = 32;
 /// one who cannot wait.
 const NEW_STREAMS: usize = 16 << 10;
 
+/// Told once, wherever that comes to be so: readers can see what was asked for.
+pub(super) type Seen = Box<dyn FnOnce() + Send>;
+
 /// Where a stream stands.
 #[derive(Clone, Copy, Default, Debug)]
 struct Head {
@@ -77,6 +80,8 @@ struct Front {
     commits_refused: u64,
     /// How long the medium took.
     synced: Spread,
+    /// Who is to be told once readers can see a stream up to a number.
+    watched: Vec<(StreamId, Seq, Seen)>,
 }
 
 /// The meeting place.
@@ -118,6 +123,7 @@ impl Counter {
                 refused: 0,
                 commits_refused: 0,
                 synced: Spread::default(),
+                watched: Vec::new(),
             }),
             work: Condvar::new(),
             moved: Condvar::new(),
@@ -220,7 +226,7 @@ impl Counter {
             }
         }
         self.front().trouble = None;
-        self.moved.notify_all();
+        self.has_moved();
         passed
     }
 
@@ -261,7 +267,22 @@ impl Counter {
                 head.visible = head.visible.max(part.last());
             }
         }
+        self.has_moved();
+    }
+
+    /// Readers can see more: whoever waits for that is told.
+    fn has_moved(&self) {
         self.moved.notify_all();
+        let mut front = self.front();
+        if front.watched.is_empty() {
+            return;
+        }
+        let watched = std::mem::take(&mut front.watched);
+        let (seen, left) = watched.into_iter().partition(|(stream, goal, _)| front.sees(stream, *goal));
+        front.watched = left;
+        drop(front);
+        let seen: Vec<(StreamId, Seq, Seen)> = seen;
+        seen.into_iter().for_each(|(.., told)| told());
     }
 
     /// Nothing more is taken in.
@@ -283,7 +304,7 @@ impl Counter {
             }
         };
         for (stream, seq) in goal {
-            while !front.closing && front.heads.get(&stream).is_some_and(|head| head.visible < seq) {
+            while !front.sees(&stream, seq) {
                 front = self.moved.wait(front).unwrap_or_else(PoisonError::into_inner);
             }
         }
@@ -294,7 +315,7 @@ impl Counter {
         self.ring_now();
         let (left, mut front) = (Countdown::of(patience), self.front());
         let goal = front.heads.get(stream).map_or(0, |head| head.seq);
-        while !front.closing && front.heads.get(stream).is_some_and(|head| head.visible < goal) {
+        while !front.sees(stream, goal) {
             if left.left().is_zero() {
                 return false;
             }
@@ -302,6 +323,18 @@ impl Counter {
             front = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+
+    /// Tells once readers can see what was taken in of a stream before this call: at once, or from the writer. Never waits.
+    pub(super) fn when_visible(&self, stream: &StreamId, told: Seen) {
+        let mut front = self.front();
+        let goal = front.heads.get(stream).map_or(0, |head| head.seq);
+        if front.sees(stream, goal) {
+            drop(front);
+            return told();
+        }
+        front.watched.push((stream.clone(), goal, told));
+        self.ring(front);
     }
 
     /// The last number of a stream that is in the database, while the stream goes on.
@@ -368,7 +401,7 @@ impl Counter {
         front.trouble.get_or_insert(StoreError::Closed);
         let left: Vec<Order> = front.queue.drain(..).collect();
         drop(front);
-        self.moved.notify_all();
+        self.has_moved();
         for order in left {
             match order {
                 Order::Append(Item { done: Some(done), .. }) | Order::Tell(done, _) => done(Err(StoreError::Closed)),
@@ -398,6 +431,11 @@ impl Head {
 }
 
 impl Front {
+    /// Whether readers can see a stream up to a number, or nobody brings more.
+    fn sees(&self, stream: &StreamId, goal: Seq) -> bool {
+        self.closing || self.heads.get(stream).is_none_or(|head| head.visible >= goal)
+    }
+
     fn is_past(&self, stream: &StreamId) -> bool {
         self.past.has(stream.as_str()) && !self.heads.contains_key(stream)
     }

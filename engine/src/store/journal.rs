@@ -6,7 +6,7 @@ use super::Health;
 use super::chain::Salts;
 use super::draft::Draft;
 use super::follow::Head;
-use super::front::Counter;
+use super::front::{Counter, Seen};
 use super::item::{Done, Item};
 use super::lists::{self, Counted, IncidentLine, Listed, RunLine};
 use super::lock::DirLock;
@@ -25,7 +25,7 @@ use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
 /// A commit takes a millisecond, on a bad day some hundred: what has not come after this long hangs.
-const SOON: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 1 });
+pub(crate) const SOON: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 1 });
 
 /// A journal in a directory; clones are the same journal.
 #[derive(Clone)]
@@ -177,13 +177,21 @@ impl Journal {
         self.read_kinds(stream, from, Kind::ALL)
     }
 
-    /// Whether what was written of a stream can be read, now or in a moment. A read waits for the writer, and with it for a
+    /// Whether what was written of a stream can be read, within so long. A read waits for the writer, and with it for a
     /// disk that hangs: who must not asks first.
     #[must_use]
-    pub fn can_read(&self, stream: &StreamId) -> bool {
+    pub fn can_read(&self, stream: &StreamId, patience: Duration) -> bool {
         #[cfg(test)]
-        self.work_until_seen(Some(stream));
-        self.0.counter.wait_visible_for(stream, SOON)
+        if let Some(seen) = self.seen_by_hand(stream) {
+            return seen;
+        }
+        self.0.counter.wait_visible_for(stream, patience)
+    }
+
+    /// Tells once what was written of a stream before this call can be read: here if it can be now, else on the writer's thread.
+    /// Never waits.
+    pub fn when_readable(&self, stream: &StreamId, told: Seen) {
+        self.0.counter.when_visible(stream, told);
     }
 
     /// Those records of a stream that are of these kinds: the others' bodies are not looked at.
@@ -242,12 +250,12 @@ impl Journal {
         self.listed(before, |stream| stream.as_incident().is_some(), |db, before| lists::incidents(db, before, most))
     }
 
-    /// The latest run of a playbook for a value of `run_per`.
+    /// The latest run of a playbook for a value of `run_per`, as the database has it: whoever asks has an attack at hand, and
+    /// waits for no writer.
     ///
     /// # Errors
     /// As [`Journal::read`].
     pub fn last_run(&self, playbook: &Name, per: &str) -> Result<Option<RunLine>, StoreError> {
-        self.wait_visible(None);
         self.0.readers.with(|db| lists::last_run(db, playbook, per))
     }
 
@@ -323,12 +331,11 @@ impl Journal {
         Ok(all)
     }
 
-    /// Gives the runs that began since a moment, the latest first, as the database has them.
+    /// Gives the runs that began since a moment, the latest first, as the database has them: it waits for no writer.
     ///
     /// # Errors
     /// As [`Journal::read`].
     pub fn counted(&self, since: Timestamp, each: &mut dyn FnMut(Counted)) -> Result<(), StoreError> {
-        self.wait_visible(None);
         self.0.readers.with(|db| lists::counted(db, since, each))
     }
 

@@ -43,6 +43,7 @@ pub use draft::Draft;
 pub use figures::{Figures, Room, Size};
 pub use follow::{Followed, Missing, Stretch};
 pub use journal::Journal;
+pub(crate) use journal::SOON;
 pub use lists::{Counted, IncidentHead, IncidentLine, Listed, RunHead, RunLine, RunTail};
 pub use passage::{End, Ends, Passage};
 pub use prune::PrunedMark;

@@ -174,6 +174,13 @@ impl Run {
         self.undo.as_ref().is_some_and(|undo| undo.wants(part))
     }
 
+    /// Whether nothing more of a step's items begins: nothing of the run does, or all of the step is wanted back.
+    #[must_use]
+    pub fn drops_items(&self, step: &StepId) -> bool {
+        let whole = || Part { step: step.clone(), item: None };
+        self.is_stopped() || self.undo.as_ref().is_some_and(|undo| undo.only.contains_key(&whole()))
+    }
+
     /// Whether a part does not begin again before it is taken back. Where all is, it is only once everything has ended.
     #[must_use]
     pub fn begins_after_undo(&self, part: &Part) -> bool {

@@ -99,7 +99,9 @@ impl Run {
             return;
         }
         match (&step.for_each, &state.items) {
-            (Some(each), Some(items)) => items_exhaustively(&step.id, each, items, stopped, now, out),
+            (Some(each), Some(items)) => {
+                items_exhaustively(&step.id, each, items, self.drops_items(&step.id), now, out);
+            }
             _ => next_of_part(Part { step: step.id.clone(), item: None }, &Json::Null, &state.whole, now, out),
         }
     }

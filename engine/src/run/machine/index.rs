@@ -188,7 +188,7 @@ pub(super) fn next_of_items(
     now: Stamp,
     out: &mut Vec<Command>,
 ) {
-    // Of a run that is stopped only what is under way is waited for.
+    // Of what is stopped only what is under way is waited for.
     let goes_on = |at: &u32| !(stopped && items[*at as usize].1.phase.is_left_out());
     let begun: Vec<u32> = turns.begun.iter().copied().filter(goes_on).collect();
     let room = (each.max_parallel.max(1) as usize).saturating_sub(begun.len());

@@ -6,7 +6,8 @@
 use super::super::answers::{self, IncidentAcknowledged, OfIncident};
 use super::super::request::Refusal;
 use super::super::shell::Core;
-use crate::incident::{Incident, Incidents, Standing};
+use super::super::unread::Unread;
+use crate::incident::{Incident, Standing};
 use quell_model::playbook::IncidentMoment;
 use quell_model::record::{AcknowledgementChanged, IncidentCame, IncidentChanged, IncidentState, NewRecord};
 use quell_model::{Body, IncidentId, Json, Name, StreamId};
@@ -64,9 +65,7 @@ impl<W: Send + 'static> Core<W> {
         if let Some(moment) = moment.filter(|moment| self.is_awaited(*moment)) {
             let (record, level) = (incident.seq + 1, incident.level);
             let came = IncidentCame { moment, record, level, by: Some(by), why };
-            self.can_be_read(&StreamId::incident(&incident.id))?;
-            let began = self.beginning(&incident.id).map_err(|error| Refusal::NotNow(error.to_string()))?;
-            if let Some(began) = began {
+            if let Some(began) = self.beginning(&incident.id)? {
                 answers = self.answers_to(&incident.id, &came, &began, now);
             }
         }
@@ -82,10 +81,7 @@ impl<W: Send + 'static> Core<W> {
         if let Some(live) = self.incidents.get_mut(id) {
             return Ok(live.clone());
         }
-        let stream = StreamId::incident(id);
-        self.can_be_read(&stream)?;
-        let found = Incidents::read(self.ink.journal(), &stream, &mut |_| ());
-        let found = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
+        let found = self.ink.readable(&StreamId::incident(id))?.incident().map_err(Unread::from)?;
         found.ok_or_else(|| Refusal::NotFound { kind: "incident", id: id.to_string() })
     }
 

@@ -24,19 +24,16 @@ impl<W: Send + 'static> Core<W> {
 
     fn undo_run(&mut self, run: &RunId, step: Option<StepId>, by: &Name, why: String) -> Result<RunUndoing, Refusal> {
         let only = step.map(|step| Part { step, item: None });
-        let open = self.runs.contains_key(run) || self.ink.journal().has(&StreamId::run(run));
+        let open = self.runs.contains_key(run) || self.ink.has(&StreamId::run(run));
         if !open {
             return Err(Refusal::NotFound { kind: "run", id: run.to_string() });
         }
-        if !self.runs.contains_key(run) {
-            self.can_be_read(&StreamId::run(run))?;
-        }
-        let parts = self.standing_of(run, only.as_ref());
+        let parts = self.standing_of(run, only.as_ref())?;
         if parts.is_empty() && !self.can_be_ended(run, only.as_ref()) {
             let what = only.as_ref().map_or_else(|| format!("run `{run}`"), |part| format!("`{run}/{}`", part.step));
             return Err(Refusal::NotNow(format!("nothing that {what} did stands and can be taken back")));
         }
-        self.open_again(run).map_err(Refusal::NotNow)?;
+        self.open_again(run)?;
         if let Some(live) = self.runs.get(run).filter(|_| only.is_none()) {
             let forwards = live.under_way.iter().filter(|(part, _)| !live.run.takes_back(part));
             forwards.for_each(|(_, under_way)| under_way.stop.raise());
@@ -61,7 +58,7 @@ impl<W: Send + 'static> Core<W> {
         by: &Name,
         why: &str,
     ) -> Result<Json, Refusal> {
-        if !self.ink.journal().has(&StreamId::incident(incident)) {
+        if !self.ink.has(&StreamId::incident(incident)) {
             return Err(Refusal::NotFound { kind: "incident", id: incident.to_string() });
         }
         let mut runs = self.leases.runs_of(incident);
@@ -73,14 +70,9 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow(what));
         }
         let mut undoing = Vec::new();
-        // A disk that hangs is waited for once, and not for each run.
-        let mut hangs = false;
+        // A disk that hangs is waited for once, and not for each run: so long all reads of a request wait together.
         for run in runs {
-            let answer = match hangs {
-                true => Err(Refusal::NotNow(TAKES_NOTHING.to_owned())),
-                false => self.undo_run(&run, None, by, why.to_owned()),
-            };
-            hangs |= matches!(&answer, Err(Refusal::NotNow(why)) if why == TAKES_NOTHING);
+            let answer = self.undo_run(&run, None, by, why.to_owned());
             let refused = |error: Refusal| RunUndoing { id: run, undoing: Vec::new(), error: Some(error.to_string()) };
             undoing.push(answer.unwrap_or_else(refused));
         }
@@ -95,7 +87,7 @@ impl<W: Send + 'static> Core<W> {
         lasts: Option<Duration>,
         by: &Name,
     ) -> Result<Json, Refusal> {
-        if !self.ink.journal().has(&StreamId::run(run)) {
+        if !self.ink.has(&StreamId::run(run)) {
             return Err(Refusal::NotFound { kind: "run", id: run.to_string() });
         }
         let only = step.map(|step| Part { step, item: None });

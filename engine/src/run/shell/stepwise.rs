@@ -29,6 +29,7 @@ impl<W: Send + 'static> Core<W> {
             kept.0.insert((run, place, part), answer);
         }
         self.ink.flush();
+        self.unread_go_on(self.parts.clock.now());
         if self.at_work() > hanging + kept.0.len() {
             return false;
         }
@@ -61,9 +62,10 @@ impl<W: Send + 'static> Core<W> {
         all
     }
 
-    /// How many parts of runs somebody is at, or asks the world whether they stand.
+    /// How many parts of runs somebody is at, or asks the world whether they stand, or wait for the journal.
     pub(crate) fn at_work(&self) -> usize {
-        self.runs.values().map(|live| live.under_way.len()).sum::<usize>() + self.leases.asked()
+        let under_way = self.runs.values().map(|live| live.under_way.len()).sum::<usize>();
+        under_way + self.leases.asked() + self.unread.count()
     }
 
     /// The next moment that a run waits for.

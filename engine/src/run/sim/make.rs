@@ -99,6 +99,18 @@ pub(super) fn every_verb() -> Arc<Playbook> {
     named(playbook_of(steps), "every-verb")
 }
 
+/// One that always ends badly, with what it did before that standing: tried again from its wait on, it does that anew.
+pub(super) fn tried_again(rng: &mut Rng) -> Arc<Playbook> {
+    let first = if rng.chance(50) { waits("s0", &[], 20) } else { asks_in_time("s0") };
+    let verbs = ["process.freeze", "cloud.cut"];
+    let hold = acts("s1", &["s0"], rng.of(&verbs));
+    let beside = acts("s2", &[], rng.of(&verbs));
+    let mut last = acts("s3", &["s1", "s2"], "process.freeze");
+    let none = expression("7");
+    last.for_each = Some(ForEach { list: none, max_parallel: 1, errors: ItemErrors::Collect });
+    named(playbook_of(vec![first, hold, beside, last]), "tried-again")
+}
+
 pub(super) fn named(mut playbook: Playbook, name: &str) -> Arc<Playbook> {
     playbook.name = name.into();
     playbook.text = format!("pinned {name}").into();

@@ -13,6 +13,7 @@
 
 mod check;
 mod found;
+mod hangs;
 mod incidents;
 mod laws;
 mod make;

@@ -6,7 +6,7 @@
 use super::check;
 use super::make;
 use super::rng::Rng;
-use super::stage::{Death, Stage};
+use super::stage::{Death, Life, Stage};
 use super::world::Mood;
 use crate::run::Request;
 use crate::run::question::AnswerGiven;
@@ -41,9 +41,10 @@ pub(super) fn play(seed: u64, is_compared: bool) -> Result<Told, String> {
 }
 
 fn repertory(rng: &mut Rng) -> Vec<Arc<Playbook>> {
-    match rng.below(6) {
+    match rng.below(7) {
         0 => make::shipped().to_vec(),
         1 => vec![make::every_verb()],
+        2 => vec![make::tried_again(rng)],
         _ => (0..1 + rng.below(3)).map(|number| make::playbook(rng, number)).collect(),
     }
 }
@@ -76,8 +77,18 @@ impl Day {
             (self.refuses, self.lossy) = (false, false);
             stage.start();
         }
+        if by_hand::hangs() && self.rng.chance(8) {
+            by_hand::hang(false);
+        }
         match self.rng.below(100) {
-            0..28 => stage.deliver(),
+            0..28 => {
+                // What ends a run that another has started may be the last that is written before the disk hangs.
+                let below = |life: &Life| life.core.runs.values().any(|live| live.run.started.parent.is_some());
+                if stage.life.as_ref().is_some_and(below) && self.rng.chance(10) {
+                    by_hand::hang(true);
+                }
+                stage.deliver();
+            }
             28..40 => stage.work(),
             40..54 => drop(stage.wait()),
             54..58 => stage.clock.advance(Duration::from_millis(self.rng.next() % 5_000)),
@@ -109,6 +120,13 @@ impl Day {
 
     fn person(&mut self, stage: &mut Stage) {
         let Some(life) = &stage.life else { return };
+        let ended = life.core.leases.standing().map(|(run, _)| run).filter(|run| !life.core.runs.contains_key(*run));
+        let ended: Vec<RunId> = ended.cloned().collect();
+        if !ended.is_empty() && self.rng.chance(20) {
+            let run = self.rng.of(&ended);
+            let parts = life.core.leases.of(&run, None);
+            return self.in_part(stage, &run, &parts);
+        }
         let runs: Vec<RunId> =
             life.journal.streams().unwrap().into_iter().filter_map(|(stream, _)| stream.as_run()).collect();
         // Often one of which something stands: that is undone in part, tried again, and undone.
@@ -125,9 +143,6 @@ impl Day {
         let asks = life.core.runs.values().any(|live| live.run.asks() > 0);
         if asks && self.rng.chance(60) || self.rng.chance(5) {
             return self.answer(stage, run);
-        }
-        if !parts.is_empty() && self.rng.chance(15) {
-            return self.in_part(stage, &run, &parts);
         }
         let request = match self.rng.below(9) {
             0 => Request::Cancel { run, by },
@@ -161,7 +176,7 @@ impl Day {
 
     /// A run that has ended is tried again from before a step on that stands, and this step is taken back alone while it waits.
     fn in_part(&mut self, stage: &mut Stage, run: &RunId, parts: &[Part]) {
-        let Some(life) = &stage.life else { return };
+        let Some(life) = stage.life.as_ref().filter(|_| !by_hand::hangs()) else { return };
         let part = self.rng.of(parts);
         let records = life.journal.read(&StreamId::run(run), 1).unwrap();
         let hash = records.first().and_then(|first| run_started(&first.body)).map(|started| started.definition);
@@ -198,6 +213,9 @@ impl Day {
     fn fault(&mut self, stage: &mut Stage) {
         let dir = stage.dir().to_owned();
         let Some(life) = &stage.life else { return };
+        if by_hand::hangs() || self.rng.chance(25) {
+            return by_hand::hang(!by_hand::hangs());
+        }
         stage.world.state().trouble = true;
         if self.refuses {
             self.refuses = false;
@@ -227,6 +245,7 @@ impl Day {
     fn goes_home(&mut self, stage: &mut Stage) -> Result<(), String> {
         by_hand::die_at(None);
         by_hand::fill_slate(false);
+        by_hand::hang(false);
         stage.next_death = Death::Killed;
         let dir = stage.dir().to_owned();
         if let Some(life) = &stage.life {

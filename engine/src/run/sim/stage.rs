@@ -73,6 +73,7 @@ impl Stage {
         by_hand::lay(dir.path());
         by_hand::die_at(None);
         by_hand::fill_slate(false);
+        by_hand::hang(false);
         let people = make::people();
         let definitions =
             Definitions { playbooks, ceiling: Mode::Enforce, people: people.into(), ..Definitions::default() };
@@ -146,6 +147,7 @@ impl Stage {
     pub(super) fn die(&mut self, how: Death) {
         let Some(mut life) = self.life.take() else { return };
         by_hand::die_at(None);
+        by_hand::hang(false);
         if how == Death::Ended {
             life.core.ink.flush();
             (0..4).for_each(|_| life.journal.work());
@@ -223,9 +225,11 @@ impl Stage {
 
     /// Until nothing is open. Engines that die are started again.
     pub(super) fn settle(&mut self) -> Result<(), String> {
+        let mut still = 0;
         for _ in 0..MOST_MOVES {
             self.start();
             if self.gather() {
+                still = 0;
                 self.deliver();
                 continue;
             }
@@ -240,7 +244,13 @@ impl Stage {
             }
             let open: Vec<&RunId> = life.core.runs.keys().collect();
             let open = format!("{open:?}");
-            if !self.wait() && self.life.is_some() && !self.gather() {
+            if self.wait() || self.life.is_none() || self.gather() {
+                still = 0;
+                continue;
+            }
+            // What was written just now is there after the writer's next turn.
+            still += 1;
+            if still > 2 {
                 return Err(format!("these have not ended, and wait for nothing: {open}"));
             }
         }

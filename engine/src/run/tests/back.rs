@@ -5,6 +5,7 @@ mod bait;
 mod boots;
 mod breaker;
 mod by_hand;
+mod hangs;
 mod incidents;
 mod parts;
 mod promote;

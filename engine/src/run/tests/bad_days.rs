@@ -137,6 +137,59 @@ fn a_start_begins_what_was_promised_and_nothing_else() {
     assert_eq!(stage.runs(), [run]);
 }
 
+/// An engine is killed between its promise and the run, and nobody is there for longer than an incident stays open.
+#[test]
+fn a_start_begins_what_was_promised_in_an_incident_that_has_become_quiet_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let promised = detection("7", 1);
+    let run = RunId::of(&[b"test", promised.subject().to_string().as_bytes(), &promised.id.0]);
+    let stream = StreamId::incident(&"i".into());
+    {
+        let journal = Journal::open(dir.path()).unwrap();
+        let now = SystemClock.now();
+        let at = Stamp { wall: now.wall - Duration::from_secs(2 * 3600), ..now };
+        let started = |run: &RunId| {
+            let (decision, why) = (TriggerDecision::Started, String::new());
+            vec![Decided { playbook: "test".into(), decision, why, run: Some(run.clone()) }]
+        };
+        let entity = promised.event.entity.clone();
+        let opened = IncidentOpened { incident: "i".into(), entity, title: "A rule".into(), level: Level::High };
+        let earlier = DetectionAccepted { detection: detection("6", 1), decided: started(&"judged-before".into()) };
+        let last = DetectionAccepted { detection: promised.clone(), decided: started(&run) };
+        let (boot, mode) = (process::BootId("a".into()), Mode::Enforce);
+        let engine = EngineStarted { version: String::new(), boot, pid: 1, mode };
+        let put = |stream: &StreamId, expected, records| {
+            let (stream, durability) = (stream.clone(), Durability::Written);
+            journal.written(Batch { stream, expected, records, durability }).unwrap();
+        };
+        let other = IncidentOpened { incident: "j".into(), ..opened.clone() };
+        let before = StreamId::incident(&"j".into());
+        put(&before, 0, vec![NewRecord::new(at, other), NewRecord::new(at, earlier)]);
+        put(&stream, 0, vec![NewRecord::new(at, opened)]);
+        put(&StreamId::system(), 0, vec![NewRecord::new(at, engine)]);
+        put(&stream, 1, vec![NewRecord::new(at, last)]);
+        journal.close();
+    }
+    let definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
+    let mut stage = stage_in(dir, World::default(), definitions.clone());
+    let report = stage.core.recover(Arc::new(|_, _| None)).unwrap();
+    assert_eq!(report.incidents, 0, "it takes nothing more");
+    assert_eq!((report.begun.as_slice(), report.broken.len()), (std::slice::from_ref(&run), 0));
+    stage.settle();
+    assert_eq!(stage.done(), ["process.kill 1"]);
+    let joined = |stage: &Stage| {
+        let records = stage.journal.read(&stream, 1).unwrap();
+        let is_it =
+            |record: &&Record| matches!(&record.body, Body::IncidentJoined(one) if one.run == Some(run.clone()));
+        records.iter().filter(is_it).count()
+    };
+    assert_eq!(joined(&stage), 1, "and its incident knows of it");
+    let mut stage = next_life(stage, definitions);
+    let report = stage.core.recover(Arc::new(|_, _| None)).unwrap();
+    assert_eq!((report.begun.len(), report.broken.len(), joined(&stage)), (0, 0, 1), "once");
+    assert_eq!(stage.journal.verify().unwrap(), Vec::<String>::new());
+}
+
 /// What has no value of `run_per` is not one with all the others that have none: each subject has its own run.
 #[test]
 fn an_absent_value_of_run_per_lumps_nobody_together() {

@@ -2,7 +2,7 @@
 
 use super::bodies::{at, note, one_of_each};
 use crate::store::{Health, Journal};
-use quell_model::{Batch, Durability, Kind, NewRecord, Seq, Store, StoreError, StreamId};
+use quell_model::{Appended, Batch, Durability, Kind, NewRecord, Seq, Store, StoreError, StreamId};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -135,4 +135,34 @@ fn a_second_engine_is_refused_and_a_reader_is_not() {
     let reader = Journal::open_read_only(dir.path()).unwrap();
     assert_eq!(reader.read(&"run/a".into(), 1).unwrap(), journal.read(&"run/a".into(), 1).unwrap());
     assert!(matches!(reader.written(notes("run/a", 1, 1, Durability::Written)), Err(StoreError::Unwritable(_))));
+}
+
+#[test]
+fn who_waits_for_a_stream_is_told_once_it_can_be_read_and_not_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    let asks = |stream: &str| {
+        let (tell, told) = mpsc::sync_channel(1);
+        journal.when_readable(&stream.into(), Box::new(move || tell.send(()).unwrap()));
+        told
+    };
+    asks("run/none").try_recv().unwrap();
+    append(&journal, vec![notes("run/a", 0, 1, Durability::Synced)]).unwrap();
+    asks("run/a").try_recv().unwrap();
+    // The writer stands still.
+    let (let_go, held) = mpsc::sync_channel::<()>(1);
+    let (stands, still) = mpsc::sync_channel(1);
+    let done = Box::new(move |_: Result<Appended, StoreError>| {
+        stands.send(()).unwrap();
+        assert!(held.recv().is_err());
+    });
+    journal.submit(vec![notes("run/b", 0, 1, Durability::Written)], done);
+    still.recv().unwrap();
+    journal.written(notes("run/a", 1, 1, Durability::Written)).unwrap();
+    let told = asks("run/a");
+    assert!(!journal.can_read(&"run/a".into(), Duration::ZERO) && told.try_recv().is_err());
+    asks("run/b").try_recv().unwrap();
+    drop(let_go);
+    told.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(journal.can_read(&"run/a".into(), Duration::ZERO));
 }

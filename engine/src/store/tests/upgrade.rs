@@ -112,12 +112,13 @@ fn all(journal: &Journal) -> BTreeMap<StreamId, Vec<Record>> {
 
 /// What lists, starts and views ask for.
 fn views(journal: &Journal) -> String {
+    let runs = journal.runs(None, 9).unwrap();
     let mut counted = Vec::new();
     journal.counted(at(0).wall, &mut |one| counted.push(one)).unwrap();
     format!(
         "{:?}",
         (
-            journal.runs(None, 9).unwrap(),
+            runs,
             journal.incidents(None, 9).unwrap(),
             journal.members(&"i-1".into(), 9).unwrap(),
             journal.open_streams().unwrap(),

@@ -2,7 +2,7 @@
 //! step whose target a person chooses, so that a second try can be about another.
 
 use super::*;
-use quell_model::playbook::{AskPerson, Confirm, Within};
+use quell_model::playbook::{Approve, AskPerson, Confirm, ForEach, ItemErrors, Retry, Unanswered, Within};
 use quell_model::record::RunState;
 
 /// A question whose answer is what comes after it acts on.
@@ -52,6 +52,13 @@ impl Yard {
     fn again_from(&mut self, run: &RunId, from: Option<&str>) -> Result<Json, Refusal> {
         let from = from.map(StepId::from);
         self.ask(Request::Retry { run: run.clone(), from, by: "ann".into(), why: "it is mended".into() })
+    }
+
+    /// An attack of which nothing is awaited.
+    fn begin(&mut self) {
+        let mut attack = detection("7", 1);
+        Arc::make_mut(&mut attack.event).head.at = self.clock.now();
+        self.stage.core.detections([attack]);
     }
 
     fn pause(&mut self, paused: bool) {
@@ -143,4 +150,53 @@ fn a_step_that_was_refused_and_then_taken_back_is_tried_again_without_being_name
     assert_eq!(yard.again_from(&run, None).unwrap()["again"], json!(["last"]));
     let ended = yard.stage.journal.read(&StreamId::run(&run), 1).unwrap().pop().unwrap();
     assert!(matches!(ended.body, Body::RunFinished(finished) if finished.state == RunState::Failed));
+}
+
+/// Whoever wants the whole of it back does not want the rest of it done first.
+#[test]
+fn items_that_have_not_begun_are_dropped_when_their_step_is_taken_back() {
+    let list = Expression { text: r#"["a", "later", "c"]"#.into(), span: Default::default() };
+    let each = Step {
+        for_each: Some(ForEach { list, max_parallel: 1, errors: ItemErrors::Collect }),
+        retry: Retry { attempts: 3, backoff: HOUR, backoff_most: HOUR },
+        ..sets("each", &[], "process.freeze", "${{ item }}")
+    };
+    let mut yard = Yard::new(playbook_of(vec![each, sets("then", &["each"], "process.freeze", "d")]));
+    yard.things.early.store(1, Ordering::SeqCst);
+    yard.begin();
+    let run = yard.stage.runs().remove(0);
+    assert_eq!(yard.things.said(), ["+a"], "the second waits to be tried again, the third for its turn");
+    yard.undo(&run, Some("each")).unwrap();
+    assert_eq!(yard.things.said(), ["-a"], "nothing else of it was begun");
+    let story = yard.stage.story(&run);
+    assert!(story.contains(&"StepFinished each cancelled".to_owned()), "{story:?}");
+    assert!(yard.things.stand().is_empty() && yard.end_of(&run).starts_with("RunFinished"), "{story:?}");
+    // Over a start as well: what its records make of it is over.
+    let mut yard = yard.again("b");
+    yard.pass(2 * HOUR);
+    assert!(yard.things.said().is_empty() && yard.things.stand().is_empty());
+}
+
+/// An item that asks is dropped as well, and asks nobody any more.
+#[test]
+fn a_question_of_an_item_ends_with_its_step() {
+    let list = Expression { text: r#"["a", "b"]"#.into(), span: Default::default() };
+    let asks = Approve { by: None, within: Within(24 * HOUR), otherwise: Unanswered::Deny };
+    let each = Step {
+        for_each: Some(ForEach { list, max_parallel: 2, errors: ItemErrors::Collect }),
+        approve: Some(asks),
+        ..sets("each", &[], "process.freeze", "${{ item }}")
+    };
+    let mut yard = Yard::new(playbook_of(vec![each, chooses("which")]));
+    let run = yard.attack(1);
+    let (step, item, choice) = (Some("each".into()), Some(0), "approve".into());
+    let (plan, by, via, why) = (None, "ann".into(), "socket".into(), String::new());
+    let yes = AnswerGiven { run: run.clone(), step, item, choice, plan, by, via, why };
+    yard.ask(Request::Answer(Box::new(yes))).unwrap();
+    assert_eq!((yard.things.said(), yard.stage.core.runs[&run].run.asks()), (vec!["+a".to_owned()], 2));
+    yard.undo(&run, Some("each")).unwrap();
+    assert_eq!(yard.things.said(), ["-a"]);
+    assert_eq!(yard.stage.core.runs[&run].run.asks(), 1, "only the other step asks");
+    yard.choose(&run, "a");
+    assert!(yard.end_of(&run).starts_with("RunFinished"), "{:?}", yard.stage.story(&run));
 }
