@@ -25,6 +25,7 @@ use crate::api::{
 use crate::telemetry::{Look, Meters};
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
+use quell_engine::detect::Rules;
 use quell_engine::load::Config;
 use quell_engine::run::answers::{EngineStatus, Paused, ReflexWritten};
 use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};

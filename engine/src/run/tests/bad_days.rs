@@ -156,8 +156,9 @@ fn a_start_begins_what_was_promised_in_an_incident_that_has_become_quiet_since()
         };
         let entity = promised.event.entity.clone();
         let opened = IncidentOpened { incident: "i".into(), entity, title: "A rule".into(), level: Level::High };
-        let earlier = DetectionAccepted { detection: detection("6", 1), decided: started(&"judged-before".into()) };
-        let last = DetectionAccepted { detection: promised.clone(), decided: started(&run) };
+        let accepted = |detection, decided| DetectionAccepted { detection, decided, counted_later: false };
+        let earlier = accepted(detection("6", 1), started(&"judged-before".into()));
+        let last = accepted(promised.clone(), started(&run));
         let (boot, mode) = (process::BootId("a".into()), Mode::Enforce);
         let engine = EngineStarted { version: String::new(), boot, pid: 1, mode };
         let put = |stream: &StreamId, expected, records| {

@@ -2,7 +2,7 @@
 
 use super::bodies::{at, note, one_of_each};
 use crate::store::{Health, Journal};
-use quell_model::{Batch, Durability, Kind, NewRecord, Seq, Store, StoreError, StreamId};
+use quell_model::{Appended, Batch, Durability, Kind, NewRecord, Seq, Store, StoreError, StreamId};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ fn who_waits_for_a_stream_is_told_once_it_can_be_read_and_not_before() {
     // The writer stands still.
     let (let_go, held) = mpsc::sync_channel::<()>(1);
     let (stands, still) = mpsc::sync_channel(1);
-    let done = Box::new(move |_| {
+    let done = Box::new(move |_: Result<Appended, StoreError>| {
         stands.send(()).unwrap();
         assert!(held.recv().is_err());
     });
