@@ -77,7 +77,6 @@ fn case() -> Case {
         untrusted: false,
         limits: RunLimits::default(),
         consent: Consent::AsNeeded,
-        counted: false,
         owned: None,
     }
 }
