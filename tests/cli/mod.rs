@@ -17,6 +17,7 @@ mod hostile;
 mod init;
 mod json;
 mod keys;
+mod large;
 mod new;
 mod output;
 mod people;

@@ -21,7 +21,7 @@ fn at(n: u64) -> Stamp {
 
 fn put(journal: &Journal, stream: &str, bodies: Vec<Body>) {
     let expected = journal.last(&stream.into());
-    let records = (1..).zip(bodies).map(|(n, body)| NewRecord { at: at(n), body }).collect();
+    let records = (1..).zip(bodies).map(|(n, body)| NewRecord::new(at(n), body)).collect();
     journal.written(Batch { stream: stream.into(), expected, records, durability: Durability::Synced }).unwrap();
 }
 

@@ -24,6 +24,7 @@ mod prune;
 mod question;
 mod reflex;
 mod starts;
+pub mod stored;
 mod sub;
 pub use by_hand::{BreakerChanged, ModeChanged, PauseChanged, PersonActed, RunReopened};
 pub use incident::{
@@ -34,6 +35,7 @@ pub use prune::{PrunedStream, StreamPruned};
 pub use question::{AnswerRemembered, AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use reflex::{ReflexFired, Struck};
 pub use starts::{IncidentCame, PlaybookSeen, ScheduleMissed, ScheduleSet};
+pub use stored::{Content, NewRecord, Stored, StoredAs};
 pub use sub::{ParentRun, SubRunStarted};
 
 /// The version that new records carry.
@@ -183,22 +185,6 @@ bodies! {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// A record before it has a number.
-#[derive(Clone, PartialEq, Debug)]
-pub struct NewRecord {
-    /// When it happened.
-    pub at: Stamp,
-    /// What it says.
-    pub body: Body,
-}
-
-impl NewRecord {
-    /// This, now.
-    pub fn new(at: Stamp, body: impl Into<Body>) -> Self {
-        Self { at, body: body.into() }
     }
 }
 
@@ -486,6 +472,9 @@ pub struct StepFailed {
     pub hint: Option<String>,
     /// The next attempt's moment; none: this was the last.
     pub again_at: Option<Stamp>,
+    /// It may have happened all the same: nobody has seen its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 /// See [`Kind::StepSkipped`].

@@ -21,6 +21,7 @@ mod run;
 mod runs;
 mod system;
 mod timeline;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -40,3 +41,4 @@ pub use run::{
 pub use runs::{RunsWanted, run_page_of};
 pub use system::LossView;
 pub use timeline::TimelineLine;
+pub use value::{ValueWanted, value};

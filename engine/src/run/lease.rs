@@ -369,6 +369,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn ask_whether_it_stands(&mut self, run: RunId, part: Part, asked: Why) {
         let intent = self.intent_of(&run, &part);
+        let intent = intent.and_then(|intent| intent.map(|intent| self.contents.whole_intent(intent)).transpose());
         let Some(standing) = self.leases.all.get_mut(&(run.clone(), part.clone())) else { return };
         standing.asked.get_or_insert(asked);
         let verb = self.parts.crew.get(standing.action.as_str()).cloned();

@@ -4,6 +4,7 @@
 //! taken in before it asked, also what the database still refuses.
 
 use super::chain::{SALT, Sum, hex};
+use super::contents::Refers;
 use super::item::{body_of, ends, kind_of};
 use super::prune::Proofs;
 use super::rows::{Row, Tail, told};
@@ -114,6 +115,7 @@ impl Raw {
             prev: Hash(self.prev),
             salt: self.salt,
             body: self.body,
+            contents: Vec::new(),
         })
     }
 }
@@ -342,13 +344,15 @@ pub(super) fn verify(readers: &Readers) -> Result<Vec<String>, StoreError> {
         let streams = super::rows::tails(db)?;
         let names: HashMap<i64, StreamId> = streams.iter().map(|(name, tail)| (tail.no, name.clone())).collect();
         let proofs = Proofs::of(db)?;
-        let mut walk = Walk { names, at: HashMap::new(), proofs, findings: Vec::new() };
+        let (at, refers) = (HashMap::new(), Refers::default());
+        let mut walk = Walk { names, at, proofs, refers, findings: Vec::new() };
         let mut ask = db.prepare(&format!("SELECT {COLUMNS} FROM records ORDER BY id"))?;
         let mut rows = ask.query([])?;
         while let Some(row) = rows.next()? {
             walk.step(raw(row)?);
         }
         walk.ends(&streams);
+        walk.findings.extend(walk.refers.judge(db)?);
         let check: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         Ok((walk.findings, check))
     })?;
@@ -364,6 +368,7 @@ struct Walk {
     names: HashMap<i64, StreamId>,
     at: HashMap<i64, Tail>,
     proofs: Proofs,
+    refers: Refers,
     findings: Vec<String>,
 }
 
@@ -389,8 +394,9 @@ impl Walk {
         } else if row.before != tail.last {
             self.findings.push(format!("`{name}`: record {seq} points to another record before it"));
         }
-        if let Err(error) = row.record() {
-            self.findings.push(error.to_string());
+        match row.record() {
+            Ok(record) => self.refers.take_in(row.id, &record.body),
+            Err(error) => self.findings.push(error.to_string()),
         }
         (tail.seq, tail.hash, tail.last) = (seq, row.sum(), row.id);
         self.proofs.take_in(&row);

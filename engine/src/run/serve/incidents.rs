@@ -70,7 +70,7 @@ impl<W: Send + 'static> Core<W> {
                 answers = self.answers_to(&incident.id, &came, &began, now);
             }
         }
-        let begun = self.come(&mut incident, &[NewRecord { at: now, body }], answers, now);
+        let begun = self.come(&mut incident, &[NewRecord::new(now, body)], answers, now);
         if let Some(live) = self.incidents.get_mut(&incident.id) {
             live.clone_from(&incident);
         }
@@ -91,7 +91,7 @@ impl<W: Send + 'static> Core<W> {
 
     pub(in crate::run) fn change(&mut self, id: &IncidentId, body: Body) -> Result<Json, Refusal> {
         let mut incident = self.live_or_journaled(id)?;
-        self.write_to(&mut incident, &[NewRecord { at: self.parts.clock.now(), body }]);
+        self.write_to(&mut incident, &[NewRecord::new(self.parts.clock.now(), body)]);
         if let Some(live) = self.incidents.get_mut(id) {
             *live = incident;
         }
