@@ -208,6 +208,7 @@ fn fill(data: &Path, again: &Arc<Playbook>, count: usize, first: Stamp, gap: Dur
             error: "not yet".into(),
             hint: None,
             again_at: Some(first.after(gap * u32::try_from(n).unwrap())),
+            unknown: false,
         };
         let begun = started(again, run.clone(), json!({ "n": n }));
         append(StreamId::run(&run), vec![NewRecord::new(now, begun), NewRecord::new(now, failed)]);

@@ -56,6 +56,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/v1/runs", RUN),
     ("GET", "/v1/runs/{id}", READ),
     ("GET", "/v1/runs/{id}/playbook", READ),
+    ("GET", "/v1/runs/{id}/output", READ),
     ("POST", "/v1/runs/{id}/cancel", RUN),
     ("POST", "/v1/runs/{id}/retry", RUN),
     ("POST", "/v1/runs/{id}/skip", RUN),

@@ -28,6 +28,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(runs::list, runs::start))
         .routes(routes!(runs::show))
         .routes(routes!(runs::definition))
+        .routes(routes!(runs::output))
         .routes(routes!(runs::cancel))
         .routes(routes!(runs::retry))
         .routes(routes!(runs::skip))

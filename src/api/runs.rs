@@ -3,10 +3,12 @@
 mod answer;
 mod by_hand;
 mod standing;
+mod value;
 
 pub(super) use answer::*;
 pub(super) use by_hand::*;
 pub(super) use standing::*;
+pub(super) use value::*;
 
 use super::given::Given;
 use super::page::{Page, Which};

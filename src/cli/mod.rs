@@ -34,6 +34,7 @@ mod playbook_test;
 mod remote;
 mod rules;
 mod run;
+mod run_output;
 mod run_retry;
 mod run_view;
 mod show;

@@ -13,6 +13,7 @@ use crate::daemon::around::{self, Asked, Found};
 use quell_engine::report::{DefinitionView, RunView};
 use quell_engine::trial::{self, Coverage};
 use quell_model::playbook::Playbook;
+use quell_model::record::stored;
 use quell_model::{Level, Mistake, RuleRef};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -31,7 +32,8 @@ pub(super) fn run(
         return Err(Fail::usage(format!("a test is written from a run, not from a `{what}`")).hint("`--from run ID`"));
     }
     let client = Client::new(global)?;
-    let run: RunView = client.get(&format!("/runs/{}", segment(id)))?;
+    let mut run: RunView = client.get(&format!("/runs/{}", segment(id)))?;
+    make_whole(&client, &mut run)?;
     let pinned: DefinitionView = client.get(&format!("/runs/{}/playbook", segment(id)))?;
     let playbook = crate::daemon::reread(Path::new(&pinned.file), &pinned.text).ok_or_else(|| {
         let what = format!("the playbook that run `{id}` began with is no longer understood by this version");
@@ -58,6 +60,33 @@ pub(super) fn run(
         text.lines().for_each(|line| term.line(escape(line)));
     }
     Ok(if holds { Exit::Right } else { Exit::NotRight })
+}
+
+/// A test has what the steps gave, and not where it lies.
+fn make_whole(client: &Client, run: &mut RunView) -> Result<(), Fail> {
+    let at = format!("/runs/{}/output", segment(run.id.as_str()));
+    let every = run.steps.iter_mut().flat_map(|step| {
+        let own = (step.id.clone(), &mut step.output, &mut step.input);
+        std::iter::once(own)
+            .chain(step.items.iter_mut().map(|item| (item.id.clone(), &mut item.output, &mut item.input)))
+    });
+    for (id, output, input) in every {
+        let asked = match id.strip_suffix(']').and_then(|id| id.rsplit_once('[')) {
+            Some((step, item)) => format!("step={step}&item={item}"),
+            None => format!("step={id}"),
+        };
+        for (value, given) in [(output, ""), (input, "&given=true")] {
+            if stored::refers(value) {
+                *value = client.get(&format!("{at}?{asked}{given}"))?;
+            }
+        }
+    }
+    for (value, given) in [(&mut run.outputs, ""), (&mut run.inputs, "?given=true")] {
+        if stored::refers(value) {
+            *value = client.get(&format!("{at}{given}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the test passes against the text that the run went by.

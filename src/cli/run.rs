@@ -1,8 +1,9 @@
-//! `quell run list|show|approve|deny|answer|cancel|retry|skip|undo|keep`.
+//! `quell run list|show|output|approve|deny|answer|cancel|retry|skip|undo|keep`.
 
 use super::client::{Client, segment};
 use super::escape::escape;
 use super::follow::Following;
+use super::run_output::{self, Output};
 use super::run_retry::{self, Retry, Skip};
 use super::since::moment;
 use super::{Exit, Fail, Global, Term, run_view};
@@ -48,6 +49,8 @@ enum What {
         #[arg(long)]
         follow: bool,
     },
+    /// Show what a run or a step gave, whole, as JSON
+    Output(Output),
     /// Take back what a run did, proved: all of it, or one step
     #[command(
         after_help = "Examples:\n  quell run undo r-0f1e2d3c4b5a --why \"a drill of ours\"\n  quell run undo r-0f1e2d3c4b5a/freeze"
@@ -136,6 +139,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
                 run_view::list(&client.all::<RunSummary>(&path)?, nothing, term);
             }
         }
+        What::Output(args) => return run_output::print(&client, args, term),
         What::Retry(args) => return run_retry::retry(&client, args, term),
         What::Skip(args) => return run_retry::skip(&client, args, term),
         What::Show { id, follow: true } => follow(&client, id, term)?,

@@ -1,6 +1,7 @@
 //! Runs as people read them: each step with its outcome, its proof and its times.
 
 use super::escape::{clip, escape};
+use super::run_output;
 use super::show::{moment, outcome_ink, since, span};
 use super::table::{Table, cell};
 use super::term::{Ink, Term};
@@ -163,6 +164,11 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
         }
         for open in step.plan.iter().flat_map(|plan| &plan.still_open).filter(|_| !brief) {
             below(Ink::Warn, format!("still open: {open}"));
+        }
+        for (what, command) in run_output::apart(run.id.as_str(), step).into_iter().filter(|_| !brief) {
+            below(Ink::Dim, what);
+            // Whole, however narrow it is: it is there to be copied.
+            term.line(format!("{indent}{:margin$}{}", "", term.ink(Ink::Name, &escape(&command))));
         }
         if let Some(lease) = step.lease.as_ref().filter(|_| !brief) {
             below(Ink::Dim, lease_line(lease));

@@ -6,7 +6,7 @@
 use quell_actions::{HostWorld, protect};
 use quell_engine::detect::{RuleReport, RuleSource, Rules};
 use quell_engine::load::{self, Config, Known, PlaybookSource};
-use quell_engine::run::{Definitions, IncidentRules};
+use quell_engine::run::{Apart, Definitions, IncidentRules};
 use quell_model::guard::{Guard, Protect};
 use quell_model::playbook::Playbook;
 use quell_model::{Mistake, MistakeLevel, Mode, People, RuleRef, Span};
@@ -169,6 +169,11 @@ fn followed(path: &Path) -> Option<Mistake> {
     (!kind.is_file() && !kind.is_dir()).then(|| Mistake::error(path, Span::default(), what))
 }
 
+/// A size that has its bounds.
+fn bytes(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
 /// What the engine works by.
 pub(super) fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard: Guard, people: People) -> Definitions {
     let because = config.show().into_iter().find(|row| row.key == "mode").map(|row| row.from).unwrap_or_default();
@@ -184,6 +189,7 @@ pub(super) fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard:
         asks_nobody: None,
         vars: config.vars.clone(),
         secrets: config.secrets.clone(),
+        apart: Apart { inline: bytes(config.journal.inline), largest: bytes(config.journal.largest) },
         incidents: IncidentRules { min_level: config.incidents.min_level, quiet: config.incidents.quiet },
         untrusted: super::sources::untrusted(&config.sources.files),
         people: Arc::new(people),

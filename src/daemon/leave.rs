@@ -7,11 +7,12 @@
 use super::{crew, pause, sweep};
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
+use quell_engine::playbook::secrets_of;
 use quell_engine::store::{DirVault, Journal};
 use quell_model::action::IdempotencyKey;
 use quell_model::guard::{Ask, Consent, Guard, Memory, decide};
 use quell_model::playbook::RunLimits;
-use quell_model::record::{NewRecord, PersonActed, StepIntended};
+use quell_model::record::{NewRecord, Part, PersonActed, StepIntended};
 use quell_model::{
     Action, ActionContext, ActionError, Batch, Body, Clock, Decision, Durability, Json, Kind, Mode, Name, Progress,
     Record, RunId, Stamp, Stop, StoreError, StreamId, Truth, Want,
@@ -237,9 +238,22 @@ fn thaw(journal: &Journal, dir: &Path, world: &HostWorld, left: &mut Left) -> Re
             left.left_over.push(format!("what run {run} froze: {error}"));
             continue;
         }
-        let Some(Body::StepIntended(intent)) = found.map(|record| record.body) else { continue };
+        let whole = match found.map(|found| journal.whole(found)).transpose() {
+            Ok(whole) => whole,
+            Err(error) => {
+                left.left_over.push(format!("what run {run} froze: {error}"));
+                continue;
+            }
+        };
+        let Some(Body::StepIntended(intent)) = whole.map(|record| record.body) else { continue };
         let context = context(&run, &intent, &clock, dir);
         let targets: Vec<String> = intent.plan.targets.iter().map(|target| target.label.clone()).collect();
+        if let Some(why) =
+            left_to_the_daemon(freeze.spec().name, &run, &intent.part, &secrets_of(freeze.spec(), &intent.input))
+        {
+            left.left_over.push(why);
+            continue;
+        }
         match runtime.block_on(undo(freeze.as_ref(), &run, &intent, &context, clock.now())) {
             Ok(true) => left.thawed.push(Thawed { id: run, step: intent.part.step.to_string(), targets }),
             Ok(false) => {}
@@ -290,6 +304,16 @@ async fn undo(
     }
 }
 
+/// Here no configuration is read, and so no secret: what needs one to be taken back is the daemon's to take back.
+fn left_to_the_daemon(action: &str, run: &RunId, part: &Part, secrets: &[Name]) -> Option<String> {
+    let names: Vec<String> = secrets.iter().map(|name| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        let (what, step) = (format!("{action} of run {run}, step {part}, still stands"), &part.step);
+        let why = format!("it needs {} to be taken back, which only the daemon reads", names.join(", "));
+        format!("{what}: {why}; hint: start it, `quell run undo {run}/{step}`, end it, and uninstall then")
+    })
+}
+
 fn context(run: &RunId, intent: &StepIntended, clock: &Arc<dyn Clock>, dir: &Path) -> ActionContext {
     ActionContext {
         key: IdempotencyKey::of(run, &intent.part).undo(),
@@ -322,4 +346,18 @@ fn acted(journal: &Journal, stream: StreamId, what: PersonActed) -> Result<(), S
     let at = SystemClock.now();
     let batch = Batch { stream, expected, records: vec![NewRecord::new(at, what)], durability: Durability::Synced };
     journal.written(batch).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::left_to_the_daemon;
+    use quell_model::record::Part;
+
+    #[test]
+    fn what_needs_a_secret_to_be_taken_back_is_left_to_the_daemon() {
+        let part = Part { step: "send".into(), item: Some(2) };
+        let why = left_to_the_daemon("api.call", &"r-1".into(), &part, &["ci_token".into()]).unwrap();
+        assert!(why.contains("needs `ci_token`") && why.contains("`quell run undo r-1/send`"), "{why}");
+        assert_eq!(left_to_the_daemon("api.call", &"r-1".into(), &part, &[]), None);
+    }
 }

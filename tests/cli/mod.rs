@@ -18,6 +18,7 @@ mod hostile;
 mod init;
 mod json;
 mod keys;
+mod large;
 mod listening;
 mod new;
 mod output;

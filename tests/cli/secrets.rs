@@ -40,6 +40,35 @@ fn where_they_are_is_shown_and_one_that_cannot_be_read_is_told_with_its_place() 
 }
 
 #[test]
+fn no_mistake_repeats_what_may_be_the_value_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    for (secrets, line, said) in [
+        ("secrets: { hunter2 }\n", 1, "a secret does not say where its value is"),
+        ("secrets: { Hunter2-XYZ: }\n", 1, "a secret does not say where its value is"),
+        ("secrets:\n  ci_token: hunter2\n", 2, "a secret does not say where its value is"),
+        ("secrets: [hunter2]\n", 1, "`secrets` is no map"),
+        ("secrets: hunter2\n", 1, "`secrets` is no map"),
+        ("secrets: { hunter2, hunter2 }\n", 1, "stands twice in `secrets`"),
+        ("secrets: { Hunter2: { env: X } }\n", 1, "cannot be the name of a secret"),
+        ("secrets:\n  pager: { env: hunter2 }\n", 2, "no environment variable of the name that its `env` gives"),
+        ("secrets:\n  pager: { env: hunter2-of-mine }\n", 2, "is no name of an environment variable"),
+        ("secrets:\n  pager: { file: hunter2 }\n", 2, "no file at the path that its `file` gives"),
+        ("secrets:\n  pager: { hunter2 }\n", 2, "a key that is neither `env` nor `file`"),
+    ] {
+        let file = write(dir.path(), "quell.yaml", secrets);
+        for args in [vec!["config", "check"], vec!["config", "check", "--json"]] {
+            let ran = quell(&[args.as_slice(), &[file.to_str().unwrap()]].concat());
+            let all = format!("{}{}", ran.out, ran.err);
+            assert!(!all.to_lowercase().contains("hunter2"), "{secrets}: {all}");
+            let told = all.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(told.contains(said), "{secrets}: {all}");
+            let place = if args.len() == 3 { format!("\"line\":{line}") } else { format!("quell.yaml:{line}:") };
+            assert!(told.replace("\": ", "\":").contains(&place), "{secrets}: {place} in {all}");
+        }
+    }
+}
+
+#[test]
 fn a_playbook_that_shows_one_is_a_mistake_and_so_is_a_name_that_quell_yaml_lacks() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "quell.yaml", "secrets: { ci_token: { env: QUELL_TEST_CI_TOKEN } }\n");

@@ -21,7 +21,7 @@ fn at(n: u64) -> Stamp {
 
 fn put(journal: &Journal, stream: &str, bodies: Vec<Body>) {
     let expected = journal.last(&stream.into());
-    let records = (1..).zip(bodies).map(|(n, body)| NewRecord { at: at(n), body }).collect();
+    let records = (1..).zip(bodies).map(|(n, body)| NewRecord::new(at(n), body)).collect();
     journal.written(Batch { stream: stream.into(), expected, records, durability: Durability::Synced }).unwrap();
 }
 
@@ -172,7 +172,7 @@ fn what_a_newer_quell_wrote_is_refused_by_everybody_with_both_versions() {
             continue;
         }
         let ran = ran.ends(2);
-        for word in ["its schema is 99", "knows up to schema 5", env!("CARGO_PKG_VERSION"), "hint: nothing was changed"]
+        for word in ["its schema is 99", "knows up to schema 6", env!("CARGO_PKG_VERSION"), "hint: nothing was changed"]
         {
             assert!(ran.err.contains(word), "{number}: {word}: {}", ran.err);
         }

@@ -45,6 +45,10 @@ pub enum Guarantee {
     AtMostOnce,
 }
 
+/// Marks in an action's input schema, beside what names a target, that the target is an identity of a cloud or a cluster, and of which
+/// kind: `x-quell-identity: aws_access_key`. By it a rehearsal without the world tells the guard what the verb itself would.
+pub const IDENTITY_MARK: &str = "x-quell-identity";
+
 /// What an action is, without the hands to do it: in every build.
 #[derive(Clone, Debug)]
 pub struct ActionSpec {
@@ -254,6 +258,19 @@ impl IdempotencyKey {
         Self(format!("{run}/{}{item}", part.step))
     }
 
+    /// Of what it does after so many intents of which the end is known: whoever keeps keys must not answer one with the end of
+    /// another. As long as an end is unknown, it is the same.
+    #[must_use]
+    pub fn after(self, known: u32) -> Self {
+        if known == 0 { self } else { Self(format!("{}{AGAIN}{}", self.0, known + 1)) }
+    }
+
+    /// `RUN/STEP` or `RUN/STEP/ITEM`: what it is a key of, whatever was done of it before.
+    #[must_use]
+    pub fn part(&self) -> &str {
+        self.done().split(AGAIN).next().unwrap_or_default()
+    }
+
     /// Of its taking back.
     #[must_use]
     pub fn undo(self) -> Self {
@@ -268,6 +285,8 @@ impl IdempotencyKey {
 }
 
 const UNDO: &str = "/undo";
+/// Stands in no name of a run or a step.
+const AGAIN: char = '#';
 
 /// Raised when the attempt should end early.
 #[derive(Clone, Default, Debug)]

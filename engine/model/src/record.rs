@@ -26,6 +26,7 @@ mod question;
 mod reflex;
 mod seal;
 mod starts;
+pub mod stored;
 mod sub;
 pub use by_hand::{BreakerChanged, ModeChanged, PauseChanged, PersonActed, RunReopened};
 pub use detection::{Decided, DetectionAccepted, DetectionHeld, MomentDecided, TriggerDecision};
@@ -40,6 +41,7 @@ pub use question::{AnswerRemembered, AnswerTooLate, QuestionAnswered, QuestionAs
 pub use reflex::{ReflexFired, Struck};
 pub use seal::{HeadsSealed, SealedHead};
 pub use starts::{IncidentCame, PlaybookSeen, ScheduleMissed, ScheduleSet};
+pub use stored::{Content, NewRecord, Stored, StoredAs};
 pub use sub::{ParentRun, SubRunStarted};
 
 /// The version that new records carry.
@@ -195,22 +197,6 @@ bodies! {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// A record before it has a number.
-#[derive(Clone, PartialEq, Debug)]
-pub struct NewRecord {
-    /// When it happened.
-    pub at: Stamp,
-    /// What it says.
-    pub body: Body,
-}
-
-impl NewRecord {
-    /// This, now.
-    pub fn new(at: Stamp, body: impl Into<Body>) -> Self {
-        Self { at, body: body.into() }
     }
 }
 
@@ -439,6 +425,9 @@ pub struct StepFailed {
     pub hint: Option<String>,
     /// The next attempt's moment; none: this was the last.
     pub again_at: Option<Stamp>,
+    /// It may have happened all the same: nobody has seen its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 /// See [`Kind::StepSkipped`].

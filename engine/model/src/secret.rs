@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What stands where a value would.
 const HIDDEN: &str = "***";
@@ -76,11 +76,24 @@ impl schemars::JsonSchema for SecretRef {
 
 /// The secrets that the input of an attempt names, and no others.
 #[derive(Clone, Default, Debug)]
-pub struct Secrets(Arc<BTreeMap<Name, Secret>>);
+pub struct Secrets(Arc<Given>);
+
+#[derive(Default)]
+struct Given {
+    values: BTreeMap<Name, Secret>,
+    /// How the values are looked for, once they are.
+    forms: OnceLock<Forms>,
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.values.fmt(f)
+    }
+}
 
 impl FromIterator<(Name, Secret)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (Name, Secret)>>(all: I) -> Self {
-        Self(Arc::new(all.into_iter().collect()))
+        Self(Arc::new(Given { values: all.into_iter().collect(), forms: OnceLock::new() }))
     }
 }
 
@@ -91,29 +104,20 @@ impl Secrets {
     /// When it was not given: the input of the step did not name it.
     pub fn of(&self, which: &SecretRef) -> Result<&Secret, ActionError> {
         let missing = || ActionError::give_up(format!("the secret `{}` was not given", which.secret));
-        self.0.get(&which.secret).ok_or_else(missing)
+        self.0.values.get(&which.secret).ok_or_else(missing)
     }
 
-    /// A text without any of the values, as they are, as they are printed in quotes, and as they stand in an address.
+    /// A text without any of the values: as they are, as they are printed in quotes, as they stand in an address, and, from
+    /// six bytes on, in base64.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
-        let mut forms: Vec<Cow<'_, str>> = Vec::new();
-        for value in self.0.values().map(Secret::expose) {
-            let json = Json::from(value).to_string();
-            forms.push(Cow::Owned(json[1..json.len() - 1].to_owned()));
-            forms.push(Cow::Owned(value.escape_debug().to_string()));
-            forms.push(Cow::Owned(in_an_address(value)));
-            forms.push(Cow::Borrowed(value));
-        }
-        // One may be a part of another.
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        forms.iter().filter(|form| !form.is_empty()).fold(text.to_owned(), |text, form| text.replace(&**form, HIDDEN))
+        self.0.forms.get_or_init(|| Forms::of(self.0.values.values().map(Secret::expose))).hide(text)
     }
 
     /// The same of whatever an action gave.
     #[must_use]
     pub fn hide_in(&self, json: Json) -> Json {
-        if self.0.is_empty() {
+        if self.0.values.is_empty() {
             return json;
         }
         match json {
@@ -121,7 +125,7 @@ impl Secrets {
             Json::Array(list) => list.into_iter().map(|item| self.hide_in(item)).collect(),
             Json::Object(map) => map.into_iter().map(|(key, value)| (self.hide(&key), self.hide_in(value))).collect(),
             // A PIN comes back as a number.
-            Json::Number(number) if self.0.values().any(|value| value.expose() == number.to_string()) => {
+            Json::Number(number) if self.0.values.values().any(|value| value.expose() == number.to_string()) => {
                 Json::from(HIDDEN)
             }
             plain @ (Json::Null | Json::Bool(_) | Json::Number(_)) => plain,
@@ -138,6 +142,117 @@ impl Secrets {
             }
             ActionError::Unknown { why } => ActionError::Unknown { why: self.hide(&why) },
         }
+    }
+}
+
+/// What values look like in texts.
+#[derive(Default)]
+struct Forms {
+    /// As a whole; the longest first, since one may be a part of another.
+    plain: Vec<String>,
+    /// In base64.
+    encoded: Vec<Encoded>,
+    /// Nothing shorter holds any.
+    shortest: usize,
+}
+
+impl Forms {
+    fn of<'v>(values: impl Iterator<Item = &'v str>) -> Self {
+        let mut forms = Self::default();
+        for value in values {
+            let json = Json::from(value).to_string();
+            forms.plain.push(json[1..json.len() - 1].to_owned());
+            forms.plain.push(value.escape_debug().to_string());
+            forms.plain.push(in_an_address(value));
+            forms.plain.push(value.to_owned());
+            forms.encoded.extend(Encoded::all(value));
+        }
+        forms.plain.retain(|form| !form.is_empty());
+        forms.plain.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        forms.plain.dedup();
+        let plain = forms.plain.iter().map(String::len);
+        forms.shortest = plain.chain(forms.encoded.iter().map(|one| one.core.len())).min().unwrap_or(usize::MAX);
+        forms
+    }
+
+    fn hide(&self, text: &str) -> String {
+        if text.len() < self.shortest {
+            return text.to_owned();
+        }
+        let text = self.encoded.iter().fold(text.to_owned(), |text, one| one.hide(text));
+        self.plain.iter().fold(text, |text, form| if text.contains(form) { text.replace(form, HIDDEN) } else { text })
+    }
+}
+
+/// A value of fewer bytes is not looked for in base64: its few letters there stand in other texts by chance.
+const LEAST_ENCODED: usize = 6;
+
+/// A value within a base64 text (RFC 4648, 4 and 5), behind so many bytes of a group of three.
+struct Encoded {
+    /// The letters that the value alone decides.
+    core: String,
+    /// A letter before them holds bits of it too.
+    before: bool,
+    /// And one after them.
+    after: bool,
+}
+
+impl Encoded {
+    /// Behind none, one and two bytes, in both alphabets.
+    fn all(value: &str) -> Vec<Self> {
+        const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        if value.len() < LEAST_ENCODED {
+            return Vec::new();
+        }
+        let mut all: Vec<Self> = Vec::new();
+        for (alphabet, offset) in
+            [STANDARD, URL_SAFE].into_iter().flat_map(|alphabet| (0..3).map(move |n| (alphabet, n)))
+        {
+            let bits = |letter: usize| {
+                let byte = |at: usize| {
+                    at.checked_sub(offset).and_then(|at| value.as_bytes().get(at)).copied().map_or(0, u32::from)
+                };
+                let group = letter / 4 * 3;
+                let bits = byte(group) << 16 | byte(group + 1) << 8 | byte(group + 2);
+                (bits >> (18 - letter % 4 * 6) & 63) as usize
+            };
+            let (first, end) = ((offset * 8).div_ceil(6), (offset + value.len()) * 8 / 6);
+            let core: String = (first..end).map(|letter| char::from(alphabet[bits(letter)])).collect();
+            let (before, after) = (offset > 0, (offset + value.len()) % 3 != 0);
+            // Most values look the same in both alphabets.
+            if all.iter().all(|known| known.core != core) {
+                all.push(Self { core, before, after });
+            }
+        }
+        all
+    }
+
+    /// With the letters beside it that hold some of its bits, and what fills it up.
+    fn hide(&self, text: String) -> String {
+        let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+        let mut rest = text.as_str();
+        let mut out = String::new();
+        while let Some(at) = rest.find(&self.core) {
+            let bytes = rest.as_bytes();
+            let (mut from, mut to) = (at, at + self.core.len());
+            if self.before && from.checked_sub(1).is_some_and(|at| is_letter(&bytes[at])) {
+                from -= 1;
+            }
+            if self.after && bytes.get(to).is_some_and(is_letter) {
+                to += 1;
+            }
+            while bytes.get(to) == Some(&b'=') {
+                to += 1;
+            }
+            out.push_str(&rest[..from]);
+            out.push_str(HIDDEN);
+            rest = &rest[to..];
+        }
+        if out.is_empty() {
+            return text;
+        }
+        out + rest
     }
 }
 
@@ -191,5 +306,49 @@ mod tests {
         );
         let plain = json!({ "a": "tok" });
         assert_eq!(Secrets::default().hide_in(plain.clone()), plain);
+        assert_eq!(Secrets::default().hide("tok"), "tok");
+    }
+
+    #[test]
+    fn it_is_hidden_in_base_64_wherever_it_stands_in_it() {
+        // Alone, and behind and before others, in both alphabets, with what fills it up and without.
+        let secrets: Secrets = [("a".into(), Secret::new("hunter2?>~secret"))].into_iter().collect();
+        for (text, hidden) in [
+            ("aHVudGVyMj8+fnNlY3JldA==", "***"),
+            ("aHVudGVyMj8-fnNlY3JldA", "***"),
+            ("dXNlcjpodW50ZXIyPz5+c2VjcmV0IQ==", "dXNlcj***IQ=="),
+            ("eGh1bnRlcjI_Pn5zZWNyZXQ", "e***"),
+            ("eHlodW50ZXIyPz5+c2VjcmV0IG1vcmU=", "eH***IG1vcmU="),
+        ] {
+            assert_eq!(secrets.hide(text), hidden, "{text}");
+            assert_eq!(secrets.hide(&format!("Basic {text}, {text}")), format!("Basic {hidden}, {hidden}"), "{text}");
+        }
+        let short: Secrets = [("a".into(), Secret::new("tok"))].into_iter().collect();
+        assert_eq!(short.hide("dG9r"), "dG9r", "a short one is looked for as it is only");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bits_of_it_are_left_in_base_64(value in "[ -~]{6,40}", before in "[ -~]{0,7}", after in "[ -~]{0,7}", safe: bool) {
+            let secrets: Secrets = [("a".into(), Secret::new(value.as_str()))].into_iter().collect();
+            let text = encoded(format!("{before}{value}{after}").as_bytes(), safe);
+            let told = secrets.hide(&text);
+            // What is left stands before and after it, and is no longer than what was there.
+            let (head, tail) = told.split_once(HIDDEN).expect("it is hidden");
+            proptest::prop_assert!(text.starts_with(head) && head.len() * 6 <= before.len() * 8, "{} {}", text, told);
+            let tail = tail.rsplit(HIDDEN).next().unwrap_or_default().trim_end_matches('=');
+            proptest::prop_assert!(tail.len() * 6 <= after.len() * 8 + 4, "{} {}", text, told);
+        }
+    }
+
+    /// As a client would write it: not the way in which it is looked for.
+    fn encoded(bytes: &[u8], safe: bool) -> String {
+        let letters: Vec<char> =
+            ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(if safe { ['-', '_'] } else { ['+', '/'] }).collect();
+        let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
+        let six = |bits: &[u8]| usize::from_str_radix(&format!("{:0<6}", String::from_utf8_lossy(bits)), 2).unwrap();
+        let text: String = bits.as_bytes().chunks(6).map(|bits| letters[six(bits)]).collect();
+        let fill = if safe { 0 } else { (4 - text.len() % 4) % 4 };
+        text + &"=".repeat(fill)
     }
 }

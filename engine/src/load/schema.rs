@@ -208,6 +208,10 @@ pub fn config_schema() -> Json {
             "min_level": one_of(&words(trigger::LEVELS), "The least level that opens an incident without a playbook."),
             "quiet": { "$ref": "#/$defs/duration", "description": "After this long the next detection opens a new one." },
         })),
+        "journal": object(json!({
+            "inline": { "type": "string", "pattern": r"^\d+ ?(KiB|MiB)$", "description": "What a step is given, plans or gives and has more bytes lies beside its record; 1KiB to 1MiB." },
+            "largest": { "type": "string", "pattern": r"^\d+ ?(KiB|MiB)$", "description": "What has more bytes is not kept; 1MiB to 24MiB." },
+        })),
         "recorder": object(json!({
             "size": { "type": "string", "pattern": r"^\d+ ?(KiB|MiB|GiB|TiB)$", "description": "The flight recorder's ring takes at most this; 16MiB at least." },
             "age": { "$ref": "#/$defs/duration" },

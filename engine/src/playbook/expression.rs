@@ -39,6 +39,8 @@ pub struct Scope<'a> {
     pub now: Timestamp,
     /// Whom `person_of` knows.
     pub people: Option<&'a Arc<People>>,
+    /// Why something that is read here cannot be: nothing is evaluated then.
+    pub trouble: Option<&'a str>,
 }
 
 impl<'a> Scope<'a> {
@@ -59,6 +61,7 @@ impl<'a> Scope<'a> {
             run: NULL,
             now,
             people: None,
+            trouble: None,
         }
     }
 
@@ -228,6 +231,9 @@ impl Expressions {
     }
 
     fn run<'s>(&self, compiled: &Compiled, scope: &Scope<'s>) -> Result<Cow<'s, Json>, ExpressionError> {
+        if let Some(why) = scope.trouble {
+            return Err(ExpressionError::new(why));
+        }
         let (ast, wanted) = match compiled {
             Compiled::Path(path) => return walk(path, scope).map(Cow::Borrowed),
             Compiled::Code { ast, wanted } => (ast, wanted),

@@ -26,4 +26,5 @@ mod values;
 pub use check::has_errors;
 pub use expression::{ExpressionError, Expressions, Scope};
 pub use graph::{Fate, Fates, Graph, Picture, graph_text};
+pub use secret::secrets_of;
 pub(crate) use values::DEEPEST;

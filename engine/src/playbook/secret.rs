@@ -80,6 +80,12 @@ pub(crate) fn schema_of(spec: &ActionSpec) -> Option<Json> {
     schema.to_string().contains(MARK).then_some(schema)
 }
 
+/// The secrets that the journaled input of an action names.
+#[must_use]
+pub fn secrets_of(spec: &ActionSpec, input: &Json) -> Vec<Name> {
+    schema_of(spec).map(|schema| references(input, &schema)).unwrap_or_default()
+}
+
 /// The secrets that an input names, out of its journaled form.
 pub(crate) fn references(input: &Json, schema: &Json) -> Vec<Name> {
     let mut found = Vec::new();

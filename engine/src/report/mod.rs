@@ -22,6 +22,7 @@ mod run;
 mod runs;
 mod system;
 mod timeline;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -42,3 +43,4 @@ pub use run::{
 pub use runs::{RunsWanted, run_page_of};
 pub use system::LossView;
 pub use timeline::TimelineLine;
+pub use value::{ValueWanted, value};

@@ -138,6 +138,10 @@ fn plan(labels: &[&str]) -> Plan {
     Plan { targets: labels.iter().map(target).collect(), predicted: json!({"killed": []}), ..Plan::default() }
 }
 
+fn failed(step: &str, attempt: u32, error: &str, again_at: Option<Stamp>) -> StepFailed {
+    StepFailed { part: part(step), attempt, error: error.into(), hint: None, again_at, unknown: false }
+}
+
 fn intended(step: &str, attempt: u32) -> StepIntended {
     let (input, plan) = (json!({"scope": "tree"}), plan(&["bash (4242)"]));
     StepIntended { part: part(step), attempt, action: format!("process.{step}").into(), input, plan }
@@ -178,9 +182,7 @@ fn contained() -> Story {
     story.put(stream, 5, finished(step, Outcome::Done, json!({"sockets": [{}, {}], "missing": []}), None));
     let (step, stream) = run("kill");
     story.put(stream, 6, intended(step, 1));
-    let error =
-        StepFailed { part: part(step), attempt: 1, error: "it still runs".into(), hint: None, again_at: Some(at(206)) };
-    story.put(stream, 6, error);
+    story.put(stream, 6, failed(step, 1, "it still runs", Some(at(206))));
     story.put(stream, 206, intended(step, 2));
     let killed = json!({"killed": [
         {"pid": 4242, "image": "/usr/bin/bash"}, {"pid": 4243, "image": "/tmp/x (deleted)"}, {"pid": 4244, "image": null}
@@ -429,19 +431,11 @@ fn an_open_run_says_what_it_is_at() {
     story.put("run/r-1", 1, intended("kill", 1));
     assert_eq!(state(&story), (RunState::Running, "at kill".into()));
     assert_eq!(story.run("r-1").timeline[1].text, "process.kill is under way on bash (4242)");
-    let failed =
-        StepFailed { part: part("kill"), attempt: 1, error: "busy".into(), hint: None, again_at: Some(at(500)) };
-    story.put("run/r-1", 2, failed);
+    story.put("run/r-1", 2, failed("kill", 1, "busy", Some(at(500))));
     assert_eq!(state(&story), (RunState::Waiting, "kill waits for its retry".into()));
     story.put("run/r-1", 500, intended("kill", 2));
-    let last = StepFailed {
-        part: part("kill"),
-        attempt: 2,
-        error: "gone".into(),
-        hint: Some("look at the host".into()),
-        again_at: None,
-    };
-    story.put("run/r-1", 501, last);
+    let hint = Some("look at the host".into());
+    story.put("run/r-1", 501, StepFailed { hint, ..failed("kill", 2, "gone", None) });
     story.put("run/r-1", 501, finished("kill", Outcome::Failed, Json::Null, None));
     assert_eq!(
         story.run("r-1").timeline.last().unwrap().text,

@@ -38,9 +38,13 @@ impl Progress for NoMarks {
 }
 
 impl<W: Send + 'static> Core<W> {
-    pub(super) fn start_part(&mut self, id: &RunId, part: Part, attempt: u32, item: Json) {
+    pub(super) fn start_part(&mut self, id: &RunId, part: Part, attempt: u32) {
         let Some(live) = self.runs.get(id) else { return };
         let Some(step) = live.run.playbook.step(&part.step).cloned() else { return };
+        let item = match self.contents.item(&live.run, &part) {
+            Ok(item) => item,
+            Err(error) => return self.end(id, &part, Ending::failed(format!("its item cannot be read: {error}"))),
+        };
         let now = self.parts.clock.now();
         if part.item.is_none() && attempt == 1 {
             match self.may_begin(id, &step) {
@@ -84,11 +88,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn may_begin(&self, id: &RunId, step: &Step) -> Result<bool, String> {
         let (Some(condition), Some(live)) = (&step.condition, self.runs.get(id)) else { return Ok(true) };
-        let owned = RunScope::reading(
-            &live.run,
-            (&self.outputs, &self.definitions.people),
-            &self.expressions.reads(&condition.text),
-        );
+        let owned = RunScope::reading(&live.run, self.ground(), &self.expressions.reads(&condition.text));
         let truth = self.expressions.truth(&condition.text, &owned.scope(&live.run, &Json::Null));
         truth.map_err(|error| format!("its `if` could not be evaluated: {error}"))
     }
@@ -96,11 +96,7 @@ impl<W: Send + 'static> Core<W> {
     fn list_items(&mut self, id: &RunId, step: &Step, part: Part) {
         let now = self.parts.clock.now();
         let (Some(each), Some(live)) = (&step.for_each, self.runs.get(id)) else { return };
-        let owned = RunScope::reading(
-            &live.run,
-            (&self.outputs, &self.definitions.people),
-            &self.expressions.reads(&each.list.text),
-        );
+        let owned = RunScope::reading(&live.run, self.ground(), &self.expressions.reads(&each.list.text));
         match self.expressions.eval(&each.list.text, &owned.scope(&live.run, &Json::Null)) {
             Ok(Json::Array(items)) if items.is_empty() => {
                 let why = "its list is empty".to_owned();
@@ -108,6 +104,11 @@ impl<W: Send + 'static> Core<W> {
             }
             Ok(Json::Array(items)) if items.len() > MOST_ITEMS => {
                 let why = format!("its list has {} items, the most is {MOST_ITEMS}", items.len());
+                self.end(id, &part, Ending::failed(why));
+            }
+            Ok(Json::Array(items)) if self.definitions.apart.is_over(&items) => {
+                let most = self.definitions.apart.largest;
+                let why = format!("its list is larger than {most} bytes, the most that is kept (`journal.largest`)");
                 self.end(id, &part, Ending::failed(why));
             }
             Ok(Json::Array(items)) => {
@@ -125,8 +126,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn tell(&mut self, id: &RunId, part: &Part, text: &str) {
         let Some(live) = self.runs.get(id) else { return };
-        let owned =
-            RunScope::reading(&live.run, (&self.outputs, &self.definitions.people), &self.expressions.text_reads(text));
+        let owned = RunScope::reading(&live.run, self.ground(), &self.expressions.text_reads(text));
         let item = self.item_of(id, part);
         let told = self.expressions.render_text(text, &owned.scope(&live.run, &item));
         match told {
@@ -137,11 +137,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn script(&mut self, id: &RunId, part: Part, text: String) {
         let Some(live) = self.runs.get(id) else { return };
-        let owned = RunScope::reading(
-            &live.run,
-            (&self.outputs, &self.definitions.people),
-            &self.expressions.script_reads(&text),
-        );
+        let owned = RunScope::reading(&live.run, self.ground(), &self.expressions.script_reads(&text));
         let started = Arc::clone(&live.run.started);
         let (expressions, item) = (Arc::clone(&self.expressions), self.item_of(id, &part));
         let work: Work<Answer> = Box::pin(async move {
@@ -153,11 +149,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn plan(&mut self, id: &RunId, part: Part, action: &str, with: &Json) {
         let Some(live) = self.runs.get(id) else { return };
-        let owned = RunScope::reading(
-            &live.run,
-            (&self.outputs, &self.definitions.people),
-            &self.expressions.template_reads(with),
-        );
+        let owned = RunScope::reading(&live.run, self.ground(), &self.expressions.template_reads(with));
         let item = self.item_of(id, &part);
         let input = match self.input(action, with, &owned.scope(&live.run, &item)) {
             Ok(input) => input,
@@ -202,9 +194,12 @@ impl<W: Send + 'static> Core<W> {
 
     pub(super) fn next_phase(&mut self, id: &RunId, part: &Part, answer: Answer) {
         match answer {
-            Answer::Looked(Ok(output)) => self.end(id, part, Ending::done(output, "it was read, nothing was changed")),
+            Answer::Looked(Ok(output)) => match self.definitions.apart.objection(&output) {
+                Some(why) => self.end(id, part, Ending::failed(format!("what it gave {why}"))),
+                None => self.end(id, part, Ending::done(output, "it was read, nothing was changed")),
+            },
             Answer::Planned(Err(error)) | Answer::Looked(Err(error)) => self.attempt_failed(id, part, &error),
-            Answer::Planned(Ok(plan)) => self.judge(id, part, plan, Purpose::First),
+            Answer::Planned(Ok(plan)) => self.judge_new(id, part, plan),
             Answer::Intended(Ok(())) if self.paused => self.paused_before(id, part),
             Answer::Intended(Ok(())) => self.act(id, part),
             Answer::Intended(Err(error)) => self.end(
@@ -218,6 +213,20 @@ impl<W: Send + 'static> Core<W> {
             Answer::TakenBack(back) => self.taken_back(id, part, back),
             Answer::Died(why) => self.died(id, part, &why),
         }
+    }
+
+    /// What cannot be journaled is not done.
+    fn judge_new(&mut self, id: &RunId, part: &Part, plan: Plan) {
+        let input = self.under_way(id, part).map(|under_way| under_way.input.clone()).unwrap_or_default();
+        let apart = self.definitions.apart;
+        if apart.is_over([&input, &plan.before, &plan.predicted]) {
+            let why = format!(
+                "its input and its plan are larger than {} bytes, the most that is kept (`journal.largest`)",
+                apart.largest
+            );
+            return self.end(id, part, Ending::failed(why));
+        }
+        self.judge(id, part, plan, Purpose::First);
     }
 
     /// Asks the guard, and does what it says.
@@ -366,6 +375,7 @@ impl<W: Send + 'static> Core<W> {
             return self.next_phase(id, part, answer(Ok(())));
         }
         let Some(live) = self.runs.get(id) else { return };
+        let intent = self.with_large_apart(Some(&live.run), intent);
         let (stream, expected) = (StreamId::run(id), live.run.seq);
         let (home, to, runtime) = (self.handle.clone(), (id.clone(), part.clone()), self.parts.runtime.clone());
         let done = Box::new(move |done: Result<_, StoreError>| {
@@ -440,7 +450,8 @@ impl<W: Send + 'static> Core<W> {
         let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() else { return None };
         let under_way = live.under_way.get_mut(part)?;
         under_way.deadline = attempt_ends(step, under_way.began, self.parts.clock.now());
-        self.under_hand(id, part, verb, IdempotencyKey::of(id, part))
+        let key = live.run.key(part);
+        self.under_hand(id, part, verb, key)
     }
 
     /// What an attempt is given, once the guard has admitted it.
@@ -467,7 +478,14 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn acted(&mut self, id: &RunId, part: &Part, acted: Acted) {
-        let Acted { run, truth, started, verified } = acted;
+        let Acted { mut run, truth, started, verified } = acted;
+        // It was done, and how it went is known: only what it gave is not kept.
+        let cut = run.as_mut().and_then(|run| run.as_mut().ok()).and_then(|output| {
+            let why = self.definitions.apart.objection(output)?;
+            *output = Json::Null;
+            Some(format!("; what it gave {why}, and is left out"))
+        });
+        let cut = cut.unwrap_or_default();
         match (run, truth) {
             (None, truth) => self.taken_up(id, part, truth, verified),
             (Some(Ok(output)), Ok(Truth::Holds)) => {
@@ -477,7 +495,7 @@ impl<W: Send + 'static> Core<W> {
                     Ending::acted(
                         Outcome::Verified,
                         output,
-                        "the world was asked afterwards, and it is so",
+                        &format!("the world was asked afterwards, and it is so{cut}"),
                         started,
                         verified,
                     ),
@@ -487,7 +505,13 @@ impl<W: Send + 'static> Core<W> {
                 self.end(
                     id,
                     part,
-                    Ending::acted(Outcome::Done, output, "the world could not be asked", started, verified),
+                    Ending::acted(
+                        Outcome::Done,
+                        output,
+                        &format!("the world could not be asked{cut}"),
+                        started,
+                        verified,
+                    ),
                 );
             }
             (Some(Ok(output)), Err(error)) => {
@@ -497,7 +521,7 @@ impl<W: Send + 'static> Core<W> {
                     Ending::acted(
                         Outcome::Done,
                         output,
-                        &format!("the world could not be asked: {error}"),
+                        &format!("the world could not be asked: {error}{cut}"),
                         started,
                         verified,
                     ),
@@ -524,7 +548,7 @@ impl<W: Send + 'static> Core<W> {
                 } else {
                     ActionError::retry(why)
                 };
-                self.attempt_failed(id, part, &error);
+                self.attempt_ended(id, part, &error, true);
             }
             (Some(Err(error)), _) => self.attempt_failed(id, part, &error),
         }

@@ -35,8 +35,11 @@ impl<W: Send + 'static> Core<W> {
             let whole = run.result(&step.id).map(|(outcome, output, _)| (Some(outcome), output));
             let items = run.items(&step.id).map(|(_, outcome, output, _)| (outcome, output));
             for (outcome, output) in whole.into_iter().chain(items) {
-                if matches!(outcome, Some(Outcome::Verified | Outcome::Done)) {
-                    owned.take_in(output);
+                // What cannot be read counts for nothing: it is asked about.
+                if matches!(outcome, Some(Outcome::Verified | Outcome::Done))
+                    && let Ok(output) = self.contents.whole(output)
+                {
+                    owned.take_in(&output);
                 }
             }
         }

@@ -10,6 +10,9 @@ use quell_model::{ActionError, Hash, Json, Name, Outcome, Plan, RunId, Stamp, St
 use serde_json::json;
 use std::time::Duration;
 
+/// So many bytes of an item stand in the words about it.
+const MOST_OF_ITEM: usize = 256;
+
 /// How a part ended.
 #[derive(Clone, Debug)]
 pub(super) struct Ending {
@@ -21,6 +24,8 @@ pub(super) struct Ending {
     /// Guard and target of a refusal.
     pub(super) refusal: Option<(String, String)>,
     pub(super) hint: Option<String>,
+    /// It may have happened all the same.
+    pub(super) unknown: bool,
     /// What was planned and not done: written with the end, so that no crash comes between them.
     pub(super) planned: Option<StepPlanned>,
     /// Nothing was done by this attempt, though its intent is journaled.
@@ -37,6 +42,7 @@ impl Default for Ending {
             verified: None,
             refusal: None,
             hint: None,
+            unknown: false,
             planned: None,
             untouched: false,
         }
@@ -111,6 +117,7 @@ impl<W: Send + 'static> Core<W> {
                 error: ending.proof.clone(),
                 hint: ending.hint,
                 again_at: None,
+                unknown: ending.unknown,
             };
             records.push(NewRecord::new(now, failed));
         }
@@ -137,6 +144,11 @@ impl<W: Send + 'static> Core<W> {
 
     /// An attempt did not work: another follows if the step's `retry` and the error's verdict allow.
     pub(super) fn attempt_failed(&mut self, id: &RunId, part: &Part, error: &ActionError) {
+        self.attempt_ended(id, part, error, false);
+    }
+
+    /// The same, and whether it may have happened all the same.
+    pub(super) fn attempt_ended(&mut self, id: &RunId, part: &Part, error: &ActionError, unknown: bool) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get_mut(id) else { return };
         let Some(step) = live.run.playbook.step(&part.step).cloned() else { return };
@@ -153,37 +165,38 @@ impl<W: Send + 'static> Core<W> {
         let in_time = |at: &Stamp| step.deadline.is_none_or(|deadline| at.since(began) <= deadline);
         if let Some(again) = again.filter(in_time) {
             live.under_way.remove(part);
-            let failed =
-                StepFailed { part: part.clone(), attempt, error: error.to_string(), hint, again_at: Some(again) };
+            let (part, error, again_at) = (part.clone(), error.to_string(), Some(again));
+            let failed = StepFailed { part, attempt, error, hint, again_at, unknown };
             return self.record(id, vec![NewRecord::new(now, failed)]);
         }
         let why = if attempt > 1 { format!("{error} (after {attempt} attempts)") } else { error.to_string() };
-        self.end(id, part, Ending { proof: why, hint, ..Ending::default() });
+        self.end(id, part, Ending { proof: why, hint, unknown, ..Ending::default() });
     }
 
     /// Sums up a `for_each` whose items have all ended.
     pub(super) fn conclude(&mut self, id: &RunId, step: &StepId) {
         self.leases_of_left(id, step);
         let Some(live) = self.runs.get(id) else { return };
-        let items: Vec<_> = live
-            .run
-            .items(step)
-            .map(|(item, outcome, output, why)| (item.clone(), outcome, output.clone(), why.to_owned()))
-            .collect();
-        let bad = items.iter().find(|(_, outcome, ..)| outcome.is_some_and(|o| !o.is_met()));
-        let failed = items.iter().filter(|(_, outcome, ..)| outcome.is_none_or(|o| !o.is_met())).count();
-        let left_out = live.run.drops_items(step) && items.iter().any(|(_, outcome, ..)| outcome.is_none());
+        let items: Vec<_> = live.run.items(step).map(|(_, outcome, _, why)| (outcome, why)).collect();
+        let bad = items.iter().enumerate().find(|(_, (outcome, _))| outcome.is_some_and(|o| !o.is_met()));
+        let failed = items.iter().filter(|(outcome, _)| outcome.is_none_or(|o| !o.is_met())).count();
+        let left_out = live.run.drops_items(step) && items.iter().any(|(outcome, _)| outcome.is_none());
         let outcome = match bad {
-            Some((_, Some(outcome), ..)) => *outcome,
+            Some((_, (Some(outcome), _))) => *outcome,
             _ if left_out => Outcome::Cancelled,
             _ => items
                 .iter()
-                .filter_map(|(_, outcome, ..)| *outcome)
+                .filter_map(|(outcome, _)| *outcome)
                 .max_by_key(|outcome| weakness(*outcome))
                 .unwrap_or(Outcome::Done),
         };
         let proof = match bad {
-            Some((item, _, _, why)) => {
+            Some((at, (_, why))) => {
+                let part = Part { step: step.clone(), item: u32::try_from(at).ok() };
+                // A list that lies apart is not brought here for a word.
+                let item =
+                    live.run.list_apart(step).map_or_else(|| live.run.item(&part).to_string(), |_| part.to_string());
+                let item = if item.len() > MOST_OF_ITEM { part.to_string() } else { item };
                 format!("{failed} of {} items did not end well; the first: {item}: {why}", items.len())
             }
             None => format!("{} items", items.len()),

@@ -1,5 +1,6 @@
 //! What the engine works by: playbooks, guard, modes, variables. Swapped as a whole; runs keep what they began with.
 
+use super::contents::Apart;
 use crate::load::SecretFrom;
 use crate::trigger::Ground;
 use quell_model::guard::Guard;
@@ -43,6 +44,8 @@ pub struct Definitions {
     pub vars: Json,
     /// Where the secrets are that inputs of actions name.
     pub secrets: BTreeMap<Name, SecretFrom>,
+    /// What of a run's values stands in its records.
+    pub apart: Apart,
     /// When incidents open and close.
     pub incidents: IncidentRules,
     /// Sources that anybody can write.
@@ -62,6 +65,7 @@ impl Default for Definitions {
             asks_nobody: None,
             vars: Json::Object(serde_json::Map::new()),
             secrets: BTreeMap::new(),
+            apart: Apart::default(),
             incidents: IncidentRules::default(),
             untrusted: BTreeSet::new(),
             people: Arc::default(),

@@ -415,6 +415,8 @@ impl<W: Send + 'static> Core<W> {
         let later = if asked == Why::Boot { Later::Boot } else { Later::Lease };
         let intent = self.intent_of(&run, &part);
         let Some(intent) = self.once_read(&run, &part, later, intent) else { return };
+        let whole = |intent| self.contents.whole_intent(intent).map_err(|error| error.to_string());
+        let intent = intent.and_then(|intent| intent.map(whole).transpose());
         let Some(standing) = self.leases.all.get_mut(&(run.clone(), part.clone())) else { return };
         standing.asked.get_or_insert(asked);
         let verb = self.parts.crew.get(standing.action.as_str()).cloned();

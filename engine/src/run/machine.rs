@@ -9,6 +9,7 @@ mod by_hand;
 #[cfg(test)]
 mod exhaustive;
 mod index;
+mod items;
 mod question;
 mod sub;
 mod verdict;
@@ -18,7 +19,7 @@ use back::{Back, Undoing};
 use index::{Index, Turns, next_of_items};
 use quell_model::playbook::{OnFailure, Playbook, Step, When};
 use quell_model::record::{
-    Part, QuestionAnswered, QuestionAsked, QuestionKind, RunStarted, RunState, StepIntended, SubRunStarted,
+    Part, QuestionAnswered, QuestionAsked, QuestionKind, RunStarted, RunState, StepIntended, Stored, SubRunStarted,
 };
 use quell_model::{Body, Hash, Json, Name, Outcome, RunId, Seq, Stamp, StepId};
 pub use question::{APPROVE, Approved, Asked};
@@ -150,6 +151,10 @@ struct Progress {
     why: String,
     /// The first intent that may have been done: what stood before a later one, it may have done itself.
     acted: Option<Box<StepIntended>>,
+    /// Of how many intents the end was known before that one.
+    acted_after: u32,
+    /// Of how many intents the end is known.
+    known: u32,
     /// The run that it has started.
     sub: Option<Box<SubRunStarted>>,
     /// Of a containment: where its taking back stands.
@@ -173,7 +178,11 @@ struct StepState {
     whole: Progress,
     /// Of a `for_each`: each item's value and state, once the list is known.
     items: Option<Vec<(Json, Progress)>>,
+    /// Where that list lies, if not in its record: the values are nothing then.
+    apart: Option<Box<Stored>>,
     turns: Turns,
+    /// How many intents of an item had a known end, in lists that were found before.
+    known_before: u32,
 }
 
 /// One execution of a playbook.
@@ -239,7 +248,9 @@ impl Run {
             Body::StepFailed(failed) => {
                 if let Some(progress) = self.progress_mut(&failed.part) {
                     if let Phase::Acting(intent) = &progress.phase {
-                        progress.acted.get_or_insert_with(|| intent.clone());
+                        let intent = intent.clone();
+                        progress.may_have_acted(intent);
+                        progress.known += u32::from(!failed.unknown);
                     }
                     progress.attempts = failed.attempt;
                     progress.began.get_or_insert(at);
@@ -255,7 +266,8 @@ impl Run {
                     let before = std::mem::replace(&mut progress.phase, Phase::Ended(finished.outcome));
                     progress.sub_ended(&before);
                     if let Phase::Acting(intent) = before {
-                        progress.acted.get_or_insert(intent);
+                        progress.may_have_acted(intent);
+                        progress.known += u32::from(matches!(finished.outcome, Outcome::Verified | Outcome::Done));
                     }
                     progress.output = finished.output.clone();
                     progress.why.clone_from(&finished.proof);
@@ -318,15 +330,6 @@ impl Run {
         }
     }
 
-    fn note_items(&mut self, part: &Part, mark: &Json) {
-        let listed = mark.get("items").and_then(Json::as_array);
-        if let (None, Some(list), Some(state)) = (part.item, listed, self.steps.get_mut(&part.step)) {
-            state.items = Some(list.iter().map(|item| (item.clone(), Progress::default())).collect());
-            state.turns = Turns::default();
-            self.index.changed.push(part.clone());
-        }
-    }
-
     fn progress_mut(&mut self, part: &Part) -> Option<&mut Progress> {
         self.index.changed.push(part.clone());
         let state = self.steps.get_mut(&part.step)?;
@@ -367,17 +370,6 @@ impl Run {
             Phase::Ended(outcome) => Some((outcome, &state.whole.output, &state.whole.why)),
             _ => None,
         }
-    }
-
-    /// The items of a `for_each` with how each ended and what it gave.
-    pub fn items(&self, step: &StepId) -> impl Iterator<Item = (&Json, Option<Outcome>, &Json, &str)> {
-        self.steps.get(step).and_then(|s| s.items.as_ref()).into_iter().flatten().map(|(item, progress)| {
-            let outcome = match progress.phase {
-                Phase::Ended(outcome) => Some(outcome),
-                _ => None,
-            };
-            (item, outcome, &progress.output, progress.why.as_str())
-        })
     }
 
     /// The intent of a part that has no outcome yet.

@@ -148,7 +148,14 @@ fn a_step_that_waits_is_woken_at_its_moment_and_a_cancelled_one_waits_no_more() 
 #[test]
 fn a_failed_attempt_waits_for_its_moment() {
     let mut run = run_of(vec![step("a", &[])]);
-    let failed = StepFailed { part: whole("a"), attempt: 1, error: "no".into(), hint: None, again_at: Some(at(50)) };
+    let failed = StepFailed {
+        part: whole("a"),
+        attempt: 1,
+        error: "no".into(),
+        hint: None,
+        again_at: Some(at(50)),
+        unknown: false,
+    };
     run.apply(at(1), &failed.into());
     assert_eq!(run.next(at(49)), []);
     assert_eq!(run.next_wait(at(0)), Some(at(50)));
@@ -258,4 +265,43 @@ proptest! {
         }
         prop_assert!(run.state().is_over(), "{:?}", outcomes(&run));
     }
+}
+
+#[test]
+fn a_key_stays_as_long_as_an_end_is_unknown_and_is_another_once_it_is_known() {
+    let playbook = std::sync::Arc::new(playbook_of(vec![step("a", &[])]));
+    let mut run = Run::new(std::sync::Arc::clone(&playbook), started(&playbook), at(0));
+    let part = whole("a");
+    let key = |run: &Run| run.key(&whole("a")).0;
+    let first = key(&run);
+    let intended = |attempt| StepIntended {
+        part: whole("a"),
+        attempt,
+        action: "x".into(),
+        input: Json::Null,
+        plan: quell_model::Plan::default(),
+    };
+    let failed = |attempt, unknown| quell_model::record::StepFailed {
+        part: whole("a"),
+        attempt,
+        error: "no".into(),
+        hint: None,
+        again_at: Some(at(5)),
+        unknown,
+    };
+    run.apply(at(1), &intended(1).into());
+    assert_eq!(key(&run), first, "after a crash it is asked for, and done again, under the same");
+    run.apply(at(2), &failed(1, true).into());
+    run.apply(at(3), &intended(2).into());
+    assert_eq!(key(&run), first, "the first may have happened");
+    run.apply(at(4), &failed(2, false).into());
+    assert_eq!(key(&run), format!("{first}#2"), "nothing happened: what comes is something new");
+    run.apply(at(6), &failed(2, false).into());
+    assert_eq!(key(&run), format!("{first}#2"), "what never got as far as an intent was under no key");
+    assert_eq!(
+        run.undo_key(&part).0,
+        format!("{first}/undo"),
+        "what is taken back is the first that may have happened"
+    );
+    assert_eq!((run.undo_key(&part).part().to_owned(), run.key(&part).part().to_owned()), (first.clone(), first));
 }

@@ -15,6 +15,7 @@ mod breaker;
 mod by_hand;
 mod by_incident;
 mod conclude;
+mod contents;
 mod definitions;
 pub mod given;
 mod ink;
@@ -52,6 +53,7 @@ mod sim;
 mod tests;
 
 pub(crate) use by_incident::incident_for_expressions;
+pub use contents::Apart;
 pub use definitions::{Definitions, IncidentRules};
 pub use machine::{Command, Run};
 pub use measure::{Measured, Table, Tally};

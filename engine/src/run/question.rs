@@ -130,7 +130,7 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn ask_person(&mut self, id: &RunId, part: &Part, ask: &AskPerson) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
-        let ground = (&self.outputs, &self.definitions.people);
+        let ground = self.ground();
         let item = live.under_way.get(part).map_or(Json::Null, |under_way| under_way.item.clone());
         let attempt = live.under_way.get(part).map_or(1, |under_way| under_way.attempt);
         let owned = RunScope::reading(&live.run, ground, &self.expressions.text_reads(&ask.question));
@@ -206,6 +206,9 @@ impl<W: Send + 'static> Core<W> {
         let Some(live) = self.runs.get(id) else { return };
         let Some(step) = live.run.playbook.step(&part.step) else { return };
         let (Some(confirm), Some(intent)) = (step.confirm.clone(), live.run.acted(part)) else { return };
+        // What cannot be read now is asked about all the same: its targets say what it is.
+        let plan = self.contents.whole_plan(intent.plan.clone());
+        let plan = plan.unwrap_or_else(|_| Plan { before: Json::Null, predicted: Json::Null, ..intent.plan.clone() });
         let target = intent.plan.targets.first().map(|target| target.label.clone()).unwrap_or_default();
         let asked = QuestionAsked {
             run: id.clone(),
@@ -223,8 +226,8 @@ impl<W: Send + 'static> Core<W> {
             otherwise: if confirm.undo { UNDO } else { KEEP }.into(),
             action: Some(intent.action.clone()),
             input: Json::Null,
-            sum: Some(intent.plan.sum()),
-            plan: Some(Box::new(intent.plan.clone())),
+            sum: Some(plan.sum()),
+            plan: Some(Box::new(plan)),
             attempt: intent.attempt,
         };
         self.record(id, vec![NewRecord::new(now, asked)]);
@@ -260,26 +263,37 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Does what follows from an answer.
-    pub(super) fn go_on(&mut self, id: &RunId, part: &Part, item: Json) {
+    pub(super) fn go_on(&mut self, id: &RunId, part: &Part) {
         let now = self.parts.clock.now();
-        let Some(live) = self.runs.get_mut(id) else { return };
+        let Some(live) = self.runs.get(id) else { return };
         let Some((question, answered)) = live.run.answer(part) else { return };
         let (question, QuestionAnswered { choice, by, why, .. }) = (question.clone(), answered.clone());
         let timeout = live.run.playbook.step(&part.step).map_or(Duration::ZERO, |step| step.timeout);
+        let found = self.contents.whole(&question.input).and_then(|input| {
+            let plan = question.plan.map(|plan| self.contents.whole_plan(*plan)).transpose()?;
+            Ok((input, plan, self.contents.item(&live.run, part)?))
+        });
+        let (input, plan, item) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                return self.end(id, part, Ending::failed(format!("what was approved cannot be read: {error}")));
+            }
+        };
+        let Some(live) = self.runs.get_mut(id) else { return };
         let under_way = UnderWay {
             attempt: question.attempt,
             began: live.run.part_began(part).unwrap_or(now),
             item,
-            input: question.input,
+            input,
             deadline: now.after(timeout),
             stop: Stop::default(),
             admitted: None,
         };
         live.under_way.insert(part.clone(), under_way);
         let told = if why.is_empty() { String::new() } else { format!(": {why}") };
-        match (question.question, question.plan) {
+        match (question.question, plan) {
             (QuestionKind::Approve, Some(plan)) if choice.as_str() == APPROVE => {
-                self.judge(id, part, *plan, Purpose::First);
+                self.judge(id, part, plan, Purpose::First);
             }
             (QuestionKind::Ask, _) => {
                 let proof = match &by {

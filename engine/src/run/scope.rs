@@ -3,13 +3,15 @@
 //! Owns the making of `steps`, `run` and `incident`; `event`, `detection`, `inputs` and `vars` are what the run began
 //! with, and who is known is who is known now. An output that the step has and did not give reads as `()`.
 
+use super::contents::Contents;
 use super::machine::Run;
+use super::shell::Core;
 use crate::playbook::expression::Scope;
 use crate::playbook::gives::{self, Gives};
 use crate::playbook::reads::Reads;
 use quell_model::playbook::Playbook;
-use quell_model::record::RunStarted;
-use quell_model::{Crew, Json, Name, Outcome, People};
+use quell_model::record::{RunStarted, Stored, stored};
+use quell_model::{Crew, Json, Name, Outcome, People, StoreError};
 use serde_json::{Map, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +31,24 @@ pub(super) struct RunScope {
     detections: Json,
     people: Arc<People>,
     began: jiff::Timestamp,
+    /// The run's inputs, where they do not stand in its record.
+    inputs: Option<Json>,
+    /// Why what an expression reads cannot be read: it gives that, and no wrong value.
+    trouble: Option<String>,
+}
+
+/// What a run's expressions see beside its records.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    outputs: &'a Outputs,
+    people: &'a Arc<People>,
+    contents: &'a Contents,
+}
+
+impl<W: Send + 'static> Core<W> {
+    pub(super) fn ground(&self) -> Ground<'_> {
+        Ground { outputs: &self.outputs, people: &self.definitions.people, contents: &self.contents }
+    }
 }
 
 /// What actions and playbooks give, by name; of actions made once, since a schema takes its time.
@@ -65,48 +85,68 @@ impl Gives for Outputs {
 
 fn step_value(
     run: &Run,
-    outputs: &Outputs,
+    ground: Ground<'_>,
     step: &quell_model::playbook::Step,
     reads: impl Fn(&str) -> bool,
-) -> Option<Json> {
-    let (outcome, output, why) = run.result(&step.id)?;
+) -> Result<Option<Json>, StoreError> {
+    let Some((outcome, output, why)) = run.result(&step.id) else { return Ok(None) };
     let mut value = Map::new();
-    value.extend(gives::given(step, outputs).into_iter().flatten().map(|name| (name, Json::Null)));
-    if outcome.has_outputs()
-        && let Json::Object(given) = output
-    {
-        value.extend(given.clone());
+    value.extend(gives::given(step, ground.outputs).into_iter().flatten().map(|name| (name, Json::Null)));
+    if outcome.has_outputs() {
+        // What lies apart and is not read stays there.
+        let whole = Stored::of(output).map(|_| ground.contents.whole(output)).transpose()?;
+        if let Json::Object(given) = whole.as_ref().unwrap_or(output) {
+            value.extend(given.clone());
+        }
+        if whole.is_none() {
+            value.iter_mut().filter(|(name, _)| reads(name)).try_for_each(|(_, one)| ground.contents.put_whole(one))?;
+        }
     }
     if step.for_each.is_some() && (reads("items") || reads("failed")) {
-        let item = |(item, outcome, output, why): (&Json, Option<Outcome>, &Json, &str)| {
+        let list = ground.contents.items(run, &step.id)?;
+        let item = |(item, (_, outcome, output, why)): (&Json, (&Json, Option<Outcome>, &Json, &str))| {
             #[cfg(test)]
             ITEMS_TOLD.set(ITEMS_TOLD.get() + 1);
-            json!({ "item": item, "outcome": outcome, "output": output, "why": why })
+            let output = ground.contents.whole(output)?;
+            Ok(json!({ "item": item, "outcome": outcome, "output": output, "why": why }))
         };
-        let failed =
-            run.items(&step.id).filter(|(_, outcome, ..)| outcome.is_some_and(|o| !o.is_met())).map(item).collect();
-        value.insert("items".into(), Json::Array(run.items(&step.id).map(item).collect()));
+        let all = || list.iter().zip(run.items(&step.id));
+        let is_bad = |outcome: Option<Outcome>| outcome.is_some_and(|o| !o.is_met());
+        let failed = all().filter(|(_, (_, outcome, ..))| is_bad(*outcome)).map(item);
+        let failed = failed.collect::<Result<Vec<Json>, StoreError>>()?;
+        let items = all().map(item).collect::<Result<Vec<Json>, StoreError>>()?;
+        value.insert("items".into(), Json::Array(items));
         value.insert("failed".into(), Json::Array(failed));
     }
     value.insert("outcome".into(), outcome.as_str().into());
     value.insert("why".into(), why.into());
-    Some(Json::Object(value))
+    Ok(Some(Json::Object(value)))
 }
 
 impl RunScope {
     /// What these read, and no more: a step of ten thousand does not make the results of all the others.
-    pub(super) fn reading(run: &Run, (outputs, people): (&Outputs, &Arc<People>), reads: &Reads) -> Self {
-        let mut steps = Map::new();
+    pub(super) fn reading(run: &Run, ground: Ground<'_>, reads: &Reads) -> Self {
+        let (mut steps, mut trouble) = (Map::new(), None);
         if let Some(wanted) = reads.of("steps") {
             let named = wanted.parts().map(|id| run.playbook.step(&id.into()));
             let all = wanted.is_whole().then_some(&run.playbook.steps);
             for step in named.flatten().chain(all.into_iter().flatten()) {
                 let part = wanted.part(step.id.as_str());
-                let value = step_value(run, outputs, step, |name| part.is_some_and(|part| part.part(name).is_some()));
+                let reads = |name: &str| part.is_some_and(|part| part.part(name).is_some());
+                let value = step_value(run, ground, step, reads).unwrap_or_else(|error| {
+                    trouble = Some(format!("what `{}` gave cannot be read: {error}", step.id));
+                    None
+                });
                 steps.insert(step.id.to_string(), value.unwrap_or(Json::Null));
             }
         }
-        Self::with(run, people, Json::Object(steps), reads.of("detections").is_some())
+        let apart = reads.of("inputs").is_some() && stored::refers(&run.started.inputs);
+        let inputs = apart.then(|| ground.contents.whole(&run.started.inputs)).transpose().unwrap_or_else(|error| {
+            trouble = Some(format!("the run's inputs cannot be read: {error}"));
+            None
+        });
+        let detections = reads.of("detections").is_some();
+        Self { inputs, trouble, ..Self::with(run, ground.people, Json::Object(steps), detections) }
     }
 
     fn with(run: &Run, people: &Arc<People>, steps: Json, detections: bool) -> Self {
@@ -119,6 +159,8 @@ impl RunScope {
             detections: all,
             began: run.began.wall,
             people: Arc::clone(people),
+            inputs: None,
+            trouble: None,
         }
     }
 
@@ -133,7 +175,7 @@ impl RunScope {
             detection: &started.detection,
             detections: &self.detections,
             incident: &self.incident,
-            inputs: &started.inputs,
+            inputs: self.inputs.as_ref().unwrap_or(&started.inputs),
             vars: &started.vars,
             steps: &self.steps,
             item,
@@ -141,6 +183,7 @@ impl RunScope {
             run: &self.run,
             now: self.began,
             people: Some(&self.people),
+            trouble: self.trouble.as_deref(),
         }
     }
 }

@@ -72,7 +72,7 @@ impl<W: Send + 'static> Core<W> {
                 if self.ink.waiting() > 0 {
                     return Err(Refusal::NotNow(TAKES_NOTHING.to_owned()));
                 }
-                self.write_system(vec![NewRecord { at: self.parts.clock.now(), body: Body::HeadsSealed(heads) }]);
+                self.write_system(vec![NewRecord::new(self.parts.clock.now(), Body::HeadsSealed(heads))]);
                 self.ink.commit();
                 Ok(Json::Null)
             }

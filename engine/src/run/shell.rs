@@ -83,6 +83,7 @@ pub struct Core<W> {
     pub(super) expressions: Arc<Expressions>,
     pub(super) outputs: super::scope::Outputs,
     pub(super) secret_inputs: super::secrets::SecretInputs,
+    pub(super) contents: super::contents::Contents,
     pub(super) handle: EngineHandle,
     inbox: mpsc::Receiver<Input>,
     pub(super) runs: BTreeMap<RunId, Live>,
@@ -158,12 +159,14 @@ impl<W: Send + 'static> Core<W> {
         let outputs = super::scope::Outputs::of(&parts.crew, &definitions.playbooks);
         let secret_inputs = super::secrets::SecretInputs::of(&parts.crew);
         let tally = Tally::new(parts.crew.specs(), swept);
+        let contents = super::contents::Contents::new(parts.journal.clone());
         let workers = Workers::new(parts.runtime.clone());
         Self {
             parts,
             definitions,
             outputs,
             secret_inputs,
+            contents,
             expressions,
             handle,
             inbox,
@@ -379,11 +382,11 @@ impl<W: Send + 'static> Core<W> {
 
     fn obey(&mut self, id: &RunId, command: Command, now: Stamp) {
         match command {
-            Command::Start { part, attempt, item } => self.start_part(id, part, attempt, item),
-            Command::TakeUp { part, item } => self.take_up(id, part, item),
+            Command::Start { part, attempt, .. } => self.start_part(id, part, attempt),
+            Command::TakeUp { part, .. } => self.take_up(id, part),
             Command::TakeBack { part, attempt } => self.take_back(id, part, attempt),
             Command::Follow { part, .. } => self.follow(id, &part),
-            Command::GoOn { part, item } => self.go_on(id, &part, item),
+            Command::GoOn { part, .. } => self.go_on(id, &part),
             Command::Settle { part, question } => self.settle(id, &part, question),
             Command::Wake { part } => self.wake(id, &part),
             Command::Confirm { part } => self.ask_confirm(id, &part),
@@ -435,6 +438,9 @@ impl<W: Send + 'static> Core<W> {
     /// Writes records of a run and takes them in. What cannot be written stays counted, and the run goes on: the
     /// journal's writer keeps it and says so in `status`.
     pub(super) fn record(&mut self, id: &RunId, records: Vec<NewRecord>) {
+        let Some(live) = self.runs.get(id) else { return };
+        let apart = |record| self.with_large_apart(Some(&live.run), record);
+        let records: Vec<NewRecord> = records.into_iter().map(apart).collect();
         let Some(live) = self.runs.get_mut(id) else { return };
         self.ink.write(StreamId::run(id), live.run.seq, &records);
         let before = live.run.asks();
@@ -480,15 +486,19 @@ impl<W: Send + 'static> Core<W> {
             return Json::Object(serde_json::Map::new());
         }
         let render = |template: &Json| {
-            let (ground, reads) =
-                ((&self.outputs, &self.definitions.people), self.expressions.template_reads(template));
+            let (ground, reads) = (self.ground(), self.expressions.template_reads(template));
             let owned = super::scope::RunScope::reading(&live.run, ground, &reads);
             let given = self.expressions.render(template, &owned.scope(&live.run, &Json::Null));
             given.unwrap_or_else(|error| Json::String(format!("error: {error}")))
         };
-        Json::Object(
-            live.run.playbook.outputs.iter().map(|(name, template)| (name.clone(), render(template))).collect(),
-        )
+        let outputs = &live.run.playbook.outputs;
+        let given = Json::Object(outputs.iter().map(|(name, template)| (name.clone(), render(template))).collect());
+        match self.definitions.apart.objection(&given) {
+            None => given,
+            Some(why) => {
+                outputs.keys().map(|name| (name.clone(), Json::String(format!("error: what it gives {why}")))).collect()
+            }
+        }
     }
 }
 

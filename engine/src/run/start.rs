@@ -387,7 +387,7 @@ impl<W: Send + 'static> Core<W> {
         self.text_ran(&started);
         let id = started.run.clone();
         self.counted.runs += 1;
-        let record = NewRecord::new(now, started);
+        let record = self.with_large_apart(None, NewRecord::new(now, started));
         self.ink.write(StreamId::run(&id), 0, std::slice::from_ref(&record));
         let Body::RunStarted(started) = record.body else { unreachable!("it was made of one just above") };
         self.tally.started(playbook, &started);

@@ -44,8 +44,12 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
         let Some(step) = live.run.playbook.step(&part.step).cloned() else { return };
-        let (reads, item) = (self.expressions.template_reads(&sub.with), live.run.item(part));
-        let owned = RunScope::reading(&live.run, (&self.outputs, &self.definitions.people), &reads);
+        let (reads, item) = (self.expressions.template_reads(&sub.with), self.contents.item(&live.run, part));
+        let item = match item {
+            Ok(item) => item,
+            Err(error) => return self.end(id, part, Ending::failed(format!("its item cannot be read: {error}"))),
+        };
+        let owned = RunScope::reading(&live.run, self.ground(), &reads);
         let inputs = match self.expressions.render(&sub.with, &owned.scope(&live.run, &item)) {
             Ok(inputs) => inputs,
             Err(error) => {
@@ -71,6 +75,9 @@ impl<W: Send + 'static> Core<W> {
             Ok(inputs) => inputs,
             Err(why) => return self.end(id, part, Ending::failed(why)),
         };
+        if let Some(why) = self.definitions.apart.objection(&inputs) {
+            return self.end(id, part, Ending::failed(format!("what it gives as inputs {why}")));
+        }
         let (own, parents) = (self.mode_of_playbook(&playbook), self.mode_of(id, &step));
         let (mode, mode_because) = if parents.0 <= own.0 { parents } else { own };
         // A part that is done again starts another.
@@ -153,6 +160,12 @@ impl<W: Send + 'static> Core<W> {
             Ok(playbook) => playbook,
             Err(why) => return self.end(id, &sub.part, Ending::failed(why)),
         };
+        let inputs = match self.contents.whole(&sub.inputs) {
+            Ok(inputs) => inputs,
+            Err(error) => {
+                return self.end(id, &sub.part, Ending::failed(format!("its inputs cannot be read: {error}")));
+            }
+        };
         let Some(live) = self.runs.get(id) else { return };
         let parent = &live.run.started;
         let started = RunStarted {
@@ -161,7 +174,7 @@ impl<W: Send + 'static> Core<W> {
             definition: sub.definition,
             mode: sub.mode,
             mode_because: sub.mode_because.clone(),
-            inputs: sub.inputs.clone(),
+            inputs,
             moments: Moments { decided: Some(now), ..parent.moments },
             parent: Some(ParentRun {
                 run: id.clone(),
@@ -203,7 +216,10 @@ impl<W: Send + 'static> Core<W> {
         }
         let last = self.ink.readable(&stream)?.kinds(&[Kind::RunFinished])?;
         let (outputs, summary) = match last.into_iter().next_back().map(|record| record.body) {
-            Some(Body::RunFinished(finished)) => (finished.outputs, finished.summary),
+            Some(Body::RunFinished(finished)) => {
+                let outputs = self.contents.whole(&finished.outputs).map_err(|error| error.to_string())?;
+                (outputs, finished.summary)
+            }
             _ => (Json::Null, String::new()),
         };
         let folded = self.fold_ended(run)?;

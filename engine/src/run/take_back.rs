@@ -9,7 +9,7 @@ use super::job::{self, Answer, Work};
 use super::machine::Run;
 use super::secrets::Needed;
 use super::shell::{Core, UnderWay};
-use quell_model::action::{ActionContext, IdempotencyKey, Want};
+use quell_model::action::{ActionContext, Want};
 use quell_model::guard::{Admitted, admit_undo};
 use quell_model::playbook::Retry;
 use quell_model::record::{NewRecord, Part, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
@@ -52,11 +52,15 @@ impl<W: Send + 'static> Core<W> {
 
     pub(super) fn take_back(&mut self, id: &RunId, part: Part, attempt: u32) {
         let now = self.parts.clock.now();
-        let Some(live) = self.runs.get_mut(id) else { return };
+        let Some(live) = self.runs.get(id) else { return };
         if live.run.sub(&part).is_some() {
             return self.take_back_sub(id, &part, attempt);
         }
         let Some(intent) = live.run.acted(&part).cloned() else { return };
+        let whole = self.contents.whole_intent(intent.clone());
+        let trouble = whole.as_ref().err().map(|error| format!("what it did cannot be read: {error}"));
+        let intent = whole.unwrap_or(intent);
+        let Some(live) = self.runs.get_mut(id) else { return };
         let under_way = UnderWay {
             attempt,
             began: now,
@@ -68,6 +72,9 @@ impl<W: Send + 'static> Core<W> {
             admitted: None,
         };
         live.under_way.insert(part.clone(), under_way);
+        if let Some(why) = trouble {
+            return self.undo_failed(id, &part, &ActionError::retry(why));
+        }
         let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else {
             let error = ActionError::give_up(format!("this engine has no hands for `{}`", intent.action));
             return self.undo_failed(id, &part, &error);
@@ -107,7 +114,7 @@ impl<W: Send + 'static> Core<W> {
         let Some(intent) = live.run.acted(part) else { return };
         let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else { return };
         let timeout = live.run.playbook.step(&part.step).map_or(TIMEOUT, |step| step.timeout);
-        let key = IdempotencyKey::of(id, part).undo();
+        let key = live.run.undo_key(part);
         let Some((verb, cx, admitted)) = self.under_hand(id, part, verb, key) else { return };
         self.ink.commit();
         let needed = self.secrets_of(id, part, verb.spec());
@@ -134,6 +141,10 @@ impl<W: Send + 'static> Core<W> {
                 return self.undo_failed(id, part, &ActionError::retry("nobody could be asked"));
             }
             (None, Err(error)) => return self.undo_failed(id, part, &error),
+        };
+        let (output, proof) = match self.definitions.apart.objection(&output) {
+            Some(why) => (Json::Null, format!("{proof}; what it gave {why}, and is left out")),
+            None => (output, proof),
         };
         self.undo_ends(id, part, Outcome::Undone, output, proof);
     }

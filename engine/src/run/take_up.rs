@@ -17,16 +17,23 @@ use std::sync::Arc;
 
 impl<W: Send + 'static> Core<W> {
     /// An intent from before a crash: the world is asked whether it happened.
-    pub(super) fn take_up(&mut self, id: &RunId, part: Part, item: Json) {
+    pub(super) fn take_up(&mut self, id: &RunId, part: Part) {
         let now = self.parts.clock.now();
-        let Some(live) = self.runs.get_mut(id) else { return };
+        let Some(live) = self.runs.get(id) else { return };
         let Some(intent) = live.run.intent(&part).cloned() else { return };
+        let found =
+            self.contents.whole_intent(intent).and_then(|intent| Ok((intent, self.contents.item(&live.run, &part)?)));
+        let (intent, item) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                let why = format!("outcome unknown: its intent cannot be read: {error}");
+                return self.end(id, &part, Ending { unknown: true, ..Ending::failed(why) });
+            }
+        };
+        let Some(live) = self.runs.get_mut(id) else { return };
         let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else {
-            return self.end(
-                id,
-                &part,
-                Ending::failed(format!("outcome unknown: this engine has no hands for `{}`", intent.action)),
-            );
+            let why = format!("outcome unknown: this engine has no hands for `{}`", intent.action);
+            return self.end(id, &part, Ending { unknown: true, ..Ending::failed(why) });
         };
         live.only_planned = false;
         let under_way = UnderWay {
@@ -53,15 +60,18 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn taken_up(&mut self, id: &RunId, part: &Part, truth: Result<Truth, ActionError>, verified: Stamp) {
         let Some(live) = self.runs.get(id) else { return };
         let Some(intent) = live.run.intent(part).cloned() else { return };
+        let plan = match self.contents.whole_plan(intent.plan) {
+            Ok(plan) => plan,
+            Err(error) => {
+                let why = format!("outcome unknown: its plan cannot be read: {error}");
+                return self.end(id, part, Ending { unknown: true, ..Ending::failed(why) });
+            }
+        };
         let began = live.run.part_began(part).unwrap_or(live.run.began);
         let again = match truth {
             Ok(Truth::Holds) => {
                 let proof = "the engine ended before it saw the end; the world was asked, and it is so";
-                return self.end(
-                    id,
-                    part,
-                    Ending::acted(Outcome::Verified, intent.plan.predicted, proof, began, verified),
-                );
+                return self.end(id, part, Ending::acted(Outcome::Verified, plan.predicted, proof, began, verified));
             }
             Ok(Truth::HoldsNot(_)) => true,
             Ok(Truth::CannotAsk) | Err(_) => !self.at_most_once(id, part),
@@ -70,17 +80,12 @@ impl<W: Send + 'static> Core<W> {
         let age = self.age(began);
         let old = live.run.playbook.on.max_age;
         if !again {
-            self.end(
-                id,
-                part,
-                Ending::failed(
-                    "outcome unknown: the engine ended before it saw the end, and it cannot be done twice".to_owned(),
-                ),
-            );
+            let why = "outcome unknown: the engine ended before it saw the end, and it cannot be done twice";
+            self.end(id, part, Ending { unknown: true, ..Ending::failed(why.to_owned()) });
         } else if age > old {
-            self.judge(id, part, intent.plan, Purpose::Stale { not_done });
+            self.judge(id, part, plan, Purpose::Stale { not_done });
         } else {
-            self.judge(id, part, intent.plan, Purpose::TakenUp { not_done });
+            self.judge(id, part, plan, Purpose::TakenUp { not_done });
         }
     }
 
@@ -88,7 +93,8 @@ impl<W: Send + 'static> Core<W> {
         self.runs
             .get(id)
             .and_then(|live| live.run.intent(part))
-            .map_or(Json::Null, |intent| intent.plan.predicted.clone())
+            .and_then(|intent| self.contents.whole(&intent.plan.predicted).ok())
+            .unwrap_or_default()
     }
 
     pub(super) fn at_most_once(&self, id: &RunId, part: &Part) -> bool {

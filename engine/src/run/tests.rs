@@ -4,6 +4,7 @@ mod back;
 mod bad_days;
 mod by_incident;
 mod clock;
+mod large;
 mod loss;
 mod schedule;
 mod script;

@@ -234,10 +234,14 @@ impl<W: Send + 'static> Core<W> {
                 continue;
             };
             let reads = self.expressions.reads(&condition.text);
-            let owned = RunScope::reading(&live.run, (&self.outputs, &self.definitions.people), &reads);
-            let (shown, item) = (shown.get_or_insert_with(|| view(seen)), live.run.item(&part));
-            let scope = Scope { seen: shown, ..owned.scope(&live.run, &item) };
-            match self.expressions.truth(&condition.text, &scope) {
+            let owned = RunScope::reading(&live.run, self.ground(), &reads);
+            let shown = shown.get_or_insert_with(|| view(seen));
+            let item = self.contents.item(&live.run, &part).map_err(|error| error.to_string());
+            let truth = item.and_then(|item| {
+                let scope = Scope { seen: shown, ..owned.scope(&live.run, &item) };
+                self.expressions.truth(&condition.text, &scope).map_err(|error| error.to_string())
+            });
+            match truth {
                 Ok(true) => takers.push(taker),
                 Ok(false) => {}
                 Err(error) => {

@@ -4,7 +4,7 @@
 //! stream. (What else goes on in the machine writes to the system's stream, of losses, or by the clock, and is not counted.) *Before* is the moment
 //! at which all earlier acts are done and the record is not there; *after* is the moment at which the record is there and
 //! nothing has followed from it. Both are exact: the slate's lock is held.
-//! `within:N`: after the N-th statement that prunes, or the N-th blob that goes.
+//! `within:N`: after the N-th statement that prunes or brings what lies apart from its record, or the N-th blob that goes.
 
 use super::item::{Item, Part};
 use quell_model::Kind;
@@ -45,7 +45,7 @@ pub(super) fn point(side: Side, item: &Item) {
     }
 }
 
-/// A statement that prunes was carried out: dies here, if this is the place.
+/// A statement that prunes, or brings what lies apart, was carried out: dies here, if this is the place.
 pub(super) fn within() {
     static STATEMENTS: AtomicU64 = AtomicU64::new(0);
     let Some((Side::Within, at)) = planned() else { return };

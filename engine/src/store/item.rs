@@ -3,8 +3,9 @@
 //! Owns their form in memory and in the slate. Never touches a file. Keeps true: what the slate gives back is what was
 //! put in, or nothing.
 
+use super::contents::Packed;
 use quell_model::record::{IncidentState, RECORD_VERSION};
-use quell_model::{Appended, Batch, Body, Durability, Kind, NewRecord, Seq, Stamp, StoreError, StreamId};
+use quell_model::{Appended, Batch, Body, Durability, Hash, Kind, NewRecord, Seq, Stamp, StoreError, StreamId};
 
 /// One submit may bring so many bytes: a bound against a runaway output, above a plan that names every process that a
 /// machine can have (65,536 at half a kilobyte each).
@@ -23,6 +24,8 @@ pub(super) struct Line {
     pub(super) body: String,
     /// Whether the stream is over after it; `None`: it changes nothing.
     pub(super) ends: Option<bool>,
+    /// What the body refers to.
+    pub(super) contents: Vec<Packed>,
 }
 
 /// The lines of one stream, from a number on.
@@ -110,9 +113,19 @@ impl Item {
                 to.put(&line.at.wall.as_second().to_le_bytes());
                 to.put(&line.at.wall.subsec_nanosecond().to_le_bytes());
                 to.put(&line.at.boot_ns.to_le_bytes());
-                to.put(&[line.ends.map_or(2, u8::from)]);
+                let apart = if line.contents.is_empty() { 0 } else { APART };
+                to.put(&[line.ends.map_or(2, u8::from) | apart]);
                 to.text(line.kind.as_str());
                 to.text(&line.body);
+                if apart != 0 {
+                    to.put(&(line.contents.len() as u16).to_le_bytes());
+                }
+                for one in &line.contents {
+                    to.put(&one.hash.0);
+                    to.put(&one.bytes.to_le_bytes());
+                    to.put(&(one.packed.len() as u32).to_le_bytes());
+                    to.put(&one.packed);
+                }
             }
         }
     }
@@ -149,13 +162,10 @@ impl Item {
                 let boot_ns = u64::from_le_bytes(from.take()?);
                 let [ends] = from.take()?;
                 let kind = kind(v, from.text()?)?;
-                lines.push(Line {
-                    v,
-                    at: Stamp { wall, boot_ns },
-                    kind,
-                    body: from.text()?.to_owned(),
-                    ends: [Some(false), Some(true), None].get(usize::from(ends)).copied()?,
-                });
+                let body = from.text()?.to_owned();
+                let contents = if ends & APART == 0 { Vec::new() } else { from.contents()? };
+                let ends = [Some(false), Some(true), None].get(usize::from(ends & !APART)).copied()?;
+                lines.push(Line { v, at: Stamp { wall, boot_ns }, kind, body, ends, contents });
             }
             parts.push(Part { stream, first, lines });
         }
@@ -177,6 +187,9 @@ pub(super) fn beyond(kind: &str, v: i64) -> Option<String> {
     kind_of(kind).is_none().then(|| format!("records of the kind `{kind}`, which this one, {OURS}, does not know"))
 }
 
+/// Beside the end of a line's stream: values follow that its body refers to.
+const APART: u8 = 4;
+
 /// This quell.
 pub(super) const OURS: &str = concat!("quell ", env!("CARGO_PKG_VERSION"));
 
@@ -190,7 +203,9 @@ fn part_bytes(part: &Part) -> usize {
 }
 
 fn line_bytes(line: &Line) -> usize {
-    2 + 8 + 4 + 8 + 1 + 4 + line.kind.as_str().len() + 4 + line.body.len()
+    let apart = |one: &Packed| 32 + 8 + 4 + one.packed.len();
+    let contents = if line.contents.is_empty() { 0 } else { 2 + line.contents.iter().map(apart).sum::<usize>() };
+    2 + 8 + 4 + 8 + 1 + 4 + line.kind.as_str().len() + 4 + line.body.len() + contents
 }
 
 fn line(record: &NewRecord) -> Result<Line, StoreError> {
@@ -200,6 +215,7 @@ fn line(record: &NewRecord) -> Result<Line, StoreError> {
         kind: record.body.kind(),
         body: body_text(&record.body)?,
         ends: ends(&record.body),
+        contents: record.contents.iter().map(Packed::of).collect::<Result<_, _>>()?,
     })
 }
 
@@ -259,6 +275,19 @@ impl<'a> Get<'a> {
         Some(*here)
     }
 
+    fn contents(&mut self) -> Option<Vec<Packed>> {
+        let count = u16::from_le_bytes(self.take()?);
+        let mut one = || {
+            let (hash, bytes) = (Hash(self.take()?), u64::from_le_bytes(self.take()?));
+            let length = u32::from_le_bytes(self.take()?) as usize;
+            let (packed, rest) = self.0.split_at_checked(length)?;
+            self.0 = rest;
+            Some(Packed { hash, bytes, packed: packed.into() })
+        };
+        // None at all is written without the mark.
+        if count == 0 { None } else { (0..count).map(|_| one()).collect() }
+    }
+
     fn text(&mut self) -> Option<&'a str> {
         let length = u32::from_le_bytes(self.take()?) as usize;
         let (here, rest) = self.0.split_at_checked(length)?;
@@ -271,10 +300,15 @@ impl<'a> Get<'a> {
 mod tests {
     use super::*;
     use crate::store::tests::bodies::{at, one_of_each};
+    use quell_model::record::{RunFinished, RunState};
 
     #[test]
     fn the_slate_s_form_goes_there_and_back() {
-        let records: Vec<_> = one_of_each().into_iter().map(|body| NewRecord { at: at(3), body }).collect();
+        let mut records: Vec<_> = one_of_each().into_iter().map(|body| NewRecord::new(at(3), body)).collect();
+        let outputs = serde_json::json!({ "a": "x".repeat(2000), "b": "y".repeat(3000) });
+        let finished = RunFinished { state: RunState::Succeeded, outputs, summary: String::new() };
+        records.push(NewRecord::new(at(4), finished).with_large_apart(1000));
+        assert_eq!(records.last().map(|record| record.contents.len()), Some(2));
         let batch = |stream: &str, expected| Batch {
             stream: stream.into(),
             expected,

@@ -33,7 +33,7 @@ pub struct Journal(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) counter: Arc<Counter>,
-    shelf: Arc<Shelf>,
+    pub(super) shelf: Arc<Shelf>,
     pub(super) head: Arc<Head>,
     pub(super) readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,

@@ -15,6 +15,7 @@ mod backup;
 #[cfg(test)]
 pub(crate) mod by_hand;
 mod chain;
+mod contents;
 mod draft;
 #[cfg(debug_assertions)]
 mod fault;

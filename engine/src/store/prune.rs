@@ -7,6 +7,7 @@
 //! Owns that effect, and the proof that is left of it. Never decides what goes. Keeps true: a stream is there whole, or
 //! the system's stream names it with its last number and sum; a stream that went on since it was looked at stays.
 
+use super::contents;
 use super::item::body_of;
 use super::journal::Journal;
 use super::read;
@@ -77,6 +78,7 @@ fn take_away(db: &Connection, no: i64, last: i64, by: i64) -> Result<(), rusqlit
     while next != 0 {
         let Some(before) = look.query_row([next, no], |row| row.get::<_, i64>(0)).optional()? else { break };
         delete.execute([next])?;
+        contents::let_go(db, next)?;
         stage();
         next = before;
     }

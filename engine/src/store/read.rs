@@ -4,6 +4,7 @@
 //! taken in before it asked, also what the database still refuses.
 
 use super::chain::{SALT, Sum, hex};
+use super::contents::Refers;
 use super::item::{body_of, ends, kind_of};
 use super::prune::Proofs;
 use super::rows::{Row, Tail, told};
@@ -115,6 +116,7 @@ impl Raw {
             prev: Hash(self.prev),
             salt: self.salt,
             body: self.body,
+            contents: Vec::new(),
         })
     }
 }
@@ -343,13 +345,15 @@ pub(super) fn verify(readers: &Readers) -> Result<Vec<String>, StoreError> {
         let streams = super::rows::tails(db)?;
         let names: HashMap<i64, StreamId> = streams.iter().map(|(name, tail)| (tail.no, name.clone())).collect();
         let (proofs, seals) = (Proofs::of(db)?, Seals::of(db)?);
-        let mut walk = Walk { names, at: HashMap::new(), proofs, seals, findings: Vec::new() };
+        let (at, refers) = (HashMap::new(), Refers::default());
+        let mut walk = Walk { names, at, proofs, seals, refers, findings: Vec::new() };
         let mut ask = db.prepare(&format!("SELECT {COLUMNS} FROM records ORDER BY id"))?;
         let mut rows = ask.query([])?;
         while let Some(row) = rows.next()? {
             walk.step(raw(row)?);
         }
         walk.ends(&streams);
+        walk.findings.extend(walk.refers.judge(db)?);
         let check: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         Ok((walk.findings, check))
     })?;
@@ -366,6 +370,7 @@ struct Walk {
     at: HashMap<i64, Tail>,
     proofs: Proofs,
     seals: Seals,
+    refers: Refers,
     findings: Vec<String>,
 }
 
@@ -391,8 +396,9 @@ impl Walk {
         } else if row.before != tail.last {
             self.findings.push(format!("`{name}`: record {seq} points to another record before it"));
         }
-        if let Err(error) = row.record() {
-            self.findings.push(error.to_string());
+        match row.record() {
+            Ok(record) => self.refers.take_in(row.id, &record.body),
+            Err(error) => self.findings.push(error.to_string()),
         }
         (tail.seq, tail.hash, tail.last) = (seq, row.sum(), row.id);
         self.findings.extend(self.seals.pass(&name, seq, tail.hash));

@@ -4,6 +4,7 @@
 //! is open, what a standing containment rests on, and what an open incident tells of, stays; a blob that any record left
 //! refers to stays.
 
+use super::contents;
 use super::journal::Journal;
 use super::read;
 use super::vault::{Blob, DirVault};
@@ -295,7 +296,7 @@ fn over(db: &Connection, needed: &Needed, boot: i64, retention: &Retention) -> R
         let mut next = one.row;
         while next != 0 {
             let (before, bytes) = look.query_row([next], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
-            one.bytes += bytes.cast_unsigned() + ROW;
+            one.bytes += bytes.cast_unsigned() + ROW + contents::bytes_of(db, next)?;
             next = before;
         }
     }
@@ -322,13 +323,16 @@ fn needed_by_open(db: &Connection) -> Result<HashSet<StreamId>, rusqlite::Error>
     Ok(needed)
 }
 
-/// Gives every sum that a body names, but for those of these streams: 64 hex digits and no more.
+/// Gives every sum that a body names, or a value that lies beside it, but for those of these streams: 64 hex digits and no more.
 pub(super) fn referred(db: &Connection, but: &HashSet<i64>, each: &mut dyn FnMut(Hash)) -> Result<(), rusqlite::Error> {
-    read::bodies(db, &mut |stream, body| {
-        if but.contains(&stream) {
-            return;
-        }
-        let words = body.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 64);
+    let mut look = |text: &str| {
+        let words = text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 64);
         words.filter_map(|word| word.parse().ok()).for_each(&mut *each);
-    })
+    };
+    read::bodies(db, &mut |stream, body| {
+        if !but.contains(&stream) {
+            look(body);
+        }
+    })?;
+    contents::texts(db, but, &mut look)
 }

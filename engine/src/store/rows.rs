@@ -4,6 +4,7 @@
 //! slate's watermark beside it, or not at all.
 
 use super::chain::SALT;
+use super::contents::{self, Packed};
 use super::item::{Item, OURS, beyond};
 use super::past::Past;
 use super::slate::Found;
@@ -25,6 +26,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_start.sql"),
     include_str!("migrations/0004_answered.sql"),
     include_str!("migrations/0005_prune.sql"),
+    include_str!("migrations/0006_contents.sql"),
 ];
 
 /// The schema from which on the lists are kept: what was written under an earlier one is taken in once.
@@ -32,7 +34,7 @@ pub(super) const LISTED: usize = 2;
 /// The schema from which on every kind of [`lists::MARKS`] is marked.
 pub(super) const MARKED: usize = 3;
 /// The schema from which on every kind that a record has is noted.
-const NOTED: usize = 5;
+pub(super) const NOTED: usize = 5;
 
 /// `QUEL`: tells `file` and us whose database it is.
 pub(super) const APPLICATION: i32 = 0x5155_454c;
@@ -61,6 +63,8 @@ pub(super) struct Row {
     pub(super) prev: Hash,
     pub(super) salt: [u8; SALT],
     pub(super) body: String,
+    /// What the body refers to, on its way into the database; of a row that is read from there, nothing.
+    pub(super) contents: Vec<Packed>,
 }
 
 /// Where a stream stands.
@@ -178,6 +182,7 @@ impl Rows {
     ) -> Result<(), rusqlite::Error> {
         let change = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         insert(&change, rows)?;
+        contents::take_in(&change, rows)?;
         let new: HashSet<_> = rows.iter().map(|row| (row.kind, row.v)).filter(|of| !self.kinds.contains(of)).collect();
         for (kind, v) in &new {
             let mut put = change.prepare_cached("INSERT OR IGNORE INTO kinds (kind, v) VALUES (?1, ?2)")?;

@@ -9,6 +9,8 @@
 //! file gives the same answer.
 
 mod answers;
+#[cfg(test)]
+mod bait;
 mod case;
 mod coverage;
 mod hidden;

@@ -76,7 +76,10 @@ fn stories(suite: &Suite, case: &Case, bench: &Bench, dir: &Path) -> Result<(Vec
         let streams = journal.streams().map_err(|e| e.to_string())?;
         let mut runs = Vec::new();
         for run in streams.into_iter().filter_map(|(stream, _)| stream.as_run()) {
-            let records = journal.read(&StreamId::run(&run), 1).map_err(|e| e.to_string())?;
+            // What a case expects is held against values, wherever they lie.
+            let records = journal.read(&StreamId::run(&run), 1).map_err(|e| e.to_string())?.into_iter();
+            let records = records.map(|record| journal.whole(record)).collect::<Result<Vec<_>, _>>();
+            let records = records.map_err(|e| e.to_string())?;
             // What another run has started is told by its step.
             if records.first().is_some_and(|first| matches!(&first.body, Body::RunStarted(run) if run.parent.is_some()))
             {

@@ -5,7 +5,7 @@
 
 use super::case::{Answer, Mock, Mocked};
 use crate::playbook::check::inputs::misfit;
-use quell_model::action::{ActionContext, Want};
+use quell_model::action::{ActionContext, IDENTITY_MARK, Want};
 use quell_model::world::Verb;
 use quell_model::{
     Action, ActionError, ActionSpec, Admitted, Crew, Json, Lane, Look, Name, Plan, Sandbox, Stamp, Target, TargetFacts,
@@ -149,7 +149,7 @@ fn at(mocks: &[Mock], attempt: u32) -> Answer {
 
 /// The item and the step that a key is about, as mocks name them.
 fn part_of(cx: &ActionContext) -> (String, String) {
-    let mut parts = cx.key.done().split('/').skip(1);
+    let mut parts = cx.key.part().split('/').skip(1);
     let step = parts.next().unwrap_or_default().to_owned();
     let item = parts.next().map(|item| format!("{step}[{item}]")).unwrap_or_default();
     (item, step)
@@ -208,10 +208,19 @@ impl Action for Played {
 
     async fn plan(&self, input: &Json) -> Result<Plan, ActionError> {
         self.fits(input)?;
+        let schema = (self.spec.input)().to_value();
         let target = |key: &&str| {
             let id = input.get(*key).and_then(Json::as_str)?.to_owned();
             let label = format!("{key} {}", id.split('.').next().unwrap_or(&id));
-            let facts = TargetFacts::Other;
+            let identity = schema["properties"][*key][IDENTITY_MARK].as_str().map(Name::from);
+            let provider = self.spec.name.split('.').next().unwrap_or_default();
+            // Its account is not in the input: the guard's rule about planted identities goes by the others.
+            let facts = identity.map_or(TargetFacts::Other, |identity| TargetFacts::Identity {
+                provider: provider.into(),
+                identity,
+                id: id.clone(),
+                account: None,
+            });
             Some(Target { node: self.node.clone(), kind: Name::from(*key), id, label, named: true, facts })
         };
         Ok(Plan {

@@ -66,7 +66,8 @@ fn of_run(
     if ends.is_empty() {
         return Ok(Vec::new());
     }
-    let intents = journal.read_kinds(stream, first, &[Kind::StepIntended])?;
+    let intents = journal.read_kinds(stream, first, &[Kind::StepIntended])?.into_iter();
+    let intents = intents.map(|record| journal.whole(record)).collect::<Result<Vec<_>, _>>()?;
     let began = journal.read_kinds(stream, 1, &[Kind::RunStarted])?;
     let started = began.first().and_then(|first| match &first.body {
         Body::RunStarted(started) => Some(started),
@@ -242,7 +243,7 @@ mod tests {
             finished.into(),
             RunFinished { state: RunState::Succeeded, summary: String::new(), outputs: Json::Null }.into(),
         ];
-        let records = bodies.into_iter().map(|body| NewRecord { at: now, body }).collect();
+        let records = bodies.into_iter().map(|body| NewRecord::new(now, body)).collect();
         let stream = StreamId::run(&id.into());
         journal.written(Batch { stream, expected: 0, records, durability: Durability::Synced }).unwrap();
     }
@@ -283,7 +284,7 @@ mod tests {
         };
         let uninstalled = PersonActed { by: "root".into(), what: "uninstall".into(), detail: Json::Null };
         for said in [Body::from(lapsed), Body::from(uninstalled)] {
-            let records = vec![NewRecord { at: at(10_030, 10_030), body: said }];
+            let records = vec![NewRecord::new(at(10_030, 10_030), said)];
             let (stream, expected) = (StreamId::system(), journal.last(&StreamId::system()));
             journal.written(Batch { stream, expected, records, durability: Durability::Synced }).unwrap();
             let system = journal.read(&StreamId::system(), expected + 1).unwrap();

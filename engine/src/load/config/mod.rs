@@ -41,6 +41,8 @@ pub struct Config {
     pub escalation: Option<PathBuf>,
     /// When incidents open and end.
     pub incidents: Incidents,
+    /// What stands in the journal's records.
+    pub journal: Kept,
     /// How much the flight recorder keeps.
     pub recorder: Recorder,
     /// Where events come from.
@@ -102,6 +104,21 @@ pub struct Incidents {
     /// Without a detection for this long, the next opens a new one.
     pub quiet: Duration,
 }
+
+/// What of a run's values stands in the journal's records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// What has more bytes as JSON lies beside its record.
+    pub inline: u64,
+    /// What has more is not kept, and says so.
+    pub largest: u64,
+}
+
+/// Bounds of [`Kept::inline`]: below, a reference would hardly be shorter; above, a run's records would be what they were to be
+/// kept from being.
+pub const INLINE: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 20;
+/// Bounds of [`Kept::largest`]: with what it is packed in, and its plan, it is one append.
+pub const LARGEST: std::ops::RangeInclusive<u64> = 1 << 20..=24 << 20;
 
 /// How much the flight recorder keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -254,6 +271,7 @@ impl Default for Config {
             rules: Rules { shipped: true, dirs: Vec::new(), exceptions: Vec::new() },
             escalation: None,
             incidents: Incidents { min_level: Level::High, quiet: Duration::from_secs(30 * 60) },
+            journal: Kept { inline: 32 << 10, largest: 16 << 20 },
             recorder: Recorder { size: 1 << 30, age: Duration::from_secs(24 * 3600) },
             sources: Sources { sensor: true, files: Vec::new() },
             guard: GuardConfig {
@@ -331,7 +349,9 @@ impl Config {
     pub fn check_secrets(&self) -> Vec<Mistake> {
         let unread = self.secrets.iter().filter_map(|(name, from)| Some((name, from.read().err()?)));
         let warning = |(name, why): (&Name, String)| {
-            self.warning(&format!("secrets.{name}"), format!("the secret `{name}` cannot be read now: {why}"))
+            // Without its line: what is not there may be the value itself.
+            let what = format!("the secret `{name}` cannot be read now: {why}");
+            Mistake { line_text: None, ..self.warning(&format!("secrets.{name}"), what) }
         };
         unread.map(warning).collect()
     }

@@ -9,16 +9,18 @@ mod telemetry;
 #[cfg(test)]
 pub(crate) use access::{KEYS as ACCESS, LISTEN, TOKEN};
 
-use super::{Config, FileSource, LEAST_RECORDED, LogFormat, LogLevel, Origin};
+use super::{Config, FileSource, INLINE, LARGEST, LEAST_RECORDED, LogFormat, LogLevel, Origin};
 use crate::adapt::Format;
 use crate::load::reader::{Fields, Reader};
 use crate::load::step;
 use crate::load::trigger::LEVELS;
+use crate::load::units::print_size;
 use crate::load::yaml::{Entry, Node, Source, Value};
 use crate::load::{files, yaml};
 use crate::playbook::has_errors;
 use quell_model::guard::{WarmUp, Within};
 use quell_model::{Mistake, Name};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 pub(crate) const KEYS: &[&str] = &[
@@ -28,6 +30,7 @@ pub(crate) const KEYS: &[&str] = &[
     "rules",
     "escalation",
     "incidents",
+    "journal",
     "recorder",
     "sources",
     "guard",
@@ -97,6 +100,7 @@ impl Reading<'_> {
             self.config.escalation = self.path(node, "`escalation`");
         }
         self.incidents(&top);
+        self.journal(&top);
         self.recorder(&top);
         self.sources(&top);
         self.guard(&top);
@@ -147,6 +151,23 @@ impl Reading<'_> {
         {
             self.config.incidents.quiet = quiet;
         }
+    }
+
+    fn journal(&mut self, top: &Fields<'_>) {
+        let Some(fields) = self.section(top, "journal", &["inline", "largest"], &[]) else { return };
+        let mut size = |key: &str, bounds: RangeInclusive<u64>| {
+            let node = self.at(&fields, key, &format!("journal.{key}"))?;
+            let size = self.reader.size(node, &format!("`{key}`"))?;
+            if !bounds.contains(&size) {
+                let (least, most) = (print_size(*bounds.start()), print_size(*bounds.end()));
+                let what = format!("`{key}` is {}", print_size(size));
+                self.reader.error(node.at, what, format!("from {least} to {most}"));
+            }
+            Some(size)
+        };
+        let (inline, largest) = (size("inline", INLINE), size("largest", LARGEST));
+        let kept = &mut self.config.journal;
+        (kept.inline, kept.largest) = (inline.unwrap_or(kept.inline), largest.unwrap_or(kept.largest));
     }
 
     fn recorder(&mut self, top: &Fields<'_>) {

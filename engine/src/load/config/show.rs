@@ -41,6 +41,8 @@ impl Config {
             ("escalation".into(), json!(self.escalation_file())),
             ("incidents.min_level".into(), json!(self.incidents.min_level)),
             ("incidents.quiet".into(), json!(print_duration(self.incidents.quiet))),
+            ("journal.inline".into(), json!(print_size(self.journal.inline))),
+            ("journal.largest".into(), json!(print_size(self.journal.largest))),
             ("recorder.size".into(), json!(print_size(self.recorder.size))),
             ("recorder.age".into(), json!(print_duration(self.recorder.age))),
             ("sources.sensor.enabled".into(), json!(self.sources.sensor)),

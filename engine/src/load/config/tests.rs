@@ -14,6 +14,7 @@ playbooks: { shipped: true, dirs: [playbooks], modes: { contain-crypto-miner: ob
 rules: { shipped: false, dirs: [/rules, mine], exceptions: [exceptions.yaml] }
 escalation: people/who.yaml
 incidents: { min_level: medium, quiet: 1h }
+journal: { inline: 8KiB, largest: 4MiB }
 recorder: { size: 512MiB, age: 2d }
 sources:
   sensor: { enabled: false }
@@ -67,6 +68,7 @@ escalation: [escalation.yaml]
 playbooks: { shiped: true, dirs: playbooks, modes: { x: on } }
 rules: [a]
 incidents: { min_level: hi, quiet: 30 }
+journal: { inline: 2MiB, largest: 1GiB, outputs: 1 }
 recorder: { size: 1MiB, age: 1, enabled: false }
 sources: { sensor: { enabled: yes }, files: [{ format: cloudtrial, trusted: 1 }], kubernetes: {} }
 guard:
@@ -194,11 +196,12 @@ fn secrets_that_cannot_be_read_now_are_told_with_their_place() {
     let found = load(text).0.unwrap().check_secrets();
     let told: Vec<String> = found.iter().map(|mistake| format!("{} {}", mistake.place(), mistake.what)).collect();
     assert_eq!(found.iter().filter(|mistake| mistake.level == MistakeLevel::Warning).count(), 2);
+    assert!(found.iter().all(|mistake| mistake.line_text.is_none()), "what is not there may be the value itself");
     assert_eq!(
         told,
         [
-            "/etc/quell/quell.yaml:3:3 the secret `b` cannot be read now: there is no environment variable `QUELL_TEST_NO_SUCH_SECRET`",
-            "/etc/quell/quell.yaml:4:3 the secret `c` cannot be read now: `/etc/quell/none` cannot be read: No such file or directory (os error 2)",
+            "/etc/quell/quell.yaml:3:3 the secret `b` cannot be read now: there is no environment variable of the name that its `env` gives; hint: `env` takes a name, never the value",
+            "/etc/quell/quell.yaml:4:3 the secret `c` cannot be read now: there is no file at the path that its `file` gives; hint: `file` takes a path, never the value",
         ]
     );
 }

@@ -119,6 +119,8 @@ fn no_value_becomes_a_secret_and_no_secret_a_value() {
     let data = json!({ "url": "", "token": token, "data": "${{ event.map }}" });
     let input = rendered(&data, &event).unwrap();
     assert_eq!(references(&input, &schema_of(&spec(Lane::Notify)).unwrap()), ["a".into()]);
+    assert_eq!(secrets_of(&spec(Lane::Notify), &input), ["a".into()]);
+    assert_eq!(secrets_of(&spec(Lane::Read), &input), [], "what only reads is given none");
     assert!(rendered(&json!({ "url": "", "token": token, "second": null }), &event).is_ok());
 }
 

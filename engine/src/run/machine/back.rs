@@ -5,6 +5,7 @@
 //! what it did by then, and not what it does when it begins again.
 
 use super::{Command, Phase, Progress, Run, StepState, part_of};
+use quell_model::action::IdempotencyKey;
 use quell_model::record::{LeaseChanged, Part, RunState, StepIntended, UndoBegan, UndoFinished};
 use quell_model::{Outcome, Stamp, StepId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,6 +205,20 @@ impl Run {
         self.progress(part)?.acted.as_deref()
     }
 
+    /// The key of what a part does next, or is doing: another once the end of what it did before is known.
+    #[must_use]
+    pub fn key(&self, part: &Part) -> IdempotencyKey {
+        let known = self.progress(part).map_or(0, |progress| progress.known);
+        IdempotencyKey::of(&self.started.run, part).after(known)
+    }
+
+    /// The key of taking back what a part did.
+    #[must_use]
+    pub fn undo_key(&self, part: &Part) -> IdempotencyKey {
+        let known = self.progress(part).map_or(0, |progress| progress.acted_after);
+        IdempotencyKey::of(&self.started.run, part).after(known).undo()
+    }
+
     pub(super) fn parts(&self) -> impl Iterator<Item = (Part, &Progress)> {
         self.steps.iter().flat_map(|(step, state)| parts_of(step, state))
     }
@@ -267,6 +282,13 @@ impl Run {
 }
 
 impl Progress {
+    /// The first intent that may have been done is what is taken back.
+    pub(super) fn may_have_acted(&mut self, intent: Box<StepIntended>) {
+        if self.acted.is_none() {
+            (self.acted, self.acted_after) = (Some(intent), self.known);
+        }
+    }
+
     /// Nothing of what it did stands any more. What it does when it goes on is then what it did.
     fn is_gone(&mut self) {
         // Who is just taking it back says how that ended.

@@ -102,7 +102,11 @@ impl Run {
             let Some(state) = self.steps.get_mut(&part.step) else { continue };
             state.whole.begin_again();
             match part.item {
-                None => (state.items, state.turns) = (None, Turns::default()),
+                None => {
+                    let items = state.items.take().unwrap_or_default();
+                    let known = items.iter().map(|(_, progress)| progress.known).max().unwrap_or(0);
+                    (state.turns, state.known_before) = (Turns::default(), state.known_before.max(known));
+                }
                 Some(at) => {
                     let item = state.items.as_mut().and_then(|items| items.get_mut(at as usize));
                     item.into_iter().for_each(|(_, progress)| progress.begin_again());
@@ -182,9 +186,10 @@ impl Progress {
     /// Nothing of it was tried, but for what stands of it.
     fn begin_again(&mut self) {
         let before = std::mem::take(self);
-        self.suspect = before.suspect.clone();
+        (self.suspect, self.known) = (before.suspect.clone(), before.known);
         if before.stands() {
             (self.acted, self.back, self.sub) = (before.acted, before.back, before.sub);
+            self.acted_after = before.acted_after;
         }
     }
 }

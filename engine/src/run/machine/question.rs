@@ -55,7 +55,7 @@ impl Run {
                 progress.suspect.clone_from(&asked.person);
             }
             if let Phase::Acting(intent) = std::mem::replace(&mut progress.phase, Phase::Asking(Box::new(new))) {
-                progress.acted.get_or_insert(intent);
+                progress.may_have_acted(intent);
             }
         }
         self.asking.insert((asked.part.clone(), asked.question));

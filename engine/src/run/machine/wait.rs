@@ -68,12 +68,4 @@ impl Run {
         let seen = self.parts().filter_map(|(_, progress)| progress.output.pointer("/seen/id"));
         seen.chain(self.started.detection.get("id")).any(|seen| seen == id)
     }
-
-    /// `item` in the expressions of a part.
-    #[must_use]
-    pub fn item(&self, part: &Part) -> Json {
-        let items = self.steps.get(&part.step).and_then(|step| step.items.as_ref());
-        let item = part.item.and_then(|at| items?.get(at as usize));
-        item.map_or(Json::Null, |(item, _)| item.clone())
-    }
 }

@@ -118,7 +118,7 @@ impl<W: Send + 'static> Core<W> {
             }
             answers = self.answers_to(&incident.id, &came, began.as_ref(), now);
         }
-        let records: Vec<NewRecord> = bodies.into_iter().map(|body| NewRecord { at: now, body }).collect();
+        let records: Vec<NewRecord> = bodies.into_iter().map(|body| NewRecord::new(now, body)).collect();
         let (incident, begun) = self.amend(incident, |core, incident| core.come(incident, &records, answers, now));
         begun.iter().for_each(|run| self.drive(run));
         Ok(incident)
@@ -134,7 +134,7 @@ impl<W: Send + 'static> Core<W> {
 
     pub(in crate::run) fn change(&mut self, id: &IncidentId, body: Body) -> Result<Json, Refusal> {
         let (incident, now) = (self.live_or_journaled(id)?, self.parts.clock.now());
-        self.amend(incident, |core, incident| core.write_to(incident, &[NewRecord { at: now, body }]));
+        self.amend(incident, |core, incident| core.write_to(incident, &[NewRecord::new(now, body)]));
         Ok(answers::json(OfIncident { id: id.clone() }))
     }
 }

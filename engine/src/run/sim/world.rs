@@ -266,7 +266,7 @@ impl Played {
     /// Notes the call; gives its place in the list, what it does, and how long that takes, before and after.
     fn called(&self, plan: &Plan, cx: &ActionContext, undo: bool) -> (usize, Doing, [Duration; 2]) {
         let mut state = self.state();
-        let key = cx.key.done().to_owned();
+        let key = cx.key.part().to_owned();
         let stream = StreamId::run(&key.split('/').next().unwrap_or_default().into());
         let journal = state.journal.clone().expect("an engine works with a journal");
         let given = journal.last(&stream);

@@ -30,6 +30,8 @@ struct Things {
     said: Mutex<Vec<String>>,
     /// These cannot be taken back.
     firm: Mutex<BTreeSet<String>>,
+    /// Under which keys.
+    keys: Mutex<Vec<String>>,
     /// So many attempts to take something back fail first.
     busy: AtomicU32,
     /// So many attempts to set `later` fail first.
@@ -67,7 +69,8 @@ impl Action for Sets {
         Ok(Plan { targets: vec![target], ..Plan::default() })
     }
 
-    async fn run(&self, go: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+    async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
+        self.1.keys.lock().unwrap().push(cx.key.0.clone());
         let id = go.plan().targets[0].id.clone();
         if id == "fails" {
             return Err(ActionError::give_up("it does not work"));
@@ -87,7 +90,8 @@ impl Action for Sets {
         Ok(if holds { Truth::Holds } else { Truth::HoldsNot("it is otherwise".into()) })
     }
 
-    async fn undo(&self, go: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+    async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
+        self.1.keys.lock().unwrap().push(cx.key.0.clone());
         let id = go.plan().targets[0].id.clone();
         if self.1.firm.lock().unwrap().contains(&id) {
             return Err(ActionError::give_up("it does not move"));

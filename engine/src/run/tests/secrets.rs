@@ -246,7 +246,10 @@ fn one_that_cannot_be_read_fails_its_step_by_name_and_nothing_is_done() {
         view.steps[0].errors[0].error.clone()
     };
     let gone = why(|scene| std::fs::remove_file(&scene.file).unwrap());
-    assert!(gone.starts_with("the secret `token` cannot be read: `") && gone.contains("No such file"), "{gone}");
+    assert!(
+        gone.starts_with("the secret `token` cannot be read: there is no file at the path that its `file` gives"),
+        "{gone}"
+    );
     let open = why(|scene| std::fs::set_permissions(&scene.file, Permissions::from_mode(0o644)).unwrap());
     assert!(open.contains("hint: chmod 600"), "{open}");
 }

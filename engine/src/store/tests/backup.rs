@@ -123,7 +123,7 @@ async fn with_evidence(dir: &Path) -> (quell_model::BlobHash, quell_model::BlobH
     if let Body::StepFinished(finished) = &mut body {
         finished.output = serde_json::json!({ "sha256": named.0 });
     }
-    let records = vec![NewRecord { at: at(1), body }];
+    let records = vec![NewRecord::new(at(1), body)];
     let batch = Batch { stream: "run/a".into(), expected: 0, records, durability: Durability::Synced };
     append(&journal, vec![batch]).unwrap();
     journal.close();

@@ -25,7 +25,7 @@ fn every_kind_comes_back_as_it_was() {
     let journal = Journal::open(dir.path()).unwrap();
     let bodies = one_of_each();
     assert_eq!(bodies.iter().map(quell_model::Body::kind).collect::<Vec<_>>(), Kind::ALL);
-    let records = bodies.iter().cloned().map(|body| NewRecord { at: at(1), body }).collect();
+    let records = bodies.iter().cloned().map(|body| NewRecord::new(at(1), body)).collect();
     let batch = Batch { stream: StreamId::system(), expected: 0, records, durability: Durability::Synced };
     let last = append(&journal, vec![batch]).unwrap();
     assert_eq!(last, [(StreamId::system(), Kind::ALL.len() as Seq)]);
@@ -91,7 +91,7 @@ fn a_wrong_number_is_a_conflict_and_takes_nothing() {
 fn streams_that_have_not_ended_are_open() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::open(dir.path()).unwrap();
-    let by_kind = |kind| NewRecord { at: at(1), body: one_of_each().into_iter().find(|b| b.kind() == kind).unwrap() };
+    let by_kind = |kind| NewRecord::new(at(1), one_of_each().into_iter().find(|b| b.kind() == kind).unwrap());
     let put = |stream: &str, kinds: &[Kind]| {
         let records = kinds.iter().map(|kind| by_kind(*kind)).collect();
         let batch = Batch { stream: stream.into(), expected: 0, records, durability: Durability::Written };

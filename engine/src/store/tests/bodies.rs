@@ -193,6 +193,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             error: "it still runs".into(),
             hint: Some("look".into()),
             again_at: Some(at(9)),
+            unknown: false,
         }
         .into(),
         StepSkipped { step: "isolate".into(), why: "its `if` was false".into() }.into(),

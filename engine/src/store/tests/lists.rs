@@ -11,7 +11,7 @@ fn of(kind: Kind) -> Body {
 }
 
 fn batch(stream: &StreamId, expected: u64, bodies: Vec<Body>) -> Batch {
-    let records = (expected + 1..).zip(bodies).map(|(n, body)| NewRecord { at: at(n), body }).collect();
+    let records = (expected + 1..).zip(bodies).map(|(n, body)| NewRecord::new(at(n), body)).collect();
     Batch { stream: stream.clone(), expected, records, durability: Durability::Written }
 }
 
@@ -75,9 +75,9 @@ fn what_was_written_before_there_were_lists_is_taken_in_at_the_upgrade() {
     journal.close();
     for old in [
         "DROP TABLE runs; DROP TABLE incidents; DROP TABLE members; DROP TABLE marks; PRAGMA user_version = 1;
-         ALTER TABLE streams DROP COLUMN pruned; DROP TABLE kinds;",
+         ALTER TABLE streams DROP COLUMN pruned; DROP TABLE kinds; DROP TABLE holds; DROP TABLE contents;",
         "DELETE FROM marks WHERE kind IN ('EngineStarted', 'DefinitionPinned'); PRAGMA user_version = 2;
-         ALTER TABLE streams DROP COLUMN pruned; DROP TABLE kinds;",
+         ALTER TABLE streams DROP COLUMN pruned; DROP TABLE kinds; DROP TABLE holds; DROP TABLE contents;",
     ] {
         sqlite(dir.path()).execute_batch(old).unwrap();
         let journal = Journal::open(dir.path()).unwrap();

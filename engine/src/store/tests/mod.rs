@@ -3,6 +3,7 @@
 mod backup;
 mod basics;
 pub(crate) mod bodies;
+mod contents;
 mod crash;
 mod damage;
 mod follow;

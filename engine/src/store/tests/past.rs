@@ -7,7 +7,7 @@ use quell_model::{Batch, Body, Durability, Kind, NewRecord, StoreError, StreamId
 
 fn records(kinds: &[Kind]) -> Vec<NewRecord> {
     let of = |kind: &Kind| one_of_each().into_iter().find(|body| body.kind() == *kind).unwrap();
-    (1..).zip(kinds).map(|(n, kind)| NewRecord { at: at(n), body: of(kind) }).collect()
+    (1..).zip(kinds).map(|(n, kind)| NewRecord::new(at(n), of(kind))).collect()
 }
 
 fn ended(journal: &Journal, name: &str) -> StreamId {

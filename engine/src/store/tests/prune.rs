@@ -50,7 +50,8 @@ pub(super) fn incident(id: &str, runs: &[&str], over: bool) -> Vec<Body> {
 
 pub(super) fn put(journal: &Journal, stream: &str, when: Stamp, bodies: Vec<Body>) {
     let stream = StreamId::from(stream);
-    let records = bodies.into_iter().map(|body| NewRecord { at: when, body }).collect();
+    // Nearly everything that can lie apart does.
+    let records = bodies.into_iter().map(|body| NewRecord::new(when, body).with_large_apart(32)).collect();
     let batch = Batch { expected: journal.last(&stream), stream, records, durability: Durability::Synced };
     append(journal, vec![batch]).unwrap();
 }
@@ -336,7 +337,7 @@ fn many_go_in_parts_that_are_a_transaction_each() {
     let journal = Journal::open(dir.path()).unwrap();
     let batches = (0..600).map(|n| {
         let bodies = run(&format!("r-{n}"), None, true);
-        let records = bodies.into_iter().map(|body| NewRecord { at: days(1), body }).collect();
+        let records = bodies.into_iter().map(|body| NewRecord::new(days(1), body)).collect();
         Batch { stream: format!("run/r-{n}").into(), expected: 0, records, durability: Durability::Synced }
     });
     append(&journal, batches.collect()).unwrap();

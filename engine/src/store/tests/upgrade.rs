@@ -5,21 +5,24 @@
 use super::basics::append;
 use super::bodies::{at, note, one_of_each};
 use crate::store::item::Item;
-use crate::store::rows::{APPLICATION, LISTED, MARKED, MIGRATIONS};
+use crate::store::rows::{APPLICATION, LISTED, MARKED, MIGRATIONS, NOTED};
 use crate::store::{Journal, back_up};
+use quell_model::record::{RunFinished, RunState};
 use quell_model::{Batch, Body, Durability, Kind, NewRecord, Record, StoreError, StreamId};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
-const DATABASE: &[u8] = include_bytes!("golden/journal-5.db");
+const DATABASE: &[u8] = include_bytes!("golden/journal-6.db");
 /// The slate's beginning; what follows is zeros.
-const SLATE: &[u8] = include_bytes!("golden/slate-1");
+const SLATE: &[u8] = include_bytes!("golden/slate-2");
+/// The former, in which nothing lies apart.
+const FORMER: (&[u8], &[u8]) = (include_bytes!("golden/journal-5.db"), include_bytes!("golden/slate-1"));
 const SLATE_BYTES: u64 = 4096 + (8 << 20);
 
 fn batch(stream: &str, expected: u64, bodies: Vec<Body>) -> Batch {
-    let records = (expected + 1..).zip(bodies).map(|(n, body)| NewRecord { at: at(n), body }).collect();
+    let records = (expected + 1..).zip(bodies).map(|(n, body)| NewRecord::new(at(n), body)).collect();
     Batch { stream: stream.into(), expected, records, durability: Durability::Synced }
 }
 
@@ -40,8 +43,18 @@ fn written() -> (Vec<Batch>, Batch) {
     (database, batch("run/r-2", 2, vec![note("on the slate").into()]))
 }
 
+/// What stands in it beside: a run's outputs of which one lies apart.
+fn apart() -> Batch {
+    let outputs = serde_json::json!({ "count": 2, "listing": vec!["a line of some length"; 200] });
+    let finished = RunFinished { state: RunState::Succeeded, outputs, summary: "1 done".into() };
+    let mut batch = batch("run/r-3", 0, of(&[Kind::RunStarted]));
+    batch.records.push(NewRecord::new(at(2), finished).with_large_apart(1 << 10));
+    batch
+}
+
 fn write(dir: &Path) {
-    let (database, slate) = written();
+    let (mut database, slate) = written();
+    database.push(apart());
     let journal = Journal::open(dir).unwrap();
     append(&journal, database).unwrap();
     journal.close();
@@ -53,8 +66,12 @@ fn write(dir: &Path) {
 }
 
 fn lay_out(dir: &Path) {
-    fs::write(dir.join("journal.db"), DATABASE).unwrap();
-    fs::write(dir.join("slate"), SLATE).unwrap();
+    lay_out_of(dir, (DATABASE, SLATE));
+}
+
+fn lay_out_of(dir: &Path, (database, slate): (&[u8], &[u8])) {
+    fs::write(dir.join("journal.db"), database).unwrap();
+    fs::write(dir.join("slate"), slate).unwrap();
     OpenOptions::new().write(true).open(dir.join("slate")).unwrap().set_len(SLATE_BYTES).unwrap();
 }
 
@@ -71,6 +88,9 @@ fn dump(database: &Path) -> rusqlite::Result<Vec<String>> {
         "SELECT concat_ws('|', incident, run, row) FROM members",
         "SELECT concat_ws('|', row, kind, at) FROM marks ORDER BY row",
         "SELECT concat_ws('|', kind, v) FROM kinds ORDER BY kind",
+        // How it is packed may change with the one who packs.
+        "SELECT concat_ws('|', id, hex(hash), bytes) FROM contents ORDER BY id",
+        "SELECT concat_ws('|', row, content) FROM holds ORDER BY row, content",
     ];
     let mut all = Vec::new();
     for ask in asks {
@@ -130,11 +150,12 @@ fn views(journal: &Journal) -> String {
     )
 }
 
-fn holds_all(journal: &Journal, with_slate: bool) {
+fn holds_all(journal: &Journal, with_slate: bool, with_apart: bool) {
     assert_eq!(journal.health().recovery, Vec::<String>::new());
     assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
     let (mut database, slate) = written();
     database.extend(with_slate.then_some(slate));
+    database.extend(with_apart.then(apart));
     let mut bodies: BTreeMap<StreamId, Vec<(u64, Body)>> = BTreeMap::new();
     for batch in database {
         let numbered = (batch.expected + 1..).zip(batch.records).map(|(seq, record)| (seq, record.body));
@@ -147,26 +168,38 @@ fn holds_all(journal: &Journal, with_slate: bool) {
 }
 
 #[test]
-fn the_golden_journal_opens_with_all_that_it_holds() {
+fn what_lies_apart_in_the_golden_journal_is_there() {
     let dir = tempfile::tempdir().unwrap();
     lay_out(dir.path());
+    for journal in [Journal::open_read_only(dir.path()).unwrap(), Journal::open(dir.path()).unwrap()] {
+        holds_all(&journal, true, true);
+        let last = journal.read(&"run/r-3".into(), 2).unwrap().remove(0);
+        let Body::RunFinished(finished) = journal.whole(last).unwrap().body else { panic!() };
+        assert_eq!(finished.outputs["listing"], serde_json::json!(vec!["a line of some length"; 200]));
+    }
+}
+
+#[test]
+fn the_former_golden_journal_opens_with_all_that_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    lay_out_of(dir.path(), FORMER);
     let beside = Journal::open_read_only(dir.path()).unwrap();
-    holds_all(&beside, true);
+    holds_all(&beside, true, false);
     let journal = Journal::open(dir.path()).unwrap();
-    holds_all(&journal, true);
+    holds_all(&journal, true, false);
     let runs: Vec<String> = journal.runs(None, 9).unwrap().iter().map(|run| run.stream.to_string()).collect();
     assert_eq!(runs, ["run/r-2", "run/r-1"]);
     assert_eq!(journal.open_streams().unwrap(), ["incident/i-1".into(), "run/r-2".into()]);
     assert_eq!(journal.intents("process.kill").unwrap().len(), 3);
-    // It goes on.
-    append(&journal, vec![batch("run/r-2", 3, of(&[Kind::RunFinished]))]).unwrap();
+    // It goes on, with what lies apart too.
+    append(&journal, vec![batch("run/r-2", 3, of(&[Kind::RunFinished])), apart()]).unwrap();
     assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
 }
 
 /// The golden records under an earlier schema, with what that kept of lists.
 fn older(schema: usize, dir: &Path) {
     let golden = dir.join("golden.db");
-    fs::write(&golden, DATABASE).unwrap();
+    fs::write(&golden, FORMER.0).unwrap();
     let db = Connection::open(dir.join("journal.db")).unwrap();
     MIGRATIONS[..schema].iter().for_each(|text| db.execute_batch(text).unwrap());
     db.execute_batch(&format!(
@@ -174,7 +207,8 @@ fn older(schema: usize, dir: &Path) {
          ATTACH '{}' AS golden;
          DELETE FROM journal;
          INSERT INTO journal SELECT * FROM golden.journal;
-         INSERT INTO streams SELECT id, name, seq, hash, last, over FROM golden.streams;
+         INSERT INTO streams (id, name, seq, hash, last, over)
+         SELECT id, name, seq, hash, last, over FROM golden.streams;
          INSERT INTO records SELECT * FROM golden.records;",
         golden.display()
     ))
@@ -190,6 +224,9 @@ fn older(schema: usize, dir: &Path) {
         ))
         .unwrap();
     }
+    if schema >= NOTED {
+        db.execute_batch("INSERT INTO kinds SELECT * FROM golden.kinds").unwrap();
+    }
     drop(db);
     fs::remove_file(golden).unwrap();
 }
@@ -197,7 +234,7 @@ fn older(schema: usize, dir: &Path) {
 #[test]
 fn every_earlier_schema_is_brought_up_with_its_data() {
     let now = tempfile::tempdir().unwrap();
-    fs::write(now.path().join("journal.db"), DATABASE).unwrap();
+    fs::write(now.path().join("journal.db"), FORMER.0).unwrap();
     let now = Journal::open(now.path()).unwrap();
     for schema in 1..MIGRATIONS.len() {
         let dir = tempfile::tempdir().unwrap();
@@ -206,7 +243,7 @@ fn every_earlier_schema_is_brought_up_with_its_data() {
         assert_eq!((beside.verify().unwrap(), all(&beside)), (vec![], all(&now)), "schema {schema}, not brought up");
         drop(beside);
         let journal = Journal::open(dir.path()).unwrap();
-        holds_all(&journal, false);
+        holds_all(&journal, false, false);
         assert_eq!(views(&journal), views(&now), "schema {schema}");
         assert_eq!(all(&journal), all(&now), "schema {schema}: salts and sums too");
         append(&journal, vec![batch("run/r-2", 2, vec![note("goes on").into()])]).unwrap();
@@ -230,7 +267,7 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn what_a_newer_quell_wrote_is_refused_and_left_as_it_is() {
     let cases = [
-        ("PRAGMA user_version = 99", "its schema is 99", "knows up to schema 5"),
+        ("PRAGMA user_version = 99", "its schema is 99", "knows up to schema 6"),
         ("INSERT INTO kinds VALUES ('StarMoved', 1)", "the kind `StarMoved`", "does not know"),
         ("INSERT INTO kinds VALUES ('NoteAdded', 2)", "records of version 2", "reads up to version 1"),
     ];

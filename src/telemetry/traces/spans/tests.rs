@@ -40,7 +40,8 @@ fn records() -> Vec<Record> {
         input: Json::String("a secret".into()),
         plan: Plan::default(),
     };
-    let failed = StepFailed { part: part(), attempt: 1, error: "no".into(), hint: None, again_at: Some(at(5)) };
+    let failed =
+        StepFailed { part: part(), attempt: 1, error: "no".into(), hint: None, again_at: Some(at(5)), unknown: false };
     let finished = StepFinished {
         part: part(),
         action: Some("process.freeze".into()),

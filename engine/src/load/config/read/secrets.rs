@@ -18,7 +18,19 @@ const EXPECTED: &str = "`{ env: NAME }` or `{ file: PATH }`, where the value is"
 impl Reading<'_> {
     pub(super) fn secrets(&mut self, top: &Fields<'_>) {
         let Some(node) = top.get("secrets") else { return };
-        for entry in self.reader.map(node, "`secrets`").unwrap_or_default() {
+        let Value::Map(entries) = &node.value else {
+            return self.reader.error(
+                node.at,
+                "`secrets` is no map",
+                "`NAME: { env: NAME }` or `NAME: { file: PATH }`",
+            );
+        };
+        for (at, entry) in entries.iter().enumerate() {
+            let twice = entries[..at].iter().find(|other| other.key == entry.key && other.merged == entry.merged);
+            if let Some(first) = twice.filter(|_| !entry.merged) {
+                let what = format!("a name stands twice in `secrets`, first on line {}", first.at.line);
+                self.reader.error(entry.at, what, "each name once");
+            }
             if let Some(from) = secret(&mut self.reader, &self.folder, entry) {
                 self.written(&format!("secrets.{}", entry.key), entry);
                 self.config.secrets.insert(Name::from(entry.key.as_str()), from);
@@ -29,15 +41,16 @@ impl Reading<'_> {
 
 fn secret(reader: &mut Reader<'_>, folder: &Path, entry: &Entry) -> Option<SecretFrom> {
     let (name, at) = (entry.key.as_str(), entry.value.at);
-    if !is_a_name(name) {
-        let expected = "a lower-case letter, then lower-case letters, digits and `_`, and no word of the language";
-        reader.error(entry.at, format!("`{name}` cannot be the name of a secret"), expected);
-        return None;
-    }
+    // Whoever writes `{ value }` has a name that is one: only what is followed by where it lies is repeated.
     let Value::Map(given) = &entry.value.value else {
-        reader.error(at, format!("the secret `{name}` does not say where its value is"), EXPECTED);
+        reader.error(at, "a secret does not say where its value is", EXPECTED);
         return None;
     };
+    if !is_a_name(name) {
+        let expected = "a lower-case letter, then lower-case letters, digits and `_`, and no word of the language";
+        reader.error(entry.at, "this cannot be the name of a secret", expected);
+        return None;
+    }
     let (places, strange): (Vec<&Entry>, Vec<&Entry>) =
         given.iter().partition(|entry| matches!(entry.key.as_str(), "env" | "file"));
     // Not named: whoever writes `{ value }` has a key that is one.

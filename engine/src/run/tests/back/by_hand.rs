@@ -300,3 +300,21 @@ fn a_time_s_runs_and_those_that_failed_are_listed() {
     let lines = page.unwrap().lines;
     assert_eq!(lines.iter().map(|line| (&line.id, line.summary.as_str())).collect::<Vec<_>>(), [(&good, "it hangs")]);
 }
+
+#[test]
+fn what_is_done_again_has_a_key_of_its_own_and_its_undo_the_key_of_what_it_undoes() {
+    let mut yard = Yard::broken(2);
+    let run = yard.attack(1);
+    yard.retry(&run, None).unwrap();
+    yard.retry(&run, None).unwrap();
+    let keys = |yard: &Yard, step: &str| -> Vec<String> {
+        let all = std::mem::take(&mut *yard.things.keys.lock().unwrap());
+        let of_step = all.into_iter().filter(|key| key.split(['/', '#']).nth(1) == Some(step));
+        of_step.map(|key| key.strip_prefix(&format!("{run}/")).unwrap().to_owned()).collect()
+    };
+    assert_eq!(keys(&yard, "left"), ["left", "left#2", "left#3"], "each was known to have failed before the next");
+    yard.undo(&run, None).unwrap();
+    assert_eq!(yard.end_of(&run), "RunFinished undone");
+    let all = std::mem::take(&mut *yard.things.keys.lock().unwrap());
+    assert!(all.contains(&format!("{run}/right/undo")), "{all:?}");
+}

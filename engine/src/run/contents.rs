@@ -1,0 +1,165 @@
+//! Large values of runs: put apart as their records are written, found again where an expression or an act needs them.
+//!
+//! ```text
+//! record ──▶ what is small: as it is                       ──▶ machine, journal
+//!        └─▶ what is large: kept here for a while, and a reference ──▶ machine, journal (the value beside it)
+//! ```
+//!
+//! Owns the bounds and the values that were used last. Never decides what lies apart: `quell_model::record::stored` does. Keeps true:
+//! a machine holds references where its journal does, so that it is the same after a restart and as large as its records; an
+//! expression, a verb and a guard see values, never references.
+
+use super::machine::Run;
+use super::shell::Core;
+use crate::store::Journal;
+use quell_model::playbook::StepKind;
+use quell_model::record::{Content, NewRecord, Part, StepIntended, Stored, stored};
+use quell_model::{Body, Hash, Json, Plan, StoreError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What of a run's values stands in its records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Apart {
+    /// What has more bytes as JSON lies beside its record.
+    pub inline: usize,
+    /// What has more is not taken at all.
+    pub largest: usize,
+}
+
+impl Default for Apart {
+    fn default() -> Self {
+        Self { inline: 32 << 10, largest: 16 << 20 }
+    }
+}
+
+impl Apart {
+    /// Why what a step gave is not taken.
+    pub(super) fn objection(&self, value: &Json) -> Option<String> {
+        self.is_over([value])
+            .then(|| format!("is larger than {} bytes, the most that is kept (`journal.largest`)", self.largest))
+    }
+
+    /// Whether these come to more than is taken.
+    pub(super) fn is_over<'v>(&self, values: impl IntoIterator<Item = &'v Json>) -> bool {
+        let mut values = values.into_iter();
+        values.try_fold(self.largest, |room, value| stored::room_after(value, room)).is_none()
+    }
+}
+
+/// So many bytes of JSON are kept of what was used last.
+const KEPT: u64 = if cfg!(test) { 256 << 10 } else { 32 << 20 };
+
+/// Large values, from memory or the journal.
+#[derive(Debug)]
+pub(super) struct Contents {
+    journal: Journal,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    values: HashMap<Hash, Arc<Json>>,
+    /// The last used is the last.
+    order: VecDeque<(Hash, u64)>,
+    bytes: u64,
+}
+
+impl Kept {
+    fn put(&mut self, stored: &Stored, value: Arc<Json>) {
+        if self.values.insert(stored.hash, value).is_some() {
+            return;
+        }
+        self.order.push_back((stored.hash, stored.bytes));
+        self.bytes += stored.bytes;
+        while self.bytes > KEPT && self.order.len() > 1 {
+            let Some((hash, bytes)) = self.order.pop_front() else { break };
+            self.values.remove(&hash);
+            self.bytes -= bytes;
+        }
+    }
+}
+
+impl Contents {
+    pub(super) fn new(journal: Journal) -> Self {
+        Self { journal, kept: Mutex::default() }
+    }
+
+    fn keep(&self, contents: &[Content]) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        contents.iter().for_each(|content| kept.put(&content.stored, Arc::clone(&content.value)));
+    }
+
+    /// How many bytes of JSON are in memory.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).bytes
+    }
+
+    fn find(&self, of: &Stored) -> Result<Arc<Json>, StoreError> {
+        let known = self.kept.lock().unwrap_or_else(PoisonError::into_inner).values.get(&of.hash).cloned();
+        if let Some(value) = known {
+            return Ok(value);
+        }
+        let value = Arc::new(self.journal.content(of)?);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).put(of, Arc::clone(&value));
+        Ok(value)
+    }
+
+    /// A value out of a record, as it was before parts of it were put apart.
+    pub(super) fn whole(&self, place: &Json) -> Result<Json, StoreError> {
+        let mut whole = place.clone();
+        stored::made_whole(&mut whole, &mut |of| self.find(of).map(Arc::unwrap_or_clone))?;
+        Ok(whole)
+    }
+
+    /// What stands under a name of such a value, so that the rest of it can be left where it lies.
+    pub(super) fn put_whole(&self, value: &mut Json) -> Result<(), StoreError> {
+        if let Some(of) = Stored::of(value) {
+            *value = self.find(&of).map(Arc::unwrap_or_clone)?;
+        }
+        Ok(())
+    }
+
+    /// A plan as it was made.
+    pub(super) fn whole_plan(&self, plan: Plan) -> Result<Plan, StoreError> {
+        Ok(Plan { before: self.whole(&plan.before)?, predicted: self.whole(&plan.predicted)?, ..plan })
+    }
+
+    /// An intent as it was made.
+    pub(super) fn whole_intent(&self, intent: StepIntended) -> Result<StepIntended, StoreError> {
+        Ok(StepIntended { input: self.whole(&intent.input)?, plan: self.whole_plan(intent.plan)?, ..intent })
+    }
+
+    /// `item` of a part: out of its step's list, where that lies apart.
+    pub(super) fn item(&self, run: &Run, part: &Part) -> Result<Json, StoreError> {
+        let Some((of, at)) = run.list_apart(&part.step).zip(part.item) else { return Ok(run.item(part)) };
+        let list = self.find(of)?;
+        let item = list.as_array().and_then(|list| list.get(at as usize)).cloned();
+        item.ok_or_else(|| StoreError::Corrupt(format!("the list of `{}` has no item {at}", part.step)))
+    }
+
+    /// The items of a step's list.
+    pub(super) fn items(&self, run: &Run, step: &quell_model::StepId) -> Result<Vec<Json>, StoreError> {
+        match run.list_apart(step) {
+            Some(of) => Ok(self.find(of)?.as_array().cloned().unwrap_or_default()),
+            None => Ok(run.items(step).map(|(item, ..)| item.clone()).collect()),
+        }
+    }
+}
+
+impl<W: Send + 'static> Core<W> {
+    /// A run's record as it is written: what is large in it lies apart.
+    pub(super) fn with_large_apart(&self, run: Option<&Run>, record: NewRecord) -> NewRecord {
+        // What a wait has seen is looked at by its id, and has an event's bounds.
+        let waits = |part: &Part| {
+            run.and_then(|run| run.playbook.step(&part.step)).is_some_and(|step| matches!(step.kind, StepKind::Wait(_)))
+        };
+        if matches!(&record.body, Body::StepFinished(finished) if waits(&finished.part)) {
+            return record;
+        }
+        let record = record.with_large_apart(self.definitions.apart.inline);
+        self.contents.keep(&record.contents);
+        record
+    }
+}

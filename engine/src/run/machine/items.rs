@@ -1,0 +1,52 @@
+//! The list of a `for_each`: the pure part.
+//!
+//! Owns what its record makes of a step. Keeps true: a list that lies apart has as many items as its reference says, and each has its
+//! state here as one that stands in its record; only the values are elsewhere.
+
+use super::{Phase, Progress, Run, Turns};
+use quell_model::record::{Part, Stored};
+use quell_model::{Json, Outcome, StepId};
+
+impl Run {
+    pub(super) fn note_items(&mut self, part: &Part, mark: &Json) {
+        let (Some(list), None, Some(state)) = (mark.get("items"), part.item, self.steps.get_mut(&part.step)) else {
+            return;
+        };
+        let apart = Stored::of(list);
+        let fresh = Progress { known: state.known_before, ..Progress::default() };
+        state.items = match (list.as_array(), &apart) {
+            (Some(list), _) => Some(list.iter().map(|item| (item.clone(), fresh.clone())).collect()),
+            (None, Some(Stored { items: Some(count), .. })) => {
+                Some((0..*count).map(|_| (Json::Null, fresh.clone())).collect())
+            }
+            (None, _) => return,
+        };
+        (state.apart, state.turns) = (apart.map(Box::new), Turns::default());
+        self.index.changed.push(part.clone());
+    }
+
+    /// Where the list of a step lies, if not in its record.
+    #[must_use]
+    pub fn list_apart(&self, step: &StepId) -> Option<&Stored> {
+        self.steps.get(step)?.apart.as_deref()
+    }
+
+    /// The items of a `for_each` with how each ended and what it gave; of a list that lies apart, without their values.
+    pub fn items(&self, step: &StepId) -> impl Iterator<Item = (&Json, Option<Outcome>, &Json, &str)> {
+        self.steps.get(step).and_then(|s| s.items.as_ref()).into_iter().flatten().map(|(item, progress)| {
+            let outcome = match progress.phase {
+                Phase::Ended(outcome) => Some(outcome),
+                _ => None,
+            };
+            (item, outcome, &progress.output, progress.why.as_str())
+        })
+    }
+
+    /// `item` in the expressions of a part; nothing where the list lies apart.
+    #[must_use]
+    pub fn item(&self, part: &Part) -> Json {
+        let items = self.steps.get(&part.step).and_then(|step| step.items.as_ref());
+        let item = part.item.and_then(|at| items?.get(at as usize));
+        item.map_or(Json::Null, |(item, _)| item.clone())
+    }
+}

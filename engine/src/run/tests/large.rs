@@ -1,0 +1,270 @@
+//! Large values of runs: whole for expressions and verbs, apart for the journal and the machine, and bounded.
+
+use super::*;
+use crate::report::{self, ValueWanted};
+use crate::run::answers::AnswerTaken;
+use quell_model::playbook::{Approve, ForEach, ItemErrors, Unanswered, Within};
+use quell_model::record::Stored;
+use std::collections::BTreeSet;
+
+/// Finds and plans as much as it was told to, and holds what it is given back against it.
+struct Lists {
+    spec: &'static ActionSpec,
+    count: AtomicU32,
+    undone: Mutex<bool>,
+}
+
+impl Lists {
+    fn new(count: u32) -> Arc<Self> {
+        let plain = spec("file.list", Lane::Capture, Guarantee::ExactlyOnceInEffect);
+        let output = || {
+            let list = json!({ "type": "array" });
+            schemars::json_schema!({ "type": "object", "properties": { "files": list, "state": { "type": "string" } } })
+        };
+        let spec = Box::leak(Box::new(ActionSpec { undoable: true, output, predict: |_| json!({}), ..plain.clone() }));
+        Arc::new(Self { spec, count: AtomicU32::new(count), undone: Mutex::new(false) })
+    }
+
+    fn files(&self) -> Json {
+        (0..self.count.load(Ordering::SeqCst)).map(|n| json!(format!("/srv/a/file/of/some/length/{n:06}"))).collect()
+    }
+
+    fn is_whole(&self, plan: &Plan) {
+        assert_eq!(plan.before, json!({ "there": self.files() }), "a verb is given its plan as it was made");
+    }
+}
+
+#[async_trait::async_trait]
+impl Action for Lists {
+    fn spec(&self) -> &'static ActionSpec {
+        self.spec
+    }
+
+    async fn plan(&self, _: &Json) -> Result<Plan, ActionError> {
+        let target = Target {
+            node: "n".into(),
+            kind: "folder".into(),
+            id: "/srv".into(),
+            label: "/srv".into(),
+            named: true,
+            facts: TargetFacts::Other,
+        };
+        Ok(Plan { targets: vec![target], before: json!({ "there": self.files() }), ..Plan::default() })
+    }
+
+    async fn run(&self, go: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        self.is_whole(go.plan());
+        Ok(json!({ "state": "up", "files": self.files(), "note": "x".repeat(200) }))
+    }
+
+    async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
+        self.is_whole(plan);
+        let holds = want == Want::Acted || *self.undone.lock().unwrap();
+        Ok(if holds { Truth::Holds } else { Truth::HoldsNot("it stands".into()) })
+    }
+
+    async fn undo(&self, go: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        self.is_whole(go.plan());
+        *self.undone.lock().unwrap() = true;
+        Ok(json!({ "gone": self.files() }))
+    }
+}
+
+fn lists(id: &str, needs: &[&str]) -> Step {
+    acts(id, needs, "file.list")
+}
+
+fn tells_each(id: &str, of: &str, text: &str) -> Step {
+    let list = Expression { text: format!("steps.{of}.files"), span: Default::default() };
+    let for_each = Some(ForEach { list, max_parallel: 4, errors: ItemErrors::Collect });
+    Step { kind: StepKind::Tell(text.into()), for_each, ..step(id, &[of]) }
+}
+
+fn tells(id: &str, need: &str, text: &str) -> Step {
+    Step { kind: StepKind::Tell(text.into()), ..step(id, &[need]) }
+}
+
+fn on(dir: tempfile::TempDir, verb: &Arc<Lists>, playbook: &Playbook) -> Stage {
+    let apart = Apart { inline: 1 << 10, ..Apart::default() };
+    let definitions = Definitions { apart, ..definitions(playbook.clone()) };
+    let mut stage = stage_with(dir, World::default(), definitions, vec![Verb::Acts(verb.clone())]);
+    let pinned = playbook.clone();
+    stage.core.recover(Arc::new(move |_, text: &str| (text == "pinned").then(|| pinned.clone()))).unwrap();
+    stage
+}
+
+fn pinned(steps: Vec<Step>) -> Playbook {
+    Playbook { text: "pinned".into(), ..playbook_of(steps) }
+}
+
+fn again(stage: Stage, verb: &Arc<Lists>, playbook: &Playbook) -> Stage {
+    let Stage { core, journal, dir, .. } = stage;
+    drop(core);
+    journal.close();
+    on(dir, verb, playbook)
+}
+
+impl Stage {
+    fn attack(&mut self, number: u32) -> RunId {
+        let before = self.runs();
+        self.core.detections([detection(&number.to_string(), number)]);
+        self.settle();
+        self.runs().into_iter().find(|run| !before.contains(run)).unwrap()
+    }
+
+    fn finished(&self, run: &RunId, step: &str) -> Vec<quell_model::record::StepFinished> {
+        let records = self.journal.read_kinds(&StreamId::run(run), 1, &[Kind::StepFinished]).unwrap();
+        let one = |record: Record| match record.body {
+            Body::StepFinished(finished) if finished.part.step.as_str() == step => Some(*finished),
+            _ => None,
+        };
+        records.into_iter().filter_map(one).collect()
+    }
+
+    fn contents(&self) -> i64 {
+        self.journal.ring();
+        self.journal.read(&StreamId::system(), 1).unwrap();
+        let db = rusqlite::Connection::open(self.dir.path().join("journal.db")).unwrap();
+        db.query_row("SELECT count(*) FROM contents", [], |row| row.get(0)).unwrap()
+    }
+}
+
+#[test]
+fn steps_see_all_of_it_and_no_record_and_no_view_has_it() {
+    let verb = Lists::new(2_000);
+    let text = "${{ steps.list.state }} ${{ steps.list.files.len() }} ${{ steps.list.files[1999] }}";
+    let playbook = pinned(vec![lists("list", &[]), lists("same", &["list"]), tells("say", "same", text)]);
+    let mut stage = on(tempfile::tempdir().unwrap(), &verb, &playbook);
+    let run = stage.attack(7);
+    assert_eq!(stage.story(&run).last().unwrap(), "RunFinished succeeded");
+    let said = stage.finished(&run, "say").remove(0).output["told"].clone();
+    assert_eq!(said, json!("up 2000 /srv/a/file/of/some/length/001999"));
+    for record in stage.journal.read(&StreamId::run(&run), 1).unwrap() {
+        let bytes = serde_json::to_string(&record).unwrap().len();
+        assert!(bytes < 8 << 10, "{} has {bytes} bytes", record.body.kind());
+    }
+    assert_eq!(stage.contents(), 1, "what stood, and what two steps gave, is one list");
+    let view = report::run(&stage.journal, &run).unwrap().unwrap();
+    let of = Stored::of(&view.steps[0].output["files"]).unwrap();
+    assert_eq!((of.items, &view.steps[0].output["state"]), (Some(2_000), &json!("up")));
+    let wanted = ValueWanted {
+        part: Some(record::Part { step: "list".into(), item: None }),
+        path: vec!["files".into(), "7".into()],
+        ..ValueWanted::default()
+    };
+    let file = report::value(&stage.journal, &run, &wanted).unwrap();
+    assert_eq!(file, Some(json!("/srv/a/file/of/some/length/000007")));
+    let beyond = ValueWanted { path: vec!["files".into(), "2000".into()], ..wanted };
+    assert_eq!(report::value(&stage.journal, &run, &beyond).unwrap(), None);
+}
+
+#[test]
+fn a_for_each_goes_over_a_list_that_lies_apart_and_goes_on_over_it_after_a_crash() {
+    let verb = Lists::new(150);
+    let mut asks = lists("each", &["list"]);
+    asks.for_each = tells_each("each", "list", "").for_each;
+    asks.approve = Some(Approve { by: None, within: Within(Duration::from_secs(900)), otherwise: Unanswered::Deny });
+    let playbook = pinned(vec![lists("list", &[]), tells_each("say", "list", "it is ${{ item }}"), asks]);
+    let mut stage = on(tempfile::tempdir().unwrap(), &verb, &playbook);
+    let run = stage.attack(7);
+    let said: Vec<Json> = stage
+        .finished(&run, "say")
+        .into_iter()
+        .filter(|said| said.part.item.is_some())
+        .map(|said| said.output["told"].clone())
+        .collect();
+    assert_eq!(said.len(), 150);
+    assert!(said.contains(&json!("it is /srv/a/file/of/some/length/000149")));
+    let marks = stage.journal.read_kinds(&StreamId::run(&run), 1, &[Kind::StepProgressed]).unwrap();
+    assert!(marks.iter().all(|mark| serde_json::to_string(mark).unwrap().len() < 2048), "the list is in no record");
+    let mut stage = again(stage, &verb, &playbook);
+    assert_eq!(stage.core.contents.bytes(), 0, "to take a run up brings none of it");
+    let approve = |item| {
+        Request::Answer(Box::new(AnswerGiven {
+            run: run.clone(),
+            step: Some("each".into()),
+            item: Some(item),
+            choice: "approve".into(),
+            plan: None,
+            by: "root (unverified)".into(),
+            via: "socket".into(),
+            why: String::new(),
+        }))
+    };
+    let live = &stage.core.runs[&run].run;
+    assert_eq!(live.items(&"each".into()).count(), 150);
+    let asked = live.questions().filter_map(|(part, _)| part.item).next().unwrap();
+    let taken: AnswerTaken = serde_json::from_value(stage.core.serve(approve(asked)).unwrap()).unwrap();
+    assert_eq!(taken.missing, 0);
+    stage.settle();
+    let ended = stage.finished(&run, "each");
+    let acted = ended.iter().find(|ended| ended.part.item == Some(asked)).unwrap();
+    assert_eq!(acted.outcome, Outcome::Verified, "what was approved before the crash acts, by its whole plan");
+}
+
+#[test]
+fn what_is_taken_back_after_a_crash_is_taken_back_by_its_whole_plan() {
+    let verb = Lists::new(2_000);
+    let playbook = pinned(vec![lists("list", &[])]);
+    let mut stage = on(tempfile::tempdir().unwrap(), &verb, &playbook);
+    let run = stage.attack(7);
+    let mut stage = again(stage, &verb, &playbook);
+    let undo = Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() };
+    stage.core.serve(undo).unwrap();
+    stage.settle();
+    assert_eq!(stage.story(&run).last().unwrap(), "RunFinished undone");
+    let records = stage.journal.read(&StreamId::run(&run), 1).unwrap();
+    assert!(records.iter().all(|record| serde_json::to_string(record).unwrap().len() < 8 << 10));
+    assert_eq!(stage.journal.verify().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_larger_than_is_kept_is_told_and_stops_nobody() {
+    let verb = Lists::new(2_000);
+    let cut = "${{ steps.list.state ?? \"nothing\" }}";
+    let playbook = pinned(vec![lists("list", &[]), tells("say", "list", cut)]);
+    let mut stage = on(tempfile::tempdir().unwrap(), &verb, &playbook);
+    let bytes = verb.files().to_string().len();
+    // The plan still fits, and what it gives does not.
+    stage.core.definitions.apart.largest = bytes + 100;
+    let run = stage.attack(1);
+    let ended = stage.finished(&run, "list").remove(0);
+    assert_eq!((ended.outcome, &ended.output), (Outcome::Verified, &Json::Null));
+    assert!(ended.proof.contains("and is left out") && ended.proof.contains("journal.largest"), "{}", ended.proof);
+    assert_eq!(stage.finished(&run, "say").remove(0).output["told"], "nothing");
+    // What could not be taken back is not done.
+    stage.core.definitions.apart.largest = 1_000;
+    let run = stage.attack(2);
+    let story = stage.story(&run);
+    assert!(!story.iter().any(|record| record == "StepIntended"), "{story:?}");
+    assert!(
+        stage.finished(&run, "list").remove(0).proof.starts_with("its input and its plan are larger than 1000 bytes")
+    );
+    // And the engine goes on.
+    stage.core.definitions.apart = Apart::default();
+    let run = stage.attack(3);
+    assert_eq!(stage.story(&run).last().unwrap(), "RunFinished succeeded");
+}
+
+#[test]
+fn what_open_runs_gave_is_not_in_memory_with_each_of_them() {
+    let mut asks = lists("asks", &["list"]);
+    asks.approve = Some(Approve { by: None, within: Within(Duration::from_secs(900)), otherwise: Unanswered::Deny });
+    let verb = Lists::new(1_000);
+    let mut stage = on(tempfile::tempdir().unwrap(), &verb, &pinned(vec![lists("list", &[]), asks]));
+    // Each gives another 34 kB, together more than twice what is kept in memory.
+    for number in 1..=20 {
+        verb.count.fetch_add(1, Ordering::SeqCst);
+        stage.attack(number);
+    }
+    let gave: Vec<Json> =
+        stage.core.runs.values().map(|live| live.run.result(&"list".into()).unwrap().1.clone()).collect();
+    assert_eq!(gave.len(), 20, "they wait for an answer");
+    assert!(gave.iter().all(|gave| gave.to_string().len() < 1024), "no run holds what its step gave");
+    assert!(stage.core.contents.bytes() <= 256 << 10, "{}", stage.core.contents.bytes());
+    // What was used longest ago comes from the journal again.
+    let counts: BTreeSet<usize> =
+        gave.iter().map(|gave| stage.core.contents.whole(gave).unwrap()["files"].as_array().unwrap().len()).collect();
+    assert_eq!(counts, (1_001..=1_020).collect());
+    assert!(stage.core.contents.bytes() <= 256 << 10, "{}", stage.core.contents.bytes());
+}
