@@ -114,6 +114,11 @@ steps:
     fs::write(dir.path().join("mine.yaml"), playbook).unwrap();
     fs::write(dir.path().join("mine.test.yaml"), format!("cases:\n{}", cases.concat())).unwrap();
     quell(&["playbook", "test", path(&dir)]).ends(0);
+    let idle = "  - case: idle\n    event: { class: process_creation }\n    rule: reverse-shell\n    \
+                expect: { run: waiting, not_run: [nap] }\n";
+    fs::write(dir.path().join("mine.test.yaml"), format!("cases:\n{idle}")).unwrap();
+    let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
+    assert!(ran.out.contains("nap does not run"), "who waits has begun: {}", ran.out);
     let late = case("backwards", "20m", "{ run: failed }").replace("}]", "}, { after: 1m }]");
     fs::write(dir.path().join("mine.test.yaml"), format!("cases:\n{late}")).unwrap();
     let ran = quell(&["playbook", "test", path(&dir)]).ends(1);
@@ -233,6 +238,11 @@ fn what_is_not_so_does_not_pass() {
         ("inputs: {}\n    clock: { advanc: 5m }", "{ run: succeeded }", "unknown key `advanc`"),
         ("inputs: {}\n    mocks: { \"copy[1]\": hang }", "{ run: succeeded }", "`copy` has no items"),
         ("inputs: {}\n    mocks: { copy: already }", "{ run: succeeded }", "already"),
+        (
+            "inputs: {}\n    mocks: { copy: { ok: { exe_sha256: 7 } } }",
+            "{ run: succeeded }",
+            "never gives such a `exe_sha256`",
+        ),
         ("inputs: {}\n    mocks: { copy: { lie: x, proved: false } }", "{ run: failed }", "stands beside `ok` only"),
         (two, "{ run: waiting }", "found    succeeded"),
         (

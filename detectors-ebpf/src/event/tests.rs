@@ -97,6 +97,15 @@ fn an_exec_answers_sigma_and_quell() {
     assert_eq!(event.own("process.parent.stdio.socket"), Some(Field::Bool(false)));
     assert!(matches!(event.own("process.parent.stdio.kinds"), Some(Field::List(kinds)) if kinds.len() == 3));
     assert_eq!(event.own("process.parent.stdio.nonsense"), Some(Field::Null));
+    let Some(Field::Map(parent)) = event.own("process.parent") else { panic!("no parent") };
+    let mut shown = Vec::new();
+    for (name, value) in &parent {
+        match value {
+            Field::Map(parts) => shown.extend(parts.iter().map(|(part, _)| format!("process.parent.{name}.{part}"))),
+            _ => shown.push(format!("process.parent.{name}")),
+        }
+    }
+    assert_eq!(shown, fields::PARENT, "what playbooks may name of a parent");
     let Some(Field::Map(group)) = event.own("process.confinement") else { panic!("no group") };
     assert!(group.iter().any(|(name, value)| name == "seccomp" && *value == Field::text("filter")));
     let Some(Field::List(ancestors)) = event.own("process.ancestors") else { panic!("no list") };

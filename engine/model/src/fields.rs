@@ -168,12 +168,33 @@ pub fn is_known_anywhere(path: &str) -> bool {
     Class::ALL.into_iter().any(|class| is_known(class, path))
 }
 
-/// Values under which anything may stand: people's records and labels, and the processes above.
-const FREE: &[&str] = &["raw", "pod.labels", "process.parent", "process.ancestors", "process.confinement.caps"];
+/// Values under which anything may stand: people's records and labels.
+const FREE: &[&str] = &["raw", "pod.labels", "process.confinement.caps"];
+
+/// What a parent is shown with. The sensor writes these, and no others: see `PARENT`'s test in detectors-ebpf.
+pub const PARENT: &[&str] = &[
+    "process.parent.id",
+    "process.parent.pid",
+    "process.parent.image",
+    "process.parent.command_line",
+    "process.parent.user",
+    "process.parent.uid",
+    "process.parent.start",
+    "process.parent.exec_id",
+    "process.parent.in_shm",
+    "process.parent.memfd",
+    "process.parent.deleted",
+    "process.parent.stdio.socket",
+    "process.parent.stdio.peer",
+    "process.parent.stdio.kinds",
+];
 
 fn covers(name: &str, path: &str) -> bool {
     let below = |upper: &str, lower: &str| lower.strip_prefix(upper).is_some_and(|rest| rest.starts_with('.'));
-    name == path || below(path, name) || (FREE.contains(&name) && below(name, path))
+    name == path
+        || below(path, name)
+        || (FREE.contains(&name) && below(name, path))
+        || (name == "process.parent" && PARENT.iter().any(|part| *part == path || below(path, part)))
 }
 
 /// Puts `null` where a known name is missing, so that reading it gives `()` and not an error. A group whose parts
@@ -199,10 +220,28 @@ mod tests {
 
     #[test]
     fn groups_names_and_free_parts_are_known_and_others_are_not() {
-        for path in ["process", "process.id", "process.stdio", "process.parent.image", "node", "pod.labels.app"] {
+        for path in [
+            "process",
+            "process.id",
+            "process.stdio",
+            "process.parent.image",
+            "process.parent.stdio",
+            "process.parent.stdio.peer",
+            "node",
+            "pod.labels.app",
+        ] {
             assert!(is_known(Class::ProcessCreation, path), "{path}");
         }
-        for path in ["proces", "process.idd", "network.protocol", "process.id.x"] {
+        for path in [
+            "proces",
+            "process.idd",
+            "network.protocol",
+            "process.id.x",
+            "process.parent.imgae",
+            "process.parent.stdio.relayed",
+            "process.parent.image.x",
+            "process.ancestors.image",
+        ] {
             assert!(!is_known(Class::ProcessCreation, path), "{path}");
         }
     }

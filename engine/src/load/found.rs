@@ -152,7 +152,20 @@ fn unclosed(reader: &mut Reader<'_>, offsets: &[usize], at: usize, text: &str) {
     }
 }
 
-/// A key whose value is one whole expression. `true` and `false` may stand without `${{ }}`.
+/// A condition: one whole expression, or `true` or `false` without `${{ }}`.
+pub(crate) fn condition(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    stands: Stands,
+    out: &mut Vec<Found>,
+) -> Option<Expression> {
+    match node.value {
+        Value::Bool(b) => Some(Expression { text: b.to_string(), span: node.at.into() }),
+        _ => whole(reader, node, "`if`", stands, out),
+    }
+}
+
+/// A key whose value is one whole expression.
 pub(crate) fn whole(
     reader: &mut Reader<'_>,
     node: &Node,
@@ -160,8 +173,9 @@ pub(crate) fn whole(
     stands: Stands,
     out: &mut Vec<Found>,
 ) -> Option<Expression> {
-    if let Value::Bool(b) = node.value {
-        return Some(Expression { text: b.to_string(), span: node.at.into() });
+    if !matches!(node.value, Value::Text(_)) {
+        reader.error(node.at, format!("{what} is {}, no expression", node.shown()), "one expression: ${{ … }}");
+        return None;
     }
     let text = reader.text(node, what)?;
     if template::whole(text).is_some() {
@@ -204,7 +218,8 @@ fn lay_beside(source: &Source, node: &Node, value: &str) -> Vec<usize> {
     if source.is_script() {
         return in_script(file, at, value);
     }
-    walk(file, at + usize::from(file[at..].starts_with(['"', '\''])), value)
+    let escapes = file[at..].starts_with('"');
+    walk(file, at + usize::from(file[at..].starts_with(['"', '\''])), value, escapes)
 }
 
 /// In a script a value stands at its place only as a literal; of `x("…")` the literal is what is inside the braces.
@@ -212,16 +227,17 @@ fn in_script(file: &str, at: usize, value: &str) -> Vec<usize> {
     if !file[at..].starts_with(['"', '`']) {
         return vec![at; value.len() + 1];
     }
+    let escapes = file[at..].starts_with('"');
     let inside = value.strip_prefix(X_OPEN).and_then(|rest| rest.strip_suffix(X_CLOSE));
     match inside.filter(|_| !file[at + 1..].trim_start().starts_with(OPEN)) {
         Some(inside) => {
             let mut out = vec![at + 1; X_OPEN.len()];
-            out.append(&mut walk(file, at + 1, inside));
+            out.append(&mut walk(file, at + 1, inside, escapes));
             let end = out.last().copied().unwrap_or(at);
             out.extend([end; X_CLOSE.len()]);
             out
         }
-        None => walk(file, at + 1, value),
+        None => walk(file, at + 1, value, escapes),
     }
 }
 
@@ -230,18 +246,23 @@ pub(crate) const X_OPEN: &str = "${{ ";
 /// And behind it.
 pub(crate) const X_CLOSE: &str = " }}";
 
-/// The same, of a value that begins at an offset.
-fn walk(file: &str, mut at: usize, value: &str) -> Vec<usize> {
+/// The same, of a value that begins at an offset; in double quotes a backslash escapes.
+fn walk(file: &str, mut at: usize, value: &str, escapes: bool) -> Vec<usize> {
     let mut out = Vec::with_capacity(value.len() + 1);
     for c in value.chars() {
-        let mut escaped = false;
         let mut look = at;
         // What YAML took away before `c`: indentation, escapes, doubled quotes.
         let hit = loop {
             let Some(here) = file[look..].chars().next() else { break None };
             match here {
-                _ if here == c || escaped => break Some((look, here.len_utf8())),
-                '\\' => escaped = true,
+                '\\' if escapes => match escaped(&file[look..]) {
+                    (length, true) => break Some((look, length)),
+                    (length, false) => {
+                        look += length;
+                        continue;
+                    }
+                },
+                _ if here == c => break Some((look, here.len_utf8())),
                 '\'' => {}
                 blank if blank.is_whitespace() && c.is_whitespace() => break Some((look, blank.len_utf8())),
                 blank if blank.is_whitespace() => {}
@@ -255,6 +276,24 @@ fn walk(file: &str, mut at: usize, value: &str) -> Vec<usize> {
     }
     out.push(at);
     out
+}
+
+/// How long the escape is with which `text` begins, and whether it stands for a character: one at the end of a line does
+/// not, and takes the indentation of the next one away.
+fn escaped(text: &str) -> (usize, bool) {
+    let behind = &text[1..];
+    let digits = |most: usize| behind.bytes().skip(1).take(most).take_while(u8::is_ascii_hexdigit).count();
+    match behind.chars().next() {
+        Some('x') => (2 + digits(2), true),
+        Some('u') => (2 + digits(4), true),
+        Some('U') => (2 + digits(8), true),
+        Some('\n' | '\r') => {
+            let line = behind.strip_prefix("\r\n").or_else(|| behind.get(1..)).unwrap_or_default();
+            (text.len() - line.trim_start_matches([' ', '\t']).len(), false)
+        }
+        Some(other) => (1 + other.len_utf8(), true),
+        None => (1, false),
+    }
 }
 
 #[cfg(test)]
@@ -280,6 +319,11 @@ mod tests {
             "a: \"${{ one.two }}\"\n",
             "a: 'it''s ${{ one.two }}'\n",
             "a: \"x \\\"y\\\" \\n ${{ one.two }}\"\n",
+            "a: \"\\u00e9 ${{ one.two }}\"\n",
+            "a: \"\\x41\\U0001F600\\\\u0041 ${{ one.two }}\"\n",
+            "a: \"first\\\n    second ${{ one.two }}\"\n",
+            "a: 'C:\\new\\u0041 ${{ one.two }}'\n",
+            "a: C:\\new\\u0041 ${{ one.two }}\n",
             "a: |\n  first\n\n    second ${{ one.two }}\n",
             "a: >\n  first\n  second ${{ one.two }}\n",
             "a: \"first\n  second ${{ one.two }}\"\n",

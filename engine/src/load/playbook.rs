@@ -10,6 +10,7 @@ use super::trigger::{self, TriggerPlaces};
 use super::yaml::{Node, Place, Source, Value};
 use super::{Known, script, yaml};
 use crate::playbook::check;
+use crate::playbook::template::OPEN;
 use quell_model::playbook::{InputSpec, InputType, Playbook, RunLimits, Step, Trigger};
 use quell_model::{Hash, Json, Mistake, Mode, Name};
 use std::collections::{BTreeMap, HashMap};
@@ -102,7 +103,7 @@ impl Parsed {
     pub(crate) fn checked(self, known: &Known<'_>) -> (Option<Playbook>, Vec<Mistake>) {
         let Self { source, node, noted } = self;
         let places: Vec<_> = noted.iter().map(|mistake| mistake.span).collect();
-        let mut reader = Reader::new(&source);
+        let mut reader = Reader::of_playbook(&source);
         let draft = read(&mut reader, &node);
         if let Some(draft) = &draft {
             check::draft(&mut reader, draft, known);
@@ -245,6 +246,10 @@ fn inputs(reader: &mut Reader<'_>, node: &Node) -> BTreeMap<String, InputSpec> {
         if let Some(node) = default.filter(|node| !fits(kind, &node.value)) {
             let what = format!("the default of {what} is {}", node.shown());
             reader.error(node.at, what, TYPES.iter().find(|(_, k)| *k == kind).map_or("", |(word, _)| word));
+        }
+        if let Some(node) = default.filter(|node| node.to_json().to_string().contains(OPEN)) {
+            let what = format!("the default of {what} holds an expression, which nothing would fill in");
+            reader.error(node.at, what, "a value as it is; an expression stands where the input is used");
         }
         all.insert(entry.key.clone(), InputSpec { kind, default: default.map(Node::to_json) });
     }

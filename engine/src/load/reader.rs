@@ -10,12 +10,17 @@ use quell_model::{Mistake, MistakeLevel};
 use std::collections::HashMap;
 use std::time::Duration;
 
+/// Keys whose value may be `null`.
+const NULLABLE: &[&str] = &["default"];
+
 /// Collects mistakes while a file is read.
 #[derive(Debug)]
 pub(crate) struct Reader<'s> {
     /// The file.
     pub(crate) source: &'s Source,
     mistakes: Vec<Mistake>,
+    /// Whether a key without a value is a mistake.
+    strict: bool,
 }
 
 /// The entries of a map whose keys are known.
@@ -47,7 +52,13 @@ impl<'n> Fields<'n> {
 impl<'s> Reader<'s> {
     /// Nothing found yet.
     pub(crate) fn new(source: &'s Source) -> Self {
-        Self { source, mistakes: Vec::new() }
+        Self { source, mistakes: Vec::new(), strict: false }
+    }
+
+    /// The same, of a playbook: a key whose value was commented out, `approve` say, must not count as one that nobody
+    /// wrote. A script says with `()` that there is nothing.
+    pub(crate) fn of_playbook(source: &'s Source) -> Self {
+        Self { source, mistakes: Vec::new(), strict: !source.is_script() }
     }
 
     /// Notes a mistake.
@@ -100,6 +111,8 @@ impl<'s> Reader<'s> {
             } else if !known.contains(&key) {
                 let mistake = self.source.error(entry.at, format!("unknown key `{key}` in {what}"));
                 self.note(mistake.expected(one_of(known)).nearest(key, known.iter().copied()));
+            } else if self.strict && entry.value.value == Value::Null && !NULLABLE.contains(&key) {
+                self.error(entry.at, format!("`{key}` has no value"), format!("a value, or no `{key}`"));
             }
         }
         Some(Fields { entries, at: node.at })

@@ -39,6 +39,7 @@ pub fn playbook_schema(actions: &[&ActionSpec]) -> Json {
     let names: Vec<Json> =
         actions.iter().map(|spec| json!({ "const": spec.name, "description": spec.summary })).collect();
     let action = if names.is_empty() { json!({ "type": "string" }) } else { json!({ "oneOf": names }) };
+    definitions.insert("condition".into(), condition());
     definitions.insert("expression".into(), expression());
     definitions.insert("duration".into(), duration());
     definitions.insert("mode".into(), one_of(&words(step::MODES), "How far it may go; the strictest holds."));
@@ -83,7 +84,7 @@ fn on() -> Json {
     let moment = json!({ "enum": words(trigger::MOMENTS) });
     let mut on = object(json!({
         "detections": object(filter()),
-        "if": { "$ref": "#/$defs/expression", "description": "Must be true." },
+        "if": { "$ref": "#/$defs/condition", "description": "Must be true." },
         "run_per": { "$ref": "#/$defs/expression", "description": "One open run for each value; `${{ event.subject }}` if absent." },
         "max_age": { "$ref": "#/$defs/duration", "description": "Older detections are asked about, and older moments of a schedule start nothing; 15m if absent." },
         "schedule": object(json!({
@@ -102,16 +103,15 @@ fn on() -> Json {
 
 fn filter() -> Json {
     json!({
-        "rules": texts("Rules by name, id or file stem."),
-        "tags": texts("Tags as rules write them: `attack.t1059.004`."),
+        "rules": some("Rules by name, id or file stem."),
+        "tags": some("Tags as rules write them: `attack.t1059.004`."),
         "level": one_of(&words(trigger::LEVELS), "The least level."),
     })
 }
 
 fn wait() -> Json {
     let mut until = filter();
-    until["if"] =
-        json!({ "$ref": "#/$defs/expression", "description": "Must be true of it; `seen` is the detection." });
+    until["if"] = json!({ "$ref": "#/$defs/condition", "description": "Must be true of it; `seen` is the detection." });
     let mut detection = object(json!({
         "until": object(until),
         "timeout": { "$ref": "#/$defs/duration", "description": "How long at most; then the step has failed. 15m if absent." },
@@ -133,7 +133,7 @@ fn step(action: &Json, inputs: &[Json]) -> Json {
         "with": { "type": "object", "description": "The input of the action, or the inputs of the playbook." },
         "detach": { "type": "boolean", "description": "Nothing waits for the playbook's end." },
         "needs": texts("Steps that must have ended before."),
-        "if": { "$ref": "#/$defs/expression", "description": "Must be true, else the step is skipped." },
+        "if": { "$ref": "#/$defs/condition", "description": "Must be true, else the step is skipped." },
         "when": one_of(&["success", "failure", "always"], "Whether it runs after needs that ended badly."),
         "for_each": { "anyOf": [{ "$ref": "#/$defs/expression" }, { "type": "array" }], "description": "Once for each item." },
         "max_parallel": { "type": "integer", "minimum": 1, "description": "Items at once; 4 if absent." },
@@ -402,6 +402,12 @@ fn texts(description: &str) -> Json {
     json!({ "type": "array", "items": { "type": "string" }, "description": description })
 }
 
+fn some(description: &str) -> Json {
+    let mut texts = texts(description);
+    texts["minItems"] = json!(1);
+    texts
+}
+
 fn rate(description: &str) -> Json {
     json!({ "type": "string", "pattern": r"^\d+/\w+$", "description": description })
 }
@@ -410,8 +416,12 @@ fn duration() -> Json {
     json!({ "type": "string", "pattern": r"^(\d+(ms|s|m|h|d|w))+$", "description": "`200ms`, `30s`, `15m`, `1h30m`, `1d`." })
 }
 
+fn condition() -> Json {
+    json!({ "anyOf": [{ "$ref": "#/$defs/expression" }, { "type": "boolean" }] })
+}
+
 fn expression() -> Json {
-    json!({ "anyOf": [{ "type": "string", "pattern": r"\$\{\{" }, { "type": "boolean" }] })
+    json!({ "type": "string", "pattern": r"\$\{\{" })
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ pub(crate) fn read<'n>(
     places.until = fields.get("wait").and_then(|node| node.entry("until")).map(|entry| entry.at);
     let condition = fields
         .get("if")
-        .and_then(|node| found::whole(reader, node, "`if`", Stands::Step { step: number, item: false }, out));
+        .and_then(|node| found::condition(reader, node, Stands::Step { step: number, item: false }, out));
     let when = fields.get("when").and_then(|node| {
         reader.word(node, "`when`", &[("success", When::Success), ("failure", When::Failure), ("always", When::Always)])
     });
@@ -248,6 +248,8 @@ fn kind<'n>(
         read = reader.text(node, "`tell`").map(|text| StepKind::Tell(text.to_owned()));
     }
     if let Some(node) = fields.get("ask") {
+        let expected = "none: a question is one attempt, and has its time in `within`";
+        untried(reader, fields, &format!("{what} asks a person"), expected);
         let ask = question::ask(reader, node, stands, out);
         read = ask.map(|ask| StepKind::Ask(Box::new(ask)));
     }
@@ -319,11 +321,28 @@ fn rhai_literal(json: &Json) -> String {
         Json::Null => "()".to_owned(),
         Json::Array(list) => format!("[{}]", list.iter().map(rhai_literal).collect::<Vec<_>>().join(", ")),
         Json::Object(map) => {
-            let pairs = map.iter().map(|(key, value)| format!("{}: {}", Json::from(key.as_str()), rhai_literal(value)));
+            let pairs = map.iter().map(|(key, value)| format!("{}: {}", rhai_text(key), rhai_literal(value)));
             format!("#{{{}}}", pairs.collect::<Vec<_>>().join(", "))
         }
+        Json::String(text) => rhai_text(text),
         plain => plain.to_string(),
     }
+}
+
+/// Text in double quotes. Of JSON's escapes Rhai does not know all.
+fn rhai_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// What no `retry` means: one attempt.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 mod checks;
 mod folders;
+mod gaps;
 mod hostile;
 mod mistakes;
 mod people;

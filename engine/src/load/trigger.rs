@@ -69,7 +69,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Found>) -
         trigger.detections = Some(detections(reader, node, &mut places));
     }
     if let Some(node) = fields.get("if") {
-        trigger.condition = found::whole(reader, node, "`if`", Stands::Trigger, out);
+        trigger.condition = found::condition(reader, node, Stands::Trigger, out);
     }
     if let Some(node) = fields.get("run_per")
         && let Some(expression) = found::whole(reader, node, "`run_per`", Stands::Trigger, out)
@@ -181,15 +181,24 @@ fn detections(reader: &mut Reader<'_>, node: &Node, places: &mut TriggerPlaces) 
     filter(reader, &fields, places)
 }
 
+/// A list of nothing would ask for nothing, and so let everything in.
+fn some(reader: &mut Reader<'_>, node: &Node, key: &str) {
+    if matches!(&node.value, Value::List(list) if list.is_empty()) {
+        reader.error(node.at, format!("`{key}` names none"), format!("at least one, or no `{key}`: any will do then"));
+    }
+}
+
 /// Which detections are wanted.
 pub(crate) fn filter(reader: &mut Reader<'_>, fields: &Fields<'_>, places: &mut TriggerPlaces) -> DetectionFilter {
     let names = |texts: Vec<(&str, Place)>| -> Vec<(Name, Place)> {
         texts.into_iter().map(|(text, at)| (Name::from(text), at)).collect()
     };
     if let Some(node) = fields.get("rules") {
+        some(reader, node, "rules");
         places.rules = names(reader.texts(node, "`rules`"));
     }
     if let Some(node) = fields.get("tags") {
+        some(reader, node, "tags");
         places.tags = names(reader.texts(node, "`tags`"));
     }
     let level = fields.get("level").and_then(|node| Some((reader.word(node, "level", LEVELS)?, node.at)));

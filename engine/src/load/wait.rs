@@ -42,7 +42,7 @@ pub(crate) fn read(
         Stands::Step { step, item } => Stands::Until { step, item },
         other => other,
     };
-    let condition = until.get("if").and_then(|node| found::whole(reader, node, "`if`", inside, out));
+    let condition = until.get("if").and_then(|node| found::condition(reader, node, inside, out));
     if until.present(UNTIL).is_empty() {
         reader.warning(node.at, "every detection of any level ends this wait", "`rules`, `tags`, a `level` or an `if`");
     }

@@ -96,6 +96,13 @@ impl Source {
         Place { line: line as u32, column: column as u32, length, offset }
     }
 
+    /// How many characters a line has: found by blocks, since it is asked once a value, and all may stand in one line.
+    fn width(&self, line: u32) -> usize {
+        let start = (line as usize).checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or(0);
+        let length = self.line(line).map_or(0, str::len);
+        self.characters(start + length) - self.characters(start)
+    }
+
     /// An error at a place, with the line itself.
     pub(crate) fn error(&self, place: Place, what: impl Into<String>) -> Mistake {
         self.with_line(Mistake::error(&self.file, place.into(), what))
@@ -277,9 +284,22 @@ fn syntax(error: &serde_saphyr::Error, source: &Source) -> Mistake {
             mistake.expected("the same indentation as what stands beside it")
         }
         None if what.contains("mapping values") => mistake.expected("text that holds `: ` in quotes"),
-        None => mistake,
+        None => match MEANT.iter().find(|(said, _)| what.contains(said)) {
+            Some((_, expected)) => mistake.expected(*expected),
+            None => mistake,
+        },
     }
 }
+
+/// What the parser says of a text, and what may be meant.
+const MEANT: &[(&str, &str)] = &[
+    ("unclosed quote", "a quote at the end of the text, like the one at its beginning"),
+    ("anchor", "`&name` before the first `*name`; text that begins with `*` or `&` in quotes"),
+    ("bracket", "for each `[` its `]` and for each `{` its `}`"),
+    ("trailing content", "nothing behind the quote that ends a text: one within it is `\\\"` in \"…\" and `''` in '…'"),
+    ("escape", "an escape that there is, like `\\n` or `\\\\`; within '…' a backslash is itself"),
+    ("unexpected EOF", "the rest of it: the file ends within a list or map"),
+];
 
 /// What YAML may have taken amiss about an expression in this line.
 fn around_expression(line: &str) -> Option<&'static str> {
@@ -324,7 +344,7 @@ fn raw_node(raw: Spanned<Raw>, source: &Source) -> Node {
 
 fn place(at: &serde_saphyr::Location, source: &Source) -> Place {
     let place = source.place(narrow(at.line()), narrow(at.column()), 1);
-    let rest = source.line(place.line).map_or(0, |line| line.chars().count()) as u32;
+    let rest = narrow(source.width(place.line) as u64);
     let length = narrow(at.span().len()).min(rest.saturating_sub(place.column.saturating_sub(1))).max(1);
     Place { length, ..place }
 }

@@ -44,13 +44,12 @@ impl Segment {
 impl Compiled {
     /// Makes an expression.
     pub(crate) fn expression(engine: &Engine, text: &str) -> Result<Self, ExpressionError> {
+        // The compiler goes first: what it takes is not too deep for any other reader.
+        let ast = Box::new(parse(engine.compile_expression(text))?);
         let names = names::names(text);
         if names.only_a_path && !names.uses[0].parts.iter().any(|part| values::is_own_property(part.name)) {
-            // The compiler is asked all the same: `event.if` is no path.
-            parse(engine.compile_expression(text))?;
             return Ok(Self::Path(segments(&names)));
         }
-        let ast = Box::new(parse(engine.compile_expression(text))?);
         Ok(Self::Code { ast, wanted: Wanted::of(&names) })
     }
 

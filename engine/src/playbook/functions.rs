@@ -1,5 +1,6 @@
 //! The functions that expressions may call: pure, bounded, and kind to `()`.
 
+use super::sandbox::in_time;
 use super::values::{to_dynamic, to_json};
 use quell_model::{Hash, Json};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, Map};
@@ -13,13 +14,18 @@ type Fallible<T> = Result<T, Box<EvalAltResult>>;
 
 /// The longest pattern that `glob` takes: its time is pattern × text.
 const LONGEST_PATTERN: usize = 1024;
+/// After so many places of a pattern that were held against a character the time is asked.
+const ASKED_EVERY: usize = 8192;
 
 /// Teaches an engine these functions.
 pub(crate) fn register(engine: &mut Engine) {
     engine
         .register_fn("cidr_contains", |cidr: &str, address: &str| in_network(cidr, address))
         .register_fn("cidr_contains", |list: Array, address: &str| -> Fallible<bool> {
-            for cidr in list {
+            for (at, cidr) in list.into_iter().enumerate() {
+                if at.is_multiple_of(256) {
+                    in_time()?;
+                }
                 let cidr = cidr.into_immutable_string().map_err(|kind| format!("a network is text, not {kind}"))?;
                 if in_network(&cidr, address)? {
                     return Ok(true);
@@ -30,12 +36,14 @@ pub(crate) fn register(engine: &mut Engine) {
         .register_fn("cidr_contains", |_: Dynamic, _: ()| false)
         .register_fn("glob", |pattern: &str, text: &str| glob(pattern, text))
         .register_fn("glob", |_: &str, _: ()| false)
-        .register_fn("sha256", |text: &str| Hash::of(text.as_bytes()).to_string())
+        .register_fn("sha256", |text: &str| in_time().map(|()| Hash::of(text.as_bytes()).to_string()))
         .register_fn("base64_decode", |text: &str| -> Fallible<String> {
+            in_time()?;
             let bytes = base64(text).ok_or("the text is no base64")?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         })
         .register_fn("json", |text: &str| -> Fallible<Dynamic> {
+            in_time()?;
             let value: Json = serde_json::from_str(text).map_err(|error| format!("the text is no JSON: {error}"))?;
             Ok(to_dynamic(&value))
         })
@@ -111,7 +119,7 @@ fn glob(pattern: &str, text: &str) -> Fallible<bool> {
             (c, _) => signs.push(Sign::One(c)),
         }
     }
-    let spread = |places: &mut Vec<bool>| {
+    let spread = |places: &mut [bool]| {
         for at in 0..signs.len() {
             if places[at] && matches!(signs[at], Sign::Few | Sign::All) {
                 places[at + 1] = true;
@@ -121,8 +129,15 @@ fn glob(pattern: &str, text: &str) -> Fallible<bool> {
     let mut places = vec![false; signs.len() + 1];
     places[0] = true;
     spread(&mut places);
+    let mut next = vec![false; signs.len() + 1];
+    let mut looked_at = 0;
     for c in text.chars() {
-        let mut next = vec![false; signs.len() + 1];
+        looked_at += next.len();
+        if looked_at >= ASKED_EVERY {
+            looked_at = 0;
+            in_time()?;
+        }
+        next.fill(false);
         for (at, sign) in signs.iter().enumerate().filter(|(at, _)| places[*at]) {
             match sign {
                 Sign::One(one) if *one == c => next[at + 1] = true,
@@ -133,7 +148,7 @@ fn glob(pattern: &str, text: &str) -> Fallible<bool> {
             }
         }
         spread(&mut next);
-        places = next;
+        std::mem::swap(&mut places, &mut next);
     }
     Ok(places[signs.len()])
 }

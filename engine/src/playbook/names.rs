@@ -3,15 +3,20 @@
 //! Owns a reader of Rhai's words: identifiers, strings (with what is interpolated in them), comments. It never judges
 //! whether the text is right: the compiler does. Invariant: every variable that the text could read is among the uses.
 
+mod scopes;
+
+use scopes::Known;
 use std::collections::BTreeSet;
 
-/// A part of a dotted path.
+/// A part of a path: `.name`, or `["name"]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part<'t> {
     /// The word.
     pub(crate) name: &'t str,
-    /// Whether `?.` stands before it.
+    /// Whether `?.` or `?[` stands before it.
     pub(crate) optional: bool,
+    /// Whether it is an index, written as text.
+    pub(crate) indexed: bool,
     /// Its offset in the text, in bytes.
     pub(crate) at: usize,
 }
@@ -23,7 +28,7 @@ pub(crate) enum Then {
     Nothing,
     /// A method, called with `.` or, if true, with `?.`.
     Call(bool),
-    /// An index.
+    /// An index that is not written as text.
     Index,
 }
 
@@ -43,13 +48,26 @@ impl Use<'_> {
     }
 }
 
+/// A function or method that is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Call<'t> {
+    /// Its name.
+    pub(crate) name: &'t str,
+    /// The offset of the name.
+    pub(crate) at: usize,
+    /// How many arguments it is given; of a method, with what stands before the dot.
+    pub(crate) arguments: usize,
+    /// Whether it is called with a dot.
+    pub(crate) method: bool,
+}
+
 /// What an expression names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names<'t> {
     /// Variables that are not the text's own, with their paths.
     pub(crate) uses: Vec<Use<'t>>,
-    /// Functions called by name, that the text does not define.
-    pub(crate) calls: Vec<(&'t str, usize)>,
+    /// Functions and methods that are called and that the text does not make itself.
+    pub(crate) calls: Vec<Call<'t>>,
     /// Variables and parameters that the text makes.
     pub(crate) locals: BTreeSet<&'t str>,
     /// Whether the whole text is one path and nothing else.
@@ -71,9 +89,14 @@ pub(crate) enum Token<'t> {
     Dot { optional: bool },
     /// Any other character; `~` for `..`, `::` and `||`.
     Mark(char),
-    /// A number or a text.
+    /// A text in double quotes that holds no escape: what is between them.
+    Text(&'t str),
+    /// A number or any other text.
     Literal,
 }
+
+/// Interpolations in each other: more than the compiler takes. What is deeper is not read.
+const DEEPEST: usize = 64;
 
 /// Whether this is a word of the language.
 pub(crate) fn is_keyword(word: &str) -> bool {
@@ -83,33 +106,45 @@ pub(crate) fn is_keyword(word: &str) -> bool {
 /// What a text is made of, each with its offset.
 pub(crate) fn tokens(text: &str) -> Vec<(Token<'_>, usize)> {
     let mut tokens = Vec::new();
-    read(text, 0, false, &mut tokens);
+    read(text, 0, 0, &mut tokens);
     tokens
 }
 
 /// The names in `text`.
 pub(crate) fn names(text: &str) -> Names<'_> {
     let tokens = tokens(text);
-    let (locals, functions) = declared(&tokens);
-    let mut found = Names { locals, ..Names::default() };
+    let made = made(&tokens);
+    let mut found = Names::default();
+    let mut known = Known::default();
     let mut at = 0;
     let mut end_of_first = 0;
     while at < tokens.len() {
+        known.pass(&tokens, at);
         let (Token::Word(word), offset) = tokens[at] else {
             at += 1;
             continue;
         };
         let before = at.checked_sub(1).map(|i| tokens[i].0);
         let after = tokens.get(at + 1).map(|t| t.0);
-        let a_property = matches!(before, Some(Token::Dot { .. }));
-        let a_key = after == Some(Token::Mark(':')) && matches!(before, Some(Token::Mark('{' | ',')));
-        if a_property || a_key || KEYWORDS.contains(&word) {
+        let is_property = matches!(before, Some(Token::Dot { .. }));
+        let is_key = after == Some(Token::Mark(':')) && matches!(before, Some(Token::Mark('{' | ',')));
+        if after == Some(Token::Mark('(')) && !KEYWORDS.contains(&word) {
+            if !made.contains(word) && (is_property || !known.has(word)) && before != Some(Token::Word("fn")) {
+                let arguments = arguments(&tokens, at + 2) + usize::from(is_property);
+                found.calls.push(Call { name: word, at: offset, arguments, method: is_property });
+            }
             at += 1;
             continue;
         }
-        if after == Some(Token::Mark('(')) {
-            if !functions.contains(word) {
-                found.calls.push((word, offset));
+        let declares = known.declares(at);
+        if declares || is_property || is_key || KEYWORDS.contains(&word) {
+            if declares {
+                found.locals.insert(word);
+                // Whoever takes a name of quell's own is told at once.
+                if ROOTS.contains(&word) {
+                    let part = Part { name: word, optional: false, indexed: false, at: offset };
+                    found.uses.push(Use { parts: vec![part], then: Then::Nothing });
+                }
             }
             at += 1;
             continue;
@@ -119,13 +154,14 @@ pub(crate) fn names(text: &str) -> Names<'_> {
         if first {
             end_of_first = at;
         }
-        if !found.locals.contains(word) || ROOTS.contains(&word) {
+        if !known.has(word) || ROOTS.contains(&word) {
             found.uses.push(used);
         }
     }
+    let is_plain = |one: &Use<'_>| one.then == Then::Nothing && one.parts.iter().all(|part| !part.indexed);
     found.only_a_path = end_of_first == tokens.len()
         && found.calls.is_empty()
-        && matches!(found.uses.as_slice(), [one] if one.then == Then::Nothing);
+        && matches!(found.uses.as_slice(), [one] if is_plain(one));
     found
 }
 
@@ -134,23 +170,29 @@ pub(crate) const ROOTS: &[&str] =
     &["event", "detection", "detections", "incident", "inputs", "vars", "steps", "item", "seen", "run", "secrets"];
 
 fn path<'t>(tokens: &[(Token<'t>, usize)], at: &mut usize, word: &'t str, offset: usize) -> Use<'t> {
-    let mut parts = vec![Part { name: word, optional: false, at: offset }];
+    let mut parts = vec![Part { name: word, optional: false, indexed: false, at: offset }];
     *at += 1;
     loop {
-        match tokens.get(*at).map(|t| t.0) {
-            Some(Token::Dot { optional }) => match tokens.get(*at + 1) {
-                Some((Token::Word(_), _)) if tokens.get(*at + 2).map(|t| t.0) == Some(Token::Mark('(')) => {
-                    *at += 2;
-                    return Use { parts, then: Then::Call(optional) };
-                }
-                Some((Token::Word(next), offset)) => {
-                    parts.push(Part { name: next, optional, at: *offset });
-                    *at += 2;
-                }
-                _ => return Use { parts, then: Then::Index },
-            },
-            Some(Token::Mark('[')) => return Use { parts, then: Then::Index },
-            Some(Token::Mark('?')) if tokens.get(*at + 1).map(|t| t.0) == Some(Token::Mark('[')) => {
+        let rest = tokens.get(*at..).unwrap_or_default();
+        match rest {
+            [(Token::Dot { optional }, _), (Token::Word(_), _), (Token::Mark('('), _), ..] => {
+                // The name is left to be read: it is a call.
+                *at += 1;
+                return Use { parts, then: Then::Call(*optional) };
+            }
+            [(Token::Dot { optional }, _), (Token::Word(name), at_name), ..] => {
+                parts.push(Part { name, optional: *optional, indexed: false, at: *at_name });
+                *at += 2;
+            }
+            [(Token::Mark('['), _), (Token::Text(name), at_text), (Token::Mark(']'), _), ..] => {
+                parts.push(Part { name, optional: false, indexed: true, at: at_text + 1 });
+                *at += 3;
+            }
+            [(Token::Mark('?'), _), (Token::Mark('['), _), (Token::Text(name), at_text), (Token::Mark(']'), _), ..] => {
+                parts.push(Part { name, optional: true, indexed: true, at: at_text + 1 });
+                *at += 4;
+            }
+            [(Token::Dot { .. } | Token::Mark('['), _), ..] | [(Token::Mark('?'), _), (Token::Mark('['), _), ..] => {
                 return Use { parts, then: Then::Index };
             }
             _ => return Use { parts, then: Then::Nothing },
@@ -158,58 +200,66 @@ fn path<'t>(tokens: &[(Token<'t>, usize)], at: &mut usize, word: &'t str, offset
     }
 }
 
-/// Variables, parameters and functions that the text itself makes.
-fn declared<'t>(tokens: &[(Token<'t>, usize)]) -> (BTreeSet<&'t str>, BTreeSet<&'t str>) {
-    let mut locals = BTreeSet::new();
-    let mut functions = BTreeSet::new();
-    for (i, (token, _)) in tokens.iter().enumerate() {
+/// How many arguments are given in the parentheses that open before `from`.
+fn arguments(tokens: &[(Token<'_>, usize)], from: usize) -> usize {
+    let (mut depth, mut count, mut at, mut is_empty) = (0usize, 0, from, true);
+    while let Some((token, _)) = tokens.get(at) {
         match token {
-            Token::Word("let" | "const") => locals.extend(words(tokens, i + 1).take(1)),
-            Token::Word("for") if tokens.get(i + 1).map(|t| t.0) == Some(Token::Mark('(')) => {
-                locals.extend(list(tokens, i + 2, ')'));
+            Token::Mark(')') if depth == 0 => break,
+            Token::Mark(',') if depth == 0 => {
+                count += usize::from(!is_empty);
+                is_empty = true;
+                at += 1;
+                continue;
             }
-            Token::Word("for") => locals.extend(words(tokens, i + 1).take(1)),
-            Token::Word("fn") => {
-                functions.extend(words(tokens, i + 1).take(1));
-                locals.extend(list(tokens, i + 3, ')'));
-            }
-            Token::Word("catch") => locals.extend(list(tokens, i + 2, ')')),
-            Token::Mark('|') if opens_a_closure(tokens, i) => locals.extend(list(tokens, i + 1, '|')),
+            Token::Mark('(' | '[' | '{') => depth += 1,
+            Token::Mark(')' | ']' | '}') => depth = depth.saturating_sub(1),
+            Token::Mark('|') if opens_a_closure(tokens, at) => at = end_of_parameters(tokens, at + 1),
             _ => {}
         }
+        is_empty = false;
+        at += 1;
     }
-    (locals, functions)
+    count + usize::from(!is_empty)
 }
 
-/// The words that stand in a row from `from`.
-fn words<'t>(tokens: &[(Token<'t>, usize)], from: usize) -> impl Iterator<Item = &'t str> {
-    tokens.get(from..).unwrap_or_default().iter().map_while(|(token, _)| match token {
+/// What can be called because the text makes it: functions, and what maps hold.
+fn made<'t>(tokens: &[(Token<'t>, usize)]) -> BTreeSet<&'t str> {
+    let named = |window: &[(Token<'t>, usize)]| match window {
+        [(Token::Word("fn"), _), (Token::Word(name), _), ..] => Some(*name),
+        [(Token::Mark('{' | ','), _), (Token::Word(name), _), (Token::Mark(':'), _)] => Some(*name),
+        _ => None,
+    };
+    tokens.windows(3).filter_map(named).collect()
+}
+
+/// The words among these.
+fn words<'s, 't>(tokens: &'s [(Token<'t>, usize)]) -> impl Iterator<Item = &'t str> {
+    tokens.iter().filter_map(|(token, _)| match token {
         Token::Word(word) => Some(*word),
         _ => None,
     })
 }
 
-/// The words from `from` up to the mark `end`.
-fn list<'t>(tokens: &[(Token<'t>, usize)], from: usize, end: char) -> impl Iterator<Item = &'t str> {
-    let until = move |token: &&(Token<'t>, usize)| token.0 != Token::Mark(end);
-    tokens.get(from..).unwrap_or_default().iter().take_while(until).filter_map(|(token, _)| match token {
-        Token::Word(word) => Some(*word),
-        _ => None,
-    })
+/// Where the parameters of a closure end that begin at `from`: the place of the second `|`.
+fn end_of_parameters(tokens: &[(Token<'_>, usize)], from: usize) -> usize {
+    let is_parameter = |(token, _): &&(Token<'_>, usize)| matches!(token, Token::Word(_) | Token::Mark(','));
+    from + tokens.get(from..).unwrap_or_default().iter().take_while(is_parameter).count()
 }
 
 fn opens_a_closure(tokens: &[(Token<'_>, usize)], i: usize) -> bool {
     match i.checked_sub(1).map(|before| tokens[before].0) {
         None => true,
-        Some(Token::Mark(mark)) => !matches!(mark, ')' | ']' | '}' | '|'),
+        // A bar before it ended the parameters of the closure that gives this one.
+        Some(Token::Mark(mark)) => !matches!(mark, ')' | ']' | '}'),
         Some(Token::Word(word)) => KEYWORDS.contains(&word) && !matches!(word, "true" | "false" | "this"),
         Some(_) => false,
     }
 }
 
-/// Reads words from `at` on; a `nested` reading (what a string interpolates) ends at the brace that closes it.
-/// Gives where it ended.
-fn read<'t>(text: &'t str, mut at: usize, nested: bool, out: &mut Vec<(Token<'t>, usize)>) -> usize {
+/// Reads words from `at` on; a `nested` reading (what a string interpolates, in so many others) ends at the brace that
+/// closes it. Gives where it ended.
+fn read<'t>(text: &'t str, mut at: usize, nested: usize, out: &mut Vec<(Token<'t>, usize)>) -> usize {
     let bytes = text.as_bytes();
     let mut depth = 0usize;
     while at < bytes.len() {
@@ -220,19 +270,27 @@ fn read<'t>(text: &'t str, mut at: usize, nested: bool, out: &mut Vec<(Token<'t>
             b'/' if rest.starts_with("//") => at += rest.find('\n').unwrap_or(rest.len()),
             b'/' if rest.starts_with("/*") => at = comment(text, at),
             b'"' | b'\'' => {
-                out.push((Token::Literal, at));
-                at = quoted(text, at, here);
+                let end = quoted(text, at, here);
+                let inside = text.get(at + 1..end.saturating_sub(1)).filter(|inside| !inside.contains(['\\', '\n']));
+                let token = inside.filter(|_| here == b'"').map_or(Token::Literal, Token::Text);
+                out.push((token, at));
+                at = end;
             }
-            b'#' if rest.trim_start_matches('#').starts_with('"') => {
-                out.push((Token::Literal, at));
-                let hashes = rest.len() - rest.trim_start_matches('#').len();
-                let end = format!("\"{}", "#".repeat(hashes));
-                at += hashes + 1;
-                at += text[at..].find(&end).map_or(text.len() - at, |found| found + end.len());
+            b'#' => {
+                let hashes = bytes[at..].iter().take_while(|byte| **byte == b'#').count();
+                if bytes.get(at + hashes) == Some(&b'"') {
+                    out.push((Token::Literal, at));
+                    let end = format!("\"{}", "#".repeat(hashes));
+                    at += hashes + 1;
+                    at += text[at..].find(&end).map_or(text.len() - at, |found| found + end.len());
+                } else {
+                    out.extend((at..at + hashes).map(|at| (Token::Mark('#'), at)));
+                    at += hashes;
+                }
             }
             b'`' => {
                 out.push((Token::Literal, at));
-                at = interpolated(text, at + 1, out);
+                at = interpolated(text, at + 1, nested, out);
             }
             b'0'..=b'9' => {
                 out.push((Token::Literal, at));
@@ -264,7 +322,7 @@ fn read<'t>(text: &'t str, mut at: usize, nested: bool, out: &mut Vec<(Token<'t>
                 out.push((Token::Mark('{'), at));
                 at += 1;
             }
-            b'}' if nested && depth == 0 => return at + 1,
+            b'}' if nested > 0 && depth == 0 => return at + 1,
             b'}' => {
                 depth = depth.saturating_sub(1);
                 out.push((Token::Mark('}'), at));
@@ -287,20 +345,14 @@ fn read<'t>(text: &'t str, mut at: usize, nested: bool, out: &mut Vec<(Token<'t>
 }
 
 fn comment(text: &str, start: usize) -> usize {
-    let mut at = start + 2;
-    let mut depth = 1;
+    let bytes = text.as_bytes();
+    let (mut at, mut depth) = (start + 2, 1usize);
     while depth > 0 {
-        let rest = &text[at..];
-        match (rest.find("/*"), rest.find("*/")) {
-            (Some(open), Some(close)) if open < close => {
-                depth += 1;
-                at += open + 2;
-            }
-            (_, Some(close)) => {
-                depth -= 1;
-                at += close + 2;
-            }
-            (_, None) => return text.len(),
+        match bytes.get(at..at + 2) {
+            Some(b"/*") => (at, depth) = (at + 2, depth + 1),
+            Some(b"*/") => (at, depth) = (at + 2, depth - 1),
+            Some(_) => at += 1,
+            None => return text.len(),
         }
     }
     at
@@ -320,7 +372,10 @@ fn quoted(text: &str, start: usize, quote: u8) -> usize {
 }
 
 /// The inside of a backtick string; what it interpolates is read as words.
-fn interpolated<'t>(text: &'t str, mut at: usize, out: &mut Vec<(Token<'t>, usize)>) -> usize {
+fn interpolated<'t>(text: &'t str, mut at: usize, nested: usize, out: &mut Vec<(Token<'t>, usize)>) -> usize {
+    if nested >= DEEPEST {
+        return text.len();
+    }
     while at < text.len() {
         let rest = &text[at..];
         if rest.starts_with('`') {
@@ -328,7 +383,7 @@ fn interpolated<'t>(text: &'t str, mut at: usize, out: &mut Vec<(Token<'t>, usiz
         }
         if rest.starts_with("${") {
             out.push((Token::Mark('{'), at));
-            at = read(text, at + 2, true, out);
+            at = read(text, at + 2, nested + 1, out);
             out.push((Token::Mark('}'), at));
         } else {
             at += rest.chars().next().map_or(1, char::len_utf8);
@@ -351,53 +406,4 @@ fn number(text: &str, start: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn paths(text: &str) -> Vec<String> {
-        let join = |used: &Use<'_>| used.parts.iter().map(|part| part.name).collect::<Vec<_>>().join(".");
-        names(text).uses.iter().map(join).collect()
-    }
-
-    #[test]
-    fn paths_are_found_and_methods_strings_and_locals_are_not() {
-        let rows: &[(&str, &[&str])] = &[
-            ("event.process.id", &["event.process.id"]),
-            ("event.pod?.namespace == \"event.x\"", &["event.pod.namespace"]),
-            (
-                "steps.evidence?.credentials?.filter(|c| c.kind == \"k\" && c.owned) ?? []",
-                &["steps.evidence.credentials"],
-            ),
-            ("`a ${event.node} ${ #{a: run.id}.a }`", &["event.node", "run.id"]),
-            ("let n = inputs.n; n.x + item", &["inputs.n", "item"]),
-            ("#{ event: vars.a, b: 1..event.n }", &["vars.a", "event.n"]),
-            ("event[\"process\"].id // steps.x", &["event"]),
-            ("for (x, i) in detections { x.id }", &["detections"]),
-            ("1.5 + evnt.a /* run /* item */ */", &["evnt.a"]),
-            ("fn f(a) { a.b } f(event.id)", &["event.id"]),
-        ];
-        for (text, want) in rows {
-            assert_eq!(paths(text), *want, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_path_alone_is_told_from_more() {
-        for (text, want) in [
-            ("event.process.id", true),
-            (" event.pod?.name ", true),
-            ("event.args.len()", false),
-            ("!event.x", false),
-            ("event.x + 1", false),
-            ("now()", false),
-            ("\"x\"", false),
-        ] {
-            assert_eq!(names(text).only_a_path, want, "{text}");
-        }
-    }
-
-    #[test]
-    fn called_functions_are_named_with_their_place() {
-        assert_eq!(names("glob(\"*\", now()) && x.len()").calls, [("glob", 0), ("now", 10)]);
-    }
-}
+mod tests;

@@ -103,9 +103,12 @@ mod tests {
         assert!(step(&reads, "one").is_some_and(|one| one.part("outcome").is_some() && one.part("items").is_none()));
         assert!(step(&reads, "two").is_some_and(|two| two.part("items").is_some()));
         assert!(step(&reads, "three").is_none());
-        for whole in ["steps", "let all = steps; all.one.outcome", "steps[\"one\"].outcome", "steps.keys()"] {
+        for whole in
+            ["steps", "let all = steps; all.one.outcome", "let id = \"one\"; steps[id].outcome", "steps.keys()"]
+        {
             assert!(step(&all.script_reads(whole), "three").is_some(), "`{whole}` may read any step");
         }
+        assert!(step(&all.script_reads("steps[\"one\"].outcome"), "three").is_none());
         assert!(step(&all.reads("steps.one"), "one").is_some_and(|one| one.part("items").is_some()));
         assert_eq!(all.text_reads("no expression, ${{ 1 + }} and one that is none"), Reads::default());
     }

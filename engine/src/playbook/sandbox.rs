@@ -100,6 +100,14 @@ fn is_over() -> bool {
     calls.is_multiple_of(ASKED_EVERY) && BOUND.get().is_some_and(|bound| spent() > bound.until)
 }
 
+/// What a function asks that takes long by itself: to the engine it is one operation.
+pub(crate) fn in_time() -> Fallible<()> {
+    match BOUND.get().is_some_and(|bound| spent() > bound.until) {
+        true => Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into()),
+        false => Ok(()),
+    }
+}
+
 fn over_time(_operations: u64) -> Option<Dynamic> {
     is_over().then_some(Dynamic::UNIT)
 }

@@ -75,16 +75,23 @@ impl Wanted {
 
     /// The wanted parts of `json`, which stands at `path` (`event.process`).
     pub(crate) fn pick(&self, json: &Json, path: &mut Vec<String>) -> Dynamic {
+        self.pick_in(json, path, false)
+    }
+
+    /// The same, of what may stand in something that is wanted as a whole. Parts that are named are there all the same.
+    fn pick_in(&self, json: &Json, path: &mut Vec<String>, whole: bool) -> Dynamic {
         let Json::Object(object) = json else { return to_dynamic(json) };
-        if self.whole {
-            return to_dynamic(json);
-        }
+        let whole = whole || self.whole;
         let mut map = Map::new();
+        if whole {
+            let unnamed = object.iter().filter(|(name, _)| !self.parts.contains_key(*name));
+            map.extend(unnamed.map(|(name, value)| (name.as_str().into(), to_dynamic(value))));
+        }
         for (name, wanted) in &self.parts {
             path.push(name.clone());
             match object.get(name) {
                 Some(value) => {
-                    map.insert(name.as_str().into(), wanted.pick(value, path));
+                    map.insert(name.as_str().into(), wanted.pick_in(value, path, whole));
                 }
                 None if may_be_absent(path) => {
                     map.insert(name.as_str().into(), Dynamic::UNIT);

@@ -5,6 +5,7 @@
 use super::read::Against;
 use crate::load::reader::{Reader, one_of};
 use crate::load::yaml::{Entry, Node};
+use crate::playbook::check::inputs as schemas;
 use crate::playbook::gives::{self, Gives};
 use quell_model::playbook::{Step, StepKind};
 use quell_model::{Class, Json, fields};
@@ -47,6 +48,14 @@ impl Gives for Against<'_> {
 pub(super) fn outputs_of(reader: &mut Reader<'_>, action: &str, parts: &[Entry], against: &Against<'_>) {
     let Some(names) = against.of_action(action) else { return };
     unknown(reader, parts, &names, |name| format!("`{action}` has no output `{name}`"));
+    let Some(spec) = against.known.action(action) else { return };
+    let schema = (spec.output)().to_value();
+    for part in parts {
+        if let Some(expected) = schemas::wanted(&schema, &part.key, &part.value.to_json()) {
+            let what = format!("`{action}` never gives such a `{}`", part.key);
+            reader.error(part.value.at, what, expected);
+        }
+    }
 }
 
 /// Names under `sigma` of an event: those that rules can read of its class. Records have the names that their source gives.

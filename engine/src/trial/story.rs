@@ -2,6 +2,7 @@
 //!
 //! Owns that reading alone. Reads the journal's records, never the engine's state.
 
+use crate::run::machine::WAIT;
 use quell_model::playbook::{Playbook, StepKind};
 use quell_model::record::{QuestionKind, Record, RunState};
 use quell_model::{Body, Json, Outcome, StepId};
@@ -41,13 +42,15 @@ pub(super) struct StepStory {
     pub(super) intended: bool,
     /// It asked somebody.
     pub(super) asked: bool,
+    /// It is one that asks or waits, and has begun to: it need not have ended.
+    began: bool,
 }
 
 impl StepStory {
     /// Whether it did something, or tried to.
     pub(super) fn ran(&self) -> bool {
         use Outcome::{Already, Done, Failed, Stuck, Undone, Verified};
-        matches!(self.outcome, Some(Verified | Done | Already | Failed | Undone | Stuck)) || self.intended
+        matches!(self.outcome, Some(Verified | Done | Already | Failed | Undone | Stuck)) || self.intended || self.began
     }
 
     /// Whether the run came to it.
@@ -98,10 +101,12 @@ impl Story {
             Body::QuestionAsked(asked) => {
                 let step = self.step(asked.part.step.as_str());
                 step.asked = true;
+                step.began |= asked.question == QuestionKind::Ask;
                 if asked.question == QuestionKind::Approve {
                     step.inputs.push(asked.input.clone());
                 }
             }
+            Body::TimerSet(timer) if timer.what.as_str() == WAIT => self.step(timer.part.step.as_str()).began = true,
             Body::StepFailed(failed) => {
                 let step = self.step(failed.part.step.as_str());
                 step.attempts = step.attempts.max(failed.attempt);

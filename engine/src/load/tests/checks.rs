@@ -35,14 +35,17 @@ fn said(text: &str) -> String {
     with(|known| print(&playbook(Path::new("p.yaml"), text, known).1))
 }
 
-/// A playbook that acts by itself and has a limit of runs.
+/// A playbook that acts by itself and has limits.
 fn steps(body: &str) -> String {
-    format!("playbook: p\nmode: enforce\nlimits: {{ runs: 5/h }}\nsteps:\n  {}\n", body.replace('\n', "\n  "))
+    format!(
+        "playbook: p\nmode: enforce\nlimits: {{ runs: 5/h, targets: 5/run }}\nsteps:\n  {}\n",
+        body.replace('\n', "\n  ")
+    )
 }
 
 /// The same, started by a schedule.
 fn scheduled(body: &str) -> String {
-    steps(body).replace("steps:", "on: { schedule: { cron: \"0 6 * * *\" } }\nsteps:")
+    steps(body).replace(", targets: 5/run", "").replace("steps:", "on: { schedule: { cron: \"0 6 * * *\" } }\nsteps:")
 }
 
 fn on(body: &str) -> String {
@@ -213,6 +216,8 @@ fn two_that_would_answer_the_same_are_told_by_what_really_starts_both() {
         ),
         ("detections: { rules: [nowhere] }", "detections: { rules: [nowhere] }", "rule `nowhere`"),
         ("detections: { tags: [attack.t9.001] }", "detections: { tags: [attack.t9] }", "tag `attack.t9.001`"),
+        ("incident: opened", "incident: [resolved, opened]", "an incident that is opened"),
+        ("schedule: { cron: \"0 6 * * *\" }", "schedule: { cron: \"0 6 * * *\" }", "the schedule `0 6 * * *`"),
     ] {
         let told = both((first, kill), (second, kill));
         let what = format!("two.yaml:7:3 warning: `one` and `two` would both do `process.kill` on {shared}\n");
@@ -251,6 +256,7 @@ fn two_that_do_not_meet_are_not_told() {
             "detections: { tags: [attack.t1082, attack.t1059], level: high }",
             (kill, kill),
         ),
+        row("incident: opened", "incident: resolved", (kill, kill)),
         row("detections: { level: high }", "schedule: { cron: \"0 6 * * *\" }", (kill, kill)),
         row("detections: { level: high }", "detections: { level: high }", (kill, "action: process.freeze")),
         row(

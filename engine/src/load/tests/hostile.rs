@@ -94,6 +94,9 @@ fn no_depth_breaks_the_reader() {
         let (playbook, mistakes) = load(&nested(n));
         assert_eq!(playbook.is_none(), n > 10, "{n}: {mistakes:?}");
     }
+    let deep = format!("${{{{ {}{} }}}}", "`${".repeat(20_000), "}".repeat(10_000));
+    let (playbook, mistakes) = load(&format!("playbook: p\nsteps: {{ s: {{ tell: '{deep}' }} }}\n"));
+    assert!(playbook.is_none() && !mistakes.is_empty());
     let steps: String = (0..500)
         .map(|n| {
             format!("  s{n}: {{ tell: x, needs: [{}] }}\n", if n > 0 { format!("s{}", n - 1) } else { String::new() })

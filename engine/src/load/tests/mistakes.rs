@@ -155,6 +155,11 @@ fn what_is_no_yaml_is_told_with_what_may_be_meant() {
         ("playbook: p\nsteps: { s: { tell: ${{ event.node }} } }\n", "an expression in quotes"),
         ("playbook: p\nsteps: { s: { tell: \"${{ event[\"node\"] }}\" } }\n", "`\\\"` for a quote within \"…\""),
         ("playbook: p\ndescription: kills: all of it\n", "text that holds `: ` in quotes"),
+        ("playbook: p\ndescription: \"kills\n", "a quote at the end"),
+        ("playbook: p\nsteps: *all\n", "`&name` before"),
+        ("playbook: p\nsteps: { s: { needs: [k }, tell: x }\n", "for each `[` its `]`"),
+        ("playbook: p\ndescription: \"kills\" all\n", "nothing behind the quote"),
+        ("playbook: p\ndescription: \"C:\\q\"\n", "an escape that there is"),
     ] {
         let (none, mistakes) = load(text);
         assert!(none.is_none() && mistakes.len() == 1, "{text}: {mistakes:?}");

@@ -77,13 +77,21 @@ fn acts<'p>(playbook: &'p Playbook, known: &Known<'_>) -> Vec<(&'p Step, &'p str
 /// What starts both, for people; none if nothing does. With an `if` each they are told apart, unless it is the same one.
 fn shared_trigger(one: &Side<'_>, other: &Side<'_>, rules: &[RuleRef]) -> Option<String> {
     let (a, b) = (one.playbook, other.playbook);
-    let (first, second) = (a.on.detections.as_ref()?, b.on.detections.as_ref()?);
     let text = |playbook: &Playbook| playbook.on.condition.as_ref().map(|condition| condition.text.trim().to_owned());
     if let (Some(first), Some(second)) = (text(a), text(b))
         && first != second
     {
         return None;
     }
+    let moment = || a.on.incident.iter().find(|moment| b.on.incident.contains(moment));
+    let incident = || moment().map(|moment| format!("an incident that is {moment}"));
+    let schedule = || a.on.schedule.as_ref().filter(|schedule| b.on.schedule.as_ref() == Some(*schedule));
+    let schedule = || schedule().map(|schedule| format!("the schedule `{}`", schedule.cron));
+    shared_detections(one, other, rules).or_else(incident).or_else(schedule)
+}
+
+fn shared_detections(one: &Side<'_>, other: &Side<'_>, rules: &[RuleRef]) -> Option<String> {
+    let (first, second) = (one.playbook.on.detections.as_ref()?, other.playbook.on.detections.as_ref()?);
     let shared = one.rules.iter().filter(|number| other.rules.contains(number));
     let mut both: Vec<&str> = shared.map(|number| rules[*number].name.as_str()).collect();
     both.sort_unstable();

@@ -139,17 +139,24 @@ fn irreversible(
     spec: Option<&'static ActionSpec>,
 ) {
     let is_free = draft.mode.strictest(step.mode.unwrap_or(Mode::Enforce)) == Mode::Enforce;
-    // `limits.runs` counts what detections start, and no moments of a schedule.
-    let runs = draft.limits.runs.is_some() && draft.on.schedule.is_none();
+    // `limits.runs` counts what detections and incidents start: no moments of a schedule, no people, no other runs.
+    let counts = draft.on.detections.is_some() || !draft.on.incident.is_empty();
+    let runs = draft.limits.runs.is_some() && counts && draft.on.schedule.is_none();
     let is_held = step.approve.is_some() || draft.limits.targets.is_some() || runs;
     let cannot = spec.is_some_and(|spec| !spec.undoable && changes(spec));
     if let (Some(at), true, false, StepKind::Action { action, .. }) =
         (places.action, is_free && cannot, is_held, &step.kind)
     {
         let what = format!("`{action}` cannot be taken back, nobody is asked, and nothing limits it");
-        let expected = match draft.on.schedule.is_some() {
-            true => "`limits: { targets: 5/run }` on the playbook (`runs` counts no moments), or `approve` on the step",
-            false => "`limits: { runs: 20/h, targets: 5/run }` on the playbook, or `approve` on the step",
+        let expected = match (draft.on.schedule.is_some(), counts) {
+            (true, _) => {
+                "`limits: { targets: 5/run }` on the playbook (`runs` counts no moments), or `approve` on the step"
+            }
+            (false, false) => {
+                "`limits: { targets: 5/run }` on the playbook (`runs` counts no starts by people or other runs), or \
+                 `approve` on the step"
+            }
+            (false, true) => "`limits: { runs: 20/h, targets: 5/run }` on the playbook, or `approve` on the step",
         };
         reader.warning(at, what, expected);
     }

@@ -37,7 +37,7 @@ fn links<'s, 't>(tokens: &'s Tokens<'t>) -> Option<(&'s Tokens<'t>, Vec<&'s Toke
     let first = match tokens.first()?.0 {
         Token::Word(word) if is_keyword(word) => return None,
         Token::Word(_) => 1 + called(&tokens[1..])?,
-        Token::Literal => 1,
+        Token::Literal | Token::Text(_) => 1,
         Token::Mark('(' | '[') => group(tokens)?,
         _ => return None,
     };

@@ -98,7 +98,17 @@ fn object<'s>(reader: &mut Reader<'_>, schema: &'s Json, root: &Json, entries: &
 
 /// Checks one value that is written out. Of secrets their own check speaks.
 fn value(reader: &mut Reader<'_>, schema: &Json, root: &Json, node: &Node, what: &str) {
-    if holds_expression(node) || takes(schema, root) == Takes::Only {
+    if takes(schema, root) == Takes::Only {
+        return;
+    }
+    if let Value::Text(text) = &node.value
+        && text.contains(template::OPEN)
+    {
+        // What it will read is not known, and that it will be text.
+        if template::whole(text).is_none() && !may_be_text(schema, root, text) {
+            let what = format!("{what} holds text beside its expression, and so is text");
+            reader.error(node.at, what, describe(schema, root));
+        }
         return;
     }
     let schema = resolve(schema, root);
@@ -143,9 +153,28 @@ pub(crate) fn misfit(schema: &Json, value: &Json) -> Option<String> {
     })
 }
 
-/// A text that holds an expression has any type.
-fn holds_expression(node: &Node) -> bool {
-    matches!(&node.value, Value::Text(text) if text.contains(template::OPEN))
+/// What a schema's property would rather have than this value; none where it fits.
+pub(crate) fn wanted(schema: &Json, property: &str, value: &Json) -> Option<String> {
+    let part = schema.get("properties")?.get(property)?;
+    (!fits(part, schema, value)).then(|| describe(part, schema))
+}
+
+/// Whether a text could fit of which only the beginning is known, up to its first expression.
+fn may_be_text(schema: &Json, root: &Json, text: &str) -> bool {
+    let schema = resolve(schema, root);
+    if schema.get("const").is_some() || schema.get("enum").is_some() {
+        let begins = text.split(template::OPEN).next().unwrap_or_default();
+        return words(schema, root).iter().any(|word| word.starts_with(begins));
+    }
+    if let Some(any) = alternatives(schema) {
+        return any.iter().any(|one| may_be_text(one, root, text));
+    }
+    let all = schema.get("allOf").and_then(Json::as_array);
+    if all.is_some_and(|all| !all.iter().all(|one| may_be_text(one, root, text))) {
+        return false;
+    }
+    let types = types(schema);
+    types.is_empty() || types.iter().any(|kind| *kind == "string")
 }
 
 pub(crate) fn resolve<'j>(schema: &'j Json, root: &'j Json) -> &'j Json {

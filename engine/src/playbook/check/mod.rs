@@ -5,6 +5,7 @@
 //!        ├─ inputs   does the action exist, is its input what its schema says
 //!        ├─ secrets  does each stand where one is taken, and nothing else there
 //!        ├─ uses     do expressions compile, do they name what is there; absent: is it there whenever they walk through it
+//!        ├─ calls    are there the functions and methods that they call
 //!        ├─ people   are those it asks known
 //!        ├─ never    what can never run, end or hold as it is written
 //!        ├─ trigger  do the rules and tags exist that it asks for, or that its steps wait for, and are they bad enough
@@ -17,6 +18,7 @@
 mod absent;
 pub(crate) mod across;
 mod bounds;
+mod calls;
 mod cut;
 pub(crate) mod inputs;
 mod needs;

@@ -2,13 +2,13 @@
 //!
 //! A name that nothing can ever have is an error here, so that it is never a surprise in a run.
 
+use super::calls;
 use crate::load::Known;
 use crate::load::found::{Found, Stands};
 use crate::load::playbook::Draft;
 use crate::load::reader::{Reader, one_of};
 use crate::load::yaml::Place;
 use crate::playbook::expression::Expressions;
-use crate::playbook::functions;
 use crate::playbook::gives::{self, EVERY_STEP};
 use crate::playbook::graph::Graph;
 use crate::playbook::names::{self, Names, Part, Use};
@@ -18,89 +18,7 @@ use quell_model::{Json, Name, StepId, fields};
 use std::sync::LazyLock;
 
 /// Compiles; keeps nothing of a run.
-static COMPILER: LazyLock<Expressions> = LazyLock::new(Expressions::new);
-
-/// What the language itself brings, that can be called by name.
-const BUILT_IN: &[&str] = &[
-    "type_of",
-    "is_def_var",
-    "is_def_fn",
-    "is_shared",
-    "Fn",
-    "call",
-    "curry",
-    "print",
-    "debug",
-    "exit",
-    "take",
-    "abs",
-    "sign",
-    "min",
-    "max",
-    "parse_int",
-    "parse_float",
-    "to_int",
-    "to_float",
-    "to_string",
-    "to_debug",
-    "to_json",
-    "sqrt",
-    "floor",
-    "ceiling",
-    "round",
-    "int",
-    "fraction",
-    "exp",
-    "ln",
-    "log",
-    "PI",
-    "E",
-    "sin",
-    "cos",
-    "tan",
-    "range",
-    "len",
-    "is_empty",
-    "contains",
-    "keys",
-    "values",
-    "blob",
-    "to_hex",
-    "to_octal",
-    "to_binary",
-    "split",
-    "trim",
-    "replace",
-    "starts_with",
-    "ends_with",
-    "to_upper",
-    "to_lower",
-    "sub_string",
-    "index_of",
-    "push",
-    "pop",
-    "filter",
-    "map",
-    "reduce",
-    "some",
-    "all",
-    "find",
-    "sort",
-    "reverse",
-    "insert",
-    "remove",
-    "extract",
-    "bits",
-    "set_tag",
-    "tag",
-    "get",
-    "set",
-    "is_nan",
-    "is_finite",
-    "is_infinite",
-    "is_zero",
-    "parse_json",
-];
+pub(super) static COMPILER: LazyLock<Expressions> = LazyLock::new(Expressions::new);
 
 /// What a detection has.
 const DETECTION: &[&str] = &["id", "rule", "title", "level", "tags", "matched", "events"];
@@ -134,15 +52,18 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
             let (line, column) = error.place.unwrap_or((1, 1));
             let at = found.place_of(reader.source, line, column);
             let what = if found.script { "the script" } else { "the expression" };
-            let expected = match error.what.starts_with("Invalid character") {
-                true => "text in double quotes: within single ones stands one character",
-                false => "Rhai, as the reference of expressions has it",
+            let expected = match error.what.as_str() {
+                what if what.starts_with("Invalid character") => {
+                    "text in double quotes: within single ones stands one character"
+                }
+                what if what.contains("'switch'") => "`if` and `else`: `switch` is silent about values of another type",
+                _ => "Rhai, as the reference of expressions has it",
             };
             reader.error(at, format!("{what} cannot be read: {}", error.what), expected);
             continue;
         }
         let names = names::names(&found.text);
-        check.calls(reader, found, &names);
+        calls::check(reader, found, &names);
         for used in &names.uses {
             check.used(reader, found, &names, used);
         }
@@ -150,17 +71,6 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
 }
 
 impl Check<'_, '_> {
-    fn calls(&self, reader: &mut Reader<'_>, found: &Found, names: &Names<'_>) {
-        for (name, at) in &names.calls {
-            let at = found.place(reader.source, *at, name.len());
-            if !functions::NAMES.contains(name) && !BUILT_IN.contains(name) {
-                let mistake = reader.source.error(at, format!("there is no function `{name}`"));
-                let all = functions::NAMES.iter().chain(BUILT_IN).copied();
-                reader.note(mistake.expected(one_of(functions::NAMES)).nearest(name, all));
-            }
-        }
-    }
-
     fn used(&self, reader: &mut Reader<'_>, found: &Found, names: &Names<'_>, used: &Use<'_>) {
         let root = used.root();
         let at = self.place(reader, found, &used.parts[0]);
@@ -358,6 +268,7 @@ pub(super) fn is_own(part: &Part<'_>) -> bool {
 /// The names right below a path of the event.
 fn below(path: &str) -> Vec<&'static str> {
     let mut all: Vec<&'static str> = fields::known_anywhere()
+        .chain(fields::PARENT.iter().copied())
         .filter_map(|name| match path {
             "" => Some(name),
             _ => name.strip_prefix(path)?.strip_prefix('.'),

@@ -9,7 +9,7 @@ fn now() -> Timestamp {
 
 fn with<T>(look: impl FnOnce(&Expressions, &Scope<'_>) -> T) -> T {
     let event = json!({
-        "process": {"id": "b:42:1:2", "user": "web", "uid": 33, "args": ["sh", "-i"], "stdio": null},
+        "process": {"id": "b:42:1:2", "user": "web", "uid": 33, "parent": {"pid": 7}, "args": ["sh", "-i"], "stdio": null},
         "pod": null, "node": "n1", "time": "2026-01-31T11:50:00Z",
         "network": {"destination_ip": "10.1.2.3"}
     });
@@ -51,6 +51,10 @@ fn expressions_give_what_they_should() {
         ("event.process.args.len", json!(2)),
         ("event.process.args[0]", json!("sh")),
         ("event[\"node\"]", json!("n1")),
+        ("event[\"process\"][\"user\"]", json!("web")),
+        ("event.process[\"memfd\"] == ()", json!(true)),
+        ("event.process.parent != () && event.process.parent.image != ()", json!(false)),
+        ("event.process.parent.len() > 0 && event.process.parent.image == ()", json!(true)),
         ("event.process.uid + vars.n", json!(36)),
         ("steps.kill.killed", json!([{"pid": 1}, {"pid": 2}])),
         ("steps.kill?.killed?.len() ?? 0", json!(2)),
@@ -153,6 +157,16 @@ fn hostile_texts_are_stopped() {
     });
 }
 
+/// The compiler bounds what is in each other, and is asked before anybody else reads the text.
+#[test]
+fn no_depth_of_texts_in_texts_ends_the_stack() {
+    let deep = format!("{}{}", "`${".repeat(20_000), "}".repeat(10_000));
+    let expressions = Expressions::new();
+    assert!(expressions.compile(&deep).is_err());
+    assert!(expressions.compile_script(&deep).is_err());
+    assert_eq!(crate::playbook::secret::named(&format!("${{{{ {deep} }}}}")), None);
+}
+
 #[test]
 fn a_script_gives_a_map() {
     with(|expressions, scope| {
@@ -203,6 +217,15 @@ fn what_an_attacker_wrote_at_length_can_still_be_asked_about() {
     ] {
         assert_eq!(expressions.eval(text, &scope).as_ref(), Ok(&want), "{text}");
     }
+}
+
+/// One call is one operation, however long its text is.
+#[test]
+fn a_long_glob_is_stopped_by_the_time() {
+    let event = json!({"process": {"command_line": "a".repeat(131_072), "cwd": "*a".repeat(500)}});
+    let scope = Scope { event: &event, ..Scope::empty(now()) };
+    let error = Expressions::new().eval("glob(event.process.cwd, event.process.command_line)", &scope).unwrap_err();
+    assert_eq!(error.what, "it runs longer than 100 ms");
 }
 
 #[test]
