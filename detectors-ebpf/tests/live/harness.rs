@@ -82,7 +82,7 @@ fn is_ours(event: &dyn Event) -> bool {
 
 impl Log {
     /// What is told from now on: a pid may have been another's before.
-    fn from_now(&self) -> Self {
+    fn onwards(&self) -> Self {
         Self { told: Arc::clone(&self.told), from: self.told.events().len() }
     }
 
@@ -145,7 +145,7 @@ pub(crate) fn live() -> Option<Quiet> {
     if inside() {
         live.come_through();
     }
-    Some(Quiet { log: live.log.from_now(), _quiet: quiet })
+    Some(Quiet { log: live.log.onwards(), _quiet: quiet })
 }
 
 pub(crate) struct Quiet {
