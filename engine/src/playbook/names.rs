@@ -234,7 +234,7 @@ fn made<'t>(tokens: &[(Token<'t>, usize)]) -> BTreeSet<&'t str> {
 }
 
 /// The words among these.
-fn words<'s, 't>(tokens: &'s [(Token<'t>, usize)]) -> impl Iterator<Item = &'t str> {
+fn words<'t>(tokens: &[(Token<'t>, usize)]) -> impl Iterator<Item = &'t str> {
     tokens.iter().filter_map(|(token, _)| match token {
         Token::Word(word) => Some(*word),
         _ => None,

@@ -35,17 +35,22 @@ fn said(text: &str) -> String {
     with(|known| print(&playbook(Path::new("p.yaml"), text, known).1))
 }
 
-/// A playbook that acts by itself and has limits.
+/// A playbook that detections start, that acts by itself and has a limit of runs.
 fn steps(body: &str) -> String {
     format!(
-        "playbook: p\nmode: enforce\nlimits: {{ runs: 5/h, targets: 5/run }}\nsteps:\n  {}\n",
+        "playbook: p\nmode: enforce\nlimits: {{ runs: 5/h }}\non: {{ detections: {{ level: high }} }}\nsteps:\n  {}\n",
         body.replace('\n', "\n  ")
     )
 }
 
 /// The same, started by a schedule.
 fn scheduled(body: &str) -> String {
-    steps(body).replace(", targets: 5/run", "").replace("steps:", "on: { schedule: { cron: \"0 6 * * *\" } }\nsteps:")
+    steps(body).replace("{ detections: { level: high } }", "{ schedule: { cron: \"0 6 * * *\" } }")
+}
+
+/// The same, started by people and other runs.
+fn by_hand(body: &str) -> String {
+    steps(body).replace("on: { detections: { level: high } }\n", "")
 }
 
 fn on(body: &str) -> String {
@@ -113,7 +118,8 @@ fn every_item_is_told_with_its_place() {
             "playbook: p\nmode: approve\nsteps: { s: { tell: x, mode: enforce } }\n".to_owned(),
         ),
         ("a wait about nothing", scheduled("w: { wait: { until: { rules: [reverse-shell] } } }")),
-        ("a wait that may be about nothing", steps("w: { wait: { until: { rules: [reverse-shell] } } }")),
+        ("a wait that may be about nothing", by_hand("w: { wait: { until: { rules: [reverse-shell] } } }")),
+        ("runs that nothing counts", by_hand(&format!("a: {{ {kill} }}"))),
         ("irreversible at moments", scheduled(&format!("a: {{ {kill} }}"))),
         ("what a plain wait has seen", steps("w: { wait: 5m }\ns: { needs: [w], tell: \"${{ steps.w.seen }}\" }")),
         (

@@ -174,7 +174,7 @@ fn may_be_text(schema: &Json, root: &Json, text: &str) -> bool {
         return false;
     }
     let types = types(schema);
-    types.is_empty() || types.iter().any(|kind| *kind == "string")
+    types.is_empty() || types.contains(&"string")
 }
 
 pub(crate) fn resolve<'j>(schema: &'j Json, root: &'j Json) -> &'j Json {

@@ -87,7 +87,7 @@ impl Check<'_, '_> {
         if matches!(found.stands, Stands::Until { .. }) {
             here.push("seen");
         }
-        if names.locals.contains(root) {
+        if names.locals.contains(root) && names::ROOTS.contains(&root) {
             let what = format!("`{root}` is quell's own name and cannot be a variable of the expression");
             return reader.error(at, what, "another name");
         }

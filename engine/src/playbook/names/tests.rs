@@ -49,7 +49,8 @@ fn an_index_is_no_path_alone() {
 
 #[test]
 fn what_is_called_is_named_with_its_place_and_how_much_it_is_given() {
-    let rows: &[(&str, &[(&str, usize, usize, bool)])] = &[
+    type Called = (&'static str, usize, usize, bool);
+    let rows: &[(&str, &[Called])] = &[
         ("glob(\"*\", now()) && x.len()", &[("glob", 0, 2, false), ("now", 10, 0, false), ("len", 22, 1, true)]),
         ("a.b.reduce(|sum, x| sum + x, 0)", &[("reduce", 4, 3, true)]),
         ("a.filter(|x| { f([x, 1], #{ a: 1, b: 2 },) })", &[("filter", 2, 2, true), ("f", 15, 2, false)]),
