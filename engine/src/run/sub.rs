@@ -217,7 +217,7 @@ impl<W: Send + 'static> Core<W> {
         let last = self.ink.readable(&stream)?.kinds(&[Kind::RunFinished])?;
         let (outputs, summary) = match last.into_iter().next_back().map(|record| record.body) {
             Some(Body::RunFinished(finished)) => {
-                let outputs = self.contents.whole(&finished.outputs).map_err(|error| error.to_string())?;
+                let outputs = self.contents.whole(&finished.outputs)?;
                 (outputs, finished.summary)
             }
             _ => (Json::Null, String::new()),
