@@ -589,7 +589,12 @@ fn what_a_pause_holds_back_wakes_nobody() {
     yard.things.busy.store(1, Ordering::SeqCst);
     let run = yard.attack(1);
     yard.clock.advance(2 * HOUR);
-    yard.stage.core.turn();
+    let now = yard.clock.now();
+    // What the run did is read once the journal has it.
+    while yard.stage.core.runs.get(&run).and_then(|live| live.run.next_wait(now)).is_none() {
+        yard.stage.core.turn();
+        std::thread::yield_now();
+    }
     yard.ask(Request::Pause { paused: true, by: "ann".into() }).unwrap();
     yard.clock.advance(HOUR);
     yard.stage.core.turn();

@@ -121,6 +121,7 @@ fn a_schedule_that_is_new_or_another_misses_nothing_from_before() {
     // Without it, and with it again.
     stage.core.reload(Definitions { playbooks: Vec::new(), ..weekly(long) });
     stage.core.reload(weekly(long));
+    stage.settle();
     let sets = stage.journal.latest(&[Kind::ScheduleSet], 10).unwrap();
     let set = |record: &Record| matches!(&record.body, Body::ScheduleSet(set) if set.schedule.is_some());
     assert_eq!(sets.iter().map(set).collect::<Vec<_>>(), [true, false, true]);

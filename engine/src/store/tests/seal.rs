@@ -116,3 +116,13 @@ fn many_streams_take_several_seals() {
     assert_eq!(counts, [200, 200, 50]);
     assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
 }
+
+/// The text of a head, which the records of every journal have.
+#[test]
+fn the_text_of_a_head_is_as_it_was() {
+    let hash = quell_model::Hash::of(b"head");
+    let head = quell_model::record::SealedHead { stream: StreamId::from("run/r-1"), last: 3, hash };
+    let text = format!(r#"{{"stream":"run/r-1","last":3,"hash":"{hash}"}}"#);
+    assert_eq!(serde_json::to_string(&head).unwrap(), text);
+    assert_eq!(serde_json::from_str::<quell_model::record::SealedHead>(&text).unwrap(), head);
+}

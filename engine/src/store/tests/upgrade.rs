@@ -150,6 +150,9 @@ fn views(journal: &Journal) -> String {
     )
 }
 
+/// Kinds that came after the former format.
+const LATER: &[Kind] = &[Kind::MomentDecided, Kind::ExceptionDrafted, Kind::HeadsSealed];
+
 fn holds_all(journal: &Journal, with_slate: bool, with_apart: bool) {
     assert_eq!(journal.health().recovery, Vec::<String>::new());
     assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
@@ -158,7 +161,10 @@ fn holds_all(journal: &Journal, with_slate: bool, with_apart: bool) {
     database.extend(with_apart.then(apart));
     let mut bodies: BTreeMap<StreamId, Vec<(u64, Body)>> = BTreeMap::new();
     for batch in database {
-        let numbered = (batch.expected + 1..).zip(batch.records).map(|(seq, record)| (seq, record.body));
+        // The former format has neither what lies apart nor the kinds that came with it.
+        let known = |record: &NewRecord| with_apart || !LATER.contains(&record.body.kind());
+        let records = batch.records.into_iter().filter(known);
+        let numbered = (batch.expected + 1..).zip(records).map(|(seq, record)| (seq, record.body));
         bodies.entry(batch.stream).or_default().extend(numbered);
     }
     let read = all(journal).into_iter().map(|(stream, records)| {
@@ -252,7 +258,7 @@ fn every_earlier_schema_is_brought_up_with_its_data() {
         assert_eq!(again.verify().unwrap(), Vec::<String>::new());
         let db = Connection::open(dir.path().join("journal.db")).unwrap();
         let kinds: usize = db.query_row("SELECT count(*) FROM kinds", [], |row| row.get(0)).unwrap();
-        assert_eq!(kinds, Kind::ALL.len(), "schema {schema}: every kind is noted");
+        assert_eq!(kinds, Kind::ALL.len() - LATER.len(), "schema {schema}: every kind is noted");
     }
 }
 
