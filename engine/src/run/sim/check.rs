@@ -50,7 +50,6 @@ pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Resu
         story.consent_comes_first()?;
         story.waits_are_kept()?;
         story.subs_are_followed(&streams)?;
-        story.was_done_before_it_was_wanted_back()?;
         story.told_is_so(&state)?;
     }
     for call in &state.calls {
@@ -179,37 +178,6 @@ impl<'a> Story<'a> {
                 }
                 Body::StepFinished(finished) if over || !parts.insert(finished.part.clone()) => {
                     return Err(format!("run {}: `{}` ended twice, or after its run", self.id, finished.part));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// What is taken back was done before somebody wanted it back: what a part does when it begins again is another matter.
-    fn was_done_before_it_was_wanted_back(&self) -> Result<(), String> {
-        // Begun, by this try; and of those, what nobody has wanted back since.
-        let (mut begun, mut unasked): (BTreeSet<&Part>, BTreeSet<&Part>) = (BTreeSet::new(), BTreeSet::new());
-        for record in self.records {
-            let begins = match &record.body {
-                Body::StepIntended(intent) => Some(&intent.part),
-                Body::SubRunStarted(sub) => Some(&sub.part),
-                _ => None,
-            };
-            // What a start takes up is no other try.
-            unasked.extend(begins.filter(|part| begun.insert(*part)));
-            match &record.body {
-                Body::RunReopened(reopened) => {
-                    begun.retain(|part| reopened.again.iter().all(|again| !again.covers(part)));
-                }
-                Body::UndoBegan(began) => {
-                    unasked.retain(|part| began.only.as_ref().is_some_and(|only| !only.covers(part)));
-                }
-                Body::UndoIntended(undo) if unasked.contains(&undo.part) => {
-                    let (id, seq, part) = (&self.id, record.seq, &undo.part);
-                    return Err(format!(
-                        "run {id}: `{part}` is taken back (record {seq}), and nobody has asked for that"
-                    ));
                 }
                 _ => {}
             }
