@@ -166,11 +166,7 @@ fn contained() -> Story {
         decided("contain", TriggerDecision::Started, Some("r-1")),
         decided("miner", TriggerDecision::NotMine, None),
     ];
-    story.put(
-        "incident/i-1",
-        2,
-        DetectionAccepted { detection: detection("reverse-shell", 0), decided: decisions, counted_later: false },
-    );
+    story.put("incident/i-1", 2, accepted(detection("reverse-shell", 0), decisions));
     story.put("run/r-1", 2, started("r-1", Mode::Enforce));
     let joined = IncidentJoined { detection: None, run: Some("r-1".into()), level: Level::Informational, count: 0 };
     story.put("incident/i-1", 2, joined);
@@ -199,6 +195,10 @@ fn contained() -> Story {
     let (state, why) = (IncidentState::Resolved, "cleaned up".to_owned());
     story.put("incident/i-1", 9_500, IncidentChanged::to(state, "ana".into(), why));
     story
+}
+
+fn accepted(detection: Detection, decided: Vec<Decided>) -> DetectionAccepted {
+    DetectionAccepted { detection, decided, counted_later: false }
 }
 
 #[test]
@@ -284,11 +284,7 @@ fn held_back() -> Story {
     story.put("system", 1, PauseChanged { paused: false, by: "root".into() });
     story.put("incident/i-1", 2, opened());
     let decisions = vec![decided("contain", TriggerDecision::Started, Some("r-1"))];
-    story.put(
-        "incident/i-1",
-        2,
-        DetectionAccepted { detection: detection("reverse-shell", 0), decided: decisions, counted_later: false },
-    );
+    story.put("incident/i-1", 2, accepted(detection("reverse-shell", 0), decisions));
     story.put("run/r-1", 2, started("r-1", Mode::Observe));
     story.put(
         "run/r-1",
@@ -381,11 +377,7 @@ fn what_asks_a_person_does_not_only_plan() {
     let mut story = Story::new();
     story.put("incident/i-1", 2, opened());
     let decisions = vec![decided("contain", TriggerDecision::Started, Some("r-1"))];
-    story.put(
-        "incident/i-1",
-        2,
-        DetectionAccepted { detection: detection("reverse-shell", 0), decided: decisions, counted_later: false },
-    );
+    story.put("incident/i-1", 2, accepted(detection("reverse-shell", 0), decisions));
     story.put("run/r-1", 2, started("r-1", Mode::Approve));
     assert_eq!(story.explain("i-1").held[0].held, "contain asks before it acts (approve)");
 }
@@ -487,7 +479,7 @@ fn foreign_text_is_bounded_and_stays_as_it_is() {
     event.own =
         json!({"process": {"pid": 7, "image": "/tmp/\u{1b}[2J", "command_line": command}}).as_object().unwrap().clone();
     loud.event = Arc::new(event);
-    story.put("incident/i-1", 1, DetectionAccepted { detection: loud, decided: Vec::new(), counted_later: false });
+    story.put("incident/i-1", 1, accepted(loud, Vec::new()));
     let view = story.incident("i-1");
     assert!(view.detections[0].who.starts_with("\u{1b}[2J (7): \u{1b}[31m\nfake line é"));
     let line = &view.timeline[1].text;
@@ -502,11 +494,7 @@ fn a_view_of_a_flooded_incident_is_bounded_and_says_so() {
     for n in 0..700 {
         let id = format!("r-{n}");
         let decisions = vec![decided("contain", TriggerDecision::Started, Some(&id))];
-        let accepted = DetectionAccepted {
-            detection: detection(&format!("rule-{n}"), 10 + n),
-            decided: decisions,
-            counted_later: false,
-        };
+        let accepted = accepted(detection(&format!("rule-{n}"), 10 + n), decisions);
         story.put("incident/i-1", 10 + n, accepted);
         story.put(&format!("run/{id}"), 10 + n, started(&id, Mode::Enforce));
         let (state, outputs, summary) = (RunState::Succeeded, Json::Null, "1 verified".to_owned());
@@ -564,11 +552,7 @@ fn lists_and_views_say_the_same() {
 fn a_count_is_told_of_whom_it_counts() {
     let mut story = Story::new();
     story.put("incident/i-1", 0, opened());
-    let accept = |rule: &str, ms: u64| DetectionAccepted {
-        detection: detection(rule, ms),
-        decided: Vec::new(),
-        counted_later: false,
-    };
+    let accept = |rule: &str, ms: u64| accepted(detection(rule, ms), Vec::new());
     let again = |ms: u64, count: u64| IncidentJoined {
         detection: Some(Hash::of(&ms.to_le_bytes())),
         run: None,

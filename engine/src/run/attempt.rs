@@ -428,21 +428,6 @@ impl<W: Send + 'static> Core<W> {
         by_deadline.unwrap_or("it took longer than its `timeout`")
     }
 
-    /// Its work panicked: an act may have happened, anything else has not.
-    fn died(&mut self, id: &RunId, part: &Part, why: &str) {
-        let now = self.parts.clock.now();
-        let why = format!("its code panicked, which is a mistake in quell: {why}");
-        if self.runs.get(id).is_some_and(|live| live.run.is_taken_back(part)) {
-            return self.undo_failed(id, part, &ActionError::Unknown { why });
-        }
-        if self.runs.get(id).is_some_and(|live| live.run.intent(part).is_some()) {
-            let unknown = ActionError::Unknown { why };
-            let acted = Acted { run: Some(Err(unknown.clone())), truth: Err(unknown), started: now, verified: now };
-            return self.acted(id, part, acted);
-        }
-        self.attempt_failed(id, part, &ActionError::give_up(why));
-    }
-
     fn hands(&mut self, id: &RunId, part: &Part) -> Option<(Arc<dyn Action>, ActionContext, Admitted)> {
         let live = self.runs.get_mut(id)?;
         let step = live.run.playbook.step(&part.step)?;
@@ -475,83 +460,6 @@ impl<W: Send + 'static> Core<W> {
             secrets: Secrets::default(),
         };
         Some((verb, cx, under_way.admitted.clone()?))
-    }
-
-    fn acted(&mut self, id: &RunId, part: &Part, acted: Acted) {
-        let Acted { mut run, truth, started, verified } = acted;
-        // It was done, and how it went is known: only what it gave is not kept.
-        let cut = run.as_mut().and_then(|run| run.as_mut().ok()).and_then(|output| {
-            let why = self.definitions.apart.objection(output)?;
-            *output = Json::Null;
-            Some(format!("; what it gave {why}, and is left out"))
-        });
-        let cut = cut.unwrap_or_default();
-        match (run, truth) {
-            (None, truth) => self.taken_up(id, part, truth, verified),
-            (Some(Ok(output)), Ok(Truth::Holds)) => {
-                self.end(
-                    id,
-                    part,
-                    Ending::acted(
-                        Outcome::Verified,
-                        output,
-                        &format!("the world was asked afterwards, and it is so{cut}"),
-                        started,
-                        verified,
-                    ),
-                );
-            }
-            (Some(Ok(output)), Ok(Truth::CannotAsk)) => {
-                self.end(
-                    id,
-                    part,
-                    Ending::acted(
-                        Outcome::Done,
-                        output,
-                        &format!("the world could not be asked{cut}"),
-                        started,
-                        verified,
-                    ),
-                );
-            }
-            (Some(Ok(output)), Err(error)) => {
-                self.end(
-                    id,
-                    part,
-                    Ending::acted(
-                        Outcome::Done,
-                        output,
-                        &format!("the world could not be asked: {error}{cut}"),
-                        started,
-                        verified,
-                    ),
-                );
-            }
-            (Some(_), Ok(Truth::HoldsNot(why))) => self.attempt_failed(id, part, &ActionError::retry(why)),
-            (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Holds)) => {
-                let predicted = self.predicted(id, part);
-                self.end(
-                    id,
-                    part,
-                    Ending::acted(
-                        Outcome::Verified,
-                        predicted,
-                        "its end was not seen, but the world was asked, and it is so",
-                        started,
-                        verified,
-                    ),
-                );
-            }
-            (Some(Err(ActionError::Unknown { why })), _) => {
-                let error = if self.at_most_once(id, part) {
-                    ActionError::give_up(format!("outcome unknown: {why}"))
-                } else {
-                    ActionError::retry(why)
-                };
-                self.attempt_ended(id, part, &error, true);
-            }
-            (Some(Err(error)), _) => self.attempt_failed(id, part, &error),
-        }
     }
 
     pub(super) fn mode_of(&self, id: &RunId, step: &Step) -> (Mode, String) {

@@ -8,6 +8,7 @@
 //!
 //! **Invariant:** only the guard lets an action run, and only after its intent is in the journal.
 
+mod acted;
 pub mod answers;
 mod attempt;
 mod bait;

@@ -581,26 +581,3 @@ fn what_is_stuck_is_not_tried_again_by_itself() {
     assert_eq!(began, 1, "a person has to say");
     assert!(yard.leases(&run).contains(&"due".to_owned()));
 }
-
-#[test]
-fn what_a_pause_holds_back_wakes_nobody() {
-    let step = with_lease(sets("one", &[], "process.freeze", "a"), HOUR, AtEnd::Undo);
-    let mut yard = Yard::new(playbook_of(vec![step]));
-    yard.things.busy.store(1, Ordering::SeqCst);
-    let run = yard.attack(1);
-    yard.clock.advance(2 * HOUR);
-    let now = yard.clock.now();
-    // What the run did is read once the journal has it.
-    while yard.stage.core.runs.get(&run).and_then(|live| live.run.next_wait(now)).is_none() {
-        yard.stage.core.turn();
-        std::thread::yield_now();
-    }
-    yard.ask(Request::Pause { paused: true, by: "ann".into() }).unwrap();
-    yard.clock.advance(HOUR);
-    yard.stage.core.turn();
-    let now = yard.clock.now();
-    assert_eq!(yard.stage.core.runs[&run].run.next_wait(now), None, "its moment has passed, and it is held");
-    assert_eq!(yard.things.stand(), ["a"]);
-    yard.ask(Request::Pause { paused: false, by: "ann".into() }).unwrap();
-    assert!(yard.things.stand().is_empty());
-}

@@ -13,13 +13,16 @@ fn after_a_crash_in(world: World, action: &str, aged: Duration, boot: &str) -> S
     after_a_crash_with(world, action, aged, boot, (Vec::new(), &|_| ()))
 }
 
+/// What a test changes of the definitions.
+type Change<'a> = &'a dyn Fn(&mut Definitions);
+
 /// The same, where more was written after the intent, and with definitions that are changed so.
 pub(super) fn after_a_crash_with(
     world: World,
     action: &str,
     aged: Duration,
     boot: &str,
-    (more, change): (Vec<Body>, &dyn Fn(&mut Definitions)),
+    (more, change): (Vec<Body>, Change<'_>),
 ) -> Stage {
     let dir = tempfile::tempdir().unwrap();
     let playbook = playbook_of(vec![acts("kill", &[], action)]);
