@@ -100,8 +100,8 @@ struct Facts {
 pub(super) const PAUSED_BESIDE: &str = "the pause flag";
 
 /// The engine's thread answers within milliseconds, on a machine that is starved within seconds. Whoever asks one that
-/// stands still is told so.
-const ANSWER: Duration = Duration::from_secs(30);
+/// stands still is told so, before its client gives up (`cli::client` waits 30 s).
+const ANSWER: Duration = Duration::from_secs(20);
 /// The daemon itself waits no longer: it may be told to end.
 const SOON: Duration = Duration::from_secs(5);
 

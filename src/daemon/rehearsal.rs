@@ -9,7 +9,7 @@ use crate::cli::{Exit, Fail};
 use quell_actions::HostWorld;
 use quell_engine::detect::Rules;
 use quell_engine::report::{self, RunView};
-use quell_engine::run::{Definitions, Refusal, Request};
+use quell_engine::run::{Apart, Definitions, Refusal, Request};
 use quell_model::playbook::Playbook;
 use quell_model::{Json, Mode, OwnedEvent, RunId};
 use std::os::unix::fs::DirBuilderExt;
@@ -57,11 +57,14 @@ pub(crate) fn rehearse(
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|e| cannot(&e))?;
     let world = HostWorld::live(node()).map_err(|e| cannot(&e))?;
     let name = playbook.name.clone();
+    let base = around.definitions(playbook);
     let definitions = Definitions {
         ceiling: Mode::Observe,
         ceiling_because: "without a daemon a playbook only observes".to_owned(),
         asks_nobody: Some("without a daemon nobody is asked".to_owned()),
-        ..around.definitions(playbook)
+        // Its journal goes with it: nobody could ask for what lies apart there.
+        apart: Apart { inline: usize::MAX, ..base.apart },
+        ..base
     };
     let plan = Plan {
         dir: scratch.path().to_owned(),

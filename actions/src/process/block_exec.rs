@@ -201,9 +201,9 @@ impl BlockExec {
     }
 }
 
-/// By which number the kernel knows this effect, when it is done and when it is undone.
+/// By which number the kernel knows this effect: the same at every attempt, and when it is undone.
 fn number(cx: &ActionContext) -> u64 {
-    reflex_id(cx.key.done())
+    reflex_id(cx.key.part())
 }
 
 /// The run whose step it is: a key begins with it.

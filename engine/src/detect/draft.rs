@@ -84,7 +84,7 @@ struct Common {
     without: Vec<Without>,
 }
 
-const DIFFERS: &str = "was not the same in all detections";
+const DIFFERS: &str = "was not the same in all detections that are kept";
 const NO_VALUE: &str = "has no value that a filter can name";
 const TOO_LONG: &str = "is too long";
 const TOO_MANY: &str = "is one of too many fields";

@@ -227,7 +227,8 @@ fn arguments(tokens: &[(Token<'_>, usize)], from: usize) -> usize {
 fn made<'t>(tokens: &[(Token<'t>, usize)]) -> BTreeSet<&'t str> {
     let named = |window: &[(Token<'t>, usize)]| match window {
         [(Token::Word("fn"), _), (Token::Word(name), _), ..] => Some(*name),
-        [(Token::Mark('{' | ','), _), (Token::Word(name), _), (Token::Mark(':'), _)] => Some(*name),
+        [(Token::Mark('{' | ','), _), (Token::Word(name) | Token::Text(name), _), (Token::Mark(':'), _)] => Some(*name),
+        [(Token::Dot { .. }, _), (Token::Word(name), _), (Token::Mark('='), _)] => Some(*name),
         _ => None,
     };
     tokens.windows(3).filter_map(named).collect()

@@ -8,7 +8,7 @@ use crate::load::reader::few;
 use crate::load::units::print_duration;
 use quell_model::record::{
     DetectionAccepted, IncidentJoined, IncidentOpened, IncidentState, LossSeen, Part, ReflexFired, RunReopened,
-    RunStarted, StepFailed, StepFinished, TriggerDecision, Verdict,
+    RunStarted, StepFailed, StepFinished, Stored, StoredAs, TriggerDecision, Verdict,
 };
 use quell_model::{Body, Json, Kind, Mode, Name, Outcome, OwnedEvent, Plan, Record, RunId, Stamp, StreamId};
 use serde::{Deserialize, Serialize};
@@ -450,8 +450,14 @@ pub(super) fn loss(lost: &LossSeen) -> String {
 /// What was done, from an output's lists: `killed 2 processes (bash (7), nc (8))`, `3 sockets`.
 fn deed(output: &Json) -> String {
     let Json::Object(output) = output else { return String::new() };
-    let lists = output.iter().filter_map(|(key, value)| Some((key, value.as_array()?)));
-    let phrase = |(key, list): (&String, &Vec<Json>)| {
+    let phrase = |(key, value): (&String, &Json)| {
+        // Of a list that lies apart it is known how long it is.
+        if let Some(items) =
+            Stored::of(value).filter(|stored| stored.is == StoredAs::List).and_then(|stored| stored.items)
+        {
+            return (items > 0).then(|| format!("{key}: {items}"));
+        }
+        let list = value.as_array()?;
         let named: Vec<String> = list.iter().filter_map(process).collect();
         if named.len() == list.len() && !list.is_empty() {
             let what = if list.len() == 1 { "process" } else { "processes" };
@@ -459,7 +465,7 @@ fn deed(output: &Json) -> String {
         }
         (!list.is_empty()).then(|| format!("{key}: {}", list.len()))
     };
-    lists.filter_map(phrase).collect::<Vec<_>>().join(", ")
+    output.iter().filter_map(phrase).collect::<Vec<_>>().join(", ")
 }
 
 fn process(entry: &Json) -> Option<String> {

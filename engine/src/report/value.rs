@@ -4,7 +4,7 @@
 //! apart.
 
 use crate::store::Journal;
-use quell_model::record::Part;
+use quell_model::record::{Part, QuestionKind};
 use quell_model::{Body, Json, Kind, Record, RunId, StoreError, StreamId};
 
 /// Which value.
@@ -29,7 +29,11 @@ pub fn value(journal: &Journal, run: &RunId, wanted: &ValueWanted) -> Result<Opt
         (Some(_), false) => &[Kind::StepFinished],
         (Some(_), true) => &[Kind::StepPlanned, Kind::StepIntended, Kind::QuestionAsked, Kind::SubRunStarted],
     };
-    let is_meant = |record: &Record| wanted.part.is_none() || part_of(&record.body) == wanted.part.as_ref();
+    // A question after the act asks about it and is given nothing.
+    let asks_after =
+        |body: &Body| matches!(body, Body::QuestionAsked(asked) if asked.question == QuestionKind::Confirm);
+    let is_of = |body: &Body| wanted.part.is_none() || part_of(body) == wanted.part.as_ref();
+    let is_meant = |record: &Record| is_of(&record.body) && !asks_after(&record.body);
     let mut last = None;
     journal.visit(&StreamId::run(run), 1, kinds, &mut |record| {
         if is_meant(&record) {

@@ -49,6 +49,6 @@ impl<W: Send + 'static> Core<W> {
             "outcome unknown: the engine ended before it saw the end, and it is not done again: {}",
             ending.proof
         );
-        self.end(id, part, Ending { refusal: ending.refusal, ..Ending::failed(proof) });
+        self.end(id, part, Ending { refusal: ending.refusal, unknown: true, ..Ending::failed(proof) });
     }
 }

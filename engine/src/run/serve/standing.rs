@@ -78,6 +78,10 @@ impl<W: Send + 'static> Core<W> {
         let mut undoing = Vec::new();
         // A disk that hangs is waited for once, and not for each run: so long all reads of a request wait together.
         for run in runs {
+            // A later one took it back with it.
+            if !self.runs.contains_key(&run) && self.leases.of(&run, None).is_empty() {
+                continue;
+            }
             let answer = self.undo_run(&run, None, by, why.to_owned());
             let refused = |error: Refusal| RunUndoing { id: run, undoing: Vec::new(), error: Some(error.to_string()) };
             undoing.push(answer.unwrap_or_else(refused));
