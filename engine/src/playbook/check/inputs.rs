@@ -153,10 +153,24 @@ pub(crate) fn misfit(schema: &Json, value: &Json) -> Option<String> {
     })
 }
 
-/// What a schema's property would rather have than this value; none where it fits.
+/// What a schema's property would rather have than this value, of which parts may be left out; none where it fits.
 pub(crate) fn wanted(schema: &Json, property: &str, value: &Json) -> Option<String> {
     let part = schema.get("properties")?.get(property)?;
-    (!fits(part, schema, value)).then(|| describe(part, schema))
+    (!is_part(part, schema, value)).then(|| describe(part, schema))
+}
+
+fn is_part(schema: &Json, root: &Json, json: &Json) -> bool {
+    let schema = resolve(schema, root);
+    if let Some(any) = alternatives(schema) {
+        return any.iter().any(|one| is_part(one, root, json));
+    }
+    match (json, schema.get("items"), schema.get("properties")) {
+        (Json::Array(list), Some(items), _) => list.iter().all(|item| is_part(items, root, item)),
+        (Json::Object(map), _, Some(all)) => {
+            map.iter().all(|(key, value)| all.get(key).is_none_or(|part| is_part(part, root, value)))
+        }
+        _ => fits(schema, root, json),
+    }
 }
 
 /// Whether a text could fit of which only the beginning is known, up to its first expression.
