@@ -219,7 +219,7 @@ impl Encoded {
             };
             let (first, end) = ((offset * 8).div_ceil(6), (offset + value.len()) * 8 / 6);
             let core: String = (first..end).map(|letter| char::from(alphabet[bits(letter)])).collect();
-            let (before, after) = (offset > 0, (offset + value.len()) % 3 != 0);
+            let (before, after) = (offset > 0, !(offset + value.len()).is_multiple_of(3));
             // Most values look the same in both alphabets.
             if all.iter().all(|known| known.core != core) {
                 all.push(Self { core, before, after });
