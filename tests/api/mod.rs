@@ -157,6 +157,8 @@ fn every_route_answers_as_it_is_described() {
     let incident = asker.get("/v1/incidents", "")["items"][0]["id"].as_str().unwrap().to_owned();
     let view = asker.get("/v1/runs/{id}", &run);
     assert_eq!(view["steps"][0]["questions"][0]["open"], true, "{view}");
+    asker.ask("GET /v1/runs/{id}/output", &run, "", 404);
+    asker.get("/v1/runs/{id}/output", &format!("{run}?given=true"));
     let text = asker.get("/v1/runs/{id}/playbook", &run);
     assert!(text["text"].as_str().unwrap().contains("Was it you?"), "{text}");
     asker.get("/v1/incidents/{id}", &incident);
