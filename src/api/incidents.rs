@@ -134,15 +134,14 @@ pub(super) async fn events(
         return Err(app.absent("incident", id.as_str()).await);
     }
     let (recorder, of) = (app.desk.recorder(), id.clone());
-    let read = tokio::task::spawn_blocking(move || recorder.map(|recorder| recorder.pinned(&of, after)).transpose());
+    let read = app.clone().view(move |_| Ok(recorder.map(|recorder| recorder.pinned(&of, after)).transpose())).await?;
     let nothing = || Problem::new(StatusCode::CONFLICT, format!("no events are kept of incident `{id}`"));
-    match read.await {
-        Ok(Ok(Some(Some(part)))) => Ok(Json(Page { items: part.events, next: part.next.map(|next| next.to_string()) })),
-        Ok(Ok(_)) => Err(app.pruned("incident", id.as_str()).await.unwrap_or_else(|| {
+    match read {
+        Ok(Some(Some(part))) => Ok(Json(Page { items: part.events, next: part.next.map(|next| next.to_string()) })),
+        Ok(_) => Err(app.pruned("incident", id.as_str()).await.unwrap_or_else(|| {
             nothing().hint("they are a few seconds after it was opened, unless nothing is recorded")
         })),
-        Ok(Err(error)) => Err(Problem::new(StatusCode::CONFLICT, format!("the events cannot be read: {error}"))),
-        Err(_) => Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the events could not be read")),
+        Err(error) => Err(Problem::new(StatusCode::CONFLICT, format!("the events cannot be read: {error}"))),
     }
 }
 

@@ -3,18 +3,13 @@
 //! Invariant: what leaves [`escape`] holds no character that moves a cursor, colours, breaks a line, or shows other
 //! text than is there. The same set is escaped in JSON, in JSON's own way.
 
+use quell_model::unseen::misleads;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Whether a terminal would do something with it besides showing it.
 fn acts(c: char) -> bool {
     c.is_control() || misleads(c)
-}
-
-/// Direction marks and overrides, line and paragraph separators, invisible joins, the byte-order mark.
-fn misleads(c: char) -> bool {
-    matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
-        || matches!(c, '\u{e0000}'..='\u{e007f}')
 }
 
 /// The text with everything that a terminal would obey written out: `\n`, `\x1b`, `\u{202e}`.

@@ -30,6 +30,7 @@ pub mod seeded;
 pub mod store;
 pub mod time;
 pub mod told;
+pub mod unseen;
 pub mod world;
 
 /// Any JSON value: inputs and outputs of actions, bodies of records.

@@ -371,10 +371,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn shown(text: &str) -> String {
-    let is_seen = |c: char| {
-        let is_mark = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{ffff}' | '\u{e0000}'..='\u{e0fff}');
-        !c.is_control() && !is_mark
-    };
+    let is_seen = |c: char| !c.is_control() && !quell_model::unseen::misleads(c);
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         match c {
             c if is_seen(c) => out.push(c),

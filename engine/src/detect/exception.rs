@@ -7,7 +7,7 @@
 use super::keywords;
 use super::read::Read;
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use quell_model::{Mistake, MistakeLevel, Name, Span};
 use rsigma_eval::CompiledRule;
 use rsigma_parser::{FilterRule, FilterRuleTarget, LogSource, SigmaRule};
@@ -174,7 +174,11 @@ fn end_of(text: &str) -> Option<Timestamp> {
     if let Ok(moment) = text.parse::<Timestamp>() {
         return Some(moment);
     }
-    let day: Date = text.parse().ok()?;
-    let start = day.to_zoned(TimeZone::UTC).ok()?.timestamp();
-    start.checked_add(SignedDuration::from_hours(24)).ok()
+    end_of_day(text.parse().ok()?)
+}
+
+/// The moment from which an exception that ends with this day holds no more; none: it is past all moments.
+#[must_use]
+pub fn end_of_day(day: Date) -> Option<Timestamp> {
+    Some(day.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }

@@ -32,7 +32,7 @@ pub use correlate::EVENTS_CARRIED;
 pub use coverage::Given;
 pub use detector::{Detector, Held, HeldDetection};
 pub use draft::{Draft, DraftOf, Drafting};
-pub use exception::ExceptionInfo;
+pub use exception::{ExceptionInfo, end_of_day};
 pub use files::RuleSource;
 pub use reload::Reloader;
 pub use report::{RuleLine, RuleReport};

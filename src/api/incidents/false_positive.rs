@@ -12,7 +12,7 @@ use axum::http::StatusCode;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use quell_engine::clock::SystemClock;
-use quell_engine::detect::{Draft, DraftOf};
+use quell_engine::detect::{Draft, DraftOf, end_of_day};
 use quell_engine::load::units;
 use quell_engine::report::{self, ExceptionView};
 use quell_engine::run::Request;
@@ -91,7 +91,14 @@ pub(in crate::api) async fn false_positive(
         drafted.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the exception could not be drafted"))?;
     let exception = (!text.is_empty()).then(|| {
         let (by, reason, left_out) = (by.clone(), reason.clone(), left_out.clone());
-        Box::new(ExceptionDrafted { by, reason, expires: end_of(last_day), rules, text, left_out })
+        Box::new(ExceptionDrafted {
+            by,
+            reason,
+            expires: end_of_day(last_day).unwrap_or(Timestamp::MAX),
+            rules,
+            text,
+            left_out,
+        })
     });
     let is_drafted = exception.is_some();
     let request = Request::FalsePositive { incident: incident.clone(), reason, by, exception };
@@ -157,12 +164,6 @@ fn last_day(expires: &str, at: Timestamp) -> Result<jiff::civil::Date, Problem> 
     Ok(end.to_zoned(TimeZone::UTC).date())
 }
 
-/// The moment from which it holds no more.
-fn end_of(day: jiff::civil::Date) -> Timestamp {
-    let next = day.tomorrow().ok().and_then(|next| next.to_zoned(TimeZone::UTC).ok());
-    next.map_or(Timestamp::MAX, |next| next.timestamp())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +175,7 @@ mod tests {
         assert!(reason("é".repeat(LONGEST)).is_ok());
         let at: Timestamp = "2026-11-29T18:00:00Z".parse().unwrap();
         assert_eq!(last_day("90d", at).unwrap().to_string(), "2027-02-27");
-        assert_eq!(end_of(last_day("1d", at).unwrap()).to_string(), "2026-12-01T00:00:00Z");
+        assert_eq!(end_of_day(last_day("1d", at).unwrap()).unwrap().to_string(), "2026-12-01T00:00:00Z");
         for wrong in ["", "soon", "23h", "0s", "367d", "-1d", "90"] {
             assert!(last_day(wrong, at).is_err(), "{wrong}");
         }
