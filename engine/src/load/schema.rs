@@ -210,7 +210,7 @@ pub fn config_schema() -> Json {
         })),
         "journal": object(json!({
             "inline": { "type": "string", "pattern": r"^\d+ ?(KiB|MiB)$", "description": "What a step is given, plans or gives and has more bytes lies beside its record; 1KiB to 1MiB." },
-            "largest": { "type": "string", "pattern": r"^\d+ ?(KiB|MiB)$", "description": "What has more bytes is not kept; 1MiB to 24MiB." },
+            "largest": { "type": "string", "pattern": r"^\d+ ?(KiB|MiB)$", "description": "What has more bytes is not kept; 1MiB to 14MiB." },
         })),
         "recorder": object(json!({
             "size": { "type": "string", "pattern": r"^\d+ ?(KiB|MiB|GiB|TiB)$", "description": "The flight recorder's ring takes at most this; 16MiB at least." },

@@ -5,9 +5,10 @@
 //!        └─▶ what is large: kept here for a while, and a reference ──▶ machine, journal (the value beside it)
 //! ```
 //!
-//! Owns the bounds and the values that were used last. Never decides what lies apart: `quell_model::record::stored` does. Keeps true:
-//! a machine holds references where its journal does, so that it is the same after a restart and as large as its records; an
-//! expression, a verb and a guard see values, never references.
+//! Owns the bounds and the values that were used last. Never decides what lies apart: `quell_model::record::stored` does, and never
+//! waits for a disk. Keeps true: a machine holds references where its journal does, so that it is the same after a restart and as
+//! large as its records; an expression, a verb and a guard see values, never references; a value stays here until readers of the
+//! journal can see its record, however long that takes, so that what is not here is there.
 
 use super::machine::Run;
 use super::shell::Core;
@@ -15,6 +16,7 @@ use crate::store::Journal;
 use quell_model::playbook::StepKind;
 use quell_model::record::{Content, NewRecord, Part, StepIntended, Stored, stored};
 use quell_model::{Body, Hash, Json, Plan, StoreError};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,7 +31,7 @@ pub struct Apart {
 
 impl Default for Apart {
     fn default() -> Self {
-        Self { inline: 32 << 10, largest: 16 << 20 }
+        Self { inline: 32 << 10, largest: 14 << 20 }
     }
 }
 
@@ -47,7 +49,7 @@ impl Apart {
     }
 }
 
-/// So many bytes of JSON are kept of what was used last.
+/// So many bytes of JSON are kept of what was used last; more only of what the journal does not show yet.
 const KEPT: u64 = if cfg!(test) { 256 << 10 } else { 32 << 20 };
 
 /// Large values, from memory or the journal.
@@ -59,23 +61,77 @@ pub(super) struct Contents {
 
 #[derive(Debug, Default)]
 struct Kept {
-    values: HashMap<Hash, Arc<Json>>,
-    /// The last used is the last.
-    order: VecDeque<(Hash, u64)>,
+    values: HashMap<Hash, Held>,
+    /// Those of records that the journal may not show yet, in the order of their writing.
+    fresh: VecDeque<Fresh>,
+    /// All others, which may go. The last used is the last.
+    order: VecDeque<Hash>,
     bytes: u64,
 }
 
+#[derive(Debug)]
+struct Held {
+    value: Arc<Json>,
+    bytes: u64,
+    /// In [`Kept::fresh`] so many times.
+    fresh: usize,
+}
+
+/// A record with a value was made.
+#[derive(Debug)]
+struct Fresh {
+    hash: Hash,
+    /// With the journal's append of this number it is in there; none: it is not in the journal yet.
+    append: Option<u64>,
+}
+
 impl Kept {
-    fn put(&mut self, stored: &Stored, value: Arc<Json>) {
-        if self.values.insert(stored.hash, value).is_some() {
-            return;
+    /// A value of a record that is about to be written: it stays.
+    fn put_fresh(&mut self, stored: &Stored, value: &Arc<Json>) {
+        let (hash, bytes) = (stored.hash, stored.bytes);
+        let held = self.values.entry(hash).or_insert_with(|| {
+            self.bytes += bytes;
+            Held { value: Arc::clone(value), bytes, fresh: 0 }
+        });
+        if held.fresh == 0 {
+            self.order.retain(|other| *other != hash);
         }
-        self.order.push_back((stored.hash, stored.bytes));
-        self.bytes += stored.bytes;
-        while self.bytes > KEPT && self.order.len() > 1 {
-            let Some((hash, bytes)) = self.order.pop_front() else { break };
-            self.values.remove(&hash);
-            self.bytes -= bytes;
+        held.fresh += 1;
+        self.fresh.push_back(Fresh { hash, append: None });
+    }
+
+    /// A value that was found in the journal.
+    fn put_found(&mut self, stored: &Stored, value: &Arc<Json>) {
+        let (hash, bytes) = (stored.hash, stored.bytes);
+        if let Entry::Vacant(free) = self.values.entry(hash) {
+            free.insert(Held { value: Arc::clone(value), bytes, fresh: 0 });
+            self.bytes += bytes;
+            self.order.push_back(hash);
+            self.shrink();
+        }
+    }
+
+    /// All that was put is in the journal, by its append of this number at the latest.
+    fn is_written(&mut self, append: u64) {
+        self.fresh.iter_mut().rev().take_while(|one| one.append.is_none()).for_each(|one| one.append = Some(append));
+    }
+
+    /// Readers of the journal can see its appends up to this one.
+    fn is_seen(&mut self, append: u64) {
+        while let Some(one) = self.fresh.pop_front_if(|one| one.append.is_some_and(|of| of <= append)) {
+            let Some(held) = self.values.get_mut(&one.hash) else { continue };
+            held.fresh -= 1;
+            if held.fresh == 0 {
+                self.order.push_back(one.hash);
+            }
+        }
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
+        while self.bytes > KEPT && self.values.len() > 1 {
+            let Some(hash) = self.order.pop_front() else { break };
+            self.bytes -= self.values.remove(&hash).map_or(0, |held| held.bytes);
         }
     }
 }
@@ -87,7 +143,20 @@ impl Contents {
 
     fn keep(&self, contents: &[Content]) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        contents.iter().for_each(|content| kept.put(&content.stored, Arc::clone(&content.value)));
+        contents.iter().for_each(|content| kept.put_fresh(&content.stored, &content.value));
+    }
+
+    /// Lets go what there is too much of and the journal shows. Not between a record's making and its writing; `is_written`: the
+    /// journal has taken all that was written.
+    pub(super) fn settle(&self, is_written: bool) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !kept.fresh.is_empty() {
+            let (taken, seen) = self.journal.appends();
+            if is_written {
+                kept.is_written(taken);
+            }
+            kept.is_seen(seen);
+        }
     }
 
     /// How many bytes of JSON are in memory.
@@ -97,12 +166,18 @@ impl Contents {
     }
 
     fn find(&self, of: &Stored) -> Result<Arc<Json>, StoreError> {
-        let known = self.kept.lock().unwrap_or_else(PoisonError::into_inner).values.get(&of.hash).cloned();
+        let known = self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values
+            .get(&of.hash)
+            .map(|held| Arc::clone(&held.value));
         if let Some(value) = known {
             return Ok(value);
         }
         let value = Arc::new(self.journal.content(of)?);
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).put(of, Arc::clone(&value));
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).put_found(of, &value);
         Ok(value)
     }
 

@@ -99,6 +99,11 @@ impl Ink {
         self.journal.has(stream) || self.last(stream) > 0
     }
 
+    /// Whether the journal has taken all that was written, or it is lost.
+    pub(super) fn is_empty(&self) -> bool {
+        self.draft.is_empty() && self.waiting.is_empty()
+    }
+
     /// Records that wait for the journal.
     pub(super) fn waiting(&self) -> usize {
         self.records

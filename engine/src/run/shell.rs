@@ -259,6 +259,7 @@ impl<W: Send + 'static> Core<W> {
             self.write_system(vec![NewRecord::new(now, loss)]);
             self.ink.flush();
         }
+        self.contents.settle(self.ink.is_empty());
         self.set_sleeper();
         self.say();
     }

@@ -115,6 +115,11 @@ struct Stage {
     _runtime: tokio::runtime::Runtime,
 }
 
+/// The writer's thread stands still, as it does in a sync that does not come back, until this is dropped.
+struct Hang {
+    _held: mpsc::SyncSender<()>,
+}
+
 fn definitions(playbook: Playbook) -> Definitions {
     Definitions { playbooks: vec![Arc::new(playbook)], ceiling: Mode::Enforce, ..Definitions::default() }
 }
@@ -156,6 +161,21 @@ fn stage(world: World, playbook: Playbook) -> Stage {
 }
 
 impl Stage {
+    fn hang(&self) -> Hang {
+        let (held, let_go) = mpsc::sync_channel::<()>(1);
+        let (stands, still) = mpsc::sync_channel(1);
+        let stream = StreamId::system();
+        let expected = self.journal.last(&stream);
+        let barrier = Batch { stream, expected, records: Vec::new(), durability: Durability::Synced };
+        let done = Box::new(move |_: Result<Appended, StoreError>| {
+            stands.send(()).unwrap();
+            assert!(let_go.recv().is_err());
+        });
+        self.journal.submit(vec![barrier], done);
+        still.recv().unwrap();
+        Hang { _held: held }
+    }
+
     fn settle(&mut self) {
         let end = SystemClock.now().after(Duration::from_secs(20));
         loop {

@@ -182,7 +182,7 @@ impl Refers {
 }
 
 impl Journal {
-    /// A value that a record refers to.
+    /// A value that a record refers to which can be read: it waits for no writer.
     ///
     /// # Errors
     /// `Corrupt` when it is missing or not as it was written, else as [`Journal::read`].
@@ -190,7 +190,7 @@ impl Journal {
         let look = || self.0.readers.with(|db| find(db, &of.hash));
         let mut found = look()?;
         if found.is_none() {
-            self.wait_visible(None);
+            // The writer shows it or has brought it into the database meanwhile, in this order.
             let held = self.0.shelf.of(None).into_iter().flat_map(|row| row.contents).find(|one| one.hash == of.hash);
             found = held.map_or_else(look, |one| Ok(Some(one)))?;
         }

@@ -73,6 +73,10 @@ struct Front {
     records: usize,
     /// Items in memory only.
     late: usize,
+    /// Items that were ever taken in, of these the first so many are in the database, and readers can see so many.
+    taken: u64,
+    committed: u64,
+    visible: u64,
     closing: bool,
     /// The writer waits for work, and nobody has woken it.
     asleep: bool,
@@ -123,6 +127,9 @@ impl Counter {
                 bytes: 0,
                 records: 0,
                 late: 0,
+                taken: 0,
+                committed: 0,
+                visible: 0,
                 closing: false,
                 asleep: false,
                 busy: None,
@@ -277,6 +284,7 @@ impl Counter {
     pub(super) fn held(&self, items: &[Item]) {
         for some in items.chunks(LOCKED_FOR) {
             let mut front = self.front();
+            front.visible += some.len() as u64;
             for part in some.iter().flat_map(Item::filled) {
                 let head = front.heads.entry(part.stream.clone()).or_default();
                 head.visible = head.visible.max(part.last());
@@ -384,6 +392,12 @@ impl Counter {
     /// Whether the writer has not come back from what it does for longer than any disk takes that still answers.
     pub(super) fn hangs(&self) -> bool {
         self.front().busy.is_some_and(|busy| busy.left().is_zero())
+    }
+
+    /// How many appends were taken in, and of how many of these, the first ones, readers can see all.
+    pub(super) fn appends(&self) -> (u64, u64) {
+        let front = self.front();
+        (front.taken, front.visible)
     }
 
     /// How it goes.
@@ -516,6 +530,7 @@ impl Front {
 
     fn count(&mut self, item: &Item) {
         self.bytes += item.bytes;
+        self.taken += 1;
         for part in item.filled() {
             self.records += part.lines.len();
             let head = self.heads.entry(part.stream.clone()).or_default();
@@ -528,6 +543,8 @@ impl Front {
 
     fn committed(&mut self, item: &Item, passed: &mut Vec<StreamId>) {
         self.uncount(item);
+        self.committed += 1;
+        self.visible = self.visible.max(self.committed);
         for part in item.filled() {
             let head = self.heads.entry(part.stream.clone()).or_default();
             head.committed = head.committed.max(part.last());

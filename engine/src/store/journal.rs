@@ -419,6 +419,11 @@ impl Journal {
         self.0.writer_id.is_some() && self.0.counter.hangs()
     }
 
+    /// How many appends were taken in so far, and of how many of these, the first ones, readers can see all. Waits for nothing.
+    pub(crate) fn appends(&self) -> (u64, u64) {
+        self.0.counter.appends()
+    }
+
     /// How it does.
     #[must_use]
     pub fn health(&self) -> Health {

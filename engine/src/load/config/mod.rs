@@ -117,8 +117,9 @@ pub struct Kept {
 /// Bounds of [`Kept::inline`]: below, a reference would hardly be shorter; above, a run's records would be what they were to be
 /// kept from being.
 pub const INLINE: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 20;
-/// Bounds of [`Kept::largest`]: with what it is packed in, and its plan, it is one append.
-pub const LARGEST: std::ops::RangeInclusive<u64> = 1 << 20..=24 << 20;
+/// Bounds of [`Kept::largest`]: two of them, of a plan and of what the step gives by it, are one append (32 MiB), also where they do not
+/// pack.
+pub const LARGEST: std::ops::RangeInclusive<u64> = 1 << 20..=14 << 20;
 
 /// How much the flight recorder keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -271,7 +272,7 @@ impl Default for Config {
             rules: Rules { shipped: true, dirs: Vec::new(), exceptions: Vec::new() },
             escalation: None,
             incidents: Incidents { min_level: Level::High, quiet: Duration::from_secs(30 * 60) },
-            journal: Kept { inline: 32 << 10, largest: 16 << 20 },
+            journal: Kept { inline: 32 << 10, largest: 14 << 20 },
             recorder: Recorder { size: 1 << 30, age: Duration::from_secs(24 * 3600) },
             sources: Sources { sensor: true, files: Vec::new() },
             guard: GuardConfig {

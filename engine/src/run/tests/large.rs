@@ -1,8 +1,10 @@
 //! Large values of runs: whole for expressions and verbs, apart for the journal and the machine, and bounded.
 
 use super::*;
+use crate::load::config::LARGEST;
 use crate::report::{self, ValueWanted};
 use crate::run::answers::AnswerTaken;
+use crate::store::by_hand::fill_slate;
 use quell_model::playbook::{Approve, ForEach, ItemErrors, Unanswered, Within};
 use quell_model::record::Stored;
 use std::collections::BTreeSet;
@@ -16,7 +18,11 @@ struct Lists {
 
 impl Lists {
     fn new(count: u32) -> Arc<Self> {
-        let plain = spec("file.list", Lane::Capture, Guarantee::ExactlyOnceInEffect);
+        Self::within(Lane::Capture, count)
+    }
+
+    fn within(lane: Lane, count: u32) -> Arc<Self> {
+        let plain = spec("file.list", lane, Guarantee::ExactlyOnceInEffect);
         let output = || {
             let list = json!({ "type": "array" });
             schemars::json_schema!({ "type": "object", "properties": { "files": list, "state": { "type": "string" } } })
@@ -91,6 +97,19 @@ fn on(dir: tempfile::TempDir, verb: &Arc<Lists>, playbook: &Playbook) -> Stage {
     let pinned = playbook.clone();
     stage.core.recover(Arc::new(move |_, text: &str| (text == "pinned").then(|| pinned.clone()))).unwrap();
     stage
+}
+
+fn approves(run: &RunId, step: &str, item: Option<u32>) -> Request {
+    Request::Answer(Box::new(AnswerGiven {
+        run: run.clone(),
+        step: Some(step.into()),
+        item,
+        choice: "approve".into(),
+        plan: None,
+        by: "root (unverified)".into(),
+        via: "socket".into(),
+        why: String::new(),
+    }))
 }
 
 fn pinned(steps: Vec<Step>) -> Playbook {
@@ -179,22 +198,11 @@ fn a_for_each_goes_over_a_list_that_lies_apart_and_goes_on_over_it_after_a_crash
     assert!(marks.iter().all(|mark| serde_json::to_string(mark).unwrap().len() < 2048), "the list is in no record");
     let mut stage = again(stage, &verb, &playbook);
     assert_eq!(stage.core.contents.bytes(), 0, "to take a run up brings none of it");
-    let approve = |item| {
-        Request::Answer(Box::new(AnswerGiven {
-            run: run.clone(),
-            step: Some("each".into()),
-            item: Some(item),
-            choice: "approve".into(),
-            plan: None,
-            by: "root (unverified)".into(),
-            via: "socket".into(),
-            why: String::new(),
-        }))
-    };
     let live = &stage.core.runs[&run].run;
     assert_eq!(live.items(&"each".into()).count(), 150);
     let asked = live.questions().filter_map(|(part, _)| part.item).next().unwrap();
-    let taken: AnswerTaken = serde_json::from_value(stage.core.serve(approve(asked)).unwrap()).unwrap();
+    let taken: AnswerTaken =
+        serde_json::from_value(stage.core.serve(approves(&run, "each", Some(asked))).unwrap()).unwrap();
     assert_eq!(taken.missing, 0);
     stage.settle();
     let ended = stage.finished(&run, "each");
@@ -261,10 +269,102 @@ fn what_open_runs_gave_is_not_in_memory_with_each_of_them() {
         stage.core.runs.values().map(|live| live.run.result(&"list".into()).unwrap().1.clone()).collect();
     assert_eq!(gave.len(), 20, "they wait for an answer");
     assert!(gave.iter().all(|gave| gave.to_string().len() < 1024), "no run holds what its step gave");
-    assert!(stage.core.contents.bytes() <= 256 << 10, "{}", stage.core.contents.bytes());
+    stage.until(|stage| stage.core.contents.bytes() <= 256 << 10);
     // What was used longest ago comes from the journal again.
     let counts: BTreeSet<usize> =
         gave.iter().map(|gave| stage.core.contents.whole(gave).unwrap()["files"].as_array().unwrap().len()).collect();
     assert_eq!(counts, (1_001..=1_020).collect());
     assert!(stage.core.contents.bytes() <= 256 << 10, "{}", stage.core.contents.bytes());
+}
+
+#[test]
+fn what_the_journal_does_not_show_yet_is_there_for_who_needs_it() {
+    for slate_is_full in [false, true] {
+        let verb = Lists::within(Lane::Contain, 1_000);
+        let mut asks = lists("asks", &["list"]);
+        asks.approve =
+            Some(Approve { by: None, within: Within(Duration::from_secs(900)), otherwise: Unanswered::Deny });
+        let says = tells("say", "asks", "${{ steps.list.files[1000] }}");
+        let mut stage = on(tempfile::tempdir().unwrap(), &verb, &pinned(vec![lists("list", &[]), asks, says]));
+        let hang = stage.hang();
+        fill_slate(slate_is_full);
+        let mut runs = Vec::new();
+        for number in 1..=15 {
+            verb.count.fetch_add(1, Ordering::SeqCst);
+            stage.core.detections([detection(&number.to_string(), number)]);
+            stage.settle();
+            runs.extend(stage.core.runs.keys().find(|run| !runs.contains(*run)).cloned());
+        }
+        assert_eq!((runs.len(), stage.core.ink.waiting() > 0), (15, slate_is_full), "they wait for an answer");
+        let bytes = stage.core.contents.bytes();
+        assert!(bytes > 15 * 34_000, "nothing of it is anywhere else: {bytes}");
+        // What it did stands, and what it is asked about is as it was planned.
+        verb.count.store(1_001, Ordering::SeqCst);
+        let begun = SystemClock.now();
+        stage.core.serve(approves(&runs[0], "asks", None)).unwrap();
+        stage.settle();
+        assert!(SystemClock.now().since(begun) < crate::store::SOON, "nobody waits for the disk");
+        assert!(!stage.core.runs.contains_key(&runs[0]), "it goes on to its end");
+        fill_slate(false);
+        drop(hang);
+        stage.until(|stage| stage.core.contents.bytes() <= 256 << 10);
+        let said = stage.finished(&runs[0], "say").remove(0);
+        assert_eq!(said.output["told"], "/srv/a/file/of/some/length/001000");
+        assert_eq!((stage.core.ink.lost(), stage.journal.verify().unwrap()), (0, Vec::<String>::new()));
+        let first = stage.finished(&runs[1], "list").remove(0).output;
+        assert_eq!(stage.core.contents.whole(&first).unwrap()["files"].as_array().unwrap().len(), 1_002);
+    }
+}
+
+/// What it would do is as large as is taken, and does not pack well.
+struct Plans(&'static ActionSpec);
+
+#[async_trait::async_trait]
+impl Action for Plans {
+    fn spec(&self) -> &'static ActionSpec {
+        self.0
+    }
+
+    async fn plan(&self, _: &Json) -> Result<Plan, ActionError> {
+        let mut state = 1_u64;
+        let mut some = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // Printable, without what JSON escapes.
+            char::from(b'#' + (state >> 57) as u8 % 57)
+        };
+        let most = usize::try_from(*LARGEST.end()).unwrap() - 1_000;
+        let text: String = (0..most).map(|_| some()).collect();
+        Ok(Plan { predicted: json!({ "text": text }), ..Plan::default() })
+    }
+
+    async fn run(&self, _: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        panic!("it only plans")
+    }
+
+    async fn verify(&self, _: &Plan, _: Want) -> Result<Truth, ActionError> {
+        Ok(Truth::CannotAsk)
+    }
+
+    async fn undo(&self, _: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        panic!("it only plans")
+    }
+}
+
+#[test]
+fn the_largest_that_is_taken_fits_into_one_append_with_its_plan() {
+    let most = usize::try_from(*LARGEST.end()).unwrap();
+    assert!(Apart::default().largest <= most);
+    let playbook = pinned(vec![acts("plans", &[], "file.plan")]);
+    let definitions = Definitions {
+        apart: Apart { largest: most, ..Apart::default() },
+        ceiling: Mode::Observe,
+        ..definitions(playbook)
+    };
+    let verb = Plans(spec("file.plan", Lane::Capture, Guarantee::ExactlyOnceInEffect));
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = stage_with(dir, World::default(), definitions, vec![Verb::Acts(Arc::new(verb))]);
+    let run = stage.attack(1);
+    assert_eq!(stage.core.ink.lost(), 0);
+    let story = stage.story(&run);
+    assert_eq!(story, ["RunStarted", "StepPlanned", "StepFinished plans planned", "RunFinished succeeded"]);
 }

@@ -4,7 +4,7 @@
 use super::basics::append;
 use super::bodies::{at, one_of_each};
 use super::prune::{days, prune, retention, run};
-use crate::store::{DirVault, Journal, back_up};
+use crate::store::{DirVault, Journal, back_up, by_hand};
 use quell_model::record::Stored;
 use quell_model::{Batch, Body, Durability, Json, Kind, NewRecord, Record, StreamId};
 use rusqlite::Connection;
@@ -167,6 +167,41 @@ fn what_is_altered_missing_or_kept_for_nobody_is_found() {
         let is_spoilt = !change.contains("holds");
         assert_eq!(read.is_err(), is_spoilt, "{change}: nothing wrong is given out: {read:?}");
     }
+}
+
+#[test]
+fn who_asks_for_one_waits_for_no_writer_and_knows_when_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open_by_hand(dir.path()).unwrap();
+    let mut written = 0;
+    let mut put = |of: &str| {
+        let (stream, durability) = (StreamId::from("run/a"), Durability::Written);
+        let record = gave(listing(of));
+        let stored = record.contents[0].stored.clone();
+        journal.written(Batch { stream, expected: written, records: vec![record], durability }).unwrap();
+        written += 1;
+        stored
+    };
+    by_hand::hang(true);
+    let first = put("x");
+    assert_eq!(journal.appends(), (1, 0));
+    assert!(journal.content(&first).is_err(), "by hand, who waited would do so for ever");
+    by_hand::hang(false);
+    // What the database refuses is shown after some tries, and not counted again once it is taken.
+    journal.refuse(true);
+    (0..5).for_each(|_| journal.work());
+    assert_eq!((journal.appends(), journal.content(&first).unwrap()), ((1, 1), listing("x")["files"].clone()));
+    let second = put("y");
+    assert_eq!(journal.appends(), (2, 1));
+    journal.work();
+    assert_eq!((journal.appends(), journal.content(&second).unwrap()), ((2, 2), listing("y")["files"].clone()));
+    journal.refuse(false);
+    journal.work();
+    assert_eq!((journal.appends(), counts(dir.path())), ((2, 2), (2, 2)));
+    let third = put("z");
+    assert_eq!(journal.appends(), (3, 2));
+    journal.work();
+    assert_eq!((journal.appends(), journal.content(&third).unwrap()), ((3, 3), listing("z")["files"].clone()));
 }
 
 /// Writes, where a parent says so.

@@ -3,25 +3,9 @@
 
 use super::*;
 
-/// The writer's thread stands still, as it does in a sync that does not come back, until this is dropped.
-pub(super) struct Hang {
-    _held: mpsc::SyncSender<()>,
-}
-
 impl Yard {
     pub(super) fn hang(&self) -> Hang {
-        let (held, let_go) = mpsc::sync_channel::<()>(1);
-        let (stands, still) = mpsc::sync_channel(1);
-        let stream = StreamId::system();
-        let expected = self.stage.journal.last(&stream);
-        let barrier = Batch { stream, expected, records: Vec::new(), durability: Durability::Synced };
-        let done = Box::new(move |_: Result<Appended, StoreError>| {
-            stands.send(()).unwrap();
-            assert!(let_go.recv().is_err());
-        });
-        self.stage.journal.submit(vec![barrier], done);
-        still.recv().unwrap();
-        Hang { _held: held }
+        self.stage.hang()
     }
 
     fn keeps(&mut self, run: &RunId, lasts: Duration) {
