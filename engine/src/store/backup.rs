@@ -226,6 +226,7 @@ fn fill(dir: &Path, from: &Readers, found: Vec<Found>, evidence: &DirVault) -> R
         for (_, last) in read::streams(db)? {
             (done.streams, done.records) = (done.streams + 1, done.records + last);
         }
+        done.records -= super::prune::count(db)?;
         referred(db, &HashSet::new(), &mut |hash: Hash| wanted.extend([hash.0]))
     })
     .map_err(Failed::Target)?;

@@ -488,6 +488,8 @@ impl Inner {
         }
         let gap = gap(stand.applied, &found);
         rows.complete(&mut stand, &found)?;
+        super::slate::sweep(&dir.join("slate"), stand.applied);
+        super::DirVault::new(dir).sweep();
         let heads: Vec<_> = stand.tails.iter().map(|(stream, tail)| (stream.clone(), tail.seq)).collect();
         let (chainer, past) = chainer(stand, salts)?;
         let counter = Arc::new(Counter::new(heads.into_iter(), past, Some(slate)));

@@ -141,6 +141,11 @@ impl Proofs {
         Ok(Self { claims: claims.collect::<Result<_, _>>()?, said: HashMap::new() })
     }
 
+    /// How many records are gone.
+    fn count(&self) -> u64 {
+        self.claims.values().map(|(_, last, ..)| last).sum()
+    }
+
     /// A record that the walk passes.
     pub(super) fn take_in(&mut self, row: &Row) {
         for one in named(row).map(|pruned| pruned.streams).unwrap_or_default() {
@@ -162,7 +167,20 @@ impl Proofs {
     }
 }
 
+/// How many records of a journal were pruned.
+pub(super) fn count(db: &Connection) -> Result<u64, rusqlite::Error> {
+    Ok(Proofs::of(db)?.count())
+}
+
 impl Journal {
+    /// How many records were pruned; the numbers of their streams go on counting them.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn records_pruned(&self) -> Result<u64, StoreError> {
+        self.0.readers.with(count)
+    }
+
     /// Who pruned a stream, and when; none for one that was not.
     ///
     /// # Errors

@@ -69,6 +69,19 @@ pub(super) struct Slate {
 /// An entry that was found: its ticket and its bytes.
 pub(super) type Found = (u64, Vec<u8>);
 
+/// Takes away the files of items that are in the journal, which a kill between the two has left.
+pub(super) fn sweep(path: &Path, applied: u64) {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
+    let ticket = |file: &Path| file.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.parse::<u64>().ok();
+    for file in std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if ticket(&file).is_some_and(|ticket| ticket <= applied)
+            && let Err(error) = std::fs::remove_file(&file)
+        {
+            tracing::warn!(file = %file.display(), %error, "what the journal has taken stays beside the slate");
+        }
+    }
+}
+
 impl Slate {
     /// Opens the file, or makes it; gives what it holds beyond `applied`, in order.
     pub(super) fn open(path: &Path, journal: [u8; 16], applied: u64) -> Result<(Self, Vec<Found>), StoreError> {

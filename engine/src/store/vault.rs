@@ -86,11 +86,24 @@ impl DirVault {
         Ok(true)
     }
 
+    /// Takes away what a killed engine left half written. Nobody may be putting anything in.
+    pub(super) fn sweep(&self) {
+        for half in
+            entries(&self.root).unwrap_or_default().iter().flat_map(|folder| entries(folder).unwrap_or_default())
+        {
+            let is_half = half.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("new-"));
+            if is_half && let Err(error) = std::fs::remove_file(&half) {
+                tracing::warn!(file = %half.display(), %error, "what was half written stays");
+            }
+        }
+    }
+
     pub(super) fn keep(&self, bytes: &[u8]) -> Result<BlobHash, StoreError> {
         let hash = BlobHash(Hash::of(bytes));
         let path = self.path(&hash);
         let told = |e: std::io::Error| StoreError::Unwritable(format!("`{}`: {e}", path.display()));
-        if touch(&path).map_err(told)? {
+        // What is there and is not this was damaged: it is written anew.
+        if std::fs::read(&path).is_ok_and(|there| there == bytes) && touch(&path).map_err(told)? {
             return Ok(hash);
         }
         let dir = path.parent().expect("below the root");
@@ -182,6 +195,12 @@ mod tests {
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing half is left");
         std::fs::write(&path, b"changed").unwrap();
         assert!(matches!(vault.get(&hash).await, Err(StoreError::Corrupt(_))));
+        assert_eq!(vault.put(b"memory".to_vec()).await.unwrap(), hash);
+        assert_eq!(vault.get(&hash).await.unwrap(), b"memory", "what was damaged is written anew");
+        let half = path.with_file_name("new-77-1");
+        std::fs::write(&half, b"mem").unwrap();
+        vault.sweep();
+        assert!(!half.exists() && path.exists());
         let never = BlobHash(Hash::of(b"never put"));
         assert!(matches!(vault.get(&never).await, Err(StoreError::Corrupt(_))));
     }

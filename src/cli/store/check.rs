@@ -18,7 +18,7 @@ pub(super) fn run(dir: &Path, term: &Term) -> Result<Exit, Fail> {
     let mut findings = journal.health().recovery;
     findings.extend(journal.verify().map_err(what)?);
     let streams = journal.streams().map_err(what)?;
-    let records: u64 = streams.iter().map(|(_, last)| last).sum();
+    let records = streams.iter().map(|(_, last)| last).sum::<u64>() - journal.records_pruned().map_err(what)?;
     let seal = journal.last_seal().map_err(what)?;
     if term.is_json() {
         let rows: Vec<_> = (1..).zip(&findings).map(|(id, what)| json!({ "id": id, "what": what })).collect();

@@ -97,3 +97,16 @@ fn what_was_changed_by_hand_is_found() {
         assert!(findings.iter().any(|finding| finding.contains(expected)), "{change}: {findings:?}");
     }
 }
+
+/// A kill between the commit of a large record and the removal of its file leaves the file: the next start takes it away.
+#[test]
+fn what_the_journal_has_taken_does_not_stay_beside_the_slate() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    let (taken, later) = (dir.path().join("slate-1"), dir.path().join("slate-99999"));
+    for file in [&taken, &later] {
+        std::fs::write(file, "a large record").unwrap();
+    }
+    Journal::open(dir.path()).unwrap().close();
+    assert!(!taken.exists() && later.exists(), "what is not in the journal may be the only place of it");
+}

@@ -139,6 +139,7 @@ fn what_is_old_and_over_goes_and_what_anything_needs_stays() {
     for life in 0..2 {
         let journal = if life == 0 { journal.clone() } else { Journal::open(dir.path()).unwrap() };
         assert_eq!(names(&journal), STAY);
+        assert_eq!(journal.records_pruned().unwrap(), would.records);
         assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
         // Their names are never given again, and their lines are in no list.
         assert!(journal.streams().unwrap().iter().zip(&lasts).all(|(now, then)| now.0 == then.0));
