@@ -81,6 +81,12 @@ fn make_whole(client: &Client, run: &mut RunView) -> Result<(), Fail> {
             }
         }
     }
+    make_own_whole(client, run)
+}
+
+/// What the run itself was given and gave, and not where it lies.
+pub(super) fn make_own_whole(client: &Client, run: &mut RunView) -> Result<(), Fail> {
+    let at = format!("/runs/{}/output", segment(run.id.as_str()));
     for (value, given) in [(&mut run.outputs, ""), (&mut run.inputs, "?given=true")] {
         if stored::refers(value) {
             *value = client.get(&format!("{at}{given}"))?;

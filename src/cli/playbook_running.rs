@@ -4,6 +4,7 @@
 
 use super::Fail;
 use super::client::{Client, segment};
+use super::playbook_from::make_own_whole;
 use quell_engine::playbook::check::{OpenRun, running};
 use quell_engine::report::{DefinitionView, RunSummary, RunView};
 use quell_model::playbook::Playbook;
@@ -33,7 +34,9 @@ pub(super) fn ask(playbooks: &[Arc<Playbook>], client: &Client) -> Result<Runnin
             let address = format!("/runs/{}", segment(run.id.as_str()));
             let pinned: DefinitionView = client.get(&format!("{address}/playbook"))?;
             if pinned.hash != playbook.hash {
-                runs.push(open(client.get(&address)?, &pinned));
+                let mut run: RunView = client.get(&address)?;
+                make_own_whole(client, &mut run)?;
+                runs.push(open(run, &pinned));
             }
         }
         told.pinned += runs.len();
