@@ -84,12 +84,12 @@ pub trait Clock: Send + Sync {
 mod tests {
     use super::*;
 
+    fn at(wall_s: i64, boot_s: u64) -> Stamp {
+        Stamp { wall: Timestamp::from_second(wall_s).unwrap(), boot_ns: boot_s * 1_000_000_000 }
+    }
+
     #[test]
     fn a_moment_of_another_boot_comes_when_the_wall_clock_shows_it() {
-        let at = |wall_s, boot_s: u64| Stamp {
-            wall: Timestamp::from_second(wall_s).unwrap(),
-            boot_ns: boot_s * 1_000_000_000,
-        };
         // (the moment's wall time, by the boot clock now)
         for (wall_s, boot_s) in [(1_000_060, 70), (1_000_000, 10), (999_995, 5), (900_000, 0)] {
             let then = at(wall_s, 123_456).on_boot_of(at(1_000_000, 10));
@@ -99,10 +99,6 @@ mod tests {
 
     #[test]
     fn what_was_before_the_boot_is_as_long_ago_as_the_wall_clock_says() {
-        let at = |wall_s, boot_s: u64| Stamp {
-            wall: Timestamp::from_second(wall_s).unwrap(),
-            boot_ns: boot_s * 1_000_000_000,
-        };
         let now = at(1_000_000, 60);
         // (the earlier moment, seconds since)
         for (then, seconds) in [
@@ -118,10 +114,6 @@ mod tests {
 
     #[test]
     fn a_moment_is_as_long_ago_as_it_is_whatever_the_wall_clock_was_set_by() {
-        let at = |wall_s, boot_s: u64| Stamp {
-            wall: Timestamp::from_second(wall_s).unwrap(),
-            boot_ns: boot_s * 1_000_000_000,
-        };
         let then = at(1_000_000, 100);
         for step in [0, 7200, -7200] {
             let now = at(1_000_060 + step, 160);

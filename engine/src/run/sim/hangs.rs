@@ -90,8 +90,8 @@ fn state(stage: &mut Stage, run: &RunId) -> RunState {
     records.iter().rev().find_map(|record| end(&record.body)).expect("it has ended")
 }
 
-#[test]
-fn a_run_below_is_taken_back_once_its_records_are_there_and_is_not_stuck_before() {
+/// A run has started another and fails then, so that both are taken back; the disk hangs all the while.
+fn taken_back_while_the_disk_hangs() -> (Vec<Arc<Playbook>>, Stage) {
     let after = Step { on_failure: OnFailure::Undo, ..make::acts("after", &["sub"], "process.freeze") };
     let top = make::named(playbook_of(vec![make::starts("sub", &[], "lower"), after]), "top");
     let playbooks = vec![top, child("lower", vec![make::acts("hold", &[], "process.freeze")])];
@@ -99,6 +99,12 @@ fn a_run_below_is_taken_back_once_its_records_are_there_and_is_not_stuck_before(
     stage.world.state().wanted.insert("after".into(), vec![Doing::GivesUp]);
     by_hand::hang(true);
     attack(&mut stage);
+    (playbooks, stage)
+}
+
+#[test]
+fn a_run_below_is_taken_back_once_its_records_are_there_and_is_not_stuck_before() {
+    let (playbooks, mut stage) = taken_back_while_the_disk_hangs();
     stage.alive(|life| life.core.pass());
     assert_eq!(waits(&stage), (1, 0), "all is done but what needs the records below");
     assert_eq!(stage.world.state().stands.len(), 1);
@@ -110,13 +116,7 @@ fn a_run_below_is_taken_back_once_its_records_are_there_and_is_not_stuck_before(
 
 #[test]
 fn whoever_waits_for_the_journal_is_said_to_after_a_while_and_has_not_ended() {
-    let after = Step { on_failure: OnFailure::Undo, ..make::acts("after", &["sub"], "process.freeze") };
-    let top = make::named(playbook_of(vec![make::starts("sub", &[], "lower"), after]), "top");
-    let playbooks = vec![top, child("lower", vec![make::acts("hold", &[], "process.freeze")])];
-    let mut stage = stage(&playbooks);
-    stage.world.state().wanted.insert("after".into(), vec![Doing::GivesUp]);
-    by_hand::hang(true);
-    attack(&mut stage);
+    let (playbooks, mut stage) = taken_back_while_the_disk_hangs();
     assert_eq!(ask(&mut stage, Request::Stuck).unwrap(), serde_json::json!([]), "a moment is nothing to speak of");
     stage.clock.advance(Duration::from_secs(6));
     let told = ask(&mut stage, Request::Stuck).unwrap().to_string();
