@@ -49,8 +49,15 @@ impl Apart {
     }
 }
 
-/// So many bytes of JSON are kept of what was used last; more only of what the journal does not show yet.
+/// So many bytes of JSON are kept of what was used last.
 const KEPT: u64 = if cfg!(test) { 256 << 10 } else { 32 << 20 };
+/// Beyond that what the journal does not show yet is kept packed, up to so many bytes: as many as the journal and the ink hold
+/// together. What comes then belongs to records that are lost.
+const PACKED: u64 = if cfg!(test) { 256 << 10 } else { 128 << 20 };
+/// The fastest that still packs.
+const LEVEL: i32 = 1;
+/// So many records with such values may not be shown yet: more than wait.
+const MOST_FRESH: usize = 1 << 18;
 
 /// Large values, from memory or the journal.
 #[derive(Debug)]
@@ -64,17 +71,28 @@ struct Kept {
     values: HashMap<Hash, Held>,
     /// Those of records that the journal may not show yet, in the order of their writing.
     fresh: VecDeque<Fresh>,
+    /// The first so many of these are packed.
+    tight: usize,
     /// All others, which may go. The last used is the last.
     order: VecDeque<Hash>,
+    /// Of JSON that is not packed.
     bytes: u64,
+    packed: u64,
 }
 
 #[derive(Debug)]
 struct Held {
-    value: Arc<Json>,
+    form: Form,
+    /// Of its JSON.
     bytes: u64,
     /// In [`Kept::fresh`] so many times.
     fresh: usize,
+}
+
+#[derive(Debug)]
+enum Form {
+    Plain(Arc<Json>),
+    Packed(Vec<u8>),
 }
 
 /// A record with a value was made.
@@ -88,23 +106,27 @@ struct Fresh {
 impl Kept {
     /// A value of a record that is about to be written: it stays.
     fn put_fresh(&mut self, stored: &Stored, value: &Arc<Json>) {
+        if self.packed > PACKED || self.fresh.len() > MOST_FRESH {
+            return self.put_found(stored, value);
+        }
         let (hash, bytes) = (stored.hash, stored.bytes);
         let held = self.values.entry(hash).or_insert_with(|| {
             self.bytes += bytes;
-            Held { value: Arc::clone(value), bytes, fresh: 0 }
+            Held { form: Form::Plain(Arc::clone(value)), bytes, fresh: 0 }
         });
         if held.fresh == 0 {
             self.order.retain(|other| *other != hash);
         }
         held.fresh += 1;
         self.fresh.push_back(Fresh { hash, append: None });
+        self.shrink();
     }
 
-    /// A value that was found in the journal.
+    /// A value that need not stay.
     fn put_found(&mut self, stored: &Stored, value: &Arc<Json>) {
         let (hash, bytes) = (stored.hash, stored.bytes);
         if let Entry::Vacant(free) = self.values.entry(hash) {
-            free.insert(Held { value: Arc::clone(value), bytes, fresh: 0 });
+            free.insert(Held { form: Form::Plain(Arc::clone(value)), bytes, fresh: 0 });
             self.bytes += bytes;
             self.order.push_back(hash);
             self.shrink();
@@ -119,10 +141,16 @@ impl Kept {
     /// Readers of the journal can see its appends up to this one.
     fn is_seen(&mut self, append: u64) {
         while let Some(one) = self.fresh.pop_front_if(|one| one.append.is_some_and(|of| of <= append)) {
-            let Some(held) = self.values.get_mut(&one.hash) else { continue };
-            held.fresh -= 1;
-            if held.fresh == 0 {
-                self.order.push_back(one.hash);
+            self.tight = self.tight.saturating_sub(1);
+            let Entry::Occupied(mut held) = self.values.entry(one.hash) else { continue };
+            held.get_mut().fresh -= 1;
+            match &held.get().form {
+                _ if held.get().fresh > 0 => {}
+                Form::Plain(_) => self.order.push_back(one.hash),
+                Form::Packed(packed) => {
+                    self.packed -= packed.len() as u64;
+                    held.remove();
+                }
             }
         }
         self.shrink();
@@ -132,6 +160,31 @@ impl Kept {
         while self.bytes > KEPT && self.values.len() > 1 {
             let Some(hash) = self.order.pop_front() else { break };
             self.bytes -= self.values.remove(&hash).map_or(0, |held| held.bytes);
+        }
+        // The one that came last is needed next.
+        while self.bytes > KEPT && self.tight + 1 < self.fresh.len() {
+            let held = self.values.get_mut(&self.fresh[self.tight].hash);
+            self.tight += 1;
+            if let Some(held) = held
+                && let Form::Plain(value) = &held.form
+                && let Ok(text) = serde_json::to_vec(value)
+                && let Ok(packed) = zstd::bulk::compress(&text, LEVEL)
+            {
+                self.bytes -= held.bytes;
+                self.packed += packed.len() as u64;
+                held.form = Form::Packed(packed);
+            }
+        }
+    }
+
+    fn get(&self, hash: &Hash) -> Option<Arc<Json>> {
+        let held = self.values.get(hash)?;
+        match &held.form {
+            Form::Plain(value) => Some(Arc::clone(value)),
+            Form::Packed(packed) => {
+                let text = zstd::bulk::decompress(packed, usize::try_from(held.bytes).ok()?).ok()?;
+                serde_json::from_slice(&text).ok().map(Arc::new)
+            }
         }
     }
 }
@@ -159,20 +212,15 @@ impl Contents {
         }
     }
 
-    /// How many bytes of JSON are in memory.
+    /// How many bytes of JSON are in memory, and how many of what is packed.
     #[cfg(test)]
-    pub(super) fn bytes(&self) -> u64 {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).bytes
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        (kept.bytes, kept.packed)
     }
 
     fn find(&self, of: &Stored) -> Result<Arc<Json>, StoreError> {
-        let known = self
-            .kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values
-            .get(&of.hash)
-            .map(|held| Arc::clone(&held.value));
+        let known = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&of.hash);
         if let Some(value) = known {
             return Ok(value);
         }
@@ -236,5 +284,54 @@ impl<W: Send + 'static> Core<W> {
         let record = record.with_large_apart(self.definitions.apart.inline);
         self.contents.keep(&record.contents);
         record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quell_model::record::StoredAs;
+
+    /// A value that hardly packs, of 4 KiB.
+    fn value(number: u64) -> (Stored, Arc<Json>) {
+        let parts: Vec<u8> = number.to_le_bytes().to_vec();
+        let text: String = (0..64u8).map(|at| Hash::of_parts(&[&parts, &[at]]).to_string()).collect();
+        let stored = Stored { hash: Hash::of(text.as_bytes()), bytes: 4098, is: StoredAs::Text, items: None };
+        (stored, Arc::new(Json::String(text)))
+    }
+
+    #[test]
+    fn what_is_not_shown_stays_within_bounds_and_goes_with_the_last_record_that_brings_it() {
+        let mut kept = Kept::default();
+        let all: Vec<_> = (0..1_000).map(value).collect();
+        for (stored, value) in &all {
+            kept.put_fresh(stored, value);
+            assert!(kept.bytes <= KEPT && kept.packed <= PACKED + 4098, "{} {}", kept.bytes, kept.packed);
+        }
+        assert!(kept.packed > PACKED, "it has come to its bound");
+        assert_eq!(kept.get(&all[0].0.hash).as_ref(), Some(&all[0].1), "the first to come is packed, and there");
+        kept.is_written(7);
+        kept.is_seen(6);
+        assert!(kept.packed > PACKED && kept.get(&all[0].0.hash).is_some(), "its append is not seen yet");
+        kept.is_seen(7);
+        assert_eq!((kept.packed, kept.fresh.len(), kept.tight), (0, 0, 0));
+        assert!(kept.get(&all[0].0.hash).is_none() && kept.bytes <= KEPT);
+
+        // Another record brings what is there already.
+        let (stored, of) = &all[1];
+        let others = |kept: &mut Kept, from: usize| {
+            all[from..from + 100].iter().for_each(|(stored, value)| kept.put_found(stored, value));
+        };
+        kept.put_fresh(stored, of);
+        kept.is_written(8);
+        kept.put_fresh(stored, of);
+        kept.is_seen(8);
+        others(&mut kept, 100);
+        assert!(kept.get(&stored.hash).is_some(), "the second is not in the journal");
+        kept.is_written(9);
+        kept.is_seen(9);
+        others(&mut kept, 200);
+        assert!(kept.get(&stored.hash).is_none());
+        assert_eq!(kept.bytes, kept.values.values().map(|held| held.bytes).sum::<u64>());
     }
 }
