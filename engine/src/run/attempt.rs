@@ -59,7 +59,7 @@ impl<W: Send + 'static> Core<W> {
                 return self.list_items(id, &step, part);
             }
         }
-        let began = live.run.part_began(&part).unwrap_or(now);
+        let began = self.counts_from(&live.run, &part);
         if attempt > 1 && step.deadline.is_some_and(|deadline| now.since(began) > deadline) {
             let why = format!("its `deadline` was over before attempt {attempt} could begin");
             return self.end(id, &part, Ending::failed(why));

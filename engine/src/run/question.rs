@@ -279,10 +279,11 @@ impl<W: Send + 'static> Core<W> {
                 return self.end(id, part, Ending::failed(format!("what was approved cannot be read: {error}")));
             }
         };
+        let began = self.counts_from(&live.run, part);
         let Some(live) = self.runs.get_mut(id) else { return };
         let under_way = UnderWay {
             attempt: question.attempt,
-            began: live.run.part_began(part).unwrap_or(now),
+            began,
             item,
             input,
             deadline: now.after(timeout),

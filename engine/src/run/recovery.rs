@@ -167,6 +167,7 @@ impl<W: Send + 'static> Core<W> {
             pid: std::process::id(),
             mode: self.definitions.ceiling,
         };
+        self.took_up = Some(now);
         // A start that is written has judged what was promised before it.
         self.ink.hold();
         self.write_system(vec![NewRecord::new(now, started)]);

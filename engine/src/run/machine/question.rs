@@ -56,6 +56,8 @@ impl Run {
             }
             if let Phase::Acting(intent) = std::mem::replace(&mut progress.phase, Phase::Asking(Box::new(new))) {
                 progress.may_have_acted(intent);
+                // It was taken up: the time without an engine is none of the step's.
+                progress.began = Some(at);
             }
         }
         self.asking.insert((asked.part.clone(), asked.question));

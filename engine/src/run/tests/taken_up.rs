@@ -24,8 +24,20 @@ pub(super) fn after_a_crash_with(
     boot: &str,
     (more, change): (Vec<Body>, Change<'_>),
 ) -> Stage {
+    after_a_crash_of(world, acts("kill", &[], action), aged, boot, (more, change))
+}
+
+/// The same, of this step `kill`.
+fn after_a_crash_of(
+    world: World,
+    kill: Step,
+    aged: Duration,
+    boot: &str,
+    (more, change): (Vec<Body>, Change<'_>),
+) -> Stage {
     let dir = tempfile::tempdir().unwrap();
-    let playbook = playbook_of(vec![acts("kill", &[], action)]);
+    let StepKind::Action { action, .. } = kill.kind.clone() else { unreachable!() };
+    let playbook = playbook_of(vec![kill]);
     {
         let journal = Journal::open(dir.path()).unwrap();
         let mut at = SystemClock.now();
@@ -50,7 +62,7 @@ pub(super) fn after_a_crash_with(
         let intent = record::StepIntended {
             part: record::Part { step: "kill".into(), item: None },
             attempt: 1,
-            action: action.into(),
+            action,
             input: json!({}),
             plan: Plan { predicted: json!({ "killed": ["predicted"] }), ..Plan::default() },
         };
@@ -128,4 +140,86 @@ fn after_a_crash_what_must_not_happen_twice_and_cannot_be_known_is_told() {
     assert!(stage.done().is_empty());
     assert_eq!(stage.only_story().last().unwrap(), "RunFinished failed");
     assert!(stage.dir.path().exists());
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// One whose `deadline` is a minute, and that is tried twice.
+fn within_a_minute(action: &str) -> Step {
+    let kind = StepKind::Action { action: action.into(), with: json!({ "process": "x" }) };
+    let mut kill = Step { kind, ..step("kill", &[]) };
+    (kill.deadline, kill.retry.attempts) = (Some(MINUTE), 2);
+    kill
+}
+
+fn says(stage: &mut Stage, choice: &str) {
+    let answer = AnswerGiven {
+        run: "r-1".into(),
+        step: None,
+        item: None,
+        choice: choice.into(),
+        plan: None,
+        by: "ana".into(),
+        via: "socket".into(),
+        why: String::new(),
+    };
+    stage.core.serve(Request::Answer(Box::new(answer))).unwrap();
+    stage.settle();
+}
+
+#[test]
+fn what_is_approved_after_a_long_downtime_has_the_time_that_its_step_says() {
+    let world = World { denials: AtomicU32::new(1), ..World::default() };
+    let kill = within_a_minute("process.kill");
+    let mut stage = after_a_crash_of(world, kill, 20 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
+    assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
+    says(&mut stage, "approve");
+    assert_eq!((stage.done(), stage.world.late.load(Ordering::SeqCst)), (vec!["process.kill 1".to_owned()], 0));
+    assert_eq!(stage.only_story().last().unwrap(), "RunFinished succeeded");
+}
+
+#[test]
+fn what_was_approved_before_a_long_downtime_has_the_time_that_its_step_says() {
+    let part = record::Part { step: "kill".into(), item: None };
+    let plan = Plan { predicted: json!({ "killed": ["predicted"] }), ..Plan::default() };
+    let asked = record::QuestionAsked {
+        run: "r-1".into(),
+        part: part.clone(),
+        question: record::QuestionKind::Approve,
+        text: "process.kill?".into(),
+        because: String::new(),
+        guard: None,
+        choices: vec!["approve".into(), "deny".into()],
+        person: None,
+        by: None,
+        not_via: Vec::new(),
+        within: MINUTE,
+        remember: None,
+        otherwise: "deny".into(),
+        action: Some("process.kill".into()),
+        input: json!({}),
+        sum: Some(plan.sum()),
+        plan: Some(Box::new(plan)),
+        attempt: 1,
+    };
+    let answered = record::QuestionAnswered::settling(
+        part,
+        record::QuestionKind::Approve,
+        "approve".into(),
+        Some("ana".into()),
+        String::new(),
+    );
+    let more = vec![asked.into(), answered.into()];
+    let kill = within_a_minute("process.kill");
+    let stage = after_a_crash_of(World::default(), kill, 20 * MINUTE, "an earlier one", (more, &|_| ()));
+    assert_eq!((stage.done(), stage.world.late.load(Ordering::SeqCst)), (vec!["process.kill 1".to_owned()], 0));
+}
+
+#[test]
+fn what_is_taken_up_after_a_downtime_is_tried_as_often_as_its_step_says() {
+    let world = World { denials: AtomicU32::new(2), ..World::default() };
+    let kill = within_a_minute("process.kill");
+    let stage = after_a_crash_of(world, kill, 5 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
+    assert_eq!(stage.done(), ["process.kill 1", "process.kill 2"], "{:?}", failure(&stage));
+    assert_eq!(stage.only_story().last().unwrap(), "RunFinished succeeded");
 }
