@@ -169,6 +169,8 @@ struct Progress {
     approved: Option<(Hash, Approved)>,
     /// The question whether it is to stand, once it was asked.
     confirm: Option<Asked>,
+    /// A person was asked about an intent from before a crash: whether it may have acted.
+    taken_up: Option<bool>,
     /// Who was asked whether it was them.
     suspect: Option<Name>,
     /// A person left it out.
@@ -258,6 +260,7 @@ impl Run {
                         }
                     }
                     progress.attempts = failed.attempt;
+                    progress.taken_up = None;
                     progress.began.get_or_insert(at);
                     progress.why.clone_from(&failed.error);
                     if let Some(again) = failed.again_at {
