@@ -59,7 +59,7 @@ impl<W: Send + 'static> Core<W> {
                 return self.list_items(id, &step, part);
             }
         }
-        let began = live.run.part_began(&part).unwrap_or(now);
+        let began = self.counts_from(&live.run, &part);
         if attempt > 1 && step.deadline.is_some_and(|deadline| now.since(began) > deadline) {
             let why = format!("its `deadline` was over before attempt {attempt} could begin");
             return self.end(id, &part, Ending::failed(why));
@@ -314,7 +314,7 @@ impl<W: Send + 'static> Core<W> {
                 None => {
                     let unknown =
                         if purpose.may_have_acted() { "; nobody knows whether it was done before" } else { "" };
-                    self.ask_first(id, part, plan, (guard, why + unknown), silence_acts);
+                    self.ask_first(id, part, plan, (guard, why + unknown), silence_acts, purpose);
                 }
             },
             Decision::Observe { plan, why } => {
@@ -326,7 +326,7 @@ impl<W: Send + 'static> Core<W> {
                 for above in above {
                     self.memory.run_touched(&above, act.targets.iter().map(String::as_str));
                 }
-                // What was taken up was counted with its intent.
+                // What was taken up was counted with its first intent.
                 if purpose == Purpose::First {
                     self.memory.add(act);
                 }
@@ -354,7 +354,7 @@ impl<W: Send + 'static> Core<W> {
         let Some(under_way) = self.under_way(id, part) else { return };
         under_way.admitted = Some(admitted);
         let attempt = under_way.attempt;
-        if purpose != Purpose::First {
+        if purpose.is_intended() {
             return self.act(id, part);
         }
         let intent = NewRecord::new(now, StepIntended { part: part.clone(), attempt, action, input, plan });

@@ -155,6 +155,8 @@ struct Progress {
     acted_after: u32,
     /// Of how many intents the end is known.
     known: u32,
+    /// An intent has used the key that comes after these, and its end is not known.
+    open: bool,
     /// The run that it has started.
     sub: Option<Box<SubRunStarted>>,
     /// Of a containment: where its taking back stands.
@@ -167,6 +169,8 @@ struct Progress {
     approved: Option<(Hash, Approved)>,
     /// The question whether it is to stand, once it was asked.
     confirm: Option<Asked>,
+    /// A person was asked about an intent from before a crash: whether it may have acted.
+    taken_up: Option<bool>,
     /// Who was asked whether it was them.
     suspect: Option<Name>,
     /// A person left it out.
@@ -181,7 +185,7 @@ struct StepState {
     /// Where that list lies, if not in its record: the values are nothing then.
     apart: Option<Box<Stored>>,
     turns: Turns,
-    /// How many intents of an item had a known end, in lists that were found before.
+    /// How many keys an item has used, in lists that were found before.
     known_before: u32,
 }
 
@@ -241,6 +245,7 @@ impl Run {
                 if let Some(progress) = self.progress_mut(&intent.part) {
                     progress.attempts = intent.attempt;
                     progress.began.get_or_insert(at);
+                    progress.open = true;
                     progress.phase = Phase::Acting(intent.clone());
                 }
             }
@@ -250,9 +255,12 @@ impl Run {
                     if let Phase::Acting(intent) = &progress.phase {
                         let intent = intent.clone();
                         progress.may_have_acted(intent);
-                        progress.known += u32::from(!failed.unknown);
+                        if !failed.unknown {
+                            progress.end_is_known();
+                        }
                     }
                     progress.attempts = failed.attempt;
+                    progress.taken_up = None;
                     progress.began.get_or_insert(at);
                     progress.why.clone_from(&failed.error);
                     if let Some(again) = failed.again_at {
@@ -267,7 +275,9 @@ impl Run {
                     progress.sub_ended(&before);
                     if let Phase::Acting(intent) = before {
                         progress.may_have_acted(intent);
-                        progress.known += u32::from(matches!(finished.outcome, Outcome::Verified | Outcome::Done));
+                        if matches!(finished.outcome, Outcome::Verified | Outcome::Done) {
+                            progress.end_is_known();
+                        }
                     }
                     progress.output = finished.output.clone();
                     progress.why.clone_from(&finished.proof);

@@ -22,12 +22,29 @@ pub(super) enum Purpose {
     Stale {
         not_done: bool,
     },
+    /// From before a crash as well, and a person was asked about it since: it is counted, and intended anew.
+    Asked {
+        not_done: bool,
+    },
 }
 
 impl Purpose {
     /// It may have been done, and the world does not say.
     pub(super) fn may_have_acted(self) -> bool {
-        matches!(self, Self::TakenUp { not_done: false } | Self::Stale { not_done: false })
+        match self {
+            Self::First => false,
+            Self::TakenUp { not_done } | Self::Stale { not_done } | Self::Asked { not_done } => !not_done,
+        }
+    }
+
+    /// The journal holds an intent that has no outcome yet.
+    pub(super) fn is_intended(self) -> bool {
+        matches!(self, Self::TakenUp { .. } | Self::Stale { .. })
+    }
+
+    /// Of what a person was asked about before it is tried: what was intended before a crash says whether it may have acted.
+    pub(super) fn of_asked(taken_up: Option<bool>) -> Self {
+        taken_up.map_or(Self::First, |may_have_acted| Self::Asked { not_done: !may_have_acted })
     }
 }
 
@@ -37,7 +54,9 @@ impl<W: Send + 'static> Core<W> {
         let plan = self.under_way(id, part).and_then(|under_way| under_way.admitted.as_ref()).map(Admitted::plan);
         let target = plan.and_then(|plan| plan.targets.first()).map(|target| target.label.clone()).unwrap_or_default();
         self.counted.refused_by_pause += 1;
-        self.end(id, part, Ending { untouched: true, ..Ending::refused("pause", &target, PAUSED.to_owned()) });
+        let purpose = Purpose::of_asked(self.runs.get(id).and_then(|live| live.run.taken_up(part)));
+        let ending = Ending { untouched: true, ..Ending::refused("pause", &target, PAUSED.to_owned()) };
+        self.not_done(id, part, purpose, ending);
     }
 
     /// What did not act after all ends so; where nobody knows whether it had acted before a crash, that is how it ends.

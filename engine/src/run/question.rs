@@ -84,6 +84,7 @@ impl<W: Send + 'static> Core<W> {
         plan: Plan,
         (guard, because): (Option<Name>, String),
         silence_acts: bool,
+        purpose: Purpose,
     ) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
@@ -119,6 +120,7 @@ impl<W: Send + 'static> Core<W> {
             sum: Some(plan.sum()),
             plan: Some(Box::new(plan)),
             attempt,
+            may_have_acted: purpose.may_have_acted(),
         };
         if let Some(live) = self.runs.get_mut(id) {
             live.under_way.remove(part);
@@ -173,6 +175,7 @@ impl<W: Send + 'static> Core<W> {
             plan: None,
             sum: None,
             attempt,
+            may_have_acted: false,
         };
         // Another playbook may ask the same of others, with other answers, and not by every way.
         let fits = |known: &&Known| {
@@ -229,6 +232,7 @@ impl<W: Send + 'static> Core<W> {
             sum: Some(plan.sum()),
             plan: Some(Box::new(plan)),
             attempt: intent.attempt,
+            may_have_acted: false,
         };
         self.record(id, vec![NewRecord::new(now, asked)]);
     }
@@ -273,16 +277,19 @@ impl<W: Send + 'static> Core<W> {
             let plan = question.plan.map(|plan| self.contents.whole_plan(*plan)).transpose()?;
             Ok((input, plan, self.contents.item(&live.run, part)?))
         });
+        let purpose = Purpose::of_asked(live.run.taken_up(part));
         let (input, plan, item) = match found {
             Ok(found) => found,
             Err(error) => {
-                return self.end(id, part, Ending::failed(format!("what was approved cannot be read: {error}")));
+                let ending = Ending::failed(format!("what was approved cannot be read: {error}"));
+                return self.not_done(id, part, purpose, ending);
             }
         };
+        let began = self.counts_from(&live.run, part);
         let Some(live) = self.runs.get_mut(id) else { return };
         let under_way = UnderWay {
             attempt: question.attempt,
-            began: live.run.part_began(part).unwrap_or(now),
+            began,
             item,
             input,
             deadline: now.after(timeout),
@@ -293,7 +300,7 @@ impl<W: Send + 'static> Core<W> {
         let told = if why.is_empty() { String::new() } else { format!(": {why}") };
         match (question.question, plan) {
             (QuestionKind::Approve, Some(plan)) if choice.as_str() == APPROVE => {
-                self.judge(id, part, plan, Purpose::First);
+                self.judge(id, part, plan, purpose);
             }
             (QuestionKind::Ask, _) => {
                 let proof = match &by {
@@ -304,7 +311,8 @@ impl<W: Send + 'static> Core<W> {
             }
             _ => {
                 let proof = by.map_or_else(|| format!("denied{told}"), |by| format!("denied by {by}{told}"));
-                self.end(id, part, Ending { outcome: Outcome::Denied, proof, ..Ending::default() });
+                let ending = Ending { outcome: Outcome::Denied, proof, ..Ending::default() };
+                self.not_done(id, part, purpose, ending);
             }
         }
     }

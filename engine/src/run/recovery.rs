@@ -167,6 +167,7 @@ impl<W: Send + 'static> Core<W> {
             pid: std::process::id(),
             mode: self.definitions.ceiling,
         };
+        self.took_up = Some(now);
         // A start that is written has judged what was promised before it.
         self.ink.hold();
         self.write_system(vec![NewRecord::new(now, started)]);
@@ -302,7 +303,7 @@ impl<W: Send + 'static> Core<W> {
         }
         for (stream, playbook) in streams.iter().rev() {
             if let Some(id) = stream.as_run() {
-                let records = journal.read_kinds(stream, 1, &[Kind::StepIntended])?;
+                let records = journal.read_kinds(stream, 1, &[Kind::StepIntended, Kind::RunReopened])?;
                 self.remember_acts(&id, playbook, &records, now);
                 self.memory.run_ended(&id);
             }
@@ -328,12 +329,18 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn remember_acts(&mut self, id: &RunId, playbook: &Name, records: &[Record], now: Stamp) {
+        // An attempt is intended anew where a person was asked about it after a crash, and is one act.
+        let mut counted = HashSet::new();
         for record in records {
-            if let Body::StepIntended(intent) = &record.body
-                && self.age(record.at) <= self.looks_back()
-            {
-                let (at, playbook) = (self.aged(record.at, now), playbook.clone());
-                self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, &intent.plan));
+            match &record.body {
+                Body::RunReopened(_) => counted.clear(),
+                Body::StepIntended(intent)
+                    if self.age(record.at) <= self.looks_back() && counted.insert((&intent.part, intent.attempt)) =>
+                {
+                    let (at, playbook) = (self.aged(record.at, now), playbook.clone());
+                    self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, &intent.plan));
+                }
+                _ => {}
             }
         }
     }

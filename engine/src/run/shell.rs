@@ -98,6 +98,8 @@ pub struct Core<W> {
     pub(super) system_seq: u64,
     /// Since when engines of this boot have written the journal, without one of another boot in between.
     pub(super) boot_from: Option<Stamp>,
+    /// When this engine has taken up what stood in the journal.
+    pub(super) took_up: Option<Stamp>,
     pub(super) counted: Counted,
     pub(super) tally: Tally,
     /// What the log is to say once nothing is to be done at once.
@@ -180,6 +182,7 @@ impl<W: Send + 'static> Core<W> {
             ink,
             system_seq: 0,
             boot_from: None,
+            took_up: None,
             counted: Counted::default(),
             tally,
             said: Vec::new(),

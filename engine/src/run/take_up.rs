@@ -7,6 +7,7 @@
 use super::attempt::{ASKING, ask};
 use super::conclude::Ending;
 use super::job::{Acted, Answer, Where, Work};
+use super::machine::Run;
 use super::purpose::Purpose;
 use super::shell::{Core, UnderWay};
 use quell_model::action::Want;
@@ -87,6 +88,12 @@ impl<W: Send + 'static> Core<W> {
         } else {
             self.judge(id, part, plan, Purpose::TakenUp { not_done });
         }
+    }
+
+    /// From when on a part's `deadline` counts: the time without an engine is none of the step's.
+    pub(super) fn counts_from(&self, run: &Run, part: &Part) -> Stamp {
+        let began = run.part_began(part).unwrap_or_else(|| self.parts.clock.now());
+        self.took_up.map_or(began, |took_up| began.max(took_up))
     }
 
     pub(super) fn predicted(&self, id: &RunId, part: &Part) -> Json {

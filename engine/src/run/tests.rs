@@ -38,6 +38,8 @@ struct World {
     broken: bool,
     /// `run` panics.
     panics: bool,
+    /// Attempts whose time was over before they began.
+    late: AtomicU32,
     /// Pid of the planned target.
     pid: u32,
 }
@@ -86,6 +88,7 @@ impl Action for Verb1 {
     async fn run(&self, _: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         assert!(!self.1.panics, "the verb has a mistake");
         self.1.done.lock().unwrap().push(format!("{} {}", self.0.name, cx.attempt));
+        self.1.late.fetch_add(u32::from(cx.deadline < cx.clock.now()), Ordering::SeqCst);
         if self.1.broken { Err(ActionError::give_up("the world is broken")) } else { Ok(json!({ "killed": [1] })) }
     }
 

@@ -86,6 +86,9 @@ pub struct QuestionAsked {
     pub sum: Option<Hash>,
     /// Which attempt it would be, from 1.
     pub attempt: u32,
+    /// It was intended before a crash, and nobody knows whether it was done then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_have_acted: bool,
 }
 
 /// See [`super::Kind::QuestionAnswered`].

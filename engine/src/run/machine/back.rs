@@ -289,8 +289,18 @@ impl Progress {
         }
     }
 
+    /// What it does next has another key.
+    pub(super) fn end_is_known(&mut self) {
+        self.known += 1;
+        self.open = false;
+    }
+
     /// Nothing of what it did stands any more. What it does when it goes on is then what it did.
     fn is_gone(&mut self) {
+        // Whoever keeps keys would answer what is done anew with the end of what is gone. An attempt keeps the key it has.
+        if self.open && !matches!(self.phase, Phase::Acting(_)) {
+            self.end_is_known();
+        }
         // Who is just taking it back says how that ended.
         let goes_on = !matches!(self.phase, Phase::Ended(_)) && !matches!(self.back, Some(Back::Acting(_)));
         (self.back, self.acted) = if goes_on { (None, None) } else { (Some(Back::Over), self.acted.take()) };

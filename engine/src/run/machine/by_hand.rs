@@ -104,7 +104,9 @@ impl Run {
             match part.item {
                 None => {
                     let items = state.items.take().unwrap_or_default();
-                    let known = items.iter().map(|(_, progress)| progress.known).max().unwrap_or(0);
+                    // The next list may have something else in the place of what may have been done.
+                    let keys_used = |progress: &Progress| progress.known + u32::from(progress.open);
+                    let known = items.iter().map(|(_, progress)| keys_used(progress)).max().unwrap_or(0);
                     (state.turns, state.known_before) = (Turns::default(), state.known_before.max(known));
                 }
                 Some(at) => {
@@ -186,7 +188,7 @@ impl Progress {
     /// Nothing of it was tried, but for what stands of it.
     fn begin_again(&mut self) {
         let before = std::mem::take(self);
-        (self.suspect, self.known) = (before.suspect.clone(), before.known);
+        (self.suspect, self.known, self.open) = (before.suspect.clone(), before.known, before.open);
         if before.stands() {
             (self.acted, self.back, self.sub) = (before.acted, before.back, before.sub);
             self.acted_after = before.acted_after;
@@ -198,7 +200,7 @@ impl Progress {
 mod tests {
     use super::*;
     use crate::run::fixtures::{playbook_of, started, step};
-    use quell_model::record::{LeaseGranted, StepFinished, StepIntended};
+    use quell_model::record::{LeaseGranted, StepFailed, StepFinished, StepIntended, StepProgressed, UndoFinished};
     use quell_model::{Body, Json, Stamp, Target, TargetFacts};
     use std::sync::Arc;
 
@@ -250,5 +252,90 @@ mod tests {
         assert_eq!(run.would_lose(&part, &plan("a")), None);
         assert_eq!(run.would_lose(&part, &plan("b")), Some("a".to_owned()));
         assert!(run.has_acted() && run.touched().eq(["a"]));
+    }
+
+    const AT: Stamp = Stamp { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: 1 };
+
+    fn intended(part: &Part, attempt: u32) -> Body {
+        let (action, part) = ("cloud.cut".into(), part.clone());
+        StepIntended { part, attempt, action, input: Json::Null, plan: plan("a") }.into()
+    }
+
+    /// An attempt that failed; one after which nothing follows ends its part.
+    fn failed(part: &Part, attempt: u32, unknown: bool, again: bool) -> Vec<Body> {
+        let (error, again_at) = ("no".to_owned(), again.then_some(AT));
+        let failed = StepFailed { part: part.clone(), attempt, error, hint: None, again_at, unknown };
+        let finished = StepFinished {
+            part: part.clone(),
+            action: Some("cloud.cut".into()),
+            outcome: Outcome::Failed,
+            output: Json::Null,
+            proof: "no".into(),
+            attempts: attempt,
+            moments: Default::default(),
+        };
+        let ended = (!again).then(|| Body::from(finished));
+        std::iter::once(failed.into()).chain(ended).collect()
+    }
+
+    fn undone(part: &Part) -> Vec<Body> {
+        let (run, action, proof) = ("r-1".into(), "cloud.cut".into(), String::new());
+        let (outcome, output) = (Outcome::Undone, Json::Null);
+        vec![UndoFinished { run, part: part.clone(), action, outcome, output, proof, attempts: 1 }.into()]
+    }
+
+    fn again(part: &Part) -> Vec<Body> {
+        vec![RunReopened { by: "ann".into(), why: String::new(), from: None, again: vec![part.clone()] }.into()]
+    }
+
+    #[test]
+    fn what_may_have_been_done_keeps_its_key_until_it_is_taken_back() {
+        let playbook = Arc::new(playbook_of(vec![step("cut", &[])]));
+        let part = Part { step: "cut".into(), item: None };
+        let first = vec![intended(&part, 1)];
+        let second = vec![intended(&part, 2)];
+        for (records, key, why) in [
+            (vec![first.clone(), failed(&part, 1, true, false), again(&part)], "r-1/cut", "it may be done yet"),
+            (vec![first.clone(), failed(&part, 1, true, false), undone(&part), again(&part)], "r-1/cut#2", "ended"),
+            (vec![first.clone(), failed(&part, 1, true, true), undone(&part)], "r-1/cut#2", "while it goes on"),
+            (
+                vec![first.clone(), failed(&part, 1, false, false), undone(&part), again(&part)],
+                "r-1/cut#2",
+                "known once",
+            ),
+            (
+                vec![
+                    first.clone(),
+                    failed(&part, 1, false, true),
+                    second,
+                    failed(&part, 2, true, false),
+                    undone(&part),
+                ],
+                "r-1/cut#3",
+                "the second has a key of its own, which is used",
+            ),
+            // Whoever takes up what is under way takes it up with the key that it has.
+            (vec![first.clone(), failed(&part, 1, true, true), first, undone(&part)], "r-1/cut", "under way"),
+        ] {
+            let mut run = Run::new(Arc::clone(&playbook), started(&playbook), AT);
+            records.iter().flatten().for_each(|body| run.apply(AT, body));
+            assert_eq!(run.key(&part).0, key, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_found_anew_uses_no_key_of_what_may_have_been_done() {
+        let playbook = Arc::new(playbook_of(vec![step("cut", &[])]));
+        let (whole, item) = (Part { step: "cut".into(), item: None }, Part { step: "cut".into(), item: Some(0) });
+        let list = |item: &str| -> Body {
+            StepProgressed { part: whole.clone(), mark: serde_json::json!({ "items": [item] }) }.into()
+        };
+        let mut run = Run::new(Arc::clone(&playbook), started(&playbook), AT);
+        let mut records = vec![list("a"), intended(&item, 1)];
+        records.extend(failed(&item, 1, true, false));
+        records.extend(again(&whole));
+        records.push(list("b"));
+        records.iter().for_each(|body| run.apply(AT, body));
+        assert_eq!(run.key(&item).0, "r-1/cut/0#2", "it is another item");
     }
 }

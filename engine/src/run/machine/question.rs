@@ -56,6 +56,9 @@ impl Run {
             }
             if let Phase::Acting(intent) = std::mem::replace(&mut progress.phase, Phase::Asking(Box::new(new))) {
                 progress.may_have_acted(intent);
+                // It was taken up: the time without an engine is none of the step's.
+                progress.began = Some(at);
+                progress.taken_up = Some(asked.may_have_acted);
             }
         }
         self.asking.insert((asked.part.clone(), asked.question));
@@ -147,6 +150,12 @@ impl Run {
             Phase::Answered(question, answered) => Some((question, answered)),
             _ => None,
         }
+    }
+
+    /// Of an attempt that was intended before a crash and that a person was asked about since: whether it may have acted.
+    #[must_use]
+    pub fn taken_up(&self, part: &Part) -> Option<bool> {
+        self.progress(part)?.taken_up
     }
 
     /// Who has let exactly this act, if it was asked about.

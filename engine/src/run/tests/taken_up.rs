@@ -24,8 +24,20 @@ pub(super) fn after_a_crash_with(
     boot: &str,
     (more, change): (Vec<Body>, Change<'_>),
 ) -> Stage {
+    after_a_crash_of(world, acts("kill", &[], action), aged, boot, (more, change))
+}
+
+/// The same, of this step `kill`.
+fn after_a_crash_of(
+    world: World,
+    kill: Step,
+    aged: Duration,
+    boot: &str,
+    (more, change): (Vec<Body>, Change<'_>),
+) -> Stage {
     let dir = tempfile::tempdir().unwrap();
-    let playbook = playbook_of(vec![acts("kill", &[], action)]);
+    let StepKind::Action { action, .. } = kill.kind.clone() else { unreachable!() };
+    let playbook = playbook_of(vec![kill]);
     {
         let journal = Journal::open(dir.path()).unwrap();
         let mut at = SystemClock.now();
@@ -50,7 +62,7 @@ pub(super) fn after_a_crash_with(
         let intent = record::StepIntended {
             part: record::Part { step: "kill".into(), item: None },
             attempt: 1,
-            action: action.into(),
+            action,
             input: json!({}),
             plan: Plan { predicted: json!({ "killed": ["predicted"] }), ..Plan::default() },
         };
@@ -128,4 +140,174 @@ fn after_a_crash_what_must_not_happen_twice_and_cannot_be_known_is_told() {
     assert!(stage.done().is_empty());
     assert_eq!(stage.only_story().last().unwrap(), "RunFinished failed");
     assert!(stage.dir.path().exists());
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// One whose `deadline` is a minute, and that is tried twice.
+fn within_a_minute(action: &str) -> Step {
+    let kind = StepKind::Action { action: action.into(), with: json!({ "process": "x" }) };
+    let mut kill = Step { kind, ..step("kill", &[]) };
+    (kill.deadline, kill.retry.attempts) = (Some(MINUTE), 2);
+    kill
+}
+
+fn answer(choice: &str) -> AnswerGiven {
+    AnswerGiven {
+        run: "r-1".into(),
+        step: None,
+        item: None,
+        choice: choice.into(),
+        plan: None,
+        by: "ana".into(),
+        via: "socket".into(),
+        why: String::new(),
+    }
+}
+
+fn says(stage: &mut Stage, choice: &str) {
+    stage.core.serve(Request::Answer(Box::new(answer(choice)))).unwrap();
+    stage.settle();
+}
+
+#[test]
+fn what_is_approved_after_a_long_downtime_has_the_time_that_its_step_says() {
+    let world = World { denials: AtomicU32::new(1), ..World::default() };
+    let kill = within_a_minute("process.kill");
+    let mut stage = after_a_crash_of(world, kill, 20 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
+    assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
+    says(&mut stage, "approve");
+    assert_eq!((stage.done(), stage.world.late.load(Ordering::SeqCst)), (vec!["process.kill 1".to_owned()], 0));
+    assert_eq!(stage.only_story().last().unwrap(), "RunFinished succeeded");
+}
+
+#[test]
+fn what_was_approved_before_a_long_downtime_has_the_time_that_its_step_says() {
+    let part = record::Part { step: "kill".into(), item: None };
+    let plan = Plan { predicted: json!({ "killed": ["predicted"] }), ..Plan::default() };
+    let asked = record::QuestionAsked {
+        run: "r-1".into(),
+        part: part.clone(),
+        question: record::QuestionKind::Approve,
+        text: "process.kill?".into(),
+        because: String::new(),
+        guard: None,
+        choices: vec!["approve".into(), "deny".into()],
+        person: None,
+        by: None,
+        not_via: Vec::new(),
+        within: MINUTE,
+        remember: None,
+        otherwise: "deny".into(),
+        action: Some("process.kill".into()),
+        input: json!({}),
+        sum: Some(plan.sum()),
+        plan: Some(Box::new(plan)),
+        attempt: 1,
+        may_have_acted: false,
+    };
+    let answered = record::QuestionAnswered::settling(
+        part,
+        record::QuestionKind::Approve,
+        "approve".into(),
+        Some("ana".into()),
+        String::new(),
+    );
+    let more = vec![asked.into(), answered.into()];
+    let kill = within_a_minute("process.kill");
+    let stage = after_a_crash_of(World::default(), kill, 20 * MINUTE, "an earlier one", (more, &|_| ()));
+    assert_eq!((stage.done(), stage.world.late.load(Ordering::SeqCst)), (vec!["process.kill 1".to_owned()], 0));
+}
+
+#[test]
+fn what_is_taken_up_after_a_downtime_is_tried_as_often_as_its_step_says() {
+    let world = World { denials: AtomicU32::new(2), ..World::default() };
+    let kill = within_a_minute("process.kill");
+    let stage = after_a_crash_of(world, kill, 5 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
+    assert_eq!(stage.done(), ["process.kill 1", "process.kill 2"], "{:?}", failure(&stage));
+    assert_eq!(stage.only_story().last().unwrap(), "RunFinished succeeded");
+}
+
+/// An engine of another life over the same journal.
+fn next_life(stage: Stage, kill: Step, change: Change<'_>) -> Stage {
+    let Stage { core, journal, dir, .. } = stage;
+    drop(core);
+    journal.close();
+    let playbook = playbook_of(vec![kill]);
+    let mut definitions = definitions(playbook.clone());
+    change(&mut definitions);
+    let mut stage = stage_in(dir, World { mute: true, ..World::default() }, definitions);
+    stage.core.recover(Arc::new(move |_, text| (text == "pinned").then(|| playbook.clone()))).unwrap();
+    stage.settle();
+    stage
+}
+
+/// (the limit, whether the next run may act, at once and after a further start): what a person approves of was counted with the
+/// intent from before the crash.
+#[test]
+fn what_is_taken_up_and_approved_is_one_act_and_no_limit_stands_against_it() {
+    for (count, is_allowed) in [(1, false), (2, true)] {
+        for starts_again in [false, true] {
+            let limit = quell_model::playbook::Rate { count, per: 60 * MINUTE };
+            let limited = |definitions: &mut Definitions| {
+                definitions.guard.limits.insert("process.kill".into(), limit);
+            };
+            let world = World { denials: AtomicU32::new(1), ..World::default() };
+            let kill = || within_a_minute("process.kill");
+            let mut stage = after_a_crash_of(world, kill(), 20 * MINUTE, "an earlier one", (Vec::new(), &limited));
+            says(&mut stage, "approve");
+            assert_eq!(stage.done(), ["process.kill 1"], "{count}: {:?}", failure(&stage));
+            let intents = stage.only_story().iter().filter(|line| *line == "StepIntended").count();
+            assert_eq!(intents, 2, "it is intended before it acts");
+            let mut before = stage.done().len();
+            if starts_again {
+                stage = next_life(stage, kill(), &limited);
+                before = 0;
+            }
+            stage.core.detections([detection("8", 1)]);
+            stage.settle();
+            assert_eq!(stage.done().len() - before == 1, is_allowed, "{count} {starts_again}: {:?}", stage.done());
+        }
+    }
+}
+
+/// (the world denies that it was done, a further start, a pause, what a person says, how it is told)
+#[test]
+fn what_was_taken_up_and_is_not_done_after_a_question_is_told_as_unknown_unless_the_world_denies_it() {
+    for (denied, starts_again, paused, choice, said) in [
+        (false, false, false, "deny", "failed: outcome unknown"),
+        (false, true, false, "deny", "failed: outcome unknown"),
+        (false, false, true, "approve", "failed: outcome unknown"),
+        (true, false, false, "deny", "denied: denied by ana"),
+        (true, false, true, "approve", "refused: "),
+    ] {
+        let world = World { mute: !denied, denials: AtomicU32::new(u32::from(denied)), ..World::default() };
+        let kill = || within_a_minute("file.copy");
+        let mut stage = after_a_crash_of(world, kill(), 20 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
+        assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
+        if starts_again {
+            stage = next_life(stage, kill(), &|_| ());
+        }
+        if paused {
+            stage.core.serve(Request::Pause { paused: true, by: "ana".into() }).unwrap();
+        }
+        says(&mut stage, choice);
+        assert_eq!(stage.done(), Vec::<String>::new());
+        let end = failure(&stage).unwrap();
+        assert!(end.starts_with(said), "{denied} {starts_again} {paused}: {end}");
+    }
+}
+
+/// A pause that comes while the intent is on its way to the disk.
+#[test]
+fn what_was_taken_up_and_approved_and_paused_before_it_acts_is_told_as_unknown() {
+    let world = World { mute: true, ..World::default() };
+    let kill = within_a_minute("file.copy");
+    let mut stage = after_a_crash_of(world, kill, 20 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
+    stage.core.serve(Request::Answer(Box::new(answer("approve")))).unwrap();
+    stage.core.paused = true;
+    stage.settle();
+    assert_eq!(stage.done(), Vec::<String>::new());
+    let end = failure(&stage).unwrap();
+    assert!(end.starts_with("failed: outcome unknown"), "{end}");
 }
