@@ -260,6 +260,7 @@ impl<W: Send + 'static> Core<W> {
             _ => Consent::AsNeeded,
         };
         let owned = self.owned(&live.run, &plan);
+        let counted = purpose != Purpose::First && self.is_counted(&live.run, part, verb.spec().name, now);
         let ask = Ask {
             now,
             action: verb.spec(),
@@ -272,7 +273,7 @@ impl<W: Send + 'static> Core<W> {
             above: self.above(&live.run).map(|above| (&above.run.started.run, above.run.playbook.limits)).collect(),
             paused: self.paused,
             consent,
-            counted: purpose != Purpose::First,
+            counted,
             owned: owned.as_ref(),
         };
         // Only what would act opens it: not what anybody can write, and not while nothing acts.
@@ -327,7 +328,7 @@ impl<W: Send + 'static> Core<W> {
                     self.memory.run_touched(&above, act.targets.iter().map(String::as_str));
                 }
                 // What was taken up was counted with its first intent.
-                if purpose == Purpose::First {
+                if !counted {
                     self.memory.add(act);
                 }
                 if let Some(live) = self.runs.get_mut(id) {

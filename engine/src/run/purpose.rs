@@ -4,10 +4,11 @@
 //! have happened nothing says that it did not, and what surely did not leaves no lease behind.
 
 use super::conclude::Ending;
+use super::machine::Run;
 use super::shell::Core;
-use quell_model::RunId;
 use quell_model::guard::Admitted;
 use quell_model::record::Part;
+use quell_model::{RunId, Stamp};
 
 const PAUSED: &str = "every action is paused; `quell resume` lets them go on";
 
@@ -57,6 +58,13 @@ impl<W: Send + 'static> Core<W> {
         let purpose = Purpose::of_asked(self.runs.get(id).and_then(|live| live.run.taken_up(part)));
         let ending = Ending { untouched: true, ..Ending::refused("pause", &target, PAUSED.to_owned()) };
         self.not_done(id, part, purpose, ending);
+    }
+
+    /// Whether the guard counts an intent from before a crash where it looks back now: what is older than its limit's time is a
+    /// further act.
+    pub(super) fn is_counted(&self, run: &Run, part: &Part, action: &str, now: Stamp) -> bool {
+        let began = run.part_began(part).unwrap_or(run.began);
+        self.guard().limits.get(action).is_none_or(|rate| now.since(began) <= rate.per)
     }
 
     /// What did not act after all ends so; where nobody knows whether it had acted before a crash, that is how it ends.
