@@ -5,7 +5,7 @@
 //!        └─▶ what is large: kept here for a while, and a reference ──▶ machine, journal (the value beside it)
 //! ```
 //!
-//! Owns the bounds and the values that were used last. Never decides what lies apart: `quell_model::record::stored` does, and never
+//! Owns the bounds and the values that came last. Never decides what lies apart: `quell_model::record::stored` does, and never
 //! waits for a disk. Keeps true: a machine holds references where its journal does, so that it is the same after a restart and as
 //! large as its records; an expression, a verb and a guard see values, never references; a value stays here until readers of the
 //! journal can see its record, however long that takes, so that what is not here is there.
@@ -49,7 +49,7 @@ impl Apart {
     }
 }
 
-/// So many bytes of JSON are kept of what was used last.
+/// So many bytes of JSON are kept of what came last.
 const KEPT: u64 = if cfg!(test) { 256 << 10 } else { 32 << 20 };
 /// Beyond that what the journal does not show yet is kept packed, up to so many bytes: as many as the journal and the ink hold
 /// together. What comes then belongs to records that are lost.
@@ -73,7 +73,7 @@ struct Kept {
     fresh: VecDeque<Fresh>,
     /// The first so many of these are packed.
     tight: usize,
-    /// All others, which may go. The last used is the last.
+    /// All others, which may go; the first to have come goes first.
     order: VecDeque<Hash>,
     /// Of JSON that is not packed.
     bytes: u64,
