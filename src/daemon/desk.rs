@@ -528,8 +528,14 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let journal = Journal::open(dir.path()).unwrap();
         let (let_go, held) = mpsc::sync_channel::<()>(1);
-        let done = Box::new(move |_| assert!(held.recv().is_err()));
+        let (hang, hangs) = mpsc::channel();
+        let done = Box::new(move |_| {
+            hang.send(()).unwrap();
+            assert!(held.recv().is_err());
+        });
         journal.submit(vec![note(StreamId::incident(&IncidentId::from("i-1")))], done);
+        // What comes before that is in one commit with it.
+        hangs.recv().unwrap();
         journal.written(note(StreamId::incident(&IncidentId::from("i-2")))).unwrap();
         let looking = Look::default();
         runtime.block_on(async {

@@ -11,6 +11,9 @@ use tokio::sync::watch;
 /// How long what was written stays unsealed.
 const EVERY: Duration = Duration::from_secs(600);
 
+/// Seals that are written in a row: of 200,000 streams. The rest is for the next time.
+const MOST: usize = 1000;
+
 /// Seals until the end, and then once more.
 pub(super) async fn follow(journal: Journal, engine: EngineHandle, mut ended: watch::Receiver<bool>) {
     let mut upto = None;
@@ -32,10 +35,16 @@ async fn seal(journal: &Journal, engine: &EngineHandle, upto: &mut Option<u64>) 
         None => beside(journal, Journal::last_seal).await?.map_or(0, |seal| seal.upto),
     };
     let mut streams = 0;
-    while let Some(heads) = beside(journal, move |journal| journal.heads(after)).await? {
+    for _ in 0..MOST {
+        let Some(heads) = beside(journal, move |journal| journal.heads(after)).await? else { break };
         (after, streams) = (heads.upto, streams + heads.heads.len());
+        // What goes on meanwhile is for the next time: a flood would be sealed without an end.
+        let more = Journal::is_full(&heads);
         engine.request(Request::Seal(Box::new(heads))).await.map_err(|refusal| refusal.to_string())?;
         *upto = Some(after);
+        if !more {
+            break;
+        }
     }
     if streams > 0
         && let Some(seal) = beside(journal, Journal::last_seal).await?

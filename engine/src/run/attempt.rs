@@ -202,11 +202,7 @@ impl<W: Send + 'static> Core<W> {
             Answer::Planned(Ok(plan)) => self.judge_new(id, part, plan),
             Answer::Intended(Ok(())) if self.paused => self.paused_before(id, part),
             Answer::Intended(Ok(())) => self.act(id, part),
-            Answer::Intended(Err(error)) => self.end(
-                id,
-                part,
-                Ending::refused("journal", "", format!("its intent could not be journaled: {error}")),
-            ),
+            Answer::Intended(Err(error)) => self.unwritten(id, part, &error),
             Answer::Acted(acted) => self.acted(id, part, acted),
             Answer::UndoIntended(written) => self.undo_intended(id, part, written),
             Answer::Stands(undone) => self.lease_stands(id, part, undone),

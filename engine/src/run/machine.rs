@@ -147,6 +147,8 @@ struct Progress {
     phase: Phase,
     attempts: u32,
     began: Option<Stamp>,
+    /// When it was last intended.
+    intended: Option<Stamp>,
     output: Json,
     why: String,
     /// The first intent that may have been done: what stood before a later one, it may have done itself.
@@ -245,6 +247,7 @@ impl Run {
                 if let Some(progress) = self.progress_mut(&intent.part) {
                     progress.attempts = intent.attempt;
                     progress.began.get_or_insert(at);
+                    progress.intended = Some(at);
                     progress.open = true;
                     progress.phase = Phase::Acting(intent.clone());
                 }

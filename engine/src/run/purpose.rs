@@ -8,7 +8,7 @@ use super::machine::Run;
 use super::shell::Core;
 use quell_model::guard::Admitted;
 use quell_model::record::Part;
-use quell_model::{RunId, Stamp};
+use quell_model::{RunId, Stamp, StoreError};
 
 const PAUSED: &str = "every action is paused; `quell resume` lets them go on";
 
@@ -55,16 +55,27 @@ impl<W: Send + 'static> Core<W> {
         let plan = self.under_way(id, part).and_then(|under_way| under_way.admitted.as_ref()).map(Admitted::plan);
         let target = plan.and_then(|plan| plan.targets.first()).map(|target| target.label.clone()).unwrap_or_default();
         self.counted.refused_by_pause += 1;
+        self.untouched(id, part, Ending::refused("pause", &target, PAUSED.to_owned()));
+    }
+
+    /// Its intent did not get into the journal: it has not acted.
+    pub(super) fn unwritten(&mut self, id: &RunId, part: &Part, error: &StoreError) {
+        let why = format!("its intent could not be journaled: {error}");
+        self.untouched(id, part, Ending::refused("journal", "", why));
+    }
+
+    /// This attempt has not acted; before a crash it may have.
+    fn untouched(&mut self, id: &RunId, part: &Part, ending: Ending) {
         let purpose = Purpose::of_asked(self.runs.get(id).and_then(|live| live.run.taken_up(part)));
-        let ending = Ending { untouched: true, ..Ending::refused("pause", &target, PAUSED.to_owned()) };
-        self.not_done(id, part, purpose, ending);
+        self.not_done(id, part, purpose, Ending { untouched: true, ..ending });
     }
 
     /// Whether the guard counts an intent from before a crash where it looks back now: what is older than its limit's time is a
     /// further act.
     pub(super) fn is_counted(&self, run: &Run, part: &Part, action: &str, now: Stamp) -> bool {
-        let began = run.part_began(part).unwrap_or(run.began);
-        self.guard().limits.get(action).is_none_or(|rate| now.since(began) <= rate.per)
+        let intended = run.intended_at(part).unwrap_or(run.began);
+        let limits = &self.guard().limits;
+        limits.get(action).or_else(|| limits.get("*")).is_none_or(|rate| now.since(intended) <= rate.per)
     }
 
     /// What did not act after all ends so; where nobody knows whether it had acted before a crash, that is how it ends.

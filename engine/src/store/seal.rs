@@ -14,7 +14,7 @@ use rusqlite::{Connection, params};
 use std::collections::HashMap;
 
 /// Heads that one record has at the most: some 20 kB.
-const MOST: i64 = 200;
+const MOST: usize = 200;
 
 /// The last seal.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,10 +46,16 @@ impl Journal {
                 Ok((SealedHead { stream, last, hash }, row.get::<_, i64>(3)?.cast_unsigned()))
             };
             let after = i64::try_from(after).unwrap_or(i64::MAX);
-            ask.query_map(params![after, StreamId::system().as_str(), MOST], row)?.collect::<Result<Vec<_>, _>>()
+            ask.query_map(params![after, StreamId::system().as_str(), MOST as i64], row)?.collect::<Result<Vec<_>, _>>()
         })?;
         let upto = rows.last().map(|(_, row)| *row);
         Ok(upto.map(|upto| HeadsSealed { upto, heads: rows.into_iter().map(|(head, _)| head).collect() }))
+    }
+
+    /// Whether these are as many heads as one seal takes, so that more may wait.
+    #[must_use]
+    pub fn is_full(heads: &HeadsSealed) -> bool {
+        heads.heads.len() >= MOST
     }
 
     /// The last seal; none: nothing is sealed.

@@ -110,7 +110,12 @@ impl DirVault {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(told)?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let new = dir.join(format!("new-{}-{number}", std::process::id()));
-        let kept = write_whole(&new, bytes).and_then(|()| std::fs::rename(&new, &path)).and_then(|()| sync(dir));
+        let put = || {
+            // Nobody takes a damaged one away in between.
+            let _hands = HANDS.lock().unwrap_or_else(PoisonError::into_inner);
+            std::fs::rename(&new, &path)
+        };
+        let kept = write_whole(&new, bytes).and_then(|()| put()).and_then(|()| sync(dir));
         if kept.is_err() {
             // What could not be kept whole is not kept at all; if even that fails, its name tells what it is.
             std::fs::remove_file(&new).ok();

@@ -34,7 +34,7 @@ pub(super) fn run(dir: &Path, term: &Term) -> Result<Exit, Fail> {
             term.line(format!("{good}  {records} records in {} streams: every chain holds", streams.len()));
             term.line(match seal {
                 Some(seal) => format!(
-                    "    tied together up to {}: record {} of `system`, sum {}",
+                    "    last sealed {}: record {} of `system`, sum {}",
                     moment(seal.at.wall),
                     seal.record,
                     seal.hash

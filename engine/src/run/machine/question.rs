@@ -43,6 +43,11 @@ impl Phase {
 }
 
 impl Run {
+    /// When a part was last intended.
+    pub(in crate::run) fn intended_at(&self, part: &Part) -> Option<Stamp> {
+        self.progress(part)?.intended
+    }
+
     pub(super) fn asked(&mut self, at: Stamp, asked: &QuestionAsked) {
         let Some(progress) = self.progress_mut(&asked.part) else { return };
         let until = at.after(asked.within);

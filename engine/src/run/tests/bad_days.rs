@@ -478,19 +478,3 @@ fn a_detection_that_starts_a_run_is_kept_whole() {
     stage.settle();
     assert_eq!((count(&stage), stage.runs().len()), (8, 8));
 }
-
-/// What was intended longer ago than its limit looks back counts as one that is done now.
-#[test]
-fn an_old_intent_that_is_taken_up_counts_as_a_new_act() {
-    let world = World { denials: AtomicU32::new(1), ..World::default() };
-    let limit = quell_model::playbook::Rate { count: 1, per: Duration::from_secs(60) };
-    let limited = |definitions: &mut Definitions| {
-        definitions.guard.limits.insert("process.kill".into(), limit);
-    };
-    let aged = Duration::from_secs(300);
-    let mut stage = after_a_crash_with(world, "process.kill", aged, "an earlier one", (Vec::new(), &limited));
-    assert_eq!(stage.done(), ["process.kill 1"]);
-    stage.core.detections([detection("8", 1)]);
-    stage.settle();
-    assert_eq!(stage.done().len(), 1, "the limit is one a minute");
-}
