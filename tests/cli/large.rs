@@ -67,6 +67,19 @@ fn a_list_of_ten_thousand_lies_apart_and_every_step_sees_it() {
     let lists: (i64, i64) =
         db.query_row("SELECT count(*), sum(bytes) FROM contents", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     assert_eq!(lists.0, 1, "one list, whoever was given it: {lists:?}");
+    // The daemon has sealed the run at its end: taken out whole, it is missed.
+    assert!(checked["sealed"]["record"].as_u64().is_some_and(|record| record > 0), "{checked}");
+    let (of_run, gone) =
+        (format!("run/{id}"), "DELETE FROM records WHERE stream = (SELECT id FROM streams WHERE name = ?1)");
+    let copy = home.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    db.execute("VACUUM INTO ?1", [copy.join("journal.db").to_str().unwrap()]).unwrap();
+    let other = rusqlite::Connection::open(copy.join("journal.db")).unwrap();
+    other.execute(gone, [&of_run]).unwrap();
+    other.execute("DELETE FROM streams WHERE name = ?1", [&of_run]).unwrap();
+    drop(other);
+    let missed = super::quell(&["store", "check", "--data-dir", copy.to_str().unwrap()]).ends(1);
+    assert!(missed.out.contains(&format!("`{of_run}`: ")) && missed.out.contains("the stream is gone"), "{missed:?}");
     db.execute("UPDATE contents SET bytes = bytes + 1", []).unwrap();
     drop(db);
     let checked = super::quell(&["store", "check", "--data-dir", dir.to_str().unwrap()]).ends(1);
