@@ -6,11 +6,9 @@
 use super::conclude::Ending;
 use super::machine::Run;
 use super::shell::Core;
-use quell_model::guard::Admitted;
+use quell_model::guard::{Admitted, PAUSED};
 use quell_model::record::Part;
 use quell_model::{RunId, Stamp, StoreError};
-
-const PAUSED: &str = "every action is paused; `quell resume` lets them go on";
 
 /// Whether an attempt is new, or an intent from before a crash; of such a one, whether the world says that it was not done.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -330,12 +330,12 @@ impl<W: Send + 'static> Core<W> {
 
     fn remember_acts(&mut self, id: &RunId, playbook: &Name, records: &[Record], now: Stamp) {
         // An attempt is intended anew where a person was asked about it after a crash, and is one act.
-        let mut counted = HashSet::new();
+        let (mut counted, back) = (HashSet::new(), self.looks_back());
         for record in records {
             match &record.body {
                 Body::RunReopened(_) => counted.clear(),
                 Body::StepIntended(intent)
-                    if self.age(record.at) <= self.looks_back() && counted.insert((&intent.part, intent.attempt)) =>
+                    if self.age(record.at) <= back && counted.insert((&intent.part, intent.attempt)) =>
                 {
                     let (at, playbook) = (self.aged(record.at, now), playbook.clone());
                     self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, &intent.plan));

@@ -127,6 +127,9 @@ pub enum Consent {
     Given,
 }
 
+/// Why nothing acts while every action is paused.
+pub const PAUSED: &str = "every action is paused; `quell resume` lets them go on";
+
 /// Decides on a plan. Protection comes first, also in observe mode: a dry run has teeth.
 #[must_use]
 pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Decision {
@@ -151,7 +154,7 @@ pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Deci
     }
     if ask.paused {
         let first = plan.targets.first().map(|t| t.label.clone()).unwrap_or_default();
-        return refuse("pause", &first, "every action is paused; `quell resume` lets them go on".to_owned());
+        return refuse("pause", &first, PAUSED.to_owned());
     }
     match asks(guard, memory, ask, &plan) {
         Some((guard, why)) => Decision::Ask { plan, guard: guard.map(Name::from), why },
