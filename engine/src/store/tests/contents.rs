@@ -3,15 +3,14 @@
 
 use super::basics::append;
 use super::bodies::{at, one_of_each};
+use super::dies_within;
 use super::prune::{days, prune, retention, run};
 use crate::store::{DirVault, Journal, back_up, by_hand};
 use quell_model::record::Stored;
 use quell_model::{Batch, Body, Durability, Json, Kind, NewRecord, Record, StreamId};
 use rusqlite::Connection;
 use serde_json::json;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 const DIR: &str = "QUELL_TEST_CONTENTS_DIR";
 const CHILD: &str = "store::tests::contents::the_child";
@@ -220,17 +219,9 @@ fn killed_between_a_value_and_its_record_both_are_there_at_the_next_start() {
     let mut deaths = 0;
     for place in 1.. {
         let dir = tempfile::tempdir().unwrap();
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", CHILD, "--nocapture"])
-            .env(DIR, dir.path())
-            .env("QUELL_DIE_AT", format!("within:{place}"))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        if child.status.success() {
+        if !dies_within((CHILD, DIR), dir.path(), place) {
             break;
         }
-        assert_eq!(child.status.signal(), Some(9), "place {place}: {}", String::from_utf8_lossy(&child.stdout));
         deaths += 1;
         assert_eq!(counts(dir.path()), (0, 0), "place {place}: the transaction was not over");
         let beside = Journal::open_read_only(dir.path()).unwrap();

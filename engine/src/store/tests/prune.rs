@@ -3,13 +3,13 @@
 
 use super::basics::append;
 use super::bodies::{at, note, one_of_each};
+use super::dies_within;
 use crate::report;
 use crate::store::{Blob, DirVault, Journal, Pruned, Retention};
 use quell_model::record::{IncidentJoined, IncidentState, NewRecord};
 use quell_model::store::Vault;
 use quell_model::{Batch, Body, BootId, Durability, Hash, Kind, RunId, Stamp, StoreError, StreamId};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -383,18 +383,9 @@ fn killed_after_any_statement_the_journal_checks_and_the_next_one_ends_it() {
             std::fs::copy(original.path().join(file), dir.path().join(file)).unwrap();
         }
         assert_eq!(DirVault::new(dir.path()).keep(b"nobody's").unwrap(), blob);
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", CHILD, "--nocapture"])
-            .env(DIR, dir.path())
-            .env("QUELL_DIE_AT", format!("within:{place}"))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        if child.status.success() {
+        if !dies_within((CHILD, DIR), dir.path(), place) {
             break;
         }
-        let said = String::from_utf8_lossy(&child.stdout);
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.status), Some(9), "place {place}: {said}");
         deaths += 1;
         let beside = Journal::open_read_only(dir.path()).unwrap();
         assert_eq!((beside.health().recovery, beside.verify().unwrap()), (vec![], vec![]), "place {place}, beside");
