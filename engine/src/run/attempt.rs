@@ -60,8 +60,10 @@ impl<W: Send + 'static> Core<W> {
             }
         }
         let began = self.counts_from(&live.run, &part);
-        if attempt > 1 && step.deadline.is_some_and(|deadline| now.since(began) > deadline) {
-            let why = format!("its `deadline` was over before attempt {attempt} could begin");
+        // The first of a step has all its time.
+        let follows = attempt > 1 || part.item.is_some();
+        if follows && step.deadline.is_some_and(|deadline| now.since(began) > deadline) {
+            let why = format!("its step's `deadline` was over before attempt {attempt} could begin");
             return self.end(id, &part, Ending::failed(why));
         }
         let under_way = UnderWay {
@@ -245,6 +247,11 @@ impl<W: Send + 'static> Core<W> {
             let undo = format!("`quell run undo {id}/{}` takes it back first", part.step);
             let why = format!("it did that before, which stands and would be lost sight of: {undo}");
             return self.not_done(id, part, purpose, Ending::refused("retry", &before, why));
+        }
+        let began = live.under_way.get(part).map(|under_way| under_way.began);
+        if began.zip(step.deadline).is_some_and(|(began, deadline)| now.since(began) > deadline) {
+            let why = "its step's `deadline` was over before it could act".to_owned();
+            return self.not_done(id, part, purpose, Ending::failed(why));
         }
         let (mode, because) = self.mode_of(id, step);
         let playbook = live.run.playbook.name.clone();

@@ -146,7 +146,6 @@ enum Phase {
 struct Progress {
     phase: Phase,
     attempts: u32,
-    began: Option<Stamp>,
     /// When it was last intended.
     intended: Option<Stamp>,
     output: Json,
@@ -189,6 +188,10 @@ struct StepState {
     turns: Turns,
     /// How many keys an item has used, in lists that were found before.
     known_before: u32,
+    /// From when on its time counts, once an attempt of it or of an item has begun.
+    began: Option<Stamp>,
+    /// Until when the time that people took over its items is not counted.
+    asked_until: Option<Stamp>,
 }
 
 /// One execution of a playbook.
@@ -244,9 +247,9 @@ impl Run {
         self.seq += 1;
         match body {
             Body::StepIntended(intent) => {
+                self.begins(at, &intent.part);
                 if let Some(progress) = self.progress_mut(&intent.part) {
                     progress.attempts = intent.attempt;
-                    progress.began.get_or_insert(at);
                     progress.intended = Some(at);
                     progress.open = true;
                     progress.phase = Phase::Acting(intent.clone());
@@ -254,6 +257,7 @@ impl Run {
             }
             Body::StepProgressed(mark) => self.note_items(&mark.part, &mark.mark),
             Body::StepFailed(failed) => {
+                self.begins(at, &failed.part);
                 if let Some(progress) = self.progress_mut(&failed.part) {
                     if let Phase::Acting(intent) = &progress.phase {
                         let intent = intent.clone();
@@ -264,7 +268,6 @@ impl Run {
                     }
                     progress.attempts = failed.attempt;
                     progress.taken_up = None;
-                    progress.began.get_or_insert(at);
                     progress.why.clone_from(&failed.error);
                     if let Some(again) = failed.again_at {
                         progress.phase = Phase::Waiting(again);
@@ -319,8 +322,8 @@ impl Run {
                 }
             }
             Body::UndoFinished(finished) => self.undo_finished(finished),
-            Body::TimerSet(timer) => self.timer_set(at, timer),
-            Body::SubRunStarted(sub) => self.sub_started(at, sub),
+            Body::TimerSet(timer) => self.timer_set(timer),
+            Body::SubRunStarted(sub) => self.sub_started(sub),
             Body::QuestionAsked(asked) => self.asked(at, asked),
             Body::QuestionAnswered(answered) => self.answered(at, answered),
             Body::RunFinished(finished) => {
@@ -394,11 +397,6 @@ impl Run {
         }
     }
 
-    /// When the first attempt of a part began.
-    #[must_use]
-    pub fn part_began(&self, part: &Part) -> Option<Stamp> {
-        self.progress(part)?.began
-    }
 
     /// The moment that the nearest attempt waits for, forwards or back. One that has passed is held by something else.
     #[must_use]

@@ -68,7 +68,7 @@ impl<W: Send + 'static> Core<W> {
                 return self.end(id, part, Ending { unknown: true, ..Ending::failed(why) });
             }
         };
-        let began = live.run.part_began(part).unwrap_or(live.run.began);
+        let began = live.run.intended_at(part).unwrap_or(live.run.began);
         let again = match truth {
             Ok(Truth::Holds) => {
                 let proof = "the engine ended before it saw the end; the world was asked, and it is so";
@@ -90,9 +90,9 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    /// From when on a part's `deadline` counts: the time without an engine is none of the step's.
+    /// From when on the `deadline` of a part's step counts: the time without an engine is none of the step's.
     pub(super) fn counts_from(&self, run: &Run, part: &Part) -> Stamp {
-        let began = run.part_began(part).unwrap_or_else(|| self.parts.clock.now());
+        let began = run.step_began(&part.step).unwrap_or_else(|| self.parts.clock.now());
         self.took_up.map_or(began, |took_up| began.max(took_up))
     }
 

@@ -1,11 +1,11 @@
 //! The list of a `for_each`: the pure part.
 //!
-//! Owns what its record makes of a step. Keeps true: a list that lies apart has as many items as its reference says, and each has its
+//! Owns what its record makes of a step, and from when on a step's time counts: its items have one `deadline` between them. Keeps true: a list that lies apart has as many items as its reference says, and each has its
 //! state here as one that stands in its record; only the values are elsewhere.
 
 use super::{Phase, Progress, Run, Turns};
 use quell_model::record::{Part, Stored};
-use quell_model::{Json, Outcome, StepId};
+use quell_model::{Json, Outcome, Stamp, StepId};
 
 impl Run {
     pub(super) fn note_items(&mut self, part: &Part, mark: &Json) {
@@ -23,6 +23,28 @@ impl Run {
         };
         (state.apart, state.turns) = (apart.map(Box::new), Turns::default());
         self.index.changed.push(part.clone());
+    }
+
+    /// The first attempt of a step, or of the first of its items, has begun.
+    pub(super) fn begins(&mut self, at: Stamp, part: &Part) {
+        if let Some(state) = self.steps.get_mut(&part.step) {
+            state.began.get_or_insert(at);
+        }
+    }
+
+    /// A person has answered what they were asked from `asked` on: their time is none of the step's. Where people are asked about several
+    /// items at once, it counts once.
+    pub(super) fn person_took(&mut self, part: &Part, asked: Stamp, at: Stamp) {
+        let Some(state) = self.steps.get_mut(&part.step) else { return };
+        let from = state.asked_until.filter(|until| until.boot_ns > asked.boot_ns).unwrap_or(asked);
+        state.began = state.began.map(|began| began.after(at.since(from)));
+        state.asked_until = Some(at);
+    }
+
+    /// From when on a step's `deadline` counts; its items have one between them.
+    #[must_use]
+    pub fn step_began(&self, step: &StepId) -> Option<Stamp> {
+        self.steps.get(step)?.began
     }
 
     /// Where the list of a step lies, if not in its record.

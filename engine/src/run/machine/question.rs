@@ -49,20 +49,20 @@ impl Run {
     }
 
     pub(super) fn asked(&mut self, at: Stamp, asked: &QuestionAsked) {
+        if asked.question != QuestionKind::Confirm {
+            self.begins(at, &asked.part);
+        }
         let Some(progress) = self.progress_mut(&asked.part) else { return };
         let until = at.after(asked.within);
         let new = Asked { question: Box::new(asked.clone()), at, until, said: Vec::new() };
         if asked.question == QuestionKind::Confirm {
             progress.confirm = Some(new);
         } else {
-            progress.began.get_or_insert(at);
             if asked.question == QuestionKind::Ask {
                 progress.suspect.clone_from(&asked.person);
             }
             if let Phase::Acting(intent) = std::mem::replace(&mut progress.phase, Phase::Asking(Box::new(new))) {
                 progress.may_have_acted(intent);
-                // It was taken up: the time without an engine is none of the step's.
-                progress.began = Some(at);
                 progress.taken_up = Some(asked.may_have_acted);
             }
         }
@@ -90,11 +90,13 @@ impl Run {
             if answered.settles {
                 let question = asked.question.clone();
                 if question.question == QuestionKind::Approve {
-                    // The person's time is none of the step's.
-                    progress.began = progress.began.map(|began| began.after(at.since(asked.at)));
                     progress.approved = approved(&question, answered);
                 }
+                let since = asked.at;
                 progress.phase = Phase::Answered(question, Box::new(answered.clone()));
+                if answered.question == QuestionKind::Approve {
+                    self.person_took(&answered.part, since, at);
+                }
             }
         }
         if answered.settles {

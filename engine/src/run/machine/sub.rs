@@ -6,7 +6,7 @@
 use super::{Phase, Progress, Run, back::Back};
 use quell_model::playbook::StepKind;
 use quell_model::record::{Part, SubRunStarted};
-use quell_model::{Outcome, RunId, Stamp};
+use quell_model::{Outcome, RunId};
 
 impl Progress {
     /// The part has ended: what its run did stands.
@@ -18,10 +18,9 @@ impl Progress {
 }
 
 impl Run {
-    pub(super) fn sub_started(&mut self, at: Stamp, sub: &SubRunStarted) {
+    pub(super) fn sub_started(&mut self, sub: &SubRunStarted) {
         if let Some(progress) = self.progress_mut(&sub.part) {
             progress.attempts = 1;
-            progress.began.get_or_insert(at);
             progress.sub = Some(Box::new(sub.clone()));
             progress.phase = Phase::Sub;
             // Of an earlier one nothing stood any more.

@@ -22,10 +22,9 @@ impl Phase {
 }
 
 impl Run {
-    pub(super) fn timer_set(&mut self, at: Stamp, timer: &TimerSet) {
+    pub(super) fn timer_set(&mut self, timer: &TimerSet) {
         if let Some(progress) = self.progress_mut(&timer.part).filter(|_| timer.what.as_str() == WAIT) {
             progress.attempts = 1;
-            progress.began.get_or_insert(at);
             progress.phase = Phase::Sleeping(timer.until);
         }
     }

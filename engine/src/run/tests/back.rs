@@ -9,6 +9,7 @@ mod by_hand;
 mod hangs;
 mod incidents;
 mod items;
+mod pace;
 mod parts;
 mod promote;
 mod questions;

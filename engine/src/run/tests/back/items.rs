@@ -6,13 +6,13 @@ use super::*;
 use quell_model::playbook::{ForEach, ItemErrors};
 use quell_model::record::Part;
 
-fn each(step: Step, list: &str, errors: ItemErrors) -> Step {
+pub(super) fn each(step: Step, list: &str, errors: ItemErrors) -> Step {
     let list = Expression { text: list.into(), span: Default::default() };
     Step { for_each: Some(ForEach { list, max_parallel: 2, errors }), ..step }
 }
 
 impl Yard {
-    fn says_of(&mut self, run: &RunId, step: &str, item: u32, choice: &str, by: &str) -> Result<Json, Refusal> {
+    pub(super) fn says_of(&mut self, run: &RunId, step: &str, item: u32, choice: &str, by: &str) -> Result<Json, Refusal> {
         let (run, step, item) = (run.clone(), Some(step.into()), Some(item));
         let (plan, via, why) = (None, "socket".into(), String::new());
         let given = AnswerGiven { run, step, item, choice: choice.into(), plan, by: by.into(), via, why };

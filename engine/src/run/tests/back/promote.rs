@@ -170,3 +170,31 @@ fn a_demotion_stops_what_is_under_way_and_outlives_every_text() {
     yard.lets(Mode::Enforce).unwrap();
     assert_eq!((yard.mode_of_it()["mode"].clone(), yard.by_hand().len()), (json!("enforce"), 0));
 }
+
+/// What held a playbook back is what somebody who is about to let it go further wants to see.
+#[test]
+fn what_guards_refused_and_what_people_were_asked_and_denied_is_counted() {
+    let world = World { pid: 1, ..World::default() };
+    let mut stage = stage(world, playbook_of(vec![acts("kill", &[], "process.kill")]));
+    stage.core.detections(["7", "8"].map(|subject| detection(subject, 1)));
+    stage.settle();
+    let tried = |stage: &Stage| {
+        let loaded = &stage.core.definitions.playbooks[0];
+        report::tried(&stage.journal, (&loaded.name, &loaded.hash), jiff::Timestamp::MIN).unwrap()
+    };
+    let refused: Vec<(String, u64)> = tried(&stage).refused.iter().map(|by| (by.id.to_string(), by.count)).collect();
+    assert_eq!(refused, [("protect".to_owned(), 2)]);
+
+    let asks = super::questions::asks_first(sets("cut", &[], "cloud.cut", "a"));
+    let mut yard = Yard::new(playbook_of(vec![asks]));
+    yard.stage.core.definitions.people = super::questions::people(1);
+    for (number, choice) in [(1, "approve"), (2, "deny")] {
+        let run = yard.attack(number);
+        yard.says(&run, "cut", choice, "ana").unwrap();
+    }
+    let silent = yard.attack(3);
+    yard.pass(super::questions::QUARTER);
+    assert_eq!(yard.end_of(&silent), "RunFinished failed");
+    let tried = yard.tried();
+    assert_eq!((tried.asked, tried.denied, tried.acts[0].done), (3, 2, 1));
+}

@@ -52,7 +52,7 @@ impl Yard {
         self.clock.set(Stamp { wall, boot_ns: now.boot_ns + 1 });
     }
 
-    fn records<T>(&self, run: &RunId, pick: impl Fn(&Body) -> Option<T>) -> Vec<T> {
+    pub(super) fn records<T>(&self, run: &RunId, pick: impl Fn(&Body) -> Option<T>) -> Vec<T> {
         let records = self.stage.journal.read(&StreamId::run(run), 1).unwrap();
         records.iter().filter_map(|record| pick(&record.body)).collect()
     }
