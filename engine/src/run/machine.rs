@@ -397,7 +397,6 @@ impl Run {
         }
     }
 
-
     /// The moment that the nearest attempt waits for, forwards or back. One that has passed is held by something else.
     #[must_use]
     pub fn next_wait(&self, now: Stamp) -> Option<Stamp> {

@@ -55,6 +55,16 @@ pub(super) fn at_the_end(stage: &mut Stage, playbooks: &[Arc<Playbook>]) -> Resu
     for call in &state.calls {
         intended(call, &streams)?;
     }
+    for (thing, now) in state.astray() {
+        let calls: Vec<&Call> = state.calls.iter().filter(|call| call.thing == *thing).collect();
+        // Of what came while the journal was in trouble, and was forgotten with the engine, nobody knows how it was before; and what
+        // several hold, each gives back as it found it.
+        if calls.iter().any(|call| call.untold || call.key != calls[0].key) {
+            continue;
+        }
+        let story = calls.first().map(|call| tail(&call.key, &streams)).unwrap_or_default();
+        return Err(format!("nobody holds `{thing}`, and it is not as it was, but {now}: {calls:?}\n{story}"));
+    }
     // A person may want it once more.
     let reopened = |key: &str| {
         let stream = StreamId::run(&key.split('/').next().unwrap_or_default().into());

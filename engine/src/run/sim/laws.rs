@@ -10,10 +10,10 @@ use super::stage::{Death, Stage};
 use super::world::Doing;
 use crate::run::{Refusal, Request};
 use crate::store::by_hand::{self, At};
-use quell_model::playbook::{OnFailure, Playbook, Step, StepKind};
+use quell_model::playbook::{OnFailure, Playbook, Step, StepKind, When};
 use quell_model::record::{Part, RunState};
-use quell_model::{Body, Class, Json, Lane, Outcome, Record, RunId, StreamId};
-use std::collections::BTreeMap;
+use quell_model::{Body, Class, Json, Lane, Outcome, Record, RunId, StepId, StreamId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// An attack and the playbook that answers it.
@@ -78,6 +78,28 @@ impl Scene {
         let steps: Vec<Step> = self.playbook.steps.iter().filter(is_called).cloned().collect();
         assert!(steps.len() >= 2, "`{}` does next to nothing here", self.playbook.name);
         steps
+    }
+
+    /// After a step has ended badly, what waited for a need that had not ended then never begins, save what runs whatever happened.
+    fn nothing_began_after(&self, step: &StepId, stage: &mut Stage, place: &str) {
+        let run = only_run(stage);
+        let (mut over, mut ended) = (false, BTreeSet::new());
+        for record in &stage.records()[&StreamId::run(&run)] {
+            match &record.body {
+                Body::StepFinished(done) if !over => {
+                    over = done.part.step == *step;
+                    ended.extend(done.part.item.is_none().then(|| done.part.step.clone()));
+                }
+                Body::StepSkipped(skipped) if !over => drop(ended.insert(skipped.step.clone())),
+                Body::StepIntended(intended) if over => {
+                    let begun = self.playbook.step(&intended.part.step).unwrap();
+                    let was_at_it = begun.needs.iter().all(|need| ended.contains(need) && need != step);
+                    assert!(was_at_it || begun.when != When::Success, "{place}: {} began after it", begun.id);
+                }
+                _ => {}
+            }
+        }
+        assert!(over, "{place}: it did not end");
     }
 
     fn told(&self, what: &str) -> String {
@@ -253,6 +275,39 @@ fn fail_law_whichever_step_fails_its_run_ends_as_the_step_says() {
     }
 }
 
+/// Whatever a playbook says of its steps: said of any of them, this is what each says.
+#[test]
+fn fail_law_halt_lets_nothing_new_begin_and_undo_takes_all_of_it_back() {
+    let mut taken_back = 0;
+    for scene in scenes() {
+        for step in scene.tried().iter().filter(|step| step.for_each.is_none()) {
+            for on_failure in [OnFailure::Halt, OnFailure::Undo] {
+                let mut playbook = Playbook::clone(&scene.playbook);
+                playbook.steps.iter_mut().filter(|one| one.id == step.id).for_each(|one| one.on_failure = on_failure);
+                let playbook = make::named(playbook, &format!("{}-{}", scene.playbook.name, step.id));
+                let scene = Scene { playbook, class: scene.class };
+                let place = scene.told(&format!("{} fails, {on_failure:?}", step.id));
+                let mut stage = scene.stage();
+                stage.world.state().wanted.insert(step.id.to_string(), vec![Doing::GivesUp; 16]);
+                scene.attack(&mut stage).unwrap_or_else(|why| panic!("{place}: {why}"));
+                let ended = end(&mut stage, &scene.playbook).unwrap_or_else(|why| panic!("{place}: {why}"));
+                scene.nothing_began_after(&step.id, &mut stage, &place);
+                let undoable = |by: &&&str| super::world::specs().iter().any(|s| s.name == **by && s.undoable);
+                let left = ended.stands.values().filter(undoable).count();
+                if on_failure == OnFailure::Undo {
+                    assert_eq!(left, 0, "{place}: {}", ended.summary);
+                    let ends = [RunState::Undone, RunState::Failed].map(Some);
+                    assert!(ends.contains(&ended.state), "{place}: {}", ended.summary);
+                    taken_back += usize::from(ended.state == ends[0]);
+                } else {
+                    assert_eq!(ended.state, Some(RunState::Failed), "{place}: {}", ended.summary);
+                }
+            }
+        }
+    }
+    assert!(taken_back > 5, "{taken_back}");
+}
+
 #[test]
 fn fail_law_what_cannot_be_taken_back_is_stuck_by_name_and_told() {
     let mut tried = 0;
@@ -301,6 +356,8 @@ fn undo_law_what_is_undone_leaves_the_world_as_it_was() {
         let expected: BTreeMap<_, _> = after.into_iter().filter(|(_, by)| !undoable(by)).collect();
         let ended = end(&mut stage, &scene.playbook).unwrap();
         assert_eq!((ended.state, ended.stands), (Some(RunState::Undone), expected.clone()));
+        // Field by field, what was touched is as nobody had touched it.
+        assert_eq!(stage.world.state().astray(), Vec::new(), "{}", scene.told("it is not as it was"));
         // Asked for again, there is nothing left to be done, and nothing is.
         let calls = stage.world.state().calls.len();
         assert!(matches!(scene.undo(&mut stage), Some(Err(Refusal::NotNow(_)))));

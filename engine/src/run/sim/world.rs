@@ -89,6 +89,8 @@ pub(super) struct State {
     pub(super) deaf_after_death: u32,
     /// Things that stand, each with what made it so.
     pub(super) stands: BTreeMap<String, &'static str>,
+    /// How things that were ever touched are, field by field.
+    fields: BTreeMap<String, Json>,
     pub(super) calls: Vec<Call>,
     pub(super) changes: Vec<Change>,
     /// How often each message was sent.
@@ -156,6 +158,7 @@ impl World {
             deaf: 0,
             deaf_after_death: 0,
             stands: BTreeMap::new(),
+            fields: BTreeMap::new(),
             calls: Vec::new(),
             changes: Vec::new(),
             sent: BTreeMap::new(),
@@ -185,11 +188,28 @@ impl World {
             state.stands.iter().filter(|(_, by)| held.contains(**by)).map(|(thing, _)| thing.clone()).collect();
         for thing in gone {
             state.set(&thing, None, at);
+            state.fields.remove(&thing);
         }
     }
 }
 
+/// How a thing was before anybody touched it: no two alike.
+fn former(thing: &str) -> Json {
+    let of = |field: &str| quell_model::Hash::of_parts(&[thing.as_bytes(), field.as_bytes()]).short(8);
+    json!({ "owner": of("owner"), "rules": [of("first"), of("second")], "tag": of("tag") })
+}
+
 impl State {
+    /// Things that are neither held by anybody nor as they were.
+    pub(super) fn astray(&self) -> Vec<(&String, &Json)> {
+        let astray = |(thing, now): &(&String, &Json)| !self.stands.contains_key(*thing) && **now != former(thing);
+        self.fields.iter().filter(astray).collect()
+    }
+
+    fn fields(&self, thing: &str) -> Json {
+        self.fields.get(thing).cloned().unwrap_or_else(|| former(thing))
+    }
+
     fn set(&mut self, thing: &str, by: Option<&'static str>, at: jiff::Timestamp) {
         match by {
             Some(by) => drop(self.stands.insert(thing.to_owned(), by)),
@@ -295,13 +315,20 @@ impl Played {
         (state.calls.len() - 1, doing, delays)
     }
 
-    fn change(&self, number: usize, at: jiff::Timestamp) {
+    /// An undo gives back what its plan says was there: a plan that was made again after the act knows only what the act has left.
+    fn change(&self, number: usize, plan: &Plan, at: jiff::Timestamp) {
         let mut state = self.state();
         state.calls[number].effect = true;
         let Call { thing, key, undo, .. } = state.calls[number].clone();
         if self.spec.guarantee == Guarantee::AtMostOnce {
             *state.sent.entry(key).or_default() += 1;
         } else {
+            let fields = if undo {
+                plan.before["fields"].clone()
+            } else {
+                json!({ "owner": self.spec.name, "rules": [], "tag": state.fields(&thing)["tag"] })
+            };
+            state.fields.insert(thing.clone(), fields);
             state.set(&thing, (!undo).then_some(self.spec.name), at);
         }
     }
@@ -312,7 +339,7 @@ impl Played {
         let changes =
             matches!(doing, Doing::Well | Doing::Verbose | Doing::Half | Doing::Hangs(true) | Doing::Unknown(true));
         if changes {
-            self.change(number, cx.clock.now().wall);
+            self.change(number, plan, cx.clock.now().wall);
         }
         if matches!(doing, Doing::Hangs(_)) {
             return std::future::pending().await;
@@ -371,7 +398,8 @@ impl Action for Played {
             _ => TargetFacts::Other,
         };
         let target = Target { node: "n".into(), kind: "thing".into(), label, id, named: true, facts };
-        let (before, predicted) = (json!({ "thing": thing }), (self.spec.predict)(input));
+        let before = json!({ "thing": thing, "fields": state.fields(&thing) });
+        let predicted = (self.spec.predict)(input);
         Ok(Plan { targets: vec![target], before, predicted, ..Plan::default() })
     }
 

@@ -12,7 +12,14 @@ pub(super) fn each(step: Step, list: &str, errors: ItemErrors) -> Step {
 }
 
 impl Yard {
-    pub(super) fn says_of(&mut self, run: &RunId, step: &str, item: u32, choice: &str, by: &str) -> Result<Json, Refusal> {
+    pub(super) fn says_of(
+        &mut self,
+        run: &RunId,
+        step: &str,
+        item: u32,
+        choice: &str,
+        by: &str,
+    ) -> Result<Json, Refusal> {
         let (run, step, item) = (run.clone(), Some(step.into()), Some(item));
         let (plan, via, why) = (None, "socket".into(), String::new());
         let given = AnswerGiven { run, step, item, choice: choice.into(), plan, by: by.into(), via, why };

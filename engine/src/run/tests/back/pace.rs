@@ -264,7 +264,8 @@ fn a_playbook_reads_every_event_of_a_correlation() {
     let which = "${{ detection.events.map(|e| e.process.id).reduce(|all, one| if all == () { one } else { all + \" \" + one }) }}";
     let mut yard = Yard::new(playbook_of(vec![sets("cut", &[], "process.freeze", which)]));
     let mut attack = detection("9", 3);
-    attack.events = ["7", "8"].map(|who| detection(who, 1).event).into_iter().chain([Arc::clone(&attack.event)]).collect();
+    attack.events =
+        ["7", "8"].map(|who| detection(who, 1).event).into_iter().chain([Arc::clone(&attack.event)]).collect();
     yard.stage.core.detections([attack]);
     yard.stage.settle();
     assert_eq!(yard.things.stand(), ["7.5.1@b 8.5.1@b 9.5.1@b"]);
