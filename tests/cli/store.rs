@@ -3,11 +3,13 @@
 
 use super::{Ran, binary, command, quell, wait_until};
 use crate::daemon::Daemon;
-use quell_engine::store::Journal;
+use quell_engine::store::{DirVault, Journal};
 use quell_model::record::{
-    EngineStarted, IncidentChanged, IncidentOpened, IncidentState, NewRecord, NoteAdded, RunFinished, RunState,
+    EngineStarted, IncidentChanged, IncidentOpened, IncidentState, Moments, NewRecord, NoteAdded, Part, RunFinished,
+    RunState, StepFinished,
 };
-use quell_model::{Batch, Body, BootId, Durability, Entity, Level, Mode, Stamp};
+use quell_model::store::Vault;
+use quell_model::{Batch, Body, BootId, Durability, Entity, Evidence, Level, Mode, Outcome, Stamp};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -69,6 +71,44 @@ fn a_backup_says_what_it_holds_and_can_be_used() {
     held.close();
     let gone = store(&["backup", home.path().join("third").to_str().unwrap()], &home.path().join("none")).ends(2);
     assert!(gone.err.contains("no journal to read") && !home.path().join("third").exists(), "{gone:?}");
+}
+
+#[tokio::test]
+async fn evidence_that_is_gone_is_missed_with_its_run_and_step() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, to) = (home.path().join("data"), home.path().join("copy"));
+    journal(&dir);
+    let opened = Journal::open(&dir).unwrap();
+    let sum = DirVault::new(&dir).put(b"memory".to_vec()).await.unwrap();
+    let piece = Evidence { name: "exe".into(), sha256: sum, bytes: 6, truncated: false };
+    let finished = StepFinished {
+        part: Part { step: "proof".into(), item: None },
+        action: Some("process.capture".into()),
+        outcome: Outcome::Verified,
+        output: serde_json::json!({ "evidence": [piece] }),
+        proof: "read back".into(),
+        attempts: 1,
+        moments: Moments::default(),
+    };
+    put(&opened, "run/r-open", vec![finished.into()]);
+    opened.close();
+    let checked = store(&["check"], &dir).ends(0);
+    assert!(checked.out.contains("1 blobs of evidence, 6 B: as they were kept"), "{checked:?}");
+    fs::remove_file(DirVault::new(&dir).path(&sum)).unwrap();
+    let missing = format!("`run/r-open`, record 1: the evidence `exe` of step `proof` is not in the vault: {}", sum.0);
+    let checked = store(&["check"], &dir).ends(1);
+    assert!(checked.out.contains(&format!("wrong  {missing}")) && !checked.out.contains("ok  "), "{checked:?}");
+    let told = store(&["check", "--json"], &dir).ends(1).json();
+    assert_eq!((&told["ok"], &told["blobs"]), (&false.into(), &0.into()), "{told}");
+    let made = store(&["backup", to.to_str().unwrap(), "--json"], &dir).ends(1).json();
+    assert_eq!(
+        (&made["ok"], &made["records"], &made["findings"][0]["what"]),
+        (&false.into(), &7.into(), &missing.clone().into())
+    );
+    // The copy is there, and says the same of itself.
+    assert!(store(&["check"], &to).ends(1).out.contains(&missing));
+    // What is old goes all the same: it proves nothing about that.
+    store(&["prune", "--older-than", "90d"], &dir).ends(0);
 }
 
 #[test]

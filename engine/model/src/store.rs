@@ -37,7 +37,7 @@ pub struct Appended {
 }
 
 /// The sum of a blob's bytes: its name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BlobHash(pub Hash);
 

@@ -10,6 +10,7 @@
 //! what leaves the slate in between is in the snapshot. What has the name NAME is whole.
 
 use super::chain::Salts;
+use super::evidence::{Mention, Named, words};
 use super::item::Item;
 use super::journal::{chainer, database};
 use super::lock::DirLock;
@@ -230,6 +231,7 @@ fn fill(dir: &Path, from: &Readers, found: Vec<Found>, evidence: &DirVault) -> R
         referred(db, &HashSet::new(), &mut |hash: Hash| wanted.extend([hash.0]))
     })
     .map_err(Failed::Target)?;
+    let mut named = Named::of(&copy, &[]).map_err(Failed::Target)?;
     let vault = DirVault::new(dir);
     DirBuilder::new().mode(0o700).create(dir.join("vault")).map_err(told)?;
     let there: HashMap<BlobHash, u64> =
@@ -240,10 +242,12 @@ fn fill(dir: &Path, from: &Readers, found: Vec<Found>, evidence: &DirVault) -> R
                 vault.keep(&bytes).map_err(Failed::Target)?;
                 (done.blobs, done.bytes) = (done.blobs + 1, done.bytes + bytes.len() as u64);
             }
-            Err(error @ StoreError::Corrupt(_)) => done.findings.push(error.to_string()),
-            Err(error) => return Err(Failed::Source(error)),
+            Err(_) if evidence.lacks(&hash) => {}
+            // The others are worth having.
+            Err(error) => done.findings.push(named.told_of(&hash, &words(error))),
         }
     }
+    done.findings.extend(absent(named, &vault, from).map_err(Failed::Source)?);
     // Who can write and is the last takes the log away.
     drop(copy);
     drop(Rows::open(&path).map_err(Failed::Target)?);
@@ -252,6 +256,20 @@ fn fill(dir: &Path, from: &Readers, found: Vec<Found>, evidence: &DirVault) -> R
     done.bytes += database.metadata().map_err(told)?.len();
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(told)?;
     Ok((done, gap))
+}
+
+/// What the copy's records name and its vault lacks, for people.
+pub(super) fn absent(named: Named, copy: &DirVault, from: &Readers) -> Result<Vec<String>, StoreError> {
+    let missing = named.missing(copy);
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pruned = from.with(super::prune::streams)?;
+    let told = |(hash, place): (BlobHash, Mention)| match pruned.contains(&place.stream) {
+        false => format!("{place} is not in the vault: {}", hash.0),
+        true => format!("{place} was pruned meanwhile, and is not in the copy: take another"),
+    };
+    Ok(missing.into_iter().map(told).collect())
 }
 
 /// One snapshot, page by page. All in one step: after a step that leaves something a writer would make it begin anew.

@@ -20,14 +20,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Read every record and say what does not follow from the one before
+    /// Read every record and all evidence, and say what does not follow from the one before, is missing, or is not as it was kept
     #[command(
         after_help = "Example:\n  quell store check --json | jq -r '.findings[].what'\n\nExits 1 when something does not hold, 2 when there is no journal."
     )]
     Check,
     /// Copy the journal and its evidence into a new directory, also while a daemon runs
     #[command(
-        after_help = "Example:\n  quell store backup /mnt/backup/quell-monday\n\nThe copy is whole once it has its name. Exits 1 when something in the original did not hold."
+        after_help = "Example:\n  quell store backup /mnt/backup/quell-monday\n\nThe copy is whole once it has its name. Exits 1 when something in the original did not hold, or evidence that its records name was not there."
     )]
     Backup(backup::Args),
     /// Take away what has been over for long, and say in the journal that it was
