@@ -458,6 +458,15 @@ impl Journal {
         Ok(lines)
     }
 
+    /// The last row that survives a power cut, after a wait for this one to do so: as long as a disk takes that works.
+    pub(super) fn wait_safe(&self, row: i64) -> i64 {
+        #[cfg(test)]
+        if self.0.hand.is_some() {
+            return self.0.counter.wait_safe(row, Duration::ZERO);
+        }
+        self.0.counter.wait_safe(row, SOON)
+    }
+
     /// The writer's thread cannot wait for itself: it sees what is in the database.
     pub(super) fn wait_visible(&self, stream: Option<&StreamId>) {
         #[cfg(test)]
