@@ -70,7 +70,7 @@ fn a_backup_says_what_it_holds_and_can_be_used() {
     assert!(plain.out.starts_with("copied  6 records in 4 streams and 0 blobs, "), "{plain:?}");
     held.close();
     let gone = store(&["backup", home.path().join("third").to_str().unwrap()], &home.path().join("none")).ends(2);
-    assert!(gone.err.contains("no journal to read") && !home.path().join("third").exists(), "{gone:?}");
+    assert!(gone.err.contains("there is no journal in `") && !home.path().join("third").exists(), "{gone:?}");
 }
 
 #[tokio::test]
@@ -109,6 +109,28 @@ async fn evidence_that_is_gone_is_missed_with_its_run_and_step() {
     assert!(store(&["check"], &to).ends(1).out.contains(&missing));
     // What is old goes all the same: it proves nothing about that.
     store(&["prune", "--older-than", "90d"], &dir).ends(0);
+}
+
+#[test]
+fn where_there_is_no_journal_that_is_said_and_none_is_made() {
+    let home = tempfile::tempdir().unwrap();
+    let (empty, file) = (home.path().join("empty"), home.path().join("file"));
+    fs::create_dir(&empty).unwrap();
+    fs::write(&file, "no directory").unwrap();
+    for dir in [&empty, &file, &home.path().join("none")] {
+        for args in [&["check"][..], &["prune", "--older-than", "90d", "--dry-run"], &["prune", "--older-than", "90d"]]
+        {
+            let ran = store(args, dir).ends(2);
+            let said = format!("error: there is no journal in `{}`\n\nhint: --data-dir names", dir.display());
+            assert!(ran.err.starts_with(&said) && ran.err.contains("at its first start"), "{args:?}: {ran:?}");
+        }
+    }
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+    // What is there and cannot be opened is another thing.
+    let odd = home.path().join("odd");
+    fs::create_dir_all(odd.join("journal.db")).unwrap();
+    let ran = store(&["check"], &odd).ends(2);
+    assert!(ran.err.starts_with("error: the journal cannot be read: `") && ran.err.contains("sudo"), "{ran:?}");
 }
 
 #[test]

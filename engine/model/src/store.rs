@@ -69,6 +69,12 @@ pub enum StoreError {
     /// it durable must not go on.
     #[error("the journal cannot be written now, and keeps the records: {0}")]
     Held(String),
+    /// No journal was ever made there.
+    #[error("there is no journal in `{0}`")]
+    Absent(String),
+    /// It is there, and cannot be looked at.
+    #[error("the journal cannot be read: {0}")]
+    Unreadable(String),
     /// What is there cannot be right.
     #[error("the journal is damaged: {0}")]
     Corrupt(String),

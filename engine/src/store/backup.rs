@@ -12,11 +12,11 @@
 use super::chain::Salts;
 use super::evidence::{Mention, Named, words};
 use super::item::Item;
-use super::journal::{chainer, database};
+use super::journal::{chainer, database, to_read};
 use super::lock::DirLock;
 use super::read::{self, Readers};
 use super::retention::referred;
-use super::rows::{Rows, inspect, understood};
+use super::rows::Rows;
 use super::slate::{Found, Slate};
 use super::vault::DirVault;
 use quell_model::{BlobHash, Hash, StoreError};
@@ -76,15 +76,7 @@ pub enum BackupError {
 pub fn back_up(from: &Path, to: &Path) -> Result<BackedUp, BackupError> {
     let source = |source| BackupError::Source { dir: from.to_owned(), source };
     let partial = partial_of(to)?;
-    let path = database(from);
-    let open = || {
-        inspect(&path)?;
-        let readers = Readers::new(&path);
-        readers.with(|db| Ok(understood(db)))??;
-        let id = readers.with(|db| db.query_row("SELECT id FROM journal", [], |row| row.get::<_, [u8; 16]>(0)))?;
-        Ok((readers, id))
-    };
-    let (readers, id) = open().map_err(source)?;
+    let (readers, id) = to_read(from).map_err(source)?;
     let look = || Slate::look(&from.join("slate"), id, 0).map_err(source);
     let found = look()?;
     if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {

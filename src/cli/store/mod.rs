@@ -54,10 +54,18 @@ fn unusable(error: StoreError, dir: &Path) -> Fail {
         StoreError::Corrupt(_) => Fail::not_right(format!("the journal in `{dir}`: {error}"))
             .hint("keep the directory as it is, and put a backup of it in its place"),
         StoreError::Newer(_) => Fail::usage(format!("`{dir}`: {error}")).hint(NEWER),
-        _ => Fail::usage(format!("there is no journal to read in `{dir}`: {error}"))
-            .hint("--data-dir names the daemon's data directory"),
+        StoreError::Absent(_) => Fail::usage(error.to_string()).hint(ABSENT),
+        StoreError::Unreadable(_) => Fail::usage(error.to_string())
+            .hint("whoever the daemon runs as can read it: `sudo quell store …`, or another --data-dir"),
+        _ => {
+            Fail::usage(format!("the journal in `{dir}`: {error}")).hint("--data-dir names the daemon's data directory")
+        }
     }
 }
+
+/// What to do where there is no journal.
+const ABSENT: &str =
+    "--data-dir names the daemon's data directory, and `quell up` makes the journal in it at its first start";
 
 /// What to do about a journal of a newer quell.
 pub(crate) const NEWER: &str =
