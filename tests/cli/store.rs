@@ -3,11 +3,13 @@
 
 use super::{Ran, binary, command, quell, wait_until};
 use crate::daemon::Daemon;
-use quell_engine::store::Journal;
+use quell_engine::store::{DirVault, Journal};
 use quell_model::record::{
-    EngineStarted, IncidentChanged, IncidentOpened, IncidentState, NewRecord, NoteAdded, RunFinished, RunState,
+    EngineStarted, IncidentChanged, IncidentOpened, IncidentState, Moments, NewRecord, NoteAdded, Part, RunFinished,
+    RunState, StepFinished,
 };
-use quell_model::{Batch, Body, BootId, Durability, Entity, Level, Mode, Stamp};
+use quell_model::store::Vault;
+use quell_model::{Batch, Body, BootId, Durability, Entity, Evidence, Level, Mode, Outcome, Stamp};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -68,7 +70,67 @@ fn a_backup_says_what_it_holds_and_can_be_used() {
     assert!(plain.out.starts_with("copied  6 records in 4 streams and 0 blobs, "), "{plain:?}");
     held.close();
     let gone = store(&["backup", home.path().join("third").to_str().unwrap()], &home.path().join("none")).ends(2);
-    assert!(gone.err.contains("no journal to read") && !home.path().join("third").exists(), "{gone:?}");
+    assert!(gone.err.contains("there is no journal in `") && !home.path().join("third").exists(), "{gone:?}");
+}
+
+#[tokio::test]
+async fn evidence_that_is_gone_is_missed_with_its_run_and_step() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, to) = (home.path().join("data"), home.path().join("copy"));
+    journal(&dir);
+    let opened = Journal::open(&dir).unwrap();
+    let sum = DirVault::new(&dir).put(b"memory".to_vec()).await.unwrap();
+    let piece = Evidence { name: "exe".into(), sha256: sum, bytes: 6, truncated: false };
+    let finished = StepFinished {
+        part: Part { step: "proof".into(), item: None },
+        action: Some("process.capture".into()),
+        outcome: Outcome::Verified,
+        output: serde_json::json!({ "evidence": [piece] }),
+        proof: "read back".into(),
+        attempts: 1,
+        moments: Moments::default(),
+    };
+    put(&opened, "run/r-open", vec![finished.into()]);
+    opened.close();
+    let checked = store(&["check"], &dir).ends(0);
+    assert!(checked.out.contains("1 blobs of evidence, 6 B: as they were kept"), "{checked:?}");
+    fs::remove_file(DirVault::new(&dir).path(&sum)).unwrap();
+    let missing = format!("`run/r-open`, record 1: the evidence `exe` of step `proof` is not in the vault: {}", sum.0);
+    let checked = store(&["check"], &dir).ends(1);
+    assert!(checked.out.contains(&format!("wrong  {missing}")) && !checked.out.contains("ok  "), "{checked:?}");
+    let told = store(&["check", "--json"], &dir).ends(1).json();
+    assert_eq!((&told["ok"], &told["blobs"]), (&false.into(), &0.into()), "{told}");
+    let made = store(&["backup", to.to_str().unwrap(), "--json"], &dir).ends(1).json();
+    assert_eq!(
+        (&made["ok"], &made["records"], &made["findings"][0]["what"]),
+        (&false.into(), &7.into(), &missing.clone().into())
+    );
+    // The copy is there, and says the same of itself.
+    assert!(store(&["check"], &to).ends(1).out.contains(&missing));
+    // What is old goes all the same: it proves nothing about that.
+    store(&["prune", "--older-than", "90d"], &dir).ends(0);
+}
+
+#[test]
+fn where_there_is_no_journal_that_is_said_and_none_is_made() {
+    let home = tempfile::tempdir().unwrap();
+    let (empty, file) = (home.path().join("empty"), home.path().join("file"));
+    fs::create_dir(&empty).unwrap();
+    fs::write(&file, "no directory").unwrap();
+    for dir in [&empty, &file, &home.path().join("none")] {
+        for args in [&["check"][..], &["prune", "--older-than", "90d", "--dry-run"], &["prune", "--older-than", "90d"]]
+        {
+            let ran = store(args, dir).ends(2);
+            let said = format!("error: there is no journal in `{}`\n\nhint: --data-dir names", dir.display());
+            assert!(ran.err.starts_with(&said) && ran.err.contains("at its first start"), "{args:?}: {ran:?}");
+        }
+    }
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+    // What is there and cannot be opened is another thing.
+    let odd = home.path().join("odd");
+    fs::create_dir_all(odd.join("journal.db")).unwrap();
+    let ran = store(&["check"], &odd).ends(2);
+    assert!(ran.err.starts_with("error: the journal cannot be read: `") && ran.err.contains("sudo"), "{ran:?}");
 }
 
 #[test]

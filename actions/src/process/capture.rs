@@ -5,7 +5,7 @@
 
 use super::cgroup::Paths;
 use super::credentials::{self, Credential, Sources};
-use super::evidence::{self, Bag, Evidence};
+use super::evidence::{self, Bag};
 use super::fds::{self, FdKind, OpenFd};
 use super::hands::{Hands, input};
 use super::identity::{Held, cannot};
@@ -16,7 +16,8 @@ use super::sockets::Socket;
 use super::storage::Storage;
 use super::target::Seen;
 use quell_model::{
-    Action, ActionContext, ActionError, ActionSpec, Admitted, Guarantee, Hash, Json, Lane, Plan, ProcessId, Truth, Want,
+    Action, ActionContext, ActionError, ActionSpec, Admitted, Evidence, Guarantee, Hash, Json, Lane, Plan, ProcessId,
+    Truth, Want,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

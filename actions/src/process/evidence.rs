@@ -5,9 +5,7 @@
 
 use super::identity::Held;
 use quell_model::store::Vault;
-use quell_model::{ActionError, Hash};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use quell_model::{ActionError, Evidence, Hash};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,19 +15,6 @@ use std::sync::Arc;
 const CHUNK: usize = 1 << 20;
 /// The most of one file that is read for its sum.
 const SUM_MOST: u64 = 1 << 30;
-
-/// One piece in the vault.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Evidence {
-    /// `status`, `exe`, `file/7`, `memory/7f00-7f10` …
-    pub name: String,
-    /// The sum of what is kept: its name in the vault.
-    pub sha256: String,
-    /// How much is kept.
-    pub bytes: u64,
-    /// There was more than the bound allows.
-    pub truncated: bool,
-}
 
 /// What was read of a file.
 #[derive(Debug)]
@@ -91,7 +76,7 @@ impl<'p> Bag<'p> {
         if kept.0 != sum || Hash::of(&back) != sum {
             return Err(lost("what was read back differs".to_owned()));
         }
-        self.pieces.push(Evidence { name: name.to_owned(), sha256: sum.to_string(), bytes: size, truncated });
+        self.pieces.push(Evidence { name: name.to_owned(), sha256: kept, bytes: size, truncated });
         Ok(true)
     }
 

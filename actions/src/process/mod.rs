@@ -26,7 +26,6 @@ mod target;
 mod tree;
 
 pub use credentials::Credential;
-pub use evidence::Evidence;
 pub use fds::{FdKind, OpenFd};
 pub use scope::Scope;
 pub use sockets::Socket;

@@ -37,7 +37,7 @@ pub struct Appended {
 }
 
 /// The sum of a blob's bytes: its name.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BlobHash(pub Hash);
 
@@ -69,6 +69,12 @@ pub enum StoreError {
     /// it durable must not go on.
     #[error("the journal cannot be written now, and keeps the records: {0}")]
     Held(String),
+    /// No journal was ever made there.
+    #[error("there is no journal in `{0}`")]
+    Absent(String),
+    /// It is there, and cannot be looked at.
+    #[error("the journal cannot be read: {0}")]
+    Unreadable(String),
     /// What is there cannot be right.
     #[error("the journal is damaged: {0}")]
     Corrupt(String),

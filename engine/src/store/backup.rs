@@ -10,12 +10,13 @@
 //! what leaves the slate in between is in the snapshot. What has the name NAME is whole.
 
 use super::chain::Salts;
+use super::evidence::{Mention, Named, words};
 use super::item::Item;
-use super::journal::{chainer, database};
+use super::journal::{chainer, database, to_read};
 use super::lock::DirLock;
 use super::read::{self, Readers};
 use super::retention::referred;
-use super::rows::{Rows, inspect, understood};
+use super::rows::Rows;
 use super::slate::{Found, Slate};
 use super::vault::DirVault;
 use quell_model::{BlobHash, Hash, StoreError};
@@ -75,20 +76,14 @@ pub enum BackupError {
 pub fn back_up(from: &Path, to: &Path) -> Result<BackedUp, BackupError> {
     let source = |source| BackupError::Source { dir: from.to_owned(), source };
     let partial = partial_of(to)?;
-    let path = database(from);
-    let open = || {
-        inspect(&path)?;
-        let readers = Readers::new(&path);
-        readers.with(|db| Ok(understood(db)))??;
-        let id = readers.with(|db| db.query_row("SELECT id FROM journal", [], |row| row.get::<_, [u8; 16]>(0)))?;
-        Ok((readers, id))
-    };
-    let (readers, id) = open().map_err(source)?;
+    let (readers, id) = to_read(from).map_err(source)?;
     let look = || Slate::look(&from.join("slate"), id, 0).map_err(source);
     let found = look()?;
     if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {
         return Err(source(StoreError::Newer(format!("a newer quell wrote the journal: its slate has {what}"))));
     }
+    #[cfg(test)]
+    super::by_hand::looked_at_the_slate();
     let place = Place::make(partial)?;
     let (mut done, gap) = fill(&place.dir, &readers, found, &DirVault::new(from)).map_err(|failed| match failed {
         Failed::Source(error) => source(error),
@@ -230,6 +225,7 @@ fn fill(dir: &Path, from: &Readers, found: Vec<Found>, evidence: &DirVault) -> R
         referred(db, &HashSet::new(), &mut |hash: Hash| wanted.extend([hash.0]))
     })
     .map_err(Failed::Target)?;
+    let mut named = Named::of(&copy, &[]).map_err(Failed::Target)?;
     let vault = DirVault::new(dir);
     DirBuilder::new().mode(0o700).create(dir.join("vault")).map_err(told)?;
     let there: HashMap<BlobHash, u64> =
@@ -240,10 +236,12 @@ fn fill(dir: &Path, from: &Readers, found: Vec<Found>, evidence: &DirVault) -> R
                 vault.keep(&bytes).map_err(Failed::Target)?;
                 (done.blobs, done.bytes) = (done.blobs + 1, done.bytes + bytes.len() as u64);
             }
-            Err(error @ StoreError::Corrupt(_)) => done.findings.push(error.to_string()),
-            Err(error) => return Err(Failed::Source(error)),
+            Err(_) if evidence.lacks(&hash) => {}
+            // The others are worth having.
+            Err(error) => done.findings.push(named.told_of(&hash, &words(error))),
         }
     }
+    done.findings.extend(absent(named, &vault, from).map_err(Failed::Source)?);
     // Who can write and is the last takes the log away.
     drop(copy);
     drop(Rows::open(&path).map_err(Failed::Target)?);
@@ -252,6 +250,20 @@ fn fill(dir: &Path, from: &Readers, found: Vec<Found>, evidence: &DirVault) -> R
     done.bytes += database.metadata().map_err(told)?.len();
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(told)?;
     Ok((done, gap))
+}
+
+/// What the copy's records name and its vault lacks, for people.
+pub(super) fn absent(named: Named, copy: &DirVault, from: &Readers) -> Result<Vec<String>, StoreError> {
+    let missing = named.missing(copy);
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pruned = from.with(super::prune::streams)?;
+    let told = |(hash, place): (BlobHash, Mention)| match pruned.contains(&place.stream) {
+        false => format!("{place} is not in the vault: {}", hash.0),
+        true => format!("{place} was pruned meanwhile, and is not in the copy: take another"),
+    };
+    Ok(missing.into_iter().map(told).collect())
 }
 
 /// One snapshot, page by page. All in one step: after a step that leaves something a writer would make it begin anew.

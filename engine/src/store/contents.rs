@@ -107,6 +107,12 @@ fn find(db: &Connection, hash: &Hash) -> Result<Option<Packed>, rusqlite::Error>
     ask.query_row([hash.0], packed).optional()
 }
 
+/// A value that a row refers to, if it can be read.
+pub(super) fn look(db: &Connection, row: &Row, hash: &Hash) -> Option<Json> {
+    let held = row.contents.iter().find(|one| one.hash == *hash).cloned();
+    held.or_else(|| find(db, hash).ok().flatten())?.value().ok()
+}
+
 /// Gives every text that lies apart, but for what only rows of these streams refer to. One that cannot be read is passed over: the
 /// check tells it.
 pub(super) fn texts(db: &Connection, but: &HashSet<i64>, each: &mut dyn FnMut(&str)) -> Result<(), rusqlite::Error> {

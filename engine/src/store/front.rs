@@ -90,6 +90,8 @@ struct Front {
     commits_refused: u64,
     /// How long the medium took.
     synced: Spread,
+    /// The rows up to this one survive a power cut.
+    safe: i64,
     /// Who is to be told once readers can see a stream up to a number.
     watched: Vec<(StreamId, Seq, Seen)>,
 }
@@ -137,6 +139,7 @@ impl Counter {
                 refused: 0,
                 commits_refused: 0,
                 synced: Spread::default(),
+                safe: 0,
                 watched: Vec::new(),
             }),
             work: Condvar::new(),
@@ -275,9 +278,23 @@ impl Counter {
         front.commits_refused += 1;
     }
 
-    /// From the writer: so long it took until what was committed was on the medium.
-    pub(super) fn synced(&self, took: Duration) {
-        self.front().synced.add(took);
+    /// From the writer: so long it took until what was committed was on the medium; up to which row, unless that is not known.
+    pub(super) fn synced(&self, took: Duration, upto: Option<i64>) {
+        let mut front = self.front();
+        front.synced.add(took);
+        front.safe = front.safe.max(upto.unwrap_or_default());
+        drop(front);
+        self.moved.notify_all();
+    }
+
+    /// Waits so long at the most until a row survives a power cut; the last one that does.
+    pub(super) fn wait_safe(&self, row: i64, patience: Duration) -> i64 {
+        let (left, mut front) = (Countdown::of(patience), self.front());
+        while front.safe < row && !left.left().is_zero() {
+            let woken = self.moved.wait_timeout(front, left.left());
+            front = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        front.safe
     }
 
     /// From the writer: these can be read from what it holds.

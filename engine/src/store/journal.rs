@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use quell_model::{Appended, Batch, Body, IncidentId, Kind, Name, Record, RunId, Seq, Store, StoreError, StreamId};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
@@ -72,11 +73,9 @@ impl Journal {
     /// slate. Nothing can be appended.
     ///
     /// # Errors
-    /// `Unwritable` when there is no journal or it cannot be opened, `Corrupt` when it is no journal.
+    /// `Absent` when there is none, `Unreadable` when it cannot be opened, `Corrupt` when it is no journal.
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
-        let readers = Readers::new(&database(dir));
-        readers.with(|db| Ok(rows::understood(db)))??;
-        let id = readers.with(|db| db.query_row("SELECT id FROM journal", [], |row| row.get::<_, [u8; 16]>(0)))?;
+        let (readers, id) = to_read(dir)?;
         // The slate before the database: what is copied in between is in both, and then taken from the database.
         let found = Slate::look(&dir.join("slate"), id, 0)?;
         if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {
@@ -458,6 +457,15 @@ impl Journal {
         Ok(lines)
     }
 
+    /// The last row that survives a power cut, after a wait for this one to do so: as long as a disk takes that works.
+    pub(super) fn wait_safe(&self, row: i64) -> i64 {
+        #[cfg(test)]
+        if self.0.hand.is_some() {
+            return self.0.counter.wait_safe(row, Duration::ZERO);
+        }
+        self.0.counter.wait_safe(row, SOON)
+    }
+
     /// The writer's thread cannot wait for itself: it sees what is in the database.
     pub(super) fn wait_visible(&self, stream: Option<&StreamId>) {
         #[cfg(test)]
@@ -534,6 +542,30 @@ fn gap(applied: u64, found: &[(u64, Vec<u8>)]) -> Option<String> {
     let missing = first - applied - 1;
     (missing > 0)
         .then(|| format!("{missing} writes are neither in the database nor on the slate: its log was damaged or cut"))
+}
+
+/// A journal that is there, for those who only read, and its id.
+pub(super) fn to_read(dir: &Path) -> Result<(Readers, [u8; 16]), StoreError> {
+    let path = database(dir);
+    let unread = |why: String| StoreError::Unreadable(format!("`{}`: {why}", path.display()));
+    // Not opened for that: with its end SQLite's locks of this process would go.
+    match std::fs::metadata(&path) {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(StoreError::Absent(dir.display().to_string()));
+        }
+        Err(e) => return Err(unread(e.to_string())),
+        // A first start that was killed at once.
+        Ok(data) if data.is_file() && data.len() == 0 => return Err(StoreError::Absent(dir.display().to_string())),
+        Ok(_) => {}
+    }
+    let readers = Readers::new(&path);
+    let understood = readers.with(|db| Ok(rows::understood(db))).map_err(|error| match error {
+        StoreError::Unwritable(why) => unread(why),
+        error => error,
+    })?;
+    understood?;
+    let id = readers.with(|db| db.query_row("SELECT id FROM journal", [], |row| row.get(0)))?;
+    Ok((readers, id))
 }
 
 pub(super) fn database(dir: &Path) -> PathBuf {

@@ -17,6 +17,7 @@ pub(crate) mod by_hand;
 mod chain;
 mod contents;
 mod draft;
+mod evidence;
 #[cfg(debug_assertions)]
 mod fault;
 mod figures;
@@ -42,6 +43,7 @@ pub(crate) mod tests;
 
 pub use backup::{BackedUp, BackupError, back_up};
 pub use draft::Draft;
+pub use evidence::Kept;
 pub use figures::{Figures, Room, Size};
 pub use follow::{Followed, Missing, Stretch};
 pub use journal::Journal;

@@ -15,7 +15,7 @@ use super::rows::{MIGRATIONS, Row};
 use quell_model::record::StreamPruned;
 use quell_model::{Body, Hash, Kind, Name, Seq, Stamp, StoreError, StreamId};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// Pages that are given back in one transaction: 2 MiB, some milliseconds.
@@ -165,6 +165,11 @@ impl Proofs {
                 .then(|| format!("`{name}`: its {last} records are missing, and no record says that they were pruned")),
         )
     }
+}
+
+/// The streams that were pruned.
+pub(super) fn streams(db: &Connection) -> Result<HashSet<StreamId>, rusqlite::Error> {
+    Ok(Proofs::of(db)?.claims.into_values().map(|(name, ..)| name).collect())
 }
 
 /// How many records of a journal were pruned.

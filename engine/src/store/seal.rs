@@ -1,8 +1,9 @@
 //! Seals: which heads the streams had, written into the system's stream.
 //!
 //! Each stream is a chain of its own, so a stream that is taken out whole, or cut at its end with its line put back, still looks
-//! right. Owns which heads are to be sealed next, and what a check finds against those that are. Keeps true: of a stream that a
-//! record prunes, nothing is missed; what came after the last seal is not tied, and the check says until when all is.
+//! right. Owns which heads are to be sealed next, and what a check finds against those that are. Keeps true: what is sealed survives a
+//! power cut, whatever of the seal does; of a stream that a record prunes, nothing is missed; what came after the last seal is not
+//! tied, and the check says until when all is.
 
 use super::item::body_of;
 use super::journal::Journal;
@@ -30,8 +31,9 @@ pub struct Seal {
 }
 
 impl Journal {
-    /// The heads of streams that went on after a row, the earliest first, as the database has them; none: all are sealed. They may
-    /// be more than one seal takes: ask again after its `upto`.
+    /// The heads of streams that went on after a row, the earliest first, as the medium has them; none: all are sealed. They may
+    /// be more than one seal takes: ask again after its `upto`. It waits for a sync as long as one takes; what is not synced by then is
+    /// for the next time: a seal may be on the slate and outlive what it seals.
     ///
     /// # Errors
     /// As [`Journal::read`].
@@ -48,6 +50,9 @@ impl Journal {
             let after = i64::try_from(after).unwrap_or(i64::MAX);
             ask.query_map(params![after, StreamId::system().as_str(), MOST as i64], row)?.collect::<Result<Vec<_>, _>>()
         })?;
+        let Some((_, last)) = rows.last() else { return Ok(None) };
+        let safe = self.wait_safe(last.cast_signed()).cast_unsigned();
+        let rows: Vec<_> = rows.into_iter().take_while(|(_, row)| *row <= safe).collect();
         let upto = rows.last().map(|(_, row)| *row);
         Ok(upto.map(|upto| HeadsSealed { upto, heads: rows.into_iter().map(|(head, _)| head).collect() }))
     }

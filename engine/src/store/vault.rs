@@ -6,6 +6,7 @@
 use quell_model::store::Vault;
 use quell_model::{BlobHash, Hash, StoreError};
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
+use sha2::{Digest, Sha256};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -124,6 +125,24 @@ impl DirVault {
         Ok(hash)
     }
 
+    /// Whether nothing is there under a name. What cannot be looked at is not missing: who reads it is told why.
+    pub(super) fn lacks(&self, hash: &BlobHash) -> bool {
+        matches!(self.path(hash).try_exists(), Ok(false))
+    }
+
+    /// How many bytes a name has, after comparing their sum, a piece of them at a time; none: it is not there any more. An error says
+    /// for people why they are no evidence.
+    pub(super) fn examine(&self, hash: &BlobHash) -> Result<Option<u64>, String> {
+        let path = self.path(hash);
+        let mut sum = Sha256::new();
+        match File::open(&path).and_then(|mut file| std::io::copy(&mut file, &mut sum)) {
+            Ok(bytes) if sum.finalize().as_slice() == hash.0.0 => Ok(Some(bytes)),
+            Ok(_) => Err(altered(&path)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(format!("`{}`: {e}", path.display())),
+        }
+    }
+
     /// The bytes of a name, after comparing their sum.
     pub(super) fn fetch(&self, hash: &BlobHash) -> Result<Vec<u8>, StoreError> {
         let path = self.path(hash);
@@ -131,12 +150,12 @@ impl DirVault {
             ErrorKind::NotFound => StoreError::Corrupt(format!("`{}` is not in the vault", hash.0)),
             _ => StoreError::Unwritable(format!("`{}`: {e}", path.display())),
         })?;
-        if Hash::of(&bytes) == hash.0 {
-            Ok(bytes)
-        } else {
-            Err(StoreError::Corrupt(format!("`{}` does not have the bytes that its name says", path.display())))
-        }
+        if Hash::of(&bytes) == hash.0 { Ok(bytes) } else { Err(StoreError::Corrupt(altered(&path))) }
     }
+}
+
+fn altered(path: &Path) -> String {
+    format!("`{}` does not have the bytes that its name says", path.display())
 }
 
 /// Whether it is there; then it is wanted again, and no retention counts from when it was first put in.

@@ -295,7 +295,9 @@ impl Writer {
         // Also for those who did not ask: what was written overlaps with its sync, and is not left to chance for long.
         let begun = SystemClock.now();
         let synced = self.rows.sync();
-        self.counter.synced(SystemClock.now().since(begun));
+        // All that was chained was committed.
+        let upto = synced.is_ok().then_some(self.chainer.next_row - 1);
+        self.counter.synced(SystemClock.now().since(begun), upto);
         if let Err(error) = &synced {
             tracing::error!(%error, "committed records may not outlive a power cut");
         }

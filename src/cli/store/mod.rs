@@ -20,14 +20,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Read every record and say what does not follow from the one before
+    /// Read every record and all evidence, and say what does not follow from the one before, is missing, or is not as it was kept
     #[command(
         after_help = "Example:\n  quell store check --json | jq -r '.findings[].what'\n\nExits 1 when something does not hold, 2 when there is no journal."
     )]
     Check,
     /// Copy the journal and its evidence into a new directory, also while a daemon runs
     #[command(
-        after_help = "Example:\n  quell store backup /mnt/backup/quell-monday\n\nThe copy is whole once it has its name. Exits 1 when something in the original did not hold."
+        after_help = "Example:\n  quell store backup /mnt/backup/quell-monday\n\nThe copy is whole once it has its name. Exits 1 when something in the original did not hold, or evidence that its records name was not there."
     )]
     Backup(backup::Args),
     /// Take away what has been over for long, and say in the journal that it was
@@ -54,10 +54,18 @@ fn unusable(error: StoreError, dir: &Path) -> Fail {
         StoreError::Corrupt(_) => Fail::not_right(format!("the journal in `{dir}`: {error}"))
             .hint("keep the directory as it is, and put a backup of it in its place"),
         StoreError::Newer(_) => Fail::usage(format!("`{dir}`: {error}")).hint(NEWER),
-        _ => Fail::usage(format!("there is no journal to read in `{dir}`: {error}"))
-            .hint("--data-dir names the daemon's data directory"),
+        StoreError::Absent(_) => Fail::usage(error.to_string()).hint(ABSENT),
+        StoreError::Unreadable(_) => Fail::usage(error.to_string())
+            .hint("whoever the daemon runs as can read it: `sudo quell store …`, or another --data-dir"),
+        _ => {
+            Fail::usage(format!("the journal in `{dir}`: {error}")).hint("--data-dir names the daemon's data directory")
+        }
     }
 }
+
+/// What to do where there is no journal.
+const ABSENT: &str =
+    "--data-dir names the daemon's data directory, and `quell up` makes the journal in it at its first start";
 
 /// What to do about a journal of a newer quell.
 pub(crate) const NEWER: &str =

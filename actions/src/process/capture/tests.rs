@@ -3,7 +3,6 @@
 use super::*;
 use crate::testing::{Act, Family, wait_until};
 use crate::world::CgroupKind;
-use quell_model::BlobHash;
 use quell_model::store::Vault;
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -14,9 +13,9 @@ fn verb(family: &Family) -> Capture {
 }
 
 async fn piece(act: &Act, output: &Json, name: &str) -> Vec<u8> {
-    let all = output["evidence"].as_array().unwrap();
-    let sum = all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("no {name} in {output}"));
-    act.vault.get(&BlobHash(sum["sha256"].as_str().unwrap().parse().unwrap())).await.unwrap()
+    // As whoever checks the journal against the vault finds them.
+    let one = Evidence::of(&output[Evidence::KEY]).find(|one| one.name == name);
+    act.vault.get(&one.unwrap_or_else(|| panic!("no {name} in {output}")).sha256).await.unwrap()
 }
 
 #[tokio::test]

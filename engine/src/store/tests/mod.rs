@@ -6,6 +6,7 @@ pub(crate) mod bodies;
 mod contents;
 mod crash;
 mod damage;
+mod evidence;
 mod follow;
 mod format;
 mod law;

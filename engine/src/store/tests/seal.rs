@@ -117,6 +117,46 @@ fn many_streams_take_several_seals() {
     assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
 }
 
+/// A seal goes onto the slate, whose pages the kernel may write before the database's log is synced: after a power cut there would
+/// be a seal of what is gone.
+#[test]
+fn what_a_power_cut_may_take_is_not_sealed() {
+    let (dir, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let journal = Journal::open_by_hand(dir.path()).unwrap();
+    let on_the_medium = |name: &str| {
+        std::fs::copy(dir.path().join(name), cut.path().join(name)).unwrap();
+    };
+    let sealed = |journal: &Journal| {
+        let heads = journal.heads(journal.last_seal().unwrap().map_or(0, |seal| seal.upto)).unwrap()?;
+        let names: Vec<String> = heads.heads.iter().map(|head| format!("{} {}", head.stream, head.last)).collect();
+        let records = vec![quell_model::NewRecord::new(at(1), heads)];
+        let (stream, durability) = (StreamId::system(), Durability::Written);
+        let expected = journal.last(&stream);
+        journal.written(quell_model::Batch { stream, expected, records, durability }).unwrap();
+        Some(names)
+    };
+    journal.written(notes("run/a", 0, 2, Durability::Written)).unwrap();
+    journal.work();
+    assert_eq!(sealed(&journal).unwrap(), ["run/a 2"]);
+    journal.work();
+    ["journal.db", "journal.db-wal"].iter().for_each(|name| on_the_medium(name));
+    // What is committed from here on does not get to the medium.
+    journal.lose_sync(dir.path(), true);
+    journal.written(notes("run/a", 2, 2, Durability::Written)).unwrap();
+    journal.written(notes("run/b", 0, 2, Durability::Written)).unwrap();
+    journal.work();
+    assert_eq!(journal.read(&"run/b".into(), 1).unwrap().len(), 2, "readers see it");
+    let early = sealed(&journal);
+    on_the_medium("slate");
+    let after = Journal::open(cut.path()).unwrap();
+    assert_eq!(after.verify().unwrap(), Vec::<String>::new(), "an honest journal: {:?}", after.health().recovery);
+    assert_eq!(early, None);
+    journal.lose_sync(dir.path(), false);
+    journal.written(notes("run/c", 0, 1, Durability::Written)).unwrap();
+    journal.work();
+    assert_eq!(sealed(&journal).unwrap(), ["run/a 4", "run/b 2", "run/c 1"]);
+}
+
 /// The text of a head, which the records of every journal have.
 #[test]
 fn the_text_of_a_head_is_as_it_was() {
