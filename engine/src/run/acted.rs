@@ -33,8 +33,8 @@ impl<W: Send + 'static> Core<W> {
             }
             (Some(_), Ok(Truth::HoldsNot(why))) => return self.attempt_failed(id, part, &ActionError::retry(why)),
             (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Holds)) => {
-                let predicted = self.predicted(id, part);
-                ended(Outcome::Verified, predicted, "its end was not seen, but the world was asked, and it is so")
+                let output = self.unseen(id, part);
+                ended(Outcome::Verified, output, "its end was not seen, but the world was asked, and it is so")
             }
             (Some(Err(ActionError::Unknown { why })), _) => {
                 let error = if self.at_most_once(id, part) {

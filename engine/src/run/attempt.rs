@@ -72,6 +72,7 @@ impl<W: Send + 'static> Core<W> {
             deadline: attempt_ends(&step, began, now),
             stop: Stop::default(),
             admitted: None,
+            purpose: Purpose::First,
         };
         if let Some(live) = self.runs.get_mut(id) {
             live.under_way.insert(part.clone(), under_way);
@@ -349,7 +350,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let plan = admitted.plan().clone();
         let Some(under_way) = self.under_way(id, part) else { return };
-        under_way.admitted = Some(admitted);
+        (under_way.admitted, under_way.purpose) = (Some(admitted), purpose);
         let attempt = under_way.attempt;
         if purpose.is_intended() {
             return self.act(id, part);
@@ -448,6 +449,7 @@ impl<W: Send + 'static> Core<W> {
         let cx = ActionContext {
             key,
             attempt: under_way.attempt,
+            taken_up: under_way.purpose != Purpose::First,
             deadline: under_way.deadline,
             clock: Arc::clone(&self.parts.clock),
             progress: Arc::new(NoMarks),

@@ -295,6 +295,7 @@ impl<W: Send + 'static> Core<W> {
             deadline: now.after(timeout),
             stop: Stop::default(),
             admitted: None,
+            purpose: Purpose::First,
         };
         live.under_way.insert(part.clone(), under_way);
         let told = if why.is_empty() { String::new() } else { format!(": {why}") };

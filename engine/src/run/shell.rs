@@ -14,6 +14,7 @@ use super::lease::Leases;
 use super::losses::{Losses, Told};
 use super::machine::{Command, Run};
 use super::measure::Tally;
+use super::purpose::Purpose;
 use super::recovery::ReadDefinition;
 use super::request::{EngineHandle, INBOX};
 use super::timers::Timers;
@@ -74,6 +75,8 @@ pub(super) struct UnderWay {
     pub(super) deadline: Stamp,
     pub(super) stop: Stop,
     pub(super) admitted: Option<quell_model::Admitted>,
+    /// Whether it is new.
+    pub(super) purpose: Purpose,
 }
 
 /// The engine, on its own thread.

@@ -7,6 +7,7 @@
 use super::attempt::{ask, place};
 use super::job::{self, Answer, Work};
 use super::machine::Run;
+use super::purpose::Purpose;
 use super::secrets::Needed;
 use super::shell::{Core, UnderWay};
 use quell_model::action::{ActionContext, Want};
@@ -70,6 +71,7 @@ impl<W: Send + 'static> Core<W> {
             deadline: now,
             stop: Stop::default(),
             admitted: None,
+            purpose: Purpose::First,
         };
         live.under_way.insert(part.clone(), under_way);
         if let Some(why) = trouble {

@@ -94,6 +94,42 @@ fn after_a_crash_what_did_not_happen_is_done_once() {
     assert_eq!(stage.only_story()[2..], ["StepFinished kill verified", "RunFinished succeeded"]);
 }
 
+/// What a step gave.
+fn gave(stage: &Stage) -> Json {
+    let records = stage.journal.read(&StreamId::run(&"r-1".into()), 1).unwrap();
+    let finished = records.into_iter().find_map(|record| match record.body {
+        Body::StepFinished(finished) => Some(finished.output),
+        _ => None,
+    });
+    finished.unwrap()
+}
+
+/// (the world's noes, what a person is asked, what it gives): the verb is told that some of it may be done, and tells by itself what
+/// nobody saw.
+#[test]
+fn what_an_act_gives_that_another_engine_began_is_the_verbs_to_tell() {
+    for (denials, aged, given) in [
+        (0, Duration::ZERO, json!({ "killed": ["predicted"], "gone": true })),
+        (1, Duration::ZERO, json!({ "killed": ["taken up"] })),
+        (1, 20 * MINUTE, json!({ "killed": ["taken up"] })),
+    ] {
+        let world = World { denials: AtomicU32::new(denials), ..World::default() };
+        let mut stage = after_a_crash(world, "process.kill", aged);
+        if !aged.is_zero() {
+            says(&mut stage, "approve");
+        }
+        assert_eq!(gave(&stage), given, "{denials} {aged:?}");
+    }
+    // Of what it began itself it knows.
+    let mut stage = stage(World::default(), playbook_of(vec![acts("kill", &[], "process.kill")]));
+    stage.core.detections([detection("1", 1)]);
+    stage.settle();
+    let run = stage.journal.streams().unwrap().into_iter().find_map(|(stream, _)| stream.as_run()).unwrap();
+    let records = stage.journal.read(&StreamId::run(&run), 1).unwrap();
+    assert!(records.iter().any(|record| matches!(&record.body,
+        Body::StepFinished(finished) if finished.output == json!({ "killed": ["new"] }))));
+}
+
 #[test]
 fn after_a_crash_what_is_too_old_is_asked_about() {
     let stage = after_a_crash(
