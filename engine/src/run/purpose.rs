@@ -7,7 +7,7 @@ use super::conclude::Ending;
 use super::machine::Run;
 use super::shell::Core;
 use quell_model::guard::{Admitted, PAUSED};
-use quell_model::record::Part;
+use quell_model::record::{Intended, Part};
 use quell_model::{RunId, Stamp, StoreError};
 
 /// Whether an attempt is new, or an intent from before a crash; of such a one, whether the world says that it was not done.
@@ -27,6 +27,9 @@ pub(super) enum Purpose {
     },
 }
 
+/// Why nobody knows.
+const TAKEN_UP: &str = "the engine ended before it saw the end";
+
 impl Purpose {
     /// It may have been done, and the world does not say.
     pub(super) fn may_have_acted(self) -> bool {
@@ -34,6 +37,11 @@ impl Purpose {
             Self::First => false,
             Self::TakenUp { not_done } | Self::Stale { not_done } | Self::Asked { not_done } => !not_done,
         }
+    }
+
+    /// What a question about it says of the intent that the journal holds.
+    pub(super) fn intended(self) -> Intended {
+        if self == Self::First || self.may_have_acted() { Intended::Unknown } else { Intended::NotDone }
     }
 
     /// The journal holds an intent that has no outcome yet.
@@ -76,15 +84,30 @@ impl<W: Send + 'static> Core<W> {
         limits.get(action).or_else(|| limits.get("*")).is_none_or(|rate| now.since(intended) <= rate.per)
     }
 
+    /// Nobody waits any longer for a part of which nobody knows whether it acted.
+    pub(super) fn leave(&mut self, id: &RunId, part: &Part) {
+        let drops = self.runs.get(id).is_some_and(|live| live.run.drops_items(&part.step));
+        let stopped = "the run was cancelled, or is taken back";
+        self.left_unknown(id, part, if drops { stopped } else { "another item of its list did not end well" });
+    }
+
+    /// It ends so.
+    pub(super) fn left_unknown(&mut self, id: &RunId, part: &Part, because: &str) {
+        let Some(live) = self.runs.get(id) else { return };
+        let seen = match live.run.taken_up(part) {
+            Some(_) => TAKEN_UP,
+            None => live.run.why(part),
+        };
+        let proof = format!("outcome unknown: {seen}, and it is not done again: {because}");
+        self.end(id, part, Ending { unknown: true, ..Ending::failed(proof) });
+    }
+
     /// What did not act after all ends so; where nobody knows whether it had acted before a crash, that is how it ends.
     pub(super) fn not_done(&mut self, id: &RunId, part: &Part, purpose: Purpose, ending: Ending) {
         if !purpose.may_have_acted() {
             return self.end(id, part, ending);
         }
-        let proof = format!(
-            "outcome unknown: the engine ended before it saw the end, and it is not done again: {}",
-            ending.proof
-        );
+        let proof = format!("outcome unknown: {TAKEN_UP}, and it is not done again: {}", ending.proof);
         self.end(id, part, Ending { refusal: ending.refusal, unknown: true, ..Ending::failed(proof) });
     }
 }

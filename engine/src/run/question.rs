@@ -19,7 +19,9 @@ use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
 use quell_model::people::MayAnswer;
 use quell_model::playbook::{AskPerson, StepKind};
-use quell_model::record::{AnswerTooLate, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, UndoBegan};
+use quell_model::record::{
+    AnswerTooLate, Intended, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, UndoBegan,
+};
 use quell_model::{Body, Json, Kind, Name, Outcome, Plan, RunId, StepId, Stop, StreamId};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -120,7 +122,7 @@ impl<W: Send + 'static> Core<W> {
             sum: Some(plan.sum()),
             plan: Some(Box::new(plan)),
             attempt,
-            may_have_acted: purpose.may_have_acted(),
+            intended: purpose.intended(),
         };
         if let Some(live) = self.runs.get_mut(id) {
             live.under_way.remove(part);
@@ -175,7 +177,7 @@ impl<W: Send + 'static> Core<W> {
             plan: None,
             sum: None,
             attempt,
-            may_have_acted: false,
+            intended: Intended::default(),
         };
         // Another playbook may ask the same of others, with other answers, and not by every way.
         let fits = |known: &&Known| {
@@ -232,7 +234,7 @@ impl<W: Send + 'static> Core<W> {
             sum: Some(plan.sum()),
             plan: Some(Box::new(plan)),
             attempt: intent.attempt,
-            may_have_acted: false,
+            intended: Intended::default(),
         };
         self.record(id, vec![NewRecord::new(now, asked)]);
     }
@@ -445,7 +447,10 @@ impl<W: Send + 'static> Core<W> {
             match &record.body {
                 Body::RunStarted(started) => requesters.extend(started.requesters()),
                 Body::RunReopened(reopened) => requesters.push(&reopened.by),
-                Body::QuestionAsked(asked) if given.step.as_ref().is_none_or(|s| *s == asked.part.step) => {
+                Body::QuestionAsked(asked)
+                    if given.step.as_ref().is_none_or(|s| *s == asked.part.step)
+                        && (given.item.is_none() || given.item == asked.part.item) =>
+                {
                     (last, before, again) = (Some(asked), None, false);
                 }
                 Body::QuestionAnswered(answered) if last.is_some_and(|asked| asked.part == answered.part) => {

@@ -323,7 +323,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             plan: Some(Box::default()),
             sum: Some(Hash::of(b"plan")),
             attempt: 1,
-            may_have_acted: false,
+            intended: Default::default(),
         }
         .into(),
         QuestionAnswered {
