@@ -4,9 +4,9 @@
 //! have happened nothing says that it did not, and what surely did not leaves no lease behind.
 
 use super::conclude::Ending;
+use super::judge::At;
 use super::machine::Run;
 use super::shell::Core;
-use quell_model::guard::{Admitted, PAUSED};
 use quell_model::record::{Intended, Part};
 use quell_model::{RunId, Stamp, StoreError};
 
@@ -39,11 +39,6 @@ impl Purpose {
         }
     }
 
-    /// What a question about it says of the intent that the journal holds.
-    pub(super) fn intended(self) -> Intended {
-        if self == Self::First || self.may_have_acted() { Intended::Unknown } else { Intended::NotDone }
-    }
-
     /// The journal holds an intent that has no outcome yet.
     pub(super) fn is_intended(self) -> bool {
         matches!(self, Self::TakenUp { .. } | Self::Stale { .. })
@@ -56,24 +51,23 @@ impl Purpose {
 }
 
 impl<W: Send + 'static> Core<W> {
-    /// A pause came while its intent was on its way to the disk: it has not acted.
-    pub(super) fn paused_before(&mut self, id: &RunId, part: &Part) {
-        let plan = self.under_way(id, part).and_then(|under_way| under_way.admitted.as_ref()).map(Admitted::plan);
-        let target = plan.and_then(|plan| plan.targets.first()).map(|target| target.label.clone()).unwrap_or_default();
-        self.counted.refused_by_pause += 1;
-        self.untouched(id, part, Ending::refused("pause", &target, PAUSED.to_owned()));
-    }
-
     /// Its intent did not get into the journal: it has not acted.
     pub(super) fn unwritten(&mut self, id: &RunId, part: &Part, error: &StoreError) {
         let why = format!("its intent could not be journaled: {error}");
-        self.untouched(id, part, Ending::refused("journal", "", why));
+        let purpose = self.under_way(id, part).map_or(Purpose::First, |under_way| under_way.purpose);
+        let ending = Ending { untouched: !purpose.is_intended(), ..Ending::refused("journal", "", why) };
+        self.not_done(id, part, purpose, ending);
     }
 
-    /// This attempt has not acted; before a crash it may have.
-    fn untouched(&mut self, id: &RunId, part: &Part, ending: Ending) {
-        let purpose = Purpose::of_asked(self.runs.get(id).and_then(|live| live.run.taken_up(part)));
-        self.not_done(id, part, purpose, Ending { untouched: true, ..ending });
+    /// What a question about a part says of the intent that the journal holds, if it holds one.
+    pub(super) fn is_intended(&self, id: &RunId, part: &Part, purpose: Purpose, at: At) -> Intended {
+        let acted = || self.runs.get(id).is_some_and(|live| live.run.acted(part).is_some());
+        match (purpose, at) {
+            (purpose, _) if purpose.may_have_acted() => Intended::Unknown,
+            (Purpose::First, At::Planned) => Intended::Unknown,
+            (Purpose::First | Purpose::Asked { .. }, At::Act) if !acted() => Intended::Untouched,
+            _ => Intended::NotDone,
+        }
     }
 
     /// Whether the guard counts an intent from before a crash where it looks back now: what is older than its limit's time is a
@@ -82,6 +76,12 @@ impl<W: Send + 'static> Core<W> {
         let intended = run.intended_at(part).unwrap_or(run.began);
         let limits = &self.guard().limits;
         limits.get(action).or_else(|| limits.get("*")).is_none_or(|rate| now.since(intended) <= rate.per)
+    }
+
+    /// Whether an intent from before a crash is recent enough for all that the guard counts.
+    pub(super) fn is_lately(&self, id: &RunId, part: &Part, counted: bool, now: Stamp) -> bool {
+        let intended = self.runs.get(id).and_then(|live| live.run.intended_at(part));
+        counted && intended.is_some_and(|at| now.since(at) <= self.guard().breaker.within)
     }
 
     /// Nobody waits any longer for a part of which nobody knows whether it acted.

@@ -11,6 +11,7 @@
 
 use super::answers::{self, AnswerTaken};
 use super::conclude::Ending;
+use super::judge::At;
 use super::machine::{APPROVE, Asked, Run};
 use super::purpose::Purpose;
 use super::remembered::{Known, Remembered};
@@ -86,7 +87,7 @@ impl<W: Send + 'static> Core<W> {
         plan: Plan,
         (guard, because): (Option<Name>, String),
         silence_acts: bool,
-        purpose: Purpose,
+        intended: Intended,
     ) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
@@ -122,7 +123,7 @@ impl<W: Send + 'static> Core<W> {
             sum: Some(plan.sum()),
             plan: Some(Box::new(plan)),
             attempt,
-            intended: purpose.intended(),
+            intended,
         };
         if let Some(live) = self.runs.get_mut(id) {
             live.under_way.remove(part);
@@ -303,7 +304,7 @@ impl<W: Send + 'static> Core<W> {
         let told = if why.is_empty() { String::new() } else { format!(": {why}") };
         match (question.question, plan) {
             (QuestionKind::Approve, Some(plan)) if choice.as_str() == APPROVE => {
-                self.judge(id, part, plan, purpose);
+                self.judge(id, part, plan, purpose, At::Planned);
             }
             (QuestionKind::Ask, _) => {
                 let proof = match &by {

@@ -7,6 +7,7 @@
 use super::attempt::{ASKING, ask};
 use super::conclude::Ending;
 use super::job::{Acted, Answer, Where, Work};
+use super::judge::At;
 use super::machine::Run;
 use super::purpose::Purpose;
 use super::shell::{Core, UnderWay};
@@ -86,9 +87,9 @@ impl<W: Send + 'static> Core<W> {
             let why = "outcome unknown: the engine ended before it saw the end, and it cannot be done twice";
             self.end(id, part, Ending { unknown: true, ..Ending::failed(why.to_owned()) });
         } else if age > old {
-            self.judge(id, part, plan, Purpose::Stale { not_done });
+            self.judge(id, part, plan, Purpose::Stale { not_done }, At::Planned);
         } else {
-            self.judge(id, part, plan, Purpose::TakenUp { not_done });
+            self.judge(id, part, plan, Purpose::TakenUp { not_done }, At::Planned);
         }
     }
 

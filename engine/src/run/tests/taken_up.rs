@@ -397,24 +397,32 @@ fn what_was_taken_up_and_approved_and_paused_before_it_acts_is_told_as_unknown()
     assert!(end.starts_with("failed: outcome unknown"), "{end}");
 }
 
-/// What was intended longer ago than its limit looks back counts as one that is done now, also where a person was asked in between.
+/// What was intended longer ago than its limit looks back counts as one that is done now, also where a person was asked in between,
+/// and also for the engine that starts after that.
 #[test]
 fn an_old_intent_that_is_taken_up_counts_as_a_new_act() {
     // (how old, asked)
     for (aged, is_asked) in [(5 * MINUTE, false), (20 * MINUTE, true)] {
-        let world = World { denials: AtomicU32::new(1), ..World::default() };
-        let limit = quell_model::playbook::Rate { count: 1, per: MINUTE };
-        let limited = |definitions: &mut Definitions| {
-            definitions.guard.limits.insert("process.kill".into(), limit);
-        };
-        let mut stage = after_a_crash_with(world, "process.kill", aged, "an earlier one", (Vec::new(), &limited));
-        if is_asked {
-            assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
-            says(&mut stage, "approve");
+        for starts_again in [false, true] {
+            let world = World { denials: AtomicU32::new(1), ..World::default() };
+            let limit = quell_model::playbook::Rate { count: 1, per: MINUTE };
+            let limited = |definitions: &mut Definitions| {
+                definitions.guard.limits.insert("process.kill".into(), limit);
+            };
+            let mut stage = after_a_crash_with(world, "process.kill", aged, "an earlier one", (Vec::new(), &limited));
+            if is_asked {
+                assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
+                says(&mut stage, "approve");
+            }
+            assert_eq!(stage.done(), ["process.kill 1"], "{aged:?}");
+            let mut before = 1;
+            if starts_again {
+                stage = next_life(stage, vec![acts("kill", &[], "process.kill")], &limited);
+                before = 0;
+            }
+            stage.core.detections([detection("8", 1)]);
+            stage.settle();
+            assert_eq!(stage.done().len(), before, "{aged:?} {starts_again}: the limit is one a minute");
         }
-        assert_eq!(stage.done(), ["process.kill 1"], "{aged:?}");
-        stage.core.detections([detection("8", 1)]);
-        stage.settle();
-        assert_eq!(stage.done().len(), 1, "{aged:?}: the limit is one a minute");
     }
 }
