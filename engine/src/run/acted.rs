@@ -54,7 +54,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let why = format!("its code panicked, which is a mistake in quell: {why}");
         if self.runs.get(id).is_some_and(|live| live.run.is_taken_back(part)) {
-            return self.undo_failed(id, part, &ActionError::Unknown { why });
+            return self.undo_failed(id, part, &ActionError::Unknown { why }, true);
         }
         if self.runs.get(id).is_some_and(|live| live.run.intent(part).is_some()) {
             let unknown = ActionError::Unknown { why };

@@ -171,6 +171,8 @@ struct Progress {
     sub: Option<Box<SubRunStarted>>,
     /// Of a containment: where its taking back stands.
     back: Option<Back>,
+    /// An attempt to take it back has an end that nobody saw.
+    back_unknown: bool,
     /// It was taken back.
     undone: bool,
     /// How it had ended by itself, once it was taken back.
@@ -317,12 +319,15 @@ impl Run {
             Body::UndoBegan(began) => self.undo_began(began),
             Body::UndoIntended(intent) => {
                 if let Some(progress) = self.progress_mut(&intent.part) {
+                    // Taken up: the attempt before was not seen to its end.
+                    progress.back_unknown |= matches!(progress.back, Some(Back::Acting(_)));
                     progress.back = Some(Back::Acting(intent.attempt));
                 }
             }
             Body::UndoFailed(failed) => {
                 if let Some(progress) = self.progress_mut(&failed.part) {
                     progress.why.clone_from(&failed.error);
+                    progress.back_unknown = failed.unknown;
                     progress.back = Some(Back::Waiting(failed.attempt, failed.again_at));
                 }
             }
