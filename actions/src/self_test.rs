@@ -255,6 +255,7 @@ fn context() -> ActionContext {
     ActionContext {
         key: IdempotencyKey("self-test".to_owned()),
         attempt: 1,
+        taken_up: false,
         deadline: HostClock.now().after(BOUND),
         clock: Arc::new(HostClock),
         progress: Arc::new(Unwritten),

@@ -230,6 +230,7 @@ impl Act {
         ActionContext {
             key: IdempotencyKey("test".to_owned()),
             attempt: 1,
+            taken_up: false,
             deadline: clock.now().after(self.bound),
             clock,
             progress: Arc::new(NoNotes),

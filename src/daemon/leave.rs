@@ -318,6 +318,7 @@ fn context(run: &RunId, intent: &StepIntended, clock: &Arc<dyn Clock>, dir: &Pat
     ActionContext {
         key: IdempotencyKey::of(run, &intent.part).undo(),
         attempt: 1,
+        taken_up: false,
         deadline: clock.now().after(PATIENCE),
         clock: Arc::clone(clock),
         progress: Arc::new(Unnoted),

@@ -18,7 +18,6 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 /// Acts, waits, and acts again: a list one by one (side by side, who comes first would differ), questions that nobody answers, a copy, a kill.
-/// How many were killed is not compared: a life that dies in the midst of it leaves some of them to the next, which tells of those.
 const IN_FLIGHT: &str = r##"
 playbook: in-flight
 description: Holds a process often, waits, keeps it, and ends it.
@@ -39,7 +38,7 @@ steps:
   report:
     needs: [kill]
     when: always
-    tell: "${{ steps.sum.answer }} ${{ steps.sum.twice }}: killed ${{ (steps.kill?.killed?.len() ?? 0) > 0 }}"
+    tell: "${{ steps.sum.answer }} ${{ steps.sum.twice }}: ${{ steps.kill?.killed?.len() ?? 0 }} killed"
 "##;
 
 /// Runs that are open at once.

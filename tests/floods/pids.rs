@@ -173,6 +173,7 @@ impl Strike {
         let cx = ActionContext {
             key: IdempotencyKey("test".to_owned()),
             attempt: 1,
+            taken_up: false,
             deadline: clock.now().after(PATIENCE),
             clock,
             progress: Arc::new(Nothing),

@@ -101,6 +101,7 @@ async fn kill(hands: &Arc<KernelHands>, root: &ProcessId) -> (Json, Truth) {
     let cx = ActionContext {
         key: IdempotencyKey("test".to_owned()),
         attempt: 1,
+        taken_up: false,
         deadline: clock.now().after(PATIENCE),
         clock,
         progress: Arc::new(Nothing),

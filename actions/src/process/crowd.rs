@@ -123,6 +123,11 @@ impl<'h> Crowd<'h> {
         !self.awaited.is_empty()
     }
 
+    /// Whether somebody is in hand, or still to be taken.
+    pub(crate) fn has(&self, id: &ProcessId) -> bool {
+        self.members.iter().any(|one| one.held.id == *id) || self.awaited.iter().any(|next| next.id == *id)
+    }
+
     /// Those who have ended leave the hand.
     pub(crate) fn release_dead(&mut self) -> Vec<InHand> {
         let (dead, alive) = std::mem::take(&mut self.members).into_iter().partition(|one| one.held.is_dead());

@@ -13,7 +13,8 @@
 //! [`Lineage`](crate::Lineage); without these the plan says so (`still_open`).
 //!
 //! Keeps true: the first poll of `run` strikes and blocks for no longer than the halting of a tree and
-//! `FIRST_WAIT`; who comes back at once is killed again `RESPAWNS` times, then told.
+//! `FIRST_WAIT`; who comes back at once is killed again `RESPAWNS` times, then told. However often quell dies in the midst of
+//! it, of the plan as many are told as killed as without that; whose end nobody saw is named in `gone`.
 
 use super::cgroup::Group;
 use super::crowd::{Crowd, InHand};
@@ -31,6 +32,7 @@ use rustix::process::Signal as Sent;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,7 +47,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     undoable: false,
     targets: &["process"],
     permissions: &["CAP_KILL", "CAP_SYS_PTRACE"],
-    predict: |_| json!({ "killed": [], "respawned": 0 }),
+    predict: |_| json!({ "killed": [], "gone": [], "respawned": 0 }),
 };
 
 /// Waiting in poll(2) within the first poll of `run`.
@@ -118,6 +120,10 @@ impl Signal {
 pub struct Output {
     /// The processes, as they were when they were planned or found.
     pub killed: Vec<Seen>,
+    /// Of these, who had ended already when an act was taken up that quell had died in the midst of: by that act, or by
+    /// themselves since. Nobody saw which.
+    #[serde(default)]
+    pub gone: Vec<ProcessId>,
     /// How many of them came after the plan was made.
     #[serde(default)]
     pub respawned: u32,
@@ -157,7 +163,7 @@ impl Kill {
             calls: std::iter::once(order.to_json()).chain(calls(&circle, signal)).collect(),
             before: Json::Null,
             already: circle.members.is_empty() && !circle.restless,
-            predicted: to_json(&Output { killed, respawned: 0 }),
+            predicted: to_json(&Output { killed, ..Output::default() }),
             still_open: circle.unknown,
         })
     }
@@ -313,6 +319,20 @@ fn tell(output: &mut Output, dead: Vec<InHand>) {
     }
 }
 
+/// Those of a plan who had ended when it was taken up.
+fn tell_gone(output: &mut Output, planned: impl IntoIterator<Item = Seen>) {
+    let killed: HashSet<ProcessId> = output.killed.iter().map(|one| one.id.clone()).collect();
+    for one in planned.into_iter().filter(|one| !killed.contains(&one.id)) {
+        output.gone.push(one.id.clone());
+        output.killed.push(one);
+    }
+}
+
+/// Whom a plan was to end.
+fn planned(plan: &Plan) -> Vec<Seen> {
+    Output::deserialize(&plan.predicted).unwrap_or_default().killed
+}
+
 #[async_trait::async_trait]
 impl Action for Kill {
     fn spec(&self) -> &'static ActionSpec {
@@ -325,8 +345,9 @@ impl Action for Kill {
 
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         let order = Order::of(go.plan())?;
-        let planned = Output::deserialize(&go.plan().predicted).unwrap_or_default();
-        let mut crowd = Crowd::of_plan(&self.hands, go.plan(), planned.killed)?;
+        let planned = planned(go.plan());
+        let before = if cx.taken_up { planned.clone() } else { Vec::new() };
+        let mut crowd = Crowd::of_plan(&self.hands, go.plan(), planned)?;
         let last = Stamp { boot_ns: cx.deadline.boot_ns.saturating_sub(MARGIN.as_nanos() as u64), ..cx.deadline };
         if let Some(signal) = order.signal.as_deref().and_then(Signal::named) {
             crowd.signal(signal)?;
@@ -358,6 +379,7 @@ impl Action for Kill {
             respawns += 1;
         }
         tell(&mut output, crowd.release_dead());
+        tell_gone(&mut output, before.into_iter().filter(|one| !crowd.has(&one.id)));
         Ok(to_json(&output))
     }
 
@@ -385,6 +407,12 @@ impl Action for Kill {
             alive.extend(came.map(|one| format!("{} came after it", one.held.stat.label())));
         }
         Ok(if alive.is_empty() { Truth::Holds } else { Truth::HoldsNot(alive.join("; ")) })
+    }
+
+    fn unseen(&self, plan: &Plan) -> Json {
+        let mut output = Output::default();
+        tell_gone(&mut output, planned(plan));
+        to_json(&output)
     }
 
     async fn undo(&self, _: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {

@@ -319,6 +319,8 @@ pub struct ActionContext {
     pub key: IdempotencyKey,
     /// From 1.
     pub attempt: u32,
+    /// The engine ended in the midst of it: some of the plan may be done.
+    pub taken_up: bool,
     /// After this the attempt counts as failed.
     pub deadline: Stamp,
     /// The time.
@@ -353,6 +355,11 @@ pub trait Action: Send + Sync {
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError>;
     /// Asks the world.
     async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError>;
+    /// The output where the world says that the plan has taken effect, and nobody saw the act: as predicted, unless the verb
+    /// tells what was seen from what was not.
+    fn unseen(&self, plan: &Plan) -> Json {
+        plan.predicted.clone()
+    }
     /// Gives back what `before` recorded.
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError>;
 }

@@ -37,7 +37,7 @@ pub use incident::{
 };
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
-pub use question::{AnswerRemembered, AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
+pub use question::{AnswerRemembered, AnswerTooLate, Intended, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use reflex::{ReflexFired, Struck};
 pub use seal::{HeadsSealed, SealedHead};
 pub use starts::{IncidentCame, PlaybookSeen, ScheduleMissed, ScheduleSet};

@@ -33,8 +33,8 @@ impl<W: Send + 'static> Core<W> {
             }
             (Some(_), Ok(Truth::HoldsNot(why))) => return self.attempt_failed(id, part, &ActionError::retry(why)),
             (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Holds)) => {
-                let predicted = self.predicted(id, part);
-                ended(Outcome::Verified, predicted, "its end was not seen, but the world was asked, and it is so")
+                let output = self.unseen(id, part);
+                ended(Outcome::Verified, output, "its end was not seen, but the world was asked, and it is so")
             }
             (Some(Err(ActionError::Unknown { why })), _) => {
                 let error = if self.at_most_once(id, part) {
@@ -54,7 +54,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let why = format!("its code panicked, which is a mistake in quell: {why}");
         if self.runs.get(id).is_some_and(|live| live.run.is_taken_back(part)) {
-            return self.undo_failed(id, part, &ActionError::Unknown { why });
+            return self.undo_failed(id, part, &ActionError::Unknown { why }, true);
         }
         if self.runs.get(id).is_some_and(|live| live.run.intent(part).is_some()) {
             let unknown = ActionError::Unknown { why };

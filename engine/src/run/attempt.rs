@@ -1,22 +1,20 @@
-//! One attempt of a step: render its input, plan, ask the guard, journal the intent, act, ask the world.
+//! One attempt of a step: render its input, plan, ask the guard (`judge.rs`), journal the intent, act, ask the world.
 //!
 //! Owns the phases between which an attempt may wait. **Invariant:** an act follows its journaled intent; a contain
 //! verb's intent is written (it survives SIGKILL), every other's is synced first, else it is refused: `journal`.
 
 use super::conclude::Ending;
 use super::job::{self, Acted, Answer, Input, Where, Work};
-use super::machine::Approved;
+use super::judge::At;
 use super::purpose::Purpose;
 use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
 use quell_model::action::{Action, ActionContext, IdempotencyKey, Progress, Want};
-use quell_model::guard::{Act, Admitted, Ask, Consent, Decision, bait, decide};
-use quell_model::playbook::{Step, StepKind, Unanswered};
-use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepProgressed, StepSkipped};
+use quell_model::guard::Admitted;
+use quell_model::playbook::{Step, StepKind};
+use quell_model::record::{NewRecord, Part, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
-use quell_model::{
-    ActionError, Json, Lane, Mode, Outcome, Plan, RunId, Secrets, Stamp, Stop, StoreError, StreamId, Truth,
-};
+use quell_model::{ActionError, Json, Lane, Mode, Plan, RunId, Secrets, Stamp, Stop, StoreError, StreamId, Truth};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +72,7 @@ impl<W: Send + 'static> Core<W> {
             deadline: attempt_ends(&step, began, now),
             stop: Stop::default(),
             admitted: None,
+            purpose: Purpose::First,
         };
         if let Some(live) = self.runs.get_mut(id) {
             live.under_way.insert(part.clone(), under_way);
@@ -202,8 +201,7 @@ impl<W: Send + 'static> Core<W> {
             },
             Answer::Planned(Err(error)) | Answer::Looked(Err(error)) => self.attempt_failed(id, part, &error),
             Answer::Planned(Ok(plan)) => self.judge_new(id, part, plan),
-            Answer::Intended(Ok(())) if self.paused => self.paused_before(id, part),
-            Answer::Intended(Ok(())) => self.act(id, part),
+            Answer::Intended(Ok(())) => self.intended(id, part),
             Answer::Intended(Err(error)) => self.unwritten(id, part, &error),
             Answer::Acted(acted) => self.acted(id, part, acted),
             Answer::UndoIntended(written) => self.undo_intended(id, part, written),
@@ -224,145 +222,7 @@ impl<W: Send + 'static> Core<W> {
             );
             return self.end(id, part, Ending::failed(why));
         }
-        self.judge(id, part, plan, Purpose::First);
-    }
-
-    /// Asks the guard, and does what it says.
-    pub(super) fn judge(&mut self, id: &RunId, part: &Part, plan: Plan, purpose: Purpose) {
-        let now = self.parts.clock.now();
-        let Some(live) = self.runs.get(id) else { return };
-        if live.run.is_stopped() {
-            let words = if purpose.may_have_acted() {
-                "it was cancelled, or is taken back"
-            } else {
-                "the run was cancelled, or is taken back, before it acted"
-            };
-            let ending = Ending { outcome: Outcome::Cancelled, proof: words.to_owned(), ..Ending::default() };
-            return self.not_done(id, part, purpose, ending);
-        }
-        let Some(step) = live.run.playbook.step(&part.step) else { return };
-        let StepKind::Action { action, .. } = &step.kind else { return };
-        let Some(Verb::Acts(verb)) = self.parts.crew.get(action.as_str()).cloned() else { return };
-        if let Some(before) = live.run.would_lose(part, &plan) {
-            let undo = format!("`quell run undo {id}/{}` takes it back first", part.step);
-            let why = format!("it did that before, which stands and would be lost sight of: {undo}");
-            return self.not_done(id, part, purpose, Ending::refused("retry", &before, why));
-        }
-        let began = live.under_way.get(part).map(|under_way| under_way.began);
-        if began.zip(step.deadline).is_some_and(|(began, deadline)| now.since(began) > deadline) {
-            let why = "its step's `deadline` was over before it could act".to_owned();
-            return self.not_done(id, part, purpose, Ending::failed(why));
-        }
-        let (mode, because) = self.mode_of(id, step);
-        let playbook = live.run.playbook.name.clone();
-        let approved = live.run.approved(part, &plan);
-        let consent = match purpose {
-            _ if approved == Some(Approved::ByPerson) => Consent::Given,
-            Purpose::Stale { .. } => Consent::Wanted,
-            _ if step.approve.is_some() => Consent::Wanted,
-            _ => Consent::AsNeeded,
-        };
-        let owned = self.owned(&live.run, &plan);
-        let counted = purpose != Purpose::First && self.is_counted(&live.run, part, verb.spec().name, now);
-        let ask = Ask {
-            now,
-            action: verb.spec(),
-            run: id,
-            playbook: &playbook,
-            mode,
-            mode_because: &because,
-            untrusted: live.run.started.untrusted,
-            limits: live.run.playbook.limits,
-            above: self.above(&live.run).map(|above| (&above.run.started.run, above.run.playbook.limits)).collect(),
-            paused: self.paused,
-            consent,
-            counted,
-            owned: owned.as_ref(),
-        };
-        // Only what would act opens it: not what anybody can write, and not while nothing acts.
-        let would_act = mode == Mode::Enforce && !ask.untrusted && !ask.paused;
-        let opens = would_act.then(|| self.guard().breaker.opening(&self.memory, &ask, &plan)).flatten();
-        // Where anything but the step itself wants the question, nobody's silence is a yes.
-        let silence_acts = step.approve.as_ref().is_some_and(|approve| approve.otherwise == Unanswered::Run)
-            && would_act
-            && !matches!(purpose, Purpose::Stale { .. })
-            && opens.is_none()
-            && bait(&ask, &plan).is_none()
-            && self.guard().breaker.objection(&self.memory, &ask, &plan).is_none();
-        let action = action.clone();
-        let above: Vec<RunId> = ask.above.iter().map(|(run, _)| (*run).clone()).collect();
-        // Much may have come since it was asked: silence is a yes only where it would be one now.
-        let silent = approved == Some(Approved::BySilence);
-        let consent = if silent && silence_acts { Consent::Given } else { ask.consent };
-        let decision = decide(self.guard(), &self.memory, &Ask { run: id, consent, ..ask }, plan);
-        if let Some(why) = opens.filter(|_| !matches!(decision, Decision::Refuse { .. })) {
-            tracing::error!(%playbook, why, "the breaker opens: it acts on nothing new for a while, and where it has acted it goes on");
-            self.breaker_changes(BreakerChanged { playbook: playbook.clone(), open: true, why, by: None }, now);
-        }
-        let input = self.under_way(id, part).map(|u| u.input.clone()).unwrap_or_default();
-        match decision {
-            Decision::Refuse { guard, target, why } => {
-                self.counted.refused_by_pause += u64::from(guard.as_str() == "pause");
-                self.not_done(id, part, purpose, Ending::refused(guard.as_str(), &target, why));
-            }
-            Decision::Ask { why, .. } if silent && !matches!(purpose, Purpose::Stale { .. }) => {
-                let proof = format!("nobody answered in time, and silence is no yes any more: {why}");
-                self.not_done(id, part, purpose, Ending { outcome: Outcome::Denied, proof, ..Ending::default() });
-            }
-            Decision::Ask { plan, guard, why } => match self.no_room(id) {
-                Some(full) => {
-                    let because = format!("{why}; {full}, so that it only plans");
-                    let ending = Ending::left_at_plan(part.clone(), action, input, plan, because);
-                    self.not_done(id, part, purpose, ending);
-                }
-                None => {
-                    let unknown =
-                        if purpose.may_have_acted() { "; nobody knows whether it was done before" } else { "" };
-                    self.ask_first(id, part, plan, (guard, why + unknown), silence_acts, purpose);
-                }
-            },
-            Decision::Observe { plan, why } => {
-                let ending = Ending::left_at_plan(part.clone(), action, input, plan, why);
-                self.not_done(id, part, purpose, ending);
-            }
-            Decision::Act(admitted) => {
-                let act = Act::of(now, action.clone(), id.clone(), playbook, admitted.plan());
-                for above in above {
-                    self.memory.run_touched(&above, act.targets.iter().map(String::as_str));
-                }
-                // What was taken up was counted with its first intent.
-                if !counted {
-                    self.memory.add(act);
-                }
-                if let Some(live) = self.runs.get_mut(id) {
-                    live.only_planned = false;
-                }
-                self.intend(id, part, verb.spec().lane, action, input, admitted, purpose);
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "an intent is all of this, and is made in one place")]
-    fn intend(
-        &mut self,
-        id: &RunId,
-        part: &Part,
-        lane: Lane,
-        action: quell_model::Name,
-        input: Json,
-        admitted: Admitted,
-        purpose: Purpose,
-    ) {
-        let now = self.parts.clock.now();
-        let plan = admitted.plan().clone();
-        let Some(under_way) = self.under_way(id, part) else { return };
-        under_way.admitted = Some(admitted);
-        let attempt = under_way.attempt;
-        if purpose.is_intended() {
-            return self.act(id, part);
-        }
-        let intent = NewRecord::new(now, StepIntended { part: part.clone(), attempt, action, input, plan });
-        self.write_intent(id, part, lane, intent, Answer::Intended);
+        self.judge(id, part, plan, Purpose::First, At::Planned);
     }
 
     /// Goes on with `answer` once an intent is written, or, outside of the contain lane, on the disk.
@@ -396,7 +256,7 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    fn act(&mut self, id: &RunId, part: &Part) {
+    pub(super) fn act(&mut self, id: &RunId, part: &Part) {
         let Some((verb, cx, admitted)) = self.hands(id, part) else { return };
         // The one place where an intent becomes an act: whatever was written down is in the journal first.
         self.ink.commit();
@@ -455,6 +315,7 @@ impl<W: Send + 'static> Core<W> {
         let cx = ActionContext {
             key,
             attempt: under_way.attempt,
+            taken_up: under_way.purpose != Purpose::First,
             deadline: under_way.deadline,
             clock: Arc::clone(&self.parts.clock),
             progress: Arc::new(NoMarks),

@@ -5,6 +5,7 @@
 
 use super::answers::{self, NotMoving, RunAgain, RunSkipped};
 use super::attempt::ASKING;
+use super::conclude::Ending;
 use super::machine::Run;
 use super::request::Refusal;
 use super::shell::{Core, Live};
@@ -64,7 +65,7 @@ impl<W: Send + 'static> Core<W> {
         Ok(answers::json(RunAgain { id: id.clone(), again: parts }))
     }
 
-    /// A person leaves out a step that has not ended: for what needs it, it is met.
+    /// A person leaves out a step that has not ended: for what needs it, it is met. One that may have acted is told so.
     pub(super) fn skip(&mut self, id: &RunId, step: &StepId, by: &Name, why: &str) -> Result<Json, Refusal> {
         let Some(live) = self.runs.get(id) else {
             let known = self.ink.has(&StreamId::run(id));
@@ -82,15 +83,34 @@ impl<W: Send + 'static> Core<W> {
         if let Some(why) = live.run.cannot_skip(step).or_else(is_at_it) {
             return Err(Refusal::NotNow(why));
         }
-        // An attempt that is to be tried again may have done a part of it.
-        self.leases_of_left(id, step);
+        let unknown: Vec<Part> = live.run.unknown(step).collect();
         let told = if why.is_empty() { String::new() } else { format!(": {why}") };
         let acted = PersonActed { by: by.clone(), what: "skip".into(), detail: json!({ "step": step, "why": why }) };
-        let skipped = StepSkipped { step: step.clone(), why: format!("skipped by {by}{told}") };
-        let now = self.parts.clock.now();
-        self.record(id, vec![NewRecord::new(now, acted), NewRecord::new(now, skipped)]);
+        let (now, why) = (self.parts.clock.now(), format!("skipped by {by}{told}"));
+        self.ink.hold();
+        if unknown.is_empty() {
+            // An attempt that is to be tried again may have done a part of it.
+            self.leases_of_left(id, step);
+            let skipped = StepSkipped { step: step.clone(), why };
+            self.record(id, vec![NewRecord::new(now, acted), NewRecord::new(now, skipped)]);
+        } else {
+            self.record(id, vec![NewRecord::new(now, acted)]);
+            self.skip_unknown(id, step, &unknown, &why);
+        }
+        self.ink.let_go();
         self.drive(id);
         Ok(answers::json(RunSkipped { id: id.clone(), skipped: step.clone() }))
+    }
+
+    /// What may have acted is told as that, and for what needs it, it is met all the same.
+    fn skip_unknown(&mut self, id: &RunId, step: &StepId, parts: &[Part], why: &str) {
+        parts.iter().for_each(|part| self.left_unknown(id, part, why));
+        self.leases_of_left(id, step);
+        let whole = Part { step: step.clone(), item: None };
+        if !parts.contains(&whole) {
+            let proof = format!("outcome unknown of {} of its items: {why}", parts.len());
+            self.end(id, &whole, Ending { unknown: true, ..Ending::failed(proof) });
+        }
     }
 
     /// Open runs of which nothing moves, each with why; there should be none.

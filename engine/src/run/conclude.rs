@@ -92,7 +92,7 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn end(&mut self, id: &RunId, part: &Part, ending: Ending) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get_mut(id) else { return };
-        let attempts = live.under_way.remove(part).map_or(0, |under_way| under_way.attempt);
+        let attempts = live.under_way.remove(part).map_or(live.run.attempts(part), |under_way| under_way.attempt);
         let left_as_it_was = ending.untouched && live.run.acted(part).is_none();
         let action = live.run.playbook.step(&part.step).and_then(|step| match &step.kind {
             quell_model::playbook::StepKind::Action { action, .. } => Some(action.clone()),

@@ -11,7 +11,9 @@ mod exhaustive;
 mod index;
 mod items;
 mod question;
+mod ready;
 mod sub;
+mod unknown;
 mod verdict;
 mod wait;
 
@@ -23,6 +25,7 @@ use quell_model::record::{
 };
 use quell_model::{Body, Hash, Json, Name, Outcome, RunId, Seq, Stamp, StepId};
 pub use question::{APPROVE, Approved, Asked};
+use ready::{Readiness, cancelled};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 pub use wait::WAIT;
@@ -88,6 +91,11 @@ pub enum Command {
     BeginUndo {
         /// Why, for people.
         why: String,
+    },
+    /// Nobody waits any longer for a part of which nobody knows whether it acted: it ends so.
+    Leave {
+        /// Which part.
+        part: Part,
     },
     /// The items of a `for_each` have ended: sum them up.
     Conclude {
@@ -162,6 +170,8 @@ struct Progress {
     sub: Option<Box<SubRunStarted>>,
     /// Of a containment: where its taking back stands.
     back: Option<Back>,
+    /// An attempt to take it back has an end that nobody saw.
+    back_unknown: bool,
     /// It was taken back.
     undone: bool,
     /// How it had ended by itself, once it was taken back.
@@ -312,12 +322,15 @@ impl Run {
             Body::UndoBegan(began) => self.undo_began(began),
             Body::UndoIntended(intent) => {
                 if let Some(progress) = self.progress_mut(&intent.part) {
+                    // Taken up: the attempt before was not seen to its end.
+                    progress.back_unknown |= matches!(progress.back, Some(Back::Acting(_)));
                     progress.back = Some(Back::Acting(intent.attempt));
                 }
             }
             Body::UndoFailed(failed) => {
                 if let Some(progress) = self.progress_mut(&failed.part) {
                     progress.why.clone_from(&failed.error);
+                    progress.back_unknown = failed.unknown;
                     progress.back = Some(Back::Waiting(failed.attempt, failed.again_at));
                 }
             }
@@ -498,11 +511,6 @@ impl Run {
         halting.into_iter().find(|step| step.on_failure == OnFailure::Undo)
     }
 
-    /// Failed, refused or denied by itself.
-    fn is_bad(&self, step: &Step) -> bool {
-        matches!(self.outcome(&step.id), Some(Outcome::Failed | Outcome::Refused | Outcome::Denied))
-    }
-
     fn next_of_step(&self, step: &Step, halted: bool, now: Stamp, out: &mut Vec<Command>) {
         let state = &self.steps[&step.id];
         if matches!(state.whole.phase, Phase::Ended(_)) {
@@ -511,7 +519,7 @@ impl Run {
         let untouched = state.whole.phase == Phase::Idle && state.whole.attempts == 0 && state.items.is_none();
         if untouched {
             if halted && (step.when == When::Success || self.cancelled) {
-                out.push(Command::Block { step: step.id.clone(), by: None, outcome: Outcome::Cancelled });
+                out.push(cancelled(step));
                 return;
             }
             match self.readiness(step) {
@@ -529,7 +537,8 @@ impl Run {
         }
         let stopped = self.is_stopped();
         if stopped && state.items.is_none() && state.whole.phase.is_left_out() {
-            out.push(Command::Block { step: step.id.clone(), by: None, outcome: Outcome::Cancelled });
+            let part = Part { step: step.id.clone(), item: None };
+            out.push(if state.whole.is_unknown() { Command::Leave { part } } else { cancelled(step) });
             return;
         }
         match (&step.for_each, &state.items) {
@@ -539,33 +548,6 @@ impl Run {
             _ => next_of_part(Part { step: step.id.clone(), item: None }, &Json::Null, &state.whole, now, out),
         }
     }
-
-    fn readiness(&self, step: &Step) -> Readiness {
-        let mut worst = None;
-        for need in &step.needs {
-            let Some(outcome) = self.outcome(need) else {
-                return Readiness::NotYet;
-            };
-            let forgiven = self.playbook.step(need).is_some_and(|n| n.on_failure == OnFailure::Continue)
-                && matches!(outcome, Outcome::Failed | Outcome::Refused | Outcome::Denied);
-            if !outcome.is_met() && !forgiven {
-                worst.get_or_insert_with(|| need.clone());
-            }
-        }
-        match (step.when, worst) {
-            (When::Success, Some(by)) => Readiness::Blocked(by),
-            (When::Failure, None) => Readiness::Needless,
-            _ => Readiness::Ready,
-        }
-    }
-}
-
-enum Readiness {
-    NotYet,
-    Ready,
-    /// `when: failure`, and nothing failed.
-    Needless,
-    Blocked(StepId),
 }
 
 fn next_of_part(part: Part, item: &Json, progress: &Progress, now: Stamp, out: &mut Vec<Command>) {

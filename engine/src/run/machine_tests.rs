@@ -54,7 +54,7 @@ fn play(run: &mut Run, ends: &dyn Fn(&str) -> Outcome) -> Vec<String> {
                     quell_model::record::RunFinished { state, outputs: Json::Null, summary }.into()
                 }
                 Command::Conclude { step } => finished(Part { step, item: None }, Outcome::Verified),
-                Command::TakeUp { .. } => unreachable!("nothing was left intended"),
+                Command::TakeUp { .. } | Command::Leave { .. } => unreachable!("nothing was left intended"),
                 Command::Wake { .. } | Command::Follow { .. } => unreachable!("nothing waits"),
                 Command::TakeBack { .. } | Command::BeginUndo { .. } => unreachable!("nothing contains"),
                 Command::GoOn { .. } | Command::Settle { .. } | Command::Confirm { .. } => {

@@ -21,6 +21,7 @@ mod definitions;
 pub mod given;
 mod ink;
 mod job;
+mod judge;
 mod lease;
 mod losses;
 pub mod machine;

@@ -4,10 +4,10 @@
 //! have happened nothing says that it did not, and what surely did not leaves no lease behind.
 
 use super::conclude::Ending;
+use super::judge::At;
 use super::machine::Run;
 use super::shell::Core;
-use quell_model::guard::{Admitted, PAUSED};
-use quell_model::record::Part;
+use quell_model::record::{Intended, Part};
 use quell_model::{RunId, Stamp, StoreError};
 
 /// Whether an attempt is new, or an intent from before a crash; of such a one, whether the world says that it was not done.
@@ -26,6 +26,9 @@ pub(super) enum Purpose {
         not_done: bool,
     },
 }
+
+/// Why nobody knows.
+const TAKEN_UP: &str = "the engine ended before it saw the end";
 
 impl Purpose {
     /// It may have been done, and the world does not say.
@@ -48,24 +51,23 @@ impl Purpose {
 }
 
 impl<W: Send + 'static> Core<W> {
-    /// A pause came while its intent was on its way to the disk: it has not acted.
-    pub(super) fn paused_before(&mut self, id: &RunId, part: &Part) {
-        let plan = self.under_way(id, part).and_then(|under_way| under_way.admitted.as_ref()).map(Admitted::plan);
-        let target = plan.and_then(|plan| plan.targets.first()).map(|target| target.label.clone()).unwrap_or_default();
-        self.counted.refused_by_pause += 1;
-        self.untouched(id, part, Ending::refused("pause", &target, PAUSED.to_owned()));
-    }
-
     /// Its intent did not get into the journal: it has not acted.
     pub(super) fn unwritten(&mut self, id: &RunId, part: &Part, error: &StoreError) {
         let why = format!("its intent could not be journaled: {error}");
-        self.untouched(id, part, Ending::refused("journal", "", why));
+        let purpose = self.under_way(id, part).map_or(Purpose::First, |under_way| under_way.purpose);
+        let ending = Ending { untouched: !purpose.is_intended(), ..Ending::refused("journal", "", why) };
+        self.not_done(id, part, purpose, ending);
     }
 
-    /// This attempt has not acted; before a crash it may have.
-    fn untouched(&mut self, id: &RunId, part: &Part, ending: Ending) {
-        let purpose = Purpose::of_asked(self.runs.get(id).and_then(|live| live.run.taken_up(part)));
-        self.not_done(id, part, purpose, Ending { untouched: true, ..ending });
+    /// What a question about a part says of the intent that the journal holds, if it holds one.
+    pub(super) fn is_intended(&self, id: &RunId, part: &Part, purpose: Purpose, at: At) -> Intended {
+        let acted = || self.runs.get(id).is_some_and(|live| live.run.acted(part).is_some());
+        match (purpose, at) {
+            (purpose, _) if purpose.may_have_acted() => Intended::Unknown,
+            (Purpose::First, At::Planned) => Intended::Unknown,
+            (Purpose::First | Purpose::Asked { .. }, At::Act) if !acted() => Intended::Untouched,
+            _ => Intended::NotDone,
+        }
     }
 
     /// Whether the guard counts an intent from before a crash where it looks back now: what is older than its limit's time is a
@@ -76,15 +78,36 @@ impl<W: Send + 'static> Core<W> {
         limits.get(action).or_else(|| limits.get("*")).is_none_or(|rate| now.since(intended) <= rate.per)
     }
 
+    /// Whether an intent from before a crash is recent enough for all that the guard counts.
+    pub(super) fn is_lately(&self, id: &RunId, part: &Part, counted: bool, now: Stamp) -> bool {
+        let intended = self.runs.get(id).and_then(|live| live.run.intended_at(part));
+        counted && intended.is_some_and(|at| now.since(at) <= self.guard().breaker.within)
+    }
+
+    /// Nobody waits any longer for a part of which nobody knows whether it acted.
+    pub(super) fn leave(&mut self, id: &RunId, part: &Part) {
+        let drops = self.runs.get(id).is_some_and(|live| live.run.drops_items(&part.step));
+        let stopped = "the run was cancelled, or is taken back";
+        self.left_unknown(id, part, if drops { stopped } else { "another item of its list did not end well" });
+    }
+
+    /// It ends so.
+    pub(super) fn left_unknown(&mut self, id: &RunId, part: &Part, because: &str) {
+        let Some(live) = self.runs.get(id) else { return };
+        let seen = match live.run.taken_up(part) {
+            Some(_) => TAKEN_UP,
+            None => live.run.why(part),
+        };
+        let proof = format!("outcome unknown: {seen}, and it is not done again: {because}");
+        self.end(id, part, Ending { unknown: true, ..Ending::failed(proof) });
+    }
+
     /// What did not act after all ends so; where nobody knows whether it had acted before a crash, that is how it ends.
     pub(super) fn not_done(&mut self, id: &RunId, part: &Part, purpose: Purpose, ending: Ending) {
         if !purpose.may_have_acted() {
             return self.end(id, part, ending);
         }
-        let proof = format!(
-            "outcome unknown: the engine ended before it saw the end, and it is not done again: {}",
-            ending.proof
-        );
+        let proof = format!("outcome unknown: {TAKEN_UP}, and it is not done again: {}", ending.proof);
         self.end(id, part, Ending { refusal: ending.refusal, unknown: true, ..Ending::failed(proof) });
     }
 }

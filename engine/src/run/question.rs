@@ -11,6 +11,7 @@
 
 use super::answers::{self, AnswerTaken};
 use super::conclude::Ending;
+use super::judge::At;
 use super::machine::{APPROVE, Asked, Run};
 use super::purpose::Purpose;
 use super::remembered::{Known, Remembered};
@@ -19,7 +20,9 @@ use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
 use quell_model::people::MayAnswer;
 use quell_model::playbook::{AskPerson, StepKind};
-use quell_model::record::{AnswerTooLate, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, UndoBegan};
+use quell_model::record::{
+    AnswerTooLate, Intended, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, UndoBegan,
+};
 use quell_model::{Body, Json, Kind, Name, Outcome, Plan, RunId, StepId, Stop, StreamId};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -84,7 +87,7 @@ impl<W: Send + 'static> Core<W> {
         plan: Plan,
         (guard, because): (Option<Name>, String),
         silence_acts: bool,
-        purpose: Purpose,
+        intended: Intended,
     ) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get(id) else { return };
@@ -120,7 +123,7 @@ impl<W: Send + 'static> Core<W> {
             sum: Some(plan.sum()),
             plan: Some(Box::new(plan)),
             attempt,
-            may_have_acted: purpose.may_have_acted(),
+            intended,
         };
         if let Some(live) = self.runs.get_mut(id) {
             live.under_way.remove(part);
@@ -175,7 +178,7 @@ impl<W: Send + 'static> Core<W> {
             plan: None,
             sum: None,
             attempt,
-            may_have_acted: false,
+            intended: Intended::default(),
         };
         // Another playbook may ask the same of others, with other answers, and not by every way.
         let fits = |known: &&Known| {
@@ -232,7 +235,7 @@ impl<W: Send + 'static> Core<W> {
             sum: Some(plan.sum()),
             plan: Some(Box::new(plan)),
             attempt: intent.attempt,
-            may_have_acted: false,
+            intended: Intended::default(),
         };
         self.record(id, vec![NewRecord::new(now, asked)]);
     }
@@ -295,12 +298,13 @@ impl<W: Send + 'static> Core<W> {
             deadline: now.after(timeout),
             stop: Stop::default(),
             admitted: None,
+            purpose: Purpose::First,
         };
         live.under_way.insert(part.clone(), under_way);
         let told = if why.is_empty() { String::new() } else { format!(": {why}") };
         match (question.question, plan) {
             (QuestionKind::Approve, Some(plan)) if choice.as_str() == APPROVE => {
-                self.judge(id, part, plan, purpose);
+                self.judge(id, part, plan, purpose, At::Planned);
             }
             (QuestionKind::Ask, _) => {
                 let proof = match &by {
@@ -444,7 +448,10 @@ impl<W: Send + 'static> Core<W> {
             match &record.body {
                 Body::RunStarted(started) => requesters.extend(started.requesters()),
                 Body::RunReopened(reopened) => requesters.push(&reopened.by),
-                Body::QuestionAsked(asked) if given.step.as_ref().is_none_or(|s| *s == asked.part.step) => {
+                Body::QuestionAsked(asked)
+                    if given.step.as_ref().is_none_or(|s| *s == asked.part.step)
+                        && (given.item.is_none() || given.item == asked.part.item) =>
+                {
                     (last, before, again) = (Some(asked), None, false);
                 }
                 Body::QuestionAnswered(answered) if last.is_some_and(|asked| asked.part == answered.part) => {

@@ -11,8 +11,11 @@ use crate::store::Journal;
 use crate::trigger::{Answer, Seen};
 use quell_model::guard::{Act, KEEP};
 use quell_model::playbook::Playbook;
-use quell_model::record::{EngineStarted, NewRecord, RunState, StepFailed, TimerSet, TriggerDecision, UndoFailed};
+use quell_model::record::{
+    EngineStarted, NewRecord, Part, RunState, StepFailed, StepIntended, TimerSet, TriggerDecision, UndoFailed,
+};
 use quell_model::{Body, Detection, Hash, IncidentId, Kind, Mode, Name, Record, RunId, Stamp, StoreError, StreamId};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -340,19 +343,26 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn remember_acts(&mut self, id: &RunId, playbook: &Name, records: &[Record], now: Stamp) {
-        // An attempt is intended anew where a person was asked about it after a crash, and is one act.
-        let (mut counted, back) = (HashSet::new(), self.looks_back());
+        // An attempt that is intended anew after a crash is one act, as of then.
+        let mut acts: Vec<(&StepIntended, Stamp)> = Vec::new();
+        let mut latest: HashMap<(&Part, u32), usize> = HashMap::new();
         for record in records {
             match &record.body {
-                Body::RunReopened(_) => counted.clear(),
-                Body::StepIntended(intent)
-                    if self.age(record.at) <= back && counted.insert((&intent.part, intent.attempt)) =>
-                {
-                    let (at, playbook) = (self.aged(record.at, now), playbook.clone());
-                    self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, &intent.plan));
-                }
+                Body::RunReopened(_) => latest.clear(),
+                Body::StepIntended(intent) => match latest.entry((&intent.part, intent.attempt)) {
+                    Entry::Occupied(at) => acts[*at.get()] = (intent, record.at),
+                    Entry::Vacant(new) => {
+                        new.insert(acts.len());
+                        acts.push((intent, record.at));
+                    }
+                },
                 _ => {}
             }
+        }
+        let back = self.looks_back();
+        for (intent, at) in acts.into_iter().filter(|(_, at)| self.age(*at) <= back).collect::<Vec<_>>() {
+            let (at, playbook) = (self.aged(at, now), playbook.clone());
+            self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, &intent.plan));
         }
     }
 

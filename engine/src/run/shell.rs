@@ -14,6 +14,7 @@ use super::lease::Leases;
 use super::losses::{Losses, Told};
 use super::machine::{Command, Run};
 use super::measure::Tally;
+use super::purpose::Purpose;
 use super::recovery::ReadDefinition;
 use super::request::{EngineHandle, INBOX};
 use super::timers::Timers;
@@ -74,6 +75,8 @@ pub(super) struct UnderWay {
     pub(super) deadline: Stamp,
     pub(super) stop: Stop,
     pub(super) admitted: Option<quell_model::Admitted>,
+    /// Whether it is new.
+    pub(super) purpose: Purpose,
 }
 
 /// The engine, on its own thread.
@@ -395,6 +398,7 @@ impl<W: Send + 'static> Core<W> {
             Command::Wake { part } => self.wake(id, &part),
             Command::Confirm { part } => self.ask_confirm(id, &part),
             Command::BeginUndo { why } => self.begin_undo(id, None, "quell".into(), false, why),
+            Command::Leave { part } => self.leave(id, &part),
             Command::Conclude { step } => self.conclude(id, &step),
             Command::Block { step, by, outcome } => {
                 self.leases_of_left(id, &step);
@@ -534,7 +538,8 @@ impl Live {
             Command::Start { part, .. }
             | Command::TakeUp { part, .. }
             | Command::TakeBack { part, .. }
-            | Command::GoOn { part, .. } => self.under_way.contains_key(part),
+            | Command::GoOn { part, .. }
+            | Command::Leave { part } => self.under_way.contains_key(part),
             Command::Finish { .. } => !self.under_way.is_empty(),
             // A plan, a look or a script journals no intent: what runs finishes all the same.
             Command::Block { step, .. } | Command::Conclude { step } => {

@@ -36,6 +36,8 @@ pub(super) struct SubEnd {
     summary: String,
     /// How well what it did is proved.
     proved: Outcome,
+    /// It is stuck, and nobody knows whether anything of it stands.
+    unknown: bool,
 }
 
 impl<W: Send + 'static> Core<W> {
@@ -199,7 +201,8 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn sub_finished(&mut self, run: &Run, outputs: Json, summary: String) {
         let Some(parent) = run.started.parent.as_ref().filter(|parent| !parent.detached) else { return };
         if self.runs.contains_key(&parent.run) {
-            let end = SubEnd { state: run.state(), outputs, summary, proved: run.proved() };
+            let end =
+                SubEnd { state: run.state(), outputs, summary, proved: run.proved(), unknown: run.stuck_is_unknown() };
             self.ends.insert(run.started.run.clone(), end);
             self.followed.push(parent.run.clone());
         }
@@ -223,7 +226,8 @@ impl<W: Send + 'static> Core<W> {
             _ => (Json::Null, String::new()),
         };
         let folded = self.fold_ended(run)?;
-        Ok(Some(SubEnd { state: folded.state(), outputs, summary, proved: folded.proved() }))
+        let (proved, unknown) = (folded.proved(), folded.stuck_is_unknown());
+        Ok(Some(SubEnd { state: folded.state(), outputs, summary, proved, unknown }))
     }
 
     /// Takes back what the run of a part did.
@@ -250,7 +254,8 @@ impl<W: Send + 'static> Core<W> {
                     return self.sub_undone(id, &sub, Outcome::Undone, format!("run {}: {}", sub.run, end.summary));
                 }
                 Ok(Some(end)) if is_answer => {
-                    return self.sub_undone(id, &sub, Outcome::Stuck, format!("run {}: {}", sub.run, end.summary));
+                    let proof = format!("run {}: {}", sub.run, end.summary);
+                    return self.sub_ends_back(id, &sub, (Outcome::Stuck, end.unknown), proof);
                 }
                 Ok(Some(_)) => {}
                 Err(why) => return self.sub_undone(id, &sub, Outcome::Stuck, why),
@@ -274,9 +279,14 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn sub_undone(&mut self, id: &RunId, sub: &SubRunStarted, outcome: Outcome, proof: String) {
+        self.sub_ends_back(id, sub, (outcome, false), proof);
+    }
+
+    fn sub_ends_back(&mut self, id: &RunId, sub: &SubRunStarted, (outcome, unknown): (Outcome, bool), proof: String) {
         let now = self.parts.clock.now();
         let (part, action) = (sub.part.clone(), sub.playbook.clone());
-        let finished = UndoFinished { run: id.clone(), part, action, outcome, output: Json::Null, proof, attempts: 1 };
+        let (run, output, attempts) = (id.clone(), Json::Null, 1);
+        let finished = UndoFinished { run, part, action, outcome, output, proof, attempts, unknown };
         self.record(id, vec![NewRecord::new(now, finished)]);
     }
 

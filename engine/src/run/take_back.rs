@@ -2,11 +2,12 @@
 //!
 //! Owns one attempt of it, forwards from its intent to its record. The world is asked first, whether the attempt is new or
 //! from before a crash: what does not stand any more is not undone a second time. **Invariant:** what could not be taken
-//! back is told as stuck, with what is left standing.
+//! back is told as stuck, with what is left standing; where nobody knows, it is told that it may have been.
 
 use super::attempt::{ask, place};
 use super::job::{self, Answer, Work};
 use super::machine::Run;
+use super::purpose::Purpose;
 use super::secrets::Needed;
 use super::shell::{Core, UnderWay};
 use quell_model::action::{ActionContext, Want};
@@ -24,11 +25,16 @@ const RETRY: Retry = Retry { attempts: 5, backoff: Duration::from_millis(200), b
 /// What an attempt may take where its step does not say.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What is said of what is stuck and may stand.
+pub(super) const STUCK_UNKNOWN: &str = "may stand, and nobody knows whether it was taken back";
+
 /// How an attempt to take something back went.
 #[derive(Debug)]
 pub(super) struct TakenBack {
     /// What `undo` gave; none: it did not stand any more.
     undone: Option<Result<Json, ActionError>>,
+    /// The world said before it that it stood.
+    stood: bool,
     /// What the world said at last.
     truth: Result<Truth, ActionError>,
 }
@@ -70,21 +76,19 @@ impl<W: Send + 'static> Core<W> {
             deadline: now,
             stop: Stop::default(),
             admitted: None,
+            purpose: Purpose::First,
         };
         live.under_way.insert(part.clone(), under_way);
         if let Some(why) = trouble {
-            return self.undo_failed(id, &part, &ActionError::retry(why));
+            return self.undo_not_begun(id, &part, &ActionError::retry(why));
         }
         let Some(Verb::Acts(verb)) = self.parts.crew.get(intent.action.as_str()).cloned() else {
             let error = ActionError::give_up(format!("this engine has no hands for `{}`", intent.action));
-            return self.undo_failed(id, &part, &error);
+            return self.undo_not_begun(id, &part, &error);
         };
         let admitted = match admit_undo(self.guard(), intent.plan.clone()) {
             Ok(admitted) => admitted,
-            Err((guard, target, why)) => {
-                let error = ActionError::give_up(format!("{target}: refused by the guard {guard}: {why}"));
-                return self.undo_failed(id, &part, &error);
-            }
+            Err(refusal) => return self.undo_refused(id, &part, refusal),
         };
         if let Some(under_way) = self.under_way(id, &part) {
             under_way.admitted = Some(admitted);
@@ -101,12 +105,35 @@ impl<W: Send + 'static> Core<W> {
                     live.under_way.remove(part);
                 }
             }
-            Ok(()) => self.undo_act(id, part),
+            Ok(()) => {
+                // The guard may have become another while the intent was on its way.
+                let under_way = self.runs.get(id).and_then(|live| live.under_way.get(part));
+                let plan = under_way.and_then(|at| at.admitted.as_ref()).map(|admitted| admitted.plan().clone());
+                match plan.map(|plan| admit_undo(self.guard(), plan)) {
+                    Some(Err(refusal)) => self.undo_refused(id, part, refusal),
+                    Some(Ok(_)) | None => self.undo_act(id, part),
+                }
+            }
             Err(error) => {
                 let why = format!("its intent could not be journaled: {error}");
-                self.undo_failed(id, part, &ActionError::retry(why));
+                self.undo_not_begun(id, part, &ActionError::retry(why));
             }
         }
+    }
+
+    fn undo_refused(&mut self, id: &RunId, part: &Part, (guard, target, why): (Name, String, String)) {
+        let error = ActionError::give_up(format!("{target}: refused by the guard {guard}: {why}"));
+        self.undo_not_begun(id, part, &error);
+    }
+
+    /// This attempt has done nothing; an earlier one may have.
+    fn undo_not_begun(&mut self, id: &RunId, part: &Part, error: &ActionError) {
+        let unknown = self.may_be_back(id, part);
+        self.undo_failed(id, part, error, unknown);
+    }
+
+    fn may_be_back(&self, id: &RunId, part: &Part) -> bool {
+        self.runs.get(id).is_some_and(|live| live.run.may_be_back(part))
     }
 
     fn undo_act(&mut self, id: &RunId, part: &Part) {
@@ -124,7 +151,8 @@ impl<W: Send + 'static> Core<W> {
     }
 
     pub(super) fn taken_back(&mut self, id: &RunId, part: &Part, back: TakenBack) {
-        let TakenBack { undone, truth } = back;
+        let TakenBack { undone, stood, truth } = back;
+        let earlier = !stood && self.may_be_back(id, part);
         let (output, proof) = match (undone, truth) {
             (None, Ok(Truth::Holds)) => (Json::Null, "it stood no more: the world was asked first".to_owned()),
             (Some(Ok(output)), Ok(Truth::Holds)) => {
@@ -135,22 +163,27 @@ impl<W: Send + 'static> Core<W> {
             }
             (Some(Ok(output)), Ok(Truth::CannotAsk)) => (output, "the world could not be asked".to_owned()),
             (Some(Ok(output)), Err(error)) => (output, format!("the world could not be asked: {error}")),
-            (Some(Err(error)), _) => return self.undo_failed(id, part, &error),
-            (_, Ok(Truth::HoldsNot(why))) => return self.undo_failed(id, part, &ActionError::retry(why)),
-            (None, Ok(Truth::CannotAsk)) => {
-                return self.undo_failed(id, part, &ActionError::retry("nobody could be asked"));
+            (Some(Ok(_) | Err(ActionError::Unknown { .. })) | None, Ok(Truth::HoldsNot(why))) => {
+                return self.undo_failed(id, part, &ActionError::retry(why), false);
             }
-            (None, Err(error)) => return self.undo_failed(id, part, &error),
+            (Some(Err(error)), _) => {
+                let unknown = earlier || matches!(error, ActionError::Unknown { .. });
+                return self.undo_failed(id, part, &error, unknown);
+            }
+            (None, Ok(Truth::CannotAsk)) => {
+                return self.undo_failed(id, part, &ActionError::retry("nobody could be asked"), earlier);
+            }
+            (None, Err(error)) => return self.undo_failed(id, part, &error, earlier),
         };
         let (output, proof) = match self.definitions.apart.objection(&output) {
             Some(why) => (Json::Null, format!("{proof}; what it gave {why}, and is left out")),
             None => (output, proof),
         };
-        self.undo_ends(id, part, Outcome::Undone, output, proof);
+        self.undo_ends(id, part, (Outcome::Undone, false), output, proof);
     }
 
-    /// An attempt to take a part back did not work.
-    pub(super) fn undo_failed(&mut self, id: &RunId, part: &Part, error: &ActionError) {
+    /// An attempt to take a part back did not work; or nobody knows whether it did.
+    pub(super) fn undo_failed(&mut self, id: &RunId, part: &Part, error: &ActionError, unknown: bool) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get_mut(id) else { return };
         let attempt = live.under_way.get(part).map_or(1, |under_way| under_way.attempt);
@@ -158,28 +191,37 @@ impl<W: Send + 'static> Core<W> {
             ActionError::Retry { after, .. } => after.unwrap_or_default(),
             ActionError::Unknown { .. } => Duration::ZERO,
             ActionError::GiveUp { .. } => {
-                return self.undo_ends(id, part, Outcome::Stuck, Json::Null, error.to_string());
+                return self.undo_stuck(id, part, &error.to_string(), unknown);
             }
         };
         if attempt >= RETRY.attempts {
             let why = format!("{error} (after {attempt} attempts)");
-            return self.undo_ends(id, part, Outcome::Stuck, Json::Null, why);
+            return self.undo_stuck(id, part, &why, unknown);
         }
         live.under_way.remove(part);
         let again_at = now.after(after.max(super::conclude::backoff(RETRY, id, part, attempt)));
-        let failed = UndoFailed { part: part.clone(), attempt, error: error.to_string(), again_at };
+        let failed = UndoFailed { part: part.clone(), attempt, error: error.to_string(), again_at, unknown };
         self.record(id, vec![NewRecord::new(now, failed)]);
     }
 
-    fn undo_ends(&mut self, id: &RunId, part: &Part, outcome: Outcome, output: Json, proof: String) {
+    fn undo_stuck(&mut self, id: &RunId, part: &Part, why: &str, unknown: bool) {
+        let maybe = "outcome unknown: it may have been taken back: ";
+        let why = why.strip_prefix("outcome unknown: ").filter(|_| unknown).unwrap_or(why);
+        let proof = format!("{}{why}", if unknown { maybe } else { "" });
+        self.undo_ends(id, part, (Outcome::Stuck, unknown), Json::Null, proof);
+    }
+
+    fn undo_ends(&mut self, id: &RunId, part: &Part, (outcome, unknown): (Outcome, bool), output: Json, proof: String) {
         let now = self.parts.clock.now();
         let Some(live) = self.runs.get_mut(id) else { return };
         let attempts = live.under_way.remove(part).map_or(0, |under_way| under_way.attempt);
         let Some(action) = live.run.acted(part).map(|intent| intent.action.clone()) else { return };
         let incident = live.run.started.incident.clone();
-        let text = format!("`{action}` of run {id} could not be taken back, and stands: {proof}");
+        let what = if unknown { STUCK_UNKNOWN } else { "could not be taken back, and stands" };
+        let text = format!("`{action}` of run {id} {what}: {proof}");
         let why = proof.clone();
-        let finished = UndoFinished { run: id.clone(), part: part.clone(), action, outcome, output, proof, attempts };
+        let finished =
+            UndoFinished { run: id.clone(), part: part.clone(), action, outcome, output, proof, attempts, unknown };
         // The lease's change is part of it, which lets go once it is written.
         self.ink.hold();
         self.record(id, vec![NewRecord::new(now, finished)]);
@@ -187,7 +229,7 @@ impl<W: Send + 'static> Core<W> {
         self.lease_changes(id, part, state, why.clone(), None);
         self.ink.let_go();
         if outcome != Outcome::Undone {
-            tracing::error!(run = %id, step = %part.step, why, "it could not be taken back, and stands");
+            tracing::error!(run = %id, step = %part.step, why, "it {what}");
             self.tell_incident(incident.as_ref(), text);
         }
     }
@@ -204,8 +246,9 @@ async fn undo(
     let clock = Arc::clone(&cx.clock);
     let before = ask(&clock, &*verb, admitted.plan(), Want::Undone).await;
     if before == Ok(Truth::Holds) {
-        return Answer::TakenBack(TakenBack { undone: None, truth: before });
+        return Answer::TakenBack(TakenBack { undone: None, stood: false, truth: before });
     }
+    let stood = matches!(before, Ok(Truth::HoldsNot(_)));
     let cx = ActionContext { deadline: clock.now().after(timeout), ..cx };
     let late = || Err(ActionError::Unknown { why: "it took longer than its `timeout`".to_owned() });
     let undone = needed.given(cx, async |cx| {
@@ -220,5 +263,5 @@ async fn undo(
         Ok(_) | Err(ActionError::Unknown { .. }) => ask(&clock, &*verb, admitted.plan(), Want::Undone).await,
         Err(error) => Err(error.clone()),
     };
-    Answer::TakenBack(TakenBack { undone: Some(undone), truth })
+    Answer::TakenBack(TakenBack { undone: Some(undone), stood, truth })
 }

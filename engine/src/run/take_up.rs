@@ -7,13 +7,14 @@
 use super::attempt::{ASKING, ask};
 use super::conclude::Ending;
 use super::job::{Acted, Answer, Where, Work};
+use super::judge::At;
 use super::machine::Run;
 use super::purpose::Purpose;
 use super::shell::{Core, UnderWay};
 use quell_model::action::Want;
 use quell_model::record::Part;
 use quell_model::world::Verb;
-use quell_model::{ActionError, Guarantee, Json, Outcome, RunId, Stamp, Stop, Truth};
+use quell_model::{ActionError, Guarantee, Json, Name, Outcome, Plan, RunId, Stamp, Stop, Truth};
 use std::sync::Arc;
 
 impl<W: Send + 'static> Core<W> {
@@ -46,6 +47,7 @@ impl<W: Send + 'static> Core<W> {
             deadline: now.after(ASKING),
             stop: Stop::default(),
             admitted: None,
+            purpose: Purpose::First,
         };
         live.under_way.insert(part.clone(), under_way);
         let clock = Arc::clone(&self.parts.clock);
@@ -68,11 +70,12 @@ impl<W: Send + 'static> Core<W> {
                 return self.end(id, part, Ending { unknown: true, ..Ending::failed(why) });
             }
         };
-        let began = live.run.intended_at(part).unwrap_or(live.run.began);
+        let (began, action) = (live.run.intended_at(part).unwrap_or(live.run.began), intent.action);
         let again = match truth {
             Ok(Truth::Holds) => {
                 let proof = "the engine ended before it saw the end; the world was asked, and it is so";
-                return self.end(id, part, Ending::acted(Outcome::Verified, plan.predicted, proof, began, verified));
+                let output = self.gave_unseen(&action, &plan);
+                return self.end(id, part, Ending::acted(Outcome::Verified, output, proof, began, verified));
             }
             Ok(Truth::HoldsNot(_)) => true,
             Ok(Truth::CannotAsk) | Err(_) => !self.at_most_once(id, part),
@@ -84,9 +87,9 @@ impl<W: Send + 'static> Core<W> {
             let why = "outcome unknown: the engine ended before it saw the end, and it cannot be done twice";
             self.end(id, part, Ending { unknown: true, ..Ending::failed(why.to_owned()) });
         } else if age > old {
-            self.judge(id, part, plan, Purpose::Stale { not_done });
+            self.judge(id, part, plan, Purpose::Stale { not_done }, At::Planned);
         } else {
-            self.judge(id, part, plan, Purpose::TakenUp { not_done });
+            self.judge(id, part, plan, Purpose::TakenUp { not_done }, At::Planned);
         }
     }
 
@@ -96,12 +99,18 @@ impl<W: Send + 'static> Core<W> {
         self.took_up.map_or(began, |took_up| began.max(took_up))
     }
 
-    pub(super) fn predicted(&self, id: &RunId, part: &Part) -> Json {
-        self.runs
-            .get(id)
-            .and_then(|live| live.run.intent(part))
-            .and_then(|intent| self.contents.whole(&intent.plan.predicted).ok())
-            .unwrap_or_default()
+    /// What an act gave whose end nobody saw, where the world says that it is so.
+    pub(super) fn unseen(&self, id: &RunId, part: &Part) -> Json {
+        let intent = self.runs.get(id).and_then(|live| live.run.intent(part)).cloned();
+        let whole = intent.and_then(|intent| self.contents.whole_intent(intent).ok());
+        whole.map_or(Json::Null, |intent| self.gave_unseen(&intent.action, &intent.plan))
+    }
+
+    fn gave_unseen(&self, action: &Name, plan: &Plan) -> Json {
+        match self.parts.crew.get(action.as_str()) {
+            Some(Verb::Acts(verb)) => verb.unseen(plan),
+            _ => plan.predicted.clone(),
+        }
     }
 
     pub(super) fn at_most_once(&self, id: &RunId, part: &Part) -> bool {

@@ -1,5 +1,6 @@
 //! The shell over a real journal and a world that the test plays.
 
+mod at_the_act;
 mod back;
 mod bad_days;
 mod by_incident;
@@ -89,7 +90,12 @@ impl Action for Verb1 {
         assert!(!self.1.panics, "the verb has a mistake");
         self.1.done.lock().unwrap().push(format!("{} {}", self.0.name, cx.attempt));
         self.1.late.fetch_add(u32::from(cx.deadline < cx.clock.now()), Ordering::SeqCst);
-        if self.1.broken { Err(ActionError::give_up("the world is broken")) } else { Ok(json!({ "killed": [1] })) }
+        let words = if cx.taken_up { "taken up" } else { "new" };
+        if self.1.broken { Err(ActionError::give_up("the world is broken")) } else { Ok(json!({ "killed": [words] })) }
+    }
+
+    fn unseen(&self, plan: &Plan) -> Json {
+        json!({ "killed": plan.predicted["killed"], "gone": true })
     }
 
     async fn verify(&self, _: &Plan, _: Want) -> Result<Truth, ActionError> {

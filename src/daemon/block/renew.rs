@@ -221,6 +221,7 @@ async fn renew(due: &Due, dir: &Path, world: &HostWorld, loaded: &Loaded, paused
     let context = ActionContext {
         key: IdempotencyKey::of(&due.run, &due.part),
         attempt: 1,
+        taken_up: false,
         deadline: clock.now().after(PATIENCE),
         clock,
         progress: Arc::new(Unnoted),

@@ -1,6 +1,7 @@
 //! Kills real processes of each test's own, and looks at who lives on.
 
 use super::*;
+use crate::process::identity::Held;
 use crate::testing::{Act, Family, wait_until};
 use crate::world::{CgroupKind, HostWorld, Lineage};
 use quell_model::guard::Within;
@@ -58,6 +59,31 @@ async fn a_tree_dies_and_its_siblings_live_on() {
     assert_eq!(killed(&kill.run(&go, &act.context()).await.unwrap()), Vec::<u32>::new());
     assert_eq!(kill.verify(&plan, Want::Acted).await.unwrap(), Truth::Holds);
     assert!(family.is_alive(&ids[3]) && family.is_alive(&parent));
+}
+
+/// A kill that quell died in the midst of, or before: of the dead nobody knows by what.
+#[tokio::test]
+async fn what_is_taken_up_tells_of_all_that_died_and_who_was_gone_before() {
+    let family = Family::new();
+    let named = family.spawn("sleep 300 & echo $! >$DIR/a; sleep 300 & echo $! >$DIR/b; wait");
+    let (first, named) = (family.id(family.pid("a")), family.id(named));
+    family.pid("b");
+    let (act, kill) = (Act::new(), verb(family.world()));
+    let plan = kill.plan(&order(&named, "tree")).await.unwrap();
+    let all = killed(&plan.predicted);
+    assert_eq!(all.len(), 3, "{plan:?}");
+    Held::take(&family.world(), &first).unwrap().unwrap().signal(Sent::KILL).unwrap();
+    wait_until("it is gone", || !family.is_alive(&first));
+    let (go, taken_up) = (act.admitted(&kill, plan.clone()), ActionContext { taken_up: true, ..act.context() });
+    let output = kill.run(&go, &taken_up).await.unwrap();
+    assert_eq!((killed(&output), &output["gone"]), (all.clone(), &json!([first])), "{output}");
+    assert_eq!(kill.verify(&plan, Want::Acted).await.unwrap(), Truth::Holds);
+    // The next life finds nobody, whether it acts again or only asks.
+    for output in [kill.run(&go, &taken_up).await.unwrap(), kill.unseen(&plan)] {
+        assert_eq!((killed(&output), output["gone"].as_array().unwrap().len()), (all.clone(), 3), "{output}");
+    }
+    // Whoever was gone before quell itself came to them is not told as killed by it.
+    assert_eq!(killed(&kill.run(&go, &act.context()).await.unwrap()), Vec::<u32>::new());
 }
 
 #[tokio::test]

@@ -147,6 +147,12 @@ impl Memory {
         if acts.len() > MOST {
             acts.pop_front();
         }
+        self.touches(act);
+    }
+
+    /// What an act touches that is counted already, and that is done only now.
+    pub fn touches(&mut self, act: Act) {
+        let at = act.at;
         let places = self.places.entry(act.action).or_default();
         act.places.into_iter().for_each(|place| touch(places, place, at));
         let cgroups = self.cgroups.entry(act.playbook.clone()).or_default();

@@ -91,6 +91,9 @@ pub struct UndoFailed {
     pub error: String,
     /// The next attempt's moment.
     pub again_at: Stamp,
+    /// It may have been taken back all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 /// See [`super::Kind::UndoFinished`].
@@ -110,4 +113,7 @@ pub struct UndoFinished {
     pub proof: String,
     /// From 1.
     pub attempts: u32,
+    /// `stuck`, and nobody knows whether it stands: it may have been taken back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }

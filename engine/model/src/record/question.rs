@@ -86,9 +86,28 @@ pub struct QuestionAsked {
     pub sum: Option<Hash>,
     /// Which attempt it would be, from 1.
     pub attempt: u32,
-    /// It was intended before a crash, and nobody knows whether it was done then.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub may_have_acted: bool,
+    /// Where it was intended before it is asked about: what is known of that.
+    #[serde(default, skip_serializing_if = "Intended::is_unknown")]
+    pub intended: Intended,
+}
+
+/// What is known of an intent whose end nobody saw. A record that does not say knows nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intended {
+    /// Nobody knows whether it was done.
+    #[default]
+    Unknown,
+    /// The world says that it is not so; a part of it may be.
+    NotDone,
+    /// Nothing of it was begun.
+    Untouched,
+}
+
+impl Intended {
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
 }
 
 /// See [`super::Kind::QuestionAnswered`].

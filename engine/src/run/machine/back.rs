@@ -5,6 +5,7 @@
 //! what it did by then, and not what it does when it begins again.
 
 use super::{Command, Phase, Progress, Run, StepState, part_of};
+use crate::run::take_back::STUCK_UNKNOWN;
 use quell_model::action::IdempotencyKey;
 use quell_model::record::{LeaseChanged, Part, RunState, StepIntended, UndoBegan, UndoFinished};
 use quell_model::{Outcome, Stamp, StepId};
@@ -106,6 +107,7 @@ impl Run {
             progress.ended_back(finished.outcome);
             progress.why.clone_from(&finished.proof);
         }
+        progress.back_unknown = finished.unknown;
         if finished.outcome == Outcome::Stuck {
             progress.back = Some(Back::Stuck);
         } else {
@@ -194,6 +196,19 @@ impl Run {
         self.progress(part).is_some_and(|progress| matches!(progress.back, Some(Back::Acting(_))))
     }
 
+    /// Whether a part may have been taken back, by an attempt that nobody saw the end of.
+    #[must_use]
+    pub fn may_be_back(&self, part: &Part) -> bool {
+        self.progress(part).is_some_and(|progress| progress.back_unknown)
+    }
+
+    /// Whether of all that is stuck nobody knows whether it stands.
+    #[must_use]
+    pub fn stuck_is_unknown(&self) -> bool {
+        let mut stuck = self.parts().filter(|(_, progress)| progress.back == Some(Back::Stuck)).peekable();
+        stuck.peek().is_some() && stuck.all(|(_, progress)| progress.back_unknown)
+    }
+
     /// Parts that stand and can be taken back.
     pub fn standing(&self) -> impl Iterator<Item = Part> {
         self.parts().filter(|(_, progress)| progress.back.as_ref().is_some_and(Back::stands)).map(|(part, _)| part)
@@ -264,16 +279,22 @@ impl Run {
 
     /// How a run has ended whose taking back is over.
     pub(super) fn back_verdict(&self) -> (RunState, String) {
-        let named = |wanted: &dyn Fn(&Back) -> bool| {
-            let parts = self.parts().filter(|(_, progress)| progress.back.as_ref().is_some_and(wanted));
+        let named = |wanted: &dyn Fn(&Back, bool) -> bool| {
+            let is_wanted =
+                |progress: &Progress| progress.back.as_ref().is_some_and(|back| wanted(back, progress.back_unknown));
+            let parts = self.parts().filter(|(_, progress)| is_wanted(progress));
             let names: Vec<String> = parts.map(|(part, _)| format!("`{part}`")).collect();
             names.join(", ")
         };
-        let stuck = named(&|back| *back == Back::Stuck);
-        if !stuck.is_empty() {
-            return (RunState::Stuck, format!("{stuck} could not be taken back, and stands"));
+        let stuck = named(&|back, unknown| *back == Back::Stuck && !unknown);
+        let maybe = named(&|back, unknown| *back == Back::Stuck && unknown);
+        let stuck = (!stuck.is_empty()).then(|| format!("{stuck} could not be taken back, and stands"));
+        let maybe = (!maybe.is_empty()).then(|| format!("{maybe} {STUCK_UNKNOWN}"));
+        let said: Vec<String> = stuck.into_iter().chain(maybe).collect();
+        if !said.is_empty() {
+            return (RunState::Stuck, said.join("; "));
         }
-        let stands = named(&Back::stands);
+        let stands = named(&|back, _| back.stands());
         match (self.ended, stands.is_empty()) {
             (Some(before), false) => (before, format!("{stands} still stands")),
             _ => (RunState::Undone, "nothing that it did and can be undone stands any more".to_owned()),

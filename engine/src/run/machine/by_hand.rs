@@ -192,7 +192,7 @@ impl Progress {
         (self.suspect, self.known, self.open) = (before.suspect.clone(), before.known, before.open);
         if before.stands() {
             (self.acted, self.back, self.sub) = (before.acted, before.back, before.sub);
-            self.acted_after = before.acted_after;
+            (self.acted_after, self.back_unknown) = (before.acted_after, before.back_unknown);
         }
     }
 }
@@ -282,7 +282,10 @@ mod tests {
     fn undone(part: &Part) -> Vec<Body> {
         let (run, action, proof) = ("r-1".into(), "cloud.cut".into(), String::new());
         let (outcome, output) = (Outcome::Undone, Json::Null);
-        vec![UndoFinished { run, part: part.clone(), action, outcome, output, proof, attempts: 1 }.into()]
+        vec![
+            UndoFinished { run, part: part.clone(), action, outcome, output, proof, attempts: 1, unknown: false }
+                .into(),
+        ]
     }
 
     fn again(part: &Part) -> Vec<Body> {

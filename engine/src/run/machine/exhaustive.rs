@@ -100,7 +100,8 @@ impl Run {
         }
         let stopped = self.is_stopped();
         if stopped && state.items.is_none() && state.whole.phase.is_left_out() {
-            out.push(Command::Block { step: step.id.clone(), by: None, outcome: Outcome::Cancelled });
+            let part = Part { step: step.id.clone(), item: None };
+            out.push(if state.whole.is_unknown() { Command::Leave { part } } else { cancelled(step) });
             return;
         }
         match (&step.for_each, &state.items) {
@@ -174,6 +175,12 @@ fn items_exhaustively(
     let asks = |progress: &Progress| matches!(progress.phase, Phase::Asking(_));
     let begun = |progress: &Progress| progress.attempts > 0 && !ended(progress) && !asks(progress);
     let mut under_way = items.iter().filter(|(_, p)| begun(p)).count();
+    let unknown = |(_, (_, progress)): &(usize, &(Json, Progress))| {
+        progress.is_unknown() && (ended(progress) || (stopped && !begun(progress)))
+    };
+    let leaves: Vec<_> = items.iter().enumerate().filter(unknown).collect();
+    let (asked, others): (Vec<_>, Vec<_>) = leaves.iter().partition(|(_, (_, progress))| asks(progress));
+    let leave = |(at, _): &(usize, _)| Command::Leave { part: part_of(step, *at) };
     let mut all_over = true;
     for (at, (item, progress)) in items.iter().enumerate() {
         if ended(progress) {
@@ -198,6 +205,8 @@ fn items_exhaustively(
         all_over = false;
         next_of_part(part_of(step, at), item, progress, now, out);
     }
+    out.extend(others.iter().chain(&asked).map(leave));
+    all_over &= leaves.is_empty();
     if all_over {
         out.push(Command::Conclude { step: step.clone() });
     }

@@ -220,6 +220,13 @@ pub(super) fn next_of_items(
         all.extend(&turns.asking);
         all.extend(turns.idle.iter().take(room));
         all.sort_unstable();
+    } else {
+        // What may have acted says so before the step is summed up.
+        let waits = turns.begun.iter().filter(|at| !goes_on(at)).chain(&turns.asking);
+        let unknown = waits.filter(|at| items[**at as usize].1.is_unknown());
+        let before = out.len();
+        out.extend(unknown.map(|at| Command::Leave { part: part_of(step, *at as usize) }));
+        is_over &= out.len() == before;
     }
     for at in all {
         let (item, progress) = &items[at as usize];

@@ -4,7 +4,7 @@
 //! settles it is the only one that counts, and a run does not end before what it asked to confirm is answered.
 
 use super::{Command, Phase, Progress, Run, back::Back, back::parts_of};
-use quell_model::record::{Part, QuestionAnswered, QuestionAsked, QuestionKind};
+use quell_model::record::{Intended, Part, QuestionAnswered, QuestionAsked, QuestionKind};
 use quell_model::{Hash, Name, Outcome, Plan, Stamp};
 
 /// A question that was asked.
@@ -62,8 +62,10 @@ impl Run {
                 progress.suspect.clone_from(&asked.person);
             }
             if let Phase::Acting(intent) = std::mem::replace(&mut progress.phase, Phase::Asking(Box::new(new))) {
-                progress.may_have_acted(intent);
-                progress.taken_up = Some(asked.may_have_acted);
+                if asked.intended != Intended::Untouched {
+                    progress.may_have_acted(intent);
+                }
+                progress.taken_up = Some(asked.intended == Intended::Unknown);
             }
         }
         self.asking.insert((asked.part.clone(), asked.question));

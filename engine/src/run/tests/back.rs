@@ -14,6 +14,7 @@ mod parts;
 mod promote;
 mod questions;
 mod remembered;
+mod unknown;
 mod warm_up;
 
 use super::*;
@@ -168,6 +169,17 @@ impl Yard {
         things: Arc<Things>,
         boot: &str,
     ) -> Self {
+        Self::crewed(dir, playbook, definitions, (clock, things), boot, None)
+    }
+
+    fn crewed(
+        dir: tempfile::TempDir,
+        playbook: Playbook,
+        definitions: Definitions,
+        (clock, things): (Arc<SimulatedClock>, Arc<Things>),
+        boot: &str,
+        crew: Option<Crew<Sandbox>>,
+    ) -> Self {
         let mut stage = stage_in(dir, World::default(), definitions);
         let spec = |name, lane| {
             let plain = spec(name, lane, Guarantee::ExactlyOnceInEffect);
@@ -177,7 +189,7 @@ impl Yard {
         let mut verbs: Vec<Verb> = verbs.map(|spec| Verb::Acts(Arc::new(Sets(spec, Arc::clone(&things))))).into();
         let kill = self::spec("process.kill", Lane::Contain, Guarantee::ExactlyOnceInEffect);
         verbs.push(Verb::Acts(Arc::new(Ends(kill, Arc::clone(&things)))));
-        stage.core.parts.crew = Crew::new(verbs);
+        stage.core.parts.crew = crew.unwrap_or_else(|| Crew::new(verbs));
         stage.core.parts.clock = clock.clone();
         stage.core.parts.boot = process::BootId(boot.into());
         let pinned = playbook.clone();

@@ -24,20 +24,20 @@ pub(super) fn after_a_crash_with(
     boot: &str,
     (more, change): (Vec<Body>, Change<'_>),
 ) -> Stage {
-    after_a_crash_of(world, acts("kill", &[], action), aged, boot, (more, change))
+    after_a_crash_of(world, vec![acts("kill", &[], action)], aged, boot, (more, change))
 }
 
-/// The same, of this step `kill`.
+/// The same, of these steps: the first is `kill`.
 fn after_a_crash_of(
     world: World,
-    kill: Step,
+    steps: Vec<Step>,
     aged: Duration,
     boot: &str,
     (more, change): (Vec<Body>, Change<'_>),
 ) -> Stage {
     let dir = tempfile::tempdir().unwrap();
-    let StepKind::Action { action, .. } = kill.kind.clone() else { unreachable!() };
-    let playbook = playbook_of(vec![kill]);
+    let StepKind::Action { action, .. } = steps[0].kind.clone() else { unreachable!() };
+    let playbook = playbook_of(steps);
     {
         let journal = Journal::open(dir.path()).unwrap();
         let mut at = SystemClock.now();
@@ -92,6 +92,42 @@ fn after_a_crash_what_did_not_happen_is_done_once() {
     let stage = after_a_crash(World { denials: AtomicU32::new(1), ..World::default() }, "process.kill", Duration::ZERO);
     assert_eq!(stage.done(), ["process.kill 1"]);
     assert_eq!(stage.only_story()[2..], ["StepFinished kill verified", "RunFinished succeeded"]);
+}
+
+/// What a step gave.
+fn gave(stage: &Stage) -> Json {
+    let records = stage.journal.read(&StreamId::run(&"r-1".into()), 1).unwrap();
+    let finished = records.into_iter().find_map(|record| match record.body {
+        Body::StepFinished(finished) => Some(finished.output),
+        _ => None,
+    });
+    finished.unwrap()
+}
+
+/// (the world's noes, what a person is asked, what it gives): the verb is told that some of it may be done, and tells by itself what
+/// nobody saw.
+#[test]
+fn what_an_act_gives_that_another_engine_began_is_the_verbs_to_tell() {
+    for (denials, aged, given) in [
+        (0, Duration::ZERO, json!({ "killed": ["predicted"], "gone": true })),
+        (1, Duration::ZERO, json!({ "killed": ["taken up"] })),
+        (1, 20 * MINUTE, json!({ "killed": ["taken up"] })),
+    ] {
+        let world = World { denials: AtomicU32::new(denials), ..World::default() };
+        let mut stage = after_a_crash(world, "process.kill", aged);
+        if !aged.is_zero() {
+            says(&mut stage, "approve");
+        }
+        assert_eq!(gave(&stage), given, "{denials} {aged:?}");
+    }
+    // Of what it began itself it knows.
+    let mut stage = stage(World::default(), playbook_of(vec![acts("kill", &[], "process.kill")]));
+    stage.core.detections([detection("1", 1)]);
+    stage.settle();
+    let run = stage.journal.streams().unwrap().into_iter().find_map(|(stream, _)| stream.as_run()).unwrap();
+    let records = stage.journal.read(&StreamId::run(&run), 1).unwrap();
+    assert!(records.iter().any(|record| matches!(&record.body,
+        Body::StepFinished(finished) if finished.output == json!({ "killed": ["new"] }))));
 }
 
 #[test]
@@ -174,7 +210,7 @@ fn says(stage: &mut Stage, choice: &str) {
 fn what_is_approved_after_a_long_downtime_has_the_time_that_its_step_says() {
     let world = World { denials: AtomicU32::new(1), ..World::default() };
     let kill = within_a_minute("process.kill");
-    let mut stage = after_a_crash_of(world, kill, 20 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
+    let mut stage = after_a_crash_of(world, vec![kill], 20 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
     assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
     says(&mut stage, "approve");
     assert_eq!((stage.done(), stage.world.late.load(Ordering::SeqCst)), (vec!["process.kill 1".to_owned()], 0));
@@ -204,7 +240,7 @@ fn what_was_approved_before_a_long_downtime_has_the_time_that_its_step_says() {
         sum: Some(plan.sum()),
         plan: Some(Box::new(plan)),
         attempt: 1,
-        may_have_acted: false,
+        intended: Default::default(),
     };
     let answered = record::QuestionAnswered::settling(
         part,
@@ -215,7 +251,7 @@ fn what_was_approved_before_a_long_downtime_has_the_time_that_its_step_says() {
     );
     let more = vec![asked.into(), answered.into()];
     let kill = within_a_minute("process.kill");
-    let stage = after_a_crash_of(World::default(), kill, 20 * MINUTE, "an earlier one", (more, &|_| ()));
+    let stage = after_a_crash_of(World::default(), vec![kill], 20 * MINUTE, "an earlier one", (more, &|_| ()));
     assert_eq!((stage.done(), stage.world.late.load(Ordering::SeqCst)), (vec!["process.kill 1".to_owned()], 0));
 }
 
@@ -223,17 +259,17 @@ fn what_was_approved_before_a_long_downtime_has_the_time_that_its_step_says() {
 fn what_is_taken_up_after_a_downtime_is_tried_as_often_as_its_step_says() {
     let world = World { denials: AtomicU32::new(2), ..World::default() };
     let kill = within_a_minute("process.kill");
-    let stage = after_a_crash_of(world, kill, 5 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
+    let stage = after_a_crash_of(world, vec![kill], 5 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
     assert_eq!(stage.done(), ["process.kill 1", "process.kill 2"], "{:?}", failure(&stage));
     assert_eq!(stage.only_story().last().unwrap(), "RunFinished succeeded");
 }
 
 /// An engine of another life over the same journal.
-fn next_life(stage: Stage, kill: Step, change: Change<'_>) -> Stage {
+fn next_life(stage: Stage, steps: Vec<Step>, change: Change<'_>) -> Stage {
     let Stage { core, journal, dir, .. } = stage;
     drop(core);
     journal.close();
-    let playbook = playbook_of(vec![kill]);
+    let playbook = playbook_of(steps);
     let mut definitions = definitions(playbook.clone());
     change(&mut definitions);
     let mut stage = stage_in(dir, World { mute: true, ..World::default() }, definitions);
@@ -253,7 +289,7 @@ fn what_is_taken_up_and_approved_is_one_act_and_no_limit_stands_against_it() {
                 definitions.guard.limits.insert("process.kill".into(), limit);
             };
             let world = World { denials: AtomicU32::new(1), ..World::default() };
-            let kill = || within_a_minute("process.kill");
+            let kill = || vec![within_a_minute("process.kill")];
             let mut stage = after_a_crash_of(world, kill(), 20 * MINUTE, "an earlier one", (Vec::new(), &limited));
             says(&mut stage, "approve");
             assert_eq!(stage.done(), ["process.kill 1"], "{count}: {:?}", failure(&stage));
@@ -282,7 +318,7 @@ fn what_was_taken_up_and_is_not_done_after_a_question_is_told_as_unknown_unless_
         (true, false, true, "approve", "refused: "),
     ] {
         let world = World { mute: !denied, denials: AtomicU32::new(u32::from(denied)), ..World::default() };
-        let kill = || within_a_minute("file.copy");
+        let kill = || vec![within_a_minute("file.copy")];
         let mut stage = after_a_crash_of(world, kill(), 20 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
         assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
         if starts_again {
@@ -298,12 +334,61 @@ fn what_was_taken_up_and_is_not_done_after_a_question_is_told_as_unknown_unless_
     }
 }
 
+/// How a step ended, and why.
+fn told_of(stage: &Stage, step: &str) -> Option<String> {
+    let records = stage.journal.read(&StreamId::run(&"r-1".into()), 1).unwrap();
+    records.iter().find_map(|record| match &record.body {
+        Body::StepFinished(end) if end.part.step == step.into() => Some(format!("{}: {}", end.outcome, end.proof)),
+        Body::StepSkipped(skipped) if skipped.step == step.into() => Some(format!("skipped: {}", skipped.why)),
+        Body::StepBlocked(blocked) if blocked.step == step.into() => Some(blocked.outcome.to_string()),
+        _ => None,
+    })
+}
+
+/// (the world denies that it was done, a further start, what ends it, how it is told, how the step after it ends): while a
+/// person is asked about it, the run is cancelled or the step is left out.
+#[test]
+fn what_is_asked_about_and_left_is_told_as_unknown_unless_the_world_denies_it() {
+    let unknown = "failed: outcome unknown: the engine ended before it saw the end";
+    for (denied, starts_again, ends, said, after) in [
+        (false, false, "cancel", unknown, "cancelled"),
+        (false, true, "cancel", unknown, "cancelled"),
+        (true, false, "cancel", "cancelled", "cancelled"),
+        (false, false, "skip", unknown, "done"),
+        (false, true, "skip", unknown, "done"),
+        (true, false, "skip", "skipped", "done"),
+        (false, false, "undo", unknown, "cancelled"),
+    ] {
+        let case = format!("{denied} {starts_again} {ends}");
+        let world = World { mute: !denied, denials: AtomicU32::new(u32::from(denied)), ..World::default() };
+        let steps = || vec![within_a_minute("file.copy"), step("after", &["kill"])];
+        let mut stage = after_a_crash_of(world, steps(), 20 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
+        assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked", "{case}");
+        if starts_again {
+            stage = next_life(stage, steps(), &|_| ());
+        }
+        let (run, by, why): (RunId, Name, String) = ("r-1".into(), "ana".into(), "it is late".into());
+        let request = match ends {
+            "cancel" => Request::Cancel { run, by },
+            "undo" => Request::Undo { run, step: None, by, why },
+            _ => Request::Skip { run, step: "kill".into(), by, why },
+        };
+        stage.core.serve(request).unwrap();
+        stage.settle();
+        let told = |step: &str| told_of(&stage, step).unwrap();
+        assert!(told("kill").starts_with(said), "{case}: {}", told("kill"));
+        assert!(told("after").starts_with(after), "{case}: {}", told("after"));
+        let failed = stage.only_story().last().unwrap() == "RunFinished failed";
+        assert_eq!(failed, ends == "skip" && !denied, "{case}: nothing that may have been done is a success");
+    }
+}
+
 /// A pause that comes while the intent is on its way to the disk.
 #[test]
 fn what_was_taken_up_and_approved_and_paused_before_it_acts_is_told_as_unknown() {
     let world = World { mute: true, ..World::default() };
     let kill = within_a_minute("file.copy");
-    let mut stage = after_a_crash_of(world, kill, 20 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
+    let mut stage = after_a_crash_of(world, vec![kill], 20 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
     stage.core.serve(Request::Answer(Box::new(answer("approve")))).unwrap();
     stage.core.paused = true;
     stage.settle();
@@ -312,24 +397,32 @@ fn what_was_taken_up_and_approved_and_paused_before_it_acts_is_told_as_unknown()
     assert!(end.starts_with("failed: outcome unknown"), "{end}");
 }
 
-/// What was intended longer ago than its limit looks back counts as one that is done now, also where a person was asked in between.
+/// What was intended longer ago than its limit looks back counts as one that is done now, also where a person was asked in between,
+/// and also for the engine that starts after that.
 #[test]
 fn an_old_intent_that_is_taken_up_counts_as_a_new_act() {
     // (how old, asked)
     for (aged, is_asked) in [(5 * MINUTE, false), (20 * MINUTE, true)] {
-        let world = World { denials: AtomicU32::new(1), ..World::default() };
-        let limit = quell_model::playbook::Rate { count: 1, per: MINUTE };
-        let limited = |definitions: &mut Definitions| {
-            definitions.guard.limits.insert("process.kill".into(), limit);
-        };
-        let mut stage = after_a_crash_with(world, "process.kill", aged, "an earlier one", (Vec::new(), &limited));
-        if is_asked {
-            assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
-            says(&mut stage, "approve");
+        for starts_again in [false, true] {
+            let world = World { denials: AtomicU32::new(1), ..World::default() };
+            let limit = quell_model::playbook::Rate { count: 1, per: MINUTE };
+            let limited = |definitions: &mut Definitions| {
+                definitions.guard.limits.insert("process.kill".into(), limit);
+            };
+            let mut stage = after_a_crash_with(world, "process.kill", aged, "an earlier one", (Vec::new(), &limited));
+            if is_asked {
+                assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
+                says(&mut stage, "approve");
+            }
+            assert_eq!(stage.done(), ["process.kill 1"], "{aged:?}");
+            let mut before = 1;
+            if starts_again {
+                stage = next_life(stage, vec![acts("kill", &[], "process.kill")], &limited);
+                before = 0;
+            }
+            stage.core.detections([detection("8", 1)]);
+            stage.settle();
+            assert_eq!(stage.done().len(), before, "{aged:?} {starts_again}: the limit is one a minute");
         }
-        assert_eq!(stage.done(), ["process.kill 1"], "{aged:?}");
-        stage.core.detections([detection("8", 1)]);
-        stage.settle();
-        assert_eq!(stage.done().len(), 1, "{aged:?}: the limit is one a minute");
     }
 }

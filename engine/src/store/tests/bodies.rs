@@ -281,7 +281,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
         .into(),
         UndoBegan { only: Some(part()), by: "ana".into(), person: true, why: "a drill".into() }.into(),
         UndoIntended { part: part(), attempt: 1, action: "process.freeze".into(), plan: Plan::default() }.into(),
-        UndoFailed { part: part(), attempt: 1, error: "busy".into(), again_at: at(7) }.into(),
+        UndoFailed { part: part(), attempt: 1, error: "busy".into(), again_at: at(7), unknown: false }.into(),
         UndoFinished {
             run: "r-1".into(),
             part: part(),
@@ -290,6 +290,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             output: json!({ "thawed": 1 }),
             proof: "nothing of it stands".into(),
             attempts: 2,
+            unknown: false,
         }
         .into(),
         StreamPruned {
@@ -323,7 +324,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             plan: Some(Box::default()),
             sum: Some(Hash::of(b"plan")),
             attempt: 1,
-            may_have_acted: false,
+            intended: Default::default(),
         }
         .into(),
         QuestionAnswered {

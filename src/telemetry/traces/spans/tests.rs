@@ -62,6 +62,7 @@ fn records() -> Vec<Record> {
         output: Json::Null,
         proof: "it stands".into(),
         attempts: 1,
+        unknown: false,
     };
     let bodies: Vec<(i64, Body)> = vec![
         (2, started.into()),

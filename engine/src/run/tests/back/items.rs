@@ -67,6 +67,8 @@ fn what_items_asked_ends_with_their_step() {
     assert_eq!(yard.stage.core.open_questions(), 1, "the other step's");
     let late = why(yard.says_of(&run, "cut", 1, "approve", "ana"));
     assert!(late.contains("its step ended before an answer came"), "{late}");
+    let late = why(yard.says_of(&run, "cut", 0, "approve", "ana"));
+    assert!(late.contains("ana answered `deny` before"), "each item has its own answer: {late}");
     let mut yard = yard.again("b");
     yard.stage.core.definitions.people = people(1);
     assert_eq!(yard.stage.core.open_questions(), 1);
