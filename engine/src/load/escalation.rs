@@ -40,7 +40,7 @@ pub fn escalation(file: &Path, text: &str, roles: &Roles) -> (Option<People>, Ve
         Ok(node) => node,
         Err(mistake) => return (None, vec![*mistake]),
     };
-    let mut reader = Reader::new(&source);
+    let mut reader = Reader::of(&source, &node);
     let mut people = People::default();
     if node.value == Value::Null {
         nobody(&mut reader, node.at);

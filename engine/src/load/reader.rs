@@ -10,8 +10,8 @@ use quell_model::{Mistake, MistakeLevel};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Keys whose value may be `null`.
-const NULLABLE: &[&str] = &["default"];
+/// Keys whose value may be `null`: a default, and what is off.
+const NULLABLE: &[&str] = &["default", "otlp"];
 
 /// Collects mistakes while a file is read.
 #[derive(Debug)]
@@ -50,15 +50,31 @@ impl<'n> Fields<'n> {
 }
 
 impl<'s> Reader<'s> {
-    /// Nothing found yet.
+    /// Nothing found yet. A key whose value was commented out, `approve` or `protect` say, must not count as one that
+    /// nobody wrote; a script says with `()` that there is nothing.
     pub(crate) fn new(source: &'s Source) -> Self {
-        Self { source, mistakes: Vec::new(), strict: false }
+        Self { source, mistakes: Vec::new(), strict: !source.is_script() }
     }
 
-    /// The same, of a playbook: a key whose value was commented out, `approve` say, must not count as one that nobody
-    /// wrote. A script says with `()` that there is nothing.
-    pub(crate) fn of_playbook(source: &'s Source) -> Self {
-        Self { source, mistakes: Vec::new(), strict: !source.is_script() }
+    /// The same, of a document: the numbers in it that are none are noted, wherever they stand.
+    pub(crate) fn of(source: &'s Source, node: &Node) -> Self {
+        let mut reader = Self::new(source);
+        reader.finite(node);
+        reader
+    }
+
+    /// Neither JSON nor any count, time or limit has a word for what is endless or no number.
+    fn finite(&mut self, node: &Node) {
+        match &node.value {
+            Value::Float(number) if !number.is_finite() => {
+                let written = self.source.written(node.at);
+                let what = format!("`{written}` is no number that can be counted with");
+                self.error(node.at, what, "a number with an end, or text (in quotes)");
+            }
+            Value::List(list) => list.iter().for_each(|item| self.finite(item)),
+            Value::Map(map) => map.iter().for_each(|entry| self.finite(&entry.value)),
+            _ => {}
+        }
     }
 
     /// Notes a mistake.
