@@ -146,6 +146,19 @@ fn roles_are_the_own_ones_beside_the_known() {
     assert!(!own.may([&"nobody".into()], P::Read), "a role that is none may nothing");
 }
 
+#[test]
+fn names_of_variables_are_taken_and_what_may_be_the_value_is_not_shown() {
+    for name in ["CI_TOKEN", "ci_token", "K8S_TOKEN", "OAUTH2_SECRET", "AWS_S3_KEY_2", "_X", "PATH"] {
+        let (config, mistakes) = load(&format!("secrets: {{ a: {{ env: {name} }} }}\n"));
+        assert!(config.is_some(), "{name}: {mistakes:?}");
+    }
+    let text = "secrets: { a: { env: hunter2 }, b: { file: hunter2 }, c: { env: HOME }, d: { file: /etc/passwd } }\n";
+    let shown = load(text).0.unwrap().show();
+    let shown: Vec<String> =
+        shown.iter().filter(|row| row.key.starts_with("secrets.")).map(|row| row.value.to_string()).collect();
+    assert_eq!(shown, [r#"{"env":"***"}"#, r#"{"file":"***"}"#, r#"{"env":"HOME"}"#, r#"{"file":"/etc/passwd"}"#]);
+}
+
 const SUM: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 #[test]
@@ -212,6 +225,11 @@ fn where_secrets_are_is_read_and_a_value_that_stands_there_is_told_by_nobody() {
         "secrets: { a: { env: hunter2, file: hunter2 } }",
         "secrets: { a: { env: \"hunter2 hunter2\" } }",
         "secrets: { a: { env: [hunter2] } }",
+        "secrets: { a: { env: hunter2-hunter2 } }",
+        "secrets: { a: { env: ghp_hunter2Hunter2 } }",
+        "secrets: { a: { env: HUNTER7H2A9hunter2 } }",
+        "secrets: { a: { env: AKIAIOSF0DNN7EXAMPLE } }",
+        "secrets: { a: { env: \"20241129\" } }",
         "secrets: { a: { file: [hunter2] } }",
         "secrets: { a: { file: \"\" } }",
         "secrets: { a: {} }",
