@@ -150,7 +150,7 @@ fn playbook(reader: &mut Reader<'_>, fields: Fields<'_>, all: &[Arc<Playbook>]) 
             let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
             let mistake =
                 reader.source.error(node.at, format!("there is no playbook `{name}` in order beside this file"));
-            reader.note(mistake.expected(one_of(&names)).nearest(name, names.iter().copied()));
+            reader.note_near(mistake.expected(one_of(&names)), name, names.iter().copied());
         }
         return found;
     }
@@ -306,7 +306,7 @@ fn expectations(reader: &mut Reader<'_>, node: &Node, keys: &[&str], against: &A
             } else {
                 let names: Vec<&str> = against.playbook.outputs.keys().map(String::as_str).collect();
                 let mistake = reader.source.error(entry.at, format!("the playbook has no output `{}`", entry.key));
-                reader.note(mistake.expected(one_of(&names)).nearest(&entry.key, names.iter().copied()));
+                reader.note_near(mistake.expected(one_of(&names)), &entry.key, names.iter().copied());
             }
         }
     }
@@ -318,7 +318,7 @@ pub(super) fn known_step(reader: &mut Reader<'_>, id: &str, at: Place, against: 
     let known = names.contains(&id);
     if !known {
         let mistake = reader.source.error(at, format!("`{}` has no step `{id}`", against.playbook.name));
-        reader.note(mistake.expected(one_of(&names)).nearest(id, names.iter().copied()));
+        reader.note_near(mistake.expected(one_of(&names)), id, names.iter().copied());
     }
     known
 }
