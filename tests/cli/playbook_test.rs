@@ -256,7 +256,10 @@ fn what_is_not_so_does_not_pass() {
         ("event: { class: process_creation }", "{ not_run: [copy] }", "no run started"),
         (two, "{ steps: { copy: {} } }", "nothing is expected"),
         (two, "{ steps: {} }", "expects nothing"),
-        (two, "{ runs: 1, told: ~ }", "expects nothing"),
+        (two, "{ runs: 1, told: ~ }", "`told` has no value"),
+        (two, "{ run: succeeded, steps: }", "`steps` has no value"),
+        (two, "{ run: succeeded, steps: { copy: { attempts: .inf } } }", "`.inf` is no number"),
+        ("inputs: {}\n    mocks:", "{ run: succeeded }", "`mocks` has no value"),
         (two, "{ runs: 1, told: [\"\"] }", "expects nothing"),
         (two, "{ runs: 1, steps: { copy: { with: {} } } }", "expects nothing"),
     ] {

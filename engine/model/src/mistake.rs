@@ -94,20 +94,45 @@ const LONGEST_WORD: usize = 200;
 
 /// The spelling among `known` that is nearest to `written`; none when all are far.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let bound = (written.chars().count() / 3).max(2);
-    known
-        .into_iter()
-        .filter(|k| k.len() <= LONGEST_WORD && written.len() <= LONGEST_WORD)
-        .map(|k| (strsim::damerau_levenshtein(written, k), k))
+    let mut endless = u64::MAX;
+    nearest_within(written, known, &mut endless)
+}
+
+/// The same, for as long as there is something left of a budget, in letters times letters: of a thousand mistakes among
+/// ten thousand names not each can be held against all. None once it is used up.
+pub fn nearest_within<'a>(
+    written: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    budget: &mut u64,
+) -> Option<&'a str> {
+    if *budget == 0 || written.len() > LONGEST_WORD {
+        return None;
+    }
+    let length = written.chars().count();
+    let bound = (length / 3).max(2);
+    let mut best: Option<(usize, &str)> = None;
+    for name in known.into_iter().filter(|name| name.len() <= LONGEST_WORD) {
+        let other = name.chars().count();
+        // What is so much longer or shorter is as far at least.
+        if length.abs_diff(other) > bound {
+            continue;
+        }
+        *budget = budget.saturating_sub((length * other) as u64 + 1);
+        if *budget == 0 {
+            return None;
+        }
+        let far = strsim::damerau_levenshtein(written, name);
         // Of a word of one or two letters nearly everything is near: at least half of the longer one stays.
-        .filter(|(far, k)| *far <= bound && far * 2 <= written.chars().count().max(k.chars().count()))
-        .min_by_key(|(far, _)| *far)
-        .map(|(_, k)| k)
+        if far <= bound && far * 2 <= length.max(other) && best.is_none_or(|(least, _)| far < least) {
+            best = Some((far, name));
+        }
+    }
+    best.map(|(_, name)| name)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{nearest, nearest_within};
 
     #[test]
     fn near_is_found_and_far_is_not() {
@@ -117,5 +142,16 @@ mod tests {
         assert_eq!(nearest("hi", ["low", "high"]), Some("high"));
         assert_eq!(nearest("zz", ["a", "b"]), None, "nothing of it is the same");
         assert_eq!(nearest("q", ["m"]), None);
+        assert_eq!(nearest("needs", ["ned", "need", "needs_all"]), Some("need"));
+    }
+
+    #[test]
+    fn who_asks_too_often_is_told_nothing_more() {
+        let mut budget = 60;
+        assert_eq!(nearest_within("nedes", ["needs"], &mut budget), Some("needs"));
+        assert_eq!(nearest_within("nedes", ["a_very_long_name"], &mut budget), None);
+        assert_eq!(budget, 34, "what is far by its length costs nothing");
+        assert_eq!(nearest_within("nedes", ["needs"], &mut budget), Some("needs"));
+        assert_eq!(nearest_within("nedes", ["needs"], &mut budget), None, "it is used up");
     }
 }

@@ -40,7 +40,7 @@ pub fn escalation(file: &Path, text: &str, roles: &Roles) -> (Option<People>, Ve
         Ok(node) => node,
         Err(mistake) => return (None, vec![*mistake]),
     };
-    let mut reader = Reader::new(&source);
+    let mut reader = Reader::of(&source, &node);
     let mut people = People::default();
     if node.value == Value::Null {
         nobody(&mut reader, node.at);
@@ -167,7 +167,7 @@ fn time_zone(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     if !Calendar::is_zone(text) {
         let mistake = reader.source.error(node.at, format!("there is no time zone `{text}`"));
         let all = Calendar::zones();
-        reader.note(mistake.expected("a name like `Europe/Berlin`").nearest(text, all.iter().map(String::as_str)));
+        reader.note_near(mistake.expected("a name like `Europe/Berlin`"), text, all.iter().map(String::as_str));
         return None;
     }
     Some(text.to_owned())
@@ -182,7 +182,7 @@ fn own_roles(reader: &mut Reader<'_>, node: &Node, roles: &Roles) -> BTreeSet<Na
             let names = roles.names();
             let mistake = reader.source.error(at, format!("there is no role `{text}`"));
             let expected = format!("{}; `access.roles` of quell.yaml adds others", one_of(&names));
-            reader.note(mistake.expected(expected).nearest(text, names.iter().copied()));
+            reader.note_near(mistake.expected(expected), text, names.iter().copied());
         }
     }
     own
@@ -248,7 +248,7 @@ fn approvers(
         listed += 1;
         if !people.people.contains_key(text) {
             let mistake = reader.source.error(at, format!("there is no person `{text}`"));
-            reader.note(mistake.expected("one of `people` above").nearest(text, known()));
+            reader.note_near(mistake.expected("one of `people` above"), text, known());
         } else if !found.people.insert(text.into()) {
             reader.error(at, format!("`{text}` stands twice among {what}"), "each person once: one yes is one yes");
         }
@@ -282,7 +282,7 @@ fn approvers(
             let names: Vec<&str> = policies.iter().map(Name::as_str).collect();
             let mistake = reader.source.error(node.at, format!("there is no policy `{text}`"));
             let expected = if names.is_empty() { "one of `policies`".to_owned() } else { one_of(&names) };
-            reader.note(mistake.expected(expected).nearest(text, names.iter().copied()));
+            reader.note_near(mistake.expected(expected), text, names.iter().copied());
         }
         found.policy = Some(text.into());
     }

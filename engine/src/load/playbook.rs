@@ -103,7 +103,7 @@ impl Parsed {
     pub(crate) fn checked(self, known: &Known<'_>) -> (Option<Playbook>, Vec<Mistake>) {
         let Self { source, node, noted } = self;
         let places: Vec<_> = noted.iter().map(|mistake| mistake.span).collect();
-        let mut reader = Reader::of_playbook(&source);
+        let mut reader = Reader::of(&source, &node);
         let draft = read(&mut reader, &node);
         if let Some(draft) = &draft {
             check::draft(&mut reader, draft, known);

@@ -131,7 +131,7 @@ fn otherwise(reader: &mut Reader<'_>, fields: &Fields<'_>, choices: &[Name]) -> 
     if !choices.is_empty() && choices.iter().all(|choice| choice.as_str() != text) {
         let names: Vec<&str> = choices.iter().map(Name::as_str).collect();
         let mistake = reader.source.error(node.at, format!("`otherwise` is `{text}`, which is no choice"));
-        reader.note(mistake.expected(one_of(&names)).nearest(text, names.iter().copied()));
+        reader.note_near(mistake.expected(one_of(&names)), text, names.iter().copied());
     }
     Some(text.into())
 }
@@ -143,7 +143,7 @@ fn ways(reader: &mut Reader<'_>, node: &Node) -> Vec<Name> {
             ways.push(text.into());
         } else {
             let mistake = reader.source.error(at, format!("`{text}` is no way by which an answer comes"));
-            reader.note(mistake.expected(one_of(WAYS)).nearest(text, WAYS.iter().copied()));
+            reader.note_near(mistake.expected(one_of(WAYS)), text, WAYS.iter().copied());
         }
     }
     ways

@@ -5,13 +5,18 @@
 
 use super::units;
 use super::yaml::{Entry, Node, Place, Source, Value};
+use quell_model::mistake::nearest_within;
 use quell_model::playbook::Rate;
 use quell_model::{Mistake, MistakeLevel};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Keys whose value may be `null`.
-const NULLABLE: &[&str] = &["default"];
+/// Keys whose value may be `null`: a default, and what is off.
+const NULLABLE: &[&str] = &["default", "otlp"];
+
+/// Letters times letters that the right spellings of one file's mistakes are sought with: some hundred mistakes of a
+/// playbook with a thousand steps. Who makes more is told what is wrong, and not what may be meant.
+const NEAR: u64 = 4_000_000;
 
 /// Collects mistakes while a file is read.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub(crate) struct Reader<'s> {
     mistakes: Vec<Mistake>,
     /// Whether a key without a value is a mistake.
     strict: bool,
+    /// What is left for the search of right spellings.
+    near: u64,
 }
 
 /// The entries of a map whose keys are known.
@@ -50,20 +57,57 @@ impl<'n> Fields<'n> {
 }
 
 impl<'s> Reader<'s> {
-    /// Nothing found yet.
+    /// Nothing found yet. A key whose value was commented out, `approve` or `protect` say, must not count as one that
+    /// nobody wrote; a script says with `()` that there is nothing.
     pub(crate) fn new(source: &'s Source) -> Self {
-        Self { source, mistakes: Vec::new(), strict: false }
+        Self { source, mistakes: Vec::new(), strict: !source.is_script(), near: NEAR }
     }
 
-    /// The same, of a playbook: a key whose value was commented out, `approve` say, must not count as one that nobody
-    /// wrote. A script says with `()` that there is nothing.
-    pub(crate) fn of_playbook(source: &'s Source) -> Self {
-        Self { source, mistakes: Vec::new(), strict: !source.is_script() }
+    /// The same, of a document: the numbers in it that are none are noted, wherever they stand.
+    pub(crate) fn of(source: &'s Source, node: &Node) -> Self {
+        let mut reader = Self::new(source);
+        reader.finite(node);
+        reader
+    }
+
+    /// Neither JSON nor any count, time or limit has a word for what is endless or no number.
+    fn finite(&mut self, node: &Node) {
+        match &node.value {
+            Value::Float(number) if !number.is_finite() => {
+                // Of digits it may be a secret.
+                let word = self.source.written(node.at);
+                let shown = match word.contains(|c: char| c.is_ascii_digit()) {
+                    true => "this".to_owned(),
+                    false => format!("`{word}`"),
+                };
+                let what = format!("{shown} is no number that can be counted with");
+                self.error(node.at, what, "a number with an end, or text (in quotes)");
+            }
+            Value::List(list) => list.iter().for_each(|item| self.finite(item)),
+            Value::Map(map) => map.iter().for_each(|entry| self.finite(&entry.value)),
+            _ => {}
+        }
     }
 
     /// Notes a mistake.
     pub(crate) fn note(&mut self, mistake: Mistake) {
         self.mistakes.push(mistake);
+    }
+
+    /// Notes a mistake, with the nearest of `known` to what is written.
+    pub(crate) fn note_near<'k>(
+        &mut self,
+        mut mistake: Mistake,
+        written: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) {
+        mistake.nearest = self.nearest(written, known);
+        self.note(mistake);
+    }
+
+    /// The nearest of `known` to what is written, as long as not too much was asked for.
+    pub(crate) fn nearest<'k>(&mut self, written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+        nearest_within(written, known, &mut self.near).map(str::to_owned)
     }
 
     /// Notes an error.
@@ -110,7 +154,7 @@ impl<'s> Reader<'s> {
                 self.error(entry.at, format!("`{key}` is not available in this version"), "a file without it, for now");
             } else if !known.contains(&key) {
                 let mistake = self.source.error(entry.at, format!("unknown key `{key}` in {what}"));
-                self.note(mistake.expected(one_of(known)).nearest(key, known.iter().copied()));
+                self.note_near(mistake.expected(one_of(known)), key, known.iter().copied());
             } else if self.strict && entry.value.value == Value::Null && !NULLABLE.contains(&key) {
                 self.error(entry.at, format!("`{key}` has no value"), format!("a value, or no `{key}`"));
             }
@@ -196,7 +240,7 @@ impl<'s> Reader<'s> {
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let mistake = self.source.error(node.at, format!("`{text}` is no {what}"));
-        self.note(mistake.expected(one_of(&known)).nearest(text, known.iter().copied()));
+        self.note_near(mistake.expected(one_of(&known)), text, known.iter().copied());
         None
     }
 

@@ -41,6 +41,23 @@ impl SecretFrom {
         };
         Ok(Secret::new(text))
     }
+
+    /// Whether what is written is a place, and may be shown: a variable's name in the form that they have or of one that
+    /// is there, or the path of something that is there. Else somebody may have written the value itself.
+    #[must_use]
+    pub fn is_a_place(&self) -> bool {
+        match self {
+            Self::Env(name) => !name.contains(|c: char| c.is_ascii_lowercase()) || is_set(name),
+            Self::File(path) => path.symlink_metadata().is_ok(),
+            Self::Fixed(_) | Self::Nowhere(_) => false,
+        }
+    }
+}
+
+fn is_set(name: &str) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "whether there is such a variable says whether it is a name")]
+    let found = std::env::var_os(name);
+    found.is_some()
 }
 
 fn variable(name: &str) -> Result<String, String> {
@@ -65,7 +82,7 @@ fn file(path: &Path) -> Result<String, String> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| match error.kind() {
         // What is not there may be no path: somebody wrote the value itself.
-        ErrorKind::NotFound | ErrorKind::InvalidFilename => {
+        ErrorKind::NotFound | ErrorKind::InvalidFilename | ErrorKind::InvalidInput | ErrorKind::NotADirectory => {
             "there is no file at the path that its `file` gives; hint: `file` takes a path, never the value".to_owned()
         }
         _ => cannot(error),
@@ -126,6 +143,18 @@ mod tests {
             assert!(why(&from).contains(what) && !why(&from).contains("hunter2"), "{}", why(&from));
         }
         assert!(why(&SecretFrom::File(dir.path().to_owned())).contains("is no file"));
+        for none in ["ci/hunter2", "hunter2\0", "hunter2"] {
+            let from = SecretFrom::File(dir.path().join(none));
+            assert!(why(&from).starts_with("there is no file") && !from.is_a_place(), "{}", why(&from));
+        }
+        assert!(from.is_a_place());
+    }
+
+    #[test]
+    fn what_may_be_the_value_is_no_place() {
+        for (name, is_a_place) in [("CI_TOKEN", true), ("hunter2", false), ("HOME", true)] {
+            assert_eq!(SecretFrom::Env(name.into()).is_a_place(), is_a_place, "{name}");
+        }
     }
 
     #[test]

@@ -168,7 +168,7 @@ fn schedule(reader: &mut Reader<'_>, node: &Node) -> Option<Schedule> {
 fn no_zone(reader: &mut Reader<'_>, at: Place, name: &str) {
     let mistake = reader.source.error(at, format!("there is no time zone `{name}`"));
     let all = Calendar::zones();
-    reader.note(mistake.expected("a name like `Europe/Berlin`").nearest(name, all.iter().map(String::as_str)));
+    reader.note_near(mistake.expected("a name like `Europe/Berlin`"), name, all.iter().map(String::as_str));
 }
 
 fn detections(reader: &mut Reader<'_>, node: &Node, places: &mut TriggerPlaces) -> DetectionFilter {

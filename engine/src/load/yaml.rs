@@ -6,7 +6,7 @@
 use super::raw::Raw;
 use crate::playbook::template::OPEN;
 use quell_model::{Json, Mistake, Span};
-use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+use serde_saphyr::{DuplicateKeyPolicy, NonFiniteFloatPolicy, Spanned};
 use std::path::{Path, PathBuf};
 
 /// A file's text with its lines.
@@ -117,6 +117,13 @@ impl Source {
         let line = self.line(mistake.span.line).filter(|line| line.len() <= LONGEST_LINE);
         mistake.line_text = line.map(str::to_owned);
         mistake
+    }
+
+    /// What is written at a place.
+    pub(crate) fn written(&self, place: Place) -> &str {
+        let rest = self.text.get(place.offset..).unwrap_or_default();
+        let end = rest.char_indices().nth(place.length as usize).map_or(rest.len(), |(at, _)| at);
+        rest[..end].trim_end()
     }
 
     /// How many characters begin before an offset.
@@ -255,6 +262,8 @@ pub(crate) fn parse(source: &Source) -> Result<Node, Box<Mistake>> {
     options.strict_booleans = true;
     options.leading_zero_numbers_as_strings = true;
     options.underscored_numbers_as_strings = true;
+    // The reader refuses them, each with its place.
+    options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
     options.with_snippet = false;
     options.alias_limits.max_total_replayed_events = MOST_REPLAYED;
     if let Some(budget) = &mut options.budget {

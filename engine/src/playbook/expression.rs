@@ -149,10 +149,7 @@ impl Expressions {
     /// With the sandbox's limits.
     #[must_use]
     pub fn new() -> Self {
-        let mut engine = sandbox::engine();
-        // It compares by hashes: of a value of another type it is silently `()`, where `==` would be an error.
-        engine.disable_symbol("switch");
-        Self { engine, expressions: Kept::default(), scripts: Kept::default() }
+        Self { engine: sandbox::engine(), expressions: Kept::default(), scripts: Kept::default() }
     }
 
     /// Whether an expression can be compiled; the error has its place.

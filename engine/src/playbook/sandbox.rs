@@ -33,6 +33,8 @@ const MOST_NAMES: usize = 128;
 /// Time on the processor that one evaluation may take. Not wall time: a script waits for nothing, and a busy machine must
 /// not switch a playbook off.
 pub(crate) const LONGEST: Duration = Duration::from_millis(100);
+/// What to write in the place of a `switch`, which no script has.
+pub(crate) const NO_SWITCH: &str = "`if` and `else`: `switch` is silent about values of another type";
 /// What one evaluation may take.
 const EVALUATING: Limits = Limits { operations: MOST_OPERATIONS, time: LONGEST };
 /// What a script may take that builds a playbook, once, when it is read: a thousand steps and what they are made of.
@@ -138,6 +140,8 @@ pub(crate) fn engine() -> Engine {
         .disable_symbol("eval")
         // Each call doubles what a function holds, which no limit counts.
         .disable_symbol("curry")
+        // It compares by hashes: of a value of another type it is silently `()`, where `==` would be an error.
+        .disable_symbol("switch")
         .on_print(|_| {})
         .on_debug(|_, _, _| {})
         .on_progress(over_time);

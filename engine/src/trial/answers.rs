@@ -50,7 +50,7 @@ pub(super) fn asks(reader: &mut Reader<'_>, fields: &Fields<'_>, playbook: &Play
             format!("the playbook asks the approvers `{name}`, and there are none of that name among these people");
         let mistake =
             reader.source.error(entry.at, what).expected(format!("`approvers: {{ {name}: {{ people: [...] }} }}`"));
-        reader.note(mistake.nearest(name, people.approvers.keys().map(Name::as_str)));
+        reader.note_near(mistake, name, people.approvers.keys().map(Name::as_str));
     }
 }
 
@@ -113,7 +113,7 @@ fn by(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<Nam
     if !people.is_empty() && !people.people.contains_key(text) {
         let names: Vec<&str> = people.people.keys().map(Name::as_str).collect();
         let mistake = reader.source.error(node.at, format!("there is no person `{text}` in this file"));
-        reader.note(mistake.expected(one_of(&names)).nearest(text, names.iter().copied()));
+        reader.note_near(mistake.expected(one_of(&names)), text, names.iter().copied());
     }
     Some(text.into())
 }

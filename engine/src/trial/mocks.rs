@@ -48,7 +48,7 @@ pub(super) fn known(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_
         let names: Vec<&str> = steps.map(|step| step.id.as_str()).collect();
         let mistake = reader.source.error(entry.at, format!("`{key}` is no step with an action, and no action"));
         let all = names.iter().copied().chain(against.known.actions.iter().map(|spec| spec.name));
-        reader.note(mistake.expected(one_of(&names)).nearest(key, all));
+        reader.note_near(mistake.expected(one_of(&names)), key, all);
         return;
     };
     if spec.lane == Lane::Read && action != key {

@@ -69,7 +69,7 @@ pub(super) fn sigma(reader: &mut Reader<'_>, node: &Node, class: Class) {
     for entry in strange.into_iter().filter(|entry| !names.contains(&entry.key.as_str())) {
         let what = format!("no rule can read `{}` of an event of class {class}", entry.key);
         let mistake = reader.source.error(entry.at, what).expected(one_of(names));
-        reader.note(mistake.nearest(&entry.key, names.iter().copied()));
+        reader.note_near(mistake, &entry.key, names.iter().copied());
     }
 }
 
@@ -80,6 +80,6 @@ fn step<'a>(id: &str, against: &'a Against<'_>) -> Option<&'a Step> {
 fn unknown(reader: &mut Reader<'_>, parts: &[Entry], names: &[String], what: impl Fn(&str) -> String) {
     for part in parts.iter().filter(|part| !names.contains(&part.key)) {
         let mistake = reader.source.error(part.at, what(&part.key));
-        reader.note(mistake.expected(one_of(names)).nearest(&part.key, names.iter().map(String::as_str)));
+        reader.note_near(mistake.expected(one_of(names)), &part.key, names.iter().map(String::as_str));
     }
 }

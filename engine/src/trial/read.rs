@@ -81,7 +81,7 @@ pub fn read(file: &Path, text: &str, playbooks: &[Arc<Playbook>], known: &Known<
         Ok(node) => node,
         Err(mistake) => return (None, vec![*mistake]),
     };
-    let mut reader = Reader::new(&source);
+    let mut reader = Reader::of(&source, &node);
     let suite = suite(&mut reader, &node, playbooks, known);
     let fine = !reader.has_errors();
     (suite.filter(|_| fine), reader.finish())
@@ -150,7 +150,7 @@ fn playbook(reader: &mut Reader<'_>, fields: Fields<'_>, all: &[Arc<Playbook>]) 
             let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
             let mistake =
                 reader.source.error(node.at, format!("there is no playbook `{name}` in order beside this file"));
-            reader.note(mistake.expected(one_of(&names)).nearest(name, names.iter().copied()));
+            reader.note_near(mistake.expected(one_of(&names)), name, names.iter().copied());
         }
         return found;
     }
@@ -243,7 +243,7 @@ pub(super) fn action_of<'a>(key: &'a str, against: &'a Against<'_>) -> &'a str {
 fn expectations(reader: &mut Reader<'_>, node: &Node, keys: &[&str], against: &Against<'_>) -> Vec<Expectation> {
     let mut all = Vec::new();
     let Some(fields) = reader.fields(node, "`expect`", keys, &[]) else { return all };
-    if !keys.iter().any(|key| fields.get(key).is_some()) {
+    if fields.present(keys).is_empty() {
         reader.error(node.at, "`expect` expects nothing", one_of(keys));
     }
     for key in keys {
@@ -306,7 +306,7 @@ fn expectations(reader: &mut Reader<'_>, node: &Node, keys: &[&str], against: &A
             } else {
                 let names: Vec<&str> = against.playbook.outputs.keys().map(String::as_str).collect();
                 let mistake = reader.source.error(entry.at, format!("the playbook has no output `{}`", entry.key));
-                reader.note(mistake.expected(one_of(&names)).nearest(&entry.key, names.iter().copied()));
+                reader.note_near(mistake.expected(one_of(&names)), &entry.key, names.iter().copied());
             }
         }
     }
@@ -318,7 +318,7 @@ pub(super) fn known_step(reader: &mut Reader<'_>, id: &str, at: Place, against: 
     let known = names.contains(&id);
     if !known {
         let mistake = reader.source.error(at, format!("`{}` has no step `{id}`", against.playbook.name));
-        reader.note(mistake.expected(one_of(&names)).nearest(id, names.iter().copied()));
+        reader.note_near(mistake.expected(one_of(&names)), id, names.iter().copied());
     }
     known
 }
@@ -373,8 +373,8 @@ fn step(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_>) -> Vec<(P
 /// An expectation that nothing could fail is a mistake: whoever wrote it believes that something is tested.
 fn says_something(reader: &mut Reader<'_>, fields: &Fields<'_>, key: &str) {
     let Some(entry) = fields.entry(key) else { return };
+    // Of a key without a value the reader has said so.
     let is_empty = |node: &Node| match &node.value {
-        Value::Null => true,
         Value::Text(text) => text.is_empty(),
         Value::List(list) => {
             list.is_empty() || list.iter().any(|one| matches!(&one.value, Value::Text(t) if t.is_empty()))

@@ -23,7 +23,7 @@ pub(super) fn read(reader: &mut Reader<'_>, fields: &Fields<'_>, against: &Again
         if !names.contains(name) {
             let known: Vec<&str> = names.iter().copied().collect();
             let mistake = reader.source.error(entry.at, format!("no input of the playbook names the secret `{name}`"));
-            reader.note(mistake.expected(one_of(&known)).nearest(name, names.iter().copied()));
+            reader.note_near(mistake.expected(one_of(&known)), name, names.iter().copied());
         } else if let Some(from) = from(reader, name, &entry.value) {
             all.insert(Name::from(name), from);
         }

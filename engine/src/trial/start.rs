@@ -72,7 +72,7 @@ pub(super) fn read(reader: &mut Reader<'_>, given: Fields<'_>, now: Stamp, again
                 if !against.playbook.inputs.contains_key(&input.key) {
                     let names: Vec<&str> = against.playbook.inputs.keys().map(String::as_str).collect();
                     let mistake = reader.source.error(input.at, format!("`{}` is no input of it", input.key));
-                    reader.note(mistake.expected(one_of(&names)).nearest(&input.key, names.iter().copied()));
+                    reader.note_near(mistake.expected(one_of(&names)), &input.key, names.iter().copied());
                 }
             }
             Some(Start::Inputs(entry.value.to_json()))
@@ -145,7 +145,7 @@ fn rule(reader: &mut Reader<'_>, node: &Node, against: &Against<'_>) -> Option<R
     if found.is_none() {
         let names = rules.iter().map(|rule| rule.name.as_str());
         let mistake = reader.source.error(node.at, format!("no rule that is loaded is called `{name}`"));
-        reader.note(mistake.expected("a rule beside the playbook, or one that ships").nearest(name, names));
+        reader.note_near(mistake.expected("a rule beside the playbook, or one that ships"), name, names);
     }
     found
 }
@@ -222,8 +222,7 @@ fn known_fields(reader: &mut Reader<'_>, node: &Node, class: Class, above: &str)
             _ if leads || fields::is_known(class, &path) => {}
             _ => {
                 let mistake = reader.source.error(entry.at, format!("an event of class {class} has no field `{path}`"));
-                reader
-                    .note(mistake.expected("a field of docs/reference/events.md").nearest(&path, fields::known(class)));
+                reader.note_near(mistake.expected("a field of docs/reference/events.md"), &path, fields::known(class));
             }
         }
     }

@@ -62,7 +62,7 @@ pub fn config(file: &Path, text: &str) -> (Option<Config>, Vec<Mistake>) {
         Err(mistake) => return (None, vec![secrets::without_line(*mistake, text)]),
     };
     let mut reading = Reading {
-        reader: Reader::new(&source),
+        reader: Reader::of(&source, &node),
         folder: file.parent().unwrap_or(Path::new("")).to_owned(),
         config: Config { file: Some(file.to_owned()), ..Config::default() },
     };

@@ -9,6 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeSet;
 
+/// What may be a secret.
+const HIDDEN: &str = "***";
+
 /// One value.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Shown {
@@ -108,11 +111,12 @@ impl Config {
     }
 }
 
-/// Where a secret is. What it is nobody is shown.
+/// Where a secret is. What it is nobody is shown: where there is no such place it may be the value itself.
 fn place(from: &SecretFrom) -> Json {
+    let shown = if from.is_a_place() { None } else { Some(HIDDEN) };
     match from {
-        SecretFrom::Env(name) => json!({ "env": name }),
-        SecretFrom::File(path) => json!({ "file": path }),
+        SecretFrom::Env(name) => json!({ "env": shown.unwrap_or(name) }),
+        SecretFrom::File(path) => json!({ "file": shown.map_or_else(|| json!(path), |shown| json!(shown)) }),
         SecretFrom::Fixed(_) | SecretFrom::Nowhere(_) => Json::Null,
     }
 }

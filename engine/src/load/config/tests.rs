@@ -49,12 +49,56 @@ fn a_whole_configuration_is_read_and_shown() {
 
 #[test]
 fn nothing_written_is_the_default() {
-    for text in ["", "# only a comment\n", "mode:\n", "{}\n"] {
+    for text in ["", "# only a comment\n", "guard: {}\n", "{}\n"] {
         let (config, mistakes) = load(text);
         assert_eq!(mistakes, [], "{text}");
         let config = config.unwrap();
         assert_eq!(config.show().iter().filter(|row| row.from != "default").count(), 0, "{text}");
         assert_eq!(config.mode, Mode::Observe);
+    }
+}
+
+/// A list of what is protected that is empty in silence is the worst of them.
+#[test]
+fn a_key_whose_value_is_commented_out_is_told() {
+    for (text, key, line) in [
+        ("mode:\n", "mode", 1),
+        ("guard:\n#  protect: {}\n", "guard", 1),
+        ("guard:\n  protect:\n#    units: [nginx.service]\n  limits: {}\n", "protect", 2),
+        ("guard:\n  protect:\n    units:\n#      - nginx.service\n", "units", 3),
+        ("guard: { limits: ~ }\n", "limits", 1),
+        ("guard: { only_within: null }\n", "only_within", 1),
+        ("guard: { only_within: { cgroup: } }\n", "cgroup", 1),
+        ("playbooks:\n  dirs:\n#    - mine\n", "dirs", 2),
+        ("sources: { files: [{ path: /x, format: }] }\n", "format", 1),
+        ("access: { listen: }\n", "listen", 1),
+        ("secrets:\n", "secrets", 1),
+        ("vars:\n", "vars", 1),
+    ] {
+        let (config, mistakes) = load(text);
+        assert!(config.is_none(), "{text}");
+        let told = mistakes.iter().find(|mistake| mistake.what == format!("`{key}` has no value"));
+        let told = told.unwrap_or_else(|| panic!("{text}: {mistakes:?}"));
+        assert_eq!(told.span.line, line, "{text}");
+        assert_eq!(told.expected.as_deref(), Some(&*format!("a value, or no `{key}`")), "{text}");
+    }
+    // What is off, and what a variable may be.
+    for text in ["telemetry: { otlp: null }\n", "vars: { x: ~ }\n"] {
+        assert_eq!(load(text).1, [], "{text}");
+    }
+}
+
+#[test]
+fn a_number_without_an_end_is_told_with_its_place() {
+    for (text, column) in
+        [("vars: { x: .inf }\n", 12), ("vars: { x: [1, -.inf] }\n", 16), ("guard: { breaker: { images: .nan } }\n", 29)]
+    {
+        let (config, mistakes) = load(text);
+        assert!(config.is_none(), "{text}");
+        let told = mistakes.iter().find(|mistake| mistake.what.ends_with("is no number that can be counted with"));
+        let told = told.unwrap_or_else(|| panic!("{text}: {mistakes:?}"));
+        assert_eq!((told.span.line, told.span.column), (1, column), "{text}");
+        assert!(text.contains(told.what.split('`').nth(1).unwrap()), "{text}: {told:?}");
     }
 }
 
@@ -100,6 +144,19 @@ fn roles_are_the_own_ones_beside_the_known() {
     assert!(own.may([&admin], P::Read) && !own.may([&admin], P::Pause));
     assert!(own.may([&"oncall".into()], P::Pause));
     assert!(!own.may([&"nobody".into()], P::Read), "a role that is none may nothing");
+}
+
+#[test]
+fn names_of_variables_are_taken_and_what_may_be_the_value_is_not_shown() {
+    for name in ["CI_TOKEN", "ci_token", "K8S_TOKEN", "OAUTH2_SECRET", "AWS_S3_KEY_2", "_X", "PATH"] {
+        let (config, mistakes) = load(&format!("secrets: {{ a: {{ env: {name} }} }}\n"));
+        assert!(config.is_some(), "{name}: {mistakes:?}");
+    }
+    let text = "secrets: { a: { env: hunter2 }, b: { file: hunter2 }, c: { env: HOME }, d: { file: /etc/passwd } }\n";
+    let shown = load(text).0.unwrap().show();
+    let shown: Vec<String> =
+        shown.iter().filter(|row| row.key.starts_with("secrets.")).map(|row| row.value.to_string()).collect();
+    assert_eq!(shown, [r#"{"env":"***"}"#, r#"{"file":"***"}"#, r#"{"env":"HOME"}"#, r#"{"file":"/etc/passwd"}"#]);
 }
 
 const SUM: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
@@ -168,6 +225,11 @@ fn where_secrets_are_is_read_and_a_value_that_stands_there_is_told_by_nobody() {
         "secrets: { a: { env: hunter2, file: hunter2 } }",
         "secrets: { a: { env: \"hunter2 hunter2\" } }",
         "secrets: { a: { env: [hunter2] } }",
+        "secrets: { a: { env: hunter2-hunter2 } }",
+        "secrets: { a: { env: ghp_hunter2Hunter2 } }",
+        "secrets: { a: { env: HUNTER7H2A9hunter2 } }",
+        "secrets: { a: { env: AKIAIOSF0DNN7EXAMPLE } }",
+        "secrets: { a: { env: \"20241129\" } }",
         "secrets: { a: { file: [hunter2] } }",
         "secrets: { a: { file: \"\" } }",
         "secrets: { a: {} }",

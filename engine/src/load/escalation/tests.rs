@@ -66,6 +66,26 @@ fn a_file_that_names_nobody_says_what_that_means() {
 }
 
 #[test]
+fn a_key_whose_value_is_commented_out_is_told() {
+    for (text, key) in [
+        ("people:\n#  ana: {}\n", "people"),
+        ("people: { ana: {} }\napprovers:\n#  security: { people: [ana] }\n", "approvers"),
+        ("people: { ana: { roles: } }\n", "roles"),
+        ("people: { ana: { identities:\n } }\n", "identities"),
+        ("people: { ana: { identities: { unix: } } }\n", "unix"),
+        ("people: { ana: {} }\napprovers: { a: { people: [ana], quorum: } }\n", "quorum"),
+        ("people: { ana: {} }\npolicies:\n", "policies"),
+    ] {
+        let (people, mistakes) = load(text);
+        assert!(people.is_none(), "{text}");
+        let what = format!("`{key}` has no value");
+        assert!(mistakes.iter().any(|mistake| mistake.what == what), "{text}: {mistakes:?}");
+    }
+    let told = load("people: { ana: }\n").1;
+    assert!(told[0].what == "the person `ana` is nothing" && told[0].expected.as_deref() == Some("a map"), "{told:?}");
+}
+
+#[test]
 fn every_mistake_is_told_at_once() {
     let text = r#"
 persons: {}

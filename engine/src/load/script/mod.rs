@@ -92,6 +92,7 @@ fn unread(source: &Source, error: &ParseError) -> Mistake {
         ParseErrorType::MissingToken(..) | ParseErrorType::PropertyExpected if is_key => {
             mistake.expected(format!("a word of the language in quotes where it is a key: \"{word}\""))
         }
+        _ if word == "switch" => mistake.expected(sandbox::NO_SWITCH),
         _ => mistake.expected("Rhai, as the how-to of playbooks in Rhai has it"),
     }
 }

@@ -325,3 +325,14 @@ fn every_key_that_a_script_writes_is_written_as_yaml() {
     assert_eq!(through_yaml(&each), model(&each));
     assert_eq!(each.steps[1].timeout, std::time::Duration::from_secs(90));
 }
+
+/// As no expression has one: `1` where a text is meant would go on as `_`, in silence.
+#[test]
+fn there_is_no_switch() {
+    let text = "playbook(\"p\", #{});\nlet mode = switch 1 { \"1\" => \"a\", _ => \"b\" };\ntell(\"s\", mode);\n";
+    let (playbook, mistakes) = load(text);
+    assert!(playbook.is_none());
+    assert_eq!((mistakes[0].span.line, mistakes[0].span.column), (2, 12), "{mistakes:?}");
+    assert_eq!(mistakes[0].expected.as_deref(), Some(crate::playbook::sandbox::NO_SWITCH));
+    made("playbook(\"p\", #{});\nlet mode = if 1 == 1 { \"a\" } else { \"b\" };\ntell(\"s\", mode);\n");
+}

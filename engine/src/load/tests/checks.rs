@@ -138,6 +138,28 @@ fn every_item_is_told_with_its_place() {
     insta::assert_snapshot!(all.join("\n"));
 }
 
+/// Steps that contain, and steps that look and would take back: each of these is told in one line, whose length is bounded.
+#[test]
+fn what_would_be_taken_back_is_told_in_one_line_a_step() {
+    let told = |holds: usize, looks: usize| {
+        let hold = (0..holds).map(|n| format!("h{n}: {{ action: process.hold, with: {{ process: \"1.2.3@b\" }} }}"));
+        let look = (0..looks).map(|n| {
+            format!("l{n}: {{ action: process.capture, with: {{ process: \"1.2.3@b\" }}, on_failure: undo }}")
+        });
+        let text = steps(&hold.chain(look).collect::<Vec<_>>().join("\n"));
+        let mistakes = with(|known| playbook(Path::new("p.yaml"), &text, known).1);
+        mistakes.into_iter().map(|mistake| mistake.what).collect::<Vec<_>>()
+    };
+    let back = |names: &str| vec![format!("should `l0` fail, {names} would be taken back, which contains")];
+    assert_eq!(told(3, 1), back("`h0`, `h1` and `h2`"));
+    assert_eq!(told(4, 1), back("`h0`, `h1`, `h2` and 1 more"));
+    assert_eq!(told(40, 1), back("`h0`, `h1`, `h2` and 37 more"));
+    let many = told(2_000, 100);
+    assert_eq!(many.len(), 100);
+    assert!(many[0].contains("`h2` and 1997 more would"), "{}", many[0]);
+    assert!(many[99].contains("`h2` and more would"), "beyond the bound nobody counts: {}", many[99]);
+}
+
 #[test]
 fn what_is_right_is_not_told() {
     let kill = "action: process.kill, with: { process: \"1.2.3@b\" }";

@@ -47,6 +47,17 @@ fn a_key_without_a_value_is_no_key_that_nobody_wrote() {
     assert_eq!(step("action: process.kill\nwith: { process: x, signal: ~ }"), "");
 }
 
+/// JSON has no word for them: as inputs they would be `null`.
+#[test]
+fn a_number_without_an_end_is_told() {
+    for (number, shown) in [(".inf", "`.inf`"), ("-.inf", "`-.inf`"), (".NaN", "`.NaN`"), ("1e999", "this")] {
+        let told = step(&format!("action: process.kill\nwith: {{ process: x, signal: {number} }}"));
+        assert!(told.contains(&format!("error: {shown} is no number that can be counted with\n")), "{told}");
+        assert!(told.contains("  expected a number with an end, or text (in quotes)\n"), "{told}");
+    }
+    assert_eq!(step("needs: [k]\ntell: \".inf\""), "");
+}
+
 #[test]
 fn a_list_of_no_rules_does_not_mean_every_rule() {
     for told in [

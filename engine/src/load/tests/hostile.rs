@@ -105,3 +105,25 @@ fn no_depth_breaks_the_reader() {
     let (playbook, _) = load(&format!("playbook: p\nsteps:\n{steps}"));
     assert_eq!(playbook.unwrap().steps.len(), 500);
 }
+
+/// Each held against all would be a hundred million comparisons.
+#[test]
+fn ten_thousand_mistakes_among_ten_thousand_names_are_all_told() {
+    for body in
+        ["needs: [stp_NUMBER], tell: x", "tell: '${{ steps.stp_NUMBER.told }}'", "tell: '${{ steps.st-NUMBER.told }}'"]
+    {
+        let steps: String = (0..10_000)
+            .map(|n| format!("  step_{n:05}: {{ {} }}\n", body.replace("NUMBER", &format!("{n:05}"))))
+            .collect();
+        let (playbook, mistakes) = load(&format!("playbook: p\nsteps:\n{steps}"));
+        assert!(playbook.is_none());
+        assert_eq!(mistakes.len(), 10_000, "{body}");
+        let last = mistakes.last().unwrap();
+        assert!(last.what.starts_with("there is no step `st") && last.expected.is_some(), "{last:?}");
+        assert_eq!(last.nearest, None, "{body}: the search has a bound");
+    }
+    let (_, mistakes) = load("playbook: p\nsteps: { step_1: { needs: [stp_1], tell: x } }\n");
+    assert_eq!(mistakes[0].nearest, None, "itself is not meant");
+    let (_, mistakes) = load("playbook: p\nsteps: { step_1: { tell: x }, b: { needs: [stp_1], tell: x } }\n");
+    assert_eq!(mistakes[0].nearest.as_deref(), Some("step_1"));
+}

@@ -13,11 +13,12 @@ use quell_model::playbook::{OnFailure, Step, StepKind, When};
 use quell_model::{ActionSpec, Lane, Mode, Name};
 
 pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>, graph: Option<&Graph>) {
+    let mut contained = Containments::of(draft, known);
     for (step, places) in &draft.steps {
         let spec = spec(step, known);
         endless(reader, draft, step, places, spec);
         if let Some(graph) = graph {
-            takes_back(reader, draft, known, graph, (step, places));
+            takes_back(reader, &mut contained, graph, (step, places), spec);
         }
         let StepKind::Action { action, .. } = &step.kind else {
             does_nothing(reader, step, places);
@@ -58,29 +59,63 @@ fn endless(
     reader.warning(at, what, expected);
 }
 
+/// What would be taken back where a step fails under `on_failure: undo`.
+struct Containments<'d> {
+    /// Steps that change the world, and whose change can be taken back.
+    steps: Vec<&'d Step>,
+    /// Questions to the graph that are left: they are as many as pairs of steps.
+    left: usize,
+}
+
+/// Containments that are named in a mistake.
+const NAMED: usize = 3;
+/// Questions to the graph about one playbook: all pairs of some hundreds of steps. Of more it is not counted how many
+/// containments there are beside those that are named.
+const COUNTED: usize = 100_000;
+/// Questions about one step once those are used up.
+const LOOKED_AT: usize = 64;
+
+impl<'d> Containments<'d> {
+    fn of(draft: &'d Draft<'_>, known: &Known<'_>) -> Self {
+        let contains = |step: &&Step| spec(step, known).is_some_and(|spec| changes(spec) && spec.undoable);
+        Self { steps: draft.steps.iter().map(|(step, _)| step).filter(contains).collect(), left: COUNTED }
+    }
+
+    /// Those that a step's failure would take back, for people; none if there is none.
+    fn taken_back(&mut self, step: &Step, graph: &Graph) -> Option<String> {
+        let most = self.left.max(LOOKED_AT).min(self.steps.len());
+        self.left -= most.min(self.left);
+        // What waits for its success has not begun when it fails.
+        let is_later = |other: &&&Step| other.when == When::Success && graph.is_ancestor(&step.id, &other.id);
+        let stand = self.steps[..most].iter().filter(|other| !is_later(other));
+        let mut names: Vec<String> = stand.map(|other| format!("`{}`", other.id)).collect();
+        let others = names.len().saturating_sub(NAMED);
+        names.truncate(NAMED);
+        match (others, most == self.steps.len()) {
+            (1.., true) => names.push(format!("{others} more")),
+            (1.., false) => names.push("more".to_owned()),
+            (0, _) => {}
+        }
+        (!names.is_empty()).then(|| and(&names))
+    }
+}
+
 /// The failure of a step that only looks or tells, and with it the end of what contains.
 fn takes_back(
     reader: &mut Reader<'_>,
-    draft: &Draft<'_>,
-    known: &Known<'_>,
+    contained: &mut Containments<'_>,
     graph: &Graph,
     (step, places): (&Step, &StepPlaces<'_>),
+    spec: Option<&'static ActionSpec>,
 ) {
     let only_looks = match &step.kind {
-        StepKind::Action { .. } => spec(step, known).is_some_and(|spec| !changes(spec)),
+        StepKind::Action { .. } => spec.is_some_and(|spec| !changes(spec)),
         StepKind::Script(_) | StepKind::Tell(_) => true,
         _ => false,
     };
     let (Some(at), true, OnFailure::Undo) = (places.on_failure, only_looks, step.on_failure) else { return };
-    let stands = |other: &&Step| {
-        // What waits for its success has not begun when it fails.
-        let is_later = other.when == When::Success && graph.is_ancestor(&step.id, &other.id);
-        !is_later && spec(other, known).is_some_and(|spec| changes(spec) && spec.undoable)
-    };
-    let all = draft.steps.iter().map(|(step, _)| step).filter(stands);
-    let ids: Vec<String> = all.map(|step| format!("`{}`", step.id)).collect();
-    if !ids.is_empty() {
-        let what = format!("should `{}` fail, {} would be taken back, which contains", step.id, and(&ids));
+    if let Some(names) = contained.taken_back(step, graph) {
+        let what = format!("should `{}` fail, {names} would be taken back, which contains", step.id);
         reader.warning(at, what, "`on_failure: continue`: a containment stands without its evidence");
     }
 }

@@ -193,7 +193,7 @@ fn unknown(reader: &mut Reader<'_>, at: Place, call: &Call<'_>) {
         false => ("function", one_of(functions::NAMES)),
     };
     let mistake = reader.source.error(at, format!("there is no {kind} `{}`", call.name));
-    reader.note(mistake.expected(expected).nearest(call.name, CALLS.iter().map(|(name, _)| *name)));
+    reader.note_near(mistake.expected(expected), call.name, CALLS.iter().map(|(name, _)| *name));
 }
 
 fn arguments(count: usize) -> &'static str {

@@ -18,11 +18,10 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
         let Some(spec) = known.action(action.as_str()) else {
             let names = || known.actions.iter().map(|spec| spec.name);
             let mistake = reader.source.error(at, format!("there is no action `{action}`"));
-            let mistake = mistake.expected("an action of this build; `quell action list` names them");
-            let mut mistake = mistake.nearest(action.as_str(), names());
+            let mut mistake = mistake.expected("an action of this build; `quell action list` names them");
             // `kill_process` is none, and has the words of one.
             let turned = || names().find(|name| words_of(name) == words_of(action.as_str())).map(str::to_owned);
-            mistake.nearest = mistake.nearest.take().or_else(turned);
+            mistake.nearest = reader.nearest(action.as_str(), names()).or_else(turned);
             reader.note(mistake);
             continue;
         };
@@ -89,7 +88,7 @@ fn object<'s>(reader: &mut Reader<'_>, schema: &'s Json, root: &Json, entries: &
             None => {
                 let names: Vec<&str> = properties.into_iter().flat_map(|all| all.keys()).map(String::as_str).collect();
                 let mistake = reader.source.error(entry.at, format!("`{whose}` has no input `{}`", entry.key));
-                reader.note(mistake.expected(one_of(&names)).nearest(&entry.key, names.iter().copied()));
+                reader.note_near(mistake.expected(one_of(&names)), &entry.key, names.iter().copied());
             }
         }
     }

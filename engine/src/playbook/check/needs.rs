@@ -16,7 +16,7 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>) -> Option<Graph>
             } else if !draft.has(need.as_str()) {
                 let mistake = reader.source.error(*at, format!("there is no step `{need}`"));
                 let ids = draft.ids.iter().map(String::as_str).filter(|id| *id != step.id.as_str());
-                reader.note(mistake.expected("the id of a step of this playbook").nearest(need.as_str(), ids));
+                reader.note_near(mistake.expected("the id of a step of this playbook"), need.as_str(), ids);
             } else if !seen.insert(need) {
                 reader.warning(*at, format!("step `{}` needs `{need}` twice", step.id), "each once");
             }

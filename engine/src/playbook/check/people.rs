@@ -30,7 +30,7 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
         {
             let mistake = reader.source.error(at, format!("there is no person `{name}` in escalation.yaml"));
             let all = people.people.keys().map(Name::as_str);
-            reader.note(mistake.expected("one of its `people`").nearest(name, all));
+            reader.note_near(mistake.expected("one of its `people`"), name, all);
         }
     }
 }
@@ -50,7 +50,7 @@ fn approvers(reader: &mut Reader<'_>, at: Place, name: &str, people: &People) {
         (_, Some(_)) => "one of its `approvers`".to_owned(),
         (_, None) => "`approvers` in it, of which there are none".to_owned(),
     };
-    reader.note(mistake.expected(expected).nearest(name, people.approvers.keys().map(Name::as_str)));
+    reader.note_near(mistake.expected(expected), name, people.approvers.keys().map(Name::as_str));
 }
 
 /// The name, where an expression is nothing but a text.

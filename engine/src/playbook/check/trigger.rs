@@ -17,7 +17,7 @@ pub(super) fn check(reader: &mut Reader<'_>, asked: &TriggerPlaces, known: &Know
         if mine.is_empty() {
             let mistake = reader.source.warning(*at, format!("no loaded rule is called `{name}`"));
             let names = rules.iter().map(|rule| rule.name.as_str());
-            reader.note(mistake.expected("a rule's name, id or file stem").nearest(name.as_str(), names));
+            reader.note_near(mistake.expected("a rule's name, id or file stem"), name.as_str(), names);
         } else {
             too_low(reader, *at, &format!("rule `{name}` is"), &mine, least);
         }
@@ -30,8 +30,8 @@ pub(super) fn check(reader: &mut Reader<'_>, asked: &TriggerPlaces, known: &Know
             let above = all().find(|other| is_below(tag, other)).map(|tag| tag.to_string());
             let mistake = reader.source.warning(*at, format!("no loaded rule has the tag `{tag}`"));
             let expected = "a tag as rules write it, like attack.t1059.004, or one above it, like attack.t1059";
-            let mut mistake = mistake.expected(expected).nearest(tag.as_str(), all().map(|tag| tag.as_str()));
-            mistake.nearest = above.or(mistake.nearest);
+            let mut mistake = mistake.expected(expected);
+            mistake.nearest = above.or_else(|| reader.nearest(tag.as_str(), all().map(|tag| tag.as_str())));
             reader.note(mistake);
         } else {
             too_low(reader, *at, &format!("every loaded rule with the tag `{tag}` is"), &mine, least);

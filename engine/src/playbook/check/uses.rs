@@ -12,6 +12,7 @@ use crate::playbook::expression::Expressions;
 use crate::playbook::gives::{self, EVERY_STEP};
 use crate::playbook::graph::Graph;
 use crate::playbook::names::{self, Names, Part, Use};
+use crate::playbook::sandbox::NO_SWITCH;
 use crate::playbook::secret;
 use quell_model::playbook::Step;
 use quell_model::{Json, Name, StepId, fields};
@@ -56,7 +57,7 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
                 what if what.starts_with("Invalid character") => {
                     "text in double quotes: within single ones stands one character"
                 }
-                what if what.contains("'switch'") => "`if` and `else`: `switch` is silent about values of another type",
+                what if what.contains("'switch'") => NO_SWITCH,
                 _ => "Rhai, as the reference of expressions has it",
             };
             reader.error(at, format!("{what} cannot be read: {}", error.what), expected);
@@ -105,7 +106,7 @@ impl Check<'_, '_> {
                 _ if names::ROOTS.contains(&root) => (format!("`{root}` is not known yet in a trigger"), one_of(&here)),
                 _ => (format!("there is no `{root}`"), one_of(&here)),
             };
-            return reader.note(reader.source.error(at, what).expected(expected).nearest(root, here.iter().copied()));
+            return reader.note_near(reader.source.error(at, what).expected(expected), root, here.iter().copied());
         }
         match root {
             "event" => {
@@ -172,7 +173,7 @@ impl Check<'_, '_> {
             _ => expected,
         };
         let mistake = reader.source.error(at, format!("there is no `{}` in {whose}", part.name));
-        reader.note(mistake.expected(expected).nearest(part.name, names));
+        reader.note_near(mistake.expected(expected), part.name, names);
     }
 
     fn event(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>) {
@@ -198,7 +199,7 @@ impl Check<'_, '_> {
             } else {
                 mistake = mistake.expected("a field of events");
             }
-            return reader.note(mistake.nearest(part.name, below.iter().copied()));
+            return reader.note_near(mistake, part.name, below.iter().copied());
         }
     }
 
@@ -214,7 +215,7 @@ impl Check<'_, '_> {
             if let Some(meant) = self.with_a_dash(found, part) {
                 return reader.note(mistake.expected(format!("`steps.{meant}`: in an expression `-` subtracts")));
             }
-            return reader.note(mistake.expected("the id of a step of this playbook").nearest(part.name, ids));
+            return reader.note_near(mistake.expected("the id of a step of this playbook"), part.name, ids);
         }
         let Some(step) = self.draft.step(part.name) else { return };
         if let (Some(number), Some(graph)) = (found.stands.step(), self.graph)
@@ -243,7 +244,8 @@ impl Check<'_, '_> {
         let rest = found.text.get(part.at + part.name.len()..)?;
         let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
         let meant = format!("{}{}", part.name, &rest[..end]).replace('-', "_");
-        let is_meant = |id: &String| id.replace('-', "_") == meant;
+        let dashes = |byte: u8| if byte == b'-' { b'_' } else { byte };
+        let is_meant = |id: &String| id.len() == meant.len() && id.bytes().map(dashes).eq(meant.bytes());
         (rest.starts_with('-') && self.draft.ids.iter().any(is_meant)).then_some(meant)
     }
 
@@ -256,7 +258,7 @@ impl Check<'_, '_> {
         }
         let at = self.place(reader, found, part);
         let mistake = reader.source.error(at, format!("step `{}` has no output `{}`", step.id, part.name));
-        reader.note(mistake.expected(one_of(&names)).nearest(part.name, names.iter().copied()));
+        reader.note_near(mistake.expected(one_of(&names)), part.name, names.iter().copied());
     }
 }
 

@@ -119,7 +119,7 @@ impl Reading<'_> {
         {
             let names = self.config.roles.names();
             let mistake = self.reader.source.error(at, format!("there is no role `{role}`"));
-            self.reader.note(mistake.expected(one_of(&names)).nearest(role, names.iter().copied()));
+            self.reader.note_near(mistake.expected(one_of(&names)), role, names.iter().copied());
         }
         let sum = fields.get("sha256").and_then(|node| self.sum(node, others));
         let person = fields.get("person").and_then(|node| self.reader.text(node, "`person`"));
@@ -173,7 +173,7 @@ impl Reading<'_> {
                 Some((_, permission)) => found.push(*permission),
                 None => {
                     let mistake = self.reader.source.error(at, format!("`{text}` is no permission"));
-                    self.reader.note(mistake.expected(one_of(&words)).nearest(text, words.iter().copied()));
+                    self.reader.note_near(mistake.expected(one_of(&words)), text, words.iter().copied());
                 }
             }
         }

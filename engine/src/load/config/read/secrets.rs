@@ -15,6 +15,12 @@ use std::path::Path;
 /// What a secret is written as.
 const EXPECTED: &str = "`{ env: NAME }` or `{ file: PATH }`, where the value is";
 
+/// Letters of a variable's name, and of a word of it: longer is what nobody gave a name.
+const LONGEST_VARIABLE: usize = 100;
+const LONGEST_WORD: usize = 24;
+/// From letters to digits and back, within a word.
+const MOST_TURNS: usize = 2;
+
 impl Reading<'_> {
     pub(super) fn secrets(&mut self, top: &Fields<'_>) {
         let Some(node) = top.get("secrets") else { return };
@@ -84,7 +90,11 @@ fn variable(reader: &mut Reader<'_>, name: &str, node: &Node) -> Option<SecretFr
         Value::Text(text) if is_a_variable(text) => Some(SecretFrom::Env(text.clone())),
         _ => {
             let what = format!("the `env` of the secret `{name}` is no name of an environment variable");
-            reader.error(node.at, what, "letters, digits and `_`");
+            reader.error(
+                node.at,
+                what,
+                "a name like `CI_TOKEN`, of the variable that holds the value; never the value",
+            );
             None
         }
     }
@@ -96,9 +106,21 @@ fn is_a_name(name: &str) -> bool {
         && can_be_named(name)
 }
 
+/// Whether a text is a variable's name, and looks like one: whoever writes the value in its place is told so, and it is
+/// shown to nobody. Tokens mix cases, and change between letters and digits within a word.
 fn is_a_variable(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    let is_upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let is_lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    name.len() <= LONGEST_VARIABLE
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().any(|c| c.is_ascii_alphabetic())
+        && (name.chars().all(is_upper) || name.chars().all(is_lower))
+        && name.split('_').all(|word| word.len() <= LONGEST_WORD && turns(word) <= MOST_TURNS)
+}
+
+/// How often a word goes from letters to digits, or back: once in `OAUTH2`, twice in `K8S`.
+fn turns(word: &str) -> usize {
+    word.as_bytes().windows(2).filter(|two| two[0].is_ascii_digit() != two[1].is_ascii_digit()).count()
 }
 
 /// Mistakes without the lines on which something of `secrets` stands, whatever they are about.
