@@ -232,6 +232,7 @@ impl Detector {
                     events: Vec::new(),
                     matched,
                     at: now,
+                    backfill: false,
                 });
             }
         }
@@ -285,6 +286,7 @@ impl Detector {
             events,
             matched,
             at: now,
+            backfill: false,
         });
     }
 
