@@ -161,6 +161,7 @@ fn answer(choice: &str) -> AnswerGiven {
         plan: None,
         by: "ana".into(),
         via: "socket".into(),
+        from: None,
         why: String::new(),
     }
 }
