@@ -1,11 +1,12 @@
 //! What the routes reach: the engine's thread, the journal, what the daemon knows of itself.
 
+use super::caller::{Connected, PeerProcess};
 use super::{Problem, Seats, Views};
 use crate::daemon::Desk;
 use axum::http::StatusCode;
 use quell_engine::run::{EngineHandle, Request};
 use quell_engine::store::{Journal, print_age};
-use quell_model::{StoreError, StreamId};
+use quell_model::{Origin, StoreError, StreamId};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -25,6 +26,11 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// Where on this host whoever is at the other end of the socket stands.
+    pub(super) fn origin(&self, peer: PeerProcess) -> Option<Box<Origin>> {
+        peer.0.map(|Connected { pid, uid, at }| Box::new(self.desk.origin(pid, uid, at)))
+    }
+
     /// Asks the engine.
     pub(super) async fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, Problem> {
         Ok(self.desk.ask(&self.engine, request).await?)

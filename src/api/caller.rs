@@ -3,7 +3,7 @@
 //!
 //! Root is `root (unverified)`: anybody may have become root, so it is nobody's second pair of eyes.
 
-use quell_model::Name;
+use quell_model::{Name, Stamp};
 
 /// Root, whoever that is.
 pub(super) const ROOT: &str = "root (unverified)";
@@ -47,6 +47,21 @@ pub(crate) enum Peer {
     Uid(Option<u32>),
     /// Somebody over TCP, whose token says who.
     Network,
+}
+
+/// The process at the other end of the socket when it was connected; none: the kernel did not say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerProcess(pub(crate) Option<Connected>);
+
+/// A process that was connected.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connected {
+    /// Its number.
+    pub(crate) pid: u32,
+    /// Its user.
+    pub(crate) uid: u32,
+    /// When: whoever began later and has that number is another.
+    pub(crate) at: Stamp,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! accept ─▶ a place, or closed ─▶ TLS within HANDSHAKE ─▶ head within HEAD ─▶ access ─▶ routes ─▶ taken within `write`
 //! ```
 
-use super::caller::Peer;
+use super::caller::{Connected, Peer, PeerProcess};
 use super::guest::{Answered, Guest, Outgoing, Received};
 use super::listen::{Accepted, Listener};
 use axum::Router;
@@ -19,11 +19,14 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use quell_engine::clock::SystemClock;
+use quell_model::Clock;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::unix::UCred;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -139,13 +142,14 @@ async fn connection(
     let from = accepted.from();
     let ended = match accepted {
         Accepted::Socket(stream) => {
-            let peer = Peer::Uid(stream.peer_cred().ok().map(|peer| peer.uid()));
-            exchange(patient(stream, write), peer, guest, router, end).await
+            let told = stream.peer_cred().ok();
+            let peer = Peer::Uid(told.map(|told| told.uid()));
+            exchange(patient(stream, write), (peer, connected(told)), guest, router, end).await
         }
-        Accepted::Tcp(stream, _, None) => exchange(patient(stream, write), Peer::Network, guest, router, end).await,
+        Accepted::Tcp(stream, _, None) => exchange(patient(stream, write), NETWORK, guest, router, end).await,
         // Below TLS: what it holds back itself is little.
         Accepted::Tcp(stream, _, Some(tls)) => match timeout(HANDSHAKE, tls.accept(patient(stream, write))).await {
-            Ok(Ok(stream)) => exchange(stream, Peer::Network, guest, router, end).await,
+            Ok(Ok(stream)) => exchange(stream, NETWORK, guest, router, end).await,
             Ok(Err(error)) => return tracing::debug!(%from, %error, "no TLS came about"),
             Err(_) => return tracing::debug!(%from, "no TLS came about in time"),
         },
@@ -153,6 +157,15 @@ async fn connection(
     if let Err(error) = ended {
         tracing::debug!(%from, %error, "a connection broke off");
     }
+}
+
+/// Whoever comes by TCP.
+const NETWORK: (Peer, PeerProcess) = (Peer::Network, PeerProcess(None));
+
+/// Which process has come by the socket, and when.
+fn connected(told: Option<UCred>) -> PeerProcess {
+    let process = told.and_then(|told| Some((u32::try_from(told.pid()?).ok()?, told.uid())));
+    PeerProcess(process.map(|(pid, uid)| Connected { pid, uid, at: SystemClock.now() }))
 }
 
 /// Fails a write of which its reader takes nothing for so long: hyper waits without an end.
@@ -164,7 +177,7 @@ fn patient<S: AsyncRead + AsyncWrite>(stream: S, write: Duration) -> std::pin::P
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send,
-    peer: Peer,
+    (peer, from): (Peer, PeerProcess),
     guest: Arc<Guest>,
     router: Router,
     mut end: watch::Receiver<bool>,
@@ -176,6 +189,7 @@ async fn exchange(
             let (head, body) = request.into_parts();
             let mut request = Request::from_parts(head, Body::new(Received::of(body, &guest)?));
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(from);
             match timeout(ANSWER, router.call(request)).await {
                 Ok(Ok(answer)) => Ok(answer.map(|body| Answered::of(body, guest))),
                 Ok(Err(never)) => match never {},

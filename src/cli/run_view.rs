@@ -162,6 +162,9 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
             let promise = serde_json::to_value(promise).unwrap_or_default();
             below(Ink::Dim, format!("repeated: {}", promise.as_str().unwrap_or_default().replace('_', " ")));
         }
+        for why in step.plan.iter().flat_map(|plan| &plan.would_fail) {
+            below(Ink::Bad, format!("would fail here: {why}"));
+        }
         for open in step.plan.iter().flat_map(|plan| &plan.still_open).filter(|_| !brief) {
             below(Ink::Warn, format!("still open: {open}"));
         }
@@ -226,7 +229,11 @@ fn questions(question: &QuestionView, part: &str, below: &dyn Fn(Ink, String)) {
     below(ink, format!("asks: {}{because}{who}", question.text));
     for answer in &question.answers {
         let by = answer.by.as_ref().map_or("nobody", |by| by.as_str());
-        let late = if answer.late { ", too late" } else { "" };
+        let late = match (answer.late, answer.refused) {
+            (true, _) => ", too late",
+            (_, true) => ", which does not count",
+            _ => "",
+        };
         let why = if answer.why.is_empty() { String::new() } else { format!(": {}", answer.why) };
         below(Ink::Dim, format!("{by}: {}{late}{why}", answer.choice));
     }

@@ -81,6 +81,7 @@ fn known<'a>(
         vars: config.file.is_some().then_some(&config.vars),
         secrets: config.file.is_some().then_some(&config.secrets),
         people,
+        personal_tokens: config.has_personal_tokens(),
         roles: Some(&config.roles),
         playbooks,
         ..Known::default()

@@ -32,7 +32,7 @@ use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
 use quell_engine::source::Snapshot;
 use quell_engine::store::Journal;
 use quell_model::playbook::{Playbook, StepKind};
-use quell_model::{Clock, Hash, Json, Name, Stamp};
+use quell_model::{Clock, Hash, Json, Name, Origin, Stamp};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -337,6 +337,11 @@ impl Desk {
         let is_new = facts.listen_failed != why;
         facts.listen_failed = why;
         is_new
+    }
+
+    /// Where the process stands that was connected then.
+    pub(crate) fn origin(&self, pid: u32, uid: u32, connected: Stamp) -> Origin {
+        quell_actions::process::origin(&self.world, pid, uid, connected)
     }
 
     /// Where the daemon is in its life from now on.

@@ -99,6 +99,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
         vars: Some(&config.vars),
         secrets: Some(&config.secrets),
         people: people.as_ref(),
+        personal_tokens: config.has_personal_tokens(),
         roles: Some(&config.roles),
         ..Known::default()
     };

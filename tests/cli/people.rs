@@ -240,3 +240,43 @@ fn the_check_names_whom_a_playbook_asks_in_vain() {
 fn open_to_all(file: &Path) {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o666)).unwrap();
 }
+
+/// What an intruder in bo's shell would do.
+#[test]
+fn nobody_answers_for_themselves_as_the_user_that_is_suspected() {
+    if !is_root("an answer of the suspect's own") {
+        return;
+    }
+    let home = Home::start(Some(&people(1)));
+    let node = home.daemon.status()["node"].as_str().unwrap().to_owned();
+    let file = home.keep.path().join("playbooks/ask.yaml");
+    let start = |uid: u32| {
+        let at = serde_json::json!({ "wall": "2026-11-29T12:00:00Z", "boot_ns": 1 });
+        let process = serde_json::json!({ "id": "1.1.1@another", "uid": uid, "euid": uid, "session": null });
+        let event = serde_json::json!({
+            "v": 1, "id": "e-1", "class": "process_creation", "source": "sensor", "node": node, "at": at, "seen": at,
+            "logsource": {}, "sigma": {}, "own": { "process": process }, "subject": "unknown",
+            "entity": { "kind": "node", "id": node, "node": node },
+        });
+        let event = write(home.keep.path(), "event.json", &event.to_string());
+        let begun =
+            home.daemon.ask_json(&["playbook", "run", file.to_str().unwrap(), "--event", event.to_str().unwrap()]);
+        let id = begun["id"].as_str().unwrap().to_owned();
+        home.client(ANA, &["run", "answer", &format!("{id}/sure"), "yes_sir"]).ends(0);
+        wait_until("bo is asked", || home.run(&id).to_string().contains("You?"));
+        id
+    };
+    let id = start(BO);
+    for _ in 0..2 {
+        let refused = home.client(BO, &["run", "answer", &format!("{id}/you"), "me"]).ends(4);
+        assert!(refused.err.contains("user id 64202") && refused.err.contains("suspect's own"), "{refused:?}");
+    }
+    let run = home.run(&id);
+    assert_eq!(run["state"], "waiting", "{run}");
+    let shown = home.daemon.ask(&["run", "show", &id]).ends(0).out;
+    assert_eq!(shown.matches("bo: me, which does not count").count(), 1, "{shown}");
+    // Of another user's process bo may say that it was them.
+    let other = start(STRANGER);
+    home.client(BO, &["run", "answer", &format!("{other}/you"), "me"]).ends(0);
+    wait_until("the run has ended", || home.run(&other)["state"] == "succeeded");
+}

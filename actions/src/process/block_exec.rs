@@ -266,6 +266,7 @@ impl Action for BlockExec {
                 .expect("what stood before has string keys only"),
             predicted: json!({ "path": path, "sha256": sha256 }),
             still_open,
+            would_fail: Vec::new(),
             already,
         })
     }

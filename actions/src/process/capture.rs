@@ -10,6 +10,7 @@ use super::fds::{self, FdKind, OpenFd};
 use super::hands::{Hands, input};
 use super::identity::{Held, cannot};
 use super::inspect::{gone, namespaces, parents, sockets};
+use super::may;
 use super::memory;
 use super::scope::{Circle, Scope};
 use super::sockets::Socket;
@@ -293,7 +294,10 @@ impl Action for Capture {
         if input.memory {
             calls.push(json!({ "call": "read", "of": "/proc/PID/mem", "at_most": input.max_bytes }));
         }
-        Ok(Plan { targets: circle.targets(world), calls, predicted: to_json(&Output::default()), ..Plan::default() })
+        let files: &[&str] = if input.memory { &["environ", "mem"] } else { &["environ"] };
+        let would_fail = may::read(world, input.process.pid, files);
+        let (targets, predicted) = (circle.targets(world), to_json(&Output::default()));
+        Ok(Plan { targets, calls, predicted, would_fail, ..Plan::default() })
     }
 
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {

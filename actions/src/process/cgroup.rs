@@ -136,6 +136,19 @@ impl Group {
         self.root.dir.join(self.path.trim_start_matches('/'))
     }
 
+    /// Whether this kernel gives it this file.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.dir().join(name).exists()
+    }
+
+    /// The file that holds all of it still.
+    pub(crate) fn freezer(&self) -> &'static str {
+        match self.root.kind {
+            CgroupKind::V2 => "cgroup.freeze",
+            CgroupKind::V1Freezer => "freezer.state",
+        }
+    }
+
     /// Everyone in it and below; none when it is gone.
     pub(crate) fn pids(&self) -> Result<Vec<u32>, ActionError> {
         let mut pids = Vec::new();

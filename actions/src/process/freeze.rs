@@ -7,6 +7,7 @@ use super::cgroup::{Group, Paths};
 use super::crowd::{Crowd, thread_states};
 use super::hands::{Hands, input};
 use super::identity::{self, cannot};
+use super::may;
 use super::order::Order;
 use super::scope::{Circle, Scope};
 use super::stat::{Stat, Status};
@@ -115,6 +116,7 @@ impl Freeze {
             calls: std::iter::once(order.to_json()).chain(calls(&circle)).collect(),
             before: serde_json::to_value(&before).expect("what stood before has string keys only"),
             predicted: json!({ "frozen": frozen }),
+            would_fail: refused(&circle),
             still_open,
             already,
         })
@@ -206,6 +208,14 @@ fn calls(circle: &Circle) -> Vec<Json> {
             let send = |member: &super::scope::Member| json!({ "call": "pidfd_send_signal", "signal": "STOP", "process": member.stat.label() });
             circle.members.iter().map(send).collect()
         }
+    }
+}
+
+/// What the kernel would refuse of it.
+fn refused(circle: &Circle) -> Vec<String> {
+    match &circle.group {
+        Some(group) => may::write(group, group.freezer()),
+        None => may::signal(circle),
     }
 }
 

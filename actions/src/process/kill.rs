@@ -20,6 +20,7 @@ use super::cgroup::Group;
 use super::crowd::{Crowd, InHand};
 use super::hands::{Hands, input};
 use super::identity;
+use super::may;
 use super::order::Order;
 use super::scope::{Circle, Scope};
 use super::target::{Seen, process_of};
@@ -164,6 +165,7 @@ impl Kill {
             before: Json::Null,
             already: circle.members.is_empty() && !circle.restless,
             predicted: to_json(&Output { killed, ..Output::default() }),
+            would_fail: refused(&circle),
             still_open: circle.unknown,
         })
     }
@@ -196,6 +198,14 @@ impl Kill {
             }
             cx.clock.sleep_until(now.after(step)).await;
         }
+    }
+}
+
+/// What the kernel would refuse of it: a cgroup ends all at once, or each is signalled.
+fn refused(circle: &Circle) -> Vec<String> {
+    match circle.group.as_ref().filter(|group| group.has("cgroup.kill")) {
+        Some(group) => may::write(group, "cgroup.kill"),
+        None => may::signal(circle),
     }
 }
 

@@ -16,8 +16,10 @@ mod hands;
 pub(crate) mod identity;
 pub mod inspect;
 pub mod kill;
+mod may;
 mod memory;
 mod order;
+mod origin;
 mod scope;
 mod sockets;
 mod stat;
@@ -27,6 +29,7 @@ mod tree;
 
 pub use credentials::Credential;
 pub use fds::{FdKind, OpenFd};
+pub use origin::origin;
 pub use scope::Scope;
 pub use sockets::Socket;
 pub use target::Seen;

@@ -162,6 +162,9 @@ pub struct Plan {
     /// What would still let an attacker through.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub still_open: Vec<String>,
+    /// What the world would refuse of it now, asked and not guessed: a permission that quell lacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub would_fail: Vec<String>,
     /// It is already so: nothing to do.
     #[serde(default)]
     pub already: bool,

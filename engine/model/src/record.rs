@@ -30,7 +30,7 @@ mod starts;
 pub mod stored;
 mod sub;
 pub use by_hand::{BreakerChanged, ModeChanged, PauseChanged, PersonActed, RunReopened};
-pub use detection::{Decided, DetectionAccepted, DetectionHeld, MomentDecided, TriggerDecision};
+pub use detection::{Decided, DetectionAccepted, DetectionHeld, DetectionJoined, MomentDecided, TriggerDecision};
 pub use exception::{ExceptionDrafted, NotExcepted};
 pub use incident::{
     AcknowledgementChanged, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned,
@@ -38,7 +38,9 @@ pub use incident::{
 };
 pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
-pub use question::{AnswerRemembered, AnswerTooLate, Intended, QuestionAnswered, QuestionAsked, QuestionKind};
+pub use question::{
+    AnswerRefused, AnswerRemembered, AnswerTooLate, Intended, QuestionAnswered, QuestionAsked, QuestionKind,
+};
 pub use reflex::{ReflexFired, Struck};
 pub use seal::{HeadsSealed, SealedHead};
 pub use source::SourceAdvanced;
@@ -192,6 +194,10 @@ bodies! {
     MomentDecided,
     /// An exception to the rules of a false positive was written, for a person to commit.
     ExceptionDrafted,
+    /// A detection joined an open run.
+    DetectionJoined,
+    /// A person's answer came by a way that does not count.
+    AnswerRefused,
     /// Where the streams stood: what ties them together.
     HeadsSealed,
     /// A source was read so far.

@@ -61,6 +61,8 @@ pub struct Known<'a> {
     pub secrets: Option<&'a BTreeMap<Name, SecretFrom>>,
     /// Who is who; none: names of people and approvers are not checked. Nobody in it: there is no escalation.yaml.
     pub people: Option<&'a People>,
+    /// Whether a token of quell.yaml speaks for a person.
+    pub personal_tokens: bool,
     /// What people in tests may have as roles; none: those that quell brings.
     pub roles: Option<&'a Roles>,
     /// Playbooks that steps may start besides those that are read.

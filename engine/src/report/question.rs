@@ -4,7 +4,7 @@
 //! what belongs to what was done.
 
 use super::run::{RunView, StepView, WaitView};
-use quell_model::record::{AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
+use quell_model::record::{AnswerRefused, AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 use quell_model::{Hash, Name, Stamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -56,6 +56,9 @@ pub struct AnswerView {
     pub why: String,
     /// It came when the question was over, and changed nothing.
     pub late: bool,
+    /// It came by a way that does not count, as from where the suspect stands, and changed nothing.
+    #[serde(default)]
+    pub refused: bool,
 }
 
 impl StepView {
@@ -96,6 +99,7 @@ impl StepView {
             via: answered.via.clone(),
             why: answered.why.clone(),
             late: false,
+            refused: false,
         });
         question.open = !answered.settles;
         if answered.settles && answered.question != QuestionKind::Confirm {
@@ -112,6 +116,21 @@ impl StepView {
             via: None,
             why: late.why.clone(),
             late: true,
+            refused: false,
+        });
+    }
+
+    pub(super) fn answer_refused(&mut self, at: Stamp, refused: &AnswerRefused) {
+        let mine = self.questions.iter_mut().rev().find(|question| question.kind == refused.question);
+        let Some(question) = mine else { return };
+        question.answers.push(AnswerView {
+            at,
+            choice: refused.choice.clone(),
+            by: Some(refused.by.clone()),
+            via: Some(refused.via.clone()),
+            why: refused.why.clone(),
+            late: false,
+            refused: true,
         });
     }
 

@@ -498,6 +498,7 @@ impl RunView {
             Body::QuestionAsked(asked) => self.begun(&asked.part, places).asked(at, asked),
             Body::QuestionAnswered(answered) => self.part(&answered.part, places).answered(at, answered),
             Body::AnswerTooLate(late) => self.part(&late.part, places).answered_late(at, late),
+            Body::AnswerRefused(refused) => self.part(&refused.part, places).answer_refused(at, refused),
             Body::RunFinished(finished) => {
                 (self.state, self.ended) = (finished.state, Some(at));
                 (self.summary, self.outputs) = (finished.summary.clone(), finished.outputs.clone());

@@ -154,7 +154,10 @@ impl Teller {
             Body::SubRunStarted(sub) => {
                 Some(format!("{} starts {} as run {}", self.name(&sub.part), sub.playbook, sub.run))
             }
-            Body::DefinitionPinned(_) | Body::StepProgressed(_) | Body::TimerFired(_) => None,
+            // A detection stands in its incident.
+            Body::DefinitionPinned(_) | Body::StepProgressed(_) | Body::TimerFired(_) | Body::DetectionJoined(_) => {
+                None
+            }
             Body::TimerSet(timer) => {
                 let most = print_duration(timer.until.since(record.at));
                 Some(format!("{} waits for {most} at most", self.name(&timer.part)))
@@ -306,6 +309,10 @@ impl Teller {
             Body::AnswerTooLate(late) => {
                 let (name, why) = (self.name(&late.part), cut(&late.why));
                 Some(format!("{name}: {} says {}, too late: {why}", late.by, late.choice))
+            }
+            Body::AnswerRefused(refused) => {
+                let (name, why) = (self.name(&refused.part), cut(&refused.why));
+                Some(format!("{name}: {} says {}, which does not count: {why}", refused.by, refused.choice))
             }
             Body::UndoFinished(finished) => {
                 Some(format!("{} {}: {}", self.name(&finished.part), finished.outcome, cut(&finished.proof)))

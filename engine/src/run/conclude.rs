@@ -57,6 +57,11 @@ impl Ending {
     /// It was so already, or is left at what it would have done.
     pub(super) fn left_at_plan(part: Part, action: Name, input: Json, plan: Plan, because: String) -> Self {
         let outcome = if plan.already { Outcome::Already } else { Outcome::Planned };
+        let because = match plan.would_fail.as_slice() {
+            [] => because,
+            _ if plan.already => because,
+            why => format!("{because}; it would fail here: {}", why.join("; ")),
+        };
         let (output, proof) = (plan.predicted.clone(), because.clone());
         let planned = StepPlanned { part, action, input, plan, because, outcome };
         Self { outcome, output, proof, planned: Some(planned), ..Self::default() }

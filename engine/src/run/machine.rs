@@ -21,7 +21,8 @@ use back::{Back, Undoing};
 use index::{Index, Turns, next_of_items};
 use quell_model::playbook::{OnFailure, Playbook, Step, When};
 use quell_model::record::{
-    Part, QuestionAnswered, QuestionAsked, QuestionKind, RunStarted, RunState, StepIntended, Stored, SubRunStarted,
+    DetectionJoined, Part, QuestionAnswered, QuestionAsked, QuestionKind, RunStarted, RunState, StepIntended, Stored,
+    SubRunStarted,
 };
 use quell_model::{Body, Hash, Json, Name, Outcome, RunId, Seq, Stamp, StepId};
 pub use question::{APPROVE, Approved, Asked};
@@ -226,6 +227,8 @@ pub struct Run {
     undo: Option<Undoing>,
     /// Questions that nobody has answered yet.
     asking: BTreeSet<(Part, QuestionKind)>,
+    /// What joined it after the detection that started it.
+    pub(super) joined: Vec<DetectionJoined>,
     index: Index,
 }
 
@@ -234,7 +237,6 @@ impl Run {
     #[must_use]
     pub fn new(playbook: Arc<Playbook>, started: RunStarted, began: Stamp) -> Self {
         let steps = playbook.steps.iter().map(|step| (step.id.clone(), Box::default())).collect();
-        let state = RunState::Running;
         let (asking, index) = (BTreeSet::new(), Index::new(&playbook));
         Self {
             playbook,
@@ -242,12 +244,13 @@ impl Run {
             began,
             seq: 1,
             steps,
-            state,
+            state: RunState::Running,
             cancelled: false,
             retried: BTreeSet::new(),
             ended: None,
             undo: None,
             asking,
+            joined: Vec::new(),
             index,
         }
     }
@@ -337,8 +340,8 @@ impl Run {
             Body::UndoFinished(finished) => self.undo_finished(finished),
             Body::TimerSet(timer) => self.timer_set(timer),
             Body::SubRunStarted(sub) => self.sub_started(sub),
-            Body::QuestionAsked(asked) => self.asked(at, asked),
-            Body::QuestionAnswered(answered) => self.answered(at, answered),
+            Body::DetectionJoined(joined) => self.joined.push(DetectionJoined::clone(joined)),
+            Body::QuestionAsked(_) | Body::QuestionAnswered(_) | Body::AnswerRefused(_) => self.questioned(at, body),
             Body::RunFinished(finished) => {
                 self.state = finished.state;
                 self.ended.get_or_insert(finished.state);

@@ -211,6 +211,8 @@ impl Tally {
                 | Body::RunFinished(_)
                 | Body::QuestionAnswered(_)
                 | Body::AnswerTooLate(_)
+                | Body::AnswerRefused(_)
+                | Body::DetectionJoined(_)
                 | Body::RunReopened(_)
                 | Body::SubRunStarted(_)
                 | Body::StepPlanned(_)

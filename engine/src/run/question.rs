@@ -24,7 +24,7 @@ use quell_model::playbook::{AskPerson, StepKind};
 use quell_model::record::{
     AnswerTooLate, Intended, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, UndoBegan,
 };
-use quell_model::{Body, Json, Kind, Name, Outcome, Plan, RunId, StepId, Stop, StreamId};
+use quell_model::{Body, Json, Kind, Name, Origin, Outcome, Plan, RunId, StepId, Stop, StreamId};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -38,7 +38,7 @@ const MOST_OF_RUN: usize = 100;
 const MOST_UNTRUSTED: usize = 50;
 
 const DENY: &str = "deny";
-const KEEP: &str = "keep";
+pub(super) const KEEP: &str = "keep";
 pub(super) const UNDO: &str = "undo";
 
 /// An answer, as it reaches the engine.
@@ -58,6 +58,8 @@ pub struct AnswerGiven {
     pub by: Name,
     /// By which way.
     pub via: Name,
+    /// By the socket: where on this host it came from.
+    pub from: Option<Box<Origin>>,
     /// Why, in their words.
     pub why: String,
 }
@@ -104,6 +106,8 @@ impl<W: Send + 'static> Core<W> {
             (_, 0) => format!("{action} {target}?"),
             _ => format!("{action} {target} and {more} more?"),
         };
+        let fails = plan.would_fail.iter().map(|why| format!("; it would fail here: {why}"));
+        let because = format!("{because}{}", fails.collect::<String>());
         let otherwise = if silence_acts { APPROVE } else { DENY };
         let asked = QuestionAsked {
             run: id.clone(),
@@ -186,6 +190,7 @@ impl<W: Send + 'static> Core<W> {
             let may_come =
                 asked.not_via.is_empty() || known.via.as_ref().is_some_and(|via| !asked.not_via.contains(via));
             may_come
+                && !self.may_be_suspects(&live.run, known)
                 && asked.choices.contains(&known.choice)
                 && self.does_not_count(&live.run, &asked, &known.by).is_none()
         };
@@ -373,6 +378,12 @@ impl<W: Send + 'static> Core<W> {
         }
         // Each asks for itself: who counts for one has perhaps answered another, or is not whom that one asks.
         let objections: Vec<Option<String>> = fitting.iter().map(|(_, asked)| self.objection(given, asked)).collect();
+        let ways: Vec<Option<String>> = fitting.iter().map(|(_, asked)| self.objection_to_way(given, asked)).collect();
+        for ((part, asked), why) in fitting.iter().zip(&ways) {
+            why.iter().for_each(|why| self.answer_refused(given, part, asked, why));
+        }
+        let objections: Vec<Option<String>> =
+            ways.into_iter().zip(objections).map(|(way, whose)| way.or(whose)).collect();
         if let Some(Some(why)) = objections.first().filter(|_| objections.iter().all(Option::is_some)) {
             return Err(Refusal::Denied(why.clone()));
         }
@@ -394,13 +405,25 @@ impl<W: Send + 'static> Core<W> {
 
     fn objection(&self, given: &AnswerGiven, asked: &Asked) -> Option<String> {
         let live = self.runs.get(&given.run)?;
-        if asked.question.not_via.contains(&given.via) {
-            return Some(format!("an answer by way of `{}` does not count here", given.via));
-        }
         if let Some((_, before)) = asked.said.iter().find(|(by, _)| *by == given.by) {
             return Some(format!("{} has said `{before}` already; somebody else has to as well", given.by));
         }
         self.does_not_count(&live.run, &asked.question, &given.by)
+    }
+
+    /// Why no answer counts that comes by this way from there.
+    fn objection_to_way(&self, given: &AnswerGiven, asked: &Asked) -> Option<String> {
+        if asked.question.not_via.contains(&given.via) {
+            return Some(format!("an answer by way of `{}` does not count here", given.via));
+        }
+        let live = self.runs.get(&given.run)?;
+        self.suspicion(&live.run, &given.by, &given.via, given.from.as_deref())
+    }
+
+    /// Whether what somebody said before came from where this run's suspect stands.
+    fn may_be_suspects(&self, run: &Run, known: &Known) -> bool {
+        let via = known.via.as_ref();
+        via.is_some_and(|via| self.suspicion(run, &known.by, via, known.from.as_deref()).is_some())
     }
 
     /// Why somebody's answer does not count for a question; none: it does.
@@ -423,6 +446,7 @@ impl<W: Send + 'static> Core<W> {
             choice: given.choice.clone(),
             by: Some(given.by.clone()),
             via: Some(given.via.clone()),
+            from: given.from.clone(),
             why: given.why.clone(),
             settles: !agrees || asked.said.len() + 1 >= quorum,
         }
@@ -522,7 +546,7 @@ fn may_answer<'a>(question: &'a QuestionAsked, requesters: Vec<&'a Name>, suspec
 }
 
 /// The parts that ask whether what they did is to stand.
-fn confirms<'a>(run: &'a Run, only: Option<&'a Part>) -> impl Iterator<Item = (&'a Part, &'a Asked)> {
+pub(super) fn confirms<'a>(run: &'a Run, only: Option<&'a Part>) -> impl Iterator<Item = (&'a Part, &'a Asked)> {
     run.questions().filter(move |(part, asked)| {
         asked.question.question == QuestionKind::Confirm && only.is_none_or(|only| only.covers(part))
     })

@@ -6,7 +6,7 @@
 use super::shell::Core;
 use crate::store::Journal;
 use quell_model::record::{AnswerRemembered, NewRecord, QuestionAnswered, QuestionAsked};
-use quell_model::{Body, Kind, Name, Stamp, StoreError};
+use quell_model::{Body, Kind, Name, Origin, Stamp, StoreError};
 use std::collections::HashMap;
 
 /// So many at once: beyond it people are asked again.
@@ -22,6 +22,8 @@ pub(super) struct Known {
     pub(super) by: Name,
     /// By which way it came.
     pub(super) via: Option<Name>,
+    /// From where on this host.
+    pub(super) from: Option<Box<Origin>>,
     /// By the boot clock.
     until: Stamp,
 }
@@ -37,8 +39,9 @@ impl Remembered {
     pub(super) fn of(asked: &QuestionAsked, answered: &QuestionAnswered) -> Option<AnswerRemembered> {
         let (lasts, by) = (asked.remember?, answered.by.clone().filter(|_| answered.settles)?);
         let (run, choice) = (asked.run.clone(), answered.choice.clone());
-        let (person, text, via) = (asked.person.clone(), asked.text.clone(), answered.via.clone());
-        Some(AnswerRemembered { run, person, text, choice, by, via, lasts })
+        let (person, text) = (asked.person.clone(), asked.text.clone());
+        let (via, from) = (answered.via.clone(), answered.from.clone());
+        Some(AnswerRemembered { run, person, text, choice, by, via, from, lasts })
     }
 
     /// What was answered to this question, if that still holds.
@@ -52,7 +55,8 @@ impl Remembered {
         }
         let key = (answer.person, answer.text);
         if self.0.len() < MOST || self.0.contains_key(&key) {
-            self.0.insert(key, Known { choice: answer.choice, by: answer.by, via: answer.via, until });
+            self.0
+                .insert(key, Known { choice: answer.choice, by: answer.by, via: answer.via, from: answer.from, until });
         }
     }
 }

@@ -5,7 +5,7 @@
 use super::job::Input;
 use super::question::AnswerGiven;
 use quell_model::record::{ExceptionDrafted, HeadsSealed, RecorderPinned};
-use quell_model::{Hash, IncidentId, Json, Mode, Name, RunId, StepId};
+use quell_model::{Hash, IncidentId, Json, Mode, Name, Origin, RunId, StepId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -99,6 +99,8 @@ pub enum Request {
         step: Option<StepId>,
         /// Who.
         by: Name,
+        /// From where on this host, where that is known: it may answer a question.
+        from: Option<Box<Origin>>,
         /// Why.
         why: String,
     },
@@ -121,6 +123,8 @@ pub enum Request {
         lasts: Option<Duration>,
         /// Who.
         by: Name,
+        /// From where on this host, where that is known: it may answer a question.
+        from: Option<Box<Origin>>,
     },
     /// A question is answered.
     Answer(Box<AnswerGiven>),

@@ -151,12 +151,13 @@ impl RunScope {
 
     fn with(run: &Run, people: &Arc<People>, steps: Json, detections: bool) -> Self {
         let started = &run.started;
-        let all = if started.detection.is_null() || !detections { json!([]) } else { json!([started.detection]) };
+        let joined = run.joined.iter().map(|joined| &joined.detection);
+        let all = std::iter::once(&started.detection).chain(joined).filter(|one| detections && !one.is_null());
         Self {
             steps,
             run: json!({ "id": started.run, "playbook": started.playbook, "mode": started.mode, "started": run.began.wall.to_string() }),
             incident: super::by_incident::incident_of(run),
-            detections: all,
+            detections: Json::Array(all.cloned().collect()),
             began: run.began.wall,
             people: Arc::clone(people),
             inputs: None,

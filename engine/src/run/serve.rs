@@ -52,9 +52,9 @@ impl<W: Send + 'static> Core<W> {
             Request::SetMode { playbook, to, definition, by, why } => {
                 self.set_mode(&playbook, (to, definition), by, why)
             }
-            Request::Undo { run, step, by, why } => self.undo(&run, step, &by, why),
+            Request::Undo { run, step, by, from, why } => self.undo(&run, step, (&by, from), why),
             Request::UndoIncident { incident, by, why } => self.undo_incident(&incident, &by, &why),
-            Request::Keep { run, step, lasts, by } => self.keep(&run, step, lasts, &by),
+            Request::Keep { run, step, lasts, by, from } => self.keep(&run, step, lasts, (&by, from)),
             Request::Answer(given) => self.answer_given(&given),
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
             Request::Reflex { fired } => self.reflex(fired),

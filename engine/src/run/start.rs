@@ -123,6 +123,7 @@ impl<W: Send + 'static> Core<W> {
         let wanted = answered || detection.rule.level >= self.definitions.incidents.min_level;
         // What ends a wait is there with the detection, or neither is.
         self.ink.hold();
+        self.join_runs(&seen, &decided, now);
         let (incident, opened) = if wanted {
             let (incident, opened) = self.join_or_open(detection, decided, now);
             (Some(incident), opened)

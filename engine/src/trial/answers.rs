@@ -181,6 +181,7 @@ impl Given {
             plan: None,
             by: self.by.clone().or(asked).unwrap_or_else(|| "somebody".into()),
             via: self.via.clone(),
+            from: None,
             why: self.why.clone(),
         }
     }

@@ -3,6 +3,7 @@
 //! Who counts is the engine's to say, by the people and approvers that it knows; under which name an answer came is `access`'s.
 
 use super::super::access::Via;
+use super::super::caller::PeerProcess;
 use super::super::given::{Given, bounded};
 use super::super::problem::{Absent, NotNow, Problem, TooLong, Unreadable, Wrong};
 use super::super::{App, Caller};
@@ -37,7 +38,7 @@ pub(in crate::api) struct GivenAnswer {
 
 /// Answer what a run asks
 ///
-/// 403: this caller may not answer it. 409: it is answered already, or asks about another plan.
+/// 403: this caller may not answer it, or answers from where the suspect stands. 409: it is answered already, or asks about another plan.
 #[utoipa::path(
     post, path = "/runs/{id}/answer", tag = "runs", extensions(("x-permission" = json!("answer"))),
     params(("id" = RunId, Path, description = "The run's id, as the list has it")),
@@ -51,6 +52,7 @@ pub(in crate::api) async fn answer(
     Path(run): Path<RunId>,
     ConnectInfo(Caller(by)): ConnectInfo<Caller>,
     Extension(Via(via)): Extension<Via>,
+    Extension(peer): Extension<PeerProcess>,
     State(app): State<App>,
     Given(given): Given<GivenAnswer>,
 ) -> Result<Json<AnswerTaken>, Problem> {
@@ -65,7 +67,8 @@ pub(in crate::api) async fn answer(
             );
         }
     };
-    let given = AnswerGiven { run, step, item, choice, plan, by, via: via.into(), why: bounded(why)? };
+    let given =
+        AnswerGiven { run, step, item, choice, plan, by, via: via.into(), from: app.origin(peer), why: bounded(why)? };
     Ok(Json(app.ask(Request::Answer(Box::new(given))).await?))
 }
 

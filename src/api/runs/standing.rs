@@ -1,11 +1,12 @@
 //! What stands of what a run did: taken back, or kept.
 
+use super::super::caller::PeerProcess;
 use super::super::given::{Given, bounded};
 use super::super::problem::{Absent, NotNow, Problem, TooLong, Unreadable, Wrong};
 use super::super::{App, Caller};
-use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use quell_engine::load::units;
 use quell_engine::run::Request;
 use quell_engine::run::answers::{RunKept, RunUndoing};
@@ -42,10 +43,11 @@ pub(in crate::api) struct Undo {
 pub(in crate::api) async fn undo(
     Path(run): Path<RunId>,
     ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    Extension(peer): Extension<PeerProcess>,
     State(app): State<App>,
     Given(Undo { step, why }): Given<Undo>,
 ) -> Result<Json<RunUndoing>, Problem> {
-    Ok(Json(app.ask(Request::Undo { run, step, by, why: bounded(why)? }).await?))
+    Ok(Json(app.ask(Request::Undo { run, step, by, from: app.origin(peer), why: bounded(why)? }).await?))
 }
 
 /// What is to stand for longer.
@@ -74,11 +76,12 @@ pub(in crate::api) struct Keep {
 pub(in crate::api) async fn keep(
     Path(run): Path<RunId>,
     ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    Extension(peer): Extension<PeerProcess>,
     State(app): State<App>,
     Given(Keep { step, lasts }): Given<Keep>,
 ) -> Result<Json<RunKept>, Problem> {
     let lasts = lasts.as_deref().map(duration).transpose()?;
-    Ok(Json(app.ask(Request::Keep { run, step, lasts, by }).await?))
+    Ok(Json(app.ask(Request::Keep { run, step, lasts, by, from: app.origin(peer) }).await?))
 }
 
 fn duration(text: &str) -> Result<Duration, Problem> {

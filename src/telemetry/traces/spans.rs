@@ -133,6 +133,14 @@ impl Trace {
                 let words = [("quell.choice", late.choice.to_string()), ("quell.by", late.by.to_string())];
                 self.event(late.part.to_string(), at, "answered too late", words);
             }
+            Body::AnswerRefused(refused) => {
+                let words = [
+                    ("quell.choice", refused.choice.to_string()),
+                    ("quell.by", refused.by.to_string()),
+                    ("quell.why", refused.why.clone()),
+                ];
+                self.event(refused.part.to_string(), at, "an answer was refused", words);
+            }
             Body::TimerSet(timer) => {
                 self.event(timer.part.to_string(), at, "waits", [("quell.what", timer.what.to_string())]);
             }
@@ -150,6 +158,10 @@ impl Trace {
             Body::PersonActed(acted) => {
                 let words = [("quell.by", acted.by.to_string()), ("quell.what", acted.what.to_string())];
                 self.events.push(event("a person acted", at, words));
+            }
+            Body::DetectionJoined(joined) => {
+                let rule = joined.detection.get("rule").and_then(|rule| rule.as_str()).unwrap_or_default();
+                self.events.push(event("a detection joined", at, [("quell.rule", rule.to_owned())]));
             }
             Body::RunReopened(reopened) => {
                 let words = [("quell.by", reopened.by.to_string()), ("quell.why", reopened.why.clone())];

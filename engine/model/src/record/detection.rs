@@ -2,6 +2,7 @@
 //!
 //! Owns their shapes, as `record` does for all others.
 
+use crate::Json;
 use crate::detection::Detection;
 use crate::hash::Hash;
 use crate::ids::{Name, RunId, Seq};
@@ -62,6 +63,15 @@ pub struct DetectionHeld {
     pub playbook: Option<Name>,
     /// Why, for people.
     pub reason: String,
+}
+
+/// See [`super::Kind::DetectionJoined`]. In the run's stream.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DetectionJoined {
+    /// As `detections` in expressions has it.
+    pub detection: Json,
+    /// Of its event what answers are compared with.
+    pub event: Json,
 }
 
 /// See [`super::Kind::MomentDecided`]. Written with the record of the moment.

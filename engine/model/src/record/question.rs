@@ -7,6 +7,7 @@ use crate::Json;
 use crate::action::Plan;
 use crate::hash::Hash;
 use crate::ids::{Name, RunId};
+use crate::origin::Origin;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -125,6 +126,9 @@ pub struct QuestionAnswered {
     /// By which way: `socket`, `token`, `slack`, `email`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<Name>,
+    /// By the socket: where on this host it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Box<Origin>>,
     /// Why: in their words, or why nobody was waited for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
@@ -136,7 +140,7 @@ impl QuestionAnswered {
     /// The answer that ends a question, by no way of its own.
     #[must_use]
     pub fn settling(part: Part, question: QuestionKind, choice: Name, by: Option<Name>, why: String) -> Self {
-        Self { part, question, choice, by, via: None, why, settles: true }
+        Self { part, question, choice, by, via: None, from: None, why, settles: true }
     }
 }
 
@@ -150,6 +154,26 @@ pub struct AnswerTooLate {
     /// Who.
     pub by: Name,
     /// What came before it, for people.
+    pub why: String,
+}
+
+/// See [`super::Kind::AnswerRefused`]. The question stays open.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AnswerRefused {
+    /// Of which part.
+    pub part: Part,
+    /// What about.
+    pub question: QuestionKind,
+    /// The answer that does not count.
+    pub choice: Name,
+    /// In whose name.
+    pub by: Name,
+    /// By which way.
+    pub via: Name,
+    /// Where on this host it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Box<Origin>>,
+    /// Why it does not count.
     pub why: String,
 }
 
@@ -170,6 +194,9 @@ pub struct AnswerRemembered {
     /// By which way, which another question may not take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<Name>,
+    /// Where on this host it came from, which may be suspected by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Box<Origin>>,
     /// For so long from now.
     pub lasts: Duration,
 }

@@ -325,6 +325,12 @@ impl Config {
         self.mode.strictest(own)
     }
 
+    /// Whether a token speaks for a person.
+    #[must_use]
+    pub fn has_personal_tokens(&self) -> bool {
+        self.listen.iter().flat_map(|listen| &listen.tokens).any(|token| token.person.is_some())
+    }
+
     /// Names in it that nothing has: playbooks under `playbooks.modes`, actions under `guard.limits`.
     #[must_use]
     pub fn check_names(&self, playbooks: &[Arc<Playbook>], actions: &[&'static ActionSpec]) -> Vec<Mistake> {

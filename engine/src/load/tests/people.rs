@@ -29,6 +29,33 @@ fn whom_a_playbook_asks_must_be_known() {
 }
 
 #[test]
+fn where_a_way_cannot_be_seen_the_check_says_so() {
+    let who = "people: { ana: {} }\n";
+    let people = escalation(Path::new("escalation.yaml"), who, &crate::load::Roles::default()).0.unwrap();
+    let said = |not_via: &str, personal_tokens: bool| {
+        let text = format!(
+            "playbook: p\non: {{ manual: true }}\nsteps:\n  you: {{ ask: {{ question: x, person: '${{{{ person_of(event.actor) }}}}', choices: [a, b], otherwise: a, not_via: {not_via} }} }}\n"
+        );
+        with_known(|known| {
+            let known = Known { people: Some(&people), personal_tokens, ..known.clone() };
+            let found = playbook(Path::new("p.yaml"), &text, &known).1;
+            found
+                .iter()
+                .filter(|mistake| mistake.what.contains("not_via") || mistake.what.contains("token"))
+                .map(|mistake| mistake.what.clone())
+                .collect::<Vec<_>>()
+                .join("; ")
+        })
+    };
+    assert_eq!(said("[]", false), "");
+    assert_eq!(said("[socket]", false), "");
+    assert!(said("[]", true).contains("a token of theirs answers from anywhere"));
+    assert_eq!(said("[token]", true), "");
+    assert!(said("[token, slack, email]", true).contains("leaves the socket alone"));
+    assert!(said("[token, slack, email, socket]", false).contains("leaves no way"));
+}
+
+#[test]
 fn without_people_a_question_says_who_will_answer() {
     let mistakes = asked(&People::default());
     assert!(mistakes.iter().all(|mistake| mistake.level < MistakeLevel::Error), "{mistakes:?}");

@@ -4,6 +4,7 @@
 
 use crate::load::Known;
 use crate::load::playbook::Draft;
+use crate::load::question::WAYS;
 use crate::load::reader::Reader;
 use crate::load::yaml::Place;
 use quell_model::playbook::StepKind;
@@ -32,6 +33,25 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
             let all = people.people.keys().map(Name::as_str);
             reader.note_near(mistake.expected("one of its `people`"), name, all);
         }
+        if !people.is_empty() {
+            ways(reader, at, &ask.not_via, known.personal_tokens);
+        }
+    }
+}
+
+/// By the socket the engine sees from where somebody answers. By the other ways only `not_via` keeps the suspect out.
+fn ways(reader: &mut Reader<'_>, at: Place, not_via: &[Name], personal_tokens: bool) {
+    let is_closed = |way: &str| not_via.iter().any(|closed| closed.as_str() == way);
+    if WAYS.iter().all(|way| *way == "socket" || is_closed(way)) {
+        let what = if is_closed("socket") {
+            "`not_via` leaves no way by which to answer"
+        } else {
+            "`not_via` leaves the socket alone, where nobody answers out of the session, or as the user, that is suspected"
+        };
+        reader.warning(at, what, "a way that stays open, like `not_via: [socket]`");
+    } else if personal_tokens && !is_closed("token") {
+        let what = "a token of theirs answers from anywhere, also out of the session that is suspected";
+        reader.warning(at, what, "`not_via: [token]`, unless no token of theirs lies where it may be taken");
     }
 }
 

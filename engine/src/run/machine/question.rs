@@ -4,8 +4,9 @@
 //! settles it is the only one that counts, and a run does not end before what it asked to confirm is answered.
 
 use super::{Command, Phase, Progress, Run, back::Back, back::parts_of};
-use quell_model::record::{Intended, Part, QuestionAnswered, QuestionAsked, QuestionKind};
-use quell_model::{Hash, Name, Outcome, Plan, Stamp};
+use quell_model::record::{AnswerRefused, Intended, Part, QuestionAnswered, QuestionAsked, QuestionKind};
+use quell_model::{Body, Hash, Name, Outcome, Plan, Stamp};
+use std::collections::BTreeSet;
 
 /// A question that was asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Asked {
     pub until: Stamp,
     /// Who has said what so far, without its being enough.
     pub said: Vec<(Name, Name)>,
+    /// Whose answers did not count for the way by which they came: by whom, by which way.
+    pub refused: BTreeSet<(Name, Name)>,
 }
 
 /// Who let a plan act.
@@ -48,13 +51,24 @@ impl Run {
         self.progress(part)?.intended
     }
 
-    pub(super) fn asked(&mut self, at: Stamp, asked: &QuestionAsked) {
+    /// A question was asked, was answered, or an answer to it did not count.
+    pub(super) fn questioned(&mut self, at: Stamp, body: &Body) {
+        match body {
+            Body::QuestionAsked(asked) => self.asked(at, asked),
+            Body::QuestionAnswered(answered) => self.answered(at, answered),
+            Body::AnswerRefused(refused) => self.answer_refused(refused),
+            _ => {}
+        }
+    }
+
+    fn asked(&mut self, at: Stamp, asked: &QuestionAsked) {
         if asked.question != QuestionKind::Confirm {
             self.begins(at, &asked.part);
         }
         let Some(progress) = self.progress_mut(&asked.part) else { return };
         let until = at.after(asked.within);
-        let new = Asked { question: Box::new(asked.clone()), at, until, said: Vec::new() };
+        let question = Box::new(asked.clone());
+        let new = Asked { question, at, until, said: Vec::new(), refused: BTreeSet::new() };
         if asked.question == QuestionKind::Confirm {
             progress.confirm = Some(new);
         } else {
@@ -81,7 +95,7 @@ impl Run {
         }
     }
 
-    pub(super) fn answered(&mut self, at: Stamp, answered: &QuestionAnswered) {
+    fn answered(&mut self, at: Stamp, answered: &QuestionAnswered) {
         let Some(progress) = self.progress_mut(&answered.part) else { return };
         if answered.question == QuestionKind::Confirm {
             if let Some(asked) = &mut progress.confirm {
@@ -103,6 +117,19 @@ impl Run {
         }
         if answered.settles {
             self.asking.remove(&(answered.part.clone(), answered.question));
+        }
+    }
+
+    /// An answer came by a way that does not count.
+    fn answer_refused(&mut self, refused: &AnswerRefused) {
+        let Some(progress) = self.progress_mut(&refused.part) else { return };
+        let asked = match (&mut progress.phase, refused.question) {
+            (_, QuestionKind::Confirm) => progress.confirm.as_mut(),
+            (Phase::Asking(asked), _) => Some(&mut **asked),
+            _ => None,
+        };
+        if let Some(asked) = asked {
+            asked.refused.insert((refused.by.clone(), refused.via.clone()));
         }
     }
 

@@ -3,11 +3,12 @@
 //! Owns the answers; what is asked for twice, or of what does not stand, is refused with a sentence.
 
 use super::super::answers::{self, IncidentUndoing, RunKept, RunUndoing};
+use super::super::question::{KEEP, UNDO};
 use super::super::request::Refusal;
 use super::super::shell::Core;
 use super::TAKES_NOTHING;
 use quell_model::record::{Part, SubRunStarted};
-use quell_model::{IncidentId, Json, Name, RunId, StepId, StreamId};
+use quell_model::{IncidentId, Json, Name, Origin, RunId, StepId, StreamId};
 use std::time::Duration;
 
 impl<W: Send + 'static> Core<W> {
@@ -16,9 +17,11 @@ impl<W: Send + 'static> Core<W> {
         &mut self,
         run: &RunId,
         step: Option<StepId>,
-        by: &Name,
+        (by, from): (&Name, Option<Box<Origin>>),
         why: String,
     ) -> Result<Json, Refusal> {
+        let only = step.clone().map(|step| Part { step, item: None });
+        self.may_confirm(run, only.as_ref(), UNDO, (by, from)).map_err(Refusal::Denied)?;
         self.undo_run(run, step, by, why).map(answers::json)
     }
 
@@ -95,7 +98,7 @@ impl<W: Send + 'static> Core<W> {
         run: &RunId,
         step: Option<StepId>,
         lasts: Option<Duration>,
-        by: &Name,
+        (by, from): (&Name, Option<Box<Origin>>),
     ) -> Result<Json, Refusal> {
         if !self.ink.has(&StreamId::run(run)) {
             return Err(Refusal::NotFound { kind: "run", id: run.to_string() });
@@ -112,6 +115,7 @@ impl<W: Send + 'static> Core<W> {
         if let Some(part) = standing.iter().find(goes) {
             return Err(Refusal::NotNow(format!("`{run}/{part}` is being taken back")));
         }
+        self.may_confirm(run, only.as_ref(), KEEP, (by, from)).map_err(Refusal::Denied)?;
         if let Some(why) = self.may_not_keep(run, only.as_ref(), by) {
             return Err(Refusal::Denied(why));
         }

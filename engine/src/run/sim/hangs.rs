@@ -43,7 +43,7 @@ fn ask(stage: &mut Stage, request: Request) -> Result<Json, Refusal> {
 }
 
 fn undo(run: &RunId) -> Request {
-    Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() }
+    Request::Undo { from: None, run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() }
 }
 
 fn run_of(stage: &Stage, playbook: &str) -> RunId {

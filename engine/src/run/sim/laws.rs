@@ -64,7 +64,7 @@ impl Scene {
 
     fn undo(&self, stage: &mut Stage) -> Option<Result<Json, Refusal>> {
         let run = only_run(stage);
-        let request = Request::Undo { run, step: None, by: "ann".into(), why: "a drill".into() };
+        let request = Request::Undo { from: None, run, step: None, by: "ann".into(), why: "a drill".into() };
         stage.alive(|life| life.core.asked(request))
     }
 

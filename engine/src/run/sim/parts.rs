@@ -66,12 +66,18 @@ fn played(stage: &mut Stage, playbook: &Arc<Playbook>) -> Vec<(String, bool)> {
         move || {
             let (run, step, choice, by) = (run.clone(), Some("which".into()), choice.into(), "bo".into());
             let (item, plan, via, why) = (None, None, "socket".into(), String::new());
-            Request::Answer(Box::new(AnswerGiven { run, step, item, choice, plan, by, via, why }))
+            Request::Answer(Box::new(AnswerGiven { run, step, item, choice, plan, by, via, from: None, why }))
         }
     };
     let undo = |step: Option<&'static str>| {
         let run = run.clone();
-        move || Request::Undo { run: run.clone(), step: step.map(Into::into), by: "ann".into(), why: String::new() }
+        move || Request::Undo {
+            from: None,
+            run: run.clone(),
+            step: step.map(Into::into),
+            by: "ann".into(),
+            why: String::new(),
+        }
     };
     ask(stage, answer("me"));
     let retry =

@@ -148,10 +148,10 @@ impl Day {
             0 => Request::Cancel { run, by },
             7 => Request::Retry { run, from: step, by, why },
             8 => Request::Skip { run, step: format!("s{}", self.seen % 5).as_str().into(), by, why },
-            1 | 2 => Request::Undo { run, step, by, why },
+            1 | 2 => Request::Undo { from: None, run, step, by, why },
             3 => {
                 let lasts = self.rng.of(&[None, Some(Duration::from_secs(60)), Some(Duration::from_secs(7200))]);
-                Request::Keep { run, step, lasts, by }
+                Request::Keep { from: None, run, step, lasts, by }
             }
             4 => {
                 self.paused = !self.paused;
@@ -188,7 +188,7 @@ impl Day {
         // Refused or not, as above.
         let _answer: Option<Result<Json, _>> = stage.alive(|life| life.core.asked(retry));
         let (by, why) = ("ann".into(), "not this".to_owned());
-        let undo = Request::Undo { run: run.clone(), step: Some(part.step), by, why };
+        let undo = Request::Undo { from: None, run: run.clone(), step: Some(part.step), by, why };
         let _answer: Option<Result<Json, _>> = stage.alive(|life| life.core.asked(undo));
     }
 
@@ -205,7 +205,7 @@ impl Day {
         let choice = if choices.is_empty() || self.rng.chance(5) { "approve".into() } else { self.rng.of(&choices) };
         let by = self.rng.of(&["ann", "bo", "cy", "bo", "cy", "nobody"]).into();
         let (via, why) = ("socket".into(), String::new());
-        let given = AnswerGiven { run, step, item: None, choice, plan: None, by, via, why };
+        let given = AnswerGiven { run, step, item: None, choice, plan: None, by, via, from: None, why };
         // Refused, too late or taken: the checks see what came of it.
         let _answer: Option<Result<Json, _>> = stage.alive(|life| life.core.asked(Request::Answer(Box::new(given))));
     }

@@ -96,6 +96,7 @@ fn what_is_to_be_asked_about_by_then_is_asked_about_and_counted_once() {
             plan: None,
             by: "ana".into(),
             via: "socket".into(),
+            from: None,
             why: String::new(),
         };
         stage.core.serve(Request::Answer(Box::new(answer))).unwrap();

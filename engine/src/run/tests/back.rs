@@ -9,11 +9,13 @@ mod by_hand;
 mod hangs;
 mod incidents;
 mod items;
+mod joined;
 mod pace;
 mod parts;
 mod promote;
 mod questions;
 mod remembered;
+mod suspicion;
 mod unknown;
 mod warm_up;
 
@@ -239,7 +241,7 @@ impl Yard {
 
     fn undo(&mut self, run: &RunId, step: Option<&str>) -> Result<Json, Refusal> {
         let step = step.map(StepId::from);
-        self.ask(Request::Undo { run: run.clone(), step, by: "ann".into(), why: "a drill".into() })
+        self.ask(Request::Undo { from: None, run: run.clone(), step, by: "ann".into(), why: "a drill".into() })
     }
 
     fn end_of(&self, run: &RunId) -> String {
@@ -350,8 +352,13 @@ fn a_busy_world_is_tried_again() {
     let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "a")]));
     yard.things.busy.store(2, Ordering::SeqCst);
     let run = yard.attack(1);
-    let before =
-        yard.stage.core.serve(Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: String::new() });
+    let before = yard.stage.core.serve(Request::Undo {
+        from: None,
+        run: run.clone(),
+        step: None,
+        by: "ann".into(),
+        why: String::new(),
+    });
     before.unwrap();
     for _ in 0..2 {
         assert!(!yard.stage.core.is_idle());
@@ -427,7 +434,7 @@ fn a_person_keeps_what_would_have_ended() {
     let step = with_lease(sets("one", &[], "process.freeze", "a"), HOUR, AtEnd::Undo);
     let mut yard = Yard::new(playbook_of(vec![step]));
     let run = yard.attack(1);
-    let keep = |lasts| Request::Keep { run: run.clone(), step: None, lasts, by: "ann".into() };
+    let keep = |lasts| Request::Keep { from: None, run: run.clone(), step: None, lasts, by: "ann".into() };
     yard.ask(keep(Some(3 * HOUR))).unwrap();
     yard.pass(2 * HOUR);
     assert_eq!(yard.things.stand(), ["a"]);
@@ -477,7 +484,13 @@ fn leases_and_undos_outlive_the_engine() {
     let run = yard.attack(1);
     yard.stage
         .core
-        .serve(Request::Undo { run: run.clone(), step: Some("two".into()), by: "ann".into(), why: String::new() })
+        .serve(Request::Undo {
+            from: None,
+            run: run.clone(),
+            step: Some("two".into()),
+            by: "ann".into(),
+            why: String::new(),
+        })
         .unwrap();
     let until = SystemClock.now().after(Duration::from_secs(20));
     while !yard.stage.story(&run).contains(&"UndoFailed".to_owned()) {

@@ -108,6 +108,7 @@ fn approves(run: &RunId, step: &str, item: Option<u32>) -> Request {
         plan: None,
         by: "root (unverified)".into(),
         via: "socket".into(),
+        from: None,
         why: String::new(),
     }))
 }
@@ -217,7 +218,7 @@ fn what_is_taken_back_after_a_crash_is_taken_back_by_its_whole_plan() {
     let mut stage = on(tempfile::tempdir().unwrap(), &verb, &playbook);
     let run = stage.attack(7);
     let mut stage = again(stage, &verb, &playbook);
-    let undo = Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() };
+    let undo = Request::Undo { from: None, run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() };
     stage.core.serve(undo).unwrap();
     stage.settle();
     assert_eq!(stage.story(&run).last().unwrap(), "RunFinished undone");

@@ -197,7 +197,7 @@ fn the_verb_has_the_value_and_nothing_that_is_kept_or_told_does() {
     }
     let printed = printed.lock().unwrap().concat();
     assert!(printed.contains("of something else") && !printed.contains(VALUE), "{printed}");
-    scene.ask(Request::Undo { run, step: Some("send".into()), by: "ann".into(), why: "enough".into() });
+    scene.ask(Request::Undo { from: None, run, step: Some("send".into()), by: "ann".into(), why: "enough".into() });
     assert_eq!(scene.said(), [format!("undo {VALUE}")]);
     for request in [Request::Status, Request::Stuck] {
         assert!(!holds(scene.ask(request).to_string().as_bytes(), VALUE));
@@ -225,6 +225,7 @@ fn it_is_read_in_the_moment_of_the_act() {
         plan: None,
         by: "ann".into(),
         via: "cli".into(),
+        from: None,
         why: String::new(),
     };
     scene.ask(Request::Answer(Box::new(yes)));

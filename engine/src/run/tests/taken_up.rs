@@ -197,6 +197,7 @@ fn answer(choice: &str) -> AnswerGiven {
         plan: None,
         by: "ana".into(),
         via: "socket".into(),
+        from: None,
         why: String::new(),
     }
 }
@@ -370,7 +371,7 @@ fn what_is_asked_about_and_left_is_told_as_unknown_unless_the_world_denies_it() 
         let (run, by, why): (RunId, Name, String) = ("r-1".into(), "ana".into(), "it is late".into());
         let request = match ends {
             "cancel" => Request::Cancel { run, by },
-            "undo" => Request::Undo { run, step: None, by, why },
+            "undo" => Request::Undo { run, step: None, by, why, from: None },
             _ => Request::Skip { run, step: "kill".into(), by, why },
         };
         stage.core.serve(request).unwrap();

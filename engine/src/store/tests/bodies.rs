@@ -92,6 +92,7 @@ fn plan() -> Plan {
         before: json!({"state": "S"}),
         predicted: json!({"killed": []}),
         still_open: vec!["the listener stays".into()],
+        would_fail: Vec::new(),
         already: false,
     }
 }
@@ -342,6 +343,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             choice: "approve".into(),
             by: Some("ana".into()),
             via: Some("socket".into()),
+            from: None,
             why: "seen in the console too".into(),
             settles: true,
         }
@@ -386,6 +388,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             choice: "me".into(),
             by: "ana".into(),
             via: Some("socket".into()),
+            from: None,
             lasts: Duration::from_secs(3600),
         }
         .into(),
@@ -418,6 +421,27 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             rules: vec!["download".into()],
             text: "title: \"False positive: Download\"\n".into(),
             left_out: vec![NotExcepted { rule: "words".into(), why: "it matched no field".into() }],
+        }
+        .into(),
+        DetectionJoined {
+            detection: json!({ "id": "d-2", "rule": "reverse-shell" }),
+            event: json!({ "node": "n", "process": { "id": "7.5.1@b" } }),
+        }
+        .into(),
+        AnswerRefused {
+            part: part(),
+            question: QuestionKind::Approve,
+            choice: "deny".into(),
+            by: "bo".into(),
+            via: "socket".into(),
+            from: Some(Box::new(Origin {
+                node: "n".into(),
+                processes: vec!["7.50000000.0@b".parse().unwrap()],
+                uid: 1000,
+                session: Some("3".into()),
+                cgroup: Some("/user.slice".into()),
+            })),
+            why: "it comes from the suspected login session 3".into(),
         }
         .into(),
         // A head would have to hold.

@@ -152,7 +152,7 @@ fn the_time_of_a_person_is_none_of_the_step_s() {
     yard.pass(Duration::from_secs(600));
     let (step, by, via) = (Some("cut".into()), "ana".into(), "socket".into());
     let (item, plan, why) = (None, None, String::new());
-    let given = AnswerGiven { run: run.clone(), step, item, choice: "approve".into(), plan, by, via, why };
+    let given = AnswerGiven { run: run.clone(), step, item, choice: "approve".into(), plan, by, via, from: None, why };
     yard.stage.core.serve(Request::Answer(Box::new(given))).unwrap();
     yard.stage.until(|stage| stage.story(&run).contains(&"StepFailed".to_owned()));
     yard.pass(Duration::from_secs(2));

@@ -10,7 +10,7 @@ impl Yard {
 
     fn keeps(&mut self, run: &RunId, lasts: Duration) {
         let (step, by) = (None, "ann".into());
-        let kept = self.stage.core.serve(Request::Keep { run: run.clone(), step, lasts: Some(lasts), by });
+        let kept = self.stage.core.serve(Request::Keep { from: None, run: run.clone(), step, lasts: Some(lasts), by });
         kept.unwrap();
     }
 }

@@ -22,7 +22,7 @@ impl Yard {
     ) -> Result<Json, Refusal> {
         let (run, step, item) = (run.clone(), Some(step.into()), Some(item));
         let (plan, via, why) = (None, "socket".into(), String::new());
-        let given = AnswerGiven { run, step, item, choice: choice.into(), plan, by: by.into(), via, why };
+        let given = AnswerGiven { run, step, item, choice: choice.into(), plan, by: by.into(), via, from: None, why };
         self.ask(Request::Answer(Box::new(given)))
     }
 }

@@ -175,7 +175,7 @@ fn what_says_when_to_come_again_is_not_asked_before_either_way() {
     yard.pass(MINUTE);
     assert_eq!(verb.did.lock().unwrap().len(), 1);
     verb.busy.store(1, Ordering::SeqCst);
-    let undo = Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() };
+    let undo = Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: "a drill".into(), from: None };
     yard.stage.core.serve(undo).unwrap();
     yard.stage.until(|stage| stage.story(&run).contains(&"UndoFailed".to_owned()));
     assert_eq!(again(&yard), Some(40 * MINUTE));

@@ -35,7 +35,8 @@ impl Yard {
         let (step, choice) = (Some("which".into()), choice.into());
         let (item, plan, by, via, why) = (None, None, "ann".into(), "socket".into(), String::new());
         let run = run.clone();
-        self.ask(Request::Answer(Box::new(AnswerGiven { run, step, item, choice, plan, by, via, why }))).unwrap();
+        self.ask(Request::Answer(Box::new(AnswerGiven { run, step, item, choice, plan, by, via, from: None, why })))
+            .unwrap();
     }
 
     /// Done with `a`, ended badly, and tried again from the question on: that waits, and `hold` still stands.
@@ -202,7 +203,7 @@ fn a_question_of_an_item_ends_with_its_step() {
     let run = yard.attack(1);
     let (step, item, choice) = (Some("each".into()), Some(0), "approve".into());
     let (plan, by, via, why) = (None, "ann".into(), "socket".into(), String::new());
-    let yes = AnswerGiven { run: run.clone(), step, item, choice, plan, by, via, why };
+    let yes = AnswerGiven { run: run.clone(), step, item, choice, plan, by, via, from: None, why };
     yard.ask(Request::Answer(Box::new(yes))).unwrap();
     assert_eq!((yard.things.said(), yard.stage.core.runs[&run].run.asks()), (vec!["+a".to_owned()], 2));
     yard.undo(&run, Some("each")).unwrap();

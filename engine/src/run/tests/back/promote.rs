@@ -31,7 +31,7 @@ impl Yard {
     fn approves(&mut self, run: &RunId, step: &str) {
         let (run, step, choice) = (run.clone(), Some(step.into()), "approve".into());
         let (by, via) = ("ann".into(), "socket".into());
-        let given = AnswerGiven { run, step, item: None, choice, plan: None, by, via, why: String::new() };
+        let given = AnswerGiven { run, step, item: None, choice, plan: None, by, via, from: None, why: String::new() };
         self.ask(Request::Answer(Box::new(given))).unwrap();
         self.stage.core.ink.commit();
     }

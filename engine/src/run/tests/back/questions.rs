@@ -38,6 +38,7 @@ impl Yard {
             plan: None,
             by: by.into(),
             via: "socket".into(),
+            from: None,
             why: String::new(),
         };
         let answer = self.ask(Request::Answer(Box::new(given)));
@@ -220,6 +221,7 @@ fn an_approved_plan_is_tried_again_without_a_second_question() {
         plan: None,
         by: "ana".into(),
         via: "socket".into(),
+        from: None,
         why: String::new(),
     };
     yard.stage.core.serve(Request::Answer(Box::new(given))).unwrap();
@@ -249,6 +251,7 @@ fn items_are_asked_about_at_once_and_one_answer_holds_for_all() {
         plan: None,
         by: "ana".into(),
         via: "socket".into(),
+        from: None,
         why: "that one is ours".into(),
     })))
     .unwrap();
@@ -270,6 +273,7 @@ fn an_answer_means_the_plan_that_was_shown() {
         plan: Some(Hash::of(b"another")),
         by: "ana".into(),
         via: "socket".into(),
+        from: None,
         why: String::new(),
     };
     let refused = yard.ask(Request::Answer(Box::new(given.clone())));
@@ -372,7 +376,7 @@ fn what_is_confirmed_stands_and_what_is_not_is_taken_back() {
 fn keeping_or_taking_back_answers_the_question_too() {
     let mut yard = Yard::new(playbook_of(vec![confirmed(sets("cut", &[], "cloud.cut", "a"), true)]));
     let kept = yard.attack(1);
-    yard.ask(Request::Keep { run: kept.clone(), step: None, lasts: Some(HOUR), by: "ana".into() }).unwrap();
+    yard.ask(Request::Keep { from: None, run: kept.clone(), step: None, lasts: Some(HOUR), by: "ana".into() }).unwrap();
     assert_eq!(yard.answers(&kept)[0].choice.as_str(), "keep");
     assert_eq!(yard.end_of(&kept), "RunFinished succeeded");
     let mut yard = Yard::new(playbook_of(vec![confirmed(sets("cut", &[], "cloud.cut", "a"), false)]));
@@ -390,7 +394,7 @@ fn whoever_does_not_count_keeps_nothing_that_others_are_asked_about() {
     let mut yard = Yard::new(playbook_of(vec![step]));
     yard.stage.core.definitions.people = people(1);
     let run = yard.attack(1);
-    let keep = |by: &str| Request::Keep { run: run.clone(), step: None, lasts: Some(HOUR), by: by.into() };
+    let keep = |by: &str| Request::Keep { from: None, run: run.clone(), step: None, lasts: Some(HOUR), by: by.into() };
     let refused = yard.ask(keep("bo")).unwrap_err();
     assert!(refused.to_string().contains("none of the approvers `security`"), "{refused}");
     assert!(yard.answers(&run).is_empty(), "the question stays open");
@@ -434,6 +438,7 @@ fn the_person_concerned_answers_and_nobody_for_them() {
         plan: None,
         by: "bo".into(),
         via: "slack".into(),
+        from: None,
         why: String::new(),
     };
     assert!(why(yard.ask(Request::Answer(Box::new(given)))).contains("by way of `slack`"));
