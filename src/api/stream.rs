@@ -27,6 +27,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinError;
 use utoipa::{IntoParams, ToSchema};
 
 /// Who follows at once: each has a connection, and reads every row that is committed.
@@ -157,7 +158,7 @@ pub(super) async fn follow(
     };
     let leave = Leave::new(app.seats.end.clone(), app.desk.access(), pass);
     let feed = app.view(move |journal| Feed::begin(journal, interest, after, leave)).await?;
-    let feed = Feed { _seat: Some(seat), ..feed };
+    let feed = Feed { seat: Some(Arc::new(seat)), ..feed };
     let events = futures_util::stream::unfold(feed, |feed| async { feed.next().await });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("alive")))
 }
@@ -217,8 +218,8 @@ struct Feed {
     head: watch::Receiver<i64>,
     leave: Leave,
     is_over: bool,
-    /// Given back when the client has gone.
-    _seat: Option<OwnedSemaphorePermit>,
+    /// Given back when the client has gone, and no look of it is under way any more.
+    seat: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Feed {
@@ -237,7 +238,7 @@ impl Feed {
             queue.extend(gap(journal, after, now)?.map(|gap| event("gap", &gap)));
         }
         let follower = Some(Follower::new(journal.clone(), interest, row));
-        Ok(Self { follower, queue, head, leave, is_over: false, _seat: None })
+        Ok(Self { follower, queue, head, leave, is_over: false, seat: None })
     }
 
     /// The next event, once there is one; none after the last.
@@ -256,8 +257,7 @@ impl Feed {
             let Some(mut follower) = self.follower.take() else {
                 return Some(self.last(EndReason::Broken, "the journal cannot be followed".to_owned()));
             };
-            // Beside the runtime: while the database refuses, its readers wait for its writer.
-            let looked = tokio::task::spawn_blocking(move || {
+            let looked = beside(self.seat.clone(), move || {
                 let looked = follower.look();
                 (follower, looked)
             });
@@ -295,6 +295,20 @@ impl Feed {
         self.is_over = true;
         (Ok(event("end", &End { why, text })), self)
     }
+}
+
+/// Beside the runtime: while the database refuses, its readers wait for its writer. Whoever goes meanwhile leaves the look behind,
+/// which keeps the seat to its end: a disk that hangs holds as many threads as there are seats, however often somebody comes again.
+async fn beside<T: Send + 'static>(
+    seat: Option<Arc<OwnedSemaphorePermit>>,
+    look: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let looks = move || {
+        let looked = look();
+        drop(seat);
+        looked
+    };
+    tokio::task::spawn_blocking(looks).await
 }
 
 fn event(name: &str, data: &impl Serialize) -> Event {
@@ -405,6 +419,27 @@ mod tests {
         assert!(goes_on && sent.is_ok());
         assert!(told(feed).await.0.contains("revoked"));
         journal.close();
+    }
+
+    #[tokio::test]
+    async fn who_goes_while_the_disk_hangs_leaves_the_seat_taken_until_the_look_is_over() {
+        let seats = Arc::new(Semaphore::new(1));
+        let seat = Some(Arc::new(Arc::clone(&seats).try_acquire_owned().unwrap()));
+        let (begins, has_begun) = tokio::sync::oneshot::channel();
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        let looks = beside(seat, move || {
+            begins.send(()).unwrap();
+            assert!(held.recv().is_err());
+        });
+        // The client has gone, and with it the feed.
+        tokio::select! {
+            _ = looks => panic!("it hangs"),
+            begun = has_begun => begun.unwrap(),
+        }
+        assert_eq!(seats.available_permits(), 0, "the next one would hold a thread as well");
+        drop(let_go);
+        let free = tokio::time::timeout(Duration::from_secs(60), seats.acquire()).await;
+        assert!(free.is_ok(), "the disk is back");
     }
 
     #[tokio::test]

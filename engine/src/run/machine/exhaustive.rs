@@ -181,7 +181,8 @@ fn items_exhaustively(
     let leaves: Vec<_> = items.iter().enumerate().filter(unknown).collect();
     let (asked, others): (Vec<_>, Vec<_>) = leaves.iter().partition(|(_, (_, progress))| asks(progress));
     let leave = |(at, _): &(usize, _)| Command::Leave { part: part_of(step, *at) };
-    let mut all_over = true;
+    out.extend(others.iter().chain(&asked).map(leave));
+    let mut all_over = leaves.is_empty();
     for (at, (item, progress)) in items.iter().enumerate() {
         if ended(progress) {
             continue;
@@ -205,8 +206,6 @@ fn items_exhaustively(
         all_over = false;
         next_of_part(part_of(step, at), item, progress, now, out);
     }
-    out.extend(others.iter().chain(&asked).map(leave));
-    all_over &= leaves.is_empty();
     if all_over {
         out.push(Command::Conclude { step: step.clone() });
     }
