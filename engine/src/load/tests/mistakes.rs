@@ -120,7 +120,9 @@ fn every_kind_of_mistake_is_told() {
         ("secrets", step("tell: \"${{ secrets.x }} ${{ person_off(event.actor) }}\"")),
         ("absent", step("tell: \"${{ event.pod.name }} ${{ event.pod?.name }} ${{ event.node.name }}\"")),
         ("absent where it is asked", step("if: \"${{ event.pod.name == \\\"x\\\" }}\"\ntell: \"${{ event.pod.name }}\"")),
-        ("absent and asked", step("if: \"${{ event.pod?.name == \\\"x\\\" || event.container != () }}\"\ntell: \"${{ event.pod.name }} ${{ event.container.id }}\"")),
+        ("absent and one of two asked", step("if: \"${{ event.pod?.name == \\\"x\\\" || event.container != () }}\"\ntell: \"${{ event.pod.name }} ${{ event.container.id }}\"")),
+        ("absent where it is", step("if: \"${{ event.pod == () }}\"\ntell: \"${{ event.pod.name }} ${{ if event.pod == () { event.pod.name } else { event.pod.uid } }}\"")),
+        ("absent and asked", step("if: \"${{ event.pod?.name == \\\"x\\\" && event.container != () }}\"\ntell: \"${{ event.pod.name }} ${{ event.container.id }}\"")),
         (
             "outputs of what ended badly",
             steps(

@@ -2,6 +2,7 @@
 //!
 //! Asks for `?.` where a walk would err. Warns and never forbids: who looks first in another way is right too.
 
+use super::asked::Asked;
 use super::uses::{Check, is_own};
 use crate::load::found::{Found, Stands};
 use crate::load::reader::Reader;
@@ -19,9 +20,7 @@ impl Check<'_, '_> {
         if self.draft.on.schedule.is_none() || found.stands == Stands::Trigger || !is_walked {
             return;
         }
-        let asks = |text: &str| text.contains("event != ()");
-        let step = self.step_of(found).and_then(|step| step.condition.as_ref());
-        if !asks(&found.text) && !step.is_some_and(|condition| asks(&condition.text)) {
+        if !self.is_asked(reader, found, used, "event") {
             let at = self.place(reader, found, &used.parts[0]);
             let what = "a run that `schedule` starts has no event";
             reader.warning(at, what, "`event?.…`, or `if: ${{ event != () }}` on the step");
@@ -35,11 +34,7 @@ impl Check<'_, '_> {
             return;
         }
         let Some((false, next)) = walked(used, count + 1) else { return };
-        // A condition that walks there itself errs where it is absent: it asks for nobody, itself included.
-        let step = self.step_of(found).and_then(|step| step.condition.as_ref());
-        let conditions = [self.draft.on.condition.as_ref(), step];
-        let asked = conditions.into_iter().flatten().any(|condition| asks(&condition.text, &group));
-        if asked || asks(&found.text, &group) {
+        if self.is_asked(reader, found, used, &group) {
             return;
         }
         let at = self.place(reader, found, &used.parts[count]);
@@ -60,8 +55,11 @@ impl Check<'_, '_> {
         let condition = mine.and_then(|mine| mine.condition.as_ref());
         let given = path(used, 3);
         let outcome = format!("steps.{}.outcome", step.id);
-        let looks = |text: &str| asks(text, &given) || text.contains(&outcome);
-        if looks(&found.text) || condition.is_some_and(|condition| looks(&condition.text)) {
+        let looks = |text: &str| text.contains(&outcome);
+        if self.is_asked(reader, found, used, &given)
+            || looks(&found.text)
+            || condition.is_some_and(|condition| looks(&condition.text))
+        {
             return;
         }
         let why = if mine.is_some_and(|mine| mine.when != When::Success) {
@@ -76,6 +74,19 @@ impl Check<'_, '_> {
         let at = self.place(reader, found, part);
         let what = format!("`{given}` can be absent: `{}` {why}", step.id);
         reader.warning(at, what, format!("`{given}?.{next}`"));
+    }
+
+    /// Whether something is there wherever this use of it is evaluated: by the expression itself, by the `if` of its step
+    /// or by that of the trigger. A condition vouches for others, and for itself only as far as it has come.
+    fn is_asked(&self, reader: &Reader<'_>, found: &Found, used: &Use<'_>, path: &str) -> bool {
+        let step = self.step_of(found).and_then(|step| step.condition.as_ref());
+        let itself = found.expression(reader.source);
+        let conditions = [self.draft.on.condition.as_ref(), step].into_iter().flatten();
+        let read = found.text.len() + conditions.clone().map(|other| other.text.len()).sum::<usize>();
+        let Some(left) = self.looks.get().checked_sub(read) else { return true };
+        self.looks.set(left);
+        Asked::of(&found.text, path).before(used.parts[0].at)
+            || conditions.filter(|other| **other != itself).any(|other| Asked::of(&other.text, path).when_true())
     }
 
     fn step_of(&self, found: &Found) -> Option<&Step> {
@@ -95,10 +106,4 @@ fn walked<'u>(used: &Use<'u>, count: usize) -> Option<(bool, &'u str)> {
         (None, Then::Call(optional)) => Some((optional, "…")),
         _ => None,
     }
-}
-
-/// Whether an expression looks whether something is there before it walks on: by `?.`, or against `()`.
-fn asks(text: &str, path: &str) -> bool {
-    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    ["?.", "!=()", "==()"].iter().any(|look| text.contains(&format!("{path}{look}")))
 }
