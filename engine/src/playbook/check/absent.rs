@@ -8,10 +8,19 @@ use crate::load::found::{Found, Stands};
 use crate::load::reader::Reader;
 use crate::playbook::gives::EVERY_STEP;
 use crate::playbook::names::{Then, Use};
+use crate::trigger::wants;
 use quell_model::playbook::{OnFailure, Step, When};
+use quell_model::{Class, Name, fields};
 
 /// Groups that most events lack.
-const OFTEN_ABSENT: &[&str] = &["event.pod", "event.container"];
+pub(super) const OFTEN_ABSENT: &[&str] = &["event.pod", "event.container"];
+
+/// Which of the rules that start a playbook match events without a group.
+enum Lacks {
+    All,
+    /// This one, and others do have it.
+    Some(Name),
+}
 
 impl Check<'_, '_> {
     /// A moment of a schedule has no event: it is walked with `?.`, or its presence is asked first.
@@ -27,18 +36,48 @@ impl Check<'_, '_> {
         }
     }
 
-    /// A group that most events lack is walked with `?.`, or its presence is asked first.
+    /// A group that most events lack, or those of a rule that starts the playbook, is walked with `?.`, or its presence is
+    /// asked first.
     pub(super) fn absent(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>, count: usize) {
         let group = path(used, count + 1);
-        if !OFTEN_ABSENT.contains(&group.as_str()) {
+        let Some((false, next)) = walked(used, count + 1) else { return };
+        let lacks = (count == 1).then(|| self.lacks(found, used)).flatten();
+        if lacks.is_none() && !OFTEN_ABSENT.contains(&group.as_str()) {
             return;
         }
-        let Some((false, next)) = walked(used, count + 1) else { return };
         if self.is_asked(reader, found, used, &group) {
             return;
         }
         let at = self.place(reader, found, &used.parts[count]);
-        reader.warning(at, format!("`{group}` can be absent"), format!("`{group}?.{next}`"));
+        match lacks {
+            Some(Lacks::All) => {
+                let what = format!("no rule that starts this playbook brings `{group}`");
+                reader.warning(at, what, "what the events of its rules have, or other rules");
+            }
+            Some(Lacks::Some(rule)) => {
+                let what = format!("`{group}` can be absent: the rule `{rule}` brings none");
+                reader.warning(at, what, format!("`{group}?.{next}`"));
+            }
+            None => reader.warning(at, format!("`{group}` can be absent"), format!("`{group}?.{next}`")),
+        }
+    }
+
+    /// Whether a rule that starts the playbook matches events without this group.
+    fn lacks(&self, found: &Found, used: &Use<'_>) -> Option<Lacks> {
+        let filter = self.draft.on.detections.as_ref()?;
+        // The event of a detection that is waited for is another.
+        let is_other = found.text[..used.parts[0].at].ends_with('.');
+        let (rules, group) = (self.known.rules.filter(|_| !is_other)?, used.parts.get(1)?.name);
+        let mut starting = rules
+            .iter()
+            .filter(|rule| wants(filter, rule))
+            .filter_map(|rule| Some((rule, self.known.brings.get(&rule.name)?)));
+        let has = |class: &Class| fields::is_known(*class, group);
+        let lacking = starting.clone().find(|(_, classes)| !classes.iter().all(has))?.0;
+        match starting.any(|(_, classes)| classes.iter().any(has)) {
+            true => Some(Lacks::Some(lacking.name.clone())),
+            false => Some(Lacks::All),
+        }
     }
 
     /// What a step gives is `()` unless it ended well: who may run without that walks through it with `?.`.

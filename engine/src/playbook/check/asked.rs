@@ -7,7 +7,9 @@
 //! Reads words and brackets, and runs nothing. What it does not understand has asked for nothing. Keeps true: a look
 //! counts only on the branch that it leads to.
 
+use super::absent::OFTEN_ABSENT;
 use crate::playbook::names::{Token, end_of_parameters, opens_a_closure, tokens};
+use quell_model::{Class, fields};
 use std::ops::Range;
 
 /// Words that begin a block of their own.
@@ -20,12 +22,14 @@ pub(super) struct Asked<'t> {
     text: &'t str,
     tokens: Vec<(Token<'t>, usize)>,
     path: Vec<&'t str>,
+    /// Classes of events that have what the path leads to.
+    classes: Vec<&'static str>,
 }
 
 impl<'t> Asked<'t> {
     /// Of an expression or a script: `event.pod`, say.
     pub(super) fn of(text: &'t str, path: &'t str) -> Self {
-        Self { text, tokens: tokens(text), path: path.split('.').collect() }
+        Self { text, tokens: tokens(text), path: path.split('.').collect(), classes: classes(path) }
     }
 
     /// Whether what stands at an offset is only run where the path leads to something.
@@ -150,7 +154,11 @@ impl<'t> Asked<'t> {
         [(left.clone(), right.clone()), (right, left)].into_iter().any(|(side, other)| {
             let is_unit = other.len() == 2 && self.is(other.start, '(') && self.is(other.start + 1, ')');
             let is_value = other.len() == 1 && matches!(self.token(other.start), Some(Token::Text(_) | Token::Literal));
+            let of_class = |word| self.classes.contains(&word) && self.is_class(side.clone());
             match is_unit {
+                _ if matches!(self.token(other.start), Some(Token::Text(word)) if is_value && of_class(word)) => {
+                    is_same
+                }
                 true => !is_same && (self.is_path(side.clone()) || self.walks(side)),
                 false => is_same && is_value && self.walks(side),
             }
@@ -160,6 +168,11 @@ impl<'t> Asked<'t> {
     /// Whether a part is the path itself.
     fn is_path(&self, range: Range<usize>) -> bool {
         self.behind_path(range.start) == Some(range.end)
+    }
+
+    /// Whether a part is the class of the event.
+    fn is_class(&self, range: Range<usize>) -> bool {
+        range.len() == 3 && self.word(range.start) == Some("event") && self.word(range.start + 2) == Some("class")
     }
 
     /// Whether a part walks through the path with `?.`, and gives nothing else where that leads to nothing.
@@ -309,6 +322,12 @@ impl<'t> Asked<'t> {
     }
 }
 
+/// The classes whose events always have a group: `event.network`. A container or a pod is no matter of the class.
+fn classes(path: &str) -> Vec<&'static str> {
+    let Some(group) = path.strip_prefix("event.").filter(|_| !OFTEN_ABSENT.contains(&path)) else { return Vec::new() };
+    Class::ALL.into_iter().filter(|class| fields::is_known(*class, group)).map(Class::as_str).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,6 +393,22 @@ mod tests {
             "let there = event.pod != (); @event.pod.name",
         ] {
             assert!(!asks(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_class_of_events_has_its_groups() {
+        let there = |text: &str, path| Asked::of(text, path).when_true();
+        assert!(there("event.class == \"network_connection\"", "event.network"));
+        assert!(there("event.class == \"file_event\" || event.class == \"process_creation\"", "event.process"));
+        for (text, path) in [
+            ("event.class != \"network_connection\"", "event.network"),
+            ("event.class == \"file_event\"", "event.network"),
+            ("event.class == \"network_connection\" || event.class == \"file_event\"", "event.network"),
+            ("event.source == \"network_connection\"", "event.network"),
+            ("event.class == \"process_creation\"", "event.pod"),
+        ] {
+            assert!(!there(text, path), "{text} {path}");
         }
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn can_be_named(id: &str) -> bool {
 
 pub(super) struct Check<'c, 'n> {
     pub(super) draft: &'c Draft<'n>,
-    known: &'c Known<'c>,
+    pub(super) known: &'c Known<'c>,
     graph: Option<&'c Graph>,
     /// What is left for looks into what expressions ask, in bytes: each reads the whole of its expression.
     pub(super) looks: Cell<usize>,
@@ -63,6 +63,7 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
                 what if what.starts_with("Invalid character") => {
                     "text in double quotes: within single ones stands one character"
                 }
+                what if what.contains("Expecting ';'") => "`;` at the end of the statement before",
                 what if what.contains("'switch'") => NO_SWITCH,
                 _ => "Rhai, as the reference of expressions has it",
             };
