@@ -140,6 +140,8 @@ impl Line {
         let marked: String = shown.chars().skip(at).take(mistake.span.length.max(1) as usize).collect();
         let dots = if skip > 0 { "…" } else { "" };
         let (before, marked) = (format!("{dots}{}", escape_line(&before)), escape_line(&marked));
+        // Behind the end of a line there is nothing to mark, and a mark without a character carries no words.
+        let marked = if marked.is_empty() { " ".to_owned() } else { marked };
         let rest: String = shown.chars().skip(at + mistake.span.length.max(1) as usize).collect();
         Self {
             name: clip(&mistake.file.display().to_string(), 4096),

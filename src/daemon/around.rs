@@ -50,7 +50,8 @@ pub(crate) struct Found {
 impl Found {
     /// What these playbooks, or files beside them, are held against.
     pub(crate) fn known<'a>(&'a self, rules: &'a [RuleRef]) -> Known<'a> {
-        known(&self.config, rules, self.people.as_ref(), &self.others)
+        let brings = self.rules.brings();
+        Known { brings, ..known(&self.config, rules, self.people.as_ref(), &self.others) }
     }
 
     /// What an engine would work by that has this playbook: nothing but a person starts one of these.
@@ -97,7 +98,9 @@ pub(crate) fn gather(asked: &Asked<'_>) -> Found {
     let refs: Vec<RuleRef> = rules.refs().cloned().collect();
     let others = others(&config, asked.paths);
     let sources: Vec<PlaybookSource> = asked.paths.iter().map(|path| source(path)).collect();
-    let (playbooks, found) = load::playbooks(&sources, &known(&config, &refs, people.as_ref(), &others));
+    let known = Known { brings: rules.brings(), ..known(&config, &refs, people.as_ref(), &others) };
+    let (playbooks, found) = load::playbooks(&sources, &known);
+    drop(known);
     mistakes.extend(found);
     Found { playbooks, mistakes, others, rules, config, people }
 }

@@ -96,6 +96,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     let known = Known {
         actions: quell_actions::specs(),
         rules: Some(&refs),
+        brings: rules.brings(),
         vars: Some(&config.vars),
         secrets: Some(&config.secrets),
         people: people.as_ref(),

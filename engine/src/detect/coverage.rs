@@ -121,6 +121,24 @@ pub(super) fn given(rule: &SigmaRule) -> Given {
     })
 }
 
+/// The classes of the events that a rule about this can match; none where it says nothing of their category, so that it
+/// may be any.
+pub(super) fn classes(logsource: &LogSource) -> Option<BTreeSet<Class>> {
+    const CLOTHED: [Class; 3] = [Class::ProcessCreation, Class::FileEvent, Class::NetworkConnection];
+    if logsource.category.is_none() && logsource.service.is_none() {
+        return None;
+    }
+    let fits = SOURCES.iter().filter(|source| source.fits(logsource));
+    Some(fits.fold(BTreeSet::new(), |mut all, source| {
+        match source.fields {
+            Fields::Any => all.extend([Class::Record]),
+            Fields::Of(class) => all.extend([class]),
+            Fields::Clothes => all.extend(CLOTHED),
+        }
+        all
+    }))
+}
+
 /// A logsource as people write it.
 pub(super) fn describe(logsource: &LogSource) -> String {
     let parts = [("category", &logsource.category), ("product", &logsource.product), ("service", &logsource.service)];

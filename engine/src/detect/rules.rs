@@ -6,17 +6,17 @@
 //! Loading never stops at a mistake: what can be used is, and the report has the rest. Rules of every status are
 //! loaded (`deprecated` and `unsupported` too) and counted by it; a rule without a level is `medium`.
 
-use super::auditd;
 use super::exception::Exception;
 use super::files::RuleSource;
 use super::gate::Gate;
 use super::loading;
 use super::report::RuleReport;
-use quell_model::{LogSource, Name, RuleRef};
+use super::{auditd, coverage};
+use quell_model::{Class, LogSource, Name, RuleRef};
 use rsigma_eval::result::MatchDetailLevel;
 use rsigma_eval::{CompiledRule, Engine, EvaluationResult, evaluate_rule};
 use rsigma_parser::CorrelationRule;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The rules of one logsource. The gate names the few that an event can match; an engine of its own for each rule makes
 /// the result without looking at the others.
@@ -95,6 +95,14 @@ impl Rules {
     /// How playbooks can call the rules, in the order of loading.
     pub fn refs(&self) -> impl Iterator<Item = &RuleRef> {
         self.refs.iter()
+    }
+
+    /// The classes of the events that each rule can match, by its name. Of a correlation, and of a rule that names no
+    /// category, nobody knows.
+    #[must_use]
+    pub fn brings(&self) -> BTreeMap<Name, BTreeSet<Class>> {
+        let of = |rule: &Rule| Some((rule.reference.name.clone(), coverage::classes(rule.logsource.as_ref()?)?));
+        self.rules.values().filter_map(of).filter(|(_, classes)| !classes.is_empty()).collect()
     }
 
     /// How many rules are in force, correlations included.

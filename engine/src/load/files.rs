@@ -8,6 +8,7 @@ use quell_model::{Mistake, Span};
 use rustix::fs::{FileType, Mode, Stat};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 /// Definitions are text that people write: no file is larger.
 const LARGEST: u64 = 4 * 1024 * 1024;
@@ -24,15 +25,23 @@ pub(crate) fn read(path: &Path) -> Result<String, Box<Mistake>> {
     }
     check(path, &stat)?;
     if u64::try_from(stat.st_size).unwrap_or(0) > LARGEST {
-        return Err(wrong(path, format!("it is larger than {LARGEST} bytes")));
+        let mut mistake = wrong(path, format!("it has {} bytes", stat.st_size));
+        mistake.expected = Some(format!("text that people write: {} MiB at most", LARGEST >> 20));
+        return Err(mistake);
     }
     let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let line =
-            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-        let span = Span { line: u32::try_from(line).unwrap_or(0), column: 1, length: 1 };
-        Box::new(Mistake::error(path, span, "it is no UTF-8").expected("text in UTF-8"))
-    })
+    String::from_utf8(bytes).map_err(|error| Box::new(no_utf8(path, &error)))
+}
+
+/// With the place of the first byte that is none.
+fn no_utf8(path: &Path, error: &FromUtf8Error) -> Mistake {
+    let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+    let line = good.matches('\n').count() + 1;
+    let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let narrow = |number: usize| u32::try_from(number).unwrap_or(0);
+    let span = Span { line: narrow(line), column: narrow(column), length: 1 };
+    Mistake::error(path, span, "the file is no UTF-8 from here on")
+        .expected("text in UTF-8: save the file in that encoding")
 }
 
 /// Refuses a file that others than root or the one who runs quell can change: the file, the folder that it stands in, and
@@ -169,7 +178,11 @@ mod tests {
         assert!(read(&file).is_ok());
         set(dir.path(), 0o755);
         std::fs::write(&file, b"a: 1\nb: \xff\n").unwrap();
-        assert_eq!(read(&file).unwrap_err().span.line, 2);
+        let span = read(&file).unwrap_err().span;
+        assert_eq!((span.line, span.column), (2, 4));
+        std::fs::write(&file, vec![b'a'; LARGEST as usize + 1]).unwrap();
+        let mistake = read(&file).unwrap_err();
+        assert!(mistake.what.contains("4194305 bytes") && mistake.expected.unwrap().contains("4 MiB"));
         assert!(read(dir.path()).unwrap_err().what.contains("no file"));
     }
 

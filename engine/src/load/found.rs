@@ -5,6 +5,7 @@
 
 use super::reader::Reader;
 use super::yaml::{Node, Place, Source, Value};
+use crate::playbook::names::ROOTS;
 use crate::playbook::template::{self, OPEN, Piece};
 use quell_model::playbook::Expression;
 
@@ -113,7 +114,7 @@ pub(crate) fn in_template(reader: &mut Reader<'_>, node: &Node, stands: Stands, 
 
 fn in_text(reader: &mut Reader<'_>, node: &Node, text: &str, stands: Stands, out: &mut Vec<Found>) {
     if !text.contains(OPEN) {
-        return;
+        return of_others(reader, node, text);
     }
     let offsets = lay_beside(reader.source, node, text);
     match template::pieces(text) {
@@ -135,6 +136,21 @@ fn in_text(reader: &mut Reader<'_>, node: &Node, text: &str, stands: Stands, out
             }
         }
         Err(template::Unclosed(at)) => unclosed(reader, &offsets, at, text),
+    }
+}
+
+/// `{{ event.node }}` and `${event.node}` are what other engines fill in; here they are told as they stand.
+fn of_others(reader: &mut Reader<'_>, node: &Node, text: &str) {
+    let names = |rest: &str| {
+        let rest = rest.trim_start();
+        let root = rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or_default();
+        ROOTS.contains(&root) && rest[root.len()..].starts_with(['.', '?'])
+    };
+    for open in ["{{", "${"] {
+        if text.match_indices(open).any(|(at, _)| names(&text[at + open.len()..])) {
+            let what = format!("`{open}` begins no expression: the text stays as it is");
+            return reader.warning(node.at, what, "`${{ … }}`");
+        }
     }
 }
 
@@ -191,7 +207,9 @@ pub(crate) fn whole(
             reader.error(node.at, format!("{what} has text beside its expression"), "one expression: ${{ … }}");
         }
     } else {
-        let near = if text.len() <= 60 { format!("${{{{ {text} }}}}") } else { "${{ … }}".to_owned() };
+        // `{{ x }}` and `${ x }` are what others write.
+        let inside = text.trim().trim_start_matches('$').trim_matches(['{', '}']).trim();
+        let near = if text.len() <= 60 { format!("${{{{ {inside} }}}}") } else { "${{ … }}".to_owned() };
         reader.error(node.at, format!("{what} is no expression"), near);
     }
     None

@@ -44,8 +44,8 @@ pub use written::yaml as playbook_yaml;
 
 use crate::playbook::gives::{self, Gives};
 use quell_model::playbook::Playbook;
-use quell_model::{ActionSpec, Json, Name, People, RuleRef};
-use std::collections::BTreeMap;
+use quell_model::{ActionSpec, Class, Json, Name, People, RuleRef};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What playbooks are held against.
@@ -55,6 +55,8 @@ pub struct Known<'a> {
     pub actions: Vec<&'static ActionSpec>,
     /// The rules that are loaded; none: rules are not checked.
     pub rules: Option<&'a [RuleRef]>,
+    /// The classes of the events that rules match, by name; of those that are not in it nobody knows.
+    pub brings: BTreeMap<Name, BTreeSet<Class>>,
     /// `vars` of quell.yaml; none: `vars` are not checked.
     pub vars: Option<&'a Json>,
     /// `secrets` of quell.yaml; none: their names are not checked.

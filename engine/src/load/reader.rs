@@ -152,6 +152,10 @@ impl<'s> Reader<'s> {
             let key = entry.key.as_str();
             if later.contains(&key) {
                 self.error(entry.at, format!("`{key}` is not available in this version"), "a file without it, for now");
+            } else if known.contains(&"action") && key.contains('.') {
+                // An action's name where its key is meant.
+                let mistake = self.source.error(entry.at, format!("unknown key `{key}` in {what}"));
+                self.note(mistake.expected(format!("`action: {key}`, and `with` beside it")));
             } else if !known.contains(&key) {
                 let mistake = self.source.error(entry.at, format!("unknown key `{key}` in {what}"));
                 self.note_near(mistake.expected(one_of(known)), key, known.iter().copied());

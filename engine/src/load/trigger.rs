@@ -64,7 +64,7 @@ pub(crate) fn by_hand() -> Trigger {
 pub(crate) fn read(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Found>) -> (Trigger, TriggerPlaces) {
     let mut trigger = by_hand();
     let mut places = TriggerPlaces::default();
-    let Some(fields) = reader.fields(node, "`on`", KEYS, &[]) else { return (trigger, places) };
+    let Some(fields) = keys(reader, node) else { return (trigger, places) };
     if let Some(node) = fields.get("detections") {
         trigger.detections = Some(detections(reader, node, &mut places));
     }
@@ -109,6 +109,24 @@ pub(crate) fn read(reader: &mut Reader<'_>, node: &Node, out: &mut Vec<Found>) -
         }
     }
     (trigger, places)
+}
+
+/// The keys of `on`. Those of `detections` that stand beside it are told where they belong.
+fn keys<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<Fields<'n>> {
+    let Value::Map(entries) = &node.value else {
+        let expected = "a map, like `on: { detections: { rules: [NAME] } }`";
+        reader.error(node.at, format!("`on` is {}", node.kind()), expected);
+        return None;
+    };
+    for entry in entries.iter().filter(|entry| FILTER.contains(&entry.key.as_str())) {
+        let key = &entry.key;
+        reader.error(entry.at, format!("`{key}` stands right in `on`"), format!("`detections: {{ {key}: … }}`"));
+    }
+    let known: Vec<&str> = KEYS.iter().chain(FILTER).copied().collect();
+    if entries.iter().all(|entry| known.contains(&entry.key.as_str())) {
+        return reader.fields(node, "`on`", &known, &[]);
+    }
+    reader.fields(node, "`on`", KEYS, &[])
 }
 
 /// A moment of incidents, or a list of them.

@@ -281,6 +281,9 @@ fn syntax(error: &serde_saphyr::Error, source: &Source) -> Mistake {
     let what = full.lines().next().unwrap_or_default();
     let what = what.split(" at line ").next().unwrap_or(what);
     let what = what.strip_prefix("error: ").unwrap_or(what);
+    if what.contains("null into string") {
+        return source.error(place, "a key is `null`").expected("text as a key: in quotes, if this word is meant");
+    }
     if what.starts_with("multiple YAML documents") {
         return source.error(place, "a second document begins here").expected("one document a file");
     }
@@ -288,7 +291,9 @@ fn syntax(error: &serde_saphyr::Error, source: &Source) -> Mistake {
     let mut near = (place.line.saturating_sub(1)..=place.line).rev().filter_map(|line| source.line(line));
     match near.find_map(around_expression) {
         Some(expected) => mistake.expected(expected),
-        None if what.contains("tabs") => mistake.expected("blanks: YAML takes no tabs for indentation"),
+        None if what.contains("tabs") || what.contains("a tab") => {
+            mistake.expected("blanks: YAML takes no tabs for indentation")
+        }
         None if what.contains("expected key") || what.contains("'-' indicator") => {
             mistake.expected("the same indentation as what stands beside it")
         }
@@ -307,6 +312,9 @@ const MEANT: &[(&str, &str)] = &[
     ("bracket", "for each `[` its `]` and for each `{` its `}`"),
     ("trailing content", "nothing behind the quote that ends a text: one within it is `\\\"` in \"…\" and `''` in '…'"),
     ("escape", "an escape that there is, like `\\n` or `\\\\`; within '…' a backslash is itself"),
+    ("string scalar", "text as a key, no list or map"),
+    ("merge value", "behind `<<:` an alias of a map (`*name`), or a list of them"),
+    ("unexpected character", "text without invisible characters; in \"…\" one is written `\\x00`"),
     ("unexpected EOF", "the rest of it: the file ends within a list or map"),
 ];
 
@@ -320,6 +328,9 @@ fn around_expression(line: &str) -> Option<&'static str> {
         return stops.then_some("`\\\"` for a quote within \"…\", or the whole value within '…'");
     }
     let quoted = is_within('\'');
+    if quoted && inside.replace("''", "").contains('\'') {
+        return Some("texts of the expression in double quotes: '${{ … == \"x\" }}'");
+    }
     let expected = "an expression in quotes (\"${{ … }}\"), where braces, `: ` or ` #` would mean something to YAML";
     (!quoted).then_some(expected)
 }

@@ -243,12 +243,13 @@ fn words<'t>(tokens: &[(Token<'t>, usize)]) -> impl Iterator<Item = &'t str> {
 }
 
 /// Where the parameters of a closure end that begin at `from`: the place of the second `|`.
-fn end_of_parameters(tokens: &[(Token<'_>, usize)], from: usize) -> usize {
+pub(crate) fn end_of_parameters(tokens: &[(Token<'_>, usize)], from: usize) -> usize {
     let is_parameter = |(token, _): &&(Token<'_>, usize)| matches!(token, Token::Word(_) | Token::Mark(','));
     from + tokens.get(from..).unwrap_or_default().iter().take_while(is_parameter).count()
 }
 
-fn opens_a_closure(tokens: &[(Token<'_>, usize)], i: usize) -> bool {
+/// Whether a bar at this place opens the parameters of a closure.
+pub(crate) fn opens_a_closure(tokens: &[(Token<'_>, usize)], i: usize) -> bool {
     match i.checked_sub(1).map(|before| tokens[before].0) {
         None => true,
         // A bar before it ended the parameters of the closure that gives this one.

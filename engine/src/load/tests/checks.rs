@@ -160,6 +160,41 @@ fn what_would_be_taken_back_is_told_in_one_line_a_step() {
     assert!(many[99].contains("`h2` and more would"), "beyond the bound nobody counts: {}", many[99]);
 }
 
+/// Of a rule about processes there is no file, and of one that counts others nobody knows.
+#[test]
+fn a_group_that_events_of_the_starting_rules_lack_is_asked_for() {
+    use quell_model::Class::{FileEvent, ProcessCreation};
+    let brings = [("reverse-shell", ProcessCreation), ("crypto-miner", ProcessCreation), ("python", FileEvent)];
+    let told = |on: &str, tell: &str| {
+        with(|known| {
+            let brings = brings.iter().map(|(name, class)| ((*name).into(), [*class].into())).collect();
+            let known = Known { brings, ..known.clone() };
+            let text = format!("playbook: p\non: {{ detections: {on} }}\nsteps: {{ s: {{ {tell} }} }}\n");
+            playbook(Path::new("p.yaml"), &text, &known).1
+        })
+        .into_iter()
+        .map(|mistake| (mistake.what, mistake.expected.unwrap_or_default()))
+        .collect::<Vec<_>>()
+    };
+    let (processes, both) = ("{ rules: [reverse-shell, crypto-miner] }", "{ rules: [reverse-shell, python] }");
+    let file = "tell: '${{ event.file.path }}'";
+    let none = "no rule that starts this playbook brings `event.file`".to_owned();
+    assert_eq!(told(processes, file), [(none, "what the events of its rules have, or other rules".to_owned())]);
+    let some = "`event.file` can be absent: the rule `reverse-shell` brings none".to_owned();
+    assert_eq!(told(both, file), [(some, "`event.file?.path`".to_owned())]);
+    for (on, tell) in [
+        (both, "tell: '${{ event.file?.path }}'"),
+        (both, "tell: '${{ if event.file != () { event.file.path } else { event.process.image } }}'"),
+        (both, "if: '${{ event.file != () }}', tell: '${{ event.file.path }}'"),
+        (both, "tell: '${{ event.process.image }} ${{ event.node }} ${{ event.file }}'"),
+        ("{ rules: [python] }", file),
+        ("{ rules: [look-around] }", file),
+        (processes, "wait: { until: { rules: [python], if: '${{ seen.event.file.path == \"x\" }}' }, timeout: 1m }"),
+    ] {
+        assert_eq!(told(on, tell), [], "{on} {tell}");
+    }
+}
+
 #[test]
 fn what_is_right_is_not_told() {
     let kill = "action: process.kill, with: { process: \"1.2.3@b\" }";

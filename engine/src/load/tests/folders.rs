@@ -102,7 +102,7 @@ fn scripts_are_read_beside_yaml_and_by_their_name() {
     for part in [
         "one.yaml:1:1 error: two playbooks are called `one`",
         "words.rhai error: the script makes no playbook",
-        "bytes.rhai:2:1 error: it is no UTF-8",
+        "bytes.rhai:2:4 error: the file is no UTF-8 from here on",
     ] {
         assert!(said.contains(part), "no {part} in {said}");
     }

@@ -127,3 +127,15 @@ fn ten_thousand_mistakes_among_ten_thousand_names_are_all_told() {
     let (_, mistakes) = load("playbook: p\nsteps: { step_1: { tell: x }, b: { needs: [stp_1], tell: x } }\n");
     assert_eq!(mistakes[0].nearest.as_deref(), Some("step_1"));
 }
+
+/// Each use is looked at beside all that stands before it.
+#[test]
+fn what_is_asked_in_a_very_long_expression_is_looked_at_within_a_bound() {
+    let uses = format!("[{}]", vec!["event.pod.name"; 20_000].join(", "));
+    let (_, mistakes) = load(&format!("playbook: p\nsteps: {{ s: {{ script: '#{{ a: {uses} }}' }} }}\n"));
+    assert!((1..1_000).contains(&mistakes.len()), "{}", mistakes.len());
+    let choices = "if 1 == 2 { 1 } else ".repeat(20_000);
+    let (playbook, mistakes) =
+        load(&format!("playbook: p\nsteps: {{ s: {{ script: '{choices} {{ #{{ a: event.pod.name }} }}' }} }}\n"));
+    assert!(playbook.is_some() || !mistakes.is_empty());
+}

@@ -2,15 +2,25 @@
 //!
 //! Asks for `?.` where a walk would err. Warns and never forbids: who looks first in another way is right too.
 
+use super::asked::Asked;
 use super::uses::{Check, is_own};
 use crate::load::found::{Found, Stands};
 use crate::load::reader::Reader;
 use crate::playbook::gives::EVERY_STEP;
 use crate::playbook::names::{Then, Use};
+use crate::trigger::wants;
 use quell_model::playbook::{OnFailure, Step, When};
+use quell_model::{Class, Name, fields};
 
 /// Groups that most events lack.
-const OFTEN_ABSENT: &[&str] = &["event.pod", "event.container"];
+pub(super) const OFTEN_ABSENT: &[&str] = &["event.pod", "event.container"];
+
+/// Which of the rules that start a playbook match events without a group.
+enum Lacks {
+    All,
+    /// This one, and others do have it.
+    Some(Name),
+}
 
 impl Check<'_, '_> {
     /// A moment of a schedule has no event: it is walked with `?.`, or its presence is asked first.
@@ -19,31 +29,55 @@ impl Check<'_, '_> {
         if self.draft.on.schedule.is_none() || found.stands == Stands::Trigger || !is_walked {
             return;
         }
-        let asks = |text: &str| text.contains("event != ()");
-        let step = self.step_of(found).and_then(|step| step.condition.as_ref());
-        if !asks(&found.text) && !step.is_some_and(|condition| asks(&condition.text)) {
+        if !self.is_asked(reader, found, used, "event") {
             let at = self.place(reader, found, &used.parts[0]);
             let what = "a run that `schedule` starts has no event";
             reader.warning(at, what, "`event?.…`, or `if: ${{ event != () }}` on the step");
         }
     }
 
-    /// A group that most events lack is walked with `?.`, or its presence is asked first.
+    /// A group that most events lack, or those of a rule that starts the playbook, is walked with `?.`, or its presence is
+    /// asked first.
     pub(super) fn absent(&self, reader: &mut Reader<'_>, found: &Found, used: &Use<'_>, count: usize) {
         let group = path(used, count + 1);
-        if !OFTEN_ABSENT.contains(&group.as_str()) {
+        let Some((false, next)) = walked(used, count + 1) else { return };
+        let lacks = (count == 1).then(|| self.lacks(found, used)).flatten();
+        if lacks.is_none() && !OFTEN_ABSENT.contains(&group.as_str()) {
             return;
         }
-        let Some((false, next)) = walked(used, count + 1) else { return };
-        // A condition that walks there itself errs where it is absent: it asks for nobody, itself included.
-        let step = self.step_of(found).and_then(|step| step.condition.as_ref());
-        let conditions = [self.draft.on.condition.as_ref(), step];
-        let asked = conditions.into_iter().flatten().any(|condition| asks(&condition.text, &group));
-        if asked || asks(&found.text, &group) {
+        if self.is_asked(reader, found, used, &group) {
             return;
         }
         let at = self.place(reader, found, &used.parts[count]);
-        reader.warning(at, format!("`{group}` can be absent"), format!("`{group}?.{next}`"));
+        match lacks {
+            Some(Lacks::All) => {
+                let what = format!("no rule that starts this playbook brings `{group}`");
+                reader.warning(at, what, "what the events of its rules have, or other rules");
+            }
+            Some(Lacks::Some(rule)) => {
+                let what = format!("`{group}` can be absent: the rule `{rule}` brings none");
+                reader.warning(at, what, format!("`{group}?.{next}`"));
+            }
+            None => reader.warning(at, format!("`{group}` can be absent"), format!("`{group}?.{next}`")),
+        }
+    }
+
+    /// Whether a rule that starts the playbook matches events without this group.
+    fn lacks(&self, found: &Found, used: &Use<'_>) -> Option<Lacks> {
+        let filter = self.draft.on.detections.as_ref()?;
+        // The event of a detection that is waited for is another.
+        let is_other = found.text[..used.parts[0].at].ends_with('.');
+        let (rules, group) = (self.known.rules.filter(|_| !is_other)?, used.parts.get(1)?.name);
+        let mut starting = rules
+            .iter()
+            .filter(|rule| wants(filter, rule))
+            .filter_map(|rule| Some((rule, self.known.brings.get(&rule.name)?)));
+        let has = |class: &Class| fields::is_known(*class, group);
+        let lacking = starting.clone().find(|(_, classes)| !classes.iter().all(has))?.0;
+        match starting.any(|(_, classes)| classes.iter().any(has)) {
+            true => Some(Lacks::Some(lacking.name.clone())),
+            false => Some(Lacks::All),
+        }
     }
 
     /// What a step gives is `()` unless it ended well: who may run without that walks through it with `?.`.
@@ -60,8 +94,11 @@ impl Check<'_, '_> {
         let condition = mine.and_then(|mine| mine.condition.as_ref());
         let given = path(used, 3);
         let outcome = format!("steps.{}.outcome", step.id);
-        let looks = |text: &str| asks(text, &given) || text.contains(&outcome);
-        if looks(&found.text) || condition.is_some_and(|condition| looks(&condition.text)) {
+        let looks = |text: &str| text.contains(&outcome);
+        if self.is_asked(reader, found, used, &given)
+            || looks(&found.text)
+            || condition.is_some_and(|condition| looks(&condition.text))
+        {
             return;
         }
         let why = if mine.is_some_and(|mine| mine.when != When::Success) {
@@ -76,6 +113,19 @@ impl Check<'_, '_> {
         let at = self.place(reader, found, part);
         let what = format!("`{given}` can be absent: `{}` {why}", step.id);
         reader.warning(at, what, format!("`{given}?.{next}`"));
+    }
+
+    /// Whether something is there wherever this use of it is evaluated: by the expression itself, by the `if` of its step
+    /// or by that of the trigger. A condition vouches for others, and for itself only as far as it has come.
+    fn is_asked(&self, reader: &Reader<'_>, found: &Found, used: &Use<'_>, path: &str) -> bool {
+        let step = self.step_of(found).and_then(|step| step.condition.as_ref());
+        let itself = found.expression(reader.source);
+        let conditions = [self.draft.on.condition.as_ref(), step].into_iter().flatten();
+        let read = found.text.len() + conditions.clone().map(|other| other.text.len()).sum::<usize>();
+        let Some(left) = self.looks.get().checked_sub(read) else { return true };
+        self.looks.set(left);
+        Asked::of(&found.text, path).before(used.parts[0].at)
+            || conditions.filter(|other| **other != itself).any(|other| Asked::of(&other.text, path).when_true())
     }
 
     fn step_of(&self, found: &Found) -> Option<&Step> {
@@ -95,10 +145,4 @@ fn walked<'u>(used: &Use<'u>, count: usize) -> Option<(bool, &'u str)> {
         (None, Then::Call(optional)) => Some((optional, "…")),
         _ => None,
     }
-}
-
-/// Whether an expression looks whether something is there before it walks on: by `?.`, or against `()`.
-fn asks(text: &str, path: &str) -> bool {
-    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    ["?.", "!=()", "==()"].iter().any(|look| text.contains(&format!("{path}{look}")))
 }

@@ -4,7 +4,8 @@
 //! draft ─┬─ needs    do they exist, is it a DAG
 //!        ├─ inputs   does the action exist, is its input what its schema says
 //!        ├─ secrets  does each stand where one is taken, and nothing else there
-//!        ├─ uses     do expressions compile, do they name what is there; absent: is it there whenever they walk through it
+//!        ├─ uses     do expressions compile, do they name what is there; absent: is it there whenever they walk through it,
+//!        │           asked: what they have looked for before
 //!        ├─ calls    are there the functions and methods that they call
 //!        ├─ people   are those it asks known
 //!        ├─ never    what can never run, end or hold as it is written
@@ -17,6 +18,7 @@
 
 mod absent;
 pub(crate) mod across;
+mod asked;
 mod bounds;
 mod calls;
 mod cut;

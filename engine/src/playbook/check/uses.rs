@@ -16,6 +16,7 @@ use crate::playbook::sandbox::NO_SWITCH;
 use crate::playbook::secret;
 use quell_model::playbook::Step;
 use quell_model::{Json, Name, StepId, fields};
+use std::cell::Cell;
 use std::sync::LazyLock;
 
 /// Compiles; keeps nothing of a run.
@@ -41,12 +42,17 @@ pub(crate) fn can_be_named(id: &str) -> bool {
 
 pub(super) struct Check<'c, 'n> {
     pub(super) draft: &'c Draft<'n>,
-    known: &'c Known<'c>,
+    pub(super) known: &'c Known<'c>,
     graph: Option<&'c Graph>,
+    /// What is left for looks into what expressions ask, in bytes: each reads the whole of its expression.
+    pub(super) looks: Cell<usize>,
 }
 
+/// A look at each use of some hundreds, in expressions of some thousand letters.
+const LOOKS: usize = 2_000_000;
+
 pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>, graph: Option<&Graph>) {
-    let check = Check { draft, known, graph };
+    let check = Check { draft, known, graph, looks: Cell::new(LOOKS) };
     for found in &draft.found {
         let compiled = if found.script { COMPILER.compile_script(&found.text) } else { COMPILER.compile(&found.text) };
         if let Err(error) = compiled {
@@ -57,6 +63,7 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
                 what if what.starts_with("Invalid character") => {
                     "text in double quotes: within single ones stands one character"
                 }
+                what if what.contains("Expecting ';'") => "`;` at the end of the statement before",
                 what if what.contains("'switch'") => NO_SWITCH,
                 _ => "Rhai, as the reference of expressions has it",
             };
