@@ -155,7 +155,7 @@ fn with_kernel(
         return Err(refused(&AssemblyError::Store(error), dir));
     }
     let world = &block.lend(world.clone());
-    block.take_up(dir, world, loaded);
+    block.take_up(dir);
     let desk = Desk::new(given, loaded, world, (Arc::clone(kernel), Arc::clone(block)), dir);
     let start = |sight: Sight| {
         // Without a sensor nobody watches the forks, and the actions read /proc whole instead.
@@ -187,6 +187,7 @@ fn with_kernel(
         assembly.close();
         assembly = start(Sight { off: Some(why), ..wanted })?;
     }
+    block.taken_up();
     desk.adopt(&assembly);
     if assembly.recovered.paused && desk.hold(true).is_err() {
         tracing::error!("this quell begins paused, and what stands in the kernel strikes on: `quell status` says why");

@@ -179,13 +179,22 @@ impl<W: Send + 'static> Core<W> {
         let incident = live.run.started.incident.clone();
         let text = format!("`{action}` of run {id} could not be taken back, and stands: {proof}");
         let why = proof.clone();
-        let finished = UndoFinished { run: id.clone(), part: part.clone(), action, outcome, output, proof, attempts };
+        let finished = UndoFinished {
+            run: id.clone(),
+            part: part.clone(),
+            action: action.clone(),
+            outcome,
+            output,
+            proof,
+            attempts,
+        };
         // The lease's change is part of it, which lets go once it is written.
         self.ink.hold();
         self.record(id, vec![NewRecord::new(now, finished)]);
         let state = if outcome == Outcome::Undone { "ended" } else { "due" };
         self.lease_changes(id, part, state, why.clone(), None);
         self.ink.let_go();
+        self.leases_stood_by(&action);
         if outcome != Outcome::Undone {
             tracing::error!(run = %id, step = %part.step, why, "it could not be taken back, and stands");
             self.tell_incident(incident.as_ref(), text);
