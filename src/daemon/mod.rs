@@ -36,7 +36,7 @@ pub(crate) use crew::{live as live_crew, replay as replay_crew};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
 pub(crate) use family::Family;
-pub(crate) use leave::{Left, leave};
+pub(crate) use leave::{Fate, Left, Stands, leave, stands};
 pub(crate) use pause::{PauseError, beside as pause_beside};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};

@@ -213,6 +213,12 @@ fn what_a_playbook_blocked_does_not_start_again() {
     assert!(fired.iter().all(|one| one.run.is_some()), "{fired:?}");
     assert!(fired.iter().all(|one| Path::new(&one.image) == place.miner && !one.struck.is_empty()), "{fired:?}");
 
+    let (done, text) = place.quell(&["uninstall", "--keep", "--json"]);
+    let left: Value = serde_json::from_str(&text).unwrap();
+    assert!(done && left["stood"][0]["action"] == "process.block_exec", "{left}");
+    assert!(left["stood"][0]["owner"]["person"].is_string() && left["stood"][0]["until"].is_string(), "{left}");
+    assert_eq!(place.start(&place.inside), None, "what is kept stands");
+
     let (done, text) = place.quell(&["uninstall", "--json"]);
     let left: Value = serde_json::from_str(&text).unwrap();
     assert!(done, "{left}");
@@ -220,6 +226,7 @@ fn what_a_playbook_blocked_does_not_start_again() {
     place.until("it starts again", || place.start(&place.inside).is_some());
     let daemon = place.daemon();
     assert_eq!(place.status()["block"]["blocked"], Value::Array(Vec::new()), "what was taken back is not renewed");
+    assert_eq!(place.status()["standing"], 0, "nor told to stand");
     daemon.end();
 }
 
