@@ -1,6 +1,6 @@
 //! How the daemon stands: the shape of `GET /v1/status` and of `quell status --json`.
 
-use quell_engine::run::answers::Held;
+use quell_engine::run::answers::{Held, StandingLease};
 use quell_model::{Class, Mode, Name};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -93,6 +93,9 @@ pub(crate) struct Status {
     pub(crate) questions: u64,
     /// Of these, whose lease is over: a person has to say.
     pub(crate) standing_due: u64,
+    /// What stands: first what a person has to say, then what ends first; at most 1000.
+    #[serde(default)]
+    pub(crate) leases: Vec<StandingLease>,
     /// Incidents that have not ended; absent while the journal cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) incidents_open: Option<u64>,
@@ -156,8 +159,11 @@ pub(crate) struct Blocked {
     pub(crate) image: String,
     /// `host` or `cgroup`.
     pub(crate) scope: String,
-    /// How long yet.
-    pub(crate) seconds_left: u64,
+    /// How long yet, as its lease says; absent where it has no end, or a person has to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds_left: Option<u64>,
+    /// How long the kernel would keep it by itself, should no quell live.
+    pub(crate) kernel_seconds_left: u64,
     /// Strikes since it was entered.
     pub(crate) struck: u64,
     /// Its budget is used up: it strikes no more.

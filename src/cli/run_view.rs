@@ -259,17 +259,19 @@ fn questions(question: &QuestionView, part: &str, below: &dyn Fn(Ink, String)) {
 
 /// Until when it stands, and what then.
 fn lease_line(lease: &LeaseView) -> String {
-    let Some(until) = lease.until else { return "stands without an end".to_owned() };
+    let owner = lease.owner.as_ref().map(|owner| format!(" (of {owner})")).unwrap_or_default();
+    let Some(until) = lease.until else { return format!("stands without an end{owner}") };
     let until = moment(until.wall);
     if lease.due {
-        return format!("stands; its lease ended at {until}: `quell run keep` or `quell run undo`");
+        return format!("stands{owner}; its lease ended at {until}: `quell run keep` or `quell run undo`");
     }
     let then = match lease.at_end {
+        _ if lease.own_end => "then it ends by itself",
         AtEnd::Ask => "then a person is asked",
         AtEnd::Undo => "then it is undone",
         AtEnd::Keep => "then it stays",
     };
-    format!("stands until {until}, {then}")
+    format!("stands{owner} until {until}, {then}")
 }
 
 /// What the step did, and to whom.

@@ -2,10 +2,14 @@
 
 use super::client::Client;
 use super::escape::escape;
-use super::show::{ago, size};
+use super::show::{ago, moment, size};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term};
 use crate::api::{BlockStatus, Counted, HandsStatus, RecorderStatus, State, Status};
+use quell_engine::run::answers::StandingLease;
+
+/// Of what stands, so many are named.
+const LEASES: usize = 10;
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
@@ -67,10 +71,13 @@ fn print(status: &Status, term: &Term) {
             0 => String::new(),
             missed => term.ink(Ink::Bad, &format!(", {missed} let go: the kernel could not send its signal")),
         };
-        let left = std::time::Duration::from_secs(one.seconds_left);
+        let left = one.seconds_left.map_or_else(
+            || "until a person says".to_owned(),
+            |left| format!("{:?} yet", std::time::Duration::from_secs(left)),
+        );
         field(
             "",
-            format!("{} on this {}, {left:?} yet, {} struck{missed}{spent}", escape(&one.image), one.scope, one.struck),
+            format!("{} on this {}, {left}, {} struck{missed}{spent}", escape(&one.image), one.scope, one.struck),
         );
     }
     for probe in status.sensor.probes.iter().filter(|probe| !probe.attached) {
@@ -121,6 +128,13 @@ fn print(status: &Status, term: &Term) {
             due => format!(", of {due} the lease is over: `quell run keep` or `quell run undo`"),
         };
         field("standing", format!("{} can be taken back{due}", status.standing));
+        for lease in status.leases.iter().take(LEASES) {
+            field("", standing(lease, term));
+        }
+        match status.standing.saturating_sub(LEASES as u64) {
+            0 => {}
+            more => field("", format!("and {more} more: `quell status --json`")),
+        }
     }
     match status.incidents_open {
         Some(open) => field("incidents", format!("{open} open")),
@@ -139,6 +153,16 @@ fn print(status: &Status, term: &Term) {
         field("reload", term.ink(Ink::Bad, &format!("refused, the former definitions hold: {why}")));
     }
     field("data", escape(&status.data_dir).into_owned());
+}
+
+fn standing(lease: &StandingLease, term: &Term) -> String {
+    let owner = lease.owner.as_ref().map(|owner| format!(", of {owner}")).unwrap_or_default();
+    let end = match lease.until {
+        _ if lease.due => term.ink(Ink::Warn, "its lease is over"),
+        Some(until) => format!("until {}", moment(until)),
+        None => "without an end".to_owned(),
+    };
+    format!("{} {}{}, {end}", escape(lease.action.as_str()), escape(&lease.id), escape(&owner))
 }
 
 fn sensor(status: &Status, term: &Term) -> String {

@@ -2,24 +2,20 @@
 //!
 //! ```text
 //! every second: ledger ─▶ ReflexFired, in the journal ─▶ ledger: kept          journal refuses: it stays in the ledger
-//! start: journal ─▶ stands, marked again, renewed, or lapsed ─▶ LeaseChanged   end: what stands is left, where it is pinned
+//! start: what the journal has is struck off the ledger                         end: what stands is left, where it is pinned
 //! ```
 //!
 //! Invariant: a strike leaves the ledger after the journal has it, and by the ledger's own numbers it is there once, whenever
 //! this daemon is killed; nothing waits in memory. A kernel that refuses is told in `status`, and everything else works as
-//! without it; what stands anew after a boot has passed the guard, under today's mode, with the content that it had.
+//! without it. How long an entry stands, and whether it stands again after a boot, is its lease's to say (engine/src/run/hold.rs).
 
-use super::files::Loaded;
 use super::kernel::Kernel;
 use crate::api::BlockStatus;
 use quell_actions::HostWorld;
+use quell_engine::run::answers::StandingLease;
 use quell_model::record::ReflexFired;
 use std::path::Path;
 
-#[cfg(feature = "ebpf")]
-mod meant;
-#[cfg(feature = "ebpf")]
-mod renew;
 #[cfg(feature = "ebpf")]
 pub(super) mod strikes;
 
@@ -28,7 +24,9 @@ use {
     crate::api::Blocked,
     quell_detectors::block::KernelReflex,
     quell_detectors::pin::Pins,
+    quell_engine::clock::SystemClock,
     quell_engine::store::Journal,
+    quell_model::Clock,
     quell_model::Reflex,
     std::collections::HashMap,
     std::sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -101,16 +99,28 @@ impl Block {
         }
     }
 
-    /// Before the engine: what the journal has is struck off the ledger, scripts are marked again, and what a boot has ended
-    /// is put in force again.
-    pub(crate) fn take_up(&self, dir: &Path, world: &HostWorld, loaded: &Loaded) {
+    /// Before the engine: what the journal has is struck off the ledger. A daemon that died between the two had written it
+    /// and not said so.
+    pub(crate) fn take_up(&self, dir: &Path) {
         let Ok(reflex) = &self.reflex else { return };
-        if dir.join("journal.db").exists()
-            && let Err(why) = renew::take_up(dir, world, loaded, reflex)
-        {
-            tracing::error!(why, "what should be kept from starting was not looked through");
+        if !dir.join("journal.db").exists() {
+            return;
         }
-        if let Err(why) = reflex.clear_former() {
+        let kept = Journal::open(dir).map_err(|e| e.to_string()).and_then(|journal| {
+            let system = strikes::written(&journal);
+            journal.close();
+            reflex.keep(through(&system?, reflex.ledger()))
+        });
+        if let Err(why) = kept {
+            tracing::error!(why, "what fired is not compared with the journal, and may be told twice");
+        }
+    }
+
+    /// The engine holds what stands: what an earlier quell pinned in another layout is needed no more.
+    pub(crate) fn taken_up(&self) {
+        if let Ok(reflex) = &self.reflex
+            && let Err(why) = reflex.clear_former()
+        {
             tracing::warn!(why, "what an earlier quell pinned stays");
         }
     }
@@ -198,19 +208,34 @@ impl Block {
     }
 
     /// How it stands.
-    pub(crate) fn status(&self) -> BlockStatus {
+    pub(crate) fn status(&self, leases: &[StandingLease]) -> BlockStatus {
         let reflex = match &self.reflex {
             Ok(reflex) => reflex,
             Err(why) => return BlockStatus { why: Some(why.clone()), ..BlockStatus::default() },
         };
-        let blocked = |one: quell_model::Standing| Blocked {
-            id: format!("{:016x}", one.terms.id),
-            image: one.terms.label,
-            scope: if one.spot.around == quell_model::Around::Host { "host" } else { "cgroup" }.to_owned(),
-            seconds_left: one.terms.until_ns.saturating_sub(boot_ns()) / 1_000_000_000,
-            struck: one.struck,
-            spent: one.spent,
-            missed: one.missed,
+        let now = SystemClock.now();
+        let by_number = |lease: &StandingLease| (quell_model::reflex_id(&lease.id), lease.clone());
+        let leases: HashMap<u64, StandingLease> = leases.iter().map(by_number).collect();
+        let blocked = |one: quell_model::Standing| {
+            let kernel = one.terms.until_ns.saturating_sub(now.boot_ns) / 1_000_000_000;
+            let left = match leases.get(&one.terms.id) {
+                Some(StandingLease { until: Some(until), due: false, .. }) => {
+                    let left = until.duration_since(now.wall).as_secs();
+                    Some(u64::try_from(left).unwrap_or(0).min(kernel))
+                }
+                Some(_) => None,
+                None => Some(kernel),
+            };
+            Blocked {
+                id: format!("{:016x}", one.terms.id),
+                image: one.terms.label,
+                scope: if one.spot.around == quell_model::Around::Host { "host" } else { "cgroup" }.to_owned(),
+                seconds_left: left,
+                kernel_seconds_left: kernel,
+                struck: one.struck,
+                spent: one.spent,
+                missed: one.missed,
+            }
         };
         let all = reflex.all();
         BlockStatus {
@@ -263,8 +288,7 @@ impl Block {
 
 #[cfg(feature = "ebpf")]
 fn boot_ns() -> u64 {
-    use quell_model::Clock;
-    quell_engine::clock::SystemClock.now().boot_ns
+    SystemClock.now().boot_ns
 }
 
 /// A build without BPF has no reflex.
@@ -278,7 +302,9 @@ impl Block {
         world
     }
 
-    pub(crate) fn take_up(&self, _: &Path, _: &HostWorld, _: &Loaded) {}
+    pub(crate) fn take_up(&self, _: &Path) {}
+
+    pub(crate) fn taken_up(&self) {}
 
     pub(crate) fn turn(&self, _: bool) -> Option<Turn> {
         None
@@ -296,7 +322,7 @@ impl Block {
 
     pub(crate) fn try_again(&self) {}
 
-    pub(crate) fn status(&self) -> BlockStatus {
+    pub(crate) fn status(&self, _: &[StandingLease]) -> BlockStatus {
         BlockStatus {
             why: Some("this quell was built without the feature `ebpf`".to_owned()),
             ..BlockStatus::default()

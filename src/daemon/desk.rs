@@ -404,7 +404,7 @@ impl Desk {
                 unasked: facts.unasked,
             },
             hands: self.kernel.status(),
-            block: self.block.status(),
+            block: self.block.status(&engine.leases),
             rules: facts.rules.len(),
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions, engine),
@@ -417,6 +417,7 @@ impl Desk {
             standing: engine.standing,
             questions: engine.questions,
             standing_due: engine.standing_due,
+            leases: engine.leases.clone(),
             incidents_open,
             incidents_degraded: engine.incidents_degraded,
             journal: JournalStatus {

@@ -1,8 +1,10 @@
-//! Leaving a machine: open runs are cancelled, what quell froze is thawed, its cgroups and pins are removed. For
-//! `quell uninstall`.
+//! Leaving a machine: open runs are cancelled, what quell froze is thawed, its cgroups and pins are removed; or what stands is
+//! kept as it is. For `quell uninstall`.
 //!
 //! Invariant: holds the directory's lock all the while, so that no daemon works beside it; asks the world and believes
-//! no record; touches nothing that quell's journal or name does not claim.
+//! no record; touches nothing that quell's journal or name does not claim. Of what it cannot take back it says so.
+
+mod standing;
 
 use super::{crew, pause, sweep};
 use quell_actions::HostWorld;
@@ -22,9 +24,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use standing::Stands;
+
+/// What becomes of what stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// It is taken back.
+    Undo,
+    /// It stays: with what holds it in the kernel, until its end there.
+    Keep,
+}
+
 /// What was done.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Left {
+    /// What stood, as the journal said, before anything was done.
+    pub(crate) stood: Vec<Stands>,
+    /// It was to stay, and does.
+    pub(crate) keeps: bool,
     /// Runs that were open: the next `quell up` does not go on with them.
     pub(crate) cancelled: Vec<Cancelled>,
     /// Processes and cgroups that run again.
@@ -74,7 +91,7 @@ pub(crate) struct Removed {
 }
 
 impl Left {
-    /// Whether nothing had to be done.
+    /// Whether nothing had to be done, whatever stays.
     pub(crate) fn is_nothing(&self) -> bool {
         self.cancelled.is_empty()
             && self.thawed.is_empty()
@@ -88,9 +105,20 @@ impl Left {
 /// For one thaw.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Takes everything back; `dir` is the data directory, `by` whoever asked.
-pub(crate) fn leave(dir: &Path, node: Name, by: Name) -> Result<Left, StoreError> {
-    let mut left = Left::default();
+/// What stands there, as the journal says: nobody else may have it open.
+pub(crate) fn stands(dir: &Path) -> Result<Vec<Stands>, StoreError> {
+    if !dir.join("journal.db").exists() {
+        return Ok(Vec::new());
+    }
+    let journal = Journal::open(dir)?;
+    let standing = standing::standing(&journal);
+    journal.close();
+    standing
+}
+
+/// Takes everything back, or keeps what stands; `dir` is the data directory, `by` whoever asked.
+pub(crate) fn leave(dir: &Path, node: Name, by: Name, fate: Fate) -> Result<Left, StoreError> {
+    let mut left = Left { keeps: fate == Fate::Keep, ..Left::default() };
     // Without /proc nobody can be thawed; what is pinned can go all the same.
     let world = HostWorld::live(node);
     if let Err(e) = &world {
@@ -114,6 +142,13 @@ fn with_journal(
     by: Name,
     left: &mut Left,
 ) -> Result<(), StoreError> {
+    match journal.map_or(Ok(Vec::new()), standing::standing) {
+        Ok(stood) => left.stood = stood,
+        Err(error) => left.left_over.push(format!("what stands cannot be read: {error}")),
+    }
+    if left.keeps {
+        return keep(journal, dir, world, &by, left);
+    }
     // What a killed daemon left in the kernel acts no more from here on.
     if let Err(why) = pause::flag(dir, true) {
         left.left_over.push(why);
@@ -136,13 +171,10 @@ fn with_journal(
         let going: Vec<&str> = standing.iter().map(|(path, _)| path.as_str()).collect();
         note(journal, by.clone(), serde_json::json!({ "begins": true, "unblocks": going }))?;
     }
-    if let Some(world) = world {
-        let (gone, failed) = sweep::leftovers(world);
-        left.removed.extend(gone.into_iter().map(|id| Removed { id }));
-        left.left_over.extend(failed);
-    }
+    sweep_up(world, left);
     match unpin(dir) {
         Ok(gone) => {
+            journal.into_iter().for_each(|journal| end_blocks(journal, left));
             left.pins.extend(gone.into_iter().map(|id| Removed { id }));
             left.unblocked.extend(standing.into_iter().map(|(id, struck)| Unblocked { id, struck }));
         }
@@ -151,10 +183,74 @@ fn with_journal(
             left.left_over.extend(std::iter::once(why).chain(still));
         }
     }
+    left.left_over.extend(left_standing(&left.stood));
     match journal {
         Some(journal) if !left.is_nothing() => note(journal, by, serde_json::to_value(&*left).unwrap_or_default()),
         _ => Ok(()),
     }
+}
+
+/// What stands stays: only runs end, and what holds nothing goes.
+fn keep(
+    journal: Option<&Journal>,
+    dir: &Path,
+    world: Option<&HostWorld>,
+    by: &Name,
+    left: &mut Left,
+) -> Result<(), StoreError> {
+    if let Err(error) = journal.map_or(Ok(()), |journal| cancel(journal, by, left)) {
+        left.left_over.push(format!("the journal: {error}"));
+    }
+    sweep_up(world, left);
+    match remains(journal, dir) {
+        Ok(standing) if standing.is_empty() => match pause::flag(dir, true).and_then(|_| unpin(dir)) {
+            Ok(gone) => left.pins.extend(gone.into_iter().map(|id| Removed { id })),
+            Err(why) => left.left_over.push(why),
+        },
+        Ok(_) => {}
+        Err(why) => left.left_over.push(why),
+    }
+    match journal {
+        Some(journal) if !left.is_nothing() => {
+            note(journal, by.clone(), serde_json::to_value(&*left).unwrap_or_default())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn sweep_up(world: Option<&HostWorld>, left: &mut Left) {
+    if let Some(world) = world {
+        let (gone, failed) = sweep::leftovers(world);
+        left.removed.extend(gone.into_iter().map(|id| Removed { id }));
+        left.left_over.extend(failed);
+    }
+}
+
+/// The verbs whose doing is taken back here.
+const FREEZE: &str = "process.freeze";
+const BLOCK: &str = "process.block_exec";
+
+/// What was pinned is gone, and all that it kept from starting with it.
+fn end_blocks(journal: &Journal, left: &mut Left) {
+    for stands in left.stood.iter().filter(|stands| stands.action.as_str() == BLOCK) {
+        if let Err(error) = standing::over(journal, stands, "ended", "quell was uninstalled") {
+            left.left_over.push(format!("{} was taken back, and the journal does not say so: {error}", stands.id));
+        }
+    }
+}
+
+/// What stands and cannot be taken back here.
+fn left_standing(stood: &[Stands]) -> Vec<String> {
+    let others = stood.iter().filter(|stands| ![FREEZE, BLOCK].contains(&stands.action.as_str()));
+    let told = others.map(|stands| {
+        let (action, id) = (&stands.action, &stands.id);
+        let hint = format!(
+            "hint: start quell, `quell run undo {}/{}`, end it, and uninstall then",
+            stands.run, stands.part.step
+        );
+        format!("{action} of {id} still stands: only the daemon can take it back; {hint}")
+    });
+    told.collect()
 }
 
 /// A run that went on at the next start, however late, would do again what is taken back here. One that is taken back
@@ -221,14 +317,14 @@ fn unpin(_: &Path) -> Result<Vec<PathBuf>, String> {
 
 fn thaw(journal: &Journal, dir: &Path, world: &HostWorld, left: &mut Left) -> Result<(), StoreError> {
     let crew = crew::live(world.clone());
-    let Some(quell_model::world::Verb::Acts(freeze)) = crew.get("process.freeze") else { return Ok(()) };
+    let Some(quell_model::world::Verb::Acts(freeze)) = crew.get(FREEZE) else { return Ok(()) };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| StoreError::Unwritable(format!("no runtime: {e}")))?;
     // What was frozen last is thawed first. Of the journal only the freezes are read, one after the other.
-    for (stream, seq) in journal.intents("process.freeze")? {
+    for (stream, seq) in journal.intents(FREEZE)? {
         let Some(run) = stream.as_run() else { continue };
         let mut found = None;
         let read = journal.visit(&stream, seq, &[Kind::StepIntended], &mut |record| {
@@ -255,8 +351,21 @@ fn thaw(journal: &Journal, dir: &Path, world: &HostWorld, left: &mut Left) -> Re
             continue;
         }
         match runtime.block_on(undo(freeze.as_ref(), &run, &intent, &context, clock.now())) {
-            Ok(true) => left.thawed.push(Thawed { id: run, step: intent.part.step.to_string(), targets }),
-            Ok(false) => {}
+            Ok(was_there) => {
+                let (state, why) = if was_there {
+                    ("ended", "quell was uninstalled")
+                } else {
+                    ("lapsed", "what it contained is gone")
+                };
+                let lease = left.stood.iter().find(|stands| stands.run == run && stands.part == intent.part);
+                let told = lease.map_or(Ok(()), |stands| standing::over(journal, stands, state, why));
+                if let Err(error) = told {
+                    left.left_over.push(format!("run {run} was thawed, and the journal does not say so: {error}"));
+                }
+                if was_there {
+                    left.thawed.push(Thawed { id: run, step: intent.part.step.to_string(), targets });
+                }
+            }
             Err(why) => left.left_over.push(format!("{}: {why}", targets.join(", "))),
         }
     }

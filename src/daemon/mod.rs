@@ -37,7 +37,7 @@ pub(crate) use crew::{live as live_crew, replay as replay_crew};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
 pub(crate) use family::Family;
-pub(crate) use leave::{Left, leave};
+pub(crate) use leave::{Fate, Left, Stands, leave, stands};
 pub(crate) use pause::{PauseError, beside as pause_beside};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};
@@ -156,7 +156,7 @@ fn with_kernel(
         return Err(refused(&AssemblyError::Store(error), dir));
     }
     let world = &block.lend(world.clone());
-    block.take_up(dir, world, loaded);
+    block.take_up(dir);
     let desk = Desk::new(given, loaded, world, (Arc::clone(kernel), Arc::clone(block)), dir);
     let start = |sight: Sight| {
         // Without a sensor nobody watches the forks, and the actions read /proc whole instead.
@@ -188,6 +188,7 @@ fn with_kernel(
         assembly.close();
         assembly = start(Sight { off: Some(why), ..wanted })?;
     }
+    block.taken_up();
     desk.adopt(&assembly);
     if assembly.recovered.paused && desk.hold(true).is_err() {
         tracing::error!("this quell begins paused, and what stands in the kernel strikes on: `quell status` says why");

@@ -163,6 +163,7 @@ fn what_a_playbook_blocked_does_not_start_again() {
     });
     assert_eq!(place.start(&place.inside), None);
     assert_eq!(place.start(&place.outside).as_deref(), Some("line\n"), "another cgroup is not touched");
+    kept_in_the_kernel_too(&place);
     let blocked = &place.status()["block"]["blocked"][0];
     assert_eq!((blocked["scope"].as_str(), blocked["struck"].as_u64()), (Some("cgroup"), Some(1)), "{blocked}");
     // Who looks at the incident sees what the kernel did for it.
@@ -212,6 +213,12 @@ fn what_a_playbook_blocked_does_not_start_again() {
     assert!(fired.iter().all(|one| one.run.is_some()), "{fired:?}");
     assert!(fired.iter().all(|one| Path::new(&one.image) == place.miner && !one.struck.is_empty()), "{fired:?}");
 
+    let (done, text) = place.quell(&["uninstall", "--keep", "--json"]);
+    let left: Value = serde_json::from_str(&text).unwrap();
+    assert!(done && left["stood"][0]["action"] == "process.block_exec", "{left}");
+    assert!(left["stood"][0]["owner"]["person"].is_string() && left["stood"][0]["until"].is_string(), "{left}");
+    assert_eq!(place.start(&place.inside), None, "what is kept stands");
+
     let (done, text) = place.quell(&["uninstall", "--json"]);
     let left: Value = serde_json::from_str(&text).unwrap();
     assert!(done, "{left}");
@@ -219,7 +226,20 @@ fn what_a_playbook_blocked_does_not_start_again() {
     place.until("it starts again", || place.start(&place.inside).is_some());
     let daemon = place.daemon();
     assert_eq!(place.status()["block"]["blocked"], Value::Array(Vec::new()), "what was taken back is not renewed");
+    assert_eq!(place.status()["standing"], 0, "nor told to stand");
     daemon.end();
+}
+
+/// Whoever keeps it is answered once the kernel keeps it too.
+fn kept_in_the_kernel_too(place: &Place) {
+    let left = || place.status()["block"]["blocked"][0]["kernel_seconds_left"].as_u64().unwrap();
+    assert!(left() <= 600, "as `for` says");
+    let lease = place.status()["leases"][0].clone();
+    assert_eq!(lease["owner"]["playbook"], "keep-from-starting", "{lease}");
+    assert!(place.quell(&["run", "keep", lease["run"].as_str().unwrap(), "--for", "8h"]).0);
+    assert!(left() >= 8 * 3600, "{}", place.status());
+    let shown = place.status()["block"]["blocked"][0]["seconds_left"].as_u64().unwrap();
+    assert!((7 * 3600..=8 * 3600).contains(&shown), "what is shown is the lease's end: {}", place.status());
 }
 
 /// The flag's pin is another thing for a moment: the pause must say that it did not reach the kernel.
@@ -279,13 +299,21 @@ fn again(place: &Place) {
     let daemon = place.daemon();
     assert_eq!(place.start(&place.inside), None, "it stands again");
     daemon.end();
-    assert_eq!(renewed(place), ["renewed"]);
+    assert_eq!(renewed(place), ["returning", "renewed"]);
     forget(place);
     fs::write(&place.miner, "#!/bin/sh\necho line\n").unwrap();
     let daemon = place.daemon();
     assert_eq!(place.start(&place.inside).as_deref(), Some("line\n"), "another content is another file");
+    let shown = |what: &str, id: &str| -> Value {
+        serde_json::from_str(&place.quell(&[what, "show", id, "--json"]).1).unwrap()
+    };
+    let runs: Value = serde_json::from_str(&place.quell(&["run", "list", "--json"]).1).unwrap();
+    let run = shown("run", runs[0]["id"].as_str().unwrap());
+    assert_eq!(run["steps"][0]["lease"], Value::Null, "nothing is told to stand: {run}");
+    let incident = shown("incident", run["incident"].as_str().unwrap()).to_string();
+    assert!(incident.contains("stands no more") && incident.contains("another content"), "{incident}");
     daemon.end();
-    assert_eq!(renewed(place), ["renewed", "lapsed"]);
+    assert_eq!(renewed(place), ["returning", "renewed", "lapsed"]);
     assert!(place.quell(&["uninstall"]).0);
 }
 

@@ -3,6 +3,8 @@
 use super::hostile::{HOSTILE, is_clean};
 use super::{PATIENCE, Ran, command, quell, wait_until, write};
 use crate::daemon::Daemon as Own;
+use quell_engine::store::Journal;
+use quell_model::{Body, Record, StreamId};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -334,6 +336,11 @@ fn what_it_froze_in_enforce_mode_is_thawed_by_uninstall_after_it_was_killed() {
     assert!(left.out.contains("thawed") && left.out.contains(&pid.to_string()), "{left:?}");
     wait_until("the sleeper runs again", || matches!(state_of(pid), Some('S' | 'R')));
     assert!(!daemon.ask(&["uninstall"]).ends(0).out.contains("thawed"));
+    let journal = Journal::open_read_only(&daemon.dir).unwrap();
+    let run = journal.read(&StreamId::run(&id.as_str().into()), 1).unwrap();
+    let ended = |record: &Record| matches!(&record.body, Body::LeaseChanged(c) if c.state.as_str() == "ended");
+    assert!(run.iter().any(ended), "its run says so: {run:?}");
+    journal.close();
     act.kill().unwrap();
     act.wait().unwrap();
 }

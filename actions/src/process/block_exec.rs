@@ -2,7 +2,7 @@
 //!
 //! The kernel's reflex does it ([`Reflex`]): who execs the image dies before its first instruction. Keeps true: what is
 //! entered is the image that was planned (device, inode, generation), whatever its path leads to later; undo takes out
-//! what this effect entered, and gives back what stood there before.
+//! what this effect entered, and gives back what stood there before. Without `for` its lease says when it ends, and holds it.
 
 mod image;
 mod needed;
@@ -24,7 +24,9 @@ use quell_model::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +48,7 @@ pub static SPEC: ActionSpec = ActionSpec {
 const WINDOW: Duration = Duration::from_secs(3600);
 /// Strikes in an hour, where the input says nothing.
 const MOST: u32 = 10_000;
-/// How long, where the input says nothing.
+/// How long, where the input says nothing, until its lease holds it.
 const FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// Where it may not start.
@@ -79,7 +81,7 @@ pub struct Input {
     /// The cgroup's path below its hierarchy's root, for scope `cgroup`; without it: that of `process`.
     #[serde(default)]
     pub cgroup: Option<String>,
-    /// How long; 24 hours without it.
+    /// How long: then it ends by itself, and nobody is asked. Without it, as long as its lease stands.
     #[serde(default, rename = "for")]
     pub(crate) lasting: Option<Span>,
     /// So many strikes in an hour; then it strikes no more, so that a mistake does not hold a host down. 10000 without it.
@@ -94,8 +96,8 @@ pub struct Output {
     pub path: String,
     /// Its content when it was planned.
     pub sha256: String,
-    /// Until when, by the wall clock.
-    pub until: String,
+    /// Until when, by the wall clock, where `for` says so; else its lease does.
+    pub until: Option<String>,
     /// Its number in the kernel's ledger.
     pub reflex: String,
 }
@@ -225,13 +227,14 @@ impl Action for BlockExec {
         let (cgroup, around) = self.reach(&input)?;
         let image = reflex.image(opened.handle.as_fd()).map_err(ActionError::retry)?;
         let spots: Vec<Spot> = around.into_iter().map(|around| Spot { image, around }).collect();
-        let lasting = input.lasting.map_or(FOR, |span| span.0);
+        let lasting = input.lasting.as_ref().map_or(FOR, |span| span.0);
         let order = Order {
             call: SPEC.name.to_owned(),
             path: opened.path.clone(),
             open: opened.from.clone(),
             script: opened.script,
-            for_ms: u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX),
+            for_ms: millis(lasting),
+            ends: input.lasting.is_some(),
             most: input.budget.unwrap_or(MOST),
             spots,
         };
@@ -277,9 +280,7 @@ impl Action for BlockExec {
         let (order, before) = (Order::of(go.plan())?, Before::of(go.plan())?);
         let now = cx.clock.now();
         let terms = Self::terms(&order, number(cx), owner(cx), now.boot_ns);
-        // Only a script needs the file itself, and only the one that was planned.
-        let file = image::reopen(&order.open)
-            .filter(|file| reflex.image(file.as_fd()).is_ok_and(|image| image == before.image));
+        let file = planned_file(reflex, &order, &before);
         for spot in &order.spots {
             if let Err(why) = reflex.enter(spot, &terms, file.as_ref().map(AsFd::as_fd)) {
                 // Half a block is none: what was entered before it is taken back, for the step says that it failed.
@@ -288,13 +289,8 @@ impl Action for BlockExec {
                 return Err(ActionError::give_up(format!("{why}{left}")));
             }
         }
-        let until = now.after(Duration::from_millis(order.for_ms)).wall;
-        let output = Output {
-            path: order.path,
-            sha256: before.sha256,
-            until: until.to_string(),
-            reflex: format!("{:016x}", terms.id),
-        };
+        let until = order.ends.then(|| now.after(Duration::from_millis(order.for_ms)).wall.to_string());
+        let output = Output { path: order.path, sha256: before.sha256, until, reflex: format!("{:016x}", terms.id) };
         Ok(serde_json::to_value(output).expect("an output has string keys only"))
     }
 
@@ -338,6 +334,72 @@ impl Action for BlockExec {
         let removed = take_back(reflex, &order, &before, number(cx), now)?;
         Ok(json!({ "path": order.path, "removed": removed }))
     }
+
+    fn is_held(&self) -> bool {
+        true
+    }
+
+    fn ends_after(&self, plan: &Plan) -> Option<Duration> {
+        let order = Order::of(plan).ok().filter(|order| order.ends)?;
+        Some(Duration::from_millis(order.for_ms))
+    }
+
+    async fn hold(&self, go: &Admitted, cx: &ActionContext, lasting: Duration) -> Result<(), ActionError> {
+        self.may_do(go.plan())?;
+        let reflex = self.reflex()?;
+        let (order, before) = (Order::of(go.plan())?, Before::of(go.plan())?);
+        let order = Order { for_ms: millis(lasting), ..order };
+        let terms = Self::terms(&order, number(cx), owner(cx), cx.clock.now().boot_ns);
+        let file = planned_file(reflex, &order, &before);
+        // fanotify's marks end with whoever set them.
+        let is_marked = file.is_some() || !order.script || reflex.scripts().is_some_and(|how| how.as_str() == "lsm");
+        for spot in &order.spots {
+            let stands = reflex.standing(spot).map_err(ActionError::retry)?;
+            let is_ours = stands.as_ref().is_none_or(|one| one.terms.id == terms.id);
+            if !is_ours && stands.is_some_and(|one| one.terms.until_ns >= terms.until_ns) {
+                continue;
+            }
+            if is_marked {
+                reflex.enter(spot, &terms, file.as_ref().map(AsFd::as_fd)).map_err(ActionError::give_up)?;
+            } else {
+                // Without its mark it starts: what stands there would be a lie.
+                reflex.remove(spot).map_err(ActionError::retry)?;
+            }
+        }
+        if is_marked {
+            Ok(())
+        } else {
+            Err(ActionError::give_up(format!(
+                "the script `{}` is found no more, and cannot be marked again",
+                order.path
+            )))
+        }
+    }
+
+    async fn plan_again(&self, input: &Json, former: &Plan, lasting: Duration) -> Result<Plan, ActionError> {
+        let (order, before) = (Order::of(former)?, Before::of(former)?);
+        let mut again = input.clone();
+        if let Some(again) = again.as_object_mut() {
+            again.insert("for".to_owned(), Json::from(format!("{}ms", lasting.as_millis())));
+        }
+        let mut plan = self.plan(&again).await?;
+        if Before::of(&plan)?.sha256 != before.sha256 {
+            return Err(ActionError::give_up(format!("`{}` has another content now", order.path)));
+        }
+        let planned = Order { ends: order.ends, ..Order::of(&plan)? };
+        plan.calls = vec![serde_json::to_value(&planned).expect("an order has string keys only")];
+        Ok(plan)
+    }
+}
+
+fn millis(lasting: Duration) -> u64 {
+    u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Only a script needs the file itself, and only the one that was planned.
+fn planned_file(reflex: &dyn Reflex, order: &Order, before: &Before) -> Option<File> {
+    let is_it = |file: &File| reflex.image(file.as_fd()).is_ok_and(|image| image == before.image);
+    [order.open.as_path(), Path::new(&order.path)].into_iter().find_map(|path| image::reopen(path).filter(is_it))
 }
 
 /// Takes out what this effect entered, and gives back what stood there before; gives how many.
@@ -351,8 +413,7 @@ fn take_back(reflex: &dyn Reflex, order: &Order, before: &Before, id: u64, now_n
         }
         match before.at(spot).filter(|former| former.terms.until_ns > now_ns && former.terms.id != id) {
             Some(former) => {
-                let file = image::reopen(&order.open)
-                    .filter(|file| reflex.image(file.as_fd()).is_ok_and(|image| image == before.image));
+                let file = planned_file(reflex, order, before);
                 reflex.enter(spot, &former.terms, file.as_ref().map(AsFd::as_fd)).map_err(ActionError::give_up)?;
             }
             None => drop(reflex.remove(spot).map_err(ActionError::retry)?),

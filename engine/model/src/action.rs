@@ -365,6 +365,23 @@ pub trait Action: Send + Sync {
     }
     /// Gives back what `before` recorded.
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError>;
+    /// Whether what it does ends by itself, at a moment or with a boot, unless it is held: then its lease holds it.
+    fn is_held(&self) -> bool {
+        false
+    }
+    /// After how long what this plan does ends by itself, where whoever wrote its input said so.
+    fn ends_after(&self, _: &Plan) -> Option<Duration> {
+        None
+    }
+    /// Makes what stands by this plan stand for so long from now. What does not stand is not put in force by this.
+    async fn hold(&self, _: &Admitted, _: &ActionContext, _: Duration) -> Result<(), ActionError> {
+        Ok(())
+    }
+    /// Reads the world, and says what would put in force again, for so long, what a former plan did and what stands no more:
+    /// the very same, or an error. Changes nothing.
+    async fn plan_again(&self, _: &Json, _: &Plan, _: Duration) -> Result<Plan, ActionError> {
+        Err(ActionError::give_up("it cannot be put in force again"))
+    }
 }
 
 /// A verb that only reads: needs no admission, runs in observe mode too.

@@ -36,7 +36,7 @@ pub use incident::{
     AcknowledgementChanged, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned,
     Verdict,
 };
-pub use lease::{LeaseChanged, LeaseGranted, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
+pub use lease::{LeaseChanged, LeaseGranted, Owner, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
 pub use question::{
     AnswerRefused, AnswerRemembered, AnswerTooLate, Intended, QuestionAnswered, QuestionAsked, QuestionKind,

@@ -12,7 +12,7 @@ use crate::run::machine::WAIT;
 use crate::store::{Journal, RunHead, RunLine, RunTail};
 use quell_model::playbook::AtEnd;
 use quell_model::playbook::IncidentMoment;
-use quell_model::record::{Moments, ParentRun, Part, QuestionKind, RunStarted, RunState};
+use quell_model::record::{Moments, Owner, ParentRun, Part, QuestionKind, RunStarted, RunState};
 use quell_model::{
     ActionSpec, Body, Guarantee, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp,
     StoreError, StreamId,
@@ -233,10 +233,16 @@ impl WaitView {
 /// Until when a containment is meant to stand.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LeaseView {
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// Its end; none: it has no end.
     pub until: Option<Stamp>,
     /// What happens then.
     pub at_end: AtEnd,
+    /// It ends by itself then, as its input says, and nobody is asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_end: bool,
     /// Its end has come, and a person has to say.
     pub due: bool,
 }
@@ -470,15 +476,22 @@ impl RunView {
             }
             Body::LeaseGranted(granted) => {
                 let until = Some(at.after(granted.lasts));
-                self.part(&granted.part, places).lease = Some(LeaseView { until, at_end: granted.at_end, due: false });
+                let (owner, at_end, own_end) = (granted.owner.clone(), granted.at_end, granted.own_end);
+                self.part(&granted.part, places).lease = Some(LeaseView { owner, until, at_end, own_end, due: false });
             }
             Body::LeaseChanged(changed) => {
                 let step = self.part(&changed.part, places);
+                if let (Some(lease), Some(owner)) = (&mut step.lease, &changed.owner) {
+                    lease.owner = Some(owner.clone());
+                }
                 match (changed.state.as_str(), &mut step.lease) {
+                    // In force again after a boot, to the end that it has.
+                    ("renewed", Some(_)) if changed.lasts.is_none() => {}
                     ("kept" | "renewed", Some(lease)) => {
                         (lease.until, lease.due) = (changed.lasts.map(|lasts| at.after(lasts)), false);
+                        lease.own_end = false;
                     }
-                    ("due", Some(lease)) => lease.due = true,
+                    ("due", Some(lease)) => (lease.due, lease.own_end) = (true, false),
                     ("lapsed" | "ended", lease) => {
                         *lease = None;
                         step.asks_no_more(|kind| kind == QuestionKind::Confirm);

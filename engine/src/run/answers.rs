@@ -4,7 +4,8 @@
 
 use crate::incident::Acknowledged;
 use jiff::Timestamp;
-use quell_model::record::IncidentState;
+use quell_model::playbook::AtEnd;
+use quell_model::record::{IncidentState, Owner};
 use quell_model::{Hash, IncidentId, Json, Mode, Name, RunId, Stamp, StepId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -39,10 +40,36 @@ pub struct EngineStatus {
     pub standing: u64,
     /// Of these, whose lease is over.
     pub standing_due: u64,
+    /// Of these, what a person has to say, then what ends first; so many that a list of them can be read.
+    #[serde(default)]
+    pub leases: Vec<StandingLease>,
     /// Records that the journal has not taken yet.
     pub records_waiting: u64,
     /// Records that could not be kept at all.
     pub records_lost: u64,
+}
+
+/// A containment that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StandingLease {
+    /// `RUN/STEP`, or `RUN/STEP/ITEM`.
+    pub id: String,
+    /// The run whose step contained.
+    pub run: RunId,
+    /// By which action.
+    pub action: Name,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// Its end; none: it has no end.
+    pub until: Option<Timestamp>,
+    /// What happens then.
+    pub at_end: AtEnd,
+    /// It ends by itself then, as its input says, and nobody is asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_end: bool,
+    /// Its end has come, and a person has to say.
+    pub due: bool,
 }
 
 /// A playbook that does less than it may, and why.

@@ -206,6 +206,7 @@ impl<W: Send + 'static> Core<W> {
             Answer::Acted(acted) => self.acted(id, part, acted),
             Answer::UndoIntended(written) => self.undo_intended(id, part, written),
             Answer::Stands(undone) => self.lease_stands(id, part, undone),
+            Answer::Hold(told) => self.hold_told(id, part, told),
             Answer::TakenBack(back) => self.taken_back(id, part, back),
             Answer::Died(why) => self.died(id, part, &why),
         }

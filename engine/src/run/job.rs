@@ -44,6 +44,8 @@ pub(super) enum Answer {
     TakenBack(super::take_back::TakenBack),
     /// The world said whether a containment whose lease is over still stands.
     Stands(Result<Truth, ActionError>),
+    /// What is to be held in the world is, or is not.
+    Hold(super::hold::Told),
     /// A look or a script is over.
     Looked(Result<Json, ActionError>),
     /// The work panicked, with these words.

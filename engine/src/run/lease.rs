@@ -12,6 +12,7 @@
 
 use super::attempt::{ask, place};
 use super::job::{Answer, Work};
+use super::leases::{Place, Standing, Why};
 use super::shell::Core;
 use super::unread::{Later, Unread};
 use crate::incident;
@@ -19,12 +20,11 @@ use crate::load::units::print_duration;
 use futures_util::future::FutureExt;
 use quell_model::action::Want;
 use quell_model::playbook::{AtEnd, Lease};
-use quell_model::record::{LeaseChanged, LeaseGranted, NewRecord, NoteAdded, Part, StepIntended};
+use quell_model::record::{LeaseChanged, LeaseGranted, NewRecord, NoteAdded, Owner, Part, StepIntended};
 use quell_model::world::Verb;
 use quell_model::{
-    ActionError, Body, Detection, IncidentId, Json, Kind, Lane, Name, Record, RunId, Stamp, StepId, StreamId, Truth,
+    ActionError, Body, Detection, IncidentId, Json, Kind, Lane, Name, Plan, RunId, Stamp, StepId, StreamId, Truth,
 };
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,171 +32,24 @@ use std::time::Duration;
 /// Leases that end in one turn of the engine.
 const AT_ONCE: usize = 16;
 
-/// Where it stands: a run and a part of it.
-type Place = (RunId, Part);
-
-/// A containment that stands.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Standing {
-    pub(super) action: Name,
-    /// From when its time counts.
-    pub(super) since: Stamp,
-    /// How long; none: it has no end any more.
-    pub(super) lasts: Option<Duration>,
-    pub(super) at_end: AtEnd,
-    pub(super) incident: Option<IncidentId>,
-    answers: Option<(Name, Name)>,
-    /// What it answered has happened again.
-    needed: bool,
-    /// Its end has come, and a person has to say.
-    pub(super) due: bool,
-    /// The world is being asked whether it stands.
-    asked: Option<Why>,
-}
-
-/// Why the world is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    /// Its lease is over.
-    End,
-    /// Its run is over: what was held may have been killed since.
-    RunOver,
-    /// The machine was booted.
-    Boot,
-}
-
-/// All that stand.
-#[derive(Debug, Default)]
-pub(super) struct Leases {
-    all: BTreeMap<Place, Standing>,
-    /// When the nearest ends, once that is known.
-    next: Option<Stamp>,
-    changed: bool,
-    /// Those that are needed again, and why: not written yet, because other records wait for the journal.
-    unwritten: Vec<(Place, String)>,
-}
-
-impl Leases {
-    fn grant(&mut self, at: Stamp, granted: &LeaseGranted) {
-        let LeaseGranted { run, part, action, lasts, at_end, incident, answers } = granted.clone();
-        let standing = Standing {
-            action,
-            since: at,
-            lasts: Some(lasts),
-            at_end,
-            incident,
-            answers,
-            needed: false,
-            due: false,
-            asked: None,
-        };
-        self.all.insert((run, part), standing);
-        self.changed = true;
-    }
-
-    fn change(&mut self, at: Stamp, changed: &LeaseChanged) {
-        let place = (changed.run.clone(), changed.part.clone());
-        let Some(standing) = self.all.get_mut(&place) else { return };
-        self.changed = true;
-        standing.asked = None;
-        match changed.state.as_str() {
-            "kept" => {
-                (standing.since, standing.due, standing.needed) = (at, false, false);
-                standing.lasts = changed.lasts;
-            }
-            "renewed" => {
-                (standing.since, standing.due, standing.needed) = (at, false, false);
-                standing.lasts = changed.lasts.or(standing.lasts);
-            }
-            "needed" => standing.needed = true,
-            "due" => standing.due = true,
-            "lapsed" | "ended" => drop(self.all.remove(&place)),
-            _ => {}
-        }
-    }
-
-    /// Takes in a record of the system's stream.
-    pub(super) fn take_in(&mut self, record: &Record) {
-        match &record.body {
-            Body::LeaseGranted(granted) => self.grant(record.at, granted),
-            Body::LeaseChanged(changed) => self.change(record.at, changed),
-            _ => {}
-        }
-    }
-
-    /// Which stand that a run, or a part of it, did.
-    pub(super) fn of(&self, run: &RunId, part: Option<&Part>) -> Vec<Part> {
-        let first = Part { step: "".into(), item: None };
-        let of = self.all.range((run.clone(), first)..).take_while(|(place, _)| place.0 == *run);
-        let parts = of.map(|((_, part), _)| part);
-        parts.filter(|one| part.is_none_or(|part| part.covers(one))).cloned().collect()
-    }
-
-    /// The runs of an incident of which something stands, the latest first granted first.
-    pub(super) fn runs_of(&self, incident: &IncidentId) -> Vec<RunId> {
-        let of = self.all.iter().filter(|(_, standing)| standing.incident.as_ref() == Some(incident));
-        let mut runs: Vec<(Stamp, RunId)> = of.map(|((run, _), standing)| (standing.since, run.clone())).collect();
-        runs.sort_by(|a, b| b.cmp(a));
-        let mut seen = Vec::new();
-        for (_, run) in runs {
-            if !seen.contains(&run) {
-                seen.push(run);
-            }
-        }
-        seen
-    }
-
-    /// The incident of a run of which something stands.
-    pub(super) fn incident_of(&self, run: &RunId) -> Option<IncidentId> {
-        let first = Part { step: "".into(), item: None };
-        let (place, standing) = self.all.range((run.clone(), first)..).next()?;
-        standing.incident.clone().filter(|_| place.0 == *run)
-    }
-
-    /// What stands, and how it stands, but for whether somebody asks the world just now and since which moment.
-    #[cfg(test)]
-    pub(super) fn places(&self) -> Vec<(&Place, Option<Duration>, bool, bool)> {
-        self.all.iter().map(|(place, standing)| (place, standing.lasts, standing.needed, standing.due)).collect()
-    }
-
-    /// What stands although its time is over, ends by undoing, and nobody was asked about.
-    #[cfg(test)]
-    pub(super) fn overdue(&self, age: impl Fn(Stamp) -> Duration) -> Vec<&Place> {
-        let over = |standing: &Standing| standing.lasts.is_some_and(|lasts| age(standing.since) > lasts);
-        let left = self.all.iter().filter(|(_, standing)| !standing.due && over(standing));
-        left.map(|(place, _)| place).collect()
-    }
-
-    /// All that stand, and of which run.
-    pub(super) fn standing(&self) -> impl Iterator<Item = (&RunId, &Standing)> {
-        self.all.iter().map(|((run, _), standing)| (run, standing))
-    }
-
-    /// Of how many the world is being asked whether they stand.
-    pub(super) fn asked(&self) -> usize {
-        self.all.values().filter(|standing| standing.asked.is_some()).count()
-    }
-
-    /// How many stand, and of how many a person has to say.
-    pub(super) fn count(&self) -> (usize, usize) {
-        (self.all.len(), self.all.values().filter(|standing| standing.due).count())
-    }
-}
-
 impl<W: Send + 'static> Core<W> {
     /// What a step that has just contained something is granted.
     pub(super) fn lease_of(&self, id: &RunId, part: &Part) -> Option<LeaseGranted> {
         let live = self.runs.get(id)?;
         let intent = live.run.intent(part).or_else(|| live.run.acted(part))?;
-        if !self.parts.crew.get(intent.action.as_str())?.spec().undoable {
-            return None;
-        }
+        let verb = self.parts.crew.get(intent.action.as_str()).filter(|verb| verb.spec().undoable)?;
         let Lease { lasts, at_end } = live.run.playbook.step(&part.step)?.lease.unwrap_or_default();
+        let own = if let Verb::Acts(verb) = verb { verb.ends_after(&intent.plan) } else { None };
+        let own_end = own.is_some_and(|own| own <= lasts);
+        let lasts = own.filter(|_| own_end).unwrap_or(lasts);
         let started = &live.run.started;
         let word = |json: &Json, key: &str| json.get(key).and_then(|v| v.as_str()).map(Name::from);
         let answers = word(&started.detection, "rule").zip(word(&started.event, "entity"));
         let (incident, action) = (started.incident.clone(), intent.action.clone());
-        Some(LeaseGranted { run: id.clone(), part: part.clone(), action, lasts, at_end, incident, answers })
+        let playbook = || Owner::Playbook(started.playbook.clone());
+        let owner = Some(started.by.clone().map_or_else(playbook, Owner::Person));
+        let (run, part) = (id.clone(), part.clone());
+        Some(LeaseGranted { run, part, action, owner, lasts, at_end, own_end, incident, answers })
     }
 
     /// Before a step is left that waited to be tried again, or whose items did: what was tried may have been done in part, and
@@ -233,10 +86,30 @@ impl<W: Send + 'static> Core<W> {
         why: String,
         lasts: Option<Duration>,
     ) {
-        let Some(action) = self.leases.all.get(&(run.clone(), part.clone())).map(|s| s.action.clone()) else { return };
-        let now = self.parts.clock.now();
-        let (state, run) = (Name::from(state), run.clone());
-        let changed = LeaseChanged { run: run.clone(), part: part.clone(), action, state, why, lasts };
+        let Some(action) = self.leases.at(run, part).map(|standing| standing.action.clone()) else { return };
+        let (run, part, state) = (run.clone(), part.clone(), Name::from(state));
+        self.write_change(LeaseChanged { run, part, action, state, why, lasts, owner: None, plan: None });
+    }
+
+    /// A person keeps what stands: from now on it is theirs.
+    pub(super) fn lease_kept(&mut self, run: &RunId, part: &Part, by: &Name, lasts: Option<Duration>) {
+        let Some(action) = self.leases.at(run, part).map(|standing| standing.action.clone()) else { return };
+        let (run, part, state, why) = (run.clone(), part.clone(), Name::from("kept"), format!("{by} keeps it"));
+        let owner = Some(Owner::Person(by.clone()));
+        self.write_change(LeaseChanged { run, part, action, state, why, lasts, owner, plan: None });
+    }
+
+    /// Before what stood no more is done again: by this plan it is taken back from now on.
+    pub(super) fn lease_returns(&mut self, run: &RunId, part: &Part, plan: Plan) {
+        let Some(action) = self.leases.at(run, part).map(|standing| standing.action.clone()) else { return };
+        let (run, part, state) = (run.clone(), part.clone(), Name::from("returning"));
+        let why = "its lease stands, and the world was asked: it stood no more".to_owned();
+        let plan = Some(Box::new(plan));
+        self.write_change(LeaseChanged { run, part, action, state, why, lasts: None, owner: None, plan });
+    }
+
+    fn write_change(&mut self, changed: LeaseChanged) {
+        let (now, run) = (self.parts.clock.now(), changed.run.clone());
         self.leases.change(now, &changed);
         let record = NewRecord::new(now, changed);
         if self.runs.contains_key(&run) {
@@ -312,7 +185,7 @@ impl<W: Send + 'static> Core<W> {
 
     /// Something that leases waited for is there.
     pub(super) fn leases_look_again(&mut self) {
-        self.leases.changed = true;
+        (self.leases.changed, self.leases.is_to_hold) = (true, true);
     }
 
     /// Ends the leases whose moment has come.
@@ -326,7 +199,8 @@ impl<W: Send + 'static> Core<W> {
         let mut due = Vec::new();
         let mut next: Option<Duration> = None;
         for (place, standing) in &self.leases.all {
-            let is_at_it = standing.due || standing.asked.is_some();
+            let is_at_it = standing.due || standing.asked.is_some() || standing.hold.is_tried();
+            let is_at_it = is_at_it || self.is_not_looked_at(standing);
             let is_at_it = is_at_it || self.runs.get(&place.0).is_some_and(|live| live.run.takes_back(&place.1));
             let is_at_it = is_at_it || self.unread.waits(&place.0, &place.1, Later::Lease);
             let Some(lasts) = standing.lasts.filter(|_| !is_at_it) else { continue };
@@ -355,31 +229,38 @@ impl<W: Send + 'static> Core<W> {
     fn lease_ends(&mut self, (run, part): Place) {
         let Some(standing) = self.leases.all.get(&(run.clone(), part.clone())).cloned() else { return };
         let lasts = standing.lasts.unwrap_or_default();
-        if standing.at_end != AtEnd::Undo {
+        if standing.at_end != AtEnd::Undo || standing.own_end {
             return self.ask_whether_it_stands(run, part, Why::End);
         }
         if standing.needed {
             let why = "what it answered was seen again meanwhile".to_owned();
             return self.lease_changes(&run, &part, "renewed", why, Some(lasts));
         }
-        let opened = self.open_again(&run);
-        let Some(opened) = self.once_read(&run, &part, Later::Lease, opened) else { return };
+        self.lease_undoes(&run, &part, lasts, standing.incident.as_ref());
+    }
+
+    fn lease_undoes(&mut self, run: &RunId, part: &Part, lasts: Duration, incident: Option<&IncidentId>) {
+        let opened = self.open_again(run);
+        let Some(opened) = self.once_read(run, part, Later::Lease, opened) else { return };
         match opened {
             Ok(()) => {
-                self.begin_undo(
-                    &run,
-                    Some(part),
-                    "quell".into(),
-                    false,
-                    format!("its lease of {} is over", print_duration(lasts)),
-                );
-                self.drive(&run);
+                let why = format!("its lease of {} is over", print_duration(lasts));
+                self.begin_undo(run, Some(part.clone()), "quell".into(), false, why);
+                self.drive(run);
             }
             Err(why) => {
                 let why = format!("its lease is over, and it cannot be taken back by itself: {why}");
-                self.lease_due(&run, &part, standing.incident.as_ref(), why);
+                self.lease_due(run, part, incident, why);
             }
         }
+    }
+
+    /// Whether nobody has looked yet if it stands, of what may stand again.
+    fn is_not_looked_at(&self, standing: &Standing) -> bool {
+        standing.at_end != AtEnd::Undo
+            && !standing.own_end
+            && standing.hold.is_open()
+            && self.ends_by_itself(&standing.action)
     }
 
     fn lease_due(&mut self, run: &RunId, part: &Part, incident: Option<&IncidentId>, why: String) {
@@ -392,7 +273,10 @@ impl<W: Send + 'static> Core<W> {
     /// After a boot: what did not outlive it stands no more.
     pub(super) fn leases_after_boot(&mut self) {
         let from = self.boot_from;
-        let is_old = |standing: &Standing| from.is_none_or(|from| standing.since.wall < from.wall);
+        // What is held is looked after at every start, and may stand again.
+        let is_old = |standing: &Standing| {
+            from.is_none_or(|from| standing.since.wall < from.wall) && !self.ends_by_itself(&standing.action)
+        };
         let old = self.leases.all.iter().filter(|(_, standing)| is_old(standing)).map(|(place, _)| place.clone());
         for (run, part) in old.collect::<Vec<_>>() {
             self.ask_whether_it_stands(run, part, Why::Boot);
@@ -402,6 +286,10 @@ impl<W: Send + 'static> Core<W> {
     /// Before a run ends: of what it ended itself nothing stands.
     pub(super) fn leases_of_ended(&mut self, run: &RunId) {
         for part in self.leases.of(run, None) {
+            // What is held in the world does not end with what a run kills.
+            if self.leases.at(run, &part).is_some_and(|standing| self.ends_by_itself(&standing.action)) {
+                continue;
+            }
             self.ask_whether_it_stands(run.clone(), part, Why::RunOver);
         }
     }
@@ -435,15 +323,26 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// What a part that stands did, of a run that may have ended.
-    fn intent_of(&mut self, run: &RunId, part: &Part) -> Result<Option<StepIntended>, Unread> {
+    pub(super) fn intent_of(&mut self, run: &RunId, part: &Part) -> Result<Option<StepIntended>, Unread> {
         if let Some(live) = self.runs.get(run) {
             return Ok(live.run.acted(part).cloned());
         }
-        let records = self.ink.readable(&StreamId::run(run))?.kinds(&[Kind::StepIntended])?;
-        Ok(records.into_iter().rev().find_map(|record| match record.body {
-            Body::StepIntended(intent) if intent.part == *part => Some(*intent),
-            _ => None,
-        }))
+        let records = self.ink.readable(&StreamId::run(run))?.kinds(&[Kind::StepIntended, Kind::LeaseChanged])?;
+        let mut intended = None;
+        for record in records {
+            match record.body {
+                Body::StepIntended(intent) if intent.part == *part => intended = Some(*intent),
+                Body::LeaseChanged(changed) if changed.part == *part => {
+                    let by = |intent: StepIntended| StepIntended {
+                        plan: changed.plan.map_or(intent.plan, |plan| *plan),
+                        ..intent
+                    };
+                    intended = intended.map(by);
+                }
+                _ => {}
+            }
+        }
+        Ok(intended)
     }
 
     /// The world has said whether a containment stands.
@@ -453,9 +352,15 @@ impl<W: Send + 'static> Core<W> {
         self.leases.changed = true;
         let (incident, at_end, lasts) =
             (standing.incident.clone(), standing.at_end, standing.lasts.unwrap_or_default());
-        let action = standing.action.clone();
+        let (action, own_end) = (standing.action.clone(), standing.own_end);
         let gone = undone == Ok(Truth::Holds);
         match (asked, gone, at_end) {
+            (Why::End, true, _) if own_end => {
+                let why = format!("it was to stand for {}, and ended by itself", print_duration(lasts));
+                self.tell_incident(incident.as_ref(), format!("{action} of run {run} stands no more: {why}"));
+                self.lease_changes(run, part, "lapsed", why, None);
+            }
+            (Why::End, false, _) if own_end => self.lease_undoes(run, part, lasts, incident.as_ref()),
             (_, true, _) => {
                 let why = if asked == Why::Boot { "it did not outlive the boot" } else { "what it contained is gone" };
                 self.lease_changes(run, part, "lapsed", why.to_owned(), None);

@@ -331,8 +331,7 @@ impl<W: Send + 'static> Core<W> {
                 if measured.due_runs.len() < NAMED {
                     measured.due_runs.insert(run.clone());
                 }
-            } else if let Some(lasts) = standing.lasts {
-                let end = standing.since.after(lasts).wall_by(now);
+            } else if let Some(end) = self.lease_end(standing) {
                 measured.next_end = Some(measured.next_end.map_or(end, |next| next.min(end)));
             }
         }

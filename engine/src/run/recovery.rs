@@ -207,6 +207,7 @@ impl<W: Send + 'static> Core<W> {
         self.leases_after_boot();
         // From here on this engine's own moments are of this boot; before, none meant that all were of another.
         self.boot_from = self.boot_from.or(Some(now));
+        self.leases_hold();
         report.begun.iter().for_each(|run| self.drive(run));
         self.set_schedules();
         self.ink.ring();
@@ -254,6 +255,9 @@ impl<W: Send + 'static> Core<W> {
             // By the clocks of this boot: on those of an earlier one it may lie days ahead.
             let at = self.aged(record.at, now);
             self.leases.take_in(&Record { at, ..record });
+        }
+        for record in journal.latest(&[Kind::PersonActed], usize::MAX)? {
+            self.leases.uninstalled(&record);
         }
         for record in journal.latest(&[Kind::PauseChanged], 1)? {
             if let Body::PauseChanged(changed) = &record.body {

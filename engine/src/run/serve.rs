@@ -121,6 +121,7 @@ impl<W: Send + 'static> Core<W> {
             questions: self.open_questions() as u64,
             standing: standing as u64,
             standing_due: standing_due as u64,
+            leases: self.leases_listed(),
             records_waiting: self.ink.waiting() as u64,
             records_lost: self.ink.lost(),
         })
@@ -161,6 +162,7 @@ impl<W: Send + 'static> Core<W> {
             let now = self.parts.clock.now();
             self.write_system(vec![NewRecord::new(now, PauseChanged { paused, by })]);
             // What it held back goes on.
+            self.leases.hold_at_once();
             for run in self.runs.keys().cloned().collect::<Vec<_>>() {
                 self.drive(&run);
             }

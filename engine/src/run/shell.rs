@@ -10,7 +10,7 @@ pub(crate) mod stepwise;
 use super::definitions::Definitions;
 use super::ink::Ink;
 use super::job::{Answer, Input};
-use super::lease::Leases;
+use super::leases::Leases;
 use super::losses::{Losses, Told};
 use super::machine::{Command, Run};
 use super::measure::Tally;
@@ -253,6 +253,7 @@ impl<W: Send + 'static> Core<W> {
         self.positions_due(now);
         self.unread_go_on(now);
         self.runs_go_on(now);
+        self.leases_hold();
         self.leases_end();
         self.schedules_start();
         if now.since(self.swept) > std::time::Duration::from_secs(60) {
@@ -441,7 +442,7 @@ impl<W: Send + 'static> Core<W> {
 
     fn answer(&mut self, id: &RunId, part: &Part, answer: Answer) {
         // A run may have been cancelled and ended meanwhile; its intents were answered by the guard then.
-        if self.runs.contains_key(id) || matches!(answer, Answer::Stands(_)) {
+        if self.runs.contains_key(id) || matches!(answer, Answer::Stands(_) | Answer::Hold(_)) {
             self.next_phase(id, part, answer);
         }
     }

@@ -220,14 +220,23 @@ impl<W: Send + 'static> Core<W> {
         let what = if unknown { STUCK_UNKNOWN } else { "could not be taken back, and stands" };
         let text = format!("`{action}` of run {id} {what}: {proof}");
         let why = proof.clone();
-        let finished =
-            UndoFinished { run: id.clone(), part: part.clone(), action, outcome, output, proof, attempts, unknown };
+        let finished = UndoFinished {
+            run: id.clone(),
+            part: part.clone(),
+            action: action.clone(),
+            outcome,
+            output,
+            proof,
+            attempts,
+            unknown,
+        };
         // The lease's change is part of it, which lets go once it is written.
         self.ink.hold();
         self.record(id, vec![NewRecord::new(now, finished)]);
         let state = if outcome == Outcome::Undone { "ended" } else { "due" };
         self.lease_changes(id, part, state, why.clone(), None);
         self.ink.let_go();
+        self.leases_stood_by(&action);
         if outcome != Outcome::Undone {
             tracing::error!(run = %id, step = %part.step, why, "it {what}");
             self.tell_incident(incident.as_ref(), text);

@@ -85,7 +85,7 @@ impl Desk {
 
     /// What stands in the kernel. Asks it.
     pub(crate) fn kernel_figures(&self) -> KernelFigures {
-        KernelFigures { hands: self.kernel.status(), block: self.block.status() }
+        KernelFigures { hands: self.kernel.status(), block: self.block.status(&[]) }
     }
 
     /// Where its data is.

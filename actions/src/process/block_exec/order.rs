@@ -19,6 +19,9 @@ pub(super) struct Order {
     pub(super) script: bool,
     pub(super) spots: Vec<Spot>,
     pub(super) for_ms: u64,
+    /// Its input says for how long; else its lease does, and `for_ms` is only until the lease is there.
+    #[serde(default)]
+    pub(super) ends: bool,
     pub(super) most: u32,
 }
 

@@ -185,3 +185,73 @@ fn an_input_that_cannot_be_meant_says_why() {
     let bare = BlockExec::new(Arc::new(Hands::new(HostWorld::live("here".into()).unwrap())));
     assert!(why_not(&bare, &at(json!({}))).contains("no reflex"));
 }
+
+#[test]
+fn what_stands_is_held_by_its_lease_unless_its_input_says_when_it_ends() {
+    let (dir, paper) = (tempfile::tempdir().unwrap(), Arc::<Paper>::default());
+    let path = dir.path().join("miner");
+    std::fs::write(&path, "\x7fELF miner").unwrap();
+    let verb = verb(&paper);
+    let ends = |input: Json| verb.ends_after(&planned(&verb, &input));
+    assert_eq!(ends(json!({ "path": path, "for": "1h" })), Some(Duration::from_secs(3600)));
+    assert_eq!(ends(json!({ "path": path })), None);
+    let plan = planned(&verb, &json!({ "path": path }));
+    let go = Act::new().admitted(&verb, plan.clone());
+    assert_eq!(finish(verb.run(&go, &context())).unwrap()["until"], Json::Null, "its lease says");
+    let hours_left = || {
+        let until = paper.all().unwrap()[0].terms.until_ns;
+        until.saturating_sub(image::now_ns()).div_ceil(3600 * 1_000_000_000)
+    };
+    assert_eq!(hours_left(), 24);
+    for hours in [72, 2] {
+        finish(verb.hold(&go, &context(), Duration::from_secs(hours * 3600))).unwrap();
+        assert_eq!(hours_left(), hours);
+    }
+    // What another's stands there for longer stays theirs; for less, it is taken over.
+    let mut other = context();
+    other.key = quell_model::IdempotencyKey("other/step".into());
+    let theirs = Act::new().admitted(&verb, planned(&verb, &json!({ "path": path, "for": "9h" })));
+    finish(verb.run(&theirs, &other)).unwrap();
+    finish(verb.hold(&go, &context(), Duration::from_secs(8 * 3600))).unwrap();
+    assert_eq!((hours_left(), paper.all().unwrap()[0].terms.id), (9, number(&other)));
+    finish(verb.hold(&go, &context(), Duration::from_secs(10 * 3600))).unwrap();
+    assert_eq!((hours_left(), paper.all().unwrap()[0].terms.id), (10, number(&context())));
+}
+
+#[test]
+fn what_a_boot_ended_is_planned_again_with_the_same_content_alone() {
+    let (dir, paper) = (tempfile::tempdir().unwrap(), Arc::<Paper>::default());
+    let path = dir.path().join("miner");
+    std::fs::write(&path, "\x7fELF miner").unwrap();
+    let verb = verb(&paper);
+    for input in [json!({ "path": path }), json!({ "path": path, "for": "3h" })] {
+        let plan = planned(&verb, &input);
+        let again = finish(verb.plan_again(&input, &plan, Duration::from_secs(60))).unwrap();
+        assert_eq!(again.calls[0]["for_ms"], 60_000);
+        assert_eq!(again.calls[0]["ends"], plan.calls[0]["ends"], "whose the end is does not change");
+        assert_eq!(again.before["sha256"], plan.before["sha256"]);
+    }
+    let (input, plan) = (json!({ "path": path }), planned(&verb, &json!({ "path": path })));
+    std::fs::write(&path, "\x7fELF another").unwrap();
+    let why = finish(verb.plan_again(&input, &plan, Duration::from_secs(60))).unwrap_err().to_string();
+    assert!(why.contains("has another content now"), "{why}");
+    std::fs::remove_file(&path).unwrap();
+    let why = finish(verb.plan_again(&input, &plan, Duration::from_secs(60))).unwrap_err().to_string();
+    assert!(why.contains("there is no"), "{why}");
+}
+
+#[test]
+fn a_script_that_cannot_be_marked_again_is_not_told_as_held() {
+    let (dir, paper) = (tempfile::tempdir().unwrap(), Arc::<Paper>::default());
+    let path = dir.path().join("job");
+    std::fs::write(&path, "#!/bin/sh\n").unwrap();
+    let verb = verb(&paper);
+    let go = Act::new().admitted(&verb, planned(&verb, &json!({ "path": path })));
+    finish(verb.run(&go, &context())).unwrap();
+    let hold = || finish(verb.hold(&go, &context(), Duration::from_secs(60)));
+    hold().unwrap();
+    std::fs::rename(&path, dir.path().join("away")).unwrap();
+    let why = hold().unwrap_err().to_string();
+    assert!(why.contains("cannot be marked again"), "{why}");
+    assert_eq!(paper.all().unwrap(), [], "what does not keep it from starting does not stand");
+}

@@ -179,7 +179,7 @@ fn asks(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<(O
     }
 }
 
-/// Lets what was done be taken back. Modes, limits, the breaker and protection do not stand against it: it makes less of what
+/// Lets what was done be taken back, or be held for as long as its lease stands. Modes, limits, the breaker and protection do not stand against it: it makes less of what
 /// they bound. What lies outside of `only_within` is not touched for that either.
 ///
 /// # Errors

@@ -9,9 +9,30 @@ use crate::outcome::Outcome;
 use crate::playbook::AtEnd;
 use crate::time::Stamp;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 use super::Part;
+
+/// Whose a containment is: who says whether it stands on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// A person who started it by hand, or who has kept it since.
+    Person(Name),
+    /// The playbook that did it by itself.
+    Playbook(Name),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Person(name) => write!(f, "{name}"),
+            Self::Playbook(name) => write!(f, "playbook {name}"),
+        }
+    }
+}
 
 /// See [`super::Kind::LeaseGranted`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -22,10 +43,16 @@ pub struct LeaseGranted {
     pub part: Part,
     /// By which action.
     pub action: Name,
+    /// Whose it is; none in what an earlier quell wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// How long it is meant to stand.
     pub lasts: Duration,
     /// What happens then.
     pub at_end: AtEnd,
+    /// It ends by itself then, as its input says, and nobody is asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_end: bool,
     /// The incident that the run belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
@@ -44,13 +71,20 @@ pub struct LeaseChanged {
     /// By which action.
     pub action: Name,
     /// `kept`: it stands for so long from now, or without an end; `needed`: what it answered has happened again; `due`: its end
-    /// has come, and a person has to say; `renewed`: in force again; `lapsed`: it stands no longer; `ended`: it was taken back.
+    /// has come, and a person has to say; `returning`: about to be in force again; `renewed`: in force again, to its end as it was
+    /// where none is named; `lapsed`: it stands no longer; `ended`: it was taken back.
     pub state: Name,
     /// Why, for people.
     pub why: String,
     /// How long it is meant to stand from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lasts: Option<Duration>,
+    /// Whose it is from now on, where that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// What it stands by from now on, where that is another plan than before: what is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Box<Plan>>,
 }
 
 /// See [`super::Kind::UndoBegan`].

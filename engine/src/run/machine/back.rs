@@ -8,7 +8,7 @@ use super::{Command, Phase, Progress, Run, StepState, part_of};
 use crate::run::take_back::STUCK_UNKNOWN;
 use quell_model::action::IdempotencyKey;
 use quell_model::record::{LeaseChanged, Part, RunState, StepIntended, UndoBegan, UndoFinished};
-use quell_model::{Outcome, Stamp, StepId};
+use quell_model::{Outcome, Plan, Stamp, StepId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where the taking back of a part stands.
@@ -135,6 +135,11 @@ impl Run {
     }
 
     pub(super) fn lease_changed(&mut self, changed: &LeaseChanged) {
+        if let Some(plan) = &changed.plan
+            && let Some(acted) = self.progress_mut(&changed.part).and_then(|progress| progress.acted.as_mut())
+        {
+            acted.plan = Plan::clone(plan);
+        }
         if let Some(progress) = self.progress_mut(&changed.part)
             && matches!(changed.state.as_str(), "lapsed" | "ended")
         {

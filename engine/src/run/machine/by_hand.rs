@@ -238,8 +238,10 @@ mod tests {
             run: "r-1".into(),
             part: part.clone(),
             action: "process.freeze".into(),
+            owner: None,
             lasts: Default::default(),
             at_end: Default::default(),
+            own_end: false,
             incident: None,
             answers: None,
         };

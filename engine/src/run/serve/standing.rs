@@ -2,16 +2,47 @@
 //!
 //! Owns the answers; what is asked for twice, or of what does not stand, is refused with a sentence.
 
-use super::super::answers::{self, IncidentUndoing, RunKept, RunUndoing};
+use super::super::answers::{self, IncidentUndoing, RunKept, RunUndoing, StandingLease};
+use super::super::leases::{Place, Standing};
 use super::super::question::{KEEP, UNDO};
 use super::super::request::Refusal;
 use super::super::shell::Core;
 use super::TAKES_NOTHING;
+use jiff::{SignedDuration, Timestamp};
+use quell_model::action::IdempotencyKey;
 use quell_model::record::{Part, SubRunStarted};
 use quell_model::{IncidentId, Json, Name, Origin, RunId, StepId, StreamId};
 use std::time::Duration;
 
+/// Of what stands, `status` lists so many.
+const LISTED: usize = 1000;
+
 impl<W: Send + 'static> Core<W> {
+    /// When a lease ends, by the wall clock; none: it has no end.
+    pub(in crate::run) fn lease_end(&self, standing: &Standing) -> Option<Timestamp> {
+        let signed = |span| SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+        let left = signed(standing.lasts?).checked_sub(signed(self.age(standing.since)))?;
+        self.parts.clock.now().wall.checked_add(left).ok()
+    }
+
+    /// What stands: first what a person has to say, then what ends first.
+    pub(in crate::run) fn leases_listed(&self) -> Vec<StandingLease> {
+        let line = |((run, part), standing): (&Place, &Standing)| StandingLease {
+            id: IdempotencyKey::of(run, part).0,
+            run: run.clone(),
+            action: standing.action.clone(),
+            owner: standing.owner.clone(),
+            until: self.lease_end(standing),
+            at_end: standing.at_end,
+            own_end: standing.own_end,
+            due: standing.due,
+        };
+        let mut all: Vec<StandingLease> = self.leases.all().map(line).collect();
+        all.sort_by_key(|one| (!one.due, one.until.is_none(), one.until));
+        all.truncate(LISTED);
+        all
+    }
+
     /// A person wants what a run did taken back.
     pub(in crate::run) fn undo(
         &mut self,
@@ -121,9 +152,15 @@ impl<W: Send + 'static> Core<W> {
         }
         self.confirmed(run, only.as_ref(), true, by);
         for part in &standing {
-            self.lease_changes(run, part, "kept", format!("{by} keeps it"), lasts);
+            self.lease_kept(run, part, by, lasts);
         }
         self.drive(run);
+        self.leases_hold();
+        let loose = standing.iter().find_map(|part| Some((part, self.is_not_held(run, part)?)));
+        if let Some((part, why)) = loose {
+            let what = format!("the lease of `{run}/{part}` says so, but it may end before that: {why}");
+            return Err(Refusal::NotNow(what));
+        }
         let kept = standing.iter().map(Part::to_string).collect();
         Ok(answers::json(RunKept { id: run.clone(), kept }))
     }

@@ -5,7 +5,7 @@
 
 use super::stage::Stage;
 use super::world::{Call, State, thing};
-use crate::run::lease::Leases;
+use crate::run::leases::Leases;
 use crate::run::machine::APPROVE;
 use crate::run::question::UNDO;
 use crate::run::recovery::refolded;

@@ -7,6 +7,7 @@ mod bounds;
 mod breaker;
 mod by_hand;
 mod hangs;
+mod holds;
 mod incidents;
 mod items;
 mod joined;
@@ -22,7 +23,7 @@ mod warm_up;
 use super::*;
 use crate::clock::SimulatedClock;
 use quell_model::playbook::{AtEnd, Lease, OnFailure};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -40,6 +41,10 @@ struct Things {
     busy: AtomicU32,
     /// So many attempts to set `later` fail first.
     early: AtomicU32,
+    /// What ends by itself, each with its moment on the boot clock.
+    fading: Mutex<BTreeMap<String, u64>>,
+    /// How often the machine was booted: what fades lies elsewhere then.
+    boots: AtomicU32,
 }
 
 impl Things {
@@ -191,6 +196,8 @@ impl Yard {
         let mut verbs: Vec<Verb> = verbs.map(|spec| Verb::Acts(Arc::new(Sets(spec, Arc::clone(&things))))).into();
         let kill = self::spec("process.kill", Lane::Contain, Guarantee::ExactlyOnceInEffect);
         verbs.push(Verb::Acts(Arc::new(Ends(kill, Arc::clone(&things)))));
+        let block = spec("kernel.block", Lane::Contain);
+        verbs.push(Verb::Acts(Arc::new(holds::Fades(block, Arc::clone(&things), clock.clone()))));
         stage.core.parts.crew = crew.unwrap_or_else(|| Crew::new(verbs));
         stage.core.parts.clock = clock.clone();
         stage.core.parts.boot = process::BootId(boot.into());

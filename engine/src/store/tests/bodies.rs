@@ -277,14 +277,18 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             state: "lapsed".into(),
             why: "`/tmp/x` is gone".into(),
             lasts: None,
+            owner: None,
+            plan: None,
         }
         .into(),
         LeaseGranted {
             run: "r-1".into(),
             part: part(),
             action: "process.freeze".into(),
+            owner: None,
             lasts: Duration::from_secs(86_400),
             at_end: AtEnd::Undo,
+            own_end: false,
             incident: Some("i-1".into()),
             answers: Some(("rule".into(), "unit u on n".into())),
         }

@@ -31,7 +31,7 @@ fn what_is_needed_again_after_a_boot_is_renewed() {
 
 impl Yard {
     /// The machine is booted, and quell starts a minute later, this long after its end.
-    fn booted(self, after: Duration) -> Self {
+    pub(super) fn booted(self, after: Duration) -> Self {
         let wall = self.clock.now().after(after).wall;
         let Self { stage: Stage { core, journal, dir, .. }, things, playbook, .. } = self;
         drop(core);

@@ -62,7 +62,7 @@ impl Yard {
         self.stage.core.detections([attack]);
     }
 
-    fn pause(&mut self, paused: bool) {
+    pub(super) fn pause(&mut self, paused: bool) {
         self.ask(Request::Pause { paused, by: "ann".into() }).unwrap();
     }
 }
