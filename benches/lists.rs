@@ -77,6 +77,7 @@ fn fill(data: &Path) {
             inputs: json!({}),
             vars: json!({}),
             untrusted: false,
+            backfill: false,
             by: None,
             parent: None,
             came: None,

@@ -21,6 +21,7 @@ mod hands;
 mod metrics;
 #[cfg(feature = "ebpf")]
 mod recorder;
+mod sources;
 mod threats;
 #[cfg(feature = "otlp")]
 mod traces;

@@ -67,6 +67,7 @@ fn started(of: &Playbook) -> RunStarted {
         inputs: Json::Null,
         vars: Json::Null,
         untrusted: false,
+        backfill: false,
         by: None,
         parent: None,
         came: None,

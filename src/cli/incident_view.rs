@@ -27,6 +27,14 @@ pub(super) fn acknowledged(who: &Acknowledged) -> String {
 }
 
 /// Who says that an incident was no attack, and why.
+fn backfill(is_one: bool, term: &Term) {
+    if is_one {
+        term.line(
+            "  a backfill: a source held this before quell first followed it; playbooks only planned, nobody was told",
+        );
+    }
+}
+
 fn false_positive(known: Option<&FalsePositive>, term: &Term) {
     if let Some(known) = known {
         let FalsePositive { by, at, reason } = known;
@@ -51,7 +59,7 @@ pub(super) fn list(incidents: &[IncidentSummary], term: &Term) {
             cell(one.detections.to_string()),
             cell((one.runs.len() as u64 + one.runs_more).to_string()),
             cell(one.entity.to_string()),
-            cell(one.title.as_str()),
+            cell(if one.backfill { format!("{} (backfill)", one.title) } else { one.title.clone() }),
         ]);
     }
     table.print(term, "no incident has been opened yet");
@@ -73,6 +81,7 @@ pub(super) fn show(incident: &IncidentView, term: &Term) {
         term.line(format!("  {}", acknowledged(who)));
     }
     false_positive(one.false_positive.as_ref(), term);
+    backfill(one.backfill, term);
     for loss in &incident.losses {
         term.line(format!("  {}", term.ink(Ink::Warn, &lost(loss))));
     }
@@ -191,6 +200,7 @@ pub(super) fn explain(told: &Explanation, term: &Term) {
         term.line(format!("  {}", acknowledged(who)));
     }
     false_positive(told.false_positive.as_ref(), term);
+    backfill(told.backfill, term);
     for detection in &told.detections {
         term.line("");
         term.line(format!(

@@ -17,7 +17,6 @@ use quell_model::playbook::Playbook;
 use quell_model::{BootId, Clock, Crew, Name, StoreError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 
 /// What an engine is put together from.
 pub(crate) struct Plan<W> {
@@ -129,7 +128,9 @@ pub(crate) fn assemble<W: Send + 'static>(
     let recovered = core.recover(Arc::new(reread))?;
     let counts = Arc::new(Counts::default());
     let handover = Handover::new(wake.as_fn());
-    let (to_hand, foreign) = sync_channel(sources::AHEAD);
+    let names = plan.files.iter().map(sources::name);
+    let known = names.filter_map(|name| Some((name.clone(), core.positions(&name)?))).collect();
+    let (to_hand, foreign) = sources::ways();
     let (mut recorder, noter, mut unrecorded) = start_recorder(&plan.dir, plan.recorder.as_ref(), &plan.boot);
     let hand = Hand::new(HandParts {
         core,
@@ -148,7 +149,7 @@ pub(crate) fn assemble<W: Send + 'static>(
     {
         unrecorded = Some(format!("what surrounds incidents is not kept: {error}"));
     }
-    let sources = Sources::follow(&plan.files, to_hand, wake.as_fn()).map_err(AssemblyError::Thread)?;
+    let sources = Sources::follow(&plan.files, &known, to_hand, wake.as_fn()).map_err(AssemblyError::Thread)?;
     Ok(Assembly { engine, journal, counts, handover, eye, sources, recorder, unrecorded, blind, recovered })
 }
 

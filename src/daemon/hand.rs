@@ -8,14 +8,15 @@
 
 use super::family::Family;
 use super::handover::Handover;
+use super::sources::{Portion, Receivers, Then};
 use quell_engine::detect::Detector;
 use quell_engine::recorder::Noter;
 use quell_engine::run::Core;
+use quell_engine::source::Line;
 use quell_model::record::{DetectionHeld, LossSeen};
-use quell_model::{Class, Clock, Detection, Event, Field, OwnedEvent};
+use quell_model::{Class, Clock, Detection, Event, Field};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
 
 /// Why the sensor loses events, in its words; what has another word is counted after them.
 const REASONS: [&str; 3] = ["ring_full", "cgroup_budget", "cgroup_share"];
@@ -84,8 +85,8 @@ pub(super) struct HandParts<W> {
     pub(super) counts: Arc<Counts>,
     /// Brings later rules and definitions.
     pub(super) handover: Handover,
-    /// Brings events from elsewhere.
-    pub(super) foreign: Receiver<Vec<OwnedEvent>>,
+    /// Brings events from elsewhere: what is live, and what is past.
+    pub(super) foreign: Receivers,
     /// Learns who descends from whom.
     pub(super) family: Option<Arc<Family>>,
     /// Detections outside this cgroup go no further.
@@ -101,7 +102,7 @@ pub(crate) struct Hand<W> {
     clock: Arc<dyn Clock>,
     counts: Arc<Counts>,
     handover: Handover,
-    foreign: Receiver<Vec<OwnedEvent>>,
+    foreign: Receivers,
     family: Option<Arc<Family>>,
     only: Option<String>,
     recorder: Option<Noter>,
@@ -122,13 +123,28 @@ impl<W: Send + 'static> Hand<W> {
     }
 
     fn take(&mut self, event: &dyn Event) {
-        self.look(event);
+        self.look(event, None);
         if let Some(recorder) = &mut self.recorder {
             recorder.note(event);
         }
     }
 
-    fn look(&mut self, event: &dyn Event) {
+    /// What came from elsewhere, in its order, and then how far that was read.
+    fn portion(&mut self, portion: &Portion) {
+        for line in &portion.lines {
+            Counts::add(&self.counts.foreign, line.event.head.class, 1);
+            self.look(&line.event, Some((line, portion)));
+            // The ring is of the last day: a log of years would push all that is live out of it.
+            if let Some(recorder) = self.recorder.as_mut().filter(|_| !line.backfill) {
+                recorder.note(&line.event);
+            }
+        }
+        if portion.then != Then::More {
+            self.core.advanced(&portion.source, portion.positions(), portion.then == Then::All);
+        }
+    }
+
+    fn look(&mut self, event: &dyn Event, from: Option<(&Line, &Portion)>) {
         let class = event.head().class;
         if let Some(family) = &self.family {
             family.learn(event);
@@ -147,7 +163,14 @@ impl<W: Send + 'static> Hand<W> {
         if let Some(only) = &self.only {
             self.found.retain(|detection| is_within(detection, only));
         }
-        self.core.detections(self.found.drain(..));
+        match from {
+            None => self.core.detections(self.found.drain(..)),
+            Some((line, portion)) => {
+                self.found.iter_mut().for_each(|detection| detection.backfill = line.backfill);
+                let position = line.position(&portion.files);
+                self.core.detections_at(self.found.drain(..), &portion.source, position);
+            }
+        }
     }
 
     /// After a batch of events, or when something else is due.
@@ -159,12 +182,9 @@ impl<W: Send + 'static> Hand<W> {
                 tracing::debug!("whoever handed over a reload has gone");
             }
         }
-        // One batch a turn: what the sensor saw meanwhile comes first.
-        if let Ok(batch) = self.foreign.try_recv() {
-            for event in &batch {
-                Counts::add(&self.counts.foreign, event.head.class, 1);
-                self.take(event);
-            }
+        // One portion a turn: what the sensor saw meanwhile comes first, and what is past comes last.
+        if let Ok(portion) = self.foreign.0.try_recv().or_else(|_| self.foreign.1.try_recv()) {
+            self.portion(&portion);
         }
         let held = self.detector.take_held();
         if !held.is_empty() {
@@ -219,9 +239,8 @@ mod tests {
     use quell_engine::report;
     use quell_engine::run::{Definitions, Parts};
     use quell_engine::store::{DirVault, Journal};
-    use quell_model::{BootId, Entity, EventHead, LogSource, Replay, Subject};
+    use quell_model::{BootId, Entity, EventHead, LogSource, OwnedEvent, Replay, Subject};
     use std::path::Path;
-    use std::sync::mpsc::sync_channel;
     use std::time::Duration;
 
     /// A rule for an image of this name, and a playbook of this name that answers it.
@@ -278,7 +297,7 @@ mod tests {
             clock,
             counts: Arc::default(),
             handover,
-            foreign: sync_channel(1).1,
+            foreign: crate::daemon::sources::ways().1,
             family: None,
             only: None,
             recorder: None,

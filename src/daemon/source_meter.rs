@@ -1,5 +1,6 @@
 //! What is measured of a file that is followed: written by the thread that follows, read by whoever asks.
 
+use quell_engine::source::Line;
 use quell_model::{Class, Name, OwnedEvent, Stamp};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -43,17 +44,23 @@ impl SourceMeter {
         }
     }
 
-    /// A look is over: these events were read, and so much was left.
-    pub(super) fn looked(&self, events: &[OwnedEvent], unread: u64, now: Stamp) {
-        for event in events {
-            if let Some(at) = Class::ALL.iter().position(|class| *class == event.head.class) {
+    /// Lines of a backfill were read: they say nothing of how far behind what is live is.
+    pub(super) fn read_back(&self, lines: &[Line]) {
+        // Of losses no file is believed.
+        for line in lines.iter().filter(|line| line.event.head.class != Class::Loss) {
+            if let Some(at) = Class::ALL.iter().position(|class| *class == line.event.head.class) {
                 self.read[at].fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// A look is over: these lines were read, and so much was left.
+    pub(super) fn looked(&self, lines: &[Line], unread: u64, now: Stamp) {
+        self.read_back(lines);
         self.unread.store(unread, Ordering::Relaxed);
         // What tells no time is of no age.
         let timed = |event: &&OwnedEvent| event.head.at.wall != jiff::Timestamp::UNIX_EPOCH;
-        if let Some(last) = events.iter().rev().find(timed) {
+        if let Some(last) = lines.iter().rev().map(|line| &line.event).find(timed) {
             let at = last.head.at.wall.as_millisecond();
             self.lag_ms.store((now.wall.as_millisecond() - at).max(0), Ordering::Relaxed);
             self.last_ms.store(at, Ordering::Relaxed);

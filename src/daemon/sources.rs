@@ -1,26 +1,81 @@
 //! Files and folders that are followed: their events go to the engine's thread beside the sensor's.
 //!
+//! ```text
+//! files ─▶ what is new ──────▶ live ─▶ ┐
+//!       └▶ a backfill, a piece ▶ past ─▶ ├ the engine's thread, a portion a turn: the past only while nothing is live
+//!                                       └─▶ its detections, and how far that was read: journaled together
+//! ```
+//!
 //! Owns one thread that polls every follower. It waits when the engine is behind; the files keep what is not read yet.
-//! Invariant: an event bears the name of the file that it came from, by which the engine knows whether to trust it.
+//! Invariant: an event bears the name of the file that it came from, by which the engine knows whether to trust it. What is live
+//! never waits for a backfill.
 
 use super::source_meter::SourceMeter;
 use quell_engine::clock::SystemClock;
 use quell_engine::load::config::FileSource;
-use quell_engine::source::Follower;
-use quell_model::{Class, Clock, Name, OwnedEvent};
-use std::collections::BTreeSet;
+use quell_engine::source::{Batch, Follower, Line};
+use quell_model::record::source::{FilePosition, Position};
+use quell_model::{Class, Clock, Name};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// Batches that may wait for the engine: one is at most 4 MiB of text.
-pub(super) const AHEAD: usize = 4;
+/// How soon a piece of a backfill is offered again that had no room.
+const OFFER: Duration = Duration::from_millis(5);
+/// Portions that may wait for the engine.
+const AHEAD: usize = 4;
+/// So many lines are a portion: what the sensor sees meanwhile waits for one at most.
+const PORTION: usize = 2000;
+/// And of a backfill, which can wait itself.
+const PORTION_PAST: usize = 250;
 /// At most so many unreadable lines are named; all are counted.
 const NAMED: u64 = 20;
+
+/// What goes to the engine's thread in one.
+pub(super) struct Portion {
+    /// Whose.
+    pub(super) source: Name,
+    /// What was read.
+    pub(super) lines: Vec<Line>,
+    /// The files that they are of.
+    pub(super) files: Arc<[FilePosition]>,
+    /// What holds once they are taken in.
+    pub(super) then: Then,
+}
+
+/// What a portion says of its source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Then {
+    /// The rest of these files' lines follows.
+    More,
+    /// Its files were read so far.
+    Read,
+    /// The same, and it has no others.
+    All,
+}
+
+impl Portion {
+    /// How far its files were read.
+    pub(super) fn positions(&self) -> Vec<Position> {
+        self.files.iter().cloned().map(Position::File).collect()
+    }
+}
+
+/// The beginnings of the two ways to the engine's thread: for what is live, and for what is past.
+pub(super) type Senders = (SyncSender<Portion>, SyncSender<Portion>);
+/// Their ends there.
+pub(super) type Receivers = (Receiver<Portion>, Receiver<Portion>);
+
+/// The two ways to the engine's thread.
+pub(super) fn ways() -> (Senders, Receivers) {
+    let ((live, of_live), (past, of_past)) = (sync_channel(AHEAD), sync_channel(AHEAD));
+    ((live, past), (of_live, of_past))
+}
 
 /// The running thread.
 pub(crate) struct Sources {
@@ -30,7 +85,7 @@ pub(crate) struct Sources {
 }
 
 /// What events of this file are called.
-fn name(source: &FileSource) -> Name {
+pub(super) fn name(source: &FileSource) -> Name {
     format!("file:{}", source.path.display()).into()
 }
 
@@ -39,34 +94,47 @@ pub(super) fn untrusted(sources: &[FileSource]) -> BTreeSet<Name> {
     sources.iter().filter(|source| !source.trusted).map(name).collect()
 }
 
+/// One of them at work.
+struct Followed {
+    meter: Arc<SourceMeter>,
+    follower: Follower,
+}
+
 impl Sources {
-    /// Follows all of them from now on; none where nothing is to be followed.
+    /// Follows all of them from where they were read to, by the journal's word; none where nothing is to be followed.
     pub(super) fn follow(
         sources: &[FileSource],
-        to: SyncSender<Vec<OwnedEvent>>,
+        known: &BTreeMap<Name, Vec<Position>>,
+        (live, past): Senders,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> std::io::Result<Option<Self>> {
         if sources.is_empty() {
             return Ok(None);
         }
-        let follow = |source: &FileSource| {
-            (Arc::new(SourceMeter::new(name(source))), Follower::new(&source.path, source.format))
-        };
-        let mut followers: Vec<(Arc<SourceMeter>, Follower)> = sources.iter().map(follow).collect();
-        let meters = followers.iter().map(|(meter, _)| Arc::clone(meter)).collect();
+        let (mut followed, mut first) = (Vec::new(), Vec::new());
+        for source in sources {
+            let meter = Arc::new(SourceMeter::new(name(source)));
+            let (follower, batch) = match known.get(&meter.name).cloned() {
+                None => (Follower::first(&source.path, source.format, source.from), Batch::default()),
+                Some(positions) => Follower::again(&source.path, source.format, files(positions)),
+            };
+            let all = Batch { files: follower.positions(), ..batch };
+            first.push((Arc::clone(&meter), all));
+            followed.push(Followed { meter, follower });
+        }
+        let meters = followed.iter().map(|one| Arc::clone(&one.meter)).collect();
         let end = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&end);
         let thread = std::thread::Builder::new().name("quell-sources".into()).spawn(move || {
+            let out = Out { live, past, wake, ended };
             let mut unreadable = 0;
-            while !ended.load(Ordering::Acquire) {
-                for (meter, follower) in &mut followers {
-                    let batch = read(meter, follower, &mut unreadable);
-                    if !batch.is_empty() && !hand_over(batch, &to, &wake, &ended) {
-                        return;
-                    }
+            for (meter, batch) in first {
+                let portions = portions(&meter, batch, Then::All, &mut unreadable);
+                if !out.hand_over(portions) {
+                    return;
                 }
-                std::thread::park_timeout(LOOK);
             }
+            turn_until_end(&mut followed, &out, &mut unreadable);
         })?;
         Ok(Some(Self { end, thread, meters }))
     }
@@ -86,65 +154,146 @@ impl Sources {
     }
 }
 
-fn read(meter: &SourceMeter, follower: &mut Follower, unreadable: &mut u64) -> Vec<OwnedEvent> {
-    let (name, now) = (&meter.name, SystemClock.now());
-    let mut batch = Vec::new();
-    for event in follower.poll(now) {
-        match event {
-            // The kernel's side counts what it loses; who writes a file could make every incident doubtful.
-            Ok(event) if event.head.class == Class::Loss => {
-                tracing::debug!(source = %name, "a file tells of losses: passed over");
-            }
-            Ok(mut event) => {
-                event.head.source = name.clone();
-                batch.push(event);
-            }
-            Err(broken) => {
-                *unreadable += 1;
-                meter.unreadable();
-                if *unreadable <= NAMED {
-                    tracing::warn!(
-                        place = broken.mistake.place(),
-                        count = *unreadable,
-                        "a line cannot be read: {}",
-                        broken.mistake.what
-                    );
-                }
-            }
-        }
-    }
-    meter.looked(&batch, follower.unread(), now);
-    batch
+fn files(positions: Vec<Position>) -> Vec<FilePosition> {
+    let file = |position| match position {
+        Position::File(file) => file,
+    };
+    positions.into_iter().map(file).collect()
 }
 
-/// Whether the engine took it; false once one of the two has ended.
-fn hand_over(
-    mut batch: Vec<OwnedEvent>,
-    to: &SyncSender<Vec<OwnedEvent>>,
-    wake: &Arc<dyn Fn() + Send + Sync>,
-    ended: &AtomicBool,
-) -> bool {
-    while !ended.load(Ordering::Acquire) {
-        match to.try_send(batch) {
-            Ok(()) => {
-                wake();
-                return true;
+fn turn_until_end(followed: &mut [Followed], out: &Out, unreadable: &mut u64) {
+    let mut waiting = Vec::new();
+    while !out.ended.load(Ordering::Acquire) {
+        let began = SystemClock.now();
+        for Followed { meter, follower } in followed.iter_mut() {
+            let batch = follower.poll(began);
+            meter.looked(&batch.lines, follower.unread(), began);
+            let portions = portions(meter, batch, Then::Read, unreadable);
+            if !out.hand_over(portions) {
+                return;
             }
-            Err(TrySendError::Full(back)) => {
-                batch = back;
-                wake();
-                std::thread::park_timeout(LOOK);
+        }
+        loop {
+            let left = LOOK.saturating_sub(SystemClock.now().since(began));
+            if left.is_zero() || out.ended.load(Ordering::Acquire) {
+                break;
             }
-            Err(TrySendError::Disconnected(_)) => return false,
+            if waiting.is_empty() {
+                waiting = next_piece(followed, unreadable);
+            }
+            if waiting.is_empty() {
+                std::thread::park_timeout(left);
+                break;
+            }
+            match out.offer(waiting) {
+                None => return,
+                Some(back) => waiting = back,
+            }
+            if !waiting.is_empty() {
+                std::thread::park_timeout(OFFER.min(left));
+            }
         }
     }
-    false
+}
+
+/// A piece of the first backfill that has one; the latest portion first.
+fn next_piece(followed: &mut [Followed], unreadable: &mut u64) -> Vec<Portion> {
+    for Followed { meter, follower } in followed {
+        if follower.has_backfill() {
+            let now = SystemClock.now();
+            let batch = follower.backfill(now);
+            meter.read_back(&batch.lines);
+            let mut portions = portions(meter, batch, Then::Read, unreadable);
+            portions.reverse();
+            return portions;
+        }
+    }
+    Vec::new()
+}
+
+/// What goes to the engine, in portions that hold nobody up.
+fn portions(meter: &SourceMeter, batch: Batch, then: Then, unreadable: &mut u64) -> Vec<Portion> {
+    let source = &meter.name;
+    for broken in batch.unreadable {
+        *unreadable += 1;
+        meter.unreadable();
+        if *unreadable <= NAMED {
+            let (place, what) = (broken.mistake.place(), &broken.mistake.what);
+            tracing::warn!(place, count = *unreadable, "a line cannot be read: {what}");
+        }
+    }
+    let mut lines = batch.lines;
+    // The kernel's side counts what it loses; who writes a file could make every incident doubtful.
+    lines.retain(|line| line.event.head.class != Class::Loss);
+    lines.iter_mut().for_each(|line| line.event.head.source = source.clone());
+    let size = if lines.iter().any(|line| line.backfill) { PORTION_PAST } else { PORTION };
+    let files: Arc<[FilePosition]> = batch.files.into();
+    let mut portions = Vec::new();
+    while lines.len() > size {
+        let rest = lines.split_off(size);
+        let part = std::mem::replace(&mut lines, rest);
+        portions.push(Portion { source: source.clone(), lines: part, files: Arc::clone(&files), then: Then::More });
+    }
+    if !lines.is_empty() || !files.is_empty() || then == Then::All {
+        portions.push(Portion { source: source.clone(), lines, files, then });
+    }
+    portions
+}
+
+/// The way to the engine's thread.
+struct Out {
+    live: SyncSender<Portion>,
+    past: SyncSender<Portion>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Out {
+    /// Whether the engine took all; false once one of the two has ended.
+    fn hand_over(&self, portions: Vec<Portion>) -> bool {
+        portions.into_iter().all(|portion| self.hand_over_one(portion))
+    }
+
+    fn hand_over_one(&self, mut portion: Portion) -> bool {
+        while !self.ended.load(Ordering::Acquire) {
+            match self.live.try_send(portion) {
+                Ok(()) => {
+                    (self.wake)();
+                    return true;
+                }
+                Err(TrySendError::Full(back)) => {
+                    portion = back;
+                    (self.wake)();
+                    std::thread::park_timeout(OFFER);
+                }
+                Err(TrySendError::Disconnected(_)) => return false,
+            }
+        }
+        false
+    }
+
+    /// Gives the engine what it has room for, and the rest back; none once it has ended.
+    fn offer(&self, mut portions: Vec<Portion>) -> Option<Vec<Portion>> {
+        while let Some(portion) = portions.pop() {
+            match self.past.try_send(portion) {
+                Ok(()) => (self.wake)(),
+                Err(TrySendError::Full(back)) => {
+                    portions.push(back);
+                    (self.wake)();
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => return None,
+            }
+        }
+        Some(portions)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quell_model::{Entity, EventHead, LogSource, Subject};
+    use quell_engine::source::Begin;
+    use quell_model::{Entity, EventHead, LogSource, OwnedEvent, Subject};
 
     fn line(class: Class) -> String {
         let at = SystemClock.now();
@@ -167,19 +316,57 @@ mod tests {
         serde_json::to_string(&event).unwrap() + "\n"
     }
 
+    fn source(path: &std::path::Path) -> FileSource {
+        let format = Some(quell_engine::adapt::Format::Recording);
+        FileSource { format, path: path.to_owned(), trusted: true, from: Begin::Start }
+    }
+
     #[test]
     fn an_event_bears_its_files_name_and_no_file_tells_of_losses() {
         let dir = tempfile::tempdir().unwrap();
-        let mut follower = Follower::new(dir.path(), Some(quell_engine::adapt::Format::Recording));
+        let format = Some(quell_engine::adapt::Format::Recording);
+        let mut follower = Follower::first(dir.path(), format, Begin::End);
         std::fs::write(dir.path().join("log"), [line(Class::Loss), line(Class::ProcessCreation)].concat()).unwrap();
         let mut unreadable = 0;
         let meter = SourceMeter::new("file:log".into());
-        let batch = read(&meter, &mut follower, &mut unreadable);
-        let heads: Vec<(&str, Class)> = batch.iter().map(|e| (e.head.source.as_str(), e.head.class)).collect();
+        let now = SystemClock.now();
+        let batch = follower.poll(now);
+        meter.looked(&batch.lines, follower.unread(), now);
+        let portions = portions(&meter, batch, Then::Read, &mut unreadable);
+        let lines = portions.iter().flat_map(|portion| &portion.lines);
+        let heads: Vec<(&str, Class)> = lines.map(|l| (l.event.head.source.as_str(), l.event.head.class)).collect();
         assert_eq!((heads, unreadable), (vec![("file:log", Class::ProcessCreation)], 0));
         let figures = meter.figures();
         assert_eq!((figures.read, figures.unread), (vec![(Class::ProcessCreation, 1)], 0));
         let (lag, at) = figures.last.expect("an event was read");
         assert!((0.0..60.0).contains(&lag) && at > 1e9, "{lag} {at}");
+    }
+
+    /// The engine takes nothing of the past here: it has no time for that.
+    #[test]
+    fn a_gigantic_backfill_holds_up_nothing_that_is_live() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        std::fs::write(&old, line(Class::ProcessCreation).repeat(20_000)).unwrap();
+        std::fs::write(&new, "").unwrap();
+        let (senders, (live, past)) = ways();
+        let both = [source(&old), source(&new)];
+        let sources = Sources::follow(&both, &BTreeMap::new(), senders, Arc::new(|| {})).unwrap().unwrap();
+        let wait = Duration::from_secs(60);
+        for one in &both {
+            let begin = live.recv_timeout(wait).unwrap();
+            assert_eq!((&begin.source, begin.then, begin.lines.len()), (&name(one), Then::All, 0));
+        }
+        let mut waits = past.recv_timeout(wait).unwrap().lines.len();
+        std::fs::write(&new, line(Class::ProcessCreation)).unwrap();
+        let told = live.recv_timeout(wait).unwrap();
+        assert_eq!((told.source, told.lines.len()), (name(&both[1]), 1));
+        // And what waits of the past is bounded.
+        while let Ok(portion) = past.try_recv() {
+            waits += portion.lines.len();
+            assert!(portion.lines.len() <= PORTION_PAST && portion.lines.iter().all(|line| line.backfill));
+        }
+        assert!((1..=2 * AHEAD * PORTION_PAST).contains(&waits), "{waits}");
+        sources.close();
     }
 }

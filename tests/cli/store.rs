@@ -36,7 +36,14 @@ fn journal(dir: &Path) {
     put(&journal, "system", vec![started.into()]);
     let opened = |id: &str| -> Body {
         let entity = Entity { kind: "unit".into(), id: "web.service".into(), node: "n".into() };
-        IncidentOpened { incident: id.into(), entity, title: "Reverse shell".into(), level: Level::High }.into()
+        IncidentOpened {
+            incident: id.into(),
+            entity,
+            title: "Reverse shell".into(),
+            level: Level::High,
+            backfill: false,
+        }
+        .into()
     };
     let resolved = IncidentChanged::to(IncidentState::Resolved, "ana".into(), "done".into());
     put(&journal, "incident/i-over", vec![opened("i-over"), resolved.into()]);

@@ -116,6 +116,7 @@ pub(crate) fn started(of: &Playbook, run: RunId, inputs: Json) -> RunStarted {
         inputs,
         vars: json!({}),
         untrusted: false,
+        backfill: false,
         by: Some("bench".into()),
         parent: None,
         came: None,

@@ -109,6 +109,9 @@ pub struct Detection {
     pub matched: Vec<MatchedField>,
     /// When the rules had decided.
     pub at: Stamp,
+    /// It is of what a source held before it was first followed: a finding about the past, and no attack to answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backfill: bool,
 }
 
 impl Detection {

@@ -119,10 +119,22 @@ impl StreamId {
         format!("incident/{id}").into()
     }
 
+    /// The stream of a source: how far it was read.
+    #[must_use]
+    pub fn source(name: &Name) -> Self {
+        format!("source/{name}").into()
+    }
+
     /// The run that this stream belongs to, if it is a run's.
     #[must_use]
     pub fn as_run(&self) -> Option<RunId> {
         self.as_str().strip_prefix("run/").map(RunId::from)
+    }
+
+    /// The source that this stream belongs to, if it is a source's.
+    #[must_use]
+    pub fn as_source(&self) -> Option<Name> {
+        self.as_str().strip_prefix("source/").map(Name::from)
     }
 
     /// The incident that this stream belongs to, if it is an incident's.

@@ -25,6 +25,7 @@ mod prune;
 mod question;
 mod reflex;
 mod seal;
+pub mod source;
 mod starts;
 pub mod stored;
 mod sub;
@@ -40,6 +41,7 @@ pub use prune::{PrunedStream, StreamPruned};
 pub use question::{AnswerRemembered, AnswerTooLate, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use reflex::{ReflexFired, Struck};
 pub use seal::{HeadsSealed, SealedHead};
+pub use source::SourceAdvanced;
 pub use starts::{IncidentCame, PlaybookSeen, ScheduleMissed, ScheduleSet};
 pub use stored::{Content, NewRecord, Stored, StoredAs};
 pub use sub::{ParentRun, SubRunStarted};
@@ -192,6 +194,8 @@ bodies! {
     ExceptionDrafted,
     /// Where the streams stood: what ties them together.
     HeadsSealed,
+    /// A source was read so far.
+    SourceAdvanced,
 }
 
 impl fmt::Display for Kind {
@@ -290,6 +294,9 @@ pub struct RunStarted {
     pub vars: Json,
     /// The source of the event is one that anybody can write.
     pub untrusted: bool,
+    /// What started it is of what a source held before it was first followed: the run acts on nothing and asks nobody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backfill: bool,
     /// Who started it by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Name>,

@@ -34,17 +34,28 @@ pub(super) struct Pieces<R> {
     line: u32,
     again: VecDeque<(u32, Line)>,
     growing: bool,
+    /// Bytes that were taken from the input, those of `again` included.
+    taken: u64,
 }
 
 enum Line {
     Whole(Vec<u8>),
-    /// Its beginning; the rest was skipped.
-    TooLong(Vec<u8>),
+    /// Its beginning, and how long it was; the rest was skipped.
+    TooLong(Vec<u8>, u64),
+}
+
+impl Line {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Whole(line) => line.len() as u64,
+            Self::TooLong(_, bytes) => *bytes,
+        }
+    }
 }
 
 impl<R: BufRead> Pieces<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, line: 0, again: VecDeque::new(), growing: false }
+        Self { input, line: 0, again: VecDeque::new(), growing: false, taken: 0 }
     }
 
     /// The pieces of an input that still grows, after `line` lines that were read before.
@@ -57,12 +68,17 @@ impl<R: BufRead> Pieces<R> {
         self.line
     }
 
+    /// Where the last piece ended, in bytes from the beginning of the input.
+    pub(super) fn offset(&self) -> u64 {
+        self.taken - self.again.iter().map(|(_, line)| line.bytes()).sum::<u64>()
+    }
+
     /// The next piece; none at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<Piece>> {
         loop {
             let Some((number, line)) = self.next_line()? else { return Ok(None) };
             let line = match line {
-                Line::TooLong(start) => return Ok(Some(Piece::Broken(number, start, "is longer than 64 MiB"))),
+                Line::TooLong(start, _) => return Ok(Some(Piece::Broken(number, start, "is longer than 64 MiB"))),
                 Line::Whole(line) => line,
             };
             let bytes = trimmed(&line);
@@ -131,6 +147,7 @@ impl<R: BufRead> Pieces<R> {
         if read == 0 {
             return Ok(None);
         }
+        self.taken += read as u64;
         self.line = self.line.saturating_add(1);
         if self.line == 1 && line.starts_with(b"\xef\xbb\xbf") {
             line.drain(..3);
@@ -138,13 +155,15 @@ impl<R: BufRead> Pieces<R> {
         if read as u64 == most && !line.ends_with(b"\n") {
             line.truncate(KEPT);
             line.shrink_to_fit();
-            self.skip_line()?;
-            return Ok(Some((self.line, Line::TooLong(line))));
+            let skipped = self.skip_line()?;
+            self.taken += skipped;
+            return Ok(Some((self.line, Line::TooLong(line, most + skipped))));
         }
         Ok(Some((self.line, Line::Whole(line))))
     }
 
-    fn skip_line(&mut self) -> io::Result<()> {
+    fn skip_line(&mut self) -> io::Result<u64> {
+        let mut skipped = 0;
         loop {
             let available = self.input.fill_buf()?;
             let (used, done) = match available.iter().position(|byte| *byte == b'\n') {
@@ -152,8 +171,9 @@ impl<R: BufRead> Pieces<R> {
                 None => (available.len(), available.is_empty()),
             };
             self.input.consume(used);
+            skipped += used as u64;
             if done {
-                return Ok(());
+                return Ok(skipped);
             }
         }
     }

@@ -42,8 +42,8 @@ type Input<'r> = Box<dyn BufRead + 'r>;
 
 /// What a part of a growing file held.
 pub(crate) struct Part {
-    /// Its events, and what could not be read.
-    pub(crate) read: Vec<Result<OwnedEvent, Unreadable>>,
+    /// Its events, and what could not be read; each with how many bytes of the part are done once it is taken in.
+    pub(crate) read: Vec<(Result<OwnedEvent, Unreadable>, u64)>,
     /// The end that may still become an event; it comes first the next time.
     pub(crate) rest: Vec<u8>,
     /// How many lines of the file came before the rest.
@@ -53,7 +53,15 @@ pub(crate) struct Part {
 /// Reads a part of a file that still grows, `lines` lines of which were read before.
 pub(crate) fn read_part(format: Option<Format>, file: &Path, part: &[u8], lines: u32) -> Part {
     let mut events = Events::over(format, file, Pieces::growing(Box::new(part) as Input<'_>, lines));
-    let read = events.by_ref().collect();
+    let (mut read, mut began) = (Vec::new(), 0);
+    loop {
+        let before = if events.pending.is_empty() { events.pieces.offset() } else { began };
+        let Some(event) = events.next() else { break };
+        began = before;
+        // What is one piece is done with its last record.
+        let done = if events.pending.is_empty() { events.pieces.offset() } else { began };
+        read.push((event, done));
+    }
     let (lines, rest) = match events.rest {
         Some((line, rest)) => (line.saturating_sub(1), rest),
         None => (events.pieces.line(), Vec::new()),

@@ -232,6 +232,7 @@ impl Detector {
                     events: Vec::new(),
                     matched,
                     at: now,
+                    backfill: false,
                 });
             }
         }
@@ -279,6 +280,7 @@ impl Detector {
             events,
             matched,
             at: now,
+            backfill: false,
         });
     }
 

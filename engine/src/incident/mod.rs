@@ -37,6 +37,8 @@ pub struct Incident {
     pub id: IncidentId,
     /// What it is about.
     pub entity: Entity,
+    /// What a source held before it was first followed began it, and nothing else joins it.
+    pub backfill: bool,
     /// The number of its last record.
     pub seq: Seq,
     /// The highest level so far.
@@ -59,8 +61,13 @@ impl Incident {
     /// A new one, before its first record.
     #[must_use]
     pub fn open(id: IncidentId, entity: Entity, level: Level, at: Stamp) -> Self {
-        let (standing, places) = (Standing::default(), Places::default());
-        Self { id, entity, seq: 0, level, last: at, written: at, standing, counts: HashMap::new(), losses: 0, places }
+        let (standing, places, counts) = (Standing::default(), Places::default(), HashMap::new());
+        let (backfill, seq, losses) = (false, 0, 0);
+        Self { id, entity, backfill, seq, level, last: at, written: at, standing, counts, losses, places }
+    }
+
+    fn key(&self) -> Key {
+        (self.entity.clone(), self.backfill)
     }
 
     /// What a detection is counted under: its rule and subject, by source, so that nobody's log has spoken of a subject so
@@ -134,11 +141,14 @@ pub enum Keep {
     Nothing,
 }
 
+/// What an incident is about, and whether it is about the past: what happens now neither joins such a one nor is joined by it.
+type Key = (Entity, bool);
+
 /// Incidents that may still take detections, by entity.
 #[derive(Debug, Default)]
 pub struct Incidents {
-    by_entity: HashMap<Entity, Incident>,
-    by_id: HashMap<IncidentId, Entity>,
+    by_entity: HashMap<Key, Incident>,
+    by_id: HashMap<IncidentId, Key>,
     /// Since when each was quiet when it was last looked at; it may have had something since, or be gone.
     quiet: BinaryHeap<Reverse<(Stamp, IncidentId)>>,
     /// What belongs to none.
@@ -146,23 +156,25 @@ pub struct Incidents {
 }
 
 impl Incidents {
-    /// The incident that a detection on this entity joins now: in whatever state, not yet quiet.
-    pub fn joinable(&mut self, entity: &Entity, now: Stamp, quiet: Duration) -> Option<&mut Incident> {
-        self.by_entity.get_mut(entity).filter(|incident| now.since(incident.last) <= quiet)
+    /// The incident that this detection joins now: in whatever state, not yet quiet.
+    pub fn joinable(&mut self, detection: &Detection, now: Stamp, quiet: Duration) -> Option<&mut Incident> {
+        let key = (detection.entity().clone(), detection.backfill);
+        self.by_entity.get_mut(&key).filter(|incident| now.since(incident.last) <= quiet)
     }
 
     /// A new one takes its entity's place; gives back the one that was there, or that had to make room.
     pub fn insert(&mut self, incident: Incident) -> Option<Incident> {
-        let is_full = self.by_entity.len() >= MOST_LIVE && !self.by_entity.contains_key(&incident.entity);
+        let key = incident.key();
+        let is_full = self.by_entity.len() >= MOST_LIVE && !self.by_entity.contains_key(&key);
         let makes_room = if is_full { self.longest_quiet() } else { None };
         self.quiet.push(Reverse((incident.last, incident.id.clone())));
-        self.by_id.insert(incident.id.clone(), incident.entity.clone());
+        self.by_id.insert(incident.id.clone(), key.clone());
         let out = match makes_room {
-            Some(entity) => {
-                self.by_entity.insert(incident.entity.clone(), incident);
-                self.by_entity.remove(&entity)
+            Some(other) => {
+                self.by_entity.insert(key, incident);
+                self.by_entity.remove(&other)
             }
-            None => self.by_entity.insert(incident.entity.clone(), incident),
+            None => self.by_entity.insert(key, incident),
         };
         if let Some(out) = &out {
             self.by_id.remove(&out.id);
@@ -171,12 +183,12 @@ impl Incidents {
     }
 
     /// The one that was quiet for longest. A flood of new entities asks each time: it looks at few.
-    fn longest_quiet(&mut self) -> Option<Entity> {
+    fn longest_quiet(&mut self) -> Option<Key> {
         while let Some(Reverse((noted, id))) = self.quiet.pop() {
-            let live = self.by_id.get(&id).and_then(|entity| self.by_entity.get(entity));
-            match live.map(|incident| (incident.last, &incident.entity)) {
+            let live = self.by_id.get(&id).and_then(|key| self.by_entity.get(key));
+            match live.map(|incident| (incident.last, incident)) {
                 Some((last, _)) if last > noted => self.quiet.push(Reverse((last, id))),
-                Some((_, entity)) => return Some(entity.clone()),
+                Some((_, incident)) => return Some(incident.key()),
                 None => {}
             }
         }
@@ -227,7 +239,7 @@ impl Incidents {
                 Body::IncidentOpened(opened) if is_first => {
                     let (id, entity) = (opened.incident.clone(), opened.entity.clone());
                     let mut new = Incident::open(id, entity, opened.level, record.at);
-                    (new.seq, is_first) = (1, false);
+                    (new.seq, new.backfill, is_first) = (1, opened.backfill, false);
                     incident = Some(new);
                 }
                 body => {
@@ -255,7 +267,7 @@ impl Incidents {
         let from = (journal.last(stream) + 1).saturating_sub(READ_LATE).max(1);
         let head = &line.head;
         let mut incident = Incident::open(head.incident.clone(), head.entity.clone(), line.level, head.opened);
-        incident.seq = from - 1;
+        (incident.seq, incident.backfill) = (from - 1, head.backfill);
         if from > 1 {
             (incident.last, incident.written) = (line.last, line.last);
             incident.places.forget();

@@ -7,6 +7,7 @@ use super::config::{LogFormat, LogLevel, Permission};
 use super::question::WAYS;
 use super::{step, trigger};
 use crate::adapt::Format;
+use crate::source::Begin;
 use quell_model::people::System;
 use quell_model::{ActionSpec, Json};
 use serde_json::json;
@@ -222,6 +223,7 @@ pub fn config_schema() -> Json {
                 "format": one_of(&formats, "How it is written."),
                 "path": { "type": "string", "description": "A file or a folder." },
                 "trusted": flag("Only the system can write it. What is not trusted never acts."),
+                "from": one_of(&words(&Begin::WORDS), "Where it begins when it is followed for the first time: with what it holds, about which playbooks only plan, or with what is appended from then on; start if absent."),
             })) },
         })),
         "guard": object(json!({

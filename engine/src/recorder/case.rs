@@ -70,6 +70,8 @@ impl Case {
                 }
                 self.wanted.add(&accepted.detection);
             }
+            // What surrounded it then is not in the ring: it was before quell looked.
+            Body::IncidentOpened(opened) if opened.backfill => self.done = true,
             Body::IncidentJoined(_) => {}
             Body::IncidentChanged(changed) => self.resolved = changed.state == IncidentState::Resolved,
             Body::RecorderPinned(pinned) => {

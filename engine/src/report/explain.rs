@@ -39,6 +39,9 @@ pub struct Explanation {
     pub false_positive: Option<FalsePositive>,
     /// What it is about.
     pub entity: Entity,
+    /// It is about what a source held before it was first followed: nobody was told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backfill: bool,
     /// Each detection, with what came of it.
     pub detections: Vec<ExplainedDetection>,
     /// Each moment at which playbooks wait for incidents (`on: { incident: … }`), with what came of it.
@@ -166,6 +169,7 @@ pub fn explain(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Opt
         state: fold.standing.state,
         acknowledged: fold.standing.acknowledged,
         false_positive: fold.standing.false_positive,
+        backfill: fold.opened.backfill,
         entity: fold.opened.entity,
         lost,
         runs_pruned,

@@ -40,6 +40,9 @@ pub struct IncidentSummary {
     pub entity: Entity,
     /// When it was opened.
     pub opened: Stamp,
+    /// It is about what a source held before it was first followed: nobody was told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backfill: bool,
     /// When something last happened in it.
     pub last: Stamp,
     /// How many detections, counted ones included.
@@ -74,6 +77,9 @@ pub struct IncidentView {
     pub entity: Entity,
     /// When it was opened.
     pub opened: Stamp,
+    /// It is about what a source held before it was first followed: nobody was told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backfill: bool,
     /// When something last happened in it.
     pub last: Stamp,
     /// Events were lost while it went on.
@@ -166,7 +172,8 @@ pub fn incident_page(journal: &Journal, before: Option<i64>, long: usize) -> Res
 
 fn of_line(journal: &Journal, line: IncidentLine) -> Result<IncidentSummary, StoreError> {
     // The wall clock may have been set back meanwhile.
-    let window = Window { from: line.first, to: line.last.wall.max(line.head.opened.wall) };
+    let from = if line.head.backfill { line.head.opened.wall } else { line.first };
+    let window = Window { from, to: line.last.wall.max(line.head.opened.wall) };
     let degraded = line.losses > 0 || System::may_concern_all(journal, window)?;
     let (runs, all) = journal.members(&line.head.incident, MOST_SHOWN)?;
     let Standing { state, acknowledged, false_positive } = line.standing();
@@ -179,6 +186,7 @@ fn of_line(journal: &Journal, line: IncidentLine) -> Result<IncidentSummary, Sto
         false_positive,
         entity: line.head.entity,
         opened: line.head.opened,
+        backfill: line.head.backfill,
         last: line.last,
         detections: line.detections,
         runs_more: all.saturating_sub(runs.len() as u64),
@@ -228,6 +236,7 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
         false_positive: fold.standing.false_positive,
         entity: fold.opened.entity,
         opened: fold.at,
+        backfill: fold.opened.backfill,
         last: fold.last,
         degraded: !losses.is_empty(),
         losses,
@@ -410,10 +419,11 @@ impl Fold {
         }
     }
 
-    /// From its first event to its last sign of life.
+    /// From its first event to its last sign of life; of what is long past, from when it was read.
     pub(super) fn window(&self) -> Window {
         // The wall clock may have been set back meanwhile.
-        Window { from: self.first_event, to: self.last.wall.max(self.at.wall) }
+        let from = if self.opened.backfill { self.at.wall } else { self.first_event };
+        Window { from, to: self.last.wall.max(self.at.wall) }
     }
 
     /// Everything that was lost while it went on and may have been a part of it, told in its stream or in the engine's, once.
@@ -440,6 +450,7 @@ impl Fold {
             false_positive: self.standing.false_positive,
             entity: self.opened.entity,
             opened: self.at,
+            backfill: self.opened.backfill,
             last: self.last,
             detections: self.count,
             runs,

@@ -66,10 +66,8 @@ fn detection(rule: &str, ms: u64) -> Detection {
         },
         logsource: LogSource::default(),
         sigma: serde_json::Map::new(),
-        own: json!({"process": {"pid": 4242, "image": "/usr/bin/bash", "command_line": "bash -i"}})
-            .as_object()
-            .unwrap()
-            .clone(),
+        own: serde_json::from_str(r#"{"process":{"pid":4242,"image":"/usr/bin/bash","command_line":"bash -i"}}"#)
+            .unwrap(),
         subject: Subject::Process(process()),
         entity: entity(),
     };
@@ -86,6 +84,7 @@ fn detection(rule: &str, ms: u64) -> Detection {
         events: Vec::new(),
         matched: vec![MatchedField { field: "Image".into(), value: json!("/usr/bin/bash") }],
         at: at(ms + 2),
+        backfill: false,
     }
 }
 
@@ -98,7 +97,8 @@ fn decided(playbook: &str, decision: TriggerDecision, run: Option<&str>) -> Deci
 }
 
 fn opened() -> IncidentOpened {
-    IncidentOpened { incident: "i-1".into(), entity: entity(), title: "Reverse shell".into(), level: Level::High }
+    let (title, level, backfill) = ("Reverse shell".into(), Level::High, false);
+    IncidentOpened { incident: "i-1".into(), entity: entity(), title, level, backfill }
 }
 
 fn started(run: &str, mode: Mode) -> RunStarted {
@@ -115,6 +115,7 @@ fn started(run: &str, mode: Mode) -> RunStarted {
         inputs: json!({}),
         vars: json!({}),
         untrusted: false,
+        backfill: false,
         by: None,
         parent: None,
         came: None,

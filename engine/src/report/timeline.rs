@@ -270,7 +270,8 @@ impl Teller {
             | Body::ScheduleMissed(_)
             | Body::PlaybookSeen(_)
             | Body::AnswerRemembered(_)
-            | Body::HeadsSealed(_) => None,
+            | Body::HeadsSealed(_)
+            | Body::SourceAdvanced(_) => None,
             Body::LeaseChanged(changed) => {
                 Some(format!("{} of {} {}: {}", changed.action, changed.run, changed.state, cut(&changed.why)))
             }

@@ -119,11 +119,15 @@ impl<W: Send + 'static> Core<W> {
         if moment == IncidentMoment::Opened && trigger::age(began, now) > playbook.on.max_age {
             stricter.get_or_insert_with(|| format!("the event is older than {:?}", playbook.on.max_age));
         }
-        let stricter = stricter.or_else(|| self.triggers.incidents.is_at_limit(playbook, now));
+        let stricter =
+            stricter.or_else(|| self.triggers.incidents.is_at_limit(playbook, now)).filter(|_| !began.backfill);
         let (mut mode, mut because) = self.mode_of_playbook(playbook);
         if let Some(why) = stricter.filter(|_| mode == Mode::Enforce) {
             tracing::warn!(playbook = %playbook.name, incident = %id, why, "a run that an incident starts asks first");
             (mode, because) = (Mode::Approve, why);
+        }
+        if began.backfill && mode > Mode::Observe {
+            (mode, because) = (Mode::Observe, trigger::BACKFILL.to_owned());
         }
         let run = trigger::incident::run_of(&playbook.name, id, came.record);
         Ok(RunStarted {
@@ -132,6 +136,7 @@ impl<W: Send + 'static> Core<W> {
             detection: detection.clone(),
             inputs: default_inputs(playbook),
             untrusted: self.definitions.is_untrusted(began),
+            backfill: began.backfill,
             by: Some(BY.into()),
             came: Some(Box::new(came.clone())),
             moments: Moments { decided: Some(now), ..Moments::default() },

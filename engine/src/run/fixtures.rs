@@ -71,6 +71,7 @@ pub(crate) fn started(playbook: &Playbook) -> RunStarted {
         inputs: Json::Null,
         vars: Json::Null,
         untrusted: false,
+        backfill: false,
         by: None,
         parent: None,
         came: None,

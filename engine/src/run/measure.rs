@@ -236,6 +236,7 @@ impl Tally {
                 | Body::MomentDecided(_)
                 | Body::ExceptionDrafted(_)
                 | Body::HeadsSealed(_)
+                | Body::SourceAdvanced(_)
                 | Body::AcknowledgementChanged(_)
                 | Body::NoteAdded(_)
                 | Body::PauseChanged(_)

@@ -36,6 +36,7 @@ mod scope;
 mod secrets;
 mod serve;
 mod shell;
+mod source;
 mod start;
 mod sub;
 mod take_back;

@@ -17,6 +17,7 @@ use super::remembered::{Known, Remembered};
 use super::request::Refusal;
 use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
+use crate::trigger;
 use quell_model::people::MayAnswer;
 use quell_model::playbook::{AskPerson, StepKind};
 use quell_model::record::{AnswerTooLate, NewRecord, Part, QuestionAnswered, QuestionAsked, QuestionKind, UndoBegan};
@@ -186,7 +187,8 @@ impl<W: Send + 'static> Core<W> {
                 && self.does_not_count(&live.run, &asked, &known.by).is_none()
         };
         let known = self.remembered.answer(asked.person.as_ref(), &asked.text, now).filter(fits).cloned();
-        let nobody = nobody.or_else(|| self.definitions.asks_nobody.clone());
+        let past = live.run.started.backfill.then(|| trigger::BACKFILL.to_owned());
+        let nobody = nobody.or(past).or_else(|| self.definitions.asks_nobody.clone());
         let settled = |choice, by, why| QuestionAnswered::settling(part.clone(), QuestionKind::Ask, choice, by, why);
         let at_once = match (known, nobody.or(full)) {
             (Some(Known { choice, by, .. }), _) => {

@@ -5,6 +5,7 @@
 
 use super::machine::Run;
 use super::shell::{Core, Live, run_started};
+use super::source::Sources;
 use super::unread::{NotYet, Unread};
 use crate::incident::Incidents;
 use crate::store::Journal;
@@ -132,6 +133,7 @@ impl<W: Send + 'static> Core<W> {
         self.count_below();
         let quiet = self.definitions.incidents.quiet;
         let (mut before, mut halves) = (None, Halves::default());
+        self.sources = Sources::recover(&journal)?;
         loop {
             let page = journal.incidents(before, PAGE)?;
             before = page.last().map(|last| last.number);
@@ -141,7 +143,11 @@ impl<W: Send + 'static> Core<W> {
                     continue;
                 }
                 halves.looked.insert(listed.stream.clone());
-                let mut note = |record: &Record| halves.note(&listed.stream, record, &journal);
+                let sources = &mut self.sources;
+                let mut note = |record: &Record| {
+                    sources.note(record);
+                    halves.note(&listed.stream, record, &journal);
+                };
                 let incident = match &listed.line {
                     Some(line) => Some(Incidents::read_late(&journal, &listed.stream, line, &mut note)?),
                     None => Incidents::read(&journal, &listed.stream, &mut note)?,
@@ -158,7 +164,7 @@ impl<W: Send + 'static> Core<W> {
                 break;
             }
         }
-        last_words(&journal, &mut halves);
+        last_words(&journal, &mut halves, &mut self.sources);
         report.paused = self.paused;
         self.note_texts();
         let started = EngineStarted {
@@ -400,7 +406,7 @@ impl<W: Send + 'static> Core<W> {
 
 /// What an engine promised last before it ended, however long that is ago: the incident may have become quiet meanwhile. What
 /// was promised before the latest start was judged by that.
-fn last_words(journal: &Journal, halves: &mut Halves) {
+fn last_words(journal: &Journal, halves: &mut Halves, sources: &mut Sources) {
     let head = *journal.head().borrow();
     let mut wanted = |stream: &StreamId, kind| match kind {
         Kind::EngineStarted => true,
@@ -413,6 +419,7 @@ fn last_words(journal: &Journal, halves: &mut Halves) {
     let records = read.map(|stretch| stretch.records).unwrap_or_default();
     let begin = records.iter().rposition(|followed| followed.record.body.kind() == Kind::EngineStarted);
     for followed in records.iter().skip(begin.map_or(0, |at| at + 1)) {
+        sources.note(&followed.record);
         halves.note(&followed.stream, &followed.record, journal);
     }
 }

@@ -122,6 +122,7 @@ pub struct Core<W> {
     /// Reads the pinned text of a run that is opened again.
     pub(super) reread: Option<ReadDefinition>,
     losses: Losses,
+    pub(super) sources: super::source::Sources,
     pub(super) workers: Workers,
     pub(super) timers: Timers,
     /// Who waits for the journal.
@@ -198,6 +199,7 @@ impl<W: Send + 'static> Core<W> {
             is_driving: false,
             reread: None,
             losses: Losses::default(),
+            sources: super::source::Sources::default(),
             workers,
             timers: Timers::default(),
             unread: Waiters::default(),
@@ -245,6 +247,7 @@ impl<W: Send + 'static> Core<W> {
         for told in self.losses.due(now) {
             self.tell_loss(&told);
         }
+        self.positions_due(now);
         self.unread_go_on(now);
         self.runs_go_on(now);
         self.leases_end();
@@ -316,7 +319,7 @@ impl<W: Send + 'static> Core<W> {
         let (at, loss) = told;
         self.write_system(vec![NewRecord::new(*at, loss.clone())]);
         let quiet = self.definitions.incidents.quiet;
-        let is_near = |incident: &&mut Incident| at.since(incident.last) <= quiet;
+        let is_near = |incident: &&mut Incident| !incident.backfill && at.since(incident.last) <= quiet;
         self.incidents.iter_mut().filter(is_near).for_each(|incident| degrade(&mut self.ink, incident, told));
     }
 
@@ -515,10 +518,13 @@ fn degrade(ink: &mut Ink, incident: &mut Incident, (at, loss): &Told) {
     }
 }
 
-/// What was lost and waits to be told is told at the end.
+/// What was lost and waits to be told is told at the end, and how far sources were read.
 impl<W> Drop for Core<W> {
     fn drop(&mut self) {
-        let told = self.losses.all(self.parts.clock.now());
+        let now = self.parts.clock.now();
+        self.write_positions(now);
+        self.ink.commit();
+        let told = self.losses.all(now);
         if !told.is_empty() {
             let records: Vec<NewRecord> = told.into_iter().map(|(at, loss)| NewRecord::new(at, loss)).collect();
             self.ink.write(StreamId::system(), self.system_seq, &records);

@@ -9,6 +9,7 @@ use super::wait::Taker;
 use crate::incident::{self, Incident, Keep};
 use crate::trigger::{Answer, Seen};
 use quell_model::playbook::{IncidentMoment, Playbook};
+use quell_model::record::source::Position;
 use quell_model::record::{
     Decided, DefinitionPinned, DetectionAccepted, DetectionHeld, IncidentCame, IncidentChanged, IncidentJoined,
     IncidentOpened, IncidentState, Moments, NewRecord, RunStarted, RunState, TriggerDecision,
@@ -28,21 +29,36 @@ pub(super) struct Due {
     mode: Mode,
     because: String,
     untrusted: bool,
+    backfill: bool,
 }
 
 impl<W: Send + 'static> Core<W> {
     /// Takes in detections; each starts, joins, or is held back, and that is journaled.
     pub fn detections(&mut self, detections: impl IntoIterator<Item = Detection>) {
+        self.take_in(detections, None);
+    }
+
+    /// The same, of a line that ends here in its source.
+    pub(super) fn take_in(&mut self, detections: impl IntoIterator<Item = Detection>, at: Option<(Name, Position)>) {
         let mut all: Vec<Detection> = detections.into_iter().collect();
         // What a playbook waits for comes first: the others have nothing to contain.
         all.sort_by_cached_key(|detection| !self.is_wanted(detection));
-        for detection in all {
+        // A line was read once all of its detections are written.
+        let (last, mut at) = (all.len().saturating_sub(1), at);
+        for (number, detection) in all.into_iter().enumerate() {
+            if number == last {
+                self.mark(at.take());
+            }
             self.counted.detections += 1;
             self.tally.detection(&detection);
             let now = self.parts.clock.now();
             self.detection(&detection, now);
-            self.leases_see(&detection, now);
+            // What was done long ago does not say that a containment is still needed.
+            if !detection.backfill {
+                self.leases_see(&detection, now);
+            }
         }
+        self.mark(None);
         self.ink.ring();
         self.set_sleeper();
         self.say();
@@ -54,6 +70,10 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn detection(&mut self, detection: &Detection, now: Stamp) {
+        if self.sources.was_accepted(detection) {
+            tracing::info!(rule = %detection.rule.name, id = %detection.id, "read again after a crash: it was accepted before it");
+            return;
+        }
         let mut seen = Seen::new(detection);
         let mut decided = Vec::new();
         let mut due = Vec::new();
@@ -148,12 +168,15 @@ impl<W: Send + 'static> Core<W> {
         if let Some((least, why)) = stricter
             && least < mode
         {
-            tracing::warn!(playbook = %playbook.name, why, "an attack is not answered at once: its run asks first");
+            // Of a backfill there may be thousands.
+            if least == Mode::Approve {
+                tracing::warn!(playbook = %playbook.name, why, "an attack is not answered at once: its run asks first");
+            }
             (mode, because) = (least, why);
         }
         let run = RunId::of(&[playbook.name.as_str().as_bytes(), per.as_bytes(), &detection.id.0]);
         let untrusted = self.definitions.is_untrusted(detection);
-        Due { playbook: Arc::clone(playbook), run, per, mode, because, untrusted }
+        Due { playbook: Arc::clone(playbook), run, per, mode, because, untrusted, backfill: detection.backfill }
     }
 
     /// The incident that takes the detection, opened or reopened where need be; and the runs that its opening starts, which are
@@ -162,7 +185,7 @@ impl<W: Send + 'static> Core<W> {
         let quiet = self.definitions.incidents.quiet;
         let is_heard = self.definitions.playbooks.iter().any(|playbook| !playbook.on.incident.is_empty());
         let mut records = Vec::new();
-        let opens = self.incidents.joinable(detection.entity(), now, quiet).is_none();
+        let opens = self.incidents.joinable(detection, now, quiet).is_none();
         if opens {
             let entity = detection.entity();
             let id = self.fresh_incident(entity, detection);
@@ -172,13 +195,16 @@ impl<W: Send + 'static> Core<W> {
                 entity: entity.clone(),
                 title: detection.rule.title.to_string(),
                 level,
+                backfill: detection.backfill,
             };
             records.push(NewRecord::new(now, opened));
-            if let Some(old) = self.incidents.insert(Incident::open(id, entity.clone(), level, now)) {
+            let mut incident = Incident::open(id, entity.clone(), level, now);
+            incident.backfill = detection.backfill;
+            if let Some(old) = self.incidents.insert(incident) {
                 self.triggers.incident_closed(&old.id);
             }
         }
-        let Some(incident) = self.incidents.joinable(detection.entity(), now, quiet) else {
+        let Some(incident) = self.incidents.joinable(detection, now, quiet) else {
             unreachable!("it was inserted above");
         };
         if incident.standing.is_resolved() {
@@ -190,6 +216,7 @@ impl<W: Send + 'static> Core<W> {
         // A run is promised by the detection that starts it, however often its like came before.
         let starts = decided.iter().any(|one| one.decision == TriggerDecision::Started);
         let (keep, level) = (Incident::keep(count), detection.rule.level);
+        let is_kept = starts || keep != Keep::Nothing;
         if starts || keep == Keep::Whole {
             let counted_later = keep != Keep::Whole;
             let accepted = DetectionAccepted { detection: detection.clone(), decided, counted_later };
@@ -214,7 +241,10 @@ impl<W: Send + 'static> Core<W> {
             incident.counts.insert(key, count);
             incident.last = now;
         }
-        if opens {
+        if is_kept {
+            self.write_mark(now);
+        }
+        if opens && !detection.backfill {
             self.losses_before(&id, now);
         }
         (id, begun)
@@ -259,6 +289,9 @@ impl<W: Send + 'static> Core<W> {
             ),
         };
         let held = NewRecord::new(now, held);
+        if keep != Keep::Nothing {
+            self.write_mark(now);
+        }
         match keep {
             Keep::Whole => {
                 let accepted = DetectionAccepted { detection: detection.clone(), decided, counted_later: false };
@@ -283,14 +316,16 @@ impl<W: Send + 'static> Core<W> {
         incident: Option<IncidentId>,
         now: Stamp,
     ) -> RunId {
-        let moments =
-            Moments { kernel: Some(head.at), seen: Some(head.seen), decided: Some(now), ..Moments::default() };
+        // How long ago it is says nothing of how fast quell is.
+        let kernel = (!due.backfill).then_some(head.at);
+        let moments = Moments { kernel, seen: Some(head.seen), decided: Some(now), ..Moments::default() };
         let started = RunStarted {
             incident,
             event,
             detection: described,
             inputs: default_inputs(&due.playbook),
             untrusted: due.untrusted,
+            backfill: due.backfill,
             moments,
             ..self.start_of(&due.playbook, due.run, (due.mode, due.because), due.per)
         };
@@ -359,6 +394,7 @@ impl<W: Send + 'static> Core<W> {
             inputs: Json::Null,
             vars: self.definitions.vars.clone(),
             untrusted: false,
+            backfill: false,
             by: None,
             parent: None,
             came: None,

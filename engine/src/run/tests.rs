@@ -9,6 +9,7 @@ mod loss;
 mod schedule;
 mod script;
 mod secrets;
+mod source;
 mod taken_up;
 mod takers;
 
@@ -263,6 +264,7 @@ fn detection(subject: &str, number: u32) -> Detection {
         events: vec![],
         matched: vec![],
         at: now,
+        backfill: false,
     }
 }
 

@@ -218,7 +218,7 @@ impl<W: Send + 'static> Core<W> {
             let started = &live.run.started;
             // Whoever may write a log must not move on what acts by itself.
             let is_forgeable = untrusted && !started.untrusted && started.mode == Mode::Enforce;
-            if is_forgeable || !trigger::wants(&wanted.detections, &detection.rule) {
+            if is_forgeable || detection.backfill || !trigger::wants(&wanted.detections, &detection.rule) {
                 continue;
             }
             // Of all that wait in one run it is found out once.

@@ -86,7 +86,7 @@ impl<W: Send + 'static> Core<W> {
 
     /// A run has begun.
     pub(super) fn text_ran(&mut self, started: &RunStarted) {
-        if !started.untrusted {
+        if !started.untrusted && !started.backfill {
             self.texts.ran_in(started.definition, place_of_event(&started.event));
         }
     }

@@ -6,5 +6,5 @@
 mod follow;
 mod snapshot;
 
-pub use follow::Follower;
+pub use follow::{Batch, Begin, Follower, Line};
 pub use snapshot::Snapshot;

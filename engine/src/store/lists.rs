@@ -44,6 +44,9 @@ pub struct RunHead {
     /// The source of its event is one that anybody can write.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untrusted: bool,
+    /// It is about what a source held before it was first followed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backfill: bool,
 }
 
 /// What a run's last record says of it.
@@ -77,6 +80,9 @@ pub struct IncidentHead {
     pub entity: Entity,
     /// When it was opened.
     pub opened: Stamp,
+    /// It is about what a source held before it was first followed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backfill: bool,
     /// Who looks after it; of a resolved one, who did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledged>,
@@ -140,7 +146,7 @@ pub struct Counted {
     pub counts: bool,
     /// The sum of its playbook's text.
     pub definition: Option<Hash>,
-    /// Not anybody could have started it.
+    /// Not anybody could have started it, and it is about what happened while quell looked.
     pub trusted: bool,
     /// It may act, and a moment of an incident started it.
     pub by_incident: bool,
@@ -184,6 +190,8 @@ struct Began {
     by: Option<Name>,
     #[serde(default)]
     untrusted: bool,
+    #[serde(default)]
+    backfill: bool,
     #[serde(default)]
     parent: Option<serde::de::IgnoredAny>,
 }
@@ -302,6 +310,7 @@ fn run(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
         started: row.at,
         definition: began.definition,
         untrusted: began.untrusted,
+        backfill: began.backfill,
     };
     let mut put = db.prepare_cached(
         "INSERT OR IGNORE INTO runs (stream, began, playbook, place, image, counts, head)
@@ -323,9 +332,9 @@ fn incident(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
         }
         Kind::IncidentOpened => {
             let Some(opened) = read::<IncidentOpened>(row) else { return Ok(()) };
-            let IncidentOpened { incident, entity, title, level } = opened;
-            let head =
-                IncidentHead { incident, title, entity, opened: row.at, acknowledged: None, false_positive: None };
+            let IncidentOpened { incident, entity, title, level, backfill } = opened;
+            let (acknowledged, false_positive) = (None, None);
+            let head = IncidentHead { incident, title, entity, opened: row.at, backfill, acknowledged, false_positive };
             let mut put = db.prepare_cached(
                 "INSERT OR IGNORE INTO incidents
                  (stream, head, level, resolved, first, last, last_boot, detections, losses)
@@ -511,7 +520,8 @@ pub(super) fn counted(
 ) -> Result<(), rusqlite::Error> {
     let mut ask = db.prepare_cached(
         "SELECT s.name, r.playbook, r.place, r.image, r.began, r.counts, json_extract(r.head, '$.started.boot_ns'),
-                json_extract(r.head, '$.definition'), json_extract(r.head, '$.untrusted'),
+                json_extract(r.head, '$.definition'),
+                coalesce(json_extract(r.head, '$.untrusted'), json_extract(r.head, '$.backfill')),
                 json_extract(r.head, '$.by') = 'incident' AND json_extract(r.head, '$.mode') = 'enforce'
                 AND NOT coalesce(json_extract(r.head, '$.untrusted'), 0)
          FROM runs r JOIN streams s ON s.id = r.stream ORDER BY r.stream DESC",

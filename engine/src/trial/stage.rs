@@ -316,5 +316,6 @@ fn matched(event: &OwnedEvent, rule: &RuleRef, now: Stamp) -> Detection {
         events: vec![],
         matched: vec![],
         at: now,
+        backfill: false,
     }
 }

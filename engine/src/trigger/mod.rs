@@ -156,6 +156,9 @@ pub(crate) fn age(detection: &Detection, now: Stamp) -> Duration {
     Duration::from_nanos(now.boot_ns.saturating_sub(since))
 }
 
+/// Why a run of a backfill goes no further than to plan.
+pub(crate) const BACKFILL: &str = "it is of what its source held before quell first followed it (a backfill): nothing is done about it, and nobody asked";
+
 /// Whether it is about a process that a start found running.
 #[must_use]
 pub fn is_scanned(detection: &Detection) -> bool {
@@ -210,6 +213,9 @@ impl Triggers {
                 detection.subject().to_string()
             }
         };
+        if detection.backfill {
+            stricter = Some((Mode::Observe, BACKFILL.to_owned()));
+        }
         if stricter.is_none() && age(detection, now) > playbook.on.max_age {
             stricter = Some((Mode::Approve, format!("the event is older than {:?}", playbook.on.max_age)));
         }

@@ -230,6 +230,7 @@ mod tests {
             inputs: Json::Null,
             vars: Json::Null,
             untrusted: false,
+            backfill: false,
             by: None,
             parent: None,
             came: None,

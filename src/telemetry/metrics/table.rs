@@ -102,7 +102,7 @@ families! {
     RECORDS_LOST = Counter "quell_engine_records_lost_total" [] "Records that found no room anywhere.";
     JOURNAL_UP = Gauge "quell_journal_up" [] "1 while the journal's database takes what it is given.";
     JOURNAL_RECORDS = Counter "quell_journal_records_total" [] "Records in the database since the journal began; also those that were pruned.";
-    JOURNAL_STREAMS = Gauge "quell_journal_streams" [] "Streams in the database: a run, an incident or the system's own each.";
+    JOURNAL_STREAMS = Gauge "quell_journal_streams" [] "Streams in the database: a run, an incident, a source or the system's own each.";
     JOURNAL_BYTES = Gauge "quell_journal_bytes" [] "Bytes of the database with its log.";
     JOURNAL_WAITING = Gauge "quell_journal_waiting_records" [] "Records that are taken, and not yet in the database.";
     JOURNAL_HELD = Gauge "quell_journal_waiting_bytes" [] "Their bytes.";

@@ -186,6 +186,7 @@ impl Trace {
             | Body::MomentDecided(_)
             | Body::ExceptionDrafted(_)
             | Body::HeadsSealed(_)
+            | Body::SourceAdvanced(_)
             | Body::AcknowledgementChanged(_)
             | Body::NoteAdded(_)
             | Body::PauseChanged(_)

@@ -21,6 +21,9 @@ pub struct IncidentOpened {
     pub title: String,
     /// How bad.
     pub level: Level,
+    /// It is about what a source held before it was first followed: nobody is told of it, and nothing that happens now joins it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backfill: bool,
 }
 
 /// See [`Kind::IncidentJoined`].

@@ -16,6 +16,7 @@ pub use show::Shown;
 
 use crate::adapt::Format;
 use crate::load::SecretFrom;
+use crate::source::Begin;
 use quell_model::guard::{Breaker, WarmUp, Within};
 use quell_model::playbook::{Playbook, Rate};
 use quell_model::{ActionSpec, Json, Level, Mistake, MistakeLevel, Mode, Name, People, Span};
@@ -151,6 +152,8 @@ pub struct FileSource {
     pub path: PathBuf,
     /// Whether only the system can write it. What is not trusted never acts.
     pub trusted: bool,
+    /// Where it begins when it is followed for the first time.
+    pub from: Begin,
 }
 
 /// What may never be touched, and how much may be.

@@ -18,6 +18,7 @@ use crate::load::units::print_size;
 use crate::load::yaml::{Entry, Node, Source, Value};
 use crate::load::{files, yaml};
 use crate::playbook::has_errors;
+use crate::source::Begin;
 use quell_model::guard::{WarmUp, Within};
 use quell_model::{Mistake, Name};
 use std::ops::RangeInclusive;
@@ -204,13 +205,17 @@ impl Reading<'_> {
     }
 
     fn file_source(&mut self, item: &Node) -> Option<FileSource> {
-        let fields = self.reader.fields(item, "a file source", &["format", "path", "trusted"], &[])?;
+        let fields = self.reader.fields(item, "a file source", &["format", "path", "trusted", "from"], &[])?;
         let mut words: Vec<(&str, Option<Format>)> = Format::ALL.iter().map(|f| (f.as_str(), Some(*f))).collect();
         words.push(("auto", None));
         let format = fields.get("format").and_then(|node| self.reader.word(node, "format", &words)).flatten();
         let trusted = fields.get("trusted").and_then(|node| self.reader.bool(node, "`trusted`")).unwrap_or(false);
+        let from = fields
+            .get("from")
+            .and_then(|node| self.reader.word(node, "place to begin", &Begin::WORDS))
+            .unwrap_or_default();
         match fields.get("path") {
-            Some(node) => self.path(node, "`path`").map(|path| FileSource { format, path, trusted }),
+            Some(node) => self.path(node, "`path`").map(|path| FileSource { format, path, trusted, from }),
             None => {
                 self.reader.error(fields.at, "a file source without `path`", "`path: /var/log/…`");
                 None

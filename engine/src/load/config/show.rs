@@ -90,7 +90,7 @@ impl Config {
         let each = self.sources.files.iter().map(|file| {
             json!({
                 "format": file.format.map_or("auto", |format| format.as_str()),
-                "path": file.path, "trusted": file.trusted,
+                "path": file.path, "trusted": file.trusted, "from": file.from.as_str(),
             })
         });
         each.collect()

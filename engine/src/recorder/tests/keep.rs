@@ -60,10 +60,11 @@ impl Stage {
     fn open(&mut self, event: &OwnedEvent) {
         let at = event.head.at;
         let (entity, title) = (event.entity.clone(), "Odd".to_owned());
-        self.journal(at, IncidentOpened { incident: incident(), entity, title, level: Level::High });
+        self.journal(at, IncidentOpened { incident: incident(), entity, title, level: Level::High, backfill: false });
         let rule = RuleRef { name: "odd".into(), id: None, title: "Odd".into(), level: Level::High, tags: Vec::new() };
         let event = Arc::new(event.clone());
-        let detection = Detection { id: Hash::of(b"d"), rule, event, events: Vec::new(), matched: Vec::new(), at };
+        let detection =
+            Detection { id: Hash::of(b"d"), rule, event, events: Vec::new(), matched: Vec::new(), at, backfill: false };
         self.journal(at, DetectionAccepted { detection, decided: Vec::new(), counted_later: false });
     }
 

@@ -300,5 +300,6 @@ pub(super) fn about(rule: &str, subject: usize, class: Class, number: usize, now
         events: vec![],
         matched: vec![],
         at: now,
+        backfill: false,
     }
 }

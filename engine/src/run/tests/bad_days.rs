@@ -120,7 +120,13 @@ fn a_start_begins_what_was_promised_and_nothing_else() {
             run: Some(run.clone()),
         };
         let entity = promised.event.entity.clone();
-        let opened = IncidentOpened { incident: "i".into(), entity, title: "A rule".into(), level: Level::High };
+        let opened = IncidentOpened {
+            incident: "i".into(),
+            entity,
+            title: "A rule".into(),
+            level: Level::High,
+            backfill: false,
+        };
         let decided = vec![answer("test", &run), answer("gone", &lost)];
         let accepted = DetectionAccepted { detection: promised.clone(), decided, counted_later: false };
         let records = vec![NewRecord::new(at, opened), NewRecord::new(at, accepted)];
@@ -155,7 +161,13 @@ fn a_start_begins_what_was_promised_in_an_incident_that_has_become_quiet_since()
             vec![Decided { playbook: "test".into(), decision, why, run: Some(run.clone()) }]
         };
         let entity = promised.event.entity.clone();
-        let opened = IncidentOpened { incident: "i".into(), entity, title: "A rule".into(), level: Level::High };
+        let opened = IncidentOpened {
+            incident: "i".into(),
+            entity,
+            title: "A rule".into(),
+            level: Level::High,
+            backfill: false,
+        };
         let accepted = |detection, decided| DetectionAccepted { detection, decided, counted_later: false };
         let earlier = accepted(detection("6", 1), started(&"judged-before".into()));
         let last = accepted(promised.clone(), started(&run));

@@ -1,6 +1,7 @@
 //! Files that grow, are rotated, cut off, packed, and too many.
 
-use super::{FILES, Follower, OPEN};
+use super::{Batch, Begin, FILES, Follower, GRACE, OPEN};
+use quell_model::record::source::FilePosition;
 use quell_model::{Event, Stamp};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -20,17 +21,13 @@ fn line(n: u32) -> String {
 
 /// The numbers of the events that a look brought, and the places of what could not be read.
 fn look(follower: &mut Follower) -> (Vec<String>, Vec<String>) {
-    let (mut events, mut wrong) = (Vec::new(), Vec::new());
-    for read in follower.poll(now()) {
-        match read {
-            Ok(event) => events.push(event.sigma("n").unwrap().to_json().to_string()),
-            Err(unreadable) => {
-                let place = unreadable.mistake.place();
-                wrong.push(place.rsplit('/').next().unwrap().to_owned());
-            }
-        }
-    }
-    (events, wrong)
+    told(&follower.poll(now()))
+}
+
+fn told(batch: &Batch) -> (Vec<String>, Vec<String>) {
+    let events = batch.lines.iter().map(|line| line.event.sigma("n").unwrap().to_json().to_string());
+    let place = |place: String| place.rsplit('/').next().unwrap().to_owned();
+    (events.collect(), batch.unreadable.iter().map(|one| place(one.mistake.place())).collect())
 }
 
 fn events(follower: &mut Follower) -> Vec<String> {
@@ -44,7 +41,7 @@ fn what_is_appended_is_read_once_and_half_a_line_waits() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
     append(&log, &line(0));
-    let mut follower = Follower::new(&log, None);
+    let mut follower = Follower::first(&log, None, Begin::End);
     assert!(events(&mut follower).is_empty(), "what was there counts as read");
     append(&log, &line(1));
     let (half, rest) = (line(2)[..20].to_owned(), line(2)[20..].to_owned());
@@ -63,7 +60,7 @@ fn a_rotated_log_is_read_to_its_end_and_not_again() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         append(&log, &line(0));
-        let mut follower = Follower::new(if whole_folder { dir.path() } else { &log }, None);
+        let mut follower = Follower::first(if whole_folder { dir.path() } else { &log }, None, Begin::End);
         append(&log, &line(1));
         fs::rename(&log, dir.path().join("log.1")).unwrap();
         append(&log, &line(2));
@@ -79,7 +76,7 @@ fn a_file_cut_off_begins_again_and_a_new_one_is_read_whole() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
     append(&log, &[line(0), line(1)].concat());
-    let mut follower = Follower::new(dir.path(), None);
+    let mut follower = Follower::first(dir.path(), None, Begin::End);
     fs::write(&log, line(2)).unwrap();
     assert_eq!(events(&mut follower), ["2"]);
     // A CloudTrail file has one line, and no end of line.
@@ -92,7 +89,7 @@ fn a_file_cut_off_begins_again_and_a_new_one_is_read_whole() {
 #[test]
 fn a_packed_file_is_read_once_it_is_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let mut follower = Follower::new(dir.path(), None);
+    let mut follower = Follower::first(dir.path(), None, Begin::End);
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packer.write_all([line(1), line(2)].concat().as_bytes()).unwrap();
     let packed = packer.finish().unwrap();
@@ -108,9 +105,9 @@ fn a_packed_file_is_read_once_it_is_whole() {
 fn ages_can_be_told_on_the_boot_clock() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let mut follower = Follower::new(&log, None);
+    let mut follower = Follower::first(&log, None, Begin::End);
     append(&log, &line(1));
-    let event = follower.poll(now()).remove(0).unwrap();
+    let event = follower.poll(now()).lines.remove(0).event;
     assert_eq!(event.head.at.boot_ns, 50_000_000_000);
     assert_eq!(event.head.seen, now());
 }
@@ -124,7 +121,7 @@ fn of_too_many_files_those_that_changed_last_are_followed_and_it_is_said_once() 
         fs::write(at(n), "").unwrap();
         fs::File::options().write(true).open(at(n)).unwrap().set_modified(long_ago).unwrap();
     }
-    let mut follower = Follower::new(dir.path(), None);
+    let mut follower = Follower::first(dir.path(), None, Begin::End);
     assert_eq!(look(&mut follower), (Vec::new(), Vec::new()));
     // By its name it comes last.
     append(&at(FILES), &line(1));
@@ -143,7 +140,7 @@ fn few_files_are_held_open_however_many_there_are() {
     let dir = tempfile::tempdir().unwrap();
     let at = |n: usize| dir.path().join(format!("{n:05}"));
     (0..2 * OPEN).for_each(|n| append(&at(n), &line(0)));
-    let mut follower = Follower::new(dir.path(), None);
+    let mut follower = Follower::first(dir.path(), None, Begin::End);
     assert_eq!(held_open(&follower), OPEN);
     (2 * OPEN..4 * OPEN).for_each(|n| append(&at(n), &line(1)));
     assert_eq!(events(&mut follower).len(), 2 * OPEN);
@@ -156,7 +153,7 @@ fn few_files_are_held_open_however_many_there_are() {
 #[test]
 fn a_packed_file_that_never_becomes_whole_is_tried_only_when_it_grew() {
     let dir = tempfile::tempdir().unwrap();
-    let mut follower = Follower::new(dir.path(), None);
+    let mut follower = Follower::first(dir.path(), None, Begin::End);
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packer.write_all(line(1).as_bytes()).unwrap();
     let packed = packer.finish().unwrap();
@@ -174,4 +171,200 @@ fn a_packed_file_that_never_becomes_whole_is_tried_only_when_it_grew() {
 
 fn append_bytes(path: &Path, bytes: &[u8]) {
     OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
+}
+
+/// What an engine would go on from: of each file the last position that it was told.
+#[derive(Default)]
+struct Kept(std::collections::BTreeMap<(u64, u64), FilePosition>);
+
+impl Kept {
+    fn of(follower: &Follower) -> Self {
+        let mut kept = Self::default();
+        follower.positions().into_iter().for_each(|file| kept.note(file));
+        kept
+    }
+
+    fn note(&mut self, file: FilePosition) {
+        let key = (file.device, file.inode);
+        if file.gone { drop(self.0.remove(&key)) } else { drop(self.0.insert(key, file)) }
+    }
+
+    fn read(&mut self, follower: &mut Follower) -> Vec<String> {
+        let batch = follower.poll(now());
+        batch.files.iter().cloned().for_each(|file| self.note(file));
+        told(&batch).0
+    }
+
+    /// The next engine; and what could not be found again.
+    fn start(&self, path: &Path) -> (Follower, usize) {
+        let (follower, batch) = Follower::again(path, None, self.0.values().cloned().collect());
+        (follower, batch.unreadable.len())
+    }
+}
+
+#[test]
+fn a_start_goes_on_after_the_last_whole_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    append(&log, &line(0));
+    let mut follower = Follower::first(&log, None, Begin::End);
+    let mut kept = Kept::of(&follower);
+    append(&log, &line(1));
+    append(&log, &line(2)[..20]);
+    assert_eq!(kept.read(&mut follower), ["1"]);
+    append(&log, &line(2)[20..]);
+    append(&log, &line(3));
+    let (mut next, lost) = kept.start(&log);
+    assert_eq!((kept.read(&mut next), lost), (vec!["2".to_owned(), "3".to_owned()], 0));
+    append(&log, "nonsense\n");
+    assert_eq!(look(&mut next).1, ["log:5"], "places are those of the whole file");
+    let (mut last, _) = kept.start(&log);
+    assert_eq!(look(&mut last), (Vec::new(), vec!["log:5".to_owned()]), "nobody noted that it was read");
+}
+
+#[test]
+fn a_log_that_was_rotated_while_nobody_looked_is_read_to_its_end() {
+    for whole_folder in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, one, two) = (dir.path().join("log"), dir.path().join("log.1"), dir.path().join("log.2"));
+        let path = if whole_folder { dir.path() } else { &log };
+        append(&log, &line(0));
+        let mut follower = Follower::first(path, None, Begin::End);
+        let mut kept = Kept::of(&follower);
+        append(&log, &line(1));
+        assert_eq!(kept.read(&mut follower), ["1"]);
+        append(&log, &line(2));
+        // Twice, in the end.
+        for n in [3, 4] {
+            if one.exists() {
+                fs::rename(&one, &two).unwrap();
+            }
+            fs::rename(&log, &one).unwrap();
+            append(&log, &line(n));
+        }
+        let later = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 32);
+        [&log, &one].iter().for_each(|path| {
+            OpenOptions::new().append(true).open(path).unwrap().set_modified(later).unwrap();
+        });
+        let (mut next, lost) = kept.start(path);
+        let mut read = kept.read(&mut next);
+        read.sort();
+        assert_eq!((read, lost), (vec!["2".to_owned(), "3".to_owned(), "4".to_owned()], 0), "{whole_folder}");
+        let (mut last, _) = kept.start(path);
+        assert!(kept.read(&mut last).is_empty(), "and not again");
+    }
+}
+
+#[test]
+fn of_a_log_that_was_copied_and_cut_off_the_copy_is_read_on_and_the_log_from_its_beginning() {
+    for whole_folder in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let path = if whole_folder { dir.path() } else { &log };
+        append(&log, &line(0));
+        let mut follower = Follower::first(path, None, Begin::End);
+        let mut kept = Kept::of(&follower);
+        append(&log, &line(1));
+        assert_eq!(kept.read(&mut follower), ["1"]);
+        append(&log, &line(2));
+        fs::copy(&log, dir.path().join("log.1")).unwrap();
+        // It is longer than it was: only how it begins tells that it was cut off.
+        fs::write(&log, [line(31), line(32), line(33), line(34)].concat()).unwrap();
+        let (mut next, lost) = kept.start(path);
+        let mut read = kept.read(&mut next);
+        read.sort();
+        assert_eq!((read, lost), (["2", "31", "32", "33", "34"].map(str::to_owned).to_vec(), 0), "{whole_folder}");
+    }
+}
+
+#[test]
+fn what_is_not_found_again_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    append(&log, &[line(0), line(1)].concat());
+    let follower = Follower::first(&log, None, Begin::End);
+    let kept = Kept::of(&follower);
+    fs::write(&log, line(2)).unwrap();
+    let (mut next, lost) = kept.start(&log);
+    assert_eq!((events(&mut next), lost), (vec!["2".to_owned()], 1));
+}
+
+#[test]
+fn who_still_writes_to_a_rotated_log_is_read_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, one) = (dir.path().join("log"), dir.path().join("log.1"));
+    append(&log, &line(0));
+    let mut follower = Follower::first(&log, None, Begin::End);
+    fs::rename(&log, &one).unwrap();
+    append(&log, &line(1));
+    assert_eq!(events(&mut follower), ["1"]);
+    append(&one, &line(2));
+    assert_eq!(events(&mut follower), ["2"]);
+    let forgotten = (0..=GRACE).find(|_| follower.poll(now()).files.iter().any(|file| file.gone));
+    assert_eq!((forgotten, follower.tails.len()), (Some(GRACE - 1), 1));
+}
+
+#[test]
+fn what_was_there_before_is_given_out_apart_and_only_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let other = dir.path().join("other");
+    append(&log, &[line(0), line(1)].concat());
+    append(&log, &line(2)[..20]);
+    append(&other, "");
+    let mut follower = Follower::first(dir.path(), None, Begin::Start);
+    let mut kept = Kept::of(&follower);
+    append(&log, &line(2)[20..]);
+    append(&other, &line(3));
+    assert_eq!(kept.read(&mut follower), ["3"], "what is live does not wait for it");
+    let past = follower.backfill(now());
+    assert_eq!(told(&past).0, ["0", "1"]);
+    assert!(past.lines.iter().all(|line| line.backfill) && !follower.has_backfill());
+    let batch = follower.poll(now());
+    assert_eq!((told(&batch).0, batch.lines[0].backfill), (vec!["2".to_owned()], false), "it was not whole then");
+    // One that ended within its backfill goes on with it.
+    let (mut next, _) = kept.start(dir.path());
+    assert_eq!(
+        (told(&next.poll(now())).0, told(&next.backfill(now())).0),
+        (Vec::new(), vec!["0".to_owned(), "1".to_owned()])
+    );
+    past.files.into_iter().for_each(|file| kept.note(file));
+    let (mut last, _) = kept.start(dir.path());
+    assert!(kept.read(&mut last).is_empty(), "the half line comes first, which was there before");
+    assert!(last.backfill(now()).lines.is_empty() && !last.has_backfill());
+    assert_eq!(kept.read(&mut last), ["2"]);
+}
+
+#[test]
+fn a_backfill_comes_in_pieces_the_oldest_file_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    append(&at("log"), &line(9));
+    append(&at("log.1"), &line(1).repeat(20_000));
+    let before = std::time::SystemTime::UNIX_EPOCH;
+    OpenOptions::new().append(true).open(at("log.1")).unwrap().set_modified(before).unwrap();
+    let mut follower = Follower::first(dir.path(), None, Begin::Start);
+    let mut read = Vec::new();
+    assert!(events(&mut follower).is_empty());
+    while follower.has_backfill() {
+        let piece = follower.backfill(now());
+        assert!(piece.lines.len() < 10_000, "{}", piece.lines.len());
+        read.extend(told(&piece).0);
+    }
+    assert_eq!((read.len(), read.last().map(String::as_str)), (20_001, Some("9")));
+}
+
+#[test]
+fn a_document_of_many_events_is_read_once_its_last_event_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut follower = Follower::first(&log, None, Begin::End);
+    let list = format!("[{},{}]\n", line(1).trim(), line(2).trim());
+    append(&log, &[line(0), list.clone(), line(3)].concat());
+    let batch = follower.poll(now());
+    let first = line(0).len() as u64;
+    let second = first + list.len() as u64;
+    let upto: Vec<u64> = batch.lines.iter().map(|line| line.upto).collect();
+    assert_eq!(upto, [first, first, second, second + line(3).len() as u64]);
+    assert_eq!(batch.files[0].offset, *upto.last().unwrap());
 }

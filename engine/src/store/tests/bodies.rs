@@ -1,6 +1,7 @@
 //! Bodies to write: one of every kind, and small ones in number.
 
 use quell_model::playbook::AtEnd;
+use quell_model::record::source::{FileHead, FilePosition, Position};
 use quell_model::record::*;
 use quell_model::*;
 use serde_json::json;
@@ -55,6 +56,7 @@ fn detection() -> Detection {
         events: Vec::new(),
         matched: vec![MatchedField { field: "Image".into(), value: json!("/bin/bash") }],
         at: at(2),
+        backfill: false,
     }
 }
 
@@ -160,6 +162,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             inputs: json!({}),
             vars: json!({}),
             untrusted: false,
+            backfill: false,
             by: None,
             parent: None,
             came: None,
@@ -215,8 +218,14 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             summary: "all steps ended well".into(),
         }
         .into(),
-        IncidentOpened { incident: "i-1".into(), entity: entity(), title: "Reverse shell".into(), level: Level::High }
-            .into(),
+        IncidentOpened {
+            incident: "i-1".into(),
+            entity: entity(),
+            title: "Reverse shell".into(),
+            level: Level::High,
+            backfill: false,
+        }
+        .into(),
         IncidentJoined {
             detection: Some(Hash::of(b"detection")),
             run: Some("r-1".into()),
@@ -412,5 +421,21 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
         .into(),
         // A head would have to hold.
         HeadsSealed { upto: 7, heads: Vec::new() }.into(),
+        SourceAdvanced {
+            source: "file:/var/log/audit/audit.log".into(),
+            whole: true,
+            positions: vec![Position::File(FilePosition {
+                path: "/var/log/audit/audit.log".to_owned(),
+                device: 2049,
+                inode: 77,
+                born: Some(at(0).wall),
+                head: FileHead { bytes: 4096, sum: Hash::of(b"type=EXECVE") },
+                offset: 8192,
+                before: 5000,
+                modified: at(1).wall,
+                gone: false,
+            })],
+        }
+        .into(),
     ]
 }

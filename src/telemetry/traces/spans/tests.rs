@@ -28,6 +28,7 @@ fn records() -> Vec<Record> {
         inputs: Json::String("a secret".into()),
         vars: Json::Null,
         untrusted: false,
+        backfill: false,
         by: None,
         parent: None,
         came: None,

@@ -1,0 +1,46 @@
+//! What a look at a source brings: its lines, what could not be read, and how far that goes.
+
+use crate::adapt::Unreadable;
+use quell_model::OwnedEvent;
+use quell_model::record::source::{FilePosition, Position};
+
+/// What a look brought.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The events, in the order in which they stand in their files.
+    pub lines: Vec<Line>,
+    /// What could not be read.
+    pub unreadable: Vec<Unreadable>,
+    /// How far each file was read that was read on. They hold once all lines are taken in.
+    pub files: Vec<FilePosition>,
+}
+
+/// An event of a file.
+#[derive(Debug)]
+pub struct Line {
+    /// What it says.
+    pub event: OwnedEvent,
+    /// It was there before the source was first followed.
+    pub backfill: bool,
+    /// Its file's place in [`Batch::files`].
+    pub file: usize,
+    /// What lies before this byte of the file is taken in with it. Of a document of many events only the last one ends it.
+    pub upto: u64,
+}
+
+impl Line {
+    /// How far its file is read once it is taken in.
+    #[must_use]
+    pub fn position(&self, files: &[FilePosition]) -> Option<Position> {
+        let file = files.get(self.file)?;
+        Some(Position::File(FilePosition { offset: self.upto, gone: false, ..file.clone() }))
+    }
+}
+
+impl Batch {
+    /// Whether nothing was read, and nothing has changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.unreadable.is_empty() && self.files.is_empty()
+    }
+}

@@ -1,0 +1,127 @@
+//! Going on where an earlier quell has stopped: which of the files that are there now are those that it had read.
+//!
+//! Owns that question. A file is known by its inode, whatever it is called by now, if it begins as it did and is not shorter than
+//! what was read of it; a copy of it (`copytruncate`) by how it begins. Keeps true: what cannot be found again is told, and what
+//! was not there before is read from its beginning.
+
+use super::tail::{Identity, Tail, head_of, modified, wrong};
+use super::{Follower, OPEN};
+use crate::adapt::Unreadable;
+use quell_model::record::source::FilePosition;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A copy is known by no fewer bytes: an empty file begins like any other.
+const LEAST_HEAD: u64 = 32;
+
+impl Follower {
+    /// Takes up the files that were followed; gives what could not be found again.
+    pub(super) fn take_up(&mut self, known: Vec<FilePosition>) -> Vec<Unreadable> {
+        let (present, _) = self.present();
+        let by_inode: HashMap<u64, usize> =
+            present.iter().enumerate().map(|(at, (_, meta))| (inode(meta), at)).collect();
+        let is_one_file = self.path.is_file() || known.iter().any(|one| Path::new(&one.path) == self.path);
+        let last = known.iter().map(|one| one.modified).max();
+        let (mut lost, mut missing) = (Vec::new(), Vec::new());
+        for one in known {
+            let here = by_inode.get(&one.inode).and_then(|at| present.get(*at));
+            let beside = || rotated(Path::new(&one.path)).into_iter().find(|(_, meta)| inode(meta) == one.inode);
+            match here.cloned().or_else(beside).filter(|(path, meta)| is_same(path, meta, &one)) {
+                Some((path, meta)) => self.go_on(&path, &meta, &one),
+                None => missing.push(one),
+            }
+        }
+        for one in missing {
+            let copies = rotated(Path::new(&one.path)).into_iter();
+            let copy = copies
+                .filter(|(_, meta)| !self.tails.contains_key(&Identity::of(meta)))
+                .find(|(path, meta)| one.head.bytes >= LEAST_HEAD && begins_so(path, meta, &one));
+            match copy {
+                Some((path, meta)) => self.go_on(&path, &meta, &one),
+                // Of a folder files may well be removed once they were read.
+                None if is_one_file => lost.push(wrong(
+                    Path::new(&one.path),
+                    format!(
+                        "was cut off, or rotated to where it is not found, while nobody followed it: what came after byte {} \
+                         is not read",
+                        one.offset
+                    ),
+                    Vec::new(),
+                )),
+                None => {}
+            }
+        }
+        if is_one_file {
+            self.rotated_twice(last);
+        }
+        lost
+    }
+
+    fn go_on(&mut self, path: &Path, meta: &Metadata, known: &FilePosition) {
+        let mut tail = Tail::new(path.to_owned(), meta, 0, self.tails.len() < OPEN);
+        (tail.offset, tail.lines, tail.before, tail.head) = (known.offset, None, known.before, known.head);
+        self.tails.insert(tail.identity, tail);
+    }
+
+    /// Between the file that was read last and the one that bears the name now, others may have come and been rotated away.
+    fn rotated_twice(&mut self, last: Option<jiff::Timestamp>) {
+        for (path, meta) in rotated(&self.path.clone()) {
+            let identity = Identity::of(&meta);
+            if path != self.path
+                && last.is_some_and(|last| modified(&meta) > last)
+                && !self.tails.contains_key(&identity)
+            {
+                self.tails.insert(identity, Tail::new(path, &meta, 0, true));
+            }
+        }
+    }
+}
+
+fn inode(meta: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(meta)
+}
+
+/// Whether the file of this inode is the one that was read. A device may have another number after a boot.
+fn is_same(path: &Path, meta: &Metadata, known: &FilePosition) -> bool {
+    let identity = Identity::of(meta);
+    let same_place = identity.device == known.device || known.head.bytes >= LEAST_HEAD;
+    identity.born == known.born && same_place && begins_so(path, meta, known)
+}
+
+/// Whether a file holds what was read, as far as its beginning tells.
+fn begins_so(path: &Path, meta: &Metadata, known: &FilePosition) -> bool {
+    meta.len() >= known.offset.max(known.head.bytes)
+        && File::open(path)
+            .and_then(|mut file| head_of(&mut file, known.head.bytes))
+            .is_ok_and(|head| head == known.head)
+}
+
+/// The files beside this one that bear its name, or its name with a number or a date: `log`, `log.1`, `log-20260301`.
+pub(super) fn rotated(path: &Path) -> Vec<(PathBuf, Metadata)> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let named = entries.flatten().filter(|entry| is_of(&entry.file_name(), name));
+    let files = named.filter_map(|entry| Some((entry.path(), std::fs::metadata(entry.path()).ok()?)));
+    let mut found: Vec<(PathBuf, Metadata)> = files.filter(|(_, meta)| meta.is_file()).collect();
+    found.sort_by_key(|(_, meta)| modified(meta));
+    found
+}
+
+fn is_of(name: &OsStr, of: &OsStr) -> bool {
+    let Some(rest) = name.as_bytes().strip_prefix(of.as_bytes()) else { return false };
+    rest.iter().all(|byte| byte.is_ascii_digit() || b".-_T:".contains(byte))
+}
+
+/// Where the files of these identities are by now, of those that were at this path.
+pub(super) fn found_again(path: &Path, identity: Identity) -> Option<PathBuf> {
+    rotated(path).into_iter().find(|(_, meta)| Identity::of(meta) == identity).map(|(path, _)| path)
+}
+
+/// What of these is not among the files that are there.
+pub(super) fn gone(tails: &HashMap<Identity, Tail>, present: &[(PathBuf, Metadata)]) -> Vec<Identity> {
+    let here: HashSet<Identity> = present.iter().map(|(_, meta)| Identity::of(meta)).collect();
+    tails.keys().filter(|known| !here.contains(known)).copied().collect()
+}
