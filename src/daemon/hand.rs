@@ -8,7 +8,7 @@
 
 use super::family::Family;
 use super::handover::Handover;
-use super::sources::{Portion, Then};
+use super::sources::{Portion, Receivers, Then};
 use quell_engine::detect::Detector;
 use quell_engine::recorder::Noter;
 use quell_engine::run::Core;
@@ -17,7 +17,6 @@ use quell_model::record::{DetectionHeld, LossSeen};
 use quell_model::{Class, Clock, Detection, Event, Field};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
 
 /// Why the sensor loses events, in its words; what has another word is counted after them.
 const REASONS: [&str; 3] = ["ring_full", "cgroup_budget", "cgroup_share"];
@@ -87,7 +86,7 @@ pub(super) struct HandParts<W> {
     /// Brings later rules and definitions.
     pub(super) handover: Handover,
     /// Brings events from elsewhere: what is live, and what is past.
-    pub(super) foreign: (Receiver<Portion>, Receiver<Portion>),
+    pub(super) foreign: Receivers,
     /// Learns who descends from whom.
     pub(super) family: Option<Arc<Family>>,
     /// Detections outside this cgroup go no further.
@@ -103,7 +102,7 @@ pub(crate) struct Hand<W> {
     clock: Arc<dyn Clock>,
     counts: Arc<Counts>,
     handover: Handover,
-    foreign: (Receiver<Portion>, Receiver<Portion>),
+    foreign: Receivers,
     family: Option<Arc<Family>>,
     only: Option<String>,
     recorder: Option<Noter>,

@@ -66,8 +66,13 @@ impl Portion {
     }
 }
 
+/// The beginnings of the two ways to the engine's thread: for what is live, and for what is past.
+pub(super) type Senders = (SyncSender<Portion>, SyncSender<Portion>);
+/// Their ends there.
+pub(super) type Receivers = (Receiver<Portion>, Receiver<Portion>);
+
 /// The two ways to the engine's thread.
-pub(super) fn ways() -> ((SyncSender<Portion>, SyncSender<Portion>), (Receiver<Portion>, Receiver<Portion>)) {
+pub(super) fn ways() -> (Senders, Receivers) {
     let ((live, of_live), (past, of_past)) = (sync_channel(AHEAD), sync_channel(AHEAD));
     ((live, past), (of_live, of_past))
 }
@@ -100,7 +105,7 @@ impl Sources {
     pub(super) fn follow(
         sources: &[FileSource],
         known: &BTreeMap<Name, Vec<Position>>,
-        (live, past): (SyncSender<Portion>, SyncSender<Portion>),
+        (live, past): Senders,
         wake: Arc<dyn Fn() + Send + Sync>,
     ) -> std::io::Result<Option<Self>> {
         if sources.is_empty() {
@@ -352,11 +357,11 @@ mod tests {
             let begin = live.recv_timeout(wait).unwrap();
             assert_eq!((&begin.source, begin.then, begin.lines.len()), (&name(one), Then::All, 0));
         }
+        let mut waits = past.recv_timeout(wait).unwrap().lines.len();
         std::fs::write(&new, line(Class::ProcessCreation)).unwrap();
         let told = live.recv_timeout(wait).unwrap();
         assert_eq!((told.source, told.lines.len()), (name(&both[1]), 1));
         // And what waits of the past is bounded.
-        let mut waits = 0;
         while let Ok(portion) = past.try_recv() {
             waits += portion.lines.len();
             assert!(portion.lines.len() <= PORTION_PAST && portion.lines.iter().all(|line| line.backfill));

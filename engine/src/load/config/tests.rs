@@ -114,7 +114,7 @@ rules: [a]
 incidents: { min_level: hi, quiet: 30 }
 journal: { inline: 2MiB, largest: 1GiB, outputs: 1 }
 recorder: { size: 1MiB, age: 1, enabled: false }
-sources: { sensor: { enabled: yes }, files: [{ format: cloudtrial, trusted: 1 }], kubernetes: {} }
+sources: { sensor: { enabled: yes }, files: [{ format: cloudtrial, trusted: 1, from: strat }], kubernetes: {} }
 guard:
   protect: { executables: [""], networks: [] }
   limits: { process.kill: 10, x: 3% }

@@ -106,7 +106,7 @@ pub(super) fn rotated(path: &Path) -> Vec<(PathBuf, Metadata)> {
     let named = entries.flatten().filter(|entry| is_of(&entry.file_name(), name));
     let files = named.filter_map(|entry| Some((entry.path(), std::fs::metadata(entry.path()).ok()?)));
     let mut found: Vec<(PathBuf, Metadata)> = files.filter(|(_, meta)| meta.is_file()).collect();
-    found.sort_by(|(_, one), (_, other)| modified(one).cmp(&modified(other)));
+    found.sort_by_key(|(_, meta)| modified(meta));
     found
 }
 
