@@ -82,6 +82,8 @@ pub fn back_up(from: &Path, to: &Path) -> Result<BackedUp, BackupError> {
     if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {
         return Err(source(StoreError::Newer(format!("a newer quell wrote the journal: its slate has {what}"))));
     }
+    #[cfg(test)]
+    super::by_hand::looked_at_the_slate();
     let place = Place::make(partial)?;
     let (mut done, gap) = fill(&place.dir, &readers, found, &DirVault::new(from)).map_err(|failed| match failed {
         Failed::Source(error) => source(error),

@@ -38,6 +38,7 @@ thread_local! {
     static DEATH: Cell<Option<(At, u64)>> = const { Cell::new(None) };
     static FULL: Cell<bool> = const { Cell::new(false) };
     static HANGS: Cell<bool> = const { Cell::new(false) };
+    static BETWEEN: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
 }
 
 /// From here on the engine of this thread dies at the so-manieth write, from 1; none: at none.
@@ -72,6 +73,17 @@ pub(crate) fn hang(hangs: bool) {
 
 pub(crate) fn hangs() -> bool {
     HANGS.get()
+}
+
+/// Happens once, when the next copy that this thread makes has read the slate and not the database yet.
+pub(super) fn between_looks(what: impl FnOnce() + 'static) {
+    BETWEEN.set(Some(Box::new(what)));
+}
+
+pub(super) fn looked_at_the_slate() {
+    if let Some(what) = BETWEEN.take() {
+        what();
+    }
 }
 
 pub(super) fn point(side: Side) {

@@ -1,9 +1,10 @@
 //! Goal: what was acknowledged before a copy began is in the copy, whoever writes meanwhile; and what has the copy's
-//! name is whole. Method: writers that go on all the while, a database that refuses, and everything that can be in the way.
+//! name is whole. Method: writers that go on all the while, one by hand that moves between the two looks, a database that
+//! refuses, and everything that can be in the way.
 
 use super::basics::append;
 use super::bodies::{at, note, one_of_each};
-use crate::store::{BackupError, DirVault, Journal, back_up};
+use crate::store::{BackupError, DirVault, Journal, back_up, by_hand};
 use quell_model::store::Vault;
 use quell_model::{Batch, Body, Durability, Kind, NewRecord, Seq, StoreError};
 use std::fs;
@@ -26,6 +27,12 @@ impl Drop for Ends<'_> {
     }
 }
 
+/// Before a copy begins, who waits for no disk has written so many records, and who does some.
+const AHEAD: u64 = 30;
+/// And while it goes on, whoever waits for no disk writes so many at the most: the copy reads the slate first and takes its snapshot
+/// at once after that, and then there is more to check, and nothing more to see.
+const MEANWHILE: u64 = 600;
+
 /// Opened as a daemon opens it.
 fn whole(dir: &Path) -> Journal {
     let journal = Journal::open(dir).unwrap();
@@ -38,52 +45,79 @@ fn whole(dir: &Path) -> Journal {
 fn what_was_acknowledged_before_it_began_is_in_the_copy_while_others_write() {
     let (dir, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let journal = Journal::open(dir.path()).unwrap();
-    let (written, synced, done) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-    std::thread::scope(|threads| {
-        threads.spawn(|| {
-            for seq in 0.. {
-                if done.load(Ordering::Relaxed) {
-                    return;
+    let (written, synced) = (AtomicU64::new(0), AtomicU64::new(0));
+    for round in 0..6 {
+        let done = AtomicBool::new(false);
+        let (from_written, from_synced) = (written.load(Ordering::Acquire), synced.load(Ordering::Acquire));
+        let to = copies.path().join(round.to_string());
+        let (before, told) = std::thread::scope(|threads| {
+            threads.spawn(|| {
+                for seq in from_written..from_written + AHEAD + MEANWHILE {
+                    if done.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    // Refused while its slate is full: then it waits for the medium.
+                    let batch = one("run/written", seq);
+                    if journal.written(batch.clone()).is_err() {
+                        append(&journal, vec![batch]).unwrap();
+                    }
+                    written.store(seq + 1, Ordering::Release);
                 }
-                // Refused while its slate is full: then it waits for the medium.
-                let batch = one("run/written", seq);
-                if journal.written(batch.clone()).is_err() {
-                    append(&journal, vec![batch]).unwrap();
+            });
+            threads.spawn(|| {
+                for seq in from_synced.. {
+                    if done.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    append(&journal, vec![one("run/synced", seq), one("incident/synced", seq)]).unwrap();
+                    synced.store(seq + 1, Ordering::Release);
                 }
-                written.store(seq + 1, Ordering::Release);
-            }
-        });
-        threads.spawn(|| {
-            for seq in 0.. {
-                if done.load(Ordering::Relaxed) {
-                    return;
-                }
-                append(&journal, vec![one("run/synced", seq), one("incident/synced", seq)]).unwrap();
-                synced.store(seq + 1, Ordering::Release);
-            }
-        });
-        let _ends = Ends(&done);
-        for round in 0..3 {
-            while written.load(Ordering::Acquire) < 1200 * (round + 1) {
+            });
+            let _ends = Ends(&done);
+            while written.load(Ordering::Acquire) < from_written + AHEAD
+                || synced.load(Ordering::Acquire) == from_synced
+            {
                 std::thread::yield_now();
             }
-            let to = copies.path().join(round.to_string());
             let before = (written.load(Ordering::Acquire), synced.load(Ordering::Acquire));
-            let told = back_up(dir.path(), &to).unwrap();
-            assert_eq!((told.streams, &told.findings), (3, &Vec::new()));
-            let copy = whole(&to);
-            let last = |stream: &str| copy.last(&stream.into());
-            assert!(last("run/written") >= before.0 && last("run/synced") >= before.1, "{before:?}: {told:?}");
-            assert_eq!(last("run/synced"), last("incident/synced"), "both or neither");
-            assert_eq!(told.records, last("run/written") + 2 * last("run/synced"));
-            let read = copy.read(&"run/written".into(), 1).unwrap();
-            assert!((1..).zip(&read).all(|(seq, record)| record.body == one("run/written", seq - 1).records[0].body));
-            // The copy goes on for itself.
-            append(&copy, vec![one("run/written", read.len() as Seq)]).unwrap();
-        }
-    });
+            (before, back_up(dir.path(), &to).unwrap())
+        });
+        assert_eq!((told.streams, &told.findings), (3, &Vec::new()));
+        let copy = whole(&to);
+        let last = |stream: &str| copy.last(&stream.into());
+        assert!(last("run/written") >= before.0 && last("run/synced") >= before.1, "{before:?}: {told:?}");
+        assert_eq!(last("run/synced"), last("incident/synced"), "both or neither");
+        assert_eq!(told.records, last("run/written") + 2 * last("run/synced"));
+        let read = copy.read(&"run/written".into(), 1).unwrap();
+        assert!((1..).zip(&read).all(|(seq, record)| record.body == one("run/written", seq - 1).records[0].body));
+        // The copy goes on for itself.
+        append(&copy, vec![one("run/written", read.len() as Seq)]).unwrap();
+    }
     journal.close();
     whole(dir.path());
+}
+
+/// What the slate had when the copy began is in the database when its snapshot is taken, and its place is written over.
+#[test]
+fn what_leaves_the_slate_while_it_is_copied_is_in_the_copy() {
+    let (dir, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let journal = Journal::open_by_hand(dir.path()).unwrap();
+    let put = |journal: &Journal, text: &str| {
+        let (stream, records) = (quell_model::StreamId::from("run/a"), vec![NewRecord::new(at(1), note(text))]);
+        let expected = journal.last(&stream);
+        journal.written(Batch { stream, expected, records, durability: Durability::Written }).unwrap();
+    };
+    (0..5).for_each(|_| put(&journal, "acknowledged"));
+    let meanwhile = journal.clone();
+    by_hand::between_looks(move || {
+        for _ in 0..10 {
+            meanwhile.work();
+            put(&meanwhile, &"z".repeat(900 << 10));
+        }
+    });
+    let told = back_up(dir.path(), &copies.path().join("copy")).unwrap();
+    assert_eq!(told.findings, Vec::<String>::new());
+    assert!(whole(&copies.path().join("copy")).last(&"run/a".into()) >= 5, "{told:?}");
 }
 
 #[test]
