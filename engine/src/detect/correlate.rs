@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// The most events that a correlation's detection carries: what a person can still read.
 pub const EVENTS_CARRIED: usize = 100;
+/// And the most bytes of them, about, but for the last: they stand in the detection's record and in that of each run that it starts.
+pub(super) const BYTES_CARRIED: usize = 4 << 20;
 /// The most entries in one group's window: a threshold above it can never be reached, and loading says so.
 pub(super) const GROUP_ENTRIES: usize = 2_000;
 /// The most groups over all correlations: an attacker who varies the key fills these and no more. Making room takes a

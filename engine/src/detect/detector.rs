@@ -9,7 +9,7 @@
 //! ```
 
 use super::auditd::{Clothed, records};
-use super::correlate::{Correlator, EVENTS_CARRIED, Fired};
+use super::correlate::{BYTES_CARRIED, Correlator, EVENTS_CARRIED, Fired};
 use super::gate::Memory;
 use super::operation::Operation;
 use super::rules::Rules;
@@ -267,7 +267,13 @@ impl Detector {
             events.retain(|event| event.head.id != owned.head.id);
             events.push(owned.clone());
         }
-        events.drain(..events.len().saturating_sub(EVENTS_CARRIED));
+        let mut room = BYTES_CARRIED;
+        let fits = |event: &&Arc<OwnedEvent>| {
+            room = room.saturating_sub(super::kept::size(event));
+            room > 0
+        };
+        let carried = events.iter().rev().take(EVENTS_CARRIED).take_while(fits).count().max(1);
+        events.drain(..events.len() - carried);
         let mut matched: Vec<MatchedField> =
             fired.group.into_iter().map(|(field, value)| MatchedField { field, value: Json::String(value) }).collect();
         matched.push(MatchedField { field: "count".into(), value: whole(fired.count) });

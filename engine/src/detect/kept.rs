@@ -49,7 +49,7 @@ impl Kept {
 }
 
 /// About how many bytes an event takes.
-fn size(event: &OwnedEvent) -> usize {
+pub(super) fn size(event: &OwnedEvent) -> usize {
     fn of(value: &Json) -> usize {
         size_of::<Json>()
             + match value {

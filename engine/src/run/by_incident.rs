@@ -4,7 +4,7 @@
 //! the moment's record ─┐
 //! MomentDecided        │
 //! RunStarted …         ├─ one append: after SIGKILL all of it is there, or nothing
-//! IncidentJoined …    ─┘
+//! IncidentJoined …    ─┘                                                        (what 32 MiB do not hold follows in others)
 //! ```
 //!
 //! Owns which runs a moment starts, and that they are written down with it, as is why others were not; and the one way of a record

@@ -5,8 +5,8 @@
 //! Freeze and kill act all the same; what waits is counted in `status`, and what finds no room even here is counted as
 //! lost and told: nothing is lost in silence.
 //! Keeps true: between two calls of [`Ink::commit`] nothing happens to the world. Who acts, answers or hands work over
-//! commits first. What belongs together (a run's record of a lease, and the system's) is one append, whatever its size.
-//! And nobody reads by it what is not to be read yet: it gives no journal, only [`Readable`] streams.
+//! commits first. What belongs together (a run's record of a lease, and the system's) is one append; what no append holds is in
+//! several, in order, and not lost. And nobody reads by it what is not to be read yet: it gives no journal, only [`Readable`] streams.
 
 use super::unread::{NotYet, Readable};
 use crate::clock::Countdown;
@@ -122,7 +122,16 @@ impl Ink {
 
     /// Writes down; [`Ink::commit`] brings it into the journal.
     pub(super) fn write(&mut self, stream: StreamId, expected: Seq, records: &[NewRecord]) {
-        if let Err(error) = self.draft.add(stream.clone(), expected, records) {
+        let mut added = self.draft.add(stream.clone(), expected, records);
+        if added.is_err() && !self.draft.is_empty() {
+            // Beside what is there it finds no room, and alone it may.
+            if self.held > 0 {
+                tracing::warn!(%stream, "what belongs together is too large for one append: it is written in two");
+            }
+            self.commit();
+            added = self.draft.add(stream, expected, records);
+        }
+        if let Err(error) = added {
             self.lose(records.len(), &error);
         }
         self.commit_large();
@@ -134,7 +143,7 @@ impl Ink {
         }
     }
 
-    /// What is written from here to [`Ink::let_go`] goes into the journal as a whole.
+    /// What is written from here to [`Ink::let_go`] goes into the journal as a whole, as far as one append holds it.
     pub(super) fn hold(&mut self) {
         self.held += 1;
     }
@@ -352,6 +361,32 @@ mod tests {
         let records = journal.read(&stream, 1).unwrap();
         assert_eq!(records.len() as u64, seq + 2 - 3);
         assert_eq!(records.last().unwrap().at.boot_ns, seq + 1);
+        assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
+    }
+
+    /// A detection that carries many events begins several runs: each has a copy of them.
+    #[test]
+    fn what_no_append_holds_is_written_in_several_and_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let mut ink = Ink::new(journal.clone());
+        let large = |text: &str| {
+            let text = text.repeat(11 << 20);
+            vec![NewRecord::new(note(1)[0].at, NoteAdded { by: "ana".into(), text })]
+        };
+        ink.write("incident/a".into(), 0, &note(1));
+        ink.hold();
+        for (run, text) in [("run/a", "a"), ("run/b", "b"), ("run/c", "c")] {
+            ink.write(run.into(), 0, &large(text));
+            ink.write("incident/a".into(), ink.last(&"incident/a".into()), &note(2));
+        }
+        assert_eq!(journal.appends().0, 2, "all that fits is together");
+        ink.let_go();
+        assert_eq!((ink.lost(), ink.waiting(), journal.appends().0), (0, 0, 3));
+        for run in ["run/a", "run/b", "run/c"] {
+            assert_eq!(journal.read(&run.into(), 1).unwrap().len(), 1, "{run}");
+        }
+        assert_eq!(journal.last(&"incident/a".into()), 4);
         assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
     }
 

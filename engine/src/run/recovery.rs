@@ -73,6 +73,8 @@ struct Promise {
 #[derive(Default)]
 struct Halves {
     promised: Vec<Promise>,
+    /// Runs that a moment of an incident was answered with, and that have no stream: with why.
+    unbegun: Vec<(RunId, String)>,
     /// Runs that incidents know of.
     joined: HashSet<RunId>,
     /// Incidents that were looked at.
@@ -91,6 +93,16 @@ impl Halves {
                 if let (Some(incident), false) = (incident.as_incident(), runs.is_empty()) {
                     self.promised.push(Promise { incident, detection: accepted.detection.clone(), runs });
                 }
+            }
+            // One append with its runs, but where that was too large.
+            Body::MomentDecided(come) => {
+                let started = come.decided.iter().filter(|one| one.decision == TriggerDecision::Started);
+                let why = format!(
+                    "`{}` of `{incident}` was answered with it, and the engine ended before it began: start it by hand",
+                    come.moment
+                );
+                let runs = started.filter_map(|one| one.run.clone()).filter(is_missing);
+                self.unbegun.extend(runs.map(|run| (run, why.clone())));
             }
             _ => {}
         }
@@ -168,13 +180,12 @@ impl<W: Send + 'static> Core<W> {
             mode: self.definitions.ceiling,
         };
         self.took_up = Some(now);
-        // A start that is written has judged what was promised before it.
-        self.ink.hold();
-        self.write_system(vec![NewRecord::new(now, started)]);
         for promise in halves.promised {
             self.lay_promised(promise, &mut report);
         }
-        self.ink.let_go();
+        report.broken.extend(halves.unbegun);
+        // A start that is written has judged what was promised before it: so it comes after, in one append with that or in a later one.
+        self.write_system(vec![NewRecord::new(now, started)]);
         for run in &report.runs {
             if let Some(incident) = self.runs.get(run).and_then(|live| live.run.started.incident.clone())
                 && !halves.joined.contains(run)
@@ -404,7 +415,9 @@ fn last_words(journal: &Journal, halves: &mut Halves) {
     let head = *journal.head().borrow();
     let mut wanted = |stream: &StreamId, kind| match kind {
         Kind::EngineStarted => true,
-        Kind::DetectionAccepted => stream.as_incident().is_some() && !halves.looked.contains(stream),
+        Kind::DetectionAccepted | Kind::MomentDecided => {
+            stream.as_incident().is_some() && !halves.looked.contains(stream)
+        }
         _ => false,
     };
     let read = journal.after(head.saturating_sub(LAST_ROWS as i64), LAST_ROWS, &mut wanted);

@@ -168,6 +168,23 @@ fn a_detection_carries_no_more_events_than_its_bound() {
     assert_eq!(all[0].events.len(), super::super::EVENTS_CARRIED);
 }
 
+/// The last always, whatever it says: it is what the detection is of.
+#[test]
+fn a_detection_carries_no_more_bytes_than_its_bound_but_for_its_own_event() {
+    for (mib, carried) in [(1.5, 2), (0.1, 5), (5.0, 1)] {
+        let text = "x".repeat((mib * f64::from(1 << 20)) as usize);
+        let body =
+            "  type: event_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1h\n  condition: {gte: 5}\n";
+        let mut detector = detector(body);
+        let mut all = Vec::new();
+        for n in 0..5 {
+            all.extend(run(&mut detector, &login(n, i64::from(n), "failed", "a", &text)));
+        }
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].events.len(), &all[0].events.last().unwrap().head.id), (carried, &all[0].event.head.id));
+    }
+}
+
 #[test]
 fn a_reload_goes_on_counting() {
     let mut detector = detector(COUNT);

@@ -4,8 +4,10 @@ use super::taken_up::after_a_crash_with;
 use super::*;
 use crate::clock::SimulatedClock;
 use crate::incident::Incidents;
+use quell_model::playbook::IncidentMoment;
 use quell_model::record::{
-    BreakerChanged, Decided, DetectionAccepted, DetectionHeld, EngineStarted, IncidentOpened, TriggerDecision,
+    BreakerChanged, Decided, DetectionAccepted, DetectionHeld, EngineStarted, IncidentOpened, MomentDecided,
+    TriggerDecision,
 };
 
 #[test]
@@ -109,7 +111,7 @@ fn a_start_begins_what_was_promised_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let promised = detection("7", 1);
     let run = RunId::of(&[b"test", promised.subject().to_string().as_bytes(), &promised.id.0]);
-    let lost: RunId = "never-to-be".into();
+    let (lost, unbegun): (RunId, RunId) = ("never-to-be".into(), "too-large".into());
     {
         let journal = Journal::open(dir.path()).unwrap();
         let at = SystemClock.now();
@@ -123,7 +125,10 @@ fn a_start_begins_what_was_promised_and_nothing_else() {
         let opened = IncidentOpened { incident: "i".into(), entity, title: "A rule".into(), level: Level::High };
         let decided = vec![answer("test", &run), answer("gone", &lost)];
         let accepted = DetectionAccepted { detection: promised.clone(), decided, counted_later: false };
-        let records = vec![NewRecord::new(at, opened), NewRecord::new(at, accepted)];
+        // As it is where one append did not hold the run as well.
+        let decided = vec![answer("follows", &unbegun)];
+        let come = MomentDecided { moment: IncidentMoment::Opened, record: 1, decided };
+        let records = vec![NewRecord::new(at, opened), NewRecord::new(at, accepted), NewRecord::new(at, come)];
         let stream = StreamId::incident(&"i".into());
         journal.written(Batch { stream, expected: 0, records, durability: Durability::Written }).unwrap();
         journal.close();
@@ -134,9 +139,16 @@ fn a_start_begins_what_was_promised_and_nothing_else() {
     let mut stage = stage_in(dir, World::default(), both);
     let report = stage.core.recover(Arc::new(|_, _| None)).unwrap();
     assert_eq!(report.begun, std::slice::from_ref(&run), "not what a playbook would do that was not there then");
-    assert_eq!(report.broken.iter().map(|(run, _)| run.clone()).collect::<Vec<_>>(), [lost]);
+    assert_eq!(report.broken.iter().map(|(run, _)| run.clone()).collect::<Vec<_>>(), [lost, unbegun]);
+    assert!(report.broken[1].1.contains("`opened` of `incident/i` was answered with it"), "{:?}", report.broken);
     stage.settle();
     assert_eq!(stage.runs(), [run]);
+    assert_eq!(stage.journal.verify().unwrap(), Vec::<String>::new());
+    // Whoever sees the start sees what it judged: they may be two appends.
+    let mut wanted = |_: &StreamId, kind| matches!(kind, Kind::RunStarted | Kind::EngineStarted);
+    let rows = stage.journal.after(0, 1000, &mut wanted).unwrap().records;
+    let kinds: Vec<Kind> = rows.iter().map(|row| row.record.body.kind()).collect();
+    assert_eq!(kinds, [Kind::RunStarted, Kind::EngineStarted]);
 }
 
 /// An engine is killed between its promise and the run, and nobody is there for longer than an incident stays open.

@@ -273,3 +273,27 @@ fn each_moment_says_what_every_playbook_made_of_it() {
     assert!(told.moments.is_empty());
     assert_eq!(stage.journal.verify().unwrap(), Vec::<String>::new());
 }
+
+/// Each run begins with a copy of the event, and no append holds them all.
+#[test]
+fn an_event_that_is_too_large_for_all_runs_of_a_moment_begins_each() {
+    let many = |count: usize| {
+        let one = |n: usize| Playbook { name: format!("follows-{n}").as_str().into(), ..follows(&[At::Opened]) };
+        with((0..count).map(one).collect())
+    };
+    let mut stage = stage(many(4));
+    let mut attack = detection("a", 1);
+    let event = Arc::make_mut(&mut attack.event);
+    event.head.at = stage.core.parts.clock.now();
+    event.own.insert("text".into(), json!("x".repeat(10 << 20)));
+    stage.core.detections([attack]);
+    stage.settle();
+    let runs = stage.runs_of_incidents();
+    assert_eq!((runs.len(), stage.core.ink.lost()), (4, 0));
+    assert!(runs.iter().all(|run| run.event["text"].as_str().map(str::len) == Some(10 << 20)));
+    for run in &runs {
+        let last = stage.journal.read(&StreamId::run(&run.run), 1).unwrap().pop().unwrap();
+        assert_eq!(last.body.kind(), Kind::RunFinished, "{}", run.run);
+    }
+    assert_eq!(stage.journal.verify().unwrap(), Vec::<String>::new());
+}
