@@ -5,6 +5,7 @@ use super::family::Family;
 use super::hand::{Counts, Hand, HandParts};
 use super::handover::Handover;
 use super::recorder::{Recorder, RecorderPlan, RecorderView};
+use super::slow_start;
 use super::source_meter::SourceMeter;
 use super::sources::{self, Sources};
 use quell_engine::clock::SystemClock;
@@ -111,7 +112,8 @@ pub(crate) fn assemble<W: Send + 'static>(
     plan: Plan<W>,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Assembly, AssemblyError> {
-    let journal = Journal::open(&plan.dir)?;
+    let place = plan.dir.display();
+    let journal = slow_start::said(&format!("the journal in `{place}` is opened"), || Journal::open(&plan.dir))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let wake = Wake::default();
     let parts = Parts {
@@ -126,7 +128,8 @@ pub(crate) fn assemble<W: Send + 'static>(
     };
     let mut core = Core::new(parts, plan.definitions);
     let engine = core.handle();
-    let recovered = core.recover(Arc::new(reread))?;
+    let taken_up = format!("what stood in the journal in `{place}` is taken up");
+    let recovered = slow_start::said(&taken_up, || core.recover(Arc::new(reread)))?;
     let counts = Arc::new(Counts::default());
     let handover = Handover::new(wake.as_fn());
     let (to_hand, foreign) = sync_channel(sources::AHEAD);

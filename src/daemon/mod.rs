@@ -27,6 +27,7 @@ mod recorder;
 mod rehearsal;
 mod seals;
 mod signals;
+mod slow_start;
 mod source_meter;
 mod sources;
 mod sweep;

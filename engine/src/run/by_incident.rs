@@ -4,12 +4,13 @@
 //! the moment's record ─┐
 //! MomentDecided        │
 //! RunStarted …         ├─ one append: after SIGKILL all of it is there, or nothing
-//! IncidentJoined …    ─┘                                                        (what 32 MiB do not hold follows in others)
+//! IncidentJoined …    ─┘
 //! ```
 //!
 //! Owns which runs a moment starts, and that they are written down with it, as is why others were not; and the one way of a record
 //! into an incident. Keeps true: the run's id is made of the playbook, the incident and the record of the moment, so that a moment
-//! starts one run; a moment whose record is there has started its runs; and what is live says what its records say.
+//! starts one run; a moment whose record is there has started its runs (but where no append held them: then the next start tells); and
+//! what is live says what its records say.
 
 use super::machine::Run;
 use super::shell::Core;
