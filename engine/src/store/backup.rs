@@ -12,7 +12,7 @@
 use super::chain::Salts;
 use super::evidence::{Mention, Named, words};
 use super::item::Item;
-use super::journal::{chainer, database, to_read};
+use super::journal::{chainer, database};
 use super::lock::DirLock;
 use super::read::{self, Readers};
 use super::retention::referred;
@@ -76,7 +76,7 @@ pub enum BackupError {
 pub fn back_up(from: &Path, to: &Path) -> Result<BackedUp, BackupError> {
     let source = |source| BackupError::Source { dir: from.to_owned(), source };
     let partial = partial_of(to)?;
-    let (readers, id) = to_read(from).map_err(source)?;
+    let (readers, id) = read::open_to_read(from).map_err(source)?;
     let look = || Slate::look(&from.join("slate"), id, 0).map_err(source);
     let found = look()?;
     if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {

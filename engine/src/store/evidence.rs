@@ -106,7 +106,7 @@ impl Named {
 
     /// What is wrong with a blob, with where it is named; it is not told again.
     pub(super) fn told_of(&mut self, hash: &BlobHash, why: &str) -> String {
-        self.0.remove(hash).map_or_else(|| why.to_owned(), |place| format!("{place} is damaged: {why}"))
+        self.0.remove(hash).map_or_else(|| why.to_owned(), |place| format!("{place} cannot be used: {why}"))
     }
 
     /// What a vault lacks of it.

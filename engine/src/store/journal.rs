@@ -19,7 +19,6 @@ use jiff::Timestamp;
 use quell_model::{Appended, Batch, Body, IncidentId, Kind, Name, Record, RunId, Seq, Store, StoreError, StreamId};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, ThreadId};
@@ -75,7 +74,7 @@ impl Journal {
     /// # Errors
     /// `Absent` when there is none, `Unreadable` when it cannot be opened, `Corrupt` when it is no journal.
     pub fn open_read_only(dir: &Path) -> Result<Self, StoreError> {
-        let (readers, id) = to_read(dir)?;
+        let (readers, id) = read::open_to_read(dir)?;
         // The slate before the database: what is copied in between is in both, and then taken from the database.
         let found = Slate::look(&dir.join("slate"), id, 0)?;
         if let Some(what) = found.iter().find_map(|(_, bytes)| Item::too_new(bytes)) {
@@ -483,9 +482,7 @@ impl Inner {
         let slate = dir.join("slate");
         let empty = std::fs::metadata(database(dir)).map_or(true, |data| data.len() == 0);
         if empty && slate.exists() {
-            let (database, slate) = (database(dir), slate.display());
-            let what = format!("`{}` is gone or empty, and its slate `{slate}` is not", database.display());
-            return Err(StoreError::Corrupt(format!("{what}; hint: put the database back, or move the slate away")));
+            return Err(read::gone(dir));
         }
         let rows = Rows::open(&database(dir))?;
         let mut stand = rows.stand()?;
@@ -542,30 +539,6 @@ fn gap(applied: u64, found: &[(u64, Vec<u8>)]) -> Option<String> {
     let missing = first - applied - 1;
     (missing > 0)
         .then(|| format!("{missing} writes are neither in the database nor on the slate: its log was damaged or cut"))
-}
-
-/// A journal that is there, for those who only read, and its id.
-pub(super) fn to_read(dir: &Path) -> Result<(Readers, [u8; 16]), StoreError> {
-    let path = database(dir);
-    let unread = |why: String| StoreError::Unreadable(format!("`{}`: {why}", path.display()));
-    // Not opened for that: with its end SQLite's locks of this process would go.
-    match std::fs::metadata(&path) {
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Err(StoreError::Absent(dir.display().to_string()));
-        }
-        Err(e) => return Err(unread(e.to_string())),
-        // A first start that was killed at once.
-        Ok(data) if data.is_file() && data.len() == 0 => return Err(StoreError::Absent(dir.display().to_string())),
-        Ok(_) => {}
-    }
-    let readers = Readers::new(&path);
-    let understood = readers.with(|db| Ok(rows::understood(db))).map_err(|error| match error {
-        StoreError::Unwritable(why) => unread(why),
-        error => error,
-    })?;
-    understood?;
-    let id = readers.with(|db| db.query_row("SELECT id FROM journal", [], |row| row.get(0)))?;
-    Ok((readers, id))
 }
 
 pub(super) fn database(dir: &Path) -> PathBuf {

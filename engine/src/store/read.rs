@@ -6,13 +6,15 @@
 use super::chain::{SALT, Sum, hex};
 use super::contents::Refers;
 use super::item::{body_of, ends, kind_of};
+use super::journal::database;
 use super::prune::Proofs;
-use super::rows::{Row, Tail, told};
+use super::rows::{Row, Tail, told, understood};
 use super::seal::Seals;
 use quell_model::record::RECORD_VERSION;
 use quell_model::{Hash, Kind, Record, Seq, Stamp, StoreError, StreamId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -64,6 +66,38 @@ impl Readers {
         }
         answer
     }
+}
+
+/// There was a journal, and what is left of it is its slate.
+pub(super) fn gone(dir: &Path) -> StoreError {
+    let (database, slate) = (database(dir), dir.join("slate"));
+    let what = format!("`{}` is gone or empty, and its slate `{}` is not", database.display(), slate.display());
+    StoreError::Corrupt(format!("{what}; hint: put the database back, or move the slate away"))
+}
+
+/// A journal that is there, for those who only read, and its id.
+pub(super) fn open_to_read(dir: &Path) -> Result<(Readers, [u8; 16]), StoreError> {
+    let path = database(dir);
+    let unread = |why: String| StoreError::Unreadable(format!("`{}`: {why}", path.display()));
+    // Not opened for that: with its end SQLite's locks of this process would go.
+    let is_there = match std::fs::metadata(&path) {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => false,
+        Err(e) => return Err(unread(e.to_string())),
+        // A first start that was killed at once left it empty.
+        Ok(data) => !data.is_file() || data.len() > 0,
+    };
+    if !is_there {
+        let is_gone = dir.join("slate").exists();
+        return Err(if is_gone { gone(dir) } else { StoreError::Absent(dir.display().to_string()) });
+    }
+    let readers = Readers::new(&path);
+    let is_understood = readers.with(|db| Ok(understood(db))).map_err(|error| match error {
+        StoreError::Unwritable(why) => unread(why),
+        error => error,
+    })?;
+    is_understood?;
+    let id = readers.with(|db| db.query_row("SELECT id FROM journal", [], |row| row.get(0)))?;
+    Ok((readers, id))
 }
 
 /// A row as the database has it, not yet understood.

@@ -48,6 +48,9 @@ fn a_database_that_went_missing_is_not_made_anew_beside_its_slate() {
     std::fs::rename(dir.path().join("journal.db"), dir.path().join("elsewhere")).unwrap();
     assert!(corrupt(dir.path()).contains("gone"));
     assert!(!dir.path().join("journal.db").exists());
+    // Nor does whoever only looks take it for a place where there never was one.
+    let looked = Journal::open_read_only(dir.path());
+    assert!(matches!(&looked, Err(StoreError::Corrupt(why)) if why.contains("its slate")), "{looked:?}");
     std::fs::rename(dir.path().join("elsewhere"), dir.path().join("journal.db")).unwrap();
     Journal::open(dir.path()).unwrap();
 }

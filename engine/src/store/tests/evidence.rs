@@ -106,9 +106,9 @@ fn what_is_not_as_it_was_kept_is_told_and_the_rest_is_copied() {
     found.sort_by_key(String::len);
     let of = |sum| vault.path(sum).display().to_string();
     assert_eq!(found[0], format!("`{}` does not have the bytes that its name says", of(&nobodys)));
-    assert!(found[1].contains("record 3: the evidence `exe` of step `kill[0]` is damaged: "), "{found:?}");
+    assert!(found[1].contains("record 3: the evidence `exe` of step `kill[0]` cannot be used: "), "{found:?}");
     assert!(found[1].ends_with("Is a directory (os error 21)"), "{found:?}");
-    let damaged = "`run/a`, record 2: the evidence `exe` of step `kill[0]` (and of 1 more) is damaged:";
+    let damaged = "`run/a`, record 2: the evidence `exe` of step `kill[0]` (and of 1 more) cannot be used:";
     assert_eq!(found[2], format!("{damaged} `{}` does not have the bytes that its name says", of(&bad)));
     assert_eq!(found.len(), 3);
     let copies = tempfile::tempdir().unwrap();
