@@ -151,7 +151,14 @@ fn views(journal: &Journal) -> String {
 }
 
 /// Kinds that came after the former format.
-const LATER: &[Kind] = &[Kind::MomentDecided, Kind::ExceptionDrafted, Kind::HeadsSealed, Kind::SourceAdvanced];
+const LATER: &[Kind] = &[
+    Kind::MomentDecided,
+    Kind::ExceptionDrafted,
+    Kind::DetectionJoined,
+    Kind::AnswerRefused,
+    Kind::HeadsSealed,
+    Kind::SourceAdvanced,
+];
 
 fn holds_all(journal: &Journal, with_slate: bool, with_apart: bool) {
     assert_eq!(journal.health().recovery, Vec::<String>::new());
