@@ -314,7 +314,7 @@ const MEANT: &[(&str, &str)] = &[
     ("escape", "an escape that there is, like `\\n` or `\\\\`; within '…' a backslash is itself"),
     ("string scalar", "text as a key, no list or map"),
     ("merge value", "behind `<<:` an alias of a map (`*name`), or a list of them"),
-    ("unexpected character", "text without invisible characters; in \"…\" one is written `\\x00`"),
+    ("unexpected character", "the text in quotes: without them none begins with this character"),
     ("unexpected EOF", "the rest of it: the file ends within a list or map"),
 ];
 

@@ -53,7 +53,7 @@ fn every_kind_of_mistake_is_told() {
         ("null as a key", "playbook: p\nsteps:\n  null: { tell: x }\n".into()),
         ("a merge of text", "playbook: p\nsteps: { s: { <<: [x], tell: y } }\n".into()),
         ("a tab behind a key", "playbook: p\nsteps:\n  s:\n    tell:\tx\n\tmode: observe\n".into()),
-        ("an invisible character", "playbook: p\u{1}\n".into()),
+        ("a character that begins no text", step("tell: @me")),
         ("single quotes within single ones", step("if: '${{ event.node == 'x' }}'\ntell: y")),
         ("on is text", top("on: reverse-shell")),
         ("rules right in on", top("on: { rules: [reverse-shell], level: high }")),
