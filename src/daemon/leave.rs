@@ -460,7 +460,7 @@ fn acted(journal: &Journal, stream: StreamId, what: PersonActed) -> Result<(), S
 
 #[cfg(test)]
 mod tests {
-    use super::left_to_the_daemon;
+    use super::{Stands, left_standing, left_to_the_daemon};
     use quell_model::record::Part;
 
     #[test]
@@ -469,5 +469,23 @@ mod tests {
         let why = left_to_the_daemon("api.call", &"r-1".into(), &part, &["ci_token".into()]).unwrap();
         assert!(why.contains("needs `ci_token`") && why.contains("`quell run undo r-1/send`"), "{why}");
         assert_eq!(left_to_the_daemon("api.call", &"r-1".into(), &part, &[]), None);
+    }
+
+    #[test]
+    fn what_only_the_daemon_can_take_back_is_named() {
+        let stands = |action: &str| Stands {
+            id: "r-1/one/2".into(),
+            action: action.into(),
+            owner: None,
+            until: None,
+            at_end: quell_model::playbook::AtEnd::Ask,
+            run: "r-1".into(),
+            part: Part { step: "one".into(), item: Some(2) },
+        };
+        let told = left_standing(&["process.freeze", "process.block_exec", "cloud.cut"].map(stands));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].starts_with("cloud.cut of r-1/one/2 still stands") && told[0].contains("`quell run undo r-1/one`")
+        );
     }
 }

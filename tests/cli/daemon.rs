@@ -339,7 +339,7 @@ fn what_it_froze_in_enforce_mode_is_thawed_by_uninstall_after_it_was_killed() {
     let journal = Journal::open_read_only(&daemon.dir).unwrap();
     let run = journal.read(&StreamId::run(&id.as_str().into()), 1).unwrap();
     let ended = |record: &Record| matches!(&record.body, Body::LeaseChanged(c) if c.state.as_str() == "ended");
-    assert!(run.iter().any(ended), "its run says so: {run:?}");
+    assert!(run.iter().any(ended), "its run says so: {:?}", run.last());
     journal.close();
     act.kill().unwrap();
     act.wait().unwrap();

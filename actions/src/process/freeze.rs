@@ -122,9 +122,18 @@ impl Freeze {
         })
     }
 
-    /// Whether all its threads are stopped by a signal.
+    /// Whether all its threads are stopped by a signal, or will be before their next instruction, as [`Self::is_still`] has it:
+    /// what was proved to stand does not count as gone a moment later.
     fn is_stopped(&self, stat: &Stat) -> Result<bool, ActionError> {
-        Ok(all_stopped(&thread_states(&self.0, stat.pid)?))
+        let states = thread_states(&self.0, stat.pid)?;
+        if all_stopped(&states) {
+            return Ok(true);
+        }
+        if !states.contains(&'D') || !states.iter().all(|state| matches!(state, 'T' | 'Z' | 'X' | 'D')) {
+            return Ok(false);
+        }
+        let status = Status::read(&self.0.world, stat.pid).map_err(|error| cannot("read", &stat.label(), &error))?;
+        Ok(status.is_some_and(|status| status.stop_pending))
     }
 
     /// Whether it runs no more: stopped, dead, or held by one of its cgroups. One that waits in the kernel with SIGSTOP

@@ -101,6 +101,13 @@ impl<W: Send + 'static> Core<W> {
         matches!(self.parts.crew.get(action.as_str()), Some(Verb::Acts(verb)) if verb.is_held())
     }
 
+    /// A lease of this action is new, or has changed.
+    pub(super) fn is_to_be_held(&mut self, action: &Name) {
+        if self.ends_by_itself(action) {
+            self.leases.hold_again();
+        }
+    }
+
     /// What one did was taken back: others by the same action may have stood by the very same, and are looked at.
     pub(super) fn leases_stood_by(&mut self, action: &Name) {
         if self.ends_by_itself(action) {
@@ -167,7 +174,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     fn hold(&mut self, run: RunId, part: Part, lasting: Duration) {
-        let Some((verb, intent)) = self.to_ask(&run, &part) else { return };
+        let Some((verb, intent)) = self.verb_and_intent(&run, &part) else { return };
         let admitted = match admit_undo(self.guard(), intent.plan) {
             Ok(admitted) => admitted,
             Err((guard, target, why)) => {
@@ -192,7 +199,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// The verb of what stands, and what it did; none: it cannot be read yet, or never, which is told.
-    fn to_ask(&mut self, run: &RunId, part: &Part) -> Option<(Arc<dyn Action>, StepIntended)> {
+    fn verb_and_intent(&mut self, run: &RunId, part: &Part) -> Option<(Arc<dyn Action>, StepIntended)> {
         let intent = self.intent_of(run, part);
         let intent = self.once_read(run, part, Later::Lease, intent)?;
         let whole = |intent| self.contents.whole_intent(intent).map_err(|error| error.to_string());
@@ -300,7 +307,7 @@ impl<W: Send + 'static> Core<W> {
         if self.paused {
             return self.not_held(run, part, "it is to be in force again once the pause is over".to_owned());
         }
-        let Some((verb, intent)) = self.to_ask(run, part) else { return };
+        let Some((verb, intent)) = self.verb_and_intent(run, part) else { return };
         let cx = self.holding(run, part, lasting);
         self.send_hold(run.clone(), part.clone(), verb.spec().lane, async move {
             let late = || Err(ActionError::retry("its plan took too long"));
@@ -318,7 +325,7 @@ impl<W: Send + 'static> Core<W> {
         if self.paused {
             return self.not_held(run, part, "it is to be in force again once the pause is over".to_owned());
         }
-        let Some((verb, _)) = self.to_ask(run, part) else { return };
+        let Some((verb, _)) = self.verb_and_intent(run, part) else { return };
         plan.already = false;
         let playbook = self.runs.get(run).map(|live| live.run.started.playbook.clone());
         let because = self.definitions.ceiling_because.clone();
@@ -349,11 +356,16 @@ impl<W: Send + 'static> Core<W> {
         self.send_hold(run.clone(), part.clone(), verb.spec().lane, async move {
             let done = verb.run(&go, &cx).await;
             let stands = ask(&cx.clock, &*verb, go.plan(), Want::Undone).await.map(is_standing);
-            Told::Again(match (done, stands) {
-                (Ok(_), Ok(Some(true) | None)) => Ok(()),
-                (Ok(_), Ok(Some(false))) => Err(ActionError::give_up("it was done again, and does not stand")),
-                (Err(error), _) | (_, Err(error)) => Err(error),
-            })
+            match (done, stands) {
+                (Ok(_), Ok(Some(true))) => Told::Again(Ok(())),
+                (Ok(_), Ok(Some(false))) => {
+                    Told::Again(Err(ActionError::give_up("it was done again, and does not stand")))
+                }
+                // It may stand: it is asked again.
+                (Ok(_), Ok(None)) => Told::Held(Err(ActionError::retry("nobody can be asked whether it stands"))),
+                (Ok(_), Err(error)) => Told::Held(Err(error)),
+                (Err(error), _) => Told::Again(Err(error)),
+            }
         });
     }
 }

@@ -74,6 +74,7 @@ impl<W: Send + 'static> Core<W> {
     /// Notes a lease that was written into its run.
     pub(super) fn lease_granted(&mut self, now: Stamp, granted: LeaseGranted) {
         self.leases.grant(now, &granted);
+        self.is_to_be_held(&granted.action);
         self.write_system(vec![NewRecord::new(now, granted)]);
     }
 
@@ -111,6 +112,7 @@ impl<W: Send + 'static> Core<W> {
     fn write_change(&mut self, changed: LeaseChanged) {
         let (now, run) = (self.parts.clock.now(), changed.run.clone());
         self.leases.change(now, &changed);
+        self.is_to_be_held(&changed.action);
         let record = NewRecord::new(now, changed);
         if self.runs.contains_key(&run) {
             self.ink.hold();

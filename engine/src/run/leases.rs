@@ -89,13 +89,13 @@ impl Leases {
             asked: None,
         };
         self.all.insert((run, part), standing);
-        (self.changed, self.is_to_hold) = (true, true);
+        self.changed = true;
     }
 
     pub(super) fn change(&mut self, at: Stamp, changed: &LeaseChanged) {
         let place = (changed.run.clone(), changed.part.clone());
         let Some(standing) = self.all.get_mut(&place) else { return };
-        (self.changed, self.is_to_hold) = (true, true);
+        self.changed = true;
         standing.asked = None;
         standing.hold.look_again();
         if changed.owner.is_some() {

@@ -207,6 +207,7 @@ impl<W: Send + 'static> Core<W> {
         self.leases_after_boot();
         // From here on this engine's own moments are of this boot; before, none meant that all were of another.
         self.boot_from = self.boot_from.or(Some(now));
+        self.leases.hold_again();
         self.leases_hold();
         report.begun.iter().for_each(|run| self.drive(run));
         self.set_schedules();

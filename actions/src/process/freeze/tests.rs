@@ -129,3 +129,31 @@ fn who_has_ended_meanwhile_is_not_stopped() {
         assert_eq!(all_stopped(states), stopped, "{states:?}");
     }
 }
+
+#[test]
+fn who_waits_in_the_kernel_to_be_stopped_has_not_gone() {
+    const SELF: &str = "/proc/self";
+    let (proc, family) = (tempfile::tempdir().unwrap(), Family::new());
+    let mut world = family.world();
+    world.proc = proc.path().to_owned();
+    let dir = proc.path().join("7");
+    std::fs::create_dir(&dir).unwrap();
+    let status = std::fs::read_to_string(format!("{SELF}/status")).unwrap();
+    let mut fields: Vec<String> = ["7", "(x)", "S"].map(str::to_owned).into();
+    fields.resize(52, "1".to_owned());
+    let freeze = verb(world.clone());
+    // SIGSTOP is bit 18 of what is pending.
+    for (state, pending, stops) in
+        [("T", 0_u64, true), ("D", 1 << 18, true), ("D", 0, false), ("D", 1 << 8, false), ("S", 1 << 18, false)]
+    {
+        fields[2] = state.to_owned();
+        std::fs::write(dir.join("stat"), fields.join(" ")).unwrap();
+        let told = |line: &str| match line.split_once(':') {
+            Some((name @ ("ShdPnd" | "SigPnd"), _)) => format!("{name}:\t{pending:016x}\n"),
+            _ => format!("{line}\n"),
+        };
+        std::fs::write(dir.join("status"), status.lines().map(told).collect::<String>()).unwrap();
+        let stat = Stat::read(&world, 7).unwrap().unwrap();
+        assert_eq!(freeze.is_stopped(&stat).unwrap(), stops, "{state} {pending:x}");
+    }
+}
