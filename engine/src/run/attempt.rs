@@ -10,7 +10,7 @@ use super::purpose::Purpose;
 use super::scope::RunScope;
 use super::shell::{Core, UnderWay};
 use quell_model::action::{Action, ActionContext, IdempotencyKey, Progress, Want};
-use quell_model::guard::{Act, Admitted, Ask, Consent, Decision, bait, decide};
+use quell_model::guard::{Act, Admitted, Ask, Concerns, Consent, Decision, bait, decide};
 use quell_model::playbook::{Step, StepKind, Unanswered};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended, StepProgressed, StepSkipped};
 use quell_model::world::Verb;
@@ -270,6 +270,7 @@ impl<W: Send + 'static> Core<W> {
             paused: self.paused,
             consent,
             counted,
+            concerns: Concerns::of_event(&live.run.started.event),
             owned: owned.as_ref(),
         };
         // Only what would act opens it: not what anybody can write, and not while nothing acts.
@@ -319,7 +320,8 @@ impl<W: Send + 'static> Core<W> {
                 self.not_done(id, part, purpose, ending);
             }
             Decision::Act(admitted) => {
-                let act = Act::of(now, action.clone(), id.clone(), playbook, admitted.plan());
+                let event = self.runs.get(id).map_or(&Json::Null, |live| &live.run.started.event);
+                let act = Act::of(now, action.clone(), id.clone(), playbook, (admitted.plan(), event));
                 for above in above {
                     self.memory.run_touched(&above, act.targets.iter().map(String::as_str));
                 }

@@ -12,7 +12,9 @@ use crate::trigger::{Answer, Seen};
 use quell_model::guard::{Act, KEEP};
 use quell_model::playbook::Playbook;
 use quell_model::record::{EngineStarted, NewRecord, RunState, StepFailed, TimerSet, TriggerDecision, UndoFailed};
-use quell_model::{Body, Detection, Hash, IncidentId, Kind, Mode, Name, Record, RunId, Stamp, StoreError, StreamId};
+use quell_model::{
+    Body, Detection, Hash, IncidentId, Json, Kind, Mode, Name, Record, RunId, Stamp, StoreError, StreamId,
+};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -303,7 +305,8 @@ impl<W: Send + 'static> Core<W> {
         }
         for (stream, playbook) in streams.iter().rev() {
             if let Some(id) = stream.as_run() {
-                let records = journal.read_kinds(stream, 1, &[Kind::StepIntended, Kind::RunReopened])?;
+                let records =
+                    journal.read_kinds(stream, 1, &[Kind::RunStarted, Kind::StepIntended, Kind::RunReopened])?;
                 self.remember_acts(&id, playbook, &records, now);
                 self.memory.run_ended(&id);
             }
@@ -325,20 +328,23 @@ impl<W: Send + 'static> Core<W> {
 
     /// How far back the guard counts acts.
     fn looks_back(&self) -> Duration {
-        self.guard().limits.values().map(|rate| rate.per).max().unwrap_or_default().max(KEEP)
+        let guard = self.guard();
+        guard.limits.looks_back().max(guard.per_playbook.looks_back()).max(KEEP)
     }
 
     fn remember_acts(&mut self, id: &RunId, playbook: &Name, records: &[Record], now: Stamp) {
         // An attempt is intended anew where a person was asked about it after a crash, and is one act.
         let (mut counted, back) = (HashSet::new(), self.looks_back());
+        let mut event = &Json::Null;
         for record in records {
             match &record.body {
                 Body::RunReopened(_) => counted.clear(),
+                Body::RunStarted(started) => event = &started.event,
                 Body::StepIntended(intent)
                     if self.age(record.at) <= back && counted.insert((&intent.part, intent.attempt)) =>
                 {
                     let (at, playbook) = (self.aged(record.at, now), playbook.clone());
-                    self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, &intent.plan));
+                    self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, (&intent.plan, event)));
                 }
                 _ => {}
             }

@@ -210,6 +210,7 @@ async fn renew(due: &Due, dir: &Path, world: &HostWorld, loaded: &Loaded, paused
         // It stands by what was decided then, by a person where one was asked.
         consent: Consent::Given,
         counted: false,
+        concerns: Default::default(),
         owned: None,
     };
     let go = match decide(&definitions.guard, &Memory::default(), &ask, plan) {

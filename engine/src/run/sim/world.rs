@@ -368,7 +368,7 @@ impl Action for Played {
                 id: id.clone(),
                 account: None,
             },
-            _ => TargetFacts::Other,
+            _ => super::guarded::facts(&id),
         };
         let target = Target { node: "n".into(), kind: "thing".into(), label, id, named: true, facts };
         let (before, predicted) = (json!({ "thing": thing }), (self.spec.predict)(input));

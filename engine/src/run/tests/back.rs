@@ -15,6 +15,7 @@ mod promote;
 mod questions;
 mod remembered;
 mod suspicion;
+mod undo_admitted;
 mod warm_up;
 
 use super::*;
