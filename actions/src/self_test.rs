@@ -134,6 +134,7 @@ fn admit(hands: &Hands, action: &dyn Action, plan: Plan) -> Result<Admitted, Str
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
         counted: false,
+        concerns: Default::default(),
         owned: None,
     };
     match decide(&guard, &Memory::default(), &ask, plan) {

@@ -255,6 +255,7 @@ impl Act {
             paused: false,
             consent: quell_model::guard::Consent::AsNeeded,
             counted: false,
+            concerns: Default::default(),
             owned: None,
         };
         decide(&self.guard, &Memory::default(), &ask, plan)

@@ -162,7 +162,7 @@ fn guards(c: &mut Criterion) {
     let mut memory = Memory::default();
     for n in 0..1000u32 {
         let run = RunId::of(&[&n.to_le_bytes()]);
-        memory.add(Act::of(now, SPEC.name.into(), run, "five-steps".into(), &plan(n + 2)));
+        memory.add(Act::of(now, SPEC.name.into(), run, "five-steps".into(), (&plan(n + 2), &Json::Null)));
     }
     let guard = Guard { breaker: Breaker { images: 1_000_000, ..Breaker::default() }, ..Guard::default() };
     let (run, playbook) = (RunId::of(&[b"one more"]), "five-steps".into());
@@ -179,6 +179,7 @@ fn guards(c: &mut Criterion) {
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
         counted: false,
+        concerns: Default::default(),
         owned: None,
     };
     c.bench_function("guard: decide, 1,000 acts remembered", |b| {

@@ -11,7 +11,9 @@ use crate::daemon;
 use crate::daemon::{RECORDER, privilege};
 use quell_actions::{CgroupKind, HostWorld, protect};
 use quell_engine::load::Config;
+use quell_engine::load::units::print_rate;
 use quell_model::guard::BAIT;
+use quell_model::playbook::Rate;
 use serde::Serialize;
 use std::path::Path;
 
@@ -82,11 +84,12 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     checks.extend(room(global));
     let protected = protect::resolve(protect::DEFAULTS);
     let worst = checks.iter().map(|check| check.state).max().unwrap_or(Mark::Ok);
+    let limits = limits();
     if term.is_json() {
         let files: Vec<_> = protected.iter().map(|file| serde_json::json!({ "id": file.path })).collect();
         term.document(&serde_json::json!({
             "ok": worst != Mark::Missing, "state": worst, "checks": checks, "protected": files,
-            "guards": [{ "id": "bait", "what": BAIT }],
+            "guards": [{ "id": "bait", "what": BAIT }], "limits": limits,
         }));
     } else {
         print(&checks, worst, term);
@@ -94,6 +97,8 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         let also = "pid 1, kernel threads, quell and what started it";
         term.line(format!("protected: {also}, and {} executables of this host by inode", protected.len()));
         term.line(format!("asked about: {BAIT}"));
+        let rows: Vec<String> = limits.iter().map(|row| format!("{} {}", row.id, row.most)).collect();
+        term.line(format!("limits, where quell.yaml says no other: {}", rows.join(", ")));
         if args.protected {
             for file in &protected {
                 term.line(format!("  {}", escape(&file.path)));
@@ -103,6 +108,23 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         }
     }
     Ok(if worst == Mark::Missing { Exit::Missing } else { Exit::Right })
+}
+
+/// A limit that holds where nothing else is said.
+#[derive(Serialize)]
+struct Limit {
+    id: String,
+    most: String,
+}
+
+fn limits() -> Vec<Limit> {
+    let guard = Config::default().guard;
+    let row = |section: &str, (name, rate): (&String, &Rate)| Limit {
+        id: format!("{section}{name}"),
+        most: print_rate(*rate),
+    };
+    let all = guard.limits.0.iter().map(|one| row("", one));
+    all.chain(guard.per_playbook.0.iter().map(|one| row("per_playbook.", one))).collect()
 }
 
 fn print(checks: &[Check], worst: Mark, term: &Term) {

@@ -231,6 +231,7 @@ pub(crate) fn guard(config: &Config, mistakes: &mut Vec<Mistake>) -> Guard {
     Guard {
         protect: Protect { processes, executables, units: config.guard.units.clone(), uids },
         limits: config.guard.limits.clone(),
+        per_playbook: config.guard.per_playbook.clone(),
         breaker: config.guard.breaker.clone(),
         only_within: config.guard.only_within.clone(),
         warm_up: config.guard.warm_up.clone(),

@@ -397,6 +397,7 @@ async fn undo(
         paused: false,
         consent: Consent::Given,
         counted: false,
+        concerns: Default::default(),
         owned: None,
     };
     let mut plan = intent.plan.clone();

@@ -160,6 +160,7 @@ impl Strike {
             paused: false,
             consent: quell_model::guard::Consent::AsNeeded,
             counted: false,
+            concerns: Default::default(),
             owned: None,
         };
         match decide(&Guard::default(), &Memory::default(), &ask, plan) {

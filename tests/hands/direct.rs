@@ -91,6 +91,7 @@ async fn kill(hands: &Arc<KernelHands>, root: &ProcessId) -> (Json, Truth) {
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
         counted: false,
+        concerns: Default::default(),
         owned: None,
     };
     let go = match decide(&Guard::default(), &Memory::default(), &ask, plan.clone()) {

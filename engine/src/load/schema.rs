@@ -232,9 +232,21 @@ pub fn config_schema() -> Json {
                 "units": texts("systemd units that are never touched; a trailing `*` stands for anything."),
                 "users": { "type": "array", "items": { "type": ["string", "integer"] } },
             })),
-            "limits": { "type": "object", "additionalProperties": rate("So many of an action in a time.") },
+            "limits": {
+                "type": "object",
+                "properties": { "per_playbook": {
+                    "type": "object",
+                    "description": "The same of each playbook.",
+                    "additionalProperties": rate("So many of an action in a time."),
+                } },
+                "additionalProperties": rate(
+                    "So many of an action in a time; `*` of each without a row of its own, `all` of all together.",
+                ),
+            },
             "breaker": object(json!({
-                "images": { "type": "integer", "minimum": 1, "description": "More different images than this open it." },
+                "images": { "type": "integer", "minimum": 1, "description": "More different images than this open it …" },
+                "owners": { "type": "integer", "minimum": 1, "description": "… or owners of pods …" },
+                "principals": { "type": "integer", "minimum": 1, "description": "… or principals of clouds and clusters." },
                 "within": { "$ref": "#/$defs/duration" },
                 "quiet": { "$ref": "#/$defs/duration" },
             })),

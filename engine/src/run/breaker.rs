@@ -80,7 +80,7 @@ impl<W: Send + 'static> Core<W> {
                 )
             }
             None => {
-                "its breaker is open: it would act on too many different images; where it has acted it goes on, and \
+                "its breaker is open: it would act on too many different images, owners or principals; where it has acted it goes on, and \
                      freezes what is new; before anything else it asks"
                     .to_owned()
             }

@@ -343,6 +343,7 @@ impl<W: Send + 'static> Core<W> {
             // It stands by what was decided then, by a person where one was asked.
             consent: Consent::Given,
             counted: false,
+            concerns: Default::default(),
             owned: None,
         };
         // It was counted when it was done first.

@@ -12,7 +12,7 @@ use super::job::Answer;
 use super::machine::Approved;
 use super::purpose::Purpose;
 use super::shell::Core;
-use quell_model::guard::{Act, Admitted, Ask, Consent, Decision, bait, decide};
+use quell_model::guard::{Act, Admitted, Ask, Concerns, Consent, Decision, bait, decide};
 use quell_model::playbook::{StepKind, Unanswered};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended};
 use quell_model::world::Verb;
@@ -106,7 +106,8 @@ impl<W: Send + 'static> Core<W> {
             }
             Decision::Act(admitted) => {
                 let now = self.parts.clock.now();
-                let act = Act::of(now, action.clone(), id.clone(), weighed.playbook, admitted.plan());
+                let event = self.runs.get(id).map_or(&Json::Null, |live| &live.run.started.event);
+                let act = Act::of(now, action.clone(), id.clone(), weighed.playbook, (admitted.plan(), event));
                 for above in weighed.above {
                     self.memory.run_touched(&above, act.targets.iter().map(String::as_str));
                 }
@@ -181,6 +182,7 @@ impl<W: Send + 'static> Core<W> {
             paused: self.paused,
             consent,
             counted,
+            concerns: Concerns::of_event(&live.run.started.event),
             owned: owned.as_ref(),
         };
         // Only what would act opens it, once: not what anybody can write, and not while nothing acts.

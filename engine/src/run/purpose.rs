@@ -74,8 +74,9 @@ impl<W: Send + 'static> Core<W> {
     /// further act.
     pub(super) fn is_counted(&self, run: &Run, part: &Part, action: &str, now: Stamp) -> bool {
         let intended = run.intended_at(part).unwrap_or(run.began);
-        let limits = &self.guard().limits;
-        limits.get(action).or_else(|| limits.get("*")).is_none_or(|rate| now.since(intended) <= rate.per)
+        let guard = self.guard();
+        let mut rows = guard.limits.that_count(action).chain(guard.per_playbook.that_count(action));
+        rows.all(|rate| now.since(intended) <= rate.per)
     }
 
     /// Whether an intent from before a crash is recent enough for all that the guard counts.

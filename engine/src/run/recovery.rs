@@ -15,7 +15,9 @@ use quell_model::playbook::Playbook;
 use quell_model::record::{
     EngineStarted, NewRecord, Part, RunState, StepFailed, StepIntended, TimerSet, TriggerDecision, UndoFailed,
 };
-use quell_model::{Body, Detection, Hash, IncidentId, Kind, Mode, Name, Record, RunId, Stamp, StoreError, StreamId};
+use quell_model::{
+    Body, Detection, Hash, IncidentId, Json, Kind, Mode, Name, Record, RunId, Stamp, StoreError, StreamId,
+};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
@@ -328,7 +330,8 @@ impl<W: Send + 'static> Core<W> {
         }
         for (stream, playbook) in streams.iter().rev() {
             if let Some(id) = stream.as_run() {
-                let records = journal.read_kinds(stream, 1, &[Kind::StepIntended, Kind::RunReopened])?;
+                let records =
+                    journal.read_kinds(stream, 1, &[Kind::RunStarted, Kind::StepIntended, Kind::RunReopened])?;
                 self.remember_acts(&id, playbook, &records, now);
                 self.memory.run_ended(&id);
             }
@@ -350,16 +353,19 @@ impl<W: Send + 'static> Core<W> {
 
     /// How far back the guard counts acts.
     fn looks_back(&self) -> Duration {
-        self.guard().limits.values().map(|rate| rate.per).max().unwrap_or_default().max(KEEP)
+        let guard = self.guard();
+        guard.limits.looks_back().max(guard.per_playbook.looks_back()).max(KEEP)
     }
 
     fn remember_acts(&mut self, id: &RunId, playbook: &Name, records: &[Record], now: Stamp) {
         // An attempt that is intended anew after a crash is one act, as of then.
         let mut acts: Vec<(&StepIntended, Stamp)> = Vec::new();
         let mut latest: HashMap<(&Part, u32), usize> = HashMap::new();
+        let mut event = &Json::Null;
         for record in records {
             match &record.body {
                 Body::RunReopened(_) => latest.clear(),
+                Body::RunStarted(started) => event = &started.event,
                 Body::StepIntended(intent) => match latest.entry((&intent.part, intent.attempt)) {
                     Entry::Occupied(at) => acts[*at.get()] = (intent, record.at),
                     Entry::Vacant(new) => {
@@ -373,7 +379,7 @@ impl<W: Send + 'static> Core<W> {
         let back = self.looks_back();
         for (intent, at) in acts.into_iter().filter(|(_, at)| self.age(*at) <= back).collect::<Vec<_>>() {
             let (at, playbook) = (self.aged(at, now), playbook.clone());
-            self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, &intent.plan));
+            self.memory.add(Act::of(at, intent.action.clone(), id.clone(), playbook, (&intent.plan, event)));
         }
     }
 

@@ -329,7 +329,7 @@ impl Journal {
         Ok(all)
     }
 
-    /// Gives the runs that began since a moment, the latest first, as the database has them: it waits for no writer.
+    /// Gives the runs that began or ended since a moment, the latest first, as the database has them: it waits for no writer.
     ///
     /// # Errors
     /// As [`Journal::read`].

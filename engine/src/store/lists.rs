@@ -512,7 +512,7 @@ pub(super) fn latest(db: &Connection, kind: Kind, most: usize) -> Result<Vec<i64
     ask.query_map(params![kind.as_str(), i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))?.collect()
 }
 
-/// Runs that began since a moment, the latest first.
+/// Runs that began or ended since a moment, the latest first: one that waited for days may have acted at last.
 pub(super) fn counted(
     db: &Connection,
     since: jiff::Timestamp,
@@ -524,15 +524,15 @@ pub(super) fn counted(
                 coalesce(json_extract(r.head, '$.untrusted'), json_extract(r.head, '$.backfill')),
                 json_extract(r.head, '$.by') = 'incident' AND json_extract(r.head, '$.mode') = 'enforce'
                 AND NOT coalesce(json_extract(r.head, '$.untrusted'), 0)
-         FROM runs r JOIN streams s ON s.id = r.stream ORDER BY r.stream DESC",
+         FROM runs r JOIN streams s ON s.id = r.stream
+         WHERE r.began >= ?1 OR substr(json_extract(r.tail, '$.ended.wall'), 1, 19) >= substr(?2, 1, 19)
+         ORDER BY r.stream DESC",
     )?;
-    let mut rows = ask.query([])?;
+    let began = i64::try_from(since.as_nanosecond()).unwrap_or(i64::MIN);
+    let mut rows = ask.query(params![began, since.to_string()])?;
     while let Some(row) = rows.next()? {
         let boot_ns = row.get::<_, Option<i64>>(6)?.unwrap_or(0).cast_unsigned();
         let began = Stamp { wall: moment(row.get(4)?), boot_ns };
-        if began.wall < since {
-            break;
-        }
         each(Counted {
             stream: StreamId::from(row.get::<_, String>(0)?),
             playbook: Name::from(row.get_ref(1)?.as_str()?),

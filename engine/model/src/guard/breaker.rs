@@ -1,16 +1,17 @@
-//! The breaker: a playbook that would act on too many different images in a short time has probably gone wrong.
+//! The breaker: a playbook that would act on too many different images, owners or principals in a short time has probably gone wrong.
 //!
-//! While it is open the playbook asks before it acts, but in cgroups in which it has acted already: there it goes on against the
-//! images that it has acted on, and against others with what can be undone. Whoever opens it on purpose, with ever new
+//! While it is open the playbook asks before it acts, but in cgroups in which it has acted already: there it goes on against
+//! what it has acted on, and against others with what can be undone. Whoever opens it on purpose, with ever new
 //! programs, frees none of the old ones, and stays frozen where they are. It closes after a quiet time, or when a person
 //! says so; what the playbook acted on before that opens it no second time. One that a person opened lets nothing through
 //! unasked, and stays open until a person closes it.
 
 use super::Ask;
-use super::memory::{APART, Memory, cgroups, images};
+use super::memory::{APART, Memory, Whom, cgroups, images};
 use crate::action::Plan;
 use crate::ids::Name;
 use crate::time::Stamp;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// When a playbook is believed to have gone wrong.
@@ -18,15 +19,29 @@ use std::time::Duration;
 pub struct Breaker {
     /// More different images than this …
     pub images: usize,
+    /// … or owners of pods …
+    pub owners: usize,
+    /// … or principals of clouds and clusters …
+    pub principals: usize,
     /// … within this long open it.
     pub within: Duration,
     /// It closes after this long.
     pub quiet: Duration,
 }
 
+/// Of one kind, what a plan brings and what there was before.
+struct Count {
+    what: &'static str,
+    most: usize,
+    these: usize,
+    known: usize,
+    new: usize,
+}
+
 impl Default for Breaker {
     fn default() -> Self {
-        Self { images: 10, within: Duration::from_secs(10 * 60), quiet: Duration::from_secs(30 * 60) }
+        let (within, quiet) = (Duration::from_secs(10 * 60), Duration::from_secs(30 * 60));
+        Self { images: 10, owners: 10, principals: 10, within, quiet }
     }
 }
 
@@ -43,14 +58,14 @@ impl Breaker {
             self.opening(memory, ask, plan)?
         };
         let back = self.within + self.quiet;
-        let images = images(plan);
-        let is_old = !images.is_empty() && memory.images_and_new(ask.playbook, ask.now, back, &images).1 == 0;
+        let counts = self.counts(memory, ask, plan, back);
+        let is_old = counts.iter().any(|count| count.these > 0) && counts.iter().all(|count| count.new == 0);
         let goes_on =
             (is_old || ask.action.undoable) && memory.has_acted_in(ask.playbook, ask.now, back, cgroups(plan));
         (!goes_on).then_some(why)
     }
 
-    /// Why this plan opens it, if it does: it brings an image that is new, and past the bound.
+    /// Why this plan opens it, if it does: it brings something that is new, and past the bound.
     #[must_use]
     pub fn opening(&self, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<String> {
         if plan.already || self.is_open(memory, ask.playbook, ask.now) {
@@ -59,13 +74,27 @@ impl Breaker {
         // What a person has seen and found good counts no more.
         let since_closed = memory.closed(ask.playbook).map(|at| ask.now.since(at));
         let within = since_closed.map_or(self.within, |since| since.min(self.within));
-        let (known, new) = memory.images_and_new(ask.playbook, ask.now, within, &images(plan));
-        (new > 0 && known + new > self.images.min(APART - 1)).then(|| {
-            format!(
-                "`{}` would act on more than {} different images within {:?}: the breaker opens",
-                ask.playbook, self.images, self.within
-            )
-        })
+        let counts = self.counts(memory, ask, plan, within);
+        let over = counts.iter().find(|count| count.new > 0 && count.known + count.new > count.most.min(APART - 1))?;
+        let (playbook, most, what, within) = (ask.playbook, over.most, over.what, self.within);
+        Some(format!(
+            "`{playbook}` would act on more than {most} different {what} within {within:?}: the breaker opens"
+        ))
+    }
+
+    /// What it counts, each kind by itself.
+    fn counts(&self, memory: &Memory, ask: &Ask<'_>, plan: &Plan, within: Duration) -> [Count; 3] {
+        let (images, concerns) = (images(plan), ask.concerns.clone().with(plan));
+        let of_images = memory.images_and_new(ask.playbook, ask.now, within, &images);
+        let of =
+            |whom, these: &BTreeSet<String>| memory.others_and_new((ask.playbook, whom), ask.now, within, these.iter());
+        let count = |what, most, these, (known, new)| Count { what, most, these, known, new };
+        let (owners, principals) = (&concerns.owners, &concerns.principals);
+        [
+            count("images", self.images, images.len(), of_images),
+            count("owners", self.owners, owners.len(), of(Whom::Owner, owners)),
+            count("principals", self.principals, principals.len(), of(Whom::Principal, principals)),
+        ]
     }
 
     /// Whether it stands open for a playbook now.

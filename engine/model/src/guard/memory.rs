@@ -4,8 +4,9 @@
 //! takes no memory. Keeps true: the tables are bounded by [`MOST`] and [`APART`], the oldest go first; what a limit or
 //! the breaker counts is far below.
 
+use crate::Json;
 use crate::action::{Plan, TargetFacts};
-use crate::guard::place;
+use crate::guard::{Concerns, place};
 use crate::ids::{Name, RunId};
 use crate::time::Stamp;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -37,12 +38,14 @@ pub struct Act {
     pub cgroups: Vec<String>,
     /// Images of the named targets.
     pub images: Vec<Image>,
+    /// The other things that the breaker counts.
+    pub concerns: Concerns,
 }
 
 impl Act {
     /// What an admitted plan counts as.
     #[must_use]
-    pub fn of(at: Stamp, action: Name, run: RunId, playbook: Name, plan: &Plan) -> Self {
+    pub fn of(at: Stamp, action: Name, run: RunId, playbook: Name, (plan, event): (&Plan, &Json)) -> Self {
         Self {
             at,
             action,
@@ -52,6 +55,7 @@ impl Act {
             places: places(plan).map(str::to_owned).collect(),
             cgroups: cgroups(plan).flatten().map(str::to_owned).collect(),
             images: images(plan),
+            concerns: Concerns::of_event(event).with(plan),
         }
     }
 }
@@ -110,17 +114,35 @@ pub(super) fn cgroups(plan: &Plan) -> impl Iterator<Item = Option<&str>> {
 /// When each of some things was last acted on.
 type Last = HashMap<String, Stamp>;
 
+/// What is counted together.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Row {
+    /// Of this playbook; none: of all.
+    pub(super) playbook: Option<Name>,
+    /// Of this verb; none: of all.
+    pub(super) action: Option<Name>,
+}
+
+/// What the breaker counts beside images.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Whom {
+    Owner,
+    Principal,
+}
+
 /// What was done lately.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// Every act of a verb.
-    acts: HashMap<Name, VecDeque<Stamp>>,
-    /// The places of a verb.
-    places: HashMap<Name, Last>,
+    /// Every act of a verb, of all playbooks and of each.
+    acts: HashMap<Row, VecDeque<Stamp>>,
+    /// The places of a verb and of all verbs, of all playbooks and of each.
+    places: HashMap<Row, Last>,
     /// The cgroups in which a playbook acted.
     cgroups: HashMap<Name, Last>,
     /// The images that a playbook acted on.
     images: HashMap<Name, Vec<(Image, Stamp)>>,
+    /// Whom else they concerned.
+    others: HashMap<(Name, Whom), Last>,
     by_run: HashMap<RunId, BTreeSet<String>>,
     opened: HashMap<Name, Opened>,
     /// When a person last closed a playbook's breaker: what it acted on before is no reason to open it.
@@ -139,13 +161,14 @@ pub struct Opened {
 impl Memory {
     /// Remembers an act; of a run that has ended, [`Memory::run_ended`] is to be called after.
     pub fn add(&mut self, act: Act) {
-        let at = act.at;
-        let acts = self.acts.entry(act.action.clone()).or_default();
-        // Out of the journal they come run by run, and nearly always after all that is known.
-        let place = acts.partition_point(|earlier| *earlier <= at);
-        acts.insert(place, at);
-        if acts.len() > MOST {
-            acts.pop_front();
+        for playbook in [None, Some(act.playbook.clone())] {
+            let acts = self.acts.entry(Row { playbook, action: Some(act.action.clone()) }).or_default();
+            // Out of the journal they come run by run, and nearly always after all that is known.
+            let place = acts.partition_point(|earlier| *earlier <= act.at);
+            acts.insert(place, act.at);
+            if acts.len() > MOST {
+                acts.pop_front();
+            }
         }
         self.touches(act);
     }
@@ -153,8 +176,18 @@ impl Memory {
     /// What an act touches that is counted already, and that is done only now.
     pub fn touches(&mut self, act: Act) {
         let at = act.at;
-        let places = self.places.entry(act.action).or_default();
-        act.places.into_iter().for_each(|place| touch(places, place, at));
+        for playbook in [None, Some(act.playbook.clone())] {
+            for action in [None, Some(act.action.clone())] {
+                let places = self.places.entry(Row { playbook: playbook.clone(), action }).or_default();
+                act.places.iter().for_each(|place| touch(places, place.clone(), at));
+            }
+        }
+        for (whom, these) in [(Whom::Owner, act.concerns.owners), (Whom::Principal, act.concerns.principals)] {
+            if !these.is_empty() {
+                let known = self.others.entry((act.playbook.clone(), whom)).or_default();
+                these.into_iter().for_each(|one| touch(known, one, at));
+            }
+        }
         let cgroups = self.cgroups.entry(act.playbook.clone()).or_default();
         act.cgroups.into_iter().for_each(|cgroup| touch(cgroups, cgroup, at));
         let images = self.images.entry(act.playbook).or_default();
@@ -216,20 +249,20 @@ impl Memory {
     }
 
     /// How often a verb acted.
-    pub(super) fn acts(&self, action: &str, now: Stamp, per: Duration) -> usize {
+    pub(super) fn acts(&self, row: &Row, now: Stamp, per: Duration) -> usize {
         let is_old = |at: &Stamp| now.since(*at) > per;
-        self.acts.get(action).map_or(0, |acts| acts.len() - acts.partition_point(is_old))
+        self.acts.get(row).map_or(0, |acts| acts.len() - acts.partition_point(is_old))
     }
 
-    /// In how many places a verb acted; none when one of these is not among them.
+    /// In how many places something acted; none when one of these is not among them.
     pub(super) fn places_beyond<'a>(
         &self,
-        action: &str,
+        row: &Row,
         now: Stamp,
         per: Duration,
         mut these: impl Iterator<Item = &'a str>,
     ) -> Option<usize> {
-        let known = self.places.get(action)?;
+        let known = self.places.get(row)?;
         let is_recent = |last: &Stamp| now.since(*last) <= per;
         let all_known = these.all(|place| known.get(place).is_some_and(is_recent));
         (!all_known).then(|| known.values().filter(|last| is_recent(last)).count())
@@ -245,6 +278,20 @@ impl Memory {
     ) -> bool {
         let Some(known) = self.cgroups.get(playbook) else { return false };
         these.all(|cgroup| cgroup.and_then(|path| known.get(path)).is_some_and(|last| now.since(*last) <= within))
+    }
+
+    /// Whom a playbook's acts concerned, how many, and how many of these are not among them.
+    pub(super) fn others_and_new<'a>(
+        &self,
+        (playbook, whom): (&Name, Whom),
+        now: Stamp,
+        within: Duration,
+        these: impl Iterator<Item = &'a String>,
+    ) -> (usize, usize) {
+        let known = self.others.get(&(playbook.clone(), whom));
+        let is_recent = |last: &Stamp| now.since(*last) <= within;
+        let new = these.filter(|one| !known.and_then(|known| known.get(*one)).is_some_and(is_recent));
+        (known.map_or(0, |known| known.values().filter(|last| is_recent(last)).count()), new.count())
     }
 
     /// How many different images a playbook acted on, and how many of these are not among them.

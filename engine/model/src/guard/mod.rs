@@ -5,6 +5,8 @@
 
 mod bait;
 mod breaker;
+mod concern;
+mod limits;
 mod memory;
 mod place;
 mod protect;
@@ -12,6 +14,8 @@ mod warm_up;
 
 pub use bait::{BAIT, Owned, bait};
 pub use breaker::Breaker;
+pub use concern::Concerns;
+pub use limits::{ALL, EACH, Limits};
 pub use memory::{APART, Act, Image, KEEP, MOST, Memory, Opened};
 pub use place::{place, place_of_event};
 pub use protect::{Protect, ProtectedFile, Within};
@@ -20,9 +24,8 @@ pub use warm_up::{MOST_WARM, WarmUp};
 use crate::action::{ActionSpec, Plan, Target};
 use crate::ids::{Name, RunId};
 use crate::mode::Mode;
-use crate::playbook::{Rate, RunLimits};
+use crate::playbook::RunLimits;
 use crate::time::Stamp;
-use std::collections::BTreeMap;
 
 /// A plan that the guard let through: the only key to an action's `run`.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,9 +76,10 @@ pub enum Decision {
 pub struct Guard {
     /// What may never be touched.
     pub protect: Protect,
-    /// So many of an action in a time; `*` for every action that has no row of its own. One that is named counts every
-    /// act; `*` counts the places in which it acts, so that a flood out of one place does not use it up.
-    pub limits: BTreeMap<String, Rate>,
+    /// So many in a time, of all playbooks together.
+    pub limits: Limits,
+    /// So many in a time, of each playbook.
+    pub per_playbook: Limits,
     /// When a playbook is believed to have gone wrong.
     pub breaker: Breaker,
     /// Outside of this nothing may be touched.
@@ -111,6 +115,8 @@ pub struct Ask<'a> {
     pub consent: Consent,
     /// Its intent is written already, and counted: a crash came between that and the act.
     pub counted: bool,
+    /// Whom the run's event is about.
+    pub concerns: Concerns,
     /// In a run that began on a host or in a pod, the identities that its captures found to be owned.
     pub owned: Option<&'a Owned>,
 }
@@ -207,19 +213,9 @@ fn over_limit(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Opt
             return Some((first, format!("{whose} would touch {touched} targets, its playbook allows {most}")));
         }
     }
-    if let Some(rate) = guard.limits.get(ask.action.name) {
-        let done = memory.acts(ask.action.name, ask.now, rate.per).saturating_sub(usize::from(ask.counted));
-        return (done >= (rate.count as usize).min(MOST)).then(|| {
-            let (name, per, most) = (ask.action.name, rate.per, rate.count);
-            (first, format!("`{name}` ran {done} times in the last {per:?}, the limit is {most}"))
-        });
-    }
-    let rate = guard.limits.get("*")?;
-    let done = memory.places_beyond(ask.action.name, ask.now, rate.per, memory::places(plan))?;
-    (done >= (rate.count as usize).min(APART)).then(|| {
-        let (name, per, most) = (ask.action.name, rate.per, rate.count);
-        (first, format!("`{name}` acted in {done} places in the last {per:?}, the limit is {most}"))
-    })
+    let why = guard.limits.objection(None, memory, ask, plan);
+    let why = why.or_else(|| guard.per_playbook.objection(Some(ask.playbook), memory, ask, plan));
+    why.map(|why| (first, why))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The guard's rules, one row each.
 
+use super::memory::Row;
 use super::*;
 use crate::Json;
 use crate::action::{Guarantee, Lane, TargetFacts};
+use crate::playbook::Rate;
 use crate::process::{BootId, ProcessId};
 use std::time::Duration;
 
@@ -65,6 +67,7 @@ struct Case {
     untrusted: bool,
     limits: RunLimits,
     consent: Consent,
+    concerns: Concerns,
     owned: Option<Owned>,
 }
 
@@ -77,6 +80,7 @@ fn case() -> Case {
         untrusted: false,
         limits: RunLimits::default(),
         consent: Consent::AsNeeded,
+        concerns: Concerns::default(),
         owned: None,
     }
 }
@@ -96,6 +100,7 @@ impl Case {
             paused: self.paused,
             consent: self.consent,
             counted: false,
+            concerns: self.concerns.clone(),
             owned: self.owned.as_ref(),
         };
         decide(&self.guard, &self.memory, &ask, plan)
@@ -174,7 +179,7 @@ fn nothing_outside_only_within_is_touched() {
 }
 
 fn done(second: u64, plan: &Plan) -> Act {
-    Act::of(at(second), "process.kill".into(), "r-0".into(), "p".into(), plan)
+    Act::of(at(second), "process.kill".into(), "r-0".into(), "p".into(), (plan, &Json::Null))
 }
 
 fn in_cgroup(pid: u32, path: &str) -> Target {
@@ -188,12 +193,12 @@ fn in_cgroup(pid: u32, path: &str) -> Target {
 #[test]
 fn a_limit_that_names_an_action_counts_every_act() {
     let mut hourly = case();
-    hourly.guard.limits.insert("process.kill".into(), Rate { count: 2, per: Duration::from_secs(60) });
+    hourly.guard.limits.0.insert("process.kill".into(), Rate { count: 2, per: Duration::from_secs(60) });
     for second in [1, 50, 60] {
         hourly.memory.add(done(second, &plan(vec![target(20, |_| ())])));
     }
     refused_by(hourly.decide(plan(vec![target(7, |_| ())])), "limits");
-    hourly.guard.limits.insert("process.kill".into(), Rate { count: 3, per: Duration::from_secs(60) });
+    hourly.guard.limits.0.insert("process.kill".into(), Rate { count: 3, per: Duration::from_secs(60) });
     assert!(matches!(hourly.decide(plan(vec![target(7, |_| ())])), Decision::Act(_)), "the first is older");
 }
 
@@ -201,7 +206,7 @@ fn a_limit_that_names_an_action_counts_every_act() {
 fn the_limit_of_all_actions_counts_places_so_that_a_flood_out_of_one_does_not_use_it_up() {
     let mut all = case();
     all.guard.breaker.images = usize::MAX;
-    all.guard.limits.insert("*".into(), Rate { count: 3, per: Duration::from_secs(3600) });
+    all.guard.limits.0.insert("*".into(), Rate { count: 3, per: Duration::from_secs(3600) });
     for pid in 100..1100 {
         let copy = plan(vec![in_cgroup(pid, "/user.slice/user-7.slice/session-1.scope")]);
         assert!(matches!(all.decide(copy.clone()), Decision::Act(_)), "copy {pid}");
@@ -237,7 +242,7 @@ fn the_breaker_leaves_a_playbook_at_its_plans() {
             "process.kill".into(),
             "r-0".into(),
             "p".into(),
-            &plan(vec![target(pid, |_| ())]),
+            (&plan(vec![target(pid, |_| ())]), &Json::Null),
         ));
     }
     assert!(matches!(wild.decide(plan(vec![target(7, |_| ())])), Decision::Ask { .. }));
@@ -303,6 +308,7 @@ fn an_open_breaker_still_freezes_where_the_playbook_has_acted() {
             paused: false,
             consent: Consent::AsNeeded,
             counted: false,
+            concerns: Concerns::default(),
             owned: None,
         };
         super::decide(&open.guard, &open.memory, &ask, plan(vec![target]))
@@ -328,8 +334,8 @@ fn what_the_guard_remembers_is_bounded() {
         memory.add(done(50, &plan(vec![])));
     }
     let (now, day) = (at(100), Duration::from_secs(3600));
-    assert_eq!(memory.acts("process.kill", now, day), MOST);
-    assert_eq!(memory.places_beyond("process.kill", now, day, ["/new"].into_iter()), Some(APART));
+    assert_eq!(memory.acts(&kills(), now, day), MOST);
+    assert_eq!(memory.places_beyond(&kills(), now, day, ["/new"].into_iter()), Some(APART));
     assert_eq!(memory.images_and_new(&"p".into(), now, day, &[]), (APART, 0));
 }
 
@@ -398,4 +404,97 @@ fn an_identity_that_nobody_found_owned_is_asked_about_whatever_wants_to_act() {
     assert_eq!(by(&on_a_host(Mode::Enforce, Consent::Wanted), key("AKIA1")).0, None);
     let anybody = Case { untrusted: true, ..on_a_host(Mode::Enforce, Consent::AsNeeded) };
     assert_eq!(by(&anybody, key("AKIA1")).0.as_deref(), Some("trust"));
+}
+
+/// Every kill, of all playbooks.
+fn kills() -> Row {
+    Row { playbook: None, action: Some("process.kill".into()) }
+}
+
+fn by(second: u64, action: &str, playbook: &str, plan: &Plan) -> Act {
+    Act::of(at(second), action.into(), "r-0".into(), playbook.into(), (plan, &Json::Null))
+}
+
+#[test]
+fn a_limit_per_playbook_counts_what_that_playbook_did_and_no_other() {
+    let hour = Duration::from_secs(3600);
+    let mut each = case();
+    each.guard.per_playbook.0.insert("process.kill".into(), Rate { count: 2, per: hour });
+    for second in 1..9 {
+        each.memory.add(by(second, "process.kill", "another", &plan(vec![target(20, |_| ())])));
+    }
+    each.memory.add(by(9, "process.kill", "p", &plan(vec![target(20, |_| ())])));
+    each.memory.add(by(9, "process.freeze", "p", &plan(vec![target(20, |_| ())])));
+    assert!(matches!(each.decide(plan(vec![target(20, |_| ())])), Decision::Act(_)), "one of two");
+    each.memory.add(by(10, "process.kill", "p", &plan(vec![target(20, |_| ())])));
+    let refused = each.decide(plan(vec![target(20, |_| ())]));
+    assert!(matches!(&refused, Decision::Refuse { why, .. } if why.contains("2 times for `p`")), "{refused:?}");
+    each.guard.limits.0.insert("process.kill".into(), Rate { count: 10, per: hour });
+    each.guard.per_playbook.0.clear();
+    refused_by(each.decide(plan(vec![target(20, |_| ())])), "limits");
+    each.guard.limits.0.insert("process.kill".into(), Rate { count: 11, per: hour });
+    assert!(matches!(each.decide(plan(vec![target(20, |_| ())])), Decision::Act(_)));
+}
+
+#[test]
+fn one_row_is_over_all_actions_whichever_they_are() {
+    let hour = Duration::from_secs(3600);
+    let place = |unit: &str| plan(vec![in_cgroup(9, &format!("/system.slice/{unit}.service"))]);
+    for per_playbook in [false, true] {
+        let mut all = case();
+        let rows = if per_playbook { &mut all.guard.per_playbook } else { &mut all.guard.limits };
+        rows.0.insert(ALL.into(), Rate { count: 3, per: hour });
+        // With rows of their own or without, it counts them.
+        rows.0.insert("process.kill".into(), Rate { count: 100, per: hour });
+        rows.0.insert(EACH.into(), Rate { count: 100, per: hour });
+        for (unit, action, playbook) in
+            [("a", "cloud.cut", "p"), ("b", "process.kill", "q"), ("c", "process.freeze", "q")]
+        {
+            all.memory.add(by(10, action, playbook, &place(unit)));
+        }
+        let fourth = all.decide(place("d"));
+        if per_playbook {
+            assert!(matches!(fourth, Decision::Act(_)), "`p` acted in one place");
+            all.memory.add(by(11, "cloud.cut", "p", &place("b")));
+            all.memory.add(by(11, "cloud.cut", "p", &place("c")));
+            refused_by(all.decide(place("d")), "limits");
+        } else {
+            refused_by(fourth, "limits");
+        }
+        assert!(matches!(all.decide(place("a")), Decision::Act(_)), "where it has acted it goes on");
+    }
+}
+
+#[test]
+fn owners_and_principals_open_the_breaker_as_images_do() {
+    let pods = |n: usize| {
+        crate::Json::from_iter([("pod", serde_json::json!({ "namespace": "shop", "owner": format!("web{n}") }))])
+    };
+    let principal = |n: usize| serde_json::json!({ "cloud": { "principal": format!("arn:{n}") } });
+    for of in [&pods as &dyn Fn(usize) -> Json, &principal] {
+        let mut wild = case();
+        (wild.guard.breaker.owners, wild.guard.breaker.principals) = (3, 3);
+        let same = || plan(vec![target(20, |_| ())]);
+        for n in 0..3 {
+            wild.memory.add(Act::of(at(50), "process.kill".into(), "r-0".into(), "p".into(), (&same(), &of(n))));
+        }
+        let decide = |concerns: Concerns, case: &mut Case| {
+            case.concerns = concerns;
+            case.decide(same())
+        };
+        assert!(matches!(decide(Concerns::of_event(&of(2)), &mut wild), Decision::Act(_)), "it is no new one");
+        let fourth = decide(Concerns::of_event(&of(3)), &mut wild);
+        assert!(matches!(&fourth, Decision::Ask { why, .. } if why.contains("more than 3 different")), "{fourth:?}");
+        wild.memory.breaker_opened(&"p".into(), at(90));
+        assert!(
+            matches!(decide(Concerns::of_event(&of(1)), &mut wild), Decision::Act(_)),
+            "the old ones are not let go"
+        );
+        assert!(matches!(decide(Concerns::of_event(&of(4)), &mut wild), Decision::Ask { .. }), "a kill of a new one");
+    }
+    let mut keys = case();
+    keys.guard.breaker.principals = 1;
+    keys.memory.add(by(50, "process.kill", "p", &key("AKIA1")));
+    assert!(matches!(keys.decide(key("AKIA1")), Decision::Act(_)));
+    assert!(matches!(keys.decide(key("AKIA2")), Decision::Ask { .. }), "a target is a principal too");
 }

@@ -17,7 +17,7 @@ pub use show::Shown;
 use crate::adapt::Format;
 use crate::load::SecretFrom;
 use crate::source::Begin;
-use quell_model::guard::{Breaker, WarmUp, Within};
+use quell_model::guard::{ALL, Breaker, EACH, Limits, WarmUp, Within};
 use quell_model::playbook::{Playbook, Rate};
 use quell_model::{ActionSpec, Json, Level, Mistake, MistakeLevel, Mode, Name, People, Span};
 use std::collections::BTreeMap;
@@ -165,8 +165,10 @@ pub struct GuardConfig {
     pub units: Vec<String>,
     /// Users by name or number.
     pub users: Vec<String>,
-    /// So many of an action in a time; `*` for all that have no row of their own.
-    pub limits: BTreeMap<String, Rate>,
+    /// So many of an action in a time; `*` for each that has no row of its own, `all` for all together.
+    pub limits: Limits,
+    /// The same of each playbook.
+    pub per_playbook: Limits,
     /// When a playbook is believed to have gone wrong.
     pub breaker: Breaker,
     /// Outside of this nothing may be touched.
@@ -248,6 +250,8 @@ fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
 /// What every action may do at most when nothing else is said: far above what one host's attacks need, far below what a
 /// playbook gone wrong would do.
 pub const LIMIT: Rate = Rate { count: 200, per: Duration::from_secs(3600) };
+/// Of all actions together: a place in which several act counts once.
+const LIMIT_OF_ALL: Rate = Rate { count: 500, per: Duration::from_secs(3600) };
 
 /// The longest data directory in bytes: a socket's address has room for 107 (`sun_path` of unix(7), without its end), and
 /// `/quell.sock` follows.
@@ -282,7 +286,8 @@ impl Default for Config {
                 executables: Vec::new(),
                 units: Vec::new(),
                 users: Vec::new(),
-                limits: BTreeMap::from([("*".to_owned(), LIMIT)]),
+                limits: Limits(BTreeMap::from([(EACH.to_owned(), LIMIT), (ALL.to_owned(), LIMIT_OF_ALL)])),
+                per_playbook: Limits(BTreeMap::from([(ALL.to_owned(), LIMIT)])),
                 breaker: Breaker::default(),
                 only_within: None,
                 warm_up: None,
@@ -343,13 +348,13 @@ impl Config {
                 found.push(mistake.expected("the name of a playbook").nearest(name.as_str(), known));
             }
         }
-        for name in self.guard.limits.keys().filter(|name| *name != "*") {
-            if !actions.iter().any(|spec| spec.name == name) {
-                let mistake = self.warning(&format!("guard.limits.{name}"), format!("there is no action `{name}`"));
-                found.push(
-                    mistake.expected("an action, or `*` for all").nearest(name, actions.iter().map(|spec| spec.name)),
-                );
-            }
+        let rows = self.guard.limits.0.keys().map(|name| ("guard.limits", name));
+        let own = self.guard.per_playbook.0.keys().map(|name| ("guard.limits.per_playbook", name));
+        let known = || actions.iter().map(|spec| spec.name).chain([EACH, ALL]);
+        for (section, name) in rows.chain(own).filter(|(_, name)| known().all(|known| known != name.as_str())) {
+            let mistake = self.warning(&format!("{section}.{name}"), format!("there is no action `{name}`"));
+            let expected = "an action, `*` for each without a row, or `all` for all together";
+            found.push(mistake.expected(expected).nearest(name, known()));
         }
         found
     }

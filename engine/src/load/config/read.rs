@@ -20,6 +20,7 @@ use crate::load::{files, yaml};
 use crate::playbook::has_errors;
 use crate::source::Begin;
 use quell_model::guard::{WarmUp, Within};
+use quell_model::playbook::Rate;
 use quell_model::{Mistake, Name};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub(crate) const KEYS: &[&str] = &[
     "telemetry",
 ];
 const LATER: &[&str] = &["commands", "public_url", "retention"];
+/// In `guard.limits`, beside its rows: those of each playbook.
+const PER_PLAYBOOK: &str = "per_playbook";
 const PROTECT_LATER: &[&str] =
     &["labels", "files", "networks", "accounts", "namespaces", "nodes", "principals", "instances"];
 
@@ -240,9 +243,14 @@ impl Reading<'_> {
         }
         if let Some(node) = fields.get("limits") {
             for entry in self.reader.map(node, "`limits`").unwrap_or_default() {
-                if let Some(rate) = self.reader.rate(&entry.value, &format!("the limit of `{}`", entry.key)) {
-                    self.written(&format!("guard.limits.{}", entry.key), entry);
-                    self.config.guard.limits.insert(entry.key.clone(), rate);
+                if entry.key == PER_PLAYBOOK {
+                    for entry in self.reader.map(&entry.value, "`per_playbook`").unwrap_or_default() {
+                        if let Some(rate) = self.limit(entry, "guard.limits.per_playbook") {
+                            self.config.guard.per_playbook.0.insert(entry.key.clone(), rate);
+                        }
+                    }
+                } else if let Some(rate) = self.limit(entry, "guard.limits") {
+                    self.config.guard.limits.0.insert(entry.key.clone(), rate);
                 }
             }
         }
@@ -273,13 +281,24 @@ impl Reading<'_> {
         }
     }
 
+    fn limit(&mut self, entry: &Entry, section: &str) -> Option<Rate> {
+        let rate = self.reader.rate(&entry.value, &format!("the limit of `{}`", entry.key))?;
+        self.written(&format!("{section}.{}", entry.key), entry);
+        Some(rate)
+    }
+
     fn breaker(&mut self, node: &Node) {
-        let Some(fields) = self.reader.fields(node, "`breaker`", &["images", "within", "quiet"], &[]) else { return };
-        if let Some(node) = self.at(&fields, "images", "guard.breaker.images")
-            && let Some(images) = self.reader.count(node, "`images`", 1)
-        {
-            self.config.guard.breaker.images = images as usize;
-        }
+        let keys = &["images", "owners", "principals", "within", "quiet"];
+        let Some(fields) = self.reader.fields(node, "`breaker`", keys, &[]) else { return };
+        let count = |read: &mut Self, key: &str| {
+            let node = read.at(&fields, key, &format!("guard.breaker.{key}"))?;
+            read.reader.count(node, &format!("`{key}`"), 1).map(|most| most as usize)
+        };
+        let [images, owners, principals] = ["images", "owners", "principals"].map(|key| count(self, key));
+        let breaker = &mut self.config.guard.breaker;
+        breaker.images = images.unwrap_or(breaker.images);
+        breaker.owners = owners.unwrap_or(breaker.owners);
+        breaker.principals = principals.unwrap_or(breaker.principals);
         if let Some(node) = self.at(&fields, "within", "guard.breaker.within")
             && let Some(within) = self.reader.duration(node, "`within`")
         {

@@ -54,9 +54,13 @@ impl Config {
             ("guard.protect.units".into(), json!(guard.units)),
             ("guard.protect.users".into(), json!(guard.users)),
         ]);
-        rows.extend(guard.limits.iter().map(|(name, rate)| (format!("guard.limits.{name}"), json!(print_rate(*rate)))));
+        for (section, limits) in [("guard.limits", &guard.limits), ("guard.limits.per_playbook", &guard.per_playbook)] {
+            rows.extend(limits.0.iter().map(|(name, rate)| (format!("{section}.{name}"), json!(print_rate(*rate)))));
+        }
         rows.extend([
             ("guard.breaker.images".into(), json!(guard.breaker.images)),
+            ("guard.breaker.owners".into(), json!(guard.breaker.owners)),
+            ("guard.breaker.principals".into(), json!(guard.breaker.principals)),
             ("guard.breaker.within".into(), json!(print_duration(guard.breaker.within))),
             ("guard.breaker.quiet".into(), json!(print_duration(guard.breaker.quiet))),
             (

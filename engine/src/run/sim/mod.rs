@@ -13,6 +13,7 @@
 
 mod check;
 mod found;
+mod guarded;
 mod hangs;
 mod incidents;
 mod laws;

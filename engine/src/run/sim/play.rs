@@ -4,6 +4,7 @@
 //! started; then nothing may be left open, and all of [`check`] holds. Then days pass, and the machine boots once more.
 
 use super::check;
+use super::guarded;
 use super::make;
 use super::rng::Rng;
 use super::stage::{Death, Life, Stage};
@@ -27,6 +28,7 @@ pub(super) fn play(seed: u64, is_compared: bool) -> Result<Told, String> {
     let mut stage = Stage::new(playbooks.clone(), rng.fork());
     stage.world.state().mood =
         Mood { wrong: rng.of(&[0, 0, 5, 20, 50]), slow: rng.of(&[0, 20, 60]), mute: rng.of(&[0, 5, 30]) };
+    stage.definitions.guard = guarded::guard(&mut rng);
     let mut day = Day { rng, seen: 0, paused: false, refuses: false, lossy: false, playbooks };
     let moves = 20 + day.rng.below(80);
     stage.start();
@@ -37,6 +39,7 @@ pub(super) fn play(seed: u64, is_compared: bool) -> Result<Told, String> {
     check::live_is_refolded(&stage)?;
     day.days_pass(&mut stage)?;
     let streams = check::at_the_end(&mut stage, &day.playbooks)?;
+    guarded::nothing_forbidden_was_done(&stage.definitions.guard, &streams)?;
     Ok(if is_compared { told(&stage, &streams) } else { Told::new() })
 }
 

@@ -395,7 +395,7 @@ impl Action for Played {
                 id: id.clone(),
                 account: None,
             },
-            _ => TargetFacts::Other,
+            _ => super::guarded::facts(&id),
         };
         let target = Target { node: "n".into(), kind: "thing".into(), label, id, named: true, facts };
         let before = json!({ "thing": thing, "fields": state.fields(&thing) });

@@ -9,7 +9,7 @@ type Comes<'a> = &'a dyn Fn(&mut Core<Sandbox>);
 /// An attempt whose intent is written, and waits for the disk while this comes.
 fn meanwhile(comes: Comes<'_>) -> (Stage, RunId) {
     let mut stage = stage(World::default(), playbook_of(vec![acts("copy", &[], "file.copy")]));
-    stage.core.definitions.guard.limits.insert("file.copy".into(), playbook::Rate { count: 1, per: HOUR });
+    stage.core.definitions.guard.limits.0.insert("file.copy".into(), playbook::Rate { count: 1, per: HOUR });
     let hang = stage.hang();
     stage.core.detections([detection("1", 1)]);
     let part = record::Part { step: "copy".into(), item: None };
@@ -50,7 +50,7 @@ fn what_the_guard_does_not_allow_any_more_is_not_done() {
         (
             "a limit",
             &|core| {
-                core.definitions.guard.limits.insert("file.copy".into(), playbook::Rate { count: 0, per: HOUR });
+                core.definitions.guard.limits.0.insert("file.copy".into(), playbook::Rate { count: 0, per: HOUR });
             },
             "limits of 1.5.1@b: refused: ",
             0,

@@ -18,6 +18,7 @@ mod promote;
 mod questions;
 mod remembered;
 mod suspicion;
+mod undo_admitted;
 mod unknown;
 mod warm_up;
 

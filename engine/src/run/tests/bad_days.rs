@@ -420,7 +420,7 @@ fn an_intent_that_is_taken_up_is_counted_once() {
         let world = World { denials: AtomicU32::new(1), ..World::default() };
         let limit = quell_model::playbook::Rate { count, per: Duration::from_secs(3600) };
         let limited = |definitions: &mut Definitions| {
-            definitions.guard.limits.insert("process.kill".into(), limit);
+            definitions.guard.limits.0.insert("process.kill".into(), limit);
         };
         let mut stage = after_a_crash_with(world, "process.kill", Duration::ZERO, "b", (Vec::new(), &limited));
         assert_eq!(stage.done(), ["process.kill 1"], "{count}: it was counted when its intent was written");

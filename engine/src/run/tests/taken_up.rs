@@ -287,7 +287,7 @@ fn what_is_taken_up_and_approved_is_one_act_and_no_limit_stands_against_it() {
         for starts_again in [false, true] {
             let limit = quell_model::playbook::Rate { count, per: 60 * MINUTE };
             let limited = |definitions: &mut Definitions| {
-                definitions.guard.limits.insert("process.kill".into(), limit);
+                definitions.guard.limits.0.insert("process.kill".into(), limit);
             };
             let world = World { denials: AtomicU32::new(1), ..World::default() };
             let kill = || vec![within_a_minute("process.kill")];
@@ -408,7 +408,7 @@ fn an_old_intent_that_is_taken_up_counts_as_a_new_act() {
             let world = World { denials: AtomicU32::new(1), ..World::default() };
             let limit = quell_model::playbook::Rate { count: 1, per: MINUTE };
             let limited = |definitions: &mut Definitions| {
-                definitions.guard.limits.insert("process.kill".into(), limit);
+                definitions.guard.limits.0.insert("process.kill".into(), limit);
             };
             let mut stage = after_a_crash_with(world, "process.kill", aged, "an earlier one", (Vec::new(), &limited));
             if is_asked {

@@ -72,7 +72,7 @@ fn acts_of_yesterday_meet_no_limit_of_an_hour_after_a_boot() {
         let limit = quell_model::playbook::Rate { count: 1, per: HOUR };
         let now = yard.clock.now();
         assert_eq!(yard.stage.core.triggers.is_at_limit(&yard.playbook, now), is_met, "{after:?}");
-        yard.stage.core.definitions.guard.limits.insert("process.freeze".into(), limit);
+        yard.stage.core.definitions.guard.limits.0.insert("process.freeze".into(), limit);
         yard.playbook.limits.runs = None;
         let run = yard.attack_by("7", 2);
         let refused = yard.stage.story(&run).contains(&"StepFinished one refused".to_owned());
@@ -90,9 +90,35 @@ fn a_limit_of_a_week_counts_what_was_done_days_ago_over_a_start() {
     journal.close();
     let mut limited = definitions(playbook.clone());
     let limit = quell_model::playbook::Rate { count: 1, per: 7 * 24 * HOUR };
-    limited.guard.limits.insert("process.freeze".into(), limit);
+    limited.guard.limits.0.insert("process.freeze".into(), limit);
     let mut yard = Yard::with(dir, playbook, limited, clock, things, "b");
     let run = yard.attack_by("8", 2);
+    assert!(yard.stage.story(&run).contains(&"StepFinished one refused".to_owned()), "{:?}", yard.stage.story(&run));
+}
+
+/// A question may wait for days before something is done.
+#[test]
+fn what_a_run_did_lately_that_began_long_ago_is_counted_after_a_start() {
+    let mut cut = sets("one", &["ask"], "process.freeze", "a");
+    cut.lease = None;
+    let mut asks = super::questions::ask(None);
+    if let StepKind::Ask(ask) = &mut asks.kind {
+        ask.within = quell_model::playbook::Within(100 * HOUR);
+        ask.remember = None;
+    }
+    let mut yard = Yard::new(playbook_of(vec![asks, cut]));
+    let run = yard.attack_by("7", 1);
+    yard.pass(72 * HOUR);
+    yard.says(&run, "ask", "me", "ann").unwrap();
+    assert_eq!((yard.things.said(), yard.end_of(&run)), (vec!["+a".to_owned()], "RunFinished succeeded".to_owned()));
+    let Yard { stage: Stage { core, journal, dir, .. }, things, playbook, clock } = yard;
+    drop(core);
+    journal.close();
+    let mut limited = definitions(playbook.clone());
+    limited.guard.limits.0.insert("process.freeze".into(), quell_model::playbook::Rate { count: 1, per: HOUR });
+    let mut yard = Yard::with(dir, playbook, limited, clock, things, "b");
+    let run = yard.attack_by("8", 2);
+    yard.says(&run, "ask", "me", "ann").unwrap();
     assert!(yard.stage.story(&run).contains(&"StepFinished one refused".to_owned()), "{:?}", yard.stage.story(&run));
 }
 
