@@ -271,7 +271,7 @@ fn lease_line(lease: &LeaseView) -> String {
         AtEnd::Undo => "then it is undone",
         AtEnd::Keep => "then it stays",
     };
-    format!("stands{owner} until {until}, {then}")
+    format!("stands until {until}, {then}{owner}")
 }
 
 /// What the step did, and to whom.

@@ -376,18 +376,12 @@ impl Action for BlockExec {
         }
     }
 
-    async fn plan_again(&self, input: &Json, former: &Plan, lasting: Duration) -> Result<Plan, ActionError> {
+    async fn plan_again(&self, input: &Json, former: &Plan) -> Result<Plan, ActionError> {
         let (order, before) = (Order::of(former)?, Before::of(former)?);
-        let mut again = input.clone();
-        if let Some(again) = again.as_object_mut() {
-            again.insert("for".to_owned(), Json::from(format!("{}ms", lasting.as_millis())));
-        }
-        let mut plan = self.plan(&again).await?;
+        let plan = self.plan(input).await?;
         if Before::of(&plan)?.sha256 != before.sha256 {
             return Err(ActionError::give_up(format!("`{}` has another content now", order.path)));
         }
-        let planned = Order { ends: order.ends, ..Order::of(&plan)? };
-        plan.calls = vec![serde_json::to_value(&planned).expect("an order has string keys only")];
         Ok(plan)
     }
 }

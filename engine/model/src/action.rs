@@ -377,9 +377,9 @@ pub trait Action: Send + Sync {
     async fn hold(&self, _: &Admitted, _: &ActionContext, _: Duration) -> Result<(), ActionError> {
         Ok(())
     }
-    /// Reads the world, and says what would put in force again, for so long, what a former plan did and what stands no more:
-    /// the very same, or an error. Changes nothing.
-    async fn plan_again(&self, _: &Json, _: &Plan, _: Duration) -> Result<Plan, ActionError> {
+    /// Reads the world, and says what would put in force again what a former plan did and what stands no more: the very same,
+    /// or an error. How long it is to stand is then said by [`Action::hold`]. Changes nothing.
+    async fn plan_again(&self, _: &Json, _: &Plan) -> Result<Plan, ActionError> {
         Err(ActionError::give_up("it cannot be put in force again"))
     }
 }

@@ -4,6 +4,7 @@
 //! granted, kept, due, start ──▶ does it stand? ─┬─ yes ──▶ held: beyond its lease's end, or from time to time
 //!                                               └─ no ───▶ planned anew ──▶ guard ──▶ returning ──▶ renewed, or lapsed
 //! ```
+//! By the same plan it is in force again without a record: its intent has it.
 //!
 //! Owns when a verb is asked to hold, and what follows when nothing is there to be held. Never ends a lease whose moment has
 //! come. Keeps true: the lease is the one owner of an end, and the world's own lies behind it, for the time without an engine;
@@ -311,7 +312,7 @@ impl<W: Send + 'static> Core<W> {
         let cx = self.holding(run, part, lasting);
         self.send_hold(run.clone(), part.clone(), verb.spec().lane, async move {
             let late = || Err(ActionError::retry("its plan took too long"));
-            let planned = verb.plan_again(&intent.input, &intent.plan, lasting);
+            let planned = verb.plan_again(&intent.input, &intent.plan);
             Told::Planned(super::job::within(cx.clock, cx.deadline, cx.stop, planned, late).await)
         });
     }
@@ -325,7 +326,7 @@ impl<W: Send + 'static> Core<W> {
         if self.paused {
             return self.not_held(run, part, "it is to be in force again once the pause is over".to_owned());
         }
-        let Some((verb, _)) = self.verb_and_intent(run, part) else { return };
+        let Some((verb, intent)) = self.verb_and_intent(run, part) else { return };
         plan.already = false;
         let playbook = self.runs.get(run).map(|live| live.run.started.playbook.clone());
         let because = self.definitions.ceiling_because.clone();
@@ -352,19 +353,27 @@ impl<W: Send + 'static> Core<W> {
             Decision::Observe { why, .. } | Decision::Ask { why, .. } => return self.lapses(run, part, why),
             Decision::Refuse { guard, why, .. } => return self.lapses(run, part, format!("{guard}: {why}")),
         };
-        self.lease_returns(run, part, go.plan().clone());
+        // The very plan that its intent has is written already, and nothing of its run has changed.
+        let is_same = intent.plan.sum() == go.plan().sum();
+        if !is_same {
+            self.lease_returns(run, part, go.plan().clone());
+        }
         let cx = self.holding(run, part, lasting);
         self.send_hold(run.clone(), part.clone(), verb.spec().lane, async move {
-            let done = verb.run(&go, &cx).await;
+            let done = match verb.run(&go, &cx).await {
+                Ok(_) => verb.hold(&go, &cx, lasting).await,
+                Err(error) => Err(error),
+            };
             let stands = ask(&cx.clock, &*verb, go.plan(), Want::Undone).await.map(is_standing);
             match (done, stands) {
-                (Ok(_), Ok(Some(true))) => Told::Again(Ok(())),
-                (Ok(_), Ok(Some(false))) => {
+                (Ok(()), Ok(Some(true))) if is_same => Told::Held(Ok(true)),
+                (Ok(()), Ok(Some(true))) => Told::Again(Ok(())),
+                (Ok(()), Ok(Some(false))) => {
                     Told::Again(Err(ActionError::give_up("it was done again, and does not stand")))
                 }
                 // It may stand: it is asked again.
-                (Ok(_), Ok(None)) => Told::Held(Err(ActionError::retry("nobody can be asked whether it stands"))),
-                (Ok(_), Err(error)) => Told::Held(Err(error)),
+                (Ok(()), Ok(None)) => Told::Held(Err(ActionError::retry("nobody can be asked whether it stands"))),
+                (Ok(()), Err(error)) => Told::Held(Err(error)),
                 (Err(error), _) => Told::Again(Err(error)),
             }
         });

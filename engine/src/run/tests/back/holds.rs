@@ -37,8 +37,7 @@ impl Action for Fades {
     }
 
     async fn run(&self, go: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
-        let again = go.plan().calls[0]["left"].as_u64().map(Duration::from_secs);
-        let lasting = again.or_else(|| Self::own(go.plan())).unwrap_or(24 * HOUR);
+        let lasting = Self::own(go.plan()).unwrap_or(24 * HOUR);
         self.1.fading.lock().unwrap().insert(go.plan().targets[0].id.clone(), self.until(lasting));
         Ok(json!({}))
     }
@@ -73,14 +72,12 @@ impl Action for Fades {
         Ok(())
     }
 
-    async fn plan_again(&self, input: &Json, former: &Plan, lasting: Duration) -> Result<Plan, ActionError> {
+    async fn plan_again(&self, input: &Json, former: &Plan) -> Result<Plan, ActionError> {
         if self.1.firm.lock().unwrap().contains("content") {
             return Err(ActionError::give_up("it has another content now"));
         }
-        assert!(!lasting.is_zero() && former.targets[0].id.starts_with("a@"));
-        let mut plan = self.plan(input).await?;
-        plan.calls[0]["left"] = lasting.as_secs().into();
-        Ok(plan)
+        assert!(former.targets[0].id.starts_with("a@"));
+        self.plan(input).await
     }
 }
 
@@ -336,7 +333,7 @@ fn what_was_taken_back_with_quell_itself_does_not_stand_again() {
         yard.things.fading.lock().unwrap().clear();
         let mut yard = yard.again("b");
         yard.stage.settle();
-        let last = if again { "renewed" } else { "lapsed" };
+        let last = if again { "granted" } else { "lapsed" };
         assert_eq!((yard.leases(&run).pop().unwrap().as_str(), yard.in_force().len()), (last, usize::from(again)));
     }
 }
@@ -348,7 +345,7 @@ fn what_two_stand_by_is_in_force_while_one_does() {
     assert_ne!(first, second);
     yard.undo(&first, None).unwrap();
     assert_eq!(yard.leases(&first), ["granted", "ended"]);
-    assert_eq!((yard.leases(&second).pop().unwrap().as_str(), yard.in_force().len()), ("renewed", 1));
+    assert_eq!((yard.leases(&second).pop().unwrap().as_str(), yard.in_force().len()), ("granted", 1));
     yard.undo(&second, None).unwrap();
     assert_eq!(yard.in_force(), Vec::<String>::new());
 }
