@@ -35,6 +35,7 @@ mod remote;
 mod rules;
 mod run;
 mod run_output;
+mod run_plan;
 mod run_retry;
 mod run_view;
 mod show;

@@ -1,10 +1,10 @@
 //! Runs as people read them: each step with its outcome, its proof and its times.
 
 use super::escape::{clip, escape};
-use super::run_output;
 use super::show::{moment, outcome_ink, since, span};
 use super::table::{Table, cell};
 use super::term::{Ink, Term};
+use super::{run_output, run_plan};
 use quell_engine::report::{LeaseView, QuestionView, RunSummary, RunView, StepView};
 use quell_model::playbook::AtEnd;
 use quell_model::record::{QuestionKind, RunState};
@@ -161,6 +161,9 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
         if let Some(promise) = promise {
             let promise = serde_json::to_value(promise).unwrap_or_default();
             below(Ink::Dim, format!("repeated: {}", promise.as_str().unwrap_or_default().replace('_', " ")));
+        }
+        for line in run_plan::lines(step).into_iter().filter(|_| !brief) {
+            below(Ink::Plain, line);
         }
         for why in step.plan.iter().flat_map(|plan| &plan.would_fail) {
             below(Ink::Bad, format!("would fail here: {why}"));

@@ -10,7 +10,7 @@ mod flood;
 mod openapi;
 mod stream;
 
-use crate::cli::{Bounded, command, quell, wait_until, write};
+use crate::cli::{Bounded, command, identity, quell, wait_until, write};
 use crate::daemon::Daemon;
 use crate::threats::group::Group;
 use document::Document;
@@ -72,14 +72,6 @@ impl Asker {
     fn post(&mut self, route: &str, with: &str, body: &Value) -> Value {
         self.ask(&format!("POST {route}"), with, &body.to_string(), 200)
     }
-}
-
-/// The identity of a process as playbooks name it; without a sensor nobody knows which image it is in.
-fn identity(pid: u32) -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let ticks: u64 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
-    format!("{pid}.{}.0@{}", ticks * 10_000_000, boot.trim())
 }
 
 fn home(group: &str) -> tempfile::TempDir {
@@ -300,7 +292,7 @@ fn holds(asker: &mut Asker, group: &Group, dir: &Path) {
     let pid = child.0.id();
     let stat = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     wait_until("it sleeps", || stat(pid).trim() == "sleep");
-    let wish = json!({ "playbook": "quell-holds", "inputs": { "process": identity(pid) } });
+    let wish = json!({ "playbook": "quell-holds", "inputs": { "process": identity(pid, 0) } });
     let begun = asker.ask("POST /v1/runs", "", &wish.to_string(), 201);
     let run = begun["id"].as_str().unwrap().to_owned();
     wait_until("it is held", || asker.get("/v1/runs/{id}", &run)["state"] != "running");

@@ -3,7 +3,7 @@
 
 use super::host::{Host, kill_one, verifies};
 use super::journal::dies;
-use crate::cli::wait_until;
+use crate::cli::{identity, wait_until};
 use quell_engine::adapt::Format;
 use quell_model::{Body, StreamId};
 use serde_json::{Value, json};
@@ -34,10 +34,7 @@ impl Drop for Sleepers {
 
 /// A line that says of this process that it executed the attack, as the sensor would say it.
 fn lie(number: usize, pid: u32, image: &str, node: &Value) -> String {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let ticks: u64 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    let id = format!("{pid}.{}.1@{}", ticks * 10_000_000, boot.trim());
+    let id = identity(pid, 1);
     let now = json!({ "wall": jiff::Timestamp::now(), "boot_ns": 0 });
     json!({
         "v": 1, "id": format!("{number:032x}"), "class": "process_creation", "source": "sensor", "node": node,

@@ -113,6 +113,15 @@ pub(crate) fn quell_fed(args: &[&str], stdin: &str) -> Ran {
     ran
 }
 
+/// The identity of a process as playbooks name it, in its image of this number: without a sensor nobody knows which that is.
+pub(crate) fn identity(pid: u32, exec_id: u32) -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let boot = quell_model::BootId(boot.trim().into());
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let ticks: u64 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
+    quell_model::ProcessId { boot, pid, start_ns: ticks * quell_model::TICK_NS, exec_id }.to_string()
+}
+
 /// Waits until something is so.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is: impl FnMut() -> bool) {

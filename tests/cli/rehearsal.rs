@@ -129,3 +129,50 @@ fn what_ships_and_would_answer_the_same_is_told_of_one_file() {
     let ran = quell(&["playbook", "check", file.to_str().unwrap()]).ends(0);
     assert!(!ran.err.contains("would both do"), "{}", ran.err);
 }
+
+const KILLS: &str = r#"playbook: kills
+on: { manual: true }
+inputs: { victim: { type: string } }
+mode: enforce
+steps:
+  hold: { action: process.freeze, with: { process: "${{ inputs.victim }}", scope: tree } }
+  kill:
+    needs: [hold]
+    action: process.kill
+    with: { process: "${{ inputs.victim }}", scope: tree }
+    approve: { within: 20m }
+"#;
+
+/// A reviewer wants to know of everything that would be touched, with what, and whether somebody would be asked.
+#[test]
+fn a_rehearsal_names_all_that_would_be_touched_and_who_would_be_asked() {
+    let home = home();
+    let file = write(home.path(), "playbooks/kills.yaml", KILLS);
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", "sleep 300 & sleep 300 & echo up; wait"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut up = String::new();
+    let out = child.stdout.take().unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut up).unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+    let victim = super::identity(child.id(), 0);
+    let none = home.path().join("nobody");
+    let input = format!("victim={victim}");
+    let args = ["playbook", "run", file.to_str().unwrap(), "--input", &input, "--data-dir", none.to_str().unwrap()];
+    let shown = quell(&args).out;
+    for pid in children.split_whitespace() {
+        std::process::Command::new("kill").args(["-9", pid]).status().unwrap();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(children.split_whitespace().count(), 2, "{shown}");
+    for pid in children.split_whitespace() {
+        assert!(words.contains(&format!("sleep ({pid})")), "{pid}: {shown}");
+    }
+    assert!(words.contains("with: scope: tree"), "{shown}");
+    let asked = "somebody would be asked first: a person is to say whether it acts (whoever may answer, for 20m, then it does not act)";
+    assert_eq!(words.matches(asked).count(), 1, "of the kill alone: {shown}");
+}

@@ -7,7 +7,7 @@
 use crate::bad_days::host::{Host, verifies};
 use crate::bad_days::is_long;
 use crate::bad_days::soak::Dice;
-use crate::cli::{quell, wait_until};
+use crate::cli::{identity, quell, wait_until};
 use crate::daemon::Daemon;
 use crate::threats::group::Group;
 use quell_engine::store::Journal;
@@ -58,16 +58,6 @@ impl Victim {
         wait_until("the victim has its children", || group.living().len() == 3);
         Self { group, child }
     }
-
-    /// Its identity, as the sensor would tell it.
-    fn id(&self) -> String {
-        let pid = self.child.id();
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let ticks: u64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap();
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-        let boot = quell_model::BootId(boot.trim().into());
-        quell_model::ProcessId { boot, pid, start_ns: ticks * quell_model::TICK_NS, exec_id: 0 }.to_string()
-    }
 }
 
 impl Drop for Victim {
@@ -79,7 +69,7 @@ impl Drop for Victim {
 
 fn begin(daemon: &Daemon, host: &Host, victim: &Victim) {
     let file = host.dir().join("playbooks/it.yaml");
-    let input = format!("victim={}", victim.id());
+    let input = format!("victim={}", identity(victim.child.id(), 0));
     daemon.ask(&["playbook", "run", file.to_str().unwrap(), "--input", &input]).ends(0);
 }
 

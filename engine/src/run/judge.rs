@@ -12,6 +12,7 @@ use super::job::Answer;
 use super::machine::Approved;
 use super::purpose::Purpose;
 use super::shell::Core;
+use crate::load::units::print_duration;
 use quell_model::guard::{Act, Admitted, Ask, Concerns, Consent, Decision, bait, decide};
 use quell_model::playbook::{StepKind, Unanswered};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended};
@@ -95,6 +96,8 @@ impl<W: Send + 'static> Core<W> {
                 }
             },
             Decision::Observe { plan, why } => {
+                let asked = self.would_ask(id, part).filter(|_| !plan.already).unwrap_or_default();
+                let why = format!("{why}{asked}");
                 let ending = Ending::left_at_plan(part.clone(), action, input, plan, why);
                 self.not_done(id, part, purpose, Ending { untouched, ..ending });
             }
@@ -130,6 +133,15 @@ impl<W: Send + 'static> Core<W> {
                 self.intend(id, part, lane, attempt, (action, input));
             }
         }
+    }
+
+    /// Who would be asked whether a step acts, where the step itself wants it.
+    fn would_ask(&self, id: &RunId, part: &Part) -> Option<String> {
+        let approve = self.runs.get(id)?.run.playbook.step(&part.step)?.approve.as_ref()?;
+        let who = approve.by.as_ref().map_or_else(|| "whoever may answer".to_owned(), |by| format!("of `{by}`"));
+        let within = print_duration(approve.within.0);
+        let silence = if approve.otherwise == Unanswered::Run { "then it acts" } else { "then it does not act" };
+        Some(format!(" ({who}, for {within}, {silence})"))
     }
 
     /// What the guard says of a plan; an ending where it is not even asked.

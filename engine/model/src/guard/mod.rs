@@ -156,20 +156,30 @@ pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Deci
         return refuse("limits", &target, why);
     }
     if ask.mode == Mode::Observe {
-        return Decision::Observe { plan, why: ask.mode_because.to_owned() };
+        // Whoever reads the plan wants to know whether it would act by itself.
+        let first = asks(guard, memory, ask, Mode::Enforce, &plan);
+        let first =
+            first.map(|(_, why)| format!("; in enforce somebody would be asked first: {why}")).unwrap_or_default();
+        return Decision::Observe { plan, why: format!("{}{first}", ask.mode_because) };
     }
     if ask.paused {
         let first = plan.targets.first().map(|t| t.label.clone()).unwrap_or_default();
         return refuse("pause", &first, PAUSED.to_owned());
     }
-    match asks(guard, memory, ask, &plan) {
+    match asks(guard, memory, ask, ask.mode, &plan) {
         Some((guard, why)) => Decision::Ask { plan, guard: guard.map(Name::from), why },
         None => Decision::Act(Admitted(plan)),
     }
 }
 
-/// Why a person is to be asked first, if one is, and which guard wants it.
-fn asks(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<(Option<&'static str>, String)> {
+/// Why a person is to be asked first in this mode, if one is, and which guard wants it.
+fn asks(
+    guard: &Guard,
+    memory: &Memory,
+    ask: &Ask<'_>,
+    mode: Mode,
+    plan: &Plan,
+) -> Option<(Option<&'static str>, String)> {
     if ask.consent == Consent::Given {
         return None;
     }
@@ -178,7 +188,7 @@ fn asks(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Option<(O
         return Some((Some("bait"), why));
     }
     match ask.consent {
-        _ if ask.mode != Mode::Enforce => Some((None, ask.mode_because.to_owned())),
+        _ if mode != Mode::Enforce => Some((None, ask.mode_because.to_owned())),
         _ if ask.untrusted => Some((Some("trust"), "the event came from a source that anybody can write".to_owned())),
         Consent::Wanted => Some((None, "a person is to say whether it acts".to_owned())),
         Consent::AsNeeded | Consent::Given => Some((Some("breaker"), guard.breaker.objection(memory, ask, plan)?)),

@@ -397,7 +397,17 @@ fn an_identity_that_nobody_found_owned_is_asked_about_whatever_wants_to_act() {
     assert!(matches!(enforce.decide(plan(vec![target(7, |_| ())])), Decision::Act(_)), "a process is no identity");
     assert!(matches!(case().decide(key("AKIA2")), Decision::Act(_)), "a cloud's own log began it");
     assert!(matches!(on_a_host(Mode::Enforce, Consent::Given).decide(key("AKIA2")), Decision::Act(_)));
-    assert!(matches!(on_a_host(Mode::Observe, Consent::AsNeeded).decide(key("AKIA2")), Decision::Observe { .. }));
+    let planned = |case: Case, plan| match case.decide(plan) {
+        Decision::Observe { why, .. } => why,
+        other => panic!("{other:?}"),
+    };
+    // Whoever reads a plan learns what enforce would ask.
+    let why = planned(on_a_host(Mode::Observe, Consent::AsNeeded), key("AKIA2"));
+    assert!(why.contains("in enforce somebody would be asked first: the aws_access_key `AKIA2` belongs"), "{why}");
+    let why = planned(on_a_host(Mode::Observe, Consent::Wanted), key("AKIA1"));
+    assert!(why.contains("asked first: a person is to say whether it acts"), "{why}");
+    let why = planned(on_a_host(Mode::Observe, Consent::AsNeeded), key("AKIA1"));
+    assert!(!why.contains("asked first"), "{why}");
     let paused = Case { paused: true, ..on_a_host(Mode::Enforce, Consent::Given) };
     refused_by(paused.decide(key("AKIA2")), "pause");
     // Where it asks for another reason, that is named.
