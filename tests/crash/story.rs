@@ -38,6 +38,8 @@ impl Story {
                 Body::IncidentJoined(joined) => joined.run.as_ref().is_none_or(|run| !again.contains(run)),
                 // What the machine was too busy to see is no part of it either, nor what comes by the clock.
                 Body::LossSeen(_) | Body::RecorderPinned(_) | Body::ReflexFired(_) => false,
+                // Who joins a run changes nothing of what it does.
+                Body::DetectionJoined(_) => false,
                 _ => true,
             });
             records.extend(told.map(|record| format!("{kind}: {}", line(&record.body, counted))));

@@ -330,8 +330,15 @@ impl<W: Send + 'static> Core<W> {
         }
         for (stream, playbook) in streams.iter().rev() {
             if let Some(id) = stream.as_run() {
-                let records =
-                    journal.read_kinds(stream, 1, &[Kind::RunStarted, Kind::StepIntended, Kind::RunReopened])?;
+                let all = [Kind::RunStarted, Kind::StepIntended, Kind::RunReopened];
+                let records = match journal.read_kinds(stream, 1, &all) {
+                    // What it did counts also where nobody can read any more what it was about.
+                    Err(StoreError::Corrupt(why)) => {
+                        tracing::error!(run = %id, why, "whom a run concerned cannot be read, and is not counted");
+                        journal.read_kinds(stream, 1, &all[1..])?
+                    }
+                    read => read?,
+                };
                 self.remember_acts(&id, playbook, &records, now);
                 self.memory.run_ended(&id);
             }

@@ -163,7 +163,10 @@ impl<W: Send + 'static> Core<W> {
             }
             (Some(Ok(output)), Ok(Truth::CannotAsk)) => (output, "the world could not be asked".to_owned()),
             (Some(Ok(output)), Err(error)) => (output, format!("the world could not be asked: {error}")),
-            (Some(Ok(_) | Err(ActionError::Unknown { .. })) | None, Ok(Truth::HoldsNot(why))) => {
+            (Some(Err(ActionError::Unknown { why })), Ok(Truth::HoldsNot(stands))) => {
+                return self.undo_failed(id, part, &ActionError::retry(format!("{why}: {stands}")), false);
+            }
+            (Some(Ok(_)) | None, Ok(Truth::HoldsNot(why))) => {
                 return self.undo_failed(id, part, &ActionError::retry(why), false);
             }
             (Some(Err(error)), _) => {
