@@ -133,7 +133,7 @@ fn admit(hands: &Hands, action: &dyn Action, plan: Plan) -> Result<Admitted, Str
         above: Vec::new(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
-        counted: false,
+        counted: None,
         concerns: Default::default(),
         owned: None,
     };

@@ -178,7 +178,7 @@ fn guards(c: &mut Criterion) {
         above: Vec::new(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
-        counted: false,
+        counted: None,
         concerns: Default::default(),
         owned: None,
     };

@@ -246,6 +246,8 @@ impl<W: Send + 'static> Core<W> {
     /// A verb has said how it stands.
     pub(super) fn hold_told(&mut self, run: &RunId, part: &Part, told: Told) {
         self.leases.hold_again();
+        // While it was asked its end was not looked at.
+        self.leases.changed = true;
         match told {
             Told::Held(Ok(true)) => self.hold_done(run, part),
             Told::Held(Ok(false)) => self.gone(run, part),
@@ -343,7 +345,7 @@ impl<W: Send + 'static> Core<W> {
             paused: self.paused,
             // It stands by what was decided then, by a person where one was asked.
             consent: Consent::Given,
-            counted: false,
+            counted: None,
             concerns: Default::default(),
             owned: None,
         };
@@ -374,6 +376,8 @@ impl<W: Send + 'static> Core<W> {
                 // It may stand: it is asked again.
                 (Ok(()), Ok(None)) => Told::Held(Err(ActionError::retry("nobody can be asked whether it stands"))),
                 (Ok(()), Err(error)) => Told::Held(Err(error)),
+                // It stands, and is held at the next look.
+                (Err(error), Ok(Some(true))) => Told::Held(Err(error)),
                 (Err(error), _) => Told::Again(Err(error)),
             }
         });

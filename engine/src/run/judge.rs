@@ -17,7 +17,7 @@ use quell_model::guard::{Act, Admitted, Ask, Concerns, Consent, Decision, bait, 
 use quell_model::playbook::{StepKind, Unanswered};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended};
 use quell_model::world::Verb;
-use quell_model::{Action, Json, Lane, Mode, Name, Outcome, Plan, RunId};
+use quell_model::{Action, Json, Lane, Mode, Name, Outcome, Plan, RunId, Stamp};
 use std::sync::Arc;
 
 /// When the guard is asked.
@@ -42,8 +42,8 @@ struct Weighed {
     silence_acts: bool,
     /// It opens the breaker.
     opens: Option<String>,
-    /// It is among what is counted against a limit.
-    counted: bool,
+    /// Since when it is counted against limits.
+    counted: Option<Stamp>,
 }
 
 impl<W: Send + 'static> Core<W> {
@@ -116,11 +116,11 @@ impl<W: Send + 'static> Core<W> {
                 }
                 // What was taken up was counted with its first intent. Where that is too long ago for a limit or the breaker, it is
                 // one that is intended now: the next start has to count it so as well.
-                let anew = !purpose.is_intended() || !self.is_lately(id, part, weighed.counted, now);
+                let anew = !purpose.is_intended() || !self.is_lately(action.as_str(), weighed.counted, now);
                 match (weighed.counted, anew) {
-                    (false, _) => self.memory.add(act),
-                    (true, true) => self.memory.touches(act),
-                    (true, false) => {}
+                    (None, _) => self.memory.add(act),
+                    (Some(then), true) => self.memory.renew(then, act),
+                    (Some(_), false) => {}
                 }
                 if let Some(live) = self.runs.get_mut(id) {
                     live.only_planned = false;
@@ -179,8 +179,8 @@ impl<W: Send + 'static> Core<W> {
             _ => Consent::AsNeeded,
         };
         let owned = self.owned(&live.run, &plan);
-        let counted =
-            at == At::Act || purpose != Purpose::First && self.is_counted(&live.run, part, verb.spec().name, now);
+        let is_intended = at == At::Act || purpose != Purpose::First;
+        let counted = is_intended.then(|| live.run.intended_at(part)).flatten();
         let ask = Ask {
             now,
             action: verb.spec(),

@@ -361,6 +361,8 @@ impl<W: Send + 'static> Core<W> {
                 let why = format!("it was to stand for {}, and ended by itself", print_duration(lasts));
                 self.tell_incident(incident.as_ref(), format!("{action} of run {run} stands no more: {why}"));
                 self.lease_changes(run, part, "lapsed", why, None);
+                // It may have stood in the place of another, which is not there now.
+                self.leases_stood_by(&action);
             }
             (Why::End, false, _) if own_end => self.lease_undoes(run, part, lasts, incident.as_ref()),
             (_, true, _) => {

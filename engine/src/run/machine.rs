@@ -29,6 +29,7 @@ pub use question::{APPROVE, Approved, Asked};
 use ready::{Readiness, cancelled};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 pub use wait::WAIT;
 
 /// What the shell is to do next.
@@ -157,6 +158,8 @@ struct Progress {
     attempts: u32,
     /// When it was last intended.
     intended: Option<Stamp>,
+    /// The same, and of what is intended anew after a crash, when it was at first.
+    meant: Option<Stamp>,
     output: Json,
     why: String,
     /// The first intent that may have been done: what stood before a later one, it may have done itself.
@@ -201,8 +204,8 @@ struct StepState {
     known_before: u32,
     /// From when on its time counts, once an attempt of it or of an item has begun.
     began: Option<Stamp>,
-    /// Until when the time that people took over its items is not counted.
-    asked_until: Option<Stamp>,
+    /// How long people were asked whether it may act, which is none of its time; and since when they are.
+    asked: (Duration, Option<Stamp>),
 }
 
 /// One execution of a playbook.
@@ -263,6 +266,8 @@ impl Run {
                 self.begins(at, &intent.part);
                 if let Some(progress) = self.progress_mut(&intent.part) {
                     progress.attempts = intent.attempt;
+                    let anew = matches!(&progress.phase, Phase::Acting(before) if before.attempt == intent.attempt);
+                    progress.meant = progress.meant.filter(|_| anew).or(Some(at));
                     progress.intended = Some(at);
                     progress.open = true;
                     progress.phase = Phase::Acting(intent.clone());
@@ -350,6 +355,7 @@ impl Run {
             }
             _ => {}
         }
+        self.people_think(at, body);
         self.look_again();
     }
 

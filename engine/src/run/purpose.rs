@@ -5,7 +5,6 @@
 
 use super::conclude::Ending;
 use super::judge::At;
-use super::machine::Run;
 use super::shell::Core;
 use quell_model::record::{Intended, Part};
 use quell_model::{RunId, Stamp, StoreError};
@@ -70,19 +69,13 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    /// Whether the guard counts an intent from before a crash where it looks back now: what is older than its limit's time is a
-    /// further act.
-    pub(super) fn is_counted(&self, run: &Run, part: &Part, action: &str, now: Stamp) -> bool {
-        let intended = run.intended_at(part).unwrap_or(run.began);
+    /// Whether an intent from before a crash is recent enough for all that the guard counts: what is older than a limit's time is a
+    /// further act there.
+    pub(super) fn is_lately(&self, action: &str, counted: Option<Stamp>, now: Stamp) -> bool {
         let guard = self.guard();
-        let mut rows = guard.limits.that_count(action).chain(guard.per_playbook.that_count(action));
-        rows.all(|rate| now.since(intended) <= rate.per)
-    }
-
-    /// Whether an intent from before a crash is recent enough for all that the guard counts.
-    pub(super) fn is_lately(&self, id: &RunId, part: &Part, counted: bool, now: Stamp) -> bool {
-        let intended = self.runs.get(id).and_then(|live| live.run.intended_at(part));
-        counted && intended.is_some_and(|at| now.since(at) <= self.guard().breaker.within)
+        let rows = guard.limits.that_count(action).chain(guard.per_playbook.that_count(action));
+        let within = rows.map(|rate| rate.per).chain([guard.breaker.within]).min();
+        counted.zip(within).is_some_and(|(then, within)| now.since(then) <= within)
     }
 
     /// Nobody waits any longer for a part of which nobody knows whether it acted.

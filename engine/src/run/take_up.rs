@@ -16,6 +16,7 @@ use quell_model::record::Part;
 use quell_model::world::Verb;
 use quell_model::{ActionError, Guarantee, Json, Name, Outcome, Plan, RunId, Stamp, Stop, Truth};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl<W: Send + 'static> Core<W> {
     /// An intent from before a crash: the world is asked whether it happened.
@@ -70,7 +71,7 @@ impl<W: Send + 'static> Core<W> {
                 return self.end(id, part, Ending { unknown: true, ..Ending::failed(why) });
             }
         };
-        let (began, action) = (live.run.intended_at(part).unwrap_or(live.run.began), intent.action);
+        let (began, action) = (live.run.meant_at(part).unwrap_or(live.run.began), intent.action);
         let again = match truth {
             Ok(Truth::Holds) => {
                 let proof = "the engine ended before it saw the end; the world was asked, and it is so";
@@ -95,8 +96,9 @@ impl<W: Send + 'static> Core<W> {
 
     /// From when on the `deadline` of a part's step counts: the time without an engine is none of the step's.
     pub(super) fn counts_from(&self, run: &Run, part: &Part) -> Stamp {
-        let began = run.step_began(&part.step).unwrap_or_else(|| self.parts.clock.now());
-        self.took_up.map_or(began, |took_up| began.max(took_up))
+        let now = self.parts.clock.now();
+        let (began, took) = run.step_began(&part.step, now).unwrap_or((now, Duration::ZERO));
+        self.took_up.map_or(began, |took_up| began.max(took_up)).after(took)
     }
 
     /// What an act gave whose end nobody saw, where the world says that it is so.

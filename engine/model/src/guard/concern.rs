@@ -35,9 +35,12 @@ impl Concerns {
         }
     }
 
-    /// The same with the identities that a plan would act on.
+    /// The same with the identities that a plan would act on. Where the event names whose they are, they are that one's.
     #[must_use]
     pub fn with(mut self, plan: &Plan) -> Self {
+        if !self.principals.is_empty() {
+            return self;
+        }
         for target in plan.targets.iter().filter(|target| target.named) {
             if let TargetFacts::Identity { provider, id, .. } = &target.facts {
                 self.principals.insert(format!("{provider}:{id}"));

@@ -53,7 +53,8 @@ impl Limits {
             if !counts_acts {
                 return full(memory, &row(Some(name)), ask, plan, rate, &format!("`{name}`{whose}"));
             }
-            let done = memory.acts(&row(Some(name)), ask.now, rate.per).saturating_sub(usize::from(ask.counted));
+            let own = ask.counted.is_some_and(|then| ask.now.since(then) <= rate.per);
+            let done = memory.acts(&row(Some(name)), ask.now, rate.per).saturating_sub(usize::from(own));
             let (per, most) = (rate.per, rate.count);
             (done >= (most as usize).min(MOST))
                 .then(|| format!("`{name}` ran {done} times{whose} in the last {per:?}, the limit is {most}"))

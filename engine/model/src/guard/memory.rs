@@ -42,6 +42,9 @@ pub struct Act {
     pub concerns: Concerns,
 }
 
+/// An act is known again by when it was, to so much.
+const NEAR: Duration = Duration::from_secs(1);
+
 impl Act {
     /// What an admitted plan counts as.
     #[must_use]
@@ -173,8 +176,21 @@ impl Memory {
         self.touches(act);
     }
 
-    /// What an act touches that is counted already, and that is done only now.
-    pub fn touches(&mut self, act: Act) {
+    /// An act that is counted as of `then` is intended anew, and counts as of now.
+    pub fn renew(&mut self, then: Stamp, act: Act) {
+        let off = |at: &Stamp| at.since(then).max(then.since(*at));
+        for playbook in [None, Some(act.playbook.clone())] {
+            let Some(acts) = self.acts.get_mut(&Row { playbook, action: Some(act.action.clone()) }) else { continue };
+            // Two looks at the clocks of an earlier boot differ by a little.
+            let nearest = acts.iter().enumerate().min_by_key(|(_, at)| off(at));
+            if let Some((place, _)) = nearest.filter(|(_, at)| off(at) < NEAR) {
+                acts.remove(place);
+            }
+        }
+        self.add(act);
+    }
+
+    fn touches(&mut self, act: Act) {
         let at = act.at;
         for playbook in [None, Some(act.playbook.clone())] {
             for action in [None, Some(act.action.clone())] {

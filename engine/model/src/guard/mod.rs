@@ -113,8 +113,8 @@ pub struct Ask<'a> {
     pub paused: bool,
     /// Whether a person is to be asked, or has said yes to this very plan.
     pub consent: Consent,
-    /// Its intent is written already, and counted: a crash came between that and the act.
-    pub counted: bool,
+    /// When its intent was written, which is counted since: what is judged again is no further act.
+    pub counted: Option<Stamp>,
     /// Whom the run's event is about.
     pub concerns: Concerns,
     /// In a run that began on a host or in a pod, the identities that its captures found to be owned.

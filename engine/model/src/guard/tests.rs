@@ -69,6 +69,7 @@ struct Case {
     consent: Consent,
     concerns: Concerns,
     owned: Option<Owned>,
+    counted: Option<Stamp>,
 }
 
 fn case() -> Case {
@@ -82,6 +83,7 @@ fn case() -> Case {
         consent: Consent::AsNeeded,
         concerns: Concerns::default(),
         owned: None,
+        counted: None,
     }
 }
 
@@ -99,7 +101,7 @@ impl Case {
             above: Vec::new(),
             paused: self.paused,
             consent: self.consent,
-            counted: false,
+            counted: self.counted,
             concerns: self.concerns.clone(),
             owned: self.owned.as_ref(),
         };
@@ -307,7 +309,7 @@ fn an_open_breaker_still_freezes_where_the_playbook_has_acted() {
             above: Vec::new(),
             paused: false,
             consent: Consent::AsNeeded,
-            counted: false,
+            counted: None,
             concerns: Concerns::default(),
             owned: None,
         };
@@ -403,7 +405,12 @@ fn an_identity_that_nobody_found_owned_is_asked_about_whatever_wants_to_act() {
     };
     // Whoever reads a plan learns what enforce would ask.
     let why = planned(on_a_host(Mode::Observe, Consent::AsNeeded), key("AKIA2"));
-    assert!(why.contains("in enforce somebody would be asked first: the aws_access_key `AKIA2` belongs"), "{why}");
+    assert!(
+        why.contains(
+            "in enforce somebody would be asked first: no capture shows that the aws_access_key `AKIA2` belongs"
+        ),
+        "{why}"
+    );
     let why = planned(on_a_host(Mode::Observe, Consent::Wanted), key("AKIA1"));
     assert!(why.contains("asked first: a person is to say whether it acts"), "{why}");
     let why = planned(on_a_host(Mode::Observe, Consent::AsNeeded), key("AKIA1"));
@@ -444,6 +451,25 @@ fn a_limit_per_playbook_counts_what_that_playbook_did_and_no_other() {
     refused_by(each.decide(plan(vec![target(20, |_| ())])), "limits");
     each.guard.limits.0.insert("process.kill".into(), Rate { count: 11, per: hour });
     assert!(matches!(each.decide(plan(vec![target(20, |_| ())])), Decision::Act(_)));
+}
+
+/// Of rows that look back less and more, each leaves out what it counts itself.
+#[test]
+fn what_is_judged_again_is_its_own_further_act_in_no_row() {
+    let per = Duration::from_secs;
+    let one = || plan(vec![target(20, |_| ())]);
+    let mut again = case();
+    again.guard.limits.0.insert("process.kill".into(), Rate { count: 1, per: per(3600) });
+    again.guard.per_playbook.0.insert("process.kill".into(), Rate { count: 1, per: per(1) });
+    let then = at(10);
+    again.memory.add(Act::of(then, "process.kill".into(), "r-0".into(), "p".into(), (&one(), &Json::Null)));
+    refused_by(again.decide(one()), "limits");
+    again.counted = Some(then);
+    assert!(matches!(again.decide(one()), Decision::Act(_)));
+    // Intended anew it is one act yet, as of then.
+    again.memory.renew(then, Act::of(at(40), "process.kill".into(), "r-0".into(), "p".into(), (&one(), &Json::Null)));
+    assert_eq!(again.memory.acts(&kills(), at(40), per(3600)), 1);
+    assert_eq!(again.memory.acts(&kills(), at(40), per(1)), 1);
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Run {
         for part in &reopened.again {
             let Some(state) = self.steps.get_mut(&part.step) else { continue };
             state.whole.begin_again();
-            (state.began, state.asked_until) = (None, None);
+            (state.began, state.asked) = (None, Default::default());
             match part.item {
                 None => {
                     let items = state.items.take().unwrap_or_default();

@@ -4,8 +4,9 @@
 //! state here as one that stands in its record; only the values are elsewhere.
 
 use super::{Phase, Progress, Run, Turns};
-use quell_model::record::{Part, Stored};
-use quell_model::{Json, Outcome, Stamp, StepId};
+use quell_model::record::{Part, QuestionKind, Stored};
+use quell_model::{Body, Json, Outcome, Stamp, StepId};
+use std::time::Duration;
 
 impl Run {
     pub(super) fn note_items(&mut self, part: &Part, mark: &Json) {
@@ -32,19 +33,34 @@ impl Run {
         }
     }
 
-    /// A person has answered what they were asked from `asked` on: their time is none of the step's. Where people are asked about several
-    /// items at once, it counts once.
-    pub(super) fn person_took(&mut self, part: &Part, asked: Stamp, at: Stamp) {
-        let Some(state) = self.steps.get_mut(&part.step) else { return };
-        let from = state.asked_until.filter(|until| until.boot_ns > asked.boot_ns).unwrap_or(asked);
-        state.began = state.began.map(|began| began.after(at.since(from)));
-        state.asked_until = Some(at);
+    /// Somebody is asked whether a part of a step may act, or nobody is any more: where several are asked at once, the time counts once.
+    pub(super) fn people_think(&mut self, at: Stamp, body: &Body) {
+        let step = match body {
+            Body::QuestionAsked(asked) => &asked.part.step,
+            Body::QuestionAnswered(answered) => &answered.part.step,
+            Body::StepFinished(finished) => &finished.part.step,
+            Body::StepSkipped(skipped) => &skipped.step,
+            Body::StepBlocked(blocked) => &blocked.step,
+            _ => return,
+        };
+        let first = Part { step: step.clone(), item: None };
+        let of_step = self.asking.range((first, QuestionKind::Approve)..).take_while(|(part, _)| part.step == *step);
+        let think = of_step.into_iter().any(|(_, kind)| *kind == QuestionKind::Approve);
+        let Some(state) = self.steps.get_mut(step) else { return };
+        match (think, state.asked.1) {
+            (true, None) => state.asked.1 = Some(at),
+            (false, Some(since)) => state.asked = (state.asked.0 + at.since(since), None),
+            _ => {}
+        }
     }
 
-    /// From when on a step's `deadline` counts; its items have one between them.
+    /// From when on a step's `deadline` counts, and how much longer it has by now for what people were asked; its items have one between
+    /// them.
     #[must_use]
-    pub fn step_began(&self, step: &StepId) -> Option<Stamp> {
-        self.steps.get(step)?.began
+    pub fn step_began(&self, step: &StepId, now: Stamp) -> Option<(Stamp, Duration)> {
+        let state = self.steps.get(step)?;
+        let (took, since) = state.asked;
+        Some((state.began?, took + since.map(|since| now.since(since)).unwrap_or_default()))
     }
 
     /// Where the list of a step lies, if not in its record.

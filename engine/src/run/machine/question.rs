@@ -46,6 +46,11 @@ impl Phase {
 }
 
 impl Run {
+    /// When a part was first intended in this attempt, or since a person was asked about it.
+    pub(in crate::run) fn meant_at(&self, part: &Part) -> Option<Stamp> {
+        self.progress(part)?.meant
+    }
+
     /// When a part was last intended.
     pub(in crate::run) fn intended_at(&self, part: &Part) -> Option<Stamp> {
         self.progress(part)?.intended
@@ -55,7 +60,7 @@ impl Run {
     pub(super) fn questioned(&mut self, at: Stamp, body: &Body) {
         match body {
             Body::QuestionAsked(asked) => self.asked(at, asked),
-            Body::QuestionAnswered(answered) => self.answered(at, answered),
+            Body::QuestionAnswered(answered) => self.answered(answered),
             Body::AnswerRefused(refused) => self.answer_refused(refused),
             _ => {}
         }
@@ -95,7 +100,7 @@ impl Run {
         }
     }
 
-    fn answered(&mut self, at: Stamp, answered: &QuestionAnswered) {
+    fn answered(&mut self, answered: &QuestionAnswered) {
         let Some(progress) = self.progress_mut(&answered.part) else { return };
         if answered.question == QuestionKind::Confirm {
             if let Some(asked) = &mut progress.confirm {
@@ -108,11 +113,7 @@ impl Run {
                 if question.question == QuestionKind::Approve {
                     progress.approved = approved(&question, answered);
                 }
-                let since = asked.at;
                 progress.phase = Phase::Answered(question, Box::new(answered.clone()));
-                if answered.question == QuestionKind::Approve {
-                    self.person_took(&answered.part, since, at);
-                }
             }
         }
         if answered.settles {

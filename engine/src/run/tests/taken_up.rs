@@ -180,6 +180,20 @@ fn after_a_crash_what_must_not_happen_twice_and_cannot_be_known_is_told() {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// The machine's clock, so much later.
+struct Later(Duration);
+
+#[async_trait::async_trait]
+impl Clock for Later {
+    fn now(&self) -> Stamp {
+        SystemClock.now().after(self.0)
+    }
+
+    async fn sleep_until(&self, at: Stamp) {
+        SystemClock.sleep_until(at).await;
+    }
+}
+
 /// One whose `deadline` is a minute, and that is tried twice.
 fn within_a_minute(action: &str) -> Step {
     let kind = StepKind::Action { action: action.into(), with: json!({ "process": "x" }) };
@@ -213,6 +227,8 @@ fn what_is_approved_after_a_long_downtime_has_the_time_that_its_step_says() {
     let kill = within_a_minute("process.kill");
     let mut stage = after_a_crash_of(world, vec![kill], 20 * MINUTE, "an earlier one", (Vec::new(), &|_| ()));
     assert_eq!(stage.only_story().last().unwrap(), "QuestionAsked");
+    // Longer than the step has.
+    stage.core.parts.clock = Arc::new(Later(2 * MINUTE));
     says(&mut stage, "approve");
     assert_eq!((stage.done(), stage.world.late.load(Ordering::SeqCst)), (vec!["process.kill 1".to_owned()], 0));
     assert_eq!(stage.only_story().last().unwrap(), "RunFinished succeeded");
