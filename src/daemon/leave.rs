@@ -396,7 +396,7 @@ async fn undo(
         above: Vec::new(),
         paused: false,
         consent: Consent::Given,
-        counted: false,
+        counted: None,
         concerns: Default::default(),
         owned: None,
     };
