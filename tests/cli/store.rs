@@ -322,3 +322,41 @@ fn a_slate_that_cannot_be_read_is_not_taken_for_an_empty_one() {
     }
     assert!(!to.exists());
 }
+
+/// The clock is not moved: what is old was written so, before this daemon began.
+#[test]
+fn a_daemon_lets_go_of_what_its_retention_says_and_of_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("state");
+    journal(&dir);
+    let config = home.path().join("quell.yaml");
+    let write = |retention: &str| {
+        fs::write(&config, format!("sources: {{ sensor: {{ enabled: false }} }}\n{retention}")).unwrap();
+    };
+    write("");
+    let mut daemon = Daemon::start(command(&["up"]), Some(&config), &dir, &home.path().join("log"));
+    daemon.stands();
+    let kept = daemon.ask_json(&["status"]);
+    assert!(kept["retention"]["incidents"].is_null() && kept["retention"]["looked"].is_null(), "{kept}");
+    // A change of the file is enough.
+    write("retention: { incidents: 90d }\n");
+    let mut status = kept;
+    wait_until("it pruned", || {
+        status = daemon.ask_json(&["status"]);
+        !status["retention"]["went"].is_null()
+    });
+    let retention = &status["retention"];
+    let went = &retention["went"];
+    assert_eq!((&went["runs"], &went["incidents"], &went["records"]), (&1.into(), &1.into(), &4.into()), "{retention}");
+    assert_eq!((&retention["incidents"], &retention["evidence"]), (&"90d".into(), &"90d".into()));
+    assert_eq!((&retention["pruned_by"], &retention["would"]), (&"retention".into(), &serde_json::Value::Null));
+    let text = daemon.ask(&["status"]).out;
+    assert!(text.contains("runs and incidents for 90d, evidence for 90d; last pruned"), "{text}");
+    let shown = daemon.ask(&["run", "show", "r-over"]).ends(1);
+    assert!(shown.err.contains("had been over for more than 90d and was pruned by retention"), "{shown:?}");
+    let listed = daemon.ask_json(&["incident", "list"]);
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &"i-open".into()), "what is open stays");
+    daemon.ask(&["incident", "note", "i-open", "the engine writes on"]).ends(0);
+    store(&["check"], &dir).ends(0);
+    assert!(daemon.log().contains("pruned what had been over"), "{}", daemon.log());
+}

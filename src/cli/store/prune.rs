@@ -38,8 +38,8 @@ fn age(text: &str) -> Result<Duration, String> {
 pub(super) fn run(args: &Args, dir: &Path, term: &Term) -> Result<Exit, Fail> {
     let what = |error| told(error, dir);
     let world = HostWorld::live("this".into()).map_err(|e| Fail::missing(format!("/proc cannot be read: {e}")))?;
-    let retention =
-        Retention { older_than: args.older_than, now: SystemClock.now(), boot: world.boot, by: daemon::me() };
+    let (now, age) = (SystemClock.now(), Some(args.older_than));
+    let retention = Retention { incidents: age, evidence: age, now, boot: world.boot, by: daemon::me() };
     let vault = DirVault::new(dir);
     // There must be one already: a look makes none, and tells what is wrong with it.
     let beside = Journal::open_read_only(dir).map_err(what)?;
