@@ -35,6 +35,7 @@ mod retention;
 mod rows;
 mod seal;
 mod slate;
+mod slice;
 mod vault;
 mod writer;
 
@@ -53,6 +54,7 @@ pub use passage::{End, Ends, Passage};
 pub use prune::PrunedMark;
 pub use retention::{PrunePlan, Pruned, Retention, print_age};
 pub use seal::Seal;
+pub use slice::{Slice, SliceError, Sliced, SlicedBody};
 pub use vault::{Blob, DirVault};
 
 use quell_model::StoreError;

@@ -15,6 +15,7 @@ mod past;
 mod prune;
 mod refusal;
 mod seal;
+mod slice;
 mod upgrade;
 
 use std::os::unix::process::ExitStatusExt;
