@@ -360,3 +360,45 @@ fn a_daemon_lets_go_of_what_its_retention_says_and_of_nothing_else() {
     store(&["check"], &dir).ends(0);
     assert!(daemon.log().contains("pruned what had been over"), "{}", daemon.log());
 }
+
+#[test]
+fn what_a_record_said_is_taken_away_and_the_journal_says_who_and_why() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    journal(&dir);
+    let secret = "x".repeat(3000);
+    let holds = || {
+        let files = ["journal.db", "journal.db-wal", "slate"].map(|name| fs::read(dir.join(name)).unwrap_or_default());
+        files.iter().any(|bytes| bytes.windows(1000).any(|some| some == &secret.as_bytes()[..1000]))
+    };
+    assert!(holds());
+    let held = Journal::open(&dir).unwrap();
+    let taken = store(&["redact", "run/r-over", "1", "--reason", "a token"], &dir).ends(2);
+    assert!(taken.err.contains("in use by another quell") && taken.err.contains("end the daemon"), "{taken:?}");
+    held.close();
+    let open = store(&["redact", "incident/i-open", "--all", "--reason", "a token"], &dir).ends(1);
+    assert!(open.err.contains("`incident/i-open` is not over"), "{open:?}");
+    for (wrong, code) in [
+        (&["redact", "run/r-over", "9", "--reason", "x"][..], 1),
+        (&["redact", "run/r-none", "--all", "--reason", "x"], 1),
+        (&["redact", "system", "1", "--reason", "x"], 2),
+        (&["redact", "run/r-over", "1"], 2),
+        (&["redact", "run/r-over", "--reason", "x"], 2),
+    ] {
+        store(wrong, &dir).ends(code);
+    }
+    assert!(holds(), "nothing went so far");
+    let done = store(&["redact", "run/r-over", "1", "--reason", "a token", "--json"], &dir).ends(0).json();
+    assert_eq!((&done["redacted"][0], &done["already"]), (&1.into(), &serde_json::json!([])), "{done}");
+    assert!(!holds());
+    store(&["check"], &dir).ends(0);
+    let again = store(&["redact", "run/r-over", "1", "--reason", "a token", "--json"], &dir).ends(0).json();
+    assert_eq!((&again["redacted"], &again["already"][0]), (&serde_json::json!([]), &1.into()), "{again}");
+    let to = home.path().join("copy");
+    store(&["backup", to.to_str().unwrap()], &dir).ends(0);
+    store(&["check"], &to).ends(0);
+    let copy = Journal::open(&to).unwrap();
+    let said = copy.redacted(&"run/r-over".into()).unwrap();
+    assert_eq!((said.len(), said[0].seq, said[0].reason.as_str()), (1, 1, "a token"));
+    copy.close();
+}

@@ -253,7 +253,7 @@ impl Journal {
     }
 
     /// Streams of what stands.
-    fn under_lease(&self) -> Result<HashSet<StreamId>, StoreError> {
+    pub(super) fn under_lease(&self) -> Result<HashSet<StreamId>, StoreError> {
         let mut standing: HashMap<(RunId, String), Option<IncidentId>> = HashMap::new();
         for record in self.latest(&[Kind::LeaseGranted, Kind::LeaseChanged], usize::MAX)? {
             match record.body {

@@ -127,8 +127,9 @@ impl Slice {
 
 impl Sliced {
     fn of(row: Row) -> Self {
-        let Row { v, seq, at, kind, salt, body: text, .. } = row;
-        Self { v, seq, at, kind, body: SlicedBody::Whole { salt: hex(&salt), text } }
+        let Row { v, seq, at, kind, salt, body: text, redacted, .. } = row;
+        let body = redacted.map_or_else(|| SlicedBody::Whole { salt: hex(&salt), text }, SlicedBody::Withheld);
+        Self { v, seq, at, kind, body }
     }
 
     fn body_sum(&self) -> Result<Hash, SliceError> {

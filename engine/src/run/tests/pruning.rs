@@ -1,10 +1,11 @@
-//! Goal: what is pruned beside a working engine is nothing that it works with, and nobody goes on from what is on its way out.
+//! Goal: what is pruned beside a working engine is nothing that it works with, and nobody goes on from what is on its way out, or was
+//! redacted.
 //! Method: runs and an incident that are over by a look from later; the writer held still between the record and its effect.
 
 use super::*;
 use crate::run::serve::TAKES_NOTHING;
 use crate::store::Retention;
-use quell_model::record::StreamPruned;
+use quell_model::record::{NewRecord, StreamPruned};
 
 /// Asked long after all of it.
 fn late() -> Retention {
@@ -97,5 +98,28 @@ fn nobody_goes_on_from_a_run_that_is_on_its_way_out() {
     drop(hang);
     stage.until(|stage| stage.journal.pruned(&StreamId::run(&run)).unwrap().is_some());
     assert!(stage.core.serve(retry(&run)).is_err());
+    assert_eq!(stage.journal.verify().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn nobody_goes_on_from_a_run_that_says_nothing_more() {
+    let (stage, run, _) = over();
+    let Stage { core, journal, dir, .. } = stage;
+    drop(core);
+    journal.close();
+    let journal = Journal::open(dir.path()).unwrap();
+    let (stream, system) = (StreamId::run(&run), StreamId::system());
+    let said = journal.redaction(&stream, 2, ("ana".into(), "a token".to_owned())).unwrap().unwrap();
+    let records = vec![NewRecord::new(SystemClock.now(), said)];
+    let expected = journal.last(&system);
+    journal.written(Batch { stream: system, expected, records, durability: Durability::Synced }).unwrap();
+    journal.close();
+    let definitions = definitions(playbook_of(vec![acts("kill", &[], "process.kill")]));
+    let mut stage = stage_in(dir, World::default(), definitions);
+    stage.core.recover(Arc::new(|_, _| None)).unwrap();
+    let refused = stage.core.serve(retry(&run)).unwrap_err().to_string();
+    assert!(refused.contains("were redacted: nothing follows from them"), "{refused}");
+    stage.settle();
+    assert!(stage.done().is_empty());
     assert_eq!(stage.journal.verify().unwrap(), Vec::<String>::new());
 }

@@ -13,6 +13,7 @@ mod law;
 mod lists;
 mod past;
 mod prune;
+mod redact;
 mod refusal;
 mod seal;
 mod slice;

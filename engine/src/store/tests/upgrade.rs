@@ -151,7 +151,8 @@ fn views(journal: &Journal) -> String {
 }
 
 /// Kinds that came after the former format.
-const LATER: &[Kind] = &[Kind::MomentDecided, Kind::ExceptionDrafted, Kind::HeadsSealed, Kind::SourceAdvanced];
+const LATER: &[Kind] =
+    &[Kind::MomentDecided, Kind::ExceptionDrafted, Kind::HeadsSealed, Kind::SourceAdvanced, Kind::StreamRedacted];
 
 fn holds_all(journal: &Journal, with_slate: bool, with_apart: bool) {
     assert_eq!(journal.health().recovery, Vec::<String>::new());
