@@ -465,7 +465,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
         StreamRedacted {
             by: "ana".into(),
             reason: "a token in an output".into(),
-            stream: "run/r-1".into(),
+            stream: "run/of-before".into(),
             seq: 3,
             sum: Hash::of(b"what was there"),
             instead: Hash::of(b"what is there"),
