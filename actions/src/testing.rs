@@ -254,7 +254,7 @@ impl Act {
             above: Vec::new(),
             paused: false,
             consent: quell_model::guard::Consent::AsNeeded,
-            counted: false,
+            counted: None,
             concerns: Default::default(),
             owned: None,
         };

@@ -1,6 +1,7 @@
 //! How the daemon stands: the shape of `GET /v1/status` and of `quell status --json`.
 
 use quell_engine::run::answers::{Held, StandingLease};
+use quell_engine::store::Pruned;
 use quell_model::{Class, Mode, Name};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -107,6 +108,9 @@ pub(crate) struct Status {
     /// The flight recorder.
     #[serde(default)]
     pub(crate) recorder: RecorderStatus,
+    /// What goes by its age.
+    #[serde(default)]
+    pub(crate) retention: RetentionStatus,
     /// Why the last reload was refused, if it was.
     pub(crate) reload_refused: Option<String>,
 }
@@ -260,6 +264,53 @@ pub(crate) struct JournalStatus {
     pub(crate) trouble: Option<String>,
     /// What the last start found and could not fit in.
     pub(crate) recovery: Vec<String>,
+}
+
+/// What goes by its age, as `retention` of quell.yaml says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RetentionStatus {
+    /// How long runs and incidents are kept after their end; absent: for good.
+    pub(crate) incidents: Option<String>,
+    /// How long evidence is kept; absent: for good.
+    pub(crate) evidence: Option<String>,
+    /// When it was last looked what may go.
+    pub(crate) looked: Option<jiff::Timestamp>,
+    /// What that was, while it waits for a quiet moment.
+    pub(crate) would: Option<Went>,
+    /// When something was last pruned, by whomever.
+    pub(crate) pruned: Option<jiff::Timestamp>,
+    /// By whom: `retention`, or who used `quell store prune`.
+    pub(crate) pruned_by: Option<Name>,
+    /// What last went by itself since the start.
+    pub(crate) went: Option<Went>,
+    /// Why nothing goes, though it should.
+    pub(crate) trouble: Option<String>,
+}
+
+/// What was pruned, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Went {
+    /// Runs.
+    pub(crate) runs: u64,
+    /// Incidents.
+    pub(crate) incidents: u64,
+    /// Their records.
+    pub(crate) records: u64,
+    /// What those take, about.
+    pub(crate) bytes: u64,
+    /// Blobs of the vault.
+    pub(crate) blobs: u64,
+    /// Their bytes.
+    pub(crate) blob_bytes: u64,
+    /// Old enough, and kept for what stands, is open or stays.
+    pub(crate) kept: u64,
+}
+
+impl From<&Pruned> for Went {
+    fn from(pruned: &Pruned) -> Self {
+        let Pruned { runs, incidents, records, bytes, blobs, blob_bytes, kept_for_leases, kept_for_open } = *pruned;
+        Self { runs, incidents, records, bytes, blobs, blob_bytes, kept: kept_for_leases + kept_for_open }
+    }
 }
 
 /// How the flight recorder stands.

@@ -5,7 +5,7 @@ use super::escape::escape;
 use super::show::{ago, moment, size};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term};
-use crate::api::{BlockStatus, Counted, HandsStatus, RecorderStatus, State, Status};
+use crate::api::{BlockStatus, Counted, HandsStatus, RecorderStatus, RetentionStatus, State, Status, Went};
 use quell_engine::run::answers::StandingLease;
 
 /// Of what stands, so many are named.
@@ -146,6 +146,9 @@ fn print(status: &Status, term: &Term) {
     }
     field("journal", journal(status, term));
     field("recorder", recorder(&status.recorder, term));
+    if let Some(text) = retention(&status.retention, term) {
+        field("retention", text);
+    }
     for found in &status.journal.recovery {
         field("", term.ink(Ink::Warn, found));
     }
@@ -224,6 +227,29 @@ fn journal(status: &Status, term: &Term) -> String {
     let risk = (journal.in_memory_only > 0).then(|| format!("{} of them are in memory only", journal.in_memory_only));
     let said: Vec<String> = lost.into_iter().chain(waits).chain(risk).collect();
     if said.is_empty() { "well".to_owned() } else { term.ink(Ink::Bad, &escape(&said.join("; "))) }
+}
+
+fn retention(retention: &RetentionStatus, term: &Term) -> Option<String> {
+    let age = |what: &str, age: &Option<String>| age.as_ref().map(|age| format!("{what} for {age}"));
+    let ages = [age("runs and incidents", &retention.incidents), age("evidence", &retention.evidence)];
+    let kept: Vec<String> = ages.into_iter().flatten().collect();
+    if kept.is_empty() {
+        return None;
+    }
+    let mut text = kept.join(", ");
+    if let (Some(at), Some(by)) = (retention.pruned, &retention.pruned_by) {
+        text += &format!("; last pruned {} ago by {}", ago(at), escape(by.as_str()));
+    }
+    let count = |went: &Went| {
+        let Went { runs, incidents, blobs, .. } = went;
+        format!("{runs} runs, {incidents} incidents and {blobs} blobs, {}", size(went.bytes + went.blob_bytes))
+    };
+    text += &retention.went.as_ref().map(|went| format!(": {}", count(went))).unwrap_or_default();
+    text += &retention.would.as_ref().map(|would| format!("; next {}", count(would))).unwrap_or_default();
+    if let Some(why) = &retention.trouble {
+        text += &term.ink(Ink::Bad, &format!("; nothing goes: {}", escape(why)));
+    }
+    Some(text)
 }
 
 fn recorder(recorder: &RecorderStatus, term: &Term) -> String {

@@ -17,6 +17,7 @@ use super::handover::Handover;
 use super::kernel::Kernel;
 use super::pause::PauseError;
 use super::recorder::RecorderView;
+use super::retention::Told;
 use super::source_meter::SourceMeter;
 use crate::api::{
     Access, ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, SensorStatus,
@@ -26,13 +27,13 @@ use crate::telemetry::{Look, Meters};
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::Rules;
-use quell_engine::load::Config;
+use quell_engine::load::{Ages, Config};
 use quell_engine::run::answers::{EngineStatus, Paused, ReflexWritten};
 use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
 use quell_engine::source::Snapshot;
 use quell_engine::store::Journal;
 use quell_model::playbook::{Playbook, StepKind};
-use quell_model::{Clock, Hash, Json, Name, Origin, Stamp};
+use quell_model::{BootId, Clock, Hash, Json, Name, Origin, Stamp};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,7 @@ pub(crate) struct Desk {
     meters: Arc<Meters>,
     /// One look into the journal for `status` at a time.
     looking: Look,
+    retention: Told,
 }
 
 struct Facts {
@@ -155,6 +157,7 @@ impl Desk {
             pauses: Mutex::new(0),
             meters: Arc::default(),
             looking: Look::default(),
+            retention: Told::default(),
         }
     }
 
@@ -429,6 +432,7 @@ impl Desk {
                 recovery: health.recovery,
             },
             recorder: Self::recorder_status(&facts),
+            retention: self.retention.status(facts.config.retention),
             reload_refused: facts.reload_refused.clone(),
         }
     }
@@ -436,6 +440,21 @@ impl Desk {
     fn recorder_status(facts: &Facts) -> RecorderStatus {
         let status = facts.recorder.as_ref().map(RecorderView::status).unwrap_or_default();
         RecorderStatus { trouble: facts.unrecorded.clone().or(status.trouble), ..status }
+    }
+
+    /// How long what is over is kept, as it was read last.
+    pub(super) fn ages(&self) -> Ages {
+        self.facts().config.retention
+    }
+
+    /// What went by its age.
+    pub(super) fn retention(&self) -> &Told {
+        &self.retention
+    }
+
+    /// This boot.
+    pub(super) fn boot(&self) -> BootId {
+        self.world.boot.clone()
     }
 
     /// What can be asked of the recorder.

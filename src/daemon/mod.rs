@@ -25,6 +25,7 @@ mod pause;
 pub(crate) mod privilege;
 mod recorder;
 mod rehearsal;
+mod retention;
 mod seals;
 mod signals;
 mod slow_start;
@@ -262,6 +263,8 @@ async fn live(
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
     followers.spawn(seals::follow(assembly.journal.clone(), assembly.engine.clone(), ended.clone()));
+    let keeper = retention::Keeper::new(&desk, (&assembly.journal, &assembly.engine), dir, ended.clone());
+    followers.spawn(keeper.follow());
     announce(&assembly, &desk, loaded, dir);
     let tester = Arc::clone(&desk);
     let mut self_test = tokio::task::JoinSet::new();

@@ -55,7 +55,7 @@ async fn seal(journal: &Journal, engine: &EngineHandle, upto: &mut Option<u64>) 
 }
 
 /// Where a disk that hangs holds up nobody.
-async fn beside<T: Send + 'static>(
+pub(super) async fn beside<T: Send + 'static>(
     journal: &Journal,
     what: impl FnOnce(&Journal) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, String> {

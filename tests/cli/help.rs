@@ -69,6 +69,7 @@ fn what_is_due_is_there() {
         "store check",
         "store backup",
         "store prune",
+        "store redact",
         "api schema",
         "config schema",
         "action list",

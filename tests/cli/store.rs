@@ -322,3 +322,83 @@ fn a_slate_that_cannot_be_read_is_not_taken_for_an_empty_one() {
     }
     assert!(!to.exists());
 }
+
+/// The clock is not moved: what is old was written so, before this daemon began.
+#[test]
+fn a_daemon_lets_go_of_what_its_retention_says_and_of_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("state");
+    journal(&dir);
+    let config = home.path().join("quell.yaml");
+    let write = |retention: &str| {
+        fs::write(&config, format!("sources: {{ sensor: {{ enabled: false }} }}\n{retention}")).unwrap();
+    };
+    write("");
+    let mut daemon = Daemon::start(command(&["up"]), Some(&config), &dir, &home.path().join("log"));
+    daemon.stands();
+    let kept = daemon.ask_json(&["status"]);
+    assert!(kept["retention"]["incidents"].is_null() && kept["retention"]["looked"].is_null(), "{kept}");
+    // A change of the file is enough.
+    write("retention: { incidents: 90d }\n");
+    let mut status = kept;
+    wait_until("it pruned", || {
+        status = daemon.ask_json(&["status"]);
+        !status["retention"]["went"].is_null()
+    });
+    let retention = &status["retention"];
+    let went = &retention["went"];
+    assert_eq!((&went["runs"], &went["incidents"], &went["records"]), (&1.into(), &1.into(), &4.into()), "{retention}");
+    assert_eq!((&retention["incidents"], &retention["evidence"]), (&"90d".into(), &"90d".into()));
+    assert_eq!((&retention["pruned_by"], &retention["would"]), (&"retention".into(), &serde_json::Value::Null));
+    let text = daemon.ask(&["status"]).out;
+    assert!(text.contains("runs and incidents for 90d, evidence for 90d; last pruned"), "{text}");
+    let shown = daemon.ask(&["run", "show", "r-over"]).ends(1);
+    assert!(shown.err.contains("had been over for more than 90d and was pruned by retention"), "{shown:?}");
+    let listed = daemon.ask_json(&["incident", "list"]);
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &"i-open".into()), "what is open stays");
+    daemon.ask(&["incident", "note", "i-open", "the engine writes on"]).ends(0);
+    store(&["check"], &dir).ends(0);
+    assert!(daemon.log().contains("pruned what had been over"), "{}", daemon.log());
+}
+
+#[test]
+fn what_a_record_said_is_taken_away_and_the_journal_says_who_and_why() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    journal(&dir);
+    let secret = "x".repeat(3000);
+    let holds = || {
+        let files = ["journal.db", "journal.db-wal", "slate"].map(|name| fs::read(dir.join(name)).unwrap_or_default());
+        files.iter().any(|bytes| bytes.windows(1000).any(|some| some == &secret.as_bytes()[..1000]))
+    };
+    assert!(holds());
+    let held = Journal::open(&dir).unwrap();
+    let taken = store(&["redact", "run/r-over", "1", "--reason", "a token"], &dir).ends(2);
+    assert!(taken.err.contains("in use by another quell") && taken.err.contains("end the daemon"), "{taken:?}");
+    held.close();
+    let open = store(&["redact", "incident/i-open", "--all", "--reason", "a token"], &dir).ends(1);
+    assert!(open.err.contains("`incident/i-open` is not over"), "{open:?}");
+    for (wrong, code) in [
+        (&["redact", "run/r-over", "9", "--reason", "x"][..], 1),
+        (&["redact", "run/r-none", "--all", "--reason", "x"], 1),
+        (&["redact", "system", "1", "--reason", "x"], 2),
+        (&["redact", "run/r-over", "1"], 2),
+        (&["redact", "run/r-over", "--reason", "x"], 2),
+    ] {
+        store(wrong, &dir).ends(code);
+    }
+    assert!(holds(), "nothing went so far");
+    let done = store(&["redact", "run/r-over", "1", "--reason", "a token", "--json"], &dir).ends(0).json();
+    assert_eq!((&done["redacted"][0], &done["already"]), (&1.into(), &serde_json::json!([])), "{done}");
+    assert!(!holds());
+    store(&["check"], &dir).ends(0);
+    let again = store(&["redact", "run/r-over", "1", "--reason", "a token", "--json"], &dir).ends(0).json();
+    assert_eq!((&again["redacted"], &again["already"][0]), (&serde_json::json!([]), &1.into()), "{again}");
+    let to = home.path().join("copy");
+    store(&["backup", to.to_str().unwrap()], &dir).ends(0);
+    store(&["check"], &to).ends(0);
+    let copy = Journal::open(&to).unwrap();
+    let said = copy.redacted(&"run/r-over".into()).unwrap();
+    assert_eq!((said.len(), said[0].seq, said[0].reason.as_str()), (1, 1, "a token"));
+    copy.close();
+}

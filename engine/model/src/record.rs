@@ -23,6 +23,7 @@ mod incident;
 mod lease;
 mod prune;
 mod question;
+mod redact;
 mod reflex;
 mod seal;
 pub mod source;
@@ -41,6 +42,7 @@ pub use prune::{PrunedStream, StreamPruned};
 pub use question::{
     AnswerRefused, AnswerRemembered, AnswerTooLate, Intended, QuestionAnswered, QuestionAsked, QuestionKind,
 };
+pub use redact::StreamRedacted;
 pub use reflex::{ReflexFired, Struck};
 pub use seal::{HeadsSealed, SealedHead};
 pub use source::SourceAdvanced;
@@ -202,6 +204,8 @@ bodies! {
     HeadsSealed,
     /// A source was read so far.
     SourceAdvanced,
+    /// What a record said was taken away, and the record stayed.
+    StreamRedacted,
 }
 
 impl fmt::Display for Kind {
@@ -221,7 +225,7 @@ pub struct Record {
     pub prev: Hash,
     /// When it happened.
     pub at: Stamp,
-    /// 16 random bytes in hex, so that a body can be redacted and not be guessed from its sum.
+    /// 16 random bytes in hex, so that a body can be redacted and not be guessed from its sum; empty: it was.
     pub salt: String,
     /// What it says.
     #[serde(flatten)]

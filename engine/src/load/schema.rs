@@ -217,6 +217,10 @@ pub fn config_schema() -> Json {
             "size": { "type": "string", "pattern": r"^\d+ ?(KiB|MiB|GiB|TiB)$", "description": "The flight recorder's ring takes at most this; 16MiB at least." },
             "age": { "$ref": "#/$defs/duration" },
         })),
+        "retention": object(json!({
+            "incidents": { "$ref": "#/$defs/duration", "description": "Runs and incidents that have been over for longer go, while quell runs; 1d at least. They stay if absent." },
+            "evidence": { "$ref": "#/$defs/duration", "description": "Evidence that was kept longer ago goes, also before its run; 1d at least, and no more than `incidents`, as which it counts if absent." },
+        })),
         "sources": object(json!({
             "sensor": object(json!({ "enabled": flag("The eBPF sensor.") })),
             "files": { "type": "array", "items": object(json!({

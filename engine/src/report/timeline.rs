@@ -290,6 +290,10 @@ impl Teller {
                 let error = cut(&failed.error);
                 Some(format!("{name} was not taken back at attempt {attempt}: {error}; again in {wait}"))
             }
+            Body::StreamRedacted(redacted) => {
+                let (stream, seq, by) = (&redacted.stream, redacted.seq, &redacted.by);
+                Some(format!("{by} redacted record {seq} of {stream}: {}", cut(&redacted.reason)))
+            }
             Body::StreamPruned(pruned) => {
                 let (streams, blobs) = (pruned.streams.len(), pruned.blobs.len());
                 Some(format!("{} pruned {streams} streams and {blobs} blobs for their age", pruned.by))

@@ -46,13 +46,27 @@ pub(super) struct Ink {
     untold: u64,
     /// So long a read may wait for the writer; none: not at all.
     patience: Option<Countdown>,
+    /// A record is on its way that takes streams away.
+    prunes: bool,
 }
 
 impl Ink {
     pub(super) fn new(journal: Journal) -> Self {
         let (draft, waiting) = (Draft::default(), VecDeque::new());
         let (records, bytes, lost, untold) = (0, 0, 0, 0);
-        Self { journal, draft, held: 0, waiting, barrier: None, records, bytes, lost, untold, patience: None }
+        Self {
+            journal,
+            draft,
+            held: 0,
+            waiting,
+            barrier: None,
+            records,
+            bytes,
+            lost,
+            untold,
+            patience: None,
+            prunes: false,
+        }
     }
 
     /// From here to [`Ink::hurry`] somebody waits for an answer: a read may take as long as a disk that works takes, all reads
@@ -71,11 +85,23 @@ impl Ink {
         self.commit();
         self.retry();
         let patience = self.patience.map(Countdown::left).unwrap_or_default();
+        if self.prunes {
+            // What can be read until then may be on its way out, and nobody may go on from it.
+            if !self.waiting.is_empty() || !self.journal.can_read(&StreamId::system(), patience) {
+                return Err(NotYet(StreamId::system()));
+            }
+            self.prunes = false;
+        }
         if self.waiting.is_empty() && self.journal.can_read(stream, patience) {
             Ok(Readable::new(self.journal.clone(), stream.clone()))
         } else {
             Err(NotYet(stream.clone()))
         }
+    }
+
+    /// A record that was written takes streams away: nothing is read before they are gone.
+    pub(super) fn has_pruned(&mut self) {
+        self.prunes = true;
     }
 
     /// Tells once what is in the journal of a stream can be read; false: what was written waits here, and nobody will be told.

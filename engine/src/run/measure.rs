@@ -247,6 +247,7 @@ impl Tally {
                 | Body::RecorderPinned(_)
                 | Body::ReflexFired(_)
                 | Body::StreamPruned(_)
+                | Body::StreamRedacted(_)
                 | Body::ScheduleSet(_)
                 | Body::ScheduleMissed(_)
                 | Body::PlaybookSeen(_)

@@ -405,6 +405,11 @@ impl<W: Send + 'static> Core<W> {
     /// A run that has ended, out of its records.
     pub(super) fn fold_ended(&mut self, id: &RunId) -> Result<Run, Unread> {
         let records = self.ink.readable(&StreamId::run(id))?.records()?;
+        if records.iter().any(|record| record.salt.is_empty()) {
+            return Err(Unread::Never(format!(
+                "records of run `{id}` were redacted: nothing follows from them any more"
+            )));
+        }
         let started = records.first().and_then(|first| run_started(&first.body));
         let playbook = started.map(|started| self.definition(started.definition)).transpose()?;
         let now = self.parts.clock.now();

@@ -4,7 +4,7 @@
 
 use super::job::Input;
 use super::question::AnswerGiven;
-use quell_model::record::{ExceptionDrafted, HeadsSealed, RecorderPinned};
+use quell_model::record::{ExceptionDrafted, HeadsSealed, RecorderPinned, StreamPruned};
 use quell_model::{Hash, IncidentId, Json, Mode, Name, Origin, RunId, StepId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +61,8 @@ pub enum Request {
     },
     /// Write down where the streams stand.
     Seal(Box<HeadsSealed>),
+    /// Let streams go that are over, but for those that are worked with by now. The answer is the record as it was written.
+    Prune(Box<StreamPruned>),
     /// Which runs do not move, and why.
     Stuck,
     /// How do the breakers stand?

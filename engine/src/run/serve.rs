@@ -12,9 +12,10 @@ use super::shell::{Core, run_started};
 use crate::incident::Incident;
 use quell_model::record::{
     AcknowledgementChanged, LossSeen, NewRecord, NoteAdded, PauseChanged, PersonActed, RecorderPinned, ReflexFired,
-    RunState,
+    RunState, StreamPruned,
 };
 use quell_model::{Body, IncidentId, Json, Kind, Name, RunId, StreamId};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Why what goes by the journal is refused while that hangs or is behind.
@@ -76,7 +77,31 @@ impl<W: Send + 'static> Core<W> {
                 self.ink.commit();
                 Ok(Json::Null)
             }
+            Request::Prune(pruned) => self.prune(*pruned),
         }
+    }
+
+    /// What was over when somebody looked may be worked with by now: it stays.
+    fn prune(&mut self, mut pruned: StreamPruned) -> Result<Json, Refusal> {
+        if self.ink.waiting() > 0 {
+            return Err(Refusal::NotNow(TAKES_NOTHING.to_owned()));
+        }
+        let standing: Vec<RunId> = self.leases.standing().map(|(run, _)| run.clone()).collect();
+        let told = standing.iter().filter_map(|run| self.leases.incident_of(run));
+        let of_live = self.runs.values().filter_map(|live| live.run.started.incident.clone());
+        let told: HashSet<IncidentId> = told.chain(of_live).collect();
+        pruned.streams.retain(|one| match (one.stream.as_run(), one.stream.as_incident()) {
+            (Some(run), _) => !self.runs.contains_key(&run) && !standing.contains(&run),
+            (_, Some(incident)) => !told.contains(&incident) && self.incidents.get_mut(&incident).is_none(),
+            _ => false,
+        });
+        if pruned.streams.is_empty() && pruned.blobs.is_empty() {
+            return Ok(answers::json(pruned));
+        }
+        self.write_system(vec![NewRecord::new(self.parts.clock.now(), pruned.clone())]);
+        self.ink.has_pruned();
+        self.ink.ring();
+        Ok(answers::json(pruned))
     }
 
     /// Works by these from now on. For whoever turns it, who swaps the rules in the same moment.

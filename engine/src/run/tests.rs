@@ -7,6 +7,7 @@ mod by_incident;
 mod clock;
 mod large;
 mod loss;
+mod pruning;
 mod schedule;
 mod script;
 mod secrets;

@@ -25,17 +25,26 @@ pub(super) struct Sum<'a> {
 impl Sum<'_> {
     /// The chained sum: `prev` of the record after this one.
     pub(super) fn hash(&self) -> Hash {
-        let body = Hash::of_parts(&[self.salt, self.body.as_bytes()]);
-        Hash::of_parts(&[
-            &self.prev.0,
-            &self.v.to_le_bytes(),
-            &self.seq.to_le_bytes(),
-            self.at.wall.to_string().as_bytes(),
-            &self.at.boot_ns.to_le_bytes(),
-            self.kind.as_str().as_bytes(),
-            &body.0,
-        ])
+        link(self.prev, self.v, (self.seq, self.at), self.kind, body_sum(self.salt, self.body))
     }
+}
+
+/// The salted sum by which a body enters the chain.
+pub(super) fn body_sum(salt: &[u8; SALT], body: &str) -> Hash {
+    Hash::of_parts(&[salt, body.as_bytes()])
+}
+
+/// The chained sum, of a record whose body need not be there.
+pub(super) fn link(prev: Hash, v: u16, (seq, at): (Seq, Stamp), kind: Kind, body: Hash) -> Hash {
+    Hash::of_parts(&[
+        &prev.0,
+        &v.to_le_bytes(),
+        &seq.to_le_bytes(),
+        at.wall.to_string().as_bytes(),
+        &at.boot_ns.to_le_bytes(),
+        kind.as_str().as_bytes(),
+        &body.0,
+    ])
 }
 
 /// The one place where the engine takes chance from: the kernel's, or a file that stands in for it.
@@ -70,6 +79,16 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         }
         text
     })
+}
+
+/// A salt as records show it.
+pub(super) fn unhex(text: &str) -> Option<[u8; SALT]> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let bytes = text.as_bytes().chunks(2).map(|pair| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    });
+    bytes.collect::<Option<Vec<u8>>>()?.try_into().ok()
 }
 
 #[cfg(test)]

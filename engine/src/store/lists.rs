@@ -172,6 +172,7 @@ pub(super) const MARKS: &[Kind] = &[
     Kind::AnswerRemembered,
     Kind::ModeChanged,
     Kind::HeadsSealed,
+    Kind::StreamRedacted,
 ];
 
 /// What lines need of a `RunStarted`; the rest of its body, most of it, is not looked at.
@@ -274,6 +275,16 @@ pub(super) fn mark(db: &Connection, row: &Row) -> Result<(), rusqlite::Error> {
     }
     let mut put = db.prepare_cached("INSERT OR IGNORE INTO marks (row, kind, at) VALUES (?1, ?2, ?3)")?;
     put.execute(params![row.id, row.kind.as_str(), nanos(row.at.wall)]).map(drop)
+}
+
+/// Whether lists find in a body what they need of its kind.
+pub(super) fn understand(kind: Kind, body: &str) -> bool {
+    match kind {
+        Kind::RunStarted => serde_json::from_str::<Began>(body).is_ok(),
+        Kind::RunFinished => serde_json::from_str::<Ended>(body).is_ok(),
+        Kind::DetectionAccepted => serde_json::from_str::<Accepted>(body).is_ok(),
+        _ => true,
+    }
 }
 
 fn read<T: for<'a> Deserialize<'a>>(row: &Row) -> Option<T> {

@@ -31,10 +31,12 @@ mod passage;
 mod past;
 mod prune;
 mod read;
+mod redact;
 mod retention;
 mod rows;
 mod seal;
 mod slate;
+mod slice;
 mod vault;
 mod writer;
 
@@ -51,8 +53,10 @@ pub(crate) use journal::SOON;
 pub use lists::{Counted, IncidentHead, IncidentLine, Listed, RunHead, RunLine, RunTail};
 pub use passage::{End, Ends, Passage};
 pub use prune::PrunedMark;
+pub use redact::{RedactError, wipe};
 pub use retention::{PrunePlan, Pruned, Retention, print_age};
 pub use seal::Seal;
+pub use slice::{Slice, SliceError, Sliced, SlicedBody};
 pub use vault::{Blob, DirVault};
 
 use quell_model::StoreError;

@@ -3,17 +3,18 @@
 //! Owns the SQL that reads, and the readers' connections. Never writes. Keeps true: a reader sees everything that was
 //! taken in before it asked, also what the database still refuses.
 
-use super::chain::{SALT, Sum, hex};
+use super::chain::{SALT, body_sum, hex, link};
 use super::contents::Refers;
 use super::item::{body_of, ends, kind_of};
 use super::journal::database;
 use super::prune::Proofs;
+use super::redact::Redactions;
 use super::rows::{Row, Tail, told, understood};
 use super::seal::Seals;
 use quell_model::record::RECORD_VERSION;
 use quell_model::{Hash, Kind, Record, Seq, Stamp, StoreError, StreamId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -112,10 +113,13 @@ struct Raw {
     kind: String,
     prev: [u8; 32],
     salt: [u8; SALT],
+    redacted: Option<[u8; 32]>,
     body: String,
 }
 
 fn raw(row: &rusqlite::Row<'_>) -> Result<Raw, rusqlite::Error> {
+    // A sum in the salt's place: what was salted is gone.
+    let redacted: Option<[u8; 32]> = row.get_ref(9)?.as_blob()?.try_into().ok();
     Ok(Raw {
         id: row.get(0)?,
         stream_no: row.get(1)?,
@@ -126,7 +130,8 @@ fn raw(row: &rusqlite::Row<'_>) -> Result<Raw, rusqlite::Error> {
         at_boot: row.get(6)?,
         kind: row.get(7)?,
         prev: row.get(8)?,
-        salt: row.get(9)?,
+        salt: if redacted.is_some() { [0; SALT] } else { row.get(9)? },
+        redacted,
         body: row.get(10)?,
     })
 }
@@ -150,6 +155,7 @@ impl Raw {
             prev: Hash(self.prev),
             salt: self.salt,
             body: self.body,
+            redacted: self.redacted.map(Hash),
             contents: Vec::new(),
         })
     }
@@ -160,7 +166,8 @@ impl Row {
     pub(super) fn record(&self) -> Result<Record, StoreError> {
         let body = body_of(self.kind, &self.body)
             .map_err(|e| StoreError::Corrupt(format!("`{}`, record {}: {e}", self.stream, self.seq)))?;
-        Ok(Record { v: self.v, seq: self.seq, prev: self.prev, at: self.at, salt: hex(&self.salt), body })
+        let salt = if self.redacted.is_some() { String::new() } else { hex(&self.salt) };
+        Ok(Record { v: self.v, seq: self.seq, prev: self.prev, at: self.at, salt, body })
     }
 
     /// Whether its stream is over after it; `None`: it changes nothing.
@@ -170,8 +177,12 @@ impl Row {
     }
 
     pub(super) fn sum(&self) -> Hash {
-        let Self { prev, v, seq, at, kind, salt, body, .. } = self;
-        Sum { prev: *prev, v: *v, seq: *seq, at: *at, kind: *kind, salt, body }.hash()
+        link(self.prev, self.v, (self.seq, self.at), self.kind, self.body_sum())
+    }
+
+    /// The salted sum of the body, also of one that is gone.
+    pub(super) fn body_sum(&self) -> Hash {
+        self.redacted.unwrap_or_else(|| body_sum(&self.salt, &self.body))
     }
 }
 
@@ -302,6 +313,23 @@ pub(super) fn each(
     Ok(())
 }
 
+/// Gives every row of a stream, in order.
+pub(super) fn each_of(
+    db: &Connection,
+    stream: &StreamId,
+    take: &mut dyn FnMut(&Row) -> Result<(), rusqlite::Error>,
+) -> Result<(), rusqlite::Error> {
+    // A walk that does not hold is told by the check.
+    let ids = walk_back(db, stream, 1, Kind::ALL)?.map(|(ids, _)| ids).unwrap_or_default();
+    let mut ask = db.prepare_cached(&format!("SELECT {COLUMNS} FROM records WHERE id = ?1"))?;
+    for id in ids {
+        if let Ok(row) = ask.query_row([id], raw)?.understand(stream) {
+            take(&row)?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives every body, with its stream's number, in the order of the rows; but not what says what was pruned, which refers
 /// to what is no more.
 pub(super) fn bodies(db: &Connection, each: &mut dyn FnMut(i64, &str)) -> Result<(), rusqlite::Error> {
@@ -380,7 +408,8 @@ pub(super) fn verify(readers: &Readers) -> Result<Vec<String>, StoreError> {
         let names: HashMap<i64, StreamId> = streams.iter().map(|(name, tail)| (tail.no, name.clone())).collect();
         let (proofs, seals) = (Proofs::of(db)?, Seals::of(db)?);
         let (at, refers) = (HashMap::new(), Refers::default());
-        let mut walk = Walk { names, at, proofs, seals, refers, findings: Vec::new() };
+        let redactions = Redactions::default();
+        let mut walk = Walk { names, at, proofs, seals, refers, redactions, findings: Vec::new() };
         let mut ask = db.prepare(&format!("SELECT {COLUMNS} FROM records ORDER BY id"))?;
         let mut rows = ask.query([])?;
         while let Some(row) = rows.next()? {
@@ -405,6 +434,7 @@ struct Walk {
     proofs: Proofs,
     seals: Seals,
     refers: Refers,
+    redactions: Redactions,
     findings: Vec<String>,
 }
 
@@ -437,6 +467,7 @@ impl Walk {
         (tail.seq, tail.hash, tail.last) = (seq, row.sum(), row.id);
         self.findings.extend(self.seals.pass(&name, seq, tail.hash));
         self.proofs.take_in(&row);
+        self.redactions.take_in(&row);
     }
 
     fn ends(&mut self, streams: &[(StreamId, Tail)]) {
@@ -456,6 +487,10 @@ impl Walk {
                 Some(_) => {}
             }
         }
+        let there: HashSet<&StreamId> =
+            streams.iter().filter(|(_, tail)| self.at.contains_key(&tail.no)).map(|(name, _)| name).collect();
+        let redactions = std::mem::take(&mut self.redactions);
+        self.findings.extend(redactions.judge(|stream| there.contains(stream)));
         let lasts: HashMap<&StreamId, Seq> = streams.iter().map(|(name, tail)| (name, tail.seq)).collect();
         self.findings.extend(self.seals.ends(|stream| lasts.get(stream).copied()));
     }

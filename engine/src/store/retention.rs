@@ -1,8 +1,8 @@
 //! Retention by age: which streams and blobs may go, and how they go.
 //!
 //! Owns the decision. Never takes a record away itself: the writer does, with the record that says so. Keeps true: what
-//! is open, what a standing containment rests on, and what an open incident tells of, stays; a blob that any record left
-//! refers to stays.
+//! is open, what a standing containment rests on, what an open incident tells of and the incident of a run that stays, stays; a
+//! blob stays that a record refers to whose stream is not over for long enough.
 
 use super::contents;
 use super::journal::Journal;
@@ -17,9 +17,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// A record names at most so many streams, and takes at most about so many records away: one transaction, within which
-/// nothing else is written.
+/// nothing else is written, also where a daemon prunes while it answers. A longer stream goes by itself.
 const MOST_STREAMS: usize = 256;
-const MOST_RECORDS: u64 = 10_000;
+const MOST_RECORDS: u64 = 2000;
 /// And so many blobs.
 const MOST_BLOBS: usize = 10_000;
 
@@ -29,8 +29,10 @@ const ROW: u64 = 170;
 /// What may go.
 #[derive(Clone, Debug)]
 pub struct Retention {
-    /// What has been over for longer.
-    pub older_than: Duration,
+    /// Runs and incidents that have been over for longer; none: they stay.
+    pub incidents: Option<Duration>,
+    /// Blobs that were last put in longer ago, and of which every stream that names them has been over for longer; none: they stay.
+    pub evidence: Option<Duration>,
     /// Now.
     pub now: Stamp,
     /// This boot: within it ages go by the time since boot.
@@ -56,7 +58,7 @@ pub struct Pruned {
     pub blob_bytes: u64,
     /// Old enough, and kept: a containment that stands rests on them.
     pub kept_for_leases: u64,
-    /// Old enough, and kept: an incident or a run that is open refers to them.
+    /// Old enough, and kept: an incident or a run that is open, or a run that stays, refers to them.
     pub kept_for_open: u64,
 }
 
@@ -105,6 +107,12 @@ struct Needed {
     open: HashSet<StreamId>,
 }
 
+impl Needed {
+    fn has(&self, stream: &StreamId) -> bool {
+        self.leases.contains(stream) || self.open.contains(stream)
+    }
+}
+
 impl Journal {
     /// Looks which streams may go.
     ///
@@ -115,12 +123,8 @@ impl Journal {
         if let Some(trouble) = self.health().trouble {
             return Err(StoreError::Unwritable(format!("nothing is pruned meanwhile: {trouble}")));
         }
-        let boot = self.boot_began(retention)?;
-        let mut needed = Needed { leases: self.under_lease()?, open: HashSet::new() };
-        let over = self.0.readers.with(|db| {
-            needed.open = needed_by_open(db)?;
-            over(db, &needed, boot, retention)
-        })?;
+        let Some(age) = retention.incidents else { return Ok(PrunePlan::default()) };
+        let (over, needed) = self.over_for(age, retention)?;
         let mut plan = PrunePlan::default();
         let mut records = MOST_RECORDS;
         for one in over {
@@ -140,7 +144,7 @@ impl Journal {
             if records + one.last > MOST_RECORDS
                 || plan.parts.last().is_none_or(|part| part.streams.len() == MOST_STREAMS)
             {
-                plan.parts.push(retention.record());
+                plan.parts.push(retention.record(age));
                 records = 0;
             }
             records += one.last;
@@ -150,27 +154,45 @@ impl Journal {
         Ok(plan)
     }
 
-    /// What nothing refers to, but for the streams of a plan: blobs that are old enough.
+    /// The streams that have been over for so long, and what stays for the sake of others.
+    fn over_for(&self, age: Duration, retention: &Retention) -> Result<(Vec<Over>, Needed), StoreError> {
+        let boot = self.boot_began(retention)?;
+        let mut needed = Needed { leases: self.under_lease()?, open: HashSet::new() };
+        let over = self.0.readers.with(|db| {
+            needed.open = needed_by_open(db)?;
+            over(db, &mut needed, boot, (age, retention))
+        })?;
+        Ok((over, needed))
+    }
+
+    /// What nothing refers to, but for the streams of a plan and those that have been over for long enough for their evidence to go:
+    /// blobs that are old enough.
     ///
     /// # Errors
     /// As [`Journal::read`]; `Unwritable` when the vault cannot be read.
     pub fn orphans(&self, vault: &DirVault, plan: &PrunePlan, retention: &Retention) -> Result<Vec<Blob>, StoreError> {
-        let old = |blob: &Blob| retention.now.wall.duration_since(blob.modified) > signed(retention.older_than);
+        let Some(age) = retention.evidence else { return Ok(Vec::new()) };
+        let old = |blob: &Blob| retention.now.wall.duration_since(blob.modified) > signed(age);
         let mut old: HashMap<BlobHash, Blob> =
             vault.all()?.into_iter().filter(old).map(|blob| (blob.hash, blob)).collect();
         if !old.is_empty() {
             self.wait_visible(None);
+            let mut but = plan.numbers.clone();
+            if retention.incidents.is_none_or(|incidents| age < incidents) {
+                let (over, needed) = self.over_for(age, retention)?;
+                but.extend(over.iter().filter(|one| !needed.has(&one.name)).map(|one| one.no));
+            }
             let mut named = |hash| {
                 old.remove(&BlobHash(hash));
             };
-            self.0.readers.with(|db| referred(db, &plan.numbers, &mut named))?;
+            self.0.readers.with(|db| referred(db, &but, &mut named))?;
         }
         let mut orphans: Vec<Blob> = old.into_values().collect();
         orphans.sort_by_key(|blob| blob.hash.0);
         Ok(orphans)
     }
 
-    /// Does it: `write` appends a record to the system's stream and gives it back as it was written, which may be with
+    /// Does it, a transaction a part: `write` appends a record to the system's stream and gives it back as it was written, which may be with
     /// fewer streams. What was done when an error comes stays done.
     ///
     /// # Errors
@@ -202,7 +224,8 @@ impl Journal {
         // Asked anew, of what is left now.
         let orphans = self.orphans(vault, &PrunePlan::default(), retention)?;
         for some in orphans.chunks(MOST_BLOBS) {
-            write(StreamPruned { blobs: some.iter().map(|blob| blob.hash).collect(), ..retention.record() })?;
+            let age = retention.evidence.unwrap_or_default();
+            write(StreamPruned { blobs: some.iter().map(|blob| blob.hash).collect(), ..retention.record(age) })?;
             for blob in some {
                 super::prune::stage();
                 let went = vault.discard(blob)?;
@@ -230,7 +253,7 @@ impl Journal {
     }
 
     /// Streams of what stands.
-    fn under_lease(&self) -> Result<HashSet<StreamId>, StoreError> {
+    pub(super) fn under_lease(&self) -> Result<HashSet<StreamId>, StoreError> {
         let mut standing: HashMap<(RunId, String), Option<IncidentId>> = HashMap::new();
         for record in self.latest(&[Kind::LeaseGranted, Kind::LeaseChanged], usize::MAX)? {
             match record.body {
@@ -253,17 +276,17 @@ impl Journal {
 }
 
 impl Retention {
-    fn record(&self) -> StreamPruned {
-        let (by, older_than) = (self.by.clone(), self.older_than);
+    fn record(&self, older_than: Duration) -> StreamPruned {
+        let by = self.by.clone();
         StreamPruned { by, older_than, streams: Vec::new(), blobs: Vec::new() }
     }
 
     /// Whether what happened then is old enough. Within a boot nobody can set the clock that tells it.
-    fn is_over(&self, at: Stamp, in_this_boot: bool) -> bool {
+    fn is_over(&self, at: Stamp, in_this_boot: bool, age: Duration) -> bool {
         if in_this_boot {
-            return Duration::from_nanos(self.now.boot_ns.saturating_sub(at.boot_ns)) > self.older_than;
+            return Duration::from_nanos(self.now.boot_ns.saturating_sub(at.boot_ns)) > age;
         }
-        self.now.wall.duration_since(at.wall) > signed(self.older_than)
+        self.now.wall.duration_since(at.wall) > signed(age)
     }
 }
 
@@ -272,7 +295,12 @@ fn signed(duration: Duration) -> jiff::SignedDuration {
 }
 
 /// Streams that have been over for long enough, the first begun first.
-fn over(db: &Connection, needed: &Needed, boot: i64, retention: &Retention) -> Result<Vec<Over>, rusqlite::Error> {
+fn over(
+    db: &Connection,
+    needed: &mut Needed,
+    boot: i64,
+    (age, retention): (Duration, &Retention),
+) -> Result<Vec<Over>, rusqlite::Error> {
     // What was pruned has no last record. (A look at an older schema knows no such column.)
     let mut ask = db.prepare(
         "SELECT s.id, s.name, s.seq, s.hash, s.last, r.at_wall, r.at_boot FROM streams s JOIN records r ON r.id = s.last
@@ -285,14 +313,15 @@ fn over(db: &Connection, needed: &Needed, boot: i64, retention: &Retention) -> R
         let Ok(wall) = row.get_ref(5)?.as_str()?.parse() else { continue };
         let at = Stamp { wall, boot_ns: row.get::<_, i64>(6)?.cast_unsigned() };
         let last = row.get(4)?;
-        if retention.is_over(at, last >= boot) {
+        if retention.is_over(at, last >= boot, age) {
             let (name, hash) = (StreamId::from(row.get::<_, String>(1)?), Hash(row.get(3)?));
             let seq = row.get::<_, i64>(2)?.cast_unsigned();
             found.push(Over { no: row.get(0)?, name, last: seq, hash, row: last, at, bytes: 0 });
         }
     }
+    needed.open.extend(named_by_runs_that_stay(db, needed, &found)?);
     let mut look = db.prepare("SELECT before, length(body) FROM records WHERE id = ?1")?;
-    for one in found.iter_mut().filter(|one| !needed.leases.contains(&one.name) && !needed.open.contains(&one.name)) {
+    for one in found.iter_mut().filter(|one| !needed.has(&one.name)) {
         let mut next = one.row;
         while next != 0 {
             let (before, bytes) = look.query_row([next], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
@@ -301,6 +330,23 @@ fn over(db: &Connection, needed: &Needed, boot: i64, retention: &Retention) -> R
         }
     }
     Ok(found)
+}
+
+/// Incidents that a run is part of which does not go: what becomes of that is told to them.
+fn named_by_runs_that_stay(db: &Connection, needed: &Needed, found: &[Over]) -> Result<Vec<StreamId>, rusqlite::Error> {
+    let going: HashSet<i64> = found.iter().filter(|one| !needed.has(&one.name)).map(|one| one.no).collect();
+    let mut ask = db.prepare(
+        "SELECT l.stream, 'incident/' || json_extract(l.head, '$.incident') FROM runs l JOIN streams r ON r.id = l.stream
+         WHERE r.last <> 0 AND json_extract(l.head, '$.incident') IS NOT NULL",
+    )?;
+    let mut rows = ask.query([])?;
+    let mut named = Vec::new();
+    while let Some(row) = rows.next()? {
+        if !going.contains(&row.get(0)?) {
+            named.push(StreamId::from(row.get::<_, String>(1)?));
+        }
+    }
+    Ok(named)
 }
 
 /// Runs of incidents that are open, and incidents with a run that is.

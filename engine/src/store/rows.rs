@@ -8,7 +8,7 @@ use super::contents::{self, Packed};
 use super::item::{Item, OURS, beyond};
 use super::past::Past;
 use super::slate::Found;
-use super::{lists, prune, read};
+use super::{lists, prune, read, redact};
 use quell_model::{Hash, Kind, Seq, Stamp, StoreError, StreamId};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
@@ -63,6 +63,8 @@ pub(super) struct Row {
     pub(super) prev: Hash,
     pub(super) salt: [u8; SALT],
     pub(super) body: String,
+    /// The salted sum of the body that was there, of a row that was redacted. Its column has this in the salt's place.
+    pub(super) redacted: Option<Hash>,
     /// What the body refers to, on its way into the database; of a row that is read from there, nothing.
     pub(super) contents: Vec<Packed>,
 }
@@ -199,6 +201,7 @@ impl Rows {
             }
         }
         let room = prune::take_in(&change, rows)?;
+        redact::take_in(&change, rows)?;
         if let Some(ticket) = applied {
             change.prepare_cached("UPDATE journal SET applied = ?1")?.execute([signed(ticket)])?;
         }

@@ -139,6 +139,7 @@ impl Chainer {
                     prev,
                     salt,
                     body: std::mem::take(&mut line.body),
+                    redacted: None,
                     contents: std::mem::take(&mut line.contents),
                 });
                 self.next_row += 1;

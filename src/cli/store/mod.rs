@@ -1,12 +1,16 @@
-//! `quell store check|backup|prune`: the journal as files. None of them needs a daemon.
+//! `quell store check|backup|prune|redact`: the journal as files. None of them needs a daemon.
 
 mod backup;
 mod check;
 mod prune;
+mod redact;
 
 use super::{Exit, Fail, Global, Term, place};
-use quell_model::StoreError;
+use quell_engine::store::Journal;
+use quell_model::record::NewRecord;
+use quell_model::{Batch, Body, Durability, Stamp, StoreError, StreamId};
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
@@ -35,6 +39,11 @@ enum What {
         after_help = "Examples:\n  quell store prune --older-than 90d --dry-run     what would go; also while a daemon runs\n  quell store prune --older-than 90d\n\nWithout --dry-run no daemon may run on the directory: exits 2 if one does."
     )]
     Prune(prune::Args),
+    /// Take away what records said, and leave the proof that they were
+    #[command(
+        after_help = "Examples:\n  quell store redact run/r-7f3a 5 --reason 'a token in its output'\n  quell store redact run/r-7f3a --all --reason 'a token in its output'\n\nNo daemon may run on the directory: exits 2 if one does; 1 when the run or the incident is not over. Backups, logs and evidence have what they have."
+    )]
+    Redact(redact::Args),
 }
 
 /// Does one of them.
@@ -44,6 +53,32 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::Check => check::run(&dir, term),
         What::Backup(args) => backup::run(args, &dir, term),
         What::Prune(args) => prune::run(args, &dir, term),
+        What::Redact(args) => redact::run(args, &dir, term),
+    }
+}
+
+/// Writes a record of the system's, and waits until it survives a power cut.
+fn append(journal: &Journal, at: Stamp, body: impl Into<Body>) -> Result<(), StoreError> {
+    let stream = StreamId::system();
+    let records = vec![NewRecord::new(at, body)];
+    let batch = Batch { expected: journal.last(&stream), stream, records, durability: Durability::Synced };
+    let (tell, told) = sync_channel(1);
+    // Whoever waits is here until it is told.
+    journal.submit(vec![batch], Box::new(move |answer| drop(tell.send(answer))));
+    told.recv().unwrap_or(Err(StoreError::Closed)).map(drop)
+}
+
+/// Why what takes something away was not done, or not to its end.
+fn told(error: StoreError, dir: &Path, so_far: &'static str) -> Fail {
+    match error {
+        StoreError::Taken { .. } => Fail::usage(error.to_string()).hint(
+            "end the daemon, say it again, and start the daemon: what is in force in the kernel stays in force \
+             meanwhile. `prune --dry-run` says what would go while it runs",
+        ),
+        StoreError::Unwritable(_) | StoreError::Held(_) | StoreError::Closed if dir.join("journal.db").exists() => {
+            Fail::not_right(error.to_string()).hint(so_far)
+        }
+        error => unusable(error, dir),
     }
 }
 

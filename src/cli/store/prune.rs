@@ -3,17 +3,15 @@
 use super::super::show::size;
 use super::super::term::Ink;
 use super::super::{Exit, Fail, Term};
-use super::unusable;
+use super::{append, told};
 use crate::daemon;
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
 use quell_engine::load::units::duration;
 use quell_engine::store::{DirVault, Journal, Pruned, Retention, print_age};
-use quell_model::record::{NewRecord, StreamPruned};
-use quell_model::{Batch, Clock, Durability, StoreError, StreamId};
+use quell_model::Clock;
 use serde_json::json;
 use std::path::Path;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 /// See the module.
@@ -36,10 +34,10 @@ fn age(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(args: &Args, dir: &Path, term: &Term) -> Result<Exit, Fail> {
-    let what = |error| told(error, dir);
+    let what = |error| told(error, dir, "what went until then is gone as a whole; the rest stays: try again");
     let world = HostWorld::live("this".into()).map_err(|e| Fail::missing(format!("/proc cannot be read: {e}")))?;
-    let retention =
-        Retention { older_than: args.older_than, now: SystemClock.now(), boot: world.boot, by: daemon::me() };
+    let (now, age) = (SystemClock.now(), Some(args.older_than));
+    let retention = Retention { incidents: age, evidence: age, now, boot: world.boot, by: daemon::me() };
     let vault = DirVault::new(dir);
     // There must be one already: a look makes none, and tells what is wrong with it.
     let beside = Journal::open_read_only(dir).map_err(what)?;
@@ -60,7 +58,8 @@ pub(super) fn run(args: &Args, dir: &Path, term: &Term) -> Result<Exit, Fail> {
             return Err(fail.hint("`quell store check` says all of it"));
         }
         let plan = journal.prunable(&retention).map_err(what)?;
-        let done = journal.prune(&vault, plan, &retention, &mut |part| append(&journal, &retention, part));
+        let done = journal
+            .prune(&vault, plan, &retention, &mut |part| append(&journal, retention.now, part.clone()).map(|()| part));
         journal.close();
         done.map_err(what)?
     };
@@ -73,16 +72,6 @@ pub(super) fn run(args: &Args, dir: &Path, term: &Term) -> Result<Exit, Fail> {
         tell(&done, args.dry_run, term);
     }
     Ok(Exit::Right)
-}
-
-fn append(journal: &Journal, retention: &Retention, part: StreamPruned) -> Result<StreamPruned, StoreError> {
-    let stream = StreamId::system();
-    let records = vec![NewRecord::new(retention.now, part.clone())];
-    let batch = Batch { expected: journal.last(&stream), stream, records, durability: Durability::Synced };
-    let (tell, told) = sync_channel(1);
-    // Whoever waits is here until it is told.
-    journal.submit(vec![batch], Box::new(move |answer| drop(tell.send(answer))));
-    told.recv().unwrap_or(Err(StoreError::Closed)).map(|_| part)
 }
 
 fn tell(done: &Pruned, dry: bool, term: &Term) {
@@ -98,19 +87,5 @@ fn tell(done: &Pruned, dry: bool, term: &Term) {
     if done.kept_for_open > 0 {
         let kept = done.kept_for_open;
         term.line(format!("{}  {kept} that open incidents or runs refer to", term.ink(Ink::Dim, "kept")));
-    }
-}
-
-fn told(error: StoreError, dir: &Path) -> Fail {
-    match error {
-        StoreError::Taken { .. } => Fail::usage(error.to_string()).hint(
-            "end the daemon, prune, and start it again: what is in force in the kernel stays in force meanwhile. \
-             --dry-run says what would go while it runs",
-        ),
-        StoreError::Unwritable(_) | StoreError::Held(_) | StoreError::Closed if dir.join("journal.db").exists() => {
-            Fail::not_right(error.to_string())
-                .hint("what went until then is gone as a whole; the rest stays: try again")
-        }
-        error => unusable(error, dir),
     }
 }

@@ -98,6 +98,7 @@ impl Desk {
         facts.rules = Arc::clone(&loaded.rules);
         facts.rules_skipped = loaded.rules_skipped;
         facts.watched.clone_from(&loaded.files);
+        facts.config.retention = loaded.config.retention;
         facts.reload_refused = None;
         self.access.send_replace(Arc::new(Access::of(&loaded)));
         tracing::info!(playbooks = loaded.definitions.playbooks.len(), rules = loaded.rules.len(), "reloaded");

@@ -209,6 +209,7 @@ impl Trace {
             | Body::RecorderPinned(_)
             | Body::ReflexFired(_)
             | Body::StreamPruned(_)
+            | Body::StreamRedacted(_)
             | Body::ScheduleSet(_)
             | Body::ScheduleMissed(_) => {}
         }

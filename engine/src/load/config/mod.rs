@@ -46,6 +46,8 @@ pub struct Config {
     pub journal: Kept,
     /// How much the flight recorder keeps.
     pub recorder: Recorder,
+    /// How long what is over is kept.
+    pub retention: Ages,
     /// Where events come from.
     pub sources: Sources,
     /// What may never be touched, and how much may be.
@@ -133,6 +135,18 @@ pub struct Recorder {
 
 /// The least size: below it the ring would be made of crumbs.
 pub const LEAST_RECORDED: u64 = 16 << 20;
+
+/// How long what is over is kept; none: for good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ages {
+    /// Runs and incidents, from their end.
+    pub incidents: Option<Duration>,
+    /// Evidence, from when it was last put in; what is not written is as long as `incidents`.
+    pub evidence: Option<Duration>,
+}
+
+/// The least age: what is younger may still be talked about, and asked for again.
+pub const LEAST_KEPT: Duration = Duration::from_secs(86_400);
 
 /// Where events come from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -281,6 +295,7 @@ impl Default for Config {
             incidents: Incidents { min_level: Level::High, quiet: Duration::from_secs(30 * 60) },
             journal: Kept { inline: 32 << 10, largest: 14 << 20 },
             recorder: Recorder { size: 1 << 30, age: Duration::from_secs(24 * 3600) },
+            retention: Ages::default(),
             sources: Sources { sensor: true, files: Vec::new() },
             guard: GuardConfig {
                 executables: Vec::new(),

@@ -9,7 +9,7 @@ mod telemetry;
 #[cfg(test)]
 pub(crate) use access::{KEYS as ACCESS, LISTEN, TOKEN};
 
-use super::{Config, FileSource, INLINE, LARGEST, LEAST_RECORDED, LogFormat, LogLevel, Origin};
+use super::{Ages, Config, FileSource, INLINE, LARGEST, LEAST_KEPT, LEAST_RECORDED, LogFormat, LogLevel, Origin};
 use crate::adapt::Format;
 use crate::load::reader::{Fields, Reader};
 use crate::load::step;
@@ -34,6 +34,7 @@ pub(crate) const KEYS: &[&str] = &[
     "incidents",
     "journal",
     "recorder",
+    "retention",
     "sources",
     "guard",
     "vars",
@@ -42,7 +43,7 @@ pub(crate) const KEYS: &[&str] = &[
     "log",
     "telemetry",
 ];
-const LATER: &[&str] = &["commands", "public_url", "retention"];
+const LATER: &[&str] = &["commands", "public_url"];
 /// In `guard.limits`, beside its rows: those of each playbook.
 const PER_PLAYBOOK: &str = "per_playbook";
 const PROTECT_LATER: &[&str] =
@@ -106,6 +107,7 @@ impl Reading<'_> {
         self.incidents(&top);
         self.journal(&top);
         self.recorder(&top);
+        self.retention(&top);
         self.sources(&top);
         self.guard(&top);
         self.secrets(&top);
@@ -189,6 +191,27 @@ impl Reading<'_> {
         {
             self.config.recorder.age = age;
         }
+    }
+
+    fn retention(&mut self, top: &Fields<'_>) {
+        let Some(fields) = self.section(top, "retention", &["incidents", "evidence"], &[]) else { return };
+        let mut age = |key: &str| {
+            let node = self.at(&fields, key, &format!("retention.{key}"))?;
+            let age = self.reader.duration(node, &format!("`{key}`"))?;
+            if age < LEAST_KEPT {
+                self.reader.error(node.at, format!("`{key}` is less than 1d"), "1d or more");
+            }
+            Some((age, node.at))
+        };
+        let (incidents, evidence) = (age("incidents"), age("evidence"));
+        if let (Some((incidents, _)), Some((evidence, at))) = (incidents, evidence)
+            && evidence > incidents
+        {
+            let what = "`evidence` is kept for longer than the runs that say what it is";
+            self.reader.error(at, what, "an age up to that of `incidents`");
+        }
+        let (incidents, evidence) = (incidents.map(|(age, _)| age), evidence.map(|(age, _)| age));
+        self.config.retention = Ages { incidents, evidence: evidence.or(incidents) };
     }
 
     fn sources(&mut self, top: &Fields<'_>) {

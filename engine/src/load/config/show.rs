@@ -3,6 +3,7 @@
 use super::{Config, LogFormat, LogLevel, Origin, Permission, Token, word};
 use crate::load::SecretFrom;
 use crate::load::units::{print_duration, print_rate, print_size};
+use crate::store::print_age;
 use quell_model::Json;
 use quell_model::guard::WarmUp;
 use serde::Serialize;
@@ -48,6 +49,8 @@ impl Config {
             ("journal.largest".into(), json!(print_size(self.journal.largest))),
             ("recorder.size".into(), json!(print_size(self.recorder.size))),
             ("recorder.age".into(), json!(print_duration(self.recorder.age))),
+            ("retention.incidents".into(), json!(self.retention.incidents.map(print_age))),
+            ("retention.evidence".into(), json!(self.retention.evidence.map(print_age))),
             ("sources.sensor.enabled".into(), json!(self.sources.sensor)),
             ("sources.files".into(), self.files()),
             ("guard.protect.executables".into(), json!(guard.executables)),

@@ -16,6 +16,7 @@ escalation: people/who.yaml
 incidents: { min_level: medium, quiet: 1h }
 journal: { inline: 8KiB, largest: 4MiB }
 recorder: { size: 512MiB, age: 2d }
+retention: { incidents: 400d, evidence: 90d }
 sources:
   sensor: { enabled: false }
   files: [{ format: cloudtrail, path: /var/log/cloudtrail, trusted: true }, { path: x.jsonl }]
@@ -45,6 +46,19 @@ fn a_whole_configuration_is_read_and_shown() {
     let lines: Vec<String> =
         config.show().iter().map(|row| format!("{} = {}  ({})", row.key, row.value, row.from)).collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn nothing_goes_by_itself_unless_it_is_written_and_evidence_goes_with_its_runs() {
+    let day = Duration::from_secs(86_400);
+    let ages = |text: &str| load(text).0.unwrap().retention;
+    assert_eq!(ages(""), Ages { incidents: None, evidence: None });
+    assert_eq!(ages("retention: { incidents: 30d }"), Ages { incidents: Some(30 * day), evidence: Some(30 * day) });
+    assert_eq!(ages("retention: { evidence: 9d }"), Ages { incidents: None, evidence: Some(9 * day) });
+    assert_eq!(ages("retention: { incidents: 9d, evidence: 9d }").evidence, Some(9 * day));
+    for wrong in ["{ incidents: 9d, evidence: 10d }", "{ evidence: 23h }", "{ incidents: 90 }", "{ runs: 9d }"] {
+        assert!(load(&format!("retention: {wrong}")).0.is_none(), "{wrong}");
+    }
 }
 
 #[test]
@@ -114,6 +128,7 @@ rules: [a]
 incidents: { min_level: hi, quiet: 30 }
 journal: { inline: 2MiB, largest: 1GiB, outputs: 1 }
 recorder: { size: 1MiB, age: 1, enabled: false }
+retention: { incidents: 12h, evidence: 90d, runs: 1d }
 sources: { sensor: { enabled: yes }, files: [{ format: cloudtrial, trusted: 1, from: strat }], kubernetes: {} }
 guard:
   protect: { executables: [""], networks: [] }

@@ -466,5 +466,14 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             })],
         }
         .into(),
+        StreamRedacted {
+            by: "ana".into(),
+            reason: "a token in an output".into(),
+            stream: "run/of-before".into(),
+            seq: 3,
+            sum: Hash::of(b"what was there"),
+            instead: Hash::of(b"what is there"),
+        }
+        .into(),
     ]
 }

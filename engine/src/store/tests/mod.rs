@@ -13,8 +13,10 @@ mod law;
 mod lists;
 mod past;
 mod prune;
+mod redact;
 mod refusal;
 mod seal;
+mod slice;
 mod upgrade;
 
 use std::os::unix::process::ExitStatusExt;

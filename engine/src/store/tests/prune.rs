@@ -74,7 +74,8 @@ pub(super) fn days(n: u32) -> Stamp {
 
 /// Asked on day 100, of another boot than any that the journal knows.
 pub(super) fn retention(days_old: u32) -> Retention {
-    Retention { older_than: DAY * days_old, now: days(100), boot: BootId("other".into()), by: "ana".into() }
+    let age = Some(DAY * days_old);
+    Retention { incidents: age, evidence: age, now: days(100), boot: BootId("other".into()), by: "ana".into() }
 }
 
 /// Writes what prunes as the command line does without a daemon.
@@ -100,7 +101,8 @@ fn fill(journal: &Journal) {
     put(journal, "incident/i-open", days(6), incident("i-open", &["told"], false));
     put(journal, "incident/i-runs", days(6), incident("i-runs", &["goes-on"], true));
     put(journal, "run/goes-on", days(7), run("goes-on", None, false));
-    put(journal, "run/young", days(95), run("young", Some("i-old"), true));
+    put(journal, "run/young", days(95), run("young", Some("i-young"), true));
+    put(journal, "incident/i-young", days(6), incident("i-young", &["young"], true));
     put(journal, "elsewhere", days(2), vec![note("a stream of no kind that ends").into()]);
 }
 
@@ -109,11 +111,12 @@ fn names(journal: &Journal) -> Vec<String> {
     all.map(|(name, _)| name).filter(|name| !journal.read(name, 1).unwrap().is_empty()).map(|n| n.to_string()).collect()
 }
 
-const STAY: [&str; 10] = [
+const STAY: [&str; 11] = [
     "elsewhere",
     "incident/i-held",
     "incident/i-open",
     "incident/i-runs",
+    "incident/i-young",
     "run/goes-on",
     "run/held",
     "run/named",
@@ -130,9 +133,9 @@ fn what_is_old_and_over_goes_and_what_anything_needs_stays() {
     let plan = journal.prunable(&retention(90)).unwrap();
     let would = plan.counts().clone();
     assert_eq!((would.runs, would.incidents, would.records), (3, 1, 4 * 3 + 3));
-    assert_eq!((would.kept_for_leases, would.kept_for_open), (2, 3));
+    assert_eq!((would.kept_for_leases, would.kept_for_open), (2, 4));
     assert!(would.bytes > 5000);
-    assert_eq!(names(&journal).len(), 14, "a look changes nothing");
+    assert_eq!(names(&journal).len(), 15, "a look changes nothing");
     let lasts: Vec<_> = journal.streams().unwrap();
     let went = prune(&journal, dir.path(), &retention(90)).unwrap();
     assert_eq!(went, would);
@@ -146,7 +149,7 @@ fn what_is_old_and_over_goes_and_what_anything_needs_stays() {
         assert!(journal.has(&"run/old".into()) && journal.last(&"run/old".into()) == 4);
         let runs: Vec<String> = journal.runs(None, 99).unwrap().iter().map(|one| one.stream.to_string()).collect();
         assert_eq!(runs, ["run/young", "run/goes-on", "run/named", "run/told", "run/held"]);
-        assert_eq!(journal.incidents(None, 99).unwrap().len(), 3);
+        assert_eq!(journal.incidents(None, 99).unwrap().len(), 4);
         let again = append(
             &journal,
             vec![Batch {
@@ -284,6 +287,56 @@ async fn blobs_that_nothing_left_refers_to_go_once_they_are_old() {
     assert!(matches!(&said[0].body, Body::StreamPruned(said) if said.blobs.len() == 2 && said.streams.is_empty()));
 }
 
+/// Evidence for a quarter, what happened for a year.
+#[tokio::test]
+async fn evidence_goes_before_its_run_and_is_not_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let vault = DirVault::new(dir.path());
+    let journal = Journal::open(dir.path()).unwrap();
+    let mut blobs = Vec::new();
+    for (name, incident, when, over) in [
+        ("old", None, 1, true),
+        ("goes-on", None, 1, false),
+        ("held", Some("i-held"), 1, true),
+        ("young", None, 95, true),
+    ] {
+        let hash = vault.put(name.as_bytes().to_vec()).await.unwrap();
+        let piece = quell_model::Evidence { name: "exe".into(), sha256: hash, bytes: 3, truncated: false };
+        let Body::StepFinished(mut finished) = of(Kind::StepFinished) else { panic!() };
+        finished.output = serde_json::json!({ "evidence": [piece] });
+        let mut bodies = [run(name, incident, false), vec![(*finished).into()]].concat();
+        bodies.extend(over.then(|| of(Kind::RunFinished)));
+        put(&journal, &format!("run/{name}"), days(when), bodies);
+        std::fs::File::open(vault.path(&hash)).unwrap().set_modified(days(1).wall.into()).unwrap();
+        blobs.push(hash);
+    }
+    put(&journal, "system", days(2), vec![lease("held", "i-held")]);
+    let kept = |incidents: Option<u32>, evidence: Option<u32>| Retention {
+        incidents: incidents.map(|age| DAY * age),
+        evidence: evidence.map(|age| DAY * age),
+        ..retention(0)
+    };
+    for nothing in [kept(None, None), kept(Some(400), None), kept(Some(400), Some(200))] {
+        let went = prune(&journal, dir.path(), &nothing).unwrap();
+        assert_eq!((went.runs, went.incidents, went.blobs), (0, 0, 0), "{nothing:?}");
+    }
+    for asked in [kept(Some(400), Some(90)), kept(None, Some(90))] {
+        let would = journal.orphans(&vault, &journal.prunable(&asked).unwrap(), &asked).unwrap();
+        assert_eq!(would.iter().map(|blob| blob.hash).collect::<Vec<_>>(), [blobs[0]], "{asked:?}");
+    }
+    let went = prune(&journal, dir.path(), &kept(Some(400), Some(90))).unwrap();
+    assert_eq!((went.runs, went.records, went.blobs, went.blob_bytes), (0, 0, 1, 3));
+    let there: Vec<bool> = blobs.iter().map(|hash| vault.path(hash).exists()).collect();
+    assert_eq!(there, [false, true, true, true], "what is open, stands or is young has its own");
+    assert_eq!(journal.read(&"run/old".into(), 1).unwrap().len(), 5, "the run itself stays");
+    assert_eq!(journal.evidence(&vault).unwrap().findings, Vec::<String>::new());
+    assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
+    let said = journal.latest(&[Kind::StreamPruned], 1).unwrap();
+    assert!(
+        matches!(&said[0].body, Body::StreamPruned(said) if said.older_than == DAY * 90 && said.blobs == blobs[..1])
+    );
+}
+
 #[tokio::test]
 async fn a_blob_that_is_put_in_again_is_young_again() {
     let dir = tempfile::tempdir().unwrap();
@@ -414,16 +467,17 @@ fn views_of_what_refers_to_something_pruned_say_so() {
     let journal = Journal::open(dir.path()).unwrap();
     put(&journal, "run/gone", days(2), run("gone", Some("i-late"), true));
     put(&journal, "incident/i-late", days(95), incident("i-late", &["gone"], true));
-    put(&journal, "run/late", days(95), run("late", Some("i-gone"), true));
-    put(&journal, "incident/i-gone", days(2), incident("i-gone", &["late"], true));
+    put(&journal, "run/late", days(95), run("late", Some("i-kept"), true));
+    put(&journal, "incident/i-kept", days(2), incident("i-kept", &["late"], true));
     assert_eq!(prune(&journal, dir.path(), &retention(90)).unwrap().runs, 1);
     let late = report::explain(&journal, &"i-late".into(), report::Wanted::default()).unwrap().unwrap();
     assert_eq!(late.runs_pruned, ["gone".into()]);
     let late = report::incident(&journal, &"i-late".into(), report::Wanted::default()).unwrap().unwrap();
     assert_eq!((late.runs.len(), late.runs_pruned), (0, vec!["gone".into()]));
-    assert_eq!(report::incidents(&journal).unwrap().len(), 1);
+    assert_eq!(report::incidents(&journal).unwrap().len(), 2, "what a run that stays belongs to stays");
     let runs = report::runs(&journal).unwrap();
-    assert_eq!((runs.len(), runs[0].incident.as_ref().map(|id| id.as_str())), (1, Some("i-gone")));
+    assert_eq!((runs.len(), runs[0].incident.as_ref().map(|id| id.as_str())), (1, Some("i-kept")));
     assert_eq!(report::run(&journal, &"gone".into()).unwrap(), None);
-    assert!(journal.pruned(&"incident/i-gone".into()).unwrap().is_some());
+    assert!(journal.pruned(&"run/gone".into()).unwrap().is_some());
+    assert!(journal.pruned(&"incident/i-kept".into()).unwrap().is_none());
 }

@@ -158,6 +158,7 @@ const LATER: &[Kind] = &[
     Kind::AnswerRefused,
     Kind::HeadsSealed,
     Kind::SourceAdvanced,
+    Kind::StreamRedacted,
 ];
 
 fn holds_all(journal: &Journal, with_slate: bool, with_apart: bool) {
