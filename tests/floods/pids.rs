@@ -159,7 +159,7 @@ impl Strike {
             above: Vec::new(),
             paused: false,
             consent: quell_model::guard::Consent::AsNeeded,
-            counted: false,
+            counted: None,
             concerns: Default::default(),
             owned: None,
         };

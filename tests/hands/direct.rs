@@ -90,7 +90,7 @@ async fn kill(hands: &Arc<KernelHands>, root: &ProcessId) -> (Json, Truth) {
         above: Vec::new(),
         paused: false,
         consent: quell_model::guard::Consent::AsNeeded,
-        counted: false,
+        counted: None,
         concerns: Default::default(),
         owned: None,
     };
