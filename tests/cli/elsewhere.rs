@@ -26,6 +26,7 @@ const HERE: &[&[&str]] = &[
     &["action", "show", "process.kill"],
     &["store", "check", "--data-dir", "DIR/new"],
     &["store", "backup", "DIR/copy", "--data-dir", "DIR/new"],
+    &["store", "redact", "run/r-0", "1", "--reason", "a secret", "--data-dir", "DIR/new"],
     &["store", "prune", "--older-than", "90d", "--data-dir", "DIR/new"],
     &["api", "schema"],
     &["completions", "bash"],

@@ -72,3 +72,16 @@ fn no_colour_where_nobody_looks() {
         assert!(!ran.out.contains('\u{1b}') && !ran.err.contains('\u{1b}'), "{args:?}");
     }
 }
+
+/// Names of capitals and small letters mixed look like tokens, but for those of variables that are there.
+#[test]
+fn a_variable_that_is_there_may_be_called_as_it_likes() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "secrets: { db: { env: TF_VAR_dbPassword } }\n";
+    let file = super::write(dir.path(), "quell.yaml", text);
+    let args = ["config", "check", file.to_str().unwrap()];
+    let refused = quell(&args).ends(1);
+    assert!(!refused.err.contains("dbPassword") && !refused.out.contains("dbPassword"), "{refused:?}");
+    let there = super::command(&args).env("TF_VAR_dbPassword", "hunter2").output().unwrap();
+    super::Ran::of(there).ends(0);
+}

@@ -98,11 +98,16 @@ impl Rules {
     }
 
     /// The classes of the events that each rule can match, by its name. Of a correlation, and of a rule that names no
-    /// category, nobody knows.
+    /// category, nobody knows; one that only counts for a correlation starts nothing, and is not asked about.
     #[must_use]
     pub fn brings(&self) -> BTreeMap<Name, BTreeSet<Class>> {
         let of = |rule: &Rule| Some((rule.reference.name.clone(), coverage::classes(rule.logsource.as_ref()?)?));
-        self.rules.values().filter_map(of).filter(|(_, classes)| !classes.is_empty()).collect()
+        self.rules
+            .values()
+            .filter(|rule| !rule.only_counts)
+            .filter_map(of)
+            .filter(|(_, classes)| !classes.is_empty())
+            .collect()
     }
 
     /// How many rules are in force, correlations included.

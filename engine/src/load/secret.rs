@@ -54,7 +54,7 @@ impl SecretFrom {
     }
 }
 
-fn is_set(name: &str) -> bool {
+pub(crate) fn is_set(name: &str) -> bool {
     #[expect(clippy::disallowed_methods, reason = "whether there is such a variable says whether it is a name")]
     let found = std::env::var_os(name);
     found.is_some()

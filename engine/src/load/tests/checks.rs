@@ -182,6 +182,13 @@ fn a_group_that_events_of_the_starting_rules_lack_is_asked_for() {
     assert_eq!(told(processes, file), [(none, "what the events of its rules have, or other rules".to_owned())]);
     let some = "`event.file` can be absent: the rule `reverse-shell` brings none".to_owned();
     assert_eq!(told(both, file), [(some, "`event.file?.path`".to_owned())]);
+    // Of one that counts others nobody knows what it brings: it may be this.
+    let unknown = "{ rules: [reverse-shell, look-around] }";
+    let may = (
+        "`event.file` can be absent: the rule `reverse-shell` brings none".to_owned(),
+        "`event.file?.path`".to_owned(),
+    );
+    assert_eq!(told(unknown, file), [may]);
     for (on, tell) in [
         (both, "tell: '${{ event.file?.path }}'"),
         (both, "tell: '${{ if event.file != () { event.file.path } else { event.process.image } }}'"),

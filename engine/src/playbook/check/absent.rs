@@ -68,13 +68,13 @@ impl Check<'_, '_> {
         // The event of a detection that is waited for is another.
         let is_other = found.text[..used.parts[0].at].ends_with('.');
         let (rules, group) = (self.known.rules.filter(|_| !is_other)?, used.parts.get(1)?.name);
-        let mut starting = rules
-            .iter()
-            .filter(|rule| wants(filter, rule))
-            .filter_map(|rule| Some((rule, self.known.brings.get(&rule.name)?)));
+        let all = || rules.iter().filter(|rule| wants(filter, rule));
+        let mut starting = all().filter_map(|rule| Some((rule, self.known.brings.get(&rule.name)?)));
         let has = |class: &Class| fields::is_known(*class, group);
         let lacking = starting.clone().find(|(_, classes)| !classes.iter().all(has))?.0;
-        match starting.any(|(_, classes)| classes.iter().any(has)) {
+        // One of which nobody knows what it brings may bring it.
+        let may_bring = all().count() > starting.clone().count();
+        match may_bring || starting.any(|(_, classes)| classes.iter().any(has)) {
             true => Some(Lacks::Some(lacking.name.clone())),
             false => Some(Lacks::All),
         }

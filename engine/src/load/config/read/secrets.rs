@@ -5,6 +5,7 @@
 use super::Reading;
 use crate::load::SecretFrom;
 use crate::load::reader::{Fields, Reader};
+use crate::load::secret::is_set;
 use crate::load::yaml::{Entry, Node, Value};
 use crate::playbook::check::can_be_named;
 use quell_model::mistake::nearest;
@@ -109,6 +110,11 @@ fn is_a_name(name: &str) -> bool {
 /// Whether a text is a variable's name, and looks like one: whoever writes the value in its place is told so, and it is
 /// shown to nobody. Tokens mix cases, and change between letters and digits within a word.
 fn is_a_variable(name: &str) -> bool {
+    // One that is there is one, however it is spelt.
+    is_set(name) || looks_like_a_variable(name)
+}
+
+fn looks_like_a_variable(name: &str) -> bool {
     let is_upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     let is_lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     name.len() <= LONGEST_VARIABLE
