@@ -205,7 +205,10 @@ fn next_piece(followed: &mut [Followed], unreadable: &mut u64) -> Vec<Portion> {
             meter.read_back(&batch.lines);
             let mut portions = portions(meter, batch, Then::Read, unreadable);
             portions.reverse();
-            return portions;
+            // One that cannot be read on holds up no other.
+            if !portions.is_empty() {
+                return portions;
+            }
         }
     }
     Vec::new()
@@ -348,7 +351,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (old, new) = (dir.path().join("old"), dir.path().join("new"));
         std::fs::write(&old, line(Class::ProcessCreation).repeat(20_000)).unwrap();
-        std::fs::write(&new, "").unwrap();
+        // It holds something too, and that comes after all of the other's.
+        std::fs::write(&new, line(Class::ProcessCreation)).unwrap();
         let (senders, (live, past)) = ways();
         let both = [source(&old), source(&new)];
         let sources = Sources::follow(&both, &BTreeMap::new(), senders, Arc::new(|| {})).unwrap().unwrap();
@@ -358,7 +362,7 @@ mod tests {
             assert_eq!((&begin.source, begin.then, begin.lines.len()), (&name(one), Then::All, 0));
         }
         let mut waits = past.recv_timeout(wait).unwrap().lines.len();
-        std::fs::write(&new, line(Class::ProcessCreation)).unwrap();
+        std::fs::write(&new, line(Class::ProcessCreation).repeat(2)).unwrap();
         let told = live.recv_timeout(wait).unwrap();
         assert_eq!((told.source, told.lines.len()), (name(&both[1]), 1));
         // And what waits of the past is bounded.

@@ -22,7 +22,7 @@ use tail::{Identity, Tail, modified, wrong};
 
 /// How much is read at a time; the rest waits for the next.
 const MOST: u64 = 4 * 1024 * 1024;
-/// How much of a backfill: little, since what is live waits for it.
+/// How much of a backfill: little, since the next look waits for it.
 const PIECE: u64 = 256 * 1024;
 /// The most files of a folder that are followed: those that changed last.
 const FILES: usize = if cfg!(test) { 300 } else { 10_000 };
@@ -34,6 +34,8 @@ const DEPTH: u32 = 12;
 const OPEN: usize = 64;
 /// So many looks a file that was rotated away is still read, since who writes to it takes a while to change over: half a minute.
 const GRACE: u64 = 150;
+/// So many looks a past that could not be read on waits before it is tried again: ten seconds.
+const RETRY: u64 = 50;
 
 /// Where a source begins that was never followed before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -81,11 +83,7 @@ impl Follower {
         present.sort_by_key(|(_, meta)| std::cmp::Reverse(modified(meta)));
         for (at, (path, meta)) in present.into_iter().enumerate() {
             let mut tail = Tail::new(path, &meta, 0, true);
-            match begin {
-                Begin::Start => tail.before = meta.len(),
-                Begin::End => (tail.offset, tail.lines) = (meta.len(), None),
-            }
-            tail.learn_head(meta.len());
+            tail.split(meta.len(), begin);
             if at >= OPEN {
                 tail.file = None;
             }
@@ -140,10 +138,12 @@ impl Follower {
                 Tail::new(path.clone(), &meta, look, opened <= OPEN)
             });
             (tail.path, tail.gone, tail.modified) = (path, None, modified(&meta));
-            if meta.len() < tail.offset {
+            if meta.len() < tail.live.offset {
                 tail.start_again(&mut batch);
+            } else if meta.len() > tail.live.offset && tail.packed {
+                tail.begin_anew(&mut batch);
             }
-            if meta.len() > tail.offset && meta.len() != tail.half && !tail.is_past() {
+            if meta.len() > tail.live.offset && meta.len() != tail.half {
                 tail.grew = look;
                 let was_open = tail.file.is_some();
                 tail.read(self.format, meta.len(), &mut left, &mut batch);
@@ -157,7 +157,8 @@ impl Follower {
             let what = format!("holds more than {FILES} files: only those that changed last are followed");
             batch.unreadable.push(wrong(&self.path, what, Vec::new()));
         }
-        let read: u64 = self.tails.values().filter(|tail| tail.gone.is_none()).map(|tail| tail.offset).sum();
+        let read = |tail: &Tail| tail.live.offset - tail.past_left();
+        let read: u64 = self.tails.values().filter(|tail| tail.gone.is_none()).map(read).sum();
         self.unread = there.saturating_sub(read);
         self.close_idle();
         dated(batch, now)
@@ -166,34 +167,33 @@ impl Follower {
     /// A piece of what was there before the source was first followed, of the file that is oldest; empty: there is none now.
     pub fn backfill(&mut self, now: Stamp) -> Batch {
         let mut batch = Batch::default();
-        let look = self.look;
-        let can_go_on = |tail: &&mut Tail| tail.is_past() && tail.stalled < look;
-        let oldest = self
-            .tails
-            .values_mut()
-            .filter(can_go_on)
-            .min_by(|one, other| (one.modified, &one.path).cmp(&(other.modified, &other.path)));
-        let Some(tail) = oldest else { return batch };
-        // A document that is larger than a piece is not looked through anew for each of them.
-        let mut left = PIECE.max(tail.rest.len() as u64);
-        let (offset, was_open) = (tail.offset, tail.file.is_some());
-        if tail.before != tail.half {
-            tail.read(self.format, tail.before, &mut left, &mut batch);
-        }
-        if tail.offset == offset {
-            tail.stalled = look;
-        }
-        // It goes on with the next piece; once it is read, others need its place more.
-        if !was_open && !tail.is_past() {
-            tail.file = None;
+        let (look, format) = (self.look, self.format);
+        while batch.is_empty()
+            && let Some(tail) = self.oldest_past()
+        {
+            let was_open = tail.file.is_some();
+            if !tail.read_back(format, PIECE, &mut batch) {
+                // The others need not wait for this one.
+                tail.stalled = Some(look);
+            }
+            // It goes on with the next piece; once it is read, others need its place more.
+            if !was_open && (tail.past.is_none() || tail.stalled == Some(look)) {
+                tail.file = None;
+            }
         }
         dated(batch, now)
+    }
+
+    fn oldest_past(&mut self) -> Option<&mut Tail> {
+        let look = self.look;
+        let tails = self.tails.values_mut().filter(|tail| has_past(tail, look));
+        tails.min_by(|one, other| (one.modified, &one.path).cmp(&(other.modified, &other.path)))
     }
 
     /// Whether a further piece of a backfill can be had before the next look.
     #[must_use]
     pub fn has_backfill(&self) -> bool {
-        self.tails.values().any(|tail| tail.is_past() && tail.stalled < self.look)
+        self.tails.values().any(|tail| has_past(tail, self.look))
     }
 
     /// Reads on a file that has no name here any more.
@@ -208,23 +208,26 @@ impl Follower {
                 None => is_there = false,
             }
         }
-        if is_there && !tail.is_past() {
-            let offset = tail.offset;
-            tail.read(self.format, u64::MAX, left, batch);
-            if tail.offset > offset {
+        if is_there && let Some(size) = tail.length() {
+            if size > tail.live.offset && tail.packed {
+                tail.begin_anew(batch);
+            }
+            let offset = tail.live.offset;
+            if size > offset && size != tail.half {
+                tail.read(self.format, size, left, batch);
+            }
+            if tail.live.offset > offset {
                 tail.grew = self.look;
             }
         }
-        let waits = *left == 0 || tail.is_past() || self.look - since.max(tail.grew) < GRACE;
+        let past_goes_on = tail.past.is_some() && tail.stalled.is_none();
+        let waits = *left == 0 || past_goes_on || self.look - since.max(tail.grew) < GRACE;
         if is_there && waits {
             self.tails.insert(identity, tail);
             return;
         }
-        if !tail.rest.is_empty() {
-            let rest = std::mem::take(&mut tail.rest);
-            batch.unreadable.push(tail.wrong("ended in the middle of a record".into(), rest));
-        }
-        batch.files.push(FilePosition { gone: true, ..tail.position() });
+        tail.tell_unread(batch);
+        batch.files.push(tail.gone_position());
     }
 
     /// The files, in the order of their names, and whether there are more than these.
@@ -253,6 +256,11 @@ impl Follower {
             }
         }
     }
+}
+
+/// Whether a piece of its past can be had at this look.
+fn has_past(tail: &Tail, look: u64) -> bool {
+    tail.past.is_some() && tail.stalled.is_none_or(|stalled| look - stalled >= RETRY)
 }
 
 /// By the clocks of now: a foreign record knows only the wall.

@@ -33,7 +33,13 @@ impl Line {
     #[must_use]
     pub fn position(&self, files: &[FilePosition]) -> Option<Position> {
         let file = files.get(self.file)?;
-        Some(Position::File(FilePosition { offset: self.upto, gone: false, ..file.clone() }))
+        let mut position = FilePosition { gone: false, ..file.clone() };
+        if self.backfill {
+            position.past = Some(self.upto);
+        } else {
+            position.offset = self.upto;
+        }
+        Some(Position::File(position))
     }
 }
 

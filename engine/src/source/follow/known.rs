@@ -4,7 +4,7 @@
 //! what was read of it; a copy of it (`copytruncate`) by how it begins. Keeps true: what cannot be found again is told, and what
 //! was not there before is read from its beginning.
 
-use super::tail::{Identity, Tail, head_of, modified, wrong};
+use super::tail::{Identity, Place, Tail, head_of, modified, wrong};
 use super::{Follower, OPEN};
 use crate::adapt::Unreadable;
 use quell_model::record::source::FilePosition;
@@ -61,8 +61,14 @@ impl Follower {
     }
 
     fn go_on(&mut self, path: &Path, meta: &Metadata, known: &FilePosition) {
-        let mut tail = Tail::new(path.to_owned(), meta, 0, self.tails.len() < OPEN);
-        (tail.offset, tail.lines, tail.before, tail.head) = (known.offset, None, known.before, known.head);
+        let held_open = self.tails.len() < OPEN;
+        let mut tail = Tail::new(path.to_owned(), meta, 0, held_open);
+        (tail.live, tail.before, tail.cut, tail.head) = (Place::at(known.offset), known.before, known.cut, known.head);
+        tail.past = known.past.map(Place::at);
+        tail.packed = tail.past.is_some() && tail.is_packed();
+        if !held_open {
+            tail.file = None;
+        }
         self.tails.insert(tail.identity, tail);
     }
 
