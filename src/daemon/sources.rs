@@ -116,7 +116,10 @@ impl Sources {
             let meter = Arc::new(SourceMeter::new(name(source)));
             let (follower, batch) = match known.get(&meter.name).cloned() {
                 None => (Follower::first(&source.path, source.format, source.from), Batch::default()),
-                Some(positions) => Follower::again(&source.path, source.format, files(positions)),
+                Some(positions) => {
+                    let others = sources.iter().map(|other| other.path.clone()).filter(|path| *path != source.path);
+                    Follower::again(&source.path, source.format, files(positions), others.collect())
+                }
             };
             let all = Batch { files: follower.positions(), ..batch };
             first.push((Arc::clone(&meter), all));

@@ -65,6 +65,8 @@ impl Begin {
 pub struct Follower {
     path: PathBuf,
     format: Option<Format>,
+    /// Paths that other sources follow.
+    others: Vec<PathBuf>,
     tails: HashMap<Identity, Tail>,
     /// Counts the looks: the files that grew last are held open.
     look: u64,
@@ -92,16 +94,21 @@ impl Follower {
         follower
     }
 
-    /// Goes on where it was read to; gives what of that is not there any more.
+    /// Goes on where it was read to; gives what of that is not there any more. What `others` follow is none of its rotated files.
     #[must_use]
-    pub fn again(path: impl Into<PathBuf>, format: Option<Format>, known: Vec<FilePosition>) -> (Self, Batch) {
-        let mut follower = Self::of(path.into(), format);
+    pub fn again(
+        path: impl Into<PathBuf>,
+        format: Option<Format>,
+        known: Vec<FilePosition>,
+        others: Vec<PathBuf>,
+    ) -> (Self, Batch) {
+        let mut follower = Self { others, ..Self::of(path.into(), format) };
         let unreadable = follower.take_up(known);
         (follower, Batch { unreadable, ..Batch::default() })
     }
 
     fn of(path: PathBuf, format: Option<Format>) -> Self {
-        Self { path, format, tails: HashMap::new(), look: 0, said: false, unread: 0 }
+        Self { path, format, others: Vec::new(), tails: HashMap::new(), look: 0, said: false, unread: 0 }
     }
 
     /// How far all of its files were read.

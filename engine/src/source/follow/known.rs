@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// A copy is known by no fewer bytes: an empty file begins like any other.
 const LEAST_HEAD: u64 = 32;
+/// So many digits has a date.
+const DATE: usize = 8;
 
 impl Follower {
     /// Takes up the files that were followed; gives what could not be found again.
@@ -77,6 +79,7 @@ impl Follower {
         for (path, meta) in rotated(&self.path.clone()) {
             let identity = Identity::of(&meta);
             if path != self.path
+                && !self.others.contains(&path)
                 && last.is_some_and(|last| modified(&meta) > last)
                 && !self.tails.contains_key(&identity)
             {
@@ -105,7 +108,8 @@ fn begins_so(path: &Path, meta: &Metadata, known: &FilePosition) -> bool {
             .is_ok_and(|head| head == known.head)
 }
 
-/// The files beside this one that bear its name, or its name with a number or a date: `log`, `log.1`, `log-20260301`.
+/// The files beside this one that bear its name, or its name with a number or a date: `log`, `log.1`, `log-20260301`. No `log1`, nor
+/// `log-1`: they may be others' names.
 pub(super) fn rotated(path: &Path) -> Vec<(PathBuf, Metadata)> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
@@ -118,7 +122,11 @@ pub(super) fn rotated(path: &Path) -> Vec<(PathBuf, Metadata)> {
 
 fn is_of(name: &OsStr, of: &OsStr) -> bool {
     let Some(rest) = name.as_bytes().strip_prefix(of.as_bytes()) else { return false };
-    rest.iter().all(|byte| byte.is_ascii_digit() || b".-_T:".contains(byte))
+    let Some((separator, number)) = rest.split_first() else { return true };
+    let digits = number.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let is_number = number.first().is_some_and(u8::is_ascii_digit)
+        && number.iter().all(|byte| byte.is_ascii_digit() || b".-_T:".contains(byte));
+    is_number && (*separator == b'.' || (b"-_".contains(separator) && digits >= DATE))
 }
 
 /// Where the files of these identities are by now, of those that were at this path.

@@ -179,9 +179,9 @@ fn append_bytes(path: &Path, bytes: &[u8]) {
     OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
 }
 
-/// What an engine would go on from: of each file the last position that it was told.
+/// What an engine would go on from: of each file the last position that it was told; and what others follow.
 #[derive(Default)]
-struct Kept(std::collections::BTreeMap<(u64, u64), FilePosition>);
+struct Kept(std::collections::BTreeMap<(u64, u64), FilePosition>, Vec<std::path::PathBuf>);
 
 impl Kept {
     fn of(follower: &Follower) -> Self {
@@ -206,7 +206,7 @@ impl Kept {
 
     /// The next engine; and what could not be found again.
     fn start(&self, path: &Path) -> (Follower, usize) {
-        let (follower, batch) = Follower::again(path, None, self.0.values().cloned().collect());
+        let (follower, batch) = Follower::again(path, None, self.0.values().cloned().collect(), self.1.clone());
         (follower, batch.unreadable.len())
     }
 }
@@ -262,6 +262,25 @@ fn a_log_that_was_rotated_while_nobody_looked_is_read_to_its_end() {
         let (mut last, _) = kept.start(path);
         assert!(kept.read(&mut last).is_empty(), "and not again");
     }
+}
+
+#[test]
+fn what_bears_a_longer_name_or_is_a_source_itself_is_no_rotated_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("node1");
+    append(&log, &line(0));
+    let mut kept = Kept::of(&Follower::first(&log, None, Begin::End));
+    kept.1 = vec![dir.path().join("node1.7")];
+    let later = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 32);
+    let names = ["node10", "node1-2", "node1.old", "node1.7", "node1.3", "node1-20260301", "node1.2026-03-01"];
+    for (n, name) in (1..).zip(names) {
+        append(&dir.path().join(name), &line(n));
+        OpenOptions::new().append(true).open(dir.path().join(name)).unwrap().set_modified(later).unwrap();
+    }
+    let (mut next, lost) = kept.start(&log);
+    let mut read = kept.read(&mut next);
+    read.sort();
+    assert_eq!((read, lost), (of(&["5", "6", "7"]), 0));
 }
 
 #[test]
