@@ -122,7 +122,10 @@ impl Sources {
                 }
             };
             let all = Batch { files: follower.positions(), ..batch };
-            first.push((Arc::clone(&meter), all));
+            // Of what was not there yet nothing is known: its first listing is its beginning.
+            if follower.has_begun() {
+                first.push((Arc::clone(&meter), all));
+            }
             followed.push(Followed { meter, follower });
         }
         let meters = followed.iter().map(|one| Arc::clone(&one.meter)).collect();
@@ -169,10 +172,12 @@ fn turn_until_end(followed: &mut [Followed], out: &Out, unreadable: &mut u64) {
     while !out.ended.load(Ordering::Acquire) {
         let began = SystemClock.now();
         for Followed { meter, follower } in followed.iter_mut() {
-            let batch = follower.poll(began);
+            let mut batch = follower.poll(began);
             meter.looked(&batch.lines, follower.unread(), began);
-            let portions = portions(meter, batch, Then::Read, unreadable);
-            if !out.hand_over(portions) {
+            let ground = batch.ground.take().map(|files| Batch { files, ..Batch::default() });
+            let mut all = ground.map_or_else(Vec::new, |ground| portions(meter, ground, Then::All, unreadable));
+            all.extend(portions(meter, batch, Then::Read, unreadable));
+            if !out.hand_over(all) {
                 return;
             }
         }

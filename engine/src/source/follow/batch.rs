@@ -13,6 +13,8 @@ pub struct Batch {
     pub unreadable: Vec<Unreadable>,
     /// How far each file was read that was read on. They hold once all lines are taken in.
     pub files: Vec<FilePosition>,
+    /// The source begins only now, with these of its files: that holds before the lines do.
+    pub ground: Option<Vec<FilePosition>>,
 }
 
 /// An event of a file.
@@ -47,6 +49,6 @@ impl Batch {
     /// Whether nothing was read, and nothing has changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.unreadable.is_empty() && self.files.is_empty()
+        self.ground.is_none() && self.lines.is_empty() && self.unreadable.is_empty() && self.files.is_empty()
     }
 }

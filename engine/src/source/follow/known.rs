@@ -4,6 +4,7 @@
 //! what was read of it; a copy of it (`copytruncate`) by how it begins. Keeps true: what cannot be found again is told, and what
 //! was not there before is read from its beginning.
 
+use super::list::Listing;
 use super::tail::{Identity, Place, Tail, head_of, modified, wrong};
 use super::{Follower, OPEN};
 use crate::adapt::Unreadable;
@@ -21,14 +22,19 @@ const DATE: usize = 8;
 
 impl Follower {
     /// Takes up the files that were followed; gives what could not be found again.
-    pub(super) fn take_up(&mut self, known: Vec<FilePosition>) -> Vec<Unreadable> {
-        let (present, _) = self.present();
+    pub(super) fn take_up(&mut self, known: Vec<FilePosition>, listing: &Listing) -> Vec<Unreadable> {
+        let present = &listing.files;
         let by_inode: HashMap<u64, usize> =
             present.iter().enumerate().map(|(at, (_, meta))| (inode(meta), at)).collect();
-        let is_one_file = self.path.is_file() || known.iter().any(|one| Path::new(&one.path) == self.path);
+        let is_one_file = !self.is_folder;
         let last = known.iter().map(|one| one.modified).max();
         let (mut lost, mut missing) = (Vec::new(), Vec::new());
         for one in known {
+            let identity = Identity { device: one.device, inode: one.inode, born: one.born };
+            if listing.beyond.contains_key(&identity) {
+                self.beyond.insert(identity, one.offset);
+                continue;
+            }
             let here = by_inode.get(&one.inode).and_then(|at| present.get(*at));
             let beside = || rotated(Path::new(&one.path)).into_iter().find(|(_, meta)| inode(meta) == one.inode);
             match here.cloned().or_else(beside).filter(|(path, meta)| is_same(path, meta, &one)) {
@@ -135,7 +141,8 @@ pub(super) fn found_again(path: &Path, identity: Identity) -> Option<PathBuf> {
 }
 
 /// What of these is not among the files that are there.
-pub(super) fn gone(tails: &HashMap<Identity, Tail>, present: &[(PathBuf, Metadata)]) -> Vec<Identity> {
-    let here: HashSet<Identity> = present.iter().map(|(_, meta)| Identity::of(meta)).collect();
-    tails.keys().filter(|known| !here.contains(known)).copied().collect()
+pub(super) fn gone(tails: &HashMap<Identity, Tail>, listing: &Listing) -> Vec<Identity> {
+    let here: HashSet<Identity> = listing.files.iter().map(|(_, meta)| Identity::of(meta)).collect();
+    let is_gone = |known: &&Identity| !here.contains(known) && !listing.beyond.contains_key(known);
+    tails.keys().filter(is_gone).copied().collect()
 }

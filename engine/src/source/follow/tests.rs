@@ -7,6 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
+mod away;
 mod past;
 
 fn now() -> Stamp {
@@ -194,8 +195,10 @@ impl Kept {
         let key = (file.device, file.inode);
         let told = Position::File(file);
         let known = self.0.get(&key).map(|known| Position::File(known.clone()).join(&told));
-        let Position::File(now) = known.unwrap_or(told);
-        if now.gone { drop(self.0.remove(&key)) } else { drop(self.0.insert(key, now)) }
+        let now = known.unwrap_or(told);
+        let is_gone = now.is_gone();
+        let Position::File(now) = now;
+        if is_gone { drop(self.0.remove(&key)) } else { drop(self.0.insert(key, now)) }
     }
 
     fn read(&mut self, follower: &mut Follower) -> Vec<String> {
