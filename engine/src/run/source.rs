@@ -53,10 +53,10 @@ impl Stand {
     fn note(&mut self, position: Position) {
         let part = position.part();
         let now = match self.at.get(&part) {
-            Some(known) => known.join(&position),
+            Some(known) if !known.is_gone() => known.join(&position),
             // It is gone: the last that came of its past.
-            None if position.was_there() => return,
-            None => position,
+            _ if position.was_there() => return,
+            _ => position,
         };
         self.moved.insert(part);
         self.at.insert(part, now);

@@ -1,9 +1,10 @@
 //! A file, or a folder of files, that others append to.
 //!
-//! Owns how far each file was read. What is away for a moment (a folder that is not mounted, or cannot be read) is not gone. A file is known by device, inode and birth, not by its name: a log that was rotated
+//! Owns how far each file was read. A file is known by device, inode and birth, not by its name: a log that was rotated
 //! is read to its end under its new name and not again. Where it goes on after a start, the journal says. What was there before
-//! the source was first followed is a backfill, and is given out apart: what is written now comes first. What appears later is
-//! read from its beginning. A line that is not finished waits for its end.
+//! the source was first followed is a backfill, and is given out apart: what is written now never waits for it. What appears later is
+//! read from its beginning. What is away for a moment (a folder that is not mounted, or cannot be read) is not gone. A line that
+//! is not finished waits for its end.
 
 mod away;
 mod batch;
@@ -17,8 +18,7 @@ use crate::adapt::Format;
 use list::Listing;
 use quell_model::Stamp;
 use quell_model::record::source::FilePosition;
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use tail::{Identity, Place, Tail, modified, wrong};
 
@@ -133,7 +133,8 @@ impl Follower {
         others: Vec<PathBuf>,
     ) -> (Self, Batch) {
         let mut follower = Self { others, ..Self::of(path.into(), format) };
-        follower.is_folder = !known.is_empty() && known.iter().all(|one| Path::new(&one.path) != follower.path);
+        let is_below = |path: &Path| path != follower.path && path.starts_with(&follower.path);
+        follower.is_folder = known.iter().any(|one| is_below(Path::new(&one.path)));
         let listing = Listing::of(&follower.path);
         let same_device = |(device, inode, _)| known.iter().any(|one| one.device == device).then_some((device, inode));
         follower.root = listing.root.and_then(same_device);

@@ -193,6 +193,14 @@ fn what_is_live_and_what_is_past_move_on_by_themselves_and_neither_goes_back() {
 }
 
 #[test]
+fn a_file_that_is_back_before_it_was_written_that_it_is_gone_is_there() {
+    let mut stage = followed(kills());
+    stage.core.advanced(&name(), vec![gone(2)], false);
+    stage.core.advanced(&name(), vec![at(2, 0), at(2, 40)], false);
+    assert_eq!(known(&life(end(stage), definitions(kills()))), [(1, 0), (2, 40)]);
+}
+
+#[test]
 fn what_comes_late_of_a_file_that_was_cut_off_changes_nothing() {
     let mut stage = life(tempfile::tempdir().unwrap(), definitions(kills()));
     let of = |offset, before, cut| {
