@@ -116,10 +116,16 @@ impl Sources {
             let meter = Arc::new(SourceMeter::new(name(source)));
             let (follower, batch) = match known.get(&meter.name).cloned() {
                 None => (Follower::first(&source.path, source.format, source.from), Batch::default()),
-                Some(positions) => Follower::again(&source.path, source.format, files(positions)),
+                Some(positions) => {
+                    let others = sources.iter().map(|other| other.path.clone()).filter(|path| *path != source.path);
+                    Follower::again(&source.path, source.format, files(positions), others.collect())
+                }
             };
             let all = Batch { files: follower.positions(), ..batch };
-            first.push((Arc::clone(&meter), all));
+            // Of what was not there yet nothing is known: its first listing is its beginning.
+            if follower.has_begun() {
+                first.push((Arc::clone(&meter), all));
+            }
             followed.push(Followed { meter, follower });
         }
         let meters = followed.iter().map(|one| Arc::clone(&one.meter)).collect();
@@ -166,10 +172,12 @@ fn turn_until_end(followed: &mut [Followed], out: &Out, unreadable: &mut u64) {
     while !out.ended.load(Ordering::Acquire) {
         let began = SystemClock.now();
         for Followed { meter, follower } in followed.iter_mut() {
-            let batch = follower.poll(began);
+            let mut batch = follower.poll(began);
             meter.looked(&batch.lines, follower.unread(), began);
-            let portions = portions(meter, batch, Then::Read, unreadable);
-            if !out.hand_over(portions) {
+            let ground = batch.ground.take().map(|files| Batch { files, ..Batch::default() });
+            let mut all = ground.map_or_else(Vec::new, |ground| portions(meter, ground, Then::All, unreadable));
+            all.extend(portions(meter, batch, Then::Read, unreadable));
+            if !out.hand_over(all) {
                 return;
             }
         }
@@ -205,7 +213,10 @@ fn next_piece(followed: &mut [Followed], unreadable: &mut u64) -> Vec<Portion> {
             meter.read_back(&batch.lines);
             let mut portions = portions(meter, batch, Then::Read, unreadable);
             portions.reverse();
-            return portions;
+            // One that cannot be read on holds up no other.
+            if !portions.is_empty() {
+                return portions;
+            }
         }
     }
     Vec::new()
@@ -348,7 +359,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (old, new) = (dir.path().join("old"), dir.path().join("new"));
         std::fs::write(&old, line(Class::ProcessCreation).repeat(20_000)).unwrap();
-        std::fs::write(&new, "").unwrap();
+        // It holds something too, and that comes after all of the other's.
+        std::fs::write(&new, line(Class::ProcessCreation)).unwrap();
         let (senders, (live, past)) = ways();
         let both = [source(&old), source(&new)];
         let sources = Sources::follow(&both, &BTreeMap::new(), senders, Arc::new(|| {})).unwrap().unwrap();
@@ -358,7 +370,7 @@ mod tests {
             assert_eq!((&begin.source, begin.then, begin.lines.len()), (&name(one), Then::All, 0));
         }
         let mut waits = past.recv_timeout(wait).unwrap().lines.len();
-        std::fs::write(&new, line(Class::ProcessCreation)).unwrap();
+        std::fs::write(&new, line(Class::ProcessCreation).repeat(2)).unwrap();
         let told = live.recv_timeout(wait).unwrap();
         assert_eq!((told.source, told.lines.len()), (name(&both[1]), 1));
         // And what waits of the past is bounded.

@@ -6,8 +6,8 @@
 //! portion without one ─▶ SourceAdvanced, at most once a minute, and at the end
 //! ```
 //!
-//! Owns what is known of each source's parts, and when that is written. Keeps true: no position is ahead of what was taken in;
-//! what is read again after a crash, and was accepted before it, is not accepted twice.
+//! Owns what is known of each source's parts, and when that is written. Keeps true: no position is ahead of what was taken in, and
+//! none goes back; what is read again after a crash, and was accepted before it, is not accepted twice.
 
 use super::shell::Core;
 use crate::store::Journal;
@@ -49,6 +49,19 @@ struct Stand {
 }
 
 impl Stand {
+    /// A part was read so far. It comes on two ways, what is live and what is past, and neither knows of the other.
+    fn note(&mut self, position: Position) {
+        let part = position.part();
+        let now = match self.at.get(&part) {
+            Some(known) if !known.is_gone() => known.join(&position),
+            // It is gone: the last that came of its past.
+            _ if position.was_there() => return,
+            _ => position,
+        };
+        self.moved.insert(part);
+        self.at.insert(part, now);
+    }
+
     /// The next record; none if nothing has moved.
     fn tell(&mut self, source: &Name, now: Stamp) -> Option<NewRecord> {
         if self.moved.is_empty() && self.named.is_some() {
@@ -160,8 +173,11 @@ impl<W: Send + 'static> Core<W> {
             (stand.at, stand.moved, stand.named) = (BTreeMap::new(), BTreeSet::new(), None);
         }
         for position in positions {
-            stand.moved.insert(position.part());
-            stand.at.insert(position.part(), position);
+            if whole {
+                stand.at.insert(position.part(), position);
+            } else {
+                stand.note(position);
+            }
         }
         // What a source has at its start is the ground of all that follows.
         if whole {
@@ -179,8 +195,7 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn write_mark(&mut self, now: Stamp) {
         let Some((source, position)) = self.sources.mark.take() else { return };
         let Some(stand) = self.sources.all.get_mut(&source).filter(|stand| stand.named.is_some()) else { return };
-        stand.moved.insert(position.part());
-        stand.at.insert(position.part(), position);
+        stand.note(position);
         if let Some(record) = stand.tell(&source, now) {
             self.ink.append(StreamId::source(&source), &[record]);
         }

@@ -2,27 +2,29 @@
 //!
 //! Owns how far each file was read. A file is known by device, inode and birth, not by its name: a log that was rotated
 //! is read to its end under its new name and not again. Where it goes on after a start, the journal says. What was there before
-//! the source was first followed is a backfill, and is given out apart: what is written now comes first. What appears later is
-//! read from its beginning. A line that is not finished waits for its end.
+//! the source was first followed is a backfill, and is given out apart: what is written now never waits for it. What appears later is
+//! read from its beginning. What is away for a moment (a folder that is not mounted, or cannot be read) is not gone. A line that
+//! is not finished waits for its end.
 
+mod away;
 mod batch;
 mod known;
+mod list;
 mod tail;
 
 pub use batch::{Batch, Line};
 
 use crate::adapt::Format;
+use list::Listing;
 use quell_model::Stamp;
 use quell_model::record::source::FilePosition;
-use std::collections::HashMap;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use tail::{Identity, Tail, modified, wrong};
+use tail::{Identity, Place, Tail, modified, wrong};
 
 /// How much is read at a time; the rest waits for the next.
 const MOST: u64 = 4 * 1024 * 1024;
-/// How much of a backfill: little, since what is live waits for it.
+/// How much of a backfill: little, since the next look waits for it.
 const PIECE: u64 = 256 * 1024;
 /// The most files of a folder that are followed: those that changed last.
 const FILES: usize = if cfg!(test) { 300 } else { 10_000 };
@@ -34,6 +36,8 @@ const DEPTH: u32 = 12;
 const OPEN: usize = 64;
 /// So many looks a file that was rotated away is still read, since who writes to it takes a while to change over: half a minute.
 const GRACE: u64 = 150;
+/// So many looks a past that could not be read on waits before it is tried again: ten seconds.
+const RETRY: u64 = 50;
 
 /// Where a source begins that was never followed before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,7 +67,20 @@ impl Begin {
 pub struct Follower {
     path: PathBuf,
     format: Option<Format>,
+    /// Paths that other sources follow.
+    others: Vec<PathBuf>,
     tails: HashMap<Identity, Tail>,
+    /// How far those were read, or how long they were at first, that are not among the most that are followed.
+    beyond: HashMap<Identity, u64>,
+    /// How it begins; none: its path was there.
+    begin: Option<Begin>,
+    /// Known files that cannot be looked for, since where they were is away.
+    away: Vec<FilePosition>,
+    /// The path when it held files last: device and inode.
+    root: Option<(u64, u64)>,
+    is_folder: bool,
+    /// What cannot be looked at, and that was said.
+    refused: HashSet<PathBuf>,
     /// Counts the looks: the files that grew last are held open.
     look: u64,
     /// That there are too many files was said.
@@ -73,43 +90,88 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows for the first time.
+    /// Follows for the first time. A folder that is not there yet begins so when it is.
     #[must_use]
     pub fn first(path: impl Into<PathBuf>, format: Option<Format>, begin: Begin) -> Self {
-        let mut follower = Self::of(path.into(), format);
-        let (mut present, _) = follower.present();
-        present.sort_by_key(|(_, meta)| std::cmp::Reverse(modified(meta)));
-        for (at, (path, meta)) in present.into_iter().enumerate() {
-            let mut tail = Tail::new(path, &meta, 0, true);
-            match begin {
-                Begin::Start => tail.before = meta.len(),
-                Begin::End => (tail.offset, tail.lines) = (meta.len(), None),
-            }
-            tail.learn_head(meta.len());
-            if at >= OPEN {
-                tail.file = None;
-            }
-            follower.tails.insert(tail.identity, tail);
+        let mut follower = Self { begin: Some(begin), ..Self::of(path.into(), format) };
+        let listing = Listing::of(&follower.path);
+        if listing.root.is_some() && !listing.may_hide(&follower.path) {
+            follower.begin(&listing, begin);
         }
         follower
     }
 
-    /// Goes on where it was read to; gives what of that is not there any more.
+    fn begin(&mut self, listing: &Listing, begin: Begin) {
+        self.seen(listing);
+        // An empty one may be where another is yet to be mounted.
+        self.begin = Some(begin).filter(|_| self.is_folder && listing.files.is_empty());
+        self.beyond.clone_from(&listing.beyond);
+        let mut present = listing.files.clone();
+        present.sort_by_key(|(_, meta)| std::cmp::Reverse(modified(meta)));
+        for (at, (path, meta)) in present.into_iter().enumerate() {
+            let mut tail = Tail::new(path, &meta, 0, true);
+            tail.split(meta.len(), begin);
+            if at >= OPEN {
+                tail.file = None;
+            }
+            self.tails.insert(tail.identity, tail);
+        }
+    }
+
+    /// Whether its path was there since it is followed: till then nothing is known of it.
     #[must_use]
-    pub fn again(path: impl Into<PathBuf>, format: Option<Format>, known: Vec<FilePosition>) -> (Self, Batch) {
-        let mut follower = Self::of(path.into(), format);
-        let unreadable = follower.take_up(known);
-        (follower, Batch { unreadable, ..Batch::default() })
+    pub fn has_begun(&self) -> bool {
+        self.begin.is_none()
+    }
+
+    /// Goes on where it was read to; gives what of that is not there any more. What `others` follow is none of its rotated files.
+    #[must_use]
+    pub fn again(
+        path: impl Into<PathBuf>,
+        format: Option<Format>,
+        known: Vec<FilePosition>,
+        others: Vec<PathBuf>,
+    ) -> (Self, Batch) {
+        let mut follower = Self { others, ..Self::of(path.into(), format) };
+        let is_below = |path: &Path| path != follower.path && path.starts_with(&follower.path);
+        follower.is_folder = known.iter().any(|one| is_below(Path::new(&one.path)));
+        let listing = Listing::of(&follower.path);
+        let same_device = |(device, inode, _)| known.iter().any(|one| one.device == device).then_some((device, inode));
+        follower.root = listing.root.and_then(same_device);
+        follower.away = known;
+        follower.seen(&listing);
+        let mut batch = Batch::default();
+        follower.find_again(&listing, &mut batch);
+        // All that is known is told at once.
+        batch.files = Vec::new();
+        for (identity, bytes) in listing.beyond {
+            follower.beyond.entry(identity).or_insert(bytes);
+        }
+        (follower, batch)
     }
 
     fn of(path: PathBuf, format: Option<Format>) -> Self {
-        Self { path, format, tails: HashMap::new(), look: 0, said: false, unread: 0 }
+        Self {
+            path,
+            format,
+            others: Vec::new(),
+            tails: HashMap::new(),
+            beyond: HashMap::new(),
+            begin: None,
+            away: Vec::new(),
+            root: None,
+            is_folder: false,
+            refused: HashSet::new(),
+            look: 0,
+            said: false,
+            unread: 0,
+        }
     }
 
     /// How far all of its files were read.
     #[must_use]
     pub fn positions(&self) -> Vec<FilePosition> {
-        self.tails.values().map(Tail::position).collect()
+        self.tails.values().map(Tail::position).chain(self.away.iter().cloned()).collect()
     }
 
     /// Bytes that the last look found and did not come to.
@@ -124,26 +186,40 @@ impl Follower {
         self.look += 1;
         let mut batch = Batch::default();
         let mut left = MOST;
-        let (present, too_many) = self.present();
+        let listing = Listing::of(&self.path);
+        self.tell_refused(&listing, &mut batch);
+        batch.ground = self.begin_late(&listing);
+        self.find_again(&listing, &mut batch);
         // What is gone from here was rotated away or removed: its end comes before what follows it.
-        for identity in known::gone(&self.tails, &present) {
-            self.read_gone(identity, &mut left, &mut batch);
+        for identity in known::gone(&self.tails, &listing) {
+            self.read_gone(identity, &listing, &mut left, &mut batch);
         }
+        self.seen(&listing);
+        self.set_aside(&listing, &mut batch);
+        let (present, too_many) = (listing.files, !listing.beyond.is_empty());
         let (look, mut opened) = (self.look, 0);
         let there: u64 = present.iter().map(|(_, meta)| meta.len()).sum();
         for (path, meta) in present {
             if left == 0 {
                 break;
             }
-            let tail = self.tails.entry(Identity::of(&meta)).or_insert_with(|| {
+            let identity = Identity::of(&meta);
+            let (is_new, told) = (!self.tails.contains_key(&identity), batch.files.len());
+            let tail = self.tails.entry(identity).or_insert_with(|| {
                 opened += 1;
-                Tail::new(path.clone(), &meta, look, opened <= OPEN)
+                let mut tail = Tail::new(path.clone(), &meta, look, opened <= OPEN);
+                if let Some(offset) = self.beyond.remove(&identity).filter(|offset| *offset > 0) {
+                    tail.live = Place::at(offset);
+                }
+                tail
             });
             (tail.path, tail.gone, tail.modified) = (path, None, modified(&meta));
-            if meta.len() < tail.offset {
+            if meta.len() < tail.live.offset {
                 tail.start_again(&mut batch);
+            } else if meta.len() > tail.live.offset && tail.packed {
+                tail.begin_anew(&mut batch);
             }
-            if meta.len() > tail.offset && meta.len() != tail.half && !tail.is_past() {
+            if meta.len() > tail.live.offset && meta.len() != tail.half {
                 tail.grew = look;
                 let was_open = tail.file.is_some();
                 tail.read(self.format, meta.len(), &mut left, &mut batch);
@@ -152,12 +228,17 @@ impl Follower {
                     tail.file = None;
                 }
             }
+            // Also of an empty one: it may be rotated away while nobody looks.
+            if is_new && batch.files.len() == told {
+                batch.files.push(tail.position());
+            }
         }
         if too_many && !std::mem::replace(&mut self.said, true) {
             let what = format!("holds more than {FILES} files: only those that changed last are followed");
             batch.unreadable.push(wrong(&self.path, what, Vec::new()));
         }
-        let read: u64 = self.tails.values().filter(|tail| tail.gone.is_none()).map(|tail| tail.offset).sum();
+        let read = |tail: &Tail| tail.live.offset - tail.past_left();
+        let read: u64 = self.tails.values().filter(|tail| tail.gone.is_none()).map(read).sum();
         self.unread = there.saturating_sub(read);
         self.close_idle();
         dated(batch, now)
@@ -166,38 +247,37 @@ impl Follower {
     /// A piece of what was there before the source was first followed, of the file that is oldest; empty: there is none now.
     pub fn backfill(&mut self, now: Stamp) -> Batch {
         let mut batch = Batch::default();
-        let look = self.look;
-        let can_go_on = |tail: &&mut Tail| tail.is_past() && tail.stalled < look;
-        let oldest = self
-            .tails
-            .values_mut()
-            .filter(can_go_on)
-            .min_by(|one, other| (one.modified, &one.path).cmp(&(other.modified, &other.path)));
-        let Some(tail) = oldest else { return batch };
-        // A document that is larger than a piece is not looked through anew for each of them.
-        let mut left = PIECE.max(tail.rest.len() as u64);
-        let (offset, was_open) = (tail.offset, tail.file.is_some());
-        if tail.before != tail.half {
-            tail.read(self.format, tail.before, &mut left, &mut batch);
-        }
-        if tail.offset == offset {
-            tail.stalled = look;
-        }
-        // It goes on with the next piece; once it is read, others need its place more.
-        if !was_open && !tail.is_past() {
-            tail.file = None;
+        let (look, format) = (self.look, self.format);
+        while batch.is_empty()
+            && let Some(tail) = self.oldest_past()
+        {
+            let was_open = tail.file.is_some();
+            if !tail.read_back(format, PIECE, &mut batch) {
+                // The others need not wait for this one.
+                tail.stalled = Some(look);
+            }
+            // It goes on with the next piece; once it is read, others need its place more.
+            if !was_open && (tail.past.is_none() || tail.stalled == Some(look)) {
+                tail.file = None;
+            }
         }
         dated(batch, now)
+    }
+
+    fn oldest_past(&mut self) -> Option<&mut Tail> {
+        let look = self.look;
+        let tails = self.tails.values_mut().filter(|tail| has_past(tail, look));
+        tails.min_by(|one, other| (one.modified, &one.path).cmp(&(other.modified, &other.path)))
     }
 
     /// Whether a further piece of a backfill can be had before the next look.
     #[must_use]
     pub fn has_backfill(&self) -> bool {
-        self.tails.values().any(|tail| tail.is_past() && tail.stalled < self.look)
+        self.tails.values().any(|tail| has_past(tail, self.look))
     }
 
     /// Reads on a file that has no name here any more.
-    fn read_gone(&mut self, identity: Identity, left: &mut u64, batch: &mut Batch) {
+    fn read_gone(&mut self, identity: Identity, listing: &Listing, left: &mut u64, batch: &mut Batch) {
         let Some(mut tail) = self.tails.remove(&identity) else { return };
         let since = *tail.gone.get_or_insert(self.look);
         let mut is_there = true;
@@ -208,36 +288,30 @@ impl Follower {
                 None => is_there = false,
             }
         }
-        if is_there && !tail.is_past() {
-            let offset = tail.offset;
-            tail.read(self.format, u64::MAX, left, batch);
-            if tail.offset > offset {
+        if is_there && let Some(size) = tail.length() {
+            if size > tail.live.offset && tail.packed {
+                tail.begin_anew(batch);
+            }
+            let offset = tail.live.offset;
+            if size > offset && size != tail.half {
+                tail.read(self.format, size, left, batch);
+            }
+            if tail.live.offset > offset {
                 tail.grew = self.look;
             }
         }
-        let waits = *left == 0 || tail.is_past() || self.look - since.max(tail.grew) < GRACE;
-        if is_there && waits {
+        let past_goes_on = tail.past.is_some() && tail.stalled.is_none();
+        let waits = *left == 0 || past_goes_on || self.look - since.max(tail.grew) < GRACE;
+        let is_hidden = self.may_hide(listing, &tail.path);
+        if is_hidden {
+            tail.gone = None;
+        }
+        if is_hidden || is_there && waits {
             self.tails.insert(identity, tail);
             return;
         }
-        if !tail.rest.is_empty() {
-            let rest = std::mem::take(&mut tail.rest);
-            batch.unreadable.push(tail.wrong("ended in the middle of a record".into(), rest));
-        }
-        batch.files.push(FilePosition { gone: true, ..tail.position() });
-    }
-
-    /// The files, in the order of their names, and whether there are more than these.
-    fn present(&self) -> (Vec<(PathBuf, Metadata)>, bool) {
-        let mut files = Vec::new();
-        list(&self.path, DEPTH, &mut files);
-        let too_many = files.len() > FILES;
-        if too_many {
-            files.sort_by_key(|(_, meta)| std::cmp::Reverse(changed(meta)));
-            files.truncate(FILES);
-            files.sort_by(|(one, _), (other, _)| one.cmp(other));
-        }
-        (files, too_many)
+        tail.tell_unread(batch);
+        batch.files.push(tail.gone_position());
     }
 
     fn close_idle(&mut self) {
@@ -255,6 +329,11 @@ impl Follower {
     }
 }
 
+/// Whether a piece of its past can be had at this look.
+fn has_past(tail: &Tail, look: u64) -> bool {
+    tail.past.is_some() && tail.stalled.is_none_or(|stalled| look - stalled >= RETRY)
+}
+
 /// By the clocks of now: a foreign record knows only the wall.
 fn dated(mut batch: Batch, now: Stamp) -> Batch {
     for line in &mut batch.lines {
@@ -264,23 +343,6 @@ fn dated(mut batch: Batch, now: Stamp) -> Batch {
         head.seen = now;
     }
     batch
-}
-
-fn changed(meta: &Metadata) -> (i64, i64) {
-    (meta.mtime(), meta.mtime_nsec())
-}
-
-/// The files at and below a path, in the order of their names.
-fn list(path: &Path, depth: u32, files: &mut Vec<(PathBuf, Metadata)>) {
-    let Ok(meta) = std::fs::metadata(path) else { return };
-    if meta.is_file() && files.len() < LOOKED_AT {
-        files.push((path.to_owned(), meta));
-    } else if meta.is_dir() && depth > 0 {
-        let Ok(entries) = std::fs::read_dir(path) else { return };
-        let mut below: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        below.sort();
-        below.iter().for_each(|path| list(path, depth - 1, files));
-    }
 }
 
 #[cfg(test)]

@@ -41,7 +41,23 @@ impl Position {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         match self {
-            Self::File(file) => file.gone,
+            Self::File(file) => file.gone && file.past.is_none(),
+        }
+    }
+
+    /// Whether the part was there before its source was first followed: then it is known from the source's beginning on.
+    #[must_use]
+    pub fn was_there(&self) -> bool {
+        match self {
+            Self::File(file) => file.before > 0,
+        }
+    }
+
+    /// What holds of the part once this one and the other are both taken in, whichever came first.
+    #[must_use]
+    pub fn join(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => Self::File(one.join(other)),
         }
     }
 }
@@ -67,16 +83,34 @@ pub struct FilePosition {
     pub born: Option<Timestamp>,
     /// How it begins: what a copy of it has in common with it, and a file that was cut off and written anew has not.
     pub head: FileHead,
-    /// All before this byte was taken in; a line that has no end yet was not.
+    /// All from `before` to this byte was taken in; a line that has no end yet was not.
     pub offset: u64,
     /// What lies before this byte was there before the source was first followed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub before: u64,
+    /// Of that, what lies before this byte was taken in; none: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<u64>,
+    /// How often it was begun anew, since it was cut off.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub cut: u32,
     /// When it was last written to, as far as that was seen.
     pub modified: Timestamp,
     /// It was removed, or rotated away and read to its end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
+}
+
+impl FilePosition {
+    /// Both ends move on, each by itself and never back; a file that was begun anew is another.
+    fn join(&self, other: &Self) -> Self {
+        if self.cut != other.cut {
+            return if self.cut > other.cut { self.clone() } else { other.clone() };
+        }
+        let latest = if other.modified >= self.modified { other } else { self };
+        let past = self.past.zip(other.past).map(|(one, other)| one.max(other)).filter(|past| *past < latest.before);
+        Self { offset: self.offset.max(other.offset), past, gone: self.gone || other.gone, ..latest.clone() }
+    }
 }
 
 /// The beginning of a file.
@@ -86,6 +120,10 @@ pub struct FileHead {
     pub bytes: u64,
     /// Their sum.
     pub sum: Hash,
+}
+
+fn is_never(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_zero(number: &u64) -> bool {

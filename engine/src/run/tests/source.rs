@@ -18,7 +18,8 @@ fn at(inode: u64, offset: u64) -> Position {
     let head = FileHead { bytes: 3, sum: Hash::of(b"one") };
     let path = format!("/var/log/app/{inode}");
     let modified = "2026-03-01T11:00:00Z".parse().unwrap();
-    Position::File(FilePosition { path, device: 1, inode, born, head, offset, before: 0, modified, gone: false })
+    let (before, past, cut, gone) = (0, None, 0, false);
+    Position::File(FilePosition { path, device: 1, inode, born, head, offset, before, past, cut, modified, gone })
 }
 
 fn gone(inode: u64) -> Position {
@@ -155,6 +156,61 @@ fn without_a_detection_positions_are_written_once_a_minute_and_at_the_end() {
     assert_eq!((told.len(), &told[1].positions), (2, &vec![at(1, 99)]), "only what has moved");
     let life2 = life(end(stage), definitions(kills()));
     assert_eq!(known(&life2), [(1, 100), (2, 0)]);
+}
+
+/// What is past comes on another way than what is live, and later.
+#[test]
+fn what_is_live_and_what_is_past_move_on_by_themselves_and_neither_goes_back() {
+    let of = |offset, past, cut, gone| {
+        let Position::File(file) = at(1, offset);
+        Position::File(FilePosition { before: 100, past, cut, gone, ..file })
+    };
+    let ends = |stage: &Stage| -> Vec<(u64, Option<u64>)> {
+        let all = stage.core.positions(&name()).unwrap();
+        all.into_iter().map(|Position::File(file)| (file.offset, file.past)).collect()
+    };
+    let mut stage = life(tempfile::tempdir().unwrap(), definitions(kills()));
+    stage.core.advanced(&name(), vec![of(100, Some(0), 0, false)], true);
+    // What is live has a detection, and what is past does not come along with it.
+    stage.core.detections_at([from_file("7", 1)], &name(), Some(of(140, Some(0), 0, false)));
+    let mut stage = life(kill(stage), definitions(kills()));
+    assert_eq!(ends(&stage), [(140, Some(0))]);
+    stage.core.detections_at([old("7", 2)], &name(), Some(of(100, Some(60), 0, false)));
+    let mut stage = life(kill(stage), definitions(kills()));
+    assert_eq!(ends(&stage), [(140, Some(60))]);
+    // It went away, and the last of its past is still on its way.
+    stage.core.advanced(&name(), vec![of(150, Some(0), 0, true)], false);
+    assert_eq!(ends(&stage), [(150, Some(60))]);
+    let mut stage = life(end(stage), definitions(kills()));
+    assert_eq!(ends(&stage), [(150, Some(60))]);
+    for past in [None, Some(60)] {
+        stage.core.advanced(&name(), vec![of(100, past, 0, false)], false);
+        let now = stage.core.parts.clock.now();
+        stage.core.write_positions(now);
+        assert_eq!(ends(&stage), [], "and what comes late brings it not back");
+    }
+    assert_eq!(ends(&life(end(stage), definitions(kills()))), []);
+}
+
+#[test]
+fn a_file_that_is_back_before_it_was_written_that_it_is_gone_is_there() {
+    let mut stage = followed(kills());
+    stage.core.advanced(&name(), vec![gone(2)], false);
+    stage.core.advanced(&name(), vec![at(2, 0), at(2, 40)], false);
+    assert_eq!(known(&life(end(stage), definitions(kills()))), [(1, 0), (2, 40)]);
+}
+
+#[test]
+fn what_comes_late_of_a_file_that_was_cut_off_changes_nothing() {
+    let mut stage = life(tempfile::tempdir().unwrap(), definitions(kills()));
+    let of = |offset, before, cut| {
+        let Position::File(file) = at(1, offset);
+        Position::File(FilePosition { before, past: (before > 0).then_some(0), cut, ..file })
+    };
+    stage.core.advanced(&name(), vec![of(100, 100, 0)], true);
+    stage.core.advanced(&name(), vec![of(0, 0, 1)], false);
+    stage.core.advanced(&name(), vec![of(100, 100, 0)], false);
+    assert_eq!(stage.core.positions(&name()), Some(vec![of(0, 0, 1)]));
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub struct Batch {
     pub unreadable: Vec<Unreadable>,
     /// How far each file was read that was read on. They hold once all lines are taken in.
     pub files: Vec<FilePosition>,
+    /// The source begins only now, with these of its files: that holds before the lines do.
+    pub ground: Option<Vec<FilePosition>>,
 }
 
 /// An event of a file.
@@ -33,7 +35,13 @@ impl Line {
     #[must_use]
     pub fn position(&self, files: &[FilePosition]) -> Option<Position> {
         let file = files.get(self.file)?;
-        Some(Position::File(FilePosition { offset: self.upto, gone: false, ..file.clone() }))
+        let mut position = FilePosition { gone: false, ..file.clone() };
+        if self.backfill {
+            position.past = Some(self.upto);
+        } else {
+            position.offset = self.upto;
+        }
+        Some(Position::File(position))
     }
 }
 
@@ -41,6 +49,6 @@ impl Batch {
     /// Whether nothing was read, and nothing has changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.unreadable.is_empty() && self.files.is_empty()
+        self.ground.is_none() && self.lines.is_empty() && self.unreadable.is_empty() && self.files.is_empty()
     }
 }

@@ -4,7 +4,8 @@
 //! what was read of it; a copy of it (`copytruncate`) by how it begins. Keeps true: what cannot be found again is told, and what
 //! was not there before is read from its beginning.
 
-use super::tail::{Identity, Tail, head_of, modified, wrong};
+use super::list::Listing;
+use super::tail::{Identity, Place, Tail, head_of, modified, wrong};
 use super::{Follower, OPEN};
 use crate::adapt::Unreadable;
 use quell_model::record::source::FilePosition;
@@ -16,17 +17,24 @@ use std::path::{Path, PathBuf};
 
 /// A copy is known by no fewer bytes: an empty file begins like any other.
 const LEAST_HEAD: u64 = 32;
+/// So many digits has a date.
+const DATE: usize = 8;
 
 impl Follower {
     /// Takes up the files that were followed; gives what could not be found again.
-    pub(super) fn take_up(&mut self, known: Vec<FilePosition>) -> Vec<Unreadable> {
-        let (present, _) = self.present();
+    pub(super) fn take_up(&mut self, known: Vec<FilePosition>, listing: &Listing) -> Vec<Unreadable> {
+        let present = &listing.files;
         let by_inode: HashMap<u64, usize> =
             present.iter().enumerate().map(|(at, (_, meta))| (inode(meta), at)).collect();
-        let is_one_file = self.path.is_file() || known.iter().any(|one| Path::new(&one.path) == self.path);
+        let is_one_file = !self.is_folder;
         let last = known.iter().map(|one| one.modified).max();
         let (mut lost, mut missing) = (Vec::new(), Vec::new());
         for one in known {
+            let identity = Identity { device: one.device, inode: one.inode, born: one.born };
+            if listing.beyond.contains_key(&identity) {
+                self.beyond.insert(identity, one.offset);
+                continue;
+            }
             let here = by_inode.get(&one.inode).and_then(|at| present.get(*at));
             let beside = || rotated(Path::new(&one.path)).into_iter().find(|(_, meta)| inode(meta) == one.inode);
             match here.cloned().or_else(beside).filter(|(path, meta)| is_same(path, meta, &one)) {
@@ -61,8 +69,14 @@ impl Follower {
     }
 
     fn go_on(&mut self, path: &Path, meta: &Metadata, known: &FilePosition) {
-        let mut tail = Tail::new(path.to_owned(), meta, 0, self.tails.len() < OPEN);
-        (tail.offset, tail.lines, tail.before, tail.head) = (known.offset, None, known.before, known.head);
+        let held_open = self.tails.len() < OPEN;
+        let mut tail = Tail::new(path.to_owned(), meta, 0, held_open);
+        (tail.live, tail.before, tail.cut, tail.head) = (Place::at(known.offset), known.before, known.cut, known.head);
+        tail.past = known.past.map(Place::at);
+        tail.packed = tail.past.is_some() && tail.is_packed();
+        if !held_open {
+            tail.file = None;
+        }
         self.tails.insert(tail.identity, tail);
     }
 
@@ -71,6 +85,7 @@ impl Follower {
         for (path, meta) in rotated(&self.path.clone()) {
             let identity = Identity::of(&meta);
             if path != self.path
+                && !self.others.contains(&path)
                 && last.is_some_and(|last| modified(&meta) > last)
                 && !self.tails.contains_key(&identity)
             {
@@ -99,7 +114,8 @@ fn begins_so(path: &Path, meta: &Metadata, known: &FilePosition) -> bool {
             .is_ok_and(|head| head == known.head)
 }
 
-/// The files beside this one that bear its name, or its name with a number or a date: `log`, `log.1`, `log-20260301`.
+/// The files beside this one that bear its name, or its name with a number or a date: `log`, `log.1`, `log-20260301`. No `log1`, nor
+/// `log-1`: they may be others' names.
 pub(super) fn rotated(path: &Path) -> Vec<(PathBuf, Metadata)> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
@@ -112,7 +128,11 @@ pub(super) fn rotated(path: &Path) -> Vec<(PathBuf, Metadata)> {
 
 fn is_of(name: &OsStr, of: &OsStr) -> bool {
     let Some(rest) = name.as_bytes().strip_prefix(of.as_bytes()) else { return false };
-    rest.iter().all(|byte| byte.is_ascii_digit() || b".-_T:".contains(byte))
+    let Some((separator, number)) = rest.split_first() else { return true };
+    let digits = number.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let is_number = number.first().is_some_and(u8::is_ascii_digit)
+        && number.iter().all(|byte| byte.is_ascii_digit() || b".-_T:".contains(byte));
+    is_number && (*separator == b'.' || (b"-_".contains(separator) && digits >= DATE))
 }
 
 /// Where the files of these identities are by now, of those that were at this path.
@@ -121,7 +141,8 @@ pub(super) fn found_again(path: &Path, identity: Identity) -> Option<PathBuf> {
 }
 
 /// What of these is not among the files that are there.
-pub(super) fn gone(tails: &HashMap<Identity, Tail>, present: &[(PathBuf, Metadata)]) -> Vec<Identity> {
-    let here: HashSet<Identity> = present.iter().map(|(_, meta)| Identity::of(meta)).collect();
-    tails.keys().filter(|known| !here.contains(known)).copied().collect()
+pub(super) fn gone(tails: &HashMap<Identity, Tail>, listing: &Listing) -> Vec<Identity> {
+    let here: HashSet<Identity> = listing.files.iter().map(|(_, meta)| Identity::of(meta)).collect();
+    let is_gone = |known: &&Identity| !here.contains(known) && !listing.beyond.contains_key(known);
+    tails.keys().filter(is_gone).copied().collect()
 }

@@ -1,11 +1,14 @@
 //! Files that grow, are rotated, cut off, packed, and too many.
 
 use super::{Batch, Begin, FILES, Follower, GRACE, OPEN};
-use quell_model::record::source::FilePosition;
+use quell_model::record::source::{FilePosition, Position};
 use quell_model::{Event, Stamp};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+
+mod away;
+mod past;
 
 fn now() -> Stamp {
     Stamp { wall: "2026-03-01T10:00:10Z".parse().unwrap(), boot_ns: 60_000_000_000 }
@@ -28,6 +31,10 @@ fn told(batch: &Batch) -> (Vec<String>, Vec<String>) {
     let events = batch.lines.iter().map(|line| line.event.sigma("n").unwrap().to_json().to_string());
     let place = |place: String| place.rsplit('/').next().unwrap().to_owned();
     (events.collect(), batch.unreadable.iter().map(|one| place(one.mistake.place())).collect())
+}
+
+fn of(numbers: &[&str]) -> Vec<String> {
+    numbers.iter().map(|number| (*number).to_owned()).collect()
 }
 
 fn events(follower: &mut Follower) -> Vec<String> {
@@ -173,9 +180,9 @@ fn append_bytes(path: &Path, bytes: &[u8]) {
     OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
 }
 
-/// What an engine would go on from: of each file the last position that it was told.
+/// What an engine would go on from: of each file the last position that it was told; and what others follow.
 #[derive(Default)]
-struct Kept(std::collections::BTreeMap<(u64, u64), FilePosition>);
+struct Kept(std::collections::BTreeMap<(u64, u64), FilePosition>, Vec<std::path::PathBuf>);
 
 impl Kept {
     fn of(follower: &Follower) -> Self {
@@ -186,7 +193,12 @@ impl Kept {
 
     fn note(&mut self, file: FilePosition) {
         let key = (file.device, file.inode);
-        if file.gone { drop(self.0.remove(&key)) } else { drop(self.0.insert(key, file)) }
+        let told = Position::File(file);
+        let known = self.0.get(&key).map(|known| Position::File(known.clone()).join(&told));
+        let now = known.unwrap_or(told);
+        let is_gone = now.is_gone();
+        let Position::File(now) = now;
+        if is_gone { drop(self.0.remove(&key)) } else { drop(self.0.insert(key, now)) }
     }
 
     fn read(&mut self, follower: &mut Follower) -> Vec<String> {
@@ -197,7 +209,7 @@ impl Kept {
 
     /// The next engine; and what could not be found again.
     fn start(&self, path: &Path) -> (Follower, usize) {
-        let (follower, batch) = Follower::again(path, None, self.0.values().cloned().collect());
+        let (follower, batch) = Follower::again(path, None, self.0.values().cloned().collect(), self.1.clone());
         (follower, batch.unreadable.len())
     }
 }
@@ -253,6 +265,25 @@ fn a_log_that_was_rotated_while_nobody_looked_is_read_to_its_end() {
         let (mut last, _) = kept.start(path);
         assert!(kept.read(&mut last).is_empty(), "and not again");
     }
+}
+
+#[test]
+fn what_bears_a_longer_name_or_is_a_source_itself_is_no_rotated_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("node1");
+    append(&log, &line(0));
+    let mut kept = Kept::of(&Follower::first(&log, None, Begin::End));
+    kept.1 = vec![dir.path().join("node1.7")];
+    let later = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 32);
+    let names = ["node10", "node1-2", "node1.old", "node1.7", "node1.3", "node1-20260301", "node1.2026-03-01"];
+    for (n, name) in (1..).zip(names) {
+        append(&dir.path().join(name), &line(n));
+        OpenOptions::new().append(true).open(dir.path().join(name)).unwrap().set_modified(later).unwrap();
+    }
+    let (mut next, lost) = kept.start(&log);
+    let mut read = kept.read(&mut next);
+    read.sort();
+    assert_eq!((read, lost), (of(&["5", "6", "7"]), 0));
 }
 
 #[test]
@@ -314,25 +345,21 @@ fn what_was_there_before_is_given_out_apart_and_only_once() {
     append(&other, "");
     let mut follower = Follower::first(dir.path(), None, Begin::Start);
     let mut kept = Kept::of(&follower);
-    append(&log, &line(2)[20..]);
     append(&other, &line(3));
     assert_eq!(kept.read(&mut follower), ["3"], "what is live does not wait for it");
+    append(&log, &line(2)[20..]);
     let past = follower.backfill(now());
     assert_eq!(told(&past).0, ["0", "1"]);
     assert!(past.lines.iter().all(|line| line.backfill) && !follower.has_backfill());
     let batch = follower.poll(now());
-    assert_eq!((told(&batch).0, batch.lines[0].backfill), (vec!["2".to_owned()], false), "it was not whole then");
+    assert_eq!((told(&batch).0, batch.lines[0].backfill), (of(&["2"]), false), "it was not whole then");
     // One that ended within its backfill goes on with it.
     let (mut next, _) = kept.start(dir.path());
-    assert_eq!(
-        (told(&next.poll(now())).0, told(&next.backfill(now())).0),
-        (Vec::new(), vec!["0".to_owned(), "1".to_owned()])
-    );
+    assert_eq!((told(&next.poll(now())).0, told(&next.backfill(now())).0), (of(&["2"]), of(&["0", "1"])));
     past.files.into_iter().for_each(|file| kept.note(file));
     let (mut last, _) = kept.start(dir.path());
-    assert!(kept.read(&mut last).is_empty(), "the half line comes first, which was there before");
-    assert!(last.backfill(now()).lines.is_empty() && !last.has_backfill());
     assert_eq!(kept.read(&mut last), ["2"]);
+    assert!(last.backfill(now()).lines.is_empty() && !last.has_backfill());
 }
 
 #[test]

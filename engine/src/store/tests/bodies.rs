@@ -461,6 +461,8 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
                 head: FileHead { bytes: 4096, sum: Hash::of(b"type=EXECVE") },
                 offset: 8192,
                 before: 5000,
+                past: None,
+                cut: 0,
                 modified: at(1).wall,
                 gone: false,
             })],

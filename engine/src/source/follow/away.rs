@@ -1,0 +1,121 @@
+//! What of a source cannot be seen now, and is not gone: its folder is not mounted or cannot be read, or its files are too many.
+//!
+//! Owns what is known of such files. Keeps true: what comes back is read on from where it was, and never whole as if it were new.
+
+use super::Follower;
+use super::batch::Batch;
+use super::list::Listing;
+use super::tail::{Identity, wrong};
+use quell_model::record::source::FilePosition;
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+
+impl Follower {
+    /// Whether a file of this path may be there, though it was not found. A single file that has no name now was rotated away.
+    pub(super) fn may_hide(&self, listing: &Listing, path: &Path) -> bool {
+        self.is_elsewhere(listing) || (self.is_folder || !is_missing(listing)) && listing.may_hide(path)
+    }
+
+    /// Whether the folder is another one than before, and holds nothing: what is under a mount point.
+    fn is_elsewhere(&self, listing: &Listing) -> bool {
+        let here = listing.root.map(|(device, inode, _)| (device, inode));
+        self.is_folder && listing.files.is_empty() && here.is_some() && here != self.root
+    }
+
+    /// What is not there yet begins once it is: a file or an empty folder with all that comes, a folder with what it holds by then. Gives
+    /// what it begins with.
+    pub(super) fn begin_late(&mut self, listing: &Listing) -> Option<Vec<FilePosition>> {
+        let begin = self.begin?;
+        let (device, inode, is_folder) = listing.root?;
+        if listing.may_hide(&self.path) || (is_folder && listing.files.is_empty() && !self.is_elsewhere(listing)) {
+            return None;
+        }
+        if is_folder && self.root != Some((device, inode)) {
+            self.begin(listing, begin);
+        } else {
+            self.begin = None;
+        }
+        self.begin.is_none().then(|| self.positions())
+    }
+
+    /// The path held files, or nothing is known of any.
+    pub(super) fn seen(&mut self, listing: &Listing) {
+        let Some((device, inode, is_folder)) = listing.root else { return };
+        self.is_folder = is_folder;
+        if !listing.files.is_empty() || (self.tails.is_empty() && self.away.is_empty()) {
+            self.root = Some((device, inode));
+        }
+    }
+
+    /// Goes on with those that were away and are not any more.
+    pub(super) fn find_again(&mut self, listing: &Listing, batch: &mut Batch) {
+        if self.away.is_empty() {
+            return;
+        }
+        let inodes: HashSet<u64> = listing.files.iter().map(|(_, meta)| Identity::of(meta).inode).collect();
+        let is_hidden =
+            |one: &FilePosition| !inodes.contains(&one.inode) && self.may_hide(listing, Path::new(&one.path));
+        let (hidden, due): (Vec<_>, Vec<_>) = self.away.iter().cloned().partition(is_hidden);
+        self.away = hidden;
+        if due.is_empty() {
+            return;
+        }
+        batch.unreadable.extend(self.take_up(due.clone(), listing));
+        for one in due {
+            let identity = Identity { device: one.device, inode: one.inode, born: one.born };
+            if !self.tails.contains_key(&identity) {
+                batch.files.push(FilePosition { gone: true, past: None, ..one });
+            }
+        }
+    }
+
+    /// Of files that are too many those that did not change for long give up their place; how far they were read stays known.
+    pub(super) fn set_aside(&mut self, listing: &Listing, batch: &mut Batch) {
+        if listing.beyond.is_empty() && self.beyond.is_empty() {
+            return;
+        }
+        for identity in listing.beyond.keys() {
+            if self.tails.get(identity).is_some_and(|tail| tail.past.is_none())
+                && let Some(tail) = self.tails.remove(identity)
+            {
+                let position = tail.gone_position();
+                self.beyond.insert(*identity, position.offset);
+                batch.files.push(position);
+            }
+            self.beyond.entry(*identity).or_insert(0);
+        }
+        if listing.refused.is_empty() {
+            let here: HashSet<Identity> = listing.files.iter().map(|(_, meta)| Identity::of(meta)).collect();
+            self.beyond.retain(|identity, _| listing.beyond.contains_key(identity) || here.contains(identity));
+        }
+    }
+
+    /// Says once where nothing can be looked at.
+    pub(super) fn tell_refused(&mut self, listing: &Listing, batch: &mut Batch) {
+        let stays = "what was read of it stays known";
+        let mut now = HashSet::new();
+        for (path, error) in &listing.refused {
+            if is_missing(listing) && (!self.is_folder || self.begin.is_some()) {
+                continue;
+            }
+            if !self.refused.contains(path) {
+                batch.unreadable.push(wrong(path, format!("cannot be looked at: {error}; {stays}"), Vec::new()));
+            }
+            now.insert(path.clone());
+        }
+        if self.is_elsewhere(listing) && !(self.tails.is_empty() && self.away.is_empty()) {
+            if !self.refused.contains(&self.path) {
+                let what = format!("is another folder than before, and empty: {stays}");
+                batch.unreadable.push(wrong(&self.path, what, Vec::new()));
+            }
+            now.insert(self.path.clone());
+        }
+        self.refused = now;
+    }
+}
+
+/// Whether nothing is at the path itself.
+fn is_missing(listing: &Listing) -> bool {
+    listing.root.is_none() && listing.refused.iter().all(|(_, error)| error.kind() == io::ErrorKind::NotFound)
+}
