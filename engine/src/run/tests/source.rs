@@ -109,7 +109,10 @@ fn a_line_counts_as_read_only_with_the_last_of_its_detections() {
     let mut wanted = |_: &StreamId, kind| matches!(kind, Kind::DetectionAccepted | Kind::SourceAdvanced);
     stage.until(|stage| stage.journal.can_read(&StreamId::source(&name()), Duration::from_secs(20)));
     let told = stage.journal.after(before, 100, &mut wanted).unwrap().records;
-    let kinds: Vec<Kind> = told.iter().map(|followed| followed.record.body.kind()).collect();
+    // The first, with which it was followed, may come late to whoever reads along.
+    let is_first = |body: &Body| matches!(body, Body::SourceAdvanced(advanced) if advanced.whole);
+    let bodies = told.iter().map(|followed| &followed.record.body).filter(|body| !is_first(body));
+    let kinds: Vec<Kind> = bodies.map(Body::kind).collect();
     assert_eq!(kinds, [Kind::DetectionAccepted, Kind::DetectionAccepted, Kind::SourceAdvanced]);
 }
 
