@@ -305,6 +305,7 @@ mod tests {
     use super::*;
     use quell_engine::source::Begin;
     use quell_model::{Entity, EventHead, LogSource, OwnedEvent, Subject};
+    use std::io::Write;
 
     fn line(class: Class) -> String {
         let at = SystemClock.now();
@@ -353,6 +354,23 @@ mod tests {
         assert!((0.0..60.0).contains(&lag) && at > 1e9, "{lag} {at}");
     }
 
+    /// So that a start after a crash goes on there, whatever is found in them.
+    #[test]
+    fn what_an_empty_folder_begins_with_is_told_before_its_first_lines() {
+        let (dir, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (senders, (live, _past)) = ways();
+        let one = source(dir.path());
+        let wake = Arc::new(|| {});
+        let sources = Sources::follow(std::slice::from_ref(&one), &BTreeMap::new(), senders, wake).unwrap().unwrap();
+        std::fs::write(beside.path().join("log"), line(Class::ProcessCreation)).unwrap();
+        std::fs::rename(beside.path().join("log"), dir.path().join("log")).unwrap();
+        let wait = Duration::from_secs(60);
+        let [begin, then] = [(); 2].map(|()| live.recv_timeout(wait).unwrap());
+        assert_eq!((begin.source, begin.then, begin.lines.len(), begin.files.len()), (name(&one), Then::All, 0, 0));
+        assert_eq!((then.then, then.lines.len(), then.lines[0].backfill), (Then::Read, 1, false));
+        sources.close();
+    }
+
     /// The engine takes nothing of the past here: it has no time for that.
     #[test]
     fn a_gigantic_backfill_holds_up_nothing_that_is_live() {
@@ -370,7 +388,8 @@ mod tests {
             assert_eq!((&begin.source, begin.then, begin.lines.len()), (&name(one), Then::All, 0));
         }
         let mut waits = past.recv_timeout(wait).unwrap().lines.len();
-        std::fs::write(&new, line(Class::ProcessCreation).repeat(2)).unwrap();
+        let mut file = std::fs::OpenOptions::new().append(true).open(&new).unwrap();
+        file.write_all(line(Class::ProcessCreation).as_bytes()).unwrap();
         let told = live.recv_timeout(wait).unwrap();
         assert_eq!((told.source, told.lines.len()), (name(&both[1]), 1));
         // And what waits of the past is bounded.
