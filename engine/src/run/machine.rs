@@ -293,6 +293,7 @@ impl Run {
                 }
             }
             Body::StepFinished(finished) => {
+                self.begins(at, &finished.part);
                 self.asks_no_more(|part| finished.part.covers(part));
                 if let Some(progress) = self.progress_mut(&finished.part) {
                     let before = std::mem::replace(&mut progress.phase, Phase::Ended(finished.outcome));
@@ -343,8 +344,14 @@ impl Run {
                 }
             }
             Body::UndoFinished(finished) => self.undo_finished(finished),
-            Body::TimerSet(timer) => self.timer_set(timer),
-            Body::SubRunStarted(sub) => self.sub_started(sub),
+            Body::TimerSet(timer) => {
+                self.begins(at, &timer.part);
+                self.timer_set(timer);
+            }
+            Body::SubRunStarted(sub) => {
+                self.begins(at, &sub.part);
+                self.sub_started(sub);
+            }
             Body::DetectionJoined(joined) => self.joined.push(DetectionJoined::clone(joined)),
             Body::QuestionAsked(_) | Body::QuestionAnswered(_) | Body::AnswerRefused(_) => self.questioned(at, body),
             Body::RunFinished(finished) => {
@@ -526,7 +533,7 @@ impl Run {
             return;
         }
         let untouched = state.whole.phase == Phase::Idle && state.whole.attempts == 0 && state.items.is_none();
-        if untouched {
+        if untouched || self.waits_again(step) {
             if halted && (step.when == When::Success || self.cancelled) {
                 out.push(cancelled(step));
                 return;

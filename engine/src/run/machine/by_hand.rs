@@ -199,8 +199,10 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Command;
     use super::*;
     use crate::run::fixtures::{playbook_of, started, step};
+    use quell_model::playbook::{Expression, ForEach, ItemErrors, Step};
     use quell_model::record::{LeaseGranted, StepFailed, StepFinished, StepIntended, StepProgressed, UndoFinished};
     use quell_model::{Body, Json, Stamp, Target, TargetFacts};
     use std::sync::Arc;
@@ -343,5 +345,46 @@ mod tests {
         records.push(list("b"));
         records.iter().for_each(|body| run.apply(AT, body));
         assert_eq!(run.key(&item).0, "r-1/cut/0#2", "it is another item");
+    }
+
+    /// Items that are gone over again are those of a step like any other.
+    #[test]
+    fn a_list_that_is_gone_over_again_waits_for_what_its_step_needs() {
+        let list = Expression { text: "[1]".into(), span: Default::default() };
+        let for_each = Some(ForEach { list, max_parallel: 1, errors: ItemErrors::Collect });
+        let each = Step { for_each, ..step("each", &["first"]) };
+        let playbook = Arc::new(playbook_of(vec![step("first", &[]), each]));
+        let of = |step: &str, item| Part { step: step.into(), item };
+        let (first, whole, item) = (of("first", None), of("each", None), of("each", Some(0)));
+        let mark = serde_json::json!({ "items": ["a"] });
+        let mut records = failed(&first, 1, false, false);
+        let well = |body: &mut Body| {
+            if let Body::StepFinished(finished) = body {
+                finished.outcome = Outcome::Verified;
+            }
+        };
+        records.iter_mut().for_each(well);
+        records.extend([StepProgressed { part: whole.clone(), mark }.into(), intended(&item, 1)]);
+        records.extend([&item, &whole].into_iter().flat_map(|part| failed(part, 1, false, false)));
+        let again = vec![first.clone(), item.clone()];
+        records.push(RunReopened { by: "ann".into(), why: String::new(), from: None, again }.into());
+        let mut run = Run::new(Arc::clone(&playbook), started(&playbook), AT);
+        records.iter().for_each(|body| run.apply(AT, body));
+        let starts = |run: &Run| {
+            let started = run.next(AT).into_iter().filter_map(|command| match command {
+                Command::Start { part, .. } => Some(part),
+                _ => None,
+            });
+            started.collect::<Vec<_>>()
+        };
+        assert_eq!(starts(&run), std::slice::from_ref(&first));
+        let mut blocked = run.clone();
+        failed(&first, 1, false, false).iter_mut().for_each(|body| {
+            blocked.apply(AT, body);
+            well(body);
+            run.apply(AT, body);
+        });
+        assert_eq!(starts(&run), [item]);
+        assert!(matches!(&blocked.next(AT)[..], [Command::Block { step, .. }] if *step == whole.step));
     }
 }

@@ -80,7 +80,7 @@ impl Run {
             return;
         }
         let untouched = state.whole.phase == Phase::Idle && state.whole.attempts == 0 && state.items.is_none();
-        if untouched {
+        if untouched || self.waits_again(step) {
             if halted && (step.when == When::Success || self.cancelled) {
                 out.push(Command::Block { step: step.id.clone(), by: None, outcome: Outcome::Cancelled });
                 return;

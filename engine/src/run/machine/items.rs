@@ -3,7 +3,9 @@
 //! Owns what its record makes of a step, and from when on a step's time counts: its items have one `deadline` between them. Keeps true: a list that lies apart has as many items as its reference says, and each has its
 //! state here as one that stands in its record; only the values are elsewhere.
 
+use super::ready::Readiness;
 use super::{Phase, Progress, Run, Turns};
+use quell_model::playbook::Step;
 use quell_model::record::{Part, QuestionKind, Stored};
 use quell_model::{Body, Json, Outcome, Stamp, StepId};
 use std::time::Duration;
@@ -31,6 +33,12 @@ impl Run {
         if let Some(state) = self.steps.get_mut(&part.step) {
             state.began.get_or_insert(at);
         }
+    }
+
+    /// Items of a list that was found before are to be done again, and what the step needs has not ended well, or not yet.
+    pub(super) fn waits_again(&self, step: &Step) -> bool {
+        let state = &self.steps[&step.id];
+        state.items.is_some() && state.began.is_none() && !matches!(self.readiness(step), Readiness::Ready)
     }
 
     /// Somebody is asked whether a part of a step may act, or nobody is any more: where several are asked at once, the time counts once.

@@ -150,7 +150,8 @@ impl<'a> Story<'a> {
                     if !ended.contains(need) {
                         let (id, seq) = (&self.id, record.seq);
                         return Err(format!(
-                            "run {id}: `{part}` began (record {seq}) before its need `{need}` had ended"
+                            "run {id}: `{part}` began (record {seq}) before its need `{need}` had ended\n{}",
+                            lines(self.records)
                         ));
                     }
                 }
@@ -478,7 +479,11 @@ fn standing_is_known(stage: &Stage, streams: &Streams) -> Result<(), String> {
 fn tail(key: &str, streams: &Streams) -> String {
     let stream = StreamId::run(&key.split('/').next().unwrap_or_default().into());
     let of = streams.get(&stream).map_or(&[][..], Vec::as_slice);
-    of.iter().map(|record| format!("  {} {}", record.seq, line(&record.body))).collect::<Vec<_>>().join("\n")
+    lines(of)
+}
+
+fn lines(records: &[Record]) -> String {
+    records.iter().map(|record| format!("  {} {}", record.seq, line(&record.body))).collect::<Vec<_>>().join("\n")
 }
 
 /// A record in a few words.
