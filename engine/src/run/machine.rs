@@ -204,8 +204,10 @@ struct StepState {
     known_before: u32,
     /// From when on its time counts, once an attempt of it or of an item has begun.
     began: Option<Stamp>,
-    /// How long people were asked whether it may act, which is none of its time; and since when they are.
-    asked: (Duration, Option<Stamp>),
+    /// When people were asked whether it may act, which is none of its time: from, until, and how long before that.
+    thought: Vec<(Stamp, Stamp, Duration)>,
+    /// Since when they are asked.
+    thinking: Option<Stamp>,
 }
 
 /// One execution of a playbook.

@@ -16,7 +16,6 @@ use quell_model::record::Part;
 use quell_model::world::Verb;
 use quell_model::{ActionError, Guarantee, Json, Name, Outcome, Plan, RunId, Stamp, Stop, Truth};
 use std::sync::Arc;
-use std::time::Duration;
 
 impl<W: Send + 'static> Core<W> {
     /// An intent from before a crash: the world is asked whether it happened.
@@ -97,8 +96,7 @@ impl<W: Send + 'static> Core<W> {
     /// From when on the `deadline` of a part's step counts: the time without an engine is none of the step's.
     pub(super) fn counts_from(&self, run: &Run, part: &Part) -> Stamp {
         let now = self.parts.clock.now();
-        let (began, took) = run.step_began(&part.step, now).unwrap_or((now, Duration::ZERO));
-        self.took_up.map_or(began, |took_up| began.max(took_up)).after(took)
+        run.counts_from(&part.step, self.took_up, now).unwrap_or(now)
     }
 
     /// What an act gave whose end nobody saw, where the world says that it is so.

@@ -252,10 +252,8 @@ impl Follower {
             && let Some(tail) = self.oldest_past()
         {
             let was_open = tail.file.is_some();
-            if !tail.read_back(format, PIECE, &mut batch) {
-                // The others need not wait for this one.
-                tail.stalled = Some(look);
-            }
+            // Where it cannot be read on the others need not wait for this one.
+            tail.stalled = (!tail.read_back(format, PIECE, &mut batch)).then_some(look);
             // It goes on with the next piece; once it is read, others need its place more.
             if !was_open && (tail.past.is_none() || tail.stalled == Some(look)) {
                 tail.file = None;

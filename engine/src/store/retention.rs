@@ -320,6 +320,7 @@ fn over(
         }
     }
     needed.open.extend(named_by_runs_that_stay(db, needed, &found)?);
+    needed.open.extend(runs_of_what_stays(db, needed)?);
     let mut look = db.prepare("SELECT before, length(body) FROM records WHERE id = ?1")?;
     for one in found.iter_mut().filter(|one| !needed.has(&one.name)) {
         let mut next = one.row;
@@ -347,6 +348,22 @@ fn named_by_runs_that_stay(db: &Connection, needed: &Needed, found: &[Over]) -> 
         }
     }
     Ok(named)
+}
+
+/// Runs of incidents that stay: what one of them does may still be taken back, with what it has started.
+fn runs_of_what_stays(db: &Connection, needed: &Needed) -> Result<Vec<StreamId>, rusqlite::Error> {
+    let mut ask = db.prepare(
+        "SELECT r.name, 'incident/' || json_extract(l.head, '$.incident') FROM runs l JOIN streams r ON r.id = l.stream
+         WHERE r.last <> 0 AND json_extract(l.head, '$.incident') IS NOT NULL",
+    )?;
+    let mut rows = ask.query([])?;
+    let mut stay = Vec::new();
+    while let Some(row) = rows.next()? {
+        if needed.has(&StreamId::from(row.get::<_, String>(1)?)) {
+            stay.push(StreamId::from(row.get::<_, String>(0)?));
+        }
+    }
+    Ok(stay)
 }
 
 /// Runs of incidents that are open, and incidents with a run that is.

@@ -101,7 +101,7 @@ impl Run {
         for part in &reopened.again {
             let Some(state) = self.steps.get_mut(&part.step) else { continue };
             state.whole.begin_again();
-            (state.began, state.asked) = (None, Default::default());
+            (state.began, state.thinking, state.thought) = (None, None, Vec::new());
             match part.item {
                 None => {
                     let items = state.items.take().unwrap_or_default();

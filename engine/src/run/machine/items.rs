@@ -4,7 +4,7 @@
 //! state here as one that stands in its record; only the values are elsewhere.
 
 use super::ready::Readiness;
-use super::{Phase, Progress, Run, Turns};
+use super::{Phase, Progress, Run, StepState, Turns};
 use quell_model::playbook::Step;
 use quell_model::record::{Part, QuestionKind, Stored};
 use quell_model::{Body, Json, Outcome, Stamp, StepId};
@@ -55,20 +55,31 @@ impl Run {
         let of_step = self.asking.range((first, QuestionKind::Approve)..).take_while(|(part, _)| part.step == *step);
         let think = of_step.into_iter().any(|(_, kind)| *kind == QuestionKind::Approve);
         let Some(state) = self.steps.get_mut(step) else { return };
-        match (think, state.asked.1) {
-            (true, None) => state.asked.1 = Some(at),
-            (false, Some(since)) => state.asked = (state.asked.0 + at.since(since), None),
+        match (think, state.thinking) {
+            (true, None) => state.thinking = Some(at),
+            (false, Some(since)) => {
+                let before = state.thought_long();
+                state.thought.push((since, at, before));
+                state.thinking = None;
+            }
             _ => {}
         }
     }
 
-    /// From when on a step's `deadline` counts, and how much longer it has by now for what people were asked; its items have one between
-    /// them.
+    /// From when on a step's `deadline` counts, and not from before `earliest`: what people were asked since then is none of its time.
+    /// Its items have one between them.
     #[must_use]
-    pub fn step_began(&self, step: &StepId, now: Stamp) -> Option<(Stamp, Duration)> {
+    pub fn counts_from(&self, step: &StepId, earliest: Option<Stamp>, now: Stamp) -> Option<Stamp> {
         let state = self.steps.get(step)?;
-        let (took, since) = state.asked;
-        Some((state.began?, took + since.map(|since| now.since(since)).unwrap_or_default()))
+        let from =
+            state.began.into_iter().chain(earliest).max_by_key(|at| at.boot_ns).filter(|_| state.began.is_some())?;
+        let first = state.thought.partition_point(|(_, until, _)| until.boot_ns <= from.boot_ns);
+        let thought = state
+            .thought
+            .get(first)
+            .map(|(since, _, before)| state.thought_long().saturating_sub(*before).saturating_sub(from.since(*since)));
+        let thinking = state.thinking.map(|since| now.since(if since.boot_ns > from.boot_ns { since } else { from }));
+        Some(from.after(thought.unwrap_or_default() + thinking.unwrap_or_default()))
     }
 
     /// Where the list of a step lies, if not in its record.
@@ -94,5 +105,11 @@ impl Run {
         let items = self.steps.get(&part.step).and_then(|step| step.items.as_ref());
         let item = part.item.and_then(|at| items?.get(at as usize));
         item.map_or(Json::Null, |(item, _)| item.clone())
+    }
+}
+
+impl StepState {
+    fn thought_long(&self) -> Duration {
+        self.thought.last().map_or(Duration::ZERO, |(since, until, before)| *before + until.since(*since))
     }
 }

@@ -145,7 +145,11 @@ fn what_people_think_about_at_once_counts_once() {
     let (mut yard, _) = slow(playbook_of(vec![cut]), Duration::ZERO, (0, MINUTE));
     yard.stage.core.definitions.people = super::questions::people(2);
     let run = yard.attack(1);
-    let took = |yard: &Yard| yard.stage.core.runs[&run].run.step_began(&"cut".into(), yard.clock.now()).unwrap().1;
+    let counts_from = |yard: &Yard, earliest: Option<Stamp>| {
+        yard.stage.core.runs[&run].run.counts_from(&"cut".into(), earliest, yard.clock.now()).unwrap()
+    };
+    let first = yard.clock.now();
+    let took = |yard: &Yard| counts_from(yard, None).since(first);
     yard.says(&run, "cut", "approve", "lead").unwrap();
     // Whoever was asked first may answer last.
     for item in [4, 2, 0] {
@@ -156,6 +160,9 @@ fn what_people_think_about_at_once_counts_once() {
     assert_eq!(took(&yard), 3 * MINUTE);
     yard.pass(MINUTE);
     assert_eq!(took(&yard), 4 * MINUTE, "two are asked about yet");
+    // An engine that has started since gives it none of the time from before.
+    let started = first.after(5 * MINUTE / 2);
+    assert_eq!(counts_from(&yard, Some(started)).since(started), 3 * MINUTE / 2);
 }
 
 #[test]
