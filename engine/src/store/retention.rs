@@ -333,36 +333,32 @@ fn over(
     Ok(found)
 }
 
-/// Incidents that a run is part of which does not go: what becomes of that is told to them.
-fn named_by_runs_that_stay(db: &Connection, needed: &Needed, found: &[Over]) -> Result<Vec<StreamId>, rusqlite::Error> {
-    let going: HashSet<i64> = found.iter().filter(|one| !needed.has(&one.name)).map(|one| one.no).collect();
+/// Gives each run that is there: its number, its stream, and that of the incident it is part of.
+fn parts_of_incidents(db: &Connection, mut each: impl FnMut(i64, StreamId, StreamId)) -> Result<(), rusqlite::Error> {
     let mut ask = db.prepare(
-        "SELECT l.stream, 'incident/' || json_extract(l.head, '$.incident') FROM runs l JOIN streams r ON r.id = l.stream
+        "SELECT r.id, r.name, 'incident/' || json_extract(l.head, '$.incident') FROM runs l JOIN streams r ON r.id = l.stream
          WHERE r.last <> 0 AND json_extract(l.head, '$.incident') IS NOT NULL",
     )?;
     let mut rows = ask.query([])?;
-    let mut named = Vec::new();
     while let Some(row) = rows.next()? {
-        if !going.contains(&row.get(0)?) {
-            named.push(StreamId::from(row.get::<_, String>(1)?));
-        }
+        let name = |at| row.get::<_, String>(at).map(StreamId::from);
+        each(row.get(0)?, name(1)?, name(2)?);
     }
+    Ok(())
+}
+
+/// Incidents that a run is part of which does not go: what becomes of that is told to them.
+fn named_by_runs_that_stay(db: &Connection, needed: &Needed, found: &[Over]) -> Result<Vec<StreamId>, rusqlite::Error> {
+    let going: HashSet<i64> = found.iter().filter(|one| !needed.has(&one.name)).map(|one| one.no).collect();
+    let mut named = Vec::new();
+    parts_of_incidents(db, |no, _, incident| named.extend((!going.contains(&no)).then_some(incident)))?;
     Ok(named)
 }
 
 /// Runs of incidents that stay: what one of them does may still be taken back, with what it has started.
 fn runs_of_what_stays(db: &Connection, needed: &Needed) -> Result<Vec<StreamId>, rusqlite::Error> {
-    let mut ask = db.prepare(
-        "SELECT r.name, 'incident/' || json_extract(l.head, '$.incident') FROM runs l JOIN streams r ON r.id = l.stream
-         WHERE r.last <> 0 AND json_extract(l.head, '$.incident') IS NOT NULL",
-    )?;
-    let mut rows = ask.query([])?;
     let mut stay = Vec::new();
-    while let Some(row) = rows.next()? {
-        if needed.has(&StreamId::from(row.get::<_, String>(1)?)) {
-            stay.push(StreamId::from(row.get::<_, String>(0)?));
-        }
-    }
+    parts_of_incidents(db, |_, run, incident| stay.extend(needed.has(&incident).then_some(run)))?;
     Ok(stay)
 }
 
