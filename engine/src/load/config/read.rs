@@ -14,7 +14,7 @@ use crate::adapt::Format;
 use crate::load::reader::{Fields, Reader};
 use crate::load::step;
 use crate::load::trigger::LEVELS;
-use crate::load::units::print_size;
+use crate::load::units::{print_duration, print_size};
 use crate::load::yaml::{Entry, Node, Source, Value};
 use crate::load::{files, yaml};
 use crate::playbook::has_errors;
@@ -107,9 +107,10 @@ impl Reading<'_> {
         self.incidents(&top);
         self.journal(&top);
         self.recorder(&top);
-        self.retention(&top);
         self.sources(&top);
         self.guard(&top);
+        // By what the guard looks back on.
+        self.retention(&top);
         self.secrets(&top);
         self.access(&top);
         self.log(&top);
@@ -209,6 +210,15 @@ impl Reading<'_> {
         {
             let what = "`evidence` is kept for longer than the runs that say what it is";
             self.reader.error(at, what, "an age up to that of `incidents`");
+        }
+        let guard = &self.config.guard;
+        let back = guard.limits.looks_back().max(guard.per_playbook.looks_back()).max(guard.breaker.within);
+        if let Some((_, at)) = incidents.filter(|(age, _)| *age < back) {
+            let back = print_duration(back);
+            let what = format!(
+                "`incidents` is shorter than what `guard` looks back on, which a start would not find any more: {back}"
+            );
+            self.reader.error(at, what, format!("{back} or more"));
         }
         let (incidents, evidence) = (incidents.map(|(age, _)| age), evidence.map(|(age, _)| age));
         self.config.retention = Ages { incidents, evidence: evidence.or(incidents) };

@@ -56,6 +56,13 @@ fn nothing_goes_by_itself_unless_it_is_written_and_evidence_goes_with_its_runs()
     assert_eq!(ages("retention: { incidents: 30d }"), Ages { incidents: Some(30 * day), evidence: Some(30 * day) });
     assert_eq!(ages("retention: { evidence: 9d }"), Ages { incidents: None, evidence: Some(9 * day) });
     assert_eq!(ages("retention: { incidents: 9d, evidence: 9d }").evidence, Some(9 * day));
+    // What the guard counts is read out of the runs at a start.
+    let (none, mistakes) = load("guard: { limits: { process.kill: 5/14d } }\nretention: { incidents: 9d }\n");
+    assert!(none.is_none() && mistakes[0].what.contains("shorter than what `guard` looks back on"), "{mistakes:?}");
+    assert_eq!(
+        ages("guard: { limits: { process.kill: 5/7d } }\nretention: { incidents: 9d }").incidents,
+        Some(9 * day)
+    );
     for wrong in ["{ incidents: 9d, evidence: 10d }", "{ evidence: 23h }", "{ incidents: 90 }", "{ runs: 9d }"] {
         assert!(load(&format!("retention: {wrong}")).0.is_none(), "{wrong}");
     }
