@@ -25,6 +25,9 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
+/// Runs lie no deeper below one another.
+const MOST_DEEP: usize = 32;
+
 /// What stands where something was.
 const REDACTED: &str = "redacted";
 
@@ -220,8 +223,15 @@ impl Journal {
         if seq == 0 || self.last(stream) < seq || self.pruned(stream)?.is_some() {
             return Err(none());
         }
-        if self.open_streams()?.contains(stream) || self.under_lease()?.contains(stream) {
-            return Err(RedactError::Open(stream.clone()));
+        let (open, leased) = (self.open_streams()?, self.under_lease()?);
+        let is_needed = |stream: &StreamId| open.contains(stream) || leased.contains(stream);
+        let mut above = Some(stream.clone());
+        for _ in 0..=MOST_DEEP {
+            let Some(one) = above.take() else { break };
+            if is_needed(&one) {
+                return Err(RedactError::Open(one));
+            }
+            above = self.started_by(&one)?;
         }
         let (_, row) = self.0.readers.with(|db| find(db, stream, seq))?.ok_or_else(none)?;
         if row.redacted.is_some() {
@@ -231,6 +241,16 @@ impl Journal {
             .map_err(|why| StoreError::Corrupt(format!("`{stream}`, record {seq}: {why}")))?;
         let (sum, instead) = (body_sum(&row.salt, &row.body), Hash::of(text.as_bytes()));
         Ok(Some(StreamRedacted { by, reason, stream: stream.clone(), seq, sum, instead }))
+    }
+
+    /// The run that has started a run, and takes it back with what it did itself.
+    fn started_by(&self, stream: &StreamId) -> Result<Option<StreamId>, StoreError> {
+        let began = self.read_kinds(stream, 1, &[Kind::RunStarted])?;
+        let parent = began.first().and_then(|first| match &first.body {
+            Body::RunStarted(started) => started.parent.as_ref().filter(|parent| !parent.detached),
+            _ => None,
+        });
+        Ok(parent.map(|parent| StreamId::run(&parent.run)))
     }
 
     /// The records of a stream that were redacted, each with the record that says so.

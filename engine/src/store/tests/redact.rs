@@ -6,7 +6,7 @@ use super::prune::{days, prune, put, retention, run};
 use crate::report;
 use crate::store::redact::RedactError;
 use crate::store::{Journal, back_up, wipe};
-use quell_model::record::NewRecord;
+use quell_model::record::{NewRecord, ParentRun, Part};
 use quell_model::{Batch, Body, Durability, Kind, Record, Seq, StreamId};
 use std::path::{Path, PathBuf};
 
@@ -120,6 +120,19 @@ fn what_is_open_or_not_there_is_not_redacted() {
     let Body::LeaseGranted(mut granted) = of(Kind::LeaseGranted) else { panic!() };
     granted.run = "held".into();
     put(&journal, "system", at(1), vec![(*granted).into()]);
+    // What stands of a run is taken back with what it has started, which is read for that.
+    for (id, parent) in [("below", "held"), ("deeper", "below")] {
+        let mut bodies = run(id, None, true);
+        let Body::RunStarted(started) = &mut bodies[0] else { panic!() };
+        let part = Part { step: "s".into(), item: None };
+        let (wanted_by, suspects) = (Vec::new(), Vec::new());
+        let (run, depth, detached) = (parent.into(), 1, false);
+        started.parent = Some(ParentRun { run, part, depth, detached, wanted_by, suspects });
+        put(&journal, &format!("run/{id}"), days(1), bodies);
+        let held = StreamId::run(&"held".into());
+        let refused = redact(&journal, &format!("run/{id}"), 1);
+        assert!(matches!(&refused, Err(RedactError::Open(stream)) if *stream == held), "{refused:?}");
+    }
     assert!(matches!(redact(&journal, "run/open", 1), Err(RedactError::Open(_))));
     assert!(matches!(redact(&journal, "run/held", 1), Err(RedactError::Open(_))));
     assert!(matches!(redact(&journal, "system", 1), Err(RedactError::Other(_))));
