@@ -11,7 +11,7 @@ use crate::run::question::UNDO;
 use crate::run::recovery::refolded;
 use quell_model::playbook::{Playbook, Step};
 use quell_model::record::{Part, QuestionKind, RunStarted, RunState, SubRunStarted};
-use quell_model::{Body, Kind, Mode, Name, Outcome, Plan, Record, RunId, Seq, StreamId, TargetFacts};
+use quell_model::{Body, Kind, Mode, Name, Outcome, Plan, Record, RunId, Seq, StepId, StreamId, TargetFacts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -133,8 +133,11 @@ impl<'a> Story<'a> {
 
     /// Order law: what says that a step has begun comes after what says that its needs have ended.
     fn needs_come_first(&self) -> Result<(), String> {
-        let mut ended = BTreeSet::new();
+        let (mut ended, mut undone) = (BTreeSet::new(), BTreeSet::new());
         for record in self.records {
+            if let Body::UndoFinished(finished) = &record.body {
+                undone.insert(finished.part.step.clone());
+            }
             let begun = match &record.body {
                 Body::StepIntended(intent) => Some(&intent.part),
                 Body::StepPlanned(planned) => Some(&planned.part),
@@ -167,8 +170,12 @@ impl<'a> Story<'a> {
                 _ => {}
             }
         }
-        let left = self.playbook.steps.iter().find(|step| !ended.contains(&step.id));
-        left.map_or(Ok(()), |step| Err(format!("run {} ended, and its step `{}` never did", self.id, step.id)))
+        // What was to be done again, and was taken back before that, has ended so.
+        let is_over = |step: &StepId| ended.contains(step) || undone.contains(step);
+        let left = self.playbook.steps.iter().find(|step| !is_over(&step.id));
+        left.map_or(Ok(()), |step| {
+            Err(format!("run {} ended, and its step `{}` never did\n{}", self.id, step.id, lines(self.records)))
+        })
     }
 
     /// No part ends twice, and none begins once its run has ended.
