@@ -195,8 +195,8 @@ fn asks(
     }
 }
 
-/// Lets what was done be taken back, or be held for as long as its lease stands. Modes, limits, the breaker and protection do not stand against it: it makes less of what
-/// they bound. What lies outside of `only_within` is not touched for that either.
+/// Lets what was done be taken back, or be held for as long as its lease stands. Modes, limits, the breaker and protection do not
+/// stand against it: it makes less of what they bound. What lies outside of `only_within` is not touched for that either.
 ///
 /// # Errors
 /// The guard, the target and why.

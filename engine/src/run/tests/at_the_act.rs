@@ -88,17 +88,7 @@ fn what_is_to_be_asked_about_by_then_is_asked_about_and_counted_once() {
             })
         };
         assert_eq!(asked(&stage), Some(record::Intended::Untouched));
-        let answer = AnswerGiven {
-            run: run.clone(),
-            step: None,
-            item: None,
-            choice: choice.into(),
-            plan: None,
-            by: "ana".into(),
-            via: "socket".into(),
-            from: None,
-            why: String::new(),
-        };
+        let answer = AnswerGiven { run: run.clone(), ..super::taken_up::answer(choice) };
         stage.core.serve(Request::Answer(Box::new(answer))).unwrap();
         stage.settle();
         assert_eq!(stage.done().len(), times, "{choice}: {}", end(&stage, &run));

@@ -202,7 +202,7 @@ fn within_a_minute(action: &str) -> Step {
     kill
 }
 
-fn answer(choice: &str) -> AnswerGiven {
+pub(super) fn answer(choice: &str) -> AnswerGiven {
     AnswerGiven {
         run: "r-1".into(),
         step: None,
