@@ -6,6 +6,7 @@
 pub mod adapt;
 pub mod clock;
 pub mod detect;
+pub mod escalation;
 pub mod incident;
 pub mod load;
 pub mod playbook;
