@@ -9,6 +9,7 @@
 //!            reads only                        pidfds, cgroups       asks /proc and the cgroup again
 //! ```
 
+pub mod notify;
 mod pidfd;
 pub mod process;
 pub mod protect;

@@ -9,8 +9,7 @@ pub(crate) const COMMAND_LINE_MOST: usize = 4096;
 pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let hidden =
-            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        let hidden = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         if c.is_control() || hidden {
             out.extend(c.escape_default());
         } else {
@@ -18,6 +17,15 @@ pub(crate) fn plain(text: &str) -> String {
         }
     }
     out
+}
+
+/// The same, of at most `most` characters, marked where it was cut.
+pub(crate) fn one_line(text: &str, most: usize) -> String {
+    let text = plain(text.trim());
+    match text.char_indices().nth(most) {
+        None => text,
+        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+    }
 }
 
 /// Arguments as /proc keeps them, each ended by a NUL, as one line; bounded, and marked where it was cut.
@@ -42,6 +50,15 @@ mod tests {
     #[test]
     fn nothing_breaks_a_line() {
         assert_eq!(plain("a\nb\x1b[31m\u{202e}c\u{9b}é"), "a\\nb\\u{1b}[31m\\u{202e}c\\u{9b}é");
+    }
+
+    #[test]
+    fn a_line_has_its_bound_in_characters() {
+        for (text, most, shown) in
+            [("grüße", 5, "grüße"), (" abcdefg ", 6, "abcde…"), ("", 3, ""), ("a\u{61c}b", 9, "a\\u{61c}b")]
+        {
+            assert_eq!(one_line(text, most), shown);
+        }
     }
 
     #[test]

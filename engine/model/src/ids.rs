@@ -125,6 +125,18 @@ impl StreamId {
         format!("source/{name}").into()
     }
 
+    /// The stream of an incident's ladder.
+    #[must_use]
+    pub fn ladder(id: &IncidentId) -> Self {
+        format!("ladder/{id}").into()
+    }
+
+    /// The incident whose ladder this stream belongs to, if it is a ladder's.
+    #[must_use]
+    pub fn as_ladder(&self) -> Option<IncidentId> {
+        self.as_str().strip_prefix("ladder/").map(IncidentId::from)
+    }
+
     /// The run that this stream belongs to, if it is a run's.
     #[must_use]
     pub fn as_run(&self) -> Option<RunId> {

@@ -20,6 +20,7 @@ pub mod hash;
 pub mod ids;
 pub mod mistake;
 pub mod mode;
+pub mod notice;
 pub mod origin;
 pub mod outcome;
 pub mod people;

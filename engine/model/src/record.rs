@@ -20,6 +20,7 @@ mod by_hand;
 mod detection;
 mod exception;
 mod incident;
+mod ladder;
 mod lease;
 mod prune;
 mod question;
@@ -36,6 +37,10 @@ pub use exception::{ExceptionDrafted, NotExcepted};
 pub use incident::{
     AcknowledgementChanged, IncidentChanged, IncidentJoined, IncidentOpened, IncidentState, NoteAdded, RecorderPinned,
     Verdict,
+};
+pub use ladder::{
+    LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted, LadderStarted, Nobody,
+    PageReceipted, PageState, Place, Queued,
 };
 pub use lease::{LeaseChanged, LeaseGranted, Owner, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
 pub use prune::{PrunedStream, StreamPruned};
@@ -206,6 +211,20 @@ bodies! {
     SourceAdvanced,
     /// What a record said was taken away, and the record stayed.
     StreamRedacted,
+    /// Somebody is to be told of an incident.
+    LadderStarted,
+    /// By which policy.
+    LadderRouted,
+    /// A step of it came, with the pages that go out by it.
+    LadderMoved,
+    /// A channel took a page, or did not.
+    PageReceipted,
+    /// Somebody, or something, made it wait, begin again or go on.
+    LadderChanged,
+    /// Nobody is to be told any more, but those who were that it is over.
+    LadderEnded,
+    /// They were.
+    LadderClosed,
 }
 
 impl fmt::Display for Kind {

@@ -1,11 +1,13 @@
 //! Policies and routes: who is told in which order, and which policy an incident goes by.
 
 use quell_model::{Level, Name};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Whom one is told to reach.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Target {
     /// Whoever a schedule has when the step comes.
     Schedule(Name),
@@ -16,7 +18,8 @@ pub enum Target {
 }
 
 /// By which way.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum By {
     /// A message in Slack.
     Slack,
@@ -35,7 +38,8 @@ impl By {
 }
 
 /// Whose acknowledgement ends a step.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ack {
     /// Anybody's.
     #[default]
@@ -47,7 +51,7 @@ pub enum Ack {
 }
 
 /// One step of a policy.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Step {
     /// Whom.
     pub notify: Vec<Target>,
@@ -60,14 +64,14 @@ pub struct Step {
 }
 
 /// What differs at a level.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct AtLevel {
     /// Every step's `wait`.
     pub wait: Option<Duration>,
 }
 
 /// Who is told in which order.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Policy {
     /// One after the other.
     pub steps: Vec<Step>,
@@ -81,10 +85,23 @@ pub struct Policy {
     pub severity: BTreeMap<Level, AtLevel>,
 }
 
+/// How long quell's own policy waits before its last resort.
+const OWN_WAIT: Duration = Duration::from_secs(30 * 60);
+
+impl Policy {
+    /// quell's own: what it tells is printed on the terminal of the daemon, and printed again.
+    #[must_use]
+    pub fn on_the_terminal() -> Self {
+        let console = || vec![Target::Channel("console".into())];
+        let step = Step { notify: console(), by: Vec::new(), wait: OWN_WAIT, ack: Ack::Any };
+        Self { steps: vec![step], repeat: 0, ack_timeout: None, last_resort: console(), severity: BTreeMap::new() }
+    }
+}
+
 /// Which policy an incident goes by.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
-    /// An expression over `incident`; none: every incident.
+    /// An expression over `incident`, without `${{ }}`; none: every incident.
     pub when: Option<String>,
     /// The policy's name.
     pub policy: Name,

@@ -14,6 +14,7 @@ mod exception;
 mod explain;
 mod happening;
 mod incident;
+mod ladder;
 mod moments;
 mod page;
 mod promotion;

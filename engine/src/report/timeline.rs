@@ -268,6 +268,13 @@ impl Teller {
                 Some(format!("{} goes as far as {} by {}{why}", changed.playbook, changed.to, changed.by))
             }
             Body::ReflexFired(fired) => Some(fired_line(fired)),
+            Body::LadderStarted(_)
+            | Body::LadderRouted(_)
+            | Body::LadderMoved(_)
+            | Body::PageReceipted(_)
+            | Body::LadderChanged(_)
+            | Body::LadderEnded(_)
+            | Body::LadderClosed(_) => super::ladder::line(record),
             // Of no incident.
             Body::ScheduleSet(_)
             | Body::ScheduleMissed(_)

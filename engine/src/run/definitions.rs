@@ -1,6 +1,8 @@
 //! What the engine works by: playbooks, guard, modes, variables. Swapped as a whole; runs keep what they began with.
 
 use super::contents::Apart;
+use super::ladder::Post;
+use crate::escalation::Escalation;
 use crate::load::SecretFrom;
 use crate::trigger::Ground;
 use quell_model::guard::Guard;
@@ -52,6 +54,10 @@ pub struct Definitions {
     pub untrusted: BTreeSet<Name>,
     /// Who is who.
     pub people: Arc<People>,
+    /// Who is told of incidents, when, and by which way; none: nobody is.
+    pub escalation: Option<Arc<Escalation>>,
+    /// What speaks to the ways by which people are told.
+    pub post: Post,
 }
 
 impl Default for Definitions {
@@ -69,6 +75,8 @@ impl Default for Definitions {
             incidents: IncidentRules::default(),
             untrusted: BTreeSet::new(),
             people: Arc::default(),
+            escalation: None,
+            post: Post::default(),
         }
     }
 }

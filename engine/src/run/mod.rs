@@ -24,6 +24,7 @@ mod ink;
 mod job;
 mod joined;
 mod judge;
+pub mod ladder;
 mod lease;
 mod leases;
 mod losses;

@@ -141,6 +141,7 @@ impl<W: Send + 'static> Core<W> {
                 Err(why) => report.broken.push((id, why)),
             }
         }
+        self.recover_ladders(&open, now)?;
         self.broken = report.broken.iter().cloned().collect();
         // A run comes before those that it has started: it may have to end them.
         report.runs.sort_unstable_by_key(|run| {
@@ -213,6 +214,7 @@ impl<W: Send + 'static> Core<W> {
         self.leases_hold();
         report.begun.iter().for_each(|run| self.drive(run));
         self.set_schedules();
+        self.ladders_go_on(now);
         self.ink.ring();
         self.set_sleeper();
         self.say();

@@ -158,6 +158,19 @@ pub enum Request {
         by: Name,
         /// Which way they say it.
         via: Name,
+        /// The generation that the message which they answer named; none: they mean how it stands.
+        generation: Option<u32>,
+    },
+    /// Whoever is next is to be told of an incident at once.
+    Escalate {
+        /// Which.
+        incident: IncidentId,
+        /// Why.
+        why: String,
+        /// Who.
+        by: Name,
+        /// Which way they say it.
+        via: Name,
     },
     /// An incident is over.
     Resolve {

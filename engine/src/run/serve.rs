@@ -60,9 +60,10 @@ impl<W: Send + 'static> Core<W> {
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
             Request::Reflex { fired } => self.reflex(fired),
             Request::Note { incident, text, by } => self.change(&incident, NoteAdded { by, text }.into()),
-            Request::Acknowledge { incident, acknowledged, why, by, via } => {
-                self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why })
+            Request::Acknowledge { incident, acknowledged, why, by, via, generation } => {
+                self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why }, generation)
             }
+            Request::Escalate { incident, why, by, via } => self.escalate(&incident, why, (by, via)),
             Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
             Request::FalsePositive { incident, reason, by, exception } => {
                 self.false_positive(&incident, reason, by, exception)

@@ -116,6 +116,7 @@ pub struct Core<W> {
     pub(super) remembered: super::remembered::Remembered,
     pub(super) awaiting: super::wait::Awaiting,
     pub(super) asked: super::question::Waiting,
+    pub(super) ladders: super::ladder::Ladders,
     /// How runs have ended that others follow, until those take it in.
     pub(super) ends: HashMap<RunId, super::sub::SubEnd>,
     /// Runs that have something to take in.
@@ -197,6 +198,7 @@ impl<W: Send + 'static> Core<W> {
             remembered: super::remembered::Remembered::default(),
             awaiting: super::wait::Awaiting::default(),
             asked: super::question::Waiting::default(),
+            ladders: super::ladder::Ladders::default(),
             ends: HashMap::new(),
             followed: Vec::new(),
             is_driving: false,
@@ -232,6 +234,7 @@ impl<W: Send + 'static> Core<W> {
                     // Whoever asked may have gone: what was asked is done all the same.
                     drop(reply.send(answer));
                 }
+                Input::Sent(incident, key, attempt, sent) => self.page_sent(&incident, &key, attempt, sent),
                 Input::Tick => {}
             }
             // Thousands of answers at once do not keep what the sensor sees now waiting: the rest has its turn after it.
@@ -256,6 +259,7 @@ impl<W: Send + 'static> Core<W> {
         self.leases_hold();
         self.leases_end();
         self.schedules_start();
+        self.ladders_go_on(now);
         if now.since(self.swept) > std::time::Duration::from_secs(60) {
             self.swept = now;
             for over in self.incidents.sweep(now, self.definitions.incidents.quiet) {

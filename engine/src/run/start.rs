@@ -208,7 +208,8 @@ impl<W: Send + 'static> Core<W> {
         let Some(incident) = self.incidents.joinable(detection, now, quiet) else {
             unreachable!("it was inserted above");
         };
-        if incident.standing.is_resolved() {
+        let reopens = incident.standing.is_resolved();
+        if reopens {
             let why = format!("`{}` was seen again", detection.rule.name);
             records.push(NewRecord::new(now, IncidentChanged::to(IncidentState::Open, "quell".into(), why)));
         }
@@ -241,6 +242,12 @@ impl<W: Send + 'static> Core<W> {
         if let Some(incident) = self.incidents.get_mut(&id) {
             incident.counts.insert(key, count);
             incident.last = now;
+        }
+        if opens || reopens {
+            let what = if opens { "opened" } else { "seen again" };
+            self.ladder_begins(&id, detection, format!("an incident of level {level} was {what}"), now);
+        } else {
+            self.ladder_rises(&id, level, now);
         }
         if is_kept {
             self.write_mark(now);

@@ -225,6 +225,8 @@ pub(super) fn ends(body: &Body) -> Option<bool> {
         Body::RunFinished(_) => Some(true),
         Body::UndoBegan(_) | Body::RunReopened(_) => Some(false),
         Body::IncidentChanged(change) => Some(change.state == IncidentState::Resolved),
+        Body::LadderStarted(_) => Some(false),
+        Body::LadderClosed(_) => Some(true),
         _ => None,
     }
 }

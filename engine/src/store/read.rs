@@ -172,7 +172,15 @@ impl Row {
 
     /// Whether its stream is over after it; `None`: it changes nothing.
     pub(super) fn ends(&self) -> Result<Option<bool>, StoreError> {
-        let may = matches!(self.kind, Kind::RunFinished | Kind::UndoBegan | Kind::RunReopened | Kind::IncidentChanged);
+        let may = matches!(
+            self.kind,
+            Kind::RunFinished
+                | Kind::UndoBegan
+                | Kind::RunReopened
+                | Kind::IncidentChanged
+                | Kind::LadderStarted
+                | Kind::LadderClosed
+        );
         if may { Ok(ends(&self.record()?.body)) } else { Ok(None) }
     }
 

@@ -100,7 +100,14 @@ impl<W: Send + 'static> Core<W> {
         let incident = latest.map(|incident| incident.id.clone()).ok_or("no incident has been opened")?;
         let request = match moment {
             IncidentMoment::Resolved => Request::Resolve { incident, why: String::new(), by },
-            _ => Request::Acknowledge { incident, acknowledged: true, why: String::new(), by, via: "test".into() },
+            _ => Request::Acknowledge {
+                incident,
+                acknowledged: true,
+                why: String::new(),
+                by,
+                via: "test".into(),
+                generation: None,
+            },
         };
         self.serve(request).map(drop).map_err(|refused| refused.to_string())
     }

@@ -68,6 +68,7 @@ fn story(stage: &mut Stage) {
         why: String::new(),
         by: "ann".into(),
         via: "socket".into(),
+        generation: None,
     });
     insist(stage, |incident| Request::Resolve { incident: incident.clone(), why: String::new(), by: "ann".into() });
 }

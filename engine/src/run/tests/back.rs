@@ -11,6 +11,7 @@ mod holds;
 mod incidents;
 mod items;
 mod joined;
+mod ladder;
 mod leases;
 mod pace;
 mod parts;

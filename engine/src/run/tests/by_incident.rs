@@ -69,7 +69,9 @@ impl Stage {
     fn acks(&mut self) {
         let incident = self.of_incident();
         let (by, via) = ("ann".into(), "socket".into());
-        self.core.serve(Request::Acknowledge { incident, acknowledged: true, why: "mine".into(), by, via }).unwrap();
+        self.core
+            .serve(Request::Acknowledge { incident, acknowledged: true, why: "mine".into(), by, via, generation: None })
+            .unwrap();
         self.settle();
     }
 

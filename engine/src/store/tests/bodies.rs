@@ -1,5 +1,6 @@
 //! Bodies to write: one of every kind, and small ones in number.
 
+use quell_model::notice::{Page, PageKey, Receipt, To, Way};
 use quell_model::playbook::AtEnd;
 use quell_model::record::source::{FileHead, FilePosition, Position};
 use quell_model::record::*;
@@ -16,6 +17,11 @@ pub(crate) fn at(n: u64) -> Stamp {
 
 pub(crate) fn note(text: &str) -> NoteAdded {
     NoteAdded { by: "ana".into(), text: text.into() }
+}
+
+fn queued(to: &str, way: Way) -> Queued {
+    let page = Page { to: To::Person(to.into()), way, because: "on call in primary: layer 1".into() };
+    Queued { key: PageKey::of("i-1", 3, &page), page }
 }
 
 fn process() -> ProcessId {
@@ -477,5 +483,62 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             instead: Hash::of(b"what is there"),
         }
         .into(),
+        LadderStarted {
+            incident: "i-1".into(),
+            title: "a shell reads from a socket".into(),
+            entity: Entity { kind: "unit".into(), id: "nginx.service".into(), node: "n".into() },
+            level: Level::High,
+            tags: ["attack.t1059.004".into()].into(),
+            rules: ["reverse-shell".into()].into(),
+            because: "an incident of level high was opened".into(),
+            generation: 1,
+        }
+        .into(),
+        LadderRouted {
+            policy: "security".into(),
+            definition: json!({ "steps": [], "repeat": 2 }),
+            route: "route 2 takes every incident".into(),
+        }
+        .into(),
+        LadderMoved {
+            generation: 1,
+            to: Place::Step { round: 0, step: 1 },
+            because: "nobody answered in time".into(),
+            pages: vec![queued("ana", Way::Email("ana@example.org".into()))],
+            nobody: vec![Nobody { target: "schedule secondary".into(), because: "outside of its hours".into() }],
+        }
+        .into(),
+        PageReceipted {
+            key: queued("ana", Way::Console).key,
+            attempt: 2,
+            state: PageState::Waits { why: "connection refused".into(), pause: Duration::from_secs(4) },
+            instead: Vec::new(),
+        }
+        .into(),
+        PageReceipted {
+            key: queued("ana", Way::Console).key,
+            attempt: 3,
+            state: PageState::Failed { why: "550 no such user".into() },
+            instead: vec![queued("ana", Way::Webhook("ana_phone".into()))],
+        }
+        .into(),
+        PageReceipted {
+            key: queued("bo", Way::Console).key,
+            attempt: 1,
+            state: PageState::Sent(Receipt::Handed { reference: Some("250 as 4711".into()) }),
+            instead: Vec::new(),
+        }
+        .into(),
+        LadderChanged {
+            change: LadderChange::Answered,
+            by: "ana".into(),
+            via: "socket".into(),
+            generation: 1,
+            level: Level::High,
+            why: "on it".into(),
+        }
+        .into(),
+        LadderEnded { why: "ana has resolved it".into(), pages: vec![queued("bo", Way::Slack("U013".into()))] }.into(),
+        LadderClosed { told: 1 }.into(),
     ]
 }

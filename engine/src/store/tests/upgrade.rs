@@ -159,6 +159,13 @@ const LATER: &[Kind] = &[
     Kind::HeadsSealed,
     Kind::SourceAdvanced,
     Kind::StreamRedacted,
+    Kind::LadderStarted,
+    Kind::LadderRouted,
+    Kind::LadderMoved,
+    Kind::PageReceipted,
+    Kind::LadderChanged,
+    Kind::LadderEnded,
+    Kind::LadderClosed,
 ];
 
 fn holds_all(journal: &Journal, with_slate: bool, with_apart: bool) {

@@ -34,7 +34,7 @@ impl Yard {
     fn acks(&mut self, acknowledged: bool, by: &str) -> Result<Json, Refusal> {
         let incident = self.incident();
         let (by, via) = (by.into(), "socket".into());
-        self.ask(Request::Acknowledge { incident, acknowledged, why: "on it".into(), by, via })
+        self.ask(Request::Acknowledge { incident, acknowledged, why: "on it".into(), by, via, generation: None })
     }
 
     fn resolve(&mut self) -> Result<Json, Refusal> {
@@ -125,7 +125,8 @@ fn somebody_looks_after_an_incident_over_restarts_until_it_is_opened_again() {
             acknowledged: true,
             why: String::new(),
             by: "ann".into(),
-            via: "socket".into()
+            via: "socket".into(),
+            generation: None
         }),
         Err(Refusal::NotFound { kind: "incident", .. })
     ));

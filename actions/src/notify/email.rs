@@ -1,0 +1,235 @@
+//! Mail: a page as a message of text and HTML, by SMTP.
+//!
+//! Owns the message and the connection to the server. A server's 4xx is a "later", its 5xx a "never". Keeps true: a password
+//! goes over TLS or to this machine alone; all mails of an incident stand in one thread; a page has one Message-ID, however
+//! often it is sent.
+
+use super::plain::{lines, subject};
+use lettre::message::{Mailbox, MultiPart, header};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use quell_model::Secret;
+use quell_model::notice::{Channel, Letter, Receipt, SendError, Way};
+use std::time::Duration;
+
+/// A server that says nothing for so long is down.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where mails go, and who sends them.
+#[derive(Debug)]
+pub struct Server {
+    /// `smtp://HOST:PORT`, with STARTTLS where it is offered, or `smtps://HOST:PORT`.
+    pub url: String,
+    /// Who quell is there, and its password.
+    pub login: Option<(String, Secret)>,
+    /// The address that they come from.
+    pub from: String,
+}
+
+/// What is wrong with a server's settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrongServer {
+    /// Its address.
+    #[error("`{0}` is no address of a mail server; hint: `smtp://HOST:PORT` or `smtps://HOST:PORT`")]
+    Url(String),
+    /// The sender.
+    #[error("`{0}` is no address that mails can come from; hint: `quell@example.org`")]
+    From(String),
+    /// TLS.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(String),
+}
+
+/// See the module.
+pub struct Email {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+}
+
+impl Email {
+    /// A channel to this server. Connects when the first page goes out.
+    ///
+    /// # Errors
+    /// What is wrong with the settings.
+    pub fn new(server: Server) -> Result<Self, WrongServer> {
+        let (scheme, rest) = server.url.split_once("://").ok_or_else(|| WrongServer::Url(server.url.clone()))?;
+        let authority = rest.trim_end_matches('/');
+        let (host, port) = host_and_port(authority).ok_or_else(|| WrongServer::Url(server.url.clone()))?;
+        let tls = || TlsParameters::new(host.to_owned()).map_err(|error| WrongServer::Tls(error.to_string()));
+        let is_here = matches!(host, "localhost" | "127.0.0.1" | "::1");
+        let (tls, usual) = match scheme {
+            "smtps" => (Tls::Wrapper(tls()?), 465),
+            // What is offered in the clear may have been taken out of the offer.
+            "smtp" if server.login.is_some() && !is_here => (Tls::Required(tls()?), 587),
+            "smtp" if is_here => (Tls::None, 25),
+            "smtp" => (Tls::Opportunistic(tls()?), 25),
+            _ => return Err(WrongServer::Url(server.url.clone())),
+        };
+        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
+            .port(port.unwrap_or(usual))
+            .tls(tls)
+            .timeout(Some(PATIENCE));
+        if let Some((user, password)) = server.login {
+            builder = builder.credentials(Credentials::new(user, password.expose().to_owned()));
+        }
+        let from = server.from.parse().map_err(|_| WrongServer::From(server.from.clone()))?;
+        Ok(Self { transport: builder.build(), from })
+    }
+
+    fn message(&self, letter: &Letter, to: &str) -> Result<Message, String> {
+        let domain = self.from.email.domain();
+        let thread = format!("<{}@{domain}>", letter.notice.incident);
+        let mailbox: Mailbox = to.parse().map_err(|error| format!("`{to}` is no address: {error}"))?;
+        Message::builder()
+            .from(self.from.clone())
+            .to(mailbox)
+            .subject(subject(letter))
+            .message_id(Some(format!("<{}@{domain}>", letter.key.as_str())))
+            .references(thread.clone())
+            .in_reply_to(thread)
+            .header(header::MIME_VERSION_1_0)
+            .multipart(MultiPart::alternative_plain_html(text(letter), html(letter)))
+            .map_err(|error| format!("the mail cannot be written: {error}"))
+    }
+}
+
+/// `host`, `host:port` or `[::1]:port`.
+fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    if authority.is_empty() || authority.contains(['/', '@', '?', '#']) {
+        return None;
+    }
+    if let Some(rest) = authority.strip_prefix('[') {
+        let (host, port) = rest.split_once(']')?;
+        return match port.strip_prefix(':') {
+            Some(port) => Some((host, Some(port.parse().ok()?))),
+            None => port.is_empty().then_some((host, None)),
+        };
+    }
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !host.contains(':') => Some((host, Some(port.parse().ok()?))),
+        Some(_) => None,
+        None => Some((authority, None)),
+    }
+}
+
+fn text(letter: &Letter) -> String {
+    let mut text = lines(letter).join("\n");
+    text.push('\n');
+    text
+}
+
+/// The same lines, readable on a telephone at night. No link acts, no picture is fetched.
+fn html(letter: &Letter) -> String {
+    let colour = match letter.notice.level.as_str() {
+        _ if letter.notice.state == "resolved" => "#2e7d32",
+        "critical" => "#b00020",
+        "high" => "#c75000",
+        _ => "#455a64",
+    };
+    let rows: Vec<String> = lines(letter).iter().skip(1).map(|line| row(line)).collect();
+    format!(
+        "<!doctype html><html><body style=\"margin:0;padding:16px;font:16px/1.5 sans-serif;color:#111\">\
+         <p style=\"margin:0 0 12px;padding:10px 12px;border-left:6px solid {colour};background:#f5f5f5;font-weight:bold;\
+         overflow-wrap:anywhere\">{}</p>{}</body></html>",
+        escaped(&lines(letter)[0]),
+        rows.concat()
+    )
+}
+
+fn row(line: &str) -> String {
+    match line.split_once(": ").filter(|(name, rest)| !name.starts_with('-') && rest.trim_start().starts_with("quell "))
+    {
+        Some((name, command)) => format!(
+            "<p style=\"margin:8px 0\">{}:<br><code style=\"font-size:14px;overflow-wrap:anywhere\">{}</code></p>",
+            escaped(name),
+            escaped(command.trim_start())
+        ),
+        None => format!("<p style=\"margin:8px 0;overflow-wrap:anywhere\">{}</p>", escaped(line)),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[async_trait::async_trait]
+impl Channel for Email {
+    async fn send(&self, letter: &Letter) -> Result<Receipt, SendError> {
+        let Way::Email(to) = &letter.page.way else {
+            return Err(SendError::Never { why: "the page is for another channel".to_owned() });
+        };
+        let message = self.message(letter, to).map_err(|why| SendError::Never { why })?;
+        match self.transport.send(message).await {
+            Ok(answer) => {
+                let said: Vec<&str> = answer.message().collect();
+                Ok(Receipt::Handed { reference: Some(format!("{} {}", answer.code(), said.join(" "))) })
+            }
+            Err(error) if error.is_permanent() => Err(SendError::Never { why: told(&error) }),
+            Err(error) => Err(SendError::Later { why: told(&error), after: None }),
+        }
+    }
+}
+
+/// An error with what lies below it.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(source) = below {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text.push_str(&format!(": {more}"));
+        }
+        below = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plain::tests::letter;
+    use super::*;
+
+    fn server(url: &str) -> Server {
+        Server { url: url.into(), login: None, from: "quell@example.org".into() }
+    }
+
+    #[test]
+    fn addresses_of_servers_are_read_or_refused() {
+        for good in
+            ["smtp://localhost:1025", "smtp://mail.example.org", "smtps://mail.example.org:465", "smtp://[::1]:25"]
+        {
+            assert!(Email::new(server(good)).is_ok(), "{good}");
+        }
+        for bad in ["localhost:1025", "http://localhost", "smtp://", "smtp://a@b", "smtp://h:port", "smtp://a:b:1"] {
+            assert_eq!(Email::new(server(bad)).err(), Some(WrongServer::Url(bad.into())), "{bad}");
+        }
+        let from = Server { from: "nobody".into(), ..server("smtp://localhost") };
+        assert_eq!(Email::new(from).err(), Some(WrongServer::From("nobody".into())));
+    }
+
+    #[test]
+    fn a_mail_is_in_its_thread_and_markup_of_others_means_nothing() {
+        let email = Email::new(server("smtp://localhost:1025")).unwrap();
+        let hostile = "<script>alert(1)</script>\r\nBcc: all@example.org";
+        let mail =
+            |letter: &Letter| String::from_utf8(email.message(letter, "ana@example.org").unwrap().formatted()).unwrap();
+        let text = mail(&letter(hostile));
+        assert!(text.contains("References: <i-0f1e2d3c4b5a@example.org>"), "{text}");
+        assert!(text.contains("Message-ID: <") && text.contains("multipart/alternative"), "{text}");
+        assert!(!text.lines().any(|line| line.starts_with("Bcc:")), "{text}");
+        let html = html(&letter(hostile));
+        assert!(html.contains("&lt;script&gt;") && !html.contains("<script"), "{html}");
+    }
+}

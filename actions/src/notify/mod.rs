@@ -1,0 +1,14 @@
+//! The ways by which people are told: each takes a page, or says why not.
+//!
+//! Owns how a notice looks in each medium. Never decides who is told, never tries again: the ladder does. Keeps true: what an
+//! attacker wrote is shown and does no harm, neither a control character nor markup of it means anything; what is longer than
+//! the medium takes is cut, and says so.
+//!
+//! ```text
+//! Letter ──plain──▶ lines ──▶ terminal
+//!    └─────email──▶ text and HTML ──SMTP──▶ server, which says 250, 4xx or 5xx
+//! ```
+
+#[cfg(feature = "email")]
+pub mod email;
+pub mod plain;

@@ -1,0 +1,180 @@
+//! The bodies of a ladder's records: who was told when, by which way, and what came of it.
+//!
+//! Owns their shapes, as `record` does for all others. Keeps true: a move and the pages that go out by it are one record, so
+//! that neither is there without the other.
+
+use crate::Json;
+use crate::detection::Level;
+use crate::event::Entity;
+use crate::ids::{IncidentId, Name};
+use crate::notice::{Page, PageKey, Receipt};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// Where a ladder is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// At a step.
+    Step {
+        /// From 0: how often all steps have been gone through before.
+        round: u32,
+        /// From 0.
+        step: u32,
+    },
+    /// Past all steps and their repetitions.
+    LastResort,
+}
+
+/// A target that nobody stands behind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Nobody {
+    /// As the policy names it: `schedule secondary`.
+    pub target: String,
+    /// Why.
+    pub because: String,
+}
+
+/// See [`Kind::LadderStarted`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LadderStarted {
+    /// Whose it is.
+    pub incident: IncidentId,
+    /// The incident's title.
+    pub title: String,
+    /// What the incident is about.
+    pub entity: Entity,
+    /// How bad.
+    pub level: Level,
+    /// The tags of what it began with.
+    pub tags: BTreeSet<Name>,
+    /// The rules of what it began with.
+    pub rules: BTreeSet<Name>,
+    /// Why it begins.
+    pub because: String,
+    /// The number that answers name from here on.
+    pub generation: u32,
+}
+
+/// See [`Kind::LadderRouted`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LadderRouted {
+    /// Which policy, by its name.
+    pub policy: Name,
+    /// What it says now, by which the ladder goes to its end.
+    pub definition: Json,
+    /// Why this one, for people: which route.
+    pub route: String,
+}
+
+/// A page that is to go out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Queued {
+    /// Its key.
+    pub key: PageKey,
+    /// To whom, by which way, and why.
+    pub page: Page,
+}
+
+/// See [`Kind::LadderMoved`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LadderMoved {
+    /// Which generation it belongs to.
+    pub generation: u32,
+    /// Where to.
+    pub to: Place,
+    /// Why.
+    pub because: String,
+    /// What goes out.
+    pub pages: Vec<Queued>,
+    /// Targets that came to nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nobody: Vec<Nobody>,
+}
+
+/// What became of a page.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageState {
+    /// Its channel has taken it.
+    Sent(Receipt),
+    /// It has not, and is asked again after a pause.
+    Waits {
+        /// Why.
+        why: String,
+        /// How long.
+        pause: Duration,
+    },
+    /// It never will.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// See [`Kind::PageReceipted`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PageReceipted {
+    /// Which page.
+    pub key: PageKey,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// What became of it.
+    pub state: PageState,
+    /// What goes out in its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instead: Vec<Queued>,
+}
+
+/// What somebody, or something, did to a ladder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LadderChange {
+    /// Somebody answered. Whether that was enough follows from the step.
+    Answered,
+    /// Somebody answered what has been asked anew since: it changes nothing.
+    AnsweredTooLate,
+    /// Whoever looked after it does no longer.
+    Unacknowledged,
+    /// Somebody hands it on.
+    Escalated,
+    /// It is worse than it was.
+    Raised,
+    /// Somebody has done something about it.
+    Touched,
+}
+
+/// See [`Kind::LadderChanged`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LadderChanged {
+    /// What was done.
+    pub change: LadderChange,
+    /// Who did it; `quell` when a detection raised it.
+    pub by: Name,
+    /// Which way: `socket`, `token`, `email`, `slack`.
+    pub via: Name,
+    /// The generation that was meant.
+    pub generation: u32,
+    /// The level from here on.
+    pub level: Level,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// See [`Kind::LadderEnded`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LadderEnded {
+    /// Why.
+    pub why: String,
+    /// Those who were told are told that it is over.
+    pub pages: Vec<Queued>,
+}
+
+/// See [`Kind::LadderClosed`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LadderClosed {
+    /// How many were told that it is over.
+    pub told: u32,
+}

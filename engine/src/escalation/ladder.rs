@@ -1,0 +1,286 @@
+//! The ladder: which step of a policy comes when, until somebody acknowledges.
+//!
+//! ```text
+//!            ┌───────────── generation + 1: unacknowledged, a higher level, nobody moved it ─────────────┐
+//!            ▼                                                                                           │
+//!        climbing ── step, step, … ── again, `repeat` times ── last resort ──▶ exhausted, and stays so   │
+//!            └──────────────────────────── acknowledged ─────────────────────────────────────────────────┘
+//! ```
+//!
+//! Owns what is due, and what an answer means. Pure: what happened is applied, [`Ladder::next`] says what comes then. Never
+//! says who is reached, never sends, reads no clock. Keeps true: an acknowledged ladder tells nobody; one that nobody
+//! acknowledges reaches its last resort; an answer to an earlier generation changes nothing; what has ended begins never again.
+
+use super::policy::{Ack, Policy};
+use quell_model::record::Place;
+use quell_model::{Level, Name, Stamp};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It tells one after the other.
+    Climbing,
+    /// Somebody looks after it.
+    Acknowledged {
+        /// Who.
+        by: Name,
+        /// When it is raised again if nobody moves it; none: never.
+        until: Option<Stamp>,
+    },
+    /// The last resort was told, and has not answered. It stays red.
+    Exhausted,
+    /// What it was about is over.
+    Ended,
+}
+
+/// What comes now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Move {
+    /// Which generation it belongs to.
+    pub generation: u32,
+    /// Where to.
+    pub to: Place,
+    /// Why, for people.
+    pub because: String,
+}
+
+/// Whom a move has told.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Told {
+    /// The people.
+    pub people: BTreeSet<Name>,
+    /// Whether it told anybody at all: a channel that whoever may read is nobody's.
+    pub anybody: bool,
+}
+
+/// What an answer came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answered {
+    /// It is acknowledged now.
+    Acknowledged,
+    /// It counts, and others have to answer too.
+    Counts,
+    /// It counted before.
+    Again,
+    /// It answers what has been asked anew since.
+    Stale,
+    /// There is nothing to acknowledge.
+    Over,
+}
+
+/// See the module.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ladder {
+    policy: Policy,
+    level: Level,
+    generation: u32,
+    standing: Standing,
+    /// None: nothing was told in this generation.
+    place: Option<Place>,
+    /// When what comes next is due. It is set while the ladder climbs.
+    due: Stamp,
+    /// Why it goes on, where nobody's silence is the reason.
+    because: Option<String>,
+    /// The people whom the step at hand has told.
+    told: BTreeSet<Name>,
+    /// Whether any step of the round at hand has reached somebody.
+    reached: bool,
+    /// Who has answered since it began.
+    answered: BTreeSet<Name>,
+}
+
+impl Ladder {
+    /// A ladder by this policy, which begins at once.
+    #[must_use]
+    pub fn new(policy: Policy, level: Level, because: String, now: Stamp, generation: u32) -> Self {
+        let (told, answered, because) = (BTreeSet::new(), BTreeSet::new(), Some(because));
+        let (standing, place) = (Standing::Climbing, None);
+        Self { policy, level, generation, standing, place, due: now, because, told, reached: false, answered }
+    }
+
+    /// The number that answers have to name.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Where it is; none before its first step.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        self.place
+    }
+
+    /// The policy that it began with.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// When [`Ladder::next`] has something at the latest; none: never by itself.
+    #[must_use]
+    pub fn due(&self) -> Option<Stamp> {
+        match &self.standing {
+            Standing::Climbing => Some(self.due),
+            Standing::Acknowledged { until, .. } => *until,
+            Standing::Exhausted | Standing::Ended => None,
+        }
+    }
+
+    /// What comes now; none: nothing is due.
+    #[must_use]
+    pub fn next(&self, now: Stamp) -> Option<Move> {
+        self.due().filter(|due| *due <= now)?;
+        match &self.standing {
+            Standing::Climbing => {
+                let because = self.because.clone().unwrap_or_else(|| self.silence());
+                Some(Move { generation: self.generation, to: self.following(), because })
+            }
+            Standing::Acknowledged { by, .. } => {
+                let because = format!("{by} acknowledged it, and nobody has moved it since");
+                Some(Move { generation: self.generation + 1, to: self.first(), because })
+            }
+            Standing::Exhausted | Standing::Ended => None,
+        }
+    }
+
+    /// A move was made. Where it reached nobody, nobody is waited for.
+    pub fn moved(&mut self, made: &Move, told: Told, now: Stamp) {
+        if made.generation > self.generation {
+            self.answered.clear();
+        }
+        let begins = !matches!(made.to, Place::Step { step, .. } if step > 0);
+        self.reached = told.anybody || (self.reached && !begins);
+        self.generation = made.generation;
+        self.place = Some(made.to);
+        self.due = now.after(if told.anybody { self.wait(made.to) } else { Duration::ZERO });
+        self.told = told.people;
+        self.because = None;
+        self.standing = match made.to {
+            Place::LastResort => Standing::Exhausted,
+            Place::Step { .. } => Standing::Climbing,
+        };
+    }
+
+    /// None of the pages of the step at hand can be sent: nobody is waited for.
+    pub fn lost(&mut self, now: Stamp) {
+        if self.standing == Standing::Climbing && self.place.is_some() {
+            self.due = self.due.min(now);
+        }
+    }
+
+    /// Somebody answers.
+    pub fn acknowledge(&mut self, by: &Name, generation: u32, now: Stamp) -> Answered {
+        match self.standing {
+            Standing::Ended => return Answered::Over,
+            _ if generation != self.generation => return Answered::Stale,
+            Standing::Acknowledged { .. } => return Answered::Again,
+            Standing::Climbing | Standing::Exhausted => {}
+        }
+        if !self.answered.insert(by.clone()) {
+            return Answered::Again;
+        }
+        if !self.is_enough() {
+            return Answered::Counts;
+        }
+        self.standing = Standing::Acknowledged { by: by.clone(), until: self.until(now) };
+        Answered::Acknowledged
+    }
+
+    /// Somebody has done something about it: it counts as looked after from here on.
+    pub fn touched(&mut self, now: Stamp) {
+        let again = self.until(now);
+        if let Standing::Acknowledged { until, .. } = &mut self.standing {
+            *until = again;
+        }
+    }
+
+    /// It begins anew: nobody looks after it any longer, or it is worse than it was.
+    pub fn begin_again(&mut self, level: Level, because: String, now: Stamp) {
+        if self.standing == Standing::Ended {
+            return;
+        }
+        self.level = self.level.max(level);
+        self.anew(None, because, now);
+    }
+
+    /// Somebody hands it on: the next step comes at once, whoever looked after it.
+    pub fn escalate(&mut self, because: String, now: Stamp) {
+        if self.standing == Standing::Ended {
+            return;
+        }
+        self.anew(self.place, because, now);
+    }
+
+    /// What it was about is over.
+    pub fn end(&mut self) {
+        self.standing = Standing::Ended;
+    }
+
+    fn anew(&mut self, place: Option<Place>, because: String, now: Stamp) {
+        self.generation += 1;
+        self.standing = Standing::Climbing;
+        (self.place, self.because, self.due) = (place, Some(because), now);
+        self.answered.clear();
+        self.told.clear();
+    }
+
+    fn first(&self) -> Place {
+        if self.policy.steps.is_empty() { Place::LastResort } else { Place::Step { round: 0, step: 0 } }
+    }
+
+    fn following(&self) -> Place {
+        let Some(place) = self.place else { return self.first() };
+        let Place::Step { round, step } = place else { return Place::LastResort };
+        let last = u32::try_from(self.policy.steps.len()).unwrap_or(u32::MAX).saturating_sub(1);
+        if step < last {
+            Place::Step { round, step: step + 1 }
+        } else if round < self.policy.repeat && self.reached {
+            Place::Step { round: round + 1, step: 0 }
+        } else {
+            Place::LastResort
+        }
+    }
+
+    fn step(&self, place: Place) -> Option<&super::policy::Step> {
+        let Place::Step { step, .. } = place else { return None };
+        self.policy.steps.get(usize::try_from(step).ok()?)
+    }
+
+    fn wait(&self, place: Place) -> Duration {
+        let of_level = self.policy.severity.get(&self.level).and_then(|at| at.wait);
+        self.step(place).map_or(Duration::ZERO, |step| of_level.unwrap_or(step.wait))
+    }
+
+    fn until(&self, now: Stamp) -> Option<Stamp> {
+        self.policy.ack_timeout.map(|timeout| now.after(timeout))
+    }
+
+    /// Whether those who have answered are enough for the step at hand.
+    fn is_enough(&self) -> bool {
+        let ack = self.place.and_then(|place| self.step(place)).map_or(Ack::Any, |step| step.ack);
+        match ack {
+            Ack::Any => true,
+            Ack::Each => self.told.is_subset(&self.answered),
+            Ack::Count(count) => self.answered.len() >= usize::try_from(count).unwrap_or(usize::MAX),
+        }
+    }
+
+    fn silence(&self) -> String {
+        match (self.reached, self.answered.is_empty()) {
+            (false, _) => "nobody could be reached so far".to_owned(),
+            (true, true) => "nobody answered in time".to_owned(),
+            (true, false) => "not enough people answered in time".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! The outbox: a ladder with the pages of its step at hand, as its records say it.
+//!
+//! Owns the fold of a ladder's stream, live and after a crash, and when a page is tried again. Never sends, never says whom a
+//! step reaches. Keeps true: a page that was written down is sent, or is known to have failed, or was made needless by an answer,
+//! the next step or the end; what may have gone out before is sent under the same key.
+
+use super::ladder::{Answered, Ladder, Move, Standing, Told};
+use super::policy::Policy;
+use quell_model::notice::{Page, PageKey, To, Way};
+use quell_model::record::{
+    LadderChange, LadderChanged, LadderMoved, LadderRouted, LadderStarted, PageReceipted, PageState, Queued,
+};
+use quell_model::{Body, Level, Name, Seq, Stamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The first pause before a page is tried again; each further one is twice as long.
+const FIRST: Duration = Duration::from_secs(2);
+/// No pause is longer, but where the other side asks for it.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How a page stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// No channel has taken it.
+    Waits {
+        /// How often one was asked.
+        attempts: u32,
+        /// Not before this moment.
+        from: Stamp,
+    },
+    /// A channel has it.
+    Went,
+    /// None ever will.
+    Failed,
+}
+
+/// A page of the step at hand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outgoing {
+    /// To whom, by which way.
+    pub page: Page,
+    /// How it stands.
+    pub stage: Stage,
+}
+
+/// See the module.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Outbox {
+    /// What it began with.
+    pub started: LadderStarted,
+    /// How bad, as far as the ladder was told.
+    pub level: Level,
+    /// The number of its last record.
+    pub seq: Seq,
+    /// What the next pages say, beside what is in them.
+    pub because: String,
+    ladder: Option<Ladder>,
+    begun: Stamp,
+    pages: BTreeMap<PageKey, Outgoing>,
+    told: BTreeSet<(To, Way)>,
+    is_over: bool,
+    is_closed: bool,
+}
+
+impl Outbox {
+    /// A ladder that begins, before its first record.
+    #[must_use]
+    pub fn begun(started: &LadderStarted, at: Stamp) -> Self {
+        Self {
+            started: started.clone(),
+            level: started.level,
+            seq: 0,
+            because: started.because.clone(),
+            ladder: None,
+            begun: at,
+            pages: BTreeMap::new(),
+            told: BTreeSet::new(),
+            is_over: false,
+            is_closed: false,
+        }
+    }
+
+    /// Takes up a record of its stream, its first included. Whatever changes it comes after its policy is known.
+    pub fn apply(&mut self, at: Stamp, body: &Body) {
+        self.seq += 1;
+        match body {
+            Body::LadderStarted(started) => {
+                let seq = self.seq;
+                *self = Self { seq, ..Self::begun(started, at) };
+            }
+            Body::LadderRouted(routed) => self.routed(routed),
+            Body::LadderMoved(moved) => self.moved(at, moved),
+            Body::PageReceipted(receipted) => self.receipted(at, receipted),
+            Body::LadderChanged(changed) => self.changed(at, changed),
+            Body::LadderEnded(ended) => {
+                self.is_over = true;
+                if let Some(ladder) = &mut self.ladder {
+                    ladder.end();
+                }
+                self.because.clone_from(&ended.why);
+                self.pages = queued(at, &ended.pages);
+            }
+            Body::LadderClosed(_) => self.is_closed = true,
+            _ => {}
+        }
+    }
+
+    /// By which steps; none: it is not known yet by which policy.
+    #[must_use]
+    pub fn ladder(&self) -> Option<&Ladder> {
+        self.ladder.as_ref()
+    }
+
+    /// Whether what it is about is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether it is over, and whoever was to be told so was: nothing comes of it any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// The number that answers name.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.ladder.as_ref().map_or(self.started.generation, Ladder::generation)
+    }
+
+    /// Who was told, and by which way.
+    #[must_use]
+    pub fn told(&self) -> &BTreeSet<(To, Way)> {
+        &self.told
+    }
+
+    /// The pages of the step at hand.
+    #[must_use]
+    pub fn pages(&self) -> &BTreeMap<PageKey, Outgoing> {
+        &self.pages
+    }
+
+    /// Those that no channel has taken, how often one was asked, and when the next may be.
+    pub fn waiting(&self) -> impl Iterator<Item = (&PageKey, &Page, u32, Stamp)> {
+        self.pages.iter().filter_map(|(key, outgoing)| match outgoing.stage {
+            Stage::Waits { attempts, from } => Some((key, &outgoing.page, attempts, from)),
+            Stage::Went | Stage::Failed => None,
+        })
+    }
+
+    /// How many pages of the step at hand went out.
+    #[must_use]
+    pub fn went(&self) -> u32 {
+        let went = self.pages.values().filter(|outgoing| outgoing.stage == Stage::Went).count();
+        u32::try_from(went).unwrap_or(u32::MAX)
+    }
+
+    /// When its ladder has something at the latest; none: nothing comes by itself.
+    #[must_use]
+    pub fn due(&self) -> Option<Stamp> {
+        match &self.ladder {
+            None => (!self.is_over).then_some(self.begun),
+            Some(ladder) => ladder.due(),
+        }
+    }
+
+    /// What the ladder says comes now.
+    #[must_use]
+    pub fn next(&self, now: Stamp) -> Option<Move> {
+        self.ladder.as_ref()?.next(now)
+    }
+
+    /// What an answer to this generation would come to; none: it is not known yet by which policy.
+    #[must_use]
+    pub fn would_answer(&self, by: &Name, generation: u32, now: Stamp) -> Option<Answered> {
+        Some(self.ladder.clone()?.acknowledge(by, generation, now))
+    }
+
+    /// The pages under the keys that they have in the record that comes next.
+    #[must_use]
+    pub fn keyed(&self, pages: Vec<Page>) -> Vec<Queued> {
+        let key = |page: &Page| PageKey::of(self.started.incident.as_str(), self.seq + 1, page);
+        pages.into_iter().map(|page| Queued { key: key(&page), page }).collect()
+    }
+
+    /// Whether another page of the step at hand tells the same person or channel, or still may.
+    #[must_use]
+    pub fn is_told_otherwise(&self, key: &PageKey) -> bool {
+        let Some(to) = self.pages.get(key).map(|outgoing| &outgoing.page.to) else { return true };
+        let others = self.pages.iter().filter(|(other, _)| *other != key);
+        others.into_iter().any(|(_, other)| other.page.to == *to && other.stage != Stage::Failed)
+    }
+
+    /// The ways to somebody that the step at hand has tried.
+    #[must_use]
+    pub fn tried(&self, to: &To) -> BTreeSet<&Way> {
+        self.pages.values().filter(|outgoing| outgoing.page.to == *to).map(|outgoing| &outgoing.page.way).collect()
+    }
+
+    /// How long after this attempt a page is tried again: not before the other side says.
+    #[must_use]
+    pub fn pause(key: &PageKey, attempt: u32, after: Option<Duration>) -> Duration {
+        let doubled = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(6)).min(LONGEST);
+        // Up to a quarter more, by the key: what failed together is not tried again together.
+        let sum = key.as_str().bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        (doubled + doubled / 4 * (sum % 256) / 256).max(after.unwrap_or_default())
+    }
+
+    fn routed(&mut self, routed: &LadderRouted) {
+        // A definition that nobody can read has no steps: it goes to whoever is its last resort now.
+        let policy = serde_json::from_value::<Policy>(routed.definition.clone()).unwrap_or_default();
+        let because = std::mem::take(&mut self.because);
+        self.ladder = Some(Ladder::new(policy, self.level, because, self.begun, self.started.generation));
+    }
+
+    fn moved(&mut self, at: Stamp, moved: &LadderMoved) {
+        self.because.clone_from(&moved.because);
+        // What the step of before could not send is not sent any more.
+        self.pages = queued(at, &moved.pages);
+        let people = self.pages.values().filter_map(|outgoing| match &outgoing.page.to {
+            To::Person(name) => Some(name.clone()),
+            To::Channel(_) => None,
+        });
+        let told = Told { people: people.collect(), anybody: !moved.pages.is_empty() };
+        let made = Move { generation: moved.generation, to: moved.to, because: moved.because.clone() };
+        if let Some(ladder) = &mut self.ladder {
+            ladder.moved(&made, told, at);
+        }
+    }
+
+    fn receipted(&mut self, at: Stamp, receipted: &PageReceipted) {
+        // One of a step that is over says nothing of this one, but that somebody was told.
+        let Some(outgoing) = self.pages.get_mut(&receipted.key) else { return };
+        outgoing.stage = match &receipted.state {
+            PageState::Sent(_) => Stage::Went,
+            PageState::Waits { pause, .. } => Stage::Waits { attempts: receipted.attempt, from: at.after(*pause) },
+            PageState::Failed { .. } => Stage::Failed,
+        };
+        if outgoing.stage == Stage::Went {
+            self.told.insert((outgoing.page.to.clone(), outgoing.page.way.clone()));
+        }
+        self.pages.extend(queued(at, &receipted.instead));
+        if self.pages.values().all(|outgoing| outgoing.stage == Stage::Failed)
+            && let Some(ladder) = &mut self.ladder
+        {
+            ladder.lost(at);
+        }
+    }
+
+    fn changed(&mut self, at: Stamp, changed: &LadderChanged) {
+        self.level = self.level.max(changed.level);
+        let why = changed.why.clone();
+        let Some(ladder) = &mut self.ladder else { return };
+        match changed.change {
+            LadderChange::Answered => drop(ladder.acknowledge(&changed.by, changed.generation, at)),
+            LadderChange::AnsweredTooLate => {}
+            LadderChange::Unacknowledged | LadderChange::Raised => ladder.begin_again(changed.level, why, at),
+            LadderChange::Escalated => ladder.escalate(why, at),
+            LadderChange::Touched => ladder.touched(at),
+        }
+        // An answer stops what has not gone out.
+        if matches!(ladder.standing(), Standing::Acknowledged { .. }) {
+            self.pages.retain(|_, outgoing| !matches!(outgoing.stage, Stage::Waits { .. }));
+        }
+    }
+}
+
+/// Pages before any channel was asked.
+fn queued(at: Stamp, pages: &[Queued]) -> BTreeMap<PageKey, Outgoing> {
+    let outgoing = |page: &Page| Outgoing { page: page.clone(), stage: Stage::Waits { attempts: 0, from: at } };
+    pages.iter().map(|queued| (queued.key.clone(), outgoing(&queued.page))).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! The outbox: what is on its way, live and out of its records.
+
+use super::super::policy::{Ack, Step, Target};
+use super::*;
+use quell_model::Entity;
+use quell_model::notice::Receipt;
+use quell_model::record::{LadderClosed, LadderEnded, Place};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn at(seconds: u64) -> Stamp {
+    Stamp { wall: jiff::Timestamp::UNIX_EPOCH, boot_ns: 1 }.after(Duration::from_secs(seconds))
+}
+
+fn policy() -> Policy {
+    let notify = vec![Target::Person("ana".into())];
+    let step = Step { notify: notify.clone(), by: Vec::new(), wait: 5 * MINUTE, ack: Ack::Any };
+    Policy { steps: vec![step.clone(), step], last_resort: notify, ..Policy::default() }
+}
+
+struct Story {
+    outbox: Outbox,
+    written: Vec<(Stamp, Body)>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let started = LadderStarted {
+            incident: "i-1".into(),
+            title: "a shell reads from a socket".into(),
+            entity: Entity { kind: "unit".into(), id: "nginx.service".into(), node: "n".into() },
+            level: Level::High,
+            tags: BTreeSet::new(),
+            rules: BTreeSet::new(),
+            because: "it was opened".into(),
+            generation: 1,
+        };
+        let mut story = Self { outbox: Outbox::begun(&started, at(0)), written: Vec::new() };
+        story.write(0, started);
+        let definition = serde_json::to_value(policy()).unwrap();
+        story.write(0, LadderRouted { policy: "p".into(), definition, route: "all".into() });
+        story
+    }
+
+    fn write(&mut self, second: u64, body: impl Into<Body>) {
+        let body = body.into();
+        self.outbox.apply(at(second), &body);
+        self.written.push((at(second), body));
+        self.is_what_its_records_say();
+    }
+
+    /// Whoever reads the records has what the engine had.
+    fn is_what_its_records_say(&self) {
+        let Body::LadderStarted(started) = &self.written[0].1 else { panic!("it begins with its start") };
+        let mut read = Outbox::begun(started, self.written[0].0);
+        for (at, body) in &self.written {
+            let text = serde_json::to_string(body).unwrap();
+            read.apply(*at, &serde_json::from_str(&text).unwrap());
+        }
+        assert_eq!(read, self.outbox);
+    }
+
+    /// Makes the move that is due, with these pages.
+    fn goes(&mut self, second: u64, pages: &[(&str, Way)]) -> Vec<PageKey> {
+        let made = self.outbox.next(at(second)).expect("a move is due");
+        let page = |(to, way): &(&str, Way)| Page {
+            to: To::Person((*to).into()),
+            way: way.clone(),
+            because: "named by the policy".into(),
+        };
+        let pages = self.outbox.keyed(pages.iter().map(page).collect());
+        let keys = pages.iter().map(|queued| queued.key.clone()).collect();
+        let Move { generation, to, because } = made;
+        self.write(second, LadderMoved { generation, to, because, pages, nobody: Vec::new() });
+        keys
+    }
+
+    fn receipt(&mut self, second: u64, key: &PageKey, attempt: u32, state: PageState) {
+        self.write(second, PageReceipted { key: key.clone(), attempt, state, instead: Vec::new() });
+    }
+
+    fn change(&mut self, second: u64, change: LadderChange) {
+        let generation = self.outbox.generation();
+        let (by, via, level, why) = ("bo".into(), "socket".into(), Level::High, "why".into());
+        self.write(second, LadderChanged { change, by, via, generation, level, why });
+    }
+
+    fn waiting(&self) -> Vec<&str> {
+        self.outbox.waiting().map(|(key, ..)| key.as_str()).collect()
+    }
+}
+
+fn mail(of: &str) -> Way {
+    Way::Email(format!("{of}@example.org"))
+}
+
+fn sent() -> PageState {
+    PageState::Sent(Receipt::Handed { reference: None })
+}
+
+fn failed() -> PageState {
+    PageState::Failed { why: "550".into() }
+}
+
+#[test]
+fn what_was_not_taken_waits_and_is_tried_again_after_its_pause() {
+    let mut story = Story::new();
+    let keys = story.goes(0, &[("ana", mail("ana")), ("bo", mail("bo"))]);
+    assert_eq!(story.waiting().len(), 2);
+    story.receipt(1, &keys[0], 1, PageState::Waits { why: "421".into(), pause: Duration::from_secs(4) });
+    story.receipt(1, &keys[1], 1, sent());
+    let waits: Vec<_> = story.outbox.waiting().map(|(key, _, attempts, from)| (key.clone(), attempts, from)).collect();
+    assert_eq!(waits, [(keys[0].clone(), 1, at(5))]);
+    let told: Vec<&To> = story.outbox.told().iter().map(|(to, _)| to).collect();
+    assert_eq!(told, [&To::Person("bo".into())], "who was told is who it was handed on to");
+    story.goes(300, &[("lead", mail("lead"))]);
+    assert!(!story.waiting().contains(&keys[0].as_str()), "its step is over");
+    story.receipt(301, &keys[0], 2, sent());
+    assert_eq!(story.waiting().len(), 1, "a receipt of a step that is over changes nothing");
+}
+
+#[test]
+fn an_answer_stops_what_has_not_gone_out() {
+    let mut story = Story::new();
+    story.goes(0, &[("ana", mail("ana"))]);
+    story.change(1, LadderChange::Answered);
+    assert!(story.waiting().is_empty());
+    assert_eq!(story.outbox.due(), None);
+    story.change(2, LadderChange::Unacknowledged);
+    assert_eq!(story.outbox.due(), Some(at(2)));
+    let made = story.outbox.next(at(2)).unwrap();
+    assert_eq!((made.generation, made.to), (2, Place::Step { round: 0, step: 0 }));
+}
+
+#[test]
+fn a_step_whose_pages_all_failed_is_not_waited_for() {
+    let mut story = Story::new();
+    let keys = story.goes(0, &[("ana", mail("ana")), ("bo", mail("bo"))]);
+    story.receipt(1, &keys[0], 1, failed());
+    assert_eq!(story.outbox.due(), Some(at(300)), "the other may still be told");
+    assert!(!story.outbox.is_told_otherwise(&keys[1]));
+    let ways = [mail("bo"), Way::Console].map(|way| {
+        let page = Page { to: To::Person("bo".into()), way, because: String::new() };
+        story.outbox.keyed(vec![page]).remove(0)
+    });
+    let receipted = PageReceipted { key: keys[1].clone(), attempt: 1, state: failed(), instead: vec![ways[1].clone()] };
+    story.write(2, receipted);
+    assert_eq!(story.waiting(), [ways[1].key.as_str()], "the other way");
+    let tried = story.outbox.tried(&To::Person("bo".into()));
+    assert_eq!(tried, [&mail("bo"), &Way::Console].into());
+    assert_eq!(story.outbox.due(), Some(at(300)));
+    story.receipt(3, &ways[1].key, 1, failed());
+    assert_eq!(story.outbox.due(), Some(at(3)), "nobody was told");
+}
+
+#[test]
+fn who_was_told_is_told_that_it_is_over_and_then_it_is_closed() {
+    let mut story = Story::new();
+    let keys = story.goes(0, &[("ana", mail("ana")), ("bo", mail("bo"))]);
+    story.receipt(1, &keys[0], 1, sent());
+    let told =
+        story.outbox.told().iter().map(|(to, way)| Page { to: to.clone(), way: way.clone(), because: String::new() });
+    let pages = story.outbox.keyed(told.collect());
+    story.write(9, LadderEnded { why: "bo has resolved it".into(), pages: pages.clone() });
+    assert_eq!(story.waiting(), [pages[0].key.as_str()]);
+    assert!(story.outbox.is_over() && !story.outbox.is_closed());
+    assert_eq!((story.outbox.due(), story.outbox.next(at(9999))), (None, None));
+    story.receipt(10, &pages[0].key, 1, sent());
+    story.write(10, LadderClosed { told: story.outbox.went() });
+    assert!(story.outbox.is_closed());
+    assert!(matches!(&story.written.last().unwrap().1, Body::LadderClosed(closed) if closed.told == 1));
+}
+
+#[test]
+fn pauses_grow_are_bounded_and_obey_the_other_side() {
+    let page = Page { to: To::Person("ana".into()), way: Way::Console, because: String::new() };
+    let key = PageKey::of("i-1", 1, &page);
+    let pauses: Vec<Duration> = (1..12).map(|attempt| Outbox::pause(&key, attempt, None)).collect();
+    assert!(pauses.is_sorted(), "{pauses:?}");
+    assert!(pauses[0] >= FIRST && pauses[0] < FIRST * 2 && pauses[10] >= LONGEST && pauses[10] <= LONGEST * 5 / 4);
+    assert_eq!(Outbox::pause(&key, 1, Some(MINUTE * 7)), MINUTE * 7);
+    let other = PageKey::of("i-1", 2, &page);
+    assert_ne!(Outbox::pause(&key, 1, None), Outbox::pause(&other, 1, None), "not all together");
+}
+
+#[test]
+fn a_definition_that_nobody_can_read_goes_to_its_last_resort() {
+    let mut story = Story::new();
+    story.written.truncate(1);
+    let Body::LadderStarted(started) = story.written[0].1.clone() else { panic!() };
+    story.outbox = Outbox::begun(&started, at(0));
+    story.outbox.apply(at(0), &story.written[0].1);
+    let definition = serde_json::json!({ "steps": "from another time" });
+    story.write(0, LadderRouted { policy: "p".into(), definition, route: "all".into() });
+    assert_eq!(story.outbox.next(at(0)).unwrap().to, Place::LastResort);
+}

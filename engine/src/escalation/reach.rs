@@ -1,0 +1,161 @@
+//! Whom a step reaches, at the moment it comes: its targets made into people, and people into the ways that reach them.
+//!
+//! Owns that one answer: what a preview shows, a simulation plays and a ladder sends is this. Never asks a channel whether
+//! it works. Keeps true: a person is told once a step by one way, however often the step names them; every page says why it goes
+//! to whom it goes; whoever cannot be reached is told of, never passed over.
+
+use super::Escalation;
+use super::channels::Channels;
+use super::policy::{By, Target};
+use quell_model::Name;
+use quell_model::notice::{Page, To, Way};
+use quell_model::people::{Person, System};
+use quell_model::record::Nobody;
+use std::collections::BTreeSet;
+
+/// What a step comes to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reached {
+    /// In the order of the step's targets and ways.
+    pub pages: Vec<Page>,
+    /// The targets that come to nothing.
+    pub nobody: Vec<Nobody>,
+}
+
+impl Reached {
+    /// The people among those it reaches.
+    #[must_use]
+    pub fn people(&self) -> BTreeSet<Name> {
+        let person = |page: &Page| match &page.to {
+            To::Person(name) => Some(name.clone()),
+            To::Channel(_) => None,
+        };
+        self.pages.iter().filter_map(person).collect()
+    }
+}
+
+/// Who a schedule has, and why: `who` at the moment that the step comes.
+pub type OnCall<'a> = dyn Fn(&Name) -> (Option<Name>, String) + 'a;
+
+impl Escalation {
+    /// Whom these targets reach by these ways; without ways, by every one that a person has.
+    #[must_use]
+    pub fn reach(&self, targets: &[Target], by: &[By], on_call: &OnCall<'_>) -> Reached {
+        let mut reached = Reached::default();
+        let mut told = BTreeSet::new();
+        for target in targets {
+            match target {
+                Target::Person(name) => {
+                    self.reach_person(&mut reached, &mut told, target, name, by, "named by the policy".to_owned());
+                }
+                Target::Schedule(schedule) => match on_call(schedule) {
+                    (Some(name), why) => {
+                        let because = format!("on call in {schedule}: {why}");
+                        self.reach_person(&mut reached, &mut told, target, &name, by, because);
+                    }
+                    (None, because) => reached.nobody.push(Nobody { target: shown(target), because }),
+                },
+                Target::Channel(name) => match self.channels.way_of(name) {
+                    Some(way) => {
+                        let because = "named by the policy".to_owned();
+                        let page = Page { to: To::Channel(name.clone()), way, because };
+                        if told.insert(page.way.clone()) {
+                            reached.pages.push(page);
+                        }
+                    }
+                    None => {
+                        let because = "there is no such channel, or it is off".to_owned();
+                        reached.nobody.push(Nobody { target: shown(target), because });
+                    }
+                },
+            }
+        }
+        reached
+    }
+
+    fn reach_person(
+        &self,
+        reached: &mut Reached,
+        told: &mut BTreeSet<Way>,
+        target: &Target,
+        name: &Name,
+        by: &[By],
+        because: String,
+    ) {
+        let to = To::Person(name.clone());
+        if reached.pages.iter().any(|page| page.to == to) {
+            return;
+        }
+        let ways = self.ways_to(name, by);
+        if ways.is_empty() {
+            let because = format!("nothing reaches {name}: {because}");
+            reached.nobody.push(Nobody { target: shown(target), because });
+        }
+        for way in ways {
+            // Two people of one address are told there once.
+            if told.insert(way.clone()) {
+                reached.pages.push(Page { to: to.clone(), way, because: because.clone() });
+            }
+        }
+    }
+
+    /// Those whom nothing reaches.
+    #[must_use]
+    pub fn unreachable(&self) -> Vec<&Name> {
+        self.people.people.keys().filter(|name| self.ways_to(name, &[]).is_empty()).collect()
+    }
+
+    /// The ways to somebody among these; without any, all that they have: what wakes them first.
+    #[must_use]
+    pub fn ways_to(&self, name: &Name, by: &[By]) -> Vec<Way> {
+        const EVERY: &[By] = &[By::Wake, By::Slack, By::Email];
+        let Some(person) = self.people.people.get(name) else { return Vec::new() };
+        let by = if by.is_empty() { EVERY } else { by };
+        let mut ways: Vec<Way> = by.iter().filter_map(|by| self.channels.way_to(person, *by)).collect();
+        if ways.is_empty() && self.channels.console {
+            ways.push(Way::Console);
+        }
+        ways
+    }
+}
+
+/// As the policy names it.
+fn shown(target: &Target) -> String {
+    match target {
+        Target::Schedule(name) => format!("schedule {name}"),
+        Target::Person(name) => format!("person {name}"),
+        Target::Channel(name) => format!("channel {name}"),
+    }
+}
+
+impl Channels {
+    fn way_of(&self, channel: &Name) -> Option<Way> {
+        match channel.as_str() {
+            "console" => self.console.then_some(Way::Console),
+            "slack" => Some(Way::Slack(self.slack.as_ref()?.channel.clone())),
+            name => self.webhooks.contains_key(name).then(|| Way::Webhook(channel.clone())),
+        }
+    }
+
+    fn way_to(&self, person: &Person, by: By) -> Option<Way> {
+        match by {
+            By::Console => self.console.then_some(Way::Console),
+            By::Slack => {
+                self.slack.as_ref()?;
+                Some(Way::Slack(person.identities.get(&System::Slack)?.clone()))
+            }
+            By::Email => {
+                self.email.as_ref()?;
+                let own = person.email.as_ref().or_else(|| person.identities.get(&System::Email));
+                Some(Way::Email(own?.clone()))
+            }
+            By::Wake => {
+                let webhook = person.wake.as_ref()?;
+                self.webhooks.contains_key(webhook).then(|| Way::Webhook(webhook.clone()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

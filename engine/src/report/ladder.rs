@@ -1,0 +1,97 @@
+//! Lines of a ladder: who was told when, by which way, and what came of it.
+//!
+//! Owns the words. Decides nothing.
+
+use super::timeline::cut;
+use quell_model::notice::{Page, Receipt, To, Way};
+use quell_model::record::{LadderChange, LadderChanged, LadderMoved, PageReceipted, PageState, Place, Queued};
+use quell_model::{Body, Record};
+
+/// The line of a record of a ladder; none: another's line says it.
+pub(super) fn line(record: &Record) -> Option<String> {
+    match &record.body {
+        // Its first move says why.
+        Body::LadderStarted(_) | Body::LadderClosed(_) => None,
+        Body::LadderRouted(routed) => Some(format!("goes by the policy {}: {}", routed.policy, cut(&routed.route))),
+        Body::LadderMoved(moved) => Some(moved_line(moved)),
+        Body::PageReceipted(receipted) => receipted_line(receipted),
+        Body::LadderChanged(changed) => changed_line(changed),
+        Body::LadderEnded(ended) if ended.pages.is_empty() => None,
+        Body::LadderEnded(ended) => Some(format!("{} that it is over", told(&ended.pages))),
+        _ => None,
+    }
+}
+
+fn moved_line(moved: &LadderMoved) -> String {
+    let place = match moved.to {
+        Place::Step { round: 0, step } => format!("step {}", step + 1),
+        Place::Step { round, step } => format!("step {}, round {}", step + 1, round + 1),
+        Place::LastResort => "the last resort".to_owned(),
+    };
+    let mut line = format!("{place} ({})", cut(&moved.because));
+    if !moved.pages.is_empty() {
+        line.push_str(&format!(": {}", told(&moved.pages)));
+    }
+    for nobody in &moved.nobody {
+        line.push_str(&format!("; nobody for {}: {}", nobody.target, cut(&nobody.because)));
+    }
+    line
+}
+
+fn told(pages: &[Queued]) -> String {
+    let mut whom: Vec<String> = Vec::new();
+    for page in pages.iter().map(|queued| &queued.page) {
+        let by = way(&page.way);
+        match whom.last_mut().filter(|last| last.starts_with(&format!("{} by ", to(page)))) {
+            Some(last) => last.push_str(&format!(" and {by}")),
+            None => whom.push(format!("{} by {by}", to(page))),
+        }
+    }
+    format!("tells {}", whom.join(", "))
+}
+
+fn to(page: &Page) -> String {
+    match &page.to {
+        To::Person(name) => name.to_string(),
+        To::Channel(name) => format!("the channel {name}"),
+    }
+}
+
+fn way(way: &Way) -> String {
+    match way {
+        Way::Console => "the terminal".to_owned(),
+        Way::Slack(address) => format!("Slack ({address})"),
+        Way::Email(address) => format!("mail ({address})"),
+        Way::Webhook(name) => format!("the webhook {name}"),
+    }
+}
+
+fn receipted_line(receipted: &PageReceipted) -> Option<String> {
+    let key = receipted.key.as_str();
+    let instead = match receipted.instead.is_empty() {
+        true => String::new(),
+        false => format!("; in its place {}", told(&receipted.instead)),
+    };
+    match &receipted.state {
+        PageState::Sent(Receipt::Delivered { .. }) => Some(format!("page {key} was delivered")),
+        PageState::Sent(Receipt::Handed { .. }) => Some(format!("page {key} was handed on")),
+        // Its end says more; a page that waits long is told at its first failure and then by its end.
+        PageState::Waits { .. } if receipted.attempt > 1 => None,
+        PageState::Waits { why, .. } => Some(format!("page {key} has to wait: {}", cut(why))),
+        PageState::Failed { why } => {
+            Some(format!("page {key} failed at attempt {}: {}{instead}", receipted.attempt, cut(why)))
+        }
+    }
+}
+
+fn changed_line(changed: &LadderChanged) -> Option<String> {
+    match changed.change {
+        LadderChange::Answered => Some(format!("{} answered by {}", changed.by, changed.via)),
+        LadderChange::AnsweredTooLate => Some(format!(
+            "{} answered by {} what has been asked anew since: it changes nothing",
+            changed.by, changed.via
+        )),
+        LadderChange::Unacknowledged | LadderChange::Escalated | LadderChange::Raised => Some(cut(&changed.why)),
+        LadderChange::Touched => None,
+    }
+}

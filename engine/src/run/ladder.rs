@@ -1,0 +1,448 @@
+//! Ladders of incidents: somebody is told, until somebody answers.
+//!
+//! ```text
+//! incident opens ──▶ LadderStarted ──▶ routed ──▶ moved, with its pages ──▶ channel ──▶ receipt
+//!                                        ▲                                                │
+//!                                        └──────── nobody answered in time ◀──────────────┘
+//! ```
+//!
+//! Owns the ladders that are not over, and what is on its way to people. Never decides who is on call, nor what an answer means
+//! (`escalation`), and never waits for a channel. Keeps true: a page goes out only after it is in the journal, and whatever
+//! comes of it is written down; what an engine that was killed may have sent is sent again under its key, as a repeat; what a
+//! source held before it was first followed tells nobody.
+
+use super::answers;
+use super::job::Input;
+use super::request::Refusal;
+use super::shell::{Core, INBOX_TURN};
+use crate::escalation::ladder::{Answered, Move};
+use crate::escalation::outbox::Outbox;
+use crate::escalation::policy::{Policy, Target};
+use crate::escalation::{DEFAULT, Escalation, facts::Facts, schedule};
+use crate::playbook::expression::Scope;
+use quell_model::notice::{Channel, Letter, Notice, PageKey, SendError, To, Way};
+use quell_model::record::{
+    LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted, LadderStarted, NewRecord,
+    PageReceipted, PageState, Place,
+};
+use quell_model::{Body, Detection, IncidentId, Level, Name, Stamp, Stop, StoreError, StreamId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A channel that has said nothing for so long has not taken a page.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// So often it is tried to tell that it is over.
+const TRIES_AFTER_THE_END: u32 = 5;
+
+/// The ways to people, by the word of each; what speaks to them is built where they are.
+#[derive(Clone, Default)]
+pub struct Post(BTreeMap<Name, Arc<dyn Channel>>);
+
+impl Post {
+    /// These.
+    #[must_use]
+    pub fn new(channels: BTreeMap<Name, Arc<dyn Channel>>) -> Self {
+        Self(channels)
+    }
+}
+
+impl std::fmt::Debug for Post {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// How sending a page went.
+pub(super) type Sent = Result<quell_model::notice::Receipt, SendError>;
+
+/// The ladders that are not over.
+#[derive(Default)]
+pub(super) struct Ladders {
+    all: BTreeMap<IncidentId, Outbox>,
+    /// When each is to be looked at.
+    due: BTreeSet<(Stamp, IncidentId)>,
+    of: HashMap<IncidentId, Stamp>,
+    /// Pages that a channel is at.
+    under_way: HashSet<PageKey>,
+    /// Pages that an engine which has ended may have been at.
+    repeats: HashSet<PageKey>,
+}
+
+impl Ladders {
+    /// The next is looked at when its ladder or one of its pages says; at the latest.
+    fn set(&mut self, id: &IncidentId) {
+        if let Some(before) = self.of.remove(id) {
+            self.due.remove(&(before, id.clone()));
+        }
+        let Some(outbox) = self.all.get(id) else { return };
+        if outbox.is_closed() {
+            self.all.remove(id);
+            return;
+        }
+        let pages = outbox.waiting().filter(|(key, ..)| !self.under_way.contains(*key)).map(|(.., from)| from);
+        if let Some(at) = pages.chain(outbox.due()).min() {
+            self.due.insert((at, id.clone()));
+            self.of.insert(id.clone(), at);
+        }
+    }
+
+    fn pop(&mut self, now: Stamp) -> Option<IncidentId> {
+        self.due.first().filter(|(at, _)| *at <= now)?;
+        let (_, id) = self.due.pop_first()?;
+        self.of.remove(&id);
+        Some(id)
+    }
+
+    /// When the nearest is to be looked at.
+    fn next(&self) -> Option<Stamp> {
+        self.due.first().map(|(at, _)| *at)
+    }
+}
+
+impl<W: Send + 'static> Core<W> {
+    /// Somebody is to be told of an incident from now on. It is written down with what opened it; the rest comes after the acts.
+    pub(super) fn ladder_begins(&mut self, id: &IncidentId, detection: &Detection, because: String, now: Stamp) {
+        if self.definitions.escalation.is_none() || detection.backfill {
+            return;
+        }
+        let stream = StreamId::ladder(id);
+        let seq = self.ink.last(&stream);
+        // Higher than any of before: each took a record at least.
+        let generation = u32::try_from(seq).unwrap_or(u32::MAX).saturating_add(1);
+        let started = LadderStarted {
+            incident: id.clone(),
+            title: detection.rule.title.to_string(),
+            entity: detection.entity().clone(),
+            level: detection.rule.level,
+            tags: detection.rule.tags.iter().map(|tag| Name::from(tag.as_str())).collect(),
+            rules: BTreeSet::from([detection.rule.name.clone()]),
+            because,
+            generation,
+        };
+        let outbox = Outbox { seq, ..Outbox::begun(&started, now) };
+        self.ladders.all.entry(id.clone()).or_insert(outbox);
+        self.write_ladder(id, vec![NewRecord::new(now, started)]);
+    }
+
+    /// An incident is worse than it was.
+    pub(super) fn ladder_rises(&mut self, id: &IncidentId, level: Level, now: Stamp) {
+        let is_higher = self.ladders.all.get(id).is_some_and(|outbox| outbox.level < level && !outbox.is_over());
+        if is_higher {
+            let why = format!("it is {level} now");
+            self.change_ladder(id, LadderChange::Raised, ("quell".into(), "engine".into()), why, level, now);
+        }
+    }
+
+    /// What an answer to a ladder comes to, which is written down; none: nobody is being told.
+    pub(super) fn ladder_answered(
+        &mut self,
+        id: &IncidentId,
+        (by, via): (&Name, &Name),
+        generation: Option<u32>,
+        why: &str,
+        now: Stamp,
+    ) -> Option<Answered> {
+        self.route(id, now);
+        let outbox = self.ladders.all.get(id)?;
+        let generation = generation.unwrap_or_else(|| outbox.generation());
+        let answered = outbox.would_answer(by, generation, now)?;
+        let change = match answered {
+            Answered::Acknowledged | Answered::Counts => LadderChange::Answered,
+            Answered::Stale => LadderChange::AnsweredTooLate,
+            Answered::Again | Answered::Over => return Some(answered),
+        };
+        let changed = LadderChanged {
+            change,
+            by: by.clone(),
+            via: via.clone(),
+            generation,
+            level: outbox.level,
+            why: why.to_owned(),
+        };
+        self.write_ladder(id, vec![NewRecord::new(now, changed)]);
+        Some(answered)
+    }
+
+    /// Somebody changes a ladder; false: there is none that is not over.
+    pub(super) fn ladder_changes(
+        &mut self,
+        id: &IncidentId,
+        change: LadderChange,
+        by: (Name, Name),
+        why: String,
+        now: Stamp,
+    ) -> bool {
+        let Some(level) = self.ladders.all.get(id).filter(|outbox| !outbox.is_over()).map(|outbox| outbox.level) else {
+            return false;
+        };
+        self.change_ladder(id, change, by, why, level, now);
+        true
+    }
+
+    fn change_ladder(
+        &mut self,
+        id: &IncidentId,
+        change: LadderChange,
+        (by, via): (Name, Name),
+        why: String,
+        level: Level,
+        now: Stamp,
+    ) {
+        self.route(id, now);
+        let Some(outbox) = self.ladders.all.get(id) else { return };
+        let changed = LadderChanged { change, by, via, generation: outbox.generation(), level, why };
+        self.write_ladder(id, vec![NewRecord::new(now, changed)]);
+    }
+
+    /// What an incident was about is over: those who were told are told so, and nobody else.
+    pub(super) fn ladder_ends(&mut self, id: &IncidentId, why: String, now: Stamp) {
+        let Some(outbox) = self.ladders.all.get(id).filter(|outbox| !outbox.is_over()) else { return };
+        let told = outbox.told().iter().map(|(to, way)| quell_model::notice::Page {
+            to: to.clone(),
+            way: way.clone(),
+            because: "they were told of it".to_owned(),
+        });
+        let pages = outbox.keyed(told.collect());
+        self.write_ladder(id, vec![NewRecord::new(now, LadderEnded { why, pages })]);
+    }
+
+    /// Moves on what is due, and sends what is to go.
+    pub(super) fn ladders_go_on(&mut self, now: Stamp) {
+        let until = now.after(INBOX_TURN);
+        while let Some(id) = self.ladders.pop(now) {
+            self.climb(&id, now);
+            if self.parts.clock.now().boot_ns >= until.boot_ns {
+                // The rest has its turn after what the sensor sees now.
+                break;
+            }
+        }
+        if let Some(next) = self.ladders.next() {
+            self.wake_at(next);
+        }
+    }
+
+    fn climb(&mut self, id: &IncidentId, now: Stamp) {
+        self.route(id, now);
+        while let Some(made) = self.ladders.all.get(id).and_then(|outbox| outbox.next(now)) {
+            self.make(id, &made, now);
+        }
+        let Some(outbox) = self.ladders.all.get(id) else { return };
+        let due = outbox.waiting().filter(|(key, _, _, from)| *from <= now && !self.ladders.under_way.contains(*key));
+        let due: Vec<(PageKey, u32)> = due.map(|(key, _, attempts, _)| (key.clone(), attempts + 1)).collect();
+        if !due.is_empty() {
+            // It survives whatever comes now, or nobody is told of it.
+            self.ink.commit();
+        }
+        due.iter().for_each(|(key, attempt)| self.send(id, key, *attempt, now));
+        let told = self.ladders.all.get(id).filter(|outbox| outbox.is_over() && outbox.waiting().next().is_none());
+        if let Some(told) = told.map(Outbox::went) {
+            self.write_ladder(id, vec![NewRecord::new(now, LadderClosed { told })]);
+        }
+        self.ladders.set(id);
+    }
+
+    /// Who is told now: a ladder that began goes on also where nobody would be told of a new incident.
+    fn told_by(&self) -> Arc<Escalation> {
+        self.definitions.escalation.clone().unwrap_or_default()
+    }
+
+    /// Finds the policy of a ladder that has none yet.
+    fn route(&mut self, id: &IncidentId, now: Stamp) {
+        let Some(outbox) = self.ladders.all.get(id).filter(|outbox| outbox.ladder().is_none() && !outbox.is_over())
+        else {
+            return;
+        };
+        let (policy, definition, route) = self.policy_for(outbox, now);
+        let definition = answers::json(definition);
+        self.write_ladder(id, vec![NewRecord::new(now, LadderRouted { policy, definition, route })]);
+    }
+
+    /// The policy of the first route that an incident fits. One that cannot be evaluated fits: too many are told rather than nobody.
+    fn policy_for(&self, outbox: &Outbox, now: Stamp) -> (Name, Policy, String) {
+        let escalation = self.told_by();
+        let started = &outbox.started;
+        let facts = Facts {
+            id: started.incident.clone(),
+            level: outbox.level,
+            tags: started.tags.clone(),
+            rules: started.rules.clone(),
+            entity: started.entity.clone(),
+        };
+        let incident = facts.to_json();
+        let scope = Scope { incident: &incident, ..Scope::empty(now.wall) };
+        for (number, route) in escalation.routes.iter().enumerate() {
+            let number = number + 1;
+            let (fits, why) = match &route.when {
+                None => (true, format!("route {number} takes every incident")),
+                Some(when) => match self.expressions.truth(when, &scope) {
+                    Ok(fits) => (fits, format!("route {number}: `{when}`")),
+                    Err(error) => {
+                        (true, format!("route {number} could not be evaluated, and counts as one that fits: {error}"))
+                    }
+                },
+            };
+            if let (true, Some(policy)) = (fits, escalation.policies.get(&route.policy)) {
+                return (route.policy.clone(), policy.clone(), why);
+            }
+        }
+        (DEFAULT.into(), Policy::on_the_terminal(), "no route wants it".to_owned())
+    }
+
+    /// Makes a move: whom it reaches is found now, and written down with it.
+    fn make(&mut self, id: &IncidentId, made: &Move, now: Stamp) {
+        let Some(outbox) = self.ladders.all.get(id) else { return };
+        let Some(policy) = outbox.ladder().map(|ladder| ladder.policy()) else { return };
+        let (targets, by): (&[Target], &[_]) = match made.to {
+            Place::Step { step, .. } => match usize::try_from(step).ok().and_then(|step| policy.steps.get(step)) {
+                Some(step) => (&step.notify, &step.by),
+                None => (&[], &[]),
+            },
+            Place::LastResort => (&policy.last_resort, &[]),
+        };
+        let escalation = self.told_by();
+        let on_call = |name: &Name| match escalation.schedules.get(name) {
+            Some(schedule) => {
+                let on = schedule::who(schedule, now.wall);
+                let why = on.reason();
+                (on.who, why)
+            }
+            None => (None, "there is no such schedule any more".to_owned()),
+        };
+        let reached = escalation.reach(targets, by, &on_call);
+        for nobody in &reached.nobody {
+            tracing::warn!(incident = %id, target = nobody.target, because = nobody.because, "nobody stands behind a target");
+        }
+        let moved = LadderMoved {
+            generation: made.generation,
+            to: made.to,
+            because: made.because.clone(),
+            pages: outbox.keyed(reached.pages),
+            nobody: reached.nobody,
+        };
+        if made.to == Place::LastResort {
+            tracing::error!(incident = %id, because = made.because, "the last resort is told of an incident");
+        }
+        self.write_ladder(id, vec![NewRecord::new(now, moved)]);
+    }
+
+    /// Gives a page to its channel, beside.
+    fn send(&mut self, id: &IncidentId, key: &PageKey, attempt: u32, now: Stamp) {
+        let Some(outbox) = self.ladders.all.get(id) else { return };
+        let Some(page) = outbox.pages().get(key).map(|outgoing| outgoing.page.clone()) else { return };
+        let word = page.way.channel().to_owned();
+        let letter =
+            Letter { key: key.clone(), notice: self.notice(outbox), page, repeat: self.ladders.repeats.contains(key) };
+        let Some(channel) = self.definitions.post.0.get(word.as_str()).cloned() else {
+            let why = format!("there is no channel `{word}` any more, or it is off");
+            return self.page_sent(id, key, attempt, Err(SendError::Never { why }));
+        };
+        self.ladders.under_way.insert(key.clone());
+        let (home, clock, id, key) = (self.handle.clone(), Arc::clone(&self.parts.clock), id.clone(), key.clone());
+        let deadline = now.after(PATIENCE);
+        drop(self.parts.runtime.spawn(async move {
+            let late =
+                || Err(SendError::Later { why: format!("{word} has not answered for {PATIENCE:?}"), after: None });
+            let sent = super::job::within(clock, deadline, Stop::default(), channel.send(&letter), late).await;
+            home.send(Input::Sent(id, key, attempt, sent)).await;
+        }));
+    }
+
+    /// What people are told now.
+    fn notice(&self, outbox: &Outbox) -> Notice {
+        let started = &outbox.started;
+        let runs = self.runs.values().filter(|live| live.run.started.incident.as_ref() == Some(&started.incident));
+        let run = |live: &super::shell::Live| {
+            let run = &live.run;
+            format!(
+                "run {} of {} ({}) is {}",
+                run.started.run,
+                run.started.playbook,
+                run.started.mode,
+                run.state().as_str()
+            )
+        };
+        Notice {
+            incident: started.incident.clone(),
+            level: outbox.level,
+            title: started.title.clone(),
+            entity: started.entity.to_string(),
+            state: if outbox.is_over() { "resolved" } else { "open" }.to_owned(),
+            because: outbox.because.clone(),
+            story: runs.map(run).collect(),
+            generation: outbox.generation(),
+        }
+    }
+
+    /// A channel has answered.
+    pub(super) fn page_sent(&mut self, id: &IncidentId, key: &PageKey, attempt: u32, sent: Sent) {
+        self.ladders.under_way.remove(key);
+        self.ladders.repeats.remove(key);
+        let now = self.parts.clock.now();
+        let Some(outbox) = self.ladders.all.get(id) else { return };
+        let mut instead = Vec::new();
+        let state = match sent {
+            Ok(receipt) => PageState::Sent(receipt),
+            Err(SendError::Later { why, .. }) if outbox.is_over() && attempt >= TRIES_AFTER_THE_END => {
+                PageState::Failed { why: format!("{why}; it is over, and is not tried again") }
+            }
+            Err(SendError::Later { why, after }) => PageState::Waits { why, pause: Outbox::pause(key, attempt, after) },
+            Err(SendError::Never { why }) => {
+                instead = self.other_way(outbox, key, &why);
+                PageState::Failed { why }
+            }
+        };
+        if let PageState::Waits { why, .. } | PageState::Failed { why } = &state {
+            tracing::warn!(incident = %id, page = key.as_str(), why, "a page did not go out");
+        }
+        let instead = outbox.keyed(instead);
+        let receipted = PageReceipted { key: key.clone(), attempt, state, instead };
+        self.write_ladder(id, vec![NewRecord::new(now, receipted)]);
+        self.climb(id, now);
+    }
+
+    /// The next way to somebody whom the step at hand reaches by none.
+    fn other_way(&self, outbox: &Outbox, key: &PageKey, why: &str) -> Vec<quell_model::notice::Page> {
+        let Some(page) = outbox.pages().get(key).map(|outgoing| &outgoing.page) else { return Vec::new() };
+        let To::Person(name) = &page.to else { return Vec::new() };
+        if outbox.is_told_otherwise(key) || outbox.is_over() {
+            return Vec::new();
+        }
+        let tried = outbox.tried(&page.to);
+        let ways = self.told_by().ways_to(name, &[]);
+        let next: Option<Way> = ways.into_iter().find(|way| !tried.contains(way));
+        let because = format!("{}; {} did not take it: {why}", page.because, page.way.channel());
+        next.map(|way| quell_model::notice::Page { to: page.to.clone(), way, because }).into_iter().collect()
+    }
+
+    /// Writes records of a ladder, which takes them up.
+    fn write_ladder(&mut self, id: &IncidentId, records: Vec<NewRecord>) {
+        let Some(outbox) = self.ladders.all.get_mut(id) else { return };
+        self.ink.write(StreamId::ladder(id), outbox.seq, &records);
+        records.iter().for_each(|record| outbox.apply(record.at, &record.body));
+        self.ladders.set(id);
+        if let Some(next) = self.ladders.next() {
+            self.wake_at(next);
+        }
+    }
+
+    /// Takes up the ladders that are not over.
+    pub(super) fn recover_ladders(&mut self, open: &BTreeSet<StreamId>, now: Stamp) -> Result<(), StoreError> {
+        for stream in open {
+            let Some(id) = stream.as_ladder() else { continue };
+            let records = self.parts.journal.read(stream, 1)?;
+            let Some(Body::LadderStarted(started)) = records.first().map(|record| &record.body) else { continue };
+            let mut outbox = Outbox::begun(started, self.aged(records[0].at, now));
+            records.iter().for_each(|record| outbox.apply(self.aged(record.at, now), &record.body));
+            self.ladders.repeats.extend(outbox.waiting().map(|(key, ..)| key.clone()));
+            self.ladders.all.insert(id.clone(), outbox);
+            self.ladders.set(&id);
+        }
+        Ok(())
+    }
+
+    /// Why nobody could hand on what nobody is told of.
+    pub(super) fn no_ladder(id: &IncidentId) -> Refusal {
+        Refusal::NotNow(format!("nobody is being told of incident `{id}`"))
+    }
+}

@@ -1,0 +1,352 @@
+//! Somebody is told of an incident until somebody answers: over silence, answers, channels that fail, and the engine's death.
+
+use super::*;
+use crate::escalation::Escalation;
+use crate::escalation::channels::{Channels, Email};
+use crate::escalation::policy::{Ack, Policy, Route, Step as Rung, Target};
+use crate::load::SecretFrom;
+use crate::run::ladder::Post;
+use quell_model::notice::{Channel, Letter, Receipt, SendError, To};
+use quell_model::people::Person;
+use quell_model::record::{LadderChange, PageState, Place};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What a channel says to each page that it is given, the last one for ever.
+#[derive(Clone)]
+enum Says {
+    Takes,
+    Later,
+    Never,
+    Nothing,
+}
+
+/// A channel of the test's own, which keeps what it was given.
+struct Tape {
+    got: Mutex<Vec<Letter>>,
+    says: Mutex<Vec<Says>>,
+}
+
+impl Tape {
+    fn new(says: &[Says]) -> Arc<Self> {
+        Arc::new(Self { got: Mutex::default(), says: Mutex::new(says.iter().rev().cloned().collect()) })
+    }
+
+    fn got(&self) -> Vec<Letter> {
+        self.got.lock().unwrap().clone()
+    }
+
+    /// To whom, why, and whether as a repeat.
+    fn told(&self) -> Vec<String> {
+        let told = |letter: Letter| {
+            let to = match letter.page.to {
+                To::Person(name) => name.to_string(),
+                To::Channel(name) => format!("#{name}"),
+            };
+            format!("{to}: {}{}", letter.notice.because, if letter.repeat { " (repeat)" } else { "" })
+        };
+        self.got().into_iter().map(told).collect()
+    }
+}
+
+#[async_trait::async_trait]
+impl Channel for Tape {
+    async fn send(&self, letter: &Letter) -> Result<Receipt, SendError> {
+        self.got.lock().unwrap().push(letter.clone());
+        let says = {
+            let mut says = self.says.lock().unwrap();
+            if says.len() > 1 { says.pop().unwrap() } else { says[0].clone() }
+        };
+        match says {
+            Says::Takes => Ok(Receipt::Handed { reference: None }),
+            Says::Later => Err(SendError::Later { why: "421 busy".into(), after: None }),
+            Says::Never => Err(SendError::Never { why: "550 no".into() }),
+            Says::Nothing => std::future::pending().await,
+        }
+    }
+}
+
+fn rung(of: &[&str], minutes: u32, ack: Ack) -> Rung {
+    let notify = of.iter().map(|name| Target::Person((*name).into())).collect();
+    Rung { notify, by: Vec::new(), wait: MINUTE * minutes, ack }
+}
+
+/// ana, then bo; at last the lead.
+fn escalation(first: Rung) -> Escalation {
+    let mut escalation = Escalation { routes: Vec::new(), ..Escalation::default() };
+    for name in ["ana", "bo", "lead"] {
+        let person = Person { name: name.into(), email: Some(format!("{name}@example.org")), ..Person::default() };
+        escalation.people.people.insert(name.into(), person);
+    }
+    escalation.channels = Channels {
+        console: true,
+        email: Some(Email {
+            smtp: SecretFrom::Env("SMTP_URL".into()),
+            user: None,
+            password: None,
+            from: "q@example.org".into(),
+        }),
+        ..Channels::default()
+    };
+    let policy = Policy {
+        steps: vec![first, rung(&["bo"], 10, Ack::Any)],
+        last_resort: vec![Target::Person("lead".into())],
+        ack_timeout: Some(MINUTE * 30),
+        ..Policy::default()
+    };
+    escalation.policies.insert("security".into(), policy);
+    escalation.routes.push(Route { when: None, policy: "security".into() });
+    escalation
+}
+
+struct Night {
+    yard: Yard,
+    escalation: Arc<Escalation>,
+    mail: Arc<Tape>,
+    console: Arc<Tape>,
+}
+
+impl Night {
+    fn new(first: Rung, mail: &[Says]) -> Self {
+        let mut playbook = playbook_of(vec![sets("one", &[], "process.freeze", "a")]);
+        playbook.text = "pinned".into();
+        let clock = Arc::new(SimulatedClock::new(SystemClock.now()));
+        let escalation = Arc::new(escalation(first));
+        let (mail, console) = (Tape::new(mail), Tape::new(&[Says::Takes]));
+        let parts = (playbook, clock, Arc::default());
+        let yard = Self::yard(tempfile::tempdir().unwrap(), parts, "b", &escalation, (&mail, &console));
+        Self { yard, escalation, mail, console }
+    }
+
+    fn yard(
+        dir: tempfile::TempDir,
+        (playbook, clock, things): (Playbook, Arc<SimulatedClock>, Arc<Things>),
+        boot: &str,
+        escalation: &Arc<Escalation>,
+        (mail, console): (&Arc<Tape>, &Arc<Tape>),
+    ) -> Yard {
+        let channels: [(Name, Arc<dyn Channel>); 2] =
+            [("email".into(), mail.clone()), ("console".into(), console.clone())];
+        let definitions = Definitions {
+            escalation: Some(Arc::clone(escalation)),
+            post: Post::new(channels.into()),
+            ..definitions(playbook.clone())
+        };
+        Yard::with(dir, playbook, definitions, clock, things, boot)
+    }
+
+    /// The engine dies, and another starts.
+    fn again(self, boot: &str, says: &[Says]) -> Self {
+        let Self { yard: Yard { stage, clock, things, playbook }, escalation, mail, console } = self;
+        let Stage { core, journal, dir, .. } = stage;
+        drop(core);
+        journal.close();
+        *mail.says.lock().unwrap() = says.iter().rev().cloned().collect();
+        let yard = Self::yard(dir, (playbook, clock, things), boot, &escalation, (&mail, &console));
+        Self { yard, escalation, mail, console }
+    }
+
+    fn incident(&self) -> IncidentId {
+        self.yard.stage.journal.incidents(None, 1).unwrap()[0].stream.as_incident().unwrap()
+    }
+
+    fn records(&self) -> Vec<Body> {
+        let stream = StreamId::ladder(&self.incident());
+        self.yard.stage.journal.read(&stream, 1).unwrap().into_iter().map(|record| record.body).collect()
+    }
+
+    /// Receipts so far.
+    fn receipts(&self) -> Vec<PageState> {
+        let state = |body| if let Body::PageReceipted(receipted) = body { Some(receipted.state) } else { None };
+        self.records().into_iter().filter_map(state).collect()
+    }
+
+    /// Waits until so many receipts are there, which is when the channels have answered.
+    fn receive(&mut self, many: usize) {
+        let stream = StreamId::ladder(&self.incident());
+        let count = |stage: &Stage| {
+            let records = stage.journal.read(&stream, 1).unwrap();
+            records.iter().filter(|record| matches!(record.body, Body::PageReceipted(_))).count()
+        };
+        self.yard.stage.until(|stage| count(stage) >= many);
+        assert_eq!(self.receipts().len(), many);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.yard.pass(time);
+    }
+
+    fn acks(&mut self, by: &str, generation: Option<u32>) -> Result<Json, Refusal> {
+        let incident = self.incident();
+        let (by, via, why) = (by.into(), "socket".into(), "on it".into());
+        self.yard.ask(Request::Acknowledge { incident, acknowledged: true, why, by, via, generation })
+    }
+
+    fn moves(&self) -> Vec<(u32, Place)> {
+        let place = |body| if let Body::LadderMoved(moved) = body { Some((moved.generation, moved.to)) } else { None };
+        self.records().into_iter().filter_map(place).collect()
+    }
+}
+
+fn to(step: u32) -> Place {
+    Place::Step { round: 0, step }
+}
+
+#[test]
+fn silence_goes_up_to_the_last_resort_and_stays_red() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    for (minutes, receipts) in [(5, 2), (10, 3)] {
+        night.pass(MINUTE * minutes - Duration::from_secs(1));
+        assert_eq!(night.receipts().len(), receipts - 1, "before its time");
+        night.pass(Duration::from_secs(1));
+        night.receive(receipts);
+    }
+    let opened = "an incident of level high was opened";
+    assert_eq!(
+        night.mail.told(),
+        [format!("ana: {opened}"), "bo: nobody answered in time".into(), "lead: nobody answered in time".into()]
+    );
+    assert_eq!(night.moves(), [(1, to(0)), (1, to(1)), (1, Place::LastResort)]);
+    let keys: BTreeSet<_> = night.mail.got().iter().map(|letter| letter.key.clone()).collect();
+    assert_eq!(keys.len(), 3);
+    night.pass(MINUTE * 600);
+    assert_eq!(night.mail.got().len(), 3, "whoever slept through it is not told every minute");
+    let first = night.mail.got().remove(0);
+    assert_eq!(
+        (first.notice.title.as_str(), first.notice.generation, first.notice.state.as_str()),
+        ("Test", 1, "open")
+    );
+}
+
+#[test]
+fn an_answer_ends_it_and_what_was_asked_before_counts_no_more() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    assert_eq!(night.acks("ana", Some(1)).unwrap()["changed"], json!(true));
+    night.pass(MINUTE * 29);
+    assert_eq!(night.moves().len(), 1, "an acknowledged ladder tells nobody");
+    night.pass(MINUTE);
+    night.receive(2);
+    assert_eq!(night.moves()[1], (2, to(0)), "nobody has moved it");
+    let late = night.acks("ana", Some(1)).unwrap_err().to_string();
+    assert!(late.contains("has been raised anew"), "{late}");
+    let changes = |night: &Night| {
+        let change = |body| if let Body::LadderChanged(changed) = body { Some(changed.change) } else { None };
+        night.records().into_iter().filter_map(change).collect::<Vec<_>>()
+    };
+    assert_eq!(changes(&night), [LadderChange::Answered, LadderChange::AnsweredTooLate]);
+    night.acks("bo", None).unwrap();
+    let incident = night.incident();
+    let (by, via) = (Name::from("bo"), Name::from("socket"));
+    night.yard.ask(Request::Escalate { incident, why: "not mine".into(), by, via }).unwrap();
+    night.receive(3);
+    assert_eq!(night.moves()[2], (3, to(1)), "the next one, at once");
+    assert_eq!(night.mail.told()[2], "bo: bo hands it on: not mine");
+}
+
+#[test]
+fn each_means_each() {
+    let mut night = Night::new(rung(&["ana", "bo"], 5, Ack::Each), &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(2);
+    let said = night.acks("ana", None).unwrap();
+    assert_eq!((&said["state"], &said["changed"]), (&json!("open"), &json!(false)), "bo has not answered");
+    let said = night.acks("bo", None).unwrap();
+    assert_eq!((&said["state"], &said["changed"]), (&json!("acknowledged"), &json!(true)));
+    night.pass(MINUTE * 20);
+    assert_eq!(night.moves().len(), 1);
+}
+
+#[test]
+fn a_channel_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Later, Says::Later, Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    night.pass(Duration::from_secs(3));
+    night.receive(2);
+    night.pass(Duration::from_secs(6));
+    night.receive(3);
+    assert!(matches!(night.receipts()[..], [PageState::Waits { .. }, PageState::Waits { .. }, PageState::Sent(_)]));
+    let keys: BTreeSet<_> = night.mail.got().iter().map(|letter| letter.key.clone()).collect();
+    assert_eq!((night.mail.got().len(), keys.len()), (3, 1), "one page, tried three times");
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Never]);
+    night.yard.attack(1);
+    night.receive(2);
+    assert_eq!(night.console.told(), ["ana: an incident of level high was opened"], "by the other way, at once");
+    let because = &night.console.got()[0].page.because;
+    assert!(because.contains("email did not take it: 550 no"), "{because}");
+}
+
+#[test]
+fn a_step_that_reaches_nobody_is_not_waited_for() {
+    let mut night = Night::new(rung(&["gone"], 5, Ack::Any), &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    assert_eq!(night.mail.told(), ["bo: nobody could be reached so far"]);
+    let nobody = |body| if let Body::LadderMoved(moved) = body { Some(moved.nobody) } else { None };
+    let nobody: Vec<_> = night.records().into_iter().filter_map(nobody).flatten().collect();
+    assert_eq!(nobody[0].target, "person gone");
+}
+
+#[test]
+fn what_a_dead_engine_was_at_is_sent_again_under_its_key() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Nothing]);
+    night.yard.attack(1);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == 1);
+    let mut night = night.again("b", &[Says::Takes]);
+    night.receive(1);
+    let got = night.mail.got();
+    assert_eq!((got.len(), &got[0].key, got[1].repeat), (2, &got[1].key, true));
+    // What was taken is not sent again, and its wait goes on where it was, also over a boot.
+    night.pass(MINUTE * 4);
+    let mut night = night.again("c", &[Says::Takes]);
+    night.pass(Duration::from_secs(59));
+    assert_eq!(night.mail.got().len(), 2);
+    night.pass(Duration::from_secs(2));
+    night.receive(2);
+    assert_eq!(night.mail.told()[2], "bo: nobody answered in time");
+}
+
+#[test]
+fn who_was_told_is_told_that_it_is_over_and_who_comes_back_begins_anew() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    let incident = night.incident();
+    let resolve = Request::Resolve { incident: incident.clone(), why: "rebuilt".into(), by: "bo".into() };
+    night.yard.ask(resolve).unwrap();
+    night.receive(2);
+    assert_eq!(night.mail.told()[1], "ana: bo has resolved it: rebuilt");
+    assert_eq!(night.mail.got()[1].notice.state, "resolved");
+    night.yard.stage.until(|stage| {
+        let records = stage.journal.read(&StreamId::ladder(&incident), 1).unwrap();
+        matches!(records.last().unwrap().body, Body::LadderClosed(_))
+    });
+    let open = night.yard.stage.journal.open_streams().unwrap();
+    assert!(!open.contains(&StreamId::ladder(&incident)), "{open:?}");
+    let before = night.mail.got()[0].notice.generation;
+    night.yard.ask(Request::Reopen { incident, why: "not done".into(), by: "bo".into() }).unwrap();
+    night.receive(3);
+    assert_eq!(night.mail.told()[2], "ana: bo has opened it again: not done");
+    assert!(night.mail.got()[2].notice.generation > before);
+}
+
+#[test]
+fn the_past_and_who_has_no_policies_tell_nobody() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    let mut old = detection("7", 1);
+    old.backfill = true;
+    night.yard.stage.core.detections([old]);
+    night.yard.stage.settle();
+    let mut silent = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "a")]));
+    silent.attack(1);
+    for yard in [&night.yard, &silent] {
+        let streams = yard.stage.journal.streams().unwrap();
+        assert!(streams.iter().any(|(stream, _)| stream.as_incident().is_some()));
+        assert!(streams.iter().all(|(stream, _)| stream.as_ladder().is_none()), "{streams:?}");
+    }
+}
