@@ -7,6 +7,8 @@
 //!                                        └─ channels ─── by which way a person is reached
 //! ```
 //!
+//! `prove` holds all of it against the days to come: is there ever nobody?
+//!
 //! Owns what escalation.yaml says, as it is meant. Never reads a file, never speaks to a channel, never reads a clock.
 
 pub mod channels;
@@ -15,6 +17,7 @@ pub mod ladder;
 pub mod outbox;
 pub mod policy;
 pub mod reach;
+pub mod prove;
 pub mod schedule;
 
 use channels::Channels;

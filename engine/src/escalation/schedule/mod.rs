@@ -1,6 +1,28 @@
 //! Schedules: who is on call at a moment.
 //!
-//! Owns their shape. Times are those of a zone's clock, never offsets.
+//! ```text
+//! Schedule ──▶ Resolved ── who(moment) ──▶ On: who, why, until when
+//!               │ zone: times of a clock as moments      │
+//!               │ shift: whose turn it is in a layer     ├─▶ spans, a preview ──▶ iCalendar
+//!               └ window: when a layer has somebody      └─▶ what a ladder, a message and an audit say
+//! ```
+//!
+//! Owns their shape and their meaning. Times are those of a zone's clock, never offsets. Never reads a clock: the moment comes in.
+
+pub mod ical;
+mod on;
+mod resolve;
+mod shift;
+mod span;
+mod window;
+pub mod zone;
+
+#[cfg(test)]
+mod tests;
+
+pub use on::{On, Why, told};
+pub use resolve::{Resolved, who};
+pub use span::{Changes, Span, changes, preview};
 
 use jiff::civil::{Date, DateTime, Time, Weekday};
 use quell_model::Name;
@@ -50,14 +72,15 @@ pub enum Unit {
     Day,
     /// Seven days.
     Week,
-    /// The same day of the month, or its last one.
+    /// The same day of the month as the layer's start, or the last one that the month has.
     Month,
 }
 
 /// When shifts change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Handoff {
-    /// On this day of the week; none: on whichever day the first shift began.
+    /// On this day of the week; none: on whichever day the first shift began. Shifts of months change on the first such day from
+    /// the day of the month on; for shifts of hours and days it says where the first one begins.
     pub day: Option<Weekday>,
     /// At this time of the zone's clock.
     pub at: Time,
