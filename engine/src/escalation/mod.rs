@@ -16,8 +16,8 @@ pub mod facts;
 pub mod ladder;
 pub mod outbox;
 pub mod policy;
-pub mod reach;
 pub mod prove;
+pub mod reach;
 pub mod schedule;
 
 use channels::Channels;

@@ -81,6 +81,12 @@ impl Outbox {
         }
     }
 
+    /// One that begins where its stream has so many records of before.
+    #[must_use]
+    pub fn after(seq: Seq, started: &LadderStarted, at: Stamp) -> Self {
+        Self { seq, ..Self::begun(started, at) }
+    }
+
     /// Takes up a record of its stream, its first included. Whatever changes it comes after its policy is known.
     pub fn apply(&mut self, at: Stamp, body: &Body) {
         self.seq += 1;

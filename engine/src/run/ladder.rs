@@ -13,7 +13,6 @@
 
 use super::answers;
 use super::job::Input;
-use super::request::Refusal;
 use super::shell::{Core, INBOX_TURN};
 use crate::escalation::ladder::{Answered, Move};
 use crate::escalation::outbox::Outbox;
@@ -120,8 +119,8 @@ impl<W: Send + 'static> Core<W> {
             because,
             generation,
         };
-        let outbox = Outbox { seq, ..Outbox::begun(&started, now) };
-        self.ladders.all.entry(id.clone()).or_insert(outbox);
+        let outbox = || Outbox::after(seq, &started, now);
+        self.ladders.all.entry(id.clone()).or_insert_with(outbox);
         self.write_ladder(id, vec![NewRecord::new(now, started)]);
     }
 
@@ -409,7 +408,9 @@ impl<W: Send + 'static> Core<W> {
             return Vec::new();
         }
         let tried = outbox.tried(&page.to);
-        let ways = self.told_by().ways_to(name, &[]);
+        let escalation = self.told_by();
+        // The terminal is nobody's own, and better than nothing.
+        let ways = escalation.ways_to(name, &[]).into_iter().chain(escalation.channels.console.then_some(Way::Console));
         let next: Option<Way> = ways.into_iter().find(|way| !tried.contains(way));
         let because = format!("{}; {} did not take it: {why}", page.because, page.way.channel());
         next.map(|way| quell_model::notice::Page { to: page.to.clone(), way, because }).into_iter().collect()
@@ -439,10 +440,5 @@ impl<W: Send + 'static> Core<W> {
             self.ladders.set(&id);
         }
         Ok(())
-    }
-
-    /// Why nobody could hand on what nobody is told of.
-    pub(super) fn no_ladder(id: &IncidentId) -> Refusal {
-        Refusal::NotNow(format!("nobody is being told of incident `{id}`"))
     }
 }

@@ -388,7 +388,9 @@ impl Journal {
         for row in self.0.shelf.ends()? {
             over.insert(row.0, row.1);
         }
-        let can_end = |stream: &StreamId| stream.as_run().is_some() || stream.as_incident().is_some();
+        let can_end = |stream: &StreamId| {
+            stream.as_run().is_some() || stream.as_incident().is_some() || stream.as_ladder().is_some()
+        };
         Ok(over.into_iter().filter(|(stream, over)| !over && can_end(stream)).map(|(stream, _)| stream).collect())
     }
 

@@ -216,7 +216,7 @@ fn silence_goes_up_to_the_last_resort_and_stays_red() {
     let first = night.mail.got().remove(0);
     assert_eq!(
         (first.notice.title.as_str(), first.notice.generation, first.notice.state.as_str()),
-        ("Test", 1, "open")
+        ("A rule", 1, "open")
     );
 }
 
@@ -232,6 +232,7 @@ fn an_answer_ends_it_and_what_was_asked_before_counts_no_more() {
     night.receive(2);
     assert_eq!(night.moves()[1], (2, to(0)), "nobody has moved it");
     let late = night.acks("ana", Some(1)).unwrap_err().to_string();
+    night.yard.stage.settle();
     assert!(late.contains("has been raised anew"), "{late}");
     let changes = |night: &Night| {
         let change = |body| if let Body::LadderChanged(changed) = body { Some(changed.change) } else { None };
