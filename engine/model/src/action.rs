@@ -363,7 +363,12 @@ pub trait Action: Send + Sync {
     fn unseen(&self, plan: &Plan) -> Json {
         plan.predicted.clone()
     }
-    /// Gives back what `before` recorded.
+    /// Asks the world, after [`Action::undo`] of the same effect, whether anything of it stands: of what stands for another's sake it may be
+    /// none.
+    async fn verify_undone(&self, plan: &Plan, _: &ActionContext) -> Result<Truth, ActionError> {
+        self.verify(plan, Want::Undone).await
+    }
+    /// Gives back what `before` recorded. A text `still` in what it gives says what stands all the same, and for whose sake.
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError>;
     /// Whether what it does ends by itself, at a moment or with a boot, unless it is held: then its lease holds it.
     fn is_held(&self) -> bool {
