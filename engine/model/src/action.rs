@@ -363,8 +363,8 @@ pub trait Action: Send + Sync {
     fn unseen(&self, plan: &Plan) -> Json {
         plan.predicted.clone()
     }
-    /// Asks the world, after [`Action::undo`] of the same effect, whether anything of it stands: of what stands for another's sake it may be
-    /// none.
+    /// Asks the world, before [`Action::undo`] and after it, whether anything of this very effect stands, or waits to. What stands for
+    /// another's sake is none of it.
     async fn verify_undone(&self, plan: &Plan, _: &ActionContext) -> Result<Truth, ActionError> {
         self.verify(plan, Want::Undone).await
     }

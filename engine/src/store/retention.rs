@@ -2,7 +2,8 @@
 //!
 //! Owns the decision. Never takes a record away itself: the writer does, with the record that says so. Keeps true: what
 //! is open, what a standing containment rests on, what an open incident tells of and the incident of a run that stays, stays; a run
-//! that another has started stays as long as that one, which takes it back with what it did itself; a blob stays that a record refers to whose stream is not over for long enough.
+//! that another has started stays as long as that one, which takes it back with what it did itself; a blob stays that a record refers
+//! to whose stream is not over for long enough.
 
 use super::contents;
 use super::journal::Journal;
