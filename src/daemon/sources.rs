@@ -175,7 +175,7 @@ fn turn_until_end(followed: &mut [Followed], out: &Out, unreadable: &mut u64) {
         let began = SystemClock.now();
         for Followed { meter, follower } in followed.iter_mut() {
             let mut batch = follower.poll(began);
-            meter.looked(&batch.lines, follower.unread(), began);
+            meter.looked(&batch.lines, (follower.unread(), follower.aside()), began);
             let ground = batch.ground.take().map(|files| Batch { files, ..Batch::default() });
             let mut all = ground.map_or_else(Vec::new, |ground| portions(meter, ground, Then::All, unreadable));
             let found = std::mem::take(&mut batch.found);
@@ -348,7 +348,7 @@ mod tests {
         let meter = SourceMeter::new("file:log".into());
         let now = SystemClock.now();
         let batch = follower.poll(now);
-        meter.looked(&batch.lines, follower.unread(), now);
+        meter.looked(&batch.lines, (follower.unread(), follower.aside()), now);
         let portions = portions(&meter, batch, Then::Read, &mut unreadable);
         let lines = portions.iter().flat_map(|portion| &portion.lines);
         let heads: Vec<(&str, Class)> = lines.map(|l| (l.event.head.source.as_str(), l.event.head.class)).collect();

@@ -186,6 +186,12 @@ impl Follower {
         self.unread
     }
 
+    /// How many files are set aside until they are written to: there are more than are followed.
+    #[must_use]
+    pub fn aside(&self) -> u64 {
+        (self.aside.len() + self.beyond.len()) as u64
+    }
+
     /// What was added since the last look: at most 4 MiB of it, the rest the next time. The events' boot clock is
     /// reckoned from their wall clock, so that their age can be told.
     pub fn poll(&mut self, now: Stamp) -> Batch {
