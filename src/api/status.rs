@@ -108,6 +108,9 @@ pub(crate) struct Status {
     /// The flight recorder.
     #[serde(default)]
     pub(crate) recorder: RecorderStatus,
+    /// Files and folders that are followed.
+    #[serde(default)]
+    pub(crate) sources: Vec<SourceStatus>,
     /// What goes by its age.
     #[serde(default)]
     pub(crate) retention: RetentionStatus,
@@ -264,6 +267,19 @@ pub(crate) struct JournalStatus {
     pub(crate) trouble: Option<String>,
     /// What the last start found and could not fit in.
     pub(crate) recovery: Vec<String>,
+}
+
+/// A followed file or folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SourceStatus {
+    /// What its events are called.
+    pub(crate) id: Name,
+    /// Bytes that are there and not read yet.
+    pub(crate) unread: u64,
+    /// Records that could not be read, since the start.
+    pub(crate) unreadable: u64,
+    /// Files that are set aside until they are written to: there are more than are followed.
+    pub(crate) set_aside: u64,
 }
 
 /// What goes by its age, as `retention` of quell.yaml says.

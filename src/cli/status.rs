@@ -146,6 +146,12 @@ fn print(status: &Status, term: &Term) {
     }
     field("journal", journal(status, term));
     field("recorder", recorder(&status.recorder, term));
+    for source in status.sources.iter().filter(|source| source.set_aside > 0) {
+        let (id, aside, unread) = (escape(source.id.as_str()), source.set_aside, size(source.unread));
+        let text =
+            format!("{id} holds too many files: {aside} are set aside until they are written to; {unread} unread");
+        field("source", term.ink(Ink::Warn, &text));
+    }
     if let Some(text) = retention(&status.retention, term) {
         field("retention", text);
     }

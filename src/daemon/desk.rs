@@ -432,6 +432,7 @@ impl Desk {
                 recovery: health.recovery,
             },
             recorder: Self::recorder_status(&facts),
+            sources: facts.sources.iter().map(|source| source.status()).collect(),
             retention: self.retention.status(facts.config.retention),
             reload_refused: facts.reload_refused.clone(),
         }

@@ -139,8 +139,12 @@ impl<W: Send + 'static> Hand<W> {
                 recorder.note(&line.event);
             }
         }
-        if portion.then != Then::More {
-            self.core.advanced(&portion.source, portion.positions(), portion.then == Then::All);
+        let (source, positions) = (&portion.source, portion.positions());
+        match portion.then {
+            Then::More => {}
+            Then::Read => self.core.advanced(source, positions, false),
+            Then::All => self.core.advanced(source, positions, true),
+            Then::Found => self.core.found(source, positions),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is measured of a file that is followed: written by the thread that follows, read by whoever asks.
 
+use crate::api::SourceStatus;
 use quell_engine::source::Line;
 use quell_model::{Class, Name, OwnedEvent, Stamp};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -12,6 +13,7 @@ pub(crate) struct SourceMeter {
     read: [AtomicU64; Class::ALL.len()],
     unreadable: AtomicU64,
     unread: AtomicU64,
+    set_aside: AtomicU64,
     lag_ms: AtomicI64,
     last_ms: AtomicI64,
 }
@@ -39,6 +41,7 @@ impl SourceMeter {
             read: Default::default(),
             unreadable: AtomicU64::new(0),
             unread: AtomicU64::new(0),
+            set_aside: AtomicU64::new(0),
             lag_ms: AtomicI64::new(0),
             last_ms: AtomicI64::new(NEVER),
         }
@@ -54,10 +57,11 @@ impl SourceMeter {
         }
     }
 
-    /// A look is over: these lines were read, and so much was left.
-    pub(super) fn looked(&self, lines: &[Line], unread: u64, now: Stamp) {
+    /// A look is over: these lines were read, so much was left, and so many files are set aside.
+    pub(super) fn looked(&self, lines: &[Line], (unread, set_aside): (u64, u64), now: Stamp) {
         self.read_back(lines);
         self.unread.store(unread, Ordering::Relaxed);
+        self.set_aside.store(set_aside, Ordering::Relaxed);
         // What tells no time is of no age.
         let timed = |event: &&OwnedEvent| event.head.at.wall != jiff::Timestamp::UNIX_EPOCH;
         if let Some(last) = lines.iter().rev().map(|line| &line.event).find(timed) {
@@ -69,6 +73,18 @@ impl SourceMeter {
 
     pub(super) fn unreadable(&self) {
         self.unreadable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What `status` says of it.
+    pub(crate) fn status(&self) -> SourceStatus {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        let (unread, unreadable, set_aside) = (&self.unread, &self.unreadable, &self.set_aside);
+        SourceStatus {
+            id: self.name.clone(),
+            unread: count(unread),
+            unreadable: count(unreadable),
+            set_aside: count(set_aside),
+        }
     }
 
     /// How it stands.

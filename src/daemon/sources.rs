@@ -57,6 +57,8 @@ pub(super) enum Then {
     Read,
     /// The same, and it has no others.
     All,
+    /// These are known by another number than before, with all that was read of them.
+    Found,
 }
 
 impl Portion {
@@ -173,9 +175,12 @@ fn turn_until_end(followed: &mut [Followed], out: &Out, unreadable: &mut u64) {
         let began = SystemClock.now();
         for Followed { meter, follower } in followed.iter_mut() {
             let mut batch = follower.poll(began);
-            meter.looked(&batch.lines, follower.unread(), began);
+            meter.looked(&batch.lines, (follower.unread(), follower.aside()), began);
             let ground = batch.ground.take().map(|files| Batch { files, ..Batch::default() });
             let mut all = ground.map_or_else(Vec::new, |ground| portions(meter, ground, Then::All, unreadable));
+            let found = std::mem::take(&mut batch.found);
+            let found = Batch { files: found, ..Batch::default() };
+            all.extend(portions(meter, found, Then::Found, unreadable));
             all.extend(portions(meter, batch, Then::Read, unreadable));
             if !out.hand_over(all) {
                 return;
@@ -343,7 +348,7 @@ mod tests {
         let meter = SourceMeter::new("file:log".into());
         let now = SystemClock.now();
         let batch = follower.poll(now);
-        meter.looked(&batch.lines, follower.unread(), now);
+        meter.looked(&batch.lines, (follower.unread(), follower.aside()), now);
         let portions = portions(&meter, batch, Then::Read, &mut unreadable);
         let lines = portions.iter().flat_map(|portion| &portion.lines);
         let heads: Vec<(&str, Class)> = lines.map(|l| (l.event.head.source.as_str(), l.event.head.class)).collect();
@@ -368,6 +373,32 @@ mod tests {
         let [begin, then] = [(); 2].map(|()| live.recv_timeout(wait).unwrap());
         assert_eq!((begin.source, begin.then, begin.lines.len(), begin.files.len()), (name(&one), Then::All, 0, 0));
         assert_eq!((then.then, then.lines.len(), then.lines[0].backfill), (Then::Read, 1, false));
+        sources.close();
+    }
+
+    #[test]
+    fn what_is_mounted_late_under_another_number_is_told_before_its_lines() {
+        let (home, wait) = (tempfile::tempdir().unwrap(), Duration::from_secs(60));
+        let (dir, elsewhere) = (home.path().join("logs"), home.path().join("elsewhere"));
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::fs::write(elsewhere.join("log"), line(Class::ProcessCreation)).unwrap();
+        std::fs::rename(&elsewhere, &dir).unwrap();
+        let mut known = Follower::first(&dir, source(&dir).format, Begin::Start).positions();
+        std::fs::rename(&dir, &elsewhere).unwrap();
+        std::fs::create_dir(&dir).unwrap();
+        known[0].device += 1;
+        let one = source(&dir);
+        let known = BTreeMap::from([(name(&one), known.into_iter().map(Position::File).collect())]);
+        let (senders, (live, _past)) = ways();
+        let sources = Sources::follow(std::slice::from_ref(&one), &known, senders, Arc::new(|| {})).unwrap().unwrap();
+        assert_eq!(live.recv_timeout(wait).unwrap().then, Then::All);
+        let mut file = std::fs::OpenOptions::new().append(true).open(elsewhere.join("log")).unwrap();
+        file.write_all(line(Class::ProcessCreation).as_bytes()).unwrap();
+        std::fs::rename(&elsewhere, &dir).unwrap();
+        let [found, lines] = [(); 2].map(|()| live.recv_timeout(wait).unwrap());
+        let gone: Vec<bool> = found.files.iter().map(|file| file.gone).collect();
+        assert_eq!((found.then, found.lines.len(), gone), (Then::Found, 0, vec![false, true]));
+        assert_eq!((lines.then, lines.lines.len()), (Then::Read, 1));
         sources.close();
     }
 

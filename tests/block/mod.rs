@@ -317,6 +317,39 @@ fn again(place: &Place) {
     assert!(place.quell(&["uninstall"]).0);
 }
 
+#[test]
+fn two_runs_want_the_same_image_kept_and_each_is_taken_back_for_itself() {
+    let Some(place) = Place::new("both") else { return not_tested("no cgroup can be made here") };
+    let longer = PLAYBOOK.replace("keep-from-starting", "keep-longer").replace("for: 10m", "for: 30m");
+    fs::write(place.dir.path().join("playbooks/longer.yaml"), longer).unwrap();
+    let daemon = place.daemon();
+    let status = place.status();
+    if status["state"] != "armed" || status["block"]["loaded"] != true {
+        return not_tested(&format!("{} {}", status["sensor"]["why"], status["block"]["why"]));
+    }
+    let runs = || -> Vec<Value> { serde_json::from_str(&place.quell(&["run", "list", "--json"]).1).unwrap() };
+    let state = |id: &str| runs().into_iter().find(|run| run["id"] == id).map(|run| run["state"].clone());
+    assert_eq!(place.start(&place.inside).as_deref(), Some("line\n"));
+    place.until("both have proved it", || {
+        let runs = runs();
+        runs.len() == 2 && runs.iter().all(|run| run["state"] == "succeeded")
+    });
+    let by = |playbook: &str| {
+        runs().into_iter().find(|run| run["playbook"] == playbook).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let (short, long) = (by("keep-from-starting"), by("keep-longer"));
+    assert!(place.quell(&["run", "undo", &short, "--why", "a drill"]).0);
+    place.until("the first is taken back", || state(&short).is_some_and(|state| state == "undone"));
+    let shown = place.quell(&["run", "show", &short, "--json"]).1;
+    assert!(shown.contains(&format!("all the same, by run {long}")), "{shown}");
+    assert_eq!(place.start(&place.inside), None, "the other wants it still");
+    assert!(place.quell(&["run", "undo", &long, "--why", "a drill"]).0);
+    place.until("the second is taken back", || state(&long).is_some_and(|state| state == "undone"));
+    assert_eq!(place.start(&place.inside).as_deref(), Some("line\n"), "nobody keeps it");
+    daemon.end();
+    assert!(place.quell(&["uninstall"]).0);
+}
+
 /// What was pinned goes, and the journal stays.
 fn forget(place: &Place) {
     use quell_detectors::pin;

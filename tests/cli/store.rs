@@ -394,11 +394,18 @@ fn what_a_record_said_is_taken_away_and_the_journal_says_who_and_why() {
     store(&["check"], &dir).ends(0);
     let again = store(&["redact", "run/r-over", "1", "--reason", "a token", "--json"], &dir).ends(0).json();
     assert_eq!((&again["redacted"], &again["already"][0]), (&serde_json::json!([]), &1.into()), "{again}");
+    let twice = store(&["redact", "run/r-over", "1", "1", "--reason", "a token", "--json"], &dir).ends(0).json();
+    assert_eq!((&twice["redacted"], &twice["already"]), (&serde_json::json!([]), &serde_json::json!([1])), "{twice}");
     let to = home.path().join("copy");
     store(&["backup", to.to_str().unwrap()], &dir).ends(0);
     store(&["check"], &to).ends(0);
     let copy = Journal::open(&to).unwrap();
     let said = copy.redacted(&"run/r-over".into()).unwrap();
     assert_eq!((said.len(), said[0].seq, said[0].reason.as_str()), (1, 1, "a token"));
+    let all = store(&["redact", "run/r-over", "--all", "--reason", "all of it", "--json"], &dir).ends(0).json();
+    let last = copy.last(&"run/r-over".into());
+    assert_eq!(all["already"], serde_json::json!([1]), "{all}");
+    assert_eq!(all["redacted"], serde_json::json!((2..=last).collect::<Vec<_>>()), "{all}");
+    store(&["check"], &dir).ends(0);
     copy.close();
 }

@@ -193,3 +193,39 @@ fn whenever_quell_is_killed_each_line_is_answered_once() {
         assert!(died >= 2, "{side}: it died {died} times");
     }
 }
+
+#[test]
+fn of_a_folder_of_too_many_files_each_line_is_answered_once_over_a_restart_and_status_says_so() {
+    let home = Home::new(&line("old"), ", from: end");
+    let config = home.0.path().join("quell.yaml");
+    let text = fs::read_to_string(&config).unwrap().replace("path: log/events", "path: log");
+    fs::write(&config, text).unwrap();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH;
+    OpenOptions::new().append(true).open(home.log()).unwrap().set_modified(long_ago).unwrap();
+    for number in 0..10_000 {
+        fs::write(home.log().with_extension(number.to_string()), "").unwrap();
+    }
+    let aside = |daemon: &Daemon, count: u64| {
+        wait_until("it is said how many are set aside", || {
+            daemon.ask_json(&["status"])["sources"][0]["set_aside"] == count
+        });
+        let said = daemon.ask(&["status"]);
+        assert!(said.out.contains(&format!("too many files: {count} are set aside")), "{said:?}");
+    };
+    let daemon = home.start();
+    aside(&daemon, 1);
+    home.append(&line("ana"));
+    assert_eq!(wait_for_runs(&daemon, 1), of(&[("ana", "enforce")]));
+    aside(&daemon, 1);
+    // It is set aside again, and written to while quell is down.
+    for number in 0..10_000 {
+        fs::write(home.log().with_extension(number.to_string()), "\n").unwrap();
+    }
+    wait_until("all of it was read", || daemon.ask_json(&["status"])["sources"][0]["unread"] == 0);
+    daemon.end();
+    home.append(&line("ben"));
+    let daemon = home.start();
+    assert_eq!(wait_for_runs(&daemon, 2), of(&[("ana", "enforce"), ("ben", "enforce")]), "none twice");
+    aside(&daemon, 1);
+    daemon.end();
+}

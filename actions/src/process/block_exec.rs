@@ -2,12 +2,13 @@
 //!
 //! The kernel's reflex does it ([`Reflex`]): who execs the image dies before its first instruction. Keeps true: what is
 //! entered is the image that was planned (device, inode, generation), whatever its path leads to later; undo takes out
-//! what this effect entered, and gives back what stood there before. Without `for` its lease says when it ends, and holds it.
+//! what this effect entered, and leaves there what somebody else wants still. Without `for` its lease says when it ends, and holds it.
 
 mod image;
 mod needed;
 mod order;
 mod packages;
+mod turns;
 
 use super::cgroup::Paths;
 use super::hands::{Hands, input};
@@ -24,11 +25,13 @@ use quell_model::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use turns::Turns;
 
 /// What it is.
 pub static SPEC: ActionSpec = ActionSpec {
@@ -104,14 +107,14 @@ pub struct Output {
 
 /// The verb.
 #[derive(Debug)]
-pub(crate) struct BlockExec(Arc<Hands>, Packages);
+pub(crate) struct BlockExec(Arc<Hands>, Packages, Turns);
 
 /// The cgroup of the scope, and the spots that it means: one a hierarchy that has it.
 type Reach = (Option<String>, Vec<Around>);
 
 impl BlockExec {
     pub(crate) fn new(hands: Arc<Hands>) -> Self {
-        Self(hands, Packages::default())
+        Self(hands, Packages::default(), Turns::default())
     }
 
     fn reflex(&self) -> Result<&dyn Reflex, ActionError> {
@@ -201,6 +204,64 @@ impl BlockExec {
             within_ns: u64::try_from(WINDOW.as_nanos()).unwrap_or(u64::MAX),
         }
     }
+
+    /// Enters it there; whose place it takes waits for it.
+    fn enter(
+        &self,
+        reflex: &dyn Reflex,
+        spot: &Spot,
+        terms: &Terms,
+        file: Option<&File>,
+        now_ns: u64,
+    ) -> Result<(), ActionError> {
+        let stood = reflex.standing(spot).map_err(ActionError::retry)?;
+        reflex.enter(spot, terms, file.map(AsFd::as_fd)).map_err(ActionError::give_up)?;
+        self.2.stands(spot, terms.id, now_ns);
+        if let Some(other) = stood.filter(|one| one.terms.id != terms.id && one.terms.until_ns > now_ns) {
+            self.2.waits(spot, &other.terms, now_ns);
+        }
+        Ok(())
+    }
+
+    /// Takes out what this effect entered, and leaves there what others want; gives how many, and who those are.
+    fn take_back(
+        &self,
+        reflex: &dyn Reflex,
+        order: &Order,
+        before: &Before,
+        id: u64,
+        now_ns: u64,
+    ) -> Result<(u32, BTreeSet<String>), ActionError> {
+        let (mut removed, mut others) = (0, BTreeSet::new());
+        for spot in &order.spots {
+            let Some(stands) = reflex.standing(spot).map_err(ActionError::retry)? else { continue };
+            // What somebody else entered meanwhile is theirs.
+            if stands.terms.id != id {
+                others.extend((stands.terms.until_ns > now_ns).then(|| whose(&stands.terms)));
+                continue;
+            }
+            match self.2.next(spot, id, before.at(spot), now_ns) {
+                Some(next) => {
+                    let file = planned_file(reflex, order, before);
+                    reflex.enter(spot, &next, file.as_ref().map(AsFd::as_fd)).map_err(ActionError::give_up)?;
+                    self.2.stands(spot, next.id, now_ns);
+                    others.insert(whose(&next));
+                }
+                None => drop(reflex.remove(spot).map_err(ActionError::retry)?),
+            }
+            removed += 1;
+        }
+        self.2.over(id, now_ns);
+        Ok((removed, others))
+    }
+}
+
+/// For whom it stands.
+fn whose(terms: &Terms) -> String {
+    match terms.owner.as_str() {
+        "" => "what entered it for no run".to_owned(),
+        run => format!("run {run}"),
+    }
 }
 
 /// By which number the kernel knows this effect: the same at every attempt, and when it is undone.
@@ -282,9 +343,10 @@ impl Action for BlockExec {
         let terms = Self::terms(&order, number(cx), owner(cx), now.boot_ns);
         let file = planned_file(reflex, &order, &before);
         for spot in &order.spots {
-            if let Err(why) = reflex.enter(spot, &terms, file.as_ref().map(AsFd::as_fd)) {
+            let entered = self.enter(reflex, spot, &terms, file.as_ref(), now.boot_ns);
+            if let Err(why) = entered {
                 // Half a block is none: what was entered before it is taken back, for the step says that it failed.
-                let left = take_back(reflex, &order, &before, terms.id, now.boot_ns).err();
+                let left = self.take_back(reflex, &order, &before, terms.id, now.boot_ns).err();
                 let left = left.map(|error| format!("; an entry stays in force: {error}")).unwrap_or_default();
                 return Err(ActionError::give_up(format!("{why}{left}")));
             }
@@ -300,16 +362,12 @@ impl Action for BlockExec {
         let now = image::now_ns();
         for spot in &order.spots {
             let stands = reflex.standing(spot).map_err(ActionError::retry)?.filter(|one| one.terms.until_ns > now);
-            let before = Before::of(plan)?;
-            let former = before.at(spot).filter(|one| one.terms.until_ns > now);
             let path = &order.path;
             let against = match (want, stands) {
                 (Want::Acted, None) => Some(format!("nothing keeps `{path}` from starting")),
                 (Want::Acted, Some(one)) if one.spent => Some(format!("the budget of `{path}` is used up")),
-                (Want::Undone, Some(one)) if former.is_none_or(|former| former.terms.id != one.terms.id) => {
-                    Some(format!("`{path}` is kept from starting"))
-                }
-                (Want::Undone, None) if former.is_some() => Some(format!("what stood before for `{path}` is gone")),
+                // Whoever's it is: while another's stands in its place, what it is for is so.
+                (Want::Undone, Some(_)) => Some(format!("`{path}` is kept from starting")),
                 _ => None,
             };
             if let Some(why) = against {
@@ -326,13 +384,30 @@ impl Action for BlockExec {
         Ok(Truth::Holds)
     }
 
+    async fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
+        let (reflex, order, now) = (self.reflex()?, Order::of(plan)?, image::now_ns());
+        for spot in &order.spots {
+            let stands = reflex.standing(spot).map_err(ActionError::retry)?.filter(|one| one.terms.until_ns > now);
+            let is_own = stands.as_ref().is_some_and(|one| one.terms.id == number(cx));
+            if is_own || self.2.may_wait(spot, number(cx), stands.is_some(), now) {
+                return Ok(Truth::HoldsNot(format!("`{}` is kept from starting", order.path)));
+            }
+        }
+        Ok(Truth::Holds)
+    }
+
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         self.may_do(go.plan())?;
         let reflex = self.reflex()?;
         let (order, before) = (Order::of(go.plan())?, Before::of(go.plan())?);
         let now = cx.clock.now().boot_ns;
-        let removed = take_back(reflex, &order, &before, number(cx), now)?;
-        Ok(json!({ "path": order.path, "removed": removed }))
+        let (removed, others) = self.take_back(reflex, &order, &before, number(cx), now)?;
+        let mut output = json!({ "path": order.path, "removed": removed });
+        if !others.is_empty() {
+            let whose = others.into_iter().collect::<Vec<_>>().join(", ");
+            output["still"] = format!("`{}` is kept from starting all the same, by {whose}", order.path).into();
+        }
+        Ok(output)
     }
 
     fn is_held(&self) -> bool {
@@ -353,14 +428,16 @@ impl Action for BlockExec {
         let file = planned_file(reflex, &order, &before);
         // fanotify's marks end with whoever set them.
         let is_marked = file.is_some() || !order.script || reflex.scripts().is_some_and(|how| how.as_str() == "lsm");
+        let now = cx.clock.now().boot_ns;
         for spot in &order.spots {
             let stands = reflex.standing(spot).map_err(ActionError::retry)?;
             let is_ours = stands.as_ref().is_none_or(|one| one.terms.id == terms.id);
             if !is_ours && stands.is_some_and(|one| one.terms.until_ns >= terms.until_ns) {
+                self.2.waits(spot, &terms, now);
                 continue;
             }
             if is_marked {
-                reflex.enter(spot, &terms, file.as_ref().map(AsFd::as_fd)).map_err(ActionError::give_up)?;
+                self.enter(reflex, spot, &terms, file.as_ref(), now)?;
             } else {
                 // Without its mark it starts: what stands there would be a lie.
                 reflex.remove(spot).map_err(ActionError::retry)?;
@@ -394,27 +471,6 @@ fn millis(lasting: Duration) -> u64 {
 fn planned_file(reflex: &dyn Reflex, order: &Order, before: &Before) -> Option<File> {
     let is_it = |file: &File| reflex.image(file.as_fd()).is_ok_and(|image| image == before.image);
     [order.open.as_path(), Path::new(&order.path)].into_iter().find_map(|path| image::reopen(path).filter(is_it))
-}
-
-/// Takes out what this effect entered, and gives back what stood there before; gives how many.
-fn take_back(reflex: &dyn Reflex, order: &Order, before: &Before, id: u64, now_ns: u64) -> Result<u32, ActionError> {
-    let mut removed = 0;
-    for spot in &order.spots {
-        // What somebody else entered meanwhile is theirs.
-        let stands = reflex.standing(spot).map_err(ActionError::retry)?;
-        if stands.is_none_or(|one| one.terms.id != id) {
-            continue;
-        }
-        match before.at(spot).filter(|former| former.terms.until_ns > now_ns && former.terms.id != id) {
-            Some(former) => {
-                let file = planned_file(reflex, order, before);
-                reflex.enter(spot, &former.terms, file.as_ref().map(AsFd::as_fd)).map_err(ActionError::give_up)?;
-            }
-            None => drop(reflex.remove(spot).map_err(ActionError::retry)?),
-        }
-        removed += 1;
-    }
-    Ok(removed)
 }
 
 /// Whether this process is the one that was meant, still.

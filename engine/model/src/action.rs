@@ -363,7 +363,12 @@ pub trait Action: Send + Sync {
     fn unseen(&self, plan: &Plan) -> Json {
         plan.predicted.clone()
     }
-    /// Gives back what `before` recorded.
+    /// Asks the world, before [`Action::undo`] and after it, whether anything of this very effect stands, or waits to. What stands for
+    /// another's sake is none of it.
+    async fn verify_undone(&self, plan: &Plan, _: &ActionContext) -> Result<Truth, ActionError> {
+        self.verify(plan, Want::Undone).await
+    }
+    /// Gives back what `before` recorded. A text `still` in what it gives says what stands all the same, and for whose sake.
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError>;
     /// Whether what it does ends by itself, at a moment or with a boot, unless it is held: then its lease holds it.
     fn is_held(&self) -> bool {

@@ -380,6 +380,14 @@ pub(super) async fn ask(
     plan: &Plan,
     want: Want,
 ) -> Result<Truth, ActionError> {
+    in_time(clock, verb.verify(plan, want)).await
+}
+
+/// An answer of the world, which has a time of its own.
+pub(super) async fn in_time(
+    clock: &Arc<dyn quell_model::Clock>,
+    asked: impl Future<Output = Result<Truth, ActionError>> + Send,
+) -> Result<Truth, ActionError> {
     let deadline = clock.now().after(ASKING);
-    job::within(Arc::clone(clock), deadline, Stop::default(), verb.verify(plan, want), || Ok(Truth::CannotAsk)).await
+    job::within(Arc::clone(clock), deadline, Stop::default(), asked, || Ok(Truth::CannotAsk)).await
 }

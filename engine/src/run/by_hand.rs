@@ -57,7 +57,7 @@ impl<W: Send + 'static> Core<W> {
             self.triggers.reopened(&run.started);
         }
         let (moments, only_planned) = (run.started.moments, !run.has_acted());
-        self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned });
+        self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned, protected: 0 });
         let parts = again.iter().map(ToString::to_string).collect();
         let now = self.parts.clock.now();
         self.record(id, vec![NewRecord::new(now, RunReopened { by: by.clone(), why, from, again })]);

@@ -59,6 +59,7 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn judge(&mut self, id: &RunId, part: &Part, plan: Plan, purpose: Purpose, at: At) {
         // Of an intent from before a crash it is not known that nothing was begun.
         let untouched = at == At::Act && !purpose.is_intended();
+        let is_protected = self.guard().protect.names(&plan);
         let weighed = match self.weigh(id, part, plan, purpose, at) {
             Some(Ok(weighed)) => weighed,
             Some(Err(ending)) => return self.not_done(id, part, purpose, Ending { untouched, ..ending }),
@@ -74,6 +75,13 @@ impl<W: Send + 'static> Core<W> {
         match weighed.decision {
             Decision::Refuse { guard, target, why } => {
                 self.counted.refused_by_pause += u64::from(guard.as_str() == "pause");
+                // Else it is refused for what it would touch besides, or for how much was done: that may be otherwise the next time.
+                if is_protected
+                    && guard.as_str() == "protect"
+                    && let Some(live) = self.runs.get_mut(id)
+                {
+                    live.protected += 1;
+                }
                 let ending = Ending { untouched, ..Ending::refused(guard.as_str(), &target, why) };
                 self.not_done(id, part, purpose, ending);
             }

@@ -400,7 +400,8 @@ impl<W: Send + 'static> Core<W> {
         let run = self.fold_ended(id)?;
         let moments = run.started.moments;
         self.asked.count(run.started.untrusted, 0, run.asks());
-        self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: false });
+        self.runs
+            .insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: false, protected: 0 });
         Ok(())
     }
 
@@ -444,7 +445,8 @@ impl<W: Send + 'static> Core<W> {
         }
         let acted = records.iter().any(|record| matches!(record.body, Body::StepIntended(_)));
         self.asked.count(run.started.untrusted, 0, run.asks());
-        self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: !acted });
+        self.runs
+            .insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: !acted, protected: 0 });
         self.awaits(&id);
         Ok(())
     }

@@ -63,6 +63,8 @@ pub(super) struct Live {
     pub(super) moments: Moments,
     /// Nothing of it acted.
     pub(super) only_planned: bool,
+    /// So many of its parts were refused because of whom they named.
+    pub(super) protected: usize,
 }
 
 /// An attempt between its phases.
@@ -490,6 +492,10 @@ impl<W: Send + 'static> Core<W> {
         let planned = (live.only_planned && live.run.only_planned()).then(|| started.incident.clone());
         self.tally.finished(&started.playbook, state);
         self.triggers.ended(&started.playbook, &started.per, id, planned);
+        let answers = started.by.is_none() && started.parent.is_none() && started.came.is_none();
+        if answers && live.only_planned && live.protected > 0 && live.run.only_refused() == Some(live.protected) {
+            self.triggers.refused(started, now);
+        }
         self.memory.run_ended(id);
         self.awaiting.forget(started);
         self.timers.forget(id);

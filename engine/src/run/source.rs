@@ -51,11 +51,18 @@ struct Stand {
 impl Stand {
     /// A part was read so far. It comes on two ways, what is live and what is past, and neither knows of the other.
     fn note(&mut self, position: Position) {
+        let is_known = self.at.get(&position.part()).is_some_and(|known| !known.is_gone());
+        // It is gone: the last that came of its past.
+        if is_known || !position.was_there() {
+            self.take(position);
+        }
+    }
+
+    /// The same of a part of which this says all, also of what was there before.
+    fn take(&mut self, position: Position) {
         let part = position.part();
         let now = match self.at.get(&part) {
             Some(known) if !known.is_gone() => known.join(&position),
-            // It is gone: the last that came of its past.
-            _ if position.was_there() => return,
             _ => position,
         };
         self.moved.insert(part);
@@ -184,6 +191,12 @@ impl<W: Send + 'static> Core<W> {
             self.write_positions(now);
             self.ink.ring();
         }
+    }
+
+    /// Parts are known by another number now: these are they, with all that was read of them, and the ends of what they were.
+    pub fn found(&mut self, source: &Name, positions: Vec<Position>) {
+        let stand = self.sources.all.entry(source.clone()).or_default();
+        positions.into_iter().for_each(|position| stand.take(position));
     }
 
     /// The last of a line's detections is about to be taken in.

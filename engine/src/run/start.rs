@@ -90,6 +90,12 @@ impl<W: Send + 'static> Core<W> {
                 Answer::Join(run) => {
                     (TriggerDecision::Joined, "a run for the same value of `run_per` is open".to_owned(), Some(run))
                 }
+                Answer::JoinRefused(run) => (
+                    TriggerDecision::Joined,
+                    "a run for the very same was refused just now, by the guard as it is: whom it would act on is protected"
+                        .to_owned(),
+                    Some(run),
+                ),
                 Answer::Start { per, stricter } => {
                     let start = self.due(&playbook, detection, per, stricter);
                     let run = start.run.clone();
@@ -446,7 +452,8 @@ impl<W: Send + 'static> Core<W> {
         self.said.push(Said::Started(id.clone(), playbook.name.clone(), started.mode));
         let moments = started.moments;
         let run = Run::new(Arc::clone(playbook), *started, now);
-        self.runs.insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: true });
+        self.runs
+            .insert(id.clone(), Live { run, under_way: HashMap::new(), moments, only_planned: true, protected: 0 });
         id
     }
 

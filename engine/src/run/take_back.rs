@@ -4,13 +4,13 @@
 //! from before a crash: what does not stand any more is not undone a second time. **Invariant:** what could not be taken
 //! back is told as stuck, with what is left standing; where nobody knows, it is told that it may have been.
 
-use super::attempt::{ask, place};
+use super::attempt::{in_time, place};
 use super::job::{self, Answer, Work};
 use super::machine::Run;
 use super::purpose::Purpose;
 use super::secrets::Needed;
 use super::shell::{Core, UnderWay};
-use quell_model::action::{ActionContext, Want};
+use quell_model::action::ActionContext;
 use quell_model::guard::{Admitted, admit_undo};
 use quell_model::playbook::Retry;
 use quell_model::record::{NewRecord, Part, UndoBegan, UndoFailed, UndoFinished, UndoIntended};
@@ -156,7 +156,8 @@ impl<W: Send + 'static> Core<W> {
         let (output, proof) = match (undone, truth) {
             (None, Ok(Truth::Holds)) => (Json::Null, "it stood no more: the world was asked first".to_owned()),
             (Some(Ok(output)), Ok(Truth::Holds)) => {
-                (output, "the world was asked afterwards, and nothing of it stands".to_owned())
+                let still = output["still"].as_str().map(|still| format!("; {still}")).unwrap_or_default();
+                (output, format!("the world was asked afterwards, and nothing of it stands{still}"))
             }
             (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Holds)) => {
                 (Json::Null, "its end was not seen, but the world was asked, and nothing of it stands".to_owned())
@@ -256,7 +257,8 @@ async fn undo(
     needed: Needed,
 ) -> Answer {
     let clock = Arc::clone(&cx.clock);
-    let before = ask(&clock, &*verb, admitted.plan(), Want::Undone).await;
+    let asking = cx.clone();
+    let before = in_time(&clock, verb.verify_undone(admitted.plan(), &asking)).await;
     if before == Ok(Truth::Holds) {
         return Answer::TakenBack(TakenBack { undone: None, stood: false, truth: before });
     }
@@ -272,7 +274,7 @@ async fn undo(
         Err(panicked) => return panicked,
     };
     let truth = match &undone {
-        Ok(_) | Err(ActionError::Unknown { .. }) => ask(&clock, &*verb, admitted.plan(), Want::Undone).await,
+        Ok(_) | Err(ActionError::Unknown { .. }) => in_time(&clock, verb.verify_undone(admitted.plan(), &asking)).await,
         Err(error) => Err(error.clone()),
     };
     Answer::TakenBack(TakenBack { undone: Some(undone), stood, truth })

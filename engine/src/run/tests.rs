@@ -45,6 +45,8 @@ struct World {
     late: AtomicU32,
     /// Pid of the planned target.
     pid: u32,
+    /// Which is not the one that was named.
+    beside: bool,
 }
 
 struct Verb1(&'static ActionSpec, Arc<World>);
@@ -84,7 +86,8 @@ impl Action for Verb1 {
             by_scope: false,
         };
         let label = input["process"].as_str().unwrap_or("x").to_owned();
-        let target = Target { node: "n".into(), kind: "process".into(), id: label.clone(), label, named: true, facts };
+        let named = !self.1.beside;
+        let target = Target { node: "n".into(), kind: "process".into(), id: label.clone(), label, named, facts };
         Ok(Plan { targets: vec![target], predicted: json!({ "killed": ["predicted"] }), ..Plan::default() })
     }
 

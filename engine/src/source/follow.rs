@@ -6,6 +6,7 @@
 //! read from its beginning. What is away for a moment (a folder that is not mounted, or cannot be read) is not gone. A line that
 //! is not finished waits for its end.
 
+mod aside;
 mod away;
 mod batch;
 mod known;
@@ -19,8 +20,9 @@ use list::Listing;
 use quell_model::Stamp;
 use quell_model::record::source::FilePosition;
 use std::collections::{HashMap, HashSet};
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
-use tail::{Identity, Place, Tail, modified, wrong};
+use tail::{Identity, Tail, modified};
 
 /// How much is read at a time; the rest waits for the next.
 const MOST: u64 = 4 * 1024 * 1024;
@@ -29,7 +31,7 @@ const PIECE: u64 = 256 * 1024;
 /// The most files of a folder that are followed: those that changed last.
 const FILES: usize = if cfg!(test) { 300 } else { 10_000 };
 /// The most files that are looked at for that.
-const LOOKED_AT: usize = 200_000;
+const LOOKED_AT: usize = if cfg!(test) { 400 } else { 200_000 };
 /// How deep folders may nest (CloudTrail's: account, region, year, month, day).
 const DEPTH: u32 = 12;
 /// The most files that are held open, so that a rotated one is read to its end.
@@ -71,6 +73,8 @@ pub struct Follower {
     others: Vec<PathBuf>,
     tails: HashMap<Identity, Tail>,
     /// How far those were read, or how long they were at first, that are not among the most that are followed.
+    aside: HashMap<Identity, FilePosition>,
+    /// And of those that are too many for that, by their length alone.
     beyond: HashMap<Identity, u64>,
     /// How it begins; none: its path was there.
     begin: Option<Begin>,
@@ -83,8 +87,10 @@ pub struct Follower {
     refused: HashSet<PathBuf>,
     /// Counts the looks: the files that grew last are held open.
     look: u64,
-    /// That there are too many files was said.
-    said: bool,
+    /// There are too many for all of them to stay known.
+    forgets: bool,
+    /// What was said of there being too many.
+    said: [bool; 3],
     /// Bytes that the last look found and did not come to.
     unread: u64,
 }
@@ -105,7 +111,7 @@ impl Follower {
         self.seen(listing);
         // An empty one may be where another is yet to be mounted.
         self.begin = Some(begin).filter(|_| self.is_folder && listing.files.is_empty());
-        self.beyond.clone_from(&listing.beyond);
+        self.begin_aside(listing);
         let mut present = listing.files.clone();
         present.sort_by_key(|(_, meta)| std::cmp::Reverse(modified(meta)));
         for (at, (path, meta)) in present.into_iter().enumerate() {
@@ -143,10 +149,7 @@ impl Follower {
         let mut batch = Batch::default();
         follower.find_again(&listing, &mut batch);
         // All that is known is told at once.
-        batch.files = Vec::new();
-        for (identity, bytes) in listing.beyond {
-            follower.beyond.entry(identity).or_insert(bytes);
-        }
+        (batch.files, batch.found) = (Vec::new(), Vec::new());
         (follower, batch)
     }
 
@@ -156,6 +159,7 @@ impl Follower {
             format,
             others: Vec::new(),
             tails: HashMap::new(),
+            aside: HashMap::new(),
             beyond: HashMap::new(),
             begin: None,
             away: Vec::new(),
@@ -163,7 +167,8 @@ impl Follower {
             is_folder: false,
             refused: HashSet::new(),
             look: 0,
-            said: false,
+            forgets: false,
+            said: [false; 3],
             unread: 0,
         }
     }
@@ -171,13 +176,20 @@ impl Follower {
     /// How far all of its files were read.
     #[must_use]
     pub fn positions(&self) -> Vec<FilePosition> {
-        self.tails.values().map(Tail::position).chain(self.away.iter().cloned()).collect()
+        let tails = self.tails.values().map(Tail::position);
+        tails.chain(self.aside.values().cloned()).chain(self.away.iter().cloned()).collect()
     }
 
     /// Bytes that the last look found and did not come to.
     #[must_use]
     pub fn unread(&self) -> u64 {
         self.unread
+    }
+
+    /// How many files are set aside until they are written to: there are more than are followed.
+    #[must_use]
+    pub fn aside(&self) -> u64 {
+        (self.aside.len() + self.beyond.len()) as u64
     }
 
     /// What was added since the last look: at most 4 MiB of it, the rest the next time. The events' boot clock is
@@ -196,24 +208,28 @@ impl Follower {
         }
         self.seen(&listing);
         self.set_aside(&listing, &mut batch);
-        let (present, too_many) = (listing.files, !listing.beyond.is_empty());
+        self.tell_too_many(&listing, &mut batch);
         let (look, mut opened) = (self.look, 0);
-        let there: u64 = present.iter().map(|(_, meta)| meta.len()).sum();
-        for (path, meta) in present {
+        let there: u64 = listing.files.iter().map(|(_, meta)| meta.len()).sum();
+        // What was not read to its end keeps its place till it is.
+        let kept = listing.beyond.iter().filter(|(identity, _)| self.tails.contains_key(identity));
+        let kept: Vec<&(PathBuf, Metadata)> = kept.map(|(_, file)| file).collect();
+        for (path, meta) in listing.files.iter().chain(kept) {
             if left == 0 {
                 break;
             }
-            let identity = Identity::of(&meta);
+            let identity = Identity::of(meta);
             let (is_new, told) = (!self.tails.contains_key(&identity), batch.files.len());
-            let tail = self.tails.entry(identity).or_insert_with(|| {
+            if is_new {
                 opened += 1;
-                let mut tail = Tail::new(path.clone(), &meta, look, opened <= OPEN);
-                if let Some(offset) = self.beyond.remove(&identity).filter(|offset| *offset > 0) {
-                    tail.live = Place::at(offset);
-                }
-                tail
-            });
-            (tail.path, tail.gone, tail.modified) = (path, None, modified(&meta));
+                let tail = self.come_back(path, meta, opened <= OPEN);
+                self.tails.insert(identity, tail);
+            }
+            let Some(tail) = self.tails.get_mut(&identity) else { continue };
+            (tail.gone, tail.modified) = (None, modified(meta));
+            if tail.path != *path {
+                tail.path.clone_from(path);
+            }
             if meta.len() < tail.live.offset {
                 tail.start_again(&mut batch);
             } else if meta.len() > tail.live.offset && tail.packed {
@@ -230,16 +246,13 @@ impl Follower {
             }
             // Also of an empty one: it may be rotated away while nobody looks.
             if is_new && batch.files.len() == told {
-                batch.files.push(tail.position());
+                batch.files.push(tail.live_position());
             }
         }
-        if too_many && !std::mem::replace(&mut self.said, true) {
-            let what = format!("holds more than {FILES} files: only those that changed last are followed");
-            batch.unreadable.push(wrong(&self.path, what, Vec::new()));
-        }
         let read = |tail: &Tail| tail.live.offset - tail.past_left();
-        let read: u64 = self.tails.values().filter(|tail| tail.gone.is_none()).map(read).sum();
-        self.unread = there.saturating_sub(read);
+        let followed = self.tails.iter().filter(|(one, tail)| tail.gone.is_none() && !listing.beyond.contains_key(one));
+        let read: u64 = followed.map(|(_, tail)| read(tail)).sum();
+        self.unread = there.saturating_sub(read) + self.unread_aside(&listing);
         self.close_idle();
         dated(batch, now)
     }

@@ -10,7 +10,7 @@
 
 use super::chain::{SALT, body_sum};
 use super::contents;
-use super::item::body_of;
+use super::item::{body_of, body_text};
 use super::journal::{Journal, database};
 use super::lists;
 use super::lock::DirLock;
@@ -20,13 +20,13 @@ use super::slate::{self, Slate};
 use quell_model::record::StreamRedacted;
 use quell_model::{Body, Hash, Json, Kind, Name, Seq, StoreError, StreamId};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
 /// Runs lie no deeper below one another.
-const MOST_DEEP: usize = 32;
+pub(super) const MOST_DEEP: usize = 32;
 
 /// What stands where something was.
 const REDACTED: &str = "redacted";
@@ -105,7 +105,7 @@ fn named(row: &Row) -> Option<Box<StreamRedacted>> {
 }
 
 /// What stands there instead of a body: of the same shape, without any text that is not of quell's own words. From the outside in,
-/// whatever may be any text becomes one, so that nothing has to be known of the kinds.
+/// whatever may be any text becomes one, and a map of anything is empty, so that nothing has to be known of the kinds.
 fn instead(kind: Kind, body: &str) -> Result<String, String> {
     let mut whole: Json = serde_json::from_str(body).map_err(|e| e.to_string())?;
     let is_read = |json: &Json| {
@@ -124,9 +124,21 @@ fn instead(kind: Kind, body: &str) -> Result<String, String> {
             each(&mut tried, &path, &mut |place| *place = if place.is_null() { Json::Null } else { REDACTED.into() });
             if is_read(&tried) {
                 whole = tried;
-            } else {
-                next.extend(keys(&whole, &path));
+                continue;
             }
+            // Of a map of anything the keys go too.
+            if takes_any_key(kind, &whole, &path) {
+                let mut tried = whole.clone();
+                each(&mut tried, &path, &mut |place| {
+                    if let Json::Object(map) = place {
+                        map.clear();
+                    }
+                });
+                if is_read(&tried) {
+                    whole = tried;
+                }
+            }
+            next.extend(keys(&whole, &path));
         }
         level = next;
     }
@@ -167,18 +179,49 @@ fn each(json: &mut Json, path: &[String], change: &mut dyn FnMut(&mut Json)) {
     }
 }
 
+/// Whether what is read there keeps a key of any name: then its keys came from outside, as its values did.
+fn takes_any_key(kind: Kind, whole: &Json, path: &[String]) -> bool {
+    const ANY: &str = "any name";
+    let (mut tried, mut maps, mut kept) = (whole.clone(), 0, 0);
+    each(&mut tried, path, &mut |place| {
+        if let Json::Object(map) = place {
+            map.insert(ANY.to_owned(), REDACTED.into());
+            maps += 1;
+        }
+    });
+    let written = body_of(kind, &tried.to_string()).ok().and_then(|body| body_text(&body).ok());
+    let Some(mut again) = written.and_then(|text| serde_json::from_str(&text).ok()) else { return false };
+    each(&mut again, path, &mut |place| kept += usize::from(place.get(ANY).is_some()));
+    maps > 0 && kept == maps
+}
+
 /// Takes away what these rows name.
 pub(super) fn take_in(db: &Connection, rows: &[Row]) -> Result<(), rusqlite::Error> {
+    let mut streams: BTreeMap<StreamId, BTreeMap<Seq, Box<StreamRedacted>>> = BTreeMap::new();
     for said in rows.iter().filter_map(named) {
-        let Some((no, row)) = find(db, &said.stream, said.seq)? else { continue };
-        let sum = body_sum(&row.salt, &row.body);
-        let Ok(text) = instead(row.kind, &row.body) else { continue };
-        if row.redacted.is_some() || sum != said.sum || Hash::of(text.as_bytes()) != said.instead {
+        streams.entry(said.stream.clone()).or_default().insert(said.seq, said);
+    }
+    for (stream, all) in streams {
+        let Some(no) = number(db, &stream)? else { continue };
+        let mut due = Vec::new();
+        read::each_of(db, &stream, &mut |row| {
+            if let Some(said) = all.get(&row.seq).filter(|_| row.redacted.is_none())
+                && let Ok(text) = instead(row.kind, &row.body)
+                && body_sum(&row.salt, &row.body) == said.sum
+                && Hash::of(text.as_bytes()) == said.instead
+            {
+                due.push((row.id, said.sum, text));
+            }
+            Ok(())
+        })?;
+        if due.is_empty() {
             continue;
         }
-        db.prepare_cached("UPDATE records SET salt = ?2, body = ?3 WHERE id = ?1")?
-            .execute(params![row.id, sum.0, text])?;
-        contents::let_go(db, row.id)?;
+        for (id, sum, text) in due {
+            db.prepare_cached("UPDATE records SET salt = ?2, body = ?3 WHERE id = ?1")?
+                .execute(params![id, sum.0, text])?;
+            contents::let_go(db, id)?;
+        }
         for derived in [
             "DELETE FROM runs WHERE stream = ?1",
             "DELETE FROM incidents WHERE stream = ?1",
@@ -186,42 +229,35 @@ pub(super) fn take_in(db: &Connection, rows: &[Row]) -> Result<(), rusqlite::Err
         ] {
             db.prepare_cached(derived)?.execute([no])?;
         }
-        read::each_of(db, &said.stream, &mut |row| lists::take(db, row))?;
+        read::each_of(db, &stream, &mut |row| lists::take(db, row))?;
     }
     Ok(())
 }
 
-/// A record of a stream that is over, with the stream's number.
-fn find(db: &Connection, stream: &StreamId, seq: Seq) -> Result<Option<(i64, Row)>, rusqlite::Error> {
+/// The number of a stream that is over.
+fn number(db: &Connection, stream: &StreamId) -> Result<Option<i64>, rusqlite::Error> {
     let mut ask = db.prepare_cached("SELECT id FROM streams WHERE name = ?1 AND over = 1 AND pruned = 0")?;
-    let Some(no) = ask.query_row([stream.as_str()], |row| row.get::<_, i64>(0)).optional()? else { return Ok(None) };
-    let mut found = None;
-    read::each_of(db, stream, &mut |row| {
-        if row.seq == seq {
-            found = Some(row.clone());
-        }
-        Ok(())
-    })?;
-    Ok(found.map(|row| (no, row)))
+    ask.query_row([stream.as_str()], |row| row.get::<_, i64>(0)).optional()
 }
 
 impl Journal {
-    /// What says that a record is redacted, to be appended to the system's stream; none: it is already.
+    /// What says that these records of a stream are redacted, to be appended to the system's stream; less those that are already.
     ///
     /// # Errors
-    /// See [`RedactError`].
-    pub fn redaction(
+    /// See [`RedactError`]: all of them can be, or none is.
+    pub fn redactions(
         &self,
         stream: &StreamId,
-        seq: Seq,
+        records: &BTreeSet<Seq>,
         (by, reason): (Name, String),
-    ) -> Result<Option<StreamRedacted>, RedactError> {
+    ) -> Result<Vec<StreamRedacted>, RedactError> {
         if stream.as_run().is_none() && stream.as_incident().is_none() {
             return Err(RedactError::Other(stream.clone()));
         }
-        let none = || RedactError::None { stream: stream.clone(), seq };
-        if seq == 0 || self.last(stream) < seq || self.pruned(stream)?.is_some() {
-            return Err(none());
+        let none = |seq| RedactError::None { stream: stream.clone(), seq };
+        let (last, is_pruned) = (self.last(stream), self.pruned(stream)?.is_some());
+        if let Some(seq) = records.iter().find(|seq| **seq == 0 || **seq > last || is_pruned) {
+            return Err(none(*seq));
         }
         let (open, leased) = (self.open_streams()?, self.under_lease()?);
         let is_needed = |stream: &StreamId| open.contains(stream) || leased.contains(stream);
@@ -233,14 +269,33 @@ impl Journal {
             }
             above = self.started_by(&one)?;
         }
-        let (_, row) = self.0.readers.with(|db| find(db, stream, seq))?.ok_or_else(none)?;
-        if row.redacted.is_some() {
-            return Ok(None);
+        let (mut found, mut said, mut wrong) = (BTreeSet::new(), Vec::new(), None);
+        self.0.readers.with(|db| {
+            if number(db, stream)?.is_none() {
+                return Ok(());
+            }
+            read::each_of(db, stream, &mut |row| {
+                if !records.contains(&row.seq) || !found.insert(row.seq) || row.redacted.is_some() {
+                    return Ok(());
+                }
+                match instead(row.kind, &row.body) {
+                    Ok(text) => said.push((row.seq, body_sum(&row.salt, &row.body), Hash::of(text.as_bytes()))),
+                    Err(why) => wrong = Some(format!("`{stream}`, record {}: {why}", row.seq)),
+                }
+                Ok(())
+            })
+        })?;
+        if let Some(seq) = records.difference(&found).next() {
+            return Err(none(*seq));
         }
-        let text = instead(row.kind, &row.body)
-            .map_err(|why| StoreError::Corrupt(format!("`{stream}`, record {seq}: {why}")))?;
-        let (sum, instead) = (body_sum(&row.salt, &row.body), Hash::of(text.as_bytes()));
-        Ok(Some(StreamRedacted { by, reason, stream: stream.clone(), seq, sum, instead }))
+        if let Some(wrong) = wrong {
+            return Err(StoreError::Corrupt(wrong).into());
+        }
+        let of = |(seq, sum, instead)| {
+            let (by, reason, stream) = (by.clone(), reason.clone(), stream.clone());
+            StreamRedacted { by, reason, stream, seq, sum, instead }
+        };
+        Ok(said.into_iter().map(of).collect())
     }
 
     /// The run that has started a run, and takes it back with what it did itself.

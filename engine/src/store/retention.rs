@@ -1,12 +1,14 @@
 //! Retention by age: which streams and blobs may go, and how they go.
 //!
 //! Owns the decision. Never takes a record away itself: the writer does, with the record that says so. Keeps true: what
-//! is open, what a standing containment rests on, what an open incident tells of and the incident of a run that stays, stays; a
-//! blob stays that a record refers to whose stream is not over for long enough.
+//! is open, what a standing containment rests on, what an open incident tells of and the incident of a run that stays, stays; a run
+//! that another has started stays as long as that one, which takes it back with what it did itself; a blob stays that a record refers
+//! to whose stream is not over for long enough.
 
 use super::contents;
 use super::journal::Journal;
 use super::read;
+use super::redact::MOST_DEEP;
 use super::vault::{Blob, DirVault};
 use crate::load::units::print_duration;
 use quell_model::record::{PrunedStream, StreamPruned};
@@ -68,6 +70,8 @@ pub struct PrunePlan {
     parts: Vec<StreamPruned>,
     counts: Pruned,
     numbers: HashSet<i64>,
+    /// Of runs that others have started which go as well: by which.
+    above: HashMap<StreamId, StreamId>,
 }
 
 impl PrunePlan {
@@ -98,6 +102,10 @@ struct Over {
     row: i64,
     at: Stamp,
     bytes: u64,
+    /// The run that takes it back.
+    above: Option<StreamId>,
+    /// So many have started it, one by the other.
+    depth: usize,
 }
 
 /// What stays for the sake of others.
@@ -126,7 +134,7 @@ impl Journal {
         let Some(age) = retention.incidents else { return Ok(PrunePlan::default()) };
         let (over, needed) = self.over_for(age, retention)?;
         let mut plan = PrunePlan::default();
-        let mut records = MOST_RECORDS;
+        let (mut records, mut depth, mut planned) = (MOST_RECORDS, 0, HashSet::new());
         for one in over {
             let counts = &mut plan.counts;
             if needed.leases.contains(&one.name) {
@@ -141,11 +149,15 @@ impl Journal {
             counts.incidents += u64::from(one.name.as_incident().is_some());
             (counts.records, counts.bytes) = (counts.records + one.last, counts.bytes + one.bytes);
             plan.numbers.insert(one.no);
+            let above = one.above.filter(|above| planned.contains(above));
+            plan.above.extend(above.map(|above| (one.name.clone(), above)));
+            planned.insert(one.name.clone());
             if records + one.last > MOST_RECORDS
+                || depth != one.depth
                 || plan.parts.last().is_none_or(|part| part.streams.len() == MOST_STREAMS)
             {
                 plan.parts.push(retention.record(age));
-                records = 0;
+                (records, depth) = (0, one.depth);
             }
             records += one.last;
             let named = PrunedStream { stream: one.name, last: one.last, hash: one.hash, ended: one.at.wall };
@@ -205,9 +217,19 @@ impl Journal {
         write: &mut dyn FnMut(StreamPruned) -> Result<StreamPruned, StoreError>,
     ) -> Result<Pruned, StoreError> {
         let mut counts = plan.counts;
-        for part in plan.parts {
+        for mut part in plan.parts {
             let meant = part.streams.clone();
-            let written = write(part)?;
+            let mut stays = HashSet::new();
+            // Its run may have been taken up meanwhile.
+            for one in &meant {
+                if let Some(above) = plan.above.get(&one.stream)
+                    && self.pruned(above)?.is_none()
+                {
+                    stays.insert(one.stream.clone());
+                }
+            }
+            part.streams.retain(|one| !stays.contains(&one.stream));
+            let written = if part.streams.is_empty() { part } else { write(part)? };
             self.wait_visible(Some(&StreamId::system()));
             for one in meant {
                 let named = written.streams.contains(&one);
@@ -316,21 +338,62 @@ fn over(
         if retention.is_over(at, last >= boot, age) {
             let (name, hash) = (StreamId::from(row.get::<_, String>(1)?), Hash(row.get(3)?));
             let seq = row.get::<_, i64>(2)?.cast_unsigned();
-            found.push(Over { no: row.get(0)?, name, last: seq, hash, row: last, at, bytes: 0 });
+            found.push(Over { no: row.get(0)?, name, last: seq, hash, row: last, at, bytes: 0, above: None, depth: 0 });
         }
     }
-    needed.open.extend(named_by_runs_that_stay(db, needed, &found)?);
-    needed.open.extend(runs_of_what_stays(db, needed)?);
     let mut look = db.prepare("SELECT before, length(body) FROM records WHERE id = ?1")?;
+    let mut began = db.prepare(
+        "SELECT json_extract(body, '$.parent.run'), json_extract(body, '$.parent.detached') FROM records WHERE id = ?1",
+    )?;
     for one in found.iter_mut().filter(|one| !needed.has(&one.name)) {
-        let mut next = one.row;
+        let (mut next, mut first) = (one.row, one.row);
         while next != 0 {
             let (before, bytes) = look.query_row([next], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
             one.bytes += bytes.cast_unsigned() + ROW + contents::bytes_of(db, next)?;
-            next = before;
+            (first, next) = (next, before);
+        }
+        if one.name.as_run().is_some() {
+            let (parent, detached): (Option<String>, Option<bool>) =
+                began.query_row([first], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            // A detached one is a run by itself.
+            one.above = parent.filter(|_| detached != Some(true)).map(|run| StreamId::run(&run.as_str().into()));
         }
     }
+    loop {
+        let before = needed.open.len();
+        needed.open.extend(started_by_what_stays(db, needed, &found)?);
+        needed.open.extend(named_by_runs_that_stay(db, needed, &found)?);
+        needed.open.extend(runs_of_what_stays(db, needed)?);
+        if needed.open.len() == before {
+            break;
+        }
+    }
+    let above: HashMap<StreamId, StreamId> =
+        found.iter().filter_map(|one| Some((one.name.clone(), one.above.clone()?))).collect();
+    for one in &mut found {
+        let mut next = one.above.as_ref();
+        while let Some(above_it) = next.filter(|_| one.depth <= MOST_DEEP) {
+            (one.depth, next) = (one.depth + 1, above.get(above_it));
+        }
+    }
+    // Whoever has started it goes first: as long as that one does not, it stays.
+    found.sort_by_key(|one| one.depth);
     Ok(found)
+}
+
+/// Runs that were started by one that does not go, which may still take them back.
+fn started_by_what_stays(db: &Connection, needed: &Needed, found: &[Over]) -> Result<Vec<StreamId>, rusqlite::Error> {
+    let going: HashSet<&StreamId> = found.iter().map(|one| &one.name).filter(|name| !needed.has(name)).collect();
+    let mut is_there = db.prepare("SELECT 1 FROM streams WHERE name = ?1 AND last <> 0")?;
+    let mut stay = Vec::new();
+    for one in found {
+        if let Some(above) = one.above.as_ref().filter(|above| !going.contains(above))
+            && is_there.exists([above.as_str()])?
+        {
+            stay.push(one.name.clone());
+        }
+    }
+    Ok(stay)
 }
 
 /// Gives each run that is there: its number, its stream, and that of the incident it is part of.

@@ -5,6 +5,7 @@
 //! stricter.
 
 pub mod incident;
+mod refused;
 pub mod schedule;
 
 use crate::playbook::expression::{Expressions, Scope};
@@ -26,6 +27,8 @@ pub enum Answer {
     IfFalse,
     /// This open run takes it.
     Join(RunId),
+    /// This run was refused for just the same, whoever it would act on is protected still, and it takes it.
+    JoinRefused(RunId),
     /// A run is due.
     Start {
         /// The value of `run_per`.
@@ -56,6 +59,8 @@ pub struct Triggers {
     planned_order: VecDeque<(Key, RunId)>,
     /// The keys of `planned` by incident: thousands of incidents close at once after a flood.
     planned_in: HashMap<IncidentId, HashSet<Key>>,
+    /// Runs that were refused because of whom they would have acted on.
+    refused: refused::Refusals,
     /// Where each playbook started runs that may act, and when last.
     starts: HashMap<Name, HashMap<String, Stamp>>,
     /// The moments of calendars.
@@ -231,10 +236,22 @@ impl Triggers {
         let key = (playbook.name.clone(), per);
         let open = self.open.get(&key).into_iter().flatten();
         let mut takers = open.chain(self.planned.get(&key).map(|(taker, _)| taker));
-        match takers.find(|taker| taker.most >= most) {
-            Some(taker) => Answer::Join(taker.run.clone()),
+        if let Some(taker) = takers.find(|taker| taker.most >= most) {
+            return Answer::Join(taker.run.clone());
+        }
+        match self.refused.find(&key, || refused::likeness(event, described), most, now) {
+            Some(run) => Answer::JoinRefused(run),
             None => Answer::Start { per: key.1, stricter },
         }
+    }
+
+    /// A run has ended that the guard refused because of whom it would have acted on, whatever else it would have done: by this guard
+    /// the same again is refused too.
+    pub fn refused(&mut self, run: &RunStarted, at: Stamp) {
+        let most = if run.untrusted { run.mode.strictest(Mode::Approve) } else { run.mode };
+        let like = refused::likeness(&run.event, &run.detection);
+        let taker = Taker { run: run.run.clone(), most };
+        self.refused.add((run.playbook.clone(), run.per.clone()), taker, like, at);
     }
 
     /// Whether a further run of this playbook would have to ask if it came from a new place, because it has started in so
@@ -328,8 +345,9 @@ impl Triggers {
         }
     }
 
-    /// The playbooks were changed: what only planned may now act.
+    /// The playbooks or the guard were changed: what only planned, or was refused, may now act.
     pub fn forget_planned(&mut self) {
+        self.refused.forget();
         self.planned.clear();
         self.planned_order.clear();
         self.planned_in.clear();

@@ -57,10 +57,10 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     }
 }
 
-/// Writes a record of the system's, and waits until it survives a power cut.
-fn append(journal: &Journal, at: Stamp, body: impl Into<Body>) -> Result<(), StoreError> {
+/// Writes records of the system's, all or none, and waits until they survive a power cut.
+fn append(journal: &Journal, at: Stamp, bodies: impl IntoIterator<Item = Body>) -> Result<(), StoreError> {
     let stream = StreamId::system();
-    let records = vec![NewRecord::new(at, body)];
+    let records = bodies.into_iter().map(|body| NewRecord::new(at, body)).collect();
     let batch = Batch { expected: journal.last(&stream), stream, records, durability: Durability::Synced };
     let (tell, told) = sync_channel(1);
     // Whoever waits is here until it is told.

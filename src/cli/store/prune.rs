@@ -58,8 +58,9 @@ pub(super) fn run(args: &Args, dir: &Path, term: &Term) -> Result<Exit, Fail> {
             return Err(fail.hint("`quell store check` says all of it"));
         }
         let plan = journal.prunable(&retention).map_err(what)?;
-        let done = journal
-            .prune(&vault, plan, &retention, &mut |part| append(&journal, retention.now, part.clone()).map(|()| part));
+        let done = journal.prune(&vault, plan, &retention, &mut |part| {
+            append(&journal, retention.now, [part.clone().into()]).map(|()| part)
+        });
         journal.close();
         done.map_err(what)?
     };

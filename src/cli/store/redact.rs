@@ -6,8 +6,9 @@ use super::{append, told, unusable};
 use crate::daemon;
 use quell_engine::clock::SystemClock;
 use quell_engine::store::{Journal, RedactError, wipe};
-use quell_model::{Clock, StoreError, StreamId};
+use quell_model::{Body, Clock, StoreError, StreamId};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// See the module.
@@ -59,26 +60,23 @@ pub(super) fn run(args: &Args, dir: &Path, term: &Term) -> Result<Exit, Fail> {
 
 type Numbers = Vec<u64>;
 
+/// So many records are redacted in one transaction.
+const MOST: usize = 500;
+
 fn redact(args: &Args, journal: &Journal, stream: &StreamId) -> Result<(Numbers, Numbers), RedactError> {
     let wrong = journal.verify()?;
     if let Some(first) = wrong.into_iter().chain(journal.health().recovery).next() {
         return Err(RedactError::Store(StoreError::Corrupt(first)));
     }
-    let records = if args.all { (1..=journal.last(stream).max(1)).collect() } else { args.records.clone() };
-    let said = |seq| journal.redaction(stream, seq, (daemon::me(), args.reason.clone()));
-    // All of them can be, or none is.
-    records.iter().try_for_each(|seq| said(*seq).map(drop))?;
-    let (mut redacted, mut already) = (Vec::new(), Vec::new());
-    for seq in records {
-        match said(seq)? {
-            None => already.push(seq),
-            Some(record) => {
-                append(journal, SystemClock.now(), record)?;
-                redacted.push(seq);
-            }
-        }
+    let given = args.records.iter().copied();
+    let records: BTreeSet<u64> = if args.all { (1..=journal.last(stream).max(1)).collect() } else { given.collect() };
+    let said = journal.redactions(stream, &records, (daemon::me(), args.reason.clone()))?;
+    let redacted: BTreeSet<u64> = said.iter().map(|one| one.seq).collect();
+    for some in said.chunks(MOST) {
+        append(journal, SystemClock.now(), some.iter().cloned().map(Body::from))?;
     }
-    Ok((redacted, already))
+    let already = records.difference(&redacted).copied().collect();
+    Ok((redacted.into_iter().collect(), already))
 }
 
 fn refused(error: RedactError, dir: &Path) -> Fail {

@@ -106,16 +106,106 @@ fn what_is_entered_is_proved_and_given_back_exactly() {
     let former = paper.all().unwrap();
     let go_on = Act::new().admitted(&verb, longer.clone());
     finish(verb.run(&go_on, &other)).unwrap();
-    assert_eq!(finish(verb.undo(&go, &context())).unwrap()["removed"], 0, "it is another's now");
     other.key = quell_model::IdempotencyKey("other/step/undo".into());
     finish(verb.undo(&go_on, &other)).unwrap();
     assert_eq!(paper.all().unwrap(), former);
-    assert_eq!(finish(verb.verify(&longer, Want::Undone)), Ok(Truth::Holds));
+    assert_eq!(finish(verb.verify_undone(&longer, &other)), Ok(Truth::Holds));
     for removed in [1, 0] {
         assert_eq!(finish(verb.undo(&go, &context())).unwrap()["removed"], removed);
         assert!(paper.all().unwrap().is_empty());
         assert_eq!(finish(verb.verify(&plan, Want::Undone)), Ok(Truth::Holds));
     }
+}
+
+/// An effect of another run.
+fn another(run: &str) -> ActionContext {
+    let mut cx = context();
+    cx.key = quell_model::IdempotencyKey(format!("{run}/step"));
+    cx
+}
+
+/// What the taking back of an effect says: how many it removed, and what stands still. It ends, whatever stands.
+fn taken_back(verb: &BlockExec, go: &Admitted, cx: &ActionContext) -> (u64, Option<String>) {
+    let stands = finish(verb.verify_undone(go.plan(), cx)).unwrap();
+    assert!(matches!(stands, Truth::HoldsNot(_)), "it is asked first: {stands:?}");
+    let said = finish(verb.undo(go, cx)).unwrap();
+    assert_eq!(finish(verb.verify_undone(go.plan(), cx)), Ok(Truth::Holds), "{said}");
+    (said["removed"].as_u64().unwrap(), said.get("still").map(|still| still.as_str().unwrap().to_owned()))
+}
+
+#[test]
+fn what_another_run_wants_still_stands_and_is_told_and_each_is_taken_back() {
+    let (dir, path) = (tempfile::tempdir().unwrap(), "miner");
+    let path = dir.path().join(path);
+    std::fs::write(&path, "\x7fELF miner").unwrap();
+    let by = |run: &str| Some(format!("`{}` is kept from starting all the same, by run {run}", path.display()));
+    let stands = |paper: &Paper| paper.all().unwrap().first().map(|one| one.terms.owner.clone());
+    // Both were planned when nothing stood, or the second when the first did.
+    for (second_sees_first, prolonged, first_goes_first) in [true, false]
+        .into_iter()
+        .flat_map(|sees| [(sees, false, true), (sees, false, false), (sees, true, true), (sees, true, false)])
+    {
+        let case = format!("{second_sees_first} {prolonged} {first_goes_first}");
+        let paper = Arc::<Paper>::default();
+        let verb = verb(&paper);
+        let (a, b) = (another("r-a"), another("r-b"));
+        let (short, long) = (json!({ "path": path, "for": "2h" }), json!({ "path": path, "for": "4h" }));
+        let admit = |input: &Json| Act::new().admitted(&verb, planned(&verb, input));
+        let early = admit(&long);
+        let go_a = admit(&short);
+        finish(verb.run(&go_a, &a)).unwrap();
+        let go_b = if second_sees_first { admit(&long) } else { early };
+        finish(verb.run(&go_b, &b)).unwrap();
+        if prolonged {
+            finish(verb.hold(&go_a, &a, Duration::from_secs(9 * 3600))).unwrap();
+        }
+        let last = if prolonged { "r-a" } else { "r-b" };
+        assert_eq!(stands(&paper).as_deref(), Some(last), "{case}");
+        for go in [&go_a, &go_b] {
+            let stands = finish(verb.verify(go.plan(), Want::Undone)).unwrap();
+            assert!(matches!(stands, Truth::HoldsNot(_)), "{case}: no lease of the two lapses: {stands:?}");
+        }
+        let (first, then) = if first_goes_first { ((&go_a, &a, "r-a"), "r-b") } else { ((&go_b, &b, "r-b"), "r-a") };
+        let removed = u64::from(first.2 == last);
+        assert_eq!(taken_back(&verb, first.0, first.1), (removed, by(then)), "{case}");
+        assert_eq!(stands(&paper).as_deref(), Some(then), "{case}");
+        let second = if first_goes_first { (&go_b, &b) } else { (&go_a, &a) };
+        assert_eq!(taken_back(&verb, second.0, second.1), (1, None), "{case}: the other's does not return with it");
+        assert_eq!(stands(&paper), None, "{case}");
+        // Once more says the same.
+        for (go, cx) in [(&go_a, &a), (&go_b, &b)] {
+            assert_eq!(finish(verb.undo(go, cx)).unwrap()["removed"], 0);
+            assert_eq!(finish(verb.verify_undone(go.plan(), cx)), Ok(Truth::Holds));
+        }
+    }
+}
+
+/// What waits is known by the next quell from what holds it, and what stood from the plan.
+#[test]
+fn after_a_start_each_still_ends_as_what_is_true() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("miner");
+    std::fs::write(&path, "\x7fELF miner").unwrap();
+    let paper = Arc::<Paper>::default();
+    let (a, b, before) = (another("r-a"), another("r-b"), verb(&paper));
+    let admit = |input: Json| Act::new().admitted(&before, planned(&before, &input));
+    let go_a = admit(json!({ "path": path, "for": "2h" }));
+    finish(before.run(&go_a, &a)).unwrap();
+    let go_b = admit(json!({ "path": path, "for": "4h" }));
+    finish(before.run(&go_b, &b)).unwrap();
+    let next = verb(&paper);
+    let (removed, still) = taken_back(&next, &go_a, &a);
+    assert!(removed == 0 && still.is_some_and(|still| still.ends_with("by run r-b")));
+    assert_eq!(taken_back(&next, &go_b, &b), (1, None));
+    assert_eq!(paper.all().unwrap(), []);
+    // And the other way round: it waits again once its lease holds it.
+    finish(before.run(&go_b, &b)).unwrap();
+    let next = verb(&paper);
+    finish(next.hold(&go_a, &a, Duration::from_secs(3600))).unwrap();
+    let (removed, still) = taken_back(&next, &go_b, &b);
+    assert!(removed == 1 && still.is_some_and(|still| still.ends_with("by run r-a")));
+    assert_eq!(taken_back(&next, &go_a, &a), (1, None));
+    assert_eq!(paper.all().unwrap(), []);
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub struct Breaker {
     pub images: usize,
     /// … or owners of pods …
     pub owners: usize,
-    /// … or principals of clouds and clusters …
+    /// … or principals of clouds and clusters, whom events name or whom acts are on …
     pub principals: usize,
     /// … within this long open it.
     pub within: Duration,
@@ -83,17 +83,19 @@ impl Breaker {
     }
 
     /// What it counts, each kind by itself.
-    fn counts(&self, memory: &Memory, ask: &Ask<'_>, plan: &Plan, within: Duration) -> [Count; 3] {
+    fn counts(&self, memory: &Memory, ask: &Ask<'_>, plan: &Plan, within: Duration) -> [Count; 4] {
         let (images, concerns) = (images(plan), ask.concerns.clone().with(plan));
         let of_images = memory.images_and_new(ask.playbook, ask.now, within, &images);
         let of =
             |whom, these: &BTreeSet<String>| memory.others_and_new((ask.playbook, whom), ask.now, within, these.iter());
         let count = |what, most, these, (known, new)| Count { what, most, these, known, new };
-        let (owners, principals) = (&concerns.owners, &concerns.principals);
+        let (owners, principals, identities) = (&concerns.owners, &concerns.principals, &concerns.identities);
         [
             count("images", self.images, images.len(), of_images),
             count("owners", self.owners, owners.len(), of(Whom::Owner, owners)),
             count("principals", self.principals, principals.len(), of(Whom::Principal, principals)),
+            // Each by itself: most often the one is the other's, and by which name it is called nobody knows.
+            count("identities", self.principals, identities.len(), of(Whom::Identity, identities)),
         ]
     }
 

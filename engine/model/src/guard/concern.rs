@@ -1,6 +1,7 @@
 //! Whom an act concerns beside its images: owners of workloads, and principals of clouds and clusters.
 //!
-//! Owns how they are read out of an event and a plan. Pure. Keeps true: an image, an owner and a principal are never one thing.
+//! Owns how they are read out of an event and a plan. Pure. Keeps true: an image, an owner and a principal are never one thing, and
+//! whom the event names hides no identity that is acted on.
 
 use crate::Json;
 use crate::action::{Plan, TargetFacts};
@@ -11,8 +12,10 @@ use std::collections::BTreeSet;
 pub struct Concerns {
     /// Of pods: `namespace/owner`.
     pub owners: BTreeSet<String>,
-    /// Of clouds and clusters.
+    /// Of clouds and clusters, whom the event names.
     pub principals: BTreeSet<String>,
+    /// And those that are acted on: an event does not say whose they are.
+    pub identities: BTreeSet<String>,
 }
 
 impl Concerns {
@@ -32,18 +35,16 @@ impl Concerns {
         Self {
             owners: pods.or_else(|| entity("owner")).into_iter().collect(),
             principals: principal.or_else(|| entity("principal")).into_iter().collect(),
+            identities: BTreeSet::new(),
         }
     }
 
-    /// The same with the identities that a plan would act on. Where the event names whose they are, they are that one's.
+    /// The same with the identities that a plan would act on.
     #[must_use]
     pub fn with(mut self, plan: &Plan) -> Self {
-        if !self.principals.is_empty() {
-            return self;
-        }
         for target in plan.targets.iter().filter(|target| target.named) {
             if let TargetFacts::Identity { provider, id, .. } = &target.facts {
-                self.principals.insert(format!("{provider}:{id}"));
+                self.identities.insert(format!("{provider}:{id}"));
             }
         }
         self

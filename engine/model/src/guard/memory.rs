@@ -131,6 +131,7 @@ pub(super) struct Row {
 pub(super) enum Whom {
     Owner,
     Principal,
+    Identity,
 }
 
 /// What was done lately.
@@ -198,7 +199,8 @@ impl Memory {
                 act.places.iter().for_each(|place| touch(places, place.clone(), at));
             }
         }
-        for (whom, these) in [(Whom::Owner, act.concerns.owners), (Whom::Principal, act.concerns.principals)] {
+        let Concerns { owners, principals, identities } = act.concerns;
+        for (whom, these) in [(Whom::Owner, owners), (Whom::Principal, principals), (Whom::Identity, identities)] {
             if !these.is_empty() {
                 let known = self.others.entry((act.playbook.clone(), whom)).or_default();
                 these.into_iter().for_each(|one| touch(known, one, at));

@@ -3,7 +3,7 @@
 //! Processes are protected by identity, by executable file (device and inode), by unit and by user; never by name:
 //! malware is called sshd too. What the target itself started has no protection by executable.
 
-use crate::action::{Target, TargetFacts};
+use crate::action::{Plan, Target, TargetFacts};
 use crate::process::ProcessId;
 
 /// A protected executable.
@@ -54,6 +54,12 @@ impl Protect {
             return Some(format!("its unit `{own}` is protected"));
         }
         self.uids.contains(uid).then(|| format!("user id {uid} is protected"))
+    }
+
+    /// Whether it may not be touched what a plan names, whatever else it would touch.
+    #[must_use]
+    pub fn names(&self, plan: &Plan) -> bool {
+        plan.targets.iter().any(|target| target.named && self.objection(target).is_some())
     }
 
     /// Why this image may not be kept from starting, if it may not.

@@ -533,4 +533,16 @@ fn owners_and_principals_open_the_breaker_as_images_do() {
     keys.memory.add(by(50, "process.kill", "p", &key("AKIA1")));
     assert!(matches!(keys.decide(key("AKIA1")), Decision::Act(_)));
     assert!(matches!(keys.decide(key("AKIA2")), Decision::Ask { .. }), "a target is a principal too");
+    // Whoever speaks in the name of one acts on ever new ones of others.
+    let mut hidden = case();
+    hidden.guard.breaker.principals = 1;
+    hidden.concerns = Concerns::of_event(&principal(1));
+    let first = Act::of(at(50), "process.kill".into(), "r-0".into(), "p".into(), (&key("AKIA1"), &principal(1)));
+    hidden.memory.add(first);
+    assert!(matches!(hidden.decide(key("AKIA1")), Decision::Act(_)), "the two are no two principals");
+    let second = hidden.decide(key("AKIA2"));
+    assert!(
+        matches!(&second, Decision::Ask { why, .. } if why.contains("more than 1 different identities")),
+        "{second:?}"
+    );
 }

@@ -3,7 +3,7 @@
 //! Owns the sentence that people read of it. Keeps true: what is allowed to go wrong makes no run fail.
 
 use super::{Phase, Run};
-use quell_model::playbook::{OnFailure, Step};
+use quell_model::playbook::{OnFailure, Step, StepKind};
 use quell_model::record::RunState;
 use quell_model::{Mode, Outcome};
 use std::collections::BTreeMap;
@@ -39,6 +39,24 @@ impl Run {
             })
         };
         !self.cancelled && ends().any(|outcome| outcome == Outcome::Planned) && ends().all(Outcome::is_met)
+    }
+
+    /// How many of its parts were refused, where none did anything but tell or reckon.
+    #[must_use]
+    pub fn only_refused(&self) -> Option<usize> {
+        let mut refused = 0;
+        for (part, progress) in self.parts() {
+            let Phase::Ended(outcome) = progress.phase else { return None };
+            let kind = self.playbook.step(&part.step).map(|step| &step.kind);
+            let is_silent = matches!(kind, Some(StepKind::Tell(_) | StepKind::Script(_)));
+            match outcome {
+                Outcome::Refused => refused += 1,
+                Outcome::Blocked | Outcome::Skipped => {}
+                Outcome::Done if is_silent => {}
+                _ => return None,
+            }
+        }
+        (!self.cancelled && refused > 0).then_some(refused)
     }
 
     /// How many steps ended how: `2 verified, 1 done`.

@@ -113,10 +113,23 @@ impl Action for Sets {
             return Err(ActionError::retry("it is busy"));
         }
         self.1.said.lock().unwrap().push(format!("-{id}"));
+        if id == SHARED {
+            return Ok(json!({ "still": "it stands all the same, by run r-other" }));
+        }
         self.1.stand.lock().unwrap().remove(&id);
         Ok(json!({}))
     }
+
+    async fn verify_undone(&self, plan: &Plan, _: &ActionContext) -> Result<Truth, ActionError> {
+        if plan.targets[0].id == SHARED && self.1.said.lock().unwrap().iter().any(|said| said == "-shared") {
+            return Ok(Truth::Holds);
+        }
+        self.verify(plan, Want::Undone).await
+    }
 }
+
+/// A thing that another wants too: it stands on.
+const SHARED: &str = "shared";
 
 /// Ends a thing for good.
 struct Ends(&'static ActionSpec, Arc<Things>);
@@ -378,6 +391,23 @@ fn a_busy_world_is_tried_again() {
     assert!(yard.things.stand().is_empty());
     assert_eq!(yard.end_of(&run), "RunFinished undone");
     assert_eq!(yard.stage.story(&run).iter().filter(|line| *line == "UndoFailed").count(), 2);
+}
+
+#[test]
+fn what_stands_for_anothers_sake_is_taken_back_and_that_it_stands_is_said() {
+    let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", SHARED)]));
+    let run = yard.attack(1);
+    yard.undo(&run, None).unwrap();
+    assert_eq!((yard.end_of(&run).as_str(), yard.things.stand()), ("RunFinished undone", vec![SHARED.to_owned()]));
+    let records = yard.stage.journal.read(&StreamId::run(&run), 1).unwrap();
+    let proof = records.into_iter().find_map(|record| match record.body {
+        Body::UndoFinished(finished) => Some(finished.proof),
+        _ => None,
+    });
+    assert!(
+        proof.as_deref().is_some_and(|proof| proof.ends_with("; it stands all the same, by run r-other")),
+        "{proof:?}"
+    );
 }
 
 #[test]

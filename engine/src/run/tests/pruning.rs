@@ -109,8 +109,8 @@ fn nobody_goes_on_from_a_run_that_says_nothing_more() {
     journal.close();
     let journal = Journal::open(dir.path()).unwrap();
     let (stream, system) = (StreamId::run(&run), StreamId::system());
-    let said = journal.redaction(&stream, 2, ("ana".into(), "a token".to_owned())).unwrap().unwrap();
-    let records = vec![NewRecord::new(SystemClock.now(), said)];
+    let said = journal.redactions(&stream, &[2].into(), ("ana".into(), "a token".to_owned())).unwrap();
+    let records = said.into_iter().map(|said| NewRecord::new(SystemClock.now(), said)).collect();
     let expected = journal.last(&system);
     journal.written(Batch { stream: system, expected, records, durability: Durability::Synced }).unwrap();
     journal.close();

@@ -195,6 +195,30 @@ fn what_is_live_and_what_is_past_move_on_by_themselves_and_neither_goes_back() {
     assert_eq!(ends(&life(end(stage), definitions(kills()))), []);
 }
 
+/// What was there before would else be taken for the last of a file that is gone.
+#[test]
+fn what_is_found_under_another_number_is_known_at_the_next_start_and_what_it_was_is_not() {
+    let of = |inode, offset, past, gone| {
+        let Position::File(file) = at(inode, offset);
+        Position::File(FilePosition { before: 100, past, gone, ..file })
+    };
+    for detected in [false, true] {
+        let mut stage = life(tempfile::tempdir().unwrap(), definitions(kills()));
+        stage.core.advanced(&name(), vec![of(1, 140, Some(60), false)], true);
+        stage.core.found(&name(), vec![of(9, 140, Some(60), false), of(1, 140, None, true)]);
+        let read_on = of(9, 180, Some(0), false);
+        let stage = if detected {
+            // All of it comes with the first that is found there.
+            stage.core.detections_at([from_file("7", 1)], &name(), Some(read_on));
+            life(kill(stage), definitions(kills()))
+        } else {
+            stage.core.advanced(&name(), vec![read_on], false);
+            life(end(stage), definitions(kills()))
+        };
+        assert_eq!(stage.core.positions(&name()), Some(vec![of(9, 180, Some(60), false)]), "{detected}");
+    }
+}
+
 #[test]
 fn a_file_that_is_back_before_it_was_written_that_it_is_gone_is_there() {
     let mut stage = followed(kills());

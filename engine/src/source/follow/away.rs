@@ -1,6 +1,7 @@
-//! What of a source cannot be seen now, and is not gone: its folder is not mounted or cannot be read, or its files are too many.
+//! What of a source cannot be seen now, and is not gone: its folder is not mounted or cannot be read.
 //!
-//! Owns what is known of such files. Keeps true: what comes back is read on from where it was, and never whole as if it were new.
+//! Owns what is known of such files. Keeps true: what comes back is read on from where it was, and never whole as if it were new,
+//! also where its device has another number by then.
 
 use super::Follower;
 use super::batch::Batch;
@@ -14,7 +15,9 @@ use std::path::Path;
 impl Follower {
     /// Whether a file of this path may be there, though it was not found. A single file that has no name now was rotated away.
     pub(super) fn may_hide(&self, listing: &Listing, path: &Path) -> bool {
-        self.is_elsewhere(listing) || (self.is_folder || !is_missing(listing)) && listing.may_hide(path)
+        self.is_elsewhere(listing)
+            || listing.is_cut
+            || (self.is_folder || !is_missing(listing)) && listing.may_hide(path)
     }
 
     /// Whether the folder is another one than before, and holds nothing: what is under a mount point.
@@ -53,7 +56,8 @@ impl Follower {
         if self.away.is_empty() {
             return;
         }
-        let inodes: HashSet<u64> = listing.files.iter().map(|(_, meta)| Identity::of(meta).inode).collect();
+        let here = listing.files.iter().map(|(_, meta)| Identity::of(meta)).chain(listing.beyond.keys().copied());
+        let inodes: HashSet<u64> = here.map(|identity| identity.inode).collect();
         let is_hidden =
             |one: &FilePosition| !inodes.contains(&one.inode) && self.may_hide(listing, Path::new(&one.path));
         let (hidden, due): (Vec<_>, Vec<_>) = self.away.iter().cloned().partition(is_hidden);
@@ -61,33 +65,23 @@ impl Follower {
         if due.is_empty() {
             return;
         }
+        let told: HashSet<Identity> =
+            self.tails.keys().chain(self.aside.keys()).copied().chain(due.iter().map(Identity::known)).collect();
+        let is_first = self.tails.is_empty() && self.aside.is_empty();
         batch.unreadable.extend(self.take_up(due.clone(), listing));
+        if is_first {
+            self.begin_again_aside(&due, listing, batch);
+        }
+        // Under the number that they have now nobody knows of them yet.
+        let tails = self.tails.iter().filter(|(identity, _)| !told.contains(identity));
+        batch.found.extend(tails.map(|(_, tail)| tail.position()));
+        let aside = self.aside.iter().filter(|(identity, _)| !told.contains(identity));
+        batch.found.extend(aside.map(|(_, position)| position.clone()));
         for one in due {
-            let identity = Identity { device: one.device, inode: one.inode, born: one.born };
-            if !self.tails.contains_key(&identity) {
-                batch.files.push(FilePosition { gone: true, past: None, ..one });
+            let identity = Identity::known(&one);
+            if !self.tails.contains_key(&identity) && !self.aside.contains_key(&identity) {
+                batch.found.push(FilePosition { gone: true, past: None, ..one });
             }
-        }
-    }
-
-    /// Of files that are too many those that did not change for long give up their place; how far they were read stays known.
-    pub(super) fn set_aside(&mut self, listing: &Listing, batch: &mut Batch) {
-        if listing.beyond.is_empty() && self.beyond.is_empty() {
-            return;
-        }
-        for identity in listing.beyond.keys() {
-            if self.tails.get(identity).is_some_and(|tail| tail.past.is_none())
-                && let Some(tail) = self.tails.remove(identity)
-            {
-                let position = tail.gone_position();
-                self.beyond.insert(*identity, position.offset);
-                batch.files.push(position);
-            }
-            self.beyond.entry(*identity).or_insert(0);
-        }
-        if listing.refused.is_empty() {
-            let here: HashSet<Identity> = listing.files.iter().map(|(_, meta)| Identity::of(meta)).collect();
-            self.beyond.retain(|identity, _| listing.beyond.contains_key(identity) || here.contains(identity));
         }
     }
 

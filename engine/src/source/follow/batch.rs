@@ -15,6 +15,9 @@ pub struct Batch {
     pub files: Vec<FilePosition>,
     /// The source begins only now, with these of its files: that holds before the lines do.
     pub ground: Option<Vec<FilePosition>>,
+    /// Files that were away and have another number now, with all that is known of them, and the ends of what they were. That holds
+    /// before the lines do.
+    pub found: Vec<FilePosition>,
 }
 
 /// An event of a file.
@@ -49,6 +52,7 @@ impl Batch {
     /// Whether nothing was read, and nothing has changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ground.is_none() && self.lines.is_empty() && self.unreadable.is_empty() && self.files.is_empty()
+        let is_silent = self.lines.is_empty() && self.unreadable.is_empty() && self.files.is_empty();
+        is_silent && self.ground.is_none() && self.found.is_empty()
     }
 }

@@ -5,7 +5,7 @@
 //! was not there before is read from its beginning.
 
 use super::list::Listing;
-use super::tail::{Identity, Place, Tail, head_of, modified, wrong};
+use super::tail::{Identity, Tail, head_of, modified, wrong};
 use super::{Follower, OPEN};
 use crate::adapt::Unreadable;
 use quell_model::record::source::FilePosition;
@@ -23,21 +23,23 @@ const DATE: usize = 8;
 impl Follower {
     /// Takes up the files that were followed; gives what could not be found again.
     pub(super) fn take_up(&mut self, known: Vec<FilePosition>, listing: &Listing) -> Vec<Unreadable> {
-        let present = &listing.files;
-        let by_inode: HashMap<u64, usize> =
-            present.iter().enumerate().map(|(at, (_, meta))| (inode(meta), at)).collect();
+        let by_inode: HashMap<u64, &(PathBuf, Metadata)> =
+            listing.beyond.values().chain(&listing.files).map(|file| (inode(&file.1), file)).collect();
         let is_one_file = !self.is_folder;
         let last = known.iter().map(|one| one.modified).max();
         let (mut lost, mut missing) = (Vec::new(), Vec::new());
         for one in known {
-            let identity = Identity { device: one.device, inode: one.inode, born: one.born };
-            if listing.beyond.contains_key(&identity) {
-                self.beyond.insert(identity, one.offset);
-                continue;
-            }
-            let here = by_inode.get(&one.inode).and_then(|at| present.get(*at));
+            let here = by_inode.get(&one.inode).map(|file| (*file).clone());
             let beside = || rotated(Path::new(&one.path)).into_iter().find(|(_, meta)| inode(meta) == one.inode);
-            match here.cloned().or_else(beside).filter(|(path, meta)| is_same(path, meta, &one)) {
+            match here.or_else(beside).filter(|(path, meta)| is_same(path, meta, &one)) {
+                // What is not read to its end keeps its place, whatever else has changed since.
+                Some((path, meta))
+                    if one.past.is_none()
+                        && meta.len() <= one.offset
+                        && listing.beyond.contains_key(&Identity::of(&meta)) =>
+                {
+                    self.aside.insert(Identity::of(&meta), Tail::known(&path, &meta, &one, false).position());
+                }
                 Some((path, meta)) => self.go_on(&path, &meta, &one),
                 None => missing.push(one),
             }
@@ -69,14 +71,7 @@ impl Follower {
     }
 
     fn go_on(&mut self, path: &Path, meta: &Metadata, known: &FilePosition) {
-        let held_open = self.tails.len() < OPEN;
-        let mut tail = Tail::new(path.to_owned(), meta, 0, held_open);
-        (tail.live, tail.before, tail.cut, tail.head) = (Place::at(known.offset), known.before, known.cut, known.head);
-        tail.past = known.past.map(Place::at);
-        tail.packed = tail.past.is_some() && tail.is_packed();
-        if !held_open {
-            tail.file = None;
-        }
+        let tail = Tail::known(path, meta, known, self.tails.len() < OPEN);
         self.tails.insert(tail.identity, tail);
     }
 

@@ -16,8 +16,10 @@ use std::path::{Path, PathBuf};
 pub(super) struct Listing {
     /// In the order of their names; of too many, those that changed last.
     pub(super) files: Vec<(PathBuf, Metadata)>,
-    /// The others, and how long each is.
-    pub(super) beyond: HashMap<Identity, u64>,
+    /// The others.
+    pub(super) beyond: HashMap<Identity, (PathBuf, Metadata)>,
+    /// There are more than are looked at.
+    pub(super) is_cut: bool,
     /// Where nothing could be looked at, and why.
     pub(super) refused: Vec<(PathBuf, io::Error)>,
     /// The path itself: its device and inode, and whether it is a folder; none if it is not there.
@@ -38,7 +40,7 @@ impl Listing {
         if listing.files.len() > FILES {
             listing.files.sort_by_key(|(_, meta)| std::cmp::Reverse((meta.mtime(), meta.mtime_nsec())));
             let beyond = listing.files.split_off(FILES);
-            listing.beyond = beyond.iter().map(|(_, meta)| (Identity::of(meta), meta.len())).collect();
+            listing.beyond = beyond.into_iter().map(|file| (Identity::of(&file.1), file)).collect();
             listing.files.sort_by(|(one, _), (other, _)| one.cmp(other));
         }
         listing
@@ -46,7 +48,9 @@ impl Listing {
 
     fn add(&mut self, path: PathBuf, meta: Metadata, depth: u32, known: &mut HashSet<Identity>) {
         if meta.is_file() {
-            if self.files.len() < LOOKED_AT && known.insert(Identity::of(&meta)) {
+            if self.files.len() == LOOKED_AT {
+                self.is_cut = true;
+            } else if known.insert(Identity::of(&meta)) {
                 self.files.push((path, meta));
             }
         } else if meta.is_dir() && depth > 0 {

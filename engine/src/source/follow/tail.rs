@@ -32,6 +32,11 @@ impl Identity {
         let born = meta.created().ok().and_then(|born| Timestamp::try_from(born).ok());
         Self { device: meta.dev(), inode: meta.ino(), born }
     }
+
+    /// Of a file that is known.
+    pub(super) fn known(file: &FilePosition) -> Self {
+        Self { device: file.device, inode: file.inode, born: file.born }
+    }
 }
 
 /// When a file was last written to.
@@ -125,13 +130,30 @@ impl Tail {
         }
     }
 
+    /// One that was read so far.
+    pub(super) fn known(path: &Path, meta: &Metadata, known: &FilePosition, open: bool) -> Self {
+        let mut tail = Self::new(path.to_owned(), meta, 0, open);
+        (tail.live, tail.before, tail.cut, tail.head) = (Place::at(known.offset), known.before, known.cut, known.head);
+        tail.past = known.past.map(Place::at);
+        tail.packed = tail.past.is_some() && tail.is_packed();
+        if !open {
+            tail.file = None;
+        }
+        tail
+    }
+
+    /// Whether it has more to read at this length, and that can be read.
+    pub(super) fn has_more(&self, size: u64) -> bool {
+        size > self.live.offset && size != self.half && !self.refused
+    }
+
     /// How far it was given out, the past as well.
     pub(super) fn position(&self) -> FilePosition {
         FilePosition { past: self.past.as_ref().map(Place::given), ..self.live_position() }
     }
 
     /// How far what is live was given out: it says nothing of the past, which goes its own way.
-    fn live_position(&self) -> FilePosition {
+    pub(super) fn live_position(&self) -> FilePosition {
         FilePosition {
             path: self.path.to_string_lossy().into_owned(),
             device: self.identity.device,

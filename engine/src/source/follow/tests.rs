@@ -7,6 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
+mod aside;
 mod away;
 mod past;
 
@@ -187,11 +188,18 @@ struct Kept(std::collections::BTreeMap<(u64, u64), FilePosition>, Vec<std::path:
 impl Kept {
     fn of(follower: &Follower) -> Self {
         let mut kept = Self::default();
-        follower.positions().into_iter().for_each(|file| kept.note(file));
+        follower.positions().into_iter().for_each(|file| kept.take(file));
         kept
     }
 
+    /// Of what is not known, the last of its past brings it not back.
     fn note(&mut self, file: FilePosition) {
+        if file.before == 0 || self.0.contains_key(&(file.device, file.inode)) {
+            self.take(file);
+        }
+    }
+
+    fn take(&mut self, file: FilePosition) {
         let key = (file.device, file.inode);
         let told = Position::File(file);
         let known = self.0.get(&key).map(|known| Position::File(known.clone()).join(&told));
@@ -203,6 +211,7 @@ impl Kept {
 
     fn read(&mut self, follower: &mut Follower) -> Vec<String> {
         let batch = follower.poll(now());
+        batch.found.iter().cloned().for_each(|file| self.take(file));
         batch.files.iter().cloned().for_each(|file| self.note(file));
         told(&batch).0
     }

@@ -6,7 +6,7 @@ use super::bodies::{at, note, one_of_each};
 use super::dies_within;
 use crate::report;
 use crate::store::{Blob, DirVault, Journal, Pruned, Retention};
-use quell_model::record::{IncidentJoined, IncidentState, NewRecord};
+use quell_model::record::{IncidentJoined, IncidentState, NewRecord, ParentRun, Part};
 use quell_model::store::Vault;
 use quell_model::{Batch, Body, BootId, Durability, Hash, Kind, RunId, Stamp, StoreError, StreamId};
 use std::path::Path;
@@ -386,6 +386,56 @@ fn the_file_shrinks_by_what_went() {
 fn ages_are_told_in_days() {
     let hours = |n: u64| crate::store::print_age(Duration::from_secs(3600 * n));
     assert_eq!([hours(24 * 90), hours(36), hours(5)], ["90d", "1d12h", "5h"]);
+}
+
+/// A run that a step of another has started.
+fn below(id: &str, parent: &str, detached: bool) -> Vec<Body> {
+    let mut bodies = run(id, None, true);
+    let Body::RunStarted(started) = &mut bodies[0] else { panic!() };
+    let part = Part { step: "s".into(), item: None };
+    let (wanted_by, suspects) = (Vec::new(), Vec::new());
+    started.parent = Some(ParentRun { run: parent.into(), part, depth: 1, detached, wanted_by, suspects });
+    bodies
+}
+
+#[test]
+fn what_a_run_has_started_goes_with_it_or_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    put(&journal, "system", days(1), vec![of(Kind::EngineStarted)]);
+    for (id, parent, detached) in [
+        ("of-young", "young", false),
+        ("of-that", "of-young", false),
+        ("apart", "young", true),
+        ("of-held", "held", false),
+        ("of-none", "none", false),
+        ("deepest", "deeper", false),
+        ("deeper", "old", false),
+    ] {
+        put(&journal, &format!("run/{id}"), days(2), below(id, parent, detached));
+    }
+    put(&journal, "run/young", days(95), run("young", None, true));
+    put(&journal, "run/held", days(3), run("held", None, true));
+    put(&journal, "system", days(3), vec![lease("held", "i-none")]);
+    put(&journal, "run/old", days(3), run("old", None, true));
+    let gone = |journal: &Journal| -> Vec<&str> {
+        let all = ["old", "deeper", "deepest", "apart", "of-none", "of-young", "of-that", "of-held", "young", "held"];
+        let is_gone = |id: &&str| journal.pruned(&StreamId::run(&(*id).into())).unwrap().is_some();
+        all.into_iter().filter(is_gone).collect()
+    };
+    let plan = journal.prunable(&retention(90)).unwrap();
+    assert_eq!((plan.counts().runs, plan.counts().kept_for_open), (5, 3));
+    let vault = DirVault::new(dir.path());
+    // It was taken up since somebody looked: what it has started stays too, however deep.
+    let went = journal.prune(&vault, plan, &retention(90), &mut |mut part| {
+        part.streams.retain(|one| one.stream != "run/old".into());
+        put(&journal, "system", days(100), vec![part.clone().into()]);
+        Ok(part)
+    });
+    assert_eq!((went.unwrap().runs, gone(&journal)), (2, vec!["apart", "of-none"]));
+    prune(&journal, dir.path(), &retention(90)).unwrap();
+    assert_eq!(gone(&journal), ["old", "deeper", "deepest", "apart", "of-none"]);
+    assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
 }
 
 #[test]

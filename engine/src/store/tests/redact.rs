@@ -8,7 +8,9 @@ use crate::store::redact::RedactError;
 use crate::store::{Journal, back_up, wipe};
 use quell_model::record::{NewRecord, ParentRun, Part};
 use quell_model::{Batch, Body, Durability, Kind, Record, Seq, StreamId};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const SECRET: &str = "hunter2-correct-horse";
 
@@ -45,16 +47,20 @@ fn filled(dir: &Path) -> Journal {
 }
 
 fn redact(journal: &Journal, stream: &str, seq: Seq) -> Result<bool, RedactError> {
-    let said = journal.redaction(&stream.into(), seq, ("ana".into(), "a token".to_owned()))?;
-    let is_new = said.is_some();
-    let stream = StreamId::system();
-    if let Some(said) = said {
-        let records = vec![NewRecord::new(days(100), said)];
+    redact_all(journal, stream, seq..=seq).map(|count| count > 0)
+}
+
+/// In one transaction; gives how many had a body.
+fn redact_all(journal: &Journal, stream: &str, records: RangeInclusive<Seq>) -> Result<usize, RedactError> {
+    let said = journal.redactions(&stream.into(), &records.collect(), ("ana".into(), "a token".to_owned()))?;
+    let (count, stream) = (said.len(), StreamId::system());
+    if count > 0 {
+        let records = said.into_iter().map(|said| NewRecord::new(days(100), said)).collect();
         let expected = journal.last(&stream);
         super::basics::append(journal, vec![Batch { stream, expected, records, durability: Durability::Synced }])
             .unwrap();
     }
-    Ok(is_new)
+    Ok(count)
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -161,6 +167,42 @@ fn every_kind_of_record_says_nothing_more_and_is_still_one() {
     {
         assert!(!text.contains(word), "{word}");
     }
+}
+
+/// An event's own maps have the keys that its source gave them.
+#[test]
+fn what_is_a_key_goes_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(dir.path()).unwrap();
+    let Body::DetectionAccepted(mut accepted) = of(Kind::DetectionAccepted) else { panic!() };
+    let event = Arc::make_mut(&mut accepted.detection.event);
+    event.sigma.insert(SECRET.into(), "x".into());
+    event.own.insert("process".into(), serde_json::json!({ SECRET: 1 }));
+    accepted.detection.events = vec![Arc::clone(&accepted.detection.event)];
+    let mut bodies = run("r", None, false);
+    let Body::RunStarted(started) = &mut bodies[0] else { panic!() };
+    started.event = serde_json::json!({ "node": "n", SECRET: 1, "cloud": { SECRET: [{ SECRET: 2 }] } });
+    started.detection = serde_json::json!({ "rule": "r", SECRET: 1 });
+    bodies.extend([(*accepted).into(), of(Kind::RunFinished)]);
+    put(&journal, "run/r", days(1), bodies);
+    let before = journal.read(&"run/r".into(), 1).unwrap();
+    assert_eq!(redact_all(&journal, "run/r", 1..=5).unwrap(), 5);
+    assert_eq!(redact_all(&journal, "run/r", 1..=5).unwrap(), 0, "once is enough");
+    let after = journal.read(&"run/r".into(), 1).unwrap();
+    assert!(!serde_json::to_string(&after).unwrap().contains(SECRET), "{after:?}");
+    let kinds = |records: &[Record]| records.iter().map(|one| one.body.kind()).collect::<Vec<_>>();
+    assert_eq!(kinds(&after), kinds(&before));
+    let (Body::DetectionAccepted(one), Body::DetectionAccepted(other)) = (&before[3].body, &after[3].body) else {
+        panic!()
+    };
+    assert_eq!(one.detection.event.head.at, other.detection.event.head.at, "what is quell's own shape stays");
+    let (Body::StepIntended(one), Body::StepIntended(other)) = (&before[1].body, &after[1].body) else { panic!() };
+    assert_eq!((&one.part, one.plan.targets.len()), (&other.part, other.plan.targets.len()));
+    assert_eq!(journal.verify().unwrap(), Vec::<String>::new());
+    journal.close();
+    wipe(dir.path()).unwrap();
+    assert_eq!(holds_secret(dir.path()), Vec::<PathBuf>::new());
+    assert_eq!(Journal::open(dir.path()).unwrap().verify().unwrap(), Vec::<String>::new());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What cannot be seen for a moment, or is one of too many, is not gone; and what comes to be seen late is not new.
+//! What cannot be seen for a moment is not gone; and what comes to be seen late is not new.
 
 use super::*;
 
@@ -56,29 +56,42 @@ fn a_folder_that_is_away_for_a_while_is_read_on_and_it_is_said_once() {
 
 /// After a boot a device may have another number; here only that tells the mount point.
 #[test]
-fn a_start_before_the_folder_is_mounted_keeps_what_is_known() {
-    let (dir, _, mut kept) = folder(Begin::End);
-    let (logs, elsewhere) = (dir.path().join("logs"), dir.path().join("elsewhere"));
-    fs::rename(&logs, &elsewhere).unwrap();
-    fs::create_dir(&logs).unwrap();
-    let mut all = std::mem::take(&mut kept.0).into_values();
-    let mut one = all.next().unwrap();
-    let padded = line(7).repeat(8);
-    fs::write(elsewhere.join("log"), &padded).unwrap();
-    let mut file = fs::File::open(elsewhere.join("log")).unwrap();
-    one.head = super::super::tail::head_of(&mut file, padded.len() as u64).unwrap();
-    (one.offset, one.device) = (padded.len() as u64, one.device + 1);
-    kept.note(one.clone());
-    let (mut follower, lost) = kept.start(&logs);
-    assert_eq!((follower.positions(), lost), (vec![one.clone()], 0));
-    assert!(follower.poll(now()).lines.is_empty());
-    fs::remove_dir(&logs).unwrap();
-    fs::rename(&elsewhere, &logs).unwrap();
-    append(&logs.join("log"), &line(1));
-    let batch = follower.poll(now());
-    assert_eq!(told(&batch), (of(&["1"]), Vec::new()));
-    let gone: Vec<u64> = batch.files.iter().filter(|file| file.gone).map(|file| file.device).collect();
-    assert_eq!(gone, [one.device], "it goes on under its new number");
+fn a_start_before_the_folder_is_mounted_keeps_what_is_known_and_so_does_the_next() {
+    // All of it was read; all that is live; and all but half of what was there before.
+    for (before, past) in [(0, None), (8, None), (8, Some(4))] {
+        let (dir, _, mut kept) = folder(Begin::End);
+        let (logs, elsewhere) = (dir.path().join("logs"), dir.path().join("elsewhere"));
+        fs::rename(&logs, &elsewhere).unwrap();
+        fs::create_dir(&logs).unwrap();
+        let mut all = std::mem::take(&mut kept.0).into_values();
+        let mut one = all.next().unwrap();
+        let (bytes, padded) = (line(7).len() as u64, line(7).repeat(8));
+        fs::write(elsewhere.join("log"), &padded).unwrap();
+        let mut file = fs::File::open(elsewhere.join("log")).unwrap();
+        one.head = super::super::tail::head_of(&mut file, padded.len() as u64).unwrap();
+        (one.offset, one.device) = (padded.len() as u64, one.device + 1);
+        (one.before, one.past) = (before * bytes, past.map(|lines: u64| lines * bytes));
+        kept.take(one.clone());
+        let (mut follower, lost) = kept.start(&logs);
+        assert_eq!((follower.positions(), lost), (vec![one.clone()], 0));
+        assert!(follower.poll(now()).lines.is_empty());
+        fs::remove_dir(&logs).unwrap();
+        fs::rename(&elsewhere, &logs).unwrap();
+        append(&logs.join("log"), &line(1));
+        let batch = follower.poll(now());
+        assert_eq!(told(&batch), (of(&["1"]), Vec::new()));
+        let of_found =
+            |gone| batch.found.iter().filter(move |file| file.gone == gone).map(|file| (file.device, file.past));
+        let is_gone: Vec<_> = of_found(true).collect();
+        assert_eq!(is_gone, [(one.device, None)], "it goes on under its new number");
+        assert_eq!(of_found(false).collect::<Vec<_>>(), [(one.device - 1, one.past)]);
+        batch.found.into_iter().for_each(|file| kept.take(file));
+        batch.files.into_iter().for_each(|file| kept.note(file));
+        let (mut next, lost) = kept.start(&logs);
+        assert_eq!((kept.read(&mut next), lost), (Vec::new(), 0), "and none of it is read again");
+        let rest = told(&next.backfill(now())).0.len() as u64;
+        assert_eq!(rest, past.map_or(0, |read| before - read));
+    }
 }
 
 #[test]
@@ -126,35 +139,6 @@ fn files_that_were_removed_are_forgotten_though_the_folder_is_empty_then() {
     fs::remove_file(dir.path().join("logs/log")).unwrap();
     let gone = (0..=GRACE).any(|_| follower.poll(now()).files.iter().any(|file| file.gone));
     assert_eq!((gone, follower.tails.len()), (true, 0));
-}
-
-#[test]
-fn of_too_many_files_none_is_read_again_that_was_read_or_was_there_before() {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |n: usize| dir.path().join(format!("{n:05}"));
-    let age = |n: usize, seconds: u64| {
-        let moment = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-        fs::File::options().append(true).open(at(n)).unwrap().set_modified(moment).unwrap();
-    };
-    for n in 0..=FILES {
-        append(&at(n), &line(0));
-        age(n, 1000 + n as u64);
-    }
-    let mut follower = Follower::first(dir.path(), None, Begin::End);
-    let mut kept = Kept::of(&follower);
-    assert_eq!(kept.0.len(), FILES);
-    // The oldest was never among them; now it is, and another falls out, and comes back.
-    append(&at(0), &line(1));
-    assert_eq!(kept.read(&mut follower), ["1"]);
-    append(&at(1), &line(2));
-    assert_eq!(kept.read(&mut follower), ["2"]);
-    assert_eq!((kept.0.len(), follower.tails.len()), (FILES, FILES), "what is kept is bounded");
-    (0..=GRACE).for_each(|_| assert!(follower.poll(now()).lines.is_empty()));
-    append(&at(2), &line(3));
-    assert_eq!(kept.read(&mut follower), ["3"]);
-    let (mut next, _) = kept.start(dir.path());
-    append(&at(3), &line(4));
-    assert_eq!(kept.read(&mut next), ["4"], "also after a start, of what is still too many then");
 }
 
 #[test]
