@@ -50,6 +50,8 @@ pub struct Person {
     pub roles: BTreeSet<Name>,
     /// Who they are elsewhere.
     pub identities: BTreeMap<System, String>,
+    /// The webhook that wakes them.
+    pub wake: Option<Name>,
 }
 
 /// Who may say yes.

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The ways that are configured.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Channels {
-    /// Prints on the daemon's terminal. On where no other way is.
+    /// Prints on the daemon's terminal. On where no other way is, and where quell's own policy tells by it.
     pub console: bool,
     /// A Slack workspace.
     pub slack: Option<Slack>,
@@ -42,8 +42,8 @@ pub struct Slack {
 /// A mail server.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Email {
-    /// `smtp://HOST:PORT` (with STARTTLS where it is offered) or `smtps://…`.
-    pub smtp: String,
+    /// Where `smtp://HOST:PORT` (with STARTTLS where it is offered) or `smtps://…` is: mostly in the file itself.
+    pub smtp: SecretFrom,
     /// Who quell is there.
     pub user: Option<SecretFrom>,
     /// The password.

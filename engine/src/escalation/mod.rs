@@ -10,6 +10,7 @@
 //! Owns what escalation.yaml says, as it is meant. Never reads a file, never speaks to a channel, never reads a clock.
 
 pub mod channels;
+pub mod facts;
 pub mod policy;
 pub mod schedule;
 
@@ -19,8 +20,11 @@ use quell_model::{Name, People};
 use schedule::Schedule;
 use std::collections::BTreeMap;
 
-/// What an escalation.yaml says; empty without one.
-#[derive(Clone, PartialEq, Debug, Default)]
+/// The policy that an incident goes by which no route wants: the file's of this name, else quell's own.
+pub const DEFAULT: &str = "default";
+
+/// What an escalation.yaml says, and what holds where it says nothing.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Escalation {
     /// Who is who, and who may approve what.
     pub people: People,
@@ -28,8 +32,59 @@ pub struct Escalation {
     pub channels: Channels,
     /// Who is on call when.
     pub schedules: BTreeMap<Name, Schedule>,
-    /// Who is told in which order.
+    /// Who is told in which order. The one of the last route is always there.
     pub policies: BTreeMap<Name, Policy>,
-    /// Which policy an incident goes by: the first that fits.
+    /// Which policy an incident goes by: the first that fits. The last one has no condition.
     pub routes: Vec<Route>,
+}
+
+impl Default for Escalation {
+    /// Without an escalation.yaml: nobody is known, and every incident is printed on the terminal.
+    fn default() -> Self {
+        let (people, channels, schedules) = (People::default(), Channels::default(), BTreeMap::new());
+        Self { people, channels, schedules, policies: BTreeMap::new(), routes: Vec::new() }.completed()
+    }
+}
+
+impl Escalation {
+    /// With what holds where nothing is said: a last route that takes all, its policy, and the terminal where nothing else
+    /// leads to anybody.
+    #[must_use]
+    pub(crate) fn completed(mut self) -> Self {
+        if self.routes.iter().all(|route| route.when.is_some()) {
+            self.routes.push(Route { when: None, policy: DEFAULT.into() });
+        }
+        let is_named = self.routes.iter().any(|route| route.policy.as_str() == DEFAULT)
+            || self
+                .people
+                .approvers
+                .values()
+                .any(|group| group.policy.as_ref().is_some_and(|name| name.as_str() == DEFAULT));
+        let is_own = is_named && !self.policies.contains_key(DEFAULT);
+        if is_own {
+            self.policies.insert(DEFAULT.into(), Policy::on_the_terminal());
+        }
+        let channels = &mut self.channels;
+        channels.console |=
+            is_own || channels.slack.is_none() && channels.email.is_none() && channels.webhooks.is_empty();
+        self.people.policies = self.policies.keys().cloned().collect();
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use policy::Target;
+
+    #[test]
+    fn without_a_file_every_incident_is_printed_and_nobody_is_known() {
+        let none = Escalation::default();
+        assert!(none.people.is_empty() && none.channels.console && none.schedules.is_empty());
+        assert_eq!(none.routes, [Route { when: None, policy: DEFAULT.into() }]);
+        let console = [Target::Channel("console".into())];
+        let own = &none.policies[DEFAULT];
+        assert_eq!((own.steps.len(), &own.steps[0].notify[..], &own.last_resort[..]), (1, &console[..], &console[..]));
+        assert!(none.people.policies.contains(DEFAULT), "approvers may name it");
+    }
 }

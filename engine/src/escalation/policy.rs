@@ -81,10 +81,23 @@ pub struct Policy {
     pub severity: BTreeMap<Level, AtLevel>,
 }
 
+/// How long quell's own policy waits before its last resort.
+const OWN_WAIT: Duration = Duration::from_secs(30 * 60);
+
+impl Policy {
+    /// quell's own: what it tells is printed on the terminal of the daemon, and printed again.
+    #[must_use]
+    pub fn on_the_terminal() -> Self {
+        let console = || vec![Target::Channel("console".into())];
+        let step = Step { notify: console(), by: Vec::new(), wait: OWN_WAIT, ack: Ack::Any };
+        Self { steps: vec![step], repeat: 0, ack_timeout: None, last_resort: console(), severity: BTreeMap::new() }
+    }
+}
+
 /// Which policy an incident goes by.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
-    /// An expression over `incident`; none: every incident.
+    /// An expression over `incident`, without `${{ }}`; none: every incident.
     pub when: Option<String>,
     /// The policy's name.
     pub policy: Name,
