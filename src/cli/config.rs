@@ -62,6 +62,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
                     "ok": tally.errors == 0, "file": shown, "mistakes": mistakes::as_json(&loaded.mistakes),
                     "playbooks": loaded.definitions.playbooks.len(), "rules": loaded.rules.len(),
                     "people": loaded.definitions.people.people.len(),
+                    "schedules": loaded.escalation.schedules.len(), "policies": loaded.escalation.policies.len(),
                 }));
             } else {
                 mistakes::draw(term, &loaded.mistakes);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// What is written, and where below the directory.
 const FILES: &[(&str, &str)] = &[
     ("quell.yaml", include_str!("init/quell.yaml")),
-    ("escalation.yaml", include_str!("init/escalation.yaml")),
+    ("escalation.yaml", include_str!("../../escalation.yaml")),
     ("playbooks/shell-from-web-server/playbook.yaml", include_str!("init/playbook.yaml")),
     ("rules/shell-from-web-server.yml", include_str!("init/rule.yml")),
     (".gitignore", include_str!("init/gitignore")),
@@ -56,6 +56,7 @@ pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
         }
         term.note("");
         term.hint(&format!("`quell config check {0}`, then `sudo quell up --config {0}`", config.display()));
+        term.hint("put yourself into escalation.yaml: whoever is not named there, root apart, may not use the daemon");
     }
     Ok(Exit::Right)
 }

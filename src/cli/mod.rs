@@ -22,6 +22,7 @@ mod incident_view;
 mod init;
 mod junit;
 mod mistakes;
+mod oncall;
 mod pause;
 pub(crate) mod place;
 mod playbook;
@@ -130,6 +131,8 @@ enum Command {
     Incident(incident::Args),
     /// List or show the actions that playbooks can use
     Action(action::Args),
+    /// Check who is told of incidents, when and by which way
+    Oncall(oncall::Args),
     /// Check, back up or prune the journal
     Store(store::Args),
     /// Describe the daemon's API
@@ -175,6 +178,7 @@ impl Command {
             | Self::Config(_)
             | Self::Rules(_)
             | Self::Action(_)
+            | Self::Oncall(_)
             | Self::Store(_)
             | Self::Api(_)
             | Self::Completions(_)
@@ -221,6 +225,7 @@ pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
         Command::Run(args) => run::run(&args, &global, term),
         Command::Incident(args) => incident::run(&args, &global, term),
         Command::Action(args) => action::run(&args, term),
+        Command::Oncall(args) => oncall::run(&args, term),
         Command::Store(args) => store::run(&args, &global, term),
         Command::Api(args) => api::run(&args, term),
         Command::Completions(args) => completions::run(&args, term),

@@ -9,8 +9,9 @@
 //!
 //! Keeps true: what could not be held against anything is told, and never passed over in silence.
 
-use super::files;
+use super::files::{self, Given};
 use quell_engine::detect::{RuleSource, Rules};
+use quell_engine::escalation::Escalation;
 use quell_engine::load::{self, Config, Known, PlaybookSource, Roles};
 use quell_engine::run::Definitions;
 use quell_engine::trial;
@@ -162,16 +163,17 @@ fn unheld(first: &Mistake, file: &Path, what: &str) -> Mistake {
 fn people(config: &Config, unread: Option<&Path>, mistakes: &mut Vec<Mistake>) -> Option<People> {
     if let Some(file) = unread {
         let beside = file.with_file_name("escalation.yaml");
-        return beside.exists().then(|| load::escalation_file(&beside, &Roles::default()).0)?;
+        let read = beside.exists().then(|| load::escalation_file(&beside, &Roles::default()).0)?;
+        return read.map(|read| read.people);
     }
     config.file.as_ref()?;
-    let (people, wrong) = files::people(config);
+    let (read, wrong) = files::escalation(config);
     let error = wrong.iter().find(|mistake| mistake.level == MistakeLevel::Error);
-    if let Some(first) = error.filter(|_| people.is_none()) {
+    if let Some(first) = error.filter(|_| read.is_none()) {
         let what = "this file has mistakes of its own: people and approvers are not checked here";
         mistakes.push(unheld(first, &first.file, what));
     }
-    people
+    read.map(|read| read.people)
 }
 
 /// A file of tests stands beside its playbook.
@@ -211,6 +213,44 @@ fn rules(config: &Config, asked: &Asked<'_>) -> Vec<RuleSource> {
         sources.push(RuleSource::Dir(folder.join("rules")));
     }
     sources
+}
+
+/// Who is told, as somebody asks for it.
+pub(crate) struct OnCall {
+    /// The escalation.yaml; none: there is none, and what holds without one was asked for.
+    pub(crate) file: Option<PathBuf>,
+    /// What it says; none: it has mistakes.
+    pub(crate) escalation: Option<Escalation>,
+    /// Everything that is wrong with it.
+    pub(crate) mistakes: Vec<Mistake>,
+}
+
+/// An escalation.yaml, with the roles of the nearest quell.yaml above it; else the one that a daemon here would read.
+pub(crate) fn on_call(asked: Option<&Path>) -> OnCall {
+    let Some(file) = asked else {
+        let (config, mut mistakes) = files::config(&Given::default());
+        if mistakes.iter().any(|mistake| mistake.level == MistakeLevel::Error) {
+            return OnCall { file: None, escalation: None, mistakes };
+        }
+        // What else is wrong with it is `quell config check`'s to say.
+        mistakes.clear();
+        let (escalation, found) = files::escalation(&config);
+        mistakes.extend(found);
+        return OnCall { file: config.escalation_file().filter(|file| file.exists()), escalation, mistakes };
+    };
+    let mut mistakes = Vec::new();
+    let roles = above(file).map_or_else(Roles::default, |config| match load::config_file(&config) {
+        (Some(config), _) => config.roles,
+        (None, wrong) => {
+            let first = wrong.iter().find(|mistake| mistake.level == MistakeLevel::Error);
+            let what = "this configuration has mistakes of its own: its roles are not known here";
+            mistakes.extend(first.map(|first| unheld(first, &config, what)));
+            Roles::default()
+        }
+    });
+    let (escalation, found) = load::escalation_file(file, &roles);
+    mistakes.extend(found);
+    OnCall { file: Some(file.to_owned()), escalation, mistakes }
 }
 
 /// The nearest quell.yaml above a path.

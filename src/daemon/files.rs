@@ -5,6 +5,7 @@
 
 use quell_actions::{HostWorld, protect};
 use quell_engine::detect::{RuleReport, RuleSource, Rules};
+use quell_engine::escalation::Escalation;
 use quell_engine::load::{self, Config, Known, PlaybookSource};
 use quell_engine::run::{Apart, Definitions, IncidentRules};
 use quell_model::guard::{Guard, Protect};
@@ -35,6 +36,8 @@ pub(crate) struct Loaded {
     pub(crate) rules_skipped: usize,
     /// Playbooks, guard, modes, people.
     pub(crate) definitions: Definitions,
+    /// Who is told, when and by which way; what holds without a file where it has mistakes.
+    pub(crate) escalation: Escalation,
     /// Every mistake of every file.
     pub(crate) mistakes: Vec<Mistake>,
     /// Files whose reads are events.
@@ -89,8 +92,9 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     let rules_skipped = report.errors().count();
     mistakes.extend(report.skipped);
     let refs: Vec<RuleRef> = rules.refs().cloned().collect();
-    let (people, found) = people(&config);
+    let (escalation, found) = escalation(&config);
     mistakes.extend(found);
+    let people = escalation.as_ref().map(|read| &read.people);
     mistakes.extend(people.iter().flat_map(|people| config.check_people(people)));
     mistakes.extend(config.listen.iter().flat_map(crate::api::listen_mistakes));
     let known = Known {
@@ -99,7 +103,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
         brings: rules.brings(),
         vars: Some(&config.vars),
         secrets: Some(&config.secrets),
-        people: people.as_ref(),
+        people,
         personal_tokens: config.has_personal_tokens(),
         roles: Some(&config.roles),
         ..Known::default()
@@ -114,10 +118,12 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     let named = config.file.iter().chain(&who);
     let files = named.chain(&config.playbooks.dirs).chain(&config.rules.dirs).chain(&config.rules.exceptions);
     let files = files.cloned().collect();
+    let escalation = escalation.unwrap_or_default();
     Loaded {
         rules: Arc::new(rules),
         rules_skipped,
-        definitions: definitions(&config, playbooks, guard, people.unwrap_or_default()),
+        definitions: definitions(&config, playbooks, guard, escalation.people.clone()),
+        escalation,
         watch: quell_playbooks::watched().iter().map(|&path| path.to_owned()).collect(),
         files,
         config,
@@ -125,11 +131,11 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     }
 }
 
-/// Who is who: nobody where no file says so, none where what it says has mistakes.
-pub(super) fn people(config: &Config) -> (Option<People>, Vec<Mistake>) {
+/// Who is who, and who is told: nobody and the terminal where no file says so, none where what it says has mistakes.
+pub(super) fn escalation(config: &Config) -> (Option<Escalation>, Vec<Mistake>) {
     match config.escalation_file() {
         Some(file) if config.escalation.is_some() || is_something(&file) => load::escalation_file(&file, &config.roles),
-        _ => (Some(People::default()), Vec::new()),
+        _ => (Some(Escalation::default()), Vec::new()),
     }
 }
 

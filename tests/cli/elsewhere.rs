@@ -24,6 +24,7 @@ const HERE: &[&[&str]] = &[
     &["playbook", "schema"],
     &["action", "list"],
     &["action", "show", "process.kill"],
+    &["oncall", "check"],
     &["store", "check", "--data-dir", "DIR/new"],
     &["store", "backup", "DIR/copy", "--data-dir", "DIR/new"],
     &["store", "redact", "run/r-0", "1", "--reason", "a secret", "--data-dir", "DIR/new"],

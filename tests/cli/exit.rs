@@ -65,6 +65,7 @@ fn a_check_of_what_is_not_there_is_wrong_usage() {
         &["playbook", "check", "/no/such/playbook.yaml"][..],
         &["rules", "check", "/no/such/dir"],
         &["config", "check", "/no/such/quell.yaml"],
+        &["oncall", "check", "--config", "/no/such/escalation.yaml"],
         &["detect", "--rules", "/no/such/dir", "-"],
         &["up", "--config", "/no/such/quell.yaml"],
     ] {

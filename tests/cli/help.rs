@@ -74,6 +74,7 @@ fn what_is_due_is_there() {
         "config schema",
         "action list",
         "action show",
+        "oncall check",
         "completions",
     ] {
         assert!(there.iter().any(|name| name == due), "`{due}` is missing");

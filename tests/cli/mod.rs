@@ -21,6 +21,7 @@ mod keys;
 mod large;
 mod listening;
 mod new;
+mod oncall;
 mod output;
 mod people;
 mod playbook_test;

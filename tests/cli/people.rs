@@ -152,11 +152,17 @@ fn people_change_while_quell_runs_and_a_broken_file_leaves_the_former() {
     home.client(STRANGER, &["resume"]).ends(0);
     assert!(home.daemon.status()["reload_refused"].is_null());
 
+    // Whoever is told belongs to the file as much as who is who.
+    std::fs::write(&file, format!("{with_more}policies: {{ night: {{ steps: [] }} }}\n")).unwrap();
+    wait_until("that is refused too", || home.daemon.status()["reload_refused"].is_string());
+    let why = home.daemon.status()["reload_refused"].to_string();
+    assert!(why.contains("`steps` of the policy `night` is empty"), "{why}");
+    home.client(STRANGER, &["run", "list"]).ends(0);
+
     // A playbook asks approvers that nobody is any more.
     std::fs::write(&file, with_more.replace("security:", "safety:")).unwrap();
-    wait_until("that is refused", || home.daemon.status()["reload_refused"].is_string());
-    let why = home.daemon.status()["reload_refused"].to_string();
-    assert!(why.contains("no approvers `security`"), "{why}");
+    let refused = || home.daemon.status()["reload_refused"].to_string();
+    wait_until("that is refused", || refused().contains("no approvers `security`"));
 }
 
 /// A file that is gone, or empty, opens nothing that was closed.

@@ -37,6 +37,8 @@ pub(crate) enum Stands {
     },
     /// In the playbook's outputs.
     Output,
+    /// In a route of escalation.yaml.
+    Route,
 }
 
 impl Stands {
@@ -52,7 +54,7 @@ impl Stands {
     pub(crate) fn step(self) -> Option<usize> {
         match self {
             Self::Step { step, .. } | Self::Input { step, .. } | Self::Until { step, .. } => Some(step),
-            Self::Trigger | Self::Output => None,
+            Self::Trigger | Self::Output | Self::Route => None,
         }
     }
 
@@ -60,7 +62,7 @@ impl Stands {
     pub(crate) fn item(self) -> bool {
         match self {
             Self::Step { item, .. } | Self::Input { item, .. } | Self::Until { item, .. } => item,
-            Self::Trigger | Self::Output => false,
+            Self::Trigger | Self::Output | Self::Route => false,
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) mod reader;
 mod schema;
 pub(crate) mod script;
 mod secret;
+pub(crate) mod secret_place;
 pub(crate) mod step;
 pub(crate) mod sub;
 pub(crate) mod trigger;

@@ -160,10 +160,21 @@ impl<'s> Reader<'s> {
                 let mistake = self.source.error(entry.at, format!("unknown key `{key}` in {what}"));
                 self.note_near(mistake.expected(one_of(known)), key, known.iter().copied());
             } else if self.strict && entry.value.value == Value::Null && !NULLABLE.contains(&key) {
-                self.error(entry.at, format!("`{key}` has no value"), format!("a value, or no `{key}`"));
+                let expected = match self.is_cut(entry) {
+                    true => "the value in quotes: YAML takes what follows ` #` for a comment".to_owned(),
+                    false => format!("a value, or no `{key}`"),
+                };
+                self.error(entry.at, format!("`{key}` has no value"), expected);
             }
         }
         Some(Fields { entries, at: node.at })
+    }
+
+    /// Whether what is meant as a value begins with `#`, as the names of channels do.
+    fn is_cut(&self, entry: &Entry) -> bool {
+        let rest = self.source.text.get(entry.at.offset..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let value = rest.split_once(':').map_or("", |(_, value)| value.trim_start());
+        value.strip_prefix('#').is_some_and(|word| word.starts_with(char::is_alphanumeric))
     }
 
     /// A map with keys of the writer's own choosing.

@@ -1,14 +1,17 @@
 //! JSON Schemas of playbooks, of quell.yaml and of escalation.yaml, from which editors complete.
 //!
-//! Owns their text. A test holds them against the keys that the readers take. They say less than the check does: an
+//! Owns their text; that of escalation.yaml has a file of its own. A test holds them against the keys that the readers take. They say less than the check does: an
 //! editor cannot compile an expression.
+
+mod escalation;
+
+pub use escalation::escalation_schema;
 
 use super::config::{LogFormat, LogLevel, Permission};
 use super::question::WAYS;
 use super::{step, trigger};
 use crate::adapt::Format;
 use crate::source::Begin;
-use quell_model::people::System;
 use quell_model::{ActionSpec, Json};
 use serde_json::json;
 
@@ -287,6 +290,16 @@ pub fn config_schema() -> Json {
 }
 
 fn secrets() -> Json {
+    json!({
+        "type": "object",
+        "description": "Where the values of `secrets` in playbooks are; never a value.",
+        "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
+        "additionalProperties": { "oneOf": secret_places() },
+    })
+}
+
+/// Where a secret's value can be.
+fn secret_places() -> [Json; 2] {
     let places = [
         (
             "env",
@@ -299,12 +312,7 @@ fn secrets() -> Json {
         place["required"] = json!([key]);
         place
     };
-    json!({
-        "type": "object",
-        "description": "Where the values of `secrets` in playbooks are; never a value.",
-        "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
-        "additionalProperties": { "oneOf": places.map(place) },
-    })
+    places.map(place)
 }
 
 fn listen() -> Json {
@@ -329,56 +337,6 @@ fn listen() -> Json {
     listen["required"] = json!(["address", "tokens"]);
     listen["description"] = json!("The API on TCP, too: with TLS, or on the loopback.");
     listen
-}
-
-/// The schema of escalation.yaml.
-#[must_use]
-pub fn escalation_schema() -> Json {
-    let unread = |text: &str| json!({ "description": format!("Not read by this version: {text}") });
-    let identities: serde_json::Map<String, Json> =
-        System::ALL.iter().map(|(word, _)| ((*word).to_owned(), json!({ "type": "string" }))).collect();
-    let mut identities = object(Json::Object(identities));
-    identities["properties"]["unix"] =
-        json!({ "type": ["string", "integer"], "description": "A user of this host, or a uid." });
-    identities["description"] = json!("Who they are elsewhere; an identity is one person's.");
-    let mut all = object(json!({
-        "people": {
-            "type": "object",
-            "propertyNames": { "pattern": "^[A-Za-z0-9_.-]+$" },
-            "description": "By the name that the journal knows them by.",
-            "additionalProperties": object(json!({
-                "name": { "type": "string", "description": "As people call them." },
-                "email": { "type": "string", "pattern": r"^\S+@\S+$", "description": "Where mail reaches them; an identity too." },
-                "time_zone": { "type": "string", "description": "As the IANA names it: `Europe/Lisbon`." },
-                "roles": texts("What they may do besides reading: names of `access.roles` of quell.yaml."),
-                "identities": identities,
-                "wake": unread("what wakes them."),
-            })),
-        },
-        "approvers": {
-            "type": "object",
-            "description": "Who may say yes where a playbook names them in `by`.",
-            "additionalProperties": approvers(),
-        },
-        "policies": { "type": "object", "description": "Known by name only in this version." },
-        "channels": unread("the ways by which people are told."),
-        "schedules": unread("who is on call."),
-        "routes": unread("which incident goes to which policy."),
-    }));
-    all["$schema"] = json!(DRAFT);
-    all["title"] = json!("escalation.yaml");
-    all
-}
-
-fn approvers() -> Json {
-    let mut approvers = object(json!({
-        "people": { "type": "array", "minItems": 1, "items": { "type": "string" }, "description": "Which of the people." },
-        "quorum": { "type": "integer", "minimum": 1, "description": "So many of them have to say yes; 1 if absent." },
-        "not_requester": { "type": "boolean", "description": "Whoever started the run, or had it tried again, does not count; true if absent." },
-        "policy": { "type": "string", "description": "A name of `policies`." },
-    }));
-    approvers["required"] = json!(["people"]);
-    approvers
 }
 
 /// Lets an expression stand wherever a value may, and points references at the renamed definitions.
@@ -445,7 +403,7 @@ fn expression() -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{config, escalation, playbook};
+    use crate::load::{config, playbook};
 
     fn keys(schema: &Json) -> Vec<&str> {
         schema["properties"].as_object().map(|map| map.keys().map(String::as_str).collect()).unwrap_or_default()
@@ -464,10 +422,6 @@ mod tests {
         let listen = &quell["properties"]["access"]["properties"]["listen"];
         assert_eq!(keys(listen), config::LISTEN);
         assert_eq!(keys(&listen["properties"]["tokens"]["items"]), config::TOKEN);
-        let escalation = escalation_schema();
-        assert_eq!(keys(&escalation), escalation::KEYS);
-        assert_eq!(keys(&escalation["properties"]["people"]["additionalProperties"]), escalation::PERSON);
-        assert_eq!(keys(&escalation["properties"]["approvers"]["additionalProperties"]), escalation::APPROVERS);
     }
 
     #[test]

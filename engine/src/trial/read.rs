@@ -103,7 +103,7 @@ fn suite(reader: &mut Reader<'_>, node: &Node, playbooks: &[Arc<Playbook>], know
         reader.error(list.at, "`cases` is empty", "at least one case");
     }
     let roles = known.roles.cloned().unwrap_or_default();
-    let people = escalation::who(reader, &fields, &roles, None);
+    let people = escalation::people::who(reader, &fields, &roles, None);
     let playbook = playbook?;
     let others = started(&playbook, playbooks, known);
     answers::asks(reader, &fields, &playbook, &people);

@@ -23,15 +23,15 @@ steps:
 
 #[test]
 fn whom_a_playbook_asks_must_be_known() {
-    let who = "people: { ana: {}, bo: {} }\npolicies: { night: {} }\napprovers: { security: { people: [ana, bo] } }\n";
-    let people = escalation(Path::new("escalation.yaml"), who, &crate::load::Roles::default()).0.unwrap();
+    let who = "people: { ana: {}, bo: {} }\npolicies: { night: { steps: [{ notify: [channel: console], wait: 5m }], last_resort: [channel: console] } }\napprovers: { security: { people: [ana, bo] } }\n";
+    let people = escalation(Path::new("escalation.yaml"), who, &crate::load::Roles::default()).0.unwrap().people;
     insta::assert_snapshot!(print(&asked(&people)));
 }
 
 #[test]
 fn where_a_way_cannot_be_seen_the_check_says_so() {
     let who = "people: { ana: {} }\n";
-    let people = escalation(Path::new("escalation.yaml"), who, &crate::load::Roles::default()).0.unwrap();
+    let people = escalation(Path::new("escalation.yaml"), who, &crate::load::Roles::default()).0.unwrap().people;
     let said = |not_via: &str, personal_tokens: bool| {
         let text = format!(
             "playbook: p\non: {{ manual: true }}\nsteps:\n  you: {{ ask: {{ question: x, person: '${{{{ person_of(event.actor) }}}}', choices: [a, b], otherwise: a, not_via: {not_via} }} }}\n"

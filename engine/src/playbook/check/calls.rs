@@ -164,15 +164,16 @@ const CALLS: &[(&str, &[usize])] = &[
 /// Takes what the function takes that it calls.
 const ANY: &str = "call";
 
-/// Holds the calls of a text against what there is.
-pub(super) fn check(reader: &mut Reader<'_>, found: &Found, names: &Names<'_>) {
+/// Holds the calls of a text against what there is; whether all of them are.
+pub(super) fn check(reader: &mut Reader<'_>, found: &Found, names: &Names<'_>) -> bool {
+    let mut is_right = true;
     for call in &names.calls {
         if call.name == ANY {
             continue;
         }
         let at = found.place(reader.source, call.at, call.name.len());
         match CALLS.iter().find(|(name, _)| *name == call.name) {
-            Some((_, counts)) if counts.contains(&call.arguments) => {}
+            Some((_, counts)) if counts.contains(&call.arguments) => continue,
             Some((_, counts)) => {
                 let own = usize::from(call.method);
                 let counts: Vec<String> =
@@ -184,7 +185,9 @@ pub(super) fn check(reader: &mut Reader<'_>, found: &Found, names: &Names<'_>) {
             }
             None => unknown(reader, at, call),
         }
+        is_right = false;
     }
+    is_right
 }
 
 fn unknown(reader: &mut Reader<'_>, at: Place, call: &Call<'_>) {

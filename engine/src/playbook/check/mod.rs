@@ -14,6 +14,7 @@
 //! playbooks ─┬─ across   what two would both answer with the same act
 //!            └─ subs     do those exist that steps start, with their inputs, and does it end
 //! open runs ── running  what they have and a changed playbook lacks
+//! routes ── route       do conditions over incidents compile, name what there is, give an answer
 //! ```
 
 mod absent;
@@ -26,12 +27,14 @@ pub(crate) mod inputs;
 mod needs;
 mod never;
 mod people;
+mod route;
 mod running;
 mod secrets;
 pub(crate) mod subs;
 mod trigger;
 mod uses;
 
+pub(crate) use route::route;
 pub use running::{OpenRun, running};
 pub(crate) use uses::can_be_named;
 

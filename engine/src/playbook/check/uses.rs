@@ -54,20 +54,7 @@ const LOOKS: usize = 2_000_000;
 pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>, graph: Option<&Graph>) {
     let check = Check { draft, known, graph, looks: Cell::new(LOOKS) };
     for found in &draft.found {
-        let compiled = if found.script { COMPILER.compile_script(&found.text) } else { COMPILER.compile(&found.text) };
-        if let Err(error) = compiled {
-            let (line, column) = error.place.unwrap_or((1, 1));
-            let at = found.place_of(reader.source, line, column);
-            let what = if found.script { "the script" } else { "the expression" };
-            let expected = match error.what.as_str() {
-                what if what.starts_with("Invalid character") => {
-                    "text in double quotes: within single ones stands one character"
-                }
-                what if what.contains("Expecting ';'") => "`;` at the end of the statement before",
-                what if what.contains("'switch'") => NO_SWITCH,
-                _ => "Rhai, as the reference of expressions has it",
-            };
-            reader.error(at, format!("{what} cannot be read: {}", error.what), expected);
+        if !compiles(reader, found) {
             continue;
         }
         let names = names::names(&found.text);
@@ -76,6 +63,25 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
             check.used(reader, found, &names, used);
         }
     }
+}
+
+/// Whether an expression or script can be compiled; notes why not.
+pub(super) fn compiles(reader: &mut Reader<'_>, found: &Found) -> bool {
+    let compiled = if found.script { COMPILER.compile_script(&found.text) } else { COMPILER.compile(&found.text) };
+    let Err(error) = compiled else { return true };
+    let (line, column) = error.place.unwrap_or((1, 1));
+    let at = found.place_of(reader.source, line, column);
+    let what = if found.script { "the script" } else { "the expression" };
+    let expected = match error.what.as_str() {
+        what if what.starts_with("Invalid character") => {
+            "text in double quotes: within single ones stands one character"
+        }
+        what if what.contains("Expecting ';'") => "`;` at the end of the statement before",
+        what if what.contains("'switch'") => NO_SWITCH,
+        _ => "Rhai, as the reference of expressions has it",
+    };
+    reader.error(at, format!("{what} cannot be read: {}", error.what), expected);
+    false
 }
 
 impl Check<'_, '_> {
