@@ -19,6 +19,8 @@ mod floods;
 #[cfg(feature = "ebpf")]
 mod hands;
 mod metrics;
+#[cfg(feature = "email")]
+mod people;
 #[cfg(feature = "ebpf")]
 mod recorder;
 mod sources;

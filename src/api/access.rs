@@ -74,6 +74,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/v1/incidents/{id}/note", NOTE),
     ("POST", "/v1/incidents/{id}/ack", ACK),
     ("POST", "/v1/incidents/{id}/unack", ACK),
+    ("POST", "/v1/incidents/{id}/escalate", ACK),
     ("POST", "/v1/incidents/{id}/resolve", RESOLVE),
     ("POST", "/v1/incidents/{id}/reopen", RESOLVE),
     ("POST", "/v1/incidents/{id}/undo", UNDO),

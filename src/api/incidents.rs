@@ -210,6 +210,22 @@ pub(super) async fn resolve(said: Said) -> Result<Json<OfIncident>, Problem> {
     said.asks(|incident, why, by| Request::Resolve { incident, why, by }).await
 }
 
+/// Hand an incident on
+///
+/// Whoever is next by its policy is told at once, whoever looked after it. 409: it is resolved, or nobody is told of it.
+#[utoipa::path(
+    post, path = "/incidents/{id}/escalate", tag = "incidents", extensions(("x-permission" = json!("ack"))),
+    params(("id" = IncidentId, Path, description = "The incident's id, as the list has it")),
+    request_body(content = Words, description = "Why"),
+    responses(
+        (status = 200, description = "The next are told", body = OfIncident),
+        Unreadable, Absent, NotNow, TooLong, Wrong
+    ),
+)]
+pub(super) async fn escalate(said: Said) -> Result<Json<OfIncident>, Problem> {
+    said.escalates().await
+}
+
 /// Open an incident again
 ///
 /// 409: it is open.

@@ -42,6 +42,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(incidents::note))
         .routes(routes!(incidents::ack))
         .routes(routes!(incidents::unack))
+        .routes(routes!(incidents::escalate))
         .routes(routes!(incidents::resolve))
         .routes(routes!(incidents::reopen))
         .routes(routes!(incidents::undo))

@@ -1,4 +1,4 @@
-//! `quell incident list|show|explain|ack|unack|note|resolve|reopen|undo|false-positive`.
+//! `quell incident list|show|explain|ack|unack|escalate|note|resolve|reopen|undo|false-positive`.
 
 use super::client::{Client, segment};
 use super::escape::escape;
@@ -41,6 +41,9 @@ enum What {
     /// Say that nobody looks after an incident any more
     #[command(after_help = "Example:\n  quell incident unack i-0f1e2d3c4b5a --why \"my shift is over\"")]
     Unack(Why),
+    /// Hand an incident on: whoever is next is told at once
+    #[command(after_help = "Example:\n  quell incident escalate i-0f1e2d3c4b5a --why \"it is beyond me\"")]
+    Escalate(Why),
     /// Add a line to an incident's timeline
     #[command(after_help = "Example:\n  quell incident note i-0f1e2d3c4b5a \"the host is being rebuilt\"")]
     Note {
@@ -126,6 +129,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::Explain(part) => super::incident_view::explain(&client.get(&part.path("/explain"))?, term),
         What::Ack(why) => acknowledge(&client, term, why, "ack")?,
         What::Unack(why) => acknowledge(&client, term, why, "unack")?,
+        What::Escalate(Why { id, why }) => change(&client, term, id, "escalate", "handed on", why)?,
         What::Note { id, text } => change(&client, term, id, "note", "the note is in its timeline", text)?,
         What::Resolve(Why { id, why }) => change(&client, term, id, "resolve", "resolved", why)?,
         What::Reopen(Why { id, why }) => change(&client, term, id, "reopen", "open again", why)?,
@@ -177,6 +181,7 @@ fn acknowledge(client: &Client, term: &Term, Why { id, why }: &Why, verb: &str) 
             (Some(_), true) => "acknowledged".to_owned(),
             (Some(who), false) => format!("was {} already", super::incident_view::acknowledged(who)),
             (None, true) => "nobody looks after it any more".to_owned(),
+            (None, false) if answer.waits_for_others => "that counts, and others have to say so too".to_owned(),
             (None, false) => "nobody looked after it".to_owned(),
         };
         format!("{}: {said}", escape(id))

@@ -7,6 +7,7 @@ use quell_actions::{HostWorld, protect};
 use quell_engine::detect::{RuleReport, RuleSource, Rules};
 use quell_engine::escalation::Escalation;
 use quell_engine::load::{self, Config, Known, PlaybookSource};
+use quell_engine::run::ladder::Post;
 use quell_engine::run::{Apart, Definitions, IncidentRules};
 use quell_model::guard::{Guard, Protect};
 use quell_model::playbook::Playbook;
@@ -50,6 +51,12 @@ impl Loaded {
     /// What keeps it from being put in force.
     pub(crate) fn errors(&self) -> impl Iterator<Item = &Mistake> {
         self.mistakes.iter().filter(|mistake| mistake.level == MistakeLevel::Error)
+    }
+
+    /// What an engine is to work by that tells people: with the channels made ready.
+    pub(crate) fn in_force(&self) -> Definitions {
+        let post = super::post::post(&self.escalation.channels);
+        Definitions { escalation: Some(Arc::new(self.escalation.clone())), post, ..self.definitions.clone() }
     }
 
     /// Whether anything does.
@@ -201,6 +208,9 @@ pub(super) fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard:
         incidents: IncidentRules { min_level: config.incidents.min_level, quiet: config.incidents.quiet },
         untrusted: super::sources::untrusted(&config.sources.files),
         people: Arc::new(people),
+        // Whoever only looks tells nobody.
+        escalation: None,
+        post: Post::default(),
     }
 }
 

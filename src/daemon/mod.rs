@@ -22,6 +22,7 @@ mod leave;
 mod listening;
 mod log;
 mod pause;
+mod post;
 pub(crate) mod privilege;
 mod recorder;
 mod rehearsal;
@@ -172,7 +173,7 @@ fn with_kernel(
             boot: world.boot.clone(),
             crew: crew::live(hands),
             rules: Arc::clone(&loaded.rules),
-            definitions: loaded.definitions.clone(),
+            definitions: loaded.in_force(),
             only: None,
             sight,
             family,

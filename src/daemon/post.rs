@@ -37,7 +37,7 @@ fn email(channels: &Channels) -> Result<Option<Arc<dyn Channel>>, String> {
         (None, None) => None,
         _ => return Err("it has a `user` or a `password`, and needs both or neither".to_owned()),
     };
-    let server = Server { url: settings.smtp.clone(), login, from: settings.from.clone() };
+    let server = Server { url: settings.smtp.read()?.expose().to_owned(), login, from: settings.from.clone() };
     let email = Email::new(server).map_err(|error| error.to_string())?;
     Ok(Some(Arc::new(email)))
 }

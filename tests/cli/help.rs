@@ -58,6 +58,7 @@ fn what_is_due_is_there() {
         "incident explain",
         "incident ack",
         "incident unack",
+        "incident escalate",
         "incident note",
         "incident resolve",
         "incident reopen",

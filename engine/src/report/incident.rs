@@ -223,6 +223,13 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
             runs.push(RunSummary::from(run));
         }
     }
+    let mut told = wanted.ends();
+    journal.visit(&StreamId::ladder(id), 1, Kind::ALL, &mut |record| {
+        told.extend(teller.line(&record, None).filter(|line| wanted.is_since(line.at)));
+    })?;
+    let (told, more) = told.done();
+    left_out += more;
+    stories.push(told);
     let mut story = wanted.ends();
     story.extend(timeline::merge(stories));
     let (timeline, more) = story.done();

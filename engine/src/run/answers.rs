@@ -118,6 +118,9 @@ pub struct IncidentAcknowledged {
     /// Who looks after it; none: nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledged>,
+    /// It counts, and others have to say so too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits_for_others: bool,
 }
 
 /// What of a run is being taken back. How it ends stands in the run.

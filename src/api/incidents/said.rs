@@ -10,7 +10,7 @@ use axum::extract::{ConnectInfo, FromRequest, Path, Request as HttpRequest};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, RequestExt};
 use quell_engine::run::Request;
-use quell_engine::run::answers::IncidentAcknowledged;
+use quell_engine::run::answers::{IncidentAcknowledged, OfIncident};
 use quell_model::{IncidentId, Name};
 use serde::de::DeserializeOwned;
 
@@ -49,9 +49,16 @@ impl Said {
         Ok(Json(self.app.ask(what(self.incident, self.text, self.by)).await?))
     }
 
+    /// They hand it on.
+    pub(super) async fn escalates(self) -> Result<Json<OfIncident>, Problem> {
+        let via = self.via.clone();
+        self.asks(|incident, why, by| Request::Escalate { incident, why, by, via }).await
+    }
+
     /// They look after it, or no longer.
     pub(super) async fn acknowledges(self, acknowledged: bool) -> Result<Json<IncidentAcknowledged>, Problem> {
         let via = self.via.clone();
-        self.asks(|incident, why, by| Request::Acknowledge { incident, acknowledged, why, by, via }).await
+        self.asks(|incident, why, by| Request::Acknowledge { incident, acknowledged, why, by, via, generation: None })
+            .await
     }
 }

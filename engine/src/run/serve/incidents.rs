@@ -49,7 +49,13 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow(what));
         }
         let Standing { state, acknowledged, .. } = after.standing;
-        Ok(answers::json(IncidentAcknowledged { id: id.clone(), state, changed: changes, acknowledged }))
+        Ok(answers::json(IncidentAcknowledged {
+            id: id.clone(),
+            state,
+            changed: changes,
+            acknowledged,
+            waits_for_others: counts == Some(false),
+        }))
     }
 
     /// What an answer means to the ladder: true: it holds; false: others have to say so too; none: it is too late.
