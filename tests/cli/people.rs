@@ -156,7 +156,7 @@ fn people_change_while_quell_runs_and_a_broken_file_leaves_the_former() {
     std::fs::write(&file, format!("{with_more}policies: {{ night: {{ steps: [] }} }}\n")).unwrap();
     wait_until("that is refused too", || home.daemon.status()["reload_refused"].is_string());
     let why = home.daemon.status()["reload_refused"].to_string();
-    assert!(why.contains("`steps` of the policy `night` is empty"), "{why}");
+    assert!(why.contains("the policy `night` has no `last_resort`"), "{why}");
     home.client(STRANGER, &["run", "list"]).ends(0);
 
     // A playbook asks approvers that nobody is any more.

@@ -47,10 +47,7 @@ pub(super) fn routes(reader: &mut Reader<'_>, top: &Fields<'_>, names: &Names) -
 }
 
 fn route(reader: &mut Reader<'_>, fields: &Fields<'_>, names: &Names) -> Option<Route> {
-    let when = match fields.get("when") {
-        Some(node) => Some(condition(reader, node)),
-        None => None,
-    };
+    let when = fields.get("when").map(|node| condition(reader, node));
     let policy = match fields.entry("policy") {
         Some(_) => {
             let node = fields.get("policy")?;
@@ -73,8 +70,8 @@ fn route(reader: &mut Reader<'_>, fields: &Fields<'_>, names: &Names) -> Option<
 fn condition(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
     let mut found = Vec::new();
     let expression = found::whole(reader, node, "`when`", Stands::Route, &mut found)?;
-    let is_right = found.iter().map(|found| check::route(reader, found)).fold(true, |all, one| all && one);
-    is_right.then_some(expression.text)
+    // What is one whole expression has no second.
+    found.iter().all(|found| check::route(reader, found)).then_some(expression.text)
 }
 
 /// What holds for incidents that no route wants. Where a file speaks of nobody but people, it is what would hold without it.
