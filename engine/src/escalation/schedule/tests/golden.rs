@@ -251,11 +251,14 @@ fn the_last_of_a_month_comes_back_after_a_short_one() {
     let mut mondays = monthly;
     mondays.handoff.day = Some(Weekday::Monday);
     assert_eq!(
-        lines(&schedule("UTC", vec![mondays]), "2026-01-31T00:00:00Z", "2026-04-06T09:00:00Z"),
+        lines(&schedule("UTC", vec![mondays]), "2026-01-31T00:00:00Z", "2026-06-01T09:00:00Z"),
         [
             "nobody: Sat 2026-01-31 00:00 to Mon 2026-02-02 09:00",
             "ana: Mon 2026-02-02 09:00 to Mon 2026-03-02 09:00",
             "bo: Mon 2026-03-02 09:00 to Mon 2026-04-06 09:00",
+            "chi: Mon 2026-04-06 09:00 to Mon 2026-05-04 09:00",
+            // The first Monday from the 31st on, not from the 2nd, on which the first shift began.
+            "ana: Mon 2026-05-04 09:00 to Mon 2026-06-01 09:00",
         ]
     );
 }
