@@ -23,6 +23,7 @@ pub(crate) mod script;
 mod secret;
 pub(crate) mod step;
 pub(crate) mod sub;
+mod tags;
 pub(crate) mod trigger;
 pub mod units;
 pub(crate) mod wait;
