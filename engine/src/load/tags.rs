@@ -98,7 +98,7 @@ mod tests {
         );
         assert_eq!(told("a: !str x\n"), ["1:4+4 the tag `!str` means nothing here (!!str)"]);
         assert_eq!(told("a: !!strr x\n"), ["1:4+6 the tag `!!strr` means nothing here (!!str)"]);
-        assert_eq!(told("a: !<tag:x.org,2000:y> z\n"), ["1:4+19 the tag `!<tag:x.org,2000:y>` means nothing here"]);
+        assert_eq!(told("a: !<tag:x.org:y> z\n"), ["1:4+14 the tag `!<tag:x.org:y>` means nothing here"]);
     }
 
     #[test]
