@@ -1,12 +1,13 @@
 //! What the routes reach: the engine's thread, the journal, what the daemon knows of itself.
 
+use super::access::Via;
 use super::caller::{Connected, PeerProcess};
 use super::{Problem, Seats, Views};
 use crate::daemon::Desk;
 use axum::http::StatusCode;
-use quell_engine::run::{EngineHandle, Request};
+use quell_engine::run::{EngineHandle, Request, Way};
 use quell_engine::store::{Journal, print_age};
-use quell_model::{Origin, StoreError, StreamId};
+use quell_model::{StoreError, StreamId};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -26,9 +27,19 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Where on this host whoever is at the other end of the socket stands.
-    pub(super) fn origin(&self, peer: PeerProcess) -> Option<Box<Origin>> {
-        peer.0.map(|Connected { pid, uid, at }| Box::new(self.desk.origin(pid, uid, at)))
+    /// By which way somebody asks, and where on this host they stand, as far as that can be known. What they want is not done where that
+    /// could not be looked at.
+    pub(super) async fn way(&self, Via(via): Via, peer: PeerProcess) -> Result<Way, Problem> {
+        let desk = Arc::clone(&self.desk);
+        // Beside the runtime: whose socket it is, is sought among all descriptors of the host.
+        let found = tokio::task::spawn_blocking(move || match peer {
+            PeerProcess::Unknown => None,
+            PeerProcess::Connected(Connected { pid, uid, at }) => Some(desk.origin(pid, uid, at)),
+            PeerProcess::Tcp { from, to, at } => desk.origin_of_connection((from, to), at),
+        });
+        let failed =
+            |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "where this comes from could not be looked at");
+        Ok(Way { via: via.into(), from: found.await.map_err(failed)?.map(Box::new) })
     }
 
     /// Asks the engine.

@@ -4,6 +4,7 @@
 //! Root is `root (unverified)`: anybody may have become root, so it is nobody's second pair of eyes.
 
 use quell_model::{Name, Stamp};
+use std::net::SocketAddr;
 
 /// Root, whoever that is.
 pub(super) const ROOT: &str = "root (unverified)";
@@ -49,9 +50,23 @@ pub(crate) enum Peer {
     Network,
 }
 
-/// The process at the other end of the socket when it was connected; none: the kernel did not say.
+/// What is known of the process at the other end.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PeerProcess(pub(crate) Option<Connected>);
+pub(crate) enum PeerProcess {
+    /// By the socket, and the kernel did not say.
+    Unknown,
+    /// By the socket: it, when it was connected.
+    Connected(Connected),
+    /// By TCP: from where to where, and when. It may be one of this host.
+    Tcp {
+        /// Its end.
+        from: SocketAddr,
+        /// Ours.
+        to: SocketAddr,
+        /// When it came.
+        at: Stamp,
+    },
+}
 
 /// A process that was connected.
 #[derive(Clone, Copy, Debug)]

@@ -23,9 +23,11 @@ use quell_engine::clock::SystemClock;
 use quell_model::Clock;
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::net::unix::UCred;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -146,13 +148,19 @@ async fn connection(
             let peer = Peer::Uid(told.map(|told| told.uid()));
             exchange(patient(stream, write), (peer, connected(told)), guest, router, end).await
         }
-        Accepted::Tcp(stream, _, None) => exchange(patient(stream, write), NETWORK, guest, router, end).await,
-        // Below TLS: what it holds back itself is little.
-        Accepted::Tcp(stream, _, Some(tls)) => match timeout(HANDSHAKE, tls.accept(patient(stream, write))).await {
-            Ok(Ok(stream)) => exchange(stream, NETWORK, guest, router, end).await,
-            Ok(Err(error)) => return tracing::debug!(%from, %error, "no TLS came about"),
-            Err(_) => return tracing::debug!(%from, "no TLS came about in time"),
-        },
+        Accepted::Tcp(stream, address, tls) => {
+            let peer = network(&stream, address);
+            let stream = patient(stream, write);
+            match tls {
+                None => exchange(stream, peer, guest, router, end).await,
+                // Below TLS: what it holds back itself is little.
+                Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => exchange(stream, peer, guest, router, end).await,
+                    Ok(Err(error)) => return tracing::debug!(%from, %error, "no TLS came about"),
+                    Err(_) => return tracing::debug!(%from, "no TLS came about in time"),
+                },
+            }
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(%from, %error, "a connection broke off");
@@ -160,12 +168,16 @@ async fn connection(
 }
 
 /// Whoever comes by TCP.
-const NETWORK: (Peer, PeerProcess) = (Peer::Network, PeerProcess(None));
+fn network(stream: &TcpStream, from: SocketAddr) -> (Peer, PeerProcess) {
+    let at = SystemClock.now();
+    (Peer::Network, stream.local_addr().map_or(PeerProcess::Unknown, |to| PeerProcess::Tcp { from, to, at }))
+}
 
 /// Which process has come by the socket, and when.
 fn connected(told: Option<UCred>) -> PeerProcess {
     let process = told.and_then(|told| Some((u32::try_from(told.pid()?).ok()?, told.uid())));
-    PeerProcess(process.map(|(pid, uid)| Connected { pid, uid, at: SystemClock.now() }))
+    let at = SystemClock.now();
+    process.map_or(PeerProcess::Unknown, |(pid, uid)| PeerProcess::Connected(Connected { pid, uid, at }))
 }
 
 /// Fails a write of which its reader takes nothing for so long: hyper waits without an end.

@@ -244,7 +244,8 @@ pub(super) async fn reopen(said: Said) -> Result<Json<OfIncident>, Problem> {
 
 /// Take back all that the runs of an incident did
 ///
-/// The latest run first. Runs of which nothing can be taken back say why, each; 409: none can.
+/// The latest run first. Runs of which nothing can be taken back say why, each; 409: none can. 403: it would answer a `confirm` from where
+/// the suspect stands, and nothing is taken back.
 #[utoipa::path(
     post, path = "/incidents/{id}/undo", tag = "incidents", extensions(("x-permission" = json!("undo"))),
     params(("id" = IncidentId, Path, description = "The incident's id, as the list has it")),
@@ -255,5 +256,5 @@ pub(super) async fn reopen(said: Said) -> Result<Json<OfIncident>, Problem> {
     ),
 )]
 pub(super) async fn undo(said: Said) -> Result<Json<IncidentUndoing>, Problem> {
-    said.asks(|incident, why, by| Request::UndoIncident { incident, why, by }).await
+    said.undoes().await
 }

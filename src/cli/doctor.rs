@@ -3,16 +3,16 @@
 //! Asks the parts; each says what it needs. The self-test touches only processes that it makes.
 
 use super::escape::escape;
+use super::layout::width;
 use super::show::size;
 use super::term::Ink;
-use super::{Exit, Fail, Global, Term, place};
+use super::{Exit, Fail, Global, Term, doctor_guard, place};
 #[cfg(feature = "ebpf")]
 use crate::daemon;
 use crate::daemon::{RECORDER, privilege};
 use quell_actions::{CgroupKind, HostWorld, protect};
 use quell_engine::load::Config;
 use quell_engine::load::units::print_rate;
-use quell_model::guard::BAIT;
 use quell_model::playbook::Rate;
 use serde::Serialize;
 use std::path::Path;
@@ -62,6 +62,9 @@ impl Check {
     }
 }
 
+/// No column of names is wider.
+const WIDEST: usize = 32;
+
 /// Looks at everything.
 pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
     let mut checks = privileges();
@@ -84,22 +87,20 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     checks.extend(room(global));
     let protected = protect::resolve(protect::DEFAULTS);
     let worst = checks.iter().map(|check| check.state).max().unwrap_or(Mark::Ok);
-    let limits = limits();
+    let (limits, guards) = (limits(), doctor_guard::held(protected.len()));
     if term.is_json() {
         let files: Vec<_> = protected.iter().map(|file| serde_json::json!({ "id": file.path })).collect();
         term.document(&serde_json::json!({
             "ok": worst != Mark::Missing, "state": worst, "checks": checks, "protected": files,
-            "guards": [{ "id": "bait", "what": BAIT }], "limits": limits,
+            "guards": guards, "limits": limits,
         }));
     } else {
         print(&checks, worst, term);
         term.line("");
-        let also = "pid 1, kernel threads, quell and what started it";
-        term.line(format!("protected: {also}, and {} executables of this host by inode", protected.len()));
-        term.line(format!("asked about: {BAIT}"));
-        let rows: Vec<String> = limits.iter().map(|row| format!("{} {}", row.id, row.most)).collect();
-        term.line(format!("limits, where quell.yaml says no other: {}", rows.join(", ")));
+        doctor_guard::print(&guards, term);
         if args.protected {
+            term.line("");
+            term.line(term.ink(Ink::Bold, "protected executables"));
             for file in &protected {
                 term.line(format!("  {}", escape(&file.path)));
             }
@@ -129,6 +130,7 @@ fn limits() -> Vec<Limit> {
 
 fn print(checks: &[Check], worst: Mark, term: &Term) {
     let mut part = "";
+    let widest = checks.iter().map(|check| width(&escape(&check.id))).max().unwrap_or(0).min(WIDEST);
     for check in checks {
         if check.part != part {
             if !part.is_empty() {
@@ -142,9 +144,11 @@ fn print(checks: &[Check], worst: Mark, term: &Term) {
             Mark::Degraded => ("~", Ink::Warn),
             Mark::Missing => ("✗", Ink::Bad),
         };
-        term.line(format!("  {} {:<26} {}", term.ink(ink, sign), escape(&check.id), escape(&check.why)));
+        let hang = widest + 6;
+        term.hung(hang, format!("  {} {:<widest$}  {}", term.ink(ink, sign), escape(&check.id), escape(&check.why)));
         if !check.works.is_empty() {
-            term.line(format!("    {:<26} {}", "", term.ink(Ink::Dim, &format!("still works: {}", check.works))));
+            let works = term.ink(Ink::Dim, &format!("still works: {}", check.works));
+            term.hung(hang, format!("{:hang$}{works}", ""));
         }
     }
     term.line("");

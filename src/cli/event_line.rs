@@ -6,7 +6,7 @@ use quell_model::Stop;
 #[cfg(feature = "ebpf")]
 use {
     super::escape::clip,
-    super::show::time_of_day,
+    super::show::{SHOWN, time_of_day},
     super::term::{Ink, Term},
     quell_model::{Class, Event, Field, OwnedEvent},
 };
@@ -51,9 +51,7 @@ pub(super) fn line(event: &OwnedEvent, term: &Term) -> String {
         term.ink(ink, &format!("{:<19}", event.head.class.as_str())),
         who,
     );
-    let plain = 14 + 21 + who.chars().count();
-    let room = term.width().saturating_sub(plain + 2).max(30);
-    format!("{left}  {}", clip(&what, room.saturating_sub(9)).trim_end())
+    format!("{left}  {}", clip(&what, SHOWN).trim_end())
 }
 
 /// Raised by Ctrl-C, SIGTERM and a terminal that goes away, from now on.

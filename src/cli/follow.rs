@@ -5,7 +5,7 @@
 
 use super::client::{Client, Coming};
 use super::escape::{clip, escape};
-use super::show::time_of_day;
+use super::show::{SHOWN, time_of_day};
 use super::term::Ink;
 use super::{Exit, Fail, Term};
 use crate::api::{End, EndReason, Gap};
@@ -69,9 +69,8 @@ impl<'a> Following<'a> {
                     if term.is_json() {
                         term.row(&happening);
                     } else if let Some(text) = text.filter(|_| !is_known) {
-                        let room = term.width().saturating_sub(18).clamp(40, 300);
                         let time = term.ink(Ink::Dim, &time_of_day(happening.at.wall));
-                        term.line(format!("  {time}  {}", clip(text, room)));
+                        term.line(format!("  {time}  {}", clip(text, SHOWN)));
                     }
                     if is_last(&happening) {
                         return Ok(());

@@ -113,7 +113,7 @@ fn tell(answer: &FalsePositiveResolved, ends: &[End], out: Option<&Path>, term: 
 
 /// The text has nothing in it that a terminal would obey, or it is written out here.
 fn print(text: &str, term: &Term) {
-    text.lines().for_each(|line| term.line(escape(line)));
+    text.lines().for_each(|line| term.whole(escape(line)));
 }
 
 /// How the taking back of a run went.

@@ -3,7 +3,7 @@
 use super::detect::level_ink;
 use super::escape::{clip, escape};
 use super::run_view;
-use super::show::{moment, since, size, span, time_of_day, value};
+use super::show::{SHOWN, moment, since, size, span, time_of_day, value};
 use super::table::{Table, cell};
 use super::term::{Ink, Term};
 use quell_engine::incident::{Acknowledged, FalsePositive};
@@ -182,12 +182,11 @@ fn recorded(pinned: Option<&RecorderPinned>, term: &Term) {
 pub(super) fn timeline(incident: &IncidentView, term: &Term) {
     let Some(first) = incident.timeline.first().map(|line| line.at) else { return };
     for line in &incident.timeline {
-        let room = term.width().saturating_sub(30).clamp(40, 300);
         term.line(format!(
             "  {}  {:>9}  {}",
             term.ink(Ink::Dim, &time_of_day(line.at.wall)),
             since(first, line.at),
-            clip(&line.text, room),
+            clip(&line.text, SHOWN),
         ));
     }
 }
@@ -209,9 +208,13 @@ pub(super) fn explain(told: &Explanation, term: &Term) {
             term.ink(level_ink(detection.level), detection.level.as_str()),
             term.ink(Ink::Bold, &detection.title),
         ));
-        term.line(format!("  rule {} on {}", term.ink(Ink::Name, detection.rule.as_str()), clip(&detection.who, 120)));
+        term.line(format!(
+            "  rule {} on {}",
+            term.ink(Ink::Name, detection.rule.as_str()),
+            clip(&detection.who, SHOWN)
+        ));
         for matched in &detection.matched {
-            term.line(format!("    {} = {}", term.ink(Ink::Name, &matched.field), value(&matched.value, 160)));
+            term.line(format!("    {} = {}", term.ink(Ink::Name, &matched.field), value(&matched.value, SHOWN)));
         }
         decisions(&detection.decided, term);
     }

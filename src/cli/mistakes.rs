@@ -11,6 +11,7 @@ use miette::{
 use quell_model::{Mistake, MistakeLevel};
 use serde_json::{Value, json};
 use std::fmt;
+use textwrap::{WordSeparator, WordSplitter};
 
 /// How many of each level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl fmt::Display for Tally {
 /// Draws all of them on stderr, in the order of files and lines.
 pub(crate) fn draw(term: &Term, mistakes: &[Mistake]) {
     for mistake in sorted(mistakes) {
-        term.note(drawn(mistake, term.has_colour_err()));
+        term.note_whole(drawn(mistake, term.has_colour_err(), term.columns_err()));
     }
 }
 
@@ -74,10 +75,16 @@ fn sorted(mistakes: &[Mistake]) -> Vec<&Mistake> {
     list
 }
 
-fn drawn(mistake: &Mistake, colour: bool) -> String {
+/// Drawn for so many columns; none: no sentence is broken. A line of the file never is.
+fn drawn(mistake: &Mistake, colour: bool, columns: Option<usize>) -> String {
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler =
-        GraphicalReportHandler::new_themed(theme).with_context_lines(1).with_wrap_lines(false).with_width(100);
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_context_lines(1)
+        .with_wrap_lines(columns.is_some())
+        .with_break_words(false)
+        .with_word_separator(WordSeparator::AsciiSpace)
+        .with_word_splitter(WordSplitter::NoHyphenation)
+        .with_width(columns.unwrap_or(100));
     let mut text = String::new();
     let report = Report::of(mistake);
     if handler.render_report(&mut text, &report).is_err() {
@@ -229,20 +236,20 @@ mod tests {
 
     #[test]
     fn a_mistake_shows_its_place_its_line_and_the_nearest_spelling() {
-        insta::assert_snapshot!(drawn(&mistake(), false));
+        insta::assert_snapshot!(drawn(&mistake(), false, None));
     }
 
     #[test]
     fn a_mistake_without_a_line_has_its_place_before_the_sentence() {
         let m = Mistake::warning("b.yaml", Span::default(), "the file is empty").expected("a playbook");
-        insta::assert_snapshot!(drawn(&m, false));
+        insta::assert_snapshot!(drawn(&m, false, None));
     }
 
     #[test]
     fn a_hostile_line_breaks_nothing() {
         let mut m = Mistake::error("e\x1b[31m.yaml", Span { line: 1, column: 3, length: 4 }, "bad `\x1b]0;x\x07`");
         m.line_text = Some(format!("\tb\x1b[2J\r: {}", "y".repeat(100_000)));
-        let text = drawn(&m, false);
+        let text = drawn(&m, false, None);
         assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
         assert!(text.len() < 2_000, "{}", text.len());
         assert!(text.contains("1:3"), "{text}");

@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod detect;
 mod doctor;
+mod doctor_guard;
 mod escape;
 mod event_line;
 mod exit;
@@ -21,6 +22,7 @@ mod incident_false_positive;
 mod incident_view;
 mod init;
 mod junit;
+mod layout;
 mod mistakes;
 mod oncall;
 mod pause;
@@ -232,3 +234,6 @@ pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
         Command::DemoActor(args) => demo::act(&args),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,12 +145,12 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
             } else {
                 for (at, playbook) in all.iter().enumerate() {
                     if at > 0 {
-                        term.line("---");
+                        term.whole("---");
                     }
                     let text = quell_engine::load::playbook_yaml(playbook).map_err(|error| {
                         Fail::not_right(format!("`{}` has no form in YAML: {error}", playbook.name))
                     })?;
-                    text.lines().for_each(|line| term.line(escape(line)));
+                    text.lines().for_each(|line| term.whole(escape(line)));
                 }
             }
             Ok(Exit::Right)

@@ -57,7 +57,7 @@ pub(super) fn run(
     if term.is_json() {
         term.document(&json!({ "ok": holds, "run": run.id, "text": text }));
     } else {
-        text.lines().for_each(|line| term.line(escape(line)));
+        text.lines().for_each(|line| term.whole(escape(line)));
     }
     Ok(if holds { Exit::Right } else { Exit::NotRight })
 }

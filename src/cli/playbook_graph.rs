@@ -99,7 +99,7 @@ pub(crate) fn run(
         if at > 0 {
             term.line("");
         }
-        args.format.draw(playbook, fates.as_ref())?.lines().for_each(|line| term.line(escape(line)));
+        args.format.draw(playbook, fates.as_ref())?.lines().for_each(|line| term.whole(escape(line)));
     }
     Ok(Exit::Right)
 }

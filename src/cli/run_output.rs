@@ -43,7 +43,7 @@ pub(super) fn print(client: &Client, args: &Output, term: &Term) -> Result<Exit,
         term.document(&value);
     } else {
         let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-        text.lines().for_each(|line| term.line(escape(line)));
+        text.lines().for_each(|line| term.whole(escape(line)));
     }
     Ok(Exit::Right)
 }

@@ -1,7 +1,8 @@
 //! Runs as people read them: each step with its outcome, its proof and its times.
 
 use super::escape::{clip, escape};
-use super::show::{moment, outcome_ink, since, span};
+use super::layout::width;
+use super::show::{SHOWN, moment, outcome_ink, since, span};
 use super::table::{Table, cell};
 use super::term::{Ink, Term};
 use super::{run_output, run_plan};
@@ -10,10 +11,12 @@ use quell_model::playbook::AtEnd;
 use quell_model::record::{QuestionKind, RunState};
 use quell_model::{Guarantee, Mode, Outcome, Stamp};
 
-/// No column of text is narrower.
-const LEAST: usize = 40;
-/// A column of text that is narrower is hard to read.
+/// A column of text that is narrower is hard to read: what is said goes on further left.
 const READABLE: usize = 64;
+/// What was done goes on under its column down to so many.
+const NARROW: usize = 20;
+/// What was done and its proof stand beside each other up to so many columns, where no terminal has fewer.
+const BESIDE: usize = 300;
 
 /// How a state looks.
 pub(super) fn state_ink(state: RunState) -> Ink {
@@ -78,9 +81,7 @@ pub(super) fn show(run: &RunView, term: &Term) {
         field("incident", escape(incident.as_str()).into_owned());
     }
     if !run.summary.is_empty() {
-        let label = 13;
-        let text = wrapped(&run.summary, term.width().saturating_sub(label).max(LEAST));
-        field("summary", text.join(&format!("\n{:label$}", "")));
+        field("summary", clip(&run.summary, SHOWN));
     }
     term.line("");
     let kernel = run.moments.kernel.unwrap_or(run.started);
@@ -110,36 +111,34 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
         let outcome = step.outcome.map_or(open, |outcome| outcome.as_str());
         let ink = step.outcome.map_or(Ink::Warn, outcome_ink);
         let at = step.moments.verified.or(step.moments.started).map(|at| since(kernel, at)).unwrap_or_default();
-        let room = term.width().saturating_sub(indent.len() + widest + 26).clamp(LEAST, 300);
+        let column = indent.len() + widest + 23;
+        let room = term.columns().map_or(BESIDE, |columns| columns.saturating_sub(column));
         // On a narrow terminal what is said of a step has the whole line.
-        let margin = if room < READABLE { 4 } else { widest + 24 };
-        let line = term.width().saturating_sub(indent.len() + margin).clamp(LEAST, 300);
-        let below = |ink: Ink, text: String| {
-            for part in wrapped(&text, line) {
-                term.line(format!("{indent}{:margin$}{}", "", term.ink(ink, &part)));
-            }
+        let margin = if room < READABLE { indent.len() + 4 } else { column };
+        let say = |ink: Ink, text: &str| term.hung(margin, format!("{:margin$}{}", "", term.ink(ink, text)));
+        let below = |ink: Ink, text: String| match ink == Ink::Name && text.starts_with("quell ") {
+            // Somebody copies it.
+            true => term.whole(format!("{:margin$}{}", "", term.ink(ink, &text))),
+            false => say(ink, &clipped(&text)),
         };
         let did = did(step);
         // Of a refused step the guard's own words come below.
         let proof = if step.action.is_some() && step.refusal.is_none() { step.proof.as_str() } else { "" };
-        let beside = !proof.is_empty() && did.chars().count() + proof.chars().count() + 2 <= room;
-        // Why something is so is never cut for the room.
-        let is_long = step.action.is_none() && step.outcome != Some(Outcome::Skipped) && did.chars().count() > room;
-        term.line(format!(
-            "{indent}{}  {}  {:>9}  {}",
-            term.ink(Ink::Name, &format!("{:<widest$}", clip(&step.id, 24))),
-            term.ink(ink, &format!("{outcome:<8}")),
-            at,
-            match step.outcome {
-                Some(Outcome::Skipped) => term.ink(Ink::Dim, &clip(&did, room.min(76))),
-                _ if beside => format!("{}  {}", escape(&did), term.ink(Ink::Dim, proof)),
-                _ if is_long => String::new(),
-                _ => clip(&did, room),
-            },
-        ));
-        if is_long {
-            below(Ink::Plain, did.clone());
-        }
+        let beside = !proof.is_empty() && width(&did) + width(proof) + 2 <= room;
+        let said = match step.outcome {
+            Some(Outcome::Skipped) => term.ink(Ink::Dim, &clipped(&did)),
+            _ if beside => format!("{}  {}", escape(&did), term.ink(Ink::Dim, proof)),
+            _ => escape(&clipped(&did)).into_owned(),
+        };
+        term.hung(
+            if room < NARROW { margin } else { column },
+            format!(
+                "{indent}{}  {}  {:>9}  {said}",
+                term.ink(Ink::Name, &format!("{:<widest$}", step.id)),
+                term.ink(ink, &format!("{outcome:<8}")),
+                at,
+            ),
+        );
         if !beside && !proof.is_empty() {
             below(Ink::Dim, proof.to_owned());
         }
@@ -173,8 +172,7 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
         }
         for (what, command) in run_output::apart(run.id.as_str(), step).into_iter().filter(|_| !brief) {
             below(Ink::Dim, what);
-            // Whole, however narrow it is: it is there to be copied.
-            term.line(format!("{indent}{:margin$}{}", "", term.ink(Ink::Name, &escape(&command))));
+            below(Ink::Name, command);
         }
         if let Some(lease) = step.lease.as_ref().filter(|_| !brief) {
             below(Ink::Dim, lease_line(lease));
@@ -188,35 +186,19 @@ pub(super) fn steps(run: &RunView, kernel: Stamp, indent: &str, detail: Detail, 
     }
     let skipped: Vec<&str> = every().filter(|step| is_hidden(step)).map(|step| step.id.as_str()).collect();
     if !skipped.is_empty() {
-        let names = clip(&skipped.join(", "), 160);
+        let names = clipped(&skipped.join(", "));
         let word = term.ink(Ink::Name, &format!("{:<widest$}", "skipped"));
-        term.line(format!(
-            "{indent}{word}  {:<8}  {:>9}  {}",
-            "",
-            "",
-            term.ink(Ink::Dim, &format!("{names}: not needed here"))
-        ));
+        let said = term.ink(Ink::Dim, &format!("{names}: not needed here"));
+        term.line(format!("{indent}{word}  {:<8}  {:>9}  {said}", "", ""));
     }
 }
 
-/// A text in lines of so many characters, broken between words. A word that is longer stays whole, and so does a command:
-/// somebody copies it.
-fn wrapped(text: &str, room: usize) -> Vec<String> {
-    let text = clip(text, 400);
-    if text.starts_with("quell ") {
-        return vec![text];
+/// Cut to what is shown of one text, and not escaped yet.
+fn clipped(text: &str) -> String {
+    match text.chars().count().saturating_sub(SHOWN) {
+        0 => text.to_owned(),
+        more => format!("{}… (+{more})", text.chars().take(SHOWN).collect::<String>()),
     }
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 /// What is asked, who has said what, and how one answers.
@@ -286,21 +268,5 @@ fn did(step: &StepView) -> String {
         [] => action.to_string(),
         [one] => format!("{action}  {one}"),
         [one, rest @ ..] => format!("{action}  {one} and {} more", rest.len()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_reasons_are_broken_between_words_and_commands_are_not() {
-        let why = "its input could not be evaluated: `event.process.id`: `event` is absent; write `event?.process`";
-        let lines = wrapped(why, 40);
-        assert!(lines.iter().all(|line| line.chars().count() <= 40), "{lines:?}");
-        assert_eq!(lines.join(" "), why);
-        let command = "quell run answer r-0f1e2d3c4b5a/was_it_you not_me";
-        assert_eq!(wrapped(command, 20), [command]);
-        assert_eq!(wrapped("a_word_that_is_longer_than_its_line b", 10), ["a_word_that_is_longer_than_its_line", "b"]);
     }
 }

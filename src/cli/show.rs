@@ -7,6 +7,9 @@ use quell_model::{Outcome, Stamp};
 use serde_json::Value;
 use std::time::Duration;
 
+/// So many characters are shown of a text of one line: more is somebody's attempt to fill the screen.
+pub(crate) const SHOWN: usize = 400;
+
 /// How long ago: `3 min`.
 pub(crate) fn ago(then: Timestamp) -> String {
     let seconds = Timestamp::now().as_second().saturating_sub(then.as_second()).max(0).unsigned_abs();

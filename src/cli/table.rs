@@ -1,20 +1,26 @@
 //! Columns for people: a heading, rows, each cell escaped and inked.
+//!
+//! Owns how columns share the width of a terminal. Keeps true: no cell is cut for the room, and none of its words is broken: a text goes
+//! on under its column, and columns without room beside the others stand on further lines, indented.
 
 use super::escape::clip;
+use super::layout::{fold, widest_word, width};
+use super::show::SHOWN;
 use super::term::{Ink, Term, inked};
+use std::ops::Range;
 
-/// No cell but the last is wider.
+/// Where no terminal asks for less, what is wider pushes aside what follows in its row alone.
 const WIDEST: usize = 44;
-
-/// Room that the last column has at least beside the others.
-const NARROW: usize = 30;
-/// Times, states and counts are no wider, and are never cut for the room.
+/// Times, states and counts are no wider, and stand on one line.
 const WHOLE: usize = 19;
-/// So much is left of what is wider as long as the last column stands beside it, and so much where it does not.
-const READABLE: usize = 36;
-const LEAST: usize = 12;
-/// Before what is on a line of its own.
-const INDENT: &str = "    ";
+/// A text has room for so much at least, or for all of it.
+const READABLE: usize = 24;
+/// And the last, where most is said, for so much.
+const NARROW: usize = 30;
+/// Before what is on a further line.
+const INDENT: usize = 4;
+/// Between columns.
+const GAP: usize = 2;
 
 /// One cell: its text, unescaped, and its look.
 pub(crate) type Cell = (Ink, String);
@@ -48,142 +54,193 @@ impl Table {
             term.note(none);
             return;
         }
-        for line in self.lines(term.has_colour(), term.width()) {
-            term.line(line);
+        for line in self.lines(term.has_colour(), term.columns()) {
+            term.whole(line);
         }
     }
 
-    fn lines(&self, colour: bool, width: usize) -> Vec<String> {
-        let last = self.heading.len().saturating_sub(1);
-        let safe: Vec<Vec<Cell>> =
-            self.rows.iter().map(|row| row.iter().map(|(ink, text)| (*ink, clip(text, 400))).collect()).collect();
-        let widths: Vec<usize> = (0..=last)
-            .map(|at| {
-                let cells = safe.iter().filter_map(|row| row.get(at)).map(|(_, text)| text.chars().count());
-                cells.chain([self.heading[at].len()]).max().unwrap_or(0).min(WIDEST)
-            })
+    fn lines(&self, colour: bool, columns: Option<usize>) -> Vec<String> {
+        let heading = self.heading.iter().map(|head| (Ink::Dim, head.to_uppercase())).collect();
+        let safe = self.rows.iter().map(|row| row.iter().map(|(ink, text)| (*ink, clip(text, SHOWN))).collect());
+        let rows: Vec<Vec<Cell>> = std::iter::once(heading).chain(safe).collect();
+        let bands = bands(&rows, self.heading.len(), columns);
+        let lines = rows.iter().flat_map(|row| bands.iter().flat_map(|band| band.lines(row, colour)));
+        lines.collect()
+    }
+}
+
+/// Columns that stand beside each other.
+struct Band {
+    columns: Range<usize>,
+    indent: usize,
+    /// Of each column; none: a cell takes what it takes.
+    widths: Vec<usize>,
+    folds: bool,
+}
+
+impl Band {
+    /// One row's cells of it, with as many lines as the highest has.
+    fn lines(&self, row: &[Cell], colour: bool) -> Vec<String> {
+        let cells = row.get(self.columns.clone()).unwrap_or_default();
+        let cells: Vec<(Ink, Vec<String>)> = cells
+            .iter()
+            .zip(&self.widths)
+            .map(|((ink, text), room)| (*ink, if self.folds { fold(text, *room, 0) } else { vec![text.clone()] }))
             .collect();
-        let (widths, first) = fitted(widths, width);
-        let room = match first > last {
-            true => width.saturating_sub(taken(&widths[..last])),
-            false => width.saturating_sub(INDENT.len() + taken(&widths[first..last])),
-        };
-        let join = |cells: &mut dyn Iterator<Item = (Ink, String)>| {
-            let mut line = String::new();
-            for (at, (ink, text)) in cells.enumerate() {
-                if at == first {
-                    line.truncate(line.trim_end().len());
-                    line.push('\n');
-                    line.push_str(INDENT);
+        let height = cells.iter().map(|(_, lines)| lines.len()).max().unwrap_or(0);
+        let line = |at: usize| {
+            let mut line = " ".repeat(self.indent);
+            for ((ink, texts), room) in cells.iter().zip(&self.widths) {
+                let text = texts.get(at).map_or("", String::as_str);
+                if !text.is_empty() {
+                    line.push_str(&inked(colour, *ink, text));
                 }
-                let text = fit(&text, if at == last { room } else { widths[at] });
-                let pad = widths[at].saturating_sub(text.chars().count());
-                line.push_str(&inked(colour, ink, &text));
-                if at != last {
-                    line.push_str(&" ".repeat(pad + 2));
-                }
+                line.push_str(&" ".repeat(room.saturating_sub(width(text)) + GAP));
             }
-            line.trim_end().to_owned()
+            line.truncate(line.trim_end().len());
+            line
         };
-        let heading = join(&mut self.heading.iter().map(|head| (Ink::Dim, head.to_uppercase())));
-        std::iter::once(heading).chain(safe.into_iter().map(|row| join(&mut row.into_iter()))).collect()
+        // A row without anything in these columns has no line for them.
+        (0..height).map(line).filter(|line| self.indent == 0 || !line.is_empty()).collect()
     }
 }
 
-/// What columns take, with the room behind each.
+/// How columns stand: as many beside each other as have room for what cannot be narrower.
+fn bands(rows: &[Vec<Cell>], count: usize, columns: Option<usize>) -> Vec<Band> {
+    let cells = |at: usize| rows.iter().filter_map(move |row| row.get(at)).map(|(_, text)| text.as_str());
+    let natural: Vec<usize> = (0..count).map(|at| cells(at).map(width).max().unwrap_or(0)).collect();
+    let Some(columns) = columns else {
+        let widths = natural.iter().map(|natural| (*natural).min(WIDEST)).collect();
+        return vec![Band { columns: 0..count, indent: 0, widths, folds: false }];
+    };
+    let least: Vec<usize> = (0..count)
+        .map(|at| {
+            let room = if natural[at] <= WHOLE { WHOLE } else { [READABLE, NARROW][usize::from(at + 1 == count)] };
+            let word = cells(at).map(|text| if width(text) <= WHOLE { width(text) } else { widest_word(text) }).max();
+            natural[at].min(room).max(word.unwrap_or(0))
+        })
+        .collect();
+    let mut bands: Vec<Band> = Vec::new();
+    let mut from = 0;
+    while from < count {
+        let indent = if from == 0 { 0 } else { INDENT };
+        let room = columns.saturating_sub(indent);
+        let fits = |to: &usize| taken(&least[from..*to]) <= room;
+        let to = (from + 1..=count).rev().find(fits).unwrap_or(from + 1);
+        let widths = shared(&least[from..to], &natural[from..to], room);
+        bands.push(Band { columns: from..to, indent, widths, folds: true });
+        from = to;
+    }
+    bands
+}
+
+/// What columns take beside each other.
 fn taken(widths: &[usize]) -> usize {
-    widths.iter().map(|w| w + 2).sum()
+    widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * GAP
 }
 
-/// The widths of columns on a terminal of this width, and how many of them have room beside each other; the others go to a
-/// second line. What is wide is cut first; the first column, which names the row, is never cut for it.
-fn fitted(natural: Vec<usize>, width: usize) -> (Vec<usize>, usize) {
-    let Some((last, _)) = natural.split_last() else { return (natural, 0) };
-    let mut widths = natural.clone();
-    if shrunk(&mut widths, width.saturating_sub((*last).min(NARROW)), READABLE) {
-        let all = widths.len();
-        return (widths, all);
+/// What is left of the room goes first to those who need the least of it to be whole.
+fn shared(least: &[usize], natural: &[usize], room: usize) -> Vec<usize> {
+    let mut widths = least.to_vec();
+    let mut left = room.saturating_sub(taken(least));
+    let mut wanting: Vec<usize> = (0..widths.len()).filter(|at| natural[*at] > widths[*at]).collect();
+    wanting.sort_by_key(|at| natural[*at] - widths[*at]);
+    let mut others = wanting.len();
+    for at in wanting {
+        let more = (natural[at] - widths[at]).min(left / others);
+        widths[at] += more;
+        left -= more;
+        others -= 1;
     }
-    widths.clone_from(&natural);
-    shrunk(&mut widths, width + 2, LEAST);
-    let between = widths.len() - 1;
-    let first = (1..=between).rev().find(|count| taken(&widths[..*count]) <= width + 2).unwrap_or(1);
-    (widths, first)
-}
-
-/// Cuts the widest columns until what stands before the last is no wider than this, none below the floor; false: it is.
-fn shrunk(widths: &mut [usize], room: usize, floor: usize) -> bool {
-    let between = widths.len().saturating_sub(1);
-    let mut wide: Vec<usize> = (1..between).filter(|at| widths[*at] > WHOLE).collect();
-    while taken(&widths[..between]) > room {
-        wide.retain(|at| widths[*at] > floor);
-        let Some(widest) = wide.iter().copied().max_by_key(|at| widths[*at]) else { return false };
-        widths[widest] -= 1;
-    }
-    true
-}
-
-/// Cut to a width that is already escaped.
-fn fit(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    widths
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn wide(lines: &[String]) -> usize {
+        lines.iter().map(|line| width(line)).max().unwrap_or(0)
+    }
+
+    fn runs() -> Table {
+        let mut table = Table::new(&["run", "state", "mode", "playbook", "started", "incident", "what came of it"]);
+        let (run, playbook, started) = ("r-8a7b9bfd7ff5", "contain-fileless-execution", "2026-11-29 18:01:53");
+        let came = "2 verified, 1 refused: the guard `protect` says that its unit `nginx.service` is protected";
+        table.row([run, "succeeded", "enforce", playbook, started, "i-b7a3208a7236", came].map(cell));
+        table.row([run, "waiting", "approve", "contain-host", started, "", ""].map(cell));
+        table
+    }
+
     #[test]
     fn columns_line_up_and_hostile_cells_stay_on_their_line() {
         let mut table = Table::new(&["id", "what"]);
         table.row([cell("r-1"), cell("a\nb\x1b[2J")]);
         table.row([cell("r-1234"), cell("c")]);
-        assert_eq!(table.lines(false, 80), ["ID      WHAT", "r-1     a\\nb\\x1b[2J", "r-1234  c"]);
-    }
-
-    /// A row that is wider than the terminal would be broken in the middle of a word.
-    #[test]
-    fn no_row_is_wider_than_the_terminal_and_no_name_or_time_is_cut_for_it() {
-        let mut table = Table::new(&["id", "opened", "started by", "from", "what"]);
-        let (id, opened) = ("contain-fileless-execution", "2026-11-29 18:01:49");
-        let wide = "fileless-memfd, fileless-deleted, fileless-shm";
-        let what = "a program that was executed from memory is frozen, captured and killed, and its image is kept from starting";
-        table.row([cell(id), cell(opened), cell(wide), cell(wide), cell(what)]);
-        for width in [80, 100, 120, 160, 400] {
-            let lines = table.lines(false, width);
-            let all: Vec<&str> = lines.iter().flat_map(|line| line.split('\n')).collect();
-            assert!(all.iter().all(|line| line.chars().count() <= width), "{width}: {all:#?}");
-            assert!(lines[1].starts_with(&format!("{id}  {opened}  fileless-memfd")), "{width}: {all:#?}");
+        for columns in [None, Some(80)] {
+            assert_eq!(table.lines(false, columns), ["ID      WHAT", "r-1     a\\nb\\x1b[2J", "r-1234  c"]);
         }
-        let narrow = table.lines(false, 100);
-        assert!(narrow[1].contains("\n    a program that was executed from memory"), "{narrow:?}");
-        assert!(table.lines(false, 400)[1].ends_with(&format!("{wide}  {what}").replace(wide, &fit(wide, WIDEST))));
     }
 
     #[test]
-    fn the_last_goes_to_a_second_line_before_much_is_cut() {
-        let mut table = Table::new(&["playbook", "mode here", "started by", "from", "what it does"]);
-        let (starts, from) = ("incident opened, acknowledged", "/etc/quell/playbooks/of-ours/follows.yaml");
-        table.row(["follows", "observe", starts, from, "Says what an incident does."].map(cell));
-        let lines = table.lines(false, 100);
-        assert!(lines[1].contains(starts) && lines[1].contains(from), "{lines:?}");
-        assert!(lines[1].ends_with("\n    Says what an incident does."), "{lines:?}");
+    fn rows_at_80_columns_break_between_words_and_go_on_under_their_column() {
+        insta::assert_snapshot!(runs().lines(false, Some(80)).join("\n"));
+    }
+
+    /// The words of a row in the order of its lines and columns may be others; none is missing, and none is cut.
+    #[test]
+    fn at_no_width_is_a_row_wider_or_a_word_lost() {
+        let words = |lines: &[String]| {
+            let mut words: Vec<String> =
+                lines.iter().flat_map(|line| line.split_whitespace()).map(str::to_owned).collect();
+            words.sort();
+            words
+        };
+        let piped = runs().lines(false, None);
+        assert_eq!(piped.len(), 3, "{piped:?}");
+        for columns in 40..240 {
+            let lines = runs().lines(false, Some(columns));
+            assert!(wide(&lines) <= columns, "{columns}: {lines:#?}");
+            assert_eq!(words(&lines), words(&piped), "{columns}: {lines:#?}");
+            assert!(lines.iter().any(|line| line.contains("2026-11-29 18:01:53")), "{columns}: {lines:#?}");
+        }
     }
 
     #[test]
-    fn what_has_no_room_beside_the_rest_goes_to_a_second_line_whole() {
+    fn a_path_without_room_stands_on_a_line_of_its_own() {
+        let path =
+            "/sys/fs/cgroup/system.slice/a-service-with-a-long-name.service/and/what/is/below/it/in/its/tree.scope";
+        let mut table = Table::new(&["incident", "opened", "about"]);
+        table.row([cell("i-b7a3208a7236"), cell("2026-11-29 18:01:53"), cell(path)]);
+        for columns in [60, 80, 100] {
+            let lines = table.lines(false, Some(columns));
+            assert_eq!(lines.last().unwrap(), &format!("    {path}"), "{columns}");
+        }
+        assert!(table.lines(false, Some(160))[1].ends_with(path));
+    }
+
+    #[test]
+    fn columns_without_room_go_to_a_further_line_with_their_heading() {
         let mut table = Table::new(&["run", "state", "mode", "playbook", "started", "incident", "what came of it"]);
         let (run, playbook, started) = ("r-8a7b9bfd7ff5", "contain-host", "2026-11-29 18:01:53");
-        let row = [run, "succeeded", "enforce", playbook, started, "i-b7a3208a7236", "1 verified"];
-        table.row(row.map(cell));
+        table.row([run, "succeeded", "enforce", playbook, started, "i-b7a3208a7236", "1 verified"].map(cell));
         assert_eq!(
-            table.lines(false, 80),
+            table.lines(false, Some(80)),
             [
-                "RUN             STATE      MODE     PLAYBOOK      STARTED\n    INCIDENT        WHAT CAME OF IT",
-                "r-8a7b9bfd7ff5  succeeded  enforce  contain-host  2026-11-29 18:01:53\n    i-b7a3208a7236  1 verified",
+                "RUN             STATE      MODE     PLAYBOOK      STARTED",
+                "    INCIDENT        WHAT CAME OF IT",
+                "r-8a7b9bfd7ff5  succeeded  enforce  contain-host  2026-11-29 18:01:53",
+                "    i-b7a3208a7236  1 verified",
             ]
         );
+    }
+
+    #[test]
+    fn colours_are_of_each_line_and_take_no_room() {
+        let mut table = Table::new(&["name", "what"]);
+        table.row([(Ink::Name, "a".to_owned()), (Ink::Bad, "one two three four five six seven eight nine".to_owned())]);
+        let lines = table.lines(true, Some(40));
+        assert_eq!(lines[1], "\x1b[36ma\x1b[0m     \x1b[1;31mone two three four five six seven\x1b[0m");
+        assert_eq!(lines[2], "      \x1b[1;31meight nine\x1b[0m");
     }
 }

@@ -1,17 +1,20 @@
 //! The one place that prints: data to stdout, everything else to stderr.
 //!
 //! Owns colour (only on a terminal, never under NO_COLOR), the width, and what `--json` means. A reader that has gone
-//! away (`| head`) is no error: the rest is left unsaid, and streams ask [`Term::is_deaf`] when to end.
+//! away (`| head`) is no error: the rest is left unsaid, and streams ask [`Term::is_deaf`] when to end. Keeps true: a line
+//! is broken for the width of a terminal alone, and what is there to be copied (JSON, YAML, commands) nowhere.
 
 use super::escape::{escape, escape_json};
 use super::exit::{Exit, Fail};
+use super::layout;
+use rustix::termios::{Winsize, tcgetwinsize};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Columns where nobody looks: what is cut would be missed by a script.
-const UNBOUND: usize = 400;
+/// A terminal with fewer columns is taken for one with so many.
+const NARROWEST: usize = 40;
 
 /// How a piece of text looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +55,15 @@ pub(crate) struct Term {
     json: bool,
     colour_out: bool,
     colour_err: bool,
-    width: usize,
+    /// Columns of stdout and stderr, each where it is a terminal.
+    columns: Option<usize>,
+    columns_err: Option<usize>,
     deaf: AtomicBool,
     /// Why data could not be written, where its reader has not simply gone.
     unsaid: OnceLock<String>,
+    /// What would have been written to stdout.
+    #[cfg(test)]
+    caught: Option<std::sync::Mutex<String>>,
 }
 
 impl Term {
@@ -64,14 +72,22 @@ impl Term {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
             || std::env::var_os("TERM").is_some_and(|t| t == "dumb");
         let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse::<usize>().ok());
-        let asked = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        // One that does not know its own width (0, over some serial lines) breaks lines as it likes.
+        let asked = |size: rustix::io::Result<Winsize>| {
+            let own = size.ok().map(|size| usize::from(size.ws_col));
+            columns.or(own).filter(|columns| *columns > 0).map(|columns| columns.max(NARROWEST))
+        };
+        let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         Self {
             json,
-            colour_out: !plain && io::stdout().is_terminal(),
-            colour_err: !plain && io::stderr().is_terminal(),
-            width: columns.or_else(asked).filter(|w| *w >= 40).unwrap_or(UNBOUND),
+            colour_out: !plain && out,
+            colour_err: !plain && err,
+            columns: out.then(|| asked(tcgetwinsize(io::stdout()))).flatten(),
+            columns_err: err.then(|| asked(tcgetwinsize(io::stderr()))).flatten(),
             deaf: AtomicBool::new(false),
             unsaid: OnceLock::new(),
+            #[cfg(test)]
+            caught: None,
         }
     }
 
@@ -90,9 +106,14 @@ impl Term {
         self.colour_err
     }
 
-    /// Columns of the terminal.
-    pub(crate) fn width(&self) -> usize {
-        self.width
+    /// Columns of stdout; none: it is no terminal, and nothing is broken for it.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        self.columns
+    }
+
+    /// Columns of stderr; none: it is no terminal.
+    pub(crate) fn columns_err(&self) -> Option<usize> {
+        self.columns_err
     }
 
     /// Whether stdout's reader has gone away.
@@ -105,8 +126,22 @@ impl Term {
         inked(self.colour_out, ink, &escape(text))
     }
 
-    /// A line of data.
+    /// A line of data. What has no room on a terminal goes on under its last column.
     pub(crate) fn line(&self, line: impl AsRef<str>) {
+        let line = line.as_ref();
+        self.hung(self.columns.map_or(0, |columns| layout::hang(line, columns)), line);
+    }
+
+    /// The same, going on behind so many columns.
+    pub(crate) fn hung(&self, hang: usize, line: impl AsRef<str>) {
+        match self.columns {
+            Some(columns) => self.whole(layout::fold(line.as_ref(), columns, hang).join("\n")),
+            None => self.whole(line),
+        }
+    }
+
+    /// A line of data that is there to be copied, or is laid out already: never broken.
+    pub(crate) fn whole(&self, line: impl AsRef<str>) {
         let mut text = line.as_ref().trim_end().to_owned();
         text.push('\n');
         self.raw(text.as_bytes());
@@ -114,6 +149,10 @@ impl Term {
 
     /// Finished text for stdout, as it is.
     pub(crate) fn raw(&self, bytes: &[u8]) {
+        #[cfg(test)]
+        if let Some(caught) = &self.caught {
+            return caught.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+        }
         let mut out = io::stdout().lock();
         if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
             self.deaf.store(true, Ordering::Relaxed);
@@ -133,7 +172,7 @@ impl Term {
     /// The one JSON document of a command.
     pub(crate) fn document(&self, value: &impl Serialize) {
         let json = serde_json::to_string_pretty(value).expect("what quell prints has text keys only");
-        self.line(escape_json(&json));
+        self.whole(escape_json(&json));
     }
 
     /// What a daemon answered: the document itself, or what it means in a line.
@@ -144,33 +183,65 @@ impl Term {
     /// One line of a stream of JSON documents.
     pub(crate) fn row(&self, value: &impl Serialize) {
         let json = serde_json::to_string(value).expect("what quell prints has text keys only");
-        self.line(escape_json(&json));
+        self.whole(escape_json(&json));
     }
 
     /// A line for people on stderr; not data. The caller has escaped what it put in.
     pub(crate) fn note(&self, line: impl AsRef<str>) {
+        let line = line.as_ref();
+        self.noted(self.columns_err.map_or(0, |columns| layout::hang(line, columns)), line);
+    }
+
+    fn noted(&self, hang: usize, line: &str) {
+        match self.columns_err {
+            Some(columns) => self.note_whole(layout::fold(line, columns, hang).join("\n")),
+            None => self.note_whole(line),
+        }
+    }
+
+    /// What is laid out already, on stderr.
+    pub(crate) fn note_whole(&self, text: impl AsRef<str>) {
         let mut err = io::stderr().lock();
         // Nobody is left to tell when stderr itself is gone.
-        drop(writeln!(err, "{}", line.as_ref()));
+        drop(writeln!(err, "{}", text.as_ref()));
     }
 
     /// `warning: …` on stderr.
     pub(crate) fn warn(&self, text: &str) {
-        self.note(format!("{} {}", inked(self.colour_err, Ink::Warn, "warning:"), escape(text)));
+        self.led(Ink::Warn, "warning:", text);
     }
 
     /// `hint: …` on stderr.
     pub(crate) fn hint(&self, text: &str) {
-        self.note(format!("{} {}", inked(self.colour_err, Ink::Name, "hint:"), escape(text)));
+        self.led(Ink::Name, "hint:", text);
+    }
+
+    /// A text on stderr behind the word for what it is, and going on behind that word.
+    fn led(&self, ink: Ink, word: &str, text: &str) {
+        self.noted(word.len() + 1, &format!("{} {}", inked(self.colour_err, ink, word), escape(text)));
     }
 
     /// `error: …` on stderr, with its hint after a blank line.
     pub(crate) fn fail(&self, fail: &Fail) {
-        self.note(format!("{} {}", inked(self.colour_err, Ink::Bad, "error:"), escape(&fail.what)));
+        self.led(Ink::Bad, "error:", &fail.what);
         if let Some(hint) = &fail.hint {
             self.note("");
             self.hint(hint);
         }
+    }
+}
+
+#[cfg(test)]
+impl Term {
+    /// One with so many columns, or none, of which a test sees what would be printed.
+    pub(crate) fn catching(columns: Option<usize>) -> Self {
+        let caught = Some(std::sync::Mutex::default());
+        Self { colour_out: false, colour_err: false, columns, columns_err: columns, caught, ..Self::of_process(false) }
+    }
+
+    /// What has been printed.
+    pub(crate) fn caught(&self) -> String {
+        self.caught.as_ref().unwrap().lock().unwrap().clone()
     }
 }
 

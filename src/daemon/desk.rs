@@ -36,6 +36,7 @@ use quell_model::playbook::{Playbook, StepKind};
 use quell_model::{BootId, Clock, Hash, Json, Name, Origin, Stamp};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -345,6 +346,11 @@ impl Desk {
     /// Where the process stands that was connected then.
     pub(crate) fn origin(&self, pid: u32, uid: u32, connected: Stamp) -> Origin {
         quell_actions::process::origin(&self.world, pid, uid, connected)
+    }
+
+    /// Where whoever stands that came by TCP then, if from this host.
+    pub(crate) fn origin_of_connection(&self, ends: (SocketAddr, SocketAddr), connected: Stamp) -> Option<Origin> {
+        quell_actions::process::origin_of_connection(&self.world, ends, connected)
     }
 
     /// Where the daemon is in its life from now on.

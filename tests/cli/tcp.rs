@@ -2,14 +2,16 @@
 //!
 //! The client is quell's own command line. Everything listens on the loopback, at a port that the system chooses.
 
-use super::{Ran, command, quell, wait_until, write};
+use super::{Ran, binary, command, quell, wait_until, write};
 use crate::daemon::Daemon;
 use quell_model::Hash;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// What the daemon allows for the head of a request, and some more on a busy machine.
@@ -135,6 +137,45 @@ fn tokens_over_tls_may_what_their_role_may() {
     let shown = home.daemon.ask_json(&["run", "show", &run]).to_string();
     assert!(shown.contains("ana answered `yes_sir`") && shown.contains("token ci"), "{shown}");
     assert!(!home.daemon.said().contains("secret-of"), "no token is in the log");
+}
+
+/// A token says who somebody is, and not from where; of a connection from this host the daemon looks.
+#[test]
+fn a_token_out_of_the_suspected_users_shell_answers_nothing() {
+    const SUSPECT: u32 = 64_204;
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("NOT TESTED: an answer by token of the suspect's own: other users need root");
+    }
+    for tls in [false, true] {
+        let home = Home::start(tls);
+        let node = home.daemon.status()["node"].as_str().unwrap().to_owned();
+        let at = serde_json::json!({ "wall": "2026-11-29T12:00:00Z", "boot_ns": 1 });
+        let process = serde_json::json!({ "id": "1.1.1@another", "uid": SUSPECT, "euid": SUSPECT, "session": null });
+        let event = serde_json::json!({
+            "v": 1, "id": "e-1", "class": "process_creation", "source": "sensor", "node": node, "at": at, "seen": at,
+            "logsource": {}, "sigma": {}, "own": { "process": process }, "subject": "unknown",
+            "entity": { "kind": "node", "id": node, "node": node },
+        });
+        write(home.keep.path(), "event.json", &event.to_string());
+        let begin = ["playbook", "run", &home.file("playbooks/ask.yaml"), "--event", &home.file("event.json")];
+        let run = home.daemon.ask_json(&begin)["id"].as_str().unwrap().to_owned();
+        let answer = ["run", "answer", &format!("{run}/sure"), "yes_sir"];
+        // The token was stolen, or is theirs: it is as good in their shell.
+        std::fs::set_permissions(home.keep.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+        for name in ["pager", "cert.pem"] {
+            std::os::unix::fs::chown(home.file(name), Some(SUSPECT), None).unwrap();
+        }
+        let copy = home.file("quell");
+        std::fs::hard_link(binary(), &copy).or_else(|_| std::fs::copy(binary(), &copy).map(drop)).unwrap();
+        let mut shell = std::process::Command::new(copy);
+        shell.args(answer).args(["--api", &home.url(), "--token-file", &home.file("pager")]);
+        shell.args(if tls { vec!["--ca-file".to_owned(), home.file("cert.pem")] } else { Vec::new() });
+        let refused = Ran::of(shell.current_dir("/").stdin(Stdio::null()).uid(SUSPECT).output().unwrap()).ends(4);
+        assert!(refused.err.contains("user id 64204") && refused.err.contains("suspect's own"), "{refused:?}");
+        assert_eq!(home.daemon.ask_json(&["run", "show", &run])["state"], "waiting");
+        home.client("pager", &answer).ends(0);
+        wait_until("the run has ended", || home.daemon.ask_json(&["run", "show", &run])["state"] == "succeeded");
+    }
 }
 
 #[test]

@@ -146,7 +146,10 @@ fn a_mail_says_what_why_and_what_to_do_and_an_answer_ends_it() {
     assert!(!headers.contains(&"Bcc"), "{headers:?}");
     assert_eq!(mail["references"], format!("<{id}@example.org>"));
     let (text, html) = (mail["text"].as_str().unwrap(), mail["html"].as_str().unwrap());
-    assert!(text.contains(&format!("quell incident ack {id}")) && text.contains("why you: named by the policy"), "{text}");
+    assert!(
+        text.contains(&format!("quell incident ack {id}")) && text.contains("why you: named by the policy"),
+        "{text}"
+    );
     assert!(html.contains("&lt;script&gt;") && !html.contains("<script>"), "{html}");
     wait_until("the story says so", || night.story(&id).contains("was handed on"));
     assert!(night.story(&id).contains("tells ana by mail (ana@example.org)"), "{}", night.story(&id));
@@ -156,7 +159,11 @@ fn a_mail_says_what_why_and_what_to_do_and_an_answer_ends_it() {
     wait_until("ana is told that it is over", || server.to("ana@example.org").len() == 2);
     let over = server.to("ana@example.org").remove(1);
     assert!(over["subject"].as_str().unwrap().starts_with("[high] resolved "), "{over}");
-    assert_eq!((&over["references"], server.mails().len()), (&mail["references"], 2), "in the thread, and to nobody else");
+    assert_eq!(
+        (&over["references"], server.mails().len()),
+        (&mail["references"], 2),
+        "in the thread, and to nobody else"
+    );
     let late = night.daemon.ask(&["incident", "escalate", &id]).ends(1).err;
     assert!(late.contains("quell incident reopen"), "{late}");
 }

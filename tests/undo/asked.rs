@@ -2,12 +2,23 @@
 //! the confirmation of what was done.
 
 use super::*;
+use crate::cli::binary;
 
 const ASKS: &str = "playbook: quell-asked\ndescription: Asks before and after.\n\
     on: { detections: { rules: [quell-asked] } }\nmode: enforce\nsteps:\n  was_it:\n    \
     ask: { question: \"Was ${{ event.process.image }} you?\", choices: [me, not_me], within: 1h, otherwise: me }\n  hold:\n    \
     needs: [was_it]\n    if: ${{ steps.was_it.answer == \"not_me\" }}\n    action: process.freeze\n    \
     with: { process: \"${{ event.process.id }}\", scope: tree }\n    approve: { within: 1h }\n    confirm: { within: 1h, otherwise: keep }\n";
+
+/// Asks the daemon out of a cgroup: how that ended, and what was said.
+fn within(group: &Group, daemon: &Daemon, args: &[&str]) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let program = binary();
+    let all = std::iter::once(program.to_str().unwrap()).chain(args.iter().copied());
+    let argv = all.chain(["--data-dir", daemon.state.to_str().unwrap()]).map(str::to_owned).collect::<Vec<_>>();
+    let code = group.spawn(&argv, dir.path(), &[]).wait().unwrap().code();
+    (code, fs::read_to_string(dir.path().join("log")).unwrap())
+}
 
 #[test]
 fn a_person_is_asked_first_and_afterwards_and_a_killed_daemon_asks_no_second_time() {
@@ -50,6 +61,18 @@ fn a_person_is_asked_first_and_afterwards_and_a_killed_daemon_asks_no_second_tim
     let late = daemon.ask(&["run", "deny", &format!("{id}/hold")]);
     assert_eq!(late.code, Some(2), "keep and undo are what is asked now: {late:?}");
     assert_eq!(ticking.count(), held, "it is held all the time");
+    // Nor does anybody take it back out of the suspect's own cgroup, whichever way they ask for it.
+    let incident = daemon.ask_json(&["incident", "list"])[0]["id"].as_str().unwrap().to_owned();
+    for args in [
+        vec!["run", "undo", &id],
+        vec!["incident", "undo", &incident],
+        vec!["incident", "false-positive", &incident, "--reason", "it was me"],
+    ] {
+        let (code, said) = within(&top, &daemon, &args);
+        assert!(code == Some(4) && said.contains("the suspected cgroup"), "{args:?}: {said}");
+    }
+    assert_eq!(daemon.ask_json(&["incident", "show", &incident])["state"], "open");
+    assert_eq!(ticking.count(), held, "it is held all the time");
 
     daemon.ask(&["run", "answer", &format!("{id}/hold"), "undo"]).ends(0);
     ticking.goes_on();
@@ -60,7 +83,8 @@ fn a_person_is_asked_first_and_afterwards_and_a_killed_daemon_asks_no_second_tim
     let view = daemon.ask_json(&["run", "show", &id]);
     let hold = view["steps"].as_array().unwrap().iter().find(|step| step["id"] == "hold").unwrap();
     assert_eq!(hold["questions"].as_array().unwrap().len(), 2, "{hold}");
-    assert_eq!(hold["questions"][1]["answers"].as_array().unwrap().len(), 2, "the late one is kept: {hold}");
+    // The refused one once, what was answered, and the late one.
+    assert_eq!(hold["questions"][1]["answers"].as_array().unwrap().len(), 3, "all of them are kept: {hold}");
     drop(daemon);
     drop(ticking);
     top.remove();

@@ -20,6 +20,7 @@ mod may;
 mod memory;
 mod order;
 mod origin;
+mod peer;
 mod scope;
 mod sockets;
 mod stat;
@@ -29,7 +30,7 @@ mod tree;
 
 pub use credentials::Credential;
 pub use fds::{FdKind, OpenFd};
-pub use origin::origin;
+pub use origin::{origin, origin_of_connection};
 pub use scope::Scope;
 pub use sockets::Socket;
 pub use target::Seen;

@@ -1,12 +1,15 @@
-//! Where on this host an answer comes from: the process at the other end of a socket, its parents, its login and its cgroup.
+//! Where on this host an answer comes from: the process at the other end of a socket, or of a connection by TCP, its parents, its login
+//! and its cgroup.
 //!
 //! Reads /proc only, and judges nothing. Keeps true: what is told is of the process that was connected; where that has ended, or
 //! another has its number by now, nothing is told but the user that the kernel told with the connection.
 
 use super::cgroup::Paths;
+use super::peer::{self, End, Holder};
 use super::stat::Stat;
 use crate::world::HostWorld;
 use quell_model::{Origin, ProcessId, Stamp};
+use std::net::SocketAddr;
 
 /// Parents that are looked at: more than a login, a container and a build system have together. Whoever hides below more is told as
 /// unknown.
@@ -17,13 +20,34 @@ const NO_LOGIN: &str = "4294967295";
 /// Where the process stands that had this number, and this user, when it was connected.
 #[must_use]
 pub fn origin(world: &HostWorld, pid: u32, uid: u32, connected: Stamp) -> Origin {
-    let unknown = Origin { node: world.node.clone(), processes: Vec::new(), uid, session: None, cgroup: None };
+    let unknown = unknown(world, uid);
     found(world, pid, connected).map_or(unknown.clone(), |(processes, session, cgroup)| Origin {
         processes,
         session,
         cgroup,
         ..unknown
     })
+}
+
+/// Where whoever stands that came by TCP from this host: `from` to `to`, which is this process'. None: they came from elsewhere, or it may
+/// not be looked at who they are.
+#[must_use]
+pub fn origin_of_connection(
+    world: &HostWorld,
+    (from, to): (SocketAddr, SocketAddr),
+    connected: Stamp,
+) -> Option<Origin> {
+    let End { uid, holder } = peer::end(world, from, to).ok()??;
+    match holder {
+        Holder::Process(pid) => Some(origin(world, pid, uid, connected)),
+        Holder::Nobody => Some(unknown(world, uid)),
+        Holder::Hidden => None,
+    }
+}
+
+/// It has ended, and where it stood is not known.
+fn unknown(world: &HostWorld, uid: u32) -> Origin {
+    Origin { node: world.node.clone(), processes: Vec::new(), uid, session: None, cgroup: None }
 }
 
 type Found = (Vec<ProcessId>, Option<String>, Option<String>);

@@ -25,7 +25,7 @@ const LISTS: &[(&str, &str)] = &[
 ];
 
 /// Of one list: some 100,000 sockets.
-const MOST: u64 = 16 << 20;
+pub(super) const MOST: u64 = 16 << 20;
 
 /// One socket that a process has open.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -118,7 +118,7 @@ fn plain_line(protocol: &'static str, line: &str) -> Option<(u64, Line)> {
 }
 
 /// `0100007F:1F90`: words of 32 bits as this machine keeps them, each printed in hex.
-fn endpoint(text: &str) -> Option<SocketAddr> {
+pub(super) fn endpoint(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let word = |at: usize| u32::from_str_radix(address.get(at * 8..at * 8 + 8)?, 16).ok().map(u32::to_ne_bytes);

@@ -9,7 +9,7 @@ use crate::ids::Name;
 use crate::process::ProcessId;
 use serde::{Deserialize, Serialize};
 
-/// The process at the other end of the socket, as it stood when the answer came.
+/// The process at the other end of the socket, or of a connection from this host, as it stood when the answer came.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Origin {
     /// Which host.

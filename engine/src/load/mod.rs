@@ -24,6 +24,7 @@ mod secret;
 pub(crate) mod secret_place;
 pub(crate) mod step;
 pub(crate) mod sub;
+mod tags;
 pub(crate) mod trigger;
 pub mod units;
 pub(crate) mod wait;

@@ -3,8 +3,8 @@
 //! A reader gives `None` (or a default) where a value is wrong, and has then noted why. Invariant: whoever finds no
 //! error in the end has read everything that was written.
 
-use super::units;
 use super::yaml::{Entry, Node, Place, Source, Value};
+use super::{tags, units};
 use quell_model::mistake::nearest_within;
 use quell_model::playbook::Rate;
 use quell_model::{Mistake, MistakeLevel};
@@ -63,10 +63,13 @@ impl<'s> Reader<'s> {
         Self { source, mistakes: Vec::new(), strict: !source.is_script(), near: NEAR }
     }
 
-    /// The same, of a document: the numbers in it that are none are noted, wherever they stand.
+    /// The same, of a document: the numbers in it that are none and the tags that mean nothing are noted, wherever they stand.
     pub(crate) fn of(source: &'s Source, node: &Node) -> Self {
         let mut reader = Self::new(source);
         reader.finite(node);
+        if !source.is_script() {
+            reader.mistakes.extend(tags::unknown(source));
+        }
         reader
     }
 

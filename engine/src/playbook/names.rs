@@ -110,6 +110,16 @@ pub(crate) fn tokens(text: &str) -> Vec<(Token<'_>, usize)> {
     tokens
 }
 
+/// Where the names of new variables and of parameters stand.
+pub(crate) fn declared(tokens: &[(Token<'_>, usize)]) -> Vec<usize> {
+    let mut known = Known::default();
+    let declares = |at: &usize| {
+        known.pass(tokens, *at);
+        known.declares(*at) && matches!(tokens[*at].0, Token::Word(_))
+    };
+    (0..tokens.len()).filter(declares).collect()
+}
+
 /// The names in `text`.
 pub(crate) fn names(text: &str) -> Names<'_> {
     let tokens = tokens(text);

@@ -1,10 +1,16 @@
 //! Playbooks and runs for tests, built by hand.
 
+use super::Way;
 use quell_model::playbook::{Expression, OnFailure, Playbook, Retry, RunLimits, Step, StepKind, Trigger, When};
 use quell_model::record::RunStarted;
 use quell_model::{Hash, Json, Mode};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// By the socket, from nobody knows where.
+pub(crate) fn socket() -> Way {
+    Way { via: "socket".into(), from: None }
+}
 
 /// A step that tells, with these needs.
 pub(crate) fn step(id: &str, needs: &[&str]) -> Step {

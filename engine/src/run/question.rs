@@ -58,7 +58,7 @@ pub struct AnswerGiven {
     pub by: Name,
     /// By which way.
     pub via: Name,
-    /// By the socket: where on this host it came from.
+    /// From where on this host it came, where that is known.
     pub from: Option<Box<Origin>>,
     /// Why, in their words.
     pub why: String,

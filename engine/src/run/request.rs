@@ -10,6 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
+/// By which way somebody says what they want, and from where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Way {
+    /// As `not_via` of a question names it.
+    pub via: Name,
+    /// Where on this host they stand, where that is known.
+    pub from: Option<Box<Origin>>,
+}
+
 /// Something that a person wants.
 #[derive(Debug)]
 pub enum Request {
@@ -101,8 +110,8 @@ pub enum Request {
         step: Option<StepId>,
         /// Who.
         by: Name,
-        /// From where on this host, where that is known: it may answer a question.
-        from: Option<Box<Origin>>,
+        /// Which way: it may answer a question.
+        way: Way,
         /// Why.
         why: String,
     },
@@ -112,6 +121,8 @@ pub enum Request {
         incident: IncidentId,
         /// Who.
         by: Name,
+        /// Which way: it may answer questions.
+        way: Way,
         /// Why.
         why: String,
     },
@@ -125,8 +136,8 @@ pub enum Request {
         lasts: Option<Duration>,
         /// Who.
         by: Name,
-        /// From where on this host, where that is known: it may answer a question.
-        from: Option<Box<Origin>>,
+        /// Which way: it may answer a question.
+        way: Way,
     },
     /// A question is answered.
     Answer(Box<AnswerGiven>),
@@ -189,6 +200,8 @@ pub enum Request {
         reason: String,
         /// Who.
         by: Name,
+        /// Which way: it may answer questions.
+        way: Way,
         /// The exception that was written to its rules, if one could be.
         exception: Option<Box<ExceptionDrafted>>,
     },

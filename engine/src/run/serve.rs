@@ -53,9 +53,9 @@ impl<W: Send + 'static> Core<W> {
             Request::SetMode { playbook, to, definition, by, why } => {
                 self.set_mode(&playbook, (to, definition), by, why)
             }
-            Request::Undo { run, step, by, from, why } => self.undo(&run, step, (&by, from), why),
-            Request::UndoIncident { incident, by, why } => self.undo_incident(&incident, &by, &why),
-            Request::Keep { run, step, lasts, by, from } => self.keep(&run, step, lasts, (&by, from)),
+            Request::Undo { run, step, by, way, why } => self.undo(&run, step, (&by, &way), why),
+            Request::UndoIncident { incident, by, way, why } => self.undo_incident(&incident, (&by, &way), &why),
+            Request::Keep { run, step, lasts, by, way } => self.keep(&run, step, lasts, (&by, &way)),
             Request::Answer(given) => self.answer_given(&given),
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
             Request::Reflex { fired } => self.reflex(fired),
@@ -65,8 +65,8 @@ impl<W: Send + 'static> Core<W> {
             }
             Request::Escalate { incident, why, by, via } => self.escalate(&incident, why, (by, via)),
             Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
-            Request::FalsePositive { incident, reason, by, exception } => {
-                self.false_positive(&incident, reason, by, exception)
+            Request::FalsePositive { incident, reason, by, way, exception } => {
+                self.false_positive(&incident, reason, (by, &way), exception)
             }
             Request::Reopen { incident, why, by } => self.reopen(&incident, why, by),
             Request::Pinned { incident, pinned, last } => self.pinned(&incident, *pinned, last),

@@ -4,17 +4,20 @@
 //! one question the same person's refused answers by the same way are one record.
 
 use super::machine::{Asked, Run};
-use super::question::{AnswerGiven, confirms};
+use super::question::{AnswerGiven, UNDO, confirms};
+use super::request::Way;
 use super::shell::Core;
 use quell_model::people::System;
-use quell_model::record::{AnswerRefused, NewRecord, Part};
+use quell_model::record::{AnswerRefused, NewRecord, Part, SubRunStarted};
 use quell_model::{Json, Name, Origin, RunId};
 
 impl<W: Send + 'static> Core<W> {
     /// Why an answer that came from there may be the suspect's own; none: it does not.
     pub(super) fn suspicion(&self, run: &Run, by: &Name, via: &Name, from: Option<&Origin>) -> Option<String> {
         let by_place = |event| from.and_then(|from| from.suspicion(event));
-        let mut events = run.suspected_events();
+        // What joined a run that steps have begun this one in is about this one too.
+        let above = self.above(run).flat_map(|above| above.run.suspected_events());
+        let mut events = run.suspected_events().chain(above);
         let why = events.find_map(|event| by_place(event).or_else(|| self.is_actor(event, by, via)))?;
         Some(format!(
             "{why}: no answer counts that may be the suspect's own; another account, another way or somebody else can answer"
@@ -51,7 +54,7 @@ impl<W: Send + 'static> Core<W> {
         self.record(&given.run, vec![NewRecord::new(now, refused)]);
     }
 
-    /// Whether somebody who keeps or takes back may thereby answer what is asked about it.
+    /// Whether somebody who keeps or takes back may thereby answer what is asked about it, or about what runs do that it has started.
     ///
     /// # Errors
     /// Why not.
@@ -60,23 +63,26 @@ impl<W: Send + 'static> Core<W> {
         id: &RunId,
         only: Option<&Part>,
         choice: &str,
-        (by, from): (&Name, Option<Box<Origin>>),
+        (by, way): (&Name, &Way),
     ) -> Result<(), String> {
-        let (Some(live), via) = (self.runs.get(id), Name::from("socket")) else { return Ok(()) };
-        let Some(why) = from.as_deref().and_then(|from| self.suspicion(&live.run, by, &via, Some(from))) else {
-            return Ok(());
-        };
+        let Some(live) = self.runs.get(id) else { return Ok(()) };
+        let why = self.suspicion(&live.run, by, &way.via, way.from.as_deref());
         let asked = confirms(&live.run, only).map(|(part, asked)| (part.clone(), asked.clone()));
         let asked: Vec<(Part, Asked)> = asked.collect();
-        if asked.is_empty() {
-            return Ok(());
+        // Whoever keeps what a run did says nothing of those.
+        let reached =
+            |sub: &&SubRunStarted| choice == UNDO && !sub.detached && only.is_none_or(|only| only.covers(&sub.part));
+        let begun: Vec<RunId> = live.run.subs().filter(reached).map(|sub| sub.run.clone()).collect();
+        if let Some(why) = why.filter(|_| !asked.is_empty()) {
+            let Way { via, from } = way.clone();
+            let (run, choice, by) = (id.clone(), choice.into(), by.clone());
+            let (step, item, plan, why_given) = (None, None, None, String::new());
+            let given = AnswerGiven { run, step, item, choice, plan, by, via, from, why: why_given };
+            for (part, asked) in &asked {
+                self.answer_refused(&given, part, asked, &why);
+            }
+            return Err(why);
         }
-        let (run, choice, by) = (id.clone(), choice.into(), by.clone());
-        let (step, item, plan, why_given) = (None, None, None, String::new());
-        let given = AnswerGiven { run, step, item, choice, plan, by, via, from, why: why_given };
-        for (part, asked) in &asked {
-            self.answer_refused(&given, part, asked, &why);
-        }
-        Err(why)
+        begun.iter().try_for_each(|run| self.may_confirm(run, None, choice, (by, way)))
     }
 }

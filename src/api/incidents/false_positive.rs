@@ -3,12 +3,14 @@
 //! Owns the bounds of what a person says of it. The draft is made here, beside the engine's thread, out of the journal and of the rules
 //! in force; the engine writes it down with the incident's end, so that what is answered is what stands in the journal.
 
+use super::super::access::Via;
+use super::super::caller::PeerProcess;
 use super::super::given::Given;
 use super::super::problem::{Absent, NotNow, Problem, Pruned, TooLong, Unreadable, Wrong};
 use super::super::{App, Caller};
-use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use quell_engine::clock::SystemClock;
@@ -63,6 +65,7 @@ pub(crate) struct FalsePositiveResolved {
 ///
 /// Takes back all that its runs did, the latest run first; resolves it as a false positive; and drafts an exception to the rules that have
 /// detected it, as narrow as what they saw: for a person to read and commit. 409: it is resolved already, or not all of it can be taken back now.
+/// 403: it would answer a `confirm` from where the suspect stands, and nothing is done.
 #[utoipa::path(
     post, path = "/incidents/{id}/false-positive", tag = "incidents", extensions(("x-permission" = json!("undo"))),
     params(("id" = IncidentId, Path, description = "The incident's id, as the list has it")),
@@ -75,10 +78,12 @@ pub(crate) struct FalsePositiveResolved {
 pub(in crate::api) async fn false_positive(
     Path(incident): Path<IncidentId>,
     ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    Extension(via): Extension<Via>,
+    Extension(peer): Extension<PeerProcess>,
     State(app): State<App>,
     Given(said): Given<NoAttack>,
 ) -> Result<Json<FalsePositiveResolved>, Problem> {
-    let reason = reason(said.reason)?;
+    let (reason, way) = (reason(said.reason)?, app.way(via, peer).await?);
     let at = SystemClock.now().wall;
     let last_day = last_day(said.expires.as_deref().unwrap_or(EXPIRES), at)?;
     let (of, rules) = (incident.clone(), app.desk.rules());
@@ -101,7 +106,7 @@ pub(in crate::api) async fn false_positive(
         })
     });
     let is_drafted = exception.is_some();
-    let request = Request::FalsePositive { incident: incident.clone(), reason, by, exception };
+    let request = Request::FalsePositive { incident: incident.clone(), reason, by, way, exception };
     let IsFalsePositive { id, runs } = app.ask(request).await?;
     let exception =
         if is_drafted { app.view(move |journal| report::exception(journal, &incident)).await? } else { None };

@@ -11,7 +11,7 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use quell_engine::run::answers::AnswerTaken;
-use quell_engine::run::{AnswerGiven, Request};
+use quell_engine::run::{AnswerGiven, Request, Way};
 use quell_model::{Hash, Name, RunId};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -51,7 +51,7 @@ pub(in crate::api) struct GivenAnswer {
 pub(in crate::api) async fn answer(
     Path(run): Path<RunId>,
     ConnectInfo(Caller(by)): ConnectInfo<Caller>,
-    Extension(Via(via)): Extension<Via>,
+    Extension(via): Extension<Via>,
     Extension(peer): Extension<PeerProcess>,
     State(app): State<App>,
     Given(given): Given<GivenAnswer>,
@@ -67,8 +67,8 @@ pub(in crate::api) async fn answer(
             );
         }
     };
-    let given =
-        AnswerGiven { run, step, item, choice, plan, by, via: via.into(), from: app.origin(peer), why: bounded(why)? };
+    let Way { via, from } = app.way(via, peer).await?;
+    let given = AnswerGiven { run, step, item, choice, plan, by, via, from, why: bounded(why)? };
     Ok(Json(app.ask(Request::Answer(Box::new(given))).await?))
 }
 

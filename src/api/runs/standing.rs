@@ -1,5 +1,6 @@
 //! What stands of what a run did: taken back, or kept.
 
+use super::super::access::Via;
 use super::super::caller::PeerProcess;
 use super::super::given::{Given, bounded};
 use super::super::problem::{Absent, NotNow, Problem, TooLong, Unreadable, Wrong};
@@ -30,7 +31,7 @@ pub(in crate::api) struct Undo {
 
 /// Take back what a run did
 ///
-/// In the reverse order of its steps, each proved. The run says how it ends.
+/// In the reverse order of its steps, each proved. The run says how it ends. 403: it would answer a `confirm` from where the suspect stands.
 #[utoipa::path(
     post, path = "/runs/{id}/undo", tag = "runs", extensions(("x-permission" = json!("undo"))),
     params(("id" = RunId, Path, description = "The run's id, as the list has it")),
@@ -43,11 +44,12 @@ pub(in crate::api) struct Undo {
 pub(in crate::api) async fn undo(
     Path(run): Path<RunId>,
     ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    Extension(via): Extension<Via>,
     Extension(peer): Extension<PeerProcess>,
     State(app): State<App>,
     Given(Undo { step, why }): Given<Undo>,
 ) -> Result<Json<RunUndoing>, Problem> {
-    Ok(Json(app.ask(Request::Undo { run, step, by, from: app.origin(peer), why: bounded(why)? }).await?))
+    Ok(Json(app.ask(Request::Undo { run, step, by, way: app.way(via, peer).await?, why: bounded(why)? }).await?))
 }
 
 /// What is to stand for longer.
@@ -76,12 +78,13 @@ pub(in crate::api) struct Keep {
 pub(in crate::api) async fn keep(
     Path(run): Path<RunId>,
     ConnectInfo(Caller(by)): ConnectInfo<Caller>,
+    Extension(via): Extension<Via>,
     Extension(peer): Extension<PeerProcess>,
     State(app): State<App>,
     Given(Keep { step, lasts }): Given<Keep>,
 ) -> Result<Json<RunKept>, Problem> {
     let lasts = lasts.as_deref().map(duration).transpose()?;
-    Ok(Json(app.ask(Request::Keep { run, step, lasts, by, from: app.origin(peer) }).await?))
+    Ok(Json(app.ask(Request::Keep { run, step, lasts, by, way: app.way(via, peer).await? }).await?))
 }
 
 fn duration(text: &str) -> Result<Duration, Problem> {

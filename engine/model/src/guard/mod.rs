@@ -8,6 +8,7 @@ mod breaker;
 mod concern;
 mod limits;
 mod memory;
+mod name;
 mod place;
 mod protect;
 mod warm_up;
@@ -17,6 +18,7 @@ pub use breaker::Breaker;
 pub use concern::Concerns;
 pub use limits::{ALL, EACH, Limits};
 pub use memory::{APART, Act, Image, KEEP, MOST, Memory, Opened};
+pub use name::GuardName;
 pub use place::{place, place_of_event};
 pub use protect::{Protect, ProtectedFile, Within};
 pub use warm_up::{MOST_WARM, WarmUp};
@@ -139,21 +141,24 @@ pub const PAUSED: &str = "every action is paused; `quell resume` lets them go on
 /// Decides on a plan. Protection comes first, also in observe mode: a dry run has teeth.
 #[must_use]
 pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Decision {
-    let refuse =
-        |name: &str, target: &str, why: String| Decision::Refuse { guard: name.into(), target: target.to_owned(), why };
+    let refuse = |guard: GuardName, target: &str, why: String| Decision::Refuse {
+        guard: guard.into(),
+        target: target.to_owned(),
+        why,
+    };
     for target in &plan.targets {
         if let Some(why) = guard.protect.objection(target) {
-            return refuse("protect", &target.label, why);
+            return refuse(GuardName::Protect, &target.label, why);
         }
         if let Some(why) = guard.only_within.as_ref().and_then(|within| within.objection(target)) {
-            return refuse("only_within", &target.label, why);
+            return refuse(GuardName::OnlyWithin, &target.label, why);
         }
     }
     if plan.already {
         return Decision::Observe { plan, why: "it is so already".to_owned() };
     }
     if let Some((target, why)) = over_limit(guard, memory, ask, &plan) {
-        return refuse("limits", &target, why);
+        return refuse(GuardName::Limits, &target, why);
     }
     if ask.mode == Mode::Observe {
         // Whoever reads the plan wants to know whether it would act by itself.
@@ -164,7 +169,7 @@ pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Deci
     }
     if ask.paused {
         let first = plan.targets.first().map(|t| t.label.clone()).unwrap_or_default();
-        return refuse("pause", &first, PAUSED.to_owned());
+        return refuse(GuardName::Pause, &first, PAUSED.to_owned());
     }
     match asks(guard, memory, ask, ask.mode, &plan) {
         Some((guard, why)) => Decision::Ask { plan, guard: guard.map(Name::from), why },
@@ -173,25 +178,23 @@ pub fn decide(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: Plan) -> Deci
 }
 
 /// Why a person is to be asked first in this mode, if one is, and which guard wants it.
-fn asks(
-    guard: &Guard,
-    memory: &Memory,
-    ask: &Ask<'_>,
-    mode: Mode,
-    plan: &Plan,
-) -> Option<(Option<&'static str>, String)> {
+fn asks(guard: &Guard, memory: &Memory, ask: &Ask<'_>, mode: Mode, plan: &Plan) -> Option<(Option<GuardName>, String)> {
     if ask.consent == Consent::Given {
         return None;
     }
     // It is said also where the mode asks anyway: a person judges by it.
     if let Some(why) = bait(ask, plan) {
-        return Some((Some("bait"), why));
+        return Some((Some(GuardName::Bait), why));
     }
     match ask.consent {
         _ if mode != Mode::Enforce => Some((None, ask.mode_because.to_owned())),
-        _ if ask.untrusted => Some((Some("trust"), "the event came from a source that anybody can write".to_owned())),
+        _ if ask.untrusted => {
+            Some((Some(GuardName::Trust), "the event came from a source that anybody can write".to_owned()))
+        }
         Consent::Wanted => Some((None, "a person is to say whether it acts".to_owned())),
-        Consent::AsNeeded | Consent::Given => Some((Some("breaker"), guard.breaker.objection(memory, ask, plan)?)),
+        Consent::AsNeeded | Consent::Given => {
+            Some((Some(GuardName::Breaker), guard.breaker.objection(memory, ask, plan)?))
+        }
     }
 }
 
@@ -203,7 +206,7 @@ fn asks(
 pub fn admit_undo(guard: &Guard, plan: Plan) -> Result<Admitted, (Name, String, String)> {
     let outside = plan.targets.iter().find_map(|target| {
         let why = guard.only_within.as_ref()?.objection(target)?;
-        Some((Name::from("only_within"), target.label.clone(), why))
+        Some((GuardName::OnlyWithin.into(), target.label.clone(), why))
     });
     outside.map_or(Ok(Admitted(plan)), Err)
 }

@@ -126,7 +126,7 @@ pub struct QuestionAnswered {
     /// By which way: `socket`, `token`, `slack`, `email`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<Name>,
-    /// By the socket: where on this host it came from.
+    /// From where on this host it came, where that is known: by the socket, and by TCP from this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Box<Origin>>,
     /// Why: in their words, or why nobody was waited for.

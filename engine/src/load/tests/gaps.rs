@@ -58,6 +58,21 @@ fn a_number_without_an_end_is_told() {
     assert_eq!(step("needs: [k]\ntell: \".inf\""), "");
 }
 
+/// YAML would take the tag's meaning for granted, and the value for what it is without it.
+#[test]
+fn a_tag_that_means_nothing_is_told_in_every_file() {
+    let told = step("action: process.kill\nwith: { process: !env PID }");
+    assert!(told.contains("error: the tag `!env` means nothing here\n") && told.contains("secrets.NAME"), "{told}");
+    let told = said("playbook: !!binary cA==\nsteps: { s: { tell: x } }\n");
+    assert!(told.contains("error: the tag `!!binary` means nothing here\n"), "{told}");
+    assert_eq!(step("action: process.kill\nwith: { process: !!str 1 }"), "");
+    let file = std::path::Path::new("quell.yaml");
+    let (config, mistakes) = crate::load::config(file, "mode: !any observe\nvars: { a: !b c }\n");
+    assert!(config.is_none() && print(&mistakes).matches("means nothing here").count() == 2, "{}", print(&mistakes));
+    let (people, mistakes) = crate::load::escalation(file, "people: { ana: !b {} }\n", &crate::load::Roles::default());
+    assert!(people.is_none() && print(&mistakes).contains("the tag `!b`"), "{}", print(&mistakes));
+}
+
 #[test]
 fn a_list_of_no_rules_does_not_mean_every_rule() {
     for told in [
@@ -202,4 +217,18 @@ fn a_list_that_is_written_out_is_the_same_list_in_a_run() {
     let scope = Scope::empty("2026-01-31T12:00:00Z".parse().unwrap());
     let want = serde_json::json!(["a\u{8}\u{c}\0c", "\"\\\n\t\u{85}", { "k\u{8}": [1, null] }]);
     assert_eq!(Expressions::new().eval(&list.list.text, &scope), Ok(want));
+}
+
+/// Whoever looks in another way than the check asks for is right too.
+#[test]
+fn a_look_by_a_variable_or_among_values_is_a_look() {
+    let script = |text: &str| step(&format!("script: |\n  {text}"));
+    assert_eq!(script("let there = event.pod != (); if there { #{ n: event.pod.name } } else { #{ n: \"\" } }"), "");
+    assert_eq!(tell("[\"a\"].contains(event.pod?.name) && event.pod.name == \"a\""), "");
+    for told in [
+        script("let there = event.pod == (); if there { #{ n: event.pod.name } } else { #{ n: \"\" } }"),
+        tell("[\"a\"].contains(event.pod?.name) || event.pod.name == \"a\""),
+    ] {
+        assert!(told.contains("warning: `event.pod` can be absent\n"), "{told}");
+    }
 }

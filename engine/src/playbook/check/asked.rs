@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! event.pod != () && HERE      event.pod == () || HERE      if event.pod == () { … } else { HERE }
+//! let there = event.pod != (); if there { HERE }      ["a", "b"].contains(event.pod?.name) && HERE
 //! ```
 //!
 //! Reads words and brackets, and runs nothing. What it does not understand has asked for nothing. Keeps true: a look
-//! counts only on the branch that it leads to.
+//! counts only on the branch that it leads to, and one that a variable keeps only as long as nothing else can be in it.
 
 use super::absent::OFTEN_ABSENT;
-use crate::playbook::names::{Token, end_of_parameters, opens_a_closure, tokens};
+use crate::playbook::names::{Token, declared, end_of_parameters, opens_a_closure, tokens};
 use quell_model::{Class, fields};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Words that begin a block of their own.
@@ -24,12 +26,76 @@ pub(super) struct Asked<'t> {
     path: Vec<&'t str>,
     /// Classes of events that have what the path leads to.
     classes: Vec<&'static str>,
+    /// Variables that keep a look.
+    kept: BTreeMap<&'t str, Kept>,
+}
+
+/// What a variable says of the path.
+struct Kept {
+    /// Where it can be asked: from the end of its statement to that of its block.
+    holds: Range<usize>,
+    /// Whether the path leads to something where it is true.
+    when_true: bool,
+    /// And where it is false.
+    when_false: bool,
 }
 
 impl<'t> Asked<'t> {
     /// Of an expression or a script: `event.pod`, say.
     pub(super) fn of(text: &'t str, path: &'t str) -> Self {
-        Self { text, tokens: tokens(text), path: path.split('.').collect(), classes: classes(path) }
+        let (tokens, kept) = (tokens(text), BTreeMap::new());
+        let mut asked = Self { text, tokens, path: path.split('.').collect(), classes: classes(path), kept };
+        asked.keep();
+        asked
+    }
+
+    /// Finds the variables that one `let` makes and nothing changes: whoever asks them asks what it asked.
+    fn keep(&mut self) {
+        let declared = declared(&self.tokens);
+        let changed = (0..self.tokens.len()).filter(|at| self.may_change(*at));
+        let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+        for name in changed.chain(declared).filter_map(|at| self.word(at)) {
+            *times.entry(name).or_default() += 1;
+        }
+        let mut open = vec![Vec::new()];
+        for at in 0..self.tokens.len() {
+            match self.token(at) {
+                Some(Token::Mark('(' | '[' | '{')) => open.push(Vec::new()),
+                Some(Token::Mark(')' | ']' | '}')) if open.len() > 1 => {
+                    for name in open.pop().unwrap_or_default() {
+                        self.kept.entry(name).and_modify(|kept: &mut Kept| kept.holds.end = at);
+                    }
+                }
+                Some(Token::Word("let" | "const")) => {
+                    let Some(name) = self.word(at + 1).filter(|name| times.get(name) == Some(&1)) else { continue };
+                    let Some(kept) = self.look(at) else { continue };
+                    open.last_mut().into_iter().for_each(|names| names.push(name));
+                    self.kept.insert(name, kept);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What `let NAME = VALUE;` keeps, if it is a look.
+    fn look(&self, at: usize) -> Option<Kept> {
+        let end = self.next(at..self.tokens.len(), |i| self.is(i, ';')).filter(|_| self.is(at + 2, '='))?;
+        let says = |truth| self.implies(at + 3..end, truth);
+        let kept = Kept { holds: end..usize::MAX, when_true: says(true), when_false: says(false) };
+        (kept.when_true || kept.when_false).then_some(kept)
+    }
+
+    /// Whether a variable that has been made may get another value here: `name = …`, `name |= …`, `name.method()`.
+    fn may_change(&self, at: usize) -> bool {
+        let is_new = at > 0 && matches!(self.word(at - 1), Some("let" | "const"));
+        let is_property = at > 0 && matches!(self.token(at - 1), Some(Token::Dot { .. }));
+        let sets = match self.token(at + 1) {
+            Some(Token::Mark('=')) => !self.is(at + 2, '='),
+            Some(Token::Mark('+' | '-' | '*' | '/' | '%' | '&' | '|' | '^')) => self.is(at + 2, '='),
+            Some(Token::Dot { .. }) => true,
+            _ => false,
+        };
+        self.word(at).is_some() && sets && !is_new && !is_property
     }
 
     /// Whether what stands at an offset is only run where the path leads to something.
@@ -144,11 +210,14 @@ impl<'t> Asked<'t> {
         if self.is(range.start, '!') {
             return self.implies(range.start + 1..range.end, !truth);
         }
+        if let Some(kept) = self.word(range.start).filter(|_| range.len() == 1).and_then(|name| self.kept.get(name)) {
+            return kept.holds.contains(&range.start) && if truth { kept.when_true } else { kept.when_false };
+        }
         let compares = |i: usize| {
             let first = self.is(i, '=') || self.is(i, '!');
             first && self.is(i + 1, '=') && !(i > 0 && (self.is(i - 1, '<') || self.is(i - 1, '>')))
         };
-        let Some(at) = self.next(range.clone(), compares) else { return truth && self.walks(range) };
+        let Some(at) = self.next(range.clone(), compares) else { return self.finds(range, truth) };
         let is_same = self.is(at, '=') == truth;
         let (left, right) = (range.start..at, at + 2..range.end);
         [(left.clone(), right.clone()), (right, left)].into_iter().any(|(side, other)| {
@@ -163,6 +232,43 @@ impl<'t> Asked<'t> {
                 false => is_same && is_value && self.walks(side),
             }
         })
+    }
+
+    /// Whether a part that compares nothing leads to the path: it walks there, or looks for what is there among values.
+    fn finds(&self, range: Range<usize>, truth: bool) -> bool {
+        if let Some(at) = self.next(range.clone(), |i| self.word(i) == Some("in")) {
+            let is_not = at > range.start && self.is(at - 1, '!');
+            let looks = range.start..at - usize::from(is_not);
+            return truth != is_not && self.walks(looks) && self.are_values(at + 1..range.end);
+        }
+        truth && (self.walks(range.clone()) || self.contains(range))
+    }
+
+    /// Whether a part is `["a", "b"].contains(PATH?.name)`: what is absent is none of these.
+    fn contains(&self, range: Range<usize>) -> bool {
+        let Some(close) = self.close(range.start, range.end).filter(|_| self.is(range.start, '[')) else {
+            return false;
+        };
+        let is_call = self.word(close + 2) == Some("contains")
+            && self.is(close + 3, '(')
+            && self.close(close + 3, range.end) == Some(range.end - 1);
+        let sought = close + 4..range.end - 1;
+        // `() + "a"` is a value.
+        let makes = |i: usize| matches!(self.token(i), Some(Token::Mark(mark)) if !matches!(mark, '(' | '['));
+        is_call
+            && self.are_values(range.start..close + 1)
+            && self.walks(sought.clone())
+            && self.next(sought, makes).is_none()
+    }
+
+    /// Whether a part is a list of values that are written out: none of them is `()`.
+    fn are_values(&self, range: Range<usize>) -> bool {
+        let is_value = |part: Range<usize>| {
+            part.len() == 1 && matches!(self.token(part.start), Some(Token::Text(_) | Token::Literal))
+        };
+        self.is(range.start, '[')
+            && self.close(range.start, range.end) == Some(range.end - 1)
+            && self.split(range.start + 1..range.end - 1, ",").into_iter().all(is_value)
     }
 
     /// Whether a part is the path itself.
@@ -329,99 +435,4 @@ fn classes(path: &str) -> Vec<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The place is marked with `@`.
-    fn asks(marked: &str) -> bool {
-        let at = marked.find('@').unwrap();
-        let text = marked.replace('@', "");
-        Asked::of(&text, "event.pod").before(at)
-    }
-
-    #[test]
-    fn a_look_counts_on_the_branch_that_it_leads_to() {
-        for text in [
-            "event.pod != () && @event.pod.name == \"x\"",
-            "event.pod == () || @event.pod.name == \"x\"",
-            "() != event.pod && @event.pod.name == \"x\"",
-            "(event.pod != ()) && (1 == 1 || @event.pod.name == \"x\")",
-            "!(event.pod == ()) && @event.pod.name == \"x\"",
-            "!(event.pod == () || 1 == 2) && @event.pod.name == \"x\"",
-            "1 == 1 && event.pod != () && @event.pod.name == \"x\"",
-            "event.pod?.name == \"x\" && @event.pod.name == \"x\"",
-            "event.pod?.name != () && @event.pod.name == \"x\"",
-            "event.pod?.name.starts_with(\"x\") && @event.pod.name == \"x\"",
-            "if event.pod != () { @event.pod.name } else { \"none\" }",
-            "if event.pod == () { \"none\" } else { @event.pod.name }",
-            "if event.pod == () { \"none\" } else if 1 == 2 { 1 } else { @event.pod.name }",
-            "if 1 == 2 { 1 } else if event.pod != () { @event.pod.name }",
-            "\"a\" + if event.pod == () { \"none\" } else { @event.pod.name }",
-            "glob(\"x\", if event.pod == () { \"\" } else { @event.pod.name })",
-            "[1].some(|one| event.pod != () && @event.pod.name == \"x\")",
-            "event.pod != () && [1].some(|one| @event.pod.name == \"x\")",
-            "event.pod != () && [1].some(|one| { let a = 1; @event.pod.name == \"x\" })",
-            "if event.pod == () { return 1; } @event.pod.name",
-            "if event.pod == () || 1 == 2 { throw \"no\" }\nlet a = 1; @event.pod.name",
-            "let there = event.pod != () && @event.pod.name == \"x\"; there",
-            "`${if event.pod == () { \"-\" } else { @event.pod.name }}`",
-            "#{ name: event.pod != () && @event.pod.name == \"x\" }",
-        ] {
-            assert!(asks(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_look_that_leads_elsewhere_does_not_count() {
-        for text in [
-            "@event.pod.name == \"x\"",
-            "@event.pod.name == \"x\" && event.pod != ()",
-            "event.pod == () && @event.pod.name == \"x\"",
-            "event.pod != () || @event.pod.name == \"x\"",
-            "(event.pod != () || 1 == 1) && @event.pod.name == \"x\"",
-            "event.pod?.name != \"x\" && @event.pod.name == \"x\"",
-            "event.pod?.name ?? \"x\" == \"x\" && @event.pod.name == \"x\"",
-            "event.pods != () && @event.pod.name == \"x\"",
-            "event.container != () && @event.pod.name == \"x\"",
-            "if event.pod == () { @event.pod.name } else { \"none\" }",
-            "if event.pod != () { \"none\" } else { @event.pod.name }",
-            "if event.pod != () { \"there\" } @event.pod.name",
-            "if event.pod == () { 1 } @event.pod.name",
-            "if event.pod != () { return 1; } @event.pod.name",
-            "if event.pod == () { return 1; } else { 2 } ; if 1 == 1 { @event.pod.name }",
-            "[1].some(|one| event.pod != ()) && @event.pod.name == \"x\"",
-            "let there = event.pod != (); @event.pod.name",
-        ] {
-            assert!(!asks(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_class_of_events_has_its_groups() {
-        let there = |text: &str, path| Asked::of(text, path).when_true();
-        assert!(there("event.class == \"network_connection\"", "event.network"));
-        assert!(there("event.class == \"file_event\" || event.class == \"process_creation\"", "event.process"));
-        for (text, path) in [
-            ("event.class != \"network_connection\"", "event.network"),
-            ("event.class == \"file_event\"", "event.network"),
-            ("event.class == \"network_connection\" || event.class == \"file_event\"", "event.network"),
-            ("event.source == \"network_connection\"", "event.network"),
-            ("event.class == \"process_creation\"", "event.pod"),
-        ] {
-            assert!(!there(text, path), "{text} {path}");
-        }
-    }
-
-    #[test]
-    fn a_condition_that_holds_says_that_something_is_there() {
-        let says = |text| Asked::of(text, "event.pod").when_true();
-        for text in ["event.pod != ()", "(1 == 1) && event.pod?.name == \"x\"", "!(event.pod == ())"] {
-            assert!(says(text), "{text}");
-        }
-        for text in
-            ["event.pod == ()", "event.pod == () || event.pod?.name == \"x\"", "event.pod?.name != \"x\"", "true"]
-        {
-            assert!(!says(text), "{text}");
-        }
-    }
-}
+mod tests;

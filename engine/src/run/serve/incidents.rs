@@ -5,7 +5,7 @@
 
 use super::super::answers::{self, IncidentAcknowledged, IsFalsePositive, OfIncident};
 use super::super::by_incident::Answers;
-use super::super::request::Refusal;
+use super::super::request::{Refusal, Way};
 use super::super::shell::Core;
 use super::super::unread::Unread;
 use crate::escalation::ladder::Answered;
@@ -135,7 +135,7 @@ impl<W: Send + 'static> Core<W> {
         &mut self,
         id: &IncidentId,
         reason: String,
-        by: Name,
+        (by, way): (Name, &Way),
         exception: Option<Box<ExceptionDrafted>>,
     ) -> Result<Json, Refusal> {
         let standing = self.live_or_journaled(id)?.standing;
@@ -150,7 +150,7 @@ impl<W: Send + 'static> Core<W> {
             let what = format!("incident `{id}` is resolved already: `quell incident reopen {id}` opens it again");
             return Err(Refusal::NotNow(what));
         }
-        let runs = self.undo_runs_of(id, &by, &format!("a false positive: {reason}"));
+        let runs = self.undo_runs_of(id, (&by, way), &format!("a false positive: {reason}"))?;
         let refused = runs.iter().filter_map(|run| Some(format!("run `{}`: {}", run.id, run.error.as_ref()?)));
         let refused: Vec<String> = refused.collect();
         if !refused.is_empty() {

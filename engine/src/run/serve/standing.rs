@@ -5,13 +5,13 @@
 use super::super::answers::{self, IncidentUndoing, RunKept, RunUndoing, StandingLease};
 use super::super::leases::{Place, Standing};
 use super::super::question::{KEEP, UNDO};
-use super::super::request::Refusal;
+use super::super::request::{Refusal, Way};
 use super::super::shell::Core;
 use super::TAKES_NOTHING;
 use jiff::{SignedDuration, Timestamp};
 use quell_model::action::IdempotencyKey;
 use quell_model::record::{Part, SubRunStarted};
-use quell_model::{IncidentId, Json, Name, Origin, RunId, StepId, StreamId};
+use quell_model::{IncidentId, Json, Name, RunId, StepId, StreamId};
 use std::time::Duration;
 
 /// Of what stands, `status` lists so many.
@@ -48,11 +48,11 @@ impl<W: Send + 'static> Core<W> {
         &mut self,
         run: &RunId,
         step: Option<StepId>,
-        (by, from): (&Name, Option<Box<Origin>>),
+        (by, way): (&Name, &Way),
         why: String,
     ) -> Result<Json, Refusal> {
         let only = step.clone().map(|step| Part { step, item: None });
-        self.may_confirm(run, only.as_ref(), UNDO, (by, from)).map_err(Refusal::Denied)?;
+        self.may_confirm(run, only.as_ref(), UNDO, (by, way)).map_err(Refusal::Denied)?;
         self.undo_run(run, step, by, why).map(answers::json)
     }
 
@@ -89,13 +89,13 @@ impl<W: Send + 'static> Core<W> {
     pub(in crate::run) fn undo_incident(
         &mut self,
         incident: &IncidentId,
-        by: &Name,
+        (by, way): (&Name, &Way),
         why: &str,
     ) -> Result<Json, Refusal> {
         if !self.ink.has(&StreamId::incident(incident)) {
             return Err(Refusal::NotFound { kind: "incident", id: incident.to_string() });
         }
-        let runs = self.undo_runs_of(incident, by, why);
+        let runs = self.undo_runs_of(incident, (by, way), why)?;
         if runs.is_empty() {
             let what = format!("nothing that the runs of incident `{incident}` did stands and can be taken back");
             return Err(Refusal::NotNow(what));
@@ -103,12 +103,22 @@ impl<W: Send + 'static> Core<W> {
         Ok(answers::json(IncidentUndoing { id: incident.clone(), runs }))
     }
 
-    /// The latest run first: it may have built on what earlier ones did. None where nothing stands and none goes on.
-    pub(super) fn undo_runs_of(&mut self, incident: &IncidentId, by: &Name, why: &str) -> Vec<RunUndoing> {
+    /// The latest run first: it may have built on what earlier ones did. None where nothing stands and none goes on. Nothing is taken
+    /// back where it would answer a question that this way may not.
+    pub(super) fn undo_runs_of(
+        &mut self,
+        incident: &IncidentId,
+        (by, way): (&Name, &Way),
+        why: &str,
+    ) -> Result<Vec<RunUndoing>, Refusal> {
         let mut runs = self.leases.runs_of(incident);
         let open = self.runs.iter().filter(|(_, live)| live.run.started.incident.as_ref() == Some(incident));
         let open: Vec<RunId> = open.map(|(run, _)| run.clone()).filter(|run| !runs.contains(run)).collect();
         runs.extend(open);
+        for run in &runs {
+            let may = self.may_confirm(run, None, UNDO, (by, way));
+            may.map_err(|why| Refusal::Denied(format!("run `{run}`: {why}")))?;
+        }
         let mut undoing = Vec::new();
         // A disk that hangs is waited for once, and not for each run: so long all reads of a request wait together.
         for run in runs {
@@ -120,7 +130,7 @@ impl<W: Send + 'static> Core<W> {
             let refused = |error: Refusal| RunUndoing { id: run, undoing: Vec::new(), error: Some(error.to_string()) };
             undoing.push(answer.unwrap_or_else(refused));
         }
-        undoing
+        Ok(undoing)
     }
 
     /// A person wants what a run contained to stand for longer.
@@ -129,7 +139,7 @@ impl<W: Send + 'static> Core<W> {
         run: &RunId,
         step: Option<StepId>,
         lasts: Option<Duration>,
-        (by, from): (&Name, Option<Box<Origin>>),
+        (by, way): (&Name, &Way),
     ) -> Result<Json, Refusal> {
         if !self.ink.has(&StreamId::run(run)) {
             return Err(Refusal::NotFound { kind: "run", id: run.to_string() });
@@ -146,7 +156,7 @@ impl<W: Send + 'static> Core<W> {
         if let Some(part) = standing.iter().find(goes) {
             return Err(Refusal::NotNow(format!("`{run}/{part}` is being taken back")));
         }
-        self.may_confirm(run, only.as_ref(), KEEP, (by, from)).map_err(Refusal::Denied)?;
+        self.may_confirm(run, only.as_ref(), KEEP, (by, way)).map_err(Refusal::Denied)?;
         if let Some(why) = self.may_not_keep(run, only.as_ref(), by) {
             return Err(Refusal::Denied(why));
         }

@@ -9,6 +9,7 @@ use super::stage::{Death, Stage};
 use super::world::Doing;
 use crate::run::Request;
 use crate::run::fixtures::playbook_of;
+use crate::run::fixtures::socket;
 use crate::store::by_hand::{self, At};
 use quell_model::RunId;
 use quell_model::playbook::{AtEnd, Expression, ForEach, ItemErrors, Lease, Playbook, Step, StepKind};
@@ -57,7 +58,7 @@ fn what_was_half_done_and_waits_to_be_tried_again_is_taken_back_with_its_run() {
                 stage.settle().unwrap();
                 assert_eq!(stage.life.as_ref().unwrap().core.leases.of(&run, None).len(), 1, "it is known to stand");
             }
-            let request = Request::Undo { from: None, run, step: None, by, why };
+            let request = Request::Undo { way: socket(), run, step: None, by, why };
             stage.alive(|life| life.core.asked(request)).unwrap().unwrap();
             stage.settle().unwrap();
             assert_eq!(stage.world.state().stands.len(), 0, "nothing is left standing");
@@ -83,7 +84,7 @@ fn what_a_verb_tells_at_length_has_its_lease_whenever_the_engine_is_killed() {
             let run = runs(&stage).pop();
             if let (true, Some(run)) = (undone, run) {
                 by_hand::die_at(Some((At::After, number)));
-                let request = Request::Undo { from: None, run, step: None, by: "ann".into(), why: String::new() };
+                let request = Request::Undo { way: socket(), run, step: None, by: "ann".into(), why: String::new() };
                 stage.alive(|life| drop(life.core.asked(request)));
                 stage.settle().unwrap();
             }

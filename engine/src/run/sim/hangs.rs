@@ -9,6 +9,7 @@ use super::rng::Rng;
 use super::stage::Stage;
 use super::world::Doing;
 use crate::run::fixtures::playbook_of;
+use crate::run::fixtures::socket;
 use crate::run::shell::run_started;
 use crate::run::unread::Unread;
 use crate::run::{Refusal, Request};
@@ -43,7 +44,7 @@ fn ask(stage: &mut Stage, request: Request) -> Result<Json, Refusal> {
 }
 
 fn undo(run: &RunId) -> Request {
-    Request::Undo { from: None, run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() }
+    Request::Undo { way: socket(), run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() }
 }
 
 fn run_of(stage: &Stage, playbook: &str) -> RunId {

@@ -7,6 +7,7 @@ use super::make;
 use super::rng::Rng;
 use super::stage::{Death, Stage};
 use crate::run::fixtures::playbook_of;
+use crate::run::fixtures::socket;
 use crate::run::shell::run_started;
 use crate::run::{Refusal, Request};
 use crate::store::by_hand::{self, At};
@@ -159,6 +160,7 @@ fn a_false_positive_is_whole_whenever_the_engine_dies() {
             insist(&mut stage, |incident| Request::FalsePositive {
                 incident: incident.clone(),
                 reason: "ours".into(),
+                way: socket(),
                 by: "ann".into(),
                 exception: None,
             });

@@ -8,6 +8,7 @@ use super::make;
 use super::rng::Rng;
 use super::stage::{Death, Stage};
 use super::world::Doing;
+use crate::run::fixtures::socket;
 use crate::run::{Refusal, Request};
 use crate::store::by_hand::{self, At};
 use quell_model::playbook::{OnFailure, Playbook, Step, StepKind, When};
@@ -64,7 +65,7 @@ impl Scene {
 
     fn undo(&self, stage: &mut Stage) -> Option<Result<Json, Refusal>> {
         let run = only_run(stage);
-        let request = Request::Undo { from: None, run, step: None, by: "ann".into(), why: "a drill".into() };
+        let request = Request::Undo { way: socket(), run, step: None, by: "ann".into(), why: "a drill".into() };
         stage.alive(|life| life.core.asked(request))
     }
 

@@ -7,6 +7,7 @@ use super::make;
 use super::rng::Rng;
 use super::stage::Stage;
 use crate::run::fixtures::playbook_of;
+use crate::run::fixtures::socket;
 use crate::run::question::AnswerGiven;
 use crate::run::{Refusal, Request};
 use crate::store::by_hand::{self, At};
@@ -72,7 +73,7 @@ fn played(stage: &mut Stage, playbook: &Arc<Playbook>) -> Vec<(String, bool)> {
     let undo = |step: Option<&'static str>| {
         let run = run.clone();
         move || Request::Undo {
-            from: None,
+            way: socket(),
             run: run.clone(),
             step: step.map(Into::into),
             by: "ann".into(),

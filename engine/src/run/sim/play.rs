@@ -10,6 +10,7 @@ use super::rng::Rng;
 use super::stage::{Death, Life, Stage};
 use super::world::Mood;
 use crate::run::Request;
+use crate::run::fixtures::socket;
 use crate::run::question::AnswerGiven;
 use crate::run::shell::run_started;
 use crate::store::by_hand::{self, At};
@@ -151,10 +152,10 @@ impl Day {
             0 => Request::Cancel { run, by },
             7 => Request::Retry { run, from: step, by, why },
             8 => Request::Skip { run, step: format!("s{}", self.seen % 5).as_str().into(), by, why },
-            1 | 2 => Request::Undo { from: None, run, step, by, why },
+            1 | 2 => Request::Undo { way: socket(), run, step, by, why },
             3 => {
                 let lasts = self.rng.of(&[None, Some(Duration::from_secs(60)), Some(Duration::from_secs(7200))]);
-                Request::Keep { from: None, run, step, lasts, by }
+                Request::Keep { way: socket(), run, step, lasts, by }
             }
             4 => {
                 self.paused = !self.paused;
@@ -166,7 +167,7 @@ impl Day {
                 if incidents.is_empty() {
                     return;
                 }
-                Request::UndoIncident { incident: self.rng.of(&incidents), by, why }
+                Request::UndoIncident { incident: self.rng.of(&incidents), way: socket(), by, why }
             }
             _ => {
                 let playbook = self.rng.of(&self.playbooks).name.clone();
@@ -191,7 +192,7 @@ impl Day {
         // Refused or not, as above.
         let _answer: Option<Result<Json, _>> = stage.alive(|life| life.core.asked(retry));
         let (by, why) = ("ann".into(), "not this".to_owned());
-        let undo = Request::Undo { from: None, run: run.clone(), step: Some(part.step), by, why };
+        let undo = Request::Undo { way: socket(), run: run.clone(), step: Some(part.step), by, why };
         let _answer: Option<Result<Json, _>> = stage.alive(|life| life.core.asked(undo));
     }
 

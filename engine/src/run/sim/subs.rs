@@ -7,6 +7,7 @@ use super::make;
 use super::rng::Rng;
 use super::stage::{Death, Stage};
 use super::world::Doing;
+use crate::run::fixtures::socket;
 use crate::run::fixtures::{playbook_of, step};
 use crate::run::{Refusal, Request};
 use crate::store::by_hand::{self, At};
@@ -105,7 +106,7 @@ fn undo(stage: &mut Stage) {
     loop {
         stage.start();
         let request =
-            Request::Undo { from: None, run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() };
+            Request::Undo { way: socket(), run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() };
         match stage.alive(|life| life.core.asked(request)) {
             Some(Ok(_) | Err(Refusal::NotNow(_))) => return stage.settle().unwrap(),
             Some(Err(error)) => panic!("{error}"),
@@ -301,7 +302,7 @@ fn a_step_starts_another_run_once_nothing_of_the_earlier_one_stands() {
     let told =
         format!("`first` of run `{middle}`, which `sub` has started, still stands: `quell run undo {middle}` first");
     assert!(why.contains(&told), "{why}");
-    let undo_it = Request::Undo { from: None, run: middle, step: None, by: "ann".into(), why: "a drill".into() };
+    let undo_it = Request::Undo { way: socket(), run: middle, step: None, by: "ann".into(), why: "a drill".into() };
     stage.alive(|life| life.core.asked(undo_it)).unwrap().unwrap();
     stage.settle().unwrap();
     assert_eq!(stage.world.state().stands.len(), 1, "what the first step did");
@@ -397,7 +398,8 @@ fn a_step_whose_run_goes_on_is_taken_back_at_once() {
     let (run, _) = napping(&mut stage);
     let began = stage.now();
     assert_eq!(stage.world.state().stands.len(), 2);
-    let request = Request::Undo { from: None, run, step: Some("sub".into()), by: "ann".into(), why: "a drill".into() };
+    let request =
+        Request::Undo { way: socket(), run, step: Some("sub".into()), by: "ann".into(), why: "a drill".into() };
     let told = stage.alive(|life| life.core.asked(request)).unwrap().unwrap();
     assert!(told["undoing"][0].as_str().unwrap().ends_with("/hold"), "{told}");
     stage.settle().unwrap();
@@ -418,7 +420,8 @@ fn a_step_whose_run_goes_on_and_did_nothing_yet_is_ended_when_it_is_taken_back()
     let playbooks = vec![parent(vec![make::starts("sub", &[], "nap")]), nap];
     let mut stage = stage(&playbooks);
     let (run, _) = napping(&mut stage);
-    let request = Request::Undo { from: None, run, step: Some("sub".into()), by: "ann".into(), why: "a drill".into() };
+    let request =
+        Request::Undo { way: socket(), run, step: Some("sub".into()), by: "ann".into(), why: "a drill".into() };
     stage.alive(|life| life.core.asked(request)).unwrap().unwrap();
     stage.settle().unwrap();
     let ended = end(&mut stage, &playbooks);

@@ -25,6 +25,7 @@ mod warm_up;
 
 use super::*;
 use crate::clock::SimulatedClock;
+use crate::run::fixtures::socket;
 use quell_model::playbook::{AtEnd, Lease, OnFailure};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -264,7 +265,7 @@ impl Yard {
 
     fn undo(&mut self, run: &RunId, step: Option<&str>) -> Result<Json, Refusal> {
         let step = step.map(StepId::from);
-        self.ask(Request::Undo { from: None, run: run.clone(), step, by: "ann".into(), why: "a drill".into() })
+        self.ask(Request::Undo { way: socket(), run: run.clone(), step, by: "ann".into(), why: "a drill".into() })
     }
 
     fn end_of(&self, run: &RunId) -> String {
@@ -376,7 +377,7 @@ fn a_busy_world_is_tried_again() {
     yard.things.busy.store(2, Ordering::SeqCst);
     let run = yard.attack(1);
     let before = yard.stage.core.serve(Request::Undo {
-        from: None,
+        way: socket(),
         run: run.clone(),
         step: None,
         by: "ann".into(),

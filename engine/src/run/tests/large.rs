@@ -4,6 +4,7 @@ use super::*;
 use crate::load::config::LARGEST;
 use crate::report::{self, ValueWanted};
 use crate::run::answers::AnswerTaken;
+use crate::run::fixtures::socket;
 use crate::store::by_hand::fill_slate;
 use quell_model::playbook::{Approve, ForEach, ItemErrors, Unanswered, Within};
 use quell_model::record::Stored;
@@ -218,7 +219,7 @@ fn what_is_taken_back_after_a_crash_is_taken_back_by_its_whole_plan() {
     let mut stage = on(tempfile::tempdir().unwrap(), &verb, &playbook);
     let run = stage.attack(7);
     let mut stage = again(stage, &verb, &playbook);
-    let undo = Request::Undo { from: None, run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() };
+    let undo = Request::Undo { way: socket(), run: run.clone(), step: None, by: "ann".into(), why: "a drill".into() };
     stage.core.serve(undo).unwrap();
     stage.settle();
     assert_eq!(stage.story(&run).last().unwrap(), "RunFinished undone");

@@ -3,6 +3,7 @@
 use super::*;
 use crate::load::{Known, SecretFrom, playbook};
 use crate::report;
+use crate::run::fixtures::socket;
 use quell_model::SecretRef;
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -197,7 +198,7 @@ fn the_verb_has_the_value_and_nothing_that_is_kept_or_told_does() {
     }
     let printed = printed.lock().unwrap().concat();
     assert!(printed.contains("of something else") && !printed.contains(VALUE), "{printed}");
-    scene.ask(Request::Undo { from: None, run, step: Some("send".into()), by: "ann".into(), why: "enough".into() });
+    scene.ask(Request::Undo { way: socket(), run, step: Some("send".into()), by: "ann".into(), why: "enough".into() });
     assert_eq!(scene.said(), [format!("undo {VALUE}")]);
     for request in [Request::Status, Request::Stuck] {
         assert!(!holds(scene.ask(request).to_string().as_bytes(), VALUE));

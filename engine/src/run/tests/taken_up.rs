@@ -1,6 +1,7 @@
 //! What an engine takes up that another left between an intent and its outcome. Of what may have happened nothing says that it did not.
 
 use super::*;
+use crate::run::fixtures::socket;
 use quell_model::record::PersonActed;
 
 /// An engine that ended between an intent and its outcome; the next one's world answers as `world` says.
@@ -387,7 +388,7 @@ fn what_is_asked_about_and_left_is_told_as_unknown_unless_the_world_denies_it() 
         let (run, by, why): (RunId, Name, String) = ("r-1".into(), "ana".into(), "it is late".into());
         let request = match ends {
             "cancel" => Request::Cancel { run, by },
-            "undo" => Request::Undo { run, step: None, by, why, from: None },
+            "undo" => Request::Undo { run, step: None, by, why, way: socket() },
             _ => Request::Skip { run, step: "kill".into(), by, why },
         };
         stage.core.serve(request).unwrap();

@@ -2,6 +2,7 @@
 //! stream is written meanwhile cannot be read.
 
 use super::*;
+use crate::run::fixtures::socket;
 
 impl Yard {
     pub(super) fn hang(&self) -> Hang {
@@ -10,7 +11,8 @@ impl Yard {
 
     fn keeps(&mut self, run: &RunId, lasts: Duration) {
         let (step, by) = (None, "ann".into());
-        let kept = self.stage.core.serve(Request::Keep { from: None, run: run.clone(), step, lasts: Some(lasts), by });
+        let kept =
+            self.stage.core.serve(Request::Keep { way: socket(), run: run.clone(), step, lasts: Some(lasts), by });
         kept.unwrap();
     }
 }
@@ -26,7 +28,8 @@ fn the_undo_of_an_incident_waits_once_for_a_disk_that_hangs() {
     let hang = yard.hang();
     // From here on none of these can be read.
     runs.iter().for_each(|run| yard.keeps(run, HOUR));
-    let undo = || Request::UndoIncident { incident: incident.clone(), by: "ann".into(), why: "false".into() };
+    let undo =
+        || Request::UndoIncident { incident: incident.clone(), way: socket(), by: "ann".into(), why: "false".into() };
     let begun = SystemClock.now();
     let answer = yard.stage.core.serve(undo()).unwrap();
     let took = SystemClock.now().since(begun);

@@ -1,6 +1,7 @@
 //! What ends by itself in the world stands as long as its lease, and stands again after a boot, or has lapsed and was told.
 
 use super::*;
+use crate::run::fixtures::socket;
 
 /// Sets what ends by itself: after a day, or when its input says so, and with every boot.
 pub(super) struct Fades(pub(super) &'static ActionSpec, pub(super) Arc<Things>, pub(super) Arc<SimulatedClock>);
@@ -96,7 +97,7 @@ impl Yard {
     }
 
     fn keep(&mut self, run: &RunId, lasts: Option<Duration>) -> Result<Json, Refusal> {
-        self.ask(Request::Keep { run: run.clone(), step: None, lasts, by: "ann".into(), from: None })
+        self.ask(Request::Keep { run: run.clone(), step: None, lasts, by: "ann".into(), way: socket() })
     }
 
     /// After a boot the world has forgotten what ends with it.

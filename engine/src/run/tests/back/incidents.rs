@@ -4,6 +4,7 @@
 use super::*;
 use crate::incident::Acknowledged;
 use crate::report::{self, IncidentSummary, Wanted};
+use crate::run::fixtures::socket;
 use quell_model::record::ExceptionDrafted;
 use quell_model::record::IncidentState::{self, Acknowledged as Ackd, Open, Resolved};
 
@@ -18,7 +19,8 @@ fn an_incident_is_undone_as_a_whole() {
     yard.stage.settle();
     assert_eq!(yard.things.stand().len(), 2);
     let incident = yard.incident();
-    let undo = || Request::UndoIncident { incident: incident.clone(), by: "ann".into(), why: "false".into() };
+    let undo =
+        || Request::UndoIncident { incident: incident.clone(), way: socket(), by: "ann".into(), why: "false".into() };
     let answer = yard.ask(undo()).unwrap();
     assert_eq!(answer["runs"].as_array().unwrap().len(), 2);
     assert!(yard.things.stand().is_empty());
@@ -145,7 +147,7 @@ impl Yard {
             left_out: Vec::new(),
         };
         let exception = Some(Box::new(drafted));
-        self.ask(Request::FalsePositive { incident, reason: "mirror".into(), by: by.into(), exception })
+        self.ask(Request::FalsePositive { incident, reason: "mirror".into(), way: socket(), by: by.into(), exception })
     }
 
     fn verdict(&self) -> Option<String> {
@@ -192,6 +194,7 @@ fn what_was_no_attack_is_taken_back_in_reverse_and_resolved_as_that() {
         yard.ask(Request::FalsePositive {
             incident: "i-none".into(),
             reason: "x".into(),
+            way: socket(),
             by: "ann".into(),
             exception: None
         }),

@@ -1,6 +1,7 @@
 //! How long what was done stands: leases, their ends, and who makes them longer.
 
 use super::*;
+use crate::run::fixtures::socket;
 
 #[test]
 fn a_lease_ends_as_it_says() {
@@ -55,7 +56,7 @@ fn a_person_keeps_what_would_have_ended() {
     let step = with_lease(sets("one", &[], "process.freeze", "a"), HOUR, AtEnd::Undo);
     let mut yard = Yard::new(playbook_of(vec![step]));
     let run = yard.attack(1);
-    let keep = |lasts| Request::Keep { from: None, run: run.clone(), step: None, lasts, by: "ann".into() };
+    let keep = |lasts| Request::Keep { way: socket(), run: run.clone(), step: None, lasts, by: "ann".into() };
     yard.ask(keep(Some(3 * HOUR))).unwrap();
     yard.pass(2 * HOUR);
     assert_eq!(yard.things.stand(), ["a"]);
@@ -106,7 +107,7 @@ fn leases_and_undos_outlive_the_engine() {
     yard.stage
         .core
         .serve(Request::Undo {
-            from: None,
+            way: socket(),
             run: run.clone(),
             step: Some("two".into()),
             by: "ann".into(),

@@ -5,6 +5,7 @@ use super::items::each;
 use super::questions::{QUARTER, asks_first};
 use super::*;
 use crate::run::conclude::backoff;
+use crate::run::fixtures::socket;
 use quell_model::playbook::{ItemErrors, Retry};
 use quell_model::record::QuestionKind;
 
@@ -185,7 +186,7 @@ fn what_says_when_to_come_again_is_not_asked_before_either_way() {
     yard.pass(MINUTE);
     assert_eq!(verb.did.lock().unwrap().len(), 1);
     verb.busy.store(1, Ordering::SeqCst);
-    let undo = Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: "a drill".into(), from: None };
+    let undo = Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: "a drill".into(), way: socket() };
     yard.stage.core.serve(undo).unwrap();
     yard.stage.until(|stage| stage.story(&run).contains(&"UndoFailed".to_owned()));
     assert_eq!(again(&yard), Some(40 * MINUTE));

@@ -2,6 +2,7 @@
 //! with answers in time, late, of the wrong people and over restarts.
 
 use super::*;
+use crate::run::fixtures::socket;
 use quell_model::people::{Approvers, People, Person};
 use quell_model::playbook::{Approve, AskPerson, Confirm, ForEach, Retry, Unanswered, Within};
 use quell_model::record::{QuestionAnswered, QuestionAsked};
@@ -376,7 +377,8 @@ fn what_is_confirmed_stands_and_what_is_not_is_taken_back() {
 fn keeping_or_taking_back_answers_the_question_too() {
     let mut yard = Yard::new(playbook_of(vec![confirmed(sets("cut", &[], "cloud.cut", "a"), true)]));
     let kept = yard.attack(1);
-    yard.ask(Request::Keep { from: None, run: kept.clone(), step: None, lasts: Some(HOUR), by: "ana".into() }).unwrap();
+    yard.ask(Request::Keep { way: socket(), run: kept.clone(), step: None, lasts: Some(HOUR), by: "ana".into() })
+        .unwrap();
     assert_eq!(yard.answers(&kept)[0].choice.as_str(), "keep");
     assert_eq!(yard.end_of(&kept), "RunFinished succeeded");
     let mut yard = Yard::new(playbook_of(vec![confirmed(sets("cut", &[], "cloud.cut", "a"), false)]));
@@ -394,7 +396,8 @@ fn whoever_does_not_count_keeps_nothing_that_others_are_asked_about() {
     let mut yard = Yard::new(playbook_of(vec![step]));
     yard.stage.core.definitions.people = people(1);
     let run = yard.attack(1);
-    let keep = |by: &str| Request::Keep { from: None, run: run.clone(), step: None, lasts: Some(HOUR), by: by.into() };
+    let keep =
+        |by: &str| Request::Keep { way: socket(), run: run.clone(), step: None, lasts: Some(HOUR), by: by.into() };
     let refused = yard.ask(keep("bo")).unwrap_err();
     assert!(refused.to_string().contains("none of the approvers `security`"), "{refused}");
     assert!(yard.answers(&run).is_empty(), "the question stays open");

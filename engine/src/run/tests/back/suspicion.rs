@@ -3,6 +3,8 @@
 
 use super::questions::{ask, asks_bo, asks_first, confirmed, people, why};
 use super::*;
+use crate::run::Way;
+use quell_model::playbook::SubPlaybook;
 use quell_model::record::AnswerRefused;
 
 fn from(session: &str, uid: u32) -> Option<Box<Origin>> {
@@ -11,17 +13,26 @@ fn from(session: &str, uid: u32) -> Option<Box<Origin>> {
     Some(Box::new(Origin { node, processes, uid, session: Some(session.to_owned()), cgroup }))
 }
 
+fn way(session: &str, uid: u32) -> Way {
+    Way { via: "socket".into(), from: from(session, uid) }
+}
+
 impl Yard {
-    /// An attack out of a login session of user id 1000.
-    fn attack_in(&mut self, session: &str, number: u32) -> RunId {
+    /// An attack out of a login session of user id 1000 is seen.
+    fn seen_in(&mut self, session: &str, number: u32) {
         let mut attack = detection("7", number);
         let event = Arc::make_mut(&mut attack.event);
         event.head.at = self.clock.now();
         event.subject = Subject::User(format!("{session}-{number}").into());
         event.own["process"] = json!({ "id": "7.5.1@b", "uid": 1000, "euid": 1000, "session": session });
         attack.at = self.clock.now();
-        let before = self.stage.runs();
         self.stage.core.detections([attack]);
+    }
+
+    /// The same, and it is answered.
+    fn attack_in(&mut self, session: &str, number: u32) -> RunId {
+        let before = self.stage.runs();
+        self.seen_in(session, number);
         self.stage.settle();
         self.stage.runs().into_iter().find(|run| !before.contains(run)).unwrap()
     }
@@ -113,15 +124,75 @@ fn nobody_approves_confirms_keeps_or_takes_back_out_of_the_suspected_session() {
         );
     }
     let by = || Name::from("root (unverified)");
-    let keep = Request::Keep { run: run.clone(), step: None, lasts: Some(HOUR), by: by(), from: from("7", 0) };
+    let keep = Request::Keep { run: run.clone(), step: None, lasts: Some(HOUR), by: by(), way: way("7", 0) };
     assert!(why(yard.ask(keep)).contains("session 7"));
-    let undo = |from| Request::Undo { run: run.clone(), step: Some("then".into()), by: by(), from, why: String::new() };
-    assert!(why(yard.ask(undo(from("7", 0)))).contains("session 7"));
+    let undo = |way| Request::Undo { run: run.clone(), step: Some("then".into()), by: by(), way, why: String::new() };
+    assert!(why(yard.ask(undo(way("7", 0)))).contains("session 7"));
     assert!(yard.things.said().is_empty() && yard.answers(&run).is_empty());
     assert_eq!(yard.refused(&run).len(), 2, "one a question");
     yard.says_from(&run, (Some("first"), "approve", "root (unverified)", "socket"), from("8", 0)).unwrap();
-    yard.ask(undo(from("8", 0))).unwrap();
+    yard.ask(undo(way("8", 0))).unwrap();
     assert_eq!(yard.things.said(), ["+a", "-b"]);
+}
+
+/// Each is as good as an answer to all that its runs ask.
+#[test]
+fn nobody_takes_back_an_incident_or_calls_it_no_attack_out_of_the_suspected_session() {
+    let mut yard = Yard::new(playbook_of(vec![confirmed(sets("then", &[], "process.freeze", "b"), true)]));
+    let run = yard.attack_in("7", 1);
+    assert_eq!(yard.things.said(), ["+b"]);
+    let incident = yard.stage.core.runs[&run].run.started.incident.clone().unwrap();
+    let by = || Name::from("root (unverified)");
+    let undo = |way| Request::UndoIncident { incident: incident.clone(), by: by(), way, why: String::new() };
+    let no_attack = |way| {
+        let (incident, reason) = (incident.clone(), "it was me".to_owned());
+        Request::FalsePositive { incident, reason, by: by(), way, exception: None }
+    };
+    for request in [undo(way("7", 0)), no_attack(way("7", 0)), undo(way("8", 1000)), no_attack(way("8", 1000))] {
+        let refused = yard.ask(request);
+        assert!(matches!(&refused, Err(Refusal::Denied(why)) if why.contains(run.as_str())), "{refused:?}");
+    }
+    assert!(yard.things.said().is_empty() && yard.answers(&run).is_empty(), "it stands, and the question is open");
+    let state = |yard: &Yard| crate::report::incidents(&yard.stage.journal).unwrap().remove(0).state;
+    assert_eq!(state(&yard), quell_model::record::IncidentState::Open);
+    yard.stage.core.ink.commit();
+    let kept = yard.refused(&run);
+    assert_eq!((kept.len(), kept[0].choice.as_str(), kept[0].from.clone()), (1, "undo", from("7", 0)));
+    yard.ask(no_attack(way("8", 0))).unwrap();
+    assert_eq!(yard.things.said(), ["-b"]);
+    assert_eq!(state(&yard), quell_model::record::IncidentState::Resolved);
+}
+
+/// Taking back a run takes back what runs did that its steps have started, with what is asked about that.
+#[test]
+fn nobody_takes_back_what_a_step_has_started_out_of_the_suspected_session() {
+    let asks = vec![confirmed(sets("then", &[], "process.freeze", "b"), true)];
+    let (name, hash) = ("child".into(), Hash::of(b"child"));
+    let child = Playbook { name, hash, on: crate::load::trigger::by_hand(), ..playbook_of(asks) };
+    let starts = SubPlaybook {
+        playbook: "child".into(),
+        with: json!({}),
+        detach: false,
+        span: Default::default(),
+        inputs: Default::default(),
+    };
+    let starts = Step { kind: StepKind::Playbook(Box::new(starts)), ..step("child", &[]) };
+    let mut yard = Yard::new(playbook_of(vec![starts]));
+    yard.stage.core.definitions.playbooks.push(Arc::new(child));
+    yard.seen_in("7", 1);
+    yard.stage.until(|stage| stage.core.open_questions() == 1);
+    let runs = yard.stage.runs();
+    let parent = runs.iter().find(|run| yard.stage.core.runs[*run].run.started.parent.is_none()).unwrap().clone();
+    let undo = |way| {
+        let (run, by) = (parent.clone(), "root (unverified)".into());
+        Request::Undo { run, step: None, by, way, why: String::new() }
+    };
+    let refused = yard.stage.core.serve(undo(way("7", 0)));
+    assert!(matches!(&refused, Err(Refusal::Denied(why)) if why.contains("session 7")), "{refused:?}");
+    assert_eq!(yard.things.said(), ["+b"]);
+    yard.stage.core.serve(undo(way("8", 0))).unwrap();
+    yard.stage.until(|stage| stage.core.is_idle());
+    assert_eq!(yard.things.said(), ["-b"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A taking back whose end nobody saw: it is not told as standing, nor as gone.
 
 use super::*;
+use crate::run::fixtures::socket;
 use quell_model::record::{UndoBegan, UndoIntended};
 use std::collections::VecDeque;
 
@@ -80,7 +81,7 @@ fn what_may_have_been_taken_back_is_stuck_and_told_as_that() {
         let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "a")]));
         yard.stage.core.parts.crew = crew(&ends, is_seen);
         let run = yard.attack(1);
-        let undo = Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: "over".into(), from: None };
+        let undo = Request::Undo { run: run.clone(), step: None, by: "ann".into(), why: "over".into(), way: socket() };
         if crashes {
             let (stream, part) = (StreamId::run(&run), record::Part { step: "one".into(), item: None });
             let expected = yard.stage.journal.last(&stream);
