@@ -22,7 +22,6 @@ const CONFIG: &str = "playbooks: { shipped: false }\nrules: { shipped: false, di
 /// A mail server of the test's own; it ends with it.
 struct Server {
     child: Child,
-    port: u16,
     out: PathBuf,
 }
 
@@ -39,7 +38,7 @@ impl Server {
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "ready\n", "aiosmtpd did not start");
-        Self { child, port, out }
+        Self { child, out }
     }
 
     /// What has come, as a mail client reads it.
