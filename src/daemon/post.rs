@@ -11,12 +11,19 @@ use quell_model::notice::{Channel, Letter, Receipt, SendError};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use tokio::sync::oneshot;
+
+/// Pages that wait for the terminal; further ones are tried again later.
+const MOST_WAITING: usize = 64;
 
 /// The channels that these settings make.
 pub(crate) fn post(channels: &Channels) -> Post {
     let mut all: BTreeMap<Name, Arc<dyn Channel>> = BTreeMap::new();
-    if channels.console {
-        all.insert("console".into(), Arc::new(Console));
+    // Also where it is not configured: what nothing else takes is printed.
+    match Console::new() {
+        Ok(console) => drop(all.insert("console".into(), Arc::new(console))),
+        Err(error) => tracing::warn!(%error, "nothing can be printed on the terminal"),
     }
     match email(channels) {
         Ok(Some(email)) => drop(all.insert("email".into(), email)),
@@ -50,8 +57,26 @@ fn email(channels: &Channels) -> Result<Option<Arc<dyn Channel>>, String> {
     }
 }
 
-/// The terminal that the daemon was started on.
-struct Console;
+/// The terminal that the daemon was started on. A thread of its own writes there: one that takes nothing stops nobody.
+struct Console {
+    lines: SyncSender<(String, oneshot::Sender<std::io::Result<()>>)>,
+}
+
+impl Console {
+    fn new() -> std::io::Result<Self> {
+        let (lines, all) = sync_channel::<(String, oneshot::Sender<std::io::Result<()>>)>(MOST_WAITING);
+        let write = move || {
+            for (text, written) in all {
+                let mut out = std::io::stdout().lock();
+                let done = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+                // Whoever asked may have waited long enough.
+                drop(written.send(done));
+            }
+        };
+        std::thread::Builder::new().name("quell-console".to_owned()).spawn(write)?;
+        Ok(Self { lines })
+    }
+}
 
 #[async_trait::async_trait]
 impl Channel for Console {
@@ -60,12 +85,15 @@ impl Channel for Console {
         for line in plain::lines(letter).iter().skip(1) {
             text.push_str(&format!("  {line}\n"));
         }
-        let mut out = std::io::stdout().lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        match written {
-            Ok(()) => Ok(Receipt::Delivered { reference: None }),
+        let (written, done) = oneshot::channel();
+        if self.lines.try_send((text, written)).is_err() {
+            return Err(SendError::Later { why: "the terminal takes nothing now".to_owned(), after: None });
+        }
+        match done.await {
+            Ok(Ok(())) => Ok(Receipt::Delivered { reference: None }),
             // Nobody reads it any more.
-            Err(error) => Err(SendError::Never { why: format!("the terminal takes nothing: {error}") }),
+            Ok(Err(error)) => Err(SendError::Never { why: format!("the terminal takes nothing: {error}") }),
+            Err(_) => Err(SendError::Unknown { why: "the thread that prints has ended".to_owned() }),
         }
     }
 }

@@ -17,7 +17,6 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where mails go, and who sends them.
-#[derive(Debug)]
 pub struct Server {
     /// `smtp://HOST:PORT`, with STARTTLS where it is offered, or `smtps://HOST:PORT`.
     pub url: String,
@@ -31,8 +30,10 @@ pub struct Server {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongServer {
     /// Its address.
-    #[error("`{0}` is no address of a mail server; hint: `smtp://HOST:PORT` or `smtps://HOST:PORT`")]
-    Url(String),
+    #[error(
+        "what `smtp` gives is no address of a mail server; hint: `smtp://HOST:PORT` or `smtps://HOST:PORT`, and `user` and `password` beside it"
+    )]
+    Url,
     /// The sender.
     #[error("`{0}` is no address that mails can come from; hint: `quell@example.org`")]
     From(String),
@@ -53,9 +54,9 @@ impl Email {
     /// # Errors
     /// What is wrong with the settings.
     pub fn new(server: Server) -> Result<Self, WrongServer> {
-        let (scheme, rest) = server.url.split_once("://").ok_or_else(|| WrongServer::Url(server.url.clone()))?;
+        let (scheme, rest) = server.url.split_once("://").ok_or(WrongServer::Url)?;
         let authority = rest.trim_end_matches('/');
-        let (host, port) = host_and_port(authority).ok_or_else(|| WrongServer::Url(server.url.clone()))?;
+        let (host, port) = host_and_port(authority).ok_or(WrongServer::Url)?;
         let tls = || TlsParameters::new(host.to_owned()).map_err(|error| WrongServer::Tls(error.to_string()));
         let is_here = matches!(host, "localhost" | "127.0.0.1" | "::1");
         let (tls, usual) = match scheme {
@@ -64,7 +65,7 @@ impl Email {
             "smtp" if server.login.is_some() && !is_here => (Tls::Required(tls()?), 587),
             "smtp" if is_here => (Tls::None, 25),
             "smtp" => (Tls::Opportunistic(tls()?), 25),
-            _ => return Err(WrongServer::Url(server.url.clone())),
+            _ => return Err(WrongServer::Url),
         };
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
             .port(port.unwrap_or(usual))
@@ -177,6 +178,8 @@ impl Channel for Email {
                 Ok(Receipt::Handed { reference: Some(format!("{} {}", answer.code(), said.join(" "))) })
             }
             Err(error) if error.is_permanent() => Err(SendError::Never { why: told(&error) }),
+            // It may have had all of it, and only its answer did not come.
+            Err(error) if error.is_timeout() => Err(SendError::Unknown { why: told(&error) }),
             Err(error) => Err(SendError::Later { why: told(&error), after: None }),
         }
     }
@@ -213,7 +216,7 @@ mod tests {
             assert!(Email::new(server(good)).is_ok(), "{good}");
         }
         for bad in ["localhost:1025", "http://localhost", "smtp://", "smtp://a@b", "smtp://h:port", "smtp://a:b:1"] {
-            assert_eq!(Email::new(server(bad)).err(), Some(WrongServer::Url(bad.into())), "{bad}");
+            assert_eq!(Email::new(server(bad)).err(), Some(WrongServer::Url), "{bad}");
         }
         let from = Server { from: "nobody".into(), ..server("smtp://localhost") };
         assert_eq!(Email::new(from).err(), Some(WrongServer::From("nobody".into())));

@@ -149,6 +149,12 @@ pub enum SendError {
         /// Not before this time has gone by, says the other side.
         after: Option<Duration>,
     },
+    /// Nobody knows whether it went: it is sent again, as a repeat.
+    #[error("{why}")]
+    Unknown {
+        /// For people.
+        why: String,
+    },
     /// It goes never: another way is taken.
     #[error("{why}")]
     Never {

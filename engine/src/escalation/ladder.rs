@@ -85,8 +85,9 @@ pub struct Ladder {
     because: Option<String>,
     /// The people whom the step at hand has told.
     told: BTreeSet<Name>,
-    /// Whether any step of the round at hand has reached somebody.
+    /// Whether any step of the round at hand has reached somebody, and whether one before the step at hand has.
     reached: bool,
+    reached_before: bool,
     /// Who has answered since it began.
     answered: BTreeSet<Name>,
 }
@@ -97,7 +98,19 @@ impl Ladder {
     pub fn new(policy: Policy, level: Level, because: String, now: Stamp, generation: u32) -> Self {
         let (told, answered, because) = (BTreeSet::new(), BTreeSet::new(), Some(because));
         let (standing, place) = (Standing::Climbing, None);
-        Self { policy, level, generation, standing, place, due: now, because, told, reached: false, answered }
+        Self {
+            policy,
+            level,
+            generation,
+            standing,
+            place,
+            due: now,
+            because,
+            told,
+            reached: false,
+            reached_before: false,
+            answered,
+        }
     }
 
     /// The number that answers have to name.
@@ -157,7 +170,8 @@ impl Ladder {
             self.answered.clear();
         }
         let begins = !matches!(made.to, Place::Step { step, .. } if step > 0);
-        self.reached = told.anybody || (self.reached && !begins);
+        self.reached_before = self.reached && !begins;
+        self.reached = told.anybody || self.reached_before;
         self.generation = made.generation;
         self.place = Some(made.to);
         self.due = now.after(if told.anybody { self.wait(made.to) } else { Duration::ZERO });
@@ -173,6 +187,7 @@ impl Ladder {
     pub fn lost(&mut self, now: Stamp) {
         if self.standing == Standing::Climbing && self.place.is_some() {
             self.due = self.due.min(now);
+            self.reached = self.reached_before;
         }
     }
 
@@ -217,6 +232,14 @@ impl Ladder {
             return;
         }
         self.anew(self.place, because, now);
+    }
+
+    /// Its moments of an earlier boot, by the clocks of this one as they stand now.
+    pub fn rebase(&mut self, now: Stamp) {
+        self.due = self.due.on_boot_of(now);
+        if let Standing::Acknowledged { until: Some(until), .. } = &mut self.standing {
+            *until = until.on_boot_of(now);
+        }
     }
 
     /// What it was about is over.

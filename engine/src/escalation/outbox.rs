@@ -19,6 +19,9 @@ const FIRST: Duration = Duration::from_secs(2);
 /// No pause is longer, but where the other side asks for it.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// The longest pause of a last resort.
+const SELDOM: Duration = Duration::from_secs(15 * 60);
+
 /// How a page stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
@@ -58,6 +61,8 @@ pub struct Outbox {
     ladder: Option<Ladder>,
     begun: Stamp,
     pages: BTreeMap<PageKey, Outgoing>,
+    /// Pages that were left before anybody knew whether they went out.
+    displaced: BTreeMap<PageKey, Page>,
     told: BTreeSet<(To, Way)>,
     is_over: bool,
     is_closed: bool,
@@ -75,6 +80,7 @@ impl Outbox {
             ladder: None,
             begun: at,
             pages: BTreeMap::new(),
+            displaced: BTreeMap::new(),
             told: BTreeSet::new(),
             is_over: false,
             is_closed: false,
@@ -105,6 +111,7 @@ impl Outbox {
                     ladder.end();
                 }
                 self.because.clone_from(&ended.why);
+                self.displace();
                 self.pages = queued(at, &ended.pages);
             }
             Body::LadderClosed(_) => self.is_closed = true,
@@ -142,6 +149,30 @@ impl Outbox {
         &self.told
     }
 
+    /// A page that was left before anybody knew whether it went out.
+    #[must_use]
+    pub fn displaced(&self, key: &PageKey) -> Option<&Page> {
+        self.displaced.get(key)
+    }
+
+    /// The keys of those.
+    pub fn left(&self) -> impl Iterator<Item = &PageKey> {
+        self.displaced.keys()
+    }
+
+    /// Its moments of an earlier boot, by the clocks of this one as they stand now.
+    pub fn rebase(&mut self, now: Stamp) {
+        self.begun = self.begun.on_boot_of(now);
+        for outgoing in self.pages.values_mut() {
+            if let Stage::Waits { from, .. } = &mut outgoing.stage {
+                *from = from.on_boot_of(now);
+            }
+        }
+        if let Some(ladder) = &mut self.ladder {
+            ladder.rebase(now);
+        }
+    }
+
     /// The pages of the step at hand.
     #[must_use]
     pub fn pages(&self) -> &BTreeMap<PageKey, Outgoing> {
@@ -167,7 +198,9 @@ impl Outbox {
     #[must_use]
     pub fn due(&self) -> Option<Stamp> {
         match &self.ladder {
-            None => (!self.is_over).then_some(self.begun),
+            // To be closed.
+            _ if self.is_over => (!self.is_closed && self.waiting().next().is_none()).then_some(self.begun),
+            None => Some(self.begun),
             Some(ladder) => ladder.due(),
         }
     }
@@ -207,15 +240,18 @@ impl Outbox {
 
     /// How long after this attempt a page is tried again: not before the other side says.
     #[must_use]
-    pub fn pause(key: &PageKey, attempt: u32, after: Option<Duration>) -> Duration {
-        let doubled = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(6)).min(LONGEST);
+    pub fn pause(&self, key: &PageKey, attempt: u32, after: Option<Duration>) -> Duration {
+        // Nobody comes after the last resort: it is tried for ever, and more and more seldom.
+        let is_last = self.ladder.as_ref().is_some_and(|ladder| *ladder.standing() == Standing::Exhausted);
+        let longest = if is_last { SELDOM } else { LONGEST };
+        let doubled = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(longest);
         // Up to a quarter more, by the key: what failed together is not tried again together.
         let sum = key.as_str().bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
         (doubled + doubled / 4 * (sum % 256) / 256).max(after.unwrap_or_default())
     }
 
     fn routed(&mut self, routed: &LadderRouted) {
-        // A definition that nobody can read has no steps: it goes to whoever is its last resort now.
+        // A definition that nobody can read has no steps and names nobody: it goes to the terminal.
         let policy = serde_json::from_value::<Policy>(routed.definition.clone()).unwrap_or_default();
         let because = std::mem::take(&mut self.because);
         self.ladder = Some(Ladder::new(policy, self.level, because, self.begun, self.started.generation));
@@ -224,6 +260,7 @@ impl Outbox {
     fn moved(&mut self, at: Stamp, moved: &LadderMoved) {
         self.because.clone_from(&moved.because);
         // What the step of before could not send is not sent any more.
+        self.displace();
         self.pages = queued(at, &moved.pages);
         let people = self.pages.values().filter_map(|outgoing| match &outgoing.page.to {
             To::Person(name) => Some(name.clone()),
@@ -237,7 +274,13 @@ impl Outbox {
     }
 
     fn receipted(&mut self, at: Stamp, receipted: &PageReceipted) {
-        // One of a step that is over says nothing of this one, but that somebody was told.
+        if let Some(page) = self.displaced.remove(&receipted.key) {
+            if matches!(receipted.state, PageState::Sent(_)) {
+                self.told.insert((page.to, page.way));
+            }
+            self.pages.extend(queued(at, &receipted.instead));
+            return;
+        }
         let Some(outgoing) = self.pages.get_mut(&receipted.key) else { return };
         outgoing.stage = match &receipted.state {
             PageState::Sent(_) => Stage::Went,
@@ -268,8 +311,16 @@ impl Outbox {
         }
         // An answer stops what has not gone out.
         if matches!(ladder.standing(), Standing::Acknowledged { .. }) {
-            self.pages.retain(|_, outgoing| !matches!(outgoing.stage, Stage::Waits { .. }));
+            self.displace();
         }
+    }
+
+    /// Leaves what no channel has taken yet: one may be at it.
+    fn displace(&mut self) {
+        let waits = |outgoing: &Outgoing| matches!(outgoing.stage, Stage::Waits { .. });
+        let left = self.pages.iter().filter(|(_, outgoing)| waits(outgoing));
+        self.displaced.extend(left.map(|(key, outgoing)| (key.clone(), outgoing.page.clone())));
+        self.pages.retain(|_, outgoing| !waits(outgoing));
     }
 }
 

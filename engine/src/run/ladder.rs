@@ -12,37 +12,45 @@
 //! source held before it was first followed tells nobody.
 
 use super::answers;
-use super::job::Input;
+use super::job::{self, Input};
 use super::shell::{Core, INBOX_TURN};
-use crate::escalation::ladder::{Answered, Move};
-use crate::escalation::outbox::Outbox;
+use crate::escalation::ladder::{Answered, Move, Standing};
+use crate::escalation::outbox::{Outbox, Stage};
 use crate::escalation::policy::{Policy, Target};
 use crate::escalation::{DEFAULT, Escalation, facts::Facts, schedule};
 use crate::playbook::expression::Scope;
-use quell_model::notice::{Channel, Letter, Notice, PageKey, SendError, To, Way};
+use futures_util::future::FutureExt;
+use quell_model::notice::{Channel, Letter, Notice, Page, PageKey, SendError, To, Way};
 use quell_model::record::{
-    LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted, LadderStarted, NewRecord,
-    PageReceipted, PageState, Place,
+    AcknowledgementChanged, LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted,
+    LadderStarted, NewRecord, PageReceipted, PageState, Place,
 };
 use quell_model::{Body, Detection, IncidentId, Level, Name, Stamp, Stop, StoreError, StreamId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// A channel that has said nothing for so long has not taken a page.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So many pages one channel is at; the others wait before it.
+const AT_ONCE: usize = 8;
+/// So many of an incident's runs are told of by name.
+const MOST_TOLD: usize = 20;
 /// So often it is tried to tell that it is over.
 const TRIES_AFTER_THE_END: u32 = 5;
 
 /// The ways to people, by the word of each; what speaks to them is built where they are.
 #[derive(Clone, Default)]
-pub struct Post(BTreeMap<Name, Arc<dyn Channel>>);
+pub struct Post(BTreeMap<Name, (Arc<dyn Channel>, Arc<Semaphore>)>);
 
 impl Post {
     /// These.
     #[must_use]
     pub fn new(channels: BTreeMap<Name, Arc<dyn Channel>>) -> Self {
-        Self(channels)
+        let bounded = |(word, channel)| (word, (channel, Arc::new(Semaphore::new(AT_ONCE))));
+        Self(channels.into_iter().map(bounded).collect())
     }
 }
 
@@ -51,6 +59,9 @@ impl std::fmt::Debug for Post {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
+
+/// Why somebody is told of the end.
+const TOLD: &str = "they were told of it";
 
 /// How sending a page went.
 pub(super) type Sent = Result<quell_model::notice::Receipt, SendError>;
@@ -64,8 +75,10 @@ pub(super) struct Ladders {
     of: HashMap<IncidentId, Stamp>,
     /// Pages that a channel is at.
     under_way: HashSet<PageKey>,
-    /// Pages that an engine which has ended may have been at.
+    /// Pages that may have gone out before.
     repeats: HashSet<PageKey>,
+    /// Incidents that became worse, to be told once what they need has been done.
+    rises: Vec<(IncidentId, Level)>,
 }
 
 impl Ladders {
@@ -80,7 +93,9 @@ impl Ladders {
             return;
         }
         let pages = outbox.waiting().filter(|(key, ..)| !self.under_way.contains(*key)).map(|(.., from)| from);
-        if let Some(at) = pages.chain(outbox.due()).min() {
+        // One that is over is closed once nobody is at a page of it.
+        let is_left = outbox.is_over() && outbox.left().any(|key| self.under_way.contains(key));
+        if let Some(at) = pages.chain(outbox.due()).min().filter(|_| !is_left) {
             self.due.insert((at, id.clone()));
             self.of.insert(id.clone(), at);
         }
@@ -101,35 +116,104 @@ impl Ladders {
 
 impl<W: Send + 'static> Core<W> {
     /// Somebody is to be told of an incident from now on. It is written down with what opened it; the rest comes after the acts.
-    pub(super) fn ladder_begins(&mut self, id: &IncidentId, detection: &Detection, because: String, now: Stamp) {
-        if self.definitions.escalation.is_none() || detection.backfill {
+    pub(super) fn ladder_begins(
+        &mut self,
+        id: &IncidentId,
+        detection: &Detection,
+        level: Level,
+        because: String,
+        now: Stamp,
+    ) {
+        if !detection.backfill {
+            let started = LadderStarted {
+                incident: id.clone(),
+                title: detection.rule.title.to_string(),
+                entity: detection.entity().clone(),
+                level,
+                tags: detection.rule.tags.iter().map(|tag| Name::from(tag.as_str())).collect(),
+                rules: BTreeSet::from([detection.rule.name.clone()]),
+                because,
+                generation: 0,
+            };
+            self.begin_ladder(started, now);
+        }
+    }
+
+    /// The same, of what a ladder of before began with.
+    pub(super) fn begin_ladder(&mut self, started: LadderStarted, now: Stamp) {
+        if self.definitions.escalation.is_none() {
             return;
         }
+        let id = &started.incident.clone();
         let stream = StreamId::ladder(id);
         let seq = self.ink.last(&stream);
         // Higher than any of before: each took a record at least.
         let generation = u32::try_from(seq).unwrap_or(u32::MAX).saturating_add(1);
-        let started = LadderStarted {
-            incident: id.clone(),
-            title: detection.rule.title.to_string(),
-            entity: detection.entity().clone(),
-            level: detection.rule.level,
-            tags: detection.rule.tags.iter().map(|tag| Name::from(tag.as_str())).collect(),
-            rules: BTreeSet::from([detection.rule.name.clone()]),
-            because,
-            generation,
-        };
+        let started = LadderStarted { generation, ..started };
         let outbox = || Outbox::after(seq, &started, now);
         self.ladders.all.entry(id.clone()).or_insert_with(outbox);
         self.write_ladder(id, vec![NewRecord::new(now, started)]);
     }
 
-    /// An incident is worse than it was.
+    /// An incident is worse than it was. That is told after what it needs has been done.
     pub(super) fn ladder_rises(&mut self, id: &IncidentId, level: Level, now: Stamp) {
         let is_higher = self.ladders.all.get(id).is_some_and(|outbox| outbox.level < level && !outbox.is_over());
         if is_higher {
+            self.ladders.rises.push((id.clone(), level));
+            self.wake_at(now);
+        }
+    }
+
+    fn rise(&mut self, now: Stamp) {
+        for (id, level) in std::mem::take(&mut self.ladders.rises) {
+            let Some(outbox) = self.ladders.all.get_mut(&id).filter(|outbox| outbox.level < level) else { continue };
+            // By the route of the level that it has now.
+            outbox.level = level;
             let why = format!("it is {level} now");
-            self.change_ladder(id, LadderChange::Raised, ("quell".into(), "engine".into()), why, level, now);
+            self.ink.hold();
+            self.change_ladder(&id, LadderChange::Raised, ("quell".into(), "engine".into()), why.clone(), level, now);
+            self.looked_after_no_more(&id, why, now);
+            self.ink.let_go();
+        }
+    }
+
+    /// Whoever looked after an incident is asked anew, as everybody: the incident says so too.
+    fn looked_after_no_more(&mut self, id: &IncidentId, why: String, now: Stamp) {
+        let Ok(incident) = self.live_or_journaled(id) else { return };
+        if incident.standing.acknowledged.is_some() && !incident.standing.is_resolved() {
+            let changed = AcknowledgementChanged { acknowledged: false, by: "quell".into(), via: "engine".into(), why };
+            self.amend(incident, |core, incident| core.write_to(incident, &[NewRecord::new(now, changed)]));
+        }
+    }
+
+    /// What an answer to a ladder would come to; none: nobody is being told.
+    pub(super) fn ladder_would(
+        &mut self,
+        id: &IncidentId,
+        by: &Name,
+        generation: Option<u32>,
+        now: Stamp,
+    ) -> Option<Answered> {
+        self.route(id, now);
+        let outbox = self.ladders.all.get(id)?;
+        outbox.would_answer(by, generation.unwrap_or_else(|| outbox.generation()), now)
+    }
+
+    /// Whether somebody is told, or would be next.
+    pub(super) fn is_telling(&self, id: &IncidentId) -> bool {
+        self.ladders.all.get(id).is_some_and(|outbox| !outbox.is_over())
+    }
+
+    /// Whether somebody's answer holds by a ladder.
+    pub(super) fn is_ladder_acknowledged(&self, id: &IncidentId) -> bool {
+        let ladder = self.ladders.all.get(id).and_then(Outbox::ladder);
+        ladder.is_some_and(|ladder| matches!(ladder.standing(), Standing::Acknowledged { .. }))
+    }
+
+    /// Somebody has done something about an incident: who looks after it has moved it.
+    pub(super) fn ladder_touched(&mut self, id: &IncidentId, by: &Name, now: Stamp) {
+        if self.is_ladder_acknowledged(id) {
+            self.ladder_changes(id, LadderChange::Touched, (by.clone(), "engine".into()), String::new(), now);
         }
     }
 
@@ -149,7 +233,11 @@ impl<W: Send + 'static> Core<W> {
         let change = match answered {
             Answered::Acknowledged | Answered::Counts => LadderChange::Answered,
             Answered::Stale => LadderChange::AnsweredTooLate,
-            Answered::Again | Answered::Over => return Some(answered),
+            Answered::Again => {
+                self.ladder_touched(id, by, now);
+                return Some(answered);
+            }
+            Answered::Over => return Some(answered),
         };
         let changed = LadderChanged {
             change,
@@ -197,11 +285,8 @@ impl<W: Send + 'static> Core<W> {
     /// What an incident was about is over: those who were told are told so, and nobody else.
     pub(super) fn ladder_ends(&mut self, id: &IncidentId, why: String, now: Stamp) {
         let Some(outbox) = self.ladders.all.get(id).filter(|outbox| !outbox.is_over()) else { return };
-        let told = outbox.told().iter().map(|(to, way)| quell_model::notice::Page {
-            to: to.clone(),
-            way: way.clone(),
-            because: "they were told of it".to_owned(),
-        });
+        let told =
+            outbox.told().iter().map(|(to, way)| Page { to: to.clone(), way: way.clone(), because: TOLD.to_owned() });
         let pages = outbox.keyed(told.collect());
         self.write_ladder(id, vec![NewRecord::new(now, LadderEnded { why, pages })]);
     }
@@ -209,6 +294,7 @@ impl<W: Send + 'static> Core<W> {
     /// Moves on what is due, and sends what is to go.
     pub(super) fn ladders_go_on(&mut self, now: Stamp) {
         let until = now.after(INBOX_TURN);
+        self.rise(now);
         while let Some(id) = self.ladders.pop(now) {
             self.climb(&id, now);
             if self.parts.clock.now().boot_ns >= until.boot_ns {
@@ -223,19 +309,27 @@ impl<W: Send + 'static> Core<W> {
 
     fn climb(&mut self, id: &IncidentId, now: Stamp) {
         self.route(id, now);
-        while let Some(made) = self.ladders.all.get(id).and_then(|outbox| outbox.next(now)) {
-            self.make(id, &made, now);
+        loop {
+            while let Some(made) = self.ladders.all.get(id).and_then(|outbox| outbox.next(now)) {
+                self.make(id, &made, now);
+            }
+            let Some(outbox) = self.ladders.all.get(id) else { return };
+            let at_it = &self.ladders.under_way;
+            let due = outbox.waiting().filter(|(key, _, _, from)| *from <= now && !at_it.contains(*key));
+            let due: Vec<(PageKey, u32)> = due.map(|(key, _, attempts, _)| (key.clone(), attempts + 1)).collect();
+            if !due.is_empty() {
+                // It survives whatever comes now, or nobody is told of it.
+                self.ink.commit();
+            }
+            let failed = due.into_iter().filter(|(key, attempt)| !self.send(id, key, *attempt)).count();
+            // What failed at once may have let the next step come.
+            if failed == 0 {
+                break;
+            }
         }
-        let Some(outbox) = self.ladders.all.get(id) else { return };
-        let due = outbox.waiting().filter(|(key, _, _, from)| *from <= now && !self.ladders.under_way.contains(*key));
-        let due: Vec<(PageKey, u32)> = due.map(|(key, _, attempts, _)| (key.clone(), attempts + 1)).collect();
-        if !due.is_empty() {
-            // It survives whatever comes now, or nobody is told of it.
-            self.ink.commit();
-        }
-        due.iter().for_each(|(key, attempt)| self.send(id, key, *attempt, now));
-        let told = self.ladders.all.get(id).filter(|outbox| outbox.is_over() && outbox.waiting().next().is_none());
-        if let Some(told) = told.map(Outbox::went) {
+        let is_left = |outbox: &Outbox| outbox.left().any(|key| self.ladders.under_way.contains(key));
+        let is_told = |outbox: &&Outbox| outbox.is_over() && outbox.waiting().next().is_none() && !is_left(outbox);
+        if let Some(told) = self.ladders.all.get(id).filter(is_told).map(Outbox::went) {
             self.write_ladder(id, vec![NewRecord::new(now, LadderClosed { told })]);
         }
         self.ladders.set(id);
@@ -308,7 +402,13 @@ impl<W: Send + 'static> Core<W> {
             }
             None => (None, "there is no such schedule any more".to_owned()),
         };
-        let reached = escalation.reach(targets, by, &on_call);
+        let mut reached = escalation.reach(targets, by, &on_call);
+        if made.to == Place::LastResort && reached.pages.is_empty() {
+            // Silence is never the end.
+            let because = "nobody else can be reached".to_owned();
+            reached.pages.push(Page { to: To::Channel("console".into()), way: Way::Console, because });
+        }
+        let is_anew = made.generation > outbox.generation();
         for nobody in &reached.nobody {
             tracing::warn!(incident = %id, target = nobody.target, because = nobody.because, "nobody stands behind a target");
         }
@@ -322,29 +422,44 @@ impl<W: Send + 'static> Core<W> {
         if made.to == Place::LastResort {
             tracing::error!(incident = %id, because = made.because, "the last resort is told of an incident");
         }
+        self.ink.hold();
+        let because = moved.because.clone();
         self.write_ladder(id, vec![NewRecord::new(now, moved)]);
+        if is_anew {
+            self.looked_after_no_more(id, because, now);
+        }
+        self.ink.let_go();
     }
 
-    /// Gives a page to its channel, beside.
-    fn send(&mut self, id: &IncidentId, key: &PageKey, attempt: u32, now: Stamp) {
-        let Some(outbox) = self.ladders.all.get(id) else { return };
-        let Some(page) = outbox.pages().get(key).map(|outgoing| outgoing.page.clone()) else { return };
+    /// Gives a page to its channel, beside; false: it has failed at once, which is written down.
+    fn send(&mut self, id: &IncidentId, key: &PageKey, attempt: u32) -> bool {
+        let Some(outbox) = self.ladders.all.get(id) else { return true };
+        let waits = outbox.pages().get(key).filter(|outgoing| matches!(outgoing.stage, Stage::Waits { .. }));
+        let Some(page) = waits.map(|outgoing| outgoing.page.clone()) else { return true };
         let word = page.way.channel().to_owned();
         let letter =
             Letter { key: key.clone(), notice: self.notice(outbox), page, repeat: self.ladders.repeats.contains(key) };
-        let Some(channel) = self.definitions.post.0.get(word.as_str()).cloned() else {
-            let why = format!("there is no channel `{word}` any more, or it is off");
-            return self.page_sent(id, key, attempt, Err(SendError::Never { why }));
+        let Some((channel, room)) = self.definitions.post.0.get(word.as_str()).cloned() else {
+            let why = format!("there is no channel `{word}`, or it is off");
+            self.receipt(id, key, attempt, Err(SendError::Never { why }));
+            return false;
         };
         self.ladders.under_way.insert(key.clone());
         let (home, clock, id, key) = (self.handle.clone(), Arc::clone(&self.parts.clock), id.clone(), key.clone());
-        let deadline = now.after(PATIENCE);
         drop(self.parts.runtime.spawn(async move {
-            let late =
-                || Err(SendError::Later { why: format!("{word} has not answered for {PATIENCE:?}"), after: None });
-            let sent = super::job::within(clock, deadline, Stop::default(), channel.send(&letter), late).await;
+            // It is never closed.
+            let _room = room.acquire().await;
+            let deadline = clock.now().after(PATIENCE);
+            let late = || Err(SendError::Unknown { why: format!("{word} has not answered for {PATIENCE:?}") });
+            let send = AssertUnwindSafe(channel.send(&letter)).catch_unwind().map(|sent| {
+                sent.unwrap_or_else(|why| {
+                    Err(SendError::Unknown { why: format!("{word} died: {}", job::words(&*why)) })
+                })
+            });
+            let sent = job::within(clock, deadline, Stop::default(), send, late).await;
             home.send(Input::Sent(id, key, attempt, sent)).await;
         }));
+        true
     }
 
     /// What people are told now.
@@ -361,6 +476,12 @@ impl<W: Send + 'static> Core<W> {
                 run.state().as_str()
             )
         };
+        let mut told: Vec<String> = runs.take(MOST_TOLD + 1).map(run).collect();
+        if told.len() > MOST_TOLD {
+            told.truncate(MOST_TOLD);
+            told.push(format!("and more: `quell incident show {}`", started.incident));
+        }
+        let story = told;
         Notice {
             incident: started.incident.clone(),
             level: outbox.level,
@@ -368,7 +489,7 @@ impl<W: Send + 'static> Core<W> {
             entity: started.entity.to_string(),
             state: if outbox.is_over() { "resolved" } else { "open" }.to_owned(),
             because: outbox.because.clone(),
-            story: runs.map(run).collect(),
+            story,
             generation: outbox.generation(),
         }
     }
@@ -376,16 +497,29 @@ impl<W: Send + 'static> Core<W> {
     /// A channel has answered.
     pub(super) fn page_sent(&mut self, id: &IncidentId, key: &PageKey, attempt: u32, sent: Sent) {
         self.ladders.under_way.remove(key);
-        self.ladders.repeats.remove(key);
+        self.receipt(id, key, attempt, sent);
+        self.climb(id, self.parts.clock.now());
+    }
+
+    /// Writes down what became of a page.
+    fn receipt(&mut self, id: &IncidentId, key: &PageKey, attempt: u32, sent: Sent) {
         let now = self.parts.clock.now();
+        match &sent {
+            Ok(_) | Err(SendError::Never { .. }) => drop(self.ladders.repeats.remove(key)),
+            Err(SendError::Unknown { .. }) => drop(self.ladders.repeats.insert(key.clone())),
+            Err(SendError::Later { .. }) => {}
+        }
         let Some(outbox) = self.ladders.all.get(id) else { return };
         let mut instead = Vec::new();
         let state = match sent {
             Ok(receipt) => PageState::Sent(receipt),
-            Err(SendError::Later { why, .. }) if outbox.is_over() && attempt >= TRIES_AFTER_THE_END => {
+            Err(SendError::Later { why, .. } | SendError::Unknown { why })
+                if outbox.is_over() && attempt >= TRIES_AFTER_THE_END =>
+            {
                 PageState::Failed { why: format!("{why}; it is over, and is not tried again") }
             }
-            Err(SendError::Later { why, after }) => PageState::Waits { why, pause: Outbox::pause(key, attempt, after) },
+            Err(SendError::Later { why, after }) => PageState::Waits { why, pause: outbox.pause(key, attempt, after) },
+            Err(SendError::Unknown { why }) => PageState::Waits { why, pause: outbox.pause(key, attempt, None) },
             Err(SendError::Never { why }) => {
                 instead = self.other_way(outbox, key, &why);
                 PageState::Failed { why }
@@ -394,26 +528,28 @@ impl<W: Send + 'static> Core<W> {
         if let PageState::Waits { why, .. } | PageState::Failed { why } = &state {
             tracing::warn!(incident = %id, page = key.as_str(), why, "a page did not go out");
         }
+        // Whoever was told by a page that was left is told of the end as well.
+        if let (PageState::Sent(_), Some(page), true) = (&state, outbox.displaced(key), outbox.is_over()) {
+            instead.push(Page { because: TOLD.to_owned(), ..page.clone() });
+        }
         let instead = outbox.keyed(instead);
         let receipted = PageReceipted { key: key.clone(), attempt, state, instead };
         self.write_ladder(id, vec![NewRecord::new(now, receipted)]);
-        self.climb(id, now);
     }
 
     /// The next way to somebody whom the step at hand reaches by none.
-    fn other_way(&self, outbox: &Outbox, key: &PageKey, why: &str) -> Vec<quell_model::notice::Page> {
+    fn other_way(&self, outbox: &Outbox, key: &PageKey, why: &str) -> Vec<Page> {
         let Some(page) = outbox.pages().get(key).map(|outgoing| &outgoing.page) else { return Vec::new() };
         let To::Person(name) = &page.to else { return Vec::new() };
         if outbox.is_told_otherwise(key) || outbox.is_over() {
             return Vec::new();
         }
         let tried = outbox.tried(&page.to);
-        let escalation = self.told_by();
         // The terminal is nobody's own, and better than nothing.
-        let ways = escalation.ways_to(name, &[]).into_iter().chain(escalation.channels.console.then_some(Way::Console));
+        let ways = self.told_by().ways_to(name, &[]).into_iter().chain([Way::Console]);
         let next: Option<Way> = ways.into_iter().find(|way| !tried.contains(way));
         let because = format!("{}; {} did not take it: {why}", page.because, page.way.channel());
-        next.map(|way| quell_model::notice::Page { to: page.to.clone(), way, because }).into_iter().collect()
+        next.map(|way| Page { to: page.to.clone(), way, because }).into_iter().collect()
     }
 
     /// Writes records of a ladder, which takes them up.
@@ -434,7 +570,13 @@ impl<W: Send + 'static> Core<W> {
             let records = self.parts.journal.read(stream, 1)?;
             let Some(Body::LadderStarted(started)) = records.first().map(|record| &record.body) else { continue };
             let mut outbox = Outbox::begun(started, self.aged(records[0].at, now));
-            records.iter().for_each(|record| outbox.apply(self.aged(record.at, now), &record.body));
+            for record in &records {
+                let is_ours = self.is_of_this_boot(record.at, now);
+                outbox.apply(if is_ours { record.at } else { self.aged(record.at, now) }, &record.body);
+                if !is_ours {
+                    outbox.rebase(now);
+                }
+            }
             self.ladders.repeats.extend(outbox.waiting().map(|(key, ..)| key.clone()));
             self.ladders.all.insert(id.clone(), outbox);
             self.ladders.set(&id);

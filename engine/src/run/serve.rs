@@ -59,7 +59,10 @@ impl<W: Send + 'static> Core<W> {
             Request::Answer(given) => self.answer_given(&given),
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
             Request::Reflex { fired } => self.reflex(fired),
-            Request::Note { incident, text, by } => self.change(&incident, NoteAdded { by, text }.into()),
+            Request::Note { incident, text, by } => {
+                self.ladder_touched(&incident, &by, self.parts.clock.now());
+                self.change(&incident, NoteAdded { by, text }.into())
+            }
             Request::Acknowledge { incident, acknowledged, why, by, via, generation } => {
                 self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why }, generation)
             }

@@ -251,7 +251,8 @@ impl<W: Send + 'static> Core<W> {
         }
         if opens || reopens {
             let what = if opens { "opened" } else { "seen again" };
-            self.ladder_begins(&id, detection, format!("an incident of level {level} was {what}"), now);
+            let most = self.incidents.get_mut(&id).map_or(level, |incident| incident.level.max(level));
+            self.ladder_begins(&id, detection, most, format!("an incident of level {most} was {what}"), now);
         } else {
             self.ladder_rises(&id, level, now);
         }

@@ -369,7 +369,9 @@ mod tests {
                 (Kind::RunFinished, true),
                 (Kind::IncidentChanged, true),
                 (Kind::UndoBegan, false),
-                (Kind::RunReopened, false)
+                (Kind::RunReopened, false),
+                (Kind::LadderStarted, false),
+                (Kind::LadderClosed, true),
             ]
         );
     }

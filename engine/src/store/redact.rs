@@ -251,7 +251,7 @@ impl Journal {
         records: &BTreeSet<Seq>,
         (by, reason): (Name, String),
     ) -> Result<Vec<StreamRedacted>, RedactError> {
-        if stream.as_run().is_none() && stream.as_incident().is_none() {
+        if stream.as_run().is_none() && stream.as_incident().is_none() && stream.as_ladder().is_none() {
             return Err(RedactError::Other(stream.clone()));
         }
         let none = |seq| RedactError::None { stream: stream.clone(), seq };

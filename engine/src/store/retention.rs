@@ -326,7 +326,7 @@ fn over(
     // What was pruned has no last record. (A look at an older schema knows no such column.)
     let mut ask = db.prepare(
         "SELECT s.id, s.name, s.seq, s.hash, s.last, r.at_wall, r.at_boot FROM streams s JOIN records r ON r.id = s.last
-         WHERE s.over = 1 AND (s.name LIKE 'run/%' OR s.name LIKE 'incident/%') ORDER BY s.id",
+         WHERE s.over = 1 AND (s.name LIKE 'run/%' OR s.name LIKE 'incident/%' OR s.name LIKE 'ladder/%') ORDER BY s.id",
     )?;
     let mut rows = ask.query([])?;
     let mut found = Vec::new();

@@ -133,6 +133,41 @@ fn an_answer_stops_what_has_not_gone_out() {
 }
 
 #[test]
+fn who_got_a_page_after_it_was_left_was_told_all_the_same() {
+    let mut story = Story::new();
+    let keys = story.goes(0, &[("ana", mail("ana")), ("bo", mail("bo"))]);
+    story.change(1, LadderChange::Answered);
+    story.receipt(2, &keys[0], 1, sent());
+    story.receipt(2, &keys[1], 1, failed());
+    let told: Vec<&To> = story.outbox.told().iter().map(|(to, _)| to).collect();
+    assert_eq!(told, [&To::Person("ana".into())], "and is to hear of the end");
+    assert_eq!(story.outbox.left().count(), 0);
+}
+
+#[test]
+fn what_nobody_was_told_of_is_to_be_closed_at_its_end() {
+    let mut story = Story::new();
+    story.write(9, LadderEnded { why: "bo has resolved it".into(), pages: Vec::new() });
+    assert!(story.outbox.due().is_some());
+    story.write(9, LadderClosed { told: 0 });
+    assert_eq!(story.outbox.due(), None);
+}
+
+#[test]
+fn a_boot_does_not_begin_a_wait_anew() {
+    let mut story = Story::new();
+    story.goes(0, &[("ana", mail("ana"))]);
+    // Six minutes later by the wall clock; the machine was booted a minute ago.
+    let now = Stamp { wall: at(360).wall, boot_ns: 60_000_000_000 };
+    let mut outbox = story.outbox.clone();
+    outbox.rebase(now);
+    assert!(outbox.due().unwrap() <= now, "its five minutes are over");
+    let now = Stamp { wall: at(240).wall, boot_ns: 60_000_000_000 };
+    story.outbox.rebase(now);
+    assert_eq!(story.outbox.due().unwrap().since(now), MINUTE, "a minute is left");
+}
+
+#[test]
 fn a_step_whose_pages_all_failed_is_not_waited_for() {
     let mut story = Story::new();
     let keys = story.goes(0, &[("ana", mail("ana")), ("bo", mail("bo"))]);
@@ -175,12 +210,17 @@ fn who_was_told_is_told_that_it_is_over_and_then_it_is_closed() {
 fn pauses_grow_are_bounded_and_obey_the_other_side() {
     let page = Page { to: To::Person("ana".into()), way: Way::Console, because: String::new() };
     let key = PageKey::of("i-1", 1, &page);
-    let pauses: Vec<Duration> = (1..12).map(|attempt| Outbox::pause(&key, attempt, None)).collect();
+    let mut story = Story::new();
+    let pauses: Vec<Duration> = (1..12).map(|attempt| story.outbox.pause(&key, attempt, None)).collect();
     assert!(pauses.is_sorted(), "{pauses:?}");
     assert!(pauses[0] >= FIRST && pauses[0] < FIRST * 2 && pauses[10] >= LONGEST && pauses[10] <= LONGEST * 5 / 4);
-    assert_eq!(Outbox::pause(&key, 1, Some(MINUTE * 7)), MINUTE * 7);
+    assert_eq!(story.outbox.pause(&key, 1, Some(MINUTE * 7)), MINUTE * 7);
     let other = PageKey::of("i-1", 2, &page);
-    assert_ne!(Outbox::pause(&key, 1, None), Outbox::pause(&other, 1, None), "not all together");
+    assert_ne!(story.outbox.pause(&key, 1, None), story.outbox.pause(&other, 1, None), "not all together");
+    for second in [0, 300, 600] {
+        story.goes(second, &[("ana", mail("ana"))]);
+    }
+    assert!(story.outbox.pause(&key, 30, None) >= SELDOM, "nobody comes after the last resort");
 }
 
 #[test]

@@ -12,10 +12,10 @@ use crate::escalation::ladder::Answered;
 use crate::incident::{Incident, Standing};
 use quell_model::playbook::IncidentMoment;
 use quell_model::record::{
-    AcknowledgementChanged, ExceptionDrafted, IncidentCame, IncidentChanged, IncidentState, LadderChange, NewRecord,
-    Verdict,
+    AcknowledgementChanged, ExceptionDrafted, IncidentCame, IncidentChanged, IncidentState, LadderChange,
+    LadderStarted, NewRecord, Verdict,
 };
-use quell_model::{Body, IncidentId, Json, Name, Stamp, StreamId};
+use quell_model::{Body, IncidentId, Json, Kind, Name, Stamp, StreamId};
 
 impl<W: Send + 'static> Core<W> {
     /// Somebody looks after an incident, or no longer. Who says it twice hears so, and it is written once.
@@ -31,19 +31,26 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow(what));
         }
         let now = self.parts.clock.now();
+        let AcknowledgementChanged { acknowledged, by, via, why } = changed.clone();
+        let counts = if acknowledged { self.would_count(id, &by, generation, now) } else { Some(true) };
+        let changes = before.standing.acknowledged.is_some() != acknowledged && counts == Some(true);
         // The ladder hears it in the same append.
-        self.ink.hold();
-        let counts = self.tell_ladder(id, &changed, generation, now);
-        let changes = before.standing.acknowledged.is_some() != changed.acknowledged && counts == Some(true);
-        let after = if changes {
-            let moment = changed.acknowledged.then_some(IncidentMoment::Acknowledged);
-            let (by, why) = (changed.by.clone(), changed.why.clone());
-            self.moves(before, vec![changed.into()], moment, (by, why))
-        } else {
-            Ok(before)
+        let tell = |core: &mut Self| {
+            if acknowledged {
+                core.ladder_answered(id, (&by, &via), generation, &why, now);
+            } else if changes || core.is_ladder_acknowledged(id) {
+                let why = format!("{by} does not look after it any longer");
+                core.ladder_changes(id, LadderChange::Unacknowledged, (by.clone(), via.clone()), why, now);
+            }
         };
-        self.ink.let_go();
-        let after = after?;
+        let after = if changes {
+            let moment = acknowledged.then_some(IncidentMoment::Acknowledged);
+            let (by, why) = (by.clone(), why.clone());
+            self.moves(before, vec![changed.into()], moment, (by, why), tell)?
+        } else {
+            tell(self);
+            before
+        };
         if counts.is_none() {
             let what = format!("incident `{id}` has been raised anew since that was asked: look at it as it is now");
             return Err(Refusal::NotNow(what));
@@ -58,24 +65,13 @@ impl<W: Send + 'static> Core<W> {
         }))
     }
 
-    /// What an answer means to the ladder: true: it holds; false: others have to say so too; none: it is too late.
-    fn tell_ladder(
-        &mut self,
-        id: &IncidentId,
-        changed: &AcknowledgementChanged,
-        generation: Option<u32>,
-        now: Stamp,
-    ) -> Option<bool> {
-        let AcknowledgementChanged { acknowledged, by, via, why } = changed;
-        if !acknowledged {
-            let why = format!("{by} does not look after it any longer");
-            self.ladder_changes(id, LadderChange::Unacknowledged, (by.clone(), via.clone()), why, now);
-            return Some(true);
-        }
-        match self.ladder_answered(id, (by, via), generation, why, now) {
+    /// What an answer would mean to the ladder: true: it holds; false: others have to say so too; none: it is too late.
+    fn would_count(&mut self, id: &IncidentId, by: &Name, generation: Option<u32>, now: Stamp) -> Option<bool> {
+        match self.ladder_would(id, by, generation, now) {
             Some(Answered::Stale) => None,
             Some(Answered::Counts) => Some(false),
-            Some(Answered::Acknowledged | Answered::Again | Answered::Over) | None => Some(true),
+            Some(Answered::Again) => Some(self.is_ladder_acknowledged(id)),
+            Some(Answered::Acknowledged | Answered::Over) | None => Some(true),
         }
     }
 
@@ -86,21 +82,20 @@ impl<W: Send + 'static> Core<W> {
             let what = format!("incident `{id}` is resolved: `quell incident reopen {id}` opens it again");
             return Err(Refusal::NotNow(what));
         }
-        let now = self.parts.clock.now();
-        self.ink.hold();
-        let because = format!("{by} hands it on: {why}");
-        let has = self.ladder_changes(id, LadderChange::Escalated, (by.clone(), via.clone()), because, now);
-        let after = match before.standing.acknowledged.is_some() && has {
-            true => {
-                let changed = AcknowledgementChanged { acknowledged: false, by: by.clone(), via, why: why.clone() };
-                self.moves(before, vec![changed.into()], None, (by, why))
-            }
-            false => Ok(before),
-        };
-        self.ink.let_go();
-        after?;
-        if !has {
+        if !self.is_telling(id) {
             return Err(Refusal::NotNow(format!("nobody is being told of incident `{id}`, so that nobody is next")));
+        }
+        let now = self.parts.clock.now();
+        let because = format!("{by} hands it on: {why}");
+        let tell = |core: &mut Self| {
+            core.ladder_changes(id, LadderChange::Escalated, (by.clone(), via.clone()), because, now);
+        };
+        if before.standing.acknowledged.is_some() {
+            let (by, via, why) = (by.clone(), via.clone(), why.clone());
+            let changed = AcknowledgementChanged { acknowledged: false, by: by.clone(), via, why: why.clone() };
+            self.moves(before, vec![changed.into()], None, (by, why), tell)?;
+        } else {
+            tell(self);
         }
         Ok(answers::json(OfIncident { id: id.clone() }))
     }
@@ -120,13 +115,9 @@ impl<W: Send + 'static> Core<W> {
     /// Writes that an incident is over, and that nobody is to be told of it any more.
     fn resolves(&mut self, incident: Incident, bodies: Vec<Body>, (by, why): (Name, String)) -> Result<(), Refusal> {
         let (id, now) = (incident.id.clone(), self.parts.clock.now());
-        self.ink.hold();
-        let moved = self.moves(incident, bodies, Some(IncidentMoment::Resolved), (by.clone(), why.clone()));
-        if moved.is_ok() {
-            self.ladder_ends(&id, format!("{by} has resolved it: {why}"), now);
-        }
-        self.ink.let_go();
-        moved.map(drop)
+        let told = format!("{by} has resolved it: {why}");
+        let tell = |core: &mut Self| core.ladder_ends(&id, told, now);
+        self.moves(incident, bodies, Some(IncidentMoment::Resolved), (by, why), tell).map(drop)
     }
 
     /// Somebody says that an incident was no attack. The taking back is written down before the end: whoever dies between the two
@@ -179,23 +170,42 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow(format!("incident `{id}` is open already")));
         }
         let (began, now) = (self.beginning(id)?, self.parts.clock.now());
+        let level = self.live_or_journaled(id)?.level;
+        let told = self.told_before(id)?;
         self.ink.hold();
         let because = format!("{by} has opened it again: {why}");
         let changed = self.change(id, IncidentChanged::to(IncidentState::Open, by, why).into());
-        if let (Ok(_), Some(began)) = (&changed, began) {
-            self.ladder_begins(id, &began, because, now);
+        match (began, told) {
+            (Some(began), _) => self.ladder_begins(id, &began, level, because, now),
+            (None, Some(told)) => self.begin_ladder(LadderStarted { level, because, ..told }, now),
+            (None, None) => {}
         }
         self.ink.let_go();
         changed
     }
 
-    /// Writes what a person made of an incident, and starts what waits for that moment of it, whose record is the first.
+    /// What an incident's ladder began with, if it had one.
+    fn told_before(&mut self, id: &IncidentId) -> Result<Option<LadderStarted>, Refusal> {
+        let stream = StreamId::ladder(id);
+        if !self.ink.has(&stream) {
+            return Ok(None);
+        }
+        let first = self.ink.readable(&stream)?.first(Kind::LadderStarted).map_err(Unread::from)?;
+        Ok(first.and_then(|record| match record.body {
+            Body::LadderStarted(started) => Some(*started),
+            _ => None,
+        }))
+    }
+
+    /// Writes what a person made of an incident with what `tell` writes to its ladder, and starts what waits for that moment of it,
+    /// whose record is the first.
     fn moves(
         &mut self,
         incident: Incident,
         bodies: Vec<Body>,
         moment: Option<IncidentMoment>,
         (by, why): (Name, String),
+        tell: impl FnOnce(&mut Self),
     ) -> Result<Incident, Refusal> {
         let now = self.parts.clock.now();
         let mut answers = Answers::default();
@@ -209,12 +219,15 @@ impl<W: Send + 'static> Core<W> {
             answers = self.answers_to(&incident.id, &came, began.as_ref(), now);
         }
         let records: Vec<NewRecord> = bodies.into_iter().map(|body| NewRecord::new(now, body)).collect();
+        self.ink.hold();
+        tell(self);
         let (incident, begun) = self.amend(incident, |core, incident| core.come(incident, &records, answers, now));
+        self.ink.let_go();
         begun.iter().for_each(|run| self.drive(run));
         Ok(incident)
     }
 
-    pub(super) fn live_or_journaled(&mut self, id: &IncidentId) -> Result<Incident, Refusal> {
+    pub(in crate::run) fn live_or_journaled(&mut self, id: &IncidentId) -> Result<Incident, Refusal> {
         if let Some(live) = self.incidents.get_mut(id) {
             return Ok(live.clone());
         }

@@ -1,6 +1,6 @@
 //! Bodies to write: one of every kind, and small ones in number.
 
-use quell_model::notice::{Page, PageKey, Receipt, To, Way};
+use quell_model::notice::{Page, PageKey, To, Way};
 use quell_model::playbook::AtEnd;
 use quell_model::record::source::{FileHead, FilePosition, Position};
 use quell_model::record::*;
@@ -512,21 +512,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             key: queued("ana", Way::Console).key,
             attempt: 2,
             state: PageState::Waits { why: "connection refused".into(), pause: Duration::from_secs(4) },
-            instead: Vec::new(),
-        }
-        .into(),
-        PageReceipted {
-            key: queued("ana", Way::Console).key,
-            attempt: 3,
-            state: PageState::Failed { why: "550 no such user".into() },
             instead: vec![queued("ana", Way::Webhook("ana_phone".into()))],
-        }
-        .into(),
-        PageReceipted {
-            key: queued("bo", Way::Console).key,
-            attempt: 1,
-            state: PageState::Sent(Receipt::Handed { reference: Some("250 as 4711".into()) }),
-            instead: Vec::new(),
         }
         .into(),
         LadderChanged {

@@ -19,6 +19,7 @@ enum Says {
     Later,
     Never,
     Nothing,
+    Dies,
 }
 
 /// A channel of the test's own, which keeps what it was given.
@@ -62,6 +63,7 @@ impl Channel for Tape {
             Says::Later => Err(SendError::Later { why: "421 busy".into(), after: None }),
             Says::Never => Err(SendError::Never { why: "550 no".into() }),
             Says::Nothing => std::future::pending().await,
+            Says::Dies => panic!("the channel has a mistake"),
         }
     }
 }
@@ -253,8 +255,11 @@ fn each_means_each() {
     let mut night = Night::new(rung(&["ana", "bo"], 5, Ack::Each), &[Says::Takes]);
     night.yard.attack(1);
     night.receive(2);
-    let said = night.acks("ana", None).unwrap();
-    assert_eq!((&said["state"], &said["changed"]), (&json!("open"), &json!(false)), "bo has not answered");
+    for _ in 0..2 {
+        let said = night.acks("ana", None).unwrap();
+        assert_eq!((&said["state"], &said["changed"]), (&json!("open"), &json!(false)), "bo has not answered");
+        assert_eq!(said["waits_for_others"], json!(true));
+    }
     let said = night.acks("bo", None).unwrap();
     assert_eq!((&said["state"], &said["changed"]), (&json!("acknowledged"), &json!(true)));
     night.pass(MINUTE * 20);
@@ -279,6 +284,75 @@ fn a_channel_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
     assert_eq!(night.console.told(), ["ana: an incident of level high was opened"], "by the other way, at once");
     let because = &night.console.got()[0].page.because;
     assert!(because.contains("email did not take it: 550 no"), "{because}");
+}
+
+#[test]
+fn a_channel_that_is_not_there_or_dies_sends_nothing_twice_and_leaves_nobody_out() {
+    // Of two ways one is off: the other takes its page once.
+    let mut first = rung(&["ana"], 5, Ack::Any);
+    first.notify.push(Target::Channel("phone".into()));
+    let mut night = Night::new(first, &[Says::Takes]);
+    let escalation = Arc::make_mut(&mut night.escalation);
+    let webhook = crate::escalation::channels::Webhook {
+        template: crate::escalation::channels::Template::Json,
+        url: SecretFrom::Env("URL".into()),
+        secret: None,
+    };
+    escalation.channels.webhooks.insert("phone".into(), webhook);
+    let mut night = night.again("b", &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(2);
+    assert_eq!(night.mail.got().len(), 1);
+    // One that dies says nothing: the page goes again, as a repeat.
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Dies, Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    night.pass(Duration::from_secs(3));
+    night.receive(2);
+    assert_eq!(night.mail.got().iter().map(|letter| letter.repeat).collect::<Vec<_>>(), [false, true]);
+    // Nobody takes anything: the terminal has the last word.
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Never]);
+    let escalation = Arc::make_mut(&mut night.escalation);
+    escalation.policies.get_mut("security").unwrap().last_resort = vec![Target::Person("gone".into())];
+    escalation.policies.get_mut("security").unwrap().steps.truncate(0);
+    let mut night = night.again("b", &[Says::Never]);
+    night.yard.attack(1);
+    night.receive(1);
+    assert_eq!(night.console.told(), ["#console: an incident of level high was opened"]);
+}
+
+#[test]
+fn who_takes_back_what_nobody_said_tells_nobody() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    let incident = night.incident();
+    let (by, via) = (Name::from("bo"), Name::from("socket"));
+    let unack = || Request::Acknowledge {
+        incident: incident.clone(),
+        acknowledged: false,
+        why: String::new(),
+        by: by.clone(),
+        via: via.clone(),
+        generation: None,
+    };
+    night.yard.ask(unack()).unwrap();
+    assert_eq!(night.moves().len(), 1);
+    night.acks("ana", None).unwrap();
+    night.yard.ask(unack()).unwrap();
+    night.receive(2);
+    assert_eq!(night.moves()[1], (2, to(0)));
+    let list = |night: &Night| night.yard.stage.journal.incidents(None, 1).unwrap()[0].line.clone().unwrap();
+    night.acks("ana", None).unwrap();
+    night.pass(MINUTE * 29);
+    let note = Request::Note { incident: night.incident(), text: "I am at it".into(), by: "ana".into() };
+    night.yard.ask(note).unwrap();
+    night.pass(MINUTE * 29);
+    assert_eq!(night.moves().len(), 2, "somebody has moved it");
+    assert!(list(&night).standing().acknowledged.is_some());
+    night.pass(MINUTE);
+    night.receive(3);
+    assert!(list(&night).standing().acknowledged.is_none(), "the incident says what its ladder does");
 }
 
 #[test]
