@@ -79,7 +79,7 @@ impl Follower {
                 }
             }
         }
-        if listing.refused.is_empty() && !listing.is_cut {
+        if listing.refused.is_empty() && !listing.is_cut && !self.is_elsewhere(listing) {
             let here: HashSet<Identity> = listing.files.iter().map(|(_, meta)| Identity::of(meta)).collect();
             let is_there = |identity: &Identity| listing.beyond.contains_key(identity) || here.contains(identity);
             self.beyond.retain(|identity, _| is_there(identity));

@@ -21,7 +21,7 @@ impl Follower {
     }
 
     /// Whether the folder is another one than before, and holds nothing: what is under a mount point.
-    fn is_elsewhere(&self, listing: &Listing) -> bool {
+    pub(super) fn is_elsewhere(&self, listing: &Listing) -> bool {
         let here = listing.root.map(|(device, inode, _)| (device, inode));
         self.is_folder && listing.files.is_empty() && here.is_some() && here != self.root
     }
@@ -46,9 +46,13 @@ impl Follower {
     pub(super) fn seen(&mut self, listing: &Listing) {
         let Some((device, inode, is_folder)) = listing.root else { return };
         self.is_folder = is_folder;
-        if !listing.files.is_empty() || (self.tails.is_empty() && self.away.is_empty()) {
+        if !listing.files.is_empty() || !self.knows_any() {
             self.root = Some((device, inode));
         }
+    }
+
+    fn knows_any(&self) -> bool {
+        !(self.tails.is_empty() && self.aside.is_empty() && self.away.is_empty())
     }
 
     /// Goes on with those that were away and are not any more.
@@ -98,7 +102,7 @@ impl Follower {
             }
             now.insert(path.clone());
         }
-        if self.is_elsewhere(listing) && !(self.tails.is_empty() && self.away.is_empty()) {
+        if self.is_elsewhere(listing) && self.knows_any() {
             if !self.refused.contains(&self.path) {
                 let what = format!("is another folder than before, and empty: {stays}");
                 batch.unreadable.push(wrong(&self.path, what, Vec::new()));

@@ -163,3 +163,27 @@ fn of_more_than_are_looked_at_none_counts_as_gone_and_it_is_said() {
     append(&at(dir, LOOKED_AT - 1), &line(2));
     assert_eq!(events(&mut follower), ["2"]);
 }
+
+#[test]
+fn what_is_set_aside_stays_known_while_its_folder_is_an_empty_mount_point() {
+    let home = tempfile::tempdir().unwrap();
+    let (dir, elsewhere) = (home.path().join("logs"), home.path().join("elsewhere"));
+    fs::create_dir(&dir).unwrap();
+    let files = FILES + ASIDE + 1;
+    many(&dir, files);
+    let mut follower = Follower::first(&dir, None, Begin::End);
+    let mut kept = Kept::of(&follower);
+    let set_aside = follower.aside();
+    look(&mut follower);
+    fs::rename(&dir, &elsewhere).unwrap();
+    fs::create_dir(&dir).unwrap();
+    for _ in 0..=GRACE {
+        let batch = follower.poll(now());
+        assert!(batch.files.is_empty(), "{:?}", batch.files);
+    }
+    assert_eq!((set_aside, follower.aside()), (files as u64 - FILES as u64, set_aside));
+    fs::remove_dir(&dir).unwrap();
+    fs::rename(&elsewhere, &dir).unwrap();
+    append(&at(&dir, 1), &line(1));
+    assert_eq!((kept.read(&mut follower), follower.unread()), (of(&["1"]), 0), "none of it is read again");
+}
