@@ -32,19 +32,28 @@ impl Follower {
         }
     }
 
-    /// After a start, in a folder in which more may have been read than stays known: those that are set aside, and of which nothing is
-    /// known, count as read; and of the others it is said that they may have been.
+    /// After a start, in a folder in which more may have been read than stays known: what nothing is known of, and what is no younger than
+    /// what is known, counts as read; if it was written to since, it is read whole, and that is said. What came since is new.
     pub(super) fn begin_again_aside(&mut self, known: &[FilePosition], listing: &Listing, batch: &mut Batch) {
         self.bound_aside(batch);
-        let Some(latest) = known.iter().map(|one| one.modified).max().filter(|_| known.len() >= FILES) else { return };
-        for (identity, (_, meta)) in &listing.beyond {
-            if !self.tails.contains_key(identity) && !self.aside.contains_key(identity) {
-                self.beyond.insert(*identity, meta.len());
-            }
-        }
+        // What was copied there may be of an older day than its file.
+        let dates = known.iter().map(|one| one.born.map_or(one.modified, |born| born.max(one.modified)));
+        let Some(latest) = dates.max().filter(|_| known.len() >= FILES) else { return };
         let is_older = |identity: &Identity| identity.born.is_none_or(|born| born < latest);
         let here = listing.files.iter().map(|(_, meta)| Identity::of(meta));
-        let doubtful = here.filter(|identity| !self.tails.contains_key(identity) && is_older(identity)).count();
+        let mut doubtful = here.filter(|identity| !self.tails.contains_key(identity) && is_older(identity)).count();
+        for (identity, (path, meta)) in &listing.beyond {
+            if self.tails.contains_key(identity) || self.aside.contains_key(identity) {
+                continue;
+            }
+            if is_older(identity) && modified(meta) <= latest {
+                self.beyond.insert(*identity, meta.len());
+            } else {
+                doubtful += usize::from(is_older(identity));
+                // It keeps its place till it is read.
+                self.tails.insert(*identity, Tail::new(path.clone(), meta, 0, false));
+            }
+        }
         if doubtful > 0 {
             let what = format!(
                 "holds more files than stay known ({}): {doubtful} that were written to meanwhile may have been read before, and are \

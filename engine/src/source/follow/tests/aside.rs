@@ -187,3 +187,41 @@ fn what_is_set_aside_stays_known_while_its_folder_is_an_empty_mount_point() {
     append(&at(&dir, 1), &line(1));
     assert_eq!((kept.read(&mut follower), follower.unread()), (of(&["1"]), 0), "none of it is read again");
 }
+
+#[test]
+fn of_very_many_that_came_while_nobody_looked_each_is_read() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path();
+    many(dir, FILES + ASIDE + 1);
+    let last = at(dir, FILES + ASIDE);
+    let changed = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    let born = fs::metadata(at(dir, 0)).unwrap().created().unwrap();
+    // The clock of files goes on in ticks.
+    while changed(&last) <= born {
+        append(&last, &line(0));
+    }
+    let mut kept = Kept::of(&Follower::first(dir, None, Begin::End));
+    // One that may have been read before is written to first, so that it is not one of the latest either.
+    append(&at(dir, 0), &line(2));
+    while changed(&at(dir, 0)) <= changed(&last) {
+        append(&at(dir, 0), "\n");
+    }
+    let just_after = changed(&last) + Duration::from_nanos(1);
+    fs::File::options().append(true).open(at(dir, 0)).unwrap().set_modified(just_after).unwrap();
+    (1..FILES - 50).for_each(|n| fs::remove_file(at(dir, n)).unwrap());
+    // More than are followed, and all of them younger than what is known.
+    let came = FILES + ASIDE + 1..2 * FILES + 2 * ASIDE;
+    came.clone().for_each(|n| append(&at(dir, n), &line(1)));
+    let (mut next, batch) = Follower::again(dir, None, kept.0.values().cloned().collect(), Vec::new());
+    let what = batch.unreadable.iter().map(|one| one.mistake.what.clone()).collect::<Vec<_>>();
+    assert!(what.len() == 1 && what[0].contains("1 that were written to meanwhile may have been read"), "{what:?}");
+    // A start knows of each before it is read, so that a further one leaves none out.
+    let unread = next.positions().iter().filter(|file| file.offset == 0).count();
+    assert_eq!(unread, came.len() + 1 - FILES);
+    let mut read = kept.read(&mut next);
+    read.sort();
+    assert_eq!((read.len(), next.unread()), (came.len() + 2, 0));
+    assert_eq!(read.iter().filter(|number| *number == "1").count(), came.len());
+    assert!(kept.read(&mut next).is_empty());
+    assert!(next.tails.len() <= FILES + 1, "they give up their place once they are read");
+}
