@@ -88,10 +88,13 @@ impl Follower {
                 }
             }
         }
-        if listing.refused.is_empty() && !listing.is_cut && !self.is_elsewhere(listing) {
+        if listing.refused.is_empty() && !self.is_elsewhere(listing) {
             let here: HashSet<Identity> = listing.files.iter().map(|(_, meta)| Identity::of(meta)).collect();
             let is_there = |identity: &Identity| listing.beyond.contains_key(identity) || here.contains(identity);
-            self.beyond.retain(|identity, _| is_there(identity));
+            // Of more than are looked at it is not known which of these are there still.
+            if !listing.is_cut || self.beyond.len() > LOOKED_AT {
+                self.beyond.retain(|identity, _| is_there(identity));
+            }
             self.aside.retain(|identity, position| {
                 let stays = is_there(identity);
                 if !stays {

@@ -16,7 +16,6 @@ impl Follower {
     /// Whether a file of this path may be there, though it was not found. A single file that has no name now was rotated away.
     pub(super) fn may_hide(&self, listing: &Listing, path: &Path) -> bool {
         self.is_elsewhere(listing)
-            || listing.is_cut
             || (self.is_folder || !is_missing(listing)) && listing.may_hide(path)
     }
 

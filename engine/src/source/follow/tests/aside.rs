@@ -2,6 +2,7 @@
 
 use super::super::LOOKED_AT;
 use super::super::aside::ASIDE;
+use super::super::list::Listing;
 use super::*;
 use std::time::{Duration, SystemTime};
 
@@ -152,16 +153,42 @@ fn of_more_than_are_looked_at_none_counts_as_gone_and_it_is_said() {
     let dir = home.path();
     many(dir, LOOKED_AT);
     let mut follower = Follower::first(dir, None, Begin::End);
-    let followed = follower.tails.len();
+    let mut kept = Kept::of(&follower);
     // By its name it comes first, and pushes the last one out.
     append(&dir.join("00000-first"), &line(1));
     let (read, said) = look(&mut follower);
     assert_eq!((read, said.len()), (of(&["1"]), 3), "{said:?}");
     (0..=2 * GRACE).for_each(|_| assert_eq!(look(&mut follower), (Vec::new(), Vec::new())));
-    assert_eq!(follower.tails.len(), followed + 1, "the last one is followed still");
-    fs::remove_file(dir.join("00000-first")).unwrap();
     append(&at(dir, LOOKED_AT - 1), &line(2));
-    assert_eq!(events(&mut follower), ["2"]);
+    assert_eq!(events(&mut follower), ["2"], "the last one is followed still");
+    let (mut next, lost) = kept.start(dir);
+    assert_eq!((kept.read(&mut next).len(), lost), (2, 0), "also after a start");
+    fs::remove_file(dir.join("00000-first")).unwrap();
+    append(&at(dir, LOOKED_AT - 1), &line(3));
+    assert_eq!((events(&mut follower), kept.read(&mut next)), (of(&["3"]), of(&["3"])));
+}
+
+#[test]
+fn what_is_removed_is_forgotten_also_of_more_than_are_looked_at() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path();
+    many(dir, LOOKED_AT);
+    let mut follower = Follower::first(dir, None, Begin::End);
+    (0..5).for_each(|n| append(&dir.join(format!("00000-{n}")), &line(1)));
+    let mut kept = Kept::of(&follower);
+    assert_eq!(kept.read(&mut follower).len(), 5);
+    let known = |kept: &Kept, n| {
+        let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(at(dir, n)).unwrap());
+        kept.0.keys().find(|(_, known)| *known == inode).copied()
+    };
+    let followed = known(&kept, LOOKED_AT - 2).expect("it is one of the latest");
+    let aside = known(&kept, LOOKED_AT - FILES + 4).expect("it is set aside");
+    fs::remove_file(at(dir, LOOKED_AT - 2)).unwrap();
+    fs::remove_file(at(dir, LOOKED_AT - FILES + 4)).unwrap();
+    // It was held open, as one that may be written to still.
+    (0..=GRACE).for_each(|_| assert!(kept.read(&mut follower).is_empty()));
+    assert!(!kept.0.contains_key(&followed) && !kept.0.contains_key(&aside));
+    assert!(Listing::of(dir, Vec::new).is_cut);
 }
 
 #[test]
