@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::SimulatedClock;
 use crate::report;
+use quell_model::playbook::{ForEach, ItemErrors, When};
 
 /// One attack, and another of the same subject; how often was acted, and how many runs there were.
 fn twice(world: World, definitions: Definitions, between: fn(&mut Stage)) -> (usize, usize) {
@@ -133,4 +134,33 @@ fn a_run_of_which_more_than_that_is_true_takes_nothing() {
         stage.settle();
     }
     assert_eq!((stage.runs().len(), stage.done().len()), (2, 0));
+}
+
+/// What was skipped or reckoned out of more than the detection says may be another the next time.
+#[test]
+fn a_run_takes_nothing_that_might_have_gone_another_way() {
+    let expression = |text: &str| Expression { text: text.into(), span: Default::default() };
+    let only_if = |text: &str| {
+        Step { condition: Some(expression(text)), when: When::Always, ..acts("more", &["kill"], "process.freeze") }
+    };
+    let script = |text: &str| Step { kind: StepKind::Script(expression(text)), ..step("script", &[]) };
+    let each = |list: &str| {
+        let for_each = Some(ForEach { list: expression(list), max_parallel: 1, errors: ItemErrors::Collect });
+        Step { for_each, ..acts("more", &[], "process.freeze") }
+    };
+    for (more, runs) in [
+        (only_if("event.class == \"none\""), 1),
+        (only_if("steps.kill.outcome == \"verified\""), 1),
+        (only_if("detections.len() > 5"), 2),
+        (only_if("now() < time(\"2000-01-01T00:00:00Z\")"), 2),
+        (script("#{ class: event.class }"), 1),
+        (script("#{ many: detections.len() }"), 2),
+        (each("[]"), 1),
+        (each("detections.filter(|one| false)"), 2),
+    ] {
+        let (mut stage, _) = protected(definitions(playbook_of(vec![acts("kill", &[], "process.kill"), more.clone()])));
+        stage.core.detections([detection("7", 2)]);
+        stage.settle();
+        assert_eq!((stage.runs().len(), stage.done().len()), (runs, 0), "{more:?}");
+    }
 }
