@@ -126,7 +126,9 @@ mod tests {
     #[test]
     fn what_depends_on_more_than_what_is_named_is_told() {
         let settled = |text| depends_only_on(text, &["event", "vars"]);
-        for text in ["event.file?.path == vars.path", "let x = event.n; #{ n: x + 1 }", "true", "event.n.some(|n| n > 1)"] {
+        for text in
+            ["event.file?.path == vars.path", "let x = event.n; #{ n: x + 1 }", "true", "event.n.some(|n| n > 1)"]
+        {
             assert!(settled(text), "{text}");
         }
         for text in [

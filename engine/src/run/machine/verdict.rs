@@ -53,18 +53,19 @@ impl Run {
             let Phase::Ended(outcome) = progress.phase else { return None };
             let step = self.playbook.step(&part.step)?;
             match (outcome, &step.kind) {
+                (Outcome::Blocked, _) => {}
+                _ if !self.is_decided_again(step) => return None,
                 (Outcome::Refused, _) => refused += 1,
-                (Outcome::Blocked, _) | (Outcome::Done, StepKind::Tell(_)) => {}
+                (Outcome::Skipped, _) | (Outcome::Done, StepKind::Tell(_)) => {}
                 (Outcome::Done, StepKind::Script(script)) if depends_only_on(&script.text, &SETTLED) => {}
-                (Outcome::Skipped, _) if self.is_skipped_again(step) => {}
                 _ => return None,
             }
         }
         (!self.cancelled && refused > 0).then_some(refused)
     }
 
-    /// Whether it was skipped because of what is the same again: by no person.
-    fn is_skipped_again(&self, step: &Step) -> bool {
+    /// Whether what it begins by is the same again: no person left it out, and it reads nothing else.
+    fn is_decided_again(&self, step: &Step) -> bool {
         let is_left_out = self.steps.get(&step.id).is_some_and(|state| state.whole.left_out);
         let mut decides = step.condition.iter().chain(step.for_each.iter().map(|each| &each.list));
         !is_left_out && decides.all(|one| depends_only_on(&one.text, &SETTLED))

@@ -140,8 +140,10 @@ fn a_run_of_which_more_than_that_is_true_takes_nothing() {
 #[test]
 fn a_run_takes_nothing_that_might_have_gone_another_way() {
     let expression = |text: &str| Expression { text: text.into(), span: Default::default() };
-    let only_if = |text: &str| {
-        Step { condition: Some(expression(text)), when: When::Always, ..acts("more", &["kill"], "process.freeze") }
+    let only_if = |text: &str| Step {
+        condition: Some(expression(text)),
+        when: When::Always,
+        ..acts("more", &["kill"], "process.freeze")
     };
     let script = |text: &str| Step { kind: StepKind::Script(expression(text)), ..step("script", &[]) };
     let each = |list: &str| {
@@ -153,6 +155,7 @@ fn a_run_takes_nothing_that_might_have_gone_another_way() {
         (only_if("steps.kill.outcome == \"verified\""), 1),
         (only_if("detections.len() > 5"), 2),
         (only_if("now() < time(\"2000-01-01T00:00:00Z\")"), 2),
+        (Step { condition: Some(expression("detections.len() == 1")), ..acts("more", &[], "process.kill") }, 2),
         (script("#{ class: event.class }"), 1),
         (script("#{ many: detections.len() }"), 2),
         (each("[]"), 1),
@@ -162,5 +165,23 @@ fn a_run_takes_nothing_that_might_have_gone_another_way() {
         stage.core.detections([detection("7", 2)]);
         stage.settle();
         assert_eq!((stage.runs().len(), stage.done().len()), (runs, 0), "{more:?}");
+    }
+}
+
+#[test]
+fn a_foreign_record_that_names_a_file_by_its_path_joins_no_run_that_was_refused() {
+    for (class, image, runs) in [(Class::Record, true, 2), (Class::Record, false, 1), (Class::ProcessCreation, true, 1)]
+    {
+        let definitions = Definitions { ceiling: Mode::Enforce, ..kills() };
+        let world = World { pid: 1, image, ..World::default() };
+        let mut stage = stage_in(tempfile::tempdir().unwrap(), world, definitions);
+        stage.core.recover(Arc::new(|_, _| None)).unwrap();
+        for number in 1..=2 {
+            let mut again = detection("7", number);
+            Arc::make_mut(&mut again.event).head.class = class;
+            stage.core.detections([again]);
+            stage.settle();
+        }
+        assert_eq!((stage.runs().len(), stage.done().len()), (runs, 0), "{class:?} {image}");
     }
 }
