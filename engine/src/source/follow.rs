@@ -144,8 +144,7 @@ impl Follower {
         follower.away = known;
         let listing = Listing::of(&follower.path, || follower.known_files());
         let is_known = |device| follower.away.iter().any(|one| one.device == device);
-        follower.root =
-            listing.root.filter(|(device, ..)| is_known(*device)).map(|(device, inode, _)| (device, inode));
+        follower.root = listing.root.filter(|(device, ..)| is_known(*device)).map(|(device, inode, _)| (device, inode));
         follower.seen(&listing);
         let mut batch = Batch::default();
         follower.find_again(&listing, &mut batch);

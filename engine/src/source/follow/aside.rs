@@ -32,8 +32,8 @@ impl Follower {
         }
     }
 
-    /// After a start, in a folder in which more may have been read than stays known: what nothing is known of, and what is no younger than
-    /// what is known, counts as read; if it was written to since, it is read whole, and that is said. What came since is new.
+    /// After a start, in a folder in which more may have been read than stays known: that of which nothing is known, and which is no
+    /// younger than what is known, counts as read; if it was written to since, it is read whole, and that is said. What came since is new.
     pub(super) fn begin_again_aside(&mut self, known: &[FilePosition], listing: &Listing, batch: &mut Batch) {
         self.bound_aside(batch);
         // What was copied there may be of an older day than its file.
@@ -60,7 +60,7 @@ impl Follower {
                  read whole, as what is new",
                 FILES + ASIDE
             );
-            batch.unreadable.push(wrong(&self.path, what, Vec::new()));
+            batch.said.push(wrong(&self.path, what, Vec::new()).mistake);
         }
     }
 
@@ -69,6 +69,7 @@ impl Follower {
         if listing.beyond.is_empty() && self.beyond.is_empty() && self.aside.is_empty() {
             return;
         }
+        let mut surplus = Vec::new();
         for (identity, (path, meta)) in &listing.beyond {
             match self.tails.get(identity) {
                 Some(tail) if tail.past.is_none() && !tail.has_more(meta.len()) => {
@@ -82,11 +83,18 @@ impl Follower {
                 None => {
                     self.beyond.insert(*identity, 0);
                     if meta.len() > 0 {
-                        let what = "is one of too many, and not read until it is written to again".to_owned();
-                        batch.unreadable.push(wrong(path, what, Vec::new()));
+                        surplus.push(path);
                     }
                 }
             }
+        }
+        if let Some(first) = surplus.iter().min() {
+            let what = format!(
+                "holds more than {FILES} files, and what came now is not read until it is written to again: {} files, of which the first is `{}`",
+                surplus.len(),
+                first.display()
+            );
+            batch.said.push(wrong(&self.path, what, Vec::new()).mistake);
         }
         if listing.refused.is_empty() && !self.is_elsewhere(listing) {
             let here: HashSet<Identity> = listing.files.iter().map(|(_, meta)| Identity::of(meta)).collect();
@@ -134,7 +142,7 @@ impl Follower {
         for (said, (is_reached, most, what)) in self.said.iter_mut().zip(reached) {
             if is_reached && !std::mem::replace(said, true) {
                 let what = format!("holds more than {most} files: {what}");
-                batch.unreadable.push(wrong(&self.path, what, Vec::new()));
+                batch.said.push(wrong(&self.path, what, Vec::new()).mistake);
             }
         }
     }

@@ -75,7 +75,7 @@ impl Listing {
 
     /// A device may have another number since.
     fn look_at(&mut self, known_files: Vec<(Identity, PathBuf)>, known: &mut HashSet<Identity>) {
-        for (was, path) in known_files.into_iter() {
+        for (was, path) in known_files {
             if known.contains(&was) {
                 continue;
             }
