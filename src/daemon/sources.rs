@@ -33,7 +33,7 @@ const AHEAD: usize = 4;
 const PORTION: usize = 2000;
 /// And of a backfill, which can wait itself.
 const PORTION_PAST: usize = 250;
-/// At most so many unreadable lines are named; all are counted.
+/// At most so many unreadable lines are named; all are counted. What is said of a source itself is always logged.
 const NAMED: u64 = 20;
 
 /// What goes to the engine's thread in one.
@@ -230,6 +230,10 @@ fn next_piece(followed: &mut [Followed], unreadable: &mut u64) -> Vec<Portion> {
 /// What goes to the engine, in portions that hold nobody up.
 fn portions(meter: &SourceMeter, batch: Batch, then: Then, unreadable: &mut u64) -> Vec<Portion> {
     let source = &meter.name;
+    // Of these there are few, however many lines were unreadable before.
+    for said in &batch.said {
+        tracing::warn!(%source, place = said.place(), "{}", said.what);
+    }
     for broken in batch.unreadable {
         *unreadable += 1;
         meter.unreadable();
@@ -311,6 +315,7 @@ mod tests {
     use quell_engine::source::Begin;
     use quell_model::{Entity, EventHead, LogSource, OwnedEvent, Subject};
     use std::io::Write;
+    use std::sync::Mutex;
 
     fn line(class: Class) -> String {
         let at = SystemClock.now();
@@ -357,6 +362,44 @@ mod tests {
         assert_eq!((figures.read, figures.unread), (vec![(Class::ProcessCreation, 1)], 0));
         let (lag, at) = figures.last.expect("an event was read");
         assert!((0.0..60.0).contains(&lag) && at > 1e9, "{lag} {at}");
+    }
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn that_a_folder_is_away_is_logged_after_any_number_of_unreadable_lines_and_is_none_of_them() {
+        let (home, log) = (tempfile::tempdir().unwrap(), Log::default());
+        let (dir, meter) = (home.path().join("logs"), SourceMeter::new("file:logs".into()));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("log"), line(Class::ProcessCreation)).unwrap();
+        let mut follower = Follower::first(&dir, source(&dir).format, Begin::End);
+        let wrong = usize::try_from(NAMED).unwrap() + 5;
+        let mut file = std::fs::OpenOptions::new().append(true).open(dir.join("log")).unwrap();
+        file.write_all("nonsense\n".repeat(wrong).as_bytes()).unwrap();
+        let (to, mut unreadable) = (log.clone(), 0);
+        let logger = tracing_subscriber::fmt().with_writer(move || to.clone()).with_ansi(false).finish();
+        tracing::subscriber::with_default(logger, || {
+            portions(&meter, follower.poll(SystemClock.now()), Then::Read, &mut unreadable);
+            std::fs::rename(&dir, home.path().join("elsewhere")).unwrap();
+            portions(&meter, follower.poll(SystemClock.now()), Then::Read, &mut unreadable);
+        });
+        let told = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let of = |what: &str| told.lines().filter(|line| line.contains(what)).count() as u64;
+        assert_eq!((of("a line cannot be read"), of("cannot be looked at")), (NAMED, 1), "{told}");
+        let counted = meter.figures().unreadable;
+        assert_eq!((unreadable, counted), (wrong as u64, wrong as u64));
     }
 
     /// So that a start after a crash goes on there, whatever is found in them.

@@ -25,13 +25,12 @@ use quell_model::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use turns::Turns;
+use turns::{Others, Turns};
 
 /// What it is.
 pub static SPEC: ActionSpec = ActionSpec {
@@ -231,13 +230,13 @@ impl BlockExec {
         before: &Before,
         id: u64,
         now_ns: u64,
-    ) -> Result<(u32, BTreeSet<String>), ActionError> {
-        let (mut removed, mut others) = (0, BTreeSet::new());
+    ) -> Result<(u32, Others), ActionError> {
+        let (mut removed, mut others) = (0, Others::default());
         for spot in &order.spots {
             let Some(stands) = reflex.standing(spot).map_err(ActionError::retry)? else { continue };
             // What somebody else entered meanwhile is theirs.
             if stands.terms.id != id {
-                others.extend((stands.terms.until_ns > now_ns).then(|| whose(&stands.terms)));
+                others.add(&stands, now_ns);
                 continue;
             }
             match self.2.next(spot, id, before.at(spot), now_ns) {
@@ -245,7 +244,10 @@ impl BlockExec {
                     let file = planned_file(reflex, order, before);
                     reflex.enter(spot, &next, file.as_ref().map(AsFd::as_fd)).map_err(ActionError::give_up)?;
                     self.2.stands(spot, next.id, now_ns);
-                    others.insert(whose(&next));
+                    // What it has struck before counts on.
+                    if let Some(stands) = reflex.standing(spot).map_err(ActionError::retry)? {
+                        others.add(&stands, now_ns);
+                    }
                 }
                 None => drop(reflex.remove(spot).map_err(ActionError::retry)?),
             }
@@ -253,14 +255,6 @@ impl BlockExec {
         }
         self.2.over(id, now_ns);
         Ok((removed, others))
-    }
-}
-
-/// For whom it stands.
-fn whose(terms: &Terms) -> String {
-    match terms.owner.as_str() {
-        "" => "what entered it for no run".to_owned(),
-        run => format!("run {run}"),
     }
 }
 
@@ -403,9 +397,8 @@ impl Action for BlockExec {
         let now = cx.clock.now().boot_ns;
         let (removed, others) = self.take_back(reflex, &order, &before, number(cx), now)?;
         let mut output = json!({ "path": order.path, "removed": removed });
-        if !others.is_empty() {
-            let whose = others.into_iter().collect::<Vec<_>>().join(", ");
-            output["still"] = format!("`{}` is kept from starting all the same, by {whose}", order.path).into();
+        if let Some(still) = others.told(&order.path) {
+            output["still"] = still.into();
         }
         Ok(output)
     }

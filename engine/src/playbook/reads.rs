@@ -4,6 +4,7 @@
 
 use super::compiled::Compiled;
 use super::expression::{ExpressionError, Expressions};
+use super::names;
 use super::template::{self, Piece};
 use super::values::Wanted;
 use quell_model::Json;
@@ -87,6 +88,15 @@ impl Expressions {
     }
 }
 
+/// Whether what an expression or a script gives is the same as long as these variables are: it reads no other, and not the time.
+pub(crate) fn depends_only_on(text: &str, variables: &[&str]) -> bool {
+    // A function may be called by its name in a text.
+    const UNTOLD: [&str; 3] = ["now", "Fn", "call"];
+    let names = names::names(text);
+    names.uses.iter().all(|used| variables.contains(&used.root()))
+        && names.calls.iter().all(|call| !UNTOLD.contains(&call.name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +121,24 @@ mod tests {
         assert!(step(&all.script_reads("steps[\"one\"].outcome"), "three").is_none());
         assert!(step(&all.reads("steps.one"), "one").is_some_and(|one| one.part("items").is_some()));
         assert_eq!(all.text_reads("no expression, ${{ 1 + }} and one that is none"), Reads::default());
+    }
+
+    #[test]
+    fn what_depends_on_more_than_what_is_named_is_told() {
+        let settled = |text| depends_only_on(text, &["event", "vars"]);
+        for text in
+            ["event.file?.path == vars.path", "let x = event.n; #{ n: x + 1 }", "true", "event.n.some(|n| n > 1)"]
+        {
+            assert!(settled(text), "{text}");
+        }
+        for text in [
+            "incident.detections > 1",
+            "event.n + detections.len()",
+            "now() > time(event.time)",
+            "let f = Fn(\"now\"); f.call()",
+            "`${item}`",
+        ] {
+            assert!(!settled(text), "{text}");
+        }
     }
 }

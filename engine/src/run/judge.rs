@@ -17,7 +17,7 @@ use quell_model::guard::{Act, Admitted, Ask, Concerns, Consent, Decision, bait, 
 use quell_model::playbook::{StepKind, Unanswered};
 use quell_model::record::{BreakerChanged, NewRecord, Part, StepIntended};
 use quell_model::world::Verb;
-use quell_model::{Action, Json, Lane, Mode, Name, Outcome, Plan, RunId, Stamp};
+use quell_model::{Action, Class, Json, Lane, Mode, Name, Outcome, Plan, RunId, Stamp, TargetFacts};
 use std::sync::Arc;
 
 /// When the guard is asked.
@@ -59,7 +59,8 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn judge(&mut self, id: &RunId, part: &Part, plan: Plan, purpose: Purpose, at: At) {
         // Of an intent from before a crash it is not known that nothing was begun.
         let untouched = at == At::Act && !purpose.is_intended();
-        let is_protected = self.guard().protect.names(&plan);
+        let names_the_same = self.runs.get(id).is_some_and(|live| names_the_same(&live.run.started.event, &plan));
+        let is_protected = names_the_same && self.guard().protect.names(&plan);
         let weighed = match self.weigh(id, part, plan, purpose, at) {
             Some(Ok(weighed)) => weighed,
             Some(Err(ending)) => return self.not_done(id, part, purpose, Ending { untouched, ..ending }),
@@ -243,4 +244,11 @@ impl<W: Send + 'static> Core<W> {
         }
         self.write_intent(id, part, lane, intent, Answer::Intended);
     }
+}
+
+/// Whether what the plan names is the same once the very same event comes again. A foreign record knows a file by its path, which may lead to
+/// another by then.
+fn names_the_same(event: &Json, plan: &Plan) -> bool {
+    let mut named = plan.targets.iter().filter(|target| target.named);
+    event["class"] != Class::Record.as_str() || named.all(|one| matches!(one.facts, TargetFacts::Process { .. }))
 }

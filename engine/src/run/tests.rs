@@ -47,6 +47,8 @@ struct World {
     pid: u32,
     /// Which is not the one that was named.
     beside: bool,
+    /// It is an image that the machine cannot do without.
+    image: bool,
 }
 
 struct Verb1(&'static ActionSpec, Arc<World>);
@@ -74,7 +76,7 @@ impl Action for Verb1 {
 
     async fn plan(&self, input: &Json) -> Result<Plan, ActionError> {
         let id = ProcessId { boot: process::BootId("b".into()), pid: self.1.pid, start_ns: 5, exec_id: 1 };
-        let facts = TargetFacts::Process {
+        let process = TargetFacts::Process {
             id,
             image: Some(format!("/tmp/{}", self.1.pid)),
             file: None,
@@ -85,6 +87,9 @@ impl Action for Verb1 {
             below_named: false,
             by_scope: false,
         };
+        let (path, needed) = ("/sbin/init".to_owned(), Some("it starts the machine".to_owned()));
+        let image = || TargetFacts::Image { path, file: (1, 2), cgroup: None, needed };
+        let facts = if self.1.image { image() } else { process };
         let label = input["process"].as_str().unwrap_or("x").to_owned();
         let named = !self.1.beside;
         let target = Target { node: "n".into(), kind: "process".into(), id: label.clone(), label, named, facts };

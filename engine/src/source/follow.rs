@@ -100,7 +100,7 @@ impl Follower {
     #[must_use]
     pub fn first(path: impl Into<PathBuf>, format: Option<Format>, begin: Begin) -> Self {
         let mut follower = Self { begin: Some(begin), ..Self::of(path.into(), format) };
-        let listing = Listing::of(&follower.path);
+        let listing = Listing::of(&follower.path, Vec::new);
         if listing.root.is_some() && !listing.may_hide(&follower.path) {
             follower.begin(&listing, begin);
         }
@@ -141,10 +141,10 @@ impl Follower {
         let mut follower = Self { others, ..Self::of(path.into(), format) };
         let is_below = |path: &Path| path != follower.path && path.starts_with(&follower.path);
         follower.is_folder = known.iter().any(|one| is_below(Path::new(&one.path)));
-        let listing = Listing::of(&follower.path);
-        let same_device = |(device, inode, _)| known.iter().any(|one| one.device == device).then_some((device, inode));
-        follower.root = listing.root.and_then(same_device);
         follower.away = known;
+        let listing = Listing::of(&follower.path, || follower.known_files());
+        let is_known = |device| follower.away.iter().any(|one| one.device == device);
+        follower.root = listing.root.filter(|(device, ..)| is_known(*device)).map(|(device, inode, _)| (device, inode));
         follower.seen(&listing);
         let mut batch = Batch::default();
         follower.find_again(&listing, &mut batch);
@@ -198,7 +198,7 @@ impl Follower {
         self.look += 1;
         let mut batch = Batch::default();
         let mut left = MOST;
-        let listing = Listing::of(&self.path);
+        let listing = Listing::of(&self.path, || self.known_files());
         self.tell_refused(&listing, &mut batch);
         batch.ground = self.begin_late(&listing);
         self.find_again(&listing, &mut batch);
@@ -293,8 +293,9 @@ impl Follower {
         let since = *tail.gone.get_or_insert(self.look);
         let mut is_there = true;
         if tail.file.is_none() {
-            // Its former name may be another file's by now.
-            match known::found_again(&tail.path, identity) {
+            // Its former name may be another file's by now. Among more than are looked at it is not sought.
+            let found = (!listing.is_cut).then(|| known::found_again(&tail.path, identity)).flatten();
+            match found {
                 Some(path) => tail.path = path,
                 None => is_there = false,
             }

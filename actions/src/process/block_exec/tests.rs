@@ -9,12 +9,14 @@ use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Nothing can be entered there.
 const GONE: Around = Around::Cgroup { number: 0, v2: true };
 
+/// What is entered, and whether its budget is used up from the beginning.
 #[derive(Default)]
-struct Paper(Mutex<HashMap<Spot, Standing>>);
+struct Paper(Mutex<HashMap<Spot, Standing>>, AtomicBool);
 
 impl Reflex for Paper {
     fn image(&self, file: BorrowedFd<'_>) -> Result<Image, String> {
@@ -34,7 +36,8 @@ impl Reflex for Paper {
         if spot.around == GONE {
             return Err("there is no room".to_owned());
         }
-        let standing = Standing { spot: *spot, terms: terms.clone(), struck: 0, spent: false, missed: 0 };
+        let spent = self.1.load(Ordering::SeqCst);
+        let standing = Standing { spot: *spot, terms: terms.clone(), struck: 0, spent, missed: 0 };
         self.0.lock().unwrap().insert(*spot, standing);
         Ok(())
     }
@@ -206,6 +209,28 @@ fn after_a_start_each_still_ends_as_what_is_true() {
     assert!(removed == 1 && still.is_some_and(|still| still.ends_with("by run r-a")));
     assert_eq!(taken_back(&next, &go_a, &a), (1, None));
     assert_eq!(paper.all().unwrap(), []);
+}
+
+#[test]
+fn an_entry_whose_budget_is_used_up_is_not_said_to_keep_anything_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("miner");
+    std::fs::write(&path, "\x7fELF miner").unwrap();
+    let paper = Arc::<Paper>::default();
+    let (a, b, verb) = (another("r-a"), another("r-b"), verb(&paper));
+    let admit = |input: Json| Act::new().admitted(&verb, planned(&verb, &input));
+    let go_a = admit(json!({ "path": path, "for": "2h" }));
+    finish(verb.run(&go_a, &a)).unwrap();
+    let go_b = admit(json!({ "path": path, "for": "4h" }));
+    finish(verb.run(&go_b, &b)).unwrap();
+    paper.0.lock().unwrap().values_mut().for_each(|one| one.spent = true);
+    let still = taken_back(&verb, &go_a, &a).1.unwrap();
+    assert_eq!(still, format!("an entry for `{}` stands, whose budget is used up, of run r-b", path.display()));
+    // And of what stands again in the place of another's.
+    finish(verb.hold(&go_a, &a, Duration::from_secs(3600))).unwrap();
+    paper.1.store(true, Ordering::SeqCst);
+    let still = taken_back(&verb, &go_b, &b).1.unwrap();
+    assert!(still.ends_with("whose budget is used up, of run r-a"), "{still}");
 }
 
 #[test]

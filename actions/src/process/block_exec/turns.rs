@@ -5,7 +5,7 @@
 //! return with another's undo. Where nothing is known of it, what the plan found before holds.
 
 use quell_model::{Spot, Standing, Terms};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,5 +73,43 @@ impl Turns {
         let before = before.filter(|terms| !known.over.contains_key(&terms.id));
         let all = waiting.filter(|terms| terms.id != but).max_by_key(|terms| terms.until_ns);
         all.or(before.filter(|terms| terms.id != but)).cloned()
+    }
+}
+
+/// For whose sake entries stand.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    /// They keep it from starting.
+    keep: BTreeSet<String>,
+    /// They struck as often as they may.
+    spent: BTreeSet<String>,
+}
+
+impl Others {
+    /// Takes note of an entry, if its time is not over.
+    pub(super) fn add(&mut self, stands: &Standing, now_ns: u64) {
+        if stands.terms.until_ns > now_ns {
+            let those = if stands.spent { &mut self.spent } else { &mut self.keep };
+            those.insert(whose(&stands.terms));
+        }
+    }
+
+    /// What is said of them, if there are any.
+    pub(super) fn told(&self, path: &str) -> Option<String> {
+        let all = |those: &BTreeSet<String>| those.iter().cloned().collect::<Vec<_>>().join(", ");
+        let keep = (!self.keep.is_empty())
+            .then(|| format!("`{path}` is kept from starting all the same, by {}", all(&self.keep)));
+        let spent = (!self.spent.is_empty())
+            .then(|| format!("an entry for `{path}` stands, whose budget is used up, of {}", all(&self.spent)));
+        let told: Vec<String> = keep.into_iter().chain(spent).collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+}
+
+/// For whom it stands.
+fn whose(terms: &Terms) -> String {
+    match terms.owner.as_str() {
+        "" => "what entered it for no run".to_owned(),
+        run => format!("run {run}"),
     }
 }

@@ -3,10 +3,14 @@
 //! Owns the sentence that people read of it. Keeps true: what is allowed to go wrong makes no run fail.
 
 use super::{Phase, Run};
+use crate::playbook::reads::depends_only_on;
 use quell_model::playbook::{OnFailure, Step, StepKind};
 use quell_model::record::RunState;
 use quell_model::{Mode, Outcome};
 use std::collections::BTreeMap;
+
+/// What is the same for a detection that is the very same: of other steps what they gave out of these.
+const SETTLED: [&str; 4] = ["event", "detection", "vars", "steps"];
 
 impl Run {
     pub(super) fn verdict(&self) -> (RunState, String) {
@@ -41,22 +45,30 @@ impl Run {
         !self.cancelled && ends().any(|outcome| outcome == Outcome::Planned) && ends().all(Outcome::is_met)
     }
 
-    /// How many of its parts were refused, where none did anything but tell or reckon.
+    /// How many of its parts were refused, where none did anything but tell or reckon, and all that it reckoned comes out so again.
     #[must_use]
     pub fn only_refused(&self) -> Option<usize> {
         let mut refused = 0;
         for (part, progress) in self.parts() {
             let Phase::Ended(outcome) = progress.phase else { return None };
-            let kind = self.playbook.step(&part.step).map(|step| &step.kind);
-            let is_silent = matches!(kind, Some(StepKind::Tell(_) | StepKind::Script(_)));
-            match outcome {
-                Outcome::Refused => refused += 1,
-                Outcome::Blocked | Outcome::Skipped => {}
-                Outcome::Done if is_silent => {}
+            let step = self.playbook.step(&part.step)?;
+            match (outcome, &step.kind) {
+                (Outcome::Blocked, _) => {}
+                _ if !self.is_decided_again(step) => return None,
+                (Outcome::Refused, _) => refused += 1,
+                (Outcome::Skipped, _) | (Outcome::Done, StepKind::Tell(_)) => {}
+                (Outcome::Done, StepKind::Script(script)) if depends_only_on(&script.text, &SETTLED) => {}
                 _ => return None,
             }
         }
         (!self.cancelled && refused > 0).then_some(refused)
+    }
+
+    /// Whether what it begins by is the same again: no person left it out, and it reads nothing else.
+    fn is_decided_again(&self, step: &Step) -> bool {
+        let is_left_out = self.steps.get(&step.id).is_some_and(|state| state.whole.left_out);
+        let mut decides = step.condition.iter().chain(step.for_each.iter().map(|each| &each.list));
+        !is_left_out && decides.all(|one| depends_only_on(&one.text, &SETTLED))
     }
 
     /// How many steps ended how: `2 verified, 1 done`.

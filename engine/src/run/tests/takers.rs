@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::SimulatedClock;
 use crate::report;
+use quell_model::playbook::{ForEach, ItemErrors, When};
 
 /// One attack, and another of the same subject; how often was acted, and how many runs there were.
 fn twice(world: World, definitions: Definitions, between: fn(&mut Stage)) -> (usize, usize) {
@@ -133,4 +134,54 @@ fn a_run_of_which_more_than_that_is_true_takes_nothing() {
         stage.settle();
     }
     assert_eq!((stage.runs().len(), stage.done().len()), (2, 0));
+}
+
+/// What was skipped or reckoned out of more than the detection says may be another the next time.
+#[test]
+fn a_run_takes_nothing_that_might_have_gone_another_way() {
+    let expression = |text: &str| Expression { text: text.into(), span: Default::default() };
+    let only_if = |text: &str| Step {
+        condition: Some(expression(text)),
+        when: When::Always,
+        ..acts("more", &["kill"], "process.freeze")
+    };
+    let script = |text: &str| Step { kind: StepKind::Script(expression(text)), ..step("script", &[]) };
+    let each = |list: &str| {
+        let for_each = Some(ForEach { list: expression(list), max_parallel: 1, errors: ItemErrors::Collect });
+        Step { for_each, ..acts("more", &[], "process.freeze") }
+    };
+    for (more, runs) in [
+        (only_if("event.class == \"none\""), 1),
+        (only_if("steps.kill.outcome == \"verified\""), 1),
+        (only_if("detections.len() > 5"), 2),
+        (only_if("now() < time(\"2000-01-01T00:00:00Z\")"), 2),
+        (Step { condition: Some(expression("detections.len() == 1")), ..acts("more", &[], "process.kill") }, 2),
+        (script("#{ class: event.class }"), 1),
+        (script("#{ many: detections.len() }"), 2),
+        (each("[]"), 1),
+        (each("detections.filter(|one| false)"), 2),
+    ] {
+        let (mut stage, _) = protected(definitions(playbook_of(vec![acts("kill", &[], "process.kill"), more.clone()])));
+        stage.core.detections([detection("7", 2)]);
+        stage.settle();
+        assert_eq!((stage.runs().len(), stage.done().len()), (runs, 0), "{more:?}");
+    }
+}
+
+#[test]
+fn a_foreign_record_that_names_a_file_by_its_path_joins_no_run_that_was_refused() {
+    for (class, image, runs) in [(Class::Record, true, 2), (Class::Record, false, 1), (Class::ProcessCreation, true, 1)]
+    {
+        let definitions = Definitions { ceiling: Mode::Enforce, ..kills() };
+        let world = World { pid: 1, image, ..World::default() };
+        let mut stage = stage_in(tempfile::tempdir().unwrap(), world, definitions);
+        stage.core.recover(Arc::new(|_, _| None)).unwrap();
+        for number in 1..=2 {
+            let mut again = detection("7", number);
+            Arc::make_mut(&mut again.event).head.class = class;
+            stage.core.detections([again]);
+            stage.settle();
+        }
+        assert_eq!((stage.runs().len(), stage.done().len()), (runs, 0), "{class:?} {image}");
+    }
 }

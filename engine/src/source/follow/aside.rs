@@ -32,26 +32,35 @@ impl Follower {
         }
     }
 
-    /// After a start, in a folder in which more may have been read than stays known: those that are set aside, and of which nothing is
-    /// known, count as read; and of the others it is said that they may have been.
+    /// After a start, in a folder in which more may have been read than stays known: that of which nothing is known, and which is no
+    /// younger than what is known, counts as read; if it was written to since, it is read whole, and that is said. What came since is new.
     pub(super) fn begin_again_aside(&mut self, known: &[FilePosition], listing: &Listing, batch: &mut Batch) {
         self.bound_aside(batch);
-        let Some(latest) = known.iter().map(|one| one.modified).max().filter(|_| known.len() >= FILES) else { return };
-        for (identity, (_, meta)) in &listing.beyond {
-            if !self.tails.contains_key(identity) && !self.aside.contains_key(identity) {
-                self.beyond.insert(*identity, meta.len());
-            }
-        }
+        // What was copied there may be of an older day than its file.
+        let dates = known.iter().map(|one| one.born.map_or(one.modified, |born| born.max(one.modified)));
+        let Some(latest) = dates.max().filter(|_| known.len() >= FILES) else { return };
         let is_older = |identity: &Identity| identity.born.is_none_or(|born| born < latest);
         let here = listing.files.iter().map(|(_, meta)| Identity::of(meta));
-        let doubtful = here.filter(|identity| !self.tails.contains_key(identity) && is_older(identity)).count();
+        let mut doubtful = here.filter(|identity| !self.tails.contains_key(identity) && is_older(identity)).count();
+        for (identity, (path, meta)) in &listing.beyond {
+            if self.tails.contains_key(identity) || self.aside.contains_key(identity) {
+                continue;
+            }
+            if is_older(identity) && modified(meta) <= latest {
+                self.beyond.insert(*identity, meta.len());
+            } else {
+                doubtful += usize::from(is_older(identity));
+                // It keeps its place till it is read.
+                self.tails.insert(*identity, Tail::new(path.clone(), meta, 0, false));
+            }
+        }
         if doubtful > 0 {
             let what = format!(
                 "holds more files than stay known ({}): {doubtful} that were written to meanwhile may have been read before, and are \
                  read whole, as what is new",
                 FILES + ASIDE
             );
-            batch.unreadable.push(wrong(&self.path, what, Vec::new()));
+            batch.said.push(wrong(&self.path, what, Vec::new()).mistake);
         }
     }
 
@@ -60,6 +69,7 @@ impl Follower {
         if listing.beyond.is_empty() && self.beyond.is_empty() && self.aside.is_empty() {
             return;
         }
+        let mut surplus = Vec::new();
         for (identity, (path, meta)) in &listing.beyond {
             match self.tails.get(identity) {
                 Some(tail) if tail.past.is_none() && !tail.has_more(meta.len()) => {
@@ -73,16 +83,26 @@ impl Follower {
                 None => {
                     self.beyond.insert(*identity, 0);
                     if meta.len() > 0 {
-                        let what = "is one of too many, and not read until it is written to again".to_owned();
-                        batch.unreadable.push(wrong(path, what, Vec::new()));
+                        surplus.push(path);
                     }
                 }
             }
         }
-        if listing.refused.is_empty() && !listing.is_cut {
+        if let Some(first) = surplus.iter().min() {
+            let what = format!(
+                "holds more than {FILES} files, and what came now is not read until it is written to again: {} files, of which the first is `{}`",
+                surplus.len(),
+                first.display()
+            );
+            batch.said.push(wrong(&self.path, what, Vec::new()).mistake);
+        }
+        if listing.refused.is_empty() && !self.is_elsewhere(listing) {
             let here: HashSet<Identity> = listing.files.iter().map(|(_, meta)| Identity::of(meta)).collect();
             let is_there = |identity: &Identity| listing.beyond.contains_key(identity) || here.contains(identity);
-            self.beyond.retain(|identity, _| is_there(identity));
+            // Of more than are looked at it is not known which of these are there still.
+            if !listing.is_cut || self.beyond.len() > LOOKED_AT {
+                self.beyond.retain(|identity, _| is_there(identity));
+            }
             self.aside.retain(|identity, position| {
                 let stays = is_there(identity);
                 if !stays {
@@ -122,7 +142,7 @@ impl Follower {
         for (said, (is_reached, most, what)) in self.said.iter_mut().zip(reached) {
             if is_reached && !std::mem::replace(said, true) {
                 let what = format!("holds more than {most} files: {what}");
-                batch.unreadable.push(wrong(&self.path, what, Vec::new()));
+                batch.said.push(wrong(&self.path, what, Vec::new()).mistake);
             }
         }
     }

@@ -15,13 +15,11 @@ use std::path::Path;
 impl Follower {
     /// Whether a file of this path may be there, though it was not found. A single file that has no name now was rotated away.
     pub(super) fn may_hide(&self, listing: &Listing, path: &Path) -> bool {
-        self.is_elsewhere(listing)
-            || listing.is_cut
-            || (self.is_folder || !is_missing(listing)) && listing.may_hide(path)
+        self.is_elsewhere(listing) || (self.is_folder || !is_missing(listing)) && listing.may_hide(path)
     }
 
     /// Whether the folder is another one than before, and holds nothing: what is under a mount point.
-    fn is_elsewhere(&self, listing: &Listing) -> bool {
+    pub(super) fn is_elsewhere(&self, listing: &Listing) -> bool {
         let here = listing.root.map(|(device, inode, _)| (device, inode));
         self.is_folder && listing.files.is_empty() && here.is_some() && here != self.root
     }
@@ -46,9 +44,13 @@ impl Follower {
     pub(super) fn seen(&mut self, listing: &Listing) {
         let Some((device, inode, is_folder)) = listing.root else { return };
         self.is_folder = is_folder;
-        if !listing.files.is_empty() || (self.tails.is_empty() && self.away.is_empty()) {
+        if !listing.files.is_empty() || !self.knows_any() {
             self.root = Some((device, inode));
         }
+    }
+
+    fn knows_any(&self) -> bool {
+        !(self.tails.is_empty() && self.aside.is_empty() && self.away.is_empty())
     }
 
     /// Goes on with those that were away and are not any more.
@@ -88,20 +90,28 @@ impl Follower {
     /// Says once where nothing can be looked at.
     pub(super) fn tell_refused(&mut self, listing: &Listing, batch: &mut Batch) {
         let stays = "what was read of it stays known";
-        let mut now = HashSet::new();
+        let (mut now, mut fresh) = (HashSet::new(), Vec::new());
         for (path, error) in &listing.refused {
             if is_missing(listing) && (!self.is_folder || self.begin.is_some()) {
                 continue;
             }
             if !self.refused.contains(path) {
-                batch.unreadable.push(wrong(path, format!("cannot be looked at: {error}; {stays}"), Vec::new()));
+                fresh.push((path, error));
             }
             now.insert(path.clone());
         }
-        if self.is_elsewhere(listing) && !(self.tails.is_empty() && self.away.is_empty()) {
+        if let Some((path, error)) = fresh.first() {
+            let others = match fresh.len() - 1 {
+                0 => String::new(),
+                others => format!(", nor can {others} other parts of `{}`", self.path.display()),
+            };
+            let what = format!("cannot be looked at: {error}{others}; {stays}");
+            batch.said.push(wrong(path, what, Vec::new()).mistake);
+        }
+        if self.is_elsewhere(listing) && self.knows_any() {
             if !self.refused.contains(&self.path) {
                 let what = format!("is another folder than before, and empty: {stays}");
-                batch.unreadable.push(wrong(&self.path, what, Vec::new()));
+                batch.said.push(wrong(&self.path, what, Vec::new()).mistake);
             }
             now.insert(self.path.clone());
         }

@@ -1,8 +1,8 @@
 //! What a look at a source brings: its lines, what could not be read, and how far that goes.
 
 use crate::adapt::Unreadable;
-use quell_model::OwnedEvent;
 use quell_model::record::source::{FilePosition, Position};
+use quell_model::{Mistake, OwnedEvent};
 
 /// What a look brought.
 #[derive(Debug, Default)]
@@ -11,6 +11,8 @@ pub struct Batch {
     pub lines: Vec<Line>,
     /// What could not be read.
     pub unreadable: Vec<Unreadable>,
+    /// What is to be said of the source itself: a bound that is reached, or a part of it that is away. Each once, and few at a time.
+    pub said: Vec<Mistake>,
     /// How far each file was read that was read on. They hold once all lines are taken in.
     pub files: Vec<FilePosition>,
     /// The source begins only now, with these of its files: that holds before the lines do.
@@ -52,7 +54,8 @@ impl Batch {
     /// Whether nothing was read, and nothing has changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let is_silent = self.lines.is_empty() && self.unreadable.is_empty() && self.files.is_empty();
+        let is_silent =
+            self.lines.is_empty() && self.unreadable.is_empty() && self.said.is_empty() && self.files.is_empty();
         is_silent && self.ground.is_none() && self.found.is_empty()
     }
 }

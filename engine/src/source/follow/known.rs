@@ -28,9 +28,11 @@ impl Follower {
         let is_one_file = !self.is_folder;
         let last = known.iter().map(|one| one.modified).max();
         let (mut lost, mut missing) = (Vec::new(), Vec::new());
+        // To look through a folder of very many files for each that is missing would take hours.
+        let rotated = |path: &str| if listing.is_cut { Vec::new() } else { rotated(Path::new(path)) };
         for one in known {
             let here = by_inode.get(&one.inode).map(|file| (*file).clone());
-            let beside = || rotated(Path::new(&one.path)).into_iter().find(|(_, meta)| inode(meta) == one.inode);
+            let beside = || rotated(&one.path).into_iter().find(|(_, meta)| inode(meta) == one.inode);
             match here.or_else(beside).filter(|(path, meta)| is_same(path, meta, &one)) {
                 // What is not read to its end keeps its place, whatever else has changed since.
                 Some((path, meta))
@@ -45,7 +47,7 @@ impl Follower {
             }
         }
         for one in missing {
-            let copies = rotated(Path::new(&one.path)).into_iter();
+            let copies = rotated(&one.path).into_iter();
             let copy = copies
                 .filter(|(_, meta)| !self.tails.contains_key(&Identity::of(meta)))
                 .find(|(path, meta)| one.head.bytes >= LEAST_HEAD && begins_so(path, meta, &one));
@@ -68,6 +70,13 @@ impl Follower {
             self.rotated_twice(last);
         }
         lost
+    }
+
+    /// Where files are that are to be found in their places, but for those that are known by their length alone.
+    pub(super) fn known_files(&self) -> Vec<(Identity, PathBuf)> {
+        let positions = self.aside.values().chain(&self.away);
+        let positions = positions.map(|one| (Identity::known(one), PathBuf::from(&one.path)));
+        self.tails.values().map(|tail| (tail.identity, tail.path.clone())).chain(positions).collect()
     }
 
     fn go_on(&mut self, path: &Path, meta: &Metadata, known: &FilePosition) {

@@ -27,7 +27,8 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub(super) fn of(root: &Path) -> Self {
+    /// Of more than are looked at, also those of `known_files` are that are where they were.
+    pub(super) fn of(root: &Path, known_files: impl FnOnce() -> Vec<(Identity, PathBuf)>) -> Self {
         let mut listing = Self::default();
         let mut known = HashSet::new();
         match std::fs::metadata(root) {
@@ -36,6 +37,9 @@ impl Listing {
                 listing.add(root.to_owned(), meta, DEPTH, &mut known);
             }
             Err(error) => listing.refused.push((root.to_owned(), error)),
+        }
+        if listing.is_cut {
+            listing.look_at(known_files(), &mut known);
         }
         if listing.files.len() > FILES {
             listing.files.sort_by_key(|(_, meta)| std::cmp::Reverse((meta.mtime(), meta.mtime_nsec())));
@@ -65,6 +69,20 @@ impl Listing {
                     Ok(meta) => self.add(path, meta, depth - 1, known),
                     Err(error) => self.refuse(path, error),
                 }
+            }
+        }
+    }
+
+    /// A device may have another number since.
+    fn look_at(&mut self, known_files: Vec<(Identity, PathBuf)>, known: &mut HashSet<Identity>) {
+        for (was, path) in known_files {
+            if known.contains(&was) {
+                continue;
+            }
+            let Ok(meta) = std::fs::metadata(&path) else { continue };
+            let is = Identity::of(&meta);
+            if meta.is_file() && (is.inode, is.born) == (was.inode, was.born) && known.insert(is) {
+                self.files.push((path, meta));
             }
         }
     }

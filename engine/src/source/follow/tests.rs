@@ -31,7 +31,8 @@ fn look(follower: &mut Follower) -> (Vec<String>, Vec<String>) {
 fn told(batch: &Batch) -> (Vec<String>, Vec<String>) {
     let events = batch.lines.iter().map(|line| line.event.sigma("n").unwrap().to_json().to_string());
     let place = |place: String| place.rsplit('/').next().unwrap().to_owned();
-    (events.collect(), batch.unreadable.iter().map(|one| place(one.mistake.place())).collect())
+    let wrong = batch.unreadable.iter().map(|one| &one.mistake).chain(&batch.said);
+    (events.collect(), wrong.map(|one| place(one.place())).collect())
 }
 
 fn of(numbers: &[&str]) -> Vec<String> {
