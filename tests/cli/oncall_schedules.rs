@@ -3,6 +3,7 @@
 use super::{Ran, command, quell, write};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 const WHO: &str = r#"people:
   ana: { name: "Ana; Ž", email: ana@example.org, time_zone: Europe/Lisbon }
@@ -73,6 +74,7 @@ fn who_says_who_and_why_and_nobody_elses_id() {
     );
     let now = home.oncall(&["who", "--json"]).ends(0).json();
     assert_eq!(now.as_array().map(Vec::len), Some(2));
+    assert!(now[0]["at"] == now[1]["at"] && !now[0]["at"].to_string().contains('.'), "one moment for all: {now}");
 }
 
 #[test]
@@ -136,6 +138,46 @@ fn a_calendar_has_whole_shifts_and_the_same_events_another_day() {
     assert_eq!(events(&first, "SUMMARY"), names);
     let again = calendar("30", "2026-12-25T00:00:00Z");
     assert_eq!(events(&again, "UID")[..3], events(&first, "UID")[1..]);
+}
+
+const READ: &str = r#"
+import sys
+from icalendar import Calendar
+for event in Calendar.from_ical(open(sys.argv[1], "rb").read()).walk("VEVENT"):
+    print(event.decoded("dtstart").isoformat(), event.decoded("dtend").isoformat(), str(event["summary"]))
+"#;
+
+/// Python, with what `scripts/setup test` keeps for it.
+fn python(args: &[&str]) -> Option<std::process::Output> {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+    let kept = cache.join("quell/tools/icalendar");
+    Command::new("python3").args(args).env("PYTHONPATH", kept).stdin(Stdio::null()).output().ok()
+}
+
+#[test]
+fn a_calendar_is_read_by_somebody_elses_reader() {
+    if !python(&["-c", "import icalendar"]).is_some_and(|output| output.status.success()) {
+        eprintln!("NOT TESTED: calendars against icalendar: it is not installed");
+        return;
+    }
+    let home = Home::new(WHO);
+    let args = ["preview", "--ical", "--schedule", "primary", "--days", "21", "--at", "2026-12-22T00:00:00Z"];
+    let file = write(home.keep.path(), "primary.ics", &home.oncall(&args).ends(0).out);
+    let read = python(&["-c", READ, file.to_str().unwrap()]).unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    let text = String::from_utf8(read.stdout).unwrap();
+    assert_eq!(
+        text.lines().collect::<Vec<_>>(),
+        [
+            "2026-12-21T14:00:00+00:00 2026-12-24T05:00:00+00:00 Chi on call (primary)",
+            "2026-12-24T05:00:00+00:00 2026-12-27T05:00:00+00:00 Bo on call (primary)",
+            "2026-12-27T05:00:00+00:00 2026-12-28T14:00:00+00:00 Chi on call (primary)",
+            "2026-12-28T14:00:00+00:00 2027-01-04T14:00:00+00:00 Ana; Ž on call (primary)",
+            "2027-01-04T14:00:00+00:00 2027-01-11T14:00:00+00:00 Bo on call (primary)",
+            "2027-01-11T14:00:00+00:00 2027-01-18T14:00:00+00:00 Chi on call (primary)",
+        ]
+    );
 }
 
 #[test]

@@ -81,10 +81,16 @@ pub(super) fn when(text: &str) -> Result<When, String> {
     })
 }
 
+/// Now, to the second: nobody is told parts of one.
+pub(super) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
 /// The moment that is meant by a schedule; none given: now.
-pub(super) fn moment(given: Option<When>, schedule: &Resolved<'_>) -> Timestamp {
+pub(super) fn moment(given: Option<When>, now: Timestamp, schedule: &Resolved<'_>) -> Timestamp {
     match given {
-        None => Timestamp::now(),
+        None => now,
         Some(When::Moment(at)) => at,
         Some(When::Clock(time)) => zone::start_of(&schedule.zone(), time),
     }

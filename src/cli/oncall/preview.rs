@@ -1,17 +1,16 @@
 //! `quell oncall preview`: who is on call over days to come, as a table, as JSON or as a calendar.
 
-use super::asked::{Asked, LONGEST_DAYS, When, moment, when};
+use super::asked::{Asked, LONGEST_DAYS, When, moment, now, when};
 use crate::cli::table::{Table, cell};
 use crate::cli::term::Ink;
 use crate::cli::{Exit, Fail, Term};
-use jiff::Timestamp;
 use quell_engine::escalation::schedule::{Resolved, ical, told};
 use serde_json::{Value, json};
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  quell oncall preview --days 30\n  quell oncall preview --days 90 --schedule primary --ical > primary.ics\n\nA time without an offset is one of the schedule's own clock. A calendar can be exported again and again:\nits events keep their ids."
+    after_help = "Examples:\n  quell oncall preview --days 30\n  quell oncall preview --days 90 --schedule primary --ical > primary.ics\n\nA time without an offset is one of the schedule's own clock, as those of the table are. The events of\na calendar keep their ids when it is exported again."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -34,11 +33,11 @@ pub(super) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
     }
     let escalation = args.asked.read(term)?;
     let schedules = args.asked.schedules(&escalation)?;
+    let now = now();
     if args.ical {
-        let now = Timestamp::now();
         let mut calendars = ical::Calendar::new(now);
         for (name, schedule) in schedules {
-            let from = moment(args.at, &Resolved::new(schedule));
+            let from = moment(args.at, now, &Resolved::new(schedule));
             calendars.add(name, schedule, &escalation.people, from, args.days);
         }
         term.raw(calendars.end().as_bytes());
@@ -48,7 +47,7 @@ pub(super) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
     let mut table = Table::new(&["schedule", "from", "to", "who", "why"]);
     for (name, schedule) in schedules {
         let resolved = Resolved::new(schedule);
-        let from = moment(args.at, &resolved);
+        let from = moment(args.at, now, &resolved);
         let to = resolved.days_on(from, args.days);
         for span in resolved.changes(from, to) {
             let told = |at| cell(told(at, &span.on.time_zone));

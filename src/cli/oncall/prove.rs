@@ -1,13 +1,12 @@
 //! `quell oncall prove`: whether somebody is always reached over days to come.
 
-use super::asked::{LONGEST_DAYS, When, read, when};
+use super::asked::{LONGEST_DAYS, When, now, read, when};
 use super::junit;
 use crate::cli::escape::escape;
 use crate::cli::mistakes::Tally;
 use crate::cli::table::{Table, cell};
 use crate::cli::term::Ink;
 use crate::cli::{Exit, Fail, Term};
-use jiff::Timestamp;
 use quell_engine::escalation::Escalation;
 use quell_engine::escalation::prove::{Finding, Proof, prove};
 use quell_engine::escalation::schedule::told;
@@ -42,7 +41,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
     let escalation = read(args.config.as_ref(), MistakeLevel::Warning, term)?;
     let from = match args.at {
-        None => Timestamp::now(),
+        None => now(),
         Some(When::Moment(at)) => at,
         Some(When::Clock(_)) => {
             return Err(Fail::usage("a proof is of all schedules, so its start needs an offset")

@@ -2,7 +2,7 @@
 //!
 //! Asks the engine's one function; prints nobody else's name.
 
-use super::asked::{Asked, When, moment, when};
+use super::asked::{Asked, When, moment, now, when};
 use crate::cli::table::{Table, cell};
 use crate::cli::term::Ink;
 use crate::cli::{Exit, Fail, Term};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// See [`run`].
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  quell oncall who\n  quell oncall who --schedule primary --at 2027-03-14T02:30 --json\n\nA time without an offset is one of the schedule's own clock."
+    after_help = "Examples:\n  quell oncall who\n  quell oncall who --schedule primary --at 2027-03-14T02:30 --json\n\nA time without an offset is one of the schedule's own clock, as those of the table are."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -25,11 +25,11 @@ pub(crate) struct Args {
 /// Says who.
 pub(super) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
     let escalation = args.asked.read(term)?;
-    let mut rows = Vec::new();
+    let (now, mut rows) = (now(), Vec::new());
     let mut table = Table::new(&["schedule", "who", "until", "why"]);
     for (name, schedule) in args.asked.schedules(&escalation)? {
         let resolved = Resolved::new(schedule);
-        let at = moment(args.at, &resolved);
+        let at = moment(args.at, now, &resolved);
         let on = resolved.who(at);
         let display = on.who.as_ref().map(|who| escalation.people.people.get(who).map_or(who.as_str(), |p| &p.name));
         let until = on.until.map_or_else(|| "for ever".to_owned(), |until| told(until, &on.time_zone));
