@@ -133,7 +133,7 @@ enum Command {
     Incident(incident::Args),
     /// List or show the actions that playbooks can use
     Action(action::Args),
-    /// Check who is told of incidents, when and by which way
+    /// Check who is told of incidents, and say who is on call, now and in days to come
     Oncall(oncall::Args),
     /// Check, back up or prune the journal
     Store(store::Args),

@@ -76,6 +76,9 @@ fn what_is_due_is_there() {
         "action list",
         "action show",
         "oncall check",
+        "oncall who",
+        "oncall preview",
+        "oncall prove",
         "completions",
     ] {
         assert!(there.iter().any(|name| name == due), "`{due}` is missing");

@@ -22,6 +22,7 @@ mod large;
 mod listening;
 mod new;
 mod oncall;
+mod oncall_schedules;
 mod output;
 mod people;
 mod playbook_test;

@@ -79,6 +79,31 @@ fn a_playbook_is_begun_and_drawn_as_it_is_written() {
     }
 }
 
+#[test]
+fn a_schedule_is_written_and_looked_at_as_its_page_says() {
+    let home = tempfile::tempdir().unwrap();
+    let mut done = Vec::new();
+    for piece in page::pieces(&fs::read_to_string("docs/how-to/write-a-schedule.md").unwrap()) {
+        match piece {
+            Piece::File { path, text } => drop(crate::cli::write(home.path(), &path, &text)),
+            Piece::Command(line) => {
+                let (command, file) = redirected(&line);
+                let ran = at(home.path(), command);
+                assert_eq!(ran.code, Some(0), "`{line}`:\n{}{}", ran.out, ran.err);
+                assert!(!ran.out.is_empty(), "`{line}` says nothing");
+                if let Some(file) = file {
+                    fs::write(home.path().join(file), ran.out).unwrap();
+                }
+                done.push(line);
+            }
+        }
+    }
+    for due in ["oncall check", "oncall who", "oncall preview", "oncall prove"] {
+        assert!(done.iter().any(|line| line.contains(due)), "`{due}` is not in {done:?}");
+    }
+    assert!(fs::read_to_string(home.path().join("oncall.xml")).unwrap().contains("<testsuites"));
+}
+
 /// Every source of a test in the tree.
 fn sources() -> Vec<String> {
     let mut folders: Vec<std::path::PathBuf> =

@@ -129,7 +129,8 @@ fn shown(target: &Target) -> String {
 }
 
 impl Channels {
-    fn way_of(&self, channel: &Name) -> Option<Way> {
+    /// The way that a channel's name stands for; none: there is no such channel, or it is off.
+    pub(super) fn way_of(&self, channel: &Name) -> Option<Way> {
         match channel.as_str() {
             "console" => self.console.then_some(Way::Console),
             "slack" => Some(Way::Slack(self.slack.as_ref()?.channel.clone())),

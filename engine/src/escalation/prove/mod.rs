@@ -1,8 +1,8 @@
 //! Proof: is there ever nobody?
 //!
 //! Owns what an [`Escalation`] is held against over days to come: gaps of schedules, steps, ladders and last resorts that reach
-//! nobody, people on call whom nothing reaches, and how the load lies. Asks who is on call as a page does. Never prints,
-//! never reads a clock, never asks a channel whether it works: whom one can reach is told to it.
+//! nobody, people on call whom nothing reaches, and how the load lies. Asks who is on call, and by which ways they are reached, as
+//! a page does. Never prints, never reads a clock, never asks a channel whether it works.
 
 mod finding;
 mod load;
@@ -15,13 +15,13 @@ pub use load::Load;
 pub use period::Period;
 
 use super::Escalation;
-use super::policy::{Policy, Target};
+use super::policy::{By, Policy, Target};
 use super::schedule::{Span, Why, changes};
 use jiff::{SignedDuration, Timestamp};
 use period::{add, in_all};
 use quell_model::{MistakeLevel, Name};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What was found.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -44,13 +44,12 @@ impl Proof {
     }
 }
 
-/// Holds an escalation against so many days (of 24 hours) from a moment on, where these people have a channel that reaches them.
+/// Holds an escalation against so many days (of 24 hours) from a moment on.
 #[must_use]
-pub fn prove(escalation: &Escalation, reachable: &BTreeSet<Name>, from: Timestamp, days: u16) -> Proof {
+pub fn prove(escalation: &Escalation, from: Timestamp, days: u16) -> Proof {
     let to = from.saturating_add(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX);
     let mut proving = Proving {
         escalation,
-        reachable,
         whole: Period { from, to },
         spans: escalation
             .schedules
@@ -72,7 +71,6 @@ pub fn prove(escalation: &Escalation, reachable: &BTreeSet<Name>, from: Timestam
 
 struct Proving<'a> {
     escalation: &'a Escalation,
-    reachable: &'a BTreeSet<Name>,
     whole: Period,
     spans: BTreeMap<&'a Name, Vec<Span>>,
     findings: Vec<Finding>,
@@ -95,21 +93,26 @@ impl<'a> Proving<'a> {
         found
     }
 
-    /// When a target reaches nobody.
-    fn silent(&self, target: &Target) -> Vec<Period> {
-        match target {
-            Target::Channel(_) => Vec::new(),
-            Target::Person(person) if self.reachable.contains(person) => Vec::new(),
-            Target::Person(_) => vec![self.whole],
+    /// Whether one of these ways leads to somebody; of none: any.
+    fn reaches(&self, who: &Name, by: &[By]) -> bool {
+        !self.escalation.ways_to(who, by).is_empty()
+    }
+
+    /// When a target reaches nobody by these ways.
+    fn silent(&self, target: &Target, by: &[By]) -> Vec<Period> {
+        let is_reached = match target {
             Target::Schedule(schedule) => {
-                self.when(schedule, |who| who.is_none_or(|who| !self.reachable.contains(who)))
+                return self.when(schedule, |who| who.is_none_or(|who| !self.reaches(who, by)));
             }
-        }
+            Target::Person(person) => self.reaches(person, by),
+            Target::Channel(channel) => self.escalation.channels.way_of(channel).is_some(),
+        };
+        if is_reached { Vec::new() } else { vec![self.whole] }
     }
 
     /// When none of them reaches anybody.
-    fn all_silent(&self, targets: &[Target]) -> Vec<Period> {
-        in_all(self.whole, targets.iter().map(|target| self.silent(target)))
+    fn all_silent(&self, targets: &[Target], by: &[By]) -> Vec<Period> {
+        in_all(self.whole, targets.iter().map(|target| self.silent(target, by)))
     }
 
     /// Looks at ladders; gives the schedules that leave some step with nobody, and those that none does, of all that are used.
@@ -117,7 +120,7 @@ impl<'a> Proving<'a> {
         let mut used: BTreeMap<&'a Name, bool> = BTreeMap::new();
         for (name, policy) in &self.escalation.policies {
             let Policy { steps, last_resort, .. } = policy;
-            let silent: Vec<Vec<Period>> = steps.iter().map(|step| self.all_silent(&step.notify)).collect();
+            let silent: Vec<Vec<Period>> = steps.iter().map(|step| self.all_silent(&step.notify, &step.by)).collect();
             for (step, silent) in steps.iter().zip(&silent) {
                 for schedule in schedules(&step.notify) {
                     *used.entry(schedule).or_default() |= !silent.is_empty();
@@ -129,7 +132,7 @@ impl<'a> Proving<'a> {
             }
             let ladder = in_all(self.whole, silent);
             self.find(MistakeLevel::Error, Problem::LadderEmpty { policy: name.clone() }, ladder);
-            let silent = self.all_silent(last_resort);
+            let silent = self.all_silent(last_resort, &[]);
             for schedule in schedules(last_resort) {
                 *used.entry(schedule).or_default() |= !silent.is_empty();
             }
@@ -158,7 +161,7 @@ impl<'a> Proving<'a> {
         for (schedule, spans) in &self.spans {
             for span in spans {
                 let Some(who) = &span.on.who else { continue };
-                if !self.reachable.contains(who) {
+                if !self.reaches(who, &[]) {
                     let when = missing.entry((who, Some(*schedule))).or_default();
                     add(when, Period { from: span.from, to: span.to });
                 }
@@ -168,7 +171,7 @@ impl<'a> Proving<'a> {
             let steps = policy.steps.iter().flat_map(|step| &step.notify);
             for target in steps.chain(&policy.last_resort) {
                 if let Target::Person(who) = target
-                    && !self.reachable.contains(who)
+                    && !self.reaches(who, &[])
                 {
                     missing.insert((who, None), vec![self.whole]);
                 }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
+use crate::escalation::channels::{Channels, Email};
 use crate::escalation::policy::{Ack, Step};
 use crate::escalation::schedule::{Every, Handoff, Layer, Override, Schedule, Unit, Window};
+use crate::load::SecretFrom;
 use quell_model::Person;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,10 +55,22 @@ fn example() -> Escalation {
     all
 }
 
+/// With all of them within reach of mail, but for one; the terminal of the daemon apart.
 fn proof(escalation: &Escalation, unreachable: &str, days: u16) -> Proof {
-    let all = ["ana", "bo", "chi", "lead"];
-    let reachable = all.into_iter().filter(|name| *name != unreachable).map(Name::from).collect();
-    prove(escalation, &reachable, at("2026-02-02T14:00:00Z"), days)
+    let mut all = escalation.clone();
+    all.channels = by_mail();
+    // The one on the terminal.
+    all.policies.remove(crate::escalation::DEFAULT);
+    for name in ["ana", "bo", "chi", "lead"] {
+        let email = (name != unreachable).then(|| format!("{name}@example.org"));
+        all.people.people.insert(name.into(), Person { email, ..Person::default() });
+    }
+    prove(&all, at("2026-02-02T14:00:00Z"), days)
+}
+
+fn by_mail() -> Channels {
+    let (smtp, from) = (SecretFrom::Env("SMTP_URL".to_owned()), "quell@example.org".to_owned());
+    Channels { email: Some(Email { smtp, user: None, password: None, from }), ..Channels::default() }
 }
 
 fn lines(proof: &Proof) -> Vec<String> {
@@ -134,6 +148,26 @@ fn whom_nothing_reaches_is_nobody() {
     assert_eq!(lines(&found)[..3], expected);
 }
 
+/// As a page does, a proof goes by a step's own ways, and by the channels that there are.
+#[test]
+fn a_channel_that_is_none_and_a_way_that_somebody_has_not_reach_nobody() {
+    let mut all = example();
+    let steps = &mut all.policies.get_mut(&Name::from("security")).unwrap().steps;
+    steps[0].by = vec![By::Slack];
+    steps[1] = step(&[Target::Channel("slack".into())]);
+    all.policies.get_mut(&Name::from("security")).unwrap().last_resort.push(Target::Channel("console".into()));
+    let expected = [
+        "Error: no step of policy `security` reaches anybody: only its last resort is left (1)",
+        "Warning: step 1 of policy `security` reaches nobody: the next one comes at once (1)",
+        "Warning: step 2 of policy `security` reaches nobody: the next one comes at once (1)",
+    ];
+    assert_eq!(lines(&proof(&all, "", 1))[..3], expected);
+    assert!(
+        lines(&proof(&all, "lead", 1))
+            .contains(&"Error: the last resort of policy `security` reaches nobody (1)".to_owned())
+    );
+}
+
 #[test]
 fn a_policy_without_end_or_steps_and_a_schedule_without_zone_or_user_are_found() {
     let mut all = example();
@@ -162,7 +196,7 @@ fn load_is_counted_in_hours_nights_and_weekends_of_whom_it_falls_on() {
     let tokyo = Person { time_zone: Some("Asia/Tokyo".to_owned()), ..Person::default() };
     all.people.people.insert("chi".into(), tokyo);
     // Six weeks of 24-hour days from a handoff on; the clocks go forward in between, so ana has an hour of a third turn.
-    let found = prove(&all, &BTreeSet::new(), at("2026-02-16T14:00:00Z"), 42);
+    let found = prove(&all, at("2026-02-16T14:00:00Z"), 42);
     let load = |load: &Load| (load.person.to_string(), load.minutes, load.shifts, load.nights, load.weekends);
     let turns = 2 * 7 * 8 * 60;
     assert_eq!(

@@ -29,8 +29,8 @@ use super::reader::{Fields, Reader};
 use super::secret_place;
 use super::yaml::{self, Node, Place, Source, Value};
 use crate::escalation::Escalation;
+use crate::escalation::schedule::zone;
 use crate::playbook::has_errors;
-use crate::trigger::schedule::Calendar;
 use names::Names;
 use quell_model::Mistake;
 use reach::Reach;
@@ -108,12 +108,12 @@ fn email<'n>(reader: &mut Reader<'_>, node: &'n Node, what: &str) -> Option<&'n 
     Some(text)
 }
 
-/// An IANA time zone.
+/// An IANA time zone: one that schedules go by, whatever this machine has.
 fn time_zone<'n>(reader: &mut Reader<'_>, node: &'n Node) -> Option<&'n str> {
     let text = reader.text(node, "`time_zone`")?;
-    if !Calendar::is_zone(text) {
+    if zone::find(text).is_none() {
         let mistake = reader.source.error(node.at, format!("there is no time zone `{text}`"));
-        let all = Calendar::zones();
+        let all: Vec<String> = zone::names().collect();
         reader.note_near(mistake.expected("a name like `Europe/Berlin`"), text, all.iter().map(String::as_str));
         return None;
     }

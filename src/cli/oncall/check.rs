@@ -1,12 +1,12 @@
 //! `quell oncall check`: everything that is wrong with an escalation.yaml. Asks no daemon.
 //!
-//! Whoever is on call is the engine's to say; here it is printed.
+//! Owns how that is shown; the mistakes are the engine's to find.
 
-use super::escape::escape;
-use super::mistakes::{self, Tally};
-use super::place::must_exist;
-use super::term::Ink;
-use super::{Exit, Fail, Term};
+use crate::cli::escape::escape;
+use crate::cli::mistakes::{self, Tally};
+use crate::cli::place::must_exist;
+use crate::cli::term::Ink;
+use crate::cli::{Exit, Fail, Term};
 use crate::daemon::around::{self, OnCall};
 use quell_engine::escalation::Escalation;
 use quell_engine::escalation::channels::Channels;
@@ -15,39 +15,19 @@ use std::path::PathBuf;
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  quell oncall check --config escalation.yaml")]
+#[command(
+    after_help = "Examples:\n  quell oncall check\n  quell oncall check --config escalation.yaml --json | jq '.mistakes[].what'\n\nEnds with 1 for errors. A channel whose secrets are not set here is off, which is a warning."
+)]
 pub(crate) struct Args {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum What {
-    /// Check who is told, in which order and by which way
-    #[command(
-        after_help = "Examples:\n  quell oncall check\n  quell oncall check --config escalation.yaml --json | jq '.mistakes[].what'\n\nEnds with 1 for errors. A channel whose secrets are not set here is off, which is a warning."
-    )]
-    Check(File),
-}
-
-/// Which escalation.yaml is meant.
-#[derive(Debug, clap::Args)]
-struct File {
     /// The escalation.yaml [default: that of /etc/quell/quell.yaml]
     #[arg(long, value_name = "F")]
     config: Option<PathBuf>,
 }
 
-/// Does what was asked.
-pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
-    match &args.what {
-        What::Check(file) => check(file, term),
-    }
-}
-
-fn check(file: &File, term: &Term) -> Result<Exit, Fail> {
-    must_exist(&file.config)?;
-    let found = around::on_call(file.config.as_deref());
+/// Checks it.
+pub(super) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
+    must_exist(&args.config)?;
+    let found = around::on_call(args.config.as_deref());
     let tally = Tally::of(&found.mistakes);
     if term.is_json() {
         term.document(&document(&found, tally));
