@@ -67,6 +67,10 @@ impl Console {
         let (lines, all) = sync_channel::<(String, oneshot::Sender<std::io::Result<()>>)>(MOST_WAITING);
         let write = move || {
             for (text, written) in all {
+                // Nobody waits for it any longer: it is tried again, and printed once.
+                if written.is_closed() {
+                    continue;
+                }
                 let mut out = std::io::stdout().lock();
                 let done = out.write_all(text.as_bytes()).and_then(|()| out.flush());
                 // Whoever asked may have waited long enough.

@@ -208,11 +208,13 @@ fn every_route_answers_as_it_is_described() {
     assert_eq!(asker.post("/v1/incidents/{id}/ack", &incident, &json!({}))["changed"], false);
     assert_eq!(asker.get("/v1/incidents/{id}", &incident)["acknowledged"], ack["acknowledged"]);
     asker.post("/v1/incidents/{id}/unack", &incident, &json!({}));
+    asker.post("/v1/incidents/{id}/escalate", &incident, &json!({ "text": "beyond me" }));
     asker.ask("POST /v1/incidents/{id}/ack", "i-none", "", 404);
     asker.post("/v1/incidents/{id}/resolve", &incident, &json!({ "text": "a test" }));
     asker.ask("POST /v1/incidents/{id}/resolve", &incident, "", 409);
     asker.ask("POST /v1/incidents/{id}/ack", &incident, "", 409);
     asker.ask("POST /v1/incidents/{id}/unack", &incident, "", 409);
+    asker.ask("POST /v1/incidents/{id}/escalate", &incident, "", 409);
     asker.post("/v1/incidents/{id}/reopen", &incident, &json!({}));
     asker.get("/v1/incidents/{id}", &incident);
     no_attack(&mut asker, &incident);

@@ -11,6 +11,7 @@ use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use quell_model::Secret;
 use quell_model::notice::{Channel, Letter, Receipt, SendError, Way};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// A server that says nothing for so long is down.
@@ -179,10 +180,30 @@ impl Channel for Email {
             }
             Err(error) if error.is_permanent() => Err(SendError::Never { why: told(&error) }),
             // It may have had all of it, and only its answer did not come.
-            Err(error) if error.is_timeout() => Err(SendError::Unknown { why: told(&error) }),
-            Err(error) => Err(SendError::Later { why: told(&error), after: None }),
+            Err(error) if error.is_transient() => Err(SendError::Later { why: told(&error), after: None }),
+            Err(error) if is_unconnected(&error) => Err(SendError::Later { why: told(&error), after: None }),
+            Err(error) => Err(SendError::Unknown { why: told(&error) }),
         }
     }
+}
+
+/// Whether no connection was made at all.
+fn is_unconnected(error: &lettre::transport::smtp::Error) -> bool {
+    use std::error::Error as _;
+    let mut below = error.source();
+    while let Some(source) = below {
+        if let Some(io) = source.downcast_ref::<std::io::Error>() {
+            return matches!(
+                io.kind(),
+                ErrorKind::ConnectionRefused
+                    | ErrorKind::HostUnreachable
+                    | ErrorKind::NetworkUnreachable
+                    | ErrorKind::NotFound
+            );
+        }
+        below = source.source();
+    }
+    false
 }
 
 /// An error with what lies below it.

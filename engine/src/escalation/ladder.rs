@@ -199,11 +199,9 @@ impl Ladder {
             Standing::Acknowledged { .. } => return Answered::Again,
             Standing::Climbing | Standing::Exhausted => {}
         }
-        if !self.answered.insert(by.clone()) {
-            return Answered::Again;
-        }
+        let is_new = self.answered.insert(by.clone());
         if !self.is_enough() {
-            return Answered::Counts;
+            return if is_new { Answered::Counts } else { Answered::Again };
         }
         self.standing = Standing::Acknowledged { by: by.clone(), until: self.until(now) };
         Answered::Acknowledged
@@ -236,9 +234,10 @@ impl Ladder {
 
     /// Its moments of an earlier boot, by the clocks of this one as they stand now.
     pub fn rebase(&mut self, now: Stamp) {
-        self.due = self.due.on_boot_of(now);
+        // By a wall clock that stands back nothing comes later than by its own wait.
+        self.due = self.due.on_boot_of(now).min(self.due);
         if let Standing::Acknowledged { until: Some(until), .. } = &mut self.standing {
-            *until = until.on_boot_of(now);
+            *until = until.on_boot_of(now).min(*until);
         }
     }
 

@@ -162,10 +162,10 @@ impl Outbox {
 
     /// Its moments of an earlier boot, by the clocks of this one as they stand now.
     pub fn rebase(&mut self, now: Stamp) {
-        self.begun = self.begun.on_boot_of(now);
+        self.begun = self.begun.on_boot_of(now).min(self.begun);
         for outgoing in self.pages.values_mut() {
             if let Stage::Waits { from, .. } = &mut outgoing.stage {
-                *from = from.on_boot_of(now);
+                *from = from.on_boot_of(now).min(*from);
             }
         }
         if let Some(ladder) = &mut self.ladder {

@@ -14,10 +14,11 @@
 use super::answers;
 use super::job::{self, Input};
 use super::shell::{Core, INBOX_TURN};
-use crate::escalation::ladder::{Answered, Move, Standing};
+use crate::escalation::ladder::{Answered, Ladder, Move, Standing};
 use crate::escalation::outbox::{Outbox, Stage};
 use crate::escalation::policy::{Policy, Target};
 use crate::escalation::{DEFAULT, Escalation, facts::Facts, schedule};
+use crate::incident::Incident;
 use crate::playbook::expression::Scope;
 use futures_util::future::FutureExt;
 use quell_model::notice::{Channel, Letter, Notice, Page, PageKey, SendError, To, Way};
@@ -73,8 +74,8 @@ pub(super) struct Ladders {
     /// When each is to be looked at.
     due: BTreeSet<(Stamp, IncidentId)>,
     of: HashMap<IncidentId, Stamp>,
-    /// Pages that a channel is at.
-    under_way: HashSet<PageKey>,
+    /// Pages that are at a channel or wait before it, each with a sign that it is not to be sent any more.
+    under_way: HashMap<PageKey, Stop>,
     /// Pages that may have gone out before.
     repeats: HashSet<PageKey>,
     /// Incidents that became worse, to be told once what they need has been done.
@@ -92,10 +93,10 @@ impl Ladders {
             self.all.remove(id);
             return;
         }
-        let pages = outbox.waiting().filter(|(key, ..)| !self.under_way.contains(*key)).map(|(.., from)| from);
+        let pages = outbox.waiting().filter(|(key, ..)| !self.under_way.contains_key(*key)).map(|(.., from)| from);
         // One that is over is closed once nobody is at a page of it.
-        let is_left = outbox.is_over() && outbox.left().any(|key| self.under_way.contains(key));
-        if let Some(at) = pages.chain(outbox.due()).min().filter(|_| !is_left) {
+        let is_left = outbox.is_over() && outbox.left().any(|key| self.under_way.contains_key(key));
+        if let Some(at) = pages.chain(outbox.due().filter(|_| !is_left)).min() {
             self.due.insert((at, id.clone()));
             self.of.insert(id.clone(), at);
         }
@@ -164,22 +165,32 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
+    /// What became worse just before an engine ended was told nobody.
+    pub(super) fn ladders_rise_again(&mut self) {
+        let levels: Vec<(IncidentId, Level)> =
+            self.incidents.iter_mut().map(|incident| (incident.id.clone(), incident.level)).collect();
+        let now = self.parts.clock.now();
+        levels.into_iter().for_each(|(id, level)| self.ladder_rises(&id, level, now));
+    }
+
     fn rise(&mut self, now: Stamp) {
         for (id, level) in std::mem::take(&mut self.ladders.rises) {
             let Some(outbox) = self.ladders.all.get_mut(&id).filter(|outbox| outbox.level < level) else { continue };
             // By the route of the level that it has now.
             outbox.level = level;
             let why = format!("it is {level} now");
+            // It is read before: within the append it would part it.
+            let incident = self.live_or_journaled(&id).ok();
             self.ink.hold();
             self.change_ladder(&id, LadderChange::Raised, ("quell".into(), "engine".into()), why.clone(), level, now);
-            self.looked_after_no_more(&id, why, now);
+            self.looked_after_no_more(incident, why, now);
             self.ink.let_go();
         }
     }
 
     /// Whoever looked after an incident is asked anew, as everybody: the incident says so too.
-    fn looked_after_no_more(&mut self, id: &IncidentId, why: String, now: Stamp) {
-        let Ok(incident) = self.live_or_journaled(id) else { return };
+    fn looked_after_no_more(&mut self, incident: Option<Incident>, why: String, now: Stamp) {
+        let Some(incident) = incident else { return };
         if incident.standing.acknowledged.is_some() && !incident.standing.is_resolved() {
             let changed = AcknowledgementChanged { acknowledged: false, by: "quell".into(), via: "engine".into(), why };
             self.amend(incident, |core, incident| core.write_to(incident, &[NewRecord::new(now, changed)]));
@@ -315,7 +326,7 @@ impl<W: Send + 'static> Core<W> {
             }
             let Some(outbox) = self.ladders.all.get(id) else { return };
             let at_it = &self.ladders.under_way;
-            let due = outbox.waiting().filter(|(key, _, _, from)| *from <= now && !at_it.contains(*key));
+            let due = outbox.waiting().filter(|(key, _, _, from)| *from <= now && !at_it.contains_key(*key));
             let due: Vec<(PageKey, u32)> = due.map(|(key, _, attempts, _)| (key.clone(), attempts + 1)).collect();
             if !due.is_empty() {
                 // It survives whatever comes now, or nobody is told of it.
@@ -327,7 +338,7 @@ impl<W: Send + 'static> Core<W> {
                 break;
             }
         }
-        let is_left = |outbox: &Outbox| outbox.left().any(|key| self.ladders.under_way.contains(key));
+        let is_left = |outbox: &Outbox| outbox.left().any(|key| self.ladders.under_way.contains_key(key));
         let is_told = |outbox: &&Outbox| outbox.is_over() && outbox.waiting().next().is_none() && !is_left(outbox);
         if let Some(told) = self.ladders.all.get(id).filter(is_told).map(Outbox::went) {
             self.write_ladder(id, vec![NewRecord::new(now, LadderClosed { told })]);
@@ -422,12 +433,11 @@ impl<W: Send + 'static> Core<W> {
         if made.to == Place::LastResort {
             tracing::error!(incident = %id, because = made.because, "the last resort is told of an incident");
         }
+        let incident = if is_anew { self.live_or_journaled(id).ok() } else { None };
         self.ink.hold();
         let because = moved.because.clone();
         self.write_ladder(id, vec![NewRecord::new(now, moved)]);
-        if is_anew {
-            self.looked_after_no_more(id, because, now);
-        }
+        self.looked_after_no_more(incident, because, now);
         self.ink.let_go();
     }
 
@@ -444,11 +454,16 @@ impl<W: Send + 'static> Core<W> {
             self.receipt(id, key, attempt, Err(SendError::Never { why }));
             return false;
         };
-        self.ladders.under_way.insert(key.clone());
+        let (left, stop) = (Stop::default(), Stop::default());
+        self.ladders.under_way.insert(key.clone(), left.clone());
         let (home, clock, id, key) = (self.handle.clone(), Arc::clone(&self.parts.clock), id.clone(), key.clone());
         drop(self.parts.runtime.spawn(async move {
             // It is never closed.
             let _room = room.acquire().await;
+            if left.is_raised() {
+                let why = "an answer, the next step or the end came before it went out".to_owned();
+                return home.send(Input::Sent(id, key, attempt, Err(SendError::Never { why }))).await;
+            }
             let deadline = clock.now().after(PATIENCE);
             let late = || Err(SendError::Unknown { why: format!("{word} has not answered for {PATIENCE:?}") });
             let send = AssertUnwindSafe(channel.send(&letter)).catch_unwind().map(|sent| {
@@ -456,7 +471,7 @@ impl<W: Send + 'static> Core<W> {
                     Err(SendError::Unknown { why: format!("{word} died: {}", job::words(&*why)) })
                 })
             });
-            let sent = job::within(clock, deadline, Stop::default(), send, late).await;
+            let sent = job::within(clock, deadline, stop, send, late).await;
             home.send(Input::Sent(id, key, attempt, sent)).await;
         }));
         true
@@ -528,8 +543,19 @@ impl<W: Send + 'static> Core<W> {
         if let PageState::Waits { why, .. } | PageState::Failed { why } = &state {
             tracing::warn!(incident = %id, page = key.as_str(), why, "a page did not go out");
         }
+        // Silence is never the end: what the last resort's channel puts off is printed meanwhile.
+        let is_last = outbox.ladder().and_then(Ladder::place) == Some(Place::LastResort);
+        let is_printed = outbox.pages().values().any(|outgoing| outgoing.page.way == Way::Console);
+        if let (PageState::Waits { why, .. }, true, false, Some(outgoing)) =
+            (&state, is_last && !outbox.is_over(), is_printed, outbox.pages().get(key))
+        {
+            let because = format!("{}; {} has not taken it: {why}", outgoing.page.because, outgoing.page.way.channel());
+            instead.push(Page { way: Way::Console, because, ..outgoing.page.clone() });
+        }
         // Whoever was told by a page that was left is told of the end as well.
-        if let (PageState::Sent(_), Some(page), true) = (&state, outbox.displaced(key), outbox.is_over()) {
+        let unknown =
+            outbox.displaced(key).filter(|page| !outbox.told().contains(&(page.to.clone(), page.way.clone())));
+        if let (PageState::Sent(_), Some(page), true) = (&state, unknown, outbox.is_over()) {
             instead.push(Page { because: TOLD.to_owned(), ..page.clone() });
         }
         let instead = outbox.keyed(instead);
@@ -557,6 +583,8 @@ impl<W: Send + 'static> Core<W> {
         let Some(outbox) = self.ladders.all.get_mut(id) else { return };
         self.ink.write(StreamId::ladder(id), outbox.seq, &records);
         records.iter().for_each(|record| outbox.apply(record.at, &record.body));
+        let left = outbox.left().filter_map(|key| self.ladders.under_way.get(key));
+        left.for_each(Stop::raise);
         self.ladders.set(id);
         if let Some(next) = self.ladders.next() {
             self.wake_at(next);

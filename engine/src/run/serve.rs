@@ -94,9 +94,12 @@ impl<W: Send + 'static> Core<W> {
         let told = standing.iter().filter_map(|run| self.leases.incident_of(run));
         let of_live = self.runs.values().filter_map(|live| live.run.started.incident.clone());
         let told: HashSet<IncidentId> = told.chain(of_live).collect();
-        pruned.streams.retain(|one| match (one.stream.as_run(), one.stream.as_incident()) {
+        pruned.streams.retain(|one| match (one.stream.as_run(), one.stream.as_incident().or(one.stream.as_ladder())) {
             (Some(run), _) => !self.runs.contains_key(&run) && !standing.contains(&run),
-            (_, Some(incident)) => !told.contains(&incident) && self.incidents.get_mut(&incident).is_none(),
+            (_, Some(incident)) => {
+                let is_told = told.contains(&incident) || self.is_telling(&incident);
+                !is_told && self.incidents.get_mut(&incident).is_none()
+            }
             _ => false,
         });
         if pruned.streams.is_empty() && pruned.blobs.is_empty() {

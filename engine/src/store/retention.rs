@@ -137,11 +137,13 @@ impl Journal {
         let (mut records, mut depth, mut planned) = (MOST_RECORDS, 0, HashSet::new());
         for one in over {
             let counts = &mut plan.counts;
-            if needed.leases.contains(&one.name) {
+            // A ladder stays as long as its incident.
+            let name = one.name.as_ladder().map_or_else(|| one.name.clone(), |incident| StreamId::incident(&incident));
+            if needed.leases.contains(&name) {
                 counts.kept_for_leases += 1;
                 continue;
             }
-            if needed.open.contains(&one.name) {
+            if needed.open.contains(&name) {
                 counts.kept_for_open += 1;
                 continue;
             }

@@ -96,6 +96,11 @@ fn each_and_so_many_wait_for_all_of_them() {
     assert_eq!(two.acknowledge(&"ana".into(), 1, at(1)), Answered::Counts);
     go(&mut two, people(&["lead"]), at(5));
     assert_eq!(two.acknowledge(&"lead".into(), 1, at(6)), Answered::Acknowledged, "ana's answer stands");
+    let mut later = ladder(vec![step(5, Ack::Each), step(5, Ack::Any)]);
+    go(&mut later, people(&["ana", "bo"]), at(0));
+    assert_eq!(later.acknowledge(&"ana".into(), 1, at(1)), Answered::Counts);
+    go(&mut later, people(&["ana"]), at(5));
+    assert_eq!(later.acknowledge(&"ana".into(), 1, at(6)), Answered::Acknowledged, "of the step that asks one alone");
 }
 
 #[test]

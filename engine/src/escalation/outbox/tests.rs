@@ -162,6 +162,10 @@ fn a_boot_does_not_begin_a_wait_anew() {
     let mut outbox = story.outbox.clone();
     outbox.rebase(now);
     assert!(outbox.due().unwrap() <= now, "its five minutes are over");
+    // A clock that was never set shows 1970: nothing waits for decades.
+    let (mut back, now) = (story.outbox.clone(), Stamp { wall: jiff::Timestamp::MIN, boot_ns: 60_000_000_000 });
+    back.rebase(now);
+    assert!(back.due().unwrap().since(now) <= 5 * MINUTE);
     let now = Stamp { wall: at(240).wall, boot_ns: 60_000_000_000 };
     story.outbox.rebase(now);
     assert_eq!(story.outbox.due().unwrap().since(now), MINUTE, "a minute is left");

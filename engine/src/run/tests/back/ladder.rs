@@ -310,6 +310,15 @@ fn a_channel_that_is_not_there_or_dies_sends_nothing_twice_and_leaves_nobody_out
     night.pass(Duration::from_secs(3));
     night.receive(2);
     assert_eq!(night.mail.got().iter().map(|letter| letter.repeat).collect::<Vec<_>>(), [false, true]);
+    // What the last resort puts off is printed meanwhile, once.
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Later]);
+    Arc::make_mut(&mut night.escalation).policies.get_mut("security").unwrap().steps.clear();
+    let mut night = night.again("b", &[Says::Later]);
+    night.yard.attack(1);
+    night.receive(2);
+    night.pass(Duration::from_secs(3));
+    night.receive(3);
+    assert_eq!((night.console.got().len(), night.mail.got().len()), (1, 2));
     // Nobody takes anything: the terminal has the last word.
     let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Never]);
     let escalation = Arc::make_mut(&mut night.escalation);
@@ -319,6 +328,57 @@ fn a_channel_that_is_not_there_or_dies_sends_nothing_twice_and_leaves_nobody_out
     night.yard.attack(1);
     night.receive(1);
     assert_eq!(night.console.told(), ["#console: an incident of level high was opened"]);
+}
+
+#[test]
+fn an_incident_that_becomes_worse_begins_anew_also_when_quell_is_killed_before_it_says_so() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    night.acks("ana", None).unwrap();
+    let mut worse = detection("7", 2);
+    worse.rule.level = quell_model::Level::Critical;
+    Arc::make_mut(&mut worse.event).head.at = night.yard.clock.now();
+    night.yard.stage.core.detections([worse]);
+    // It dies before its next turn.
+    let mut night = night.again("b", &[Says::Takes]);
+    night.receive(2);
+    assert_eq!(night.mail.told()[1], "ana: it is critical now");
+    let line = night.yard.stage.journal.incidents(None, 1).unwrap()[0].line.clone().unwrap();
+    assert!(line.standing().acknowledged.is_none());
+}
+
+#[test]
+fn what_waits_before_a_full_channel_is_not_sent_after_the_answer() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Nothing]);
+    for number in 0..9 {
+        let mut attack = detection(&format!("{number}"), number);
+        let event = Arc::make_mut(&mut attack.event);
+        event.entity.id = format!("unit-{number}").as_str().into();
+        event.head.at = night.yard.clock.now();
+        night.yard.stage.core.detections([attack]);
+    }
+    night.yard.stage.settle();
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == 8);
+    let all = night.yard.stage.journal.incidents(None, 100).unwrap();
+    let all: Vec<IncidentId> = all.iter().filter_map(|listed| listed.stream.as_incident()).collect();
+    for incident in &all {
+        let (by, via) = (Name::from("ana"), Name::from("socket"));
+        let why = String::new();
+        let ack =
+            Request::Acknowledge { incident: incident.clone(), acknowledged: true, why, by, via, generation: None };
+        night.yard.ask(ack).unwrap();
+    }
+    // The eight give up after their patience; the ninth's turn comes.
+    night.pass(Duration::from_secs(31));
+    let streams: Vec<StreamId> = all.iter().map(StreamId::ladder).collect();
+    let has = |stage: &Stage, stream: &StreamId| {
+        let records = stage.journal.read(stream, 1).unwrap();
+        records.iter().any(|record| matches!(record.body, Body::PageReceipted(_)))
+    };
+    night.yard.stage.until(|stage| streams.iter().all(|stream| has(stage, stream)));
+    assert_eq!(night.mail.got().len(), 8, "nobody is told of what somebody looks after");
 }
 
 #[test]
