@@ -7,7 +7,7 @@ use quell_actions::{HostWorld, protect};
 use quell_engine::detect::{RuleReport, RuleSource, Rules};
 use quell_engine::escalation::Escalation;
 use quell_engine::load::{self, Config, Known, PlaybookSource};
-use quell_engine::run::ladder::Post;
+use quell_engine::run::pages::Post;
 use quell_engine::run::{Apart, Definitions, IncidentRules};
 use quell_model::guard::{Guard, Protect};
 use quell_model::playbook::Playbook;

@@ -5,7 +5,7 @@
 
 use quell_actions::notify::plain;
 use quell_engine::escalation::channels::Channels;
-use quell_engine::run::ladder::Post;
+use quell_engine::run::pages::Post;
 use quell_model::Name;
 use quell_model::notice::{Channel, Letter, Receipt, SendError};
 use std::collections::BTreeMap;

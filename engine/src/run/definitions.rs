@@ -1,7 +1,7 @@
 //! What the engine works by: playbooks, guard, modes, variables. Swapped as a whole; runs keep what they began with.
 
 use super::contents::Apart;
-use super::ladder::Post;
+use super::pages::Post;
 use crate::escalation::Escalation;
 use crate::load::SecretFrom;
 use crate::trigger::Ground;

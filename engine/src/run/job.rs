@@ -60,7 +60,7 @@ pub(super) enum Input {
     /// A person's request.
     Request(Request, oneshot::Sender<Result<Json, Refusal>>),
     /// A channel took a page of this incident's ladder at this attempt, or did not.
-    Sent(IncidentId, PageKey, u32, super::ladder::Sent),
+    Sent(IncidentId, PageKey, u32, super::pages::Sent),
     /// A moment that the engine waits for has come.
     Tick,
 }

@@ -12,72 +12,36 @@
 //! source held before it was first followed tells nobody.
 
 use super::answers;
-use super::job::{self, Input};
 use super::shell::{Core, INBOX_TURN};
-use crate::escalation::ladder::{Answered, Ladder, Move, Standing};
-use crate::escalation::outbox::{Outbox, Stage};
+use crate::escalation::ladder::{Answered, Move, Standing};
+use crate::escalation::outbox::Outbox;
 use crate::escalation::policy::{Policy, Target};
 use crate::escalation::{DEFAULT, Escalation, facts::Facts, schedule};
 use crate::incident::Incident;
 use crate::playbook::expression::Scope;
-use futures_util::future::FutureExt;
-use quell_model::notice::{Channel, Letter, Notice, Page, PageKey, SendError, To, Way};
+use quell_model::notice::{Page, PageKey, To, Way};
 use quell_model::record::{
     AcknowledgementChanged, LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted,
-    LadderStarted, NewRecord, PageReceipted, PageState, Place,
+    LadderStarted, NewRecord, Place,
 };
 use quell_model::{Body, Detection, IncidentId, Level, Name, Stamp, Stop, StoreError, StreamId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Semaphore;
-
-/// A channel that has said nothing for so long has not taken a page.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// So many pages one channel is at; the others wait before it.
-const AT_ONCE: usize = 8;
-/// So many of an incident's runs are told of by name.
-const MOST_TOLD: usize = 20;
-/// So often it is tried to tell that it is over.
-const TRIES_AFTER_THE_END: u32 = 5;
-
-/// The ways to people, by the word of each; what speaks to them is built where they are.
-#[derive(Clone, Default)]
-pub struct Post(BTreeMap<Name, (Arc<dyn Channel>, Arc<Semaphore>)>);
-
-impl Post {
-    /// These.
-    #[must_use]
-    pub fn new(channels: BTreeMap<Name, Arc<dyn Channel>>) -> Self {
-        let bounded = |(word, channel)| (word, (channel, Arc::new(Semaphore::new(AT_ONCE))));
-        Self(channels.into_iter().map(bounded).collect())
-    }
-}
-
-impl std::fmt::Debug for Post {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
 
 /// Why somebody is told of the end.
-const TOLD: &str = "they were told of it";
-
-/// How sending a page went.
-pub(super) type Sent = Result<quell_model::notice::Receipt, SendError>;
+pub(super) const TOLD: &str = "they were told of it";
 
 /// The ladders that are not over.
 #[derive(Default)]
 pub(super) struct Ladders {
-    all: BTreeMap<IncidentId, Outbox>,
+    pub(super) all: BTreeMap<IncidentId, Outbox>,
     /// When each is to be looked at.
     due: BTreeSet<(Stamp, IncidentId)>,
     of: HashMap<IncidentId, Stamp>,
     /// Pages that are at a channel or wait before it, each with a sign that it is not to be sent any more.
-    under_way: HashMap<PageKey, Stop>,
+    pub(super) under_way: HashMap<PageKey, Stop>,
     /// Pages that may have gone out before.
-    repeats: HashSet<PageKey>,
+    pub(super) repeats: HashSet<PageKey>,
     /// Incidents that became worse, to be told once what they need has been done.
     rises: Vec<(IncidentId, Level)>,
 }
@@ -318,7 +282,7 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    fn climb(&mut self, id: &IncidentId, now: Stamp) {
+    pub(super) fn climb(&mut self, id: &IncidentId, now: Stamp) {
         self.route(id, now);
         loop {
             while let Some(made) = self.ladders.all.get(id).and_then(|outbox| outbox.next(now)) {
@@ -347,7 +311,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Who is told now: a ladder that began goes on also where nobody would be told of a new incident.
-    fn told_by(&self) -> Arc<Escalation> {
+    pub(super) fn told_by(&self) -> Arc<Escalation> {
         self.definitions.escalation.clone().unwrap_or_default()
     }
 
@@ -441,145 +405,8 @@ impl<W: Send + 'static> Core<W> {
         self.ink.let_go();
     }
 
-    /// Gives a page to its channel, beside; false: it has failed at once, which is written down.
-    fn send(&mut self, id: &IncidentId, key: &PageKey, attempt: u32) -> bool {
-        let Some(outbox) = self.ladders.all.get(id) else { return true };
-        let waits = outbox.pages().get(key).filter(|outgoing| matches!(outgoing.stage, Stage::Waits { .. }));
-        let Some(page) = waits.map(|outgoing| outgoing.page.clone()) else { return true };
-        let word = page.way.channel().to_owned();
-        let letter =
-            Letter { key: key.clone(), notice: self.notice(outbox), page, repeat: self.ladders.repeats.contains(key) };
-        let Some((channel, room)) = self.definitions.post.0.get(word.as_str()).cloned() else {
-            let why = format!("there is no channel `{word}`, or it is off");
-            self.receipt(id, key, attempt, Err(SendError::Never { why }));
-            return false;
-        };
-        let (left, stop) = (Stop::default(), Stop::default());
-        self.ladders.under_way.insert(key.clone(), left.clone());
-        let (home, clock, id, key) = (self.handle.clone(), Arc::clone(&self.parts.clock), id.clone(), key.clone());
-        drop(self.parts.runtime.spawn(async move {
-            // It is never closed.
-            let _room = room.acquire().await;
-            if left.is_raised() {
-                let why = "an answer, the next step or the end came before it went out".to_owned();
-                return home.send(Input::Sent(id, key, attempt, Err(SendError::Never { why }))).await;
-            }
-            let deadline = clock.now().after(PATIENCE);
-            let late = || Err(SendError::Unknown { why: format!("{word} has not answered for {PATIENCE:?}") });
-            let send = AssertUnwindSafe(channel.send(&letter)).catch_unwind().map(|sent| {
-                sent.unwrap_or_else(|why| {
-                    Err(SendError::Unknown { why: format!("{word} died: {}", job::words(&*why)) })
-                })
-            });
-            let sent = job::within(clock, deadline, stop, send, late).await;
-            home.send(Input::Sent(id, key, attempt, sent)).await;
-        }));
-        true
-    }
-
-    /// What people are told now.
-    fn notice(&self, outbox: &Outbox) -> Notice {
-        let started = &outbox.started;
-        let runs = self.runs.values().filter(|live| live.run.started.incident.as_ref() == Some(&started.incident));
-        let run = |live: &super::shell::Live| {
-            let run = &live.run;
-            format!(
-                "run {} of {} ({}) is {}",
-                run.started.run,
-                run.started.playbook,
-                run.started.mode,
-                run.state().as_str()
-            )
-        };
-        let mut told: Vec<String> = runs.take(MOST_TOLD + 1).map(run).collect();
-        if told.len() > MOST_TOLD {
-            told.truncate(MOST_TOLD);
-            told.push(format!("and more: `quell incident show {}`", started.incident));
-        }
-        let story = told;
-        Notice {
-            incident: started.incident.clone(),
-            level: outbox.level,
-            title: started.title.clone(),
-            entity: started.entity.to_string(),
-            state: if outbox.is_over() { "resolved" } else { "open" }.to_owned(),
-            because: outbox.because.clone(),
-            story,
-            generation: outbox.generation(),
-        }
-    }
-
-    /// A channel has answered.
-    pub(super) fn page_sent(&mut self, id: &IncidentId, key: &PageKey, attempt: u32, sent: Sent) {
-        self.ladders.under_way.remove(key);
-        self.receipt(id, key, attempt, sent);
-        self.climb(id, self.parts.clock.now());
-    }
-
-    /// Writes down what became of a page.
-    fn receipt(&mut self, id: &IncidentId, key: &PageKey, attempt: u32, sent: Sent) {
-        let now = self.parts.clock.now();
-        match &sent {
-            Ok(_) | Err(SendError::Never { .. }) => drop(self.ladders.repeats.remove(key)),
-            Err(SendError::Unknown { .. }) => drop(self.ladders.repeats.insert(key.clone())),
-            Err(SendError::Later { .. }) => {}
-        }
-        let Some(outbox) = self.ladders.all.get(id) else { return };
-        let mut instead = Vec::new();
-        let state = match sent {
-            Ok(receipt) => PageState::Sent(receipt),
-            Err(SendError::Later { why, .. } | SendError::Unknown { why })
-                if outbox.is_over() && attempt >= TRIES_AFTER_THE_END =>
-            {
-                PageState::Failed { why: format!("{why}; it is over, and is not tried again") }
-            }
-            Err(SendError::Later { why, after }) => PageState::Waits { why, pause: outbox.pause(key, attempt, after) },
-            Err(SendError::Unknown { why }) => PageState::Waits { why, pause: outbox.pause(key, attempt, None) },
-            Err(SendError::Never { why }) => {
-                instead = self.other_way(outbox, key, &why);
-                PageState::Failed { why }
-            }
-        };
-        if let PageState::Waits { why, .. } | PageState::Failed { why } = &state {
-            tracing::warn!(incident = %id, page = key.as_str(), why, "a page did not go out");
-        }
-        // Silence is never the end: what the last resort's channel puts off is printed meanwhile.
-        let is_last = outbox.ladder().and_then(Ladder::place) == Some(Place::LastResort);
-        let is_printed = outbox.pages().values().any(|outgoing| outgoing.page.way == Way::Console);
-        if let (PageState::Waits { why, .. }, true, false, Some(outgoing)) =
-            (&state, is_last && !outbox.is_over(), is_printed, outbox.pages().get(key))
-        {
-            let because = format!("{}; {} has not taken it: {why}", outgoing.page.because, outgoing.page.way.channel());
-            instead.push(Page { way: Way::Console, because, ..outgoing.page.clone() });
-        }
-        // Whoever was told by a page that was left is told of the end as well.
-        let unknown =
-            outbox.displaced(key).filter(|page| !outbox.told().contains(&(page.to.clone(), page.way.clone())));
-        if let (PageState::Sent(_), Some(page), true) = (&state, unknown, outbox.is_over()) {
-            instead.push(Page { because: TOLD.to_owned(), ..page.clone() });
-        }
-        let instead = outbox.keyed(instead);
-        let receipted = PageReceipted { key: key.clone(), attempt, state, instead };
-        self.write_ladder(id, vec![NewRecord::new(now, receipted)]);
-    }
-
-    /// The next way to somebody whom the step at hand reaches by none.
-    fn other_way(&self, outbox: &Outbox, key: &PageKey, why: &str) -> Vec<Page> {
-        let Some(page) = outbox.pages().get(key).map(|outgoing| &outgoing.page) else { return Vec::new() };
-        let To::Person(name) = &page.to else { return Vec::new() };
-        if outbox.is_told_otherwise(key) || outbox.is_over() {
-            return Vec::new();
-        }
-        let tried = outbox.tried(&page.to);
-        // The terminal is nobody's own, and better than nothing.
-        let ways = self.told_by().ways_to(name, &[]).into_iter().chain([Way::Console]);
-        let next: Option<Way> = ways.into_iter().find(|way| !tried.contains(way));
-        let because = format!("{}; {} did not take it: {why}", page.because, page.way.channel());
-        next.map(|way| Page { to: page.to.clone(), way, because }).into_iter().collect()
-    }
-
     /// Writes records of a ladder, which takes them up.
-    fn write_ladder(&mut self, id: &IncidentId, records: Vec<NewRecord>) {
+    pub(super) fn write_ladder(&mut self, id: &IncidentId, records: Vec<NewRecord>) {
         let Some(outbox) = self.ladders.all.get_mut(id) else { return };
         self.ink.write(StreamId::ladder(id), outbox.seq, &records);
         records.iter().for_each(|record| outbox.apply(record.at, &record.body));

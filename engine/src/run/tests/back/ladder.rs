@@ -5,7 +5,7 @@ use crate::escalation::Escalation;
 use crate::escalation::channels::{Channels, Email};
 use crate::escalation::policy::{Ack, Policy, Route, Step as Rung, Target};
 use crate::load::SecretFrom;
-use crate::run::ladder::Post;
+use crate::run::pages::Post;
 use quell_model::notice::{Channel, Letter, Receipt, SendError, To};
 use quell_model::people::Person;
 use quell_model::record::{LadderChange, PageState, Place};
