@@ -3,22 +3,45 @@
 //! Owns the words. Decides nothing.
 
 use super::timeline::cut;
-use quell_model::notice::{Page, Receipt, To, Way};
+use quell_model::notice::{Page, PageKey, Receipt, To, Way};
 use quell_model::record::{LadderChange, LadderChanged, LadderMoved, PageReceipted, PageState, Place, Queued};
 use quell_model::{Body, Record};
+use std::collections::HashMap;
 
-/// The line of a record of a ladder; none: another's line says it.
-pub(super) fn line(record: &Record) -> Option<String> {
-    match &record.body {
-        // Its first move says why.
-        Body::LadderStarted(_) | Body::LadderClosed(_) => None,
-        Body::LadderRouted(routed) => Some(format!("goes by the policy {}: {}", routed.policy, cut(&routed.route))),
-        Body::LadderMoved(moved) => Some(moved_line(moved)),
-        Body::PageReceipted(receipted) => receipted_line(receipted),
-        Body::LadderChanged(changed) => changed_line(changed),
-        Body::LadderEnded(ended) if ended.pages.is_empty() => None,
-        Body::LadderEnded(ended) => Some(format!("{} that it is over", told(&ended.pages))),
-        _ => None,
+/// The pages of a ladder's records so far, by their keys: to whom, and by which way.
+#[derive(Debug, Default)]
+pub(super) struct Pages(HashMap<PageKey, String>);
+
+impl Pages {
+    /// The line of a record of a ladder; none: another's line says it.
+    pub(super) fn line(&mut self, record: &Record) -> Option<String> {
+        match &record.body {
+            // Its first move says why.
+            Body::LadderStarted(_) | Body::LadderClosed(_) => None,
+            Body::LadderRouted(routed) => Some(format!("goes by the policy {}: {}", routed.policy, cut(&routed.route))),
+            Body::LadderMoved(moved) => {
+                self.learn(&moved.pages);
+                Some(moved_line(moved))
+            }
+            Body::PageReceipted(receipted) => {
+                self.learn(&receipted.instead);
+                receipted_line(receipted, self.0.get(&receipted.key).map_or("somebody", String::as_str))
+            }
+            Body::LadderChanged(changed) => changed_line(changed),
+            Body::LadderEnded(ended) if ended.pages.is_empty() => None,
+            Body::LadderEnded(ended) => {
+                self.learn(&ended.pages);
+                Some(format!("{} that it is over", told(&ended.pages)))
+            }
+            _ => None,
+        }
+    }
+
+    fn learn(&mut self, pages: &[Queued]) {
+        self.0.extend(pages.iter().map(|queued| {
+            let page = &queued.page;
+            (queued.key.clone(), format!("{} by {}", to(page), way(&page.way)))
+        }));
     }
 }
 
@@ -66,20 +89,19 @@ fn way(way: &Way) -> String {
     }
 }
 
-fn receipted_line(receipted: &PageReceipted) -> Option<String> {
-    let key = receipted.key.as_str();
+fn receipted_line(receipted: &PageReceipted, whom: &str) -> Option<String> {
     let instead = match receipted.instead.is_empty() {
         true => String::new(),
         false => format!("; in its place {}", told(&receipted.instead)),
     };
     match &receipted.state {
-        PageState::Sent(Receipt::Delivered { .. }) => Some(format!("page {key} was delivered")),
-        PageState::Sent(Receipt::Handed { .. }) => Some(format!("page {key} was handed on")),
+        PageState::Sent(Receipt::Delivered { .. }) => Some(format!("the page to {whom} was delivered")),
+        PageState::Sent(Receipt::Handed { .. }) => Some(format!("the page to {whom} was handed on")),
         // Its end says more; a page that waits long is told at its first failure and then by its end.
         PageState::Waits { .. } if receipted.attempt > 1 => None,
-        PageState::Waits { why, .. } => Some(format!("page {key} has to wait: {}", cut(why))),
+        PageState::Waits { why, .. } => Some(format!("the page to {whom} has to wait: {}", cut(why))),
         PageState::Failed { why } => {
-            Some(format!("page {key} failed at attempt {}: {}{instead}", receipted.attempt, cut(why)))
+            Some(format!("the page to {whom} failed at attempt {}: {}{instead}", receipted.attempt, cut(why)))
         }
     }
 }

@@ -81,6 +81,8 @@ pub(super) struct Teller {
     ended: HashSet<Part>,
     /// The detection rules by their sums.
     titles: HashMap<quell_model::Hash, String>,
+    /// Whom pages were for.
+    pages: super::ladder::Pages,
     only: Only,
 }
 
@@ -118,6 +120,7 @@ impl Teller {
         Self {
             run: None,
             actions: HashMap::new(),
+            pages: super::ladder::Pages::default(),
             refused: HashSet::new(),
             planned: HashSet::new(),
             hints: HashMap::new(),
@@ -274,7 +277,7 @@ impl Teller {
             | Body::PageReceipted(_)
             | Body::LadderChanged(_)
             | Body::LadderEnded(_)
-            | Body::LadderClosed(_) => super::ladder::line(record),
+            | Body::LadderClosed(_) => self.pages.line(record),
             // Of no incident.
             Body::ScheduleSet(_)
             | Body::ScheduleMissed(_)
