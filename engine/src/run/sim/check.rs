@@ -367,9 +367,11 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    /// What is told as done, the world shows; what is told as proved, it showed at that moment.
+    /// What is told as done, the world shows; what is told as proved, it showed at that moment. What is told as undone, it said to
+    /// this attempt: when the answer is written down, another run may hold the same again.
     fn told_is_so(&self, state: &State) -> Result<(), String> {
         let mut things: BTreeMap<Part, String> = BTreeMap::new();
+        let mut began: BTreeMap<&Part, jiff::Timestamp> = BTreeMap::new();
         // What they did is told by their own runs.
         let mut subs: BTreeSet<&Part> = BTreeSet::new();
         for record in self.records {
@@ -404,12 +406,22 @@ impl<'a> Story<'a> {
                         ));
                     }
                 }
+                Body::UndoIntended(intent) => drop(began.insert(&intent.part, record.at.wall)),
                 Body::UndoFinished(finished)
                     if finished.outcome == Outcome::Undone && !subs.contains(&finished.part) =>
                 {
-                    let gone = things.get(&finished.part).is_some_and(|thing| state.was_gone_at(thing, record.at.wall));
-                    if !gone && !self.claimed(state, &finished.part, true) {
-                        return Err(format!("run {}: `{}` is told as undone, and stands", self.id, finished.part));
+                    let (part, key) = (&finished.part, key(&self.id, &finished.part));
+                    let of = things.get(part).zip(began.get(part));
+                    let said = of.is_some_and(|(thing, began)| {
+                        let within = *began..=record.at.wall;
+                        state.has_said_gone(&key, thing, &within)
+                    });
+                    if !said && !self.claimed(state, part, true) {
+                        return Err(format!(
+                            "run {}: `{part}` is told as undone, and the world did not say so\n{}",
+                            self.id,
+                            lines(self.records)
+                        ));
                     }
                 }
                 _ => {}

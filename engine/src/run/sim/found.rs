@@ -1,4 +1,4 @@
-//! What seeds have found in the engine, each as small as it can be.
+//! What seeds have found in the engine, and in what judges it, each as small as it can be.
 //!
 //! Owns the regressions. A seed's number says nothing once the generator has changed: so each has its story here.
 
@@ -129,4 +129,35 @@ fn two_starts_by_hand_in_one_moment_are_two_runs() {
     stage.settle().unwrap();
     assert_eq!(runs(&stage).len(), 2);
     check::at_the_end(&mut stage, &[playbook]).unwrap();
+}
+
+/// The end of an undo was not seen, and the world said that nothing of it stands; before this was taken in, another run had the same
+/// thing stand again. It was taken back all the same, but only if the world was asked since.
+#[test]
+fn what_another_holds_again_before_the_answer_is_taken_in_was_taken_back() {
+    let mut hold = make::acts("hold", &[], "process.freeze");
+    let StepKind::Action { with, .. } = &mut hold.kind else { unreachable!("it acts") };
+    with["thing"] = json!("shared");
+    let (mut stage, playbook) = stage(vec![hold]);
+    attack(&mut stage);
+    stage.settle().unwrap();
+    // The undo does not come back: once its time is over, the world is asked.
+    stage.world.state().wanted.insert("-hold".into(), vec![Doing::Hangs(true)]);
+    let (run, by, why) = (runs(&stage)[0].clone(), "ann".into(), String::new());
+    let request = Request::Undo { way: socket(), run, step: None, by, why };
+    stage.alive(|life| life.core.asked(request)).unwrap().unwrap();
+    stage.clock.advance(Duration::from_secs(10));
+    assert!(stage.gather(), "the world has answered, and nobody has taken it in");
+    stage.clock.advance(Duration::from_secs(1));
+    let again = make::about("rule", 1, quell_model::Class::FileEvent, 2, stage.now(), Duration::ZERO);
+    stage.alive(|life| life.core.detections([again])).unwrap();
+    stage.clock.advance(Duration::from_secs(1));
+    stage.settle().unwrap();
+    let told = |stage: &mut Stage| check::at_the_end(stage, &[Arc::clone(&playbook)]).map(drop);
+    let stands: Vec<bool> = stage.world.state().changes.iter().map(|change| change.stands).collect();
+    assert_eq!((stands, told(&mut stage)), (vec![true, false, true], Ok(())));
+    // Of an answer from before the attempt nobody knows what was so after it.
+    stage.world.state().said_gone.iter_mut().for_each(|said| said.at -= jiff::SignedDuration::from_secs(60));
+    let why = told(&mut stage).unwrap_err();
+    assert!(why.contains("`hold` is told as undone, and the world did not say so"), "{why}");
 }

@@ -14,6 +14,7 @@ use quell_model::{
 };
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +71,15 @@ pub(super) struct Change {
     pub(super) stands: bool,
 }
 
+/// Somebody who takes a thing back asked, and it did not stand.
+#[derive(Clone, Debug)]
+pub(super) struct SaidGone {
+    pub(super) at: jiff::Timestamp,
+    /// Whose undo it is, as a [`Call`] has it.
+    pub(super) key: String,
+    pub(super) thing: String,
+}
+
 /// How the world is disposed: so many calls of a hundred go wrong, and so many questions are not answered.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mood {
@@ -93,6 +103,8 @@ pub(super) struct State {
     fields: BTreeMap<String, Json>,
     pub(super) calls: Vec<Call>,
     pub(super) changes: Vec<Change>,
+    /// What was said to not stand when somebody who takes it back asked.
+    pub(super) said_gone: Vec<SaidGone>,
     /// How often each message was sent.
     pub(super) sent: BTreeMap<String, u32>,
     pub(super) journal: Option<Journal>,
@@ -161,6 +173,7 @@ impl World {
             fields: BTreeMap::new(),
             calls: Vec::new(),
             changes: Vec::new(),
+            said_gone: Vec::new(),
             sent: BTreeMap::new(),
             journal: None,
             trouble: false,
@@ -223,10 +236,9 @@ impl State {
         self.changes.iter().any(|change| change.stands && change.thing == thing && change.at <= at)
     }
 
-    /// Whether a thing did not stand at this very moment, before or after what happened in it.
-    pub(super) fn was_gone_at(&self, thing: &str, at: jiff::Timestamp) -> bool {
-        let of: Vec<&Change> = self.changes.iter().filter(|change| change.thing == thing && change.at <= at).collect();
-        of.last().is_none_or(|last| !last.stands) || of.iter().any(|change| change.at == at)
+    /// Whether who took back what this key did to a thing was told in this time that it does not stand.
+    pub(super) fn has_said_gone(&self, key: &str, thing: &str, within: &RangeInclusive<jiff::Timestamp>) -> bool {
+        self.said_gone.iter().any(|said| said.key == key && said.thing == thing && within.contains(&said.at))
     }
 
     fn doing(&mut self, spec: &ActionSpec, key: &str, undo: bool) -> Doing {
@@ -420,6 +432,15 @@ impl Action for Played {
         let stands = state.stands.contains_key(thing(plan));
         let holds = stands == (want == Want::Acted);
         Ok(if holds { Truth::Holds } else { Truth::HoldsNot("it is otherwise".into()) })
+    }
+
+    async fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
+        let truth = self.verify(plan, Want::Undone).await;
+        if truth == Ok(Truth::Holds) {
+            let (at, key, thing) = (cx.clock.now().wall, cx.key.part().to_owned(), thing(plan).to_owned());
+            self.state().said_gone.push(SaidGone { at, key, thing });
+        }
+        truth
     }
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
