@@ -181,8 +181,11 @@ impl<W: Send + 'static> Core<W> {
             return Vec::new();
         }
         let tried = outbox.tried(&page.to);
-        // The terminal is nobody's own, and better than nothing.
-        let ways = self.told_by().ways_to(name, &[]).into_iter().chain([Way::Console]);
+        let escalation = self.told_by();
+        // The terminal is nobody's own. Where no file names it, it has the last word alone: the next step comes before it.
+        let is_last = outbox.ladder().and_then(Ladder::place) == Some(Place::LastResort);
+        let console = (is_last || escalation.channels.console).then_some(Way::Console);
+        let ways = escalation.ways_to(name, &[]).into_iter().chain(console);
         let next: Option<Way> = ways.into_iter().find(|way| !tried.contains(way));
         let because = format!("{}; {} did not take it: {why}", page.because, page.way.channel());
         next.map(|way| Page { to: page.to.clone(), way, because }).into_iter().collect()
