@@ -129,13 +129,14 @@ fn html(letter: &Letter) -> String {
         "high" => "#c75000",
         _ => "#455a64",
     };
-    let rows: Vec<String> = lines(letter).iter().skip(1).map(|line| row(line)).collect();
+    let all = lines(letter);
+    let rows: String = all.iter().skip(1).map(|line| row(line)).collect();
     format!(
         "<!doctype html><html><body style=\"margin:0;padding:16px;font:16px/1.5 sans-serif;color:#111\">\
          <p style=\"margin:0 0 12px;padding:10px 12px;border-left:6px solid {colour};background:#f5f5f5;font-weight:bold;\
          overflow-wrap:anywhere\">{}</p>{}</body></html>",
-        escaped(&lines(letter)[0]),
-        rows.concat()
+        escaped(&all[0]),
+        rows
     )
 }
 

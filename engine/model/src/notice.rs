@@ -20,6 +20,17 @@ pub enum To {
     Channel(Name),
 }
 
+impl To {
+    /// Who, where it is somebody.
+    #[must_use]
+    pub fn person(&self) -> Option<&Name> {
+        match self {
+            Self::Person(name) => Some(name),
+            Self::Channel(_) => None,
+        }
+    }
+}
+
 /// By which way, with the address there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -131,6 +131,12 @@ impl Ladder {
         self.place
     }
 
+    /// Whether nobody comes after those whom it tells now.
+    #[must_use]
+    pub fn is_at_last_resort(&self) -> bool {
+        self.place == Some(Place::LastResort)
+    }
+
     /// The policy that it began with.
     #[must_use]
     pub fn policy(&self) -> &Policy {
@@ -191,20 +197,29 @@ impl Ladder {
         }
     }
 
+    /// What an answer would come to.
+    #[must_use]
+    pub fn would(&self, by: &Name, generation: u32) -> Answered {
+        match self.standing {
+            Standing::Ended => Answered::Over,
+            _ if generation != self.generation => Answered::Stale,
+            Standing::Acknowledged { .. } => Answered::Again,
+            Standing::Climbing | Standing::Exhausted if self.is_enough_with(by) => Answered::Acknowledged,
+            Standing::Climbing | Standing::Exhausted if self.answered.contains(by) => Answered::Again,
+            Standing::Climbing | Standing::Exhausted => Answered::Counts,
+        }
+    }
+
     /// Somebody answers.
     pub fn acknowledge(&mut self, by: &Name, generation: u32, now: Stamp) -> Answered {
-        match self.standing {
-            Standing::Ended => return Answered::Over,
-            _ if generation != self.generation => return Answered::Stale,
-            Standing::Acknowledged { .. } => return Answered::Again,
-            Standing::Climbing | Standing::Exhausted => {}
+        let answered = self.would(by, generation);
+        if matches!(answered, Answered::Acknowledged | Answered::Counts) {
+            self.answered.insert(by.clone());
         }
-        let is_new = self.answered.insert(by.clone());
-        if !self.is_enough() {
-            return if is_new { Answered::Counts } else { Answered::Again };
+        if answered == Answered::Acknowledged {
+            self.standing = Standing::Acknowledged { by: by.clone(), until: self.until(now) };
         }
-        self.standing = Standing::Acknowledged { by: by.clone(), until: self.until(now) };
-        Answered::Acknowledged
+        answered
     }
 
     /// Somebody has done something about it: it counts as looked after from here on.
@@ -285,13 +300,16 @@ impl Ladder {
         self.policy.ack_timeout.map(|timeout| now.after(timeout))
     }
 
-    /// Whether those who have answered are enough for the step at hand.
-    fn is_enough(&self) -> bool {
+    /// Whether those who have answered, and `by`, are enough for the step at hand.
+    fn is_enough_with(&self, by: &Name) -> bool {
         let ack = self.place.and_then(|place| self.step(place)).map_or(Ack::Any, |step| step.ack);
         match ack {
             Ack::Any => true,
-            Ack::Each => self.told.is_subset(&self.answered),
-            Ack::Count(count) => self.answered.len() >= usize::try_from(count).unwrap_or(usize::MAX),
+            Ack::Each => self.told.iter().all(|told| told == by || self.answered.contains(told)),
+            Ack::Count(count) => {
+                let answered = self.answered.len() + usize::from(!self.answered.contains(by));
+                answered >= usize::try_from(count).unwrap_or(usize::MAX)
+            }
         }
     }
 

@@ -213,8 +213,8 @@ impl Outbox {
 
     /// What an answer to this generation would come to; none: it is not known yet by which policy.
     #[must_use]
-    pub fn would_answer(&self, by: &Name, generation: u32, now: Stamp) -> Option<Answered> {
-        Some(self.ladder.clone()?.acknowledge(by, generation, now))
+    pub fn would_answer(&self, by: &Name, generation: u32) -> Option<Answered> {
+        Some(self.ladder.as_ref()?.would(by, generation))
     }
 
     /// The pages under the keys that they have in the record that comes next.
@@ -262,10 +262,7 @@ impl Outbox {
         // What the step of before could not send is not sent any more.
         self.displace();
         self.pages = queued(at, &moved.pages);
-        let people = self.pages.values().filter_map(|outgoing| match &outgoing.page.to {
-            To::Person(name) => Some(name.clone()),
-            To::Channel(_) => None,
-        });
+        let people = self.pages.values().filter_map(|outgoing| outgoing.page.to.person().cloned());
         let told = Told { people: people.collect(), anybody: !moved.pages.is_empty() };
         let made = Move { generation: moved.generation, to: moved.to, because: moved.because.clone() };
         if let Some(ladder) = &mut self.ladder {

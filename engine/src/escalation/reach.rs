@@ -22,18 +22,6 @@ pub struct Reached {
     pub nobody: Vec<Nobody>,
 }
 
-impl Reached {
-    /// The people among those it reaches.
-    #[must_use]
-    pub fn people(&self) -> BTreeSet<Name> {
-        let person = |page: &Page| match &page.to {
-            To::Person(name) => Some(name.clone()),
-            To::Channel(_) => None,
-        };
-        self.pages.iter().filter_map(person).collect()
-    }
-}
-
 /// Who a schedule has, and why: `who` at the moment that the step comes.
 pub type OnCall<'a> = dyn Fn(&Name) -> (Option<Name>, String) + 'a;
 
@@ -97,12 +85,6 @@ impl Escalation {
                 reached.pages.push(Page { to: to.clone(), way, because: because.clone() });
             }
         }
-    }
-
-    /// Those whom nothing reaches.
-    #[must_use]
-    pub fn unreachable(&self) -> Vec<&Name> {
-        self.people.people.keys().filter(|name| self.ways_to(name, &[]).is_empty()).collect()
     }
 
     /// The ways to somebody among these; without any, all that they have: what wakes them first.

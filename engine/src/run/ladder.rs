@@ -171,7 +171,7 @@ impl<W: Send + 'static> Core<W> {
     ) -> Option<Answered> {
         self.route(id, now);
         let outbox = self.ladders.all.get(id)?;
-        outbox.would_answer(by, generation.unwrap_or_else(|| outbox.generation()), now)
+        outbox.would_answer(by, generation.unwrap_or_else(|| outbox.generation()))
     }
 
     /// Whether somebody is told, or would be next.
@@ -204,7 +204,7 @@ impl<W: Send + 'static> Core<W> {
         self.route(id, now);
         let outbox = self.ladders.all.get(id)?;
         let generation = generation.unwrap_or_else(|| outbox.generation());
-        let answered = outbox.would_answer(by, generation, now)?;
+        let answered = outbox.would_answer(by, generation)?;
         let change = match answered {
             Answered::Acknowledged | Answered::Counts => LadderChange::Answered,
             Answered::Stale => LadderChange::AnsweredTooLate,

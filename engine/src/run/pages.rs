@@ -10,8 +10,8 @@ use super::shell::Core;
 use crate::escalation::ladder::Ladder;
 use crate::escalation::outbox::{Outbox, Stage};
 use futures_util::future::FutureExt;
-use quell_model::notice::{Channel, Letter, Notice, Page, PageKey, SendError, To, Way};
-use quell_model::record::{NewRecord, PageReceipted, PageState, Place};
+use quell_model::notice::{Channel, Letter, Notice, Page, PageKey, SendError, Way};
+use quell_model::record::{NewRecord, PageReceipted, PageState};
 use quell_model::{IncidentId, Name, Stop};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -154,7 +154,7 @@ impl<W: Send + 'static> Core<W> {
             tracing::warn!(incident = %id, page = key.as_str(), why, "a page did not go out");
         }
         // Silence is never the end: what the last resort's channel puts off is printed meanwhile.
-        let is_last = outbox.ladder().and_then(Ladder::place) == Some(Place::LastResort);
+        let is_last = outbox.ladder().is_some_and(Ladder::is_at_last_resort);
         let is_printed = outbox.pages().values().any(|outgoing| outgoing.page.way == Way::Console);
         if let (PageState::Waits { why, .. }, true, false, Some(outgoing)) =
             (&state, is_last && !outbox.is_over(), is_printed, outbox.pages().get(key))
@@ -176,14 +176,14 @@ impl<W: Send + 'static> Core<W> {
     /// The next way to somebody whom the step at hand reaches by none.
     fn other_way(&self, outbox: &Outbox, key: &PageKey, why: &str) -> Vec<Page> {
         let Some(page) = outbox.pages().get(key).map(|outgoing| &outgoing.page) else { return Vec::new() };
-        let To::Person(name) = &page.to else { return Vec::new() };
+        let Some(name) = page.to.person() else { return Vec::new() };
         if outbox.is_told_otherwise(key) || outbox.is_over() {
             return Vec::new();
         }
         let tried = outbox.tried(&page.to);
         let escalation = self.told_by();
         // The terminal is nobody's own. Where no file names it, it has the last word alone: the next step comes before it.
-        let is_last = outbox.ladder().and_then(Ladder::place) == Some(Place::LastResort);
+        let is_last = outbox.ladder().is_some_and(Ladder::is_at_last_resort);
         let console = (is_last || escalation.channels.console).then_some(Way::Console);
         let ways = escalation.ways_to(name, &[]).into_iter().chain(console);
         let next: Option<Way> = ways.into_iter().find(|way| !tried.contains(way));
