@@ -40,12 +40,17 @@ pub(super) struct Words {
     #[serde(default)]
     #[schema(max_length = 10_000, examples("the host is being rebuilt"))]
     text: String,
+    /// The number that the message named which this answers: 409 if the incident has been raised anew since. Without it, it is
+    /// meant as it stands.
+    #[serde(default)]
+    #[schema(examples(3))]
+    generation: Option<u32>,
 }
 
 impl Words {
-    /// The text, if it is not too long.
-    pub(super) fn text(self) -> Result<String, Problem> {
-        bounded(self.text)
+    /// The text, if it is not too long, and the generation that is meant.
+    pub(super) fn read(self) -> Result<(String, Option<u32>), Problem> {
+        Ok((bounded(self.text)?, self.generation))
     }
 }
 
@@ -66,14 +71,17 @@ mod tests {
 
     #[test]
     fn a_body_may_be_absent_but_not_misspelt() {
-        assert_eq!(read::<Words>(" ").and_then(Words::text), Ok(String::new()));
-        assert_eq!(read::<Words>(r#"{"text":"a"}"#).and_then(Words::text), Ok("a".to_owned()));
+        assert_eq!(read::<Words>(" ").and_then(Words::read), Ok((String::new(), None)));
+        assert_eq!(
+            read::<Words>(r#"{"text":"a","generation":3}"#).and_then(Words::read),
+            Ok(("a".to_owned(), Some(3)))
+        );
         assert!(read::<Words>(r#"{"txt":"a"}"#).is_err());
         let deep = format!("{{\"text\":{}", "[".repeat(1000));
         let said = format!("{:?}", read::<quell_model::Json>(&deep).unwrap_err());
         assert!(said.contains("422") && said.contains("nests deeper than 64"), "{said}");
         let long = "é".repeat(LONGEST_NOTE + 1);
-        assert!(Words { text: long[2..].to_owned() }.text().is_ok());
-        assert!(Words { text: long }.text().is_err());
+        assert!(Words { text: long[2..].to_owned(), generation: None }.read().is_ok());
+        assert!(Words { text: long, generation: None }.read().is_err());
     }
 }

@@ -110,6 +110,18 @@ struct Why {
     /// Why
     #[arg(long, default_value = "")]
     why: String,
+    /// The number in the message that you answer: refused if the incident has been raised anew since
+    #[arg(long, value_name = "N")]
+    generation: Option<u32>,
+}
+
+impl Why {
+    fn words(&self) -> Value {
+        match self.generation {
+            None => json!({ "text": self.why }),
+            Some(generation) => json!({ "text": self.why, "generation": generation }),
+        }
+    }
 }
 
 /// Lists, shows, explains or changes.
@@ -129,14 +141,16 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
         What::Explain(part) => super::incident_view::explain(&client.get(&part.path("/explain"))?, term),
         What::Ack(why) => acknowledge(&client, term, why, "ack")?,
         What::Unack(why) => acknowledge(&client, term, why, "unack")?,
-        What::Escalate(Why { id, why }) => change(&client, term, id, "escalate", "handed on", why)?,
-        What::Note { id, text } => change(&client, term, id, "note", "the note is in its timeline", text)?,
-        What::Resolve(Why { id, why }) => change(&client, term, id, "resolve", "resolved", why)?,
-        What::Reopen(Why { id, why }) => change(&client, term, id, "reopen", "open again", why)?,
+        What::Escalate(why) => change(&client, term, &why.id, ("escalate", "handed on"), &why.words())?,
+        What::Note { id, text } => {
+            change(&client, term, id, ("note", "the note is in its timeline"), &json!({ "text": text }))?;
+        }
+        What::Resolve(why) => change(&client, term, &why.id, ("resolve", "resolved"), &why.words())?,
+        What::Reopen(why) => change(&client, term, &why.id, ("reopen", "open again"), &why.words())?,
         What::FalsePositive(args) => return incident_false_positive::run(&client, args, term),
-        What::Undo(Why { id, why }) => {
-            let answer: IncidentUndoing =
-                client.post(&format!("/incidents/{}/undo", segment(id)), &json!({ "text": why }))?;
+        What::Undo(why) => {
+            let id = &why.id;
+            let answer: IncidentUndoing = client.post(&format!("/incidents/{}/undo", segment(id)), &why.words())?;
             let refused = answer.runs.iter().filter_map(|run| Some((run.id.as_str(), run.error.as_ref()?)));
             let refused: Vec<String> = refused.map(|(run, why)| format!("{}: {}", escape(run), escape(why))).collect();
             let count = answer.runs.len() - refused.len();
@@ -173,9 +187,10 @@ fn follow(client: &Client, part: &Part, term: &Term) -> Result<(), Fail> {
     following.print(&incident.timeline, term, is_resolved)
 }
 
-fn acknowledge(client: &Client, term: &Term, Why { id, why }: &Why, verb: &str) -> Result<(), Fail> {
+fn acknowledge(client: &Client, term: &Term, why: &Why, verb: &str) -> Result<(), Fail> {
+    let id = &why.id;
     let path = format!("/incidents/{}/{verb}", segment(id));
-    let answer: IncidentAcknowledged = client.post(&path, &json!({ "text": why }))?;
+    let answer: IncidentAcknowledged = client.post(&path, &why.words())?;
     term.answer(&answer, || {
         let said = match (&answer.acknowledged, answer.changed) {
             (Some(_), true) => "acknowledged".to_owned(),
@@ -189,8 +204,8 @@ fn acknowledge(client: &Client, term: &Term, Why { id, why }: &Why, verb: &str) 
     Ok(())
 }
 
-fn change(client: &Client, term: &Term, id: &str, verb: &str, done: &str, text: &str) -> Result<(), Fail> {
-    let answer: OfIncident = client.post(&format!("/incidents/{}/{verb}", segment(id)), &json!({ "text": text }))?;
+fn change(client: &Client, term: &Term, id: &str, (verb, done): (&str, &str), words: &Value) -> Result<(), Fail> {
+    let answer: OfIncident = client.post(&format!("/incidents/{}/{verb}", segment(id)), words)?;
     term.answer(&answer, || format!("{}: {done}", escape(id)));
     Ok(())
 }

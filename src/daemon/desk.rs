@@ -25,6 +25,7 @@ use crate::api::{
 };
 use crate::telemetry::{Look, Meters};
 use quell_actions::HostWorld;
+use quell_actions::notify::mark::MarkKey;
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::Rules;
 use quell_engine::load::{Ages, Config};
@@ -49,6 +50,8 @@ pub(crate) struct Desk {
     kernel: Arc<Kernel>,
     block: Arc<Block>,
     dir: PathBuf,
+    /// Under which marks of messages are made and known.
+    pub(crate) marks: MarkKey,
     started: Stamp,
     facts: Mutex<Facts>,
     /// Who may do what, as it was read last.
@@ -115,7 +118,7 @@ impl Desk {
         loaded: &Loaded,
         world: &HostWorld,
         (kernel, block): (Arc<Kernel>, Arc<Block>),
-        dir: &Path,
+        (dir, marks): (&Path, MarkKey),
     ) -> Self {
         let facts = Facts {
             state: State::Starting,
@@ -149,6 +152,7 @@ impl Desk {
             kernel,
             block,
             dir: dir.to_owned(),
+            marks,
             started: SystemClock.now(),
             facts: Mutex::new(facts),
             access: watch::Sender::new(Arc::new(Access::of(loaded))),

@@ -3,6 +3,8 @@
 //! Asks the engine's `load` and `detect` for everything; owns which files are asked for, and the resolving of names to
 //! inodes and user ids. Invariant: what is loaded has no error left, or says so.
 
+use super::post::Outside;
+use quell_actions::notify::mark::MarkKey;
 use quell_actions::{HostWorld, protect};
 use quell_engine::detect::{RuleReport, RuleSource, Rules};
 use quell_engine::escalation::Escalation;
@@ -54,8 +56,9 @@ impl Loaded {
     }
 
     /// What an engine is to work by that tells people: with the channels made ready.
-    pub(crate) fn in_force(&self) -> Definitions {
-        let post = super::post::post(&self.escalation.channels);
+    pub(crate) fn in_force(&self, marks: &MarkKey) -> Definitions {
+        let outside = Outside { marks: marks.clone(), public_url: self.config.public_url.clone() };
+        let post = super::post::post(&self.escalation.channels, &outside);
         Definitions { escalation: Some(Arc::new(self.escalation.clone())), post, ..self.definitions.clone() }
     }
 

@@ -159,7 +159,8 @@ fn with_kernel(
     }
     let world = &block.lend(world.clone());
     block.take_up(dir);
-    let desk = Desk::new(given, loaded, world, (Arc::clone(kernel), Arc::clone(block)), dir);
+    let marks = post::marks(dir).map_err(|e| Fail::not_right(format!("there are no random bytes: {e}")))?;
+    let desk = Desk::new(given, loaded, world, (Arc::clone(kernel), Arc::clone(block)), (dir, marks));
     let start = |sight: Sight| {
         // Without a sensor nobody watches the forks, and the actions read /proc whole instead.
         let family = sight.off.is_none().then(|| Arc::new(Family::default()));
@@ -173,7 +174,7 @@ fn with_kernel(
             boot: world.boot.clone(),
             crew: crew::live(hands),
             rules: Arc::clone(&loaded.rules),
-            definitions: loaded.in_force(),
+            definitions: loaded.in_force(&desk.marks),
             only: None,
             sight,
             family,

@@ -3,13 +3,16 @@
 //! Owns their making, and the terminal's. Decides nothing: a channel that cannot be made is off and says so, and whoever it was to
 //! reach is told by their other ways.
 
+use quell_actions::notify::mark::MarkKey;
 use quell_actions::notify::plain;
 use quell_engine::escalation::channels::Channels;
 use quell_engine::run::pages::Post;
+use quell_engine::store::{fleeting_key, marks_key};
 use quell_model::Name;
 use quell_model::notice::{Channel, Letter, Receipt, SendError};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use tokio::sync::oneshot;
@@ -17,15 +20,33 @@ use tokio::sync::oneshot;
 /// Pages that wait for the terminal; further ones are tried again later.
 const MOST_WAITING: usize = 64;
 
+/// What messages carry that lead back here.
+#[derive(Clone, Debug)]
+pub(crate) struct Outside {
+    /// Under which marks are made.
+    pub(crate) marks: MarkKey,
+    /// What links begin with; none: there are no links.
+    pub(crate) public_url: Option<String>,
+}
+
+/// The key of a data directory; one that ends with this process, where that cannot be had.
+pub(crate) fn marks(dir: &Path) -> std::io::Result<MarkKey> {
+    let key = marks_key(dir).or_else(|error| {
+        tracing::warn!(%error, "`marks.key` cannot be used: buttons and links of messages end with this process");
+        fleeting_key()
+    });
+    key.map(MarkKey::new)
+}
+
 /// The channels that these settings make.
-pub(crate) fn post(channels: &Channels) -> Post {
+pub(crate) fn post(channels: &Channels, outside: &Outside) -> Post {
     let mut all: BTreeMap<Name, Arc<dyn Channel>> = BTreeMap::new();
     // Also where it is not configured: what nothing else takes is printed.
     match Console::new() {
         Ok(console) => drop(all.insert("console".into(), Arc::new(console))),
         Err(error) => tracing::warn!(%error, "nothing can be printed on the terminal"),
     }
-    match email(channels) {
+    match email(channels, outside) {
         Ok(Some(email)) => drop(all.insert("email".into(), email)),
         Ok(None) => {}
         Err(why) => tracing::warn!(why, "the channel `email` is off"),
@@ -34,7 +55,7 @@ pub(crate) fn post(channels: &Channels) -> Post {
 }
 
 #[cfg(feature = "email")]
-fn email(channels: &Channels) -> Result<Option<Arc<dyn Channel>>, String> {
+fn email(channels: &Channels, outside: &Outside) -> Result<Option<Arc<dyn Channel>>, String> {
     use quell_actions::notify::email::{Email, Server};
     use quell_engine::load::SecretFrom;
     let Some(settings) = &channels.email else { return Ok(None) };
@@ -45,12 +66,14 @@ fn email(channels: &Channels) -> Result<Option<Arc<dyn Channel>>, String> {
         _ => return Err("it has a `user` or a `password`, and needs both or neither".to_owned()),
     };
     let server = Server { url: settings.smtp.read()?.expose().to_owned(), login, from: settings.from.clone() };
-    let email = Email::new(server).map_err(|error| error.to_string())?;
+    let url = outside.public_url.clone();
+    let links = url.map(|public_url| quell_actions::notify::mark::Links { key: outside.marks.clone(), public_url });
+    let email = Email::new(server, links).map_err(|error| error.to_string())?;
     Ok(Some(Arc::new(email)))
 }
 
 #[cfg(not(feature = "email"))]
-fn email(channels: &Channels) -> Result<Option<Arc<dyn Channel>>, String> {
+fn email(channels: &Channels, _: &Outside) -> Result<Option<Arc<dyn Channel>>, String> {
     match channels.email {
         Some(_) => Err("this build has no mail: it was made without the feature `email`".to_owned()),
         None => Ok(None),

@@ -4,13 +4,14 @@
 //! goes over TLS or to this machine alone; all mails of an incident stand in one thread; a page has one Message-ID, however
 //! often it is sent.
 
+use super::mark::Links;
 use super::plain::{lines, subject};
 use lettre::message::{Mailbox, MultiPart, header};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use quell_model::Secret;
-use quell_model::notice::{Channel, Letter, Receipt, SendError, Way};
+use quell_model::notice::{Channel, Letter, Receipt, SendError, State, Way};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ pub enum WrongServer {
 pub struct Email {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
+    links: Option<Links>,
 }
 
 impl Email {
@@ -54,7 +56,7 @@ impl Email {
     ///
     /// # Errors
     /// What is wrong with the settings.
-    pub fn new(server: Server) -> Result<Self, WrongServer> {
+    pub fn new(server: Server, links: Option<Links>) -> Result<Self, WrongServer> {
         let (scheme, rest) = server.url.split_once("://").ok_or(WrongServer::Url)?;
         let authority = rest.trim_end_matches('/');
         let (host, port) = host_and_port(authority).ok_or(WrongServer::Url)?;
@@ -76,13 +78,14 @@ impl Email {
             builder = builder.credentials(Credentials::new(user, password.expose().to_owned()));
         }
         let from = server.from.parse().map_err(|_| WrongServer::From(server.from.clone()))?;
-        Ok(Self { transport: builder.build(), from })
+        Ok(Self { transport: builder.build(), from, links })
     }
 
     fn message(&self, letter: &Letter, to: &str) -> Result<Message, String> {
         let domain = self.from.email.domain();
-        let thread = format!("<{}@{domain}>", letter.notice.incident);
+        let thread = format!("<{}@{domain}>", letter.notice.thread().replace('/', "."));
         let mailbox: Mailbox = to.parse().map_err(|error| format!("`{to}` is no address: {error}"))?;
+        let link = self.links.as_ref().and_then(|links| links.answer(letter));
         Message::builder()
             .from(self.from.clone())
             .to(mailbox)
@@ -91,7 +94,7 @@ impl Email {
             .references(thread.clone())
             .in_reply_to(thread)
             .header(header::MIME_VERSION_1_0)
-            .multipart(MultiPart::alternative_plain_html(text(letter), html(letter)))
+            .multipart(MultiPart::alternative_plain_html(text(letter, link.as_deref()), html(letter, link.as_deref())))
             .map_err(|error| format!("the mail cannot be written: {error}"))
     }
 }
@@ -115,27 +118,37 @@ fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-fn text(letter: &Letter) -> String {
+fn text(letter: &Letter, link: Option<&str>) -> String {
     let mut text = lines(letter).join("\n");
     text.push('\n');
+    // On a line of its own, whole, so that every reader makes a link of it.
+    text.extend(link.map(|link| format!("\nanswer here (nothing happens before you confirm it there):\n{link}\n")));
     text
 }
 
 /// The same lines, readable on a telephone at night. No link acts, no picture is fetched.
-fn html(letter: &Letter) -> String {
+fn html(letter: &Letter, link: Option<&str>) -> String {
     let colour = match letter.notice.level.as_str() {
-        _ if letter.notice.state == "resolved" => "#2e7d32",
+        _ if letter.notice.state == State::Over => "#2e7d32",
         "critical" => "#b00020",
         "high" => "#c75000",
         _ => "#455a64",
     };
     let all = lines(letter);
     let rows: String = all.iter().skip(1).map(|line| row(line)).collect();
+    let answer = link.map(|link| {
+        format!(
+            "<p style=\"margin:16px 0\"><a href=\"{}\" style=\"display:inline-block;padding:12px 20px;background:{colour};\
+             color:#fff;text-decoration:none;font-weight:bold\">Answer</a></p>",
+            escaped(link)
+        )
+    });
     format!(
         "<!doctype html><html><body style=\"margin:0;padding:16px;font:16px/1.5 sans-serif;color:#111\">\
          <p style=\"margin:0 0 12px;padding:10px 12px;border-left:6px solid {colour};background:#f5f5f5;font-weight:bold;\
-         overflow-wrap:anywhere\">{}</p>{}</body></html>",
+         overflow-wrap:anywhere\">{}</p>{}{}</body></html>",
         escaped(&all[0]),
+        answer.unwrap_or_default(),
         rows
     )
 }
@@ -235,18 +248,18 @@ mod tests {
         for good in
             ["smtp://localhost:1025", "smtp://mail.example.org", "smtps://mail.example.org:465", "smtp://[::1]:25"]
         {
-            assert!(Email::new(server(good)).is_ok(), "{good}");
+            assert!(Email::new(server(good), None).is_ok(), "{good}");
         }
         for bad in ["localhost:1025", "http://localhost", "smtp://", "smtp://a@b", "smtp://h:port", "smtp://a:b:1"] {
-            assert_eq!(Email::new(server(bad)).err(), Some(WrongServer::Url), "{bad}");
+            assert_eq!(Email::new(server(bad), None).err(), Some(WrongServer::Url), "{bad}");
         }
         let from = Server { from: "nobody".into(), ..server("smtp://localhost") };
-        assert_eq!(Email::new(from).err(), Some(WrongServer::From("nobody".into())));
+        assert_eq!(Email::new(from, None).err(), Some(WrongServer::From("nobody".into())));
     }
 
     #[test]
     fn a_mail_is_in_its_thread_and_markup_of_others_means_nothing() {
-        let email = Email::new(server("smtp://localhost:1025")).unwrap();
+        let email = Email::new(server("smtp://localhost:1025"), None).unwrap();
         let hostile = "<script>alert(1)</script>\r\nBcc: all@example.org";
         let mail =
             |letter: &Letter| String::from_utf8(email.message(letter, "ana@example.org").unwrap().formatted()).unwrap();
@@ -254,7 +267,7 @@ mod tests {
         assert!(text.contains("References: <i-0f1e2d3c4b5a@example.org>"), "{text}");
         assert!(text.contains("Message-ID: <") && text.contains("multipart/alternative"), "{text}");
         assert!(!text.lines().any(|line| line.starts_with("Bcc:")), "{text}");
-        let html = html(&letter(hostile));
+        let html = html(&letter(hostile), None);
         assert!(html.contains("&lt;script&gt;") && !html.contains("<script"), "{html}");
     }
 }

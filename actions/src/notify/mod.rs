@@ -11,4 +11,5 @@
 
 #[cfg(feature = "email")]
 pub mod email;
+pub mod mark;
 pub mod plain;

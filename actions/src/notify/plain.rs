@@ -3,7 +3,7 @@
 //! Owns the words. Never prints.
 
 use crate::text::one_line as line;
-use quell_model::notice::Letter;
+use quell_model::notice::{Asking, Letter, State};
 
 /// The longest line of what others wrote, in characters.
 const LONGEST: usize = 300;
@@ -15,7 +15,11 @@ pub(crate) const TITLE: usize = 150;
 pub fn subject(letter: &Letter) -> String {
     let notice = &letter.notice;
     let again = if letter.repeat { "(repeat) " } else { "" };
-    let state = if notice.state == "open" { String::new() } else { format!("{} ", notice.state) };
+    let state = match &notice.state {
+        State::Open if notice.question.is_some() => "answer wanted: ".to_owned(),
+        State::Open => String::new(),
+        State::Acknowledged(_) | State::Over => format!("{} ", notice.stands()),
+    };
     format!("{again}[{}] {state}{}: {}", notice.level.as_str(), line(&notice.title, TITLE), line(&notice.entity, TITLE))
 }
 
@@ -23,10 +27,14 @@ pub fn subject(letter: &Letter) -> String {
 #[must_use]
 pub fn lines(letter: &Letter) -> Vec<String> {
     let notice = &letter.notice;
-    let id = &notice.incident;
+    let of = notice.incident.as_ref().map(|id| format!(", incident {id}")).unwrap_or_default();
+    let state = match &notice.state {
+        State::Acknowledged(by) => format!("acknowledged by {by}"),
+        State::Open | State::Over => notice.stands().to_owned(),
+    };
     let mut all = vec![
         format!("{} about {}", line(&notice.title, TITLE), line(&notice.entity, TITLE)),
-        format!("level {}, {}, incident {id}", notice.level.as_str(), notice.state),
+        format!("level {}, {state}{of}", notice.level.as_str()),
         format!("why now: {}", line(&notice.because, LONGEST)),
         format!("why you: {}", line(&letter.page.because, LONGEST)),
     ];
@@ -34,11 +42,37 @@ pub fn lines(letter: &Letter) -> Vec<String> {
         all.push("this may have reached you before: quell was ended while it was on its way".to_owned());
     }
     all.extend(notice.story.iter().map(|told| format!("- {}", line(told, LONGEST))));
-    if notice.state != "resolved" {
+    if notice.state == State::Over {
+        return all;
+    }
+    if let Some(asking) = &notice.question {
+        all.extend(question(asking));
+    }
+    if let (Some(id), None) = (&notice.incident, &notice.question) {
+        let generation = notice.generation;
         all.push(format!("look:         quell incident show {id}"));
-        all.push(format!("acknowledge:  quell incident ack {id}"));
+        all.push(format!("acknowledge:  quell incident ack {id} --generation {generation}"));
         all.push(format!("hand it on:   quell incident escalate {id}"));
     }
+    all
+}
+
+/// What a person has to know to judge it: what exactly would be done, to what, and what their silence means.
+fn question(asking: &Asking) -> Vec<String> {
+    let Asking { run, playbook, step, .. } = asking;
+    let mut all = vec![format!("asked by:     run {run} of {}, step {step}", line(playbook.as_str(), TITLE))];
+    let because = line(&asking.because, LONGEST);
+    all.extend((!because.is_empty()).then(|| format!("it asks for:  {because}")));
+    all.extend(asking.action.as_ref().map(|action| format!("it would do:  {action}")));
+    let rows = |name: &str, of: &[String]| {
+        of.iter().map(|one| format!("{name}{}", line(one, LONGEST))).collect::<Vec<String>>()
+    };
+    all.extend(rows("to:           ", &asking.targets));
+    all.extend(rows("call:         ", &asking.calls));
+    all.extend(rows("note:         ", &asking.warnings));
+    all.push(format!("may answer:   {}", line(&asking.who, LONGEST)));
+    all.push(format!("at {:.0} without an answer: {}", asking.until, asking.otherwise));
+    all.extend(asking.choices.iter().map(|choice| format!("answer:       quell run answer {run}/{step} {choice}")));
     all
 }
 
@@ -50,22 +84,21 @@ pub(crate) mod tests {
 
     /// A page about something that an attacker named.
     pub(crate) fn letter(title: &str) -> Letter {
-        let page = Page {
-            to: To::Person("ana".into()),
-            way: Way::Email("ana@example.org".into()),
-            because: "on call in primary: layer 1".into(),
-        };
+        let way = Way::Email("ana@example.org".into());
+        let page = Page::new(To::Person("ana".into()), way, "on call in primary: layer 1".into());
         let notice = Notice {
-            incident: "i-0f1e2d3c4b5a".into(),
+            ladder: "i-0f1e2d3c4b5a".into(),
+            incident: Some("i-0f1e2d3c4b5a".into()),
             level: Level::High,
             title: title.into(),
             entity: "unit nginx.service on web-1".into(),
-            state: "open".into(),
+            state: State::Open,
             because: "an incident of level high was opened".into(),
             story: vec!["run r-1 of contain-reverse-shell (enforce) is running".into()],
             generation: 1,
+            question: None,
         };
-        Letter { key: PageKey::of("i-0f1e2d3c4b5a", 3, &page), page, notice, repeat: false }
+        Letter { key: PageKey::of("i-0f1e2d3c4b5a", 3, &page), page, notice, repeat: false, earlier: None }
     }
 
     #[test]
@@ -80,12 +113,12 @@ pub(crate) mod tests {
                 "why you: on call in primary: layer 1",
                 "- run r-1 of contain-reverse-shell (enforce) is running",
                 "look:         quell incident show i-0f1e2d3c4b5a",
-                "acknowledge:  quell incident ack i-0f1e2d3c4b5a",
+                "acknowledge:  quell incident ack i-0f1e2d3c4b5a --generation 1",
                 "hand it on:   quell incident escalate i-0f1e2d3c4b5a",
             ]
         );
         assert_eq!(subject(&letter), "[high] A shell reads from a socket: unit nginx.service on web-1");
-        (letter.repeat, letter.notice.state) = (true, "resolved".into());
+        (letter.repeat, letter.notice.state) = (true, State::Over);
         assert_eq!(
             subject(&letter),
             "(repeat) [high] resolved A shell reads from a socket: unit nginx.service on web-1"

@@ -76,6 +76,10 @@ text_id! {
     IncidentId, "i-0f1e2d3c4b5a"
 }
 text_id! {
+    /// Who is told until somebody answers: an incident's id, or `RUN/STEP/QUESTION`.
+    LadderId, "i-0f1e2d3c4b5a"
+}
+text_id! {
     /// A node of a playbook's DAG: `[a-z][a-z0-9_]*`.
     StepId, "freeze"
 }
@@ -97,6 +101,55 @@ impl IncidentId {
     #[must_use]
     pub fn of(causes: &[&[u8]]) -> Self {
         format!("i-{}", Hash::of_parts(causes).short(12)).into()
+    }
+}
+
+/// What a ladder tells people of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OfLadder {
+    /// An incident.
+    Incident(IncidentId),
+    /// A question of this run.
+    Question(RunId),
+}
+
+impl LadderId {
+    /// The ladder of an incident: there is one at a time.
+    #[must_use]
+    pub fn incident(id: &IncidentId) -> Self {
+        id.as_str().into()
+    }
+
+    /// The ladder of what a step of a run asks: of all items that ask the same at once.
+    #[must_use]
+    pub fn question(run: &RunId, step: &StepId, what: &str) -> Self {
+        format!("{run}/{step}/{what}").into()
+    }
+
+    /// What it tells of.
+    #[must_use]
+    pub fn of(&self) -> OfLadder {
+        match self.as_str().split_once('/') {
+            Some((run, _)) => OfLadder::Question(run.into()),
+            None => OfLadder::Incident(self.as_str().into()),
+        }
+    }
+
+    /// The step and its run, where it is a question's.
+    #[must_use]
+    pub fn as_question(&self) -> Option<(RunId, StepId)> {
+        let mut parts = self.as_str().split('/');
+        let (run, step, _) = (parts.next()?, parts.next()?, parts.next()?);
+        Some((run.into(), step.into()))
+    }
+
+    /// The incident, where it is one's.
+    #[must_use]
+    pub fn as_incident(&self) -> Option<IncidentId> {
+        match self.of() {
+            OfLadder::Incident(id) => Some(id),
+            OfLadder::Question(_) => None,
+        }
     }
 }
 
@@ -125,16 +178,26 @@ impl StreamId {
         format!("source/{name}").into()
     }
 
-    /// The stream of an incident's ladder.
+    /// The stream of a ladder.
     #[must_use]
-    pub fn ladder(id: &IncidentId) -> Self {
+    pub fn ladder(id: &LadderId) -> Self {
         format!("ladder/{id}").into()
     }
 
-    /// The incident whose ladder this stream belongs to, if it is a ladder's.
+    /// The ladder that this stream belongs to, if it is a ladder's.
     #[must_use]
-    pub fn as_ladder(&self) -> Option<IncidentId> {
-        self.as_str().strip_prefix("ladder/").map(IncidentId::from)
+    pub fn as_ladder(&self) -> Option<LadderId> {
+        self.as_str().strip_prefix("ladder/").map(LadderId::from)
+    }
+
+    /// The stream of what this one is told of by: a ladder goes with its incident or its run, all others with themselves.
+    #[must_use]
+    pub fn owner(&self) -> Self {
+        match self.as_ladder().map(|ladder| ladder.of()) {
+            Some(OfLadder::Incident(incident)) => Self::incident(&incident),
+            Some(OfLadder::Question(run)) => Self::run(&run),
+            None => self.clone(),
+        }
     }
 
     /// The run that this stream belongs to, if it is a run's.

@@ -50,7 +50,7 @@ pub use event_id::{EventId, EventIdParts};
 pub use evidence::Evidence;
 pub use guard::{Admitted, Decision};
 pub use hash::Hash;
-pub use ids::{IncidentId, Name, RunId, Seq, StepId, StreamId};
+pub use ids::{IncidentId, LadderId, Name, OfLadder, RunId, Seq, StepId, StreamId};
 pub use mistake::{Mistake, MistakeLevel, Span};
 pub use mode::Mode;
 pub use origin::Origin;

@@ -39,7 +39,7 @@ pub use incident::{
     Verdict,
 };
 pub use ladder::{
-    LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted, LadderStarted, Nobody,
+    Carried, LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted, LadderStarted, Nobody,
     PageReceipted, PageState, Place, Queued,
 };
 pub use lease::{LeaseChanged, LeaseGranted, Owner, UndoBegan, UndoFailed, UndoFinished, UndoIntended};

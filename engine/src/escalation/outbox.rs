@@ -6,11 +6,11 @@
 
 use super::ladder::{Answered, Ladder, Move, Standing, Told};
 use super::policy::Policy;
-use quell_model::notice::{Page, PageKey, To, Way};
+use quell_model::notice::{Page, PageKey, Receipt, To, Way};
 use quell_model::record::{
-    LadderChange, LadderChanged, LadderMoved, LadderRouted, LadderStarted, PageReceipted, PageState, Queued,
+    Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, LadderStarted, PageReceipted, PageState, Queued,
 };
-use quell_model::{Body, Level, Name, Seq, Stamp};
+use quell_model::{Body, Hash, LadderId, Level, Name, Seq, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -64,6 +64,12 @@ pub struct Outbox {
     /// Pages that were left before anybody knew whether they went out.
     displaced: BTreeMap<PageKey, Page>,
     told: BTreeSet<(To, Way)>,
+    /// What a channel called the message that it has there.
+    written: BTreeMap<(To, Way), String>,
+    /// The sums of links that work once, and have.
+    used: BTreeSet<Hash>,
+    /// Who has answered too late, and which generation.
+    late: BTreeSet<(Name, u32)>,
     is_over: bool,
     is_closed: bool,
 }
@@ -82,6 +88,9 @@ impl Outbox {
             pages: BTreeMap::new(),
             displaced: BTreeMap::new(),
             told: BTreeSet::new(),
+            written: BTreeMap::new(),
+            used: BTreeSet::new(),
+            late: BTreeSet::new(),
             is_over: false,
             is_closed: false,
         }
@@ -111,12 +120,20 @@ impl Outbox {
                     ladder.end();
                 }
                 self.because.clone_from(&ended.why);
-                self.displace();
+                self.displace(|_| true);
                 self.pages = queued(at, &ended.pages);
             }
             Body::LadderClosed(_) => self.is_closed = true,
             _ => {}
         }
+    }
+
+    /// Which it is.
+    #[must_use]
+    pub fn id(&self) -> LadderId {
+        let incident = self.started.incident.as_ref().map(LadderId::incident);
+        let question = self.started.question.as_ref().map(Carried::ladder);
+        question.or(incident).unwrap_or_else(|| "nothing".into())
     }
 
     /// By which steps; none: it is not known yet by which policy.
@@ -147,6 +164,38 @@ impl Outbox {
     #[must_use]
     pub fn told(&self) -> &BTreeSet<(To, Way)> {
         &self.told
+    }
+
+    /// What a channel called the message that it has there.
+    #[must_use]
+    pub fn written(&self, to: &To, way: &Way) -> Option<&String> {
+        self.written.get(&(to.clone(), way.clone()))
+    }
+
+    /// Whether this link was used.
+    #[must_use]
+    pub fn is_used(&self, link: &Hash) -> bool {
+        self.used.contains(link)
+    }
+
+    /// Whether it is known that somebody has answered what stood in this generation too late.
+    #[must_use]
+    pub fn was_late(&self, by: &Name, generation: u32) -> bool {
+        self.late.contains(&(by.clone(), generation))
+    }
+
+    /// Whether people have messages that can be put right.
+    #[must_use]
+    pub fn has_messages(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    /// What puts the messages right that can be, but for those that a page of `instead` puts right itself.
+    #[must_use]
+    pub fn corrections(&self, instead: &[Page], because: &str) -> Vec<Page> {
+        let is_told = |to: &To, way: &Way| instead.iter().any(|page| page.to == *to && page.way == *way);
+        let others = self.written.keys().filter(|(to, way)| !is_told(to, way));
+        others.map(|(to, way)| Page::quiet(to.clone(), way.clone(), because.to_owned())).collect()
     }
 
     /// A page that was left before anybody knew whether it went out.
@@ -190,8 +239,13 @@ impl Outbox {
     /// How many pages of the step at hand went out.
     #[must_use]
     pub fn went(&self) -> u32 {
-        let went = self.pages.values().filter(|outgoing| outgoing.stage == Stage::Went).count();
+        let went = self.calls().filter(|(_, outgoing)| outgoing.stage == Stage::Went).count();
         u32::try_from(went).unwrap_or(u32::MAX)
+    }
+
+    /// The pages of the step at hand that call somebody.
+    fn calls(&self) -> impl Iterator<Item = (&PageKey, &Outgoing)> {
+        self.pages.iter().filter(|(_, outgoing)| !outgoing.page.quiet)
     }
 
     /// When its ladder has something at the latest; none: nothing comes by itself.
@@ -220,7 +274,8 @@ impl Outbox {
     /// The pages under the keys that they have in the record that comes next.
     #[must_use]
     pub fn keyed(&self, pages: Vec<Page>) -> Vec<Queued> {
-        let key = |page: &Page| PageKey::of(self.started.incident.as_str(), self.seq + 1, page);
+        let id = self.id();
+        let key = |page: &Page| PageKey::of(id.as_str(), self.seq + 1, page);
         pages.into_iter().map(|page| Queued { key: key(&page), page }).collect()
     }
 
@@ -228,14 +283,14 @@ impl Outbox {
     #[must_use]
     pub fn is_told_otherwise(&self, key: &PageKey) -> bool {
         let Some(to) = self.pages.get(key).map(|outgoing| &outgoing.page.to) else { return true };
-        let others = self.pages.iter().filter(|(other, _)| *other != key);
-        others.into_iter().any(|(_, other)| other.page.to == *to && other.stage != Stage::Failed)
+        let mut others = self.calls().filter(|(other, _)| *other != key);
+        others.any(|(_, other)| other.page.to == *to && other.stage != Stage::Failed)
     }
 
     /// The ways to somebody that the step at hand has tried.
     #[must_use]
     pub fn tried(&self, to: &To) -> BTreeSet<&Way> {
-        self.pages.values().filter(|outgoing| outgoing.page.to == *to).map(|outgoing| &outgoing.page.way).collect()
+        self.calls().filter(|(_, other)| other.page.to == *to).map(|(_, other)| &other.page.way).collect()
     }
 
     /// How long after this attempt a page is tried again: not before the other side says.
@@ -260,10 +315,10 @@ impl Outbox {
     fn moved(&mut self, at: Stamp, moved: &LadderMoved) {
         self.because.clone_from(&moved.because);
         // What the step of before could not send is not sent any more.
-        self.displace();
+        self.displace(|_| true);
         self.pages = queued(at, &moved.pages);
-        let people = self.pages.values().filter_map(|outgoing| outgoing.page.to.person().cloned());
-        let told = Told { people: people.collect(), anybody: !moved.pages.is_empty() };
+        let people: BTreeSet<Name> = self.calls().filter_map(|(_, call)| call.page.to.person().cloned()).collect();
+        let told = Told { people, anybody: self.calls().next().is_some() };
         let made = Move { generation: moved.generation, to: moved.to, because: moved.because.clone() };
         if let Some(ladder) = &mut self.ladder {
             ladder.moved(&made, told, at);
@@ -271,50 +326,65 @@ impl Outbox {
     }
 
     fn receipted(&mut self, at: Stamp, receipted: &PageReceipted) {
-        if let Some(page) = self.displaced.remove(&receipted.key) {
-            if matches!(receipted.state, PageState::Sent(_)) {
-                self.told.insert((page.to, page.way));
+        let left = self.displaced.remove(&receipted.key);
+        if let Some(page) = left.as_ref().or(self.pages.get(&receipted.key).map(|outgoing| &outgoing.page)).cloned()
+            && let PageState::Sent(receipt) = &receipted.state
+        {
+            let there = (page.to, page.way);
+            if let Receipt::Delivered { reference: Some(reference) } = receipt {
+                self.written.insert(there.clone(), reference.clone());
             }
-            self.pages.extend(queued(at, &receipted.instead));
-            return;
+            if !page.quiet {
+                self.told.insert(there);
+            }
         }
-        let Some(outgoing) = self.pages.get_mut(&receipted.key) else { return };
+        self.pages.extend(queued(at, &receipted.instead));
+        let Some(outgoing) = self.pages.get_mut(&receipted.key).filter(|_| left.is_none()) else { return };
         outgoing.stage = match &receipted.state {
             PageState::Sent(_) => Stage::Went,
             PageState::Waits { pause, .. } => Stage::Waits { attempts: receipted.attempt, from: at.after(*pause) },
             PageState::Failed { .. } => Stage::Failed,
         };
-        if outgoing.stage == Stage::Went {
-            self.told.insert((outgoing.page.to.clone(), outgoing.page.way.clone()));
-        }
-        self.pages.extend(queued(at, &receipted.instead));
-        if self.pages.values().all(|outgoing| outgoing.stage == Stage::Failed)
-            && let Some(ladder) = &mut self.ladder
-        {
+        let is_lost = self.calls().all(|(_, outgoing)| outgoing.stage == Stage::Failed);
+        if let Some(ladder) = self.ladder.as_mut().filter(|_| is_lost) {
             ladder.lost(at);
         }
     }
 
     fn changed(&mut self, at: Stamp, changed: &LadderChanged) {
         self.level = self.level.max(changed.level);
+        self.used.extend(changed.link);
         let why = changed.why.clone();
+        self.corrected(at, &changed.pages);
         let Some(ladder) = &mut self.ladder else { return };
         match changed.change {
             LadderChange::Answered => drop(ladder.acknowledge(&changed.by, changed.generation, at)),
-            LadderChange::AnsweredTooLate => {}
+            LadderChange::AnsweredTooLate => drop(self.late.insert((changed.by.clone(), changed.generation))),
+            LadderChange::Progressed | LadderChange::Used => {}
+            LadderChange::Altered => ladder.altered(),
             LadderChange::Unacknowledged | LadderChange::Raised => ladder.begin_again(changed.level, why, at),
             LadderChange::Escalated => ladder.escalate(why, at),
             LadderChange::Touched => ladder.touched(at),
         }
         // An answer stops what has not gone out.
         if matches!(ladder.standing(), Standing::Acknowledged { .. }) {
-            self.displace();
+            self.displace(|page| !page.quiet);
         }
     }
 
-    /// Leaves what no channel has taken yet: one may be at it.
-    fn displace(&mut self) {
-        let waits = |outgoing: &Outgoing| matches!(outgoing.stage, Stage::Waits { .. });
+    /// What puts a message right stands in the place of what would have put it right before.
+    fn corrected(&mut self, at: Stamp, pages: &[Queued]) {
+        let Some(first) = pages.first() else { return };
+        self.because.clone_from(&first.page.because);
+        let is_again =
+            |page: &Page| page.quiet && pages.iter().any(|new| new.page.way == page.way && new.page.to == page.to);
+        self.displace(is_again);
+        self.pages.extend(queued(at, pages));
+    }
+
+    /// Leaves what of these no channel has taken yet: one may be at it.
+    fn displace(&mut self, which: impl Fn(&Page) -> bool) {
+        let waits = |outgoing: &Outgoing| matches!(outgoing.stage, Stage::Waits { .. }) && which(&outgoing.page);
         let left = self.pages.iter().filter(|(_, outgoing)| waits(outgoing));
         self.displaced.extend(left.map(|(key, outgoing)| (key.clone(), outgoing.page.clone())));
         self.pages.retain(|_, outgoing| !waits(outgoing));

@@ -46,7 +46,7 @@ impl Escalation {
                 Target::Channel(name) => match self.channels.way_of(name) {
                     Some(way) => {
                         let because = "named by the policy".to_owned();
-                        let page = Page { to: To::Channel(name.clone()), way, because };
+                        let page = Page::new(To::Channel(name.clone()), way, because);
                         if told.insert(page.way.clone()) {
                             reached.pages.push(page);
                         }
@@ -82,7 +82,7 @@ impl Escalation {
         for way in ways {
             // Two people of one address are told there once.
             if told.insert(way.clone()) {
-                reached.pages.push(Page { to: to.clone(), way, because: because.clone() });
+                reached.pages.push(Page::new(to.clone(), way, because.clone()));
             }
         }
     }

@@ -9,6 +9,7 @@
 //! Invariants: a file with an error gives nothing, never half of something; a file that others than root or the one who
 //! runs quell can write is not loaded.
 
+mod address;
 pub mod config;
 pub mod escalation;
 pub(crate) mod files;

@@ -197,6 +197,7 @@ pub fn config_schema() -> Json {
     let mut all = object(json!({
         "mode": { "$ref": "#/$defs/mode", "description": "The ceiling over everything." },
         "data_dir": { "type": "string", "description": "Where the journal, the evidence and the socket are." },
+        "public_url": { "type": "string", "format": "uri", "description": "What links in messages begin with." },
         "playbooks": object(json!({
             "shipped": flag("Those in the binary."),
             "dirs": texts("Folders of others."),

@@ -12,7 +12,8 @@ use crate::incident::{Acknowledged, FalsePositive, Incident, MOST_COUNTED, Place
 use crate::store::{IncidentLine, Journal};
 use quell_model::record::{IncidentOpened, IncidentState, RecorderPinned};
 use quell_model::{
-    Body, Detection, Entity, Hash, IncidentId, Kind, Level, Name, Record, RunId, Seq, Stamp, StoreError, StreamId,
+    Body, Detection, Entity, Hash, IncidentId, Kind, LadderId, Level, Name, Record, RunId, Seq, Stamp, StoreError,
+    StreamId,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -224,7 +225,7 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
         }
     }
     let mut told = wanted.ends();
-    journal.visit(&StreamId::ladder(id), 1, Kind::ALL, &mut |record| {
+    journal.visit(&StreamId::ladder(&LadderId::incident(id)), 1, Kind::ALL, &mut |record| {
         told.extend(teller.line(&record, None).filter(|line| wanted.is_since(line.at)));
     })?;
     let (told, more) = told.done();

@@ -113,7 +113,10 @@ fn changed_line(changed: &LadderChanged) -> Option<String> {
             "{} answered by {} what has been asked anew since: it changes nothing",
             changed.by, changed.via
         )),
-        LadderChange::Unacknowledged | LadderChange::Escalated | LadderChange::Raised => Some(cut(&changed.why)),
-        LadderChange::Touched => None,
+        LadderChange::Unacknowledged | LadderChange::Escalated | LadderChange::Raised | LadderChange::Altered => {
+            Some(cut(&changed.why))
+        }
+        // What it is said of has a line of its own.
+        LadderChange::Touched | LadderChange::Progressed | LadderChange::Used => None,
     }
 }

@@ -11,20 +11,23 @@
 //! comes of it is written down; what an engine that was killed may have sent is sent again under its key, as a repeat; what a
 //! source held before it was first followed tells nobody.
 
+mod of_incident;
+mod of_question;
+
+pub(super) use of_question::Waiting;
+
 use super::answers;
 use super::shell::{Core, INBOX_TURN};
-use crate::escalation::ladder::{Answered, Move, Standing};
+use crate::escalation::ladder::{Answered, Move};
 use crate::escalation::outbox::Outbox;
 use crate::escalation::policy::{Policy, Target};
 use crate::escalation::{DEFAULT, Escalation, facts::Facts, schedule};
-use crate::incident::Incident;
 use crate::playbook::expression::Scope;
 use quell_model::notice::{Page, PageKey, To, Way};
 use quell_model::record::{
-    AcknowledgementChanged, LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted,
-    LadderStarted, NewRecord, Place,
+    LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted, LadderStarted, NewRecord, Place,
 };
-use quell_model::{Body, Detection, IncidentId, Level, Name, Stamp, Stop, StoreError, StreamId};
+use quell_model::{Body, Hash, IncidentId, LadderId, Level, Name, Stamp, Stop, StoreError, StreamId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -34,10 +37,10 @@ pub(super) const TOLD: &str = "they were told of it";
 /// The ladders that are not over.
 #[derive(Default)]
 pub(super) struct Ladders {
-    pub(super) all: BTreeMap<IncidentId, Outbox>,
+    pub(super) all: BTreeMap<LadderId, Outbox>,
     /// When each is to be looked at.
-    due: BTreeSet<(Stamp, IncidentId)>,
-    of: HashMap<IncidentId, Stamp>,
+    due: BTreeSet<(Stamp, LadderId)>,
+    of: HashMap<LadderId, Stamp>,
     /// Pages that are at a channel or wait before it, each with a sign that it is not to be sent any more.
     pub(super) under_way: HashMap<PageKey, Stop>,
     /// Pages that may have gone out before.
@@ -48,7 +51,7 @@ pub(super) struct Ladders {
 
 impl Ladders {
     /// The next is looked at when its ladder or one of its pages says; at the latest.
-    fn set(&mut self, id: &IncidentId) {
+    fn set(&mut self, id: &LadderId) {
         if let Some(before) = self.of.remove(id) {
             self.due.remove(&(before, id.clone()));
         }
@@ -66,7 +69,7 @@ impl Ladders {
         }
     }
 
-    fn pop(&mut self, now: Stamp) -> Option<IncidentId> {
+    fn pop(&mut self, now: Stamp) -> Option<LadderId> {
         self.due.first().filter(|(at, _)| *at <= now)?;
         let (_, id) = self.due.pop_first()?;
         self.of.remove(&id);
@@ -79,190 +82,89 @@ impl Ladders {
     }
 }
 
-impl<W: Send + 'static> Core<W> {
-    /// Somebody is to be told of an incident from now on. It is written down with what opened it; the rest comes after the acts.
-    pub(super) fn ladder_begins(
-        &mut self,
-        id: &IncidentId,
-        detection: &Detection,
-        level: Level,
-        because: String,
-        now: Stamp,
-    ) {
-        if !detection.backfill {
-            let started = LadderStarted {
-                incident: id.clone(),
-                title: detection.rule.title.to_string(),
-                entity: detection.entity().clone(),
-                level,
-                tags: detection.rule.tags.iter().map(|tag| Name::from(tag.as_str())).collect(),
-                rules: BTreeSet::from([detection.rule.name.clone()]),
-                because,
-                generation: 0,
-            };
-            self.begin_ladder(started, now);
-        }
+/// What is done to a ladder.
+pub(super) struct Change {
+    what: LadderChange,
+    by: Name,
+    via: Name,
+    /// The level from here on; none: as it was.
+    level: Option<Level>,
+    /// The generation that is meant; none: the one that stands.
+    generation: Option<u32>,
+    why: String,
+    /// The sum of the link that is used up by it.
+    link: Option<Hash>,
+}
+
+impl Change {
+    /// What somebody does to it.
+    pub(super) fn by((by, via): (&Name, &Name), what: LadderChange, why: String) -> Self {
+        Self { what, by: by.clone(), via: via.clone(), level: None, generation: None, why, link: None }
     }
 
-    /// The same, of what a ladder of before began with.
+    /// That of this generation.
+    pub(super) fn of_generation(self, generation: u32) -> Self {
+        Self { generation: Some(generation), ..self }
+    }
+
+    /// With a link, which is used up by it.
+    pub(super) fn by_link(self, link: Hash) -> Self {
+        Self { link: Some(link), ..self }
+    }
+
+    fn by_engine(what: LadderChange, why: String) -> Self {
+        Self::by((&"quell".into(), &"engine".into()), what, why)
+    }
+}
+
+impl<W: Send + 'static> Core<W> {
+    /// A ladder begins, or begins again by what one of before began with.
     pub(super) fn begin_ladder(&mut self, started: LadderStarted, now: Stamp) {
         if self.definitions.escalation.is_none() {
             return;
         }
-        let id = &started.incident.clone();
-        let stream = StreamId::ladder(id);
+        let id = Outbox::begun(&started, now).id();
+        let stream = StreamId::ladder(&id);
         let seq = self.ink.last(&stream);
         // Higher than any of before: each took a record at least.
         let generation = u32::try_from(seq).unwrap_or(u32::MAX).saturating_add(1);
         let started = LadderStarted { generation, ..started };
         let outbox = || Outbox::after(seq, &started, now);
         self.ladders.all.entry(id.clone()).or_insert_with(outbox);
-        self.write_ladder(id, vec![NewRecord::new(now, started)]);
+        self.write_ladder(&id, vec![NewRecord::new(now, started)]);
     }
 
-    /// An incident is worse than it was. That is told after what it needs has been done.
-    pub(super) fn ladder_rises(&mut self, id: &IncidentId, level: Level, now: Stamp) {
-        let is_higher = self.ladders.all.get(id).is_some_and(|outbox| outbox.level < level && !outbox.is_over());
-        if is_higher {
-            self.ladders.rises.push((id.clone(), level));
-            self.wake_at(now);
-        }
-    }
-
-    /// What became worse just before an engine ended was told nobody.
-    pub(super) fn ladders_rise_again(&mut self) {
-        let levels: Vec<(IncidentId, Level)> =
-            self.incidents.iter_mut().map(|incident| (incident.id.clone(), incident.level)).collect();
-        let now = self.parts.clock.now();
-        levels.into_iter().for_each(|(id, level)| self.ladder_rises(&id, level, now));
-    }
-
-    fn rise(&mut self, now: Stamp) {
-        for (id, level) in std::mem::take(&mut self.ladders.rises) {
-            let Some(outbox) = self.ladders.all.get_mut(&id).filter(|outbox| outbox.level < level) else { continue };
-            // By the route of the level that it has now.
-            outbox.level = level;
-            let why = format!("it is {level} now");
-            // It is read before: within the append it would part it.
-            let incident = self.live_or_journaled(&id).ok();
-            self.ink.hold();
-            self.change_ladder(&id, LadderChange::Raised, ("quell".into(), "engine".into()), why.clone(), level, now);
-            self.looked_after_no_more(incident, why, now);
-            self.ink.let_go();
-        }
-    }
-
-    /// Whoever looked after an incident is asked anew, as everybody: the incident says so too.
-    fn looked_after_no_more(&mut self, incident: Option<Incident>, why: String, now: Stamp) {
-        let Some(incident) = incident else { return };
-        if incident.standing.acknowledged.is_some() && !incident.standing.is_resolved() {
-            let changed = AcknowledgementChanged { acknowledged: false, by: "quell".into(), via: "engine".into(), why };
-            self.amend(incident, |core, incident| core.write_to(incident, &[NewRecord::new(now, changed)]));
-        }
-    }
-
-    /// What an answer to a ladder would come to; none: nobody is being told.
-    pub(super) fn ladder_would(
-        &mut self,
-        id: &IncidentId,
-        by: &Name,
-        generation: Option<u32>,
-        now: Stamp,
-    ) -> Option<Answered> {
-        self.route(id, now);
-        let outbox = self.ladders.all.get(id)?;
-        outbox.would_answer(by, generation.unwrap_or_else(|| outbox.generation()))
-    }
-
-    /// Whether somebody is told, or would be next.
-    pub(super) fn is_telling(&self, id: &IncidentId) -> bool {
-        self.ladders.all.get(id).is_some_and(|outbox| !outbox.is_over())
-    }
-
-    /// Whether somebody's answer holds by a ladder.
-    pub(super) fn is_ladder_acknowledged(&self, id: &IncidentId) -> bool {
-        let ladder = self.ladders.all.get(id).and_then(Outbox::ladder);
-        ladder.is_some_and(|ladder| matches!(ladder.standing(), Standing::Acknowledged { .. }))
-    }
-
-    /// Somebody has done something about an incident: who looks after it has moved it.
-    pub(super) fn ladder_touched(&mut self, id: &IncidentId, by: &Name, now: Stamp) {
-        if self.is_ladder_acknowledged(id) {
-            self.ladder_changes(id, LadderChange::Touched, (by.clone(), "engine".into()), String::new(), now);
-        }
-    }
-
-    /// What an answer to a ladder comes to, which is written down; none: nobody is being told.
-    pub(super) fn ladder_answered(
-        &mut self,
-        id: &IncidentId,
-        (by, via): (&Name, &Name),
-        generation: Option<u32>,
-        why: &str,
-        now: Stamp,
-    ) -> Option<Answered> {
-        self.route(id, now);
-        let outbox = self.ladders.all.get(id)?;
-        let generation = generation.unwrap_or_else(|| outbox.generation());
-        let answered = outbox.would_answer(by, generation)?;
-        let change = match answered {
-            Answered::Acknowledged | Answered::Counts => LadderChange::Answered,
-            Answered::Stale => LadderChange::AnsweredTooLate,
-            Answered::Again => {
-                self.ladder_touched(id, by, now);
-                return Some(answered);
-            }
-            Answered::Over => return Some(answered),
-        };
-        let changed = LadderChanged {
-            change,
-            by: by.clone(),
-            via: via.clone(),
-            generation,
-            level: outbox.level,
-            why: why.to_owned(),
-        };
-        self.write_ladder(id, vec![NewRecord::new(now, changed)]);
-        Some(answered)
-    }
-
-    /// Somebody changes a ladder; false: there is none that is not over.
-    pub(super) fn ladder_changes(
-        &mut self,
-        id: &IncidentId,
-        change: LadderChange,
-        by: (Name, Name),
-        why: String,
-        now: Stamp,
-    ) -> bool {
-        let Some(level) = self.ladders.all.get(id).filter(|outbox| !outbox.is_over()).map(|outbox| outbox.level) else {
-            return false;
-        };
-        self.change_ladder(id, change, by, why, level, now);
-        true
-    }
-
-    fn change_ladder(
-        &mut self,
-        id: &IncidentId,
-        change: LadderChange,
-        (by, via): (Name, Name),
-        why: String,
-        level: Level,
-        now: Stamp,
-    ) {
+    /// A ladder is changed, and what people have of it put right.
+    pub(super) fn change_ladder(&mut self, id: &LadderId, change: Change, now: Stamp) {
         self.route(id, now);
         let Some(outbox) = self.ladders.all.get(id) else { return };
-        let changed = LadderChanged { change, by, via, generation: outbox.generation(), level, why };
+        let Change { what, by, via, level, generation, why, link } = change;
+        // Whoever says it a thousand times is in the journal once.
+        if what == LadderChange::AnsweredTooLate && generation.is_some_and(|meant| outbox.was_late(&by, meant)) {
+            return;
+        }
+        let generation = generation.unwrap_or_else(|| outbox.generation());
+        let holds = || outbox.would_answer(&by, generation) == Some(Answered::Acknowledged);
+        let because = match what {
+            LadderChange::Answered if holds() => Some(format!("{by} acknowledged it by {via}")),
+            LadderChange::Progressed | LadderChange::Altered => Some(why.clone()),
+            // The next step comes at once, and puts them right.
+            _ => None,
+        };
+        let corrections = because.map(|because| outbox.corrections(&[], &because)).unwrap_or_default();
+        let pages = outbox.keyed(corrections);
+        let level = level.unwrap_or(outbox.level);
+        let changed = LadderChanged { change: what, by, via, generation, level, why, pages, link };
         self.write_ladder(id, vec![NewRecord::new(now, changed)]);
     }
 
-    /// What an incident was about is over: those who were told are told so, and nobody else.
-    pub(super) fn ladder_ends(&mut self, id: &IncidentId, why: String, now: Stamp) {
+    /// What a ladder tells of is over: those who were told are told so, and nobody else.
+    pub(super) fn end_ladder(&mut self, id: &LadderId, why: String, now: Stamp) {
         let Some(outbox) = self.ladders.all.get(id).filter(|outbox| !outbox.is_over()) else { return };
-        let told =
-            outbox.told().iter().map(|(to, way)| Page { to: to.clone(), way: way.clone(), because: TOLD.to_owned() });
-        let pages = outbox.keyed(told.collect());
+        let told = outbox.told().iter().map(|(to, way)| Page::new(to.clone(), way.clone(), TOLD.to_owned()));
+        let mut pages: Vec<Page> = told.collect();
+        pages.extend(outbox.corrections(&pages, TOLD));
+        let pages = outbox.keyed(pages);
         self.write_ladder(id, vec![NewRecord::new(now, LadderEnded { why, pages })]);
     }
 
@@ -282,7 +184,7 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    pub(super) fn climb(&mut self, id: &IncidentId, now: Stamp) {
+    pub(super) fn climb(&mut self, id: &LadderId, now: Stamp) {
         self.route(id, now);
         loop {
             while let Some(made) = self.ladders.all.get(id).and_then(|outbox| outbox.next(now)) {
@@ -316,7 +218,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Finds the policy of a ladder that has none yet.
-    fn route(&mut self, id: &IncidentId, now: Stamp) {
+    fn route(&mut self, id: &LadderId, now: Stamp) {
         let Some(outbox) = self.ladders.all.get(id).filter(|outbox| outbox.ladder().is_none() && !outbox.is_over())
         else {
             return;
@@ -328,10 +230,17 @@ impl<W: Send + 'static> Core<W> {
 
     /// The policy of the first route that an incident fits. One that cannot be evaluated fits: too many are told rather than nobody.
     fn policy_for(&self, outbox: &Outbox, now: Stamp) -> (Name, Policy, String) {
+        match &outbox.started.question {
+            Some(carried) => self.policy_of_question(carried, outbox, now),
+            None => self.routed(outbox, now),
+        }
+    }
+
+    fn routed(&self, outbox: &Outbox, now: Stamp) -> (Name, Policy, String) {
         let escalation = self.told_by();
         let started = &outbox.started;
         let facts = Facts {
-            id: started.incident.clone(),
+            id: started.incident.clone().unwrap_or_else(|| "none".into()),
             level: outbox.level,
             tags: started.tags.clone(),
             rules: started.rules.clone(),
@@ -358,7 +267,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Makes a move: whom it reaches is found now, and written down with it.
-    fn make(&mut self, id: &IncidentId, made: &Move, now: Stamp) {
+    fn make(&mut self, id: &LadderId, made: &Move, now: Stamp) {
         let Some(outbox) = self.ladders.all.get(id) else { return };
         let Some(policy) = outbox.ladder().map(|ladder| ladder.policy()) else { return };
         let (targets, by): (&[Target], &[_]) = match made.to {
@@ -378,26 +287,33 @@ impl<W: Send + 'static> Core<W> {
             None => (None, "there is no such schedule any more".to_owned()),
         };
         let mut reached = escalation.reach(targets, by, &on_call);
+        if let Some(carried) = &outbox.started.question {
+            let (pages, nobody) = self.without_suspects(carried, reached.pages);
+            reached.pages = pages;
+            reached.nobody.extend(nobody);
+        }
         if made.to == Place::LastResort && reached.pages.is_empty() {
             // Silence is never the end.
             let because = "nobody else can be reached".to_owned();
-            reached.pages.push(Page { to: To::Channel("console".into()), way: Way::Console, because });
+            reached.pages.push(Page::new(To::Channel("console".into()), Way::Console, because));
         }
         let is_anew = made.generation > outbox.generation();
         for nobody in &reached.nobody {
-            tracing::warn!(incident = %id, target = nobody.target, because = nobody.because, "nobody stands behind a target");
+            tracing::warn!(ladder = %id, target = nobody.target, because = nobody.because, "nobody stands behind a target");
         }
+        let mut pages = reached.pages;
+        pages.extend(outbox.corrections(&pages, &made.because));
         let moved = LadderMoved {
             generation: made.generation,
             to: made.to,
             because: made.because.clone(),
-            pages: outbox.keyed(reached.pages),
+            pages: outbox.keyed(pages),
             nobody: reached.nobody,
         };
         if made.to == Place::LastResort {
-            tracing::error!(incident = %id, because = made.because, "the last resort is told of an incident");
+            tracing::error!(ladder = %id, because = made.because, "the last resort is told");
         }
-        let incident = if is_anew { self.live_or_journaled(id).ok() } else { None };
+        let incident = id.as_incident().filter(|_| is_anew).and_then(|id| self.live_or_journaled(&id).ok());
         self.ink.hold();
         let because = moved.because.clone();
         self.write_ladder(id, vec![NewRecord::new(now, moved)]);
@@ -406,7 +322,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Writes records of a ladder, which takes them up.
-    pub(super) fn write_ladder(&mut self, id: &IncidentId, records: Vec<NewRecord>) {
+    pub(super) fn write_ladder(&mut self, id: &LadderId, records: Vec<NewRecord>) {
         let Some(outbox) = self.ladders.all.get_mut(id) else { return };
         self.ink.write(StreamId::ladder(id), outbox.seq, &records);
         records.iter().for_each(|record| outbox.apply(record.at, &record.body));

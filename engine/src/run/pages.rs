@@ -7,12 +7,12 @@
 use super::job::{self, Input};
 use super::ladder::TOLD;
 use super::shell::Core;
-use crate::escalation::ladder::Ladder;
+use crate::escalation::ladder::{Ladder, Standing};
 use crate::escalation::outbox::{Outbox, Stage};
 use futures_util::future::FutureExt;
-use quell_model::notice::{Channel, Letter, Notice, Page, PageKey, SendError, Way};
+use quell_model::notice::{Channel, Letter, Notice, Page, PageKey, Receipt, SendError, State, Way};
 use quell_model::record::{NewRecord, PageReceipted, PageState};
-use quell_model::{IncidentId, Name, Stop};
+use quell_model::{LadderId, Name, Stop};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -48,17 +48,22 @@ impl std::fmt::Debug for Post {
 }
 
 /// How sending a page went.
-pub(super) type Sent = Result<quell_model::notice::Receipt, SendError>;
+pub(super) type Sent = Result<Receipt, SendError>;
 
 impl<W: Send + 'static> Core<W> {
     /// Gives a page to its channel, beside; false: it has failed at once, which is written down.
-    pub(super) fn send(&mut self, id: &IncidentId, key: &PageKey, attempt: u32) -> bool {
+    pub(super) fn send(&mut self, id: &LadderId, key: &PageKey, attempt: u32) -> bool {
         let Some(outbox) = self.ladders.all.get(id) else { return true };
         let waits = outbox.pages().get(key).filter(|outgoing| matches!(outgoing.stage, Stage::Waits { .. }));
         let Some(page) = waits.map(|outgoing| outgoing.page.clone()) else { return true };
         let word = page.way.channel().to_owned();
-        let letter =
-            Letter { key: key.clone(), notice: self.notice(outbox), page, repeat: self.ladders.repeats.contains(key) };
+        let letter = Letter {
+            key: key.clone(),
+            notice: self.notice(outbox),
+            repeat: self.ladders.repeats.contains(key),
+            earlier: outbox.written(&page.to, &page.way).cloned(),
+            page,
+        };
         let Some((channel, room)) = self.definitions.post.0.get(word.as_str()).cloned() else {
             let why = format!("there is no channel `{word}`, or it is off");
             self.receipt(id, key, attempt, Err(SendError::Never { why }));
@@ -90,7 +95,8 @@ impl<W: Send + 'static> Core<W> {
     /// What people are told now.
     fn notice(&self, outbox: &Outbox) -> Notice {
         let started = &outbox.started;
-        let runs = self.runs.values().filter(|live| live.run.started.incident.as_ref() == Some(&started.incident));
+        let runs = self.runs.values();
+        let runs = runs.filter(|live| started.incident.is_some() && live.run.started.incident == started.incident);
         let run = |live: &super::shell::Live| {
             let run = &live.run;
             format!(
@@ -104,30 +110,38 @@ impl<W: Send + 'static> Core<W> {
         let mut told: Vec<String> = runs.take(MOST_TOLD + 1).map(run).collect();
         if told.len() > MOST_TOLD {
             told.truncate(MOST_TOLD);
-            told.push(format!("and more: `quell incident show {}`", started.incident));
+            told.extend(started.incident.iter().map(|id| format!("and more: `quell incident show {id}`")));
         }
-        let story = told;
+        let standing = outbox.ladder().map(Ladder::standing);
+        let state = match standing {
+            _ if outbox.is_over() => State::Over,
+            Some(Standing::Acknowledged { by, .. }) => State::Acknowledged(by.clone()),
+            _ => State::Open,
+        };
+        let question = started.question.as_ref().filter(|_| !outbox.is_over()).and_then(|of| self.asking(of));
         Notice {
+            ladder: outbox.id(),
             incident: started.incident.clone(),
             level: outbox.level,
             title: started.title.clone(),
             entity: started.entity.to_string(),
-            state: if outbox.is_over() { "resolved" } else { "open" }.to_owned(),
+            state,
             because: outbox.because.clone(),
-            story,
+            story: told,
             generation: outbox.generation(),
+            question: question.map(Box::new),
         }
     }
 
     /// A channel has answered.
-    pub(super) fn page_sent(&mut self, id: &IncidentId, key: &PageKey, attempt: u32, sent: Sent) {
+    pub(super) fn page_sent(&mut self, id: &LadderId, key: &PageKey, attempt: u32, sent: Sent) {
         self.ladders.under_way.remove(key);
         self.receipt(id, key, attempt, sent);
         self.climb(id, self.parts.clock.now());
     }
 
     /// Writes down what became of a page.
-    fn receipt(&mut self, id: &IncidentId, key: &PageKey, attempt: u32, sent: Sent) {
+    fn receipt(&mut self, id: &LadderId, key: &PageKey, attempt: u32, sent: Sent) {
         let now = self.parts.clock.now();
         match &sent {
             Ok(_) | Err(SendError::Never { .. }) => drop(self.ladders.repeats.remove(key)),
@@ -151,22 +165,31 @@ impl<W: Send + 'static> Core<W> {
             }
         };
         if let PageState::Waits { why, .. } | PageState::Failed { why } = &state {
-            tracing::warn!(incident = %id, page = key.as_str(), why, "a page did not go out");
+            tracing::warn!(ladder = %id, page = key.as_str(), why, "a page did not go out");
         }
         // Silence is never the end: what the last resort's channel puts off is printed meanwhile.
         let is_last = outbox.ladder().is_some_and(Ladder::is_at_last_resort);
+        let calls = outbox.pages().get(key).filter(|outgoing| !outgoing.page.quiet);
         let is_printed = outbox.pages().values().any(|outgoing| outgoing.page.way == Way::Console);
         if let (PageState::Waits { why, .. }, true, false, Some(outgoing)) =
-            (&state, is_last && !outbox.is_over(), is_printed, outbox.pages().get(key))
+            (&state, is_last && !outbox.is_over(), is_printed, calls)
         {
             let because = format!("{}; {} has not taken it: {why}", outgoing.page.because, outgoing.page.way.channel());
             instead.push(Page { way: Way::Console, because, ..outgoing.page.clone() });
         }
         // Whoever was told by a page that was left is told of the end as well.
-        let unknown =
-            outbox.displaced(key).filter(|page| !outbox.told().contains(&(page.to.clone(), page.way.clone())));
-        if let (PageState::Sent(_), Some(page), true) = (&state, unknown, outbox.is_over()) {
-            instead.push(Page { because: TOLD.to_owned(), ..page.clone() });
+        let unknown = outbox
+            .displaced(key)
+            .filter(|page| !page.quiet && !outbox.told().contains(&(page.to.clone(), page.way.clone())));
+        match (&state, unknown) {
+            (PageState::Sent(_), Some(page)) if outbox.is_over() => {
+                instead.push(Page::new(page.to.clone(), page.way.clone(), TOLD.to_owned()));
+            }
+            // It stands there as it was before the answer, or the next step, came.
+            (PageState::Sent(Receipt::Delivered { reference: Some(_) }), Some(page)) => {
+                instead.push(Page::quiet(page.to.clone(), page.way.clone(), outbox.because.clone()));
+            }
+            _ => {}
         }
         let instead = outbox.keyed(instead);
         let receipted = PageReceipted { key: key.clone(), attempt, state, instead };
@@ -177,7 +200,7 @@ impl<W: Send + 'static> Core<W> {
     fn other_way(&self, outbox: &Outbox, key: &PageKey, why: &str) -> Vec<Page> {
         let Some(page) = outbox.pages().get(key).map(|outgoing| &outgoing.page) else { return Vec::new() };
         let Some(name) = page.to.person() else { return Vec::new() };
-        if outbox.is_told_otherwise(key) || outbox.is_over() {
+        if page.quiet || outbox.is_told_otherwise(key) || outbox.is_over() {
             return Vec::new();
         }
         let tried = outbox.tried(&page.to);
@@ -188,6 +211,6 @@ impl<W: Send + 'static> Core<W> {
         let ways = escalation.ways_to(name, &[]).into_iter().chain(console);
         let next: Option<Way> = ways.into_iter().find(|way| !tried.contains(way));
         let because = format!("{}; {} did not take it: {why}", page.because, page.way.channel());
-        next.map(|way| Page { to: page.to.clone(), way, because }).into_iter().collect()
+        next.map(|way| Page::new(page.to.clone(), way, because)).into_iter().collect()
     }
 }

@@ -427,7 +427,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Why somebody's answer does not count for a question; none: it does.
-    fn does_not_count(&self, run: &Run, question: &QuestionAsked, by: &Name) -> Option<String> {
+    pub(super) fn does_not_count(&self, run: &Run, question: &QuestionAsked, by: &Name) -> Option<String> {
         let of_itself = question.question == QuestionKind::Ask;
         let suspects = if of_itself { BTreeSet::new() } else { self.suspected(run) };
         let requesters = self.wanted_by(run);

@@ -5,7 +5,7 @@
 use super::job::Input;
 use super::question::AnswerGiven;
 use quell_model::record::{ExceptionDrafted, HeadsSealed, RecorderPinned, StreamPruned};
-use quell_model::{Hash, IncidentId, Json, Mode, Name, Origin, RunId, StepId};
+use quell_model::{Hash, IncidentId, Json, LadderId, Mode, Name, Origin, RunId, StepId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +17,23 @@ pub struct Way {
     pub via: Name,
     /// Where on this host they stand, where that is known.
     pub from: Option<Box<Origin>>,
+}
+
+/// An answer from a message that a ladder has sent.
+#[derive(Debug)]
+pub struct Pressed {
+    /// Which ladder's.
+    pub ladder: LadderId,
+    /// The generation that the message named.
+    pub generation: u32,
+    /// The sum of the link that was followed, which works once; none: it was no link.
+    pub link: Option<Hash>,
+    /// Who.
+    pub by: Name,
+    /// Which way.
+    pub via: Name,
+    /// What is to be done, in their name.
+    pub wants: Request,
 }
 
 /// Something that a person wants.
@@ -183,6 +200,8 @@ pub enum Request {
         /// Which way they say it.
         via: Name,
     },
+    /// Somebody answers a message: what they want holds as long as nothing has changed since it was written.
+    Press(Box<Pressed>),
     /// An incident is over.
     Resolve {
         /// Which.

@@ -3,6 +3,7 @@
 //! Owns the answers to requests; every one that changes something is journaled with who asked.
 
 mod incidents;
+mod press;
 mod standing;
 
 use super::answers::{self, EngineStatus, Held, ModeNow, OfIncident, OfRun, Paused, ReflexWritten};
@@ -66,6 +67,7 @@ impl<W: Send + 'static> Core<W> {
             Request::Acknowledge { incident, acknowledged, why, by, via, generation } => {
                 self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why }, generation)
             }
+            Request::Press(pressed) => self.press(*pressed),
             Request::Escalate { incident, why, by, via } => self.escalate(&incident, why, (by, via)),
             Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
             Request::FalsePositive { incident, reason, by, way, exception } => {
@@ -94,7 +96,7 @@ impl<W: Send + 'static> Core<W> {
         let told = standing.iter().filter_map(|run| self.leases.incident_of(run));
         let of_live = self.runs.values().filter_map(|live| live.run.started.incident.clone());
         let told: HashSet<IncidentId> = told.chain(of_live).collect();
-        pruned.streams.retain(|one| match (one.stream.as_run(), one.stream.as_incident().or(one.stream.as_ladder())) {
+        pruned.streams.retain(|one| match (one.stream.owner().as_run(), one.stream.owner().as_incident()) {
             (Some(run), _) => !self.runs.contains_key(&run) && !standing.contains(&run),
             (_, Some(incident)) => {
                 let is_told = told.contains(&incident) || self.is_telling(&incident);

@@ -236,7 +236,7 @@ impl<W: Send + 'static> Core<W> {
                     // Whoever asked may have gone: what was asked is done all the same.
                     drop(reply.send(answer));
                 }
-                Input::Sent(incident, key, attempt, sent) => self.page_sent(&incident, &key, attempt, sent),
+                Input::Sent(ladder, key, attempt, sent) => self.page_sent(&ladder, &key, attempt, sent),
                 Input::Tick => {}
             }
             // Thousands of answers at once do not keep what the sensor sees now waiting: the rest has its turn after it.
@@ -460,13 +460,19 @@ impl<W: Send + 'static> Core<W> {
         let apart = |record| self.with_large_apart(Some(&live.run), record);
         let records: Vec<NewRecord> = records.into_iter().map(apart).collect();
         let Some(live) = self.runs.get_mut(id) else { return };
+        self.ink.hold();
         self.ink.write(StreamId::run(id), live.run.seq, &records);
-        let before = live.run.asks();
+        let before: super::ladder::Waiting = live.run.waiting().cloned().collect();
         for record in &records {
             live.run.apply(record.at, &record.body);
         }
-        self.asked.count(live.run.started.untrusted, before, live.run.asks());
+        let asks = live.run.asks();
+        self.asked.count(live.run.started.untrusted, before.len(), asks);
         self.tally.records(&live.run.playbook, live.run.started.by.is_some(), &records);
+        if asks > 0 || !before.is_empty() {
+            self.questions_changed(id, &before, &records);
+        }
+        self.ink.let_go();
     }
 
     pub(super) fn write_system(&mut self, records: Vec<NewRecord>) {
@@ -486,6 +492,10 @@ impl<W: Send + 'static> Core<W> {
         let finished = quell_model::record::RunFinished { state, outputs, summary };
         self.record(id, vec![NewRecord::new(now, finished.clone())]);
         let Some(live) = self.runs.remove(id) else { return };
+        if let Some(incident) = &live.run.started.incident {
+            let what = format!("run {id} of {} is {}: {}", live.run.started.playbook, state.as_str(), finished.summary);
+            self.ladder_progresses(incident, what, now);
+        }
         self.sub_finished(&live.run, finished.outputs, finished.summary);
         live.run.subs().for_each(|sub| drop(self.ends.remove(&sub.run)));
         let started = &live.run.started;

@@ -138,7 +138,7 @@ impl Journal {
         for one in over {
             let counts = &mut plan.counts;
             // A ladder stays as long as its incident.
-            let name = one.name.as_ladder().map_or_else(|| one.name.clone(), |incident| StreamId::incident(&incident));
+            let name = one.name.owner();
             if needed.leases.contains(&name) {
                 counts.kept_for_leases += 1;
                 continue;

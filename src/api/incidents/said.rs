@@ -10,9 +10,9 @@ use super::super::{App, Caller};
 use axum::extract::{ConnectInfo, FromRequest, Path, Request as HttpRequest};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, RequestExt};
-use quell_engine::run::Request;
 use quell_engine::run::answers::{IncidentAcknowledged, IncidentUndoing, OfIncident};
-use quell_model::{IncidentId, Name};
+use quell_engine::run::{Pressed, Request};
+use quell_model::{IncidentId, LadderId, Name};
 use serde::de::DeserializeOwned;
 
 /// See the module.
@@ -22,6 +22,7 @@ pub(in crate::api) struct Said {
     via: Via,
     peer: PeerProcess,
     text: String,
+    generation: Option<u32>,
     app: App,
 }
 
@@ -33,8 +34,8 @@ impl FromRequest<App> for Said {
         let of = request.extract_parts::<Of>().await.map_err(IntoResponse::into_response)?;
         let (Path(incident), ConnectInfo(Caller(by)), Extension(via), Extension(peer)) = of;
         let Given(words) = Given::<Words>::from_request(request, app).await?;
-        let text = words.text().map_err(IntoResponse::into_response)?;
-        Ok(Self { incident, by, via, peer, text, app: app.clone() })
+        let (text, generation) = words.read().map_err(IntoResponse::into_response)?;
+        Ok(Self { incident, by, via, peer, text, generation, app: app.clone() })
     }
 }
 
@@ -49,7 +50,19 @@ impl Said {
         self,
         what: impl FnOnce(IncidentId, String, Name) -> Request,
     ) -> Result<Json<T>, Problem> {
-        Ok(Json(self.app.ask(what(self.incident, self.text, self.by)).await?))
+        let wants = what(self.incident.clone(), self.text, self.by.clone());
+        let request = match self.generation {
+            None => wants,
+            Some(generation) => Request::Press(Box::new(Pressed {
+                ladder: LadderId::incident(&self.incident),
+                generation,
+                link: None,
+                by: self.by,
+                via: self.via.0.into(),
+                wants,
+            })),
+        };
+        Ok(Json(self.app.ask(request).await?))
     }
 
     /// They hand it on.
@@ -66,8 +79,7 @@ impl Said {
 
     /// They look after it, or no longer.
     pub(super) async fn acknowledges(self, acknowledged: bool) -> Result<Json<IncidentAcknowledged>, Problem> {
-        let via = Name::from(self.via.0);
-        self.asks(|incident, why, by| Request::Acknowledge { incident, acknowledged, why, by, via, generation: None })
-            .await
+        let (via, generation) = (Name::from(self.via.0), self.generation);
+        self.asks(|incident, why, by| Request::Acknowledge { incident, acknowledged, why, by, via, generation }).await
     }
 }

@@ -91,7 +91,7 @@ impl Desk {
         // The files of the start are followed on, whatever is written of them since.
         loaded.definitions.untrusted = sources::untrusted(&then.sources.files);
         if let Some(to_hand) = to_hand {
-            let (rules, definitions) = (Arc::clone(&loaded.rules), Box::new(loaded.in_force()));
+            let (rules, definitions) = (Arc::clone(&loaded.rules), Box::new(loaded.in_force(&self.marks)));
             to_hand.put(Change { rules, definitions }, ANSWER).await.map_err(|why| why.to_string())?;
         }
         let mut facts = self.facts();

@@ -3,10 +3,12 @@
 //! Owns their shapes, as `record` does for all others. Keeps true: a move and the pages that go out by it are one record, so
 //! that neither is there without the other.
 
+use super::QuestionKind;
 use crate::Json;
 use crate::detection::Level;
 use crate::event::Entity;
-use crate::ids::{IncidentId, Name};
+use crate::hash::Hash;
+use crate::ids::{IncidentId, LadderId, Name, RunId, StepId};
 use crate::notice::{Page, PageKey, Receipt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -40,11 +42,15 @@ pub struct Nobody {
 /// See [`Kind::LadderStarted`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct LadderStarted {
-    /// Whose it is.
-    pub incident: IncidentId,
-    /// The incident's title.
+    /// Of which incident; none: a question of a run that belongs to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<IncidentId>,
+    /// The question that it carries; none: it tells of the incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Carried>,
+    /// The incident's title, or what is asked.
     pub title: String,
-    /// What the incident is about.
+    /// What it is about.
     pub entity: Entity,
     /// How bad.
     pub level: Level,
@@ -56,6 +62,25 @@ pub struct LadderStarted {
     pub because: String,
     /// The number that answers name from here on.
     pub generation: u32,
+}
+
+/// A question that a ladder carries: of a step, and of all its items that ask.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Carried {
+    /// Of which run.
+    pub run: RunId,
+    /// Of which step.
+    pub step: StepId,
+    /// What about.
+    pub kind: QuestionKind,
+}
+
+impl Carried {
+    /// The ladder that carries it.
+    #[must_use]
+    pub fn ladder(&self) -> LadderId {
+        LadderId::question(&self.run, &self.step, self.kind.as_str())
+    }
 }
 
 /// See [`Kind::LadderRouted`].
@@ -144,6 +169,12 @@ pub enum LadderChange {
     Raised,
     /// Somebody has done something about it.
     Touched,
+    /// It goes on by itself: a run has ended, another item asks.
+    Progressed,
+    /// What is asked is another than it was: an answer to what stood there before changes nothing.
+    Altered,
+    /// Somebody has used a link that works once.
+    Used,
 }
 
 /// See [`Kind::LadderChanged`].
@@ -161,6 +192,12 @@ pub struct LadderChanged {
     pub level: Level,
     /// Why, for people.
     pub why: String,
+    /// What puts right the messages that people have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<Queued>,
+    /// The sum of the link that was used, which works once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Hash>,
 }
 
 /// See [`Kind::LadderEnded`].

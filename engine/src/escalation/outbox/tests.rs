@@ -26,7 +26,8 @@ struct Story {
 impl Story {
     fn new() -> Self {
         let started = LadderStarted {
-            incident: "i-1".into(),
+            incident: Some("i-1".into()),
+            question: None,
             title: "a shell reads from a socket".into(),
             entity: Entity { kind: "unit".into(), id: "nginx.service".into(), node: "n".into() },
             level: Level::High,
@@ -63,11 +64,8 @@ impl Story {
     /// Makes the move that is due, with these pages.
     fn goes(&mut self, second: u64, pages: &[(&str, Way)]) -> Vec<PageKey> {
         let made = self.outbox.next(at(second)).expect("a move is due");
-        let page = |(to, way): &(&str, Way)| Page {
-            to: To::Person((*to).into()),
-            way: way.clone(),
-            because: "named by the policy".into(),
-        };
+        let page =
+            |(to, way): &(&str, Way)| Page::new(To::Person((*to).into()), way.clone(), "named by the policy".into());
         let pages = self.outbox.keyed(pages.iter().map(page).collect());
         let keys = pages.iter().map(|queued| queued.key.clone()).collect();
         let Move { generation, to, because } = made;
@@ -82,7 +80,7 @@ impl Story {
     fn change(&mut self, second: u64, change: LadderChange) {
         let generation = self.outbox.generation();
         let (by, via, level, why) = ("bo".into(), "socket".into(), Level::High, "why".into());
-        self.write(second, LadderChanged { change, by, via, generation, level, why });
+        self.write(second, LadderChanged { change, by, via, generation, level, why, pages: Vec::new(), link: None });
     }
 
     fn waiting(&self) -> Vec<&str> {
@@ -179,7 +177,7 @@ fn a_step_whose_pages_all_failed_is_not_waited_for() {
     assert_eq!(story.outbox.due(), Some(at(300)), "the other may still be told");
     assert!(!story.outbox.is_told_otherwise(&keys[1]));
     let ways = [mail("bo"), Way::Console].map(|way| {
-        let page = Page { to: To::Person("bo".into()), way, because: String::new() };
+        let page = Page::new(To::Person("bo".into()), way, String::new());
         story.outbox.keyed(vec![page]).remove(0)
     });
     let receipted = PageReceipted { key: keys[1].clone(), attempt: 1, state: failed(), instead: vec![ways[1].clone()] };
@@ -197,8 +195,7 @@ fn who_was_told_is_told_that_it_is_over_and_then_it_is_closed() {
     let mut story = Story::new();
     let keys = story.goes(0, &[("ana", mail("ana")), ("bo", mail("bo"))]);
     story.receipt(1, &keys[0], 1, sent());
-    let told =
-        story.outbox.told().iter().map(|(to, way)| Page { to: to.clone(), way: way.clone(), because: String::new() });
+    let told = story.outbox.told().iter().map(|(to, way)| Page::new(to.clone(), way.clone(), String::new()));
     let pages = story.outbox.keyed(told.collect());
     story.write(9, LadderEnded { why: "bo has resolved it".into(), pages: pages.clone() });
     assert_eq!(story.waiting(), [pages[0].key.as_str()]);
@@ -212,7 +209,7 @@ fn who_was_told_is_told_that_it_is_over_and_then_it_is_closed() {
 
 #[test]
 fn pauses_grow_are_bounded_and_obey_the_other_side() {
-    let page = Page { to: To::Person("ana".into()), way: Way::Console, because: String::new() };
+    let page = Page::new(To::Person("ana".into()), Way::Console, String::new());
     let key = PageKey::of("i-1", 1, &page);
     let mut story = Story::new();
     let pauses: Vec<Duration> = (1..12).map(|attempt| story.outbox.pause(&key, attempt, None)).collect();

@@ -34,6 +34,8 @@ pub struct Config {
     pub mode: Mode,
     /// Where the journal, the vault and the socket are.
     pub data_dir: PathBuf,
+    /// What links in messages begin with; none: messages have none.
+    pub public_url: Option<String>,
     /// Which playbooks are loaded.
     pub playbooks: Playbooks,
     /// Which rules are loaded.
@@ -289,6 +291,7 @@ impl Default for Config {
             file: None,
             mode: Mode::Observe,
             data_dir: PathBuf::from("/var/lib/quell"),
+            public_url: None,
             playbooks: Playbooks { shipped: true, dirs: Vec::new(), modes: BTreeMap::new() },
             rules: Rules { shipped: true, dirs: Vec::new(), exceptions: Vec::new() },
             escalation: None,

@@ -16,7 +16,7 @@ use crate::load::step;
 use crate::load::trigger::LEVELS;
 use crate::load::units::{print_duration, print_size};
 use crate::load::yaml::{Entry, Node, Source, Value};
-use crate::load::{files, yaml};
+use crate::load::{address, files, yaml};
 use crate::playbook::has_errors;
 use crate::source::Begin;
 use quell_model::guard::{WarmUp, Within};
@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const KEYS: &[&str] = &[
     "mode",
     "data_dir",
+    "public_url",
     "playbooks",
     "rules",
     "escalation",
@@ -43,7 +44,7 @@ pub(crate) const KEYS: &[&str] = &[
     "log",
     "telemetry",
 ];
-const LATER: &[&str] = &["commands", "public_url"];
+const LATER: &[&str] = &["commands"];
 /// In `guard.limits`, beside its rows: those of each playbook.
 const PER_PLAYBOOK: &str = "per_playbook";
 const PROTECT_LATER: &[&str] =
@@ -99,6 +100,9 @@ impl Reading<'_> {
         {
             self.reader.error(node.at, why, "a shorter path");
         }
+        if let Some(node) = self.at(&top, "public_url", "public_url") {
+            self.config.public_url = self.public_url(node);
+        }
         self.playbooks(&top);
         self.rules(&top);
         if let Some(node) = self.at(&top, "escalation", "escalation") {
@@ -119,6 +123,21 @@ impl Reading<'_> {
             && self.reader.map(node, "`vars`").is_some()
         {
             self.config.vars = node.to_json();
+        }
+    }
+
+    /// What links begin with: without a `/` at its end.
+    fn public_url(&mut self, node: &Node) -> Option<String> {
+        let text = self.reader.text(node, "`public_url`")?.trim_end_matches('/').to_owned();
+        let why = address::wrong(&text, address::HTTP)
+            .or_else(|| text.contains(['?', '#']).then(|| "has something behind the path".to_owned()));
+        match why {
+            None => Some(text),
+            Some(why) => {
+                let what = format!("`public_url` {why}");
+                self.reader.error(node.at, what, "an address such as `https://quell.example.org`");
+                None
+            }
         }
     }
 

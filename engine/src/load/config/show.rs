@@ -33,6 +33,7 @@ impl Config {
         let mut rows: Vec<(String, Json)> = vec![
             ("mode".into(), json!(self.mode)),
             ("data_dir".into(), json!(self.data_dir)),
+            ("public_url".into(), json!(self.public_url)),
             ("playbooks.shipped".into(), json!(self.playbooks.shipped)),
             ("playbooks.dirs".into(), json!(self.playbooks.dirs)),
         ];

@@ -3,7 +3,8 @@
 //! Owns the keys. Keeps true: what is secret is where the file says, and never in the file, save an address whose path is
 //! one; a channel whose secrets cannot be read now is off and is said so; no mistake shows a line with a secret.
 
-use super::{address, email, named, wait};
+use super::super::address;
+use super::{email, named, wait};
 use crate::escalation::channels::{Beat, Channels, Email, Slack, Template, Webhook};
 use crate::load::SecretFrom;
 use crate::load::reader::{Fields, Reader};

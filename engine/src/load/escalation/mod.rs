@@ -8,7 +8,6 @@
 //! Owns the file's top. Keeps true: all mistakes are told at once; nothing that is written is passed over; a file with an
 //! error gives nothing, and the former holds; no mistake shows a secret.
 
-mod address;
 mod channels;
 pub(crate) mod names;
 pub(crate) mod people;

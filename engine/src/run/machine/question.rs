@@ -155,6 +155,11 @@ impl Run {
         }
     }
 
+    /// What waits for an answer.
+    pub(in crate::run) fn waiting(&self) -> impl ExactSizeIterator<Item = &(Part, QuestionKind)> {
+        self.asking.iter()
+    }
+
     /// How many questions wait for an answer.
     #[must_use]
     pub fn asks(&self) -> usize {

@@ -15,7 +15,7 @@ use quell_model::record::{
     AcknowledgementChanged, ExceptionDrafted, IncidentCame, IncidentChanged, IncidentState, LadderChange,
     LadderStarted, NewRecord, Verdict,
 };
-use quell_model::{Body, IncidentId, Json, Kind, Name, Stamp, StreamId};
+use quell_model::{Body, IncidentId, Json, Kind, LadderId, Name, Stamp, StreamId};
 
 impl<W: Send + 'static> Core<W> {
     /// Somebody looks after an incident, or no longer. Who says it twice hears so, and it is written once.
@@ -40,7 +40,7 @@ impl<W: Send + 'static> Core<W> {
                 core.ladder_answered(id, (&by, &via), generation, &why, now);
             } else if changes || core.is_ladder_acknowledged(id) {
                 let why = format!("{by} does not look after it any longer");
-                core.ladder_changes(id, LadderChange::Unacknowledged, (by.clone(), via.clone()), why, now);
+                core.ladder_changes(id, LadderChange::Unacknowledged, (&by, &via), why, now);
             }
         };
         let after = if changes {
@@ -88,7 +88,7 @@ impl<W: Send + 'static> Core<W> {
         let now = self.parts.clock.now();
         let because = format!("{by} hands it on: {why}");
         let tell = |core: &mut Self| {
-            core.ladder_changes(id, LadderChange::Escalated, (by.clone(), via.clone()), because, now);
+            core.ladder_changes(id, LadderChange::Escalated, (&by, &via), because, now);
         };
         if before.standing.acknowledged.is_some() {
             let (by, via, why) = (by.clone(), via.clone(), why.clone());
@@ -186,7 +186,7 @@ impl<W: Send + 'static> Core<W> {
 
     /// What an incident's ladder began with, if it had one.
     fn told_before(&mut self, id: &IncidentId) -> Result<Option<LadderStarted>, Refusal> {
-        let stream = StreamId::ladder(id);
+        let stream = StreamId::ladder(&LadderId::incident(id));
         if !self.ink.has(&stream) {
             return Ok(None);
         }

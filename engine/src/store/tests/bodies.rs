@@ -20,7 +20,7 @@ pub(crate) fn note(text: &str) -> NoteAdded {
 }
 
 fn queued(to: &str, way: Way) -> Queued {
-    let page = Page { to: To::Person(to.into()), way, because: "on call in primary: layer 1".into() };
+    let page = Page::new(To::Person(to.into()), way, "on call in primary: layer 1".into());
     Queued { key: PageKey::of("i-1", 3, &page), page }
 }
 
@@ -484,7 +484,8 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
         }
         .into(),
         LadderStarted {
-            incident: "i-1".into(),
+            incident: Some("i-1".into()),
+            question: None,
             title: "a shell reads from a socket".into(),
             entity: Entity { kind: "unit".into(), id: "nginx.service".into(), node: "n".into() },
             level: Level::High,
@@ -522,6 +523,8 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             generation: 1,
             level: Level::High,
             why: "on it".into(),
+            pages: Vec::new(),
+            link: None,
         }
         .into(),
         LadderEnded { why: "ana has resolved it".into(), pages: vec![queued("bo", Way::Slack("U013".into()))] }.into(),

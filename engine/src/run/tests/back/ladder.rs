@@ -6,7 +6,8 @@ use crate::escalation::channels::{Channels, Email};
 use crate::escalation::policy::{Ack, Policy, Route, Step as Rung, Target};
 use crate::load::SecretFrom;
 use crate::run::pages::Post;
-use quell_model::notice::{Channel, Letter, Receipt, SendError, To};
+use quell_model::LadderId;
+use quell_model::notice::{Channel, Letter, Receipt, SendError, State, To};
 use quell_model::people::Person;
 use quell_model::record::{LadderChange, PageState, Place};
 
@@ -153,7 +154,7 @@ impl Night {
     }
 
     fn records(&self) -> Vec<Body> {
-        let stream = StreamId::ladder(&self.incident());
+        let stream = StreamId::ladder(&LadderId::incident(&self.incident()));
         self.yard.stage.journal.read(&stream, 1).unwrap().into_iter().map(|record| record.body).collect()
     }
 
@@ -165,7 +166,7 @@ impl Night {
 
     /// Waits until so many receipts are there, which is when the channels have answered.
     fn receive(&mut self, many: usize) {
-        let stream = StreamId::ladder(&self.incident());
+        let stream = StreamId::ladder(&LadderId::incident(&self.incident()));
         let count = |stage: &Stage| {
             let records = stage.journal.read(&stream, 1).unwrap();
             records.iter().filter(|record| matches!(record.body, Body::PageReceipted(_))).count()
@@ -372,7 +373,7 @@ fn what_waits_before_a_full_channel_is_not_sent_after_the_answer() {
     }
     // The eight give up after their patience; the ninth's turn comes.
     night.pass(Duration::from_secs(31));
-    let streams: Vec<StreamId> = all.iter().map(StreamId::ladder).collect();
+    let streams: Vec<StreamId> = all.iter().map(|id| StreamId::ladder(&LadderId::incident(id))).collect();
     let has = |stage: &Stage, stream: &StreamId| {
         let records = stage.journal.read(stream, 1).unwrap();
         records.iter().any(|record| matches!(record.body, Body::PageReceipted(_)))
@@ -456,13 +457,13 @@ fn who_was_told_is_told_that_it_is_over_and_who_comes_back_begins_anew() {
     night.yard.ask(resolve).unwrap();
     night.receive(2);
     assert_eq!(night.mail.told()[1], "ana: bo has resolved it: rebuilt");
-    assert_eq!(night.mail.got()[1].notice.state, "resolved");
+    assert_eq!(night.mail.got()[1].notice.state, State::Over);
     night.yard.stage.until(|stage| {
-        let records = stage.journal.read(&StreamId::ladder(&incident), 1).unwrap();
+        let records = stage.journal.read(&StreamId::ladder(&LadderId::incident(&incident)), 1).unwrap();
         matches!(records.last().unwrap().body, Body::LadderClosed(_))
     });
     let open = night.yard.stage.journal.open_streams().unwrap();
-    assert!(!open.contains(&StreamId::ladder(&incident)), "{open:?}");
+    assert!(!open.contains(&StreamId::ladder(&LadderId::incident(&incident))), "{open:?}");
     let before = night.mail.got()[0].notice.generation;
     night.yard.ask(Request::Reopen { incident, why: "not done".into(), by: "bo".into() }).unwrap();
     night.receive(3);

@@ -1,0 +1,265 @@
+//! The ladder of a question: whoever may answer is told, then whoever the policy names, until it is settled.
+//!
+//! ```text
+//! QuestionAsked ──▶ LadderStarted ──▶ who may answer ──▶ the policy's steps ──▶ last resort
+//!    an item more, one less ──▶ LadderChanged: an answer to what stood there before changes nothing
+//! settled, or its step ended ──▶ LadderEnded: those who were told are told how
+//! ```
+//!
+//! Owns which questions one ladder carries (those of a step and all its items), and what its messages show. Never takes an
+//! answer: `question.rs` does. Keeps true: a question that waits has a ladder, and a ladder of questions has one that waits; both
+//! are in one append. Nobody who is suspected is told, and no way is taken by which an answer does not count.
+
+use super::Change;
+use crate::escalation::DEFAULT;
+use crate::escalation::outbox::Outbox;
+use crate::escalation::policy::{Ack, Policy, Step, Target};
+use crate::run::machine::{Asked, Run};
+use crate::run::shell::Core;
+use quell_model::notice::{Asking, Page};
+use quell_model::record::{
+    Carried, LadderChange, LadderStarted, NewRecord, Nobody, Part, QuestionAnswered, QuestionKind,
+};
+use quell_model::{Body, Entity, Json, LadderId, Level, Name, RunId, Stamp, StepId};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// So many targets, and so many calls, stand in a message.
+const MOST_SHOWN: usize = 20;
+/// The shortest wait between two messages to somebody who alone can answer.
+const SHORTEST: Duration = Duration::from_secs(30);
+
+/// What waits for an answer, before records and after them.
+pub(in crate::run) type Waiting = BTreeSet<(Part, QuestionKind)>;
+
+impl<W: Send + 'static> Core<W> {
+    /// A run's records have been taken up: ladders of its questions begin, change and end with them.
+    pub(in crate::run) fn questions_changed(&mut self, id: &RunId, before: &Waiting, records: &[NewRecord]) {
+        let Some(live) = self.runs.get(id) else { return };
+        let after: Waiting = live.run.waiting().cloned().collect();
+        let counted = records.iter().filter_map(|record| match &record.body {
+            Body::QuestionAnswered(answered) if !answered.settles => {
+                Some((answered.part.step.clone(), answered.question))
+            }
+            _ => None,
+        });
+        let counted: BTreeSet<(StepId, QuestionKind)> = counted.collect();
+        let all = before.iter().chain(&after).map(|(part, kind)| (part.step.clone(), *kind));
+        let now = self.parts.clock.now();
+        for (step, kind) in all.collect::<BTreeSet<_>>() {
+            let of = |waiting: &Waiting| {
+                let parts = waiting.iter().filter(|(part, of)| part.step == step && *of == kind);
+                parts.map(|(part, _)| part.clone()).collect::<BTreeSet<Part>>()
+            };
+            let (stood, stands) = (of(before), of(&after));
+            let carried = Carried { run: id.clone(), step: step.clone(), kind };
+            if stands.is_empty() {
+                self.end_ladder(&carried.ladder(), how_it_ended(&carried, records), now);
+            } else if !self.has_ladder(&carried.ladder()) {
+                self.question_begins(carried, now);
+            } else if stood != stands {
+                let what = format!("{} wait for an answer now", stands.len());
+                self.change_ladder(&carried.ladder(), Change::by_engine(LadderChange::Altered, what), now);
+            } else if counted.contains(&(step, kind)) {
+                let what = "somebody has said yes, and others have to as well".to_owned();
+                self.change_ladder(&carried.ladder(), Change::by_engine(LadderChange::Progressed, what), now);
+            }
+        }
+    }
+
+    /// What waits for an answer and has no ladder gets one; a ladder that carries nothing more ends. For a start.
+    pub(in crate::run) fn questions_recovered(&mut self, now: Stamp) {
+        let waiting = self.runs.values().flat_map(|live| {
+            let run = &live.run.started.run;
+            live.run.waiting().map(|(part, kind)| Carried { run: run.clone(), step: part.step.clone(), kind: *kind })
+        });
+        let waiting: Vec<Carried> = waiting.collect();
+        let open = self.ladders.all.iter().filter(|(_, outbox)| !outbox.is_over());
+        let carried = open.filter_map(|(id, outbox)| Some((id.clone(), outbox.started.question.clone()?)));
+        let left: Vec<LadderId> = carried.filter(|(_, carried)| !waiting.contains(carried)).map(|(id, _)| id).collect();
+        for id in left {
+            self.end_ladder(&id, "its step ended before an answer came".to_owned(), now);
+        }
+        for carried in waiting {
+            if !self.has_ladder(&carried.ladder()) {
+                self.question_begins(carried, now);
+            }
+        }
+    }
+
+    fn has_ladder(&self, id: &LadderId) -> bool {
+        self.ladders.all.get(id).is_some_and(|outbox| !outbox.is_over())
+    }
+
+    fn question_begins(&mut self, carried: Carried, now: Stamp) {
+        let Some(live) = self.runs.get(&carried.run) else { return };
+        let Some((_, asked)) = carried_by(&live.run, &carried).next() else { return };
+        let incident = live.run.started.incident.clone();
+        let of_incident = incident.as_ref().and_then(|id| self.ladders.all.get(&LadderId::incident(id)));
+        let told = of_incident.map(|outbox| &outbox.started);
+        let itself =
+            || Entity { kind: "run".into(), id: carried.run.as_str().into(), node: live.run.started.playbook.clone() };
+        let started = LadderStarted {
+            title: asked.question.text.clone(),
+            entity: told.map_or_else(itself, |told| told.entity.clone()),
+            level: of_incident.map_or(Level::High, |outbox| outbox.level),
+            tags: told.map(|told| told.tags.clone()).unwrap_or_default(),
+            rules: told.map(|told| told.rules.clone()).unwrap_or_default(),
+            because: format!("run {} of {} asks", carried.run, live.run.started.playbook),
+            generation: 0,
+            incident,
+            question: Some(carried),
+        };
+        self.begin_ladder(started, now);
+    }
+
+    /// By which policy a question goes up: first those who may answer it.
+    pub(super) fn policy_of_question(&self, carried: &Carried, outbox: &Outbox, now: Stamp) -> (Name, Policy, String) {
+        let asked = self.runs.get(&carried.run).and_then(|live| Some((live, carried_by(&live.run, carried).next()?.1)));
+        let Some((live, asked)) = asked else { return self.routed(outbox, now) };
+        let question = &asked.question;
+        if let Some(person) = &question.person {
+            let target = || vec![Target::Person(person.clone())];
+            let wait = (question.within / 3).max(SHORTEST);
+            let step = Step { notify: target(), by: Vec::new(), wait, ack: Ack::Any };
+            let policy = Policy { steps: vec![step], repeat: 1, last_resort: target(), ..Policy::default() };
+            return (DEFAULT.into(), policy, format!("{person} alone can answer"));
+        }
+        let escalation = self.told_by();
+        let group = question.by.as_ref().and_then(|name| escalation.people.approvers.get(name));
+        let named = group.and_then(|group| group.policy.as_ref());
+        let carries = named.and_then(|name| Some((name.clone(), escalation.policies.get(name)?.clone())));
+        let (name, mut policy, why) = match carries {
+            Some((name, policy)) => {
+                let by = question.by.as_ref().map(Name::as_str).unwrap_or_default();
+                (name, policy, format!("the approvers `{by}` name it"))
+            }
+            None => self.routed(outbox, now),
+        };
+        let may = group.map_or_else(|| escalation.people.deciders.clone(), |group| group.people.clone());
+        let may = may.into_iter().filter(|name| self.does_not_count(&live.run, question, name).is_none());
+        let notify: Vec<Target> = may.map(Target::Person).collect();
+        if !notify.is_empty() {
+            let wait = policy.steps.first().map_or(question.within / 3, |step| step.wait);
+            policy.steps.insert(0, Step { notify, by: Vec::new(), wait, ack: Ack::Any });
+        }
+        policy.ack_timeout = None;
+        (name, policy, why)
+    }
+
+    /// Leaves out whom a question must not reach, and the ways by which no answer counts.
+    pub(super) fn without_suspects(&self, carried: &Carried, pages: Vec<Page>) -> (Vec<Page>, Vec<Nobody>) {
+        let Some(live) = self.runs.get(&carried.run) else { return (pages, Vec::new()) };
+        let asked = carried_by(&live.run, carried).next();
+        let suspects = match carried.kind {
+            QuestionKind::Ask => BTreeSet::new(),
+            QuestionKind::Approve | QuestionKind::Confirm => self.suspected(&live.run),
+        };
+        let objection = |page: &Page| {
+            let is_suspect = page.to.person().is_some_and(|person| suspects.contains(person));
+            let not_via = asked.iter().flat_map(|(_, asked)| &asked.question.not_via);
+            let is_barred = not_via.clone().any(|way| way.as_str() == page.way.channel());
+            match (is_suspect, is_barred) {
+                (true, _) => Some("they were asked whether it was them".to_owned()),
+                (_, true) => Some(format!("no answer counts that comes by {}", page.way.channel())),
+                _ => None,
+            }
+        };
+        let (mut left, mut nobody) = (Vec::new(), Vec::new());
+        for page in pages {
+            match objection(&page) {
+                None => left.push(page),
+                Some(because) => nobody.push(Nobody { target: page.to.shown(), because }),
+            }
+        }
+        (left, nobody)
+    }
+
+    /// What a message shows of what is asked now; none: nothing is any more.
+    pub(in crate::run) fn asking(&self, carried: &Carried) -> Option<Asking> {
+        let live = self.runs.get(&carried.run)?;
+        let all: Vec<&Asked> = carried_by(&live.run, carried).map(|(_, asked)| asked).collect();
+        let question = &all.first()?.question;
+        let plans = all.iter().filter_map(|asked| asked.question.plan.as_deref());
+        let targets = plans.clone().flat_map(|plan| plan.targets.iter().filter(|target| target.named));
+        let calls = plans.clone().flat_map(|plan| plan.calls.iter().map(shown));
+        let open = plans.clone().flat_map(|plan| plan.still_open.iter().map(|what| format!("still open: {what}")));
+        let fails = plans.flat_map(|plan| plan.would_fail.iter().map(|why| format!("it would fail here: {why}")));
+        Some(Asking {
+            run: carried.run.clone(),
+            playbook: live.run.started.playbook.clone(),
+            step: carried.step.clone(),
+            because: question.because.clone(),
+            choices: question.choices.clone(),
+            action: question.action.clone(),
+            calls: bounded(calls),
+            targets: bounded(targets.map(|target| target.label.clone())),
+            warnings: bounded(open.chain(fails)),
+            who: self.who_may(question),
+            until: all.iter().map(|asked| asked.until.wall).min()?,
+            otherwise: question.otherwise.clone(),
+        })
+    }
+
+    fn who_may(&self, question: &quell_model::record::QuestionAsked) -> String {
+        if let Some(person) = &question.person {
+            return person.to_string();
+        }
+        let people = &self.definitions.people;
+        let quorum = people.quorum(question.by.as_ref());
+        let group = question.by.as_ref().and_then(|name| people.approvers.get(name));
+        let may = group.map_or(&people.deciders, |group| &group.people);
+        let names: Vec<&str> = may.iter().map(Name::as_str).collect();
+        let not = if group.is_some_and(|group| group.not_requester) { ", but not who started the run" } else { "" };
+        match names.as_slice() {
+            [] => "whoever may use the daemon's socket".to_owned(),
+            names => format!("{quorum} of {}{not}", names.join(", ")),
+        }
+    }
+}
+
+/// What of a run a ladder carries.
+fn carried_by<'a>(run: &'a Run, carried: &'a Carried) -> impl Iterator<Item = (&'a Part, &'a Asked)> {
+    run.questions().filter(|(part, asked)| part.step == carried.step && asked.question.question == carried.kind)
+}
+
+/// How what a ladder carried came to its end.
+fn how_it_ended(carried: &Carried, records: &[NewRecord]) -> String {
+    let settled = records.iter().find_map(|record| match &record.body {
+        Body::QuestionAnswered(answered)
+            if answered.settles && answered.part.step == carried.step && answered.question == carried.kind =>
+        {
+            Some(answered)
+        }
+        _ => None,
+    });
+    let Some(QuestionAnswered { choice, by, why, .. }) = settled.map(|answered| &**answered) else {
+        return "its step ended before an answer came".to_owned();
+    };
+    let more = if why.is_empty() { String::new() } else { format!(": {why}") };
+    match by {
+        Some(by) => format!("{by} answered `{choice}`{more}"),
+        None => format!("{why}, which means `{choice}`"),
+    }
+}
+
+fn shown(call: &Json) -> String {
+    call.as_str().map_or_else(|| call.to_string(), str::to_owned)
+}
+
+/// The first of them, and how many more there are.
+fn bounded(all: impl Iterator<Item = String>) -> Vec<String> {
+    let mut shown: Vec<String> = Vec::new();
+    let mut more = 0;
+    for one in all {
+        if shown.len() < MOST_SHOWN {
+            shown.push(one);
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    shown
+}

@@ -1,0 +1,56 @@
+//! Answers from messages: a button, or a link.
+//!
+//! Owns whether an answer still means what stands now. What is to be done then is the request's own. Keeps true: what was asked
+//! anew, or has changed since the message was written, is not answered by it, and is told so; a link works once.
+
+use super::super::ladder::Change;
+use super::super::request::{Pressed, Refusal};
+use super::super::shell::Core;
+use quell_model::record::LadderChange;
+use quell_model::{Json, OfLadder, StreamId};
+
+impl<W: Send + 'static> Core<W> {
+    /// Does what somebody wants who answers a message.
+    pub(super) fn press(&mut self, pressed: Pressed) -> Result<Json, Refusal> {
+        let Pressed { ladder, generation, link, by, via, wants } = pressed;
+        let now = self.parts.clock.now();
+        let Some(outbox) = self.ladders.all.get(&ladder).filter(|outbox| !outbox.is_over()) else {
+            return self.press_of_nothing(&ladder.of(), wants);
+        };
+        if let Some(link) = link.filter(|link| outbox.is_used(link)) {
+            tracing::info!(%ladder, %by, link = link.short(12), "a link that works once was used again");
+            return Err(Refusal::NotNow("this link was used already, and works once".to_owned()));
+        }
+        if generation != outbox.generation() {
+            let change = Change::by((&by, &via), LadderChange::AnsweredTooLate, String::new());
+            self.change_ladder(&ladder, change.of_generation(generation), now);
+            let what = match ladder.of() {
+                OfLadder::Incident(id) => format!("incident `{id}` has been raised anew since that was asked"),
+                OfLadder::Question(_) => "what is asked has changed since".to_owned(),
+            };
+            return Err(Refusal::NotNow(format!("{what}: look at it as it is now")));
+        }
+        let answer = self.answer_to(wants)?;
+        let is_left = self.ladders.all.get(&ladder).is_some_and(|outbox| !outbox.is_over());
+        if let (Some(link), true) = (link, is_left) {
+            let change = Change::by((&by, &via), LadderChange::Used, String::new());
+            self.change_ladder(&ladder, change.of_generation(generation).by_link(link), now);
+        }
+        Ok(answer)
+    }
+
+    /// Nobody is told of it any more. What the answer came to late for says so itself.
+    fn press_of_nothing(&mut self, of: &OfLadder, wants: super::Request) -> Result<Json, Refusal> {
+        match of {
+            OfLadder::Question(_) => self.answer_to(wants),
+            OfLadder::Incident(id) if !self.ink.has(&StreamId::incident(id)) => {
+                Err(Refusal::NotFound { kind: "incident", id: id.to_string() })
+            }
+            OfLadder::Incident(id) => {
+                let incident = self.live_or_journaled(id)?;
+                let is_over = if incident.standing.is_resolved() { "is resolved" } else { "tells nobody any more" };
+                Err(Refusal::NotNow(format!("incident `{id}` {is_over}: `quell incident show {id}`")))
+            }
+        }
+    }
+}
