@@ -16,7 +16,7 @@ use crate::escalation::outbox::Outbox;
 use crate::escalation::policy::{Ack, Policy, Step, Target};
 use crate::run::machine::{Asked, Run};
 use crate::run::shell::Core;
-use quell_model::notice::{Asking, Page};
+use quell_model::notice::{Asking, Page, To};
 use quell_model::record::{
     Carried, LadderChange, LadderStarted, NewRecord, Nobody, Part, QuestionAnswered, QuestionKind,
 };
@@ -156,7 +156,7 @@ impl<W: Send + 'static> Core<W> {
             QuestionKind::Approve | QuestionKind::Confirm => self.suspected(&live.run),
         };
         let objection = |page: &Page| {
-            let is_suspect = page.to.person().is_some_and(|person| suspects.contains(person));
+            let is_suspect = page.people().any(|person| suspects.contains(person));
             let not_via = asked.iter().flat_map(|(_, asked)| &asked.question.not_via);
             let is_barred = not_via.clone().any(|way| way.as_str() == page.way.channel());
             match (is_suspect, is_barred) {
@@ -169,7 +169,11 @@ impl<W: Send + 'static> Core<W> {
         for page in pages {
             match objection(&page) {
                 None => left.push(page),
-                Some(because) => nobody.push(Nobody { target: page.to.shown(), because }),
+                Some(because) => {
+                    let others = page.also.iter().map(|name| To::Person(name.clone()));
+                    let left_out = std::iter::once(page.to.clone()).chain(others);
+                    nobody.extend(left_out.map(|to| Nobody { target: to.shown(), because: because.clone() }));
+                }
             }
         }
         (left, nobody)
