@@ -119,7 +119,7 @@ fn changed_line(changed: &LadderChanged) -> Option<String> {
             "{} answered by {} what has been asked anew since: it changes nothing",
             changed.by, changed.via
         )),
-        LadderChange::Unacknowledged | LadderChange::Escalated | LadderChange::Raised | LadderChange::Altered => {
+        LadderChange::Unacknowledged | LadderChange::Escalated | LadderChange::Raised | LadderChange::Grown => {
             Some(cut(&changed.why))
         }
         // What it is said of has a line of its own.

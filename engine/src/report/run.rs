@@ -314,9 +314,7 @@ pub fn run(journal: &Journal, id: &RunId) -> Result<Option<RunView>, StoreError>
     let records = journal.read(&StreamId::run(id), 1)?;
     let Some(mut run) = fold(&records) else { return Ok(None) };
     let carried = |record: &Record| match &record.body {
-        Body::QuestionAsked(asked) => {
-            Some(Carried { run: id.clone(), step: asked.part.step.clone(), kind: asked.question }.ladder())
-        }
+        Body::QuestionAsked(asked) => Some(Carried::of(id, &asked.part, asked.question).ladder()),
         _ => None,
     };
     let mut stories = vec![std::mem::take(&mut run.timeline)];
