@@ -2,11 +2,32 @@
 //!
 //! Owns the words. Decides nothing.
 
-use super::timeline::cut;
+use super::timeline::{Teller, TimelineLine, cut};
+use crate::store::Journal;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
-use quell_model::record::{LadderChange, LadderChanged, LadderMoved, PageReceipted, PageState, Place, Queued};
-use quell_model::{Body, Record};
-use std::collections::HashMap;
+use quell_model::record::{Carried, LadderChange, LadderChanged, LadderMoved, PageReceipted, PageState, Place, Queued};
+use quell_model::{Body, Kind, LadderId, Record, RunId, StoreError, StreamId};
+use std::collections::{BTreeSet, HashMap};
+
+/// What was told of each question of a run, a story each.
+pub(super) fn of_questions(
+    journal: &Journal,
+    run: &RunId,
+    records: &[Record],
+) -> Result<Vec<Vec<TimelineLine>>, StoreError> {
+    let carried = records.iter().filter_map(|record| match &record.body {
+        Body::QuestionAsked(asked) => Some(Carried::of(run, &asked.part, asked.question).ladder()),
+        _ => None,
+    });
+    let story = |ladder: &LadderId| {
+        let (mut teller, mut told) = (Teller::new(&[]), Vec::new());
+        journal.visit(&StreamId::ladder(ladder), 1, Kind::ALL, &mut |record| {
+            told.extend(teller.line(&record, Some(run)));
+        })?;
+        Ok(told)
+    };
+    carried.collect::<BTreeSet<_>>().iter().map(story).collect()
+}
 
 /// The pages of a ladder's records so far, by their keys: to whom, and by which way.
 #[derive(Debug, Default)]
