@@ -57,10 +57,8 @@ pub(super) fn of_all(
         let given: Vec<&Given> = tape.iter().filter(|given| given.ladder == id).collect();
         let broken = Tale::default().told(&id, records, &given, escalation, keyed);
         broken.map_err(|why| {
-            let lines = |record: &Record| format!("{} at {:?}: {:?}", record.seq, record.at.boot_ns, record.body);
-            let records: Vec<String> = records.iter().map(lines).collect();
             let given: Vec<String> = given.iter().map(|given| format!("{given:?}")).collect();
-            format!("ladder {id}: {why}\n{}\n{}", records.join("\n"), given.join("\n"))
+            format!("ladder {id}: {why}\n{}\n{}", shown(records), given.join("\n"))
         })?;
     }
     Ok(())
@@ -71,8 +69,9 @@ pub(super) fn of_all(
 struct Tale {
     /// Of each page: in which part of the story it was queued, and whether it tells of the end.
     queued: BTreeMap<PageKey, (usize, bool, Page)>,
-    /// Moves, ends and beginnings so far.
+    /// Moves, ends and beginnings so far, and where this life of the ladder begins among them.
     part: usize,
+    begun: usize,
     is_over: bool,
     /// Calls of the step at hand that have not failed, and the ways that were tried to each.
     hopes: BTreeMap<PageKey, Page>,
@@ -132,7 +131,7 @@ impl Tale {
         match &record.body {
             Body::LadderStarted(_) => {
                 let (queued, part) = (std::mem::take(&mut self.queued), self.part + 1);
-                *self = Self { queued, part, ..Self::default() };
+                *self = Self { queued, part, begun: part, ..Self::default() };
             }
             Body::LadderMoved(moved) => {
                 self.part += 1;
@@ -206,9 +205,13 @@ impl Tale {
         before: &Account,
         escalation: &Escalation,
     ) -> Result<(), String> {
-        let Some((_, of_end, page)) = self.queued.get(&receipted.key).cloned() else {
+        let Some((part, of_end, page)) = self.queued.get(&receipted.key).cloned() else {
             return Err(format!("record {}: a receipt of a page that nobody queued", record.seq));
         };
+        if part < self.begun {
+            // Of what was over, and is open again.
+            return Ok(());
+        }
         let there = (page.to.clone(), page.way.clone());
         if let PageState::Sent(receipt) = &receipted.state {
             if let Receipt::Delivered { reference: Some(_) } = receipt {
@@ -263,14 +266,15 @@ impl Tale {
         Ok(())
     }
 
-    /// What is taken down as sent was said to be.
+    /// What is taken down as sent was said to be; of whatever was given to a channel the journal says what came of it.
     fn as_told(&self, records: &[Record], given: &[&Given]) -> Result<(), String> {
-        let sent = records.iter().filter_map(|record| match &record.body {
-            Body::PageReceipted(receipted) => match &receipted.state {
-                PageState::Sent(receipt) => Some((&receipted.key, receipt)),
-                PageState::Waits { .. } | PageState::Failed { .. } => None,
-            },
-            _ => None,
+        let receipts: BTreeSet<&PageKey> = records.iter().filter_map(receipt).map(|receipted| &receipted.key).collect();
+        if let Some(given) = given.iter().find(|given| !given.cut && !receipts.contains(&given.key)) {
+            return Err(format!("nobody says what became of page {:?}, which a channel was given", given.key));
+        }
+        let sent = records.iter().filter_map(receipt).filter_map(|receipted| match &receipted.state {
+            PageState::Sent(receipt) => Some((&receipted.key, receipt)),
+            PageState::Waits { .. } | PageState::Failed { .. } => None,
         });
         for (key, receipt) in sent {
             let (Receipt::Handed { reference } | Receipt::Delivered { reference }) = receipt;
@@ -292,20 +296,25 @@ impl Tale {
     }
 }
 
-/// Nobody has answered for days: whoever is last was told, or it is over.
-pub(super) fn at_rest(streams: &Streams) -> Result<(), String> {
-    for (stream, records) in streams {
-        let Some(id) = stream.as_ladder() else { continue };
-        let account = Account::of(&id, records);
-        let is_at_rest = match &account.stands {
-            Stands::Closed | Stands::Acknowledged(_, None) => true,
-            Stands::Exhausted => account.place == Some(Place::LastResort),
-            Stands::Over | Stands::Climbing(..) | Stands::Acknowledged(_, Some(_)) => false,
-        };
-        if !is_at_rest {
-            let last = records.last().map(|record| &record.body);
-            return Err(format!("ladder {id} stands at {:?} for days, after {last:?}", account.stands));
-        }
+fn receipt(record: &Record) -> Option<&PageReceipted> {
+    match &record.body {
+        Body::PageReceipted(receipted) => Some(receipted),
+        _ => None,
     }
-    Ok(())
+}
+
+/// Nobody has answered for days: whoever is last was told, or it is over.
+pub(super) fn at_rest(account: &Account) -> Result<(), String> {
+    let is_at_rest = match &account.stands {
+        Stands::Closed | Stands::Acknowledged(_, None) => true,
+        Stands::Exhausted => account.place == Some(Place::LastResort),
+        Stands::Over | Stands::Climbing(..) | Stands::Acknowledged(_, Some(_)) => false,
+    };
+    if is_at_rest { Ok(()) } else { Err(format!("it stands at {:?} for days", account.stands)) }
+}
+
+/// Records, a line each.
+pub(super) fn shown(records: &[Record]) -> String {
+    let line = |record: &Record| format!("{} at {:?}: {:?}", record.seq, record.at.boot_ns, record.body);
+    records.iter().map(line).collect::<Vec<_>>().join("\n")
 }
