@@ -16,7 +16,7 @@ use crate::escalation::outbox::Outbox;
 use crate::escalation::policy::{Ack, Policy, Step, Target};
 use crate::run::machine::{Asked, Run};
 use crate::run::shell::Core;
-use quell_model::notice::{Asking, Page, To};
+use quell_model::notice::{Asking, Page, To, Way};
 use quell_model::record::{
     Carried, LadderChange, LadderStarted, NewRecord, Nobody, Part, QuestionAnswered, QuestionKind,
 };
@@ -150,33 +150,55 @@ impl<W: Send + 'static> Core<W> {
     /// Leaves out whom a question must not reach, and the ways by which no answer counts.
     pub(super) fn without_suspects(&self, carried: &Carried, pages: Vec<Page>) -> (Vec<Page>, Vec<Nobody>) {
         let Some(live) = self.runs.get(&carried.run) else { return (pages, Vec::new()) };
-        let asked = carried_by(&live.run, carried).next();
         let suspects = match carried.kind {
             QuestionKind::Ask => BTreeSet::new(),
             QuestionKind::Approve | QuestionKind::Confirm => self.suspected(&live.run),
         };
-        let objection = |page: &Page| {
-            let is_suspect = page.people().any(|person| suspects.contains(person));
-            let not_via = asked.iter().flat_map(|(_, asked)| &asked.question.not_via);
-            let is_barred = not_via.clone().any(|way| way.as_str() == page.way.channel());
-            match (is_suspect, is_barred) {
-                (true, _) => Some("they were asked whether it was them".to_owned()),
-                (_, true) => Some(format!("no answer counts that comes by {}", page.way.channel())),
-                _ => None,
-            }
-        };
-        let (mut left, mut nobody) = (Vec::new(), Vec::new());
+        let is_barred = |way: &Way| self.is_barred(carried, way);
+        let (mut left, mut nobody, mut barred) = (Vec::new(), Vec::new(), Vec::new());
         for page in pages {
-            match objection(&page) {
-                None => left.push(page),
-                Some(because) => {
-                    let others = page.also.iter().map(|name| To::Person(name.clone()));
-                    let left_out = std::iter::once(page.to.clone()).chain(others);
-                    nobody.extend(left_out.map(|to| Nobody { target: to.shown(), because: because.clone() }));
+            if page.people().any(|person| suspects.contains(person)) {
+                let others = page.also.iter().map(|name| To::Person(name.clone()));
+                let because = || "they were asked whether it was them".to_owned();
+                let of = |to: To| Nobody { target: to.shown(), because: because() };
+                nobody.extend(std::iter::once(page.to.clone()).chain(others).map(of));
+            } else if is_barred(&page.way) {
+                barred.push(page);
+            } else {
+                left.push(page);
+            }
+        }
+        // Whoever is reached by none of those ways is by another of theirs.
+        let escalation = self.told_by();
+        for page in barred {
+            let others = page.also.iter().map(|name| To::Person(name.clone()));
+            for to in std::iter::once(page.to.clone()).chain(others) {
+                if left.iter().any(|other: &Page| other.tells(&to)) {
+                    continue;
+                }
+                let because = format!("no answer counts that comes by {}", page.way.channel());
+                let console = escalation.channels.console.then_some(Way::Console);
+                let own = to.person().map(|name| escalation.ways_to(name, &[])).unwrap_or_default();
+                let Some(way) = own.into_iter().chain(console).find(|way| !is_barred(way)) else {
+                    nobody.push(Nobody { target: to.shown(), because });
+                    continue;
+                };
+                match (left.iter_mut().find(|other| other.way == way), to.person()) {
+                    (Some(there), Some(name)) => there.also.push(name.clone()),
+                    // Whoever reads there is told already.
+                    (Some(_), None) => {}
+                    (None, _) => left.push(Page::new(to, way, format!("{}; {because}", page.because))),
                 }
             }
         }
         (left, nobody)
+    }
+
+    /// Whether no answer counts that comes by this way.
+    pub(in crate::run) fn is_barred(&self, carried: &Carried, way: &Way) -> bool {
+        let run = self.runs.get(&carried.run).map(|live| &live.run);
+        let asked = run.and_then(|run| carried_by(run, carried).next());
+        asked.is_some_and(|(_, asked)| asked.question.not_via.iter().any(|barred| barred.as_str() == way.channel()))
     }
 
     /// What a message shows of what is asked now; none: nothing is any more.

@@ -55,7 +55,8 @@ pub(super) fn of_all(
     for (stream, records) in streams {
         let Some(id) = stream.as_ladder() else { continue };
         let given: Vec<&Given> = tape.iter().filter(|given| given.ladder == id).collect();
-        let broken = Tale::default().told(&id, records, &given, escalation, keyed);
+        let broken =
+            Tale { barred: barred(streams, &id), ..Tale::default() }.told(&id, records, &given, escalation, keyed);
         broken.map_err(|why| {
             let given: Vec<String> = given.iter().map(|given| format!("{given:?}")).collect();
             format!("ladder {id}: {why}\n{}\n{}", shown(records), given.join("\n"))
@@ -83,6 +84,18 @@ struct Tale {
     links: BTreeSet<Hash>,
     late: BTreeSet<(Name, u32)>,
     references: BTreeSet<(To, Way)>,
+    /// Ways by which no answer counts.
+    barred: BTreeSet<Name>,
+}
+
+/// The ways by which no answer to what a ladder carries counts.
+fn barred(streams: &Streams, ladder: &LadderId) -> BTreeSet<Name> {
+    let Some((run, step)) = ladder.as_question() else { return BTreeSet::new() };
+    let asked = streams.get(&StreamId::run(&run)).into_iter().flatten().filter_map(|record| match &record.body {
+        Body::QuestionAsked(asked) if asked.part.step == step => Some(asked.not_via.clone()),
+        _ => None,
+    });
+    asked.flatten().collect()
 }
 
 impl Tale {
@@ -131,7 +144,7 @@ impl Tale {
         match &record.body {
             Body::LadderStarted(_) => {
                 let (queued, part) = (std::mem::take(&mut self.queued), self.part + 1);
-                *self = Self { queued, part, begun: part, ..Self::default() };
+                *self = Self { queued, part, begun: part, barred: self.barred.clone(), ..Self::default() };
             }
             Body::LadderMoved(moved) => {
                 self.part += 1;
@@ -184,6 +197,9 @@ impl Tale {
                     page.to.shown()
                 ));
             }
+            if !page.quiet && self.barred.contains(page.way.channel()) {
+                return Err(format!("{} is asked by {:?}, and no answer by that counts", page.to.shown(), page.way));
+            }
             if self.queued.insert(key.clone(), (self.part, self.is_over, page.clone())).is_some() {
                 return Err(format!("two pages have the key {key:?}"));
             }
@@ -233,6 +249,7 @@ impl Tale {
                 let console = is_last || escalation.channels.console;
                 let mut ways = escalation.ways_to(name, &[]);
                 ways.extend(console.then_some(Way::Console));
+                ways.retain(|way| !self.barred.contains(way.channel()));
                 let is_hoped = self.hopes.values().any(|page| page.tells(&to));
                 let left = ways.iter().find(|way| !self.tried.iter().any(|page| page.tells(&to) && page.way == **way));
                 if let (false, Some(way)) = (is_hoped, left) {
