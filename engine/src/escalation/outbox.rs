@@ -107,8 +107,10 @@ impl Outbox {
         self.seq += 1;
         match body {
             Body::LadderStarted(started) => {
-                let seq = self.seq;
-                *self = Self { seq, ..Self::begun(started, at) };
+                // Somebody may still be at a page of one that was not closed: whom it reaches is told of the next end.
+                self.displace(|_| true);
+                let displaced = if self.is_closed { BTreeMap::new() } else { std::mem::take(&mut self.displaced) };
+                *self = Self { seq: self.seq, displaced, ..Self::begun(started, at) };
             }
             Body::LadderRouted(routed) => self.routed(routed),
             Body::LadderMoved(moved) => self.moved(at, moved),

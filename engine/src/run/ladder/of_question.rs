@@ -155,39 +155,40 @@ impl<W: Send + 'static> Core<W> {
             QuestionKind::Approve | QuestionKind::Confirm => self.suspected(&live.run),
         };
         let is_barred = |way: &Way| self.is_barred(carried, way);
-        let (mut left, mut nobody, mut barred) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut left, mut nobody, mut elsewhere) = (Vec::<Page>::new(), Vec::new(), Vec::new());
         for page in pages {
+            // Whoever else is behind an address sees what goes there.
             if page.people().any(|person| suspects.contains(person)) {
-                let others = page.also.iter().map(|name| To::Person(name.clone()));
-                let because = || "they were asked whether it was them".to_owned();
-                let of = |to: To| Nobody { target: to.shown(), because: because() };
-                nobody.extend(std::iter::once(page.to.clone()).chain(others).map(of));
+                elsewhere.push((page, "they were asked whether it was them".to_owned()));
             } else if is_barred(&page.way) {
-                barred.push(page);
+                let because = format!("no answer counts that comes by {}", page.way.channel());
+                elsewhere.push((page, because));
             } else {
                 left.push(page);
             }
         }
         // Whoever is reached by none of those ways is by another of theirs.
         let escalation = self.told_by();
-        for page in barred {
-            let others = page.also.iter().map(|name| To::Person(name.clone()));
-            for to in std::iter::once(page.to.clone()).chain(others) {
-                if left.iter().any(|other: &Page| other.tells(&to)) {
+        let console = escalation.channels.console.then_some(Way::Console);
+        for (page, because) in elsewhere {
+            if let To::Channel(_) = page.to {
+                nobody.push(Nobody { target: page.to.shown(), because });
+                continue;
+            }
+            for person in page.people() {
+                let to = To::Person(person.clone());
+                if left.iter().any(|other| other.tells(&to)) {
                     continue;
                 }
-                let because = format!("no answer counts that comes by {}", page.way.channel());
-                let console = escalation.channels.console.then_some(Way::Console);
-                let own = to.person().map(|name| escalation.ways_to(name, &[])).unwrap_or_default();
-                let Some(way) = own.into_iter().chain(console).find(|way| !is_barred(way)) else {
-                    nobody.push(Nobody { target: to.shown(), because });
-                    continue;
-                };
-                match (left.iter_mut().find(|other| other.way == way), to.person()) {
-                    (Some(there), Some(name)) => there.also.push(name.clone()),
-                    // Whoever reads there is told already.
-                    (Some(_), None) => {}
-                    (None, _) => left.push(Page::new(to, way, format!("{}; {because}", page.because))),
+                let own = escalation.ways_to(person, &[]).into_iter().chain(console.clone());
+                let other =
+                    own.filter(|way| *way != page.way && !suspects.contains(person)).find(|way| !is_barred(way));
+                match other {
+                    Some(way) => match left.iter_mut().find(|there| there.way == way) {
+                        Some(there) => there.also.push(person.clone()),
+                        None => left.push(Page::new(to, way, format!("{}; {because}", page.because))),
+                    },
+                    None => nobody.push(Nobody { target: to.shown(), because: because.clone() }),
                 }
             }
         }

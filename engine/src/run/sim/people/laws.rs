@@ -224,16 +224,13 @@ impl Tale {
         let Some((part, of_end, page)) = self.queued.get(&receipted.key).cloned() else {
             return Err(format!("record {}: a receipt of a page that nobody queued", record.seq));
         };
-        if part < self.begun {
-            // Of what was over, and is open again.
-            return Ok(());
-        }
         let there = (page.to.clone(), page.way.clone());
         if let PageState::Sent(receipt) = &receipted.state {
             if let Receipt::Delivered { reference: Some(_) } = receipt {
                 self.references.insert(there.clone());
             }
-            if !page.quiet && !of_end {
+            // Also by a page of what was over, and is open again.
+            if !page.quiet && (!of_end || part < self.begun) {
                 self.called.insert(there);
             }
         }
