@@ -160,8 +160,10 @@ impl Account {
         let at = record.at;
         match &record.body {
             Body::LadderStarted(started) => {
-                // Of what was before nothing is owed any more: it is open again.
-                *self = Self::of(&self.ladder, []);
+                // Of what was before nothing is owed any more: it is open again. Whom a page of it still reaches was told.
+                let pages =
+                    if self.stands == Stands::Closed { BTreeMap::new() } else { std::mem::take(&mut self.pages) };
+                *self = Self { pages, ..Self::of(&self.ladder, []) };
                 (self.level, self.generation) = (started.level, started.generation);
                 self.stands = Stands::Climbing(at, Duration::ZERO);
             }

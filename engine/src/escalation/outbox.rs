@@ -109,9 +109,12 @@ impl Outbox {
         self.seq += 1;
         match body {
             Body::LadderStarted(started) => {
-                let (seq, written) = (self.seq, std::mem::take(&mut self.written));
+                // Somebody may still be at a page of one that was not closed: whom it reaches is told of the next end.
+                self.displace(|_| true);
+                let left = |of: &mut Self| (std::mem::take(&mut of.displaced), std::mem::take(&mut of.written));
+                let (displaced, written) = if self.is_closed { Default::default() } else { left(self) };
                 // Where a message stands already it is put right, and no second is written.
-                *self = Self { seq, written, ..Self::begun(started, at) };
+                *self = Self { seq: self.seq, displaced, written, ..Self::begun(started, at) };
             }
             Body::LadderRouted(routed) => self.routed(routed),
             Body::LadderMoved(moved) => self.moved(at, moved),

@@ -144,9 +144,6 @@ impl<W: Send + 'static> Core<W> {
         // Higher than any of before: each took a record at least.
         let generation = u32::try_from(seq).unwrap_or(u32::MAX).saturating_add(1);
         let started = LadderStarted { generation, ..started };
-        // Of one that is over and not closed yet nothing more goes out: what it told the end of is open again.
-        let before = self.ladders.all.get(&id).into_iter().flat_map(Outbox::waiting);
-        before.filter_map(|(key, ..)| self.ladders.under_way.get(key)).for_each(Stop::raise);
         let outbox = || Outbox::after(seq, &started, now);
         self.ladders.all.entry(id.clone()).or_insert_with(outbox);
         self.write_ladder(&id, vec![NewRecord::new(now, started)]);

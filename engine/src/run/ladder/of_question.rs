@@ -177,7 +177,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Leaves out whom a question must not reach, and the ways by which no answer counts.
-    pub(in crate::run) fn without_suspects(&self, carried: &Carried, pages: Vec<Page>) -> (Vec<Page>, Vec<Nobody>) {
+    pub(super) fn without_suspects(&self, carried: &Carried, pages: Vec<Page>) -> (Vec<Page>, Vec<Nobody>) {
         let Some(live) = self.runs.get(&carried.run) else { return (pages, Vec::new()) };
         let asked: Vec<&Asked> = carried_by(&live.run, carried).map(|(_, asked)| asked).collect();
         // Whoever has said what they say to all of it need not be asked again.
@@ -188,10 +188,7 @@ impl<W: Send + 'static> Core<W> {
             QuestionKind::Ask => BTreeSet::new(),
             QuestionKind::Approve | QuestionKind::Confirm => self.suspected(&live.run),
         };
-        let is_barred = |way: &Way| {
-            let mut not_via = asked.iter().flat_map(|asked| &asked.question.not_via);
-            not_via.any(|barred| barred.as_str() == way.channel())
-        };
+        let is_barred = |way: &Way| self.is_barred(carried, way);
         let (mut left, mut nobody, mut elsewhere) = (Vec::<Page>::new(), Vec::new(), Vec::new());
         for page in pages {
             // Whoever else is behind an address sees what goes there.
@@ -223,7 +220,10 @@ impl<W: Send + 'static> Core<W> {
                 let other =
                     own.filter(|way| *way != page.way && !suspects.contains(person)).find(|way| !is_barred(way));
                 match other {
-                    Some(way) => left.push(Page::new(to, way, format!("{}; {because}", page.because))),
+                    Some(way) => match left.iter_mut().find(|there| there.way == way) {
+                        Some(there) => there.also.push(person.clone()),
+                        None => left.push(Page::new(to, way, format!("{}; {because}", page.because))),
+                    },
                     None => nobody.push(Nobody { target: to.shown(), because: because.clone() }),
                 }
             }
@@ -232,13 +232,20 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Without those who were asked, since they were told, whether it was them.
-    pub(super) fn not_to_suspects(&self, outbox: &Outbox, mut pages: Vec<Page>) -> Vec<Page> {
+    pub(in crate::run) fn not_to_suspects(&self, outbox: &Outbox, mut pages: Vec<Page>) -> Vec<Page> {
         let carried = outbox.started.question.as_ref().filter(|carried| carried.kind != QuestionKind::Ask);
         if let Some(live) = carried.and_then(|carried| self.runs.get(&carried.run)) {
             let suspects = self.suspected(&live.run);
             pages.retain(|page| !page.people().any(|person| suspects.contains(person)));
         }
         pages
+    }
+
+    /// Whether no answer counts that comes by this way.
+    pub(in crate::run) fn is_barred(&self, carried: &Carried, way: &Way) -> bool {
+        let run = self.runs.get(&carried.run).map(|live| &live.run);
+        let asked = run.and_then(|run| carried_by(run, carried).next());
+        asked.is_some_and(|(_, asked)| asked.question.not_via.iter().any(|barred| barred.as_str() == way.channel()))
     }
 
     /// What a message shows of what is asked now; none: nothing is any more.

@@ -1,6 +1,7 @@
 //! Somebody is told of an incident until somebody answers: over silence, answers, channels that fail, and the engine's death.
 
 mod asked;
+mod holes;
 
 use super::*;
 use crate::escalation::Escalation;
