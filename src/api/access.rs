@@ -246,6 +246,24 @@ impl Access {
     }
 }
 
+impl Access {
+    /// Whose identity this is; none: nobody's.
+    pub(super) fn person(&self, system: System, identity: &str) -> Option<Name> {
+        self.people.who(system, identity).cloned()
+    }
+
+    /// Whether somebody who came by another way than this API's may do what this route does.
+    pub(super) fn person_may(&self, person: &Name, method: &Method, route: &str) -> Result<(), Problem> {
+        let is_known = self.people.people.contains_key(person);
+        let standing = if is_known { Standing::Person } else { Standing::Nobody };
+        let known = Known { name: person.clone(), standing };
+        match need(method, route) {
+            Some(need) => self.allow(&known, need),
+            None => Err(Problem::new(StatusCode::FORBIDDEN, format!("there is nothing at `{route}`"))),
+        }
+    }
+}
+
 /// What the role of a token must have where a route says that it wants this.
 pub(super) fn of_a_token(permission: &str) -> &str {
     if permission == ANSWER { FOR_ANSWERS.as_str() } else { permission }

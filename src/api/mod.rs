@@ -11,6 +11,7 @@
 //! ```
 
 mod access;
+mod answers;
 mod app;
 mod breakers;
 mod caller;
