@@ -4,7 +4,7 @@
 //! the document that `GET /v1/openapi.json` answers; and every request passes `access` before its handler.
 
 use super::problem::{not_so, nowhere, one_shape};
-use super::{App, VERSION, access, breakers, document, incidents, metrics, playbooks, runs, stream, system};
+use super::{App, VERSION, access, breakers, document, incidents, link, metrics, playbooks, runs, stream, system};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use std::sync::Arc;
@@ -62,6 +62,11 @@ pub(crate) fn router(app: App) -> Router {
         .layer(from_fn(move |request, next| access::check(Arc::clone(&gate.access().borrow()), request, next)))
         .layer(from_fn_with_state(meters, metrics::counted))
         .with_state(app)
+}
+
+/// The same for TCP, and what people come to there without a token.
+pub(crate) fn open(app: App) -> Router {
+    router(app.clone()).merge(link::router(app))
 }
 
 /// What the routes say of themselves.

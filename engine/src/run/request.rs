@@ -202,6 +202,13 @@ pub enum Request {
     },
     /// Somebody answers a message: what they want holds as long as nothing has changed since it was written.
     Press(Box<Pressed>),
+    /// What would a message of a ladder say now? Changes nothing.
+    Notice {
+        /// Which ladder's.
+        ladder: LadderId,
+        /// The sum of the link by which they look; none: it is no link.
+        link: Option<Hash>,
+    },
     /// An incident is over.
     Resolve {
         /// Which.

@@ -3,6 +3,7 @@
 //! Owns the answers to requests; every one that changes something is journaled with who asked.
 
 mod incidents;
+mod look;
 mod press;
 mod standing;
 
@@ -68,6 +69,7 @@ impl<W: Send + 'static> Core<W> {
                 self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why }, generation)
             }
             Request::Press(pressed) => self.press(*pressed),
+            Request::Notice { ladder, link } => self.notice_now(&ladder, link.as_ref()),
             Request::Escalate { incident, why, by, via } => self.escalate(&incident, why, (by, via)),
             Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
             Request::FalsePositive { incident, reason, by, way, exception } => {
@@ -156,6 +158,7 @@ impl<W: Send + 'static> Core<W> {
             standing: standing as u64,
             standing_due: standing_due as u64,
             leases: self.leases_listed(),
+            ladders_overdue: self.ladders.overdue(now) as u64,
             records_waiting: self.ink.waiting() as u64,
             records_lost: self.ink.lost(),
         })
