@@ -269,10 +269,15 @@ async fn who_is_not_there_may_be_there_later_and_who_answers_nothing_may_have_it
     let error = ntfy(&format!("http://127.0.0.1:{port}/hunter2"), None).send(&to_webhook("t")).await.unwrap_err();
     assert!(matches!(&error, SendError::Later { after: None, .. }), "{error:?}");
     // What speaks no TLS has read nothing of it.
-    let (at, got) = receives(&["HTTP/1.1 200 OK\r\n\r\n"]).await;
-    let error = signed(&at.replace("http:", "https:")).send(&to_webhook("t")).await.unwrap_err();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("https://{}/x", listener.local_addr().unwrap());
+    let speaks = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"220 mail.example.org ESMTP\r\n").await.unwrap();
+    });
+    let error = signed(&at).send(&to_webhook("t")).await.unwrap_err();
     assert!(matches!(&error, SendError::Later { .. }) && error.to_string().contains("no TLS"), "{error:?}");
-    got.abort();
+    speaks.await.unwrap();
 }
 
 #[tokio::test]
