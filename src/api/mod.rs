@@ -27,6 +27,8 @@ mod playbooks;
 mod problem;
 mod routes;
 mod runs;
+#[cfg(feature = "slack")]
+pub(crate) mod slack;
 mod socket;
 mod status;
 mod stream;
@@ -43,7 +45,7 @@ pub(crate) use listen::{Listener, listen, mistakes as listen_mistakes};
 pub(crate) use page::Page;
 pub(crate) use playbooks::PlaybookMode;
 pub(crate) use problem::{Problem, ProblemDocument};
-pub(crate) use routes::router;
+pub(crate) use routes::{over_tcp, router};
 pub(crate) use socket::bind;
 #[cfg(feature = "ebpf")]
 pub(crate) use status::Blocked;

@@ -46,6 +46,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(incidents::resolve))
         .routes(routes!(incidents::reopen))
         .routes(routes!(incidents::undo))
+        .routes(routes!(incidents::keep))
         .routes(routes!(incidents::false_positive))
         .routes(routes!(incidents::exception));
     OpenApiRouter::with_openapi(document::head()).nest(VERSION, routes).routes(routes!(metrics::metrics))
@@ -62,6 +63,25 @@ pub(crate) fn router(app: App) -> Router {
         .layer(from_fn(move |request, next| access::check(Arc::clone(&gate.access().borrow()), request, next)))
         .layer(from_fn_with_state(meters, metrics::counted))
         .with_state(app)
+}
+
+/// What is reached over TCP: every route, and beside them what people come in by who have no token.
+pub(crate) fn over_tcp(app: App) -> Router {
+    let meters = Arc::clone(&app.desk);
+    let outside = outside(&app).layer(from_fn_with_state(meters, metrics::counted));
+    router(app).merge(outside)
+}
+
+/// What has a proof of its own in every request, and asks `access` once it is known who comes.
+fn outside(app: &App) -> Router {
+    #[cfg(feature = "slack")]
+    let routes = super::slack::routes(super::slack::Front::new(app.desk.slack(), app.errands.clone()));
+    #[cfg(not(feature = "slack"))]
+    let routes = {
+        let _ = app;
+        Router::new()
+    };
+    routes
 }
 
 /// What the routes say of themselves.
