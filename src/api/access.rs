@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use quell_engine::load::{Permission, Roles, Token};
 use quell_model::people::System;
-use quell_model::{Hash, Name, People};
+use quell_model::{Hash, Name, People, Person};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -251,6 +251,11 @@ impl Access {
     /// Whose identity this is; none: nobody's.
     pub(super) fn person(&self, system: System, identity: &str) -> Option<Name> {
         self.people.who(system, identity).cloned()
+    }
+
+    /// Who has this name.
+    pub(super) fn of_name(&self, name: &Name) -> Option<Person> {
+        self.people.people.get(name).cloned()
     }
 
     /// Whether somebody who came by another way than this API's may do what this route does.

@@ -147,6 +147,11 @@ async fn pressed(app: &App, pressing: &Pressing) -> Result<Outcome, Problem> {
     }
 }
 
+/// Whether somebody may do this by a message, as far as their roles say.
+pub(super) fn may(app: &App, person: &Name, act: &Act) -> Result<(), Problem> {
+    app.desk.access().borrow().person_may(person, &Method::POST, route(act))
+}
+
 /// The route that does the same.
 fn route(act: &Act) -> &'static str {
     match act {

@@ -20,6 +20,7 @@ mod document;
 mod given;
 mod guest;
 mod incidents;
+mod link;
 mod listen;
 mod metrics;
 mod page;
@@ -45,12 +46,12 @@ pub(crate) use listen::{Listener, listen, mistakes as listen_mistakes};
 pub(crate) use page::Page;
 pub(crate) use playbooks::PlaybookMode;
 pub(crate) use problem::{Problem, ProblemDocument};
-pub(crate) use routes::{over_tcp, router};
+pub(crate) use routes::{open, router};
 pub(crate) use socket::bind;
 #[cfg(feature = "ebpf")]
 pub(crate) use status::Blocked;
 pub(crate) use status::{
-    ActionMissing, BlockStatus, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus,
+    ActionMissing, BeatStatus, BlockStatus, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus,
     RecorderStatus, RetentionStatus, SensorStatus, SourceStatus, State, Status, Went,
 };
 pub(crate) use stream::{End, EndReason, Gap, Seats};

@@ -4,7 +4,7 @@
 //! the document that `GET /v1/openapi.json` answers; and every request passes `access` before its handler.
 
 use super::problem::{not_so, nowhere, one_shape};
-use super::{App, VERSION, access, breakers, document, incidents, metrics, playbooks, runs, stream, system};
+use super::{App, VERSION, access, breakers, document, incidents, link, metrics, playbooks, runs, stream, system};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use std::sync::Arc;
@@ -65,22 +65,11 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// What is reached over TCP: every route, and beside them what people come in by who have no token.
-pub(crate) fn over_tcp(app: App) -> Router {
-    let meters = Arc::clone(&app.desk);
-    let outside = outside(&app).layer(from_fn_with_state(meters, metrics::counted));
-    router(app).merge(outside)
-}
-
-/// What has a proof of its own in every request, and asks `access` once it is known who comes.
-fn outside(app: &App) -> Router {
+/// The same for TCP, and what people come to there without a token.
+pub(crate) fn open(app: App) -> Router {
+    let routes = router(app.clone()).merge(link::router(app.clone()));
     #[cfg(feature = "slack")]
-    let routes = super::slack::routes(super::slack::Front::new(app.desk.slack(), app.errands.clone()));
-    #[cfg(not(feature = "slack"))]
-    let routes = {
-        let _ = app;
-        Router::new()
-    };
+    let routes = routes.merge(super::slack::router(&app));
     routes
 }
 

@@ -9,6 +9,8 @@
 
 pub(crate) mod around;
 mod assembly;
+#[cfg(feature = "webhook")]
+mod beat;
 mod block;
 mod crew;
 mod desk;
@@ -273,6 +275,7 @@ async fn live(
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
     followers.spawn(seals::follow(assembly.journal.clone(), assembly.engine.clone(), ended.clone()));
+    follow_beat(&assembly, &desk, &mut followers, ended.clone());
     let keeper = retention::Keeper::new(&desk, (&assembly.journal, &assembly.engine), dir, ended.clone());
     followers.spawn(keeper.follow());
     announce(&assembly, &desk, loaded, dir);
@@ -407,6 +410,28 @@ fn follow_traces(
 fn follow_traces(_: &Assembly, _: &Desk, loaded: &Loaded, _: &mut tokio::task::JoinSet<()>, _: watch::Receiver<bool>) {
     if loaded.config.telemetry.otlp.is_some() {
         tracing::error!("no traces are sent: this quell was built without the feature `otlp`");
+    }
+}
+
+/// Tells a dead man's switch until the end, where one is configured now or by a reload.
+#[cfg(feature = "webhook")]
+fn follow_beat(
+    assembly: &Assembly,
+    desk: &Arc<Desk>,
+    tasks: &mut tokio::task::JoinSet<()>,
+    ended: watch::Receiver<bool>,
+) {
+    let (engine, journal) = (assembly.engine.clone(), assembly.journal.clone());
+    tasks.spawn(beat::Heart { desk: Arc::clone(desk), engine, journal, ended }.follow());
+}
+
+/// Without the means to tell one in this build.
+#[cfg(not(feature = "webhook"))]
+fn follow_beat(_: &Assembly, desk: &Arc<Desk>, _: &mut tokio::task::JoinSet<()>, _: watch::Receiver<bool>) {
+    if desk.beat().is_some() {
+        let why = "this quell was built without the feature `webhook`";
+        tracing::error!(why, "the dead man's switch is not told");
+        desk.tell_beat(|told| told.held = Some(why.to_owned()));
     }
 }
 

@@ -5,6 +5,7 @@
 //! often it is sent.
 
 use super::mark::Links;
+use super::markup::escaped;
 use super::plain::{lines, subject};
 use lettre::message::{Mailbox, MultiPart, header};
 use lettre::transport::smtp::authentication::Credentials;
@@ -163,21 +164,6 @@ fn row(line: &str) -> String {
         ),
         None => format!("<p style=\"margin:8px 0;overflow-wrap:anywhere\">{}</p>", escaped(line)),
     }
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[async_trait::async_trait]

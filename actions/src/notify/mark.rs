@@ -87,6 +87,14 @@ pub struct Links {
 }
 
 impl Links {
+    /// Where anybody sees how it stands what this letter is about, and can do nothing: for what many people read.
+    #[must_use]
+    pub fn look(&self, letter: &Letter) -> String {
+        let notice = &letter.notice;
+        let mark = Mark { ladder: notice.ladder.clone(), generation: notice.generation, person: None };
+        format!("{}/answer/{}", self.public_url, self.key.seal(&mark))
+    }
+
     /// Where this person answers this letter; none: there is nothing to answer, or nobody in particular has it.
     #[must_use]
     pub fn answer(&self, letter: &Letter) -> Option<String> {

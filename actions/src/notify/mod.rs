@@ -6,10 +6,16 @@
 //!
 //! ```text
 //! Letter ──plain──▶ lines ──▶ terminal
-//!    └─────email──▶ text and HTML ──SMTP──▶ server, which says 250, 4xx or 5xx
+//!    ├─────email──▶ text and HTML ──SMTP──▶ server, which says 250, 4xx or 5xx
+//!    └───webhook──▶ JSON ──────────HTTP──▶ what wakes people, which says 2xx, 429, 4xx or 5xx
 //! ```
 
 #[cfg(feature = "email")]
 pub mod email;
+#[cfg(feature = "webhook")]
+pub mod http;
 pub mod mark;
+pub mod markup;
 pub mod plain;
+#[cfg(feature = "webhook")]
+pub mod webhook;

@@ -43,10 +43,22 @@ pub struct EngineStatus {
     /// Of these, what a person has to say, then what ends first; so many that a list of them can be read.
     #[serde(default)]
     pub leases: Vec<StandingLease>,
+    /// Ladders whose time to go on has passed a while ago: somebody was to be told.
+    #[serde(default)]
+    pub ladders_overdue: u64,
     /// Records that the journal has not taken yet.
     pub records_waiting: u64,
     /// Records that could not be kept at all.
     pub records_lost: u64,
+}
+
+/// What a message of a ladder would say now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NoticeNow {
+    /// That.
+    pub notice: quell_model::notice::Notice,
+    /// The link by which it was asked has been used.
+    pub used: bool,
 }
 
 /// A containment that stands.

@@ -30,9 +30,13 @@ use quell_model::record::{
 use quell_model::{Body, Hash, IncidentId, LadderId, Level, Name, Stamp, Stop, StoreError, StreamId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why somebody is told of the end.
 pub(super) const TOLD: &str = "they were told of it";
+
+/// A ladder that is to go on does so within milliseconds; on a machine that is flooded, within seconds.
+const OVERDUE: Duration = Duration::from_secs(60);
 
 /// The ladders that are not over.
 #[derive(Default)]
@@ -74,6 +78,11 @@ impl Ladders {
         let (_, id) = self.due.pop_first()?;
         self.of.remove(&id);
         Some(id)
+    }
+
+    /// How many were to be looked at [`OVERDUE`] ago, and were not.
+    pub(super) fn overdue(&self, now: Stamp) -> usize {
+        self.due.iter().take_while(|(at, _)| now.since(*at) >= OVERDUE).count()
     }
 
     /// When the nearest is to be looked at.

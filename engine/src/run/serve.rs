@@ -3,6 +3,7 @@
 //! Owns the answers to requests; every one that changes something is journaled with who asked.
 
 mod incidents;
+mod look;
 mod press;
 mod standing;
 
@@ -69,7 +70,11 @@ impl<W: Send + 'static> Core<W> {
                 self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why }, generation)
             }
             Request::Press(pressed) => self.press(*pressed),
+<<<<<<< HEAD
             Request::TurnedAway(turned) => self.turned_away(*turned),
+=======
+            Request::Notice { ladder, link } => self.notice_now(&ladder, link.as_ref()),
+>>>>>>> wt-mail
             Request::Escalate { incident, why, by, via } => self.escalate(&incident, why, (by, via)),
             Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
             Request::FalsePositive { incident, reason, by, way, exception } => {
@@ -158,6 +163,7 @@ impl<W: Send + 'static> Core<W> {
             standing: standing as u64,
             standing_due: standing_due as u64,
             leases: self.leases_listed(),
+            ladders_overdue: self.ladders.overdue(now) as u64,
             records_waiting: self.ink.waiting() as u64,
             records_lost: self.ink.lost(),
         })

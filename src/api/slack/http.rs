@@ -3,6 +3,8 @@
 //! Owns the two routes. They stand beside the API: their requests have Slack's signature and no token. Keeps true: whatever is not
 //! Slack's, or was sent before, has no effect; where Slack is not configured there is nothing here; the answer waits for nothing.
 
+use super::super::App;
+use super::super::metrics::counted;
 use super::super::problem::{Problem, not_so, nowhere, one_shape};
 use super::door::Door;
 use super::errand::Errands;
@@ -12,7 +14,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use quell_engine::clock::SystemClock;
@@ -27,7 +29,7 @@ const SELDOM: u64 = 60;
 
 /// What the two routes know.
 #[derive(Clone)]
-pub(crate) struct Front {
+struct Front {
     door: watch::Receiver<Option<Arc<Door>>>,
     errands: Errands,
     memory: Arc<Mutex<Memory>>,
@@ -43,11 +45,11 @@ struct Memory {
 
 impl Front {
     /// As it is configured now and later; what is to be done goes to `errands`.
-    pub(crate) fn new(door: watch::Receiver<Option<Arc<Door>>>, errands: Errands) -> Self {
+    fn new(door: watch::Receiver<Option<Arc<Door>>>, errands: Errands) -> Self {
         Self::by(door, errands, Arc::new(SystemClock))
     }
 
-    pub(super) fn by(door: watch::Receiver<Option<Arc<Door>>>, errands: Errands, clock: Arc<dyn Clock>) -> Self {
+    fn by(door: watch::Receiver<Option<Arc<Door>>>, errands: Errands, clock: Arc<dyn Clock>) -> Self {
         Self { door, errands, memory: Arc::default(), clock }
     }
 
@@ -90,8 +92,13 @@ fn signature(headers: &HeaderMap) -> Result<(&str, &str), NotSlacks> {
     Ok((text("x-slack-request-timestamp")?, text("x-slack-signature")?))
 }
 
-/// The two routes.
-pub(crate) fn routes(front: Front) -> Router {
+/// The two routes, counted as those of the API are.
+pub(crate) fn router(app: &App) -> Router {
+    let front = Front::new(app.desk.slack(), app.errands.clone());
+    routes(front).layer(from_fn_with_state(Arc::clone(&app.desk), counted))
+}
+
+fn routes(front: Front) -> Router {
     Router::new()
         .route("/slack/interactive", any(interactive))
         .route("/slack/commands", any(commands))

@@ -21,11 +21,9 @@ mod verify;
 
 pub(crate) use door::Door;
 pub(crate) use errand::{Errands, Waiting, work};
-pub(super) use http::{Front, routes};
+pub(super) use http::router;
 pub(crate) use socket::follow;
 
 /// The way, as `not_via` of a question names it.
 const VIA: &str = "slack";
 
-#[cfg(test)]
-mod tests;

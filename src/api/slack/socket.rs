@@ -270,7 +270,7 @@ impl Links {
         };
         let to = Target::of(&Secret::new(format!("{over}://{rest}"))).map_err(|_| no_link())?;
         let request = address.expose().into_client_request().map_err(|_| no_link())?;
-        let stream = self.client.connect(&to).await.map_err(|error| Lost::new(error.to_string()))?;
+        let stream = self.client.open(&to).await.map_err(|error| Lost::new(error.to_string()))?;
         let bounds = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
         let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(bounds)).await;
         opened.map(|(link, _)| link).map_err(|error| Lost::new(format!("no websocket came about: {error}")))

@@ -105,6 +105,7 @@ impl Desk {
         self.access.send_replace(Arc::new(Access::of(&loaded)));
         tracing::info!(playbooks = loaded.definitions.playbooks.len(), rules = loaded.rules.len(), "reloaded");
         facts.definitions = loaded.definitions;
+        facts.beat = loaded.escalation.channels.beat;
         Ok(said)
     }
 
