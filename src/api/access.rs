@@ -78,6 +78,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/v1/incidents/{id}/resolve", RESOLVE),
     ("POST", "/v1/incidents/{id}/reopen", RESOLVE),
     ("POST", "/v1/incidents/{id}/undo", UNDO),
+    ("POST", "/v1/incidents/{id}/keep", UNDO),
     ("POST", "/v1/incidents/{id}/false-positive", UNDO),
     ("GET", "/metrics", READ),
 ];

@@ -18,7 +18,7 @@ use quell_actions::notify::mark::Mark;
 use quell_engine::run::answers::{AnswerTaken, IncidentAcknowledged, IncidentKept, IncidentUndoing, IsFalsePositive};
 use quell_engine::run::{AnswerGiven, Pressed, Request, Turned, Way};
 use quell_model::notice::Act;
-use quell_model::{Hash, IncidentId, Json, Name, OfLadder, RunId, StepId};
+use quell_model::{Hash, IncidentId, Json, LadderId, Name, OfLadder, RunId, StepId};
 use serde::de::DeserializeOwned;
 
 /// What somebody does by a message.
@@ -91,13 +91,33 @@ pub(crate) async fn press(app: &App, pressing: Pressing) -> Outcome {
 
 /// Somebody who is nobody in escalation.yaml has pressed a button: nothing is done, and it is kept.
 pub(super) async fn stranger(app: &App, via: &'static str, identity: &str, act: &Act, mark: &Mark) -> Outcome {
-    let who = format!("`{identity}` of {via}");
-    let said = format!("{who} is nobody in escalation.yaml: nothing was done");
+    let outcome = nobody(via, identity);
     let by = format!("{via} {identity} (unverified)").into();
-    let (ladder, generation) = (mark.ladder.clone(), mark.generation);
-    turn_away(app, Turned { ladder, generation, by, via: via.into(), act: act.word().into(), why: said.clone() }).await;
+    let (ladder, generation, why) = (mark.ladder.clone(), mark.generation, outcome.said.clone());
+    turn_away(app, Turned { ladder, generation, by, via: via.into(), act: act.word().into(), why }).await;
+    outcome
+}
+
+/// What somebody is told who is nobody in escalation.yaml.
+pub(super) fn nobody(via: &'static str, identity: &str) -> Outcome {
+    let said = format!("`{identity}` of {via} is nobody in escalation.yaml: nothing was done");
     let hint = format!("`identities: {{ {via}: {identity} }}` of a person there makes them known");
     Outcome { ok: false, status: StatusCode::FORBIDDEN, said, hint: Some(hint) }
+}
+
+/// Somebody looks after an incident, as it stands: they answer no message.
+pub(super) async fn acknowledge(app: &App, person: &Name, via: &'static str, incident: IncidentId) -> Outcome {
+    let access = app.desk.access().borrow().clone();
+    if let Err(problem) = access.person_may(person, &Method::POST, route(&Act::Acknowledge)) {
+        let outcome = Outcome::from(problem);
+        let (ladder, by, act, why) =
+            (LadderId::incident(&incident), person.clone(), Act::Acknowledge.word().into(), outcome.said.clone());
+        turn_away(app, Turned { ladder, generation: 0, by, via: via.into(), act, why }).await;
+        return outcome;
+    }
+    let (by, via) = (person.clone(), via.into());
+    let wants = Request::Acknowledge { incident, acknowledged: true, why: String::new(), by, via, generation: None };
+    app.ask(wants).await.map_or_else(Outcome::from, |answer| acknowledged(person, answer))
 }
 
 /// Keeps that somebody tried who may not.
@@ -165,7 +185,7 @@ async fn of_incident(app: &App, pressing: &Pressing, id: IncidentId, way: Way) -
             done("you have resolved")
         }
         Act::Keep => {
-            let wants = Request::KeepIncident { incident, by, way };
+            let wants = Request::KeepIncident { incident, lasts: None, by, way };
             let IncidentKept { runs, .. } = asked(app, pressing, wants).await?;
             let runs: Vec<&str> = runs.iter().map(|run| run.id.as_str()).collect();
             Ok(Outcome::done(format!("what was done about incident `{id}` stands without an end: {}", runs.join(", "))))
@@ -189,7 +209,7 @@ async fn of_incident(app: &App, pressing: &Pressing, id: IncidentId, way: Way) -
             let IsFalsePositive { runs, .. } = asked(app, pressing, wants).await?;
             let back = if runs.is_empty() { "" } else { "; what was done is being taken back" };
             let drafted = if is_drafted {
-                format!("; an exception is drafted: `quell incident exception {id}`")
+                format!("; an exception is drafted: `quell incident show {id} --exception`")
             } else {
                 String::new()
             };

@@ -28,6 +28,8 @@ mod playbooks;
 mod problem;
 mod routes;
 mod runs;
+#[cfg(feature = "slack")]
+pub(crate) mod slack;
 mod socket;
 mod status;
 mod stream;

@@ -46,6 +46,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(incidents::resolve))
         .routes(routes!(incidents::reopen))
         .routes(routes!(incidents::undo))
+        .routes(routes!(incidents::keep))
         .routes(routes!(incidents::false_positive))
         .routes(routes!(incidents::exception));
     OpenApiRouter::with_openapi(document::head()).nest(VERSION, routes).routes(routes!(metrics::metrics))
@@ -66,7 +67,10 @@ pub(crate) fn router(app: App) -> Router {
 
 /// The same for TCP, and what people come to there without a token.
 pub(crate) fn open(app: App) -> Router {
-    router(app.clone()).merge(link::router(app))
+    let routes = router(app.clone()).merge(link::router(app.clone()));
+    #[cfg(feature = "slack")]
+    let routes = routes.merge(super::slack::router(&app));
+    routes
 }
 
 /// What the routes say of themselves.

@@ -5,6 +5,8 @@
 //! end, reaches the engine and what acts in the kernel, or says that it did not.
 
 mod figures;
+#[cfg(feature = "slack")]
+mod inward;
 mod outward;
 mod reload;
 
@@ -57,6 +59,8 @@ pub(crate) struct Desk {
     facts: Mutex<Facts>,
     /// Who may do what, as it was read last.
     access: watch::Sender<Arc<Access>>,
+    #[cfg(feature = "slack")]
+    inward: inward::Inward,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
     /// Room for one that is at work, and one more: it reads whatever is changed until its turn.
@@ -161,6 +165,8 @@ impl Desk {
             started: SystemClock.now(),
             facts: Mutex::new(facts),
             access: watch::Sender::new(Arc::new(Access::of(loaded))),
+            #[cfg(feature = "slack")]
+            inward: inward::Inward::of(loaded),
             reloading: tokio::sync::Mutex::new(()),
             reloads: Arc::new(Semaphore::new(2)),
             pausing: tokio::sync::Mutex::new(()),

@@ -19,6 +19,8 @@ mod family;
 pub(crate) mod files;
 mod hand;
 mod handover;
+#[cfg(feature = "slack")]
+mod inward;
 mod kernel;
 mod leave;
 mod listening;
@@ -251,14 +253,20 @@ async fn live(
     let socket = dir.join(place::SOCKET);
     let listener = api::bind(&socket, &loaded.config.socket_group).map_err(|e| Fail::not_right(with_source(&e)))?;
     let (end, ended) = watch::channel(false);
+    #[cfg(feature = "slack")]
+    let (errands, waiting) = api::slack::Errands::new();
     let app = App {
         engine: assembly.engine.clone(),
         journal: assembly.journal.clone(),
         desk: Arc::clone(&desk),
         seats: api::Seats::new(ended.clone()),
         views: api::Views::default(),
+        #[cfg(feature = "slack")]
+        errands,
     };
     let mut followers = tokio::task::JoinSet::new();
+    #[cfg(feature = "slack")]
+    inward::follow(&app, &desk, waiting, &mut followers, &ended);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(api::serve(listener, api::router(app.clone()), ended.clone()));
     if let Some(listen) = &loaded.config.listen {

@@ -191,6 +191,7 @@ fn every_route_answers_as_it_is_described() {
     asker.post("/v1/runs/{id}/cancel", &second, &json!({}));
     happens(home.path(), "cy");
     wait_until("a third asks", || asker.daemon.try_status().is_some_and(|status| status["questions"] == 1));
+    asker.ask("POST /v1/incidents/{id}/keep", &incident, "{\"for\":\"soon\"}", 422);
     let undoing = asker.post("/v1/incidents/{id}/undo", &incident, &json!({ "text": "a test" }));
     assert_eq!(undoing["runs"].as_array().unwrap().len(), 1, "{undoing}");
     wait_until("nothing is open", || asker.daemon.try_status().is_some_and(|status| status["runs_open"] == 0));

@@ -186,12 +186,21 @@ impl Client {
     /// There was no answer, and whether it may have been taken.
     pub async fn ask(&self, to: &Target, ask: Ask) -> Result<Answer, Broken> {
         let host = to.shown();
-        let late = |what: &str, limit: Duration| format!("{host} {what} within {limit:?}");
-        let connected = timeout(CONNECT, self.connect(to)).await;
-        let connected = connected.map_err(|_| Broken::Unsent(late("cannot be reached", CONNECT)))?;
-        let stream = connected.map_err(|why| Broken::Unsent(format!("{host} cannot be reached: {why}")))?;
+        let stream = self.open(to).await?;
         let answered = timeout(self.patience, exchange(stream, to, ask)).await;
-        answered.map_err(|_| Broken::Unknown(late("has not answered", self.patience)))?
+        answered.map_err(|_| Broken::Unknown(format!("{host} has not answered within {:?}", self.patience)))?
+    }
+
+    /// A connection, with the server proved to be the one where there is TLS, within [`CONNECT`]: for what is spoken over one for long.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn open(&self, to: &Target) -> Result<Box<dyn Stream>, Broken> {
+        let host = to.shown();
+        let connected = timeout(CONNECT, self.connect(to)).await;
+        let connected =
+            connected.map_err(|_| Broken::Unsent(format!("{host} cannot be reached within {CONNECT:?}")))?;
+        connected.map_err(|why| Broken::Unsent(format!("{host} cannot be reached: {why}")))
     }
 
     async fn connect(&self, to: &Target) -> Result<Box<dyn Stream>, String> {
@@ -206,7 +215,7 @@ impl Client {
 }
 
 /// What HTTP is spoken over.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 async fn exchange(stream: Box<dyn Stream>, to: &Target, ask: Ask) -> Result<Answer, Broken> {

@@ -19,6 +19,9 @@ const FIRST: Duration = Duration::from_secs(2);
 /// No pause is longer, but where the other side asks for it.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// So many who may not answer are kept of a ladder: whoever sends others to press must not fill the journal.
+const MOST_TURNED_AWAY: usize = 32;
+
 /// The longest pause of a last resort.
 const SELDOM: Duration = Duration::from_secs(15 * 60);
 
@@ -70,6 +73,8 @@ pub struct Outbox {
     used: BTreeSet<Hash>,
     /// Who has answered too late, and which generation.
     late: BTreeSet<(Name, u32)>,
+    /// Who was turned away, and by which way they came.
+    turned_away: BTreeSet<(Name, Name)>,
     is_over: bool,
     is_closed: bool,
 }
@@ -91,6 +96,7 @@ impl Outbox {
             written: BTreeMap::new(),
             used: BTreeSet::new(),
             late: BTreeSet::new(),
+            turned_away: BTreeSet::new(),
             is_over: false,
             is_closed: false,
         }
@@ -182,6 +188,12 @@ impl Outbox {
     #[must_use]
     pub fn was_late(&self, by: &Name, generation: u32) -> bool {
         self.late.contains(&(by.clone(), generation))
+    }
+
+    /// Whether it is known that somebody was turned away who came by this way; of many strangers no more are told.
+    #[must_use]
+    pub fn was_turned_away(&self, by: &Name, via: &Name) -> bool {
+        self.turned_away.len() >= MOST_TURNED_AWAY || self.turned_away.contains(&(by.clone(), via.clone()))
     }
 
     /// Whether people have messages that can be put right.
@@ -360,6 +372,7 @@ impl Outbox {
         match changed.change {
             LadderChange::Answered => drop(ladder.acknowledge(&changed.by, changed.generation, at)),
             LadderChange::AnsweredTooLate => drop(self.late.insert((changed.by.clone(), changed.generation))),
+            LadderChange::TurnedAway => drop(self.turned_away.insert((changed.by.clone(), changed.via.clone()))),
             LadderChange::Progressed | LadderChange::Used => {}
             LadderChange::Altered => ladder.altered(),
             LadderChange::Unacknowledged | LadderChange::Raised => ladder.begin_again(changed.level, why, at),

@@ -175,6 +175,15 @@ pub struct RunKept {
     pub kept: Vec<String>,
 }
 
+/// What of an incident's runs stands for longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IncidentKept {
+    /// The incident.
+    pub id: IncidentId,
+    /// Its runs of which something stands, the latest first.
+    pub runs: Vec<RunKept>,
+}
+
 /// What of a run is done again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunAgain {

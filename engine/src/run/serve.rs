@@ -58,6 +58,7 @@ impl<W: Send + 'static> Core<W> {
             Request::Undo { run, step, by, way, why } => self.undo(&run, step, (&by, &way), why),
             Request::UndoIncident { incident, by, way, why } => self.undo_incident(&incident, (&by, &way), &why),
             Request::Keep { run, step, lasts, by, way } => self.keep(&run, step, lasts, (&by, &way)),
+            Request::KeepIncident { incident, lasts, by, way } => self.keep_incident(&incident, lasts, (&by, &way)),
             Request::Answer(given) => self.answer_given(&given),
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
             Request::Reflex { fired } => self.reflex(fired),
@@ -69,7 +70,11 @@ impl<W: Send + 'static> Core<W> {
                 self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why }, generation)
             }
             Request::Press(pressed) => self.press(*pressed),
+<<<<<<< HEAD
+            Request::TurnedAway(turned) => self.turned_away(*turned),
+=======
             Request::Notice { ladder, link } => self.notice_now(&ladder, link.as_ref()),
+>>>>>>> wt-mail
             Request::Escalate { incident, why, by, via } => self.escalate(&incident, why, (by, via)),
             Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
             Request::FalsePositive { incident, reason, by, way, exception } => {

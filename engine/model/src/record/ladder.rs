@@ -175,6 +175,8 @@ pub enum LadderChange {
     Altered,
     /// Somebody has used a link that works once.
     Used,
+    /// Somebody answered who may not: it changes nothing.
+    TurnedAway,
 }
 
 /// See [`Kind::LadderChanged`].

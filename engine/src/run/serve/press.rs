@@ -4,7 +4,7 @@
 //! anew, or has changed since the message was written, is not answered by it, and is told so; a link works once.
 
 use super::super::ladder::Change;
-use super::super::request::{Pressed, Refusal};
+use super::super::request::{Pressed, Refusal, Turned};
 use super::super::shell::Core;
 use quell_model::record::LadderChange;
 use quell_model::{Json, OfLadder, StreamId};
@@ -37,6 +37,16 @@ impl<W: Send + 'static> Core<W> {
             self.change_ladder(&ladder, change.of_generation(generation).by_link(link), now);
         }
         Ok(answer)
+    }
+
+    /// Somebody answered who may not. It is in the journal once, of a ladder that tells somebody.
+    pub(super) fn turned_away(&mut self, turned: Turned) -> Result<Json, Refusal> {
+        let Turned { ladder, generation, by, via, act, why } = turned;
+        let change = Change::by((&by, &via), LadderChange::TurnedAway, format!("{by} wanted `{act}`: {why}"));
+        if self.ladders.all.get(&ladder).is_some_and(|outbox| !outbox.is_over()) {
+            self.change_ladder(&ladder, change.of_generation(generation), self.parts.clock.now());
+        }
+        Ok(Json::Null)
     }
 
     /// Nobody is told of it any more. What the answer came to late for says so itself.
