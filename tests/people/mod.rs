@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
+mod links;
+#[cfg(feature = "webhook")]
+mod webhooks;
+
 use crate::cli::{command, wait_until};
 use crate::daemon::Daemon;
 use serde_json::{Value, json};
@@ -73,6 +77,11 @@ struct Night {
 
 impl Night {
     fn new(escalation: &str) -> Self {
+        Self::with(escalation, CONFIG, &[])
+    }
+
+    /// With this configuration, and more files.
+    fn with(escalation: &str, config: &str, files: &[(&str, &str)]) -> Self {
         let (home, port) = (tempfile::tempdir().unwrap(), free_port());
         let put = |file: &str, text: &str| {
             let path = home.path().join(file);
@@ -81,8 +90,9 @@ impl Night {
         };
         put("rules/marked.yml", RULE);
         put("events.jsonl", "");
-        put("quell.yaml", CONFIG);
+        put("quell.yaml", config);
         put("escalation.yaml", escalation);
+        files.iter().for_each(|(file, text)| put(file, text));
         let mut daemon = Self::daemon(home.path(), port);
         daemon.stands();
         Self { home, daemon, port }
