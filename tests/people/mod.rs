@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
+#[cfg(feature = "slack")]
+mod inward;
+
 use crate::cli::{command, wait_until};
 use crate::daemon::Daemon;
 use serde_json::{Value, json};
