@@ -31,7 +31,7 @@ use quell_engine::run::answers::NoticeNow;
 use quell_engine::run::{Refusal, Request};
 use quell_model::notice::{Act, State as Stands};
 use quell_model::{Clock, Hash, Name, Person};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -90,7 +90,8 @@ fn mark_of(uri: &Uri) -> &str {
 }
 
 async fn wrong_method() -> Response {
-    let mut response = shown(StatusCode::METHOD_NOT_ALLOWED, &page::bare(&Note::bad("A link is opened, and its form is sent", "")));
+    let mut response =
+        shown(StatusCode::METHOD_NOT_ALLOWED, &page::bare(&Note::bad("A link is opened, and its form is sent", "")));
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
     response
 }
@@ -134,7 +135,10 @@ async fn stands(app: &App, mark: &Mark, link: Hash) -> Result<(NoticeNow, Option
 }
 
 fn not_now() -> Refused {
-    let note = Note::bad("quell cannot say now how it stands", "Try again in a moment. `quell status` on its host says what is wrong.");
+    let note = Note::bad(
+        "quell cannot say now how it stands",
+        "Try again in a moment. `quell status` on its host says what is wrong.",
+    );
     refused(StatusCode::SERVICE_UNAVAILABLE, &note)
 }
 
@@ -157,14 +161,19 @@ impl Looked {
         }
         if notice.generation != self.mark.generation {
             let what = "This link is of an earlier message: it has been asked anew since";
-            return Some((StatusCode::CONFLICT, Note::calm(what, "Below is how it stands now. Answer by the latest message.")));
+            return Some((
+                StatusCode::CONFLICT,
+                Note::calm(what, "Below is how it stands now. Answer by the latest message."),
+            ));
         }
         None
     }
 
     fn board(&self, app: &App, has_form: bool, status: StatusCode, note: Option<Note>) -> Response {
         let acts = match &self.person {
-            Some((name, _)) if has_form => self.now.notice.acts().into_iter().map(|act| self.doing(app, name, act)).collect(),
+            Some((name, _)) if has_form => {
+                self.now.notice.acts().into_iter().map(|act| self.doing(app, name, act)).collect()
+            }
             _ => Vec::new(),
         };
         let board = Board {
@@ -188,11 +197,15 @@ impl Looked {
 async fn answered(app: &App, request: HttpRequest) -> Result<Response, Refused> {
     let looked = looked(app, mark_of(request.uri())).await?;
     let Some((name, _)) = &looked.person else {
-        let note = Note::bad("This link names nobody, and answers nothing", "Answer by the message that was sent to you.");
+        let note =
+            Note::bad("This link names nobody, and answers nothing", "Answer by the message that was sent to you.");
         return Err(Box::new(looked.board(app, false, StatusCode::FORBIDDEN, Some(note))));
     };
     if !is_own(request.headers(), app.desk.public_url().as_deref()) {
-        let note = Note::bad("The form came from another page, and nothing was done", "Open the link again, and answer there.");
+        let note = Note::bad(
+            "The form came from another page, and nothing was done",
+            "Open the link again, and answer there.",
+        );
         return Err(refused(StatusCode::FORBIDDEN, &note));
     }
     let body = Bytes::from_request(request, app).await.map_err(|error: BytesRejection| match error.status() {
@@ -237,7 +250,10 @@ fn came_of_it(before: &Looked, outcome: Outcome) -> (StatusCode, Note) {
 }
 
 fn unreadable() -> Refused {
-    let note = Note::bad("This is no form of the page that the link shows, and nothing was done", "Open the link again, and answer there.");
+    let note = Note::bad(
+        "This is no form of the page that the link shows, and nothing was done",
+        "Open the link again, and answer there.",
+    );
     refused(StatusCode::BAD_REQUEST, &note)
 }
 
@@ -262,37 +278,16 @@ struct Form {
 impl Form {
     /// As browsers send forms (`application/x-www-form-urlencoded`); each field once, and no other.
     fn read(body: &[u8]) -> Option<Self> {
-        let mut fields = HashMap::new();
-        for pair in std::str::from_utf8(body).ok()?.split('&') {
-            let (name, value) = pair.split_once('=')?;
-            if ![ACT, WHY, TOKEN].contains(&name) || fields.insert(name, decoded(value)?).is_some() {
+        let mut fields = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(body) {
+            if ![ACT, WHY, TOKEN].contains(&&*name) || fields.insert(name, value).is_some() {
                 return None;
             }
         }
-        let act = Act::of_word(&fields.remove(ACT)?)?;
-        let why = fields.remove(WHY).unwrap_or_default().replace("\r\n", "\n");
-        Some(Self { act, why: why.trim().to_owned(), token: fields.remove(TOKEN)? })
+        let act = Act::of_word(fields.get(ACT)?)?;
+        let why = fields.get(WHY).map(|why| why.replace("\r\n", "\n")).unwrap_or_default();
+        Some(Self { act, why: why.trim().to_owned(), token: fields.get(TOKEN)?.to_string() })
     }
-}
-
-/// A value of a form.
-fn decoded(value: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        match first {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let (digits, after) = rest.split_at_checked(2)?;
-                let digits = std::str::from_utf8(digits).ok().filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()))?;
-                bytes.push(u8::from_str_radix(digits, 16).ok()?);
-                rest = after;
-            }
-            other => bytes.push(*other),
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Whether a form came from a page of ours, as far as the browser says. The pages send no referrer, so that a browser calls their
@@ -302,7 +297,8 @@ fn is_own(headers: &HeaderMap, public_url: Option<&str>) -> bool {
     if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
         return site == "same-origin";
     }
-    let authority = |url: &str| url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default().to_owned());
+    let authority =
+        |url: &str| url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default().to_owned());
     match text(header::ORIGIN) {
         None | Some("null") => true,
         Some(origin) => {

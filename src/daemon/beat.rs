@@ -110,7 +110,8 @@ impl Heart {
         if let Some(trouble) = self.journal.health().trouble {
             return Some(format!("the journal takes nothing: {trouble}"));
         }
-        (status.ladders_overdue > 0).then(|| format!("{} ladders are overdue: somebody was to be told", status.ladders_overdue))
+        (status.ladders_overdue > 0)
+            .then(|| format!("{} ladders are overdue: somebody was to be told", status.ladders_overdue))
     }
 }
 

@@ -4,6 +4,9 @@
 
 #[cfg(feature = "slack")]
 mod inward;
+mod links;
+#[cfg(feature = "webhook")]
+mod webhooks;
 
 use crate::cli::{command, wait_until};
 use crate::daemon::Daemon;
@@ -76,6 +79,11 @@ struct Night {
 
 impl Night {
     fn new(escalation: &str) -> Self {
+        Self::with(escalation, CONFIG, &[])
+    }
+
+    /// With this configuration, and more files.
+    fn with(escalation: &str, config: &str, files: &[(&str, &str)]) -> Self {
         let (home, port) = (tempfile::tempdir().unwrap(), free_port());
         let put = |file: &str, text: &str| {
             let path = home.path().join(file);
@@ -84,8 +92,9 @@ impl Night {
         };
         put("rules/marked.yml", RULE);
         put("events.jsonl", "");
-        put("quell.yaml", CONFIG);
+        put("quell.yaml", config);
         put("escalation.yaml", escalation);
+        files.iter().for_each(|(file, text)| put(file, text));
         let mut daemon = Self::daemon(home.path(), port);
         daemon.stands();
         Self { home, daemon, port }

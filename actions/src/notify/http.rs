@@ -79,8 +79,7 @@ impl Target {
             return Err(WrongTarget);
         }
         let parts = uri.path().split('/').chain(uri.query().unwrap_or_default().split(['&', '=']));
-        let mut hidden: Vec<String> =
-            parts.filter(|part| part.len() >= SHORTEST_SECRET).map(str::to_owned).collect();
+        let mut hidden: Vec<String> = parts.filter(|part| part.len() >= SHORTEST_SECRET).map(str::to_owned).collect();
         hidden.sort_by_key(|part| std::cmp::Reverse(part.len()));
         Ok(Self { uri, host, port, is_tls, hidden })
     }
@@ -302,10 +301,7 @@ mod tests {
         let to = target("https://hooks.example.org/T0001/hunter2?key=swordfish").unwrap();
         let body = b"no such hook: /T0001/hunter2\nkey swordfish".to_vec();
         let response = Response::builder().status(404).body(body).unwrap();
-        assert_eq!(
-            read(&to, response).said,
-            "hooks.example.org said 404 Not Found: no such hook: /***/***\\nkey ***"
-        );
+        assert_eq!(read(&to, response).said, "hooks.example.org said 404 Not Found: no such hook: /***/***\\nkey ***");
     }
 
     #[test]
@@ -320,7 +316,8 @@ mod tests {
         assert_eq!(said("120", now), Some(Duration::from_secs(120)));
         assert_eq!(said("Mon, 30 Nov 2026 06:01:30 GMT", now), Some(Duration::from_secs(90)));
         assert_eq!(said("999999999", now), Some(LONGEST_PAUSE));
-        for nothing in [("Mon, 30 Nov 2026 06:01:30 GMT", None), ("Mon, 30 Nov 2026 05:00:00 GMT", now), ("soon", now)] {
+        for nothing in [("Mon, 30 Nov 2026 06:01:30 GMT", None), ("Mon, 30 Nov 2026 05:00:00 GMT", now), ("soon", now)]
+        {
             assert_eq!(said(nothing.0, nothing.1), None, "{nothing:?}");
         }
         assert_eq!(after(&HeaderMap::new()), None);

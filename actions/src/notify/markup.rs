@@ -34,6 +34,6 @@ mod tests {
     #[test]
     fn nothing_of_others_is_markup() {
         assert_eq!(escaped("<a href=\"x\" id='y'>&amp;"), "&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;amp;");
-        assert_eq!(line("<b>\r\n\u{202e}evil", 9), "&lt;b&gt;\\r\\n…");
+        assert_eq!(line("<b>\r\n\u{202e}evil", 9), "&lt;b&gt;\\r\\n\\…");
     }
 }

@@ -50,7 +50,11 @@ impl Note {
 
     fn html(&self) -> String {
         let more = if self.more.is_empty() { String::new() } else { format!("<p>{}</p>", line(&self.more, LINE)) };
-        format!("<section class=\"note {}\" role=\"status\"><strong>{}</strong>{more}</section>", self.kind, line(&self.what, LINE))
+        format!(
+            "<section class=\"note {}\" role=\"status\"><strong>{}</strong>{more}</section>",
+            self.kind,
+            line(&self.what, LINE)
+        )
     }
 }
 
@@ -102,7 +106,9 @@ impl Board<'_> {
         body.push_str(&self.facts());
         body.push_str(&self.story());
         let who = match self.person {
-            Some((name, person)) => format!("You are {} by this link: whoever has it answers in this name.", full_name(name, person)),
+            Some((name, person)) => {
+                format!("You are {} by this link: whoever has it answers in this name.", full_name(name, person))
+            }
             None => "This link names nobody: by it everybody may look, and nobody can answer.".to_owned(),
         };
         body.push_str(&format!("<footer><p>{who}</p></footer>"));
@@ -255,7 +261,11 @@ fn code(text: &str) -> String {
 fn full_name(name: &Name, person: &Person) -> String {
     let called = person.name.trim();
     let name = line(name.as_str(), TITLE);
-    if called.is_empty() || called == name { format!("<b>{name}</b>") } else { format!("<b>{}</b> ({name})", line(called, TITLE)) }
+    if called.is_empty() || called == name {
+        format!("<b>{name}</b>")
+    } else {
+        format!("<b>{}</b> ({name})", line(called, TITLE))
+    }
 }
 
 #[cfg(test)]

@@ -26,4 +26,3 @@ pub(crate) use socket::follow;
 
 /// The way, as `not_via` of a question names it.
 const VIA: &str = "slack";
-

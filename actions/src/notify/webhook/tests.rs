@@ -37,7 +37,8 @@ async fn receives(answers: &[&str]) -> (String, JoinHandle<Vec<Got>>) {
             let whole = |bytes: &[u8]| {
                 let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
                 let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-                let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+                let length =
+                    head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
                 (bytes.len() >= end + length.unwrap_or(0)).then_some((head, end))
             };
             let (head, end) = loop {
@@ -157,10 +158,19 @@ async fn pagerduty_has_one_alert_a_generation() {
     letter.notice.state = State::Over;
     assert_eq!(key(webhook.send(&letter).await.unwrap()), second);
     let got = got.await.unwrap();
-    let events: Vec<(&str, &str)> =
-        got.iter().map(|got| (got.body["event_action"].as_str().unwrap(), got.body["dedup_key"].as_str().unwrap())).collect();
+    let events: Vec<(&str, &str)> = got
+        .iter()
+        .map(|got| (got.body["event_action"].as_str().unwrap(), got.body["dedup_key"].as_str().unwrap()))
+        .collect();
     let (one, two) = ("i-0f1e2d3c4b5a.1", "i-0f1e2d3c4b5a.2");
-    let wanted = [("trigger", one), ("acknowledge", one), ("trigger", one), ("trigger", two), ("resolve", one), ("resolve", two)];
+    let wanted = [
+        ("trigger", one),
+        ("acknowledge", one),
+        ("trigger", one),
+        ("trigger", two),
+        ("resolve", one),
+        ("resolve", two),
+    ];
     assert_eq!(events, wanted);
     assert!(got.iter().all(|got| got.body["routing_key"] == "R0UT1NG"));
     let trigger = &got[0].body;
@@ -202,8 +212,24 @@ async fn quells_own_json_is_signed_and_has_its_key() {
     assert_eq!(
         keys,
         [
-            "version", "key", "repeat", "to", "why_you", "ladder", "generation", "incident", "level", "title", "entity",
-            "state", "acknowledged_by", "why_now", "story", "question", "acts", "answer"
+            "version",
+            "key",
+            "repeat",
+            "to",
+            "why_you",
+            "ladder",
+            "generation",
+            "incident",
+            "level",
+            "title",
+            "entity",
+            "state",
+            "acknowledged_by",
+            "why_now",
+            "story",
+            "question",
+            "acts",
+            "answer"
         ]
     );
     assert_eq!(got.body["acts"], json!(["choose:yes", "choose:no"]));
@@ -240,7 +266,11 @@ async fn each_answer_has_its_meaning() {
         (away, "later 9", "later 9"),
         (answer("500 Oh", "hunter2 swordfish R0UT1NG tk_secret"), "unknown", "later 0"),
         (answer("408 Request Timeout", ""), "unknown", "later 0"),
-        (answer("400 Bad Request", "no such routing key R0UT1NG, swordfish or tk_secret of /hunter2"), "never", "never"),
+        (
+            answer("400 Bad Request", "no such routing key R0UT1NG, swordfish or tk_secret of /hunter2"),
+            "never",
+            "never",
+        ),
         (answer("403 Forbidden", ""), "never", "never"),
         (moved, "never", "never"),
         // Hung up on after the request was read.
@@ -269,10 +299,15 @@ async fn who_is_not_there_may_be_there_later_and_who_answers_nothing_may_have_it
     let error = ntfy(&format!("http://127.0.0.1:{port}/hunter2"), None).send(&to_webhook("t")).await.unwrap_err();
     assert!(matches!(&error, SendError::Later { after: None, .. }), "{error:?}");
     // What speaks no TLS has read nothing of it.
-    let (at, got) = receives(&["HTTP/1.1 200 OK\r\n\r\n"]).await;
-    let error = signed(&at.replace("http:", "https:")).send(&to_webhook("t")).await.unwrap_err();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("https://{}/x", listener.local_addr().unwrap());
+    let speaks = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"220 mail.example.org ESMTP\r\n").await.unwrap();
+    });
+    let error = signed(&at).send(&to_webhook("t")).await.unwrap_err();
     assert!(matches!(&error, SendError::Later { .. }) && error.to_string().contains("no TLS"), "{error:?}");
-    got.abort();
+    speaks.await.unwrap();
 }
 
 #[tokio::test]
