@@ -6,10 +6,13 @@
 //!
 //! ```text
 //! Letter ──plain──▶ lines ──▶ terminal
-//!    └─────email──▶ text and HTML ──SMTP──▶ server, which says 250, 4xx or 5xx
+//!    ├─────email──▶ text and HTML ──SMTP──▶ server, which says 250, 4xx or 5xx
+//!    └─────slack──▶ Block Kit ─────HTTPS──▶ Slack, which keeps the message and lets it be put right
 //! ```
 
 #[cfg(feature = "email")]
 pub mod email;
 pub mod mark;
 pub mod plain;
+#[cfg(feature = "slack")]
+pub mod slack;
