@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
+#[cfg(feature = "slack")]
+mod slack;
+
 use crate::cli::{command, wait_until};
 use crate::daemon::Daemon;
 use serde_json::{Value, json};
@@ -91,6 +94,8 @@ impl Night {
     fn daemon(home: &Path, port: u16) -> Daemon {
         let mut up = command(&["up"]);
         up.env("TEST_SMTP", format!("smtp://127.0.0.1:{port}"));
+        // The token of the stand-in of Slack.
+        up.env("TEST_SLACK", "xoxb-0001-quell-test");
         Daemon::start(up, Some(&home.join("quell.yaml")), &home.join("state"), &home.join("log"))
     }
 
