@@ -98,7 +98,10 @@ impl StandIn {
     fn client(&self, args: &[&str]) -> Option<Output> {
         let known = Command::new("/usr/bin/python3")
             .args(["-c", "import slack_sdk"])
-            .env("PYTHONPATH", python("").get_envs().find_map(|(name, value)| (name == "PYTHONPATH").then_some(value?))?)
+            .env(
+                "PYTHONPATH",
+                python("").get_envs().find_map(|(name, value)| (name == "PYTHONPATH").then_some(value?))?,
+            )
             .output()
             .is_ok_and(|output| output.status.success());
         if !known {
@@ -253,7 +256,9 @@ fn a_member_is_called_by_name_in_a_conversation_of_their_own() {
     assert!(thread[0]["text"].as_str().unwrap().starts_with("<@U0ANA0001> nobody answered"), "{thread:?}");
     assert!(thread[0].get("subtype").is_none());
     // What is no member's id would be taken for a channel's name, and said there.
-    for (wrong, part) in [("incidents", "no member's id"), ("#incidents", "no member's id"), ("U0NOBODY1", "shows the app no")] {
+    for (wrong, part) in
+        [("incidents", "no member's id"), ("#incidents", "no member's id"), ("U0NOBODY1", "shows the app no")]
+    {
         let why = send(&slack, &self::letter(To::Person("ana".into()), wrong)).unwrap_err();
         assert!(matches!(&why, SendError::Never { why } if why.contains(part)), "{wrong}: {why:?}");
     }
@@ -325,7 +330,8 @@ fn what_goes_wrong_is_later_never_or_nobody_knows() {
         assert!(said.starts_with(first), "{failure}: {said}");
         assert!(!said.contains("xoxb-0001") && !said.contains("<html>"), "{said}");
     }
-    for (to, part) in [("#strange", "`/invite @quell`"), ("#private", "`/invite @quell`"), ("#archived", "is archived")] {
+    for (to, part) in [("#strange", "`/invite @quell`"), ("#private", "`/invite @quell`"), ("#archived", "is archived")]
+    {
         let said = of(send(&slack_there, &letter(To::Channel("slack".into()), to)));
         assert!(said.starts_with("never: ") && said.contains(part) && said.contains("hint: "), "{said}");
     }
@@ -414,7 +420,11 @@ fn slack_that_is_away_or_refuses_costs_nobody_their_page() {
     wait_until("the mail goes out", || server.to("ana@example.org").len() == 1);
     let story = night.story(&id);
     assert!(story.contains("Slack does not take the bot's token"), "{story}");
-    assert!(server.to("lead@example.org").is_empty() && !night.daemon.said().contains("xoxb-"), "{}", night.daemon.log());
+    assert!(
+        server.to("lead@example.org").is_empty() && !night.daemon.said().contains("xoxb-"),
+        "{}",
+        night.daemon.log()
+    );
 }
 
 #[test]

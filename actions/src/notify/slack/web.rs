@@ -26,7 +26,9 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongWorkspace {
     /// Where its API is.
-    #[error("`{0}` is no address that a token goes to; hint: `https://slack.com/api`; without TLS only to this machine")]
+    #[error(
+        "`{0}` is no address that a token goes to; hint: `https://slack.com/api`; without TLS only to this machine"
+    )]
     Url(String),
     /// The token.
     #[error("what `bot_token` gives is no token; hint: the Bot User OAuth Token of the app, which begins with `xoxb-`")]
@@ -121,9 +123,7 @@ impl From<SlackClientError> for Failed {
     fn from(error: SlackClientError) -> Self {
         match error {
             SlackClientError::ApiError(error) => refused(&error),
-            SlackClientError::RateLimitError(limit) => {
-                Self::TooMuch(limit.retry_after.map(|after| after.min(LONGEST)))
-            }
+            SlackClientError::RateLimitError(limit) => Self::TooMuch(limit.retry_after.map(|after| after.min(LONGEST))),
             SlackClientError::HttpError(error) => Self::Status(error.status_code.as_u16()),
             SlackClientError::HttpProtocolError(error) => {
                 let cause = error.cause.as_deref();
@@ -201,7 +201,10 @@ impl Failed {
                 "ratelimited" | "rate_limited" | "message_limit_exceeded" => {
                     later(format!("Slack takes no more from quell now ({word})"))
                 }
-                "service_unavailable" | "request_timeout" | "team_added_to_org" | "org_login_required"
+                "service_unavailable"
+                | "request_timeout"
+                | "team_added_to_org"
+                | "org_login_required"
                 | "external_channel_migrating" => later(format!("Slack is not available ({word})")),
                 // "Some aspect of the operation may have succeeded", say its pages.
                 "internal_error" | "fatal_error" | "update_failed" => {
@@ -231,11 +234,14 @@ fn never(word: &str, needed: Option<&str>, to: &str) -> String {
             format!("`{to}` is no member that the app can write to"),
             "`identities.slack` in escalation.yaml: the member's id, as their profile has it".to_owned(),
         ),
-        "messages_tab_disabled" => (
-            "the app takes no messages of its own".to_owned(),
-            "switch its Messages Tab on, under App Home".to_owned(),
-        ),
-        "invalid_auth" | "not_authed" | "account_inactive" | "token_revoked" | "token_expired"
+        "messages_tab_disabled" => {
+            ("the app takes no messages of its own".to_owned(), "switch its Messages Tab on, under App Home".to_owned())
+        }
+        "invalid_auth"
+        | "not_authed"
+        | "account_inactive"
+        | "token_revoked"
+        | "token_expired"
         | "not_allowed_token_type" => (
             "Slack does not take the bot's token".to_owned(),
             "`bot_token` of `channels.slack` is the Bot User OAuth Token (`xoxb-…`) of an app that is installed"
@@ -245,10 +251,9 @@ fn never(word: &str, needed: Option<&str>, to: &str) -> String {
             "the app may not do that".to_owned(),
             format!("add the scope `{}` to it and install it again", needed.unwrap_or("chat:write")),
         ),
-        "ekm_access_denied" | "team_access_not_granted" | "access_denied" | "accesslimited" => (
-            "the workspace does not let the app in".to_owned(),
-            "its administrators can".to_owned(),
-        ),
+        "ekm_access_denied" | "team_access_not_granted" | "access_denied" | "accesslimited" => {
+            ("the workspace does not let the app in".to_owned(), "its administrators can".to_owned())
+        }
         word if word.starts_with("restricted_action") => (
             format!("the workspace does not let the app write in `{to}`"),
             "its administrators can, in the channel's posting permissions".to_owned(),

@@ -145,8 +145,14 @@ fn a_message_says_what_why_and_what_to_do() {
     letter.notice.state = State::Over;
     letter.notice.because = "ana has resolved it: rebuilt".into();
     let (blocks, told) = (shown(&letter), read(&shown(&letter)));
-    assert!(told.contains("level: high, resolved\n") && told.contains("resolved: ana has resolved it: rebuilt\n"), "{told}");
-    assert!(buttons_of(&blocks).is_empty() && !told.contains("incident ack") && told.contains("incident show"), "{told}");
+    assert!(
+        told.contains("level: high, resolved\n") && told.contains("resolved: ana has resolved it: rebuilt\n"),
+        "{told}"
+    );
+    assert!(
+        buttons_of(&blocks).is_empty() && !told.contains("incident ack") && told.contains("incident show"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -188,7 +194,10 @@ fn a_question_shows_all_that_whoever_answers_it_has_to_see() {
     let styles: Vec<Value> = pressed.iter().map(|one| json!([one["action_id"], one["style"]])).collect();
     assert_eq!(styles, [json!(["quell:choose:approve", "primary"]), json!(["quell:choose:deny", "danger"])]);
     for one in &pressed {
-        assert_eq!(act_of(one["action_id"].as_str().unwrap()).map(|act| action_id(&act)).as_ref(), one["action_id"].as_str().map(str::to_owned).as_ref());
+        assert_eq!(
+            act_of(one["action_id"].as_str().unwrap()).map(|act| action_id(&act)).as_ref(),
+            one["action_id"].as_str().map(str::to_owned).as_ref()
+        );
     }
     assert_eq!((act_of("acknowledge"), act_of("quell:delete"), act_of("other:undo")), (None, None, None));
 }
@@ -244,7 +253,8 @@ fn whoever_is_called_is_named_in_the_thread_and_nobody_by_a_quiet_page() {
     letter.notice.because = "nobody answered <!channel>".into();
     let said = reply(&letter, Some("U012"));
     assert_eq!(said.text, "<@U012> nobody answered &lt;!channel&gt;\nwhy you: on call in primary: layer 1");
-    let element = |content: &Content| serde_json::to_value(&content.blocks).unwrap()[0]["elements"][0]["elements"].clone();
+    let element =
+        |content: &Content| serde_json::to_value(&content.blocks).unwrap()[0]["elements"][0]["elements"].clone();
     assert_eq!(
         element(&said),
         json!([
