@@ -59,6 +59,11 @@ pub(crate) fn post(channels: &Channels, outside: &Outside) -> Post {
             Err(why) => tracing::warn!(why, "the webhook `{name}` is off"),
         }
     }
+    match slack(channels, outside) {
+        Ok(Some(slack)) => drop(all.insert("slack".into(), slack)),
+        Ok(None) => {}
+        Err(why) => tracing::warn!(why, "the channel `slack` is off"),
+    }
     Post::new(all)
 }
 
@@ -90,6 +95,29 @@ fn webhook(settings: &Settings, outside: &Outside) -> Result<Arc<dyn Channel>, S
 #[cfg(not(feature = "webhook"))]
 fn webhook(_: &Settings, _: &Outside) -> Result<Arc<dyn Channel>, String> {
     Err("this build has no webhooks: it was made without the feature `webhook`".to_owned())
+}
+
+#[cfg(feature = "slack")]
+fn slack(channels: &Channels, outside: &Outside) -> Result<Option<Arc<dyn Channel>>, String> {
+    use quell_actions::notify::slack::{Slack, Workspace};
+    let Some(settings) = &channels.slack else { return Ok(None) };
+    // What nobody takes in has no button.
+    let is_answered = settings.app_token.is_some() || !settings.signing_secret.is_empty();
+    let workspace = Workspace {
+        api_url: settings.api_url.clone(),
+        bot_token: settings.bot_token.read()?,
+        buttons: is_answered.then(|| outside.marks.clone()),
+    };
+    let slack = Slack::new(workspace).map_err(|error| error.to_string())?;
+    Ok(Some(Arc::new(slack)))
+}
+
+#[cfg(not(feature = "slack"))]
+fn slack(channels: &Channels, _: &Outside) -> Result<Option<Arc<dyn Channel>>, String> {
+    match channels.slack {
+        Some(_) => Err("this build has no Slack: it was made without the feature `slack`".to_owned()),
+        None => Ok(None),
+    }
 }
 
 #[cfg(feature = "email")]

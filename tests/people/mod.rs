@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
+#[cfg(feature = "slack")]
+mod inward;
 mod links;
+#[cfg(feature = "slack")]
+mod slack;
 #[cfg(feature = "webhook")]
 mod webhooks;
 
@@ -101,6 +105,8 @@ impl Night {
     fn daemon(home: &Path, port: u16) -> Daemon {
         let mut up = command(&["up"]);
         up.env("TEST_SMTP", format!("smtp://127.0.0.1:{port}"));
+        // The token of the stand-in of Slack.
+        up.env("TEST_SLACK", "xoxb-0001-quell-test");
         Daemon::start(up, Some(&home.join("quell.yaml")), &home.join("state"), &home.join("log"))
     }
 

@@ -230,10 +230,8 @@ pub enum Request {
     },
     /// Somebody answers a message: what they want holds as long as nothing has changed since it was written.
     Press(Box<Pressed>),
-<<<<<<< HEAD
     /// Somebody answered a message who may not: nothing is done, and it is kept that they tried.
     TurnedAway(Box<Turned>),
-=======
     /// What would a message of a ladder say now? Changes nothing.
     Notice {
         /// Which ladder's.
@@ -241,7 +239,6 @@ pub enum Request {
         /// The sum of the link by which they look; none: it is no link.
         link: Option<Hash>,
     },
->>>>>>> wt-mail
     /// An incident is over.
     Resolve {
         /// Which.

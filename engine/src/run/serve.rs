@@ -70,11 +70,8 @@ impl<W: Send + 'static> Core<W> {
                 self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why }, generation)
             }
             Request::Press(pressed) => self.press(*pressed),
-<<<<<<< HEAD
             Request::TurnedAway(turned) => self.turned_away(*turned),
-=======
             Request::Notice { ladder, link } => self.notice_now(&ladder, link.as_ref()),
->>>>>>> wt-mail
             Request::Escalate { incident, why, by, via } => self.escalate(&incident, why, (by, via)),
             Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
             Request::FalsePositive { incident, reason, by, way, exception } => {

@@ -134,3 +134,115 @@ async fn commands(State(front): State<Front>, request: Request) -> Result<Respon
 fn unreadable(error: &payload::Unreadable) -> Response {
     Problem::new(StatusCode::BAD_REQUEST, error.to_string()).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::errand::Waiting;
+    use super::super::payload::What;
+    use super::super::verify::signed;
+    use super::*;
+    use axum::body::Body;
+    use quell_engine::clock::SimulatedClock;
+    use quell_model::Secret;
+    use quell_model::notice::Act;
+    use tower::ServiceExt;
+
+    const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+    const CLICK: &str = "payload=%7B%22type%22%3A%22block_actions%22%2C%22user%22%3A%7B%22id%22%3A%22U012%22%7D%2C%22actions\
+        %22%3A%5B%7B%22action_id%22%3A%22quell%3Aresolve%22%2C%22value%22%3A%22m%22%7D%5D%7D";
+
+    struct Stage {
+        router: Router,
+        waiting: Waiting,
+        door: watch::Sender<Option<Arc<Door>>>,
+        clock: Arc<SimulatedClock>,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let secrets = vec![Secret::new(SECRET)];
+            let door = Door { secrets, app_token: None, api_url: "https://slack.com/api".to_owned() };
+            let door = watch::Sender::new(Some(Arc::new(door)));
+            let (errands, waiting) = Errands::new();
+            let clock = Arc::new(SimulatedClock::new(SystemClock.now()));
+            let router = routes(Front::by(door.subscribe(), errands, Arc::clone(&clock) as _));
+            Self { router, waiting, door, clock }
+        }
+
+        fn now(&self) -> u64 {
+            u64::try_from(self.clock.now().wall.as_second()).unwrap()
+        }
+
+        async fn asked(&self, method: &str, path: &str, (at, signature): (&str, &str), body: &str) -> u16 {
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("x-slack-request-timestamp", at)
+                .header("x-slack-signature", signature)
+                .body(Body::from(body.to_owned()))
+                .unwrap();
+            self.router.clone().oneshot(request).await.unwrap().status().as_u16()
+        }
+
+        async fn signed(&self, path: &str, body: &str) -> u16 {
+            let at = self.now().to_string();
+            self.asked("POST", path, (&at, &signed(&Secret::new(SECRET), &at, body.as_bytes())), body).await
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_signed_is_taken_in_once() {
+        let mut stage = Stage::new();
+        assert_eq!(stage.signed("/slack/interactive", CLICK).await, 200);
+        let taken = stage.waiting.next().unwrap();
+        assert_eq!((taken.user.as_str(), taken.what), ("U012", What::Click(Act::Resolve, "m".to_owned())));
+        assert_eq!(stage.signed("/slack/interactive", CLICK).await, 200, "the same request once more is answered");
+        assert_eq!(stage.waiting.next(), None, "and does nothing");
+        stage.clock.advance(std::time::Duration::from_secs(1));
+        assert_eq!(stage.signed("/slack/interactive", CLICK).await, 200);
+        assert!(stage.waiting.next().is_some(), "another click on the same button is another");
+        assert_eq!(stage.signed("/slack/commands", "user_id=U012&text=help").await, 200);
+        assert_eq!(stage.waiting.next().unwrap().what, What::Command("help".to_owned()));
+        for nothing in ["ssl_check=1&token=x", "ssl_check=1"] {
+            assert_eq!(stage.signed("/slack/commands", nothing).await, 200, "Slack looks at the certificate");
+        }
+        assert_eq!(stage.signed("/slack/interactive", "payload=%7B%22type%22%3A%22shortcut%22%7D").await, 200);
+        assert_eq!(stage.signed("/slack/interactive", "payload=x").await, 400);
+        assert_eq!(stage.signed("/slack/commands", "text=help").await, 400);
+        assert_eq!(stage.waiting.next(), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_slacks_is_not_taken_in() {
+        let mut stage = Stage::new();
+        let (at, path) = (stage.now().to_string(), "/slack/interactive");
+        let by = |secret: &str, at: &str, body: &str| signed(&Secret::new(secret), at, body.as_bytes());
+        assert_eq!(stage.asked("POST", path, (&at, &by("another", &at, CLICK)), CLICK).await, 401);
+        assert_eq!(stage.asked("POST", path, (&at, &by(SECRET, &at, "payload=")), CLICK).await, 401);
+        assert_eq!(stage.asked("POST", path, (&at, ""), CLICK).await, 401);
+        let old = (stage.now() - 301).to_string();
+        assert_eq!(stage.asked("POST", path, (&old, &by(SECRET, &old, CLICK)), CLICK).await, 401);
+        assert_eq!(stage.asked("GET", path, (&at, &by(SECRET, &at, "")), "").await, 405);
+        let long = "x".repeat(LONGEST + 1);
+        assert_eq!(stage.signed(path, &long).await, 413);
+        assert_eq!(stage.signed(path, &long[1..]).await, 400, "read, and none of Slack's");
+        stage.door.send_replace(None);
+        assert_eq!(stage.signed(path, CLICK).await, 404);
+        assert_eq!(stage.waiting.next(), None);
+    }
+
+    #[tokio::test]
+    async fn where_there_is_no_room_it_is_said() {
+        let mut stage = Stage::new();
+        let mut taken = 0;
+        loop {
+            match stage.signed("/slack/commands", &format!("user_id=U012&text={taken}")).await {
+                200 => taken += 1,
+                status => break assert_eq!(status, 503),
+            }
+        }
+        assert_eq!(taken, 256, "the bound");
+        assert!(stage.waiting.next().is_some());
+        assert_eq!(stage.signed("/slack/commands", "user_id=U012&text=again").await, 200, "there is room again");
+    }
+}

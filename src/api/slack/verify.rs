@@ -57,7 +57,8 @@ pub(super) fn signed(secret: &Secret, timestamp: &str, body: &[u8]) -> String {
     mac.update(timestamp.as_bytes());
     mac.update(b":");
     mac.update(body);
-    mac.finalize().into_bytes().iter().fold("v0=".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    let digits: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("v0={digits}")
 }
 
 /// What was seen of late.

@@ -11,6 +11,7 @@ import sys
 from aiohttp import web
 from api import WebApi
 from control import Control
+from inward import Hooks, SocketMode
 from workspace import Workspace
 
 
@@ -20,7 +21,8 @@ class StandIn:
     def __init__(self):
         self.workspace = Workspace()
         self.api = WebApi(self.workspace)
-        self.parts = [self.api, Control(self.workspace, self.api)]
+        # Socket Mode's own method comes before the others.
+        self.parts = [SocketMode(self.workspace), self.api, Hooks(), Control(self.workspace, self.api)]
 
     async def serve(self, port):
         app = web.Application(client_max_size=1 << 20)

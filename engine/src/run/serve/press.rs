@@ -6,8 +6,8 @@
 use super::super::ladder::Change;
 use super::super::request::{Pressed, Refusal, Turned};
 use super::super::shell::Core;
-use quell_model::record::LadderChange;
-use quell_model::{Json, OfLadder, StreamId};
+use quell_model::record::{IncidentState, LadderChange};
+use quell_model::{Body, IncidentId, Json, Kind, OfLadder, StreamId};
 
 impl<W: Send + 'static> Core<W> {
     /// Does what somebody wants who answers a message.
@@ -49,6 +49,17 @@ impl<W: Send + 'static> Core<W> {
         Ok(Json::Null)
     }
 
+    /// By whom an incident was resolved last, as far as the journal shows it now: who comes second learns who came first.
+    fn resolved_by(&mut self, id: &IncidentId) -> String {
+        let Ok(readable) = self.ink.readable(&StreamId::incident(id)) else { return String::new() };
+        let records = readable.kinds(&[Kind::IncidentChanged]).unwrap_or_default();
+        let by = records.iter().rev().find_map(|record| match &record.body {
+            Body::IncidentChanged(changed) if changed.state == IncidentState::Resolved => Some(&changed.by),
+            _ => None,
+        });
+        by.map(|by| format!(" already, by {by}")).unwrap_or_default()
+    }
+
     /// Nobody is told of it any more. What the answer came to late for says so itself.
     fn press_of_nothing(&mut self, of: &OfLadder, wants: super::Request) -> Result<Json, Refusal> {
         match of {
@@ -58,7 +69,10 @@ impl<W: Send + 'static> Core<W> {
             }
             OfLadder::Incident(id) => {
                 let incident = self.live_or_journaled(id)?;
-                let is_over = if incident.standing.is_resolved() { "is resolved" } else { "tells nobody any more" };
+                let is_over = match incident.standing.is_resolved() {
+                    true => format!("is resolved{}", self.resolved_by(id)),
+                    false => "tells nobody any more".to_owned(),
+                };
                 Err(Refusal::NotNow(format!("incident `{id}` {is_over}: `quell incident show {id}`")))
             }
         }
