@@ -314,7 +314,7 @@ fn refused(status: StatusCode, note: &Note) -> Refused {
 
 /// A page that nobody keeps, frames or follows.
 fn shown(status: StatusCode, html: &str) -> Response {
-    const HEADERS: [(HeaderName, &str); 7] = [
+    let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (
             header::CONTENT_SECURITY_POLICY,
@@ -327,7 +327,7 @@ fn shown(status: StatusCode, html: &str) -> Response {
         (HeaderName::from_static("x-robots-tag"), "noindex, nofollow"),
     ];
     let mut response = (status, html.to_owned()).into_response();
-    for (name, value) in HEADERS {
+    for (name, value) in headers {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response

@@ -18,9 +18,6 @@ use serde::Serialize;
 use sha2::Sha256;
 
 const VERSION: u32 = 1;
-const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const TIMESTAMP: HeaderName = HeaderName::from_static("x-quell-timestamp");
-const SIGNATURE: HeaderName = HeaderName::from_static("x-quell-signature");
 
 /// What is signed with.
 pub(super) struct Signed(Secret);
@@ -78,9 +75,9 @@ impl Signed {
         let at = Timestamp::now().as_second();
         let text = |text: String| HeaderValue::try_from(text).expect("digits and letters are a header's value");
         let headers = vec![
-            (KEY, text(letter.key.as_str().to_owned())),
-            (TIMESTAMP, HeaderValue::from(at)),
-            (SIGNATURE, text(format!("v1={}", self.signature(at, &body)))),
+            (HeaderName::from_static("idempotency-key"), text(letter.key.as_str().to_owned())),
+            (HeaderName::from_static("x-quell-timestamp"), HeaderValue::from(at)),
+            (HeaderName::from_static("x-quell-signature"), text(format!("v1={}", self.signature(at, &body)))),
         ];
         (body, headers)
     }

@@ -32,7 +32,7 @@ enum Speaks {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WrongWebhook {
     /// Its address.
-    #[error("{0}")]
+    #[error(transparent)]
     Target(#[from] super::http::WrongTarget),
     /// An address of ntfy without a topic.
     #[error("its `url` names no topic; hint: `https://ntfy.sh/TOPIC`")]

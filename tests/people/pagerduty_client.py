@@ -1,6 +1,6 @@
 """PagerDuty's own client (pagerduty, by PagerDuty) sends an alert, acknowledges it and resolves it.
 
-usage: pagerduty.py URL        of the receiver that stands in for events.pagerduty.com; fails where that is not taken for PagerDuty
+usage: pagerduty_client.py URL        of the receiver that stands in for events.pagerduty.com; fails where that is not taken for PagerDuty
 """
 
 import sys
