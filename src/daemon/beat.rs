@@ -1,7 +1,7 @@
 //! The beat: somebody else's dead man's switch is told as long as all is well here, and calls people when it hears nothing.
 //!
 //! ```text
-//! every `every` ─▶ does the engine answer, does the journal take, is nobody's page overdue? ─ yes ─▶ GET url ─▶ 2xx
+//! every `every` ─▶ does the engine answer, does the journal take, is the auditor content? ─ yes ─▶ GET url ─▶ 2xx
 //!                                                                      └ no ─▶ nothing is said; the log and `status` say why
 //! ```
 //!
@@ -22,6 +22,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+/// So long the auditor has for its first look.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
 /// A reload may have changed who is told, and how often.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -40,6 +42,13 @@ impl Heart {
             Ok(client) => client,
             Err(error) => return tracing::error!(%error, "no dead man's switch can be told"),
         };
+        let begun = SystemClock.now();
+        // The auditor's first look is under way: until then nobody knows, which is no reason to wake anybody.
+        while !self.desk.audit().has_looked() && SystemClock.now().since(begun) < FIRST_LOOK {
+            if self.ends_within(Duration::from_millis(100)).await {
+                return;
+            }
+        }
         let (mut by, mut last) = (None, None);
         loop {
             let (beat, now) = (self.desk.beat(), SystemClock.now());
@@ -103,15 +112,13 @@ impl Heart {
 
     /// Why not all is well here.
     async fn unwell(&self) -> Option<String> {
-        let status = match self.desk.ask_soon::<EngineStatus>(&self.engine, Request::Status).await {
-            Ok(status) => status,
-            Err(refusal) => return Some(refusal.to_string()),
-        };
+        if let Err(refusal) = self.desk.ask_soon::<EngineStatus>(&self.engine, Request::Status).await {
+            return Some(refusal.to_string());
+        }
         if let Some(trouble) = self.journal.health().trouble {
             return Some(format!("the journal takes nothing: {trouble}"));
         }
-        (status.ladders_overdue > 0)
-            .then(|| format!("{} ladders are overdue: somebody was to be told", status.ladders_overdue))
+        self.desk.audit().content(SystemClock.now()).err()
     }
 }
 

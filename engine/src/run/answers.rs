@@ -43,9 +43,6 @@ pub struct EngineStatus {
     /// Of these, what a person has to say, then what ends first; so many that a list of them can be read.
     #[serde(default)]
     pub leases: Vec<StandingLease>,
-    /// Ladders whose time to go on has passed a while ago: somebody was to be told.
-    #[serde(default)]
-    pub ladders_overdue: u64,
     /// Records that the journal has not taken yet.
     pub records_waiting: u64,
     /// Records that could not be kept at all.
