@@ -21,7 +21,7 @@ use quell_model::Secret;
 use quell_model::notice::{Channel, Letter, Receipt, SendError, State, To, Way};
 use serde::Deserialize;
 use slack_morphism::prelude::*;
-pub use web::WrongWorkspace;
+pub use web::{WrongWorkspace, may_have_the_token};
 use web::{Does, Failed, Web};
 
 /// A workspace, and what messages there carry.
