@@ -155,9 +155,7 @@ fn changed_line(changed: &LadderChanged) -> Option<String> {
         LadderChange::Unacknowledged | LadderChange::Escalated | LadderChange::Raised | LadderChange::Altered => {
             Some(cut(&changed.why))
         }
-        LadderChange::TurnedAway => {
-            Some(format!("an answer by {} had no effect: {}", changed.via, cut(&changed.why)))
-        }
+        LadderChange::TurnedAway => Some(format!("an answer by {} had no effect: {}", changed.via, cut(&changed.why))),
         // What it is said of has a line of its own.
         LadderChange::Touched | LadderChange::Progressed | LadderChange::Used => None,
     }

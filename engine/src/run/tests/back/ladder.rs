@@ -230,10 +230,7 @@ fn silence_goes_up_to_the_last_resort_and_stays_red() {
     night.pass(MINUTE * 600);
     assert_eq!(night.mail.got().len(), 3, "whoever slept through it is not told every minute");
     let first = night.mail.got().remove(0);
-    assert_eq!(
-        (first.notice.title.as_str(), first.notice.generation, first.notice.stands()),
-        ("A rule", 1, "open")
-    );
+    assert_eq!((first.notice.title.as_str(), first.notice.generation, first.notice.stands()), ("A rule", 1, "open"));
 }
 
 #[test]
@@ -284,7 +281,8 @@ fn who_was_turned_away_is_kept_once_and_changes_nothing() {
         night.yard.ask(turned(incident.as_str(), by)).unwrap();
     }
     // Of a thousand strangers the first are kept.
-    (0..100).for_each(|at| drop(night.yard.ask(turned(incident.as_str(), &format!("slack X{at} (unverified)"))).unwrap()));
+    (0..100)
+        .for_each(|at| drop(night.yard.ask(turned(incident.as_str(), &format!("slack X{at} (unverified)"))).unwrap()));
     night.yard.ask(turned("i-none", "cy")).unwrap();
     night.yard.stage.settle();
     let kept = |night: &Night| {
