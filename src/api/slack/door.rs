@@ -112,8 +112,8 @@ mod tests {
         let rotating = slack(vec![nowhere(), fixed("older")], None).unwrap();
         assert_eq!(rotating.secrets, [Secret::new("older")], "one of two");
         assert_eq!(rotating.api_url, "https://slack.com/api");
-        assert_eq!(slack(vec![], Some(fixed("xapp-1"))).unwrap().app_token, Some(Secret::new("xapp-1")));
+        assert_eq!(slack(vec![], Some(fixed("xapp-1"))).unwrap().app_token.clone(), Some(Secret::new("xapp-1")));
         let clear = slack_at("http://slack.example.org/api", vec![fixed("s")], Some(fixed("xapp-1"))).unwrap();
-        assert_eq!((clear.secrets.len(), clear.app_token), (1, None), "no token goes in the clear");
+        assert_eq!((clear.secrets.len(), clear.app_token.clone()), (1, None), "no token goes in the clear");
     }
 }
