@@ -13,6 +13,7 @@ mod reload;
 pub(crate) use figures::{Figures, KernelFigures};
 
 use super::assembly::Assembly;
+use super::audit::Audit;
 use super::block::Block;
 use super::files::{Given, Loaded};
 use super::hand::Counts;
@@ -75,6 +76,7 @@ pub(crate) struct Desk {
     looking: Look,
     retention: Told,
     beat_told: outward::BeatTold,
+    audit: Audit,
 }
 
 struct Facts {
@@ -175,6 +177,7 @@ impl Desk {
             looking: Look::default(),
             retention: Told::default(),
             beat_told: outward::BeatTold::default(),
+            audit: Audit::default(),
         }
     }
 
@@ -447,6 +450,7 @@ impl Desk {
             sources: facts.sources.iter().map(|source| source.status()).collect(),
             retention: self.retention.status(facts.config.retention),
             beat: self.beat_status(facts.beat.as_ref()),
+            audit: self.audit.status(SystemClock.now()),
             reload_refused: facts.reload_refused.clone(),
         }
     }
@@ -464,6 +468,16 @@ impl Desk {
     /// What went by its age.
     pub(super) fn retention(&self) -> &Told {
         &self.retention
+    }
+
+    /// Whether all was sent that should have been.
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// When this daemon began.
+    pub(super) fn started(&self) -> Stamp {
+        self.started
     }
 
     /// This boot.

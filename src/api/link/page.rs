@@ -322,8 +322,8 @@ mod tests {
         let html = board.html();
         assert!(!html.contains("<img") && !html.contains('\u{202e}') && html.contains("&lt;img"), "{html}");
         let tags = html.matches('<').count();
-        notice.title = "plain".into();
-        let mut plain = Board { notice: &notice, note: None, ..board };
+        let plain = Notice { title: "plain".into(), ..notice.clone() };
+        let mut plain = Board { notice: &plain, note: None, ..board };
         plain.note = Some(Note::bad("x", "y"));
         assert_eq!(plain.html().matches('<').count(), tags, "a tag more or less is somebody else's");
         for loads in ["<script", "src=", "url(", "@import", "http-equiv", "<link", "javascript:"] {
