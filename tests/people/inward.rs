@@ -351,9 +351,10 @@ fn one_of_two_wins_and_a_button_works_after_a_restart() {
     assert_eq!(mark, night.mark(&id, 1));
     let clicks = [("ana", ANA), ("bo", BO)]
         .map(|(name, user)| (name, Signed::click(&click(user, "acknowledge", &mark, &night.slack.hook(name)))));
+    let at_once = &night;
     std::thread::scope(|scope| {
         for (_, request) in &clicks {
-            scope.spawn(|| assert_eq!(night.takes(request), 200));
+            scope.spawn(move || assert_eq!(at_once.takes(request), 200));
         }
     });
     let told = clicks.each_ref().map(|(name, _)| (*name, night.slack.hears(name)));
