@@ -34,7 +34,8 @@ const RULE: &str = "title: \"<!channel> *wake* <https://example.org|up>\"\nname:
 
 const CONFIG: &str = "playbooks: { shipped: false }\nrules: { shipped: false, dirs: [rules] }\n\
     sources: { sensor: { enabled: false }, files: [{ format: plain, path: events.jsonl }] }\nescalation: escalation.yaml\n\
-    access: { listen: { address: \"127.0.0.1:0\" } }\n";
+    access: { listen: { address: \"127.0.0.1:0\", tokens: [{ name: ci, role: viewer, sha256: \
+    \"5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5\" }] } }\n";
 
 fn python(script: &str) -> Command {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
@@ -468,7 +469,7 @@ fn a_signature_holds_where_slacks_own_check_says_so() {
         row(10, SECRET, seconds(0), &|body, _| *body = body.replace("help", "hElp")),
         row(11, SECRET, seconds(0), &|_, signature| *signature = signature.to_uppercase()),
         row(12, SECRET, seconds(0), &|_, signature| *signature = signature.replace("v0=", "v1=")),
-        row(13, SECRET, seconds(0), &|_, signature| drop(signature.pop())),
+        row(13, SECRET, seconds(0), &|_, signature| signature.truncate(signature.len() - 1)),
         row(14, SECRET, seconds(0), &|_, signature| signature.clear()),
         row(15, SECRET, seconds(0), &|_, signature| signature.push('0')),
     ];
