@@ -249,6 +249,7 @@ fn no_such(act: &str, of: &str) -> Problem {
 fn said_why(Pressing { person, via, act, why, .. }: &Pressing) -> String {
     match why.trim() {
         "" if *act == Act::FalsePositive => format!("{person} says by {via} that it was no attack"),
+        "" => "no reason given".to_owned(),
         why => why.to_owned(),
     }
 }

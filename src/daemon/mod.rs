@@ -40,7 +40,6 @@ mod sources;
 mod sweep;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
-pub(crate) use audit::AuditFigures;
 pub(crate) use crew::{live as live_crew, replay as replay_crew};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;

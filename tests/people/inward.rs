@@ -34,7 +34,8 @@ const RULE: &str = "title: \"<!channel> *wake* <https://example.org|up>\"\nname:
 
 const CONFIG: &str = "playbooks: { shipped: false }\nrules: { shipped: false, dirs: [rules] }\n\
     sources: { sensor: { enabled: false }, files: [{ format: plain, path: events.jsonl }] }\nescalation: escalation.yaml\n\
-    access: { listen: { address: \"127.0.0.1:0\" } }\n";
+    access: { listen: { address: \"127.0.0.1:0\", tokens: [{ name: ci, role: viewer, sha256: \
+    \"5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5\" }] } }\n";
 
 fn python(script: &str) -> Command {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
@@ -288,6 +289,23 @@ impl Night {
         self.daemon.ask(&["incident", "show", id]).ends(0).out
     }
 
+    /// What the buttons of the one message carry, as Slack has it now, by the words of their acts.
+    fn buttons(&self) -> Vec<(String, String)> {
+        let state = self.slack.ask("GET", "/test/state", &json!({}));
+        let Some(message) = state["messages"].as_array().unwrap().first() else { return Vec::new() };
+        let actions = message["blocks"].as_array().unwrap().iter().filter(|block| block["type"] == "actions");
+        let elements = actions.flat_map(|block| block["elements"].as_array().unwrap());
+        let text = |of: &Value| of.as_str().unwrap().to_owned();
+        elements.map(|button| (text(&button["action_id"]).replace("quell:", ""), text(&button["value"]))).collect()
+    }
+
+    /// What the button of this act carries, once it is there.
+    fn button(&self, act: &str) -> String {
+        let found = || self.buttons().into_iter().find(|(of, _)| of == act).map(|(_, mark)| mark);
+        wait_until("the message has the button", || found().is_some());
+        found().unwrap()
+    }
+
     /// What a button of this generation carries, by this daemon's own key.
     fn mark(&self, id: &str, generation: u32) -> String {
         let key = MarkKey::new(marks_key(&self.daemon.state).unwrap());
@@ -329,12 +347,15 @@ fn who_may_not_has_no_effect_and_is_told_so() {
 fn one_of_two_wins_and_a_button_works_after_a_restart() {
     let mut night = Night::new(SIGNED);
     let id = night.attacked();
-    let mark = night.mark(&id, 1);
+    // As the message has it.
+    let mark = night.button("acknowledge");
+    assert_eq!(mark, night.mark(&id, 1));
     let clicks = [("ana", ANA), ("bo", BO)]
         .map(|(name, user)| (name, Signed::click(&click(user, "acknowledge", &mark, &night.slack.hook(name)))));
+    let at_once = &night;
     std::thread::scope(|scope| {
         for (_, request) in &clicks {
-            scope.spawn(|| assert_eq!(night.takes(request), 200));
+            scope.spawn(move || assert_eq!(at_once.takes(request), 200));
         }
     });
     let told = clicks.each_ref().map(|(name, _)| (*name, night.slack.hears(name)));
@@ -345,6 +366,10 @@ fn one_of_two_wins_and_a_button_works_after_a_restart() {
     assert!(lost.contains(&format!("{winner} looks after incident `{id}` already")), "{lost}");
     assert_eq!(night.incidents()[0]["acknowledged"]["by"], *winner);
     assert_eq!(night.incidents()[0]["acknowledged"]["via"], "slack");
+    wait_until("the message is put right", || {
+        let acts: Vec<String> = night.buttons().into_iter().map(|(act, _)| act).collect();
+        acts == ["escalate", "resolve", "false-positive", "keep", "undo"]
+    });
 
     // The very same request once more is answered, and does nothing.
     let (_, replayed) = clicks.iter().find(|(name, _)| name == loser).unwrap();
@@ -361,6 +386,7 @@ fn one_of_two_wins_and_a_button_works_after_a_restart() {
     let said = night.clicks(BO, "resolve", &mark, "resolves");
     assert!(said.contains(&format!("you have resolved incident `{id}`")), "{said}");
     assert_eq!(night.state(), "resolved");
+    wait_until("the message has no buttons any more", || night.buttons().is_empty());
     let again = night.clicks(ANA, "resolve", &mark, "resolves-again");
     assert!(again.contains("is resolved") && again.contains("by bo"), "whoever comes second learns who: {again}");
     let undo = night.clicks(ANA, "undo", &mark, "undo");
@@ -443,7 +469,7 @@ fn a_signature_holds_where_slacks_own_check_says_so() {
         row(10, SECRET, seconds(0), &|body, _| *body = body.replace("help", "hElp")),
         row(11, SECRET, seconds(0), &|_, signature| *signature = signature.to_uppercase()),
         row(12, SECRET, seconds(0), &|_, signature| *signature = signature.replace("v0=", "v1=")),
-        row(13, SECRET, seconds(0), &|_, signature| drop(signature.pop())),
+        row(13, SECRET, seconds(0), &|_, signature| signature.truncate(signature.len() - 1)),
         row(14, SECRET, seconds(0), &|_, signature| signature.clear()),
         row(15, SECRET, seconds(0), &|_, signature| signature.push('0')),
     ];
@@ -458,8 +484,6 @@ fn a_signature_holds_where_slacks_own_check_says_so() {
     assert_eq!(night.takes(&older), 200);
     assert_eq!(exchange(night.port(), "POST", "/slack/commands", "", "text=help&user_id=U1").0, 401);
     assert_eq!(exchange(night.port(), "GET", "/slack/commands", "", "").0, 405);
-    let long = Signed::of("/slack/commands", format!("text={}", "x".repeat(256 << 10)));
-    assert_eq!(night.takes(&long), 413);
     // A signature is no token: the API's own routes stay closed.
     assert_eq!(exchange(night.port(), "GET", "/v1/status", &Signed::of("", String::new()).headers, "").0, 401);
     if !has_sdk("signatures against Slack's own check") {

@@ -19,14 +19,21 @@ const TOKEN: &str = "xoxb-0001-quell-test";
 const INCIDENTS: &str = "C0INCIDENT";
 const ANA: &str = "U0ANA0001";
 
-fn python(script: &str) -> Command {
+/// Debian's own Python, with what `scripts/setup test` keeps for it; nothing is compiled into the tree.
+fn python(args: &[&str]) -> Command {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
     let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
-    // Debian's own, with what `scripts/setup test` keeps for it; nothing is compiled into the tree.
     let mut command = Command::new("/usr/bin/python3");
-    let script = format!("{}/tests/people/slack/{script}", env!("CARGO_MANIFEST_DIR"));
-    command.args(["-B", &script]).env("PYTHONPATH", cache.join("quell/tools/slack")).stdin(Stdio::null());
+    command.arg("-B").args(args).env("PYTHONPATH", cache.join("quell/tools/slack")).stdin(Stdio::null());
     command
+}
+
+/// One of the files beside this one.
+fn script(name: &str, args: &[&str]) -> Command {
+    let file = format!("{}/tests/people/slack/{name}", env!("CARGO_MANIFEST_DIR"));
+    let mut all = vec![file.as_str()];
+    all.extend(args);
+    python(&all)
 }
 
 /// A Slack of the test's own; it ends with it.
@@ -37,7 +44,7 @@ struct StandIn {
 
 impl StandIn {
     fn start(port: u16) -> Self {
-        let mut child = python("standin.py").arg(port.to_string()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = script("standin.py", &[&port.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         let port = said.strip_prefix("ready ").unwrap_or_else(|| panic!("the stand-in did not start: {said}"));
@@ -58,7 +65,7 @@ impl StandIn {
              content-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        socket.write_all((head + &body).as_bytes()).unwrap();
+        socket.write_all((head + body.as_str()).as_bytes()).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
@@ -96,19 +103,15 @@ impl StandIn {
 
     /// Slack's own client; none where it is not here.
     fn client(&self, args: &[&str]) -> Option<Output> {
-        let known = Command::new("/usr/bin/python3")
-            .args(["-c", "import slack_sdk"])
-            .env(
-                "PYTHONPATH",
-                python("").get_envs().find_map(|(name, value)| (name == "PYTHONPATH").then_some(value?))?,
-            )
-            .output()
-            .is_ok_and(|output| output.status.success());
+        let known = python(&["-c", "import slack_sdk"]).output().is_ok_and(|output| output.status.success());
         if !known {
             eprintln!("NOT TESTED: the stand-in of Slack against Slack's own client: `slack_sdk` is not installed");
             return None;
         }
-        Some(python("client.py").arg(format!("{}/", self.url())).args(args).output().unwrap())
+        let url = format!("{}/", self.url());
+        let mut all = vec![url.as_str()];
+        all.extend(args);
+        Some(script("client.py", &all).output().unwrap())
     }
 }
 

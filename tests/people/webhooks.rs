@@ -139,7 +139,7 @@ fn what_fails_is_told_without_the_address() {
         (&robot[0]["body"]["key"], &robot[0]["body"]["repeat"]),
         (&robot.last().unwrap()["body"]["key"], &json!(false))
     );
-    let said = night.daemon.said() + &night.story(&id);
+    let said = night.daemon.said() + night.story(&id).as_str();
     assert!(said.contains("said 500") && !said.contains("hunter2"), "{said}");
 }
 

@@ -222,6 +222,7 @@ mod tests {
     #[test]
     fn who_is_on_call_names_whoever_is_and_guesses_a_schedule() {
         let text = "people:\n  ana: { name: Ana, email: ana@example.org }\n\
+            channels: { email: { smtp: \"smtp://localhost:1025\", from: quell@example.org } }\n\
             schedules:\n  primary:\n    time_zone: Europe/Lisbon\n    layers:\n\
             \x20     - { rotation: [ana], every: 1 week, handoff: { day: mon, at: \"09:00\" }, start: 2026-01-05 }\n\
             policies:\n  default: { steps: [ { notify: [schedule: primary], wait: 30m } ], last_resort: [person: ana] }\n";

@@ -4,6 +4,7 @@
 //! says that its API is, and nowhere else.
 
 use hyper::Uri;
+use quell_actions::notify::slack::may_have_the_token;
 use quell_engine::escalation::channels::{self, Channels};
 use quell_engine::load::SecretFrom;
 use quell_model::Secret;
@@ -36,6 +37,13 @@ impl Door {
         };
         let secrets: Vec<Secret> = signing_secret.iter().filter_map(|from| read("signing_secret", from)).collect();
         let app_token = app_token.as_ref().and_then(|from| read("app_token", from));
+        let app_token = app_token.filter(|_| {
+            let may = may_have_the_token(api_url);
+            if !may {
+                tracing::warn!("`app_token` would go to `api_url` in the clear: Socket Mode is off");
+            }
+            may
+        });
         if secrets.is_empty() && app_token.is_none() {
             return None;
         }
@@ -88,13 +96,14 @@ mod tests {
 
     #[test]
     fn without_a_secret_that_can_be_read_nobody_comes_in() {
-        let slack = |signing: Vec<SecretFrom>, app_token: Option<SecretFrom>| {
+        let slack_at = |api_url: &str, signing: Vec<SecretFrom>, app_token: Option<SecretFrom>| {
             let bot_token = SecretFrom::Fixed(Secret::new("xoxb-1"));
-            let (api_url, channel) = ("https://slack.com/api/".to_owned(), "#incidents".to_owned());
+            let (api_url, channel) = (api_url.to_owned(), "#incidents".to_owned());
             let (signing_secret, drill_channel) = (signing, None);
             let slack = channels::Slack { bot_token, signing_secret, app_token, api_url, channel, drill_channel };
             Door::of(&Channels { slack: Some(slack), ..Channels::default() })
         };
+        let slack = |signing, app_token| slack_at("https://slack.com/api/", signing, app_token);
         let nowhere = || SecretFrom::Nowhere("not set".to_owned());
         let fixed = |text: &str| SecretFrom::Fixed(Secret::new(text));
         assert_eq!(Door::of(&Channels::default()), None);
@@ -103,6 +112,8 @@ mod tests {
         let rotating = slack(vec![nowhere(), fixed("older")], None).unwrap();
         assert_eq!(rotating.secrets, [Secret::new("older")], "one of two");
         assert_eq!(rotating.api_url, "https://slack.com/api");
-        assert_eq!(slack(vec![], Some(fixed("xapp-1"))).unwrap().app_token, Some(Secret::new("xapp-1")));
+        assert_eq!(slack(vec![], Some(fixed("xapp-1"))).unwrap().app_token.clone(), Some(Secret::new("xapp-1")));
+        let clear = slack_at("http://slack.example.org/api", vec![fixed("s")], Some(fixed("xapp-1"))).unwrap();
+        assert_eq!((clear.secrets.len(), clear.app_token.clone()), (1, None), "no token goes in the clear");
     }
 }

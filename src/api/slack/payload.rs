@@ -3,12 +3,10 @@
 //! Owns the reading, whichever way it came (docs.slack.dev/reference/interaction-payloads, /interactivity/implementing-slash-commands).
 //! Keeps true: of what Slack says of a person only the id is taken; what is none of quell's buttons is no click.
 
+use quell_actions::notify::slack::act_of;
 use quell_model::notice::Act;
 use serde::Deserialize;
 use std::collections::HashMap;
-
-/// What quell's buttons are called, before the word of the act.
-const OURS: &str = "quell:";
 
 /// Something that somebody wants by Slack.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,7 +71,7 @@ pub(super) fn click(payload: &str) -> Result<Option<Errand>, Unreadable> {
     }
     let Some(user) = read.user else { return Err(Unreadable("it says not who clicked".to_owned())) };
     let ours = read.actions.into_iter().find_map(|action| {
-        let act = Act::of_word(action.action_id?.strip_prefix(OURS)?)?;
+        let act = act_of(&action.action_id?)?;
         Some((act, action.value.unwrap_or_default()))
     });
     let errand = |(act, mark)| Errand { user: user.id, response_url: read.response_url, what: What::Click(act, mark) };

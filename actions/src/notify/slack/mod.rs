@@ -21,8 +21,8 @@ use quell_model::Secret;
 use quell_model::notice::{Channel, Letter, Receipt, SendError, State, To, Way};
 use serde::Deserialize;
 use slack_morphism::prelude::*;
-pub use web::WrongWorkspace;
 use web::{Does, Failed, Web};
+pub use web::{WrongWorkspace, may_have_the_token};
 
 /// A workspace, and what messages there carry.
 pub struct Workspace {

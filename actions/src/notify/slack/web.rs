@@ -107,8 +107,9 @@ impl Web {
     }
 }
 
-/// Over TLS, or to this machine.
-fn may_have_the_token(url: &str) -> bool {
+/// Whether a token may be sent there: over TLS, or to this machine.
+#[must_use]
+pub fn may_have_the_token(url: &str) -> bool {
     let rest = match url.split_once("://") {
         Some(("https", rest)) => return !rest.is_empty() && !rest.contains(['@', '?', '#']),
         Some(("http", rest)) => rest,
