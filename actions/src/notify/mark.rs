@@ -5,7 +5,7 @@
 //! character, or made under another key, is none.
 
 use hmac::{Hmac, Mac};
-use quell_model::notice::{Act, Letter};
+use quell_model::notice::Letter;
 use quell_model::{Hash, LadderId, Name};
 use sha2::Sha256;
 use std::sync::Arc;
@@ -87,6 +87,14 @@ pub struct Links {
 }
 
 impl Links {
+    /// Where anybody sees how it stands what this letter is about, and can do nothing: for what many people read.
+    #[must_use]
+    pub fn look(&self, letter: &Letter) -> String {
+        let notice = &letter.notice;
+        let mark = Mark { ladder: notice.ladder.clone(), generation: notice.generation, person: None };
+        format!("{}/answer/{}", self.public_url, self.key.seal(&mark))
+    }
+
     /// Where this person answers this letter; none: there is nothing to answer, or nobody in particular has it.
     #[must_use]
     pub fn answer(&self, letter: &Letter) -> Option<String> {
@@ -98,10 +106,10 @@ impl Links {
 }
 
 impl Mark {
-    /// The sum by which a link is known to have been used for this.
+    /// The sum by which a link is known to have been used.
     #[must_use]
-    pub fn sum(text: &str, act: &Act) -> Hash {
-        Hash::of_parts(&[text.as_bytes(), act.word().as_bytes()])
+    pub fn sum(text: &str) -> Hash {
+        Hash::of(text.as_bytes())
     }
 }
 

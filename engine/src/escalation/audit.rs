@@ -314,6 +314,7 @@ impl Account {
             | LadderChange::AnsweredTooLate
             | LadderChange::Touched
             | LadderChange::Progressed
+            | LadderChange::TurnedAway
             | LadderChange::Used => {}
         }
         if self.is_acknowledged() {

@@ -21,6 +21,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// So long more of the same is waited for: nobody is called for each item of a list.
 pub(crate) const GATHER: Duration = Duration::from_secs(1);
+/// So many who may not answer are kept of a ladder: whoever sends others to press must not fill the journal.
+const MOST_TURNED_AWAY: usize = 32;
+
 /// The longest pause of a last resort.
 const SELDOM: Duration = Duration::from_secs(15 * 60);
 
@@ -72,6 +75,8 @@ pub struct Outbox {
     used: BTreeSet<Hash>,
     /// Who has answered too late, and which generation.
     late: BTreeSet<(Name, u32)>,
+    /// Who was turned away, and by which way they came.
+    turned_away: BTreeSet<(Name, Name)>,
     is_over: bool,
     is_closed: bool,
 }
@@ -93,6 +98,7 @@ impl Outbox {
             written: BTreeMap::new(),
             used: BTreeSet::new(),
             late: BTreeSet::new(),
+            turned_away: BTreeSet::new(),
             is_over: false,
             is_closed: false,
         }
@@ -188,6 +194,12 @@ impl Outbox {
     #[must_use]
     pub fn was_late(&self, by: &Name, generation: u32) -> bool {
         self.late.contains(&(by.clone(), generation))
+    }
+
+    /// Whether it is known that somebody was turned away who came by this way; of many strangers no more are told.
+    #[must_use]
+    pub fn was_turned_away(&self, by: &Name, via: &Name) -> bool {
+        self.turned_away.len() >= MOST_TURNED_AWAY || self.turned_away.contains(&(by.clone(), via.clone()))
     }
 
     /// Whether people have messages that can be put right.
@@ -371,6 +383,7 @@ impl Outbox {
         match changed.change {
             LadderChange::Answered => drop(ladder.acknowledge(&changed.by, changed.generation, at)),
             LadderChange::AnsweredTooLate => drop(self.late.insert((changed.by.clone(), changed.generation))),
+            LadderChange::TurnedAway => drop(self.turned_away.insert((changed.by.clone(), changed.via.clone()))),
             LadderChange::Progressed | LadderChange::Used => {}
             LadderChange::Grown => ladder.begin_again(changed.level, why, at.after(GATHER)),
             LadderChange::Unacknowledged | LadderChange::Raised => ladder.begin_again(changed.level, why, at),

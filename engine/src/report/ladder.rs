@@ -4,6 +4,7 @@
 
 use super::timeline::{Teller, TimelineLine, cut};
 use crate::store::Journal;
+use jiff::Timestamp;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
 use quell_model::record::{Carried, LadderChange, LadderChanged, LadderMoved, PageReceipted, PageState, Place, Queued};
 use quell_model::{Body, Kind, LadderId, Record, RunId, StoreError, StreamId};
@@ -27,6 +28,43 @@ pub(super) fn of_questions(
         Ok(told)
     };
     carried.collect::<BTreeSet<_>>().iter().map(story).collect()
+}
+
+/// So many of the last lines are told.
+const LAST: usize = 12;
+
+/// How a ladder has gone, for whoever answers one of its messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LadderTold {
+    /// When it began, the last time that it did.
+    pub since: Timestamp,
+    /// The last lines of its story, the latest last.
+    pub lines: Vec<(Timestamp, String)>,
+    /// How it ended, if it has.
+    pub ended: Option<String>,
+}
+
+/// How a ladder has gone; none: there is no such.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn ladder(journal: &Journal, id: &LadderId) -> Result<Option<LadderTold>, StoreError> {
+    let mut pages = Pages::default();
+    let mut told: Option<LadderTold> = None;
+    for record in journal.read(&StreamId::ladder(id), 1)? {
+        let at = record.at.wall;
+        match (&record.body, &mut told) {
+            (Body::LadderStarted(_), _) => told = Some(LadderTold { since: at, lines: Vec::new(), ended: None }),
+            (Body::LadderEnded(ended), Some(told)) => told.ended = Some(cut(&ended.why)),
+            _ => {}
+        }
+        let (Some(line), Some(told)) = (pages.line(&record), &mut told) else { continue };
+        told.lines.push((at, line));
+    }
+    if let Some(told) = &mut told {
+        told.lines.drain(..told.lines.len().saturating_sub(LAST));
+    }
+    Ok(told)
 }
 
 /// The pages of a ladder's records so far, by their keys: to whom, and by which way.
@@ -143,6 +181,7 @@ fn changed_line(changed: &LadderChanged) -> Option<String> {
         LadderChange::Unacknowledged | LadderChange::Escalated | LadderChange::Raised | LadderChange::Grown => {
             Some(cut(&changed.why))
         }
+        LadderChange::TurnedAway => Some(format!("an answer by {} had no effect: {}", changed.via, cut(&changed.why))),
         // What it is said of has a line of its own.
         LadderChange::Touched | LadderChange::Progressed | LadderChange::Used => None,
     }

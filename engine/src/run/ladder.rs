@@ -158,6 +158,9 @@ impl<W: Send + 'static> Core<W> {
         if what == LadderChange::AnsweredTooLate && generation.is_some_and(|meant| outbox.was_late(&by, meant)) {
             return;
         }
+        if what == LadderChange::TurnedAway && outbox.was_turned_away(&by, &via) {
+            return;
+        }
         let generation = generation.unwrap_or_else(|| outbox.generation());
         let holds = || outbox.would_answer(&by, generation) == Some(Answered::Acknowledged);
         let because = match what {

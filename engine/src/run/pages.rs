@@ -104,7 +104,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// What people are told now.
-    fn notice(&self, outbox: &Outbox) -> Notice {
+    pub(super) fn notice(&self, outbox: &Outbox) -> Notice {
         let started = &outbox.started;
         let runs = self.runs.values();
         let runs = runs.filter(|live| started.incident.is_some() && live.run.started.incident == started.incident);

@@ -194,6 +194,8 @@ pub enum LadderChange {
     Grown,
     /// Somebody has used a link that works once.
     Used,
+    /// Somebody answered who may not: it changes nothing.
+    TurnedAway,
 }
 
 /// See [`Kind::LadderChanged`].

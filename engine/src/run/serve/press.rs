@@ -4,10 +4,10 @@
 //! anew, or has changed since the message was written, is not answered by it, and is told so; a link works once.
 
 use super::super::ladder::Change;
-use super::super::request::{Pressed, Refusal, Request};
+use super::super::request::{Pressed, Refusal, Request, Turned};
 use super::super::shell::Core;
-use quell_model::record::LadderChange;
-use quell_model::{Json, LadderId, OfLadder, StreamId};
+use quell_model::record::{IncidentState, LadderChange};
+use quell_model::{Body, IncidentId, Json, Kind, LadderId, OfLadder, StreamId};
 
 impl<W: Send + 'static> Core<W> {
     /// Does what somebody wants who answers a message.
@@ -56,6 +56,27 @@ impl<W: Send + 'static> Core<W> {
         same.or(open.first()).map_or(ladder, |(id, _)| (*id).clone())
     }
 
+    /// Somebody answered who may not. It is in the journal once, of a ladder that tells somebody.
+    pub(super) fn turned_away(&mut self, turned: Turned) -> Result<Json, Refusal> {
+        let Turned { ladder, generation, by, via, act, why } = turned;
+        let change = Change::by((&by, &via), LadderChange::TurnedAway, format!("{by} wanted `{act}`: {why}"));
+        if self.ladders.all.get(&ladder).is_some_and(|outbox| !outbox.is_over()) {
+            self.change_ladder(&ladder, change.of_generation(generation), self.parts.clock.now());
+        }
+        Ok(Json::Null)
+    }
+
+    /// By whom an incident was resolved last, as far as the journal shows it now: who comes second learns who came first.
+    fn resolved_by(&mut self, id: &IncidentId) -> String {
+        let Ok(readable) = self.ink.readable(&StreamId::incident(id)) else { return String::new() };
+        let records = readable.kinds(&[Kind::IncidentChanged]).unwrap_or_default();
+        let by = records.iter().rev().find_map(|record| match &record.body {
+            Body::IncidentChanged(changed) if changed.state == IncidentState::Resolved => Some(&changed.by),
+            _ => None,
+        });
+        by.map(|by| format!(" already, by {by}")).unwrap_or_default()
+    }
+
     /// Nobody is told of it any more. What the answer came to late for says so itself.
     fn press_of_nothing(&mut self, of: &OfLadder, wants: Request) -> Result<Json, Refusal> {
         match of {
@@ -66,7 +87,10 @@ impl<W: Send + 'static> Core<W> {
             OfLadder::Incident(_) if matches!(wants, Request::Reopen { .. }) => self.answer_to(wants),
             OfLadder::Incident(id) => {
                 let incident = self.live_or_journaled(id)?;
-                let is_over = if incident.standing.is_resolved() { "is resolved" } else { "tells nobody any more" };
+                let is_over = match incident.standing.is_resolved() {
+                    true => format!("is resolved{}", self.resolved_by(id)),
+                    false => "tells nobody any more".to_owned(),
+                };
                 Err(Refusal::NotNow(format!("incident `{id}` {is_over}: `quell incident show {id}`")))
             }
         }
