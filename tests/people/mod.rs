@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
+mod playbooks;
+
 use crate::cli::{command, wait_until};
 use crate::daemon::Daemon;
 use serde_json::{Value, json};
@@ -73,6 +75,10 @@ struct Night {
 
 impl Night {
     fn new(escalation: &str) -> Self {
+        Self::with(escalation, CONFIG, &[])
+    }
+
+    fn with(escalation: &str, config: &str, more: &[(&str, &str)]) -> Self {
         let (home, port) = (tempfile::tempdir().unwrap(), free_port());
         let put = |file: &str, text: &str| {
             let path = home.path().join(file);
@@ -81,8 +87,9 @@ impl Night {
         };
         put("rules/marked.yml", RULE);
         put("events.jsonl", "");
-        put("quell.yaml", CONFIG);
+        put("quell.yaml", config);
         put("escalation.yaml", escalation);
+        more.iter().for_each(|(file, text)| put(file, text));
         let mut daemon = Self::daemon(home.path(), port);
         daemon.stands();
         Self { home, daemon, port }

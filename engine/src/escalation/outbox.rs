@@ -58,6 +58,8 @@ pub struct Outbox {
     pub seq: Seq,
     /// What the next pages say, beside what is in them.
     pub because: String,
+    /// By which policy it goes, once that is known.
+    policy: Option<Name>,
     ladder: Option<Ladder>,
     begun: Stamp,
     pages: BTreeMap<PageKey, Outgoing>,
@@ -83,6 +85,7 @@ impl Outbox {
             level: started.level,
             seq: 0,
             because: started.because.clone(),
+            policy: None,
             ladder: None,
             begun: at,
             pages: BTreeMap::new(),
@@ -110,7 +113,7 @@ impl Outbox {
                 let seq = self.seq;
                 *self = Self { seq, ..Self::begun(started, at) };
             }
-            Body::LadderRouted(routed) => self.routed(routed),
+            Body::LadderRouted(routed) => self.routed(at, routed),
             Body::LadderMoved(moved) => self.moved(at, moved),
             Body::PageReceipted(receipted) => self.receipted(at, receipted),
             Body::LadderChanged(changed) => self.changed(at, changed),
@@ -140,6 +143,12 @@ impl Outbox {
     #[must_use]
     pub fn ladder(&self) -> Option<&Ladder> {
         self.ladder.as_ref()
+    }
+
+    /// The name of the policy by which it goes; none: it is not known yet.
+    #[must_use]
+    pub fn policy(&self) -> Option<&Name> {
+        self.policy.as_ref()
     }
 
     /// Whether what it is about is over.
@@ -305,11 +314,21 @@ impl Outbox {
         (doubled + doubled / 4 * (sum % 256) / 256).max(after.unwrap_or_default())
     }
 
-    fn routed(&mut self, routed: &LadderRouted) {
+    fn routed(&mut self, at: Stamp, routed: &LadderRouted) {
         // A definition that nobody can read has no steps and names nobody: it goes to the terminal.
         let policy = serde_json::from_value::<Policy>(routed.definition.clone()).unwrap_or_default();
-        let because = std::mem::take(&mut self.because);
-        self.ladder = Some(Ladder::new(policy, self.level, because, self.begun, self.started.generation));
+        let before = self.policy.replace(routed.policy.clone());
+        let Some(ladder) = &mut self.ladder else {
+            let because = std::mem::take(&mut self.because);
+            self.ladder = Some(Ladder::new(policy, self.level, because, self.begun, self.started.generation));
+            return;
+        };
+        self.because.clone_from(&routed.route);
+        let (up_to, because) = (routed.up_to.unwrap_or_default(), routed.route.clone());
+        match before == self.policy {
+            true => ladder.send_up(up_to, because, at),
+            false => ladder.go_by(policy, up_to, because, at),
+        }
     }
 
     fn moved(&mut self, at: Stamp, moved: &LadderMoved) {

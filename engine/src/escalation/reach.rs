@@ -22,6 +22,19 @@ pub struct Reached {
     pub nobody: Vec<Nobody>,
 }
 
+impl Reached {
+    /// With what another step comes to. Whoever is told already by a way is not told twice by it.
+    pub fn join(&mut self, other: Self) {
+        let known = |all: &[Page], page: &Page| all.iter().any(|one| one.way == page.way);
+        for page in other.pages {
+            if !known(&self.pages, &page) {
+                self.pages.push(page);
+            }
+        }
+        self.nobody.extend(other.nobody);
+    }
+}
+
 /// Who a schedule has, and why: `who` at the moment that the step comes.
 pub type OnCall<'a> = dyn Fn(&Name) -> (Option<Name>, String) + 'a;
 

@@ -11,12 +11,14 @@ use quell_model::notice::{Channel, Letter, Receipt, SendError, State, To};
 use quell_model::people::Person;
 use quell_model::record::{LadderChange, PageState, Place};
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 /// What a channel says to each page that it is given, the last one for ever.
 #[derive(Clone)]
-enum Says {
+pub(super) enum Says {
     Takes,
+    /// It is where it is read, and can be put right there.
+    Writes,
     Later,
     Never,
     Nothing,
@@ -24,7 +26,7 @@ enum Says {
 }
 
 /// A channel of the test's own, which keeps what it was given.
-struct Tape {
+pub(super) struct Tape {
     got: Mutex<Vec<Letter>>,
     says: Mutex<Vec<Says>>,
 }
@@ -34,12 +36,12 @@ impl Tape {
         Arc::new(Self { got: Mutex::default(), says: Mutex::new(says.iter().rev().cloned().collect()) })
     }
 
-    fn got(&self) -> Vec<Letter> {
+    pub(super) fn got(&self) -> Vec<Letter> {
         self.got.lock().unwrap().clone()
     }
 
     /// To whom, why, and whether as a repeat.
-    fn told(&self) -> Vec<String> {
+    pub(super) fn told(&self) -> Vec<String> {
         let told = |letter: Letter| {
             let to = match letter.page.to {
                 To::Person(name) => name.to_string(),
@@ -60,6 +62,7 @@ impl Channel for Tape {
             if says.len() > 1 { says.pop().unwrap() } else { says[0].clone() }
         };
         match says {
+            Says::Writes => Ok(Receipt::Delivered { reference: Some(letter.key.as_str().to_owned()) }),
             Says::Takes => Ok(Receipt::Handed { reference: None }),
             Says::Later => Err(SendError::Later { why: "421 busy".into(), after: None }),
             Says::Never => Err(SendError::Never { why: "550 no".into() }),
@@ -69,13 +72,13 @@ impl Channel for Tape {
     }
 }
 
-fn rung(of: &[&str], minutes: u32, ack: Ack) -> Rung {
+pub(super) fn rung(of: &[&str], minutes: u32, ack: Ack) -> Rung {
     let notify = of.iter().map(|name| Target::Person((*name).into())).collect();
     Rung { notify, by: Vec::new(), wait: MINUTE * minutes, ack }
 }
 
 /// ana, then bo; at last the lead.
-fn escalation(first: Rung) -> Escalation {
+pub(super) fn escalation(first: Rung) -> Escalation {
     let mut escalation = Escalation { routes: Vec::new(), ..Escalation::default() };
     for name in ["ana", "bo", "lead"] {
         let person = Person { name: name.into(), email: Some(format!("{name}@example.org")), ..Person::default() };
@@ -102,19 +105,23 @@ fn escalation(first: Rung) -> Escalation {
     escalation
 }
 
-struct Night {
-    yard: Yard,
-    escalation: Arc<Escalation>,
-    mail: Arc<Tape>,
+pub(super) struct Night {
+    pub(super) yard: Yard,
+    pub(super) escalation: Arc<Escalation>,
+    pub(super) mail: Arc<Tape>,
     console: Arc<Tape>,
 }
 
 impl Night {
     fn new(first: Rung, mail: &[Says]) -> Self {
-        let mut playbook = playbook_of(vec![sets("one", &[], "process.freeze", "a")]);
+        let playbook = playbook_of(vec![sets("one", &[], "process.freeze", "a")]);
+        Self::of(playbook, escalation(first), mail)
+    }
+
+    pub(super) fn of(mut playbook: Playbook, escalation: Escalation, mail: &[Says]) -> Self {
         playbook.text = "pinned".into();
         let clock = Arc::new(SimulatedClock::new(SystemClock.now()));
-        let escalation = Arc::new(escalation(first));
+        let escalation = Arc::new(escalation);
         let (mail, console) = (Tape::new(mail), Tape::new(&[Says::Takes]));
         let parts = (playbook, clock, Arc::default());
         let yard = Self::yard(tempfile::tempdir().unwrap(), parts, "b", &escalation, (&mail, &console));
@@ -139,7 +146,7 @@ impl Night {
     }
 
     /// The engine dies, and another starts.
-    fn again(self, boot: &str, says: &[Says]) -> Self {
+    pub(super) fn again(self, boot: &str, says: &[Says]) -> Self {
         let Self { yard: Yard { stage, clock, things, playbook }, escalation, mail, console } = self;
         let Stage { core, journal, dir, .. } = stage;
         drop(core);
@@ -149,11 +156,11 @@ impl Night {
         Self { yard, escalation, mail, console }
     }
 
-    fn incident(&self) -> IncidentId {
+    pub(super) fn incident(&self) -> IncidentId {
         self.yard.stage.journal.incidents(None, 1).unwrap()[0].stream.as_incident().unwrap()
     }
 
-    fn records(&self) -> Vec<Body> {
+    pub(super) fn records(&self) -> Vec<Body> {
         let stream = StreamId::ladder(&LadderId::incident(&self.incident()));
         self.yard.stage.journal.read(&stream, 1).unwrap().into_iter().map(|record| record.body).collect()
     }
@@ -165,7 +172,7 @@ impl Night {
     }
 
     /// Waits until so many receipts are there, which is when the channels have answered.
-    fn receive(&mut self, many: usize) {
+    pub(super) fn receive(&mut self, many: usize) {
         let stream = StreamId::ladder(&LadderId::incident(&self.incident()));
         let count = |stage: &Stage| {
             let records = stage.journal.read(&stream, 1).unwrap();
@@ -175,23 +182,23 @@ impl Night {
         assert_eq!(self.receipts().len(), many);
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.yard.pass(time);
     }
 
-    fn acks(&mut self, by: &str, generation: Option<u32>) -> Result<Json, Refusal> {
+    pub(super) fn acks(&mut self, by: &str, generation: Option<u32>) -> Result<Json, Refusal> {
         let incident = self.incident();
         let (by, via, why) = (by.into(), "socket".into(), "on it".into());
         self.yard.ask(Request::Acknowledge { incident, acknowledged: true, why, by, via, generation })
     }
 
-    fn moves(&self) -> Vec<(u32, Place)> {
+    pub(super) fn moves(&self) -> Vec<(u32, Place)> {
         let place = |body| if let Body::LadderMoved(moved) = body { Some((moved.generation, moved.to)) } else { None };
         self.records().into_iter().filter_map(place).collect()
     }
 }
 
-fn to(step: u32) -> Place {
+pub(super) fn to(step: u32) -> Place {
     Place::Step { round: 0, step }
 }
 
@@ -217,10 +224,7 @@ fn silence_goes_up_to_the_last_resort_and_stays_red() {
     night.pass(MINUTE * 600);
     assert_eq!(night.mail.got().len(), 3, "whoever slept through it is not told every minute");
     let first = night.mail.got().remove(0);
-    assert_eq!(
-        (first.notice.title.as_str(), first.notice.generation, first.notice.state.as_str()),
-        ("A rule", 1, "open")
-    );
+    assert_eq!((first.notice.title.as_str(), first.notice.generation, first.notice.stands()), ("A rule", 1, "open"));
 }
 
 #[test]
