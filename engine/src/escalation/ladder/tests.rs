@@ -248,7 +248,8 @@ fn who_sends_it_up_passes_nobody_over() {
     let telling = |ladder: &Ladder, made: &Move| -> Vec<Target> {
         ladder.telling(made.to).iter().flat_map(|step| step.notify.clone()).collect()
     };
-    let people_of = |names: &[&str]| -> Vec<Target> { names.iter().map(|name| Target::Person((*name).into())).collect() };
+    let people_of =
+        |names: &[&str]| -> Vec<Target> { names.iter().map(|name| Target::Person((*name).into())).collect() };
     let begun = || ladder(vec![named("ana"), named("bo"), named("chi")]);
     // Nobody was told: all up to there are.
     let mut ladder = begun();

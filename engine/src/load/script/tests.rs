@@ -216,7 +216,11 @@ fn a_step_that_escalates_is_written_as_in_yaml() {
     );
     assert_eq!(through_yaml(&playbook), model(&playbook));
     let text = playbook_yaml(&playbook).unwrap();
-    for line in ["    escalate: default\n", "    escalate:\n      step: 2\n", "    escalate:\n      policy: default\n      step: 1\n"] {
+    for line in [
+        "    escalate: default\n",
+        "    escalate:\n      step: 2\n",
+        "    escalate:\n      policy: default\n      step: 1\n",
+    ] {
         assert!(text.contains(line), "{text}");
     }
 }

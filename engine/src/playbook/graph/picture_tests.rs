@@ -188,5 +188,9 @@ fn where_a_step_hands_on_to_is_said() {
     let said: Vec<String> = playbook.steps.iter().map(super::picture::does).collect();
     assert_eq!(said, ["escalate to night", "escalate to step 2", "escalate to step 3 of night"]);
     let picture = Picture::new(&playbook, None).unwrap();
-    assert!(picture.dot().contains("shape=\"cds\"") && picture.mermaid().contains("s0>\"<b>a</b>"), "{}", picture.mermaid());
+    assert!(
+        picture.dot().contains("shape=\"cds\"") && picture.mermaid().contains("s0>\"<b>a</b>"),
+        "{}",
+        picture.mermaid()
+    );
 }
