@@ -16,7 +16,7 @@ use crate::escalation::outbox::Outbox;
 use crate::escalation::policy::{Ack, Policy, Step, Target};
 use crate::run::machine::{Asked, Run};
 use crate::run::shell::Core;
-use quell_model::notice::{Asking, Page};
+use quell_model::notice::{Asking, Page, Way};
 use quell_model::record::{
     Carried, LadderChange, LadderStarted, NewRecord, Nobody, Part, QuestionAnswered, QuestionKind,
 };
@@ -155,21 +155,33 @@ impl<W: Send + 'static> Core<W> {
             QuestionKind::Ask => BTreeSet::new(),
             QuestionKind::Approve | QuestionKind::Confirm => self.suspected(&live.run),
         };
-        let objection = |page: &Page| {
-            let is_suspect = page.to.person().is_some_and(|person| suspects.contains(person));
-            let not_via = asked.iter().flat_map(|(_, asked)| &asked.question.not_via);
-            let is_barred = not_via.clone().any(|way| way.as_str() == page.way.channel());
-            match (is_suspect, is_barred) {
-                (true, _) => Some("they were asked whether it was them".to_owned()),
-                (_, true) => Some(format!("no answer counts that comes by {}", page.way.channel())),
-                _ => None,
-            }
+        let is_barred = |way: &Way| {
+            let mut not_via = asked.iter().flat_map(|(_, asked)| &asked.question.not_via);
+            not_via.any(|barred| barred.as_str() == way.channel())
         };
-        let (mut left, mut nobody) = (Vec::new(), Vec::new());
+        let (mut left, mut nobody, mut barred) = (Vec::new(), Vec::new(), Vec::new());
         for page in pages {
-            match objection(&page) {
-                None => left.push(page),
-                Some(because) => nobody.push(Nobody { target: page.to.shown(), because }),
+            let target = page.to.shown();
+            if page.to.person().is_some_and(|person| suspects.contains(person)) {
+                nobody.push(Nobody { target, because: "they were asked whether it was them".to_owned() });
+            } else if is_barred(&page.way) {
+                barred.push(page);
+            } else {
+                left.push(page);
+            }
+        }
+        // Whoever is reached by none of those ways is by another of theirs.
+        let escalation = self.told_by();
+        for page in barred {
+            if left.iter().any(|other: &Page| other.to == page.to) {
+                continue;
+            }
+            let because = format!("no answer counts that comes by {}", page.way.channel());
+            let console = escalation.channels.console.then_some(Way::Console);
+            let own = page.to.person().map(|name| escalation.ways_to(name, &[])).unwrap_or_default();
+            match own.into_iter().chain(console).find(|way| !is_barred(way)) {
+                Some(way) => left.push(Page::new(page.to, way, format!("{}; {because}", page.because))),
+                None => nobody.push(Nobody { target: page.to.shown(), because }),
             }
         }
         (left, nobody)

@@ -267,7 +267,7 @@ fn a_thousand_lines_are_told_in_the_messages_that_people_have_and_are_few_record
     let more = Expression { text, ..list.clone() };
     let later = Step { kind: StepKind::Wait(Wait::For(MINUTE)), ..step("later", &["many"]) };
     let steps = vec![waits, each("few", &["wait"], &list), each("many", &["wait"], &more), later];
-    let mut night = Night::of(playbook_of(steps), policies(), &[Says::Writes]);
+    let mut night = Night::of(playbook_of(steps), policies(), &[Says::Delivers]);
     let run = begins(&mut night, 1);
     night.yard.clock.advance(MINUTE);
     let told = |night: &Night| {
@@ -283,7 +283,7 @@ fn a_thousand_lines_are_told_in_the_messages_that_people_have_and_are_few_record
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].starts_with("1005 lines before; ") && said[0].ends_with("; 999. of n"), "{}", said[0]);
     let got = night.mail.got();
-    assert!(got[1].page.quiet && got[1].earlier.as_deref() == Some(got[0].key.as_str()), "{:?}", got[1]);
+    assert!(got[1].page.quiet && got[1].earlier == Some(format!("m-{}", got[0].key.as_str())), "{:?}", got[1]);
     assert_eq!(got[1].notice.because, said[0]);
     // The end of the run is said at once.
     night.yard.clock.advance(MINUTE);
@@ -306,7 +306,7 @@ fn what_is_told_soon_after_is_said_with_what_comes_or_at_its_time() {
         line("two", &["b"]),
         waits("c", &["two"], 60),
     ];
-    let mut night = Night::of(playbook_of(steps), policies(), &[Says::Writes]);
+    let mut night = Night::of(playbook_of(steps), policies(), &[Says::Delivers]);
     begins(&mut night, 1);
     night.yard.clock.advance(MINUTE);
     night.receive(2);

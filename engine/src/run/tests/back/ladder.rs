@@ -1,5 +1,7 @@
 //! Somebody is told of an incident until somebody answers: over silence, answers, channels that fail, and the engine's death.
 
+mod asked;
+
 use super::*;
 use crate::escalation::Escalation;
 use crate::escalation::channels::{Channels, Email};
@@ -17,8 +19,8 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(super) enum Says {
     Takes,
-    /// It is where it is read, and can be put right there.
-    Writes,
+    /// It is where it is read, under a name.
+    Delivers,
     Later,
     Never,
     Nothing,
@@ -62,8 +64,11 @@ impl Channel for Tape {
             if says.len() > 1 { says.pop().unwrap() } else { says[0].clone() }
         };
         match says {
-            Says::Writes => Ok(Receipt::Delivered { reference: Some(letter.key.as_str().to_owned()) }),
             Says::Takes => Ok(Receipt::Handed { reference: None }),
+            Says::Delivers => {
+                let reference = letter.earlier.clone().unwrap_or_else(|| format!("m-{}", letter.key.as_str()));
+                Ok(Receipt::Delivered { reference: Some(reference) })
+            }
             Says::Later => Err(SendError::Later { why: "421 busy".into(), after: None }),
             Says::Never => Err(SendError::Never { why: "550 no".into() }),
             Says::Nothing => std::future::pending().await,
@@ -114,8 +119,7 @@ pub(super) struct Night {
 
 impl Night {
     fn new(first: Rung, mail: &[Says]) -> Self {
-        let playbook = playbook_of(vec![sets("one", &[], "process.freeze", "a")]);
-        Self::of(playbook, escalation(first), mail)
+        Self::of(playbook_of(vec![sets("one", &[], "process.freeze", "a")]), escalation(first), mail)
     }
 
     pub(super) fn of(mut playbook: Playbook, escalation: Escalation, mail: &[Says]) -> Self {
@@ -140,6 +144,7 @@ impl Night {
         let definitions = Definitions {
             escalation: Some(Arc::clone(escalation)),
             post: Post::new(channels.into()),
+            people: Arc::new(escalation.people.clone()),
             ..definitions(playbook.clone())
         };
         Yard::with(dir, playbook, definitions, clock, things, boot)
@@ -224,7 +229,10 @@ fn silence_goes_up_to_the_last_resort_and_stays_red() {
     night.pass(MINUTE * 600);
     assert_eq!(night.mail.got().len(), 3, "whoever slept through it is not told every minute");
     let first = night.mail.got().remove(0);
-    assert_eq!((first.notice.title.as_str(), first.notice.generation, first.notice.stands()), ("A rule", 1, "open"));
+    assert_eq!(
+        (first.notice.title.as_str(), first.notice.generation, first.notice.stands()),
+        ("A rule", 1, "open")
+    );
 }
 
 #[test]
