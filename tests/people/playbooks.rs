@@ -12,7 +12,10 @@ fn two_policies() -> String {
 }
 
 fn config(mode: &str) -> String {
-    CONFIG.replace("playbooks: { shipped: false }", &format!("mode: {mode}\nplaybooks: {{ shipped: false, dirs: [playbooks] }}"))
+    CONFIG.replace(
+        "playbooks: { shipped: false }",
+        &format!("mode: {mode}\nplaybooks: {{ shipped: false, dirs: [playbooks] }}"),
+    )
 }
 
 #[test]
@@ -56,7 +59,10 @@ fn the_check_knows_the_policies_and_their_steps() {
     let put = |file: &str, text: &str| fs::write(home.path().join(file), text).unwrap();
     put("escalation.yaml", &two_policies());
     put("quell.yaml", &CONFIG.replace("dirs: [rules]", "dirs: []"));
-    put("p.yaml", "playbook: p\non: { incident: acknowledged }\nsteps:\n  a: { escalate: nigth }\n  b: { escalate: { policy: night, step: 2 } }\n");
+    put(
+        "p.yaml",
+        "playbook: p\non: { incident: acknowledged }\nsteps:\n  a: { escalate: nigth }\n  b: { escalate: { policy: night, step: 2 } }\n",
+    );
     let mut check = command(&["playbook", "check"]);
     let out = check.arg(home.path().join("p.yaml")).output().unwrap();
     let said = String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap();

@@ -264,6 +264,12 @@ impl Ladder {
         (is_sent || is_there) && matches!(self.standing, Standing::Climbing | Standing::Exhausted)
     }
 
+    /// Whether the move that is due goes on from a step that it is at, because it was sent up.
+    #[must_use]
+    pub fn is_sent_on(&self) -> bool {
+        self.up_to.is_some() && self.place.is_some()
+    }
+
     /// The step after the one that it is at, from 0.
     #[must_use]
     pub fn after(&self) -> u32 {

@@ -290,6 +290,13 @@ impl<W: Send + 'static> Core<W> {
         for step in ladder.telling(made.to) {
             reached.join(escalation.reach(&step.notify, &step.by, &on_call));
         }
+        if ladder.is_sent_on() {
+            // Nobody has waited for them: what no channel has taken goes out with the rest.
+            let left =
+                outbox.waiting().filter(|(key, page, ..)| !page.quiet && !self.ladders.under_way.contains_key(*key));
+            let pages = left.map(|(_, page, ..)| page.clone()).collect();
+            reached.join(Reached { pages, nobody: Vec::new() });
+        }
         if made.to == Place::LastResort {
             reached.join(escalation.reach(&ladder.policy().last_resort, &[], &on_call));
         }

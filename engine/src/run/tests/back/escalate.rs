@@ -117,6 +117,15 @@ fn up_to_a_step_nobody_is_passed_over_and_past_the_last_is_the_last_resort() {
             json!({ "policy": "security", "step": 2 })
         )
     );
+    // Whose page has to wait is told with them, though the next step is there before its time.
+    let mut busy = Night::of(playbook_of(vec![hands_on("8", None, Some(2))]), policies(), &[Says::Later, Says::Takes]);
+    busy.yard.attack_by("7", 1);
+    busy.receive(1);
+    busy.yard.attack_by("8", 2);
+    busy.receive(3);
+    let mut told: Vec<String> = busy.mail.got().iter().map(|letter| letter.page.to.shown()).collect();
+    told.sort();
+    assert_eq!(told, ["person ana", "person ana", "person bo"]);
     let mut past = night(hands_on("8", Some("security"), Some(9)));
     past.yard.attack_by("7", 1);
     past.receive(1);

@@ -229,10 +229,7 @@ fn silence_goes_up_to_the_last_resort_and_stays_red() {
     night.pass(MINUTE * 600);
     assert_eq!(night.mail.got().len(), 3, "whoever slept through it is not told every minute");
     let first = night.mail.got().remove(0);
-    assert_eq!(
-        (first.notice.title.as_str(), first.notice.generation, first.notice.stands()),
-        ("A rule", 1, "open")
-    );
+    assert_eq!((first.notice.title.as_str(), first.notice.generation, first.notice.stands()), ("A rule", 1, "open"));
 }
 
 #[test]
