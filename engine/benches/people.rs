@@ -24,8 +24,8 @@ use quell_engine::run::{Definitions, Pressed, Request};
 use quell_engine::store::Journal;
 use quell_model::notice::{Channel, Letter, Page, PageKey, Receipt, SendError, To, Way};
 use quell_model::record::{
-    EngineStarted, IncidentOpened, LadderMoved, LadderRouted, LadderStarted, NewRecord, PageReceipted, PageState, Place,
-    Queued,
+    EngineStarted, IncidentOpened, LadderMoved, LadderRouted, LadderStarted, NewRecord, PageReceipted, PageState,
+    Place, Queued,
 };
 use quell_model::{
     Batch, BootId, Clock, Durability, Entity, Hash, IncidentId, LadderId, Level, Mode, Name, Stamp, StreamId,
@@ -125,7 +125,8 @@ fn fill(data: &Path, count: usize, due: impl Fn(usize) -> Stamp) {
             because: because.clone(),
             generation: 1,
         };
-        let routed = LadderRouted { policy: "bench".into(), definition: definition.clone(), route: String::new() };
+        let routed =
+            LadderRouted { policy: "bench".into(), definition: definition.clone(), route: String::new(), up_to: None };
         let page = Page::new(To::Channel("console".into()), Way::Console, "named by the policy".to_owned());
         let key = PageKey::of(id.as_str(), 3, &page);
         let to = Place::Step { round: 0, step: 0 };
@@ -201,7 +202,10 @@ fn answers() {
     let stale = (0..MANY - 1).map(|n| pressed(n % ANSWERS, 7, None)).chain([escalated(ANSWERS, link)]).collect();
     let spans = stage.ask_beside(Vec::new(), stale);
     let effects = spans.iter().filter(|(_, answer)| answer.is_ok()).count();
-    println!("{MANY} answers that mean what is no more: {effects} effects; {} records say who was late", stage.ladder_records() - before);
+    println!(
+        "{MANY} answers that mean what is no more: {effects} effects; {} records say who was late",
+        stage.ladder_records() - before
+    );
     assert_eq!(effects, 0);
     stage::row("an answer that is refused", spans.into_iter().map(|(span, _)| span).collect());
 }

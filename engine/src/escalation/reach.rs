@@ -23,12 +23,17 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// With what another step comes to. Whoever is told already by a way is not told twice by it.
+    /// With what another step comes to: what stands there already tells whoever else is reached there.
     pub fn join(&mut self, other: Self) {
-        let known = |all: &[Page], page: &Page| all.iter().any(|one| one.way == page.way);
         for page in other.pages {
-            if !known(&self.pages, &page) {
+            let Some(there) = self.pages.iter_mut().find(|one| one.way == page.way) else {
                 self.pages.push(page);
+                continue;
+            };
+            for name in page.people() {
+                if there.people().all(|told| told != name) {
+                    there.also.push(name.clone());
+                }
             }
         }
         self.nobody.extend(other.nobody);
