@@ -96,8 +96,9 @@ fn handed_on_once(streams: &Streams) -> Result<(), String> {
 struct Tale {
     /// Of each page: in which part of the story it was queued, and whether it tells of the end.
     queued: BTreeMap<PageKey, (usize, bool, Page)>,
-    /// Moves, ends and beginnings so far.
+    /// Moves, ends and beginnings so far, and how many there were when it began anew.
     part: usize,
+    life: usize,
     is_over: bool,
     /// Calls of the step at hand that have not failed, and the ways that were tried to each.
     hopes: BTreeMap<PageKey, Page>,
@@ -157,7 +158,7 @@ impl Tale {
         match &record.body {
             Body::LadderStarted(_) => {
                 let (queued, part) = (std::mem::take(&mut self.queued), self.part + 1);
-                *self = Self { queued, part, ..Self::default() };
+                *self = Self { queued, part, life: part, ..Self::default() };
             }
             Body::LadderMoved(moved) => {
                 self.part += 1;
@@ -231,7 +232,7 @@ impl Tale {
         before: &Account,
         escalation: &Escalation,
     ) -> Result<(), String> {
-        let Some((_, of_end, page)) = self.queued.get(&receipted.key).cloned() else {
+        let Some((part, of_end, page)) = self.queued.get(&receipted.key).cloned() else {
             return Err(format!("record {}: a receipt of a page that nobody queued", record.seq));
         };
         let there = (page.to.clone(), page.way.clone());
@@ -239,7 +240,8 @@ impl Tale {
             if let Receipt::Delivered { reference: Some(_) } = receipt {
                 self.references.insert(there.clone());
             }
-            if !page.quiet && !of_end {
+            // What is heard late of a page of before it began anew has called nobody in this life of it.
+            if !page.quiet && !of_end && part >= self.life {
                 self.called.insert(there);
             }
         }
