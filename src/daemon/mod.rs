@@ -267,12 +267,7 @@ async fn live(
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
     followers.spawn(seals::follow(assembly.journal.clone(), assembly.engine.clone(), ended.clone()));
-    followers.spawn(audit::follow(
-        Arc::clone(&desk),
-        assembly.journal.clone(),
-        assembly.engine.clone(),
-        ended.clone(),
-    ));
+    followers.spawn(audit::follow(Arc::clone(&desk), assembly.journal.clone(), assembly.engine.clone(), ended.clone()));
     let keeper = retention::Keeper::new(&desk, (&assembly.journal, &assembly.engine), dir, ended.clone());
     followers.spawn(keeper.follow());
     announce(&assembly, &desk, loaded, dir);

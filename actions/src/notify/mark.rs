@@ -5,7 +5,7 @@
 //! character, or made under another key, is none.
 
 use hmac::{Hmac, Mac};
-use quell_model::notice::Letter;
+use quell_model::notice::{Act, Letter};
 use quell_model::{Hash, LadderId, Name};
 use sha2::Sha256;
 use std::sync::Arc;
@@ -98,10 +98,10 @@ impl Links {
 }
 
 impl Mark {
-    /// The sum by which a link is known to have been used.
+    /// The sum by which a link is known to have been used for this.
     #[must_use]
-    pub fn sum(text: &str) -> Hash {
-        Hash::of(text.as_bytes())
+    pub fn sum(text: &str, act: &Act) -> Hash {
+        Hash::of_parts(&[text.as_bytes(), act.word().as_bytes()])
     }
 }
 
@@ -139,7 +139,8 @@ fn unescaped(text: &str) -> Option<String> {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let is_hex = text.len() == MAC_BYTES * 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // Small letters alone: a mark has one text, so that one that was used is known again.
+    let is_hex = text.len() == MAC_BYTES * 2 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     is_hex.then(|| (0..text.len()).step_by(2).map(byte).collect())?
 }
@@ -168,6 +169,10 @@ mod tests {
                 let mut other = text.clone().into_bytes();
                 other[at] = if other[at] == b'0' { b'1' } else { b'0' };
                 assert_eq!(key.open(&String::from_utf8(other).unwrap()), None, "{text} at {at}");
+                let mut other = text.clone().into_bytes();
+                other[at] ^= 0x20;
+                let other = String::from_utf8(other).unwrap();
+                assert!(key.open(&other).is_none(), "{other}: a letter in another case");
             }
             for cut in 0..text.len() {
                 assert_eq!(key.open(&text[..cut]), None, "{}", &text[..cut]);

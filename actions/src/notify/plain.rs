@@ -50,7 +50,7 @@ pub fn lines(letter: &Letter) -> Vec<String> {
         return all;
     }
     if let Some(asking) = &notice.question {
-        all.extend(question(asking));
+        all.extend(question(asking, notice.generation));
     }
     if let (Some(id), None) = (&notice.incident, &notice.question) {
         let generation = notice.generation;
@@ -62,7 +62,7 @@ pub fn lines(letter: &Letter) -> Vec<String> {
 }
 
 /// What a person has to know to judge it: what exactly would be done, to what, and what their silence means.
-fn question(asking: &Asking) -> Vec<String> {
+fn question(asking: &Asking, generation: u32) -> Vec<String> {
     let Asking { run, playbook, step, .. } = asking;
     let mut all = vec![format!("asked by:     run {run} of {}, step {step}", line(playbook.as_str(), TITLE))];
     let because = line(&asking.because, LONGEST);
@@ -76,7 +76,8 @@ fn question(asking: &Asking) -> Vec<String> {
     all.extend(rows("note:         ", &asking.warnings));
     all.push(format!("may answer:   {}", line(&asking.who, LONGEST)));
     all.push(format!("at {:.0} without an answer: {}", asking.until, asking.otherwise));
-    all.extend(asking.choices.iter().map(|choice| format!("answer:       quell run answer {run}/{step} {choice}")));
+    let answer = |choice| format!("answer:       quell run answer {run}/{step} {choice} --generation {generation}");
+    all.extend(asking.choices.iter().map(answer));
     all
 }
 

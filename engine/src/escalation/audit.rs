@@ -346,15 +346,11 @@ impl Account {
                 }
             }
             LadderChange::Touched if self.is_acknowledged() => self.stands = Stands::Acknowledged(at, self.timeout()),
-            LadderChange::Unacknowledged | LadderChange::Raised => {
+            LadderChange::Unacknowledged | LadderChange::Raised | LadderChange::Grown => {
                 anew(self);
                 self.place = None;
             }
             LadderChange::Escalated => anew(self),
-            LadderChange::Altered => {
-                self.generation += 1;
-                self.answered.clear();
-            }
             LadderChange::Answered
             | LadderChange::AnsweredTooLate
             | LadderChange::Touched

@@ -316,12 +316,6 @@ impl Ladder {
         steps.get(first..end.min(steps.len())).unwrap_or_default()
     }
 
-    /// What it asks is another than it was: it goes on, and an answer to what stood there before counts no more.
-    pub fn altered(&mut self) {
-        self.generation += 1;
-        self.answered.clear();
-    }
-
     /// Its moments of an earlier boot, by the clocks of this one as they stand now.
     pub fn rebase(&mut self, now: Stamp) {
         // By a wall clock that stands back nothing comes later than by its own wait.

@@ -19,6 +19,8 @@ const FIRST: Duration = Duration::from_secs(2);
 /// No pause is longer, but where the other side asks for it.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// So long more of the same is waited for: nobody is called for each item of a list.
+pub(crate) const GATHER: Duration = Duration::from_secs(1);
 /// The longest pause of a last resort.
 const SELDOM: Duration = Duration::from_secs(15 * 60);
 
@@ -110,8 +112,9 @@ impl Outbox {
         self.seq += 1;
         match body {
             Body::LadderStarted(started) => {
-                let seq = self.seq;
-                *self = Self { seq, ..Self::begun(started, at) };
+                let (seq, written) = (self.seq, std::mem::take(&mut self.written));
+                // Where a message stands already it is put right, and no second is written.
+                *self = Self { seq, written, ..Self::begun(started, at) };
             }
             Body::LadderRouted(routed) => self.routed(at, routed),
             Body::LadderMoved(moved) => self.moved(at, moved),
@@ -237,6 +240,11 @@ impl Outbox {
         &self.pages
     }
 
+    /// The pages of the step at hand, and those that were left before anybody knew whether they went out.
+    pub fn all_pages(&self) -> impl Iterator<Item = (&PageKey, &Page)> {
+        self.pages.iter().map(|(key, outgoing)| (key, &outgoing.page)).chain(&self.displaced)
+    }
+
     /// Those that no channel has taken, how often one was asked, and when the next may be.
     pub fn waiting(&self) -> impl Iterator<Item = (&PageKey, &Page, u32, Stamp)> {
         self.pages.iter().filter_map(|(key, outgoing)| match outgoing.stage {
@@ -319,7 +327,8 @@ impl Outbox {
         let before = self.policy.replace(routed.policy.clone());
         let Some(ladder) = &mut self.ladder else {
             let because = std::mem::take(&mut self.because);
-            self.ladder = Some(Ladder::new(policy, self.level, because, self.begun, self.started.generation));
+            let due = if self.started.gathers { self.begun.after(GATHER) } else { self.begun };
+            self.ladder = Some(Ladder::new(policy, self.level, because, due, self.started.generation));
             return;
         };
         self.because.clone_from(&routed.route);
@@ -379,7 +388,7 @@ impl Outbox {
             LadderChange::Answered => drop(ladder.acknowledge(&changed.by, changed.generation, at)),
             LadderChange::AnsweredTooLate => drop(self.late.insert((changed.by.clone(), changed.generation))),
             LadderChange::Progressed | LadderChange::Used => {}
-            LadderChange::Altered => ladder.altered(),
+            LadderChange::Grown => ladder.begin_again(changed.level, why, at.after(GATHER)),
             LadderChange::Unacknowledged | LadderChange::Raised => ladder.begin_again(changed.level, why, at),
             LadderChange::Escalated => ladder.escalate(why, at),
             LadderChange::Touched => ladder.touched(at),

@@ -2,13 +2,34 @@
 //!
 //! Owns the words. Decides nothing.
 
-use super::timeline::cut;
+use super::timeline::{Teller, TimelineLine, cut};
+use crate::store::Journal;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
 use quell_model::record::{
-    LadderChange, LadderChanged, LadderMoved, LadderRouted, PageReceipted, PageState, Place, Queued,
+    Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, PageReceipted, PageState, Place, Queued,
 };
-use quell_model::{Body, Json, Record};
-use std::collections::HashMap;
+use quell_model::{Body, Json, Kind, LadderId, Record, RunId, StoreError, StreamId};
+use std::collections::{BTreeSet, HashMap};
+
+/// What was told of each question of a run, a story each.
+pub(super) fn of_questions(
+    journal: &Journal,
+    run: &RunId,
+    records: &[Record],
+) -> Result<Vec<Vec<TimelineLine>>, StoreError> {
+    let carried = records.iter().filter_map(|record| match &record.body {
+        Body::QuestionAsked(asked) => Some(Carried::of(run, &asked.part, asked.question).ladder()),
+        _ => None,
+    });
+    let story = |ladder: &LadderId| {
+        let (mut teller, mut told) = (Teller::new(&[]), Vec::new());
+        journal.visit(&StreamId::ladder(ladder), 1, Kind::ALL, &mut |record| {
+            told.extend(teller.line(&record, Some(run)));
+        })?;
+        Ok(told)
+    };
+    carried.collect::<BTreeSet<_>>().iter().map(story).collect()
+}
 
 /// The pages of a ladder's records so far, by their keys: to whom, and by which way.
 #[derive(Debug, Default)]
@@ -132,7 +153,7 @@ fn changed_line(changed: &LadderChanged) -> Option<String> {
             "{} answered by {} what has been asked anew since: it changes nothing",
             changed.by, changed.via
         )),
-        LadderChange::Unacknowledged | LadderChange::Escalated | LadderChange::Raised | LadderChange::Altered => {
+        LadderChange::Unacknowledged | LadderChange::Escalated | LadderChange::Raised | LadderChange::Grown => {
             Some(cut(&changed.why))
         }
         // What it is said of has a line of its own.

@@ -152,5 +152,6 @@ fn begins(incident: &Incident, began: Option<&Detection>, because: String) -> La
         rules: began.iter().map(|began| began.rule.name.clone()).collect(),
         because,
         generation: 0,
+        gathers: false,
     }
 }

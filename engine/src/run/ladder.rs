@@ -16,7 +16,6 @@ mod of_incident;
 mod of_question;
 
 use news::News;
-pub(super) use of_question::Waiting;
 
 use super::answers;
 use super::shell::{Core, INBOX_TURN};
@@ -35,6 +34,8 @@ use quell_model::{Body, Hash, IncidentId, LadderId, Level, Name, Stamp, Stop, St
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+/// Why a page that waited for its next attempt is not sent any more.
+const NEEDLESS: &str = "an answer, the next step or the end made it needless";
 /// Why a page of before a death is not sent again.
 const LEFT: &str =
     "an answer, the next step or the end made it needless, and quell ended before it knew whether it went out";
@@ -70,13 +71,24 @@ impl Ladders {
             self.news.remove(id);
             return;
         }
-        let pages = outbox.waiting().filter(|(key, ..)| !self.under_way.contains_key(*key)).map(|(.., from)| from);
+        let pages = self.may_go(outbox).map(|(.., from)| from);
         // One that is over is closed once nobody is at a page of it.
         let is_left = outbox.is_over() && outbox.left().any(|key| self.under_way.contains_key(key));
         if let Some(at) = pages.chain(outbox.due().filter(|_| !is_left)).min() {
             self.due.insert((at, id.clone()));
             self.of.insert(id.clone(), at);
         }
+    }
+
+    /// The pages that wait, but for those before which another is under way to the same place: they are seen in their order.
+    fn may_go<'a>(&'a self, outbox: &'a Outbox) -> impl Iterator<Item = (&'a PageKey, u32, Stamp)> {
+        let busy: BTreeSet<(&To, &Way)> = outbox
+            .all_pages()
+            .filter(|(key, _)| self.under_way.contains_key(*key))
+            .map(|(_, page)| (&page.to, &page.way))
+            .collect();
+        let free = outbox.waiting().filter(move |(_, page, ..)| !busy.contains(&(&page.to, &page.way)));
+        free.map(|(key, _, attempts, from)| (key, attempts, from))
     }
 
     fn pop(&mut self, now: Stamp) -> Option<LadderId> {
@@ -160,12 +172,12 @@ impl<W: Send + 'static> Core<W> {
         let holds = || outbox.would_answer(&by, generation) == Some(Answered::Acknowledged);
         let because = match what {
             LadderChange::Answered if holds() => Some(format!("{by} acknowledged it by {via}")),
-            LadderChange::Progressed | LadderChange::Altered => Some(why.clone()),
+            LadderChange::Progressed => Some(why.clone()),
             // The next step comes at once, and puts them right.
             _ => None,
         };
         let corrections = because.map(|because| outbox.corrections(&[], &because)).unwrap_or_default();
-        let pages = outbox.keyed(corrections);
+        let pages = outbox.keyed(self.not_to_suspects(outbox, corrections));
         let level = level.unwrap_or(outbox.level);
         let changed = LadderChanged { change: what, by, via, generation, level, why, pages, link };
         self.write_ladder(id, vec![NewRecord::new(now, changed)]);
@@ -177,7 +189,7 @@ impl<W: Send + 'static> Core<W> {
         let told = outbox.told().iter().map(|(to, way)| Page::new(to.clone(), way.clone(), TOLD.to_owned()));
         let mut pages: Vec<Page> = told.collect();
         pages.extend(outbox.corrections(&pages, TOLD));
-        let pages = outbox.keyed(pages);
+        let pages = outbox.keyed(self.not_to_suspects(outbox, pages));
         self.write_ladder(id, vec![NewRecord::new(now, LadderEnded { why, pages })]);
     }
 
@@ -205,9 +217,8 @@ impl<W: Send + 'static> Core<W> {
                 self.make(id, &made, now);
             }
             let Some(outbox) = self.ladders.all.get(id) else { return };
-            let at_it = &self.ladders.under_way;
-            let due = outbox.waiting().filter(|(key, _, _, from)| *from <= now && !at_it.contains_key(*key));
-            let due: Vec<(PageKey, u32)> = due.map(|(key, _, attempts, _)| (key.clone(), attempts + 1)).collect();
+            let due = self.ladders.may_go(outbox).filter(|(.., from)| *from <= now);
+            let due: Vec<(PageKey, u32)> = due.map(|(key, attempts, _)| (key.clone(), attempts + 1)).collect();
             if !due.is_empty() {
                 // It survives whatever comes now, or nobody is told of it.
                 self.ink.commit();
@@ -346,8 +357,20 @@ impl<W: Send + 'static> Core<W> {
         let Some(outbox) = self.ladders.all.get_mut(id) else { return };
         self.ink.write(StreamId::ladder(id), outbox.seq, &records);
         records.iter().for_each(|record| outbox.apply(record.at, &record.body));
-        let left = outbox.left().filter_map(|key| self.ladders.under_way.get(key));
-        left.for_each(Stop::raise);
+        let mut needless = Vec::new();
+        for key in outbox.left() {
+            match self.ladders.under_way.get(key) {
+                Some(stop) => stop.raise(),
+                None => needless.push(key.clone()),
+            }
+        }
+        // Nobody is at them: they are done with now.
+        let at = records.last().map(|record| record.at);
+        if let (Some(at), false) = (at, needless.is_empty()) {
+            let why = || PageState::Failed { why: NEEDLESS.to_owned() };
+            let of = |key| NewRecord::new(at, PageReceipted { key, attempt: 0, state: why(), instead: Vec::new() });
+            return self.write_ladder(id, needless.into_iter().map(of).collect());
+        }
         self.ladders.set(id);
         if let Some(next) = self.ladders.next() {
             self.wake_at(next);
@@ -372,7 +395,8 @@ impl<W: Send + 'static> Core<W> {
             let Some(id) = stream.as_ladder() else { continue };
             let records = self.parts.journal.read(stream, 1)?;
             let Some(Body::LadderStarted(started)) = records.first().map(|record| &record.body) else { continue };
-            let mut outbox = Outbox::begun(started, self.aged(records[0].at, now));
+            // What it was before may have been pruned.
+            let mut outbox = Outbox::after(records[0].seq.saturating_sub(1), started, self.aged(records[0].at, now));
             for record in &records {
                 let is_ours = self.is_of_this_boot(record.at, now);
                 outbox.apply(if is_ours { record.at } else { self.aged(record.at, now) }, &record.body);

@@ -233,6 +233,9 @@ impl<W: Send + 'static> Core<W> {
                 None => instead.push(Page::new(to, way, because.clone())),
             }
         }
-        instead
+        match &outbox.started.question {
+            Some(carried) => self.without_suspects(carried, instead).0,
+            None => instead,
+        }
     }
 }

@@ -462,15 +462,16 @@ impl<W: Send + 'static> Core<W> {
         let Some(live) = self.runs.get_mut(id) else { return };
         self.ink.hold();
         self.ink.write(StreamId::run(id), live.run.seq, &records);
-        let before: super::ladder::Waiting = live.run.waiting().cloned().collect();
+        let before = live.run.asks();
         for record in &records {
             live.run.apply(record.at, &record.body);
         }
         let asks = live.run.asks();
-        self.asked.count(live.run.started.untrusted, before.len(), asks);
+        let turned = live.run.take_turned();
+        self.asked.count(live.run.started.untrusted, before, asks);
         self.tally.records(&live.run.playbook, live.run.started.by.is_some(), &records);
-        if asks > 0 || !before.is_empty() {
-            self.questions_changed(id, &before, &records);
+        if asks > 0 || !turned.is_empty() {
+            self.questions_changed(id, turned, &records);
         }
         self.ink.let_go();
     }

@@ -39,6 +39,7 @@ impl Story {
             rules: BTreeSet::new(),
             because: "it was opened".into(),
             generation: 1,
+            gathers: false,
         };
         story.write(0, started);
         let definition = serde_json::to_value(policy()).unwrap();

@@ -35,6 +35,7 @@ impl Story {
             rules: BTreeSet::new(),
             because: "it was opened".into(),
             generation: 1,
+            gathers: false,
         };
         let mut story = Self { outbox: Outbox::begun(&started, at(0)), written: Vec::new() };
         story.write(0, started);
@@ -256,4 +257,17 @@ fn a_ladder_that_is_moved_is_what_its_records_say() {
     assert_eq!(story.outbox.next(at(4)).map(|made| made.to), Some(Place::LastResort));
     story.goes(4, &[("ana", mail("ana"))]);
     assert!(story.outbox.ladder().is_some_and(Ladder::is_at_last_resort));
+}
+
+/// More is asked than before: whoever was told is told anew, a moment later, by another number.
+#[test]
+fn what_grows_begins_anew_a_moment_later() {
+    let mut story = Story::new();
+    story.goes(0, &[("ana", Way::Console)]);
+    let before = story.outbox.generation();
+    story.change(10, LadderChange::Grown);
+    assert_eq!(story.outbox.generation(), before + 1);
+    assert_eq!(story.outbox.next(at(10)), None, "more may come");
+    let made = story.outbox.next(at(11)).expect("it is told anew");
+    assert_eq!((made.generation, made.to), (before + 1, Place::Step { round: 0, step: 0 }));
 }

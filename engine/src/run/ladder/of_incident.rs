@@ -33,6 +33,7 @@ impl<W: Send + 'static> Core<W> {
                 rules: BTreeSet::from([detection.rule.name.clone()]),
                 because,
                 generation: 0,
+                gathers: false,
             };
             self.begin_ladder(started, now);
         }

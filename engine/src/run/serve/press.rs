@@ -4,16 +4,20 @@
 //! anew, or has changed since the message was written, is not answered by it, and is told so; a link works once.
 
 use super::super::ladder::Change;
-use super::super::request::{Pressed, Refusal};
+use super::super::request::{Pressed, Refusal, Request};
 use super::super::shell::Core;
 use quell_model::record::LadderChange;
-use quell_model::{Json, OfLadder, StreamId};
+use quell_model::{Json, LadderId, OfLadder, StreamId};
 
 impl<W: Send + 'static> Core<W> {
     /// Does what somebody wants who answers a message.
     pub(super) fn press(&mut self, pressed: Pressed) -> Result<Json, Refusal> {
         let Pressed { ladder, generation, link, by, via, wants } = pressed;
         let now = self.parts.clock.now();
+        let ladder = self.meant(ladder, generation);
+        if !is_about(&wants, &ladder.of()) {
+            return Err(Refusal::Wrong(format!("what is wanted is not about `{ladder}`")));
+        }
         let Some(outbox) = self.ladders.all.get(&ladder).filter(|outbox| !outbox.is_over()) else {
             return self.press_of_nothing(&ladder.of(), wants);
         };
@@ -22,8 +26,11 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow("this link was used already, and works once".to_owned()));
         }
         if generation != outbox.generation() {
-            let change = Change::by((&by, &via), LadderChange::AnsweredTooLate, String::new());
-            self.change_ladder(&ladder, change.of_generation(generation), now);
+            // A number that no message ever had is nobody's answer.
+            if generation < outbox.generation() {
+                let change = Change::by((&by, &via), LadderChange::AnsweredTooLate, String::new());
+                self.change_ladder(&ladder, change.of_generation(generation), now);
+            }
             let what = match ladder.of() {
                 OfLadder::Incident(id) => format!("incident `{id}` has been raised anew since that was asked"),
                 OfLadder::Question(_) => "what is asked has changed since".to_owned(),
@@ -39,13 +46,24 @@ impl<W: Send + 'static> Core<W> {
         Ok(answer)
     }
 
+    /// Which ladder is meant by `RUN/STEP`: one of the step's that has this generation, if any has.
+    fn meant(&self, ladder: LadderId, generation: u32) -> LadderId {
+        let from = LadderId::from(format!("{ladder}/"));
+        let of_step =
+            self.ladders.all.range::<LadderId, _>(&from..).take_while(|(id, _)| id.as_str().starts_with(from.as_str()));
+        let open: Vec<_> = of_step.filter(|(_, outbox)| !outbox.is_over()).collect();
+        let same = open.iter().find(|(_, outbox)| outbox.generation() == generation);
+        same.or(open.first()).map_or(ladder, |(id, _)| (*id).clone())
+    }
+
     /// Nobody is told of it any more. What the answer came to late for says so itself.
-    fn press_of_nothing(&mut self, of: &OfLadder, wants: super::Request) -> Result<Json, Refusal> {
+    fn press_of_nothing(&mut self, of: &OfLadder, wants: Request) -> Result<Json, Refusal> {
         match of {
             OfLadder::Question(_) => self.answer_to(wants),
             OfLadder::Incident(id) if !self.ink.has(&StreamId::incident(id)) => {
                 Err(Refusal::NotFound { kind: "incident", id: id.to_string() })
             }
+            OfLadder::Incident(_) if matches!(wants, Request::Reopen { .. }) => self.answer_to(wants),
             OfLadder::Incident(id) => {
                 let incident = self.live_or_journaled(id)?;
                 let is_over = if incident.standing.is_resolved() { "is resolved" } else { "tells nobody any more" };
@@ -53,4 +71,21 @@ impl<W: Send + 'static> Core<W> {
             }
         }
     }
+}
+
+/// Whether a message about this can want that. What takes back or keeps names runs, of which its incident may have many.
+fn is_about(wants: &Request, of: &OfLadder) -> bool {
+    let incident = match wants {
+        Request::Acknowledge { incident, .. }
+        | Request::Escalate { incident, .. }
+        | Request::Resolve { incident, .. }
+        | Request::Reopen { incident, .. }
+        | Request::FalsePositive { incident, .. }
+        | Request::UndoIncident { incident, .. }
+        | Request::Note { incident, .. } => incident,
+        Request::Answer(given) => return *of == OfLadder::Question(given.run.clone()),
+        Request::Undo { .. } | Request::Keep { .. } => return matches!(of, OfLadder::Incident(_)),
+        _ => return false,
+    };
+    *of == OfLadder::Incident(incident.clone())
 }

@@ -224,7 +224,7 @@ impl Night {
     }
 
     fn answer(&mut self, run: RunId, ladder: &LadderId, by: &Name) -> Request {
-        let step = ladder.as_question().map(|(_, step)| step);
+        let step = ladder.as_question().map(|(_, step, _)| step);
         let is = |kind: QuestionKind| ladder.as_str().ends_with(kind.as_str());
         let choices = if is(QuestionKind::Ask) {
             ["me", "not_me"]

@@ -493,6 +493,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             rules: ["reverse-shell".into()].into(),
             because: "an incident of level high was opened".into(),
             generation: 1,
+            gathers: false,
         }
         .into(),
         LadderRouted {

@@ -11,8 +11,8 @@ use crate::escalation::outbox::Outbox;
 use crate::run::sim::check::Streams;
 use crate::run::sim::stage::Stage;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
-use quell_model::record::{LadderChange, PageReceipted, PageState, Place, QuestionKind, Queued};
-use quell_model::{Body, Hash, LadderId, Name, Outcome, Record, StepId, StreamId};
+use quell_model::record::{Carried, LadderChange, PageReceipted, PageState, Place, Queued};
+use quell_model::{Body, Hash, LadderId, Name, Outcome, Record, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which channel takes keys.
@@ -24,8 +24,7 @@ pub(super) fn live(stage: &Stage, one_boot: bool) -> Result<(), String> {
     let core = &life.core;
     let mut waiting: BTreeSet<LadderId> = BTreeSet::new();
     for (run, live) in &core.runs {
-        let ladder = |step: &StepId, kind: QuestionKind| LadderId::question(run, step, kind.as_str());
-        waiting.extend(live.run.waiting().map(|(part, kind)| ladder(&part.step, *kind)));
+        waiting.extend(live.run.waiting().map(|(part, kind)| Carried::of(run, part, *kind).ladder()));
     }
     let open = core.ladders.all.iter().filter(|(_, outbox)| !outbox.is_over());
     let carried: BTreeSet<LadderId> =
