@@ -157,7 +157,9 @@ impl Tale {
         match &record.body {
             Body::LadderStarted(_) => {
                 let (queued, part) = (std::mem::take(&mut self.queued), self.part + 1);
-                *self = Self { queued, part, life: part, ..Self::default() };
+                // Where a message stands already it is put right in the next life too.
+                let references = std::mem::take(&mut self.references);
+                *self = Self { queued, part, life: part, references, ..Self::default() };
             }
             Body::LadderMoved(moved) => {
                 self.part += 1;
