@@ -125,7 +125,8 @@ fn fill(data: &Path, count: usize, due: impl Fn(usize) -> Stamp) {
             because: because.clone(),
             generation: 1,
         };
-        let routed = LadderRouted { policy: "bench".into(), definition: definition.clone(), route: String::new() };
+        let routed =
+            LadderRouted { policy: "bench".into(), definition: definition.clone(), route: String::new(), up_to: None };
         let page = Page::new(To::Channel("console".into()), Way::Console, "named by the policy".to_owned());
         let key = PageKey::of(id.as_str(), 3, &page);
         let to = Place::Step { round: 0, step: 0 };

@@ -6,6 +6,7 @@ mod deaths;
 #[cfg(feature = "slack")]
 mod inward;
 mod links;
+mod playbooks;
 #[cfg(feature = "slack")]
 mod slack;
 #[cfg(feature = "webhook")]

@@ -63,6 +63,8 @@ pub struct Outbox {
     pub seq: Seq,
     /// What the next pages say, beside what is in them.
     pub because: String,
+    /// By which policy it goes, once that is known.
+    policy: Option<Name>,
     ladder: Option<Ladder>,
     begun: Stamp,
     pages: BTreeMap<PageKey, Outgoing>,
@@ -90,6 +92,7 @@ impl Outbox {
             level: started.level,
             seq: 0,
             because: started.because.clone(),
+            policy: None,
             ladder: None,
             begun: at,
             pages: BTreeMap::new(),
@@ -122,7 +125,7 @@ impl Outbox {
                 // Where a message stands already it is put right, and no second is written.
                 *self = Self { seq: self.seq, displaced, written, ..Self::begun(started, at) };
             }
-            Body::LadderRouted(routed) => self.routed(routed),
+            Body::LadderRouted(routed) => self.routed(at, routed),
             Body::LadderMoved(moved) => self.moved(at, moved),
             Body::PageReceipted(receipted) => self.receipted(at, receipted),
             Body::LadderChanged(changed) => self.changed(at, changed),
@@ -152,6 +155,12 @@ impl Outbox {
     #[must_use]
     pub fn ladder(&self) -> Option<&Ladder> {
         self.ladder.as_ref()
+    }
+
+    /// The name of the policy by which it goes; none: it is not known yet.
+    #[must_use]
+    pub fn policy(&self) -> Option<&Name> {
+        self.policy.as_ref()
     }
 
     /// Whether what it is about is over.
@@ -327,12 +336,22 @@ impl Outbox {
         (doubled + doubled / 4 * (sum % 256) / 256).max(after.unwrap_or_default())
     }
 
-    fn routed(&mut self, routed: &LadderRouted) {
+    fn routed(&mut self, at: Stamp, routed: &LadderRouted) {
         // A definition that nobody can read has no steps and names nobody: it goes to the terminal.
         let policy = serde_json::from_value::<Policy>(routed.definition.clone()).unwrap_or_default();
-        let because = std::mem::take(&mut self.because);
-        let due = if self.started.gathers { self.begun.after(GATHER) } else { self.begun };
-        self.ladder = Some(Ladder::new(policy, self.level, because, due, self.started.generation));
+        let before = self.policy.replace(routed.policy.clone());
+        let Some(ladder) = &mut self.ladder else {
+            let because = std::mem::take(&mut self.because);
+            let due = if self.started.gathers { self.begun.after(GATHER) } else { self.begun };
+            self.ladder = Some(Ladder::new(policy, self.level, because, due, self.started.generation));
+            return;
+        };
+        self.because.clone_from(&routed.route);
+        let (up_to, because) = (routed.up_to.unwrap_or_default(), routed.route.clone());
+        match before == self.policy {
+            true => ladder.send_up(up_to, because, at),
+            false => ladder.go_by(policy, up_to, because, at),
+        }
     }
 
     fn moved(&mut self, at: Stamp, moved: &LadderMoved) {

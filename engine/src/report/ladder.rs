@@ -6,8 +6,10 @@ use super::timeline::{Teller, TimelineLine, cut};
 use crate::store::Journal;
 use jiff::Timestamp;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
-use quell_model::record::{Carried, LadderChange, LadderChanged, LadderMoved, PageReceipted, PageState, Place, Queued};
-use quell_model::{Body, Kind, LadderId, Record, RunId, StoreError, StreamId};
+use quell_model::record::{
+    Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, PageReceipted, PageState, Place, Queued,
+};
+use quell_model::{Body, Json, Kind, LadderId, Record, RunId, StoreError, StreamId};
 use std::collections::{BTreeSet, HashMap};
 
 /// What was told of each question of a run, a story each.
@@ -77,7 +79,7 @@ impl Pages {
         match &record.body {
             // Its first move says why.
             Body::LadderStarted(_) | Body::LadderClosed(_) => None,
-            Body::LadderRouted(routed) => Some(format!("goes by the policy {}: {}", routed.policy, cut(&routed.route))),
+            Body::LadderRouted(routed) => Some(routed_line(routed)),
             Body::LadderMoved(moved) => {
                 self.learn(&moved.pages);
                 Some(moved_line(moved))
@@ -101,6 +103,17 @@ impl Pages {
             let page = &queued.page;
             (queued.key.clone(), format!("{} by {}", to(page), way(&page.way)))
         }));
+    }
+}
+
+fn routed_line(routed: &LadderRouted) -> String {
+    let (policy, route) = (&routed.policy, cut(&routed.route));
+    let steps = routed.definition.get("steps").and_then(Json::as_array).map_or(0, Vec::len);
+    let is_step = |step: &u32| usize::try_from(*step).is_ok_and(|step| step < steps);
+    match routed.up_to {
+        None => format!("goes by the policy {policy}: {route}"),
+        Some(step) if is_step(&step) => format!("goes up to step {} of the policy {policy}: {route}", step + 1),
+        Some(_) => format!("goes up to the last resort of the policy {policy}: {route}"),
     }
 }
 
@@ -184,5 +197,22 @@ fn changed_line(changed: &LadderChanged) -> Option<String> {
         LadderChange::TurnedAway => Some(format!("an answer by {} had no effect: {}", changed.via, cut(&changed.why))),
         // What it is said of has a line of its own.
         LadderChange::Touched | LadderChange::Progressed | LadderChange::Used => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn where_a_ladder_is_sent_is_said() {
+        let said = |up_to| {
+            let definition = json!({ "steps": [{}, {}] });
+            routed_line(&LadderRouted { policy: "night".into(), definition, route: "run r-1 escalates".into(), up_to })
+        };
+        assert_eq!(said(None), "goes by the policy night: run r-1 escalates");
+        assert_eq!(said(Some(1)), "goes up to step 2 of the policy night: run r-1 escalates");
+        assert_eq!(said(Some(2)), "goes up to the last resort of the policy night: run r-1 escalates");
     }
 }

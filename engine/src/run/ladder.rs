@@ -11,14 +11,18 @@
 //! comes of it is written down; what an engine that was killed may have sent is sent again under its key, as a repeat; what a
 //! source held before it was first followed tells nobody.
 
+mod news;
 mod of_incident;
 mod of_question;
+
+use news::News;
 
 use super::answers;
 use super::shell::{Core, INBOX_TURN};
 use crate::escalation::ladder::{Answered, Move};
 use crate::escalation::outbox::Outbox;
-use crate::escalation::policy::{Policy, Target};
+use crate::escalation::policy::Policy;
+use crate::escalation::reach::Reached;
 use crate::escalation::{DEFAULT, Escalation, facts::Facts, schedule};
 use crate::playbook::expression::Scope;
 use quell_model::notice::{Page, PageKey, To, Way};
@@ -51,6 +55,8 @@ pub(super) struct Ladders {
     pub(super) repeats: HashSet<PageKey>,
     /// Incidents that became worse, to be told once what they need has been done.
     rises: Vec<(IncidentId, Level)>,
+    /// What messages are to say that they do not say yet.
+    news: BTreeMap<LadderId, News>,
 }
 
 impl Ladders {
@@ -62,6 +68,7 @@ impl Ladders {
         let Some(outbox) = self.all.get(id) else { return };
         if outbox.is_closed() {
             self.all.remove(id);
+            self.news.remove(id);
             return;
         }
         let pages = self.may_go(outbox).map(|(.., from)| from);
@@ -190,6 +197,7 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn ladders_go_on(&mut self, now: Stamp) {
         let until = now.after(INBOX_TURN);
         self.rise(now);
+        self.news_go_out(now);
         while let Some(id) = self.ladders.pop(now) {
             self.climb(&id, now);
             if self.parts.clock.now().boot_ns >= until.boot_ns {
@@ -235,14 +243,14 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Finds the policy of a ladder that has none yet.
-    fn route(&mut self, id: &LadderId, now: Stamp) {
+    pub(super) fn route(&mut self, id: &LadderId, now: Stamp) {
         let Some(outbox) = self.ladders.all.get(id).filter(|outbox| outbox.ladder().is_none() && !outbox.is_over())
         else {
             return;
         };
         let (policy, definition, route) = self.policy_for(outbox, now);
         let definition = answers::json(definition);
-        self.write_ladder(id, vec![NewRecord::new(now, LadderRouted { policy, definition, route })]);
+        self.write_ladder(id, vec![NewRecord::new(now, LadderRouted { policy, definition, route, up_to: None })]);
     }
 
     /// The policy of the first route that an incident fits. One that cannot be evaluated fits: too many are told rather than nobody.
@@ -286,14 +294,7 @@ impl<W: Send + 'static> Core<W> {
     /// Makes a move: whom it reaches is found now, and written down with it.
     fn make(&mut self, id: &LadderId, made: &Move, now: Stamp) {
         let Some(outbox) = self.ladders.all.get(id) else { return };
-        let Some(policy) = outbox.ladder().map(|ladder| ladder.policy()) else { return };
-        let (targets, by): (&[Target], &[_]) = match made.to {
-            Place::Step { step, .. } => match usize::try_from(step).ok().and_then(|step| policy.steps.get(step)) {
-                Some(step) => (&step.notify, &step.by),
-                None => (&[], &[]),
-            },
-            Place::LastResort => (&policy.last_resort, &[]),
-        };
+        let Some(ladder) = outbox.ladder() else { return };
         let escalation = self.told_by();
         let on_call = |name: &Name| match escalation.schedules.get(name) {
             Some(schedule) => {
@@ -303,7 +304,20 @@ impl<W: Send + 'static> Core<W> {
             }
             None => (None, "there is no such schedule any more".to_owned()),
         };
-        let mut reached = escalation.reach(targets, by, &on_call);
+        let mut reached = Reached::default();
+        for step in ladder.telling(made.to) {
+            reached.join(escalation.reach(&step.notify, &step.by, &on_call));
+        }
+        if ladder.is_sent_on() {
+            // Nobody has waited for them: what no channel has taken goes out with the rest.
+            let left =
+                outbox.waiting().filter(|(key, page, ..)| !page.quiet && !self.ladders.under_way.contains_key(*key));
+            let pages = left.map(|(_, page, ..)| page.clone()).collect();
+            reached.join(Reached { pages, nobody: Vec::new() });
+        }
+        if made.to == Place::LastResort {
+            reached.join(escalation.reach(&ladder.policy().last_resort, &[], &on_call));
+        }
         if let Some(carried) = &outbox.started.question {
             let (pages, nobody) = self.without_suspects(carried, reached.pages);
             reached.pages = pages;

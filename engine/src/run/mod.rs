@@ -18,6 +18,7 @@ mod by_incident;
 mod conclude;
 mod contents;
 mod definitions;
+mod escalate;
 pub mod given;
 mod hold;
 mod ink;

@@ -495,7 +495,7 @@ impl<W: Send + 'static> Core<W> {
         let Some(live) = self.runs.remove(id) else { return };
         if let Some(incident) = &live.run.started.incident {
             let what = format!("run {id} of {} is {}: {}", live.run.started.playbook, state.as_str(), finished.summary);
-            self.ladder_progresses(incident, what, now);
+            self.ladder_progresses(incident, &what, now);
         }
         self.sub_finished(&live.run, finished.outputs, finished.summary);
         live.run.subs().for_each(|sub| drop(self.ends.remove(&sub.run)));

@@ -109,8 +109,11 @@ pub struct LadderRouted {
     pub policy: Name,
     /// What it says now, by which the ladder goes to its end.
     pub definition: Json,
-    /// Why this one, for people: which route.
+    /// Why this one, for people: which route, or which step of a run.
     pub route: String,
+    /// Of a ladder that goes already, and is moved: up to which step, from 0; one past the last is the last resort.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<u32>,
 }
 
 /// A page that is to go out.

@@ -6,6 +6,7 @@ mod boots;
 mod bounds;
 mod breaker;
 mod by_hand;
+mod escalate;
 mod hangs;
 mod holds;
 mod incidents;

@@ -500,6 +500,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             policy: "security".into(),
             definition: json!({ "steps": [], "repeat": 2 }),
             route: "route 2 takes every incident".into(),
+            up_to: None,
         }
         .into(),
         LadderMoved {

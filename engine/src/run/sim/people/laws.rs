@@ -3,6 +3,7 @@
 //! Owns the invariants; each is a sentence that names what broke it. Judges the channels' tape against the journal's records, by the
 //! auditor's account of these and never by the engine's own.
 
+use super::make::HANDS_ON;
 use super::post::Given;
 use crate::escalation::Escalation;
 use crate::escalation::audit::{Account, Stands};
@@ -11,7 +12,7 @@ use crate::run::sim::check::Streams;
 use crate::run::sim::stage::Stage;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
 use quell_model::record::{Carried, LadderChange, PageReceipted, PageState, Place, Queued};
-use quell_model::{Body, Hash, LadderId, Name, Record, StreamId};
+use quell_model::{Body, Hash, LadderId, Name, Outcome, Record, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which channel takes keys.
@@ -51,6 +52,7 @@ pub(super) fn of_all(
     escalation: &Escalation,
     keyed: &Keyed<'_>,
 ) -> Result<(), String> {
+    handed_on_once(streams)?;
     for (stream, records) in streams {
         let Some(id) = stream.as_ladder() else { continue };
         let given: Vec<&Given> = tape.iter().filter(|given| given.ladder == id).collect();
@@ -60,6 +62,29 @@ pub(super) fn of_all(
             let given: Vec<String> = given.iter().map(|given| format!("{given:?}")).collect();
             format!("ladder {id}: {why}\n{}\n{}", shown(records), given.join("\n"))
         })?;
+    }
+    Ok(())
+}
+
+/// A step that hands on has ended where it has moved its ladder, and nowhere else, however often quell has died.
+fn handed_on_once(streams: &Streams) -> Result<(), String> {
+    let ladders = || streams.iter().filter(|(stream, _)| stream.as_ladder().is_some()).flat_map(|(_, records)| records);
+    for (stream, records) in streams {
+        let Some(run) = stream.as_run() else { continue };
+        let is_done = |record: &&Record| match &record.body {
+            Body::StepFinished(end) => end.part.step.as_str() == HANDS_ON && end.outcome == Outcome::Done,
+            _ => false,
+        };
+        let is_its = |record: &&Record| match &record.body {
+            Body::LadderRouted(routed) => routed.up_to.is_some() && routed.route.starts_with(&format!("run {run} of ")),
+            _ => false,
+        };
+        let (ends, moves) = (records.iter().filter(is_done).count(), ladders().filter(is_its).count());
+        if ends != moves {
+            return Err(format!(
+                "run {run} says {ends} times that it handed on, and has moved its ladder {moves} times"
+            ));
+        }
     }
     Ok(())
 }

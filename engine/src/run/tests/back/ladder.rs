@@ -15,11 +15,11 @@ use quell_model::notice::{Channel, Letter, Receipt, SendError, State, To};
 use quell_model::people::Person;
 use quell_model::record::{LadderChange, PageState, Place};
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 /// What a channel says to each page that it is given, the last one for ever.
 #[derive(Clone)]
-enum Says {
+pub(super) enum Says {
     Takes,
     /// It is where it is read, under a name.
     Delivers,
@@ -30,7 +30,7 @@ enum Says {
 }
 
 /// A channel of the test's own, which keeps what it was given.
-struct Tape {
+pub(super) struct Tape {
     got: Mutex<Vec<Letter>>,
     says: Mutex<Vec<Says>>,
 }
@@ -40,12 +40,12 @@ impl Tape {
         Arc::new(Self { got: Mutex::default(), says: Mutex::new(says.iter().rev().cloned().collect()) })
     }
 
-    fn got(&self) -> Vec<Letter> {
+    pub(super) fn got(&self) -> Vec<Letter> {
         self.got.lock().unwrap().clone()
     }
 
     /// To whom, why, and whether as a repeat.
-    fn told(&self) -> Vec<String> {
+    pub(super) fn told(&self) -> Vec<String> {
         let told = |letter: Letter| {
             let to = match letter.page.to {
                 To::Person(name) => name.to_string(),
@@ -79,13 +79,13 @@ impl Channel for Tape {
     }
 }
 
-fn rung(of: &[&str], minutes: u32, ack: Ack) -> Rung {
+pub(super) fn rung(of: &[&str], minutes: u32, ack: Ack) -> Rung {
     let notify = of.iter().map(|name| Target::Person((*name).into())).collect();
     Rung { notify, by: Vec::new(), wait: MINUTE * minutes, ack }
 }
 
 /// ana, then bo; at last the lead.
-fn escalation(first: Rung) -> Escalation {
+pub(super) fn escalation(first: Rung) -> Escalation {
     let mut escalation = Escalation { routes: Vec::new(), ..Escalation::default() };
     for name in ["ana", "bo", "lead"] {
         let person = Person { name: name.into(), email: Some(format!("{name}@example.org")), ..Person::default() };
@@ -112,10 +112,10 @@ fn escalation(first: Rung) -> Escalation {
     escalation
 }
 
-struct Night {
-    yard: Yard,
-    escalation: Arc<Escalation>,
-    mail: Arc<Tape>,
+pub(super) struct Night {
+    pub(super) yard: Yard,
+    pub(super) escalation: Arc<Escalation>,
+    pub(super) mail: Arc<Tape>,
     console: Arc<Tape>,
 }
 
@@ -124,7 +124,7 @@ impl Night {
         Self::of(playbook_of(vec![sets("one", &[], "process.freeze", "a")]), escalation(first), mail)
     }
 
-    fn of(mut playbook: Playbook, escalation: Escalation, mail: &[Says]) -> Self {
+    pub(super) fn of(mut playbook: Playbook, escalation: Escalation, mail: &[Says]) -> Self {
         playbook.text = "pinned".into();
         let clock = Arc::new(SimulatedClock::new(SystemClock.now()));
         let escalation = Arc::new(escalation);
@@ -153,7 +153,7 @@ impl Night {
     }
 
     /// The engine dies, and another starts.
-    fn again(self, boot: &str, says: &[Says]) -> Self {
+    pub(super) fn again(self, boot: &str, says: &[Says]) -> Self {
         let Self { yard: Yard { stage, clock, things, playbook }, escalation, mail, console } = self;
         let Stage { core, journal, dir, .. } = stage;
         drop(core);
@@ -163,11 +163,11 @@ impl Night {
         Self { yard, escalation, mail, console }
     }
 
-    fn incident(&self) -> IncidentId {
+    pub(super) fn incident(&self) -> IncidentId {
         self.yard.stage.journal.incidents(None, 1).unwrap()[0].stream.as_incident().unwrap()
     }
 
-    fn records(&self) -> Vec<Body> {
+    pub(super) fn records(&self) -> Vec<Body> {
         let stream = StreamId::ladder(&LadderId::incident(&self.incident()));
         self.yard.stage.journal.read(&stream, 1).unwrap().into_iter().map(|record| record.body).collect()
     }
@@ -179,7 +179,7 @@ impl Night {
     }
 
     /// Waits until so many receipts are there, which is when the channels have answered.
-    fn receive(&mut self, many: usize) {
+    pub(super) fn receive(&mut self, many: usize) {
         let stream = StreamId::ladder(&LadderId::incident(&self.incident()));
         let count = |stage: &Stage| {
             let records = stage.journal.read(&stream, 1).unwrap();
@@ -189,23 +189,23 @@ impl Night {
         assert_eq!(self.receipts().len(), many);
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.yard.pass(time);
     }
 
-    fn acks(&mut self, by: &str, generation: Option<u32>) -> Result<Json, Refusal> {
+    pub(super) fn acks(&mut self, by: &str, generation: Option<u32>) -> Result<Json, Refusal> {
         let incident = self.incident();
         let (by, via, why) = (by.into(), "socket".into(), "on it".into());
         self.yard.ask(Request::Acknowledge { incident, acknowledged: true, why, by, via, generation })
     }
 
-    fn moves(&self) -> Vec<(u32, Place)> {
+    pub(super) fn moves(&self) -> Vec<(u32, Place)> {
         let place = |body| if let Body::LadderMoved(moved) = body { Some((moved.generation, moved.to)) } else { None };
         self.records().into_iter().filter_map(place).collect()
     }
 }
 
-fn to(step: u32) -> Place {
+pub(super) fn to(step: u32) -> Place {
     Place::Step { round: 0, step }
 }
 
