@@ -65,7 +65,7 @@ impl StandIn {
              content-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        socket.write_all((head + &body).as_bytes()).unwrap();
+        socket.write_all(format!("{head}{body}").as_bytes()).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
