@@ -40,7 +40,7 @@ test-long: export QUELL_LONG := 1
 test-long:
 	@scripts/setup test
 	QUELL_SEEDS=2000 cargo test --locked --workspace --no-fail-fast
-	cargo test --locked --profile search --package quell-engine --lib run::sim::seeds
+	cargo test --locked --profile search --package quell-engine --lib -- run::sim::seeds run::sim::people
 
 lint:
 	@scripts/setup lint

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
+mod deaths;
 #[cfg(feature = "slack")]
 mod slack;
 

@@ -16,7 +16,7 @@ use crate::escalation::outbox::Outbox;
 use crate::escalation::policy::{Ack, Policy, Step, Target};
 use crate::run::machine::{Asked, Run};
 use crate::run::shell::Core;
-use quell_model::notice::{Asking, Page, Way};
+use quell_model::notice::{Asking, Page, To, Way};
 use quell_model::record::{
     Carried, LadderChange, LadderStarted, NewRecord, Nobody, Part, QuestionAnswered, QuestionKind,
 };
@@ -159,29 +159,37 @@ impl<W: Send + 'static> Core<W> {
             let mut not_via = asked.iter().flat_map(|(_, asked)| &asked.question.not_via);
             not_via.any(|barred| barred.as_str() == way.channel())
         };
-        let (mut left, mut nobody, mut barred) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut left, mut nobody, mut elsewhere) = (Vec::<Page>::new(), Vec::new(), Vec::new());
         for page in pages {
-            let target = page.to.shown();
-            if page.to.person().is_some_and(|person| suspects.contains(person)) {
-                nobody.push(Nobody { target, because: "they were asked whether it was them".to_owned() });
+            // Whoever else is behind an address sees what goes there.
+            if page.people().any(|person| suspects.contains(person)) {
+                elsewhere.push((page, "they were asked whether it was them".to_owned()));
             } else if is_barred(&page.way) {
-                barred.push(page);
+                let because = format!("no answer counts that comes by {}", page.way.channel());
+                elsewhere.push((page, because));
             } else {
                 left.push(page);
             }
         }
         // Whoever is reached by none of those ways is by another of theirs.
         let escalation = self.told_by();
-        for page in barred {
-            if left.iter().any(|other: &Page| other.to == page.to) {
+        let console = escalation.channels.console.then_some(Way::Console);
+        for (page, because) in elsewhere {
+            if let To::Channel(_) = page.to {
+                nobody.push(Nobody { target: page.to.shown(), because });
                 continue;
             }
-            let because = format!("no answer counts that comes by {}", page.way.channel());
-            let console = escalation.channels.console.then_some(Way::Console);
-            let own = page.to.person().map(|name| escalation.ways_to(name, &[])).unwrap_or_default();
-            match own.into_iter().chain(console).find(|way| !is_barred(way)) {
-                Some(way) => left.push(Page::new(page.to, way, format!("{}; {because}", page.because))),
-                None => nobody.push(Nobody { target: page.to.shown(), because }),
+            for person in page.people() {
+                let to = To::Person(person.clone());
+                if left.iter().any(|other| other.tells(&to)) {
+                    continue;
+                }
+                let own = escalation.ways_to(person, &[]).into_iter().chain(console.clone());
+                let other = own.filter(|way| *way != page.way && !suspects.contains(person)).find(|way| !is_barred(way));
+                match other {
+                    Some(way) => left.push(Page::new(to, way, format!("{}; {because}", page.because))),
+                    None => nobody.push(Nobody { target: to.shown(), because: because.clone() }),
+                }
             }
         }
         (left, nobody)
