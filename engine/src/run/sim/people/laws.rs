@@ -307,8 +307,12 @@ impl Tale {
         Ok(())
     }
 
-    /// What is taken down as sent was said to be.
+    /// What is taken down as sent was said to be; of whatever was given to a channel the journal says what came of it.
     fn as_told(&self, records: &[Record], given: &[&Given]) -> Result<(), String> {
+        let receipts: BTreeSet<&PageKey> = records.iter().filter_map(receipt).map(|receipted| &receipted.key).collect();
+        if let Some(given) = given.iter().find(|given| !given.cut && !receipts.contains(&given.key)) {
+            return Err(format!("nobody says what became of page {:?}, which a channel was given", given.key));
+        }
         let sent = records.iter().filter_map(receipt).filter_map(|receipted| match &receipted.state {
             PageState::Sent(receipt) => Some((&receipted.key, receipt)),
             PageState::Waits { .. } | PageState::Failed { .. } => None,
