@@ -413,6 +413,7 @@ impl Met {
                         LadderChange::Raised => "raised",
                         LadderChange::Touched => "touched",
                         LadderChange::Grown => "grown",
+                        LadderChange::TurnedAway => "turned away",
                         LadderChange::Progressed => "progressed",
                     };
                     add(what, true);
