@@ -43,7 +43,7 @@ fn a_page_outlives_a_death_at_each_record_of_its_ladder() {
         let mut events = std::fs::File::options().append(true).open(night.home.path().join("events.jsonl")).unwrap();
         events.write_all(b"{\"Image\": \"/bin/quell-marked\", \"User\": \"ana\"}\n").unwrap();
         let count = (1..MOST_LIVES).find(|_| lives(&night, place)).expect("a story has an end");
-        assert!(count > 3, "{place}: only {count} lives: nobody died at a ladder's record");
+        assert!(count > 2, "{place}: only {count} lives: nobody died at a ladder's record");
         let mails = server.mails();
         assert!(
             !mails.is_empty() && mails.iter().all(|mail| mail["to"][0] == "ana@example.org"),

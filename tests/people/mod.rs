@@ -93,6 +93,8 @@ impl Night {
             let path = home.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, text).unwrap();
+            // A secret that others can read is none.
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         };
         put("rules/marked.yml", RULE);
         put("events.jsonl", "");

@@ -106,6 +106,7 @@ fn is_about(wants: &Request, of: &OfLadder) -> bool {
         | Request::Reopen { incident, .. }
         | Request::FalsePositive { incident, .. }
         | Request::UndoIncident { incident, .. }
+        | Request::KeepIncident { incident, .. }
         | Request::Note { incident, .. } => incident,
         Request::Answer(given) => return *of == OfLadder::Question(given.run.clone()),
         Request::Undo { .. } | Request::Keep { .. } => return matches!(of, OfLadder::Incident(_)),
