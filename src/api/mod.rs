@@ -26,6 +26,7 @@ mod playbooks;
 mod problem;
 mod routes;
 mod runs;
+mod silences;
 mod socket;
 mod status;
 mod stream;

@@ -2,13 +2,15 @@
 //!
 //! Owns the fold of a ladder's stream, live and after a crash, and when a page is tried again. Never sends, never says whom a
 //! step reaches. Keeps true: a page that was written down is sent, or is known to have failed, or was made needless by an answer,
-//! the next step or the end; what may have gone out before is sent under the same key.
+//! the next step or the end; what may have gone out before is sent under the same key; while a silence holds it nobody is called,
+//! and nothing is forgotten.
 
 use super::ladder::{Answered, Ladder, Move, Standing, Told};
 use super::policy::Policy;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
 use quell_model::record::{
-    Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, LadderStarted, PageReceipted, PageState, Queued,
+    Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, LadderSilenced, LadderStarted, PageReceipted,
+    PageState, Queued,
 };
 use quell_model::{Body, Hash, LadderId, Level, Name, Seq, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +60,8 @@ pub struct Outbox {
     pub seq: Seq,
     /// What the next pages say, beside what is in them.
     pub because: String,
+    /// By which policy it goes, once that is known.
+    policy: Option<Name>,
     ladder: Option<Ladder>,
     begun: Stamp,
     pages: BTreeMap<PageKey, Outgoing>,
@@ -70,6 +74,10 @@ pub struct Outbox {
     used: BTreeSet<Hash>,
     /// Who has answered too late, and which generation.
     late: BTreeSet<(Name, u32)>,
+    /// The silence that holds it, or that held it since its last move.
+    silenced: Option<LadderSilenced>,
+    /// Somebody has handed it on by hand in this generation: no silence holds that back.
+    is_handed_on: bool,
     is_over: bool,
     is_closed: bool,
 }
@@ -83,6 +91,7 @@ impl Outbox {
             level: started.level,
             seq: 0,
             because: started.because.clone(),
+            policy: None,
             ladder: None,
             begun: at,
             pages: BTreeMap::new(),
@@ -91,6 +100,8 @@ impl Outbox {
             written: BTreeMap::new(),
             used: BTreeSet::new(),
             late: BTreeSet::new(),
+            silenced: None,
+            is_handed_on: false,
             is_over: false,
             is_closed: false,
         }
@@ -124,6 +135,7 @@ impl Outbox {
                 self.pages = queued(at, &ended.pages);
             }
             Body::LadderClosed(_) => self.is_closed = true,
+            Body::LadderSilenced(silenced) => self.silenced = Some((**silenced).clone()),
             _ => {}
         }
     }
@@ -140,6 +152,12 @@ impl Outbox {
     #[must_use]
     pub fn ladder(&self) -> Option<&Ladder> {
         self.ladder.as_ref()
+    }
+
+    /// The name of the policy by which it goes; none: it is not known yet.
+    #[must_use]
+    pub fn policy(&self) -> Option<&Name> {
+        self.policy.as_ref()
     }
 
     /// Whether what it is about is over.
@@ -209,6 +227,23 @@ impl Outbox {
         self.displaced.keys()
     }
 
+    /// The silence that holds it, or that held it since its last move.
+    #[must_use]
+    pub fn silenced(&self) -> Option<&LadderSilenced> {
+        self.silenced.as_ref()
+    }
+
+    /// Whether a silence may hold it: it tells of an incident that goes on, and nobody has handed it on by hand.
+    #[must_use]
+    pub fn may_be_silenced(&self) -> bool {
+        self.ladder.is_some() && self.started.question.is_none() && !self.is_over && !self.is_handed_on
+    }
+
+    /// Nobody is called before this moment; none: no silence holds it.
+    fn held(&self) -> Option<Stamp> {
+        self.silenced.as_ref().filter(|_| self.may_be_silenced()).map(|silenced| silenced.until)
+    }
+
     /// Its moments of an earlier boot, by the clocks of this one as they stand now.
     pub fn rebase(&mut self, now: Stamp) {
         self.begun = self.begun.on_boot_of(now).min(self.begun);
@@ -216,6 +251,9 @@ impl Outbox {
             if let Stage::Waits { from, .. } = &mut outgoing.stage {
                 *from = from.on_boot_of(now).min(*from);
             }
+        }
+        if let Some(silenced) = &mut self.silenced {
+            silenced.until = silenced.until.on_boot_of(now);
         }
         if let Some(ladder) = &mut self.ladder {
             ladder.rebase(now);
@@ -228,10 +266,15 @@ impl Outbox {
         &self.pages
     }
 
-    /// Those that no channel has taken, how often one was asked, and when the next may be.
+    /// Those that no channel has taken, how often one was asked, and when the next may be: while a silence holds the ladder only
+    /// what calls nobody.
     pub fn waiting(&self) -> impl Iterator<Item = (&PageKey, &Page, u32, Stamp)> {
-        self.pages.iter().filter_map(|(key, outgoing)| match outgoing.stage {
-            Stage::Waits { attempts, from } => Some((key, &outgoing.page, attempts, from)),
+        let held = self.held();
+        self.pages.iter().filter_map(move |(key, outgoing)| match outgoing.stage {
+            Stage::Waits { attempts, from } => {
+                let held = held.filter(|_| !outgoing.page.quiet).unwrap_or(from);
+                Some((key, &outgoing.page, attempts, from.max(held)))
+            }
             Stage::Went | Stage::Failed => None,
         })
     }
@@ -255,14 +298,21 @@ impl Outbox {
             // To be closed.
             _ if self.is_over => (!self.is_closed && self.waiting().next().is_none()).then_some(self.begun),
             None => Some(self.begun),
-            Some(ladder) => ladder.due(),
+            Some(ladder) => ladder.due().map(|due| self.held().map_or(due, |held| held.max(due))),
         }
     }
 
     /// What the ladder says comes now.
     #[must_use]
     pub fn next(&self, now: Stamp) -> Option<Move> {
-        self.ladder.as_ref()?.next(now)
+        let made = self.ladder.as_ref().filter(|_| self.held().is_none_or(|held| held <= now))?.next(now)?;
+        Some(match &self.silenced {
+            Some(silenced) => {
+                let because = format!("{} held it back until now: {}", silenced.shown(), made.because);
+                Move { because, ..made }
+            }
+            None => made,
+        })
     }
 
     /// What an answer to this generation would come to; none: it is not known yet by which policy.
@@ -309,6 +359,7 @@ impl Outbox {
         // A definition that nobody can read has no steps and names nobody: it goes to the terminal.
         let policy = serde_json::from_value::<Policy>(routed.definition.clone()).unwrap_or_default();
         let because = std::mem::take(&mut self.because);
+        self.policy = Some(routed.policy.clone());
         self.ladder = Some(Ladder::new(policy, self.level, because, self.begun, self.started.generation));
     }
 
@@ -320,6 +371,8 @@ impl Outbox {
         let people: BTreeSet<Name> = self.calls().filter_map(|(_, call)| call.page.to.person().cloned()).collect();
         let told = Told { people, anybody: self.calls().next().is_some() };
         let made = Move { generation: moved.generation, to: moved.to, because: moved.because.clone() };
+        self.silenced = None;
+        self.is_handed_on &= moved.generation == self.generation();
         if let Some(ladder) = &mut self.ladder {
             ladder.moved(&made, told, at);
         }
@@ -356,6 +409,11 @@ impl Outbox {
         self.used.extend(changed.link);
         let why = changed.why.clone();
         self.corrected(at, &changed.pages);
+        match changed.change {
+            LadderChange::Escalated => (self.is_handed_on, self.silenced) = (true, None),
+            LadderChange::Unacknowledged | LadderChange::Raised => self.is_handed_on = false,
+            _ => {}
+        }
         let Some(ladder) = &mut self.ladder else { return };
         match changed.change {
             LadderChange::Answered => drop(ladder.acknowledge(&changed.by, changed.generation, at)),

@@ -4,8 +4,10 @@
 
 use super::timeline::cut;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
-use quell_model::record::{LadderChange, LadderChanged, LadderMoved, PageReceipted, PageState, Place, Queued};
-use quell_model::{Body, Record};
+use quell_model::record::{
+    LadderChange, LadderChanged, LadderMoved, LadderSilenced, PageReceipted, PageState, Place, Queued,
+};
+use quell_model::{Body, Record, Stamp};
 use std::collections::HashMap;
 
 /// The pages of a ladder's records so far, by their keys: to whom, and by which way.
@@ -28,6 +30,7 @@ impl Pages {
                 receipted_line(receipted, self.0.get(&receipted.key).map_or("somebody", String::as_str))
             }
             Body::LadderChanged(changed) => changed_line(changed),
+            Body::LadderSilenced(silenced) => Some(silenced_line(silenced, record.at)),
             Body::LadderEnded(ended) if ended.pages.is_empty() => None,
             Body::LadderEnded(ended) => {
                 self.learn(&ended.pages);
@@ -42,6 +45,24 @@ impl Pages {
             let page = &queued.page;
             (queued.key.clone(), format!("{} by {}", to(page), way(&page.way)))
         }));
+    }
+}
+
+/// Which silence holds a ladder back after this record.
+pub(super) fn holds_back(silenced: &mut Option<LadderSilenced>, record: &Record) {
+    match &record.body {
+        Body::LadderSilenced(by) => *silenced = (by.until > record.at).then(|| (**by).clone()),
+        Body::LadderStarted(_) | Body::LadderMoved(_) | Body::LadderEnded(_) => *silenced = None,
+        Body::LadderChanged(changed) if changed.change == LadderChange::Escalated => *silenced = None,
+        _ => {}
+    }
+}
+
+fn silenced_line(silenced: &LadderSilenced, at: Stamp) -> String {
+    let what = cut(&silenced.shown());
+    match silenced.until <= at {
+        true => format!("{what} holds it back no longer"),
+        false => format!("{what} holds it back until {:.0}", silenced.until.wall),
     }
 }
 

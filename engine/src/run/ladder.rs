@@ -13,8 +13,10 @@
 
 mod of_incident;
 mod of_question;
+mod silenced;
 
 pub(super) use of_question::Waiting;
+pub use silenced::Wanted;
 
 use super::answers;
 use super::shell::{Core, INBOX_TURN};
@@ -31,6 +33,8 @@ use quell_model::{Body, Hash, IncidentId, LadderId, Level, Name, Stamp, Stop, St
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+/// Why the terminal is told where a last resort reaches nobody.
+pub const LAST_WORD: &str = "nobody else can be reached";
 /// Why somebody is told of the end.
 pub(super) const TOLD: &str = "they were told of it";
 
@@ -67,6 +71,20 @@ impl Ladders {
             self.due.insert((at, id.clone()));
             self.of.insert(id.clone(), at);
         }
+    }
+
+    /// It is looked at in the next turn.
+    fn look_at(&mut self, id: &LadderId, now: Stamp) {
+        if let Some(before) = self.of.insert(id.clone(), now) {
+            self.due.remove(&(before, id.clone()));
+        }
+        self.due.insert((now, id.clone()));
+    }
+
+    /// All of them are.
+    pub(super) fn look_at_all(&mut self, now: Stamp) {
+        let all: Vec<LadderId> = self.all.keys().cloned().collect();
+        all.iter().for_each(|id| self.look_at(id, now));
     }
 
     fn pop(&mut self, now: Stamp) -> Option<LadderId> {
@@ -186,6 +204,7 @@ impl<W: Send + 'static> Core<W> {
 
     pub(super) fn climb(&mut self, id: &LadderId, now: Stamp) {
         self.route(id, now);
+        self.hush(id, now);
         loop {
             while let Some(made) = self.ladders.all.get(id).and_then(|outbox| outbox.next(now)) {
                 self.make(id, &made, now);
@@ -294,7 +313,7 @@ impl<W: Send + 'static> Core<W> {
         }
         if made.to == Place::LastResort && reached.pages.is_empty() {
             // Silence is never the end.
-            let because = "nobody else can be reached".to_owned();
+            let because = LAST_WORD.to_owned();
             reached.pages.push(Page::new(To::Channel("console".into()), Way::Console, because));
         }
         let is_anew = made.generation > outbox.generation();
@@ -348,9 +367,14 @@ impl<W: Send + 'static> Core<W> {
                     outbox.rebase(now);
                 }
             }
+            let is_held = outbox.silenced().is_some();
             self.ladders.repeats.extend(outbox.waiting().map(|(key, ..)| key.clone()));
             self.ladders.all.insert(id.clone(), outbox);
             self.ladders.set(&id);
+            if is_held {
+                // The silence may have been ended since.
+                self.ladders.look_at(&id, now);
+            }
         }
         Ok(())
     }
