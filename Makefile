@@ -40,7 +40,7 @@ test-long: export QUELL_LONG := 1
 test-long:
 	@scripts/setup test
 	QUELL_SEEDS=2000 cargo test --locked --workspace --no-fail-fast
-	cargo test --locked --profile search --package quell-engine --lib run::sim::seeds
+	cargo test --locked --profile search --package quell-engine --lib -- run::sim::seeds run::sim::people
 
 lint:
 	@scripts/setup lint
@@ -52,7 +52,7 @@ lint:
 
 bench:
 	@scripts/setup bench
-	cargo bench --locked --package quell-engine --bench parts --bench durable
+	cargo bench --locked --package quell-engine --bench parts --bench durable --bench people
 	cargo bench --locked --package quell --bench rules --bench throughput --bench recorder --bench lists --bench end_to_end --bench cost
 
 docs:

@@ -23,8 +23,7 @@ use quell_model::playbook::Playbook;
 use quell_model::record::{DefinitionPinned, EngineStarted, NewRecord, StepFailed};
 use quell_model::{Batch, BootId, Clock, Durability, Mode, RunId, Stamp, StreamId};
 use serde_json::json;
-use stage::{Stage, read, since, started};
-use std::fmt::Write as _;
+use stage::{Stage, chain, read, since, started};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,13 +31,8 @@ use std::time::Duration;
 /// Runs in flight.
 const RUNS: usize = 64;
 
-#[expect(clippy::disallowed_methods, reason = "which scene is measured is no key of the configuration")]
-fn wanted() -> String {
-    std::env::var("QUELL_SCENE").unwrap_or_default()
-}
-
 fn main() {
-    let wanted = wanted();
+    let wanted = stage::wanted();
     let scenes: [(&str, fn()); 7] = [
         ("flight", in_flight),
         ("alone", alone),
@@ -54,20 +48,6 @@ fn main() {
             scene();
         }
     }
-}
-
-/// A chain of acts, each with an input that is computed; later ones may look back at the one before.
-fn chain(steps: usize, looks_back: bool) -> String {
-    let mut text = "playbook: chain\ndescription: One after the other.\nmode: enforce\ninputs: { n: { type: integer, default: 7 } }\nsteps:\n".to_owned();
-    for at in 0..steps {
-        let before = at.saturating_sub(1);
-        let needs = if at == 0 { String::new() } else { format!("needs: [s{before}], ") };
-        let seen =
-            if looks_back && at > 0 { format!(" after ${{{{ steps.s{before}.outcome }}}}") } else { String::new() };
-        writeln!(text, "  s{at}: {{ {needs}action: bench.act, with: {{ thing: \"at ${{{{ inputs.n }}}}{seen}\" }} }}")
-            .unwrap();
-    }
-    text
 }
 
 /// 64 runs of chains, three times, each beside bare SQLite.

@@ -49,7 +49,7 @@ pub(crate) use socket::bind;
 pub(crate) use status::Blocked;
 pub(crate) use status::{
     ActionMissing, BlockStatus, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus,
-    RecorderStatus, RetentionStatus, SensorStatus, SourceStatus, State, Status, Went,
+    AuditStatus, RecorderStatus, RetentionStatus, SensorStatus, SourceStatus, State, Status, Went,
 };
 pub(crate) use stream::{End, EndReason, Gap, Seats};
 pub(crate) use views::Views;

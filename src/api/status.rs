@@ -117,8 +117,24 @@ pub(crate) struct Status {
     /// What goes by its age.
     #[serde(default)]
     pub(crate) retention: RetentionStatus,
+    /// Whether all was sent to people that should have been.
+    #[serde(default)]
+    pub(crate) audit: AuditStatus,
     /// Why the last reload was refused, if it was.
     pub(crate) reload_refused: Option<String>,
+}
+
+/// Whether all was sent to people that should have been: looked at once a minute.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct AuditStatus {
+    /// The last look found that it was.
+    pub(crate) content: bool,
+    /// Since when.
+    pub(crate) since: Option<jiff::Timestamp>,
+    /// What differs, or why nobody could look.
+    pub(crate) why: Option<String>,
+    /// Ladders that are open: incidents and questions of which people are told.
+    pub(crate) ladders: u64,
 }
 
 /// How the kernel's hands stand.

@@ -156,6 +156,7 @@ fn print(status: &Status, term: &Term) {
         let text = format!("{} degraded: events were lost where they play", status.incidents_degraded);
         field("", term.ink(Ink::Warn, &text));
     }
+    field("told", told(status, term));
     field("journal", journal(status, term));
     field("recorder", recorder(&status.recorder, term));
     for source in status.sources.iter().filter(|source| source.set_aside > 0) {
@@ -174,6 +175,20 @@ fn print(status: &Status, term: &Term) {
         field("reload", term.ink(Ink::Bad, &format!("refused, the former definitions hold: {why}")));
     }
     field("data", escape(&status.data_dir).into_owned());
+}
+
+/// Whether people were told what they should have been.
+fn told(status: &Status, term: &Term) -> String {
+    let open = match status.audit.ladders {
+        0 => "nobody is being told of anything".to_owned(),
+        1 => "1 ladder is open".to_owned(),
+        more => format!("{more} ladders are open"),
+    };
+    match (&status.audit.why, status.audit.content) {
+        (Some(why), false) => term.ink(Ink::Bad, &format!("NOT ALL that should have been: {}", escape(why))),
+        (_, true) => format!("all that should have been; {open}"),
+        (None, false) => term.ink(Ink::Warn, "not known: this daemon does not say"),
+    }
 }
 
 fn standing(lease: &StandingLease, term: &Term) -> String {

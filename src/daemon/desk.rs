@@ -10,6 +10,7 @@ mod reload;
 pub(crate) use figures::{Figures, KernelFigures};
 
 use super::assembly::Assembly;
+use super::audit::Audit;
 use super::block::Block;
 use super::files::{Given, Loaded};
 use super::hand::Counts;
@@ -69,6 +70,7 @@ pub(crate) struct Desk {
     /// One look into the journal for `status` at a time.
     looking: Look,
     retention: Told,
+    audit: Audit,
 }
 
 struct Facts {
@@ -163,6 +165,7 @@ impl Desk {
             meters: Arc::default(),
             looking: Look::default(),
             retention: Told::default(),
+            audit: Audit::default(),
         }
     }
 
@@ -445,6 +448,7 @@ impl Desk {
             recorder: Self::recorder_status(&facts),
             sources: facts.sources.iter().map(|source| source.status()).collect(),
             retention: self.retention.status(facts.config.retention),
+            audit: self.audit.status(SystemClock.now()),
             reload_refused: facts.reload_refused.clone(),
         }
     }
@@ -462,6 +466,16 @@ impl Desk {
     /// What went by its age.
     pub(super) fn retention(&self) -> &Told {
         &self.retention
+    }
+
+    /// Whether all was sent that should have been.
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    /// When this daemon began.
+    pub(super) fn started(&self) -> Stamp {
+        self.started
     }
 
     /// This boot.

@@ -9,6 +9,7 @@
 
 pub(crate) mod around;
 mod assembly;
+mod audit;
 mod block;
 mod crew;
 mod desk;
@@ -35,6 +36,7 @@ mod sources;
 mod sweep;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
+pub(crate) use audit::AuditFigures;
 pub(crate) use crew::{live as live_crew, replay as replay_crew};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
@@ -265,6 +267,12 @@ async fn live(
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
     followers.spawn(seals::follow(assembly.journal.clone(), assembly.engine.clone(), ended.clone()));
+    followers.spawn(audit::follow(
+        Arc::clone(&desk),
+        assembly.journal.clone(),
+        assembly.engine.clone(),
+        ended.clone(),
+    ));
     let keeper = retention::Keeper::new(&desk, (&assembly.journal, &assembly.engine), dir, ended.clone());
     followers.spawn(keeper.follow());
     announce(&assembly, &desk, loaded, dir);

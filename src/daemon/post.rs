@@ -13,8 +13,8 @@ use quell_model::notice::{Channel, Letter, Receipt, SendError};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::oneshot;
 
 /// Pages that wait for the terminal; further ones are tried again later.
@@ -42,9 +42,8 @@ pub(crate) fn marks(dir: &Path) -> std::io::Result<MarkKey> {
 pub(crate) fn post(channels: &Channels, outside: &Outside) -> Post {
     let mut all: BTreeMap<Name, Arc<dyn Channel>> = BTreeMap::new();
     // Also where it is not configured: what nothing else takes is printed.
-    match Console::new() {
-        Ok(console) => drop(all.insert("console".into(), Arc::new(console))),
-        Err(error) => tracing::warn!(%error, "nothing can be printed on the terminal"),
+    if let Some(console) = console() {
+        all.insert("console".into(), console);
     }
     match email(channels, outside) {
         Ok(Some(email)) => drop(all.insert("email".into(), email)),
@@ -78,6 +77,19 @@ fn email(channels: &Channels, _: &Outside) -> Result<Option<Arc<dyn Channel>>, S
         Some(_) => Err("this build has no mail: it was made without the feature `email`".to_owned()),
         None => Ok(None),
     }
+}
+
+/// The one of this process: a reload does not begin another.
+fn console() -> Option<Arc<Console>> {
+    static CONSOLE: OnceLock<Option<Arc<Console>>> = OnceLock::new();
+    let begin = || match Console::new() {
+        Ok(console) => Some(Arc::new(console)),
+        Err(error) => {
+            tracing::warn!(%error, "nothing can be printed on the terminal");
+            None
+        }
+    };
+    CONSOLE.get_or_init(begin).clone()
 }
 
 /// The terminal that the daemon was started on. A thread of its own writes there: one that takes nothing stops nobody.

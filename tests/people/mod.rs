@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
+mod deaths;
+
 use crate::cli::{command, wait_until};
 use crate::daemon::Daemon;
 use serde_json::{Value, json};

@@ -38,6 +38,10 @@ pub fn lines(letter: &Letter) -> Vec<String> {
         format!("why now: {}", line(&notice.because, LONGEST)),
         format!("why you: {}", line(&letter.page.because, LONGEST)),
     ];
+    if !letter.page.also.is_empty() {
+        let others: Vec<&str> = letter.page.also.iter().map(|name| name.as_str()).collect();
+        all.push(format!("it also tells: {}", line(&others.join(", "), LONGEST)));
+    }
     if letter.repeat {
         all.push("this may have reached you before: quell was ended while it was on its way".to_owned());
     }

@@ -4,7 +4,7 @@
 
 use quell_engine::clock::SystemClock;
 use quell_engine::load::{Known, playbook};
-use quell_engine::run::{Core, Definitions, Parts, Request};
+use quell_engine::run::{Core, Definitions, Parts, Refusal, Request};
 use quell_engine::store::{DirVault, Journal};
 use quell_model::action::{Action, ActionContext, Guarantee, Look, Target, TargetFacts, Want};
 use quell_model::guard::Admitted;
@@ -16,6 +16,7 @@ use quell_model::{
     Truth,
 };
 use serde_json::json;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -46,6 +47,26 @@ const LOOK: ActionSpec = ActionSpec {
 /// What playbooks are held against.
 pub(crate) fn specs() -> Vec<&'static ActionSpec> {
     vec![&ACT, &LOOK]
+}
+
+/// A chain of acts, each with an input that is computed; later ones may look back at the one before.
+pub(crate) fn chain(steps: usize, looks_back: bool) -> String {
+    let mut text = "playbook: chain\ndescription: One after the other.\nmode: enforce\ninputs: { n: { type: integer, default: 7 } }\nsteps:\n".to_owned();
+    for at in 0..steps {
+        let before = at.saturating_sub(1);
+        let needs = if at == 0 { String::new() } else { format!("needs: [s{before}], ") };
+        let seen =
+            if looks_back && at > 0 { format!(" after ${{{{ steps.s{before}.outcome }}}}") } else { String::new() };
+        writeln!(text, "  s{at}: {{ {needs}action: bench.act, with: {{ thing: \"at ${{{{ inputs.n }}}}{seen}\" }} }}")
+            .unwrap();
+    }
+    text
+}
+
+/// Which scenes are wanted: those whose name has this word.
+#[expect(clippy::disallowed_methods, reason = "which scene is measured is no key of the configuration")]
+pub(crate) fn wanted() -> String {
+    std::env::var("QUELL_SCENE").unwrap_or_default()
 }
 
 struct Acts;
@@ -124,6 +145,9 @@ pub(crate) fn started(of: &Playbook, run: RunId, inputs: Json) -> RunStarted {
     }
 }
 
+/// What the engine answers.
+pub(crate) type Answer = Result<Json, Refusal>;
+
 pub(crate) struct Stage {
     core: Core<Sandbox>,
     journal: Journal,
@@ -143,6 +167,12 @@ impl Stage {
 
     /// On the journal that is there, not taken up yet.
     pub(crate) fn open(dir: tempfile::TempDir, playbooks: &[Arc<Playbook>]) -> Self {
+        let playbooks = playbooks.to_vec();
+        Self::with(dir, Definitions { playbooks, ceiling: Mode::Enforce, ..Definitions::default() })
+    }
+
+    /// The same, by these definitions.
+    pub(crate) fn with(dir: tempfile::TempDir, definitions: Definitions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let journal = Journal::open(dir.path()).unwrap();
         let (looked, me) = (Looked::default(), std::thread::current());
@@ -157,8 +187,6 @@ impl Stage {
             node: "n1".into(),
             boot: BootId("b".into()),
         };
-        let playbooks = playbooks.to_vec();
-        let definitions = Definitions { playbooks, ceiling: Mode::Enforce, ..Definitions::default() };
         Self { core: Core::new(parts, definitions), journal, runtime, looked, peak_kb: AtomicU64::new(0), _dir: dir }
     }
 
@@ -196,6 +224,52 @@ impl Stage {
             self.turn();
         }
         self.peak_kb.fetch_max(rss_anon_kb(), Ordering::Relaxed);
+    }
+
+    /// Turns until it is so.
+    pub(crate) fn turn_until(&mut self, so: impl Fn(&Self) -> bool) {
+        while !so(self) {
+            self.core.turn();
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+
+    /// Asks one after the other, each as soon as the one before is answered, while these runs are at work; gives how long each
+    /// took. The runs are ended then.
+    pub(crate) fn ask_beside(&mut self, busy: Vec<(Name, Json)>, asks: Vec<Request>) -> Vec<(Duration, Answer)> {
+        let count = asks.len();
+        let (told, done) = std::sync::mpsc::channel();
+        for (playbook, inputs) in busy {
+            let home = self.core.handle();
+            drop(self.runtime.spawn(async move {
+                let start = Request::Start { playbook, event: None, inputs, mode: None, by: "bench".into() };
+                home.request(start).await.map(drop).unwrap();
+            }));
+        }
+        let (home, me) = (self.core.handle(), std::thread::current());
+        drop(self.runtime.spawn(async move {
+            for ask in asks {
+                let begin = SystemClock.now();
+                let answer = home.request(ask).await;
+                told.send((since(begin), answer)).unwrap();
+            }
+            me.unpark();
+        }));
+        let mut answers = Vec::new();
+        while answers.len() < count {
+            self.core.turn();
+            answers.extend(done.try_iter());
+            if answers.len() < count {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+        answers
+    }
+
+    /// Records of ladders so far.
+    pub(crate) fn ladder_records(&self) -> u64 {
+        let streams = self.journal.streams().unwrap();
+        streams.into_iter().filter(|(stream, _)| stream.as_ladder().is_some()).map(|(_, last)| last).sum()
     }
 
     fn turn(&mut self) {

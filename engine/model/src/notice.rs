@@ -80,19 +80,33 @@ pub struct Page {
     /// It only puts right what a message says that they have: nobody is called by it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quiet: bool,
+    /// Others whom the same address reaches: they are told by it too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Name>,
 }
 
 impl Page {
     /// A page that calls somebody.
     #[must_use]
     pub fn new(to: To, way: Way, because: String) -> Self {
-        Self { to, way, because, quiet: false }
+        Self { to, way, because, quiet: false, also: Vec::new() }
     }
 
     /// What puts a message right that went there.
     #[must_use]
     pub fn quiet(to: To, way: Way, because: String) -> Self {
-        Self { to, way, because, quiet: true }
+        Self { to, way, because, quiet: true, also: Vec::new() }
+    }
+
+    /// Everybody whom it tells by name.
+    pub fn people(&self) -> impl Iterator<Item = &Name> {
+        self.to.person().into_iter().chain(&self.also)
+    }
+
+    /// Whether it tells this person, or this channel.
+    #[must_use]
+    pub fn tells(&self, to: &To) -> bool {
+        self.to == *to || to.person().is_some_and(|name| self.also.contains(name))
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! Owns what escalation.yaml says, as it is meant. Never reads a file, never speaks to a channel, never reads a clock.
 
+pub mod audit;
 pub mod bundle;
 pub mod channels;
 pub mod facts;

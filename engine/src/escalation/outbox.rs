@@ -329,18 +329,17 @@ impl Outbox {
         pages.into_iter().map(|page| Queued { key: key(&page), page }).collect()
     }
 
-    /// Whether another page of the step at hand tells the same person or channel, or still may.
+    /// Whether another page of the step at hand than this tells somebody, or still may.
     #[must_use]
-    pub fn is_told_otherwise(&self, key: &PageKey) -> bool {
-        let Some(to) = self.pages.get(key).map(|outgoing| &outgoing.page.to) else { return true };
+    pub fn is_told_otherwise(&self, key: &PageKey, to: &To) -> bool {
         let mut others = self.calls().filter(|(other, _)| *other != key);
-        others.any(|(_, other)| other.page.to == *to && other.stage != Stage::Failed)
+        others.any(|(_, other)| other.page.tells(to) && other.stage != Stage::Failed)
     }
 
     /// The ways to somebody that the step at hand has tried.
     #[must_use]
     pub fn tried(&self, to: &To) -> BTreeSet<&Way> {
-        self.calls().filter(|(_, other)| other.page.to == *to).map(|(_, other)| &other.page.way).collect()
+        self.calls().filter(|(_, other)| other.page.tells(to)).map(|(_, other)| &other.page.way).collect()
     }
 
     /// How long after this attempt a page is tried again: not before the other side says.
@@ -368,7 +367,7 @@ impl Outbox {
         // What the step of before could not send is not sent any more.
         self.displace(|_| true);
         self.pages = queued(at, &moved.pages);
-        let people: BTreeSet<Name> = self.calls().filter_map(|(_, call)| call.page.to.person().cloned()).collect();
+        let people: BTreeSet<Name> = self.calls().flat_map(|(_, call)| call.page.people().cloned()).collect();
         let told = Told { people, anybody: self.calls().next().is_some() };
         let made = Move { generation: moved.generation, to: moved.to, because: moved.because.clone() };
         self.silenced = None;

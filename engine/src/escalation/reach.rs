@@ -71,7 +71,7 @@ impl Escalation {
         because: String,
     ) {
         let to = To::Person(name.clone());
-        if reached.pages.iter().any(|page| page.to == to) {
+        if reached.pages.iter().any(|page| page.tells(&to)) {
             return;
         }
         let ways = self.ways_to(name, by);
@@ -80,9 +80,11 @@ impl Escalation {
             reached.nobody.push(Nobody { target: shown(target), because });
         }
         for way in ways {
-            // Two people of one address are told there once.
             if told.insert(way.clone()) {
                 reached.pages.push(Page::new(to.clone(), way, because.clone()));
+            } else if let Some(page) = reached.pages.iter_mut().find(|page| page.way == way) {
+                // Two people of one address are told there once, and both count as told.
+                page.also.push(name.clone());
             }
         }
     }

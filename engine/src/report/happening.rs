@@ -118,7 +118,7 @@ impl Follower {
         if self.interest.incident.is_some() && self.interest.incident != known.incident {
             return Ok(None);
         }
-        let (run, incident, kind) = (stream.as_run(), known.incident.clone(), record.body.kind());
+        let (run, incident, kind) = (stream.owner().as_run(), known.incident.clone(), record.body.kind());
         let teller = match &mut known.teller {
             Some(teller) => teller,
             none => none.insert(earlier(&self.journal, &stream, record.seq)?),
@@ -137,7 +137,9 @@ impl Follower {
         Ok(Some(Happening { row, seq: record.seq, at: record.at, kind, run, incident, text, body, stream }))
     }
 
+    /// Of a run, or of an incident; of what a ladder tells of, for its stream.
     fn incident_of(&self, stream: &StreamId) -> Result<Option<IncidentId>, StoreError> {
+        let stream = &stream.owner();
         if stream.as_run().is_none() {
             return Ok(stream.as_incident());
         }
@@ -154,7 +156,7 @@ impl Follower {
 /// stream may be long, and its lines need little of it.
 fn earlier(journal: &Journal, stream: &StreamId, before: Seq) -> Result<Teller, StoreError> {
     let mut teller = Teller::new(&[]);
-    if stream.as_run().is_some() {
+    if stream.as_run().is_some() || stream.as_ladder().is_some() {
         let mut left = EARLIER;
         journal.visit(stream, 1, Kind::ALL, &mut |record| {
             if record.seq < before && left > 0 {
@@ -169,6 +171,7 @@ fn earlier(journal: &Journal, stream: &StreamId, before: Seq) -> Result<Teller, 
 impl Interest {
     /// As far as can be said without looking at who a run belongs to.
     fn may_want(&self, stream: &StreamId) -> bool {
+        let stream = &stream.owner();
         let is_run = self.run.as_ref().is_none_or(|run| stream.as_run().as_ref() == Some(run));
         let of_incident = self
             .incident

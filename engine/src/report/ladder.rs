@@ -95,10 +95,12 @@ fn told(pages: &[Queued]) -> String {
 }
 
 fn to(page: &Page) -> String {
-    match &page.to {
+    let mut whom = match &page.to {
         To::Person(name) => name.to_string(),
         To::Channel(name) => format!("the channel {name}"),
-    }
+    };
+    page.also.iter().for_each(|name| whom.push_str(&format!(" and {name}")));
+    whom
 }
 
 fn way(way: &Way) -> String {
@@ -121,6 +123,10 @@ fn receipted_line(receipted: &PageReceipted, whom: &str) -> Option<String> {
         // Its end says more; a page that waits long is told at its first failure and then by its end.
         PageState::Waits { .. } if receipted.attempt > 1 => None,
         PageState::Waits { why, .. } => Some(format!("the page to {whom} has to wait: {}", cut(why))),
+        // No attempt: what a dead engine left.
+        PageState::Failed { why } if receipted.attempt == 0 => {
+            Some(format!("the page to {whom} is not sent again: {}", cut(why)))
+        }
         PageState::Failed { why } => {
             Some(format!("the page to {whom} failed at attempt {}: {}{instead}", receipted.attempt, cut(why)))
         }

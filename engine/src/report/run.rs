@@ -12,14 +12,14 @@ use crate::run::machine::WAIT;
 use crate::store::{Journal, RunHead, RunLine, RunTail};
 use quell_model::playbook::AtEnd;
 use quell_model::playbook::IncidentMoment;
-use quell_model::record::{Moments, Owner, ParentRun, Part, QuestionKind, RunStarted, RunState};
+use quell_model::record::{Carried, Moments, Owner, ParentRun, Part, QuestionKind, RunStarted, RunState};
 use quell_model::{
     ActionSpec, Body, Guarantee, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp,
     StoreError, StreamId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use utoipa::ToSchema;
 
 /// A run in a list.
@@ -311,7 +311,24 @@ fn ended(head: RunHead, tail: RunTail) -> RunSummary {
 /// # Errors
 /// As [`Journal::read`].
 pub fn run(journal: &Journal, id: &RunId) -> Result<Option<RunView>, StoreError> {
-    Ok(fold(&journal.read(&StreamId::run(id), 1)?))
+    let records = journal.read(&StreamId::run(id), 1)?;
+    let Some(mut run) = fold(&records) else { return Ok(None) };
+    let carried = |record: &Record| match &record.body {
+        Body::QuestionAsked(asked) => {
+            Some(Carried { run: id.clone(), step: asked.part.step.clone(), kind: asked.question }.ladder())
+        }
+        _ => None,
+    };
+    let mut stories = vec![std::mem::take(&mut run.timeline)];
+    for ladder in records.iter().filter_map(carried).collect::<BTreeSet<_>>() {
+        let (mut teller, mut told) = (timeline::Teller::new(&[]), Vec::new());
+        journal.visit(&StreamId::ladder(&ladder), 1, Kind::ALL, &mut |record| {
+            told.extend(teller.line(&record, Some(id)));
+        })?;
+        stories.push(told);
+    }
+    run.timeline = timeline::merge(stories);
+    Ok(Some(run))
 }
 
 /// The playbook's text that a run is pinned to; none when there is no such run, or its text is no longer kept.

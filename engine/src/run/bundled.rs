@@ -14,6 +14,8 @@ use quell_model::record::{NewRecord, PageReceipted, PageState};
 use quell_model::{LadderId, Stop};
 use std::cmp::Reverse;
 
+/// What the receipt of a page says that went out with others.
+pub(super) const TOGETHER: &str = "one message for ";
 /// So many incidents stand in one message by name.
 const MOST_NAMED: usize = 10;
 
@@ -31,19 +33,16 @@ impl Part {
     pub(super) const ANSWERED: &str = "an answer, the next step or the end came before it went out";
 }
 
-/// What became of the pages of one message: of the first as its channel says, of the others that they went with it.
-pub(super) fn receipts(parts: &[Part], sent: Sent) -> Vec<Input> {
-    let lead = parts.first().map(|part| part.key.clone());
-    let of = |(number, part): (usize, &Part)| {
-        let sent = match (&sent, &lead) {
-            (Ok(_), Some(lead)) if number > 0 => {
-                Ok(Receipt::Handed { reference: Some(format!("in one message with {}", lead.as_str())) })
-            }
-            _ => sent.clone(),
-        };
-        Input::Sent(part.ladder.clone(), part.key.clone(), part.attempt, sent)
+/// What became of the pages of one message: of one that stands alone as its channel says. One that stands for many is nobody's to put
+/// right later, so that none of them takes its channel's name for it.
+pub(super) fn receipts(parts: &[Part], key: &PageKey, sent: Sent) -> Vec<Input> {
+    let many = parts.len();
+    let sent = match sent {
+        Ok(_) if many > 1 => Ok(Receipt::Handed { reference: Some(format!("{TOGETHER}{many} pages: {}", key.as_str())) }),
+        sent => sent,
     };
-    parts.iter().enumerate().map(of).collect()
+    let of = |part: &Part| Input::Sent(part.ladder.clone(), part.key.clone(), part.attempt, sent.clone());
+    parts.iter().map(of).collect()
 }
 
 impl<W: Send + 'static> Core<W> {

@@ -5,7 +5,7 @@
 
 use super::machine::Run;
 use super::shell::Core;
-use crate::trigger::Seen;
+use crate::trigger::{self, Seen};
 use quell_model::origin::suspect;
 use quell_model::record::{Decided, DetectionJoined, NewRecord, TriggerDecision};
 use quell_model::{Json, RunId, Stamp};
@@ -32,6 +32,10 @@ impl<W: Send + 'static> Core<W> {
             return;
         }
         let (event, described) = seen.views();
+        // Each start finds again what runs since before it.
+        if trigger::is_scanned(seen.detection()) && live.run.has_taken_like(described, event) {
+            return;
+        }
         let joined = DetectionJoined { detection: bounded(described), event: suspect(event) };
         self.record(id, vec![NewRecord::new(now, joined)]);
     }
@@ -42,6 +46,16 @@ impl Run {
     fn has_taken(&self, detection: &Json) -> bool {
         let joined = self.joined.iter().map(|joined| &joined.detection);
         std::iter::once(&self.started.detection).chain(joined).any(|one| one.get("id") == Some(detection))
+    }
+
+    /// Whether a detection by the same rule, of the same process as it is since its last exec, started it or has joined it.
+    fn has_taken_like(&self, detection: &Json, event: &Json) -> bool {
+        let like = |other: &Json, of: &Json| {
+            let process = event.pointer("/process/id").filter(|id| !id.is_null());
+            process.is_some() && of.pointer("/process/id") == process && other.get("rule") == detection.get("rule")
+        };
+        let joined = self.joined.iter().any(|joined| like(&joined.detection, &joined.event));
+        joined || like(&self.started.detection, &self.started.event)
     }
 
     /// What is suspected: of the event that it is about, and of those that joined.

@@ -27,7 +27,8 @@ use crate::escalation::{DEFAULT, Escalation, facts::Facts, schedule};
 use crate::playbook::expression::Scope;
 use quell_model::notice::{Page, PageKey, To, Way};
 use quell_model::record::{
-    LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted, LadderStarted, NewRecord, Place,
+    LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted, LadderStarted, NewRecord,
+    PageReceipted, PageState, Place,
 };
 use quell_model::{Body, Hash, IncidentId, LadderId, Level, Name, Stamp, Stop, StoreError, StreamId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -35,6 +36,9 @@ use std::sync::Arc;
 
 /// Why the terminal is told where a last resort reaches nobody.
 pub const LAST_WORD: &str = "nobody else can be reached";
+/// Why a page of before a death is not sent again.
+const LEFT: &str =
+    "an answer, the next step or the end made it needless, and quell ended before it knew whether it went out";
 /// Why somebody is told of the end.
 pub(super) const TOLD: &str = "they were told of it";
 
@@ -147,6 +151,9 @@ impl<W: Send + 'static> Core<W> {
         // Higher than any of before: each took a record at least.
         let generation = u32::try_from(seq).unwrap_or(u32::MAX).saturating_add(1);
         let started = LadderStarted { generation, ..started };
+        // Of one that is over and not closed yet nothing more goes out: what it told the end of is open again.
+        let before = self.ladders.all.get(&id).into_iter().flat_map(Outbox::waiting);
+        before.filter_map(|(key, ..)| self.ladders.under_way.get(key)).for_each(Stop::raise);
         let outbox = || Outbox::after(seq, &started, now);
         self.ladders.all.entry(id.clone()).or_insert_with(outbox);
         self.write_ladder(&id, vec![NewRecord::new(now, started)]);
@@ -350,6 +357,18 @@ impl<W: Send + 'static> Core<W> {
         self.ladders.set(id);
         if let Some(next) = self.ladders.next() {
             self.wake_at(next);
+        }
+    }
+
+    /// What an engine that died was perhaps at when an answer, the next step or the end made it needless: nobody sends it again,
+    /// and the journal says so.
+    pub(super) fn ladders_leave(&mut self, now: Stamp) {
+        let left = self.ladders.all.iter().map(|(id, outbox)| (id.clone(), outbox.left().cloned().collect::<Vec<_>>()));
+        let left: Vec<(LadderId, Vec<PageKey>)> = left.filter(|(_, keys)| !keys.is_empty()).collect();
+        for (id, keys) in left {
+            let why = || PageState::Failed { why: LEFT.to_owned() };
+            let of = |key| NewRecord::new(now, PageReceipted { key, attempt: 0, state: why(), instead: Vec::new() });
+            self.write_ladder(&id, keys.into_iter().map(of).collect());
         }
     }
 

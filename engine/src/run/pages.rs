@@ -11,7 +11,7 @@ use super::shell::Core;
 use crate::escalation::ladder::{Ladder, Standing};
 use crate::escalation::outbox::{Outbox, Stage};
 use futures_util::future::FutureExt;
-use quell_model::notice::{Channel, Notice, Page, PageKey, Receipt, SendError, State, Way};
+use quell_model::notice::{Channel, Notice, Page, PageKey, Receipt, SendError, State, To, Way};
 use quell_model::record::{NewRecord, PageReceipted, PageState};
 use quell_model::{LadderId, Name, Stop};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// A channel that has said nothing for so long has not taken a page.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// So many pages one channel is at; the others wait before it.
 const AT_ONCE: usize = 8;
 /// So many of an incident's runs are told of by name.
@@ -39,6 +39,17 @@ impl Post {
     pub fn new(channels: BTreeMap<Name, Arc<dyn Channel>>) -> Self {
         let bounded = |(word, channel)| (word, (channel, Arc::new(Semaphore::new(AT_ONCE))));
         Self(channels.into_iter().map(bounded).collect())
+    }
+
+    /// The same, in the place of another: what is still on its way by that counts here too.
+    #[must_use]
+    pub(super) fn after(mut self, before: &Self) -> Self {
+        for (word, (_, room)) in &mut self.0 {
+            if let Some((_, kept)) = before.0.get(word) {
+                *room = Arc::clone(kept);
+            }
+        }
+        self
     }
 }
 
@@ -84,7 +95,7 @@ impl<W: Send + 'static> Core<W> {
                 });
                 job::within(clock, deadline, Stop::default(), send, late).await
             };
-            for receipt in bundled::receipts(&parts, sent) {
+            for receipt in bundled::receipts(&parts, &letter.key, sent) {
                 home.send(receipt).await;
             }
         }));
@@ -198,18 +209,29 @@ impl<W: Send + 'static> Core<W> {
     /// The next way to somebody whom the step at hand reaches by none.
     fn other_way(&self, outbox: &Outbox, key: &PageKey, why: &str) -> Vec<Page> {
         let Some(page) = outbox.pages().get(key).map(|outgoing| &outgoing.page) else { return Vec::new() };
-        let Some(name) = page.to.person() else { return Vec::new() };
-        if page.quiet || outbox.is_told_otherwise(key) || outbox.is_over() {
+        if page.quiet || outbox.is_over() {
             return Vec::new();
         }
-        let tried = outbox.tried(&page.to);
         let escalation = self.told_by();
         // The terminal is nobody's own. Where no file names it, it has the last word alone: the next step comes before it.
         let is_last = outbox.ladder().is_some_and(Ladder::is_at_last_resort);
         let console = (is_last || escalation.channels.console).then_some(Way::Console);
-        let ways = escalation.ways_to(name, &[]).into_iter().chain(console);
-        let next: Option<Way> = ways.into_iter().find(|way| !tried.contains(way));
         let because = format!("{}; {} did not take it: {why}", page.because, page.way.channel());
-        next.map(|way| Page::new(page.to.clone(), way, because)).into_iter().collect()
+        let mut instead: Vec<Page> = Vec::new();
+        for name in page.people() {
+            let to = To::Person(name.clone());
+            if outbox.is_told_otherwise(key, &to) {
+                continue;
+            }
+            let tried = outbox.tried(&to);
+            let ways = escalation.ways_to(name, &[]).into_iter().chain(console.clone());
+            let Some(way) = ways.into_iter().find(|way| !tried.contains(way)) else { continue };
+            // What stands there already tells whoever else is reached there.
+            match instead.iter_mut().find(|other| other.way == way) {
+                Some(other) => other.also.push(name.clone()),
+                None => instead.push(Page::new(to, way, because.clone())),
+            }
+        }
+        instead
     }
 }

@@ -214,6 +214,7 @@ impl<W: Send + 'static> Core<W> {
         self.leases_hold();
         report.begun.iter().for_each(|run| self.drive(run));
         self.set_schedules();
+        self.ladders_leave(now);
         self.questions_recovered(now);
         self.ladders_rise_again();
         self.ladders_go_on(now);

@@ -44,9 +44,9 @@ impl<W: Send + 'static> Core<W> {
                 let run = self.start_by_hand(&found, event.as_deref(), inputs, mode, by).map_err(Refusal::Wrong)?;
                 Ok(answers::json(OfRun { id: run }))
             }
-            Request::Cancel { run, by } => self.cancel(&run, &by),
-            Request::Retry { run, from, by, why } => self.retry(&run, from, &by, why),
-            Request::Skip { run, step, by, why } => self.skip(&run, &step, &by, &why),
+            Request::Cancel { run, by } => self.moves_run(&run, &by, |core| core.cancel(&run, &by)),
+            Request::Retry { run, from, by, why } => self.moves_run(&run, &by, |core| core.retry(&run, from, &by, why)),
+            Request::Skip { run, step, by, why } => self.moves_run(&run, &by, |core| core.skip(&run, &step, &by, &why)),
             Request::Stuck => Ok(self.not_moving()),
             Request::Breakers => Ok(self.all_breakers()),
             Request::Breaker { playbook, open, by, why } => self.switch_breaker(&playbook, open, by, why),
@@ -54,10 +54,18 @@ impl<W: Send + 'static> Core<W> {
             Request::SetMode { playbook, to, definition, by, why } => {
                 self.set_mode(&playbook, (to, definition), by, why)
             }
-            Request::Undo { run, step, by, way, why } => self.undo(&run, step, (&by, &way), why),
-            Request::UndoIncident { incident, by, way, why } => self.undo_incident(&incident, (&by, &way), &why),
-            Request::Keep { run, step, lasts, by, way } => self.keep(&run, step, lasts, (&by, &way)),
-            Request::Answer(given) => self.answer_given(&given),
+            Request::Undo { run, step, by, way, why } => {
+                self.moves_run(&run, &by, |core| core.undo(&run, step, (&by, &way), why))
+            }
+            Request::UndoIncident { incident, by, way, why } => {
+                let undone = self.undo_incident(&incident, (&by, &way), &why)?;
+                self.ladder_touched(&incident, &by, self.parts.clock.now());
+                Ok(undone)
+            }
+            Request::Keep { run, step, lasts, by, way } => {
+                self.moves_run(&run, &by, |core| core.keep(&run, step, lasts, (&by, &way)))
+            }
+            Request::Answer(given) => self.moves_run(&given.run, &given.by, |core| core.answer_given(&given)),
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
             Request::Reflex { fired } => self.reflex(fired),
             Request::Note { incident, text, by } => {
@@ -90,6 +98,22 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
+    /// Somebody does something about a run: an incident that somebody looks after has been moved by it.
+    fn moves_run(
+        &mut self,
+        run: &RunId,
+        by: &Name,
+        act: impl FnOnce(&mut Self) -> Result<Json, Refusal>,
+    ) -> Result<Json, Refusal> {
+        // Where nobody looks after anything, nothing is read for it.
+        let incident = if self.is_any_acknowledged() { self.incident_of(run).ok().flatten() } else { None };
+        let done = act(self)?;
+        if let Some(incident) = incident {
+            self.ladder_touched(&incident, by, self.parts.clock.now());
+        }
+        Ok(done)
+    }
+
     /// What was over when somebody looked may be worked with by now: it stays.
     fn prune(&mut self, mut pruned: StreamPruned) -> Result<Json, Refusal> {
         if self.ink.waiting() > 0 {
@@ -118,7 +142,8 @@ impl<W: Send + 'static> Core<W> {
 
     /// Works by these from now on. For whoever turns it, who swaps the rules in the same moment.
     pub fn reload(&mut self, definitions: Definitions) {
-        self.definitions = definitions;
+        let post = definitions.post.clone().after(&self.definitions.post);
+        self.definitions = Definitions { post, ..definitions };
         self.outputs.reload(&self.definitions.playbooks);
         self.triggers.forget_planned();
         self.note_texts();

@@ -1,7 +1,7 @@
 //! Where a test lets this engine die: by SIGKILL, at the write that it names. Debug builds only; a release has no such place.
 //!
-//! `QUELL_DIE_AT=before:N` or `after:N`: the N-th write, from 1, that this process makes to a run's or an incident's
-//! stream. (What else goes on in the machine writes to the system's stream, of losses, or by the clock, and is not counted.) *Before* is the moment
+//! `QUELL_DIE_AT=before:N` or `after:N`: the N-th write, from 1, that this process makes to a run's, an incident's or a
+//! ladder's stream. (What else goes on in the machine writes to the system's stream, of losses, or by the clock, and is not counted.) *Before* is the moment
 //! at which all earlier acts are done and the record is not there; *after* is the moment at which the record is there and
 //! nothing has followed from it. Both are exact: the slate's lock is held.
 //! `within:N`: after the N-th statement that prunes or brings what lies apart from its record, or the N-th blob that goes.
@@ -30,7 +30,8 @@ pub(super) fn point(side: Side, item: &Item) {
     super::by_hand::point(side);
     let Some((wanted, at)) = planned() else { return };
     let counts = |part: &Part| {
-        let own = part.stream.as_run().is_some() || part.stream.as_incident().is_some();
+        let stream = &part.stream;
+        let own = stream.as_run().is_some() || stream.as_incident().is_some() || stream.as_ladder().is_some();
         own && part.lines.iter().any(|line| !matches!(line.kind, Kind::LossSeen | Kind::RecorderPinned))
     };
     if !item.filled().any(counts) {

@@ -4,6 +4,7 @@
 
 use super::{Desk, not_armed_count};
 use crate::api::{BlockStatus, HandsStatus, RecorderStatus, State};
+use crate::daemon::audit::AuditFigures;
 use crate::daemon::hand::Counts;
 use crate::daemon::recorder::RecorderView;
 use crate::daemon::source_meter::SourceMeter;
@@ -47,6 +48,8 @@ pub(crate) struct Figures {
     pub(crate) reload_refused: bool,
     /// When the definitions in force were loaded.
     pub(crate) loaded: jiff::Timestamp,
+    /// Whether all was sent that should have been.
+    pub(crate) audit: AuditFigures,
 }
 
 /// What stands in the kernel.
@@ -80,6 +83,7 @@ impl Desk {
             reloads: facts.reloads,
             reload_refused: facts.reload_refused.is_some(),
             loaded: facts.reloaded.unwrap_or(self.started).wall_by(now),
+            audit: self.audit.figures(now),
         }
     }
 

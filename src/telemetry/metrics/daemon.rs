@@ -56,6 +56,12 @@ pub(super) fn tell(page: &mut Page, figures: &Figures) {
     page.count(t::RELOADS, &["refused"], figures.reloads.1);
     page.flag(t::RELOAD_REFUSED, &[], figures.reload_refused);
     page.add(t::LOADED, &[], figures.loaded.as_millisecond() as f64 / 1000.0);
+    page.flag(t::AUDIT_CONTENT, &[], figures.audit.is_content);
+    for (kind, count) in &figures.audit.differences {
+        page.count(t::AUDIT_DIFFERENCES, &[kind.as_str()], *count);
+    }
+    page.count(t::AUDIT_LADDERS, &[], figures.audit.ladders);
+    page.count(t::AUDIT_LOOKS, &[], figures.audit.looks);
     if let Some(recorder) = &figures.recorder {
         tell_recorder(page, recorder);
     }

@@ -115,6 +115,12 @@ impl<W: Send + 'static> Core<W> {
         ladder.is_some_and(|ladder| matches!(ladder.standing(), Standing::Acknowledged { .. }))
     }
 
+    /// Whether somebody's answer holds by any.
+    pub(in crate::run) fn is_any_acknowledged(&self) -> bool {
+        let mut ladders = self.ladders.all.values().filter_map(Outbox::ladder);
+        ladders.any(|ladder| matches!(ladder.standing(), Standing::Acknowledged { .. }))
+    }
+
     /// Somebody has done something about an incident: who looks after it has moved it.
     pub(in crate::run) fn ladder_touched(&mut self, id: &IncidentId, by: &Name, now: Stamp) {
         if self.is_ladder_acknowledged(id) {

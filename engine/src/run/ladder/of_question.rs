@@ -16,7 +16,7 @@ use crate::escalation::outbox::Outbox;
 use crate::escalation::policy::{Ack, Policy, Step, Target};
 use crate::run::machine::{Asked, Run};
 use crate::run::shell::Core;
-use quell_model::notice::{Asking, Page};
+use quell_model::notice::{Asking, Page, To, Way};
 use quell_model::record::{
     Carried, LadderChange, LadderStarted, NewRecord, Nobody, Part, QuestionAnswered, QuestionKind,
 };
@@ -155,21 +155,41 @@ impl<W: Send + 'static> Core<W> {
             QuestionKind::Ask => BTreeSet::new(),
             QuestionKind::Approve | QuestionKind::Confirm => self.suspected(&live.run),
         };
-        let objection = |page: &Page| {
-            let is_suspect = page.to.person().is_some_and(|person| suspects.contains(person));
-            let not_via = asked.iter().flat_map(|(_, asked)| &asked.question.not_via);
-            let is_barred = not_via.clone().any(|way| way.as_str() == page.way.channel());
-            match (is_suspect, is_barred) {
-                (true, _) => Some("they were asked whether it was them".to_owned()),
-                (_, true) => Some(format!("no answer counts that comes by {}", page.way.channel())),
-                _ => None,
-            }
+        let is_barred = |way: &Way| {
+            let mut not_via = asked.iter().flat_map(|(_, asked)| &asked.question.not_via);
+            not_via.any(|barred| barred.as_str() == way.channel())
         };
-        let (mut left, mut nobody) = (Vec::new(), Vec::new());
+        let (mut left, mut nobody, mut elsewhere) = (Vec::<Page>::new(), Vec::new(), Vec::new());
         for page in pages {
-            match objection(&page) {
-                None => left.push(page),
-                Some(because) => nobody.push(Nobody { target: page.to.shown(), because }),
+            // Whoever else is behind an address sees what goes there.
+            if page.people().any(|person| suspects.contains(person)) {
+                elsewhere.push((page, "they were asked whether it was them".to_owned()));
+            } else if is_barred(&page.way) {
+                let because = format!("no answer counts that comes by {}", page.way.channel());
+                elsewhere.push((page, because));
+            } else {
+                left.push(page);
+            }
+        }
+        // Whoever is reached by none of those ways is by another of theirs.
+        let escalation = self.told_by();
+        let console = escalation.channels.console.then_some(Way::Console);
+        for (page, because) in elsewhere {
+            if let To::Channel(_) = page.to {
+                nobody.push(Nobody { target: page.to.shown(), because });
+                continue;
+            }
+            for person in page.people() {
+                let to = To::Person(person.clone());
+                if left.iter().any(|other| other.tells(&to)) {
+                    continue;
+                }
+                let own = escalation.ways_to(person, &[]).into_iter().chain(console.clone());
+                let other = own.filter(|way| *way != page.way && !suspects.contains(person)).find(|way| !is_barred(way));
+                match other {
+                    Some(way) => left.push(Page::new(to, way, format!("{}; {because}", page.because))),
+                    None => nobody.push(Nobody { target: to.shown(), because: because.clone() }),
+                }
             }
         }
         (left, nobody)

@@ -3,16 +3,31 @@
 //! Owns what a simulation does instead of `turn`. Moves no clock. Keeps true: each answer is taken in as `turn` would.
 
 use super::Core;
-use super::stepwise::Arrival;
+use crate::run::job::Input;
 use crate::run::losses::Losses;
 use crate::run::request::{Refusal, Request};
 use quell_model::Json;
 
+/// What has come from elsewhere, and is not taken in yet.
+pub(in crate::run) struct Came(Input);
+
 impl<W: Send + 'static> Core<W> {
+    /// What has come: answers to parts of runs, and those of channels.
+    pub(in crate::run) fn came(&mut self) -> Vec<Came> {
+        let all = std::iter::from_fn(|| self.inbox.try_recv().ok());
+        all.filter(|input| matches!(input, Input::Answer(..) | Input::Sent(..))).map(Came).collect()
+    }
+
     /// Takes one in.
-    pub(in crate::run) fn take(&mut self, (run, part, answer): Arrival) {
-        self.answer(&run, &part, answer);
-        self.drive_after(&run);
+    pub(in crate::run) fn take(&mut self, Came(input): Came) {
+        match input {
+            Input::Answer(run, part, answer) => {
+                self.answer(&run, &part, answer);
+                self.drive_after(&run);
+            }
+            Input::Sent(ladder, key, attempt, sent) => self.page_sent(&ladder, &key, attempt, sent),
+            Input::Request(..) | Input::Tick => {}
+        }
         self.moments();
     }
 

@@ -19,6 +19,7 @@ mod incidents;
 mod laws;
 mod make;
 mod parts;
+mod people;
 mod play;
 mod rng;
 mod stage;
@@ -46,9 +47,19 @@ fn told(name: &str) -> Option<String> {
 fn hold(seed: u64, twice: bool) -> Result<(), String> {
     let again =
         format!("play it again: QUELL_SEED={seed} cargo test -p quell-engine --lib run::sim::seeds -- --nocapture");
+    hold_twice(seed, twice, &again, &|seed| play(seed, twice))
+}
+
+/// The same of whatever a seed plays; `again` says how to.
+fn hold_twice(
+    seed: u64,
+    twice: bool,
+    again: &str,
+    play: &dyn Fn(u64) -> Result<play::Told, String>,
+) -> Result<(), String> {
     let play = |seed| {
         // A panic has printed what it is; which seed it was is known here.
-        let played = catch_unwind(AssertUnwindSafe(|| play(seed, twice)));
+        let played = catch_unwind(AssertUnwindSafe(|| play(seed)));
         played.unwrap_or_else(|why| Err(format!("a panic: {:?}", why.downcast_ref::<String>())))
     };
     let first = play(seed).map_err(|why| format!("seed {seed}: {why}\n{again}"))?;
@@ -62,13 +73,8 @@ fn hold(seed: u64, twice: bool) -> Result<(), String> {
     }
 }
 
-#[test]
-fn seeds_of_faults_deaths_and_people_leave_every_law_standing() {
-    if let Some(seed) = told("QUELL_SEED") {
-        let seed = seed.parse().expect("QUELL_SEED is a number");
-        return hold(seed, true).unwrap_or_else(|why| panic!("{why}"));
-    }
-    let most = if told("QUELL_LONG").is_some() { LONG } else { SEEDS };
+/// Plays so many seeds, on as many hands as there are.
+fn hold_all(most: u64, hold: &(dyn Fn(u64) -> Result<(), String> + Sync)) {
     let most = told("QUELL_SEEDS").map_or(most, |text| text.parse().expect("QUELL_SEEDS is a number"));
     let next = AtomicU64::new(0);
     let hands = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
@@ -79,7 +85,7 @@ fn seeds_of_faults_deaths_and_people_leave_every_law_standing() {
                 return Ok::<(), String>(());
             }
             // The others need not go on.
-            hold(seed, seed.is_multiple_of(TWICE)).inspect_err(|_| next.store(most, Ordering::Relaxed))?;
+            hold(seed).inspect_err(|_| next.store(most, Ordering::Relaxed))?;
         };
         let all: Vec<_> = (0..hands).map(|_| scope.spawn(play_some)).collect();
         for one in all {
@@ -88,4 +94,14 @@ fn seeds_of_faults_deaths_and_people_leave_every_law_standing() {
             }
         }
     });
+}
+
+#[test]
+fn seeds_of_faults_deaths_and_people_leave_every_law_standing() {
+    if let Some(seed) = told("QUELL_SEED") {
+        let seed = seed.parse().expect("QUELL_SEED is a number");
+        return hold(seed, true).unwrap_or_else(|why| panic!("{why}"));
+    }
+    let most = if told("QUELL_LONG").is_some() { LONG } else { SEEDS };
+    hold_all(most, &|seed| hold(seed, seed.is_multiple_of(TWICE)));
 }

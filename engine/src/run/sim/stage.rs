@@ -8,7 +8,7 @@ use super::rng::Rng;
 use super::world::World;
 use crate::clock::SimulatedClock;
 use crate::playbook::expression::Expressions;
-use crate::run::shell::stepwise::Arrival;
+use crate::run::shell::simulated::Came;
 use crate::run::{Core, Definitions, Parts, RecoveryReport};
 use crate::store::by_hand::{self, Killed};
 use crate::store::{DirVault, Journal};
@@ -40,7 +40,7 @@ pub(super) struct Life {
     pub(super) core: Core<Sandbox>,
     pub(super) journal: Journal,
     /// Answers that nobody has taken in.
-    pub(super) pool: Vec<Arrival>,
+    pub(super) pool: Vec<Came>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -273,6 +273,6 @@ impl Life {
                 tokio::task::yield_now().await;
             }
         });
-        self.pool.extend(self.core.arrived());
+        self.pool.extend(self.core.came());
     }
 }

@@ -58,3 +58,36 @@ fn a_flood_that_joins_is_bounded_and_what_is_large_is_kept_without_its_events() 
     yard.says(&run, "ask", "me", "ann").unwrap();
     assert_eq!(yard.things.said(), ["+a"], "it and as many as are kept");
 }
+
+/// Each start's scan finds again what runs since before it: a run knows it already, however often quell starts.
+#[test]
+fn what_a_scan_finds_again_joins_no_run_a_second_time() {
+    let mut yard = yard(0);
+    let seen = |pid: u32, exec_id: u32, number: u32, source: &str| {
+        let mut detection = detection("7", number);
+        let event = Arc::make_mut(&mut detection.event);
+        let id = ProcessId { boot: process::BootId("b".into()), pid, start_ns: 1_000, exec_id: exec_id.into() };
+        event.own = json!({ "process": { "id": id.to_string() } }).as_object().unwrap().clone();
+        event.head.source = source.into();
+        detection
+    };
+    yard.stage.core.detections([seen(7, 1, 1, "sensor")]);
+    yard.stage.settle();
+    let run = yard.stage.runs().remove(0);
+    for (number, (pid, exec_id, source, joined)) in [
+        (7, 1, "scan", 0),
+        (7, 1, "scan", 0),
+        (7, 1, "sensor", 1),
+        (7, 2, "scan", 2),
+        (7, 2, "scan", 2),
+        (8, 1, "scan", 3),
+        (8, 1, "scan", 3),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        yard.stage.core.detections([seen(pid, exec_id, 10 + u32::try_from(number).unwrap(), source)]);
+        yard.stage.settle();
+        assert_eq!(yard.joined(&run).len(), joined, "{number}");
+    }
+}

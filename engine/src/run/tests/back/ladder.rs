@@ -1,5 +1,7 @@
 //! Somebody is told of an incident until somebody answers: over silence, answers, channels that fail, and the engine's death.
 
+mod asked;
+
 use super::*;
 use crate::escalation::Escalation;
 use crate::escalation::channels::{Channels, Email};
@@ -17,6 +19,8 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(super) enum Says {
     Takes,
+    /// It is where it is read, under a name.
+    Delivers,
     Later,
     Never,
     Nothing,
@@ -61,6 +65,10 @@ impl Channel for Tape {
         };
         match says {
             Says::Takes => Ok(Receipt::Handed { reference: None }),
+            Says::Delivers => {
+                let reference = letter.earlier.clone().unwrap_or_else(|| format!("m-{}", letter.key.as_str()));
+                Ok(Receipt::Delivered { reference: Some(reference) })
+            }
             Says::Later => Err(SendError::Later { why: "421 busy".into(), after: None }),
             Says::Never => Err(SendError::Never { why: "550 no".into() }),
             Says::Nothing => std::future::pending().await,
@@ -111,10 +119,13 @@ pub(super) struct Night {
 
 impl Night {
     pub(super) fn new(first: Rung, mail: &[Says]) -> Self {
-        let mut playbook = playbook_of(vec![sets("one", &[], "process.freeze", "a")]);
+        Self::of(playbook_of(vec![sets("one", &[], "process.freeze", "a")]), escalation(first), mail)
+    }
+
+    pub(super) fn of(mut playbook: Playbook, escalation: Escalation, mail: &[Says]) -> Self {
         playbook.text = "pinned".into();
         let clock = Arc::new(SimulatedClock::new(SystemClock.now()));
-        let escalation = Arc::new(escalation(first));
+        let escalation = Arc::new(escalation);
         let (mail, console) = (Tape::new(mail), Tape::new(&[Says::Takes]));
         let parts = (playbook, clock, Arc::default());
         let yard = Self::yard(tempfile::tempdir().unwrap(), parts, "b", &escalation, (&mail, &console));
@@ -133,6 +144,7 @@ impl Night {
         let definitions = Definitions {
             escalation: Some(Arc::clone(escalation)),
             post: Post::new(channels.into()),
+            people: Arc::new(escalation.people.clone()),
             ..definitions(playbook.clone())
         };
         Yard::with(dir, playbook, definitions, clock, things, boot)

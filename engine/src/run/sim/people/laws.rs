@@ -1,0 +1,321 @@
+//! What must hold of ladders, whatever a seed did.
+//!
+//! Owns the invariants; each is a sentence that names what broke it. Judges the channels' tape against the journal's records, by the
+//! auditor's account of these and never by the engine's own.
+
+use super::post::Given;
+use crate::escalation::Escalation;
+use crate::escalation::audit::{Account, Stands};
+use crate::escalation::outbox::Outbox;
+use crate::run::bundled::TOGETHER;
+use crate::run::sim::check::Streams;
+use crate::run::sim::stage::Stage;
+use quell_model::notice::{Page, PageKey, Receipt, To, Way};
+use quell_model::record::{LadderChange, PageReceipted, PageState, Place, QuestionKind, Queued};
+use quell_model::{Body, Hash, LadderId, Name, Record, StepId, StreamId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which channel takes keys.
+pub(super) type Keyed<'a> = dyn Fn(&Way) -> bool + 'a;
+
+/// A question that waits has a ladder, a ladder of questions has one that waits, and what is live is what its records say.
+pub(super) fn live(stage: &Stage, one_boot: bool) -> Result<(), String> {
+    let Some(life) = &stage.life else { return Ok(()) };
+    let core = &life.core;
+    let mut waiting: BTreeSet<LadderId> = BTreeSet::new();
+    for (run, live) in &core.runs {
+        let ladder = |step: &StepId, kind: QuestionKind| LadderId::question(run, step, kind.as_str());
+        waiting.extend(live.run.waiting().map(|(part, kind)| ladder(&part.step, *kind)));
+    }
+    let open = core.ladders.all.iter().filter(|(_, outbox)| !outbox.is_over());
+    let carried: BTreeSet<LadderId> =
+        open.filter(|(_, outbox)| outbox.started.question.is_some()).map(|(id, _)| id.clone()).collect();
+    if waiting != carried {
+        return Err(format!("these questions wait: {waiting:?}; and these have ladders: {carried:?}"));
+    }
+    for (id, outbox) in core.ladders.all.iter().filter(|_| one_boot) {
+        let records = life.journal.read(&StreamId::ladder(id), 1).map_err(|error| error.to_string())?;
+        let Some(Body::LadderStarted(started)) = records.first().map(|first| &first.body) else {
+            return Err(format!("ladder {id} does not begin with its start"));
+        };
+        let mut folded = Outbox::begun(started, records[0].at);
+        records.iter().for_each(|record| folded.apply(record.at, &record.body));
+        if folded != *outbox {
+            return Err(format!("ladder {id} is not what its records make of it:\n{folded:#?}\n{outbox:#?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Everything that the records and the tape must say of each other.
+pub(super) fn of_all(
+    (streams, tape): (&Streams, &[Given]),
+    escalation: &Escalation,
+    keyed: &Keyed<'_>,
+) -> Result<(), String> {
+    for (stream, records) in streams {
+        let Some(id) = stream.as_ladder() else { continue };
+        let given: Vec<&Given> = tape.iter().filter(|given| given.ladder == id).collect();
+        let bundles: Vec<&Given> = tape.iter().filter(|given| given.is_bundle).collect();
+        let broken = Tale::default().told(&id, records, (&given, &bundles), escalation, keyed);
+        broken.map_err(|why| {
+            let lines = |record: &Record| format!("{} at {:?}: {:?}", record.seq, record.at.boot_ns, record.body);
+            let records: Vec<String> = records.iter().map(lines).collect();
+            let given: Vec<String> = given.iter().map(|given| format!("{given:?}")).collect();
+            format!("ladder {id}: {why}\n{}\n{}", records.join("\n"), given.join("\n"))
+        })?;
+    }
+    Ok(())
+}
+
+/// What is learned of a ladder, record by record.
+#[derive(Default)]
+struct Tale {
+    /// Of each page: in which part of the story it was queued, and whether it tells of the end.
+    queued: BTreeMap<PageKey, (usize, bool, Page)>,
+    /// Moves, ends and beginnings so far.
+    part: usize,
+    is_over: bool,
+    /// Calls of the step at hand that have not failed, and the ways that were tried to each.
+    hopes: BTreeMap<PageKey, Page>,
+    tried: Vec<Page>,
+    place: Option<Place>,
+    /// Who has been called in this life of the ladder, and who is told of its end.
+    called: BTreeSet<(To, Way)>,
+    told: BTreeSet<(To, Way)>,
+    links: BTreeSet<Hash>,
+    late: BTreeSet<(Name, u32)>,
+    references: BTreeSet<(To, Way)>,
+}
+
+impl Tale {
+    fn told(
+        mut self,
+        id: &LadderId,
+        records: &[Record],
+        (given, bundles): (&[&Given], &[&Given]),
+        escalation: &Escalation,
+        keyed: &Keyed<'_>,
+    ) -> Result<(), String> {
+        let mut account = Account::of(id, []);
+        // One that stands for many was composed for all of them; what was answered meanwhile it does not know.
+        let at = |seq: u64| given.iter().filter(move |given| given.seq == seq && !given.cut && !given.is_bundle);
+        for record in records {
+            self.take(record, &account, escalation)?;
+            account.take(record);
+            // What the channels were given while this was the last record.
+            for given in at(record.seq) {
+                let (key, to) = (&given.key, given.page.to.shown());
+                if !account.owed().any(|owed| owed == key) {
+                    return Err(format!(
+                        "{to} was given page {key:?} after record {}, and it was not owed",
+                        record.seq
+                    ));
+                }
+                if account.is_acknowledged() && !given.page.quiet {
+                    return Err(format!("{to} was called after record {}, when somebody looked after it", record.seq));
+                }
+                if given.page.quiet && given.earlier.is_none() {
+                    return Err(format!("{to} was given a correction of a message that they do not have"));
+                }
+                if given.is_over != matches!(account.stands, Stands::Over) || given.generation > account.generation {
+                    return Err(format!("{to} was told what is not so after record {}: {given:?}", record.seq));
+                }
+            }
+        }
+        if given.iter().any(|given| given.seq > records.len() as u64 && !given.cut) {
+            return Err("a channel was given a page of records that are not there".to_owned());
+        }
+        self.nobody_twice(given, keyed)?;
+        self.as_told(records, given, bundles)
+    }
+
+    /// One record, with what the account said before it.
+    fn take(&mut self, record: &Record, before: &Account, escalation: &Escalation) -> Result<(), String> {
+        match &record.body {
+            Body::LadderStarted(_) => {
+                let (queued, part) = (std::mem::take(&mut self.queued), self.part + 1);
+                *self = Self { queued, part, ..Self::default() };
+            }
+            Body::LadderMoved(moved) => {
+                self.part += 1;
+                self.hopes.clear();
+                self.tried.clear();
+                self.place = Some(moved.to);
+                self.queue(&moved.pages)?;
+            }
+            Body::LadderChanged(changed) => {
+                let is_first = changed.link.is_none_or(|link| self.links.insert(link));
+                if !is_first {
+                    return Err(format!("record {}: a link works once, and was used again", record.seq));
+                }
+                let late = (changed.by.clone(), changed.generation);
+                if changed.change == LadderChange::AnsweredTooLate && !self.late.insert(late) {
+                    return Err(format!("record {}: {} was late before", record.seq, changed.by));
+                }
+                if changed.change == LadderChange::Answered && changed.generation != before.generation {
+                    return Err(format!("record {}: a stale answer is taken down as one", record.seq));
+                }
+                if let Some(call) = changed.pages.iter().find(|queued| !queued.page.quiet) {
+                    return Err(format!("record {}: {} is called by an answer", record.seq, call.page.to.shown()));
+                }
+                self.queue(&changed.pages)?;
+            }
+            Body::LadderEnded(ended) => {
+                self.part += 1;
+                self.is_over = true;
+                self.hopes.clear();
+                self.queue(&ended.pages)?;
+            }
+            Body::PageReceipted(receipted) => self.receipted(record, receipted, before, escalation)?,
+            Body::LadderClosed(_) if self.told != self.called => {
+                return Err(format!(
+                    "it was closed; {:?} were called, and {:?} told of its end",
+                    self.called, self.told
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, pages: &[Queued]) -> Result<(), String> {
+        for Queued { key, page } in pages {
+            let there = (page.to.clone(), page.way.clone());
+            if page.quiet && !self.references.contains(&there) {
+                return Err(format!(
+                    "a correction goes to {}, who has no message that can be put right",
+                    page.to.shown()
+                ));
+            }
+            if self.queued.insert(key.clone(), (self.part, self.is_over, page.clone())).is_some() {
+                return Err(format!("two pages have the key {key:?}"));
+            }
+            if !page.quiet {
+                self.tried.push(page.clone());
+                self.hopes.insert(key.clone(), page.clone());
+                if self.is_over {
+                    self.told.insert(there);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn receipted(
+        &mut self,
+        record: &Record,
+        receipted: &PageReceipted,
+        before: &Account,
+        escalation: &Escalation,
+    ) -> Result<(), String> {
+        let Some((_, of_end, page)) = self.queued.get(&receipted.key).cloned() else {
+            return Err(format!("record {}: a receipt of a page that nobody queued", record.seq));
+        };
+        let there = (page.to.clone(), page.way.clone());
+        if let PageState::Sent(receipt) = &receipted.state {
+            if let Receipt::Delivered { reference: Some(_) } = receipt {
+                self.references.insert(there.clone());
+            }
+            if !page.quiet && !of_end {
+                self.called.insert(there);
+            }
+        }
+        let is_owed = before.owed().any(|owed| *owed == receipted.key);
+        self.queue(&receipted.instead)?;
+        let is_call = !page.quiet && is_owed && !of_end;
+        if let (PageState::Failed { .. }, true) = (&receipted.state, is_call) {
+            self.hopes.remove(&receipted.key);
+            // Nobody is left out: another page still may reach them, or there is no other way.
+            let is_last = self.place == Some(Place::LastResort);
+            for name in page.people() {
+                let to = To::Person(name.clone());
+                let console = is_last || escalation.channels.console;
+                let mut ways = escalation.ways_to(name, &[]);
+                ways.extend(console.then_some(Way::Console));
+                let is_hoped = self.hopes.values().any(|page| page.tells(&to));
+                let left = ways.iter().find(|way| !self.tried.iter().any(|page| page.tells(&to) && page.way == **way));
+                if let (false, Some(way)) = (is_hoped, left) {
+                    return Err(format!("record {}: {name} is left out, and could be told by {way:?}", record.seq));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody is told the same twice where keys are taken; elsewhere a second time says that it is one.
+    fn nobody_twice(&self, given: &[&Given], keyed: &Keyed<'_>) -> Result<(), String> {
+        let mut reached: BTreeMap<&PageKey, &Given> = BTreeMap::new();
+        let mut calls: BTreeSet<(usize, &To, &Way)> = BTreeSet::new();
+        // What came before a power cut was perhaps never written: its key may mean another page now.
+        for given in given.iter().filter(|given| given.reached && !given.cut) {
+            let to = given.page.to.shown();
+            let is_again = reached.insert(&given.key, given).is_some();
+            if is_again && keyed(&given.page.way) {
+                return Err(format!("{to} was told twice by a channel that takes keys"));
+            }
+            if is_again && !given.repeat {
+                return Err(format!("{to} was told twice, and not that it is a repeat"));
+            }
+            let Some((part, ..)) = self.queued.get(&given.key) else { continue };
+            let is_first = is_again || given.page.quiet || calls.insert((*part, &given.page.to, &given.page.way));
+            if !is_first {
+                return Err(format!("{to} was called twice by one step, by {:?}", given.page.way));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is taken down as sent was said to be.
+    fn as_told(&self, records: &[Record], given: &[&Given], bundles: &[&Given]) -> Result<(), String> {
+        let sent = records.iter().filter_map(|record| match &record.body {
+            Body::PageReceipted(receipted) => match &receipted.state {
+                PageState::Sent(receipt) => Some((&receipted.key, receipt)),
+                PageState::Waits { .. } | PageState::Failed { .. } => None,
+            },
+            _ => None,
+        });
+        for (key, receipt) in sent {
+            let (Receipt::Handed { reference } | Receipt::Delivered { reference }) = receipt;
+            let together = reference.as_ref().and_then(|name| name.strip_prefix(TOGETHER)?.split_once(": "));
+            if let Some((_, bundle)) = together {
+                if !bundles.iter().any(|given| given.key.as_str() == bundle && given.took.is_some()) {
+                    return Err(format!("page {key:?} is taken as sent with others, and no channel took such a message"));
+                }
+                continue;
+            }
+            if !given.iter().any(|given| given.key == *key && given.took.as_ref() == Some(reference)) {
+                return Err(format!("page {key:?} is taken as sent, and its channel did not say so"));
+            }
+        }
+        let references: BTreeMap<(&To, &Way), BTreeSet<&String>> =
+            given.iter().fold(BTreeMap::new(), |mut all, given| {
+                let of = all.entry((&given.page.to, &given.page.way)).or_insert_with(BTreeSet::new);
+                of.extend(given.took.iter().flatten());
+                all
+            });
+        let made_up = given.iter().find(|given| {
+            let known = &references[&(&given.page.to, &given.page.way)];
+            given.earlier.as_ref().is_some_and(|earlier| !known.contains(earlier))
+        });
+        made_up.map_or(Ok(()), |given| Err(format!("{given:?} names a message that its channel never gave")))
+    }
+}
+
+/// Nobody has answered for days: whoever is last was told, or it is over.
+pub(super) fn at_rest(streams: &Streams) -> Result<(), String> {
+    for (stream, records) in streams {
+        let Some(id) = stream.as_ladder() else { continue };
+        let account = Account::of(&id, records);
+        let is_at_rest = match &account.stands {
+            Stands::Closed | Stands::Acknowledged(_, None) => true,
+            Stands::Exhausted => account.place == Some(Place::LastResort),
+            Stands::Over | Stands::Climbing(..) | Stands::Acknowledged(_, Some(_)) => false,
+        };
+        if !is_at_rest {
+            let last = records.last().map(|record| &record.body);
+            return Err(format!("ladder {id} stands at {:?} for days, after {last:?}", account.stands));
+        }
+    }
+    Ok(())
+}
