@@ -48,8 +48,8 @@ pub(crate) use socket::bind;
 #[cfg(feature = "ebpf")]
 pub(crate) use status::Blocked;
 pub(crate) use status::{
-    ActionMissing, BlockStatus, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus,
-    AuditStatus, RecorderStatus, RetentionStatus, SensorStatus, SourceStatus, State, Status, Went,
+    ActionMissing, AuditStatus, BlockStatus, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus,
+    ProbeStatus, RecorderStatus, RetentionStatus, SensorStatus, SourceStatus, State, Status, Went,
 };
 pub(crate) use stream::{End, EndReason, Gap, Seats};
 pub(crate) use views::Views;

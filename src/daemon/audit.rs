@@ -135,12 +135,7 @@ impl Audit {
 }
 
 /// Looks until the end.
-pub(super) async fn follow(
-    desk: Arc<Desk>,
-    journal: Journal,
-    engine: EngineHandle,
-    mut ended: watch::Receiver<bool>,
-) {
+pub(super) async fn follow(desk: Arc<Desk>, journal: Journal, engine: EngineHandle, mut ended: watch::Receiver<bool>) {
     loop {
         let found = look(&desk, &journal, &engine).await;
         desk.audit().saw(SystemClock.now(), found);

@@ -36,7 +36,6 @@ mod sources;
 mod sweep;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
-pub(crate) use audit::AuditFigures;
 pub(crate) use crew::{live as live_crew, replay as replay_crew};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
@@ -267,12 +266,7 @@ async fn live(
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
     followers.spawn(seals::follow(assembly.journal.clone(), assembly.engine.clone(), ended.clone()));
-    followers.spawn(audit::follow(
-        Arc::clone(&desk),
-        assembly.journal.clone(),
-        assembly.engine.clone(),
-        ended.clone(),
-    ));
+    followers.spawn(audit::follow(Arc::clone(&desk), assembly.journal.clone(), assembly.engine.clone(), ended.clone()));
     let keeper = retention::Keeper::new(&desk, (&assembly.journal, &assembly.engine), dir, ended.clone());
     followers.spawn(keeper.follow());
     announce(&assembly, &desk, loaded, dir);

@@ -45,7 +45,10 @@ fn a_page_outlives_a_death_at_each_record_of_its_ladder() {
         let count = (1..MOST_LIVES).find(|_| lives(&night, place)).expect("a story has an end");
         assert!(count > 3, "{place}: only {count} lives: nobody died at a ladder's record");
         let mails = server.mails();
-        assert!(!mails.is_empty() && mails.iter().all(|mail| mail["to"][0] == "ana@example.org"), "{place}: {mails:#?}");
+        assert!(
+            !mails.is_empty() && mails.iter().all(|mail| mail["to"][0] == "ana@example.org"),
+            "{place}: {mails:#?}"
+        );
         let is_marked = |mail: &Value| mail["subject"].as_str().unwrap().starts_with("(repeat)");
         assert!(mails.iter().skip(1).all(is_marked), "{place}: a second mail does not say that it is one: {mails:#?}");
         assert!(mails.iter().all(|mail| mail["id"] == mails[0]["id"]), "{place}: one page, one id: {mails:#?}");

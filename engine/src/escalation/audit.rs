@@ -218,7 +218,8 @@ impl Account {
         let mut all = self.wrong.clone();
         let differs = |kind, why| Difference { ladder: self.ladder.clone(), kind, why };
         // What a silence held back is due at its end.
-        let held = |allowed: Duration| self.silenced.is_some_and(|(at, lasts)| watch.late(at, lasts, allowed).is_none());
+        let held =
+            |allowed: Duration| self.silenced.is_some_and(|(at, lasts)| watch.late(at, lasts, allowed).is_none());
         for owed in self.owed.values().filter(|owed| owed.page.quiet || !held(watch.patience)) {
             if let Some(late) = watch.late(owed.at, owed.pause, watch.patience) {
                 let (to, channel) = (owed.page.to.shown(), owed.page.way.channel());

@@ -40,7 +40,11 @@ pub enum Turn {
 
 /// What goes where.
 #[derive(Debug, Default)]
-pub struct Bundles(BTreeMap<There, Flow>);
+pub struct Bundles {
+    flows: BTreeMap<There, Flow>,
+    /// When what is of no use any more was last let go.
+    swept: Option<Stamp>,
+}
 
 #[derive(Debug, Default)]
 struct Flow {
@@ -73,9 +77,13 @@ impl Flow {
 impl Bundles {
     /// What is to be done with a page of this policy that could go there now.
     pub fn turn(&mut self, there: &There, page: (&LadderId, &PageKey), policy: &Name, now: Stamp) -> Turn {
-        self.0.values_mut().for_each(|flow| flow.forget(now));
-        self.0.retain(|at, flow| at == there || !flow.is_empty());
-        let flow = self.0.entry(there.clone()).or_default();
+        if self.swept.is_none_or(|swept| swept.after(WINDOW) <= now) {
+            self.swept = Some(now);
+            self.flows.values_mut().for_each(|flow| flow.forget(now));
+            self.flows.retain(|_, flow| !flow.is_empty());
+        }
+        let flow = self.flows.entry(there.clone()).or_default();
+        flow.forget(now);
         let (ladder, key) = page;
         if flow.leaves.is_some_and(|leaves| leaves <= now) {
             flow.leaves = None;

@@ -38,7 +38,9 @@ impl Part {
 pub(super) fn receipts(parts: &[Part], key: &PageKey, sent: Sent) -> Vec<Input> {
     let many = parts.len();
     let sent = match sent {
-        Ok(_) if many > 1 => Ok(Receipt::Handed { reference: Some(format!("{TOGETHER}{many} pages: {}", key.as_str())) }),
+        Ok(_) if many > 1 => {
+            Ok(Receipt::Handed { reference: Some(format!("{TOGETHER}{many} pages: {}", key.as_str())) })
+        }
         sent => sent,
     };
     let of = |part: &Part| Input::Sent(part.ladder.clone(), part.key.clone(), part.attempt, sent.clone());

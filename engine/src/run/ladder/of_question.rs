@@ -185,7 +185,8 @@ impl<W: Send + 'static> Core<W> {
                     continue;
                 }
                 let own = escalation.ways_to(person, &[]).into_iter().chain(console.clone());
-                let other = own.filter(|way| *way != page.way && !suspects.contains(person)).find(|way| !is_barred(way));
+                let other =
+                    own.filter(|way| *way != page.way && !suspects.contains(person)).find(|way| !is_barred(way));
                 match other {
                     Some(way) => left.push(Page::new(to, way, format!("{}; {because}", page.because))),
                     None => nobody.push(Nobody { target: to.shown(), because: because.clone() }),

@@ -280,7 +280,9 @@ impl Tale {
             let together = reference.as_ref().and_then(|name| name.strip_prefix(TOGETHER)?.split_once(": "));
             if let Some((_, bundle)) = together {
                 if !bundles.iter().any(|given| given.key.as_str() == bundle && given.took.is_some()) {
-                    return Err(format!("page {key:?} is taken as sent with others, and no channel took such a message"));
+                    return Err(format!(
+                        "page {key:?} is taken as sent with others, and no channel took such a message"
+                    ));
                 }
                 continue;
             }

@@ -17,7 +17,9 @@ fn asked(quorum: u32) -> Escalation {
     let security = Approvers { people, quorum, not_requester: true, policy: Some("security".into()) };
     escalation.people.approvers.insert("security".into(), security);
     escalation.routes.clear();
-    escalation.policies.insert("quiet".into(), Policy { last_resort: vec![Target::Person("bo".into())], ..Policy::default() });
+    escalation
+        .policies
+        .insert("quiet".into(), Policy { last_resort: vec![Target::Person("bo".into())], ..Policy::default() });
     escalation.routes.push(Route { when: None, policy: "quiet".into() });
     escalation
 }
@@ -57,7 +59,13 @@ impl Night {
     }
 
     /// Somebody answers a message of this generation.
-    fn press(&mut self, id: &LadderId, by: &str, choice: &str, (generation, link): (u32, Option<Hash>)) -> Result<Json, Refusal> {
+    fn press(
+        &mut self,
+        id: &LadderId,
+        by: &str,
+        choice: &str,
+        (generation, link): (u32, Option<Hash>),
+    ) -> Result<Json, Refusal> {
         let (run, step) = id.as_question().unwrap();
         let wants = Request::Answer(Box::new(AnswerGiven {
             run,
@@ -73,7 +81,13 @@ impl Night {
         self.pressed(id, by, (generation, link), wants)
     }
 
-    fn pressed(&mut self, id: &LadderId, by: &str, (generation, link): (u32, Option<Hash>), wants: Request) -> Result<Json, Refusal> {
+    fn pressed(
+        &mut self,
+        id: &LadderId,
+        by: &str,
+        (generation, link): (u32, Option<Hash>),
+        wants: Request,
+    ) -> Result<Json, Refusal> {
         let pressed = Pressed { ladder: id.clone(), generation, link, by: by.into(), via: "slack".into(), wants };
         let answer = self.yard.ask(Request::Press(Box::new(pressed)));
         self.yard.stage.settle();
@@ -97,7 +111,10 @@ fn those_who_may_answer_hear_it_first_and_those_who_were_told_hear_the_answer() 
     assert_eq!(first, ["person ana", "person lead"].map(|to| told(to, true, &asks)).into());
     let letter = night.mail.got().into_iter().find(|letter| letter.notice.ladder == id).unwrap();
     let asking = letter.notice.question.clone().unwrap();
-    assert_eq!((asking.action.as_ref().map(Name::as_str), &asking.targets[..], asking.otherwise.as_str()), (Some("cloud.cut"), &["a".to_owned()][..], "deny"));
+    assert_eq!(
+        (asking.action.as_ref().map(Name::as_str), &asking.targets[..], asking.otherwise.as_str()),
+        (Some("cloud.cut"), &["a".to_owned()][..], "deny")
+    );
     assert_eq!(asking.who, "1 of ana, lead, but not who started the run");
     let choices: Vec<String> = letter.notice.acts().iter().map(quell_model::notice::Act::word).collect();
     assert_eq!(choices, ["choose:approve", "choose:deny"]);
@@ -127,7 +144,8 @@ fn those_who_may_answer_hear_it_first_and_those_who_were_told_hear_the_answer() 
 #[test]
 fn what_nobody_answers_is_told_with_what_that_meant() {
     let mut cut = cut();
-    cut.approve = Some(Approve { by: Some("security".into()), within: Within(MINUTE * 4), otherwise: Unanswered::Deny });
+    cut.approve =
+        Some(Approve { by: Some("security".into()), within: Within(MINUTE * 4), otherwise: Unanswered::Deny });
     let mut night = Night::of(playbook_of(vec![cut]), asked(1), &[Says::Takes]);
     night.yard.attack(1);
     let id = night.carried().remove(0);
@@ -151,7 +169,8 @@ fn items_ask_by_one_ladder_and_an_old_message_answers_none_of_them() {
     let [id] = night.carried().try_into().unwrap();
     let generation = |night: &Night| night.yard.stage.core.ladders.all[&id].generation();
     let both = generation(&night);
-    let asking = night.yard.stage.core.asking(night.yard.stage.core.ladders.all[&id].started.question.as_ref().unwrap());
+    let asking =
+        night.yard.stage.core.asking(night.yard.stage.core.ladders.all[&id].started.question.as_ref().unwrap());
     assert_eq!(asking.unwrap().targets, ["a", "b"]);
     let one = AnswerGiven {
         run: run.clone(),
@@ -169,7 +188,8 @@ fn items_ask_by_one_ladder_and_an_old_message_answers_none_of_them() {
     assert!(why(night.press(&id, "ana", "approve", (both, None))).contains("has changed since"));
     assert!(night.yard.things.said().is_empty(), "what they saw was another thing");
     let late = |night: &Night| {
-        let is_late = |body: &&Body| matches!(body, Body::LadderChanged(c) if c.change == LadderChange::AnsweredTooLate);
+        let is_late =
+            |body: &&Body| matches!(body, Body::LadderChanged(c) if c.change == LadderChange::AnsweredTooLate);
         night.of_ladder(&id).iter().filter(is_late).count()
     };
     for _ in 0..3 {
@@ -201,7 +221,11 @@ fn a_quorum_goes_on_asking_and_says_who_has_said_yes() {
 #[test]
 fn a_question_is_carried_over_kills_and_a_link_works_once() {
     for boot in ["b", "c"] {
-        let mut night = Night::of(playbook_of(vec![cut(), asks_first(sets("more", &[], "cloud.cut", "m"))]), asked(1), &[Says::Nothing]);
+        let mut night = Night::of(
+            playbook_of(vec![cut(), asks_first(sets("more", &[], "cloud.cut", "m"))]),
+            asked(1),
+            &[Says::Nothing],
+        );
         night.yard.attack(1);
         assert_eq!(night.carried().len(), 2);
         let mut night = night.again(boot, &[Says::Takes]);
@@ -225,7 +249,10 @@ fn a_question_is_carried_over_kills_and_a_link_works_once() {
         assert!(why(night.pressed(&incident, "ana", (generation, Some(link)), wants)).contains("used already"));
         let mut night = night.again(boot, &[Says::Takes]);
         let wants = hands_on(&night);
-        assert!(why(night.pressed(&incident, "ana", (generation, Some(link)), wants)).contains("used already"), "over a kill");
+        assert!(
+            why(night.pressed(&incident, "ana", (generation, Some(link)), wants)).contains("used already"),
+            "over a kill"
+        );
         night.press(&id, "ana", "approve", (1, None)).unwrap();
         assert_eq!(night.yard.things.said(), ["+a"]);
         assert!(night.press(&id, "ana", "approve", (1, None)).is_err());
