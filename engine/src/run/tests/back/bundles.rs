@@ -115,7 +115,7 @@ fn what_is_gathered_when_quell_is_killed_is_told_by_the_next_one() {
             let records = stage.journal.read(&stream, 1).unwrap();
             records.iter().any(|record| matches!(record.body, Body::PageReceipted(_)))
         };
-        streams.map(has).all(|has| has)
+        streams.all(has)
     });
     for boot in ["b", "c"] {
         night = night.again(boot, &[Says::Takes]);
