@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use quell_engine::load::{Permission, Roles, Token};
 use quell_model::people::System;
-use quell_model::{Hash, Name, People};
+use quell_model::{Hash, Name, People, Person};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -82,6 +82,7 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("POST", "/v1/incidents/{id}/resolve", RESOLVE),
     ("POST", "/v1/incidents/{id}/reopen", RESOLVE),
     ("POST", "/v1/incidents/{id}/undo", UNDO),
+    ("POST", "/v1/incidents/{id}/keep", UNDO),
     ("POST", "/v1/incidents/{id}/false-positive", UNDO),
     ("GET", "/metrics", READ),
 ];
@@ -247,6 +248,29 @@ impl Access {
         };
         let what = format!("{name} may not do that: no role of theirs has `{}`", permission.as_str());
         Problem::new(StatusCode::FORBIDDEN, what).hint(hint)
+    }
+}
+
+impl Access {
+    /// Whose identity this is; none: nobody's.
+    pub(super) fn person(&self, system: System, identity: &str) -> Option<Name> {
+        self.people.who(system, identity).cloned()
+    }
+
+    /// Who has this name.
+    pub(super) fn of_name(&self, name: &Name) -> Option<Person> {
+        self.people.people.get(name).cloned()
+    }
+
+    /// Whether somebody who came by another way than this API's may do what this route does.
+    pub(super) fn person_may(&self, person: &Name, method: &Method, route: &str) -> Result<(), Problem> {
+        let is_known = self.people.people.contains_key(person);
+        let standing = if is_known { Standing::Person } else { Standing::Nobody };
+        let known = Known { name: person.clone(), standing };
+        match need(method, route) {
+            Some(need) => self.allow(&known, need),
+            None => Err(Problem::new(StatusCode::FORBIDDEN, format!("there is nothing at `{route}`"))),
+        }
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) struct App {
     pub(crate) seats: Seats,
     /// Room for those who look.
     pub(crate) views: Views,
+    /// What is to be done for people in Slack.
+    #[cfg(feature = "slack")]
+    pub(crate) errands: super::slack::Errands,
 }
 
 impl App {

@@ -1,10 +1,12 @@
 //! Incidents: listed, shown, explained, changed.
 
 mod false_positive;
+mod keep;
 mod said;
 
 pub(crate) use false_positive::FalsePositiveResolved;
 pub(super) use false_positive::*;
+pub(super) use keep::*;
 
 use super::App;
 use super::given::Words;

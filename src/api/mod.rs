@@ -11,6 +11,7 @@
 //! ```
 
 mod access;
+mod answers;
 mod app;
 mod breakers;
 mod caller;
@@ -19,6 +20,7 @@ mod document;
 mod given;
 mod guest;
 mod incidents;
+mod link;
 mod listen;
 mod metrics;
 mod page;
@@ -27,6 +29,8 @@ mod problem;
 mod routes;
 mod runs;
 mod silences;
+#[cfg(feature = "slack")]
+pub(crate) mod slack;
 mod socket;
 mod status;
 mod stream;
@@ -43,12 +47,12 @@ pub(crate) use listen::{Listener, listen, mistakes as listen_mistakes};
 pub(crate) use page::Page;
 pub(crate) use playbooks::PlaybookMode;
 pub(crate) use problem::{Problem, ProblemDocument};
-pub(crate) use routes::router;
+pub(crate) use routes::{open, router};
 pub(crate) use socket::bind;
 #[cfg(feature = "ebpf")]
 pub(crate) use status::Blocked;
 pub(crate) use status::{
-    ActionMissing, AuditStatus, BlockStatus, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus,
+    ActionMissing, AuditStatus, BeatStatus, BlockStatus, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus,
     ProbeStatus, RecorderStatus, RetentionStatus, SensorStatus, SourceStatus, State, Status, Went,
 };
 pub(crate) use stream::{End, EndReason, Gap, Seats};

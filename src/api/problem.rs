@@ -59,6 +59,11 @@ impl Problem {
             .hint(format!("`quell {kind} list` lists them"))
     }
 
+    /// Its status, what is wrong, and what would make it work: for whoever tells it in another shape.
+    pub(super) fn parts(self) -> (StatusCode, String, Option<String>) {
+        (self.status, self.detail, self.hint)
+    }
+
     /// Says what would make it work.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -4,7 +4,9 @@
 //! the document that `GET /v1/openapi.json` answers; and every request passes `access` before its handler.
 
 use super::problem::{not_so, nowhere, one_shape};
-use super::{App, VERSION, access, breakers, document, incidents, metrics, playbooks, runs, silences, stream, system};
+use super::{
+    App, VERSION, access, breakers, document, incidents, link, metrics, playbooks, runs, silences, stream, system,
+};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use std::sync::Arc;
@@ -48,6 +50,7 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(incidents::resolve))
         .routes(routes!(incidents::reopen))
         .routes(routes!(incidents::undo))
+        .routes(routes!(incidents::keep))
         .routes(routes!(incidents::false_positive))
         .routes(routes!(incidents::exception));
     OpenApiRouter::with_openapi(document::head()).nest(VERSION, routes).routes(routes!(metrics::metrics))
@@ -64,6 +67,14 @@ pub(crate) fn router(app: App) -> Router {
         .layer(from_fn(move |request, next| access::check(Arc::clone(&gate.access().borrow()), request, next)))
         .layer(from_fn_with_state(meters, metrics::counted))
         .with_state(app)
+}
+
+/// The same for TCP, and what people come to there without a token.
+pub(crate) fn open(app: App) -> Router {
+    let routes = router(app.clone()).merge(link::router(app.clone()));
+    #[cfg(feature = "slack")]
+    let routes = routes.merge(super::slack::router(&app));
+    routes
 }
 
 /// What the routes say of themselves.

@@ -117,6 +117,9 @@ pub(crate) struct Status {
     /// What goes by its age.
     #[serde(default)]
     pub(crate) retention: RetentionStatus,
+    /// The dead man's switch; absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) beat: Option<BeatStatus>,
     /// Whether all was sent to people that should have been.
     #[serde(default)]
     pub(crate) audit: AuditStatus,
@@ -320,6 +323,19 @@ pub(crate) struct RetentionStatus {
     pub(crate) went: Option<Went>,
     /// Why nothing goes, though it should.
     pub(crate) trouble: Option<String>,
+}
+
+/// How the dead man's switch stands, which is told as long as all is well here (`channels.beat` of escalation.yaml).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct BeatStatus {
+    /// How often it is told, in seconds.
+    pub(crate) every_s: u64,
+    /// When it last was, since the start.
+    pub(crate) told: Option<jiff::Timestamp>,
+    /// Why it is not told: not all is well here.
+    pub(crate) held: Option<String>,
+    /// Why it could not be told, though all is well.
+    pub(crate) failed: Option<String>,
 }
 
 /// What was pruned, or would be.

@@ -125,6 +125,7 @@ fn document(playbook: &Playbook, args: &Args, fates: Option<&Fates>) -> Result<V
             StepKind::Action { action, .. } => action.as_str(),
             StepKind::Script(_) => "script",
             StepKind::Tell(_) => "tell",
+            StepKind::Escalate(_) => "escalate",
             StepKind::Ask(_) => "ask",
             StepKind::Wait(_) => "wait",
             StepKind::Playbook(_) => "playbook",

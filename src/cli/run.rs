@@ -111,6 +111,9 @@ struct Words {
     /// Why, for the timeline
     #[arg(long, default_value = "")]
     why: String,
+    /// The number in the message that you answer: refused if it asks something else since
+    #[arg(long, value_name = "N")]
+    generation: Option<u32>,
 }
 
 /// RUN, or RUN/STEP.
@@ -193,7 +196,10 @@ fn follow(client: &Client, id: &str, term: &Term) -> Result<(), Fail> {
 
 fn answer(client: &Client, words: &Words, choice: &str, term: &Term) -> Result<(), Fail> {
     let (run, step) = part(&words.id);
-    let given = json!({ "step": step, "choice": choice, "why": words.why });
+    let mut given = json!({ "step": step, "choice": choice, "why": words.why });
+    if let Some(generation) = words.generation {
+        given["generation"] = json!(generation);
+    }
     let answer: AnswerTaken = client.post(&format!("/runs/{}/answer", segment(run)), &given)?;
     term.answer(&answer, || match answer.missing {
         1.. => format!("{}: noted `{}`; {} more have to say so", escape(&words.id), escape(choice), answer.missing),

@@ -6,7 +6,7 @@ use super::show::{ago, moment, size};
 use super::silence::{covered, holds_back};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term};
-use crate::api::{BlockStatus, Counted, HandsStatus, RecorderStatus, RetentionStatus, State, Status, Went};
+use crate::api::{BeatStatus, BlockStatus, Counted, HandsStatus, RecorderStatus, RetentionStatus, State, Status, Went};
 use quell_engine::run::answers::StandingLease;
 
 /// Of what stands, so many are named.
@@ -168,6 +168,9 @@ fn print(status: &Status, term: &Term) {
     if let Some(text) = retention(&status.retention, term) {
         field("retention", text);
     }
+    if let Some(told) = &status.beat {
+        field("beat", beat(told, term));
+    }
     for found in &status.journal.recovery {
         field("", term.ink(Ink::Warn, found));
     }
@@ -241,6 +244,16 @@ fn block(block: &BlockStatus, term: &Term) -> String {
         None => format!("{} images", block.blocked.len()),
     };
     format!("{images}, {scripts}, {kept}")
+}
+
+fn beat(beat: &BeatStatus, term: &Term) -> String {
+    let every = format!("every {:?}", std::time::Duration::from_secs(beat.every_s));
+    let last = beat.told.map_or_else(|| "not told yet".to_owned(), |at| format!("told {} ago", ago(at)));
+    match (&beat.held, &beat.failed) {
+        (Some(why), _) => format!("{}: {}; {last}", term.ink(Ink::Bad, "HELD, not all is well"), escape(why)),
+        (None, Some(why)) => format!("{}: {}; {last}", term.ink(Ink::Bad, "it cannot be told"), escape(why)),
+        (None, None) => format!("{last}, {every}"),
+    }
 }
 
 fn counts(list: &[Counted]) -> String {

@@ -87,6 +87,12 @@ impl Audit {
         Err(why.join("; "))
     }
 
+    /// Whether the first look has ended.
+    #[cfg(feature = "webhook")]
+    pub(crate) fn has_looked(&self) -> bool {
+        self.seen().at.is_some()
+    }
+
     /// For `quell status`.
     pub(crate) fn status(&self, now: Stamp) -> AuditStatus {
         let content = self.content(now);

@@ -5,6 +5,9 @@
 //! end, reaches the engine and what acts in the kernel, or says that it did not.
 
 mod figures;
+#[cfg(feature = "slack")]
+mod inward;
+mod outward;
 mod reload;
 
 pub(crate) use figures::{Figures, KernelFigures};
@@ -29,16 +32,16 @@ use quell_actions::HostWorld;
 use quell_actions::notify::mark::MarkKey;
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::Rules;
+use quell_engine::escalation::channels::Beat;
 use quell_engine::load::{Ages, Config};
 use quell_engine::run::answers::{EngineStatus, Paused, ReflexWritten};
 use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
 use quell_engine::source::Snapshot;
 use quell_engine::store::Journal;
 use quell_model::playbook::{Playbook, StepKind};
-use quell_model::{BootId, Clock, Hash, Json, Name, Origin, Stamp};
+use quell_model::{BootId, Clock, Hash, Json, Name, Stamp};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -57,6 +60,8 @@ pub(crate) struct Desk {
     facts: Mutex<Facts>,
     /// Who may do what, as it was read last.
     access: watch::Sender<Arc<Access>>,
+    #[cfg(feature = "slack")]
+    inward: inward::Inward,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
     /// Room for one that is at work, and one more: it reads whatever is changed until its turn.
@@ -70,6 +75,7 @@ pub(crate) struct Desk {
     /// One look into the journal for `status` at a time.
     looking: Look,
     retention: Told,
+    beat_told: outward::BeatTold,
     audit: Audit,
 }
 
@@ -83,6 +89,8 @@ struct Facts {
     dead: BTreeMap<String, String>,
     reload_refused: Option<String>,
     config: Config,
+    /// Which dead man's switch is to be told.
+    beat: Option<Beat>,
     watched: Vec<PathBuf>,
     seen: Snapshot,
     counts: Arc<Counts>,
@@ -131,6 +139,7 @@ impl Desk {
             dead: BTreeMap::new(),
             reload_refused: None,
             config: loaded.config.clone(),
+            beat: loaded.escalation.channels.beat.clone(),
             seen: reload::look(&loaded.files),
             watched: loaded.files.clone(),
             counts: Arc::default(),
@@ -158,6 +167,8 @@ impl Desk {
             started: SystemClock.now(),
             facts: Mutex::new(facts),
             access: watch::Sender::new(Arc::new(Access::of(loaded))),
+            #[cfg(feature = "slack")]
+            inward: inward::Inward::of(loaded),
             reloading: tokio::sync::Mutex::new(()),
             reloads: Arc::new(Semaphore::new(2)),
             pausing: tokio::sync::Mutex::new(()),
@@ -165,6 +176,7 @@ impl Desk {
             meters: Arc::default(),
             looking: Look::default(),
             retention: Told::default(),
+            beat_told: outward::BeatTold::default(),
             audit: Audit::default(),
         }
     }
@@ -350,16 +362,6 @@ impl Desk {
         is_new
     }
 
-    /// Where the process stands that was connected then.
-    pub(crate) fn origin(&self, pid: u32, uid: u32, connected: Stamp) -> Origin {
-        quell_actions::process::origin(&self.world, pid, uid, connected)
-    }
-
-    /// Where whoever stands that came by TCP then, if from this host.
-    pub(crate) fn origin_of_connection(&self, ends: (SocketAddr, SocketAddr), connected: Stamp) -> Option<Origin> {
-        quell_actions::process::origin_of_connection(&self.world, ends, connected)
-    }
-
     /// Where the daemon is in its life from now on.
     pub(crate) fn set(&self, state: State) {
         self.facts().state = state;
@@ -448,6 +450,7 @@ impl Desk {
             recorder: Self::recorder_status(&facts),
             sources: facts.sources.iter().map(|source| source.status()).collect(),
             retention: self.retention.status(facts.config.retention),
+            beat: self.beat_status(facts.beat.as_ref()),
             audit: self.audit.status(SystemClock.now()),
             reload_refused: facts.reload_refused.clone(),
         }
@@ -491,11 +494,6 @@ impl Desk {
     /// What answers; `engine` is the engine's own status.
     pub(crate) fn playbooks(&self, engine: &EngineStatus) -> Vec<PlaybookStatus> {
         playbooks(&self.facts().definitions, engine)
-    }
-
-    /// Who may do what, as it holds now, and whenever it is read anew.
-    pub(crate) fn access(&self) -> watch::Receiver<Arc<Access>> {
-        self.access.subscribe()
     }
 
     /// The rules in force.

@@ -34,5 +34,5 @@ pub(super) async fn serve(listen: Listen, app: api::App, desk: Arc<Desk>, mut en
     if let Some(address) = tcp.address() {
         tracing::info!(%address, "the API listens on TCP");
     }
-    api::serve(tcp, api::router(app), ended).await;
+    api::serve(tcp, api::open(app), ended).await;
 }

@@ -10,6 +10,8 @@
 pub(crate) mod around;
 mod assembly;
 mod audit;
+#[cfg(feature = "webhook")]
+mod beat;
 mod block;
 mod crew;
 mod desk;
@@ -18,6 +20,8 @@ mod family;
 pub(crate) mod files;
 mod hand;
 mod handover;
+#[cfg(feature = "slack")]
+mod inward;
 mod kernel;
 mod leave;
 mod listening;
@@ -250,14 +254,20 @@ async fn live(
     let socket = dir.join(place::SOCKET);
     let listener = api::bind(&socket, &loaded.config.socket_group).map_err(|e| Fail::not_right(with_source(&e)))?;
     let (end, ended) = watch::channel(false);
+    #[cfg(feature = "slack")]
+    let (errands, waiting) = api::slack::Errands::new();
     let app = App {
         engine: assembly.engine.clone(),
         journal: assembly.journal.clone(),
         desk: Arc::clone(&desk),
         seats: api::Seats::new(ended.clone()),
         views: api::Views::default(),
+        #[cfg(feature = "slack")]
+        errands,
     };
     let mut followers = tokio::task::JoinSet::new();
+    #[cfg(feature = "slack")]
+    inward::follow(&app, &desk, waiting, &mut followers, &ended);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(api::serve(listener, api::router(app.clone()), ended.clone()));
     if let Some(listen) = &loaded.config.listen {
@@ -266,6 +276,7 @@ async fn live(
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
     followers.spawn(seals::follow(assembly.journal.clone(), assembly.engine.clone(), ended.clone()));
+    follow_beat(&assembly, &desk, &mut followers, ended.clone());
     followers.spawn(audit::follow(Arc::clone(&desk), assembly.journal.clone(), assembly.engine.clone(), ended.clone()));
     let keeper = retention::Keeper::new(&desk, (&assembly.journal, &assembly.engine), dir, ended.clone());
     followers.spawn(keeper.follow());
@@ -401,6 +412,28 @@ fn follow_traces(
 fn follow_traces(_: &Assembly, _: &Desk, loaded: &Loaded, _: &mut tokio::task::JoinSet<()>, _: watch::Receiver<bool>) {
     if loaded.config.telemetry.otlp.is_some() {
         tracing::error!("no traces are sent: this quell was built without the feature `otlp`");
+    }
+}
+
+/// Tells a dead man's switch until the end, where one is configured now or by a reload.
+#[cfg(feature = "webhook")]
+fn follow_beat(
+    assembly: &Assembly,
+    desk: &Arc<Desk>,
+    tasks: &mut tokio::task::JoinSet<()>,
+    ended: watch::Receiver<bool>,
+) {
+    let (engine, journal) = (assembly.engine.clone(), assembly.journal.clone());
+    tasks.spawn(beat::Heart { desk: Arc::clone(desk), engine, journal, ended }.follow());
+}
+
+/// Without the means to tell one in this build.
+#[cfg(not(feature = "webhook"))]
+fn follow_beat(_: &Assembly, desk: &Arc<Desk>, _: &mut tokio::task::JoinSet<()>, _: watch::Receiver<bool>) {
+    if desk.beat().is_some() {
+        let why = "this quell was built without the feature `webhook`";
+        tracing::error!(why, "the dead man's switch is not told");
+        desk.tell_beat(|told| told.held = Some(why.to_owned()));
     }
 }
 

@@ -5,10 +5,12 @@
 
 use quell_actions::notify::mark::MarkKey;
 use quell_actions::notify::plain;
-use quell_engine::escalation::channels::Channels;
+use quell_engine::escalation::channels::{Channels, Webhook as Settings};
 use quell_engine::run::pages::Post;
 use quell_engine::store::{fleeting_key, marks_key};
 use quell_model::Name;
+#[cfg(feature = "webhook")]
+use quell_model::Secret;
 use quell_model::notice::{Channel, Letter, Receipt, SendError};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -50,7 +52,71 @@ pub(crate) fn post(channels: &Channels, outside: &Outside) -> Post {
         Ok(None) => {}
         Err(why) => tracing::warn!(why, "the channel `email` is off"),
     }
+    for (name, webhook) in &channels.webhooks {
+        match self::webhook(webhook, outside) {
+            Ok(webhook) => drop(all.insert(name.clone(), webhook)),
+            Err(why) => tracing::warn!(why, "the webhook `{name}` is off"),
+        }
+    }
+    match slack(channels, outside) {
+        Ok(Some(slack)) => drop(all.insert("slack".into(), slack)),
+        Ok(None) => {}
+        Err(why) => tracing::warn!(why, "the channel `slack` is off"),
+    }
     Post::new(all)
+}
+
+impl Outside {
+    /// What links are made of; none: there are none.
+    #[cfg(any(feature = "email", feature = "webhook"))]
+    fn links(&self) -> Option<quell_actions::notify::mark::Links> {
+        let links = |public_url| quell_actions::notify::mark::Links { key: self.marks.clone(), public_url };
+        self.public_url.clone().map(links)
+    }
+}
+
+#[cfg(feature = "webhook")]
+fn webhook(settings: &Settings, outside: &Outside) -> Result<Arc<dyn Channel>, String> {
+    use quell_actions::notify::{http::Client, webhook::Webhook};
+    use quell_engine::escalation::channels::Template;
+    let (url, secret) = (settings.url.read()?, settings.secret.as_ref().map(|from| from.read()).transpose()?);
+    let client = Client::new().map_err(|error| error.to_string())?;
+    let links = outside.links();
+    let needs = |secret: Option<Secret>| secret.ok_or_else(|| "it has no `secret`".to_owned());
+    let made = match settings.template {
+        Template::Ntfy => Webhook::ntfy(client, &url, secret, links),
+        Template::PagerDuty => Webhook::pagerduty(client, &url, needs(secret)?, links),
+        Template::Json => Webhook::json(client, &url, needs(secret)?, links),
+    };
+    Ok(Arc::new(made.map_err(|error| error.to_string())?))
+}
+
+#[cfg(not(feature = "webhook"))]
+fn webhook(_: &Settings, _: &Outside) -> Result<Arc<dyn Channel>, String> {
+    Err("this build has no webhooks: it was made without the feature `webhook`".to_owned())
+}
+
+#[cfg(feature = "slack")]
+fn slack(channels: &Channels, outside: &Outside) -> Result<Option<Arc<dyn Channel>>, String> {
+    use quell_actions::notify::slack::{Slack, Workspace};
+    let Some(settings) = &channels.slack else { return Ok(None) };
+    // What nobody takes in has no button.
+    let is_answered = settings.app_token.is_some() || !settings.signing_secret.is_empty();
+    let workspace = Workspace {
+        api_url: settings.api_url.clone(),
+        bot_token: settings.bot_token.read()?,
+        buttons: is_answered.then(|| outside.marks.clone()),
+    };
+    let slack = Slack::new(workspace).map_err(|error| error.to_string())?;
+    Ok(Some(Arc::new(slack)))
+}
+
+#[cfg(not(feature = "slack"))]
+fn slack(channels: &Channels, _: &Outside) -> Result<Option<Arc<dyn Channel>>, String> {
+    match channels.slack {
+        Some(_) => Err("this build has no Slack: it was made without the feature `slack`".to_owned()),
+        None => Ok(None),
+    }
 }
 
 #[cfg(feature = "email")]
@@ -65,9 +131,7 @@ fn email(channels: &Channels, outside: &Outside) -> Result<Option<Arc<dyn Channe
         _ => return Err("it has a `user` or a `password`, and needs both or neither".to_owned()),
     };
     let server = Server { url: settings.smtp.read()?.expose().to_owned(), login, from: settings.from.clone() };
-    let url = outside.public_url.clone();
-    let links = url.map(|public_url| quell_actions::notify::mark::Links { key: outside.marks.clone(), public_url });
-    let email = Email::new(server, links).map_err(|error| error.to_string())?;
+    let email = Email::new(server, outside.links()).map_err(|error| error.to_string())?;
     Ok(Some(Arc::new(email)))
 }
 

@@ -57,7 +57,6 @@ fn a_page_outlives_a_death_at_each_record_of_its_ladder() {
         night.daemon.ask(&["incident", "resolve", &id, "--why", "rebuilt"]).ends(0);
         let is_end = |mail: &Value| mail["subject"].as_str().unwrap().contains("resolved");
         wait_until("ana is told that it is over", || server.mails().iter().filter(|mail| is_end(mail)).count() == 1);
-        let status = night.daemon.status();
-        assert_eq!(status["audit"]["content"], true, "{status}");
+        wait_until("the auditor is content", || night.daemon.status()["audit"]["content"] == true);
     }
 }

@@ -3,6 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
 mod deaths;
+#[cfg(feature = "slack")]
+mod inward;
+mod links;
+mod playbooks;
+#[cfg(feature = "slack")]
+mod slack;
+#[cfg(feature = "webhook")]
+mod webhooks;
 
 use crate::cli::{command, wait_until};
 use crate::daemon::Daemon;
@@ -75,6 +83,11 @@ struct Night {
 
 impl Night {
     fn new(escalation: &str) -> Self {
+        Self::with(escalation, CONFIG, &[])
+    }
+
+    /// With this configuration, and more files.
+    fn with(escalation: &str, config: &str, files: &[(&str, &str)]) -> Self {
         let (home, port) = (tempfile::tempdir().unwrap(), free_port());
         let put = |file: &str, text: &str| {
             let path = home.path().join(file);
@@ -83,8 +96,9 @@ impl Night {
         };
         put("rules/marked.yml", RULE);
         put("events.jsonl", "");
-        put("quell.yaml", CONFIG);
+        put("quell.yaml", config);
         put("escalation.yaml", escalation);
+        files.iter().for_each(|(file, text)| put(file, text));
         let mut daemon = Self::daemon(home.path(), port);
         daemon.stands();
         Self { home, daemon, port }
@@ -93,6 +107,8 @@ impl Night {
     fn daemon(home: &Path, port: u16) -> Daemon {
         let mut up = command(&["up"]);
         up.env("TEST_SMTP", format!("smtp://127.0.0.1:{port}"));
+        // The token of the stand-in of Slack.
+        up.env("TEST_SLACK", "xoxb-0001-quell-test");
         Daemon::start(up, Some(&home.join("quell.yaml")), &home.join("state"), &home.join("log"))
     }
 

@@ -5,6 +5,7 @@
 //! often it is sent.
 
 use super::mark::Links;
+use super::markup::escaped;
 use super::plain::{lines, subject};
 use lettre::message::{Mailbox, MultiPart, header};
 use lettre::transport::smtp::authentication::Credentials;
@@ -15,6 +16,8 @@ use quell_model::notice::{Channel, Letter, Receipt, SendError, State, Way};
 use std::io::ErrorKind;
 use std::time::Duration;
 
+/// A line's name is not longer: what others wrote is no name.
+const LONGEST_NAME: usize = 14;
 /// A server that says nothing for so long is down.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -126,7 +129,8 @@ fn text(letter: &Letter, link: Option<&str>) -> String {
     text
 }
 
-/// The same lines, readable on a telephone at night. No link acts, no picture is fetched.
+/// The same lines, readable on a telephone at night. No link acts, no picture is fetched. Where nothing says otherwise the reader's own colours
+/// hold, by day and by night.
 fn html(letter: &Letter, link: Option<&str>) -> String {
     let colour = match letter.notice.level.as_str() {
         _ if letter.notice.state == State::Over => "#2e7d32",
@@ -138,46 +142,39 @@ fn html(letter: &Letter, link: Option<&str>) -> String {
     let rows: String = all.iter().skip(1).map(|line| row(line)).collect();
     let answer = link.map(|link| {
         format!(
-            "<p style=\"margin:16px 0\"><a href=\"{}\" style=\"display:inline-block;padding:12px 20px;background:{colour};\
-             color:#fff;text-decoration:none;font-weight:bold\">Answer</a></p>",
+            "<p style=\"margin:20px 0\"><a href=\"{}\" style=\"display:inline-block;padding:14px 24px;border-radius:8px;\
+             background:{colour};color:#fff;text-decoration:none;font-weight:bold\">Look and answer</a><br>\
+             <small style=\"opacity:.7\">Nothing happens before you confirm it there.</small></p>",
             escaped(link)
         )
     });
     format!(
-        "<!doctype html><html><body style=\"margin:0;padding:16px;font:16px/1.5 sans-serif;color:#111\">\
-         <p style=\"margin:0 0 12px;padding:10px 12px;border-left:6px solid {colour};background:#f5f5f5;font-weight:bold;\
-         overflow-wrap:anywhere\">{}</p>{}{}</body></html>",
+        "<!doctype html><html><head><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"></head>\
+         <body style=\"margin:0;padding:16px;font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;overflow-wrap:anywhere\">\
+         <div style=\"max-width:640px\"><p style=\"margin:0 0 16px;padding:4px 14px;border-left:6px solid {colour};\
+         font-size:20px;line-height:1.3;font-weight:bold\">{}</p>{}{}</div></body></html>",
         escaped(&all[0]),
         answer.unwrap_or_default(),
         rows
     )
 }
 
+/// A line, its name above what it names; what is typed or called as it is written.
 fn row(line: &str) -> String {
-    match line.split_once(": ").filter(|(name, rest)| !name.starts_with('-') && rest.trim_start().starts_with("quell "))
-    {
-        Some((name, command)) => format!(
-            "<p style=\"margin:8px 0\">{}:<br><code style=\"font-size:14px;overflow-wrap:anywhere\">{}</code></p>",
-            escaped(name),
-            escaped(command.trim_start())
+    let is_name = |name: &str| name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_lowercase() || b == b' ');
+    let Some((name, told)) = line.split_once(": ").filter(|(name, _)| is_name(name)) else {
+        return format!("<p style=\"margin:10px 0\">{}</p>", escaped(line));
+    };
+    let told = told.trim_start();
+    let shown = match name == "call" || told.starts_with("quell ") {
+        true => format!(
+            "<code style=\"font-size:14px;padding:2px 4px;border-radius:4px;background:rgba(128,128,128,.16)\">{}</code>",
+            escaped(told)
         ),
-        None => format!("<p style=\"margin:8px 0;overflow-wrap:anywhere\">{}</p>", escaped(line)),
-    }
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
+        false => escaped(told),
+    };
+    format!("<p style=\"margin:10px 0\"><small style=\"opacity:.7\">{}</small><br>{shown}</p>", escaped(name))
 }
 
 #[async_trait::async_trait]

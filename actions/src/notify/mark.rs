@@ -87,6 +87,14 @@ pub struct Links {
 }
 
 impl Links {
+    /// Where anybody sees how it stands what this letter is about, and can do nothing: for what many people read.
+    #[must_use]
+    pub fn look(&self, letter: &Letter) -> String {
+        let notice = &letter.notice;
+        let mark = Mark { ladder: notice.ladder.clone(), generation: notice.generation, person: None };
+        format!("{}/answer/{}", self.public_url, self.key.seal(&mark))
+    }
+
     /// Where this person answers this letter; none: there is nothing to answer, or nobody in particular has it.
     #[must_use]
     pub fn answer(&self, letter: &Letter) -> Option<String> {
@@ -139,7 +147,8 @@ fn unescaped(text: &str) -> Option<String> {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let is_hex = text.len() == MAC_BYTES * 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // Small letters alone: a mark has one text, so that one that was used is known again.
+    let is_hex = text.len() == MAC_BYTES * 2 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     is_hex.then(|| (0..text.len()).step_by(2).map(byte).collect())?
 }
@@ -168,6 +177,10 @@ mod tests {
                 let mut other = text.clone().into_bytes();
                 other[at] = if other[at] == b'0' { b'1' } else { b'0' };
                 assert_eq!(key.open(&String::from_utf8(other).unwrap()), None, "{text} at {at}");
+                let mut other = text.clone().into_bytes();
+                other[at] ^= 0x20;
+                let other = String::from_utf8(other).unwrap();
+                assert!(key.open(&other).is_none(), "{other}: a letter in another case");
             }
             for cut in 0..text.len() {
                 assert_eq!(key.open(&text[..cut]), None, "{}", &text[..cut]);

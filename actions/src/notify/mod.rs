@@ -6,10 +6,19 @@
 //!
 //! ```text
 //! Letter ──plain──▶ lines ──▶ terminal
-//!    └─────email──▶ text and HTML ──SMTP──▶ server, which says 250, 4xx or 5xx
+//!    ├─────email──▶ text and HTML ──SMTP──▶ server, which says 250, 4xx or 5xx
+//!    ├───webhook──▶ JSON ──────────HTTP──▶ what wakes people, which says 2xx, 429, 4xx or 5xx
+//!    └─────slack──▶ Block Kit ─────HTTPS──▶ Slack, which keeps the message and lets it be put right
 //! ```
 
 #[cfg(feature = "email")]
 pub mod email;
+#[cfg(feature = "webhook")]
+pub mod http;
 pub mod mark;
+pub mod markup;
 pub mod plain;
+#[cfg(feature = "slack")]
+pub mod slack;
+#[cfg(feature = "webhook")]
+pub mod webhook;

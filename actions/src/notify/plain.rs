@@ -3,7 +3,7 @@
 //! Owns the words. Never prints.
 
 use crate::text::one_line as line;
-use quell_model::notice::{Asking, Letter, State};
+use quell_model::notice::{Asking, Letter, Notice, State};
 
 /// The longest line of what others wrote, in characters.
 const LONGEST: usize = 300;
@@ -52,13 +52,30 @@ pub fn lines(letter: &Letter) -> Vec<String> {
     if let Some(asking) = &notice.question {
         all.extend(question(asking));
     }
-    if let (Some(id), None) = (&notice.incident, &notice.question) {
-        let generation = notice.generation;
-        all.push(format!("look:         quell incident show {id}"));
-        all.push(format!("acknowledge:  quell incident ack {id} --generation {generation}"));
-        all.push(format!("hand it on:   quell incident escalate {id}"));
-    }
+    all.extend(by_hand(notice));
     all
+}
+
+/// The commands that look at it and answer it, a line each, each with its name before it.
+#[must_use]
+pub(crate) fn by_hand(notice: &Notice) -> Vec<String> {
+    let generation = notice.generation;
+    match (&notice.question, &notice.incident) {
+        (Some(asking), _) => {
+            let Asking { run, step, .. } = &**asking;
+            let answer =
+                |choice| format!("answer:       quell run answer {run}/{step} {choice} --generation {generation}");
+            asking.choices.iter().map(answer).collect()
+        }
+        (None, Some(id)) => {
+            vec![
+                format!("look:         quell incident show {id}"),
+                format!("acknowledge:  quell incident ack {id} --generation {generation}"),
+                format!("hand it on:   quell incident escalate {id}"),
+            ]
+        }
+        (None, None) => Vec::new(),
+    }
 }
 
 /// What a person has to know to judge it: what exactly would be done, to what, and what their silence means.
@@ -76,7 +93,6 @@ fn question(asking: &Asking) -> Vec<String> {
     all.extend(rows("note:         ", &asking.warnings));
     all.push(format!("may answer:   {}", line(&asking.who, LONGEST)));
     all.push(format!("at {:.0} without an answer: {}", asking.until, asking.otherwise));
-    all.extend(asking.choices.iter().map(|choice| format!("answer:       quell run answer {run}/{step} {choice}")));
     all
 }
 
@@ -84,7 +100,7 @@ fn question(asking: &Asking) -> Vec<String> {
 pub(crate) mod tests {
     use super::*;
     use quell_model::Level;
-    use quell_model::notice::{Notice, Page, PageKey, To, Way};
+    use quell_model::notice::{Page, PageKey, To, Way};
 
     /// A page about something that an attacker named.
     pub(crate) fn letter(title: &str) -> Letter {

@@ -122,8 +122,9 @@ impl LadderId {
 
     /// The ladder of what a step of a run asks: of all items that ask the same at once.
     #[must_use]
-    pub fn question(run: &RunId, step: &StepId, what: &str) -> Self {
-        format!("{run}/{step}/{what}").into()
+    pub fn question(run: &RunId, step: &StepId, what: &str, item: Option<u32>) -> Self {
+        let item = item.map(|item| format!("-{item}")).unwrap_or_default();
+        format!("{run}/{step}/{what}{item}").into()
     }
 
     /// What it tells of.
@@ -135,12 +136,13 @@ impl LadderId {
         }
     }
 
-    /// The step and its run, where it is a question's.
+    /// The run, the step and the one item, where it is a question's.
     #[must_use]
-    pub fn as_question(&self) -> Option<(RunId, StepId)> {
+    pub fn as_question(&self) -> Option<(RunId, StepId, Option<u32>)> {
         let mut parts = self.as_str().split('/');
-        let (run, step, _) = (parts.next()?, parts.next()?, parts.next()?);
-        Some((run.into(), step.into()))
+        let (run, step, what) = (parts.next()?, parts.next()?, parts.next()?);
+        let item = what.split_once('-').and_then(|(_, item)| item.parse().ok());
+        Some((run.into(), step.into(), item))
     }
 
     /// The incident, where it is one's.

@@ -141,7 +141,7 @@ impl PageKey {
 }
 
 /// What people are told, of an incident or of a question.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Notice {
     /// By which ladder: what an answer names, with the generation.
     pub ladder: LadderId,
@@ -166,7 +166,8 @@ pub struct Notice {
 }
 
 /// How what a notice is about stands.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// Nobody looks after it yet.
     Open,
@@ -177,7 +178,7 @@ pub enum State {
 }
 
 /// A question, as whoever answers it has to see it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Asking {
     /// Of which run.
     pub run: RunId,

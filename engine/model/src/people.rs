@@ -74,8 +74,8 @@ pub struct People {
     pub people: BTreeMap<Name, Person>,
     /// By the name that playbooks use.
     pub approvers: BTreeMap<Name, Approvers>,
-    /// Policies that are defined: what approvers may name.
-    pub policies: BTreeSet<Name>,
+    /// Policies that are defined, and how many steps each has: what approvers and playbooks may name.
+    pub policies: BTreeMap<Name, u32>,
     /// Those with a role that may approve: they count where a question names nobody.
     pub deciders: BTreeSet<Name>,
 }

@@ -15,10 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
 
+mod escalate;
 mod starts;
 mod sub;
 mod wait;
 mod web;
+pub use escalate::Escalate;
 pub use starts::{IncidentMoment, Schedule};
 pub use sub::SubPlaybook;
 pub use wait::{Wait, WaitUntil};
@@ -207,6 +209,8 @@ pub enum StepKind {
     Script(Expression),
     /// A line into the incident's timeline.
     Tell(String),
+    /// The incident is handed on.
+    Escalate(Escalate),
     /// A question to a person.
     Ask(Box<AskPerson>),
     /// It waits.

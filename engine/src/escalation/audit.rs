@@ -115,6 +115,10 @@ struct Owed {
 pub struct Account {
     ladder: LadderId,
     policy: Option<Policy>,
+    /// By its name.
+    by: Option<Name>,
+    /// Up to which step it was sent and has not gone yet.
+    sent: Option<u32>,
     level: Level,
     pub(crate) generation: u32,
     pub(crate) place: Option<Place>,
@@ -141,6 +145,8 @@ impl Account {
         let mut account = Self {
             ladder: ladder.clone(),
             policy: None,
+            by: None,
+            sent: None,
             level: Level::Informational,
             generation: 0,
             place: None,
@@ -163,13 +169,21 @@ impl Account {
         let at = record.at;
         match &record.body {
             Body::LadderStarted(started) => {
-                // Of what was before nothing is owed any more: it is open again.
-                *self = Self::of(&self.ladder, []);
+                // Of what was before nothing is owed any more: it is open again. Whom a page of it still reaches was told.
+                let pages =
+                    if self.stands == Stands::Closed { BTreeMap::new() } else { std::mem::take(&mut self.pages) };
+                *self = Self { pages, ..Self::of(&self.ladder, []) };
                 (self.level, self.generation) = (started.level, started.generation);
                 self.stands = Stands::Climbing(at, Duration::ZERO);
             }
             Body::LadderRouted(routed) => match serde_json::from_value(routed.definition.clone()) {
-                Ok(policy) => self.policy = Some(policy),
+                Ok(policy) => {
+                    self.policy = Some(policy);
+                    let before = self.by.replace(routed.policy.clone());
+                    if let Some(up_to) = routed.up_to {
+                        self.sent_up(at, up_to, before == self.by);
+                    }
+                }
                 Err(error) => self.differs(What::Unreadable, format!("its policy cannot be read: {error}")),
             },
             Body::LadderSilenced(silenced) => self.silenced = Some((at, silenced.until.since(at))),
@@ -258,7 +272,41 @@ impl Account {
         }
     }
 
+    /// It is sent up to a step: of its own policy, or of another.
+    fn sent_up(&mut self, at: Stamp, up_to: u32, is_own: bool) {
+        if matches!(self.stands, Stands::Over | Stands::Closed) {
+            return;
+        }
+        if !(is_own && matches!(self.stands, Stands::Climbing(..))) {
+            self.place = None;
+        }
+        self.generation += 1;
+        self.answered.clear();
+        self.told.clear();
+        (self.stands, self.sent) = (Stands::Climbing(at, Duration::ZERO), Some(up_to));
+    }
+
+    /// Whom a move to there has to speak of: who stands at it, and, where it was sent up, whoever stands on the way.
+    fn named(&self, before: Option<Place>, to: Place, is_sent: bool) -> Vec<Target> {
+        let Some(policy) = &self.policy else { return Vec::new() };
+        let index = |step: u32| usize::try_from(step).unwrap_or(usize::MAX);
+        let (last, end) = match to {
+            Place::Step { step, .. } => (index(step), index(step).saturating_add(1)),
+            Place::LastResort => (policy.steps.len(), policy.steps.len()),
+        };
+        let first = match before {
+            _ if !is_sent => last,
+            None => 0,
+            Some(Place::Step { step, .. }) => index(step).saturating_add(1).min(last),
+            Some(Place::LastResort) => last,
+        };
+        let steps = policy.steps.iter().take(end).skip(first).flat_map(|step| &step.notify);
+        let last_resort = policy.last_resort.iter().filter(|_| to == Place::LastResort);
+        steps.chain(last_resort).cloned().collect()
+    }
+
     fn moved(&mut self, at: Stamp, moved: &LadderMoved) {
+        let (before, sent) = (self.place, self.sent.take());
         if moved.generation > self.generation {
             self.answered.clear();
         }
@@ -274,11 +322,7 @@ impl Account {
             Place::Step { .. } => Stands::Climbing(at, wait),
         };
         let is_there = |target: &Target| is_accounted(target, moved);
-        let targets: Vec<Target> = match (&self.policy, moved.to) {
-            (None, _) => Vec::new(),
-            (Some(policy), Place::LastResort) => policy.last_resort.clone(),
-            (Some(_), to) => self.step(to).map(|step| step.notify.clone()).unwrap_or_default(),
-        };
+        let targets = self.named(before, moved.to, sent.is_some());
         for target in targets.iter().filter(|target| !is_there(target)) {
             self.differs(What::LeftOut, format!("{target:?} is named by its policy, and a move says nothing of it"));
         }
@@ -298,6 +342,7 @@ impl Account {
             account.generation += 1;
             account.answered.clear();
             account.told.clear();
+            account.sent = None;
             account.stands = Stands::Climbing(at, Duration::ZERO);
         };
         if matches!(self.stands, Stands::Over | Stands::Closed) {
@@ -307,11 +352,11 @@ impl Account {
             LadderChange::Answered if changed.generation == self.generation && !self.is_acknowledged() => {
                 self.answered.insert(changed.by.clone());
                 if self.is_enough() {
-                    self.stands = Stands::Acknowledged(at, self.timeout());
+                    (self.stands, self.sent) = (Stands::Acknowledged(at, self.timeout()), None);
                 }
             }
             LadderChange::Touched if self.is_acknowledged() => self.stands = Stands::Acknowledged(at, self.timeout()),
-            LadderChange::Unacknowledged | LadderChange::Raised => {
+            LadderChange::Unacknowledged | LadderChange::Raised | LadderChange::Grown => {
                 anew(self);
                 self.place = None;
             }
@@ -319,14 +364,11 @@ impl Account {
                 self.silenced = None;
                 anew(self);
             }
-            LadderChange::Altered => {
-                self.generation += 1;
-                self.answered.clear();
-            }
             LadderChange::Answered
             | LadderChange::AnsweredTooLate
             | LadderChange::Touched
             | LadderChange::Progressed
+            | LadderChange::TurnedAway
             | LadderChange::Used => {}
         }
         if self.is_acknowledged() {

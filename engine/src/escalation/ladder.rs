@@ -9,7 +9,8 @@
 //!
 //! Owns what is due, and what an answer means. Pure: what happened is applied, [`Ladder::next`] says what comes then. Never
 //! says who is reached, never sends, reads no clock. Keeps true: an acknowledged ladder tells nobody; one that nobody
-//! acknowledges reaches its last resort; an answer to an earlier generation changes nothing; what has ended begins never again.
+//! acknowledges reaches its last resort; an answer to an earlier generation changes nothing; what has ended begins never again;
+//! who sends a ladder up passes nobody over: whom no step on the way has told is told with those at its end.
 
 use super::policy::{Ack, Policy};
 use quell_model::record::Place;
@@ -83,6 +84,8 @@ pub struct Ladder {
     due: Stamp,
     /// Why it goes on, where nobody's silence is the reason.
     because: Option<String>,
+    /// It was sent up to this step, and has not gone there yet; past the last step: to the last resort.
+    up_to: Option<u32>,
     /// The people whom the step at hand has told.
     told: BTreeSet<Name>,
     /// Whether any step of the round at hand has reached somebody, and whether one before the step at hand has.
@@ -106,6 +109,7 @@ impl Ladder {
             place,
             due: now,
             because,
+            up_to: None,
             told,
             reached: false,
             reached_before: false,
@@ -182,7 +186,7 @@ impl Ladder {
         self.place = Some(made.to);
         self.due = now.after(if told.anybody { self.wait(made.to) } else { Duration::ZERO });
         self.told = told.people;
-        self.because = None;
+        (self.because, self.up_to) = (None, None);
         self.standing = match made.to {
             Place::LastResort => Standing::Exhausted,
             Place::Step { .. } => Standing::Climbing,
@@ -218,6 +222,7 @@ impl Ladder {
         }
         if answered == Answered::Acknowledged {
             self.standing = Standing::Acknowledged { by: by.clone(), until: self.until(now) };
+            self.up_to = None;
         }
         answered
     }
@@ -247,10 +252,68 @@ impl Ladder {
         self.anew(self.place, because, now);
     }
 
-    /// What it asks is another than it was: it goes on, and an answer to what stood there before counts no more.
-    pub fn altered(&mut self) {
-        self.generation += 1;
-        self.answered.clear();
+    /// Whether it is at this step already, or past it, and tells: nobody more would be told by sending it up to there.
+    #[must_use]
+    pub fn is_up_to(&self, step: u32) -> bool {
+        let is_sent = self.up_to.is_some_and(|up_to| up_to >= step);
+        let is_there = match self.place {
+            None => step == 0,
+            Some(Place::Step { step: at, .. }) => at >= step,
+            Some(Place::LastResort) => true,
+        };
+        (is_sent || is_there) && matches!(self.standing, Standing::Climbing | Standing::Exhausted)
+    }
+
+    /// Whether the move that is due goes on from a step that it is at, because it was sent up.
+    #[must_use]
+    pub fn is_sent_on(&self) -> bool {
+        self.up_to.is_some() && self.place.is_some()
+    }
+
+    /// The step after the one that it is at, from 0.
+    #[must_use]
+    pub fn after(&self) -> u32 {
+        match self.place {
+            None => 0,
+            Some(Place::Step { step, .. }) => step + 1,
+            Some(Place::LastResort) => u32::MAX,
+        }
+    }
+
+    /// It is sent up to a step of its policy, at once; where somebody looked after it, from the beginning.
+    pub fn send_up(&mut self, up_to: u32, because: String, now: Stamp) {
+        if self.standing == Standing::Ended {
+            return;
+        }
+        let place = self.place.filter(|_| self.standing == Standing::Climbing);
+        self.anew(place, because, now);
+        self.up_to = Some(up_to);
+    }
+
+    /// It goes by another policy from here on, up to this step of it, at once.
+    pub fn go_by(&mut self, policy: Policy, up_to: u32, because: String, now: Stamp) {
+        if self.standing == Standing::Ended {
+            return;
+        }
+        self.policy = policy;
+        (self.reached, self.reached_before) = (false, false);
+        self.anew(None, because, now);
+        self.up_to = Some(up_to);
+    }
+
+    /// The steps whose people a move to there tells: more than one where it was sent up past some that told nobody. The last
+    /// resort comes beside them.
+    #[must_use]
+    pub fn telling(&self, to: Place) -> &[super::policy::Step] {
+        let index = |step: u32| usize::try_from(step).unwrap_or(usize::MAX);
+        let steps = &self.policy.steps;
+        let (first, end) = match (to, self.up_to) {
+            (Place::Step { step, .. }, None) => (index(step), index(step) + 1),
+            (Place::LastResort, None) => (0, 0),
+            (Place::Step { step, .. }, Some(_)) => (index(self.after()).min(index(step)), index(step) + 1),
+            (Place::LastResort, Some(_)) => (index(self.after()), steps.len()),
+        };
+        steps.get(first..end.min(steps.len())).unwrap_or_default()
     }
 
     /// Its moments of an earlier boot, by the clocks of this one as they stand now.
@@ -271,6 +334,7 @@ impl Ladder {
         self.generation += 1;
         self.standing = Standing::Climbing;
         (self.place, self.because, self.due) = (place, Some(because), now);
+        self.up_to = None;
         self.answered.clear();
         self.told.clear();
     }
@@ -280,6 +344,11 @@ impl Ladder {
     }
 
     fn following(&self) -> Place {
+        if let Some(step) = self.up_to {
+            let round = if let Some(Place::Step { round, .. }) = self.place { round } else { 0 };
+            let is_there = usize::try_from(step).is_ok_and(|step| step < self.policy.steps.len());
+            return if is_there { Place::Step { round, step } } else { Place::LastResort };
+        }
         let Some(place) = self.place else { return self.first() };
         let Place::Step { round, step } = place else { return Place::LastResort };
         let last = u32::try_from(self.policy.steps.len()).unwrap_or(u32::MAX).saturating_sub(1);

@@ -21,6 +21,11 @@ const FIRST: Duration = Duration::from_secs(2);
 /// No pause is longer, but where the other side asks for it.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// So long more of the same is waited for: nobody is called for each item of a list.
+pub(crate) const GATHER: Duration = Duration::from_secs(1);
+/// So many who may not answer are kept of a ladder: whoever sends others to press must not fill the journal.
+const MOST_TURNED_AWAY: usize = 32;
+
 /// The longest pause of a last resort.
 const SELDOM: Duration = Duration::from_secs(15 * 60);
 
@@ -78,6 +83,8 @@ pub struct Outbox {
     silenced: Option<LadderSilenced>,
     /// Somebody has handed it on by hand in this generation: no silence holds that back.
     is_handed_on: bool,
+    /// Who was turned away, and by which way they came.
+    turned_away: BTreeSet<(Name, Name)>,
     is_over: bool,
     is_closed: bool,
 }
@@ -102,6 +109,7 @@ impl Outbox {
             late: BTreeSet::new(),
             silenced: None,
             is_handed_on: false,
+            turned_away: BTreeSet::new(),
             is_over: false,
             is_closed: false,
         }
@@ -118,10 +126,14 @@ impl Outbox {
         self.seq += 1;
         match body {
             Body::LadderStarted(started) => {
-                let seq = self.seq;
-                *self = Self { seq, ..Self::begun(started, at) };
+                // Somebody may still be at a page of one that was not closed: whom it reaches is told of the next end.
+                self.displace(|_| true);
+                let left = |of: &mut Self| (std::mem::take(&mut of.displaced), std::mem::take(&mut of.written));
+                let (displaced, written) = if self.is_closed { Default::default() } else { left(self) };
+                // Where a message stands already it is put right, and no second is written.
+                *self = Self { seq: self.seq, displaced, written, ..Self::begun(started, at) };
             }
-            Body::LadderRouted(routed) => self.routed(routed),
+            Body::LadderRouted(routed) => self.routed(at, routed),
             Body::LadderMoved(moved) => self.moved(at, moved),
             Body::PageReceipted(receipted) => self.receipted(at, receipted),
             Body::LadderChanged(changed) => self.changed(at, changed),
@@ -202,6 +214,12 @@ impl Outbox {
         self.late.contains(&(by.clone(), generation))
     }
 
+    /// Whether it is known that somebody was turned away who came by this way; of many strangers no more are told.
+    #[must_use]
+    pub fn was_turned_away(&self, by: &Name, via: &Name) -> bool {
+        self.turned_away.len() >= MOST_TURNED_AWAY || self.turned_away.contains(&(by.clone(), via.clone()))
+    }
+
     /// Whether people have messages that can be put right.
     #[must_use]
     pub fn has_messages(&self) -> bool {
@@ -264,6 +282,11 @@ impl Outbox {
     #[must_use]
     pub fn pages(&self) -> &BTreeMap<PageKey, Outgoing> {
         &self.pages
+    }
+
+    /// The pages of the step at hand, and those that were left before anybody knew whether they went out.
+    pub fn all_pages(&self) -> impl Iterator<Item = (&PageKey, &Page)> {
+        self.pages.iter().map(|(key, outgoing)| (key, &outgoing.page)).chain(&self.displaced)
     }
 
     /// Those that no channel has taken, how often one was asked, and when the next may be: while a silence holds the ladder only
@@ -354,12 +377,22 @@ impl Outbox {
         (doubled + doubled / 4 * (sum % 256) / 256).max(after.unwrap_or_default())
     }
 
-    fn routed(&mut self, routed: &LadderRouted) {
+    fn routed(&mut self, at: Stamp, routed: &LadderRouted) {
         // A definition that nobody can read has no steps and names nobody: it goes to the terminal.
         let policy = serde_json::from_value::<Policy>(routed.definition.clone()).unwrap_or_default();
-        let because = std::mem::take(&mut self.because);
-        self.policy = Some(routed.policy.clone());
-        self.ladder = Some(Ladder::new(policy, self.level, because, self.begun, self.started.generation));
+        let before = self.policy.replace(routed.policy.clone());
+        let Some(ladder) = &mut self.ladder else {
+            let because = std::mem::take(&mut self.because);
+            let due = if self.started.gathers { self.begun.after(GATHER) } else { self.begun };
+            self.ladder = Some(Ladder::new(policy, self.level, because, due, self.started.generation));
+            return;
+        };
+        self.because.clone_from(&routed.route);
+        let (up_to, because) = (routed.up_to.unwrap_or_default(), routed.route.clone());
+        match before == self.policy {
+            true => ladder.send_up(up_to, because, at),
+            false => ladder.go_by(policy, up_to, because, at),
+        }
     }
 
     fn moved(&mut self, at: Stamp, moved: &LadderMoved) {
@@ -417,8 +450,9 @@ impl Outbox {
         match changed.change {
             LadderChange::Answered => drop(ladder.acknowledge(&changed.by, changed.generation, at)),
             LadderChange::AnsweredTooLate => drop(self.late.insert((changed.by.clone(), changed.generation))),
+            LadderChange::TurnedAway => drop(self.turned_away.insert((changed.by.clone(), changed.via.clone()))),
             LadderChange::Progressed | LadderChange::Used => {}
-            LadderChange::Altered => ladder.altered(),
+            LadderChange::Grown => ladder.begin_again(changed.level, why, at.after(GATHER)),
             LadderChange::Unacknowledged | LadderChange::Raised => ladder.begin_again(changed.level, why, at),
             LadderChange::Escalated => ladder.escalate(why, at),
             LadderChange::Touched => ladder.touched(at),

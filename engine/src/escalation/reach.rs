@@ -22,6 +22,24 @@ pub struct Reached {
     pub nobody: Vec<Nobody>,
 }
 
+impl Reached {
+    /// With what another step comes to: what stands there already tells whoever else is reached there.
+    pub fn join(&mut self, other: Self) {
+        for page in other.pages {
+            let Some(there) = self.pages.iter_mut().find(|one| one.way == page.way) else {
+                self.pages.push(page);
+                continue;
+            };
+            for name in page.people() {
+                if there.people().all(|told| told != name) {
+                    there.also.push(name.clone());
+                }
+            }
+        }
+        self.nobody.extend(other.nobody);
+    }
+}
+
 /// Who a schedule has, and why: `who` at the moment that the step comes.
 pub type OnCall<'a> = dyn Fn(&Name) -> (Option<Name>, String) + 'a;
 

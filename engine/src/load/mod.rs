@@ -11,6 +11,7 @@
 
 mod address;
 pub mod config;
+pub(crate) mod escalate;
 pub mod escalation;
 pub(crate) mod files;
 pub(crate) mod found;

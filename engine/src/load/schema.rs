@@ -130,7 +130,8 @@ fn step(action: &Json, inputs: &[Json]) -> Json {
     let mut step = object(json!({
         "action": action,
         "script": { "type": "string", "description": "Rhai that returns a map." },
-        "tell": { "type": "string", "description": "A line into the incident's timeline." },
+        "tell": { "type": "string", "description": "A line into the incident's timeline, and into the messages that people have of it." },
+        "escalate": escalate(),
         "ask": ask(),
         "wait": wait(),
         "playbook": { "type": "string", "description": "Another playbook, which runs as a run of its own." },
@@ -160,6 +161,15 @@ fn step(action: &Json, inputs: &[Json]) -> Json {
     step["oneOf"] = step::KINDS.iter().map(|kind| json!({ "required": [kind] })).collect();
     step["allOf"] = json!(inputs);
     step
+}
+
+fn escalate() -> Json {
+    let mut keys = object(json!({
+        "policy": { "type": "string", "description": "A policy of escalation.yaml; the one that it goes by if absent." },
+        "step": { "type": "integer", "minimum": 1, "description": "Up to this step; the first if absent." },
+    }));
+    keys["minProperties"] = json!(1);
+    json!({ "anyOf": [{ "type": "string" }, keys], "description": "Hands the incident on: moves its one ladder to a policy, or up to a step of it." })
 }
 
 fn question(otherwise: &[&str], about: &str) -> Json {
@@ -417,6 +427,8 @@ mod tests {
         assert_eq!(keys(&playbook["properties"]["on"]), trigger::KEYS);
         assert_eq!(keys(&playbook["properties"]["on"]["properties"]["schedule"]), trigger::SCHEDULE);
         assert_eq!(keys(&playbook["$defs"]["step"]), step::KEYS);
+        let escalate = &playbook["$defs"]["step"]["properties"]["escalate"]["anyOf"][1];
+        assert_eq!(keys(escalate), crate::load::escalate::KEYS);
         let quell = config_schema();
         assert_eq!(keys(&quell), config::KEYS);
         assert_eq!(keys(&quell["properties"]["access"]), config::ACCESS);

@@ -2,6 +2,7 @@
 //!
 //! Owns its keys, their defaults, and the law that a step does exactly one thing.
 
+use super::escalate::{self, EscalatePlaces};
 use super::found::{self, Found, Stands};
 use super::question;
 use super::reader::{Fields, Reader, one_of};
@@ -27,6 +28,7 @@ pub(crate) const KEYS: &[&str] = &[
     "action",
     "script",
     "tell",
+    "escalate",
     "ask",
     "wait",
     "playbook",
@@ -48,8 +50,8 @@ pub(crate) const KEYS: &[&str] = &[
     "confirm",
 ];
 /// What a step may do.
-pub(crate) const KINDS: &[&str] = &["action", "script", "tell", "ask", "wait", "playbook"];
-const LATER: &[&str] = &["escalate", "undo"];
+pub(crate) const KINDS: &[&str] = &["action", "script", "tell", "escalate", "ask", "wait", "playbook"];
+const LATER: &[&str] = &["undo"];
 
 /// The words of modes.
 pub(crate) const MODES: &[(&str, Mode)] =
@@ -75,6 +77,8 @@ pub(crate) struct StepPlaces<'n> {
     pub(crate) by: Vec<(&'static str, &'n str, Place)>,
     /// Who is asked.
     pub(crate) person: Option<Place>,
+    /// Where the incident is handed on to.
+    pub(crate) escalate: EscalatePlaces,
     /// The rules and tags that it waits for.
     pub(crate) wait: TriggerPlaces,
     /// What happens when it fails.
@@ -106,6 +110,7 @@ pub(crate) fn read<'n>(
         confirm: None,
         by: Vec::new(),
         person: None,
+        escalate: EscalatePlaces::default(),
         wait: TriggerPlaces::default(),
         on_failure: None,
         when: None,
@@ -246,6 +251,14 @@ fn kind<'n>(
     if let Some(node) = fields.get("tell") {
         found::in_template(reader, node, stands, out);
         read = reader.text(node, "`tell`").map(|text| StepKind::Tell(text.to_owned()));
+    }
+    if let Some(node) = fields.get("escalate") {
+        untried(reader, fields, &format!("{what} escalates"), "none: it is one record, and takes no time");
+        if let Some(entry) = fields.entry("for_each") {
+            let expected = "none: an incident has one ladder, which is moved once";
+            reader.error(entry.at, format!("{what} escalates, and has `for_each`"), expected);
+        }
+        read = escalate::read(reader, node, &mut places.escalate).map(StepKind::Escalate);
     }
     if let Some(node) = fields.get("ask") {
         let expected = "none: a question is one attempt, and has its time in `within`";

@@ -9,7 +9,8 @@ use super::trigger::by_hand;
 use super::units::{print_duration, print_rate};
 use super::yaml::{Source, parse};
 use quell_model::playbook::{
-    AskPerson, DetectionFilter, Expression, Playbook, Step, StepKind, Trigger, Unanswered, Wait, WaitUntil, Within,
+    AskPerson, DetectionFilter, Escalate, Expression, Playbook, Step, StepKind, Trigger, Unanswered, Wait, WaitUntil,
+    Within,
 };
 use quell_model::{Json, Name};
 use serde::Serialize;
@@ -164,6 +165,8 @@ fn step(step: &Step) -> Result<Mapping, serde_yaml::Error> {
         }
         StepKind::Script(text) => keys.put("script", &text.text)?,
         StepKind::Tell(text) => keys.put("tell", text)?,
+        StepKind::Escalate(Escalate { policy: Some(policy), step: None }) => keys.put("escalate", policy)?,
+        StepKind::Escalate(to) => keys.put("escalate", to)?,
         StepKind::Ask(ask) => keys.put("ask", self::ask(ask)?)?,
         StepKind::Playbook(_) => {}
         StepKind::Wait(Wait::For(lasts)) => keys.put("wait", print_duration(*lasts))?,

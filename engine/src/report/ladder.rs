@@ -2,13 +2,73 @@
 //!
 //! Owns the words. Decides nothing.
 
-use super::timeline::cut;
+use super::timeline::{Teller, TimelineLine, cut};
+use crate::store::Journal;
+use jiff::Timestamp;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
 use quell_model::record::{
-    LadderChange, LadderChanged, LadderMoved, LadderSilenced, PageReceipted, PageState, Place, Queued,
+    Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, LadderSilenced, PageReceipted, PageState, Place,
+    Queued,
 };
-use quell_model::{Body, Record, Stamp};
-use std::collections::HashMap;
+use quell_model::{Body, Json, Kind, LadderId, Record, RunId, Stamp, StoreError, StreamId};
+use std::collections::{BTreeSet, HashMap};
+
+/// What was told of each question of a run, a story each.
+pub(super) fn of_questions(
+    journal: &Journal,
+    run: &RunId,
+    records: &[Record],
+) -> Result<Vec<Vec<TimelineLine>>, StoreError> {
+    let carried = records.iter().filter_map(|record| match &record.body {
+        Body::QuestionAsked(asked) => Some(Carried::of(run, &asked.part, asked.question).ladder()),
+        _ => None,
+    });
+    let story = |ladder: &LadderId| {
+        let (mut teller, mut told) = (Teller::new(&[]), Vec::new());
+        journal.visit(&StreamId::ladder(ladder), 1, Kind::ALL, &mut |record| {
+            told.extend(teller.line(&record, Some(run)));
+        })?;
+        Ok(told)
+    };
+    carried.collect::<BTreeSet<_>>().iter().map(story).collect()
+}
+
+/// So many of the last lines are told.
+const LAST: usize = 12;
+
+/// How a ladder has gone, for whoever answers one of its messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LadderTold {
+    /// When it began, the last time that it did.
+    pub since: Timestamp,
+    /// The last lines of its story, the latest last.
+    pub lines: Vec<(Timestamp, String)>,
+    /// How it ended, if it has.
+    pub ended: Option<String>,
+}
+
+/// How a ladder has gone; none: there is no such.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn ladder(journal: &Journal, id: &LadderId) -> Result<Option<LadderTold>, StoreError> {
+    let mut pages = Pages::default();
+    let mut told: Option<LadderTold> = None;
+    for record in journal.read(&StreamId::ladder(id), 1)? {
+        let at = record.at.wall;
+        match (&record.body, &mut told) {
+            (Body::LadderStarted(_), _) => told = Some(LadderTold { since: at, lines: Vec::new(), ended: None }),
+            (Body::LadderEnded(ended), Some(told)) => told.ended = Some(cut(&ended.why)),
+            _ => {}
+        }
+        let (Some(line), Some(told)) = (pages.line(&record), &mut told) else { continue };
+        told.lines.push((at, line));
+    }
+    if let Some(told) = &mut told {
+        told.lines.drain(..told.lines.len().saturating_sub(LAST));
+    }
+    Ok(told)
+}
 
 /// The pages of a ladder's records so far, by their keys: to whom, and by which way.
 #[derive(Debug, Default)]
@@ -20,7 +80,7 @@ impl Pages {
         match &record.body {
             // Its first move says why.
             Body::LadderStarted(_) | Body::LadderClosed(_) => None,
-            Body::LadderRouted(routed) => Some(format!("goes by the policy {}: {}", routed.policy, cut(&routed.route))),
+            Body::LadderRouted(routed) => Some(routed_line(routed)),
             Body::LadderMoved(moved) => {
                 self.learn(&moved.pages);
                 Some(moved_line(moved))
@@ -63,6 +123,17 @@ fn silenced_line(silenced: &LadderSilenced, at: Stamp) -> String {
     match silenced.until <= at {
         true => format!("{what} holds it back no longer"),
         false => format!("{what} holds it back until {:.0}", silenced.until.wall),
+    }
+}
+
+fn routed_line(routed: &LadderRouted) -> String {
+    let (policy, route) = (&routed.policy, cut(&routed.route));
+    let steps = routed.definition.get("steps").and_then(Json::as_array).map_or(0, Vec::len);
+    let is_step = |step: &u32| usize::try_from(*step).is_ok_and(|step| step < steps);
+    match routed.up_to {
+        None => format!("goes by the policy {policy}: {route}"),
+        Some(step) if is_step(&step) => format!("goes up to step {} of the policy {policy}: {route}", step + 1),
+        Some(_) => format!("goes up to the last resort of the policy {policy}: {route}"),
     }
 }
 
@@ -140,10 +211,28 @@ fn changed_line(changed: &LadderChanged) -> Option<String> {
             "{} answered by {} what has been asked anew since: it changes nothing",
             changed.by, changed.via
         )),
-        LadderChange::Unacknowledged | LadderChange::Escalated | LadderChange::Raised | LadderChange::Altered => {
+        LadderChange::Unacknowledged | LadderChange::Escalated | LadderChange::Raised | LadderChange::Grown => {
             Some(cut(&changed.why))
         }
+        LadderChange::TurnedAway => Some(format!("an answer by {} had no effect: {}", changed.via, cut(&changed.why))),
         // What it is said of has a line of its own.
         LadderChange::Touched | LadderChange::Progressed | LadderChange::Used => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn where_a_ladder_is_sent_is_said() {
+        let said = |up_to| {
+            let definition = json!({ "steps": [{}, {}] });
+            routed_line(&LadderRouted { policy: "night".into(), definition, route: "run r-1 escalates".into(), up_to })
+        };
+        assert_eq!(said(None), "goes by the policy night: run r-1 escalates");
+        assert_eq!(said(Some(1)), "goes up to step 2 of the policy night: run r-1 escalates");
+        assert_eq!(said(Some(2)), "goes up to the last resort of the policy night: run r-1 escalates");
     }
 }

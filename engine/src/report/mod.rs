@@ -33,6 +33,7 @@ pub use exception::{ExceptionView, drafting, exception};
 pub use explain::{Cause, ExplainedDetection, ExplainedMoment, Explanation, explain};
 pub use happening::{Follower, Happening, Interest};
 pub use incident::{DetectionView, IncidentSummary, IncidentView, NoteView, incident, incident_page, incidents};
+pub use ladder::{LadderTold, ladder};
 pub use moments::Times;
 pub use page::{LONGEST, Page};
 pub use promotion::{ActsOf, RefusedBy, Tried, tried};

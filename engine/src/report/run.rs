@@ -3,23 +3,23 @@
 //! Owns the fold of a run's stream into its view. Steps stand in the order in which they first did something; a step of
 //! which nothing was recorded has no line.
 
-use super::again;
 use super::moments::Times;
 use super::page::{self, Page};
 use super::question::QuestionView;
 use super::timeline::{self, TimelineLine};
+use super::{again, ladder};
 use crate::run::machine::WAIT;
 use crate::store::{Journal, RunHead, RunLine, RunTail};
 use quell_model::playbook::AtEnd;
 use quell_model::playbook::IncidentMoment;
-use quell_model::record::{Carried, Moments, Owner, ParentRun, Part, QuestionKind, RunStarted, RunState};
+use quell_model::record::{Moments, Owner, ParentRun, Part, QuestionKind, RunStarted, RunState};
 use quell_model::{
     ActionSpec, Body, Guarantee, Hash, IncidentId, Json, Kind, Mode, Name, Outcome, Plan, Record, RunId, Stamp,
     StoreError, StreamId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use utoipa::ToSchema;
 
 /// A run in a list.
@@ -313,20 +313,8 @@ fn ended(head: RunHead, tail: RunTail) -> RunSummary {
 pub fn run(journal: &Journal, id: &RunId) -> Result<Option<RunView>, StoreError> {
     let records = journal.read(&StreamId::run(id), 1)?;
     let Some(mut run) = fold(&records) else { return Ok(None) };
-    let carried = |record: &Record| match &record.body {
-        Body::QuestionAsked(asked) => {
-            Some(Carried { run: id.clone(), step: asked.part.step.clone(), kind: asked.question }.ladder())
-        }
-        _ => None,
-    };
     let mut stories = vec![std::mem::take(&mut run.timeline)];
-    for ladder in records.iter().filter_map(carried).collect::<BTreeSet<_>>() {
-        let (mut teller, mut told) = (timeline::Teller::new(&[]), Vec::new());
-        journal.visit(&StreamId::ladder(&ladder), 1, Kind::ALL, &mut |record| {
-            told.extend(teller.line(&record, Some(id)));
-        })?;
-        stories.push(told);
-    }
+    stories.extend(ladder::of_questions(journal, id, &records)?);
     run.timeline = timeline::merge(stories);
     Ok(Some(run))
 }

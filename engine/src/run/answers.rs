@@ -52,6 +52,15 @@ pub struct EngineStatus {
     pub records_lost: u64,
 }
 
+/// What a message of a ladder would say now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NoticeNow {
+    /// That.
+    pub notice: quell_model::notice::Notice,
+    /// The link by which it was asked has been used.
+    pub used: bool,
+}
+
 /// A containment that stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StandingLease {
@@ -164,6 +173,15 @@ pub struct RunKept {
     pub id: RunId,
     /// The steps whose containment stands, an item of a `for_each` as `step[0]`.
     pub kept: Vec<String>,
+}
+
+/// What of an incident's runs stands for longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IncidentKept {
+    /// The incident.
+    pub id: IncidentId,
+    /// Its runs of which something stands, the latest first.
+    pub runs: Vec<RunKept>,
 }
 
 /// What of a run is done again.

@@ -79,6 +79,7 @@ impl<W: Send + 'static> Core<W> {
         }
         match &step.kind {
             StepKind::Tell(text) => self.tell(id, &part, text),
+            StepKind::Escalate(to) => self.escalates(id, &part, to),
             StepKind::Script(script) => self.script(id, part, script.text.clone()),
             StepKind::Ask(ask) => self.ask_person(id, &part, ask),
             StepKind::Wait(wait) => self.wait(id, &part, wait),
@@ -131,7 +132,13 @@ impl<W: Send + 'static> Core<W> {
         let item = self.item_of(id, part);
         let told = self.expressions.render_text(text, &owned.scope(&live.run, &item));
         match told {
-            Ok(text) => self.end(id, part, Ending::done(json!({ "told": text }), "told in the incident's timeline")),
+            Ok(text) => {
+                let incident = live.run.started.incident.clone();
+                self.end(id, part, Ending::done(json!({ "told": text }), "told in the incident's timeline"));
+                if let Some(incident) = incident {
+                    self.ladder_tells(&incident, &text, self.parts.clock.now());
+                }
+            }
             Err(error) => self.end(id, part, Ending::failed(format!("its text could not be evaluated: {error}"))),
         }
     }

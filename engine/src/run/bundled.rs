@@ -88,10 +88,7 @@ impl<W: Send + 'static> Core<W> {
     fn joins(&self, ladder: &LadderId, key: &PageKey) -> Option<Part> {
         let outbox = self.ladders.all.get(ladder).filter(|outbox| !outbox.is_over())?;
         let now = self.parts.clock.now();
-        let (_, _, attempts, _) = outbox.waiting().find(|(of, _, _, from)| *of == key && *from <= now)?;
-        if self.ladders.under_way.contains_key(key) {
-            return None;
-        }
+        let (_, attempts, _) = self.ladders.may_go(outbox).find(|(of, _, from)| *of == key && *from <= now)?;
         let (ladder, key) = (ladder.clone(), key.clone());
         Some(Part { ladder, key, attempt: attempts + 1, left: Stop::default() })
     }

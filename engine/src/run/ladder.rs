@@ -11,18 +11,20 @@
 //! comes of it is written down; what an engine that was killed may have sent is sent again under its key, as a repeat; what a
 //! source held before it was first followed tells nobody.
 
+mod news;
 mod of_incident;
 mod of_question;
 mod silenced;
 
-pub(super) use of_question::Waiting;
+use news::News;
 pub use silenced::Wanted;
 
 use super::answers;
 use super::shell::{Core, INBOX_TURN};
 use crate::escalation::ladder::{Answered, Move};
 use crate::escalation::outbox::Outbox;
-use crate::escalation::policy::{Policy, Target};
+use crate::escalation::policy::Policy;
+use crate::escalation::reach::Reached;
 use crate::escalation::{DEFAULT, Escalation, facts::Facts, schedule};
 use crate::playbook::expression::Scope;
 use quell_model::notice::{Page, PageKey, To, Way};
@@ -36,6 +38,8 @@ use std::sync::Arc;
 
 /// Why the terminal is told where a last resort reaches nobody.
 pub const LAST_WORD: &str = "nobody else can be reached";
+/// Why a page that waited for its next attempt is not sent any more.
+const NEEDLESS: &str = "an answer, the next step or the end made it needless";
 /// Why a page of before a death is not sent again.
 const LEFT: &str =
     "an answer, the next step or the end made it needless, and quell ended before it knew whether it went out";
@@ -55,6 +59,8 @@ pub(super) struct Ladders {
     pub(super) repeats: HashSet<PageKey>,
     /// Incidents that became worse, to be told once what they need has been done.
     rises: Vec<(IncidentId, Level)>,
+    /// What messages are to say that they do not say yet.
+    news: BTreeMap<LadderId, News>,
 }
 
 impl Ladders {
@@ -66,9 +72,10 @@ impl Ladders {
         let Some(outbox) = self.all.get(id) else { return };
         if outbox.is_closed() {
             self.all.remove(id);
+            self.news.remove(id);
             return;
         }
-        let pages = outbox.waiting().filter(|(key, ..)| !self.under_way.contains_key(*key)).map(|(.., from)| from);
+        let pages = self.may_go(outbox).map(|(.., from)| from);
         // One that is over is closed once nobody is at a page of it.
         let is_left = outbox.is_over() && outbox.left().any(|key| self.under_way.contains_key(key));
         if let Some(at) = pages.chain(outbox.due().filter(|_| !is_left)).min() {
@@ -89,6 +96,17 @@ impl Ladders {
     pub(super) fn look_at_all(&mut self, now: Stamp) {
         let all: Vec<LadderId> = self.all.keys().cloned().collect();
         all.iter().for_each(|id| self.look_at(id, now));
+    }
+
+    /// The pages that wait, but for those before which another is under way to the same place: they are seen in their order.
+    pub(super) fn may_go<'a>(&'a self, outbox: &'a Outbox) -> impl Iterator<Item = (&'a PageKey, u32, Stamp)> {
+        let busy: BTreeSet<(&To, &Way)> = outbox
+            .all_pages()
+            .filter(|(key, _)| self.under_way.contains_key(*key))
+            .map(|(_, page)| (&page.to, &page.way))
+            .collect();
+        let free = outbox.waiting().filter(move |(_, page, ..)| !busy.contains(&(&page.to, &page.way)));
+        free.map(|(key, _, attempts, from)| (key, attempts, from))
     }
 
     fn pop(&mut self, now: Stamp) -> Option<LadderId> {
@@ -151,9 +169,6 @@ impl<W: Send + 'static> Core<W> {
         // Higher than any of before: each took a record at least.
         let generation = u32::try_from(seq).unwrap_or(u32::MAX).saturating_add(1);
         let started = LadderStarted { generation, ..started };
-        // Of one that is over and not closed yet nothing more goes out: what it told the end of is open again.
-        let before = self.ladders.all.get(&id).into_iter().flat_map(Outbox::waiting);
-        before.filter_map(|(key, ..)| self.ladders.under_way.get(key)).for_each(Stop::raise);
         let outbox = || Outbox::after(seq, &started, now);
         self.ladders.all.entry(id.clone()).or_insert_with(outbox);
         self.write_ladder(&id, vec![NewRecord::new(now, started)]);
@@ -168,16 +183,19 @@ impl<W: Send + 'static> Core<W> {
         if what == LadderChange::AnsweredTooLate && generation.is_some_and(|meant| outbox.was_late(&by, meant)) {
             return;
         }
+        if what == LadderChange::TurnedAway && outbox.was_turned_away(&by, &via) {
+            return;
+        }
         let generation = generation.unwrap_or_else(|| outbox.generation());
         let holds = || outbox.would_answer(&by, generation) == Some(Answered::Acknowledged);
         let because = match what {
             LadderChange::Answered if holds() => Some(format!("{by} acknowledged it by {via}")),
-            LadderChange::Progressed | LadderChange::Altered => Some(why.clone()),
+            LadderChange::Progressed => Some(why.clone()),
             // The next step comes at once, and puts them right.
             _ => None,
         };
         let corrections = because.map(|because| outbox.corrections(&[], &because)).unwrap_or_default();
-        let pages = outbox.keyed(corrections);
+        let pages = outbox.keyed(self.not_to_suspects(outbox, corrections));
         let level = level.unwrap_or(outbox.level);
         let changed = LadderChanged { change: what, by, via, generation, level, why, pages, link };
         self.write_ladder(id, vec![NewRecord::new(now, changed)]);
@@ -189,7 +207,7 @@ impl<W: Send + 'static> Core<W> {
         let told = outbox.told().iter().map(|(to, way)| Page::new(to.clone(), way.clone(), TOLD.to_owned()));
         let mut pages: Vec<Page> = told.collect();
         pages.extend(outbox.corrections(&pages, TOLD));
-        let pages = outbox.keyed(pages);
+        let pages = outbox.keyed(self.not_to_suspects(outbox, pages));
         self.write_ladder(id, vec![NewRecord::new(now, LadderEnded { why, pages })]);
     }
 
@@ -197,6 +215,7 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn ladders_go_on(&mut self, now: Stamp) {
         let until = now.after(INBOX_TURN);
         self.rise(now);
+        self.news_go_out(now);
         while let Some(id) = self.ladders.pop(now) {
             self.climb(&id, now);
             if self.parts.clock.now().boot_ns >= until.boot_ns {
@@ -217,9 +236,8 @@ impl<W: Send + 'static> Core<W> {
                 self.make(id, &made, now);
             }
             let Some(outbox) = self.ladders.all.get(id) else { return };
-            let at_it = &self.ladders.under_way;
-            let due = outbox.waiting().filter(|(key, _, _, from)| *from <= now && !at_it.contains_key(*key));
-            let due: Vec<(PageKey, u32)> = due.map(|(key, _, attempts, _)| (key.clone(), attempts + 1)).collect();
+            let due = self.ladders.may_go(outbox).filter(|(.., from)| *from <= now);
+            let due: Vec<(PageKey, u32)> = due.map(|(key, attempts, _)| (key.clone(), attempts + 1)).collect();
             if !due.is_empty() {
                 // It survives whatever comes now, or nobody is told of it.
                 self.ink.commit();
@@ -244,14 +262,14 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Finds the policy of a ladder that has none yet.
-    fn route(&mut self, id: &LadderId, now: Stamp) {
+    pub(super) fn route(&mut self, id: &LadderId, now: Stamp) {
         let Some(outbox) = self.ladders.all.get(id).filter(|outbox| outbox.ladder().is_none() && !outbox.is_over())
         else {
             return;
         };
         let (policy, definition, route) = self.policy_for(outbox, now);
         let definition = answers::json(definition);
-        self.write_ladder(id, vec![NewRecord::new(now, LadderRouted { policy, definition, route })]);
+        self.write_ladder(id, vec![NewRecord::new(now, LadderRouted { policy, definition, route, up_to: None })]);
     }
 
     /// The policy of the first route that an incident fits. One that cannot be evaluated fits: too many are told rather than nobody.
@@ -295,14 +313,7 @@ impl<W: Send + 'static> Core<W> {
     /// Makes a move: whom it reaches is found now, and written down with it.
     fn make(&mut self, id: &LadderId, made: &Move, now: Stamp) {
         let Some(outbox) = self.ladders.all.get(id) else { return };
-        let Some(policy) = outbox.ladder().map(|ladder| ladder.policy()) else { return };
-        let (targets, by): (&[Target], &[_]) = match made.to {
-            Place::Step { step, .. } => match usize::try_from(step).ok().and_then(|step| policy.steps.get(step)) {
-                Some(step) => (&step.notify, &step.by),
-                None => (&[], &[]),
-            },
-            Place::LastResort => (&policy.last_resort, &[]),
-        };
+        let Some(ladder) = outbox.ladder() else { return };
         let escalation = self.told_by();
         let on_call = |name: &Name| match escalation.schedules.get(name) {
             Some(schedule) => {
@@ -312,7 +323,20 @@ impl<W: Send + 'static> Core<W> {
             }
             None => (None, "there is no such schedule any more".to_owned()),
         };
-        let mut reached = escalation.reach(targets, by, &on_call);
+        let mut reached = Reached::default();
+        for step in ladder.telling(made.to) {
+            reached.join(escalation.reach(&step.notify, &step.by, &on_call));
+        }
+        if ladder.is_sent_on() {
+            // Nobody has waited for them: what no channel has taken goes out with the rest.
+            let left =
+                outbox.waiting().filter(|(key, page, ..)| !page.quiet && !self.ladders.under_way.contains_key(*key));
+            let pages = left.map(|(_, page, ..)| page.clone()).collect();
+            reached.join(Reached { pages, nobody: Vec::new() });
+        }
+        if made.to == Place::LastResort {
+            reached.join(escalation.reach(&ladder.policy().last_resort, &[], &on_call));
+        }
         if let Some(carried) = &outbox.started.question {
             let (pages, nobody) = self.without_suspects(carried, reached.pages);
             reached.pages = pages;
@@ -352,8 +376,20 @@ impl<W: Send + 'static> Core<W> {
         let Some(outbox) = self.ladders.all.get_mut(id) else { return };
         self.ink.write(StreamId::ladder(id), outbox.seq, &records);
         records.iter().for_each(|record| outbox.apply(record.at, &record.body));
-        let left = outbox.left().filter_map(|key| self.ladders.under_way.get(key));
-        left.for_each(Stop::raise);
+        let mut needless = Vec::new();
+        for key in outbox.left() {
+            match self.ladders.under_way.get(key) {
+                Some(stop) => stop.raise(),
+                None => needless.push(key.clone()),
+            }
+        }
+        // Nobody is at them: they are done with now.
+        let at = records.last().map(|record| record.at);
+        if let (Some(at), false) = (at, needless.is_empty()) {
+            let why = || PageState::Failed { why: NEEDLESS.to_owned() };
+            let of = |key| NewRecord::new(at, PageReceipted { key, attempt: 0, state: why(), instead: Vec::new() });
+            return self.write_ladder(id, needless.into_iter().map(of).collect());
+        }
         self.ladders.set(id);
         if let Some(next) = self.ladders.next() {
             self.wake_at(next);
@@ -378,7 +414,8 @@ impl<W: Send + 'static> Core<W> {
             let Some(id) = stream.as_ladder() else { continue };
             let records = self.parts.journal.read(stream, 1)?;
             let Some(Body::LadderStarted(started)) = records.first().map(|record| &record.body) else { continue };
-            let mut outbox = Outbox::begun(started, self.aged(records[0].at, now));
+            // What it was before may have been pruned.
+            let mut outbox = Outbox::after(records[0].seq.saturating_sub(1), started, self.aged(records[0].at, now));
             for record in &records {
                 let is_ours = self.is_of_this_boot(record.at, now);
                 outbox.apply(if is_ours { record.at } else { self.aged(record.at, now) }, &record.body);

@@ -25,7 +25,7 @@ use quell_model::record::{
     SubRunStarted,
 };
 use quell_model::{Body, Hash, Json, Name, Outcome, RunId, Seq, Stamp, StepId};
-pub use question::{APPROVE, Approved, Asked};
+pub use question::{APPROVE, Approved, Asked, QuestionTurned};
 use ready::{Readiness, cancelled};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -232,6 +232,8 @@ pub struct Run {
     undo: Option<Undoing>,
     /// Questions that nobody has answered yet.
     asking: BTreeSet<(Part, QuestionKind)>,
+    /// What began to wait for an answer, and what does no longer, since somebody looked.
+    turned: Vec<question::QuestionTurned>,
     /// What joined it after the detection that started it.
     pub(super) joined: Vec<DetectionJoined>,
     index: Index,
@@ -255,6 +257,7 @@ impl Run {
             ended: None,
             undo: None,
             asking,
+            turned: Vec::new(),
             joined: Vec::new(),
             index,
         }

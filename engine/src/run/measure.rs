@@ -165,9 +165,12 @@ impl Tally {
         self.started.add((playbook.name.clone(), started.mode));
         let urgent = playbook.steps.iter().any(|step| match &step.kind {
             StepKind::Action { action, .. } => self.urgent.contains(action.as_str()),
-            StepKind::Tell(_) | StepKind::Script(_) | StepKind::Ask(_) | StepKind::Wait(_) | StepKind::Playbook(_) => {
-                false
-            }
+            StepKind::Tell(_)
+            | StepKind::Escalate(_)
+            | StepKind::Script(_)
+            | StepKind::Ask(_)
+            | StepKind::Wait(_)
+            | StepKind::Playbook(_) => false,
         });
         // What a person starts by hand answers no event that happens now.
         let kernel = started.moments.kernel.filter(|kernel| is_timed(*kernel));
@@ -293,6 +296,7 @@ fn kind_of(playbook: &Playbook, step: &StepId) -> Name {
     match playbook.step(step).map(|step| &step.kind) {
         Some(StepKind::Action { action, .. }) => action.clone(),
         Some(StepKind::Tell(_)) => "tell".into(),
+        Some(StepKind::Escalate(_)) => "escalate".into(),
         Some(StepKind::Script(_)) => "script".into(),
         Some(StepKind::Ask(_)) => "ask".into(),
         Some(StepKind::Wait(_)) => "wait".into(),

@@ -225,13 +225,16 @@ impl<W: Send + 'static> Core<W> {
             }
             let tried = outbox.tried(&to);
             let ways = escalation.ways_to(name, &[]).into_iter().chain(console.clone());
-            let Some(way) = ways.into_iter().find(|way| !tried.contains(way)) else { continue };
+            let is_barred =
+                |way: &Way| outbox.started.question.as_ref().is_some_and(|carried| self.is_barred(carried, way));
+            let mut left = ways.into_iter().filter(|way| !tried.contains(way) && !is_barred(way));
+            let Some(way) = left.next() else { continue };
             // What stands there already tells whoever else is reached there.
             match instead.iter_mut().find(|other| other.way == way) {
                 Some(other) => other.also.push(name.clone()),
                 None => instead.push(Page::new(to, way, because.clone())),
             }
         }
-        instead
+        self.not_to_suspects(outbox, instead)
     }
 }

@@ -401,7 +401,8 @@ impl<W: Send + 'static> Core<W> {
         if self.runs.contains_key(id) {
             return Ok(());
         }
-        let run = self.fold_ended(id)?;
+        let mut run = self.fold_ended(id)?;
+        drop(run.take_turned());
         let moments = run.started.moments;
         self.asked.count(run.started.untrusted, 0, run.asks());
         self.runs

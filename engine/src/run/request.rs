@@ -36,6 +36,23 @@ pub struct Pressed {
     pub wants: Request,
 }
 
+/// An answer from a message that had no effect, because of who gave it.
+#[derive(Clone, Debug)]
+pub struct Turned {
+    /// Which ladder's.
+    pub ladder: LadderId,
+    /// The generation that the message named.
+    pub generation: u32,
+    /// Who, as far as that is known.
+    pub by: Name,
+    /// Which way.
+    pub via: Name,
+    /// What they wanted.
+    pub act: Name,
+    /// Why they may not.
+    pub why: String,
+}
+
 /// Something that a person wants.
 #[derive(Debug)]
 pub enum Request {
@@ -156,6 +173,17 @@ pub enum Request {
         /// Which way: it may answer a question.
         way: Way,
     },
+    /// What the runs of an incident contained is to stand for longer.
+    KeepIncident {
+        /// Which.
+        incident: IncidentId,
+        /// From now; none: without an end.
+        lasts: Option<Duration>,
+        /// Who.
+        by: Name,
+        /// Which way: it may answer questions.
+        way: Way,
+    },
     /// A question is answered.
     Answer(Box<AnswerGiven>),
     /// Stop every action, or let them go on.
@@ -222,6 +250,15 @@ pub enum Request {
     },
     /// Which silences stand, and what do they hold back?
     Silences,
+    /// Somebody answered a message who may not: nothing is done, and it is kept that they tried.
+    TurnedAway(Box<Turned>),
+    /// What would a message of a ladder say now? Changes nothing.
+    Notice {
+        /// Which ladder's.
+        ladder: LadderId,
+        /// The sum of the link by which they look; none: it is no link.
+        link: Option<Hash>,
+    },
     /// An incident is over.
     Resolve {
         /// Which.

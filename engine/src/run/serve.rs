@@ -3,6 +3,7 @@
 //! Owns the answers to requests; every one that changes something is journaled with who asked.
 
 mod incidents;
+mod look;
 mod press;
 mod standing;
 
@@ -65,6 +66,11 @@ impl<W: Send + 'static> Core<W> {
             Request::Keep { run, step, lasts, by, way } => {
                 self.moves_run(&run, &by, |core| core.keep(&run, step, lasts, (&by, &way)))
             }
+            Request::KeepIncident { incident, lasts, by, way } => {
+                let kept = self.keep_incident(&incident, lasts, (&by, &way))?;
+                self.ladder_touched(&incident, &by, self.parts.clock.now());
+                Ok(kept)
+            }
             Request::Answer(given) => self.moves_run(&given.run, &given.by, |core| core.answer_given(&given)),
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
             Request::Reflex { fired } => self.reflex(fired),
@@ -76,6 +82,8 @@ impl<W: Send + 'static> Core<W> {
                 self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why }, generation)
             }
             Request::Press(pressed) => self.press(*pressed),
+            Request::TurnedAway(turned) => self.turned_away(*turned),
+            Request::Notice { ladder, link } => self.notice_now(&ladder, link.as_ref()),
             Request::Escalate { incident, why, by, via } => self.escalate(&incident, why, (by, via)),
             Request::Silence { wanted, by, via } => self.silence(*wanted, (by, via)),
             Request::EndSilence { silence, by, via } => self.end_silence(&silence, (by, via)),

@@ -467,15 +467,16 @@ impl<W: Send + 'static> Core<W> {
         let Some(live) = self.runs.get_mut(id) else { return };
         self.ink.hold();
         self.ink.write(StreamId::run(id), live.run.seq, &records);
-        let before: super::ladder::Waiting = live.run.waiting().cloned().collect();
+        let before = live.run.asks();
         for record in &records {
             live.run.apply(record.at, &record.body);
         }
         let asks = live.run.asks();
-        self.asked.count(live.run.started.untrusted, before.len(), asks);
+        let turned = live.run.take_turned();
+        self.asked.count(live.run.started.untrusted, before, asks);
         self.tally.records(&live.run.playbook, live.run.started.by.is_some(), &records);
-        if asks > 0 || !before.is_empty() {
-            self.questions_changed(id, &before, &records);
+        if asks > 0 || !turned.is_empty() {
+            self.questions_changed(id, turned, &records);
         }
         self.ink.let_go();
     }
@@ -499,7 +500,7 @@ impl<W: Send + 'static> Core<W> {
         let Some(live) = self.runs.remove(id) else { return };
         if let Some(incident) = &live.run.started.incident {
             let what = format!("run {id} of {} is {}: {}", live.run.started.playbook, state.as_str(), finished.summary);
-            self.ladder_progresses(incident, what, now);
+            self.ladder_progresses(incident, &what, now);
         }
         self.sub_finished(&live.run, finished.outputs, finished.summary);
         live.run.subs().for_each(|sub| drop(self.ends.remove(&sub.run)));

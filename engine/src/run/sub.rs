@@ -106,7 +106,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// A part that was just begun waits for the journal: it begins anew then.
-    fn begins_later(&mut self, id: &RunId, part: &Part) {
+    pub(super) fn begins_later(&mut self, id: &RunId, part: &Part) {
         if let Some(live) = self.runs.get_mut(id) {
             live.under_way.remove(part);
         }

@@ -38,9 +38,14 @@ pub fn fleeting_key() -> io::Result<[u8; 32]> {
 
 fn read(path: &Path) -> io::Result<[u8; 32]> {
     let nofollow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    let mut file = OpenOptions::new().read(true).custom_flags(nofollow).open(path)?;
+    // What is no file is not waited for.
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = OpenOptions::new().read(true).custom_flags(nofollow | nonblock).open(path)?;
     let found = file.metadata()?;
     let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    if !found.is_file() || found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(wrong("it is no file of whoever runs quell; hint: delete it"));
+    }
     if found.mode() & 0o077 != 0 {
         return Err(wrong(
             "others can read it; hint: delete it, and the next start makes another: buttons and links of before count no more",
@@ -54,7 +59,12 @@ fn read(path: &Path) -> io::Result<[u8; 32]> {
 fn make(dir: &Path) -> io::Result<[u8; 32]> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let (key, path, new) = (fleeting_key()?, dir.join(NAME), dir.join(format!("{NAME}.new")));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    // What a start left that was killed here.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     file.write_all(&key)?;
     file.sync_all()?;
     // Whoever was first has made it.

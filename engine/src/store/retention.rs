@@ -135,10 +135,14 @@ impl Journal {
         let (over, needed) = self.over_for(age, retention)?;
         let mut plan = PrunePlan::default();
         let (mut records, mut depth, mut planned) = (MOST_RECORDS, 0, HashSet::new());
+        let ended: HashSet<StreamId> = over.iter().map(|one| one.name.clone()).collect();
         for one in over {
             let counts = &mut plan.counts;
-            // A ladder stays as long as its incident.
+            // A ladder stays as long as its incident, or its run.
             let name = one.name.owner();
+            if name != one.name && !ended.contains(&name) && self.has(&name) {
+                continue;
+            }
             if needed.leases.contains(&name) {
                 counts.kept_for_leases += 1;
                 continue;

@@ -138,7 +138,7 @@ fn known(reader: &mut Reader<'_>, entry: &Entry, against: &Against<'_>, mode: Op
     let Some(step) = against.playbook.steps.iter().find(|step| step.id.as_str() == id) else { return };
     if mode == Some(Mode::Observe) && !matches!(step.kind, StepKind::Ask(_)) {
         reader.error(entry.at, format!("`{id}` asks nobody in observe: it only plans"), "another mode, or no answer");
-    } else if matches!(step.kind, StepKind::Script(_) | StepKind::Tell(_) | StepKind::Wait(_) | StepKind::Playbook(_)) {
+    } else if !matches!(step.kind, StepKind::Action { .. } | StepKind::Ask(_)) {
         reader.error(entry.at, format!("`{id}` asks nobody"), "a step with `ask`, or with an action");
     }
 }

@@ -224,3 +224,26 @@ fn a_refusal_says_which_role_would_do() {
     let refused = format!("{:?}", access.allow(&viewer, PAUSE).unwrap_err());
     assert!(refused.contains("no role of theirs has `pause`") && refused.contains("admin"), "{refused}");
 }
+
+#[test]
+fn who_comes_by_another_way_may_what_the_route_wants() {
+    let may = |person: &str, method: Method, route: &str| access().person_may(&person.into(), &method, route).is_ok();
+    assert!(may("responder", Method::POST, "/v1/incidents/{id}/ack"));
+    assert!(!may("viewer", Method::POST, "/v1/incidents/{id}/ack") && may("viewer", Method::GET, "/v1/incidents"));
+    assert!(may("asked", Method::POST, "/v1/runs/{id}/answer"), "whose answer counts is the engine's to say");
+    assert!(!may("admin", Method::POST, "/v1/incidents/{id}/undo"), "another permission than theirs");
+    for nobody in ["root", ROOT, "", "nobody"] {
+        assert!(!may(nobody, Method::GET, "/v1/incidents"), "{nobody}");
+        assert!(!may(nobody, Method::POST, "/v1/runs/{id}/answer"), "{nobody}");
+    }
+    assert!(
+        !may("responder", Method::POST, "/a/new/route") && !may("responder", Method::PUT, "/v1/incidents/{id}/ack")
+    );
+    let known = |identity| access().person(System::Unix, identity).map(|name| name.to_string());
+    assert_eq!((known("ana.s").as_deref(), known("ana")), (Some("ana"), None));
+    let open = nobody_known();
+    assert!(
+        open.person_may(&"ana".into(), &Method::GET, "/v1/incidents").is_err(),
+        "without people nobody is somebody"
+    );
+}

@@ -20,7 +20,7 @@ use quell_engine::report::{self, ExceptionView};
 use quell_engine::run::Request;
 use quell_engine::run::answers::{IsFalsePositive, RunUndoing};
 use quell_model::record::{ExceptionDrafted, NotExcepted};
-use quell_model::{Clock, IncidentId};
+use quell_model::{Clock, IncidentId, Name};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -84,33 +84,38 @@ pub(in crate::api) async fn false_positive(
     Given(said): Given<NoAttack>,
 ) -> Result<Json<FalsePositiveResolved>, Problem> {
     let (reason, way) = (reason(said.reason)?, app.way(via, peer).await?);
-    let at = SystemClock.now().wall;
-    let last_day = last_day(said.expires.as_deref().unwrap_or(EXPIRES), at)?;
-    let (of, rules) = (incident.clone(), app.desk.rules());
-    let Some(drafting) = app.clone().view(move |journal| report::drafting(journal, &of)).await? else {
-        return Err(app.absent("incident", incident.as_str()).await);
-    };
-    let of = DraftOf { incident: incident.clone(), owner: by.clone(), reason: reason.clone(), at, last_day };
-    let drafted = tokio::task::spawn_blocking(move || drafting.draft(&rules, &of)).await;
-    let Draft { text, rules, left_out } =
-        drafted.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the exception could not be drafted"))?;
-    let exception = (!text.is_empty()).then(|| {
-        let (by, reason, left_out) = (by.clone(), reason.clone(), left_out.clone());
-        Box::new(ExceptionDrafted {
-            by,
-            reason,
-            expires: end_of_day(last_day).unwrap_or(Timestamp::MAX),
-            rules,
-            text,
-            left_out,
-        })
-    });
+    let (exception, left_out) = drafted(&app, (&incident, &by), &reason, said.expires.as_deref()).await?;
     let is_drafted = exception.is_some();
     let request = Request::FalsePositive { incident: incident.clone(), reason, by, way, exception };
     let IsFalsePositive { id, runs } = app.ask(request).await?;
     let exception =
         if is_drafted { app.view(move |journal| report::exception(journal, &incident)).await? } else { None };
     Ok(Json(FalsePositiveResolved { id, runs, exception, left_out }))
+}
+
+/// The exception to the rules of an incident, if one can be written, and the rules to which none is.
+pub(in crate::api) async fn drafted(
+    app: &App,
+    (incident, by): (&IncidentId, &Name),
+    reason: &str,
+    expires: Option<&str>,
+) -> Result<(Option<Box<ExceptionDrafted>>, Vec<NotExcepted>), Problem> {
+    let at = SystemClock.now().wall;
+    let last_day = last_day(expires.unwrap_or(EXPIRES), at)?;
+    let (of, rules) = (incident.clone(), app.desk.rules());
+    let Some(drafting) = app.clone().view(move |journal| report::drafting(journal, &of)).await? else {
+        return Err(app.clone().absent("incident", incident.as_str()).await);
+    };
+    let of = DraftOf { incident: incident.clone(), owner: by.clone(), reason: reason.to_owned(), at, last_day };
+    let drafted = tokio::task::spawn_blocking(move || drafting.draft(&rules, &of)).await;
+    let Draft { text, rules, left_out } =
+        drafted.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the exception could not be drafted"))?;
+    let exception = (!text.is_empty()).then(|| {
+        let (by, reason, left_out) = (by.clone(), reason.to_owned(), left_out.clone());
+        let expires = end_of_day(last_day).unwrap_or(Timestamp::MAX);
+        Box::new(ExceptionDrafted { by, reason, expires, rules, text, left_out })
+    });
+    Ok((exception, left_out))
 }
 
 /// Show the exception that was drafted
@@ -145,7 +150,7 @@ fn wrong(what: impl Into<String>, hint: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what).hint(hint)
 }
 
-fn reason(text: String) -> Result<String, Problem> {
+pub(in crate::api) fn reason(text: String) -> Result<String, Problem> {
     let text = text.trim().to_owned();
     let long = text.chars().count();
     match long {

@@ -11,8 +11,8 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use quell_engine::run::answers::AnswerTaken;
-use quell_engine::run::{AnswerGiven, Request, Way};
-use quell_model::{Hash, Name, RunId};
+use quell_engine::run::{AnswerGiven, Pressed, Request, Way};
+use quell_model::{Hash, LadderId, Name, RunId, StepId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -30,6 +30,10 @@ pub(in crate::api) struct GivenAnswer {
     /// The `sum` of the plan that is meant, as the question shows it: an answer to another plan is refused.
     #[serde(default)]
     plan: Option<Hash>,
+    /// The number that the message named which this answers: 409 if it asks something else since.
+    #[serde(default)]
+    #[schema(examples(3))]
+    generation: Option<u32>,
     /// For the timeline.
     #[serde(default)]
     #[schema(examples("seen in the console too"))]
@@ -56,10 +60,10 @@ pub(in crate::api) async fn answer(
     State(app): State<App>,
     Given(given): Given<GivenAnswer>,
 ) -> Result<Json<AnswerTaken>, Problem> {
-    let GivenAnswer { step, choice, plan, why } = given;
+    let GivenAnswer { step, choice, plan, generation, why } = given;
     let (step, item) = match step.as_deref().map(part) {
         None => (None, None),
-        Some(Some((step, item))) => (Some(step.into()), item),
+        Some(Some((step, item))) => (Some(StepId::from(step)), item),
         Some(None) => {
             let what = format!("`{}` is no step", step.unwrap_or_default());
             return Err(
@@ -68,8 +72,24 @@ pub(in crate::api) async fn answer(
         }
     };
     let Way { via, from } = app.way(via, peer).await?;
+    let of = generation.map(|generation| match &step {
+        Some(step) => Ok((generation, LadderId::from(format!("{run}/{step}")))),
+        None => {
+            let what = "`generation` is of the message of one step, and none is named";
+            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what)
+                .hint("`step` names it: RUN/STEP on the command line"))
+        }
+    });
+    let (named, way) = (by.clone(), via.clone());
     let given = AnswerGiven { run, step, item, choice, plan, by, via, from, why: bounded(why)? };
-    Ok(Json(app.ask(Request::Answer(Box::new(given))).await?))
+    let wants = Request::Answer(Box::new(given));
+    let request = match of.transpose()? {
+        None => wants,
+        Some((generation, ladder)) => {
+            Request::Press(Box::new(Pressed { ladder, generation, link: None, by: named, via: way, wants }))
+        }
+    };
+    Ok(Json(app.ask(request).await?))
 }
 
 /// STEP, or STEP[ITEM].

@@ -87,7 +87,7 @@ pub(in crate::api) async fn keep(
     Ok(Json(app.ask(Request::Keep { run, step, lasts, by, way: app.way(via, peer).await? }).await?))
 }
 
-fn duration(text: &str) -> Result<Duration, Problem> {
+pub(in crate::api) fn duration(text: &str) -> Result<Duration, Problem> {
     units::duration(text).filter(|lasts| !lasts.is_zero()).ok_or_else(|| {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("`for` is `{text}`")).hint("a duration, like `8h`")
     })

@@ -100,9 +100,12 @@ impl Desk {
         facts.watched.clone_from(&loaded.files);
         facts.config.retention = loaded.config.retention;
         facts.reload_refused = None;
+        #[cfg(feature = "slack")]
+        self.inward.put(&loaded);
         self.access.send_replace(Arc::new(Access::of(&loaded)));
         tracing::info!(playbooks = loaded.definitions.playbooks.len(), rules = loaded.rules.len(), "reloaded");
         facts.definitions = loaded.definitions;
+        facts.beat = loaded.escalation.channels.beat;
         Ok(said)
     }
 

@@ -76,7 +76,7 @@ families! {
     RUNS_FINISHED = Counter "quell_runs_finished_total" ["playbook", "state"] "Runs that ended: succeeded, failed, cancelled, undone, stuck (something that was done could not be taken back).";
     RUNS_OPEN = Gauge "quell_runs_open" ["playbook", "state"] "Runs that have not ended: running, waiting (for a person or a moment), undoing.";
     RUNS_STUCK = Gauge "quell_runs_stuck" [] "Runs of which something could not be taken back, and stands; a person has to look at them.";
-    STEPS = Counter "quell_steps_total" ["action", "outcome"] "Steps that ended, by action (or ask, script, tell, wait) and outcome. Each item of a for_each counts, and the step as a whole once more.";
+    STEPS = Counter "quell_steps_total" ["action", "outcome"] "Steps that ended, by action (or ask, escalate, playbook, script, tell, wait) and outcome. Each item of a for_each counts, and the step as a whole once more.";
     ATTEMPTS_FAILED = Counter "quell_step_attempts_failed_total" ["action"] "Attempts of steps that failed, the last one of a step included.";
     REFUSALS = Counter "quell_guard_refusals_total" ["guard", "action"] "Steps that a guard refused: protect, only_within, limits, pause, journal (the intent could not be written down).";
     UNDOS = Counter "quell_undos_total" ["action", "outcome"] "Steps that were to be taken back: undone, or stuck.";

@@ -3,7 +3,7 @@
 //! Owns their shapes, as `record` does for all others. Keeps true: a move and the pages that go out by it are one record, so
 //! that neither is there without the other.
 
-use super::QuestionKind;
+use super::{Part, QuestionKind};
 use crate::Json;
 use crate::detection::Level;
 use crate::event::Entity;
@@ -62,6 +62,9 @@ pub struct LadderStarted {
     pub because: String,
     /// The number that answers name from here on.
     pub generation: u32,
+    /// It waits a moment for more of the same before it tells anybody: the items of a list ask one by one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gathers: bool,
 }
 
 /// A question that a ladder carries: of a step, and of all its items that ask.
@@ -73,13 +76,29 @@ pub struct Carried {
     pub step: StepId,
     /// What about.
     pub kind: QuestionKind,
+    /// Of which item, where each item asks something of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
 }
 
 impl Carried {
+    /// What carries the question of this part: items that ask of their own (`ask`) have a ladder each, all others one together.
+    #[must_use]
+    pub fn of(run: &RunId, part: &Part, kind: QuestionKind) -> Self {
+        let item = part.item.filter(|_| kind == QuestionKind::Ask);
+        Self { run: run.clone(), step: part.step.clone(), kind, item }
+    }
+
+    /// Whether the question of this part is among them.
+    #[must_use]
+    pub fn covers(&self, part: &Part, kind: QuestionKind) -> bool {
+        self.kind == kind && self.step == part.step && (self.item.is_none() || self.item == part.item)
+    }
+
     /// The ladder that carries it.
     #[must_use]
     pub fn ladder(&self) -> LadderId {
-        LadderId::question(&self.run, &self.step, self.kind.as_str())
+        LadderId::question(&self.run, &self.step, self.kind.as_str(), self.item)
     }
 }
 
@@ -90,8 +109,11 @@ pub struct LadderRouted {
     pub policy: Name,
     /// What it says now, by which the ladder goes to its end.
     pub definition: Json,
-    /// Why this one, for people: which route.
+    /// Why this one, for people: which route, or which step of a run.
     pub route: String,
+    /// Of a ladder that goes already, and is moved: up to which step, from 0; one past the last is the last resort.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<u32>,
 }
 
 /// A page that is to go out.
@@ -171,10 +193,12 @@ pub enum LadderChange {
     Touched,
     /// It goes on by itself: a run has ended, another item asks.
     Progressed,
-    /// What is asked is another than it was: an answer to what stood there before changes nothing.
-    Altered,
+    /// More is asked than before: it begins anew, and an answer to what stood there before changes nothing.
+    Grown,
     /// Somebody has used a link that works once.
     Used,
+    /// Somebody answered who may not: it changes nothing.
+    TurnedAway,
 }
 
 /// See [`Kind::LadderChanged`].

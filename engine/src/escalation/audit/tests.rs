@@ -39,10 +39,11 @@ impl Story {
             rules: BTreeSet::new(),
             because: "it was opened".into(),
             generation: 1,
+            gathers: false,
         };
         story.write(0, started);
         let definition = serde_json::to_value(policy()).unwrap();
-        story.write(0, LadderRouted { policy: "p".into(), definition, route: "all".into() });
+        story.write(0, LadderRouted { policy: "p".into(), definition, route: "all".into(), up_to: None });
         story
     }
 
@@ -208,4 +209,38 @@ fn what_a_silence_holds_back_is_late_only_after_its_end() {
     story.write(702, silenced(3600));
     assert_eq!(story.at(3600), []);
     assert_eq!(story.at(3700), [What::PageLate, What::StepLate]);
+}
+
+#[test]
+fn a_ladder_that_was_sent_up_owes_its_step_at_once_and_passes_nobody_over() {
+    let sent_up = |story: &mut Story, second, policy: &str, up_to| {
+        let definition = serde_json::to_value(self::policy()).unwrap();
+        story
+            .write(second, LadderRouted { policy: policy.into(), definition, route: "r-1".into(), up_to: Some(up_to) });
+    };
+    let goes = |story: &mut Story, second, step, people: &[&str]| {
+        let pages: Vec<Queued> = people.iter().map(|name| story.queued(name)).collect();
+        let keys: Vec<PageKey> = pages.iter().map(|queued| queued.key.clone()).collect();
+        let (to, because) = (Place::Step { round: 0, step }, String::new());
+        story.write(second, LadderMoved { generation: 2, to, because, pages, nobody: Vec::new() });
+        keys.iter().for_each(|key| story.receipt(second, key, sent()));
+    };
+    // On its own policy: whom its first step has told is not owed again.
+    let mut story = Story::new();
+    let keys = story.goes(0, 0, &["ana"]);
+    story.receipt(1, &keys[0], sent());
+    story.change(2, LadderChange::Answered, 1);
+    sent_up(&mut story, 3, "other", 1);
+    assert_eq!((story.at(63), story.at(64)), (vec![], vec![What::StepLate]), "whoever looked after it");
+    goes(&mut story, 4, 1, &["bo"]);
+    assert_eq!(story.at(10), [What::LeftOut], "ana stands on the way of the other policy");
+    let mut story = Story::new();
+    let keys = story.goes(0, 0, &["ana"]);
+    story.receipt(1, &keys[0], sent());
+    sent_up(&mut story, 3, "p", 1);
+    goes(&mut story, 4, 1, &["bo"]);
+    assert_eq!(story.at(10), [], "she was told by this one");
+    // What is said to the generation of before acknowledges nothing.
+    story.change(5, LadderChange::Answered, 1);
+    assert_eq!(story.at(4 + 300 + 61), [What::StepLate]);
 }

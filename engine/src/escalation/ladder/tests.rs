@@ -241,3 +241,67 @@ proptest! {
 fn people_or_nobody(names: &[&str]) -> Told {
     if names.is_empty() { Told::default() } else { people(names) }
 }
+
+#[test]
+fn who_sends_it_up_passes_nobody_over() {
+    let named = |name: &str| Step { notify: vec![Target::Person(name.into())], ..step(5, Ack::Any) };
+    let telling = |ladder: &Ladder, made: &Move| -> Vec<Target> {
+        ladder.telling(made.to).iter().flat_map(|step| step.notify.clone()).collect()
+    };
+    let people_of =
+        |names: &[&str]| -> Vec<Target> { names.iter().map(|name| Target::Person((*name).into())).collect() };
+    let begun = || ladder(vec![named("ana"), named("bo"), named("chi")]);
+    // Nobody was told: all up to there are.
+    let mut ladder = begun();
+    assert!(ladder.is_up_to(0) && !ladder.is_up_to(1));
+    ladder.send_up(1, "it did not work".into(), at(0));
+    assert!(ladder.is_up_to(1) && !ladder.is_up_to(2), "it is on its way");
+    let made = ladder.next(at(0)).unwrap();
+    assert_eq!((made.generation, made.to, made.because.as_str()), (2, to(0, 1), "it did not work"));
+    assert_eq!(telling(&ladder, &made), people_of(&["ana", "bo"]));
+    ladder.moved(&made, people(&["ana", "bo"]), at(0));
+    // From there it goes on as always, and up only by what is between.
+    let made = ladder.next(at(5)).unwrap();
+    assert_eq!((made.to, telling(&ladder, &made)), (to(0, 2), people_of(&["chi"])));
+    let mut ladder = begun();
+    go(&mut ladder, people(&["ana"]), at(0));
+    ladder.send_up(9, "at the end".into(), at(1));
+    let made = ladder.next(at(1)).unwrap();
+    assert_eq!((made.to, telling(&ladder, &made)), (Place::LastResort, people_of(&["bo", "chi"])));
+    ladder.moved(&made, people(&["bo", "chi", "lead"]), at(1));
+    assert!(ladder.is_up_to(9) && *ladder.standing() == Standing::Exhausted);
+    // In a later round it stays in that round.
+    let mut ladder = begun();
+    (0..4).for_each(|turn| drop(go(&mut ladder, people(&["ana"]), at(turn * 5))));
+    assert_eq!(ladder.place(), Some(to(1, 0)));
+    ladder.send_up(1, "again".into(), at(16));
+    assert_eq!(go(&mut ladder, people(&["bo"]), at(16)).to, to(1, 1));
+    // Whoever looked after it is told again.
+    assert_eq!(ladder.acknowledge(&"bo".into(), 2, at(17)), Answered::Acknowledged);
+    assert!(!ladder.is_up_to(1), "it tells nobody");
+    ladder.send_up(1, "worse".into(), at(18));
+    assert_eq!(ladder.acknowledge(&"bo".into(), 2, at(18)), Answered::Stale);
+    let made = ladder.next(at(18)).unwrap();
+    assert_eq!((made.to, telling(&ladder, &made)), (to(0, 1), people_of(&["ana", "bo"])));
+    // An answer of between ends it, and it comes back by its first step.
+    assert_eq!(ladder.acknowledge(&"ana".into(), 3, at(18)), Answered::Acknowledged);
+    let made = ladder.next(at(48)).unwrap();
+    assert_eq!((made.to, telling(&ladder, &made)), (to(0, 0), people_of(&["ana"])));
+}
+
+#[test]
+fn by_another_policy_it_begins_there_and_what_is_over_stays_over() {
+    let other = || policy(vec![Step { notify: vec![Target::Person("dee".into())], ..step(7, Ack::Any) }]);
+    let mut ladder = ladder(vec![step(5, Ack::Any), step(5, Ack::Any)]);
+    go(&mut ladder, people(&["ana"]), at(0));
+    ladder.go_by(other(), 0, "run r-1 escalates".into(), at(1));
+    let made = ladder.next(at(1)).unwrap();
+    assert_eq!((made.generation, made.to), (2, to(0, 0)));
+    assert_eq!(ladder.telling(made.to)[0].notify, [Target::Person("dee".into())]);
+    ladder.moved(&made, Told::default(), at(1));
+    assert_eq!(ladder.next(at(1)).unwrap().because, "nobody could be reached so far", "by this policy nobody was");
+    ladder.end();
+    ladder.go_by(other(), 0, "late".into(), at(2));
+    ladder.send_up(1, "late".into(), at(2));
+    assert_eq!((ladder.standing(), ladder.next(at(2))), (&Standing::Ended, None));
+}

@@ -35,11 +35,12 @@ impl Story {
             rules: BTreeSet::new(),
             because: "it was opened".into(),
             generation: 1,
+            gathers: false,
         };
         let mut story = Self { outbox: Outbox::begun(&started, at(0)), written: Vec::new() };
         story.write(0, started);
         let definition = serde_json::to_value(policy()).unwrap();
-        story.write(0, LadderRouted { policy: "p".into(), definition, route: "all".into() });
+        story.write(0, LadderRouted { policy: "p".into(), definition, route: "all".into(), up_to: None });
         story
     }
 
@@ -236,7 +237,7 @@ fn a_definition_that_nobody_can_read_goes_to_its_last_resort() {
     story.outbox = Outbox::begun(&started, at(0));
     story.outbox.apply(at(0), &story.written[0].1);
     let definition = serde_json::json!({ "steps": "from another time" });
-    story.write(0, LadderRouted { policy: "p".into(), definition, route: "all".into() });
+    story.write(0, LadderRouted { policy: "p".into(), definition, route: "all".into(), up_to: None });
     assert_eq!(story.outbox.next(at(0)).unwrap().to, Place::LastResort);
 }
 
@@ -309,7 +310,8 @@ fn what_is_over_is_held_back_by_no_silence() {
 #[test]
 fn a_question_is_held_back_by_no_silence() {
     let mut story = Story::new();
-    let question = Carried { run: "r-1".into(), step: "s".into(), kind: quell_model::record::QuestionKind::Approve };
+    let kind = quell_model::record::QuestionKind::Approve;
+    let question = Carried { run: "r-1".into(), step: "s".into(), item: None, kind };
     let started = LadderStarted { question: Some(question), ..story.outbox.started.clone() };
     let mut asks = Outbox::begun(&started, at(0));
     for (when, body) in &story.written[1..] {
@@ -318,4 +320,39 @@ fn a_question_is_held_back_by_no_silence() {
     story.write(0, silenced(600));
     asks.apply(at(0), &silenced(600).into());
     assert!(asks.next(at(0)).is_some() && story.outbox.next(at(0)).is_none());
+}
+
+#[test]
+fn a_ladder_that_is_moved_is_what_its_records_say() {
+    let mut story = Story::new();
+    let keys = story.goes(0, &[("ana", mail("ana"))]);
+    story.receipt(1, &keys[0], 1, sent());
+    story.change(2, LadderChange::Answered);
+    let mut other = policy();
+    other.steps.truncate(1);
+    let definition = serde_json::to_value(&other).unwrap();
+    let route = || "run r-1 of p escalates".to_owned();
+    story.write(3, LadderRouted { policy: "other".into(), definition, route: route(), up_to: Some(0) });
+    assert_eq!((story.outbox.policy().map(Name::as_str), story.outbox.generation()), (Some("other"), 2));
+    assert_eq!(story.outbox.because, route());
+    story.goes(3, &[("lead", mail("lead"))]);
+    // Up to the end of the same one, which it keeps whatever the record says of it.
+    let definition = serde_json::to_value(policy()).unwrap();
+    story.write(4, LadderRouted { policy: "other".into(), definition, route: route(), up_to: Some(1) });
+    assert_eq!(story.outbox.next(at(4)).map(|made| made.to), Some(Place::LastResort));
+    story.goes(4, &[("ana", mail("ana"))]);
+    assert!(story.outbox.ladder().is_some_and(Ladder::is_at_last_resort));
+}
+
+/// More is asked than before: whoever was told is told anew, a moment later, by another number.
+#[test]
+fn what_grows_begins_anew_a_moment_later() {
+    let mut story = Story::new();
+    story.goes(0, &[("ana", Way::Console)]);
+    let before = story.outbox.generation();
+    story.change(10, LadderChange::Grown);
+    assert_eq!(story.outbox.generation(), before + 1);
+    assert_eq!(story.outbox.next(at(10)), None, "more may come");
+    let made = story.outbox.next(at(11)).expect("it is told anew");
+    assert_eq!((made.generation, made.to), (before + 1, Place::Step { round: 0, step: 0 }));
 }

@@ -57,7 +57,8 @@ fn told(escalation: &Escalation, targets: &[Target], by: &[By]) -> Vec<String> {
             To::Person(name) => name.to_string(),
             To::Channel(name) => format!("#{name}"),
         };
-        format!("{to} {} ({})", page.way.channel(), page.because)
+        let also: String = page.also.iter().map(|name| format!("+{name}")).collect();
+        format!("{to}{also} {} ({})", page.way.channel(), page.because)
     };
     let nobody = reached.nobody.iter().map(|nobody| format!("nobody for {}: {}", nobody.target, nobody.because));
     reached.pages.iter().map(page).chain(nobody).collect()
@@ -96,7 +97,11 @@ fn nobody_is_told_twice_and_nobody_is_passed_over() {
     let escalation = escalation();
     let twice = [Target::Schedule("primary".into()), person_target("bo"), person_target("chi")];
     let all = told(&escalation, &twice, &[]);
-    assert_eq!(all, ["bo email (on call in primary: layer 1)"], "the first reason holds, and one address is one mail");
+    assert_eq!(
+        all,
+        ["bo+chi email (on call in primary: layer 1)"],
+        "the first reason holds, and one address is one mail, which tells both"
+    );
     assert_eq!(
         told(&escalation, &[person_target("dee"), Target::Schedule("secondary".into()), person_target("eve")], &[]),
         [

@@ -243,6 +243,6 @@ fn who_is_who_is_what_it_was_to_those_who_ask_for_it_alone() {
     let known: People = load(WHOLE).0.unwrap().people;
     assert_eq!(known.who(System::Slack, "U012").map(Name::as_str), Some("ana"));
     assert_eq!(known.people["ana"].wake.as_ref().map(Name::as_str), Some("ana_phone"));
-    assert_eq!(known.policies, BTreeSet::from(["security".into(), DEFAULT.into()]));
+    assert_eq!(known.policies, std::collections::BTreeMap::from([("security".into(), 3), (DEFAULT.into(), 1)]));
     assert_eq!(known.approvers["security"].policy.as_ref().map(Name::as_str), Some("security"));
 }

@@ -36,7 +36,12 @@ pub(super) fn check(reader: &mut Reader<'_>, top: &Fields<'_>, names: &Names) {
             reader.remark(entry.at, format!("nothing goes by the {kind} `{}`", entry.key), expected);
         }
     };
-    note(top.get("policies").map(entries).unwrap_or_default(), &policies, "policy", "a route, or approvers, with it");
+    note(
+        top.get("policies").map(entries).unwrap_or_default(),
+        &policies,
+        "policy",
+        "a route or approvers with it, or a playbook that escalates to it",
+    );
     if !names.policies.is_empty() {
         let expected = "a step that notifies it";
         note(top.get("schedules").map(entries).unwrap_or_default(), &schedules, "schedule", expected);

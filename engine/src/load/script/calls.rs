@@ -21,6 +21,7 @@ pub(super) const SIGNATURES: &[(&str, &str)] = &[
     ("action", "action(\"an_id\", \"process.kill\", #{ process: x(\"event.process.id\") })"),
     ("script", "script(\"an_id\", \"#{ n: 1 }\")"),
     ("tell", "tell(\"an_id\", \"a text\")"),
+    ("escalate", "escalate(\"an_id\", \"a-policy\"), or escalate(\"an_id\", #{ step: 2 })"),
     ("ask", "ask(\"an_id\", #{ question: \"Was it you?\", choices: [\"me\", \"not_me\"], otherwise: \"not_me\" })"),
     ("wait", "wait(\"an_id\", \"5m\"), or wait(\"an_id\", #{ \"until\": #{ rules: [\"a-rule\"] }, timeout: \"30m\" })"),
     ("sub_playbook", "sub_playbook(\"an_id\", \"a-playbook\", #{ an_input: x(\"event.node\") })"),
@@ -214,7 +215,7 @@ fn steps(engine: &mut Engine, all: &Shared) {
     engine.register_fn("sub_playbook", move |call: Call, id: Dynamic, name: Dynamic, with: Dynamic| {
         shared.call(&call, |build, site| step(build, site, 3, id, "playbook", name, Some(with)))
     });
-    for kind in ["script", "tell", "ask", "wait"] {
+    for kind in ["script", "tell", "escalate", "ask", "wait"] {
         let shared = all.clone();
         engine.register_fn(kind, move |call: Call, id: Dynamic, text: Dynamic| {
             shared.call(&call, |build, site| step(build, site, 2, id, kind, text, None))

@@ -204,6 +204,28 @@ fn a_step_that_waits_is_written_as_in_yaml() {
 }
 
 #[test]
+fn a_step_that_escalates_is_written_as_in_yaml() {
+    let playbook = made(
+        r#"
+        playbook("p");
+        on_detection(#{ level: "low" });
+        let first = escalate("first", "default");
+        let second = escalate("second", #{ step: 2 }).after(first).when("failure");
+        escalate("third", #{ policy: "default", step: 1 }).after([first, second]).when("always");
+        "#,
+    );
+    assert_eq!(through_yaml(&playbook), model(&playbook));
+    let text = playbook_yaml(&playbook).unwrap();
+    for line in [
+        "    escalate: default\n",
+        "    escalate:\n      step: 2\n",
+        "    escalate:\n      policy: default\n      step: 1\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
 fn no_value_changes_on_its_way_through_yaml() {
     let nasty = [
         "yes",

@@ -64,3 +64,30 @@ fn without_people_a_question_says_who_will_answer() {
     assert_eq!(has(MistakeLevel::Note, "answers this `ask`"), 1);
     assert_eq!(has(MistakeLevel::Warning, "nobody to ask"), 3);
 }
+
+fn escalated(people: &People) -> Vec<Mistake> {
+    let text = r#"
+playbook: p
+on: { schedule: { cron: "0 6 * * mon" } }
+steps:
+  good: { escalate: { policy: night, step: 1 } }
+  of_quell: { escalate: default }
+  up: { escalate: { step: 9 } }
+  near: { escalate: nigth }
+  past: { escalate: { policy: night, step: 2 } }
+"#;
+    with_known(|known| playbook(Path::new("p.yaml"), text, &Known { people: Some(people), ..known.clone() }).1)
+}
+
+#[test]
+fn whom_a_playbook_hands_on_to_must_be_known_and_the_step_there() {
+    let who = "people: { ana: {} }\npolicies: { night: { steps: [{ notify: [channel: console], wait: 5m }], last_resort: [channel: console] } }\n";
+    let people = escalation(Path::new("escalation.yaml"), who, &crate::load::Roles::default()).0.unwrap().people;
+    insta::assert_snapshot!(print(&escalated(&people)));
+    // Where nobody has written policies, what is named is no error: the file is everybody's.
+    let none = crate::escalation::Escalation::default().people;
+    let mistakes = escalated(&none);
+    assert!(mistakes.iter().all(|mistake| mistake.level < MistakeLevel::Error), "{mistakes:?}");
+    let says = |text: &str| mistakes.iter().filter(|mistake| mistake.what.contains(text)).count();
+    assert_eq!((says("there is no `night`"), says("there is no `nigth`"), says("belongs to no incident")), (2, 1, 5));
+}

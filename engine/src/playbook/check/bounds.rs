@@ -110,7 +110,7 @@ fn takes_back(
 ) {
     let only_looks = match &step.kind {
         StepKind::Action { .. } => spec.is_some_and(|spec| !changes(spec)),
-        StepKind::Script(_) | StepKind::Tell(_) => true,
+        StepKind::Script(_) | StepKind::Tell(_) | StepKind::Escalate(_) => true,
         _ => false,
     };
     let (Some(at), true, OnFailure::Undo) = (places.on_failure, only_looks, step.on_failure) else { return };

@@ -36,6 +36,10 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, graph: Option<&G
         {
             about_nothing(reader, draft, &step.id, at);
         }
+        if matches!(step.kind, StepKind::Escalate(_)) && draft.on.schedule.is_some() {
+            let what = format!("a run that `schedule` starts belongs to no incident: `{}` fails in it", step.id);
+            reader.warning(places.id, what, "`on` with `detections` or an `incident`");
+        }
     }
 }
 

@@ -1,13 +1,15 @@
-//! People: are the approvers and persons that a playbook asks in escalation.yaml.
+//! People: are the approvers and persons that a playbook asks in escalation.yaml, and the policies by which it escalates.
 //!
 //! A question to approvers that nobody has written down would be answered by nobody in the night that it is asked.
 
+use crate::escalation::DEFAULT;
 use crate::load::Known;
+use crate::load::escalate::EscalatePlaces;
 use crate::load::playbook::Draft;
 use crate::load::question::WAYS;
 use crate::load::reader::Reader;
 use crate::load::yaml::Place;
-use quell_model::playbook::StepKind;
+use quell_model::playbook::{Escalate, StepKind};
 use quell_model::{Name, People};
 
 pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>) {
@@ -20,6 +22,9 @@ pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
             } else if !people.approvers.contains_key(*name) {
                 approvers(reader, *at, name, people);
             }
+        }
+        if let StepKind::Escalate(to) = &step.kind {
+            escalates(reader, to, places.escalate, people);
         }
         let (StepKind::Ask(ask), Some(at)) = (&step.kind, places.person) else { continue };
         let Some(person) = &ask.person else { continue };
@@ -58,7 +63,7 @@ fn ways(reader: &mut Reader<'_>, at: Place, not_via: &[Name], personal_tokens: b
 fn approvers(reader: &mut Reader<'_>, at: Place, name: &str, people: &People) {
     let other = match name {
         _ if people.people.contains_key(name) => "; it is a person",
-        _ if people.policies.contains(name) => "; it is a policy",
+        _ if people.policies.contains_key(name) => "; it is a policy",
         _ => "",
     };
     let mistake = reader.source.error(at, format!("there are no approvers `{name}` in escalation.yaml{other}"));
@@ -71,6 +76,27 @@ fn approvers(reader: &mut Reader<'_>, at: Place, name: &str, people: &People) {
         (_, None) => "`approvers` in it, of which there are none".to_owned(),
     };
     reader.note_near(mistake.expected(expected), name, people.approvers.keys().map(Name::as_str));
+}
+
+/// Without policies of somebody's own, what is told is printed on the terminal, whichever is named.
+fn escalates(reader: &mut Reader<'_>, to: &Escalate, places: EscalatePlaces, people: &People) {
+    let is_own = people.is_empty() && people.policies.keys().all(|name| name.as_str() == DEFAULT);
+    let (Some(name), Some(at)) = (&to.policy, places.policy) else { return };
+    let Some(steps) = people.policies.get(name) else {
+        let expected = "one of its `policies`";
+        if is_own {
+            let what = format!(
+                "without policies in escalation.yaml there is no `{name}`: the next of those who are told comes"
+            );
+            return reader.remark(at, what, "`policies` in an escalation.yaml beside quell.yaml");
+        }
+        let mistake = reader.source.error(at, format!("there is no policy `{name}` in escalation.yaml"));
+        return reader.note_near(mistake.expected(expected), name.as_str(), people.policies.keys().map(Name::as_str));
+    };
+    if let (Some(step), Some(at)) = (to.step.filter(|step| step > steps), places.step) {
+        let what = format!("`{name}` has no step {step}, it has {steps}");
+        reader.error(at, what, format!("1 to {steps}; past its last step its `last_resort` is told, by itself"));
+    }
 }
 
 /// The name, where an expression is nothing but a text.

@@ -72,6 +72,7 @@ fn step(was: &Step, is: &Step) -> Option<String> {
         StepKind::Action { action, .. } => format!("`{action}`"),
         StepKind::Script(_) => "a script".to_owned(),
         StepKind::Tell(_) => "a message".to_owned(),
+        StepKind::Escalate(_) => "an escalation".to_owned(),
         StepKind::Ask(_) => "a question".to_owned(),
         StepKind::Wait(Wait::For(_)) => "a wait".to_owned(),
         StepKind::Wait(Wait::Until(_)) => "a wait for a detection".to_owned(),

@@ -33,6 +33,7 @@ impl Picture {
                 Shape::Action => "",
                 Shape::Script => ", style=\"filled\"",
                 Shape::Tell => ", shape=\"note\", style=\"filled\"",
+                Shape::Escalate => ", shape=\"cds\", style=\"filled\"",
                 Shape::Ask => ", shape=\"hexagon\", style=\"filled\"",
                 Shape::Playbook => ", peripheries=\"2\"",
                 Shape::Wait => ", shape=\"parallelogram\", style=\"filled\"",

@@ -24,6 +24,7 @@ impl Picture {
                 Shape::Action => ("(", ")"),
                 Shape::Script => ("[", "]"),
                 Shape::Tell => ("([", "])"),
+                Shape::Escalate => (">", "]"),
                 Shape::Ask => ("{{", "}}"),
                 Shape::Playbook => ("[[", "]]"),
                 Shape::Wait => ("[/", "/]"),

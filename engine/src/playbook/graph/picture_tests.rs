@@ -179,3 +179,18 @@ fn a_circle_has_no_drawing() {
     playbook.steps[0].needs = vec!["report".into()];
     assert!(Picture::new(&playbook, None).is_err());
 }
+
+#[test]
+fn where_a_step_hands_on_to_is_said() {
+    let text = "playbook: p\nsteps:\n  a: { escalate: night }\n  b: { escalate: { step: 2 } }\n  c: { escalate: { policy: night, step: 3 } }\n";
+    let read = crate::load::playbook(std::path::Path::new("p.yaml"), text, &crate::load::Known::default());
+    let playbook = read.0.unwrap_or_else(|| panic!("{:?}", read.1));
+    let said: Vec<String> = playbook.steps.iter().map(super::picture::does).collect();
+    assert_eq!(said, ["escalate to night", "escalate to step 2", "escalate to step 3 of night"]);
+    let picture = Picture::new(&playbook, None).unwrap();
+    assert!(
+        picture.dot().contains("shape=\"cds\"") && picture.mermaid().contains("s0>\"<b>a</b>"),
+        "{}",
+        picture.mermaid()
+    );
+}

@@ -117,6 +117,7 @@ fn one(out: &mut String, node: &Node, lines: &[Line], (x, y): Pair, (width, heig
         Shape::Action => 6,
         Shape::Script => 0,
         Shape::Tell => 18,
+        Shape::Escalate => 9,
         Shape::Ask => 12,
         Shape::Wait => 3,
         Shape::Playbook => 24,

@@ -33,6 +33,7 @@ impl<W: Send + 'static> Core<W> {
                 rules: BTreeSet::from([detection.rule.name.clone()]),
                 because,
                 generation: 0,
+                gathers: false,
             };
             self.begin_ladder(started, now);
         }
@@ -82,7 +83,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Whoever looked after an incident is asked anew, as everybody: the incident says so too.
-    pub(super) fn looked_after_no_more(&mut self, incident: Option<Incident>, why: String, now: Stamp) {
+    pub(in crate::run) fn looked_after_no_more(&mut self, incident: Option<Incident>, why: String, now: Stamp) {
         let Some(incident) = incident else { return };
         if incident.standing.acknowledged.is_some() && !incident.standing.is_resolved() {
             let changed = AcknowledgementChanged { acknowledged: false, by: "quell".into(), via: "engine".into(), why };
@@ -172,13 +173,5 @@ impl<W: Send + 'static> Core<W> {
     /// What an incident was about is over: those who were told are told so, and nobody else.
     pub(in crate::run) fn ladder_ends(&mut self, id: &IncidentId, why: String, now: Stamp) {
         self.end_ladder(&LadderId::incident(id), why, now);
-    }
-
-    /// A run of an incident has ended: the messages say so.
-    pub(in crate::run) fn ladder_progresses(&mut self, id: &IncidentId, what: String, now: Stamp) {
-        let ladder = LadderId::incident(id);
-        if self.ladders.all.get(&ladder).is_some_and(|outbox| !outbox.is_over() && outbox.has_messages()) {
-            self.change_ladder(&ladder, Change::by_engine(LadderChange::Progressed, what), now);
-        }
     }
 }

@@ -14,74 +14,91 @@ use super::Change;
 use crate::escalation::DEFAULT;
 use crate::escalation::outbox::Outbox;
 use crate::escalation::policy::{Ack, Policy, Step, Target};
-use crate::run::machine::{Asked, Run};
+use crate::run::machine::{Asked, QuestionTurned, Run};
 use crate::run::shell::Core;
 use quell_model::notice::{Asking, Page, To, Way};
 use quell_model::record::{
     Carried, LadderChange, LadderStarted, NewRecord, Nobody, Part, QuestionAnswered, QuestionKind,
 };
-use quell_model::{Body, Entity, Json, LadderId, Level, Name, RunId, Stamp, StepId};
-use std::collections::BTreeSet;
+use quell_model::{Body, Entity, Json, LadderId, Level, Name, RunId, Stamp};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// So many targets, and so many calls, stand in a message.
 const MOST_SHOWN: usize = 20;
-/// The shortest wait between two messages to somebody who alone can answer.
-const SHORTEST: Duration = Duration::from_secs(30);
-
-/// What waits for an answer, before records and after them.
-pub(in crate::run) type Waiting = BTreeSet<(Part, QuestionKind)>;
+/// However short the time of a question is, no step waits less.
+const SHORTEST: Duration = Duration::from_secs(10);
 
 impl<W: Send + 'static> Core<W> {
-    /// A run's records have been taken up: ladders of its questions begin, change and end with them.
-    pub(in crate::run) fn questions_changed(&mut self, id: &RunId, before: &Waiting, records: &[NewRecord]) {
-        let Some(live) = self.runs.get(id) else { return };
-        let after: Waiting = live.run.waiting().cloned().collect();
-        let counted = records.iter().filter_map(|record| match &record.body {
-            Body::QuestionAnswered(answered) if !answered.settles => {
-                Some((answered.part.step.clone(), answered.question))
-            }
-            _ => None,
-        });
-        let counted: BTreeSet<(StepId, QuestionKind)> = counted.collect();
-        let all = before.iter().chain(&after).map(|(part, kind)| (part.step.clone(), *kind));
+    /// A run's records have been taken up: ladders of its questions begin, change and end with them. `turned` is what began to
+    /// wait for an answer, and what does no longer.
+    pub(in crate::run) fn questions_changed(&mut self, id: &RunId, turned: Vec<QuestionTurned>, records: &[NewRecord]) {
         let now = self.parts.clock.now();
-        for (step, kind) in all.collect::<BTreeSet<_>>() {
-            let of = |waiting: &Waiting| {
-                let parts = waiting.iter().filter(|(part, of)| part.step == step && *of == kind);
-                parts.map(|(part, _)| part.clone()).collect::<BTreeSet<Part>>()
-            };
-            let (stood, stands) = (of(before), of(&after));
-            let carried = Carried { run: id.clone(), step: step.clone(), kind };
-            if stands.is_empty() {
-                self.end_ladder(&carried.ladder(), how_it_ended(&carried, records), now);
-            } else if !self.has_ladder(&carried.ladder()) {
-                self.question_begins(carried, now);
-            } else if stood != stands {
-                let what = format!("{} wait for an answer now", stands.len());
-                self.change_ladder(&carried.ladder(), Change::by_engine(LadderChange::Altered, what), now);
-            } else if counted.contains(&(step, kind)) {
-                let what = "somebody has said yes, and others have to as well".to_owned();
-                self.change_ladder(&carried.ladder(), Change::by_engine(LadderChange::Progressed, what), now);
+        let mut changed: BTreeMap<LadderId, (Carried, bool)> = BTreeMap::new();
+        for QuestionTurned { part, kind, waits } in turned {
+            let carried = Carried::of(id, &part, kind);
+            changed.entry(carried.ladder()).or_insert((carried, false)).1 |= waits;
+        }
+        let mut counted = BTreeMap::new();
+        for record in records {
+            if let Body::QuestionAnswered(answered) = &record.body
+                && !answered.settles
+            {
+                let carried = Carried::of(id, &answered.part, answered.question);
+                counted.insert(carried.ladder(), carried);
             }
+        }
+        for (ladder, (carried, is_more)) in changed {
+            counted.remove(&ladder);
+            let waits = self.runs.get(id).is_some_and(|live| carried_by(&live.run, &carried).next().is_some());
+            if !waits {
+                self.end_ladder(&ladder, how_it_ended(&carried, records), now);
+            } else if !self.has_ladder(&ladder) {
+                self.question_begins(carried, now);
+            } else if is_more && !self.is_gathering(&ladder) {
+                let what = "more is asked than before".to_owned();
+                self.change_ladder(&ladder, Change::by_engine(LadderChange::Grown, what), now);
+            } else {
+                self.question_progresses(&ladder, "a part of what was asked is answered", now);
+            }
+        }
+        for ladder in counted.into_keys() {
+            self.question_progresses(&ladder, "somebody has said yes, and others have to as well", now);
         }
     }
 
-    /// What waits for an answer and has no ladder gets one; a ladder that carries nothing more ends. For a start.
+    /// Only the messages that can be put right say so.
+    fn question_progresses(&mut self, ladder: &LadderId, what: &str, now: Stamp) {
+        if self.ladders.all.get(ladder).is_some_and(|outbox| !outbox.is_over() && outbox.has_messages()) {
+            self.change_ladder(ladder, Change::by_engine(LadderChange::Progressed, what.to_owned()), now);
+        }
+    }
+
+    /// Whether nobody was told of it yet as it is now.
+    fn is_gathering(&self, ladder: &LadderId) -> bool {
+        self.ladders.all.get(ladder).is_some_and(|outbox| outbox.ladder().is_none_or(|ladder| ladder.place().is_none()))
+    }
+
+    /// What waits for an answer and has no ladder gets one; a ladder that carries nothing more ends. For a start. Of a run that
+    /// cannot be read now nobody knows whether it waits.
     pub(in crate::run) fn questions_recovered(&mut self, now: Stamp) {
-        let waiting = self.runs.values().flat_map(|live| {
-            let run = &live.run.started.run;
-            live.run.waiting().map(|(part, kind)| Carried { run: run.clone(), step: part.step.clone(), kind: *kind })
-        });
-        let waiting: Vec<Carried> = waiting.collect();
+        let mut waiting = BTreeMap::new();
+        for live in self.runs.values_mut() {
+            drop(live.run.take_turned());
+            for (part, kind) in live.run.waiting() {
+                let carried = Carried::of(&live.run.started.run, part, *kind);
+                waiting.insert(carried.ladder(), carried);
+            }
+        }
         let open = self.ladders.all.iter().filter(|(_, outbox)| !outbox.is_over());
         let carried = open.filter_map(|(id, outbox)| Some((id.clone(), outbox.started.question.clone()?)));
-        let left: Vec<LadderId> = carried.filter(|(_, carried)| !waiting.contains(carried)).map(|(id, _)| id).collect();
-        for id in left {
+        let is_left =
+            |(id, carried): &(LadderId, Carried)| !waiting.contains_key(id) && !self.broken.contains_key(&carried.run);
+        for (id, _) in carried.filter(is_left).collect::<Vec<_>>() {
             self.end_ladder(&id, "its step ended before an answer came".to_owned(), now);
         }
-        for carried in waiting {
-            if !self.has_ladder(&carried.ladder()) {
+        for (id, carried) in waiting {
+            if !self.has_ladder(&id) {
                 self.question_begins(carried, now);
             }
         }
@@ -93,20 +110,27 @@ impl<W: Send + 'static> Core<W> {
 
     fn question_begins(&mut self, carried: Carried, now: Stamp) {
         let Some(live) = self.runs.get(&carried.run) else { return };
-        let Some((_, asked)) = carried_by(&live.run, &carried).next() else { return };
-        let incident = live.run.started.incident.clone();
-        let of_incident = incident.as_ref().and_then(|id| self.ladders.all.get(&LadderId::incident(id)));
-        let told = of_incident.map(|outbox| &outbox.started);
-        let itself =
-            || Entity { kind: "run".into(), id: carried.run.as_str().into(), node: live.run.started.playbook.clone() };
+        let Some((part, asked)) = carried_by(&live.run, &carried).next() else { return };
+        let run = &live.run.started;
+        let gathers = part.item.is_some() && carried.item.is_none();
+        let (title, detection) = (asked.question.text.clone(), run.detection.clone());
+        let because = format!("run {} of {} asks", carried.run, run.playbook);
+        let itself = Entity { kind: "run".into(), id: carried.run.as_str().into(), node: self.parts.node.clone() };
+        let incident = run.incident.clone();
+        let own = |name: &str| detection.get(name).cloned().unwrap_or_default();
+        let of_incident = incident.as_ref().and_then(|id| self.incidents.get_mut(id));
+        let (entity, level) =
+            of_incident.map_or((itself, Level::High), |incident| (incident.entity.clone(), incident.level));
         let started = LadderStarted {
-            title: asked.question.text.clone(),
-            entity: told.map_or_else(itself, |told| told.entity.clone()),
-            level: of_incident.map_or(Level::High, |outbox| outbox.level),
-            tags: told.map(|told| told.tags.clone()).unwrap_or_default(),
-            rules: told.map(|told| told.rules.clone()).unwrap_or_default(),
-            because: format!("run {} of {} asks", carried.run, live.run.started.playbook),
+            title,
+            entity,
+            // What the run answers, where its incident is over by now.
+            level: serde_json::from_value::<Level>(own("level")).map_or(level, |own| own.max(level)),
+            tags: serde_json::from_value(own("tags")).unwrap_or_default(),
+            rules: serde_json::from_value::<Name>(own("rule")).into_iter().collect(),
+            because,
             generation: 0,
+            gathers,
             incident,
             question: Some(carried),
         };
@@ -120,9 +144,9 @@ impl<W: Send + 'static> Core<W> {
         let question = &asked.question;
         if let Some(person) = &question.person {
             let target = || vec![Target::Person(person.clone())];
-            let wait = (question.within / 3).max(SHORTEST);
+            let wait = question.within / 2;
             let step = Step { notify: target(), by: Vec::new(), wait, ack: Ack::Any };
-            let policy = Policy { steps: vec![step], repeat: 1, last_resort: target(), ..Policy::default() };
+            let policy = Policy { steps: vec![step], last_resort: target(), ..Policy::default() };
             return (DEFAULT.into(), policy, format!("{person} alone can answer"));
         }
         let escalation = self.told_by();
@@ -144,26 +168,34 @@ impl<W: Send + 'static> Core<W> {
             policy.steps.insert(0, Step { notify, by: Vec::new(), wait, ack: Ack::Any });
         }
         policy.ack_timeout = None;
+        // All of them hear of it before its time is over.
+        let all = u32::try_from(policy.steps.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let most = (question.within / all).max(SHORTEST);
+        policy.steps.iter_mut().for_each(|step| step.wait = step.wait.min(most));
+        policy.severity.values_mut().for_each(|at| at.wait = at.wait.map(|wait| wait.min(most)));
         (name, policy, why)
     }
 
     /// Leaves out whom a question must not reach, and the ways by which no answer counts.
     pub(super) fn without_suspects(&self, carried: &Carried, pages: Vec<Page>) -> (Vec<Page>, Vec<Nobody>) {
         let Some(live) = self.runs.get(&carried.run) else { return (pages, Vec::new()) };
-        let asked = carried_by(&live.run, carried).next();
+        let asked: Vec<&Asked> = carried_by(&live.run, carried).map(|(_, asked)| asked).collect();
+        // Whoever has said what they say to all of it need not be asked again.
+        let has_said = |person: &Name| {
+            !asked.is_empty() && asked.iter().all(|asked| asked.said.iter().any(|(by, _)| by == person))
+        };
         let suspects = match carried.kind {
             QuestionKind::Ask => BTreeSet::new(),
             QuestionKind::Approve | QuestionKind::Confirm => self.suspected(&live.run),
         };
-        let is_barred = |way: &Way| {
-            let mut not_via = asked.iter().flat_map(|(_, asked)| &asked.question.not_via);
-            not_via.any(|barred| barred.as_str() == way.channel())
-        };
+        let is_barred = |way: &Way| self.is_barred(carried, way);
         let (mut left, mut nobody, mut elsewhere) = (Vec::<Page>::new(), Vec::new(), Vec::new());
         for page in pages {
             // Whoever else is behind an address sees what goes there.
             if page.people().any(|person| suspects.contains(person)) {
                 elsewhere.push((page, "they were asked whether it was them".to_owned()));
+            } else if page.people().next().is_some() && page.people().all(has_said) {
+                nobody.push(Nobody { target: page.to.shown(), because: "they have answered".to_owned() });
             } else if is_barred(&page.way) {
                 let because = format!("no answer counts that comes by {}", page.way.channel());
                 elsewhere.push((page, because));
@@ -188,12 +220,32 @@ impl<W: Send + 'static> Core<W> {
                 let other =
                     own.filter(|way| *way != page.way && !suspects.contains(person)).find(|way| !is_barred(way));
                 match other {
-                    Some(way) => left.push(Page::new(to, way, format!("{}; {because}", page.because))),
+                    Some(way) => match left.iter_mut().find(|there| there.way == way) {
+                        Some(there) => there.also.push(person.clone()),
+                        None => left.push(Page::new(to, way, format!("{}; {because}", page.because))),
+                    },
                     None => nobody.push(Nobody { target: to.shown(), because: because.clone() }),
                 }
             }
         }
         (left, nobody)
+    }
+
+    /// Without those who were asked, since they were told, whether it was them.
+    pub(in crate::run) fn not_to_suspects(&self, outbox: &Outbox, mut pages: Vec<Page>) -> Vec<Page> {
+        let carried = outbox.started.question.as_ref().filter(|carried| carried.kind != QuestionKind::Ask);
+        if let Some(live) = carried.and_then(|carried| self.runs.get(&carried.run)) {
+            let suspects = self.suspected(&live.run);
+            pages.retain(|page| !page.people().any(|person| suspects.contains(person)));
+        }
+        pages
+    }
+
+    /// Whether no answer counts that comes by this way.
+    pub(in crate::run) fn is_barred(&self, carried: &Carried, way: &Way) -> bool {
+        let run = self.runs.get(&carried.run).map(|live| &live.run);
+        let asked = run.and_then(|run| carried_by(run, carried).next());
+        asked.is_some_and(|(_, asked)| asked.question.not_via.iter().any(|barred| barred.as_str() == way.channel()))
     }
 
     /// What a message shows of what is asked now; none: nothing is any more.
@@ -241,15 +293,14 @@ impl<W: Send + 'static> Core<W> {
 
 /// What of a run a ladder carries.
 fn carried_by<'a>(run: &'a Run, carried: &'a Carried) -> impl Iterator<Item = (&'a Part, &'a Asked)> {
-    run.questions().filter(|(part, asked)| part.step == carried.step && asked.question.question == carried.kind)
+    let waiting = run.waiting_of(&carried.step).filter(|(part, kind)| carried.covers(part, *kind));
+    waiting.filter_map(|(part, kind)| Some((part, run.question(part, *kind)?)))
 }
 
 /// How what a ladder carried came to its end.
 fn how_it_ended(carried: &Carried, records: &[NewRecord]) -> String {
     let settled = records.iter().find_map(|record| match &record.body {
-        Body::QuestionAnswered(answered)
-            if answered.settles && answered.part.step == carried.step && answered.question == carried.kind =>
-        {
+        Body::QuestionAnswered(answered) if answered.settles && carried.covers(&answered.part, answered.question) => {
             Some(answered)
         }
         _ => None,

@@ -51,9 +51,7 @@ impl Run {
             Body::StepBlocked(blocked) => &blocked.step,
             _ => return,
         };
-        let first = Part { step: step.clone(), item: None };
-        let of_step = self.asking.range((first, QuestionKind::Approve)..).take_while(|(part, _)| part.step == *step);
-        let think = of_step.into_iter().any(|(_, kind)| *kind == QuestionKind::Approve);
+        let think = self.waiting_of(step).any(|(_, kind)| *kind == QuestionKind::Approve);
         let Some(state) = self.steps.get_mut(step) else { return };
         match (think, state.thinking) {
             (true, None) => state.thinking = Some(at),

@@ -5,7 +5,7 @@
 
 use super::{Command, Phase, Progress, Run, back::Back, back::parts_of};
 use quell_model::record::{AnswerRefused, Intended, Part, QuestionAnswered, QuestionAsked, QuestionKind};
-use quell_model::{Body, Hash, Name, Outcome, Plan, Stamp};
+use quell_model::{Body, Hash, Name, Outcome, Plan, Stamp, StepId};
 use std::collections::BTreeSet;
 
 /// A question that was asked.
@@ -21,6 +21,17 @@ pub struct Asked {
     pub said: Vec<(Name, Name)>,
     /// Whose answers did not count for the way by which they came: by whom, by which way.
     pub refused: BTreeSet<(Name, Name)>,
+}
+
+/// A part began to wait for an answer, or does no longer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuestionTurned {
+    /// Which.
+    pub part: Part,
+    /// What about.
+    pub kind: QuestionKind,
+    /// Whether it waits.
+    pub waits: bool,
 }
 
 /// Who let a plan act.
@@ -87,7 +98,20 @@ impl Run {
                 progress.taken_up = Some(asked.intended == Intended::Unknown);
             }
         }
-        self.asking.insert((asked.part.clone(), asked.question));
+        self.turn((asked.part.clone(), asked.question), true);
+    }
+
+    fn turn(&mut self, which: (Part, QuestionKind), waits: bool) {
+        let is_new = if waits { self.asking.insert(which.clone()) } else { self.asking.remove(&which) };
+        // Also one that waited already: it is another question now.
+        if is_new || waits {
+            self.turned.push(QuestionTurned { part: which.0, kind: which.1, waits });
+        }
+    }
+
+    /// What began to wait for an answer, and what does no longer, in its order, since this was asked last.
+    pub(in crate::run) fn take_turned(&mut self) -> Vec<QuestionTurned> {
+        std::mem::take(&mut self.turned)
     }
 
     /// A question of an earlier boot ends at this moment of this one.
@@ -117,7 +141,7 @@ impl Run {
             }
         }
         if answered.settles {
-            self.asking.remove(&(answered.part.clone(), answered.question));
+            self.turn((answered.part.clone(), answered.question), false);
         }
     }
 
@@ -136,23 +160,36 @@ impl Run {
 
     /// What does not stand any more need not be confirmed.
     pub(super) fn stands_no_more(&mut self, part: &Part) {
-        self.asking.remove(&(part.clone(), QuestionKind::Confirm));
+        self.turn((part.clone(), QuestionKind::Confirm), false);
     }
 
     /// What has ended asks nothing any more.
     pub(super) fn asks_no_more(&mut self, ended: impl Fn(&Part) -> bool) {
-        self.asking.retain(|(part, question)| *question == QuestionKind::Confirm || !ended(part));
+        let over = self.asking.iter().filter(|(part, question)| *question != QuestionKind::Confirm && ended(part));
+        for which in over.cloned().collect::<Vec<_>>() {
+            self.turn(which, false);
+        }
     }
 
     /// The run has ended, and what it asked with it: whether something is to stand is asked again if it goes on.
     pub(super) fn asks_nothing(&mut self) {
-        for (part, question) in std::mem::take(&mut self.asking) {
+        for (part, question) in self.asking.clone() {
+            self.turn((part.clone(), question), false);
             if question == QuestionKind::Confirm
                 && let Some(progress) = self.progress_mut(&part)
             {
                 progress.confirm = None;
             }
         }
+    }
+
+    /// What of a step waits for an answer.
+    pub(in crate::run) fn waiting_of<'a>(
+        &'a self,
+        step: &'a StepId,
+    ) -> impl Iterator<Item = &'a (Part, QuestionKind)> + 'a {
+        let first = Part { step: step.clone(), item: None };
+        self.asking.range((first, QuestionKind::Approve)..).take_while(move |(part, _)| part.step == *step)
     }
 
     /// What waits for an answer.

@@ -57,6 +57,7 @@ impl Run {
                 _ if !self.is_decided_again(step) => return None,
                 (Outcome::Refused, _) => refused += 1,
                 (Outcome::Skipped, _) | (Outcome::Done, StepKind::Tell(_)) => {}
+                (Outcome::Done | Outcome::Already, StepKind::Escalate(_)) => {}
                 (Outcome::Done, StepKind::Script(script)) if depends_only_on(&script.text, &SETTLED) => {}
                 _ => return None,
             }

@@ -4,16 +4,20 @@
 //! anew, or has changed since the message was written, is not answered by it, and is told so; a link works once.
 
 use super::super::ladder::Change;
-use super::super::request::{Pressed, Refusal};
+use super::super::request::{Pressed, Refusal, Request, Turned};
 use super::super::shell::Core;
-use quell_model::record::LadderChange;
-use quell_model::{Json, OfLadder, StreamId};
+use quell_model::record::{IncidentState, LadderChange};
+use quell_model::{Body, IncidentId, Json, Kind, LadderId, OfLadder, StreamId};
 
 impl<W: Send + 'static> Core<W> {
     /// Does what somebody wants who answers a message.
     pub(super) fn press(&mut self, pressed: Pressed) -> Result<Json, Refusal> {
         let Pressed { ladder, generation, link, by, via, wants } = pressed;
         let now = self.parts.clock.now();
+        let ladder = self.meant(ladder, generation);
+        if !is_about(&wants, &ladder.of()) {
+            return Err(Refusal::Wrong(format!("what is wanted is not about `{ladder}`")));
+        }
         let Some(outbox) = self.ladders.all.get(&ladder).filter(|outbox| !outbox.is_over()) else {
             return self.press_of_nothing(&ladder.of(), wants);
         };
@@ -22,8 +26,11 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow("this link was used already, and works once".to_owned()));
         }
         if generation != outbox.generation() {
-            let change = Change::by((&by, &via), LadderChange::AnsweredTooLate, String::new());
-            self.change_ladder(&ladder, change.of_generation(generation), now);
+            // A number that no message ever had is nobody's answer.
+            if generation < outbox.generation() {
+                let change = Change::by((&by, &via), LadderChange::AnsweredTooLate, String::new());
+                self.change_ladder(&ladder, change.of_generation(generation), now);
+            }
             let what = match ladder.of() {
                 OfLadder::Incident(id) => format!("incident `{id}` has been raised anew since that was asked"),
                 OfLadder::Question(_) => "what is asked has changed since".to_owned(),
@@ -39,18 +46,70 @@ impl<W: Send + 'static> Core<W> {
         Ok(answer)
     }
 
+    /// Which ladder is meant by `RUN/STEP`: one of the step's that has this generation, if any has.
+    fn meant(&self, ladder: LadderId, generation: u32) -> LadderId {
+        let from = LadderId::from(format!("{ladder}/"));
+        let of_step =
+            self.ladders.all.range::<LadderId, _>(&from..).take_while(|(id, _)| id.as_str().starts_with(from.as_str()));
+        let open: Vec<_> = of_step.filter(|(_, outbox)| !outbox.is_over()).collect();
+        let same = open.iter().find(|(_, outbox)| outbox.generation() == generation);
+        same.or(open.first()).map_or(ladder, |(id, _)| (*id).clone())
+    }
+
+    /// Somebody answered who may not. It is in the journal once, of a ladder that tells somebody.
+    pub(super) fn turned_away(&mut self, turned: Turned) -> Result<Json, Refusal> {
+        let Turned { ladder, generation, by, via, act, why } = turned;
+        let change = Change::by((&by, &via), LadderChange::TurnedAway, format!("{by} wanted `{act}`: {why}"));
+        if self.ladders.all.get(&ladder).is_some_and(|outbox| !outbox.is_over()) {
+            self.change_ladder(&ladder, change.of_generation(generation), self.parts.clock.now());
+        }
+        Ok(Json::Null)
+    }
+
+    /// By whom an incident was resolved last, as far as the journal shows it now: who comes second learns who came first.
+    fn resolved_by(&mut self, id: &IncidentId) -> String {
+        let Ok(readable) = self.ink.readable(&StreamId::incident(id)) else { return String::new() };
+        let records = readable.kinds(&[Kind::IncidentChanged]).unwrap_or_default();
+        let by = records.iter().rev().find_map(|record| match &record.body {
+            Body::IncidentChanged(changed) if changed.state == IncidentState::Resolved => Some(&changed.by),
+            _ => None,
+        });
+        by.map(|by| format!(" already, by {by}")).unwrap_or_default()
+    }
+
     /// Nobody is told of it any more. What the answer came to late for says so itself.
-    fn press_of_nothing(&mut self, of: &OfLadder, wants: super::Request) -> Result<Json, Refusal> {
+    fn press_of_nothing(&mut self, of: &OfLadder, wants: Request) -> Result<Json, Refusal> {
         match of {
             OfLadder::Question(_) => self.answer_to(wants),
             OfLadder::Incident(id) if !self.ink.has(&StreamId::incident(id)) => {
                 Err(Refusal::NotFound { kind: "incident", id: id.to_string() })
             }
+            OfLadder::Incident(_) if matches!(wants, Request::Reopen { .. }) => self.answer_to(wants),
             OfLadder::Incident(id) => {
                 let incident = self.live_or_journaled(id)?;
-                let is_over = if incident.standing.is_resolved() { "is resolved" } else { "tells nobody any more" };
+                let is_over = match incident.standing.is_resolved() {
+                    true => format!("is resolved{}", self.resolved_by(id)),
+                    false => "tells nobody any more".to_owned(),
+                };
                 Err(Refusal::NotNow(format!("incident `{id}` {is_over}: `quell incident show {id}`")))
             }
         }
     }
+}
+
+/// Whether a message about this can want that. What takes back or keeps names runs, of which its incident may have many.
+fn is_about(wants: &Request, of: &OfLadder) -> bool {
+    let incident = match wants {
+        Request::Acknowledge { incident, .. }
+        | Request::Escalate { incident, .. }
+        | Request::Resolve { incident, .. }
+        | Request::Reopen { incident, .. }
+        | Request::FalsePositive { incident, .. }
+        | Request::UndoIncident { incident, .. }
+        | Request::Note { incident, .. } => incident,
+        Request::Answer(given) => return *of == OfLadder::Question(given.run.clone()),
+        Request::Undo { .. } | Request::Keep { .. } => return matches!(of, OfLadder::Incident(_)),
+        _ => return false,
+    };
+    *of == OfLadder::Incident(incident.clone())
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the answers; what is asked for twice, or of what does not stand, is refused with a sentence.
 
-use super::super::answers::{self, IncidentUndoing, RunKept, RunUndoing, StandingLease};
+use super::super::answers::{self, IncidentKept, IncidentUndoing, RunKept, RunUndoing, StandingLease};
 use super::super::leases::{Place, Standing};
 use super::super::question::{KEEP, UNDO};
 use super::super::request::{Refusal, Way};
@@ -139,8 +139,57 @@ impl<W: Send + 'static> Core<W> {
         run: &RunId,
         step: Option<StepId>,
         lasts: Option<Duration>,
+        whose: (&Name, &Way),
+    ) -> Result<Json, Refusal> {
+        self.keep_run(run, step, lasts, whose).map(answers::json)
+    }
+
+    /// A person wants what the runs of an incident contained to stand for longer: all that may, each for itself.
+    pub(in crate::run) fn keep_incident(
+        &mut self,
+        incident: &IncidentId,
+        lasts: Option<Duration>,
         (by, way): (&Name, &Way),
     ) -> Result<Json, Refusal> {
+        if !self.ink.has(&StreamId::incident(incident)) {
+            return Err(Refusal::NotFound { kind: "incident", id: incident.to_string() });
+        }
+        let runs = self.leases.runs_of(incident);
+        if runs.is_empty() {
+            let what = format!("nothing that the runs of incident `{incident}` did stands and can be kept");
+            return Err(Refusal::NotNow(what));
+        }
+        for run in &runs {
+            let may = self.may_confirm(run, None, KEEP, (by, way));
+            may.map_err(|why| Refusal::Denied(format!("run `{run}`: {why}")))?;
+        }
+        let (mut kept, mut refused) = (Vec::new(), Vec::new());
+        for run in runs {
+            match self.keep_run(&run, None, lasts, (by, way)) {
+                Ok(one) => kept.push(one),
+                Err(refusal) => refused.push((run, refusal)),
+            }
+        }
+        match (kept.is_empty(), refused.as_slice()) {
+            // None of it: as what was refused first.
+            (true, [(run, Refusal::Denied(why)), ..]) => Err(Refusal::Denied(format!("run `{run}`: {why}"))),
+            (_, []) => Ok(answers::json(IncidentKept { id: incident.clone(), runs: kept })),
+            (_, refused) => {
+                let why: Vec<String> = refused.iter().map(|(run, why)| format!("run `{run}`: {why}")).collect();
+                let rest = if kept.is_empty() { "" } else { "; what its other runs did is kept" };
+                let what = format!("not all of incident `{incident}` can be kept now: {}{rest}", why.join("; "));
+                Err(Refusal::NotNow(what))
+            }
+        }
+    }
+
+    fn keep_run(
+        &mut self,
+        run: &RunId,
+        step: Option<StepId>,
+        lasts: Option<Duration>,
+        (by, way): (&Name, &Way),
+    ) -> Result<RunKept, Refusal> {
         if !self.ink.has(&StreamId::run(run)) {
             return Err(Refusal::NotFound { kind: "run", id: run.to_string() });
         }
@@ -172,6 +221,6 @@ impl<W: Send + 'static> Core<W> {
             return Err(Refusal::NotNow(what));
         }
         let kept = standing.iter().map(Part::to_string).collect();
-        Ok(answers::json(RunKept { id: run.clone(), kept }))
+        Ok(RunKept { id: run.clone(), kept })
     }
 }

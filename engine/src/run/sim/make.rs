@@ -46,6 +46,11 @@ fn expression(text: &str) -> Expression {
 }
 
 /// A step that acts on a thing of its own.
+/// A step that touches nothing.
+pub(super) fn says(id: &str, kind: StepKind) -> Step {
+    Step { kind, ..step(id, &[]) }
+}
+
 pub(super) fn acts(id: &str, needs: &[&str], action: &str) -> Step {
     let with = json!({ "thing": format!("${{{{ run.id }}}}/{id}") });
     Step { kind: StepKind::Action { action: action.into(), with }, ..step(id, needs) }

@@ -7,6 +7,7 @@ mod bounds;
 mod breaker;
 mod bundles;
 mod by_hand;
+mod escalate;
 mod hangs;
 mod holds;
 mod incidents;

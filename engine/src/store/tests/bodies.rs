@@ -493,12 +493,14 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             rules: ["reverse-shell".into()].into(),
             because: "an incident of level high was opened".into(),
             generation: 1,
+            gathers: false,
         }
         .into(),
         LadderRouted {
             policy: "security".into(),
             definition: json!({ "steps": [], "repeat": 2 }),
             route: "route 2 takes every incident".into(),
+            up_to: None,
         }
         .into(),
         LadderMoved {

@@ -3,6 +3,7 @@
 //! Owns the invariants; each is a sentence that names what broke it. Judges the channels' tape against the journal's records, by the
 //! auditor's account of these and never by the engine's own.
 
+use super::make::HANDS_ON;
 use super::post::Given;
 use crate::escalation::Escalation;
 use crate::escalation::audit::{Account, Stands};
@@ -11,8 +12,8 @@ use crate::run::bundled::TOGETHER;
 use crate::run::sim::check::Streams;
 use crate::run::sim::stage::Stage;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
-use quell_model::record::{LadderChange, PageReceipted, PageState, Place, QuestionKind, Queued};
-use quell_model::{Body, Hash, LadderId, Name, Record, StepId, StreamId};
+use quell_model::record::{Carried, LadderChange, PageReceipted, PageState, Place, Queued};
+use quell_model::{Body, Hash, LadderId, Name, Outcome, Record, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which channel takes keys.
@@ -24,8 +25,7 @@ pub(super) fn live(stage: &Stage, one_boot: bool) -> Result<(), String> {
     let core = &life.core;
     let mut waiting: BTreeSet<LadderId> = BTreeSet::new();
     for (run, live) in &core.runs {
-        let ladder = |step: &StepId, kind: QuestionKind| LadderId::question(run, step, kind.as_str());
-        waiting.extend(live.run.waiting().map(|(part, kind)| ladder(&part.step, *kind)));
+        waiting.extend(live.run.waiting().map(|(part, kind)| Carried::of(run, part, *kind).ladder()));
     }
     let open = core.ladders.all.iter().filter(|(_, outbox)| !outbox.is_over());
     let carried: BTreeSet<LadderId> =
@@ -53,17 +53,40 @@ pub(super) fn of_all(
     escalation: &Escalation,
     keyed: &Keyed<'_>,
 ) -> Result<(), String> {
+    handed_on_once(streams)?;
     for (stream, records) in streams {
         let Some(id) = stream.as_ladder() else { continue };
         let given: Vec<&Given> = tape.iter().filter(|given| given.ladder == id).collect();
         let bundles: Vec<&Given> = tape.iter().filter(|given| given.is_bundle).collect();
-        let broken = Tale::default().told(&id, records, (&given, &bundles), escalation, keyed);
+        let tale = Tale { barred: barred(streams, &id), ..Tale::default() };
+        let broken = tale.told(&id, records, (&given, &bundles), escalation, keyed);
         broken.map_err(|why| {
-            let lines = |record: &Record| format!("{} at {:?}: {:?}", record.seq, record.at.boot_ns, record.body);
-            let records: Vec<String> = records.iter().map(lines).collect();
             let given: Vec<String> = given.iter().map(|given| format!("{given:?}")).collect();
-            format!("ladder {id}: {why}\n{}\n{}", records.join("\n"), given.join("\n"))
+            format!("ladder {id}: {why}\n{}\n{}", shown(records), given.join("\n"))
         })?;
+    }
+    Ok(())
+}
+
+/// A step that hands on has ended where it has moved its ladder, and nowhere else, however often quell has died.
+fn handed_on_once(streams: &Streams) -> Result<(), String> {
+    let ladders = || streams.iter().filter(|(stream, _)| stream.as_ladder().is_some()).flat_map(|(_, records)| records);
+    for (stream, records) in streams {
+        let Some(run) = stream.as_run() else { continue };
+        let is_done = |record: &&Record| match &record.body {
+            Body::StepFinished(end) => end.part.step.as_str() == HANDS_ON && end.outcome == Outcome::Done,
+            _ => false,
+        };
+        let is_its = |record: &&Record| match &record.body {
+            Body::LadderRouted(routed) => routed.up_to.is_some() && routed.route.starts_with(&format!("run {run} of ")),
+            _ => false,
+        };
+        let (ends, moves) = (records.iter().filter(is_done).count(), ladders().filter(is_its).count());
+        if ends != moves {
+            return Err(format!(
+                "run {run} says {ends} times that it handed on, and has moved its ladder {moves} times"
+            ));
+        }
     }
     Ok(())
 }
@@ -73,8 +96,9 @@ pub(super) fn of_all(
 struct Tale {
     /// Of each page: in which part of the story it was queued, and whether it tells of the end.
     queued: BTreeMap<PageKey, (usize, bool, Page)>,
-    /// Moves, ends and beginnings so far.
+    /// Moves, ends and beginnings so far, and where this life of the ladder begins among them.
     part: usize,
+    begun: usize,
     is_over: bool,
     /// Calls of the step at hand that have not failed, and the ways that were tried to each.
     hopes: BTreeMap<PageKey, Page>,
@@ -86,6 +110,18 @@ struct Tale {
     links: BTreeSet<Hash>,
     late: BTreeSet<(Name, u32)>,
     references: BTreeSet<(To, Way)>,
+    /// Ways by which no answer counts.
+    barred: BTreeSet<Name>,
+}
+
+/// The ways by which no answer to what a ladder carries counts.
+fn barred(streams: &Streams, ladder: &LadderId) -> BTreeSet<Name> {
+    let Some((run, step, _)) = ladder.as_question() else { return BTreeSet::new() };
+    let asked = streams.get(&StreamId::run(&run)).into_iter().flatten().filter_map(|record| match &record.body {
+        Body::QuestionAsked(asked) if asked.part.step == step => Some(asked.not_via.clone()),
+        _ => None,
+    });
+    asked.flatten().collect()
 }
 
 impl Tale {
@@ -135,7 +171,10 @@ impl Tale {
         match &record.body {
             Body::LadderStarted(_) => {
                 let (queued, part) = (std::mem::take(&mut self.queued), self.part + 1);
-                *self = Self { queued, part, ..Self::default() };
+                // A message of one that was not closed is put right by the next.
+                let is_closed = matches!(before.stands, Stands::Closed);
+                let references = if is_closed { Default::default() } else { std::mem::take(&mut self.references) };
+                *self = Self { queued, part, begun: part, references, barred: self.barred.clone(), ..Self::default() };
             }
             Body::LadderMoved(moved) => {
                 self.part += 1;
@@ -188,6 +227,9 @@ impl Tale {
                     page.to.shown()
                 ));
             }
+            if !page.quiet && self.barred.contains(page.way.channel()) {
+                return Err(format!("{} is asked by {:?}, and no answer by that counts", page.to.shown(), page.way));
+            }
             if self.queued.insert(key.clone(), (self.part, self.is_over, page.clone())).is_some() {
                 return Err(format!("two pages have the key {key:?}"));
             }
@@ -209,7 +251,7 @@ impl Tale {
         before: &Account,
         escalation: &Escalation,
     ) -> Result<(), String> {
-        let Some((_, of_end, page)) = self.queued.get(&receipted.key).cloned() else {
+        let Some((part, of_end, page)) = self.queued.get(&receipted.key).cloned() else {
             return Err(format!("record {}: a receipt of a page that nobody queued", record.seq));
         };
         let there = (page.to.clone(), page.way.clone());
@@ -217,7 +259,8 @@ impl Tale {
             if let Receipt::Delivered { reference: Some(_) } = receipt {
                 self.references.insert(there.clone());
             }
-            if !page.quiet && !of_end {
+            // Also by a page of what was over, and is open again.
+            if !page.quiet && (!of_end || part < self.begun) {
                 self.called.insert(there);
             }
         }
@@ -233,6 +276,7 @@ impl Tale {
                 let console = is_last || escalation.channels.console;
                 let mut ways = escalation.ways_to(name, &[]);
                 ways.extend(console.then_some(Way::Console));
+                ways.retain(|way| !self.barred.contains(way.channel()));
                 let is_hoped = self.hopes.values().any(|page| page.tells(&to));
                 let left = ways.iter().find(|way| !self.tried.iter().any(|page| page.tells(&to) && page.way == **way));
                 if let (false, Some(way)) = (is_hoped, left) {
@@ -266,14 +310,17 @@ impl Tale {
         Ok(())
     }
 
-    /// What is taken down as sent was said to be.
+    /// What is taken down as sent was said to be; of whatever was given to a channel the journal says what came of it.
     fn as_told(&self, records: &[Record], given: &[&Given], bundles: &[&Given]) -> Result<(), String> {
-        let sent = records.iter().filter_map(|record| match &record.body {
-            Body::PageReceipted(receipted) => match &receipted.state {
-                PageState::Sent(receipt) => Some((&receipted.key, receipt)),
-                PageState::Waits { .. } | PageState::Failed { .. } => None,
-            },
-            _ => None,
+        let receipts: BTreeSet<&PageKey> = records.iter().filter_map(receipt).map(|receipted| &receipted.key).collect();
+        // One that stands for many has a key of its own; each of its pages has its receipt.
+        let mut single = given.iter().filter(|given| !given.is_bundle);
+        if let Some(given) = single.find(|given| !given.cut && !receipts.contains(&given.key)) {
+            return Err(format!("nobody says what became of page {:?}, which a channel was given", given.key));
+        }
+        let sent = records.iter().filter_map(receipt).filter_map(|receipted| match &receipted.state {
+            PageState::Sent(receipt) => Some((&receipted.key, receipt)),
+            PageState::Waits { .. } | PageState::Failed { .. } => None,
         });
         for (key, receipt) in sent {
             let (Receipt::Handed { reference } | Receipt::Delivered { reference }) = receipt;
@@ -304,20 +351,25 @@ impl Tale {
     }
 }
 
-/// Nobody has answered for days: whoever is last was told, or it is over.
-pub(super) fn at_rest(streams: &Streams) -> Result<(), String> {
-    for (stream, records) in streams {
-        let Some(id) = stream.as_ladder() else { continue };
-        let account = Account::of(&id, records);
-        let is_at_rest = match &account.stands {
-            Stands::Closed | Stands::Acknowledged(_, None) => true,
-            Stands::Exhausted => account.place == Some(Place::LastResort),
-            Stands::Over | Stands::Climbing(..) | Stands::Acknowledged(_, Some(_)) => false,
-        };
-        if !is_at_rest {
-            let last = records.last().map(|record| &record.body);
-            return Err(format!("ladder {id} stands at {:?} for days, after {last:?}", account.stands));
-        }
+fn receipt(record: &Record) -> Option<&PageReceipted> {
+    match &record.body {
+        Body::PageReceipted(receipted) => Some(receipted),
+        _ => None,
     }
-    Ok(())
+}
+
+/// Nobody has answered for days: whoever is last was told, or it is over.
+pub(super) fn at_rest(account: &Account) -> Result<(), String> {
+    let is_at_rest = match &account.stands {
+        Stands::Closed | Stands::Acknowledged(_, None) => true,
+        Stands::Exhausted => account.place == Some(Place::LastResort),
+        Stands::Over | Stands::Climbing(..) | Stands::Acknowledged(_, Some(_)) => false,
+    };
+    if is_at_rest { Ok(()) } else { Err(format!("it stands at {:?} for days", account.stands)) }
+}
+
+/// Records, a line each.
+pub(super) fn shown(records: &[Record]) -> String {
+    let line = |record: &Record| format!("{} at {:?}: {:?}", record.seq, record.at.boot_ns, record.body);
+    records.iter().map(line).collect::<Vec<_>>().join("\n")
 }

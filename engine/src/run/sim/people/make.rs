@@ -14,10 +14,13 @@ use crate::run::sim::rng::Rng;
 use crate::run::sim::world::World;
 use quell_model::notice::Channel;
 use quell_model::people::{Approvers, Person, System};
-use quell_model::playbook::{Approve, Confirm, ForEach, ItemErrors, Playbook, StepKind, Unanswered, Within};
-use quell_model::{Level, Name};
+use quell_model::playbook::{Approve, Confirm, Escalate, ForEach, ItemErrors, Playbook, StepKind, Unanswered, Within};
+use quell_model::{Level, Mode, Name};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// The step that hands on.
+pub(super) const HANDS_ON: &str = "hand_on";
 
 /// Who there is. `dee` has no way of their own.
 pub(super) const PEOPLE: [&str; 4] = ["ann", "bo", "cy", "dee"];
@@ -129,7 +132,16 @@ pub(super) fn post(rng: &mut Rng, tape: &Arc<Mutex<Tape>>, world: &Arc<World>) -
     (Post::new(channels.into_iter().collect()), slack)
 }
 
-/// Playbooks that ask, and one that does not.
+/// A step that hands the incident on, to where there may be nothing.
+fn hands_on(rng: &mut Rng) -> quell_model::playbook::Step {
+    let policy = rng.of(&[None, Some("security"), Some("default"), Some("gone")]).map(Name::from);
+    let step = if policy.is_none() || rng.chance(50) { Some(1 + u32::try_from(rng.below(4)).unwrap()) } else { None };
+    let mut hands = make::says(HANDS_ON, StepKind::Escalate(Escalate { policy, step }));
+    hands.mode = rng.chance(10).then_some(Mode::Observe);
+    hands
+}
+
+/// Playbooks that ask, and one that does not; some tell, and hand on.
 pub(super) fn playbooks(rng: &mut Rng) -> Vec<Arc<Playbook>> {
     let within = |rng: &mut Rng| Within(Duration::from_secs(rng.of(&[20, 300, 3600])));
     let by = |rng: &mut Rng| rng.chance(70).then(|| Name::from("pair"));
@@ -148,6 +160,15 @@ pub(super) fn playbooks(rng: &mut Rng) -> Vec<Arc<Playbook>> {
     let mut hold = make::acts("hold", &[], "process.freeze");
     hold.confirm = rng.chance(50).then(|| Confirm { by: by(rng), within: within(rng), undo: rng.chance(50) });
     let all = [("asks", vec![which]), ("cuts", vec![cut]), ("holds", vec![hold])];
+    let all = all.map(|(name, mut steps)| {
+        if rng.chance(40) {
+            steps.push(make::says("say", StepKind::Tell("on ${{ event.node }}".into())));
+        }
+        if rng.chance(40) {
+            steps.push(hands_on(rng));
+        }
+        (name, steps)
+    });
     let all = all.into_iter().map(|(name, steps)| make::named(playbook_of(steps), name));
     let count = rng.below(4);
     all.take(count).collect()

@@ -109,7 +109,7 @@ fn what_is_gathered_when_quell_is_killed_is_told_by_the_next_one() {
     night.yard.stage.until(|_| mail.got().len() == ALONE);
     night.yard.stage.until(|stage| {
         let incidents = stage.journal.incidents(None, 100).unwrap();
-        let streams =
+        let mut streams =
             incidents.iter().map(|listed| StreamId::ladder(&LadderId::incident(&listed.stream.as_incident().unwrap())));
         let has = |stream: StreamId| {
             let records = stage.journal.read(&stream, 1).unwrap();

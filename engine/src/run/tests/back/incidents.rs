@@ -27,6 +27,35 @@ fn an_incident_is_undone_as_a_whole() {
     assert!(matches!(yard.ask(undo()), Err(Refusal::NotNow(_))));
 }
 
+#[test]
+fn what_the_runs_of_an_incident_did_is_kept_as_a_whole() {
+    let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "${{ event.process.id }}")]));
+    for subject in ["7", "8"] {
+        let mut attack = detection(subject, 1);
+        Arc::make_mut(&mut attack.event).head.at = yard.clock.now();
+        yard.stage.core.detections([attack]);
+    }
+    yard.stage.settle();
+    let incident = yard.incident();
+    let keep = |incident: &IncidentId| Request::KeepIncident {
+        incident: incident.clone(),
+        lasts: Some(Duration::from_secs(8 * 60 * 60)),
+        way: socket(),
+        by: "ann".into(),
+    };
+    assert!(matches!(yard.ask(keep(&"i-none".into())), Err(Refusal::NotFound { .. })));
+    let answer = yard.ask(keep(&incident)).unwrap();
+    let kept: Vec<&Json> = answer["runs"].as_array().unwrap().iter().map(|run| &run["kept"]).collect();
+    assert_eq!(kept, [&json!(["one"]), &json!(["one"])], "{answer}");
+    let status = yard.ask(Request::Status).unwrap();
+    let ends: Vec<bool> = status["leases"].as_array().unwrap().iter().map(|lease| lease["until"].is_string()).collect();
+    assert_eq!(ends, [true, true], "both for the time that was said: {status}");
+    let why = "false".into();
+    yard.ask(Request::UndoIncident { incident: incident.clone(), way: socket(), by: "ann".into(), why }).unwrap();
+    let refused = yard.ask(keep(&incident)).unwrap_err().to_string();
+    assert!(refused.contains("stands and can be kept"), "{refused}");
+}
+
 impl Yard {
     fn incident(&self) -> IncidentId {
         let streams = self.stage.journal.streams().unwrap();

@@ -1,6 +1,7 @@
 //! Somebody is told of an incident until somebody answers: over silence, answers, channels that fail, and the engine's death.
 
 mod asked;
+mod holes;
 
 use super::*;
 use crate::escalation::Escalation;
@@ -8,6 +9,7 @@ use crate::escalation::channels::{Channels, Email};
 use crate::escalation::policy::{Ack, Policy, Route, Step as Rung, Target};
 use crate::load::SecretFrom;
 use crate::run::pages::Post;
+use crate::run::{Pressed, Turned};
 use quell_model::LadderId;
 use quell_model::notice::{Channel, Letter, Receipt, SendError, State, To};
 use quell_model::people::Person;
@@ -83,7 +85,7 @@ pub(super) fn rung(of: &[&str], minutes: u32, ack: Ack) -> Rung {
 }
 
 /// ana, then bo; at last the lead.
-fn escalation(first: Rung) -> Escalation {
+pub(super) fn escalation(first: Rung) -> Escalation {
     let mut escalation = Escalation { routes: Vec::new(), ..Escalation::default() };
     for name in ["ana", "bo", "lead"] {
         let person = Person { name: name.into(), email: Some(format!("{name}@example.org")), ..Person::default() };
@@ -258,6 +260,73 @@ fn an_answer_ends_it_and_what_was_asked_before_counts_no_more() {
     night.receive(3);
     assert_eq!(night.moves()[2], (3, to(1)), "the next one, at once");
     assert_eq!(night.mail.told()[2], "bo: bo hands it on: not mine");
+}
+
+#[test]
+fn who_was_turned_away_is_kept_once_and_changes_nothing() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    let incident = night.incident();
+    let turned = |ladder: &str, by: &str| {
+        Request::TurnedAway(Box::new(Turned {
+            ladder: ladder.into(),
+            generation: 1,
+            by: by.into(),
+            via: "slack".into(),
+            act: "resolve".into(),
+            why: "they are nobody".into(),
+        }))
+    };
+    for by in ["slack U1 (unverified)", "slack U1 (unverified)", "cy"] {
+        night.yard.ask(turned(incident.as_str(), by)).unwrap();
+    }
+    // Of a thousand strangers the first are kept.
+    (0..100)
+        .for_each(|at| drop(night.yard.ask(turned(incident.as_str(), &format!("slack X{at} (unverified)"))).unwrap()));
+    night.yard.ask(turned("i-none", "cy")).unwrap();
+    night.yard.stage.settle();
+    let kept = |night: &Night| {
+        let of = |body| match body {
+            Body::LadderChanged(changed) if changed.change == LadderChange::TurnedAway => Some(changed),
+            _ => None,
+        };
+        night.records().into_iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let all = kept(&night);
+    assert_eq!(all.len(), 32);
+    assert_eq!((all[0].by.as_str(), all[1].by.as_str()), ("slack U1 (unverified)", "cy"));
+    assert_eq!(all[1].why, "cy wanted `resolve`: they are nobody");
+    let told = |night: &Night| {
+        let view = crate::report::incident(&night.yard.stage.journal, &incident, crate::report::Wanted::default());
+        let lines = view.unwrap().unwrap().timeline.into_iter().map(|line| line.text);
+        lines.filter(|text| text.contains("had no effect")).count()
+    };
+    assert_eq!(told(&night), 32);
+    // It goes on as if nobody had said anything, and so does another engine.
+    let mut night = night.again("b", &[Says::Takes]);
+    night.yard.ask(turned(incident.as_str(), "cy")).unwrap();
+    night.pass(MINUTE * 5);
+    night.receive(2);
+    assert_eq!((night.moves(), kept(&night).len()), (vec![(1, to(0)), (1, to(1))], 32));
+}
+
+/// Whoever comes second to a message whose incident is over learns who was first.
+#[test]
+fn a_message_of_what_is_over_says_who_ended_it() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    let incident = night.incident();
+    let press = |by: &str| {
+        let wants = Request::Resolve { incident: incident.clone(), why: String::new(), by: by.into() };
+        let (ladder, via) = (LadderId::incident(&incident), "slack".into());
+        Request::Press(Box::new(Pressed { ladder, generation: 1, link: None, by: by.into(), via, wants }))
+    };
+    night.yard.ask(press("bo")).unwrap();
+    night.yard.stage.settle();
+    let refused = night.yard.ask(press("ana")).unwrap_err().to_string();
+    assert!(refused.contains("is resolved already, by bo"), "{refused}");
 }
 
 #[test]

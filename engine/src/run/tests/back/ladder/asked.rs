@@ -66,11 +66,14 @@ impl Night {
         choice: &str,
         (generation, link): (u32, Option<Hash>),
     ) -> Result<Json, Refusal> {
-        let (run, step) = id.as_question().unwrap();
+        let (run, step, item) = match id.as_question() {
+            Some(question) => question,
+            None => id.as_str().split_once('/').map(|(run, step)| (run.into(), step.into(), None)).unwrap(),
+        };
         let wants = Request::Answer(Box::new(AnswerGiven {
             run,
             step: Some(step),
-            item: None,
+            item,
             choice: choice.into(),
             plan: None,
             by: by.into(),
@@ -151,53 +154,117 @@ fn what_nobody_answers_is_told_with_what_that_meant() {
     let id = night.carried().remove(0);
     night.receive_of(&id, 2);
     night.pass(MINUTE * 4);
-    night.receive_of(&id, 4);
-    let said = &night.mailed(&id)[3].2;
+    night.yard.stage.until(|stage| {
+        let records = stage.journal.read(&StreamId::ladder(&id), 1).unwrap();
+        matches!(records.last().map(|record| &record.body), Some(Body::LadderClosed(_)))
+    });
+    let said = &night.mailed(&id).pop().unwrap().2;
     assert!(said.starts_with("nobody answered within") && said.ends_with("which means `deny`"), "{said}");
 }
 
-/// Items ask together; an answer to what stood there before one more, or one less, means something else.
-#[test]
-fn items_ask_by_one_ladder_and_an_old_message_answers_none_of_them() {
-    let list = Expression { text: r#"["a", "b"]"#.into(), span: Default::default() };
-    let each = Step {
-        for_each: Some(ForEach { list, max_parallel: 2, errors: ItemErrors::Collect }),
-        ..asks_first(sets("each", &[], "process.freeze", "${{ item }}"))
-    };
-    let mut night = Night::of(playbook_of(vec![each]), asked(1), &[Says::Takes]);
-    let run = night.yard.attack(1);
-    let [id] = night.carried().try_into().unwrap();
-    let generation = |night: &Night| night.yard.stage.core.ladders.all[&id].generation();
-    let both = generation(&night);
-    let asking =
-        night.yard.stage.core.asking(night.yard.stage.core.ladders.all[&id].started.question.as_ref().unwrap());
-    assert_eq!(asking.unwrap().targets, ["a", "b"]);
-    let one = AnswerGiven {
+fn each(list: &str, step: Step) -> Step {
+    let list = Expression { text: list.to_owned(), span: Default::default() };
+    Step { for_each: Some(ForEach { list, max_parallel: 2, errors: ItemErrors::Collect }), ..step }
+}
+
+fn of_item(run: &RunId, item: u32, choice: &str, by: &str) -> Request {
+    Request::Answer(Box::new(AnswerGiven {
         run: run.clone(),
         step: Some("each".into()),
-        item: Some(0),
-        choice: "deny".into(),
+        item: Some(item),
+        choice: choice.into(),
         plan: None,
-        by: "lead".into(),
+        by: by.into(),
         via: "socket".into(),
         from: None,
         why: String::new(),
+    }))
+}
+
+/// Items ask together, and call once; an answer to what stood there before one more means something else.
+#[test]
+fn items_ask_by_one_ladder_and_a_message_answers_what_it_showed() {
+    let asks = each(r#"["a", "b", "c"]"#, asks_first(sets("each", &[], "process.freeze", "${{ item }}")));
+    let mut night = Night::of(playbook_of(vec![asks]), asked(1), &[Says::Takes]);
+    let run = night.yard.attack(1);
+    let [id] = night.carried().try_into().unwrap();
+    assert!(night.mailed(&id).is_empty(), "more of the same may come in a moment");
+    night.pass(Duration::from_secs(1));
+    night.receive_of(&id, 2);
+    assert_eq!(night.mailed(&id).len(), 2, "one message each, for all of them");
+    let asking = |night: &Night| {
+        let carried = night.yard.stage.core.ladders.all[&id].started.question.clone().unwrap();
+        night.yard.stage.core.asking(&carried).unwrap()
     };
-    night.yard.ask(Request::Answer(Box::new(one))).unwrap();
-    assert_eq!(generation(&night), both + 1);
-    assert!(why(night.press(&id, "ana", "approve", (both, None))).contains("has changed since"));
-    assert!(night.yard.things.said().is_empty(), "what they saw was another thing");
+    assert_eq!(asking(&night).targets, ["a", "b", "c"]);
     let late = |night: &Night| {
         let is_late =
             |body: &&Body| matches!(body, Body::LadderChanged(c) if c.change == LadderChange::AnsweredTooLate);
         night.of_ladder(&id).iter().filter(is_late).count()
     };
-    for _ in 0..3 {
-        assert!(night.press(&id, "ana", "approve", (both, None)).is_err());
+    for generation in [0, 0, 7, 0] {
+        let refused = night.press(&id, "ana", "approve", (generation, None));
+        assert!(why(refused).contains("has changed since"), "{generation}");
     }
-    assert_eq!(late(&night), 1, "whoever says it often is in the journal once");
-    night.press(&id, "ana", "approve", (both + 1, None)).unwrap();
-    assert_eq!(night.yard.things.said(), ["+b"]);
+    assert!(night.yard.things.said().is_empty());
+    assert_eq!(late(&night), 1, "whoever says it often is in the journal once, and what was never sent is not");
+    // One less is a part of what the message showed.
+    night.yard.ask(of_item(&run, 1, "deny", "lead")).unwrap();
+    assert_eq!(asking(&night).targets, ["a", "c"]);
+    night.press(&format!("{run}/each").as_str().into(), "ana", "approve", (1, None)).unwrap();
+    let mut said = night.yard.things.said();
+    said.sort();
+    assert_eq!(said, ["+a", "+c"]);
+}
+
+/// Each is asked for themselves.
+#[test]
+fn items_that_ask_different_people_have_a_ladder_each() {
+    let ask = AskPerson {
+        person: Some(Expression { text: "item".into(), span: Default::default() }),
+        by: None,
+        question: "${{ item }}, was it you?".into(),
+        choices: vec!["me".into(), "not_me".into()],
+        within: Within(HOUR),
+        otherwise: "not_me".into(),
+        remember: None,
+        not_via: Vec::new(),
+    };
+    let asks = Step { kind: StepKind::Ask(Box::new(ask)), ..step("each", &[]) };
+    let mut night = Night::of(playbook_of(vec![each(r#"["ana", "bo"]"#, asks)]), asked(1), &[Says::Takes]);
+    let run = night.yard.attack(1);
+    assert_eq!(night.carried().len(), 2);
+    for (item, name) in [(0, "ana"), (1, "bo")] {
+        let id = LadderId::from(format!("{run}/each/ask-{item}"));
+        assert_eq!(id.as_question(), Some((run.clone(), "each".into(), Some(item))));
+        night.receive_of(&id, 1);
+        let letter = night.mail.got().into_iter().find(|letter| letter.notice.ladder == id).unwrap();
+        assert_eq!(letter.page.to.person().map(Name::as_str), Some(name));
+        assert_eq!(letter.notice.title, format!("{name}, was it you?"));
+        night.pressed(&id, name, (1, None), of_item(&run, item, "me", name)).unwrap();
+        assert!(night.of_ladder(&id).iter().any(|body| matches!(body, Body::LadderEnded(_))));
+    }
+    // What is wanted is about what the message is about.
+    let other = LadderId::incident(&night.incident());
+    assert!(matches!(night.pressed(&other, "ana", (1, None), of_item(&run, 0, "me", "ana")), Err(Refusal::Wrong(_))));
+}
+
+/// Whoever comes last in the policy hears of a question before its time is over.
+#[test]
+fn a_question_goes_all_the_way_up_within_its_time() {
+    let mut cut = cut();
+    cut.approve =
+        Some(Approve { by: Some("security".into()), within: Within(MINUTE * 4), otherwise: Unanswered::Deny });
+    let mut night = Night::of(playbook_of(vec![cut]), asked(1), &[Says::Takes]);
+    night.yard.attack(1);
+    let id = night.carried().remove(0);
+    night.receive_of(&id, 2);
+    // approvers, bo, bo, and the lead as the last resort.
+    for receipts in 3..=5 {
+        night.pass(MINUTE);
+        night.receive_of(&id, receipts);
+    }
+    assert_eq!(night.mailed(&id)[4].0, "person lead");
 }
 
 #[test]

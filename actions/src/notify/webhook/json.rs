@@ -1,0 +1,138 @@
+//! quell's own JSON, signed: a page for programs.
+//!
+//! Owns the shape, whose `version` rises with a change that would break a reader, and the signature. Keeps true: the signature is over
+//! the moment and the very bytes of the body, so that neither can be another's; a page that is sent again has the same key.
+//!
+//! ```text
+//! X-Quell-Signature: v1= hex( HMAC-SHA256( secret, X-Quell-Timestamp "." body ) )
+//! ```
+
+use super::{Headers, written};
+use crate::notify::mark::Links;
+use hmac::{Hmac, Mac};
+use hyper::header::{HeaderName, HeaderValue};
+use jiff::Timestamp;
+use quell_model::notice::{Act, Letter, State};
+use quell_model::{IncidentId, LadderId, Level, Name, Secret};
+use serde::Serialize;
+use sha2::Sha256;
+
+const VERSION: u32 = 1;
+
+/// What is signed with.
+pub(super) struct Signed(Secret);
+
+#[derive(Serialize)]
+struct Body<'a> {
+    version: u32,
+    /// The same whenever this page is sent.
+    key: &'a str,
+    /// It may have been sent before.
+    repeat: bool,
+    to: String,
+    /// Why it goes to them.
+    why_you: &'a str,
+    ladder: &'a LadderId,
+    generation: u32,
+    incident: Option<&'a IncidentId>,
+    level: Level,
+    title: &'a str,
+    entity: &'a str,
+    state: &'static str,
+    acknowledged_by: Option<&'a Name>,
+    why_now: &'a str,
+    story: &'a [String],
+    question: Option<Question<'a>>,
+    /// What can be done about it.
+    acts: Vec<String>,
+    /// Where the person to whom it goes can do that.
+    answer: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Question<'a> {
+    run: String,
+    playbook: &'a Name,
+    step: String,
+    because: &'a str,
+    choices: &'a [Name],
+    action: Option<&'a Name>,
+    calls: &'a [String],
+    targets: &'a [String],
+    warnings: &'a [String],
+    who: &'a str,
+    until: Timestamp,
+    otherwise: &'a Name,
+}
+
+impl Signed {
+    pub(super) fn of(secret: &Secret) -> Self {
+        Self(secret.clone())
+    }
+
+    pub(super) fn message(&self, letter: &Letter, links: Option<&Links>) -> (Vec<u8>, Headers) {
+        let body = written(&body(letter, links));
+        let at = Timestamp::now().as_second();
+        let text = |text: String| HeaderValue::try_from(text).expect("digits and letters are a header's value");
+        let headers = vec![
+            (HeaderName::from_static("idempotency-key"), text(letter.key.as_str().to_owned())),
+            (HeaderName::from_static("x-quell-timestamp"), HeaderValue::from(at)),
+            (HeaderName::from_static("x-quell-signature"), text(format!("v1={}", self.signature(at, &body)))),
+        ];
+        (body, headers)
+    }
+
+    /// In hex.
+    pub(super) fn signature(&self, at: i64, body: &[u8]) -> String {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.0.expose().as_bytes()).expect("an HMAC takes a key of any length");
+        mac.update(format!("{at}.").as_bytes());
+        mac.update(body);
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn body<'a>(letter: &'a Letter, links: Option<&Links>) -> Body<'a> {
+    let notice = &letter.notice;
+    let question = notice.question.as_deref().map(|asking| Question {
+        run: asking.run.to_string(),
+        playbook: &asking.playbook,
+        step: asking.step.to_string(),
+        because: &asking.because,
+        choices: &asking.choices,
+        action: asking.action.as_ref(),
+        calls: &asking.calls,
+        targets: &asking.targets,
+        warnings: &asking.warnings,
+        who: &asking.who,
+        until: asking.until,
+        otherwise: &asking.otherwise,
+    });
+    Body {
+        version: VERSION,
+        key: letter.key.as_str(),
+        repeat: letter.repeat,
+        to: letter.page.to.shown(),
+        why_you: &letter.page.because,
+        ladder: &notice.ladder,
+        generation: notice.generation,
+        incident: notice.incident.as_ref(),
+        level: notice.level,
+        title: &notice.title,
+        entity: &notice.entity,
+        state: match notice.state {
+            State::Open => "open",
+            State::Acknowledged(_) => "acknowledged",
+            State::Over => "over",
+        },
+        acknowledged_by: match &notice.state {
+            State::Acknowledged(by) => Some(by),
+            State::Open | State::Over => None,
+        },
+        why_now: &notice.because,
+        story: &notice.story,
+        question,
+        acts: notice.acts().iter().map(Act::word).collect(),
+        answer: links.and_then(|links| links.answer(letter)),
+    }
+}

@@ -1,0 +1,180 @@
+//! Webhooks: a page as JSON by HTTP, to what wakes people.
+//!
+//! Owns what an answer means, whichever template is spoken. Each template has a file of its own. Keeps true: a message goes to the
+//! address that the file names and to no other; neither that address nor a secret stands in what went wrong; what may have been
+//! taken is said so where a second one would wake somebody twice.
+//!
+//! ```text
+//! 2xx ─▶ taken     429, 503 ─▶ later, as it says     408, 5xx ─▶ later where a second one is known as the same, else nobody knows
+//! 3xx, 4xx ─▶ never     no connection ─▶ later     broken off after that ─▶ nobody knows
+//! ```
+
+mod json;
+mod ntfy;
+mod pagerduty;
+
+use super::http::{Answer, Ask, Broken, Client, Target};
+use super::mark::Links;
+use hyper::Method;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use quell_model::Secret;
+use quell_model::notice::{Channel, Letter, Receipt, SendError, Way};
+use serde::Serialize;
+
+/// What is spoken to a webhook.
+enum Speaks {
+    Ntfy(ntfy::Ntfy),
+    PagerDuty(pagerduty::PagerDuty),
+    Json(json::Signed),
+}
+
+/// What is wrong with a webhook's settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrongWebhook {
+    /// Its address.
+    #[error(transparent)]
+    Target(#[from] super::http::WrongTarget),
+    /// An address of ntfy without a topic.
+    #[error("its `url` names no topic; hint: `https://ntfy.sh/TOPIC`")]
+    NoTopic,
+    /// A token with what no header takes.
+    #[error("its `secret` is no token of ntfy: it has characters that no header takes")]
+    Token,
+}
+
+/// See the module.
+pub struct Webhook {
+    client: Client,
+    to: Target,
+    speaks: Speaks,
+    secret: Option<Secret>,
+    links: Option<Links>,
+}
+
+impl Webhook {
+    /// One that speaks ntfy's JSON to the server of this topic.
+    ///
+    /// # Errors
+    /// What is wrong with the settings.
+    pub fn ntfy(
+        client: Client,
+        url: &Secret,
+        token: Option<Secret>,
+        links: Option<Links>,
+    ) -> Result<Self, WrongWebhook> {
+        let (to, ntfy) = ntfy::Ntfy::of(&Target::of(url)?, token.as_ref())?;
+        Ok(Self { client, to, speaks: Speaks::Ntfy(ntfy), secret: token, links })
+    }
+
+    /// One that speaks PagerDuty's Events v2, to the service of this routing key.
+    ///
+    /// # Errors
+    /// What is wrong with the settings.
+    pub fn pagerduty(client: Client, url: &Secret, key: Secret, links: Option<Links>) -> Result<Self, WrongWebhook> {
+        let speaks = Speaks::PagerDuty(pagerduty::PagerDuty::of(&key));
+        Ok(Self { client, to: Target::of(url)?, speaks, secret: Some(key), links })
+    }
+
+    /// One that speaks quell's own JSON, signed with this.
+    ///
+    /// # Errors
+    /// What is wrong with the settings.
+    pub fn json(client: Client, url: &Secret, secret: Secret, links: Option<Links>) -> Result<Self, WrongWebhook> {
+        let speaks = Speaks::Json(json::Signed::of(&secret));
+        Ok(Self { client, to: Target::of(url)?, speaks, secret: Some(secret), links })
+    }
+
+    async fn post(&self, (body, headers): (Vec<u8>, Headers), again: Again) -> Result<Answer, SendError> {
+        let mut all = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        all.extend(headers);
+        let answered = self.client.ask(&self.to, Ask { method: Method::POST, headers: all, body }).await;
+        judged(answered, again).map_err(|error| self.without_secret(error))
+    }
+
+    /// A server may repeat what it was sent.
+    fn without_secret(&self, error: SendError) -> SendError {
+        let hide = |why: String| match &self.secret {
+            Some(secret) if !secret.expose().is_empty() => why.replace(secret.expose(), "***"),
+            _ => why,
+        };
+        match error {
+            SendError::Later { why, after } => SendError::Later { why: hide(why), after },
+            SendError::Unknown { why } => SendError::Unknown { why: hide(why) },
+            SendError::Never { why } => SendError::Never { why: hide(why) },
+        }
+    }
+}
+
+/// Headers of a template's own.
+type Headers = Vec<(HeaderName, HeaderValue)>;
+
+/// What a second message with the same key is to the other side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Again {
+    /// The same.
+    Same,
+    /// Another one, which wakes somebody once more.
+    Another,
+}
+
+fn judged(answered: Result<Answer, Broken>, again: Again) -> Result<Answer, SendError> {
+    let answer = match answered {
+        Ok(answer) => answer,
+        Err(Broken::Unsent(why)) => return Err(SendError::Later { why, after: None }),
+        Err(Broken::Unknown(why)) => return Err(SendError::Unknown { why }),
+    };
+    let (why, after) = (answer.said.clone(), answer.after);
+    match answer.status {
+        200..=299 => Ok(answer),
+        429 | 503 => Err(SendError::Later { why, after }),
+        408 | 500..=599 if again == Again::Same => Err(SendError::Later { why, after }),
+        408 | 500..=599 => Err(SendError::Unknown { why }),
+        status => Err(SendError::Never { why: format!("{why}; hint: {}", hint(status)) }),
+    }
+}
+
+fn hint(status: u16) -> &'static str {
+    match status {
+        300..=399 => "no redirection is followed: give `url` as it is in the end",
+        401 | 403 => "is `secret` the one of this webhook?",
+        404 | 405 | 410 => "is `url` the one of this webhook?",
+        _ => "does `template` speak what is at `url`?",
+    }
+}
+
+/// A body of types that are JSON by their making.
+fn written(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("maps with keys of text, and text, are JSON")
+}
+
+#[async_trait::async_trait]
+impl Channel for Webhook {
+    async fn send(&self, letter: &Letter) -> Result<Receipt, SendError> {
+        if !matches!(letter.page.way, Way::Webhook(_)) {
+            return Err(SendError::Never { why: "the page is for another channel".to_owned() });
+        }
+        let links = self.links.as_ref();
+        match &self.speaks {
+            Speaks::PagerDuty(pagerduty) => {
+                let (key, events) = pagerduty.events(letter, links);
+                for event in events {
+                    self.post((written(&event), Headers::new()), Again::Same).await?;
+                }
+                Ok(Receipt::Delivered { reference: Some(key) })
+            }
+            // Neither can put a message right that it has: what would, would wake somebody.
+            _ if letter.page.quiet => Err(SendError::Never { why: "what was sent there cannot be changed".to_owned() }),
+            Speaks::Ntfy(ntfy) => {
+                let answer = self.post(ntfy.message(letter, links), Again::Another).await?;
+                Ok(Receipt::Handed { reference: ntfy::id(&answer.body) })
+            }
+            Speaks::Json(signed) => {
+                self.post(signed.message(letter, links), Again::Same).await?;
+                Ok(Receipt::Handed { reference: None })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

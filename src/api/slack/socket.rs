@@ -1,0 +1,356 @@
+//! Socket Mode: what Slack sends by a websocket that quell opens, for those behind a firewall.
+//!
+//! ```text
+//! app_token ─▶ apps.connections.open ─▶ a link ── hello ──▶ envelopes: acknowledged, then given to errands
+//!                    ▲                     │
+//!                    ├── at once ◀─────────┤ disconnect: Slack wants another; this one is read until it ends
+//!                    └── after a pause ◀───┘ lost, or refused
+//! ```
+//!
+//! Owns the links (docs.slack.dev/apis/events-api/using-socket-mode), of which there are two at most: one, and one that Slack is
+//! about to close. Not slack-morphism's listener: its tasks have no owner and no end, its channels no bound, and it shows the address
+//! of a link, which is a secret, where it fails. Keeps true: an envelope is acknowledged before anything is done, and only where there is
+//! room for it; one that comes twice is done once; a link that says nothing is given up; a token or an address is never shown.
+
+use super::door::Door;
+use super::errand::Errands;
+use super::payload::{self, Errand};
+use super::verify::Seen;
+use futures_util::{SinkExt, StreamExt};
+use hyper::Method;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use quell_actions::notify::http::{Ask, Client, Stream, Target};
+use quell_engine::clock::SystemClock;
+use quell_model::{Clock, Json, Secret};
+use serde::Deserialize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+/// The first pause after a link was lost; each further one is twice as long.
+const FIRST: Duration = Duration::from_secs(1);
+/// No pause is longer, but where Slack asks for it.
+const LONGEST: Duration = Duration::from_secs(60);
+/// A link that stood for so long begins anew with [`FIRST`].
+const STOOD: Duration = Duration::from_secs(60);
+/// For the connection with its handshakes, and for a message to be taken.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// So often a link is asked whether it is there.
+const ASKED: Duration = Duration::from_secs(20);
+/// A link from which nothing came for so long is lost: it was asked three times.
+const SILENCE: Duration = Duration::from_secs(65);
+/// A link that Slack is about to close is read for so long yet.
+const LEAVING: Duration = Duration::from_secs(30);
+/// A message is not longer, in bytes.
+const LARGEST: usize = 1 << 20;
+
+/// What a link tells of itself.
+enum Sign {
+    /// Slack has said hello.
+    Hello,
+    /// Slack will close it, and wants another.
+    Leaving,
+}
+
+/// Why a link is none any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Lost {
+    why: String,
+    /// Not before this has gone by, where Slack says so.
+    after: Option<Duration>,
+}
+
+impl Lost {
+    fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), after: None }
+    }
+}
+
+/// Whose links.
+#[derive(Clone, PartialEq, Eq)]
+struct Account {
+    token: Secret,
+    api_url: String,
+}
+
+impl Account {
+    fn of(door: Option<&Arc<Door>>) -> Option<Self> {
+        let door = door?;
+        Some(Self { token: door.app_token.clone()?, api_url: door.api_url.clone() })
+    }
+}
+
+/// What every link needs.
+#[derive(Clone)]
+struct Links {
+    client: Client,
+    errands: Errands,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// Holds a link while an `app_token` is configured, until the daemon's end.
+pub(crate) async fn follow(
+    mut door: watch::Receiver<Option<Arc<Door>>>,
+    errands: Errands,
+    mut ended: watch::Receiver<bool>,
+) {
+    let client = match Client::new() {
+        Ok(client) => client,
+        Err(error) => return tracing::error!(%error, "there is no Socket Mode"),
+    };
+    let links = Links { client, errands, seen: Arc::default() };
+    loop {
+        let account = Account::of(door.borrow_and_update().as_ref());
+        let another = door.wait_for(|door| Account::of(door.as_ref()) != account);
+        let hold = async {
+            match &account {
+                Some(account) => links.hold(account).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // Whoever says so may have gone, which is an end too.
+            _ = ended.wait_for(|end| *end) => return,
+            changed = another => if changed.is_err() { return },
+            () = hold => {}
+        }
+    }
+}
+
+impl Links {
+    /// Opens links, one after the other, for as long as this is waited for; all end with it.
+    async fn hold(&self, account: &Account) {
+        let (tell, mut signs) = mpsc::channel(8);
+        let mut links = JoinSet::new();
+        let open = |links: &mut JoinSet<Result<(), Lost>>| {
+            let (of, account, tell) = (self.clone(), account.clone(), tell.clone());
+            links.spawn(async move { of.link(&account, tell).await })
+        };
+        let (mut pause, mut since, mut known) = (FIRST, None::<Instant>, String::new());
+        open(&mut links);
+        loop {
+            tokio::select! {
+                Some(sign) = signs.recv() => match sign {
+                    Sign::Hello => {
+                        if since.is_none() {
+                            tracing::info!("Slack is heard by Socket Mode");
+                        }
+                        (since, known) = (since.or(Some(Instant::now())), String::new());
+                    }
+                    Sign::Leaving => drop((links.len() < 2).then(|| open(&mut links))),
+                },
+                Some(left) = links.join_next() => {
+                    // The other one is there already.
+                    if !links.is_empty() {
+                        continue;
+                    }
+                    let lost = match left {
+                        Ok(Ok(())) => Lost::new("Slack has closed it"),
+                        Ok(Err(lost)) => lost,
+                        Err(error) => Lost::new(error.to_string()),
+                    };
+                    if lost.why != known {
+                        tracing::warn!(why = lost.why, "Slack is not heard by Socket Mode; it is tried again until it is");
+                    }
+                    if since.take().is_some_and(|since| since.elapsed() >= STOOD) {
+                        pause = FIRST;
+                    }
+                    known = lost.why;
+                    sleep(pause.max(lost.after.unwrap_or_default())).await;
+                    pause = (pause * 2).min(LONGEST);
+                    open(&mut links);
+                }
+            }
+        }
+    }
+
+    /// One link, from its opening to its end.
+    async fn link(&self, account: &Account, tell: mpsc::Sender<Sign>) -> Result<(), Lost> {
+        let address = self.address(account).await?;
+        let opened = timeout(PATIENCE, self.open(account, &address)).await;
+        let mut link = opened.map_err(|_| Lost::new("no websocket came about in time"))??;
+        let mut ask = interval(ASKED);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        let mut until = None;
+        loop {
+            let silent = heard + SILENCE;
+            let last = until.unwrap_or(silent).min(silent);
+            let message = tokio::select! {
+                message = link.next() => message,
+                _ = ask.tick() => {
+                    say(&mut link, Message::Ping(Vec::new().into())).await?;
+                    continue;
+                }
+                () = tokio::time::sleep_until(last) => {
+                    return if until.is_some() { Ok(()) } else { Err(Lost::new("nothing is heard any more")) };
+                }
+            };
+            heard = Instant::now();
+            let text = match message {
+                None | Some(Ok(Message::Close(_))) => return Ok(()),
+                Some(Ok(Message::Text(text))) => text,
+                Some(Ok(_)) => continue,
+                Some(Err(error)) => return Err(Lost::new(format!("it broke off: {error}"))),
+            };
+            let Ok(said) = serde_json::from_str::<Said>(text.as_str()) else {
+                tracing::warn!("Slack sent what cannot be read, by Socket Mode");
+                continue;
+            };
+            match said.kind.as_str() {
+                // Whoever listens may have gone.
+                "hello" => drop(tell.send(Sign::Hello).await),
+                "disconnect" if said.reason.as_deref() == Some("link_disabled") => {
+                    let why = "Socket Mode is off for the app; hint: turn it on in the app's settings, or take `app_token` out";
+                    return Err(Lost { why: why.to_owned(), after: Some(LONGEST) });
+                }
+                "disconnect" => {
+                    until = until.or(Some(Instant::now() + LEAVING));
+                    drop(tell.send(Sign::Leaving).await);
+                }
+                _ => self.envelope(&mut link, said).await?,
+            }
+        }
+    }
+
+    /// Acknowledges an envelope, and gives on what it holds.
+    async fn envelope(&self, link: &mut Link, said: Said) -> Result<(), Lost> {
+        let Some(id) = said.envelope_id else { return Ok(()) };
+        // What is not acknowledged is told as failed to whoever wanted it.
+        let Some(room) = self.errands.room() else { return Ok(()) };
+        say(link, Message::Text(serde_json::json!({ "envelope_id": id }).to_string().into())).await?;
+        let now = u64::try_from(SystemClock.now().wall.as_second()).unwrap_or_default();
+        if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_new(&id, now) {
+            return Ok(());
+        }
+        match errand(&said.kind, &said.payload) {
+            Ok(Some(errand)) => room.send(errand),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "an envelope of Socket Mode"),
+        }
+        Ok(())
+    }
+
+    /// Where the next link is opened: an address that works once.
+    async fn address(&self, account: &Account) -> Result<Secret, Lost> {
+        let to = Target::of(&Secret::new(format!("{}/apps.connections.open", account.api_url)));
+        let to = to.map_err(|_| Lost::new("`api_url` of the channel `slack` is no address"))?;
+        let token = HeaderValue::from_str(&format!("Bearer {}", account.token.expose()));
+        let mut token = token.map_err(|_| Lost::new("`app_token` of the channel `slack` is no token"))?;
+        token.set_sensitive(true);
+        let ask = Ask { method: Method::POST, headers: vec![(AUTHORIZATION, token)], body: Vec::new() };
+        let answer = self.client.ask(&to, ask).await.map_err(|error| Lost::new(error.to_string()))?;
+        let opened: Opened = match serde_json::from_slice(&answer.body) {
+            Ok(opened) if answer.status == 200 => opened,
+            _ => {
+                let why = format!("{} said {} to `apps.connections.open`", to.shown(), answer.status);
+                return Err(Lost { why, after: answer.after });
+            }
+        };
+        match (opened.url, opened.error) {
+            (Some(url), _) if opened.ok => Ok(Secret::new(url)),
+            (_, error) => Err(Lost { why: refused(&error.unwrap_or_default()), after: Some(LONGEST) }),
+        }
+    }
+
+    async fn open(&self, account: &Account, address: &Secret) -> Result<Link, Lost> {
+        let no_link = || Lost::new("the address that Slack gave is none of a websocket");
+        let (scheme, rest) = address.expose().split_once("://").ok_or_else(no_link)?;
+        let over = match scheme {
+            "wss" => "https",
+            // As safe as the way by which the address came.
+            "ws" if account.api_url.starts_with("http://") => "http",
+            _ => return Err(no_link()),
+        };
+        let to = Target::of(&Secret::new(format!("{over}://{rest}"))).map_err(|_| no_link())?;
+        let request = address.expose().into_client_request().map_err(|_| no_link())?;
+        let stream = self.client.open(&to).await.map_err(|error| Lost::new(error.to_string()))?;
+        let bounds = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
+        let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(bounds)).await;
+        opened.map(|(link, _)| link).map_err(|error| Lost::new(format!("no websocket came about: {error}")))
+    }
+}
+
+type Link = WebSocketStream<Box<dyn Stream>>;
+
+async fn say(link: &mut Link, message: Message) -> Result<(), Lost> {
+    let said = timeout(PATIENCE, link.send(message)).await;
+    let said = said.map_err(|_| Lost::new("Slack takes nothing"))?;
+    said.map_err(|error| Lost::new(format!("it broke off: {error}")))
+}
+
+/// What comes by a link.
+#[derive(Deserialize)]
+struct Said {
+    #[serde(rename = "type")]
+    kind: String,
+    envelope_id: Option<String>,
+    reason: Option<String>,
+    #[serde(default)]
+    payload: Json,
+}
+
+/// What `apps.connections.open` answers.
+#[derive(Deserialize)]
+struct Opened {
+    ok: bool,
+    url: Option<String>,
+    error: Option<String>,
+}
+
+/// What an envelope holds; none: nothing of quell's.
+fn errand(kind: &str, payload: &Json) -> Result<Option<Errand>, payload::Unreadable> {
+    match kind {
+        "interactive" => payload::click(&payload.to_string()),
+        "slash_commands" => payload::command(|key| payload.get(key)?.as_str().map(str::to_owned)).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Why Slack opens no link, for people.
+fn refused(error: &str) -> String {
+    let hint = match error {
+        "invalid_auth" | "not_authed" | "token_revoked" | "account_inactive" => {
+            "; hint: `app_token` is an app-level token (xapp-…) of the app's settings, Basic Information"
+        }
+        "not_allowed_token_type" => "; hint: `app_token` begins with xapp-, and is not the bot's token",
+        "missing_scope" => "; hint: the app-level token needs the scope `connections:write`",
+        _ => "",
+    };
+    format!("Slack opens no link: `{}`{hint}", super::reply::word(error, 60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::payload::What;
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_envelope_holds_what_http_would_have_brought() {
+        let click = json!({
+            "type": "block_actions", "user": { "id": "U012" }, "response_url": "https://hooks.slack.com/actions/1",
+            "actions": [{ "action_id": "quell:resolve", "value": "m" }],
+        });
+        let read = errand("interactive", &click).unwrap().unwrap();
+        assert_eq!(Some(read), payload::click(&click.to_string()).unwrap());
+        let command = json!({ "command": "/quell", "text": "who", "user_id": "U012", "response_url": "https://x" });
+        let read = errand("slash_commands", &command).unwrap().unwrap();
+        assert_eq!((read.user.as_str(), read.what), ("U012", What::Command("who".to_owned())));
+        assert_eq!(errand("events_api", &json!({})), Ok(None));
+        assert!(errand("interactive", &json!({})).is_err() && errand("slash_commands", &json!([])).is_err());
+    }
+
+    #[test]
+    fn a_refusal_says_what_would_help_and_no_token() {
+        assert!(refused("missing_scope").contains("connections:write"));
+        assert!(refused("not_allowed_token_type").contains("xapp-"));
+        assert_eq!(refused("something\nelse"), "Slack opens no link: `something else`");
+    }
+}

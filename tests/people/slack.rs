@@ -1,0 +1,443 @@
+//! People are told by Slack: the channel and the real daemon against a stand-in (slack/standin.py), which Slack's own client
+//! (slack/client.py, by `slack_sdk`) takes for Slack in the same run.
+
+use super::{Night, Server, free_port};
+use crate::cli::wait_until;
+use quell_actions::notify::mark::{Mark, MarkKey};
+use quell_actions::notify::slack::{Slack, Workspace};
+use quell_model::notice::{Channel as _, Letter, Notice, Page, PageKey, Receipt, SendError, State, To, Way};
+use quell_model::{Level, Secret};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// The stand-in's token.
+const TOKEN: &str = "xoxb-0001-quell-test";
+const INCIDENTS: &str = "C0INCIDENT";
+const ANA: &str = "U0ANA0001";
+
+/// Debian's own Python, with what `scripts/setup test` keeps for it; nothing is compiled into the tree.
+fn python(args: &[&str]) -> Command {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg("-B").args(args).env("PYTHONPATH", cache.join("quell/tools/slack")).stdin(Stdio::null());
+    command
+}
+
+/// One of the files beside this one.
+fn script(name: &str, args: &[&str]) -> Command {
+    let file = format!("{}/tests/people/slack/{name}", env!("CARGO_MANIFEST_DIR"));
+    let mut all = vec![file.as_str()];
+    all.extend(args);
+    python(&all)
+}
+
+/// A Slack of the test's own; it ends with it.
+struct StandIn {
+    child: Child,
+    port: u16,
+}
+
+impl StandIn {
+    fn start(port: u16) -> Self {
+        let mut child = script("standin.py", &[&port.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let port = said.strip_prefix("ready ").unwrap_or_else(|| panic!("the stand-in did not start: {said}"));
+        Self { port: port.trim().parse().unwrap(), child }
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/api", self.port)
+    }
+
+    /// One exchange, in HTTP 1.0: the answer ends with the connection.
+    fn exchange(&self, method: &str, path: &str, body: &Value) -> Value {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        socket.set_read_timeout(Some(crate::cli::PATIENCE)).unwrap();
+        let body = body.to_string();
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nhost: slack\r\nauthorization: Bearer {TOKEN}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        socket.write_all((head + body.as_str()).as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    fn state(&self) -> Value {
+        self.exchange("GET", "/test/state", &json!({}))
+    }
+
+    /// What goes wrong from now on, as `WebApi.fail` has it.
+    fn fails(&self, failure: &Value) {
+        self.exchange("POST", "/test/fail", failure);
+    }
+
+    /// Everything that was said, as it stands now.
+    fn messages(&self) -> Vec<Value> {
+        self.state()["messages"].as_array().unwrap().clone()
+    }
+
+    /// What is in no thread.
+    fn heads(&self) -> Vec<Value> {
+        self.messages().into_iter().filter(|message| message.get("thread_ts").is_none()).collect()
+    }
+
+    /// What was said in the thread of this one.
+    fn thread(&self, head: &Value) -> Vec<Value> {
+        self.messages().into_iter().filter(|message| message.get("thread_ts") == Some(&head["ts"])).collect()
+    }
+
+    /// The calls of this method, as they came.
+    fn calls(&self, method: &str) -> Vec<Value> {
+        let calls = self.state()["calls"].as_array().unwrap().clone();
+        calls.into_iter().filter(|call| call["method"] == method).collect()
+    }
+
+    /// Slack's own client; none where it is not here.
+    fn client(&self, args: &[&str]) -> Option<Output> {
+        let known = python(&["-c", "import slack_sdk"]).output().is_ok_and(|output| output.status.success());
+        if !known {
+            eprintln!("NOT TESTED: the stand-in of Slack against Slack's own client: `slack_sdk` is not installed");
+            return None;
+        }
+        let url = format!("{}/", self.url());
+        let mut all = vec![url.as_str()];
+        all.extend(args);
+        Some(script("client.py", &all).output().unwrap())
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[track_caller]
+fn is_ok(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The words of its buttons.
+fn buttons(message: &Value) -> Vec<String> {
+    let blocks = message["blocks"].as_array().unwrap();
+    let actions = blocks.iter().filter(|block| block["type"] == "actions");
+    let all = actions.flat_map(|block| block["elements"].as_array().unwrap());
+    all.map(|button| button["action_id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn key() -> MarkKey {
+    MarkKey::new([7; 32])
+}
+
+/// The channel, on a runtime that its connections live on.
+struct Speaks {
+    slack: Slack,
+    runtime: tokio::runtime::Runtime,
+}
+
+fn slack(api_url: String, token: &str) -> Speaks {
+    let slack = Slack::new(Workspace { api_url, bot_token: Secret::new(token), buttons: Some(key()) }).unwrap();
+    Speaks { slack, runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap() }
+}
+
+fn letter(to: To, address: &str) -> Letter {
+    let page = Page::new(to, Way::Slack(address.into()), "on call in primary: layer 1".into());
+    let notice = Notice {
+        ladder: "i-0f1e2d3c4b5a".into(),
+        incident: Some("i-0f1e2d3c4b5a".into()),
+        level: Level::High,
+        title: "a <!channel> *shell*".into(),
+        entity: "unit nginx.service on web-1".into(),
+        state: State::Open,
+        because: "an incident of level high was opened".into(),
+        story: vec!["run r-1 of contain-reverse-shell (enforce) is running".into()],
+        generation: 1,
+        question: None,
+    };
+    Letter { key: PageKey::of("i-0f1e2d3c4b5a", 3, &page), page, notice, repeat: false, earlier: None }
+}
+
+fn to_channel() -> Letter {
+    letter(To::Channel("slack".into()), "#incidents")
+}
+
+fn to_ana() -> Letter {
+    letter(To::Person("ana".into()), ANA)
+}
+
+fn send(by: &Speaks, letter: &Letter) -> Result<Option<String>, SendError> {
+    match by.runtime.block_on(by.slack.send(letter))? {
+        Receipt::Delivered { reference } => Ok(reference),
+        Receipt::Handed { .. } => panic!("it is where it is read"),
+    }
+}
+
+#[test]
+fn slacks_own_client_takes_the_stand_in_for_slack() {
+    let there = StandIn::start(0);
+    let Some(driven) = there.client(&[]) else { return };
+    assert_eq!(is_ok(&driven), "ok\n");
+    there.fails(&json!({ "method": "chat.postMessage", "status": 429, "headers": { "Retry-After": "7" } }));
+    there.exchange("POST", "/test/scopes", &json!(["commands"]));
+    assert_eq!(is_ok(&there.client(&["broken"]).unwrap()), "ok\n");
+    // It would say so.
+    assert!(!there.client(&["broken"]).unwrap().status.success());
+}
+
+#[test]
+fn a_message_is_put_right_in_place_and_its_story_is_in_its_thread() {
+    let there = StandIn::start(0);
+    let slack = slack(there.url(), TOKEN);
+    let mut letter = to_channel();
+    let reference = send(&slack, &letter).unwrap().unwrap();
+    let [head] = &there.heads()[..] else { panic!("{:?}", there.heads()) };
+    assert_eq!(reference, format!("{INCIDENTS}/{}", head["ts"].as_str().unwrap()));
+    assert_eq!(head["text"], "[high] a &lt;!channel&gt; *shell*: unit nginx.service on web-1");
+    assert_eq!(head["blocks"][0]["text"]["text"], "[high] a <!channel> *shell*: unit nginx.service on web-1");
+    assert_eq!(buttons(head).len(), 6);
+    let value = head["blocks"].as_array().unwrap().iter().find(|block| block["type"] == "actions").unwrap();
+    let mark = key().open(value["elements"][0]["value"].as_str().unwrap());
+    assert_eq!(mark, Some(Mark { ladder: "i-0f1e2d3c4b5a".into(), generation: 1, person: None }));
+
+    // Put right, and nobody is called.
+    letter.earlier = Some(reference.clone());
+    letter.page.quiet = true;
+    letter.notice.state = State::Acknowledged("ana".into());
+    letter.notice.because = "ana looks after it".into();
+    assert_eq!(send(&slack, &letter).unwrap().as_ref(), Some(&reference));
+    let [head] = &there.heads()[..] else { panic!("{:?}", there.heads()) };
+    assert!(head["blocks"].to_string().contains("acknowledged by ana"), "{head}");
+    assert!(!buttons(head).contains(&"quell:acknowledge".to_owned()) && head["parse"] == "none", "{head}");
+    let thread = there.thread(head);
+    assert_eq!((thread.len(), &thread[0]["text"]), (1, &json!("ana looks after it")));
+    assert!(thread[0].get("subtype").is_none(), "a quiet one is not shown to the whole channel");
+
+    // Whoever reads the channel is called anew.
+    letter.page.quiet = false;
+    letter.notice.state = State::Open;
+    letter.notice.because = "nobody answered".into();
+    send(&slack, &letter).unwrap();
+    let thread = there.thread(head);
+    assert_eq!((thread.len(), &thread[1]["subtype"]), (2, &json!("thread_broadcast")));
+
+    letter.notice.state = State::Over;
+    letter.notice.because = "ana has resolved it".into();
+    send(&slack, &letter).unwrap();
+    let [head] = &there.heads()[..] else { panic!("{:?}", there.heads()) };
+    assert!(buttons(head).is_empty() && head["blocks"].to_string().contains("ana has resolved it"), "{head}");
+    let thread = there.thread(head);
+    assert_eq!((thread.len(), &thread[2]["text"]), (3, &json!("resolved: ana has resolved it")));
+    assert!(thread[2].get("subtype").is_none());
+    // As Slack's own client reads it, each block held to its own models.
+    if let Some(read) = there.client(&["read", INCIDENTS, head["ts"].as_str().unwrap()]) {
+        assert_eq!(is_ok(&read).lines().count(), 5, "{read:?}");
+    }
+}
+
+#[test]
+fn a_member_is_called_by_name_in_a_conversation_of_their_own() {
+    let there = StandIn::start(0);
+    let slack = slack(there.url(), TOKEN);
+    let mut letter = to_ana();
+    let reference = send(&slack, &letter).unwrap().unwrap();
+    assert!(reference.starts_with("D0ANA0001/"), "{reference}");
+    letter.earlier = Some(reference);
+    letter.notice.because = "nobody answered".into();
+    send(&slack, &letter).unwrap();
+    let thread = there.thread(&there.heads()[0]);
+    assert!(thread[0]["text"].as_str().unwrap().starts_with("<@U0ANA0001> nobody answered"), "{thread:?}");
+    assert!(thread[0].get("subtype").is_none());
+    // What is no member's id would be taken for a channel's name, and said there.
+    for (wrong, part) in
+        [("incidents", "no member's id"), ("#incidents", "no member's id"), ("U0NOBODY1", "shows the app no")]
+    {
+        let why = send(&slack, &self::letter(To::Person("ana".into()), wrong)).unwrap_err();
+        assert!(matches!(&why, SendError::Never { why } if why.contains(part)), "{wrong}: {why:?}");
+    }
+    assert_eq!(there.heads().len(), 1);
+}
+
+#[test]
+fn a_message_that_is_gone_is_written_anew() {
+    let there = StandIn::start(0);
+    let slack = slack(there.url(), TOKEN);
+    let mut letter = to_channel();
+    let reference = send(&slack, &letter).unwrap().unwrap();
+    let ts = there.heads()[0]["ts"].clone();
+    there.exchange("POST", "/api/chat.delete", &json!({ "channel": INCIDENTS, "ts": ts }));
+    assert!(there.heads().is_empty());
+    letter.earlier = Some(reference.clone());
+    let other = send(&slack, &letter).unwrap().unwrap();
+    assert_ne!(other, reference);
+    assert_eq!((there.heads().len(), there.messages().len()), (1, 1), "and nothing in a thread of nothing");
+    // The other one stands, and nobody lets quell alter it.
+    there.fails(&json!({ "method": "chat.update", "error": "edit_window_closed" }));
+    letter.earlier = Some(other.clone());
+    assert_ne!(send(&slack, &letter).unwrap().unwrap(), other);
+}
+
+#[test]
+fn what_slack_does_not_take_goes_as_words() {
+    let there = StandIn::start(0);
+    let slack = slack(there.url(), TOKEN);
+    for error in ["invalid_blocks", "msg_blocks_too_long"] {
+        there.fails(&json!({ "method": "chat.postMessage", "error": error }));
+        send(&slack, &to_channel()).unwrap();
+        let heads = there.heads();
+        let last = heads.last().unwrap();
+        assert_eq!(last["blocks"].as_array().unwrap().len(), 1, "{last}");
+        assert!(last["blocks"][0]["text"]["text"].as_str().unwrap().contains("quell incident ack"), "{last}");
+    }
+    // What is refused as words too is refused.
+    there.fails(&json!({ "method": "chat.postMessage", "error": "invalid_blocks", "times": 2 }));
+    assert!(matches!(send(&slack, &to_channel()), Err(SendError::Never { .. })));
+}
+
+#[test]
+fn what_goes_wrong_is_later_never_or_nobody_knows() {
+    let there = StandIn::start(0);
+    let slack_there = slack(there.url(), TOKEN);
+    let of = |sent: Result<Option<String>, SendError>| match sent {
+        Ok(_) => "went".to_owned(),
+        Err(SendError::Later { after, why }) => format!("later {after:?}: {why}"),
+        Err(SendError::Unknown { why }) => format!("unknown: {why}"),
+        Err(SendError::Never { why }) => format!("never: {why}"),
+    };
+    for (failure, first) in [
+        (json!({ "status": 429, "headers": { "Retry-After": "7" } }), "later Some(7s): "),
+        (json!({ "status": 429, "body": "slow down" }), "later None: "),
+        (json!({ "error": "ratelimited" }), "later None: "),
+        (json!({ "status": 503 }), "later None: "),
+        (json!({ "error": "service_unavailable" }), "later None: "),
+        (json!({ "status": 500 }), "unknown: "),
+        (json!({ "status": 502, "body": "<html>" }), "unknown: "),
+        (json!({ "error": "internal_error", "after": true }), "unknown: "),
+        (json!({ "lost": true, "after": true }), "unknown: "),
+        (json!({ "body": "<html>log in to this hotel's network</html>" }), "unknown: "),
+        (json!({ "status": 404, "body": "nothing" }), "never: "),
+        (json!({ "error": "missing_scope", "more": { "needed": "chat:write" } }), "never: "),
+    ] {
+        there.fails(&failure);
+        let said = of(send(&slack_there, &to_channel()));
+        assert!(said.starts_with(first), "{failure}: {said}");
+        assert!(!said.contains("xoxb-0001") && !said.contains("<html>"), "{said}");
+    }
+    for (to, part) in [("#strange", "`/invite @quell`"), ("#private", "`/invite @quell`"), ("#archived", "is archived")]
+    {
+        let said = of(send(&slack_there, &letter(To::Channel("slack".into()), to)));
+        assert!(said.starts_with("never: ") && said.contains(part) && said.contains("hint: "), "{said}");
+    }
+    for token in ["xoxb-of-nobody", "xoxb-0002-revoked"] {
+        let said = of(send(&slack(there.url(), token), &to_channel()));
+        assert!(said.starts_with("never: Slack does not take the bot's token") && !said.contains(token), "{said}");
+    }
+    let nobody = format!("http://127.0.0.1:{}/api", free_port());
+    let said = of(send(&slack(nobody, TOKEN), &to_channel()));
+    assert!(said.starts_with("later None: Slack cannot be reached"), "{said}");
+
+    // What puts right may be done again, and the thread has its line once.
+    let mut letter = to_channel();
+    letter.earlier = send(&slack_there, &letter).unwrap();
+    there.fails(&json!({ "method": "chat.update", "lost": true, "after": true }));
+    let said = of(send(&slack_there, &letter));
+    assert!(said.starts_with("later None: "), "{said}");
+    send(&slack_there, &letter).unwrap();
+    assert_eq!(there.thread(there.heads().last().unwrap()).len(), 1);
+}
+
+#[test]
+fn slack_that_never_answers_is_not_waited_for() {
+    let there = StandIn::start(0);
+    there.fails(&json!({ "hang": true }));
+    let said = send(&slack(there.url(), TOKEN), &to_channel()).unwrap_err();
+    assert!(matches!(&said, SendError::Unknown { why } if why.contains("has not answered within 9s")), "{said:?}");
+}
+
+/// People of the workspace, one step that tells these by those ways, and the stand-in at this port.
+fn escalation(port: u16, notify: &str, by: &str) -> String {
+    format!(
+        "people:\n  ana: {{ email: ana@example.org, identities: {{ slack: {ANA} }}, roles: [admin] }}\n  \
+         lead: {{ email: lead@example.org, roles: [admin] }}\n\
+         channels:\n  email: {{ smtp: {{ env: TEST_SMTP }}, from: quell@example.org }}\n  \
+         slack: {{ bot_token: {{ env: TEST_SLACK }}, signing_secret: {{ env: TEST_SLACK }}, \
+         api_url: \"http://127.0.0.1:{port}/api\", channel: \"#incidents\" }}\n\
+         policies:\n  default:\n    steps:\n      - {{ notify: [{notify}], by: [{by}], wait: 1h }}\n    \
+         last_resort: [person: lead]\nroutes: [{{ policy: default }}]\n"
+    )
+}
+
+#[test]
+fn an_incident_is_one_message_from_its_beginning_to_its_end() {
+    let there = StandIn::start(0);
+    let night = Night::new(&escalation(there.port, "channel: slack", "slack"));
+    let id = night.attacked();
+    wait_until("it is told in the channel", || !there.heads().is_empty());
+    let head = there.heads().remove(0);
+    assert_eq!((&head["channel"], buttons(&head).len()), (&json!(INCIDENTS), 6));
+    assert!(head["text"].as_str().unwrap().starts_with("[high] &lt;script&gt;x&lt;/script&gt; shell\\nBcc"), "{head}");
+    assert!(head["blocks"].to_string().contains(&format!("quell incident show {id}")), "{head}");
+    wait_until("the story says so", || night.story(&id).contains("Slack (#incidents)"));
+    night.daemon.ask(&["incident", "ack", &id]).ends(0);
+    wait_until("it is put right", || there.heads()[0]["blocks"].to_string().contains("acknowledged by"));
+    let head = there.heads().remove(0);
+    assert!(!buttons(&head).contains(&"quell:acknowledge".to_owned()), "{head}");
+    wait_until("its thread says so", || there.thread(&head).len() == 1);
+    night.daemon.ask(&["incident", "resolve", &id, "--why", "rebuilt"]).ends(0);
+    wait_until("it is put right once more", || buttons(&there.heads()[0]).is_empty());
+    wait_until("its thread says so", || there.thread(&head).len() == 2);
+    let (head, thread) = (there.heads().remove(0), there.thread(&head));
+    assert!(head["blocks"].to_string().contains("rebuilt"), "{head}");
+    assert!(thread[1]["text"].as_str().unwrap().contains("rebuilt"), "{thread:?}");
+    assert_eq!(there.heads().len(), 1, "one message, from its beginning to its end");
+}
+
+#[test]
+fn slack_that_is_away_or_refuses_costs_nobody_their_page() {
+    // Nobody answers at its port: the same step's mail goes out, and the message once Slack is there.
+    let port = free_port();
+    let night = Night::new(&escalation(port, "person: ana", "slack, email"));
+    let server = night.serves();
+    let id = night.attacked();
+    wait_until("the mail goes out", || server.to("ana@example.org").len() == 1);
+    wait_until("Slack was tried", || night.story(&id).contains("Slack cannot be reached"));
+    let there = StandIn::start(port);
+    wait_until("the message goes out", || there.heads().len() == 1);
+    assert_eq!(there.heads()[0]["channel"], "D0ANA0001");
+    drop(server);
+    // It refuses: by the same step, at once, though it would have waited for an hour.
+    let night = Night::new(&escalation(port, "person: ana", "slack"));
+    there.fails(&json!({ "method": "chat.postMessage", "error": "account_inactive", "times": 100 }));
+    let server: Server = night.serves();
+    let id = night.attacked();
+    wait_until("the mail goes out", || server.to("ana@example.org").len() == 1);
+    let story = night.story(&id);
+    assert!(story.contains("Slack does not take the bot's token"), "{story}");
+    assert!(
+        server.to("lead@example.org").is_empty() && !night.daemon.said().contains("xoxb-"),
+        "{}",
+        night.daemon.log()
+    );
+}
+
+#[test]
+fn what_slack_asks_to_wait_is_waited() {
+    let there = StandIn::start(0);
+    there.fails(&json!({ "method": "chat.postMessage", "status": 429, "headers": { "Retry-After": "5" } }));
+    let night = Night::new(&escalation(there.port, "channel: slack", "slack"));
+    night.attacked();
+    wait_until("it is told in the channel", || !there.heads().is_empty());
+    let at: Vec<f64> = there.calls("chat.postMessage").iter().map(|call| call["at"].as_f64().unwrap()).collect();
+    // Without it, it would have been tried again after 2 s or a little more.
+    assert!(at.len() == 2 && Duration::from_secs_f64(at[1] - at[0]) >= Duration::from_millis(4900), "{at:?}");
+}
