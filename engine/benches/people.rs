@@ -131,8 +131,7 @@ fn fill(data: &Path, count: usize, due: impl Fn(usize) -> Stamp) {
             generation: 1,
             gathers: false,
         };
-        let routed =
-            LadderRouted { policy: "bench".into(), definition, route: String::new(), up_to: None };
+        let routed = LadderRouted { policy: "bench".into(), definition, route: String::new(), up_to: None };
         let page = Page::new(To::Person(person(n)), Way::Console, "named by the policy".to_owned());
         let key = PageKey::of(id.as_str(), 3, &page);
         let to = Place::Step { round: 0, step: 0 };

@@ -386,7 +386,7 @@ const HAS_TO_MEET: [&str; 16] = [
     "escalated",
     "raised",
     "touched",
-    "altered",
+    "grown",
     "sent",
     "put off",
     "refused",
