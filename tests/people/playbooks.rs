@@ -65,7 +65,7 @@ fn the_check_knows_the_policies_and_their_steps() {
     );
     let mut check = command(&["playbook", "check"]);
     let out = check.arg(home.path().join("p.yaml")).output().unwrap();
-    let said = String::from_utf8(out.stdout).unwrap() + String::from_utf8(out.stderr).unwrap().as_str();
+    let said = [out.stdout, out.stderr].map(|told| String::from_utf8(told).unwrap()).concat();
     assert_eq!(out.status.code(), Some(1), "{said}");
     assert!(said.contains("there is no policy `nigth`") && said.contains("did you mean `night`"), "{said}");
     assert!(said.contains("`night` has no step 2, it has 1"), "{said}");

@@ -304,7 +304,7 @@ mod tests {
             playbook: evil.as_str().into(),
             step: "kill".into(),
             because: evil.clone(),
-            choices: vec![evil.as_str().into()],
+            choices: vec!["yes_&_<b>".into()],
             action: Some(evil.as_str().into()),
             calls: vec![evil.clone()],
             targets: vec![evil.clone()],
