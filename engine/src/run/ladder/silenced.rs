@@ -135,6 +135,11 @@ impl<W: Send + 'static> Core<W> {
     fn silence_view(&self, silence: &Silence, now: Stamp) -> SilenceView {
         let SilenceAdded { silence: id, covers, maintenance, by, via, reason, .. } = silence.added.clone();
         let held: Vec<IncidentId> = self.held_by(&id).collect();
+        // Of two looks each is by its own clocks, which differ by less than anybody means.
+        let wall = |at: Stamp| {
+            let wall = at.wall_by(now);
+            wall.round(jiff::Unit::Second).unwrap_or(wall)
+        };
         SilenceView {
             id,
             covers,
@@ -142,8 +147,8 @@ impl<W: Send + 'static> Core<W> {
             by,
             via,
             reason,
-            since: silence.at.wall_by(now),
-            until: silence.until.wall_by(now),
+            since: wall(silence.at),
+            until: wall(silence.until),
             holds_back: held.len() as u64,
             incidents: held.into_iter().take(MOST_NAMED).collect(),
         }
