@@ -18,7 +18,7 @@ mod stage;
 
 use quell_engine::clock::SystemClock;
 use quell_engine::escalation::Escalation;
-use quell_engine::escalation::policy::{Policy, Route, Step, Target};
+use quell_engine::escalation::policy::{By, Policy, Route, Step, Target};
 use quell_engine::run::pages::Post;
 use quell_engine::run::{Definitions, Pressed, Request};
 use quell_engine::store::Journal;
@@ -28,7 +28,7 @@ use quell_model::record::{
     Place, Queued,
 };
 use quell_model::{
-    Batch, BootId, Clock, Durability, Entity, Hash, IncidentId, LadderId, Level, Mode, Name, Stamp, StreamId,
+    Batch, BootId, Clock, Durability, Entity, Hash, IncidentId, LadderId, Level, Mode, Name, Person, Stamp, StreamId,
 };
 use serde_json::json;
 use stage::{Stage, since};
@@ -66,16 +66,21 @@ impl Channel for Notes {
     }
 }
 
-/// One person after the other, an hour between.
-fn policy() -> Policy {
-    let target = |name: &str| vec![Target::Channel(name.into())];
-    let step = |name| Step { notify: target(name), by: Vec::new(), wait: WAIT, ack: Default::default() };
-    Policy { steps: vec![step("console"), step("console")], last_resort: target("console"), ..Policy::default() }
+/// One after the other, an hour between; each ladder tells somebody else, so that none of their pages go together.
+fn policy(n: usize) -> Policy {
+    let target = || vec![Target::Person(person(n))];
+    let step = || Step { notify: target(), by: vec![By::Console], wait: WAIT, ack: Default::default() };
+    Policy { steps: vec![step(), step()], last_resort: target(), ..Policy::default() }
+}
+
+fn person(n: usize) -> Name {
+    format!("person-{n}").as_str().into()
 }
 
 fn definitions(channel: &Arc<Notes>) -> Definitions {
     let mut escalation = Escalation::default();
-    escalation.policies.insert("bench".into(), policy());
+    escalation.policies.insert("bench".into(), policy(0));
+    escalation.people.people.extend((0..MANY).map(|n| (person(n), Person::default())));
     escalation.routes = vec![Route { when: None, policy: "bench".into() }];
     let channels: BTreeMap<Name, Arc<dyn Channel>> = [("console".into(), channel.clone() as Arc<dyn Channel>)].into();
     Definitions {
@@ -101,8 +106,8 @@ fn fill(data: &Path, count: usize, due: impl Fn(usize) -> Stamp) {
     };
     let boot = EngineStarted { version: "bench".into(), boot: BootId("b".into()), pid: 1, mode: Mode::Enforce };
     append(StreamId::system(), vec![NewRecord::new(SystemClock.now(), boot)]);
-    let definition = serde_json::to_value(policy()).unwrap();
     for n in 0..count {
+        let definition = serde_json::to_value(policy(n)).unwrap();
         let (id, at) = (incident(n), before(due(n), WAIT));
         let entity = Entity { kind: "unit".into(), id: format!("web-{n}").into(), node: "n1".into() };
         let opened = IncidentOpened {
@@ -124,10 +129,10 @@ fn fill(data: &Path, count: usize, due: impl Fn(usize) -> Stamp) {
             rules: Default::default(),
             because: because.clone(),
             generation: 1,
+            gathers: false,
         };
-        let routed =
-            LadderRouted { policy: "bench".into(), definition: definition.clone(), route: String::new(), up_to: None };
-        let page = Page::new(To::Channel("console".into()), Way::Console, "named by the policy".to_owned());
+        let routed = LadderRouted { policy: "bench".into(), definition, route: String::new(), up_to: None };
+        let page = Page::new(To::Person(person(n)), Way::Console, "named by the policy".to_owned());
         let key = PageKey::of(id.as_str(), 3, &page);
         let to = Place::Step { round: 0, step: 0 };
         let pages = vec![Queued { key: key.clone(), page }];

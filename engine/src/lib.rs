@@ -13,6 +13,7 @@ pub mod playbook;
 pub mod recorder;
 pub mod report;
 pub mod run;
+pub mod simulate;
 pub mod source;
 pub mod spread;
 pub mod store;

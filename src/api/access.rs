@@ -66,6 +66,10 @@ const TABLE: &[(&str, &str, Need)] = &[
     ("GET", "/v1/breakers", READ),
     ("POST", "/v1/breakers/{id}/open", MODE),
     ("POST", "/v1/breakers/{id}/close", MODE),
+    ("GET", "/v1/silences", READ),
+    // As of one incident: whoever may end its paging by looking after it may do so of those to come.
+    ("POST", "/v1/silences", ACK),
+    ("DELETE", "/v1/silences/{id}", ACK),
     ("GET", "/v1/incidents", READ),
     ("GET", "/v1/incidents/{id}", READ),
     ("GET", "/v1/incidents/{id}/explain", READ),

@@ -33,6 +33,7 @@ const TAGS: &[(&str, &str)] = &[
     ("incidents", "What was detected about one entity, and all that was done about it"),
     ("playbooks", "What answers detections"),
     ("breakers", "What keeps a playbook that would act too widely from acting without a word"),
+    ("silences", "Of which incidents nobody is paged for a while: never what contains, never what asks"),
     ("stream", "What happens, as it happens: server-sent events"),
 ];
 

@@ -28,6 +28,7 @@ mod playbooks;
 mod problem;
 mod routes;
 mod runs;
+mod silences;
 #[cfg(feature = "slack")]
 pub(crate) mod slack;
 mod socket;

@@ -4,7 +4,9 @@
 //! the document that `GET /v1/openapi.json` answers; and every request passes `access` before its handler.
 
 use super::problem::{not_so, nowhere, one_shape};
-use super::{App, VERSION, access, breakers, document, incidents, link, metrics, playbooks, runs, stream, system};
+use super::{
+    App, VERSION, access, breakers, document, incidents, link, metrics, playbooks, runs, silences, stream, system,
+};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use std::sync::Arc;
@@ -25,6 +27,8 @@ fn all() -> OpenApiRouter<App> {
         .routes(routes!(breakers::list))
         .routes(routes!(breakers::open))
         .routes(routes!(breakers::close))
+        .routes(routes!(silences::list, silences::add))
+        .routes(routes!(silences::end))
         .routes(routes!(runs::list, runs::start))
         .routes(routes!(runs::show))
         .routes(routes!(runs::definition))

@@ -1,6 +1,6 @@
 //! How the daemon stands: the shape of `GET /v1/status` and of `quell status --json`.
 
-use quell_engine::run::answers::{Held, StandingLease};
+use quell_engine::run::answers::{Held, SilenceView, StandingLease};
 use quell_engine::store::Pruned;
 use quell_model::{Class, Mode, Name};
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,9 @@ pub(crate) struct Status {
     /// What stands: first what a person has to say, then what ends first; at most 1000.
     #[serde(default)]
     pub(crate) leases: Vec<StandingLease>,
+    /// Silences that stand: nobody is paged for what they cover.
+    #[serde(default)]
+    pub(crate) silences: Vec<SilenceView>,
     /// Incidents that have not ended; absent while the journal cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) incidents_open: Option<u64>,

@@ -142,6 +142,11 @@ impl Client {
         self.ask(Method::POST, path, Some(body))
     }
 
+    /// Takes away.
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fail> {
+        self.ask(Method::DELETE, path, None)
+    }
+
     fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&Value>) -> Result<T, Fail> {
         let answer = self.within(PATIENCE, async {
             let coming = self.send(method, path, None, body).await?;

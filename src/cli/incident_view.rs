@@ -80,6 +80,10 @@ pub(super) fn show(incident: &IncidentView, term: &Term) {
     if let Some(who) = &one.acknowledged {
         term.line(format!("  {}", acknowledged(who)));
     }
+    if let Some(by) = &one.silenced {
+        let text = format!("nobody is paged before {}: {}", moment(by.until.wall), by.shown());
+        term.line(format!("  {}", term.ink(Ink::Warn, &escape(&text))));
+    }
     false_positive(one.false_positive.as_ref(), term);
     backfill(one.backfill, term);
     for loss in &incident.losses {

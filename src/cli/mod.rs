@@ -42,6 +42,7 @@ mod run_plan;
 mod run_retry;
 mod run_view;
 mod show;
+mod silence;
 mod since;
 mod status;
 mod store;
@@ -131,6 +132,8 @@ enum Command {
     Run(run::Args),
     /// List, show, explain or change incidents
     Incident(incident::Args),
+    /// Page nobody for some incidents for a while, show which, end it
+    Silence(silence::Args),
     /// List or show the actions that playbooks can use
     Action(action::Args),
     /// Check who is told of incidents, and say who is on call, now and in days to come
@@ -168,7 +171,8 @@ impl Command {
             | Self::Resume(_)
             | Self::Breaker(_)
             | Self::Run(_)
-            | Self::Incident(_) => true,
+            | Self::Incident(_)
+            | Self::Silence(_) => true,
             Self::Playbook(args) => args.asks_a_daemon(),
             Self::Demo(_)
             | Self::Up(_)
@@ -226,6 +230,7 @@ pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
         Command::Playbook(args) => playbook::run(args, &global, term),
         Command::Run(args) => run::run(&args, &global, term),
         Command::Incident(args) => incident::run(&args, &global, term),
+        Command::Silence(args) => silence::run(&args, &global, term),
         Command::Action(args) => action::run(&args, term),
         Command::Oncall(args) => oncall::run(&args, term),
         Command::Store(args) => store::run(&args, &global, term),

@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::escape::escape;
 use super::show::{ago, moment, size};
+use super::silence::{covered, holds_back};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term};
 use crate::api::{BeatStatus, BlockStatus, Counted, HandsStatus, RecorderStatus, RetentionStatus, State, Status, Went};
@@ -10,6 +11,8 @@ use quell_engine::run::answers::StandingLease;
 
 /// Of what stands, so many are named.
 const LEASES: usize = 10;
+/// Of silences, so many are named.
+const SILENCES: usize = 5;
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
@@ -135,6 +138,15 @@ fn print(status: &Status, term: &Term) {
             0 => {}
             more => field("", format!("and {more} more: `quell status --json`")),
         }
+    }
+    for (number, one) in status.silences.iter().take(SILENCES).enumerate() {
+        let what = format!("{} of {}, until {}", one.id, one.by, moment(one.until));
+        let text = format!("{}: {}; {}", escape(&what), covered(one), holds_back(one));
+        field(if number == 0 { "silences" } else { "" }, term.ink(Ink::Warn, &text));
+    }
+    match status.silences.len().saturating_sub(SILENCES) {
+        0 => {}
+        more => field("", format!("and {more} more: `quell silence list`")),
     }
     match status.incidents_open {
         Some(open) => field("incidents", format!("{open} open")),

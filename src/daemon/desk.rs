@@ -436,6 +436,7 @@ impl Desk {
             questions: engine.questions,
             standing_due: engine.standing_due,
             leases: engine.leases.clone(),
+            silences: engine.silences.clone(),
             incidents_open,
             incidents_degraded: engine.incidents_degraded,
             journal: JournalStatus {

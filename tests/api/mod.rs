@@ -199,6 +199,7 @@ fn every_route_answers_as_it_is_described() {
 
     fails(&mut asker);
     breakers(&mut asker);
+    silences(&mut asker);
     let paused = asker.post("/v1/pause", "", &json!({}));
     assert_eq!(paused, json!({ "paused": true, "changed": true, "refused_meanwhile": 0 }));
     asker.post("/v1/resume", "", &json!({}));
@@ -287,6 +288,29 @@ fn breakers(asker: &mut Asker) {
     asker.get("/v1/breakers", "");
     asker.post(close, "quell-asks", &json!({ "why": "a test" }));
     asker.ask(&format!("POST {close}"), "quell-asks", "{\"why\":\"a test\"}", 409);
+}
+
+/// Somebody silences an entity, sees it, and ends that.
+fn silences(asker: &mut Asker) {
+    let (add, end) = ("POST /v1/silences", "DELETE /v1/silences/{id}");
+    let wish = |covers: Value, lasts: &str| json!({ "covers": covers, "for": lasts, "reason": "a test" });
+    for (covers, lasts) in [
+        (json!({}), "2h"),
+        (json!({ "rule": "r" }), "31d"),
+        (json!({ "match": "1 +" }), "2h"),
+        (json!({ "rule": "r" }), "soon"),
+    ] {
+        asker.ask(add, "", &wish(covers, lasts).to_string(), 422);
+    }
+    asker.ask(add, "", "{\"covers\":{\"rul\":\"r\"}}", 400);
+    let silence = asker.post("/v1/silences", "", &wish(json!({ "entity": "nobody", "level": "low" }), "2h"));
+    assert_eq!((&silence["holds_back"], &silence["covers"]["level"]), (&json!(0), &json!("low")), "{silence}");
+    let listed = asker.get("/v1/silences", "");
+    assert_eq!(listed["items"][0], silence);
+    let id = silence["id"].as_str().unwrap();
+    assert_eq!(asker.ask(end, id, "", 200)["released"], 0);
+    asker.ask(end, "nothing", "", 404);
+    assert_eq!(asker.get("/v1/silences", "")["items"], json!([]));
 }
 
 /// What stands is kept, and taken back.

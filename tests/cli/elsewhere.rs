@@ -28,6 +28,7 @@ const HERE: &[&[&str]] = &[
     &["oncall", "who"],
     &["oncall", "preview"],
     &["oncall", "prove"],
+    &["oncall", "simulate", "--incident", "i.yaml"],
     &["store", "check", "--data-dir", "DIR/new"],
     &["store", "backup", "DIR/copy", "--data-dir", "DIR/new"],
     &["store", "redact", "run/r-0", "1", "--reason", "a secret", "--data-dir", "DIR/new"],
@@ -37,7 +38,7 @@ const HERE: &[&[&str]] = &[
 ];
 
 /// What may ask a daemon.
-const ASKS: &[&str] = &["status", "pause", "resume", "breaker", "run", "incident"];
+const ASKS: &[&str] = &["status", "pause", "resume", "breaker", "run", "incident", "silence"];
 const ASKS_OF_PLAYBOOKS: &[&str] = &["list", "promote", "run"];
 
 #[test]

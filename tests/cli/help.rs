@@ -79,6 +79,10 @@ fn what_is_due_is_there() {
         "oncall who",
         "oncall preview",
         "oncall prove",
+        "oncall simulate",
+        "silence add",
+        "silence list",
+        "silence end",
         "completions",
     ] {
         assert!(there.iter().any(|name| name == due), "`{due}` is missing");

@@ -23,6 +23,7 @@ mod listening;
 mod new;
 mod oncall;
 mod oncall_schedules;
+mod oncall_simulate;
 mod output;
 mod people;
 mod playbook_test;

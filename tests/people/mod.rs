@@ -225,3 +225,34 @@ fn a_server_that_is_away_busy_or_refuses_costs_nobody_their_page() {
     let story = night.story(&id);
     assert!(story.contains("550"), "{story}");
 }
+
+#[test]
+fn a_silence_holds_its_pages_back_and_says_so_until_it_is_ended_also_over_a_kill() {
+    let mut night = Night::new(&escalation(&["ana", "lead"], &["ana"], "1h"));
+    let server = night.serves();
+    let refused =
+        night.daemon.ask(&["silence", "add", "--match", "incident.levle == 1", "--for", "2h", "--reason", "x"]);
+    assert!(refused.ends(2).err.contains("did you mean `level`?"));
+    night.daemon.ask(&["silence", "add", "--rule", "marked", "--for", "31d", "--reason", "x"]).ends(2);
+    night.daemon.ask(&["silence", "add", "--rule", "marked", "--for", "2h", "--reason", "a \u{1b}[2Jdeploy"]).ends(0);
+    let listed = night.daemon.ask_json(&["silence", "list"]);
+    let silence = listed[0]["id"].as_str().unwrap().to_owned();
+    let id = night.attacked();
+    let holds = |night: &Night| night.daemon.ask_json(&["silence"])[0]["holds_back"] == 1;
+    wait_until("the silence holds it", || holds(&night));
+    night.again();
+    wait_until("it holds it after a kill", || holds(&night));
+    let story = night.story(&id);
+    assert!(story.contains("nobody is paged before ") && !story.contains('\u{1b}'), "{story}");
+    assert_eq!(night.daemon.ask_json(&["incident", "show", &id])["silenced"]["silence"], *silence);
+    let status = night.daemon.ask(&["status"]);
+    assert!(status.out.contains(&silence) && status.out.contains("it holds back 1 incident now"), "{status:?}");
+    assert!(server.mails().is_empty(), "nobody is told");
+    let said = night.daemon.ask(&["silence", "end", &silence]).ends(0).out;
+    assert!(said.contains("ended; the incident that it held back is told"), "{said}");
+    wait_until("ana is told", || server.to("ana@example.org").len() == 1);
+    let text = server.to("ana@example.org").remove(0)["text"].as_str().unwrap().to_owned();
+    assert!(text.contains(&format!("the silence {silence} of ")), "{text}");
+    night.daemon.ask(&["silence", "end", &silence]).ends(1);
+    assert_eq!(night.daemon.ask_json(&["silence", "list"]), json!([]));
+}

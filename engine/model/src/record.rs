@@ -27,6 +27,7 @@ mod question;
 mod redact;
 mod reflex;
 mod seal;
+mod silence;
 pub mod source;
 mod starts;
 pub mod stored;
@@ -50,6 +51,7 @@ pub use question::{
 pub use redact::StreamRedacted;
 pub use reflex::{ReflexFired, Struck};
 pub use seal::{HeadsSealed, SealedHead};
+pub use silence::{Covers, LadderSilenced, SilenceAdded, SilenceEnded};
 pub use source::SourceAdvanced;
 pub use starts::{IncidentCame, PlaybookSeen, ScheduleMissed, ScheduleSet};
 pub use stored::{Content, NewRecord, Stored, StoredAs};
@@ -225,6 +227,12 @@ bodies! {
     LadderEnded,
     /// They were.
     LadderClosed,
+    /// It waits for the end of a silence, or no longer.
+    LadderSilenced,
+    /// Of some incidents nobody is told for a while.
+    SilenceAdded,
+    /// Its time was up, or somebody ended it.
+    SilenceEnded,
 }
 
 impl fmt::Display for Kind {

@@ -133,6 +133,8 @@ pub struct Account {
     pages: BTreeMap<PageKey, Page>,
     /// Who has a page that called them, or told them of the end.
     reached: BTreeSet<(To, Way)>,
+    /// Since when a silence holds it, and for how long: nobody is called before.
+    silenced: Option<(Stamp, Duration)>,
     wrong: Vec<Difference>,
 }
 
@@ -155,6 +157,7 @@ impl Account {
             calls: BTreeMap::new(),
             pages: BTreeMap::new(),
             reached: BTreeSet::new(),
+            silenced: None,
             wrong: Vec::new(),
         };
         records.into_iter().for_each(|record| account.take(record));
@@ -183,12 +186,14 @@ impl Account {
                 }
                 Err(error) => self.differs(What::Unreadable, format!("its policy cannot be read: {error}")),
             },
+            Body::LadderSilenced(silenced) => self.silenced = Some((at, silenced.until.since(at))),
             Body::LadderMoved(moved) => self.moved(at, moved),
             Body::LadderChanged(changed) => self.changed(at, changed),
             Body::PageReceipted(receipted) => self.receipted(at, receipted),
             Body::LadderEnded(ended) => {
                 self.owed.clear();
                 self.calls.clear();
+                self.silenced = None;
                 self.stands = Stands::Over;
                 let is_told =
                     |(to, way): &&(To, Way)| ended.pages.iter().any(|end| end.page.to == *to && end.page.way == *way);
@@ -226,7 +231,10 @@ impl Account {
     pub fn differences(&self, watch: &Watch) -> Vec<Difference> {
         let mut all = self.wrong.clone();
         let differs = |kind, why| Difference { ladder: self.ladder.clone(), kind, why };
-        for owed in self.owed.values() {
+        // What a silence held back is due at its end.
+        let held =
+            |allowed: Duration| self.silenced.is_some_and(|(at, lasts)| watch.late(at, lasts, allowed).is_none());
+        for owed in self.owed.values().filter(|owed| owed.page.quiet || !held(watch.patience)) {
             if let Some(late) = watch.late(owed.at, owed.pause, watch.patience) {
                 let (to, channel) = (owed.page.to.shown(), owed.page.way.channel());
                 all.push(differs(
@@ -243,7 +251,7 @@ impl Account {
             }
             _ => None,
         };
-        all.extend(step.map(|(what, late)| {
+        all.extend(step.filter(|_| !held(Duration::ZERO)).map(|(what, late)| {
             differs(What::StepLate, format!("{what} has not come, {} s after its time", late.as_secs()))
         }));
         all
@@ -302,7 +310,7 @@ impl Account {
         if moved.generation > self.generation {
             self.answered.clear();
         }
-        (self.generation, self.place) = (moved.generation, Some(moved.to));
+        (self.generation, self.place, self.silenced) = (moved.generation, Some(moved.to), None);
         self.owed.clear();
         self.calls.clear();
         self.queue(at, &moved.pages);
@@ -352,7 +360,10 @@ impl Account {
                 anew(self);
                 self.place = None;
             }
-            LadderChange::Escalated => anew(self),
+            LadderChange::Escalated => {
+                self.silenced = None;
+                anew(self);
+            }
             LadderChange::Answered
             | LadderChange::AnsweredTooLate
             | LadderChange::Touched

@@ -12,6 +12,7 @@
 //! Owns what escalation.yaml says, as it is meant. Never reads a file, never speaks to a channel, never reads a clock.
 
 pub mod audit;
+pub mod bundle;
 pub mod channels;
 pub mod facts;
 pub mod ladder;
@@ -20,6 +21,7 @@ pub mod policy;
 pub mod prove;
 pub mod reach;
 pub mod schedule;
+pub mod silence;
 
 use channels::Channels;
 use policy::{Policy, Route};

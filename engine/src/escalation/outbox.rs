@@ -2,13 +2,15 @@
 //!
 //! Owns the fold of a ladder's stream, live and after a crash, and when a page is tried again. Never sends, never says whom a
 //! step reaches. Keeps true: a page that was written down is sent, or is known to have failed, or was made needless by an answer,
-//! the next step or the end; what may have gone out before is sent under the same key.
+//! the next step or the end; what may have gone out before is sent under the same key; while a silence holds it nobody is called,
+//! and nothing is forgotten.
 
 use super::ladder::{Answered, Ladder, Move, Standing, Told};
 use super::policy::Policy;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
 use quell_model::record::{
-    Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, LadderStarted, PageReceipted, PageState, Queued,
+    Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, LadderSilenced, LadderStarted, PageReceipted,
+    PageState, Queued,
 };
 use quell_model::{Body, Hash, LadderId, Level, Name, Seq, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,6 +79,10 @@ pub struct Outbox {
     used: BTreeSet<Hash>,
     /// Who has answered too late, and which generation.
     late: BTreeSet<(Name, u32)>,
+    /// The silence that holds it, or that held it since its last move.
+    silenced: Option<LadderSilenced>,
+    /// Somebody has handed it on by hand in this generation: no silence holds that back.
+    is_handed_on: bool,
     /// Who was turned away, and by which way they came.
     turned_away: BTreeSet<(Name, Name)>,
     is_over: bool,
@@ -101,6 +107,8 @@ impl Outbox {
             written: BTreeMap::new(),
             used: BTreeSet::new(),
             late: BTreeSet::new(),
+            silenced: None,
+            is_handed_on: false,
             turned_away: BTreeSet::new(),
             is_over: false,
             is_closed: false,
@@ -139,6 +147,7 @@ impl Outbox {
                 self.pages = queued(at, &ended.pages);
             }
             Body::LadderClosed(_) => self.is_closed = true,
+            Body::LadderSilenced(silenced) => self.silenced = Some((**silenced).clone()),
             _ => {}
         }
     }
@@ -236,6 +245,23 @@ impl Outbox {
         self.displaced.keys()
     }
 
+    /// The silence that holds it, or that held it since its last move.
+    #[must_use]
+    pub fn silenced(&self) -> Option<&LadderSilenced> {
+        self.silenced.as_ref()
+    }
+
+    /// Whether a silence may hold it: it tells of an incident that goes on, and nobody has handed it on by hand.
+    #[must_use]
+    pub fn may_be_silenced(&self) -> bool {
+        self.ladder.is_some() && self.started.question.is_none() && !self.is_over && !self.is_handed_on
+    }
+
+    /// Nobody is called before this moment; none: no silence holds it.
+    fn held(&self) -> Option<Stamp> {
+        self.silenced.as_ref().filter(|_| self.may_be_silenced()).map(|silenced| silenced.until)
+    }
+
     /// Its moments of an earlier boot, by the clocks of this one as they stand now.
     pub fn rebase(&mut self, now: Stamp) {
         self.begun = self.begun.on_boot_of(now).min(self.begun);
@@ -243,6 +269,9 @@ impl Outbox {
             if let Stage::Waits { from, .. } = &mut outgoing.stage {
                 *from = from.on_boot_of(now).min(*from);
             }
+        }
+        if let Some(silenced) = &mut self.silenced {
+            silenced.until = silenced.until.on_boot_of(now);
         }
         if let Some(ladder) = &mut self.ladder {
             ladder.rebase(now);
@@ -260,10 +289,15 @@ impl Outbox {
         self.pages.iter().map(|(key, outgoing)| (key, &outgoing.page)).chain(&self.displaced)
     }
 
-    /// Those that no channel has taken, how often one was asked, and when the next may be.
+    /// Those that no channel has taken, how often one was asked, and when the next may be: while a silence holds the ladder only
+    /// what calls nobody.
     pub fn waiting(&self) -> impl Iterator<Item = (&PageKey, &Page, u32, Stamp)> {
-        self.pages.iter().filter_map(|(key, outgoing)| match outgoing.stage {
-            Stage::Waits { attempts, from } => Some((key, &outgoing.page, attempts, from)),
+        let held = self.held();
+        self.pages.iter().filter_map(move |(key, outgoing)| match outgoing.stage {
+            Stage::Waits { attempts, from } => {
+                let held = held.filter(|_| !outgoing.page.quiet).unwrap_or(from);
+                Some((key, &outgoing.page, attempts, from.max(held)))
+            }
             Stage::Went | Stage::Failed => None,
         })
     }
@@ -287,14 +321,21 @@ impl Outbox {
             // To be closed.
             _ if self.is_over => (!self.is_closed && self.waiting().next().is_none()).then_some(self.begun),
             None => Some(self.begun),
-            Some(ladder) => ladder.due(),
+            Some(ladder) => ladder.due().map(|due| self.held().map_or(due, |held| held.max(due))),
         }
     }
 
     /// What the ladder says comes now.
     #[must_use]
     pub fn next(&self, now: Stamp) -> Option<Move> {
-        self.ladder.as_ref()?.next(now)
+        let made = self.ladder.as_ref().filter(|_| self.held().is_none_or(|held| held <= now))?.next(now)?;
+        Some(match &self.silenced {
+            Some(silenced) => {
+                let because = format!("{} held it back until now: {}", silenced.shown(), made.because);
+                Move { because, ..made }
+            }
+            None => made,
+        })
     }
 
     /// What an answer to this generation would come to; none: it is not known yet by which policy.
@@ -362,6 +403,8 @@ impl Outbox {
         let people: BTreeSet<Name> = self.calls().flat_map(|(_, call)| call.page.people().cloned()).collect();
         let told = Told { people, anybody: self.calls().next().is_some() };
         let made = Move { generation: moved.generation, to: moved.to, because: moved.because.clone() };
+        self.silenced = None;
+        self.is_handed_on &= moved.generation == self.generation();
         if let Some(ladder) = &mut self.ladder {
             ladder.moved(&made, told, at);
         }
@@ -398,6 +441,11 @@ impl Outbox {
         self.used.extend(changed.link);
         let why = changed.why.clone();
         self.corrected(at, &changed.pages);
+        match changed.change {
+            LadderChange::Escalated => (self.is_handed_on, self.silenced) = (true, None),
+            LadderChange::Unacknowledged | LadderChange::Raised => self.is_handed_on = false,
+            _ => {}
+        }
         let Some(ladder) = &mut self.ladder else { return };
         match changed.change {
             LadderChange::Answered => drop(ladder.acknowledge(&changed.by, changed.generation, at)),

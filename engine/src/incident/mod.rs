@@ -200,6 +200,12 @@ impl Incidents {
         self.by_entity.get_mut(self.by_id.get(id)?)
     }
 
+    /// A live one, to look at.
+    #[must_use]
+    pub fn get(&self, id: &IncidentId) -> Option<&Incident> {
+        self.by_entity.get(self.by_id.get(id)?)
+    }
+
     /// How many live ones may have missed something.
     #[must_use]
     pub fn degraded(&self) -> usize {

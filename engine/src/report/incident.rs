@@ -4,13 +4,14 @@
 //! while it went on, so that silence in it proves nothing. Keeps true: a view is bounded, whatever went through the incident.
 
 use super::bound::{Ends, MOST_SHOWN, More, Wanted, is_zero};
+use super::ladder;
 use super::page::{self, Page};
 use super::run::{self, RunSummary};
 use super::system::{LossView, System, Window};
 use super::timeline::{self, TimelineLine, who};
 use crate::incident::{Acknowledged, FalsePositive, Incident, MOST_COUNTED, Places, Standing};
 use crate::store::{IncidentLine, Journal};
-use quell_model::record::{IncidentOpened, IncidentState, RecorderPinned};
+use quell_model::record::{IncidentOpened, IncidentState, LadderSilenced, RecorderPinned};
 use quell_model::{
     Body, Detection, Entity, Hash, IncidentId, Kind, LadderId, Level, Name, Record, RunId, Seq, Stamp, StoreError,
     StreamId,
@@ -74,6 +75,9 @@ pub struct IncidentView {
     /// Of a resolved one: it was no attack, says who, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub false_positive: Option<FalsePositive>,
+    /// The silence that holds back whoever would be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<LadderSilenced>,
     /// What it is about.
     pub entity: Entity,
     /// When it was opened.
@@ -224,8 +228,9 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
             runs.push(RunSummary::from(run));
         }
     }
-    let mut told = wanted.ends();
+    let (mut told, mut silenced) = (wanted.ends(), None);
     journal.visit(&StreamId::ladder(&LadderId::incident(id)), 1, Kind::ALL, &mut |record| {
+        ladder::holds_back(&mut silenced, &record);
         told.extend(teller.line(&record, None).filter(|line| wanted.is_since(line.at)));
     })?;
     let (told, more) = told.done();
@@ -242,6 +247,7 @@ pub fn incident(journal: &Journal, id: &IncidentId, wanted: Wanted) -> Result<Op
         state: fold.standing.state,
         acknowledged: fold.standing.acknowledged,
         false_positive: fold.standing.false_positive,
+        silenced,
         entity: fold.opened.entity,
         opened: fold.at,
         backfill: fold.opened.backfill,

@@ -7,9 +7,10 @@ use crate::store::Journal;
 use jiff::Timestamp;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
 use quell_model::record::{
-    Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, PageReceipted, PageState, Place, Queued,
+    Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, LadderSilenced, PageReceipted, PageState, Place,
+    Queued,
 };
-use quell_model::{Body, Json, Kind, LadderId, Record, RunId, StoreError, StreamId};
+use quell_model::{Body, Json, Kind, LadderId, Record, RunId, Stamp, StoreError, StreamId};
 use std::collections::{BTreeSet, HashMap};
 
 /// What was told of each question of a run, a story each.
@@ -89,6 +90,7 @@ impl Pages {
                 receipted_line(receipted, self.0.get(&receipted.key).map_or("somebody", String::as_str))
             }
             Body::LadderChanged(changed) => changed_line(changed),
+            Body::LadderSilenced(silenced) => Some(silenced_line(silenced, record.at)),
             Body::LadderEnded(ended) if ended.pages.is_empty() => None,
             Body::LadderEnded(ended) => {
                 self.learn(&ended.pages);
@@ -103,6 +105,24 @@ impl Pages {
             let page = &queued.page;
             (queued.key.clone(), format!("{} by {}", to(page), way(&page.way)))
         }));
+    }
+}
+
+/// Which silence holds a ladder back after this record.
+pub(super) fn holds_back(silenced: &mut Option<LadderSilenced>, record: &Record) {
+    match &record.body {
+        Body::LadderSilenced(by) => *silenced = (by.until > record.at).then(|| (**by).clone()),
+        Body::LadderStarted(_) | Body::LadderMoved(_) | Body::LadderEnded(_) => *silenced = None,
+        Body::LadderChanged(changed) if changed.change == LadderChange::Escalated => *silenced = None,
+        _ => {}
+    }
+}
+
+fn silenced_line(silenced: &LadderSilenced, at: Stamp) -> String {
+    let what = cut(&silenced.shown());
+    match silenced.until <= at {
+        true => format!("{what} holds it back no longer"),
+        false => format!("{what} holds it back until {:.0}", silenced.until.wall),
     }
 }
 

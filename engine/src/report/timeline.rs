@@ -277,14 +277,17 @@ impl Teller {
             | Body::PageReceipted(_)
             | Body::LadderChanged(_)
             | Body::LadderEnded(_)
-            | Body::LadderClosed(_) => self.pages.line(record),
+            | Body::LadderClosed(_)
+            | Body::LadderSilenced(_) => self.pages.line(record),
             // Of no incident.
             Body::ScheduleSet(_)
             | Body::ScheduleMissed(_)
             | Body::PlaybookSeen(_)
             | Body::AnswerRemembered(_)
             | Body::HeadsSealed(_)
-            | Body::SourceAdvanced(_) => None,
+            | Body::SourceAdvanced(_)
+            | Body::SilenceAdded(_)
+            | Body::SilenceEnded(_) => None,
             Body::LeaseChanged(changed) => {
                 Some(format!("{} of {} {}: {}", changed.action, changed.run, changed.state, cut(&changed.why)))
             }

@@ -5,7 +5,7 @@
 use crate::incident::Acknowledged;
 use jiff::Timestamp;
 use quell_model::playbook::AtEnd;
-use quell_model::record::{IncidentState, Owner};
+use quell_model::record::{Covers, IncidentState, Owner};
 use quell_model::{Hash, IncidentId, Json, Mode, Name, RunId, Stamp, StepId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -43,6 +43,9 @@ pub struct EngineStatus {
     /// Of these, what a person has to say, then what ends first; so many that a list of them can be read.
     #[serde(default)]
     pub leases: Vec<StandingLease>,
+    /// Silences that stand, by their ends.
+    #[serde(default)]
+    pub silences: Vec<SilenceView>,
     /// Records that the journal has not taken yet.
     pub records_waiting: u64,
     /// Records that could not be kept at all.
@@ -206,6 +209,41 @@ pub struct NotMoving {
     pub id: RunId,
     /// Why.
     pub why: String,
+}
+
+/// A silence that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SilenceView {
+    /// Its name.
+    #[schema(examples("s-41"))]
+    pub id: Name,
+    /// Which incidents it covers.
+    pub covers: Covers,
+    /// What happens meanwhile was planned.
+    pub maintenance: bool,
+    /// Whose it is.
+    pub by: Name,
+    /// Which way they said so: `socket`, `token`.
+    pub via: Name,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Its end.
+    pub until: Timestamp,
+    /// How many incidents it holds back now.
+    pub holds_back: u64,
+    /// The first of them.
+    pub incidents: Vec<IncidentId>,
+}
+
+/// A silence that was ended before its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SilenceGone {
+    /// Its name.
+    pub id: Name,
+    /// How many incidents it held back: what still burns is told now, as far as no other silence covers it.
+    pub released: u64,
 }
 
 /// The breaker of a playbook.

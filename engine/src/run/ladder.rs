@@ -14,8 +14,10 @@
 mod news;
 mod of_incident;
 mod of_question;
+mod silenced;
 
 use news::News;
+pub use silenced::Wanted;
 
 use super::answers;
 use super::shell::{Core, INBOX_TURN};
@@ -34,6 +36,8 @@ use quell_model::{Body, Hash, IncidentId, LadderId, Level, Name, Stamp, Stop, St
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+/// Why the terminal is told where a last resort reaches nobody.
+pub const LAST_WORD: &str = "nobody else can be reached";
 /// Why a page that waited for its next attempt is not sent any more.
 const NEEDLESS: &str = "an answer, the next step or the end made it needless";
 /// Why a page of before a death is not sent again.
@@ -80,8 +84,22 @@ impl Ladders {
         }
     }
 
+    /// It is looked at in the next turn.
+    fn look_at(&mut self, id: &LadderId, now: Stamp) {
+        if let Some(before) = self.of.insert(id.clone(), now) {
+            self.due.remove(&(before, id.clone()));
+        }
+        self.due.insert((now, id.clone()));
+    }
+
+    /// All of them are.
+    pub(super) fn look_at_all(&mut self, now: Stamp) {
+        let all: Vec<LadderId> = self.all.keys().cloned().collect();
+        all.iter().for_each(|id| self.look_at(id, now));
+    }
+
     /// The pages that wait, but for those before which another is under way to the same place: they are seen in their order.
-    fn may_go<'a>(&'a self, outbox: &'a Outbox) -> impl Iterator<Item = (&'a PageKey, u32, Stamp)> {
+    pub(super) fn may_go<'a>(&'a self, outbox: &'a Outbox) -> impl Iterator<Item = (&'a PageKey, u32, Stamp)> {
         let busy: BTreeSet<(&To, &Way)> = outbox
             .all_pages()
             .filter(|(key, _)| self.under_way.contains_key(*key))
@@ -212,6 +230,7 @@ impl<W: Send + 'static> Core<W> {
 
     pub(super) fn climb(&mut self, id: &LadderId, now: Stamp) {
         self.route(id, now);
+        self.hush(id, now);
         loop {
             while let Some(made) = self.ladders.all.get(id).and_then(|outbox| outbox.next(now)) {
                 self.make(id, &made, now);
@@ -325,7 +344,7 @@ impl<W: Send + 'static> Core<W> {
         }
         if made.to == Place::LastResort && reached.pages.is_empty() {
             // Silence is never the end.
-            let because = "nobody else can be reached".to_owned();
+            let because = LAST_WORD.to_owned();
             reached.pages.push(Page::new(To::Channel("console".into()), Way::Console, because));
         }
         let is_anew = made.generation > outbox.generation();
@@ -404,9 +423,14 @@ impl<W: Send + 'static> Core<W> {
                     outbox.rebase(now);
                 }
             }
+            let is_held = outbox.silenced().is_some();
             self.ladders.repeats.extend(outbox.waiting().map(|(key, ..)| key.clone()));
             self.ladders.all.insert(id.clone(), outbox);
             self.ladders.set(&id);
+            if is_held {
+                // The silence may have been ended since.
+                self.ladders.look_at(&id, now);
+            }
         }
         Ok(())
     }

@@ -4,13 +4,14 @@
 //! taken as sent that its channel did not say was; one whose end nobody knows goes again as a repeat; no channel is given more
 //! than [`AT_ONCE`], and what waits before one is not sent after an answer.
 
-use super::job::{self, Input};
+use super::bundled::{self, Part};
+use super::job;
 use super::ladder::TOLD;
 use super::shell::Core;
 use crate::escalation::ladder::{Ladder, Standing};
 use crate::escalation::outbox::{Outbox, Stage};
 use futures_util::future::FutureExt;
-use quell_model::notice::{Channel, Letter, Notice, Page, PageKey, Receipt, SendError, State, To, Way};
+use quell_model::notice::{Channel, Notice, Page, PageKey, Receipt, SendError, State, To, Way};
 use quell_model::record::{NewRecord, PageReceipted, PageState};
 use quell_model::{LadderId, Name, Stop};
 use std::collections::BTreeMap;
@@ -68,37 +69,35 @@ impl<W: Send + 'static> Core<W> {
         let waits = outbox.pages().get(key).filter(|outgoing| matches!(outgoing.stage, Stage::Waits { .. }));
         let Some(page) = waits.map(|outgoing| outgoing.page.clone()) else { return true };
         let word = page.way.channel().to_owned();
-        let letter = Letter {
-            key: key.clone(),
-            notice: self.notice(outbox),
-            repeat: self.ladders.repeats.contains(key),
-            earlier: outbox.written(&page.to, &page.way).cloned(),
-            page,
-        };
         let Some((channel, room)) = self.definitions.post.0.get(word.as_str()).cloned() else {
             let why = format!("there is no channel `{word}`, or it is off");
             self.receipt(id, key, attempt, Err(SendError::Never { why }));
             return false;
         };
-        let (left, stop) = (Stop::default(), Stop::default());
-        self.ladders.under_way.insert(key.clone(), left.clone());
-        let (home, clock, id, key) = (self.handle.clone(), Arc::clone(&self.parts.clock), id.clone(), key.clone());
+        let Some(parts) = self.goes_with(id, key, attempt, &page) else { return true };
+        let Some(letter) = self.letter(&parts) else { return true };
+        for part in &parts {
+            self.ladders.under_way.insert(part.key.clone(), part.left.clone());
+        }
+        let (home, clock) = (self.handle.clone(), Arc::clone(&self.parts.clock));
         drop(self.parts.runtime.spawn(async move {
             // It is never closed.
             let _room = room.acquire().await;
-            if left.is_raised() {
-                let why = "an answer, the next step or the end came before it went out".to_owned();
-                return home.send(Input::Sent(id, key, attempt, Err(SendError::Never { why }))).await;
+            let sent = if parts.iter().all(|part| part.left.is_raised()) {
+                Err(SendError::Never { why: Part::ANSWERED.to_owned() })
+            } else {
+                let deadline = clock.now().after(PATIENCE);
+                let late = || Err(SendError::Unknown { why: format!("{word} has not answered for {PATIENCE:?}") });
+                let send = AssertUnwindSafe(channel.send(&letter)).catch_unwind().map(|sent| {
+                    sent.unwrap_or_else(|why| {
+                        Err(SendError::Unknown { why: format!("{word} died: {}", job::words(&*why)) })
+                    })
+                });
+                job::within(clock, deadline, Stop::default(), send, late).await
+            };
+            for receipt in bundled::receipts(&parts, &letter.key, sent) {
+                home.send(receipt).await;
             }
-            let deadline = clock.now().after(PATIENCE);
-            let late = || Err(SendError::Unknown { why: format!("{word} has not answered for {PATIENCE:?}") });
-            let send = AssertUnwindSafe(channel.send(&letter)).catch_unwind().map(|sent| {
-                sent.unwrap_or_else(|why| {
-                    Err(SendError::Unknown { why: format!("{word} died: {}", job::words(&*why)) })
-                })
-            });
-            let sent = job::within(clock, deadline, stop, send, late).await;
-            home.send(Input::Sent(id, key, attempt, sent)).await;
         }));
         true
     }

@@ -277,6 +277,7 @@ impl<W: Send + 'static> Core<W> {
         self.recover_modes(journal)?;
         self.recover_schedules(journal)?;
         self.recover_remembered(journal)?;
+        self.recover_silences(journal)?;
         Ok(definitions)
     }
 

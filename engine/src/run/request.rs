@@ -230,6 +230,26 @@ pub enum Request {
     },
     /// Somebody answers a message: what they want holds as long as nothing has changed since it was written.
     Press(Box<Pressed>),
+    /// Of some incidents nobody is to be told for a while.
+    Silence {
+        /// Of which, for how long, and why.
+        wanted: Box<super::ladder::Wanted>,
+        /// Who.
+        by: Name,
+        /// Which way they say it.
+        via: Name,
+    },
+    /// A silence ends before its time.
+    EndSilence {
+        /// Which.
+        silence: Name,
+        /// Who.
+        by: Name,
+        /// Which way they say it.
+        via: Name,
+    },
+    /// Which silences stand, and what do they hold back?
+    Silences,
     /// Somebody answered a message who may not: nothing is done, and it is kept that they tried.
     TurnedAway(Box<Turned>),
     /// What would a message of a ladder say now? Changes nothing.

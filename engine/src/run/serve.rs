@@ -85,6 +85,9 @@ impl<W: Send + 'static> Core<W> {
             Request::TurnedAway(turned) => self.turned_away(*turned),
             Request::Notice { ladder, link } => self.notice_now(&ladder, link.as_ref()),
             Request::Escalate { incident, why, by, via } => self.escalate(&incident, why, (by, via)),
+            Request::Silence { wanted, by, via } => self.silence(*wanted, (by, via)),
+            Request::EndSilence { silence, by, via } => self.end_silence(&silence, (by, via)),
+            Request::Silences => Ok(answers::json(self.all_silences())),
             Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
             Request::FalsePositive { incident, reason, by, way, exception } => {
                 self.false_positive(&incident, reason, (by, &way), exception)
@@ -189,6 +192,7 @@ impl<W: Send + 'static> Core<W> {
             standing: standing as u64,
             standing_due: standing_due as u64,
             leases: self.leases_listed(),
+            silences: self.all_silences(),
             records_waiting: self.ink.waiting() as u64,
             records_lost: self.ink.lost(),
         })

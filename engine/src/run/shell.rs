@@ -119,6 +119,8 @@ pub struct Core<W> {
     pub(super) awaiting: super::wait::Awaiting,
     pub(super) asked: super::question::Waiting,
     pub(super) ladders: super::ladder::Ladders,
+    pub(super) silences: crate::escalation::silence::Silences,
+    pub(super) bundles: crate::escalation::bundle::Bundles,
     /// How runs have ended that others follow, until those take it in.
     pub(super) ends: HashMap<RunId, super::sub::SubEnd>,
     /// Runs that have something to take in.
@@ -201,6 +203,8 @@ impl<W: Send + 'static> Core<W> {
             awaiting: super::wait::Awaiting::default(),
             asked: super::question::Waiting::default(),
             ladders: super::ladder::Ladders::default(),
+            silences: crate::escalation::silence::Silences::default(),
+            bundles: crate::escalation::bundle::Bundles::default(),
             ends: HashMap::new(),
             followed: Vec::new(),
             is_driving: false,
@@ -261,6 +265,7 @@ impl<W: Send + 'static> Core<W> {
         self.leases_hold();
         self.leases_end();
         self.schedules_start();
+        self.silences_end(now);
         self.ladders_go_on(now);
         if now.since(self.swept) > std::time::Duration::from_secs(60) {
             self.swept = now;

@@ -173,6 +173,8 @@ pub(super) const MARKS: &[Kind] = &[
     Kind::ModeChanged,
     Kind::HeadsSealed,
     Kind::StreamRedacted,
+    Kind::SilenceAdded,
+    Kind::SilenceEnded,
 ];
 
 /// What lines need of a `RunStarted`; the rest of its body, most of it, is not looked at.

@@ -8,6 +8,7 @@ mod check;
 mod junit;
 mod preview;
 mod prove;
+mod simulate;
 mod who;
 
 use super::{Exit, Fail, Term};
@@ -30,6 +31,8 @@ enum What {
     Preview(preview::Args),
     /// Hold schedules and policies against days to come: is there ever nobody
     Prove(prove::Args),
+    /// Play an incident ahead, page by page: who is told when, by what and why, and what if
+    Simulate(simulate::Args),
 }
 
 /// Does what was asked.
@@ -39,5 +42,6 @@ pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
         What::Who(args) => who::run(args, term),
         What::Preview(args) => preview::run(args, term),
         What::Prove(args) => prove::run(args, term),
+        What::Simulate(args) => simulate::run(args, term),
     }
 }

@@ -190,6 +190,28 @@ fn what_a_dead_quell_left_is_due_since_the_next_one_began() {
 }
 
 #[test]
+fn what_a_silence_holds_back_is_late_only_after_its_end() {
+    let mut story = Story::new();
+    let silenced = |until: u64| quell_model::record::LadderSilenced {
+        silence: "s-7".into(),
+        by: "ana".into(),
+        reason: "a deploy".into(),
+        maintenance: false,
+        until: at(until),
+    };
+    story.write(0, silenced(3600));
+    assert_eq!((story.at(3600), story.at(3659)), (vec![], vec![]));
+    assert_eq!(story.at(3662), [What::StepLate], "it is not told at the silence's end");
+    story.write(600, silenced(600));
+    assert_eq!(story.at(662), [What::StepLate], "it was ended before its time");
+    let keys = story.goes(700, 0, &["ana"]);
+    story.receipt(701, &keys[0], PageState::Waits { why: "busy".into(), pause: Duration::from_secs(2) });
+    story.write(702, silenced(3600));
+    assert_eq!(story.at(3600), []);
+    assert_eq!(story.at(3700), [What::PageLate, What::StepLate]);
+}
+
+#[test]
 fn a_ladder_that_was_sent_up_owes_its_step_at_once_and_passes_nobody_over() {
     let sent_up = |story: &mut Story, second, policy: &str, up_to| {
         let definition = serde_json::to_value(self::policy()).unwrap();

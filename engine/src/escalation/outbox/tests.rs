@@ -4,7 +4,7 @@ use super::super::policy::{Ack, Step, Target};
 use super::*;
 use quell_model::Entity;
 use quell_model::notice::Receipt;
-use quell_model::record::{LadderClosed, LadderEnded, Place};
+use quell_model::record::{LadderClosed, LadderEnded, LadderSilenced, Place};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -79,9 +79,13 @@ impl Story {
     }
 
     fn change(&mut self, second: u64, change: LadderChange) {
+        self.write(second, self.changed(change));
+    }
+
+    fn changed(&self, change: LadderChange) -> LadderChanged {
         let generation = self.outbox.generation();
         let (by, via, level, why) = ("bo".into(), "socket".into(), Level::High, "why".into());
-        self.write(second, LadderChanged { change, by, via, generation, level, why, pages: Vec::new(), link: None });
+        LadderChanged { change, by, via, generation, level, why, pages: Vec::new(), link: None }
     }
 
     fn waiting(&self) -> Vec<&str> {
@@ -235,6 +239,87 @@ fn a_definition_that_nobody_can_read_goes_to_its_last_resort() {
     let definition = serde_json::json!({ "steps": "from another time" });
     story.write(0, LadderRouted { policy: "p".into(), definition, route: "all".into(), up_to: None });
     assert_eq!(story.outbox.next(at(0)).unwrap().to, Place::LastResort);
+}
+
+fn silenced(until: u64) -> LadderSilenced {
+    let (silence, by, reason) = ("s-7".into(), "ana".into(), "a deploy".into());
+    LadderSilenced { silence, by, reason, maintenance: false, until: at(until) }
+}
+
+#[test]
+fn a_silence_holds_the_first_step_back_and_says_so_when_it_ends() {
+    let mut story = Story::new();
+    story.write(0, silenced(600));
+    assert_eq!((story.outbox.due(), story.outbox.next(at(599))), (Some(at(600)), None));
+    let made = story.outbox.next(at(600)).unwrap();
+    assert_eq!(made.because, "the silence s-7 of ana (a deploy) held it back until now: it was opened");
+    story.goes(600, &[("ana", Way::Console)]);
+    assert_eq!(story.outbox.silenced(), None);
+    assert_eq!(story.outbox.next(at(900)).unwrap().because, "nobody answered in time", "said once");
+}
+
+#[test]
+fn one_that_is_ended_before_its_time_lets_the_ladder_go_on_at_once() {
+    let mut story = Story::new();
+    story.write(0, silenced(600));
+    story.write(60, silenced(60));
+    assert!(story.outbox.next(at(60)).is_some());
+}
+
+#[test]
+fn what_waits_while_a_silence_holds_calls_nobody_and_is_not_lost() {
+    let mut story = Story::new();
+    let keys = story.goes(0, &[("ana", Way::Email("a@x".into())), ("bo", Way::Console)]);
+    story.receipt(1, &keys[1], 1, PageState::Sent(Receipt::Delivered { reference: Some("m1".into()) }));
+    story.receipt(1, &keys[0], 1, PageState::Waits { why: "busy".into(), pause: Duration::from_secs(2) });
+    story.write(2, silenced(600));
+    let waiting = |story: &Story| story.outbox.waiting().map(|(.., from)| from).collect::<Vec<_>>();
+    assert_eq!(waiting(&story), [at(600)]);
+    // What puts a message right calls nobody.
+    let corrections = story.outbox.keyed(story.outbox.corrections(&[], "a run has ended"));
+    let progressed = LadderChanged { pages: corrections, ..story.changed(LadderChange::Progressed) };
+    story.write(3, progressed);
+    assert_eq!(waiting(&story).into_iter().min(), Some(at(3)));
+    assert_eq!(story.outbox.due(), Some(at(600)), "the next step was due after five minutes");
+}
+
+#[test]
+fn a_person_who_hands_it_on_is_not_held_back_and_the_next_generation_is() {
+    let mut story = Story::new();
+    story.write(0, silenced(6000));
+    story.change(1, LadderChange::Escalated);
+    assert!(!story.outbox.may_be_silenced());
+    story.goes(1, &[("ana", Way::Console)]);
+    assert_eq!(story.outbox.due(), Some(at(301)), "the steps after it as well");
+    story.change(2, LadderChange::Raised);
+    assert!(story.outbox.may_be_silenced());
+}
+
+#[test]
+fn what_is_over_is_held_back_by_no_silence() {
+    let mut story = Story::new();
+    let keys = story.goes(0, &[("ana", Way::Console)]);
+    story.receipt(1, &keys[0], 1, PageState::Sent(Receipt::Handed { reference: None }));
+    story.write(2, silenced(6000));
+    let over = Page::new(To::Person("ana".into()), Way::Console, "they were told of it".into());
+    let pages = story.outbox.keyed(vec![over]);
+    story.write(3, LadderEnded { why: "done".into(), pages });
+    assert_eq!(story.outbox.waiting().map(|(.., from)| from).collect::<Vec<_>>(), [at(3)]);
+}
+
+#[test]
+fn a_question_is_held_back_by_no_silence() {
+    let mut story = Story::new();
+    let kind = quell_model::record::QuestionKind::Approve;
+    let question = Carried { run: "r-1".into(), step: "s".into(), item: None, kind };
+    let started = LadderStarted { question: Some(question), ..story.outbox.started.clone() };
+    let mut asks = Outbox::begun(&started, at(0));
+    for (when, body) in &story.written[1..] {
+        asks.apply(*when, body);
+    }
+    story.write(0, silenced(600));
+    asks.apply(at(0), &silenced(600).into());
+    assert!(asks.next(at(0)).is_some() && story.outbox.next(at(0)).is_none());
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(crate) mod subs;
 mod trigger;
 mod uses;
 
-pub(crate) use route::route;
+pub(crate) use route::{objection, route};
 pub use running::{OpenRun, running};
 pub(crate) use uses::can_be_named;
 

@@ -11,6 +11,7 @@ use crate::load::yaml::Place;
 use crate::playbook::Scope;
 use crate::playbook::names::{self, Names, Part, Use};
 use jiff::Timestamp;
+use quell_model::mistake::nearest;
 
 /// What routes see.
 const ROOT: &str = "incident";
@@ -85,4 +86,35 @@ fn answers(reader: &mut Reader<'_>, found: &Found) -> bool {
     let what = format!("tried on an incident, this condition has no answer: {}", error.what);
     reader.error(at, what, "an expression that gives true or false, like `incident.level == \"critical\"`");
     false
+}
+
+/// What is wrong with a condition over `incident` that stands in no file; none: it is right.
+pub(crate) fn objection(text: &str) -> Option<String> {
+    if let Err(error) = COMPILER.compile(text) {
+        return Some(format!("it is no expression: {}", error.what));
+    }
+    let near = |written: &str, known: &[&str]| match nearest(written, known.iter().copied()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => format!("; expected {}", one_of(known)),
+    };
+    let names = names::names(text);
+    for used in &names.uses {
+        if used.root() != ROOT {
+            return Some(format!("there is no `{}`{}", used.root(), near(used.root(), &[ROOT])));
+        }
+        let part = |at: usize| used.parts.get(at).filter(|part| !is_own(part)).map(|part| part.name);
+        match (part(1), part(2)) {
+            (Some(name), _) if !Facts::NAMES.contains(&name) => {
+                return Some(format!("there is no `{name}` in an incident{}", near(name, Facts::NAMES)));
+            }
+            (Some("entity"), Some(name)) if !Facts::OF_ENTITY.contains(&name) => {
+                return Some(format!("there is no `{name}` in `incident.entity`{}", near(name, Facts::OF_ENTITY)));
+            }
+            _ => {}
+        }
+    }
+    let incident = Facts::sample().to_json();
+    let scope = Scope { incident: &incident, ..Scope::empty(SOME_MOMENT) };
+    let error = COMPILER.truth(text, &scope).err()?;
+    Some(format!("tried on an incident, it has no answer: {}", error.what))
 }

@@ -41,10 +41,14 @@ impl<W: Send + 'static> Core<W> {
 
     /// An incident is worse than it was. That is told after what it needs has been done.
     pub(in crate::run) fn ladder_rises(&mut self, id: &IncidentId, level: Level, now: Stamp) {
-        let outbox = self.ladders.all.get(&LadderId::incident(id));
-        let is_higher = outbox.is_some_and(|outbox| outbox.level < level && !outbox.is_over());
-        if is_higher {
+        let ladder = LadderId::incident(id);
+        let Some(outbox) = self.ladders.all.get(&ladder).filter(|outbox| !outbox.is_over()) else { return };
+        if outbox.level < level {
             self.ladders.rises.push((id.clone(), level));
+            self.wake_at(now);
+        } else if outbox.silenced().is_some() {
+            // What has joined it may be what the silence does not cover.
+            self.ladders.look_at(&ladder, now);
             self.wake_at(now);
         }
     }
@@ -73,6 +77,8 @@ impl<W: Send + 'static> Core<W> {
             self.change_ladder(&ladder, change, now);
             self.looked_after_no_more(incident, why, now);
             self.ink.let_go();
+            // A silence that holds it may not cover what it is now.
+            self.ladders.look_at(&ladder, now);
         }
     }
 

@@ -4,12 +4,14 @@
 //! records, whichever thread was done first.
 
 use super::Core;
+use crate::escalation::ladder::{Ladder, Standing};
+use crate::escalation::outbox::Outbox;
 use crate::run::job::{Answer, Input};
 use crate::run::machine::Asked;
-use crate::run::{AnswerGiven, Request};
+use crate::run::{AnswerGiven, Refusal, Request};
 use quell_model::playbook::{IncidentMoment, Playbook};
 use quell_model::record::Part;
-use quell_model::{Json, Name, RunId, Stamp};
+use quell_model::{IncidentId, Json, Name, RunId, Stamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -87,6 +89,35 @@ impl<W: Send + 'static> Core<W> {
     /// Answers, as a person does.
     pub(crate) fn give(&mut self, given: &AnswerGiven) -> Result<(), String> {
         self.answer_given(given).map(drop).map_err(|refused| refused.to_string())
+    }
+
+    /// Pages that a channel is at.
+    pub(crate) fn pages_under_way(&self) -> usize {
+        self.ladders.under_way.len()
+    }
+
+    /// Whether nobody is called any more by what goes on by itself: each ladder is acknowledged or over, or its last resort was
+    /// tried.
+    pub(crate) fn tells_nobody_more(&self) -> bool {
+        let is_done = |outbox: &Outbox| match outbox.ladder().map(Ladder::standing) {
+            _ if outbox.is_over() => true,
+            Some(Standing::Acknowledged { .. } | Standing::Ended) => true,
+            Some(Standing::Exhausted) => outbox.waiting().all(|(_, _, attempts, _)| attempts > 0),
+            Some(Standing::Climbing) | None => false,
+        };
+        self.ladders.all.values().all(is_done)
+    }
+
+    /// Does what a person asks.
+    pub(crate) fn person_asks(&mut self, request: Request) -> Result<Json, Refusal> {
+        let answer = self.serve(request);
+        self.ink.commit();
+        answer
+    }
+
+    /// The one incident that there is.
+    pub(crate) fn only_incident(&mut self) -> Option<IncidentId> {
+        self.incidents.iter_mut().next().map(|incident| incident.id.clone())
     }
 
     /// How many incidents there are.

@@ -386,7 +386,7 @@ const HAS_TO_MEET: [&str; 16] = [
     "escalated",
     "raised",
     "touched",
-    "altered",
+    "grown",
     "sent",
     "put off",
     "refused",
@@ -413,8 +413,8 @@ impl Met {
                         LadderChange::Raised => "raised",
                         LadderChange::Touched => "touched",
                         LadderChange::Grown => "grown",
-                        LadderChange::TurnedAway => "turned away",
                         LadderChange::Progressed => "progressed",
+                        LadderChange::TurnedAway => "turned away",
                     };
                     add(what, true);
                 }

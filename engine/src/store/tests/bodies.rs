@@ -531,5 +531,30 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
         .into(),
         LadderEnded { why: "ana has resolved it".into(), pages: vec![queued("bo", Way::Slack("U013".into()))] }.into(),
         LadderClosed { told: 1 }.into(),
+        LadderSilenced {
+            silence: "s-41".into(),
+            by: "ana".into(),
+            reason: "the deploy is noisy".into(),
+            maintenance: false,
+            until: at(7),
+        }
+        .into(),
+        SilenceAdded {
+            silence: "s-41".into(),
+            covers: Covers {
+                expression: Some("incident.entity.node == \"web-1\"".into()),
+                rule: Some("reverse-shell".into()),
+                entity: Some("nginx.service".into()),
+                tag: Some("attack.t1059.004".into()),
+                level: Some(Level::High),
+            },
+            until: at(7),
+            maintenance: true,
+            by: "ana".into(),
+            via: "socket".into(),
+            reason: "the deploy is noisy".into(),
+        }
+        .into(),
+        SilenceEnded { silence: "s-41".into(), by: Some("bo".into()), via: "socket".into() }.into(),
     ]
 }

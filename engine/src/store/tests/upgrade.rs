@@ -166,6 +166,9 @@ const LATER: &[Kind] = &[
     Kind::LadderChanged,
     Kind::LadderEnded,
     Kind::LadderClosed,
+    Kind::LadderSilenced,
+    Kind::SilenceAdded,
+    Kind::SilenceEnded,
 ];
 
 fn holds_all(journal: &Journal, with_slate: bool, with_apart: bool) {

@@ -8,6 +8,7 @@ use super::post::Given;
 use crate::escalation::Escalation;
 use crate::escalation::audit::{Account, Stands};
 use crate::escalation::outbox::Outbox;
+use crate::run::bundled::TOGETHER;
 use crate::run::sim::check::Streams;
 use crate::run::sim::stage::Stage;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
@@ -56,8 +57,9 @@ pub(super) fn of_all(
     for (stream, records) in streams {
         let Some(id) = stream.as_ladder() else { continue };
         let given: Vec<&Given> = tape.iter().filter(|given| given.ladder == id).collect();
-        let broken =
-            Tale { barred: barred(streams, &id), ..Tale::default() }.told(&id, records, &given, escalation, keyed);
+        let bundles: Vec<&Given> = tape.iter().filter(|given| given.is_bundle).collect();
+        let tale = Tale { barred: barred(streams, &id), ..Tale::default() };
+        let broken = tale.told(&id, records, (&given, &bundles), escalation, keyed);
         broken.map_err(|why| {
             let given: Vec<String> = given.iter().map(|given| format!("{given:?}")).collect();
             format!("ladder {id}: {why}\n{}\n{}", shown(records), given.join("\n"))
@@ -127,12 +129,13 @@ impl Tale {
         mut self,
         id: &LadderId,
         records: &[Record],
-        given: &[&Given],
+        (given, bundles): (&[&Given], &[&Given]),
         escalation: &Escalation,
         keyed: &Keyed<'_>,
     ) -> Result<(), String> {
         let mut account = Account::of(id, []);
-        let at = |seq: u64| given.iter().filter(move |given| given.seq == seq && !given.cut);
+        // One that stands for many was composed for all of them; what was answered meanwhile it does not know.
+        let at = |seq: u64| given.iter().filter(move |given| given.seq == seq && !given.cut && !given.is_bundle);
         for record in records {
             self.take(record, &account, escalation)?;
             account.take(record);
@@ -160,7 +163,7 @@ impl Tale {
             return Err("a channel was given a page of records that are not there".to_owned());
         }
         self.nobody_twice(given, keyed)?;
-        self.as_told(records, given)
+        self.as_told(records, given, bundles)
     }
 
     /// One record, with what the account said before it.
@@ -308,9 +311,11 @@ impl Tale {
     }
 
     /// What is taken down as sent was said to be; of whatever was given to a channel the journal says what came of it.
-    fn as_told(&self, records: &[Record], given: &[&Given]) -> Result<(), String> {
+    fn as_told(&self, records: &[Record], given: &[&Given], bundles: &[&Given]) -> Result<(), String> {
         let receipts: BTreeSet<&PageKey> = records.iter().filter_map(receipt).map(|receipted| &receipted.key).collect();
-        if let Some(given) = given.iter().find(|given| !given.cut && !receipts.contains(&given.key)) {
+        // One that stands for many has a key of its own; each of its pages has its receipt.
+        let mut single = given.iter().filter(|given| !given.is_bundle);
+        if let Some(given) = single.find(|given| !given.cut && !receipts.contains(&given.key)) {
             return Err(format!("nobody says what became of page {:?}, which a channel was given", given.key));
         }
         let sent = records.iter().filter_map(receipt).filter_map(|receipted| match &receipted.state {
@@ -319,6 +324,15 @@ impl Tale {
         });
         for (key, receipt) in sent {
             let (Receipt::Handed { reference } | Receipt::Delivered { reference }) = receipt;
+            let together = reference.as_ref().and_then(|name| name.strip_prefix(TOGETHER)?.split_once(": "));
+            if let Some((_, bundle)) = together {
+                if !bundles.iter().any(|given| given.key.as_str() == bundle && given.took.is_some()) {
+                    return Err(format!(
+                        "page {key:?} is taken as sent with others, and no channel took such a message"
+                    ));
+                }
+                continue;
+            }
             if !given.iter().any(|given| given.key == *key && given.took.as_ref() == Some(reference)) {
                 return Err(format!("page {key:?} is taken as sent, and its channel did not say so"));
             }

@@ -43,6 +43,8 @@ pub(super) struct Given {
     pub(super) earlier: Option<String>,
     pub(super) generation: u32,
     pub(super) is_over: bool,
+    /// It stands for the pages of many ladders, under a key of its own.
+    pub(super) is_bundle: bool,
     /// The last record of its ladder that the journal had then.
     pub(super) seq: Seq,
     /// Whoever it is for has it by this.
@@ -121,6 +123,7 @@ impl Played {
             earlier: letter.earlier.clone(),
             generation: letter.notice.generation,
             is_over: letter.notice.state == State::Over,
+            is_bundle: letter.notice.story.first().is_some_and(|first| first.starts_with("this message stands for ")),
             seq,
             reached: false,
             known: false,

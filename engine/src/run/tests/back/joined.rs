@@ -66,7 +66,7 @@ fn what_a_scan_finds_again_joins_no_run_a_second_time() {
     let seen = |pid: u32, exec_id: u32, number: u32, source: &str| {
         let mut detection = detection("7", number);
         let event = Arc::make_mut(&mut detection.event);
-        let id = ProcessId { boot: process::BootId("b".into()), pid, start_ns: 1_000, exec_id: exec_id.into() };
+        let id = ProcessId { boot: process::BootId("b".into()), pid, start_ns: 1_000, exec_id };
         event.own = json!({ "process": { "id": id.to_string() } }).as_object().unwrap().clone();
         event.head.source = source.into();
         detection

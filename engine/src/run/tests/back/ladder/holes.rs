@@ -66,7 +66,7 @@ fn an_undo_and_a_keep_of_a_run_move_its_incident() {
 
 #[test]
 fn a_reload_lets_no_channel_be_given_more_than_before() {
-    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Nothing]);
+    let mut night = Night::new(rung(&["ana", "bo"], 5, Ack::Any), &[Says::Nothing]);
     let attack = |night: &mut Night, number: u32| {
         let mut attack = detection(&format!("{number}"), number);
         let event = Arc::make_mut(&mut attack.event);
@@ -74,7 +74,8 @@ fn a_reload_lets_no_channel_be_given_more_than_before() {
         event.head.at = night.yard.clock.now();
         night.yard.stage.core.detections([attack]);
     };
-    (0..8).for_each(|number| attack(&mut night, number));
+    // Two pages each: no more to one person than go one by one.
+    (0..4).for_each(|number| attack(&mut night, number));
     night.yard.stage.settle();
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == 8);
@@ -83,10 +84,10 @@ fn a_reload_lets_no_channel_be_given_more_than_before() {
     let post = Post::new(channels.into());
     let definitions = Definitions { post, ..night.yard.stage.core.definitions.clone() };
     night.yard.stage.core.reload(definitions);
-    attack(&mut night, 8);
+    attack(&mut night, 4);
     night.yard.stage.settle();
-    // Eight give up after their patience; only then the ninth's turn comes.
+    // Eight give up after their patience; only then the ninth's turn comes, and the tenth's.
     assert_eq!(night.mail.got().len(), 8);
     night.pass(Duration::from_secs(31));
-    night.yard.stage.until(|_| mail.got().len() == 9);
+    night.yard.stage.until(|_| mail.got().len() == 10);
 }
