@@ -12,8 +12,10 @@
 )]
 
 #[path = "durable/bare.rs"]
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod bare;
 #[path = "durable/stage.rs"]
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod stage;
 
 use quell_engine::clock::SystemClock;

@@ -111,7 +111,9 @@ fn what_happens_is_told_as_it_happens_goes_on_after_a_break_and_ends_with_the_da
 
     // Of a run, of an incident with its runs.
     let of_run = Following::begin(&daemon, &format!("?after=0&run={run}"), None).until("RunFinished");
-    assert!(of_run.iter().all(|event| event.data["stream"] == format!("run/{run}")), "{of_run:#?}");
+    let of_it = [format!("run/{run}"), format!("ladder/{run}/was_it/ask")];
+    let is_of_it = |event: &Event| of_it.iter().any(|stream| event.data["stream"] == *stream);
+    assert!(of_run.iter().all(is_of_it), "and whom its question was told to: {of_run:#?}");
     assert_eq!(of_run[0].data["kind"], "RunStarted");
     let of_incident = Following::begin(&daemon, &format!("?after=0&incident={incident}"), None).until("RunFinished");
     assert!(of_incident.iter().all(|event| event.data["incident"] == incident), "{of_incident:#?}");

@@ -238,7 +238,7 @@ impl Stage {
     /// took. The runs are ended then.
     pub(crate) fn ask_beside(&mut self, busy: Vec<(Name, Json)>, asks: Vec<Request>) -> Vec<(Duration, Answer)> {
         let count = asks.len();
-        let (told, done) = std::sync::mpsc::channel();
+        let (told, done) = std::sync::mpsc::sync_channel(count);
         for (playbook, inputs) in busy {
             let home = self.core.handle();
             drop(self.runtime.spawn(async move {

@@ -136,7 +136,7 @@ impl Board<'_> {
         let mut rows = String::new();
         rows.extend(asking.action.as_ref().map(|action| row("It would do", &code(action.as_str()))));
         rows.push_str(&listed("To", &asking.targets, |target| line(target, LINE)));
-        rows.push_str(&listed("By these calls", &asking.calls, |call| code(call)));
+        rows.push_str(&listed("By these calls", &asking.calls, code));
         rows.push_str(&listed("Beware", &asking.warnings, |warning| format!("<em>{}</em>", line(warning, LINE))));
         if !asking.because.is_empty() {
             rows.push_str(&row("It asks for", &line(&asking.because, LINE)));
