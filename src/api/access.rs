@@ -253,6 +253,7 @@ impl Access {
 
 impl Access {
     /// Whose identity this is; none: nobody's.
+    #[cfg_attr(not(feature = "slack"), allow(dead_code, reason = "only Slack tells of people by its own names"))]
     pub(super) fn person(&self, system: System, identity: &str) -> Option<Name> {
         self.people.who(system, identity).cloned()
     }

@@ -90,6 +90,7 @@ pub(crate) async fn press(app: &App, pressing: Pressing) -> Outcome {
 }
 
 /// Somebody who is nobody in escalation.yaml has pressed a button: nothing is done, and it is kept.
+#[cfg_attr(not(feature = "slack"), allow(dead_code, reason = "only Slack tells of people by its own names"))]
 pub(super) async fn stranger(app: &App, via: &'static str, identity: &str, act: &Act, mark: &Mark) -> Outcome {
     let outcome = nobody(via, identity);
     let by = format!("{via} {identity} (unverified)").into();
@@ -99,6 +100,7 @@ pub(super) async fn stranger(app: &App, via: &'static str, identity: &str, act: 
 }
 
 /// What somebody is told who is nobody in escalation.yaml.
+#[cfg_attr(not(feature = "slack"), allow(dead_code, reason = "only Slack tells of people by its own names"))]
 pub(super) fn nobody(via: &'static str, identity: &str) -> Outcome {
     let said = format!("`{identity}` of {via} is nobody in escalation.yaml: nothing was done");
     let hint = format!("`identities: {{ {via}: {identity} }}` of a person there makes them known");
@@ -106,6 +108,7 @@ pub(super) fn nobody(via: &'static str, identity: &str) -> Outcome {
 }
 
 /// Somebody looks after an incident, as it stands: they answer no message.
+#[cfg_attr(not(feature = "slack"), allow(dead_code, reason = "only Slack tells of people by its own names"))]
 pub(super) async fn acknowledge(app: &App, person: &Name, via: &'static str, incident: IncidentId) -> Outcome {
     let access = app.desk.access().borrow().clone();
     if let Err(problem) = access.person_may(person, &Method::POST, route(&Act::Acknowledge)) {

@@ -24,6 +24,10 @@ const MOST_WAITING: usize = 64;
 
 /// What messages carry that lead back here.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    not(any(feature = "email", feature = "slack", feature = "webhook")),
+    allow(dead_code, reason = "nothing that leads back here is sent")
+)]
 pub(crate) struct Outside {
     /// Under which marks are made.
     pub(crate) marks: MarkKey,
