@@ -7,6 +7,7 @@
 use super::mark::Links;
 use super::markup::escaped;
 use super::plain::{lines, subject};
+use super::with_sources;
 use lettre::message::{Mailbox, MultiPart, header};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
@@ -189,11 +190,11 @@ impl Channel for Email {
                 let said: Vec<&str> = answer.message().collect();
                 Ok(Receipt::Handed { reference: Some(format!("{} {}", answer.code(), said.join(" "))) })
             }
-            Err(error) if error.is_permanent() => Err(SendError::Never { why: told(&error) }),
+            Err(error) if error.is_permanent() => Err(SendError::Never { why: with_sources(&error) }),
             // It may have had all of it, and only its answer did not come.
-            Err(error) if error.is_transient() => Err(SendError::Later { why: told(&error), after: None }),
-            Err(error) if is_unconnected(&error) => Err(SendError::Later { why: told(&error), after: None }),
-            Err(error) => Err(SendError::Unknown { why: told(&error) }),
+            Err(error) if error.is_transient() => Err(SendError::Later { why: with_sources(&error), after: None }),
+            Err(error) if is_unconnected(&error) => Err(SendError::Later { why: with_sources(&error), after: None }),
+            Err(error) => Err(SendError::Unknown { why: with_sources(&error) }),
         }
     }
 }
@@ -215,20 +216,6 @@ fn is_unconnected(error: &lettre::transport::smtp::Error) -> bool {
         below = source.source();
     }
     false
-}
-
-/// An error with what lies below it.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(source) = below {
-        let more = source.to_string();
-        if !text.contains(&more) {
-            text.push_str(&format!(": {more}"));
-        }
-        below = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

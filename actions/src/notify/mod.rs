@@ -22,3 +22,18 @@ pub mod plain;
 pub mod slack;
 #[cfg(feature = "webhook")]
 pub mod webhook;
+
+/// An error with what lies below it, each said once.
+#[cfg(any(feature = "email", feature = "slack"))]
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(source) = below {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text.push_str(&format!(": {more}"));
+        }
+        below = source.source();
+    }
+    text
+}

@@ -489,4 +489,4 @@ fn queued(at: Stamp, pages: &[Queued]) -> BTreeMap<PageKey, Outgoing> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,6 +4,7 @@
 //! ladder does. Keeps true: the token goes over TLS or to this machine alone, and stands in no error; no answer of Slack is shown to
 //! people but its word.
 
+use crate::notify::with_sources;
 use crate::text::one_line;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -129,7 +130,8 @@ impl From<SlackClientError> for Failed {
             SlackClientError::HttpProtocolError(error) => {
                 let cause = error.cause.as_deref();
                 let hyper = cause.and_then(|cause| cause.downcast_ref::<hyper_util::client::legacy::Error>());
-                let why = cause.map_or_else(|| "the connection broke".to_owned(), |cause| told(cause));
+                let why = cause
+                    .map_or_else(|| "the connection broke".to_owned(), |cause| one_line(&with_sources(cause), 300));
                 if hyper.is_some_and(hyper_util::client::legacy::Error::is_connect) {
                     Self::Unsent(format!("Slack cannot be reached: {why}"))
                 } else {
@@ -147,20 +149,6 @@ fn refused(error: &SlackClientApiError) -> Failed {
     let needed = serde_json::from_str::<serde_json::Value>(body).ok();
     let needed = needed.as_ref().and_then(|body| body["needed"].as_str()).map(|scope| one_line(scope, 100));
     Failed::Refused { word: one_line(&error.code, 100), needed }
-}
-
-/// An error with what lies below it.
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(source) = below {
-        let more = source.to_string();
-        if !text.contains(&more) {
-            text.push_str(&format!(": {more}"));
-        }
-        below = source.source();
-    }
-    one_line(&text, 300)
 }
 
 /// Whether doing it twice does more than doing it once.

@@ -1,9 +1,10 @@
 //! The auditor sees what was not sent, what has not come and whom a move leaves out; of what is as it should be it says nothing.
 
 use super::*;
+use crate::escalation::outbox::tests::started;
 use quell_model::notice::Receipt;
-use quell_model::record::{LadderClosed, LadderEnded, LadderRouted, LadderStarted, Nobody};
-use quell_model::{Entity, Hash};
+use quell_model::record::{LadderClosed, LadderEnded, LadderRouted, Nobody};
+use quell_model::Hash;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,19 +30,7 @@ struct Story(Vec<Record>);
 impl Story {
     fn new() -> Self {
         let mut story = Self(Vec::new());
-        let started = LadderStarted {
-            incident: Some("i-1".into()),
-            question: None,
-            title: "a shell reads from a socket".into(),
-            entity: Entity { kind: "unit".into(), id: "nginx.service".into(), node: "n".into() },
-            level: Level::High,
-            tags: BTreeSet::new(),
-            rules: BTreeSet::new(),
-            because: "it was opened".into(),
-            generation: 1,
-            gathers: false,
-        };
-        story.write(0, started);
+        story.write(0, started());
         let definition = serde_json::to_value(policy()).unwrap();
         story.write(0, LadderRouted { policy: "p".into(), definition, route: "all".into(), up_to: None });
         story

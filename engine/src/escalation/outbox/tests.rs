@@ -18,6 +18,22 @@ fn policy() -> Policy {
     Policy { steps: vec![step.clone(), step], last_resort: notify, ..Policy::default() }
 }
 
+/// What a ladder of an incident begins with.
+pub(in crate::escalation) fn started() -> LadderStarted {
+    LadderStarted {
+        incident: Some("i-1".into()),
+        question: None,
+        title: "a shell reads from a socket".into(),
+        entity: Entity { kind: "unit".into(), id: "nginx.service".into(), node: "n".into() },
+        level: Level::High,
+        tags: BTreeSet::new(),
+        rules: BTreeSet::new(),
+        because: "it was opened".into(),
+        generation: 1,
+        gathers: false,
+    }
+}
+
 struct Story {
     outbox: Outbox,
     written: Vec<(Stamp, Body)>,
@@ -25,18 +41,7 @@ struct Story {
 
 impl Story {
     fn new() -> Self {
-        let started = LadderStarted {
-            incident: Some("i-1".into()),
-            question: None,
-            title: "a shell reads from a socket".into(),
-            entity: Entity { kind: "unit".into(), id: "nginx.service".into(), node: "n".into() },
-            level: Level::High,
-            tags: BTreeSet::new(),
-            rules: BTreeSet::new(),
-            because: "it was opened".into(),
-            generation: 1,
-            gathers: false,
-        };
+        let started = started();
         let mut story = Self { outbox: Outbox::begun(&started, at(0)), written: Vec::new() };
         story.write(0, started);
         let definition = serde_json::to_value(policy()).unwrap();

@@ -8,8 +8,8 @@ use crate::run::fixtures::socket;
 use quell_model::record::ExceptionDrafted;
 use quell_model::record::IncidentState::{self, Acknowledged as Ackd, Open, Resolved};
 
-#[test]
-fn an_incident_is_undone_as_a_whole() {
+/// An incident with two runs, each of which has contained something.
+fn two_runs() -> Yard {
     let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "${{ event.process.id }}")]));
     for subject in ["7", "8"] {
         let mut attack = detection(subject, 1);
@@ -17,6 +17,12 @@ fn an_incident_is_undone_as_a_whole() {
         yard.stage.core.detections([attack]);
     }
     yard.stage.settle();
+    yard
+}
+
+#[test]
+fn an_incident_is_undone_as_a_whole() {
+    let mut yard = two_runs();
     assert_eq!(yard.things.stand().len(), 2);
     let incident = yard.incident();
     let undo =
@@ -29,13 +35,7 @@ fn an_incident_is_undone_as_a_whole() {
 
 #[test]
 fn what_the_runs_of_an_incident_did_is_kept_as_a_whole() {
-    let mut yard = Yard::new(playbook_of(vec![sets("one", &[], "process.freeze", "${{ event.process.id }}")]));
-    for subject in ["7", "8"] {
-        let mut attack = detection(subject, 1);
-        Arc::make_mut(&mut attack.event).head.at = yard.clock.now();
-        yard.stage.core.detections([attack]);
-    }
-    yard.stage.settle();
+    let mut yard = two_runs();
     let incident = yard.incident();
     let keep = |incident: &IncidentId| Request::KeepIncident {
         incident: incident.clone(),
