@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::escalation::outbox::tests::started;
+use quell_model::Hash;
 use quell_model::notice::Receipt;
 use quell_model::record::{LadderClosed, LadderEnded, LadderRouted, Nobody};
-use quell_model::Hash;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(30);
