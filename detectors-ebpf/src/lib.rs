@@ -33,6 +33,7 @@ mod schedule;
 mod sensor;
 mod sleep;
 mod tape;
+mod undisturbed;
 mod users;
 mod watch;
 

@@ -6,6 +6,7 @@
 use crate::error::{HINT_LOCKDOWN, HINT_VERIFIER, SensorError};
 use crate::fill::Fill;
 use crate::probes::{Attach, DISPATCHER, Need, PROBES, Probe, calls};
+use crate::undisturbed::undisturbed;
 use crate::watch::{NAME_LEN, Watch};
 use aya::maps::{Array, HashMap, Map, MapData, ProgramArray, RingBuf};
 use aya::programs::{BtfTracePoint, Iter, ProgramError};
@@ -277,19 +278,22 @@ fn ring(
     Ok(ring)
 }
 
-/// A process whose other threads start and lose children all the while gets a SIGCHLD into nearly every try.
+/// Signals cannot interrupt it; that the kernel has other work for the thread can, and ends.
 const TRIES: u32 = 200;
 
 /// Loads a program, again where it was interrupted: the verifier gives up with EAGAIN when a signal waits for the thread, also one that will be ignored
-/// (kernel/bpf/verifier.c, do_check: 5.8-6.18).
+/// (kernel/bpf/verifier.c, do_check: 5.8-6.18). A process whose other threads start and lose children all the while would get a SIGCHLD into nearly
+/// every try, so the thread takes none meanwhile.
 pub(crate) fn again(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
-    for _ in 1..TRIES {
-        match load() {
-            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {}
-            done => return done,
+    undisturbed(|| {
+        for _ in 1..TRIES {
+            match load() {
+                Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
         }
-    }
-    load()
+        load()
+    })
 }
 
 fn load_one(ebpf: &mut Ebpf, probe: &Probe, btf: &Btf) -> Result<(), ProgramError> {
