@@ -7,6 +7,9 @@ use quell_engine::store::Journal;
 use std::fs;
 use std::path::Path;
 
+/// More than any day here has: the guard's bounds are other tests' matter.
+const MANY: &str = "100000/h";
+
 /// See the module.
 pub(crate) struct Host {
     keep: tempfile::TempDir,
@@ -38,7 +41,8 @@ impl Host {
             let text = format!(
                 "mode: enforce\nsources: {{ sensor: {{ enabled: {sensor} }} }}\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\n\
                  rules: {{ shipped: false, dirs: [rules] }}\nguard:\n  only_within: {{ cgroup: {} }}\n  \
-                 breaker: {{ images: 100000, within: 10m, quiet: 1m }}\n  limits: {{ process.kill: 100000/h, process.freeze: 100000/h, process.capture: 100000/h }}\n",
+                 breaker: {{ images: 100000, within: 10m, quiet: 1m }}\n  \
+                 limits: {{ \"*\": {MANY}, all: {MANY}, process.kill: {MANY}, process.freeze: {MANY}, process.capture: {MANY}, per_playbook: {{ all: {MANY} }} }}\n",
                 host.inside.path
             );
             write(host.dir(), file, &text);

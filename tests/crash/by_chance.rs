@@ -141,6 +141,12 @@ fn runs_in_flight_end_as_they_would_however_often_the_daemon_is_killed() {
         while open(&daemon) < AT_ONCE {
             victims.push(Victim::new(&host, victims.len() + 1));
             begin(&daemon, &host, victims.last().unwrap());
+            // Each run asks twice, and waits for its answers.
+            assert!(
+                victims.len() <= 2 * AT_ONCE * deaths,
+                "runs end as soon as they begin: {}",
+                daemon.ask(&["run", "list"]).out
+            );
         }
         // The moment is not waited for: it is the chance.
         let until = Instant::now() + Duration::from_millis(dice.throw(250));

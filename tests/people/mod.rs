@@ -6,6 +6,7 @@ mod deaths;
 #[cfg(feature = "slack")]
 mod inward;
 mod links;
+mod login;
 mod playbooks;
 #[cfg(feature = "slack")]
 mod slack;
@@ -37,11 +38,17 @@ struct Server {
 
 impl Server {
     fn start(dir: &Path, port: u16) -> Self {
+        Self::start_with(dir, port, &[])
+    }
+
+    /// With what its script takes beside.
+    fn start_with(dir: &Path, port: u16, more: &[&str]) -> Self {
         let out = dir.join("mails");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/people/server.py");
         // Debian's own, for which `scripts/setup test` installs aiosmtpd.
         let mut child = Command::new("/usr/bin/python3")
             .args([script, &port.to_string(), out.to_str().unwrap()])
+            .args(more)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -127,16 +134,21 @@ impl Night {
 
     /// Something is seen; gives its incident.
     fn attacked(&self) -> String {
-        let mut events = fs::File::options().append(true).open(self.home.path().join("events.jsonl")).unwrap();
-        events.write_all(b"{\"Image\": \"/bin/quell-marked\", \"User\": \"ana\"}\n").unwrap();
-        let list = || self.daemon.ask_json(&["incident", "list"]);
-        wait_until("an incident is opened", || list().as_array().is_some_and(|all| !all.is_empty()));
-        list()[0]["id"].as_str().unwrap().to_owned()
+        see(&self.daemon, self.home.path())
     }
 
     fn story(&self, id: &str) -> String {
         self.daemon.ask(&["incident", "show", id]).ends(0).out
     }
+}
+
+/// Something is seen in the home of this daemon; gives its incident.
+fn see(daemon: &Daemon, home: &Path) -> String {
+    let mut events = fs::File::options().append(true).open(home.join("events.jsonl")).unwrap();
+    events.write_all(b"{\"Image\": \"/bin/quell-marked\", \"User\": \"ana\"}\n").unwrap();
+    let list = || daemon.ask_json(&["incident", "list"]);
+    wait_until("an incident is opened", || list().as_array().is_some_and(|all| !all.is_empty()));
+    list()[0]["id"].as_str().unwrap().to_owned()
 }
 
 /// These people, and one step a list of them; the daemon's own user may do everything.

@@ -1,15 +1,19 @@
 """A mail server (aiosmtpd) for the tests: takes mails, and writes what a mail client reads in each as a line of JSON.
 
-usage: server.py PORT OUT        a mail to busy@… is put off with 451 twice, one to nobody@… is refused with 550
+usage: server.py PORT OUT [HOST [plain|starttls|wrapped CERT KEY]]
+    a mail to busy@… is put off with 451 twice, one to nobody@… is refused with 550
+    with a HOST it wants a login, quell's password is hunter2; what is tried in vain is written as {"refused": LOGIN}
 """
 
 import email
 import email.policy
 import json
 import signal
+import ssl
 import sys
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 
 class Keeps:
@@ -38,13 +42,43 @@ class Keeps:
             "references": mail["References"],
             "text": part("plain"),
             "html": part("html"),
+            "login": session.login_data,
+            "starttls": session.ssl is not None,
         }
-        with open(self.out, "a") as out:
-            out.write(json.dumps(kept) + "\n")
+        self.write(kept)
         return "250 OK: kept"
 
+    def write(self, kept):
+        with open(self.out, "a") as out:
+            out.write(json.dumps(kept) + "\n")
 
-controller = Controller(Keeps(sys.argv[2]), hostname="127.0.0.1", port=int(sys.argv[1]))
+    def authenticate(self, server, session, envelope, mechanism, given):
+        login = given.login.decode()
+        if (login, given.password) == ("quell", b"hunter2"):
+            session.login_data = login
+            return AuthResult(success=True)
+        self.write({"to": [], "refused": login})
+        return AuthResult(success=False, handled=False)
+
+
+class Server(Controller):
+    """As a mail server serves: aiosmtpd's own first look at itself speaks no TLS."""
+
+    def _trigger_server(self):
+        if self.ssl_context is None:
+            super()._trigger_server()
+
+
+keeps = Keeps(sys.argv[2])
+host, how = (sys.argv[3:] + ["127.0.0.1", "plain"][len(sys.argv[3:]) :])[:2]
+options = {}
+if len(sys.argv) > 3:
+    options = {"authenticator": keeps.authenticate, "auth_required": True, "auth_require_tls": how == "starttls"}
+if how != "plain":
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[5:7])
+    options |= {"ssl_context": context} if how == "wrapped" else {"tls_context": context, "require_starttls": True}
+controller = Server(keeps, hostname=host, port=int(sys.argv[1]), **options)
 controller.start()
 print("ready", flush=True)
 signal.sigwait({signal.SIGTERM, signal.SIGINT})

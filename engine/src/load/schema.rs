@@ -345,7 +345,7 @@ fn listen() -> Json {
         "tls": tls,
         "tokens": { "type": "array", "minItems": 1, "items": token },
     }));
-    listen["required"] = json!(["address", "tokens"]);
+    listen["required"] = json!(["address"]);
     listen["description"] = json!("The API on TCP, too: with TLS, or on the loopback.");
     listen
 }

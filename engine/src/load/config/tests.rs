@@ -226,12 +226,16 @@ fn mistakes_about_tcp_are_told_and_a_token_that_stands_there_itself_is_not() {
     for (text, what) in [
         ("access: { listen: { address: 10.0.0.1:1, tokens: [] } }", "no loopback address"),
         ("access: { listen: { address: 127.0.0.1:1, tokens: [] } }", "nobody could come"),
+        ("access: { listen: { address: 127.0.0.1:1 } }", "without `tokens`: nobody could come"),
         ("access: { listen: { address: localhost:1 } }", "is no address"),
         ("access: { listen: {} }", "without `address`"),
     ] {
         let mistakes = load(text).1;
         assert!(mistakes.iter().any(|mistake| mistake.what.contains(what)), "{text}: {mistakes:?}");
     }
+    let links = "public_url: https://quell.example.org\naccess: { listen: { address: 127.0.0.1:1 } }";
+    let (config, mistakes) = load(links);
+    assert!(config.unwrap().listen.unwrap().tokens.is_empty(), "{mistakes:?}");
 }
 
 #[test]

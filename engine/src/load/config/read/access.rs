@@ -43,17 +43,22 @@ impl Reading<'_> {
             self.reader.error(fields.at, what, "`tls: { certificate: …, key: … }`, or an address like 127.0.0.1:7071");
         }
         let mut tokens = Vec::new();
-        match fields.get("tokens") {
-            Some(node) => {
-                for item in self.reader.list(node, "`tokens`").unwrap_or_default() {
-                    let token = self.token(item, &tokens);
-                    tokens.extend(token);
-                }
+        let given = fields.get("tokens");
+        if let Some(node) = given {
+            for item in self.reader.list(node, "`tokens`").unwrap_or_default() {
+                let token = self.token(item, &tokens);
+                tokens.extend(token);
             }
-            None => self.reader.error(fields.at, "`listen` without `tokens`: nobody could come", "at least one token"),
         }
-        if matches!(fields.get("tokens").map(|node| &node.value), Some(Value::List(list)) if list.is_empty()) {
-            self.reader.error(fields.at, "`tokens` is empty: nobody could come", "at least one token");
+        let what = match given.map(|node| &node.value) {
+            Some(Value::List(list)) if list.is_empty() => "`tokens` is empty: nobody could come",
+            None if self.config.public_url.is_none() => "`listen` without `tokens`: nobody could come",
+            _ => "",
+        };
+        if !what.is_empty() {
+            let expected =
+                "at least one token, or a `public_url`: then links of mails and Slack's requests come without one";
+            self.reader.error(fields.at, what, expected);
         }
         Some(Listen { address: address?, tls: tls.flatten(), tokens })
     }
