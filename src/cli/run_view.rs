@@ -220,7 +220,8 @@ fn questions(question: &QuestionView, part: &str, below: &dyn Fn(Ink, String)) {
             _ => "",
         };
         let why = if answer.why.is_empty() { String::new() } else { format!(": {}", answer.why) };
-        below(Ink::Dim, format!("{by}: {}{late}{why}", answer.choice));
+        let via = answer.via.as_ref().map(|via| format!(" by {via}")).unwrap_or_default();
+        below(Ink::Dim, format!("{by}: {}{via}{late}{why}", answer.choice));
     }
     if question.open {
         let until = moment(question.until.wall);

@@ -280,7 +280,7 @@ fn nobody_answers_for_themselves_as_the_user_that_is_suspected() {
     let run = home.run(&id);
     assert_eq!(run["state"], "waiting", "{run}");
     let shown = home.daemon.ask(&["run", "show", &id]).ends(0).out;
-    assert_eq!(shown.matches("bo: me, which does not count").count(), 1, "{shown}");
+    assert_eq!(shown.matches("bo: me by socket, which does not count").count(), 1, "{shown}");
     // Of another user's process bo may say that it was them.
     let other = start(STRANGER);
     home.client(BO, &["run", "answer", &format!("{other}/you"), "me"]).ends(0);

@@ -1,323 +1,28 @@
 //! People answer in Slack: the real daemon by signed requests and by Socket Mode, against the stand-in (slack/inward.py), which
 //! Slack's own client (slack/socket_client.py, by `slack_sdk`) takes for Slack in the same run.
 
-use crate::cli::{command, wait_until, write};
-use crate::daemon::Daemon;
-use hmac::{Hmac, Mac};
+use super::standin::{ANA, BO, has_sdk, script};
+use super::talks::{CY, SIGNED, STRANGER, Signed, Talks, click, exchange, form, now, signature};
+use super::{Night, SECRET};
+use crate::cli::wait_until;
 use quell_actions::notify::mark::{Mark, MarkKey};
-use quell_engine::store::marks_key;
-use serde_json::{Value, json};
-use sha2::Sha256;
+use serde_json::json;
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
-const OLDER: &str = "the secret of before";
-const APP_TOKEN: &str = "xapp-1-A0QUELL01-test";
-
-const ANA: &str = "U0ANA0001";
-const BO: &str = "U0BO00001";
-/// A viewer.
-const CY: &str = "U0CY00001";
-/// Nobody in escalation.yaml.
-const STRANGER: &str = "U0NOBODY1";
+use std::io::Write as _;
+use std::process::Stdio;
 
 /// What is seen; its title would call a whole channel.
 const RULE: &str = "title: \"<!channel> *wake* <https://example.org|up>\"\nname: marked\nstatus: test\nlevel: high\n\
     logsource: { product: linux, category: process_creation }\n\
     detection:\n  image: { Image|endswith: /quell-marked }\n  condition: image\n";
 
-const CONFIG: &str = "playbooks: { shipped: false }\nrules: { shipped: false, dirs: [rules] }\n\
-    sources: { sensor: { enabled: false }, files: [{ format: plain, path: events.jsonl }] }\nescalation: escalation.yaml\n\
-    access: { listen: { address: \"127.0.0.1:0\", tokens: [{ name: ci, role: viewer, sha256: \
-    \"5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5\" }] } }\n";
-
-fn python(script: &str) -> Command {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
-    // Debian's own, with what `scripts/setup test` keeps for it; nothing is compiled into the tree.
-    let mut command = Command::new("/usr/bin/python3");
-    let script = format!("{}/tests/people/slack/{script}", env!("CARGO_MANIFEST_DIR"));
-    command.args(["-B", &script]).env("PYTHONPATH", cache.join("quell/tools/slack"));
-    command
+fn talks(ways: &str) -> Talks {
+    Talks::new(ways, &[("rules/marked.yml", RULE)])
 }
-
-/// Whether Slack's own client is here; says loudly what is not tested where it is not.
-fn has_sdk(what: &str) -> bool {
-    let path = python("").get_envs().find_map(|(name, value)| (name == "PYTHONPATH").then_some(value?.to_owned()));
-    let asked =
-        Command::new("/usr/bin/python3").args(["-c", "import slack_sdk"]).env("PYTHONPATH", path.unwrap()).output();
-    let has = asked.is_ok_and(|output| output.status.success());
-    if !has {
-        eprintln!("NOT TESTED: {what}: `slack_sdk` is not installed");
-    }
-    has
-}
-
-/// One exchange, in HTTP 1.0: the answer ends with the connection. Gives the status and the body.
-fn exchange(port: u16, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    socket.set_read_timeout(Some(crate::cli::PATIENCE)).unwrap();
-    let head = format!("{method} {path} HTTP/1.0\r\nhost: test\r\n{headers}content-length: {}\r\n\r\n", body.len());
-    socket.write_all((head + body).as_bytes()).unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-/// A Slack of the test's own; it ends with it.
-struct StandIn {
-    child: Child,
-    port: u16,
-}
-
-impl StandIn {
-    fn start() -> Self {
-        let mut standin = python("standin.py");
-        let mut child = standin.arg("0").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        let port = said.strip_prefix("ready ").unwrap_or_else(|| panic!("the stand-in did not start: {said}"));
-        Self { port: port.trim().parse().unwrap(), child }
-    }
-
-    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
-        let (status, said) = exchange(self.port, method, path, "content-type: application/json\r\n", &body.to_string());
-        assert_eq!(status, 200, "{path}: {said}");
-        serde_json::from_str(&said).unwrap()
-    }
-
-    /// Where what is told to this name is taken.
-    fn hook(&self, name: &str) -> String {
-        format!("http://127.0.0.1:{}/hooks/{name}", self.port)
-    }
-
-    /// What was told there.
-    fn told(&self, name: &str) -> Vec<String> {
-        let all = self.ask("GET", "/test/hooks", &json!({}));
-        let own = all.as_array().unwrap().iter().filter(|told| told["name"] == name);
-        own.map(|told| {
-            assert_eq!((&told["response_type"], &told["replace_original"]), (&json!("ephemeral"), &json!(false)));
-            told["text"].as_str().unwrap().to_owned()
-        })
-        .collect()
-    }
-
-    /// The first that is told there, once it is.
-    fn hears(&self, name: &str) -> String {
-        wait_until(&format!("{name} is told"), || !self.told(name).is_empty());
-        self.told(name).remove(0)
-    }
-
-    fn links(&self) -> Value {
-        self.ask("GET", "/test/socket", &json!({}))
-    }
-
-    /// How often an envelope was acknowledged.
-    fn acks(&self, id: &str) -> usize {
-        self.links()["acks"].as_array().unwrap().iter().filter(|ack| ack["envelope_id"] == id).count()
-    }
-
-    /// Sends an envelope by the newest link; gives its id.
-    fn sends(&self, envelope: &Value) -> String {
-        self.ask("POST", "/test/socket/send", envelope)["envelope_id"].as_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for StandIn {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn signed(secret: &str, timestamp: &str, body: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(format!("v0:{timestamp}:{body}").as_bytes());
-    mac.finalize().into_bytes().iter().fold("v0=".to_owned(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    })
-}
-
-fn form(parts: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(parts).finish()
-}
-
-/// A click, as Slack tells it.
-fn click(user: &str, act: &str, mark: &str, hook: &str) -> Value {
-    let action = json!({ "type": "button", "block_id": "b", "action_id": format!("quell:{act}"), "value": mark });
-    json!({
-        "type": "block_actions", "user": { "id": user, "username": "ana", "team_id": "T0QUELL01" },
-        "team": { "id": "T0QUELL01" }, "response_url": hook, "actions": [action],
-    })
-}
-
-/// A request of Slack's, which may be sent again as it is.
-struct Signed {
-    path: &'static str,
-    headers: String,
-    body: String,
-}
-
-impl Signed {
-    fn of(path: &'static str, body: String) -> Self {
-        Self::by(SECRET, now(), path, body)
-    }
-
-    fn by(secret: &str, at: u64, path: &'static str, body: String) -> Self {
-        let (at, kind) = (at.to_string(), "application/x-www-form-urlencoded");
-        let signature = signed(secret, &at, &body);
-        let headers =
-            format!("content-type: {kind}\r\nX-Slack-Request-Timestamp: {at}\r\nX-Slack-Signature: {signature}\r\n");
-        Self { path, headers, body }
-    }
-
-    fn click(payload: &Value) -> Self {
-        Self::of("/slack/interactive", form(&[("payload", &payload.to_string())]))
-    }
-}
-
-/// A daemon that Slack can talk to.
-struct Night {
-    home: tempfile::TempDir,
-    daemon: Daemon,
-    slack: StandIn,
-}
-
-impl Night {
-    /// `ways`: what escalation.yaml says of how Slack comes in.
-    fn new(ways: &str) -> Self {
-        let (home, slack) = (tempfile::tempdir().unwrap(), StandIn::start());
-        write(home.path(), "rules/marked.yml", RULE);
-        write(home.path(), "events.jsonl", "");
-        write(home.path(), "quell.yaml", CONFIG);
-        let person = |name: &str, id: &str, role: &str| {
-            format!("  {name}: {{ name: The {name}, identities: {{ slack: {id} }}, roles: [{role}] }}\n")
-        };
-        let people = [("ana", ANA, "responder"), ("bo", BO, "responder"), ("cy", CY, "viewer")];
-        let people: String = people.iter().map(|(name, id, role)| person(name, id, role)).collect();
-        let escalation = format!(
-            "people:\n{people}channels:\n  slack: {{ bot_token: {{ env: TEST_BOT }}, {ways}, api_url: \"http://127.0.0.1:{}/api\", \
-             channel: \"#incidents\" }}\nschedules:\n  primary:\n    time_zone: Europe/Lisbon\n    layers:\n\
-             \x20     - {{ rotation: [ana], every: 1 week, handoff: {{ day: mon, at: \"09:00\" }}, start: 2026-01-05 }}\n\
-             policies:\n  default: {{ steps: [{{ notify: [channel: slack], wait: 1h }}], last_resort: [person: ana] }}\n\
-             routes: [{{ policy: default }}]\n",
-            slack.port
-        );
-        write(home.path(), "escalation.yaml", &escalation);
-        let mut daemon = Self::daemon(&home);
-        daemon.stands();
-        Self { home, daemon, slack }
-    }
-
-    fn daemon(home: &tempfile::TempDir) -> Daemon {
-        let mut up = command(&["up"]);
-        up.envs([("TEST_BOT", "xoxb-0001-quell-test"), ("TEST_NEWER", SECRET), ("TEST_OLDER", OLDER)]);
-        up.env("TEST_APP", APP_TOKEN);
-        let path = |name: &str| home.path().join(name);
-        Daemon::start(up, Some(&path("quell.yaml")), &path("state"), &path("log"))
-    }
-
-    /// The daemon is killed, and another starts.
-    fn again(&mut self) {
-        let before = self.listened().len();
-        self.daemon.kill();
-        self.daemon = Self::daemon(&self.home);
-        self.daemon.stands();
-        wait_until("it listens again", || self.listened().len() > before);
-    }
-
-    /// The ports at which it has listened, the last one last.
-    fn listened(&self) -> Vec<u16> {
-        let said = self.daemon.said();
-        let lines = said.lines().filter(|line| line.contains("listens on TCP"));
-        let digits = lines.filter_map(|line| line.split("127.0.0.1:").nth(1));
-        digits.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()).collect()
-    }
-
-    fn port(&self) -> u16 {
-        wait_until("it says where it listens", || !self.listened().is_empty());
-        *self.listened().last().unwrap()
-    }
-
-    fn takes(&self, request: &Signed) -> u16 {
-        exchange(self.port(), "POST", request.path, &request.headers, &request.body).0
-    }
-
-    /// Somebody clicks; what they are told.
-    fn clicks(&self, user: &str, act: &str, mark: &str, hook: &str) -> String {
-        assert_eq!(self.takes(&Signed::click(&click(user, act, mark, &self.slack.hook(hook)))), 200, "{hook}");
-        self.slack.hears(hook)
-    }
-
-    /// Somebody uses `/quell`; what they are told.
-    fn says(&self, user: &str, text: &str, hook: &str) -> String {
-        let url = self.slack.hook(hook);
-        let parts = [("command", "/quell"), ("text", text), ("user_id", user), ("response_url", url.as_str())];
-        assert_eq!(self.takes(&Signed::of("/slack/commands", form(&parts))), 200, "{hook}");
-        self.slack.hears(hook)
-    }
-
-    /// Something is seen; gives its incident.
-    fn attacked(&self) -> String {
-        let mut events = fs::File::options().append(true).open(self.home.path().join("events.jsonl")).unwrap();
-        events.write_all(b"{\"Image\": \"/bin/quell-marked\", \"User\": \"ana\"}\n").unwrap();
-        wait_until("an incident is opened", || !self.incidents().is_empty());
-        self.incidents()[0]["id"].as_str().unwrap().to_owned()
-    }
-
-    fn incidents(&self) -> Vec<Value> {
-        self.daemon.ask_json(&["incident", "list"]).as_array().unwrap().clone()
-    }
-
-    fn state(&self) -> Value {
-        self.incidents()[0]["state"].clone()
-    }
-
-    fn story(&self, id: &str) -> String {
-        self.daemon.ask(&["incident", "show", id]).ends(0).out
-    }
-
-    /// What the buttons of the one message carry, as Slack has it now, by the words of their acts.
-    fn buttons(&self) -> Vec<(String, String)> {
-        let state = self.slack.ask("GET", "/test/state", &json!({}));
-        let Some(message) = state["messages"].as_array().unwrap().first() else { return Vec::new() };
-        let actions = message["blocks"].as_array().unwrap().iter().filter(|block| block["type"] == "actions");
-        let elements = actions.flat_map(|block| block["elements"].as_array().unwrap());
-        let text = |of: &Value| of.as_str().unwrap().to_owned();
-        elements.map(|button| (text(&button["action_id"]).replace("quell:", ""), text(&button["value"]))).collect()
-    }
-
-    /// What the button of this act carries, once it is there.
-    fn button(&self, act: &str) -> String {
-        let found = || self.buttons().into_iter().find(|(of, _)| of == act).map(|(_, mark)| mark);
-        wait_until("the message has the button", || found().is_some());
-        found().unwrap()
-    }
-
-    /// What a button of this generation carries, by this daemon's own key.
-    fn mark(&self, id: &str, generation: u32) -> String {
-        let key = MarkKey::new(marks_key(&self.daemon.state).unwrap());
-        key.seal(&Mark { ladder: id.into(), generation, person: None })
-    }
-}
-
-const SIGNED: &str = "signing_secret: [{ env: TEST_NEWER }, { env: TEST_OLDER }]";
 
 #[test]
 fn who_may_not_has_no_effect_and_is_told_so() {
-    let night = Night::new(SIGNED);
+    let night = talks(SIGNED);
     let id = night.attacked();
     let mark = night.mark(&id, 1);
     let said = night.clicks(STRANGER, "acknowledge", &mark, "stranger");
@@ -345,20 +50,13 @@ fn who_may_not_has_no_effect_and_is_told_so() {
 
 #[test]
 fn one_of_two_wins_and_a_button_works_after_a_restart() {
-    let mut night = Night::new(SIGNED);
+    let mut night = talks(SIGNED);
     let id = night.attacked();
     // As the message has it.
     let mark = night.button("acknowledge");
     assert_eq!(mark, night.mark(&id, 1));
-    let clicks = [("ana", ANA), ("bo", BO)]
-        .map(|(name, user)| (name, Signed::click(&click(user, "acknowledge", &mark, &night.slack.hook(name)))));
-    let at_once = &night;
-    std::thread::scope(|scope| {
-        for (_, request) in &clicks {
-            scope.spawn(move || assert_eq!(at_once.takes(request), 200));
-        }
-    });
-    let told = clicks.each_ref().map(|(name, _)| (*name, night.slack.hears(name)));
+    let clicks = [("ana", ANA), ("bo", BO)].map(|(name, user)| (name, night.click(user, "acknowledge", &mark, name)));
+    let told = night.click_at_once(&clicks);
     let won = |said: &String| said.starts_with("you look after incident");
     assert_eq!(told.iter().filter(|(_, said)| won(said)).count(), 1, "{told:?}");
     let (winner, _) = told.iter().find(|(_, said)| won(said)).unwrap();
@@ -395,7 +93,7 @@ fn one_of_two_wins_and_a_button_works_after_a_restart() {
 
 #[test]
 fn what_an_incident_is_handed_on_and_known_as_no_attack_by_a_button() {
-    let night = Night::new(SIGNED);
+    let night = talks(SIGNED);
     let id = night.attacked();
     let said = night.clicks(ANA, "escalate", &night.mark(&id, 1), "escalate");
     assert!(said.contains("whoever is next is told"), "{said}");
@@ -412,7 +110,7 @@ fn what_an_incident_is_handed_on_and_known_as_no_attack_by_a_button() {
 
 #[test]
 fn what_is_asked_by_a_command_is_told_to_whoever_asks() {
-    let night = Night::new(SIGNED);
+    let night = talks(SIGNED);
     assert_eq!(night.says(CY, "incident", "none"), "no incident is open");
     let id = night.attacked();
     let list = night.says(CY, "incident", "list");
@@ -442,14 +140,37 @@ fn what_is_asked_by_a_command_is_told_to_whoever_asks() {
     wait_until("it is in the log", || night.daemon.said().contains("would not go to Slack"));
 }
 
+/// The click was made while Slack holds what comes of it, and while nobody takes what the clicker is to be told: whatever is
+/// answered then is answered before the work has come to its end.
+#[test]
+fn slack_is_answered_before_the_work_is_done() {
+    let night = talks(SIGNED);
+    let id = night.attacked();
+    let mark = night.button("acknowledge");
+    night.slack.fails(&json!({ "method": "chat.update", "hold": true, "times": 1000 }));
+    let first = night.click(ANA, "acknowledge", &mark, "hangs");
+    assert_eq!(night.takes(&first), 200);
+    wait_until("Slack holds what puts the message right", || night.slack.holds("chat.update") > 0);
+    assert_eq!(night.incidents()[0]["acknowledged"]["by"], "ana");
+    assert!(night.slack.holds("chat.update") > 0 && night.slack.thread(&night.slack.heads()[0]).is_empty());
+    let acts = || night.buttons().into_iter().map(|(act, _)| act).collect::<Vec<_>>();
+    assert_eq!(acts()[0], "acknowledge", "as Slack shows it, nothing has happened yet");
+    // Another is served in the meantime, and learns what has been done already.
+    let said = night.clicks(BO, "acknowledge", &mark, "bo");
+    assert!(said.contains(&format!("ana looks after incident `{id}` already")), "{said}");
+    assert_eq!(acts()[0], "acknowledge");
+    night.slack.lets_go();
+    wait_until("the message is put right", || acts()[0] == "escalate");
+}
+
 /// Rows of requests, with what Slack's own check says of each and what the daemon does.
 #[test]
 fn a_signature_holds_where_slacks_own_check_says_so() {
-    let night = Night::new(SIGNED);
+    let night = talks(SIGNED);
     let at = now();
     let row = |number: usize, secret: &str, at: String, spoil: &dyn Fn(&mut String, &mut String)| {
         let mut body = form(&[("user_id", ANA), ("text", "help"), ("n", &number.to_string())]);
-        let mut signature = signed(secret, &at, &body);
+        let mut signature = signature(secret, &at, &body);
         spoil(&mut body, &mut signature);
         (at, signature, body)
     };
@@ -480,7 +201,7 @@ fn a_signature_holds_where_slacks_own_check_says_so() {
     assert_eq!(ours[..3], [200; 3]);
     assert_eq!(ours[3..], [401; 13]);
     // The secret of before holds too while it is named.
-    let older = Signed::by(OLDER, at, "/slack/commands", form(&[("user_id", ANA), ("text", "help")]));
+    let older = Signed::by_the_older("/slack/commands", form(&[("user_id", ANA), ("text", "help")]));
     assert_eq!(night.takes(&older), 200);
     assert_eq!(exchange(night.port(), "POST", "/slack/commands", "", "text=help&user_id=U1").0, 401);
     assert_eq!(exchange(night.port(), "GET", "/slack/commands", "", "").0, 405);
@@ -494,8 +215,8 @@ fn a_signature_holds_where_slacks_own_check_says_so() {
         writeln!(text, "{row}").unwrap();
         text
     });
-    let mut checks = python("socket_client.py");
-    let mut checks = checks.arg("signatures").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut checks = script("socket_client.py", &["signatures"]);
+    let mut checks = checks.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     checks.stdin.take().unwrap().write_all(given.as_bytes()).unwrap();
     let said = checks.wait_with_output().unwrap();
     let theirs: Vec<bool> = String::from_utf8(said.stdout).unwrap().lines().map(|line| line == "yes").collect();
@@ -504,7 +225,7 @@ fn a_signature_holds_where_slacks_own_check_says_so() {
 
 #[test]
 fn socket_mode_brings_the_same_and_comes_back() {
-    let night = Night::new("app_token: { env: TEST_APP }");
+    let night = talks("app_token: { env: TEST_APP }");
     let slack = &night.slack;
     let opened = || slack.links()["opened"].as_u64().unwrap();
     let open = || slack.links()["open"].as_array().unwrap().len();
@@ -553,12 +274,12 @@ fn socket_mode_brings_the_same_and_comes_back() {
     assert!(!night.daemon.said().contains("ticket="), "an address of a link is a secret");
 
     // Slack's own client takes the same stand-in for Slack.
-    let Night { daemon, slack, home } = night;
+    let Talks { night: Night { home, daemon, .. }, slack } = night;
     daemon.end();
     wait_until("its link ended with it", || slack.links()["open"] == json!([]));
     if has_sdk("Socket Mode against Slack's own client") {
         let url = format!("http://127.0.0.1:{}", slack.port);
-        let drove = python("socket_client.py").args(["link", &url]).output().unwrap();
+        let drove = script("socket_client.py", &["link", &url]).output().unwrap();
         assert!(drove.status.success(), "{}", String::from_utf8_lossy(&drove.stderr));
         assert_eq!(drove.stdout, b"ok\n");
     }

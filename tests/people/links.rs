@@ -25,24 +25,38 @@ fn policies(first: &str) -> String {
 /// A daemon that is reached where its links say.
 struct Site {
     night: Night,
-    port: u16,
+    browser: Browser,
+}
+
+impl std::ops::Deref for Site {
+    type Target = Browser;
+
+    fn deref(&self) -> &Browser {
+        &self.browser
+    }
+}
+
+/// Whoever reads mails, and follows the links in them to this port.
+pub(super) struct Browser {
+    pub(super) port: u16,
 }
 
 /// What a page was.
-struct Shown {
-    status: u16,
+pub(super) struct Shown {
+    pub(super) status: u16,
     head: String,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Shown {
     /// The hidden field of its form; none: it has no form.
-    fn token(&self) -> Option<String> {
+    pub(super) fn token(&self) -> Option<String> {
         let (_, rest) = self.body.split_once("name=\"token\" value=\"")?;
         Some(rest.split('"').next().unwrap().to_owned())
     }
 
-    fn says(&self, what: &str) {
+    #[track_caller]
+    pub(super) fn says(&self, what: &str) {
         assert!(self.body.contains(what), "`{what}` is not in {}: {}", self.status, self.body);
     }
 }
@@ -57,11 +71,26 @@ impl Site {
         let playbooks = if files.is_empty() { "" } else { "mode: enforce\n" };
         let dirs = if files.is_empty() { "shipped: false }" } else { "shipped: false, dirs: [playbooks] }" };
         let config = format!("{}{outside}{playbooks}", CONFIG.replacen("shipped: false }", dirs, 1));
-        let site = Self { night: Night::with(&policies(first), &config, files), port };
+        let site = Self { night: Night::with(&policies(first), &config, files), browser: Browser { port } };
         wait_until("it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         site
     }
 
+    /// Records of the journal that is written to by nobody else now.
+    fn records(&self) -> u64 {
+        let db = rusqlite::Connection::open(self.night.home.path().join("state/journal.db")).unwrap();
+        db.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).unwrap()
+    }
+
+    /// The mail with this number to somebody, once it is known to have gone.
+    fn mail(&self, server: &Server, to: &str, number: usize) -> Value {
+        let address = format!("{to}@example.org");
+        wait_until("they are told", || server.to(&address).len() > number);
+        server.to(&address).remove(number)
+    }
+}
+
+impl Browser {
     /// One exchange, with these lines of a head.
     fn ask(&self, method: &str, path: &str, head: &str, body: &str) -> Shown {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
@@ -81,36 +110,23 @@ impl Site {
         Shown { status, head: head.to_lowercase(), body: body.to_owned() }
     }
 
-    fn get(&self, path: &str) -> Shown {
+    pub(super) fn get(&self, path: &str) -> Shown {
         self.ask("GET", path, "", "")
     }
 
     /// What a browser sends when a button is pressed.
-    fn press(&self, path: &str, act: &str, token: &str) -> Shown {
+    pub(super) fn press(&self, path: &str, act: &str, token: &str) -> Shown {
         let head = "content-type: application/x-www-form-urlencoded\r\norigin: null\r\nsec-fetch-site: same-origin\r\n";
         self.ask("POST", path, head, &format!("token={token}&why=seen+it%21&act={}", act.replace(':', "%3A")))
     }
 
     /// The path of the link in a mail.
-    fn link(&self, mail: &Value) -> String {
+    pub(super) fn link(&self, mail: &Value) -> String {
         let text = mail["text"].as_str().unwrap();
         let begin = format!("http://127.0.0.1:{}", self.port);
         let link = text.lines().find_map(|line| line.strip_prefix(&begin)).unwrap_or_else(|| panic!("{text}"));
         assert!(mail["html"].as_str().unwrap().contains(&format!("{begin}{link}")), "{mail}");
         link.to_owned()
-    }
-
-    /// Records of the journal that is written to by nobody else now.
-    fn records(&self) -> u64 {
-        let db = rusqlite::Connection::open(self.night.home.path().join("state/journal.db")).unwrap();
-        db.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).unwrap()
-    }
-
-    /// The mail with this number to somebody, once it is known to have gone.
-    fn mail(&self, server: &Server, to: &str, number: usize) -> Value {
-        let address = format!("{to}@example.org");
-        wait_until("they are told", || server.to(&address).len() > number);
-        server.to(&address).remove(number)
     }
 }
 
@@ -260,6 +276,8 @@ fn a_question_shows_what_it_means_and_who_may_not_answers_nothing() {
     wait_until("the run goes on", || site.night.daemon.runs()[0]["state"] == "succeeded");
     let run = site.night.daemon.runs().remove(0).to_string();
     assert!(run.contains("\"via\":\"email\"") && run.contains("\"by\":\"ana\""), "{run}");
+    let story = site.night.story(&id);
+    assert!(story.contains("ana says me by email"), "{story}");
     let over = site.get(&link);
     assert_eq!((over.status, over.token()), (410, None), "{}", over.body);
 }

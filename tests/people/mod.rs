@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
+#[cfg(feature = "slack")]
+mod asked;
 mod deaths;
 #[cfg(feature = "slack")]
 mod inward;
@@ -10,8 +12,14 @@ mod login;
 mod playbooks;
 #[cfg(feature = "slack")]
 mod slack;
+#[cfg(feature = "slack")]
+mod standin;
+#[cfg(feature = "slack")]
+mod talks;
 #[cfg(feature = "webhook")]
 mod webhooks;
+#[cfg(all(feature = "slack", feature = "ebpf"))]
+mod whole;
 
 use crate::cli::{command, wait_until};
 use crate::daemon::Daemon;
@@ -29,6 +37,10 @@ const RULE: &str = "title: \"<script>x</script> shell\\nBcc: all@example.org\"\n
 
 const CONFIG: &str = "playbooks: { shipped: false }\nrules: { shipped: false, dirs: [rules] }\n\
     sources: { sensor: { enabled: false }, files: [{ format: plain, path: events.jsonl }] }\nescalation: escalation.yaml\n";
+
+/// What Slack signs with, and what it signed with before.
+const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+const OLDER: &str = "the secret of before";
 
 /// A mail server of the test's own; it ends with it.
 struct Server {
@@ -116,8 +128,9 @@ impl Night {
     fn daemon(home: &Path, port: u16) -> Daemon {
         let mut up = command(&["up"]);
         up.env("TEST_SMTP", format!("smtp://127.0.0.1:{port}"));
-        // The token of the stand-in of Slack.
-        up.env("TEST_SLACK", "xoxb-0001-quell-test");
+        // The tokens of the stand-in of Slack.
+        up.envs([("TEST_SLACK", "xoxb-0001-quell-test"), ("TEST_APP", "xapp-1-A0QUELL01-test")]);
+        up.envs([("TEST_NEWER", SECRET), ("TEST_OLDER", OLDER)]);
         Daemon::start(up, Some(&home.join("quell.yaml")), &home.join("state"), &home.join("log"))
     }
 

@@ -1,6 +1,7 @@
 //! People are told by Slack: the channel and the real daemon against a stand-in (slack/standin.py), which Slack's own client
 //! (slack/client.py, by `slack_sdk`) takes for Slack in the same run.
 
+use super::standin::{ANA, INCIDENTS, StandIn, TOKEN, buttons, has_sdk, script};
 use super::{Night, Server, free_port};
 use crate::cli::wait_until;
 use quell_actions::notify::mark::{Mark, MarkKey};
@@ -8,118 +9,15 @@ use quell_actions::notify::slack::{Slack, Workspace};
 use quell_model::notice::{Channel as _, Letter, Notice, Page, PageKey, Receipt, SendError, State, To, Way};
 use quell_model::{Level, Secret};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
-/// The stand-in's token.
-const TOKEN: &str = "xoxb-0001-quell-test";
-const INCIDENTS: &str = "C0INCIDENT";
-const ANA: &str = "U0ANA0001";
-
-/// Debian's own Python, with what `scripts/setup test` keeps for it; nothing is compiled into the tree.
-fn python(args: &[&str]) -> Command {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
-    let mut command = Command::new("/usr/bin/python3");
-    command.arg("-B").args(args).env("PYTHONPATH", cache.join("quell/tools/slack")).stdin(Stdio::null());
-    command
-}
-
-/// One of the files beside this one.
-fn script(name: &str, args: &[&str]) -> Command {
-    let file = format!("{}/tests/people/slack/{name}", env!("CARGO_MANIFEST_DIR"));
-    let mut all = vec![file.as_str()];
+/// Slack's own client; none where it is not here.
+fn client(there: &StandIn, args: &[&str]) -> Option<Output> {
+    let url = format!("{}/", there.url());
+    let mut all = vec![url.as_str()];
     all.extend(args);
-    python(&all)
-}
-
-/// A Slack of the test's own; it ends with it.
-struct StandIn {
-    child: Child,
-    port: u16,
-}
-
-impl StandIn {
-    fn start(port: u16) -> Self {
-        let mut child = script("standin.py", &[&port.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        let port = said.strip_prefix("ready ").unwrap_or_else(|| panic!("the stand-in did not start: {said}"));
-        Self { port: port.trim().parse().unwrap(), child }
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/api", self.port)
-    }
-
-    /// One exchange, in HTTP 1.0: the answer ends with the connection.
-    fn exchange(&self, method: &str, path: &str, body: &Value) -> Value {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        socket.set_read_timeout(Some(crate::cli::PATIENCE)).unwrap();
-        let body = body.to_string();
-        let head = format!(
-            "{method} {path} HTTP/1.0\r\nhost: slack\r\nauthorization: Bearer {TOKEN}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        socket.write_all(format!("{head}{body}").as_bytes()).unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
-    }
-
-    fn state(&self) -> Value {
-        self.exchange("GET", "/test/state", &json!({}))
-    }
-
-    /// What goes wrong from now on, as `WebApi.fail` has it.
-    fn fails(&self, failure: &Value) {
-        self.exchange("POST", "/test/fail", failure);
-    }
-
-    /// Everything that was said, as it stands now.
-    fn messages(&self) -> Vec<Value> {
-        self.state()["messages"].as_array().unwrap().clone()
-    }
-
-    /// What is in no thread.
-    fn heads(&self) -> Vec<Value> {
-        self.messages().into_iter().filter(|message| message.get("thread_ts").is_none()).collect()
-    }
-
-    /// What was said in the thread of this one.
-    fn thread(&self, head: &Value) -> Vec<Value> {
-        self.messages().into_iter().filter(|message| message.get("thread_ts") == Some(&head["ts"])).collect()
-    }
-
-    /// The calls of this method, as they came.
-    fn calls(&self, method: &str) -> Vec<Value> {
-        let calls = self.state()["calls"].as_array().unwrap().clone();
-        calls.into_iter().filter(|call| call["method"] == method).collect()
-    }
-
-    /// Slack's own client; none where it is not here.
-    fn client(&self, args: &[&str]) -> Option<Output> {
-        let known = python(&["-c", "import slack_sdk"]).output().is_ok_and(|output| output.status.success());
-        if !known {
-            eprintln!("NOT TESTED: the stand-in of Slack against Slack's own client: `slack_sdk` is not installed");
-            return None;
-        }
-        let url = format!("{}/", self.url());
-        let mut all = vec![url.as_str()];
-        all.extend(args);
-        Some(script("client.py", &all).output().unwrap())
-    }
-}
-
-impl Drop for StandIn {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+    has_sdk("the stand-in of Slack against Slack's own client").then(|| script("client.py", &all).output().unwrap())
 }
 
 #[track_caller]
@@ -128,12 +26,9 @@ fn is_ok(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The words of its buttons.
-fn buttons(message: &Value) -> Vec<String> {
-    let blocks = message["blocks"].as_array().unwrap();
-    let actions = blocks.iter().filter(|block| block["type"] == "actions");
-    let all = actions.flat_map(|block| block["elements"].as_array().unwrap());
-    all.map(|button| button["action_id"].as_str().unwrap().to_owned()).collect()
+/// Whether it can be acknowledged by a button.
+fn can_be_acknowledged(message: &Value) -> bool {
+    buttons(message).iter().any(|(act, _)| act == "acknowledge")
 }
 
 fn key() -> MarkKey {
@@ -186,13 +81,13 @@ fn send(by: &Speaks, letter: &Letter) -> Result<Option<String>, SendError> {
 #[test]
 fn slacks_own_client_takes_the_stand_in_for_slack() {
     let there = StandIn::start(0);
-    let Some(driven) = there.client(&[]) else { return };
+    let Some(driven) = client(&there, &[]) else { return };
     assert_eq!(is_ok(&driven), "ok\n");
     there.fails(&json!({ "method": "chat.postMessage", "status": 429, "headers": { "Retry-After": "7" } }));
-    there.exchange("POST", "/test/scopes", &json!(["commands"]));
-    assert_eq!(is_ok(&there.client(&["broken"]).unwrap()), "ok\n");
+    there.ask("POST", "/test/scopes", &json!(["commands"]));
+    assert_eq!(is_ok(&client(&there, &["broken"]).unwrap()), "ok\n");
     // It would say so.
-    assert!(!there.client(&["broken"]).unwrap().status.success());
+    assert!(!client(&there, &["broken"]).unwrap().status.success());
 }
 
 #[test]
@@ -218,7 +113,7 @@ fn a_message_is_put_right_in_place_and_its_story_is_in_its_thread() {
     assert_eq!(send(&slack, &letter).unwrap().as_ref(), Some(&reference));
     let [head] = &there.heads()[..] else { panic!("{:?}", there.heads()) };
     assert!(head["blocks"].to_string().contains("acknowledged by ana"), "{head}");
-    assert!(!buttons(head).contains(&"quell:acknowledge".to_owned()) && head["parse"] == "none", "{head}");
+    assert!(!can_be_acknowledged(head) && head["parse"] == "none", "{head}");
     let thread = there.thread(head);
     assert_eq!((thread.len(), &thread[0]["text"]), (1, &json!("ana looks after it")));
     assert!(thread[0].get("subtype").is_none(), "a quiet one is not shown to the whole channel");
@@ -240,7 +135,7 @@ fn a_message_is_put_right_in_place_and_its_story_is_in_its_thread() {
     assert_eq!((thread.len(), &thread[2]["text"]), (3, &json!("resolved: ana has resolved it")));
     assert!(thread[2].get("subtype").is_none());
     // As Slack's own client reads it, each block held to its own models.
-    if let Some(read) = there.client(&["read", INCIDENTS, head["ts"].as_str().unwrap()]) {
+    if let Some(read) = client(&there, &["read", INCIDENTS, head["ts"].as_str().unwrap()]) {
         assert_eq!(is_ok(&read).lines().count(), 5, "{read:?}");
     }
 }
@@ -275,7 +170,7 @@ fn a_message_that_is_gone_is_written_anew() {
     let mut letter = to_channel();
     let reference = send(&slack, &letter).unwrap().unwrap();
     let ts = there.heads()[0]["ts"].clone();
-    there.exchange("POST", "/api/chat.delete", &json!({ "channel": INCIDENTS, "ts": ts }));
+    there.ask("POST", "/api/chat.delete", &json!({ "channel": INCIDENTS, "ts": ts }));
     assert!(there.heads().is_empty());
     letter.earlier = Some(reference.clone());
     let other = send(&slack, &letter).unwrap().unwrap();
@@ -391,7 +286,7 @@ fn an_incident_is_one_message_from_its_beginning_to_its_end() {
     night.daemon.ask(&["incident", "ack", &id]).ends(0);
     wait_until("it is put right", || there.heads()[0]["blocks"].to_string().contains("acknowledged by"));
     let head = there.heads().remove(0);
-    assert!(!buttons(&head).contains(&"quell:acknowledge".to_owned()), "{head}");
+    assert!(!can_be_acknowledged(&head), "{head}");
     wait_until("its thread says so", || there.thread(&head).len() == 1);
     night.daemon.ask(&["incident", "resolve", &id, "--why", "rebuilt"]).ends(0);
     wait_until("it is put right once more", || buttons(&there.heads()[0]).is_empty());

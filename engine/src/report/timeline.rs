@@ -321,15 +321,16 @@ impl Teller {
                 let who = answered.by.as_ref().map_or("nobody", |by| by.as_str());
                 let why = if answered.why.is_empty() { String::new() } else { format!(": {}", cut(&answered.why)) };
                 let more = if answered.settles { "" } else { "; somebody else has to as well" };
-                Some(format!("{}: {who} says {}{why}{more}", self.name(&answered.part), answered.choice))
+                let via = by_way(answered.via.as_ref());
+                Some(format!("{}: {who} says {}{via}{why}{more}", self.name(&answered.part), answered.choice))
             }
             Body::AnswerTooLate(late) => {
                 let (name, why) = (self.name(&late.part), cut(&late.why));
                 Some(format!("{name}: {} says {}, too late: {why}", late.by, late.choice))
             }
             Body::AnswerRefused(refused) => {
-                let (name, why) = (self.name(&refused.part), cut(&refused.why));
-                Some(format!("{name}: {} says {}, which does not count: {why}", refused.by, refused.choice))
+                let (name, why, via) = (self.name(&refused.part), cut(&refused.why), by_way(Some(&refused.via)));
+                Some(format!("{name}: {} says {}{via}, which does not count: {why}", refused.by, refused.choice))
             }
             Body::UndoFinished(finished) => {
                 Some(format!("{} {}: {}", self.name(&finished.part), finished.outcome, cut(&finished.proof)))
@@ -443,6 +444,11 @@ pub(super) fn who(event: &OwnedEvent) -> String {
         line => format!(": {}", cut(line)),
     };
     format!("{} ({pid}){command}", cut(name))
+}
+
+/// By which way somebody has said it: a person at the socket, and one in Slack, are known by other means.
+fn by_way(via: Option<&quell_model::Name>) -> String {
+    via.map(|via| format!(" by {via}")).unwrap_or_default()
 }
 
 fn words(choices: &[quell_model::Name]) -> String {

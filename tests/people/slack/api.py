@@ -83,6 +83,7 @@ class WebApi:
         self.methods = {}
         self.add(Methods(workspace))
         self.calls, self.failures = [], []
+        self.held, self.free = [], asyncio.Event()
 
     def add(self, methods):
         """Takes up the methods of a class."""
@@ -98,8 +99,20 @@ class WebApi:
 
         `error`: Slack's word. `status`, `headers`: of HTTP. `after`: it is done all the same, and only then answered so.
         `lost`: the connection ends without an answer. `hang`: nothing is ever answered. `body`: what is answered, as it is.
+        `hold`: it goes well, but not before `let_go`.
         """
         self.failures.append({"times": 1, **failure})
+
+    async def hold(self, method):
+        self.held.append(method)
+        await self.free.wait()
+        self.held.remove(method)
+
+    def let_go(self):
+        """What is held goes on, and nothing more is held."""
+        self.failures = [failure for failure in self.failures if not failure.get("hold")]
+        self.free.set()
+        self.free = asyncio.Event()
 
     def failure(self, method):
         for failure in self.failures:
@@ -132,6 +145,9 @@ class WebApi:
         # Of what did not come to an answer too.
         call = {"method": name, "at": time.time()}
         self.calls.append(call)
+        if failure and failure.get("hold"):
+            await self.hold(name)
+            failure = None
         if failure and not failure.get("after"):
             return await self.failed(request, call, failure)
         try:

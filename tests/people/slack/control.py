@@ -11,16 +11,20 @@ class Control:
         return [
             web.get("/test/state", self.state),
             web.post("/test/fail", self.fail),
+            web.post("/test/let-go", self.let_go),
             web.post("/test/scopes", self.scopes),
         ]
 
     async def state(self, request):
-        return web.json_response(
-            {"messages": self.workspace.said(), "ephemerals": self.workspace.ephemerals, "calls": self.api.calls}
-        )
+        said, whispered = self.workspace.said(), self.workspace.ephemerals
+        return web.json_response({"messages": said, "ephemerals": whispered, "calls": self.api.calls, "held": self.api.held})
 
     async def fail(self, request):
         self.api.fail(await request.json())
+        return web.json_response({})
+
+    async def let_go(self, request):
+        self.api.let_go()
         return web.json_response({})
 
     async def scopes(self, request):
