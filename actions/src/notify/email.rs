@@ -269,7 +269,10 @@ mod tests {
         let shown = html(&letter, None);
         assert!(shown.contains("&lt;script&gt;") && !shown.contains("<script"), "{shown}");
         letter.notice.state = State::Acknowledged("<b>ana".into());
-        assert!(html(&letter, None).contains(">high</b> acknowledged by &lt;b&gt;ana<br>"), "how it stands is in the head");
+        assert!(
+            html(&letter, None).contains(">high</b> acknowledged by &lt;b&gt;ana<br>"),
+            "how it stands is in the head"
+        );
         letter.notice.state = State::Over;
         assert!(html(&letter, None).contains(">high</b> resolved<br>"));
     }

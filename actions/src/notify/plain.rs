@@ -181,10 +181,7 @@ pub(crate) mod tests {
             until: "2026-11-30T07:00:00Z".parse().unwrap(),
             otherwise: "deny".into(),
         }));
-        assert_eq!(
-            subject(&letter),
-            "[high] answer wanted: process.kill bash (41)? unit nginx.service on web-1"
-        );
+        assert_eq!(subject(&letter), "[high] answer wanted: process.kill bash (41)? unit nginx.service on web-1");
         assert_eq!(
             lines(&letter)[1..],
             [

@@ -135,7 +135,8 @@ fn whole(letter: &Letter, key: Option<&MarkKey>, room: usize) -> Vec<SlackBlock>
     let commands = by_hand(notice);
     let shown = commands.iter().filter(|command| !has_all || command.starts_with("look:"));
     // Nothing is in columns here.
-    let aligned = |command: &String| command.split_once(':').map(|(name, told)| format!("{name}: {}", told.trim_start()));
+    let aligned =
+        |command: &String| command.split_once(':').map(|(name, told)| format!("{name}: {}", told.trim_start()));
     let shown: Vec<String> = shown.filter_map(aligned).collect();
     blocks.extend(small(fitting(shown.iter(), LINE, room)));
     blocks
