@@ -73,7 +73,11 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
             }
             let (playbooks, rules) = (loaded.definitions.playbooks.len(), loaded.rules.len());
             let people = loaded.definitions.people.people.len();
-            let known = if people == 0 { String::new() } else { format!(", {people} people") };
+            let known = match people {
+                0 => String::new(),
+                1 => ", 1 person".to_owned(),
+                _ => format!(", {people} people"),
+            };
             term.note(format!("{tally}; {playbooks} playbooks and {rules} rules in order{known}"));
             Ok(if tally.errors == 0 { Exit::Right } else { Exit::NotRight })
         }

@@ -16,7 +16,7 @@ fn what_init_writes_passes_every_check() {
 
     let ran = quell(&["config", "check", &text(made.join("quell.yaml"))]).ends(0);
     assert!(ran.err.contains("`email` is off for now") && ran.err.contains("1 warning;"), "{}", ran.err);
-    assert!(ran.err.contains("1 people"), "{}", ran.err);
+    assert!(ran.err.contains("1 person"), "{}", ran.err);
     let written = std::fs::read_to_string(made.join("escalation.yaml")).unwrap();
     assert_eq!(written, std::fs::read_to_string("escalation.yaml").unwrap(), "it is the one that ships");
     let ran = quell(&["playbook", "check", "--deny", "warnings", &text(made.join("playbooks"))]).ends(0);

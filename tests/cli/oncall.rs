@@ -16,7 +16,7 @@ fn what_ships_is_right_and_mails_where_a_server_is_named() {
     let ran = check(&["--config", "escalation.yaml"], &[("QUELL_SMTP", "smtp://localhost:1025")]).ends(0);
     assert!(ran.out.contains("ok") && ran.out.contains("escalation.yaml"), "{ran:?}");
     assert!(
-        ran.err.contains("no mistakes; 1 people, 1 schedule, 1 policy, 1 route, told by console, email"),
+        ran.err.contains("no mistakes; 1 person, 1 schedule, 1 policy, 1 route, told by console, email"),
         "{ran:?}"
     );
     // Without the variable nobody is mailed, and it says so.

@@ -104,6 +104,24 @@ fn a_schedule_is_written_and_looked_at_as_its_page_says() {
     assert!(fs::read_to_string(home.path().join("oncall.xml")).unwrap().contains("<testsuites"));
 }
 
+#[test]
+fn what_connecting_slack_writes_into_escalation_yaml_passes_the_check() {
+    let home = tempfile::tempdir().unwrap();
+    let page = fs::read_to_string("docs/how-to/connect-slack.md").unwrap();
+    let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let parts: Vec<&str> = blocks.filter(|text| text.starts_with("channels:") || text.starts_with("people:")).collect();
+    assert_eq!(parts.len(), 2, "{parts:?}");
+    for token in ["slack-bot.token", "slack-app.token"] {
+        let path = crate::cli::write(home.path(), token, "x-0001-quell-test");
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let text = parts.concat().replace("/etc/quell", home.path().to_str().unwrap());
+    crate::cli::write(home.path(), "escalation.yaml", &text);
+    let ran = at(home.path(), "quell oncall check --config escalation.yaml");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("no mistakes") && ran.err.contains("told by slack"), "{ran:?}");
+}
+
 /// Every source of a test in the tree.
 fn sources() -> Vec<String> {
     let mut folders: Vec<std::path::PathBuf> =

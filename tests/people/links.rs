@@ -247,11 +247,23 @@ fn a_question_shows_what_it_means_and_who_may_not_answers_nothing() {
     wait_until("ana is asked", || server.to("ana@example.org").len() == 1);
     let asked = site.mail(&server, "ana", 0);
     assert!(asked["subject"].as_str().unwrap().contains("answer wanted: Was <it> you?"), "{asked}");
+    let text = asked["text"].as_str().unwrap();
+    assert!(
+        text.contains("detected:     <script>x</script> shell") && text.contains("without an answer: not_me"),
+        "{text}"
+    );
     let link = site.link(&asked);
     let page = site.get(&link);
-    for shown in
-        ["Was &lt;it&gt; you?", "May answer", "1 of ana", "Without an answer", "<b>not_me</b>", " min", "Not me"]
-    {
+    for shown in [
+        "Was &lt;it&gt; you?",
+        "<dt>Detected</dt><dd>&lt;script&gt;x&lt;/script&gt; shell",
+        "May answer",
+        "1 of ana",
+        "Without an answer",
+        "<b>not_me</b>",
+        " min",
+        "Not me",
+    ] {
         page.says(shown);
     }
     // bo looks, and may do nothing.

@@ -295,6 +295,8 @@ fn an_incident_is_one_message_from_its_beginning_to_its_end() {
     assert!(head["blocks"].to_string().contains("rebuilt"), "{head}");
     assert!(thread[1]["text"].as_str().unwrap().contains("rebuilt"), "{thread:?}");
     assert_eq!(there.heads().len(), 1, "one message, from its beginning to its end");
+    let delivered = "the page to the channel slack by Slack (#incidents) was delivered";
+    wait_until("its story knows whose each of them was", || night.story(&id).matches(delivered).count() == 3);
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //! often it is sent.
 
 use super::mark::Links;
-use super::markup::escaped;
-use super::plain::{lines, subject};
+use super::markup::{escaped, line};
+use super::plain::{TITLE, lines, subject, wanted};
 use super::with_sources;
 use lettre::message::{Mailbox, MultiPart, header};
 use lettre::transport::smtp::authentication::Credentials;
@@ -139,8 +139,17 @@ fn html(letter: &Letter, link: Option<&str>) -> String {
         "high" => "#c75000",
         _ => "#455a64",
     };
+    let notice = &letter.notice;
     let all = lines(letter);
-    let rows: String = all.iter().skip(1).map(|line| row(line)).collect();
+    // Both stand in the head.
+    let told = all.get(2..).unwrap_or_default();
+    let (first, rest) = told.split_at(wanted(notice).len());
+    let rows = |of: &[String]| of.iter().map(|text| row(text)).collect::<String>();
+    let incident = notice.incident.as_ref().map(|id| row(&format!("incident: {id}")));
+    let stands = match &notice.state {
+        State::Acknowledged(by) => format!("acknowledged by {}", line(by.as_str(), TITLE)),
+        State::Open | State::Over => notice.stands().to_owned(),
+    };
     let answer = link.map(|link| {
         format!(
             "<p style=\"margin:20px 0\"><a href=\"{}\" style=\"display:inline-block;padding:14px 24px;border-radius:8px;\
@@ -153,19 +162,24 @@ fn html(letter: &Letter, link: Option<&str>) -> String {
         "<!doctype html><html><head><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"></head>\
          <body style=\"margin:0;padding:16px;font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;overflow-wrap:anywhere\">\
-         <div style=\"max-width:640px\"><p style=\"margin:0 0 16px;padding:4px 14px;border-left:6px solid {colour};\
-         font-size:20px;line-height:1.3;font-weight:bold\">{}</p>{}{}</div></body></html>",
-        escaped(&all[0]),
+         <div style=\"max-width:640px\"><p style=\"margin:0 0 16px;padding:4px 14px;border-left:6px solid {colour};line-height:1.3\">\
+         <b style=\"text-transform:uppercase\">{}</b> {stands}<br><b style=\"font-size:20px\">{}</b><br>\
+         <span style=\"opacity:.8\">{}</span></p>{}{}{}{}</div></body></html>",
+        notice.level.as_str(),
+        line(&notice.title, TITLE),
+        line(&notice.entity, TITLE),
+        rows(first),
         answer.unwrap_or_default(),
-        rows
+        rows(rest),
+        incident.unwrap_or_default()
     )
 }
 
 /// A line, its name above what it names; what is typed or called as it is written.
-fn row(line: &str) -> String {
+fn row(text: &str) -> String {
     let is_name = |name: &str| name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_lowercase() || b == b' ');
-    let Some((name, told)) = line.split_once(": ").filter(|(name, _)| is_name(name)) else {
-        return format!("<p style=\"margin:10px 0\">{}</p>", escaped(line));
+    let Some((name, told)) = text.split_once(": ").filter(|(name, _)| is_name(name)) else {
+        return format!("<p style=\"margin:10px 0\">{}</p>", escaped(text));
     };
     let told = told.trim_start();
     let shown = match name == "call" || told.starts_with("quell ") {
@@ -251,7 +265,15 @@ mod tests {
         assert!(text.contains("References: <i-0f1e2d3c4b5a@example.org>"), "{text}");
         assert!(text.contains("Message-ID: <") && text.contains("multipart/alternative"), "{text}");
         assert!(!text.lines().any(|line| line.starts_with("Bcc:")), "{text}");
-        let html = html(&letter(hostile), None);
-        assert!(html.contains("&lt;script&gt;") && !html.contains("<script"), "{html}");
+        let mut letter = letter(hostile);
+        let shown = html(&letter, None);
+        assert!(shown.contains("&lt;script&gt;") && !shown.contains("<script"), "{shown}");
+        letter.notice.state = State::Acknowledged("<b>ana".into());
+        assert!(
+            html(&letter, None).contains(">high</b> acknowledged by &lt;b&gt;ana<br>"),
+            "how it stands is in the head"
+        );
+        letter.notice.state = State::Over;
+        assert!(html(&letter, None).contains(">high</b> resolved<br>"));
     }
 }

@@ -20,7 +20,10 @@ pub fn subject(letter: &Letter) -> String {
         State::Open => String::new(),
         State::Acknowledged(_) | State::Over => format!("{} ", notice.stands()),
     };
-    format!("{again}[{}] {state}{}: {}", notice.level.as_str(), line(&notice.title, TITLE), line(&notice.entity, TITLE))
+    let (title, entity) = (line(&notice.title, TITLE), line(&notice.entity, TITLE));
+    // What is asked has its mark.
+    let between = if title.ends_with('?') { "" } else { ":" };
+    format!("{again}[{}] {state}{title}{between} {entity}", notice.level.as_str())
 }
 
 /// What is to be known, and what to do, a line each.
@@ -35,9 +38,10 @@ pub fn lines(letter: &Letter) -> Vec<String> {
     let mut all = vec![
         format!("{} about {}", line(&notice.title, TITLE), line(&notice.entity, TITLE)),
         format!("level {}, {state}{of}", notice.level.as_str()),
-        format!("why now: {}", line(&notice.because, LONGEST)),
-        format!("why you: {}", line(&letter.page.because, LONGEST)),
     ];
+    all.extend(wanted(notice));
+    all.push(format!("why now: {}", line(&notice.because, LONGEST)));
+    all.push(format!("why you: {}", line(&letter.page.because, LONGEST)));
     if !letter.page.also.is_empty() {
         let others: Vec<&str> = letter.page.also.iter().map(|name| name.as_str()).collect();
         all.push(format!("it also tells: {}", line(&others.join(", "), LONGEST)));
@@ -53,6 +57,17 @@ pub fn lines(letter: &Letter) -> Vec<String> {
         all.extend(question(asking));
     }
     all.extend(by_hand(notice));
+    all
+}
+
+/// What is asked about, until when, and what silence means: what whoever reads no further has to know.
+#[must_use]
+pub(crate) fn wanted(notice: &Notice) -> Vec<String> {
+    let Some(asking) = notice.question.as_ref().filter(|_| notice.state != State::Over) else { return Vec::new() };
+    let detected = line(&asking.detected, TITLE);
+    let mut all = Vec::from_iter((!detected.is_empty()).then(|| format!("detected:     {detected}")));
+    let until = asking.until.strftime("%Y-%m-%d %H:%M:%S UTC");
+    all.push(format!("answer by:    {until}; without an answer: {}", line(asking.otherwise.as_str(), TITLE)));
     all
 }
 
@@ -78,12 +93,12 @@ pub(crate) fn by_hand(notice: &Notice) -> Vec<String> {
     }
 }
 
-/// What a person has to know to judge it: what exactly would be done, to what, and what their silence means.
+/// What a person has to know to judge it: what exactly would be done, to what.
 fn question(asking: &Asking) -> Vec<String> {
     let Asking { run, playbook, step, .. } = asking;
     let mut all = vec![format!("asked by:     run {run} of {}, step {step}", line(playbook.as_str(), TITLE))];
     let because = line(&asking.because, LONGEST);
-    all.extend((!because.is_empty()).then(|| format!("it asks for:  {because}")));
+    all.extend((!because.is_empty()).then(|| format!("why it asks:  {because}")));
     all.extend(asking.action.as_ref().map(|action| format!("it would do:  {action}")));
     let rows = |name: &str, of: &[String]| {
         of.iter().map(|one| format!("{name}{}", line(one, LONGEST))).collect::<Vec<String>>()
@@ -92,7 +107,6 @@ fn question(asking: &Asking) -> Vec<String> {
     all.extend(rows("call:         ", &asking.calls));
     all.extend(rows("note:         ", &asking.warnings));
     all.push(format!("may answer:   {}", line(&asking.who, LONGEST)));
-    all.push(format!("at {:.0} without an answer: {}", asking.until, asking.otherwise));
     all
 }
 
@@ -146,6 +160,50 @@ pub(crate) mod tests {
         let told = lines(&letter);
         assert!(told.iter().any(|line| line.contains("may have reached you before")), "{told:?}");
         assert!(!told.iter().any(|line| line.contains("quell incident ack")), "{told:?}");
+    }
+
+    #[test]
+    fn a_question_says_first_what_it_is_about_until_when_and_what_silence_means() {
+        let mut letter = letter("process.kill bash (41)?");
+        letter.notice.ladder = "r-1/kill/approve".into();
+        letter.notice.question = Some(Box::new(Asking {
+            run: "r-1".into(),
+            playbook: "contain".into(),
+            step: "kill".into(),
+            detected: "A shell\nreads from a socket".into(),
+            because: "mode approve".into(),
+            choices: vec!["approve".into(), "deny".into()],
+            action: Some("process.kill".into()),
+            calls: vec!["pidfd_send_signal signal=KILL".into()],
+            targets: vec!["bash (41)".into()],
+            warnings: vec!["still open: the port".into()],
+            who: "1 of ana".into(),
+            until: "2026-11-30T07:00:00Z".parse().unwrap(),
+            otherwise: "deny".into(),
+        }));
+        assert_eq!(subject(&letter), "[high] answer wanted: process.kill bash (41)? unit nginx.service on web-1");
+        assert_eq!(
+            lines(&letter)[1..],
+            [
+                "level high, waits for an answer, incident i-0f1e2d3c4b5a",
+                "detected:     A shell\\nreads from a socket",
+                "answer by:    2026-11-30 07:00:00 UTC; without an answer: deny",
+                "why now: an incident of level high was opened",
+                "why you: on call in primary: layer 1",
+                "- run r-1 of contain-reverse-shell (enforce) is running",
+                "asked by:     run r-1 of contain, step kill",
+                "why it asks:  mode approve",
+                "it would do:  process.kill",
+                "to:           bash (41)",
+                "call:         pidfd_send_signal signal=KILL",
+                "note:         still open: the port",
+                "may answer:   1 of ana",
+                "answer:       quell run answer r-1/kill approve --generation 1",
+                "answer:       quell run answer r-1/kill deny --generation 1",
+            ]
+        );
+        letter.notice.state = State::Over;
+        assert!(wanted(&letter.notice).is_empty(), "nobody has to answer by then");
     }
 
     #[test]

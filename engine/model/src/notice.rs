@@ -186,6 +186,8 @@ pub struct Asking {
     pub playbook: Name,
     /// Of which step.
     pub step: StepId,
+    /// What was detected that it is about: a rule's title; empty where nothing was.
+    pub detected: String,
     /// What makes it ask: the step, the mode, a guard.
     pub because: String,
     /// What can be answered.

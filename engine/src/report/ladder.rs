@@ -89,7 +89,10 @@ impl Pages {
                 self.learn(&receipted.instead);
                 receipted_line(receipted, self.0.get(&receipted.key).map_or("somebody", String::as_str))
             }
-            Body::LadderChanged(changed) => changed_line(changed),
+            Body::LadderChanged(changed) => {
+                self.learn(&changed.pages);
+                changed_line(changed)
+            }
             Body::LadderSilenced(silenced) => Some(silenced_line(silenced, record.at)),
             Body::LadderEnded(ended) if ended.pages.is_empty() => None,
             Body::LadderEnded(ended) => {

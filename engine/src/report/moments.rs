@@ -50,7 +50,9 @@ pub(super) fn span(time: Duration) -> String {
         (..100_000, _) => format!("{:.1} ms", time.as_secs_f64() * 1e3),
         (..1_000_000, _) => format!("{} ms", time.as_millis()),
         (_, ..60) => format!("{:.1} s", time.as_secs_f64()),
+        (_, ..3600) if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         (_, ..3600) => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ if (seconds / 60).is_multiple_of(60) => format!("{} h", seconds / 3600),
         _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
     }
 }
@@ -64,6 +66,8 @@ mod tests {
         let said = [87_000, 1_234_000, 99_960_000, 250_000_000, 3_400_000_000, 125_000_000_000, 11_520_000_000_000]
             .map(|ns| span(Duration::from_nanos(ns)));
         assert_eq!(said, ["87 µs", "1.2 ms", "100.0 ms", "250 ms", "3.4 s", "2 min 5 s", "3 h 12 min"]);
+        let whole = [900, 7_200, 7_230].map(|seconds| span(Duration::from_secs(seconds)));
+        assert_eq!(whole, ["15 min", "2 h", "2 h"]);
     }
 
     #[test]

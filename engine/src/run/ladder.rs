@@ -44,7 +44,7 @@ const NEEDLESS: &str = "an answer, the next step or the end made it needless";
 const LEFT: &str =
     "an answer, the next step or the end made it needless, and quell ended before it knew whether it went out";
 /// Why somebody is told of the end.
-pub(super) const TOLD: &str = "they were told of it";
+pub(super) const TOLD: &str = "told of it before";
 
 /// The ladders that are not over.
 #[derive(Default)]

@@ -499,7 +499,8 @@ impl<W: Send + 'static> Core<W> {
         self.record(id, vec![NewRecord::new(now, finished.clone())]);
         let Some(live) = self.runs.remove(id) else { return };
         if let Some(incident) = &live.run.started.incident {
-            let what = format!("run {id} of {} is {}: {}", live.run.started.playbook, state.as_str(), finished.summary);
+            let of = &live.run.started.playbook;
+            let what = format!("run {id} of {of} has ended, {}: {}", state.as_str(), finished.summary);
             self.ladder_progresses(incident, &what, now);
         }
         self.sub_finished(&live.run, finished.outputs, finished.summary);

@@ -134,18 +134,21 @@ impl Board<'_> {
     /// What is asked, whole: what would be done to what, who may say so, until when, and what silence means.
     fn plan(&self, asking: &Asking) -> String {
         let mut rows = String::new();
+        let detected = line(&asking.detected, TITLE);
+        rows.extend((!detected.is_empty()).then(|| row("Detected", &detected)));
+        rows.push_str(&row("Until", &self.moment(asking.until)));
+        let means = means(&asking.otherwise, asking).map(|means| format!(": {means}")).unwrap_or_default();
+        rows.push_str(&row("Without an answer", &format!("<b>{}</b>{means}", line(asking.otherwise.as_str(), TITLE))));
         rows.extend(asking.action.as_ref().map(|action| row("It would do", &code(action.as_str()))));
         rows.push_str(&listed("To", &asking.targets, |target| line(target, LINE)));
         rows.push_str(&listed("By these calls", &asking.calls, code));
         rows.push_str(&listed("Beware", &asking.warnings, |warning| format!("<em>{}</em>", line(warning, LINE))));
         if !asking.because.is_empty() {
-            rows.push_str(&row("It asks for", &line(&asking.because, LINE)));
+            rows.push_str(&row("Why it asks", &line(&asking.because, LINE)));
         }
         let of = format!("run {} of {}, step {}", asking.run, line(asking.playbook.as_str(), TITLE), asking.step);
         rows.push_str(&row("Asked by", &of));
         rows.push_str(&row("May answer", &line(&asking.who, LINE)));
-        rows.push_str(&row("Until", &self.moment(asking.until)));
-        rows.push_str(&row("Without an answer", &format!("<b>{}</b>", line(asking.otherwise.as_str(), TITLE))));
         format!("<section><h2>What is asked</h2><dl>{rows}</dl></section>")
     }
 
@@ -158,7 +161,8 @@ impl Board<'_> {
         if may.is_empty() {
             return if barred.is_empty() { barred } else { format!("<section>{barred}</section>") };
         }
-        let buttons: String = may.iter().enumerate().map(|(at, doing)| button(&doing.act, at == 0)).collect();
+        let asking = self.notice.question.as_deref();
+        let buttons: String = may.iter().enumerate().map(|(at, doing)| button(&doing.act, at == 0, asking)).collect();
         format!(
             "<section><form method=\"post\" autocomplete=\"off\"><input type=\"hidden\" name=\"{TOKEN}\" value=\"{}\">\
              <label for=\"why\">Why (may be empty)</label>\
@@ -222,7 +226,19 @@ fn frame(title: &str, body: &str) -> String {
     )
 }
 
-fn button(act: &Act, is_first: bool) -> String {
+/// What an answer comes to, where the question is quell's own and not a playbook's words.
+fn means(choice: &Name, asking: &Asking) -> Option<&'static str> {
+    asking.action.as_ref()?;
+    match choice.as_str() {
+        "approve" | "run" => Some("it does what stands above"),
+        "deny" => Some("nothing of that is done"),
+        "keep" => Some("what was done stands"),
+        "undo" => Some("what was done is taken back"),
+        _ => None,
+    }
+}
+
+fn button(act: &Act, is_first: bool, asking: Option<&Asking>) -> String {
     let class = if is_first { "first" } else { "other" };
     let what = match act {
         Act::Acknowledge => "You look after it, and nobody else is called.",
@@ -231,9 +247,9 @@ fn button(act: &Act, is_first: bool) -> String {
         Act::FalsePositive => "It was no attack: what was done is taken back, and an exception drafted.",
         Act::Keep => "What was done stands without an end.",
         Act::Undo => "What was done is taken back.",
-        Act::Choose(_) => "",
+        Act::Choose(choice) => asking.and_then(|asking| means(choice, asking)).unwrap_or_default(),
     };
-    let what = if what.is_empty() { String::new() } else { format!("<small>{what}</small>") };
+    let what = if what.is_empty() { String::new() } else { format!("<small>{}</small>", sentence(what)) };
     format!(
         "<button class=\"{class}\" name=\"{ACT}\" value=\"{}\">{}{what}</button>",
         escaped(&act.word()),
@@ -303,6 +319,7 @@ mod tests {
             run: "r-1".into(),
             playbook: evil.as_str().into(),
             step: "kill".into(),
+            detected: evil.clone(),
             because: evil.clone(),
             choices: vec!["yes_&_<b>".into()],
             action: Some(evil.as_str().into()),
@@ -341,6 +358,8 @@ mod tests {
         assert_eq!(html.matches("<button").count(), 5, "{html}");
         assert!(html.contains("name=\"act\" value=\"acknowledge\"") && html.contains("value=\"t0\""), "{html}");
         assert!(html.contains("Undo: no role of theirs has `undo`") && html.contains("<b>Ana</b> (ana)"), "{html}");
+        let approve = Act::Choose("approve".into());
+        assert!(!button(&approve, true, None).contains("<small>"), "the words of a playbook are its own");
         board.acts.clear();
         assert!(!board.html().contains("<form"));
         board.person = None;

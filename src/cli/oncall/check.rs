@@ -62,7 +62,7 @@ fn document(found: &OnCall, tally: Tally) -> Value {
 fn counted(read: &Escalation) -> String {
     let some = |count: usize, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
     [
-        format!("{} people", read.people.people.len()),
+        some(read.people.people.len(), "person", "people"),
         some(read.schedules.len(), "schedule", "schedules"),
         some(read.policies.len(), "policy", "policies"),
         some(read.routes.len(), "route", "routes"),

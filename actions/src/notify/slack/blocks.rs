@@ -98,7 +98,7 @@ pub(super) fn reply(letter: &Letter, member: Option<&str>) -> Content {
     let again = if letter.repeat { "(repeat) " } else { "" };
     let mut said = format!("{again}{state}{because}");
     if !letter.page.quiet && notice.state != State::Over && !why.is_empty() {
-        said.push_str(&format!("\nwhy you: {why}"));
+        said.push_str(&format!("\n{}: {why}", why_told(letter)));
     }
     if said.is_empty() {
         notice.stands().clone_into(&mut said);
@@ -134,7 +134,11 @@ fn whole(letter: &Letter, key: Option<&MarkKey>, room: usize) -> Vec<SlackBlock>
     }
     let commands = by_hand(notice);
     let shown = commands.iter().filter(|command| !has_all || command.starts_with("look:"));
-    blocks.extend(small(fitting(shown, LINE, room)));
+    // Nothing is in columns here.
+    let aligned =
+        |command: &String| command.split_once(':').map(|(name, told)| format!("{name}: {}", told.trim_start()));
+    let shown: Vec<String> = shown.filter_map(aligned).collect();
+    blocks.extend(small(fitting(shown.iter(), LINE, room)));
     blocks
 }
 
@@ -154,10 +158,8 @@ fn facts(letter: &Letter) -> Vec<SlackRichTextElement> {
     if notice.state != State::Over {
         rows.push(row("why now", &line(&notice.because, LINE)));
     }
-    // Whoever reads the channel is not told why somebody else was told.
-    let who = if matches!(letter.page.to, To::Person(_)) { "why you" } else { "why here" };
     if !letter.page.quiet && notice.state != State::Over {
-        rows.push(row(who, &line(&letter.page.because, LINE)));
+        rows.push(row(why_told(letter), &line(&letter.page.because, LINE)));
     }
     if letter.repeat {
         rows.push(row("repeat", "this may have reached you before: nobody knows whether it did"));
@@ -165,13 +167,20 @@ fn facts(letter: &Letter) -> Vec<SlackRichTextElement> {
     rows
 }
 
+/// Whoever reads a channel is not told why somebody else was told.
+fn why_told(letter: &Letter) -> &'static str {
+    if matches!(letter.page.to, To::Person(_)) { "why you" } else { "why here" }
+}
+
 /// What exactly would be done, to what, and what silence means.
 fn question(asking: &Asking, room: usize) -> Vec<SlackRichTextElement> {
     let Asking { run, playbook, step, .. } = asking;
     let more = format!("`quell run show {run}`");
-    let mut all = vec![row("asked by", &format!("run {run} of {}, step {step}", line(playbook.as_str(), NAME)))];
+    let detected = line(&asking.detected, NAME);
+    let mut all = Vec::from_iter((!detected.is_empty()).then(|| row("detected", &detected)));
+    all.push(row("asked by", &format!("run {run} of {}, step {step}", line(playbook.as_str(), NAME))));
     let because = line(&asking.because, LINE);
-    all.extend((!because.is_empty()).then(|| row("it asks for", &because)));
+    all.extend((!because.is_empty()).then(|| row("why it asks", &because)));
     all.extend(asking.action.as_ref().map(|action| row("it would do", action.as_str())));
     all.extend(listed("to", &asking.targets, room / 3, &more));
     let (calls, left) = fitting(asking.calls.iter(), room, room);

@@ -54,6 +54,8 @@ struct Question<'a> {
     run: String,
     playbook: &'a Name,
     step: String,
+    /// What was detected that it is about; empty where nothing was.
+    detected: &'a str,
     because: &'a str,
     choices: &'a [Name],
     action: Option<&'a Name>,
@@ -98,6 +100,7 @@ fn body<'a>(letter: &'a Letter, links: Option<&Links>) -> Body<'a> {
         run: asking.run.to_string(),
         playbook: &asking.playbook,
         step: asking.step.to_string(),
+        detected: &asking.detected,
         because: &asking.because,
         choices: &asking.choices,
         action: asking.action.as_ref(),

@@ -190,6 +190,7 @@ async fn quells_own_json_is_signed_and_has_its_key() {
         run: "r-1".into(),
         playbook: "contain".into(),
         step: "kill".into(),
+        detected: "A shell reads from a socket".into(),
         because: "mode approve".into(),
         choices: vec!["yes".into(), "no".into()],
         action: Some("process.kill".into()),
@@ -234,6 +235,7 @@ async fn quells_own_json_is_signed_and_has_its_key() {
     );
     assert_eq!(got.body["acts"], json!(["choose:yes", "choose:no"]));
     assert_eq!(got.body["question"]["until"], "2026-11-30T07:00:00Z");
+    assert_eq!(got.body["question"]["detected"], "A shell reads from a socket");
 }
 
 #[test]

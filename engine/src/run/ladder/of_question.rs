@@ -262,6 +262,7 @@ impl<W: Send + 'static> Core<W> {
             run: carried.run.clone(),
             playbook: live.run.started.playbook.clone(),
             step: carried.step.clone(),
+            detected: self.detected(&live.run),
             because: question.because.clone(),
             choices: question.choices.clone(),
             action: question.action.clone(),
@@ -272,6 +273,14 @@ impl<W: Send + 'static> Core<W> {
             until: all.iter().map(|asked| asked.until.wall).min()?,
             otherwise: question.otherwise.clone(),
         })
+    }
+
+    /// What the run of a question answers, as its incident is called.
+    fn detected(&self, run: &Run) -> String {
+        let of_incident = run.started.incident.as_ref().map(LadderId::incident);
+        let called = of_incident.and_then(|id| self.ladders.all.get(&id)).map(|outbox| outbox.started.title.clone());
+        let own = || run.started.detection.get("title").and_then(Json::as_str).map(str::to_owned);
+        called.or_else(own).unwrap_or_default()
     }
 
     fn who_may(&self, question: &quell_model::record::QuestionAsked) -> String {
@@ -315,8 +324,20 @@ fn how_it_ended(carried: &Carried, records: &[NewRecord]) -> String {
     }
 }
 
+/// `NAME key=value …`, where the action has named it; what is no plain word is in quotes, as JSON has it.
 fn shown(call: &Json) -> String {
-    call.as_str().map_or_else(|| call.to_string(), str::to_owned)
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@+".contains(c);
+    let value = |value: &Json| match value.as_str() {
+        Some(word) if !word.is_empty() && word.chars().all(is_plain) => word.to_owned(),
+        _ => value.to_string(),
+    };
+    match (call.as_object(), call.get("call").and_then(Json::as_str)) {
+        (Some(parts), Some(name)) => {
+            let given = parts.iter().filter(|(key, _)| *key != "call");
+            given.fold(name.to_owned(), |all, (key, of)| format!("{all} {key}={}", value(of)))
+        }
+        _ => call.as_str().map_or_else(|| call.to_string(), str::to_owned),
+    }
 }
 
 /// The first of them, and how many more there are.
@@ -334,4 +355,27 @@ fn bounded(all: impl Iterator<Item = String>) -> Vec<String> {
         shown.push(format!("and {more} more"));
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+    use serde_json::json;
+
+    #[test]
+    fn a_call_is_read_by_people_and_shows_all_of_it() {
+        for (call, read) in [
+            (
+                json!({ "call": "pidfd_send_signal", "signal": "KILL", "process": "bash (41)" }),
+                "pidfd_send_signal signal=KILL process=\"bash (41)\"",
+            ),
+            (json!({ "call": "freeze", "cgroup": "/web.slice/a b" }), "freeze cgroup=\"/web.slice/a b\""),
+            (json!({ "call": "read", "of": ["exe"], "at_most": 7, "x": "" }), "read of=[\"exe\"] at_most=7 x=\"\""),
+            (json!({ "call": "kill", "of": "1 signal=TERM" }), "kill of=\"1 signal=TERM\""),
+            (json!({ "method": "GET" }), "{\"method\":\"GET\"}"),
+            (json!("plain words"), "plain words"),
+        ] {
+            assert_eq!(shown(&call), read);
+        }
+    }
 }

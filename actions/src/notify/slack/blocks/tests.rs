@@ -19,6 +19,7 @@ fn asked(hostile: &str, many: usize) -> Letter {
         run: "r-0f1e2d3c4b5a".into(),
         playbook: "contain-reverse-shell".into(),
         step: "kill_it".into(),
+        detected: format!("a shell {hostile}"),
         because: format!("mode approve: {hostile}"),
         choices: vec!["approve".into(), "deny".into()],
         action: Some("process.kill".into()),
@@ -115,7 +116,7 @@ fn a_message_says_what_why_and_what_to_do() {
          why now: an incident of level high was opened\n\
          why you: on call in primary: layer 1\n\
          run r-1 of contain-reverse-shell (enforce) is running\n\
-         look:         quell incident show i-0f1e2d3c4b5a"
+         look: quell incident show i-0f1e2d3c4b5a"
     );
     let pressed = buttons_of(&blocks);
     let rows: Vec<Value> = pressed
@@ -176,8 +177,9 @@ fn a_question_shows_all_that_whoever_answers_it_has_to_see() {
          level: high, waits for an answer\n\
          why now: an incident of level high was opened\n\
          why you: on call in primary: layer 1\n\
+         detected: a shell x\n\
          asked by: run r-0f1e2d3c4b5a of contain-reverse-shell, step kill_it\n\
-         it asks for: mode approve: x\n\
+         why it asks: mode approve: x\n\
          it would do: process.kill\n\
          to: \n\
          bulletprocess 4711 0 xprocess 4711 1 x\n\
@@ -263,6 +265,9 @@ fn whoever_is_called_is_named_in_the_thread_and_nobody_by_a_quiet_page() {
             { "type": "text", "text": "nobody answered <!channel>\nwhy you: on call in primary: layer 1" },
         ])
     );
+    let mut to_all = letter.clone();
+    to_all.page.to = To::Channel("slack".into());
+    assert!(reply(&to_all, None).text.ends_with("\nwhy here: on call in primary: layer 1"), "nobody of them is meant");
     letter.page.quiet = true;
     let said = reply(&letter, Some("U012"));
     assert_eq!(said.text, "nobody answered &lt;!channel&gt;");

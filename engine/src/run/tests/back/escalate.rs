@@ -299,7 +299,7 @@ fn a_thousand_lines_are_told_in_the_messages_that_people_have_and_are_few_record
     night.yard.clock.advance(MINUTE);
     night.yard.stage.settle();
     night.receive(3);
-    assert!(told(&night)[1].contains("is succeeded"), "{:?}", told(&night));
+    assert!(told(&night)[1].contains("has ended, succeeded"), "{:?}", told(&night));
 }
 
 #[test]
