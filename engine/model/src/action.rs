@@ -146,6 +146,36 @@ pub struct Target {
     pub facts: TargetFacts,
 }
 
+impl Target {
+    /// Its label, and by what else a person judges it: `python3 (4242): /usr/bin/python3, uid 33, unit nginx.service`.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let facts: Vec<String> = match &self.facts {
+            TargetFacts::Process { image, cgroup, unit, uid, below_named, by_scope, .. } => {
+                let place = unit.as_ref().map(|unit| format!("unit {unit}"));
+                let place = place.or_else(|| cgroup.as_ref().map(|path| format!("cgroup {path}")));
+                let how = match (below_named, by_scope) {
+                    (true, _) => Some("started by what is named"),
+                    (false, true) => Some("in the same scope"),
+                    (false, false) => None,
+                };
+                let all = [image.clone(), Some(format!("uid {uid}")), place, how.map(str::to_owned)];
+                all.into_iter().flatten().collect()
+            }
+            TargetFacts::Image { cgroup, needed, .. } => {
+                let place = cgroup.as_ref().map_or("on the whole host".to_owned(), |path| format!("in cgroup {path}"));
+                std::iter::once(place).chain(needed.clone()).collect()
+            }
+            TargetFacts::Identity { provider, account, .. } => {
+                std::iter::once(provider.to_string()).chain(account.clone()).collect()
+            }
+            TargetFacts::Other => Vec::new(),
+        };
+        let more = facts.join(", ");
+        if more.is_empty() { self.label.clone() } else { format!("{}: {more}", self.label) }
+    }
+}
+
 /// What an action would do.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
@@ -396,4 +426,44 @@ pub trait Look: Send + Sync {
     fn spec(&self) -> &'static ActionSpec;
     /// Reads; gives the output.
     async fn look(&self, input: &Json) -> Result<Json, ActionError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_says_by_what_it_is_judged() {
+        let process = |below_named, by_scope, unit: Option<&str>| TargetFacts::Process {
+            id: "41.90000000.1@1f2e3d4c-7b6a-4958-8c7d-6e5f4a3b2c1d".parse().unwrap(),
+            image: Some("/usr/bin/bash".into()),
+            file: None,
+            cgroup: Some("/system.slice/nginx.service".into()),
+            unit: unit.map(str::to_owned),
+            uid: 33,
+            kernel_thread: false,
+            below_named,
+            by_scope,
+        };
+        let told = |facts| {
+            let (node, kind, label) = ("n".into(), "process".into(), "bash (41)".to_owned());
+            Target { node, kind, id: "41".into(), label, named: true, facts }.told()
+        };
+        assert_eq!(
+            told(process(false, false, Some("nginx.service"))),
+            "bash (41): /usr/bin/bash, uid 33, unit nginx.service"
+        );
+        assert_eq!(
+            told(process(true, true, None)),
+            "bash (41): /usr/bin/bash, uid 33, cgroup /system.slice/nginx.service, started by what is named"
+        );
+        let key = TargetFacts::Identity {
+            provider: "aws".into(),
+            identity: "aws_access_key".into(),
+            id: "AKIA".into(),
+            account: Some("111122223333".into()),
+        };
+        assert_eq!(told(key), "bash (41): aws, 111122223333");
+        assert_eq!(told(TargetFacts::Other), "bash (41)");
+    }
 }

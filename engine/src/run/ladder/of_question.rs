@@ -254,7 +254,8 @@ impl<W: Send + 'static> Core<W> {
         let all: Vec<&Asked> = carried_by(&live.run, carried).map(|(_, asked)| asked).collect();
         let question = &all.first()?.question;
         let plans = all.iter().filter_map(|asked| asked.question.plan.as_deref());
-        let targets = plans.clone().flat_map(|plan| plan.targets.iter().filter(|target| target.named));
+        let mut targets: Vec<_> = plans.clone().flat_map(|plan| &plan.targets).collect();
+        targets.sort_by_key(|target| !target.named);
         let calls = plans.clone().flat_map(|plan| plan.calls.iter().map(shown));
         let open = plans.clone().flat_map(|plan| plan.still_open.iter().map(|what| format!("still open: {what}")));
         let fails = plans.flat_map(|plan| plan.would_fail.iter().map(|why| format!("it would fail here: {why}")));
@@ -267,7 +268,7 @@ impl<W: Send + 'static> Core<W> {
             choices: question.choices.clone(),
             action: question.action.clone(),
             calls: bounded(calls),
-            targets: bounded(targets.map(|target| target.label.clone())),
+            targets: bounded(targets.into_iter().map(quell_model::Target::told)),
             warnings: bounded(open.chain(fails)),
             who: self.who_may(question),
             until: all.iter().map(|asked| asked.until.wall).min()?,
