@@ -98,6 +98,14 @@ impl Seen {
         }
         true
     }
+
+    /// It was not taken in after all: the next is new.
+    pub(super) fn forget(&mut self, what: &str) {
+        let sum = Hash::of(what.as_bytes());
+        if self.all.remove(&sum) {
+            self.in_order.retain(|(_, other)| *other != sum);
+        }
+    }
 }
 
 #[cfg(test)]
