@@ -7,6 +7,8 @@ mod deaths;
 mod inward;
 mod links;
 mod playbooks;
+#[cfg(all(feature = "email", feature = "slack"))]
+mod sent;
 #[cfg(feature = "slack")]
 mod slack;
 #[cfg(feature = "webhook")]

@@ -37,13 +37,13 @@ fn script(name: &str, args: &[&str]) -> Command {
 }
 
 /// A Slack of the test's own; it ends with it.
-struct StandIn {
+pub(super) struct StandIn {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl StandIn {
-    fn start(port: u16) -> Self {
+    pub(super) fn start(port: u16) -> Self {
         let mut child = script("standin.py", &[&port.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
@@ -81,17 +81,17 @@ impl StandIn {
     }
 
     /// Everything that was said, as it stands now.
-    fn messages(&self) -> Vec<Value> {
+    pub(super) fn messages(&self) -> Vec<Value> {
         self.state()["messages"].as_array().unwrap().clone()
     }
 
     /// What is in no thread.
-    fn heads(&self) -> Vec<Value> {
+    pub(super) fn heads(&self) -> Vec<Value> {
         self.messages().into_iter().filter(|message| message.get("thread_ts").is_none()).collect()
     }
 
     /// What was said in the thread of this one.
-    fn thread(&self, head: &Value) -> Vec<Value> {
+    pub(super) fn thread(&self, head: &Value) -> Vec<Value> {
         self.messages().into_iter().filter(|message| message.get("thread_ts") == Some(&head["ts"])).collect()
     }
 
