@@ -85,7 +85,11 @@ fn every_action_that_sends_is_used_by_a_playbook_that_is_tested() {
 fn the_playbooks_of_every_key_check_clean_and_are_tested_to_their_last_step() {
     let checked = quell(&["playbook", "check", "--deny", "warnings", FOLDER]).ends(0);
     let by_hand: Vec<&str> = checked.out.lines().filter(|line| line.contains("nothing starts it by itself")).collect();
-    assert!(matches!(by_hand[..], [sent, started] if sent.contains("sent.yaml") && started.contains("started.yaml")), "{}", checked.out);
+    assert!(
+        matches!(by_hand[..], [sent, started] if sent.contains("sent.yaml") && started.contains("started.yaml")),
+        "{}",
+        checked.out
+    );
     let ran = quell(&["playbook", "test", "--coverage", "--json", FOLDER]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
     let told = ran.json();

@@ -99,6 +99,13 @@ impl Scene {
         Self { slack, receiver, night, _dir: dir }
     }
 
+    /// Something is seen now: what is old asks first.
+    fn attacked(&self) {
+        let mut events = fs::File::options().append(true).open(self.night.home.path().join("events.jsonl")).unwrap();
+        let now = jiff::Timestamp::now();
+        writeln!(events, "{{\"@timestamp\": \"{now}\", \"Image\": \"/bin/quell-marked\", \"User\": \"ana\"}}").unwrap();
+    }
+
     /// The one run, once it is over.
     fn run(&self) -> Value {
         let state = || self.night.daemon.ask_json(&["run", "list"])[0]["state"].clone();
@@ -133,7 +140,7 @@ fn step<'r>(run: &'r Value, id: &str) -> &'r Value {
 fn a_playbook_says_mails_posts_and_asks_and_no_secret_is_written_down() {
     let scene = Scene::new("enforce", true, playbook);
     let server = scene.night.serves();
-    scene.night.attacked();
+    scene.attacked();
     let run = scene.run();
     assert_eq!(run["state"], "succeeded", "{run:#}");
 
@@ -176,7 +183,7 @@ fn a_playbook_says_mails_posts_and_asks_and_no_secret_is_written_down() {
 fn in_observe_nothing_is_sent_and_the_plan_says_what_would_be() {
     let scene = Scene::new("observe", true, playbook);
     let server = scene.night.serves();
-    scene.night.attacked();
+    scene.attacked();
     let run = scene.run();
     assert_eq!(run["state"], "succeeded", "{run:#}");
     let call = |id: &str| step(&run, id)["plan"]["calls"][0].clone();
@@ -193,7 +200,7 @@ fn in_observe_nothing_is_sent_and_the_plan_says_what_would_be() {
 /// What the one step of such a playbook was refused with; nothing was asked.
 fn refused(private: bool, url: impl Fn(u16) -> String) -> (String, Value) {
     let scene = Scene::new("enforce", private, |port| asks(&url(port)));
-    scene.night.attacked();
+    scene.attacked();
     let run = scene.run();
     let ask = step(&run, "ask").clone();
     assert_eq!(ask["outcome"], "failed", "{run:#}");
@@ -217,7 +224,7 @@ fn a_host_that_is_not_allowed_or_leads_to_this_machine_is_asked_nothing_and_no_r
 #[test]
 fn a_reload_changes_what_may_be_asked_and_where_things_are_said() {
     let scene = Scene::new("enforce", false, |port| asks(&format!("http://127.0.0.1:{port}/x")));
-    scene.night.attacked();
+    scene.attacked();
     let run = scene.run();
     assert!(step(&run, "ask")["proof"].to_string().contains("by https alone"), "{run:#}");
     let file = scene.night.home.path().join("quell.yaml");
@@ -241,8 +248,7 @@ fn a_kill_between_intent_and_outcome_says_nothing_twice_and_mails_under_one_id()
         let mut scene = Scene::new("enforce", true, |_| TWO.to_owned());
         let server = scene.night.serves();
         scene.night.daemon.kill();
-        let mut events = fs::File::options().append(true).open(scene.night.home.path().join("events.jsonl")).unwrap();
-        events.write_all(b"{\"Image\": \"/bin/quell-marked\", \"User\": \"ana\"}\n").unwrap();
+        scene.attacked();
         let home = scene.night.home.path();
         let mut up = command(&["up"]);
         up.env("TEST_SMTP", format!("smtp://127.0.0.1:{}", scene.night.port)).env("TEST_SLACK", "xoxb-0001-quell-test");
