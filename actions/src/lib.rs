@@ -1,6 +1,6 @@
-//! quell-actions: the verbs on this host, one folder a system, one file a verb, the same shape in each.
+//! quell-actions: the verbs on this host, and those that send, one folder a system, one file a verb, the same shape in each.
 //!
-//! Owns what touches processes and their cgroups. Never reads the journal, decides nothing: each act needs the guard's
+//! Owns what touches processes and their cgroups, and what is sent to people and programs. Never reads the journal, decides nothing: each act needs the guard's
 //! [`Admitted`](quell_model::Admitted). Keeps true: a process is held by pidfd and compared by identity before it is
 //! touched, never by its number.
 //!
@@ -14,6 +14,7 @@ mod pidfd;
 pub mod process;
 pub mod protect;
 pub mod self_test;
+pub mod send;
 mod span;
 #[cfg(test)]
 mod testing;
@@ -28,5 +29,7 @@ pub use world::{CgroupKind, CgroupRoot, HostWorld, JustSeen, Lineage};
 /// What every build knows of the verbs, hands or not.
 #[must_use]
 pub fn specs() -> Vec<&'static ActionSpec> {
-    process::specs()
+    let mut all = process::specs();
+    all.extend(send::specs());
+    all
 }

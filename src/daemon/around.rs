@@ -2,7 +2,7 @@
 //! configuration around them would know. One way of gathering it, for whoever checks, tests or rehearses.
 //!
 //! ```text
-//! --config, else the nearest quell.yaml above ─┬─▶ vars, roles, people, guard
+//! --config, else the nearest quell.yaml above ─┬─▶ vars, roles, people, channels, hosts, guard
 //!                                             ├─▶ rules, with those beside the playbooks
 //! files, folders, names ──────────────────────┴─▶ playbooks, and the others that their steps may start
 //! ```
@@ -12,6 +12,7 @@
 use super::files::{self, Given};
 use quell_engine::detect::{RuleSource, Rules};
 use quell_engine::escalation::Escalation;
+use quell_engine::escalation::channels::Channels;
 use quell_engine::load::{self, Config, Known, PlaybookSource, Roles};
 use quell_engine::run::Definitions;
 use quell_engine::trial;
@@ -46,13 +47,16 @@ pub(crate) struct Found {
     pub(crate) config: Config,
     /// Who is who; none: nobody can say.
     pub(crate) people: Option<People>,
+    /// By which ways anything is sent; none: nobody can say.
+    pub(crate) channels: Option<Channels>,
 }
 
 impl Found {
     /// What these playbooks, or files beside them, are held against.
     pub(crate) fn known<'a>(&'a self, rules: &'a [RuleRef]) -> Known<'a> {
         let brings = self.rules.brings();
-        Known { brings, ..known(&self.config, rules, self.people.as_ref(), &self.others) }
+        let who = (self.people.as_ref(), self.channels.as_ref());
+        Known { brings, ..known(&self.config, rules, who, &self.others) }
     }
 
     /// What an engine would work by that has this playbook: nothing but a person starts one of these.
@@ -74,7 +78,7 @@ impl Found {
 fn known<'a>(
     config: &'a Config,
     rules: &'a [RuleRef],
-    people: Option<&'a People>,
+    (people, channels): (Option<&'a People>, Option<&'a Channels>),
     playbooks: &'a [Arc<Playbook>],
 ) -> Known<'a> {
     Known {
@@ -83,6 +87,8 @@ fn known<'a>(
         vars: config.file.is_some().then_some(&config.vars),
         secrets: config.file.is_some().then_some(&config.secrets),
         people,
+        channels,
+        hosts: config.file.is_some().then_some(&config.http),
         personal_tokens: config.has_personal_tokens(),
         roles: Some(&config.roles),
         playbooks,
@@ -94,16 +100,18 @@ fn known<'a>(
 pub(crate) fn gather(asked: &Asked<'_>) -> Found {
     let mut mistakes = Vec::new();
     let (config, unread) = configuration(asked, &mut mistakes);
-    let people = people(&config, unread.as_deref(), &mut mistakes);
+    let who = who(&config, unread.as_deref(), &mut mistakes);
+    let (people, channels) = who.map(|who| (who.people, who.channels)).unzip();
     let (rules, _) = Rules::load(&rules(&config, asked), &[]);
     let refs: Vec<RuleRef> = rules.refs().cloned().collect();
     let others = others(&config, asked.paths);
     let sources: Vec<PlaybookSource> = asked.paths.iter().map(|path| source(path)).collect();
-    let known = Known { brings: rules.brings(), ..known(&config, &refs, people.as_ref(), &others) };
+    let known =
+        Known { brings: rules.brings(), ..known(&config, &refs, (people.as_ref(), channels.as_ref()), &others) };
     let (playbooks, found) = load::playbooks(&sources, &known);
     drop(known);
     mistakes.extend(found);
-    Found { playbooks, mistakes, others, rules, config, people }
+    Found { playbooks, mistakes, others, rules, config, people, channels }
 }
 
 /// Of each path or name its own. A name is one of a playbook that ships or is installed; one that nothing has comes back
@@ -159,12 +167,11 @@ fn unheld(first: &Mistake, file: &Path, what: &str) -> Mistake {
     mistake
 }
 
-/// Who is who. Also beside a configuration that cannot be read, whose roles are not known then.
-fn people(config: &Config, unread: Option<&Path>, mistakes: &mut Vec<Mistake>) -> Option<People> {
+/// Who is who, and by which ways they are told. Also beside a configuration that cannot be read, whose roles are not known then.
+fn who(config: &Config, unread: Option<&Path>, mistakes: &mut Vec<Mistake>) -> Option<Escalation> {
     if let Some(file) = unread {
         let beside = file.with_file_name("escalation.yaml");
-        let read = beside.exists().then(|| load::escalation_file(&beside, &Roles::default()).0)?;
-        return read.map(|read| read.people);
+        return beside.exists().then(|| load::escalation_file(&beside, &Roles::default()).0)?;
     }
     config.file.as_ref()?;
     let (read, wrong) = files::escalation(config);
@@ -173,7 +180,7 @@ fn people(config: &Config, unread: Option<&Path>, mistakes: &mut Vec<Mistake>) -
         let what = "this file has mistakes of its own: people and approvers are not checked here";
         mistakes.push(unheld(first, &first.file, what));
     }
-    read.map(|read| read.people)
+    read
 }
 
 /// A file of tests stands beside its playbook.

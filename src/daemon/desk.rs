@@ -28,8 +28,7 @@ use crate::api::{
     State, Status,
 };
 use crate::telemetry::{Look, Meters};
-use quell_actions::HostWorld;
-use quell_actions::notify::mark::MarkKey;
+use quell_actions::{HostWorld, notify::mark::MarkKey, send::ways::Ways};
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::Rules;
 use quell_engine::escalation::channels::Beat;
@@ -56,6 +55,8 @@ pub(crate) struct Desk {
     dir: PathBuf,
     /// Under which marks of messages are made and known.
     pub(crate) marks: MarkKey,
+    /// By which ways what playbooks send goes out.
+    pub(crate) ways: Arc<Ways>,
     started: Stamp,
     facts: Mutex<Facts>,
     /// Who may do what, as it was read last.
@@ -164,6 +165,7 @@ impl Desk {
             block,
             dir: dir.to_owned(),
             marks,
+            ways: Arc::default(),
             started: SystemClock.now(),
             facts: Mutex::new(facts),
             access: watch::Sender::new(Arc::new(Access::of(loaded))),

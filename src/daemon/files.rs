@@ -5,6 +5,7 @@
 
 use super::post::Outside;
 use quell_actions::notify::mark::MarkKey;
+use quell_actions::send::ways::InForce;
 use quell_actions::{HostWorld, protect};
 use quell_engine::detect::{RuleReport, RuleSource, Rules};
 use quell_engine::escalation::Escalation;
@@ -55,11 +56,12 @@ impl Loaded {
         self.mistakes.iter().filter(|mistake| mistake.level == MistakeLevel::Error)
     }
 
-    /// What an engine is to work by that tells people: with the channels made ready.
-    pub(crate) fn in_force(&self, marks: &MarkKey) -> Definitions {
+    /// What an engine is to work by that tells people, with the channels made ready; and the same ways for what its playbooks send.
+    pub(crate) fn in_force(&self, marks: &MarkKey) -> (Definitions, Arc<InForce>) {
         let outside = Outside { marks: marks.clone(), public_url: self.config.public_url.clone() };
-        let post = super::post::post(&self.escalation.channels, &outside);
-        Definitions { escalation: Some(Arc::new(self.escalation.clone())), post, ..self.definitions.clone() }
+        let (post, ways) = super::post::made(&self.escalation, &self.config.http, &outside);
+        let escalation = Some(Arc::new(self.escalation.clone()));
+        (Definitions { escalation, post, ..self.definitions.clone() }, ways)
     }
 
     /// Whether anything does.
@@ -114,6 +116,8 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
         vars: Some(&config.vars),
         secrets: Some(&config.secrets),
         people,
+        channels: escalation.as_ref().map(|read| &read.channels),
+        hosts: Some(&config.http),
         personal_tokens: config.has_personal_tokens(),
         roles: Some(&config.roles),
         ..Known::default()

@@ -173,13 +173,15 @@ fn with_kernel(
             Some(family) => world.clone().with_lineage(Arc::clone(family) as _),
             None => world.clone(),
         });
+        let (definitions, ways) = loaded.in_force(&desk.marks);
+        desk.ways.replace(ways);
         let plan = Plan {
             dir: dir.to_owned(),
             node: world.node.clone(),
             boot: world.boot.clone(),
-            crew: crew::live(hands),
+            crew: crew::live(hands, &desk.ways),
             rules: Arc::clone(&loaded.rules),
-            definitions: loaded.in_force(&desk.marks),
+            definitions,
             only: None,
             sight,
             family,

@@ -4,9 +4,10 @@
 use super::around::Found;
 use super::assembly::{Plan, assemble};
 use super::eye::Sight;
-use super::{crew, me, node};
+use super::{crew, me, node, post};
 use crate::cli::{Exit, Fail};
 use quell_actions::HostWorld;
+use quell_actions::send::ways::Ways;
 use quell_engine::detect::Rules;
 use quell_engine::report::{self, RunView};
 use quell_engine::run::{Apart, Definitions, Refusal, Request};
@@ -66,11 +67,15 @@ pub(crate) fn rehearse(
         apart: Apart { inline: usize::MAX, ..base.apart },
         ..base
     };
+    let ways = Arc::new(Ways::default());
+    if let (Some(channels), Some(people)) = (&around.channels, &around.people) {
+        ways.replace(post::ways((channels, people), &around.config.http).map_err(|e| cannot(&e))?);
+    }
     let plan = Plan {
         dir: scratch.path().to_owned(),
         node: world.node.clone(),
         boot: world.boot.clone(),
-        crew: crew::live(world),
+        crew: crew::live(world, &ways),
         rules: Arc::new(Rules::default()),
         definitions,
         only: None,

@@ -62,7 +62,7 @@ fn every_key_is_used_by_a_playbook_that_is_tested() {
     for key in ["playbook", "steps.*.playbook", "steps.*.detach", "steps.*.ask.by", "steps.*.wait.until.if"] {
         assert!(all.contains(&key.split('.').map(str::to_owned).collect::<Way>()), "the schema is read wrongly: {key}");
     }
-    for name in ["detected", "followed", "scheduled", "started"] {
+    for name in ["detected", "followed", "scheduled", "sent", "started"] {
         let text = fs::read_to_string(format!("{FOLDER}/{name}.yaml")).unwrap();
         used(&serde_yaml::from_str(&text).unwrap(), &Vec::new(), &all, &mut found);
     }
@@ -71,14 +71,29 @@ fn every_key_is_used_by_a_playbook_that_is_tested() {
 }
 
 #[test]
+fn every_action_that_sends_is_used_by_a_playbook_that_is_tested() {
+    let text = fs::read_to_string(format!("{FOLDER}/sent.yaml")).unwrap();
+    let actions = quell(&["action", "list", "--json"]).ends(0).json();
+    let sends = actions.as_array().unwrap().iter().filter(|action| action["lane"] == "notify");
+    let names: Vec<&str> = sends.map(|action| action["id"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 5, "{names:?}");
+    let unused: Vec<&&str> = names.iter().filter(|name| !text.contains(&format!("action: {name}"))).collect();
+    assert!(unused.is_empty(), "no playbook uses {unused:?}");
+}
+
+#[test]
 fn the_playbooks_of_every_key_check_clean_and_are_tested_to_their_last_step() {
     let checked = quell(&["playbook", "check", "--deny", "warnings", FOLDER]).ends(0);
     let by_hand: Vec<&str> = checked.out.lines().filter(|line| line.contains("nothing starts it by itself")).collect();
-    assert!(matches!(by_hand[..], [one] if one.contains("started.yaml")), "{}", checked.out);
+    assert!(
+        matches!(by_hand[..], [sent, started] if sent.contains("sent.yaml") && started.contains("started.yaml")),
+        "{}",
+        checked.out
+    );
     let ran = quell(&["playbook", "test", "--coverage", "--json", FOLDER]);
     assert_eq!(ran.code, Some(0), "{}{}", ran.out, ran.err);
     let told = ran.json();
-    assert_eq!(told["cases"].as_array().unwrap().len(), 9, "{told}");
+    assert_eq!(told["cases"].as_array().unwrap().len(), 11, "{told}");
     for playbook in told["coverage"].as_array().unwrap() {
         assert_eq!(playbook["branches_not_reached"], serde_json::json!([]), "a branch that no case takes: {told}");
     }

@@ -10,6 +10,8 @@ mod inward;
 mod links;
 mod login;
 mod playbooks;
+#[cfg(all(feature = "email", feature = "slack"))]
+mod sent;
 #[cfg(feature = "slack")]
 mod slack;
 #[cfg(feature = "slack")]

@@ -3,6 +3,7 @@
 usage: receiver.py OUT SECRET [CERT KEY]        at a port of its own: says `ready PORT`
 
 POST /v2/enqueue   as PagerDuty's Events v2          POST /   as ntfy's server (JSON with a topic)          else 204
+POST /tickets      201, and by whom it was asked      /moved   302 to /elsewhere
 `signed` of a line: whether X-Quell-Signature is the HMAC of the moment and the body, by Python's own hmac.
 While there is a file OUT.refuses, everything is answered with 500 and the path that was asked.
 """
@@ -44,15 +45,21 @@ class Receives(BaseHTTPRequestHandler):
         if self.path == "/v2/enqueue":
             key = line["body"].get("dedup_key", "made-here")
             return self.say(202, {"status": "success", "message": "Event processed", "dedup_key": key})
+        if self.path == "/tickets":
+            return self.say(201, {"id": 7, "by": self.headers.get("authorization")})
+        if self.path == "/moved":
+            return self.say(302, None, {"location": "/elsewhere"})
         if self.path == "/":
             return self.say(200, {"id": "xE73Iyuabi", "event": "message", "topic": line["body"]["topic"]})
         return self.say(204, None)
 
-    def say(self, status, answer):
+    def say(self, status, answer, headers={}):
         text = json.dumps(answer).encode() if answer is not None else b""
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(text)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(text)
 

@@ -7,13 +7,13 @@ use quell_model::Secret;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-const SECRET: &str = "swordfish-0001";
+pub(super) const SECRET: &str = "swordfish-0001";
 
 /// A receiver of the test's own; it ends with it.
-struct Receiver {
+pub(super) struct Receiver {
     child: Child,
     out: PathBuf,
-    port: u16,
+    pub(super) port: u16,
 }
 
 fn python(script: &str) -> Command {
@@ -27,7 +27,7 @@ fn python(script: &str) -> Command {
 }
 
 impl Receiver {
-    fn start(dir: &Path, tls: &[&Path]) -> Self {
+    pub(super) fn start(dir: &Path, tls: &[&Path]) -> Self {
         let out = dir.join("received");
         let mut command = python("receiver.py");
         command.arg(&out).arg(SECRET).args(tls).stdout(Stdio::piped());
@@ -38,12 +38,12 @@ impl Receiver {
         Self { child, out, port: port.trim().parse().unwrap() }
     }
 
-    fn got(&self) -> Vec<Value> {
+    pub(super) fn got(&self) -> Vec<Value> {
         let text = fs::read_to_string(&self.out).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn at(&self, path: &str) -> Vec<Value> {
+    pub(super) fn at(&self, path: &str) -> Vec<Value> {
         self.got().into_iter().filter(|got| got["path"] == path).collect()
     }
 

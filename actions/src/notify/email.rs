@@ -1,24 +1,27 @@
-//! Mail: a page as a message of text and HTML, by SMTP.
+//! Mail: a page, or what a playbook says, as a message of text and HTML, by SMTP.
 //!
 //! Owns the message and the connection to the server. A server's 4xx is a "later", its 5xx a "never". Keeps true: a password
-//! goes over TLS or to this machine alone; all mails of an incident stand in one thread; a page has one Message-ID, however
-//! often it is sent.
+//! goes over TLS or to this machine alone; all mails of an incident stand in one thread; a page, or a step's mail, has one Message-ID,
+//! however often it is sent.
 
 use super::mark::Links;
 use super::markup::{escaped, line};
 use super::plain::{TITLE, lines, subject, wanted};
 use super::with_sources;
+use crate::send::ways::{Mail, Mails};
 use lettre::message::{Mailbox, MultiPart, header};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
-use quell_model::Secret;
 use quell_model::notice::{Channel, Letter, Receipt, SendError, State, Way};
+use quell_model::{Hash, Secret};
 use std::io::ErrorKind;
 use std::time::Duration;
 
 /// A line's name is not longer: what others wrote is no name.
 const LONGEST_NAME: usize = 14;
+/// Characters of the sum that a Message-ID has.
+const ID: usize = 40;
 /// A server that says nothing for so long is down.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -99,8 +102,48 @@ impl Email {
             .in_reply_to(thread)
             .header(header::MIME_VERSION_1_0)
             .multipart(MultiPart::alternative_plain_html(text(letter, link.as_deref()), html(letter, link.as_deref())))
-            .map_err(|error| format!("the mail cannot be written: {error}"))
+            .map_err(unwritten)
     }
+
+    /// What a playbook says, with its Message-ID.
+    fn said(&self, mail: &Mail) -> Result<(String, Message), String> {
+        let sum = Hash::of(mail.key.as_bytes()).to_string();
+        let id = format!("<q-{}@{}>", &sum[..ID.min(sum.len())], self.from.email.domain());
+        let mut message = Message::builder().from(self.from.clone());
+        for to in &mail.to {
+            message = message.to(to.parse().map_err(|error| format!("`{to}` is no address: {error}"))?);
+        }
+        let rows: String = mail.text.lines().map(paragraph).collect();
+        let message = message
+            .subject(&mail.subject)
+            .message_id(Some(id.clone()))
+            .header(header::MIME_VERSION_1_0)
+            .multipart(MultiPart::alternative_plain_html(
+                format!("{}\n", mail.text),
+                sheet("#455a64", &format!("<b style=\"font-size:20px\">{}</b>", escaped(&mail.subject)), &rows),
+            ))
+            .map_err(unwritten)?;
+        Ok((id, message))
+    }
+
+    /// Hands it to the server; gives what it said.
+    async fn hand(&self, message: Message) -> Result<String, SendError> {
+        match self.transport.send(message).await {
+            Ok(answer) => {
+                let said: Vec<&str> = answer.message().collect();
+                Ok(format!("{} {}", answer.code(), said.join(" ")))
+            }
+            Err(error) if error.is_permanent() => Err(SendError::Never { why: with_sources(&error) }),
+            // It may have had all of it, and only its answer did not come.
+            Err(error) if error.is_transient() => Err(SendError::Later { why: with_sources(&error), after: None }),
+            Err(error) if is_unconnected(&error) => Err(SendError::Later { why: with_sources(&error), after: None }),
+            Err(error) => Err(SendError::Unknown { why: with_sources(&error) }),
+        }
+    }
+}
+
+fn unwritten(error: lettre::error::Error) -> String {
+    format!("the mail cannot be written: {error}")
 }
 
 /// `host`, `host:port` or `[::1]:port`.
@@ -158,28 +201,38 @@ fn html(letter: &Letter, link: Option<&str>) -> String {
             escaped(link)
         )
     });
+    let head = format!(
+        "<b style=\"text-transform:uppercase\">{}</b> {stands}<br><b style=\"font-size:20px\">{}</b><br>\
+         <span style=\"opacity:.8\">{}</span>",
+        notice.level.as_str(),
+        line(&notice.title, TITLE),
+        line(&notice.entity, TITLE)
+    );
+    let told = [rows(first), answer.unwrap_or_default(), rows(rest), incident.unwrap_or_default()];
+    sheet(colour, &head, &told.concat())
+}
+
+/// A sheet with this head and these paragraphs; both are HTML.
+fn sheet(colour: &str, head: &str, paragraphs: &str) -> String {
     format!(
         "<!doctype html><html><head><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"></head>\
          <body style=\"margin:0;padding:16px;font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;overflow-wrap:anywhere\">\
-         <div style=\"max-width:640px\"><p style=\"margin:0 0 16px;padding:4px 14px;border-left:6px solid {colour};line-height:1.3\">\
-         <b style=\"text-transform:uppercase\">{}</b> {stands}<br><b style=\"font-size:20px\">{}</b><br>\
-         <span style=\"opacity:.8\">{}</span></p>{}{}{}{}</div></body></html>",
-        notice.level.as_str(),
-        line(&notice.title, TITLE),
-        line(&notice.entity, TITLE),
-        rows(first),
-        answer.unwrap_or_default(),
-        rows(rest),
-        incident.unwrap_or_default()
+         <div style=\"max-width:640px\"><p style=\"margin:0 0 16px;padding:4px 14px;border-left:6px solid {colour};line-height:1.3\">{head}</p>\
+         {paragraphs}</div></body></html>"
     )
+}
+
+/// A line as it is.
+fn paragraph(line: &str) -> String {
+    format!("<p style=\"margin:10px 0\">{}</p>", escaped(line))
 }
 
 /// A line, its name above what it names; what is typed or called as it is written.
 fn row(text: &str) -> String {
     let is_name = |name: &str| name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_lowercase() || b == b' ');
     let Some((name, told)) = text.split_once(": ").filter(|(name, _)| is_name(name)) else {
-        return format!("<p style=\"margin:10px 0\">{}</p>", escaped(text));
+        return paragraph(text);
     };
     let told = told.trim_start();
     let shown = match name == "call" || told.starts_with("quell ") {
@@ -199,17 +252,15 @@ impl Channel for Email {
             return Err(SendError::Never { why: "the page is for another channel".to_owned() });
         };
         let message = self.message(letter, to).map_err(|why| SendError::Never { why })?;
-        match self.transport.send(message).await {
-            Ok(answer) => {
-                let said: Vec<&str> = answer.message().collect();
-                Ok(Receipt::Handed { reference: Some(format!("{} {}", answer.code(), said.join(" "))) })
-            }
-            Err(error) if error.is_permanent() => Err(SendError::Never { why: with_sources(&error) }),
-            // It may have had all of it, and only its answer did not come.
-            Err(error) if error.is_transient() => Err(SendError::Later { why: with_sources(&error), after: None }),
-            Err(error) if is_unconnected(&error) => Err(SendError::Later { why: with_sources(&error), after: None }),
-            Err(error) => Err(SendError::Unknown { why: with_sources(&error) }),
-        }
+        Ok(Receipt::Handed { reference: Some(self.hand(message).await?) })
+    }
+}
+
+#[async_trait::async_trait]
+impl Mails for Email {
+    async fn mail(&self, mail: &Mail) -> Result<(String, String), SendError> {
+        let (id, message) = self.said(mail).map_err(|why| SendError::Never { why })?;
+        Ok((id, self.hand(message).await?))
     }
 }
 
@@ -275,5 +326,25 @@ mod tests {
         );
         letter.notice.state = State::Over;
         assert!(html(&letter, None).contains(">high</b> resolved<br>"));
+    }
+
+    #[test]
+    fn a_mail_of_a_step_has_one_id_and_its_text_is_no_header_and_no_markup() {
+        let email = Email::new(server("smtp://localhost:1025"), None).unwrap();
+        let mail = |key: &str, subject: &str| Mail {
+            key: key.to_owned(),
+            to: vec!["ana@example.org".into(), "bo@example.org".into()],
+            subject: subject.to_owned(),
+            text: "<b>one</b>\ntwo".into(),
+        };
+        let (id, message) = email.said(&mail("r-1/tell", "a\r\nBcc: all@example.org")).unwrap();
+        let text = String::from_utf8(message.formatted()).unwrap();
+        assert!(text.contains(&format!("Message-ID: {id}")) && id.ends_with("@example.org>"), "{text}");
+        assert!(text.contains("To: ana@example.org, bo@example.org"), "{text}");
+        let head = text.split("\r\n\r\n").next().unwrap();
+        assert!(!head.lines().any(|line| line.starts_with("Bcc:")), "{text}");
+        assert_eq!(paragraph("<b>one</b>"), "<p style=\"margin:10px 0\">&lt;b&gt;one&lt;/b&gt;</p>");
+        let of = |key: &str| email.said(&mail(key, "s")).unwrap().0;
+        assert_eq!((of("r-1/tell"), of("r-1/tell#2") == id), (id.clone(), false));
     }
 }

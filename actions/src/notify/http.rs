@@ -1,12 +1,15 @@
-//! The client by which webhooks and beats are sent: one request over one connection of its own, with TLS where the address says so.
+//! The client by which webhooks, beats and requests of playbooks are sent: one request over one connection of its own, with TLS where
+//! the address says so.
 //!
 //! Owns the bounds of an exchange, and what is known where one breaks off. Follows no redirection: where a secret goes is the
 //! file's to say. Keeps true: an address is shown as its host alone, since its path may be a secret, and so may what a server
-//! repeats of it; whatever breaks after the request began to go out leaves open whether it was taken.
+//! repeats of it; whatever breaks after the request began to go out leaves open whether it was taken; what is to stay in the public
+//! net goes to the very address that was found to be of it.
 
+use super::public::is_public;
 use crate::text::one_line;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes};
 use hyper::header::{DATE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
@@ -15,10 +18,11 @@ use jiff::fmt::rfc2822;
 use quell_model::Secret;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -47,6 +51,8 @@ pub struct Target {
     is_tls: bool,
     /// Parts of the address as it was given that may be secrets, the longest first.
     hidden: Vec<String>,
+    /// Nothing is sent to an address that is not of the public net.
+    only_public: bool,
 }
 
 impl std::fmt::Debug for Target {
@@ -81,7 +87,52 @@ impl Target {
         let parts = uri.path().split('/').chain(uri.query().unwrap_or_default().split(['&', '=']));
         let mut hidden: Vec<String> = parts.filter(|part| part.len() >= SHORTEST_SECRET).map(str::to_owned).collect();
         hidden.sort_by_key(|part| std::cmp::Reverse(part.len()));
-        Ok(Self { uri, host, port, is_tls, hidden })
+        Ok(Self { uri, host, port, is_tls, hidden, only_public: false })
+    }
+
+    /// The same, where nothing of the address is a secret.
+    pub(super) fn plain(self) -> Self {
+        Self { hidden: Vec::new(), ..self }
+    }
+
+    /// The same, and nothing is sent unless all that its host leads to is of the public net.
+    pub(super) fn only_public(self) -> Self {
+        Self { only_public: true, ..self }
+    }
+
+    /// The same with this behind a `?`, beside what stands there.
+    pub(super) fn asking(self, query: &str) -> Self {
+        let path = self.uri.path();
+        let all = match self.uri.query() {
+            Some(before) => format!("{path}?{before}&{query}"),
+            None => format!("{path}?{query}"),
+        };
+        let mut parts = self.uri.clone().into_parts();
+        let uri = all.parse().ok().and_then(|all| {
+            parts.path_and_query = Some(all);
+            Uri::from_parts(parts).ok()
+        });
+        Self { uri: uri.unwrap_or_else(|| self.uri.clone()), ..self }
+    }
+
+    /// The host, in small letters and without brackets.
+    pub(super) fn host(&self) -> String {
+        self.host.to_ascii_lowercase()
+    }
+
+    /// The port, that is asked where the address has none too.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether TLS is spoken there.
+    pub(super) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// The host, where it is an address already.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
     }
 
     /// Its host, and its port where that is not the usual one: all of it that is shown.
@@ -127,8 +178,12 @@ pub struct Answer {
     pub status: u16,
     /// Not before this time has gone by, it says.
     pub after: Option<Duration>,
-    /// The body.
+    /// What stands before the body.
+    pub headers: HeaderMap,
+    /// As much of the body as was read.
     pub body: Vec<u8>,
+    /// It is not the whole of it.
+    pub cut: bool,
     /// The status and the begin of the body, for people.
     pub said: String,
 }
@@ -142,14 +197,27 @@ pub enum Broken {
     /// It may have been taken.
     #[error("{0}")]
     Unknown(String),
+    /// Its host leads where nothing is to be sent. Nothing was.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// How long an exchange may take, and how much of an answer is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// For the connection, with its TLS.
+    pub(super) connect: Duration,
+    /// From there to the end of the answer.
+    pub(super) answer: Duration,
+    /// Bytes of the body.
+    pub(super) largest: usize,
 }
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
     tls: TlsConnector,
-    /// [`ANSWER`], or what a test has smaller.
-    patience: Duration,
+    bounds: Bounds,
 }
 
 /// TLS cannot be set up.
@@ -171,44 +239,66 @@ impl Client {
             .map_err(|error| NoTls(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)), patience: ANSWER })
+        let bounds = Bounds { connect: CONNECT, answer: ANSWER, largest: LARGEST };
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), bounds })
     }
 
     #[cfg(test)]
     pub(super) fn within(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+        Self { bounds: Bounds { answer: patience, ..self.bounds }, ..self }
     }
 
-    /// Asks, within [`CONNECT`] and [`ANSWER`]. Whoever drops the future does not know whether it went.
+    /// The same with these bounds.
+    pub(super) fn bounded(&self, bounds: Bounds) -> Self {
+        Self { bounds, ..self.clone() }
+    }
+
+    /// Asks, within its bounds. Whoever drops the future does not know whether it went.
     ///
     /// # Errors
     /// There was no answer, and whether it may have been taken.
     pub async fn ask(&self, to: &Target, ask: Ask) -> Result<Answer, Broken> {
-        let host = to.shown();
         let stream = self.open(to).await?;
-        let answered = timeout(self.patience, exchange(stream, to, ask)).await;
-        answered.map_err(|_| Broken::Unknown(format!("{host} has not answered within {:?}", self.patience)))?
+        self.ask_over(stream, to, ask).await
     }
 
-    /// A connection, with the server proved to be the one where there is TLS, within [`CONNECT`]: for what is spoken over one for long.
+    /// Asks over this connection, within what is left for the answer.
+    pub(super) async fn ask_over(&self, stream: Box<dyn Stream>, to: &Target, ask: Ask) -> Result<Answer, Broken> {
+        let (host, Bounds { answer, largest, .. }) = (to.shown(), self.bounds);
+        let answered = timeout(answer, exchange(stream, to, ask, largest)).await;
+        answered.map_err(|_| Broken::Unknown(format!("{host} has not answered within {answer:?}")))?
+    }
+
+    /// A connection, with the server proved to be the one where there is TLS, within its bound: for what is spoken over one for long.
     ///
     /// # Errors
     /// There is none.
     pub async fn open(&self, to: &Target) -> Result<Box<dyn Stream>, Broken> {
         let host = to.shown();
-        let connected = timeout(CONNECT, self.connect(to)).await;
-        let connected =
-            connected.map_err(|_| Broken::Unsent(format!("{host} cannot be reached within {CONNECT:?}")))?;
-        connected.map_err(|why| Broken::Unsent(format!("{host} cannot be reached: {why}")))
+        let bound = self.bounds.connect;
+        let connected = timeout(bound, self.connect(to)).await;
+        connected.map_err(|_| Broken::Unsent(format!("{host} cannot be reached within {bound:?}")))?
     }
 
-    async fn connect(&self, to: &Target) -> Result<Box<dyn Stream>, String> {
-        let stream = TcpStream::connect((to.host.as_str(), to.port)).await.map_err(|error| error.to_string())?;
+    async fn connect(&self, to: &Target) -> Result<Box<dyn Stream>, Broken> {
+        let host = to.shown();
+        let unsent = |why: String| Broken::Unsent(format!("{host} cannot be reached: {why}"));
+        let found = lookup_host((to.host.as_str(), to.port)).await.map_err(|error| unsent(error.to_string()))?;
+        let found: Vec<SocketAddr> = found.collect();
+        if let Some(inner) = found.iter().find(|at| to.only_public && !is_public(at.ip())) {
+            return Err(Broken::Refused(format!(
+                "{host} is {} here, which is no address of the public net",
+                inner.ip()
+            )));
+        }
+        // To what was looked at, not to whatever the name leads to a moment later.
+        let stream = TcpStream::connect(found.as_slice()).await.map_err(|error| unsent(error.to_string()))?;
         if !to.is_tls {
             return Ok(Box::new(stream));
         }
-        let name = ServerName::try_from(to.host.clone()).map_err(|_| "that is no name of a host".to_owned())?;
-        let stream = self.tls.connect(name, stream).await.map_err(|error| format!("no TLS came about: {error}"))?;
+        let name = ServerName::try_from(to.host.clone()).map_err(|_| unsent("that is no name of a host".to_owned()))?;
+        let stream = self.tls.connect(name, stream).await;
+        let stream = stream.map_err(|error| unsent(format!("no TLS came about: {error}")))?;
         Ok(Box::new(stream))
     }
 }
@@ -217,7 +307,7 @@ impl Client {
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-async fn exchange(stream: Box<dyn Stream>, to: &Target, ask: Ask) -> Result<Answer, Broken> {
+async fn exchange(stream: Box<dyn Stream>, to: &Target, ask: Ask, largest: usize) -> Result<Answer, Broken> {
     let host = to.shown();
     let unsent = |error: &dyn std::fmt::Display| Broken::Unsent(format!("{host} speaks no HTTP: {error}"));
     let unknown = |error: &dyn std::fmt::Display| Broken::Unknown(format!("{host} broke off: {error}"));
@@ -239,9 +329,8 @@ async fn exchange(stream: Box<dyn Stream>, to: &Target, ask: Ask) -> Result<Answ
             false => unknown(&error),
         })?;
         let (head, body) = response.into_parts();
-        // Its status says what became of it, whether its words come or not.
-        let body = Limited::new(body, LARGEST).collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
-        Ok(read(to, Response::from_parts(head, body)))
+        let (body, cut) = gathered(body, largest).await;
+        Ok(read(to, Response::from_parts(head, body), cut))
     };
     // The connection is driven beside its one exchange, and ends with it.
     let drive = async {
@@ -251,12 +340,28 @@ async fn exchange(stream: Box<dyn Stream>, to: &Target, ask: Ask) -> Result<Answ
     tokio::select! { answer = answer => answer, _ = drive => unreachable!("never ready") }
 }
 
-fn read(to: &Target, response: Response<Vec<u8>>) -> Answer {
+/// As much of a body as comes and has room; and whether that is not the whole. Its status says what became of a request, whether its
+/// words come or not.
+async fn gathered(mut body: impl Body<Data = Bytes> + Unpin, largest: usize) -> (Vec<u8>, bool) {
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return (all, true) };
+        let Ok(data) = frame.into_data() else { continue };
+        let room = largest - all.len();
+        all.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() > room {
+            return (all, true);
+        }
+    }
+    (all, false)
+}
+
+fn read(to: &Target, response: Response<Vec<u8>>, cut: bool) -> Answer {
     let (head, body) = response.into_parts();
     let text = one_line(&to.hide(&String::from_utf8_lossy(&body)), SAID);
     let more = if text.is_empty() { String::new() } else { format!(": {text}") };
     let said = format!("{} said {}{more}", to.shown(), head.status);
-    Answer { status: head.status.as_u16(), after: after(&head.headers), body, said }
+    Answer { status: head.status.as_u16(), after: after(&head.headers), headers: head.headers, body, cut, said }
 }
 
 /// How long a server wants to be left alone: in seconds, or until a moment by its own clock (RFC 9110, 10.2.3).
@@ -301,7 +406,10 @@ mod tests {
         let to = target("https://hooks.example.org/T0001/hunter2?key=swordfish").unwrap();
         let body = b"no such hook: /T0001/hunter2\nkey swordfish".to_vec();
         let response = Response::builder().status(404).body(body).unwrap();
-        assert_eq!(read(&to, response).said, "hooks.example.org said 404 Not Found: no such hook: /***/***\\nkey ***");
+        assert_eq!(
+            read(&to, response, false).said,
+            "hooks.example.org said 404 Not Found: no such hook: /***/***\\nkey ***"
+        );
     }
 
     #[test]

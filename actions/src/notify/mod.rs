@@ -11,6 +11,8 @@
 //!    └─────slack──▶ Block Kit ─────HTTPS──▶ Slack, which keeps the message and lets it be put right
 //! ```
 
+#[cfg(feature = "webhook")]
+mod asked;
 #[cfg(feature = "email")]
 pub mod email;
 #[cfg(feature = "webhook")]
@@ -18,6 +20,8 @@ pub mod http;
 pub mod mark;
 pub mod markup;
 pub mod plain;
+#[cfg(feature = "webhook")]
+mod public;
 #[cfg(feature = "slack")]
 pub mod slack;
 #[cfg(feature = "webhook")]

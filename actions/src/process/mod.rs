@@ -35,7 +35,7 @@ pub use scope::Scope;
 pub use sockets::Socket;
 pub use target::Seen;
 
-pub(crate) use hands::Hands;
+pub(crate) use hands::{Hands, input};
 pub(crate) use stat::Stat;
 
 use crate::world::HostWorld;

@@ -49,6 +49,11 @@ pub enum Guarantee {
 /// kind: `x-quell-identity: aws_access_key`. By it a rehearsal without the world tells the guard what the verb itself would.
 pub const IDENTITY_MARK: &str = "x-quell-identity";
 
+/// Marks in an action's input schema that what stands there is of a way by which people or programs are told: `x-quell-way`, with
+/// `slack` (a channel), `email` (people, or addresses), `webhook` (its name) or `http` (an address). By it the check of a playbook
+/// says what is not configured.
+pub const WAY_MARK: &str = "x-quell-way";
+
 /// What an action is, without the hands to do it: in every build.
 #[derive(Clone, Debug)]
 pub struct ActionSpec {

@@ -17,6 +17,7 @@ pub mod evidence;
 pub mod fields;
 pub mod guard;
 pub mod hash;
+pub mod hosts;
 pub mod ids;
 pub mod mistake;
 pub mod mode;

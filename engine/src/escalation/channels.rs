@@ -68,14 +68,16 @@ pub enum Template {
     Ntfy,
     /// PagerDuty's Events v2.
     PagerDuty,
+    /// Opsgenie's Alert API.
+    Opsgenie,
     /// JSON of quell's own, signed.
     Json,
 }
 
 impl Template {
     /// All of them, with their words in files.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("ntfy", Self::Ntfy), ("pagerduty", Self::PagerDuty), ("json", Self::Json)];
+    pub const ALL: [(&'static str, Self); 4] =
+        [("ntfy", Self::Ntfy), ("pagerduty", Self::PagerDuty), ("opsgenie", Self::Opsgenie), ("json", Self::Json)];
 }
 
 /// A webhook.
@@ -85,6 +87,6 @@ pub struct Webhook {
     pub template: Template,
     /// Where.
     pub url: SecretFrom,
-    /// What its JSON is signed with, or PagerDuty's routing key, or ntfy's token.
+    /// What its JSON is signed with, or PagerDuty's routing key, Opsgenie's API key, or ntfy's token.
     pub secret: Option<SecretFrom>,
 }

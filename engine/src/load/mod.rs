@@ -47,7 +47,9 @@ pub use schema::{config_schema, escalation_schema, playbook_schema};
 pub use secret::SecretFrom;
 pub use written::yaml as playbook_yaml;
 
+use crate::escalation::channels::Channels;
 use crate::playbook::gives::{self, Gives};
+use quell_model::hosts::AllowedHost;
 use quell_model::playbook::Playbook;
 use quell_model::{ActionSpec, Class, Json, Name, People, RuleRef};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +70,10 @@ pub struct Known<'a> {
     pub secrets: Option<&'a BTreeMap<Name, SecretFrom>>,
     /// Who is who; none: names of people and approvers are not checked. Nobody in it: there is no escalation.yaml.
     pub people: Option<&'a People>,
+    /// The channels of escalation.yaml; none: what sends by them is not checked.
+    pub channels: Option<&'a Channels>,
+    /// The hosts that quell.yaml allows; none: addresses are not checked.
+    pub hosts: Option<&'a [AllowedHost]>,
     /// Whether a token of quell.yaml speaks for a person.
     pub personal_tokens: bool,
     /// What people in tests may have as roles; none: those that quell brings.

@@ -12,6 +12,7 @@ use super::question::WAYS;
 use super::{step, trigger};
 use crate::adapt::Format;
 use crate::source::Begin;
+use quell_model::hosts::Method;
 use quell_model::{ActionSpec, Json};
 use serde_json::json;
 
@@ -276,6 +277,11 @@ pub fn config_schema() -> Json {
         })),
         "vars": { "type": "object", "description": "`vars` in expressions." },
         "secrets": secrets(),
+        "http": object(json!({ "allow": {
+            "type": "array",
+            "description": "Hosts that playbooks may ask with `http.request`, and no others.",
+            "items": allowed(),
+        } })),
         "access": object(json!({
             "socket": object(json!({ "group": { "type": "string", "description": "The group that may use the socket." } })),
             "roles": {
@@ -307,6 +313,22 @@ fn secrets() -> Json {
         "propertyNames": { "pattern": "^[a-z][a-z0-9_]*$" },
         "additionalProperties": { "oneOf": secret_places() },
     })
+}
+
+/// A host that may be asked.
+fn allowed() -> Json {
+    let methods = one_of(&words(Method::WORDS), "A method.");
+    let mut row = object(json!({
+        "host": {
+            "type": "string", "pattern": r"^(\*\.)?[A-Za-z0-9_.-]+(:\d+)?$|^[0-9A-Fa-f:.]+$|^\[[0-9A-Fa-f:.]+\](:\d+)?$",
+            "description": "`tickets.example.org`, `*.example.org` for all below it, or an IP address; with `:PORT` unless it is 443, or 80 without TLS.",
+        },
+        "secrets": texts("Names of `secrets` that may be sent there."),
+        "private": { "type": "boolean", "description": "It may be an address that is not of the public net, and be asked without TLS." },
+        "methods": { "type": "array", "items": methods, "description": "How it may be asked; GET and HEAD if absent." },
+    }));
+    row["required"] = json!(["host"]);
+    row
 }
 
 /// Where a secret's value can be.
@@ -432,6 +454,7 @@ mod tests {
         let quell = config_schema();
         assert_eq!(keys(&quell), config::KEYS);
         assert_eq!(keys(&quell["properties"]["access"]), config::ACCESS);
+        assert_eq!(keys(&quell["properties"]["http"]["properties"]["allow"]["items"]), config::ALLOW);
         let listen = &quell["properties"]["access"]["properties"]["listen"];
         assert_eq!(keys(listen), config::LISTEN);
         assert_eq!(keys(&listen["properties"]["tokens"]["items"]), config::TOKEN);

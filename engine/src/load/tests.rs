@@ -17,6 +17,7 @@ mod mistakes;
 mod people;
 mod secrets;
 mod subs;
+mod ways;
 
 /// How far an act reaches.
 #[derive(Deserialize, JsonSchema)]

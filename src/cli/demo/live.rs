@@ -90,7 +90,11 @@ fn assemble(stage: &Stage, world: HostWorld, runtime: &tokio::runtime::Handle) -
         dir: stage.data.join("state"),
         node: world.node.clone(),
         boot: world.boot.clone(),
-        crew: daemon::live_crew(world.within(&stage.cgroup).with_lineage(Arc::clone(&family) as _)),
+        crew: daemon::live_crew(
+            world.within(&stage.cgroup).with_lineage(Arc::clone(&family) as _),
+            // It tells nobody.
+            &Arc::default(),
+        ),
         rules: loaded.rules,
         definitions: loaded.definitions,
         only: Some(stage.cgroup.clone()),

@@ -91,8 +91,14 @@ impl Desk {
         // The files of the start are followed on, whatever is written of them since.
         loaded.definitions.untrusted = sources::untrusted(&then.sources.files);
         if let Some(to_hand) = to_hand {
-            let (rules, definitions) = (Arc::clone(&loaded.rules), Box::new(loaded.in_force(&self.marks)));
-            to_hand.put(Change { rules, definitions }, ANSWER).await.map_err(|why| why.to_string())?;
+            let (definitions, ways) = loaded.in_force(&self.marks);
+            let (rules, definitions) = (Arc::clone(&loaded.rules), Box::new(definitions));
+            // Before the playbooks that may need them.
+            let former = self.ways.replace(ways);
+            if let Err(why) = to_hand.put(Change { rules, definitions }, ANSWER).await {
+                self.ways.replace(former);
+                return Err(why.to_string());
+            }
         }
         let mut facts = self.facts();
         facts.rules = Arc::clone(&loaded.rules);

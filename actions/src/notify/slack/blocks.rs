@@ -87,6 +87,11 @@ pub(super) fn words(letter: &Letter) -> Content {
     Content::new(subject(letter), vec![section.into()])
 }
 
+/// A text as it is: one block in which nothing is markup.
+pub(super) fn said(text: &str) -> Content {
+    Content::new(text.to_owned(), vec![SlackSectionBlock::new().with_text(plain(text.to_owned()).into()).into()])
+}
+
 /// What is said in the thread of it: why now, and to whom.
 pub(super) fn reply(letter: &Letter, member: Option<&str>) -> Content {
     let notice = &letter.notice;

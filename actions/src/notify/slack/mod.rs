@@ -11,6 +11,7 @@
 //! ```
 
 mod blocks;
+mod said;
 mod text;
 mod web;
 
@@ -85,13 +86,7 @@ impl Slack {
     ) -> Result<Place, SendError> {
         let request = |content: Content| {
             let there = of.map_or(to, |of| of.channel.as_str());
-            let message = SlackMessageContent::new().with_text(content.text).with_blocks(content.blocks);
-            let mut request = SlackApiChatPostMessageRequest::new(SlackChannelId::new(there.to_owned()), message)
-                // An address that an attacker wrote is neither linked nor fetched.
-                .with_parse("none".to_owned())
-                .with_unfurl_links(false)
-                .with_unfurl_media(false);
-            request.thread_ts = of.map(|of| SlackTs::new(of.ts.clone()));
+            let mut request = posted(content, there, of.map(|of| of.ts.as_str()));
             request.reply_broadcast = aloud.then_some(true);
             request
         };
@@ -104,20 +99,10 @@ impl Slack {
 
     /// Puts the message there right; none: it is there no more.
     async fn put_right(&self, letter: &Letter, to: &str, there: &Place) -> Result<Option<()>, SendError> {
-        let request = |content: Content| {
-            let message = SlackMessageContent::new().with_text(content.text).with_blocks(content.blocks);
-            let channel = SlackChannelId::new(there.channel.clone());
-            // An update takes texts as a client's own where nothing is said.
-            SlackApiChatUpdateRequest::new(channel, message, SlackTs::new(there.ts.clone()))
-                .with_parse("none".to_owned())
-                .with_link_names(false)
-        };
-        #[derive(Deserialize)]
-        struct Updated {}
         let content = blocks::message(letter, self.buttons.as_ref());
-        let mut updated: Result<Updated, Failed> = self.web.call("chat.update", &request(content)).await;
+        let mut updated: Result<Updated, Failed> = self.web.call("chat.update", &altered(content, there)).await;
         if updated.as_ref().is_err_and(is_of_blocks) {
-            updated = self.web.call("chat.update", &request(blocks::words(letter))).await;
+            updated = self.web.call("chat.update", &altered(blocks::words(letter), there)).await;
         }
         match updated {
             Ok(Updated {}) => Ok(Some(())),
@@ -125,6 +110,32 @@ impl Slack {
             Err(failed) => Err(failed.of_page(Does::Update, to)),
         }
     }
+}
+
+/// What comes back of an update: nothing that is of use.
+#[derive(Deserialize)]
+struct Updated {}
+
+/// What says this in a channel, or in the thread of one of its messages.
+fn posted(content: Content, channel: &str, thread: Option<&str>) -> SlackApiChatPostMessageRequest {
+    let message = SlackMessageContent::new().with_text(content.text).with_blocks(content.blocks);
+    let mut request = SlackApiChatPostMessageRequest::new(SlackChannelId::new(channel.to_owned()), message)
+        // An address that an attacker wrote is neither linked nor fetched.
+        .with_parse("none".to_owned())
+        .with_unfurl_links(false)
+        .with_unfurl_media(false);
+    request.thread_ts = thread.map(|ts| SlackTs::new(ts.to_owned()));
+    request
+}
+
+/// What puts this in the place of what stands there.
+fn altered(content: Content, there: &Place) -> SlackApiChatUpdateRequest {
+    let message = SlackMessageContent::new().with_text(content.text).with_blocks(content.blocks);
+    let channel = SlackChannelId::new(there.channel.clone());
+    // An update takes texts as a client's own where nothing is said.
+    SlackApiChatUpdateRequest::new(channel, message, SlackTs::new(there.ts.clone()))
+        .with_parse("none".to_owned())
+        .with_link_names(false)
 }
 
 /// Slack does not take what it looks like: it goes as words alone. Its own bounds are not all in its reference.

@@ -4,6 +4,7 @@
 //! that turns the reading direction (`crate::text`); where Slack reads markup, `&`, `<` and `>` are written so that no mention and
 //! no link comes of them (<https://docs.slack.dev/messaging/formatting-message-text>).
 
+use crate::send::text::in_slack;
 use crate::text::one_line;
 
 /// So many characters of a title, an address, a name.
@@ -36,7 +37,7 @@ pub(super) fn cut(text: &str, most: usize) -> String {
         return text.to_owned();
     }
     let mut room = most.saturating_sub(1);
-    let fits = |c: &char| match room.checked_sub(weight(*c)) {
+    let fits = |c: &char| match room.checked_sub(in_slack(*c)) {
         Some(left) => {
             room = left;
             true
@@ -52,8 +53,8 @@ pub(super) fn cut(text: &str, most: usize) -> String {
 pub(super) fn fitting<'a>(lines: impl Iterator<Item = &'a String>, each: usize, most: usize) -> (Vec<String>, usize) {
     let (mut kept, mut room, mut left) = (Vec::new(), most, 0);
     for text in lines {
-        let text = line(text, each.min(most.saturating_sub(weight('\n'))));
-        match room.checked_sub(length(&text) + weight('\n')).filter(|_| left == 0) {
+        let text = line(text, each.min(most.saturating_sub(in_slack('\n'))));
+        match room.checked_sub(length(&text) + in_slack('\n')).filter(|_| left == 0) {
             // An empty one would be none to Slack.
             Some(_) if text.is_empty() => {}
             Some(rest) => {
@@ -66,19 +67,9 @@ pub(super) fn fitting<'a>(lines: impl Iterator<Item = &'a String>, each: usize, 
     (kept, left)
 }
 
-/// How long Slack takes it for at the most: it keeps `&` as `&amp;`, and counts in units of UTF-16; its bound of a whole message is
-/// one of JSON.
+/// How long Slack takes it for at the most.
 fn length(text: &str) -> usize {
-    text.chars().map(weight).sum()
-}
-
-fn weight(c: char) -> usize {
-    match c {
-        '&' => 5,
-        '<' | '>' => 4,
-        '"' | '\\' | '\n' => 2,
-        c => c.len_utf16(),
-    }
+    text.chars().map(in_slack).sum()
 }
 
 #[cfg(test)]

@@ -223,6 +223,10 @@ fn never(word: &str, needed: Option<&str>, to: &str) -> String {
             format!("`{to}` is no member that the app can write to"),
             "`identities.slack` in escalation.yaml: the member's id, as their profile has it".to_owned(),
         ),
+        "message_not_found" | "thread_not_found" | "cant_update_message" | "edit_window_closed" | "block_mismatch" => (
+            format!("in `{to}` there is no such message of quell's that could be changed or answered"),
+            "`channel` and `ts` as `slack.post` gave them".to_owned(),
+        ),
         "messages_tab_disabled" => {
             ("the app takes no messages of its own".to_owned(), "switch its Messages Tab on, under App Home".to_owned())
         }

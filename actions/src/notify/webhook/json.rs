@@ -1,4 +1,4 @@
-//! quell's own JSON, signed: a page for programs.
+//! quell's own JSON, signed: a page, or what a playbook says, for programs.
 //!
 //! Owns the shape, whose `version` rises with a change that would break a reader, and the signature. Keeps true: the signature is over
 //! the moment and the very bytes of the body, so that neither can be another's; a page that is sent again has the same key.
@@ -9,11 +9,12 @@
 
 use super::{Headers, written};
 use crate::notify::mark::Links;
+use crate::send::ways::Message;
 use hmac::{Hmac, Mac};
 use hyper::header::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use quell_model::notice::{Act, Letter, State};
-use quell_model::{IncidentId, LadderId, Level, Name, Secret};
+use quell_model::{IncidentId, Json, LadderId, Level, Name, Secret};
 use serde::Serialize;
 use sha2::Sha256;
 
@@ -67,17 +68,40 @@ struct Question<'a> {
     otherwise: &'a Name,
 }
 
+/// What a playbook says. No page has a `kind`.
+#[derive(Serialize)]
+struct Said<'a> {
+    version: u32,
+    kind: &'static str,
+    /// The same whenever this is sent.
+    key: &'a str,
+    level: Level,
+    title: &'a str,
+    text: &'a str,
+    data: &'a serde_json::Map<String, Json>,
+}
+
 impl Signed {
     pub(super) fn of(secret: &Secret) -> Self {
         Self(secret.clone())
     }
 
     pub(super) fn message(&self, letter: &Letter, links: Option<&Links>) -> (Vec<u8>, Headers) {
-        let body = written(&body(letter, links));
+        self.sealed(letter.key.as_str(), written(&body(letter, links)))
+    }
+
+    /// What a playbook says.
+    pub(super) fn said(&self, message: &Message) -> (Vec<u8>, Headers) {
+        let Message { key, title, text, level, data } = message;
+        self.sealed(key, written(&Said { version: VERSION, kind: "message", key, level: *level, title, text, data }))
+    }
+
+    fn sealed(&self, key: &str, body: Vec<u8>) -> (Vec<u8>, Headers) {
         let at = Timestamp::now().as_second();
-        let text = |text: String| HeaderValue::try_from(text).expect("digits and letters are a header's value");
+        let text =
+            |text: String| HeaderValue::try_from(text).expect("names of runs and steps, digits, letters and marks");
         let headers = vec![
-            (HeaderName::from_static("idempotency-key"), text(letter.key.as_str().to_owned())),
+            (HeaderName::from_static("idempotency-key"), text(key.to_owned())),
             (HeaderName::from_static("x-quell-timestamp"), HeaderValue::from(at)),
             (HeaderName::from_static("x-quell-signature"), text(format!("v1={}", self.signature(at, &body)))),
         ];

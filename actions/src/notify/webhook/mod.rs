@@ -1,4 +1,4 @@
-//! Webhooks: a page as JSON by HTTP, to what wakes people.
+//! Webhooks: a page, or what a playbook says, as JSON by HTTP, to what wakes people and to programs.
 //!
 //! Owns what an answer means, whichever template is spoken. Each template has a file of its own. Keeps true: a message goes to the
 //! address that the file names and to no other; neither that address nor a secret stands in what went wrong; what may have been
@@ -11,10 +11,12 @@
 
 mod json;
 mod ntfy;
+mod opsgenie;
 mod pagerduty;
 
 use super::http::{Answer, Ask, Broken, Client, Target};
 use super::mark::Links;
+use crate::send::ways::{Hooks, Message};
 use hyper::Method;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use quell_model::Secret;
@@ -25,6 +27,7 @@ use serde::Serialize;
 enum Speaks {
     Ntfy(ntfy::Ntfy),
     PagerDuty(pagerduty::PagerDuty),
+    Opsgenie(opsgenie::Opsgenie),
     Json(json::Signed),
 }
 
@@ -38,7 +41,7 @@ pub enum WrongWebhook {
     #[error("its `url` names no topic; hint: `https://ntfy.sh/TOPIC`")]
     NoTopic,
     /// A token with what no header takes.
-    #[error("its `secret` is no token of ntfy: it has characters that no header takes")]
+    #[error("its `secret` is no token or key: it has characters that no header takes")]
     Token,
 }
 
@@ -75,6 +78,15 @@ impl Webhook {
         Ok(Self { client, to: Target::of(url)?, speaks, secret: Some(key), links })
     }
 
+    /// One that makes alerts as Opsgenie's API has them, with this key.
+    ///
+    /// # Errors
+    /// What is wrong with the settings.
+    pub fn opsgenie(client: Client, url: &Secret, key: Secret, links: Option<Links>) -> Result<Self, WrongWebhook> {
+        let (to, opsgenie) = opsgenie::Opsgenie::of(Target::of(url)?, &key)?;
+        Ok(Self { client, to, speaks: Speaks::Opsgenie(opsgenie), secret: Some(key), links })
+    }
+
     /// One that speaks quell's own JSON, signed with this.
     ///
     /// # Errors
@@ -84,10 +96,19 @@ impl Webhook {
         Ok(Self { client, to: Target::of(url)?, speaks, secret: Some(secret), links })
     }
 
-    async fn post(&self, (body, headers): (Vec<u8>, Headers), again: Again) -> Result<Answer, SendError> {
+    async fn post(&self, content: (Vec<u8>, Headers), again: Again) -> Result<Answer, SendError> {
+        self.post_to(&self.to, content, again).await
+    }
+
+    async fn post_to(
+        &self,
+        to: &Target,
+        (body, headers): (Vec<u8>, Headers),
+        again: Again,
+    ) -> Result<Answer, SendError> {
         let mut all = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         all.extend(headers);
-        let answered = self.client.ask(&self.to, Ask { method: Method::POST, headers: all, body }).await;
+        let answered = self.client.ask(to, Ask { method: Method::POST, headers: all, body }).await;
         judged(answered, again).map_err(|error| self.without_secret(error))
     }
 
@@ -122,6 +143,7 @@ fn judged(answered: Result<Answer, Broken>, again: Again) -> Result<Answer, Send
         Ok(answer) => answer,
         Err(Broken::Unsent(why)) => return Err(SendError::Later { why, after: None }),
         Err(Broken::Unknown(why)) => return Err(SendError::Unknown { why }),
+        Err(Broken::Refused(why)) => return Err(SendError::Never { why }),
     };
     let (why, after) = (answer.said.clone(), answer.after);
     match answer.status {
@@ -162,6 +184,13 @@ impl Channel for Webhook {
                 }
                 Ok(Receipt::Delivered { reference: Some(key) })
             }
+            Speaks::Opsgenie(opsgenie) => {
+                let (alias, requests) = opsgenie.requests(letter, links);
+                for (to, content) in requests {
+                    self.post_to(&to, content, Again::Same).await?;
+                }
+                Ok(Receipt::Delivered { reference: Some(alias) })
+            }
             // Neither can put a message right that it has: what would, would wake somebody.
             _ if letter.page.quiet => Err(SendError::Never { why: "what was sent there cannot be changed".to_owned() }),
             Speaks::Ntfy(ntfy) => {
@@ -176,5 +205,33 @@ impl Channel for Webhook {
     }
 }
 
+#[async_trait::async_trait]
+impl Hooks for Webhook {
+    fn template(&self) -> &'static str {
+        match &self.speaks {
+            Speaks::Ntfy(_) => "ntfy",
+            Speaks::PagerDuty(_) => "pagerduty",
+            Speaks::Opsgenie(_) => "opsgenie",
+            Speaks::Json(_) => "json",
+        }
+    }
+
+    fn host(&self) -> String {
+        self.to.shown().to_owned()
+    }
+
+    async fn tell(&self, message: &Message) -> Result<u16, SendError> {
+        let (content, again) = match &self.speaks {
+            Speaks::Ntfy(ntfy) => (ntfy.said(message), Again::Another),
+            Speaks::PagerDuty(pagerduty) => ((written(&pagerduty.said(message)), Headers::new()), Again::Same),
+            Speaks::Opsgenie(opsgenie) => (opsgenie.said(message), Again::Same),
+            Speaks::Json(signed) => (signed.said(message), Again::Same),
+        };
+        Ok(self.post(content, again).await?.status)
+    }
+}
+
 #[cfg(test)]
-mod tests;
+mod said_tests;
+#[cfg(test)]
+pub(super) mod tests;

@@ -7,9 +7,10 @@ use super::{Headers, WrongWebhook, written};
 use crate::notify::http::Target;
 use crate::notify::mark::Links;
 use crate::notify::plain::{lines, subject};
+use crate::send::ways;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use quell_model::notice::{Letter, State};
-use quell_model::{Level, Secret};
+use quell_model::{Json, Level, Secret};
 use serde::{Deserialize, Serialize};
 
 /// Of a message, in bytes: less than a server takes.
@@ -60,19 +61,39 @@ impl Ntfy {
             tags: tags(letter),
             click: links.and_then(|links| links.answer(letter)),
         };
-        let token = self.token.iter().map(|token| (AUTHORIZATION, token.clone()));
-        (written(&message), token.collect())
+        (written(&message), self.headers())
+    }
+
+    /// What a playbook says, with its data as a last line.
+    pub(super) fn said(&self, said: &ways::Message) -> (Vec<u8>, Headers) {
+        let data = if said.data.is_empty() { String::new() } else { format!("\n{}", Json::from(said.data.clone())) };
+        let message = Message {
+            topic: &self.topic,
+            title: said.title.clone(),
+            message: cut(format!("{}{data}", said.text).trim_start()),
+            priority: of_level(said.level),
+            tags: vec![said.level.as_str()],
+            click: None,
+        };
+        (written(&message), self.headers())
+    }
+
+    fn headers(&self) -> Headers {
+        self.token.iter().map(|token| (AUTHORIZATION, token.clone())).collect()
     }
 }
 
 /// 5: rings until it is seen, 3: as any message, 2: neither rings nor shakes.
 fn priority(letter: &Letter) -> u8 {
-    match (&letter.notice.state, letter.notice.level) {
-        (State::Over, _) => 2,
-        (_, Level::Critical) => 5,
-        (_, Level::High) => 4,
-        (_, Level::Medium) => 3,
-        (_, Level::Low | Level::Informational) => 2,
+    if letter.notice.state == State::Over { 2 } else { of_level(letter.notice.level) }
+}
+
+fn of_level(level: Level) -> u8 {
+    match level {
+        Level::Critical => 5,
+        Level::High => 4,
+        Level::Medium => 3,
+        Level::Low | Level::Informational => 2,
     }
 }
 

@@ -1,4 +1,4 @@
-//! PagerDuty: a page as events of the Events API v2.
+//! PagerDuty: a page as events of the Events API v2, and what a playbook says as an alert of its own.
 //!
 //! Owns the events, as `https://developer.pagerduty.com/docs/events-api-v2/overview/` describes them, and the keys by which PagerDuty
 //! knows what belongs together. Keeps true: one generation of a ladder is one alert there, so that what is asked anew calls
@@ -7,8 +7,9 @@
 
 use crate::notify::mark::Links;
 use crate::notify::plain::{lines, subject};
+use crate::send::ways::Message;
 use quell_model::notice::{Letter, Notice, State};
-use quell_model::{Hash, Level, Secret};
+use quell_model::{Hash, Json, Level, Secret};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -44,7 +45,7 @@ struct Payload {
     /// What belongs together for people.
     group: String,
     class: &'static str,
-    custom_details: BTreeMap<&'static str, String>,
+    custom_details: BTreeMap<&'static str, Json>,
 }
 
 #[derive(Serialize)]
@@ -89,14 +90,27 @@ impl PagerDuty {
         Event { routing_key, event_action, dedup_key, payload: None, client: None, links: Vec::new() }
     }
 
+    /// What a playbook says: an alert of its own.
+    pub(super) fn said(&self, message: &Message) -> Event<'_> {
+        let payload = Payload {
+            summary: message.title.chars().take(SUMMARY).collect(),
+            source: "quell".to_owned(),
+            severity: severity(message.level),
+            group: "quell".to_owned(),
+            class: "message",
+            custom_details: [("told", message.text.clone().into()), ("data", message.data.clone().into())].into(),
+        };
+        Event { payload: Some(payload), client: Some("quell"), ..self.event("trigger", fitting(message.key.clone())) }
+    }
+
     fn trigger(&self, letter: &Letter, links: Option<&Links>, dedup_key: String) -> Event<'_> {
         let notice = &letter.notice;
         let mut details = BTreeMap::from([
-            ("told", lines(letter).join("\n")),
-            ("ladder", notice.ladder.to_string()),
-            ("generation", notice.generation.to_string()),
+            ("told", lines(letter).join("\n").into()),
+            ("ladder", notice.ladder.to_string().into()),
+            ("generation", notice.generation.to_string().into()),
         ]);
-        details.extend(notice.incident.as_ref().map(|id| ("incident", id.to_string())));
+        details.extend(notice.incident.as_ref().map(|id| ("incident", id.to_string().into())));
         let payload = Payload {
             summary: subject(letter).chars().take(SUMMARY).collect(),
             source: crate::text::one_line(&notice.entity, SUMMARY),
@@ -117,7 +131,10 @@ impl PagerDuty {
 
 /// The alert of a generation of a ladder.
 fn key(notice: &Notice) -> String {
-    let key = format!("{}.{}", notice.ladder, notice.generation);
+    fitting(format!("{}.{}", notice.ladder, notice.generation))
+}
+
+fn fitting(key: String) -> String {
     if key.len() <= LONGEST_KEY { key } else { Hash::of(key.as_bytes()).to_string() }
 }
 

@@ -11,21 +11,21 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// A request as it came: its first line, its headers, its body.
-struct Got {
-    first: String,
+pub(in crate::notify) struct Got {
+    pub(in crate::notify) first: String,
     headers: Vec<(String, String)>,
-    body: Value,
-    raw: Vec<u8>,
+    pub(in crate::notify) body: Value,
+    pub(in crate::notify) raw: Vec<u8>,
 }
 
 impl Got {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(in crate::notify) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
 /// Answers one connection after the other with these, and gives what came; an empty answer hangs up.
-async fn receives(answers: &[&str]) -> (String, JoinHandle<Vec<Got>>) {
+pub(in crate::notify) async fn receives(answers: &[&str]) -> (String, JoinHandle<Vec<Got>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = format!("http://{}", listener.local_addr().unwrap());
     let answers: Vec<String> = answers.iter().map(|&answer| answer.to_owned()).collect();
@@ -60,7 +60,7 @@ async fn receives(answers: &[&str]) -> (String, JoinHandle<Vec<Got>>) {
     (at, all)
 }
 
-fn answer(status: &str, body: &str) -> String {
+pub(in crate::notify) fn answer(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }
 

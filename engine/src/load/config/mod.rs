@@ -10,7 +10,7 @@ mod show;
 
 pub use access::{Listen, Permission, Roles, Tls, Token};
 #[cfg(test)]
-pub(crate) use read::{ACCESS, KEYS, LISTEN, TOKEN};
+pub(crate) use read::{ACCESS, ALLOW, KEYS, LISTEN, TOKEN};
 pub use read::{config, config_file};
 pub use show::Shown;
 
@@ -18,6 +18,7 @@ use crate::adapt::Format;
 use crate::load::SecretFrom;
 use crate::source::Begin;
 use quell_model::guard::{ALL, Breaker, EACH, Limits, WarmUp, Within};
+use quell_model::hosts::AllowedHost;
 use quell_model::playbook::{Playbook, Rate};
 use quell_model::{ActionSpec, Json, Level, Mistake, MistakeLevel, Mode, Name, People, Span};
 use std::collections::BTreeMap;
@@ -58,6 +59,8 @@ pub struct Config {
     pub vars: Json,
     /// Where the values of `secrets` are.
     pub secrets: BTreeMap<Name, SecretFrom>,
+    /// The hosts that playbooks may ask over HTTP.
+    pub http: Vec<AllowedHost>,
     /// The group that may use the socket.
     pub socket_group: String,
     /// What each role may do.
@@ -312,6 +315,7 @@ impl Default for Config {
             },
             vars: Json::Object(serde_json::Map::new()),
             secrets: BTreeMap::new(),
+            http: Vec::new(),
             socket_group: "quell".to_owned(),
             roles: Roles::default(),
             listen: None,

@@ -3,11 +3,14 @@
 //! Owns the keys. Paths in it are relative to the file. One error, and there is no configuration at all.
 
 mod access;
+mod http;
 mod secrets;
 mod telemetry;
 
 #[cfg(test)]
 pub(crate) use access::{KEYS as ACCESS, LISTEN, TOKEN};
+#[cfg(test)]
+pub(crate) use http::ROW as ALLOW;
 
 use super::{Ages, Config, FileSource, INLINE, LARGEST, LEAST_KEPT, LEAST_RECORDED, LogFormat, LogLevel, Origin};
 use crate::adapt::Format;
@@ -40,6 +43,7 @@ pub(crate) const KEYS: &[&str] = &[
     "guard",
     "vars",
     "secrets",
+    "http",
     "access",
     "log",
     "telemetry",
@@ -116,6 +120,8 @@ impl Reading<'_> {
         // By what the guard looks back on.
         self.retention(&top);
         self.secrets(&top);
+        // By the names of secrets.
+        self.http(&top);
         self.access(&top);
         self.log(&top);
         self.telemetry(&top);

@@ -6,6 +6,7 @@ use crate::load::units::{print_duration, print_rate, print_size};
 use crate::store::print_age;
 use quell_model::Json;
 use quell_model::guard::WarmUp;
+use quell_model::hosts::AllowedHost;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -75,6 +76,7 @@ impl Config {
             ("vars".into(), self.vars.clone()),
         ]);
         rows.extend(self.secrets.iter().map(|(name, from)| (format!("secrets.{name}"), place(from))));
+        rows.push(("http.allow".into(), self.http.iter().map(allowed).collect()));
         rows.push(("access.socket.group".into(), json!(self.socket_group)));
         let words = |may: &BTreeSet<Permission>| may.iter().map(|one| one.as_str()).collect::<Vec<_>>();
         rows.extend(self.roles.all().map(|(role, may)| (format!("access.roles.{role}"), json!(words(may)))));
@@ -127,6 +129,11 @@ fn place(from: &SecretFrom) -> Json {
         SecretFrom::File(path) => json!({ "file": shown.map_or_else(|| json!(path), |shown| json!(shown)) }),
         SecretFrom::Fixed(_) | SecretFrom::Nowhere(_) => Json::Null,
     }
+}
+
+fn allowed(row: &AllowedHost) -> Json {
+    let methods: Vec<&str> = row.methods.iter().map(|method| method.as_str()).collect();
+    json!({ "host": row.shown(), "secrets": row.secrets, "private": row.private, "methods": methods })
 }
 
 fn warm_up(warm_up: &WarmUp) -> Json {

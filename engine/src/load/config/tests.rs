@@ -28,6 +28,7 @@ guard:
   warm_up: { runs: 20, for: 24h }
 vars: { corp_cidrs: ["10.0.0.0/8"] }
 secrets: { ci_token: { env: CI_TOKEN }, pager: { file: keys/pager } }
+http: { allow: [{ host: "Tickets.example.org:8443", secrets: [ci_token], methods: [GET, POST] }, { host: "*.corp", private: true }] }
 access: { socket: { group: wheel }, roles: { admin: [pause, config], oncall: [ack, note, approve] } }
 log: { format: json, level: debug }
 telemetry: { metrics: false, otlp: "http://127.0.0.1:4318" }

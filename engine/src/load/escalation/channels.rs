@@ -214,7 +214,7 @@ impl Reading<'_, '_> {
 
     fn webhook(&mut self, node: &Node, whose: &str) -> Option<Webhook> {
         let fields = self.reader.fields(node, whose, WEBHOOK, &[])?;
-        self.required(&fields, whose, &[("template", "`template: ntfy`, `pagerduty` or `json`")]);
+        self.required(&fields, whose, &[("template", "`template: ntfy`, `pagerduty`, `opsgenie` or `json`")]);
         let template = fields.get("template").and_then(|node| self.reader.word(node, "template", &Template::ALL));
         let url = match fields.entry("url") {
             Some(_) => fields.get("url").and_then(|node| self.secret(node, whose, "url", Some(address::HTTP))),
@@ -227,6 +227,7 @@ impl Reading<'_, '_> {
         let secret = self.optional(&fields, whose, "secret");
         let expected = match template {
             Some(Template::PagerDuty) => Some("`secret: { env: NAME }`: the routing key of the service"),
+            Some(Template::Opsgenie) => Some("`secret: { env: NAME }`: the API key of the integration"),
             Some(Template::Json) => Some("`secret: { env: NAME }`: what its JSON is signed with"),
             Some(Template::Ntfy) | None => None,
         };

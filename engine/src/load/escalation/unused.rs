@@ -46,7 +46,7 @@ pub(super) fn check(reader: &mut Reader<'_>, top: &Fields<'_>, names: &Names) {
         let expected = "a step that notifies it";
         note(top.get("schedules").map(entries).unwrap_or_default(), &schedules, "schedule", expected);
     }
-    let expected = "a person's `wake`, or a step that notifies it as a channel";
+    let expected = "a person's `wake`, a step that notifies it as a channel, or a playbook that tells it";
     note(own.map(|entry| entries(&entry.value)).unwrap_or_default(), &webhooks, "webhook", expected);
 }
 

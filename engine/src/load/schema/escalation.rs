@@ -158,7 +158,7 @@ fn channels() -> Json {
         object(json!({
             "template": one_of(&words(&Template::ALL), "What it is sent."),
             "url": url("Where; PagerDuty's own if absent there."),
-            "secret": a_secret("PagerDuty's routing key, what JSON is signed with, or ntfy's token."),
+            "secret": a_secret("PagerDuty's routing key, Opsgenie's API key, what JSON is signed with, or ntfy's token."),
         })),
     );
     object(json!({

@@ -8,6 +8,7 @@
 //!        │           asked: what they have looked for before
 //!        ├─ calls    are there the functions and methods that they call
 //!        ├─ people   are those it asks known
+//!        ├─ ways     is that configured by which they send, and are the hosts allowed that they ask
 //!        ├─ never    what can never run, end or hold as it is written
 //!        ├─ trigger  do the rules and tags exist that it asks for, or that its steps wait for, and are they bad enough
 //!        └─ bounds   what has no limit, no way back, nobody who is asked
@@ -33,6 +34,7 @@ mod secrets;
 pub(crate) mod subs;
 mod trigger;
 mod uses;
+mod ways;
 
 pub(crate) use route::{objection, route};
 pub use running::{OpenRun, running};
@@ -49,6 +51,7 @@ pub(crate) fn draft(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_
     inputs::check(reader, draft, known);
     uses::check(reader, draft, known, graph.as_ref());
     people::check(reader, draft, known);
+    ways::check(reader, draft, known);
     trigger::check(reader, &draft.on_places, known);
     draft.steps.iter().for_each(|(_, places)| trigger::check(reader, &places.wait, known));
     bounds::check(reader, draft, known, graph.as_ref());
