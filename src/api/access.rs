@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use quell_engine::load::{Permission, Roles, Token};
-use quell_model::people::System;
+use quell_model::people::{System, UNVERIFIED};
 use quell_model::{Hash, Name, People, Person};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
@@ -179,7 +179,7 @@ impl Access {
             None => Standing::Nobody,
         };
         // A user of the same name as a person is not that person.
-        let name = person.cloned().unwrap_or_else(|| format!("{user} (unverified)").into());
+        let name = person.cloned().unwrap_or_else(|| format!("{user}{UNVERIFIED}").into());
         Known { name, standing }
     }
 
@@ -212,7 +212,7 @@ impl Access {
         match (&known.standing, need) {
             (Standing::Operator, _) | (Standing::Person, Need::Answer | READ) => Ok(()),
             (Standing::Nobody, _) => {
-                let user = name.as_str().trim_end_matches(" (unverified)").trim_start_matches("uid ");
+                let user = name.as_str().trim_end_matches(UNVERIFIED).trim_start_matches("uid ");
                 let hint = format!("`identities: {{ unix: {user} }}` of a person there makes them known");
                 Err(denied(format!("`{user}` is nobody in escalation.yaml")).hint(hint))
             }

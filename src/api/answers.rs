@@ -16,8 +16,9 @@ use super::{App, Problem};
 use axum::http::{Method, StatusCode};
 use quell_actions::notify::mark::Mark;
 use quell_engine::run::answers::{AnswerTaken, IncidentAcknowledged, IncidentKept, IncidentUndoing, IsFalsePositive};
-use quell_engine::run::{AnswerGiven, Pressed, Request, Turned, Way};
+use quell_engine::run::{AnswerGiven, May, Pressed, Request, Turned, Way};
 use quell_model::notice::Act;
+use quell_model::people::UNVERIFIED;
 use quell_model::{Hash, IncidentId, Json, LadderId, Name, OfLadder, RunId, StepId};
 use serde::de::DeserializeOwned;
 
@@ -34,7 +35,7 @@ pub(crate) struct Pressing {
     pub(crate) act: Act,
     /// What the message carried.
     pub(crate) mark: Mark,
-    /// The sum of a link, which works once; none: it is no link.
+    /// The sum of a link, which does each thing once; none: it is no link.
     pub(crate) link: Option<Hash>,
     /// Why, in their words; may be empty.
     pub(crate) why: String,
@@ -66,8 +67,19 @@ impl From<Problem> for Outcome {
     }
 }
 
-/// Does what somebody wants who answers a message, if they may and it still means what stands. Carried through, whoever waits.
+/// Does what somebody wants who answers a message, if they may and it still means what stands. Carried through, whoever waits: a
+/// browser that leaves does not keep it from being done, or that somebody was turned away from being written down.
 pub(crate) async fn press(app: &App, pressing: Pressing) -> Outcome {
+    let of = app.clone();
+    let through = tokio::spawn(async move { press_through(&of, pressing).await });
+    through.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "an answer could not be carried through");
+        let what = "this could not be carried through, and it may have been done";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, what).hint("look how it stands before you say it again").into()
+    })
+}
+
+async fn press_through(app: &App, pressing: Pressing) -> Outcome {
     let Pressing { person, via, act, mark, .. } = &pressing;
     let turned = |why: String| Turned {
         ladder: mark.ladder.clone(),
@@ -89,12 +101,18 @@ pub(crate) async fn press(app: &App, pressing: Pressing) -> Outcome {
     }
 }
 
-/// Somebody who is nobody in escalation.yaml has pressed a button: nothing is done, and it is kept.
+/// Somebody who is nobody in escalation.yaml wants something of a ladder, of a message of this generation (0: of none): nothing is
+/// done, and it is kept.
 #[cfg_attr(not(feature = "slack"), allow(dead_code, reason = "only Slack tells of people by its own names"))]
-pub(super) async fn stranger(app: &App, via: &'static str, identity: &str, act: &Act, mark: &Mark) -> Outcome {
+pub(super) async fn stranger(
+    app: &App,
+    (via, identity): (&'static str, &str),
+    act: &Act,
+    (ladder, generation): (LadderId, u32),
+) -> Outcome {
     let outcome = nobody(via, identity);
-    let by = format!("{via} {identity} (unverified)").into();
-    let (ladder, generation, why) = (mark.ladder.clone(), mark.generation, outcome.said.clone());
+    let by = format!("{via} {identity}{UNVERIFIED}").into();
+    let why = outcome.said.clone();
     turn_away(app, Turned { ladder, generation, by, via: via.into(), act: act.word().into(), why }).await;
     outcome
 }
@@ -120,7 +138,9 @@ pub(super) async fn acknowledge(app: &App, person: &Name, via: &'static str, inc
     }
     let (by, via) = (person.clone(), via.into());
     let wants = Request::Acknowledge { incident, acknowledged: true, why: String::new(), by, via, generation: None };
-    app.ask(wants).await.map_or_else(Outcome::from, |answer| acknowledged(person, answer))
+    app.ask(if_still(app, person, &Act::Acknowledge, wants))
+        .await
+        .map_or_else(Outcome::from, |answer| acknowledged(person, answer))
 }
 
 /// Keeps that somebody tried who may not.
@@ -155,6 +175,16 @@ pub(super) fn may(app: &App, person: &Name, act: &Act) -> Result<(), Problem> {
     app.desk.access().borrow().person_may(person, &Method::POST, route(act))
 }
 
+/// The same, as long as they may when the engine comes to it: what was read anew meanwhile holds then.
+fn if_still(app: &App, person: &Name, act: &Act, wants: Request) -> Request {
+    let (access, person, route) = (app.desk.access(), person.clone(), route(act));
+    let may = May::by(move || {
+        let may = access.borrow().person_may(&person, &Method::POST, route);
+        may.map_err(|problem| problem.parts().1)
+    });
+    Request::IfMay { may, wants: Box::new(wants) }
+}
+
 /// The route that does the same.
 fn route(act: &Act) -> &'static str {
     match act {
@@ -184,7 +214,7 @@ async fn of_incident(app: &App, pressing: &Pressing, id: IncidentId, way: Way) -
             Ok(Outcome::done(format!("whoever is next is told of incident `{id}`")))
         }
         Act::Resolve => {
-            asked::<Json>(app, pressing, Request::Resolve { incident, why, by }).await?;
+            asked::<Json>(app, pressing, Request::Resolve { incident, why, by, via }).await?;
             done("you have resolved")
         }
         Act::Keep => {
@@ -283,5 +313,5 @@ async fn asked<T: DeserializeOwned>(app: &App, pressing: &Pressing, wants: Reque
         via: (*via).into(),
         wants,
     };
-    app.ask(Request::Press(Box::new(pressed))).await
+    app.ask(if_still(app, person, &pressing.act, Request::Press(Box::new(pressed)))).await
 }

@@ -107,6 +107,7 @@ const EVERYWHERE: &[(&str, &str)] = &[
     ("403", "This caller may not do this"),
     ("500", "It went wrong inside; the log says more"),
     ("503", "The engine has ended, or the daemon is on its way out"),
+    ("504", "The engine has not answered within 20 s: what was asked may still be done"),
 ];
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {

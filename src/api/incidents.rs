@@ -209,7 +209,7 @@ pub(super) async fn unack(said: Said) -> Result<Json<IncidentAcknowledged>, Prob
     ),
 )]
 pub(super) async fn resolve(said: Said) -> Result<Json<OfIncident>, Problem> {
-    said.asks(|incident, why, by| Request::Resolve { incident, why, by }).await
+    said.resolves().await
 }
 
 /// Hand an incident on
@@ -241,7 +241,7 @@ pub(super) async fn escalate(said: Said) -> Result<Json<OfIncident>, Problem> {
     ),
 )]
 pub(super) async fn reopen(said: Said) -> Result<Json<OfIncident>, Problem> {
-    said.asks(|incident, why, by| Request::Reopen { incident, why, by }).await
+    said.reopens().await
 }
 
 /// Take back all that the runs of an incident did

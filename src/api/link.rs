@@ -24,19 +24,21 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use page::{Board, Doing, Note};
-use quell_actions::notify::mark::Mark;
+use quell_actions::notify::mark::{Mark, VIA};
 use quell_engine::clock::SystemClock;
 use quell_engine::report::{self, LadderTold};
 use quell_engine::run::answers::NoticeNow;
 use quell_engine::run::{Refusal, Request};
 use quell_model::notice::{Act, State as Stands};
 use quell_model::{Clock, Hash, Name, Person};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use subtle::ConstantTimeEq;
+use tokio::time::timeout;
 
-/// By which way an answer counts that came by a link, whatever message had it.
-const VIA: &str = "email";
+/// How it stands is asked so long once an answer was given: what came of it is shown without that rather than not at all.
+const AFTER: Duration = Duration::from_secs(5);
 /// A form has three fields, and the longest of them is [`LONGEST_WHY`].
 const LARGEST_BODY: usize = 16 << 10;
 /// Of somebody's words, in characters: what an incident's reasons are bounded by.
@@ -56,13 +58,18 @@ pub(super) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// What is known of whoever has a link.
-struct Looked {
+/// A link, and whoever has it.
+struct Link {
     mark: Mark,
     /// The sum of the link.
-    link: Hash,
+    sum: Hash,
     /// Who; none: a link that names nobody, by which everybody may look.
     person: Option<(Name, Person)>,
+}
+
+/// The same, and how it stands what it is about.
+struct Looked {
+    link: Link,
     now: NoticeNow,
     told: Option<LadderTold>,
 }
@@ -71,7 +78,13 @@ struct Looked {
 type Refused = Box<Response>;
 
 async fn look(State(app): State<App>, uri: Uri) -> Response {
-    match looked(&app, mark_of(&uri)).await {
+    let looked = async {
+        let link = whose(&app, mark_of(&uri))?;
+        let now = stands(&app, &link).await?;
+        let told = told(&app, &link).await?;
+        Ok::<_, Refused>(Looked { link, now, told })
+    };
+    match looked.await {
         Ok(looked) => looked.page(&app),
         Err(refused) => *refused,
     }
@@ -96,8 +109,8 @@ async fn wrong_method() -> Response {
     response
 }
 
-/// Whose link it is, and how it stands what it is about.
-async fn looked(app: &App, text: &str) -> Result<Looked, Refused> {
+/// Whose link it is.
+fn whose(app: &App, text: &str) -> Result<Link, Refused> {
     let Some(mark) = app.desk.marks.open(text) else {
         let note = Note::bad(
             "This is no link of quell's",
@@ -115,23 +128,30 @@ async fn looked(app: &App, text: &str) -> Result<Looked, Refused> {
             }
         },
     };
-    let link = Mark::sum(text);
-    let (now, told) = stands(app, &mark, link).await?;
-    Ok(Looked { mark, link, person, now, told })
+    Ok(Link { sum: Mark::sum(text), mark, person })
 }
 
-async fn stands(app: &App, mark: &Mark, link: Hash) -> Result<(NoticeNow, Option<LadderTold>), Refused> {
-    let ladder = mark.ladder.clone();
-    let request = Request::Notice { ladder: ladder.clone(), link: Some(link) };
-    let now = app.desk.ask::<NoticeNow>(&app.engine, request).await.map_err(|refusal| match refusal {
-        Refusal::NotFound { .. } => {
-            let note = Note::bad("What this message was about is over, and is not kept any more", "");
-            refused(StatusCode::GONE, &note)
-        }
-        _ => not_now(),
-    })?;
-    let told = app.clone().view(move |journal| report::ladder(journal, &ladder)).await.map_err(|_| not_now())?;
-    Ok((now, told))
+/// How it stands what a link is about.
+async fn stands(app: &App, link: &Link) -> Result<NoticeNow, Refused> {
+    let ladder = link.mark.ladder.clone();
+    let request = Request::Notice { ladder: ladder.clone(), link: Some(link.sum) };
+    match app.desk.ask(&app.engine, request).await {
+        Err(Refusal::NotFound { .. }) => {}
+        now => return now.map_err(|_| not_now()),
+    }
+    // It is closed, or pruned.
+    let last = app.clone().view(move |journal| report::last_notice(journal, &ladder)).await.map_err(|_| not_now())?;
+    last.map(|notice| NoticeNow { notice, used: BTreeSet::new() }).ok_or_else(not_kept)
+}
+
+/// Who was told of it so far.
+async fn told(app: &App, link: &Link) -> Result<Option<LadderTold>, Refused> {
+    let ladder = link.mark.ladder.clone();
+    app.clone().view(move |journal| report::ladder(journal, &ladder)).await.map_err(|_| not_now())
+}
+
+fn not_kept() -> Refused {
+    refused(StatusCode::GONE, &Note::bad("What this message was about is over, and is not kept any more", ""))
 }
 
 fn not_now() -> Refused {
@@ -152,36 +172,40 @@ impl Looked {
     /// Why this link answers nothing any more.
     fn barred(&self) -> Option<(StatusCode, Note)> {
         let notice = &self.now.notice;
-        if self.now.used {
-            let what = "This link has been used, and works once";
-            return Some((StatusCode::CONFLICT, Note::calm(what, "Below is how it stands now.")));
-        }
         if notice.state == Stands::Over {
             return Some((StatusCode::GONE, Note::calm("This is over", "There is nothing to answer any more.")));
         }
-        if notice.generation != self.mark.generation {
+        if notice.generation != self.link.mark.generation {
             let what = "This link is of an earlier message: it has been asked anew since";
             return Some((
                 StatusCode::CONFLICT,
                 Note::calm(what, "Below is how it stands now. Answer by the latest message."),
             ));
         }
+        if !self.now.used.is_empty() && self.left().is_empty() {
+            let what = "This link has been used, and works once";
+            return Some((StatusCode::CONFLICT, Note::calm(what, "Below is how it stands now.")));
+        }
         None
     }
 
+    /// What this link has not been used for yet.
+    fn left(&self) -> Vec<Act> {
+        let acts = self.now.notice.acts().into_iter();
+        acts.filter(|act| !self.now.used.contains(&act.word())).collect()
+    }
+
     fn board(&self, app: &App, has_form: bool, status: StatusCode, note: Option<Note>) -> Response {
-        let acts = match &self.person {
-            Some((name, _)) if has_form => {
-                self.now.notice.acts().into_iter().map(|act| self.doing(app, name, act)).collect()
-            }
+        let acts = match &self.link.person {
+            Some((name, _)) if has_form => self.left().into_iter().map(|act| self.doing(app, name, act)).collect(),
             _ => Vec::new(),
         };
         let board = Board {
             notice: &self.now.notice,
             told: self.told.as_ref(),
-            person: self.person.as_ref(),
+            person: self.link.person.as_ref(),
             acts,
-            token: token(&self.link),
+            token: token(&self.link.sum),
             now: SystemClock.now().wall,
             note,
         };
@@ -195,11 +219,12 @@ impl Looked {
 }
 
 async fn answered(app: &App, request: HttpRequest) -> Result<Response, Refused> {
-    let looked = looked(app, mark_of(request.uri())).await?;
-    let Some((name, _)) = &looked.person else {
+    // How it stands is not asked first: whoever is slow to say it, or a disk that hangs, keeps nobody's answer back.
+    let link = whose(app, mark_of(request.uri()))?;
+    let Some((name, _)) = &link.person else {
         let note =
             Note::bad("This link names nobody, and answers nothing", "Answer by the message that was sent to you.");
-        return Err(Box::new(looked.board(app, false, StatusCode::FORBIDDEN, Some(note))));
+        return Err(refused(StatusCode::FORBIDDEN, &note));
     };
     if !is_own(request.headers(), app.desk.public_url().as_deref()) {
         let note = Note::bad(
@@ -213,7 +238,7 @@ async fn answered(app: &App, request: HttpRequest) -> Result<Response, Refused> 
         _ => unreadable(),
     })?;
     let form = Form::read(&body).ok_or_else(unreadable)?;
-    if !bool::from(form.token.as_bytes().ct_eq(token(&looked.link).as_bytes())) {
+    if !bool::from(form.token.as_bytes().ct_eq(token(&link.sum).as_bytes())) {
         return Err(unreadable());
     }
     if form.why.chars().count() > LONGEST_WHY {
@@ -225,28 +250,38 @@ async fn answered(app: &App, request: HttpRequest) -> Result<Response, Refused> 
         // A link is followed wherever mail is read.
         from: None,
         act: form.act,
-        mark: looked.mark.clone(),
-        link: Some(looked.link),
+        mark: link.mark.clone(),
+        link: Some(link.sum),
         why: form.why,
     };
     let outcome = answers::press(app, pressing).await;
-    let (status, note) = came_of_it(&looked, outcome);
-    let (now, told) = stands(app, &looked.mark, looked.link).await?;
-    let after = Looked { now, told, ..looked };
-    // What was not done may be tried otherwise by the same link, as long as it works.
-    let has_form = !status.is_success() && after.barred().is_none();
-    Ok(after.board(app, has_form, status, Some(note)))
+    let status = outcome.status;
+    let note = came_of_it(outcome);
+    if may_be_done(status) {
+        // No form: whoever answers again looks first.
+        return Ok(shown(status, &page::bare(&note)));
+    }
+    let after = async { Ok::<_, Refused>((stands(app, &link).await?, told(app, &link).await?)) };
+    let (now, told) = match timeout(AFTER, after).await {
+        Ok(Ok(after)) => after,
+        _ if status == StatusCode::NOT_FOUND => return Err(not_kept()),
+        _ => return Ok(shown(status, &page::bare(&note))),
+    };
+    let after = Looked { link, now, told };
+    // What was not done may be tried otherwise by the same link, as long as it works; what was done leaves the rest to be done.
+    let has_form = after.barred().is_none();
+    let is_over = after.now.notice.state == Stands::Over && status == StatusCode::CONFLICT;
+    Ok(after.board(app, has_form, if is_over { StatusCode::GONE } else { status }, Some(note)))
 }
 
-fn came_of_it(before: &Looked, outcome: Outcome) -> (StatusCode, Note) {
-    let Outcome { ok, status, said, hint } = outcome;
-    let said = page::sentence(&said);
-    if ok {
-        return (StatusCode::OK, Note::good(&said, hint.as_deref().unwrap_or_default()));
-    }
-    let is_over = before.now.notice.state == Stands::Over && status == StatusCode::CONFLICT;
-    let status = if is_over { StatusCode::GONE } else { status };
-    (status, Note::bad(&said, hint.as_deref().unwrap_or_default()))
+fn came_of_it(Outcome { ok, said, hint, .. }: Outcome) -> Note {
+    let (said, more) = (page::sentence(&said), hint.unwrap_or_default());
+    if ok { Note::good(&said, &more) } else { Note::bad(&said, &more) }
+}
+
+/// Whether nobody knows what came of an answer.
+fn may_be_done(status: StatusCode) -> bool {
+    [StatusCode::GATEWAY_TIMEOUT, StatusCode::SERVICE_UNAVAILABLE, StatusCode::INTERNAL_SERVER_ERROR].contains(&status)
 }
 
 fn unreadable() -> Refused {

@@ -79,6 +79,9 @@ impl From<Refusal> for Problem {
             Refusal::NotNow(why) => Self::new(StatusCode::CONFLICT, why),
             Refusal::Denied(why) => Self::new(StatusCode::FORBIDDEN, why),
             Refusal::Wrong(why) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, why),
+            Refusal::Late(why) => Self::new(StatusCode::GATEWAY_TIMEOUT, why).hint(
+                "look how it stands before you say it again: what was asked is done as soon as the engine goes on",
+            ),
             Refusal::Gone => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the engine has ended"),
         }
     }

@@ -519,7 +519,7 @@ async fn ask_within<T: DeserializeOwned>(
     limit: Duration,
 ) -> Result<T, Refusal> {
     let answer = tokio::time::timeout(limit, engine.request(request)).await;
-    let late = |_| Refusal::NotNow(format!("the engine has not answered within {limit:?}"));
+    let late = |_| Refusal::Late(format!("the engine has not answered within {limit:?}: it may still be done"));
     read_answer(answer.map_err(late)??)
 }
 

@@ -81,7 +81,7 @@ pub(crate) struct Orders {
 
 /// Runs get this long to come to a journaled point; what is under way then is taken up at the next start.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Requests that were begun get this long to be answered.
+/// Requests that were begun get this long to be answered, and what follows this long to come to its end (`api/slack/errand.rs` has less).
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// For the engine's thread and the journal to end. Whoever stands still for longer ends with the process: what was
 /// written down is on the slate.

@@ -42,8 +42,12 @@ fn who_may_not_has_no_effect_and_is_told_so() {
     assert_eq!(night.state(), "open", "nothing of it had an effect");
     let story = night.story(&id);
     let kept = story.lines().filter(|line| line.contains("an answer by slack had no effect"));
-    assert_eq!(kept.count(), 2, "the stranger once, and cy: {story}");
-    assert!(night.says(STRANGER, "ack x", "stranger-says").contains("is nobody in escalation.yaml"));
+    assert_eq!(kept.count(), 3, "the stranger once for each thing, and cy: {story}");
+    assert!(night.says(STRANGER, &format!("ack {id}"), "stranger-says").contains("is nobody in escalation.yaml"));
+    let other = "U0STRANGER2";
+    assert!(night.says(other, &format!("ack {id}"), "stranger-acks").contains("is nobody in escalation.yaml"));
+    let story = night.story(&id);
+    assert!(story.contains(&format!("slack {other} (unverified) wanted `acknowledge`")), "{story}");
     assert!(night.says(CY, &format!("ack {id}"), "viewer-says").contains("cy may not do that"));
     assert_eq!(night.state(), "open");
 }
@@ -80,7 +84,15 @@ fn one_of_two_wins_and_a_button_works_after_a_restart() {
     assert!(night.story(&id).contains("ana answered by slack what has been asked anew since"), "{}", night.story(&id));
 
     let mark = night.mark(&id, 2);
+    // Caught by somebody, and sent again after a restart: nobody knows any more that it was done.
+    let caught = Signed::click(&click(BO, "escalate", &mark, &night.slack.hook("caught")));
+    let at = now();
+    assert_eq!(night.takes(&caught), 200);
+    night.slack.hears("caught");
+    let mark = night.mark(&id, 3);
+    wait_until("it is older than what may still be on its way", || now() > at + 3);
     night.again();
+    assert_eq!(night.takes(&caught), 503);
     let said = night.clicks(BO, "resolve", &mark, "resolves");
     assert!(said.contains(&format!("you have resolved incident `{id}`")), "{said}");
     assert_eq!(night.state(), "resolved");
@@ -198,7 +210,8 @@ fn a_signature_holds_where_slacks_own_check_says_so() {
         let headers = format!("X-Slack-Request-Timestamp: {at}\r\nX-Slack-Signature: {signature}\r\n");
         exchange(night.port(), "POST", "/slack/commands", &headers, body).0
     });
-    assert_eq!(ours[..3], [200; 3]);
+    // The second is as genuine, and from before this quell: it may have been done then.
+    assert_eq!(ours[..3], [200, 503, 200]);
     assert_eq!(ours[3..], [401; 13]);
     // The secret of before holds too while it is named.
     let older = Signed::by_the_older("/slack/commands", form(&[("user_id", ANA), ("text", "help")]));
@@ -220,7 +233,7 @@ fn a_signature_holds_where_slacks_own_check_says_so() {
     checks.stdin.take().unwrap().write_all(given.as_bytes()).unwrap();
     let said = checks.wait_with_output().unwrap();
     let theirs: Vec<bool> = String::from_utf8(said.stdout).unwrap().lines().map(|line| line == "yes").collect();
-    assert_eq!(theirs, ours.map(|status| status == 200));
+    assert_eq!(theirs, ours.map(|status| status != 401));
 }
 
 #[test]

@@ -10,6 +10,8 @@ use quell_model::{Hash, LadderId, Name};
 use sha2::Sha256;
 use std::sync::Arc;
 
+/// By which way an answer counts that came by a link, whatever message had it.
+pub const VIA: &str = "email";
 /// What every mark begins with; another version is none.
 const VERSION: &str = "q1";
 /// Of the MAC's 32 bytes: 128 bits, so that a link stays short enough for one line of a mail.
@@ -95,10 +97,14 @@ impl Links {
         format!("{}/answer/{}", self.public_url, self.key.seal(&mark))
     }
 
-    /// Where this person answers this letter; none: there is nothing to answer, or nobody in particular has it.
+    /// Where this person answers this letter; none: there is nothing to answer, no answer by a link counts, or nobody in particular
+    /// has it.
     #[must_use]
     pub fn answer(&self, letter: &Letter) -> Option<String> {
         let notice = &letter.notice;
+        if notice.question.as_ref().is_some_and(|asking| asking.not_via.iter().any(|way| way.as_str() == VIA)) {
+            return None;
+        }
         let person = letter.page.to.person().filter(|_| !notice.acts().is_empty())?;
         let mark = Mark { ladder: notice.ladder.clone(), generation: notice.generation, person: Some(person.clone()) };
         Some(format!("{}/answer/{}", self.public_url, self.key.seal(&mark)))

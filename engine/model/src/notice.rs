@@ -206,6 +206,9 @@ pub struct Asking {
     pub until: Timestamp,
     /// What holds then.
     pub otherwise: Name,
+    /// By which ways no answer counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_via: Vec<Name>,
 }
 
 /// What a button or a link of a message does.

@@ -7,6 +7,9 @@ use crate::ids::Name;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What the name of somebody ends with in the journal who is nobody in escalation.yaml: no name there has it.
+pub const UNVERIFIED: &str = " (unverified)";
+
 /// A system in which people have names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -7,7 +7,8 @@
 
 use super::ladder::{Answered, Ladder, Move, Standing, Told};
 use super::policy::Policy;
-use quell_model::notice::{Page, PageKey, Receipt, To, Way};
+use quell_model::notice::{Asking, Notice, Page, PageKey, Receipt, State, To, Way};
+use quell_model::people::UNVERIFIED;
 use quell_model::record::{
     Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, LadderSilenced, LadderStarted, PageReceipted,
     PageState, Queued,
@@ -23,7 +24,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// So long more of the same is waited for: nobody is called for each item of a list.
 pub(crate) const GATHER: Duration = Duration::from_secs(1);
-/// So many who may not answer are kept of a ladder: whoever sends others to press must not fill the journal.
+/// Of those who may not answer and whom no file knows, so much is kept of a ladder: whoever sends others to press must not fill the
+/// journal.
 const MOST_TURNED_AWAY: usize = 32;
 
 /// The longest pause of a last resort.
@@ -65,6 +67,8 @@ pub struct Outbox {
     pub seq: Seq,
     /// What the next pages say, beside what is in them.
     pub because: String,
+    /// Why the generation at hand began.
+    anew: String,
     /// By which policy it goes, once that is known.
     policy: Option<Name>,
     ladder: Option<Ladder>,
@@ -83,8 +87,8 @@ pub struct Outbox {
     silenced: Option<LadderSilenced>,
     /// Somebody has handed it on by hand in this generation: no silence holds that back.
     is_handed_on: bool,
-    /// Who was turned away, and by which way they came.
-    turned_away: BTreeSet<(Name, Name)>,
+    /// Who was turned away, by which way they came, and what they wanted.
+    turned_away: BTreeSet<(Name, Name, Option<Name>)>,
     is_over: bool,
     is_closed: bool,
 }
@@ -98,6 +102,7 @@ impl Outbox {
             level: started.level,
             seq: 0,
             because: started.because.clone(),
+            anew: started.because.clone(),
             policy: None,
             ladder: None,
             begun: at,
@@ -152,6 +157,29 @@ impl Outbox {
         }
     }
 
+    /// What people are told now, with what its runs do and what is asked of them.
+    #[must_use]
+    pub fn notice(&self, story: Vec<String>, question: Option<Asking>) -> Notice {
+        let started = &self.started;
+        let state = match self.ladder.as_ref().map(Ladder::standing) {
+            _ if self.is_over => State::Over,
+            Some(Standing::Acknowledged { by, .. }) => State::Acknowledged(by.clone()),
+            _ => State::Open,
+        };
+        Notice {
+            ladder: self.id(),
+            incident: started.incident.clone(),
+            level: self.level,
+            title: started.title.clone(),
+            entity: started.entity.to_string(),
+            state,
+            because: self.because.clone(),
+            story,
+            generation: self.generation(),
+            question: question.map(Box::new),
+        }
+    }
+
     /// Which it is.
     #[must_use]
     pub fn id(&self) -> LadderId {
@@ -190,6 +218,12 @@ impl Outbox {
         self.ladder.as_ref().map_or(self.started.generation, Ladder::generation)
     }
 
+    /// Why that began: whoever answers one of before learns who, or what, was first.
+    #[must_use]
+    pub fn anew(&self) -> &str {
+        &self.anew
+    }
+
     /// Who was told, and by which way.
     #[must_use]
     pub fn told(&self) -> &BTreeSet<(To, Way)> {
@@ -214,10 +248,13 @@ impl Outbox {
         self.late.contains(&(by.clone(), generation))
     }
 
-    /// Whether it is known that somebody was turned away who came by this way; of many strangers no more are told.
+    /// Whether it is known that somebody was turned away who came by this way and wanted this. Of many strangers no more are told;
+    /// whoever is known is told of, however many strangers there were.
     #[must_use]
-    pub fn was_turned_away(&self, by: &Name, via: &Name) -> bool {
-        self.turned_away.len() >= MOST_TURNED_AWAY || self.turned_away.contains(&(by.clone(), via.clone()))
+    pub fn was_turned_away(&self, by: &Name, via: &Name, act: Option<&Name>) -> bool {
+        let strangers = || self.turned_away.iter().filter(|(by, ..)| by.as_str().ends_with(UNVERIFIED)).count();
+        self.turned_away.contains(&(by.clone(), via.clone(), act.cloned()))
+            || by.as_str().ends_with(UNVERIFIED) && strangers() >= MOST_TURNED_AWAY
     }
 
     /// Whether people have messages that can be put right.
@@ -388,6 +425,7 @@ impl Outbox {
             return;
         };
         self.because.clone_from(&routed.route);
+        self.anew.clone_from(&routed.route);
         let (up_to, because) = (routed.up_to.unwrap_or_default(), routed.route.clone());
         match before == self.policy {
             true => ladder.send_up(up_to, because, at),
@@ -404,7 +442,10 @@ impl Outbox {
         let told = Told { people, anybody: self.calls().next().is_some() };
         let made = Move { generation: moved.generation, to: moved.to, because: moved.because.clone() };
         self.silenced = None;
-        self.is_handed_on &= moved.generation == self.generation();
+        if moved.generation != self.generation() {
+            self.is_handed_on = false;
+            self.anew.clone_from(&moved.because);
+        }
         if let Some(ladder) = &mut self.ladder {
             ladder.moved(&made, told, at);
         }
@@ -446,11 +487,20 @@ impl Outbox {
             LadderChange::Unacknowledged | LadderChange::Raised => self.is_handed_on = false,
             _ => {}
         }
+        if matches!(
+            changed.change,
+            LadderChange::Escalated | LadderChange::Unacknowledged | LadderChange::Raised | LadderChange::Grown
+        ) {
+            self.anew.clone_from(&why);
+        }
         let Some(ladder) = &mut self.ladder else { return };
         match changed.change {
             LadderChange::Answered => drop(ladder.acknowledge(&changed.by, changed.generation, at)),
             LadderChange::AnsweredTooLate => drop(self.late.insert((changed.by.clone(), changed.generation))),
-            LadderChange::TurnedAway => drop(self.turned_away.insert((changed.by.clone(), changed.via.clone()))),
+            LadderChange::TurnedAway => {
+                let LadderChanged { by, via, act, .. } = changed;
+                self.turned_away.insert((by.clone(), via.clone(), act.clone()));
+            }
             LadderChange::Progressed | LadderChange::Used => {}
             LadderChange::Grown => ladder.begin_again(changed.level, why, at.after(GATHER)),
             LadderChange::Unacknowledged | LadderChange::Raised => ladder.begin_again(changed.level, why, at),

@@ -167,12 +167,29 @@ pub fn incident_page(journal: &Journal, before: Option<i64>, long: usize) -> Res
     let long = long.clamp(1, page::LONGEST);
     page::of(journal.incidents(before, long)?, long, |listed| match listed.line {
         Some(line) => Ok(Some(of_line(journal, line)?)),
-        None => {
-            let mut fold = None;
-            visit(journal, &listed.stream, Wanted::default(), &mut fold, &mut |_| ())?;
-            fold.map(|fold| fold.summary(journal)).transpose()
-        }
+        None => of_stream(journal, &listed.stream),
     })
+}
+
+/// Incidents that are not resolved, the latest first, `most` of them at the most, and how many there are.
+///
+/// # Errors
+/// As [`Journal::read`].
+pub fn open_incidents(journal: &Journal, most: usize) -> Result<(Vec<IncidentSummary>, usize), StoreError> {
+    let open = journal.open_streams()?.into_iter().filter(|stream| stream.as_incident().is_some());
+    let open: Vec<StreamId> = open.collect();
+    let mut all = Vec::new();
+    for stream in open.iter().take(most) {
+        all.extend(of_stream(journal, stream)?);
+    }
+    all.sort_by_key(|one| std::cmp::Reverse(one.opened.wall));
+    Ok((all, open.len()))
+}
+
+fn of_stream(journal: &Journal, stream: &StreamId) -> Result<Option<IncidentSummary>, StoreError> {
+    let mut fold = None;
+    visit(journal, stream, Wanted::default(), &mut fold, &mut |_| ())?;
+    fold.map(|fold| fold.summary(journal)).transpose()
 }
 
 fn of_line(journal: &Journal, line: IncidentLine) -> Result<IncidentSummary, StoreError> {

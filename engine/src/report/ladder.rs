@@ -3,9 +3,10 @@
 //! Owns the words. Decides nothing.
 
 use super::timeline::{Teller, TimelineLine, cut};
+use crate::escalation::outbox::Outbox;
 use crate::store::Journal;
 use jiff::Timestamp;
-use quell_model::notice::{Page, PageKey, Receipt, To, Way};
+use quell_model::notice::{Notice, Page, PageKey, Receipt, To, Way};
 use quell_model::record::{
     Carried, LadderChange, LadderChanged, LadderMoved, LadderRouted, LadderSilenced, PageReceipted, PageState, Place,
     Queued,
@@ -68,6 +69,21 @@ pub fn ladder(journal: &Journal, id: &LadderId) -> Result<Option<LadderTold>, St
         told.lines.drain(..told.lines.len().saturating_sub(LAST));
     }
     Ok(told)
+}
+
+/// What a message of a ladder said last, as far as its records tell: for one that is closed, that is all of it; none: there is no
+/// such.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn last_notice(journal: &Journal, id: &LadderId) -> Result<Option<Notice>, StoreError> {
+    let records = journal.read(&StreamId::ladder(id), 1)?;
+    let Some((first, Body::LadderStarted(started))) = records.first().map(|record| (record, &record.body)) else {
+        return Ok(None);
+    };
+    let mut outbox = Outbox::begun(started, first.at);
+    records.iter().for_each(|record| outbox.apply(record.at, &record.body));
+    Ok(Some(outbox.notice(Vec::new(), None)))
 }
 
 /// The pages of a ladder's records so far, by their keys: to whom, and by which way.

@@ -32,8 +32,10 @@ pub use bound::{MOST_SHOWN, More, SHOWN, Wanted};
 pub use exception::{ExceptionView, drafting, exception};
 pub use explain::{Cause, ExplainedDetection, ExplainedMoment, Explanation, explain};
 pub use happening::{Follower, Happening, Interest};
-pub use incident::{DetectionView, IncidentSummary, IncidentView, NoteView, incident, incident_page, incidents};
-pub use ladder::{LadderTold, ladder};
+pub use incident::{
+    DetectionView, IncidentSummary, IncidentView, NoteView, incident, incident_page, incidents, open_incidents,
+};
+pub use ladder::{LadderTold, ladder, last_notice};
 pub use moments::Times;
 pub use page::{LONGEST, Page};
 pub use promotion::{ActsOf, RefusedBy, Tried, tried};

@@ -8,6 +8,7 @@ use quell_model::playbook::AtEnd;
 use quell_model::record::{Covers, IncidentState, Owner};
 use quell_model::{Hash, IncidentId, Json, Mode, Name, RunId, Stamp, StepId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use utoipa::ToSchema;
 
 /// How the engine stands.
@@ -57,8 +58,8 @@ pub struct EngineStatus {
 pub struct NoticeNow {
     /// That.
     pub notice: quell_model::notice::Notice,
-    /// The link by which it was asked has been used.
-    pub used: bool,
+    /// The words of those of its acts for which the link has been used by which it was asked.
+    pub used: BTreeSet<String>,
 }
 
 /// A containment that stands.

@@ -134,12 +134,14 @@ pub(super) struct Change {
     why: String,
     /// The sum of the link that is used up by it.
     link: Option<Hash>,
+    /// What somebody wanted who may not.
+    act: Option<Name>,
 }
 
 impl Change {
     /// What somebody does to it.
     pub(super) fn by((by, via): (&Name, &Name), what: LadderChange, why: String) -> Self {
-        Self { what, by: by.clone(), via: via.clone(), level: None, generation: None, why, link: None }
+        Self { what, by: by.clone(), via: via.clone(), level: None, generation: None, why, link: None, act: None }
     }
 
     /// That of this generation.
@@ -150,6 +152,11 @@ impl Change {
     /// With a link, which is used up by it.
     pub(super) fn by_link(self, link: Hash) -> Self {
         Self { link: Some(link), ..self }
+    }
+
+    /// By somebody who wanted this.
+    pub(super) fn wanting(self, act: Name) -> Self {
+        Self { act: Some(act), ..self }
     }
 
     fn by_engine(what: LadderChange, why: String) -> Self {
@@ -178,12 +185,12 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn change_ladder(&mut self, id: &LadderId, change: Change, now: Stamp) {
         self.route(id, now);
         let Some(outbox) = self.ladders.all.get(id) else { return };
-        let Change { what, by, via, level, generation, why, link } = change;
+        let Change { what, by, via, level, generation, why, link, act } = change;
         // Whoever says it a thousand times is in the journal once.
         if what == LadderChange::AnsweredTooLate && generation.is_some_and(|meant| outbox.was_late(&by, meant)) {
             return;
         }
-        if what == LadderChange::TurnedAway && outbox.was_turned_away(&by, &via) {
+        if what == LadderChange::TurnedAway && outbox.was_turned_away(&by, &via, act.as_ref()) {
             return;
         }
         let generation = generation.unwrap_or_else(|| outbox.generation());
@@ -197,7 +204,7 @@ impl<W: Send + 'static> Core<W> {
         let corrections = because.map(|because| outbox.corrections(&[], &because)).unwrap_or_default();
         let pages = outbox.keyed(self.not_to_suspects(outbox, corrections));
         let level = level.unwrap_or(outbox.level);
-        let changed = LadderChanged { change: what, by, via, generation, level, why, pages, link };
+        let changed = LadderChanged { change: what, by, via, generation, level, why, pages, link, act };
         self.write_ladder(id, vec![NewRecord::new(now, changed)]);
     }
 

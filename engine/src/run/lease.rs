@@ -14,6 +14,7 @@ use super::attempt::{ask, place};
 use super::job::{Answer, Work};
 use super::leases::{Place, Standing, Why};
 use super::shell::Core;
+use super::take_back::Whose;
 use super::unread::{Later, Unread};
 use crate::incident;
 use crate::load::units::print_duration;
@@ -89,15 +90,15 @@ impl<W: Send + 'static> Core<W> {
     ) {
         let Some(action) = self.leases.at(run, part).map(|standing| standing.action.clone()) else { return };
         let (run, part, state) = (run.clone(), part.clone(), Name::from(state));
-        self.write_change(LeaseChanged { run, part, action, state, why, lasts, owner: None, plan: None });
+        self.write_change(LeaseChanged { run, part, action, state, why, lasts, owner: None, plan: None, via: None });
     }
 
     /// A person keeps what stands: from now on it is theirs.
-    pub(super) fn lease_kept(&mut self, run: &RunId, part: &Part, by: &Name, lasts: Option<Duration>) {
+    pub(super) fn lease_kept(&mut self, run: &RunId, part: &Part, (by, via): (&Name, &Name), lasts: Option<Duration>) {
         let Some(action) = self.leases.at(run, part).map(|standing| standing.action.clone()) else { return };
         let (run, part, state, why) = (run.clone(), part.clone(), Name::from("kept"), format!("{by} keeps it"));
-        let owner = Some(Owner::Person(by.clone()));
-        self.write_change(LeaseChanged { run, part, action, state, why, lasts, owner, plan: None });
+        let (owner, via) = (Some(Owner::Person(by.clone())), Some(via.clone()));
+        self.write_change(LeaseChanged { run, part, action, state, why, lasts, owner, plan: None, via });
     }
 
     /// Before what stood no more is done again: by this plan it is taken back from now on.
@@ -106,7 +107,7 @@ impl<W: Send + 'static> Core<W> {
         let (run, part, state) = (run.clone(), part.clone(), Name::from("returning"));
         let why = "its lease stands, and the world was asked: it stood no more".to_owned();
         let plan = Some(Box::new(plan));
-        self.write_change(LeaseChanged { run, part, action, state, why, lasts: None, owner: None, plan });
+        self.write_change(LeaseChanged { run, part, action, state, why, lasts: None, owner: None, plan, via: None });
     }
 
     fn write_change(&mut self, changed: LeaseChanged) {
@@ -247,7 +248,7 @@ impl<W: Send + 'static> Core<W> {
         match opened {
             Ok(()) => {
                 let why = format!("its lease of {} is over", print_duration(lasts));
-                self.begin_undo(run, Some(part.clone()), "quell".into(), false, why);
+                self.begin_undo(run, Some(part.clone()), Whose::quell(false), why);
                 self.drive(run);
             }
             Err(why) => {

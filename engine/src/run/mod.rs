@@ -71,7 +71,7 @@ pub use machine::{Command, Run};
 pub use measure::{Measured, Table, Tally};
 pub use question::AnswerGiven;
 pub use recovery::{ReadDefinition, RecoveryReport};
-pub use request::{EngineHandle, Pressed, Refusal, Request, Turned, Way};
+pub use request::{EngineHandle, May, Pressed, Refusal, Request, Turned, Way};
 pub use secrets::hush_panics;
 pub(crate) use shell::stepwise::Kept;
 pub use shell::{Core, Parts};

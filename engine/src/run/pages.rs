@@ -8,10 +8,10 @@ use super::bundled::{self, Part};
 use super::job;
 use super::ladder::TOLD;
 use super::shell::Core;
-use crate::escalation::ladder::{Ladder, Standing};
+use crate::escalation::ladder::Ladder;
 use crate::escalation::outbox::{Outbox, Stage};
 use futures_util::future::FutureExt;
-use quell_model::notice::{Channel, Notice, Page, PageKey, Receipt, SendError, State, To, Way};
+use quell_model::notice::{Channel, Notice, Page, PageKey, Receipt, SendError, To, Way};
 use quell_model::record::{NewRecord, PageReceipted, PageState};
 use quell_model::{LadderId, Name, Stop};
 use std::collections::BTreeMap;
@@ -122,25 +122,8 @@ impl<W: Send + 'static> Core<W> {
             told.truncate(MOST_TOLD);
             told.extend(started.incident.iter().map(|id| format!("and more: `quell incident show {id}`")));
         }
-        let standing = outbox.ladder().map(Ladder::standing);
-        let state = match standing {
-            _ if outbox.is_over() => State::Over,
-            Some(Standing::Acknowledged { by, .. }) => State::Acknowledged(by.clone()),
-            _ => State::Open,
-        };
         let question = started.question.as_ref().filter(|_| !outbox.is_over()).and_then(|of| self.asking(of));
-        Notice {
-            ladder: outbox.id(),
-            incident: started.incident.clone(),
-            level: outbox.level,
-            title: started.title.clone(),
-            entity: started.entity.to_string(),
-            state,
-            because: outbox.because.clone(),
-            story: told,
-            generation: outbox.generation(),
-            question: question.map(Box::new),
-        }
+        outbox.notice(told, question)
     }
 
     /// A channel has answered.

@@ -266,6 +266,7 @@ impl<W: Send + 'static> Core<W> {
             by: answered.by.clone().unwrap_or_else(|| "quell".into()),
             person: answered.by.is_some(),
             why: if answered.why.is_empty() { "it is not to stand".to_owned() } else { answered.why.clone() },
+            via: answered.via.clone(),
         });
         let remembered = Remembered::of(&asked.question, &answered);
         let mut records = vec![NewRecord::new(now, answered)];
@@ -350,11 +351,7 @@ impl<W: Send + 'static> Core<W> {
         let Some(live) = self.runs.get(&given.run) else {
             return Err(self.too_late(given));
         };
-        let is_meant = |part: &Part| {
-            given.step.as_ref().is_none_or(|step| *step == part.step)
-                && given.item.is_none_or(|item| part.item == Some(item))
-        };
-        let meant = live.run.questions().filter(|(part, _)| is_meant(part));
+        let meant = live.run.questions().filter(|(part, _)| is_of(given, part));
         let open: Vec<(Part, Asked)> = meant.map(|(part, asked)| (part.clone(), asked.clone())).collect();
         if open.is_empty() {
             return Err(self.too_late(given));
@@ -365,6 +362,11 @@ impl<W: Send + 'static> Core<W> {
         }
         let fitting: Vec<&(Part, Asked)> =
             open.iter().filter(|(_, asked)| asked.question.choices.contains(&given.choice)).collect();
+        let is_of_before = open.iter().all(|(_, asked)| asked.question.question == QuestionKind::Confirm)
+            && [APPROVE, DENY].contains(&given.choice.as_str());
+        if fitting.is_empty() && is_of_before && self.took_before(given) {
+            return Err(self.too_late(given));
+        }
         if fitting.is_empty() {
             let choices: Vec<&str> = open[0].1.question.choices.iter().map(Name::as_str).collect();
             let (choice, choices) = (&given.choice, choices.join(", "));
@@ -393,8 +395,8 @@ impl<W: Send + 'static> Core<W> {
             if answer.settles {
                 settled.push(part.to_string());
             } else {
-                let (said, quorum) = (asked.said.len() + 1, self.definitions.people.quorum(asked.question.by.as_ref()));
-                missing = missing.max(quorum as usize - said.min(quorum as usize));
+                let quorum = self.definitions.people.quorum(asked.question.by.as_ref()) as usize;
+                missing = missing.max(quorum.saturating_sub(self.others(&given.run, asked) + 1));
             }
             self.settled(&given.run, asked, answer);
         }
@@ -435,6 +437,12 @@ impl<W: Send + 'static> Core<W> {
         self.definitions.people.objection(by, &may_answer(question, requesters, suspects))
     }
 
+    /// How many have said yes so far who count by now: approvers may have been taken out since.
+    fn others(&self, id: &RunId, asked: &Asked) -> usize {
+        let Some(live) = self.runs.get(id) else { return 0 };
+        asked.said.iter().filter(|(by, _)| self.does_not_count(&live.run, &asked.question, by).is_none()).count()
+    }
+
     /// Whether with this answer there are enough; one no is.
     fn count(&self, given: &AnswerGiven, part: &Part, asked: &Asked) -> QuestionAnswered {
         let kind = asked.question.question;
@@ -448,8 +456,18 @@ impl<W: Send + 'static> Core<W> {
             via: Some(given.via.clone()),
             from: given.from.clone(),
             why: given.why.clone(),
-            settles: !agrees || asked.said.len() + 1 >= quorum,
+            settles: !agrees || self.others(&given.run, asked) + 1 >= quorum,
         }
+    }
+
+    /// Whether what is meant has asked something before that took this answer, and asks another by now.
+    fn took_before(&mut self, given: &AnswerGiven) -> bool {
+        let Ok(readable) = self.ink.readable(&StreamId::run(&given.run)) else { return false };
+        let asked = readable.kinds(&[Kind::QuestionAsked]).unwrap_or_default();
+        asked.iter().any(|record| match &record.body {
+            Body::QuestionAsked(asked) => is_of(given, &asked.part) && asked.choices.contains(&given.choice),
+            _ => false,
+        })
     }
 
     /// Nothing asks what is answered: what came before it is told, and the answer is kept.
@@ -474,13 +492,14 @@ impl<W: Send + 'static> Core<W> {
             match &record.body {
                 Body::RunStarted(started) => requesters.extend(started.requesters()),
                 Body::RunReopened(reopened) => requesters.push(&reopened.by),
-                Body::QuestionAsked(asked)
-                    if given.step.as_ref().is_none_or(|s| *s == asked.part.step)
-                        && (given.item.is_none() || given.item == asked.part.item) =>
-                {
-                    (last, before, again) = (Some(asked), None, false);
+                // What takes another answer asks something else.
+                Body::QuestionAsked(asked) if is_of(given, &asked.part) => {
+                    let takes = |asked: &QuestionAsked| asked.choices.contains(&given.choice);
+                    if last.is_none_or(|last: &QuestionAsked| takes(asked) || !takes(last)) {
+                        (last, before, again) = (Some(&**asked), None, false);
+                    }
                 }
-                Body::QuestionAnswered(answered) if last.is_some_and(|asked| asked.part == answered.part) => {
+                Body::QuestionAnswered(answered) if last.is_some_and(|asked| is_to(answered, asked)) => {
                     before = answered.settles.then(|| answered.clone());
                 }
                 Body::AnswerTooLate(late) if last.is_some_and(|asked| asked.part == late.part) => {
@@ -543,6 +562,16 @@ impl<W: Send + 'static> Core<W> {
 /// Whose answer a question takes, of a run that somebody has asked for.
 fn may_answer<'a>(question: &'a QuestionAsked, requesters: Vec<&'a Name>, suspects: Vec<&'a Name>) -> MayAnswer<'a> {
     MayAnswer { person: question.person.as_ref(), approvers: question.by.as_ref(), requesters, suspects }
+}
+
+/// Whether an answer may be meant for a question of this part.
+fn is_of(given: &AnswerGiven, part: &Part) -> bool {
+    given.step.as_ref().is_none_or(|step| *step == part.step) && given.item.is_none_or(|item| part.item == Some(item))
+}
+
+/// Whether this answers that.
+fn is_to(answered: &QuestionAnswered, asked: &QuestionAsked) -> bool {
+    answered.part == asked.part && answered.question == asked.question
 }
 
 /// The parts that ask whether what they did is to stand.

@@ -19,6 +19,27 @@ pub struct Way {
     pub from: Option<Box<Origin>>,
 }
 
+/// Whether somebody still may what they want: asked at the act, since roles may have been read anew since they came.
+#[derive(Clone)]
+pub struct May(Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+
+impl May {
+    /// By this, which is asked on the engine's thread and waits for nothing; else why they may not.
+    pub fn by(asks: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(asks))
+    }
+
+    pub(super) fn ask(&self) -> Result<(), Refusal> {
+        (self.0)().map_err(Refusal::Denied)
+    }
+}
+
+impl std::fmt::Debug for May {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("May")
+    }
+}
+
 /// An answer from a message that a ladder has sent.
 #[derive(Debug)]
 pub struct Pressed {
@@ -26,7 +47,7 @@ pub struct Pressed {
     pub ladder: LadderId,
     /// The generation that the message named.
     pub generation: u32,
-    /// The sum of the link that was followed, which works once; none: it was no link.
+    /// The sum of the link that was followed, which does each thing once; none: it was no link.
     pub link: Option<Hash>,
     /// Who.
     pub by: Name,
@@ -230,6 +251,13 @@ pub enum Request {
     },
     /// Somebody answers a message: what they want holds as long as nothing has changed since it was written.
     Press(Box<Pressed>),
+    /// What somebody wants, if they still may when its turn comes.
+    IfMay {
+        /// May they?
+        may: May,
+        /// What.
+        wants: Box<Request>,
+    },
     /// Of some incidents nobody is to be told for a while.
     Silence {
         /// Of which, for how long, and why.
@@ -252,7 +280,7 @@ pub enum Request {
     Silences,
     /// Somebody answered a message who may not: nothing is done, and it is kept that they tried.
     TurnedAway(Box<Turned>),
-    /// What would a message of a ladder say now? Changes nothing.
+    /// What would a message of a ladder that is not closed say now? Changes nothing, and reads nothing from the journal.
     Notice {
         /// Which ladder's.
         ladder: LadderId,
@@ -267,6 +295,8 @@ pub enum Request {
         why: String,
         /// Who.
         by: Name,
+        /// Which way they say it.
+        via: Name,
     },
     /// An incident was no attack: what was done about it is taken back, and it is over.
     FalsePositive {
@@ -289,6 +319,8 @@ pub enum Request {
         why: String,
         /// Who.
         by: Name,
+        /// Which way they say it.
+        via: Name,
     },
     /// What surrounds an incident was kept, or let go.
     Pinned {
@@ -326,6 +358,9 @@ pub enum Refusal {
     /// The request itself is wrong.
     #[error("{0}")]
     Wrong(String),
+    /// Nobody has heard in time what came of it: it may have been done, and may still be.
+    #[error("{0}")]
+    Late(String),
     /// The engine has ended.
     #[error("the engine has ended")]
     Gone,

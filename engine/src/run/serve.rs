@@ -20,6 +20,8 @@ use quell_model::{Body, IncidentId, Json, Kind, Name, RunId, StreamId};
 use std::collections::HashSet;
 use std::sync::Arc;
 
+/// The way of whoever did something to a ladder, where what they asked does not say it.
+const UNKNOWN: &str = "engine";
 /// Why what goes by the journal is refused while that hangs or is behind.
 pub(super) const TAKES_NOTHING: &str = "the journal takes nothing now";
 
@@ -45,9 +47,13 @@ impl<W: Send + 'static> Core<W> {
                 let run = self.start_by_hand(&found, event.as_deref(), inputs, mode, by).map_err(Refusal::Wrong)?;
                 Ok(answers::json(OfRun { id: run }))
             }
-            Request::Cancel { run, by } => self.moves_run(&run, &by, |core| core.cancel(&run, &by)),
-            Request::Retry { run, from, by, why } => self.moves_run(&run, &by, |core| core.retry(&run, from, &by, why)),
-            Request::Skip { run, step, by, why } => self.moves_run(&run, &by, |core| core.skip(&run, &step, &by, &why)),
+            Request::Cancel { run, by } => self.moves_run(&run, (&by, &UNKNOWN.into()), |core| core.cancel(&run, &by)),
+            Request::Retry { run, from, by, why } => {
+                self.moves_run(&run, (&by, &UNKNOWN.into()), |core| core.retry(&run, from, &by, why))
+            }
+            Request::Skip { run, step, by, why } => {
+                self.moves_run(&run, (&by, &UNKNOWN.into()), |core| core.skip(&run, &step, &by, &why))
+            }
             Request::Stuck => Ok(self.not_moving()),
             Request::Breakers => Ok(self.all_breakers()),
             Request::Breaker { playbook, open, by, why } => self.switch_breaker(&playbook, open, by, why),
@@ -56,43 +62,46 @@ impl<W: Send + 'static> Core<W> {
                 self.set_mode(&playbook, (to, definition), by, why)
             }
             Request::Undo { run, step, by, way, why } => {
-                self.moves_run(&run, &by, |core| core.undo(&run, step, (&by, &way), why))
+                self.moves_run(&run, (&by, &way.via), |core| core.undo(&run, step, (&by, &way), why))
             }
             Request::UndoIncident { incident, by, way, why } => {
                 let undone = self.undo_incident(&incident, (&by, &way), &why)?;
-                self.ladder_touched(&incident, &by, self.parts.clock.now());
+                self.ladder_touched(&incident, (&by, &way.via), self.parts.clock.now());
                 Ok(undone)
             }
             Request::Keep { run, step, lasts, by, way } => {
-                self.moves_run(&run, &by, |core| core.keep(&run, step, lasts, (&by, &way)))
+                self.moves_run(&run, (&by, &way.via), |core| core.keep(&run, step, lasts, (&by, &way)))
             }
             Request::KeepIncident { incident, lasts, by, way } => {
                 let kept = self.keep_incident(&incident, lasts, (&by, &way))?;
-                self.ladder_touched(&incident, &by, self.parts.clock.now());
+                self.ladder_touched(&incident, (&by, &way.via), self.parts.clock.now());
                 Ok(kept)
             }
-            Request::Answer(given) => self.moves_run(&given.run, &given.by, |core| core.answer_given(&given)),
+            Request::Answer(given) => {
+                self.moves_run(&given.run, (&given.by, &given.via), |core| core.answer_given(&given))
+            }
             Request::Pause { paused, by } => Ok(self.pause(paused, by)),
             Request::Reflex { fired } => self.reflex(fired),
             Request::Note { incident, text, by } => {
-                self.ladder_touched(&incident, &by, self.parts.clock.now());
+                self.ladder_touched(&incident, (&by, &UNKNOWN.into()), self.parts.clock.now());
                 self.change(&incident, NoteAdded { by, text }.into())
             }
             Request::Acknowledge { incident, acknowledged, why, by, via, generation } => {
                 self.acknowledge(&incident, AcknowledgementChanged { acknowledged, by, via, why }, generation)
             }
             Request::Press(pressed) => self.press(*pressed),
+            Request::IfMay { may, wants } => may.ask().and_then(|()| self.answer_to(*wants)),
             Request::TurnedAway(turned) => self.turned_away(*turned),
             Request::Notice { ladder, link } => self.notice_now(&ladder, link.as_ref()),
             Request::Escalate { incident, why, by, via } => self.escalate(&incident, why, (by, via)),
             Request::Silence { wanted, by, via } => self.silence(*wanted, (by, via)),
             Request::EndSilence { silence, by, via } => self.end_silence(&silence, (by, via)),
             Request::Silences => Ok(answers::json(self.all_silences())),
-            Request::Resolve { incident, why, by } => self.resolve(&incident, why, by),
+            Request::Resolve { incident, why, by, via } => self.resolve(&incident, why, (by, via)),
             Request::FalsePositive { incident, reason, by, way, exception } => {
                 self.false_positive(&incident, reason, (by, &way), exception)
             }
-            Request::Reopen { incident, why, by } => self.reopen(&incident, why, by),
+            Request::Reopen { incident, why, by, via } => self.reopen(&incident, why, (by, via)),
             Request::Pinned { incident, pinned, last } => self.pinned(&incident, *pinned, last),
             Request::Seal(heads) => {
                 if self.ink.waiting() > 0 {
@@ -110,14 +119,14 @@ impl<W: Send + 'static> Core<W> {
     fn moves_run(
         &mut self,
         run: &RunId,
-        by: &Name,
+        whose: (&Name, &Name),
         act: impl FnOnce(&mut Self) -> Result<Json, Refusal>,
     ) -> Result<Json, Refusal> {
         // Where nobody looks after anything, nothing is read for it.
         let incident = if self.is_any_acknowledged() { self.incident_of(run).ok().flatten() } else { None };
         let done = act(self)?;
         if let Some(incident) = incident {
-            self.ladder_touched(&incident, by, self.parts.clock.now());
+            self.ladder_touched(&incident, whose, self.parts.clock.now());
         }
         Ok(done)
     }

@@ -17,6 +17,7 @@ use super::measure::Tally;
 use super::purpose::Purpose;
 use super::recovery::ReadDefinition;
 use super::request::{EngineHandle, INBOX};
+use super::take_back::Whose;
 use super::timers::Timers;
 use super::unread::{Later, Waiters};
 use super::workers::Workers;
@@ -412,7 +413,7 @@ impl<W: Send + 'static> Core<W> {
             Command::Settle { part, question } => self.settle(id, &part, question),
             Command::Wake { part } => self.wake(id, &part),
             Command::Confirm { part } => self.ask_confirm(id, &part),
-            Command::BeginUndo { why } => self.begin_undo(id, None, "quell".into(), false, why),
+            Command::BeginUndo { why } => self.begin_undo(id, None, Whose::quell(false), why),
             Command::Leave { part } => self.leave(id, &part),
             Command::Conclude { step } => self.conclude(id, &step),
             Command::Block { step, by, outcome } => {

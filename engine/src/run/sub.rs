@@ -15,6 +15,7 @@ use super::machine::Run;
 use super::scope::RunScope;
 use super::shell::{Core, Live};
 use super::start::checked_inputs;
+use super::take_back::Whose;
 use super::unread::{Later, NotYet, Unread};
 use quell_model::playbook::SubPlaybook;
 use quell_model::record::{
@@ -274,7 +275,7 @@ impl<W: Send + 'static> Core<W> {
                 None => return,
             }
         }
-        self.begin_undo(&sub.run, None, "quell".into(), person, format!("run {id}, which started it, is taken back"));
+        self.begin_undo(&sub.run, None, Whose::quell(person), format!("run {id}, which started it, is taken back"));
         self.drive(&sub.run);
     }
 

@@ -28,6 +28,27 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// What is said of what is stuck and may stand.
 pub(super) const STUCK_UNKNOWN: &str = "may stand, and nobody knows whether it was taken back";
 
+/// Who wants something taken back.
+pub(super) struct Whose {
+    by: Name,
+    /// Which way they said so.
+    via: Option<Name>,
+    /// A pause does not hold it back.
+    person: bool,
+}
+
+impl Whose {
+    /// Somebody, who said so by this way.
+    pub(super) fn person(by: &Name, via: &Name) -> Self {
+        Self { by: by.clone(), via: Some(via.clone()), person: true }
+    }
+
+    /// Nobody; `person`: because somebody wants it whose word stands elsewhere.
+    pub(super) fn quell(person: bool) -> Self {
+        Self { by: "quell".into(), via: None, person }
+    }
+}
+
 /// How an attempt to take something back went.
 #[derive(Debug)]
 pub(super) struct TakenBack {
@@ -41,14 +62,15 @@ pub(super) struct TakenBack {
 
 impl<W: Send + 'static> Core<W> {
     /// Writes down that it is to be taken back.
-    pub(super) fn begin_undo(&mut self, id: &RunId, only: Option<Part>, by: Name, person: bool, why: String) {
+    pub(super) fn begin_undo(&mut self, id: &RunId, only: Option<Part>, whose: Whose, why: String) {
         let now = self.parts.clock.now();
         if let Some(live) = self.runs.get(id).filter(|_| only.is_none()) {
             // It takes no new attack.
             let (playbook, per) = (live.run.started.playbook.clone(), live.run.started.per.clone());
             self.triggers.ended(&playbook, &per, id, None);
         }
-        self.record(id, vec![NewRecord::new(now, UndoBegan { only, by, person, why })]);
+        let Whose { by, via, person } = whose;
+        self.record(id, vec![NewRecord::new(now, UndoBegan { only, by, person, why, via })]);
     }
 
     /// Whether a pause holds the taking back of this part.

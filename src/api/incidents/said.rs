@@ -71,6 +71,18 @@ impl Said {
         self.asks(|incident, why, by| Request::Escalate { incident, why, by, via }).await
     }
 
+    /// They end it.
+    pub(super) async fn resolves(self) -> Result<Json<OfIncident>, Problem> {
+        let via = Name::from(self.via.0);
+        self.asks(|incident, why, by| Request::Resolve { incident, why, by, via }).await
+    }
+
+    /// They open it again.
+    pub(super) async fn reopens(self) -> Result<Json<OfIncident>, Problem> {
+        let via = Name::from(self.via.0);
+        self.asks(|incident, why, by| Request::Reopen { incident, why, by, via }).await
+    }
+
     /// They want all taken back that its runs did.
     pub(super) async fn undoes(self) -> Result<Json<IncidentUndoing>, Problem> {
         let way = self.app.way(self.via, self.peer).await?;

@@ -329,6 +329,7 @@ mod tests {
             who: evil.clone(),
             until: "2026-11-30T06:25:00Z".parse().unwrap(),
             otherwise: evil.as_str().into(),
+            not_via: Vec::new(),
         }));
         let at: Timestamp = "2026-11-30T06:00:00Z".parse().unwrap();
         let told = LadderTold { since: at, lines: vec![(at, evil.clone())], ended: Some(evil.clone()) };

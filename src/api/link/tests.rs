@@ -51,3 +51,18 @@ fn a_form_comes_from_our_own_page_as_far_as_the_browser_says() {
         assert!(!from(others), "{others:?}");
     }
 }
+
+#[test]
+fn what_may_still_be_done_is_answered_anew_by_nobody_who_has_not_looked() {
+    let of = |refusal: Refusal| Outcome::from(Problem::from(refusal));
+    for unknown in [Refusal::Late("20s".to_owned()), Refusal::Gone] {
+        let outcome = of(unknown);
+        assert!(!outcome.ok && may_be_done(outcome.status), "{outcome:?}");
+    }
+    for known in [Refusal::NotNow(String::new()), Refusal::Denied(String::new()), Refusal::Wrong(String::new())] {
+        let outcome = of(known);
+        assert!(!outcome.ok && !may_be_done(outcome.status), "{outcome:?}");
+    }
+    assert_eq!(of(Refusal::Late(String::new())).status, StatusCode::GATEWAY_TIMEOUT);
+    assert!(of(Refusal::Late(String::new())).hint.is_some_and(|hint| hint.contains("look how it stands")));
+}

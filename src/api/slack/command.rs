@@ -17,9 +17,10 @@ use quell_engine::escalation::Escalation;
 use quell_engine::escalation::schedule;
 use quell_engine::report::{self, IncidentSummary, IncidentView, Wanted};
 use quell_model::mistake::nearest;
+use quell_model::notice::Act;
 use quell_model::people::System;
 use quell_model::record::IncidentState;
-use quell_model::{Clock, IncidentId, Name};
+use quell_model::{Clock, IncidentId, LadderId, Name};
 
 const HELP: &str = "what can be said:\n\
     /quell incident          the incidents that are open\n\
@@ -31,7 +32,7 @@ const HELP: &str = "what can be said:\n\
 
 /// Of a list of incidents so many are shown.
 const SHOWN: usize = 10;
-/// Among so many of the latest the open ones are looked for.
+/// So many of those that are open are looked at, to find the latest.
 const LOOKED: usize = 200;
 /// Of a timeline the last lines.
 const LINES: usize = 8;
@@ -77,7 +78,13 @@ pub(super) async fn answer(app: &App, user: &str, text: &str) -> String {
     let access = app.desk.access().borrow().clone();
     let Some(person) = access.person(System::Slack, user) else {
         tracing::warn!(user, "somebody used `/quell` who is nobody in escalation.yaml");
-        return told(answers::nobody(VIA, user));
+        return told(match read(text) {
+            Ok(Asked::Ack(id)) => {
+                let ladder = LadderId::incident(&id.into());
+                answers::stranger(app, (VIA, user), &Act::Acknowledge, (ladder, 0)).await
+            }
+            _ => answers::nobody(VIA, user),
+        });
     };
     match read(text) {
         Ok(asked) => found(app, &access, &person, asked).await.unwrap_or_else(|problem| told(problem.into())),
@@ -91,8 +98,8 @@ async fn found(app: &App, access: &Access, person: &Name, asked: Asked<'_>) -> R
         Asked::Help => Ok(HELP.to_owned()),
         Asked::Incidents => {
             may_get("/v1/incidents")?;
-            let page = app.clone().view(|journal| report::incident_page(journal, None, LOOKED)).await?;
-            Ok(open(&page.lines))
+            let (open, all) = app.clone().view(|journal| report::open_incidents(journal, LOOKED)).await?;
+            Ok(listed(&open, all))
         }
         Asked::Incident(id) => {
             may_get("/v1/incidents/{id}")?;
@@ -137,9 +144,9 @@ fn stands(state: IncidentState, by: Option<&Name>) -> String {
     }
 }
 
-fn open(all: &[IncidentSummary]) -> String {
-    let open: Vec<&IncidentSummary> = all.iter().filter(|one| one.state != IncidentState::Resolved).collect();
-    let line = |one: &&IncidentSummary| {
+/// The latest of those that are open, of which there are so many.
+fn listed(open: &[IncidentSummary], all: usize) -> String {
+    let line = |one: &IncidentSummary| {
         let stands = stands(one.state, one.acknowledged.as_ref().map(|held| &held.by));
         let (title, about) = (word(&one.title, LONGEST), word(&one.entity.to_string(), LONGEST));
         format!("{}  {}  {stands}  {title}: {about}", one.id, one.level)
@@ -148,8 +155,8 @@ fn open(all: &[IncidentSummary]) -> String {
     if lines.is_empty() {
         return "no incident is open".to_owned();
     }
-    if open.len() > SHOWN {
-        lines.push(format!("and {} more: `quell incident list`", open.len() - SHOWN));
+    if all > SHOWN {
+        lines.push(format!("and {} more: `quell incident list`", all - SHOWN));
     }
     lines.join("\n")
 }

@@ -1,8 +1,12 @@
 //! What is to be done for people in Slack, once Slack was answered.
 //!
+//! ```text
+//! Slack ─▶ errands that wait ─▶ acts ─▶ what came of it ─▶ replies ─▶ response_url
+//! ```
+//!
 //! Owns what waits, and the doing. Decides nothing: `answers` and the engine do. Keeps true: so many wait and no more, so many are
-//! at work at once; whoever asked is told what came of it, done or refused; nobody's act waits for what others are told; what was
-//! taken in is begun, also where the daemon ends.
+//! at work at once; nobody's act waits until another has been told what came of theirs; what was taken in is begun, also where the
+//! daemon ends.
 
 use super::super::answers::{self, Outcome, Pressing};
 use super::super::{App, Problem};
@@ -12,20 +16,29 @@ use super::{VIA, command};
 use axum::http::StatusCode;
 use quell_model::notice::Act;
 use quell_model::people::System;
+use std::future::Future;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// Errands that wait: more than a whole team clicks while the engine's thread stands still for a while. Whoever comes then is
 /// told so by Slack.
 const MOST_WAITING: usize = 256;
 /// At work at once: the engine takes one at a time, and views of the journal a few.
 const AT_ONCE: usize = 16;
-/// So many are told at once what came of it, each by a connection of its own. When Slack takes that of none, what comes then waits.
-const MOST_TOLD: usize = 128;
+/// Of what came of it so much is on its way to Slack at once, each for some 25 s at most. What is done then is told nobody but by the
+/// message itself.
+const MOST_TOLD: usize = 256;
+/// At the daemon's end what waits gets so long: less than the daemon gives those who follow it.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Where errands are given.
 #[derive(Clone)]
 pub(crate) struct Errands(mpsc::Sender<Errand>);
+
+/// Room for one.
+pub(super) type Room<'a> = mpsc::Permit<'a, Errand>;
 
 /// Those that wait.
 pub(crate) struct Waiting(mpsc::Receiver<Errand>);
@@ -37,13 +50,8 @@ impl Errands {
         (Self(give), Waiting(take))
     }
 
-    /// Gives one; false: there is no room.
-    pub(super) fn give(&self, errand: Errand) -> bool {
-        self.0.try_send(errand).is_ok()
-    }
-
     /// Room for one, to be used once Slack was answered; none: there is no room.
-    pub(super) fn room(&self) -> Option<mpsc::Permit<'_, Errand>> {
+    pub(super) fn room(&self) -> Option<Room<'_>> {
         self.0.try_reserve().ok()
     }
 }
@@ -56,79 +64,99 @@ impl Waiting {
     }
 }
 
-/// What came of an errand, and where it is told.
-struct Told {
-    response_url: String,
+/// What somebody is to be told, and where.
+struct Reply {
+    url: String,
     said: String,
 }
 
-/// Does what comes until the daemon's end, and what waits by then.
+/// Does what comes until the daemon's end, and what waits by then, within [`LAST`].
 pub(crate) async fn work(app: App, waiting: Waiting, ended: watch::Receiver<bool>) {
     let replies = match Replies::new(app.desk.slack()) {
         Ok(replies) => replies,
         Err(why) => return tracing::error!(why, "nothing is taken in from Slack"),
     };
-    let act = |errand| {
+    let act = move |errand| {
         let app = app.clone();
-        async move { run(&app, errand).await }
+        async move { done(&app, errand).await }
     };
-    let tell = |Told { response_url, said }: Told| {
+    let tell = move |Reply { url, said }| {
         let replies = replies.clone();
-        async move { replies.tell(&response_url, &said).await }
+        async move { replies.tell(&url, &said).await }
     };
-    carry_through(waiting, ended, act, tell).await;
+    Work { waiting, acts: JoinSet::new(), replies: JoinSet::new() }.go_on(act, tell, ended).await;
 }
 
-/// Does each by `act`, and tells what came of it by `tell`.
-async fn carry_through<A, T>(
-    mut waiting: Waiting,
-    mut ended: watch::Receiver<bool>,
-    act: impl Fn(Errand) -> A,
-    tell: impl Fn(Told) -> T,
-) where
-    A: Future<Output = Option<Told>> + Send + 'static,
-    T: Future<Output = ()> + Send + 'static,
-{
-    let (mut at_work, mut telling) = (JoinSet::new(), JoinSet::new());
-    loop {
-        let has_room = at_work.len() < AT_ONCE && at_work.len() + telling.len() < MOST_TOLD;
-        let errand = tokio::select! {
-            Some(done) = at_work.join_next() => {
-                if let Some(told) = well(done).flatten() {
-                    telling.spawn(tell(told));
-                }
-                continue;
+/// What is under way.
+struct Work {
+    waiting: Waiting,
+    acts: JoinSet<Option<Reply>>,
+    replies: JoinSet<()>,
+}
+
+impl Work {
+    /// Each errand is done by `act`, and whoever wanted it told by `tell`.
+    async fn go_on<A, T>(
+        mut self,
+        act: impl Fn(Errand) -> A,
+        tell: impl Fn(Reply) -> T,
+        mut ended: watch::Receiver<bool>,
+    ) where
+        A: Future<Output = Option<Reply>> + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        loop {
+            tokio::select! {
+                // Whoever says so may have gone, which is an end too.
+                _ = ended.wait_for(|end| *end) => break,
+                () = self.step(&act, &tell) => {}
             }
-            Some(done) = telling.join_next() => {
-                well(done);
-                continue;
+        }
+        self.waiting.0.close();
+        let rest = async {
+            while !self.is_done() {
+                self.step(&act, &tell).await;
             }
-            // Whoever says so may have gone, which is an end too.
-            _ = ended.wait_for(|end| *end), if !waiting.0.is_closed() => {
-                waiting.0.close();
-                continue;
-            }
-            errand = waiting.0.recv(), if has_room => errand,
         };
-        let Some(errand) = errand else { break };
-        at_work.spawn(act(errand));
-    }
-    while let Some(done) = at_work.join_next().await {
-        if let Some(told) = well(done).flatten() {
-            telling.spawn(tell(told));
+        if timeout(LAST, rest).await.is_err() {
+            let (acts, replies) = (self.waiting.0.len() + self.acts.len(), self.replies.len());
+            tracing::warn!(acts, replies, "the end came before all was done, or told, that somebody wanted by Slack");
         }
     }
-    while let Some(done) = telling.join_next().await {
-        well(done);
+
+    /// The next that comes, or comes to its end. Cancel-safe.
+    async fn step<A, T>(&mut self, act: &impl Fn(Errand) -> A, tell: &impl Fn(Reply) -> T)
+    where
+        A: Future<Output = Option<Reply>> + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        tokio::select! {
+            Some(told) = self.replies.join_next() => {
+                if let Err(error) = told {
+                    tracing::error!(%error, "what somebody is to be told in Slack did not end well");
+                }
+            }
+            Some(done) = self.acts.join_next() => match done {
+                Ok(Some(_)) if self.replies.len() >= MOST_TOLD => {
+                    tracing::warn!("Slack is slow to take what people are told: somebody is not told what came of what they wanted");
+                }
+                Ok(Some(reply)) => drop(self.replies.spawn(tell(reply))),
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "what somebody wanted by Slack did not end well"),
+            },
+            Some(errand) = self.waiting.0.recv(), if self.acts.len() < AT_ONCE => drop(self.acts.spawn(act(errand))),
+            // Nothing is under way, and nothing comes any more.
+            else => std::future::pending().await,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.waiting.0.is_empty() && self.acts.is_empty() && self.replies.is_empty()
     }
 }
 
-/// What a task came to.
-fn well<T>(done: Result<T, JoinError>) -> Option<T> {
-    done.inspect_err(|error| tracing::error!(%error, "what somebody wanted by Slack did not end well")).ok()
-}
-
-async fn run(app: &App, errand: Errand) -> Option<Told> {
+/// Does it, and says what came of it.
+async fn done(app: &App, errand: Errand) -> Option<Reply> {
     let Errand { user, response_url, what } = errand;
     let said = match what {
         What::Click(act, mark) => told(click(app, &user, act, &mark).await),
@@ -137,7 +165,7 @@ async fn run(app: &App, errand: Errand) -> Option<Told> {
     if response_url.is_none() {
         tracing::debug!(user, "Slack gave no place for what is to be told them");
     }
-    response_url.map(|response_url| Told { response_url, said })
+    Some(Reply { url: response_url?, said })
 }
 
 /// Somebody has clicked.
@@ -150,7 +178,7 @@ async fn click(app: &App, user: &str, act: Act, mark: &str) -> Outcome {
     };
     let access = app.desk.access().borrow().clone();
     let Some(person) = access.person(System::Slack, user) else {
-        return answers::stranger(app, VIA, user, &act, &mark).await;
+        return answers::stranger(app, (VIA, user), &act, (mark.ladder, mark.generation)).await;
     };
     let pressing = Pressing { person, via: VIA, from: None, act, mark, link: None, why: String::new() };
     answers::press(app, pressing).await
@@ -167,65 +195,69 @@ pub(super) fn told(Outcome { said, hint, .. }: Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
+    use std::sync::Mutex;
     use tokio::sync::Notify;
 
     fn errand(number: usize) -> Errand {
-        Errand { user: number.to_string(), response_url: Some("u".to_owned()), what: What::Command(String::new()) }
+        Errand { user: number.to_string(), response_url: None, what: What::Command("help".to_owned()) }
     }
 
-    /// Slack takes nothing of what people are to be told: what they want is done all the same.
-    #[tokio::test]
-    async fn nobodys_act_waits_for_what_others_are_told() {
-        let (give, waiting) = Errands::new();
-        let ended = watch::Sender::new(false);
-        let (done, slack) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let act = {
-            let done = Arc::clone(&done);
-            move |errand: Errand| {
-                done.fetch_add(1, Ordering::SeqCst);
-                async move { Some(Told { response_url: "u".to_owned(), said: errand.user }) }
-            }
-        };
-        let tell = {
-            let (slack, told) = (Arc::clone(&slack), Arc::clone(&told));
-            move |one: Told| {
-                let (slack, told) = (Arc::clone(&slack), Arc::clone(&told));
-                async move {
-                    slack.notified().await;
-                    told.lock().unwrap().push(one.said);
-                }
-            }
-        };
-        let all = MOST_TOLD + AT_ONCE;
-        assert!((0..all).all(|number| give.give(errand(number))));
-        let work = tokio::spawn(carry_through(waiting, ended.subscribe(), act, tell));
-        let count = |wanted: usize| {
-            let done = Arc::clone(&done);
-            async move {
-                while done.load(Ordering::SeqCst) < wanted {
-                    tokio::task::yield_now().await;
-                }
-            }
-        };
-        let minute = std::time::Duration::from_secs(60);
-        tokio::time::timeout(minute, count(MOST_TOLD)).await.expect("more than are at work at once are done");
-        for _ in 0..1000 {
-            tokio::task::yield_now().await;
+    /// What was done, in order, and whoever waits for it.
+    #[derive(Clone, Default)]
+    struct Done(Arc<(Mutex<Vec<String>>, Notify)>);
+
+    impl Done {
+        fn add(&self, user: String) {
+            self.0.0.lock().unwrap().push(user);
+            self.0.1.notify_one();
         }
-        assert_eq!(done.load(Ordering::SeqCst), MOST_TOLD, "the bound");
-        assert!(told.lock().unwrap().is_empty());
-        // Slack takes it again, and the daemon ends: what was taken in is done and told.
-        ended.send_replace(true);
-        let takes = async {
-            while !work.is_finished() {
-                slack.notify_waiters();
-                tokio::task::yield_now().await;
+
+        async fn are(&self, many: usize) {
+            let all = async {
+                while self.0.0.lock().unwrap().len() < many {
+                    self.0.1.notified().await;
+                }
+            };
+            timeout(Duration::from_secs(30), all).await.expect("so many are done");
+        }
+    }
+
+    /// Does what `errands` are given; nobody who is told ever answers.
+    fn begun() -> (Errands, watch::Sender<bool>, Done, tokio::task::JoinHandle<()>) {
+        let ((errands, waiting), (end, ended), done) = (Errands::new(), watch::channel(false), Done::default());
+        let of = done.clone();
+        let act = move |errand: Errand| {
+            let done = of.clone();
+            async move {
+                done.add(errand.user);
+                Some(Reply { url: "x".to_owned(), said: "done".to_owned() })
             }
         };
-        tokio::time::timeout(minute, takes).await.expect("it comes to its end");
-        assert_eq!((done.load(Ordering::SeqCst), told.lock().unwrap().len()), (all, all));
+        let work = Work { waiting, acts: JoinSet::new(), replies: JoinSet::new() };
+        let work = tokio::spawn(work.go_on(act, |_| std::future::pending(), ended));
+        (errands, end, done, work)
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_others_are_told() {
+        let (errands, _end, done, _work) = begun();
+        // More than are at work, or told, at once.
+        for number in 0..MOST_TOLD + 2 * AT_ONCE {
+            errands.room().expect("there is room").send(errand(number));
+            done.are(number + 1).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn at_the_end_what_waits_is_done_though_nobody_can_be_told() {
+        let (errands, end, done, work) = begun();
+        for number in 0..MOST_WAITING {
+            errands.room().expect("there is room").send(errand(number));
+        }
+        end.send_replace(true);
+        done.are(MOST_WAITING).await;
+        assert!(errands.room().is_none(), "nothing is taken in any more");
+        work.await.unwrap();
     }
 }

@@ -7,7 +7,7 @@ use super::super::App;
 use super::super::metrics::counted;
 use super::super::problem::{Problem, not_so, nowhere, one_shape};
 use super::door::Door;
-use super::errand::Errands;
+use super::errand::{Errands, Room};
 use super::payload::{self, Errand};
 use super::verify::{NotSlacks, Seen, verify};
 use axum::Router;
@@ -34,6 +34,8 @@ struct Front {
     errands: Errands,
     memory: Arc<Mutex<Memory>>,
     clock: Arc<dyn Clock>,
+    /// Since when there is a memory, in seconds of the wall clock.
+    since: u64,
 }
 
 #[derive(Default)]
@@ -50,11 +52,13 @@ impl Front {
     }
 
     fn by(door: watch::Receiver<Option<Arc<Door>>>, errands: Errands, clock: Arc<dyn Clock>) -> Self {
-        Self { door, errands, memory: Arc::default(), clock }
+        let since = seconds(&*clock);
+        Self { door, errands, memory: Arc::default(), clock, since }
     }
 
-    /// A body that is Slack's, and its signature; none: it came before.
-    async fn take(&self, request: Request) -> Result<Option<(Bytes, String)>, Response> {
+    /// A body that is Slack's, with room for what it asks for; none: it came before. What is refused for want of room is not
+    /// remembered: sent again, it is new.
+    async fn take(&self, request: Request) -> Result<Option<(Bytes, Room<'_>)>, Response> {
         let door = self.door.borrow().clone().filter(|door| !door.secrets.is_empty());
         let Some(door) = door else { return Err(nowhere(request.uri().clone()).await.into_response()) };
         if request.method() != Method::POST {
@@ -62,10 +66,23 @@ impl Front {
         }
         let headers = request.headers().clone();
         let body = Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?;
-        let now = u64::try_from(self.clock.now().wall.as_second()).unwrap_or_default();
+        let now = seconds(&*self.clock);
+        // Before the memory is locked: sums of long bodies take a moment.
+        let verified =
+            signature(&headers).and_then(|of| verify(&door.secrets, of, &body, (now, self.since)).map(|()| of.1));
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        match signature(&headers).and_then(|of| verify(&door.secrets, of, &body, now).map(|()| of.1)) {
-            Ok(signature) => Ok(memory.seen.is_new(signature, now).then(|| (body, signature.to_owned()))),
+        match verified {
+            Ok(signature) => {
+                let Some(room) = self.errands.room() else { return Err(no_room()) };
+                let is_new = memory.seen.is_new(signature, now).ok_or_else(no_room)?;
+                Ok(is_new.then_some((body, room)))
+            }
+            Err(NotSlacks::Before) => {
+                tracing::warn!(
+                    "what somebody wanted by Slack just before this quell began is not done; Slack tells them so"
+                );
+                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, NotSlacks::Before.to_string()).into_response())
+            }
             Err(why) => {
                 if memory.told.is_none_or(|told| now.saturating_sub(told) >= SELDOM) {
                     memory.told = Some(now);
@@ -76,16 +93,21 @@ impl Front {
             }
         }
     }
+}
 
-    fn give(&self, errand: Errand, signature: &str) -> Response {
-        if self.errands.give(errand) {
-            return StatusCode::OK.into_response();
-        }
-        // Whatever stands between sends it again after this answer: then it is to be done, and not only answered.
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).seen.forget(signature);
-        let what = "more is to be done already than can be kept: nothing was done";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, what).into_response()
-    }
+/// What was asked for waits its turn, and Slack is answered.
+fn given(room: Room<'_>, errand: Errand) -> Response {
+    room.send(errand);
+    StatusCode::OK.into_response()
+}
+
+fn seconds(clock: &dyn Clock) -> u64 {
+    u64::try_from(clock.now().wall.as_second()).unwrap_or_default()
+}
+
+fn no_room() -> Response {
+    let what = "more is to be done already than can be kept: nothing was done";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, what).into_response()
 }
 
 /// When it was signed, and how.
@@ -110,11 +132,11 @@ fn routes(front: Front) -> Router {
 }
 
 async fn interactive(State(front): State<Front>, request: Request) -> Result<Response, Response> {
-    let Some((body, signature)) = front.take(request).await? else { return Ok(StatusCode::OK.into_response()) };
+    let Some((body, room)) = front.take(request).await? else { return Ok(StatusCode::OK.into_response()) };
     let form = payload::form(&body);
     let payload = form.get("payload").map(String::as_str).unwrap_or_default();
     match payload::click(payload) {
-        Ok(Some(errand)) => Ok(front.give(errand, &signature)),
+        Ok(Some(errand)) => Ok(given(room, errand)),
         // A link was opened, or another part of the app was used.
         Ok(None) => Ok(StatusCode::OK.into_response()),
         Err(error) => Err(unreadable(&error)),
@@ -122,13 +144,13 @@ async fn interactive(State(front): State<Front>, request: Request) -> Result<Res
 }
 
 async fn commands(State(front): State<Front>, request: Request) -> Result<Response, Response> {
-    let Some((body, signature)) = front.take(request).await? else { return Ok(StatusCode::OK.into_response()) };
+    let Some((body, room)) = front.take(request).await? else { return Ok(StatusCode::OK.into_response()) };
     let form = payload::form(&body);
     if form.contains_key("ssl_check") {
         return Ok(StatusCode::OK.into_response());
     }
     match payload::command(|key| form.get(key).cloned()) {
-        Ok(errand) => Ok(front.give(errand, &signature)),
+        Ok(errand) => Ok(given(room, errand)),
         Err(error) => Err(unreadable(&error)),
     }
 }
@@ -237,19 +259,33 @@ mod tests {
     async fn where_there_is_no_room_it_is_said() {
         let mut stage = Stage::new();
         let mut taken = 0;
-        let body = |number: usize| format!("user_id=U012&text={number}");
         loop {
-            match stage.signed("/slack/commands", &body(taken)).await {
+            match stage.signed("/slack/commands", &format!("user_id=U012&text={taken}")).await {
                 200 => taken += 1,
                 status => break assert_eq!(status, 503),
             }
         }
         assert_eq!(taken, 256, "the bound");
-        while stage.waiting.next().is_some() {}
-        // The very request that had no room, by a proxy that tries again.
-        assert_eq!(stage.signed("/slack/commands", &body(taken)).await, 200, "there is room again");
-        assert_eq!(stage.waiting.next().unwrap().what, What::Command(taken.to_string()), "and it is done");
-        assert_eq!(stage.signed("/slack/commands", &body(taken)).await, 200);
-        assert_eq!(stage.waiting.next(), None, "once");
+        assert!(stage.waiting.next().is_some());
+        let refused = format!("user_id=U012&text={taken}");
+        assert_eq!(stage.signed("/slack/commands", &refused).await, 200, "there is room again");
+        let mut last = None;
+        while let Some(errand) = stage.waiting.next() {
+            last = Some(errand.what);
+        }
+        assert_eq!(last, Some(What::Command(taken.to_string())), "the same that was refused is done");
+    }
+
+    #[tokio::test]
+    async fn what_another_process_may_have_taken_is_not_taken_again() {
+        let mut stage = Stage::new();
+        stage.clock.advance(std::time::Duration::from_secs(100));
+        let signed_at = |at: u64| (at.to_string(), signed(&Secret::new(SECRET), &at.to_string(), CLICK.as_bytes()));
+        let begun = stage.now() - 100;
+        for (at, status) in [(begun - 150, 503), (begun - 3, 503), (begun - 2, 200), (begun, 200)] {
+            let (at, signature) = signed_at(at);
+            assert_eq!(stage.asked("POST", "/slack/interactive", (&at, &signature), CLICK).await, status, "{at}");
+            assert_eq!(stage.waiting.next().is_some(), status == 200, "{at}");
+        }
     }
 }

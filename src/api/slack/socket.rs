@@ -23,10 +23,11 @@ use quell_actions::notify::http::{Ask, Client, Stream, Target};
 use quell_engine::clock::SystemClock;
 use quell_model::{Clock, Json, Secret};
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -47,6 +48,8 @@ const ASKED: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(65);
 /// A link that Slack is about to close is read for so long yet.
 const LEAVING: Duration = Duration::from_secs(30);
+/// So many links at once: one, and one that Slack is about to close.
+const MOST: usize = 2;
 /// A message is not longer, in bytes.
 const LARGEST: usize = 1 << 20;
 
@@ -54,8 +57,31 @@ const LARGEST: usize = 1 << 20;
 enum Sign {
     /// Slack has said hello.
     Hello,
-    /// Slack will close it, and wants another.
-    Leaving,
+    /// Slack will close this one, and wants another.
+    Leaving(Id),
+}
+
+/// Which links there are, and whether Slack is about to close each.
+#[derive(Debug, Default)]
+struct Held(HashMap<Id, bool>);
+
+impl Held {
+    fn opens(&mut self, link: Id) {
+        self.0.insert(link, false);
+    }
+
+    fn leaves(&mut self, link: Id) {
+        self.0.entry(link).and_modify(|leaves| *leaves = true);
+    }
+
+    fn is_lost(&mut self, link: Id) {
+        self.0.remove(&link);
+    }
+
+    /// Whether another is to be opened: none stays, and there is room for one.
+    fn wants_another(&self) -> bool {
+        self.0.len() < MOST && self.0.values().all(|leaves| *leaves)
+    }
 }
 
 /// Why a link is none any more.
@@ -128,12 +154,13 @@ impl Links {
     async fn hold(&self, account: &Account) {
         let (tell, mut signs) = mpsc::channel(8);
         let mut links = JoinSet::new();
-        let open = |links: &mut JoinSet<Result<(), Lost>>| {
+        let mut held = Held::default();
+        let open = |links: &mut JoinSet<Result<(), Lost>>, held: &mut Held| {
             let (of, account, tell) = (self.clone(), account.clone(), tell.clone());
-            links.spawn(async move { of.link(&account, tell).await })
+            held.opens(links.spawn(async move { of.link(&account, tell).await }).id());
         };
         let (mut pause, mut since, mut known) = (FIRST, None::<Instant>, String::new());
-        open(&mut links);
+        open(&mut links, &mut held);
         loop {
             tokio::select! {
                 Some(sign) = signs.recv() => match sign {
@@ -143,18 +170,23 @@ impl Links {
                         }
                         (since, known) = (since.or(Some(Instant::now())), String::new());
                     }
-                    Sign::Leaving => drop((links.len() < 2).then(|| open(&mut links))),
+                    Sign::Leaving(link) => {
+                        held.leaves(link);
+                        if held.wants_another() {
+                            open(&mut links, &mut held);
+                        }
+                    }
                 },
-                Some(left) = links.join_next() => {
-                    // The other one is there already.
-                    if !links.is_empty() {
+                Some(left) = links.join_next_with_id() => {
+                    let (link, lost) = match left {
+                        Ok((link, ended)) => (link, ended.err().unwrap_or_else(|| Lost::new("Slack has closed it"))),
+                        Err(error) => (error.id(), Lost::new(error.to_string())),
+                    };
+                    held.is_lost(link);
+                    // The other one is there already, and stays.
+                    if !held.wants_another() {
                         continue;
                     }
-                    let lost = match left {
-                        Ok(Ok(())) => Lost::new("Slack has closed it"),
-                        Ok(Err(lost)) => lost,
-                        Err(error) => Lost::new(error.to_string()),
-                    };
                     if lost.why != known {
                         tracing::warn!(why = lost.why, "Slack is not heard by Socket Mode; it is tried again until it is");
                     }
@@ -164,7 +196,7 @@ impl Links {
                     known = lost.why;
                     sleep(pause.max(lost.after.unwrap_or_default())).await;
                     pause = (pause * 2).min(LONGEST);
-                    open(&mut links);
+                    open(&mut links, &mut held);
                 }
             }
         }
@@ -212,7 +244,7 @@ impl Links {
                 }
                 "disconnect" => {
                     until = until.or(Some(Instant::now() + LEAVING));
-                    drop(tell.send(Sign::Leaving).await);
+                    drop(tell.send(Sign::Leaving(tokio::task::id())).await);
                 }
                 _ => self.envelope(&mut link, said).await?,
             }
@@ -224,10 +256,17 @@ impl Links {
         let Some(id) = said.envelope_id else { return Ok(()) };
         // What is not acknowledged is told as failed to whoever wanted it.
         let Some(room) = self.errands.room() else { return Ok(()) };
-        say(link, Message::Text(serde_json::json!({ "envelope_id": id }).to_string().into())).await?;
         let now = u64::try_from(SystemClock.now().wall.as_second()).unwrap_or_default();
-        if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_new(&id, now) {
-            return Ok(());
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(is_new) = seen().is_new(&id, now) else { return Ok(()) };
+        let acknowledged = say(link, Message::Text(serde_json::json!({ "envelope_id": id }).to_string().into())).await;
+        if !is_new {
+            return acknowledged;
+        }
+        if acknowledged.is_err() {
+            // Slack may send it again by another link.
+            seen().forget(&id);
+            return acknowledged;
         }
         match errand(&said.kind, &said.payload) {
             Ok(Some(errand)) => room.send(errand),
@@ -345,6 +384,29 @@ mod tests {
         assert_eq!((read.user.as_str(), read.what), ("U012", What::Command("who".to_owned())));
         assert_eq!(errand("events_api", &json!({})), Ok(None));
         assert!(errand("interactive", &json!({})).is_err() && errand("slash_commands", &json!([])).is_err());
+    }
+
+    #[tokio::test]
+    async fn another_is_opened_as_long_as_none_stays() {
+        let mut held = Held::default();
+        let [first, second, third] = [(); 3].map(|()| tokio::spawn(async {}).id());
+        assert!(held.wants_another());
+        held.opens(first);
+        assert!(!held.wants_another());
+        held.leaves(first);
+        assert!(held.wants_another(), "Slack is about to close it");
+        held.opens(second);
+        assert!(!held.wants_another());
+        held.is_lost(second);
+        assert!(held.wants_another(), "the other one is still there, and leaves");
+        held.opens(third);
+        held.leaves(third);
+        assert!(!held.wants_another(), "no more than two");
+        held.is_lost(first);
+        assert!(held.wants_another(), "the one that stands leaves too");
+        held.is_lost(third);
+        held.leaves(first);
+        assert!(held.0.is_empty(), "what is lost does not come back");
     }
 
     #[test]

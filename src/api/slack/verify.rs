@@ -2,7 +2,8 @@
 //!
 //! Owns the check (HMAC-SHA256 over `v0:TIMESTAMP:BODY`, docs.slack.dev/authentication/verifying-requests-from-slack) and the memory
 //! of what was seen. Keeps true: every secret is tried, each compared in constant time; what was seen is bounded, and only what was
-//! signed gets into it.
+//! signed gets into it; whatever is fresh and was seen is known again: what cannot be remembered is not taken, and neither is what was
+//! signed before this process could remember anything.
 
 use hmac::{Hmac, Mac};
 use quell_model::{Hash, Secret};
@@ -14,8 +15,10 @@ use subtle::ConstantTimeEq;
 const SKEW: u64 = 300;
 /// So long what was seen is known again, in seconds: whatever is fresh by [`SKEW`] on either side.
 const SEEN: u64 = 2 * SKEW;
-/// So many are known again: a hundred thousand people do not click more in ten minutes. Some 700 kB.
-const MOST_SEEN: usize = 8192;
+/// So many are known again: a hundred a second, for ten minutes. Some 6 MB.
+const MOST_SEEN: usize = 65_536;
+/// Slack's clock may be so far behind this machine's, in seconds, that what is sent now looks as if it were from before the start.
+const APART: u64 = 2;
 
 /// Why a request is not taken for Slack's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -26,14 +29,19 @@ pub(super) enum NotSlacks {
     Stale,
     #[error("the signature is not by the app's signing secret")]
     Forged,
+    #[error(
+        "the request is from before this quell began, and nobody knows whether it was answered then: send it again"
+    )]
+    Before,
 }
 
-/// Whether it was signed, at `timestamp`, with one of these; `now` in seconds of the wall clock.
+/// Whether it was signed, at `timestamp`, with one of these; `now` in seconds of the wall clock, and `since` when it was first
+/// remembered what was seen.
 pub(super) fn verify(
     secrets: &[Secret],
     (timestamp, signature): (&str, &str),
     body: &[u8],
-    now: u64,
+    (now, since): (u64, u64),
 ) -> Result<(), NotSlacks> {
     let digits = !timestamp.is_empty() && timestamp.bytes().all(|byte| byte.is_ascii_digit());
     let at: u64 = timestamp.parse().ok().filter(|_| digits).ok_or(NotSlacks::Unsigned)?;
@@ -46,7 +54,8 @@ pub(super) fn verify(
     };
     // All of them are tried, whichever it is.
     let is_signed = secrets.iter().fold(false, |found, secret| is_by(secret) | found);
-    is_signed.then_some(()).ok_or(NotSlacks::Forged)
+    is_signed.then_some(()).ok_or(NotSlacks::Forged)?;
+    if at + APART < since { Err(NotSlacks::Before) } else { Ok(()) }
 }
 
 /// What Slack's header says of a body signed with this secret.
@@ -80,23 +89,22 @@ impl Seen {
         Self { all: HashSet::new(), in_order: VecDeque::new(), most }
     }
 
-    /// Notes it; false: it was seen already, within [`SEEN`]. Where there is no room the oldest is forgotten.
-    pub(super) fn is_new(&mut self, what: &str, now: u64) -> bool {
+    /// Notes it; false: it was seen already, within [`SEEN`]; none: there is no room to remember it, and it is not to be taken.
+    pub(super) fn is_new(&mut self, what: &str, now: u64) -> Option<bool> {
         let is_old = |at: u64| now.saturating_sub(at) > SEEN;
         while let Some((_, sum)) = self.in_order.pop_front_if(|(at, _)| is_old(*at)) {
             self.all.remove(&sum);
         }
         let sum = Hash::of(what.as_bytes());
-        if !self.all.insert(sum) {
-            return false;
+        if self.all.contains(&sum) {
+            return Some(false);
         }
+        if self.in_order.len() >= self.most {
+            return None;
+        }
+        self.all.insert(sum);
         self.in_order.push_back((now, sum));
-        if self.in_order.len() > self.most
-            && let Some((_, oldest)) = self.in_order.pop_front()
-        {
-            self.all.remove(&oldest);
-        }
-        true
+        Some(true)
     }
 
     /// It was not taken in after all: the next is new.
@@ -124,7 +132,7 @@ mod tests {
 
     fn said(secrets: &[&str], signature: &str, body: &str, now: u64) -> Result<(), NotSlacks> {
         let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
-        verify(&secrets, (AT, signature), body.as_bytes(), now)
+        verify(&secrets, (AT, signature), body.as_bytes(), (now, 0))
     }
 
     #[test]
@@ -169,21 +177,43 @@ mod tests {
         for at in ["", "+1531420618", "-1", "1531420618.0", " 1531420618", "15314206180000000000000"] {
             let secret = Secret::new(SECRET);
             let signature = signed(&secret, at, b"x");
-            assert_eq!(verify(&[secret], (at, &signature), b"x", NOW), Err(NotSlacks::Unsigned), "{at}");
+            assert_eq!(verify(&[secret], (at, &signature), b"x", (NOW, 0)), Err(NotSlacks::Unsigned), "{at}");
         }
+    }
+
+    #[test]
+    fn what_is_from_before_the_start_is_not_taken() {
+        let secret = || Secret::new(SECRET);
+        for (since, want) in [
+            (0, Ok(())),
+            (NOW, Ok(())),
+            (NOW + 2, Ok(())),
+            (NOW + 3, Err(NotSlacks::Before)),
+            (NOW + 300, Err(NotSlacks::Before)),
+        ] {
+            assert_eq!(verify(&[secret()], (AT, SIGNATURE), BODY.as_bytes(), (NOW + 300, since)), want, "{since}");
+        }
+        let forged = verify(&[secret()], (AT, "v0=00"), BODY.as_bytes(), (NOW, NOW + 9));
+        assert_eq!(forged, Err(NotSlacks::Forged), "whoever is not Slack learns nothing of when it began");
     }
 
     #[test]
     fn what_was_seen_is_known_for_ten_minutes_and_takes_a_bounded_place() {
         let mut seen = Seen::of_at_most(3);
-        assert!(seen.is_new("a", 1000));
-        assert!(!seen.is_new("a", 1000) && !seen.is_new("a", 1600), "as long as it can be fresh");
-        assert!(seen.is_new("a", 1601), "it would be stale by then");
-        for (at, one) in [(1602, "b"), (1603, "c"), (1604, "d")] {
-            assert!(seen.is_new(one, at));
-        }
+        assert_eq!(seen.is_new("a", 1000), Some(true));
+        assert_eq!(
+            (seen.is_new("a", 1000), seen.is_new("a", 1600)),
+            (Some(false), Some(false)),
+            "as long as it can be fresh"
+        );
+        assert_eq!(seen.is_new("a", 1601), Some(true), "it would be stale by then");
+        assert_eq!([1602, 1603].map(|at| seen.is_new(&at.to_string(), at)), [Some(true), Some(true)]);
+        assert_eq!(seen.is_new("d", 1604), None, "there is no room, and nothing that is fresh is forgotten for it");
+        assert_eq!((seen.is_new("a", 1604), seen.is_new("1602", 1604)), (Some(false), Some(false)));
         assert_eq!((seen.all.len(), seen.in_order.len()), (3, 3));
-        assert!(!seen.is_new("b", 1605) && seen.is_new("a", 1605), "the oldest is forgotten first");
+        seen.forget("1603");
+        assert_eq!(seen.is_new("1603", 1604), Some(true), "it was not taken");
+        assert_eq!(seen.is_new("d", 2202), Some(true), "the oldest is stale by then");
         assert_eq!((seen.all.len(), seen.in_order.len()), (3, 3));
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn standing(journal: &Journal) -> Result<Vec<Stands>, StoreError> {
 pub(super) fn over(journal: &Journal, stands: &Stands, state: &str, why: &str) -> Result<(), StoreError> {
     let (run, part, action) = (stands.run.clone(), stands.part.clone(), stands.action.clone());
     let (state, why) = (state.into(), why.to_owned());
-    let changed = LeaseChanged { run, part, action, state, why, lasts: None, owner: None, plan: None };
+    let changed = LeaseChanged { run, part, action, state, why, lasts: None, owner: None, plan: None, via: None };
     let record = NewRecord::new(SystemClock.now(), changed);
     let batch = |stream: StreamId| Batch {
         expected: journal.last(&stream),
@@ -136,6 +136,7 @@ mod tests {
             lasts: None,
             owner: Some(Owner::Person("ann".into())),
             plan: None,
+            via: None,
         };
         write(StreamId::system(), kept.into());
         let all = standing(&journal).unwrap();

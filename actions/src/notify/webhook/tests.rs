@@ -111,6 +111,39 @@ async fn ntfy_is_sent_its_json_at_the_servers_own_address() {
     assert!(message.len() < 4_096, "{}", message.len());
 }
 
+fn asking() -> Asking {
+    Asking {
+        run: "r-1".into(),
+        playbook: "contain".into(),
+        step: "kill".into(),
+        detected: "A shell reads from a socket".into(),
+        because: "mode approve".into(),
+        choices: vec!["yes".into(), "no".into()],
+        action: Some("process.kill".into()),
+        calls: vec!["kill(41, SIGKILL)".into()],
+        targets: vec!["process 41".into()],
+        warnings: Vec::new(),
+        who: "1 of ana".into(),
+        until: "2026-11-30T07:00:00Z".parse().unwrap(),
+        otherwise: "no".into(),
+        not_via: Vec::new(),
+    }
+}
+
+#[test]
+fn no_link_is_sent_by_which_no_answer_counts() {
+    let mut letter = to_webhook("t");
+    letter.notice.question = Some(Box::new(asking()));
+    let click = |letter: &Letter| {
+        let (_, ntfy) = ntfy::Ntfy::of(&Target::of(&Secret::new("https://ntfy.sh/x")).unwrap(), None).unwrap();
+        let (body, _) = ntfy.message(letter, links().as_ref());
+        serde_json::from_slice::<Value>(&body).unwrap()["click"].as_str().map(str::to_owned)
+    };
+    assert!(click(&letter).is_some());
+    letter.notice.question.as_mut().unwrap().not_via = vec!["slack".into(), super::super::mark::VIA.into()];
+    assert_eq!(click(&letter), None, "they are woken all the same, and answer otherwise");
+}
+
 #[test]
 fn what_is_over_rings_nobody_and_what_is_worst_rings_until_it_is_seen() {
     let mut letter = to_webhook("t");
@@ -186,21 +219,7 @@ async fn pagerduty_has_one_alert_a_generation() {
 async fn quells_own_json_is_signed_and_has_its_key() {
     let (at, got) = receives(&[&answer("204 No Content", "")]).await;
     let mut letter = to_webhook("A shell reads from a socket");
-    letter.notice.question = Some(Box::new(Asking {
-        run: "r-1".into(),
-        playbook: "contain".into(),
-        step: "kill".into(),
-        detected: "A shell reads from a socket".into(),
-        because: "mode approve".into(),
-        choices: vec!["yes".into(), "no".into()],
-        action: Some("process.kill".into()),
-        calls: vec!["kill(41, SIGKILL)".into()],
-        targets: vec!["process 41".into()],
-        warnings: Vec::new(),
-        who: "1 of ana".into(),
-        until: "2026-11-30T07:00:00Z".parse().unwrap(),
-        otherwise: "no".into(),
-    }));
+    letter.notice.question = Some(Box::new(asking()));
     assert_eq!(signed(&format!("{at}/in?x=1")).send(&letter).await.unwrap(), Receipt::Handed { reference: None });
     let got = got.await.unwrap().remove(0);
     assert_eq!(got.first, "POST /in?x=1 HTTP/1.1");

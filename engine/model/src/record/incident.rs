@@ -76,13 +76,22 @@ pub struct IncidentChanged {
     /// What it was, if they say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// Which way they said so, where it is known: `socket`, `token`, `email`, `slack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Name>,
 }
 
 impl IncidentChanged {
     /// Without a verdict.
     #[must_use]
     pub fn to(state: IncidentState, by: Name, why: String) -> Self {
-        Self { state, by, why, verdict: None }
+        Self { state, by, why, verdict: None, via: None }
+    }
+
+    /// The same, said by this way.
+    #[must_use]
+    pub fn by_way(self, via: Name) -> Self {
+        Self { via: Some(via), ..self }
     }
 }
 

@@ -195,7 +195,7 @@ pub enum LadderChange {
     Progressed,
     /// More is asked than before: it begins anew, and an answer to what stood there before changes nothing.
     Grown,
-    /// Somebody has used a link that works once.
+    /// Somebody has used a link for something that it does once.
     Used,
     /// Somebody answered who may not: it changes nothing.
     TurnedAway,
@@ -219,9 +219,12 @@ pub struct LadderChanged {
     /// What puts right the messages that people have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pages: Vec<Queued>,
-    /// The sum of the link that was used, which works once.
+    /// The sum of the link that was used and of what for, which it does once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Hash>,
+    /// What somebody wanted who may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Name>,
 }
 
 /// See [`Kind::LadderEnded`].

@@ -85,6 +85,9 @@ pub struct LeaseChanged {
     /// What it stands by from now on, where that is another plan than before: what is taken back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Box<Plan>>,
+    /// Which way they said so, where it is known: `socket`, `token`, `email`, `slack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Name>,
 }
 
 /// See [`super::Kind::UndoBegan`].
@@ -99,6 +102,9 @@ pub struct UndoBegan {
     pub person: bool,
     /// Why, for people.
     pub why: String,
+    /// Which way they said so, where it is known: `socket`, `token`, `email`, `slack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Name>,
 }
 
 /// See [`super::Kind::UndoIntended`].

@@ -61,7 +61,10 @@ impl Story {
 
     fn change(&mut self, second: u64, change: LadderChange, generation: u32) {
         let (by, via, level, why) = ("ana".into(), "socket".into(), Level::High, String::new());
-        self.write(second, LadderChanged { change, by, via, generation, level, why, pages: Vec::new(), link: None });
+        self.write(
+            second,
+            LadderChanged { change, by, via, generation, level, why, pages: Vec::new(), link: None, act: None },
+        );
     }
 
     /// What the auditor says then, of a quell that lives since the beginning.

@@ -90,7 +90,7 @@ impl Story {
     fn changed(&self, change: LadderChange) -> LadderChanged {
         let generation = self.outbox.generation();
         let (by, via, level, why) = ("bo".into(), "socket".into(), Level::High, "why".into());
-        LadderChanged { change, by, via, generation, level, why, pages: Vec::new(), link: None }
+        LadderChanged { change, by, via, generation, level, why, pages: Vec::new(), link: None, act: None }
     }
 
     fn waiting(&self) -> Vec<&str> {

@@ -123,9 +123,9 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Somebody has done something about an incident: who looks after it has moved it.
-    pub(in crate::run) fn ladder_touched(&mut self, id: &IncidentId, by: &Name, now: Stamp) {
+    pub(in crate::run) fn ladder_touched(&mut self, id: &IncidentId, whose: (&Name, &Name), now: Stamp) {
         if self.is_ladder_acknowledged(id) {
-            let change = Change::by((by, &"engine".into()), LadderChange::Touched, String::new());
+            let change = Change::by(whose, LadderChange::Touched, String::new());
             self.change_ladder(&LadderId::incident(id), change, now);
         }
     }
@@ -144,7 +144,7 @@ impl<W: Send + 'static> Core<W> {
             Answered::Acknowledged | Answered::Counts => LadderChange::Answered,
             Answered::Stale => LadderChange::AnsweredTooLate,
             Answered::Again => {
-                self.ladder_touched(id, whose.0, now);
+                self.ladder_touched(id, whose, now);
                 return Some(answered);
             }
             Answered::Over => return Some(answered),

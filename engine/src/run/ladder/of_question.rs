@@ -67,9 +67,11 @@ impl<W: Send + 'static> Core<W> {
         }
     }
 
-    /// Only the messages that can be put right say so.
+    /// Only the messages that can be put right say so. While more of the same may come nothing is: what shows a part of it would answer
+    /// for all of it under the same number, and in a moment the next step puts them right.
     fn question_progresses(&mut self, ladder: &LadderId, what: &str, now: Stamp) {
-        if self.ladders.all.get(ladder).is_some_and(|outbox| !outbox.is_over() && outbox.has_messages()) {
+        let has_messages = |outbox: &Outbox| !outbox.is_over() && outbox.has_messages();
+        if self.ladders.all.get(ladder).is_some_and(has_messages) && !self.is_gathering(ladder) {
             self.change_ladder(ladder, Change::by_engine(LadderChange::Progressed, what.to_owned()), now);
         }
     }
@@ -273,6 +275,7 @@ impl<W: Send + 'static> Core<W> {
             who: self.who_may(question),
             until: all.iter().map(|asked| asked.until.wall).min()?,
             otherwise: question.otherwise.clone(),
+            not_via: question.not_via.clone(),
         })
     }
 

@@ -101,13 +101,13 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Somebody ends an incident.
-    pub(super) fn resolve(&mut self, id: &IncidentId, why: String, by: Name) -> Result<Json, Refusal> {
+    pub(super) fn resolve(&mut self, id: &IncidentId, why: String, (by, via): (Name, Name)) -> Result<Json, Refusal> {
         let before = self.live_or_journaled(id)?;
         if before.standing.is_resolved() {
             return Err(Refusal::NotNow(format!("incident `{id}` is resolved already")));
         }
         self.triggers.incident_closed(id);
-        let changed = IncidentChanged::to(IncidentState::Resolved, by.clone(), why.clone());
+        let changed = IncidentChanged::to(IncidentState::Resolved, by.clone(), why.clone()).by_way(via);
         self.resolves(before, vec![changed.into()], (by, why))?;
         Ok(answers::json(OfIncident { id: id.clone() }))
     }
@@ -157,7 +157,7 @@ impl<W: Send + 'static> Core<W> {
         self.triggers.incident_closed(id);
         let changed = IncidentChanged {
             verdict: Some(Verdict::FalsePositive),
-            ..IncidentChanged::to(IncidentState::Resolved, by.clone(), reason.clone())
+            ..IncidentChanged::to(IncidentState::Resolved, by.clone(), reason.clone()).by_way(way.via.clone())
         };
         let bodies = std::iter::once(changed.into()).chain(exception.map(Body::ExceptionDrafted)).collect();
         self.resolves(before, bodies, (by, reason))?;
@@ -165,7 +165,7 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// Somebody opens it again.
-    pub(super) fn reopen(&mut self, id: &IncidentId, why: String, by: Name) -> Result<Json, Refusal> {
+    pub(super) fn reopen(&mut self, id: &IncidentId, why: String, (by, via): (Name, Name)) -> Result<Json, Refusal> {
         if !self.live_or_journaled(id)?.standing.is_resolved() {
             return Err(Refusal::NotNow(format!("incident `{id}` is open already")));
         }
@@ -174,7 +174,7 @@ impl<W: Send + 'static> Core<W> {
         let told = self.told_before(id)?;
         self.ink.hold();
         let because = format!("{by} has opened it again: {why}");
-        let changed = self.change(id, IncidentChanged::to(IncidentState::Open, by, why).into());
+        let changed = self.change(id, IncidentChanged::to(IncidentState::Open, by, why).by_way(via).into());
         match (began, told) {
             (Some(began), _) => self.ladder_begins(id, &began, level, because, now),
             (None, Some(told)) => self.begin_ladder(LadderStarted { level, because, ..told }, now),

@@ -7,15 +7,18 @@ use super::super::leases::{Place, Standing};
 use super::super::question::{KEEP, UNDO};
 use super::super::request::{Refusal, Way};
 use super::super::shell::Core;
+use super::super::take_back::Whose;
 use super::TAKES_NOTHING;
 use jiff::{SignedDuration, Timestamp};
 use quell_model::action::IdempotencyKey;
 use quell_model::record::{Part, SubRunStarted};
-use quell_model::{IncidentId, Json, Name, RunId, StepId, StreamId};
+use quell_model::{Body, IncidentId, Json, Kind, Name, RunId, Stamp, StepId, StreamId};
 use std::time::Duration;
 
 /// Of what stands, `status` lists so many.
 const LISTED: usize = 1000;
+/// Of so many of an incident's runs it is looked up who has had them taken back.
+const MOST_ASKED_ABOUT: usize = 8;
 
 impl<W: Send + 'static> Core<W> {
     /// When a lease ends, by the wall clock; none: it has no end.
@@ -53,10 +56,16 @@ impl<W: Send + 'static> Core<W> {
     ) -> Result<Json, Refusal> {
         let only = step.clone().map(|step| Part { step, item: None });
         self.may_confirm(run, only.as_ref(), UNDO, (by, way)).map_err(Refusal::Denied)?;
-        self.undo_run(run, step, by, why).map(answers::json)
+        self.undo_run(run, step, (by, &way.via), why).map(answers::json)
     }
 
-    fn undo_run(&mut self, run: &RunId, step: Option<StepId>, by: &Name, why: String) -> Result<RunUndoing, Refusal> {
+    fn undo_run(
+        &mut self,
+        run: &RunId,
+        step: Option<StepId>,
+        (by, via): (&Name, &Name),
+        why: String,
+    ) -> Result<RunUndoing, Refusal> {
         let only = step.map(|step| Part { step, item: None });
         let open = self.runs.contains_key(run) || self.ink.has(&StreamId::run(run));
         if !open {
@@ -65,7 +74,8 @@ impl<W: Send + 'static> Core<W> {
         let parts = self.standing_of(run, only.as_ref())?;
         if parts.is_empty() && !self.can_be_ended(run, only.as_ref()) {
             let what = only.as_ref().map_or_else(|| format!("run `{run}`"), |part| format!("`{run}/{}`", part.step));
-            return Err(Refusal::NotNow(format!("nothing that {what} did stands and can be taken back")));
+            let who = self.undone_by(std::slice::from_ref(run));
+            return Err(Refusal::NotNow(format!("nothing that {what} did stands and can be taken back{who}")));
         }
         self.open_again(run)?;
         if let Some(live) = self.runs.get(run).filter(|_| only.is_none()) {
@@ -73,9 +83,27 @@ impl<W: Send + 'static> Core<W> {
             forwards.for_each(|(_, under_way)| under_way.stop.raise());
         }
         self.confirmed(run, only.as_ref(), false, by);
-        self.begin_undo(run, only, by.clone(), true, why);
+        self.begin_undo(run, only, Whose::person(by, via), why);
         self.drive(run);
         Ok(RunUndoing { id: run.clone(), undoing: parts, error: None })
+    }
+
+    /// Who has had it taken back what these runs did, as far as the journal shows it now: who comes second learns who came first.
+    fn undone_by(&mut self, runs: &[RunId]) -> String {
+        let mut last = None::<(Stamp, Name)>;
+        for run in runs {
+            let Ok(readable) = self.ink.readable(&StreamId::run(run)) else { continue };
+            for record in readable.kinds(&[Kind::UndoBegan]).unwrap_or_default() {
+                if let Body::UndoBegan(began) = &record.body
+                    && began.person
+                    && began.by.as_str() != "quell"
+                    && last.as_ref().is_none_or(|(at, _)| at.wall <= record.at.wall)
+                {
+                    last = Some((record.at, began.by.clone()));
+                }
+            }
+        }
+        last.map(|(at, by)| format!(": {by} has had it taken back, at {:.0}", at.wall)).unwrap_or_default()
     }
 
     /// Whether a run goes on, or one that this part of it has started: though nothing of it stands, it is ended.
@@ -97,7 +125,12 @@ impl<W: Send + 'static> Core<W> {
         }
         let runs = self.undo_runs_of(incident, (by, way), why)?;
         if runs.is_empty() {
-            let what = format!("nothing that the runs of incident `{incident}` did stands and can be taken back");
+            let members = match self.ink.readable(&StreamId::incident(incident)) {
+                Ok(_) => self.parts.journal.members(incident, MOST_ASKED_ABOUT).unwrap_or_default().0,
+                Err(_) => Vec::new(),
+            };
+            let who = self.undone_by(&members);
+            let what = format!("nothing that the runs of incident `{incident}` did stands and can be taken back{who}");
             return Err(Refusal::NotNow(what));
         }
         Ok(answers::json(IncidentUndoing { id: incident.clone(), runs }))
@@ -126,7 +159,7 @@ impl<W: Send + 'static> Core<W> {
             if !self.runs.contains_key(&run) && self.leases.of(&run, None).is_empty() {
                 continue;
             }
-            let answer = self.undo_run(&run, None, by, why.to_owned());
+            let answer = self.undo_run(&run, None, (by, &way.via), why.to_owned());
             let refused = |error: Refusal| RunUndoing { id: run, undoing: Vec::new(), error: Some(error.to_string()) };
             undoing.push(answer.unwrap_or_else(refused));
         }
@@ -211,7 +244,7 @@ impl<W: Send + 'static> Core<W> {
         }
         self.confirmed(run, only.as_ref(), true, by);
         for part in &standing {
-            self.lease_kept(run, part, by, lasts);
+            self.lease_kept(run, part, (by, &way.via), lasts);
         }
         self.drive(run);
         self.leases_hold();

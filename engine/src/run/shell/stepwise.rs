@@ -130,7 +130,7 @@ impl<W: Send + 'static> Core<W> {
         let latest = self.incidents.iter_mut().max_by_key(|incident| incident.last.boot_ns);
         let incident = latest.map(|incident| incident.id.clone()).ok_or("no incident has been opened")?;
         let request = match moment {
-            IncidentMoment::Resolved => Request::Resolve { incident, why: String::new(), by },
+            IncidentMoment::Resolved => Request::Resolve { incident, why: String::new(), by, via: "test".into() },
             _ => Request::Acknowledge {
                 incident,
                 acknowledged: true,

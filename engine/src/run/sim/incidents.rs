@@ -71,7 +71,12 @@ fn story(stage: &mut Stage) {
         via: "socket".into(),
         generation: None,
     });
-    insist(stage, |incident| Request::Resolve { incident: incident.clone(), why: String::new(), by: "ann".into() });
+    insist(stage, |incident| Request::Resolve {
+        incident: incident.clone(),
+        why: String::new(),
+        by: "ann".into(),
+        via: "socket".into(),
+    });
 }
 
 /// The runs that the records of incidents are to have started.

@@ -178,7 +178,6 @@ impl Night {
         let core = &self.stage.life.as_ref().unwrap().core;
         let outbox = core.ladders.all.get(&ladder).filter(|outbox| !outbox.is_over());
         let stands = outbox.map_or(1, |outbox| outbox.generation());
-        let is_used = outbox.zip(link).is_some_and(|(outbox, link)| outbox.is_used(&link));
         let is_open = outbox.is_some();
         let generation = match self.rng.below(8) {
             0 => stands + 1,
@@ -190,6 +189,9 @@ impl Night {
             OfLadder::Incident(incident) => self.of_incident(incident, &by, Some(generation)),
             OfLadder::Question(run) => self.answer(run, &ladder, &by),
         };
+        let is_used = link.is_some_and(|link| {
+            self.stage.life.as_ref().is_some_and(|life| life.core.is_used_up(&ladder, &link, &wants))
+        });
         let pressed = Pressed { ladder: ladder.clone(), generation, link, by, via: "email".into(), wants };
         let before = self.lasts(&ladder);
         let Some(answer) = self.stage.alive(|life| life.core.asked(Request::Press(Box::new(pressed)))) else {
@@ -220,7 +222,7 @@ impl Night {
     fn of_incident(&mut self, incident: IncidentId, by: &Name, generation: Option<u32>) -> Request {
         let (by, via, why) = (by.clone(), Name::from("email"), String::new());
         match self.rng.below(10) {
-            0 => Request::Resolve { incident, why, by },
+            0 => Request::Resolve { incident, why, by, via },
             1 => Request::FalsePositive { incident, reason: "ours".into(), way: socket(), by, exception: None },
             2 => Request::UndoIncident { incident, way: socket(), by, why },
             3 | 4 => Request::Escalate { incident, why, by, via },
@@ -254,7 +256,7 @@ impl Night {
             0 if !runs.is_empty() => Request::Cancel { run: self.rng.of(&runs), by },
             1 if !runs.is_empty() => Request::Undo { run: self.rng.of(&runs), step: None, by, way: socket(), why },
             2 => Request::Note { incident: self.rng.of(&incidents), text: "at it".into(), by },
-            3 | 4 => Request::Reopen { incident: self.rng.of(&incidents), why, by },
+            3 | 4 => Request::Reopen { incident: self.rng.of(&incidents), why, by, via: "socket".into() },
             5 | 6 => {
                 let incident = self.rng.of(&incidents);
                 Request::Acknowledge { incident, acknowledged: false, why, by, via, generation: None }
@@ -291,7 +293,7 @@ impl Night {
         self.lives();
         for incident in self.ids(StreamId::as_incident) {
             let (why, by) = ("rebuilt".to_owned(), "ann".into());
-            let request = Request::Resolve { incident, why, by };
+            let request = Request::Resolve { incident, why, by, via: "socket".into() };
             // It may be over already.
             let _answer: Option<Result<Json, _>> = self.stage.alive(|life| life.core.asked(request));
         }

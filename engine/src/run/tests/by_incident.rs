@@ -77,7 +77,9 @@ impl Stage {
 
     fn resolves(&mut self) {
         let incident = self.of_incident();
-        self.core.serve(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into() }).unwrap();
+        self.core
+            .serve(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into(), via: "socket".into() })
+            .unwrap();
         self.settle();
     }
 }

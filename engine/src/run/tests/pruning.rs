@@ -38,7 +38,8 @@ fn over() -> (Stage, RunId, IncidentId) {
     let run = stage.runs().pop().unwrap();
     let open = stage.journal.open_streams().unwrap();
     let incident = open.iter().find_map(StreamId::as_incident).unwrap();
-    let end = Request::Resolve { incident: incident.clone(), why: "done".to_owned(), by: "ana".into() };
+    let end =
+        Request::Resolve { incident: incident.clone(), why: "done".to_owned(), by: "ana".into(), via: "socket".into() };
     stage.core.serve(end).unwrap();
     stage.settle();
     (stage, run, incident)

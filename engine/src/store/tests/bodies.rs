@@ -285,6 +285,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             lasts: None,
             owner: None,
             plan: None,
+            via: None,
         }
         .into(),
         LeaseGranted {
@@ -299,7 +300,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             answers: Some(("rule".into(), "unit u on n".into())),
         }
         .into(),
-        UndoBegan { only: Some(part()), by: "ana".into(), person: true, why: "a drill".into() }.into(),
+        UndoBegan { only: Some(part()), by: "ana".into(), person: true, why: "a drill".into(), via: None }.into(),
         UndoIntended { part: part(), attempt: 1, action: "process.freeze".into(), plan: Plan::default() }.into(),
         UndoFailed { part: part(), attempt: 1, error: "busy".into(), again_at: at(7), unknown: false }.into(),
         UndoFinished {
@@ -527,6 +528,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             why: "on it".into(),
             pages: Vec::new(),
             link: None,
+            act: None,
         }
         .into(),
         LadderEnded { why: "ana has resolved it".into(), pages: vec![queued("bo", Way::Slack("U013".into()))] }.into(),

@@ -53,7 +53,7 @@ fn records() -> Vec<Record> {
         moments: Moments { started: Some(at(6)), verified: Some(at(7)), ..Moments::default() },
     };
     let end = |state| RunFinished { state, outputs: Json::String("a secret".into()), summary: "the end".into() };
-    let began = UndoBegan { only: None, by: "ana".into(), person: true, why: "over".into() };
+    let began = UndoBegan { only: None, by: "ana".into(), person: true, why: "over".into(), via: None };
     let undo = UndoIntended { part: part(), attempt: 1, action: "process.freeze".into(), plan: Plan::default() };
     let undone = UndoFinished {
         run: "r-1".into(),

@@ -29,6 +29,7 @@ fn asked(hostile: &str, many: usize) -> Letter {
         who: "1 of ana, lead".into(),
         until: "2026-11-30T03:00:00Z".parse().unwrap(),
         otherwise: "deny".into(),
+        not_via: Vec::new(),
     }));
     letter
 }

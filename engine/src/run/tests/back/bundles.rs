@@ -139,7 +139,8 @@ fn what_was_answered_or_silenced_meanwhile_goes_into_no_message() {
     let waiting: Vec<IncidentId> = ladders(&night).into_iter().filter_map(waits).collect();
     assert_eq!(waiting.len(), 3);
     let (by, via) = (Name::from("ana"), Name::from("socket"));
-    let resolve = Request::Resolve { incident: waiting[0].clone(), why: "seen".into(), by: by.clone() };
+    let resolve =
+        Request::Resolve { incident: waiting[0].clone(), why: "seen".into(), by: by.clone(), via: "socket".into() };
     night.yard.ask(resolve).unwrap();
     let entity = night.yard.stage.core.incidents.get(&waiting[1]).unwrap().entity.to_string();
     let covers = quell_model::record::Covers { entity: Some(entity), ..Default::default() };

@@ -178,7 +178,8 @@ fn in_observe_of_the_past_and_of_what_is_resolved_nothing_is_moved() {
     let then = Step { needs: vec!["wait".into()], ..hands_on("7", Some("night"), None) };
     let mut night = Night::of(playbook_of(vec![waits, then]), policies(), &[Says::Takes]);
     let run = begins(&mut night, 1);
-    let resolve = Request::Resolve { incident: night.incident(), why: "rebuilt".into(), by: "bo".into() };
+    let resolve =
+        Request::Resolve { incident: night.incident(), why: "rebuilt".into(), by: "bo".into(), via: "socket".into() };
     night.yard.stage.core.serve(resolve).unwrap();
     night.yard.clock.advance(MINUTE);
     night.yard.stage.settle();

@@ -30,7 +30,8 @@ fn an_incident_is_undone_as_a_whole() {
     let answer = yard.ask(undo()).unwrap();
     assert_eq!(answer["runs"].as_array().unwrap().len(), 2);
     assert!(yard.things.stand().is_empty());
-    assert!(matches!(yard.ask(undo()), Err(Refusal::NotNow(_))));
+    let refused = yard.ask(undo()).unwrap_err().to_string();
+    assert!(refused.contains("can be taken back: ann has had it taken back"), "{refused}");
 }
 
 #[test]
@@ -70,12 +71,12 @@ impl Yard {
 
     fn resolve(&mut self) -> Result<Json, Refusal> {
         let incident = self.incident();
-        self.ask(Request::Resolve { incident, why: "done".into(), by: "ann".into() })
+        self.ask(Request::Resolve { incident, why: "done".into(), by: "ann".into(), via: "socket".into() })
     }
 
     fn reopen(&mut self) -> Result<Json, Refusal> {
         let incident = self.incident();
-        self.ask(Request::Reopen { incident, why: "not done".into(), by: "ann".into() })
+        self.ask(Request::Reopen { incident, why: "not done".into(), by: "ann".into(), via: "socket".into() })
     }
 
     /// Its state and who looks after it, which the list, the view and the explanation say alike.

@@ -2,6 +2,7 @@
 
 mod asked;
 mod holes;
+mod links;
 
 use super::*;
 use crate::escalation::Escalation;
@@ -268,22 +269,26 @@ fn who_was_turned_away_is_kept_once_and_changes_nothing() {
     night.yard.attack(1);
     night.receive(1);
     let incident = night.incident();
-    let turned = |ladder: &str, by: &str| {
+    let wants = |ladder: &str, by: &str, act: &str| {
         Request::TurnedAway(Box::new(Turned {
             ladder: ladder.into(),
             generation: 1,
             by: by.into(),
             via: "slack".into(),
-            act: "resolve".into(),
+            act: act.into(),
             why: "they are nobody".into(),
         }))
     };
+    let turned = |ladder: &str, by: &str| wants(ladder, by, "resolve");
     for by in ["slack U1 (unverified)", "slack U1 (unverified)", "cy"] {
         night.yard.ask(turned(incident.as_str(), by)).unwrap();
     }
     // Of a thousand strangers the first are kept.
     (0..100)
         .for_each(|at| drop(night.yard.ask(turned(incident.as_str(), &format!("slack X{at} (unverified)"))).unwrap()));
+    for _ in 0..2 {
+        night.yard.ask(wants(incident.as_str(), "cy", "undo")).unwrap();
+    }
     night.yard.ask(turned("i-none", "cy")).unwrap();
     night.yard.stage.settle();
     let kept = |night: &Night| {
@@ -294,7 +299,7 @@ fn who_was_turned_away_is_kept_once_and_changes_nothing() {
         night.records().into_iter().filter_map(of).collect::<Vec<_>>()
     };
     let all = kept(&night);
-    assert_eq!(all.len(), 32);
+    assert_eq!(all.len(), 34, "32 strangers, and what somebody wanted who is known");
     assert_eq!((all[0].by.as_str(), all[1].by.as_str()), ("slack U1 (unverified)", "cy"));
     assert_eq!(all[1].why, "cy wanted `resolve`: they are nobody");
     let told = |night: &Night| {
@@ -302,13 +307,13 @@ fn who_was_turned_away_is_kept_once_and_changes_nothing() {
         let lines = view.unwrap().unwrap().timeline.into_iter().map(|line| line.text);
         lines.filter(|text| text.contains("had no effect")).count()
     };
-    assert_eq!(told(&night), 32);
+    assert_eq!((all[33].why.as_str(), told(&night)), ("cy wanted `undo`: they are nobody", 34));
     // It goes on as if nobody had said anything, and so does another engine.
     let mut night = night.again("b", &[Says::Takes]);
     night.yard.ask(turned(incident.as_str(), "cy")).unwrap();
     night.pass(MINUTE * 5);
     night.receive(2);
-    assert_eq!((night.moves(), kept(&night).len()), (vec![(1, to(0)), (1, to(1))], 32));
+    assert_eq!((night.moves(), kept(&night).len()), (vec![(1, to(0)), (1, to(1))], 34));
 }
 
 /// Whoever comes second to a message whose incident is over learns who was first.
@@ -319,7 +324,8 @@ fn a_message_of_what_is_over_says_who_ended_it() {
     night.receive(1);
     let incident = night.incident();
     let press = |by: &str| {
-        let wants = Request::Resolve { incident: incident.clone(), why: String::new(), by: by.into() };
+        let wants =
+            Request::Resolve { incident: incident.clone(), why: String::new(), by: by.into(), via: "socket".into() };
         let (ladder, via) = (LadderId::incident(&incident), "slack".into());
         Request::Press(Box::new(Pressed { ladder, generation: 1, link: None, by: by.into(), via, wants }))
     };
@@ -532,7 +538,8 @@ fn who_was_told_is_told_that_it_is_over_and_who_comes_back_begins_anew() {
     night.yard.attack(1);
     night.receive(1);
     let incident = night.incident();
-    let resolve = Request::Resolve { incident: incident.clone(), why: "rebuilt".into(), by: "bo".into() };
+    let resolve =
+        Request::Resolve { incident: incident.clone(), why: "rebuilt".into(), by: "bo".into(), via: "socket".into() };
     night.yard.ask(resolve).unwrap();
     night.receive(2);
     assert_eq!(night.mail.told()[1], "ana: bo has resolved it: rebuilt");
@@ -543,11 +550,26 @@ fn who_was_told_is_told_that_it_is_over_and_who_comes_back_begins_anew() {
     });
     let open = night.yard.stage.journal.open_streams().unwrap();
     assert!(!open.contains(&StreamId::ladder(&LadderId::incident(&incident))), "{open:?}");
+    // Whoever follows a link of it is told from the journal, and the engine reads nothing for them.
+    let ladder = LadderId::incident(&incident);
+    let journal = night.yard.stage.journal.clone();
+    let last = crate::report::last_notice(&journal, &ladder).unwrap().unwrap();
+    assert_eq!((last.state, last.because.as_str()), (State::Over, "bo has resolved it: rebuilt"));
+    assert_eq!(crate::report::last_notice(&journal, &"i-none".into()).unwrap(), None);
+    let asked = night.yard.ask(Request::Notice { ladder, link: None });
+    assert!(matches!(asked, Err(Refusal::NotFound { .. })), "{asked:?}");
+    let open = |journal| crate::report::open_incidents(journal, 10).unwrap().1;
+    assert_eq!(open(&journal), 0);
     let before = night.mail.got()[0].notice.generation;
-    night.yard.ask(Request::Reopen { incident, why: "not done".into(), by: "bo".into() }).unwrap();
+    night
+        .yard
+        .ask(Request::Reopen { incident, why: "not done".into(), by: "bo".into(), via: "socket".into() })
+        .unwrap();
     night.receive(3);
     assert_eq!(night.mail.told()[2], "ana: bo has opened it again: not done");
     assert!(night.mail.got()[2].notice.generation > before);
+    let (all, many) = crate::report::open_incidents(&journal, 10).unwrap();
+    assert_eq!((all.len(), many, &all[0].id), (1, 1, &night.incident()));
 }
 
 #[test]

@@ -373,6 +373,21 @@ fn what_is_confirmed_stands_and_what_is_not_is_taken_back() {
     }
 }
 
+/// Whoever comes second to a question learns who was first, also where the same step asks something else by now.
+#[test]
+fn a_late_yes_to_what_acted_already_is_told_who_was_first() {
+    let mut yard = Yard::new(playbook_of(vec![asks_first(confirmed(sets("cut", &[], "cloud.cut", "a"), false))]));
+    let run = yard.attack(1);
+    yard.says(&run, "cut", "approve", "ana").unwrap();
+    for choice in ["approve", "deny"] {
+        let late = why(yard.says(&run, "cut", choice, "bo"));
+        assert!(late.contains("ana answered `approve` before"), "{late}");
+    }
+    assert!(why(yard.says(&run, "cut", "perhaps", "bo")).contains("it takes keep, undo"));
+    yard.says(&run, "cut", "keep", "bo").unwrap();
+    assert_eq!(yard.end_of(&run), "RunFinished succeeded");
+}
+
 #[test]
 fn keeping_or_taking_back_answers_the_question_too() {
     let mut yard = Yard::new(playbook_of(vec![confirmed(sets("cut", &[], "cloud.cut", "a"), true)]));

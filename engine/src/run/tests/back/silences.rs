@@ -92,7 +92,10 @@ fn one_that_is_resolved_meanwhile_tells_nobody() {
     says(&mut night, rule("rule"), 60).unwrap();
     night.yard.attack(1);
     let incident = night.incident();
-    night.yard.ask(Request::Resolve { incident, why: "as planned".into(), by: "cy".into() }).unwrap();
+    night
+        .yard
+        .ask(Request::Resolve { incident, why: "as planned".into(), by: "cy".into(), via: "socket".into() })
+        .unwrap();
     night.pass(MINUTE * 61);
     assert!(night.mail.got().is_empty() && night.console.got().is_empty());
     assert!(matches!(night.records().last().unwrap(), Body::LadderClosed(_)));

@@ -85,7 +85,7 @@ fn what_may_have_been_taken_back_is_stuck_and_told_as_that() {
         if crashes {
             let (stream, part) = (StreamId::run(&run), record::Part { step: "one".into(), item: None });
             let expected = yard.stage.journal.last(&stream);
-            let began = UndoBegan { only: None, by: "ann".into(), person: true, why: "over".into() };
+            let began = UndoBegan { only: None, by: "ann".into(), person: true, why: "over".into(), via: None };
             let (action, plan) = ("process.freeze".into(), Plan::default());
             let intended = UndoIntended { part, attempt: 1, action, plan };
             let records = vec![NewRecord::new(yard.clock.now(), began), NewRecord::new(yard.clock.now(), intended)];

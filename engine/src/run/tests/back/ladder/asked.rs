@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::run::Pressed;
+use crate::run::ladder::Change;
 use crate::run::tests::back::questions::{asks_first, why};
 use quell_model::people::Approvers;
 use quell_model::playbook::{Approve, AskPerson, Expression, ForEach, ItemErrors, Unanswered, Within};
@@ -284,6 +285,46 @@ fn a_quorum_goes_on_asking_and_says_who_has_said_yes() {
     assert!(matches!(night.of_ladder(&id)[..], [Body::LadderStarted(_), ..]));
 }
 
+/// Who was taken out of the approvers since has said yes, and it counts no more.
+#[test]
+fn a_yes_counts_as_long_as_its_approver_does() {
+    let mut night = Night::of(playbook_of(vec![cut()]), asked(2), &[Says::Takes]);
+    night.yard.attack(1);
+    let id = night.carried().remove(0);
+    night.receive_of(&id, 2);
+    let taken = night.press(&id, "ana", "approve", (1, None)).unwrap();
+    assert_eq!(taken["missing"], 1);
+    let definitions = &mut night.yard.stage.core.definitions;
+    let mut people = (*definitions.people).clone();
+    people.approvers.get_mut("security").unwrap().people = ["bo", "lead"].map(Name::from).into();
+    definitions.people = Arc::new(people);
+    let taken = night.press(&id, "lead", "approve", (1, None)).unwrap();
+    assert_eq!((&taken["missing"], night.yard.things.said()), (&json!(1), Vec::new()), "ana's is none any more");
+    night.press(&id, "bo", "approve", (1, None)).unwrap();
+    assert_eq!(night.yard.things.said(), ["+a"]);
+}
+
+/// While more may come, nothing is shown under the number that all of it will have.
+#[test]
+fn what_is_put_right_while_more_may_come_shows_no_part_of_it() {
+    let asks = each(r#"["a", "b", "c"]"#, asks_first(sets("each", &[], "process.freeze", "${{ item }}")));
+    let mut night = Night::of(playbook_of(vec![asks]), asked(1), &[Says::Delivers]);
+    let run = night.yard.attack(1);
+    let id = night.carried().remove(0);
+    night.pass(Duration::from_secs(1));
+    night.receive_of(&id, 2);
+    let now = night.yard.clock.now();
+    let grown = Change::by((&"quell".into(), &"engine".into()), LadderChange::Grown, "more is asked".to_owned());
+    night.yard.stage.core.change_ladder(&id, grown, now);
+    night.yard.ask(of_item(&run, 1, "deny", "lead")).unwrap();
+    night.yard.stage.settle();
+    assert_eq!(night.mailed(&id).len(), 2);
+    night.pass(Duration::from_secs(1));
+    night.receive_of(&id, 4);
+    let last = night.mail.got().pop().unwrap().notice;
+    assert_eq!((last.generation, &last.question.unwrap().targets[..]), (2, &["a".to_owned(), "c".to_owned()][..]));
+}
+
 /// Where the engine dies does not matter: the question is carried on, under the same number, and a button of before works once.
 #[test]
 fn a_question_is_carried_over_kills_and_a_link_works_once() {
@@ -313,11 +354,13 @@ fn a_question_is_carried_over_kills_and_a_link_works_once() {
         night.pressed(&incident, "ana", (1, Some(link)), wants).unwrap();
         let wants = hands_on(&night);
         let generation = night.yard.stage.core.ladders.all[&incident].generation();
-        assert!(why(night.pressed(&incident, "ana", (generation, Some(link)), wants)).contains("used already"));
+        assert!(
+            why(night.pressed(&incident, "ana", (generation, Some(link)), wants)).contains("used for that already")
+        );
         let mut night = night.again(boot, &[Says::Takes]);
         let wants = hands_on(&night);
         assert!(
-            why(night.pressed(&incident, "ana", (generation, Some(link)), wants)).contains("used already"),
+            why(night.pressed(&incident, "ana", (generation, Some(link)), wants)).contains("used for that already"),
             "over a kill"
         );
         night.press(&id, "ana", "approve", (1, None)).unwrap();
