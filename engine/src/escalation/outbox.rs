@@ -419,11 +419,10 @@ impl Outbox {
         })
     }
 
-    /// Whether another call of the step at hand than this went out by a channel, or may yet: the terminal is nobody's.
+    /// Whether a call of the step at hand went out by a channel: the terminal is nobody's.
     #[must_use]
-    pub fn is_hoped_for(&self, key: &PageKey) -> bool {
-        let mut others = self.calls().filter(|(other, outgoing)| *other != key && outgoing.page.way != Way::Console);
-        others.any(|(_, other)| other.stage != Stage::Failed)
+    pub fn is_anybody_told(&self) -> bool {
+        self.calls().any(|(_, outgoing)| outgoing.page.way != Way::Console && outgoing.stage == Stage::Went)
     }
 
     /// The ways to somebody that the step at hand has tried.

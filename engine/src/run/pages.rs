@@ -10,7 +10,7 @@ use super::job;
 use super::ladder::TOLD;
 use super::shell::Core;
 use crate::escalation::ladder::{Ladder, Standing};
-use crate::escalation::outbox::{Outbox, PUT_OFF, SELDOM, Stage};
+use crate::escalation::outbox::{Outbox, Outgoing, PUT_OFF, SELDOM, Stage};
 use futures_util::future::FutureExt;
 use quell_model::notice::{Channel, Notice, Page, PageKey, Receipt, SendError, State, To, Way};
 use quell_model::record::{NewRecord, PageReceipted, PageState};
@@ -200,17 +200,13 @@ impl<W: Send + 'static> Core<W> {
             }
             Err(SendError::Never { why }) => {
                 instead = self.other_way(outbox, key, &why, Refused::ForGood);
-                // What refuses now may be mended, and nobody else is to be told.
-                let is_left =
-                    is_last && !outbox.is_hoped_for(key) && instead.iter().all(|page| page.way == Way::Console);
-                match outbox
-                    .pages()
-                    .get(key)
-                    .filter(|call| is_left && !call.page.quiet && call.page.way != Way::Console)
-                {
-                    Some(_) => PageState::Waits { why, pause: SELDOM },
-                    None => PageState::Failed { why },
-                }
+                // What refuses now may be mended, and nobody else was told.
+                let is_call = |call: &Outgoing| !call.page.quiet && call.page.way != Way::Console;
+                let is_left = is_last
+                    && !outbox.is_anybody_told()
+                    && outbox.pages().get(key).is_some_and(is_call)
+                    && instead.iter().all(|page| page.way == Way::Console);
+                if is_left { PageState::Waits { why, pause: SELDOM } } else { PageState::Failed { why } }
             }
         };
         if let PageState::Waits { why, .. } | PageState::Failed { why } = &state {
