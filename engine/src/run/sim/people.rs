@@ -150,7 +150,7 @@ impl Night {
 
     fn detect(&mut self) {
         // Now and then more at once than anybody reads one by one.
-        let many = if self.rng.chance(5) { 4..10 } else { 0..1 };
+        let many = if self.rng.chance(5) { 4..14 } else { 0..1 };
         many.for_each(|more| self.detects(more));
     }
 

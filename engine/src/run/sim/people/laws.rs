@@ -170,9 +170,13 @@ impl Tale {
         // One that stands for many was composed for all of them; what was answered meanwhile it does not know.
         let at = |seq: u64| given.iter().filter(move |given| given.seq == seq && !given.cut && !given.is_bundle);
         for record in records {
-            if let Body::LadderMoved(moved) = &record.body {
-                let is_waited_out = self.moved == Some(moved.generation);
-                self.unasked = if is_waited_out { self.unasked(&account, given) } else { BTreeSet::new() };
+            match &record.body {
+                Body::LadderMoved(moved) if self.moved == Some(moved.generation) => {
+                    self.unasked = self.unasked(&account, given);
+                }
+                // What the move made needless is said right after it.
+                Body::PageReceipted(receipted) if receipted.attempt == 0 => {}
+                _ => self.unasked.clear(),
             }
             self.take(record, &account, escalation)?;
             account.take(record);
