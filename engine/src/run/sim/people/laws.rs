@@ -97,8 +97,9 @@ fn handed_on_once(streams: &Streams) -> Result<(), String> {
 fn nobody_twice_with_others(streams: &Streams, tape: &[Given], keyed: &Keyed<'_>) -> Result<(), String> {
     let mut members: BTreeMap<&PageKey, BTreeSet<&PageKey>> = BTreeMap::new();
     for receipted in streams.values().flatten().filter_map(receipt) {
-        let of = receipted.together.iter().map(|together| (together, &receipted.key));
-        of.for_each(|(together, key)| drop(members.entry(together).or_default().insert(key)));
+        if let Some(together) = &receipted.together {
+            members.entry(together).or_default().insert(&receipted.key);
+        }
     }
     let mut reached: BTreeSet<&PageKey> = BTreeSet::new();
     for given in tape.iter().filter(|given| !given.cut) {
