@@ -419,6 +419,12 @@ impl Outbox {
         })
     }
 
+    /// Whether the step at hand, or the end, calls whom this page is for by its way.
+    #[must_use]
+    pub fn calls_there(&self, page: &Page) -> bool {
+        self.calls().any(|(_, call)| call.page.to == page.to && call.page.way == page.way)
+    }
+
     /// Whether a call of the step at hand went out by a channel: the terminal is nobody's.
     #[must_use]
     pub fn is_anybody_told(&self) -> bool {

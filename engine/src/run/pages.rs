@@ -225,6 +225,7 @@ impl<W: Send + 'static> Core<W> {
             .displaced(key)
             .filter(|page| !page.quiet && !outbox.told().contains(&(page.to.clone(), page.way.clone())));
         match (&state, unknown) {
+            (PageState::Sent(_), Some(page)) if outbox.is_over() && outbox.calls_there(page) => {}
             (PageState::Sent(_), Some(page)) if outbox.is_over() => {
                 instead.push(Page::new(page.to.clone(), page.way.clone(), TOLD.to_owned()));
             }
