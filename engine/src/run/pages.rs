@@ -190,6 +190,7 @@ impl<W: Send + 'static> Core<W> {
             Err(SendError::Later { why, .. } | SendError::Unknown { why })
                 if outbox.over().is_some_and(|over| now.since(over) >= AFTER_THE_END) =>
             {
+                instead = self.other_way(outbox, key, &why, Refused::ForGood);
                 PageState::Failed { why: format!("{why}; it is over, and is not tried again") }
             }
             Err(SendError::Later { why, .. } | SendError::Unknown { why }) => {
