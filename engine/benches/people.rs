@@ -140,7 +140,7 @@ fn fill(data: &Path, count: usize, due: impl Fn(usize) -> Stamp) {
         let pages = vec![Queued { key: key.clone(), page }];
         let moved = LadderMoved { generation: 1, to, because, pages, nobody: Vec::new() };
         let state = PageState::Sent(Receipt::Handed { reference: None });
-        let receipted = PageReceipted { key, attempt: 1, state, instead: Vec::new() };
+        let receipted = PageReceipted { key, attempt: 1, state, instead: Vec::new(), together: None };
         let records = vec![
             NewRecord::new(at, started),
             NewRecord::new(at, routed),

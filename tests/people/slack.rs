@@ -60,7 +60,15 @@ fn letter(to: To, address: &str) -> Letter {
         generation: 1,
         question: None,
     };
-    Letter { key: PageKey::of("i-0f1e2d3c4b5a", 3, &page), page, notice, repeat: false, earlier: None }
+    Letter {
+        key: PageKey::of("i-0f1e2d3c4b5a", 3, &page),
+        page,
+        notice,
+        repeat: false,
+        earlier: None,
+        is_bundle: false,
+        last_of: None,
+    }
 }
 
 fn to_channel() -> Letter {

@@ -324,6 +324,10 @@ pub struct Letter {
     pub repeat: bool,
     /// What the channel called the message that this way has of the same ladder; none: it has none.
     pub earlier: Option<String>,
+    /// It stands for many ladders, under a key of its own; its notice is of the one that leads them.
+    pub is_bundle: bool,
+    /// The key of a message for many that came by this way, and that after this stands for nobody any more.
+    pub last_of: Option<PageKey>,
 }
 
 /// What a channel knows of a page that it took.

@@ -6,7 +6,8 @@
 //!
 //! Owns a fold of its own. **Invariant:** it asks neither the ladder nor the outbox what comes next: a mistake of theirs must not
 //! excuse itself. Never sends, reads no clock. Keeps true: what is owed and late is a difference, and so is a step that has not
-//! come, a move that leaves somebody out, and an end of which those who were told know nothing.
+//! come, a move that leaves somebody out, a last resort of which no channel has told anybody, and an end of which those who were
+//! told know nothing.
 
 use super::policy::{Ack, Policy, Step, Target};
 use quell_model::notice::{Page, PageKey, To, Way};
@@ -36,6 +37,8 @@ pub enum What {
     PageLate,
     /// What comes next has not come.
     StepLate,
+    /// The last resort has come, and no channel but the terminal has taken a page of it.
+    Untold,
     /// A step names somebody of whom its move says nothing.
     LeftOut,
     /// It ended, and somebody who was told of it is not told so.
@@ -46,7 +49,8 @@ pub enum What {
 
 impl What {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::PageLate, Self::StepLate, Self::LeftOut, Self::EndUntold, Self::Unreadable];
+    pub const ALL: [Self; 6] =
+        [Self::PageLate, Self::StepLate, Self::Untold, Self::LeftOut, Self::EndUntold, Self::Unreadable];
 
     /// The word, in figures.
     #[must_use]
@@ -54,6 +58,7 @@ impl What {
         match self {
             Self::PageLate => "page_late",
             Self::StepLate => "step_late",
+            Self::Untold => "untold",
             Self::LeftOut => "left_out",
             Self::EndUntold => "end_untold",
             Self::Unreadable => "unreadable",
@@ -93,7 +98,7 @@ pub(crate) enum Stands {
     Climbing(Stamp, Duration),
     /// Somebody looks after it: it is raised again so long after this moment; none: never.
     Acknowledged(Stamp, Option<Duration>),
-    /// The last resort was told.
+    /// The last resort has come.
     Exhausted,
     /// It is over.
     Over,
@@ -129,6 +134,10 @@ pub struct Account {
     owed: BTreeMap<PageKey, Owed>,
     /// The calls of the step at hand, and whether each has failed.
     calls: BTreeMap<PageKey, bool>,
+    /// When the last resort came, as long as nobody is told by it.
+    untold: Option<Stamp>,
+    /// Calls that are printed in the place of others: the terminal is nobody's.
+    printed: BTreeSet<PageKey>,
     /// Every page so far.
     pages: BTreeMap<PageKey, Page>,
     /// Who has a page that called them, or told them of the end.
@@ -155,6 +164,8 @@ impl Account {
             answered: BTreeSet::new(),
             owed: BTreeMap::new(),
             calls: BTreeMap::new(),
+            untold: None,
+            printed: BTreeSet::new(),
             pages: BTreeMap::new(),
             reached: BTreeSet::new(),
             silenced: None,
@@ -195,8 +206,12 @@ impl Account {
                 self.calls.clear();
                 self.silenced = None;
                 self.stands = Stands::Over;
-                let is_told =
-                    |(to, way): &&(To, Way)| ended.pages.iter().any(|end| end.page.to == *to && end.page.way == *way);
+                self.untold = None;
+                let is_told = |(to, way): &&(To, Way)| {
+                    let mut pages = ended.pages.iter().map(|end| &end.page);
+                    pages.any(|page| page.to == *to && page.way == *way)
+                        || ended.nobody.iter().any(|nobody| nobody.target == to.shown())
+                };
                 let untold: Vec<String> =
                     self.reached.iter().filter(|one| !is_told(one)).map(|(to, _)| to.shown()).collect();
                 if !untold.is_empty() {
@@ -226,6 +241,13 @@ impl Account {
         self.owed.keys()
     }
 
+    /// By which ways the step at hand calls, but for the terminal.
+    #[cfg(test)]
+    pub(crate) fn calls(&self) -> impl Iterator<Item = &Way> {
+        let pages = self.calls.keys().filter_map(|key| self.pages.get(key));
+        pages.map(|page| &page.way).filter(|way| **way != Way::Console)
+    }
+
     /// What is not as it should be by now.
     #[must_use]
     pub fn differences(&self, watch: &Watch) -> Vec<Difference> {
@@ -242,6 +264,11 @@ impl Account {
                     format!("nothing is known of a page to {to} by {channel}, {} s after its time", late.as_secs()),
                 ));
             }
+        }
+        let untold = self.untold.filter(|_| self.stands == Stands::Exhausted && !held(watch.patience));
+        if let Some(late) = untold.and_then(|at| watch.late(at, Duration::ZERO, watch.patience)) {
+            let why = format!("the last resort came {} s ago, and no channel has taken a page of it", late.as_secs());
+            all.push(differs(What::Untold, why));
         }
         let step = match &self.stands {
             Stands::Climbing(at, wait) => watch.late(*at, *wait, Duration::ZERO).map(|late| ("its next step", late)),
@@ -313,6 +340,7 @@ impl Account {
         (self.generation, self.place, self.silenced) = (moved.generation, Some(moved.to), None);
         self.owed.clear();
         self.calls.clear();
+        self.printed.clear();
         self.queue(at, &moved.pages);
         let calls = moved.pages.iter().map(|queued| &queued.page).filter(|page| !page.quiet);
         self.told = calls.clone().flat_map(|page| page.people().cloned()).collect();
@@ -326,6 +354,13 @@ impl Account {
         for target in targets.iter().filter(|target| !is_there(target)) {
             self.differs(What::LeftOut, format!("{target:?} is named by its policy, and a move says nothing of it"));
         }
+        // What the policy itself prints is told by that.
+        let prints = targets.contains(&Target::Channel("console".into()));
+        let is_print = |page: &Page| page.way == Way::Console && matches!(page.to, To::Channel(_)) && !prints;
+        self.printed.extend(moved.pages.iter().filter(|one| is_print(&one.page)).map(|one| one.key.clone()));
+        // Who has a question already need not have it by its last resort.
+        let is_asked = self.ladder.as_incident().is_none() && self.reached.iter().any(|(_, way)| *way != Way::Console);
+        self.untold = (moved.to == Place::LastResort && !is_asked).then_some(at);
         if moved.to == Place::LastResort && self.calls.is_empty() {
             self.differs(What::LeftOut, "its last resort has told nobody".to_owned());
         }
@@ -381,12 +416,20 @@ impl Account {
         match &receipted.state {
             PageState::Sent(_) => {
                 self.owed.remove(key);
+                if self.calls.contains_key(key) && !self.printed.contains(key) {
+                    self.untold = None;
+                }
                 let page = self.pages.get(key).filter(|page| !page.quiet);
                 self.reached.extend(page.map(|page| (page.to.clone(), page.way.clone())));
             }
             PageState::Waits { pause, .. } => {
                 if let Some(owed) = self.owed.get_mut(key) {
                     (owed.at, owed.pause) = (at, *pause);
+                    let waits = matches!(self.stands, Stands::Climbing(_, wait) if !wait.is_zero());
+                    // It goes only now: its step waits as long from then on.
+                    if let (0, false, true, Some(place)) = (receipted.attempt, owed.page.quiet, waits, self.place) {
+                        self.stands = Stands::Climbing(at, *pause + self.wait(place));
+                    }
                 }
             }
             PageState::Failed { .. } => {
@@ -396,6 +439,8 @@ impl Account {
                 }
             }
         }
+        let printed = receipted.instead.iter().filter(|one| one.page.way == Way::Console);
+        self.printed.extend(printed.map(|one| one.key.clone()));
         self.queue(at, &receipted.instead);
         // Nobody is waited for whom nothing reaches.
         let is_lost = !self.calls.is_empty() && self.calls.values().all(|failed| *failed);

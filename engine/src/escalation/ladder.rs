@@ -193,6 +193,19 @@ impl Ladder {
         };
     }
 
+    /// Whether the move that is due comes because the step at hand was waited out, and for no other reason.
+    #[must_use]
+    pub fn is_waited_out(&self) -> bool {
+        self.standing == Standing::Climbing && self.place.is_some() && self.because.is_none() && self.up_to.is_none()
+    }
+
+    /// A page of the step at hand goes out only now, before any channel was asked: whom it calls has the step's whole wait.
+    pub fn waits_anew(&mut self, from: Stamp) {
+        if let Some(place) = self.place.filter(|_| self.is_waited_out()) {
+            self.due = self.due.max(from.after(self.wait(place)));
+        }
+    }
+
     /// None of the pages of the step at hand can be sent: nobody is waited for.
     pub fn lost(&mut self, now: Stamp) {
         if self.standing == Standing::Climbing && self.place.is_some() {

@@ -2,8 +2,8 @@
 //!
 //! Owns the fold of a ladder's stream, live and after a crash, and when a page is tried again. Never sends, never says whom a
 //! step reaches. Keeps true: a page that was written down is sent, or is known to have failed, or was made needless by an answer,
-//! the next step or the end; what may have gone out before is sent under the same key; while a silence holds it nobody is called,
-//! and nothing is forgotten.
+//! the next step or the end; what may have gone out before is sent under the same key, alone or in the same message with others;
+//! while a silence holds it nobody is called, and nothing is forgotten; no step is over before a channel was asked for its pages.
 
 use super::ladder::{Answered, Ladder, Move, Standing, Told};
 use super::policy::Policy;
@@ -22,14 +22,17 @@ const FIRST: Duration = Duration::from_secs(2);
 /// No pause is longer, but where the other side asks for it.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// So often a page is put off before another way is taken beside.
+pub(crate) const PUT_OFF: u32 = 2;
+
 /// So long more of the same is waited for: nobody is called for each item of a list.
 pub(crate) const GATHER: Duration = Duration::from_secs(1);
 /// Of those who may not answer and whom no file knows, so much is kept of a ladder: whoever sends others to press must not fill the
 /// journal.
 const MOST_TURNED_AWAY: usize = 32;
 
-/// The longest pause of a last resort.
-const SELDOM: Duration = Duration::from_secs(15 * 60);
+/// The longest pause of a last resort, and after the end.
+pub(crate) const SELDOM: Duration = Duration::from_secs(15 * 60);
 
 /// How a page stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +57,8 @@ pub struct Outgoing {
     pub page: Page,
     /// How it stands.
     pub stage: Stage,
+    /// The message for many in which it goes, or has gone.
+    pub together: Option<PageKey>,
 }
 
 /// See the module.
@@ -79,6 +84,8 @@ pub struct Outbox {
     told: BTreeSet<(To, Way)>,
     /// What a channel called the message that it has there.
     written: BTreeMap<(To, Way), String>,
+    /// The message for many by which somebody was last told.
+    bundled: BTreeMap<(To, Way), PageKey>,
     /// The sums of links that work once, and have.
     used: BTreeSet<Hash>,
     /// Who has answered too late, and which generation.
@@ -89,7 +96,8 @@ pub struct Outbox {
     is_handed_on: bool,
     /// Who was turned away, by which way they came, and what they wanted.
     turned_away: BTreeSet<(Name, Name, Option<Name>)>,
-    is_over: bool,
+    /// Since when it is over.
+    over: Option<Stamp>,
     is_closed: bool,
 }
 
@@ -110,12 +118,13 @@ impl Outbox {
             displaced: BTreeMap::new(),
             told: BTreeSet::new(),
             written: BTreeMap::new(),
+            bundled: BTreeMap::new(),
             used: BTreeSet::new(),
             late: BTreeSet::new(),
             silenced: None,
             is_handed_on: false,
             turned_away: BTreeSet::new(),
-            is_over: false,
+            over: None,
             is_closed: false,
         }
     }
@@ -133,17 +142,20 @@ impl Outbox {
             Body::LadderStarted(started) => {
                 // Somebody may still be at a page of one that was not closed: whom it reaches is told of the next end.
                 self.displace(|_| true);
-                let left = |of: &mut Self| (std::mem::take(&mut of.displaced), std::mem::take(&mut of.written));
-                let (displaced, written) = if self.is_closed { Default::default() } else { left(self) };
+                let left = |of: &mut Self| {
+                    let (displaced, written) = (std::mem::take(&mut of.displaced), std::mem::take(&mut of.written));
+                    (displaced, written, std::mem::take(&mut of.bundled))
+                };
+                let (displaced, written, bundled) = if self.is_closed { Default::default() } else { left(self) };
                 // Where a message stands already it is put right, and no second is written.
-                *self = Self { seq: self.seq, displaced, written, ..Self::begun(started, at) };
+                *self = Self { seq: self.seq, displaced, written, bundled, ..Self::begun(started, at) };
             }
             Body::LadderRouted(routed) => self.routed(at, routed),
             Body::LadderMoved(moved) => self.moved(at, moved),
             Body::PageReceipted(receipted) => self.receipted(at, receipted),
             Body::LadderChanged(changed) => self.changed(at, changed),
             Body::LadderEnded(ended) => {
-                self.is_over = true;
+                self.over = Some(at);
                 if let Some(ladder) = &mut self.ladder {
                     ladder.end();
                 }
@@ -152,7 +164,11 @@ impl Outbox {
                 self.pages = queued(at, &ended.pages);
             }
             Body::LadderClosed(_) => self.is_closed = true,
-            Body::LadderSilenced(silenced) => self.silenced = Some((**silenced).clone()),
+            Body::LadderSilenced(silenced) => {
+                self.silenced = Some((**silenced).clone());
+                // The others of its message do not wait for it.
+                self.pages.values_mut().for_each(|outgoing| outgoing.together = None);
+            }
             _ => {}
         }
     }
@@ -203,7 +219,13 @@ impl Outbox {
     /// Whether what it is about is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.is_over
+        self.over.is_some()
+    }
+
+    /// Since when it is.
+    #[must_use]
+    pub fn over(&self) -> Option<Stamp> {
+        self.over
     }
 
     /// Whether it is over, and whoever was to be told so was: nothing comes of it any more.
@@ -234,6 +256,32 @@ impl Outbox {
     #[must_use]
     pub fn written(&self, to: &To, way: &Way) -> Option<&String> {
         self.written.get(&(to.clone(), way.clone()))
+    }
+
+    /// The message for many by which whoever is there was last told.
+    #[must_use]
+    pub fn bundled(&self, there: &(To, Way)) -> Option<&PageKey> {
+        self.bundled.get(there)
+    }
+
+    /// What goes in this message for many and has not gone yet, and how often a channel was asked.
+    pub fn together<'a>(&'a self, with: &'a PageKey, now: Stamp) -> impl Iterator<Item = (&'a PageKey, u32)> {
+        let is_held = self.held().is_some_and(|held| held > now);
+        let pages = self.pages.iter().filter(move |(_, outgoing)| !is_held && outgoing.together.as_ref() == Some(with));
+        pages.filter_map(|(key, outgoing)| match outgoing.stage {
+            Stage::Waits { attempts, .. } => Some((key, attempts)),
+            Stage::Went | Stage::Failed => None,
+        })
+    }
+
+    /// The calls of the step at hand that no channel was asked for, though the step is over: quell did not run, or a silence
+    /// held them.
+    pub fn untried(&self, now: Stamp) -> impl Iterator<Item = &PageKey> {
+        let is_over = self.ladder.as_ref().is_some_and(Ladder::is_waited_out);
+        let waiting = self
+            .waiting()
+            .filter(move |(_, page, attempts, from)| is_over && !page.quiet && *attempts == 0 && *from <= now);
+        waiting.map(|(key, ..)| key)
     }
 
     /// Whether this link was used.
@@ -291,7 +339,7 @@ impl Outbox {
     /// Whether a silence may hold it: it tells of an incident that goes on, and nobody has handed it on by hand.
     #[must_use]
     pub fn may_be_silenced(&self) -> bool {
-        self.ladder.is_some() && self.started.question.is_none() && !self.is_over && !self.is_handed_on
+        self.ladder.is_some() && self.started.question.is_none() && !self.is_over() && !self.is_handed_on
     }
 
     /// Nobody is called before this moment; none: no silence holds it.
@@ -302,6 +350,7 @@ impl Outbox {
     /// Its moments of an earlier boot, by the clocks of this one as they stand now.
     pub fn rebase(&mut self, now: Stamp) {
         self.begun = self.begun.on_boot_of(now).min(self.begun);
+        self.over = self.over.map(|over| over.on_boot_of(now).min(over));
         for outgoing in self.pages.values_mut() {
             if let Stage::Waits { from, .. } = &mut outgoing.stage {
                 *from = from.on_boot_of(now).min(*from);
@@ -356,7 +405,7 @@ impl Outbox {
     pub fn due(&self) -> Option<Stamp> {
         match &self.ladder {
             // To be closed.
-            _ if self.is_over => (!self.is_closed && self.waiting().next().is_none()).then_some(self.begun),
+            _ if self.is_over() => (!self.is_closed && self.waiting().next().is_none()).then_some(self.begun),
             None => Some(self.begun),
             Some(ladder) => ladder.due().map(|due| self.held().map_or(due, |held| held.max(due))),
         }
@@ -396,6 +445,29 @@ impl Outbox {
         others.any(|(_, other)| other.page.tells(to) && other.stage != Stage::Failed)
     }
 
+    /// Whether another page of the step at hand than this tells somebody, or may before long: it is not put off itself.
+    #[must_use]
+    pub fn is_told_soon(&self, key: &PageKey, to: &To, soon: Stamp) -> bool {
+        let mut others = self.calls().filter(|(other, outgoing)| *other != key && outgoing.page.tells(to));
+        others.any(|(_, other)| match other.stage {
+            Stage::Went => true,
+            Stage::Waits { attempts, from } => attempts < PUT_OFF && from <= soon,
+            Stage::Failed => false,
+        })
+    }
+
+    /// Whether the step at hand, or the end, calls whom this page is for by its way.
+    #[must_use]
+    pub fn calls_there(&self, page: &Page) -> bool {
+        self.calls().any(|(_, call)| call.page.to == page.to && call.page.way == page.way)
+    }
+
+    /// Whether a call of the step at hand went out by a channel: the terminal is nobody's.
+    #[must_use]
+    pub fn is_anybody_told(&self) -> bool {
+        self.calls().any(|(_, outgoing)| outgoing.page.way != Way::Console && outgoing.stage == Stage::Went)
+    }
+
     /// The ways to somebody that the step at hand has tried.
     #[must_use]
     pub fn tried(&self, to: &To) -> BTreeSet<&Way> {
@@ -407,10 +479,12 @@ impl Outbox {
     pub fn pause(&self, key: &PageKey, attempt: u32, after: Option<Duration>) -> Duration {
         // Nobody comes after the last resort: it is tried for ever, and more and more seldom.
         let is_last = self.ladder.as_ref().is_some_and(|ladder| *ladder.standing() == Standing::Exhausted);
-        let longest = if is_last { SELDOM } else { LONGEST };
+        let longest = if is_last || self.is_over() { SELDOM } else { LONGEST };
         let doubled = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(longest);
-        // Up to a quarter more, by the key: what failed together is not tried again together.
-        let sum = key.as_str().bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        // Up to a quarter more, by the key: what failed together is not tried again together, but for what goes together.
+        let together = self.pages.get(key).and_then(|outgoing| outgoing.together.as_ref());
+        let sum = together.unwrap_or(key);
+        let sum = sum.as_str().bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
         (doubled + doubled / 4 * (sum % 256) / 256).max(after.unwrap_or_default())
     }
 
@@ -461,16 +535,32 @@ impl Outbox {
                 self.written.insert(there.clone(), reference.clone());
             }
             if !page.quiet {
-                self.told.insert(there);
+                self.told.insert(there.clone());
+                match &receipted.together {
+                    Some(with) => drop(self.bundled.insert(there, with.clone())),
+                    None => drop(self.bundled.remove(&there)),
+                }
             }
         }
         self.pages.extend(queued(at, &receipted.instead));
         let Some(outgoing) = self.pages.get_mut(&receipted.key).filter(|_| left.is_none()) else { return };
+        outgoing.together = receipted.together.clone().or(outgoing.together.take());
         outgoing.stage = match &receipted.state {
             PageState::Sent(_) => Stage::Went,
             PageState::Waits { pause, .. } => Stage::Waits { attempts: receipted.attempt, from: at.after(*pause) },
             PageState::Failed { .. } => Stage::Failed,
         };
+        let (is_quiet, is_done) = (outgoing.page.quiet, !matches!(outgoing.stage, Stage::Waits { .. }));
+        if let (PageState::Waits { pause, .. }, 0, false, Some(ladder)) =
+            (&receipted.state, receipted.attempt, is_quiet, &mut self.ladder)
+        {
+            ladder.waits_anew(at.after(*pause));
+        }
+        if is_quiet && is_done {
+            // Each piece of news has some.
+            self.pages.remove(&receipted.key);
+            return;
+        }
         let is_lost = self.calls().all(|(_, outgoing)| outgoing.stage == Stage::Failed);
         if let Some(ladder) = self.ladder.as_mut().filter(|_| is_lost) {
             ladder.lost(at);
@@ -534,7 +624,8 @@ impl Outbox {
 
 /// Pages before any channel was asked.
 fn queued(at: Stamp, pages: &[Queued]) -> BTreeMap<PageKey, Outgoing> {
-    let outgoing = |page: &Page| Outgoing { page: page.clone(), stage: Stage::Waits { attempts: 0, from: at } };
+    let outgoing =
+        |page: &Page| Outgoing { page: page.clone(), stage: Stage::Waits { attempts: 0, from: at }, together: None };
     pages.iter().map(|queued| (queued.key.clone(), outgoing(&queued.page))).collect()
 }
 

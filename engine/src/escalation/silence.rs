@@ -35,7 +35,7 @@ pub struct Silence {
 pub struct Subject<'a> {
     /// As routes see it, with all rules of its detections.
     pub facts: &'a Facts,
-    /// Another rule than that which it began with has been seen in it.
+    /// Another rule than that which it began with has been seen in it, or may have been.
     pub is_mixed: bool,
 }
 
@@ -102,9 +102,10 @@ pub fn covers(said: &Covers, of: &Subject<'_>, truth: &dyn Fn(&str) -> Option<bo
     let facts = of.facts;
     let names_it = said.rule.is_some() || said.entity.is_some();
     let most = said.level.or((!names_it).then_some(UNSAID));
+    let is_rule = |rule: &Name| !of.is_mixed && !facts.rules.is_empty() && facts.rules.iter().all(|one| one == rule);
     let is_entity = |entity: &String| facts.entity.id.as_str() == entity || facts.entity.to_string() == *entity;
     most.is_none_or(|most| facts.level <= most)
-        && said.rule.as_ref().is_none_or(|rule| !facts.rules.is_empty() && facts.rules.iter().all(|one| one == rule))
+        && said.rule.as_ref().is_none_or(is_rule)
         && said.tag.as_ref().is_none_or(|tag| !of.is_mixed && facts.tags.contains(tag))
         && said.entity.as_ref().is_none_or(is_entity)
         && said.expression.as_ref().is_none_or(|expression| truth(expression) == Some(true))

@@ -210,6 +210,15 @@ fn receipted_line(receipted: &PageReceipted, whom: &str) -> Option<String> {
     match &receipted.state {
         PageState::Sent(Receipt::Delivered { .. }) => Some(format!("the page to {whom} was delivered")),
         PageState::Sent(Receipt::Handed { .. }) => Some(format!("the page to {whom} was handed on")),
+        // It goes now, and its end says in which message.
+        PageState::Waits { pause, .. } if pause.is_zero() && receipted.together.is_some() => None,
+        PageState::Waits { why, pause } if pause.is_zero() => {
+            Some(format!("the page to {whom} goes out late: {}", cut(why)))
+        }
+        PageState::Waits { why, .. } if !receipted.instead.is_empty() => {
+            let beside = told(&receipted.instead);
+            Some(format!("the page to {whom} has to wait: {}; beside it {beside}", cut(why)))
+        }
         // Its end says more; a page that waits long is told at its first failure and then by its end.
         PageState::Waits { .. } if receipted.attempt > 1 => None,
         PageState::Waits { why, .. } => Some(format!("the page to {whom} has to wait: {}", cut(why))),

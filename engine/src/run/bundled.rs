@@ -2,24 +2,35 @@
 //!
 //! Owns that message: what it says, and what its receipt means for each page that it stands for. Which pages go together is
 //! `escalation::bundle`'s to say. Keeps true: each page has a receipt of its own in its own ladder, from its waiting to its end; a message
-//! that was composed names all that it counts as told; an answer to it is one to the incident that leads it alone.
+//! that was composed names all that it counts as told, is in the journal before it goes out, and goes again as the same where nobody knows
+//! whether it went; an answer to it is one to the incident that leads it alone.
 
 use super::job::Input;
 use super::pages::Sent;
 use super::shell::Core;
-use crate::escalation::bundle::{ALONE, Turn, WINDOW};
+use crate::escalation::bundle::{ALONE, There, Turn, WINDOW};
 use crate::escalation::outbox::Outbox;
 use quell_model::notice::{Letter, Notice, Page, PageKey, Receipt};
 use quell_model::record::{NewRecord, PageReceipted, PageState};
 use quell_model::{LadderId, Stop};
 use std::cmp::Reverse;
+use std::time::Duration;
 
 /// What the receipt of a page says that went out with others.
 pub(super) const TOGETHER: &str = "one message for ";
 /// So many incidents stand in one message by name.
 const MOST_NAMED: usize = 10;
 
+/// What goes out as one message.
+pub(super) struct Going {
+    /// The worst first.
+    pub(super) parts: Vec<Part>,
+    /// The key of the message for many; none: it is one page's own.
+    pub(super) together: Option<PageKey>,
+}
+
 /// One of the pages that a message stands for.
+#[derive(Debug)]
 pub(super) struct Part {
     pub(super) ladder: LadderId,
     pub(super) key: PageKey,
@@ -35,23 +46,26 @@ impl Part {
 
 /// What became of the pages of one message: of one that stands alone as its channel says. One that stands for many is nobody's to put
 /// right later, so that none of them takes its channel's name for it.
-pub(super) fn receipts(parts: &[Part], key: &PageKey, sent: Sent) -> Vec<Input> {
+pub(super) fn receipts(parts: Vec<Part>, together: Option<&PageKey>, sent: Sent) -> Vec<Input> {
     let many = parts.len();
-    let sent = match sent {
-        Ok(_) if many > 1 => {
+    let sent = match (sent, together) {
+        (Ok(_), Some(key)) => {
             Ok(Receipt::Handed { reference: Some(format!("{TOGETHER}{many} pages: {}", key.as_str())) })
         }
-        sent => sent,
+        (sent, _) => sent,
     };
-    let of = |part: &Part| Input::Sent(part.ladder.clone(), part.key.clone(), part.attempt, sent.clone());
-    parts.iter().map(of).collect()
+    parts.into_iter().map(|part| Input::Sent(part, together.cloned(), sent.clone())).collect()
 }
 
 impl<W: Send + 'static> Core<W> {
     /// The pages that go with this one, the worst first, itself among them; none: it waits, which is written down.
-    pub(super) fn goes_with(&mut self, id: &LadderId, key: &PageKey, attempt: u32, page: &Page) -> Option<Vec<Part>> {
-        let alone = || vec![Part { ladder: id.clone(), key: key.clone(), attempt, left: Stop::default() }];
+    pub(super) fn goes_with(&mut self, id: &LadderId, key: &PageKey, attempt: u32, page: &Page) -> Option<Going> {
+        let part = || Part { ladder: id.clone(), key: key.clone(), attempt, left: Stop::default() };
+        let alone = || Going { parts: vec![part()], together: None };
         let Some(outbox) = self.ladders.all.get(id) else { return Some(alone()) };
+        if let Some(together) = outbox.pages().get(key).and_then(|outgoing| outgoing.together.clone()) {
+            return Some(self.again(together));
+        }
         // What calls nobody, what says that it is over and what asks stand for themselves.
         if page.quiet || outbox.is_over() || outbox.started.question.is_some() {
             return Some(alone());
@@ -67,21 +81,65 @@ impl<W: Send + 'static> Core<W> {
                     format!("more than {most} pages within {within} s by {}: it goes with others", page.way.channel());
                 // No channel was asked.
                 let state = PageState::Waits { why, pause: until.since(now) };
-                let receipted = PageReceipted { key: key.clone(), attempt: attempt - 1, state, instead: Vec::new() };
+                let (key, attempt, instead) = (key.clone(), attempt - 1, Vec::new());
+                let receipted = PageReceipted { key, attempt, state, instead, together: None };
                 self.write_ladder(id, vec![NewRecord::new(now, receipted)]);
                 None
             }
             Turn::Leaves(all) => {
                 let joins = |(ladder, key): &(LadderId, PageKey)| self.joins(ladder, key);
-                let mut parts: Vec<Part> = all.iter().filter_map(joins).collect();
-                let rank = |part: &Part| {
-                    let outbox = self.ladders.all.get(&part.ladder);
-                    (Reverse(outbox.map(|outbox| outbox.level)), part.ladder.clone())
-                };
-                parts.sort_by_key(rank);
-                Some(if parts.is_empty() { alone() } else { parts })
+                let parts = self.ranked(all.iter().filter_map(joins).collect());
+                Some(match parts.len() {
+                    0 => alone(),
+                    1 => Going { parts, together: None },
+                    _ => Going { together: Some(self.composed(&parts, page)), parts },
+                })
             }
         }
+    }
+
+    /// The worst first.
+    fn ranked(&self, mut parts: Vec<Part>) -> Vec<Part> {
+        let level = |part: &Part| self.ladders.all.get(&part.ladder).map(|outbox| outbox.level);
+        parts.sort_by_key(|part| (Reverse(level(part)), part.ladder.clone()));
+        parts
+    }
+
+    /// A message of its own, which is in the journal before it goes out: a provider that takes keys has none of these pages yet, and
+    /// is given it again as the same.
+    fn composed(&mut self, parts: &[Part], page: &Page) -> PageKey {
+        let now = self.parts.clock.now();
+        let keys: Vec<&str> = parts.iter().map(|part| part.key.as_str()).collect();
+        let together = PageKey::of(&keys.join(" "), 0, page);
+        for part in parts {
+            let why = format!("it goes in one message for {} pages", parts.len());
+            let receipted = PageReceipted {
+                key: part.key.clone(),
+                attempt: part.attempt - 1,
+                state: PageState::Waits { why, pause: Duration::ZERO },
+                instead: Vec::new(),
+                together: Some(together.clone()),
+            };
+            self.write_ladder(&part.ladder, vec![NewRecord::new(now, receipted)]);
+        }
+        self.ink.commit();
+        together
+    }
+
+    /// The same message once more, with those of its pages that nobody has made needless.
+    fn again(&self, together: PageKey) -> Going {
+        let now = self.parts.clock.now();
+        let mut parts = Vec::new();
+        for (ladder, outbox) in &self.ladders.all {
+            let waits = outbox.together(&together, now).filter(|(key, _)| !self.ladders.under_way.contains_key(*key));
+            parts.extend(waits.map(|(key, attempts)| Part {
+                ladder: ladder.clone(),
+                key: key.clone(),
+                attempt: attempts + 1,
+                left: Stop::default(),
+            }));
+        }
+        Going { parts: self.ranked(parts), together: Some(together) }
     }
 
     /// A page that no channel has, and that nobody has made needless.
@@ -94,19 +152,29 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// What goes out for these pages.
-    pub(super) fn letter(&self, parts: &[Part]) -> Option<Letter> {
+    pub(super) fn letter(&self, going: &Going) -> Option<Letter> {
+        let Going { parts, together } = going;
         let first = parts.first()?;
         let outbox = self.ladders.all.get(&first.ladder)?;
         let page = outbox.pages().get(&first.key)?.page.clone();
         let repeat = parts.iter().any(|part| self.ladders.repeats.contains(&part.key));
-        if parts.len() == 1 {
+        let there = (page.to.clone(), page.way.clone());
+        let last_of = outbox.bundled(&there).filter(|with| !page.quiet && !self.stands_for_others(with, &there, parts));
+        let last_of = last_of.cloned();
+        let Some(key) = together.clone() else {
             let (notice, earlier) = (self.notice(outbox), outbox.written(&page.to, &page.way).cloned());
-            return Some(Letter { key: first.key.clone(), notice, repeat, earlier, page });
-        }
-        let keys: Vec<&str> = parts.iter().map(|part| part.key.as_str()).collect();
-        // A message of its own: a provider that takes keys has none of these pages yet.
-        let key = PageKey::of(&keys.join(" "), 0, &page);
-        Some(Letter { key, notice: self.notice_of(outbox, parts), repeat, earlier: None, page })
+            return Some(Letter { key: first.key.clone(), notice, repeat, earlier, page, is_bundle: false, last_of });
+        };
+        let notice = if parts.len() > 1 { self.notice_of(outbox, parts) } else { self.notice(outbox) };
+        Some(Letter { key, notice, repeat, earlier: None, page, is_bundle: true, last_of })
+    }
+
+    /// Whether a message for many is still the last that whoever is there has of others than these.
+    fn stands_for_others(&self, with: &PageKey, there: &There, parts: &[Part]) -> bool {
+        let mut others = self.ladders.all.iter().filter(|(id, outbox)| {
+            !outbox.is_over() && outbox.bundled(there) == Some(with) && parts.iter().all(|part| part.ladder != **id)
+        });
+        others.next().is_some()
     }
 
     /// What people are told of many incidents at once: the worst as ever, and which others.

@@ -9,7 +9,7 @@ use super::workers::Workers;
 use futures_util::future::{FutureExt, select};
 use quell_model::notice::PageKey;
 use quell_model::record::Part;
-use quell_model::{ActionError, Clock, Json, LadderId, Plan, RunId, Stamp, Stop, StoreError, Truth};
+use quell_model::{ActionError, Clock, Json, Plan, RunId, Stamp, Stop, StoreError, Truth};
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -59,8 +59,8 @@ pub(super) enum Input {
     Answer(RunId, Part, Answer),
     /// A person's request.
     Request(Request, oneshot::Sender<Result<Json, Refusal>>),
-    /// A channel took a page of this incident's ladder at this attempt, or did not.
-    Sent(LadderId, PageKey, u32, super::pages::Sent),
+    /// A channel took a page, by itself or in this message for many, or did not.
+    Sent(super::bundled::Part, Option<PageKey>, super::pages::Sent),
     /// A moment that the engine waits for has come.
     Tick,
 }

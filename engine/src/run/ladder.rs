@@ -8,8 +8,8 @@
 //!
 //! Owns the ladders that are not over, and what is on its way to people. Never decides who is on call, nor what an answer means
 //! (`escalation`), and never waits for a channel. Keeps true: a page goes out only after it is in the journal, and whatever
-//! comes of it is written down; what an engine that was killed may have sent is sent again under its key, as a repeat; what a
-//! source held before it was first followed tells nobody.
+//! comes of it is written down; what an engine that was killed may have sent is sent again under its key, as a repeat; no step is
+//! left before a channel was asked for its pages; what a source held before it was first followed tells nobody.
 
 mod news;
 mod of_incident;
@@ -23,26 +23,31 @@ use super::answers;
 use super::shell::{Core, INBOX_TURN};
 use crate::escalation::ladder::{Answered, Move};
 use crate::escalation::outbox::Outbox;
-use crate::escalation::policy::Policy;
+use crate::escalation::policy::{Policy, Target};
 use crate::escalation::reach::Reached;
 use crate::escalation::{DEFAULT, Escalation, facts::Facts, schedule};
 use crate::playbook::expression::Scope;
 use quell_model::notice::{Page, PageKey, To, Way};
 use quell_model::record::{
     LadderChange, LadderChanged, LadderClosed, LadderEnded, LadderMoved, LadderRouted, LadderStarted, NewRecord,
-    PageReceipted, PageState, Place,
+    Nobody, PageReceipted, PageState, Place,
 };
 use quell_model::{Body, Hash, IncidentId, LadderId, Level, Name, Stamp, Stop, StoreError, StreamId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why the terminal is told where a last resort reaches nobody.
 pub const LAST_WORD: &str = "nobody else can be reached";
 /// Why a page that waited for its next attempt is not sent any more.
-const NEEDLESS: &str = "an answer, the next step or the end made it needless";
+pub(super) const NEEDLESS: &str = "an answer, the next step or the end made it needless";
 /// Why a page of before a death is not sent again.
 const LEFT: &str =
     "an answer, the next step or the end made it needless, and quell ended before it knew whether it went out";
+/// Why a page goes out only when its step is over.
+const ONLY_NOW: &str = "nothing could be sent as long as its step lasted: it goes out now, and the step waits anew";
+/// Why somebody who was told does not hear of the end.
+const ASKED: &str = "they were asked whether it was them";
 /// Why somebody is told of the end.
 pub(super) const TOLD: &str = "told of it before";
 
@@ -57,6 +62,12 @@ pub(super) struct Ladders {
     pub(super) under_way: HashMap<PageKey, Stop>,
     /// Pages that may have gone out before.
     pub(super) repeats: HashSet<PageKey>,
+    /// Channels that want to be left alone until then.
+    pub(super) not_before: HashMap<Name, Stamp>,
+    /// The rules that the journal has of an incident: of one that an engine before this opened, or that takes nothing more.
+    rules: HashMap<LadderId, BTreeSet<Name>>,
+    /// Those that an engine before this began.
+    recovered: HashSet<LadderId>,
     /// Incidents that became worse, to be told once what they need has been done.
     rises: Vec<(IncidentId, Level)>,
     /// What messages are to say that they do not say yet.
@@ -73,6 +84,8 @@ impl Ladders {
         if outbox.is_closed() {
             self.all.remove(id);
             self.news.remove(id);
+            self.rules.remove(id);
+            self.recovered.remove(id);
             return;
         }
         let pages = self.may_go(outbox).map(|(.., from)| from);
@@ -214,8 +227,13 @@ impl<W: Send + 'static> Core<W> {
         let told = outbox.told().iter().map(|(to, way)| Page::new(to.clone(), way.clone(), TOLD.to_owned()));
         let mut pages: Vec<Page> = told.collect();
         pages.extend(outbox.corrections(&pages, TOLD));
-        let pages = outbox.keyed(self.not_to_suspects(outbox, pages));
-        self.write_ladder(id, vec![NewRecord::new(now, LadderEnded { why, pages })]);
+        let told: Vec<To> = pages.iter().filter(|page| !page.quiet).map(|page| page.to.clone()).collect();
+        let pages = self.not_to_suspects(outbox, pages);
+        let is_left = |to: &&To| !pages.iter().any(|page| page.to == **to);
+        let nobody: BTreeSet<String> = told.iter().filter(is_left).map(To::shown).collect();
+        let nobody = nobody.into_iter().map(|target| Nobody { target, because: ASKED.to_owned() }).collect();
+        let pages = outbox.keyed(pages);
+        self.write_ladder(id, vec![NewRecord::new(now, LadderEnded { why, pages, nobody })]);
     }
 
     /// Moves on what is due, and sends what is to go.
@@ -240,6 +258,9 @@ impl<W: Send + 'static> Core<W> {
         self.hush(id, now);
         loop {
             while let Some(made) = self.ladders.all.get(id).and_then(|outbox| outbox.next(now)) {
+                if self.untried_go_first(id, now) {
+                    break;
+                }
                 self.make(id, &made, now);
             }
             let Some(outbox) = self.ladders.all.get(id) else { return };
@@ -261,6 +282,27 @@ impl<W: Send + 'static> Core<W> {
             self.write_ladder(id, vec![NewRecord::new(now, LadderClosed { told })]);
         }
         self.ladders.set(id);
+    }
+
+    /// What no channel was asked for while its step lasted goes out before the next step comes, which waits as long again; false:
+    /// there is nothing such.
+    fn untried_go_first(&mut self, id: &LadderId, now: Stamp) -> bool {
+        let Some(outbox) = self.ladders.all.get(id) else { return false };
+        let untried = outbox.untried(now).filter(|key| !self.ladders.under_way.contains_key(*key));
+        let state = || PageState::Waits { why: ONLY_NOW.to_owned(), pause: Duration::ZERO };
+        let of = |key: &PageKey| PageReceipted {
+            key: key.clone(),
+            attempt: 0,
+            state: state(),
+            instead: Vec::new(),
+            together: None,
+        };
+        let records: Vec<NewRecord> = untried.map(|key| NewRecord::new(now, of(key))).collect();
+        let is_any = !records.is_empty();
+        if is_any {
+            self.write_ladder(id, records);
+        }
+        is_any
     }
 
     /// Who is told now: a ladder that began goes on also where nobody would be told of a new incident.
@@ -342,7 +384,14 @@ impl<W: Send + 'static> Core<W> {
             reached.join(Reached { pages, nobody: Vec::new() });
         }
         if made.to == Place::LastResort {
-            reached.join(escalation.reach(&ladder.policy().last_resort, &[], &on_call));
+            let mut last = escalation.reach(&ladder.policy().last_resort, &[], &on_call);
+            if last.pages.is_empty() && outbox.started.question.is_none() {
+                // Whom it was pinned to is there no more.
+                let mut now = escalation.reach(&self.last_resort_now(outbox), &[], &on_call);
+                now.nobody.retain(|nobody| !last.nobody.contains(nobody));
+                last.join(now);
+            }
+            reached.join(last);
         }
         if let Some(carried) = &outbox.started.question {
             let (pages, nobody) = self.without_suspects(carried, reached.pages);
@@ -378,6 +427,14 @@ impl<W: Send + 'static> Core<W> {
         self.ink.let_go();
     }
 
+    /// The last resort that a ladder's policy has now; where there is no such policy any more, that of the last route.
+    fn last_resort_now(&self, outbox: &Outbox) -> Vec<Target> {
+        let escalation = self.told_by();
+        let named = outbox.policy().and_then(|name| escalation.policies.get(name));
+        let last = || escalation.routes.last().and_then(|route| escalation.policies.get(&route.policy));
+        named.or_else(last).map(|policy| policy.last_resort.clone()).unwrap_or_default()
+    }
+
     /// Writes records of a ladder, which takes them up.
     pub(super) fn write_ladder(&mut self, id: &LadderId, records: Vec<NewRecord>) {
         let Some(outbox) = self.ladders.all.get_mut(id) else { return };
@@ -394,7 +451,7 @@ impl<W: Send + 'static> Core<W> {
         let at = records.last().map(|record| record.at);
         if let (Some(at), false) = (at, needless.is_empty()) {
             let why = || PageState::Failed { why: NEEDLESS.to_owned() };
-            let of = |key| NewRecord::new(at, PageReceipted { key, attempt: 0, state: why(), instead: Vec::new() });
+            let of = |key| NewRecord::new(at, needless_for(key, why()));
             return self.write_ladder(id, needless.into_iter().map(of).collect());
         }
         self.ladders.set(id);
@@ -410,7 +467,7 @@ impl<W: Send + 'static> Core<W> {
         let left: Vec<(LadderId, Vec<PageKey>)> = left.filter(|(_, keys)| !keys.is_empty()).collect();
         for (id, keys) in left {
             let why = || PageState::Failed { why: LEFT.to_owned() };
-            let of = |key| NewRecord::new(now, PageReceipted { key, attempt: 0, state: why(), instead: Vec::new() });
+            let of = |key| NewRecord::new(now, needless_for(key, why()));
             self.write_ladder(&id, keys.into_iter().map(of).collect());
         }
     }
@@ -433,6 +490,7 @@ impl<W: Send + 'static> Core<W> {
             let is_held = outbox.silenced().is_some();
             self.ladders.repeats.extend(outbox.waiting().map(|(key, ..)| key.clone()));
             self.ladders.all.insert(id.clone(), outbox);
+            self.ladders.recovered.insert(id.clone());
             self.ladders.set(&id);
             if is_held {
                 // The silence may have been ended since.
@@ -441,4 +499,9 @@ impl<W: Send + 'static> Core<W> {
         }
         Ok(())
     }
+}
+
+/// What is said of a page to which no channel is asked any more.
+fn needless_for(key: PageKey, state: PageState) -> PageReceipted {
+    PageReceipted { key, attempt: 0, state, instead: Vec::new(), together: None }
 }

@@ -2,18 +2,19 @@
 //!
 //! Owns the ways to people and what is given to them. Never decides who is told: the ladder does (`ladder.rs`). Keeps true: no page is
 //! taken as sent that its channel did not say was; one whose end nobody knows goes again as a repeat; no channel is given more
-//! than [`AT_ONCE`], and what waits before one is not sent after an answer.
+//! than [`AT_ONCE`], none before the time that it has asked for, and what waits before one is not sent after an answer; of a last
+//! resort that no channel takes the terminal is told, and it is tried for ever.
 
-use super::bundled::{self, Part};
+use super::bundled::{self, Going, Part};
 use super::job;
 use super::ladder::TOLD;
 use super::shell::Core;
-use crate::escalation::ladder::Ladder;
-use crate::escalation::outbox::{Outbox, Stage};
+use crate::escalation::ladder::{Ladder, Standing};
+use crate::escalation::outbox::{Outbox, Outgoing, PUT_OFF, SELDOM, Stage};
 use futures_util::future::FutureExt;
 use quell_model::notice::{Channel, Notice, Page, PageKey, Receipt, SendError, To, Way};
 use quell_model::record::{NewRecord, PageReceipted, PageState};
-use quell_model::{LadderId, Name, Stop};
+use quell_model::{LadderId, Name, Stamp, Stop};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -26,8 +27,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 8;
 /// So many of an incident's runs are told of by name.
 const MOST_TOLD: usize = 20;
-/// So often it is tried to tell that it is over.
-const TRIES_AFTER_THE_END: u32 = 5;
+/// So long it is tried to tell that it is over.
+const AFTER_THE_END: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The ways to people, by the word of each; what speaks to them is built where they are.
 #[derive(Clone, Default)]
@@ -59,6 +60,15 @@ impl std::fmt::Debug for Post {
     }
 }
 
+/// How a channel has not taken a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Refused {
+    /// It may yet.
+    ForNow,
+    /// It will not.
+    ForGood,
+}
+
 /// How sending a page went.
 pub(super) type Sent = Result<Receipt, SendError>;
 
@@ -71,11 +81,19 @@ impl<W: Send + 'static> Core<W> {
         let word = page.way.channel().to_owned();
         let Some((channel, room)) = self.definitions.post.0.get(word.as_str()).cloned() else {
             let why = format!("there is no channel `{word}`, or it is off");
-            self.receipt(id, key, attempt, Err(SendError::Never { why }));
+            self.receipt(id, key, attempt, Err(SendError::Never { why }), None);
             return false;
         };
-        let Some(parts) = self.goes_with(id, key, attempt, &page) else { return true };
-        let Some(letter) = self.letter(&parts) else { return true };
+        let now = self.parts.clock.now();
+        if let Some(until) = self.ladders.not_before.get(word.as_str()).filter(|until| **until > now) {
+            let why = format!("{word} has asked to be left alone");
+            let after = Some(until.since(now));
+            self.receipt(id, key, attempt, Err(SendError::Later { why, after }), None);
+            return true;
+        }
+        let Some(going) = self.goes_with(id, key, attempt, &page) else { return true };
+        let Some(letter) = self.letter(&going) else { return true };
+        let Going { parts, together } = going;
         for part in &parts {
             self.ladders.under_way.insert(part.key.clone(), part.left.clone());
         }
@@ -95,7 +113,7 @@ impl<W: Send + 'static> Core<W> {
                 });
                 job::within(clock, deadline, Stop::default(), send, late).await
             };
-            for receipt in bundled::receipts(&parts, &letter.key, sent) {
+            for receipt in bundled::receipts(parts, together.as_ref(), sent) {
                 home.send(receipt).await;
             }
         }));
@@ -127,46 +145,62 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// A channel has answered.
-    pub(super) fn page_sent(&mut self, id: &LadderId, key: &PageKey, attempt: u32, sent: Sent) {
+    pub(super) fn page_sent(&mut self, part: &Part, together: Option<PageKey>, sent: Sent) {
+        let Part { ladder, key, attempt, .. } = part;
         self.ladders.under_way.remove(key);
-        self.receipt(id, key, attempt, sent);
-        self.climb(id, self.parts.clock.now());
+        self.receipt(ladder, key, *attempt, sent, together);
+        self.climb(ladder, self.parts.clock.now());
     }
 
     /// Writes down what became of a page.
-    fn receipt(&mut self, id: &LadderId, key: &PageKey, attempt: u32, sent: Sent) {
+    fn receipt(&mut self, id: &LadderId, key: &PageKey, attempt: u32, sent: Sent, together: Option<PageKey>) {
         let now = self.parts.clock.now();
         match &sent {
             Ok(_) | Err(SendError::Never { .. }) => drop(self.ladders.repeats.remove(key)),
             Err(SendError::Unknown { .. }) => drop(self.ladders.repeats.insert(key.clone())),
             Err(SendError::Later { .. }) => {}
         }
+        let asked_for = match &sent {
+            Err(SendError::Later { after, .. }) => *after,
+            _ => None,
+        };
+        self.left_alone(id, key, asked_for, now);
         let Some(outbox) = self.ladders.all.get(id) else { return };
+        let is_last = outbox.ladder().is_some_and(Ladder::is_at_last_resort) && !outbox.is_over();
         let mut instead = Vec::new();
         let state = match sent {
             Ok(receipt) => PageState::Sent(receipt),
             Err(SendError::Later { why, .. } | SendError::Unknown { why })
-                if outbox.is_over() && attempt >= TRIES_AFTER_THE_END =>
+                if outbox.over().is_some_and(|over| now.since(over) >= AFTER_THE_END) =>
             {
+                instead = self.other_way(outbox, key, &why, Refused::ForGood);
                 PageState::Failed { why: format!("{why}; it is over, and is not tried again") }
             }
-            Err(SendError::Later { why, after }) => PageState::Waits { why, pause: outbox.pause(key, attempt, after) },
-            Err(SendError::Unknown { why }) => PageState::Waits { why, pause: outbox.pause(key, attempt, None) },
+            Err(SendError::Later { why, .. } | SendError::Unknown { why }) => {
+                if attempt >= PUT_OFF || asked_for.is_some_and(|after| after >= PATIENCE) {
+                    instead = self.other_way(outbox, key, &why, Refused::ForNow);
+                }
+                PageState::Waits { why, pause: outbox.pause(key, attempt, asked_for) }
+            }
             Err(SendError::Never { why }) => {
-                instead = self.other_way(outbox, key, &why);
-                PageState::Failed { why }
+                instead = self.other_way(outbox, key, &why, Refused::ForGood);
+                // What refuses now may be mended, and nobody else was told.
+                let is_call = |call: &Outgoing| !call.page.quiet && call.page.way != Way::Console;
+                let is_left = is_last
+                    && !outbox.is_anybody_told()
+                    && outbox.pages().get(key).is_some_and(is_call)
+                    && instead.iter().all(|page| page.way == Way::Console);
+                if is_left { PageState::Waits { why, pause: SELDOM } } else { PageState::Failed { why } }
             }
         };
         if let PageState::Waits { why, .. } | PageState::Failed { why } = &state {
             tracing::warn!(ladder = %id, page = key.as_str(), why, "a page did not go out");
         }
-        // Silence is never the end: what the last resort's channel puts off is printed meanwhile.
-        let is_last = outbox.ladder().is_some_and(Ladder::is_at_last_resort);
+        // Silence is never the end: what the last resort's channel puts off or refuses is printed meanwhile.
         let calls = outbox.pages().get(key).filter(|outgoing| !outgoing.page.quiet);
-        let is_printed = outbox.pages().values().any(|outgoing| outgoing.page.way == Way::Console);
-        if let (PageState::Waits { why, .. }, true, false, Some(outgoing)) =
-            (&state, is_last && !outbox.is_over(), is_printed, calls)
-        {
+        let mut pages = outbox.pages().values().map(|outgoing| &outgoing.page).chain(&instead);
+        let is_printed = pages.any(|page| page.way == Way::Console);
+        if let (PageState::Waits { why, .. }, true, false, Some(outgoing)) = (&state, is_last, is_printed, calls) {
             let because = format!("{}; {} has not taken it: {why}", outgoing.page.because, outgoing.page.way.channel());
             instead.push(Page { way: Way::Console, because, ..outgoing.page.clone() });
         }
@@ -175,6 +209,7 @@ impl<W: Send + 'static> Core<W> {
             .displaced(key)
             .filter(|page| !page.quiet && !outbox.told().contains(&(page.to.clone(), page.way.clone())));
         match (&state, unknown) {
+            (PageState::Sent(_), Some(page)) if outbox.is_over() && outbox.calls_there(page) => {}
             (PageState::Sent(_), Some(page)) if outbox.is_over() => {
                 instead.push(Page::new(page.to.clone(), page.way.clone(), TOLD.to_owned()));
             }
@@ -185,32 +220,49 @@ impl<W: Send + 'static> Core<W> {
             _ => {}
         }
         let instead = outbox.keyed(instead);
-        let receipted = PageReceipted { key: key.clone(), attempt, state, instead };
+        let receipted = PageReceipted { key: key.clone(), attempt, state, instead, together };
         self.write_ladder(id, vec![NewRecord::new(now, receipted)]);
     }
 
-    /// The next way to somebody whom the step at hand reaches by none.
-    fn other_way(&self, outbox: &Outbox, key: &PageKey, why: &str) -> Vec<Page> {
+    /// A channel that has asked for it is given nothing before that time.
+    fn left_alone(&mut self, id: &LadderId, key: &PageKey, after: Option<Duration>, now: Stamp) {
+        let Some(after) = after else { return };
+        let page = self.ladders.all.get(id).and_then(|outbox| outbox.all_pages().find(|(of, _)| *of == key));
+        if let Some((_, page)) = page {
+            let (word, until) = (Name::from(page.way.channel()), now.after(after));
+            let there = self.ladders.not_before.entry(word).or_insert(until);
+            *there = until.max(*there);
+        }
+    }
+
+    /// The next way to somebody whom the step at hand, or the end, reaches by none now.
+    fn other_way(&self, outbox: &Outbox, key: &PageKey, why: &str, refused: Refused) -> Vec<Page> {
         let Some(page) = outbox.pages().get(key).map(|outgoing| &outgoing.page) else { return Vec::new() };
-        if page.quiet || outbox.is_over() {
+        if page.quiet || outbox.is_over() && refused == Refused::ForNow {
             return Vec::new();
         }
         let escalation = self.told_by();
         // The terminal is nobody's own. Where no file names it, it has the last word alone: the next step comes before it.
-        let is_last = outbox.ladder().is_some_and(Ladder::is_at_last_resort);
+        let is_last = outbox.ladder().is_some_and(Ladder::is_at_last_resort) && !outbox.is_over();
         let console = (is_last || escalation.channels.console).then_some(Way::Console);
-        let because = format!("{}; {} did not take it: {why}", page.because, page.way.channel());
+        let did = if refused == Refused::ForGood { "did not take it" } else { "has not taken it" };
+        let because = format!("{}; {} {did}: {why}", page.because, page.way.channel());
         let mut instead: Vec<Page> = Vec::new();
         for name in page.people() {
             let to = To::Person(name.clone());
-            if outbox.is_told_otherwise(key, &to) {
+            let is_told = match refused {
+                Refused::ForGood => outbox.is_told_otherwise(key, &to),
+                Refused::ForNow => outbox.is_told_soon(key, &to, self.parts.clock.now().after(PATIENCE)),
+            };
+            if is_told {
                 continue;
             }
             let tried = outbox.tried(&to);
             let ways = escalation.ways_to(name, &[]).into_iter().chain(console.clone());
             let is_barred =
                 |way: &Way| outbox.started.question.as_ref().is_some_and(|carried| self.is_barred(carried, way));
-            let mut left = ways.into_iter().filter(|way| !tried.contains(way) && !is_barred(way));
+            let is_own = |way: &Way| refused == Refused::ForGood || *way != Way::Console;
+            let mut left = ways.into_iter().filter(|way| !tried.contains(way) && !is_barred(way) && is_own(way));
             let Some(way) = left.next() else { continue };
             // What stands there already tells whoever else is reached there.
             match instead.iter_mut().find(|other| other.way == way) {

@@ -241,7 +241,7 @@ impl<W: Send + 'static> Core<W> {
                     // Whoever asked may have gone: what was asked is done all the same.
                     drop(reply.send(answer));
                 }
-                Input::Sent(ladder, key, attempt, sent) => self.page_sent(&ladder, &key, attempt, sent),
+                Input::Sent(part, together, sent) => self.page_sent(&part, together, sent),
                 Input::Tick => {}
             }
             // Thousands of answers at once do not keep what the sensor sees now waiting: the rest has its turn after it.

@@ -16,6 +16,7 @@ mod tests;
 
 pub use asked::Told;
 pub use rows::{End, Outcome, Played, Row, What};
+use suppose::Untaking;
 pub use suppose::{Suppose, suppose};
 
 use crate::clock::{Countdown, SimulatedClock};
@@ -26,7 +27,7 @@ use crate::store::{DirVault, Journal};
 use jiff::Timestamp;
 use quell_model::notice::{Channel, Letter, Receipt, SendError};
 use quell_model::{BootId, Clock, Crew, IncidentId, LadderId, Level, Name, Sandbox, Stamp, StreamId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -54,16 +55,17 @@ pub enum Trouble {
 
 /// A way of the night: it takes everything, or nothing.
 struct Mouth {
-    is_down: bool,
+    untaking: Option<Untaking>,
 }
 
 #[async_trait::async_trait]
 impl Channel for Mouth {
     async fn send(&self, _: &Letter) -> Result<Receipt, SendError> {
-        if self.is_down {
-            return Err(SendError::Later { why: "it is down (what-if)".to_owned(), after: None });
+        match self.untaking {
+            Some(Untaking::Down) => Err(SendError::Later { why: "it is down (what-if)".to_owned(), after: None }),
+            Some(Untaking::Refuses) => Err(SendError::Never { why: "it refuses (what-if)".to_owned() }),
+            None => Ok(Receipt::Handed { reference: None }),
         }
-        Ok(Receipt::Handed { reference: None })
     }
 }
 
@@ -110,10 +112,10 @@ impl<'a> Night<'a> {
     ) -> Result<Self, Trouble> {
         let began = Stamp { wall: at, boot_ns: BOOTED_NS };
         let clock = Arc::new(SimulatedClock::new(began));
-        let down: BTreeSet<&Name> = supposed.iter().filter_map(Suppose::down).collect();
+        let untaking: BTreeMap<&Name, Untaking> = supposed.iter().filter_map(Suppose::untaking).collect();
         let mouth = |name: Name| {
-            let is_down = down.contains(&name);
-            (name, Arc::new(Mouth { is_down }) as Arc<dyn Channel>)
+            let untaking = untaking.get(&name).copied();
+            (name, Arc::new(Mouth { untaking }) as Arc<dyn Channel>)
         };
         let channels: BTreeMap<Name, Arc<dyn Channel>> =
             suppose::channels(escalation).into_iter().chain(["console".into()]).map(mouth).collect();

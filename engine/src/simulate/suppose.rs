@@ -1,6 +1,6 @@
 //! What-ifs: what is supposed of a night.
 //!
-//! Owns their words: `CHANNEL-down`, `PERSON-silent`, `PERSON-acks@5m`, `restart@7m`. Keeps true: each names something that is there, and
+//! Owns their words: `CHANNEL-down`, `CHANNEL-refuses`, `PERSON-silent`, `PERSON-acks@5m`, `restart@7m`. Keeps true: each names something that is there, and
 //! no two say the opposite.
 
 use crate::escalation::Escalation;
@@ -13,8 +13,10 @@ use std::time::Duration;
 /// One of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Suppose {
-    /// A channel takes nothing.
+    /// A channel takes nothing now.
     Down(Name),
+    /// A channel refuses everything for good: its token was revoked, its secret is not set.
+    Refuses(Name),
     /// Somebody does not answer, as nobody does of whom nothing is said.
     Silent(Name),
     /// Somebody answers so long after the incident was opened.
@@ -24,21 +26,34 @@ pub enum Suppose {
 }
 
 impl Suppose {
-    /// The channel that takes nothing.
-    pub(super) fn down(&self) -> Option<&Name> {
-        if let Self::Down(channel) = self { Some(channel) } else { None }
+    /// The channel that takes nothing, and whether it may yet.
+    pub(super) fn untaking(&self) -> Option<(&Name, Untaking)> {
+        match self {
+            Self::Down(channel) => Some((channel, Untaking::Down)),
+            Self::Refuses(channel) => Some((channel, Untaking::Refuses)),
+            Self::Silent(_) | Self::Acks(..) | Self::Restart(_) => None,
+        }
     }
 
     /// How long after the beginning it happens; none: it holds all night.
     pub(super) fn after(&self) -> Option<Duration> {
         match self {
             Self::Acks(_, after) | Self::Restart(after) => Some(*after),
-            Self::Down(_) | Self::Silent(_) => None,
+            Self::Down(_) | Self::Refuses(_) | Self::Silent(_) => None,
         }
     }
 }
 
-const FORMS: &str = "`CHANNEL-down`, `PERSON-silent`, `PERSON-acks@5m` or `restart@7m`";
+/// How a channel takes nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Untaking {
+    /// It may yet.
+    Down,
+    /// It will not.
+    Refuses,
+}
+
+const FORMS: &str = "`CHANNEL-down`, `CHANNEL-refuses`, `PERSON-silent`, `PERSON-acks@5m` or `restart@7m`";
 
 /// The channels that are configured.
 pub(super) fn channels(escalation: &Escalation) -> Vec<Name> {
@@ -59,6 +74,15 @@ pub fn suppose(text: &str, escalation: &Escalation) -> Result<Vec<Suppose>, Stri
     }
     let silent: BTreeSet<&Name> =
         all.iter().filter_map(|one| if let Suppose::Silent(who) = one { Some(who) } else { None }).collect();
+    let down: BTreeSet<&Name> =
+        all.iter().filter_map(|one| if let Suppose::Down(channel) = one { Some(channel) } else { None }).collect();
+    let refuses = all.iter().find_map(|one| match one {
+        Suppose::Refuses(channel) if down.contains(channel) => Some(channel),
+        _ => None,
+    });
+    if let Some(channel) = refuses {
+        return Err(format!("`{channel}-down` and `{channel}-refuses` cannot both hold"));
+    }
     let answers = all.iter().find_map(|one| match one {
         Suppose::Acks(who, _) if silent.contains(who) => Some(who),
         _ => None,
@@ -94,6 +118,9 @@ fn read(one: &str, escalation: &Escalation) -> Result<Suppose, String> {
     }
     if let Some(name) = one.strip_suffix("-down") {
         return channel(name).map(Suppose::Down);
+    }
+    if let Some(name) = one.strip_suffix("-refuses") {
+        return channel(name).map(Suppose::Refuses);
     }
     if let Some(name) = one.strip_suffix("-silent") {
         return person(name).map(Suppose::Silent);

@@ -99,6 +99,14 @@ fn what_is_supposed_happens() {
         ["+0s ana slack not sent", "+0s ana email sent", "+300s lead email sent", "+900s bo email sent"]
     );
     assert!(down.untold.is_empty(), "ana has a mail");
+    let refuses = night(&who, IMPACT, "slack-refuses");
+    assert_eq!(rows(&refuses), rows(&down));
+    let outcome = |played: &Played| match &played.rows[0].what {
+        What::Page { outcome: Outcome::NotSent { attempts, why }, .. } => (*attempts, why.clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(outcome(&refuses), (1, "it refuses (what-if)".to_owned()), "it is not asked again");
+    assert!(outcome(&down).0 > 1, "it is");
 
     let restarted = night(&who, IMPACT, "restart@7m, ana-acks@10m");
     assert_eq!(rows(&restarted)[2..], ["+300s lead email sent", "+420s restart", "+600s ana answers"]);
@@ -144,6 +152,7 @@ fn what_cannot_be_supposed_is_told_with_the_nearest_right_word() {
         "ana-acks",
         "rain",
         "ana-silent,ana-acks@1m",
+        "slack-down,slack-refuses",
         "console-down",
     ];
     let said: Vec<String> = said.iter().map(|one| suppose(one, &who).unwrap_err()).collect();

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// When it is opened [default: now]
     #[arg(long, value_name = "T", value_parser = when)]
     at: Option<When>,
-    /// What is supposed, with commas: CHANNEL-down, PERSON-silent, PERSON-acks@5m, restart@7m
+    /// What is supposed, with commas: CHANNEL-down, CHANNEL-refuses, PERSON-silent, PERSON-acks@5m, restart@7m
     #[arg(long, value_name = "WHAT", default_value = "")]
     what_if: String,
     /// The escalation.yaml [default: that of /etc/quell/quell.yaml]
@@ -37,7 +37,8 @@ pub(crate) struct Args {
 
 /// Plays it.
 pub(super) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
-    let escalation = read(args.config.as_ref(), MistakeLevel::Error, term)?;
+    // A channel that is off for now takes everything in the play: that it is off is told by a warning.
+    let escalation = read(args.config.as_ref(), MistakeLevel::Warning, term)?;
     let incident = incident(&args.incident, term)?;
     let supposed = suppose(&args.what_if, &escalation).map_err(Fail::usage)?;
     let at = match args.at {

@@ -89,7 +89,7 @@ families! {
     QUESTIONS_WAITING = Gauge "quell_questions_waiting" ["kind"] "Questions that wait for an answer.";
     QUESTION_AGE = Gauge "quell_questions_oldest_age_seconds" [] "How long the oldest question waits for its answer; 0 when none does.";
     AUDIT_CONTENT = Gauge "quell_escalation_audit_content" [] "1 while the auditor, who looks once a minute, finds that all was sent to people that should have been; 0 too while nobody could look.";
-    AUDIT_DIFFERENCES = Gauge "quell_escalation_audit_differences" ["kind"] "What the last look of the auditor found: page_late (nothing is heard of a page), step_late (whoever is next was not told), left_out (a step names somebody whom nobody tried to tell), end_untold (somebody was told, and not that it is over), unreadable.";
+    AUDIT_DIFFERENCES = Gauge "quell_escalation_audit_differences" ["kind"] "What the last look of the auditor found: page_late (nothing is heard of a page), step_late (whoever is next was not told), untold (no channel but the terminal has taken the last resort's pages), left_out (a step names somebody whom nobody tried to tell), end_untold (somebody was told, and not that it is over), unreadable.";
     AUDIT_LADDERS = Gauge "quell_escalation_audit_ladders" [] "Incidents and questions of which people are told, as the auditor saw them last.";
     AUDIT_LOOKS = Counter "quell_escalation_audit_looks_total" [] "Looks of the auditor.";
     LEASES_STANDING = Gauge "quell_leases_standing" ["action"] "Containments that stand and can be taken back.";

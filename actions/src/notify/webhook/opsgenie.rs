@@ -1,8 +1,9 @@
 //! Opsgenie: a page as an alert of its Alert API, and what a playbook says as one of its own.
 //!
 //! Owns the alerts, as `https://docs.opsgenie.com/docs/alert-api` describes them, and the aliases by which they are known there. Keeps
-//! true: one generation of a ladder is one alert, so that what is asked anew calls people anew; the alert of a generation before is
-//! closed after that, never before; what is put right is a note, which calls nobody; every bound of the API is kept.
+//! true: one generation of a ladder is one alert, and so is one message for many, so that what is asked anew calls people anew; the alert
+//! of a generation before is closed after that, never before, and that of a message for many with the last whom it stood for; what is put
+//! right is a note, which calls nobody; every bound of the API is kept.
 
 use super::{Headers, Target, WrongWebhook, written};
 use crate::notify::mark::Links;
@@ -63,10 +64,16 @@ impl Opsgenie {
     /// What a letter is there, in order, and the alias of the alert that it leaves.
     pub(super) fn requests(&self, letter: &Letter, links: Option<&Links>) -> (String, Vec<Request>) {
         let notice = &letter.notice;
-        let (fresh, earlier) = (alias(notice), letter.earlier.clone());
+        let fresh = if letter.is_bundle { fitting(letter.key.as_str().to_owned()) } else { alias(notice) };
+        let earlier = letter.earlier.clone();
+        // Nobody else has it any more.
+        let last_of = letter.last_of.iter().map(|key| self.about(key.as_str(), "close", "the last that it stood for has ended, or has an alert of its own"));
         let there = earlier.clone().unwrap_or_else(|| fresh.clone());
         match &notice.state {
-            State::Over => (there.clone(), vec![self.about(&there, "close", &lines(letter).join("\n"))]),
+            State::Over => {
+                let close = self.about(&there, "close", &lines(letter).join("\n"));
+                (there, std::iter::once(close).chain(last_of).collect())
+            }
             State::Acknowledged(by) if letter.page.quiet => {
                 let note = format!("acknowledged by {by}, in quell");
                 (there.clone(), vec![self.about(&there, "acknowledge", &note)])
@@ -76,6 +83,7 @@ impl Opsgenie {
                 let mut all = vec![self.made(&alert(letter, links, fresh.clone()))];
                 let before = earlier.filter(|alias| *alias != fresh);
                 all.extend(before.map(|alias| self.about(&alias, "close", "it was raised anew, as another alert")));
+                all.extend(last_of);
                 (fresh, all)
             }
         }

@@ -1,9 +1,11 @@
 //! PagerDuty: a page as events of the Events API v2, and what a playbook says as an alert of its own.
 //!
 //! Owns the events, as `https://developer.pagerduty.com/docs/events-api-v2/overview/` describes them, and the keys by which PagerDuty
-//! knows what belongs together. Keeps true: one generation of a ladder is one alert there, so that what is asked anew calls
-//! people anew, also where somebody has acknowledged it before (an event under the key of an alert that is acknowledged calls nobody);
-//! the alert of a generation before is resolved after that, never before; no event lets whoever reads it there answer in somebody's name.
+//! knows what belongs together. Keeps true: one generation of a ladder is one alert there, and so is one message for many, so that what
+//! is asked anew calls people anew, also where somebody has acknowledged it before (an event under the key of an alert that is
+//! acknowledged calls nobody); the alert of a generation before is resolved after that, never before, and that of a message for many
+//! with the last whom it stood for; what calls nobody triggers nothing, since a trigger under the key of an alert that somebody has
+//! resolved there opens another; no event lets whoever reads it there answer in somebody's name.
 
 use crate::notify::mark::Links;
 use crate::notify::plain::{lines, subject};
@@ -62,24 +64,25 @@ impl PagerDuty {
     /// What a letter is there, in order, and the key of the alert that it leaves.
     pub(super) fn events(&self, letter: &Letter, links: Option<&Links>) -> (String, Vec<Event<'_>>) {
         let notice = &letter.notice;
-        let (fresh, earlier) = (key(notice), letter.earlier.clone());
+        let fresh = if letter.is_bundle { letter.key.as_str().to_owned() } else { key(notice) };
+        let earlier = letter.earlier.clone();
+        // Nobody else has it any more.
+        let last_of = letter.last_of.iter().map(|key| self.event("resolve", key.as_str().to_owned()));
         match &notice.state {
             // What is put right is the alert that is there.
             State::Over => {
                 let key = earlier.unwrap_or(fresh);
-                (key.clone(), vec![self.event("resolve", key)])
+                (key.clone(), std::iter::once(self.event("resolve", key)).chain(last_of).collect())
             }
             State::Acknowledged(_) if letter.page.quiet => {
                 let key = earlier.unwrap_or(fresh);
                 (key.clone(), vec![self.event("acknowledge", key)])
             }
-            _ if letter.page.quiet => {
-                let key = earlier.unwrap_or(fresh);
-                (key.clone(), vec![self.trigger(letter, links, key)])
-            }
+            _ if letter.page.quiet => (earlier.unwrap_or(fresh), Vec::new()),
             State::Acknowledged(_) | State::Open => {
                 let mut events = vec![self.trigger(letter, links, fresh.clone())];
                 events.extend(earlier.filter(|key| *key != fresh).map(|key| self.event("resolve", key)));
+                events.extend(last_of);
                 (fresh, events)
             }
         }

@@ -166,13 +166,16 @@ pub enum PageState {
 pub struct PageReceipted {
     /// Which page.
     pub key: PageKey,
-    /// Which attempt, from 1.
+    /// Which attempt, from 1; 0: no channel was asked.
     pub attempt: u32,
     /// What became of it.
     pub state: PageState,
     /// What goes out in its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instead: Vec<Queued>,
+    /// The key of the message for many in which it goes; none: it goes by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub together: Option<PageKey>,
 }
 
 /// What somebody, or something, did to a ladder.
@@ -234,6 +237,9 @@ pub struct LadderEnded {
     pub why: String,
     /// Those who were told are told that it is over.
     pub pages: Vec<Queued>,
+    /// Those who were told, and are not to hear of it any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nobody: Vec<Nobody>,
 }
 
 /// See [`Kind::LadderClosed`].

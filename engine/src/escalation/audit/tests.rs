@@ -56,7 +56,7 @@ impl Story {
     }
 
     fn receipt(&mut self, second: u64, key: &PageKey, state: PageState) {
-        self.write(second, PageReceipted { key: key.clone(), attempt: 1, state, instead: Vec::new() });
+        self.write(second, PageReceipted { key: key.clone(), attempt: 1, state, instead: Vec::new(), together: None });
     }
 
     fn change(&mut self, second: u64, change: LadderChange, generation: u32) {
@@ -94,6 +94,57 @@ fn a_page_of_which_nothing_is_heard_for_longer_than_its_channel_may_take_is_late
     assert_eq!(story.at(20 + 600 + 91), [What::PageLate, What::StepLate]);
     story.receipt(100, &keys[0], sent());
     assert_eq!(story.at(300), []);
+}
+
+#[test]
+fn a_last_resort_of_which_no_channel_has_told_anybody_is_untold_however_it_is_tried() {
+    let lasts = |pages: &dyn Fn(&Story) -> Vec<Queued>| {
+        let mut story = Story::new();
+        let (pages, to) = (pages(&story), Place::LastResort);
+        let keys: Vec<PageKey> = pages.iter().map(|queued| queued.key.clone()).collect();
+        let nobody = vec![Nobody { target: "person lead".into(), because: "gone".into() }];
+        story.write(0, LadderMoved { generation: 1, to, because: String::new(), pages, nobody });
+        (story, keys)
+    };
+    let (mut story, keys) = lasts(&|story| vec![story.queued("lead")]);
+    let console = Page { way: Way::Console, ..story.queued("lead").page };
+    let printed = Queued { key: PageKey::of("i-1", 9, &console), page: console };
+    let state = PageState::Waits { why: "421".into(), pause: MINUTE };
+    let key = keys[0].clone();
+    story.write(1, PageReceipted { key, attempt: 1, state, instead: vec![printed.clone()], together: None });
+    story.receipt(2, &printed.key, sent());
+    story.receipt(80, &keys[0], PageState::Waits { why: "421".into(), pause: 10 * MINUTE });
+    assert_eq!((story.at(90), story.at(91)), (vec![], vec![What::Untold]), "the terminal is nobody's");
+    story.receipt(700, &keys[0], sent());
+    assert_eq!(story.at(800), []);
+    // Nobody is there whom it could tell.
+    let console = |story: &Story| {
+        let page = Page::new(To::Channel("console".into()), Way::Console, String::new());
+        vec![Queued { key: PageKey::of("i-1", story.0.len() as u64, &page), page }]
+    };
+    let (mut story, keys) = lasts(&console);
+    story.receipt(1, &keys[0], sent());
+    assert_eq!((story.at(90), story.at(91)), (vec![], vec![What::Untold]));
+}
+
+#[test]
+fn a_step_whose_page_goes_only_now_waits_from_now_on() {
+    let mut story = Story::new();
+    let keys = story.goes(0, 0, &["ana"]);
+    let (key, state) = (keys[0].clone(), PageState::Waits { why: "late".into(), pause: Duration::from_secs(15) });
+    story.write(360, PageReceipted { key, attempt: 0, state, instead: Vec::new(), together: None });
+    story.receipt(375, &keys[0], sent());
+    assert_eq!((story.at(375 + 360), story.at(375 + 361)), (vec![], vec![What::StepLate]));
+}
+
+#[test]
+fn whoever_is_not_to_hear_of_the_end_is_named_in_it() {
+    let mut story = Story::new();
+    let keys = story.goes(0, 0, &["ana"]);
+    story.receipt(1, &keys[0], sent());
+    let nobody = vec![Nobody { target: "person ana".into(), because: "they were asked whether it was them".into() }];
+    story.write(2, LadderEnded { why: "rebuilt".into(), pages: Vec::new(), nobody });
+    assert_eq!(story.at(3), []);
 }
 
 #[test]
@@ -152,11 +203,11 @@ fn who_was_told_is_told_of_the_end() {
     let keys = story.goes(0, 0, &["ana"]);
     story.receipt(1, &keys[0], sent());
     let mut silent = Story(story.0.clone());
-    silent.write(2, LadderEnded { why: "rebuilt".into(), pages: Vec::new() });
+    silent.write(2, LadderEnded { why: "rebuilt".into(), pages: Vec::new(), nobody: Vec::new() });
     assert_eq!(silent.at(3), [What::EndUntold]);
     let end = story.queued("ana");
     let key = end.key.clone();
-    story.write(2, LadderEnded { why: "rebuilt".into(), pages: vec![end] });
+    story.write(2, LadderEnded { why: "rebuilt".into(), pages: vec![end], nobody: Vec::new() });
     assert_eq!((story.at(92), story.at(93)), (vec![], vec![What::PageLate]));
     let mut closed = Story(story.0.clone());
     closed.write(3, LadderClosed { told: 1 });

@@ -80,7 +80,7 @@ impl Story {
     }
 
     fn receipt(&mut self, second: u64, key: &PageKey, attempt: u32, state: PageState) {
-        self.write(second, PageReceipted { key: key.clone(), attempt, state, instead: Vec::new() });
+        self.write(second, PageReceipted { key: key.clone(), attempt, state, instead: Vec::new(), together: None });
     }
 
     fn change(&mut self, second: u64, change: LadderChange) {
@@ -155,7 +155,7 @@ fn who_got_a_page_after_it_was_left_was_told_all_the_same() {
 #[test]
 fn what_nobody_was_told_of_is_to_be_closed_at_its_end() {
     let mut story = Story::new();
-    story.write(9, LadderEnded { why: "bo has resolved it".into(), pages: Vec::new() });
+    story.write(9, LadderEnded { why: "bo has resolved it".into(), pages: Vec::new(), nobody: Vec::new() });
     assert!(story.outbox.due().is_some());
     story.write(9, LadderClosed { told: 0 });
     assert_eq!(story.outbox.due(), None);
@@ -190,7 +190,13 @@ fn a_step_whose_pages_all_failed_is_not_waited_for() {
         let page = Page::new(To::Person("bo".into()), way, String::new());
         story.outbox.keyed(vec![page]).remove(0)
     });
-    let receipted = PageReceipted { key: keys[1].clone(), attempt: 1, state: failed(), instead: vec![ways[1].clone()] };
+    let receipted = PageReceipted {
+        key: keys[1].clone(),
+        attempt: 1,
+        state: failed(),
+        instead: vec![ways[1].clone()],
+        together: None,
+    };
     story.write(2, receipted);
     assert_eq!(story.waiting(), [ways[1].key.as_str()], "the other way");
     let tried = story.outbox.tried(&To::Person("bo".into()));
@@ -207,7 +213,7 @@ fn who_was_told_is_told_that_it_is_over_and_then_it_is_closed() {
     story.receipt(1, &keys[0], 1, sent());
     let told = story.outbox.told().iter().map(|(to, way)| Page::new(to.clone(), way.clone(), String::new()));
     let pages = story.outbox.keyed(told.collect());
-    story.write(9, LadderEnded { why: "bo has resolved it".into(), pages: pages.clone() });
+    story.write(9, LadderEnded { why: "bo has resolved it".into(), pages: pages.clone(), nobody: Vec::new() });
     assert_eq!(story.waiting(), [pages[0].key.as_str()]);
     assert!(story.outbox.is_over() && !story.outbox.is_closed());
     assert_eq!((story.outbox.due(), story.outbox.next(at(9999))), (None, None));
@@ -308,7 +314,7 @@ fn what_is_over_is_held_back_by_no_silence() {
     story.write(2, silenced(6000));
     let over = Page::new(To::Person("ana".into()), Way::Console, "they were told of it".into());
     let pages = story.outbox.keyed(vec![over]);
-    story.write(3, LadderEnded { why: "done".into(), pages });
+    story.write(3, LadderEnded { why: "done".into(), pages, nobody: Vec::new() });
     assert_eq!(story.outbox.waiting().map(|(.., from)| from).collect::<Vec<_>>(), [at(3)]);
 }
 
@@ -360,4 +366,19 @@ fn what_grows_begins_anew_a_moment_later() {
     assert_eq!(story.outbox.next(at(10)), None, "more may come");
     let made = story.outbox.next(at(11)).expect("it is told anew");
     assert_eq!((made.generation, made.to), (before + 1, Place::Step { round: 0, step: 0 }));
+}
+
+#[test]
+fn what_put_a_message_right_is_let_go() {
+    let mut story = Story::new();
+    let keys = story.goes(0, &[("ana", mail("ana"))]);
+    story.receipt(1, &keys[0], 1, sent());
+    for second in 2..50 {
+        let news = Page::quiet(To::Person("ana".into()), mail("ana"), "a run has ended".into());
+        let pages = story.outbox.keyed(vec![news]);
+        let key = pages[0].key.clone();
+        story.write(second, LadderChanged { pages, ..story.changed(LadderChange::Progressed) });
+        story.receipt(second, &key, 1, if second % 2 == 0 { sent() } else { failed() });
+    }
+    assert_eq!(story.outbox.pages().len(), 1, "the call stays: its step is waited for");
 }

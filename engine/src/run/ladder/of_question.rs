@@ -197,7 +197,9 @@ impl<W: Send + 'static> Core<W> {
             if page.people().any(|person| suspects.contains(person)) {
                 elsewhere.push((page, "they were asked whether it was them".to_owned()));
             } else if page.people().next().is_some() && page.people().all(has_said) {
-                nobody.push(Nobody { target: page.to.shown(), because: "they have answered".to_owned() });
+                let others = page.also.iter().map(|name| To::Person(name.clone()).shown());
+                let all = std::iter::once(page.to.shown()).chain(others);
+                nobody.extend(all.map(|target| Nobody { target, because: "they have answered".to_owned() }));
             } else if is_barred(&page.way) {
                 let because = format!("no answer counts that comes by {}", page.way.channel());
                 elsewhere.push((page, because));

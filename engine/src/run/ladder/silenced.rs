@@ -15,11 +15,11 @@ use crate::escalation::silence::{LONGEST, MOST, Silence, Subject, objection};
 use crate::playbook::expression::Scope;
 use crate::run::answers::{self, SilenceGone, SilenceView};
 use crate::run::request::Refusal;
-use crate::run::shell::Core;
+use crate::run::shell::{Core, INBOX_TURN};
 use crate::store::Journal;
 use quell_model::mistake::nearest;
 use quell_model::record::{Covers, LadderSilenced, NewRecord, SilenceAdded, SilenceEnded};
-use quell_model::{Body, IncidentId, Json, Kind, LadderId, Name, Stamp, StoreError};
+use quell_model::{Body, IncidentId, Json, Kind, LadderId, Name, Record, Stamp, StoreError, StreamId};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -162,16 +162,26 @@ impl<W: Send + 'static> Core<W> {
         self.ladders.all.values().filter(is_it).filter_map(|outbox| outbox.started.incident.clone())
     }
 
+    /// Holds the silences against every ladder; those for which no time is left now have their turn after what the sensor sees.
     fn hush_all(&mut self, now: Stamp) {
+        let until = now.after(INBOX_TURN);
         let all: Vec<LadderId> = self.ladders.all.keys().cloned().collect();
-        all.iter().for_each(|id| self.hush(id, now));
+        for id in &all {
+            match self.parts.clock.now().boot_ns < until.boot_ns {
+                true => self.hush(id, now),
+                false => self.ladders.look_at(id, now),
+            }
+        }
+        self.wake_at(now);
     }
 
     /// Writes down which silence holds a ladder from now on, or that none does any longer.
     pub(super) fn hush(&mut self, id: &LadderId, now: Stamp) {
+        let may_be = self.ladders.all.get(id).is_some_and(Outbox::may_be_silenced);
+        let seen = if may_be && self.silences.next().is_some() { self.rules_seen(id) } else { None };
         let Some(outbox) = self.ladders.all.get(id).filter(|outbox| outbox.may_be_silenced()) else { return };
         let held = outbox.silenced().filter(|held| held.until > now);
-        let silenced = match (self.covering(outbox, now), held) {
+        let silenced = match (self.covering(outbox, seen, now), held) {
             (Some(silence), held) if held.is_none_or(|held| held.silence != silence.added.silence) => {
                 let SilenceAdded { silence: name, by, reason, maintenance, .. } = silence.added.clone();
                 LadderSilenced { silence: name, by, reason, maintenance, until: silence.until }
@@ -182,16 +192,38 @@ impl<W: Send + 'static> Core<W> {
         self.write_ladder(id, vec![NewRecord::new(now, silenced)]);
     }
 
-    /// The silence that covers what a ladder tells of.
-    fn covering(&self, outbox: &Outbox, now: Stamp) -> Option<&Silence> {
+    /// The rules that were seen in an incident; none: that cannot be known now. What takes nothing more, or what another engine
+    /// opened, is in the journal alone.
+    fn rules_seen(&mut self, id: &LadderId) -> Option<BTreeSet<Name>> {
+        let incident = id.as_incident()?;
+        let live = self.incidents.get(&incident).map(|live| live.counts.keys());
+        let live: Option<BTreeSet<Name>> = live.map(|counts| counts.map(|(rule, _)| rule.clone()).collect());
+        if let (Some(live), false) = (&live, self.ladders.recovered.contains(id)) {
+            return Some(live.clone());
+        }
+        if !self.ladders.rules.contains_key(id) {
+            let readable = self.ink.readable(&StreamId::incident(&incident)).ok()?;
+            let records = readable.kinds(&[Kind::DetectionAccepted]);
+            let records = records.inspect_err(|error| tracing::warn!(%incident, %error, "no rule's silence covers it"));
+            let rule = |record: Record| match record.body {
+                Body::DetectionAccepted(accepted) => Some(accepted.detection.rule.name.clone()),
+                _ => None,
+            };
+            self.ladders.rules.insert(id.clone(), records.ok()?.into_iter().filter_map(rule).collect());
+        }
+        let journaled = self.ladders.rules.get(id)?;
+        Some(journaled.union(&live.unwrap_or_default()).cloned().collect())
+    }
+
+    /// The silence that covers what a ladder tells of; where nobody knows what else was seen in its incident, a rule's and a tag's
+    /// do not.
+    fn covering(&self, outbox: &Outbox, seen: Option<BTreeSet<Name>>, now: Stamp) -> Option<&Silence> {
         // Most of the time none stands.
         self.silences.next()?;
         let started = &outbox.started;
         let id = started.incident.clone()?;
-        let seen = self.incidents.get(&id).into_iter().flat_map(|incident| incident.counts.keys());
-        let seen: BTreeSet<Name> = seen.map(|(rule, _)| rule.clone()).collect();
-        let is_mixed = seen.iter().any(|rule| !started.rules.contains(rule));
-        let rules = started.rules.union(&seen).cloned().collect();
+        let is_mixed = seen.as_ref().is_none_or(|seen| seen.iter().any(|rule| !started.rules.contains(rule)));
+        let rules = started.rules.union(&seen.unwrap_or_default()).cloned().collect();
         let (tags, entity) = (started.tags.clone(), started.entity.clone());
         let facts = Facts { id, level: outbox.level, tags, rules, entity };
         let incident = facts.to_json();

@@ -25,7 +25,7 @@ impl<W: Send + 'static> Core<W> {
                 self.answer(&run, &part, answer);
                 self.drive_after(&run);
             }
-            Input::Sent(ladder, key, attempt, sent) => self.page_sent(&ladder, &key, attempt, sent),
+            Input::Sent(part, together, sent) => self.page_sent(&part, together, sent),
             Input::Request(..) | Input::Tick => {}
         }
         self.moments();

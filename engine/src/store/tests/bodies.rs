@@ -517,6 +517,7 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             attempt: 2,
             state: PageState::Waits { why: "connection refused".into(), pause: Duration::from_secs(4) },
             instead: vec![queued("ana", Way::Webhook("ana_phone".into()))],
+            together: None,
         }
         .into(),
         LadderChanged {
@@ -531,7 +532,12 @@ pub(in crate::store) fn one_of_each() -> Vec<Body> {
             act: None,
         }
         .into(),
-        LadderEnded { why: "ana has resolved it".into(), pages: vec![queued("bo", Way::Slack("U013".into()))] }.into(),
+        LadderEnded {
+            why: "ana has resolved it".into(),
+            pages: vec![queued("bo", Way::Slack("U013".into()))],
+            nobody: Vec::new(),
+        }
+        .into(),
         LadderClosed { told: 1 }.into(),
         LadderSilenced {
             silence: "s-41".into(),

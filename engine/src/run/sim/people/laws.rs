@@ -9,6 +9,7 @@ use crate::escalation::Escalation;
 use crate::escalation::audit::{Account, Stands};
 use crate::escalation::outbox::Outbox;
 use crate::run::bundled::TOGETHER;
+use crate::run::ladder::NEEDLESS;
 use crate::run::sim::check::Streams;
 use crate::run::sim::stage::Stage;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
@@ -54,6 +55,7 @@ pub(super) fn of_all(
     keyed: &Keyed<'_>,
 ) -> Result<(), String> {
     handed_on_once(streams)?;
+    nobody_twice_with_others(streams, tape, keyed)?;
     for (stream, records) in streams {
         let Some(id) = stream.as_ladder() else { continue };
         let given: Vec<&Given> = tape.iter().filter(|given| given.ladder == id).collect();
@@ -91,6 +93,31 @@ fn handed_on_once(streams: &Streams) -> Result<(), String> {
     Ok(())
 }
 
+/// A page that goes with others is one page: where keys are taken nobody has it twice, whichever messages it was in.
+fn nobody_twice_with_others(streams: &Streams, tape: &[Given], keyed: &Keyed<'_>) -> Result<(), String> {
+    let mut members: BTreeMap<&PageKey, BTreeSet<&PageKey>> = BTreeMap::new();
+    for receipted in streams.values().flatten().filter_map(receipt) {
+        if let Some(together) = &receipted.together {
+            members.entry(together).or_default().insert(&receipted.key);
+        }
+    }
+    let mut reached: BTreeSet<&PageKey> = BTreeSet::new();
+    for given in tape.iter().filter(|given| !given.cut) {
+        let with = members.get(&given.key).filter(|_| given.is_bundle);
+        if given.is_bundle && with.is_none() {
+            return Err(format!("no ladder says that it is in the message {:?}", given.key));
+        }
+        let pages = with.map_or_else(|| vec![&given.key], |with| with.iter().copied().collect());
+        let again: Vec<&&PageKey> =
+            pages.iter().filter(|_| given.reached).filter(|key| reached.contains(*key)).collect();
+        if !again.is_empty() && (keyed(&given.page.way) || !given.repeat) {
+            return Err(format!("{} has pages {again:?} twice: {given:?}", given.page.to.shown()));
+        }
+        reached.extend(pages.into_iter().filter(|_| given.reached));
+    }
+    Ok(())
+}
+
 /// What is learned of a ladder, record by record.
 #[derive(Default)]
 struct Tale {
@@ -104,6 +131,13 @@ struct Tale {
     hopes: BTreeMap<PageKey, Page>,
     tried: Vec<Page>,
     place: Option<Place>,
+    /// The generation of its last move, and the calls of its step that a channel was asked for.
+    moved: Option<u32>,
+    asked: BTreeSet<PageKey>,
+    /// Those of the step before for which none was.
+    unasked: BTreeSet<PageKey>,
+    /// Who was told, and is not to hear of the end.
+    left: BTreeSet<String>,
     /// Who has been called in this life of the ladder, and who is told of its end.
     called: BTreeSet<(To, Way)>,
     told: BTreeSet<(To, Way)>,
@@ -137,6 +171,14 @@ impl Tale {
         // One that stands for many was composed for all of them; what was answered meanwhile it does not know.
         let at = |seq: u64| given.iter().filter(move |given| given.seq == seq && !given.cut && !given.is_bundle);
         for record in records {
+            match &record.body {
+                Body::LadderMoved(moved) if self.moved == Some(moved.generation) => {
+                    self.unasked = self.unasked(&account, given);
+                }
+                // What the move made needless is said right after it.
+                Body::PageReceipted(receipted) if receipted.attempt == 0 => {}
+                _ => self.unasked.clear(),
+            }
             self.take(record, &account, escalation)?;
             account.take(record);
             // What the channels were given while this was the last record.
@@ -166,6 +208,13 @@ impl Tale {
         self.as_told(records, given, bundles)
     }
 
+    /// The calls of the step at hand that no channel was asked for.
+    fn unasked(&self, account: &Account, given: &[&Given]) -> BTreeSet<PageKey> {
+        let is_call = |key: &PageKey| self.queued.get(key).is_some_and(|(_, _, page)| !page.quiet);
+        let is_asked = |key: &PageKey| self.asked.contains(key) || given.iter().any(|given| given.key == *key);
+        account.owed().filter(|key| is_call(key) && !is_asked(key)).cloned().collect()
+    }
+
     /// One record, with what the account said before it.
     fn take(&mut self, record: &Record, before: &Account, escalation: &Escalation) -> Result<(), String> {
         match &record.body {
@@ -181,6 +230,8 @@ impl Tale {
                 self.hopes.clear();
                 self.tried.clear();
                 self.place = Some(moved.to);
+                self.moved = Some(moved.generation);
+                self.asked.clear();
                 self.queue(&moved.pages)?;
             }
             Body::LadderChanged(changed) => {
@@ -204,10 +255,12 @@ impl Tale {
                 self.part += 1;
                 self.is_over = true;
                 self.hopes.clear();
+                self.tried.clear();
+                self.left.extend(ended.nobody.iter().map(|nobody| nobody.target.clone()));
                 self.queue(&ended.pages)?;
             }
             Body::PageReceipted(receipted) => self.receipted(record, receipted, before, escalation)?,
-            Body::LadderClosed(_) if self.told != self.called => {
+            Body::LadderClosed(_) if !self.all_told() => {
                 return Err(format!(
                     "it was closed; {:?} were called, and {:?} told of its end",
                     self.called, self.told
@@ -216,6 +269,10 @@ impl Tale {
             _ => {}
         }
         Ok(())
+    }
+
+    fn all_told(&self) -> bool {
+        self.called.iter().all(|there| self.told.contains(there) || self.left.contains(&there.0.shown()))
     }
 
     fn queue(&mut self, pages: &[Queued]) -> Result<(), String> {
@@ -227,7 +284,8 @@ impl Tale {
                     page.to.shown()
                 ));
             }
-            if !page.quiet && self.barred.contains(page.way.channel()) {
+            // The end asks nobody anything.
+            if !page.quiet && !self.is_over && self.barred.contains(page.way.channel()) {
                 return Err(format!("{} is asked by {:?}, and no answer by that counts", page.to.shown(), page.way));
             }
             if self.queued.insert(key.clone(), (self.part, self.is_over, page.clone())).is_some() {
@@ -264,20 +322,44 @@ impl Tale {
                 self.called.insert(there);
             }
         }
+        // What a channel was at, or what waited before one, says so.
+        let is_needless = matches!(&receipted.state, PageState::Failed { why } if why == NEEDLESS);
+        if is_needless && self.unasked.contains(&receipted.key) {
+            let to = page.to.shown();
+            return Err(format!("record {}: the next step came before a channel was asked to call {to}", record.seq));
+        }
+        if receipted.attempt > 0 || receipted.together.is_some() {
+            self.asked.insert(receipted.key.clone());
+        }
         let is_owed = before.owed().any(|owed| *owed == receipted.key);
         self.queue(&receipted.instead)?;
-        let is_call = !page.quiet && is_owed && !of_end;
-        if let (PageState::Failed { .. }, true) = (&receipted.state, is_call) {
+        let is_failed = matches!(receipted.state, PageState::Failed { .. });
+        let is_put_off = matches!(receipted.state, PageState::Waits { .. }) && receipted.attempt >= 2 && !of_end;
+        let is_last = self.place == Some(Place::LastResort) && !of_end;
+        let is_call = !page.quiet && is_owed;
+        if is_failed {
             self.hopes.remove(&receipted.key);
+        }
+        // Silence is never the end, whoever the last resort is.
+        let is_untaken = is_failed || matches!(receipted.state, PageState::Waits { .. }) && receipted.attempt > 0;
+        let is_hope = |(key, page): (&PageKey, &Page)| *key != receipted.key && page.way != Way::Console;
+        if is_last && is_call && is_untaken && !(is_failed && self.hopes.iter().any(is_hope)) {
+            let is_printed = self.tried.iter().any(|page| page.way == Way::Console);
+            if !is_printed {
+                return Err(format!("record {}: the last resort is not told, and nothing is printed", record.seq));
+            }
+        }
+        if is_call && (is_failed || is_put_off) {
             // Nobody is left out: another page still may reach them, or there is no other way.
-            let is_last = self.place == Some(Place::LastResort);
             for name in page.people() {
                 let to = To::Person(name.clone());
-                let console = is_last || escalation.channels.console;
+                let console = is_failed && (is_last || escalation.channels.console);
                 let mut ways = escalation.ways_to(name, &[]);
+                ways.retain(|way| is_failed || *way != Way::Console);
                 ways.extend(console.then_some(Way::Console));
                 ways.retain(|way| !self.barred.contains(way.channel()));
-                let is_hoped = self.hopes.values().any(|page| page.tells(&to));
+                let mut others = self.hopes.iter().filter(|(key, _)| **key != receipted.key);
+                let is_hoped = others.any(|(_, page)| page.tells(&to));
                 let left = ways.iter().find(|way| !self.tried.iter().any(|page| page.tells(&to) && page.way == **way));
                 if let (false, Some(way)) = (is_hoped, left) {
                     return Err(format!("record {}: {name} is left out, and could be told by {way:?}", record.seq));

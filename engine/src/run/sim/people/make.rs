@@ -16,6 +16,7 @@ use quell_model::notice::Channel;
 use quell_model::people::{Approvers, Person, System};
 use quell_model::playbook::{Approve, Confirm, Escalate, ForEach, ItemErrors, Playbook, StepKind, Unanswered, Within};
 use quell_model::{Level, Mode, Name};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -111,9 +112,9 @@ fn policy(rng: &mut Rng) -> Policy {
     }
 }
 
-/// The channels that are there, each with how it is disposed, and whether `slack` takes keys. What is
+/// The channels that are there, each with how it is disposed; their words, and whether `slack` takes keys. What is
 /// configured may be missing all the same.
-pub(super) fn post(rng: &mut Rng, tape: &Arc<Mutex<Tape>>, world: &Arc<World>) -> (Post, bool) {
+pub(super) fn post(rng: &mut Rng, tape: &Arc<Mutex<Tape>>, world: &Arc<World>) -> (Post, BTreeSet<Name>, bool) {
     let slack = rng.chance(50);
     let all = [("console", false, false), ("slack", slack, true), ("email", false, false), ("phone", true, false)];
     let mut channels: Vec<(Name, Arc<dyn Channel>)> = Vec::new();
@@ -129,7 +130,8 @@ pub(super) fn post(rng: &mut Rng, tape: &Arc<Mutex<Tape>>, world: &Arc<World>) -
             channels.push((word.into(), Arc::new(Played { word: word.into(), takes_keys, writes, tape, world })));
         }
     }
-    (Post::new(channels.into_iter().collect()), slack)
+    let words = channels.iter().map(|(word, _)| word.clone()).collect();
+    (Post::new(channels.into_iter().collect()), words, slack)
 }
 
 /// A step that hands the incident on, to where there may be nothing.

@@ -123,7 +123,7 @@ impl Played {
             earlier: letter.earlier.clone(),
             generation: letter.notice.generation,
             is_over: letter.notice.state == State::Over,
-            is_bundle: letter.notice.story.first().is_some_and(|first| first.starts_with("this message stands for ")),
+            is_bundle: letter.is_bundle,
             seq,
             reached: false,
             known: false,

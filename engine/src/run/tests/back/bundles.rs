@@ -152,6 +152,106 @@ fn what_was_answered_or_silenced_meanwhile_goes_into_no_message() {
     assert_eq!((last.notice.title.as_str(), last.notice.incident.as_ref()), ("A rule", Some(&waiting[2])), "alone");
 }
 
+/// The ladders of all incidents, with what each says of its pages.
+fn receipts(night: &Night) -> Vec<(IncidentId, Vec<quell_model::record::PageReceipted>)> {
+    let of = |(id, _): (IncidentId, Vec<PageState>)| {
+        let records = night.yard.stage.journal.read(&StreamId::ladder(&LadderId::incident(&id)), 1).unwrap();
+        let receipted = |record: quell_model::Record| match record.body {
+            Body::PageReceipted(receipted) => Some(receipted),
+            _ => None,
+        };
+        (id, records.into_iter().filter_map(receipted).map(|receipted| *receipted).collect())
+    };
+    ladders(night).into_iter().map(of).collect()
+}
+
+#[test]
+fn a_message_for_many_of_which_nobody_knows_whether_it_went_goes_again_as_the_same() {
+    let mut says = vec![Says::Takes; ALONE];
+    says.extend([Says::Dies, Says::Nothing]);
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &says);
+    flood(&mut night, 0..12, None);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == ALONE);
+    night.pass(GATHER);
+    night.yard.stage.until(|_| mail.got().len() == ALONE + 1);
+    // Each of its pages says so: one of them is answered meanwhile.
+    let unknown = |receipts: &[quell_model::record::PageReceipted]| {
+        receipts.last().is_some_and(|last| last.attempt == 1 && matches!(last.state, PageState::Waits { .. }))
+    };
+    let all: Vec<LadderId> = ladders(&night).iter().map(|(id, _)| LadderId::incident(id)).collect();
+    night.yard.stage.until(|stage| {
+        let lasts = all.iter().filter_map(|id| stage.journal.read(&StreamId::ladder(id), 1).unwrap().pop());
+        let is_unknown = |record: quell_model::Record| match record.body {
+            Body::PageReceipted(last) => last.together.is_some() && unknown(&[*last]),
+            _ => false,
+        };
+        lasts.filter(|record| is_unknown(record.clone())).count() == 7
+    });
+    let one = receipts(&night).into_iter().find(|(_, receipts)| unknown(receipts)).unwrap().0;
+    let (by, via, why) = (Name::from("ana"), Name::from("email"), String::new());
+    night.yard.ask(Request::Acknowledge { incident: one, acknowledged: true, why, by, via, generation: None }).unwrap();
+    night.pass(Duration::from_secs(3));
+    night.yard.stage.until(|_| mail.got().len() == ALONE + 2);
+    // And quell is killed while its channel is at it.
+    let mut night = night.again("b", &[Says::Takes]);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == ALONE + 3);
+    let letters = mail.got().split_off(ALONE);
+    let keys: std::collections::BTreeSet<_> = letters.iter().map(|letter| &letter.key).collect();
+    assert_eq!(keys.len(), 1, "whoever takes keys has it once");
+    assert_eq!(
+        letters.iter().map(|letter| (letter.is_bundle, letter.repeat)).collect::<Vec<_>>(),
+        [(true, false), (true, true), (true, true)]
+    );
+    assert!(letters[0].notice.title.starts_with("7 incidents at once"), "{}", letters[0].notice.title);
+    assert!(letters[2].notice.title.starts_with("6 incidents at once"), "{}", letters[2].notice.title);
+}
+
+#[test]
+fn what_is_gathered_goes_before_a_short_step_is_over() {
+    let mut first = rung(&["ana"], 5, Ack::Any);
+    first.wait = Duration::from_secs(2);
+    let mut night = Night::new(first, &[Says::Takes]);
+    flood(&mut night, 0..9, None);
+    let to_ana = |mail: &super::ladder::Tape| {
+        let is_ana =
+            |letter: &quell_model::notice::Letter| letter.page.to.person().is_some_and(|name| name.as_str() == "ana");
+        mail.got().into_iter().filter(is_ana).collect::<Vec<_>>()
+    };
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| to_ana(&mail).len() == ALONE);
+    for _ in 0..8 {
+        night.pass(Duration::from_secs(2));
+    }
+    night.yard.stage.until(|_| to_ana(&mail).len() == ALONE + 1);
+    let last = to_ana(&mail).pop().unwrap();
+    assert_eq!(last.notice.title, "4 incidents at once, the worst: A rule");
+}
+
+#[test]
+fn the_last_of_a_message_for_many_says_so_at_its_end() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    flood(&mut night, 0..7, None);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == ALONE);
+    night.pass(GATHER);
+    all_told(&mut night, ALONE + 1);
+    let bundle = night.mail.got().pop().unwrap();
+    let is_in = |receipts: &[quell_model::record::PageReceipted]| receipts.last().unwrap().together.is_some();
+    let both: Vec<IncidentId> =
+        receipts(&night).into_iter().filter(|(_, receipts)| is_in(receipts)).map(|(id, _)| id).collect();
+    assert_eq!(both.len(), 2);
+    for (number, incident) in both.into_iter().enumerate() {
+        night.yard.ask(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into() }).unwrap();
+        let mail = Arc::clone(&night.mail);
+        night.yard.stage.until(|_| mail.got().len() == ALONE + 2 + number);
+    }
+    let ends = night.mail.got().split_off(ALONE + 1);
+    let last_of: Vec<_> = ends.iter().map(|letter| letter.last_of.clone()).collect();
+    assert_eq!(last_of, [None, Some(bundle.key)]);
+}
+
 #[test]
 fn when_a_channel_refuses_the_message_each_page_takes_its_other_way() {
     let mut says = vec![Says::Takes; ALONE];

@@ -2,7 +2,9 @@
 
 mod asked;
 mod holes;
+mod late;
 mod links;
+mod ways;
 
 use super::*;
 use crate::escalation::Escalation;
@@ -25,6 +27,8 @@ pub(super) enum Says {
     /// It is where it is read, under a name.
     Delivers,
     Later,
+    /// Not before so much time has gone by.
+    LeaveAlone(Duration),
     Never,
     Nothing,
     Dies,
@@ -73,6 +77,7 @@ impl Channel for Tape {
                 Ok(Receipt::Delivered { reference: Some(reference) })
             }
             Says::Later => Err(SendError::Later { why: "421 busy".into(), after: None }),
+            Says::LeaveAlone(after) => Err(SendError::Later { why: "429 slower".into(), after: Some(after) }),
             Says::Never => Err(SendError::Never { why: "550 no".into() }),
             Says::Nothing => std::future::pending().await,
             Says::Dies => panic!("the channel has a mistake"),

@@ -148,6 +148,39 @@ fn what_else_is_detected_in_a_silenced_incident_is_told_at_once() {
     assert_eq!(night.moves(), [(1, to(0))]);
 }
 
+/// What takes nothing more, and what another engine opened, is known by the journal alone.
+#[test]
+fn a_rules_silence_covers_no_incident_of_two_rules_however_long_ago_they_were_seen() {
+    for is_restarted in [false, true] {
+        for is_old in [false, true] {
+            let mut night = night();
+            night.yard.attack(1);
+            seen(&mut night, 2, "another", Level::High);
+            night.receive(1);
+            night.acks("ana", None).unwrap();
+            if is_old {
+                night.pass(MINUTE * 20);
+                let note = Request::Note { incident: night.incident(), text: "at it".into(), by: "ana".into() };
+                night.yard.ask(note).unwrap();
+                night.pass(MINUTE * 20);
+            }
+            let mut night = if is_restarted { night.again("b", &[Says::Takes]) } else { night };
+            let said = says(&mut night, rule("rule"), 600).unwrap();
+            assert_eq!(said.holds_back, 0, "restarted {is_restarted}, old {is_old}");
+            assert_eq!(says(&mut night, level(Level::High), 600).unwrap().holds_back, 1);
+        }
+    }
+    let mut night = night();
+    night.yard.attack(1);
+    night.receive(1);
+    night.acks("ana", None).unwrap();
+    night.pass(MINUTE * 29);
+    let note = Request::Note { incident: night.incident(), text: "at it".into(), by: "ana".into() };
+    night.yard.ask(note).unwrap();
+    night.pass(MINUTE * 20);
+    assert_eq!(says(&mut night, rule("rule"), 600).unwrap().holds_back, 1, "nothing else was seen in it");
+}
+
 #[test]
 fn who_hands_a_silenced_incident_on_by_hand_is_heard() {
     let mut night = night();

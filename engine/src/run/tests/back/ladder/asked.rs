@@ -327,6 +327,28 @@ fn what_is_put_right_while_more_may_come_shows_no_part_of_it() {
 
 /// Where the engine dies does not matter: the question is carried on, under the same number, and a button of before works once.
 #[test]
+fn of_each_behind_an_address_who_has_answered_the_step_says_so() {
+    let mut escalation = asked(3);
+    for name in ["ana", "bo"] {
+        escalation.people.people.get_mut(name).unwrap().email = Some("ops@example.org".into());
+    }
+    escalation.people.approvers.get_mut("security").unwrap().people = ["ana", "bo", "lead"].map(Name::from).into();
+    escalation.policies.get_mut("security").unwrap().steps[0] = rung(&["ana", "bo"], 5, Ack::Any);
+    let mut night = Night::of(playbook_of(vec![cut()]), escalation, &[Says::Takes]);
+    night.yard.attack(1);
+    let id = night.carried().remove(0);
+    night.receive_of(&id, 2);
+    for by in ["ana", "bo"] {
+        night.press(&id, by, "approve", (1, None)).unwrap();
+    }
+    night.pass(MINUTE * 5);
+    let nobody = |body| if let Body::LadderMoved(moved) = body { Some(moved.nobody) } else { None };
+    let nobody: Vec<String> =
+        night.of_ladder(&id).into_iter().filter_map(nobody).flatten().map(|nobody| nobody.target).collect();
+    assert_eq!(nobody[..2], ["person ana", "person bo"]);
+}
+
+#[test]
 fn a_question_is_carried_over_kills_and_a_link_works_once() {
     for boot in ["b", "c"] {
         let mut night = Night::of(
