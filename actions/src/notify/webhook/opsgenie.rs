@@ -67,7 +67,13 @@ impl Opsgenie {
         let fresh = if letter.is_bundle { fitting(letter.key.as_str().to_owned()) } else { alias(notice) };
         let earlier = letter.earlier.clone();
         // Nobody else has it any more.
-        let last_of = letter.last_of.iter().map(|key| self.about(key.as_str(), "close", "the last that it stood for has ended, or has an alert of its own"));
+        let last_of = letter.last_of.iter().map(|key| {
+            self.about(
+                &fitting(key.as_str().to_owned()),
+                "close",
+                "the last that it stood for has ended, or has an alert of its own",
+            )
+        });
         let there = earlier.clone().unwrap_or_else(|| fresh.clone());
         match &notice.state {
             State::Over => {
