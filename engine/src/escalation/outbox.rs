@@ -178,7 +178,7 @@ impl Outbox {
     pub fn notice(&self, story: Vec<String>, question: Option<Asking>) -> Notice {
         let started = &self.started;
         let state = match self.ladder.as_ref().map(Ladder::standing) {
-            _ if self.is_over => State::Over,
+            _ if self.is_over() => State::Over,
             Some(Standing::Acknowledged { by, .. }) => State::Acknowledged(by.clone()),
             _ => State::Open,
         };

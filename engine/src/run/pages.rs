@@ -9,7 +9,7 @@ use super::bundled::{self, Going, Part};
 use super::job;
 use super::ladder::TOLD;
 use super::shell::Core;
-use crate::escalation::ladder::{Ladder, Standing};
+use crate::escalation::ladder::Ladder;
 use crate::escalation::outbox::{Outbox, Outgoing, PUT_OFF, SELDOM, Stage};
 use futures_util::future::FutureExt;
 use quell_model::notice::{Channel, Notice, Page, PageKey, Receipt, SendError, To, Way};

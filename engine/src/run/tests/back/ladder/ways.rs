@@ -112,7 +112,7 @@ fn the_end_is_told_though_its_channel_is_down_for_hours_and_by_another_way_where
     night.yard.attack(1);
     night.receive(1);
     let incident = night.incident();
-    night.yard.ask(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into() }).unwrap();
+    night.yard.ask(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into(), via: "test".into() }).unwrap();
     // Less than a day.
     for _ in 0..100 {
         night.pass(MINUTE * 5);
@@ -127,7 +127,7 @@ fn the_end_is_told_though_its_channel_is_down_for_hours_and_by_another_way_where
     night.yard.attack(1);
     night.receive(1);
     let incident = night.incident();
-    night.yard.ask(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into() }).unwrap();
+    night.yard.ask(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into(), via: "test".into() }).unwrap();
     night.receive(3);
     assert_eq!(phone.told(), ["ana: bo has resolved it: rebuilt"]);
 }
@@ -138,7 +138,7 @@ fn an_end_that_nobody_takes_for_a_day_is_let_be() {
     night.yard.attack(1);
     night.receive(1);
     let incident = night.incident();
-    night.yard.ask(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into() }).unwrap();
+    night.yard.ask(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into(), via: "test".into() }).unwrap();
     for _ in 0..23 {
         night.pass(MINUTE * 60);
         night.yard.stage.until(|stage| stage.core.pages_under_way() == 0);
