@@ -59,7 +59,8 @@ fn a_person_is_asked_first_and_afterwards_and_a_killed_daemon_asks_no_second_tim
     wait_until("it is held, and that is asked about", || shows(&daemon, &format!("quell run keep {id}/hold")));
     let held = ticking.count();
     let late = daemon.ask(&["run", "deny", &format!("{id}/hold")]);
-    assert_eq!(late.code, Some(2), "keep and undo are what is asked now: {late:?}");
+    assert_eq!(late.code, Some(1), "keep and undo are what is asked now: {late:?}");
+    assert!(late.err.contains("answered `approve` before"), "whoever comes second learns who was first: {late:?}");
     assert_eq!(ticking.count(), held, "it is held all the time");
     // Nor does anybody take it back out of the suspect's own cgroup, whichever way they ask for it.
     let incident = daemon.ask_json(&["incident", "list"])[0]["id"].as_str().unwrap().to_owned();
