@@ -188,6 +188,7 @@ pub(crate) mod tests {
             who: "1 of ana".into(),
             until: "2026-11-30T07:00:00Z".parse().unwrap(),
             otherwise: "deny".into(),
+            not_via: Vec::new(),
         }));
         assert_eq!(subject(&letter), "[high] answer wanted: process.kill bash (41)? unit nginx.service on web-1");
         assert_eq!(
