@@ -155,10 +155,8 @@ impl<W: Send + 'static> Core<W> {
     /// Writes down what became of a page.
     fn receipt(&mut self, id: &LadderId, key: &PageKey, attempt: u32, sent: Sent, together: Option<PageKey>) {
         let now = self.parts.clock.now();
-        match &sent {
-            Ok(_) | Err(SendError::Never { .. }) => drop(self.ladders.repeats.remove(key)),
-            Err(SendError::Unknown { .. }) => drop(self.ladders.repeats.insert(key.clone())),
-            Err(SendError::Later { .. }) => {}
+        if let Err(SendError::Unknown { .. }) = &sent {
+            self.ladders.repeats.insert(key.clone());
         }
         let asked_for = match &sent {
             Err(SendError::Later { after, .. }) => *after,
@@ -193,6 +191,9 @@ impl<W: Send + 'static> Core<W> {
                 if is_left { PageState::Waits { why, pause: SELDOM } } else { PageState::Failed { why } }
             }
         };
+        if !matches!(state, PageState::Waits { .. }) {
+            self.ladders.repeats.remove(key);
+        }
         if let PageState::Waits { why, .. } | PageState::Failed { why } = &state {
             tracing::warn!(ladder = %id, page = key.as_str(), why, "a page did not go out");
         }
