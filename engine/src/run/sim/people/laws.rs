@@ -249,7 +249,14 @@ impl Tale {
                 if let Some(call) = changed.pages.iter().find(|queued| !queued.page.quiet) {
                     return Err(format!("record {}: {} is called by an answer", record.seq, call.page.to.shown()));
                 }
+                // It begins anew: what the last resort was at comes again.
+                if matches!(changed.change, LadderChange::Unacknowledged | LadderChange::Raised | LadderChange::Grown) {
+                    self.place = None;
+                }
                 self.queue(&changed.pages)?;
+            }
+            Body::LadderRouted(routed) if routed.up_to.is_some() && self.place == Some(Place::LastResort) => {
+                self.place = None;
             }
             Body::LadderEnded(ended) => {
                 self.part += 1;
