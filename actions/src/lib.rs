@@ -1,6 +1,6 @@
 //! quell-actions: the verbs on this host, one folder a system, one file a verb, the same shape in each.
 //!
-//! Owns what touches processes and their cgroups. Never reads the journal, decides nothing: each act needs the guard's
+//! Owns what touches processes, their cgroups and their network. Never reads the journal, decides nothing: each act needs the guard's
 //! [`Admitted`](quell_model::Admitted). Keeps true: a process is held by pidfd and compared by identity before it is
 //! touched, never by its number.
 //!
@@ -9,6 +9,7 @@
 //!            reads only                        pidfds, cgroups       asks /proc and the cgroup again
 //! ```
 
+pub mod network;
 pub mod notify;
 mod pidfd;
 pub mod process;
@@ -21,6 +22,7 @@ mod text;
 pub mod world;
 
 use quell_model::ActionSpec;
+use quell_model::world::Verb;
 
 pub use self_test::{Check, self_test};
 pub use world::{CgroupKind, CgroupRoot, HostWorld, JustSeen, Lineage};
@@ -28,5 +30,11 @@ pub use world::{CgroupKind, CgroupRoot, HostWorld, JustSeen, Lineage};
 /// What every build knows of the verbs, hands or not.
 #[must_use]
 pub fn specs() -> Vec<&'static ActionSpec> {
-    process::specs()
+    [network::specs(), process::specs()].concat()
+}
+
+/// Every verb on this host, with hands on this world.
+#[must_use]
+pub fn crew(world: HostWorld) -> Vec<Verb> {
+    [network::crew(world.clone()), process::crew(world)].into_iter().flatten().collect()
 }

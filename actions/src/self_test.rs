@@ -66,6 +66,10 @@ pub fn self_test(world: &HostWorld) -> Vec<Check> {
     }
     let reflex = world.reflex.as_ref().ok_or_else(|| "there is no reflex in this kernel".to_owned());
     checks.push(Check::of("process.block_exec", reflex.and_then(|reflex| reflex.attempt())));
+    let cut = world.cut.as_ref().ok_or_else(|| "there is no cut in this kernel".to_owned());
+    let cut = cut.and_then(|cut| cut.attempt());
+    checks.push(Check::of("network.block_peer", cut.clone()));
+    checks.push(Check::of("network.isolate", cut));
     for root in &world.cgroups {
         let kind = match root.kind {
             CgroupKind::V2 => "cgroup v2",

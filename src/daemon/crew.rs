@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Every verb that this build has, with hands on `world`.
 pub(crate) fn live(world: HostWorld) -> Crew<Live> {
-    Crew::new(quell_actions::process::crew(world))
+    Crew::new(quell_actions::crew(world))
 }
 
 /// The same verbs without hands: they say what they would do, as far as the input alone tells it.

@@ -423,6 +423,7 @@ impl Desk {
             },
             hands: self.kernel.status(),
             block: self.block.status(&engine.leases),
+            cut: self.kernel.cut_status(&engine.leases),
             rules: facts.rules.len(),
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions, engine),

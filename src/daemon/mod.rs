@@ -162,7 +162,7 @@ fn with_kernel(
     {
         return Err(refused(&AssemblyError::Store(error), dir));
     }
-    let world = &block.lend(world.clone());
+    let world = &kernel.lend_cut(block.lend(world.clone()));
     block.take_up(dir);
     let marks = post::marks(dir).map_err(|e| Fail::not_right(format!("there are no random bytes: {e}")))?;
     let desk = Desk::new(given, loaded, world, (Arc::clone(kernel), Arc::clone(block)), (dir, marks));

@@ -162,7 +162,7 @@ pub trait Cut: Send + Sync {
     fn sockets(&self, group: &Path, rule: &CutRule) -> Result<Vec<String>, String>;
 
     /// Destroys them, in the network namespaces of the cgroup's processes. Theirs is an error at the next call; the peer is
-    /// told nothing where the order stands already.
+    /// told nothing where the order stands already, until it sends something: then this host answers with a reset.
     ///
     /// # Errors
     /// A sentence, when they cannot be told.
