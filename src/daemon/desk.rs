@@ -4,6 +4,7 @@
 //! Owns the facts, behind one lock. Invariant: nobody waits for the engine, a file or a disk while they hold it; a pause, or its
 //! end, reaches the engine and what acts in the kernel, or says that it did not.
 
+mod cut;
 mod figures;
 #[cfg(feature = "slack")]
 mod inward;

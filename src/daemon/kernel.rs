@@ -7,6 +7,7 @@
 use crate::api::{CutStatus, HandsStatus};
 use quell_actions::HostWorld;
 use quell_engine::run::answers::StandingLease;
+use quell_model::record::ReflexFired;
 use std::path::Path;
 
 #[cfg(feature = "ebpf")]
@@ -65,6 +66,21 @@ impl Kernel {
     /// The world with the cut, where there is one.
     pub(crate) fn lend_cut(&self, world: HostWorld) -> HostWorld {
         self.cut.lend(world)
+    }
+
+    /// Before the engine: what the journal has of what was dropped is told no more.
+    pub(crate) fn take_up(&self, dir: &Path) {
+        self.cut.take_up(dir);
+    }
+
+    /// What the cut dropped, to be written down. [`Kernel::kept`] follows once the engine has it.
+    pub(crate) fn dropped(&self, last: bool) -> Vec<ReflexFired> {
+        self.cut.dropped(last)
+    }
+
+    /// The engine has these.
+    pub(crate) fn kept(&self, records: &[ReflexFired]) {
+        self.cut.kept(records);
     }
 
     /// Whether the flag is set.
@@ -170,6 +186,14 @@ impl Kernel {
     pub(crate) fn lend_cut(&self, world: HostWorld) -> HostWorld {
         world
     }
+
+    pub(crate) fn take_up(&self, _: &Path) {}
+
+    pub(crate) fn dropped(&self, _: bool) -> Vec<ReflexFired> {
+        Vec::new()
+    }
+
+    pub(crate) fn kept(&self, _: &[ReflexFired]) {}
 
     pub(crate) fn cut_status(&self, _: &[StandingLease]) -> CutStatus {
         CutStatus { why: Some("this quell was built without the feature `ebpf`".to_owned()), ..CutStatus::default() }

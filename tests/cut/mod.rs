@@ -24,21 +24,29 @@ const RULE: &str = "title: Somebody talks to the wrong host\nname: talks\nstatus
     detection:\n  image: { Image|endswith: /MARKER }\n  condition: image\n";
 
 const PLAYBOOK: &str = "playbook: cut-off\ndescription: Whoever talks to the wrong host talks no more.\n\
-    on: { detections: { rules: [talks] } }\nmode: enforce\nsteps:\n  cut:\n    action: network.isolate\n    with:\n      \
-    cgroup: \"CGROUP\"\n      allow: [127.0.0.7]\n      for: 10m\n";
+    on: { detections: { rules: [talks] } }\nmode: enforce\nsteps:\n  cut:\n    action: ACTION\n";
+
+/// The cgroup of the event.
+const ISOLATE: &str = "network.isolate\n    \
+    with: { cgroup: \"${{ event.process.cgroup_path }}\", allow: [127.0.0.7], for: 10m }";
+/// Whoever started what the event is about, with all that it started, out of the cgroup that it shares.
+const TREE: &str = "network.isolate\n    with: { process: \"${{ event.process.ancestors[0].id }}\", scope: tree }";
+/// One peer.
+const PEER: &str = "network.block_peer\n    \
+    with: { cidr: 127.0.0.5, scope: cgroup, cgroup: \"${{ event.process.cgroup_path }}\", for: 10m }";
 
 /// Answers what it is told over its first connection, runs a program at the word `go`, and, once that connection has ended,
 /// says again and again whether a new one can be made.
 const TALK: &str = r#"
-port=$1 marker=$2
-exec 3<>/dev/tcp/127.0.0.1/$port || exit 9
+host=$1 port=$2 marker=$3
+exec 3<>/dev/tcp/$host/$port || exit 9
 while read -r line <&3 2>/dev/null; do
   [ "$line" = go ] && "$marker"
   echo "$line" >&3
 done
 echo over
 while :; do
-  if (exec 3<>/dev/tcp/127.0.0.1/$port) 2>/dev/null; then echo reached; else echo refused; fi
+  if (exec 3<>/dev/tcp/$host/$port) 2>/dev/null; then echo reached; else echo refused; fi
   sleep 0.05
 done
 "#;
@@ -58,8 +66,8 @@ impl Drop for Place {
 }
 
 impl Place {
-    /// `cgroup` is what the playbook cuts off; none: that of the event.
-    fn new(name: &str, cuts_outside: bool) -> Option<Self> {
+    /// `action` is what the playbook does; OUTSIDE in it: the cgroup that lies outside of `only_within`.
+    fn new(name: &str, action: &str) -> Option<Self> {
         let top = Group::new(&format!("quell-cut-{name}-{}", std::process::id()))?;
         let (inside, outside) = (top.below("inside"), top.below("outside"));
         let dir = tempfile::tempdir().unwrap();
@@ -71,9 +79,9 @@ impl Place {
         for name in ["playbooks", "rules"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
-        let cgroup = if cuts_outside { outside.path.clone() } else { "${{ event.process.cgroup_path }}".to_owned() };
+        let action = action.replace("OUTSIDE", &outside.path);
         fs::write(dir.path().join("rules/rule.yml"), RULE.replace("MARKER", &format!("quell-marker-{name}"))).unwrap();
-        fs::write(dir.path().join("playbooks/playbook.yaml"), PLAYBOOK.replace("CGROUP", &cgroup)).unwrap();
+        fs::write(dir.path().join("playbooks/playbook.yaml"), PLAYBOOK.replace("ACTION", &action)).unwrap();
         let config = format!(
             "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: false, dirs: [rules] }}\n\
              guard:\n  only_within: {{ cgroup: {} }}\n",
@@ -150,8 +158,9 @@ impl Drop for Talker {
 impl Talker {
     fn new(place: &Place, group: &Group, listener: &TcpListener, marker: &Path) -> Self {
         let dir = tempfile::tempdir_in(place.dir.path()).unwrap();
-        let port = listener.local_addr().unwrap().port().to_string();
-        let argv = ["/bin/bash", "-c", TALK, "talk", &port, marker.to_str().unwrap()].map(str::to_owned);
+        let at = listener.local_addr().unwrap();
+        let (host, port) = (at.ip().to_string(), at.port().to_string());
+        let argv = ["/bin/bash", "-c", TALK, "talk", &host, &port, marker.to_str().unwrap()].map(str::to_owned);
         let child = group.spawn(&argv, dir.path(), &[]);
         let (line, _) = listener.accept().unwrap();
         Self { child, dir, line: BufReader::new(line) }
@@ -192,7 +201,7 @@ fn not_tested(why: &str) {
 
 #[test]
 fn what_a_playbook_cut_off_talks_no_more() {
-    let Some(place) = Place::new("off", false) else { return not_tested("no cgroup can be made here") };
+    let Some(place) = Place::new("off", ISOLATE) else { return not_tested("no cgroup can be made here") };
     let mut daemon = place.daemon();
     if !place.can() {
         return;
@@ -225,6 +234,13 @@ fn what_a_playbook_cut_off_talks_no_more() {
     let cut = place.status()["cut"]["cut_off"][0].clone();
     assert_eq!((&cut["isolated"], &cut["peers"][0]), (&true.into(), &"127.0.0.7/32".into()), "{cut}");
     assert!(cut["calls"].as_u64() >= Some(2) && cut["unhooked"] == Value::Array(Vec::new()), "{cut}");
+    // Who looks at the incident sees what the kernel did for it.
+    let incident = run["incident"].as_str().unwrap();
+    let line = format!("packets and calls of cgroup {}", place.inside.path);
+    place.until("the incident tells of it", || {
+        let shown = place.quell(&["incident", "show", incident]).1.to_string();
+        shown.contains("the kernel dropped") && shown.contains(&line)
+    });
     // The big red button lifts it.
     assert!(place.quell(&["pause"]).0);
     talker.says_twice(&place, "reached");
@@ -243,6 +259,10 @@ fn what_a_playbook_cut_off_talks_no_more() {
         assert_eq!(known["cgroup"], place.inside.path.as_str(), "the next one knows it: {known}");
         assert!(known["calls"].as_u64().unwrap() > before, "what was dropped meanwhile is counted: {known}");
         talker.says_twice(&place, "refused");
+        place.until("the incident tells of what nobody saw", || {
+            let shown = place.quell(&["incident", "show", incident]).1.to_string();
+            shown.contains(&format!("{line} while no quell was there"))
+        });
     }
     let id = run["id"].as_str().unwrap().to_owned();
     assert!(place.quell(&["run", "undo", &id, "--why", "a drill"]).0);
@@ -256,7 +276,7 @@ fn what_a_playbook_cut_off_talks_no_more() {
 
 #[test]
 fn uninstall_lets_go_of_what_is_cut_off() {
-    let Some(place) = Place::new("left", false) else { return not_tested("no cgroup can be made here") };
+    let Some(place) = Place::new("left", ISOLATE) else { return not_tested("no cgroup can be made here") };
     let daemon = place.daemon();
     if !place.can() {
         return;
@@ -282,7 +302,9 @@ fn uninstall_lets_go_of_what_is_cut_off() {
 
 #[test]
 fn what_lies_outside_of_only_within_is_not_cut_off() {
-    let Some(place) = Place::new("only", true) else { return not_tested("no cgroup can be made here") };
+    let Some(place) = Place::new("only", "network.isolate\n    with: { cgroup: OUTSIDE }") else {
+        return not_tested("no cgroup can be made here");
+    };
     let daemon = place.daemon();
     if !place.can() {
         return;
@@ -296,6 +318,67 @@ fn what_lies_outside_of_only_within_is_not_cut_off() {
     assert_eq!(place.status()["cut"]["cut_off"], Value::Array(Vec::new()));
     talker.answers("still here");
     sibling.answers("still here");
+    daemon.end();
+    assert!(place.quell(&["uninstall"]).0);
+}
+
+#[test]
+fn a_tree_is_brought_out_of_the_cgroup_that_it_shares_and_back() {
+    let Some(place) = Place::new("tree", TREE) else { return not_tested("no cgroup can be made here") };
+    let daemon = place.daemon();
+    if !place.can() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let talker = Talker::new(&place, &place.inside, &listener, &place.marker);
+    let mut beside = Talker::new(&place, &place.inside, &listener, Path::new("/bin/true"));
+    beside.answers("hello");
+    let cgroup = || {
+        let text = fs::read_to_string(format!("/proc/{}/cgroup", talker.child.id())).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned()
+    };
+    assert_eq!(cgroup(), place.inside.path);
+    talker.line.get_ref().try_clone().unwrap().write_all(b"go\n").unwrap();
+    place.until("the run has proved it", || place.run()["state"] == "succeeded");
+    let run = place.run();
+    assert_eq!(run["steps"][0]["outcome"], "verified", "{run}");
+    assert!(cgroup().starts_with(&format!("{}/quell-moved-{}-", place.inside.path, talker.child.id())));
+    // It had opened its connection elsewhere: that has ended too.
+    place.until("its connection has ended", || talker.log().iter().any(|line| line == "over"));
+    talker.says_twice(&place, "refused");
+    beside.answers("the other one in that cgroup goes on");
+    assert!(place.quell(&["run", "undo", run["id"].as_str().unwrap(), "--why", "a drill"]).0);
+    place.until("it is taken back", || place.run()["state"] == "undone");
+    assert_eq!(cgroup(), place.inside.path);
+    talker.says_twice(&place, "reached");
+    daemon.end();
+    assert!(place.quell(&["uninstall"]).0);
+}
+
+#[test]
+fn a_peer_is_kept_away_and_others_are_not() {
+    let Some(place) = Place::new("peer", PEER) else { return not_tested("no cgroup can be made here") };
+    let daemon = place.daemon();
+    if !place.can() {
+        return;
+    }
+    let (bad, good) = (TcpListener::bind("127.0.0.5:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut talker = Talker::new(&place, &place.inside, &bad, &place.marker);
+    let mut other = Talker::new(&place, &place.inside, &good, Path::new("/bin/true"));
+    let outside = Talker::new(&place, &place.outside, &bad, Path::new("/bin/true"));
+    talker.say("go");
+    place.until("the run has proved it", || place.run()["state"] == "succeeded");
+    let run = place.run();
+    assert_eq!(run["steps"][0]["outcome"], "verified", "{run}");
+    place.until("its connection has ended", || talker.log().iter().any(|line| line == "over"));
+    talker.says_twice(&place, "refused");
+    other.answers("another peer is not kept away");
+    assert!(outside.log().is_empty(), "nor is the peer from another cgroup: {:?}", outside.log());
+    let cut = place.status()["cut"]["cut_off"][0].clone();
+    assert_eq!((&cut["isolated"], &cut["peers"][0]), (&false.into(), &"127.0.0.5/32".into()), "{cut}");
+    assert!(place.quell(&["run", "undo", run["id"].as_str().unwrap(), "--why", "a drill"]).0);
+    place.until("it is taken back", || place.run()["state"] == "undone");
+    talker.says_twice(&place, "reached");
     daemon.end();
     assert!(place.quell(&["uninstall"]).0);
 }

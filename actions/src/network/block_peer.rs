@@ -235,8 +235,12 @@ impl Action for BlockPeer {
         self.0.hold(go, cx, lasting)
     }
 
-    async fn plan_again(&self, input: &Json, former: &Plan) -> Result<Plan, ActionError> {
-        Cutting::again(former, self.plan(input).await?)
+    async fn plan_again(&self, json: &Json, former: &Plan) -> Result<Plan, ActionError> {
+        let input: Input = input(json)?;
+        let by_path = input.cgroup.is_some() || input.scope == Scope::Host;
+        let mut plan = self.0.again(SPEC.name, former, input.lasting, by_path)?;
+        plan.targets.clone_from(&former.targets);
+        Ok(plan)
     }
 }
 

@@ -251,13 +251,34 @@ impl Cutting {
         Some(Duration::from_millis(order.for_ms))
     }
 
-    /// After a boot: the cgroup of the same path, by the same rule. Whoever was moved then is gone.
-    pub(super) fn again(former: &Plan, plan: Plan) -> Result<Plan, ActionError> {
-        let (before, now) = (Order::of(former)?, Order::of(&plan)?);
-        if before.moves.is_some() || now.moves.is_some() || before.cgroup != now.cgroup || before.rule != now.rule {
-            return Err(ActionError::give_up(format!("what was cut off as `{}` is there no more", before.cgroup)));
+    /// What cuts off again what a former plan did, where it stands no more: the very cgroup, or, `by_path`, whatever has its path
+    /// by now, as after a boot.
+    pub(super) fn again(
+        &self,
+        call: &'static str,
+        former: &Plan,
+        lasting: Option<Span>,
+        by_path: bool,
+    ) -> Result<Plan, ActionError> {
+        let order = Order::of(former)?;
+        let is_it = match (order.number, number(&self.dir(&order)?)) {
+            (_, None) => false,
+            (Some(planned), Some(now)) => planned == now || by_path,
+            // It was made for this: its name says for whom.
+            (None, Some(_)) => true,
+        };
+        if !is_it {
+            return Err(ActionError::give_up(format!("what was cut off as `{}` is there no more", order.cgroup)));
         }
-        Ok(plan)
+        let home = if order.cgroup == "/" { Home::host(&self.0)? } else { Home::at(&self.0, &order.cgroup)? };
+        self.plan(What {
+            call,
+            home: Home { moves: order.moves, ..home },
+            rule: order.rule,
+            lasting,
+            still_open: former.still_open.clone(),
+            predicted: former.predicted.clone(),
+        })
     }
 
     pub(super) fn hold(&self, go: &Admitted, cx: &ActionContext, lasting: Duration) -> Result<(), ActionError> {

@@ -108,6 +108,10 @@ impl Home {
         let stat = stat.ok_or_else(|| ActionError::give_up(format!("process {} has ended", id.pid)))?;
         let label = stat.label();
         let paths = Paths::read(world, stat.pid).map_err(|error| cannot("read", &label, &error))?.unwrap_or_default();
+        // A runtime may leave its containers in its own unit in v2: that one holds the runtime too.
+        let in_v2 = paths.v2().is_some_and(|path| path.split('/').any(|part| container_id(part).is_some()));
+        let is_apart = paths.container().is_some() && !in_v2;
+        let scope = if scope == Scope::Cgroup && is_apart { Scope::Container } else { scope };
         let own = match scope {
             Scope::Container => paths.container_group(world),
             Scope::Cgroup => paths.v2_group(world).filter(|group| !is_shared(&group.path)),

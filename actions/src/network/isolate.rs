@@ -204,8 +204,9 @@ impl Action for Isolate {
         self.0.hold(go, cx, lasting)
     }
 
-    async fn plan_again(&self, input: &Json, former: &Plan) -> Result<Plan, ActionError> {
-        Cutting::again(former, self.plan(input).await?)
+    async fn plan_again(&self, json: &Json, former: &Plan) -> Result<Plan, ActionError> {
+        let input: Input = input(json)?;
+        self.0.again(SPEC.name, former, input.lasting, input.cgroup.is_some())
     }
 }
 

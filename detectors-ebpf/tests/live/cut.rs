@@ -113,15 +113,20 @@ const UDP6: (AddressFamily, SocketType) = (AddressFamily::INET6, SocketType::DGR
 
 impl Born {
     fn new(group: &Group, kinds: &[(AddressFamily, SocketType)]) -> Self {
-        Self::start(group, kinds, true)
+        Self::start(group, kinds, true, false)
     }
 
     /// Whose sockets were born before it joined.
     fn brought(group: &Group, kinds: &[(AddressFamily, SocketType)]) -> Self {
-        Self::start(group, kinds, false)
+        Self::start(group, kinds, false, false)
     }
 
-    fn start(group: &Group, kinds: &[(AddressFamily, SocketType)], joins_first: bool) -> Self {
+    /// In a network namespace of its own, whose loopback is up.
+    fn apart(group: &Group, kinds: &[(AddressFamily, SocketType)]) -> Self {
+        Self::start(group, kinds, true, true)
+    }
+
+    fn start(group: &Group, kinds: &[(AddressFamily, SocketType)], joins_first: bool, apart: bool) -> Self {
         let procs = CString::new(group.0.join("cgroup.procs").as_os_str().as_bytes()).unwrap();
         let raw: Vec<(i32, i32)> =
             kinds.iter().map(|(family, kind)| (i32::from(family.as_raw()), kind.as_raw().cast_signed())).collect();
@@ -140,6 +145,9 @@ impl Born {
             command.pre_exec(move || {
                 if joins_first {
                     join()?;
+                }
+                if apart {
+                    own_namespace()?;
                 }
                 for (at, (family, kind)) in (FIRST..).zip(&raw) {
                     let socket = libc::socket(*family, *kind, 0);
@@ -175,6 +183,25 @@ impl Born {
         rustix::net::bind(&socket, &at).unwrap();
         socket.into()
     }
+}
+
+/// A network namespace of its own for this process; its loopback is up.
+fn own_namespace() -> io::Result<()> {
+    // SAFETY: system calls alone, on what is on the stack.
+    unsafe {
+        let mut lo: libc::ifreq = std::mem::zeroed();
+        lo.ifr_name[0] = b'l'.cast_signed();
+        lo.ifr_name[1] = b'o'.cast_signed();
+        lo.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+        if libc::unshare(libc::CLONE_NEWNET) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        if socket < 0 || libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const lo) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// One connection from a cgroup to a listener outside of it.
@@ -426,6 +453,38 @@ fn paused_nothing_is_dropped_and_an_order_ends_by_the_kernels_clock() {
     drop((born, line));
     drop(one);
     assert_eq!((cut.settle().unwrap(), cut.all().unwrap().len()), (0, 0));
+}
+
+#[test]
+fn in_a_network_namespace_of_its_own_the_loopback_may_pass() {
+    let (Some(cut), Some(one)) = (load(None), group("cut-apart")) else { return };
+    let mut born = Born::apart(&one, &[TCP, TCP, TCP, TCP, UDP, TCP]);
+    let at: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let opens = born.next(TCP);
+    rustix::net::bind(&opens, &at).unwrap();
+    rustix::net::listen(&opens, 8).unwrap();
+    let listener = TcpListener::from(opens);
+    let mut line = Line::new(&mut born, &listener);
+    let own = terms(70, HOUR, CutRule::Isolate { allow: Vec::new(), loopback: true });
+    cut.enter(&one.0, &own).unwrap();
+    if let Some(ended) = destroy(&cut, &one, &own.rule) {
+        assert_eq!((ended.destroyed.len(), ended.left.len()), (0, 0), "{ended:?}");
+    }
+    line.talks();
+    Line::new(&mut born, &listener);
+    assert_eq!(cut.probe(&one.0, own.id).unwrap(), None, "there it is tried too");
+    // Beyond the loopback there is nothing, and even that is refused.
+    is_refused(born.connect("203.0.113.5:443".parse().unwrap()));
+    assert!(cut.remove(own.id).unwrap());
+    // Without that, its own loopback is cut too, and its sockets are ended where they are: in that namespace.
+    let all = terms(71, HOUR, isolate(&[]));
+    cut.enter(&one.0, &all).unwrap();
+    if let Some(ended) = destroy(&cut, &one, &all.rule) {
+        assert!(ended.destroyed.len() >= 2 && ended.left.is_empty(), "{ended:?}");
+        assert_eq!(line.inside.write_all(b"more").unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    }
+    is_refused(born.udp("127.0.0.1:0").send_to(b"x", listener.local_addr().unwrap()));
+    assert_eq!(cut.probe(&one.0, all.id).unwrap(), None);
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl CutRule {
     pub fn ends(&self, peer: IpAddr, peer_port: u16, own_port: u16) -> bool {
         let named = |nets: &[Net]| nets.iter().any(|net| net.contains(peer));
         match self {
-            Self::Isolate { allow, loopback } => !named(allow) && !(*loopback && is_loopback(peer)),
+            Self::Isolate { allow, loopback } => !(named(allow) || *loopback && is_loopback(peer)),
             Self::Block { peers, ports, outward, inward } => {
                 let is_port =
                     |port: u16| ports.is_empty() || ports.iter().any(|(first, last)| (*first..=*last).contains(&port));

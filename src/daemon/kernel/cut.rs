@@ -4,20 +4,32 @@
 //! where it is pinned, and counts on while nobody lives. How long an order stands, and whether it stands again after a boot, is
 //! its lease's to say (engine/src/run/hold.rs).
 
+use super::super::block::strikes;
 use crate::api::{CutOff, CutStatus};
 use quell_actions::HostWorld;
 use quell_detectors::cut::KernelCut;
 use quell_detectors::pin::Pins;
 use quell_engine::clock::SystemClock;
 use quell_engine::run::answers::StandingLease;
-use quell_model::{Clock, Cut as _, CutRule, CutStanding};
+use quell_engine::store::Journal;
+use quell_model::record::ReflexFired;
+use quell_model::{Body, Clock, Cut as _, CutRule, CutStanding};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// After the first drops of an order they are told so often only: what is tried every second is a record a minute.
+const REST: Duration = Duration::from_secs(60);
 
 /// See the module.
 pub(super) struct Cut {
     cut: Result<Arc<KernelCut>, String>,
     pins: Result<Arc<Pins>, String>,
+    /// What each order had dropped when this daemon came: nobody saw it.
+    found: HashMap<u64, u64>,
+    /// What of it the journal has, and since when.
+    told: Mutex<HashMap<u64, (u64, Option<Instant>)>>,
 }
 
 impl Cut {
@@ -32,7 +44,72 @@ impl Cut {
             (Ok(_), Err(why)) => tracing::info!(why, "the kernel's cut is not pinned: it ends with this process"),
             (Ok(_), Ok(_)) => {}
         }
-        Self { cut, pins: pins.clone() }
+        let found = cut.as_ref().ok().and_then(|cut| cut.all().ok()).unwrap_or_default();
+        let found = found.into_iter().map(|one| (one.terms.id, one.dropped.count())).collect();
+        Self { cut, pins: pins.clone(), found, told: Mutex::default() }
+    }
+
+    /// Before the engine: what the journal has is told no more.
+    pub(super) fn take_up(&self, dir: &Path) {
+        if self.found.is_empty() || !dir.join("journal.db").exists() {
+            return;
+        }
+        let written = Journal::open(dir).map_err(|e| e.to_string()).and_then(|journal| {
+            let written = strikes::written(&journal);
+            journal.close();
+            written
+        });
+        match written {
+            Ok(records) => {
+                let mut told = self.told();
+                for record in records {
+                    if let Body::ReflexFired(fired) = record.body
+                        && fired.action.as_str().starts_with("network.")
+                    {
+                        let known = told.entry(fired.ledger).or_default();
+                        known.0 = known.0.max(fired.through);
+                    }
+                }
+            }
+            Err(why) => {
+                tracing::error!(why, "what was dropped is not compared with the journal, and may be told twice")
+            }
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<u64, (u64, Option<Instant>)>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was dropped since it was told last, of the orders of which it is time to tell; `last`: there is no later time.
+    pub(super) fn dropped(&self, last: bool) -> Vec<ReflexFired> {
+        let Some(all) = self.cut.as_ref().ok().and_then(|cut| cut.all().ok()) else { return Vec::new() };
+        let mut told = self.told();
+        told.retain(|id, _| all.iter().any(|one| one.terms.id == *id));
+        let is_due = |since: Option<Instant>| last || since.is_none_or(|since| since.elapsed() >= REST);
+        let mut records = Vec::new();
+        for one in all {
+            let (mut through, since) = told.get(&one.terms.id).copied().unwrap_or_default();
+            if !is_due(since) {
+                continue;
+            }
+            let found = self.found.get(&one.terms.id).copied().unwrap_or(0);
+            for (total, unattended) in [(found, true), (one.dropped.count(), false)] {
+                if total > through {
+                    records.push(record(&one, total - through, total, unattended));
+                    through = total;
+                }
+            }
+        }
+        records
+    }
+
+    /// The engine has them, and tells the journal.
+    pub(super) fn kept(&self, records: &[ReflexFired]) {
+        let mut told = self.told();
+        for record in records {
+            told.insert(record.ledger, (record.through, Some(Instant::now())));
+        }
     }
 
     /// The world with its cut, where there is one.
@@ -113,5 +190,25 @@ impl Cut {
         {
             tracing::warn!(why, "the kernel's cut stays behind");
         }
+    }
+}
+
+fn record(one: &CutStanding, count: u64, through: u64, unattended: bool) -> ReflexFired {
+    let action = match one.terms.rule {
+        CutRule::Isolate { .. } => "network.isolate",
+        CutRule::Block { .. } => "network.block_peer",
+    };
+    ReflexFired {
+        action: action.into(),
+        reflex: format!("{:016x}", one.terms.id),
+        image: format!("cgroup {}", one.terms.label),
+        count,
+        struck: Vec::new(),
+        spent: false,
+        unattended,
+        run: (!one.terms.owner.is_empty()).then(|| one.terms.owner.as_str().into()),
+        missed: 0,
+        ledger: one.terms.id,
+        through,
     }
 }

@@ -82,6 +82,10 @@ fn a_cgroup_is_cut_off_proved_and_given_back() {
     finish(verb.hold(&go, &cx, Duration::from_secs(7200))).unwrap();
     assert_eq!(paper.all().len(), 2);
     assert!(matches!(finish(verb.verify_undone(&plan, &cx)), Ok(Truth::HoldsNot(_))));
+    // In a kernel that has forgotten it the very same is planned, whoever of it lives.
+    let gone = json!({ "process": id, "allow": ["10.0.0.0/8"], "for": "1h" });
+    let again = finish(verb.plan_again(&gone, &plan)).unwrap();
+    assert_eq!((&again.calls[0], &again.predicted), (&plan.calls[0], &plan.predicted));
     let undone = finish(verb.undo(&go, &cx)).unwrap();
     assert_eq!((&undone["removed"], &undone["dropped"]["calls"]), (&json!(true), &json!(3)));
     assert!(undone["still"].as_str().unwrap().contains("by run r-other"), "{undone}");
@@ -191,6 +195,10 @@ fn a_container_is_found_by_its_id_and_a_new_cgroup_of_its_path_is_another() {
     assert!(finish(verb.run(&go, &cx)).unwrap_err().to_string().contains("is gone"));
     fs::create_dir(&inner).unwrap();
     let why = finish(verb.run(&go, &cx)).unwrap_err().to_string();
+    let again = finish(verb.plan_again(&json!({ "container": id }), go.plan())).unwrap_err().to_string();
+    let path = format!("{}/cri-containerd-{id}.scope", path_of(&dir));
+    assert!(again.contains("is there no more"), "{again}");
+    assert!(finish(verb.plan_again(&json!({ "cgroup": path }), go.plan())).is_ok(), "what has that path is meant");
     fs::remove_dir(&inner).unwrap();
     assert!(why.contains("is another one by now"), "{why}");
 }

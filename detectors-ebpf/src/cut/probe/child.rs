@@ -5,7 +5,8 @@
 //!        reads its port ──▶ second: whether anything has come
 //! ```
 //!
-//! Keeps true: after the fork the child makes system calls alone; it is dead and reaped when its value is dropped.
+//! Keeps true: after the fork the child makes system calls alone, and holds nothing of its parent's (locks, sockets); it is dead and
+//! reaped when its value is dropped, and dies with its parent.
 
 use std::ffi::CString;
 use std::io;
@@ -87,10 +88,11 @@ impl Child {
             }
             (OwnedFd::from_raw_fd(pair[0]), OwnedFd::from_raw_fd(pair[1]))
         };
+        let parent = std::process::id();
         // SAFETY: the child makes system calls alone, on memory that was made before the fork, and never returns.
         match unsafe { libc::fork() } {
             -1 => Err(failed("fork", io::Error::last_os_error())),
-            0 => unsafe { live(&procs, &call, listener.as_ref(), theirs.as_raw_fd()) },
+            0 => unsafe { live(&procs, &call, listener.as_ref(), theirs.as_raw_fd(), parent) },
             pid => Ok(Self { pid, ours, bound }),
         }
     }
@@ -113,8 +115,10 @@ impl Child {
     /// What came of its calls.
     pub(super) fn first(&mut self) -> Result<First, String> {
         let told = self.read()?;
-        if told[0] == NOT_IN {
-            return Err("no child may join the cgroup".to_owned());
+        match told[0] {
+            NOT_IN => return Err("no child may join the cgroup".to_owned()),
+            NO_SOCKET => return Err("a child that joined the cgroup has no socket to try it with".to_owned()),
+            _ => {}
         }
         let port = u16::from_ne_bytes([told[2], told[3]]);
         Ok(First { call_refused: told[0] == 1, connected: told[1] == 1, port: (port != 0).then_some(port) })
@@ -139,11 +143,26 @@ impl Drop for Child {
 }
 
 const NOT_IN: u8 = 2;
+const NO_SOCKET: u8 = 3;
+
+/// Where the child has its end of the talk, and nothing behind it.
+const TALK: RawFd = 3;
 
 /// The child's life.
-unsafe fn live(procs: &CString, call: &Raw, listener: Option<&Raw>, theirs: RawFd) -> ! {
+unsafe fn live(procs: &CString, call: &Raw, listener: Option<&Raw>, theirs: RawFd, parent: u32) -> ! {
     // SAFETY: system calls alone, on what was made before the fork and on the stack.
     unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        // It may have died before that.
+        if libc::getppid().cast_unsigned() != parent {
+            libc::_exit(1);
+        }
+        if theirs != TALK && libc::dup2(theirs, TALK) != TALK {
+            libc::_exit(1);
+        }
+        let theirs = TALK;
+        // 5.9; a lock that it inherited would outlive the parent.
+        libc::syscall(libc::SYS_close_range, TALK + 1, u32::MAX, 0);
         let tell = |told: [u8; 4]| libc::write(theirs, told.as_ptr().cast(), 4);
         let file = libc::open(procs.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
         if file < 0 || libc::write(file, c"0".as_ptr().cast(), 1) != 1 {
@@ -151,6 +170,10 @@ unsafe fn live(procs: &CString, call: &Raw, listener: Option<&Raw>, theirs: RawF
             libc::_exit(1);
         }
         let socket = libc::socket(call.2, libc::SOCK_DGRAM, 0);
+        if socket < 0 {
+            tell([NO_SOCKET; 4]);
+            libc::_exit(1);
+        }
         let refused = libc::connect(socket, call.ptr(), call.1) != 0 && *libc::__errno_location() == libc::EPERM;
         let connected = listener.is_some_and(|listener| {
             let socket = libc::socket(listener.2, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0);
