@@ -27,6 +27,7 @@ fn main() {
         ("bpf/quell.bpf.c", "quell.bpf.o"),
         ("bpf/hand/hand.bpf.c", "hand.bpf.o"),
         ("bpf/block/block.bpf.c", "block.bpf.o"),
+        ("bpf/cut/cut.bpf.c", "cut.bpf.o"),
     ];
     for (source, object) in objects {
         let object = out.join(object);

@@ -12,6 +12,8 @@ mod clocks;
 mod containers;
 #[cfg(feature = "ebpf")]
 mod crash;
+#[cfg(feature = "ebpf")]
+mod cut;
 mod daemon;
 mod docs;
 #[cfg(feature = "ebpf")]

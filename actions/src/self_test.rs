@@ -66,6 +66,10 @@ pub fn self_test(world: &HostWorld) -> Vec<Check> {
     }
     let reflex = world.reflex.as_ref().ok_or_else(|| "there is no reflex in this kernel".to_owned());
     checks.push(Check::of("process.block_exec", reflex.and_then(|reflex| reflex.attempt())));
+    let cut = world.cut.as_ref().ok_or_else(|| "there is no cut in this kernel".to_owned());
+    let cut = cut.and_then(|cut| cut.attempt());
+    checks.push(Check::of("network.block_peer", cut.clone()));
+    checks.push(Check::of("network.isolate", cut));
     for root in &world.cgroups {
         let kind = match root.kind {
             CgroupKind::V2 => "cgroup v2",
@@ -287,7 +291,9 @@ mod tests {
         let checks = self_test(&world);
         let names: Vec<_> = checks.iter().map(|check| check.name.as_str()).collect();
         assert_eq!(names[..3], ["process.freeze", "process.inspect", "process.kill"]);
-        for check in checks.iter().filter(|check| check.name != "process.block_exec") {
+        // What the kernel does is lent by whoever loaded it.
+        let lent = ["process.block_exec", "network.block_peer", "network.isolate"];
+        for check in checks.iter().filter(|check| !lent.contains(&check.name.as_str())) {
             if check.why.as_ref().is_some_and(|why| why.contains("no cgroup can be made")) {
                 eprintln!("NOT TESTED: {}: {:?}", check.name, check.why);
             } else {
@@ -305,6 +311,7 @@ mod tests {
         let nowhere = CgroupRoot { dir: "/nonexistent".into(), kind: CgroupKind::V2 };
         let checks = self_test(&HostWorld { cgroups: vec![nowhere], ..world });
         let failed: Vec<_> = checks.iter().filter(|check| !check.ok).map(|check| check.name.as_str()).collect();
-        assert_eq!(failed, ["process.block_exec", "process.freeze (cgroup v2)", "process.kill (cgroup v2)"]);
+        let lent = ["process.block_exec", "network.block_peer", "network.isolate"];
+        assert_eq!(failed, [&lent[..], &["process.freeze (cgroup v2)", "process.kill (cgroup v2)"]].concat());
     }
 }

@@ -4,7 +4,7 @@
 //! a test or a drill has its own.
 
 use quell_model::guard::Within;
-use quell_model::{BootId, Doom, Name, ProcessId, Reflex, TICK_NS};
+use quell_model::{BootId, Cut, Doom, Name, ProcessId, Reflex, TICK_NS};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +75,8 @@ pub struct HostWorld {
     pub doom: Option<Arc<dyn Doom>>,
     /// The kernel's reflex, where it was loaded.
     pub reflex: Option<Arc<dyn Reflex>>,
+    /// The kernel's cut, where it was loaded.
+    pub cut: Option<Arc<dyn Cut>>,
 }
 
 impl fmt::Debug for HostWorld {
@@ -88,6 +90,7 @@ impl fmt::Debug for HostWorld {
             .field("lineage", &self.lineage.is_some())
             .field("doom", &self.doom.is_some())
             .field("reflex", &self.reflex.is_some())
+            .field("cut", &self.cut.is_some())
             .finish()
     }
 }
@@ -111,6 +114,7 @@ impl HostWorld {
             lineage: None,
             doom: None,
             reflex: None,
+            cut: None,
         })
     }
 
@@ -136,6 +140,12 @@ impl HostWorld {
     #[must_use]
     pub fn with_reflex(self, reflex: Arc<dyn Reflex>) -> Self {
         Self { reflex: Some(reflex), ..self }
+    }
+
+    /// The same host, with the kernel's cut.
+    #[must_use]
+    pub fn with_cut(self, cut: Arc<dyn Cut>) -> Self {
+        Self { cut: Some(cut), ..self }
     }
 
     /// The kernel's hands, where they may be used: a sandbox's cgroup means nothing to them.

@@ -15,12 +15,14 @@
 
 pub mod block;
 mod cgroup;
+pub mod cut;
 mod doctor;
 mod error;
 mod event;
 mod fill;
 pub mod hands;
 mod kernfs;
+mod letters;
 mod load;
 mod losses;
 pub mod pin;

@@ -52,8 +52,9 @@ pub(crate) use socket::bind;
 #[cfg(feature = "ebpf")]
 pub(crate) use status::Blocked;
 pub(crate) use status::{
-    ActionMissing, AuditStatus, BeatStatus, BlockStatus, Counted, HandsStatus, JournalStatus, NotArmed, PlaybookStatus,
-    ProbeStatus, RecorderStatus, RetentionStatus, SensorStatus, SourceStatus, State, Status, Went,
+    ActionMissing, AuditStatus, BeatStatus, BlockStatus, Counted, CutOff, CutStatus, HandsStatus, JournalStatus,
+    NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, RetentionStatus, SensorStatus, SourceStatus, State, Status,
+    Went,
 };
 pub(crate) use stream::{End, EndReason, Gap, Seats};
 pub(crate) use views::Views;

@@ -67,6 +67,9 @@ pub(crate) struct Status {
     /// What may not start.
     #[serde(default)]
     pub(crate) block: BlockStatus,
+    /// What is cut off the network.
+    #[serde(default)]
+    pub(crate) cut: CutStatus,
     /// Rules in force.
     pub(crate) rules: usize,
     /// Rules that were passed over.
@@ -200,6 +203,54 @@ pub(crate) struct Blocked {
     /// Execs that went on, because the kernel could not send its signal.
     #[serde(default)]
     pub(crate) missed: u64,
+}
+
+/// How the kernel's cut of the network stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct CutStatus {
+    /// It is in the kernel.
+    pub(crate) loaded: bool,
+    /// Why it is not.
+    pub(crate) why: Option<String>,
+    /// Where it is pinned, so that what is cut off outlives the daemon.
+    pub(crate) pinned: Option<String>,
+    /// Why it is not pinned.
+    pub(crate) unpinned_why: Option<String>,
+    /// What is cut off now.
+    pub(crate) cut_off: Vec<CutOff>,
+    /// Why that list is not to be believed: the kernel did not let it be read.
+    #[serde(default)]
+    pub(crate) unreadable: Option<String>,
+}
+
+/// One order of the kernel's cut.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct CutOff {
+    /// Its number in the kernel.
+    pub(crate) id: String,
+    /// The cgroup's path below the v2 hierarchy's root; `/`: all of this host.
+    pub(crate) cgroup: String,
+    /// All but its peers is dropped; else what goes to them and comes from them.
+    pub(crate) isolated: bool,
+    /// The networks that it names.
+    pub(crate) peers: Vec<String>,
+    /// How long yet, as its lease says; absent where it has no end, or a person has to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds_left: Option<u64>,
+    /// How long the kernel would keep it by itself, should no quell live.
+    pub(crate) kernel_seconds_left: u64,
+    /// Packets that were not sent, since it was entered; also while no quell lived.
+    pub(crate) packets_out: u64,
+    /// Packets that did not arrive.
+    pub(crate) packets_in: u64,
+    /// Their bytes, from the network header on.
+    pub(crate) bytes_out: u64,
+    /// Likewise.
+    pub(crate) bytes_in: u64,
+    /// Calls of connect and sendmsg that were refused.
+    pub(crate) calls: u64,
+    /// Hooks that are missing: while there is one, it is not whole.
+    pub(crate) unhooked: Vec<String>,
 }
 
 /// How the sensor stands.

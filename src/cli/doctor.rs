@@ -73,8 +73,9 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
     match HostWorld::live(node) {
         Ok(world) => {
             let (world, scripts) = reflex(world);
+            let (world, without) = cut(world);
             checks.push(cgroups(&world));
-            checks.extend(scripts);
+            checks.extend(scripts.into_iter().chain(without));
             checks.extend(actions(&world));
             checks.push(hands(&world));
         }
@@ -252,6 +253,23 @@ fn reflex(world: HostWorld) -> (HostWorld, Option<Check>) {
 
 #[cfg(not(feature = "ebpf"))]
 fn reflex(world: HostWorld) -> (HostWorld, Option<Check>) {
+    (world, None)
+}
+
+/// The kernel's cut, likewise.
+#[cfg(feature = "ebpf")]
+fn cut(world: HostWorld) -> (HostWorld, Option<Check>) {
+    match quell_detectors::cut::KernelCut::load(None) {
+        Ok(cut) => (world.with_cut(std::sync::Arc::new(cut)), None),
+        Err(error) => {
+            let check = Check::new("actions", "the kernel's cut", Mark::Missing, crate::daemon::with_source(&error));
+            (world, Some(check.works("playbooks without network.isolate and network.block_peer")))
+        }
+    }
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn cut(world: HostWorld) -> (HostWorld, Option<Check>) {
     (world, None)
 }
 

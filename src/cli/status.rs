@@ -6,7 +6,10 @@ use super::show::{ago, moment, size};
 use super::silence::{covered, holds_back};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term};
-use crate::api::{BeatStatus, BlockStatus, Counted, HandsStatus, RecorderStatus, RetentionStatus, State, Status, Went};
+use crate::api::{
+    BeatStatus, BlockStatus, Counted, CutOff, CutStatus, HandsStatus, RecorderStatus, RetentionStatus, State, Status,
+    Went,
+};
 use quell_engine::run::answers::StandingLease;
 
 /// Of what stands, so many are named.
@@ -82,6 +85,10 @@ fn print(status: &Status, term: &Term) {
             "",
             format!("{} on this {}, {left}, {} struck{missed}{spent}", escape(&one.image), one.scope, one.struck),
         );
+    }
+    field("cut", cut(&status.cut, term));
+    for one in &status.cut.cut_off {
+        field("", cut_off(one, term));
     }
     for probe in status.sensor.probes.iter().filter(|probe| !probe.attached) {
         field("", format!("{} {}: {}", term.ink(Ink::Warn, "missing"), escape(&probe.id), escape(&probe.why)));
@@ -244,6 +251,37 @@ fn block(block: &BlockStatus, term: &Term) -> String {
         None => format!("{} images", block.blocked.len()),
     };
     format!("{images}, {scripts}, {kept}")
+}
+
+fn cut(cut: &CutStatus, term: &Term) -> String {
+    if let Some(why) = &cut.why {
+        let what = term.ink(Ink::Warn, "network.isolate and network.block_peer do not work here");
+        return format!("{what}: {}", escape(why));
+    }
+    let kept = match (&cut.pinned, &cut.unpinned_why) {
+        (Some(dir), _) => format!("pinned in {}", escape(dir)),
+        (None, why) => format!("not pinned: {}", escape(why.as_deref().unwrap_or("not said"))),
+    };
+    let orders = match &cut.unreadable {
+        Some(why) => term.ink(Ink::Bad, &format!("what is cut off cannot be read ({})", escape(why))),
+        None => format!("{} cut off", cut.cut_off.len()),
+    };
+    format!("{orders}, {kept}")
+}
+
+fn cut_off(one: &CutOff, term: &Term) -> String {
+    let peers = if one.peers.is_empty() { "nothing".to_owned() } else { one.peers.join(", ") };
+    let what = if one.isolated { format!("but for {peers}") } else { format!("from {peers}") };
+    let left = one.seconds_left.map_or_else(
+        || "until a person says".to_owned(),
+        |left| format!("{:?} yet", std::time::Duration::from_secs(left)),
+    );
+    let missing = match one.unhooked.as_slice() {
+        [] => String::new(),
+        some => term.ink(Ink::Bad, &format!(", NOT WHOLE: {} missing", escape(&some.join(", ")))),
+    };
+    let (cgroup, packets) = (escape(&one.cgroup), one.packets_out + one.packets_in);
+    format!("{cgroup} {what}, {left}, {packets} packets and {} calls dropped{missing}", one.calls)
 }
 
 fn beat(beat: &BeatStatus, term: &Term) -> String {

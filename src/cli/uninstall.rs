@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Takes back what stands, without asking
     #[arg(long, alias = "yes", conflicts_with = "keep")]
     undo: bool,
-    /// Keeps what stands: frozen stays frozen, and what may not start stays so until the kernel ends it
+    /// Keeps what stands: frozen stays frozen, and what may not start or is cut off stays so until the kernel ends it
     #[arg(long)]
     keep: bool,
 }
@@ -103,6 +103,9 @@ fn print(left: &Left, term: &Term) {
     }
     for one in &left.unblocked {
         said("unblock", &format!("{}  ({} struck)", one.id, one.struck));
+    }
+    for one in &left.uncut {
+        said("uncut  ", &format!("{}  ({} packets and calls dropped)", one.id, one.dropped));
     }
     for gone in left.removed.iter().chain(&left.pins) {
         said("removed", &gone.id.display().to_string());

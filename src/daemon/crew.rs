@@ -11,9 +11,7 @@ use std::sync::Arc;
 
 /// Every verb that this build has, with hands on `world`, and what sends by these ways.
 pub(crate) fn live(world: HostWorld, ways: &Arc<Ways>) -> Crew<Live> {
-    let mut all = quell_actions::process::crew(world);
-    all.extend(quell_actions::send::crew(ways));
-    Crew::new(all)
+    Crew::new(quell_actions::crew(world, ways))
 }
 
 /// The same verbs without hands: they say what they would do, as far as the input alone tells it.
@@ -103,7 +101,7 @@ mod tests {
             sources(&root.join(dir), &mut found);
         }
         // In two parts, so that this line is no place.
-        let made = ["process", "send"].map(|folder| format!("{folder}::crew") + "(");
+        let made = ["actions", "network", "process", "send"].map(|folder| format!("{folder}::crew") + "(");
         let typed = "Crew<".to_owned() + "Live>";
         let others: Vec<&PathBuf> = found
             .iter()

@@ -4,6 +4,7 @@
 //! Owns the facts, behind one lock. Invariant: nobody waits for the engine, a file or a disk while they hold it; a pause, or its
 //! end, reaches the engine and what acts in the kernel, or says that it did not.
 
+mod cut;
 mod figures;
 #[cfg(feature = "slack")]
 mod inward;
@@ -425,6 +426,7 @@ impl Desk {
             },
             hands: self.kernel.status(),
             block: self.block.status(&engine.leases),
+            cut: self.kernel.cut_status(&engine.leases),
             rules: facts.rules.len(),
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions, engine),

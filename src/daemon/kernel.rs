@@ -1,12 +1,18 @@
-//! What acts inside the kernel for this daemon: the hands that `process.kill` marks for, where they are pinned, and the
-//! pause flag that all of it obeys.
+//! What acts inside the kernel for this daemon: the hands that `process.kill` marks for, the cut of the network, where they are
+//! pinned, and the pause flag that all of it obeys.
 //!
 //! Made once, before the crew; decides nothing. Invariant: a kernel that refuses is told in `status`, and everything else
 //! works as without it; while somebody paused, in the daemon or at the flag, nothing in the kernel acts.
 
-use crate::api::HandsStatus;
+use crate::api::{CutStatus, HandsStatus};
 use quell_actions::HostWorld;
+use quell_engine::run::answers::StandingLease;
+use quell_model::record::ReflexFired;
 use std::path::Path;
+
+#[cfg(feature = "ebpf")]
+mod cut;
+
 #[cfg(feature = "ebpf")]
 use {
     quell_detectors::hands::{HandsConfig, KernelHands},
@@ -21,6 +27,8 @@ pub(crate) struct Kernel {
     hands: Result<Arc<KernelHands>, String>,
     #[cfg(feature = "ebpf")]
     pins: Result<Arc<Pins>, String>,
+    #[cfg(feature = "ebpf")]
+    cut: cut::Cut,
     /// Whether this daemon has been told to pause: the flag may have been set beside it.
     #[cfg(feature = "ebpf")]
     told: AtomicBool,
@@ -38,7 +46,8 @@ impl Kernel {
             (Ok(_), Err(why)) => tracing::info!(why, "the kernel's hands are not pinned: they end with this process"),
             (Ok(_), Ok(_)) => {}
         }
-        Self { hands, pins, told: AtomicBool::new(false) }
+        let cut = cut::Cut::load(&pins);
+        Self { hands, pins, cut, told: AtomicBool::new(false) }
     }
 
     /// The right to pin, for what else acts in the kernel.
@@ -52,6 +61,26 @@ impl Kernel {
             Ok(hands) => world.with_doom(Arc::clone(hands) as _),
             Err(_) => world,
         }
+    }
+
+    /// The world with the cut, where there is one.
+    pub(crate) fn lend_cut(&self, world: HostWorld) -> HostWorld {
+        self.cut.lend(world)
+    }
+
+    /// Before the engine: what the journal has of what was dropped is told no more.
+    pub(crate) fn take_up(&self, dir: &Path) {
+        self.cut.take_up(dir);
+    }
+
+    /// What the cut dropped, to be written down. [`Kernel::kept`] follows once the engine has it.
+    pub(crate) fn dropped(&self, last: bool) -> Vec<ReflexFired> {
+        self.cut.dropped(last)
+    }
+
+    /// The engine has these.
+    pub(crate) fn kept(&self, records: &[ReflexFired]) {
+        self.cut.kept(records);
     }
 
     /// Whether the flag is set.
@@ -77,7 +106,8 @@ impl Kernel {
         // Without pins the hands have a flag of their own.
         let pinned = self.pins.as_ref().map_or(Ok(()), |pins| pins.pause(paused).map_err(|e| super::with_source(&e)));
         let own = self.hands.as_ref().map_or(Ok(()), |hands| hands.pause(paused));
-        let failed: Vec<String> = [pinned.err(), own.err()].into_iter().flatten().collect();
+        let cut = self.cut.pause(paused);
+        let failed: Vec<String> = [pinned.err(), own.err(), cut.err()].into_iter().flatten().collect();
         if !failed.is_empty() {
             return Err(failed.join("; "));
         }
@@ -87,8 +117,10 @@ impl Kernel {
         Ok(())
     }
 
-    /// What there is to do now and then: the hook at system calls leaves when no mark lives.
+    /// What there is to do now and then: the hook at system calls leaves when no mark lives, and what was cut off for a time is
+    /// let go.
     pub(crate) fn turn(&self) {
+        self.cut.turn();
         if let Ok(hands) = &self.hands {
             hands.settle();
         }
@@ -121,8 +153,14 @@ impl Kernel {
         }
     }
 
-    /// Takes it out of the kernel: this daemon ends, and marks nobody any more.
+    /// How the cut stands.
+    pub(crate) fn cut_status(&self, leases: &[StandingLease]) -> CutStatus {
+        self.cut.status(leases)
+    }
+
+    /// Takes it out of the kernel: this daemon ends, and marks nobody any more. What is cut off stays so, where it is pinned.
     pub(crate) fn end(&self) {
+        self.cut.end();
         if let Ok(hands) = &self.hands {
             hands.end();
         }
@@ -143,6 +181,22 @@ impl Kernel {
 
     pub(crate) fn lend(&self, world: HostWorld) -> HostWorld {
         world
+    }
+
+    pub(crate) fn lend_cut(&self, world: HostWorld) -> HostWorld {
+        world
+    }
+
+    pub(crate) fn take_up(&self, _: &Path) {}
+
+    pub(crate) fn dropped(&self, _: bool) -> Vec<ReflexFired> {
+        Vec::new()
+    }
+
+    pub(crate) fn kept(&self, _: &[ReflexFired]) {}
+
+    pub(crate) fn cut_status(&self, _: &[StandingLease]) -> CutStatus {
+        CutStatus { why: Some("this quell was built without the feature `ebpf`".to_owned()), ..CutStatus::default() }
     }
 
     pub(crate) fn is_paused(&self) -> bool {

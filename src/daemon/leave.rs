@@ -50,6 +50,8 @@ pub(crate) struct Left {
     pub(crate) removed: Vec<Removed>,
     /// Images that may start again.
     pub(crate) unblocked: Vec<Unblocked>,
+    /// Cgroups that are cut off no more, or not from a peer.
+    pub(crate) uncut: Vec<Uncut>,
     /// Pinned programs and maps that are gone.
     pub(crate) pins: Vec<Removed>,
     /// What could not be done, for people.
@@ -83,6 +85,15 @@ pub(crate) struct Unblocked {
     pub(crate) struck: u64,
 }
 
+/// One cgroup that is cut off no more.
+#[derive(Debug, Serialize)]
+pub(crate) struct Uncut {
+    /// Its path; `/`: all of this host.
+    pub(crate) id: String,
+    /// Packets and calls that were dropped since it was cut off.
+    pub(crate) dropped: u64,
+}
+
 /// One directory that is gone.
 #[derive(Debug, Serialize)]
 pub(crate) struct Removed {
@@ -96,6 +107,7 @@ impl Left {
         self.cancelled.is_empty()
             && self.thawed.is_empty()
             && self.unblocked.is_empty()
+            && self.uncut.is_empty()
             && self.removed.is_empty()
             && self.pins.is_empty()
             && self.left_over.is_empty()
@@ -167,9 +179,14 @@ fn with_journal(
             Vec::new()
         }
     };
-    if let (Some(journal), false) = (journal, standing.is_empty()) {
+    let cuts = cuts(dir).unwrap_or_else(|why| {
+        left.left_over.push(why);
+        Vec::new()
+    });
+    if let (Some(journal), false) = (journal, standing.is_empty() && cuts.is_empty()) {
         let going: Vec<&str> = standing.iter().map(|(path, _)| path.as_str()).collect();
-        note(journal, by.clone(), serde_json::json!({ "begins": true, "unblocks": going }))?;
+        let uncuts: Vec<&str> = cuts.iter().map(|(path, _)| path.as_str()).collect();
+        note(journal, by.clone(), serde_json::json!({ "begins": true, "unblocks": going, "uncuts": uncuts }))?;
     }
     sweep_up(world, left);
     match unpin(dir) {
@@ -177,10 +194,12 @@ fn with_journal(
             journal.into_iter().for_each(|journal| end_blocks(journal, left));
             left.pins.extend(gone.into_iter().map(|id| Removed { id }));
             left.unblocked.extend(standing.into_iter().map(|(id, struck)| Unblocked { id, struck }));
+            left.uncut.extend(cuts.into_iter().map(|(id, dropped)| Uncut { id, dropped }));
         }
         Err(why) => {
             let still = standing.into_iter().map(|(path, _)| format!("{path} may still be kept from starting"));
-            left.left_over.extend(std::iter::once(why).chain(still));
+            let cut = cuts.into_iter().map(|(path, _)| format!("cgroup {path} may still be cut off"));
+            left.left_over.extend(std::iter::once(why).chain(still).chain(cut));
         }
     }
     left.left_over.extend(left_standing(&left.stood));
@@ -202,12 +221,12 @@ fn keep(
         left.left_over.push(format!("the journal: {error}"));
     }
     sweep_up(world, left);
-    match remains(journal, dir) {
-        Ok(standing) if standing.is_empty() => match pause::flag(dir, true).and_then(|_| unpin(dir)) {
+    match remains(journal, dir).and_then(|standing| Ok(standing.is_empty() && cuts(dir)?.is_empty())) {
+        Ok(true) => match pause::flag(dir, true).and_then(|_| unpin(dir)) {
             Ok(gone) => left.pins.extend(gone.into_iter().map(|id| Removed { id })),
             Err(why) => left.left_over.push(why),
         },
-        Ok(_) => {}
+        Ok(false) => {}
         Err(why) => left.left_over.push(why),
     }
     match journal {
@@ -228,11 +247,12 @@ fn sweep_up(world: Option<&HostWorld>, left: &mut Left) {
 
 /// The verbs whose doing is taken back here.
 const FREEZE: &str = "process.freeze";
-const BLOCK: &str = "process.block_exec";
+/// Those that stand by what is pinned.
+const PINNED: [&str; 3] = ["process.block_exec", "network.block_peer", "network.isolate"];
 
-/// What was pinned is gone, and all that it kept from starting with it.
+/// What was pinned is gone, and all that it kept from starting or cut off with it.
 fn end_blocks(journal: &Journal, left: &mut Left) {
-    for stands in left.stood.iter().filter(|stands| stands.action.as_str() == BLOCK) {
+    for stands in left.stood.iter().filter(|stands| PINNED.contains(&stands.action.as_str())) {
         if let Err(error) = standing::over(journal, stands, "ended", "quell was uninstalled") {
             left.left_over.push(format!("{} was taken back, and the journal does not say so: {error}", stands.id));
         }
@@ -241,7 +261,8 @@ fn end_blocks(journal: &Journal, left: &mut Left) {
 
 /// What stands and cannot be taken back here.
 fn left_standing(stood: &[Stands]) -> Vec<String> {
-    let others = stood.iter().filter(|stands| ![FREEZE, BLOCK].contains(&stands.action.as_str()));
+    let is_here = |action: &str| action == FREEZE || PINNED.contains(&action);
+    let others = stood.iter().filter(|stands| !is_here(stands.action.as_str()));
     let told = others.map(|stands| {
         let (action, id) = (&stands.action, &stands.id);
         let hint = format!(
@@ -300,6 +321,22 @@ fn remains(journal: Option<&Journal>, dir: &Path) -> Result<Vec<(String, u64)>, 
 
 #[cfg(not(feature = "ebpf"))]
 fn remains(_: Option<&Journal>, _: &Path) -> Result<Vec<(String, u64)>, String> {
+    Ok(Vec::new())
+}
+
+/// The cgroups that are cut off in the kernel, and how much each has dropped; none where another's is pinned.
+#[cfg(feature = "ebpf")]
+fn cuts(owner: &Path) -> Result<Vec<(String, u64)>, String> {
+    use quell_detectors::{cut, pin};
+    let dir = Path::new(pin::DIR);
+    if !pin::belongs(dir, owner) {
+        return Ok(Vec::new());
+    }
+    Ok(cut::pinned(dir)?.into_iter().map(|one| (one.terms.label, one.dropped.count())).collect())
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn cuts(_: &Path) -> Result<Vec<(String, u64)>, String> {
     Ok(Vec::new())
 }
 
@@ -483,7 +520,7 @@ mod tests {
             run: "r-1".into(),
             part: Part { step: "one".into(), item: Some(2) },
         };
-        let told = left_standing(&["process.freeze", "process.block_exec", "cloud.cut"].map(stands));
+        let told = left_standing(&["process.freeze", "process.block_exec", "network.isolate", "cloud.cut"].map(stands));
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(
             told[0].starts_with("cloud.cut of r-1/one/2 still stands") && told[0].contains("`quell run undo r-1/one`")

@@ -162,8 +162,9 @@ fn with_kernel(
     {
         return Err(refused(&AssemblyError::Store(error), dir));
     }
-    let world = &block.lend(world.clone());
+    let world = &kernel.lend_cut(block.lend(world.clone()));
     block.take_up(dir);
+    kernel.take_up(dir);
     let marks = post::marks(dir).map_err(|e| Fail::not_right(format!("there are no random bytes: {e}")))?;
     let desk = Desk::new(given, loaded, world, (Arc::clone(kernel), Arc::clone(block)), (dir, marks));
     let start = |sight: Sight| {
@@ -331,7 +332,10 @@ async fn live(
                 }
                 let (of, engine) = (Arc::clone(&desk), assembly.engine.clone());
                 if block_turn.is_empty() {
-                    block_turn.spawn(async move { of.turn_block(&engine, false).await });
+                    block_turn.spawn(async move {
+                        of.turn_block(&engine, false).await;
+                        of.turn_cut(&engine, false).await;
+                    });
                 }
                 let died = [
                     ("the engine's thread", assembly.eye.is_alive()),
@@ -362,6 +366,7 @@ async fn live(
     }
     while block_turn.join_next().await.is_some() {}
     desk.turn_block(&assembly.engine, true).await;
+    desk.turn_cut(&assembly.engine, true).await;
     if end.send(true).is_err() {
         tracing::debug!("the API had ended already");
     }

@@ -18,7 +18,7 @@ pub(crate) struct Capability {
 }
 
 /// All that quell needs, in the order of the unit.
-pub(crate) const NEEDED: [Capability; 9] = [
+pub(crate) const NEEDED: [Capability; 10] = [
     Capability {
         name: "CAP_BPF",
         bit: CapabilitySet::BPF,
@@ -34,8 +34,14 @@ pub(crate) const NEEDED: [Capability; 9] = [
     Capability {
         name: "CAP_SYS_ADMIN",
         bit: CapabilitySet::SYS_ADMIN,
-        need: "keep scripts from starting, by fanotify",
-        works: "everything but process.block_exec for scripts, where the kernel has no LSM for it",
+        need: "keep scripts from starting, by fanotify, and end sockets in other network namespaces",
+        works: "everything but network.isolate of containers, and process.block_exec for scripts where the kernel has no LSM for it",
+    },
+    Capability {
+        name: "CAP_NET_ADMIN",
+        bit: CapabilitySet::NET_ADMIN,
+        need: "cut off cgroups from the network, and end their sockets",
+        works: "everything but network.isolate and network.block_peer",
     },
     Capability {
         name: "CAP_KILL",

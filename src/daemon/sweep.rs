@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The cgroups that quell makes, each with the pid of its maker at the end.
-const OWN: [&str; 2] = ["quell-demo-", "quell-self-test-"];
+const OWN: [&str; 3] = ["quell-demo-", "quell-self-test-", "quell-cut-trial-"];
 /// A killed process is gone within milliseconds; a busy machine takes longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -133,6 +133,24 @@ fn what_is_kept_from_starting_outlives_every_crash() {
     law::holds(|| Scene::new("crash-block", BLOCKED, scene::Attack::Tree));
 }
 
+/// The cgroup is cut off before its processes are ended.
+const CUT_OFF: &str = r#"
+playbook: cut-off
+description: Holds a tree, cuts its cgroup off, and ends it.
+on: { detections: { rules: [cut-off] } }
+mode: enforce
+limits: { runs: 1000/h, targets: 100/run }
+steps:
+  hold: { action: process.freeze, with: { process: "${{ event.process.id }}", scope: tree } }
+  cut: { needs: [hold], action: network.isolate, with: { process: "${{ event.process.id }}", for: 24h } }
+  kill: { needs: [cut], action: process.kill, with: { process: "${{ event.process.id }}", scope: tree } }
+"#;
+
+#[test]
+fn what_is_cut_off_outlives_every_crash() {
+    law::holds(|| Scene::new("crash-cut", CUT_OFF, scene::Attack::Tree));
+}
+
 /// What is only held stays held.
 const ONLY_HELD: &str = r#"
 playbook: only-held

@@ -67,7 +67,12 @@ impl Scene {
                 host.copy("/bin/cat", &format!("{}/cat", host.mark));
             }
         }
-        Some(Self { host, attack, blocks: playbook.contains("process.block_exec"), takes: Cell::new(0) })
+        Some(Self {
+            host,
+            attack,
+            blocks: ["process.block_exec", "network."].iter().any(|action| playbook.contains(action)),
+            takes: Cell::new(0),
+        })
     }
 
     /// A fresh data directory, and bystanders: one in the reach of the guard, one outside of it.
@@ -173,7 +178,7 @@ fn has_run(daemon: &Daemon) -> bool {
 
 impl Drop for Take<'_> {
     fn drop(&mut self) {
-        // What was kept from starting would stand on, in this directory's name.
+        // What was kept from starting, or cut off, would stand on, in this directory's name.
         if self.scene.blocks {
             drop(command(&["uninstall", "--data-dir", self.state.to_str().unwrap()]).output());
         }

@@ -38,6 +38,9 @@ impl Story {
                 Body::IncidentJoined(joined) => joined.run.as_ref().is_none_or(|run| !again.contains(run)),
                 // What the machine was too busy to see is no part of it either, nor what comes by the clock.
                 Body::LossSeen(_) | Body::RecorderPinned(_) | Body::ReflexFired(_) => false,
+                // Where another daemon of this machine has the pins, what stands in the kernel ends with its daemon and returns
+                // with the next.
+                Body::LeaseChanged(changed) => !matches!(changed.state.as_str(), "returning" | "renewed"),
                 // Who joins a run changes nothing of what it does.
                 Body::DetectionJoined(_) => false,
                 _ => true,

@@ -51,7 +51,7 @@ const WINDOW: Duration = Duration::from_secs(3600);
 /// Strikes in an hour, where the input says nothing.
 const MOST: u32 = 10_000;
 /// How long, where the input says nothing, until its lease holds it.
-const FOR: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// Where it may not start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -259,12 +259,12 @@ impl BlockExec {
 }
 
 /// By which number the kernel knows this effect: the same at every attempt, and when it is undone.
-fn number(cx: &ActionContext) -> u64 {
+pub(crate) fn number(cx: &ActionContext) -> u64 {
     reflex_id(cx.key.part())
 }
 
 /// The run whose step it is: a key begins with it.
-fn owner(cx: &ActionContext) -> &str {
+pub(crate) fn owner(cx: &ActionContext) -> &str {
     cx.key.0.split('/').next().unwrap_or_default()
 }
 
@@ -456,7 +456,8 @@ impl Action for BlockExec {
     }
 }
 
-fn millis(lasting: Duration) -> u64 {
+/// As a plan writes it.
+pub(crate) fn millis(lasting: Duration) -> u64 {
     u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX)
 }
 

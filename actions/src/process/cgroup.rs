@@ -90,6 +90,16 @@ impl Paths {
         self.by_worth().into_iter().find_map(|(kind, path)| Group::new(world, kind, path?))
     }
 
+    /// Its path in the v2 hierarchy.
+    pub(crate) fn v2(&self) -> Option<&str> {
+        self.v2.as_deref()
+    }
+
+    /// Its cgroup in the v2 hierarchy, below the root.
+    pub(crate) fn v2_group(&self, world: &HostWorld) -> Option<Group> {
+        Group::new(world, CgroupKind::V2, self.v2.as_deref()?)
+    }
+
     /// Its cgroup in the v1 freezer, below the root.
     pub(crate) fn freezer_group(&self, world: &HostWorld) -> Option<Group> {
         Group::new(world, CgroupKind::V1Freezer, self.freezer.as_deref()?)
@@ -110,7 +120,7 @@ impl Paths {
 /// The container id in one component: `docker-ID.scope`, `cri-containerd-ID.scope`, `crio-ID.scope`, `libpod-ID.scope`,
 /// or the bare id; 64 hex digits in all of docker, containerd, CRI-O and podman. `libpod-conmon-ID.scope` holds podman's
 /// watcher, which is not in the container.
-fn container_id(part: &str) -> Option<&str> {
+pub(crate) fn container_id(part: &str) -> Option<&str> {
     let stem = part.strip_suffix(".scope").unwrap_or(part);
     let (before, id) = stem.rsplit_once(['-', ':']).unwrap_or(("", stem));
     let is_id = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
@@ -125,7 +135,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn new(world: &HostWorld, kind: CgroupKind, path: &str) -> Option<Self> {
+    /// The one at this path, where it is there; the root is none.
+    pub(crate) fn new(world: &HostWorld, kind: CgroupKind, path: &str) -> Option<Self> {
         let root = CgroupRoot { dir: world.root(kind)?.to_owned(), kind };
         let group = Self { root, path: path.to_owned() };
         (!path.trim_matches('/').is_empty() && group.dir().is_dir()).then_some(group)

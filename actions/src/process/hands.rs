@@ -3,6 +3,7 @@
 //! The guard decides; this is the second lock, for what a scope finds after the guard has seen the plan. Keeps true: pid
 //! 1, kernel threads, quell and its ancestors are never signalled; a sandbox's hands reach no further than its cgroup.
 
+use super::cgroup::Paths;
 use super::identity::{self, Held, cannot, wants_descriptors};
 use super::stat::Stat;
 use super::target::{Relation, target};
@@ -62,6 +63,17 @@ impl Hands {
         self
     }
 
+    /// Why a v2 cgroup may not be held still or cut off, if quell or what started it is in it or below.
+    pub(crate) fn has_own(&self, path: &str) -> Option<String> {
+        let is_in = |own: &ProcessId| {
+            let paths = Paths::read(&self.world, own.pid).ok().flatten().unwrap_or_default();
+            let rest = paths.v2().and_then(|its| its.strip_prefix(path.trim_end_matches('/')).map(str::to_owned));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let own = self.own.iter().find(|own| own.pid > 1 && is_in(own))?;
+        Some(format!("quell or what started quell is in it (pid {})", own.pid))
+    }
+
     /// Refuses a plan that holds what these hands never touch.
     pub(crate) fn may_do(&self, plan: &Plan) -> Result<(), ActionError> {
         for target in &plan.targets {
@@ -78,12 +90,17 @@ impl Hands {
     }
 
     fn objection(&self, target: &Target) -> Option<String> {
-        let TargetFacts::Process { id, kernel_thread, .. } = &target.facts else {
-            return Some("it is no process".to_owned());
-        };
         if target.node != self.world.node {
             return Some(format!("it is on node `{}`", target.node));
         }
+        if let TargetFacts::Cgroup { path, needed } = &target.facts {
+            let own = || (path != "/").then(|| self.has_own(path)).flatten();
+            let outside = || self.world.within.as_ref().and_then(|within| within.objection(target));
+            return needed.clone().or_else(own).or_else(outside);
+        }
+        let TargetFacts::Process { id, kernel_thread, .. } = &target.facts else {
+            return Some("it is neither a process nor a cgroup".to_owned());
+        };
         if id.pid <= 1 || *kernel_thread {
             return Some("it is pid 1 or a kernel thread".to_owned());
         }

@@ -6,13 +6,13 @@
 
 pub mod block_exec;
 pub mod capture;
-mod cgroup;
+pub(crate) mod cgroup;
 mod credentials;
 mod crowd;
 mod evidence;
 mod fds;
 pub mod freeze;
-mod hands;
+pub(crate) mod hands;
 pub(crate) mod identity;
 pub mod inspect;
 pub mod kill;
@@ -21,11 +21,11 @@ mod memory;
 mod order;
 mod origin;
 mod peer;
-mod scope;
+pub(crate) mod scope;
 mod sockets;
 mod stat;
 mod storage;
-mod target;
+pub(crate) mod target;
 mod tree;
 
 pub use credentials::Credential;

@@ -221,6 +221,7 @@ mod tests {
             lineage: None,
             doom: None,
             reflex: None,
+            cut: None,
         };
         let named = Stat::read(&world, 20).unwrap().unwrap();
         let found = descendants(&world, &[named], false).unwrap();

@@ -22,6 +22,7 @@ mod words;
 
 pub use ledger::Fired;
 pub use left::{fired, pinned};
+pub(crate) use scope::mounted;
 pub use words::{Fate, Firing};
 
 use crate::error::SensorError;
@@ -333,7 +334,7 @@ impl Reflex for KernelReflex {
 }
 
 /// This moment on the boot clock.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }

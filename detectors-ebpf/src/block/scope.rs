@@ -21,7 +21,7 @@ pub(super) fn around(pid: u32) -> Vec<(bool, u64)> {
 }
 
 /// Where the hierarchy is mounted.
-pub(super) fn mounted(v2: bool) -> Option<PathBuf> {
+pub(crate) fn mounted(v2: bool) -> Option<PathBuf> {
     root(&fs::read_to_string("/proc/self/mounts").unwrap_or_default(), v2).map(PathBuf::from)
 }
 

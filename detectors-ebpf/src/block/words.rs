@@ -2,6 +2,7 @@
 //!
 //! Keeps true: what is longer than its place is cut at a character, never written beyond it.
 
+use crate::letters::{text, write};
 use quell_model::{Around, Image, Spot, Standing, Terms};
 
 /// `struct image`.
@@ -73,18 +74,6 @@ pub(super) fn entry(terms: &Terms, level: u32) -> Entry {
         write(owner, &terms.owner);
     }
     words
-}
-
-fn write(words: &mut [u64], text: &str) {
-    let mut end = text.len().min(words.len() * 8 - 1);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    for (word, bytes) in words.iter_mut().zip(text.as_bytes()[..end].chunks(8)) {
-        let mut whole = [0; 8];
-        whole[..bytes.len()].copy_from_slice(bytes);
-        *word = u64::from_ne_bytes(whole);
-    }
 }
 
 /// How deep its cgroup lies.
@@ -219,12 +208,6 @@ pub(super) fn slot(firing: &Firing) -> Slot {
     words[6] = pair(firing.uid, what);
     write(&mut words[7..], &firing.asked);
     words
-}
-
-fn text(words: &[u64]) -> String {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 #[cfg(test)]

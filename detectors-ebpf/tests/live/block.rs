@@ -1,6 +1,7 @@
 //! The kernel's reflex against the real kernel: an image that is entered never gets to its first line, and nothing else
 //! is touched. Acts on copies of a shell in directories of its own.
 
+use crate::group::Group;
 use crate::harness::{DEADLINE, flood, inside, not_tested};
 use quell_detectors::SensorError;
 use quell_detectors::block::{self, Fate, KernelReflex, ReflexError};
@@ -265,43 +266,6 @@ fn scripts_do_not_start_while_it_lives() {
     }
 }
 
-/// A v2 cgroup of its own.
-struct Group(PathBuf);
-
-impl Group {
-    fn new(name: &str) -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-        let root = mounts.lines().find_map(|line| {
-            let mut parts = line.split(' ').skip(1);
-            let (dir, kind) = (parts.next()?, parts.next()?);
-            (kind == "cgroup2").then(|| dir.to_owned())
-        });
-        let dir = Path::new(&root?).join(format!("quell-block-{name}-{}", std::process::id()));
-        fs::create_dir(&dir).is_ok().then_some(Self(dir))
-    }
-
-    fn starts(&self, path: &Path) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(self.0.join("cgroup.procs")).arg(path);
-        command
-    }
-
-    fn says(&self, path: &Path) -> Command {
-        let mut command = self.starts(path);
-        command.args(["-c", "echo line"]);
-        command
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let begun = Instant::now();
-        while fs::remove_dir(&self.0).is_err() && self.0.exists() && begun.elapsed() < DEADLINE {
-            std::thread::yield_now();
-        }
-    }
-}
-
 #[test]
 fn only_the_cgroup_that_was_named_is_struck() {
     let Some(reflex) = load(None) else { return };
@@ -411,7 +375,7 @@ fn an_overlays_file_is_known_as_an_exec_of_it_is() {
     lives(&mut says(&lower));
 }
 
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(pub(crate) PathBuf);
 
 impl Drop for Mounted {
     fn drop(&mut self) {

@@ -7,7 +7,9 @@
 
 mod block;
 mod boots;
+mod cut;
 mod files;
+mod group;
 mod hands;
 mod harness;
 mod loss;

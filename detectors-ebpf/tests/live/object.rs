@@ -9,7 +9,7 @@ fn the_kernel_side_compiles_for_both_architectures() {
     let runs = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success());
     let clang = names.into_iter().find(runs).expect("build.rs found one");
     let dir = tempfile::tempdir().unwrap();
-    let sources = ["bpf/quell.bpf.c", "bpf/hand/hand.bpf.c"];
+    let sources = ["bpf/quell.bpf.c", "bpf/hand/hand.bpf.c", "bpf/block/block.bpf.c", "bpf/cut/cut.bpf.c"];
     for (arch, source) in ["x86", "arm64"].into_iter().flat_map(|arch| sources.map(|source| (arch, source))) {
         let object = dir.path().join(arch);
         let status = Command::new(clang)

@@ -117,6 +117,13 @@ pub enum TargetFacts {
         /// Why the machine cannot do without it, if it cannot.
         needed: Option<String>,
     },
+    /// A cgroup whose network is cut.
+    Cgroup {
+        /// Its path below the v2 hierarchy's root; `/`: the whole host.
+        path: String,
+        /// Why the machine cannot do without it, if it cannot.
+        needed: Option<String>,
+    },
     /// An identity of a cloud or a cluster, or a credential of one.
     Identity {
         /// `aws`, `azure`, `kubernetes` …

@@ -401,15 +401,18 @@ fn is_again(reopened: &RunReopened, part: &Part) -> bool {
 }
 
 fn fired_line(fired: &ReflexFired) -> String {
+    let away = if fired.unattended { " while no quell was there" } else { "" };
+    if fired.action.as_str().starts_with("network.") {
+        return format!("the kernel dropped {} packets and calls of {}{away}", fired.count, cut(&fired.image));
+    }
     let whom: Vec<String> = fired.struck.iter().map(|struck| format!("pid {}", struck.pid)).collect();
     let whom = if whom.is_empty() { String::new() } else { format!(": {}", some(&whom)) };
-    let alone = if fired.unattended { " while no quell was there" } else { "" };
     let spent = if fired.spent { "; its budget is used up, it strikes no more" } else { "" };
     let missed = match fired.missed {
         0 => String::new(),
         missed => format!("; {missed} times its signal could not be sent"),
     };
-    format!("the kernel kept {} from starting, {} times{alone}{whom}{missed}{spent}", cut(&fired.image), fired.count)
+    format!("the kernel kept {} from starting, {} times{away}{whom}{missed}{spent}", cut(&fired.image), fired.count)
 }
 
 fn detected(accepted: &DetectionAccepted) -> String {

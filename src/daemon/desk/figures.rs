@@ -3,7 +3,7 @@
 //! Owns the shapes that a scrape is made of. Waits for nothing but the desk's own lock; what asks the kernel is apart.
 
 use super::{Desk, not_armed_count};
-use crate::api::{BlockStatus, HandsStatus, RecorderStatus, State};
+use crate::api::{BlockStatus, CutStatus, HandsStatus, RecorderStatus, State};
 use crate::daemon::audit::AuditFigures;
 use crate::daemon::hand::Counts;
 use crate::daemon::recorder::RecorderView;
@@ -58,6 +58,8 @@ pub(crate) struct KernelFigures {
     pub(crate) hands: HandsStatus,
     /// What may not start.
     pub(crate) block: BlockStatus,
+    /// What is cut off.
+    pub(crate) cut: CutStatus,
 }
 
 impl Desk {
@@ -89,7 +91,7 @@ impl Desk {
 
     /// What stands in the kernel. Asks it.
     pub(crate) fn kernel_figures(&self) -> KernelFigures {
-        KernelFigures { hands: self.kernel.status(), block: self.block.status(&[]) }
+        KernelFigures { hands: self.kernel.status(), block: self.block.status(&[]), cut: self.kernel.cut_status(&[]) }
     }
 
     /// Where its data is.

@@ -84,10 +84,14 @@ fn tell_recorder(page: &mut Page, recorder: &RecorderStatus) {
 pub(super) fn tell_kernel(page: &mut Page, kernel: &KernelFigures) {
     page.flag(t::HANDS_UP, &[], kernel.hands.loaded);
     page.flag(t::BLOCK_UP, &[], kernel.block.loaded);
+    page.flag(t::CUT_UP, &[], kernel.cut.loaded);
     if kernel.hands.loaded {
         page.count(t::HANDS_STRUCK, &[], kernel.hands.struck);
     }
     if kernel.block.loaded && kernel.block.unreadable.is_none() {
         page.count(t::BLOCKED, &[], kernel.block.blocked.len() as u64);
+    }
+    if kernel.cut.loaded && kernel.cut.unreadable.is_none() {
+        page.count(t::CUT_OFF, &[], kernel.cut.cut_off.len() as u64);
     }
 }

@@ -99,6 +99,8 @@ families! {
     HANDS_STRUCK = Counter "quell_kernel_kills_total" [] "SIGKILLs that were sent within the kernel.";
     BLOCK_UP = Gauge "quell_kernel_block_up" [] "1 when what keeps images from starting is loaded.";
     BLOCKED = Gauge "quell_blocked_images" [] "Images that may not start now.";
+    CUT_UP = Gauge "quell_kernel_cut_up" [] "1 when what cuts cgroups off the network is loaded.";
+    CUT_OFF = Gauge "quell_cut_off" [] "Cuts of the network that stand: cgroups that are isolated, and peers that are kept away.";
 
     INBOX = Gauge "quell_engine_inbox_messages" [] "What waits for the engine's thread.";
     INBOX_SIZE = Gauge "quell_engine_inbox_size_messages" [] "What may wait for the engine's thread; whoever sends then waits.";

@@ -102,6 +102,7 @@ pub(super) fn places(plan: &Plan) -> impl Iterator<Item = &str> {
         TargetFacts::Process { cgroup: Some(path), .. } | TargetFacts::Image { cgroup: Some(path), .. } => {
             place::place(path)
         }
+        TargetFacts::Cgroup { path, .. } => place::place(path),
         _ => target.id.as_str(),
     })
 }
@@ -110,6 +111,7 @@ pub(super) fn places(plan: &Plan) -> impl Iterator<Item = &str> {
 pub(super) fn cgroups(plan: &Plan) -> impl Iterator<Item = Option<&str>> {
     plan.targets.iter().map(|target| match &target.facts {
         TargetFacts::Process { cgroup, .. } | TargetFacts::Image { cgroup, .. } => cgroup.as_deref(),
+        TargetFacts::Cgroup { path, .. } => Some(path.as_str()),
         TargetFacts::Identity { .. } | TargetFacts::Other => None,
     })
 }

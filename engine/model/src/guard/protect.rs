@@ -33,7 +33,7 @@ impl Protect {
     #[must_use]
     pub fn objection(&self, target: &Target) -> Option<String> {
         let TargetFacts::Process { id, file, unit, uid, kernel_thread, below_named, .. } = &target.facts else {
-            return self.objection_to_image(&target.facts);
+            return self.objection_to_others(&target.facts);
         };
         if id.pid == 1 {
             return Some("pid 1 is the machine itself".to_owned());
@@ -62,8 +62,11 @@ impl Protect {
         plan.targets.iter().any(|target| target.named && self.objection(target).is_some())
     }
 
-    /// Why this image may not be kept from starting, if it may not.
-    fn objection_to_image(&self, facts: &TargetFacts) -> Option<String> {
+    /// Why this image may not be kept from starting, or this cgroup not be cut off, if it may not.
+    fn objection_to_others(&self, facts: &TargetFacts) -> Option<String> {
+        if let TargetFacts::Cgroup { needed, .. } = facts {
+            return needed.clone();
+        }
         let TargetFacts::Image { file, needed, .. } = facts else { return None };
         let own = self.executables.iter().find(|own| own.file == *file);
         needed.clone().or_else(|| own.map(|own| format!("`{}` is protected", own.path)))
@@ -89,7 +92,9 @@ impl Within {
     #[must_use]
     pub fn objection(&self, target: &Target) -> Option<String> {
         match &target.facts {
-            TargetFacts::Process { cgroup: Some(path), .. } | TargetFacts::Image { cgroup: Some(path), .. } => {
+            TargetFacts::Process { cgroup: Some(path), .. }
+            | TargetFacts::Image { cgroup: Some(path), .. }
+            | TargetFacts::Cgroup { path, .. } => {
                 let inside = path
                     .strip_prefix(self.cgroup.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

@@ -546,3 +546,17 @@ fn owners_and_principals_open_the_breaker_as_images_do() {
         "{second:?}"
     );
 }
+
+#[test]
+fn a_cgroup_is_judged_by_its_path_and_by_what_needs_it() {
+    let cgroup = |path: &str, needed: Option<&str>| {
+        target(7, |facts| *facts = TargetFacts::Cgroup { path: path.into(), needed: needed.map(str::to_owned) })
+    };
+    let within = Within { cgroup: "/box".into() };
+    for (path, inside) in [("/box", true), ("/box/inner", true), ("/boxes", false), ("/", false)] {
+        assert_eq!(within.objection(&cgroup(path, None)).is_none(), inside, "{path}");
+    }
+    let protect = Protect::default();
+    assert_eq!(protect.objection(&cgroup("/box", None)), None);
+    assert_eq!(protect.objection(&cgroup("/box", Some("quell is in it"))).as_deref(), Some("quell is in it"));
+}

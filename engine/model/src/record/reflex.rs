@@ -1,4 +1,4 @@
-//! What the kernel struck by itself, where a verb had entered it.
+//! What the kernel struck or dropped by itself, where a verb had entered it.
 //!
 //! Keeps true: a record names its ledger and the line that its reading came to, so that the journal says itself what it has.
 
@@ -29,9 +29,9 @@ pub struct ReflexFired {
     pub action: Name,
     /// Its number in the kernel, in hex.
     pub reflex: String,
-    /// What may not start.
+    /// What may not start; of a cut its cgroup.
     pub image: String,
-    /// How many it struck since the last such record.
+    /// How many it struck since the last such record; of a cut, packets and calls that it dropped.
     pub count: u64,
     /// Some of them, the first ones.
     pub struck: Vec<Struck>,
@@ -45,10 +45,11 @@ pub struct ReflexFired {
     /// Execs that went on, because the kernel could not send its signal.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub missed: u64,
-    /// Which ledger it was read from: when that was begun, in nanoseconds since 1970.
+    /// Which ledger it was read from: when that was begun, in nanoseconds since 1970. Of a cut: its number.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ledger: u64,
-    /// The last line of the ledger that was read with it: what comes up to it is in the journal.
+    /// The last line of the ledger that was read with it: what comes up to it is in the journal. Of a cut: how
+    /// many it had dropped in all by then.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub through: u64,
 }

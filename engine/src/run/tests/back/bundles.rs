@@ -243,7 +243,10 @@ fn the_last_of_a_message_for_many_says_so_at_its_end() {
         receipts(&night).into_iter().filter(|(_, receipts)| is_in(receipts)).map(|(id, _)| id).collect();
     assert_eq!(both.len(), 2);
     for (number, incident) in both.into_iter().enumerate() {
-        night.yard.ask(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into(), via: "test".into() }).unwrap();
+        night
+            .yard
+            .ask(Request::Resolve { incident, why: "rebuilt".into(), by: "bo".into(), via: "test".into() })
+            .unwrap();
         let mail = Arc::clone(&night.mail);
         night.yard.stage.until(|_| mail.got().len() == ALONE + 2 + number);
     }

@@ -1,0 +1,249 @@
+//! `network.block_peer`: keeps this host, or a cgroup of it, from a network: nothing is sent to it, nothing of it arrives.
+//!
+//! The kernel does it ([`quell_model::Cut`]) on the v2 hierarchy's root, or on a cgroup. Keeps true: what is open to the peer when it
+//! begins is ended; every other peer goes on; an effect's order is its own, and is taken back alone.
+
+use super::cutting::{Cutting, What};
+use super::home::Home;
+use super::peers::{Ports, nets, ranges};
+use crate::process::Hands;
+use crate::process::cgroup::Paths;
+use crate::process::hands::input;
+use crate::process::identity::cannot;
+use crate::span::Span;
+use quell_model::{
+    Action, ActionContext, ActionError, ActionSpec, Admitted, CutRule, Guarantee, Json, Lane, Net, Plan, ProcessId,
+    Truth, Want,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What it is.
+pub static SPEC: ActionSpec = ActionSpec {
+    name: "network.block_peer",
+    summary: "keeps this host, or a cgroup of it, from a network, for a time",
+    input: || schemars::schema_for!(Input),
+    output: || schemars::schema_for!(Output),
+    lane: Lane::Contain,
+    guarantee: Guarantee::ExactlyOnceInEffect,
+    undoable: true,
+    targets: &["cidr", "cgroup"],
+    permissions: &["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
+    predict: |input| json!({ "cidr": input.get("cidr").cloned().unwrap_or_default() }),
+};
+
+/// Which packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// What is sent to the peer.
+    Out,
+    /// What comes from it.
+    In,
+    /// Both.
+    #[default]
+    Both,
+}
+
+/// Whom it is kept from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// All of this host.
+    #[default]
+    Host,
+    /// A cgroup and all below it.
+    Cgroup,
+}
+
+/// Which peer.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// A network (`203.0.113.0/24`, `2001:db8::/32`), or one address.
+    pub cidr: String,
+    /// Destination ports of TCP, UDP, SCTP and DCCP: the peer's of what is sent, this host's of what arrives. `443`, or `8000-8100`;
+    /// 8 ranges at most. Without it: everything, with ports or without.
+    #[serde(default)]
+    pub ports: Vec<Ports>,
+    /// Which packets. An answer is one too: TCP needs both ways.
+    #[serde(default)]
+    pub direction: Direction,
+    /// How far it reaches.
+    #[serde(default)]
+    pub scope: Scope,
+    /// The cgroup's path below the v2 hierarchy's root, for scope `cgroup`; without it: that of `process`.
+    #[serde(default)]
+    pub cgroup: Option<String>,
+    /// Whose cgroup.
+    #[serde(default)]
+    pub process: Option<ProcessId>,
+    /// How long: then it ends by itself, and nobody is asked. Without it, as long as its lease stands.
+    #[serde(default, rename = "for")]
+    pub(crate) lasting: Option<Span>,
+}
+
+/// What is kept away now.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// The network.
+    pub cidr: String,
+    /// The cgroup's path below the v2 hierarchy's root; `/`: all of this host.
+    pub cgroup: String,
+    /// Sockets that were ended: `tcp 10.0.0.1:40000 → 203.0.113.5:443`.
+    pub destroyed: Vec<String>,
+    /// Those that could not be, each with why.
+    pub left: Vec<String>,
+    /// Until when, by the wall clock, where `for` says so; else its lease does.
+    pub until: Option<String>,
+    /// Its number in the kernel.
+    pub cut: String,
+}
+
+/// The verb.
+#[derive(Debug)]
+pub(crate) struct BlockPeer(Cutting);
+
+impl BlockPeer {
+    pub(crate) fn new(hands: Arc<Hands>) -> Self {
+        Self(Cutting(hands))
+    }
+
+    fn home(&self, input: &Input) -> Result<Home, ActionError> {
+        let hands = &self.0.0;
+        match (input.scope, &input.cgroup, &input.process) {
+            (Scope::Host, None, _) => Home::host(hands),
+            (Scope::Host, Some(_), _) => Err(ActionError::give_up("a `cgroup` needs `scope: cgroup`")),
+            (Scope::Cgroup, Some(path), _) => Home::at(hands, path),
+            (Scope::Cgroup, None, Some(id)) => {
+                let stat = hands.look(id)?.filter(|stat| !stat.is_dead());
+                let stat = stat.ok_or_else(|| ActionError::give_up(format!("process {} has ended", id.pid)))?;
+                let paths =
+                    Paths::read(&hands.world, stat.pid).map_err(|error| cannot("read", &stat.label(), &error))?;
+                let paths = paths.unwrap_or_default();
+                Home::at(hands, paths.v2().unwrap_or_default()).map_err(|error| ActionError::GiveUp {
+                    why: format!("{} has no v2 cgroup of its own: {error}", stat.label()),
+                    hint: Some("`scope: host`, or cut it off with network.isolate".to_owned()),
+                })
+            }
+            (Scope::Cgroup, None, None) => {
+                Err(ActionError::give_up("`scope: cgroup` needs a `cgroup`, or a `process` that lives"))
+            }
+        }
+    }
+}
+
+fn peer(cidr: &str) -> Result<Net, ActionError> {
+    let net: Net = cidr.parse().map_err(|why| ActionError::give_up(format!("`cidr`: {why}")))?;
+    if net.is_all() {
+        return Err(ActionError::GiveUp {
+            why: format!("`cidr`: `{net}` is every peer there is"),
+            hint: Some("network.isolate cuts off a cgroup; a host is not cut off by this".to_owned()),
+        });
+    }
+    if [[127, 0, 0, 1], [127, 0, 0, 53]].into_iter().any(|own| net.contains(own.into()))
+        || net.contains(std::net::Ipv6Addr::LOCALHOST.into())
+    {
+        return Err(ActionError::GiveUp {
+            why: format!("`cidr`: `{net}` is this host's loopback"),
+            hint: Some("name the peer's own address".to_owned()),
+        });
+    }
+    Ok(net)
+}
+
+#[async_trait::async_trait]
+impl Action for BlockPeer {
+    fn spec(&self) -> &'static ActionSpec {
+        &SPEC
+    }
+
+    async fn plan(&self, json: &Json) -> Result<Plan, ActionError> {
+        let input: Input = input(json)?;
+        self.0.cut()?;
+        let peers = nets("cidr", std::slice::from_ref(&peer(&input.cidr)?.to_string()))?;
+        let ports = ranges(&input.ports)?;
+        let mut home = self.home(&input)?;
+        // Whoever is in the cgroup goes on, but for this one peer.
+        home.targets.truncate(1);
+        for target in &mut home.targets {
+            target.id = format!("{} in {}", peers[0], home.path);
+            target.label = format!("{} for {}", peers[0], target.label);
+        }
+        let (outward, inward) = (input.direction != Direction::In, input.direction != Direction::Out);
+        let mut still_open = vec![
+            "the peer may come from another address, or be reached through another host".to_owned(),
+            "packet sockets (AF_PACKET, CAP_NET_RAW) send past it, and see what arrives".to_owned(),
+            "what this host forwards for others is not seen".to_owned(),
+        ];
+        match input.direction {
+            Direction::Out => still_open.push("what comes from the peer arrives: UDP needs no answer".to_owned()),
+            Direction::In => still_open.push("what is sent to the peer leaves: UDP needs no answer".to_owned()),
+            Direction::Both => {}
+        }
+        if input.scope == Scope::Cgroup {
+            still_open
+                .push("a process that is moved out of the cgroup opens sockets that are not kept from it".to_owned());
+        }
+        let cidr = peers[0].to_string();
+        let predicted = json!({ "cidr": cidr, "cgroup": home.path });
+        let rule = CutRule::Block { peers, ports, outward, inward };
+        let what = What { call: SPEC.name, home, rule, lasting: input.lasting, still_open, predicted };
+        self.0.plan(what)
+    }
+
+    async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
+        let done = self.0.run(go, cx)?;
+        let cidr = match &done.order.rule {
+            CutRule::Block { peers, .. } | CutRule::Isolate { allow: peers, .. } => peers.first().map(Net::to_string),
+        };
+        let output = Output {
+            cidr: cidr.unwrap_or_default(),
+            cgroup: done.order.cgroup,
+            destroyed: done.destroyed,
+            left: done.left,
+            until: done.until,
+            cut: format!("{:016x}", done.id),
+        };
+        Ok(serde_json::to_value(output).expect("an output has string keys only"))
+    }
+
+    async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
+        self.0.verify(plan, want)
+    }
+
+    async fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
+        self.0.verify_undone(plan, cx)
+    }
+
+    async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
+        self.0.undo(go, cx)
+    }
+
+    fn is_held(&self) -> bool {
+        true
+    }
+
+    fn ends_after(&self, plan: &Plan) -> Option<Duration> {
+        Cutting::ends_after(plan)
+    }
+
+    async fn hold(&self, go: &Admitted, cx: &ActionContext, lasting: Duration) -> Result<(), ActionError> {
+        self.0.hold(go, cx, lasting)
+    }
+
+    async fn plan_again(&self, json: &Json, former: &Plan) -> Result<Plan, ActionError> {
+        let input: Input = input(json)?;
+        let by_path = input.cgroup.is_some() || input.scope == Scope::Host;
+        let mut plan = self.0.again(SPEC.name, former, input.lasting, by_path)?;
+        plan.targets.clone_from(&former.targets);
+        Ok(plan)
+    }
+}
+
+#[cfg(test)]
+#[path = "block_peer/tests.rs"]
+mod tests;

@@ -1,0 +1,200 @@
+//! The cgroup that an input means: of a process, of a container, or by its path; or the one that is to be made for it.
+//!
+//! Reads only. Keeps true: it is one of the v2 hierarchy, since only there can the network be cut; a cgroup that others share
+//! with the named process (the root's, a login's session) is not its own.
+
+use super::order::Moves;
+use crate::process::cgroup::{Group, Paths, container_id};
+use crate::process::identity::cannot;
+use crate::process::scope::{Circle, Scope};
+use crate::process::{Hands, Stat};
+use crate::world::{CgroupKind, HostWorld};
+use quell_model::{ActionError, ProcessId, Target, TargetFacts};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Levels at which a container's cgroup is looked for.
+const DEPTH: usize = 10;
+
+/// What an input means.
+#[derive(Debug)]
+pub(super) struct Home {
+    /// Its path below the v2 hierarchy's root; `/`: the root itself.
+    pub(super) path: String,
+    /// It is to be made, for these.
+    pub(super) moves: Option<Moves>,
+    /// Who is in it, or is to be.
+    pub(super) members: Vec<Stat>,
+    /// As the guard sees them.
+    pub(super) targets: Vec<Target>,
+    /// What could not be found out, for people.
+    pub(super) unknown: Vec<String>,
+}
+
+/// The directory of a v2 cgroup.
+pub(super) fn dir(world: &HostWorld, path: &str) -> Result<PathBuf, ActionError> {
+    let root = world.root(CgroupKind::V2).ok_or_else(|| ActionError::GiveUp {
+        why: "there is no v2 hierarchy of cgroups here: the network of a cgroup can be cut only there".to_owned(),
+        hint: Some("mount one: `mount -t cgroup2 none /sys/fs/cgroup/unified`".to_owned()),
+    })?;
+    Ok(root.join(path.trim_start_matches('/')))
+}
+
+/// Its number, where it is there.
+pub(super) fn number(dir: &Path) -> Option<u64> {
+    fs::metadata(dir).ok().filter(|meta| meta.is_dir()).map(|meta| meta.ino())
+}
+
+impl Home {
+    /// The whole host.
+    pub(super) fn host(hands: &Hands) -> Result<Self, ActionError> {
+        dir(&hands.world, "/")?;
+        let label = "all of this host".to_owned();
+        let target = cgroup_target(&hands.world, "/", label, None);
+        Ok(Self { path: "/".into(), moves: None, members: Vec::new(), targets: vec![target], unknown: Vec::new() })
+    }
+
+    /// The cgroup with this path, and whoever is in it.
+    pub(super) fn at(hands: &Hands, path: &str) -> Result<Self, ActionError> {
+        let parts = || path.split('/').filter(|part| !part.is_empty());
+        if !path.starts_with('/') || parts().any(|part| part == "..") || parts().next().is_none() {
+            return Err(ActionError::GiveUp {
+                why: format!("`{path}` is no cgroup below the root"),
+                hint: Some("write its path as /proc/PID/cgroup does: `/system.slice/web.service`".to_owned()),
+            });
+        }
+        let world = &hands.world;
+        let group = Group::new(world, CgroupKind::V2, path);
+        dir(world, path)?;
+        let group = group.ok_or_else(|| ActionError::GiveUp {
+            why: format!("there is no cgroup `{path}` in the v2 hierarchy"),
+            hint: Some("a cgroup of v1 alone has no network to be cut: name a `process` of it".to_owned()),
+        })?;
+        let mut members = Vec::new();
+        for pid in group.pids()? {
+            members.extend(Stat::read(world, pid).map_err(|error| cannot("read", &pid.to_string(), &error))?);
+        }
+        Ok(Self::of(hands, path.to_owned(), members, None))
+    }
+
+    /// The container with this id.
+    pub(super) fn container(hands: &Hands, id: &str) -> Result<Self, ActionError> {
+        let is_id = (12..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_id {
+            return Err(ActionError::GiveUp {
+                why: format!("`{id}` is no id of a container"),
+                hint: Some("write 12 to 64 hexadecimal digits, as `event.container.id` has them".to_owned()),
+            });
+        }
+        let root = dir(&hands.world, "/")?;
+        let mut found = Vec::new();
+        look_for(&root, &root, &id.to_ascii_lowercase(), DEPTH, &mut found);
+        match found.as_slice() {
+            [path] => Self::at(hands, path),
+            [] => Err(ActionError::GiveUp {
+                why: format!("no v2 cgroup is called after the container `{id}`"),
+                hint: Some("name a `process` of it: then all of its container is brought into one".to_owned()),
+            }),
+            _ => Err(ActionError::give_up(format!("several containers' ids begin with `{id}`: {}", found.join(", ")))),
+        }
+    }
+
+    /// What is around a process: its own cgroup or its container's, or the one that its tree is to be brought into.
+    pub(super) fn around(hands: &Hands, id: &ProcessId, scope: Scope) -> Result<Self, ActionError> {
+        let world = &hands.world;
+        dir(world, "/")?;
+        let stat = hands.look(id)?.filter(|stat| !stat.is_dead());
+        let stat = stat.ok_or_else(|| ActionError::give_up(format!("process {} has ended", id.pid)))?;
+        let label = stat.label();
+        let paths = Paths::read(world, stat.pid).map_err(|error| cannot("read", &label, &error))?.unwrap_or_default();
+        // A runtime may leave its containers in its own unit in v2: that one holds the runtime too.
+        let in_v2 = paths.v2().is_some_and(|path| path.split('/').any(|part| container_id(part).is_some()));
+        let is_apart = paths.container().is_some() && !in_v2;
+        let scope = if scope == Scope::Cgroup && is_apart { Scope::Container } else { scope };
+        let own = match scope {
+            Scope::Container => paths.container_group(world),
+            Scope::Cgroup => paths.v2_group(world).filter(|group| !is_shared(&group.path)),
+            _ => None,
+        };
+        if let Some(group) = own.filter(|group| group.root.kind == CgroupKind::V2) {
+            return Self::at(hands, &group.path).map(|home| home.named(id));
+        }
+        // Of no cgroup of its own: all that it started, or all of a container that v1 alone tells, is brought into one.
+        let scope = if scope == Scope::Container { scope } else { Scope::Tree };
+        let circle = Circle::around_this(world, id, Some(stat.clone()), scope)?;
+        let from = paths.v2().ok_or_else(|| ActionError::give_up(format!("{label} is in no v2 cgroup")))?.to_owned();
+        let path = format!("{}/quell-moved-{}-{}", from.trim_end_matches('/'), stat.pid, stat.start_ticks);
+        let targets = circle.targets(world);
+        let members = circle.members.into_iter().map(|member| member.stat).collect();
+        let moves = Some(Moves { process: id.clone(), scope, from });
+        Ok(Self { path, moves, members, targets, unknown: circle.unknown })
+    }
+
+    fn of(hands: &Hands, path: String, members: Vec<Stat>, moves: Option<Moves>) -> Self {
+        let world = &hands.world;
+        let login = path.split('/').any(|part| part.starts_with("session-") && part.ends_with(".scope"));
+        let label = format!("cgroup {}{}", crate::text::plain(&path), if login { " (a login's session)" } else { "" });
+        let mut targets = vec![cgroup_target(world, &path, label, hands.has_own(&path))];
+        targets.extend(members.iter().filter(|stat| !stat.is_dead()).map(|stat| {
+            crate::process::target::target(world, stat, &stat.id(world), crate::process::target::Relation::Scope)
+        }));
+        Self { path, moves, members, targets, unknown: Vec::new() }
+    }
+
+    /// The process that the input names is a named target, not one that was found.
+    fn named(mut self, id: &ProcessId) -> Self {
+        for target in &mut self.targets {
+            // Its cgroup is only where it is found.
+            target.named &= !matches!(target.facts, TargetFacts::Cgroup { .. });
+            if let TargetFacts::Process { id: other, by_scope, .. } = &mut target.facts
+                && other.same_process(id)
+            {
+                *by_scope = false;
+                target.named = true;
+            }
+        }
+        self
+    }
+
+    /// Whether all of them have network namespaces that are not this one's; false where nobody is there.
+    pub(super) fn is_apart(&self, world: &HostWorld) -> bool {
+        let own = fs::read_link(world.proc.join("self/ns/net")).ok();
+        let is_apart = |stat: &Stat| fs::read_link(world.of(stat.pid, "ns/net")).is_ok_and(|its| Some(its) != own);
+        own.is_some() && !self.members.is_empty() && self.members.iter().all(is_apart)
+    }
+}
+
+/// A cgroup that more than one thing lives in: whoever logged in, and the root.
+fn is_shared(path: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    last.is_empty() || (last.starts_with("session-") && last.ends_with(".scope"))
+}
+
+fn cgroup_target(world: &HostWorld, path: &str, label: String, needed: Option<String>) -> Target {
+    Target {
+        node: world.node.clone(),
+        kind: "cgroup".into(),
+        id: path.to_owned(),
+        label,
+        named: true,
+        facts: TargetFacts::Cgroup { path: path.to_owned(), needed },
+    }
+}
+
+/// The topmost directories that are called after the container.
+fn look_for(root: &Path, dir: &Path, id: &str, depth: usize, found: &mut Vec<String>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        let name = entry.file_name();
+        let is_it = name.to_str().and_then(container_id).is_some_and(|its| its.to_ascii_lowercase().starts_with(id));
+        match path.strip_prefix(root).ok().and_then(Path::to_str) {
+            Some(within) if is_it => found.push(format!("/{within}")),
+            _ if depth > 0 => look_for(root, &path, id, depth - 1, found),
+            _ => {}
+        }
+    }
+}

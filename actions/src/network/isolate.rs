@@ -1,0 +1,215 @@
+//! `network.isolate`: cuts a process, a cgroup or a container off: what its sockets send and receive is dropped, but for `allow`.
+//!
+//! The kernel does it ([`quell_model::Cut`]) on the v2 cgroup; a process without one of its own is brought into one first, with
+//! all that it started. Keeps true: what was open before is ended too; whoever is beside it goes on; undo gives back what
+//! can be given back: sockets that were ended stay so.
+
+use super::cutting::{Cutting, What};
+use super::home::Home;
+use super::peers::nets;
+use crate::process::Hands;
+use crate::process::hands::input;
+use crate::process::scope::Scope as ProcessScope;
+use crate::span::Span;
+use quell_model::{
+    Action, ActionContext, ActionError, ActionSpec, Admitted, CutRule, Guarantee, Json, Lane, Plan, ProcessId, Truth,
+    Want,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What it is.
+pub static SPEC: ActionSpec = ActionSpec {
+    name: "network.isolate",
+    summary: "cuts a process, a cgroup or a container off the network, but for what is allowed",
+    input: || schemars::schema_for!(Input),
+    output: || schemars::schema_for!(Output),
+    lane: Lane::Contain,
+    guarantee: Guarantee::ExactlyOnceInEffect,
+    undoable: true,
+    targets: &["process", "cgroup", "container"],
+    permissions: &["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
+    predict: |input| json!({ "cgroup": input.get("cgroup").cloned().unwrap_or_default() }),
+};
+
+/// How far it reaches around a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Its cgroup and all below. Where it shares that with others (the root's, a login's session): like `tree`.
+    #[default]
+    Cgroup,
+    /// Its container.
+    Container,
+    /// The process and all that it started, brought into a cgroup of their own.
+    Tree,
+}
+
+impl From<Scope> for ProcessScope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Cgroup => Self::Cgroup,
+            Scope::Container => Self::Container,
+            Scope::Tree => Self::Tree,
+        }
+    }
+}
+
+/// What is cut off: a `process`, a `cgroup` or a `container`, one of them.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// A process, with what `scope` says of it.
+    #[serde(default)]
+    pub process: Option<ProcessId>,
+    /// How far it reaches around `process`.
+    #[serde(default)]
+    pub scope: Scope,
+    /// A cgroup's path below the v2 hierarchy's root, with all below it.
+    #[serde(default)]
+    pub cgroup: Option<String>,
+    /// A container's id, whole or from its beginning: 12 to 64 hexadecimal digits.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// Networks (`10.0.0.0/8`, `2001:db8::/32`) and addresses to which and from which everything passes. Without it: nothing.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// How long: then it ends by itself, and nobody is asked. Without it, as long as its lease stands.
+    #[serde(default, rename = "for")]
+    pub(crate) lasting: Option<Span>,
+}
+
+/// What is cut off now.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Output {
+    /// The cgroup's path below the v2 hierarchy's root.
+    pub cgroup: String,
+    /// Processes that were brought into it for this.
+    pub moved: u32,
+    /// Sockets that were ended: `tcp 10.0.0.1:40000 → 203.0.113.5:443`.
+    pub destroyed: Vec<String>,
+    /// Those that could not be, each with why.
+    pub left: Vec<String>,
+    /// What stays on the loopback of its network namespace passes.
+    pub loopback: bool,
+    /// Until when, by the wall clock, where `for` says so; else its lease does.
+    pub until: Option<String>,
+    /// Its number in the kernel.
+    pub cut: String,
+}
+
+/// The verb.
+#[derive(Debug)]
+pub(crate) struct Isolate(Cutting);
+
+impl Isolate {
+    pub(crate) fn new(hands: Arc<Hands>) -> Self {
+        Self(Cutting(hands))
+    }
+
+    fn home(&self, input: &Input) -> Result<Home, ActionError> {
+        let hands = &self.0.0;
+        match (&input.process, &input.cgroup, &input.container) {
+            (Some(id), None, None) => Home::around(hands, id, input.scope.into()),
+            (None, Some(path), None) => Home::at(hands, path),
+            (None, None, Some(id)) => Home::container(hands, id),
+            _ => Err(ActionError::give_up("name a `process`, a `cgroup` or a `container`, one of them")),
+        }
+    }
+}
+
+/// What it does not cover.
+fn still_open(home: &Home, loopback: bool) -> Vec<String> {
+    let mut open = vec![
+        "what was sent before it is sent".to_owned(),
+        "packet sockets (AF_PACKET, CAP_NET_RAW) send past it, and see what arrives".to_owned(),
+        "unix sockets, pipes and shared files lead to processes that are not cut off".to_owned(),
+        "a process that is moved out of the cgroup opens sockets that are not cut off; whoever may write to cgroup.procs can do that"
+            .to_owned(),
+        "what it makes the kernel or another namespace send for it (forwarding, network file systems) is not seen".to_owned(),
+    ];
+    if loopback {
+        open.push(
+            "the loopback of its own network namespace passes: whoever else is in that namespace is reached over it"
+                .to_owned(),
+        );
+    }
+    if home.moves.is_some() {
+        open.push("listening sockets that they have open are closed, and are not opened again by an undo".to_owned());
+        open.push(
+            "UDP sockets that they have open go on: the kernel ends those of elsewhere for a moment only".to_owned(),
+        );
+    }
+    open
+}
+
+#[async_trait::async_trait]
+impl Action for Isolate {
+    fn spec(&self) -> &'static ActionSpec {
+        &SPEC
+    }
+
+    async fn plan(&self, json: &Json) -> Result<Plan, ActionError> {
+        let input: Input = input(json)?;
+        self.0.cut()?;
+        let allow = nets("allow", &input.allow)?;
+        let home = self.home(&input)?;
+        // A namespace of its own: its loopback leads to nobody outside, and its health is asked over it. On the host's it leads
+        // to everything that listens there.
+        let loopback = home.is_apart(&self.0.0.world);
+        let predicted = json!({ "cgroup": home.path, "loopback": loopback });
+        let still_open = still_open(&home, loopback);
+        let rule = CutRule::Isolate { allow, loopback };
+        self.0.plan(What { call: SPEC.name, home, rule, lasting: input.lasting, still_open, predicted })
+    }
+
+    async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
+        let done = self.0.run(go, cx)?;
+        let output = Output {
+            loopback: matches!(done.order.rule, CutRule::Isolate { loopback: true, .. }),
+            cgroup: done.order.cgroup,
+            moved: done.moved,
+            destroyed: done.destroyed,
+            left: done.left,
+            until: done.until,
+            cut: format!("{:016x}", done.id),
+        };
+        Ok(serde_json::to_value(output).expect("an output has string keys only"))
+    }
+
+    async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
+        self.0.verify(plan, want)
+    }
+
+    async fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
+        self.0.verify_undone(plan, cx)
+    }
+
+    async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
+        self.0.undo(go, cx)
+    }
+
+    fn is_held(&self) -> bool {
+        true
+    }
+
+    fn ends_after(&self, plan: &Plan) -> Option<Duration> {
+        Cutting::ends_after(plan)
+    }
+
+    async fn hold(&self, go: &Admitted, cx: &ActionContext, lasting: Duration) -> Result<(), ActionError> {
+        self.0.hold(go, cx, lasting)
+    }
+
+    async fn plan_again(&self, json: &Json, former: &Plan) -> Result<Plan, ActionError> {
+        let input: Input = input(json)?;
+        self.0.again(SPEC.name, former, input.lasting, input.cgroup.is_some())
+    }
+}
+
+#[cfg(test)]
+#[path = "isolate/tests.rs"]
+mod tests;

@@ -1,0 +1,90 @@
+//! Hooks of a cgroup: a program that hangs there for as long as its descriptor or its pin lives (bpf(2), `BPF_LINK_CREATE`: 5.7).
+//!
+//! Owns the descriptors, and what the kernel says of them. Keeps true: a hook hangs beside those of others, never in their place
+//! (kernel/bpf/cgroup.c `cgroup_bpf_link_attach`).
+
+#![allow(unsafe_code, reason = "bpf(2) by libc: aya gives no descriptor of a link, which alone says where it hangs")]
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+const OBJ_PIN: libc::c_long = 6;
+const OBJ_GET: libc::c_long = 7;
+const LINK_CREATE: libc::c_long = 28;
+
+/// One hook, in.
+#[derive(Debug)]
+pub(super) struct Link(OwnedFd);
+
+impl Link {
+    /// Hangs the program there; `hook` is a `bpf_attach_type`.
+    pub(super) fn create(program: impl AsFd, group: impl AsFd, hook: u32) -> io::Result<Self> {
+        let words = [number(&program.as_fd()), number(&group.as_fd()), hook, 0];
+        let mut attr = [0; 8];
+        for (word, two) in attr.iter_mut().zip(words.chunks(2)) {
+            *word = u64::from(two[0]) | u64::from(two[1]) << 32;
+        }
+        call(LINK_CREATE, &attr).map(Self)
+    }
+
+    /// The hook that is pinned there.
+    pub(super) fn pinned(path: &Path) -> io::Result<Self> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        call(OBJ_GET, &[path.as_ptr() as u64, 0, 0, 0, 0, 0, 0, 0]).map(Self)
+    }
+
+    /// Pins it: it hangs there until the pin goes.
+    pub(super) fn pin(&self, path: &Path) -> io::Result<()> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let attr = [path.as_ptr() as u64, u64::from(number(&self.0)), 0, 0, 0, 0, 0, 0];
+        ask(OBJ_PIN, &attr).map(drop)
+    }
+
+    /// The number of the cgroup on which it hangs, and the hook; `None` when it hangs nowhere: its cgroup is gone.
+    pub(super) fn hangs(&self) -> Option<(u64, u32)> {
+        let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd())).ok()?;
+        hangs(&told)
+    }
+}
+
+/// What `/proc/PID/fdinfo` says of it (kernel/bpf/cgroup.c `bpf_cgroup_link_show_fdinfo`: 5.8).
+fn hangs(told: &str) -> Option<(u64, u32)> {
+    let value = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    let group = value("cgroup_id")?.trim().parse().ok().filter(|group| *group != 0)?;
+    Some((group, value("attach_type")?.trim().parse().ok()?))
+}
+
+fn number(fd: &impl AsRawFd) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+fn ask(command: libc::c_long, attr: &[u64; 8]) -> io::Result<libc::c_long> {
+    // SAFETY: the kernel reads as many bytes of the attribute as it is told, and the path that it may point to lives through the
+    // call.
+    let told = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_ptr(), size_of_val(attr)) };
+    if told < 0 { Err(io::Error::last_os_error()) } else { Ok(told) }
+}
+
+fn call(command: libc::c_long, attr: &[u64; 8]) -> io::Result<OwnedFd> {
+    let fd = ask(command, attr)?;
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made it, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_says_where_it_hangs() {
+        let told = "pos:\t0\nflags:\t02000000\nlink_type:\tcgroup\nlink_id:\t7\nprog_id:\t9\ncgroup_id:\t4711\nattach_type:\t1\n";
+        assert_eq!(hangs(told), Some((4711, 1)));
+        assert_eq!(hangs(&told.replace("4711", "0")), None, "its cgroup is gone");
+        assert_eq!(hangs("pos:\t0\n"), None);
+    }
+}
