@@ -50,7 +50,6 @@ pub struct Webhook {
     client: Client,
     to: Target,
     speaks: Speaks,
-    secret: Option<Secret>,
     links: Option<Links>,
 }
 
@@ -65,8 +64,8 @@ impl Webhook {
         token: Option<Secret>,
         links: Option<Links>,
     ) -> Result<Self, WrongWebhook> {
-        let (to, ntfy) = ntfy::Ntfy::of(&Target::of(url)?, token.as_ref())?;
-        Ok(Self { client, to, speaks: Speaks::Ntfy(ntfy), secret: token, links })
+        let (to, ntfy) = ntfy::Ntfy::of(&Target::of(url)?.hiding(token.as_ref()), token.as_ref())?;
+        Ok(Self { client, to, speaks: Speaks::Ntfy(ntfy), links })
     }
 
     /// One that speaks PagerDuty's Events v2, to the service of this routing key.
@@ -75,7 +74,7 @@ impl Webhook {
     /// What is wrong with the settings.
     pub fn pagerduty(client: Client, url: &Secret, key: Secret, links: Option<Links>) -> Result<Self, WrongWebhook> {
         let speaks = Speaks::PagerDuty(pagerduty::PagerDuty::of(&key));
-        Ok(Self { client, to: Target::of(url)?, speaks, secret: Some(key), links })
+        Ok(Self { client, to: Target::of(url)?.hiding(Some(&key)), speaks, links })
     }
 
     /// One that makes alerts as Opsgenie's API has them, with this key.
@@ -83,8 +82,8 @@ impl Webhook {
     /// # Errors
     /// What is wrong with the settings.
     pub fn opsgenie(client: Client, url: &Secret, key: Secret, links: Option<Links>) -> Result<Self, WrongWebhook> {
-        let (to, opsgenie) = opsgenie::Opsgenie::of(Target::of(url)?, &key)?;
-        Ok(Self { client, to, speaks: Speaks::Opsgenie(opsgenie), secret: Some(key), links })
+        let (to, opsgenie) = opsgenie::Opsgenie::of(Target::of(url)?.hiding(Some(&key)), &key)?;
+        Ok(Self { client, to, speaks: Speaks::Opsgenie(opsgenie), links })
     }
 
     /// One that speaks quell's own JSON, signed with this.
@@ -93,7 +92,7 @@ impl Webhook {
     /// What is wrong with the settings.
     pub fn json(client: Client, url: &Secret, secret: Secret, links: Option<Links>) -> Result<Self, WrongWebhook> {
         let speaks = Speaks::Json(json::Signed::of(&secret));
-        Ok(Self { client, to: Target::of(url)?, speaks, secret: Some(secret), links })
+        Ok(Self { client, to: Target::of(url)?.hiding(Some(&secret)), speaks, links })
     }
 
     async fn post(&self, content: (Vec<u8>, Headers), again: Again) -> Result<Answer, SendError> {
@@ -109,20 +108,7 @@ impl Webhook {
         let mut all = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         all.extend(headers);
         let answered = self.client.ask(to, Ask { method: Method::POST, headers: all, body }).await;
-        judged(answered, again).map_err(|error| self.without_secret(error))
-    }
-
-    /// A server may repeat what it was sent.
-    fn without_secret(&self, error: SendError) -> SendError {
-        let hide = |why: String| match &self.secret {
-            Some(secret) if !secret.expose().is_empty() => why.replace(secret.expose(), "***"),
-            _ => why,
-        };
-        match error {
-            SendError::Later { why, after } => SendError::Later { why: hide(why), after },
-            SendError::Unknown { why } => SendError::Unknown { why: hide(why) },
-            SendError::Never { why } => SendError::Never { why: hide(why) },
-        }
+        judged(answered, again)
     }
 }
 
