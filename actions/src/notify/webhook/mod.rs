@@ -7,6 +7,8 @@
 //! ```text
 //! 2xx ─▶ taken     429, 503 ─▶ later, as it says     408, 5xx ─▶ later where a second one is known as the same, else nobody knows
 //! 3xx, 4xx ─▶ never     no connection ─▶ later     broken off after that ─▶ nobody knows
+//!
+//! A page has its key for good. A playbook's message keeps it while nobody knows: its 503 without `Retry-After`, 408 and 5xx are that.
 //! ```
 
 mod json;
@@ -122,6 +124,8 @@ enum Again {
     Same,
     /// Another one, which wakes somebody once more.
     Another,
+    /// The same, if it is sent again because nobody knows. Else it comes under another key.
+    WhileUnknown,
 }
 
 fn judged(answered: Result<Answer, Broken>, again: Again) -> Result<Answer, SendError> {
@@ -134,7 +138,8 @@ fn judged(answered: Result<Answer, Broken>, again: Again) -> Result<Answer, Send
     let (why, after) = (answer.said.clone(), answer.after);
     match answer.status {
         200..=299 => Ok(answer),
-        429 | 503 => Err(SendError::Later { why, after }),
+        429 => Err(SendError::Later { why, after }),
+        503 if again != Again::WhileUnknown || after.is_some() => Err(SendError::Later { why, after }),
         408 | 500..=599 if again == Again::Same => Err(SendError::Later { why, after }),
         408 | 500..=599 => Err(SendError::Unknown { why }),
         status => Err(SendError::Never { why: format!("{why}; hint: {}", hint(status)) }),
@@ -207,13 +212,19 @@ impl Hooks for Webhook {
     }
 
     async fn tell(&self, message: &Message) -> Result<u16, SendError> {
-        let (content, again) = match &self.speaks {
-            Speaks::Ntfy(ntfy) => (ntfy.said(message), Again::Another),
-            Speaks::PagerDuty(pagerduty) => ((written(&pagerduty.said(message)), Headers::new()), Again::Same),
-            Speaks::Opsgenie(opsgenie) => (opsgenie.said(message), Again::Same),
-            Speaks::Json(signed) => (signed.said(message), Again::Same),
+        let content = match &self.speaks {
+            Speaks::Ntfy(ntfy) => ntfy.said(message),
+            Speaks::PagerDuty(pagerduty) => (written(&pagerduty.said(message)), Headers::new()),
+            Speaks::Opsgenie(opsgenie) => opsgenie.said(message),
+            Speaks::Json(signed) => signed.said(message),
         };
-        Ok(self.post(content, again).await?.status)
+        match (self.post(content, Again::WhileUnknown).await, &self.speaks) {
+            (Err(SendError::Unknown { why }), Speaks::Ntfy(_)) => {
+                let why = format!("outcome unknown, and ntfy has no keys, so it is not sent again: {why}");
+                Err(SendError::Never { why: format!("{why}; hint: look there whether it came") })
+            }
+            (answered, _) => Ok(answered?.status),
+        }
     }
 }
 
