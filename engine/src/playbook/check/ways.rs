@@ -61,7 +61,7 @@ fn recipients(reader: &mut Reader<'_>, given: &Node, known: &Known<'_>) {
     for one in all {
         let Some(name) = written(one).filter(|text| !text.contains('@')) else { continue };
         match people.people.get(name) {
-            Some(person) if person.email.is_some() => {}
+            Some(person) if person.mail().is_some() => {}
             Some(_) => {
                 let what = format!("`{name}` has no address of mail in escalation.yaml");
                 reader.warning(one.at, what, format!("`email` of `{name}` there"));
