@@ -107,7 +107,11 @@ impl All {
         InForce {
             slack: self.slack.map(|both| Chat { channel, speaks: both.sends }),
             email: self.email.map(|both| both.sends),
-            people: people.people.iter().map(|(name, person)| (name.clone(), person.email.clone())).collect(),
+            people: people
+                .people
+                .iter()
+                .map(|(name, person)| (name.clone(), person.mail().map(str::to_owned)))
+                .collect(),
             webhooks: self.webhooks.into_iter().map(|(name, way)| (name, way.map(|both| both.sends))).collect(),
             hosts: hosts.to_vec(),
             http: http(),

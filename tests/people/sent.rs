@@ -236,6 +236,24 @@ fn a_reload_changes_what_may_be_asked_and_where_things_are_said() {
     wait_until("it is asked", || scene.receiver.at("/x").len() == 1);
 }
 
+/// Tells the robot something, however often it takes.
+const TELLS: &str = "playbook: tells\non: { detections: { rules: [marked], level: high } }\nmode: enforce\nsteps:\n  \
+    robot: { action: webhook.post, with: { webhook: robot, title: t, text: told }, retry: { attempts: 20, backoff: 200ms..1s } }\n";
+
+#[test]
+fn what_a_webhook_may_have_taken_is_sent_again_under_the_same_key() {
+    let scene = Scene::new("enforce", true, |_| TELLS.to_owned());
+    scene.receiver.refuses(true);
+    scene.attacked();
+    wait_until("it was told twice", || scene.receiver.at("/in/hunter2").len() >= 2);
+    scene.receiver.refuses(false);
+    let run = scene.run();
+    assert_eq!(step(&run, "robot")["outcome"], "done", "{run:#}");
+    let told = scene.receiver.at("/in/hunter2");
+    let key = &told[0]["headers"]["idempotency-key"];
+    assert!(key.is_string() && told.iter().all(|one| one["headers"]["idempotency-key"] == *key), "{told:#?}");
+}
+
 /// Says something, and mails it, whatever became of that.
 const TWO: &str = "playbook: two\non: { detections: { rules: [marked], level: high } }\nmode: enforce\nsteps:\n  \
     say: { action: slack.post, with: { text: once } }\n  \

@@ -47,7 +47,7 @@ impl Receiver {
         self.got().into_iter().filter(|got| got["path"] == path).collect()
     }
 
-    fn refuses(&self, refuses: bool) {
+    pub(super) fn refuses(&self, refuses: bool) {
         let file = self.out.with_extension("refuses");
         if refuses { fs::write(file, "").unwrap() } else { fs::remove_file(file).unwrap() }
     }

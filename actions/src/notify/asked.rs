@@ -77,6 +77,8 @@ mod tests {
     use super::super::webhook::tests::{answer, receives};
     use super::*;
     use quell_model::hosts::Method;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     fn wanted(url: &str, private: bool) -> Wanted {
         Wanted {
@@ -110,6 +112,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_stands_in_the_head_counts_however_long_the_body_takes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = format!("http://{}?y=1", listener.local_addr().unwrap());
+        let speaks = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 9\r\n\r\nabc").await.unwrap();
+            let mut read = String::new();
+            // Until it is hung up on.
+            stream.read_to_string(&mut read).await.unwrap();
+            read
+        });
+        let wanted = Wanted { within: Duration::from_secs(2), ..wanted(&at, true) };
+        let heard = Asks::ask(&Client::new().unwrap(), wanted).await.unwrap();
+        assert_eq!((heard.status, &heard.body[..], heard.cut), (201, &b"abc"[..], true));
+        let read = speaks.await.unwrap();
+        assert!(read.starts_with("GET /?y=1 HTTP/1.1\r\n"), "{read}");
+    }
+
+    #[tokio::test]
     async fn an_address_that_is_not_public_is_connected_to_only_where_that_is_meant() {
         let (at, got) = receives(&[&answer("200 OK", "")]).await;
         let port = at.rsplit_once(':').unwrap().1.to_owned();
@@ -133,9 +154,16 @@ mod tests {
         let place = |url: &str| client.place(url).map(|place| (place.host, place.port, place.is_tls, place.is_inner));
         assert_eq!(place("https://Tickets.example.org/x"), Some(("tickets.example.org".into(), 443, true, false)));
         assert_eq!(place("http://[::1]:8080"), Some(("::1".into(), 8080, false, true)));
-        for bad in
-            ["", "tickets.example.org", "ftp://x/", "https://me@x/", "https://x/ ", "https://x\\@evil.org/", "https://"]
-        {
+        for bad in [
+            "",
+            "tickets.example.org",
+            "ftp://x/",
+            "https://me@x/",
+            "https://x/ ",
+            "https://x\\@evil.org/",
+            "https://",
+            "https://x:70000/",
+        ] {
             assert_eq!(place(bad), None, "{bad}");
         }
     }

@@ -1,58 +1,29 @@
 //! Mail: a page, or what a playbook says, as a message of text and HTML, by SMTP.
 //!
-//! Owns the message and the connection to the server. A server's 4xx is a "later", its 5xx a "never". Keeps true: a password
-//! goes over TLS or to this machine alone; all mails of an incident stand in one thread; a page, or a step's mail, has one Message-ID,
-//! however often it is sent.
+//! Owns the message; the server that takes it has a file of its own. Keeps true: all mails of an incident stand in one thread; a page,
+//! or a step's mail, has one Message-ID, however often it is sent.
+
+mod server;
+
+pub use server::{Server, WrongServer};
 
 use super::mark::Links;
 use super::markup::{escaped, line};
 use super::plain::{TITLE, lines, subject, wanted};
-use super::with_sources;
 use crate::send::ways::{Mail, Mails};
+use lettre::Message;
 use lettre::message::{Mailbox, MultiPart, header};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use quell_model::Hash;
 use quell_model::notice::{Channel, Letter, Receipt, SendError, State, Way};
-use quell_model::{Hash, Secret};
-use std::time::Duration;
+use server::Relay;
 
 /// A line's name is not longer: what others wrote is no name.
 const LONGEST_NAME: usize = 14;
 /// Characters of the sum that a Message-ID has.
 const ID: usize = 40;
-/// A server that says nothing for so long is down.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Where mails go, and who sends them.
-pub struct Server {
-    /// `smtp://HOST:PORT`, with STARTTLS where it is offered, or `smtps://HOST:PORT`.
-    pub url: String,
-    /// Who quell is there, and its password.
-    pub login: Option<(String, Secret)>,
-    /// The address that they come from.
-    pub from: String,
-}
-
-/// What is wrong with a server's settings.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WrongServer {
-    /// Its address.
-    #[error(
-        "what `smtp` gives is no address of a mail server; hint: `smtp://HOST:PORT` or `smtps://HOST:PORT`, and `user` and `password` beside it"
-    )]
-    Url,
-    /// The sender.
-    #[error("`{0}` is no address that mails can come from; hint: `quell@example.org`")]
-    From(String),
-    /// TLS.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(String),
-}
-
 /// See the module.
 pub struct Email {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    relay: Relay,
     from: Mailbox,
     links: Option<Links>,
 }
@@ -63,28 +34,8 @@ impl Email {
     /// # Errors
     /// What is wrong with the settings.
     pub fn new(server: Server, links: Option<Links>) -> Result<Self, WrongServer> {
-        let (scheme, rest) = server.url.split_once("://").ok_or(WrongServer::Url)?;
-        let authority = rest.trim_end_matches('/');
-        let (host, port) = host_and_port(authority).ok_or(WrongServer::Url)?;
-        let tls = || TlsParameters::new(host.to_owned()).map_err(|error| WrongServer::Tls(error.to_string()));
-        let is_here = matches!(host, "localhost" | "127.0.0.1" | "::1");
-        let (tls, usual) = match scheme {
-            "smtps" => (Tls::Wrapper(tls()?), 465),
-            // What is offered in the clear may have been taken out of the offer.
-            "smtp" if server.login.is_some() && !is_here => (Tls::Required(tls()?), 587),
-            "smtp" if is_here => (Tls::None, 25),
-            "smtp" => (Tls::Opportunistic(tls()?), 25),
-            _ => return Err(WrongServer::Url),
-        };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
-            .port(port.unwrap_or(usual))
-            .tls(tls)
-            .timeout(Some(PATIENCE));
-        if let Some((user, password)) = server.login {
-            builder = builder.credentials(Credentials::new(user, password.expose().to_owned()));
-        }
         let from = server.from.parse().map_err(|_| WrongServer::From(server.from.clone()))?;
-        Ok(Self { transport: builder.build(), from, links })
+        Ok(Self { relay: Relay::of(server)?, from, links })
     }
 
     fn message(&self, letter: &Letter, to: &str) -> Result<Message, String> {
@@ -124,44 +75,10 @@ impl Email {
             .map_err(unwritten)?;
         Ok((id, message))
     }
-
-    /// Hands it to the server; gives what it said.
-    async fn hand(&self, message: Message) -> Result<String, SendError> {
-        match self.transport.send(message).await {
-            Ok(answer) => {
-                let said: Vec<&str> = answer.message().collect();
-                Ok(format!("{} {}", answer.code(), said.join(" ")))
-            }
-            Err(error) if error.is_permanent() => Err(SendError::Never { why: with_sources(&error) }),
-            // It may have had all of it, and only its answer did not come.
-            Err(error) if error.is_transient() => Err(SendError::Later { why: with_sources(&error), after: None }),
-            Err(error) if is_unconnected(&error) => Err(SendError::Later { why: with_sources(&error), after: None }),
-            Err(error) => Err(SendError::Unknown { why: with_sources(&error) }),
-        }
-    }
 }
 
 fn unwritten(error: lettre::error::Error) -> String {
     format!("the mail cannot be written: {error}")
-}
-
-/// `host`, `host:port` or `[::1]:port`.
-fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    if authority.is_empty() || authority.contains(['/', '@', '?', '#']) {
-        return None;
-    }
-    if let Some(rest) = authority.strip_prefix('[') {
-        let (host, port) = rest.split_once(']')?;
-        return match port.strip_prefix(':') {
-            Some(port) => Some((host, Some(port.parse().ok()?))),
-            None => port.is_empty().then_some((host, None)),
-        };
-    }
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && !host.contains(':') => Some((host, Some(port.parse().ok()?))),
-        Some(_) => None,
-        None => Some((authority, None)),
-    }
 }
 
 fn text(letter: &Letter, link: Option<&str>) -> String {
@@ -251,7 +168,7 @@ impl Channel for Email {
             return Err(SendError::Never { why: "the page is for another channel".to_owned() });
         };
         let message = self.message(letter, to).map_err(|why| SendError::Never { why })?;
-        Ok(Receipt::Handed { reference: Some(self.hand(message).await?) })
+        Ok(Receipt::Handed { reference: Some(self.relay.hand(&message).await?.said) })
     }
 }
 
@@ -259,14 +176,15 @@ impl Channel for Email {
 impl Mails for Email {
     async fn mail(&self, mail: &Mail) -> Result<(String, String), SendError> {
         let (id, message) = self.said(mail).map_err(|why| SendError::Never { why })?;
-        Ok((id, self.hand(message).await?))
+        let handed = self.relay.hand(&message).await?;
+        if handed.refused.is_empty() {
+            return Ok((id, handed.said));
+        }
+        let why = format!("the mail {id} was taken, but not for all: {}", handed.refused.join(", "));
+        Err(SendError::Never {
+            why: format!("{why}; hint: an address that the server takes; the others have the mail"),
+        })
     }
-}
-
-/// Whether no session began: the name has no address, nobody took the connection in time, or TLS did not come about. lettre 0.11 has
-/// a kind of error for that alone, and shows it by these words alone.
-fn is_unconnected(error: &lettre::transport::smtp::Error) -> bool {
-    error.to_string().starts_with("Connection error")
 }
 
 #[cfg(test)]
@@ -276,53 +194,6 @@ mod tests {
 
     fn server(url: &str) -> Server {
         Server { url: url.into(), login: None, from: "quell@example.org".into() }
-    }
-
-    #[test]
-    fn addresses_of_servers_are_read_or_refused() {
-        for good in
-            ["smtp://localhost:1025", "smtp://mail.example.org", "smtps://mail.example.org:465", "smtp://[::1]:25"]
-        {
-            assert!(Email::new(server(good), None).is_ok(), "{good}");
-        }
-        for bad in ["localhost:1025", "http://localhost", "smtp://", "smtp://a@b", "smtp://h:port", "smtp://a:b:1"] {
-            assert_eq!(Email::new(server(bad), None).err(), Some(WrongServer::Url), "{bad}");
-        }
-        let from = Server { from: "nobody".into(), ..server("smtp://localhost") };
-        assert_eq!(Email::new(from, None).err(), Some(WrongServer::From("nobody".into())));
-    }
-
-    #[tokio::test]
-    async fn what_surely_was_not_sent_may_go_later_and_what_was_cut_off_nobody_knows() {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let sends = async |url: String| {
-            let mut letter = letter("t");
-            letter.page.way = Way::Email("ana@example.org".into());
-            Email::new(server(&url), None).unwrap().send(&letter).await.unwrap_err()
-        };
-        let listens = async |says: &'static [u8]| {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let port = listener.local_addr().unwrap().port();
-            tokio::spawn(async move {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                stream.write_all(says).await.unwrap();
-                let _read = stream.read(&mut [0; 100]).await.unwrap();
-            });
-            port
-        };
-        let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let speaks_no_tls = listens(b"220 mail.example.org ESMTP\r\n").await;
-        for url in [
-            format!("smtp://127.0.0.1:{nobody}"),
-            "smtp://mail.invalid".to_owned(),
-            format!("smtps://127.0.0.1:{speaks_no_tls}"),
-        ] {
-            let error = sends(url.clone()).await;
-            assert!(matches!(error, SendError::Later { .. }), "{url}: {error:?}");
-        }
-        let hangs_up = listens(b"220 mail.example.org ESMTP\r\n").await;
-        let error = sends(format!("smtp://127.0.0.1:{hangs_up}")).await;
-        assert!(matches!(error, SendError::Unknown { .. }), "{error:?}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use quell_model::Secret;
+use quell_model::{Name, Secret, Secrets, hosts};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 /// For the connection, with its TLS.
@@ -49,8 +49,8 @@ pub struct Target {
     host: String,
     port: u16,
     is_tls: bool,
-    /// Parts of the address as it was given that may be secrets, the longest first.
-    hidden: Vec<String>,
+    /// Parts of the address as it was given that may be secrets, and what is sent there beside them.
+    hidden: Secrets,
     /// Nothing is sent to an address that is not of the public net.
     only_public: bool,
 }
@@ -63,7 +63,9 @@ impl std::fmt::Debug for Target {
 
 /// What is given is no address that can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("its `url` is no address; hint: `https://HOST/…`, or `http://` to this machine")]
+#[error(
+    "its `url` is no address; hint: `https://HOST/…`, or `http://` to this machine; `:PORT` behind the host is 1 to 65535"
+)]
 pub struct WrongTarget;
 
 impl Target {
@@ -80,19 +82,27 @@ impl Target {
         };
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(WrongTarget)?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let port = hosts::port(authority.as_str(), authority.host(), is_tls).ok_or(WrongTarget)?;
         if host.is_empty() {
             return Err(WrongTarget);
         }
         let parts = uri.path().split('/').chain(uri.query().unwrap_or_default().split(['&', '=']));
-        let mut hidden: Vec<String> = parts.filter(|part| part.len() >= SHORTEST_SECRET).map(str::to_owned).collect();
-        hidden.sort_by_key(|part| std::cmp::Reverse(part.len()));
-        Ok(Self { uri, host, port, is_tls, hidden, only_public: false })
+        let parts = parts.filter(|part| part.len() >= SHORTEST_SECRET).map(Secret::new);
+        let hidden = numbered(parts);
+        let target = Self { uri, host, port, is_tls, hidden, only_public: false };
+        // What is asked begins with a `/`, also where the address has none (RFC 9112, 3.2.1).
+        target.at(target.uri.path())
+    }
+
+    /// The same, where this is sent too: what a server repeats of it is not told.
+    pub(super) fn hiding(self, secret: Option<&Secret>) -> Self {
+        let hidden = numbered(self.hidden.values().chain(secret).cloned());
+        Self { hidden, ..self }
     }
 
     /// The same, where nothing of the address is a secret.
     pub(super) fn plain(self) -> Self {
-        Self { hidden: Vec::new(), ..self }
+        Self { hidden: Secrets::default(), ..self }
     }
 
     /// The same, and nothing is sent unless all that its host leads to is of the public net.
@@ -154,11 +164,11 @@ impl Target {
         let uri = Uri::from_parts(parts).map_err(|_| WrongTarget)?;
         Ok(Self { uri, ..self.clone() })
     }
+}
 
-    /// What a server says, without what of the address may be a secret.
-    fn hide(&self, said: &str) -> String {
-        self.hidden.iter().fold(said.to_owned(), |said, part| said.replace(part, "***"))
-    }
+/// Values without names of their own.
+fn numbered(values: impl Iterator<Item = Secret>) -> Secrets {
+    values.enumerate().map(|(at, value)| (Name::from(at.to_string().as_str()), value)).collect()
 }
 
 /// A request.
@@ -264,9 +274,7 @@ impl Client {
 
     /// Asks over this connection, within what is left for the answer.
     pub(super) async fn ask_over(&self, stream: Box<dyn Stream>, to: &Target, ask: Ask) -> Result<Answer, Broken> {
-        let (host, Bounds { answer, largest, .. }) = (to.shown(), self.bounds);
-        let answered = timeout(answer, exchange(stream, to, ask, largest)).await;
-        answered.map_err(|_| Broken::Unknown(format!("{host} has not answered within {answer:?}")))?
+        exchange(stream, to, ask, self.bounds).await
     }
 
     /// A connection, with the server proved to be the one where there is TLS, within its bound: for what is spoken over one for long.
@@ -307,8 +315,9 @@ impl Client {
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-async fn exchange(stream: Box<dyn Stream>, to: &Target, ask: Ask, largest: usize) -> Result<Answer, Broken> {
-    let host = to.shown();
+async fn exchange(stream: Box<dyn Stream>, to: &Target, ask: Ask, bounds: Bounds) -> Result<Answer, Broken> {
+    let (host, within) = (to.shown(), bounds.answer);
+    let until = Instant::now() + within;
     let unsent = |error: &dyn std::fmt::Display| Broken::Unsent(format!("{host} speaks no HTTP: {error}"));
     let unknown = |error: &dyn std::fmt::Display| Broken::Unknown(format!("{host} broke off: {error}"));
     let (mut sender, connection) =
@@ -323,13 +332,15 @@ async fn exchange(stream: Box<dyn Stream>, to: &Target, ask: Ask, largest: usize
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("quell/", env!("CARGO_PKG_VERSION"))));
     headers.extend(ask.headers);
     let answer = async {
-        let response = sender.send_request(request).await.map_err(|error| match error.is_canceled() {
+        let silent = |_| Broken::Unknown(format!("{host} has not answered within {within:?}"));
+        let response = timeout_at(until, sender.send_request(request)).await.map_err(silent)?;
+        let response = response.map_err(|error| match error.is_canceled() {
             // It was given back whole.
             true => unsent(&error),
             false => unknown(&error),
         })?;
         let (head, body) = response.into_parts();
-        let (body, cut) = gathered(body, largest).await;
+        let (body, cut) = gathered(body, bounds.largest, until).await;
         Ok(read(to, Response::from_parts(head, body), cut))
     };
     // The connection is driven beside its one exchange, and ends with it.
@@ -340,12 +351,16 @@ async fn exchange(stream: Box<dyn Stream>, to: &Target, ask: Ask, largest: usize
     tokio::select! { answer = answer => answer, _ = drive => unreachable!("never ready") }
 }
 
-/// As much of a body as comes and has room; and whether that is not the whole. Its status says what became of a request, whether its
-/// words come or not.
-async fn gathered(mut body: impl Body<Data = Bytes> + Unpin, largest: usize) -> (Vec<u8>, bool) {
+/// As much of a body as comes until then and has room; and whether that is not the whole. Its status says what became of a request,
+/// whether its words come or not.
+async fn gathered(mut body: impl Body<Data = Bytes> + Unpin, largest: usize, until: Instant) -> (Vec<u8>, bool) {
     let mut all = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return (all, true) };
+    loop {
+        let frame = match timeout_at(until, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => return (all, false),
+            Ok(Some(Err(_))) | Err(_) => return (all, true),
+        };
         let Ok(data) = frame.into_data() else { continue };
         let room = largest - all.len();
         all.extend_from_slice(&data[..data.len().min(room)]);
@@ -353,12 +368,13 @@ async fn gathered(mut body: impl Body<Data = Bytes> + Unpin, largest: usize) -> 
             return (all, true);
         }
     }
-    (all, false)
 }
 
 fn read(to: &Target, response: Response<Vec<u8>>, cut: bool) -> Answer {
     let (head, body) = response.into_parts();
-    let text = one_line(&to.hide(&String::from_utf8_lossy(&body)), SAID);
+    let hidden = |text: &str| if cut { to.hidden.hide_in_cut(text) } else { to.hidden.hide(text) };
+    // Before it is shortened: of what is cut nobody knows any more that it was one.
+    let text = one_line(&hidden(&String::from_utf8_lossy(&body)), SAID);
     let more = if text.is_empty() { String::new() } else { format!(": {text}") };
     let said = format!("{} said {}{more}", to.shown(), head.status);
     Answer { status: head.status.as_u16(), after: after(&head.headers), headers: head.headers, body, cut, said }
@@ -392,11 +408,25 @@ mod tests {
             ("https://ntfy.sh/hunter2", "ntfy.sh"),
             ("http://127.0.0.1:8080", "127.0.0.1:8080"),
             ("https://[::1]:9/x?token=hunter2\n", "[::1]:9"),
+            ("https://[::1]/", "[::1]"),
+            ("https://x:65535/", "x:65535"),
         ] {
             let target = target(url).unwrap();
             assert_eq!((target.shown(), format!("{target:?}").as_str()), (shown, shown));
         }
-        for bad in ["", "ntfy.sh/x", "ftp://x/y", "https://me:hunter2@x/y", "https://"] {
+        for bad in [
+            "",
+            "ntfy.sh/x",
+            "ftp://x/y",
+            "https://me:hunter2@x/y",
+            "https://",
+            "https://x:70000/",
+            "https://x:/",
+            "https://x:y/",
+            "https://x:+443/",
+            "https://x:0/",
+            "https://[::1]:70000/",
+        ] {
             assert_eq!(target(bad).err(), Some(WrongTarget), "{bad}");
         }
     }
@@ -410,6 +440,19 @@ mod tests {
             read(&to, response, false).said,
             "hooks.example.org said 404 Not Found: no such hook: /***/***\\nkey ***"
         );
+    }
+
+    #[test]
+    fn what_is_shortened_was_hidden_before() {
+        let to = target("https://hooks.example.org/x").unwrap().hiding(Some(&Secret::new("swordfish-0001\n")));
+        let said =
+            |body: String, cut| read(&to, Response::builder().status(400).body(body.into_bytes()).unwrap(), cut).said;
+        for at in SAID - 20..SAID + 2 {
+            let said = said(format!("{} swordfish-0001", "x".repeat(at)), false);
+            assert!(!said.contains("sw"), "{said}");
+        }
+        assert_eq!(said("no key sword".into(), true), "hooks.example.org said 400 Bad Request: no key");
+        assert_eq!(said("no key sword".into(), false), "hooks.example.org said 400 Bad Request: no key sword");
     }
 
     #[test]

@@ -39,7 +39,8 @@ const LONGEST: usize = 20_000;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Names of people of escalation.yaml, or addresses; 1 to 50. All of them see each other.
+    /// Names of people of escalation.yaml, or addresses; 1 to 50. All of them see each other. Whom the mail server refuses keeps the
+    /// mail from nobody else, and fails the step.
     #[schemars(extend("x-quell-way" = "email"))]
     pub to: Vec<String>,
     /// One line.

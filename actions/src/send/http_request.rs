@@ -14,7 +14,9 @@ use super::{no_undo, order as first_call, to_json, wrong};
 use crate::text::one_line;
 use order::Order;
 use quell_model::hosts::{self, AllowedHost};
-use quell_model::{Action, ActionContext, ActionError, ActionSpec, Admitted, Guarantee, Json, Lane, Plan, Truth, Want};
+use quell_model::{
+    Action, ActionContext, ActionError, ActionSpec, Admitted, Guarantee, Json, Lane, Plan, Secrets, Truth, Want,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -56,7 +58,7 @@ pub struct Output {
     pub body: String,
     /// The body as JSON; null where it is none.
     pub json: Json,
-    /// The body was longer, or broke off.
+    /// The body was longer, broke off, or did not come in time.
     pub cut: bool,
 }
 
@@ -100,9 +102,11 @@ fn objections(order: &Order, asks: &dyn Asks, ways: &InForce) -> Result<Vec<(Str
 }
 
 /// What a request has of its answer.
-fn judged(order: &Order, row: &AllowedHost, heard: Heard) -> Result<Json, ActionError> {
+fn judged(order: &Order, row: &AllowedHost, heard: Heard, secrets: &Secrets) -> Result<Json, ActionError> {
     let (status, method) = (heard.status, order.method);
-    let text = String::from_utf8_lossy(&heard.body).into_owned();
+    let text = String::from_utf8_lossy(&heard.body);
+    // Before it is shortened: of what is cut nobody knows any more that it was one.
+    let text = if heard.cut { secrets.hide_in_cut(&text) } else { secrets.hide(&text) };
     if order.is_expected(status) {
         let json = if heard.cut { Json::Null } else { serde_json::from_slice(&heard.body).unwrap_or_default() };
         let mut headers = heard.headers;
@@ -114,8 +118,13 @@ fn judged(order: &Order, row: &AllowedHost, heard: Heard) -> Result<Json, Action
     let more = one_line(&text, SAID);
     let why = format!("{} answered {status}{}{more}", row.shown(), if more.is_empty() { "" } else { ": " });
     match status {
-        429 | 503 => Err(ActionError::Retry { after: heard.after, why }),
-        408 | 500 | 502 | 504 if method.is_idempotent() => Err(ActionError::Retry { after: heard.after, why }),
+        429 => Err(ActionError::Retry { after: heard.after, why }),
+        // It is told when to come again: it was not taken.
+        503 if heard.after.is_some() => Err(ActionError::Retry { after: heard.after, why }),
+        // Neither becomes right by itself.
+        501 | 505 => Err(wrong(why, "`method` and `url` as the host knows them")),
+        408 | 500..=599 if method.is_idempotent() => Err(ActionError::Retry { after: heard.after, why }),
+        408 | 500..=599 => Err(ActionError::Unknown { why }),
         300..=399 => Err(wrong(why, "no redirection is followed: give `url` as it is in the end")),
         401 | 403 => Err(wrong(why, "is the secret the one of this host, and sent as the host wants it?")),
         _ => Err(wrong(why, "`expect` says which statuses are right; without it 200 to 299")),
@@ -163,7 +172,7 @@ impl Action for HttpRequest {
             most: MOST,
         };
         match asks.ask(wanted).await {
-            Ok(heard) => judged(&order, row, heard),
+            Ok(heard) => judged(&order, row, heard, &cx.secrets),
             Err(Unheard::Refused(why)) => {
                 let hint = "`private: true` of its row under `http.allow`, where that is meant";
                 Err(wrong(why, hint))

@@ -136,8 +136,11 @@ impl Action for SlackPost {
         let order: Order = order(go.plan())?;
         let ways = self.0.now();
         let chat = ways.slack.ready(&ways::SLACK)?;
-        let channel = order.channel.as_deref().unwrap_or(&chat.channel);
-        let said = chat.speaks.say(channel, order.thread.as_deref(), &order.text).await.map_err(failed)?;
+        // What was approved names a place.
+        let hint = "a new run plans it where `channels.slack` in escalation.yaml says now";
+        let channel =
+            order.channel.ok_or_else(|| wrong("the plan names no channel: Slack was not there then", hint))?;
+        let said = chat.speaks.say(&channel, order.thread.as_deref(), &order.text).await.map_err(failed)?;
         Ok(json!({ "channel": said.channel, "ts": said.ts }))
     }
 
@@ -250,5 +253,10 @@ pub(super) mod tests {
         assert_eq!(plan.would_fail, ["Slack is not configured; hint: `channels.slack` in escalation.yaml"]);
         let go = act.admitted(&post, plan);
         assert!(matches!(post.run(&go, &act.context()).await, Err(ActionError::GiveUp { hint: Some(_), .. })));
+        // It is there now; nobody said yes to the channel that it has.
+        let (keeps, ways) = workspace();
+        let error = SlackPost(ways).run(&go, &act.context()).await.unwrap_err();
+        assert!(error.to_string().contains("the plan names no channel"), "{error}");
+        assert!(keeps.said.lock().unwrap().is_empty());
     }
 }

@@ -4,6 +4,7 @@
 //! direction; what was cut says so and by how much.
 
 use crate::text::plain;
+use quell_model::Json;
 
 /// A subject or a title, in characters.
 pub(crate) const TITLE: usize = 150;
@@ -27,6 +28,19 @@ pub(crate) fn lines(text: &str, most: usize, weight: fn(char) -> usize) -> Strin
         0 => kept,
         more => format!("{kept}…\n(cut here: {more} more characters)"),
     }
+}
+
+/// Data that people read too: its keys and its texts as [`plain`] has them.
+pub(crate) fn harmless(data: &serde_json::Map<String, Json>) -> serde_json::Map<String, Json> {
+    fn one(value: &Json) -> Json {
+        match value {
+            Json::String(text) => plain(text).into(),
+            Json::Array(all) => all.iter().map(one).collect(),
+            Json::Object(map) => harmless(map).into(),
+            Json::Null | Json::Bool(_) | Json::Number(_) => value.clone(),
+        }
+    }
+    data.iter().map(|(key, value)| (plain(key), one(value))).collect()
 }
 
 /// Each as it is.

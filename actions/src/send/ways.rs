@@ -200,6 +200,8 @@ pub struct Message {
     pub level: Level,
     /// More, for programs.
     pub data: serde_json::Map<String, Json>,
+    /// It may have been taken before.
+    pub is_repeat: bool,
 }
 
 /// A webhook.

@@ -1,7 +1,7 @@
 //! `webhook.post`: tells a webhook of escalation.yaml something.
 //!
-//! Keeps true: it goes where the file says, signed or with the secret that the file names; what is sent again has the key that it had,
-//! where the template has keys.
+//! Keeps true: it goes where the file says and the plan has said, signed or with the secret that the file names; what is sent again has
+//! the key that it had, and by a template without keys what may have been taken is not sent again.
 
 use super::text::{self, one};
 use super::ways::{self, Hooks, InForce, Message, NotReady, Way, Ways};
@@ -125,10 +125,21 @@ impl Action for WebhookPost {
     }
 
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        let Order { webhook, title, text, level, data, .. } = order(go.plan())?;
+        let Order { webhook, template, host, title, text, level, data, .. } = order(go.plan())?;
         let ways = self.0.now();
-        let message = Message { key: cx.key.0.clone(), title, text, level, data };
-        let status = hook(&ways, &webhook)?.tell(&message).await.map_err(failed)?;
+        let hook = hook(&ways, &webhook)?;
+        let now = (Some(hook.template().to_owned()), Some(hook.host()));
+        if (&template, &host) != (&now.0, &now.1) {
+            let shown = |(template, host): &(Option<String>, Option<String>)| match template.as_ref().zip(host.as_ref())
+            {
+                Some((template, host)) => format!("`{template}` at {host}"),
+                None => "not there".to_owned(),
+            };
+            let why = format!("`{webhook}` is {} now, and was {} in the plan", shown(&now), shown(&(template, host)));
+            return Err(wrong(why, "a new run plans it as escalation.yaml has it now"));
+        }
+        let message = Message { key: cx.key.0.clone(), title, text, level, data, is_repeat: cx.taken_up };
+        let status = hook.tell(&message).await.map_err(failed)?;
         Ok(to_json(&Output { status }))
     }
 
@@ -149,7 +160,7 @@ mod tests {
     use std::sync::Mutex;
 
     #[derive(Default)]
-    struct Keeps(Mutex<Vec<Message>>);
+    struct Keeps(Mutex<Vec<Message>>, String);
 
     #[async_trait::async_trait]
     impl Hooks for Keeps {
@@ -158,7 +169,7 @@ mod tests {
         }
 
         fn host(&self) -> String {
-            "robot.example.org".to_owned()
+            format!("robot{}.example.org", self.1)
         }
 
         async fn tell(&self, message: &Message) -> Result<u16, SendError> {
@@ -188,6 +199,31 @@ mod tests {
         assert_eq!((&plan.calls[..], output), (&[call][..], json!({ "status": 204 })));
         let told = keeps.0.lock().unwrap();
         assert_eq!((told[0].key.as_str(), told[0].level), ("test", Level::High));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_another_than_in_the_plan_is_told_nothing() {
+        let (_, post) = hooks();
+        let other = Arc::new(Keeps(Mutex::default(), "-2".to_owned()));
+        let in_force = |hook: Option<Arc<dyn Hooks>>| {
+            let webhooks = hook.map(|hook| ("robot".into(), Way::Ready(hook))).into_iter().collect();
+            Arc::new(InForce { webhooks, ..InForce::default() })
+        };
+        let input = json!({ "webhook": "robot", "title": "t", "text": "" });
+        let act = Act::new();
+        let planned = post.plan(&input).await.unwrap();
+        post.0.replace(in_force(Some(other.clone())));
+        let error = post.run(&act.admitted(&post, planned), &act.context()).await.unwrap_err();
+        let wanted = "`robot` is `json` at robot-2.example.org now, and was `json` at robot.example.org in the plan";
+        assert!(matches!(&error, ActionError::GiveUp { why, hint: Some(_) } if why == wanted), "{error:?}");
+        if cfg!(feature = "webhook") {
+            post.0.replace(in_force(None));
+            let planned = post.plan(&input).await.unwrap();
+            post.0.replace(in_force(Some(other.clone())));
+            let error = post.run(&act.admitted(&post, planned), &act.context()).await.unwrap_err();
+            assert!(error.to_string().contains("was not there in the plan"), "{error}");
+        }
+        assert!(other.0.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use crate::ids::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
 
 /// How a host is asked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -96,10 +97,30 @@ impl AllowedHost {
     }
 }
 
+/// The port behind the host of an authority (`HOST`, `HOST:PORT`), the usual one where it has none; none: what stands there is no port.
+#[must_use]
+pub fn port(authority: &str, host: &str, is_tls: bool) -> Option<u16> {
+    let usual = if is_tls { 443 } else { 80 };
+    match authority.strip_prefix(host)? {
+        "" => Some(usual),
+        rest => {
+            let port = rest.strip_prefix(':').filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))?;
+            port.parse().ok().filter(|port| *port > 0)
+        }
+    }
+}
+
+/// A host in its one spelling: small letters, without a dot at its end, and an IPv6 address as RFC 5952 has it.
+#[must_use]
+pub fn spelt(host: &str) -> String {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host.parse::<Ipv6Addr>().map_or(host, |address| address.to_string())
+}
+
 /// The row that holds for this host at this port.
 #[must_use]
 pub fn row<'r>(rows: &'r [AllowedHost], host: &str, port: u16, is_tls: bool) -> Option<&'r AllowedHost> {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let host = spelt(host);
     let all = || rows.iter().filter(|row| row.is_for(&host, port, is_tls));
     all().find(|row| !row.host.starts_with('*')).or_else(|| all().max_by_key(|row| row.host.len()))
 }
@@ -126,6 +147,7 @@ mod tests {
             ("*.ci.example.org", None),
             ("a.example.org", None),
             ("b.org", Some(8443)),
+            ("fd00::1", None),
         ]);
         for (host, port, tls, shown) in [
             ("a.example.org", 443, true, Some("a.example.org")),
@@ -142,6 +164,8 @@ mod tests {
             ("aexample.org", 443, true, None),
             ("b.org", 8443, true, Some("b.org:8443")),
             ("b.org", 443, true, None),
+            ("FD00:0:0::0001", 443, true, Some("fd00::1")),
+            ("fd00::10", 443, true, None),
         ] {
             let found = row(&rows, host, port, tls).map(AllowedHost::shown);
             assert_eq!(found.as_deref(), shown, "{host}:{port}");

@@ -57,6 +57,14 @@ pub struct Person {
     pub wake: Option<Name>,
 }
 
+impl Person {
+    /// Where mail reaches them: their `email`, else who they are in mail.
+    #[must_use]
+    pub fn mail(&self) -> Option<&str> {
+        self.email.as_ref().or_else(|| self.identities.get(&System::Email)).map(String::as_str)
+    }
+}
+
 /// Who may say yes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Approvers {

@@ -108,10 +108,26 @@ impl Secrets {
     }
 
     /// A text without any of the values: as they are, as they are printed in quotes, as they stand in an address, and, from
-    /// six bytes on, in base64.
+    /// six bytes on, in base64; each also without the whitespace at its ends.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
-        self.0.forms.get_or_init(|| Forms::of(self.0.values.values().map(Secret::expose))).hide(text)
+        self.forms().hide(text)
+    }
+
+    /// The same of a text that was cut at its end: what may be the begin of a value there is left out.
+    #[must_use]
+    pub fn hide_in_cut(&self, text: &str) -> String {
+        let forms = self.forms();
+        forms.hide(forms.without_begun(text))
+    }
+
+    /// The values, in the order of their names.
+    pub fn values(&self) -> impl Iterator<Item = &Secret> {
+        self.0.values.values()
+    }
+
+    fn forms(&self) -> &Forms {
+        self.0.forms.get_or_init(|| Forms::of(self.0.values.values().map(Secret::expose)))
     }
 
     /// The same of whatever an action gave.
@@ -125,7 +141,7 @@ impl Secrets {
             Json::Array(list) => list.into_iter().map(|item| self.hide_in(item)).collect(),
             Json::Object(map) => map.into_iter().map(|(key, value)| (self.hide(&key), self.hide_in(value))).collect(),
             // A PIN comes back as a number.
-            Json::Number(number) if self.0.values.values().any(|value| value.expose() == number.to_string()) => {
+            Json::Number(number) if self.0.values.values().any(|value| value.expose().trim() == number.to_string()) => {
                 Json::from(HIDDEN)
             }
             plain @ (Json::Null | Json::Bool(_) | Json::Number(_)) => plain,
@@ -159,9 +175,15 @@ struct Forms {
 impl Forms {
     fn of<'v>(values: impl Iterator<Item = &'v str>) -> Self {
         let mut forms = Self::default();
-        for value in values {
+        // A file ends its last line, and most that is sent of it has no such end.
+        let both =
+            |value: &'v str| std::iter::once(value).chain(Some(value.trim()).filter(|trimmed| *trimmed != value));
+        for value in values.flat_map(both) {
             let json = Json::from(value).to_string();
-            forms.plain.push(json[1..json.len() - 1].to_owned());
+            let json = &json[1..json.len() - 1];
+            forms.plain.push(json.to_owned());
+            // As PHP writes JSON.
+            forms.plain.push(json.replace('/', "\\/"));
             forms.plain.push(value.escape_debug().to_string());
             forms.plain.push(in_an_address(value));
             forms.plain.push(value.to_owned());
@@ -181,6 +203,30 @@ impl Forms {
         }
         let text = self.encoded.iter().fold(text.to_owned(), |text, one| one.hide(text));
         self.plain.iter().fold(text, |text, form| if text.contains(form) { text.replace(form, HIDDEN) } else { text })
+    }
+
+    /// What stands before the begins of values at the end of a text.
+    fn without_begun<'t>(&self, text: &'t str) -> &'t str {
+        // A letter of several bytes may have been cut as well.
+        let mut kept = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        // What is left may end with the begin of another one.
+        while let Some(begun) = self.begun(kept) {
+            kept = &kept[..kept.len() - begun];
+        }
+        kept
+    }
+
+    /// The bytes of the longest begin of a value, and not the whole of one, that a text ends with.
+    fn begun(&self, text: &str) -> Option<usize> {
+        let cores = self.encoded.iter().map(|one| (one.core.as_str(), usize::from(one.before)));
+        let all = self.plain.iter().map(|form| (form.as_str(), 0)).chain(cores);
+        let of = |(form, before): (&str, usize)| {
+            let begin = form.char_indices().map(|(end, _)| &form[..end]).rev().find(|begin| text.ends_with(begin))?;
+            // The letter of base64 before it holds bits of it too.
+            let beside = text[..text.len() - begin.len()].bytes().rev().take(before).filter(is_letter).count();
+            (!begin.is_empty()).then_some(begin.len() + beside)
+        };
+        all.filter_map(of).max()
     }
 }
 
@@ -230,7 +276,6 @@ impl Encoded {
 
     /// With the letters beside it that hold some of its bits, and what fills it up.
     fn hide(&self, text: String) -> String {
-        let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
         let mut rest = text.as_str();
         let mut out = String::new();
         while let Some(at) = rest.find(&self.core) {
@@ -254,6 +299,11 @@ impl Encoded {
         }
         out + rest
     }
+}
+
+/// One of either alphabet of base64.
+fn is_letter(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
 /// A value as clients write it into an address: what is not a letter, a digit or one of `-._~` as `%` and two hex digits
@@ -304,9 +354,40 @@ mod tests {
             secrets.hide_error(error),
             ActionError::GiveUp { why: "*** is wrong".into(), hint: Some("not ***".into()) }
         );
+        assert_eq!(secrets.hide(r"a\/b+c"), "***", "as PHP writes it");
         let plain = json!({ "a": "tok" });
         assert_eq!(Secrets::default().hide_in(plain.clone()), plain);
         assert_eq!(Secrets::default().hide("tok"), "tok");
+    }
+
+    #[test]
+    fn it_is_hidden_without_the_whitespace_at_its_ends_too() {
+        let all = [("a", " hunter2\n"), ("pin", "4711\n"), ("blank", " \n")];
+        let secrets: Secrets = all.into_iter().map(|(name, value)| (name.into(), Secret::new(value))).collect();
+        assert_eq!(secrets.hide("a hunter2, x hunter2\n"), "a ***, x***", "sent trimmed or as it is");
+        assert_eq!(secrets.hide("Basic aHVudGVyMg=="), "Basic ***");
+        assert_eq!(secrets.hide_in(json!({ "pin": 4711, "said": "hunter2" })), json!({ "pin": "***", "said": "***" }));
+    }
+
+    #[test]
+    fn what_was_cut_tells_no_begin_of_it() {
+        let all = [("a", "hunter2"), ("b", "2fast"), ("c", "grün-und-lang")];
+        let secrets: Secrets = all.into_iter().map(|(name, value)| (name.into(), Secret::new(value))).collect();
+        for (cut, told) in [
+            ("x hunter2!", "x ***!"),
+            ("x hunter", "x "),
+            ("x h", "x "),
+            // The end of one may be the begin of another.
+            ("x hunter2fas", "x "),
+            ("x hunter2", "x "),
+            ("hunter2 y", "*** y"),
+            ("x gr\u{fffd}", "x "),
+            ("x Basic aHVudGV", "x Basic "),
+            ("", ""),
+        ] {
+            assert_eq!(secrets.hide_in_cut(cut), told, "{cut}");
+        }
+        assert_eq!(Secrets::default().hide_in_cut("x hunter"), "x hunter");
     }
 
     #[test]

@@ -149,8 +149,7 @@ impl Channels {
             }
             By::Email => {
                 self.email.as_ref()?;
-                let own = person.email.as_ref().or_else(|| person.identities.get(&System::Email));
-                Some(Way::Email(own?.clone()))
+                Some(Way::Email(person.mail()?.to_owned()))
             }
             By::Wake => {
                 let webhook = person.wake.as_ref()?;

@@ -11,6 +11,7 @@
 //! ```
 
 mod blocks;
+mod reach;
 mod said;
 mod text;
 mod web;

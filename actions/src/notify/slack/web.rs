@@ -4,9 +4,10 @@
 //! ladder does. Keeps true: the token goes over TLS or to this machine alone, and stands in no error; no answer of Slack is shown to
 //! people but its word.
 
+use super::reach::Within;
 use crate::notify::with_sources;
 use crate::text::one_line;
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use quell_model::Secret;
 use quell_model::notice::SendError;
@@ -18,8 +19,10 @@ use std::time::Duration;
 
 /// Slack answers within a second or so; three calls of one page fit into what the ladder waits for a channel.
 const PATIENCE: Duration = Duration::from_secs(9);
-/// Who has not taken a connection by then is not there.
+/// Who has not taken a connection of TCP by then is not there.
 const CONNECT: Duration = Duration::from_secs(4);
+/// Nor who has not told where it is and spoken TLS as well: less than the call has, so that it is known that it was not made.
+const REACH: Duration = Duration::from_secs(6);
 /// What Slack asks to wait is seconds; nothing longer than a day is believed.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -39,9 +42,12 @@ pub enum WrongWorkspace {
     Tls(String),
 }
 
+/// What calls go over.
+type Reaches = SlackClientHyperConnector<Within<HttpsConnector<HttpConnector>>>;
+
 /// See the module.
 pub(super) struct Web {
-    client: SlackHyperClient,
+    client: SlackClient<Reaches>,
     token: SlackApiToken,
 }
 
@@ -71,6 +77,10 @@ impl Web {
     /// # Errors
     /// What is wrong with the settings.
     pub(super) fn new(api_url: &str, token: &Secret) -> Result<Self, WrongWorkspace> {
+        Self::reached(api_url, token, REACH)
+    }
+
+    fn reached(api_url: &str, token: &Secret, bound: Duration) -> Result<Self, WrongWorkspace> {
         let url = api_url.trim_end_matches('/');
         if !may_have_the_token(url) {
             return Err(WrongWorkspace::Url(url.to_owned()));
@@ -85,7 +95,8 @@ impl Web {
         let tls = HttpsConnectorBuilder::new().with_native_roots();
         let tls = tls.map_err(|error| WrongWorkspace::Tls(error.to_string()))?;
         let https = tls.https_or_http().enable_http1().wrap_connector(tcp);
-        let connector = SlackClientHyperConnector::with_connector(https).with_slack_api_url(url);
+        let connects = Within { bound, connects: https };
+        let connector = SlackClientHyperConnector::with_connector(connects).with_slack_api_url(url);
         let token = SlackApiToken::new(SlackApiTokenValue::new(text.to_owned()));
         Ok(Self { client: SlackClient::new(connector), token })
     }
@@ -287,6 +298,18 @@ mod tests {
         for bad in ["", "xoxb-1\n", "xoxb 1", "xoxb-\u{fc}"] {
             assert_eq!(Web::new("https://slack.com/api", &Secret::new(bad)).err(), Some(WrongWorkspace::Token));
         }
+    }
+
+    #[tokio::test]
+    async fn where_no_tls_comes_about_in_time_nothing_was_sent() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/api", listener.local_addr().unwrap());
+        // The kernel takes the connection, and nobody ever says anything.
+        let web = Web::reached(&url, &Secret::new("xoxb-1"), Duration::from_millis(50)).unwrap();
+        let failed = web.call::<serde_json::Value>("chat.postMessage", &serde_json::json!({})).await.unwrap_err();
+        assert!(matches!(&failed, Failed::Unsent(why) if why.contains("within 50ms")), "{failed:?}");
+        assert!(REACH < PATIENCE && CONNECT < REACH);
+        drop(listener);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Signed {
 
     /// What a playbook says.
     pub(super) fn said(&self, message: &Message) -> (Vec<u8>, Headers) {
-        let Message { key, title, text, level, data } = message;
+        let Message { key, title, text, level, data, .. } = message;
         self.sealed(key, written(&Said { version: VERSION, kind: "message", key, level: *level, title, text, data }))
     }
 

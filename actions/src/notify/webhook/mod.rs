@@ -7,6 +7,8 @@
 //! ```text
 //! 2xx ─▶ taken     429, 503 ─▶ later, as it says     408, 5xx ─▶ later where a second one is known as the same, else nobody knows
 //! 3xx, 4xx ─▶ never     no connection ─▶ later     broken off after that ─▶ nobody knows
+//!
+//! A page has its key for good. A playbook's message keeps it while nobody knows: its 503 without `Retry-After`, 408 and 5xx are that.
 //! ```
 
 mod json;
@@ -50,7 +52,6 @@ pub struct Webhook {
     client: Client,
     to: Target,
     speaks: Speaks,
-    secret: Option<Secret>,
     links: Option<Links>,
 }
 
@@ -65,8 +66,8 @@ impl Webhook {
         token: Option<Secret>,
         links: Option<Links>,
     ) -> Result<Self, WrongWebhook> {
-        let (to, ntfy) = ntfy::Ntfy::of(&Target::of(url)?, token.as_ref())?;
-        Ok(Self { client, to, speaks: Speaks::Ntfy(ntfy), secret: token, links })
+        let (to, ntfy) = ntfy::Ntfy::of(&Target::of(url)?.hiding(token.as_ref()), token.as_ref())?;
+        Ok(Self { client, to, speaks: Speaks::Ntfy(ntfy), links })
     }
 
     /// One that speaks PagerDuty's Events v2, to the service of this routing key.
@@ -75,7 +76,7 @@ impl Webhook {
     /// What is wrong with the settings.
     pub fn pagerduty(client: Client, url: &Secret, key: Secret, links: Option<Links>) -> Result<Self, WrongWebhook> {
         let speaks = Speaks::PagerDuty(pagerduty::PagerDuty::of(&key));
-        Ok(Self { client, to: Target::of(url)?, speaks, secret: Some(key), links })
+        Ok(Self { client, to: Target::of(url)?.hiding(Some(&key)), speaks, links })
     }
 
     /// One that makes alerts as Opsgenie's API has them, with this key.
@@ -83,8 +84,8 @@ impl Webhook {
     /// # Errors
     /// What is wrong with the settings.
     pub fn opsgenie(client: Client, url: &Secret, key: Secret, links: Option<Links>) -> Result<Self, WrongWebhook> {
-        let (to, opsgenie) = opsgenie::Opsgenie::of(Target::of(url)?, &key)?;
-        Ok(Self { client, to, speaks: Speaks::Opsgenie(opsgenie), secret: Some(key), links })
+        let (to, opsgenie) = opsgenie::Opsgenie::of(Target::of(url)?.hiding(Some(&key)), &key)?;
+        Ok(Self { client, to, speaks: Speaks::Opsgenie(opsgenie), links })
     }
 
     /// One that speaks quell's own JSON, signed with this.
@@ -93,7 +94,7 @@ impl Webhook {
     /// What is wrong with the settings.
     pub fn json(client: Client, url: &Secret, secret: Secret, links: Option<Links>) -> Result<Self, WrongWebhook> {
         let speaks = Speaks::Json(json::Signed::of(&secret));
-        Ok(Self { client, to: Target::of(url)?, speaks, secret: Some(secret), links })
+        Ok(Self { client, to: Target::of(url)?.hiding(Some(&secret)), speaks, links })
     }
 
     async fn post(&self, content: (Vec<u8>, Headers), again: Again) -> Result<Answer, SendError> {
@@ -109,20 +110,7 @@ impl Webhook {
         let mut all = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         all.extend(headers);
         let answered = self.client.ask(to, Ask { method: Method::POST, headers: all, body }).await;
-        judged(answered, again).map_err(|error| self.without_secret(error))
-    }
-
-    /// A server may repeat what it was sent.
-    fn without_secret(&self, error: SendError) -> SendError {
-        let hide = |why: String| match &self.secret {
-            Some(secret) if !secret.expose().is_empty() => why.replace(secret.expose(), "***"),
-            _ => why,
-        };
-        match error {
-            SendError::Later { why, after } => SendError::Later { why: hide(why), after },
-            SendError::Unknown { why } => SendError::Unknown { why: hide(why) },
-            SendError::Never { why } => SendError::Never { why: hide(why) },
-        }
+        judged(answered, again)
     }
 }
 
@@ -136,6 +124,8 @@ enum Again {
     Same,
     /// Another one, which wakes somebody once more.
     Another,
+    /// The same, if it is sent again because nobody knows. Else it comes under another key.
+    WhileUnknown,
 }
 
 fn judged(answered: Result<Answer, Broken>, again: Again) -> Result<Answer, SendError> {
@@ -148,7 +138,8 @@ fn judged(answered: Result<Answer, Broken>, again: Again) -> Result<Answer, Send
     let (why, after) = (answer.said.clone(), answer.after);
     match answer.status {
         200..=299 => Ok(answer),
-        429 | 503 => Err(SendError::Later { why, after }),
+        429 => Err(SendError::Later { why, after }),
+        503 if again != Again::WhileUnknown || after.is_some() => Err(SendError::Later { why, after }),
         408 | 500..=599 if again == Again::Same => Err(SendError::Later { why, after }),
         408 | 500..=599 => Err(SendError::Unknown { why }),
         status => Err(SendError::Never { why: format!("{why}; hint: {}", hint(status)) }),
@@ -221,13 +212,19 @@ impl Hooks for Webhook {
     }
 
     async fn tell(&self, message: &Message) -> Result<u16, SendError> {
-        let (content, again) = match &self.speaks {
-            Speaks::Ntfy(ntfy) => (ntfy.said(message), Again::Another),
-            Speaks::PagerDuty(pagerduty) => ((written(&pagerduty.said(message)), Headers::new()), Again::Same),
-            Speaks::Opsgenie(opsgenie) => (opsgenie.said(message), Again::Same),
-            Speaks::Json(signed) => (signed.said(message), Again::Same),
+        let content = match &self.speaks {
+            Speaks::Ntfy(ntfy) => ntfy.said(message),
+            Speaks::PagerDuty(pagerduty) => (written(&pagerduty.said(message)), Headers::new()),
+            Speaks::Opsgenie(opsgenie) => opsgenie.said(message),
+            Speaks::Json(signed) => signed.said(message),
         };
-        Ok(self.post(content, again).await?.status)
+        match (self.post(content, Again::WhileUnknown).await, &self.speaks) {
+            (Err(SendError::Unknown { why }), Speaks::Ntfy(_)) => {
+                let why = format!("outcome unknown, and ntfy has no keys, so it is not sent again: {why}");
+                Err(SendError::Never { why: format!("{why}; hint: look there whether it came") })
+            }
+            (answered, _) => Ok(answered?.status),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Headers, WrongWebhook, written};
 use crate::notify::http::Target;
 use crate::notify::mark::Links;
 use crate::notify::plain::{lines, subject};
+use crate::send::text::harmless;
 use crate::send::ways;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use quell_model::notice::{Letter, State};
@@ -64,12 +65,12 @@ impl Ntfy {
         (written(&message), self.headers())
     }
 
-    /// What a playbook says, with its data as a last line.
+    /// What a playbook says, with its data as a last line. What may have come before says so, as a page does.
     pub(super) fn said(&self, said: &ways::Message) -> (Vec<u8>, Headers) {
-        let data = if said.data.is_empty() { String::new() } else { format!("\n{}", Json::from(said.data.clone())) };
+        let data = if said.data.is_empty() { String::new() } else { format!("\n{}", Json::from(harmless(&said.data))) };
         let message = Message {
             topic: &self.topic,
-            title: said.title.clone(),
+            title: format!("{}{}", if said.is_repeat { "(repeat) " } else { "" }, said.title),
             message: cut(format!("{}{data}", said.text).trim_start()),
             priority: of_level(said.level),
             tags: vec![said.level.as_str()],

@@ -8,6 +8,7 @@
 use super::{Headers, Target, WrongWebhook, written};
 use crate::notify::mark::Links;
 use crate::notify::plain::{lines, subject};
+use crate::send::text::harmless;
 use crate::send::ways::Message;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use quell_model::notice::{Letter, Notice, State};
@@ -99,7 +100,8 @@ impl Opsgenie {
     pub(super) fn said(&self, message: &Message) -> (Vec<u8>, Headers) {
         let mut room = DETAILS;
         let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let details = message.data.iter().map(|(key, value)| (key.clone(), text(value)));
+        let data = harmless(&message.data);
+        let details = data.iter().map(|(key, value)| (key.clone(), text(value)));
         let kept = details.map_while(|(key, value)| {
             room = room.checked_sub(key.len() + value.len())?;
             Some((key, value))

@@ -9,6 +9,7 @@
 
 use crate::notify::mark::Links;
 use crate::notify::plain::{lines, subject};
+use crate::send::text::harmless;
 use crate::send::ways::Message;
 use quell_model::notice::{Letter, Notice, State};
 use quell_model::{Hash, Json, Level, Secret};
@@ -101,7 +102,7 @@ impl PagerDuty {
             severity: severity(message.level),
             group: "quell".to_owned(),
             class: "message",
-            custom_details: [("told", message.text.clone().into()), ("data", message.data.clone().into())].into(),
+            custom_details: [("told", message.text.clone().into()), ("data", harmless(&message.data).into())].into(),
         };
         Event { payload: Some(payload), client: Some("quell"), ..self.event("trigger", fitting(message.key.clone())) }
     }

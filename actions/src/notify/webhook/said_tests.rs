@@ -14,6 +14,7 @@ fn message() -> Message {
         text: "two\nlines".to_owned(),
         level: Level::Critical,
         data: json!({ "killed": [7], "by": "ana" }).as_object().unwrap().clone(),
+        is_repeat: false,
     }
 }
 
@@ -72,6 +73,60 @@ async fn each_template_says_what_a_playbook_says_with_its_key() {
         (&body["details"], &body["message"]),
         (&json!({ "by": "ana", "killed": "[7]" }), &json!("A \"shell\" <b>"))
     );
+}
+
+#[tokio::test]
+async fn what_may_have_been_taken_goes_again_under_its_key_alone_and_by_ntfy_not_at_all() {
+    let away = "HTTP/1.1 503 Away\r\nretry-after: 9\r\ncontent-length: 0\r\n\r\n".to_owned();
+    for (said, wanted) in [
+        (away, "later"),
+        (answer("429 Too Many Requests", ""), "later"),
+        (answer("503 Away", ""), "unknown"),
+        (answer("500 Oh", ""), "unknown"),
+        (answer("408 Request Timeout", ""), "unknown"),
+        (String::new(), "unknown"),
+        (answer("400 Bad Request", ""), "never"),
+    ] {
+        for template in ["json", "pagerduty", "opsgenie", "ntfy"] {
+            let (url, got) = receives(&[&said]).await;
+            let error = at(template, &url).tell(&message()).await.unwrap_err();
+            got.await.unwrap();
+            let is_unknown = error.to_string().contains("outcome unknown");
+            let is = match &error {
+                SendError::Later { .. } => "later",
+                SendError::Unknown { .. } => "unknown",
+                SendError::Never { .. } => "never",
+            };
+            let told = if template == "ntfy" && wanted == "unknown" { ("never", true) } else { (wanted, false) };
+            assert_eq!((is, is_unknown), told, "{template} {said}: {error}");
+        }
+    }
+    let (url, got) = receives(&[&answer("200 OK", "{}")]).await;
+    at("ntfy", &url).tell(&Message { is_repeat: true, ..message() }).await.unwrap();
+    assert_eq!(got.await.unwrap()[0].body["title"], "(repeat) A \"shell\" <b>");
+}
+
+#[tokio::test]
+async fn where_people_read_the_data_nothing_in_it_hides_or_turns_the_text() {
+    let data = json!({ "a\u{202e}b": ["c\u{202e}d", { "e\u{1b}": "f\ng" }], "n": 1 });
+    for (template, part) in [
+        ("pagerduty", "/payload/custom_details/data"),
+        ("opsgenie", "/details"),
+        ("ntfy", "/message"),
+        ("json", "/data"),
+    ] {
+        let (url, got) = receives(&[&answer("202 Accepted", "{}")]).await;
+        let message = Message { data: data.as_object().unwrap().clone(), ..message() };
+        at(template, &url).tell(&message).await.unwrap();
+        let told = got.await.unwrap()[0].body.pointer(part).cloned().unwrap_or_default();
+        let is_raw = told.to_string().contains('\u{202e}');
+        // Programs read it as it is.
+        assert_eq!(
+            (is_raw, template == "json" || told.to_string().contains("u{202e}b")),
+            (template == "json", true),
+            "{told}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -23,11 +23,13 @@ const HEADERS: usize = 50;
 /// The longest that is waited for.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Those that the request's own making decides.
+/// Those that the request's own making decides, and those by which some servers take it for another one: by another method than its
+/// row allows, or for another host.
 const OWN: &[&str] = &[
     "connection",
     "content-length",
     "expect",
+    "forwarded",
     "host",
     "keep-alive",
     "proxy-authorization",
@@ -37,6 +39,10 @@ const OWN: &[&str] = &[
     "transfer-encoding",
     "upgrade",
     "user-agent",
+    "x-forwarded-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
 ];
 /// Those that let somebody in: what stands in `headers` is written down.
 const SECRET: &[&str] = &["authorization", "cookie"];

@@ -110,6 +110,8 @@ async fn what_is_no_request_is_refused() {
         (with("headers", json!({ "x\r\ny": "a" })), "no name of a header"),
         (with("headers", json!({ "Host": "evil" })), "quell's own"),
         (with("headers", json!({ "Transfer-Encoding": "chunked" })), "quell's own"),
+        (with("headers", json!({ "X-HTTP-Method-Override": "DELETE" })), "quell's own"),
+        (with("secret_headers", json!({ "X-Forwarded-Host": secret("ticket_token") })), "quell's own"),
         (with("headers", json!({ "Authorization": "Bearer x" })), "`authorization` in `headers`"),
         (with("headers", json!({ "a": "1", "A": "2" })), "given twice"),
         (with("expect", json!([100])), "no status"),
@@ -165,13 +167,33 @@ async fn a_secret_that_no_header_can_hold_is_not_sent() {
 }
 
 #[tokio::test]
+async fn no_begin_of_a_secret_is_left_where_an_answer_is_cut() {
+    let (keeps, verb) = verb();
+    let input = json!({ "url": "https://tickets.example.org/", "bearer": secret("ticket_token") });
+    keeps.answers.lock().unwrap().push(Ok(Heard { cut: true, ..heard(200, "Bearer hunter2, Bearer hunt") }));
+    assert_eq!(run(&verb, &input).await.unwrap()["body"], "Bearer ***, Bearer ");
+    for at in SAID - 10..SAID + 2 {
+        keeps.answers.lock().unwrap().push(Ok(heard(400, &format!("{} hunter2", "x".repeat(at)))));
+        let error = run(&verb, &input).await.unwrap_err().to_string();
+        assert!(!error.contains(" h") && error.contains("answered 400"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn each_answer_has_its_meaning() {
     let (keeps, verb) = verb();
     let unknown = || Err(Unheard::Unknown("it broke off".into()));
+    let soon = |status| Heard { after: None, ..heard(status, "") };
     for (answer, get, put, post) in [
         (Ok(heard(503, "")), "retry 7", "retry 7", "retry 7"),
         (Ok(heard(429, "")), "retry 7", "retry 7", "retry 7"),
-        (Ok(heard(500, "oh")), "retry 7", "retry 7", "no"),
+        (Ok(soon(503)), "retry 0", "retry 0", "unknown"),
+        (Ok(heard(500, "oh")), "retry 7", "retry 7", "unknown"),
+        (Ok(heard(408, "")), "retry 7", "retry 7", "unknown"),
+        (Ok(soon(504)), "retry 0", "retry 0", "unknown"),
+        (Ok(soon(524)), "retry 0", "retry 0", "unknown"),
+        (Ok(heard(501, "")), "no", "no", "no"),
+        (Ok(heard(505, "")), "no", "no", "no"),
         (Ok(heard(404, "")), "no", "no", "no"),
         (Ok(heard(302, "")), "no", "no", "no"),
         (Err(Unheard::Unsent("away".into())), "retry 0", "retry 0", "retry 0"),

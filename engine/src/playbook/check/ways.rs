@@ -61,7 +61,7 @@ fn recipients(reader: &mut Reader<'_>, given: &Node, known: &Known<'_>) {
     for one in all {
         let Some(name) = written(one).filter(|text| !text.contains('@')) else { continue };
         match people.people.get(name) {
-            Some(person) if person.email.is_some() => {}
+            Some(person) if person.mail().is_some() => {}
             Some(_) => {
                 let what = format!("`{name}` has no address of mail in escalation.yaml");
                 reader.warning(one.at, what, format!("`email` of `{name}` there"));
@@ -97,8 +97,9 @@ fn place(text: &str) -> Option<(String, u16, bool)> {
     };
     let uri: Uri = format!("{scheme}://{authority}/").parse().ok()?;
     let is_tls = uri.scheme_str() == Some("https");
-    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Some((host, uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }), is_tls))
+    let host = uri.host()?;
+    let port = hosts::port(uri.authority()?.as_str(), host, is_tls)?;
+    Some((hosts::spelt(host.trim_start_matches('[').trim_end_matches(']')), port, is_tls))
 }
 
 fn asked(reader: &mut Reader<'_>, given: &Node, with: Option<&Node>, known: &Known<'_>) {

@@ -6,7 +6,7 @@ use super::Reading;
 use crate::load::reader::Fields;
 use crate::load::yaml::Node;
 use quell_model::Name;
-use quell_model::hosts::{AllowedHost, Method};
+use quell_model::hosts::{self, AllowedHost, Method};
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
@@ -85,6 +85,7 @@ fn host(text: &str) -> Option<(String, Option<u16>)> {
         },
     };
     let port = match port {
+        Some(port) if !port.bytes().all(|byte| byte.is_ascii_digit()) => return None,
         Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
         None => None,
     };
@@ -92,7 +93,7 @@ fn host(text: &str) -> Option<(String, Option<u16>)> {
     let is_label =
         |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     let is_name = host.strip_prefix("*.").unwrap_or(host).split('.').all(is_label);
-    (is_v6 || is_name).then(|| (host.to_ascii_lowercase(), port))
+    (is_v6 || is_name).then(|| (hosts::spelt(host), port))
 }
 
 #[cfg(test)]
@@ -110,12 +111,27 @@ mod tests {
             ("10.0.0.7:80", "10.0.0.7", Some(80)),
             ("::1", "::1", None),
             ("[fd00::1]:8443", "fd00::1", Some(8443)),
+            ("[FD00:0:0::0001]", "fd00::1", None),
         ] {
             assert_eq!(host(text), Some((wanted.to_owned(), port)), "{text}");
         }
-        for bad in
-            ["", "*", "*.", "a.*", "*a.org", "https://x", "x/y", "me@x", "x:", "x:0", "x:99999", "a b", "[::1", "[x]:1"]
-        {
+        for bad in [
+            "",
+            "*",
+            "*.",
+            "a.*",
+            "*a.org",
+            "https://x",
+            "x/y",
+            "me@x",
+            "x:",
+            "x:0",
+            "x:99999",
+            "x:+80",
+            "a b",
+            "[::1",
+            "[x]:1",
+        ] {
             assert_eq!(host(bad), None, "{bad}");
         }
     }
