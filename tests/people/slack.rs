@@ -67,7 +67,7 @@ fn letter(to: To, address: &str) -> Letter {
         repeat: false,
         earlier: None,
         is_bundle: false,
-        last_of: None,
+        last_of: Vec::new(),
     }
 }
 

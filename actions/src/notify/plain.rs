@@ -139,7 +139,7 @@ pub(crate) mod tests {
             repeat: false,
             earlier: None,
             is_bundle: false,
-            last_of: None,
+            last_of: Vec::new(),
         }
     }
 

@@ -326,8 +326,8 @@ pub struct Letter {
     pub earlier: Option<String>,
     /// It stands for many ladders, under a key of its own; its notice is of the one that leads them.
     pub is_bundle: bool,
-    /// The key of a message for many that came by this way, and that after this stands for nobody any more.
-    pub last_of: Option<PageKey>,
+    /// The keys of messages for many that came by this way, and that after this stand for nobody any more.
+    pub last_of: Vec<PageKey>,
 }
 
 /// What a channel knows of a page that it took.

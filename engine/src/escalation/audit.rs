@@ -10,6 +10,7 @@
 //! told know nothing.
 
 use super::policy::{Ack, Policy, Step, Target};
+use super::reach::LAST_WORD;
 use quell_model::notice::{Page, PageKey, To, Way};
 use quell_model::record::{LadderChange, LadderChanged, LadderMoved, PageReceipted, PageState, Place, Queued};
 use quell_model::{Body, LadderId, Level, Name, Record, Stamp};
@@ -354,9 +355,9 @@ impl Account {
         for target in targets.iter().filter(|target| !is_there(target)) {
             self.differs(What::LeftOut, format!("{target:?} is named by its policy, and a move says nothing of it"));
         }
-        // What the policy itself prints is told by that.
-        let prints = targets.contains(&Target::Channel("console".into()));
-        let is_print = |page: &Page| page.way == Way::Console && matches!(page.to, To::Channel(_)) && !prints;
+        // What the file itself prints, as it was pinned or as it is now, is told by that.
+        let is_stand_in = |to: &To| matches!(to, To::Channel(name) if name.as_str() != "console");
+        let is_print = |page: &Page| page.way == Way::Console && (page.because == LAST_WORD || is_stand_in(&page.to));
         self.printed.extend(moved.pages.iter().filter(|one| is_print(&one.page)).map(|one| one.key.clone()));
         // Who has a question already need not have it by its last resort.
         let is_asked = self.ladder.as_incident().is_none() && self.reached.iter().any(|(_, way)| *way != Way::Console);

@@ -555,6 +555,8 @@ impl Outbox {
             (&receipted.state, receipted.attempt, is_quiet, &mut self.ladder)
         {
             ladder.waits_anew(at.after(*pause));
+            // What held it back is over: what comes next comes by its own time.
+            self.silenced.take_if(|silenced| silenced.until <= at);
         }
         if is_quiet && is_done {
             // Each piece of news has some.

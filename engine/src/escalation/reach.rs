@@ -13,6 +13,9 @@ use quell_model::people::{Person, System};
 use quell_model::record::Nobody;
 use std::collections::BTreeSet;
 
+/// Why the terminal is told where a last resort reaches nobody.
+pub const LAST_WORD: &str = "nobody else can be reached";
+
 /// What a step comes to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reached {

@@ -14,6 +14,7 @@ use quell_model::notice::{Letter, Notice, Page, PageKey, Receipt};
 use quell_model::record::{NewRecord, PageReceipted, PageState};
 use quell_model::{LadderId, Stop};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What the receipt of a page says that went out with others.
@@ -64,7 +65,7 @@ impl<W: Send + 'static> Core<W> {
         let alone = || Going { parts: vec![part()], together: None };
         let Some(outbox) = self.ladders.all.get(id) else { return Some(alone()) };
         if let Some(together) = outbox.pages().get(key).and_then(|outgoing| outgoing.together.clone()) {
-            return Some(self.again(together));
+            return Some(self.again(together, id));
         }
         // What calls nobody, what says that it is over and what asks stand for themselves.
         if page.quiet || outbox.is_over() || outbox.started.question.is_some() {
@@ -108,26 +109,29 @@ impl<W: Send + 'static> Core<W> {
     /// A message of its own, which is in the journal before it goes out: a provider that takes keys has none of these pages yet, and
     /// is given it again as the same.
     fn composed(&mut self, parts: &[Part], page: &Page) -> PageKey {
-        let now = self.parts.clock.now();
         let keys: Vec<&str> = parts.iter().map(|part| part.key.as_str()).collect();
         let together = PageKey::of(&keys.join(" "), 0, page);
-        for part in parts {
-            let why = format!("it goes in one message for {} pages", parts.len());
-            let receipted = PageReceipted {
-                key: part.key.clone(),
-                attempt: part.attempt - 1,
-                state: PageState::Waits { why, pause: Duration::ZERO },
-                instead: Vec::new(),
-                together: Some(together.clone()),
-            };
-            self.write_ladder(&part.ladder, vec![NewRecord::new(now, receipted)]);
-        }
+        parts.iter().for_each(|part| self.goes_in(part, &together, parts.len()));
         self.ink.commit();
         together
     }
 
-    /// The same message once more, with those of its pages that nobody has made needless.
-    fn again(&self, together: PageKey) -> Going {
+    /// A page goes now, in a message for so many.
+    fn goes_in(&mut self, part: &Part, together: &PageKey, many: usize) {
+        let why = format!("it goes in one message for {many} pages");
+        let receipted = PageReceipted {
+            key: part.key.clone(),
+            attempt: part.attempt - 1,
+            state: PageState::Waits { why, pause: Duration::ZERO },
+            instead: Vec::new(),
+            together: Some(together.clone()),
+        };
+        self.write_ladder(&part.ladder, vec![NewRecord::new(self.parts.clock.now(), receipted)]);
+    }
+
+    /// The same message once more, with those of its pages that nobody has made needless. Whoever was not asked for theirs yet has
+    /// the time of their step from now on, and not of the ladder that sends alone.
+    fn again(&mut self, together: PageKey, by: &LadderId) -> Going {
         let now = self.parts.clock.now();
         let mut parts = Vec::new();
         for (ladder, outbox) in &self.ladders.all {
@@ -139,6 +143,8 @@ impl<W: Send + 'static> Core<W> {
                 left: Stop::default(),
             }));
         }
+        let untried = parts.iter().filter(|part| part.attempt == 1 && part.ladder != *by);
+        untried.for_each(|part| self.goes_in(part, &together, parts.len()));
         Going { parts: self.ranked(parts), together: Some(together) }
     }
 
@@ -159,14 +165,23 @@ impl<W: Send + 'static> Core<W> {
         let page = outbox.pages().get(&first.key)?.page.clone();
         let repeat = parts.iter().any(|part| self.ladders.repeats.contains(&part.key));
         let there = (page.to.clone(), page.way.clone());
-        let last_of = outbox.bundled(&there).filter(|with| !page.quiet && !self.stands_for_others(with, &there, parts));
-        let last_of = last_of.cloned();
+        let last_of = if page.quiet { Vec::new() } else { self.last_of(&there, going) };
         let Some(key) = together.clone() else {
             let (notice, earlier) = (self.notice(outbox), outbox.written(&page.to, &page.way).cloned());
             return Some(Letter { key: first.key.clone(), notice, repeat, earlier, page, is_bundle: false, last_of });
         };
         let notice = if parts.len() > 1 { self.notice_of(outbox, parts) } else { self.notice(outbox) };
         Some(Letter { key, notice, repeat, earlier: None, page, is_bundle: true, last_of })
+    }
+
+    /// The messages for many that whoever is there has of these, and that after this one stand for nobody any more.
+    fn last_of(&self, there: &There, going: &Going) -> Vec<PageKey> {
+        let outboxes = going.parts.iter().filter_map(|part| self.ladders.all.get(&part.ladder));
+        let before: BTreeSet<&PageKey> = outboxes.filter_map(|outbox| outbox.bundled(there)).collect();
+        let is_last = |with: &&&PageKey| {
+            Some(**with) != going.together.as_ref() && !self.stands_for_others(with, there, &going.parts)
+        };
+        before.iter().filter(is_last).map(|with| (*with).clone()).collect()
     }
 
     /// Whether a message for many is still the last that whoever is there has of others than these.

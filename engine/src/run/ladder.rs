@@ -9,7 +9,8 @@
 //! Owns the ladders that are not over, and what is on its way to people. Never decides who is on call, nor what an answer means
 //! (`escalation`), and never waits for a channel. Keeps true: a page goes out only after it is in the journal, and whatever
 //! comes of it is written down; what an engine that was killed may have sent is sent again under its key, as a repeat; no step is
-//! left before a channel was asked for its pages; what a source held before it was first followed tells nobody.
+//! left before a channel was asked for its pages, but for those before which another is still at the same place; what a source held
+//! before it was first followed tells nobody.
 
 mod news;
 mod of_incident;
@@ -24,7 +25,7 @@ use super::shell::{Core, INBOX_TURN};
 use crate::escalation::ladder::{Answered, Move};
 use crate::escalation::outbox::Outbox;
 use crate::escalation::policy::{Policy, Target};
-use crate::escalation::reach::Reached;
+use crate::escalation::reach::{LAST_WORD, Reached};
 use crate::escalation::{DEFAULT, Escalation, facts::Facts, schedule};
 use crate::playbook::expression::Scope;
 use quell_model::notice::{Page, PageKey, To, Way};
@@ -37,8 +38,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why the terminal is told where a last resort reaches nobody.
-pub const LAST_WORD: &str = "nobody else can be reached";
 /// Why a page that waited for its next attempt is not sent any more.
 pub(super) const NEEDLESS: &str = "an answer, the next step or the end made it needless";
 /// Why a page of before a death is not sent again.
@@ -285,10 +284,12 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// What no channel was asked for while its step lasted goes out before the next step comes, which waits as long again; false:
-    /// there is nothing such.
+    /// there is nothing such. What waits for another page at the same place holds up nobody: that is given up in its time.
     fn untried_go_first(&mut self, id: &LadderId, now: Stamp) -> bool {
         let Some(outbox) = self.ladders.all.get(id) else { return false };
-        let untried = outbox.untried(now).filter(|key| !self.ladders.under_way.contains_key(*key));
+        let may_go: BTreeSet<&PageKey> =
+            self.ladders.may_go(outbox).filter(|(.., from)| *from <= now).map(|(key, ..)| key).collect();
+        let untried = outbox.untried(now).filter(|key| may_go.contains(*key));
         let state = || PageState::Waits { why: ONLY_NOW.to_owned(), pause: Duration::ZERO };
         let of = |key: &PageKey| PageReceipted {
             key: key.clone(),

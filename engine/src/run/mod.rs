@@ -66,7 +66,7 @@ mod tests;
 pub(crate) use by_incident::incident_for_expressions;
 pub use contents::Apart;
 pub use definitions::{Definitions, IncidentRules};
-pub use ladder::{LAST_WORD, Wanted as Silenced};
+pub use ladder::Wanted as Silenced;
 pub use machine::{Command, Run};
 pub use measure::{Measured, Table, Tally};
 pub use question::AnswerGiven;

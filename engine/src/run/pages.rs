@@ -2,7 +2,7 @@
 //!
 //! Owns the ways to people and what is given to them. Never decides who is told: the ladder does (`ladder.rs`). Keeps true: no page is
 //! taken as sent that its channel did not say was; one whose end nobody knows goes again as a repeat; no channel is given more
-//! than [`AT_ONCE`], none before the time that it has asked for, and what waits before one is not sent after an answer; of a last
+//! than [`AT_ONCE`], none before the time that it has asked for in answer to a call, and what waits before one is not sent after an answer; of a last
 //! resort that no channel takes the terminal is told, and it is tried for ever.
 
 use super::bundled::{self, Going, Part};
@@ -14,7 +14,7 @@ use crate::escalation::outbox::{Outbox, Outgoing, PUT_OFF, SELDOM, Stage};
 use futures_util::future::FutureExt;
 use quell_model::notice::{Channel, Notice, Page, PageKey, Receipt, SendError, To, Way};
 use quell_model::record::{NewRecord, PageReceipted, PageState};
-use quell_model::{LadderId, Name, Stamp, Stop};
+use quell_model::{LadderId, Name, Stop};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const AT_ONCE: usize = 8;
 /// So many of an incident's runs are told of by name.
 const MOST_TOLD: usize = 20;
+/// No channel is left alone for longer, whatever it asks for.
+const LONGEST_ALONE: Duration = Duration::from_secs(60 * 60);
 /// So long it is tried to tell that it is over.
 const AFTER_THE_END: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -148,6 +150,9 @@ impl<W: Send + 'static> Core<W> {
     pub(super) fn page_sent(&mut self, part: &Part, together: Option<PageKey>, sent: Sent) {
         let Part { ladder, key, attempt, .. } = part;
         self.ladders.under_way.remove(key);
+        if let Err(SendError::Later { after: Some(after), .. }) = &sent {
+            self.left_alone(ladder, key, *after);
+        }
         self.receipt(ladder, key, *attempt, sent, together);
         self.climb(ladder, self.parts.clock.now());
     }
@@ -159,10 +164,9 @@ impl<W: Send + 'static> Core<W> {
             self.ladders.repeats.insert(key.clone());
         }
         let asked_for = match &sent {
-            Err(SendError::Later { after, .. }) => *after,
+            Err(SendError::Later { after, .. }) => after.map(|after| after.min(LONGEST_ALONE)),
             _ => None,
         };
-        self.left_alone(id, key, asked_for, now);
         let Some(outbox) = self.ladders.all.get(id) else { return };
         let is_last = outbox.ladder().is_some_and(Ladder::is_at_last_resort) && !outbox.is_over();
         let mut instead = Vec::new();
@@ -225,12 +229,13 @@ impl<W: Send + 'static> Core<W> {
         self.write_ladder(id, vec![NewRecord::new(now, receipted)]);
     }
 
-    /// A channel that has asked for it is given nothing before that time.
-    fn left_alone(&mut self, id: &LadderId, key: &PageKey, after: Option<Duration>, now: Stamp) {
-        let Some(after) = after else { return };
+    /// A channel that has asked for it is given nothing before that time. What only puts right a message that is there holds no call
+    /// back.
+    fn left_alone(&mut self, id: &LadderId, key: &PageKey, after: Duration) {
         let page = self.ladders.all.get(id).and_then(|outbox| outbox.all_pages().find(|(of, _)| *of == key));
-        if let Some((_, page)) = page {
-            let (word, until) = (Name::from(page.way.channel()), now.after(after));
+        if let Some((_, page)) = page.filter(|(_, page)| !page.quiet) {
+            let until = self.parts.clock.now().after(after.min(LONGEST_ALONE));
+            let word = Name::from(page.way.channel());
             let there = self.ladders.not_before.entry(word).or_insert(until);
             *there = until.max(*there);
         }

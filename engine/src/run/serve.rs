@@ -161,6 +161,8 @@ impl<W: Send + 'static> Core<W> {
     pub fn reload(&mut self, definitions: Definitions) {
         let post = definitions.post.clone().after(&self.definitions.post);
         self.definitions = Definitions { post, ..definitions };
+        // Which may be by another account.
+        self.ladders.not_before.clear();
         self.outputs.reload(&self.definitions.playbooks);
         self.triggers.forget_planned();
         self.note_texts();

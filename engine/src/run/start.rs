@@ -249,6 +249,7 @@ impl<W: Send + 'static> Core<W> {
             incident.counts.insert(key, count);
             incident.last = now;
         }
+        self.ladders.sees(&id, &detection.rule.name);
         if opens || reopens {
             let what = if opens { "opened" } else { "seen again" };
             let most = self.incidents.get_mut(&id).map_or(level, |incident| incident.level.max(level));

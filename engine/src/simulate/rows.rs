@@ -4,7 +4,7 @@
 
 use crate::escalation::ladder::{Ladder, Standing};
 use crate::escalation::outbox::Outbox;
-use crate::run::LAST_WORD;
+use crate::escalation::reach::LAST_WORD;
 use jiff::Timestamp;
 use quell_model::notice::{Page, PageKey, To, Way};
 use quell_model::record::{LadderMoved, PageState, Place};

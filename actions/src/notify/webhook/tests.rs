@@ -226,7 +226,7 @@ fn a_message_for_many_is_an_alert_of_its_own_which_the_last_of_them_resolves() {
     // The next one leads with the same incident, and is another alert: this one may be acknowledged there.
     let mut next = many.clone();
     next.key = quell_model::notice::PageKey::of("another", 0, &many.page);
-    next.last_of = Some(many.key.clone());
+    next.last_of = vec![many.key.clone()];
     let second = next.key.as_str().to_owned();
     assert_ne!(first, second);
     assert_eq!(events(&next), (second.clone(), vec![format!("trigger {second}"), format!("resolve {first}")]));
@@ -234,7 +234,7 @@ fn a_message_for_many_is_an_alert_of_its_own_which_the_last_of_them_resolves() {
     let mut over = to_webhook("A shell reads from a socket");
     over.notice.state = State::Over;
     assert_eq!(events(&over).1, ["resolve i-0f1e2d3c4b5a.1"]);
-    over.last_of = Some(next.key.clone());
+    over.last_of = vec![next.key.clone()];
     assert_eq!(events(&over).1, ["resolve i-0f1e2d3c4b5a.1".to_owned(), format!("resolve {second}")]);
 }
 

@@ -118,13 +118,19 @@ fn a_last_resort_of_which_no_channel_has_told_anybody_is_untold_however_it_is_tr
     story.receipt(700, &keys[0], sent());
     assert_eq!(story.at(800), []);
     // Nobody is there whom it could tell.
-    let console = |story: &Story| {
-        let page = Page::new(To::Channel("console".into()), Way::Console, String::new());
-        vec![Queued { key: PageKey::of("i-1", story.0.len() as u64, &page), page }]
+    let console = |because: &'static str| {
+        move |story: &Story| {
+            let page = Page::new(To::Channel("console".into()), Way::Console, because.to_owned());
+            vec![Queued { key: PageKey::of("i-1", story.0.len() as u64, &page), page }]
+        }
     };
-    let (mut story, keys) = lasts(&console);
+    let (mut story, keys) = lasts(&console(LAST_WORD));
     story.receipt(1, &keys[0], sent());
     assert_eq!((story.at(90), story.at(91)), (vec![], vec![What::Untold]));
+    // The file names the terminal now, though what was pinned does not.
+    let (mut story, keys) = lasts(&console("named by the policy"));
+    story.receipt(1, &keys[0], sent());
+    assert_eq!(story.at(91), []);
 }
 
 #[test]

@@ -9,9 +9,10 @@
 //! silence that stands is in the journal; each ladder says by itself what holds it back, so that one whose silence ended while no
 //! engine ran goes on; what still burns at a silence's end is told.
 
+use super::Ladders;
 use crate::escalation::facts::Facts;
 use crate::escalation::outbox::Outbox;
-use crate::escalation::silence::{LONGEST, MOST, Silence, Subject, objection};
+use crate::escalation::silence::{LONGEST, MOST, Silence, Silences, Subject, covers, objection};
 use crate::playbook::expression::Scope;
 use crate::run::answers::{self, SilenceGone, SilenceView};
 use crate::run::request::Refusal;
@@ -37,6 +38,17 @@ pub struct Wanted {
     pub reason: String,
     /// What happens meanwhile was planned.
     pub maintenance: bool,
+}
+
+impl Ladders {
+    /// A rule was seen in an incident: what the journal had of it before is not all any more.
+    pub(in crate::run) fn sees(&mut self, id: &IncidentId, rule: &Name) {
+        if let Some(rules) = self.rules.get_mut(&LadderId::incident(id))
+            && !rules.contains(rule)
+        {
+            rules.insert(rule.clone());
+        }
+    }
 }
 
 impl<W: Send + 'static> Core<W> {
@@ -181,6 +193,9 @@ impl<W: Send + 'static> Core<W> {
         let seen = if may_be && self.silences.next().is_some() { self.rules_seen(id) } else { None };
         let Some(outbox) = self.ladders.all.get(id).filter(|outbox| outbox.may_be_silenced()) else { return };
         let held = outbox.silenced().filter(|held| held.until > now);
+        if seen.is_none() && held.is_some_and(|held| self.still_holds(outbox, &held.silence, now)) {
+            return;
+        }
         let silenced = match (self.covering(outbox, seen, now), held) {
             (Some(silence), held) if held.is_none_or(|held| held.silence != silence.added.silence) => {
                 let SilenceAdded { silence: name, by, reason, maintenance, .. } = silence.added.clone();
@@ -218,12 +233,34 @@ impl<W: Send + 'static> Core<W> {
     /// The silence that covers what a ladder tells of; where nobody knows what else was seen in its incident, a rule's and a tag's
     /// do not.
     fn covering(&self, outbox: &Outbox, seen: Option<BTreeSet<Name>>, now: Stamp) -> Option<&Silence> {
+        let is_mixed = seen.as_ref().is_none_or(|seen| seen.iter().any(|rule| !outbox.started.rules.contains(rule)));
+        self.judged(outbox, (seen.unwrap_or_default(), is_mixed), now, |silences, of, truth| {
+            silences.covering(of, now, truth)
+        })
+    }
+
+    /// Whether the silence that holds a ladder stands, and covers it by all that is known without its incident's records: what
+    /// these say beside is found once they can be read.
+    fn still_holds(&self, outbox: &Outbox, held: &Name, now: Stamp) -> bool {
+        self.judged(outbox, (BTreeSet::new(), false), now, |silences, of, truth| {
+            silences.get(held).filter(|held| held.until > now && covers(&held.added.covers, of, truth))
+        })
+        .is_some()
+    }
+
+    /// What of the silences that stand `which` finds for what a ladder tells of, with these rules, and whether that is mixed.
+    fn judged<'a>(
+        &'a self,
+        outbox: &Outbox,
+        (seen, is_mixed): (BTreeSet<Name>, bool),
+        now: Stamp,
+        which: impl FnOnce(&'a Silences, &Subject<'_>, &dyn Fn(&str) -> Option<bool>) -> Option<&'a Silence>,
+    ) -> Option<&'a Silence> {
         // Most of the time none stands.
         self.silences.next()?;
         let started = &outbox.started;
         let id = started.incident.clone()?;
-        let is_mixed = seen.as_ref().is_none_or(|seen| seen.iter().any(|rule| !started.rules.contains(rule)));
-        let rules = started.rules.union(&seen.unwrap_or_default()).cloned().collect();
+        let rules = started.rules.union(&seen).cloned().collect();
         let (tags, entity) = (started.tags.clone(), started.entity.clone());
         let facts = Facts { id, level: outbox.level, tags, rules, entity };
         let incident = facts.to_json();
@@ -232,6 +269,6 @@ impl<W: Send + 'static> Core<W> {
             let truth = self.expressions.truth(expression, &scope);
             truth.inspect_err(|error| tracing::warn!(expression, %error, "a silence covers nothing")).ok()
         };
-        self.silences.covering(&Subject { facts: &facts, is_mixed }, now, &truth)
+        which(&self.silences, &Subject { facts: &facts, is_mixed }, &truth)
     }
 }

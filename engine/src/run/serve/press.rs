@@ -26,7 +26,10 @@ impl<W: Send + 'static> Core<W> {
         };
         let act = act_of(&wants);
         let used = link.map(|link| act.as_ref().map_or(link, |act| use_of(&link, act)));
-        let is_again = used.is_some_and(|used| outbox.is_used(&used));
+        let is_again = match (&link, &act) {
+            (Some(link), Some(act)) => is_used_for(outbox, link, act),
+            (link, _) => link.is_some_and(|link| outbox.is_used(&link)),
+        };
         // Whoever says twice that they look after it does so once.
         if is_again && act != Some(Act::Acknowledge) {
             let link = link.map(|link| link.short(12));
@@ -138,9 +141,9 @@ fn use_of(link: &Hash, act: &Act) -> Hash {
     Hash::of_parts(&[&link.0, word.as_bytes()])
 }
 
-/// Whether a link was used for this.
+/// Whether a link was used for this; or at all, where that was written when a link did one thing.
 pub(super) fn is_used_for(outbox: &Outbox, link: &Hash, act: &Act) -> bool {
-    outbox.is_used(&use_of(link, act))
+    outbox.is_used(&use_of(link, act)) || outbox.is_used(link)
 }
 
 /// Whether what came of it is theirs: an acknowledgement where somebody else looks after it already does nothing.

@@ -209,6 +209,34 @@ fn a_message_for_many_of_which_nobody_knows_whether_it_went_goes_again_as_the_sa
 }
 
 #[test]
+fn a_message_for_many_that_goes_again_late_leaves_each_of_its_ladders_its_time() {
+    let mut says = vec![Says::Takes; ALONE];
+    says.push(Says::Nothing);
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &says);
+    flood(&mut night, 0..12, None);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == ALONE);
+    night.pass(GATHER);
+    night.yard.stage.until(|_| mail.got().len() == ALONE + 1);
+    // It is killed with the message at its channel, and is down for longer than the step lasts.
+    night.yard.clock.advance(MINUTE * 6);
+    let mut night = night.again("b", &[Says::Takes]);
+    // Of those that went alone bo is told.
+    all_told(&mut night, 2 * ALONE + 2);
+    let moves = |night: &Night, (id, receipts): &(IncidentId, Vec<quell_model::record::PageReceipted>)| {
+        let records = night.yard.stage.journal.read(&StreamId::ladder(&LadderId::incident(id)), 1).unwrap();
+        let moves = records.iter().filter(|record| matches!(record.body, Body::LadderMoved(_))).count();
+        (receipts.iter().any(|receipted| receipted.together.is_some()), moves)
+    };
+    let count =
+        |night: &Night, what: (bool, usize)| receipts(night).iter().filter(|of| moves(night, of) == what).count();
+    assert_eq!((count(&night, (false, 2)), count(&night, (true, 1))), (ALONE, 7));
+    night.pass(MINUTE * 5);
+    night.pass(GATHER);
+    assert_eq!(count(&night, (true, 2)), 7, "and no more than that");
+}
+
+#[test]
 fn what_is_gathered_goes_before_a_short_step_is_over() {
     let mut first = rung(&["ana"], 5, Ack::Any);
     first.wait = Duration::from_secs(2);
@@ -252,7 +280,46 @@ fn the_last_of_a_message_for_many_says_so_at_its_end() {
     }
     let ends = night.mail.got().split_off(ALONE + 1);
     let last_of: Vec<_> = ends.iter().map(|letter| letter.last_of.clone()).collect();
-    assert_eq!(last_of, [None, Some(bundle.key)]);
+    assert_eq!(last_of, [vec![], vec![bundle.key]]);
+}
+
+#[test]
+fn the_last_of_a_message_for_many_are_known_also_where_another_leads_the_next() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    flood(&mut night, 0..7, None);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == ALONE);
+    night.pass(GATHER);
+    all_told(&mut night, ALONE + 1);
+    let bundle = night.mail.got().pop().unwrap();
+    for (incident, receipts) in receipts(&night) {
+        let is_in = receipts.last().unwrap().together.is_some();
+        let (by, via) = (Name::from("ana"), Name::from("test"));
+        let answer = match is_in {
+            true => {
+                let why = String::new();
+                Request::Acknowledge { incident, acknowledged: true, why, by, via, generation: None }
+            }
+            false => Request::Resolve { incident, why: "rebuilt".into(), by, via },
+        };
+        night.yard.ask(answer).unwrap();
+    }
+    let told = |night: &mut Night, many: usize| {
+        let mail = Arc::clone(&night.mail);
+        night.yard.stage.until(|stage| mail.got().len() == many && stage.core.pages_under_way() == 0);
+    };
+    told(&mut night, 2 * ALONE + 1);
+    // As many others come just before both are raised again, and one more that is worse.
+    night.pass(MINUTE * 30 - Duration::from_secs(1));
+    flood(&mut night, 10..15, None);
+    told(&mut night, 3 * ALONE + 1);
+    flood(&mut night, 20..21, Some(20));
+    night.pass(Duration::from_secs(1));
+    night.pass(GATHER);
+    told(&mut night, 3 * ALONE + 2);
+    let next = night.mail.got().pop().unwrap();
+    assert_eq!(next.notice.title, "3 incidents at once, the worst: A rule");
+    assert_eq!((next.notice.level, next.last_of), (Level::Critical, vec![bundle.key]));
 }
 
 #[test]

@@ -182,6 +182,48 @@ fn a_rules_silence_covers_no_incident_of_two_rules_however_long_ago_they_were_se
 }
 
 #[test]
+fn what_else_joins_after_a_restart_is_known_also_once_it_takes_nothing_more() {
+    let mut night = night();
+    night.yard.attack(1);
+    night.receive(1);
+    night.acks("ana", None).unwrap();
+    let mut night = night.again("b", &[Says::Takes]);
+    // One that stands has its incidents looked at.
+    assert_eq!(says(&mut night, rule("of-nothing"), 600).unwrap().holds_back, 0);
+    seen(&mut night, 2, "another", Level::High);
+    night.pass(MINUTE * 20);
+    let note = Request::Note { incident: night.incident(), text: "at it".into(), by: "ana".into() };
+    night.yard.ask(note).unwrap();
+    night.pass(MINUTE * 20);
+    assert!(night.yard.stage.core.incidents.get(&night.incident()).is_none(), "it takes nothing more");
+    assert_eq!(says(&mut night, rule("rule"), 600).unwrap().holds_back, 0);
+    assert_eq!(says(&mut night, level(Level::High), 600).unwrap().holds_back, 1);
+}
+
+#[test]
+fn a_silence_holds_also_while_the_journal_cannot_be_read() {
+    let mut night = night();
+    let said = says(&mut night, rule("rule"), 600).unwrap();
+    night.yard.attack(1);
+    night.pass(MINUTE * 40);
+    night.pass(MINUTE);
+    assert!(night.yard.stage.core.incidents.get(&night.incident()).is_none(), "it is in the journal alone");
+    let incident = night.incident();
+    let hang = night.yard.hang();
+    let note = Request::Note { incident, text: "at it".into(), by: "ana".into() };
+    night.yard.stage.core.serve(note).unwrap();
+    // Another one has every ladder looked at.
+    let wanted = Silenced { covers: rule("of-nothing"), lasts: MINUTE, reason: "why".into(), maintenance: false };
+    let another = Request::Silence { wanted: wanted.into(), by: "cy".into(), via: "socket".into() };
+    night.yard.stage.core.serve(another).unwrap();
+    night.yard.stage.core.turn();
+    drop(hang);
+    night.yard.stage.settle();
+    assert_eq!(silenced(&night).iter().map(|one| &one.silence).collect::<Vec<_>>(), [&said.id], "once, and no end");
+    assert!(night.mail.got().is_empty());
+}
+
+#[test]
 fn who_hands_a_silenced_incident_on_by_hand_is_heard() {
     let mut night = night();
     says(&mut night, rule("rule"), 60).unwrap();

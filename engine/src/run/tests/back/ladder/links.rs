@@ -4,6 +4,7 @@
 use super::*;
 use crate::run::answers::NoticeNow;
 use crate::run::fixtures::socket;
+use crate::run::ladder::Change;
 use crate::run::{May, Pressed};
 use quell_model::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,6 +85,22 @@ fn a_link_does_each_thing_once() {
         _ => None,
     });
     assert_eq!(resolved.as_ref().map(Name::as_str), Some("email"));
+}
+
+/// Until each answer was counted apart, the journal had the sum of the link itself.
+#[test]
+fn a_link_that_was_used_when_it_did_one_thing_does_nothing_more() {
+    let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
+    night.yard.attack(1);
+    night.receive(1);
+    let (ladder, now) = (LadderId::incident(&night.incident()), night.yard.clock.now());
+    let whose = (&Name::from("ana"), &Name::from("email"));
+    let used = Change::by(whose, LadderChange::Used, String::new()).by_link(link());
+    night.yard.stage.core.change_ladder(&ladder, used, now);
+    let mut night = night.again("b", &[Says::Takes]);
+    let again = night.keeps().unwrap_err().to_string();
+    assert!(again.contains("used for that already"), "{again}");
+    assert!(night.used().contains(&"keep".to_owned()), "and its page says so");
 }
 
 #[test]

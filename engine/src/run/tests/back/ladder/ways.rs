@@ -103,6 +103,56 @@ fn a_channel_that_wants_to_be_left_alone_is_given_nothing_before_and_its_people_
     night.yard.stage.until(|_| mail.got().len() == 3);
 }
 
+/// Another incident, of this unit.
+fn another(night: &mut Night, number: u32) {
+    let mut other = detection(&format!("{number}"), number);
+    let event = Arc::make_mut(&mut other.event);
+    event.entity.id = format!("unit-{number}").as_str().into();
+    event.head.at = night.yard.clock.now();
+    night.yard.stage.core.detections([other]);
+    night.yard.stage.settle();
+}
+
+#[test]
+fn a_channel_is_left_alone_only_as_long_as_it_asked_for_and_not_by_another_account() {
+    let phone = Tape::new(&[Says::Takes]);
+    let mut night = with_phone(by_mail(50), &[Says::LeaveAlone(MINUTE * 2), Says::Takes], Some(&phone));
+    night.yard.attack(1);
+    night.receive(2);
+    // What is not given to it meanwhile makes that no longer.
+    let until = night.yard.stage.core.ladders.not_before.get("email").copied();
+    for number in [2, 3] {
+        night.pass(Duration::from_secs(30));
+        another(&mut night, number);
+    }
+    assert_eq!((night.mail.got().len(), night.yard.stage.core.ladders.not_before.get("email").copied()), (1, until));
+    speaks(&mut night, Some(&phone));
+    another(&mut night, 4);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == 2);
+    // Whatever it asks for, it is asked within the hour.
+    let mut night = with_phone(by_mail(50), &[Says::LeaveAlone(MINUTE * 60 * 24), Says::Takes], Some(&phone));
+    night.yard.attack(1);
+    night.receive(2);
+    let begun = night.yard.clock.now();
+    let until = night.yard.stage.core.ladders.not_before["email"];
+    assert!(until.since(begun) <= MINUTE * 60, "{until:?}");
+}
+
+#[test]
+fn what_puts_a_message_right_holds_no_call_back() {
+    let mut night = Night::new(by_mail(5), &[Says::Delivers, Says::LeaveAlone(MINUTE * 30), Says::Delivers]);
+    night.yard.attack(1);
+    night.receive(1);
+    night.acks("ana", None).unwrap();
+    night.receive(2);
+    assert!(night.mail.got()[1].page.quiet);
+    another(&mut night, 2);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == 3);
+    assert!(!night.mail.got()[2].page.quiet);
+}
+
 #[test]
 fn the_end_is_told_though_its_channel_is_down_for_hours_and_by_another_way_where_it_refuses() {
     let mut says = vec![Says::Takes];
