@@ -178,6 +178,9 @@ impl Target {
                 let place = cgroup.as_ref().map_or("on the whole host".to_owned(), |path| format!("in cgroup {path}"));
                 std::iter::once(place).chain(needed.clone()).collect()
             }
+            TargetFacts::Cgroup { path, needed } => {
+                std::iter::once(format!("cgroup {path}")).chain(needed.clone()).collect()
+            }
             TargetFacts::Identity { provider, account, .. } => {
                 std::iter::once(provider.to_string()).chain(account.clone()).collect()
             }
