@@ -92,6 +92,7 @@ impl Child {
         // SAFETY: the child makes system calls alone, on memory that was made before the fork, and never returns.
         match unsafe { libc::fork() } {
             -1 => Err(failed("fork", io::Error::last_os_error())),
+            // SAFETY: as above: this is the child.
             0 => unsafe { live(&procs, &call, listener.as_ref(), theirs.as_raw_fd(), parent) },
             pid => Ok(Self { pid, ours, bound }),
         }
