@@ -26,6 +26,8 @@ use tokio::time::timeout;
 const OPENS: Duration = Duration::from_secs(12);
 /// From there to its word that it has taken it: with the other, less than the engine waits for a channel.
 const TAKES: Duration = Duration::from_secs(15);
+/// For a connection to one of its addresses: another one may answer.
+const CONNECTS: Duration = Duration::from_secs(5);
 
 /// Where mails go, and who sends them.
 pub struct Server {
@@ -164,7 +166,7 @@ impl Relay {
             Tls::Wrapper(tls) => Some(tls.clone()),
             _ => None,
         };
-        let mut connection = AsyncSmtpConnection::connect_tokio1(at, None, &hello, from_the_begin, None).await?;
+        let mut connection = AsyncSmtpConnection::connect_tokio1(at, Some(CONNECTS), &hello, from_the_begin, None).await?;
         match &self.tls {
             Tls::Required(tls) => connection.starttls(tls.clone(), &hello).await?,
             Tls::Opportunistic(tls) if connection.can_starttls() => connection.starttls(tls.clone(), &hello).await?,

@@ -64,9 +64,9 @@ fn said(who: &Escalation, steps: &str) -> String {
 
 #[test]
 fn what_is_not_configured_is_a_warning() {
-    let steps = "  a: { action: all.send, with: { to: [ana, an, soc@example.org, \"${{ event.actor }}\"], webhook: phone } }\n  \
+    let steps = "  a: { action: all.send, with: { to: [ana, bo, an, soc@example.org, \"${{ event.actor }}\"], webhook: phone } }\n  \
         b: { action: all.send, with: { webhook: fone } }\n  c: { action: all.send, with: { webhook: \"${{ vars.x }}\" } }\n";
-    let one = "people: { ana: {} }\nchannels: { webhooks: { phone: { template: ntfy, url: https://ntfy.sh/x } } }\n";
+    let one = "people: { ana: {}, bo: { identities: { email: bo@example.org } } }\nchannels: { webhooks: { phone: { template: ntfy, url: https://ntfy.sh/x } } }\n";
     let read = |text: &str| escalation(Path::new("e.yaml"), text, &Roles::default()).0.unwrap();
     insta::assert_snapshot!(said(&read(one), steps));
 }
@@ -75,6 +75,7 @@ fn what_is_not_configured_is_a_warning() {
 fn a_host_that_is_not_allowed_is_a_warning_where_it_is_written_out() {
     let steps = r#"  fine: { action: http.ask, with: { url: "https://tickets.example.org/${{ run.id }}", bearer: "${{ secrets.token }}" } }
   inner: { action: http.ask, with: { url: "http://inner/x", method: POST } }
+  silent: { action: http.ask, with: { url: "http://inner/x" } }
   unknown: { action: http.ask, with: { url: "https://${{ vars.host }}/x" } }
   half: { action: http.ask, with: { url: "https://tickets.${{ vars.host }}/x" } }
   near: { action: http.ask, with: { url: "https://ticket.example.org/x" } }

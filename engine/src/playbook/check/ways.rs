@@ -117,6 +117,11 @@ fn asked(reader: &mut Reader<'_>, given: &Node, with: Option<&Node>, known: &Kno
         reader.warning(given.at, what, "`https://`, or `private: true` of its row under `http.allow`");
     }
     let Some(Value::Map(entries)) = with.map(|with| &with.value) else { return };
+    let usual = Method::default();
+    if !row.methods.contains(&usual) && entries.iter().all(|entry| entry.key.as_str() != "method") {
+        let what = format!("`{shown}` may not be asked by {}, which it is without `method`", usual.as_str());
+        reader.warning(given.at, what, "`method`, or `methods` of its row under `http.allow`");
+    }
     for entry in entries {
         let node = &entry.value;
         match (entry.key.as_str(), written(node)) {
