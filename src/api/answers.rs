@@ -128,19 +128,20 @@ pub(super) fn nobody(via: &'static str, identity: &str) -> Outcome {
 /// Somebody looks after an incident, as it stands: they answer no message.
 #[cfg_attr(not(feature = "slack"), allow(dead_code, reason = "only Slack tells of people by its own names"))]
 pub(super) async fn acknowledge(app: &App, person: &Name, via: &'static str, incident: IncidentId) -> Outcome {
-    let access = app.desk.access().borrow().clone();
-    if let Err(problem) = access.person_may(person, &Method::POST, route(&Act::Acknowledge)) {
-        let outcome = Outcome::from(problem);
-        let (ladder, by, act, why) =
-            (LadderId::incident(&incident), person.clone(), Act::Acknowledge.word().into(), outcome.said.clone());
-        turn_away(app, Turned { ladder, generation: 0, by, via: via.into(), act, why }).await;
-        return outcome;
+    let (ladder, act) = (LadderId::incident(&incident), Act::Acknowledge);
+    let (by, way) = (person.clone(), Name::from(via));
+    let wants =
+        Request::Acknowledge { incident, acknowledged: true, why: String::new(), by, via: way, generation: None };
+    let answer = match may(app, person, &act) {
+        Ok(()) => app.ask(if_still(app, person, &act, wants)).await,
+        Err(problem) => Err(problem),
+    };
+    let outcome = answer.map_or_else(Outcome::from, |answer| acknowledged(person, answer));
+    if outcome.status == StatusCode::FORBIDDEN {
+        let (by, why) = (person.clone(), outcome.said.clone());
+        turn_away(app, Turned { ladder, generation: 0, by, via: via.into(), act: act.word().into(), why }).await;
     }
-    let (by, via) = (person.clone(), via.into());
-    let wants = Request::Acknowledge { incident, acknowledged: true, why: String::new(), by, via, generation: None };
-    app.ask(if_still(app, person, &Act::Acknowledge, wants))
-        .await
-        .map_or_else(Outcome::from, |answer| acknowledged(person, answer))
+    outcome
 }
 
 /// Keeps that somebody tried who may not.

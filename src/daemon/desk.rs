@@ -19,6 +19,7 @@ use super::block::Block;
 use super::files::{Given, Loaded};
 use super::hand::Counts;
 use super::handover::Handover;
+use super::in_time::{ask_within, read_answer};
 use super::kernel::Kernel;
 use super::pause::PauseError;
 use super::recorder::RecorderView;
@@ -39,7 +40,7 @@ use quell_engine::run::{Definitions, EngineHandle, Refusal, Request};
 use quell_engine::source::Snapshot;
 use quell_engine::store::Journal;
 use quell_model::playbook::{Playbook, StepKind};
-use quell_model::{BootId, Clock, Hash, Json, Name, Stamp};
+use quell_model::{BootId, Clock, Hash, Name, Stamp};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -513,20 +514,6 @@ impl Desk {
 
 fn not_armed_count(facts: &Facts) -> u64 {
     Desk::not_armed(facts).len() as u64
-}
-
-async fn ask_within<T: DeserializeOwned>(
-    engine: &EngineHandle,
-    request: Request,
-    limit: Duration,
-) -> Result<T, Refusal> {
-    let answer = tokio::time::timeout(limit, engine.request(request)).await;
-    let late = |_| Refusal::Late(format!("the engine has not answered within {limit:?}: it may still be done"));
-    read_answer(answer.map_err(late)??)
-}
-
-fn read_answer<T: DeserializeOwned>(answer: Json) -> Result<T, Refusal> {
-    serde_json::from_value(answer).map_err(|e| Refusal::NotNow(format!("the engine's answer cannot be read: {e}")))
 }
 
 async fn open_incidents(looking: &Look, journal: &Journal) -> Result<u64, String> {

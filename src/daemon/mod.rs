@@ -20,6 +20,7 @@ mod family;
 pub(crate) mod files;
 mod hand;
 mod handover;
+mod in_time;
 #[cfg(feature = "slack")]
 mod inward;
 mod kernel;

@@ -389,10 +389,21 @@ impl EngineHandle {
     /// # Errors
     /// See [`Refusal`].
     pub async fn request(&self, request: Request) -> Result<Json, Refusal> {
+        self.sent(request).await?.await
+    }
+
+    /// Asks, and gives what waits for the answer. Cancel-safe: as long as this has not returned, nothing was asked.
+    ///
+    /// # Errors
+    /// [`Refusal::Gone`].
+    pub async fn sent(
+        &self,
+        request: Request,
+    ) -> Result<impl Future<Output = Result<Json, Refusal>> + Send + use<>, Refusal> {
         let (answer, answered) = oneshot::channel();
         self.inbox.send(Input::Request(request, answer)).await.map_err(|_| Refusal::Gone)?;
         (self.wake)();
-        answered.await.map_err(|_| Refusal::Gone)?
+        Ok(async move { answered.await.map_err(|_| Refusal::Gone)? })
     }
 
     /// What waits in the inbox, and what it holds.

@@ -18,7 +18,7 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use quell_engine::clock::SystemClock;
-use quell_model::Clock;
+use quell_model::{Clock, Stamp};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -34,8 +34,8 @@ struct Front {
     errands: Errands,
     memory: Arc<Mutex<Memory>>,
     clock: Arc<dyn Clock>,
-    /// Since when there is a memory, in seconds of the wall clock.
-    since: u64,
+    /// Since when there is a memory.
+    since: Stamp,
 }
 
 #[derive(Default)]
@@ -52,7 +52,7 @@ impl Front {
     }
 
     fn by(door: watch::Receiver<Option<Arc<Door>>>, errands: Errands, clock: Arc<dyn Clock>) -> Self {
-        let since = seconds(&*clock);
+        let since = clock.now();
         Self { door, errands, memory: Arc::default(), clock, since }
     }
 
@@ -66,10 +66,11 @@ impl Front {
         }
         let headers = request.headers().clone();
         let body = Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?;
-        let now = seconds(&*self.clock);
+        let at = self.clock.now();
+        // The wall clock may have been set since: when there was no memory yet by how it stands now.
+        let (now, since) = (seconds(at.wall), seconds(self.since.wall_by(at)));
         // Before the memory is locked: sums of long bodies take a moment.
-        let verified =
-            signature(&headers).and_then(|of| verify(&door.secrets, of, &body, (now, self.since)).map(|()| of.1));
+        let verified = signature(&headers).and_then(|of| verify(&door.secrets, of, &body, (now, since)).map(|()| of.1));
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         match verified {
             Ok(signature) => {
@@ -101,8 +102,8 @@ fn given(room: Room<'_>, errand: Errand) -> Response {
     StatusCode::OK.into_response()
 }
 
-fn seconds(clock: &dyn Clock) -> u64 {
-    u64::try_from(clock.now().wall.as_second()).unwrap_or_default()
+fn seconds(wall: jiff::Timestamp) -> u64 {
+    u64::try_from(wall.as_second()).unwrap_or_default()
 }
 
 fn no_room() -> Response {
@@ -287,5 +288,20 @@ mod tests {
             assert_eq!(stage.asked("POST", "/slack/interactive", (&at, &signature), CLICK).await, status, "{at}");
             assert_eq!(stage.waiting.next().is_some(), status == 200, "{at}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_wall_clock_that_is_set_back_makes_nothing_older_than_the_start() {
+        let mut stage = Stage::new();
+        stage.clock.advance(std::time::Duration::from_secs(60));
+        let Stamp { wall, boot_ns } = stage.clock.now();
+        let back = wall - jiff::SignedDuration::from_hours(2);
+        stage.clock.set(Stamp { wall: back, boot_ns: boot_ns + 1_000_000_000 });
+        assert_eq!(stage.signed("/slack/interactive", CLICK).await, 200);
+        assert!(stage.waiting.next().is_some());
+        let begun = stage.now() - 61;
+        let before = (begun - 3).to_string();
+        let signature = signed(&Secret::new(SECRET), &before, CLICK.as_bytes());
+        assert_eq!(stage.asked("POST", "/slack/interactive", (&before, &signature), CLICK).await, 503);
     }
 }

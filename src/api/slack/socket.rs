@@ -9,8 +9,9 @@
 //!
 //! Owns the links (docs.slack.dev/apis/events-api/using-socket-mode), of which there are two at most: one, and one that Slack is
 //! about to close. Not slack-morphism's listener: its tasks have no owner and no end, its channels no bound, and it shows the address
-//! of a link, which is a secret, where it fails. Keeps true: an envelope is acknowledged before anything is done, and only where there is
-//! room for it; one that comes twice is done once; a link that says nothing is given up; a token or an address is never shown.
+//! of a link, which is a secret, where it fails. Keeps true: an envelope is acknowledged before anything is done, and only where
+//! there is room for it; one that comes twice is done once, and is done also where the link that brought it is lost meanwhile; a link
+//! that says nothing is given up; a token or an address is never shown.
 
 use super::door::Door;
 use super::errand::Errands;
@@ -26,6 +27,7 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -251,29 +253,28 @@ impl Links {
         }
     }
 
-    /// Acknowledges an envelope, and gives on what it holds.
-    async fn envelope(&self, link: &mut Link, said: Said) -> Result<(), Lost> {
+    /// Acknowledges an envelope, and gives on what it holds: also where nobody hears that, since it is known from here on, and may
+    /// have come by another link and done nothing there.
+    async fn envelope<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        link: &mut WebSocketStream<S>,
+        said: Said,
+    ) -> Result<(), Lost> {
         let Some(id) = said.envelope_id else { return Ok(()) };
         // What is not acknowledged is told as failed to whoever wanted it.
         let Some(room) = self.errands.room() else { return Ok(()) };
         let now = u64::try_from(SystemClock.now().wall.as_second()).unwrap_or_default();
-        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(is_new) = seen().is_new(&id, now) else { return Ok(()) };
+        let is_new = self.seen.lock().unwrap_or_else(PoisonError::into_inner).is_new(&id, now);
+        let Some(is_new) = is_new else { return Ok(()) };
         let acknowledged = say(link, Message::Text(serde_json::json!({ "envelope_id": id }).to_string().into())).await;
-        if !is_new {
-            return acknowledged;
+        if is_new {
+            match errand(&said.kind, &said.payload) {
+                Ok(Some(errand)) => room.send(errand),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "an envelope of Socket Mode"),
+            }
         }
-        if acknowledged.is_err() {
-            // Slack may send it again by another link.
-            seen().forget(&id);
-            return acknowledged;
-        }
-        match errand(&said.kind, &said.payload) {
-            Ok(Some(errand)) => room.send(errand),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "an envelope of Socket Mode"),
-        }
-        Ok(())
+        acknowledged
     }
 
     /// Where the next link is opened: an address that works once.
@@ -318,7 +319,7 @@ impl Links {
 
 type Link = WebSocketStream<Box<dyn Stream>>;
 
-async fn say(link: &mut Link, message: Message) -> Result<(), Lost> {
+async fn say<S: AsyncRead + AsyncWrite + Unpin>(link: &mut WebSocketStream<S>, message: Message) -> Result<(), Lost> {
     let said = timeout(PATIENCE, link.send(message)).await;
     let said = said.map_err(|_| Lost::new("Slack takes nothing"))?;
     said.map_err(|error| Lost::new(format!("it broke off: {error}")))
@@ -384,6 +385,27 @@ mod tests {
         assert_eq!((read.user.as_str(), read.what), ("U012", What::Command("who".to_owned())));
         assert_eq!(errand("events_api", &json!({})), Ok(None));
         assert!(errand("interactive", &json!({})).is_err() && errand("slash_commands", &json!([])).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_envelope_whose_link_is_lost_is_done_once_whichever_brings_it() {
+        use tokio_tungstenite::tungstenite::protocol::Role;
+        let (errands, mut waiting) = Errands::new();
+        let links = Links { client: Client::new().unwrap(), errands, seen: Arc::default() };
+        let said = || {
+            let payload = json!({ "command": "/quell", "text": "who", "user_id": "U012", "response_url": "https://x" });
+            let said = json!({ "type": "slash_commands", "envelope_id": "e-1", "payload": payload });
+            serde_json::from_value::<Said>(said).unwrap()
+        };
+        let (ours, theirs) = tokio::io::duplex(4096);
+        drop(theirs);
+        let mut lost = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+        assert!(links.envelope(&mut lost, said()).await.is_err());
+        assert_eq!(waiting.next().unwrap().what, What::Command("who".to_owned()));
+        let (ours, _theirs) = tokio::io::duplex(4096);
+        let mut link = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+        assert_eq!(links.envelope(&mut link, said()).await, Ok(()));
+        assert_eq!(waiting.next(), None, "it is known");
     }
 
     #[tokio::test]

@@ -106,14 +106,6 @@ impl Seen {
         self.in_order.push_back((now, sum));
         Some(true)
     }
-
-    /// It was not taken in after all: the next is new.
-    pub(super) fn forget(&mut self, what: &str) {
-        let sum = Hash::of(what.as_bytes());
-        if self.all.remove(&sum) {
-            self.in_order.retain(|(_, other)| *other != sum);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -211,8 +203,6 @@ mod tests {
         assert_eq!(seen.is_new("d", 1604), None, "there is no room, and nothing that is fresh is forgotten for it");
         assert_eq!((seen.is_new("a", 1604), seen.is_new("1602", 1604)), (Some(false), Some(false)));
         assert_eq!((seen.all.len(), seen.in_order.len()), (3, 3));
-        seen.forget("1603");
-        assert_eq!(seen.is_new("1603", 1604), Some(true), "it was not taken");
         assert_eq!(seen.is_new("d", 2202), Some(true), "the oldest is stale by then");
         assert_eq!((seen.all.len(), seen.in_order.len()), (3, 3));
     }
