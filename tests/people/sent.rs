@@ -71,7 +71,7 @@ fn config(mode: &str, port: u16, private: bool) -> String {
 
 fn escalation(slack: u16, receiver: u16) -> String {
     format!(
-        "people: {{ ana: {{ email: ana@example.org, roles: [admin] }} }}\nchannels:\n  console: {{}}\n  \
+        "people: {{ ana: {{ identities: {{ email: ana@example.org }}, roles: [admin] }} }}\nchannels:\n  console: {{}}\n  \
          email: {{ smtp: {{ env: TEST_SMTP }}, from: quell@example.org }}\n  \
          slack: {{ bot_token: {{ env: TEST_SLACK }}, signing_secret: {{ env: TEST_SLACK }}, \
          api_url: \"http://127.0.0.1:{slack}/api\", channel: \"#incidents\" }}\n  \

@@ -117,11 +117,14 @@ mod tests {
         let at = format!("http://{}?y=1", listener.local_addr().unwrap());
         let speaks = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
+            let mut read = Vec::new();
+            while !read.ends_with(b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut read).await.unwrap() > 0, "it hung up");
+            }
             stream.write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 9\r\n\r\nabc").await.unwrap();
-            let mut read = String::new();
             // Until it is hung up on.
-            stream.read_to_string(&mut read).await.unwrap();
-            read
+            stream.read_to_end(&mut read).await.unwrap();
+            String::from_utf8(read).unwrap()
         });
         let wanted = Wanted { within: Duration::from_secs(2), ..wanted(&at, true) };
         let heard = Asks::ask(&Client::new().unwrap(), wanted).await.unwrap();

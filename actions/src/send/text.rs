@@ -4,6 +4,7 @@
 //! direction; what was cut says so and by how much.
 
 use crate::text::plain;
+#[cfg(feature = "webhook")]
 use quell_model::Json;
 
 /// A subject or a title, in characters.
@@ -31,6 +32,7 @@ pub(crate) fn lines(text: &str, most: usize, weight: fn(char) -> usize) -> Strin
 }
 
 /// Data that people read too: its keys and its texts as [`plain`] has them.
+#[cfg(feature = "webhook")]
 pub(crate) fn harmless(data: &serde_json::Map<String, Json>) -> serde_json::Map<String, Json> {
     fn one(value: &Json) -> Json {
         match value {

@@ -166,7 +166,8 @@ impl Relay {
             Tls::Wrapper(tls) => Some(tls.clone()),
             _ => None,
         };
-        let mut connection = AsyncSmtpConnection::connect_tokio1(at, Some(CONNECTS), &hello, from_the_begin, None).await?;
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(at, Some(CONNECTS), &hello, from_the_begin, None).await?;
         match &self.tls {
             Tls::Required(tls) => connection.starttls(tls.clone(), &hello).await?,
             Tls::Opportunistic(tls) if connection.can_starttls() => connection.starttls(tls.clone(), &hello).await?,
