@@ -5,6 +5,10 @@
 //! the next step or the end; what may have gone out before is sent under the same key, alone or in the same message with others;
 //! while a silence holds it nobody is called, and nothing is forgotten; no step is over before a channel was asked for its pages.
 
+mod ways;
+
+pub(crate) use ways::SELDOM;
+
 use super::ladder::{Answered, Ladder, Move, Standing, Told};
 use super::policy::Policy;
 use quell_model::notice::{Asking, Notice, Page, PageKey, Receipt, State, To, Way};
@@ -17,11 +21,6 @@ use quell_model::{Body, Hash, LadderId, Level, Name, Seq, Stamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The first pause before a page is tried again; each further one is twice as long.
-const FIRST: Duration = Duration::from_secs(2);
-/// No pause is longer, but where the other side asks for it.
-const LONGEST: Duration = Duration::from_secs(60);
-
 /// So often a page is put off before another way is taken beside.
 pub(crate) const PUT_OFF: u32 = 2;
 
@@ -30,9 +29,6 @@ pub(crate) const GATHER: Duration = Duration::from_secs(1);
 /// Of those who may not answer and whom no file knows, so much is kept of a ladder: whoever sends others to press must not fill the
 /// journal.
 const MOST_TURNED_AWAY: usize = 32;
-
-/// The longest pause of a last resort, and after the end.
-pub(crate) const SELDOM: Duration = Duration::from_secs(15 * 60);
 
 /// How a page stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -436,56 +432,6 @@ impl Outbox {
         let id = self.id();
         let key = |page: &Page| PageKey::of(id.as_str(), self.seq + 1, page);
         pages.into_iter().map(|page| Queued { key: key(&page), page }).collect()
-    }
-
-    /// Whether another page of the step at hand than this tells somebody, or still may.
-    #[must_use]
-    pub fn is_told_otherwise(&self, key: &PageKey, to: &To) -> bool {
-        let mut others = self.calls().filter(|(other, _)| *other != key);
-        others.any(|(_, other)| other.page.tells(to) && other.stage != Stage::Failed)
-    }
-
-    /// Whether another page of the step at hand than this tells somebody, or may before long: it is not put off itself.
-    #[must_use]
-    pub fn is_told_soon(&self, key: &PageKey, to: &To, soon: Stamp) -> bool {
-        let mut others = self.calls().filter(|(other, outgoing)| *other != key && outgoing.page.tells(to));
-        others.any(|(_, other)| match other.stage {
-            Stage::Went => true,
-            Stage::Waits { attempts, from } => attempts < PUT_OFF && from <= soon,
-            Stage::Failed => false,
-        })
-    }
-
-    /// Whether the step at hand, or the end, calls whom this page is for by its way.
-    #[must_use]
-    pub fn calls_there(&self, page: &Page) -> bool {
-        self.calls().any(|(_, call)| call.page.to == page.to && call.page.way == page.way)
-    }
-
-    /// Whether a call of the step at hand went out by a channel: the terminal is nobody's.
-    #[must_use]
-    pub fn is_anybody_told(&self) -> bool {
-        self.calls().any(|(_, outgoing)| outgoing.page.way != Way::Console && outgoing.stage == Stage::Went)
-    }
-
-    /// The ways to somebody that the step at hand has tried.
-    #[must_use]
-    pub fn tried(&self, to: &To) -> BTreeSet<&Way> {
-        self.calls().filter(|(_, other)| other.page.tells(to)).map(|(_, other)| &other.page.way).collect()
-    }
-
-    /// How long after this attempt a page is tried again: not before the other side says.
-    #[must_use]
-    pub fn pause(&self, key: &PageKey, attempt: u32, after: Option<Duration>) -> Duration {
-        // Nobody comes after the last resort: it is tried for ever, and more and more seldom.
-        let is_last = self.ladder.as_ref().is_some_and(|ladder| *ladder.standing() == Standing::Exhausted);
-        let longest = if is_last || self.is_over() { SELDOM } else { LONGEST };
-        let doubled = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(longest);
-        // Up to a quarter more, by the key: what failed together is not tried again together, but for what goes together.
-        let together = self.pages.get(key).and_then(|outgoing| outgoing.together.as_ref());
-        let sum = together.unwrap_or(key);
-        let sum = sum.as_str().bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
-        (doubled + doubled / 4 * (sum % 256) / 256).max(after.unwrap_or_default())
     }
 
     fn routed(&mut self, at: Stamp, routed: &LadderRouted) {

@@ -9,8 +9,8 @@
 //! Owns the ladders that are not over, and what is on its way to people. Never decides who is on call, nor what an answer means
 //! (`escalation`), and never waits for a channel. Keeps true: a page goes out only after it is in the journal, and whatever
 //! comes of it is written down; what an engine that was killed may have sent is sent again under its key, as a repeat; no step is
-//! left before a channel was asked for its pages, but for those before which another is still at the same place; what a source held
-//! before it was first followed tells nobody.
+//! left before a channel was asked for its pages, but for one before which another is at the same place even after it has waited
+//! anew; what a source held before it was first followed tells nobody.
 
 mod news;
 mod of_incident;
@@ -44,7 +44,8 @@ pub(super) const NEEDLESS: &str = "an answer, the next step or the end made it n
 const LEFT: &str =
     "an answer, the next step or the end made it needless, and quell ended before it knew whether it went out";
 /// Why a page goes out only when its step is over.
-const ONLY_NOW: &str = "nothing could be sent as long as its step lasted: it goes out now, and the step waits anew";
+pub(super) const ONLY_NOW: &str =
+    "nothing could be sent as long as its step lasted: it goes out now, and the step waits anew";
 /// Why somebody who was told does not hear of the end.
 const ASKED: &str = "they were asked whether it was them";
 /// Why somebody is told of the end.
@@ -59,6 +60,8 @@ pub(super) struct Ladders {
     of: HashMap<LadderId, Stamp>,
     /// Pages that are at a channel or wait before it, each with a sign that it is not to be sent any more.
     pub(super) under_way: HashMap<PageKey, Stop>,
+    /// Pages for which the step at hand has waited anew.
+    waited_for: HashMap<LadderId, BTreeSet<PageKey>>,
     /// Pages that may have gone out before.
     pub(super) repeats: HashSet<PageKey>,
     /// Channels that want to be left alone until then.
@@ -85,6 +88,7 @@ impl Ladders {
             self.news.remove(id);
             self.rules.remove(id);
             self.recovered.remove(id);
+            self.waited_for.remove(id);
             return;
         }
         let pages = self.may_go(outbox).map(|(.., from)| from);
@@ -119,6 +123,12 @@ impl Ladders {
             .collect();
         let free = outbox.waiting().filter(move |(_, page, ..)| !busy.contains(&(&page.to, &page.way)));
         free.map(|(key, _, attempts, from)| (key, attempts, from))
+    }
+
+    /// Whether a page is to a channel which is given nothing now.
+    fn is_left_alone(&self, page: &Page, now: Stamp) -> bool {
+        let until = self.not_before.get(page.way.channel());
+        matches!(page.to, To::Channel(_)) && until.is_some_and(|until| *until > now)
     }
 
     fn pop(&mut self, now: Stamp) -> Option<LadderId> {
@@ -284,12 +294,17 @@ impl<W: Send + 'static> Core<W> {
     }
 
     /// What no channel was asked for while its step lasted goes out before the next step comes, which waits as long again; false:
-    /// there is nothing such. What waits for another page at the same place holds up nobody: that is given up in its time.
+    /// there is nothing such. Before what cannot go even now, since another page is at the same place, it waits once.
     fn untried_go_first(&mut self, id: &LadderId, now: Stamp) -> bool {
         let Some(outbox) = self.ladders.all.get(id) else { return false };
         let may_go: BTreeSet<&PageKey> =
             self.ladders.may_go(outbox).filter(|(.., from)| *from <= now).map(|(key, ..)| key).collect();
-        let untried = outbox.untried(now).filter(|key| may_go.contains(*key));
+        let waited_for = self.ladders.waited_for.get(id);
+        let is_waited_for = |key: &PageKey| waited_for.is_some_and(|all| all.contains(key));
+        let untried = outbox
+            .untried(now)
+            .filter(|key| !self.ladders.under_way.contains_key(*key) && (may_go.contains(*key) || !is_waited_for(key)));
+        let untried: Vec<PageKey> = untried.cloned().collect();
         let state = || PageState::Waits { why: ONLY_NOW.to_owned(), pause: Duration::ZERO };
         let of = |key: &PageKey| PageReceipted {
             key: key.clone(),
@@ -298,9 +313,10 @@ impl<W: Send + 'static> Core<W> {
             instead: Vec::new(),
             together: None,
         };
-        let records: Vec<NewRecord> = untried.map(|key| NewRecord::new(now, of(key))).collect();
+        let records: Vec<NewRecord> = untried.iter().map(|key| NewRecord::new(now, of(key))).collect();
         let is_any = !records.is_empty();
         if is_any {
+            self.ladders.waited_for.entry(id.clone()).or_default().extend(untried);
             self.write_ladder(id, records);
         }
         is_any
@@ -377,13 +393,14 @@ impl<W: Send + 'static> Core<W> {
         for step in ladder.telling(made.to) {
             reached.join(escalation.reach(&step.notify, &step.by, &on_call));
         }
-        if ladder.is_sent_on() {
-            // Nobody has waited for them: what no channel has taken goes out with the rest.
-            let left =
-                outbox.waiting().filter(|(key, page, ..)| !page.quiet && !self.ladders.under_way.contains_key(*key));
-            let pages = left.map(|(_, page, ..)| page.clone()).collect();
-            reached.join(Reached { pages, nobody: Vec::new() });
-        }
+        // Nobody has waited for those of a ladder that is sent on, and nobody stands behind a channel that wants to be left alone who
+        // could be told by another way: what was not taken goes out with the rest.
+        let is_carried = |page: &Page| ladder.is_sent_on() || self.ladders.is_left_alone(page, now);
+        let left = outbox
+            .waiting()
+            .filter(|(key, page, ..)| !page.quiet && is_carried(page) && !self.ladders.under_way.contains_key(*key));
+        let pages = left.map(|(_, page, ..)| page.clone()).collect();
+        reached.join(Reached { pages, nobody: Vec::new() });
         if made.to == Place::LastResort {
             let mut last = escalation.reach(&ladder.policy().last_resort, &[], &on_call);
             if last.pages.is_empty() && outbox.started.question.is_none() {
@@ -423,6 +440,7 @@ impl<W: Send + 'static> Core<W> {
         let incident = id.as_incident().filter(|_| is_anew).and_then(|id| self.live_or_journaled(&id).ok());
         self.ink.hold();
         let because = moved.because.clone();
+        self.ladders.waited_for.remove(id);
         self.write_ladder(id, vec![NewRecord::new(now, moved)]);
         self.looked_after_no_more(incident, because, now);
         self.ink.let_go();

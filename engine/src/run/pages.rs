@@ -2,8 +2,8 @@
 //!
 //! Owns the ways to people and what is given to them. Never decides who is told: the ladder does (`ladder.rs`). Keeps true: no page is
 //! taken as sent that its channel did not say was; one whose end nobody knows goes again as a repeat; no channel is given more
-//! than [`AT_ONCE`], none before the time that it has asked for in answer to a call, and what waits before one is not sent after an answer; of a last
-//! resort that no channel takes the terminal is told, and it is tried for ever.
+//! than [`AT_ONCE`], none before the time that it has asked for in answer to a call, and what waits before one is not
+//! sent after an answer; of a last resort that no channel takes the terminal is told, and it is tried for ever.
 
 use super::bundled::{self, Going, Part};
 use super::job;

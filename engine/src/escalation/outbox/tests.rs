@@ -1,6 +1,7 @@
 //! The outbox: what is on its way, live and out of its records.
 
 use super::super::policy::{Ack, Step, Target};
+use super::ways::{FIRST, LONGEST};
 use super::*;
 use quell_model::Entity;
 use quell_model::notice::Receipt;

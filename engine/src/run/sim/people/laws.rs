@@ -9,7 +9,7 @@ use crate::escalation::Escalation;
 use crate::escalation::audit::{Account, Stands};
 use crate::escalation::outbox::Outbox;
 use crate::run::bundled::TOGETHER;
-use crate::run::ladder::NEEDLESS;
+use crate::run::ladder::{NEEDLESS, ONLY_NOW};
 use crate::run::sim::check::Streams;
 use crate::run::sim::stage::Stage;
 use quell_model::notice::{Page, PageKey, Receipt, To, Way};
@@ -335,7 +335,9 @@ impl Tale {
             let to = page.to.shown();
             return Err(format!("record {}: the next step came before a channel was asked to call {to}", record.seq));
         }
-        if receipted.attempt > 0 || receipted.together.is_some() {
+        // Another page may be at the same place for as long as its step lasts twice.
+        let is_waited_for = matches!(&receipted.state, PageState::Waits { why, .. } if why == ONLY_NOW);
+        if receipted.attempt > 0 || receipted.together.is_some() || is_waited_for {
             self.asked.insert(receipted.key.clone());
         }
         let is_owed = before.owed().any(|owed| *owed == receipted.key);

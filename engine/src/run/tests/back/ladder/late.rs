@@ -35,7 +35,7 @@ fn a_page_at_a_channel_that_hangs_holds_no_step_up() {
 }
 
 #[test]
-fn a_page_that_waits_for_another_at_the_same_place_holds_no_step_up() {
+fn a_page_that_waits_for_another_at_the_same_place_holds_its_step_up_once() {
     let mut escalation = escalation(rung(&["ana"], 5, Ack::Any));
     let short = |seconds| Rung { wait: Duration::from_secs(seconds), ..rung(&["ana"], 5, Ack::Any) };
     escalation.policies.get_mut("security").unwrap().steps = vec![short(20), short(2)];
@@ -46,6 +46,8 @@ fn a_page_that_waits_for_another_at_the_same_place_holds_no_step_up() {
     night.yard.stage.until(|_| mail.got().len() == 1);
     night.pass(Duration::from_secs(20));
     assert_eq!((night.moves().len(), night.mail.got().len()), (2, 1), "the first one is still at the channel");
+    night.pass(Duration::from_secs(2));
+    assert_eq!((night.moves().len(), night.mail.got().len()), (2, 1), "its step waits as long again");
     night.pass(Duration::from_secs(2));
     night.yard.stage.until(|_| mail.got().len() == 2);
     assert_eq!(night.mail.told()[1], "lead: nobody answered in time");

@@ -139,6 +139,29 @@ fn a_channel_is_left_alone_only_as_long_as_it_asked_for_and_not_by_another_accou
     assert!(until.since(begun) <= MINUTE * 60, "{until:?}");
 }
 
+/// It has nobody who could be told by another way.
+#[test]
+fn a_page_to_a_channel_that_wants_to_be_left_alone_for_longer_than_its_step_lasts_goes_out_after_that() {
+    let phone = Tape::new(&[Says::LeaveAlone(MINUTE * 5), Says::Takes]);
+    let mut night = with_phone(rung(&["ana"], 1, Ack::Any), &[Says::Takes], Some(&phone));
+    reads(&mut night, |escalation| {
+        escalation.people.people.get_mut("ana").unwrap().wake = None;
+        let steps = &mut escalation.policies.get_mut("security").unwrap().steps;
+        steps[0].notify = vec![Target::Channel("phone".into())];
+    });
+    night.yard.attack(1);
+    night.receive(1);
+    another(&mut night, 2);
+    night.pass(MINUTE);
+    let mail = Arc::clone(&night.mail);
+    night.yard.stage.until(|_| mail.got().len() == 2);
+    assert_eq!(phone.got().len(), 1, "the next step does not wait for it");
+    night.pass(MINUTE * 4 + Duration::from_secs(1));
+    night.yard.stage.until(|_| phone.got().len() == 3);
+    let of: BTreeSet<_> = phone.got().iter().map(|letter| letter.notice.incident.clone()).collect();
+    assert_eq!(of.len(), 2, "the other one, for which it was never asked, as well");
+}
+
 #[test]
 fn what_puts_a_message_right_holds_no_call_back() {
     let mut night = Night::new(by_mail(5), &[Says::Delivers, Says::LeaveAlone(MINUTE * 30), Says::Delivers]);
