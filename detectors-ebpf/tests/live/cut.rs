@@ -408,7 +408,7 @@ fn peers_are_blocked_by_network_port_and_direction() {
         assert_eq!(ended.destroyed.len(), 1, "{ended:?}");
     }
     assert!(cut.remove(ports.id).unwrap());
-    // What comes from there, alone: an answer that nobody hears.
+    // What comes from there, alone: an answer that nobody hears. An open line that no kernel of here has ended says it again.
     let inward = terms(21, HOUR, block(&[], false, true));
     cut.enter(&one.0, &inward).unwrap();
     let mut born = Born::new(&one, &[UDP, TCP]);
@@ -416,7 +416,7 @@ fn peers_are_blocked_by_network_port_and_direction() {
     inner.send_to(b"x", outer.local_addr().unwrap()).unwrap();
     assert_eq!(outer.recv(&mut [0; 8]).unwrap(), 1);
     outer.send_to(b"x", inner.local_addr().unwrap()).unwrap();
-    dropped(&cut, &inward, |dropped| dropped.packets_in == 1);
+    dropped(&cut, &inward, |dropped| dropped.packets_in >= 1);
     inner.set_nonblocking(true).unwrap();
     assert_eq!(inner.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
     assert!(cut.probe(&one.0, inward.id).unwrap().is_some(), "it can be tried in no way that sends nothing");
