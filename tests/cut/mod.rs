@@ -118,7 +118,12 @@ impl Place {
         let begun = Instant::now();
         while !holds() {
             let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-            assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}\n{}\n{log}", self.status());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "waited in vain until {what}\n{}\n{}\n{log}",
+                self.run(),
+                self.status()
+            );
             std::thread::yield_now();
         }
     }

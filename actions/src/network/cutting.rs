@@ -9,12 +9,14 @@ use super::order::Order;
 use crate::process::Hands;
 use crate::process::block_exec::{FOR, millis, number as id_of, owner};
 use crate::span::Span;
-use quell_model::{ActionContext, ActionError, Admitted, Cut, CutRule, CutStanding, CutTerms, Json, Plan, Truth, Want};
+use quell_model::{
+    ActionContext, ActionError, Admitted, Cut, CutRule, CutSockets, CutStanding, CutTerms, Json, Plan, Truth, Want,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What stood before: what undo gives back.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -23,6 +25,26 @@ struct Before {
     from: Option<String>,
     /// Orders that stood on the cgroup already: they stay.
     stood: Vec<u64>,
+}
+
+/// So long those who were moved may use what they made a moment before.
+const AFTER: Duration = Duration::from_millis(10);
+
+/// Destroys what is open. A socket that was made before its process was moved, and is connected after, is no socket of the cgroup: whoever
+/// was moved is looked at again.
+fn end_all(cut: &dyn Cut, group: &Path, order: &Order) -> Result<CutSockets, String> {
+    let mut all = cut.destroy(group, &order.rule)?;
+    let begun = Instant::now();
+    while order.moves.is_some() && begun.elapsed() < AFTER {
+        if cut.sockets(group, &order.rule)?.is_empty() {
+            std::thread::yield_now();
+            continue;
+        }
+        let more = cut.destroy(group, &order.rule)?;
+        all.destroyed.extend(more.destroyed);
+        all.left = more.left;
+    }
+    Ok(all)
 }
 
 #[derive(Debug)]
@@ -143,7 +165,7 @@ impl Cutting {
         Self::is_same(&order, &group)?;
         let terms = Self::terms(&order, id, owner(cx), now.boot_ns);
         let entered = cut.enter(&group, &terms).map_err(ActionError::give_up);
-        let ended = entered.and_then(|()| cut.destroy(&group, &order.rule).map_err(ActionError::give_up));
+        let ended = entered.and_then(|()| end_all(cut, &group, &order).map_err(ActionError::give_up));
         match ended {
             Ok(sockets) => Ok(Done {
                 moved,
