@@ -217,12 +217,15 @@ impl Pins {
     }
 }
 
-/// A loader for an object that has `PAUSE`: with pins the map is theirs, made with the first object that is loaded.
-pub(crate) fn loader<'a>(btf: &'a Btf, pins: Option<&Pins>) -> EbpfLoader<'a> {
+/// A loader for an object that has `PAUSE`, and keeps these maps under these names: with pins they are theirs, made with the first
+/// object that is loaded.
+pub(crate) fn loader<'a>(btf: &'a Btf, pins: Option<&Pins>, kept: &[(&'a str, &str)]) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     loader.btf(Some(btf));
     if let Some(pins) = pins {
-        loader.map_pin_path("PAUSE", pins.path(PAUSE));
+        for &(map, name) in kept.iter().chain(&[("PAUSE", PAUSE)]) {
+            loader.map_pin_path(map, pins.path(name));
+        }
     }
     loader
 }

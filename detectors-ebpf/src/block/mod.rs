@@ -102,12 +102,7 @@ impl KernelReflex {
     pub fn load(pins: Option<Arc<Pins>>) -> Result<Self, ReflexError> {
         load::may_load()?;
         let btf = Btf::from_sys_fs().map_err(|e| SensorError::NoBtf { why: chain(&e) })?;
-        let mut loader = pin::loader(&btf, pins.as_deref());
-        if let Some(pins) = &pins {
-            for (map, name) in KEPT {
-                loader.map_pin_path(map, pins.path(name));
-            }
-        }
+        let mut loader = pin::loader(&btf, pins.as_deref(), &KEPT);
         let mut ebpf = loader.load(BLOCK_OBJECT).map_err(|e| load::maps_refused(&e))?;
         let mut links =
             vec![("block2_exec", hook::exec(&mut ebpf, &btf).map_err(|e| load::probe_refused("block_exec", &e))?)];

@@ -82,12 +82,7 @@ impl KernelCut {
     pub fn load(pins: Option<Arc<Pins>>) -> Result<Self, CutError> {
         load::may_load()?;
         let btf = Btf::from_sys_fs().map_err(|e| SensorError::NoBtf { why: chain(&e) })?;
-        let mut loader = pin::loader(&btf, pins.as_deref());
-        if let Some(pins) = &pins {
-            for (map, name) in KEPT {
-                loader.map_pin_path(map, pins.path(name));
-            }
-        }
+        let mut loader = pin::loader(&btf, pins.as_deref(), &KEPT);
         let mut ebpf = loader.load(CUT_OBJECT).map_err(|e| load::maps_refused(&e))?;
         hooks::load(&mut ebpf)?;
         drop(btf);

@@ -155,10 +155,7 @@ impl Hooks {
 fn programs(pins: Option<&Pins>) -> Result<Ebpf, HandsError> {
     load::may_load()?;
     let btf = Btf::from_sys_fs().map_err(|e| SensorError::NoBtf { why: chain(&e) })?;
-    let mut loader = pin::loader(&btf, pins);
-    if let Some(pins) = pins {
-        loader.map_pin_path(CONTROL.0, pins.path(CONTROL.1));
-    }
+    let mut loader = pin::loader(&btf, pins, &[CONTROL]);
     let mut ebpf = loader.load(HAND_OBJECT).map_err(|e| load::maps_refused(&e))?;
     for (name, tracepoint) in ALWAYS.into_iter().chain([CALL]) {
         let done = program(&mut ebpf, name).and_then(|program| load::again(|| program.load(tracepoint, &btf)));

@@ -3,9 +3,10 @@
 
 use crate::group::Group;
 use crate::harness::{DEADLINE, flood, inside, not_tested};
+use crate::mounted::{BpfFs, Mounted, claim};
 use quell_detectors::SensorError;
 use quell_detectors::block::{self, Fate, KernelReflex, ReflexError};
-use quell_detectors::pin::{self, PinError, Pins};
+use quell_detectors::pin::{self, Pins};
 use quell_model::{Around, Image, Reflex, Spot, Terms};
 use std::fs::{self, File};
 use std::io;
@@ -375,14 +376,6 @@ fn an_overlays_file_is_known_as_an_exec_of_it_is() {
     lives(&mut says(&lower));
 }
 
-pub(crate) struct Mounted(pub(crate) PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(&self.0).status());
-    }
-}
-
 #[test]
 fn it_stays_in_force_from_one_daemon_to_the_next_without_a_gap() {
     // It starts programs without a pause: the shared sensor would lag behind for the others.
@@ -390,24 +383,9 @@ fn it_stays_in_force_from_one_daemon_to_the_next_without_a_gap() {
 }
 
 fn from_one_to_the_next() {
-    let at = tempfile::tempdir().unwrap();
-    let mount = Mounted(at.path().to_owned());
-    let done = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&mount.0).status();
-    if !done.is_ok_and(|status| status.success()) {
-        not_tested("pins: no BPF file system can be mounted");
-        return;
-    }
-    let (dir, data) = (mount.0.join("quell"), tempfile::tempdir().unwrap());
-    // A child of another test, on its way to its exec, holds the lock that it inherited.
-    let claim = || {
-        let begun = Instant::now();
-        loop {
-            match Pins::claim(&dir, data.path()) {
-                Err(PinError::Taken { runs: true, .. }) if begun.elapsed() < DEADLINE => std::thread::yield_now(),
-                claimed => return Arc::new(claimed.unwrap()),
-            }
-        }
-    };
+    let Some(mount) = BpfFs::new() else { return };
+    let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
+    let claim = || claim(&dir, data.path());
     let yard = Yard::new();
     let path = yard.copy("struck");
     let Some(first) = load(Some(claim())) else { return };

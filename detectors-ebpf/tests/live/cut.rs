@@ -3,12 +3,12 @@
 
 #![allow(unsafe_code, reason = "what a child does before its exec: it joins a cgroup and opens sockets there")]
 
-use crate::block::Mounted;
 use crate::group::Group;
 use crate::harness::{DEADLINE, flood, inside, not_tested};
+use crate::mounted::{BpfFs, claim};
 use quell_detectors::SensorError;
 use quell_detectors::cut::{self, CutError, KernelCut};
-use quell_detectors::pin::{PinError, Pins};
+use quell_detectors::pin::Pins;
 use quell_model::{Cut, CutRule, CutSockets, CutStanding, CutTerms, Net};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -517,24 +517,9 @@ fn it_stays_in_force_while_nobody_lives_who_entered_it() {
 }
 
 fn from_one_to_the_next() {
-    let at = tempfile::tempdir().unwrap();
-    let mount = Mounted(at.path().to_owned());
-    let done = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&mount.0).status();
-    if !done.is_ok_and(|status| status.success()) {
-        not_tested("pins: no BPF file system can be mounted");
-        return;
-    }
-    let (dir, data) = (mount.0.join("quell"), tempfile::tempdir().unwrap());
-    // A child of another test, on its way to its exec, holds the lock that it inherited.
-    let claim = || {
-        let begun = Instant::now();
-        loop {
-            match Pins::claim(&dir, data.path()) {
-                Err(PinError::Taken { runs: true, .. }) if begun.elapsed() < DEADLINE => std::thread::yield_now(),
-                claimed => return Arc::new(claimed.unwrap()),
-            }
-        }
-    };
+    let Some(mount) = BpfFs::new() else { return };
+    let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
+    let claim = || claim(&dir, data.path());
     let Some(one) = group("cut-pinned") else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();

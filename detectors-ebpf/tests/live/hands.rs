@@ -2,6 +2,7 @@
 //! out whole. What `process.kill` does with them is tried in the tests of the whole.
 
 use crate::harness::{DEADLINE, inside, is_exec_of, live, not_tested, text};
+use crate::mounted::BpfFs;
 use quell_detectors::hands::{HandsConfig, HandsError, KernelHands};
 use quell_detectors::pin::{self, PinError, Pins};
 use quell_model::{BootId, Doom, ProcessId, TICK_NS};
@@ -135,30 +136,6 @@ fn a_mark_ends_by_the_kernels_clock() {
     assert_eq!(ends(child), (Some(3), None));
 }
 
-struct Mounted(tempfile::TempDir);
-
-impl Mounted {
-    fn new() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let done = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(dir.path()).status();
-        if !done.is_ok_and(|status| status.success()) {
-            not_tested("pins: no BPF file system can be mounted");
-            return None;
-        }
-        Some(Self(dir))
-    }
-
-    fn dir(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg(self.dir()).status());
-    }
-}
-
 fn names(dir: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(dir).map(|all| all.flatten().collect::<Vec<_>>()).unwrap_or_default();
     let mut names: Vec<String> = entries.iter().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
@@ -194,7 +171,7 @@ fn ends(mut child: Child) -> (Option<i32>, Option<i32>) {
 
 #[test]
 fn a_mark_outlives_its_owner_and_holds_its_tongue_while_paused() {
-    let Some(mount) = Mounted::new() else { return };
+    let Some(mount) = BpfFs::new() else { return };
     let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
     assert!(pin::remove(&dir, data.path()).unwrap().is_empty());
     let claim = || Pins::claim(&dir, data.path()).map(Arc::new).unwrap();
@@ -232,7 +209,7 @@ fn a_mark_outlives_its_owner_and_holds_its_tongue_while_paused() {
 
 #[test]
 fn whatever_is_pinned_is_removed_once_its_owner_has_ended() {
-    let Some(mount) = Mounted::new() else { return };
+    let Some(mount) = BpfFs::new() else { return };
     let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
     let Some(hands) = load(Some(Pins::claim(&dir, data.path()).map(Arc::new).unwrap())) else { return };
     let marked = waiting();
@@ -267,7 +244,7 @@ fn system_calls_are_left_alone_while_no_mark_lives() {
 
 #[test]
 fn nobody_takes_what_another_daemon_pinned() {
-    let Some(mount) = Mounted::new() else { return };
+    let Some(mount) = BpfFs::new() else { return };
     let dir = mount.dir().join("quell");
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let pins = Arc::new(Pins::claim(&dir, one.path()).unwrap());
@@ -298,7 +275,7 @@ fn nobody_takes_what_another_daemon_pinned() {
 
 #[test]
 fn whom_a_killed_predecessor_marked_does_not_get_away_by_a_restart() {
-    let Some(mount) = Mounted::new() else { return };
+    let Some(mount) = BpfFs::new() else { return };
     let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
     let claim = || Pins::claim(&dir, data.path()).map(Arc::new).unwrap();
     let Some(first) = load(Some(claim())) else { return };
@@ -328,7 +305,7 @@ fn whom_a_killed_predecessor_marked_does_not_get_away_by_a_restart() {
 
 #[test]
 fn a_predecessors_hooks_go_with_the_last_of_its_marks() {
-    let Some(mount) = Mounted::new() else { return };
+    let Some(mount) = BpfFs::new() else { return };
     let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
     let claim = || Pins::claim(&dir, data.path()).map(Arc::new).unwrap();
     // Its trial's mark lasts for some seconds, and is in force still unless the machine is slow.
@@ -355,7 +332,7 @@ fn a_predecessors_hooks_go_with_the_last_of_its_marks() {
 
 #[test]
 fn who_has_been_taken_out_hooks_in_no_more() {
-    let Some(mount) = Mounted::new() else { return };
+    let Some(mount) = BpfFs::new() else { return };
     let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
     let pins = Arc::new(Pins::claim(&dir, data.path()).unwrap());
     let Some(hands) = load(Some(Arc::clone(&pins))) else { return };
@@ -369,7 +346,7 @@ fn who_has_been_taken_out_hooks_in_no_more() {
 
 #[test]
 fn a_mark_strikes_where_its_hook_cannot_be_pinned() {
-    let Some(mount) = Mounted::new() else { return };
+    let Some(mount) = BpfFs::new() else { return };
     let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
     let Some(hands) = load(Some(Pins::claim(&dir, data.path()).map(Arc::new).unwrap())) else { return };
     std::fs::remove_dir_all(&dir).unwrap();
@@ -390,7 +367,7 @@ fn pin_for_a_flag(dir: &Path, map: &str) {
 
 #[test]
 fn a_flag_of_another_shape_goes_with_all_that_obeys_it() {
-    let Some(mount) = Mounted::new() else { return };
+    let Some(mount) = BpfFs::new() else { return };
     let (dir, data) = (mount.dir().join("quell"), tempfile::tempdir().unwrap());
     let claim = || Pins::claim(&dir, data.path()).map(Arc::new).unwrap();
     let Some(mut hands) = load(Some(claim())) else { return };

@@ -13,6 +13,7 @@ mod group;
 mod hands;
 mod harness;
 mod loss;
+mod mounted;
 mod network;
 mod object;
 mod processes;
