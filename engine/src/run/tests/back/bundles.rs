@@ -8,19 +8,21 @@ use quell_model::notice::Receipt;
 use quell_model::record::PageState;
 use quell_model::{LadderId, Level};
 
-/// Incidents of so many units at once; the one of this number is critical.
-fn flood(night: &mut Night, numbers: std::ops::Range<u32>, worst: Option<u32>) {
-    for number in numbers {
-        let mut attack = detection(&format!("{number}"), number);
-        if worst == Some(number) {
-            attack.rule.level = Level::Critical;
+impl Night {
+    /// Incidents of so many units at once; the one of this number is critical.
+    pub(super) fn flood(&mut self, numbers: std::ops::Range<u32>, worst: Option<u32>) {
+        for number in numbers {
+            let mut attack = detection(&format!("{number}"), number);
+            if worst == Some(number) {
+                attack.rule.level = Level::Critical;
+            }
+            let event = Arc::make_mut(&mut attack.event);
+            event.entity.id = format!("unit-{number}").as_str().into();
+            event.head.at = self.yard.clock.now();
+            self.yard.stage.core.detections([attack]);
         }
-        let event = Arc::make_mut(&mut attack.event);
-        event.entity.id = format!("unit-{number}").as_str().into();
-        event.head.at = night.yard.clock.now();
-        night.yard.stage.core.detections([attack]);
+        self.yard.stage.settle();
     }
-    night.yard.stage.settle();
 }
 
 fn ladders(night: &Night) -> Vec<(IncidentId, Vec<PageState>)> {
@@ -59,7 +61,7 @@ fn all_told(night: &mut Night, letters: usize) {
 #[test]
 fn a_flood_of_incidents_is_a_few_messages_and_then_one_that_counts_the_others() {
     let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
-    flood(&mut night, 0..40, Some(33));
+    night.flood(0..40, Some(33));
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == ALONE);
     night.pass(GATHER - Duration::from_secs(1));
@@ -104,7 +106,7 @@ fn a_flood_of_incidents_is_a_few_messages_and_then_one_that_counts_the_others() 
 #[test]
 fn what_is_gathered_when_quell_is_killed_is_told_by_the_next_one() {
     let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
-    flood(&mut night, 0..20, None);
+    night.flood(0..20, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == ALONE);
     night.yard.stage.until(|stage| {
@@ -131,7 +133,7 @@ fn what_is_gathered_when_quell_is_killed_is_told_by_the_next_one() {
 #[test]
 fn what_was_answered_or_silenced_meanwhile_goes_into_no_message() {
     let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
-    flood(&mut night, 0..8, None);
+    night.flood(0..8, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == ALONE);
     let waits =
@@ -170,7 +172,7 @@ fn a_message_for_many_of_which_nobody_knows_whether_it_went_goes_again_as_the_sa
     let mut says = vec![Says::Takes; ALONE];
     says.extend([Says::Dies, Says::Nothing]);
     let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &says);
-    flood(&mut night, 0..12, None);
+    night.flood(0..12, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == ALONE);
     night.pass(GATHER);
@@ -213,7 +215,7 @@ fn a_message_for_many_that_goes_again_late_leaves_each_of_its_ladders_its_time()
     let mut says = vec![Says::Takes; ALONE];
     says.push(Says::Nothing);
     let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &says);
-    flood(&mut night, 0..12, None);
+    night.flood(0..12, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == ALONE);
     night.pass(GATHER);
@@ -241,7 +243,7 @@ fn what_is_gathered_goes_before_a_short_step_is_over() {
     let mut first = rung(&["ana"], 5, Ack::Any);
     first.wait = Duration::from_secs(2);
     let mut night = Night::new(first, &[Says::Takes]);
-    flood(&mut night, 0..9, None);
+    night.flood(0..9, None);
     let to_ana = |mail: &super::ladder::Tape| {
         let is_ana =
             |letter: &quell_model::notice::Letter| letter.page.to.person().is_some_and(|name| name.as_str() == "ana");
@@ -260,7 +262,7 @@ fn what_is_gathered_goes_before_a_short_step_is_over() {
 #[test]
 fn the_last_of_a_message_for_many_says_so_at_its_end() {
     let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
-    flood(&mut night, 0..7, None);
+    night.flood(0..7, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == ALONE);
     night.pass(GATHER);
@@ -286,7 +288,7 @@ fn the_last_of_a_message_for_many_says_so_at_its_end() {
 #[test]
 fn the_last_of_a_message_for_many_are_known_also_where_another_leads_the_next() {
     let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
-    flood(&mut night, 0..7, None);
+    night.flood(0..7, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == ALONE);
     night.pass(GATHER);
@@ -311,9 +313,9 @@ fn the_last_of_a_message_for_many_are_known_also_where_another_leads_the_next() 
     told(&mut night, 2 * ALONE + 1);
     // As many others come just before both are raised again, and one more that is worse.
     night.pass(MINUTE * 30 - Duration::from_secs(1));
-    flood(&mut night, 10..15, None);
+    night.flood(10..15, None);
     told(&mut night, 3 * ALONE + 1);
-    flood(&mut night, 20..21, Some(20));
+    night.flood(20..21, Some(20));
     night.pass(Duration::from_secs(1));
     night.pass(GATHER);
     told(&mut night, 3 * ALONE + 2);
@@ -327,7 +329,7 @@ fn when_a_channel_refuses_the_message_each_page_takes_its_other_way() {
     let mut says = vec![Says::Takes; ALONE];
     says.push(Says::Never);
     let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &says);
-    flood(&mut night, 0..12, None);
+    night.flood(0..12, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == ALONE);
     night.pass(GATHER);

@@ -442,14 +442,7 @@ fn an_incident_that_becomes_worse_begins_anew_also_when_quell_is_killed_before_i
 fn what_waits_before_a_full_channel_is_not_sent_after_the_answer() {
     // Two people, of whom none has so many that they would go together.
     let mut night = Night::new(rung(&["ana", "bo"], 5, Ack::Any), &[Says::Nothing]);
-    for number in 0..5 {
-        let mut attack = detection(&format!("{number}"), number);
-        let event = Arc::make_mut(&mut attack.event);
-        event.entity.id = format!("unit-{number}").as_str().into();
-        event.head.at = night.yard.clock.now();
-        night.yard.stage.core.detections([attack]);
-    }
-    night.yard.stage.settle();
+    night.flood(0..5, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == 8);
     let all = night.yard.stage.journal.incidents(None, 100).unwrap();

@@ -67,16 +67,8 @@ fn an_undo_and_a_keep_of_a_run_move_its_incident() {
 #[test]
 fn a_reload_lets_no_channel_be_given_more_than_before() {
     let mut night = Night::new(rung(&["ana", "bo"], 5, Ack::Any), &[Says::Nothing]);
-    let attack = |night: &mut Night, number: u32| {
-        let mut attack = detection(&format!("{number}"), number);
-        let event = Arc::make_mut(&mut attack.event);
-        event.entity.id = format!("unit-{number}").as_str().into();
-        event.head.at = night.yard.clock.now();
-        night.yard.stage.core.detections([attack]);
-    };
     // Two pages each: no more to one person than go one by one.
-    (0..4).for_each(|number| attack(&mut night, number));
-    night.yard.stage.settle();
+    night.flood(0..4, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == 8);
     let channels: [(Name, Arc<dyn Channel>); 2] =
@@ -84,8 +76,7 @@ fn a_reload_lets_no_channel_be_given_more_than_before() {
     let post = Post::new(channels.into());
     let definitions = Definitions { post, ..night.yard.stage.core.definitions.clone() };
     night.yard.stage.core.reload(definitions);
-    attack(&mut night, 4);
-    night.yard.stage.settle();
+    night.flood(4..5, None);
     // Eight give up after their patience; only then the ninth's turn comes, and the tenth's.
     assert_eq!(night.mail.got().len(), 8);
     night.pass(Duration::from_secs(31));

@@ -58,14 +58,7 @@ fn a_page_that_waits_for_another_at_the_same_place_holds_its_step_up_once() {
 fn what_a_silence_held_at_its_first_page_is_told_to_whom_it_was_for() {
     // The channel is full of others' pages when the silence comes.
     let mut night = Night::new(rung(&["ana"], 5, Ack::Any), &[Says::Takes]);
-    for number in 0..7 {
-        let mut attack = detection(&format!("{number}"), number);
-        let event = Arc::make_mut(&mut attack.event);
-        event.entity.id = format!("unit-{number}").as_str().into();
-        event.head.at = night.yard.clock.now();
-        night.yard.stage.core.detections([attack]);
-    }
-    night.yard.stage.settle();
+    night.flood(0..7, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == 5);
     let covers = quell_model::record::Covers { level: Some(quell_model::Level::High), ..Default::default() };

@@ -103,16 +103,6 @@ fn a_channel_that_wants_to_be_left_alone_is_given_nothing_before_and_its_people_
     night.yard.stage.until(|_| mail.got().len() == 3);
 }
 
-/// Another incident, of this unit.
-fn another(night: &mut Night, number: u32) {
-    let mut other = detection(&format!("{number}"), number);
-    let event = Arc::make_mut(&mut other.event);
-    event.entity.id = format!("unit-{number}").as_str().into();
-    event.head.at = night.yard.clock.now();
-    night.yard.stage.core.detections([other]);
-    night.yard.stage.settle();
-}
-
 #[test]
 fn a_channel_is_left_alone_only_as_long_as_it_asked_for_and_not_by_another_account() {
     let phone = Tape::new(&[Says::Takes]);
@@ -123,11 +113,11 @@ fn a_channel_is_left_alone_only_as_long_as_it_asked_for_and_not_by_another_accou
     let until = night.yard.stage.core.ladders.not_before.get("email").copied();
     for number in [2, 3] {
         night.pass(Duration::from_secs(30));
-        another(&mut night, number);
+        night.flood(number..number + 1, None);
     }
     assert_eq!((night.mail.got().len(), night.yard.stage.core.ladders.not_before.get("email").copied()), (1, until));
     speaks(&mut night, Some(&phone));
-    another(&mut night, 4);
+    night.flood(4..5, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == 2);
     // Whatever it asks for, it is asked within the hour.
@@ -151,7 +141,7 @@ fn a_page_to_a_channel_that_wants_to_be_left_alone_for_longer_than_its_step_last
     });
     night.yard.attack(1);
     night.receive(1);
-    another(&mut night, 2);
+    night.flood(2..3, None);
     night.pass(MINUTE);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == 2);
@@ -170,7 +160,7 @@ fn what_puts_a_message_right_holds_no_call_back() {
     night.acks("ana", None).unwrap();
     night.receive(2);
     assert!(night.mail.got()[1].page.quiet);
-    another(&mut night, 2);
+    night.flood(2..3, None);
     let mail = Arc::clone(&night.mail);
     night.yard.stage.until(|_| mail.got().len() == 3);
     assert!(!night.mail.got()[2].page.quiet);
