@@ -87,7 +87,7 @@ pub(super) async fn list(
 pub(super) async fn show(Path(id): Path<RunId>, State(app): State<App>) -> Result<Json<RunView>, Problem> {
     let of = id.clone();
     match app.clone().view(move |journal| report::run(journal, &of)).await? {
-        Some(run) => Ok(Json(run.with_guarantees(&quell_actions::specs()))),
+        Some(run) => Ok(Json(run.with_guarantees(&crate::daemon::specs()))),
         None => Err(app.absent("run", id.as_str()).await),
     }
 }

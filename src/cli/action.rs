@@ -30,7 +30,7 @@ enum What {
 
 /// Lists or shows.
 pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
-    let mut specs = quell_actions::specs();
+    let mut specs = crate::daemon::specs();
     specs.sort_by_key(|spec| spec.name);
     match &args.what {
         What::List => {

@@ -170,7 +170,7 @@ pub(crate) fn run(args: Args, global: &Global, term: &Term) -> Result<Exit, Fail
 
 /// The JSON Schema of playbooks with the actions of this build, as its file.
 pub(super) fn schema_text() -> String {
-    let schema = quell_engine::load::playbook_schema(&quell_actions::specs());
+    let schema = quell_engine::load::playbook_schema(&crate::daemon::specs());
     serde_json::to_string_pretty(&schema).expect("a schema has text keys only") + "\n"
 }
 

@@ -51,7 +51,7 @@ pub(super) fn run(
     if Tally::of(&wrong).errors > 0 {
         return Err(Fail::usage(format!("the configuration has mistakes: {}", Tally::of(&wrong))));
     }
-    let text = trial::written(&run, &playbook, &quell_actions::specs(), around.people.as_ref())
+    let text = trial::written(&run, &playbook, &crate::daemon::specs(), around.people.as_ref())
         .map_err(|why| Fail::not_right(format!("no test can be written from it: {why}")))?;
     let holds = holds(&text, &run, &Arc::new(playbook), around, term)?;
     if term.is_json() {

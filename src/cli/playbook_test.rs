@@ -111,7 +111,7 @@ pub(super) fn on_a_bench<T>(rules: Rules, vars: Value, play: impl FnOnce(&Bench)
     let cannot = |e: std::io::Error| Fail::missing(format!("the cases cannot be played: {e}"));
     let scratch = Scratch::new("test").map_err(cannot)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(cannot)?;
-    let specs = quell_actions::specs();
+    let specs = crate::daemon::specs();
     let (scratch_dir, handle) = (scratch.path().to_owned(), runtime.handle().clone());
     Ok(play(&Bench { specs, rules: Arc::new(rules), vars, scratch: scratch_dir, runtime: handle }))
 }

@@ -82,7 +82,7 @@ fn known<'a>(
     playbooks: &'a [Arc<Playbook>],
 ) -> Known<'a> {
     Known {
-        actions: quell_actions::specs(),
+        actions: crate::daemon::specs(),
         rules: Some(rules),
         vars: config.file.is_some().then_some(&config.vars),
         secrets: config.file.is_some().then_some(&config.secrets),
@@ -124,7 +124,7 @@ pub(crate) fn named(wanted: &[PathBuf], config: Option<&Path>) -> Result<Vec<Fou
         let name = path.display().to_string();
         let mut found = gather(&Asked { config, ..Asked::default() });
         // What ships can be looked at also where a configuration leaves it out.
-        let known = Known { actions: quell_actions::specs(), ..Known::default() };
+        let known = Known { actions: crate::daemon::specs(), ..Known::default() };
         let (shipped, _) = load::playbooks(&files::shipped_playbooks(), &known);
         let mut all = found.others.iter().chain(&shipped);
         let Some(playbook) = all.clone().find(|playbook| playbook.name.as_str() == name) else {
@@ -199,7 +199,7 @@ fn folder(file: &Path) -> PathBuf {
 fn others(config: &Config, wanted: &[PathBuf]) -> Vec<Arc<Playbook>> {
     let mut sources = files::playbook_sources(config);
     sources.extend(wanted.iter().filter(|path| path.is_file()).map(|path| PlaybookSource::Beside(folder(path))));
-    load::playbooks(&sources, &Known { actions: quell_actions::specs(), ..Known::default() }).0
+    load::playbooks(&sources, &Known { actions: crate::daemon::specs(), ..Known::default() }).0
 }
 
 /// Rules of the configuration, those that are named, and those that stand beside: of a folder all that are below, of a file

@@ -174,6 +174,6 @@ fn start_recorder(
 
 /// A pinned definition, read again. Rules are not asked for: they may have changed since.
 pub(crate) fn reread(file: &Path, text: &str) -> Option<Playbook> {
-    let known = quell_engine::load::Known { actions: quell_actions::specs(), ..Default::default() };
+    let known = quell_engine::load::Known { actions: crate::daemon::specs(), ..Default::default() };
     quell_engine::load::playbook(file, text, &known).0
 }

@@ -9,9 +9,20 @@ use quell_model::{
 };
 use std::sync::Arc;
 
+/// What every build knows of the verbs, hands or not.
+pub(crate) fn specs() -> Vec<&'static ActionSpec> {
+    [quell_actions::specs(), quell_kubernetes::specs()].concat()
+}
+
 /// Every verb that this build has, with hands on `world`, and what sends by these ways.
 pub(crate) fn live(world: HostWorld, ways: &Arc<Ways>) -> Crew<Live> {
-    Crew::new(quell_actions::crew(world, ways))
+    let here = quell_actions::crew(world, ways);
+    #[cfg(feature = "kubernetes")]
+    let here = {
+        let cluster = Arc::new(quell_kubernetes::Cluster::new(quell_kubernetes::Settings::default()));
+        [here, quell_kubernetes::crew(&cluster)].concat()
+    };
+    Crew::new(here)
 }
 
 /// The same verbs without hands: they say what they would do, as far as the input alone tells it.
@@ -20,7 +31,14 @@ pub(crate) fn replay(node: &Name) -> Crew<Replay> {
         let told = Arc::new(Told { spec, node: node.clone() });
         if spec.lane == quell_model::Lane::Read { Verb::Looks(told) } else { Verb::Acts(told) }
     };
-    Crew::new(quell_actions::specs().into_iter().map(verb).collect())
+    Crew::new(specs().into_iter().map(verb).collect())
+}
+
+/// What an input names: text, or an object of a cluster as events have it.
+fn named(input: &Json) -> Option<String> {
+    let part = |key: &str| input.get(key).and_then(Json::as_str);
+    let object = || Some(format!("{}/{}", part("namespace")?, part("name")?));
+    input.as_str().map(str::to_owned).or_else(object)
 }
 
 /// A verb that only tells.
@@ -37,7 +55,7 @@ impl Action for Told {
 
     async fn plan(&self, input: &Json) -> Result<Plan, ActionError> {
         let target = |key: &&str| {
-            let id = input.get(*key).and_then(Json::as_str)?.to_owned();
+            let id = named(input.get(*key)?)?;
             let label = format!("{key} {}", id.split('.').next().unwrap_or(&id));
             let facts = quell_model::TargetFacts::Other;
             Some(Target { node: self.node.clone(), kind: Name::from(*key), id, label, named: true, facts })
@@ -101,7 +119,8 @@ mod tests {
             sources(&root.join(dir), &mut found);
         }
         // In two parts, so that this line is no place.
-        let made = ["actions", "network", "process", "send"].map(|folder| format!("{folder}::crew") + "(");
+        let made =
+            ["actions", "kubernetes", "network", "process", "send"].map(|folder| format!("{folder}::crew") + "(");
         let typed = "Crew<".to_owned() + "Live>";
         let others: Vec<&PathBuf> = found
             .iter()

@@ -110,7 +110,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     mistakes.extend(people.iter().flat_map(|people| config.check_people(people)));
     mistakes.extend(config.listen.iter().flat_map(crate::api::listen_mistakes));
     let known = Known {
-        actions: quell_actions::specs(),
+        actions: crate::daemon::specs(),
         rules: Some(&refs),
         brings: rules.brings(),
         vars: Some(&config.vars),

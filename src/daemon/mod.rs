@@ -41,7 +41,7 @@ mod sources;
 mod sweep;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
-pub(crate) use crew::{live as live_crew, replay as replay_crew};
+pub(crate) use crew::{live as live_crew, replay as replay_crew, specs};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
 pub(crate) use family::Family;

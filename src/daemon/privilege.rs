@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_a_verb_declares_is_needed() {
-        let declared = quell_actions::specs().into_iter().flat_map(|spec| spec.permissions.iter().copied());
+        let declared = crate::daemon::specs().into_iter().flat_map(|spec| spec.permissions.iter().copied());
         for name in declared.filter(|name| name.starts_with("CAP_")) {
             assert!(NEEDED.iter().any(|one| one.name == name), "{name}");
         }

@@ -97,7 +97,7 @@ pub(crate) fn rehearse(
         loop {
             let view = report::run(journal, &id).map_err(|e| cannot(&e))?;
             match view {
-                Some(view) if view.state.is_over() => return Ok(view.with_guarantees(&quell_actions::specs())),
+                Some(view) if view.state.is_over() => return Ok(view.with_guarantees(&crate::daemon::specs())),
                 _ if Instant::now() > until => {
                     return Err(Fail::new(Exit::NotRight, format!("run `{id}` did not end within {PATIENCE:?}")));
                 }

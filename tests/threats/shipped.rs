@@ -21,6 +21,11 @@ fn shipped_playbooks() -> Vec<PlaybookSource> {
     quell_playbooks::playbooks().into_iter().map(text).collect()
 }
 
+/// As the binary knows them.
+fn specs() -> Vec<&'static quell_model::ActionSpec> {
+    [quell_actions::specs(), quell_kubernetes::specs()].concat()
+}
+
 #[test]
 fn what_ships_is_loaded_without_a_mistake() {
     let (loaded, report) = Rules::load(&rules(), &[]);
@@ -34,7 +39,7 @@ fn what_ships_is_loaded_without_a_mistake() {
     assert!(silent.is_empty(), "these rules can never match: {silent:?}");
 
     let refs: Vec<RuleRef> = loaded.refs().cloned().collect();
-    let known = Known { actions: quell_actions::specs(), rules: Some(&refs), vars: None, ..Known::default() };
+    let known = Known { actions: specs(), rules: Some(&refs), vars: None, ..Known::default() };
     let text = |file: quell_playbooks::Shipped| PlaybookSource::Text {
         name: file.name.to_owned(),
         text: file.text.to_owned(),
@@ -104,7 +109,7 @@ fn walk(playbook: &Playbook, event: &Value, rule: &str, end: &Value) -> String {
 
 #[test]
 fn every_expression_has_a_value_whatever_an_event_lacks_and_however_steps_end() {
-    let known = Known { actions: quell_actions::specs(), rules: None, vars: None, ..Known::default() };
+    let known = Known { actions: specs(), rules: None, vars: None, ..Known::default() };
     let (all, _) = playbooks(&shipped_playbooks(), &known);
     let shell = json!({ "id": "6.1.1@b", "image": "/usr/bin/bash" });
     let well = json!({ "outcome": "verified", "killed": [{}, {}], "exe_sha256": "ab" });
@@ -128,7 +133,7 @@ fn every_expression_has_a_value_whatever_an_event_lacks_and_however_steps_end() 
 /// `secret=$(cat FILE)`: whose shell ends, and whose does not.
 #[test]
 fn a_shell_ends_with_its_reader_unless_a_person_sits_at_a_terminal() {
-    let known = Known { actions: quell_actions::specs(), rules: None, vars: None, ..Known::default() };
+    let known = Known { actions: specs(), rules: None, vars: None, ..Known::default() };
     let (all, _) = playbooks(&shipped_playbooks(), &known);
     let playbook = all.iter().find(|playbook| playbook.name.as_str() == "contain-credential-theft").unwrap();
     let step = playbook.steps.iter().find(|step| step.id.as_str() == "freeze_caller").unwrap();

@@ -103,8 +103,10 @@ pub(crate) fn target(world: &HostWorld, stat: &Stat, id: &ProcessId, relation: R
 pub(crate) fn process_of(target: &Target) -> Option<&ProcessId> {
     match &target.facts {
         TargetFacts::Process { id, .. } => Some(id),
-        TargetFacts::Image { .. } | TargetFacts::Cgroup { .. } | TargetFacts::Identity { .. } | TargetFacts::Other => {
-            None
-        }
+        TargetFacts::Image { .. }
+        | TargetFacts::Cgroup { .. }
+        | TargetFacts::Identity { .. }
+        | TargetFacts::Object { .. }
+        | TargetFacts::Other => None,
     }
 }

@@ -135,9 +135,40 @@ pub enum TargetFacts {
         /// The account, tenant or cluster that it is of, where that is known.
         account: Option<String>,
     },
+    /// An object of a Kubernetes cluster.
+    Object {
+        /// The cluster, as quell.yaml calls it.
+        cluster: Name,
+        /// Its resource, as RBAC writes it: `pods`, `deployments.apps`, `nodes` …
+        resource: Name,
+        /// Where it lives; none: it is the cluster's own.
+        namespace: Option<Name>,
+        /// What it is called.
+        name: String,
+        /// Which of those that were called so.
+        uid: String,
+        /// What owns it, at the top: `deployment/web`. A bare pod: none.
+        owner: Option<String>,
+        /// How many stand in for it, and how many of them this takes.
+        replicas: Option<Replicas>,
+        /// Why the cluster cannot do without it, if it cannot.
+        needed: Option<String>,
+    },
     /// Anything else.
     #[default]
     Other,
+}
+
+/// The replicas of what owns an object, when the plan was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct Replicas {
+    /// So many are wanted.
+    pub wanted: u32,
+    /// So many were ready.
+    pub ready: u32,
+    /// So many of the ready are ready no more by this target alone: 1 for a ready pod that is taken out or ended, 0 for one that was
+    /// not ready, or is only written on.
+    pub takes: u32,
 }
 
 /// One thing that an action would touch.
@@ -183,6 +214,12 @@ impl Target {
             }
             TargetFacts::Identity { provider, account, .. } => {
                 std::iter::once(provider.to_string()).chain(account.clone()).collect()
+            }
+            TargetFacts::Object { cluster, owner, replicas, needed, .. } => {
+                let owned = owner.as_ref().map(|owner| format!("of {owner}"));
+                let ready = replicas.map(|of| format!("{} of {} ready", of.ready, of.wanted));
+                let all = [Some(format!("cluster {cluster}")), owned, ready, needed.clone()];
+                all.into_iter().flatten().collect()
             }
             TargetFacts::Other => Vec::new(),
         };

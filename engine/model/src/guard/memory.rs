@@ -112,7 +112,7 @@ pub(super) fn cgroups(plan: &Plan) -> impl Iterator<Item = Option<&str>> {
     plan.targets.iter().map(|target| match &target.facts {
         TargetFacts::Process { cgroup, .. } | TargetFacts::Image { cgroup, .. } => cgroup.as_deref(),
         TargetFacts::Cgroup { path, .. } => Some(path.as_str()),
-        TargetFacts::Identity { .. } | TargetFacts::Other => None,
+        TargetFacts::Identity { .. } | TargetFacts::Object { .. } | TargetFacts::Other => None,
     })
 }
 

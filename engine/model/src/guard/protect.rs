@@ -64,7 +64,7 @@ impl Protect {
 
     /// Why this image may not be kept from starting, or this cgroup not be cut off, if it may not.
     fn objection_to_others(&self, facts: &TargetFacts) -> Option<String> {
-        if let TargetFacts::Cgroup { needed, .. } = facts {
+        if let TargetFacts::Cgroup { needed, .. } | TargetFacts::Object { needed, .. } = facts {
             return needed.clone();
         }
         let TargetFacts::Image { file, needed, .. } = facts else { return None };

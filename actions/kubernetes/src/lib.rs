@@ -1,0 +1,43 @@
+//! quell-kubernetes: all that speaks to Kubernetes: the verbs on pods, their owners and nodes.
+//!
+//! Owns what is asked of an API server and what is written there. Never reads the journal, decides nothing: each act needs the guard's
+//! [`Admitted`](quell_model::Admitted). Keeps true: an object is addressed by its uid, never by its name alone; every write is held
+//! against the uid and the version that were read; a verb makes no call that its permissions do not list.
+//!
+//! ```text
+//! verbs/ ──ask──▶ call ──▶ cluster ──▶ API server
+//!    │              └─ bounded in time, held against the verb's permissions, each error with its verdict
+//!    └─ owner: what owns a pod, and how many stand in for it
+//! ```
+//!
+//! Without the feature `client` the verbs are known, and have no hands.
+
+#[cfg(feature = "client")]
+mod call;
+#[cfg(feature = "client")]
+mod cluster;
+mod object;
+#[cfg(feature = "client")]
+mod owner;
+pub mod verbs;
+
+#[cfg(feature = "client")]
+pub use call::{CallError, Calls};
+#[cfg(feature = "client")]
+pub use cluster::{Cluster, Settings};
+pub use object::PodRef;
+
+use quell_model::ActionSpec;
+
+/// What every build knows of the verbs, hands or not.
+#[must_use]
+pub fn specs() -> Vec<&'static ActionSpec> {
+    verbs::specs()
+}
+
+/// Every verb of this crate, with hands on this cluster.
+#[cfg(feature = "client")]
+#[must_use]
+pub fn crew(cluster: &std::sync::Arc<Cluster>) -> Vec<quell_model::world::Verb> {
+    verbs::crew(cluster)
+}

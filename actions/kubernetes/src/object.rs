@@ -1,0 +1,149 @@
+//! How an input names an object of the cluster.
+//!
+//! Owns the forms that people and events write. Keeps true: what an event has told (`event.pod`, with its uid) means that very object; who
+//! writes a name alone means whoever is called so now.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+/// A pod: `namespace/name`, or a map with `namespace`, `name` and, where it is known, `uid`, as `event.pod` is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PodRef {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Which of those that were called so; none: whichever is called so now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+impl fmt::Display for PodRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Of a name in Kubernetes: a DNS subdomain.
+pub(crate) fn is_name(text: &str) -> bool {
+    let is_in = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let is_end = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let bytes = text.as_bytes();
+    bytes.len() <= 253 && is_end(bytes.first()) && is_end(bytes.last()) && bytes.iter().copied().all(is_in)
+}
+
+/// `namespace/name` in its parts; what it may not be is said for `what`.
+pub(crate) fn split(text: &str, what: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('/').filter(|(namespace, name)| is_name(namespace) && is_name(name));
+    let (namespace, name) =
+        parts.ok_or_else(|| format!("`{text}` is no {what}: expected `namespace/name`, as `shop/web-7d4b9`"))?;
+    Ok((namespace.to_owned(), name.to_owned()))
+}
+
+#[cfg(feature = "client")]
+impl PodRef {
+    /// The pod that is meant, as it stands now.
+    pub(crate) async fn find(
+        &self,
+        calls: &crate::Calls<'_>,
+    ) -> Result<(k8s_openapi::api::core::v1::Pod, crate::verbs::written::Named), quell_model::ActionError> {
+        use k8s_openapi::api::core::v1::Pod;
+        let found = calls.get::<Pod>(Some(&self.namespace), &self.name).await?;
+        let uid = found.as_ref().and_then(|pod| pod.metadata.uid.clone()).unwrap_or_default();
+        let pod = found.ok_or_else(|| quell_model::ActionError::give_up(format!("pod `{self}` is gone")))?;
+        if let Some(wanted) = self.uid.as_ref().filter(|wanted| **wanted != uid) {
+            let why = format!("pod `{self}` is another one by now: its uid is {uid}, and {wanted} was meant");
+            return Err(quell_model::ActionError::give_up(why));
+        }
+        let named =
+            crate::verbs::written::Named { namespace: Some(self.namespace.clone()), name: self.name.clone(), uid };
+        Ok((pod, named))
+    }
+}
+
+impl<'de> Deserialize<'de> for PodRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        /// As an event has it, or a person writes it. An event's pod has more keys.
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Text(String),
+            Map { namespace: Option<String>, name: Option<String>, uid: Option<String> },
+        }
+        match Form::deserialize(deserializer).map_err(|_| {
+            D::Error::custom(
+                "a pod is `namespace/name`, or a map with `namespace`, `name` and perhaps `uid`, as `event.pod`",
+            )
+        })? {
+            Form::Text(text) => {
+                let (namespace, name) = split(&text, "pod").map_err(D::Error::custom)?;
+                Ok(Self { namespace, name, uid: None })
+            }
+            Form::Map { namespace: Some(namespace), name: Some(name), uid }
+                if is_name(&namespace) && is_name(&name) =>
+            {
+                Ok(Self { namespace, name, uid: uid.filter(|uid| !uid.is_empty()) })
+            }
+            Form::Map { namespace, name, uid } => Err(D::Error::custom(format!(
+                "no pod is called `{}/{}`{}",
+                namespace.as_deref().unwrap_or("?"),
+                name.as_deref().unwrap_or("?"),
+                match uid {
+                    Some(uid) => format!(" (uid {uid}): its name was not known yet when the event was seen"),
+                    None => String::new(),
+                }
+            ))),
+        }
+    }
+}
+
+impl JsonSchema for PodRef {
+    fn schema_name() -> Cow<'static, str> {
+        "PodRef".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A pod: `namespace/name`, or a map with `namespace`, `name` and perhaps `uid`, as `event.pod`.",
+            "anyOf": [
+                { "type": "string" },
+                { "type": "object", "required": ["namespace", "name"], "properties": {
+                    "namespace": { "type": "string" }, "name": { "type": "string" }, "uid": { "type": "string" },
+                } },
+            ],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_is_named_as_people_and_as_events_do() {
+        let of = |json| PodRef::deserialize(&json);
+        let pod =
+            |uid: Option<&str>| PodRef { namespace: "shop".into(), name: "web-1".into(), uid: uid.map(str::to_owned) };
+        assert_eq!(of(json!("shop/web-1")).unwrap(), pod(None));
+        assert_eq!(
+            of(json!({ "namespace": "shop", "name": "web-1", "uid": "u", "labels": {} })).unwrap(),
+            pod(Some("u"))
+        );
+        assert_eq!(of(json!({ "namespace": "shop", "name": "web-1", "uid": "" })).unwrap(), pod(None));
+        for (wrong, says) in [
+            (json!("web-1"), "expected `namespace/name`"),
+            (json!("shop/../secrets"), "expected `namespace/name`"),
+            (json!("shop/Web"), "expected `namespace/name`"),
+            (json!({ "uid": "u-1" }), "its name was not known yet"),
+            (json!({ "namespace": "shop", "name": "a/b" }), "no pod is called"),
+            (json!(7), "a pod is `namespace/name`"),
+        ] {
+            let error = of(wrong).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}
