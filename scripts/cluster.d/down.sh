@@ -31,13 +31,20 @@ end_cgroups() {
     done
 }
 
-# Whoever is still starting it goes first, or would go on. A keeper that is at this here is left alone.
+# What a cluster wrote in its directory, but for what its services said; known by what `up` wrote there first.
+clear_directory() {
+    [ "$(cat "$dir/.quell-cluster" 2>/dev/null)" = "$id" ] || return 0
+    find "$dir" -mindepth 1 -maxdepth 1 ! -name log ! -name .quell-cluster -exec rm -rf --one-file-system -- {} + &&
+        rm -f "$dir/.quell-cluster"
+}
+
+# Whoever is still starting it goes first, or would go on.
 end_starter() {
-    local pid start
-    read -r pid start 2>/dev/null <"$dir/starter" || return 0
-    [ "$pid" != "$$" ] && [ -n "$start" ] && [ "$(started "$pid")" = "$start" ] || return 0
-    kill -TERM "$pid" 2>/dev/null || return 0
-    until_so 10 "the one who starts it ends" eval "[ \"\$(started $pid)\" != $start ]" || kill -KILL "$pid" 2>/dev/null || true
+    local up
+    up=$(marked up)
+    [ ! -e "$dir/env" ] && is "$up" || return 0
+    kill -TERM "${up% *}" 2>/dev/null || return 0
+    until_so 10 "the one who starts it ends" eval "! is '$up'" || kill -KILL "${up% *}" 2>/dev/null || true
 }
 
 down() {
@@ -48,22 +55,21 @@ down() {
     take_down
 }
 
-# take_down: what `down` does to the names that are set.
+# take_down [UP]: what `down` does, to the names that are set; with UP only what that very `up` started.
 take_down() {
-    local since=$EPOCHREALTIME bad=0 lock
+    local since=$EPOCHREALTIME bad=0 lock stood=
     exec 7<&- # where this interrupts who holds the same lock
     exec {lock}</run # one at a time, whoever they are
     flock "$lock"
-    local stood=
-    [ ! -e "$mark" ] && [ ! -e "$dir/env" ] || stood=1
+    if [ -n "${1:-}" ] && [ "$(marked up)" != "$1" ]; then
+        exec {lock}<&-
+        return 0
+    fi
+    [ ! -e "$mark" ] || stood=1
     until_so 30 "every process of $group has ended" end_processes || bad=1
     until_so 30 "the cgroups of $group are gone" end_cgroups || bad=1
     ip link del "$link" 2>/dev/null || true
-    # Its directory is known by what `up` wrote there first.
-    if [ "$(cat "$dir/.quell-cluster" 2>/dev/null)" = "$id" ]; then
-        find "$dir" -mindepth 1 -maxdepth 1 ! -name log ! -name .quell-cluster -exec rm -rf --one-file-system -- {} + || bad=1
-        rm -f "$dir/.quell-cluster"
-    fi
+    clear_directory || bad=1
     rm -f "$mark"
     rmdir "$marks" 2>/dev/null || true
     exec {lock}<&-
@@ -74,15 +80,16 @@ take_down() {
 # The subcommand: a cluster whose owner has ended is being ended by its keeper, who is waited for; where the keeper was
 # killed too, it is ended from here. Whatever has an owner, or was started to stay, is left alone.
 sweep() {
-    local each where keeper start owner since
-    for each in "$marks"/*; do
-        { read -r where; read -r keeper start; read -r owner since; } 2>/dev/null <"$each" || continue
-        if [ "$(started "$keeper")" = "$start" ]; then
-            [ "$(started "$owner")" != "$since" ] || continue
-            until_so 60 "the cluster in $where has ended" [ ! -e "$each" ] && continue
+    local mark keeper
+    for mark in "$marks"/*; do
+        keeper=$(marked keeper)
+        [ -n "$keeper" ] || continue
+        if is "$keeper"; then
+            ! is "$(marked owner)" || continue
+            until_so 60 "the cluster in $(marked dir) has ended" [ ! -e "$mark" ] && continue
         fi
-        [ -e "$each" ] || continue
-        say "the keeper of the cluster in $where was killed: ending it"
-        (names "$where" && take_down) || true
+        [ -e "$mark" ] || continue
+        say "the keeper of the cluster in $(marked dir) was killed: ending it"
+        (names "$(marked dir)" && take_down) || true
     done
 }

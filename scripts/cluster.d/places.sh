@@ -10,7 +10,7 @@ unpacked=$cache/tools/cluster # by scripts/setup cluster
 # What is installed goes before what was only unpacked; iptables is not on everybody's path.
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$unpacked/usr/bin:$unpacked/usr/sbin
 
-# Who still has a cluster: a file each, with its directory and its keeper.
+# A file for each cluster that stands: its directory, and who starts it, keeps it and owns it.
 marks=/run/quell-kube
 
 began=$EPOCHREALTIME
@@ -43,8 +43,10 @@ program() {
     fi
 }
 
-# started PID: when a process began, in ticks since boot; with its pid that is who it is.
-started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# who PID: a process by its pid and when it began, in ticks since boot; nothing once it has ended.
+who() { sed -n "s/.*) \\([^ZX]\\) /\\1 /p" "/proc/$1/stat" 2>/dev/null | cut -d" " -f20 | sed "s/^/$1 /" || true; }
+# is WHO: does that very process live?
+is() { [ -n "$1" ] && [ "$(who "${1% *}")" = "$1" ]; }
 
 # The names of the cluster of a directory: unique to it, and known without any file of it.
 names() { # names DIR
@@ -55,8 +57,8 @@ names() { # names DIR
     mark=$marks/$id
 }
 
-# A line of DIR/env.
-fact() { sed -n "s/^$1=//p" "$dir/env" 2>/dev/null | tail -n 1; }
+# marked NAME: a line of the mark.
+marked() { sed -n "s/^$1=//p" "$mark" 2>/dev/null || true; }
 
 # The roots of all hierarchies of cgroups; the unified one, if there is one, is first.
 hierarchies() {

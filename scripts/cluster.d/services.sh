@@ -20,15 +20,12 @@ define() {
 
 start() { # start NAME
     setsid bash "$dir/services/$1" </dev/null >>"$dir/log/$1" 2>&1 7>&- 9>&- &
-    echo "$! $(started $!)" >"$dir/services/$1.pid"
+    who $! >"$dir/services/$1.pid"
+    disown # its end is nothing that the shell has to tell
 }
 
-# lives NAME: its pid, if the very process that was started lives.
-lives() {
-    local pid start
-    read -r pid start 2>/dev/null <"$dir/services/$1.pid" || return 1
-    [ -n "$start" ] && [ "$(started "$pid")" = "$start" ] && ! grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null && echo "$pid"
-}
+# lives NAME: does the very process that was started live?
+lives() { is "$(cat "$dir/services/$1.pid" 2>/dev/null)"; }
 
 # ready SECONDS NAME WHAT COMMAND...: waits for the service; one that ends instead is told with its last lines.
 ready() {
@@ -36,7 +33,7 @@ ready() {
     shift 3
     deadline=$((SECONDS + patience))
     until "$@" >/dev/null 2>&1; do
-        if [ "$SECONDS" -ge "$deadline" ] || ! lives "$name" >/dev/null; then
+        if [ "$SECONDS" -ge "$deadline" ] || ! lives "$name"; then
             tail -n 15 "$dir/log/$name" >&2
             say "$what: not so within $patience s, or $name ended (its last lines are above)"
             return 1
@@ -141,16 +138,17 @@ service() {
     names "$1"
     local name=$2 pid
     [ -e "$dir/services/$name" ] || wrong "no service \`$name\` in $dir; expected one of: ${service_names[*]}"
-    pid=$(lives "$name") || pid=
+    read -r pid _ <"$dir/services/$name.pid"
     case $3 in
-    start) [ -n "$pid" ] || start "$name" ;;
+    start) lives "$name" || start "$name" ;;
     stop)
-        [ -n "$pid" ] || return 0
-        kill -KILL "$pid"
+        ! lives "$name" || kill -KILL "$pid"
         until_so 20 "$name has ended" eval '! lives "$name"'
         ;;
-    pause) kill -STOP "${pid:?$name does not run}" ;;
-    go-on) kill -CONT "${pid:?$name does not run}" ;;
+    pause | go-on)
+        lives "$name" || fail "$name does not run; hint: scripts/cluster service $dir $name start"
+        if [ "$3" = pause ]; then kill -STOP "$pid"; else kill -CONT "$pid"; fi
+        ;;
     *) wrong "unknown word \`$3\`; expected stop, start, pause or go-on" ;;
     esac
 }

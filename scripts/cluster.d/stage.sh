@@ -80,6 +80,7 @@ make_stage() {
             bash "$here/hold" "$dir" "$node" "${own_directories[@]}" </dev/null >"$dir/log/hold" 2>&1 7>&- 9>&-
     ) &
     holder=$!
+    disown
     until_so 30 "the cluster's namespaces stand" [ -e "$dir/held" ] || { cat "$dir/log/hold" >&2; return 1; }
     take_network
     printf '%s host.quell.test\n' "$host_address" >>"$dir/hosts"

@@ -68,18 +68,51 @@ write_env() {
     mv "$dir/.env" "$dir/env"
 }
 
-# keep DIR UP START: the keeper; not for people.
+# claim: takes the directory and the name for this very `up`. Whatever ends it from here on ends all that it started.
+claim() {
+    local lock
+    exec {lock}</run
+    flock "$lock"
+    mkdir -p "$dir" "$marks"
+    if [ -e "$mark" ] || [ -n "$(members)" ]; then
+        wrong "a cluster stands in $dir, or stood there and was not ended; hint: scripts/cluster down $dir"
+    fi
+    clear_directory # of a cluster that a reboot ended
+    if [ -n "$(find "$dir" -mindepth 1 -maxdepth 1 ! -name log -print -quit)" ]; then
+        wrong "\`$dir\` is not empty and no cluster's; hint: name one that is, or none"
+    fi
+    me=$(who $$)
+    trap give_up EXIT
+    trap 'exit 143' TERM INT HUP
+    echo "$id" >"$dir/.quell-cluster"
+    printf 'dir=%s\nup=%s\n' "$dir" "$me" >"$mark"
+    exec {lock}<&-
+}
+give_up() {
+    trap - EXIT
+    trap '' TERM INT HUP
+    take_down "$me"
+}
+
+# keep DIR UP: the keeper; not for people.
 keep() {
     names "$1"
+    local up=$2
+    # It goes on to the end of standard input, or until somebody else has ended the cluster.
     while read -r -t 1 || [ $? -gt 128 ]; do
-        # Ended by hand.
-        [ -e "$mark" ] || return 0
+        [ "$(marked up)" = "$up" ] || return 0
     done
-    [ "$(started "$2")" != "$3" ] || [ -e "$dir/env" ] || end_starter
-    take_down
+    [ "$(marked up)" != "$up" ] || end_starter
+    take_down "$up"
 }
 
 up() {
+    local fd
+    # What a caller holds open is not for services to hold: it may be what somebody waits for the end of.
+    for fd in /proc/$$/fd/*; do
+        fd=${fd##*/}
+        [ "$fd" -le 2 ] || [ "$fd" = 255 ] || exec {fd}>&-
+    done
     local api_only='' until_eof='' log='' webhook='' policy=$here/../../deploy/kubernetes/audit-policy.yaml where='' keeper=''
     while [ $# -gt 0 ]; do
         case $1 in
@@ -108,25 +141,12 @@ up() {
     build $api_only
     sweep
 
-    mkdir -p "$dir"
-    if [ -e "$dir/.quell-cluster" ]; then
-        [ ! -e "$dir/env" ] || [ -z "$(members)" ] || wrong "a cluster stands in $dir; hint: scripts/cluster down $dir"
-        take_down
-    elif [ -n "$(find "$dir" -mindepth 1 -maxdepth 1 ! -name log -print -quit)" ]; then
-        wrong "\`$dir\` is not empty and no cluster's; hint: name one that is, or none"
-    fi
-    echo "$id" >"$dir/.quell-cluster"
-    echo "$$ $(started $$)" >"$dir/starter"
-    mkdir -p "$marks"
-    # From here on, whatever ends this early ends all of it.
-    trap 'trap - EXIT TERM INT HUP; take_down; exit 1' EXIT TERM INT HUP
+    claim
     if [ -n "$until_eof" ]; then
         exec 3<&0 # what runs in the background has no standard input but by name
-        setsid "$here/../cluster" keep "$dir" "$$" "$(started $$)" <&3 3<&- >/dev/null &
-        keeper=$!
-        printf '%s\n' "$dir" "$keeper $(started "$keeper")" "$PPID $(started "$PPID")" >"$mark"
-    else
-        : >"$mark"
+        setsid "$here/../cluster" keep "$dir" "$me" <&3 3<&- >/dev/null &
+        keeper=$(who $!)
+        printf '%s\n' "keeper=$keeper" "owner=$(who "$PPID")" >>"$mark"
     fi
     exec </dev/null 3<&-
 
@@ -137,8 +157,11 @@ up() {
         stage "etcd and the API server" start_api
     else
         define_node
-        # The two need nothing of each other.
-        (stage "containerd, with its images" start_containerd) &
+        # The two need nothing of each other. In the cluster's cgroups, so that it ends with it.
+        (
+            enter_cgroups
+            stage "containerd, with its images" start_containerd
+        ) &
         local other=$!
         stage "etcd and the API server" start_api
         wait "$other"
@@ -146,13 +169,12 @@ up() {
     fi
     [ ! -e "$dir/services/kube-controller-manager" ] || until_so 60 "pods are taken" takes_pods
     write_env
-    rm "$dir/starter"
     say "ready after $(seconds "$began"): export KUBECONFIG=$dir/admin.kubeconfig"
     echo "$dir/admin.kubeconfig"
-    trap - EXIT TERM INT HUP
-    [ -n "$keeper" ] || return 0
+    if [ -z "$keeper" ]; then
+        trap - EXIT
+        return 0
+    fi
     exec >/dev/null
-    # Asked to end, it says so to the keeper by what the keeper looks for.
-    trap 'take_down' TERM INT HUP
-    while [ -n "$(started "$keeper")" ]; do wait "$keeper" || true; done
+    while is "$keeper"; do wait "${keeper% *}" || true; done
 }
