@@ -103,7 +103,12 @@ keep() {
         [ "$(marked up)" = "$up" ] || return 0
     done
     [ "$(marked up)" != "$up" ] || end_starter
+    local stood=
+    [ ! -e "$dir/env" ] || stood=1
     take_down "$up"
+    # Nobody is left to read what a cluster said that had stood.
+    [ -z "$stood" ] || rm -rf "$dir/log"
+    rmdir "$dir" 2>/dev/null || true
 }
 
 up() {
@@ -136,6 +141,10 @@ up() {
     names "$where"
     case $dir/ in /run/* | /var/run/* | /var/lib/* | /var/log/* | /proc/* | /sys/*) wrong "a cluster has a ${dir%/*} of its own, so its state cannot be there; hint: a directory below /tmp" ;; esac
     [ ${#dir} -le 80 ] || wrong "the path \`$dir\` is too long for sockets below it; at most 80 bytes"
+    if [ -z "$log$webhook" ] && existing; then
+        take_existing "$until_eof"
+        return
+    fi
     check_tools "$api_only"
     # shellcheck disable=SC2086
     build $api_only
