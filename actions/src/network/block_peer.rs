@@ -187,6 +187,9 @@ impl Action for BlockPeer {
         if input.scope == Scope::Cgroup {
             still_open
                 .push("a process that is moved out of the cgroup opens sockets that are not kept from it".to_owned());
+            still_open.push(
+                "a socket that was opened elsewhere, and is connected to the peer from now on, is not seen".to_owned(),
+            );
         }
         let cidr = peers[0].to_string();
         let predicted = json!({ "cidr": cidr, "cgroup": home.path });

@@ -127,6 +127,8 @@ fn still_open(home: &Home, loopback: bool) -> Vec<String> {
         "what was sent before it is sent".to_owned(),
         "packet sockets (AF_PACKET, CAP_NET_RAW) send past it, and see what arrives".to_owned(),
         "unix sockets, pipes and shared files lead to processes that are not cut off".to_owned(),
+        "a socket that lies in the queue of a unix socket, or that io_uring alone has, is ended only if it was opened here"
+            .to_owned(),
         "a process that is moved out of the cgroup opens sockets that are not cut off; whoever may write to cgroup.procs can do that"
             .to_owned(),
         "what it makes the kernel or another namespace send for it (forwarding, network file systems) is not seen".to_owned(),
@@ -138,9 +140,21 @@ fn still_open(home: &Home, loopback: bool) -> Vec<String> {
         );
     }
     if home.moves.is_some() {
-        open.push("listening sockets that they have open are closed, and are not opened again by an undo".to_owned());
         open.push(
-            "UDP sockets that they have open go on: the kernel ends those of elsewhere for a moment only".to_owned(),
+            "listening sockets that they alone have open are closed, and are not opened again by an undo".to_owned(),
+        );
+        open.push(
+            "UDP sockets that they have open go on: the kernel ends those of elsewhere for a moment only; raw sockets, and those \
+             that are not connected yet, nobody can end"
+                .to_owned(),
+        );
+        open.push(
+            "a socket of theirs that was ended, or that `allow` lets go on, can be connected anew by a program that means to \
+             (AF_UNSPEC first)"
+                .to_owned(),
+        );
+        open.push(
+            "a listener that processes beside them have open too goes on: what it accepts is not cut off".to_owned(),
         );
     }
     open
