@@ -144,10 +144,14 @@ impl Cutting {
         }
     }
 
-    pub(super) fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Done, ActionError> {
+    /// What was admitted, as far as these hands may do it.
+    pub(super) fn order(&self, go: &Admitted) -> Result<Order, ActionError> {
         self.0.may_do(go.plan())?;
+        Order::of(go.plan())
+    }
+
+    pub(super) fn run(&self, order: Order, cx: &ActionContext) -> Result<Done, ActionError> {
         let cut = self.cut()?;
-        let order = Order::of(go.plan())?;
         let group = self.dir(&order)?;
         let now = cx.clock.now();
         let id = id_of(cx);
@@ -207,9 +211,9 @@ impl Cutting {
         Ok(its.find(|one| id.map_or(one.terms.rule == order.rule, |id| one.terms.id == id)))
     }
 
-    pub(super) fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
-        let (cut, order) = (self.cut()?, Order::of(plan)?);
-        let stands = self.find(cut, &order, None)?;
+    pub(super) fn verify(&self, order: &Order, want: Want) -> Result<Truth, ActionError> {
+        let cut = self.cut()?;
+        let stands = self.find(cut, order, None)?;
         let Some(stands) = stands else {
             return Ok(match want {
                 Want::Acted => Truth::HoldsNot(format!("nothing cuts `{}`", order.cgroup)),
@@ -223,7 +227,7 @@ impl Cutting {
         if !stands.unhooked.is_empty() {
             return Ok(Truth::HoldsNot(format!("`{}` has no hook for {}", order.cgroup, stands.unhooked.join(", "))));
         }
-        let group = self.dir(&order)?;
+        let group = self.dir(order)?;
         match cut.sockets(&group, &order.rule) {
             Ok(open) => {
                 let all = open.ends.len() + open.stays.len();
@@ -246,8 +250,8 @@ impl Cutting {
         })
     }
 
-    pub(super) fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
-        let (cut, order) = (self.cut()?, Order::of(plan)?);
+    pub(super) fn verify_undone(&self, order: &Order, cx: &ActionContext) -> Result<Truth, ActionError> {
+        let cut = self.cut()?;
         let stands = cut.standing(id_of(cx)).map_err(ActionError::retry)?;
         Ok(match stands {
             Some(_) => Truth::HoldsNot(format!("`{}` is cut", order.cgroup)),
@@ -255,12 +259,11 @@ impl Cutting {
         })
     }
 
-    pub(super) fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.may_do(go.plan())?;
-        let (cut, order) = (self.cut()?, Order::of(go.plan())?);
+    pub(super) fn undo(&self, order: &Order, cx: &ActionContext) -> Result<Json, ActionError> {
+        let cut = self.cut()?;
         let id = id_of(cx);
         let dropped = cut.standing(id).map_err(ActionError::retry)?.map(|one| one.dropped);
-        let (removed, moved, still) = self.take_back(cut, &order, id)?;
+        let (removed, moved, still) = self.take_back(cut, order, id)?;
         let mut output = json!({ "cgroup": order.cgroup, "removed": removed, "moved_back": moved, "dropped": dropped });
         if !still.is_empty() {
             output["still"] = still.join("; ").into();
@@ -303,9 +306,8 @@ impl Cutting {
         })
     }
 
-    pub(super) fn hold(&self, go: &Admitted, cx: &ActionContext, lasting: Duration) -> Result<(), ActionError> {
-        self.0.may_do(go.plan())?;
-        let (cut, order) = (self.cut()?, Order::of(go.plan())?);
+    pub(super) fn hold(&self, order: Order, cx: &ActionContext, lasting: Duration) -> Result<(), ActionError> {
+        let cut = self.cut()?;
         let group = self.dir(&order)?;
         Self::is_same(&order, &group)?;
         let order = Order { for_ms: millis(lasting), ..order };
