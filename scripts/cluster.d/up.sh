@@ -60,6 +60,7 @@ write_env() {
         printf '%s\n' "ID=$id" "NODE=$node" "NODE_ADDRESS=$node_address" "HOST_ADDRESS=$host_address" HOST_NAME=host.quell.test \
             "API=https://$node_address:6443" "KUBECONFIG=$dir/admin.kubeconfig" "KUBECTL=$(program kubectl)" "CGROUP=/$group" \
             "HOLDER=$holder" "NETNS=/proc/$holder/ns/net" "ROOT=/proc/$holder/root" "LINK=$link"
+        [ -e "$dir/services/kube-controller-manager" ] || echo API_ALONE=1
         [ ! -e "$dir/services/containerd" ] || printf '%s\n' "CONTAINERD=$dir/containerd.sock" "CTR=$(command -v ctr)"
         for each in "${service_names[@]}"; do
             [ ! -e "$dir/services/$each.pid" ] || echo "PID_${each//-/_}=$(cut -d' ' -f1 "$dir/services/$each.pid")"
@@ -176,7 +177,9 @@ up() {
         wait "$other"
         stage "the node" start_node
     fi
-    [ ! -e "$dir/services/kube-controller-manager" ] || until_so 60 "pods are taken" takes_pods
+    # Without its account no pod is taken; the controllers make it, where there are any.
+    [ -e "$dir/services/kube-controller-manager" ] || kubectl create serviceaccount default >/dev/null
+    until_so 60 "pods are taken" takes_pods
     write_env
     say "ready after $(seconds "$began"): export KUBECONFIG=$dir/admin.kubeconfig"
     echo "$dir/admin.kubeconfig"

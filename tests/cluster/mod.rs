@@ -165,7 +165,10 @@ impl Cluster {
     pub(crate) fn namespace(&self, name: &str) -> Namespace<'_> {
         let namespace = Namespace { cluster: self, name: name.to_owned() };
         self.say(&["create", "namespace", name]);
-        // Who makes a pod before there is its account is refused.
+        // Who makes a pod before there is its account is refused. Where there are no controllers, nobody else makes it.
+        if self.try_fact("API_ALONE").is_some() {
+            self.say(&["-n", name, "create", "serviceaccount", "default"]);
+        }
         until("the namespace has its service account", || {
             let out = self.kubectl(&["-n", name, "get", "serviceaccount", "default"]).output().unwrap();
             out.status.success().then_some(())

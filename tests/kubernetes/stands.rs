@@ -126,23 +126,56 @@ fn nothing_stays_of_a_cluster_whose_keeper_and_starter_were_killed() {
     assert_eq!(traces(&id, &dir), Vec::<String>::new());
 }
 
+/// `scripts/cluster build` into an empty cache, with this in the place of Go.
+fn build_with(home: &Path, go: &str) -> Command {
+    let program = home.join("go");
+    if !program.exists() {
+        fs::write(&program, format!("#!/bin/bash\n# Stands in for Go.\n{go}")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", home.display(), std::env::var("PATH").unwrap());
+    let mut build = Command::new(script());
+    build.args(["build", "--api-only"]).env("PATH", path).env("QUELL_CACHE", home).env_remove("KUBEBUILDER_ASSETS");
+    build.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    build
+}
+
 #[test]
 fn where_go_is_too_old_it_says_what_is_missing() {
     let home = tempfile::tempdir().unwrap();
-    let go = home.path().join("go");
-    fs::write(
-        &go,
-        "#!/bin/sh\n# Stands in for a Go that is too old.\necho 'go.mod requires go >= 1.24.0' >&2\nexit 1\n",
-    )
-    .unwrap();
-    fs::set_permissions(&go, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", home.path().display(), std::env::var("PATH").unwrap());
-    let mut build = Command::new(script());
-    build.arg("build").env("PATH", path).env("QUELL_CACHE", home.path()).env_remove("KUBEBUILDER_ASSETS");
-    let out = build.stdin(Stdio::null()).output().unwrap();
+    let out = build_with(home.path(), "echo 'go.mod requires go >= 1.24.0' >&2\nexit 1\n").output().unwrap();
     assert_eq!(out.status.code(), Some(4), "{out:?}");
     let said = String::from_utf8(out.stderr).unwrap();
     assert!(said.contains("go.mod requires go >= 1.24.0"), "{said}");
+}
+
+#[test]
+fn of_two_who_build_at_once_one_builds() {
+    let home = tempfile::tempdir().unwrap();
+    // Builds half of a program, waits until it may go on, and builds the rest.
+    let go = "cd \"$QUELL_CACHE\"\n[ \"$1\" = build ] || exit 0\nwhile [ \"$1\" != -o ]; do shift; done\n\
+        echo \"$2\" >>built\necho half >\"$2\"\nuntil [ -e go-on ]; do sleep 0.05; done\necho whole >\"$2\"; chmod 755 \"$2\"\n";
+    let built = || fs::read_to_string(home.path().join("built")).unwrap_or_default();
+    let mut one = build_with(home.path(), go).spawn().unwrap();
+    until("the first builds", || (!built().is_empty()).then_some(()));
+    let other = build_with(home.path(), go).spawn().unwrap();
+    // Killed in the midst of it: the other goes on where it was, and takes nothing half built for a program.
+    one.kill().unwrap();
+    one.wait().unwrap();
+    fs::write(home.path().join("go-on"), "").unwrap();
+    let third = build_with(home.path(), go).spawn().unwrap();
+    for each in [other, third] {
+        let out = each.wait_with_output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+    let names = ["kube-apiserver", "kube-controller-manager", "kubectl"];
+    let cache =
+        fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();
+    for name in names {
+        assert_eq!(fs::read_to_string(cache.join(name)).unwrap(), "whole\n", "{name}");
+    }
+    // What the killed one had begun was begun again, and nothing twice beside that.
+    assert_eq!(built().lines().count(), names.len() + 1, "{}", built());
 }
 
 #[test]
