@@ -29,6 +29,7 @@ take_existing() {
     echo "$dir/admin.kubeconfig"
     if [ -n "$1" ]; then
         cat >/dev/null
-        rm -rf "$dir"
+        rm -f "$dir/env" "$dir/admin.kubeconfig"
+        rmdir "$dir" 2>/dev/null || true
     fi
 }

@@ -36,14 +36,14 @@ takes_pods() { kubectl get serviceaccount default; }
 start_api() {
     start etcd
     start kube-apiserver
-    ready 120 kube-apiserver "the API answers" api_ready
+    ready 180 kube-apiserver "the API answers" api_ready
     [ ! -e "$dir/services/kube-controller-manager" ] || start kube-controller-manager
 }
 
 start_containerd() {
     pack_own_images
     start containerd
-    ready 60 containerd "containerd answers" ctr --address "$dir/containerd.sock" version
+    ready 120 containerd "containerd answers" ctr --address "$dir/containerd.sock" version
     import "$dir/pause.tar" "$dir/bb.tar"
 }
 
@@ -51,7 +51,7 @@ start_node() {
     start kube-scheduler
     start kubelet
     start kube-proxy
-    ready 90 kubelet "the node is ready" node_ready
+    ready 180 kubelet "the node is ready" node_ready
 }
 
 write_env() {
@@ -179,7 +179,7 @@ up() {
     fi
     # Without its account no pod is taken; the controllers make it, where there are any.
     [ -e "$dir/services/kube-controller-manager" ] || kubectl create serviceaccount default >/dev/null
-    until_so 60 "pods are taken" takes_pods
+    until_so 120 "pods are taken" takes_pods
     write_env
     say "ready after $(seconds "$began"): export KUBECONFIG=$dir/admin.kubeconfig"
     echo "$dir/admin.kubeconfig"
