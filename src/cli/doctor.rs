@@ -67,7 +67,12 @@ const WIDEST: usize = 32;
 
 /// Looks at everything.
 pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
+    let own_cgroups = crate::daemon::leave_cgroup_namespace();
     let mut checks = privileges();
+    if let Err(why) = own_cgroups {
+        let check = Check::new("actions", "cgroup namespace", Mark::Degraded, why);
+        checks.push(check.works(format!("what is not in a container; {}", crate::daemon::CGROUPS_LOST)));
+    }
     checks.extend(sensor());
     let node = crate::daemon::node();
     match HostWorld::live(node) {

@@ -17,6 +17,7 @@ mod escape;
 mod event_line;
 mod exit;
 mod follow;
+mod idle;
 mod incident;
 mod incident_false_positive;
 mod incident_view;
@@ -144,6 +145,9 @@ enum Command {
     Api(api::Args),
     /// Print completions for a shell
     Completions(completions::Args),
+    /// Does nothing: whom a start tries its hands on where there is no shell
+    #[command(hide = true)]
+    Idle,
     /// The demo's attacker
     #[command(hide = true)]
     DemoActor(demo::ActorArgs),
@@ -188,6 +192,7 @@ impl Command {
             | Self::Store(_)
             | Self::Api(_)
             | Self::Completions(_)
+            | Self::Idle
             | Self::DemoActor(_) => false,
         }
     }
@@ -236,6 +241,7 @@ pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
         Command::Store(args) => store::run(&args, &global, term),
         Command::Api(args) => api::run(&args, term),
         Command::Completions(args) => completions::run(&args, term),
+        Command::Idle => Ok(idle::run()),
         Command::DemoActor(args) => demo::act(&args),
     }
 }

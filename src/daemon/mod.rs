@@ -13,6 +13,7 @@ mod audit;
 #[cfg(feature = "webhook")]
 mod beat;
 mod block;
+mod cgroup_namespace;
 mod crew;
 mod desk;
 mod eye;
@@ -41,6 +42,7 @@ mod sources;
 mod sweep;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
+pub(crate) use cgroup_namespace::{LOST as CGROUPS_LOST, leave as leave_cgroup_namespace};
 pub(crate) use crew::{live as live_crew, replay as replay_crew, specs};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
@@ -95,6 +97,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Runs until SIGTERM or Ctrl-C.
 pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
     before_others();
+    let own_cgroups = cgroup_namespace::leave();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("quell-work")
@@ -114,6 +117,9 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
     }
     let _log = log::start(loaded.config.log, term.has_colour_err())
         .map_err(|e| Fail::missing(format!("no thread for the log: {e}")))?;
+    if let Err(why) = own_cgroups {
+        tracing::warn!(why, "{}", cgroup_namespace::LOST);
+    }
     for mistake in &loaded.mistakes {
         tracing::warn!(place = mistake.place(), "{}", mistake.what);
     }

@@ -15,6 +15,7 @@ pub(crate) mod escalate;
 pub mod escalation;
 pub(crate) mod files;
 pub(crate) mod found;
+mod mounted;
 pub(crate) mod playbook;
 mod playbooks;
 pub(crate) mod question;
