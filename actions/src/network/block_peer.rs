@@ -32,7 +32,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
     targets: &["cidr", "cgroup"],
-    permissions: &["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
+    permissions: &["CAP_BPF", "CAP_DAC_OVERRIDE", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
     predict: |input| json!({ "cidr": input.get("cidr").cloned().unwrap_or_default() }),
 };
 
@@ -224,7 +224,7 @@ impl Action for BlockPeer {
     }
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.undo(&self.0.order(go)?, cx)
+        self.0.undo(&self.0.order(go)?, &go.plan().before, cx)
     }
 
     fn is_held(&self) -> bool {
