@@ -262,6 +262,12 @@ impl Cutting {
         if !stands.unhooked.is_empty() {
             return Ok(Truth::HoldsNot(format!("`{}` has no hook for {}", order.cgroup, stands.unhooked.join(", "))));
         }
+        // The order stands before anybody is moved: whoever was to be, and is not, is not cut off.
+        if let Some(moves) = &order.moves
+            && let Some((one, _)) = moved::outside(&self.0, moves, &order.cgroup)?.first()
+        {
+            return Ok(Truth::HoldsNot(format!("{} is not in `{}`", one.stat.label(), order.cgroup)));
+        }
         let group = self.dir(order)?;
         match cut.sockets(&group, &order.rule) {
             Ok(open) => {

@@ -2,11 +2,12 @@
 //!
 //! Beside them the nouns they share: `home` is the cgroup that an input means, `moved` brings processes into one of their own, `back`
 //! out of it again, to where `origins` says that they were; `order` is what a plan writes down, `cutting` carries an order into the kernel and out of it, `pod_cut` is a part of
-//! the plans of other crates' verbs.
+//! the plans of other crates' verbs, `floor` is whom no whole host is kept from.
 
 mod back;
 pub mod block_peer;
 mod cutting;
+mod floor;
 mod home;
 pub mod isolate;
 mod moved;

@@ -42,31 +42,37 @@ pub(super) fn put(pid: u32, dir: &Path) -> Result<(), ActionError> {
     }
 }
 
+/// Who of the scope is not in the cgroup, nor below, and where each is.
+pub(super) fn outside(hands: &Hands, moves: &Moves, path: &str) -> Result<Vec<(Member, Option<String>)>, ActionError> {
+    let world = &hands.world;
+    let mut outside = Vec::new();
+    for member in Circle::around(world, &moves.process, moves.scope)?.members {
+        let label = member.stat.label();
+        let paths = Paths::read(world, member.stat.pid).map_err(|error| cannot("read", &label, &error))?;
+        match paths.as_ref().map(Paths::v2) {
+            // It has ended.
+            None => {}
+            Some(Some(its)) if is_in(its, path) => {}
+            Some(its) => outside.push((member, its.map(str::to_owned))),
+        }
+    }
+    Ok(outside)
+}
+
 /// Brings all of the scope into the cgroup, which is there; gives how many were moved.
 pub(super) fn bring(hands: &Hands, moves: &Moves, path: &str, dir: &Path) -> Result<u32, ActionError> {
-    let world = &hands.world;
     let mut moved = 0;
     let mut origins = Origins::read(dir);
     for _ in 0..LOOKS {
-        let circle = Circle::around(world, &moves.process, moves.scope)?;
-        let mut outside: Vec<Member> = Vec::new();
-        for member in circle.members {
-            let label = member.stat.label();
-            let paths = Paths::read(world, member.stat.pid).map_err(|error| cannot("read", &label, &error))?;
-            let Some(paths) = paths else { continue };
-            match paths.v2() {
-                Some(its) if is_in(its, path) => {}
-                its => {
-                    origins.note(&member.stat, its.unwrap_or(&moves.from));
-                    outside.push(member);
-                }
-            }
-        }
+        let outside = outside(hands, moves, path)?;
         if outside.is_empty() {
             return Ok(moved);
         }
+        for (member, its) in &outside {
+            origins.note(&member.stat, its.as_deref().unwrap_or(&moves.from));
+        }
         origins.write(dir);
-        for member in outside {
+        for (member, _) in outside {
             if !hands.may_touch(&member.stat, member.relation) {
                 return Err(ActionError::give_up(format!("{} may not be moved", member.stat.label())));
             }

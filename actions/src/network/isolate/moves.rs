@@ -65,6 +65,31 @@ fn each_comes_back_to_where_they_were() {
 }
 
 #[test]
+fn while_one_of_them_is_outside_it_is_not_proved() {
+    let family = Family::new();
+    let Some(dir) = family.group(CgroupKind::V2) else { return };
+    let parent = family.spawn("sleep 300 & echo $! >$DIR/child; wait");
+    let child = family.pid("child");
+    for pid in [parent, child] {
+        put(pid, &dir);
+    }
+    let paper = Arc::<Paper>::default();
+    let verb = verb(&family, &paper);
+    let (act, cx) = (Act::new(), Act::new().context());
+    let plan = finish(verb.plan(&json!({ "process": family.id(parent), "scope": "tree" }))).unwrap();
+    let go = act.admitted(&verb, plan.clone());
+    finish(verb.run(&go, &cx)).unwrap();
+    assert_eq!(finish(verb.verify(&plan, Want::Acted)), Ok(Truth::Holds));
+    // As a quell leaves it that dies in the midst of moving them: the order stands, and one is outside.
+    put(child, &dir);
+    let told = finish(verb.verify(&plan, Want::Acted)).unwrap();
+    assert!(matches!(&told, Truth::HoldsNot(why) if why.contains(&format!("({child}) is not in"))), "{told:?}");
+    assert_eq!(finish(verb.run(&go, &cx)).unwrap()["moved"], 1, "it is taken up");
+    assert_eq!(finish(verb.verify(&plan, Want::Acted)), Ok(Truth::Holds));
+    assert_eq!(finish(verb.undo(&go, &cx)).unwrap()["moved_back"], 2);
+}
+
+#[test]
 fn what_fails_half_way_leaves_everybody_where_they_were() {
     let family = Family::new();
     let Some(dir) = family.group(CgroupKind::V2) else { return };

@@ -88,6 +88,12 @@ impl Net {
         self.address.is_ipv6() && u128::from_be_bytes(own) & mask == mapped & mask
     }
 
+    /// Its first address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// The bits of its prefix.
     #[must_use]
     pub fn bits(&self) -> u8 {
