@@ -37,9 +37,7 @@ impl Action for Told {
 
     async fn plan(&self, input: &Json) -> Result<Plan, ActionError> {
         let target = |key: &&str| {
-            let named = input.get(*key)?;
-            // A pod may be named by the object that has its uid.
-            let id = named.as_str().or_else(|| named.get("uid")?.as_str())?.to_owned();
+            let id = input.get(*key).and_then(Json::as_str)?.to_owned();
             let label = format!("{key} {}", id.split('.').next().unwrap_or(&id));
             let facts = quell_model::TargetFacts::Other;
             Some(Target { node: self.node.clone(), kind: Name::from(*key), id, label, named: true, facts })
