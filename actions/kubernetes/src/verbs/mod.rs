@@ -1,7 +1,7 @@
 //! The verbs on a cluster, a file each, in the order input, output, plan, run, verify, undo, tests.
 //!
 //! Their specs are in every build; their hands need the feature `client`. Beside them stands what they share: `order` is what was decided
-//! when a step was planned, `written` changes a few fields of an object and gives them back.
+//! when a step was planned, `written` changes a few fields of an object and gives them back, `words` does so with labels and annotations.
 
 /// Permissions of a verb that follows a pod's owners, with those of its own.
 macro_rules! with_owners {
@@ -18,10 +18,13 @@ macro_rules! with_owners {
     };
 }
 
+pub mod annotate_pod;
 pub mod get;
 pub mod label_pod;
 #[cfg(feature = "client")]
 mod order;
+#[cfg(feature = "client")]
+mod words;
 #[cfg(feature = "client")]
 pub(crate) mod written;
 
@@ -36,7 +39,7 @@ use std::sync::Arc;
 /// What the verbs are, hands or not.
 #[must_use]
 pub fn specs() -> Vec<&'static ActionSpec> {
-    vec![&get::SPEC, &label_pod::SPEC]
+    vec![&get::SPEC, &label_pod::SPEC, &annotate_pod::SPEC]
 }
 
 /// The verbs, with hands on this cluster.
@@ -46,6 +49,7 @@ pub fn crew(cluster: &Arc<Cluster>) -> Vec<Verb> {
     vec![
         Verb::Looks(Arc::new(get::Get(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(label_pod::LabelPod(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(annotate_pod::AnnotatePod(Arc::clone(cluster)))),
     ]
 }
 
