@@ -4,4 +4,9 @@
 
 mod act;
 mod api;
+mod ends;
+mod kubelet;
 mod label_pod;
+mod limited;
+mod nodes;
+mod owners;
