@@ -9,6 +9,7 @@ use kube::Resource;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, Request};
 use kube::core::Status;
 use kube::core::params::PropagationPolicy;
+use quell_actions::text::one_line;
 use quell_model::{ActionError, ActionSpec, Json};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -222,6 +223,21 @@ impl Calls<'_> {
         self.send("create", &format!("{}/{sub}", resource::<K>()), Does::Writes, request).await
     }
 
+    /// Changes a subresource by a merge patch: `scale`. What is said of [`Calls::merge`] holds.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn merge_sub<K: Kind>(
+        &self,
+        namespace: Option<&str>,
+        (name, sub): (&str, &str),
+        patch: &Json,
+    ) -> Result<Json, CallError> {
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let request = request::<K>(namespace).patch_subresource(sub, name, &params, &Patch::Merge(patch));
+        self.send("patch", &format!("{}/{sub}", resource::<K>()), Does::Writes, request).await
+    }
+
     /// Text that belongs to an object: a pod's logs. `request` is made by who knows its parameters.
     ///
     /// # Errors
@@ -241,9 +257,18 @@ impl Calls<'_> {
     /// Which of the writes that this verb declares quell may not do in a namespace, each as `forbidden: patch pods in shop`. It is asked and not
     /// guessed; of what cannot be asked nothing is said.
     pub async fn missing(&self, namespace: Option<&str>) -> Vec<String> {
+        self.missing_of(namespace, |_| true).await
+    }
+
+    /// The same of those writes alone that are on this resource: `deployments.apps`, where a verb could also write on others.
+    pub async fn missing_on(&self, namespace: Option<&str>, resource: &str) -> Vec<String> {
+        self.missing_of(namespace, |of| of == resource).await
+    }
+
+    async fn missing_of(&self, namespace: Option<&str>, fits: impl Fn(&str) -> bool) -> Vec<String> {
         let reads = ["get", "list", "watch"];
         let parsed = self.spec.permissions.iter().filter_map(|permission| parse(permission));
-        let writes = parsed.filter(|(verb, _)| !reads.contains(verb));
+        let writes = parsed.filter(|(verb, of)| !reads.contains(verb) && fits(of));
         let asked = writes.map(|(verb, of)| async move { (verb, of, self.may(verb, of, namespace).await) });
         let answers = futures_util::future::join_all(asked).await;
         let place = namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();
@@ -340,7 +365,7 @@ fn answered<T>(
 }
 
 fn of_status(status: &Status, permission: &str, unsaid: impl FnOnce(String) -> CallError) -> CallError {
-    let why = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
+    let why = said(status);
     let wait = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0);
     let after = wait.map(|seconds| Duration::from_secs(u64::from(seconds)));
     match status.code {
@@ -352,6 +377,21 @@ fn of_status(status: &Status, permission: &str, unsaid: impl FnOnce(String) -> C
         _ => unsaid(why),
     }
 }
+
+/// A sentence of the server's is cut past so many characters: it may hold what others wrote.
+const SAID: usize = 500;
+
+/// What the server says, and which budget it is that is spent.
+fn said(status: &Status) -> String {
+    let head = if status.message.is_empty() { status.reason.as_str() } else { status.message.as_str() };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let budgets = causes.filter(|cause| cause.reason == BUDGET && !head.contains(&cause.message));
+    let all: Vec<&str> = std::iter::once(head).chain(budgets.map(|cause| cause.message.as_str())).collect();
+    one_line(&all.join(" "), SAID)
+}
+
+/// Why an eviction is refused, as its cause calls it (k8s.io/api/policy/v1, `DisruptionBudgetCause`).
+pub(crate) const BUDGET: &str = "DisruptionBudget";
 
 /// Nobody took the connection: nothing was asked.
 fn was_never_sent(error: &kube::Error) -> bool {
@@ -390,6 +430,16 @@ mod tests {
         assert!(matches!(of(422, Does::Writes), ActionError::GiveUp { .. }));
         assert!(matches!(of(500, Does::Writes), ActionError::Unknown { .. }));
         assert!(matches!(of(500, Does::Reads), ActionError::Retry { .. }));
+    }
+
+    #[test]
+    fn a_spent_budget_is_named_and_nothing_breaks_the_line() {
+        let status: Status = serde_json::from_value(serde_json::json!({
+            "status": "Failure", "code": 429, "message": "Cannot evict\u{1b}[2J pod.",
+            "details": { "causes": [{ "reason": BUDGET, "message": "The budget web needs 1." }, { "reason": "x", "message": "y" }] },
+        }))
+        .unwrap();
+        assert_eq!(said(&status), "Cannot evict\\u{1b}[2J pod. The budget web needs 1.");
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! ```text
 //! verbs/ ──ask──▶ call ──▶ cluster ──▶ API server
 //!    │              └─ bounded in time, held against the verb's permissions, each error with its verdict
-//!    └─ owner: what owns a pod, and how many stand in for it
+//!    ├─ owner: what owns a pod, and how many stand in for it
+//!    └─ workload: such an owner itself, and how far a change of it has come
 //! ```
 //!
 //! Without the feature `client` the verbs are known, and have no hands.
@@ -16,16 +17,24 @@
 mod call;
 #[cfg(feature = "client")]
 mod cluster;
+#[cfg(all(feature = "client", debug_assertions))]
+mod fault;
+mod node;
 mod object;
 #[cfg(feature = "client")]
 mod owner;
+mod owner_ref;
 pub mod verbs;
+#[cfg(feature = "client")]
+mod workload;
 
 #[cfg(feature = "client")]
 pub use call::{CallError, Calls};
 #[cfg(feature = "client")]
 pub use cluster::{Cluster, Settings};
+pub use node::NodeRef;
 pub use object::PodRef;
+pub use owner_ref::{CronJobRef, OwnerKind, OwnerRef};
 
 use quell_model::ActionSpec;
 

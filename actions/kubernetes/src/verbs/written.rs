@@ -19,7 +19,7 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         self.namespace.as_ref().map_or_else(|| self.name.clone(), |namespace| format!("{namespace}/{}", self.name))
     }
 }
@@ -68,6 +68,13 @@ pub(super) fn standing(on: Option<&BTreeMap<String, String>>, words: &Words) -> 
     words.keys().map(|key| (key.clone(), on.and_then(|on| on.get(key)).cloned())).collect()
 }
 
+/// A value as people are shown it: whoever may write on an object may write anything there.
+pub(super) fn shown(value: &str) -> String {
+    /// In characters.
+    const MOST: usize = 120;
+    quell_actions::text::one_line(value, MOST)
+}
+
 /// What gives words back that were `set`: those that stand as they were set. The others are somebody else's by now, and are told.
 pub(super) fn giving_back(now: &Words, set: &Words, before: &Words) -> (Words, Vec<String>) {
     let (mut back, mut others) = (Words::new(), Vec::new());
@@ -80,7 +87,7 @@ pub(super) fn giving_back(now: &Words, set: &Words, before: &Words) -> (Words, V
             back.insert(key.clone(), was.clone());
         } else {
             others.push(match is {
-                Some(is) => format!("`{key}` is `{is}` now, which quell did not write"),
+                Some(is) => format!("`{key}` is `{}` now, which quell did not write", shown(&is)),
                 None => format!("`{key}` is there no more, which quell did not do"),
             });
         }
