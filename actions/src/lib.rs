@@ -19,7 +19,7 @@ pub mod send;
 mod span;
 #[cfg(test)]
 mod testing;
-mod text;
+pub mod text;
 pub mod world;
 
 use quell_model::ActionSpec;

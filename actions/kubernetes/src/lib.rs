@@ -7,11 +7,14 @@
 //! ```text
 //! verbs/ ──ask──▶ call ──▶ cluster ──▶ API server
 //!    │              └─ bounded in time, held against the verb's permissions, each error with its verdict
-//!    └─ owner: what owns a pod, and how many stand in for it
+//!    ├─ owner: what owns a pod, and how many stand in for it
+//!    ├─ workload: such an owner itself, and how far a change of it has come
+//!    └─ rights: what a service account may, and by which bindings
 //! ```
 //!
 //! Without the feature `client` the verbs are known, and have no hands.
 
+mod account;
 #[cfg(feature = "client")]
 mod call;
 #[cfg(feature = "client")]
@@ -21,13 +24,20 @@ mod fault;
 mod object;
 #[cfg(feature = "client")]
 mod owner;
+mod owner_ref;
+#[cfg(feature = "client")]
+mod rights;
 pub mod verbs;
+#[cfg(feature = "client")]
+mod workload;
 
+pub use account::AccountRef;
 #[cfg(feature = "client")]
 pub use call::{CallError, Calls};
 #[cfg(feature = "client")]
 pub use cluster::{Cluster, Settings};
 pub use object::PodRef;
+pub use owner_ref::{CronJobRef, OwnerKind, OwnerRef};
 
 use quell_model::ActionSpec;
 

@@ -25,6 +25,11 @@ impl Owner {
     fn of(reference: &OwnerReference) -> Self {
         Self { kind: reference.kind.clone(), name: reference.name.clone(), uid: reference.uid.clone() }
     }
+
+    /// The one of an object's owners that controls it.
+    pub(crate) fn controller(references: &[OwnerReference]) -> Option<Self> {
+        controller(references).as_ref().map(Self::of)
+    }
 }
 
 /// `deployment/web`: as kubectl writes it.
