@@ -2,6 +2,13 @@
 //!
 //! Where no API server can be started, each test says on stderr that it did not run, and fails where `CI` or `QUELL_REQUIRE_CLUSTER` is set.
 
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test fails by panicking; what its modules share is the binary's own"
+)]
+
 mod act;
 mod api;
+mod capture_pod;
 mod label_pod;

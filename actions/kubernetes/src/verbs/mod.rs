@@ -18,6 +18,7 @@ macro_rules! with_owners {
     };
 }
 
+pub mod capture_pod;
 pub mod get;
 pub mod label_pod;
 #[cfg(feature = "client")]
@@ -36,7 +37,11 @@ use std::sync::Arc;
 /// What the verbs are, hands or not.
 #[must_use]
 pub fn specs() -> Vec<&'static ActionSpec> {
-    vec![&get::SPEC, &label_pod::SPEC]
+    vec![
+        &get::SPEC,
+        &label_pod::SPEC,
+        &capture_pod::SPEC,
+    ]
 }
 
 /// The verbs, with hands on this cluster.
@@ -46,6 +51,7 @@ pub fn crew(cluster: &Arc<Cluster>) -> Vec<Verb> {
     vec![
         Verb::Looks(Arc::new(get::Get(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(label_pod::LabelPod(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(capture_pod::CapturePod::new(Arc::clone(cluster)))),
     ]
 }
 
