@@ -11,4 +11,5 @@
 mod act;
 mod api;
 mod capture_pod;
+mod emit_event;
 mod label_pod;

@@ -19,6 +19,7 @@ macro_rules! with_owners {
 }
 
 pub mod capture_pod;
+pub mod emit_event;
 pub mod get;
 pub mod label_pod;
 #[cfg(feature = "client")]
@@ -41,6 +42,7 @@ pub fn specs() -> Vec<&'static ActionSpec> {
         &get::SPEC,
         &label_pod::SPEC,
         &capture_pod::SPEC,
+        &emit_event::SPEC,
     ]
 }
 
@@ -52,6 +54,7 @@ pub fn crew(cluster: &Arc<Cluster>) -> Vec<Verb> {
         Verb::Looks(Arc::new(get::Get(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(label_pod::LabelPod(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(capture_pod::CapturePod::new(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(emit_event::EmitEvent::new(Arc::clone(cluster)))),
     ]
 }
 
