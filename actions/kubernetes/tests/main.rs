@@ -13,3 +13,4 @@ mod api;
 mod capture_pod;
 mod emit_event;
 mod label_pod;
+mod restrict_owner;

@@ -24,6 +24,7 @@ pub mod get;
 pub mod label_pod;
 #[cfg(feature = "client")]
 mod order;
+pub mod restrict_owner;
 #[cfg(feature = "client")]
 pub(crate) mod written;
 
@@ -43,6 +44,7 @@ pub fn specs() -> Vec<&'static ActionSpec> {
         &label_pod::SPEC,
         &capture_pod::SPEC,
         &emit_event::SPEC,
+        &restrict_owner::SPEC,
     ]
 }
 
@@ -55,6 +57,7 @@ pub fn crew(cluster: &Arc<Cluster>) -> Vec<Verb> {
         Verb::Acts(Arc::new(label_pod::LabelPod(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(capture_pod::CapturePod::new(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(emit_event::EmitEvent::new(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(restrict_owner::RestrictOwner(Arc::clone(cluster)))),
     ]
 }
 
