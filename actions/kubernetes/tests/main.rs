@@ -14,3 +14,4 @@ mod capture_pod;
 mod emit_event;
 mod label_pod;
 mod restrict_owner;
+mod revoke_service_account;

@@ -25,6 +25,7 @@ pub mod label_pod;
 #[cfg(feature = "client")]
 mod order;
 pub mod restrict_owner;
+pub mod revoke_service_account;
 #[cfg(feature = "client")]
 pub(crate) mod written;
 
@@ -45,6 +46,7 @@ pub fn specs() -> Vec<&'static ActionSpec> {
         &capture_pod::SPEC,
         &emit_event::SPEC,
         &restrict_owner::SPEC,
+        &revoke_service_account::SPEC,
     ]
 }
 
@@ -58,6 +60,7 @@ pub fn crew(cluster: &Arc<Cluster>) -> Vec<Verb> {
         Verb::Acts(Arc::new(capture_pod::CapturePod::new(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(emit_event::EmitEvent::new(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(restrict_owner::RestrictOwner(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(revoke_service_account::RevokeServiceAccount(Arc::clone(cluster)))),
     ]
 }
 
