@@ -8,11 +8,13 @@
 //! verbs/ ──ask──▶ call ──▶ cluster ──▶ API server
 //!    │              └─ bounded in time, held against the verb's permissions, each error with its verdict
 //!    ├─ owner: what owns a pod, and how many stand in for it
-//!    └─ workload: such an owner itself, and how far a change of it has come
+//!    ├─ workload: such an owner itself, and how far a change of it has come
+//!    └─ rights: what a service account may, and by which bindings
 //! ```
 //!
 //! Without the feature `client` the verbs are known, and have no hands.
 
+mod account;
 #[cfg(feature = "client")]
 mod call;
 #[cfg(feature = "client")]
@@ -24,10 +26,13 @@ mod object;
 #[cfg(feature = "client")]
 mod owner;
 mod owner_ref;
+#[cfg(feature = "client")]
+mod rights;
 pub mod verbs;
 #[cfg(feature = "client")]
 mod workload;
 
+pub use account::AccountRef;
 #[cfg(feature = "client")]
 pub use call::{CallError, Calls};
 #[cfg(feature = "client")]
