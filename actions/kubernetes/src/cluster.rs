@@ -42,6 +42,8 @@ pub struct Cluster {
     client: Mutex<Option<Client>>,
     /// What was answered on what quell may do, and when.
     pub(crate) granted: std::sync::Mutex<HashMap<String, (bool, Instant)>>,
+    #[cfg(debug_assertions)]
+    fault: crate::fault::Fault,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -54,7 +56,26 @@ impl Cluster {
     /// One that is looked for when it is first wanted.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, client: Mutex::default(), granted: std::sync::Mutex::default() }
+        Self {
+            settings,
+            client: Mutex::default(),
+            granted: std::sync::Mutex::default(),
+            #[cfg(debug_assertions)]
+            fault: crate::fault::Fault::default(),
+        }
+    }
+
+    /// For tests: after so many further calls none is sent, and whoever makes it waits for ever; none: all go through again. Whoever
+    /// waits for [`Cluster::died`] beside a verb, and drops the verb then, has killed it there.
+    #[cfg(debug_assertions)]
+    pub fn dies_after(&self, calls: Option<u32>) {
+        self.fault.dies_after(calls);
+    }
+
+    /// Ends when a call was to be made that [`Cluster::dies_after`] keeps from being sent.
+    #[cfg(debug_assertions)]
+    pub async fn died(&self) {
+        self.fault.died().await;
     }
 
     /// What it is called.
@@ -75,11 +96,13 @@ impl Cluster {
         Calls { cluster: self, spec }
     }
 
-    /// The client.
+    /// The client; whoever makes a call takes it for that call.
     ///
     /// # Errors
     /// No configuration of a cluster is to be found, or it cannot be read.
     pub async fn client(&self) -> Result<Client, CallError> {
+        #[cfg(debug_assertions)]
+        self.fault.point().await;
         let mut client = self.client.lock().await;
         if let Some(client) = client.as_ref() {
             return Ok(client.clone());

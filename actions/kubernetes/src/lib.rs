@@ -16,6 +16,8 @@
 mod call;
 #[cfg(feature = "client")]
 mod cluster;
+#[cfg(all(feature = "client", debug_assertions))]
+mod fault;
 mod object;
 #[cfg(feature = "client")]
 mod owner;

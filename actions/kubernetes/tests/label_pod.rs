@@ -1,0 +1,36 @@
+//! `kubernetes.label_pod` against a real API server.
+
+use super::act::{Act, outlives_every_crash, verb};
+use super::api::Place;
+use quell_model::{Truth, Want};
+use serde_json::json;
+
+#[tokio::test]
+async fn labels_are_written_and_given_back() {
+    let Some(place) = Place::new("label").await else { return };
+    place.pod("web", json!({ "app": "web", "tier": "a" }), json!({})).await;
+    let (act, verb) = (Act::of("r-1"), verb(&place.cluster, "kubernetes.label_pod"));
+    let input = json!({ "pod": place.named("web"), "labels": { "app": null, "seen": "yes" } });
+    let done = act.whole(&*verb, &input).await.unwrap();
+    assert_eq!(done.truth, Truth::Holds);
+    assert_eq!(place.labels("web").await, json!({ "tier": "a", "seen": "yes" }));
+    let (output, truth) = act.taken_back(&*verb, &done.plan).await.unwrap();
+    assert_eq!((truth, output.get("still")), (Truth::Holds, None));
+    assert_eq!(place.labels("web").await, json!({ "app": "web", "tier": "a" }));
+}
+
+#[tokio::test]
+async fn labels_outlive_every_crash() {
+    let Some(place) = Place::new("label").await else { return };
+    let input = async |calls: u32| {
+        let name = format!("web-{calls}");
+        place.pod(&name, json!({ "app": "web" }), json!({})).await;
+        json!({ "pod": place.named(&name), "labels": { "app": null, "seen": "yes" } })
+    };
+    let judge = async |input: &quell_model::Json, want: Want| {
+        let name = input["pod"].as_str().unwrap().split_once('/').unwrap().1;
+        let expected = if want == Want::Acted { json!({ "seen": "yes" }) } else { json!({ "app": "web" }) };
+        assert_eq!(place.labels(name).await, expected);
+    };
+    outlives_every_crash(&place.cluster, "kubernetes.label_pod", input, judge).await;
+}
