@@ -3,8 +3,9 @@
 //! Owns how objects are read and written. Never retries by itself: the engine does. Keeps true: a call that the verb's permissions do not
 //! list is not made; what may have happened is told as unknown, and what cannot have happened is not.
 
+use crate::access;
 use crate::cluster::Cluster;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use crate::rbac::PREFIX;
 use kube::Resource;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, Request};
 use kube::core::Status;
@@ -17,7 +18,7 @@ use std::time::Duration;
 /// Whose fields quell's are.
 pub(crate) const MANAGER: &str = "quell";
 /// A call that took so long is given up.
-const CALL: Duration = Duration::from_secs(5);
+pub(crate) const CALL: Duration = Duration::from_secs(5);
 /// Objects a page of a list.
 const PAGE: u32 = 500;
 /// Pages of a list: past that it is too long to judge by.
@@ -62,6 +63,9 @@ pub enum CallError {
     /// It says no, and will again.
     #[error("the API server refuses: {0}")]
     Refused(String),
+    /// It lies where quell may write nothing, whatever the server says.
+    #[error("nothing is written there: {0}")]
+    Outside(String),
     /// It was never asked, or only to read.
     #[error("the API server cannot be asked: {0}")]
     Away(String),
@@ -87,7 +91,7 @@ impl From<CallError> for ActionError {
                     "`quell action permissions --format kubernetes-rbac` prints the role that quell needs".into(),
                 ),
             },
-            CallError::Undeclared { .. } | CallError::Refused(_) | CallError::NotFound(_) => {
+            CallError::Undeclared { .. } | CallError::Refused(_) | CallError::Outside(_) | CallError::NotFound(_) => {
                 Self::GiveUp { why, hint: None }
             }
             CallError::Wait { after, .. } => Self::Retry { after, why },
@@ -99,7 +103,7 @@ impl From<CallError> for ActionError {
 
 /// Whether a call changes anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Does {
+pub(crate) enum Does {
     Reads,
     Writes,
 }
@@ -160,6 +164,7 @@ impl Calls<'_> {
     /// # Errors
     /// [`CallError::Conflict`] when it is another version, or another object.
     pub async fn merge<K: Kind>(&self, namespace: Option<&str>, name: &str, patch: &Json) -> Result<K, CallError> {
+        self.inside::<K>(namespace)?;
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let request = request::<K>(namespace).patch(name, &params, &Patch::Merge(patch));
         self.send("patch", &resource::<K>(), Does::Writes, request).await
@@ -170,6 +175,7 @@ impl Calls<'_> {
     /// # Errors
     /// [`CallError::Conflict`] when somebody else owns a field of it.
     pub async fn apply<K: Kind>(&self, namespace: Option<&str>, name: &str, object: &Json) -> Result<K, CallError> {
+        self.inside::<K>(namespace)?;
         let params = PatchParams::apply(MANAGER);
         let request = request::<K>(namespace).patch(name, &params, &Patch::Apply(object));
         self.send("patch", &resource::<K>(), Does::Writes, request).await
@@ -180,6 +186,7 @@ impl Calls<'_> {
     /// # Errors
     /// [`CallError::Conflict`] when there is one of that name.
     pub async fn create<K: Kind>(&self, namespace: Option<&str>, object: &Json) -> Result<K, CallError> {
+        self.inside::<K>(namespace)?;
         let request = request::<K>(namespace).create(&PostParams::default(), object.to_string().into_bytes());
         self.send("create", &resource::<K>(), Does::Writes, request).await
     }
@@ -194,6 +201,7 @@ impl Calls<'_> {
         (name, uid): (&str, &str),
         grace: Option<Duration>,
     ) -> Result<(), CallError> {
+        self.inside::<K>(namespace)?;
         let params = DeleteParams {
             grace_period_seconds: grace.map(|grace| u32::try_from(grace.as_secs()).unwrap_or(u32::MAX)),
             propagation_policy: Some(PropagationPolicy::Background),
@@ -217,6 +225,7 @@ impl Calls<'_> {
         (name, sub): (&str, &str),
         object: &Json,
     ) -> Result<Json, CallError> {
+        self.inside::<K>(namespace)?;
         let body = object.to_string().into_bytes();
         let request = request::<K>(namespace).create_subresource(sub, name, &PostParams::default(), body);
         self.send("create", &format!("{}/{sub}", resource::<K>()), Does::Writes, request).await
@@ -252,36 +261,16 @@ impl Calls<'_> {
     }
 
     async fn may(&self, verb: &str, of: &str, namespace: Option<&str>) -> Result<bool, CallError> {
-        let key = format!("{verb} {of} {}", namespace.unwrap_or_default());
-        if let Some(may) = self.cluster.granted(&key) {
-            return Ok(may);
+        access::may(self.cluster, verb, of, namespace).await
+    }
+
+    /// Whatever the guard was told: a second look, by the hands.
+    fn inside<K: Kind>(&self, namespace: Option<&str>) -> Result<(), CallError> {
+        // A review is a question: nothing is written.
+        if K::group(&()) == "authorization.k8s.io" {
+            return Ok(());
         }
-        let (whole, sub) = of.split_once('/').map_or((of, None), |(whole, sub)| (whole, Some(sub)));
-        let (plural, group) = whole.split_once('.').unwrap_or((whole, ""));
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    verb: Some(verb.to_owned()),
-                    resource: Some(plural.to_owned()),
-                    group: Some(group.to_owned()),
-                    subresource: sub.map(str::to_owned),
-                    namespace: namespace.map(str::to_owned),
-                    ..ResourceAttributes::default()
-                }),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let body = serde_json::to_vec(&review).map_err(|error| CallError::Refused(error.to_string()))?;
-        let request = request::<SelfSubjectAccessReview>(None).create(&PostParams::default(), body);
-        let request = request.map_err(|error| CallError::Refused(error.to_string()))?;
-        let client = self.cluster.client().await?;
-        let answer = tokio::time::timeout(CALL, client.request::<SelfSubjectAccessReview>(request)).await;
-        // Whoever is authenticated may ask this of itself (system:basic-user): no permission of a verb's.
-        let review = answered(answer, "create selfsubjectaccessreviews.authorization.k8s.io", Does::Reads)?;
-        let may = review.status.is_some_and(|status| status.allowed);
-        self.cluster.keep_granted(key, may);
-        Ok(may)
+        self.cluster.outside(namespace).map_or(Ok(()), |why| Err(CallError::Outside(why)))
     }
 
     fn declared(&self, verb: &str, of: &str) -> Result<String, CallError> {
@@ -308,20 +297,17 @@ impl Calls<'_> {
     }
 }
 
-/// Before what an action's spec lists of Kubernetes: `kubernetes:patch pods`.
-pub(crate) const PREFIX: &str = "kubernetes:";
-
 /// A permission as a spec lists it, in its verb and its resource.
 #[must_use]
 pub(crate) fn parse(permission: &str) -> Option<(&str, &str)> {
     permission.strip_prefix(PREFIX)?.split_once(' ')
 }
 
-fn request<K: Kind>(namespace: Option<&str>) -> Request {
+pub(crate) fn request<K: Kind>(namespace: Option<&str>) -> Request {
     Request::new(K::url_path(&(), namespace))
 }
 
-fn answered<T>(
+pub(crate) fn answered<T>(
     answer: Result<Result<T, kube::Error>, tokio::time::error::Elapsed>,
     permission: &str,
     does: Does,

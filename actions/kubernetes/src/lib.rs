@@ -13,6 +13,8 @@
 //! Without the feature `client` the verbs are known, and have no hands.
 
 #[cfg(feature = "client")]
+mod access;
+#[cfg(feature = "client")]
 mod call;
 #[cfg(feature = "client")]
 mod cluster;
@@ -21,8 +23,11 @@ mod fault;
 mod object;
 #[cfg(feature = "client")]
 mod owner;
+pub mod rbac;
 pub mod verbs;
 
+#[cfg(feature = "client")]
+pub use access::Rules;
 #[cfg(feature = "client")]
 pub use call::{CallError, Calls};
 #[cfg(feature = "client")]

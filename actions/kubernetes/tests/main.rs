@@ -2,6 +2,7 @@
 //!
 //! Where no API server can be started, each test says on stderr that it did not run, and fails where `CI` or `QUELL_REQUIRE_CLUSTER` is set.
 
+mod access;
 mod act;
 mod api;
 mod label_pod;
