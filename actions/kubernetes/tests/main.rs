@@ -6,3 +6,4 @@ mod access;
 mod act;
 mod api;
 mod label_pod;
+mod min_ready;
