@@ -125,7 +125,7 @@ impl HostWorld {
     /// The same host for hands that reach no further than a cgroup.
     #[must_use]
     pub fn within(self, cgroup: &str) -> Self {
-        Self { within: Some(Within { cgroup: cgroup.to_owned() }), ..self }
+        Self { within: Some(Within::cgroup(cgroup)), ..self }
     }
 
     /// The same host, with somebody who watched the forks.

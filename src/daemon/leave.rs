@@ -371,7 +371,7 @@ fn unpin(_: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 fn thaw(journal: &Journal, dir: &Path, world: &HostWorld, left: &mut Left) -> Result<(), StoreError> {
-    let crew = crew::live(world.clone(), &Arc::default());
+    let crew = crew::live(world.clone(), &Arc::default(), &super::Kube::off());
     let Some(quell_model::world::Verb::Acts(freeze)) = crew.get(FREEZE) else { return Ok(()) };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let runtime = tokio::runtime::Builder::new_current_thread()

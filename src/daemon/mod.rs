@@ -25,9 +25,12 @@ mod in_time;
 #[cfg(feature = "slack")]
 mod inward;
 mod kernel;
+mod kube;
 mod leave;
 mod listening;
 mod log;
+mod needs;
+mod own_pod;
 mod pause;
 mod post;
 pub(crate) mod privilege;
@@ -47,7 +50,12 @@ pub(crate) use crew::{live as live_crew, replay as replay_crew, specs};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
 pub(crate) use family::Family;
+#[cfg(feature = "kubernetes")]
+pub(crate) use kube::Lack;
+pub(crate) use kube::{Kube, act_in_a_cluster};
 pub(crate) use leave::{Fate, Left, Stands, leave, stands};
+pub(crate) use needs::Needs;
+pub(crate) use own_pod::told_node;
 pub(crate) use pause::{PauseError, beside as pause_beside};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};
@@ -187,7 +195,7 @@ fn with_kernel(
             dir: dir.to_owned(),
             node: world.node.clone(),
             boot: world.boot.clone(),
-            crew: crew::live(hands, &desk.ways),
+            crew: crew::live(hands, &desk.ways, &desk.kube),
             rules: Arc::clone(&loaded.rules),
             definitions,
             only: None,

@@ -3,12 +3,11 @@
 //! Owns how objects are read and written. Never retries by itself: the engine does. Keeps true: a call that the verb's permissions do not
 //! list is not made; what may have happened is told as unknown, and what cannot have happened is not.
 
+use crate::access;
 use crate::cluster::Cluster;
+use crate::rbac::PREFIX;
 use futures_util::AsyncReadExt;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
-};
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, Request};
@@ -16,7 +15,6 @@ use kube::core::params::PropagationPolicy;
 use kube::core::{PartialObjectMeta, Status};
 use quell_actions::text::{one_line, plain};
 use quell_model::{ActionError, ActionSpec, Json};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -24,7 +22,7 @@ use std::time::Duration;
 /// Whose fields quell's are.
 pub(crate) const MANAGER: &str = "quell";
 /// A call that took so long is given up.
-const CALL: Duration = Duration::from_secs(5);
+pub(crate) const CALL: Duration = Duration::from_secs(5);
 /// Objects a page of a list.
 const PAGE: u32 = 500;
 /// Pages of a list: past that it is too long to judge by.
@@ -69,6 +67,9 @@ pub enum CallError {
     /// It says no, and will again.
     #[error("the API server refuses: {0}")]
     Refused(String),
+    /// It lies where quell may write nothing, whatever the server says.
+    #[error("nothing is written there: {0}")]
+    Outside(String),
     /// It was never asked, or only to read.
     #[error("the API server cannot be asked: {0}")]
     Away(String),
@@ -94,7 +95,7 @@ impl From<CallError> for ActionError {
                     "`quell action permissions --format kubernetes-rbac` prints the role that quell needs".into(),
                 ),
             },
-            CallError::Undeclared { .. } | CallError::Refused(_) | CallError::NotFound(_) => {
+            CallError::Undeclared { .. } | CallError::Refused(_) | CallError::Outside(_) | CallError::NotFound(_) => {
                 Self::GiveUp { why, hint: None }
             }
             CallError::Wait { after, .. } => Self::Retry { after, why },
@@ -106,7 +107,7 @@ impl From<CallError> for ActionError {
 
 /// Whether a call changes anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Does {
+pub(crate) enum Does {
     Reads,
     Writes,
 }
@@ -228,6 +229,7 @@ impl Calls<'_> {
     /// # Errors
     /// [`CallError::Conflict`] when it is another version, or another object.
     pub async fn merge<K: Kind>(&self, namespace: Option<&str>, name: &str, patch: &Json) -> Result<K, CallError> {
+        self.inside::<K>(namespace)?;
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let request = request::<K>(namespace).patch(name, &params, &Patch::Merge(patch));
         self.send("patch", &resource::<K>(), Does::Writes, request).await
@@ -248,6 +250,7 @@ impl Calls<'_> {
     /// # Errors
     /// [`CallError::Conflict`] when somebody else owns a field of it.
     pub async fn apply<K: Kind>(&self, namespace: Option<&str>, name: &str, object: &Json) -> Result<K, CallError> {
+        self.inside::<K>(namespace)?;
         let params = PatchParams::apply(MANAGER);
         let request = request::<K>(namespace).patch(name, &params, &Patch::Apply(object));
         self.send("patch", &resource::<K>(), Does::Writes, request).await
@@ -258,6 +261,7 @@ impl Calls<'_> {
     /// # Errors
     /// [`CallError::Conflict`] when there is one of that name.
     pub async fn create<K: Kind>(&self, namespace: Option<&str>, object: &Json) -> Result<K, CallError> {
+        self.inside::<K>(namespace)?;
         let request = request::<K>(namespace).create(&PostParams::default(), object.to_string().into_bytes());
         self.send("create", &resource::<K>(), Does::Writes, request).await
     }
@@ -272,6 +276,7 @@ impl Calls<'_> {
         (name, uid): (&str, &str),
         grace: Option<Duration>,
     ) -> Result<(), CallError> {
+        self.inside::<K>(namespace)?;
         let params = DeleteParams {
             grace_period_seconds: grace.map(|grace| u32::try_from(grace.as_secs()).unwrap_or(u32::MAX)),
             propagation_policy: Some(PropagationPolicy::Background),
@@ -295,6 +300,7 @@ impl Calls<'_> {
         (name, sub): (&str, &str),
         object: &Json,
     ) -> Result<Json, CallError> {
+        self.inside::<K>(namespace)?;
         let body = object.to_string().into_bytes();
         let request = request::<K>(namespace).create_subresource(sub, name, &PostParams::default(), body);
         self.send("create", &format!("{}/{sub}", resource::<K>()), Does::Writes, request).await
@@ -380,38 +386,18 @@ impl Calls<'_> {
         &self,
         verb: &str,
         of: &str,
-        (namespace, name): (Option<&str>, Option<&str>),
+        place: (Option<&str>, Option<&str>),
     ) -> Result<bool, CallError> {
-        let key = format!("{verb} {of} {} {}", namespace.unwrap_or_default(), name.unwrap_or_default());
-        if let Some(may) = self.cluster.granted(&key) {
-            return Ok(may);
-        }
-        let (whole, sub) = of.split_once('/').map_or((of, None), |(whole, sub)| (whole, Some(sub)));
-        let (plural, group) = whole.split_once('.').unwrap_or((whole, ""));
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    verb: Some(verb.to_owned()),
-                    resource: Some(plural.to_owned()),
-                    group: Some(group.to_owned()),
-                    subresource: sub.map(str::to_owned),
-                    namespace: namespace.map(str::to_owned),
-                    name: name.map(str::to_owned),
-                    ..ResourceAttributes::default()
-                }),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let may = self.of_self(&review).await?.status.is_some_and(|status| status.allowed);
-        self.cluster.keep_granted(key, may);
-        Ok(may)
+        access::may(self.cluster, verb, of, place).await
     }
 
-    /// As whom quell is known to the API server.
-    pub(crate) async fn who_am_i(&self) -> Result<String, CallError> {
-        let review = self.of_self(&SelfSubjectReview::default()).await?;
-        Ok(review.status.and_then(|status| status.user_info).and_then(|user| user.username).unwrap_or_default())
+    /// Whatever the guard was told: a second look, by the hands.
+    fn inside<K: Kind>(&self, namespace: Option<&str>) -> Result<(), CallError> {
+        // A review is a question: nothing is written.
+        if K::group(&()) == "authorization.k8s.io" {
+            return Ok(());
+        }
+        self.cluster.outside(namespace).map_or(Ok(()), |why| Err(CallError::Outside(why)))
     }
 
     /// What somebody else may: a question that the verb has to declare, and that changes nothing.
@@ -419,16 +405,6 @@ impl Calls<'_> {
         let body = serde_json::to_vec(review).map_err(|error| CallError::Refused(error.to_string()))?;
         let request = request::<SubjectAccessReview>(None).create(&PostParams::default(), body);
         self.send("create", &resource::<SubjectAccessReview>(), Does::Reads, request).await
-    }
-
-    /// Whoever is authenticated may ask this of itself (system:basic-user): no permission of a verb's.
-    async fn of_self<K: Kind + Serialize>(&self, review: &K) -> Result<K, CallError> {
-        let body = serde_json::to_vec(review).map_err(|error| CallError::Refused(error.to_string()))?;
-        let request = request::<K>(None).create(&PostParams::default(), body);
-        let request = request.map_err(|error| CallError::Refused(error.to_string()))?;
-        let client = self.cluster.client().await?;
-        let answer = tokio::time::timeout(CALL, client.request::<K>(request)).await;
-        answered(answer, &format!("create {}", resource::<K>()), Does::Reads)
     }
 
     fn declared(&self, verb: &str, of: &str) -> Result<String, CallError> {
@@ -455,20 +431,17 @@ impl Calls<'_> {
     }
 }
 
-/// Before what an action's spec lists of Kubernetes: `kubernetes:patch pods`.
-pub(crate) const PREFIX: &str = "kubernetes:";
-
 /// A permission as a spec lists it, in its verb and its resource.
 #[must_use]
 pub(crate) fn parse(permission: &str) -> Option<(&str, &str)> {
     permission.strip_prefix(PREFIX)?.split_once(' ')
 }
 
-fn request<K: Kind>(namespace: Option<&str>) -> Request {
+pub(crate) fn request<K: Kind>(namespace: Option<&str>) -> Request {
     Request::new(K::url_path(&(), namespace))
 }
 
-fn answered<T>(
+pub(crate) fn answered<T>(
     answer: Result<Result<T, kube::Error>, tokio::time::error::Elapsed>,
     permission: &str,
     does: Does,

@@ -14,6 +14,8 @@
 //!
 //! Without the feature `client` the verbs are known, and have no hands.
 
+#[cfg(feature = "client")]
+mod access;
 mod account;
 #[cfg(feature = "client")]
 mod call;
@@ -26,12 +28,15 @@ mod object;
 #[cfg(feature = "client")]
 mod owner;
 mod owner_ref;
+pub mod rbac;
 #[cfg(feature = "client")]
 mod rights;
 pub mod verbs;
 #[cfg(feature = "client")]
 mod workload;
 
+#[cfg(feature = "client")]
+pub use access::Rules;
 pub use account::AccountRef;
 #[cfg(feature = "client")]
 pub use call::{CallError, Calls};

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking; what its modules share is the binary's own"
 )]
 
+mod access;
 mod act;
 mod api;
 mod capture_pod;
@@ -15,8 +16,8 @@ mod emit_event;
 mod ends;
 mod kubelet;
 mod label_pod;
-mod label_pod;
 mod limited;
+mod min_ready;
 mod nodes;
 mod owners;
 mod restrict_owner;

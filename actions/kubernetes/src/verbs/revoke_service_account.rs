@@ -288,7 +288,7 @@ impl Action for RevokeServiceAccount {
         let Input { account: given } = input(json)?;
         let calls = self.0.calls(&SPEC);
         let account = self.account(&calls, &given).await?;
-        let is_own = calls.who_am_i().await? == given.user();
+        let is_own = self.0.who().await? == given.user();
         let all = Binding::all(&calls).await?;
         let ours: Vec<Binding> = all.iter().filter(|one| one.gives(&given).contains(&By::Itself)).cloned().collect();
         let secrets = tokens::of(&calls, &given).await?;

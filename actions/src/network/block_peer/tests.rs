@@ -74,6 +74,6 @@ fn what_makes_no_sense_or_lies_outside_is_refused() {
     assert_eq!(plan.targets[0].label, "203.0.113.5/32 for all of this host");
     let mut act = Act::new();
     assert!(matches!(act.decide(&verb, plan.clone()), Decision::Act(_)));
-    act.guard.only_within = Some(Within { cgroup: "/box".into() });
+    act.guard.only_within = Some(Within::cgroup("/box"));
     assert!(matches!(act.decide(&verb, plan), Decision::Refuse { why, .. } if why.contains("lies outside")));
 }

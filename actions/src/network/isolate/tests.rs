@@ -201,10 +201,10 @@ fn what_may_not_be_cut_off_is_refused_and_told() {
     assert!(why_not(&bare, &json!({ "cgroup": path_of(&dir) })).contains("no cut in this kernel"));
     // The guard's bounds, and the second lock's.
     let mut act = Act::new();
-    act.guard.only_within = Some(Within { cgroup: "/elsewhere".into() });
+    act.guard.only_within = Some(Within::cgroup("/elsewhere"));
     let plan = finish(verb.plan(&json!({ "cgroup": path_of(&dir) }))).unwrap();
     assert!(matches!(act.decide(&verb, plan.clone()), Decision::Refuse { why, .. } if why.contains("lies outside")));
-    act.guard.only_within = Some(Within { cgroup: path_of(&dir) });
+    act.guard.only_within = Some(Within::cgroup(path_of(&dir)));
     assert!(matches!(act.decide(&verb, plan), Decision::Act(_)));
     let own =
         Isolate::new(Arc::new(Hands::new(family.world().with_cut(Arc::clone(&paper) as _)).with_own(family.id(pid))));
