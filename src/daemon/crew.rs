@@ -34,7 +34,8 @@ pub(crate) fn replay(node: &Name) -> Crew<Replay> {
 fn named(input: &Json) -> Option<String> {
     let part = |key: &str| input.get(key).and_then(Json::as_str);
     let object = || Some(format!("{}/{}", part("namespace")?, part("name")?));
-    input.as_str().map(str::to_owned).or_else(object)
+    let uid = || part("uid").map(str::to_owned);
+    input.as_str().map(str::to_owned).or_else(object).or_else(uid)
 }
 
 /// A verb that only tells.

@@ -24,6 +24,7 @@ use super::in_time::{ask_within, read_answer};
 use super::kernel::Kernel;
 use super::kube::{Kube, asks_for_a_pod};
 use super::pause::PauseError;
+use super::pods::NodePods;
 use super::recorder::RecorderView;
 use super::retention::Told;
 use super::source_meter::SourceMeter;
@@ -56,6 +57,7 @@ pub(crate) struct Desk {
     world: HostWorld,
     kernel: Arc<Kernel>,
     block: Arc<Block>,
+    pods: NodePods,
     dir: PathBuf,
     /// Under which marks of messages are made and known.
     pub(crate) marks: MarkKey,
@@ -164,15 +166,17 @@ impl Desk {
             reloads: (0, 0),
             reloaded: None,
         };
+        let kube = Kube::of(&loaded.config);
         Self {
             given: given.clone(),
             world: world.clone(),
             kernel,
             block,
+            pods: NodePods::of(&kube, &world.node),
             dir: dir.to_owned(),
             marks,
             ways: Arc::default(),
-            kube: Kube::of(&loaded.config),
+            kube,
             started: SystemClock.now(),
             facts: Mutex::new(facts),
             access: watch::Sender::new(Arc::new(Access::of(loaded))),
@@ -413,6 +417,7 @@ impl Desk {
             hands: self.kernel.status(),
             block: self.block.status(&engine.leases),
             cut: self.kernel.cut_status(&engine.leases),
+            pods: self.pods.status(),
             rules: facts.rules.len(),
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions, engine),

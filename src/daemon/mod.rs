@@ -32,6 +32,7 @@ mod log;
 mod needs;
 mod own_pod;
 mod pause;
+mod pods;
 mod post;
 pub(crate) mod privilege;
 mod recorder;
@@ -206,7 +207,7 @@ fn with_kernel(
         };
         assemble(plan, runtime.handle()).map_err(|e| refused(&e, dir))
     };
-    let wanted = sight(loaded);
+    let wanted = Sight { pods: desk.pods().table(), ..sight(loaded) };
     let mut assembly = start(wanted.clone())?;
     if wanted.off.is_none()
         && let Some(why) = assembly.blind.clone()
@@ -284,6 +285,7 @@ async fn live(
         errands,
     };
     let mut followers = tokio::task::JoinSet::new();
+    followers.spawn(desk.pods().clone().follow(ended.clone()));
     #[cfg(feature = "slack")]
     inward::follow(&app, &desk, waiting, &mut followers, &ended);
     let mut tasks = tokio::task::JoinSet::new();

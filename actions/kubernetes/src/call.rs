@@ -70,6 +70,12 @@ pub enum CallError {
     /// It lies where quell may write nothing, whatever the server says.
     #[error("nothing is written there: {0}")]
     Outside(String),
+    /// Which pod is meant was told by its uid alone, and the cluster has not said yet which one that is.
+    #[error("{0}")]
+    NotToldYet(String),
+    /// And nobody listens for it.
+    #[error("{0}")]
+    Unwatched(String),
     /// It was never asked, or only to read.
     #[error("the API server cannot be asked: {0}")]
     Away(String),
@@ -95,11 +101,12 @@ impl From<CallError> for ActionError {
                     "`quell action permissions --format kubernetes-rbac` prints the role that quell needs".into(),
                 ),
             },
+            CallError::Unwatched(_) => Self::GiveUp { why, hint: Some("name it as `namespace/name`".into()) },
             CallError::Undeclared { .. } | CallError::Refused(_) | CallError::Outside(_) | CallError::NotFound(_) => {
                 Self::GiveUp { why, hint: None }
             }
             CallError::Wait { after, .. } => Self::Retry { after, why },
-            CallError::Conflict(_) | CallError::Away(_) => Self::Retry { after: None, why },
+            CallError::Conflict(_) | CallError::Away(_) | CallError::NotToldYet(_) => Self::Retry { after: None, why },
             CallError::Unknown(_) => Self::Unknown { why },
         }
     }

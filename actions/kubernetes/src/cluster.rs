@@ -4,12 +4,13 @@
 //! what it was made of holds; a cluster that is not to be found is an error with a hint, and is looked for again by who asks next.
 
 use crate::call::{CallError, Calls};
+use crate::pods::Known;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use quell_model::{ActionSpec, Name};
+use quell_model::{ActionSpec, Name, Pods};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -45,6 +46,8 @@ pub struct Cluster {
     client: Mutex<Option<(u64, Client)>>,
     /// What was answered on what quell may do, and when.
     pub(crate) granted: std::sync::Mutex<HashMap<String, (bool, Instant)>>,
+    /// The pods of this node.
+    pub(crate) known: Known,
     #[cfg(debug_assertions)]
     fault: crate::fault::Fault,
 }
@@ -74,6 +77,7 @@ impl Cluster {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
+            known: Known::new(settings.name.clone()),
             name: settings.name.clone(),
             place: RwLock::new(Place { settings: Some(settings), within: None, number: 0 }),
             client: Mutex::default(),
@@ -138,6 +142,12 @@ impl Cluster {
             Some(settings) if Self::is_told(&settings) => Ok(()),
             Some(_) => Err("quell.yaml names no kubeconfig, and quell runs in no pod".to_owned()),
         }
+    }
+
+    /// The pods of this node. Empty for as long as no [`PodWatch`](crate::PodWatch) fills it.
+    #[must_use]
+    pub fn pods(&self) -> &Arc<Pods> {
+        self.known.table()
     }
 
     /// Whether it is said where a cluster is, by the settings or by the pod that this runs in. Asks nobody.

@@ -1,4 +1,4 @@
-//! quell-kubernetes: all that speaks to Kubernetes: the verbs on pods, their owners and nodes.
+//! quell-kubernetes: all that speaks to Kubernetes: the verbs on pods, their owners and nodes, and who the pods of this node are.
 //!
 //! Owns what is asked of an API server and what is written there. Never reads the journal, decides nothing: each act needs the guard's
 //! [`Admitted`](quell_model::Admitted). Keeps true: an object is addressed by its uid, never by its name alone; every write is held
@@ -10,6 +10,8 @@
 //!    ├─ owner: what owns a pod, and how many stand in for it
 //!    ├─ workload: such an owner itself, and how far a change of it has come
 //!    └─ rights: what a service account may, and by which bindings
+//! pods/ ◀──list, watch──────────────────── API server
+//!    └──▶ quell_model::Pods ──▶ the sensor's events; verbs that were given a pod's uid alone
 //! ```
 //!
 //! Without the feature `client` the verbs are known, and have no hands.
@@ -28,6 +30,8 @@ mod object;
 #[cfg(feature = "client")]
 mod owner;
 mod owner_ref;
+#[cfg(feature = "client")]
+mod pods;
 pub mod rbac;
 #[cfg(feature = "client")]
 mod rights;
@@ -45,6 +49,8 @@ pub use cluster::{Cluster, Settings};
 pub use node::NodeRef;
 pub use object::PodRef;
 pub use owner_ref::{CronJobRef, OwnerKind, OwnerRef};
+#[cfg(feature = "client")]
+pub use pods::{PERMISSIONS as WATCH_PERMISSIONS, PodWatch, PodsStatus};
 
 use quell_model::ActionSpec;
 

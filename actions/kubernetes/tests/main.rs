@@ -20,5 +20,7 @@ mod limited;
 mod min_ready;
 mod nodes;
 mod owners;
+mod pods;
 mod restrict_owner;
 mod revoke_service_account;
+mod stub;
