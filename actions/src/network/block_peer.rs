@@ -5,6 +5,7 @@
 
 use super::cutting::{Cutting, What};
 use super::home::Home;
+use super::order::Order;
 use super::peers::{Ports, nets, ranges};
 use crate::process::Hands;
 use crate::process::cgroup::Paths;
@@ -187,6 +188,9 @@ impl Action for BlockPeer {
         if input.scope == Scope::Cgroup {
             still_open
                 .push("a process that is moved out of the cgroup opens sockets that are not kept from it".to_owned());
+            still_open.push(
+                "a socket that was opened elsewhere, and is connected to the peer from now on, is not seen".to_owned(),
+            );
         }
         let cidr = peers[0].to_string();
         let predicted = json!({ "cidr": cidr, "cgroup": home.path });
@@ -196,7 +200,7 @@ impl Action for BlockPeer {
     }
 
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        let done = self.0.run(go, cx)?;
+        let done = self.0.run(self.0.order(go)?, cx)?;
         let cidr = match &done.order.rule {
             CutRule::Block { peers, .. } | CutRule::Isolate { allow: peers, .. } => peers.first().map(Net::to_string),
         };
@@ -212,15 +216,15 @@ impl Action for BlockPeer {
     }
 
     async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
-        self.0.verify(plan, want)
+        self.0.verify(&Order::of(plan)?, want)
     }
 
     async fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
-        self.0.verify_undone(plan, cx)
+        self.0.verify_undone(&Order::of(plan)?, cx)
     }
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.undo(go, cx)
+        self.0.undo(&self.0.order(go)?, cx)
     }
 
     fn is_held(&self) -> bool {
@@ -232,7 +236,7 @@ impl Action for BlockPeer {
     }
 
     async fn hold(&self, go: &Admitted, cx: &ActionContext, lasting: Duration) -> Result<(), ActionError> {
-        self.0.hold(go, cx, lasting)
+        self.0.hold(self.0.order(go)?, cx, lasting)
     }
 
     async fn plan_again(&self, json: &Json, former: &Plan) -> Result<Plan, ActionError> {

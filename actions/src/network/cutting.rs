@@ -14,9 +14,9 @@ use quell_model::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What stood before: what undo gives back.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -27,25 +27,8 @@ struct Before {
     stood: Vec<u64>,
 }
 
-/// So long those who were moved may use what they made a moment before.
-const AFTER: Duration = Duration::from_millis(10);
-
-/// Destroys what is open. A socket that was made before its process was moved, and is connected after, is no socket of the cgroup: whoever
-/// was moved is looked at again.
-fn end_all(cut: &dyn Cut, group: &Path, order: &Order) -> Result<CutSockets, String> {
-    let mut all = cut.destroy(group, &order.rule)?;
-    let begun = Instant::now();
-    while order.moves.is_some() && begun.elapsed() < AFTER {
-        if cut.sockets(group, &order.rule)?.is_empty() {
-            std::thread::yield_now();
-            continue;
-        }
-        let more = cut.destroy(group, &order.rule)?;
-        all.destroyed.extend(more.destroyed);
-        all.left = more.left;
-    }
-    Ok(all)
-}
+/// Of what goes on, so many are told one by one in a plan.
+const FEW: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Cutting(pub(super) Arc<Hands>);
@@ -102,9 +85,19 @@ impl Cutting {
             None => Vec::new(),
         };
         let mut calls = vec![serde_json::to_value(&order).expect("an order has string keys only")];
+        let mut still_open = what.still_open;
         if order.number.is_some() && order.moves.is_none() {
-            let ends = cut.sockets(&group, &order.rule).map_err(ActionError::retry)?;
-            calls.push(json!({ "call": "sock_destroy", "sockets": ends }));
+            match cut.sockets(&group, &order.rule) {
+                Ok(open) => {
+                    calls.push(json!({ "call": "sock_destroy", "sockets": open.ends }));
+                    still_open.extend(few(open.stays));
+                }
+                // It is cut off all the same: what it has open may be told when it is.
+                Err(why) => {
+                    calls.push(json!({ "call": "sock_destroy", "sockets": "what it has open by then" }));
+                    still_open.push(format!("what it has open cannot be told: {why}"));
+                }
+            }
         } else {
             calls.push(json!({ "call": "sock_destroy", "sockets": "what they have open when they are moved" }));
         }
@@ -124,7 +117,7 @@ impl Cutting {
             calls,
             before: serde_json::to_value(before).expect("what stood before has string keys only"),
             predicted: what.predicted,
-            still_open: what.still_open.into_iter().chain(what.home.unknown).collect(),
+            still_open: still_open.into_iter().chain(what.home.unknown).collect(),
             would_fail: Vec::new(),
             already: is_quiet && stood.iter().any(is_it),
         })
@@ -151,10 +144,14 @@ impl Cutting {
         }
     }
 
-    pub(super) fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Done, ActionError> {
+    /// What was admitted, as far as these hands may do it.
+    pub(super) fn order(&self, go: &Admitted) -> Result<Order, ActionError> {
         self.0.may_do(go.plan())?;
+        Order::of(go.plan())
+    }
+
+    pub(super) fn run(&self, order: Order, cx: &ActionContext) -> Result<Done, ActionError> {
         let cut = self.cut()?;
-        let order = Order::of(go.plan())?;
         let group = self.dir(&order)?;
         let now = cx.clock.now();
         let id = id_of(cx);
@@ -164,24 +161,23 @@ impl Cutting {
         };
         Self::is_same(&order, &group)?;
         let terms = Self::terms(&order, id, owner(cx), now.boot_ns);
-        let entered = cut.enter(&group, &terms).map_err(ActionError::give_up);
-        let ended = entered.and_then(|()| end_all(cut, &group, &order).map_err(ActionError::give_up));
-        match ended {
-            Ok(sockets) => Ok(Done {
-                moved,
-                destroyed: sockets.destroyed,
-                left: sockets.left,
-                until: order.ends.then(|| now.after(Duration::from_millis(order.for_ms)).wall.to_string()),
-                id,
-                order,
-            }),
-            Err(why) => {
-                // Half a cut is none: the step says that it failed.
-                let left = self.take_back(cut, &order, id).err();
-                let left = left.map(|error| format!("; some of it stays: {error}")).unwrap_or_default();
-                Err(ActionError::give_up(format!("{why}{left}")))
-            }
+        if let Err(why) = cut.enter(&group, &terms) {
+            // Half a cut is none: the step says that it failed.
+            let left = self.take_back(cut, &order, id).err();
+            let left = left.map(|error| format!("; some of it stays: {error}")).unwrap_or_default();
+            return Err(ActionError::give_up(format!("{why}{left}")));
         }
+        // The order is in force, and stays so: what of the open sockets cannot even be told is told as that.
+        let sockets = cut.destroy(&group, &order.rule);
+        let sockets = sockets.unwrap_or_else(|why| CutSockets { destroyed: Vec::new(), left: vec![why] });
+        Ok(Done {
+            moved,
+            destroyed: sockets.destroyed,
+            left: sockets.left,
+            until: order.ends.then(|| now.after(Duration::from_millis(order.for_ms)).wall.to_string()),
+            id,
+            order,
+        })
     }
 
     /// Takes the order out; gives whether it stood, how many were moved back, and what stays all the same.
@@ -215,9 +211,9 @@ impl Cutting {
         Ok(its.find(|one| id.map_or(one.terms.rule == order.rule, |id| one.terms.id == id)))
     }
 
-    pub(super) fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
-        let (cut, order) = (self.cut()?, Order::of(plan)?);
-        let stands = self.find(cut, &order, None)?;
+    pub(super) fn verify(&self, order: &Order, want: Want) -> Result<Truth, ActionError> {
+        let cut = self.cut()?;
+        let stands = self.find(cut, order, None)?;
         let Some(stands) = stands else {
             return Ok(match want {
                 Want::Acted => Truth::HoldsNot(format!("nothing cuts `{}`", order.cgroup)),
@@ -231,10 +227,18 @@ impl Cutting {
         if !stands.unhooked.is_empty() {
             return Ok(Truth::HoldsNot(format!("`{}` has no hook for {}", order.cgroup, stands.unhooked.join(", "))));
         }
-        let group = self.dir(&order)?;
-        let open = cut.sockets(&group, &order.rule).map_err(ActionError::retry)?;
-        if let Some(one) = open.first() {
-            return Ok(Truth::HoldsNot(format!("{} sockets of it are open still: {one}", open.len())));
+        let group = self.dir(order)?;
+        match cut.sockets(&group, &order.rule) {
+            Ok(open) => {
+                let all = open.ends.len() + open.stays.len();
+                if let Some(one) = open.ends.first().or(open.stays.first()) {
+                    return Ok(Truth::HoldsNot(format!("{all} sockets of it are open still: {one}")));
+                }
+            }
+            Err(why) => {
+                tracing::info!(cgroup = order.cgroup, why, "a cut is in force, and what it has open cannot be told");
+                return Ok(Truth::CannotAsk);
+            }
         }
         Ok(match cut.probe(&group, stands.terms.id) {
             Ok(None) => Truth::Holds,
@@ -246,8 +250,8 @@ impl Cutting {
         })
     }
 
-    pub(super) fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
-        let (cut, order) = (self.cut()?, Order::of(plan)?);
+    pub(super) fn verify_undone(&self, order: &Order, cx: &ActionContext) -> Result<Truth, ActionError> {
+        let cut = self.cut()?;
         let stands = cut.standing(id_of(cx)).map_err(ActionError::retry)?;
         Ok(match stands {
             Some(_) => Truth::HoldsNot(format!("`{}` is cut", order.cgroup)),
@@ -255,12 +259,11 @@ impl Cutting {
         })
     }
 
-    pub(super) fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.may_do(go.plan())?;
-        let (cut, order) = (self.cut()?, Order::of(go.plan())?);
+    pub(super) fn undo(&self, order: &Order, cx: &ActionContext) -> Result<Json, ActionError> {
+        let cut = self.cut()?;
         let id = id_of(cx);
         let dropped = cut.standing(id).map_err(ActionError::retry)?.map(|one| one.dropped);
-        let (removed, moved, still) = self.take_back(cut, &order, id)?;
+        let (removed, moved, still) = self.take_back(cut, order, id)?;
         let mut output = json!({ "cgroup": order.cgroup, "removed": removed, "moved_back": moved, "dropped": dropped });
         if !still.is_empty() {
             output["still"] = still.join("; ").into();
@@ -303,15 +306,24 @@ impl Cutting {
         })
     }
 
-    pub(super) fn hold(&self, go: &Admitted, cx: &ActionContext, lasting: Duration) -> Result<(), ActionError> {
-        self.0.may_do(go.plan())?;
-        let (cut, order) = (self.cut()?, Order::of(go.plan())?);
+    pub(super) fn hold(&self, order: Order, cx: &ActionContext, lasting: Duration) -> Result<(), ActionError> {
+        let cut = self.cut()?;
         let group = self.dir(&order)?;
         Self::is_same(&order, &group)?;
         let order = Order { for_ms: millis(lasting), ..order };
         let terms = Self::terms(&order, id_of(cx), owner(cx), cx.clock.now().boot_ns);
         cut.enter(&group, &terms).map_err(ActionError::give_up)
     }
+}
+
+/// The first few of them, and how many more.
+fn few(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(FEW);
+    lines.truncate(FEW);
+    if more > 0 {
+        lines.push(format!("and {more} more sockets"));
+    }
+    lines
 }
 
 /// This moment on the boot clock.

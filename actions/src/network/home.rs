@@ -4,7 +4,7 @@
 //! with the named process (the root's, a login's session) is not its own.
 
 use super::order::Moves;
-use crate::process::cgroup::{Group, Paths, container_id};
+use crate::process::cgroup::{Group, Paths, container_id, is_pod_uid, pod_uid};
 use crate::process::identity::cannot;
 use crate::process::scope::{Circle, Scope};
 use crate::process::{Hands, Stat};
@@ -87,17 +87,37 @@ impl Home {
                 hint: Some("write 12 to 64 hexadecimal digits, as `event.container.id` has them".to_owned()),
             });
         }
-        let root = dir(&hands.world, "/")?;
-        let mut found = Vec::new();
-        look_for(&root, &root, &id.to_ascii_lowercase(), DEPTH, &mut found);
-        match found.as_slice() {
-            [path] => Self::at(hands, path),
-            [] => Err(ActionError::GiveUp {
+        let id = id.to_ascii_lowercase();
+        let is_it = |part: &str| container_id(part).is_some_and(|its| its.to_ascii_lowercase().starts_with(&id));
+        let found = Found::below(&dir(&hands.world, "/")?, &is_it);
+        let several = || format!("several containers' ids begin with `{id}`");
+        found.only(hands, several, "name the container by its whole id, or its `cgroup`")?.ok_or_else(|| {
+            ActionError::GiveUp {
                 why: format!("no v2 cgroup is called after the container `{id}`"),
                 hint: Some("name a `process` of it: then all of its container is brought into one".to_owned()),
-            }),
-            _ => Err(ActionError::give_up(format!("several containers' ids begin with `{id}`: {}", found.join(", ")))),
+            }
+        })
+    }
+
+    /// The pod with this uid, with all of its containers; `None`: it is not on this node.
+    pub(super) fn pod(hands: &Hands, uid: &str) -> Result<Option<Self>, ActionError> {
+        let uid = uid.to_ascii_lowercase();
+        if !is_pod_uid(&uid) {
+            return Err(ActionError::GiveUp {
+                why: format!("`{uid}` is no uid of a pod"),
+                hint: Some("write it as `event.pod.uid` has it: `1b2c3d4e-0000-1111-2222-333344445555`".to_owned()),
+            });
         }
+        let is_it = |part: &str| pod_uid(part).is_some_and(|its| its.eq_ignore_ascii_case(&uid));
+        let found = Found::below(&dir(&hands.world, "/")?, &is_it);
+        let several = || format!("the pod `{uid}` has no one cgroup for all of its containers");
+        let home = found.only(hands, several, "cut each `container` off, or each `cgroup`")?;
+        Ok(home.map(|mut home| {
+            if let Some(target) = home.targets.first_mut() {
+                target.label = format!("pod {uid}, {}", target.label);
+            }
+            home
+        }))
     }
 
     /// What is around a process: its own cgroup or its container's, or the one that its tree is to be brought into.
@@ -182,19 +202,59 @@ fn cgroup_target(world: &HostWorld, path: &str, label: String, needed: Option<St
     }
 }
 
-/// The topmost directories that are called after the container.
-fn look_for(root: &Path, dir: &Path, id: &str, depth: usize, found: &mut Vec<String>) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
+/// Cgroups that are called so.
+#[derive(Debug, Default)]
+struct Found {
+    /// Below directories that root has made, in no container: a runtime's.
+    trusted: Vec<String>,
+    /// Those that a user, or a container, may have named as they liked.
+    others: Vec<String>,
+}
+
+impl Found {
+    /// The topmost.
+    fn below(root: &Path, is_it: &dyn Fn(&str) -> bool) -> Self {
+        let mut found = Self::default();
+        found.look(root, root, is_it, DEPTH, true);
+        found
+    }
+
+    fn look(&mut self, root: &Path, dir: &Path, is_it: &dyn Fn(&str) -> bool, depth: usize, trusted: bool) {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_str().unwrap_or_default();
+            let trusted = trusted && entry.metadata().is_ok_and(|meta| meta.uid() == 0);
+            match path.strip_prefix(root).ok().and_then(Path::to_str) {
+                Some(within) if is_it(name) => {
+                    let all = if trusted { &mut self.trusted } else { &mut self.others };
+                    all.push(format!("/{within}"));
+                }
+                // Who is in a container names what is below it.
+                _ if depth > 0 => self.look(root, &path, is_it, depth - 1, trusted && container_id(name).is_none()),
+                _ => {}
+            }
         }
-        let path = entry.path();
-        let name = entry.file_name();
-        let is_it = name.to_str().and_then(container_id).is_some_and(|its| its.to_ascii_lowercase().starts_with(id));
-        match path.strip_prefix(root).ok().and_then(Path::to_str) {
-            Some(within) if is_it => found.push(format!("/{within}")),
-            _ if depth > 0 => look_for(root, &path, id, depth - 1, found),
-            _ => {}
+    }
+
+    /// The one that is meant; what a runtime named counts before what anybody may have named.
+    fn only(self, hands: &Hands, several: impl Fn() -> String, hint: &str) -> Result<Option<Home>, ActionError> {
+        let anybodys = self.trusted.is_empty();
+        match if anybodys { self.others.as_slice() } else { self.trusted.as_slice() } {
+            [] => Ok(None),
+            [path] => {
+                let mut home = Home::at(hands, path)?;
+                if anybodys {
+                    home.unknown.push(format!("`{path}` is a cgroup that a user or a container may have named so"));
+                }
+                Ok(Some(home))
+            }
+            all => Err(ActionError::GiveUp {
+                why: format!("{}: {}", several(), all.join(", ")),
+                hint: Some(hint.to_owned()),
+            }),
         }
     }
 }

@@ -1,16 +1,18 @@
-//! `network.isolate`: cuts a process, a cgroup or a container off: what its sockets send and receive is dropped, but for `allow`.
+//! `network.isolate`: cuts a process, a cgroup, a container or a pod off: what its sockets send and receive is dropped, but for `allow`.
 //!
 //! The kernel does it ([`quell_model::Cut`]) on the v2 cgroup; a process without one of its own is brought into one first, with
 //! all that it started. Keeps true: what was open before is ended too; whoever is beside it goes on; undo gives back what
 //! can be given back: sockets that were ended stay so.
 
-use super::cutting::{Cutting, What};
+use super::cutting::{Cutting, Done, What};
 use super::home::Home;
+use super::order::Order;
 use super::peers::nets;
 use crate::process::Hands;
 use crate::process::hands::input;
 use crate::process::scope::Scope as ProcessScope;
 use crate::span::Span;
+use crate::world::HostWorld;
 use quell_model::{
     Action, ActionContext, ActionError, ActionSpec, Admitted, CutRule, Guarantee, Json, Lane, Plan, ProcessId, Truth,
     Want,
@@ -24,13 +26,13 @@ use std::time::Duration;
 /// What it is.
 pub static SPEC: ActionSpec = ActionSpec {
     name: "network.isolate",
-    summary: "cuts a process, a cgroup or a container off the network, but for what is allowed",
+    summary: "cuts a process, a cgroup, a container or a pod off the network, but for what is allowed",
     input: || schemars::schema_for!(Input),
     output: || schemars::schema_for!(Output),
     lane: Lane::Contain,
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
-    targets: &["process", "cgroup", "container"],
+    targets: &["process", "cgroup", "container", "pod"],
     permissions: &["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
     predict: |input| json!({ "cgroup": input.get("cgroup").cloned().unwrap_or_default() }),
 };
@@ -58,7 +60,28 @@ impl From<Scope> for ProcessScope {
     }
 }
 
-/// What is cut off: a `process`, a `cgroup` or a `container`, one of them.
+/// A pod, as an event or a person names it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Pod {
+    /// Its uid.
+    Uid(String),
+    /// An object with its `uid`, as `event.pod` is; what else it has is passed over.
+    Of {
+        /// Its uid.
+        uid: String,
+    },
+}
+
+impl Pod {
+    fn uid(&self) -> &str {
+        match self {
+            Self::Uid(uid) | Self::Of { uid } => uid,
+        }
+    }
+}
+
+/// What is cut off: a `process`, a `cgroup`, a `container` or a `pod`, one of them.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
@@ -74,6 +97,9 @@ pub struct Input {
     /// A container's id, whole or from its beginning: 12 to 64 hexadecimal digits.
     #[serde(default)]
     pub container: Option<String>,
+    /// A pod of this node, with all of its containers: its uid, or `event.pod`.
+    #[serde(default)]
+    pub pod: Option<Pod>,
     /// Networks (`10.0.0.0/8`, `2001:db8::/32`) and addresses to which and from which everything passes. Without it: nothing.
     #[serde(default)]
     pub allow: Vec<String>,
@@ -112,13 +138,47 @@ impl Isolate {
 
     fn home(&self, input: &Input) -> Result<Home, ActionError> {
         let hands = &self.0.0;
-        match (&input.process, &input.cgroup, &input.container) {
-            (Some(id), None, None) => Home::around(hands, id, input.scope.into()),
-            (None, Some(path), None) => Home::at(hands, path),
-            (None, None, Some(id)) => Home::container(hands, id),
-            _ => Err(ActionError::give_up("name a `process`, a `cgroup` or a `container`, one of them")),
+        match (&input.process, &input.cgroup, &input.container, &input.pod) {
+            (Some(id), None, None, None) => Home::around(hands, id, input.scope.into()),
+            (None, Some(path), None, None) => Home::at(hands, path),
+            (None, None, Some(id), None) => Home::container(hands, id),
+            (None, None, None, Some(pod)) => Home::pod(hands, pod.uid())?.ok_or_else(|| ActionError::GiveUp {
+                why: format!("no v2 cgroup is called after the pod `{}`", pod.uid()),
+                hint: Some("it is not on this node, or has ended: `event.pod.uid` is its uid".to_owned()),
+            }),
+            _ => Err(ActionError::give_up("name a `process`, a `cgroup`, a `container` or a `pod`, one of them")),
         }
     }
+}
+
+/// What is done to a home, whoever's plan it is in.
+pub(super) fn what(
+    world: &HostWorld,
+    home: Home,
+    allow: &[String],
+    lasting: Option<Span>,
+) -> Result<What, ActionError> {
+    let allow = nets("allow", allow)?;
+    // A namespace of its own: its loopback leads to nobody outside, and its health is asked over it. On the host's it leads
+    // to everything that listens there.
+    let loopback = home.is_apart(world);
+    let predicted = json!({ "cgroup": home.path, "loopback": loopback });
+    let still_open = still_open(&home, loopback);
+    Ok(What { call: SPEC.name, home, rule: CutRule::Isolate { allow, loopback }, lasting, still_open, predicted })
+}
+
+/// What was done, as it is told.
+pub(super) fn output(done: Done) -> Json {
+    let output = Output {
+        loopback: matches!(done.order.rule, CutRule::Isolate { loopback: true, .. }),
+        cgroup: done.order.cgroup,
+        moved: done.moved,
+        destroyed: done.destroyed,
+        left: done.left,
+        until: done.until,
+        cut: format!("{:016x}", done.id),
+    };
+    serde_json::to_value(output).expect("an output has string keys only")
 }
 
 /// What it does not cover.
@@ -127,6 +187,8 @@ fn still_open(home: &Home, loopback: bool) -> Vec<String> {
         "what was sent before it is sent".to_owned(),
         "packet sockets (AF_PACKET, CAP_NET_RAW) send past it, and see what arrives".to_owned(),
         "unix sockets, pipes and shared files lead to processes that are not cut off".to_owned(),
+        "a socket that lies in the queue of a unix socket, or that io_uring alone has, is ended only if it was opened here"
+            .to_owned(),
         "a process that is moved out of the cgroup opens sockets that are not cut off; whoever may write to cgroup.procs can do that"
             .to_owned(),
         "what it makes the kernel or another namespace send for it (forwarding, network file systems) is not seen".to_owned(),
@@ -138,9 +200,21 @@ fn still_open(home: &Home, loopback: bool) -> Vec<String> {
         );
     }
     if home.moves.is_some() {
-        open.push("listening sockets that they have open are closed, and are not opened again by an undo".to_owned());
         open.push(
-            "UDP sockets that they have open go on: the kernel ends those of elsewhere for a moment only".to_owned(),
+            "listening sockets that they alone have open are closed, and are not opened again by an undo".to_owned(),
+        );
+        open.push(
+            "UDP sockets that they have open go on: the kernel ends those of elsewhere for a moment only; raw sockets, and those \
+             that are not connected yet, nobody can end"
+                .to_owned(),
+        );
+        open.push(
+            "a socket of theirs that was ended, or that `allow` lets go on, can be connected anew by a program that means to \
+             (AF_UNSPEC first)"
+                .to_owned(),
+        );
+        open.push(
+            "a listener that processes beside them have open too goes on: what it accepts is not cut off".to_owned(),
         );
     }
     open
@@ -155,41 +229,24 @@ impl Action for Isolate {
     async fn plan(&self, json: &Json) -> Result<Plan, ActionError> {
         let input: Input = input(json)?;
         self.0.cut()?;
-        let allow = nets("allow", &input.allow)?;
         let home = self.home(&input)?;
-        // A namespace of its own: its loopback leads to nobody outside, and its health is asked over it. On the host's it leads
-        // to everything that listens there.
-        let loopback = home.is_apart(&self.0.0.world);
-        let predicted = json!({ "cgroup": home.path, "loopback": loopback });
-        let still_open = still_open(&home, loopback);
-        let rule = CutRule::Isolate { allow, loopback };
-        self.0.plan(What { call: SPEC.name, home, rule, lasting: input.lasting, still_open, predicted })
+        self.0.plan(what(&self.0.0.world, home, &input.allow, input.lasting)?)
     }
 
     async fn run(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        let done = self.0.run(go, cx)?;
-        let output = Output {
-            loopback: matches!(done.order.rule, CutRule::Isolate { loopback: true, .. }),
-            cgroup: done.order.cgroup,
-            moved: done.moved,
-            destroyed: done.destroyed,
-            left: done.left,
-            until: done.until,
-            cut: format!("{:016x}", done.id),
-        };
-        Ok(serde_json::to_value(output).expect("an output has string keys only"))
+        Ok(output(self.0.run(self.0.order(go)?, cx)?))
     }
 
     async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
-        self.0.verify(plan, want)
+        self.0.verify(&Order::of(plan)?, want)
     }
 
     async fn verify_undone(&self, plan: &Plan, cx: &ActionContext) -> Result<Truth, ActionError> {
-        self.0.verify_undone(plan, cx)
+        self.0.verify_undone(&Order::of(plan)?, cx)
     }
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.undo(go, cx)
+        self.0.undo(&self.0.order(go)?, cx)
     }
 
     fn is_held(&self) -> bool {
@@ -201,12 +258,12 @@ impl Action for Isolate {
     }
 
     async fn hold(&self, go: &Admitted, cx: &ActionContext, lasting: Duration) -> Result<(), ActionError> {
-        self.0.hold(go, cx, lasting)
+        self.0.hold(self.0.order(go)?, cx, lasting)
     }
 
     async fn plan_again(&self, json: &Json, former: &Plan) -> Result<Plan, ActionError> {
         let input: Input = input(json)?;
-        self.0.again(SPEC.name, former, input.lasting, input.cgroup.is_some())
+        self.0.again(SPEC.name, former, input.lasting, input.cgroup.is_some() || input.pod.is_some())
     }
 }
 

@@ -1,7 +1,8 @@
 //! The verbs on the network: isolate, block_peer; a file each, in the order input, output, plan, run, verify, undo, tests.
 //!
 //! Beside them the nouns they share: `home` is the cgroup that an input means, `moved` brings processes into one of their own
-//! and back, `order` is what a plan writes down, `cutting` carries an order into the kernel and out of it.
+//! and back, `order` is what a plan writes down, `cutting` carries an order into the kernel and out of it, `pod_cut` is a part of
+//! the plans of other crates' verbs.
 
 pub mod block_peer;
 mod cutting;
@@ -10,8 +11,11 @@ pub mod isolate;
 mod moved;
 mod order;
 mod peers;
+mod pod_cut;
 #[cfg(test)]
 mod testing;
+
+pub use pod_cut::{PERMISSIONS as POD_CUT_PERMISSIONS, PartPlan, PodCut};
 
 use crate::process::Hands;
 use crate::world::HostWorld;

@@ -3,7 +3,7 @@
 
 use crate::process::Hands;
 use crate::testing::Family;
-use quell_model::{Cut, CutDropped, CutRule, CutSockets, CutStanding, CutTerms};
+use quell_model::{Cut, CutDropped, CutOpen, CutRule, CutSockets, CutStanding, CutTerms};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,6 +16,10 @@ pub(super) struct Paper {
     pub(super) orders: Mutex<BTreeMap<u64, CutStanding>>,
     /// What the cgroup has open; destroyed with the next order.
     pub(super) open: Mutex<Vec<String>>,
+    /// What it has open that nobody can end.
+    pub(super) stays: Mutex<Vec<String>>,
+    /// Why its sockets cannot be listed.
+    pub(super) blind: Mutex<Option<String>>,
     /// Why nothing can be entered.
     pub(super) refuses: Mutex<Option<String>>,
     /// What a probe says.
@@ -52,13 +56,15 @@ impl Cut for Paper {
         Ok(self.orders.lock().unwrap().remove(&id).is_some())
     }
 
-    fn sockets(&self, _: &Path, _: &CutRule) -> Result<Vec<String>, String> {
-        Ok(self.open.lock().unwrap().clone())
+    fn sockets(&self, _: &Path, _: &CutRule) -> Result<CutOpen, String> {
+        self.blind.lock().unwrap().clone().map_or(Ok(()), Err)?;
+        Ok(CutOpen { ends: self.open.lock().unwrap().clone(), stays: self.stays.lock().unwrap().clone() })
     }
 
     fn destroy(&self, _: &Path, _: &CutRule) -> Result<CutSockets, String> {
+        self.blind.lock().unwrap().clone().map_or(Ok(()), Err)?;
         let destroyed = std::mem::take(&mut *self.open.lock().unwrap());
-        Ok(CutSockets { destroyed, left: Vec::new() })
+        Ok(CutSockets { destroyed, left: self.stays.lock().unwrap().clone() })
     }
 
     fn probe(&self, _: &Path, _: u64) -> Result<Option<String>, String> {

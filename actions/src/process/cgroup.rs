@@ -127,6 +127,22 @@ pub(crate) fn container_id(part: &str) -> Option<&str> {
     (is_id && !before.ends_with("conmon")).then_some(id)
 }
 
+/// The pod's uid in one component, with dashes: `podUID` (cgroupfs), `kubepods-burstable-podU_I_D.slice` (systemd), or that before
+/// `:cri-containerd:ID`, where the two disagree. A static pod's is the hash of its manifest.
+pub(crate) fn pod_uid(part: &str) -> Option<String> {
+    let stem = part.split(':').next().unwrap_or(part);
+    let stem = stem.strip_suffix(".slice").unwrap_or(stem);
+    let (_, uid) = stem.rsplit_once("pod").filter(|(before, _)| before.is_empty() || before.ends_with('-'))?;
+    let uid = uid.replace('_', "-");
+    is_pod_uid(&uid).then_some(uid)
+}
+
+/// Whether it is written as one: 32 hexadecimal digits, with dashes or without.
+pub(crate) fn is_pod_uid(uid: &str) -> bool {
+    let digits = uid.bytes().filter(u8::is_ascii_hexdigit).count();
+    digits == 32 && (uid.len() == 32 || uid.len() == 36 && uid.bytes().filter(|byte| *byte == b'-').count() == 4)
+}
+
 /// One cgroup below the root of its hierarchy.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Group {
@@ -273,6 +289,25 @@ mod tests {
     fn a_users_own_unit_is_not_the_systems() {
         let paths = Paths::parse("0::/user.slice/user-1000.slice/user@1000.service/app.slice/ssh.service\n");
         assert_eq!(paths.unit().as_deref(), Some("user@1000.service"));
+    }
+
+    #[test]
+    fn a_pod_is_found_whichever_driver_named_it() {
+        let uid = "1b2c3d4e-0000-1111-2222-333344445555";
+        let under = uid.replace('-', "_");
+        for part in [
+            format!("pod{uid}"),
+            format!("kubepods-burstable-pod{under}.slice"),
+            format!("kubepods-pod{under}.slice"),
+            format!("kubepods-besteffort-pod{under}.slice:cri-containerd:{ID}"),
+        ] {
+            assert_eq!(pod_uid(&part).as_deref(), Some(uid), "{part}");
+        }
+        let hash = "0123456789abcdef0123456789abcdef";
+        assert_eq!(pod_uid(&format!("pod{hash}")).as_deref(), Some(hash), "a static one");
+        for part in ["pods", "podman", "podium.slice", &format!("tripod{uid}"), &format!("pod{uid}x"), ID] {
+            assert_eq!(pod_uid(part), None, "{part}");
+        }
     }
 
     #[test]

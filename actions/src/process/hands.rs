@@ -76,7 +76,12 @@ impl Hands {
 
     /// Refuses a plan that holds what these hands never touch.
     pub(crate) fn may_do(&self, plan: &Plan) -> Result<(), ActionError> {
-        for target in &plan.targets {
+        self.may_touch_all(plan.targets.iter())
+    }
+
+    /// Refuses if there is one among them that these hands never touch.
+    pub(crate) fn may_touch_all<'a>(&self, targets: impl Iterator<Item = &'a Target>) -> Result<(), ActionError> {
+        for target in targets {
             if let Some(why) = self.objection(target) {
                 return Err(ActionError::give_up(format!("{} is not touched: {why}", target.label)));
             }

@@ -12,6 +12,7 @@
  */
 #include "../helpers.h"
 #include "../pause.h"
+#include "files.h"
 
 /* src/cut/words.rs holds the same numbers. */
 #define ORDERS 8 /* of one cgroup */
@@ -353,5 +354,5 @@ int cut_sendmsg6(struct bpf_sock_addr *address)
 	return call6(address);
 }
 
-/* The boot clock asks for it. */
+/* The boot clock and the helpers that read kernel memory ask for it. */
 char LICENSE[] SEC("license") = "GPL";

@@ -1,12 +1,13 @@
-//! A v2 cgroup with all below it: its numbers, its processes, their network namespaces and their sockets.
+//! A v2 cgroup with all below it: its numbers, its processes, and the network namespaces of their threads.
 //!
-//! Reads only. A process or a cgroup that ends meanwhile is in none.
+//! Reads only. A process or a cgroup that ends meanwhile is in none. Keeps true: a threaded cgroup, which lists no processes
+//! (kernel/cgroup/cgroup.c `cgroup_procs_start`), counts with those of which it has a thread.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The number of the root's directory (fs/kernfs: every hierarchy's root has it).
 const ROOT: u64 = 1;
@@ -18,7 +19,10 @@ const DEPTH: u32 = 32;
 pub(super) struct Group {
     /// The inodes of its directories.
     pub(super) numbers: HashSet<u64>,
+    /// Its processes, as the cgroups tell that list any.
     pub(super) pids: Vec<u32>,
+    /// Processes of which some threads are in it.
+    pub(super) split: HashSet<u32>,
 }
 
 impl Group {
@@ -30,8 +34,14 @@ impl Group {
 
     fn add(&mut self, dir: &Path, depth: u32) -> io::Result<()> {
         self.numbers.insert(fs::metadata(dir)?.ino());
-        let pids = fs::read_to_string(dir.join("cgroup.procs"))?;
-        self.pids.extend(pids.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|pid| *pid != 0));
+        match fs::read_to_string(dir.join("cgroup.procs")) {
+            Ok(pids) => self.pids.extend(numbers(&pids)),
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                let threads = fs::read_to_string(dir.join("cgroup.threads"))?;
+                self.split.extend(numbers(&threads).filter_map(process_of));
+            }
+            Err(error) => return Err(error),
+        }
         for entry in fs::read_dir(dir)?.flatten() {
             if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 match self.add(&entry.path(), depth - 1) {
@@ -48,37 +58,41 @@ impl Group {
         self.numbers.contains(&ROOT)
     }
 
-    /// One open file of each network namespace that its processes are in.
+    /// Whether a thread of that process, which is in that cgroup, is one of those whom it holds.
+    pub(super) fn holds(&self, holder: u64, tgid: u32) -> bool {
+        self.numbers.contains(&holder) || self.split.contains(&tgid)
+    }
+
+    /// One open file of each network namespace that a thread of its processes is in: a thread may have gone into one alone.
     pub(super) fn namespaces(&self) -> Result<Vec<File>, String> {
         let mut found = BTreeMap::new();
-        for pid in &self.pids {
-            match File::open(format!("/proc/{pid}/ns/net")).and_then(|file| Ok((file.metadata()?.ino(), file))) {
-                Ok((number, file)) => drop(found.entry(number).or_insert(file)),
-                Err(error) if is_over(&error) => {}
-                Err(error) => return Err(format!("the network namespace of process {pid} cannot be opened: {error}")),
+        let mut add = |path: PathBuf| match File::open(&path).and_then(|file| Ok((file.metadata()?.ino(), file))) {
+            Ok((number, file)) => {
+                found.entry(number).or_insert(file);
+                Ok(())
+            }
+            Err(error) if is_over(&error) => Ok(()),
+            Err(error) => Err(format!("the network namespace `{}` cannot be opened: {error}", path.display())),
+        };
+        for pid in self.pids.iter().chain(&self.split) {
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            for task in tasks {
+                add(task.path().join("ns/net"))?;
             }
         }
         Ok(found.into_values().collect())
     }
-
-    /// The inodes of the sockets that its processes have open.
-    pub(super) fn sockets(&self) -> Result<HashSet<u64>, String> {
-        let mut found = HashSet::new();
-        for pid in &self.pids {
-            let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
-                Ok(entries) => entries,
-                Err(error) if is_over(&error) => continue,
-                Err(error) => return Err(format!("the open files of process {pid} cannot be read: {error}")),
-            };
-            let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-            found.extend(links.filter_map(|link| socket(link.to_str()?)));
-        }
-        Ok(found)
-    }
 }
 
-fn socket(link: &str) -> Option<u64> {
-    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+/// 0 stands for one outside of this pid namespace.
+fn numbers(text: &str) -> impl Iterator<Item = u32> {
+    text.lines().filter_map(|line| line.parse().ok()).filter(|number| *number != 0)
+}
+
+/// Whose thread it is.
+fn process_of(thread: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:")).and_then(|number| number.trim().parse().ok())
 }
 
 /// It ended while it was looked at.
@@ -91,12 +105,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_are_told_by_their_inodes() {
-        assert_eq!((socket("socket:[4711]"), socket("pipe:[4711]"), socket("/dev/null")), (Some(4711), None, None));
+    fn who_is_gone_is_in_no_namespace_and_a_thread_is_of_its_process() {
         let own = Group { pids: vec![std::process::id(), u32::MAX], ..Group::default() };
         assert_eq!(own.namespaces().unwrap().len(), 1, "who is gone is in none");
-        let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let link = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held))).unwrap();
-        assert!(own.sockets().unwrap().contains(&socket(link.to_str().unwrap()).unwrap()));
+        let thread = std::thread::spawn(|| process_of(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()));
+        assert_eq!(thread.join().unwrap(), Some(std::process::id()));
+        assert_eq!(numbers("0\n7\nx\n").collect::<Vec<_>>(), [7]);
     }
 }

@@ -4,6 +4,7 @@
 
 #![allow(deprecated, reason = "see hooks.rs")]
 
+use super::files;
 use super::hooks::Hooks;
 use super::words::{self, Count, Order, Orders, Peer};
 use super::{now, taken};
@@ -58,6 +59,11 @@ impl Held {
 
     pub(super) fn pause(&mut self, paused: bool) -> Result<(), String> {
         self.pause.set(0, u64::from(paused), 0).map_err(|e| chain(&e))
+    }
+
+    /// A file that says, when it is read, who has which sockets open.
+    pub(super) fn look(&mut self) -> Result<File, String> {
+        files::look(&mut self.ebpf)
     }
 
     fn order(&self, id: u64) -> Result<Option<Order>, String> {

@@ -11,6 +11,7 @@
 //! ```
 
 mod diag;
+mod files;
 mod group;
 mod held;
 mod hooks;
@@ -29,7 +30,7 @@ use crate::pin::{self, Pins};
 use aya::maps::Map;
 use aya::{Btf, Ebpf};
 use held::Held;
-use quell_model::{Cut, CutRule, CutSockets, CutStanding, CutTerms};
+use quell_model::{Cut, CutOpen, CutRule, CutSockets, CutStanding, CutTerms};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -85,6 +86,7 @@ impl KernelCut {
         let mut loader = pin::loader(&btf, pins.as_deref(), &KEPT);
         let mut ebpf = loader.load(CUT_OBJECT).map_err(|e| load::maps_refused(&e))?;
         hooks::load(&mut ebpf)?;
+        files::load(&mut ebpf, &btf).map_err(|e| load::probe_refused("cut_files", &e))?;
         drop(btf);
         let mut held = Held::new(ebpf, pins.clone()).map_err(|e| load::maps_refused(&e))?;
         load::give_back();
@@ -94,6 +96,12 @@ impl KernelCut {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every socket of a network that somebody has open. The reading is no matter of the lock.
+    fn open(&self) -> Result<Vec<files::Open>, String> {
+        let file = self.held().look()?;
+        files::read(file)
     }
 
     /// While paused nothing is dropped.
@@ -148,12 +156,12 @@ impl Cut for KernelCut {
         self.held().remove(id)
     }
 
-    fn sockets(&self, group: &Path, rule: &CutRule) -> Result<Vec<String>, String> {
-        sockets::found(group, rule)
+    fn sockets(&self, group: &Path, rule: &CutRule) -> Result<CutOpen, String> {
+        sockets::found(group, rule, &|| self.open())
     }
 
     fn destroy(&self, group: &Path, rule: &CutRule) -> Result<CutSockets, String> {
-        sockets::destroy(group, rule)
+        sockets::destroy(group, rule, &|| self.open())
     }
 
     fn probe(&self, group: &Path, id: u64) -> Result<Option<String>, String> {

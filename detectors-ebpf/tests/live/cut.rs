@@ -1,8 +1,7 @@
 //! The kernel's cut against the real kernel: what was cut off carries no byte more, whoever is beside it goes on, and all of
 //! it is given back. Acts in cgroups of its own, on loopback addresses alone.
 
-#![allow(unsafe_code, reason = "what a child does before its exec: it joins a cgroup and opens sockets there")]
-
+use crate::born::{Born, Line, TCP, TCP6, UDP, UDP6};
 use crate::group::Group;
 use crate::harness::{DEADLINE, flood, inside, not_tested};
 use crate::mounted::{BpfFs, claim};
@@ -10,23 +9,13 @@ use quell_detectors::SensorError;
 use quell_detectors::cut::{self, CutError, KernelCut};
 use quell_detectors::pin::Pins;
 use quell_model::{Cut, CutRule, CutSockets, CutStanding, CutTerms, Net};
-use rustix::net::{AddressFamily, SocketType};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
-use std::ffi::CString;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const HOUR: Duration = Duration::from_secs(3600);
-/// Where a child's sockets lie.
-const FIRST: i32 = 100;
-
-fn load(pins: Option<Arc<Pins>>) -> Option<KernelCut> {
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) fn load(pins: Option<Arc<Pins>>) -> Option<KernelCut> {
     match KernelCut::load(pins) {
         Ok(cut) => Some(cut),
         Err(CutError::Refused(error @ SensorError::NotPermitted)) => {
@@ -37,7 +26,7 @@ fn load(pins: Option<Arc<Pins>>) -> Option<KernelCut> {
     }
 }
 
-fn group(name: &str) -> Option<Group> {
+pub(crate) fn group(name: &str) -> Option<Group> {
     let group = Group::new(name);
     if group.is_none() {
         not_tested("the kernel's cut: no v2 hierarchy that may be written to");
@@ -51,28 +40,26 @@ fn until(lasting: Duration) -> u64 {
     u64::try_from((Duration::from_secs_f64(seconds) + lasting).as_nanos()).unwrap()
 }
 
-fn terms(id: u64, lasting: Duration, rule: CutRule) -> CutTerms {
+pub(crate) fn terms(id: u64, lasting: Duration, rule: CutRule) -> CutTerms {
     // 1 is the trial's.
     CutTerms { id: id + 1000, label: format!("cgroup {id}"), owner: format!("r-{id}"), until_ns: until(lasting), rule }
 }
 
-fn isolate(allow: &[&str]) -> CutRule {
+pub(crate) fn isolate(allow: &[&str]) -> CutRule {
     let mut allow: Vec<Net> = allow.iter().map(|net| net.parse().unwrap()).collect();
     allow.sort_unstable();
     CutRule::Isolate { allow, loopback: false }
 }
 
-fn stands(cut: &KernelCut, terms: &CutTerms) -> CutStanding {
+pub(crate) fn stands(cut: &KernelCut, terms: &CutTerms) -> CutStanding {
     cut.standing(terms.id).unwrap().unwrap()
 }
 
 /// What the order ends; none where the emulated machine's kernel has no sock_diag, or lets nobody end a socket by it.
-fn destroy(cut: &KernelCut, group: &Group, rule: &CutRule) -> Option<CutSockets> {
+pub(crate) fn destroy(cut: &KernelCut, group: &Group, rule: &CutRule) -> Option<CutSockets> {
     let ended = cut.destroy(&group.0, rule);
-    let lacks = match &ended {
-        Err(why) => why.contains("cannot be listed"),
-        Ok(ended) => ended.left.iter().any(|left| left.contains("not supported")),
-    };
+    let is_lack = |left: &String| left.contains("not supported") || left.contains("cannot be listed");
+    let lacks = ended.as_ref().is_ok_and(|ended| ended.left.iter().any(is_lack));
     if inside() && lacks {
         not_tested(&format!("the end of open sockets: {ended:?}"));
         return None;
@@ -90,156 +77,8 @@ fn dropped(cut: &KernelCut, terms: &CutTerms, fits: impl Fn(&quell_model::CutDro
     }
 }
 
-/// A child that sleeps in a cgroup with sockets that are open there, which this process uses too: a socket stays of the
-/// cgroup in which it was born.
-struct Born {
-    child: Child,
-    pidfd: OwnedFd,
-    kinds: Vec<(AddressFamily, SocketType)>,
-    next: i32,
-}
-
-impl Drop for Born {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-const TCP: (AddressFamily, SocketType) = (AddressFamily::INET, SocketType::STREAM);
-const UDP: (AddressFamily, SocketType) = (AddressFamily::INET, SocketType::DGRAM);
-const TCP6: (AddressFamily, SocketType) = (AddressFamily::INET6, SocketType::STREAM);
-const UDP6: (AddressFamily, SocketType) = (AddressFamily::INET6, SocketType::DGRAM);
-
-impl Born {
-    fn new(group: &Group, kinds: &[(AddressFamily, SocketType)]) -> Self {
-        Self::start(group, kinds, true, false)
-    }
-
-    /// Whose sockets were born before it joined.
-    fn brought(group: &Group, kinds: &[(AddressFamily, SocketType)]) -> Self {
-        Self::start(group, kinds, false, false)
-    }
-
-    /// In a network namespace of its own, whose loopback is up.
-    fn apart(group: &Group, kinds: &[(AddressFamily, SocketType)]) -> Self {
-        Self::start(group, kinds, true, true)
-    }
-
-    fn start(group: &Group, kinds: &[(AddressFamily, SocketType)], joins_first: bool, apart: bool) -> Self {
-        let procs = CString::new(group.0.join("cgroup.procs").as_os_str().as_bytes()).unwrap();
-        let raw: Vec<(i32, i32)> =
-            kinds.iter().map(|(family, kind)| (i32::from(family.as_raw()), kind.as_raw().cast_signed())).collect();
-        let join = move || {
-            // SAFETY: system calls on a string that lives.
-            let joined = unsafe {
-                let file = libc::open(procs.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-                file >= 0 && libc::write(file, c"0".as_ptr().cast(), 1) == 1
-            };
-            if joined { Ok(()) } else { Err(io::Error::last_os_error()) }
-        };
-        let mut command = Command::new("sleep");
-        command.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // SAFETY: system calls alone.
-        unsafe {
-            command.pre_exec(move || {
-                if joins_first {
-                    join()?;
-                }
-                if apart {
-                    own_namespace()?;
-                }
-                for (at, (family, kind)) in (FIRST..).zip(&raw) {
-                    let socket = libc::socket(*family, *kind, 0);
-                    if socket < 0 || libc::dup2(socket, at) < 0 {
-                        return Err(io::Error::last_os_error());
-                    }
-                }
-                if joins_first { Ok(()) } else { join() }
-            });
-        }
-        let child = command.spawn().unwrap();
-        let pid = Pid::from_child(&child);
-        Self { pidfd: pidfd_open(pid, PidfdFlags::empty()).unwrap(), child, kinds: kinds.to_vec(), next: 0 }
-    }
-
-    fn next(&mut self, kind: (AddressFamily, SocketType)) -> OwnedFd {
-        let at = usize::try_from(self.next).unwrap();
-        assert_eq!(self.kinds[at], kind);
-        self.next += 1;
-        pidfd_getfd(&self.pidfd, FIRST + self.next - 1, PidfdGetfdFlags::empty()).unwrap()
-    }
-
-    fn connect(&mut self, to: SocketAddr) -> io::Result<TcpStream> {
-        let socket = self.next(if to.is_ipv4() { TCP } else { TCP6 });
-        rustix::net::connect(&socket, &to)?;
-        Ok(socket.into())
-    }
-
-    /// Bound to an address of the loopback's.
-    fn udp(&mut self, at: &str) -> UdpSocket {
-        let at: SocketAddr = at.parse().unwrap();
-        let socket = self.next(if at.is_ipv4() { UDP } else { UDP6 });
-        rustix::net::bind(&socket, &at).unwrap();
-        socket.into()
-    }
-}
-
-/// A network namespace of its own for this process; its loopback is up.
-fn own_namespace() -> io::Result<()> {
-    // SAFETY: system calls alone, on what is on the stack.
-    unsafe {
-        let mut lo: libc::ifreq = std::mem::zeroed();
-        lo.ifr_name[0] = b'l'.cast_signed();
-        lo.ifr_name[1] = b'o'.cast_signed();
-        lo.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-        if libc::unshare(libc::CLONE_NEWNET) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
-        if socket < 0 || libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const lo) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
-}
-
-/// One connection from a cgroup to a listener outside of it.
-struct Line {
-    inside: TcpStream,
-    outside: TcpStream,
-}
-
-impl Line {
-    fn new(born: &mut Born, listener: &TcpListener) -> Self {
-        let inside = born.connect(listener.local_addr().unwrap()).unwrap();
-        let (outside, _) = listener.accept().unwrap();
-        let mut line = Self { inside, outside };
-        line.talks();
-        line
-    }
-
-    #[track_caller]
-    fn talks(&mut self) {
-        self.outside.set_nonblocking(false).unwrap();
-        for (from, to) in [(&self.inside, &self.outside), (&self.outside, &self.inside)] {
-            let mut byte = [0];
-            { from }.write_all(b"x").unwrap();
-            { to }.read_exact(&mut byte).unwrap();
-        }
-    }
-
-    /// Nothing has come to the outer end.
-    #[track_caller]
-    fn is_silent(&mut self) {
-        self.outside.set_nonblocking(true).unwrap();
-        let read = self.outside.read(&mut [0; 8]);
-        assert_eq!(read.unwrap_err().kind(), ErrorKind::WouldBlock);
-    }
-}
-
 #[track_caller]
-fn is_refused<T: std::fmt::Debug>(done: io::Result<T>) {
+pub(crate) fn is_refused<T: std::fmt::Debug>(done: io::Result<T>) {
     assert_eq!(done.unwrap_err().kind(), ErrorKind::PermissionDenied);
 }
 
@@ -288,7 +127,8 @@ fn what_was_cut_off_reaches_nobody_and_nobody_it() {
         early.is_silent();
         let told = cut.sockets(&one.0, &terms.rule);
         if let Some(ended) = destroy(&cut, &one, &terms.rule) {
-            assert_eq!(told.as_ref().map(Vec::len), Ok(2), "{told:?}");
+            let told = told.unwrap();
+            assert_eq!((told.ends.len(), told.stays.len()), (2, 0), "{told:?}");
             assert_eq!((ended.destroyed.len(), ended.left.len()), (2, 0), "{ended:?}");
             assert!(ended.destroyed.iter().all(|one| one.ends_with(&format!("→ {to}"))), "{ended:?}");
             for line in [&mut early, &mut late] {
@@ -485,30 +325,6 @@ fn in_a_network_namespace_of_its_own_the_loopback_may_pass() {
     }
     is_refused(born.udp("127.0.0.1:0").send_to(b"x", listener.local_addr().unwrap()));
     assert_eq!(cut.probe(&one.0, all.id).unwrap(), None);
-}
-
-#[test]
-fn what_was_brought_along_from_elsewhere_is_ended_too() {
-    let (Some(cut), Some(one)) = (load(None), group("cut-brought")) else { return };
-    let (listener, allowed) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.2:0").unwrap());
-    let mut born = Born::brought(&one, &[TCP, TCP, TCP, UDP]);
-    let (mut lost, mut kept) = (Line::new(&mut born, &listener), Line::new(&mut born, &allowed));
-    let opens = born.next(TCP);
-    rustix::net::bind(&opens, &"127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
-    rustix::net::listen(&opens, 8).unwrap();
-    let bound = born.udp("127.0.0.1:0");
-    let at = bound.local_addr().unwrap();
-    let order = terms(40, HOUR, isolate(&["127.0.0.2"]));
-    cut.enter(&one.0, &order).unwrap();
-    // The hooks do not see it: it is of another cgroup.
-    lost.talks();
-    let Some(ended) = destroy(&cut, &one, &order.rule) else { return };
-    assert_eq!(ended.destroyed.len(), 2, "{ended:?}");
-    assert_eq!(lost.inside.write_all(b"more").unwrap_err().kind(), ErrorKind::ConnectionAborted);
-    assert!(TcpStream::connect(TcpListener::from(opens).local_addr().unwrap()).is_err(), "nobody listens there now");
-    kept.talks();
-    let udp = format!("udp {at}: it was opened elsewhere, and the kernel ends it for a moment only");
-    assert_eq!(ended.left, [udp], "UDP cannot be ended for good, and is told");
 }
 
 #[test]

@@ -7,6 +7,8 @@
 
 mod block;
 mod boots;
+mod born;
+mod brought;
 mod cut;
 mod files;
 mod group;

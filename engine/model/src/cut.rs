@@ -118,6 +118,15 @@ pub struct CutStanding {
     pub unhooked: Vec<String>,
 }
 
+/// The sockets that an order is to end, one line each.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CutOpen {
+    /// Those that can be ended: `tcp 10.0.0.1:40000 → 203.0.113.5:443`.
+    pub ends: Vec<String>,
+    /// Those that go on whatever is done, each with why.
+    pub stays: Vec<String>,
+}
+
 /// What became of the sockets that an order ends.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CutSockets {
@@ -154,12 +163,13 @@ pub trait Cut: Send + Sync {
     /// A sentence, when the kernel refuses.
     fn remove(&self, id: u64) -> Result<bool, String>;
 
-    /// The TCP and UDP sockets that the rule would end, none touched: those born in the cgroup or below that are connected to a
-    /// peer it refuses, and, where it isolates, those that its processes brought along from elsewhere, listening ones too.
+    /// The sockets that the rule would end, none touched: those of TCP and UDP that were born in the cgroup or below and are connected to
+    /// a peer it refuses, and, where it isolates, all that its processes brought along from elsewhere, listening ones too, unless
+    /// somebody else has those open.
     ///
     /// # Errors
     /// A sentence, when they cannot be told.
-    fn sockets(&self, group: &Path, rule: &CutRule) -> Result<Vec<String>, String>;
+    fn sockets(&self, group: &Path, rule: &CutRule) -> Result<CutOpen, String>;
 
     /// Destroys them, in the network namespaces of the cgroup's processes. Theirs is an error at the next call; the peer is
     /// told nothing where the order stands already, until it sends something: then this host answers with a reset.

@@ -97,6 +97,36 @@ fn a_cgroup_is_cut_off_proved_and_given_back() {
 }
 
 #[test]
+fn what_of_its_sockets_cannot_be_ended_or_told_is_told_as_that_and_the_cut_stands() {
+    let family = Family::new();
+    let Some(dir) = family.group(CgroupKind::V2) else { return };
+    let paper = Arc::<Paper>::default();
+    put(family.spawn("exec sleep 300"), &dir);
+    let verb = verb(&family, &paper);
+    let input = json!({ "cgroup": path_of(&dir) });
+    let (act, cx) = (Act::new(), Act::new().context());
+    // The sockets cannot be listed: neither the plan nor the cut depends on that.
+    *paper.blind.lock().unwrap() = Some("sock_diag is not here".to_owned());
+    let plan = finish(verb.plan(&input)).unwrap();
+    assert!(plan.still_open.iter().any(|one| one.contains("sock_diag is not here")) && !plan.already, "{plan:?}");
+    let go = act.admitted(&verb, plan.clone());
+    let output = finish(verb.run(&go, &cx)).unwrap();
+    assert_eq!(output["left"], json!(["sock_diag is not here"]));
+    assert_eq!(paper.all().len(), 1, "it is in force, and stays so");
+    assert_eq!(finish(verb.verify(&plan, Want::Acted)), Ok(Truth::CannotAsk));
+    // What nobody can end is told before and after, and is not called proved.
+    *paper.blind.lock().unwrap() = None;
+    *paper.stays.lock().unwrap() = (1..=10).map(|pid| format!("a packet socket of process {pid}")).collect();
+    let plan = finish(verb.plan(&input)).unwrap();
+    assert!(plan.still_open.iter().any(|one| one == "a packet socket of process 8"), "{plan:?}");
+    assert!(plan.still_open.iter().any(|one| one == "and 2 more sockets") && plan.already, "{plan:?}");
+    let output = finish(verb.run(&go, &cx)).unwrap();
+    assert_eq!(output["left"].as_array().unwrap().len(), 10);
+    let told = "10 sockets of it are open still: a packet socket of process 1".to_owned();
+    assert_eq!(finish(verb.verify(&plan, Want::Acted)), Ok(Truth::HoldsNot(told)));
+}
+
+#[test]
 fn whoever_has_no_cgroup_of_their_own_is_brought_into_one_and_back() {
     let family = Family::new();
     let Some(dir) = family.group(CgroupKind::V2) else { return };
