@@ -180,7 +180,7 @@ impl Calls<'_> {
     /// # Errors
     /// [`CallError::Conflict`] when there is one of that name.
     pub async fn create<K: Kind>(&self, namespace: Option<&str>, object: &Json) -> Result<K, CallError> {
-        let request = request::<K>(namespace).create(&PostParams::default(), object.to_string().into_bytes());
+        let request = request::<K>(namespace).create(&by_quell(), object.to_string().into_bytes());
         self.send("create", &resource::<K>(), Does::Writes, request).await
     }
 
@@ -351,6 +351,11 @@ fn of_status(status: &Status, permission: &str, unsaid: impl FnOnce(String) -> C
         400..=499 => CallError::Refused(why),
         _ => unsaid(why),
     }
+}
+
+/// What is made is quell's.
+fn by_quell() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
 }
 
 /// Nobody took the connection: nothing was asked.

@@ -49,18 +49,36 @@ impl PodRef {
         &self,
         calls: &crate::Calls<'_>,
     ) -> Result<(k8s_openapi::api::core::v1::Pod, crate::verbs::written::Named), quell_model::ActionError> {
+        match self.look(calls).await? {
+            Seen::It(pod, named) => Ok((*pod, named)),
+            Seen::Gone(why) => Err(quell_model::ActionError::give_up(why)),
+        }
+    }
+
+    /// The same, where that it is gone is an answer.
+    pub(crate) async fn look(&self, calls: &crate::Calls<'_>) -> Result<Seen, crate::CallError> {
         use k8s_openapi::api::core::v1::Pod;
-        let found = calls.get::<Pod>(Some(&self.namespace), &self.name).await?;
-        let uid = found.as_ref().and_then(|pod| pod.metadata.uid.clone()).unwrap_or_default();
-        let pod = found.ok_or_else(|| quell_model::ActionError::give_up(format!("pod `{self}` is gone")))?;
+        let Some(pod) = calls.get::<Pod>(Some(&self.namespace), &self.name).await? else {
+            return Ok(Seen::Gone(format!("pod `{self}` is gone")));
+        };
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
         if let Some(wanted) = self.uid.as_ref().filter(|wanted| **wanted != uid) {
             let why = format!("pod `{self}` is another one by now: its uid is {uid}, and {wanted} was meant");
-            return Err(quell_model::ActionError::give_up(why));
+            return Ok(Seen::Gone(why));
         }
         let named =
             crate::verbs::written::Named { namespace: Some(self.namespace.clone()), name: self.name.clone(), uid };
-        Ok((pod, named))
+        Ok(Seen::It(Box::new(pod), named))
     }
+}
+
+/// What was seen of a pod that is meant.
+#[cfg(feature = "client")]
+pub(crate) enum Seen {
+    /// It stands.
+    It(Box<k8s_openapi::api::core::v1::Pod>, crate::verbs::written::Named),
+    /// It is gone, or another has its name: in which words.
+    Gone(String),
 }
 
 impl<'de> Deserialize<'de> for PodRef {
