@@ -4,4 +4,5 @@
 
 mod act;
 mod api;
+mod isolate_pod;
 mod label_pod;
