@@ -119,6 +119,7 @@ fn proved(action: &dyn Action, plan: &Plan, want: Want) -> Result<(), String> {
         Truth::Holds => Ok(()),
         Truth::HoldsNot(why) => Err(why),
         Truth::CannotAsk => Err("it cannot be asked for".to_owned()),
+        Truth::Unproved(why) => Err(format!("it was not seen: {why}")),
     }
 }
 

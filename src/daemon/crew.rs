@@ -18,7 +18,8 @@ pub(crate) fn specs() -> Vec<&'static ActionSpec> {
 
 /// Every verb that this build has, with hands on `world` and on a cluster, and what sends by these ways.
 pub(crate) fn live(world: HostWorld, ways: &Arc<Ways>, kube: &Kube) -> Crew<Live> {
-    Crew::new([quell_actions::crew(world, ways), kube.verbs()].concat())
+    let on_cluster = kube.verbs(&world);
+    Crew::new([quell_actions::crew(world, ways), on_cluster].concat())
 }
 
 /// The same verbs without hands: they say what they would do, as far as the input alone tells it.

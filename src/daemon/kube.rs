@@ -4,6 +4,7 @@
 //! person's own kubeconfig is never taken unasked; a playbook that needs a cluster where none is said to be is told, not armed in silence.
 
 use super::needs::Needs;
+use quell_actions::HostWorld;
 use quell_engine::load::Config;
 use quell_model::playbook::{Playbook, Step, StepKind};
 use quell_model::world::Verb;
@@ -67,13 +68,17 @@ impl Kube {
     #[cfg(not(feature = "kubernetes"))]
     pub(crate) fn put(&self, _: &Config) {}
 
-    /// The verbs, with hands on it.
-    pub(crate) fn verbs(&self) -> Vec<Verb> {
-        #[cfg(feature = "kubernetes")]
-        let verbs = quell_kubernetes::crew(&self.cluster);
-        #[cfg(not(feature = "kubernetes"))]
-        let verbs = Vec::new();
-        verbs
+    /// The verbs, with hands on it, and on the pods of this node in this world.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn verbs(&self, world: &HostWorld) -> Vec<Verb> {
+        self.cluster.lend_cut(quell_actions::network::PodCut::new(world.clone()));
+        quell_kubernetes::crew(&self.cluster)
+    }
+
+    /// Without hands there are none.
+    #[cfg(not(feature = "kubernetes"))]
+    pub(crate) fn verbs(&self, _: &HostWorld) -> Vec<Verb> {
+        Vec::new()
     }
 
     /// It itself.

@@ -463,7 +463,7 @@ async fn undo(
     };
     freeze.undo(&admitted, context).await.map_err(|e| e.to_string())?;
     match freeze.verify(&intent.plan, Want::Undone).await {
-        Ok(Truth::Holds | Truth::CannotAsk) => Ok(true),
+        Ok(Truth::Holds | Truth::CannotAsk | Truth::Unproved(_)) => Ok(true),
         Ok(Truth::HoldsNot(why)) => Err(why),
         Err(e) => Err(e.to_string()),
     }

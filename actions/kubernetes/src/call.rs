@@ -269,7 +269,7 @@ impl Calls<'_> {
     /// [`CallError::Conflict`] when there is one of that name.
     pub async fn create<K: Kind>(&self, namespace: Option<&str>, object: &Json) -> Result<K, CallError> {
         self.inside::<K>(namespace)?;
-        let request = request::<K>(namespace).create(&PostParams::default(), object.to_string().into_bytes());
+        let request = request::<K>(namespace).create(&by_quell(), object.to_string().into_bytes());
         self.send("create", &resource::<K>(), Does::Writes, request).await
     }
 
@@ -494,6 +494,11 @@ fn said(status: &Status) -> String {
 
 /// Why an eviction is refused, as its cause calls it (k8s.io/api/policy/v1, `DisruptionBudgetCause`).
 pub(crate) const BUDGET: &str = "DisruptionBudget";
+
+/// What is made is quell's.
+fn by_quell() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
+}
 
 /// Nobody took the connection: nothing was asked.
 fn was_never_sent(error: &kube::Error) -> bool {

@@ -7,6 +7,7 @@ use crate::call::{CallError, Calls};
 use crate::pods::Known;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use quell_actions::network::PodCut;
 use quell_model::{ActionSpec, Name, Pods};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ pub struct Cluster {
     pub(crate) granted: std::sync::Mutex<HashMap<String, (bool, Instant)>>,
     /// The pods of this node.
     pub(crate) known: Known,
+    /// Hands on the pods of this very node, where it is one of the cluster's.
+    node: RwLock<Option<Arc<PodCut>>>,
     #[cfg(debug_assertions)]
     fault: crate::fault::Fault,
 }
@@ -82,9 +85,27 @@ impl Cluster {
             place: RwLock::new(Place { settings: Some(settings), within: None, number: 0 }),
             client: Mutex::default(),
             granted: std::sync::Mutex::default(),
+            node: RwLock::default(),
             #[cfg(debug_assertions)]
             fault: crate::fault::Fault::default(),
         }
+    }
+
+    /// With hands on the pods of this node: they are cut off in its kernel too.
+    #[must_use]
+    pub fn with_cut(self, node: PodCut) -> Self {
+        self.lend_cut(node);
+        self
+    }
+
+    /// The same, from now on.
+    pub fn lend_cut(&self, node: PodCut) {
+        *self.node.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(node));
+    }
+
+    /// Hands on the pods of this node.
+    pub(crate) fn cut(&self) -> Option<Arc<PodCut>> {
+        self.node.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// For tests: after so many further calls none is sent, and whoever makes it waits for ever; none: all go through again. Whoever

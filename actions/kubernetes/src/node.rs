@@ -151,7 +151,8 @@ pub(crate) fn named(pod: &Pod) -> Named {
     }
 }
 
-#[cfg(all(test, feature = "client"))]
+#[cfg(feature = "client")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;

@@ -30,6 +30,24 @@ pub enum PodRef {
     },
 }
 
+impl PodRef {
+    /// Its uid, where that is known.
+    pub(crate) fn uid(&self) -> Option<&str> {
+        match self {
+            Self::Named { uid, .. } => uid.as_deref(),
+            Self::Uid { uid } => Some(uid),
+        }
+    }
+
+    /// Its namespace and its name, as far as whoever named it knew them.
+    pub(crate) fn place(&self) -> (Option<&str>, &str) {
+        match self {
+            Self::Named { namespace, name, .. } => (Some(namespace), name),
+            Self::Uid { .. } => (None, ""),
+        }
+    }
+}
+
 impl fmt::Display for PodRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -82,18 +100,37 @@ impl PodRef {
         &self,
         calls: &crate::Calls<'_>,
     ) -> Result<(k8s_openapi::api::core::v1::Pod, crate::verbs::written::Named), quell_model::ActionError> {
+        match self.look(calls).await? {
+            Seen::It(pod, named) => Ok((*pod, named)),
+            Seen::Gone(why) => Err(quell_model::ActionError::give_up(why)),
+        }
+    }
+
+    /// The same, where that it is gone is an answer.
+    pub(crate) async fn look(&self, calls: &crate::Calls<'_>) -> Result<Seen, crate::CallError> {
         use k8s_openapi::api::core::v1::Pod;
         let (namespace, name, wanted) = self.named(calls).await?;
         let place = format!("{namespace}/{name}");
-        let found = calls.get::<Pod>(Some(&namespace), &name).await?;
-        let uid = found.as_ref().and_then(|pod| pod.metadata.uid.clone()).unwrap_or_default();
-        let pod = found.ok_or_else(|| quell_model::ActionError::give_up(format!("pod `{place}` is gone")))?;
+        let Some(pod) = calls.get::<Pod>(Some(&namespace), &name).await? else {
+            return Ok(Seen::Gone(format!("pod `{place}` is gone")));
+        };
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
         if let Some(wanted) = wanted.filter(|wanted| *wanted != uid) {
             let why = format!("pod `{place}` is another one by now: its uid is {uid}, and {wanted} was meant");
-            return Err(quell_model::ActionError::give_up(why));
+            return Ok(Seen::Gone(why));
         }
-        Ok((pod, crate::verbs::written::Named { namespace: Some(namespace), name, uid }))
+        let named = crate::verbs::written::Named { namespace: Some(namespace), name, uid };
+        Ok(Seen::It(Box::new(pod), named))
     }
+}
+
+/// What was seen of a pod that is meant.
+#[cfg(feature = "client")]
+pub(crate) enum Seen {
+    /// It stands.
+    It(Box<k8s_openapi::api::core::v1::Pod>, crate::verbs::written::Named),
+    /// It is gone, or another has its name: in which words.
+    Gone(String),
 }
 
 impl<'de> Deserialize<'de> for PodRef {

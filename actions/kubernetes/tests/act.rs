@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a condition may take on a machine with other work to do.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for a condition that is asked again and again.
-pub async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !holds().await {
         assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
@@ -48,7 +48,7 @@ impl Clock for TestClock {
 
 /// Notes, kept.
 #[derive(Default)]
-pub struct Notes(pub Mutex<Vec<Json>>);
+pub(crate) struct Notes(pub(crate) Mutex<Vec<Json>>);
 
 #[async_trait::async_trait]
 impl Progress for Notes {
@@ -60,7 +60,7 @@ impl Progress for Notes {
 
 /// Blobs in memory.
 #[derive(Default)]
-pub struct MemoryVault(Mutex<HashMap<Hash, Vec<u8>>>);
+pub(crate) struct MemoryVault(Mutex<HashMap<Hash, Vec<u8>>>);
 
 #[async_trait::async_trait]
 impl Vault for MemoryVault {
@@ -77,7 +77,7 @@ impl Vault for MemoryVault {
 }
 
 /// The verb of this name, with hands on a cluster.
-pub fn verb(cluster: &Arc<Cluster>, name: &str) -> Arc<dyn Action> {
+pub(crate) fn verb(cluster: &Arc<Cluster>, name: &str) -> Arc<dyn Action> {
     let all = quell_kubernetes::crew(cluster).into_iter();
     let found = all.filter_map(|verb| match verb {
         Verb::Acts(verb) if verb.spec().name == name => Some(verb),
@@ -87,26 +87,26 @@ pub fn verb(cluster: &Arc<Cluster>, name: &str) -> Arc<dyn Action> {
 }
 
 /// One act from input to proof and back. Its key is that of a step of its own.
-pub struct Act {
-    pub guard: Guard,
-    pub vault: Arc<MemoryVault>,
-    pub notes: Arc<Notes>,
-    pub stop: Stop,
+pub(crate) struct Act {
+    pub(crate) guard: Guard,
+    pub(crate) vault: Arc<MemoryVault>,
+    pub(crate) notes: Arc<Notes>,
+    pub(crate) stop: Stop,
     /// For an attempt.
-    pub bound: Duration,
+    pub(crate) bound: Duration,
     key: IdempotencyKey,
 }
 
 /// What came of it.
-pub struct Done {
-    pub plan: Plan,
-    pub output: Json,
-    pub truth: Truth,
+pub(crate) struct Done {
+    pub(crate) plan: Plan,
+    pub(crate) output: Json,
+    pub(crate) truth: Truth,
 }
 
 impl Act {
     /// Of this run.
-    pub fn of(run: &str) -> Self {
+    pub(crate) fn of(run: &str) -> Self {
         let key = IdempotencyKey(format!("{run}/step"));
         Self {
             guard: Guard::default(),
@@ -118,7 +118,7 @@ impl Act {
         }
     }
 
-    pub fn context(&self) -> ActionContext {
+    pub(crate) fn context(&self) -> ActionContext {
         let clock = Arc::new(TestClock);
         ActionContext {
             key: self.key.clone(),
@@ -134,13 +134,13 @@ impl Act {
     }
 
     /// The same, of its taking back.
-    pub fn back(&self) -> ActionContext {
+    pub(crate) fn back(&self) -> ActionContext {
         let context = self.context();
         ActionContext { key: context.key.clone().undo(), ..context }
     }
 
     /// What the guard says.
-    pub fn decide(&self, action: &dyn Action, plan: Plan) -> Decision {
+    pub(crate) fn decide(&self, action: &dyn Action, plan: Plan) -> Decision {
         let ask = Ask {
             now: TestClock.now(),
             action: action.spec(),
@@ -161,7 +161,7 @@ impl Act {
     }
 
     #[track_caller]
-    pub fn admitted(&self, action: &dyn Action, plan: Plan) -> Admitted {
+    pub(crate) fn admitted(&self, action: &dyn Action, plan: Plan) -> Admitted {
         match self.decide(action, plan) {
             Decision::Act(admitted) => admitted,
             other => panic!("not admitted: {other:?}"),
@@ -169,7 +169,7 @@ impl Act {
     }
 
     /// Plans, is admitted, runs, verifies.
-    pub async fn whole(&self, action: &dyn Action, input: &Json) -> Result<Done, ActionError> {
+    pub(crate) async fn whole(&self, action: &dyn Action, input: &Json) -> Result<Done, ActionError> {
         let plan = action.plan(input).await?;
         let go = self.admitted(action, plan.clone());
         let output = action.run(&go, &self.context()).await?;
@@ -178,7 +178,7 @@ impl Act {
     }
 
     /// Takes back, and asks as the engine does.
-    pub async fn taken_back(&self, action: &dyn Action, plan: &Plan) -> Result<(Json, Truth), ActionError> {
+    pub(crate) async fn taken_back(&self, action: &dyn Action, plan: &Plan) -> Result<(Json, Truth), ActionError> {
         let go = self.admitted(action, Plan { already: false, ..plan.clone() });
         let output = action.undo(&go, &self.back()).await?;
         Ok((output, action.verify_undone(plan, &self.back()).await?))
@@ -186,7 +186,7 @@ impl Act {
 }
 
 /// Does `work`, but dies before the call to the API server after so many: none, if it did not come so far.
-pub async fn dying<T>(cluster: &Cluster, calls: u32, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn dying<T>(cluster: &Cluster, calls: u32, work: impl Future<Output = T>) -> Option<T> {
     cluster.dies_after(Some(calls));
     let ended = tokio::select! {
         biased;
@@ -199,7 +199,7 @@ pub async fn dying<T>(cluster: &Cluster, calls: u32, work: impl Future<Output = 
 
 /// The law of crashes, for the verb `name`: killed before its first call, before its second and so on, and done again, it comes to the same
 /// as if it had never been killed; and so does its undo. `input` makes what an act of its own is done to; `judge` looks at the world.
-pub async fn outlives_every_crash(
+pub(crate) async fn outlives_every_crash(
     cluster: &Arc<Cluster>,
     name: &str,
     input: impl AsyncFn(u32) -> Json,

@@ -1,7 +1,9 @@
 //! A cluster without a node: etcd, the API server and the controllers, one for this process, ended with it.
 //!
-//! Owns how it is started, and a namespace a test. Keeps true: whatever ends this process ends the cluster, which waits for the end of its
-//! standard input.
+//! Owns a namespace a test, and what a kubelet would tell. Keeps true: no test touches what is in another's namespace.
+
+#[path = "../../../tests/cluster/mod.rs"]
+mod cluster;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -12,65 +14,33 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::fmt::Debug;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-struct Running {
-    /// Its standard input is the cluster's life; its directory goes with the last of this process.
-    _child: Child,
-    kubeconfig: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-/// The cluster's kubeconfig; none, loudly, where none can be started.
+/// The cluster of this process; none, loudly, where none can be had.
 fn kubeconfig() -> Option<&'static Path> {
-    static ONE: OnceLock<Option<Running>> = OnceLock::new();
-    let one = ONE.get_or_init(|| match start() {
-        Ok(running) => Some(running),
-        Err(why) => {
-            let is_needed = ["CI", "QUELL_REQUIRE_CLUSTER"].iter().any(|name| std::env::var_os(name).is_some());
-            assert!(!is_needed, "no cluster can be started: {why}");
-            eprintln!("NOT TESTED: the verbs on a cluster: {why}");
-            None
-        }
+    static ONE: OnceLock<Option<(cluster::Cluster, PathBuf)>> = OnceLock::new();
+    let one = ONE.get_or_init(|| {
+        let cluster = cluster::Cluster::own("the verbs on a cluster", &["--api-only"])?;
+        let kubeconfig = cluster.kubeconfig();
+        Some((cluster, kubeconfig))
     });
-    one.as_ref().map(|running| running.kubeconfig.as_path())
-}
-
-fn start() -> Result<Running, String> {
-    let dir = tempfile::Builder::new().prefix("quell-api-").tempdir_in("/tmp").map_err(|error| error.to_string())?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/cluster");
-    let mut child = Command::new(script)
-        .args(["up", dir.path().join("c").to_str().unwrap(), "--api-only", "--until-eof"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let mut line = String::new();
-    let out = child.stdout.take().expect("it is piped");
-    BufReader::new(out).read_line(&mut line).map_err(|error| error.to_string())?;
-    if line.trim().is_empty() {
-        let ended = child.wait().map_err(|error| error.to_string())?;
-        return Err(format!("scripts/cluster up ended with {ended}; what it said is above"));
-    }
-    Ok(Running { kubeconfig: line.trim().into(), _child: child, _dir: dir })
+    one.as_ref().map(|(_, kubeconfig)| kubeconfig.as_path())
 }
 
 /// A namespace of one test, and the way to the API server; removed with the cluster.
-pub struct Place {
-    pub client: Client,
+pub(crate) struct Place {
+    pub(crate) client: Client,
     /// As the verbs reach it.
-    pub cluster: Arc<Cluster>,
-    pub namespace: String,
-    pub kubeconfig: PathBuf,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) namespace: String,
+    pub(crate) kubeconfig: PathBuf,
 }
 
 impl Place {
     /// None, loudly, where there is no cluster.
-    pub async fn new(of: &str) -> Option<Self> {
+    pub(crate) async fn new(of: &str) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let kubeconfig = tokio::task::spawn_blocking(kubeconfig).await.unwrap()?.to_owned();
         let read = kube::config::Kubeconfig::read_from(&kubeconfig).unwrap();
@@ -117,22 +87,22 @@ impl Place {
         Arc::new(Cluster::new(settings))
     }
 
-    pub fn api<K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
+    pub(crate) fn api<K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// Makes an object of the namespace from what a person would write of it.
-    pub async fn make<K>(&self, object: Json) -> K
+    pub(crate) async fn make<K>(&self, object: Json) -> K
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
         K: Clone + Debug + DeserializeOwned + Serialize,
     {
-        let object = serde_json::from_value(object).unwrap();
-        self.api().create(&PostParams::default(), &object).await.unwrap()
+        let (api, object): (Api<K>, K) = (self.api(), serde_json::from_value(object).unwrap());
+        api.create(&PostParams::default(), &object).await.unwrap()
     }
 
     /// A pod with these labels and this of its spec. No node is there: what kubelets tell is written by [`Place::ready`].
-    pub async fn pod(&self, name: &str, labels: Json, spec: Json) -> Pod {
+    pub(crate) async fn pod(&self, name: &str, labels: Json, spec: Json) -> Pod {
         let mut whole = json!({ "containers": [{ "name": "main", "image": "localhost/none:1" }] });
         for (key, value) in spec.as_object().into_iter().flatten() {
             whole[key] = value.clone();
@@ -141,14 +111,14 @@ impl Place {
     }
 
     /// Tells the API server that a pod runs and is ready, as its kubelet would.
-    pub async fn ready(&self, name: &str) -> Pod {
+    pub(crate) async fn ready(&self, name: &str) -> Pod {
         let status = json!({ "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] } });
         let pods: Api<Pod> = self.api();
         pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap()
     }
 
     /// Takes a pod away at once, as its kubelet would when it has ended.
-    pub async fn gone(&self, name: &str) {
+    pub(crate) async fn gone(&self, name: &str) {
         let pods: Api<Pod> = self.api();
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         drop(pods.delete(name, &now).await.unwrap());
@@ -156,13 +126,13 @@ impl Place {
     }
 
     /// Its labels now.
-    pub async fn labels(&self, name: &str) -> Json {
+    pub(crate) async fn labels(&self, name: &str) -> Json {
         let pod: Pod = self.api().get(name).await.unwrap();
         serde_json::to_value(pod.metadata.labels.unwrap_or_default()).unwrap()
     }
 
     /// `namespace/name`, as an input has it.
-    pub fn named(&self, name: &str) -> String {
+    pub(crate) fn named(&self, name: &str) -> String {
         format!("{}/{name}", self.namespace)
     }
 }

@@ -279,6 +279,8 @@ pub enum Truth {
     HoldsNot(String),
     /// There is nobody to ask.
     CannotAsk,
+    /// It was asked as far as it can be, and nothing speaks against it; what was not seen, and why.
+    Unproved(String),
 }
 
 /// Which state `verify` asks for.
@@ -459,6 +461,10 @@ pub trait Action: Send + Sync {
     /// After how long what this plan does ends by itself, where whoever wrote its input said so.
     fn ends_after(&self, _: &Plan) -> Option<Duration> {
         None
+    }
+    /// Asks whether what ends by itself has ended, of a verb that does more than that: what stands without an end is none of it.
+    async fn verify_lapsed(&self, plan: &Plan) -> Result<Truth, ActionError> {
+        self.verify(plan, Want::Undone).await
     }
     /// Makes what stands by this plan stand for so long from now. What does not stand is not put in force by this.
     async fn hold(&self, _: &Admitted, _: &ActionContext, _: Duration) -> Result<(), ActionError> {

@@ -28,6 +28,9 @@ impl<W: Send + 'static> Core<W> {
             (Some(Ok(output)), Ok(Truth::CannotAsk)) => {
                 ended(Outcome::Done, output, &format!("the world could not be asked{cut}"))
             }
+            (Some(Ok(output)), Ok(Truth::Unproved(why))) => {
+                ended(Outcome::Done, output, &format!("the world was asked, and not all of it was seen: {why}{cut}"))
+            }
             (Some(Ok(output)), Err(error)) => {
                 ended(Outcome::Done, output, &format!("the world could not be asked: {error}{cut}"))
             }
@@ -35,6 +38,10 @@ impl<W: Send + 'static> Core<W> {
             (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Holds)) => {
                 let output = self.unseen(id, part);
                 ended(Outcome::Verified, output, "its end was not seen, but the world was asked, and it is so")
+            }
+            (Some(Err(ActionError::Unknown { .. })), Ok(Truth::Unproved(why))) => {
+                let output = self.unseen(id, part);
+                ended(Outcome::Done, output, &format!("its end was not seen, but the world was asked: {why}"))
             }
             (Some(Err(ActionError::Unknown { why })), _) => {
                 let error = if self.at_most_once(id, part) {

@@ -11,13 +11,13 @@
 //! what has an end of its own by its input is not held beyond that. While every action is paused nothing is put in force again,
 //! and nothing lapses for it. What stands again has passed the guard, and its plan is in the journal before the act.
 
-use super::attempt::{ask, place};
+use super::attempt::{in_time, place};
 use super::job::{Answer, Work};
 use super::leases::Standing;
 use super::shell::Core;
 use super::unread::Later;
 use futures_util::future::FutureExt;
-use quell_model::action::{ActionContext, IdempotencyKey, Want};
+use quell_model::action::{ActionContext, IdempotencyKey};
 use quell_model::guard::{Admitted, Ask, Consent, Memory, admit_undo, decide};
 use quell_model::playbook::{AtEnd, RunLimits};
 use quell_model::record::{Part, StepIntended};
@@ -185,7 +185,7 @@ impl<W: Send + 'static> Core<W> {
         };
         let cx = self.holding(&run, &part, lasting);
         self.send_hold(run, part, verb.spec().lane, async move {
-            let stands = async || ask(&cx.clock, &*verb, admitted.plan(), Want::Undone).await.map(is_standing);
+            let stands = async || in_time(&cx.clock, verb.verify_lapsed(admitted.plan())).await.map(is_standing);
             Told::Held(match stands().await {
                 Ok(Some(true)) => match verb.hold(&admitted, &cx, lasting).await {
                     // What could not be held may have ended by that.
@@ -366,7 +366,7 @@ impl<W: Send + 'static> Core<W> {
                 Ok(_) => verb.hold(&go, &cx, lasting).await,
                 Err(error) => Err(error),
             };
-            let stands = ask(&cx.clock, &*verb, go.plan(), Want::Undone).await.map(is_standing);
+            let stands = in_time(&cx.clock, verb.verify_lapsed(go.plan())).await.map(is_standing);
             match (done, stands) {
                 (Ok(()), Ok(Some(true))) if is_same => Told::Held(Ok(true)),
                 (Ok(()), Ok(Some(true))) => Told::Again(Ok(())),
@@ -389,6 +389,6 @@ fn is_standing(undone: Truth) -> Option<bool> {
     match undone {
         Truth::Holds => Some(false),
         Truth::HoldsNot(_) => Some(true),
-        Truth::CannotAsk => None,
+        Truth::CannotAsk | Truth::Unproved(_) => None,
     }
 }

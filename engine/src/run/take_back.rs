@@ -185,6 +185,9 @@ impl<W: Send + 'static> Core<W> {
                 (Json::Null, "its end was not seen, but the world was asked, and nothing of it stands".to_owned())
             }
             (Some(Ok(output)), Ok(Truth::CannotAsk)) => (output, "the world could not be asked".to_owned()),
+            (Some(Ok(output)), Ok(Truth::Unproved(why))) => {
+                (output, format!("the world was asked, and not all of it was seen: {why}"))
+            }
             (Some(Ok(output)), Err(error)) => (output, format!("the world could not be asked: {error}")),
             (Some(Err(ActionError::Unknown { why })), Ok(Truth::HoldsNot(stands))) => {
                 return self.undo_failed(id, part, &ActionError::retry(format!("{why}: {stands}")), false);
@@ -195,6 +198,9 @@ impl<W: Send + 'static> Core<W> {
             (Some(Err(error)), _) => {
                 let unknown = earlier || matches!(error, ActionError::Unknown { .. });
                 return self.undo_failed(id, part, &error, unknown);
+            }
+            (None, Ok(Truth::Unproved(why))) => {
+                return self.undo_failed(id, part, &ActionError::retry(why), earlier);
             }
             (None, Ok(Truth::CannotAsk)) => {
                 return self.undo_failed(id, part, &ActionError::retry("nobody could be asked"), earlier);

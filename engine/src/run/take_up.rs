@@ -77,6 +77,11 @@ impl<W: Send + 'static> Core<W> {
                 let output = self.gave_unseen(&action, &plan);
                 return self.end(id, part, Ending::acted(Outcome::Verified, output, proof, began, verified));
             }
+            Ok(Truth::Unproved(why)) => {
+                let proof = format!("the engine ended before it saw the end; the world was asked: {why}");
+                let output = self.gave_unseen(&action, &plan);
+                return self.end(id, part, Ending::acted(Outcome::Done, output, &proof, began, verified));
+            }
             Ok(Truth::HoldsNot(_)) => true,
             Ok(Truth::CannotAsk) | Err(_) => !self.at_most_once(id, part),
         };

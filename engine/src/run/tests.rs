@@ -37,6 +37,8 @@ struct World {
     denials: AtomicU32,
     /// `verify` cannot answer.
     mute: bool,
+    /// `verify` could see a part only.
+    unseen: bool,
     /// `run` fails for good.
     broken: bool,
     /// `run` panics.
@@ -113,6 +115,9 @@ impl Action for Verb1 {
             return Ok(Truth::CannotAsk);
         }
         let left = self.1.denials.load(Ordering::SeqCst);
+        if self.1.unseen {
+            return Ok(Truth::Unproved("nobody saw whether it is enforced".into()));
+        }
         if left == 0 {
             return Ok(Truth::Holds);
         }
@@ -357,6 +362,21 @@ fn a_verb_that_may_block_is_done_beside_after_its_intent_was_synced() {
         "RunFinished succeeded",
     ];
     assert_eq!(stage.only_story(), story);
+}
+
+#[test]
+fn what_could_be_seen_in_part_is_done_and_never_verified_and_says_why() {
+    let mut stage =
+        stage(World { unseen: true, ..World::default() }, playbook_of(vec![acts("kill", &[], "process.kill")]));
+    stage.core.detections([detection("7", 1)]);
+    stage.settle();
+    let records = stage.journal.read(&StreamId::run(&stage.runs()[0]), 1).unwrap();
+    let proofs: Vec<_> = records
+        .iter()
+        .filter_map(|r| if let Body::StepFinished(f) = &r.body { Some((f.outcome, f.proof.as_str())) } else { None })
+        .collect();
+    let proof = "the world was asked, and not all of it was seen: nobody saw whether it is enforced";
+    assert_eq!(proofs, [(Outcome::Done, proof)]);
 }
 
 #[test]

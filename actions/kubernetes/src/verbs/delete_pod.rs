@@ -178,7 +178,8 @@ fn is_asked(pod: &Pod, grace: Option<Duration>) -> bool {
     meta.deletion_timestamp.is_some() && grace.is_none_or(|grace| given.is_some_and(|given| given <= grace.as_secs()))
 }
 
-#[cfg(all(test, feature = "client"))]
+#[cfg(feature = "client")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

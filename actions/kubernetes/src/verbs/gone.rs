@@ -59,11 +59,8 @@ pub(super) async fn find(calls: &Calls<'_>, of: &PodRef, done: &str) -> Result<O
 
 /// The plan where the one that was meant is gone already.
 pub(super) fn plan_of_none(cluster: &Cluster, of: &PodRef) -> Plan {
-    let (namespace, name, uid) = match of {
-        PodRef::Named { namespace, name, uid } => (Some(namespace.as_str().into()), name.clone(), uid.clone()),
-        PodRef::Uid { uid } => (None, String::new(), Some(uid.clone())),
-    };
-    let uid = uid.unwrap_or_default();
+    let (namespace, name) = of.place();
+    let uid = of.uid().unwrap_or_default().to_owned();
     let target = Target {
         node: cluster.name().clone(),
         kind: "pod".into(),
@@ -73,8 +70,8 @@ pub(super) fn plan_of_none(cluster: &Cluster, of: &PodRef) -> Plan {
         facts: TargetFacts::Object {
             cluster: cluster.name().clone(),
             resource: "pods".into(),
-            namespace,
-            name,
+            namespace: namespace.map(Into::into),
+            name: name.to_owned(),
             uid,
             owner: None,
             replicas: None,

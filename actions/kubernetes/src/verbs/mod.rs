@@ -29,6 +29,7 @@ pub mod evict_pod;
 pub mod get;
 #[cfg(feature = "client")]
 mod gone;
+pub mod isolate_pod;
 pub mod label_node;
 pub mod label_pod;
 #[cfg(feature = "client")]
@@ -59,6 +60,7 @@ use std::sync::Arc;
 pub fn specs() -> Vec<&'static ActionSpec> {
     vec![
         &get::SPEC,
+        &isolate_pod::SPEC,
         &label_pod::SPEC,
         &annotate_pod::SPEC,
         &delete_pod::SPEC,
@@ -83,6 +85,7 @@ pub fn specs() -> Vec<&'static ActionSpec> {
 pub fn crew(cluster: &Arc<Cluster>) -> Vec<Verb> {
     vec![
         Verb::Looks(Arc::new(get::Get(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(isolate_pod::IsolatePod(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(label_pod::LabelPod(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(annotate_pod::AnnotatePod(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(delete_pod::DeletePod(Arc::clone(cluster)))),
@@ -120,7 +123,8 @@ mod tests {
                 assert!(properties(&output).contains_key(key), "{}: {key}", spec.name);
             }
             assert!(spec.name.starts_with("kubernetes."));
-            assert!(spec.permissions.iter().all(|one| one.starts_with("kubernetes:")), "{}", spec.name);
+            let is_known = |one: &&str| one.starts_with("kubernetes:") || one.starts_with("CAP_");
+            assert!(spec.permissions.iter().all(is_known), "{}", spec.name);
         }
     }
 

@@ -164,7 +164,8 @@ impl Action for SuspendCronjob {
     }
 }
 
-#[cfg(all(test, feature = "client"))]
+#[cfg(feature = "client")]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -132,6 +132,17 @@ fn what_an_act_gives_that_another_engine_began_is_the_verbs_to_tell() {
 }
 
 #[test]
+fn after_a_crash_what_could_be_seen_in_part_is_done_and_not_done_again() {
+    let stage = after_a_crash(World { unseen: true, ..World::default() }, "process.kill", Duration::ZERO);
+    assert_eq!(stage.done(), Vec::<String>::new());
+    let end = failure(&stage).unwrap();
+    assert!(
+        end.starts_with("done: the engine ended before it saw the end") && end.ends_with("it is enforced"),
+        "{end}"
+    );
+}
+
+#[test]
 fn after_a_crash_what_is_too_old_is_asked_about() {
     let stage = after_a_crash(
         World { denials: AtomicU32::new(1), ..World::default() },

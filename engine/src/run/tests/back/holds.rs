@@ -45,12 +45,20 @@ impl Action for Fades {
 
     async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
         let now = self.2.now().boot_ns;
-        let stands = self.1.fading.lock().unwrap().get(&plan.targets[0].id).is_some_and(|until| *until > now);
+        let fades = self.1.fading.lock().unwrap().get(&plan.targets[0].id).is_some_and(|until| *until > now);
+        let stands = fades || self.1.firm.lock().unwrap().contains("rest");
         let holds = stands == (want == Want::Acted);
         Ok(if holds { Truth::Holds } else { Truth::HoldsNot("it is otherwise".into()) })
     }
 
+    async fn verify_lapsed(&self, plan: &Plan) -> Result<Truth, ActionError> {
+        let now = self.2.now().boot_ns;
+        let fades = self.1.fading.lock().unwrap().get(&plan.targets[0].id).is_some_and(|until| *until > now);
+        Ok(if fades { Truth::HoldsNot("it fades".into()) } else { Truth::Holds })
+    }
+
     async fn undo(&self, go: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
+        self.1.firm.lock().unwrap().remove("rest");
         self.1.fading.lock().unwrap().remove(&go.plan().targets[0].id);
         Ok(json!({}))
     }
@@ -225,6 +233,18 @@ fn what_stands_again_after_a_boot_ends_when_it_was_to_and_by_its_new_plan() {
     yard.undo(&run, None).unwrap();
     assert_eq!(yard.in_force(), Vec::<String>::new());
     assert_eq!(yard.leases(&run).last().unwrap(), "ended");
+}
+
+#[test]
+fn what_fades_stands_again_after_a_boot_beside_what_does_not() {
+    let mut yard = yard(blocks(None));
+    let run = yard.attack(1);
+    yard.things.firm.lock().unwrap().insert("rest".into());
+    let mut yard = yard.rebooted(HOUR);
+    assert_eq!(yard.in_force(), ["a@1"]);
+    assert_eq!(yard.leases(&run), ["granted", "returning", "renewed"]);
+    yard.undo(&run, None).unwrap();
+    assert_eq!((yard.in_force(), yard.things.firm.lock().unwrap().len()), (Vec::<String>::new(), 0));
 }
 
 #[test]
