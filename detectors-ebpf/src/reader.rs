@@ -13,7 +13,7 @@ use crate::schedule::Pace;
 use crate::sensor::{Counters, Sink};
 use crate::sleep::Sleep;
 use crate::watch::Watch;
-use quell_model::{Class, Event, Name};
+use quell_model::{Class, Event};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,13 +58,13 @@ impl Reader {
     pub(crate) fn new(
         loaded: Loaded,
         watch: Watch,
-        node: Name,
+        cx: Context,
         sink: Box<dyn Sink>,
         counters: Arc<Counters>,
         sleep: Sleep,
         pace: Pace,
     ) -> Self {
-        let world = World::new(Context::new(node), watch, sink, counters);
+        let world = World::new(cx, watch, sink, counters);
         let losses = Losses::default();
         Self { loaded, world, sleep, held: None, last_turn: 0, last_care: 0, last_losses: 0, losses, pace }
     }
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn who_executes_something_or_ends_while_a_scan_is_under_way_is_told_by_its_own_records_alone() {
         let seen = Arc::default();
-        let (cx, watch) = (Context::new("n".into()), Watch::default());
+        let (cx, watch) = (Context::new("n".into(), None), Watch::default());
         let mut world = World::new(cx, watch, Box::new(Kept(Arc::clone(&seen))), Arc::default());
         let mut there = |pid| {
             // As /proc tells it.

@@ -4,6 +4,7 @@
 
 use crate::doctor::{self, Check};
 use crate::error::SensorError;
+use crate::event::Context;
 use crate::fill::Fill;
 use crate::load::{self, Missing, Settings};
 use crate::probes::Probe;
@@ -11,7 +12,7 @@ use crate::reader::Reader;
 use crate::schedule::Pace;
 use crate::sleep::Sleep;
 use crate::watch::Watch;
-use quell_model::{Class, Event, Name};
+use quell_model::{Class, Event, Name, Pods};
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,6 +42,8 @@ pub struct SensorConfig {
     pub ring: Option<u32>,
     /// Ask for SCHED_FIFO.
     pub first: bool,
+    /// Whose the containers of this node are, where a cluster is watched.
+    pub pods: Option<Arc<Pods>>,
 }
 
 /// The word for the good case in [`Stats::scheduling`].
@@ -53,7 +56,15 @@ impl SensorConfig {
     /// The usual: nothing watched, this process ignored.
     #[must_use]
     pub fn new(node: Name) -> Self {
-        Self { watch: Vec::new(), node, ignore_pids: vec![std::process::id()], budget: BUDGET, ring: None, first: true }
+        Self {
+            watch: Vec::new(),
+            node,
+            ignore_pids: vec![std::process::id()],
+            budget: BUDGET,
+            ring: None,
+            first: true,
+            pods: None,
+        }
     }
 }
 
@@ -147,7 +158,8 @@ impl Sensor {
                 };
                 let pace = Pace::new(scheduling == FIRST);
                 *told.scheduling.lock().unwrap_or_else(PoisonError::into_inner) = scheduling;
-                Reader::new(loaded, settings.watch, config.node, sink, told, sleep, pace).run();
+                let cx = Context::new(config.node, config.pods);
+                Reader::new(loaded, settings.watch, cx, sink, told, sleep, pace).run();
             })
             .map_err(SensorError::Thread)?;
         Ok(Running { waker, counters, attached, missing, fills, thread: Some(thread) })

@@ -87,7 +87,7 @@ impl Tape {
     /// # Errors
     /// A watched path that cannot be.
     pub fn play(&self, config: &SensorConfig, sink: Box<dyn Sink>) -> Result<(), SensorError> {
-        let (cx, watch) = (Context::new(config.node.clone()), Watch::new(&config.watch)?);
+        let (cx, watch) = (Context::new(config.node.clone(), config.pods.clone()), Watch::new(&config.watch)?);
         let mut world = World::new(cx, watch, sink, Arc::default());
         for (at, record) in self.records().enumerate() {
             world.take_process(record);

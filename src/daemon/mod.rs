@@ -13,6 +13,7 @@ mod audit;
 #[cfg(feature = "webhook")]
 mod beat;
 mod block;
+mod cgroup_namespace;
 mod crew;
 mod desk;
 mod eye;
@@ -24,10 +25,14 @@ mod in_time;
 #[cfg(feature = "slack")]
 mod inward;
 mod kernel;
+mod kube;
 mod leave;
 mod listening;
 mod log;
+mod needs;
+mod own_pod;
 mod pause;
+mod pods;
 mod post;
 pub(crate) mod privilege;
 mod recorder;
@@ -41,11 +46,17 @@ mod sources;
 mod sweep;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
+pub(crate) use cgroup_namespace::{LOST as CGROUPS_LOST, leave as leave_cgroup_namespace};
 pub(crate) use crew::{live as live_crew, replay as replay_crew, specs};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
 pub(crate) use family::Family;
+#[cfg(feature = "kubernetes")]
+pub(crate) use kube::Lack;
+pub(crate) use kube::{Kube, act_in_a_cluster};
 pub(crate) use leave::{Fate, Left, Stands, leave, stands};
+pub(crate) use needs::Needs;
+pub(crate) use own_pod::told_node;
 pub(crate) use pause::{PauseError, beside as pause_beside};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};
@@ -95,6 +106,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Runs until SIGTERM or Ctrl-C.
 pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
     before_others();
+    let own_cgroups = cgroup_namespace::leave();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("quell-work")
@@ -114,6 +126,9 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
     }
     let _log = log::start(loaded.config.log, term.has_colour_err())
         .map_err(|e| Fail::missing(format!("no thread for the log: {e}")))?;
+    if let Err(why) = own_cgroups {
+        tracing::warn!(why, "{}", cgroup_namespace::LOST);
+    }
     for mistake in &loaded.mistakes {
         tracing::warn!(place = mistake.place(), "{}", mistake.what);
     }
@@ -181,7 +196,7 @@ fn with_kernel(
             dir: dir.to_owned(),
             node: world.node.clone(),
             boot: world.boot.clone(),
-            crew: crew::live(hands, &desk.ways),
+            crew: crew::live(hands, &desk.ways, &desk.kube),
             rules: Arc::clone(&loaded.rules),
             definitions,
             only: None,
@@ -192,7 +207,7 @@ fn with_kernel(
         };
         assemble(plan, runtime.handle()).map_err(|e| refused(&e, dir))
     };
-    let wanted = sight(loaded);
+    let wanted = Sight { pods: desk.pods().table(), ..sight(loaded) };
     let mut assembly = start(wanted.clone())?;
     if wanted.off.is_none()
         && let Some(why) = assembly.blind.clone()
@@ -270,6 +285,7 @@ async fn live(
         errands,
     };
     let mut followers = tokio::task::JoinSet::new();
+    followers.spawn(desk.pods().clone().follow(ended.clone()));
     #[cfg(feature = "slack")]
     inward::follow(&app, &desk, waiting, &mut followers, &ended);
     let mut tasks = tokio::task::JoinSet::new();

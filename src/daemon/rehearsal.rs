@@ -75,7 +75,7 @@ pub(crate) fn rehearse(
         dir: scratch.path().to_owned(),
         node: world.node.clone(),
         boot: world.boot.clone(),
-        crew: crew::live(world, &ways),
+        crew: crew::live(world, &ways, &super::Kube::of(&around.config)),
         rules: Arc::new(Rules::default()),
         definitions,
         only: None,

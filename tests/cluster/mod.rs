@@ -89,7 +89,8 @@ impl Cluster {
         BufReader::new(up.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         if ready.is_empty() {
             let status = up.wait().unwrap();
-            let (why, log) = (format!("`scripts/cluster up` ended with {status}, its reason is above"), dir.join("log"));
+            let (why, log) =
+                (format!("`scripts/cluster up` ended with {status}, its reason is above"), dir.join("log"));
             return Err(if log.exists() { format!("{why}; its logs are in {}", log.display()) } else { why });
         }
         let text = fs::read_to_string(dir.join("env")).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::relay::Allowance;
 use jiff::Timestamp;
-use quell_model::{BootId, Class, EventId, EventIdParts, LogSource, Name, Stamp};
+use quell_model::{BootId, Class, EventId, EventIdParts, LogSource, Name, Pods, PodsView, Stamp};
 use rustix::time::{ClockId, clock_gettime};
 use std::cell::Cell;
 use std::fs;
@@ -16,6 +16,8 @@ pub(crate) struct Context {
     pub(crate) allowance: Allowance,
     /// Processes have labels here: an LSM gives them, and says so of this one too.
     pub(crate) labels: bool,
+    /// Whose the containers of this node are; none: no cluster is watched.
+    pub(crate) pods: Option<PodsView>,
     /// How the ids of events begin.
     prefix: Arc<str>,
     live: Name,
@@ -27,7 +29,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(node: Name) -> Self {
+    pub(crate) fn new(node: Name, pods: Option<Arc<Pods>>) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let boot = boot.trim();
         let context = Self {
@@ -35,6 +37,7 @@ impl Context {
             boot: BootId(Arc::from(boot)),
             allowance: Allowance::default(),
             labels: fs::read("/proc/self/attr/current").is_ok_and(|label| !label.is_empty()),
+            pods: pods.map(PodsView::new),
             prefix: format!("e-{}", boot.chars().take(8).collect::<String>()).into(),
             live: Name::from("sensor"),
             scan: Name::from("scan"),

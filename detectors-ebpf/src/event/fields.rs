@@ -1,7 +1,6 @@
-//! The fields of network, file, exit, loss and container: plain readings of what is at hand.
+//! The fields of network, file, exit and loss: plain readings of what is at hand.
 
 use super::{FileChange, IN, Loss, OUT, ends, protocol, text};
-use crate::cgroup::Cgroup;
 use crate::process::Ids;
 use crate::record::Net;
 use quell_model::Field;
@@ -94,15 +93,6 @@ pub(super) fn ids(ids: &Ids) -> Field<'static> {
         part("egid", ids.egid),
         (Cow::Borrowed("caps"), capabilities(ids.cap_effective)),
     ])
-}
-
-pub(super) fn container<'a>(group: &'a Cgroup, path: &str) -> Option<Field<'a>> {
-    Some(match path {
-        "container.id" => Field::or_null(group.container.as_deref(), Field::text),
-        "container.runtime" => Field::or_null(group.runtime, Field::text),
-        "pod.uid" => Field::or_null(group.pod.as_deref(), Field::text),
-        _ => return None,
-    })
 }
 
 /// include/uapi/linux/capability.h, in the order of its numbers.

@@ -5,6 +5,7 @@
 
 mod context;
 mod fields;
+mod pod;
 mod process;
 mod told;
 
@@ -16,7 +17,7 @@ use crate::record::{FileOp, Net, address};
 use crate::relay::{self, Relay};
 use quell_model::told::put;
 use quell_model::{
-    Class, Entity, Event, EventHead, Field, Json, LogSource, Name, OwnedEvent, ProcessId, Subject, Teller,
+    Class, Entity, Event, EventHead, Field, Json, LogSource, OwnedEvent, Pod, ProcessId, Subject, Teller,
     event::EVENT_VERSION,
 };
 use std::cell::OnceCell;
@@ -89,13 +90,14 @@ pub(crate) struct SensorEvent<'a> {
     head: OnceCell<EventHead>,
     relays: OnceCell<Vec<Relay>>,
     fed: OnceCell<Option<Key>>,
+    pod: OnceCell<Option<Arc<Pod>>>,
 }
 
 impl<'a> SensorEvent<'a> {
     pub(crate) fn new(cx: &'a Context, table: &'a Table, key: Option<Key>, what: What, at: u64, tid: u32) -> Self {
         let process = key.and_then(|key| table.get(key));
-        let (head, relays, fed) = Default::default();
-        Self { cx, table, process, what, at, tid, scanned: false, head, relays, fed }
+        let (head, relays, fed, pod) = Default::default();
+        Self { cx, table, process, what, at, tid, scanned: false, head, relays, fed, pod }
     }
 
     /// Of a process that was there before.
@@ -125,24 +127,6 @@ impl<'a> SensorEvent<'a> {
 
     fn parent(&self) -> Option<&'a Process> {
         self.table.parent(self.process?)
-    }
-
-    /// Container, session, unit, cgroup or node, whichever is the first that is known.
-    fn entity_of(&self, process: &Process, say: &mut dyn FnMut(&str, &str)) {
-        let group = &process.cgroup;
-        if let Some(container) = &group.container {
-            return say("container", container);
-        }
-        if let Field::Str(session) = process::session(process) {
-            return say("session", &session);
-        }
-        if let Some(unit) = &group.unit {
-            return say("unit", unit);
-        }
-        match &*group.path {
-            "" | "/" => say("node", self.cx.node.as_str()),
-            path => say("cgroup", path),
-        }
     }
 
     fn sigma_value(&self, field: &str) -> Option<Field<'_>> {
@@ -236,7 +220,7 @@ impl<'a> SensorEvent<'a> {
                 "target" => Some(Field::or_null(target.and_then(|k| self.table.get(k)), |p| text(self.id_of(p)))),
                 _ => None,
             },
-            (_, "container" | "pod") => fields::container(&self.process?.cgroup, path),
+            (_, "container" | "pod") => self.place_value(path),
             _ => None,
         }
     }
@@ -320,11 +304,14 @@ impl Event for SensorEvent<'_> {
 
     fn entity(&self) -> Entity {
         let node = self.cx.node.clone();
-        let entity = |kind: &str, id: Name| Entity { kind: kind.into(), id, node: node.clone() };
-        let Some(process) = self.process else { return entity("node", self.cx.node.clone()) };
         let mut found = None;
-        self.entity_of(process, &mut |kind, id| found = Some(entity(kind, id.into())));
-        found.unwrap_or_else(|| entity("node", self.cx.node.clone()))
+        if let Some(process) = self.process {
+            let mut say = |kind: &str, id: &str, node: &str| {
+                found = Some(Entity { kind: kind.into(), id: id.into(), node: node.into() });
+            };
+            self.entity_of(process, &mut say);
+        }
+        found.unwrap_or_else(|| Entity { kind: "node".into(), id: node.clone(), node })
     }
 
     fn to_owned(&self) -> OwnedEvent {

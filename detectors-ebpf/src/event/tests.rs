@@ -20,7 +20,7 @@ fn made() -> Made {
         let Some(Record::Exec(head, exec)) = Record::read(&bytes) else { panic!("no exec") };
         table.exec(&head, &exec);
     }
-    Made { cx: Context::new("n1".into()), table, key: Key::new(5_000_002, 2_000_000_000) }
+    Made { cx: Context::new("n1".into(), None), table, key: Key::new(5_000_002, 2_000_000_000) }
 }
 
 fn all(made: &Made) -> Vec<SensorEvent<'_>> {
@@ -163,5 +163,117 @@ fn what_an_event_tells_in_parts_is_what_the_owned_one_is() {
             event.own(dear);
         }
         assert_eq!(quell_model::Gather::of(&event), Event::to_owned(&event), "asked: {}", event.head().class);
+    }
+}
+
+/// The same, in a pod; the cluster has told of it, or not yet.
+fn in_a_pod(pods: &std::sync::Arc<quell_model::Pods>) -> Made {
+    let mut made = made();
+    made.cx = Context::new("n1".into(), Some(std::sync::Arc::clone(pods)));
+    let path = format!("/kubepods/burstable/pod{POD_UID}/{}", container());
+    made.table.place(made.key, &path);
+    made
+}
+
+const POD_UID: &str = "1b2c3d4e-0000-1111-2222-333344445555";
+
+fn container() -> String {
+    "0123456789abcdef".repeat(4)
+}
+
+fn web(version: u64) -> std::sync::Arc<quell_model::Pod> {
+    let container = quell_model::PodContainer {
+        name: "app".into(),
+        image: Some("localhost/web:1".into()),
+        digest: Some("sha256:aa".into()),
+        ids: vec![container().into()],
+    };
+    std::sync::Arc::new(quell_model::Pod {
+        uid: POD_UID.into(),
+        cgroup_uid: None,
+        namespace: "shop".into(),
+        name: "web-1".into(),
+        node: "node1".into(),
+        owner: Some("deployment/web".into()),
+        service_account: Some("web".into()),
+        host_network: false,
+        ip: Some("10.244.0.7".into()),
+        labels: vec![("app.kubernetes.io/name".into(), "web".into())],
+        containers: vec![container],
+        version,
+    })
+}
+
+#[test]
+fn an_event_before_the_cluster_answers_is_right_and_one_after_it_is_whole() {
+    let pods = std::sync::Arc::new(quell_model::Pods::new("kubernetes".into()));
+    let made = in_a_pod(&pods);
+    let early = &all(&made)[1];
+    assert_eq!(early.own("pod.uid"), Some(Field::text(POD_UID)));
+    for absent in ["pod.name", "pod.labels", "pod.labels.app.kubernetes.io/name", "pod.owner", "container.image"] {
+        assert_eq!(early.own(absent), Some(Field::Null), "{absent}");
+    }
+    assert_eq!(early.entity().to_string(), format!("container {} on n1", container()));
+    pods.replace([web(1)].iter());
+    assert_eq!(early.own("pod.name"), Some(Field::Null), "one event sees one state of its pod");
+    let late = &all(&made)[1];
+    for (path, value) in [
+        ("pod.uid", POD_UID),
+        ("pod.namespace", "shop"),
+        ("pod.name", "web-1"),
+        ("pod.node", "node1"),
+        ("pod.owner", "deployment/web"),
+        ("pod.service_account", "web"),
+        ("pod.ip", "10.244.0.7"),
+        ("pod.labels.app.kubernetes.io/name", "web"),
+        ("container.name", "app"),
+        ("container.image", "localhost/web:1"),
+        ("container.image_digest", "sha256:aa"),
+        ("container.runtime", "containerd"),
+    ] {
+        assert_eq!(late.own(path), Some(Field::text(value)), "{path}");
+        assert_eq!(late.sigma(path), Some(Field::text(value)), "a rule may ask for it too: {path}");
+        assert_eq!(Event::to_owned(late).own(path), Some(Field::text(value)), "and a recording has it: {path}");
+    }
+    assert_eq!(late.own("pod.labels.none"), Some(Field::Null));
+    assert_eq!(late.own("pod.host_network"), Some(Field::Bool(false)));
+    assert_eq!(late.entity().to_string(), "owner shop/deployment/web on kubernetes");
+}
+
+#[test]
+fn what_is_told_in_parts_of_a_pod_is_told_anew_when_more_is_known() {
+    /// What is told, with parts that are known left out, as a recorder does it.
+    struct Recorder {
+        known: std::collections::HashSet<u64>,
+        told: Vec<(String, Json)>,
+        at: quell_model::Stamp,
+    }
+    impl Teller for Recorder {
+        fn sigma(&mut self, _: &str, _: quell_model::Told<'_>) {}
+        fn own(&mut self, path: &str, value: quell_model::Told<'_>) {
+            self.told.push((path.to_owned(), value.to_json(self.at)));
+        }
+        fn whole(&mut self, _: &str, _: quell_model::Told<'_>) {}
+        fn entity(&mut self, _: &str, _: &str, _: &str) {}
+        fn shared(&mut self, token: quell_model::Token, tell: &mut dyn FnMut(&mut dyn Teller)) {
+            if self.known.insert(token.0) {
+                tell(self);
+            }
+        }
+    }
+    let pods = std::sync::Arc::new(quell_model::Pods::new("kubernetes".into()));
+    let made = in_a_pod(&pods);
+    let mut recorder = Recorder { at: all(&made)[1].head().at, known: Default::default(), told: Vec::new() };
+    let mut names = |made: &Made| {
+        all(made)[1].tell(&mut recorder);
+        let told = std::mem::take(&mut recorder.told);
+        told.into_iter().filter(|(path, _)| path == "pod.name").map(|(_, value)| value).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&made), Vec::<Json>::new());
+    pods.replace([web(1)].iter());
+    assert_eq!(names(&made), [Json::from("web-1")]);
+    assert_eq!(names(&made), Vec::<Json>::new(), "it is known");
+    for event in all(&made) {
+        assert_eq!(quell_model::Gather::of(&event), Event::to_owned(&event), "{}", event.head().class);
     }
 }

@@ -3,6 +3,7 @@
 //! Owns what goes together under one token: an image, who a process is, where its streams lead, its parent, its line of
 //! ancestors. Asks nothing of /proc: relays are told where a rule has asked for them, a process's label never.
 
+use super::pod::{CONTAINER, POD};
 use super::process::{ANCESTORS_SHOWN, seccomp, session, stdio};
 use super::{SensorEvent, fields};
 use crate::process::{Image, Process};
@@ -107,7 +108,7 @@ impl SensorEvent<'_> {
         to.own("process.start", Told::Moment(process.start));
         to.own("process.exec_id", number(process.exec_id));
         to.shared(process.image.token(), &mut |to| tell_image(&process.image, to));
-        to.shared(who(process), &mut |to| self.tell_who(process, to));
+        to.shared(who(process).with(self.pod().map_or(0, |pod| pod.version)), &mut |to| self.tell_who(process, to));
         to.shared(streams(STREAMS, &process.stdio), &mut |to| {
             for (path, name) in
                 [("process.stdio.socket", "socket"), ("process.stdio.peer", "peer"), ("process.stdio.kinds", "kinds")]
@@ -182,21 +183,18 @@ impl SensorEvent<'_> {
         to.own("process.cgroup", number(process.cgroup_id));
         let group = &process.cgroup;
         let path = Some(&*group.path).filter(|path| !path.is_empty());
-        let texts = [
-            ("process.tty", process.tty()),
-            ("process.cgroup_path", path),
-            ("process.unit", group.unit.as_deref()),
-            ("container.id", group.container.as_deref()),
-            ("container.runtime", group.runtime),
-            ("pod.uid", group.pod.as_deref()),
-        ];
+        let texts =
+            [("process.tty", process.tty()), ("process.cgroup_path", path), ("process.unit", group.unit.as_deref())];
         for (path, text) in texts {
             if let Some(text) = text {
                 to.own(path, Told::text(text));
             }
         }
         own(to, "process.session", Some(session(process)));
-        self.entity_of(process, &mut |kind, id| to.entity(kind, id, self.cx.node.as_str()));
+        for path in CONTAINER.into_iter().chain(POD) {
+            own(to, path, self.place_value(path));
+        }
+        self.entity_of(process, &mut |kind, id, node| to.entity(kind, id, node));
     }
 
     /// What a parent or ancestor is shown as.

@@ -57,6 +57,12 @@ impl Table {
         self.by_key.get(&key)
     }
 
+    /// It lives in this cgroup.
+    #[cfg(test)]
+    pub(crate) fn place(&mut self, key: Key, path: &str) {
+        self.by_key.get_mut(&key).unwrap().cgroup = Arc::new(crate::cgroup::Cgroup::of_path(path));
+    }
+
     /// How many are known.
     #[must_use]
     pub(crate) fn len(&self) -> usize {

@@ -3,7 +3,7 @@
 //! Owns what is known of the match. What happens next is the trigger's.
 
 use crate::Json;
-use crate::event::{Entity, OwnedEvent, Subject};
+use crate::event::{Entity, Event, Field, OwnedEvent, Subject};
 use crate::hash::Hash;
 use crate::ids::Name;
 use crate::time::Stamp;
@@ -125,6 +125,13 @@ impl Detection {
     #[must_use]
     pub fn entity(&self) -> &Entity {
         &self.event.entity
+    }
+
+    /// The container that it happened in, as an entity: what its incident is about as long as nobody knows the pod's owner.
+    #[must_use]
+    pub fn container(&self) -> Option<Entity> {
+        let Some(Field::Str(id)) = self.event.own("container.id") else { return None };
+        Some(Entity { kind: "container".into(), id: (&*id).into(), node: self.event.head.node.clone() })
     }
 
     /// What a playbook's `detection` is.

@@ -57,6 +57,7 @@ const PROCESS: &[&str] = &[
     "process.namespaces.mnt",
     "container.id",
     "container.runtime",
+    "container.name",
     "container.image",
     "container.image_digest",
     "pod.uid",
@@ -66,6 +67,8 @@ const PROCESS: &[&str] = &[
     "pod.node",
     "pod.owner",
     "pod.service_account",
+    "pod.host_network",
+    "pod.ip",
 ];
 
 const NETWORK: &[&str] = &[

@@ -18,7 +18,7 @@ use super::view::{View, one_line};
 use jiff::civil::Date;
 use jiff::{Timestamp, tz::TimeZone};
 use quell_model::record::NotExcepted;
-use quell_model::{Class, Detection, Hash, IncidentId, Json, Name, OwnedEvent};
+use quell_model::{Class, Detection, Event as _, Field, Hash, IncidentId, Json, Name, OwnedEvent};
 use rsigma_eval::Event as _;
 use rsigma_parser::SigmaDocument;
 use std::borrow::Cow;
@@ -170,7 +170,11 @@ impl Common {
                 self.without.push((field, why));
             }
         }
-        self.place.retain(|mine| other.place.contains(mine));
+        if is_of_later(&self.first, &other.first) {
+            (self.first, self.place) = (other.first, other.place);
+        } else if !is_of_later(&other.first, &self.first) {
+            self.place.retain(|mine| other.place.contains(mine));
+        }
     }
 
     fn filter(&self, rules: &Rules, of: &DraftOf) -> Result<String, String> {
@@ -289,6 +293,14 @@ fn holds(exception: &Exception, event: &OwnedEvent, rules: &Rules) -> bool {
         || records(class, operation)
             .iter()
             .any(|record| exception.holds(&Clothed::new(event, class, *record, &rules.keys)))
+}
+
+/// Whether both were seen in one container, and only by the later one it was known whose that is.
+fn is_of_later(early: &OwnedEvent, later: &OwnedEvent) -> bool {
+    let container =
+        |event: &OwnedEvent| event.own("container.id").filter(|id| *id != Field::Null).map(|id| id.to_json());
+    let kinds = (early.entity.kind.as_str(), later.entity.kind.as_str());
+    kinds == ("container", "owner") && container(early).is_some_and(|id| Some(id) == container(later))
 }
 
 /// What says where an event was seen: what its incident is about, as far as that has a name that lasts.

@@ -3,10 +3,12 @@
 //! Owns the live state; the journal keeps the story, and `report` tells it. A detection on the entity of an incident
 //! joins it until that has been quiet for a while; a resolved one reopens within that time.
 
+mod also;
 mod beside;
 mod places;
 mod standing;
 
+use also::Also;
 pub use beside::Beside;
 pub use places::Places;
 pub use standing::{Acknowledged, FalsePositive, Standing};
@@ -55,6 +57,8 @@ pub struct Incident {
     pub losses: u32,
     /// Where its processes live.
     pub places: Places,
+    /// What else its detections were about.
+    also: Also,
 }
 
 impl Incident {
@@ -62,8 +66,8 @@ impl Incident {
     #[must_use]
     pub fn open(id: IncidentId, entity: Entity, level: Level, at: Stamp) -> Self {
         let (standing, places, counts) = (Standing::default(), Places::default(), HashMap::new());
-        let (backfill, seq, losses) = (false, 0, 0);
-        Self { id, entity, backfill, seq, level, last: at, written: at, standing, counts, losses, places }
+        let (backfill, seq, losses, also) = (false, 0, 0, Also::default());
+        Self { id, entity, backfill, seq, level, last: at, written: at, standing, counts, losses, places, also }
     }
 
     fn key(&self) -> Key {
@@ -117,6 +121,7 @@ impl Incident {
             Body::DetectionAccepted(accepted) => {
                 self.count(&accepted.detection);
                 self.places.learn(&accepted.detection);
+                self.also.learn(&self.entity, &accepted.detection);
                 self.level = self.level.max(accepted.detection.rule.level);
                 (self.last, self.written) = (at, at);
             }
@@ -149,6 +154,8 @@ type Key = (Entity, bool);
 pub struct Incidents {
     by_entity: HashMap<Key, Incident>,
     by_id: HashMap<IncidentId, Key>,
+    /// What else they are about: see [`Also`].
+    also: HashMap<Key, Key>,
     /// Since when each was quiet when it was last looked at; it may have had something since, or be gone.
     quiet: BinaryHeap<Reverse<(Stamp, IncidentId)>>,
     /// What belongs to none.
@@ -158,8 +165,11 @@ pub struct Incidents {
 impl Incidents {
     /// The incident that this detection joins now: in whatever state, not yet quiet.
     pub fn joinable(&mut self, detection: &Detection, now: Stamp, quiet: Duration) -> Option<&mut Incident> {
-        let key = (detection.entity().clone(), detection.backfill);
-        self.by_entity.get_mut(&key).filter(|incident| now.since(incident.last) <= quiet)
+        let key = self.ways_to(detection).find(|key| {
+            let incident = self.by_entity.get(key);
+            incident.is_some_and(|incident| now.since(incident.last) <= quiet)
+        })?;
+        self.by_entity.get_mut(&key)
     }
 
     /// A new one takes its entity's place; gives back the one that was there, or that had to make room.
@@ -169,6 +179,8 @@ impl Incidents {
         let makes_room = if is_full { self.longest_quiet() } else { None };
         self.quiet.push(Reverse((incident.last, incident.id.clone())));
         self.by_id.insert(incident.id.clone(), key.clone());
+        let also: Vec<Key> = incident.also.keys(incident.backfill).collect();
+        let of = key.clone();
         let out = match makes_room {
             Some(other) => {
                 self.by_entity.insert(key, incident);
@@ -178,7 +190,9 @@ impl Incidents {
         };
         if let Some(out) = &out {
             self.by_id.remove(&out.id);
+            self.forget_also(out);
         }
+        self.also.extend(also.into_iter().map(|key| (key, of.clone())));
         out
     }
 
@@ -220,9 +234,10 @@ impl Incidents {
     /// Forgets those that take nothing more, and gives their ids; the journal still has them.
     pub fn sweep(&mut self, now: Stamp, quiet: Duration) -> Vec<IncidentId> {
         let is_over = |incident: &Incident| now.since(incident.last) > quiet;
-        let over: Vec<IncidentId> =
-            self.by_entity.values().filter(|incident| is_over(incident)).map(|incident| incident.id.clone()).collect();
-        self.by_entity.retain(|_, incident| !is_over(incident));
+        let gone: Vec<Incident> =
+            self.by_entity.extract_if(|_, incident| is_over(incident)).map(|(_, gone)| gone).collect();
+        gone.iter().for_each(|gone| self.forget_also(gone));
+        let over: Vec<IncidentId> = gone.into_iter().map(|gone| gone.id).collect();
         over.iter().for_each(|id| drop(self.by_id.remove(id)));
         self.quiet.retain(|Reverse((_, id))| self.by_id.contains_key(id));
         over

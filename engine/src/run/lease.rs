@@ -155,9 +155,9 @@ impl<W: Send + 'static> Core<W> {
         if self.leases.all.is_empty() {
             return;
         }
-        let (rule, entity) = (&detection.rule.name, detection.entity().to_string());
+        let (rule, entities) = (&detection.rule.name, self.incidents.entities(detection));
         let is_it = |standing: &Standing| {
-            let same = standing.answers.as_ref().is_some_and(|(by, of)| by == rule && of.as_str() == entity);
+            let same = standing.answers.as_ref().is_some_and(|(by, of)| by == rule && entities.contains(of.as_str()));
             same && standing.at_end == AtEnd::Undo && !standing.needed && standing.since < now
         };
         let needed: Vec<Place> = self.leases.all.iter().filter(|(_, s)| is_it(s)).map(|(p, _)| p.clone()).collect();

@@ -249,6 +249,7 @@ impl<W: Send + 'static> Core<W> {
             incident.counts.insert(key, count);
             incident.last = now;
         }
+        self.incidents.learn(&id, detection);
         self.ladders.sees(&id, &detection.rule.name);
         if opens || reopens {
             let what = if opens { "opened" } else { "seen again" };

@@ -81,9 +81,10 @@ impl Awaiting {
         (all >= most).then(|| format!("{all} steps wait for a detection {about} already"))
     }
 
-    /// Those that a detection on this entity may end, run by run.
-    fn about(&self, entity: &str) -> BTreeSet<Place> {
-        self.by_entity.get(entity).into_iter().flatten().chain(&self.anywhere).map(|(place, _)| place.clone()).collect()
+    /// Those that a detection on these, which are one, may end, run by run.
+    fn about(&self, entities: &BTreeSet<String>) -> BTreeSet<Place> {
+        let on = entities.iter().filter_map(|entity| self.by_entity.get(entity)).flatten();
+        on.chain(&self.anywhere).map(|(place, _)| place.clone()).collect()
     }
 
     /// A run has ended.
@@ -205,7 +206,10 @@ impl<W: Send + 'static> Core<W> {
 
     /// The parts that have waited for this detection.
     pub(super) fn takers(&mut self, detection: &Detection, seen: &Seen<'_>, now: Stamp) -> Vec<Taker> {
-        let places = self.awaiting.about(&detection.entity().to_string());
+        if self.awaiting.by_entity.is_empty() && self.awaiting.anywhere.is_empty() {
+            return Vec::new();
+        }
+        let places = self.awaiting.about(&self.incidents.entities(detection));
         if places.is_empty() {
             return Vec::new();
         }

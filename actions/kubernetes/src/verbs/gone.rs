@@ -35,9 +35,10 @@ pub(super) struct Meant {
 
 /// Finds it. Of a pod that an event named by its uid it is told that it is gone; whoever wrote a mere name may have mistyped it.
 pub(super) async fn find(calls: &Calls<'_>, of: &PodRef, done: &str) -> Result<Option<Meant>, ActionError> {
-    if let Some(uid) = &of.uid {
-        let found = calls.get::<Pod>(Some(&of.namespace), &of.name).await?;
-        if found.and_then(|found| found.metadata.uid).as_ref() != Some(uid) {
+    let (namespace, name, uid) = of.named(calls).await?;
+    if uid.is_some() {
+        let found = calls.get::<Pod>(Some(&namespace), &name).await?;
+        if found.and_then(|found| found.metadata.uid) != uid {
             return Ok(None);
         }
     }
@@ -58,7 +59,11 @@ pub(super) async fn find(calls: &Calls<'_>, of: &PodRef, done: &str) -> Result<O
 
 /// The plan where the one that was meant is gone already.
 pub(super) fn plan_of_none(cluster: &Cluster, of: &PodRef) -> Plan {
-    let uid = of.uid.clone().unwrap_or_default();
+    let (namespace, name, uid) = match of {
+        PodRef::Named { namespace, name, uid } => (Some(namespace.as_str().into()), name.clone(), uid.clone()),
+        PodRef::Uid { uid } => (None, String::new(), Some(uid.clone())),
+    };
+    let uid = uid.unwrap_or_default();
     let target = Target {
         node: cluster.name().clone(),
         kind: "pod".into(),
@@ -68,8 +73,8 @@ pub(super) fn plan_of_none(cluster: &Cluster, of: &PodRef) -> Plan {
         facts: TargetFacts::Object {
             cluster: cluster.name().clone(),
             resource: "pods".into(),
-            namespace: Some(of.namespace.as_str().into()),
-            name: of.name.clone(),
+            namespace,
+            name,
             uid,
             owner: None,
             replicas: None,

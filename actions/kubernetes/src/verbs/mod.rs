@@ -20,9 +20,11 @@ macro_rules! with_owners {
 }
 
 pub mod annotate_pod;
+pub mod capture_pod;
 pub mod cordon_node;
 pub mod delete_pod;
 pub mod drain_node;
+pub mod emit_event;
 pub mod evict_pod;
 pub mod get;
 #[cfg(feature = "client")]
@@ -34,6 +36,8 @@ mod order;
 #[cfg(feature = "client")]
 mod patience;
 pub mod restart_owner;
+pub mod restrict_owner;
+pub mod revoke_service_account;
 pub mod scale_owner;
 pub mod suspend_cronjob;
 pub mod taint_node;
@@ -66,6 +70,10 @@ pub fn specs() -> Vec<&'static ActionSpec> {
         &taint_node::SPEC,
         &cordon_node::SPEC,
         &drain_node::SPEC,
+        &capture_pod::SPEC,
+        &emit_event::SPEC,
+        &restrict_owner::SPEC,
+        &revoke_service_account::SPEC,
     ]
 }
 
@@ -86,6 +94,10 @@ pub fn crew(cluster: &Arc<Cluster>) -> Vec<Verb> {
         Verb::Acts(Arc::new(taint_node::TaintNode(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(cordon_node::CordonNode(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(drain_node::DrainNode(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(capture_pod::CapturePod::new(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(emit_event::EmitEvent::new(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(restrict_owner::RestrictOwner(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(revoke_service_account::RevokeServiceAccount(Arc::clone(cluster)))),
     ]
 }
 

@@ -43,6 +43,33 @@ pub(super) async fn there<K: Kind>(calls: &Calls<'_>, named: &Named) -> Result<K
 pub(super) async fn change<K: Kind>(
     calls: &Calls<'_>,
     named: &Named,
+    change: impl FnMut(&K) -> Option<Json>,
+) -> Result<Option<K>, ActionError> {
+    write(calls, named, How::Merge, change).await
+}
+
+/// The same with a strategic merge patch: of its lists of named things only those are changed that it names.
+pub(super) async fn change_named<K: Kind>(
+    calls: &Calls<'_>,
+    named: &Named,
+    change: impl FnMut(&K) -> Option<Json>,
+) -> Result<Option<K>, ActionError> {
+    write(calls, named, How::Strategic, change).await
+}
+
+/// What becomes of lists.
+#[derive(Clone, Copy)]
+enum How {
+    /// They are given whole.
+    Merge,
+    /// Those of named things are merged by the names.
+    Strategic,
+}
+
+async fn write<K: Kind>(
+    calls: &Calls<'_>,
+    named: &Named,
+    how: How,
     mut change: impl FnMut(&K) -> Option<Json>,
 ) -> Result<Option<K>, ActionError> {
     let mut last = String::new();
@@ -51,7 +78,12 @@ pub(super) async fn change<K: Kind>(
         let Some(mut patch) = change(&found) else { return Ok(None) };
         patch["metadata"]["uid"] = named.uid.clone().into();
         patch["metadata"]["resourceVersion"] = found.meta().resource_version.clone().unwrap_or_default().into();
-        match calls.merge::<K>(named.namespace.as_deref(), &named.name, &patch).await {
+        let namespace = named.namespace.as_deref();
+        let written = match how {
+            How::Merge => calls.merge::<K>(namespace, &named.name, &patch).await,
+            How::Strategic => calls.strategic::<K>(namespace, &named.name, &patch).await,
+        };
+        match written {
             Ok(written) => return Ok(Some(written)),
             Err(CallError::Conflict(why)) => last = why,
             Err(error) => return Err(error.into()),

@@ -192,3 +192,29 @@ fn a_correlation_is_excepted_for_its_group() {
     let mut detector = with(&rules, &draft);
     assert_eq!((run(&mut detector, &by("e2", "ana")).len(), run(&mut detector, &by("e3", "bo")).len()), (0, 1));
 }
+
+#[test]
+fn a_container_whose_owner_became_known_is_excepted_as_the_owner_s() {
+    let sigma = || json!({"Image": "/usr/bin/curl", "CommandLine": "curl mirror a"});
+    let at = |id: &str, container: &str, owner: Option<&str>| {
+        let pod = owner.map(|owner| json!({"namespace": "shop", "owner": owner}));
+        let own = json!({"container": {"id": container}, "pod": pod});
+        let mut event = event(Class::ProcessCreation, id, 0, sigma(), own);
+        let (kind, name) =
+            owner.map_or(("container", container.to_owned()), |owner| ("owner", format!("shop/{owner}")));
+        event.entity = Entity { kind: kind.into(), id: name.as_str().into(), node: "here".into() };
+        event.head.node = "here".into();
+        event
+    };
+    let web = Some("deployment/web");
+    for seen in [[at("e1", "c1", None), at("e2", "c1", web)], [at("e1", "c1", web), at("e2", "c1", None)]] {
+        let (draft, count) = drafted(RULE, &seen);
+        assert_eq!((count, draft.rules.len()), (2, 1), "{draft:?}");
+        let mut detector = with(RULE, &draft);
+        assert_eq!(run(&mut detector, &at("e3", "c2", web)).len(), 0, "a replica");
+        assert_eq!(run(&mut detector, &at("e4", "c9", Some("deployment/db"))).len(), 1, "somebody else's");
+    }
+    // Of two containers nobody says that they are one thing.
+    let (draft, _) = drafted(RULE, &[at("e1", "c1", None), at("e2", "c2", web)]);
+    assert!(draft.text.is_empty() && draft.left_out[0].why.contains("was not the same"), "{draft:?}");
+}
