@@ -14,7 +14,7 @@ use std::time::Duration;
 const BOTH: [&str; 2] = ["kubernetes.delete_pod", "kubernetes.evict_pod"];
 
 /// A deployment `web` of so many ready pods.
-pub async fn web(place: &Place, replicas: u32, more: Json) {
+pub(crate) async fn web(place: &Place, replicas: u32, more: Json) {
     let mut spec = json!({
         "replicas": replicas,
         "selector": { "matchLabels": { "app": "web" } },
@@ -35,12 +35,12 @@ pub async fn web(place: &Place, replicas: u32, more: Json) {
 }
 
 /// The pods of the namespace, by name.
-pub async fn pods(place: &Place) -> Vec<Pod> {
+pub(crate) async fn pods(place: &Place) -> Vec<Pod> {
     let all: Api<Pod> = place.api();
     all.list(&ListParams::default()).await.unwrap().items
 }
 
-pub fn name(pod: &Pod) -> String {
+pub(crate) fn name(pod: &Pod) -> String {
     pod.metadata.name.clone().unwrap()
 }
 
@@ -49,7 +49,7 @@ fn uid(pod: &Pod) -> String {
 }
 
 /// An act that is given so long.
-pub fn brief(bound: Duration) -> Act {
+pub(crate) fn brief(bound: Duration) -> Act {
     let mut act = Act::of("r-1");
     act.bound = bound;
     act

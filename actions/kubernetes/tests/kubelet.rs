@@ -10,11 +10,11 @@ use serde_json::json;
 use std::time::Duration;
 
 /// One namespace's.
-pub struct Kubelet(tokio::task::JoinHandle<()>);
+pub(crate) struct Kubelet(tokio::task::JoinHandle<()>);
 
 impl Kubelet {
     /// Plays it until it is dropped.
-    pub fn of(place: &Place) -> Self {
+    pub(crate) fn of(place: &Place) -> Self {
         let pods: Api<Pod> = place.api();
         Self(tokio::spawn(async move {
             loop {

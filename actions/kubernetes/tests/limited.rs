@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 impl Place {
     /// As a user who has these rules here.
-    pub async fn as_user(&self, name: &str, rules: Json) -> Arc<Cluster> {
+    pub(crate) async fn as_user(&self, name: &str, rules: Json) -> Arc<Cluster> {
         let user = format!("{name}.{}", self.namespace);
         self.make::<Role>(json!({ "metadata": { "name": name }, "rules": rules })).await;
         let binding = json!({

@@ -44,7 +44,7 @@ async fn gone(all: &Api<Node>, name: &str) {
 }
 
 /// Puts a pod that has no node on that of this test.
-pub async fn bind(place: &Place, pod: &str) {
+pub(crate) async fn bind(place: &Place, pod: &str) {
     let binding = json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": pod },
         "target": { "apiVersion": "v1", "kind": "Node", "name": place.namespace } });
     let all: Api<Pod> = place.api();

@@ -5,7 +5,7 @@ use super::api::Place;
 use super::ends::{brief, name, pods, web};
 use super::kubelet::Kubelet;
 use super::nodes::bind;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::Pod;
@@ -138,6 +138,17 @@ async fn restarts_outlive_every_crash() {
     outlives_every_crash(&place.cluster, "kubernetes.restart_owner", input, judge).await;
 }
 
+/// Whether so many pods are ready, and every controller has counted them: a count may be of before.
+async fn is_whole(place: &Place, pods: i32) -> bool {
+    let sets: Api<ReplicaSet> = place.api();
+    let set = sets.list(&Default::default()).await.unwrap().items.remove(0);
+    let (set_is, set_has) = (set.metadata.generation, set.status.unwrap_or_default());
+    let found = deployment(place).await;
+    let (is, has) = (found.metadata.generation, found.status.unwrap_or_default());
+    (set_has.observed_generation, set_has.ready_replicas) == (set_is, Some(pods))
+        && (has.observed_generation, has.ready_replicas, has.replicas) == (is, Some(pods), Some(pods))
+}
+
 #[tokio::test]
 async fn an_owner_is_scaled_and_given_its_number_back() {
     let Some(place) = Place::new("own").await else { return };
@@ -152,11 +163,7 @@ async fn an_owner_is_scaled_and_given_its_number_back() {
         assert_eq!(pods(&place).await.len(), to);
         let (output, truth) = act.taken_back(&*verb, &done.plan).await.unwrap();
         assert_eq!((output, truth), (json!({ "replicas": 3 }), Truth::Holds));
-        wait_until("they are back", async || {
-            let status = deployment(&place).await.status.unwrap();
-            status.ready_replicas == Some(3) && status.replicas == Some(3)
-        })
-        .await;
+        wait_until("they are back, and counted", async || is_whole(&place, 3).await).await;
         wait_until("no more are there", async || pods(&place).await.len() == 3).await;
     }
     let plan = verb.plan(&json!({ "owner": event, "to": 3 })).await.unwrap();

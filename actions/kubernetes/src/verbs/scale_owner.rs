@@ -244,8 +244,8 @@ async fn state(calls: &Calls<'_>, found: &Workload, to: u32) -> Result<Option<St
     if !found.is_seen {
         return Ok(Some("its controller has not seen the change yet".to_owned()));
     }
-    if found.stands < to {
-        return Ok(Some(format!("{} of {to} pods are made", found.stands)));
+    if found.stands != to {
+        return Ok(Some(format!("{} pods are counted", found.stands)));
     }
     let there = pods(calls, found).await?;
     Ok((there > to as usize).then(|| format!("{there} pods are there, with those that terminate")))

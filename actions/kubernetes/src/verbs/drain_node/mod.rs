@@ -49,6 +49,7 @@ pub static SPEC: ActionSpec = ActionSpec {
         "kubernetes:get nodes",
         "kubernetes:list nodes",
         "kubernetes:patch nodes",
+        "kubernetes:get pods",
         "kubernetes:list pods",
         "kubernetes:create pods/eviction"
     ],
