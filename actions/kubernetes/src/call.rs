@@ -62,6 +62,12 @@ pub enum CallError {
     /// It says no, and will again.
     #[error("the API server refuses: {0}")]
     Refused(String),
+    /// Which pod is meant was told by its uid alone, and the cluster has not said yet which one that is.
+    #[error("{0}")]
+    NotToldYet(String),
+    /// And nobody listens for it.
+    #[error("{0}")]
+    Unwatched(String),
     /// It was never asked, or only to read.
     #[error("the API server cannot be asked: {0}")]
     Away(String),
@@ -87,11 +93,12 @@ impl From<CallError> for ActionError {
                     "`quell action permissions --format kubernetes-rbac` prints the role that quell needs".into(),
                 ),
             },
+            CallError::Unwatched(_) => Self::GiveUp { why, hint: Some("name it as `namespace/name`".into()) },
             CallError::Undeclared { .. } | CallError::Refused(_) | CallError::NotFound(_) => {
                 Self::GiveUp { why, hint: None }
             }
             CallError::Wait { after, .. } => Self::Retry { after, why },
-            CallError::Conflict(_) | CallError::Away(_) => Self::Retry { after: None, why },
+            CallError::Conflict(_) | CallError::Away(_) | CallError::NotToldYet(_) => Self::Retry { after: None, why },
             CallError::Unknown(_) => Self::Unknown { why },
         }
     }
@@ -99,7 +106,7 @@ impl From<CallError> for ActionError {
 
 /// Whether a call changes anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Does {
+pub(crate) enum Does {
     Reads,
     Writes,
 }
@@ -321,7 +328,7 @@ fn request<K: Kind>(namespace: Option<&str>) -> Request {
     Request::new(K::url_path(&(), namespace))
 }
 
-fn answered<T>(
+pub(crate) fn answered<T>(
     answer: Result<Result<T, kube::Error>, tokio::time::error::Elapsed>,
     permission: &str,
     does: Does,

@@ -4,11 +4,13 @@
 //! error with a hint, and is looked for again by who asks next.
 
 use crate::call::{CallError, Calls};
+use crate::pods::Known;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use quell_model::{ActionSpec, Name};
+use quell_model::{ActionSpec, Name, Pods};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -42,6 +44,8 @@ pub struct Cluster {
     client: Mutex<Option<Client>>,
     /// What was answered on what quell may do, and when.
     pub(crate) granted: std::sync::Mutex<HashMap<String, (bool, Instant)>>,
+    /// The pods of this node.
+    pub(crate) known: Known,
     #[cfg(debug_assertions)]
     fault: crate::fault::Fault,
 }
@@ -57,6 +61,7 @@ impl Cluster {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
+            known: Known::new(settings.name.clone()),
             settings,
             client: Mutex::default(),
             granted: std::sync::Mutex::default(),
@@ -82,6 +87,12 @@ impl Cluster {
     #[must_use]
     pub fn name(&self) -> &Name {
         &self.settings.name
+    }
+
+    /// The pods of this node. Empty for as long as no [`PodWatch`](crate::PodWatch) fills it.
+    #[must_use]
+    pub fn pods(&self) -> &Arc<Pods> {
+        self.known.table()
     }
 
     /// Whether it is said where a cluster is, by the settings or by the pod that this runs in. Asks nobody.

@@ -1,4 +1,4 @@
-//! quell-kubernetes: all that speaks to Kubernetes: the verbs on pods, their owners and nodes.
+//! quell-kubernetes: all that speaks to Kubernetes: the verbs on pods, their owners and nodes, and who the pods of this node are.
 //!
 //! Owns what is asked of an API server and what is written there. Never reads the journal, decides nothing: each act needs the guard's
 //! [`Admitted`](quell_model::Admitted). Keeps true: an object is addressed by its uid, never by its name alone; every write is held
@@ -8,6 +8,8 @@
 //! verbs/ ──ask──▶ call ──▶ cluster ──▶ API server
 //!    │              └─ bounded in time, held against the verb's permissions, each error with its verdict
 //!    └─ owner: what owns a pod, and how many stand in for it
+//! pods/ ◀──list, watch──────────────────── API server
+//!    └──▶ quell_model::Pods ──▶ the sensor's events; verbs that were given a pod's uid alone
 //! ```
 //!
 //! Without the feature `client` the verbs are known, and have no hands.
@@ -21,6 +23,8 @@ mod fault;
 mod object;
 #[cfg(feature = "client")]
 mod owner;
+#[cfg(feature = "client")]
+mod pods;
 pub mod verbs;
 
 #[cfg(feature = "client")]
@@ -28,6 +32,8 @@ pub use call::{CallError, Calls};
 #[cfg(feature = "client")]
 pub use cluster::{Cluster, Settings};
 pub use object::PodRef;
+#[cfg(feature = "client")]
+pub use pods::{PERMISSIONS as WATCH_PERMISSIONS, PodWatch, PodsStatus};
 
 use quell_model::ActionSpec;
 

@@ -8,21 +8,34 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
-/// A pod: `namespace/name`, or a map with `namespace`, `name` and, where it is known, `uid`, as `event.pod` is.
+/// A pod: `namespace/name`, or a map with `namespace`, `name` and, where it is known, `uid`, as `event.pod` is; of an event that was seen before
+/// the cluster had told of its pod the `uid` alone.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct PodRef {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Which of those that were called so; none: whichever is called so now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
+#[serde(untagged)]
+pub enum PodRef {
+    /// By its name.
+    Named {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Which of those that were called so; none: whichever is called so now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uid: Option<String>,
+    },
+    /// One of this node's, by its uid alone.
+    Uid {
+        /// That.
+        uid: String,
+    },
 }
 
 impl fmt::Display for PodRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        match self {
+            Self::Named { namespace, name, .. } => write!(f, "{namespace}/{name}"),
+            Self::Uid { uid } => write!(f, "with uid {uid}"),
+        }
     }
 }
 
@@ -42,24 +55,41 @@ pub(crate) fn split(text: &str, what: &str) -> Result<(String, String), String> 
     Ok((namespace.to_owned(), name.to_owned()))
 }
 
+/// Of a uid: what the sensor reads in a cgroup's path.
+fn is_uid(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 #[cfg(feature = "client")]
 impl PodRef {
+    /// Its namespace, its name, and its uid where that is known. Of one that was told of by its uid alone the name is waited for, for some
+    /// seconds.
+    async fn named(&self, calls: &crate::Calls<'_>) -> Result<(String, String, Option<String>), crate::CallError> {
+        match self {
+            Self::Named { namespace, name, uid } => Ok((namespace.clone(), name.clone(), uid.clone())),
+            Self::Uid { uid } => {
+                let pod = calls.cluster.known.by_uid(uid).await?;
+                Ok((pod.namespace.to_string(), pod.name.to_string(), Some(pod.uid.to_string())))
+            }
+        }
+    }
+
     /// The pod that is meant, as it stands now.
     pub(crate) async fn find(
         &self,
         calls: &crate::Calls<'_>,
     ) -> Result<(k8s_openapi::api::core::v1::Pod, crate::verbs::written::Named), quell_model::ActionError> {
         use k8s_openapi::api::core::v1::Pod;
-        let found = calls.get::<Pod>(Some(&self.namespace), &self.name).await?;
+        let (namespace, name, wanted) = self.named(calls).await?;
+        let place = format!("{namespace}/{name}");
+        let found = calls.get::<Pod>(Some(&namespace), &name).await?;
         let uid = found.as_ref().and_then(|pod| pod.metadata.uid.clone()).unwrap_or_default();
-        let pod = found.ok_or_else(|| quell_model::ActionError::give_up(format!("pod `{self}` is gone")))?;
-        if let Some(wanted) = self.uid.as_ref().filter(|wanted| **wanted != uid) {
-            let why = format!("pod `{self}` is another one by now: its uid is {uid}, and {wanted} was meant");
+        let pod = found.ok_or_else(|| quell_model::ActionError::give_up(format!("pod `{place}` is gone")))?;
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != uid) {
+            let why = format!("pod `{place}` is another one by now: its uid is {uid}, and {wanted} was meant");
             return Err(quell_model::ActionError::give_up(why));
         }
-        let named =
-            crate::verbs::written::Named { namespace: Some(self.namespace.clone()), name: self.name.clone(), uid };
-        Ok((pod, named))
+        Ok((pod, crate::verbs::written::Named { namespace: Some(namespace), name, uid }))
     }
 }
 
@@ -80,21 +110,19 @@ impl<'de> Deserialize<'de> for PodRef {
         })? {
             Form::Text(text) => {
                 let (namespace, name) = split(&text, "pod").map_err(D::Error::custom)?;
-                Ok(Self { namespace, name, uid: None })
+                Ok(Self::Named { namespace, name, uid: None })
             }
             Form::Map { namespace: Some(namespace), name: Some(name), uid }
                 if is_name(&namespace) && is_name(&name) =>
             {
-                Ok(Self { namespace, name, uid: uid.filter(|uid| !uid.is_empty()) })
+                Ok(Self::Named { namespace, name, uid: uid.filter(|uid| !uid.is_empty()) })
             }
-            Form::Map { namespace, name, uid } => Err(D::Error::custom(format!(
-                "no pod is called `{}/{}`{}",
+            // An event that was seen before the cluster had told of its pod.
+            Form::Map { namespace: None, name: None, uid: Some(uid) } if is_uid(&uid) => Ok(Self::Uid { uid }),
+            Form::Map { namespace, name, .. } => Err(D::Error::custom(format!(
+                "no pod is called `{}/{}`",
                 namespace.as_deref().unwrap_or("?"),
                 name.as_deref().unwrap_or("?"),
-                match uid {
-                    Some(uid) => format!(" (uid {uid}): its name was not known yet when the event was seen"),
-                    None => String::new(),
-                }
             ))),
         }
     }
@@ -107,10 +135,10 @@ impl JsonSchema for PodRef {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A pod: `namespace/name`, or a map with `namespace`, `name` and perhaps `uid`, as `event.pod`.",
+            "description": "A pod: `namespace/name`, or a map with `namespace`, `name` and perhaps `uid`, as `event.pod`; of a pod of this node the `uid` alone will do.",
             "anyOf": [
                 { "type": "string" },
-                { "type": "object", "required": ["namespace", "name"], "properties": {
+                { "type": "object", "anyOf": [{ "required": ["namespace", "name"] }, { "required": ["uid"] }], "properties": {
                     "namespace": { "type": "string" }, "name": { "type": "string" }, "uid": { "type": "string" },
                 } },
             ],
@@ -126,19 +154,26 @@ mod tests {
     #[test]
     fn a_pod_is_named_as_people_and_as_events_do() {
         let of = |json| PodRef::deserialize(&json);
-        let pod =
-            |uid: Option<&str>| PodRef { namespace: "shop".into(), name: "web-1".into(), uid: uid.map(str::to_owned) };
+        let pod = |uid: Option<&str>| PodRef::Named {
+            namespace: "shop".into(),
+            name: "web-1".into(),
+            uid: uid.map(str::to_owned),
+        };
         assert_eq!(of(json!("shop/web-1")).unwrap(), pod(None));
         assert_eq!(
             of(json!({ "namespace": "shop", "name": "web-1", "uid": "u", "labels": {} })).unwrap(),
             pod(Some("u"))
         );
         assert_eq!(of(json!({ "namespace": "shop", "name": "web-1", "uid": "" })).unwrap(), pod(None));
+        let early = json!({ "uid": "1b2c-3d", "namespace": null, "name": null, "labels": null });
+        assert_eq!(of(early).unwrap(), PodRef::Uid { uid: "1b2c-3d".into() });
         for (wrong, says) in [
             (json!("web-1"), "expected `namespace/name`"),
             (json!("shop/../secrets"), "expected `namespace/name`"),
             (json!("shop/Web"), "expected `namespace/name`"),
-            (json!({ "uid": "u-1" }), "its name was not known yet"),
+            (json!({ "uid": "u/1" }), "no pod is called"),
+            (json!({ "uid": "u-1", "name": "web-1" }), "no pod is called"),
+            (json!({ "uid": "" }), "no pod is called"),
             (json!({ "namespace": "shop", "name": "a/b" }), "no pod is called"),
             (json!(7), "a pod is `namespace/name`"),
         ] {

@@ -5,3 +5,5 @@
 mod act;
 mod api;
 mod label_pod;
+mod pods;
+mod stub;

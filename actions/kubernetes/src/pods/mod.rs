@@ -1,0 +1,249 @@
+//! Who the pods of this node are, as the cluster tells it, for whoever sees their processes.
+//!
+//! Owns the watch and what it knows. Only reads. Keeps true: what was known stays known while the cluster is away, and it is said since when
+//! it may be out of date; nobody who looks a pod up waits for the cluster.
+//!
+//! ```text
+//! API server ──list, watch──▶ watch ──▶ seen: what is kept of a pod ──▶ kept: who is there, who was ──▶ quell_model::Pods
+//!                  ▲                                                                                        │
+//!                  └── away: what was known stays; again after 1 s, 2 s … 30 s            the sensor, verbs ◀┘
+//! ```
+
+mod kept;
+mod known;
+mod seen;
+mod told;
+mod watch;
+
+pub(crate) use known::Known;
+pub use told::PodsStatus;
+pub use watch::PERMISSIONS;
+
+use crate::call::CallError;
+use crate::cluster::Cluster;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use kept::Kept;
+use kube::core::WatchEvent;
+use quell_model::Name;
+use seen::{Reference, Seen};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use told::Told;
+use watch::{BATCH, Ended, SILENT};
+
+/// From one try to the next, at first.
+const AGAIN: Duration = Duration::from_secs(1);
+/// And at the most.
+const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+/// A watch that ended sooner than this is followed by the next only then: a server that ends each at once is not asked in a loop.
+const LEAST: Duration = Duration::from_secs(1);
+/// Now and then those that are gone are looked at, and owners are asked of again whose answer did not come.
+const CARE: Duration = Duration::from_secs(15);
+/// Owners that are asked of at the same time.
+const ASKED_AT_ONCE: usize = 8;
+
+/// The watch of this node's pods.
+#[derive(Debug)]
+pub struct PodWatch {
+    cluster: Arc<Cluster>,
+    /// What this node is called in the cluster; none: as the machine is, if there is such a node.
+    node: Option<String>,
+    /// What the machine is called.
+    host: Name,
+    told: Told,
+}
+
+impl PodWatch {
+    /// A watch that has not begun; from now on whoever looks for a pod of this node waits for what it will tell. `node` is what the cluster calls this node, `host` what the machine calls itself.
+    #[must_use]
+    pub fn new(cluster: Arc<Cluster>, node: Option<String>, host: Name) -> Self {
+        let node = node.filter(|name| !name.is_empty());
+        cluster.known.will_be_watched();
+        Self { cluster, node, host, told: Told::default() }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> PodsStatus {
+        self.told.status()
+    }
+
+    /// Watches until it is dropped. To be run once. Cancel-safe.
+    pub async fn follow(&self) {
+        let (mut kept, mut version, mut again) = (Kept::default(), None, AGAIN);
+        let mut name = None;
+        loop {
+            let begun = Instant::now();
+            let ended = match self.begin(&mut name, &mut version, &mut kept).await {
+                Ok((node, from)) => self.watch(&node, from, &mut version, &mut kept).await,
+                Err(error) => Ended::Wrong(error),
+            };
+            // Between two watches nothing is told of those that are gone.
+            kept.forget(Instant::now());
+            self.publish(&mut kept);
+            match ended {
+                Ended::InTime => {
+                    again = AGAIN;
+                    tokio::time::sleep(LEAST.saturating_sub(begun.elapsed())).await;
+                }
+                Ended::TooOld => {
+                    version = None;
+                    tokio::time::sleep(LEAST.saturating_sub(begun.elapsed())).await;
+                }
+                Ended::Wrong(error) => {
+                    if self.told.is_live() {
+                        again = AGAIN;
+                    }
+                    self.told.away(&error);
+                    tokio::time::sleep(again).await;
+                    again = (again * 2).min(AGAIN_AT_MOST);
+                }
+            }
+        }
+    }
+
+    /// What is there: this node's name, and from which version on it is to be watched.
+    async fn begin(
+        &self,
+        name: &mut Option<String>,
+        version: &mut Option<String>,
+        kept: &mut Kept,
+    ) -> Result<(String, String), CallError> {
+        let node = match name {
+            Some(node) => node.clone(),
+            None => name.insert(self.node_name().await?).clone(),
+        };
+        if let Some(version) = version {
+            return Ok((node, version.clone()));
+        }
+        let mut named = HashSet::new();
+        kept.left_out = 0;
+        let take = &mut |seen: Seen| {
+            named.insert(seen.metadata.uid.clone());
+            kept.take(seen.kept());
+        };
+        let from = watch::list(&self.cluster, &node, take).await?;
+        kept.only(&named, Instant::now());
+        self.publish(kept);
+        Ok((node, version.insert(from).clone()))
+    }
+
+    async fn node_name(&self) -> Result<String, CallError> {
+        let host = self.host.as_str();
+        let node = match &self.node {
+            Some(node) => node.clone(),
+            None => {
+                // Of a node that is not there nothing would ever be told, and nobody would wonder.
+                let found = watch::has_node(&self.cluster, host).await;
+                let why = match found {
+                    Ok(true) => None,
+                    Ok(false) => Some(format!("the cluster has no node `{host}`")),
+                    Err(CallError::Forbidden { why, .. }) => {
+                        Some(format!("whether the cluster has a node `{host}` cannot be asked ({why})"))
+                    }
+                    Err(error) => return Err(error),
+                };
+                match why {
+                    None => host.to_owned(),
+                    Some(why) => {
+                        let why = format!(
+                            "{why}: what the cluster calls this node is not known, and NODE_NAME does not say it"
+                        );
+                        return Err(CallError::NotToldYet(why));
+                    }
+                }
+            }
+        };
+        self.told.node(&node);
+        Ok(node)
+    }
+
+    async fn watch(&self, node: &str, from: String, version: &mut Option<String>, kept: &mut Kept) -> Ended {
+        let stream = match watch::watch(&self.cluster, node, &from).await {
+            Ok(stream) => stream,
+            Err(ended) => return ended,
+        };
+        self.told.live();
+        let (mut stream, mut heard) = (stream.ready_chunks(BATCH), Instant::now());
+        let mut care = tokio::time::interval(CARE);
+        let mut asked = FuturesUnordered::new();
+        // Whom it was asked of since the last look around: what was not answered then is asked again.
+        let mut under_way: HashSet<String> = HashSet::new();
+        loop {
+            let asks = kept.asks().into_iter().filter(|(_, of)| !under_way.contains(&of.uid));
+            let asks: Vec<(Name, Reference)> = asks.take(ASKED_AT_ONCE.saturating_sub(asked.len())).collect();
+            for (namespace, of) in asks {
+                under_way.insert(of.uid.clone());
+                let cluster = &self.cluster;
+                asked.push(async move { (watch::top(cluster, namespace.as_str(), &of).await, of) });
+            }
+            tokio::select! {
+                batch = stream.next() => {
+                    let Some(batch) = batch else { return Ended::InTime };
+                    heard = Instant::now();
+                    for event in batch {
+                        if let Err(ended) = take(event, version, kept) {
+                            return ended;
+                        }
+                    }
+                    self.publish(kept);
+                }
+                Some((answer, of)) = asked.next() => match answer {
+                    Ok(top) => {
+                        kept.answered(&of, &top);
+                        self.publish(kept);
+                    }
+                    Err(error) => tracing::debug!(%error, kind = of.kind, name = of.name, "whose it is could not be asked"),
+                },
+                _ = care.tick() => {
+                    if heard.elapsed() > SILENT {
+                        return Ended::Wrong(CallError::Away(format!("it said nothing for {} s", SILENT.as_secs())));
+                    }
+                    kept.forget(Instant::now());
+                    self.publish(kept);
+                    if asked.is_empty() {
+                        under_way.clear();
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(&self, kept: &mut Kept) {
+        if kept.publish(self.cluster.pods()) {
+            self.cluster.known.changed();
+        }
+        self.told.count(kept.living(), kept.left_out);
+    }
+}
+
+/// Takes in one change, and where to go on from.
+fn take(
+    event: Result<WatchEvent<Seen>, kube::Error>,
+    version: &mut Option<String>,
+    kept: &mut Kept,
+) -> Result<(), Ended> {
+    let mut at = |now: &str| {
+        if !now.is_empty() {
+            *version = Some(now.to_owned());
+        }
+    };
+    match event {
+        Ok(WatchEvent::Added(seen) | WatchEvent::Modified(seen)) => {
+            at(&seen.metadata.resource_version);
+            kept.take(seen.kept());
+        }
+        Ok(WatchEvent::Deleted(seen)) => {
+            at(&seen.metadata.resource_version);
+            let uid = seen.metadata.uid.clone();
+            // Its last words: a container that ended may be told of here alone.
+            kept.take(seen.kept());
+            kept.gone(&uid, Instant::now());
+        }
+        Ok(WatchEvent::Bookmark(mark)) => at(&mark.metadata.resource_version),
+        Ok(WatchEvent::Error(status)) => return Err(watch::ended(kube::Error::Api(status))),
+        Err(error) => return Err(watch::ended(error)),
+    }
+    Ok(())
+}
