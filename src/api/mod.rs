@@ -53,8 +53,8 @@ pub(crate) use socket::bind;
 pub(crate) use status::Blocked;
 pub(crate) use status::{
     ActionMissing, AuditStatus, BeatStatus, BlockStatus, Counted, CutOff, CutStatus, HandsStatus, JournalStatus,
-    NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, RetentionStatus, SensorStatus, SourceStatus, State, Status,
-    Went,
+    NotArmed, PlaybookStatus, PodsStatus, ProbeStatus, RecorderStatus, RetentionStatus, SensorStatus, SourceStatus,
+    State, Status, Went,
 };
 pub(crate) use stream::{End, EndReason, Gap, Seats};
 pub(crate) use views::Views;

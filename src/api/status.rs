@@ -70,6 +70,9 @@ pub(crate) struct Status {
     /// What is cut off the network.
     #[serde(default)]
     pub(crate) cut: CutStatus,
+    /// The pods of this node, as the cluster tells of them; absent: nobody says where a cluster is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pods: Option<PodsStatus>,
     /// Rules in force.
     pub(crate) rules: usize,
     /// Rules that were passed over.
@@ -251,6 +254,23 @@ pub(crate) struct CutOff {
     pub(crate) calls: u64,
     /// Hooks that are missing: while there is one, it is not whole.
     pub(crate) unhooked: Vec<String>,
+}
+
+/// How the watch of this node's pods stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct PodsStatus {
+    /// What this node is called in the cluster; absent: that is not known yet.
+    pub(crate) node: Option<String>,
+    /// The cluster tells of each change.
+    pub(crate) live: bool,
+    /// For so long it has not: what is known of pods may be out of date. Absent while it does, and before it first did.
+    pub(crate) stale_seconds: Option<u64>,
+    /// Why it does not.
+    pub(crate) why: Option<String>,
+    /// Pods that are there, as far as is known.
+    pub(crate) count: u64,
+    /// Pods that there was no room for: their events have no names.
+    pub(crate) left_out: u64,
 }
 
 /// How the sensor stands.

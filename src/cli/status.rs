@@ -7,8 +7,8 @@ use super::silence::{covered, holds_back};
 use super::term::Ink;
 use super::{Exit, Fail, Global, Term};
 use crate::api::{
-    BeatStatus, BlockStatus, Counted, CutOff, CutStatus, HandsStatus, RecorderStatus, RetentionStatus, State, Status,
-    Went,
+    BeatStatus, BlockStatus, Counted, CutOff, CutStatus, HandsStatus, PodsStatus, RecorderStatus, RetentionStatus,
+    State, Status, Went,
 };
 use quell_engine::run::answers::StandingLease;
 
@@ -92,6 +92,9 @@ fn print(status: &Status, term: &Term) {
     }
     for probe in status.sensor.probes.iter().filter(|probe| !probe.attached) {
         field("", format!("{} {}: {}", term.ink(Ink::Warn, "missing"), escape(&probe.id), escape(&probe.why)));
+    }
+    if let Some(of) = &status.pods {
+        field("pods", pods(of, term));
     }
     field("events", counts(&status.sensor.events));
     if status.sensor.lost.iter().any(|c| c.count > 0) {
@@ -218,6 +221,24 @@ fn sensor(status: &Status, term: &Term) -> String {
     }
     let attached = sensor.probes.iter().filter(|probe| probe.attached).count();
     format!("{attached} of {} probes, {}", sensor.probes.len(), escape(&sensor.scheduling))
+}
+
+fn pods(pods: &PodsStatus, term: &Term) -> String {
+    let node = pods.node.as_ref().map(|node| format!(" of node {}", escape(node))).unwrap_or_default();
+    let known = format!("{}{node}", pods.count);
+    let full = match pods.left_out {
+        0 => String::new(),
+        more => term.ink(Ink::Bad, &format!("; for {more} more there was no room")),
+    };
+    if pods.live {
+        return format!("{known} known{full}");
+    }
+    let why = pods.why.as_ref().map(|why| format!(": {}", escape(why))).unwrap_or_default();
+    let since = match pods.stale_seconds {
+        Some(seconds) => format!("{known} known, as of {:?} ago", std::time::Duration::from_secs(seconds)),
+        None => "none known yet".to_owned(),
+    };
+    format!("{}{why}{full}", term.ink(Ink::Warn, &since))
 }
 
 fn hands(hands: &HandsStatus, term: &Term) -> String {

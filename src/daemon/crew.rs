@@ -1,5 +1,6 @@
 //! The crews: hands on this host and on what is sent (the only place where they are made), and the replay's, which hold nothing.
 
+use super::cluster::Cluster;
 use quell_actions::HostWorld;
 use quell_actions::send::ways::Ways;
 use quell_model::world::Verb;
@@ -14,14 +15,13 @@ pub(crate) fn specs() -> Vec<&'static ActionSpec> {
     [quell_actions::specs(), quell_kubernetes::specs()].concat()
 }
 
-/// Every verb that this build has, with hands on `world`, and what sends by these ways.
-pub(crate) fn live(world: HostWorld, ways: &Arc<Ways>) -> Crew<Live> {
+/// Every verb that this build has, with hands on `world` and on the cluster, and what sends by these ways.
+pub(crate) fn live(world: HostWorld, ways: &Arc<Ways>, cluster: &Cluster) -> Crew<Live> {
     let here = quell_actions::crew(world, ways);
     #[cfg(feature = "kubernetes")]
-    let here = {
-        let cluster = Arc::new(quell_kubernetes::Cluster::new(quell_kubernetes::Settings::default()));
-        [here, quell_kubernetes::crew(&cluster)].concat()
-    };
+    let here = [here, quell_kubernetes::crew(cluster.reached())].concat();
+    #[cfg(not(feature = "kubernetes"))]
+    let Cluster {} = cluster;
     Crew::new(here)
 }
 
@@ -38,7 +38,8 @@ pub(crate) fn replay(node: &Name) -> Crew<Replay> {
 fn named(input: &Json) -> Option<String> {
     let part = |key: &str| input.get(key).and_then(Json::as_str);
     let object = || Some(format!("{}/{}", part("namespace")?, part("name")?));
-    input.as_str().map(str::to_owned).or_else(object)
+    let uid = || part("uid").map(str::to_owned);
+    input.as_str().map(str::to_owned).or_else(object).or_else(uid)
 }
 
 /// A verb that only tells.

@@ -16,6 +16,7 @@ pub(crate) use figures::{Figures, KernelFigures};
 use super::assembly::Assembly;
 use super::audit::Audit;
 use super::block::Block;
+use super::cluster::Cluster;
 use super::files::{Given, Loaded};
 use super::hand::Counts;
 use super::handover::Handover;
@@ -54,6 +55,7 @@ pub(crate) struct Desk {
     world: HostWorld,
     kernel: Arc<Kernel>,
     block: Arc<Block>,
+    cluster: Cluster,
     dir: PathBuf,
     /// Under which marks of messages are made and known.
     pub(crate) marks: MarkKey,
@@ -130,7 +132,7 @@ impl Desk {
         given: &Given,
         loaded: &Loaded,
         world: &HostWorld,
-        (kernel, block): (Arc<Kernel>, Arc<Block>),
+        (kernel, block, cluster): (Arc<Kernel>, Arc<Block>, Cluster),
         (dir, marks): (&Path, MarkKey),
     ) -> Self {
         let facts = Facts {
@@ -165,6 +167,7 @@ impl Desk {
             world: world.clone(),
             kernel,
             block,
+            cluster,
             dir: dir.to_owned(),
             marks,
             ways: Arc::default(),
@@ -428,6 +431,7 @@ impl Desk {
             hands: self.kernel.status(),
             block: self.block.status(&engine.leases),
             cut: self.kernel.cut_status(&engine.leases),
+            pods: self.cluster.status(),
             rules: facts.rules.len(),
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions, engine),

@@ -3,7 +3,7 @@
 use super::hand::Hand;
 use crate::api::ProbeStatus;
 use quell_engine::clock::SystemClock;
-use quell_model::{Clock, Name, OwnedEvent};
+use quell_model::{Clock, Name, OwnedEvent, Pods};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 #[cfg(feature = "ebpf")]
@@ -50,6 +50,9 @@ pub(crate) struct Sight {
     /// Files whose reads are events.
     #[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "only the sensor reads it"))]
     pub(crate) watch: Vec<String>,
+    /// Whose the containers of this node are, where a cluster is watched.
+    #[cfg_attr(not(feature = "ebpf"), allow(dead_code, reason = "only the sensor reads it"))]
+    pub(crate) pods: Option<Arc<Pods>>,
     /// What is seen instead where there is no sensor.
     pub(crate) replay: Vec<OwnedEvent>,
 }
@@ -68,7 +71,8 @@ impl Eye {
             Some(off) => off.clone(),
             None => {
                 let lent = Arc::new(Mutex::new(Some(hand)));
-                let config = SensorConfig { watch: sight.watch.clone(), ..SensorConfig::new(node) };
+                let (watch, pods) = (sight.watch.clone(), sight.pods.clone());
+                let config = SensorConfig { watch, pods, ..SensorConfig::new(node) };
                 match Sensor::start(config, Box::new(Slot { hand: None, lent: Arc::clone(&lent) })) {
                     Ok(running) => {
                         let waker = running.waker();

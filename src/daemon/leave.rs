@@ -6,6 +6,7 @@
 
 mod standing;
 
+use super::cluster::Cluster;
 use super::{crew, pause, sweep};
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
@@ -353,7 +354,7 @@ fn unpin(_: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 fn thaw(journal: &Journal, dir: &Path, world: &HostWorld, left: &mut Left) -> Result<(), StoreError> {
-    let crew = crew::live(world.clone(), &Arc::default());
+    let crew = crew::live(world.clone(), &Arc::default(), &Cluster::unwatched());
     let Some(quell_model::world::Verb::Acts(freeze)) = crew.get(FREEZE) else { return Ok(()) };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let runtime = tokio::runtime::Builder::new_current_thread()

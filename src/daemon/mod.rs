@@ -13,6 +13,7 @@ mod audit;
 #[cfg(feature = "webhook")]
 mod beat;
 mod block;
+mod cluster;
 mod crew;
 mod desk;
 mod eye;
@@ -41,6 +42,7 @@ mod sources;
 mod sweep;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
+pub(crate) use cluster::Cluster as ReachedCluster;
 pub(crate) use crew::{live as live_crew, replay as replay_crew, specs};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
@@ -54,6 +56,7 @@ pub(crate) use sweep::clear as clear_cgroup;
 use crate::api::{self, App, State};
 use crate::cli::{Exit, Fail, Term, draw_mistakes, place};
 use block::Block;
+use cluster::Cluster;
 use files::{Given, Loaded};
 use kernel::Kernel;
 use quell_actions::HostWorld;
@@ -167,7 +170,9 @@ fn with_kernel(
     block.take_up(dir);
     kernel.take_up(dir);
     let marks = post::marks(dir).map_err(|e| Fail::not_right(format!("there are no random bytes: {e}")))?;
-    let desk = Desk::new(given, loaded, world, (Arc::clone(kernel), Arc::clone(block)), (dir, marks));
+    let cluster = Cluster::find(&world.node);
+    let lent = (Arc::clone(kernel), Arc::clone(block), cluster.clone());
+    let desk = Desk::new(given, loaded, world, lent, (dir, marks));
     let start = |sight: Sight| {
         // Without a sensor nobody watches the forks, and the actions read /proc whole instead.
         let family = sight.off.is_none().then(|| Arc::new(Family::default()));
@@ -181,7 +186,7 @@ fn with_kernel(
             dir: dir.to_owned(),
             node: world.node.clone(),
             boot: world.boot.clone(),
-            crew: crew::live(hands, &desk.ways),
+            crew: crew::live(hands, &desk.ways, &cluster),
             rules: Arc::clone(&loaded.rules),
             definitions,
             only: None,
@@ -192,7 +197,7 @@ fn with_kernel(
         };
         assemble(plan, runtime.handle()).map_err(|e| refused(&e, dir))
     };
-    let wanted = sight(loaded);
+    let wanted = Sight { pods: cluster.pods(), ..sight(loaded) };
     let mut assembly = start(wanted.clone())?;
     if wanted.off.is_none()
         && let Some(why) = assembly.blind.clone()
@@ -270,6 +275,7 @@ async fn live(
         errands,
     };
     let mut followers = tokio::task::JoinSet::new();
+    followers.spawn(desk.cluster().clone().follow(ended.clone()));
     #[cfg(feature = "slack")]
     inward::follow(&app, &desk, waiting, &mut followers, &ended);
     let mut tasks = tokio::task::JoinSet::new();

@@ -3,6 +3,7 @@
 
 use super::around::Found;
 use super::assembly::{Plan, assemble};
+use super::cluster::Cluster;
 use super::eye::Sight;
 use super::{crew, me, node, post};
 use crate::cli::{Exit, Fail};
@@ -75,7 +76,7 @@ pub(crate) fn rehearse(
         dir: scratch.path().to_owned(),
         node: world.node.clone(),
         boot: world.boot.clone(),
-        crew: crew::live(world, &ways),
+        crew: crew::live(world, &ways, &Cluster::unwatched()),
         rules: Arc::new(Rules::default()),
         definitions,
         only: None,

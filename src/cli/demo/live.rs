@@ -94,6 +94,7 @@ fn assemble(stage: &Stage, world: HostWorld, runtime: &tokio::runtime::Handle) -
             world.within(&stage.cgroup).with_lineage(Arc::clone(&family) as _),
             // It tells nobody.
             &Arc::default(),
+            &daemon::ReachedCluster::unwatched(),
         ),
         rules: loaded.rules,
         definitions: loaded.definitions,

@@ -3,8 +3,9 @@
 //! Owns the shapes that a scrape is made of. Waits for nothing but the desk's own lock; what asks the kernel is apart.
 
 use super::{Desk, not_armed_count};
-use crate::api::{BlockStatus, CutStatus, HandsStatus, RecorderStatus, State};
+use crate::api::{BlockStatus, CutStatus, HandsStatus, PodsStatus, RecorderStatus, State};
 use crate::daemon::audit::AuditFigures;
+use crate::daemon::cluster::Cluster;
 use crate::daemon::hand::Counts;
 use crate::daemon::recorder::RecorderView;
 use crate::daemon::source_meter::SourceMeter;
@@ -50,6 +51,8 @@ pub(crate) struct Figures {
     pub(crate) loaded: jiff::Timestamp,
     /// Whether all was sent that should have been.
     pub(crate) audit: AuditFigures,
+    /// The pods of this node, where they are watched.
+    pub(crate) pods: Option<PodsStatus>,
 }
 
 /// What stands in the kernel.
@@ -86,12 +89,18 @@ impl Desk {
             reload_refused: facts.reload_refused.is_some(),
             loaded: facts.reloaded.unwrap_or(self.started).wall_by(now),
             audit: self.audit.figures(now),
+            pods: self.cluster.status(),
         }
     }
 
     /// What stands in the kernel. Asks it.
     pub(crate) fn kernel_figures(&self) -> KernelFigures {
         KernelFigures { hands: self.kernel.status(), block: self.block.status(&[]), cut: self.kernel.cut_status(&[]) }
+    }
+
+    /// What it reaches of a cluster.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// Where its data is.

@@ -47,6 +47,11 @@ pub(super) fn tell(page: &mut Page, figures: &Figures) {
             page.add(t::SOURCE_LAST, &[name], at);
         }
     }
+    if let Some(pods) = &figures.pods {
+        page.count(t::PODS, &[], pods.count);
+        page.flag(t::PODS_LIVE, &[], pods.live);
+        page.count(t::PODS_STALE, &[], pods.stale_seconds.unwrap_or(0));
+    }
     page.count(t::RULES, &[], figures.rules.0);
     page.count(t::RULES_SKIPPED, &[], figures.rules.1);
     page.count(t::NOT_ARMED, &[], figures.not_armed);

@@ -66,6 +66,10 @@ families! {
     SOURCE_UNREAD = Gauge "quell_source_unread_bytes" ["source"] "Bytes of followed files that are there and not read yet.";
     SOURCE_UNREADABLE = Counter "quell_source_unreadable_records_total" ["source"] "Records of followed files that could not be read.";
 
+    PODS = Gauge "quell_pods" [] "Pods of this node that are known, where a cluster is watched.";
+    PODS_LIVE = Gauge "quell_pods_live" [] "1 while the cluster tells of each change to the pods of this node.";
+    PODS_STALE = Gauge "quell_pods_stale_seconds" [] "For how long it has not: what is known of pods may be out of date.";
+
     DETECTIONS = Counter "quell_detections_total" ["rule", "level"] "Detections, by the rule's name and level.";
     DETECTIONS_HELD = Counter "quell_detections_held_total" ["reason"] "Detections that led to nothing: exception (an exception of a rule holds them back), below_level (no playbook started, and no incident opens for their level).";
     DECISIONS = Counter "quell_trigger_decisions_total" ["playbook", "decision"] "What playbooks made of detections that they ask for: started, joined (a run that is open), if_false.";
