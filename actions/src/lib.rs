@@ -16,10 +16,10 @@ pub mod process;
 pub mod protect;
 pub mod self_test;
 pub mod send;
-mod span;
+pub mod span;
 #[cfg(test)]
 mod testing;
-mod text;
+pub mod text;
 pub mod world;
 
 use quell_model::ActionSpec;

@@ -7,8 +7,9 @@ use crate::process::Stat;
 use crate::world::HostWorld;
 use quell_model::ProcessId;
 use quell_model::guard::ProtectedFile;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// Executables that a machine needs to stay itself; a `*` stands for one component.
@@ -107,19 +108,51 @@ pub const DEFAULTS: &[&str] = &[
 /// Programs that are many by the name they are called with, and interpreters that run anything: never protected.
 const MANY: &[&str] = &["busybox", "toybox", "coreutils", "sh", "bash", "dash", "perl"];
 
-/// The files behind these paths, as they are here now; paths that lead nowhere are passed over.
+/// The files behind these paths, as they are on this host now; paths that lead nowhere are passed over.
 #[must_use]
 pub fn resolve<P: AsRef<str>>(paths: &[P]) -> Vec<ProtectedFile> {
+    resolve_in(&host_root(), paths)
+}
+
+/// Where the host's files are: at the root of pid 1, or of what started this container (pid 1 may keep even root out), where a container sees the
+/// host's processes (`hostPID`); else here.
+fn host_root() -> PathBuf {
+    let mounts = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let own = mounts("self");
+    let mut others = vec![1];
+    let mut next = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get());
+    while let Some(pid) = next.filter(|pid| others.len() < 32 && *pid > 1) {
+        others.push(pid);
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        next = rest.split_whitespace().nth(1).and_then(|parent| parent.parse().ok());
+    }
+    let is_elsewhere =
+        |pid: &i32| mounts(&pid.to_string()).is_some_and(|its| own.as_ref().is_some_and(|own| its != *own));
+    let root = others.into_iter().find(is_elsewhere).map(|pid| PathBuf::from(format!("/proc/{pid}/root")));
+    root.filter(|root| std::fs::read_dir(root).is_ok()).unwrap_or_else(|| PathBuf::from("/"))
+}
+
+fn resolve_in<P: AsRef<str>>(root: &Path, paths: &[P]) -> Vec<ProtectedFile> {
+    let Ok(root_fd) = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
+        return Vec::new();
+    };
     let mut known = HashSet::new();
     let mut files = Vec::new();
-    for path in paths.iter().flat_map(|pattern| expand(pattern.as_ref())) {
-        let Ok(real) = path.canonicalize() else { continue };
-        if is_many(&real) {
+    for path in paths.iter().flat_map(|pattern| expand(root, pattern.as_ref())) {
+        // Links lead to where they lead on the host, not in a container around quell.
+        let inside = path.strip_prefix("/").unwrap_or(&path);
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let Ok(real) = rustix::fs::openat2(&root_fd, inside, flags, Mode::empty(), ResolveFlags::IN_ROOT) else {
+            continue;
+        };
+        let name = std::fs::read_link(format!("/proc/self/fd/{}", real.as_raw_fd()));
+        let Ok(stat) = rustix::fs::fstat(&real) else { continue };
+        if name.is_ok_and(|name| is_many(&name)) || !FileType::from_raw_mode(stat.st_mode).is_file() {
             continue;
         }
-        let Ok(meta) = real.metadata() else { continue };
-        let file = (meta.dev(), meta.ino());
-        if meta.is_file() && known.insert(file) {
+        let file = (stat.st_dev, stat.st_ino);
+        if known.insert(file) {
             files.push(ProtectedFile { path: path.to_string_lossy().into_owned(), file });
         }
     }
@@ -132,7 +165,7 @@ fn is_many(real: &Path) -> bool {
 }
 
 /// Follows a pattern whose components may each hold one `*`.
-fn expand(pattern: &str) -> Vec<PathBuf> {
+fn expand(root: &Path, pattern: &str) -> Vec<PathBuf> {
     if !pattern.contains('*') {
         return vec![PathBuf::from(pattern)];
     }
@@ -142,14 +175,13 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
         };
         let mut found: Vec<PathBuf> = dirs
             .iter()
-            .filter_map(|dir| std::fs::read_dir(dir).ok())
-            .flatten()
-            .flatten()
-            .filter(|entry| {
-                let name = entry.file_name().to_string_lossy().into_owned();
+            .filter_map(|dir| Some((dir, std::fs::read_dir(root.join(dir.strip_prefix("/").ok()?)).ok()?)))
+            .flat_map(|(dir, entries)| entries.flatten().map(move |entry| (dir, entry.file_name())))
+            .filter(|(_, name)| {
+                let name = name.to_string_lossy();
                 name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
             })
-            .map(|entry| entry.path())
+            .map(|(dir, name)| dir.join(name))
             .collect();
         found.sort();
         found
@@ -198,6 +230,19 @@ mod tests {
         let found = resolve(&[path("pg/*/bin/postgres"), path("sshd"), path("link"), path("real"), path("none")]);
         let names: Vec<_> = found.iter().map(|file| file.path.rsplit('/').next().unwrap()).collect();
         assert_eq!(names, ["postgres", "postgres", "link"], "two versions, one file by two names, no busybox");
+    }
+
+    #[test]
+    fn a_link_leads_to_where_it_leads_on_the_host() {
+        let host = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(host.path().join("usr/bin")).unwrap();
+        for name in ["usr/bin/containerd", "usr/bin/kubelet-1"] {
+            std::fs::write(host.path().join(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink("/usr/bin/containerd", host.path().join("link")).unwrap();
+        let found = resolve_in(host.path(), &["/link", "/usr/bin/kubelet-*", "/usr/bin/none"]);
+        let paths: Vec<_> = found.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["/link", "/usr/bin/kubelet-1"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tries at start what can be tried safely, so that a verb that cannot work here is known before the night it is needed.
 //!
-//! Owns one dummy (`sleep`) at a time and a cgroup of its own; touches nothing else, by the same guard as every act.
+//! Owns one dummy (`sleep`, or `quell idle`) at a time and a cgroup of its own; touches nothing else, by the same guard as every act.
 //! Keeps true: no dummy and no cgroup outlives the test, also when a check fails. Blocks for seconds at worst: not for a
 //! thread that others wait for.
 
@@ -155,9 +155,14 @@ struct Dummy {
 
 impl Dummy {
     fn start(world: &HostWorld) -> Result<Self, String> {
-        let mut command = Command::new("sleep");
-        command.arg("60").env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().map_err(|error| format!("there is no `sleep` to try on: {error}"))?;
+        let spawn = |program: &str, word: &str| {
+            let mut command = Command::new(program);
+            command.arg(word).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn()
+        };
+        // An image may hold nothing but quell, which idles when it is told to (`quell idle`).
+        let child = spawn("sleep", "60").or_else(|_| spawn("/proc/self/exe", "idle"));
+        let child = child.map_err(|error| format!("there is no `sleep` to try on: {error}"))?;
         let stat = Stat::read(world, child.id());
         // In the hand of `Drop` before anything can go wrong.
         let mut dummy = Self { child, id: ProcessId { boot: world.boot.clone(), pid: 0, start_ns: 0, exec_id: 0 } };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A span of time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Span(pub(crate) Duration);
+pub struct Span(pub Duration);
 
 impl Span {
     fn parse(text: &str) -> Option<Self> {

@@ -6,7 +6,8 @@
 pub(crate) const COMMAND_LINE_MOST: usize = 4096;
 
 /// Escapes what could break a line, colour a terminal or hide what stands there.
-pub(crate) fn plain(text: &str) -> String {
+#[must_use]
+pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let hidden = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
@@ -20,7 +21,8 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// The same, of at most `most` characters, marked where it was cut.
-pub(crate) fn one_line(text: &str, most: usize) -> String {
+#[must_use]
+pub fn one_line(text: &str, most: usize) -> String {
     let text = plain(text.trim());
     match text.char_indices().nth(most) {
         None => text,

@@ -58,6 +58,8 @@ pub struct CgroupRoot {
 pub struct HostWorld {
     /// Its /proc, of the initial pid namespace.
     pub proc: PathBuf,
+    /// Its /etc.
+    pub etc: PathBuf,
     /// The hierarchies that can freeze, v2 first.
     pub cgroups: Vec<CgroupRoot>,
     /// Its name.
@@ -83,6 +85,7 @@ impl fmt::Debug for HostWorld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HostWorld")
             .field("proc", &self.proc)
+            .field("etc", &self.etc)
             .field("cgroups", &self.cgroups)
             .field("node", &self.node)
             .field("boot", &self.boot)
@@ -107,6 +110,7 @@ impl HostWorld {
         Ok(Self {
             cgroups: freezers(&mounts),
             proc,
+            etc: PathBuf::from("/etc"),
             node,
             boot: BootId(Arc::from(boot.trim())),
             units_apart: has_units_apart(&std::fs::read_to_string("/proc/1/cgroup").unwrap_or_default()),
@@ -121,7 +125,7 @@ impl HostWorld {
     /// The same host for hands that reach no further than a cgroup.
     #[must_use]
     pub fn within(self, cgroup: &str) -> Self {
-        Self { within: Some(Within { cgroup: cgroup.to_owned() }), ..self }
+        Self { within: Some(Within::cgroup(cgroup)), ..self }
     }
 
     /// The same host, with somebody who watched the forks.

@@ -1,15 +1,17 @@
-//! `quell action list|show`: what playbooks can use, from the specifications that every build has.
+//! `quell action list|show|permissions`: what playbooks can use, from the specifications that every build has, and what it needs.
 
 use super::table::{Table, cell};
 use super::term::Ink;
-use super::{Exit, Fail, Term};
+use super::{Exit, Fail, Term, permissions};
 use quell_model::ActionSpec;
 use quell_model::secret::MARK;
 use serde_json::{Value, json};
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  quell action list\n  quell action show process.kill")]
+#[command(
+    after_help = "Examples:\n  quell action list\n  quell action show process.kill\n  quell action permissions --format kubernetes-rbac"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
@@ -26,6 +28,8 @@ enum What {
         /// Its name, as in `quell action list`
         name: String,
     },
+    /// Print the least that the loaded playbooks need to be allowed, or hold it against what is granted
+    Permissions(permissions::Args),
 }
 
 /// Lists or shows.
@@ -33,6 +37,7 @@ pub(crate) fn run(args: &Args, term: &Term) -> Result<Exit, Fail> {
     let mut specs = crate::daemon::specs();
     specs.sort_by_key(|spec| spec.name);
     match &args.what {
+        What::Permissions(args) => permissions::run(args, term),
         What::List => {
             if term.is_json() {
                 term.document(&specs.iter().map(|spec| document(spec)).collect::<Vec<_>>());

@@ -6,7 +6,7 @@ use super::escape::escape;
 use super::layout::width;
 use super::show::size;
 use super::term::Ink;
-use super::{Exit, Fail, Global, Term, doctor_guard, place};
+use super::{Exit, Fail, Global, Term, doctor_cluster, doctor_guard, place};
 #[cfg(feature = "ebpf")]
 use crate::daemon;
 use crate::daemon::{RECORDER, privilege};
@@ -15,7 +15,7 @@ use quell_engine::load::Config;
 use quell_engine::load::units::print_rate;
 use quell_model::playbook::Rate;
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// See [`run`].
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// List every protected executable, not only their number
     #[arg(long)]
     protected: bool,
+    /// The configuration, for the cluster and what the loaded playbooks do there [default: /etc/quell/quell.yaml if it is there]
+    #[arg(long, value_name = "F")]
+    config: Option<PathBuf>,
 }
 
 /// How a check came out.
@@ -67,7 +70,13 @@ const WIDEST: usize = 32;
 
 /// Looks at everything.
 pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fail> {
+    place::must_exist(&args.config)?;
+    let own_cgroups = crate::daemon::leave_cgroup_namespace();
     let mut checks = privileges();
+    if let Err(why) = own_cgroups {
+        let check = Check::new("actions", "cgroup namespace", Mark::Degraded, why);
+        checks.push(check.works(format!("what is not in a container; {}", crate::daemon::CGROUPS_LOST)));
+    }
     checks.extend(sensor());
     let node = crate::daemon::node();
     match HostWorld::live(node) {
@@ -84,6 +93,7 @@ pub(crate) fn run(args: &Args, global: &Global, term: &Term) -> Result<Exit, Fai
                 .works("recordings, rules and playbooks; nothing is seen or touched"),
         ),
     }
+    checks.extend(doctor_cluster::checks(args.config.as_deref()));
     checks.push(data_dir(global));
     checks.extend(room(global));
     let protected = protect::resolve(protect::DEFAULTS);

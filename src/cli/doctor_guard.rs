@@ -77,6 +77,18 @@ fn by_key(key: &str, value: &Json) -> Held {
         "limits.all" => format!("{shown} places of all actions together"),
         "limits.per_playbook.*" => format!("{shown} places of each action, of each playbook"),
         "limits.per_playbook.all" => format!("{shown} places of all actions together, of each playbook"),
+        "limits.nodes" => format!("at most {shown} of a cluster's nodes out of use at a time, and one at least in use"),
+        id if id.starts_with("limits.min_ready.") => {
+            let of = match id.trim_start_matches("limits.min_ready.") {
+                "*" => "each action that has no row of its own".to_owned(),
+                action => format!("`{action}`"),
+            };
+            format!("{shown} of an owner's replicas stay ready, and one at least, after {of}")
+        }
+        "protect.namespaces" => {
+            let names: Vec<&str> = value.as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+            format!("nothing in the namespaces {} of a cluster is touched, nor in quell's own", names.join(", "))
+        }
         "breaker.images" => format!("a playbook asks first that would act on more than {shown} different executables"),
         "breaker.owners" => format!("the same for more than {shown} owners of pods"),
         "breaker.principals" => format!("the same for more than {shown} principals of clouds and clusters"),
@@ -114,8 +126,19 @@ mod tests {
                 all.iter().find(|one| one.key.as_deref() == Some(key)).unwrap_or_else(|| panic!("{key}: {all:#?}"));
             assert!(one.what.contains(shown), "{key}: {one:?}, and no {shown}");
         };
-        let GuardConfig { executables, units, users, limits, per_playbook, breaker, only_within, warm_up } =
-            Config::default().guard;
+        let GuardConfig {
+            executables,
+            units,
+            users,
+            namespaces,
+            nodes,
+            limits,
+            per_playbook,
+            min_ready,
+            breaker,
+            only_within,
+            warm_up,
+        } = Config::default().guard;
         for (section, limits) in [("guard.limits", &limits), ("guard.limits.per_playbook", &per_playbook)] {
             assert!(!limits.0.is_empty());
             limits.0.iter().for_each(|(name, rate)| value(&format!("{section}.{name}"), &print_rate(*rate)));
@@ -126,8 +149,14 @@ mod tests {
         }
         value("guard.breaker.within", &print_duration(within));
         value("guard.breaker.quiet", &print_duration(quiet));
+        min_ready
+            .rows
+            .iter()
+            .for_each(|(name, share)| value(&format!("guard.limits.min_ready.{name}"), &share.to_string()));
+        value("guard.limits.nodes", &min_ready.nodes.unwrap().to_string());
+        namespaces.iter().for_each(|name| value("guard.protect.namespaces", name));
         // These hold nothing by themselves.
-        assert!(executables.is_empty() && units.is_empty() && users.is_empty());
+        assert!(nodes.is_empty() && executables.is_empty() && units.is_empty() && users.is_empty());
         assert!(only_within.is_none() && warm_up.is_none());
         let ids: Vec<&str> = all.iter().map(|one| one.id.as_str()).collect();
         for id in ["mode", "protect.processes", "protect.executables", "protect.images", "bait", "trust"] {

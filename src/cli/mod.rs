@@ -12,11 +12,13 @@ mod config;
 mod demo;
 mod detect;
 mod doctor;
+mod doctor_cluster;
 mod doctor_guard;
 mod escape;
 mod event_line;
 mod exit;
 mod follow;
+mod idle;
 mod incident;
 mod incident_false_positive;
 mod incident_view;
@@ -26,6 +28,8 @@ mod layout;
 mod mistakes;
 mod oncall;
 mod pause;
+mod permissions;
+mod permissions_compare;
 pub(crate) mod place;
 mod playbook;
 mod playbook_from;
@@ -144,6 +148,9 @@ enum Command {
     Api(api::Args),
     /// Print completions for a shell
     Completions(completions::Args),
+    /// Does nothing: whom a start tries its hands on where there is no shell
+    #[command(hide = true)]
+    Idle,
     /// The demo's attacker
     #[command(hide = true)]
     DemoActor(demo::ActorArgs),
@@ -188,6 +195,7 @@ impl Command {
             | Self::Store(_)
             | Self::Api(_)
             | Self::Completions(_)
+            | Self::Idle
             | Self::DemoActor(_) => false,
         }
     }
@@ -236,6 +244,7 @@ pub(crate) fn run(cli: Cli, term: &Term) -> Result<Exit, Fail> {
         Command::Store(args) => store::run(&args, &global, term),
         Command::Api(args) => api::run(&args, term),
         Command::Completions(args) => completions::run(&args, term),
+        Command::Idle => Ok(idle::run()),
         Command::DemoActor(args) => demo::act(&args),
     }
 }

@@ -107,6 +107,9 @@ fn print(left: &Left, term: &Term) {
     for one in &left.uncut {
         said("uncut  ", &format!("{}  ({} packets and calls dropped)", one.id, one.dropped));
     }
+    if left.moved_back > 0 {
+        said("brought", &format!("{} processes back to the cgroups where they were", left.moved_back));
+    }
     for gone in left.removed.iter().chain(&left.pins) {
         said("removed", &gone.id.display().to_string());
     }

@@ -1,6 +1,7 @@
-//! The crews: hands on this host and on what is sent (the only place where they are made), and the replay's, which hold nothing.
+//! The crews: hands on this host and on what is sent (the only place where they are made; those on a cluster are `kube`'s), and the
+//! replay's, which hold nothing.
 
-use super::cluster::Cluster;
+use super::Kube;
 use quell_actions::HostWorld;
 use quell_actions::send::ways::Ways;
 use quell_model::world::Verb;
@@ -15,14 +16,9 @@ pub(crate) fn specs() -> Vec<&'static ActionSpec> {
     [quell_actions::specs(), quell_kubernetes::specs()].concat()
 }
 
-/// Every verb that this build has, with hands on `world` and on the cluster, and what sends by these ways.
-pub(crate) fn live(world: HostWorld, ways: &Arc<Ways>, cluster: &Cluster) -> Crew<Live> {
-    let here = quell_actions::crew(world, ways);
-    #[cfg(feature = "kubernetes")]
-    let here = [here, quell_kubernetes::crew(cluster.reached())].concat();
-    #[cfg(not(feature = "kubernetes"))]
-    let Cluster {} = cluster;
-    Crew::new(here)
+/// Every verb that this build has, with hands on `world` and on a cluster, and what sends by these ways.
+pub(crate) fn live(world: HostWorld, ways: &Arc<Ways>, kube: &Kube) -> Crew<Live> {
+    Crew::new([quell_actions::crew(world, ways), kube.verbs()].concat())
 }
 
 /// The same verbs without hands: they say what they would do, as far as the input alone tells it.
@@ -125,7 +121,7 @@ mod tests {
         let typed = "Crew<".to_owned() + "Live>";
         let others: Vec<&PathBuf> = found
             .iter()
-            .filter(|path| !path.ends_with("src/daemon/crew.rs"))
+            .filter(|path| !path.ends_with("src/daemon/crew.rs") && !path.ends_with("src/daemon/kube.rs"))
             .filter(|path| {
                 let text = std::fs::read_to_string(path).unwrap();
                 let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));

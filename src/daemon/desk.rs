@@ -10,19 +10,21 @@ mod figures;
 mod inward;
 mod outward;
 mod reload;
+mod self_test;
 
 pub(crate) use figures::{Figures, KernelFigures};
 
 use super::assembly::Assembly;
 use super::audit::Audit;
 use super::block::Block;
-use super::cluster::Cluster;
 use super::files::{Given, Loaded};
 use super::hand::Counts;
 use super::handover::Handover;
 use super::in_time::{ask_within, read_answer};
 use super::kernel::Kernel;
+use super::kube::{Kube, asks_for_a_pod};
 use super::pause::PauseError;
+use super::pods::NodePods;
 use super::recorder::RecorderView;
 use super::retention::Told;
 use super::source_meter::SourceMeter;
@@ -55,12 +57,15 @@ pub(crate) struct Desk {
     world: HostWorld,
     kernel: Arc<Kernel>,
     block: Arc<Block>,
-    cluster: Cluster,
     dir: PathBuf,
     /// Under which marks of messages are made and known.
     pub(crate) marks: MarkKey,
     /// By which ways what playbooks send goes out.
     pub(crate) ways: Arc<Ways>,
+    /// The cluster that playbooks act in.
+    pub(crate) kube: Kube,
+    /// The watch of this node's pods.
+    pub(crate) pods: NodePods,
     started: Stamp,
     facts: Mutex<Facts>,
     /// Who may do what, as it was read last.
@@ -132,9 +137,10 @@ impl Desk {
         given: &Given,
         loaded: &Loaded,
         world: &HostWorld,
-        (kernel, block, cluster): (Arc<Kernel>, Arc<Block>, Cluster),
+        (kernel, block): (Arc<Kernel>, Arc<Block>),
         (dir, marks): (&Path, MarkKey),
     ) -> Self {
+        let kube = Kube::of(&loaded.config);
         let facts = Facts {
             state: State::Starting,
             definitions: loaded.definitions.clone(),
@@ -167,10 +173,11 @@ impl Desk {
             world: world.clone(),
             kernel,
             block,
-            cluster,
             dir: dir.to_owned(),
             marks,
             ways: Arc::default(),
+            pods: NodePods::of(&kube, &loaded.config, &world.node),
+            kube,
             started: SystemClock.now(),
             facts: Mutex::new(facts),
             access: watch::Sender::new(Arc::new(Access::of(loaded))),
@@ -336,31 +343,6 @@ impl Desk {
         (facts.probes, facts.scheduling, facts.unasked, facts.rings) = (probes, scheduling, unasked, rings);
     }
 
-    /// Tries every action on processes of its own, and says loudly what would not work here. Blocks for a moment.
-    pub(crate) fn self_test(&self) {
-        let (gone, failed) = super::sweep::leftovers(&self.world);
-        for dir in gone {
-            tracing::info!(dir = %dir.display(), "removed what a killed quell had left");
-        }
-        for why in failed {
-            tracing::warn!(why, "what a killed quell had left cannot be removed");
-        }
-        let tested = quell_actions::self_test(&self.world);
-        let failed = tested.iter().filter(|check| !check.ok);
-        let missing =
-            failed.map(|check| ActionMissing { id: check.name.clone(), why: check.why.clone().unwrap_or_default() });
-        let missing: Vec<ActionMissing> = missing.collect();
-        for check in &missing {
-            tracing::warn!(action = check.id, why = check.why, "an action does not work here");
-        }
-        let mut facts = self.facts();
-        facts.dead = dead(&tested);
-        facts.actions_missing = missing;
-        for playbook in Self::not_armed(&facts) {
-            tracing::error!(playbook = playbook.id, why = playbook.why, "a playbook cannot answer here");
-        }
-    }
-
     /// Why nobody comes in over TCP, from now on; whether that is something new.
     pub(super) fn listens_not(&self, why: Option<String>) -> bool {
         let mut facts = self.facts();
@@ -382,7 +364,12 @@ impl Desk {
     fn not_armed(facts: &Facts) -> Vec<NotArmed> {
         let lacks = |playbook: &Playbook| {
             playbook.steps.iter().find_map(|step| match &step.kind {
-                StepKind::Action { action, .. } => facts.dead.get_key_value(action.as_str()),
+                // Where there is no cluster there are no pods, and the step is not come to.
+                StepKind::Action { action, .. }
+                    if !(action.as_str().starts_with("kubernetes.") && asks_for_a_pod(step)) =>
+                {
+                    facts.dead.get_key_value(action.as_str())
+                }
                 _ => None,
             })
         };
@@ -431,7 +418,7 @@ impl Desk {
             hands: self.kernel.status(),
             block: self.block.status(&engine.leases),
             cut: self.kernel.cut_status(&engine.leases),
-            pods: self.cluster.status(),
+            pods: self.pods.status(),
             rules: facts.rules.len(),
             rules_skipped: facts.rules_skipped,
             playbooks: playbooks(&facts.definitions, engine),
@@ -525,14 +512,6 @@ async fn open_incidents(looking: &Look, journal: &Journal) -> Result<u64, String
     let found = looking.beside(move || Some(journal.open_streams())).await;
     let open = found.ok_or("the journal does not answer")?.map_err(|e| format!("the journal cannot be read: {e}"))?;
     Ok(open.iter().filter(|stream| stream.as_incident().is_some()).count() as u64)
-}
-
-/// Actions of which every means failed.
-fn dead(tested: &[quell_actions::Check]) -> BTreeMap<String, String> {
-    let action = |check: &quell_actions::Check| check.name.split(' ').next().unwrap_or_default().to_owned();
-    let works = |name: &str| tested.iter().any(|check| check.ok && action(check) == name);
-    let failed = tested.iter().filter(|check| !check.ok && !works(&action(check)));
-    failed.map(|check| (action(check), check.why.clone().unwrap_or_default())).collect()
 }
 
 /// What is loaded, and how far each may go now: that is the engine's to say, which knows what is new here.

@@ -109,6 +109,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     let people = escalation.as_ref().map(|read| &read.people);
     mistakes.extend(people.iter().flat_map(|people| config.check_people(people)));
     mistakes.extend(config.listen.iter().flat_map(crate::api::listen_mistakes));
+    let no_cluster = super::Kube::of(&config).told().err();
     let known = Known {
         actions: crate::daemon::specs(),
         rules: Some(&refs),
@@ -118,6 +119,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
         people,
         channels: escalation.as_ref().map(|read| &read.channels),
         hosts: Some(&config.http),
+        no_cluster: no_cluster.as_deref(),
         personal_tokens: config.has_personal_tokens(),
         roles: Some(&config.roles),
         ..Known::default()
@@ -126,6 +128,7 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     mistakes.extend(found);
     mistakes.extend(config.check_names(&playbooks, &known.actions));
     mistakes.extend(config.check_secrets());
+    mistakes.extend(unread(&config));
     mistakes.extend(config.sources.files.iter().filter_map(|source| followed(&source.path)));
     let guard = guard(&config, &mut mistakes);
     let who = config.escalation_file();
@@ -191,6 +194,14 @@ fn followed(path: &Path) -> Option<Mistake> {
     (!kind.is_file() && !kind.is_dir()).then(|| Mistake::error(path, Span::default(), what))
 }
 
+/// A kubeconfig that cannot be read now: what acts in the cluster would fail.
+fn unread(config: &Config) -> Option<Mistake> {
+    let file = config.kubernetes.kubeconfig.as_ref().filter(|_| config.kubernetes.enabled)?;
+    let error = std::fs::File::open(file).err()?;
+    let what = format!("the kubeconfig `{}` cannot be read now: {error}", file.display());
+    Some(config.warning("kubernetes.kubeconfig", what))
+}
+
 /// A size that has its bounds.
 fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
@@ -244,17 +255,29 @@ pub(crate) fn guard(config: &Config, mistakes: &mut Vec<Mistake>) -> Guard {
             }
         }
     }
-    if let Some(within) = config.guard.only_within.as_ref().filter(|within| !is_a_cgroup(&within.cgroup)) {
-        let path = &within.cgroup;
+    let cgroup = config.guard.only_within.as_ref().and_then(|within| within.cgroup.as_ref());
+    if let Some(path) = cgroup.filter(|path| !is_a_cgroup(path)) {
         let what =
             format!("`guard.only_within` names the cgroup `{path}`, which does not exist: nothing can be touched");
         mistakes.push(config.warning("guard.only_within", what));
     }
+    let own_pod = super::own_pod::own_pod();
+    let mut namespaces = config.guard.namespaces.clone();
+    namespaces.extend(own_pod.as_ref().map(|own| own.namespace.clone()).filter(|own| !namespaces.contains(own)));
     let processes = HostWorld::live(super::node()).map(|world| protect::own_processes(&world)).unwrap_or_default();
     Guard {
-        protect: Protect { processes, executables, units: config.guard.units.clone(), uids },
+        protect: Protect {
+            processes,
+            executables,
+            units: config.guard.units.clone(),
+            uids,
+            namespaces,
+            nodes: config.guard.nodes.clone(),
+            own_pod,
+        },
         limits: config.guard.limits.clone(),
         per_playbook: config.guard.per_playbook.clone(),
+        min_ready: config.guard.min_ready.clone(),
         breaker: config.guard.breaker.clone(),
         only_within: config.guard.only_within.clone(),
         warm_up: config.guard.warm_up.clone(),

@@ -6,7 +6,6 @@
 
 mod standing;
 
-use super::cluster::Cluster;
 use super::{crew, pause, sweep};
 use quell_actions::HostWorld;
 use quell_engine::clock::SystemClock;
@@ -53,6 +52,8 @@ pub(crate) struct Left {
     pub(crate) unblocked: Vec<Unblocked>,
     /// Cgroups that are cut off no more, or not from a peer.
     pub(crate) uncut: Vec<Uncut>,
+    /// Processes that were moved to be cut off, and are where they were.
+    pub(crate) moved_back: u32,
     /// Pinned programs and maps that are gone.
     pub(crate) pins: Vec<Removed>,
     /// What could not be done, for people.
@@ -109,6 +110,7 @@ impl Left {
             && self.thawed.is_empty()
             && self.unblocked.is_empty()
             && self.uncut.is_empty()
+            && self.moved_back == 0
             && self.removed.is_empty()
             && self.pins.is_empty()
             && self.left_over.is_empty()
@@ -196,6 +198,7 @@ fn with_journal(
             left.pins.extend(gone.into_iter().map(|id| Removed { id }));
             left.unblocked.extend(standing.into_iter().map(|(id, struck)| Unblocked { id, struck }));
             left.uncut.extend(cuts.into_iter().map(|(id, dropped)| Uncut { id, dropped }));
+            bring_back(world, left);
         }
         Err(why) => {
             let still = standing.into_iter().map(|(path, _)| format!("{path} may still be kept from starting"));
@@ -341,6 +344,20 @@ fn cuts(_: &Path) -> Result<Vec<(String, u64)>, String> {
     Ok(Vec::new())
 }
 
+/// Brings back who was moved to be cut off, unless somebody else cuts them off.
+#[cfg(feature = "ebpf")]
+fn bring_back(world: Option<&HostWorld>, left: &mut Left) {
+    use quell_actions::network::{While, bring_back};
+    if let Some(world) = world {
+        let back = bring_back(world, &quell_detectors::cut::holds, While::Leaving);
+        left.moved_back = back.moved;
+        left.left_over.extend(back.stays);
+    }
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn bring_back(_: Option<&HostWorld>, _: &mut Left) {}
+
 /// Pauses first by itself; leaves alone what another daemon pinned.
 #[cfg(feature = "ebpf")]
 fn unpin(dir: &Path) -> Result<Vec<PathBuf>, String> {
@@ -354,7 +371,7 @@ fn unpin(_: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 fn thaw(journal: &Journal, dir: &Path, world: &HostWorld, left: &mut Left) -> Result<(), StoreError> {
-    let crew = crew::live(world.clone(), &Arc::default(), &Cluster::unwatched());
+    let crew = crew::live(world.clone(), &Arc::default(), &super::Kube::off());
     let Some(quell_model::world::Verb::Acts(freeze)) = crew.get(FREEZE) else { return Ok(()) };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let runtime = tokio::runtime::Builder::new_current_thread()

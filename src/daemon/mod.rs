@@ -13,7 +13,7 @@ mod audit;
 #[cfg(feature = "webhook")]
 mod beat;
 mod block;
-mod cluster;
+mod cgroup_namespace;
 mod crew;
 mod desk;
 mod eye;
@@ -25,10 +25,14 @@ mod in_time;
 #[cfg(feature = "slack")]
 mod inward;
 mod kernel;
+mod kube;
 mod leave;
 mod listening;
 mod log;
+mod needs;
+mod own_pod;
 mod pause;
+mod pods;
 mod post;
 pub(crate) mod privilege;
 mod recorder;
@@ -42,12 +46,17 @@ mod sources;
 mod sweep;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
-pub(crate) use cluster::Cluster as ReachedCluster;
+pub(crate) use cgroup_namespace::{LOST as CGROUPS_LOST, leave as leave_cgroup_namespace};
 pub(crate) use crew::{live as live_crew, replay as replay_crew, specs};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
 pub(crate) use family::Family;
+#[cfg(feature = "kubernetes")]
+pub(crate) use kube::Lack;
+pub(crate) use kube::{Kube, act_in_a_cluster};
 pub(crate) use leave::{Fate, Left, Stands, leave, stands};
+pub(crate) use needs::Needs;
+pub(crate) use own_pod::told_node;
 pub(crate) use pause::{PauseError, beside as pause_beside};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};
@@ -56,7 +65,6 @@ pub(crate) use sweep::clear as clear_cgroup;
 use crate::api::{self, App, State};
 use crate::cli::{Exit, Fail, Term, draw_mistakes, place};
 use block::Block;
-use cluster::Cluster;
 use files::{Given, Loaded};
 use kernel::Kernel;
 use quell_actions::HostWorld;
@@ -98,6 +106,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Runs until SIGTERM or Ctrl-C.
 pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
     before_others();
+    let own_cgroups = cgroup_namespace::leave();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("quell-work")
@@ -117,6 +126,9 @@ pub(crate) fn run(orders: Orders, term: &Term) -> Result<Exit, Fail> {
     }
     let _log = log::start(loaded.config.log, term.has_colour_err())
         .map_err(|e| Fail::missing(format!("no thread for the log: {e}")))?;
+    if let Err(why) = own_cgroups {
+        tracing::warn!(why, "{}", cgroup_namespace::LOST);
+    }
     for mistake in &loaded.mistakes {
         tracing::warn!(place = mistake.place(), "{}", mistake.what);
     }
@@ -170,9 +182,7 @@ fn with_kernel(
     block.take_up(dir);
     kernel.take_up(dir);
     let marks = post::marks(dir).map_err(|e| Fail::not_right(format!("there are no random bytes: {e}")))?;
-    let cluster = Cluster::find(&world.node);
-    let lent = (Arc::clone(kernel), Arc::clone(block), cluster.clone());
-    let desk = Desk::new(given, loaded, world, lent, (dir, marks));
+    let desk = Desk::new(given, loaded, world, (Arc::clone(kernel), Arc::clone(block)), (dir, marks));
     let start = |sight: Sight| {
         // Without a sensor nobody watches the forks, and the actions read /proc whole instead.
         let family = sight.off.is_none().then(|| Arc::new(Family::default()));
@@ -186,7 +196,7 @@ fn with_kernel(
             dir: dir.to_owned(),
             node: world.node.clone(),
             boot: world.boot.clone(),
-            crew: crew::live(hands, &desk.ways, &cluster),
+            crew: crew::live(hands, &desk.ways, &desk.kube),
             rules: Arc::clone(&loaded.rules),
             definitions,
             only: None,
@@ -197,7 +207,7 @@ fn with_kernel(
         };
         assemble(plan, runtime.handle()).map_err(|e| refused(&e, dir))
     };
-    let wanted = Sight { pods: cluster.pods(), ..sight(loaded) };
+    let wanted = Sight { pods: desk.pods.table(), ..sight(loaded) };
     let mut assembly = start(wanted.clone())?;
     if wanted.off.is_none()
         && let Some(why) = assembly.blind.clone()
@@ -275,7 +285,7 @@ async fn live(
         errands,
     };
     let mut followers = tokio::task::JoinSet::new();
-    followers.spawn(desk.cluster().clone().follow(ended.clone()));
+    followers.spawn(desk.pods.clone().follow(ended.clone()));
     #[cfg(feature = "slack")]
     inward::follow(&app, &desk, waiting, &mut followers, &ended);
     let mut tasks = tokio::task::JoinSet::new();

@@ -3,7 +3,6 @@
 
 use super::around::Found;
 use super::assembly::{Plan, assemble};
-use super::cluster::Cluster;
 use super::eye::Sight;
 use super::{crew, me, node, post};
 use crate::cli::{Exit, Fail};
@@ -76,7 +75,7 @@ pub(crate) fn rehearse(
         dir: scratch.path().to_owned(),
         node: world.node.clone(),
         boot: world.boot.clone(),
-        crew: crew::live(world, &ways, &Cluster::unwatched()),
+        crew: crew::live(world, &ways, &super::Kube::of(&around.config)),
         rules: Arc::new(Rules::default()),
         definitions,
         only: None,

@@ -31,6 +31,9 @@ const ISOLATE: &str = "network.isolate\n    \
     with: { cgroup: \"${{ event.process.cgroup_path }}\", allow: [127.0.0.7], for: 10m }";
 /// Whoever started what the event is about, with all that it started, out of the cgroup that it shares.
 const TREE: &str = "network.isolate\n    with: { process: \"${{ event.process.ancestors[0].id }}\", scope: tree }";
+/// The same for a moment, by the kernel's own clock.
+const MOMENT: &str =
+    "network.isolate\n    with: { process: \"${{ event.process.ancestors[0].id }}\", scope: tree, for: 2s }";
 /// One peer.
 const PEER: &str = "network.block_peer\n    \
     with: { cidr: 127.0.0.5, scope: cgroup, cgroup: \"${{ event.process.cgroup_path }}\", for: 10m }";
@@ -338,10 +341,7 @@ fn a_tree_is_brought_out_of_the_cgroup_that_it_shares_and_back() {
     let talker = Talker::new(&place, &place.inside, &listener, &place.marker);
     let mut beside = Talker::new(&place, &place.inside, &listener, Path::new("/bin/true"));
     beside.answers("hello");
-    let cgroup = || {
-        let text = fs::read_to_string(format!("/proc/{}/cgroup", talker.child.id())).unwrap();
-        text.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned()
-    };
+    let cgroup = || cgroup_of(talker.child.id());
     assert_eq!(cgroup(), place.inside.path);
     talker.line.get_ref().try_clone().unwrap().write_all(b"go\n").unwrap();
     place.until("the run has proved it", || place.run()["state"] == "succeeded");
@@ -358,6 +358,56 @@ fn a_tree_is_brought_out_of_the_cgroup_that_it_shares_and_back() {
     talker.says_twice(&place, "reached");
     daemon.end();
     assert!(place.quell(&["uninstall"]).0);
+}
+
+/// The v2 cgroup of a process.
+fn cgroup_of(pid: u32) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned()
+}
+
+#[test]
+fn who_was_moved_is_back_when_the_kernels_clock_has_ended_the_cut() {
+    let Some(place) = Place::new("moment", MOMENT) else { return not_tested("no cgroup can be made here") };
+    let daemon = place.daemon();
+    if !place.can() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut talker = Talker::new(&place, &place.inside, &listener, &place.marker);
+    talker.say("go");
+    place.until("the run has done it", || place.run()["state"] == "succeeded");
+    place.until("it is where it was", || cgroup_of(talker.child.id()) == place.inside.path);
+    let below = fs::read_dir(place.inside.procs().parent().unwrap())
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .count();
+    assert_eq!(below, 0, "and the cgroup that was made for it is gone");
+    talker.says_twice(&place, "reached");
+    daemon.end();
+    assert!(place.quell(&["uninstall"]).0);
+}
+
+#[test]
+fn uninstall_brings_back_who_was_moved() {
+    let Some(place) = Place::new("back", TREE) else { return not_tested("no cgroup can be made here") };
+    let daemon = place.daemon();
+    if !place.can() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut talker = Talker::new(&place, &place.inside, &listener, &place.marker);
+    talker.say("go");
+    place.until("the run has proved it", || place.run()["state"] == "succeeded");
+    let pid = talker.child.id();
+    assert_ne!(cgroup_of(pid), place.inside.path);
+    daemon.end();
+    // Where it is not pinned it ended with the daemon.
+    let (done, left) = place.quell(&["uninstall"]);
+    assert!(done && left["moved_back"].as_u64() >= Some(1), "{left}");
+    assert_eq!(cgroup_of(pid), place.inside.path);
+    talker.says_twice(&place, "reached");
 }
 
 #[test]

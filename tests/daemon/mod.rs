@@ -163,10 +163,15 @@ impl Daemon {
     }
 
     /// Ends it as a supervisor would; it must end well.
-    pub(crate) fn end(mut self) {
-        self.signal(Signal::TERM);
-        let status = self.wait();
-        assert!(status.success(), "{status}\n{}", self.log());
+    pub(crate) fn end(self) {
+        let (status, log) = self.asked_to_end();
+        assert!(status.success(), "{status}\n{log}");
+    }
+
+    /// The same, for who says when it dies: how it ended, and its log.
+    pub(crate) fn asked_to_end(mut self) -> (std::process::ExitStatus, String) {
+        self.try_signal(Signal::TERM);
+        (self.wait(), self.log())
     }
 
     /// Its pid.

@@ -3,12 +3,17 @@
 //! Owns how objects are read and written. Never retries by itself: the engine does. Keeps true: a call that the verb's permissions do not
 //! list is not made; what may have happened is told as unknown, and what cannot have happened is not.
 
+use crate::access;
 use crate::cluster::Cluster;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use crate::rbac::PREFIX;
+use futures_util::AsyncReadExt;
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, Request};
-use kube::core::Status;
 use kube::core::params::PropagationPolicy;
+use kube::core::{PartialObjectMeta, Status};
+use quell_actions::text::{one_line, plain};
 use quell_model::{ActionError, ActionSpec, Json};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -17,7 +22,7 @@ use std::time::Duration;
 /// Whose fields quell's are.
 pub(crate) const MANAGER: &str = "quell";
 /// A call that took so long is given up.
-const CALL: Duration = Duration::from_secs(5);
+pub(crate) const CALL: Duration = Duration::from_secs(5);
 /// Objects a page of a list.
 const PAGE: u32 = 500;
 /// Pages of a list: past that it is too long to judge by.
@@ -68,6 +73,9 @@ pub enum CallError {
     /// And nobody listens for it.
     #[error("{0}")]
     Unwatched(String),
+    /// It lies where quell may write nothing, whatever the server says.
+    #[error("nothing is written there: {0}")]
+    Outside(String),
     /// It was never asked, or only to read.
     #[error("the API server cannot be asked: {0}")]
     Away(String),
@@ -94,7 +102,7 @@ impl From<CallError> for ActionError {
                 ),
             },
             CallError::Unwatched(_) => Self::GiveUp { why, hint: Some("name it as `namespace/name`".into()) },
-            CallError::Undeclared { .. } | CallError::Refused(_) | CallError::NotFound(_) => {
+            CallError::Undeclared { .. } | CallError::Refused(_) | CallError::Outside(_) | CallError::NotFound(_) => {
                 Self::GiveUp { why, hint: None }
             }
             CallError::Wait { after, .. } => Self::Retry { after, why },
@@ -109,6 +117,32 @@ impl From<CallError> for ActionError {
 pub(crate) enum Does {
     Reads,
     Writes,
+}
+
+/// A write that quell needs on one object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Needs {
+    verb: &'static str,
+    of: String,
+    namespace: Option<String>,
+    name: Option<String>,
+}
+
+impl Needs {
+    pub(crate) fn of(verb: &'static str, of: &str, namespace: Option<&str>, name: Option<&str>) -> Self {
+        Self { verb, of: of.to_owned(), namespace: namespace.map(str::to_owned), name: name.map(str::to_owned) }
+    }
+}
+
+/// `patch pods web-1 in shop`.
+impl std::fmt::Display for Needs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.verb, self.of)?;
+        if let Some(name) = &self.name {
+            write!(f, " {}", plain(name))?;
+        }
+        self.namespace.as_ref().map_or(Ok(()), |namespace| write!(f, " in {namespace}"))
+    }
 }
 
 /// The calls of one verb.
@@ -143,16 +177,51 @@ impl Calls<'_> {
         }
     }
 
+    /// The same as the API server tells it, with fields that quell does not know.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn raw<K: Kind>(&self, namespace: Option<&str>, name: &str) -> Result<Option<Json>, CallError> {
+        let request = request::<K>(namespace).get(name, &GetParams::default());
+        match self.send("get", &resource::<K>(), Does::Reads, request).await {
+            Ok(found) => Ok(Some(found)),
+            Err(CallError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Every object that fits, of a namespace or of all; page by page.
     ///
     /// # Errors
     /// When it cannot be asked, or there are more than a hundred thousand.
     pub async fn list<K: Kind>(&self, namespace: Option<&str>, fits: &ListParams) -> Result<Vec<K>, CallError> {
+        self.pages::<K, K>(fits, |params| request::<K>(namespace).list(params)).await
+    }
+
+    /// What is said of every object that fits, and nothing that is in it: what a Secret holds stays where it is.
+    ///
+    /// # Errors
+    /// As of [`Calls::list`].
+    pub async fn metas<K: Kind>(
+        &self,
+        namespace: Option<&str>,
+        fits: &ListParams,
+    ) -> Result<Vec<ObjectMeta>, CallError> {
+        let list = |params: &ListParams| request::<K>(namespace).list_metadata(params);
+        let all: Vec<PartialObjectMeta<K>> = self.pages::<K, _>(fits, list).await?;
+        Ok(all.into_iter().map(|one| one.metadata).collect())
+    }
+
+    async fn pages<K: Kind, T: Clone + DeserializeOwned>(
+        &self,
+        fits: &ListParams,
+        list: impl Fn(&ListParams) -> Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Vec<T>, CallError> {
         let mut all = Vec::new();
         let mut params = ListParams { limit: Some(PAGE), ..fits.clone() };
         for _ in 0..PAGES {
-            let request = request::<K>(namespace).list(&params);
-            let page: kube::core::ObjectList<K> = self.send("list", &resource::<K>(), Does::Reads, request).await?;
+            let page: kube::core::ObjectList<T> =
+                self.send("list", &resource::<K>(), Does::Reads, list(&params)).await?;
             all.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
@@ -167,8 +236,19 @@ impl Calls<'_> {
     /// # Errors
     /// [`CallError::Conflict`] when it is another version, or another object.
     pub async fn merge<K: Kind>(&self, namespace: Option<&str>, name: &str, patch: &Json) -> Result<K, CallError> {
+        self.inside::<K>(namespace)?;
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let request = request::<K>(namespace).patch(name, &params, &Patch::Merge(patch));
+        self.send("patch", &resource::<K>(), Does::Writes, request).await
+    }
+
+    /// The same by a strategic merge patch: of lists of named things, as containers are, only those that it names are changed.
+    ///
+    /// # Errors
+    /// [`CallError::Conflict`] when it is another version, or another object.
+    pub async fn strategic<K: Kind>(&self, namespace: Option<&str>, name: &str, patch: &Json) -> Result<K, CallError> {
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let request = request::<K>(namespace).patch(name, &params, &Patch::Strategic(patch));
         self.send("patch", &resource::<K>(), Does::Writes, request).await
     }
 
@@ -177,6 +257,7 @@ impl Calls<'_> {
     /// # Errors
     /// [`CallError::Conflict`] when somebody else owns a field of it.
     pub async fn apply<K: Kind>(&self, namespace: Option<&str>, name: &str, object: &Json) -> Result<K, CallError> {
+        self.inside::<K>(namespace)?;
         let params = PatchParams::apply(MANAGER);
         let request = request::<K>(namespace).patch(name, &params, &Patch::Apply(object));
         self.send("patch", &resource::<K>(), Does::Writes, request).await
@@ -187,6 +268,7 @@ impl Calls<'_> {
     /// # Errors
     /// [`CallError::Conflict`] when there is one of that name.
     pub async fn create<K: Kind>(&self, namespace: Option<&str>, object: &Json) -> Result<K, CallError> {
+        self.inside::<K>(namespace)?;
         let request = request::<K>(namespace).create(&PostParams::default(), object.to_string().into_bytes());
         self.send("create", &resource::<K>(), Does::Writes, request).await
     }
@@ -201,6 +283,7 @@ impl Calls<'_> {
         (name, uid): (&str, &str),
         grace: Option<Duration>,
     ) -> Result<(), CallError> {
+        self.inside::<K>(namespace)?;
         let params = DeleteParams {
             grace_period_seconds: grace.map(|grace| u32::try_from(grace.as_secs()).unwrap_or(u32::MAX)),
             propagation_policy: Some(PropagationPolicy::Background),
@@ -224,71 +307,111 @@ impl Calls<'_> {
         (name, sub): (&str, &str),
         object: &Json,
     ) -> Result<Json, CallError> {
+        self.inside::<K>(namespace)?;
         let body = object.to_string().into_bytes();
         let request = request::<K>(namespace).create_subresource(sub, name, &PostParams::default(), body);
         self.send("create", &format!("{}/{sub}", resource::<K>()), Does::Writes, request).await
     }
 
-    /// Text that belongs to an object: a pod's logs. `request` is made by who knows its parameters.
+    /// Changes a subresource by a merge patch: `scale`. What is said of [`Calls::merge`] holds.
     ///
     /// # Errors
     /// As the server answers.
-    pub async fn text<K: Kind>(
+    pub async fn merge_sub<K: Kind>(
+        &self,
+        namespace: Option<&str>,
+        (name, sub): (&str, &str),
+        patch: &Json,
+    ) -> Result<Json, CallError> {
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let request = request::<K>(namespace).patch_subresource(sub, name, &params, &Patch::Merge(patch));
+        self.send("patch", &format!("{}/{sub}", resource::<K>()), Does::Writes, request).await
+    }
+
+    /// What belongs to an object and is no JSON: a pod's logs, which may be anything. Reads no more than `most` bytes, and says whether there
+    /// were more. `request` is made by who knows its parameters.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn bytes<K: Kind>(
         &self,
         sub: &str,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<String, CallError> {
+        most: usize,
+    ) -> Result<(Vec<u8>, bool), CallError> {
         let permission = self.declared("get", &format!("{}/{sub}", resource::<K>()))?;
         let request = request.map_err(|error| CallError::Refused(error.to_string()))?;
         let client = self.cluster.client().await?;
-        let answer = tokio::time::timeout(CALL, client.request_text(request)).await;
-        answered(answer, &permission, Does::Reads)
+        let read = async {
+            let body = std::pin::pin!(client.request_stream(request).await?);
+            let mut bytes = Vec::new();
+            let all = body.take(most as u64 + 1).read_to_end(&mut bytes).await;
+            all.map_err(kube::Error::ReadEvents)?;
+            let is_cut = bytes.len() > most;
+            bytes.truncate(most);
+            Ok::<_, kube::Error>((bytes, is_cut))
+        };
+        answered(tokio::time::timeout(CALL, read).await, &permission, Does::Reads)
     }
 
     /// Which of the writes that this verb declares quell may not do in a namespace, each as `forbidden: patch pods in shop`. It is asked and not
     /// guessed; of what cannot be asked nothing is said.
     pub async fn missing(&self, namespace: Option<&str>) -> Vec<String> {
+        self.missing_of(namespace, |_| true).await
+    }
+
+    /// The same of those writes alone that are on this resource: `deployments.apps`, where a verb could also write on others.
+    pub async fn missing_on(&self, namespace: Option<&str>, resource: &str) -> Vec<String> {
+        self.missing_of(namespace, |of| of == resource).await
+    }
+
+    async fn missing_of(&self, namespace: Option<&str>, fits: impl Fn(&str) -> bool) -> Vec<String> {
         let reads = ["get", "list", "watch"];
         let parsed = self.spec.permissions.iter().filter_map(|permission| parse(permission));
-        let writes = parsed.filter(|(verb, _)| !reads.contains(verb));
-        let asked = writes.map(|(verb, of)| async move { (verb, of, self.may(verb, of, namespace).await) });
+        let writes = parsed.filter(|(verb, of)| !reads.contains(verb) && fits(of));
+        let asked = writes.map(|(verb, of)| async move { (verb, of, self.may(verb, of, (namespace, None)).await) });
         let answers = futures_util::future::join_all(asked).await;
         let place = namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();
         let lacks = answers.into_iter().filter(|(_, _, may)| *may == Ok(false));
         lacks.map(|(verb, of, _)| format!("forbidden: {verb} {of}{place}")).collect()
     }
 
-    async fn may(&self, verb: &str, of: &str, namespace: Option<&str>) -> Result<bool, CallError> {
-        let key = format!("{verb} {of} {}", namespace.unwrap_or_default());
-        if let Some(may) = self.cluster.granted(&key) {
-            return Ok(may);
+    /// Which of these quell may not do, each as `forbidden: patch pods web-1 in shop`; of what cannot be asked nothing is said.
+    pub(crate) async fn lacks(&self, needs: &[Needs]) -> Vec<String> {
+        let mut lacks = Vec::new();
+        for need in needs {
+            let place = (need.namespace.as_deref(), need.name.as_deref());
+            if self.may(need.verb, &need.of, place).await == Ok(false) {
+                lacks.push(format!("forbidden: {need}"));
+            }
         }
-        let (whole, sub) = of.split_once('/').map_or((of, None), |(whole, sub)| (whole, Some(sub)));
-        let (plural, group) = whole.split_once('.').unwrap_or((whole, ""));
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    verb: Some(verb.to_owned()),
-                    resource: Some(plural.to_owned()),
-                    group: Some(group.to_owned()),
-                    subresource: sub.map(str::to_owned),
-                    namespace: namespace.map(str::to_owned),
-                    ..ResourceAttributes::default()
-                }),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let body = serde_json::to_vec(&review).map_err(|error| CallError::Refused(error.to_string()))?;
-        let request = request::<SelfSubjectAccessReview>(None).create(&PostParams::default(), body);
-        let request = request.map_err(|error| CallError::Refused(error.to_string()))?;
-        let client = self.cluster.client().await?;
-        let answer = tokio::time::timeout(CALL, client.request::<SelfSubjectAccessReview>(request)).await;
-        // Whoever is authenticated may ask this of itself (system:basic-user): no permission of a verb's.
-        let review = answered(answer, "create selfsubjectaccessreviews.authorization.k8s.io", Does::Reads)?;
-        let may = review.status.is_some_and(|status| status.allowed);
-        self.cluster.keep_granted(key, may);
-        Ok(may)
+        lacks
+    }
+
+    /// Whether quell may, in a namespace, on all of them or on the one of this name.
+    pub(crate) async fn may(
+        &self,
+        verb: &str,
+        of: &str,
+        place: (Option<&str>, Option<&str>),
+    ) -> Result<bool, CallError> {
+        access::may(self.cluster, verb, of, place).await
+    }
+
+    /// Whatever the guard was told: a second look, by the hands.
+    fn inside<K: Kind>(&self, namespace: Option<&str>) -> Result<(), CallError> {
+        // A review is a question: nothing is written.
+        if K::group(&()) == "authorization.k8s.io" {
+            return Ok(());
+        }
+        self.cluster.outside(namespace).map_or(Ok(()), |why| Err(CallError::Outside(why)))
+    }
+
+    /// What somebody else may: a question that the verb has to declare, and that changes nothing.
+    pub(crate) async fn review(&self, review: &SubjectAccessReview) -> Result<SubjectAccessReview, CallError> {
+        let body = serde_json::to_vec(review).map_err(|error| CallError::Refused(error.to_string()))?;
+        let request = request::<SubjectAccessReview>(None).create(&PostParams::default(), body);
+        self.send("create", &resource::<SubjectAccessReview>(), Does::Reads, request).await
     }
 
     fn declared(&self, verb: &str, of: &str) -> Result<String, CallError> {
@@ -315,16 +438,13 @@ impl Calls<'_> {
     }
 }
 
-/// Before what an action's spec lists of Kubernetes: `kubernetes:patch pods`.
-pub(crate) const PREFIX: &str = "kubernetes:";
-
 /// A permission as a spec lists it, in its verb and its resource.
 #[must_use]
 pub(crate) fn parse(permission: &str) -> Option<(&str, &str)> {
     permission.strip_prefix(PREFIX)?.split_once(' ')
 }
 
-fn request<K: Kind>(namespace: Option<&str>) -> Request {
+pub(crate) fn request<K: Kind>(namespace: Option<&str>) -> Request {
     Request::new(K::url_path(&(), namespace))
 }
 
@@ -347,7 +467,7 @@ pub(crate) fn answered<T>(
 }
 
 fn of_status(status: &Status, permission: &str, unsaid: impl FnOnce(String) -> CallError) -> CallError {
-    let why = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
+    let why = said(status);
     let wait = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|seconds| *seconds > 0);
     let after = wait.map(|seconds| Duration::from_secs(u64::from(seconds)));
     match status.code {
@@ -359,6 +479,21 @@ fn of_status(status: &Status, permission: &str, unsaid: impl FnOnce(String) -> C
         _ => unsaid(why),
     }
 }
+
+/// A sentence of the server's is cut past so many characters: it may hold what others wrote.
+const SAID: usize = 500;
+
+/// What the server says, and which budget it is that is spent.
+fn said(status: &Status) -> String {
+    let head = if status.message.is_empty() { status.reason.as_str() } else { status.message.as_str() };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let budgets = causes.filter(|cause| cause.reason == BUDGET && !head.contains(&cause.message));
+    let all: Vec<&str> = std::iter::once(head).chain(budgets.map(|cause| cause.message.as_str())).collect();
+    one_line(&all.join(" "), SAID)
+}
+
+/// Why an eviction is refused, as its cause calls it (k8s.io/api/policy/v1, `DisruptionBudgetCause`).
+pub(crate) const BUDGET: &str = "DisruptionBudget";
 
 /// Nobody took the connection: nothing was asked.
 fn was_never_sent(error: &kube::Error) -> bool {
@@ -397,6 +532,16 @@ mod tests {
         assert!(matches!(of(422, Does::Writes), ActionError::GiveUp { .. }));
         assert!(matches!(of(500, Does::Writes), ActionError::Unknown { .. }));
         assert!(matches!(of(500, Does::Reads), ActionError::Retry { .. }));
+    }
+
+    #[test]
+    fn a_spent_budget_is_named_and_nothing_breaks_the_line() {
+        let status: Status = serde_json::from_value(serde_json::json!({
+            "status": "Failure", "code": 429, "message": "Cannot evict\u{1b}[2J pod.",
+            "details": { "causes": [{ "reason": BUDGET, "message": "The budget web needs 1." }, { "reason": "x", "message": "y" }] },
+        }))
+        .unwrap();
+        assert_eq!(said(&status), "Cannot evict\\u{1b}[2J pod. The budget web needs 1.");
     }
 
     #[test]

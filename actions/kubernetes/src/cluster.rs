@@ -1,7 +1,7 @@
 //! The cluster that the verbs reach: where it is found, and the one client of it.
 //!
-//! Owns the client. Keeps true: it is made when it is first wanted and never again while it works; a cluster that is not to be found is an
-//! error with a hint, and is looked for again by who asks next.
+//! Owns the client, and where it leads, which a reload may change. Keeps true: it is made when it is first wanted and never again while
+//! what it was made of holds; a cluster that is not to be found is an error with a hint, and is looked for again by who asks next.
 
 use crate::call::{CallError, Calls};
 use crate::pods::Known;
@@ -10,7 +10,7 @@ use kube::{Client, Config};
 use quell_model::{ActionSpec, Name, Pods};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -40,8 +40,10 @@ impl Default for Settings {
 
 /// A cluster, as this engine reaches it.
 pub struct Cluster {
-    settings: Settings,
-    client: Mutex<Option<Client>>,
+    name: Name,
+    place: RwLock<Place>,
+    /// Of which place it is.
+    client: Mutex<Option<(u64, Client)>>,
     /// What was answered on what quell may do, and when.
     pub(crate) granted: std::sync::Mutex<HashMap<String, (bool, Instant)>>,
     /// The pods of this node.
@@ -50,9 +52,23 @@ pub struct Cluster {
     fault: crate::fault::Fault,
 }
 
+/// Where the hands are to reach, as it was told last.
+#[derive(Clone)]
+struct Place {
+    /// None: nowhere.
+    settings: Option<Settings>,
+    /// Nothing is written outside of this namespace.
+    within: Option<Name>,
+    /// Which of those that were told.
+    number: u64,
+}
+
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("name", &self.name)
+            .field("settings", &self.place().settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,7 +78,8 @@ impl Cluster {
     pub fn new(settings: Settings) -> Self {
         Self {
             known: Known::new(settings.name.clone()),
-            settings,
+            name: settings.name.clone(),
+            place: RwLock::new(Place { settings: Some(settings), within: None, number: 0 }),
             client: Mutex::default(),
             granted: std::sync::Mutex::default(),
             #[cfg(debug_assertions)]
@@ -86,7 +103,45 @@ impl Cluster {
     /// What it is called.
     #[must_use]
     pub fn name(&self) -> &Name {
-        &self.settings.name
+        &self.name
+    }
+
+    /// Reaches there from now on, and writes in no other namespace than `within`, if there is one. None: it reaches nothing. Its name
+    /// stays: targets in the journal are known by it.
+    pub fn put(&self, settings: Option<Settings>, within: Option<Name>) {
+        let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
+        place.within = within;
+        if place.settings != settings {
+            (place.settings, place.number) = (settings, place.number + 1);
+            // What was granted there says nothing of here.
+            self.granted.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    fn place(&self) -> Place {
+        self.place.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why nothing can be written there, if it cannot, whoever lets it.
+    pub(crate) fn outside(&self, namespace: Option<&str>) -> Option<String> {
+        let within = self.place().within?;
+        (namespace != Some(within.as_str())).then(|| {
+            let what = namespace
+                .map_or_else(|| "what lives in no namespace".to_owned(), |name| format!("the namespace `{name}`"));
+            format!("{what} lies outside of `{within}`, and `guard.only_within` allows nothing else")
+        })
+    }
+
+    /// Whether it is said where the cluster is. Asks nobody.
+    ///
+    /// # Errors
+    /// Why it is not, for people.
+    pub fn told(&self) -> Result<(), String> {
+        match self.place().settings {
+            None => Err("`kubernetes.enabled` is false in quell.yaml".to_owned()),
+            Some(settings) if Self::is_told(&settings) => Ok(()),
+            Some(_) => Err("quell.yaml names no kubeconfig, and quell runs in no pod".to_owned()),
+        }
     }
 
     /// The pods of this node. Empty for as long as no [`PodWatch`](crate::PodWatch) fills it.
@@ -115,34 +170,23 @@ impl Cluster {
         #[cfg(debug_assertions)]
         self.fault.point().await;
         let mut client = self.client.lock().await;
-        if let Some(client) = client.as_ref() {
+        let place = self.place();
+        if let Some((_, client)) = client.as_ref().filter(|(number, _)| *number == place.number) {
             return Ok(client.clone());
         }
-        let mut config = self.config().await?;
+        let mut config = config(&self.told(), place.settings.as_ref()).await?;
         config.connect_timeout = Some(CONNECT);
         // Every call has a bound of its own, and says itself what may be tried again.
         config.default_retry = false;
         let made = Client::try_from(config)
             .map_err(|error| CallError::NoCluster(format!("no client can be made of its configuration: {error}")))?;
-        Ok(client.insert(made).clone())
-    }
-
-    async fn config(&self) -> Result<Config, CallError> {
-        let options = KubeConfigOptions { context: self.settings.context.clone(), ..KubeConfigOptions::default() };
-        match &self.settings.kubeconfig {
-            Some(file) => {
-                let cannot =
-                    |error: String| CallError::NoCluster(format!("`{}` cannot be used: {error}", file.display()));
-                let read = Kubeconfig::read_from(file).map_err(|error| cannot(error.to_string()))?;
-                Config::from_custom_kubeconfig(read, &options).await.map_err(|error| cannot(error.to_string()))
-            }
-            None => Config::incluster().map_err(|error| CallError::NoCluster(format!("quell runs in no pod: {error}"))),
-        }
+        *client = Some((place.number, made.clone()));
+        Ok(made)
     }
 
     /// What was answered of late on a permission.
     pub(crate) fn granted(&self, what: &str) -> Option<bool> {
-        let granted = self.granted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
         let (may, at) = *granted.get(what)?;
         (at.elapsed() < if may { GRANTED } else { DENIED }).then_some(may)
     }
@@ -151,10 +195,59 @@ impl Cluster {
     pub(crate) fn keep_granted(&self, what: String, may: bool) {
         /// Past that it begins anew.
         const MOST: usize = 4_096;
-        let mut granted = self.granted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
         if granted.len() >= MOST {
             granted.clear();
         }
         granted.insert(what, (may, Instant::now()));
+    }
+}
+
+async fn config(told: &Result<(), String>, settings: Option<&Settings>) -> Result<Config, CallError> {
+    if let Err(why) = told {
+        return Err(CallError::NoCluster(why.clone()));
+    }
+    let Settings { kubeconfig, context, .. } = settings.ok_or_else(|| CallError::NoCluster("it is off".to_owned()))?;
+    let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+    match kubeconfig {
+        Some(file) => {
+            let cannot = |error: String| CallError::NoCluster(format!("`{}` cannot be used: {error}", file.display()));
+            let read = Kubeconfig::read_from(file).map_err(|error| cannot(error.to_string()))?;
+            Config::from_custom_kubeconfig(read, &options).await.map_err(|error| cannot(error.to_string()))
+        }
+        None => Config::incluster()
+            .map_err(|error| CallError::NoCluster(format!("what the pod says of it cannot be used: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cluster_that_is_off_or_nowhere_is_an_error_that_says_so() {
+        let cluster = Cluster::new(Settings { kubeconfig: Some("/nowhere/kubeconfig".into()), ..Settings::default() });
+        assert_eq!(cluster.told(), Ok(()));
+        let of = async || cluster.client().await.map(drop).unwrap_err().to_string();
+        assert!(of().await.contains("`/nowhere/kubeconfig` cannot be used"));
+        cluster.put(None, None);
+        assert!(of().await.contains("`kubernetes.enabled` is false"));
+        let error = quell_model::ActionError::from(cluster.client().await.map(drop).unwrap_err());
+        assert!(matches!(error, quell_model::ActionError::GiveUp { hint: Some(_), .. }), "{error:?}");
+        cluster.put(Some(Settings { name: "other".into(), ..Settings::default() }), None);
+        assert_eq!(cluster.name().as_str(), "kubernetes", "it is known by its name");
+        if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+            assert!(of().await.contains("names no kubeconfig, and quell runs in no pod"));
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_outside_of_a_namespace_that_is_named() {
+        let cluster = Cluster::new(Settings::default());
+        assert_eq!(cluster.outside(None).or(cluster.outside(Some("shop"))), None);
+        cluster.put(Some(Settings::default()), Some("shop".into()));
+        assert_eq!(cluster.outside(Some("shop")), None);
+        assert!(cluster.outside(Some("pay")).unwrap().contains("the namespace `pay` lies outside of `shop`"));
+        assert!(cluster.outside(None).unwrap().contains("what lives in no namespace"));
     }
 }

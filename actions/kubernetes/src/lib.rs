@@ -7,7 +7,9 @@
 //! ```text
 //! verbs/ ──ask──▶ call ──▶ cluster ──▶ API server
 //!    │              └─ bounded in time, held against the verb's permissions, each error with its verdict
-//!    └─ owner: what owns a pod, and how many stand in for it
+//!    ├─ owner: what owns a pod, and how many stand in for it
+//!    ├─ workload: such an owner itself, and how far a change of it has come
+//!    └─ rights: what a service account may, and by which bindings
 //! pods/ ◀──list, watch──────────────────── API server
 //!    └──▶ quell_model::Pods ──▶ the sensor's events; verbs that were given a pod's uid alone
 //! ```
@@ -15,23 +17,38 @@
 //! Without the feature `client` the verbs are known, and have no hands.
 
 #[cfg(feature = "client")]
+mod access;
+mod account;
+#[cfg(feature = "client")]
 mod call;
 #[cfg(feature = "client")]
 mod cluster;
 #[cfg(all(feature = "client", debug_assertions))]
 mod fault;
+mod node;
 mod object;
 #[cfg(feature = "client")]
 mod owner;
+mod owner_ref;
 #[cfg(feature = "client")]
 mod pods;
+pub mod rbac;
+#[cfg(feature = "client")]
+mod rights;
 pub mod verbs;
+#[cfg(feature = "client")]
+mod workload;
 
+#[cfg(feature = "client")]
+pub use access::Rules;
+pub use account::AccountRef;
 #[cfg(feature = "client")]
 pub use call::{CallError, Calls};
 #[cfg(feature = "client")]
 pub use cluster::{Cluster, Settings};
+pub use node::NodeRef;
 pub use object::PodRef;
+pub use owner_ref::{CronJobRef, OwnerKind, OwnerRef};
 #[cfg(feature = "client")]
 pub use pods::{PERMISSIONS as WATCH_PERMISSIONS, PodWatch, PodsStatus};
 

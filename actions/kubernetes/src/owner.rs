@@ -25,6 +25,11 @@ impl Owner {
     fn of(reference: &OwnerReference) -> Self {
         Self { kind: reference.kind.clone(), name: reference.name.clone(), uid: reference.uid.clone() }
     }
+
+    /// The one of an object's owners that controls it.
+    pub(crate) fn controller(references: &[OwnerReference]) -> Option<Self> {
+        controller(references).as_ref().map(Self::of)
+    }
 }
 
 /// `deployment/web`: as kubectl writes it.
@@ -43,6 +48,8 @@ pub(crate) struct Owners {
     pub(crate) selector: Option<LabelSelector>,
     /// Those that are wanted and ready; none: nobody counts them.
     pub(crate) replicas: Option<(u32, u32)>,
+    /// Something owns the pod that cannot be read, or of a kind that quell does not know: how many stand in for it nobody can say.
+    pub(crate) uncounted: bool,
     /// What could not be read, for people.
     pub(crate) unknown: Vec<String>,
 }
@@ -78,6 +85,8 @@ impl Owners {
                 Err(error) => return Err(error),
             };
             let is_first = all.chain.is_empty();
+            // What starts jobs stands in for nobody either.
+            all.uncounted |= link.is_none() && owner.kind != "CronJob";
             let link = link.unwrap_or_default();
             if is_first {
                 all.selector = link.selector;
@@ -87,7 +96,14 @@ impl Owners {
             all.chain.push(owner);
             next = link.above;
         }
+        all.uncounted &= all.replicas.is_none();
         Ok(all)
+    }
+
+    /// As the guard counts them: of what nobody could count there are none.
+    pub(crate) fn counted(&self, takes: u32) -> Option<Replicas> {
+        let (wanted, ready) = self.replicas.or(self.uncounted.then_some((0, 0)))?;
+        Some(Replicas { wanted, ready, takes })
     }
 
     /// At the top.
@@ -214,7 +230,7 @@ pub(crate) fn target(cluster: &Name, pod: &Pod, owners: &Owners, takes: bool) ->
             name,
             uid,
             owner: owners.top().map(ToString::to_string),
-            replicas: owners.replicas.map(|(wanted, ready)| Replicas { wanted, ready, takes }),
+            replicas: owners.counted(takes),
             needed: None,
         },
     }
@@ -224,6 +240,14 @@ pub(crate) fn target(cluster: &Name, pod: &Pod, owners: &Owners, takes: bool) ->
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_nobody_could_count_is_none_and_not_enough() {
+        let of = |replicas, uncounted| Owners { replicas, uncounted, ..Owners::default() }.counted(1);
+        assert_eq!(of(Some((3, 2)), false), Some(Replicas { wanted: 3, ready: 2, takes: 1 }));
+        assert_eq!(of(None, true), Some(Replicas { wanted: 0, ready: 0, takes: 1 }));
+        assert_eq!(of(None, false), None, "a bare pod, and one of a job, stand in for nobody");
+    }
 
     #[test]
     fn labels_fit_a_selector_as_kubernetes_says() {

@@ -90,6 +90,33 @@ impl Place {
         Some(place)
     }
 
+    /// The same cluster, reached as a service account of this namespace, which is made for it and may nothing yet.
+    pub async fn as_account(&self, name: &str) -> Arc<Cluster> {
+        use k8s_openapi::api::authentication::v1::TokenRequest;
+        use k8s_openapi::api::core::v1::ServiceAccount;
+        self.make::<ServiceAccount>(json!({ "metadata": { "name": name } })).await;
+        let accounts: Api<ServiceAccount> = self.api();
+        let wanted: TokenRequest = serde_json::from_value(json!({ "spec": { "audiences": [] } })).unwrap();
+        let token = accounts.create_token_request(name, &PostParams::default(), &wanted).await.unwrap();
+        let read = kube::config::Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        let cluster = read.clusters[0].cluster.as_ref().unwrap();
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "own",
+            "clusters": [{ "name": "own", "cluster": {
+                "server": cluster.server,
+                "certificate-authority": cluster.certificate_authority,
+                "certificate-authority-data": cluster.certificate_authority_data,
+            } }],
+            "users": [{ "name": "own", "user": { "token": token.status.unwrap().token } }],
+            "contexts": [{ "name": "own", "context": { "cluster": "own", "user": "own" } }],
+        });
+        let dir = self.kubeconfig.parent().unwrap();
+        let file = dir.join(format!("{}-{name}.kubeconfig", self.namespace));
+        std::fs::write(&file, config.to_string()).unwrap();
+        let settings = Settings { name: "test".into(), kubeconfig: Some(file), context: None };
+        Arc::new(Cluster::new(settings))
+    }
+
     pub fn api<K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }

@@ -2,8 +2,25 @@
 //!
 //! Where no API server can be started, each test says on stderr that it did not run, and fails where `CI` or `QUELL_REQUIRE_CLUSTER` is set.
 
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test fails by panicking; what its modules share is the binary's own"
+)]
+
+mod access;
 mod act;
 mod api;
+mod capture_pod;
+mod emit_event;
+mod ends;
+mod kubelet;
 mod label_pod;
+mod limited;
+mod min_ready;
+mod nodes;
+mod owners;
 mod pods;
+mod restrict_owner;
+mod revoke_service_account;
 mod stub;

@@ -1,9 +1,11 @@
 //! `network.block_peer`: keeps this host, or a cgroup of it, from a network: nothing is sent to it, nothing of it arrives.
 //!
 //! The kernel does it ([`quell_model::Cut`]) on the v2 hierarchy's root, or on a cgroup. Keeps true: what is open to the peer when it
-//! begins is ended; every other peer goes on; an effect's order is its own, and is taken back alone.
+//! begins is ended; every other peer goes on; an effect's order is its own, and is taken back alone; the guard is told of a peer that a whole
+//! host cannot do without.
 
 use super::cutting::{Cutting, What};
+use super::floor;
 use super::home::Home;
 use super::order::Order;
 use super::peers::{Ports, nets, ranges};
@@ -14,7 +16,7 @@ use crate::process::identity::cannot;
 use crate::span::Span;
 use quell_model::{
     Action, ActionContext, ActionError, ActionSpec, Admitted, CutRule, Guarantee, Json, Lane, Net, Plan, ProcessId,
-    Truth, Want,
+    TargetFacts, Truth, Want,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,7 +34,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
     targets: &["cidr", "cgroup"],
-    permissions: &["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
+    permissions: &["CAP_BPF", "CAP_DAC_OVERRIDE", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
     predict: |input| json!({ "cidr": input.get("cidr").cloned().unwrap_or_default() }),
 };
 
@@ -171,6 +173,9 @@ impl Action for BlockPeer {
         // Whoever is in the cgroup goes on, but for this one peer.
         home.targets.truncate(1);
         for target in &mut home.targets {
+            if let (Scope::Host, TargetFacts::Cgroup { needed, .. }) = (input.scope, &mut target.facts) {
+                *needed = floor::needed(&self.0.0, &peers[0]);
+            }
             target.id = format!("{} in {}", peers[0], home.path);
             target.label = format!("{} for {}", peers[0], target.label);
         }
@@ -224,7 +229,7 @@ impl Action for BlockPeer {
     }
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.undo(&self.0.order(go)?, cx)
+        self.0.undo(&self.0.order(go)?, &go.plan().before, cx)
     }
 
     fn is_held(&self) -> bool {

@@ -3,11 +3,14 @@
 //! Keeps true: what is entered is the cgroup that was planned (its directory's inode), whatever has its path later; an effect's
 //! order is its own, and is taken back alone; processes that were moved are moved back once no order needs their cgroup.
 
+use super::back;
 use super::home::{Home, dir, number};
 use super::moved;
 use super::order::Order;
+use super::origins::Origins;
 use crate::process::Hands;
 use crate::process::block_exec::{FOR, millis, number as id_of, owner};
+use crate::process::cgroup::Paths;
 use crate::span::Span;
 use quell_model::{
     ActionContext, ActionError, Admitted, Cut, CutRule, CutSockets, CutStanding, CutTerms, Json, Plan, Truth, Want,
@@ -21,8 +24,11 @@ use std::time::Duration;
 /// What stood before: what undo gives back.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Before {
-    /// Where those were that are moved.
+    /// Where the named one is who is moved, with all that it started.
     from: Option<String>,
+    /// Where each of them is; of very many the first.
+    #[serde(default)]
+    from_each: Origins,
     /// Orders that stood on the cgroup already: they stay.
     stood: Vec<u64>,
 }
@@ -108,8 +114,14 @@ impl Cutting {
         let is_it =
             |one: &CutStanding| one.terms.rule == order.rule && one.unhooked.is_empty() && one.terms.until_ns >= enough;
         let is_quiet = calls[1]["sockets"].as_array().is_some_and(Vec::is_empty);
+        let mut from_each = Origins::default();
+        for stat in what.home.members.iter().filter(|_| order.moves.is_some()) {
+            let paths = Paths::read(&self.0.world, stat.pid).ok().flatten();
+            paths.as_ref().and_then(Paths::v2).map(|path| from_each.note(stat, path));
+        }
         let before = Before {
             from: order.moves.as_ref().map(|moves| moves.from.clone()),
+            from_each,
             stood: stood.iter().map(|one| one.terms.id).collect(),
         };
         Ok(Plan {
@@ -155,18 +167,23 @@ impl Cutting {
         let group = self.dir(&order)?;
         let now = cx.clock.now();
         let id = id_of(cx);
-        let moved = match &order.moves {
-            Some(moves) => moved::bring(&self.0, moves, &order.cgroup, &group)?,
-            None => 0,
-        };
-        Self::is_same(&order, &group)?;
-        let terms = Self::terms(&order, id, owner(cx), now.boot_ns);
-        if let Err(why) = cut.enter(&group, &terms) {
-            // Half a cut is none: the step says that it failed.
-            let left = self.take_back(cut, &order, id).err();
-            let left = left.map(|error| format!("; some of it stays: {error}")).unwrap_or_default();
-            return Err(ActionError::give_up(format!("{why}{left}")));
+        if order.moves.is_some() {
+            moved::make(&order.cgroup, &group)?;
         }
+        // The cut comes first: whoever is moved into it is cut off from that moment on.
+        let entered = Self::is_same(&order, &group).and_then(|()| {
+            let terms = Self::terms(&order, id, owner(cx), now.boot_ns);
+            cut.enter(&group, &terms).map_err(ActionError::give_up)
+        });
+        let moved = entered.and_then(|()| match &order.moves {
+            Some(moves) => moved::bring(&self.0, moves, &order.cgroup, &group),
+            None => Ok(0),
+        });
+        let moved = match moved {
+            Ok(moved) => moved,
+            // Half a cut is none: the step says that it failed, and everybody is where they were.
+            Err(error) => return Err(self.halved(cut, &order, id, error)),
+        };
         // The order is in force, and stays so: what of the open sockets cannot even be told is told as that.
         let sockets = cut.destroy(&group, &order.rule);
         let sockets = sockets.unwrap_or_else(|why| CutSockets { destroyed: Vec::new(), left: vec![why] });
@@ -180,8 +197,32 @@ impl Cutting {
         })
     }
 
-    /// Takes the order out; gives whether it stood, how many were moved back, and what stays all the same.
-    fn take_back(&self, cut: &dyn Cut, order: &Order, id: u64) -> Result<(bool, u32, Vec<String>), ActionError> {
+    /// Takes back what was begun, and gives the error that says so.
+    fn halved(&self, cut: &dyn Cut, order: &Order, id: u64, error: ActionError) -> ActionError {
+        let stays = match self.take_back(cut, order, &Origins::default(), id) {
+            Ok((_, _, stays)) => stays,
+            Err(error) => vec![error.to_string()],
+        };
+        if stays.is_empty() {
+            return error;
+        }
+        let and = format!("; some of it stays: {}", stays.join("; "));
+        match error {
+            ActionError::GiveUp { why, hint } => ActionError::GiveUp { why: why + &and, hint },
+            ActionError::Retry { after, why } => ActionError::Retry { after, why: why + &and },
+            ActionError::Unknown { why } => ActionError::Unknown { why: why + &and },
+        }
+    }
+
+    /// Takes the order out, and brings back whoever was moved for it or is left by another that is over; gives whether it stood, how
+    /// many were moved back, and what stays all the same.
+    fn take_back(
+        &self,
+        cut: &dyn Cut,
+        order: &Order,
+        known: &Origins,
+        id: u64,
+    ) -> Result<(bool, u32, Vec<String>), ActionError> {
         let stood = cut.remove(id).map_err(ActionError::retry)?;
         let group = self.dir(order)?;
         let mut still = Vec::new();
@@ -192,15 +233,9 @@ impl Cutting {
                 if other.terms.owner.is_empty() { "somebody".to_owned() } else { format!("run {}", other.terms.owner) };
             still.push(format!("`{}` is cut all the same, by {whose}", order.cgroup));
         }
-        let moved = match &order.moves {
-            Some(moves) if others.is_empty() => {
-                let (moved, elsewhere) = moved::bring_back(&dir(&self.0.world, &moves.from)?, &group)?;
-                still.extend(elsewhere);
-                moved
-            }
-            _ => 0,
-        };
-        Ok((stood, moved, still))
+        let back = back::around(&self.0.world, &group, known, &|group| cut.holds(group));
+        still.extend(back.stays);
+        Ok((stood, back.moved, still))
     }
 
     fn find(&self, cut: &dyn Cut, order: &Order, id: Option<u64>) -> Result<Option<CutStanding>, ActionError> {
@@ -226,6 +261,12 @@ impl Cutting {
         }
         if !stands.unhooked.is_empty() {
             return Ok(Truth::HoldsNot(format!("`{}` has no hook for {}", order.cgroup, stands.unhooked.join(", "))));
+        }
+        // The order stands before anybody is moved: whoever was to be, and is not, is not cut off.
+        if let Some(moves) = &order.moves
+            && let Some((one, _)) = moved::outside(&self.0, moves, &order.cgroup)?.first()
+        {
+            return Ok(Truth::HoldsNot(format!("{} is not in `{}`", one.stat.label(), order.cgroup)));
         }
         let group = self.dir(order)?;
         match cut.sockets(&group, &order.rule) {
@@ -259,11 +300,13 @@ impl Cutting {
         })
     }
 
-    pub(super) fn undo(&self, order: &Order, cx: &ActionContext) -> Result<Json, ActionError> {
+    /// `before` is what the plan of the order says stood before.
+    pub(super) fn undo(&self, order: &Order, before: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
+        let known = Before::deserialize(before).unwrap_or_default().from_each;
         let cut = self.cut()?;
         let id = id_of(cx);
         let dropped = cut.standing(id).map_err(ActionError::retry)?.map(|one| one.dropped);
-        let (removed, moved, still) = self.take_back(cut, order, id)?;
+        let (removed, moved, still) = self.take_back(cut, order, &known, id)?;
         let mut output = json!({ "cgroup": order.cgroup, "removed": removed, "moved_back": moved, "dropped": dropped });
         if !still.is_empty() {
             output["still"] = still.join("; ").into();

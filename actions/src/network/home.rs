@@ -3,6 +3,7 @@
 //! Reads only. Keeps true: it is one of the v2 hierarchy, since only there can the network be cut; a cgroup that others share
 //! with the named process (the root's, a login's session) is not its own.
 
+use super::moved;
 use super::order::Moves;
 use crate::process::cgroup::{Group, Paths, container_id, is_pod_uid, pod_uid};
 use crate::process::identity::cannot;
@@ -57,16 +58,18 @@ impl Home {
 
     /// The cgroup with this path, and whoever is in it.
     pub(super) fn at(hands: &Hands, path: &str) -> Result<Self, ActionError> {
-        let parts = || path.split('/').filter(|part| !part.is_empty());
-        if !path.starts_with('/') || parts().any(|part| part == "..") || parts().next().is_none() {
+        // One name for one cgroup: the guard, and whoever looks for what stands, compare names.
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        if !path.starts_with('/') || parts.contains(&"..") || parts.is_empty() {
             return Err(ActionError::GiveUp {
                 why: format!("`{path}` is no cgroup below the root"),
                 hint: Some("write its path as /proc/PID/cgroup does: `/system.slice/web.service`".to_owned()),
             });
         }
+        let path = format!("/{}", parts.join("/"));
         let world = &hands.world;
-        let group = Group::new(world, CgroupKind::V2, path);
-        dir(world, path)?;
+        let group = Group::new(world, CgroupKind::V2, &path);
+        dir(world, &path)?;
         let group = group.ok_or_else(|| ActionError::GiveUp {
             why: format!("there is no cgroup `{path}` in the v2 hierarchy"),
             hint: Some("a cgroup of v1 alone has no network to be cut: name a `process` of it".to_owned()),
@@ -75,7 +78,7 @@ impl Home {
         for pid in group.pids()? {
             members.extend(Stat::read(world, pid).map_err(|error| cannot("read", &pid.to_string(), &error))?);
         }
-        Ok(Self::of(hands, path.to_owned(), members, None))
+        Ok(Self::of(hands, path, members, None))
     }
 
     /// The container with this id.
@@ -144,7 +147,11 @@ impl Home {
         let scope = if scope == Scope::Container { scope } else { Scope::Tree };
         let circle = Circle::around_this(world, id, Some(stat.clone()), scope)?;
         let from = paths.v2().ok_or_else(|| ActionError::give_up(format!("{label} is in no v2 cgroup")))?.to_owned();
-        let path = format!("{}/quell-moved-{}-{}", from.trim_end_matches('/'), stat.pid, stat.start_ticks);
+        let name = moved::name(id, stat.start_ticks);
+        // It is there already, moved by another run: both cut that one cgroup off.
+        let from = from.strip_suffix(&name).map_or(from.as_str(), |above| above.trim_end_matches('/')).to_owned();
+        let from = if from.is_empty() { "/".to_owned() } else { from };
+        let path = format!("{}/{name}", from.trim_end_matches('/'));
         let targets = circle.targets(world);
         let members = circle.members.into_iter().map(|member| member.stat).collect();
         let moves = Some(Moves { process: id.clone(), scope, from });

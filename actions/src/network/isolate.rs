@@ -33,7 +33,7 @@ pub static SPEC: ActionSpec = ActionSpec {
     guarantee: Guarantee::ExactlyOnceInEffect,
     undoable: true,
     targets: &["process", "cgroup", "container", "pod"],
-    permissions: &["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
+    permissions: &["CAP_BPF", "CAP_DAC_OVERRIDE", "CAP_NET_ADMIN", "CAP_PERFMON", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
     predict: |input| json!({ "cgroup": input.get("cgroup").cloned().unwrap_or_default() }),
 };
 
@@ -163,7 +163,7 @@ pub(super) fn what(
     // to everything that listens there.
     let loopback = home.is_apart(world);
     let predicted = json!({ "cgroup": home.path, "loopback": loopback });
-    let still_open = still_open(&home, loopback);
+    let still_open = still_open(&home, !allow.is_empty(), loopback);
     Ok(What { call: SPEC.name, home, rule: CutRule::Isolate { allow, loopback }, lasting, still_open, predicted })
 }
 
@@ -182,7 +182,7 @@ pub(super) fn output(done: Done) -> Json {
 }
 
 /// What it does not cover.
-fn still_open(home: &Home, loopback: bool) -> Vec<String> {
+fn still_open(home: &Home, allows: bool, loopback: bool) -> Vec<String> {
     let mut open = vec![
         "what was sent before it is sent".to_owned(),
         "packet sockets (AF_PACKET, CAP_NET_RAW) send past it, and see what arrives".to_owned(),
@@ -193,10 +193,21 @@ fn still_open(home: &Home, loopback: bool) -> Vec<String> {
             .to_owned(),
         "what it makes the kernel or another namespace send for it (forwarding, network file systems) is not seen".to_owned(),
     ];
+    if allows {
+        open.push("IPv6 neighbour discovery passes: on its link it can carry a few bytes a packet".to_owned());
+    }
     if loopback {
+        open.push(
+            "the hook for what arrives is read back, and not tried, in a network namespace of its own".to_owned(),
+        );
         open.push(
             "the loopback of its own network namespace passes: whoever else is in that namespace is reached over it"
                 .to_owned(),
+        );
+    }
+    if home.moves.as_ref().is_some_and(|moves| moves.scope == ProcessScope::Container) {
+        open.push(
+            "who enters the container from now on (exec) is not cut off: its runtime brings them into a cgroup of v1 alone".to_owned(),
         );
     }
     if home.moves.is_some() {
@@ -246,7 +257,7 @@ impl Action for Isolate {
     }
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.undo(&self.0.order(go)?, cx)
+        self.0.undo(&self.0.order(go)?, &go.plan().before, cx)
     }
 
     fn is_held(&self) -> bool {
@@ -267,6 +278,9 @@ impl Action for Isolate {
     }
 }
 
+#[cfg(test)]
+#[path = "isolate/moves.rs"]
+mod moves;
 #[cfg(test)]
 #[path = "isolate/tests.rs"]
 mod tests;

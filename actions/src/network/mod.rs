@@ -1,20 +1,24 @@
 //! The verbs on the network: isolate, block_peer; a file each, in the order input, output, plan, run, verify, undo, tests.
 //!
-//! Beside them the nouns they share: `home` is the cgroup that an input means, `moved` brings processes into one of their own
-//! and back, `order` is what a plan writes down, `cutting` carries an order into the kernel and out of it, `pod_cut` is a part of
-//! the plans of other crates' verbs.
+//! Beside them the nouns they share: `home` is the cgroup that an input means, `moved` brings processes into one of their own, `back`
+//! out of it again, to where `origins` says that they were; `order` is what a plan writes down, `cutting` carries an order into the kernel and out of it, `pod_cut` is a part of
+//! the plans of other crates' verbs, `floor` is whom no whole host is kept from.
 
+mod back;
 pub mod block_peer;
 mod cutting;
+mod floor;
 mod home;
 pub mod isolate;
 mod moved;
 mod order;
+mod origins;
 mod peers;
 mod pod_cut;
 #[cfg(test)]
 mod testing;
 
+pub use back::{Back, Holds, While, bring_back};
 pub use pod_cut::{PERMISSIONS as POD_CUT_PERMISSIONS, PartPlan, PodCut};
 
 use crate::process::Hands;

@@ -31,7 +31,7 @@ pub(super) struct Moves {
     pub(super) process: ProcessId,
     /// `tree` or `container`: who belongs to it.
     pub(super) scope: crate::process::Scope,
-    /// Where they are now, below the v2 hierarchy's root: undo brings them back there.
+    /// Where the named one is now, below the v2 hierarchy's root: below it their cgroup is made. Undo brings each back to where it was.
     pub(super) from: String,
 }
 

@@ -102,7 +102,7 @@ impl PodCut {
     /// # Errors
     /// When the kernel refuses, or the cgroup is no target of what was admitted.
     pub fn undo(&self, go: &Admitted, part: &Json, cx: &ActionContext) -> Result<Json, ActionError> {
-        self.0.undo(&self.order(go, part)?, cx)
+        self.0.undo(&self.order(go, part)?, &Json::Null, cx)
     }
 
     /// Makes it stand for so long from now: its order ends by the kernel's clock unless its lease holds it.

@@ -56,6 +56,11 @@ impl Cut for Paper {
         Ok(self.orders.lock().unwrap().remove(&id).is_some())
     }
 
+    fn holds(&self, group: &Path) -> Result<bool, String> {
+        let number = fs::metadata(group).map_err(|e| e.to_string())?.ino();
+        Ok(self.orders.lock().unwrap().values().any(|one| one.group == number))
+    }
+
     fn sockets(&self, _: &Path, _: &CutRule) -> Result<CutOpen, String> {
         self.blind.lock().unwrap().clone().map_or(Ok(()), Err)?;
         Ok(CutOpen { ends: self.open.lock().unwrap().clone(), stays: self.stays.lock().unwrap().clone() })

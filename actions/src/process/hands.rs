@@ -63,6 +63,11 @@ impl Hands {
         self
     }
 
+    /// quell, and what started quell.
+    pub(crate) fn own(&self) -> &[ProcessId] {
+        &self.own
+    }
+
     /// Why a v2 cgroup may not be held still or cut off, if quell or what started it is in it or below.
     pub(crate) fn has_own(&self, path: &str) -> Option<String> {
         let is_in = |own: &ProcessId| {

@@ -213,6 +213,7 @@ mod tests {
         std::fs::create_dir_all(root.join("thread-self/children")).unwrap();
         let world = HostWorld {
             proc: root.to_owned(),
+            etc: root.to_owned(),
             cgroups: Vec::new(),
             node: "n".into(),
             boot: BootId("b".into()),

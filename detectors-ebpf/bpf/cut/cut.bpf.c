@@ -25,6 +25,8 @@ enum { NO_PREALLOC = 1 };
 enum { DROP = 0, PASS = 1 };
 enum { OUTWARD = 0, INWARD = 1 };
 enum { IP4 = 0x0800, IP6 = 0x86dd };
+/* The header, what asks or answers, and its options (RFC 4861, 3971): the longest that is let pass. */
+enum { NEIGHBOUR = 40 + 24 + 32 };
 enum { ICMP6 = 58, SOLICITATION = 135, ADVERTISEMENT = 136 };
 /* The loopback is the first device of every namespace. */
 enum { LOOPBACK = 1 };
@@ -82,7 +84,8 @@ struct {
 	MAP_TYPE(value, struct order);
 } CUT_ORDERS SEC(".maps");
 
-/* The peers that an order names. IPv4 lies in its mapped place, ::ffff:0:0/96. */
+/* The peers that an order names: the longest key counts, and 0 says that it names none there. IPv4 lies in its mapped place,
+ * ::ffff:0:0/96. */
 struct peer {
 	u32 bits; /* those of the order's id too */
 	u32 order[2];
@@ -142,13 +145,15 @@ INLINE bool refuses(u64 id, struct ask *ask)
 {
 	struct order *order = bpf_map_lookup_elem(&CUT_ORDERS, &id);
 	struct peer peer = { .bits = 64 + 128 };
+	u32 *says;
 	bool named;
 	if (!order || order->until <= ask->now)
 		return false;
 	peer.order[0] = (u32)id;
 	peer.order[1] = (u32)(id >> 32);
 	__builtin_memcpy(peer.address, ask->address, sizeof(peer.address));
-	named = bpf_map_lookup_elem(&CUT_PEERS, &peer) != NULL;
+	says = bpf_map_lookup_elem(&CUT_PEERS, &peer);
+	named = says && *says;
 	if (order->flags & F_BLOCKS)
 		return named && (order->flags & (ask->way == INWARD ? F_INWARD : F_OUTWARD)) && is_port(order, ask);
 	if (named || (ask->loopback && (order->flags & F_LOOPBACK)))
@@ -241,7 +246,8 @@ INLINE bool read_packet(struct __sk_buff *skb, struct ask *ask)
 		} else if (next == ICMP6) {
 			u8 kind = 0;
 			ask->blind = true;
-			if (!bpf_skb_load_bytes(skb, 40, &kind, 1))
+			/* As RFC 4861 has it (7.1): no router has passed it on, and it is not long. */
+			if (((u8 *)head)[7] == 255 && skb->len <= NEIGHBOUR && !bpf_skb_load_bytes(skb, 40, &kind, 1))
 				ask->neighbour = kind == SOLICITATION || kind == ADVERTISEMENT;
 		} else {
 			/* Another header comes before the ports, or there are none: whoever could hide behind one may not. */

@@ -6,6 +6,7 @@
 
 use super::files;
 use super::hooks::Hooks;
+use super::probe;
 use super::words::{self, Count, Order, Orders, Peer};
 use super::{now, taken};
 use crate::block::mounted;
@@ -16,7 +17,7 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, CgroupStorage, HashMap, MapData, MapError};
 use quell_model::{CutStanding, CutTerms, Net};
-use std::collections::HashMap as Table;
+use std::collections::{HashMap as Table, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -66,6 +67,16 @@ impl Held {
         files::look(&mut self.ebpf)
     }
 
+    /// Whether an order stands on the cgroup with this number.
+    pub(super) fn holds(&self, group: u64) -> Result<bool, String> {
+        Ok(there(self.groups.get(&group, 0))?.is_some())
+    }
+
+    /// The id of the program whose hooks are this quell's.
+    pub(super) fn own(&self) -> Option<u32> {
+        self.ebpf.program("cut_egress")?.info().ok().map(|info| info.id())
+    }
+
     fn order(&self, id: u64) -> Result<Option<Order>, String> {
         there(self.orders.get(&id, 0))
     }
@@ -92,16 +103,16 @@ impl Held {
 
     fn put(&mut self, group: u64, dir: &File, terms: &CutTerms) -> Result<(), String> {
         // What an order of that id named before it was renewed, or before a daemon died, is named no more.
-        let nets = words::nets(&terms.rule);
-        for net in self.nets()?.remove(&terms.id).unwrap_or_default() {
-            if !nets.contains(&net) {
-                self.remove_net(terms.id, &net)?;
+        let peers = words::peers(terms.id, words::nets(&terms.rule));
+        for key in self.keys(|id| id == terms.id)? {
+            if !peers.iter().any(|(known, _)| *known == key) {
+                self.remove_peer(key)?;
             }
         }
-        for net in nets {
-            let (bits, key) = words::peer(terms.id, net);
-            let put = self.peers.insert(&Key::new(bits, key), 1, 0);
-            put.map_err(|e| format!("there is no room for `{net}`: {}", chain(&e)))?;
+        for ((bits, key), says) in peers {
+            let put = self.peers.insert(&Key::new(bits, key), says, 0);
+            let net = || words::peer_of(bits, &key).1;
+            put.map_err(|e| format!("there is no room for `{}`: {}", net(), chain(&e)))?;
         }
         match self.counts.insert(terms.id, [0; 7], NOEXIST) {
             Ok(()) => {}
@@ -133,22 +144,23 @@ impl Held {
                 self.groups.insert(group, orders, 0).map_err(|e| chain(&e))?;
             }
         }
-        for net in self.nets()?.remove(&id).unwrap_or_default() {
-            self.remove_net(id, &net)?;
+        for key in self.keys(|its| its == id)? {
+            self.remove_peer(key)?;
         }
         gone(self.counts.remove(&id))?;
         gone(self.orders.remove(&id))?;
         Ok(stood.is_some())
     }
 
-    fn remove_net(&mut self, id: u64, net: &Net) -> Result<(), String> {
-        let (bits, key) = words::peer(id, net);
+    fn remove_peer(&mut self, (bits, key): (u32, Peer)) -> Result<(), String> {
         gone(self.peers.remove(&Key::new(bits, key)))
     }
 
-    /// The peers of every order.
-    fn nets(&self) -> Result<Table<u64, Vec<Net>>, String> {
-        nets(&self.peers)
+    /// The keys of the peers of these orders.
+    fn keys(&self, of: impl Fn(u64) -> bool) -> Result<Vec<(u32, Peer)>, String> {
+        let all = self.peers.keys().map(|key| key.map(|key| (key.prefix_len(), key.data())).map_err(|e| chain(&e)));
+        let is_its = |(bits, key): &(u32, Peer)| of(words::peer_of(*bits, key).0);
+        Ok(all.collect::<Result<Vec<_>, _>>()?.into_iter().filter(is_its).collect())
     }
 
     /// Every order.
@@ -162,6 +174,20 @@ impl Held {
             }
         }
         Ok(all)
+    }
+
+    /// Takes out what a daemon left that died in the midst of a write, or of a trial: nobody else writes here.
+    pub(super) fn sweep(&mut self) -> Result<(), String> {
+        self.remove(probe::TRIAL)?;
+        let known = self.orders.keys().collect::<Result<HashSet<u64>, _>>().map_err(|e| chain(&e))?;
+        for key in self.keys(|id| !known.contains(&id))? {
+            self.remove_peer(key)?;
+        }
+        let counts = self.counts.keys().collect::<Result<Vec<u64>, _>>().map_err(|e| chain(&e))?;
+        for id in counts.into_iter().filter(|id| !known.contains(id)) {
+            gone(self.counts.remove(&id))?;
+        }
+        Ok(())
     }
 
     /// See [`super::KernelCut::settle`].
@@ -213,10 +239,12 @@ pub(super) fn standing(
 
 fn nets(peers: &LpmTrie<MapData, Peer, u32>) -> Result<Table<u64, Vec<Net>>, String> {
     let mut found: Table<u64, Vec<Net>> = Table::new();
-    for key in peers.keys() {
-        let key = key.map_err(|e| chain(&e))?;
+    for one in peers.iter() {
+        let (key, says) = one.map_err(|e| chain(&e))?;
         let (id, net) = words::peer_of(key.prefix_len(), &key.data());
-        found.entry(id).or_default().push(net);
+        if says == words::NAMED {
+            found.entry(id).or_default().push(net);
+        }
     }
     found.values_mut().for_each(|nets| nets.sort_unstable());
     Ok(found)

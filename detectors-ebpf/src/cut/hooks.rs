@@ -8,7 +8,7 @@
     reason = "what came after the storage of cgroups (6.2) does not say on which cgroup a program hangs"
 )]
 
-use super::link::Link;
+use super::link::{self, Link};
 use crate::error::SensorError;
 use crate::load::{again, chain, probe_refused};
 use crate::pin::Pins;
@@ -17,9 +17,11 @@ use aya::maps::{CgroupStorage, CgroupStorageKey, MapData};
 use aya::programs::{Program, ProgramError};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A program, the name of its pins, and its hook as the kernel numbers it (`enum bpf_attach_type`).
 const HOOKS: [(&str, &str, u32); 6] = [
@@ -119,6 +121,24 @@ impl Hooks {
         groups.sort_unstable();
         groups.dedup();
         groups
+    }
+}
+
+/// So long the kernel may take to let go of what was taken down.
+const LETS_GO: Duration = Duration::from_millis(200);
+
+/// Whether a program hangs on this cgroup that sees what is sent, but for `own`: then somebody cuts it off.
+pub(super) fn is_hooked(dir: &Path, own: Option<u32>) -> Result<bool, String> {
+    let (_, _, hook) = HOOKS[0];
+    let failed = |e: io::Error| format!("what hangs on `{}` cannot be told: {e}", dir.display());
+    let open = File::open(dir).map_err(failed)?;
+    let begun = Instant::now();
+    loop {
+        let others = link::hanging(&open, hook).map_err(failed)?.into_iter().any(|id| Some(id) != own);
+        if !others || begun.elapsed() > LETS_GO {
+            return Ok(others);
+        }
+        std::thread::sleep(LETS_GO / 100);
     }
 }
 

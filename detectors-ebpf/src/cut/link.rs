@@ -14,7 +14,11 @@ use std::path::Path;
 
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
+const PROG_QUERY: libc::c_long = 16;
 const LINK_CREATE: libc::c_long = 28;
+
+/// `BPF_CGROUP_MAX_PROGS` (kernel/bpf/cgroup.c).
+const MOST_HANGING: usize = 64;
 
 /// One hook, in.
 #[derive(Debug)]
@@ -49,6 +53,22 @@ impl Link {
         let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.0.as_raw_fd())).ok()?;
         hangs(&told)
     }
+}
+
+/// The ids of the programs that hang on this very cgroup, whoever's they are; of very many the first.
+pub(super) fn hanging(group: impl AsFd, hook: u32) -> io::Result<Vec<u32>> {
+    let mut ids = [0_u32; MOST_HANGING];
+    let target = u64::from(number(&group.as_fd())) | u64::from(hook) << 32;
+    let mut attr = [target, 0, ids.as_mut_ptr() as u64, ids.len() as u64, 0, 0, 0, 0];
+    // SAFETY: the kernel writes as many ids as there is room for, and their number into the attribute.
+    let told = unsafe { libc::syscall(libc::SYS_bpf, PROG_QUERY, attr.as_mut_ptr(), size_of_val(&attr)) };
+    if told < 0 {
+        let error = io::Error::last_os_error();
+        // There are more of them.
+        return if error.raw_os_error() == Some(libc::ENOSPC) { Ok(ids.to_vec()) } else { Err(error) };
+    }
+    let count = usize::try_from(attr[3] & u64::from(u32::MAX)).unwrap_or(0);
+    Ok(ids.into_iter().take(count).collect())
 }
 
 /// What `/proc/PID/fdinfo` says of it (kernel/bpf/cgroup.c `bpf_cgroup_link_show_fdinfo`: 5.8).

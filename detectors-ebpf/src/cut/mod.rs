@@ -30,7 +30,8 @@ use crate::pin::{self, Pins};
 use aya::maps::Map;
 use aya::{Btf, Ebpf};
 use held::Held;
-use quell_model::{Cut, CutOpen, CutRule, CutSockets, CutStanding, CutTerms};
+use quell_model::{Cut, CutDropped, CutOpen, CutRule, CutSockets, CutStanding, CutTerms};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -90,7 +91,7 @@ impl KernelCut {
         drop(btf);
         let mut held = Held::new(ebpf, pins.clone()).map_err(|e| load::maps_refused(&e))?;
         load::give_back();
-        held.settle().map_err(CutError::Left)?;
+        held.sweep().and_then(|()| held.settle()).map_err(CutError::Left)?;
         Ok(Self { held: Mutex::new(held), pins })
     }
 
@@ -156,6 +157,16 @@ impl Cut for KernelCut {
         self.held().remove(id)
     }
 
+    fn holds(&self, group: &Path) -> Result<bool, String> {
+        let failed = |e: std::io::Error| format!("`{}` cannot be read: {e}", group.display());
+        let number = std::fs::metadata(group).map_err(failed)?.ino();
+        let (holds, own) = {
+            let held = self.held();
+            (held.holds(number)?, held.own())
+        };
+        if holds { Ok(true) } else { hooks::is_hooked(group, own) }
+    }
+
     fn sockets(&self, group: &Path, rule: &CutRule) -> Result<CutOpen, String> {
         sockets::found(group, rule, &|| self.open())
     }
@@ -170,7 +181,13 @@ impl Cut for KernelCut {
         }
         let Some(stands) = self.standing(id)? else { return Err("it does not stand".to_owned()) };
         probe::probe(group, &stands.terms.rule, || {
-            self.standing(id).ok().flatten().map_or(0, |stands| stands.dropped.packets_in)
+            let all = self.held().all().unwrap_or_default().into_iter();
+            all.filter(|one| one.group == stands.group).fold(CutDropped::default(), |sum, one| CutDropped {
+                packets_out: sum.packets_out + one.dropped.packets_out,
+                packets_in: sum.packets_in + one.dropped.packets_in,
+                calls: sum.calls + one.dropped.calls,
+                ..sum
+            })
         })
     }
 
@@ -180,6 +197,14 @@ impl Cut for KernelCut {
         }
         probe::attempt(self)
     }
+}
+
+/// Whether anybody's order stands on this cgroup, for who has no cut loaded.
+///
+/// # Errors
+/// A sentence, when the kernel does not say.
+pub fn holds(group: &Path) -> Result<bool, String> {
+    hooks::is_hooked(group, None)
 }
 
 fn taken(ebpf: &mut Ebpf, name: &str) -> Map {

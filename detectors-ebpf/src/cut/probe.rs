@@ -1,7 +1,9 @@
 //! The cut tries itself: a child joins the cgroup and must reach nobody, and nobody the child.
 //!
-//! The child is a fork that executes nothing: it makes system calls alone and ends within [`BOUND`], or is killed. Whoever it
-//! calls is this process, or an address at which a connected UDP socket sends no packet. Keeps true: nothing is sent to anybody.
+//! The child is a fork that executes nothing: it makes system calls alone and ends within [`BOUND`], or is killed. Each hook is tried that can be
+//! tried without anybody: those of calls by connecting a UDP socket, which sends no packet; then, because that was refused, those
+//! of sending by a byte to the same address; what leaves by an echo request, and what arrives by a packet over the loopback. Keeps true: where
+//! the first hook lets a call through, nothing is sent.
 
 #![allow(unsafe_code, reason = "fork and what may follow it in a process of several threads, by libc")]
 
@@ -11,7 +13,7 @@ use super::KernelCut;
 use super::group::Group;
 use crate::block::{mounted, now};
 use child::{Child, Task};
-use quell_model::{Cut, CutRule, CutTerms};
+use quell_model::{Cut, CutDropped, CutRule, CutTerms, Net};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -22,15 +24,15 @@ use std::time::{Duration, Instant};
 
 /// The order of the trial has this number.
 pub(super) const TRIAL: u64 = 1;
-/// Longer than any machine takes; the order goes with the trial.
-const LASTING_NS: u64 = 30_000_000_000;
+/// The order goes with the trial; with whoever is killed in the midst of it, a moment later.
+const LASTING_NS: u64 = 12_000_000_000;
 /// Longer than a child takes.
 const BOUND: Duration = Duration::from_secs(5);
 /// The discard protocol's: nobody listens there.
 const PORT: u16 = 9;
 /// TEST-NET-2 (RFC 5737) and the documentation's IPv6 (RFC 3849): nobody's.
-const NOBODY: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+const NOBODY4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+const NOBODY: [IpAddr; 2] = [IpAddr::V4(NOBODY4), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 
 /// Does it on a thread of its own in that network namespace; none: in this one's.
 pub(super) fn inside<T: Send>(namespace: Option<&File>, what: impl FnOnce() -> T + Send) -> Result<T, String> {
@@ -46,56 +48,77 @@ pub(super) fn inside<T: Send>(namespace: Option<&File>, what: impl FnOnce() -> T
     })
 }
 
-/// Whom the child calls by UDP, which must be refused it: sending nothing, whatever comes of it.
-fn refused_call(rule: &CutRule) -> Option<SocketAddr> {
+/// Whom the child calls by UDP, which must be refused it, one a family.
+fn refused_calls(rule: &CutRule) -> Vec<SocketAddr> {
     match rule {
         CutRule::Isolate { .. } => {
-            let address = NOBODY.into_iter().find(|address| rule.ends(*address, PORT, 1))?;
-            Some(SocketAddr::new(address, PORT))
+            let refused = NOBODY.into_iter().filter(|address| rule.ends(*address, PORT, 1));
+            refused.map(|address| SocketAddr::new(address, PORT)).collect()
         }
         CutRule::Block { peers, ports, outward: true, .. } => {
-            let (octets, _) = peers.first()?.mapped();
+            let Some((octets, _)) = peers.first().map(Net::mapped) else { return Vec::new() };
             let address = IpAddr::V6(Ipv6Addr::from(octets)).to_canonical();
             let port = ports.first().map_or(PORT, |(first, _)| (*first).max(1));
-            Some(SocketAddr::new(address, port)).filter(|_| rule.ends(address, port, 0))
+            let is_refused = rule.ends(address, port, 0);
+            is_refused.then(|| SocketAddr::new(address, port)).into_iter().collect()
         }
-        CutRule::Block { .. } => None,
+        CutRule::Block { .. } => Vec::new(),
     }
 }
 
-/// See [`Cut::probe`]; `arrived` gives how many packets the order has kept from arriving.
-pub(super) fn probe(dir: &Path, rule: &CutRule, arrived: impl Fn() -> u64 + Sync) -> Result<Option<String>, String> {
+/// See [`Cut::probe`]; `dropped` gives what the orders of the cgroup have dropped: of several that refuse the same, the kernel counts one.
+pub(super) fn probe(
+    dir: &Path,
+    rule: &CutRule,
+    dropped: impl Fn() -> CutDropped + Sync,
+) -> Result<Option<String>, String> {
     let events = fs::read_to_string(dir.join("cgroup.events")).unwrap_or_default();
     if events.lines().any(|line| line == "frozen 1") {
         return Ok(Some("the cgroup is frozen: nobody who joins it runs".to_owned()));
     }
-    let Some(call) = refused_call(rule) else {
+    let calls = refused_calls(rule);
+    if calls.is_empty() {
         return Ok(Some("the order lets pass whatever could be tried".to_owned()));
-    };
+    }
     let namespaces = Group::read(dir)?.namespaces()?;
-    let here = rule.ends(Ipv4Addr::LOCALHOST.into(), PORT, 1);
+    let isolates = matches!(rule, CutRule::Isolate { .. });
+    let here = isolates && rule.ends(Ipv4Addr::LOCALHOST.into(), PORT, 1);
+    // This host's loopback is cut off too, or an address is that nobody has.
+    let echo = if here { Some(Ipv4Addr::LOCALHOST) } else { Some(NOBODY4).filter(|_| isolates) };
+    let echo = echo.filter(|to| rule.ends((*to).into(), 0, 0));
     inside(namespaces.first(), || {
         // Where it is isolated from this host too, it must not reach a listener of this process's either, nor be reached.
-        let listener = (here && matches!(rule, CutRule::Isolate { .. }))
-            .then(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok())
-            .flatten();
+        let listener = here.then(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()).flatten();
         let at = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-        let mut child = match Child::start(dir, &Task { call, listener: at }, BOUND) {
-            Ok(child) => child,
+        let before = dropped();
+        let task = Task { calls: calls.clone(), sends: true, echo, listener: at };
+        let started = Child::start(dir, &task, BOUND).and_then(|mut child| child.first().map(|told| (child, told)));
+        let (mut child, told) = match started {
+            Ok(started) => started,
             Err(why) => return Ok(Some(why)),
         };
-        let told = match child.first() {
-            Ok(told) => told,
-            Err(why) => return Ok(Some(why)),
-        };
-        if !told.call_refused {
-            return Err(format!("a child that joined the cgroup may call {call}"));
+        for (at, call) in calls.iter().enumerate().filter(|(at, _)| told.called & 1 << at != 0) {
+            if told.call_refused & 1 << at == 0 {
+                return Err(format!("a child that joined the cgroup may call {call}"));
+            }
+            if told.send_refused & 1 << at == 0 {
+                return Err(format!("a child that joined the cgroup may send to {call}"));
+            }
         }
         if told.connected {
             return Err("a child that joined the cgroup reached a listener outside of it".to_owned());
         }
+        let now = dropped();
+        let refused = u64::from(told.call_refused.count_ones() + told.send_refused.count_ones());
+        if now.calls < before.calls + refused {
+            return Ok(Some(
+                "what a child that joined the cgroup was refused is not counted: others refuse it too".to_owned(),
+            ));
+        }
+        if told.echoed && now.packets_out <= before.packets_out {
+            return Err("a packet of a child that joined the cgroup left it".to_owned());
+        }
         let Some(port) = told.port.filter(|_| at.is_some()) else { return Ok(None) };
-        let before = arrived();
         let sent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|socket| socket.send_to(b"quell", (Ipv4Addr::LOCALHOST, port)));
         if let Err(error) = sent {
@@ -103,12 +126,13 @@ pub(super) fn probe(dir: &Path, rule: &CutRule, arrived: impl Fn() -> u64 + Sync
         }
         // Over the loopback it has arrived, or has been dropped, soon after it was sent.
         let begun = Instant::now();
-        while arrived() == before && begun.elapsed() < BOUND {
+        let arrived = || dropped().packets_in > now.packets_in;
+        while !arrived() && begun.elapsed() < BOUND {
             std::thread::sleep(Duration::from_millis(1));
         }
         match child.second() {
             Ok(true) => Err("a child that joined the cgroup was reached from outside of it".to_owned()),
-            Ok(false) if arrived() > before => Ok(None),
+            Ok(false) if arrived() => Ok(None),
             Ok(false) => Ok(Some("what was sent to the child did not arrive, nor was it counted".to_owned())),
             Err(why) => Ok(Some(why)),
         }
@@ -136,8 +160,9 @@ pub(super) fn attempt(cut: &KernelCut) -> Result<(), String> {
 }
 
 fn attempt_in(cut: &KernelCut, dir: &Path, id: u64) -> Result<(), String> {
-    let nobody = Task { call: SocketAddr::new(NOBODY[0], PORT), listener: None };
-    if Child::start(dir, &nobody, BOUND)?.first()?.call_refused {
+    let calls = vec![SocketAddr::new(NOBODY[0], PORT)];
+    let nobody = Task { calls, sends: false, echo: None, listener: None };
+    if Child::start(dir, &nobody, BOUND)?.first()?.call_refused != 0 {
         return Err("a dummy that nobody cut off may call nobody".to_owned());
     }
     let terms = CutTerms {

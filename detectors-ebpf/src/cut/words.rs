@@ -2,6 +2,7 @@
 
 use crate::letters::{text, write};
 use quell_model::{CutDropped, CutRule, CutTerms, Net};
+use std::net::Ipv4Addr;
 
 /// `struct orders`.
 pub(super) type Orders = [u64; ORDERS];
@@ -95,12 +96,32 @@ pub(super) fn nets(rule: &CutRule) -> &[Net] {
 }
 
 /// A peer's key: its bits, the order's among them, and what they are bits of.
-pub(super) fn peer(id: u64, net: &Net) -> (u32, Peer) {
-    let (octets, bits) = net.mapped();
+fn peer(id: u64, octets: [u8; 16], bits: u8) -> (u32, Peer) {
     let mut key = [0; 24];
     key[..8].copy_from_slice(&id.to_le_bytes());
     key[8..].copy_from_slice(&octets);
     (64 + u32::from(bits), key)
+}
+
+/// What a key says of the peers below it: the longest one counts.
+pub(super) const NAMED: u32 = 1;
+const NOT: u32 = 0;
+
+/// The keys of an order's peers, and what each says. IPv4 lies in its mapped place, within networks of IPv6 that do not mean it.
+pub(super) fn peers(id: u64, nets: &[Net]) -> Vec<((u32, Peer), u32)> {
+    let named = nets.iter().map(|net| {
+        let (octets, bits) = net.mapped();
+        (peer(id, octets, bits), NAMED)
+    });
+    let mut all: Vec<_> = named.collect();
+    if nets.iter().any(Net::spans_mapped) {
+        let mapped = peer(id, Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets(), 96);
+        // `0.0.0.0/0` has that very key.
+        if all.iter().all(|(key, _)| *key != mapped) {
+            all.push((mapped, NOT));
+        }
+    }
+    all
 }
 
 /// Whose peer it is, and which.
@@ -139,10 +160,22 @@ mod tests {
             let told = CutTerms { id: 7, label: "ä".repeat(9), owner: "r-1".into(), until_ns: 5, rule };
             let words = order(3, &told);
             assert_eq!((group(&words), until(&words)), (3, 5));
-            let keys = super::nets(&told.rule).iter().map(|net| peer(7, net));
-            let back: Vec<(u64, Net)> = keys.map(|(bits, key)| peer_of(bits, &key)).collect();
+            let keys = peers(7, super::nets(&told.rule)).into_iter().filter(|(_, says)| *says == NAMED);
+            let back: Vec<(u64, Net)> = keys.map(|((bits, key), _)| peer_of(bits, &key)).collect();
             assert!(back.iter().all(|(id, _)| *id == 7));
             assert_eq!(terms(7, &words, back.into_iter().map(|(_, net)| net).collect()), told);
         }
+    }
+
+    #[test]
+    fn a_network_of_ipv6_means_none_of_ipv4() {
+        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Net>>();
+        let says = |texts: &[&str]| {
+            peers(7, &nets(texts)).into_iter().map(|((bits, _), says)| (bits, says)).collect::<Vec<_>>()
+        };
+        assert_eq!(says(&["::/0"]), [(64, NAMED), (160, NOT)]);
+        assert_eq!(says(&["::/0", "0.0.0.0/0"]), [(64, NAMED), (160, NAMED)], "both are named");
+        assert_eq!(says(&["::/0", "10.0.0.0/8"]), [(64, NAMED), (168, NAMED), (160, NOT)]);
+        assert_eq!(says(&["2001:db8::/32"]), [(96, NAMED)]);
     }
 }

@@ -37,6 +37,8 @@ impl Drop for Born {
 pub(crate) const TCP: (AddressFamily, SocketType) = (AddressFamily::INET, SocketType::STREAM);
 pub(crate) const UDP: (AddressFamily, SocketType) = (AddressFamily::INET, SocketType::DGRAM);
 pub(crate) const TCP6: (AddressFamily, SocketType) = (AddressFamily::INET6, SocketType::STREAM);
+/// It is opened with ICMPv6 for its protocol.
+pub(crate) const ICMP6: (AddressFamily, SocketType) = (AddressFamily::INET6, SocketType::RAW);
 pub(crate) const UDP6: (AddressFamily, SocketType) = (AddressFamily::INET6, SocketType::DGRAM);
 
 impl Born {
@@ -78,7 +80,8 @@ impl Born {
                     own_namespace()?;
                 }
                 for (at, (family, kind)) in (FIRST..).zip(&raw) {
-                    let socket = libc::socket(*family, *kind, 0);
+                    let is_icmp = (*family, *kind) == (libc::AF_INET6, libc::SOCK_RAW);
+                    let socket = libc::socket(*family, *kind, if is_icmp { libc::IPPROTO_ICMPV6 } else { 0 });
                     if socket < 0 || libc::dup2(socket, at) < 0 {
                         return Err(io::Error::last_os_error());
                     }

@@ -82,7 +82,7 @@ pub(crate) fn is_refused<T: std::fmt::Debug>(done: io::Result<T>) {
     assert_eq!(done.unwrap_err().kind(), ErrorKind::PermissionDenied);
 }
 
-fn has_ipv6() -> bool {
+pub(crate) fn has_ipv6() -> bool {
     let has = TcpListener::bind("[::1]:0").is_ok();
     if !has {
         not_tested("the kernel's cut over IPv6: there is no ::1 here");
@@ -121,6 +121,9 @@ fn what_was_cut_off_reaches_nobody_and_nobody_it() {
         cut.enter(&one.0, &terms).unwrap();
         assert_eq!(stands(&cut, &terms).unhooked, [""; 0]);
         assert_eq!(stands(&cut, &terms).terms, terms);
+        // Whoever asks, with a cut of their own or without, is told that it stands.
+        assert!(cut.holds(&one.0).unwrap() && cut::holds(&one.0).unwrap());
+        assert!(!cut.holds(&other.0).unwrap() && !cut::holds(&other.0).unwrap());
         // What was open before carries nothing, from the first byte on.
         early.inside.write_all(b"secret").unwrap();
         dropped(&cut, &terms, |dropped| dropped.packets_out > 0 && dropped.bytes_out > 40);
@@ -162,6 +165,7 @@ fn what_was_cut_off_reaches_nobody_and_nobody_it() {
         Line::new(&mut beside, &listener);
 
         assert!(cut.remove(terms.id).unwrap() && !cut.remove(terms.id).unwrap());
+        assert!(!cut.holds(&one.0).unwrap(), "from the first moment on");
         Line::new(&mut born, &listener);
         outer.send_to(b"x", inner.local_addr().unwrap()).unwrap();
         inner.set_nonblocking(false).unwrap();

@@ -18,6 +18,7 @@ mod loss;
 mod mounted;
 mod network;
 mod object;
+mod orders;
 mod processes;
 mod relays;
 mod turns;

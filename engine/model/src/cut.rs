@@ -163,6 +163,12 @@ pub trait Cut: Send + Sync {
     /// A sentence, when the kernel refuses.
     fn remove(&self, id: u64) -> Result<bool, String>;
 
+    /// Whether an order stands on this very cgroup, whoever entered it: also another quell.
+    ///
+    /// # Errors
+    /// A sentence, when it cannot be asked.
+    fn holds(&self, group: &Path) -> Result<bool, String>;
+
     /// The sockets that the rule would end, none touched: those of TCP and UDP that were born in the cgroup or below and are connected to
     /// a peer it refuses, and, where it isolates, all that its processes brought along from elsewhere, listening ones too, unless
     /// somebody else has those open.

@@ -1,9 +1,9 @@
 //! Reading definitions from disk, and refusing those that anybody could have written.
 //!
 //! Whoever can write a playbook can make quell kill and cut what they like. So a file, and the folder that it stands
-//! in, must belong to root or to the user who runs quell, and be writable by nobody else.
+//! in, must belong to root or to the user who runs quell, and be writable by nobody else. (A ConfigMap's volume seems so, and is not.)
 
-use super::script;
+use super::{mounted, script};
 use quell_model::{Mistake, Span};
 use rustix::fs::{FileType, Mode, Stat};
 use std::io;
@@ -143,7 +143,8 @@ fn only_ours(path: &Path, stat: &Stat) -> Result<(), Box<Mistake>> {
     let others = mode.contains(Mode::WOTH) && !sticky;
     // Root's group, and the group that a user has for itself, hold nobody else.
     let group = mode.contains(Mode::WGRP) && !sticky && stat.st_gid != 0 && stat.st_gid != me;
-    if others || group {
+    let is_folder = || FileType::from_raw_mode(stat.st_mode).is_dir();
+    if (others || group) && !(is_folder() && mounted::is_of_the_kubelet(path)) {
         let who = if others { "anybody".to_owned() } else { format!("group {}", stat.st_gid) };
         let what = format!("`{shown}` can be written by {who}, who could change what quell does");
         return Err(wrong(path, format!("{what}; hint: chmod go-w {shown}")));

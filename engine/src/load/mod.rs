@@ -15,6 +15,7 @@ pub(crate) mod escalate;
 pub mod escalation;
 pub(crate) mod files;
 pub(crate) mod found;
+mod mounted;
 pub(crate) mod playbook;
 mod playbooks;
 pub(crate) mod question;
@@ -34,8 +35,8 @@ mod written;
 pub(crate) mod yaml;
 
 pub use config::{
-    Ages, Config, Listen, Log, LogFormat, LogLevel, Permission, Roles, Shown, Tls, Token, config, config_file,
-    socket_fits,
+    Ages, Config, Kubernetes, Listen, Log, LogFormat, LogLevel, NAMESPACES, Permission, Roles, Shown, Tls, Token,
+    config, config_file, socket_fits,
 };
 pub use escalation::{escalation, escalation_file};
 pub(crate) use files::read as text;
@@ -74,6 +75,8 @@ pub struct Known<'a> {
     pub channels: Option<&'a Channels>,
     /// The hosts that quell.yaml allows; none: addresses are not checked.
     pub hosts: Option<&'a [AllowedHost]>,
+    /// Why there is no cluster to act in, where it is known that there is none.
+    pub no_cluster: Option<&'a str>,
     /// Whether a token of quell.yaml speaks for a person.
     pub personal_tokens: bool,
     /// What people in tests may have as roles; none: those that quell brings.

@@ -245,19 +245,38 @@ pub fn config_schema() -> Json {
                 "from": one_of(&words(&Begin::WORDS), "Where it begins when it is followed for the first time: with what it holds, about which playbooks only plan, or with what is appended from then on; start if absent."),
             })) },
         })),
+        "kubernetes": object(json!({
+            "enabled": flag("The cluster is looked for: as `kubeconfig` says, else as the pod says that quell runs in."),
+            "cluster": { "type": "string", "pattern": "^[A-Za-z0-9._-]+$", "description": "What targets and messages call it; kubernetes if absent." },
+            "kubeconfig": { "type": "string", "description": "A kubeconfig. That of a person is never taken unasked." },
+            "context": { "type": "string", "description": "A context of the kubeconfig; its current one if absent." },
+            "node": { "type": "string", "pattern": "^[A-Za-z0-9._-]+$", "description": "Which of its nodes this machine is; found out if absent." },
+        })),
         "guard": object(json!({
             "protect": object(json!({
                 "executables": texts("Executables that are never touched."),
                 "units": texts("systemd units that are never touched; a trailing `*` stands for anything."),
                 "users": { "type": "array", "items": { "type": ["string", "integer"] } },
+                "namespaces": texts("Namespaces of a cluster of which nothing is touched, besides those built in; `!kube-public` takes one of these out, a trailing `*` stands for anything."),
+                "nodes": texts("Nodes of a cluster that are never touched; a trailing `*` stands for anything."),
             })),
             "limits": {
                 "type": "object",
-                "properties": { "per_playbook": {
-                    "type": "object",
-                    "description": "The same of each playbook.",
-                    "additionalProperties": rate("So many of an action in a time."),
-                } },
+                "properties": {
+                    "per_playbook": {
+                        "type": "object",
+                        "description": "The same of each playbook.",
+                        "additionalProperties": rate("So many of an action in a time."),
+                    },
+                    "min_ready": {
+                        "anyOf": [share(), { "type": "object", "additionalProperties": share() }],
+                        "description": "How many of an owner's replicas stay ready, rounded up; of every action, or in rows by action and `*`. 50% if absent.",
+                    },
+                    "nodes": {
+                        "anyOf": [share()],
+                        "description": "How many nodes of a cluster may be out of use at a time, rounded down, and one at least; 10% if absent.",
+                    },
+                },
                 "additionalProperties": rate(
                     "So many of an action in a time; `*` of each without a row of its own, `all` of all together.",
                 ),
@@ -273,7 +292,10 @@ pub fn config_schema() -> Json {
                 "runs": { "type": "integer", "minimum": 1, "description": "A new playbook asks first until it has run in so many places …" },
                 "for": { "$ref": "#/$defs/duration" },
             })),
-            "only_within": object(json!({ "cgroup": { "type": "string", "pattern": "^/" } })),
+            "only_within": object(json!({
+                "cgroup": { "type": "string", "pattern": "^/", "description": "Of processes, files and cgroups nothing else is touched." },
+                "namespace": { "type": "string", "pattern": "^[A-Za-z0-9._-]+$", "description": "Of a cluster nothing else is touched." },
+            })),
         })),
         "vars": { "type": "object", "description": "`vars` in expressions." },
         "secrets": secrets(),
@@ -304,6 +326,10 @@ pub fn config_schema() -> Json {
     all["title"] = json!("quell.yaml");
     all["$defs"] = json!({ "mode": one_of(&words(step::MODES), "How far anything may go."), "duration": duration() });
     all
+}
+
+fn share() -> Json {
+    json!({ "anyOf": [{ "type": "string", "pattern": "^(100|[0-9]{1,2})%$" }, { "type": "integer", "minimum": 0 }] })
 }
 
 fn secrets() -> Json {
@@ -455,6 +481,7 @@ mod tests {
         assert_eq!(keys(&quell), config::KEYS);
         assert_eq!(keys(&quell["properties"]["access"]), config::ACCESS);
         assert_eq!(keys(&quell["properties"]["http"]["properties"]["allow"]["items"]), config::ALLOW);
+        assert_eq!(keys(&quell["properties"]["kubernetes"]), config::KUBERNETES);
         let listen = &quell["properties"]["access"]["properties"]["listen"];
         assert_eq!(keys(listen), config::LISTEN);
         assert_eq!(keys(&listen["properties"]["tokens"]["items"]), config::TOKEN);

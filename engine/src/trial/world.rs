@@ -210,7 +210,9 @@ impl Action for Played {
         self.fits(input)?;
         let schema = (self.spec.input)().to_value();
         let target = |key: &&str| {
-            let id = input.get(*key).and_then(Json::as_str)?.to_owned();
+            let named = input.get(*key)?;
+            // A pod may be named by the object that has its uid.
+            let id = named.as_str().or_else(|| named.get("uid")?.as_str())?.to_owned();
             let label = format!("{key} {}", id.split('.').next().unwrap_or(&id));
             let identity = schema["properties"][*key][IDENTITY_MARK].as_str().map(Name::from);
             let provider = self.spec.name.split('.').next().unwrap_or_default();

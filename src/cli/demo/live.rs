@@ -82,7 +82,7 @@ pub(super) fn play(end: &Stop, term: &Term) -> Result<Exit, NotHere> {
 fn assemble(stage: &Stage, world: HostWorld, runtime: &tokio::runtime::Handle) -> Result<Assembly, Fail> {
     let mut config = Config::default();
     config.set_mode(Mode::Enforce, "quell demo");
-    config.guard.only_within = Some(Within { cgroup: stage.cgroup.clone() });
+    config.guard.only_within = Some(Within::cgroup(stage.cgroup.clone()));
     let mut loaded = files::load_config(config, Vec::new());
     loaded.definitions.ceiling_because = "it is the demo".to_owned();
     let family = Arc::new(Family::default());
@@ -92,9 +92,9 @@ fn assemble(stage: &Stage, world: HostWorld, runtime: &tokio::runtime::Handle) -
         boot: world.boot.clone(),
         crew: daemon::live_crew(
             world.within(&stage.cgroup).with_lineage(Arc::clone(&family) as _),
-            // It tells nobody.
+            // It tells nobody, and acts in no cluster.
             &Arc::default(),
-            &daemon::ReachedCluster::unwatched(),
+            &daemon::Kube::off(),
         ),
         rules: loaded.rules,
         definitions: loaded.definitions,

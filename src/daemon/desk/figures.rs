@@ -5,7 +5,6 @@
 use super::{Desk, not_armed_count};
 use crate::api::{BlockStatus, CutStatus, HandsStatus, PodsStatus, RecorderStatus, State};
 use crate::daemon::audit::AuditFigures;
-use crate::daemon::cluster::Cluster;
 use crate::daemon::hand::Counts;
 use crate::daemon::recorder::RecorderView;
 use crate::daemon::source_meter::SourceMeter;
@@ -89,18 +88,13 @@ impl Desk {
             reload_refused: facts.reload_refused.is_some(),
             loaded: facts.reloaded.unwrap_or(self.started).wall_by(now),
             audit: self.audit.figures(now),
-            pods: self.cluster.status(),
+            pods: self.pods.status(),
         }
     }
 
     /// What stands in the kernel. Asks it.
     pub(crate) fn kernel_figures(&self) -> KernelFigures {
         KernelFigures { hands: self.kernel.status(), block: self.block.status(&[]), cut: self.kernel.cut_status(&[]) }
-    }
-
-    /// What it reaches of a cluster.
-    pub(crate) fn cluster(&self) -> &Cluster {
-        &self.cluster
     }
 
     /// Where its data is.

@@ -9,7 +9,7 @@ use crate::daemon::files::{self, Loaded};
 use crate::daemon::handover::Change;
 use crate::daemon::sources;
 use quell_engine::clock::SystemClock;
-use quell_engine::load::{Config, Tls};
+use quell_engine::load::{Config, Kubernetes, Tls};
 use quell_engine::source::Snapshot;
 use quell_model::Clock;
 use std::path::{Path, PathBuf};
@@ -95,8 +95,10 @@ impl Desk {
             let (rules, definitions) = (Arc::clone(&loaded.rules), Box::new(definitions));
             // Before the playbooks that may need them.
             let former = self.ways.replace(ways);
+            self.kube.put(&loaded.config);
             if let Err(why) = to_hand.put(Change { rules, definitions }, ANSWER).await {
                 self.ways.replace(former);
+                self.kube.put(&self.facts().config);
                 return Err(why.to_string());
             }
         }
@@ -105,6 +107,8 @@ impl Desk {
         facts.rules_skipped = loaded.rules_skipped;
         facts.watched.clone_from(&loaded.files);
         facts.config.retention = loaded.config.retention;
+        facts.config.kubernetes = Kubernetes { cluster: then.kubernetes.cluster, ..loaded.config.kubernetes.clone() };
+        facts.config.guard.only_within.clone_from(&loaded.config.guard.only_within);
         facts.reload_refused = None;
         #[cfg(feature = "slack")]
         self.inward.put(&loaded);
@@ -138,6 +142,7 @@ fn needs_restart(then: &Config, now: &Config) -> Vec<&'static str> {
     [
         ("data_dir", then.data_dir != now.data_dir),
         ("sources", then.sources != now.sources),
+        ("kubernetes.cluster", then.kubernetes.cluster != now.kubernetes.cluster),
         ("recorder", then.recorder != now.recorder),
         ("access.socket.group", then.socket_group != now.socket_group),
         ("access.listen", where_listened(then) != where_listened(now)),

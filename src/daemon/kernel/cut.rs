@@ -6,15 +6,15 @@
 
 use super::super::block::strikes;
 use crate::api::{CutOff, CutStatus};
-use quell_actions::HostWorld;
+use quell_actions::{HostWorld, network};
 use quell_detectors::cut::KernelCut;
 use quell_detectors::pin::Pins;
 use quell_engine::clock::SystemClock;
 use quell_engine::run::answers::StandingLease;
 use quell_engine::store::Journal;
 use quell_model::record::ReflexFired;
-use quell_model::{Body, Clock, Cut as _, CutRule, CutStanding};
-use std::collections::HashMap;
+use quell_model::{Body, Clock, Cut as _, CutRule, CutStanding, Name};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ pub(super) struct Cut {
     pins: Result<Arc<Pins>, String>,
     /// What each order had dropped when this daemon came: nobody saw it.
     found: HashMap<u64, u64>,
+    /// On which cgroups orders stood at the last turn; none: there was none, or who was moved is to be brought back yet.
+    stood: Mutex<Option<HashSet<u64>>>,
     /// What of it the journal has, and since when.
     told: Mutex<HashMap<u64, (u64, Option<Instant>)>>,
 }
@@ -46,7 +48,7 @@ impl Cut {
         }
         let found = cut.as_ref().ok().and_then(|cut| cut.all().ok()).unwrap_or_default();
         let found = found.into_iter().map(|one| (one.terms.id, one.dropped.count())).collect();
-        Self { cut, pins: pins.clone(), found, told: Mutex::default() }
+        Self { cut, pins: pins.clone(), found, stood: Mutex::default(), told: Mutex::default() }
     }
 
     /// Before the engine: what the journal has is told no more.
@@ -120,13 +122,16 @@ impl Cut {
         }
     }
 
-    /// Takes out what has ended.
+    /// Takes out what has ended, and brings back who was moved for it.
     pub(super) fn turn(&self) {
-        if let Ok(cut) = &self.cut
-            && let Err(why) = cut.settle()
-        {
+        let Ok(cut) = &self.cut else { return };
+        if let Err(why) = cut.settle() {
             tracing::warn!(why, "orders of the kernel's cut that have ended stay");
         }
+        let groups: HashSet<u64> = cut.all().unwrap_or_default().into_iter().map(|one| one.group).collect();
+        let mut stood = self.stood.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_ended = stood.as_ref().is_none_or(|stood| !stood.is_subset(&groups));
+        *stood = if has_ended && !bring_back(cut) { None } else { Some(groups) };
     }
 
     /// Lifts it, or lets it hold on.
@@ -191,6 +196,19 @@ impl Cut {
             tracing::warn!(why, "the kernel's cut stays behind");
         }
     }
+}
+
+/// Brings back whom nothing cuts off any more; false when that is to be tried again.
+fn bring_back(cut: &KernelCut) -> bool {
+    let Ok(world) = HostWorld::live(Name::from("here")) else { return true };
+    let back = network::bring_back(&world, &|group| cut.holds(group), network::While::Working);
+    if back.moved > 0 {
+        tracing::info!(moved = back.moved, "who was moved for a cut that has ended is where it was");
+    }
+    for why in &back.stays {
+        tracing::debug!(why, "a cgroup of a cut that has ended stays yet");
+    }
+    back.stays.is_empty()
 }
 
 fn record(one: &CutStanding, count: u64, through: u64, unattended: bool) -> ReflexFired {

@@ -108,7 +108,18 @@ const APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 #[cfg(feature = "client")]
 impl Resource {
-    async fn read(self, calls: &Calls<'_>, namespace: Option<&str>, name: &str) -> Result<Option<Json>, ActionError> {
+    /// Whether it has no namespace.
+    pub(super) fn is_apart(self) -> bool {
+        matches!(self, Self::Node | Self::Namespace)
+    }
+
+    /// The object of this name; none: there is none.
+    pub(super) async fn read(
+        self,
+        calls: &Calls<'_>,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Json>, ActionError> {
         use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core, networking::v1 as networking};
         macro_rules! of {
             ($kind:ty) => {
@@ -141,7 +152,7 @@ impl Look for Get {
 
     async fn look(&self, json: &Json) -> Result<Json, ActionError> {
         let Input { kind, namespace, name } = input(json)?;
-        let is_apart = matches!(kind, Resource::Node | Resource::Namespace);
+        let is_apart = kind.is_apart();
         if is_apart != namespace.is_none() || !namespace.iter().chain([&name]).all(|text| is_name(text)) {
             let hint = if is_apart { "it has a `name` alone" } else { "it has a `namespace` and a `name`" };
             let why = format!("`{}{name}` names no such object", namespace.map(|it| it + "/").unwrap_or_default());

@@ -9,7 +9,8 @@ use crate::{
     Cluster, owner,
     owner::Owners,
     verbs::order::{before, input, order, to_json},
-    verbs::written::{Named, Words, change, giving_back, read, standing, there},
+    verbs::words::On,
+    verbs::written::{Named, Words, standing},
 };
 #[cfg(feature = "client")]
 use k8s_openapi::api::core::v1::Pod;
@@ -108,50 +109,17 @@ impl Action for LabelPod {
 
     async fn run(&self, go: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
         let Order { pod, labels, .. } = order(go.plan())?;
-        let write = |found: &Pod| {
-            let now = standing(found.metadata.labels.as_ref(), &labels);
-            (now != labels).then(|| json!({ "metadata": { "labels": labels } }))
-        };
-        change::<Pod>(&self.0.calls(&SPEC), &pod, write).await?;
+        On::Labels.write::<Pod>(&self.0.calls(&SPEC), &pod, &labels).await?;
         Ok(to_json(&Output { labels }))
     }
 
     async fn verify(&self, plan: &Plan, want: Want) -> Result<Truth, ActionError> {
         let Order { pod, labels, .. } = order(plan)?;
-        let wanted = if want == Want::Acted { labels } else { before(plan)? };
-        let Some(found) = read::<Pod>(&self.0.calls(&SPEC), &pod).await? else {
-            return Ok(match want {
-                Want::Acted => Truth::HoldsNot(format!("pod `{}` is gone", pod.place())),
-                Want::Undone => Truth::Holds,
-            });
-        };
-        let now = standing(found.metadata.labels.as_ref(), &wanted);
-        let other = now.iter().find(|(key, value)| wanted.get(*key) != Some(value));
-        Ok(other.map_or(Truth::Holds, |(key, value)| {
-            Truth::HoldsNot(format!("label `{key}` is {}", value.as_deref().unwrap_or("not there")))
-        }))
+        On::Labels.truth::<Pod>(&self.0.calls(&SPEC), &pod, (&labels, &before(plan)?), want).await
     }
 
     async fn undo(&self, go: &Admitted, _: &ActionContext) -> Result<Json, ActionError> {
         let Order { pod, labels, .. } = order(go.plan())?;
-        let was: Words = before(go.plan())?;
-        let calls = self.0.calls(&SPEC);
-        if read::<Pod>(&calls, &pod).await?.is_none() {
-            return Ok(json!({ "labels": {}, "gone": true }));
-        }
-        let mut still = Vec::new();
-        let write = |found: &Pod| {
-            let now = standing(found.metadata.labels.as_ref(), &was);
-            let (back, others) = giving_back(&now, &labels, &was);
-            still = others;
-            (!back.is_empty()).then(|| json!({ "metadata": { "labels": back } }))
-        };
-        change::<Pod>(&calls, &pod, write).await?;
-        let found: Pod = there(&calls, &pod).await?;
-        let mut output = to_json(&Output { labels: standing(found.metadata.labels.as_ref(), &was) });
-        if !still.is_empty() {
-            output["still"] = still.join("; ").into();
-        }
-        Ok(output)
+        On::Labels.give_back::<Pod>(&self.0.calls(&SPEC), &pod, (&labels, &before(go.plan())?)).await
     }
 }

@@ -1,7 +1,8 @@
 //! The verbs on a cluster, a file each, in the order input, output, plan, run, verify, undo, tests.
 //!
 //! Their specs are in every build; their hands need the feature `client`. Beside them stands what they share: `order` is what was decided
-//! when a step was planned, `written` changes a few fields of an object and gives them back.
+//! when a step was planned, `written` changes a few fields of an object and gives them back, `words` does so with labels and annotations,
+//! `gone` waits for the end of a pod.
 
 /// Permissions of a verb that follows a pod's owners, with those of its own.
 macro_rules! with_owners {
@@ -18,10 +19,30 @@ macro_rules! with_owners {
     };
 }
 
+pub mod annotate_pod;
+pub mod capture_pod;
+pub mod cordon_node;
+pub mod delete_pod;
+pub mod drain_node;
+pub mod emit_event;
+pub mod evict_pod;
 pub mod get;
+#[cfg(feature = "client")]
+mod gone;
+pub mod label_node;
 pub mod label_pod;
 #[cfg(feature = "client")]
 mod order;
+#[cfg(feature = "client")]
+mod patience;
+pub mod restart_owner;
+pub mod restrict_owner;
+pub mod revoke_service_account;
+pub mod scale_owner;
+pub mod suspend_cronjob;
+pub mod taint_node;
+#[cfg(feature = "client")]
+mod words;
 #[cfg(feature = "client")]
 pub(crate) mod written;
 
@@ -36,7 +57,24 @@ use std::sync::Arc;
 /// What the verbs are, hands or not.
 #[must_use]
 pub fn specs() -> Vec<&'static ActionSpec> {
-    vec![&get::SPEC, &label_pod::SPEC]
+    vec![
+        &get::SPEC,
+        &label_pod::SPEC,
+        &annotate_pod::SPEC,
+        &delete_pod::SPEC,
+        &evict_pod::SPEC,
+        &restart_owner::SPEC,
+        &scale_owner::SPEC,
+        &suspend_cronjob::SPEC,
+        &label_node::SPEC,
+        &taint_node::SPEC,
+        &cordon_node::SPEC,
+        &drain_node::SPEC,
+        &capture_pod::SPEC,
+        &emit_event::SPEC,
+        &restrict_owner::SPEC,
+        &revoke_service_account::SPEC,
+    ]
 }
 
 /// The verbs, with hands on this cluster.
@@ -46,6 +84,20 @@ pub fn crew(cluster: &Arc<Cluster>) -> Vec<Verb> {
     vec![
         Verb::Looks(Arc::new(get::Get(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(label_pod::LabelPod(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(annotate_pod::AnnotatePod(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(delete_pod::DeletePod(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(evict_pod::EvictPod(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(restart_owner::RestartOwner(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(scale_owner::ScaleOwner(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(suspend_cronjob::SuspendCronjob(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(label_node::LabelNode(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(taint_node::TaintNode(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(cordon_node::CordonNode(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(drain_node::DrainNode(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(capture_pod::CapturePod::new(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(emit_event::EmitEvent::new(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(restrict_owner::RestrictOwner(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(revoke_service_account::RevokeServiceAccount(Arc::clone(cluster)))),
     ]
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         self.namespace.as_ref().map_or_else(|| self.name.clone(), |namespace| format!("{namespace}/{}", self.name))
     }
 }
@@ -43,6 +43,33 @@ pub(super) async fn there<K: Kind>(calls: &Calls<'_>, named: &Named) -> Result<K
 pub(super) async fn change<K: Kind>(
     calls: &Calls<'_>,
     named: &Named,
+    change: impl FnMut(&K) -> Option<Json>,
+) -> Result<Option<K>, ActionError> {
+    write(calls, named, How::Merge, change).await
+}
+
+/// The same with a strategic merge patch: of its lists of named things only those are changed that it names.
+pub(super) async fn change_named<K: Kind>(
+    calls: &Calls<'_>,
+    named: &Named,
+    change: impl FnMut(&K) -> Option<Json>,
+) -> Result<Option<K>, ActionError> {
+    write(calls, named, How::Strategic, change).await
+}
+
+/// What becomes of lists.
+#[derive(Clone, Copy)]
+enum How {
+    /// They are given whole.
+    Merge,
+    /// Those of named things are merged by the names.
+    Strategic,
+}
+
+async fn write<K: Kind>(
+    calls: &Calls<'_>,
+    named: &Named,
+    how: How,
     mut change: impl FnMut(&K) -> Option<Json>,
 ) -> Result<Option<K>, ActionError> {
     let mut last = String::new();
@@ -51,7 +78,12 @@ pub(super) async fn change<K: Kind>(
         let Some(mut patch) = change(&found) else { return Ok(None) };
         patch["metadata"]["uid"] = named.uid.clone().into();
         patch["metadata"]["resourceVersion"] = found.meta().resource_version.clone().unwrap_or_default().into();
-        match calls.merge::<K>(named.namespace.as_deref(), &named.name, &patch).await {
+        let namespace = named.namespace.as_deref();
+        let written = match how {
+            How::Merge => calls.merge::<K>(namespace, &named.name, &patch).await,
+            How::Strategic => calls.strategic::<K>(namespace, &named.name, &patch).await,
+        };
+        match written {
             Ok(written) => return Ok(Some(written)),
             Err(CallError::Conflict(why)) => last = why,
             Err(error) => return Err(error.into()),
@@ -68,6 +100,13 @@ pub(super) fn standing(on: Option<&BTreeMap<String, String>>, words: &Words) -> 
     words.keys().map(|key| (key.clone(), on.and_then(|on| on.get(key)).cloned())).collect()
 }
 
+/// A value as people are shown it: whoever may write on an object may write anything there.
+pub(super) fn shown(value: &str) -> String {
+    /// In characters.
+    const MOST: usize = 120;
+    quell_actions::text::one_line(value, MOST)
+}
+
 /// What gives words back that were `set`: those that stand as they were set. The others are somebody else's by now, and are told.
 pub(super) fn giving_back(now: &Words, set: &Words, before: &Words) -> (Words, Vec<String>) {
     let (mut back, mut others) = (Words::new(), Vec::new());
@@ -80,7 +119,7 @@ pub(super) fn giving_back(now: &Words, set: &Words, before: &Words) -> (Words, V
             back.insert(key.clone(), was.clone());
         } else {
             others.push(match is {
-                Some(is) => format!("`{key}` is `{is}` now, which quell did not write"),
+                Some(is) => format!("`{key}` is `{}` now, which quell did not write", shown(&is)),
                 None => format!("`{key}` is there no more, which quell did not do"),
             });
         }

@@ -42,9 +42,7 @@ fn a_peer_is_kept_away_and_given_back() {
 #[test]
 fn what_makes_no_sense_or_lies_outside_is_refused() {
     let family = Family::new();
-    if family.group(CgroupKind::V2).is_none() {
-        return;
-    }
+    let Some(dir) = family.group(CgroupKind::V2) else { return };
     let paper = Arc::<Paper>::default();
     let verb = BlockPeer::new(hands(&family, &paper));
     for (input, told) in [
@@ -60,10 +58,22 @@ fn what_makes_no_sense_or_lies_outside_is_refused() {
         let why = finish(verb.plan(&input)).unwrap_err().to_string();
         assert!(why.contains(told), "{input}: {why}");
     }
+    // What the host needs is the guard's to refuse; a cgroup may be kept from anybody.
+    let refused = |cidr: &str| Act::new().decide(&verb, finish(verb.plan(&json!({ "cidr": cidr }))).unwrap());
+    for cidr in ["128.0.0.0/1", "169.254.169.254", "2001:db8::/32"] {
+        let Decision::Refuse { guard, why, .. } = refused(cidr) else { panic!("{cidr} is kept away") };
+        assert!(
+            guard.as_str() == "protect" && (why.contains("wider than") || why.contains("metadata")),
+            "{cidr}: {why}"
+        );
+        let scoped = json!({ "cidr": cidr, "scope": "cgroup", "cgroup": path_of(&dir) });
+        let plan = finish(verb.plan(&scoped)).unwrap();
+        assert!(matches!(Act::new().decide(&verb, plan), Decision::Act(_)), "{cidr}");
+    }
     let plan = finish(verb.plan(&json!({ "cidr": "203.0.113.5" }))).unwrap();
     assert_eq!(plan.targets[0].label, "203.0.113.5/32 for all of this host");
     let mut act = Act::new();
     assert!(matches!(act.decide(&verb, plan.clone()), Decision::Act(_)));
-    act.guard.only_within = Some(Within { cgroup: "/box".into() });
+    act.guard.only_within = Some(Within::cgroup("/box"));
     assert!(matches!(act.decide(&verb, plan), Decision::Refuse { why, .. } if why.contains("lies outside")));
 }

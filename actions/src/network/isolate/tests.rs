@@ -13,11 +13,11 @@ fn verb(family: &Family, paper: &Arc<Paper>) -> Isolate {
     Isolate::new(hands(family, paper))
 }
 
-fn put(pid: u32, dir: &Path) {
+pub(super) fn put(pid: u32, dir: &Path) {
     fs::write(dir.join("cgroup.procs"), pid.to_string()).unwrap();
 }
 
-fn v2(pid: u32) -> String {
+pub(super) fn v2(pid: u32) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     text.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned()
 }
@@ -177,6 +177,9 @@ fn what_may_not_be_cut_off_is_refused_and_told() {
         (json!({}), "one of them"),
         (json!({ "cgroup": "/", }), "no cgroup below the root"),
         (json!({ "cgroup": "/../x" }), "no cgroup below the root"),
+        (json!({ "cgroup": format!("{}/../x", path_of(&dir)) }), "no cgroup below the root"),
+        (json!({ "cgroup": "/./" }), "no cgroup below the root"),
+        (json!({ "cgroup": "//" }), "no cgroup below the root"),
         (json!({ "cgroup": "/not/there" }), "there is no cgroup `/not/there`"),
         (json!({ "cgroup": "/x", "container": "0123456789ab" }), "one of them"),
         (json!({ "container": "web" }), "no id of a container"),
@@ -187,15 +190,21 @@ fn what_may_not_be_cut_off_is_refused_and_told() {
         let why = why_not(&verb, &input);
         assert!(why.contains(told), "{input}: {why}");
     }
+    // However it is written, it is one cgroup: the guard compares names.
+    for written in ["/.{}", "/{}", "{}/", "{}/.", "/./{}//"] {
+        let plan = finish(verb.plan(&json!({ "cgroup": written.replace("{}", &path_of(&dir)) }))).unwrap();
+        assert_eq!(plan.predicted["cgroup"], path_of(&dir), "{written}");
+        assert!(matches!(&plan.targets[0].facts, TargetFacts::Cgroup { path, .. } if *path == path_of(&dir)));
+    }
     // Without the kernel's part there is no plan.
     let bare = Isolate::new(Arc::new(Hands::new(family.world())));
     assert!(why_not(&bare, &json!({ "cgroup": path_of(&dir) })).contains("no cut in this kernel"));
     // The guard's bounds, and the second lock's.
     let mut act = Act::new();
-    act.guard.only_within = Some(Within { cgroup: "/elsewhere".into() });
+    act.guard.only_within = Some(Within::cgroup("/elsewhere"));
     let plan = finish(verb.plan(&json!({ "cgroup": path_of(&dir) }))).unwrap();
     assert!(matches!(act.decide(&verb, plan.clone()), Decision::Refuse { why, .. } if why.contains("lies outside")));
-    act.guard.only_within = Some(Within { cgroup: path_of(&dir) });
+    act.guard.only_within = Some(Within::cgroup(path_of(&dir)));
     assert!(matches!(act.decide(&verb, plan), Decision::Act(_)));
     let own =
         Isolate::new(Arc::new(Hands::new(family.world().with_cut(Arc::clone(&paper) as _)).with_own(family.id(pid))));

@@ -284,7 +284,7 @@ async fn a_cgroup_dies_whole_on_both_kinds() {
         let ids = [named, family.pid("a"), family.pid("b"), out].map(|pid| family.id(pid));
         let act = Act {
             guard: quell_model::guard::Guard {
-                only_within: Some(Within { cgroup: format!("/{}", dir.file_name().unwrap().to_string_lossy()) }),
+                only_within: Some(Within::cgroup(format!("/{}", dir.file_name().unwrap().to_string_lossy()))),
                 ..Default::default()
             },
             ..Act::new()

@@ -63,16 +63,47 @@ impl Net {
         }
     }
 
-    /// Whether the address lies in it.
+    /// Whether the address lies in it. An address of IPv4, however it is written, lies in no network of IPv6, not even in `::/0`.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let (own, bits) = self.mapped();
+        let address = address.to_canonical();
+        if address.is_ipv4() != self.address.is_ipv4() {
+            return false;
+        }
         let other = match address {
             IpAddr::V4(four) => four.to_ipv6_mapped(),
             IpAddr::V6(six) => six,
         };
         let mask = mask(bits, 128);
         u128::from_be_bytes(own) & mask == u128::from(other) & mask
+    }
+
+    /// Whether it is one of IPv6 in whose range of 128 bits the mapped addresses of IPv4 lie, which it does not hold.
+    #[must_use]
+    pub fn spans_mapped(&self) -> bool {
+        let (own, bits) = self.mapped();
+        let mapped = u128::from(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0));
+        let mask = mask(bits, 128);
+        self.address.is_ipv6() && u128::from_be_bytes(own) & mask == mapped & mask
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// The bits of its prefix.
+    #[must_use]
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    /// Whether it is one of IPv4.
+    #[must_use]
+    pub fn is_ipv4(&self) -> bool {
+        self.address.is_ipv4()
     }
 
     /// Every address of its kind.
@@ -166,9 +197,15 @@ mod tests {
             let json = serde_json::to_value(net).unwrap();
             assert_eq!(serde_json::from_value::<Net>(json).unwrap(), net);
         }
+        let net = |text: &str| text.parse::<Net>().unwrap();
+        for (text, spans) in
+            [("::/0", true), ("::/64", true), ("::/96", false), ("2000::/3", false), ("0.0.0.0/0", false)]
+        {
+            assert_eq!(net(text).spans_mapped(), spans, "{text}");
+            assert_eq!(net(text).contains("10.0.0.1".parse().unwrap()), text.contains('.'), "{text}");
+        }
         assert!(
-            "::/0".parse::<Net>().unwrap().contains("10.0.0.1".parse().unwrap()),
-            "all of IPv6 holds the mapped too"
+            !net("::/0").contains("::ffff:10.0.0.1".parse().unwrap()) && net("::/0").contains("::1".parse().unwrap())
         );
     }
 

@@ -3,6 +3,7 @@
 //! Owns how they are read out of an event and a plan. Pure. Keeps true: an image, an owner and a principal are never one thing, and
 //! whom the event names hides no identity that is acted on.
 
+use super::object;
 use crate::Json;
 use crate::action::{Plan, TargetFacts};
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use std::collections::BTreeSet;
 /// What a run's event, or an act of it, is about.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Concerns {
-    /// Of pods: `namespace/owner`.
+    /// Of pods: `namespace/owner`; whom an event names, and whose pods are acted on.
     pub owners: BTreeSet<String>,
     /// Of clouds and clusters, whom the event names.
     pub principals: BTreeSet<String>,
@@ -39,13 +40,14 @@ impl Concerns {
         }
     }
 
-    /// The same with the identities that a plan would act on.
+    /// The same with the identities, and the owners of pods, that a plan would act on.
     #[must_use]
     pub fn with(mut self, plan: &Plan) -> Self {
         for target in plan.targets.iter().filter(|target| target.named) {
             if let TargetFacts::Identity { provider, id, .. } = &target.facts {
                 self.identities.insert(format!("{provider}:{id}"));
             }
+            self.owners.extend(object::owner(&target.facts));
         }
         self
     }

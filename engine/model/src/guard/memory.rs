@@ -6,9 +6,11 @@
 
 use crate::Json;
 use crate::action::{Plan, TargetFacts};
-use crate::guard::{Concerns, place};
+use crate::guard::replicas::{Taken, UNSEEN, WAS_WANTED, taken};
+use crate::guard::{Concerns, object, place};
 use crate::ids::{Name, RunId};
 use crate::time::Stamp;
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
@@ -34,12 +36,14 @@ pub struct Act {
     pub targets: Vec<String>,
     /// What the named targets count as: their places, or themselves where they stand in none.
     pub places: Vec<String>,
-    /// Cgroups of everything that it touched.
+    /// Cgroups of everything that it touched; of an object of a cluster its place.
     pub cgroups: Vec<String>,
     /// Images of the named targets.
     pub images: Vec<Image>,
     /// The other things that the breaker counts.
     pub concerns: Concerns,
+    /// What it took of owners' replicas and clusters' nodes.
+    pub takes: Vec<Taken>,
 }
 
 /// An act is known again by when it was, to so much.
@@ -55,10 +59,11 @@ impl Act {
             run,
             playbook,
             targets: plan.targets.iter().filter(|t| t.named).map(|t| t.id.clone()).collect(),
-            places: places(plan).map(str::to_owned).collect(),
-            cgroups: cgroups(plan).flatten().map(str::to_owned).collect(),
+            places: places(plan).map(Cow::into_owned).collect(),
+            cgroups: cgroups(plan).flatten().map(Cow::into_owned).collect(),
             images: images(plan),
             concerns: Concerns::of_event(event).with(plan),
+            takes: taken(plan),
         }
     }
 }
@@ -97,22 +102,23 @@ pub(super) fn images(plan: &Plan) -> Vec<Image> {
 }
 
 /// What a plan's named targets count as.
-pub(super) fn places(plan: &Plan) -> impl Iterator<Item = &str> {
+pub(super) fn places(plan: &Plan) -> impl Iterator<Item = Cow<'_, str>> {
     plan.targets.iter().filter(|t| t.named).map(|target| match &target.facts {
         TargetFacts::Process { cgroup: Some(path), .. } | TargetFacts::Image { cgroup: Some(path), .. } => {
-            place::place(path)
+            place::place(path).into()
         }
-        TargetFacts::Cgroup { path, .. } => place::place(path),
-        _ => target.id.as_str(),
+        TargetFacts::Cgroup { path, .. } => place::place(path).into(),
+        facts => object::place(facts).map_or(Cow::Borrowed(target.id.as_str()), Cow::Owned),
     })
 }
 
-/// The cgroup of each target, where it has one.
-pub(super) fn cgroups(plan: &Plan) -> impl Iterator<Item = Option<&str>> {
+/// The cgroup of each target, where it has one, or where an object of a cluster stands.
+pub(super) fn cgroups(plan: &Plan) -> impl Iterator<Item = Option<Cow<'_, str>>> {
     plan.targets.iter().map(|target| match &target.facts {
-        TargetFacts::Process { cgroup, .. } | TargetFacts::Image { cgroup, .. } => cgroup.as_deref(),
-        TargetFacts::Cgroup { path, .. } => Some(path.as_str()),
-        TargetFacts::Identity { .. } | TargetFacts::Object { .. } | TargetFacts::Other => None,
+        TargetFacts::Process { cgroup, .. } | TargetFacts::Image { cgroup, .. } => cgroup.as_deref().map(Cow::Borrowed),
+        TargetFacts::Cgroup { path, .. } => Some(Cow::Borrowed(path.as_str())),
+        TargetFacts::Object { .. } => object::place(&target.facts).map(Cow::Owned),
+        TargetFacts::Identity { .. } | TargetFacts::Other => None,
     })
 }
 
@@ -149,10 +155,27 @@ pub struct Memory {
     images: HashMap<Name, Vec<(Image, Stamp)>>,
     /// Whom else they concerned.
     others: HashMap<(Name, Whom), Last>,
+    /// What was taken of owners' replicas and clusters' nodes.
+    groups: HashMap<String, Group>,
     by_run: HashMap<RunId, BTreeSet<String>>,
     opened: HashMap<Name, Opened>,
     /// When a person last closed a playbook's breaker: what it acted on before is no reason to open it.
     closed: HashMap<Name, Stamp>,
+}
+
+/// What was taken of a group of late.
+#[derive(Debug, Default)]
+struct Group {
+    /// By which object, when, and how much.
+    taken: HashMap<String, (Stamp, u32)>,
+    /// How many were wanted before an act on the owner itself.
+    wanted: Option<(Stamp, u32)>,
+}
+
+impl Group {
+    fn last(&self) -> Option<Stamp> {
+        self.taken.values().map(|(at, _)| *at).chain(self.wanted.map(|(at, _)| at)).max()
+    }
 }
 
 /// Since when a breaker is open.
@@ -208,6 +231,7 @@ impl Memory {
                 these.into_iter().for_each(|one| touch(known, one, at));
             }
         }
+        act.takes.into_iter().for_each(|taken| self.takes(taken, at));
         let cgroups = self.cgroups.entry(act.playbook.clone()).or_default();
         act.cgroups.into_iter().for_each(|cgroup| touch(cgroups, cgroup, at));
         let images = self.images.entry(act.playbook).or_default();
@@ -224,6 +248,50 @@ impl Memory {
             }
         }
         self.by_run.entry(act.run).or_default().extend(act.targets);
+    }
+
+    fn takes(&mut self, Taken { group, uid, takes, was_wanted }: Taken, at: Stamp) {
+        if !self.groups.contains_key(&group) && self.groups.len() >= APART {
+            self.groups.retain(|_, group| group.last().is_some_and(|last| at.since(last) <= WAS_WANTED));
+            let oldest = || self.groups.iter().min_by_key(|(_, group)| group.last()).map(|(name, _)| name.clone());
+            if self.groups.len() >= APART
+                && let Some(oldest) = oldest()
+            {
+                self.groups.remove(&oldest);
+            }
+        }
+        let known = self.groups.entry(group).or_default();
+        if let Some(count) = was_wanted {
+            // What it was before the first of several acts in a row.
+            let former = known.wanted.filter(|(then, _)| at.since(*then) <= WAS_WANTED);
+            known.wanted = Some((at, former.map_or(count, |(_, former)| former.max(count))));
+        }
+        known.taken.retain(|_, (then, _)| at.since(*then) <= UNSEEN);
+        if known.taken.len() >= MOST
+            && let Some(oldest) = known.taken.iter().min_by_key(|(_, (then, _))| *then).map(|(uid, _)| uid.clone())
+        {
+            known.taken.remove(&oldest);
+        }
+        let (then, most) = known.taken.entry(uid).or_insert((at, takes));
+        (*then, *most) = ((*then).max(at), (*most).max(takes));
+    }
+
+    /// How much was taken of a group that its cluster may not show yet, but for what these objects take.
+    pub(super) fn taken(&self, group: &str, now: Stamp, but: &BTreeSet<&str>) -> u32 {
+        let known = self.groups.get(group).into_iter().flat_map(|group| &group.taken);
+        let unseen = known.filter(|(uid, (at, _))| now.since(*at) <= UNSEEN && !but.contains(uid.as_str()));
+        unseen.fold(0, |sum, (_, (_, takes))| sum.saturating_add(*takes))
+    }
+
+    #[cfg(test)]
+    pub(super) fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// How many of a group were wanted before it was acted on itself of late.
+    pub(super) fn was_wanted(&self, group: &str, now: Stamp) -> u32 {
+        let wanted = self.groups.get(group).and_then(|group| group.wanted);
+        wanted.filter(|(at, _)| now.since(*at) <= WAS_WANTED).map_or(0, |(_, wanted)| wanted)
     }
 
     /// A run has touched these, by one that it started or before it was opened again: it may touch so many fewer others.
@@ -280,11 +348,11 @@ impl Memory {
         row: &Row,
         now: Stamp,
         per: Duration,
-        mut these: impl Iterator<Item = &'a str>,
+        mut these: impl Iterator<Item = Cow<'a, str>>,
     ) -> Option<usize> {
         let known = self.places.get(row)?;
         let is_recent = |last: &Stamp| now.since(*last) <= per;
-        let all_known = these.all(|place| known.get(place).is_some_and(is_recent));
+        let all_known = these.all(|place| known.get(&*place).is_some_and(is_recent));
         (!all_known).then(|| known.values().filter(|last| is_recent(last)).count())
     }
 
@@ -294,10 +362,10 @@ impl Memory {
         playbook: &Name,
         now: Stamp,
         within: Duration,
-        mut these: impl Iterator<Item = Option<&'a str>>,
+        mut these: impl Iterator<Item = Option<Cow<'a, str>>>,
     ) -> bool {
         let Some(known) = self.cgroups.get(playbook) else { return false };
-        these.all(|cgroup| cgroup.and_then(|path| known.get(path)).is_some_and(|last| now.since(*last) <= within))
+        these.all(|cgroup| cgroup.and_then(|path| known.get(&*path)).is_some_and(|last| now.since(*last) <= within))
     }
 
     /// Whom a playbook's acts concerned, how many, and how many of these are not among them.

@@ -9,8 +9,10 @@ mod concern;
 mod limits;
 mod memory;
 mod name;
+mod object;
 mod place;
 mod protect;
+mod replicas;
 mod warm_up;
 
 pub use bait::{BAIT, Owned, bait};
@@ -20,7 +22,8 @@ pub use limits::{ALL, EACH, Limits};
 pub use memory::{APART, Act, Image, KEEP, MOST, Memory, Opened};
 pub use name::GuardName;
 pub use place::{place, place_of_event};
-pub use protect::{Protect, ProtectedFile, Within};
+pub use protect::{OwnPod, Protect, ProtectedFile, Within};
+pub use replicas::{MinReady, Share, Taken};
 pub use warm_up::{MOST_WARM, WarmUp};
 
 use crate::action::{ActionSpec, Plan, Target};
@@ -82,6 +85,8 @@ pub struct Guard {
     pub limits: Limits,
     /// So many in a time, of each playbook.
     pub per_playbook: Limits,
+    /// How many have to stay: of an owner's ready replicas, and of a cluster's nodes.
+    pub min_ready: MinReady,
     /// When a playbook is believed to have gone wrong.
     pub breaker: Breaker,
     /// Outside of this nothing may be touched.
@@ -225,6 +230,9 @@ fn over_limit(guard: &Guard, memory: &Memory, ask: &Ask<'_>, plan: &Plan) -> Opt
                 if run == ask.run { "the run".to_owned() } else { format!("run `{run}`, with those that it started,") };
             return Some((first, format!("{whose} would touch {touched} targets, its playbook allows {most}")));
         }
+    }
+    if let Some(too_much) = guard.min_ready.objection(memory, ask.action.name, ask.now, plan) {
+        return Some(too_much);
     }
     let why = guard.limits.objection(None, memory, ask, plan);
     let why = why.or_else(|| guard.per_playbook.objection(Some(ask.playbook), memory, ask, plan));

@@ -8,6 +8,8 @@ use crate::playbook::Rate;
 use crate::process::{BootId, ProcessId};
 use std::time::Duration;
 
+mod objects;
+
 static KILL: ActionSpec = ActionSpec {
     name: "process.kill",
     summary: "",
@@ -162,7 +164,7 @@ fn an_executable_is_protected_by_its_file_unless_the_target_started_it() {
 #[test]
 fn nothing_outside_only_within_is_touched() {
     let mut within = case();
-    within.guard.only_within = Some(Within { cgroup: "/box".into() });
+    within.guard.only_within = Some(Within::cgroup("/box"));
     assert!(matches!(within.decide(plan(vec![target(7, |_| ())])), Decision::Act(_)));
     for path in ["/boxer", "/", "/other/box"] {
         let outside = target(7, |f| {
@@ -337,7 +339,7 @@ fn what_the_guard_remembers_is_bounded() {
     }
     let (now, day) = (at(100), Duration::from_secs(3600));
     assert_eq!(memory.acts(&kills(), now, day), MOST);
-    assert_eq!(memory.places_beyond(&kills(), now, day, ["/new"].into_iter()), Some(APART));
+    assert_eq!(memory.places_beyond(&kills(), now, day, ["/new".into()].into_iter()), Some(APART));
     assert_eq!(memory.images_and_new(&"p".into(), now, day, &[]), (APART, 0));
 }
 
@@ -552,7 +554,7 @@ fn a_cgroup_is_judged_by_its_path_and_by_what_needs_it() {
     let cgroup = |path: &str, needed: Option<&str>| {
         target(7, |facts| *facts = TargetFacts::Cgroup { path: path.into(), needed: needed.map(str::to_owned) })
     };
-    let within = Within { cgroup: "/box".into() };
+    let within = Within::cgroup("/box");
     for (path, inside) in [("/box", true), ("/box/inner", true), ("/boxes", false), ("/", false)] {
         assert_eq!(within.objection(&cgroup(path, None)).is_none(), inside, "{path}");
     }

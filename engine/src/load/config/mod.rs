@@ -5,19 +5,21 @@
 //! by who uses them.
 
 mod access;
+mod kubernetes;
 mod read;
 mod show;
 
 pub use access::{Listen, Permission, Roles, Tls, Token};
+pub use kubernetes::{Kubernetes, NAMESPACES};
 #[cfg(test)]
-pub(crate) use read::{ACCESS, ALLOW, KEYS, LISTEN, TOKEN};
+pub(crate) use read::{ACCESS, ALLOW, KEYS, KUBERNETES, LISTEN, TOKEN};
 pub use read::{config, config_file};
 pub use show::Shown;
 
 use crate::adapt::Format;
 use crate::load::SecretFrom;
 use crate::source::Begin;
-use quell_model::guard::{ALL, Breaker, EACH, Limits, WarmUp, Within};
+use quell_model::guard::{ALL, Breaker, EACH, Limits, MinReady, WarmUp, Within};
 use quell_model::hosts::AllowedHost;
 use quell_model::playbook::{Playbook, Rate};
 use quell_model::{ActionSpec, Json, Level, Mistake, MistakeLevel, Mode, Name, People, Span};
@@ -53,6 +55,8 @@ pub struct Config {
     pub retention: Ages,
     /// Where events come from.
     pub sources: Sources,
+    /// The Kubernetes cluster that is acted in.
+    pub kubernetes: Kubernetes,
     /// What may never be touched, and how much may be.
     pub guard: GuardConfig,
     /// `vars` in expressions: a map.
@@ -184,10 +188,16 @@ pub struct GuardConfig {
     pub units: Vec<String>,
     /// Users by name or number.
     pub users: Vec<String>,
+    /// Namespaces of a cluster: those built in but for what is taken out, and others; a trailing `*` stands for anything.
+    pub namespaces: Vec<String>,
+    /// Nodes of a cluster; a trailing `*` stands for anything.
+    pub nodes: Vec<String>,
     /// So many of an action in a time; `*` for each that has no row of its own, `all` for all together.
     pub limits: Limits,
     /// The same of each playbook.
     pub per_playbook: Limits,
+    /// How many replicas of an owner, and nodes of a cluster, have to stay.
+    pub min_ready: MinReady,
     /// When a playbook is believed to have gone wrong.
     pub breaker: Breaker,
     /// Outside of this nothing may be touched.
@@ -303,12 +313,16 @@ impl Default for Config {
             recorder: Recorder { size: 1 << 30, age: Duration::from_secs(24 * 3600) },
             retention: Ages::default(),
             sources: Sources { sensor: true, files: Vec::new() },
+            kubernetes: Kubernetes::default(),
             guard: GuardConfig {
                 executables: Vec::new(),
                 units: Vec::new(),
                 users: Vec::new(),
+                namespaces: NAMESPACES.map(str::to_owned).to_vec(),
+                nodes: Vec::new(),
                 limits: Limits(BTreeMap::from([(EACH.to_owned(), LIMIT), (ALL.to_owned(), LIMIT_OF_ALL)])),
                 per_playbook: Limits(BTreeMap::from([(ALL.to_owned(), LIMIT)])),
+                min_ready: kubernetes::min_ready(),
                 breaker: Breaker::default(),
                 only_within: None,
                 warm_up: None,
@@ -373,6 +387,13 @@ impl Config {
         let rows = self.guard.limits.0.keys().map(|name| ("guard.limits", name));
         let own = self.guard.per_playbook.0.keys().map(|name| ("guard.limits.per_playbook", name));
         let known = || actions.iter().map(|spec| spec.name).chain([EACH, ALL]);
+        let floors = self.guard.min_ready.rows.keys().filter(|name| *name != EACH);
+        for name in floors.filter(|name| actions.iter().all(|spec| spec.name != name.as_str())) {
+            let key = format!("guard.limits.min_ready.{name}");
+            let mistake = self.warning(&key, format!("there is no action `{name}`"));
+            let known = actions.iter().map(|spec| spec.name).chain([EACH]);
+            found.push(mistake.expected("an action, or `*` for each without a row").nearest(name, known));
+        }
         for (section, name) in rows.chain(own).filter(|(_, name)| known().all(|known| known != name.as_str())) {
             let mistake = self.warning(&format!("{section}.{name}"), format!("there is no action `{name}`"));
             let expected = "an action, `*` for each without a row, or `all` for all together";

@@ -4,6 +4,7 @@
 
 mod access;
 mod http;
+mod kubernetes;
 mod secrets;
 mod telemetry;
 
@@ -11,6 +12,8 @@ mod telemetry;
 pub(crate) use access::{KEYS as ACCESS, LISTEN, TOKEN};
 #[cfg(test)]
 pub(crate) use http::ROW as ALLOW;
+#[cfg(test)]
+pub(crate) use kubernetes::KEYS as KUBERNETES;
 
 use super::{Ages, Config, FileSource, INLINE, LARGEST, LEAST_KEPT, LEAST_RECORDED, LogFormat, LogLevel, Origin};
 use crate::adapt::Format;
@@ -40,6 +43,7 @@ pub(crate) const KEYS: &[&str] = &[
     "recorder",
     "retention",
     "sources",
+    "kubernetes",
     "guard",
     "vars",
     "secrets",
@@ -49,10 +53,14 @@ pub(crate) const KEYS: &[&str] = &[
     "telemetry",
 ];
 const LATER: &[&str] = &["commands"];
-/// In `guard.limits`, beside its rows: those of each playbook.
+/// In `guard.limits`, beside its rows: those of each playbook …
 const PER_PLAYBOOK: &str = "per_playbook";
-const PROTECT_LATER: &[&str] =
-    &["labels", "files", "networks", "accounts", "namespaces", "nodes", "principals", "instances"];
+/// … how many replicas have to stay …
+const MIN_READY: &str = "min_ready";
+/// … and how many nodes may be out of use.
+const NODES: &str = "nodes";
+const PROTECT: &[&str] = &["executables", "units", "users", "namespaces", "nodes"];
+const PROTECT_LATER: &[&str] = &["labels", "files", "networks", "accounts", "principals", "instances"];
 
 /// Reads the file at `file`, if others cannot write it.
 #[must_use]
@@ -116,6 +124,7 @@ impl Reading<'_> {
         self.journal(&top);
         self.recorder(&top);
         self.sources(&top);
+        self.kubernetes(&top);
         self.guard(&top);
         // By what the guard looks back on.
         self.retention(&top);
@@ -288,8 +297,7 @@ impl Reading<'_> {
         let keys = &["protect", "limits", "breaker", "only_within", "warm_up"];
         let Some(fields) = self.section(top, "guard", keys, &[]) else { return };
         if let Some(node) = fields.get("protect")
-            && let Some(protect) =
-                self.reader.fields(node, "`protect`", &["executables", "units", "users"], PROTECT_LATER)
+            && let Some(protect) = self.reader.fields(node, "`protect`", PROTECT, PROTECT_LATER)
         {
             self.config.guard.executables = self.paths(&protect, "executables", "guard.protect.executables");
             if let Some(node) = self.at(&protect, "units", "guard.protect.units") {
@@ -298,6 +306,8 @@ impl Reading<'_> {
             if let Some(node) = self.at(&protect, "users", "guard.protect.users") {
                 self.config.guard.users = self.texts(node, "`users`");
             }
+            self.protected_namespaces(&protect);
+            self.protected_nodes(&protect);
         }
         if let Some(node) = fields.get("limits") {
             for entry in self.reader.map(node, "`limits`").unwrap_or_default() {
@@ -307,6 +317,10 @@ impl Reading<'_> {
                             self.config.guard.per_playbook.0.insert(entry.key.clone(), rate);
                         }
                     }
+                } else if entry.key == MIN_READY {
+                    self.min_ready(entry);
+                } else if entry.key == NODES {
+                    self.nodes_at_a_time(entry);
                 } else if let Some(rate) = self.limit(entry, "guard.limits") {
                     self.config.guard.limits.0.insert(entry.key.clone(), rate);
                 }
@@ -370,20 +384,29 @@ impl Reading<'_> {
     }
 
     fn only_within(&mut self, node: &Node) {
-        let later = &["namespace", "account", "tag"];
-        let Some(fields) = self.reader.fields(node, "`only_within`", &["cgroup"], later) else { return };
-        let Some(node) = fields.get("cgroup") else {
-            self.reader.error(fields.at, "`only_within` names nothing", "`cgroup: /a/path`");
+        let later = &["account", "tag"];
+        let Some(fields) = self.reader.fields(node, "`only_within`", &["cgroup", "namespace"], later) else { return };
+        if fields.present(&["cgroup", "namespace"]).is_empty() {
+            self.reader.error(
+                fields.at,
+                "`only_within` names nothing",
+                "`cgroup: /a/path`, `namespace: NAME`, or both",
+            );
             return;
-        };
-        let Some(text) = self.reader.text(node, "`cgroup`") else { return };
+        }
+        let cgroup = fields.get("cgroup").and_then(|node| self.cgroup(node));
+        self.config.guard.only_within = Some(Within { cgroup, namespace: self.namespace(&fields) });
+    }
+
+    fn cgroup(&mut self, node: &Node) -> Option<String> {
+        let text = self.reader.text(node, "`cgroup`")?;
         let path = text.trim_end_matches('/');
         if !path.starts_with('/') || path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
             let what = format!("`{text}` is no cgroup's path");
             self.reader.error(node.at, what, "a path below the hierarchy's root, like `/quell-demo`");
-            return;
+            return None;
         }
-        self.config.guard.only_within = Some(Within { cgroup: path.to_owned() });
+        Some(path.to_owned())
     }
 
     fn log(&mut self, top: &Fields<'_>) {

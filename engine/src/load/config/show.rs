@@ -5,7 +5,7 @@ use crate::load::SecretFrom;
 use crate::load::units::{print_duration, print_rate, print_size};
 use crate::store::print_age;
 use quell_model::Json;
-use quell_model::guard::WarmUp;
+use quell_model::guard::{WarmUp, Within};
 use quell_model::hosts::AllowedHost;
 use serde::Serialize;
 use serde_json::json;
@@ -55,23 +55,30 @@ impl Config {
             ("retention.evidence".into(), json!(self.retention.evidence.map(print_age))),
             ("sources.sensor.enabled".into(), json!(self.sources.sensor)),
             ("sources.files".into(), self.files()),
+            ("kubernetes.enabled".into(), json!(self.kubernetes.enabled)),
+            ("kubernetes.cluster".into(), json!(self.kubernetes.cluster)),
+            ("kubernetes.kubeconfig".into(), json!(self.kubernetes.kubeconfig)),
+            ("kubernetes.context".into(), json!(self.kubernetes.context)),
+            ("kubernetes.node".into(), json!(self.kubernetes.node)),
             ("guard.protect.executables".into(), json!(guard.executables)),
             ("guard.protect.units".into(), json!(guard.units)),
             ("guard.protect.users".into(), json!(guard.users)),
+            ("guard.protect.namespaces".into(), json!(guard.namespaces)),
+            ("guard.protect.nodes".into(), json!(guard.nodes)),
         ]);
         for (section, limits) in [("guard.limits", &guard.limits), ("guard.limits.per_playbook", &guard.per_playbook)] {
             rows.extend(limits.0.iter().map(|(name, rate)| (format!("{section}.{name}"), json!(print_rate(*rate)))));
         }
+        let floors = guard.min_ready.rows.iter();
+        rows.extend(floors.map(|(name, share)| (format!("guard.limits.min_ready.{name}"), json!(share.to_string()))));
         rows.extend([
+            ("guard.limits.nodes".into(), json!(guard.min_ready.nodes.map(|share| share.to_string()))),
             ("guard.breaker.images".into(), json!(guard.breaker.images)),
             ("guard.breaker.owners".into(), json!(guard.breaker.owners)),
             ("guard.breaker.principals".into(), json!(guard.breaker.principals)),
             ("guard.breaker.within".into(), json!(print_duration(guard.breaker.within))),
             ("guard.breaker.quiet".into(), json!(print_duration(guard.breaker.quiet))),
-            (
-                "guard.only_within".into(),
-                guard.only_within.as_ref().map_or(Json::Null, |within| json!({ "cgroup": within.cgroup })),
-            ),
+            ("guard.only_within".into(), guard.only_within.as_ref().map_or(Json::Null, within)),
             ("guard.warm_up".into(), guard.warm_up.as_ref().map_or(Json::Null, warm_up)),
             ("vars".into(), self.vars.clone()),
         ]);
@@ -134,6 +141,13 @@ fn place(from: &SecretFrom) -> Json {
 fn allowed(row: &AllowedHost) -> Json {
     let methods: Vec<&str> = row.methods.iter().map(|method| method.as_str()).collect();
     json!({ "host": row.shown(), "secrets": row.secrets, "private": row.private, "methods": methods })
+}
+
+fn within(within: &Within) -> Json {
+    let mut shown = serde_json::Map::new();
+    shown.extend(within.cgroup.as_ref().map(|path| ("cgroup".to_owned(), json!(path))));
+    shown.extend(within.namespace.as_ref().map(|name| ("namespace".to_owned(), json!(name))));
+    Json::Object(shown)
 }
 
 fn warm_up(warm_up: &WarmUp) -> Json {

@@ -20,11 +20,12 @@ retention: { incidents: 400d, evidence: 90d }
 sources:
   sensor: { enabled: false }
   files: [{ format: cloudtrail, path: /var/log/cloudtrail, trusted: true }, { path: x.jsonl }]
+kubernetes: { cluster: prod, kubeconfig: kube.conf, context: ops }
 guard:
-  protect: { executables: [/opt/db/bin/server], units: ["db*.service"], users: [backup, 33] }
-  limits: { process.kill: 10/h }
+  protect: { executables: [/opt/db/bin/server], units: ["db*.service"], users: [backup, 33], namespaces: [payments, "!kube-public"], nodes: ["cp-*"] }
+  limits: { process.kill: 10/h, min_ready: { kubernetes.isolate_pod: 0 }, nodes: 3% }
   breaker: { images: 5, within: 5m, quiet: 10m }
-  only_within: { cgroup: /quell-demo/ }
+  only_within: { cgroup: /quell-demo/, namespace: shop }
   warm_up: { runs: 20, for: 24h }
 vars: { corp_cidrs: ["10.0.0.0/8"] }
 secrets: { ci_token: { env: CI_TOKEN }, pager: { file: keys/pager } }
@@ -41,7 +42,7 @@ fn a_whole_configuration_is_read_and_shown() {
     let mut config = config.unwrap();
     assert_eq!(config.data_dir, Path::new("/etc/quell/data"));
     assert_eq!(config.rules.dirs, [Path::new("/rules"), Path::new("/etc/quell/mine")]);
-    assert_eq!(config.guard.only_within.as_ref().unwrap().cgroup, "/quell-demo");
+    assert_eq!(config.guard.only_within.as_ref().unwrap().cgroup.as_deref(), Some("/quell-demo"));
     assert_eq!(config.sources.files[1].format, None);
     config.set_mode(Mode::Observe, "--mode");
     let lines: Vec<String> =

@@ -85,3 +85,28 @@ fn a_host_that_is_not_allowed_is_a_warning_where_it_is_written_out() {
 "#;
     insta::assert_snapshot!(said(&Escalation::default(), steps));
 }
+
+static LABEL: ActionSpec = ActionSpec {
+    targets: &[],
+    undoable: true,
+    ..spec("kubernetes.label", Lane::Cloud, || schemars::schema_for!(SendInput), kill_output)
+};
+
+#[test]
+fn what_acts_in_a_cluster_where_there_is_none_is_a_warning_unless_it_asks_for_a_pod_first() {
+    let said = |no_cluster: Option<&str>, file: &str, condition: &str| {
+        let known = Known { actions: vec![&LABEL], no_cluster, ..Known::default() };
+        let text = format!(
+            "playbook: p\non: {{ detections: {{ level: high }} }}\nsteps:\n  a:\n    action: kubernetes.label\n    with: {{}}\n{condition}"
+        );
+        print(&playbook(Path::new(file), &text, &known).1)
+    };
+    let (none, asks) = (Some("quell runs in no pod"), "    if: \"${{ event.pod != () }}\"\n");
+    let told = said(none, "p.yaml", "");
+    assert!(told.contains("`kubernetes.label` would fail here: there is no cluster (quell runs in no pod)"), "{told}");
+    assert!(told.contains("`kubernetes: { kubeconfig: FILE }` in quell.yaml"), "{told}");
+    for (no_cluster, file, condition) in [(None, "p.yaml", ""), (none, "p.yaml", asks), (none, "shipped/p.yaml", "")] {
+        let told = said(no_cluster, file, condition);
+        assert!(!told.contains("cluster ("), "{file}: {told}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Ways: is there what a step sends by, and may the host be asked that it asks.
+//! Ways: is there what a step sends by, may the host be asked that it asks, and is there the cluster in which it acts.
 //!
 //! Owns warnings alone: another installation may have what this one lacks. Goes by the marks in the inputs of actions, and by what is
 //! written out; what an expression gives is known in the run.
@@ -15,9 +15,23 @@ use quell_model::playbook::StepKind;
 use quell_model::{Json, Name};
 
 pub(super) fn check(reader: &mut Reader<'_>, draft: &Draft<'_>, known: &Known<'_>) {
+    // Nobody chose what ships: `quell doctor` says it of these.
+    let is_chosen = !reader.source.file.starts_with("shipped");
     for (step, places) in &draft.steps {
         let (StepKind::Action { action, .. }, Some(at)) = (&step.kind, places.action) else { continue };
         let Some(spec) = known.action(action.as_str()) else { continue };
+        // Where there is no cluster there are no pods: what asks for one first is not come to.
+        let asks_for_a_pod = || step.condition.as_ref().is_some_and(|condition| condition.text.contains("event.pod"));
+        if let Some(why) =
+            known.no_cluster.filter(|_| is_chosen && spec.name.starts_with("kubernetes.") && !asks_for_a_pod())
+        {
+            let what = format!("`{}` would fail here: there is no cluster ({why})", spec.name);
+            reader.warning(
+                at,
+                what,
+                "`kubernetes: { kubeconfig: FILE }` in quell.yaml, or quell in a pod of the cluster",
+            );
+        }
         let schema = (spec.input)().to_value();
         let marked = schema.get("properties").and_then(Json::as_object).into_iter().flatten();
         for (key, way) in marked.filter_map(|(key, part)| Some((key, part.get(WAY_MARK)?.as_str()?))) {

@@ -5,7 +5,7 @@
 
 use super::check::Streams;
 use super::rng::Rng;
-use quell_model::guard::{ALL, Breaker, EACH, Guard, Limits, Protect, ProtectedFile, WarmUp, Within};
+use quell_model::guard::{ALL, Breaker, EACH, Guard, Limits, MinReady, Protect, ProtectedFile, WarmUp, Within};
 use quell_model::playbook::Rate;
 use quell_model::record::{Part, StepIntended};
 use quell_model::{Body, Mode, Name, ProcessId, RunId, StreamId, Target, TargetFacts};
@@ -63,11 +63,11 @@ pub(super) fn guard(rng: &mut Rng) -> Guard {
         quiet: Duration::from_secs(300),
     };
     let warm_up = rng.chance(20).then(|| WarmUp { runs: None, lasts: Some(Duration::from_secs(120)) });
-    let only_within = rng.chance(30).then(|| Within { cgroup: "/box".to_owned() });
+    let only_within = rng.chance(30).then(|| Within::cgroup("/box"));
     let executables = vec![ProtectedFile { path: "/usr/sbin/sshd".to_owned(), file: (8, PROTECTED.0) }];
     let protect = Protect { executables, uids: vec![PROTECTED.1], ..Protect::default() };
     let protect = if rng.chance(30) { protect } else { Protect::default() };
-    Guard { protect, limits, per_playbook, breaker, only_within, warm_up }
+    Guard { protect, limits, per_playbook, min_ready: MinReady::default(), breaker, only_within, warm_up }
 }
 
 /// One act that was intended.

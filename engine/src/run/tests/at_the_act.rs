@@ -41,7 +41,7 @@ fn what_the_guard_does_not_allow_any_more_is_not_done() {
         (
             "only_within",
             &|core| {
-                core.definitions.guard.only_within = Some(Within { cgroup: "/elsewhere".into() });
+                core.definitions.guard.only_within = Some(Within::cgroup("/elsewhere"));
             },
             "only_within of 1.5.1@b: refused: ",
             0,

@@ -1,0 +1,158 @@
+//! Bringing back those who were moved, once nothing cuts their cgroup off any more: whoever ended the last order does it, an undo, the kernel's
+//! own clock, or `quell uninstall`.
+//!
+//! Keeps true: nobody leaves a cgroup on which anybody's order stands; each goes where it was, or where what it was in was made; a cgroup
+//! that quell made goes with the last who was in it.
+
+use super::moved::{NAME, put};
+use super::origins::Origins;
+use crate::world::{CgroupKind, HostWorld};
+use quell_model::ActionError;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Levels of the hierarchy that are looked into.
+const DEPTH: usize = 32;
+/// Who has ended is in a cgroup for a moment yet; whoever makes one cuts it off sooner.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Says whether anybody's order stands on a cgroup.
+pub type Holds<'a> = &'a dyn Fn(&Path) -> Result<bool, String>;
+
+/// What was brought back.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Back {
+    /// Processes.
+    pub moved: u32,
+    /// What stays, and why.
+    pub stays: Vec<String>,
+}
+
+/// Who calls for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum While {
+    /// Somebody else may be about to cut off what has just been made: that is left, and who has just ended is not waited for. The next
+    /// call sees to both.
+    Working,
+    /// Nobody is.
+    Leaving,
+}
+
+/// Brings back everyone whose cgroup quell made and nothing cuts off, on all of this host.
+#[must_use]
+pub fn bring_back(world: &HostWorld, holds: Holds<'_>, at: While) -> Back {
+    let Some(root) = world.root(CgroupKind::V2) else { return Back::default() };
+    let linger = if at == While::Working { Duration::ZERO } else { LINGER };
+    below(world, root, &Origins::default(), holds, linger)
+}
+
+/// The same around a cgroup that quell made, or that lies in one: the outermost of those, with all below; `known` is where they were, beside
+/// what is written there.
+pub(super) fn around(world: &HostWorld, dir: &Path, known: &Origins, holds: Holds<'_>) -> Back {
+    let top = dir.ancestors().filter(|above| is_made(above)).last();
+    top.map_or_else(Back::default, |top| below(world, top, known, holds, LINGER))
+}
+
+fn below(world: &HostWorld, top: &Path, known: &Origins, holds: Holds<'_>, linger: Duration) -> Back {
+    let (mut all, mut back) = (Vec::new(), Back::default());
+    find(top, DEPTH, &mut all);
+    for dir in all {
+        if linger.is_zero() && is_young(&dir) {
+            back.stays.push(format!("`{}` was made just now", dir.display()));
+            continue;
+        }
+        match holds(&dir) {
+            Ok(true) => {}
+            Ok(false) => match empty(world, &dir, known, holds, linger) {
+                Ok(one) => back.add(one),
+                Err(error) => back.stays.push(error.to_string()),
+            },
+            Err(why) => back.stays.push(format!("`{}`: {why}", dir.display())),
+        }
+    }
+    back
+}
+
+/// Those that quell made, the deepest first.
+fn find(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            find(&entry.path(), depth - 1, found);
+        }
+    }
+    if is_made(dir) && dir.is_dir() {
+        found.push(dir.to_owned());
+    }
+}
+
+/// Whether it is called as quell calls those that it makes.
+fn is_made(dir: &Path) -> bool {
+    dir.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(NAME))
+}
+
+fn is_young(dir: &Path) -> bool {
+    let made = fs::metadata(dir).and_then(|meta| meta.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < LINGER))
+}
+
+impl Back {
+    fn add(&mut self, other: Self) {
+        self.moved += other.moved;
+        self.stays.extend(other.stays);
+    }
+}
+
+/// Brings back whoever is in it, and removes it.
+fn empty(
+    world: &HostWorld,
+    dir: &Path,
+    known: &Origins,
+    holds: Holds<'_>,
+    linger: Duration,
+) -> Result<Back, ActionError> {
+    let Some(root) = world.root(CgroupKind::V2) else { return Ok(Back::default()) };
+    let mut origins = Origins::read(dir);
+    origins.add(known.clone());
+    let (mut back, begun) = (Back::default(), Instant::now());
+    let made_in = dir.parent().unwrap_or(root);
+    loop {
+        let pids = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        // 0 stands for one outside of this pid namespace: nobody can name it here.
+        let pids: Vec<u32> = pids.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect();
+        for pid in pids {
+            let was = origins.of(world, pid).map(|path| root.join(path.trim_start_matches('/')));
+            let was = was.unwrap_or_else(|| made_in.to_owned());
+            let there = place(root, &was, holds);
+            put(pid, &there)?;
+            back.moved += 1;
+            if !is_made(&was) && there != was {
+                back.stays.push(format!("`{}` is gone: process {pid} is in `{}`", was.display(), there.display()));
+            }
+        }
+        match fs::remove_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Ok(()) => break,
+            // What is below it does not go by waiting.
+            Err(error) if begun.elapsed() >= linger || has_below(dir) => {
+                back.stays.push(format!("`{}` stays: {error}", dir.display()));
+                break;
+            }
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+    Ok(back)
+}
+
+fn has_below(dir: &Path) -> bool {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+}
+
+/// The nearest that is there, from this one up: none that quell made for another cut that is over.
+fn place(root: &Path, was: &Path, holds: Holds<'_>) -> PathBuf {
+    let is_place = |dir: &&Path| dir.join("cgroup.procs").exists() && (!is_made(dir) || holds(dir).unwrap_or(false));
+    let within = was.ancestors().take_while(|above| above.starts_with(root));
+    within.into_iter().find(is_place).unwrap_or(root).to_owned()
+}
