@@ -9,10 +9,6 @@ use quell_model::{Name, Pods};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What the downward API tells a pod of its node.
-#[cfg(feature = "kubernetes")]
-const NODE_NAME: &str = "NODE_NAME";
-
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NodePods {
@@ -28,7 +24,7 @@ impl NodePods {
         if kube.told().is_err() {
             return Self::default();
         }
-        let node = config.kubernetes.node.as_ref().map(ToString::to_string).or_else(|| std::env::var(NODE_NAME).ok());
+        let node = super::own_pod::told_node(config);
         let cluster = kube.cluster();
         let watch = quell_kubernetes::PodWatch::new(Arc::clone(cluster), node, host.clone());
         Self { watched: Some((Arc::clone(cluster.pods()), Arc::new(watch))) }
