@@ -87,6 +87,10 @@ impl<'de> Deserialize<'de> for ObjectRef {
         let value = quell_model::Json::deserialize(deserializer)?;
         if value.get("kind").is_none() {
             let pod = PodRef::deserialize(&value).map_err(D::Error::custom)?;
+            if pod.name.is_empty() {
+                let what = "its name was not known yet when the event was seen; name it as `namespace/name`";
+                return Err(D::Error::custom(format!("no object is told by the uid of a pod alone: {what}")));
+            }
             return Ok(Self { kind: Resource::Pod, namespace: Some(pod.namespace), name: pod.name, uid: pod.uid });
         }
         let Kind { kind, namespace, name, uid } = Kind::deserialize(&value).map_err(|_| {
