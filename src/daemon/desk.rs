@@ -57,7 +57,6 @@ pub(crate) struct Desk {
     world: HostWorld,
     kernel: Arc<Kernel>,
     block: Arc<Block>,
-    pods: NodePods,
     dir: PathBuf,
     /// Under which marks of messages are made and known.
     pub(crate) marks: MarkKey,
@@ -65,6 +64,8 @@ pub(crate) struct Desk {
     pub(crate) ways: Arc<Ways>,
     /// The cluster that playbooks act in.
     pub(crate) kube: Kube,
+    /// The watch of this node's pods.
+    pub(crate) pods: NodePods,
     started: Stamp,
     facts: Mutex<Facts>,
     /// Who may do what, as it was read last.
@@ -139,6 +140,7 @@ impl Desk {
         (kernel, block): (Arc<Kernel>, Arc<Block>),
         (dir, marks): (&Path, MarkKey),
     ) -> Self {
+        let kube = Kube::of(&loaded.config);
         let facts = Facts {
             state: State::Starting,
             definitions: loaded.definitions.clone(),
@@ -172,10 +174,10 @@ impl Desk {
             world: world.clone(),
             kernel,
             block,
-            pods: NodePods::of(&kube, &world.node),
             dir: dir.to_owned(),
             marks,
             ways: Arc::default(),
+            pods: NodePods::of(&kube, &loaded.config, &world.node),
             kube,
             started: SystemClock.now(),
             facts: Mutex::new(facts),

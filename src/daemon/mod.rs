@@ -207,7 +207,7 @@ fn with_kernel(
         };
         assemble(plan, runtime.handle()).map_err(|e| refused(&e, dir))
     };
-    let wanted = Sight { pods: desk.pods().table(), ..sight(loaded) };
+    let wanted = Sight { pods: desk.pods.table(), ..sight(loaded) };
     let mut assembly = start(wanted.clone())?;
     if wanted.off.is_none()
         && let Some(why) = assembly.blind.clone()
@@ -285,7 +285,7 @@ async fn live(
         errands,
     };
     let mut followers = tokio::task::JoinSet::new();
-    followers.spawn(desk.pods().clone().follow(ended.clone()));
+    followers.spawn(desk.pods.clone().follow(ended.clone()));
     #[cfg(feature = "slack")]
     inward::follow(&app, &desk, waiting, &mut followers, &ended);
     let mut tasks = tokio::task::JoinSet::new();

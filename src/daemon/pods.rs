@@ -1,39 +1,38 @@
-//! The watch of this node's pods, for as long as the daemon lives.
+//! The watch of this node's pods, for the life of the daemon.
 //!
-//! Owns the watch; which cluster it asks is [`Kube`]'s to say. Keeps true: nothing is asked of a cluster where nobody says, when quell starts, that
-//! there is one. Without the feature `kubernetes` nothing is watched.
+//! Owns when it runs. Nothing is asked of a cluster where nobody says that there is one. Without the feature `kubernetes` there is none.
 
-use super::Kube;
+use super::kube::Kube;
 use crate::api::PodsStatus;
+use quell_engine::load::Config;
 use quell_model::{Name, Pods};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What the downward API tells a pod of its node.
-#[cfg(feature = "kubernetes")]
-const NODE_NAME: &str = "NODE_NAME";
-
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct NodePods {
-    /// None: nobody says where a cluster is.
+    /// Where they are known, and who watches; none: nobody says where a cluster is.
     #[cfg(feature = "kubernetes")]
     watched: Option<(Arc<Pods>, Arc<quell_kubernetes::PodWatch>)>,
 }
 
 #[cfg(feature = "kubernetes")]
 impl NodePods {
-    /// Of the node that this is in a cluster; `host` is what this machine is called. Asks nobody yet.
-    pub(crate) fn of(kube: &Kube, host: &Name) -> Self {
+    /// Of this cluster; `host` is what this machine calls itself. Asks nobody yet.
+    pub(crate) fn of(kube: &Kube, config: &Config, host: &Name) -> Self {
+        if kube.told().is_err() {
+            return Self::default();
+        }
+        let node = super::own_pod::told_node(config);
         let cluster = kube.cluster();
-        let node = std::env::var(NODE_NAME).ok();
-        let watch = || Arc::new(quell_kubernetes::PodWatch::new(Arc::clone(cluster), node, host.clone()));
-        Self { watched: kube.told().is_ok().then(|| (Arc::clone(cluster.pods()), watch())) }
+        let watch = quell_kubernetes::PodWatch::new(Arc::clone(cluster), node, host.clone());
+        Self { watched: Some((Arc::clone(cluster.pods()), Arc::new(watch))) }
     }
 
-    /// The pods of this node, where they are watched.
+    /// What is known of them, where they are watched.
     pub(crate) fn table(&self) -> Option<Arc<Pods>> {
-        self.watched.as_ref().map(|(pods, _)| Arc::clone(pods))
+        self.watched.as_ref().map(|(table, _)| Arc::clone(table))
     }
 
     /// Watches them until the daemon ends.
@@ -47,7 +46,8 @@ impl NodePods {
 
     /// How the watch stands.
     pub(crate) fn status(&self) -> Option<PodsStatus> {
-        let status = self.watched.as_ref()?.1.status();
+        let (_, watched) = self.watched.as_ref()?;
+        let status = watched.status();
         Some(PodsStatus {
             node: status.node,
             live: status.live,
@@ -62,8 +62,8 @@ impl NodePods {
 #[cfg(not(feature = "kubernetes"))]
 impl NodePods {
     /// There are none in this build.
-    pub(crate) fn of(_: &Kube, _: &Name) -> Self {
-        Self {}
+    pub(crate) fn of(_: &Kube, _: &Config, _: &Name) -> Self {
+        Self::default()
     }
 
     /// There are none in this build.

@@ -124,9 +124,10 @@ fn status(n: usize) -> Value {
             "containerID": format!("containerd://{:064x}", n * 2 + at), "state": { "running": { "startedAt": "2026-11-30T20:00:00Z" } },
         })
     };
+    let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition);
     json!({ "status": {
         "phase": "Running", "podIP": format!("10.{}.{}.{}", n / 65_536, n / 256 % 256, n % 256),
-        "conditions": (["PodScheduled", "Initialized", "ContainersReady", "Ready"].map(condition)),
+        "conditions": conditions,
         "containerStatuses": [
             container("web", "registry.example.org/shop/web", 0), container("proxy", "registry.example.org/mesh/proxy", 1),
         ],

@@ -67,15 +67,15 @@ pub enum CallError {
     /// It says no, and will again.
     #[error("the API server refuses: {0}")]
     Refused(String),
-    /// It lies where quell may write nothing, whatever the server says.
-    #[error("nothing is written there: {0}")]
-    Outside(String),
     /// Which pod is meant was told by its uid alone, and the cluster has not said yet which one that is.
     #[error("{0}")]
     NotToldYet(String),
     /// And nobody listens for it.
     #[error("{0}")]
     Unwatched(String),
+    /// It lies where quell may write nothing, whatever the server says.
+    #[error("nothing is written there: {0}")]
+    Outside(String),
     /// It was never asked, or only to read.
     #[error("the API server cannot be asked: {0}")]
     Away(String),

@@ -11,48 +11,28 @@ use std::fmt;
 /// A pod: `namespace/name`, or a map with `namespace`, `name` and, where it is known, `uid`, as `event.pod` is; of an event that was seen before
 /// the cluster had told of its pod the `uid` alone.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(untagged)]
-pub enum PodRef {
-    /// By its name.
-    Named {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// Which of those that were called so; none: whichever is called so now.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        uid: Option<String>,
-    },
-    /// One of this node's, by its uid alone.
-    Uid {
-        /// That.
-        uid: String,
-    },
+pub struct PodRef {
+    /// Its namespace; empty where only its uid is known yet.
+    pub namespace: String,
+    /// Its name; likewise.
+    pub name: String,
+    /// Which of those that were called so; none: whichever is called so now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
 }
 
 impl PodRef {
-    /// Its uid, where that is known.
-    pub(crate) fn uid(&self) -> Option<&str> {
-        match self {
-            Self::Named { uid, .. } => uid.as_deref(),
-            Self::Uid { uid } => Some(uid),
-        }
-    }
-
     /// Its namespace and its name, as far as whoever named it knew them.
     pub(crate) fn place(&self) -> (Option<&str>, &str) {
-        match self {
-            Self::Named { namespace, name, .. } => (Some(namespace), name),
-            Self::Uid { .. } => (None, ""),
-        }
+        ((!self.namespace.is_empty()).then_some(&self.namespace), &self.name)
     }
 }
 
 impl fmt::Display for PodRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named { namespace, name, .. } => write!(f, "{namespace}/{name}"),
-            Self::Uid { uid } => write!(f, "with uid {uid}"),
+        match &self.uid {
+            Some(uid) if self.name.is_empty() => write!(f, "with uid {uid}"),
+            _ => write!(f, "{}/{}", self.namespace, self.name),
         }
     }
 }
@@ -78,20 +58,29 @@ fn is_uid(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
+/// What was seen of a pod that is meant.
+#[cfg(feature = "client")]
+pub(crate) enum Seen {
+    /// It stands.
+    It(Box<k8s_openapi::api::core::v1::Pod>, crate::verbs::written::Named),
+    /// It is gone, or another has its name: in which words.
+    Gone(String),
+}
+
 #[cfg(feature = "client")]
 impl PodRef {
-    /// Its namespace, its name, and its uid where that is known. Of one that was told of by its uid alone the name is waited for, for some
-    /// seconds.
-    pub(crate) async fn named(
-        &self,
-        calls: &crate::Calls<'_>,
-    ) -> Result<(String, String, Option<String>), crate::CallError> {
-        match self {
-            Self::Named { namespace, name, uid } => Ok((namespace.clone(), name.clone(), uid.clone())),
-            Self::Uid { uid } => {
+    /// The same with its name. Of one that was told of by its uid alone that is waited for, for some seconds.
+    ///
+    /// # Errors
+    /// It is not told by then, or nobody watches the pods of this node.
+    pub(crate) async fn known(&self, calls: &crate::Calls<'_>) -> Result<Self, crate::CallError> {
+        match &self.uid {
+            Some(uid) if self.name.is_empty() => {
                 let pod = calls.cluster.known.by_uid(uid).await?;
-                Ok((pod.namespace.to_string(), pod.name.to_string(), Some(pod.uid.to_string())))
+                let (namespace, name) = (pod.namespace.to_string(), pod.name.to_string());
+                Ok(Self { namespace, name, uid: Some(pod.uid.to_string()) })
             }
+            _ => Ok(self.clone()),
         }
     }
 
@@ -109,28 +98,18 @@ impl PodRef {
     /// The same, where that it is gone is an answer.
     pub(crate) async fn look(&self, calls: &crate::Calls<'_>) -> Result<Seen, crate::CallError> {
         use k8s_openapi::api::core::v1::Pod;
-        let (namespace, name, wanted) = self.named(calls).await?;
-        let place = format!("{namespace}/{name}");
-        let Some(pod) = calls.get::<Pod>(Some(&namespace), &name).await? else {
-            return Ok(Seen::Gone(format!("pod `{place}` is gone")));
+        let of = self.known(calls).await?;
+        let Some(pod) = calls.get::<Pod>(Some(&of.namespace), &of.name).await? else {
+            return Ok(Seen::Gone(format!("pod `{of}` is gone")));
         };
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != uid) {
-            let why = format!("pod `{place}` is another one by now: its uid is {uid}, and {wanted} was meant");
+        if let Some(wanted) = of.uid.as_ref().filter(|wanted| **wanted != uid) {
+            let why = format!("pod `{of}` is another one by now: its uid is {uid}, and {wanted} was meant");
             return Ok(Seen::Gone(why));
         }
-        let named = crate::verbs::written::Named { namespace: Some(namespace), name, uid };
+        let named = crate::verbs::written::Named { namespace: Some(of.namespace), name: of.name, uid };
         Ok(Seen::It(Box::new(pod), named))
     }
-}
-
-/// What was seen of a pod that is meant.
-#[cfg(feature = "client")]
-pub(crate) enum Seen {
-    /// It stands.
-    It(Box<k8s_openapi::api::core::v1::Pod>, crate::verbs::written::Named),
-    /// It is gone, or another has its name: in which words.
-    Gone(String),
 }
 
 impl<'de> Deserialize<'de> for PodRef {
@@ -150,15 +129,17 @@ impl<'de> Deserialize<'de> for PodRef {
         })? {
             Form::Text(text) => {
                 let (namespace, name) = split(&text, "pod").map_err(D::Error::custom)?;
-                Ok(Self::Named { namespace, name, uid: None })
+                Ok(Self { namespace, name, uid: None })
             }
             Form::Map { namespace: Some(namespace), name: Some(name), uid }
                 if is_name(&namespace) && is_name(&name) =>
             {
-                Ok(Self::Named { namespace, name, uid: uid.filter(|uid| !uid.is_empty()) })
+                Ok(Self { namespace, name, uid: uid.filter(|uid| !uid.is_empty()) })
             }
             // An event that was seen before the cluster had told of its pod.
-            Form::Map { namespace: None, name: None, uid: Some(uid) } if is_uid(&uid) => Ok(Self::Uid { uid }),
+            Form::Map { namespace: None, name: None, uid: Some(uid) } if is_uid(&uid) => {
+                Ok(Self { namespace: String::new(), name: String::new(), uid: Some(uid) })
+            }
             Form::Map { namespace, name, .. } => Err(D::Error::custom(format!(
                 "no pod is called `{}/{}`",
                 namespace.as_deref().unwrap_or("?"),
@@ -194,11 +175,8 @@ mod tests {
     #[test]
     fn a_pod_is_named_as_people_and_as_events_do() {
         let of = |json| PodRef::deserialize(&json);
-        let pod = |uid: Option<&str>| PodRef::Named {
-            namespace: "shop".into(),
-            name: "web-1".into(),
-            uid: uid.map(str::to_owned),
-        };
+        let pod =
+            |uid: Option<&str>| PodRef { namespace: "shop".into(), name: "web-1".into(), uid: uid.map(str::to_owned) };
         assert_eq!(of(json!("shop/web-1")).unwrap(), pod(None));
         assert_eq!(
             of(json!({ "namespace": "shop", "name": "web-1", "uid": "u", "labels": {} })).unwrap(),
@@ -206,7 +184,10 @@ mod tests {
         );
         assert_eq!(of(json!({ "namespace": "shop", "name": "web-1", "uid": "" })).unwrap(), pod(None));
         let early = json!({ "uid": "1b2c-3d", "namespace": null, "name": null, "labels": null });
-        assert_eq!(of(early).unwrap(), PodRef::Uid { uid: "1b2c-3d".into() });
+        assert_eq!(
+            of(early).unwrap(),
+            PodRef { namespace: String::new(), name: String::new(), uid: Some("1b2c-3d".into()) }
+        );
         for (wrong, says) in [
             (json!("web-1"), "expected `namespace/name`"),
             (json!("shop/../secrets"), "expected `namespace/name`"),

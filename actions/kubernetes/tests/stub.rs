@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 /// What a stub answers.
-pub enum Reply {
+pub(crate) enum Reply {
     /// A status and a body.
     Json(u16, Json),
     /// A watch that tells these, and then stays.
@@ -23,7 +23,7 @@ pub enum Reply {
 type Answers = dyn Fn(&str) -> Reply + Send + Sync;
 
 /// A server that answers as it is told; it knows no TLS.
-pub struct Stub {
+pub(crate) struct Stub {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
     _serving: JoinSet<()>,
@@ -31,7 +31,7 @@ pub struct Stub {
 
 impl Stub {
     /// `answers` is given each request's path with its query.
-    pub async fn new(answers: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn new(answers: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, answers): (_, Arc<Answers>) = (listener.local_addr().unwrap(), Arc::new(answers));
         let asked = Arc::<Mutex<Vec<String>>>::default();
@@ -46,12 +46,12 @@ impl Stub {
     }
 
     /// What it was asked, in order.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 
     /// A kubeconfig that leads there.
-    pub fn kubeconfig(&self, dir: &Path) -> PathBuf {
+    pub(crate) fn kubeconfig(&self, dir: &Path) -> PathBuf {
         let file = dir.join("stub.kubeconfig");
         let text = format!(
             "apiVersion: v1\nkind: Config\nclusters: [{{ name: c, cluster: {{ server: \"http://{}\" }} }}]\nusers: [{{ name: u, user: {{}} }}]\n\
@@ -118,9 +118,9 @@ async fn tell(stream: &mut TcpStream, events: &[Json]) -> std::io::Result<()> {
 }
 
 /// A way to a real API server that can be cut: TLS passes through it.
-pub struct Way {
+pub(crate) struct Way {
     /// A kubeconfig that goes by it.
-    pub kubeconfig: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
     to: String,
     address: SocketAddr,
     open: Option<JoinSet<()>>,
@@ -128,7 +128,7 @@ pub struct Way {
 
 impl Way {
     /// The same cluster as this kubeconfig's.
-    pub async fn to(kubeconfig: &Path, dir: &Path) -> Self {
+    pub(crate) async fn to(kubeconfig: &Path, dir: &Path) -> Self {
         let text = std::fs::read_to_string(kubeconfig).unwrap();
         let after = text.split_once("https://").expect("it names a server").1;
         let to = after.split(['\n', '"', '\'', ' ', ',', '}']).next().unwrap().trim_end_matches('/').to_owned();
@@ -160,12 +160,12 @@ impl Way {
     }
 
     /// Nobody gets through, and what was open is closed.
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.open = None;
     }
 
     /// It is open again.
-    pub async fn open(&mut self) {
+    pub(crate) async fn open(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.serve(listener);
     }

@@ -6,7 +6,6 @@ use super::{Desk, not_armed_count};
 use crate::api::{BlockStatus, CutStatus, HandsStatus, PodsStatus, RecorderStatus, State};
 use crate::daemon::audit::AuditFigures;
 use crate::daemon::hand::Counts;
-use crate::daemon::pods::NodePods;
 use crate::daemon::recorder::RecorderView;
 use crate::daemon::source_meter::SourceMeter;
 use crate::telemetry::Meters;
@@ -96,11 +95,6 @@ impl Desk {
     /// What stands in the kernel. Asks it.
     pub(crate) fn kernel_figures(&self) -> KernelFigures {
         KernelFigures { hands: self.kernel.status(), block: self.block.status(&[]), cut: self.kernel.cut_status(&[]) }
-    }
-
-    /// The pods of its node.
-    pub(crate) fn pods(&self) -> &NodePods {
-        &self.pods
     }
 
     /// Where its data is.

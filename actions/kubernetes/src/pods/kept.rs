@@ -63,7 +63,7 @@ impl Kept {
             if before.gone.is_none() && *before.pod == pod {
                 return;
             }
-        } else if self.living() >= MOST {
+        } else if self.all.len() >= MOST && self.living() >= MOST {
             self.left_out += 1;
             return;
         }
@@ -81,6 +81,9 @@ impl Kept {
     pub(super) fn gone(&mut self, uid: &str, now: Instant) {
         if let Some(one) = self.all.get_mut(uid) {
             one.gone.get_or_insert(now);
+        }
+        if self.all.len() <= MOST_GONE {
+            return;
         }
         let mut gone: Vec<(Instant, Arc<str>)> =
             self.all.iter().filter_map(|(uid, one)| Some((one.gone?, Arc::clone(uid)))).collect();

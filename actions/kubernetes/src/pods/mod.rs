@@ -135,7 +135,7 @@ impl PodWatch {
             Some(node) => node.clone(),
             None => {
                 // Of a node that is not there nothing would ever be told, and nobody would wonder.
-                let found = watch::has_node(&self.cluster, host).await;
+                let found = self.cluster.has_node(host).await;
                 let why = match found {
                     Ok(true) => None,
                     Ok(false) => Some(format!("the cluster has no node `{host}`")),
@@ -148,7 +148,7 @@ impl PodWatch {
                     None => host.to_owned(),
                     Some(why) => {
                         let why = format!(
-                            "{why}: what the cluster calls this node is not known, and NODE_NAME does not say it"
+                            "{why}: what it calls this one `kubernetes.node` in quell.yaml says, or NODE_NAME by the downward API"
                         );
                         return Err(CallError::NotToldYet(why));
                     }

@@ -10,7 +10,7 @@ use crate::cluster::Cluster;
 use futures_util::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::api::{GetParams, ListParams, Request, WatchParams};
 use kube::core::WatchEvent;
@@ -165,18 +165,6 @@ pub(super) async fn top(cluster: &Cluster, namespace: &str, made: &Reference) ->
         }
         // Nobody will ever say it.
         Ok(_) | Err(CallError::NotFound(_) | CallError::Forbidden { .. }) => Ok(itself()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether the cluster has a node of this name.
-pub(super) async fn has_node(cluster: &Cluster, name: &str) -> Result<bool, CallError> {
-    #[derive(Clone, Deserialize)]
-    struct There {}
-    let request = Request::new(Node::url_path(&(), None)).get(name, &GetParams::default());
-    match ask::<There>(cluster, "get nodes", request).await {
-        Ok(There {}) => Ok(true),
-        Err(CallError::NotFound(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -95,6 +95,7 @@ impl Action for DeletePod {
         let Input { pod: of, grace } = input(json)?;
         let grace = grace.map(whole).transpose()?;
         let calls = self.0.calls(&SPEC);
+        let of = of.known(&calls).await?;
         let Some(meant) = gone::find(&calls, &of, "deleted").await? else {
             let output = Output { deleted: true, owner: None, replacement: false };
             return Ok(Plan { predicted: to_json(&output), ..gone::plan_of_none(&self.0, &of) });

@@ -87,14 +87,11 @@ impl<'de> Deserialize<'de> for ObjectRef {
         let value = quell_model::Json::deserialize(deserializer)?;
         if value.get("kind").is_none() {
             let pod = PodRef::deserialize(&value).map_err(D::Error::custom)?;
-            return Ok(match pod {
-                PodRef::Named { namespace, name, uid } => {
-                    Self { kind: Resource::Pod, namespace: Some(namespace), name, uid }
-                }
-                PodRef::Uid { uid } => {
-                    Self { kind: Resource::Pod, namespace: None, name: String::new(), uid: Some(uid) }
-                }
-            });
+            if pod.name.is_empty() {
+                let what = "its name was not known yet when the event was seen; name it as `namespace/name`";
+                return Err(D::Error::custom(format!("no object is told by the uid of a pod alone: {what}")));
+            }
+            return Ok(Self { kind: Resource::Pod, namespace: Some(pod.namespace), name: pod.name, uid: pod.uid });
         }
         let Kind { kind, namespace, name, uid } = Kind::deserialize(&value).map_err(|_| {
             D::Error::custom(
@@ -103,20 +100,6 @@ impl<'de> Deserialize<'de> for ObjectRef {
             )
         })?;
         Ok(Self { kind, namespace, name, uid: uid.filter(|uid| !uid.is_empty()) })
-    }
-}
-
-#[cfg(feature = "client")]
-impl ObjectRef {
-    /// The same with its name, where an event knew its uid alone.
-    async fn named(self, calls: &crate::Calls<'_>) -> Result<Self, ActionError> {
-        match self {
-            Self { kind: Resource::Pod, namespace: None, uid: Some(uid), .. } => {
-                let (namespace, name, uid) = PodRef::Uid { uid }.named(calls).await?;
-                Ok(Self { kind: Resource::Pod, namespace: Some(namespace), name, uid })
-            }
-            named => Ok(named),
-        }
     }
 }
 
@@ -265,8 +248,6 @@ impl Action for EmitEvent {
                 "say in a sentence what was done",
             ));
         }
-        let calls = self.cluster.calls(&SPEC);
-        let object = object.named(&calls).await?;
         let is_apart = object.kind.is_apart();
         if is_apart != object.namespace.is_none()
             || !object.namespace.iter().chain([&object.name]).all(|text| is_name(text))
@@ -274,6 +255,7 @@ impl Action for EmitEvent {
             let hint = if is_apart { "it has a `name` alone" } else { "it has a `namespace` and a `name`" };
             return Err(wrong(format!("`{}` names no such object", one_line(&object.name, 60)), hint));
         }
+        let calls = self.cluster.calls(&SPEC);
         let place = object.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
         let found = object.kind.read(&calls, object.namespace.as_deref(), &object.name).await?;
         let found = found.ok_or_else(|| ActionError::give_up(format!("`{place}{}` is gone", object.name)))?;

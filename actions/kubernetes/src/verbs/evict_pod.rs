@@ -150,6 +150,7 @@ impl Action for EvictPod {
     async fn plan(&self, json: &Json) -> Result<Plan, ActionError> {
         let Input { pod: of } = input(json)?;
         let calls = self.0.calls(&SPEC);
+        let of = of.known(&calls).await?;
         let Some(meant) = gone::find(&calls, &of, "evicted").await? else {
             let output = Output { evicted: true, owner: None, replacement: false };
             return Ok(Plan { predicted: to_json(&output), ..gone::plan_of_none(&self.0, &of) });

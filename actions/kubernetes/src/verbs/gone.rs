@@ -35,10 +35,11 @@ pub(super) struct Meant {
 
 /// Finds it. Of a pod that an event named by its uid it is told that it is gone; whoever wrote a mere name may have mistyped it.
 pub(super) async fn find(calls: &Calls<'_>, of: &PodRef, done: &str) -> Result<Option<Meant>, ActionError> {
-    let (namespace, name, uid) = of.named(calls).await?;
-    if uid.is_some() {
-        let found = calls.get::<Pod>(Some(&namespace), &name).await?;
-        if found.and_then(|found| found.metadata.uid) != uid {
+    // One that is known by its uid alone is named first.
+    let of = &of.known(calls).await?;
+    if let Some(uid) = &of.uid {
+        let found = calls.get::<Pod>(Some(&of.namespace), &of.name).await?;
+        if found.and_then(|found| found.metadata.uid).as_ref() != Some(uid) {
             return Ok(None);
         }
     }
@@ -60,7 +61,7 @@ pub(super) async fn find(calls: &Calls<'_>, of: &PodRef, done: &str) -> Result<O
 /// The plan where the one that was meant is gone already.
 pub(super) fn plan_of_none(cluster: &Cluster, of: &PodRef) -> Plan {
     let (namespace, name) = of.place();
-    let uid = of.uid().unwrap_or_default().to_owned();
+    let uid = of.uid.clone().unwrap_or_default();
     let target = Target {
         node: cluster.name().clone(),
         kind: "pod".into(),

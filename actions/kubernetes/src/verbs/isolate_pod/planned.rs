@@ -31,7 +31,7 @@ enum Read {
 /// What would be done.
 pub(super) async fn plan(cluster: &Cluster, given: &Input) -> Result<Plan, ActionError> {
     let nets: Vec<String> = given.allow.egress.union(&given.allow.ingress).map(ToString::to_string).collect();
-    let known = given.pod.uid().and_then(|uid| Some((uid, cut(cluster, uid, &nets).ok()??)));
+    let known = given.pod.uid.as_deref().and_then(|uid| Some((uid, cut(cluster, uid, &nets).ok()??)));
     let reads = read(cluster, &given.pod, given.allow.dns);
     let found = match &known {
         None => reads.await,
