@@ -160,35 +160,48 @@ pub(crate) struct Right {
 }
 
 impl Right {
-    /// Each thing that a rule allows, in this namespace or in all.
-    pub(crate) fn of_rule(rule: &PolicyRule, namespace: Option<&str>) -> Vec<Self> {
-        let mut all = Vec::new();
+    /// What a rule allows, in this namespace or in all: each thing, or `most` of them from all over. Whoever writes a role can make
+    /// more of it than fits into memory.
+    pub(crate) fn of_rule(rule: &PolicyRule, namespace: Option<&str>, most: usize) -> Vec<Self> {
         let of = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+        let (resources, groups) = (of(&rule.resources), of(&rule.api_groups));
         let names: Vec<Option<String>> = match of(&rule.resource_names) {
             names if names.is_empty() => vec![None],
             names => names.into_iter().map(Some).collect(),
         };
-        for verb in &rule.verbs {
-            for resource in of(&rule.resources) {
-                for group in of(&rule.api_groups) {
-                    for name in &names {
-                        all.push(Self {
-                            verb: verb.clone(),
-                            path: None,
-                            group: group.clone(),
-                            resource: resource.clone(),
-                            name: name.clone(),
-                            namespace: namespace.map(str::to_owned),
-                        });
-                    }
-                }
-            }
-            // Paths are the cluster's: a RoleBinding gives none.
-            for path in of(&rule.non_resource_urls).into_iter().filter(|_| namespace.is_none()) {
-                let (group, resource) = Default::default();
-                all.push(Self { verb: verb.clone(), path: Some(path), group, resource, name: None, namespace: None });
-            }
+        let sizes = [rule.verbs.len(), resources.len(), groups.len(), names.len()];
+        let count = sizes.iter().fold(1_usize, |count, size| count.saturating_mul(*size));
+        let mut all = Vec::new();
+        for at in 0..count.min(most) {
+            // The names go round first, the verbs last.
+            let mut rest = if count <= most { at } else { (count / most).saturating_mul(at) };
+            let mut next = |size: usize| {
+                let one = rest % size;
+                rest /= size;
+                one
+            };
+            let (name, group, resource) = (next(names.len()), next(groups.len()), next(resources.len()));
+            all.push(Self {
+                verb: rule.verbs[next(rule.verbs.len())].clone(),
+                path: None,
+                group: groups[group].clone(),
+                resource: resources[resource].clone(),
+                name: names[name].clone(),
+                namespace: namespace.map(str::to_owned),
+            });
         }
+        // Paths are the cluster's: a RoleBinding gives none.
+        let paths = of(&rule.non_resource_urls);
+        let paths = paths.iter().filter(|_| namespace.is_none());
+        let paths = paths.flat_map(|path| rule.verbs.iter().map(move |verb| (path, verb)));
+        all.extend(paths.take(most).map(|(path, verb)| Self {
+            verb: verb.clone(),
+            path: Some(path.clone()),
+            group: String::new(),
+            resource: String::new(),
+            name: None,
+            namespace: None,
+        }));
         all
     }
 
@@ -295,14 +308,24 @@ mod tests {
         let of = rule(
             json!({ "verbs": ["get", "list"], "apiGroups": ["", "apps"], "resources": ["pods/log"], "resourceNames": ["a"] }),
         );
-        let labels: Vec<String> = Right::of_rule(&of, Some("shop")).iter().map(Right::label).collect();
+        let labels: Vec<String> = Right::of_rule(&of, Some("shop"), 9).iter().map(Right::label).collect();
         let wanted = ["get pods/log a in shop", "get pods/log.apps a in shop"];
         assert_eq!((labels.len(), &labels[..2]), (4, &wanted.map(str::to_owned)[..]));
         let paths = rule(json!({ "verbs": ["get"], "nonResourceURLs": ["/metrics"] }));
-        assert_eq!(Right::of_rule(&paths, Some("shop")), [], "a RoleBinding gives no path");
-        assert_eq!(Right::of_rule(&paths, None)[0].label(), "get /metrics");
+        assert_eq!(Right::of_rule(&paths, Some("shop"), 9), [], "a RoleBinding gives no path");
+        assert_eq!(Right::of_rule(&paths, None, 9)[0].label(), "get /metrics");
         assert_eq!(told(&of), "get, list pods/log, pods/log.apps called a");
         assert_eq!(told(&paths), "get /metrics");
+    }
+
+    #[test]
+    fn a_rule_that_allows_more_than_can_be_held_is_asked_after_from_all_over() {
+        let many = |of: &str| (0..5_000).map(|number| format!("{of}{number}")).collect::<Vec<_>>();
+        let rule =
+            json!({ "verbs": many("v"), "apiGroups": many("g"), "resources": many("r"), "resourceNames": many("n") });
+        let all = Right::of_rule(&serde_json::from_value(rule).unwrap(), None, 4);
+        let verbs: Vec<&str> = all.iter().map(|right| right.verb.as_str()).collect();
+        assert_eq!(verbs, ["v0", "v1250", "v2500", "v3750"]);
     }
 
     #[test]

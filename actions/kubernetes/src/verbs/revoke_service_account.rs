@@ -222,15 +222,18 @@ impl RevokeServiceAccount {
     }
 }
 
-/// What these bindings give, each thing once, as far as it is asked after; and what nobody can say.
+/// What these bindings give, each thing once, as far as it is asked after, of each binding something; and what nobody can say.
 #[cfg(feature = "client")]
 async fn rights(calls: &Calls<'_>, of: &[Binding], open: &mut Vec<String>) -> Result<Vec<Right>, ActionError> {
+    let share = (RIGHTS / of.len().max(1)).max(1);
     let mut all = std::collections::BTreeSet::new();
     for binding in of {
         match binding.rules(calls).await {
             Ok(rules) => {
+                let rules = rules.unwrap_or_default();
+                let each = (share / rules.len().max(1)).max(1);
                 let place = binding.namespace.as_deref();
-                all.extend(rules.iter().flatten().flat_map(|rule| Right::of_rule(rule, place)));
+                all.extend(rules.iter().flat_map(|rule| Right::of_rule(rule, place, each)).take(share));
             }
             Err(CallError::Forbidden { why, .. }) => {
                 open.push(format!("what {} gives cannot be read: {why}", binding.role_label()));
@@ -238,7 +241,7 @@ async fn rights(calls: &Calls<'_>, of: &[Binding], open: &mut Vec<String>) -> Re
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(all.into_iter().collect())
+    Ok(all.into_iter().take(RIGHTS).collect())
 }
 
 /// The same in a sentence, of so many.
@@ -297,11 +300,7 @@ impl Action for RevokeServiceAccount {
         let more = pods.len().saturating_sub(PODS);
         let pods: Vec<String> = pods.into_iter().filter_map(|pod| pod.name).take(PODS).collect();
         let mut open = still_open(&given, &pods, more, &all);
-        let mut rights = rights(&calls, &ours, &mut open).await?;
-        if rights.len() > RIGHTS {
-            // From all over them: in their order the first ones would all be of one verb.
-            rights = (0..RIGHTS).map(|at| rights[at * rights.len() / RIGHTS].clone()).collect();
-        }
+        let rights = rights(&calls, &ours, &mut open).await?;
         let mut asked = Vec::new();
         for right in rights {
             let by_group = right.is_given(&calls, None, given.groups().to_vec()).await;
