@@ -31,3 +31,4 @@ mod threats;
 mod traces;
 #[cfg(feature = "ebpf")]
 mod undo;
+mod webhooks;

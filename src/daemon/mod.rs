@@ -14,6 +14,7 @@ mod audit;
 mod beat;
 mod block;
 mod crew;
+mod deliveries;
 mod desk;
 mod eye;
 mod family;
@@ -39,9 +40,13 @@ mod slow_start;
 mod source_meter;
 mod sources;
 mod sweep;
+mod webhooks;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
 pub(crate) use crew::{live as live_crew, replay as replay_crew, specs};
+pub(crate) use deliveries::{Accepted, Deliveries, NotTaken};
+#[cfg(test)]
+pub(crate) use deliveries::{EngineOfATest, deliveries_of_a_test};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
 pub(crate) use family::Family;
@@ -49,6 +54,7 @@ pub(crate) use leave::{Fate, Left, Stands, leave, stands};
 pub(crate) use pause::{PauseError, beside as pause_beside};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};
+pub(crate) use source_meter::{Answered, SourceMeter};
 pub(crate) use sweep::clear as clear_cgroup;
 
 use crate::api::{self, App, State};
@@ -188,6 +194,7 @@ fn with_kernel(
             sight,
             family,
             files: loaded.config.sources.files.clone(),
+            webhooks: loaded.config.sources.webhooks.clone(),
             recorder: Some(RecorderPlan { keep: loaded.config.recorder, quiet: loaded.config.incidents.quiet }),
         };
         assemble(plan, runtime.handle()).map_err(|e| refused(&e, dir))
@@ -277,6 +284,7 @@ async fn live(
     if let Some(listen) = &loaded.config.listen {
         tasks.spawn(listening::serve(listen.clone(), app, Arc::clone(&desk), ended.clone()));
     }
+    webhooks::follow(&assembly, &desk, dir, &mut tasks, &ended);
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
     followers.spawn(seals::follow(assembly.journal.clone(), assembly.engine.clone(), ended.clone()));

@@ -34,8 +34,8 @@ mod written;
 pub(crate) mod yaml;
 
 pub use config::{
-    Ages, Config, Listen, Log, LogFormat, LogLevel, Permission, Roles, Shown, Tls, Token, config, config_file,
-    socket_fits,
+    Ages, Config, Listen, Log, LogFormat, LogLevel, Permission, Roles, Shown, Tls, Token, WebhookSource, config,
+    config_file, socket_fits,
 };
 pub use escalation::{escalation, escalation_file};
 pub(crate) use files::read as text;
