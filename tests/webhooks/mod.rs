@@ -227,12 +227,12 @@ fn what_an_api_server_brings_over_tls_with_the_token_is_answered_and_acted_on_on
     }
     let metrics = crate::metrics::get(&daemon.state, "/metrics").1;
     for line in [
-        r#"quell_source_deliveries_total{answer="accepted",source="webhook:cluster"} 2"#,
-        r#"quell_source_deliveries_total{answer="denied",source="webhook:cluster"} 1"#,
+        r#"quell_source_deliveries_total{source="webhook:cluster",answer="accepted"} 2"#,
+        r#"quell_source_deliveries_total{source="webhook:cluster",answer="denied"} 1"#,
         r#"quell_source_repeated_events_total{source="webhook:cluster"} 2"#,
         r#"quell_source_listens{source="webhook:cluster"} 1"#,
         r#"quell_source_unreadable_records_total{source="webhook:cluster"} 2"#,
-        r#"quell_events_total{class="record",source="webhook:cluster"} 4"#,
+        r#"quell_events_total{source="webhook:cluster",class="record"} 4"#,
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
