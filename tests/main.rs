@@ -33,3 +33,4 @@ mod threats;
 mod traces;
 #[cfg(feature = "ebpf")]
 mod undo;
+mod webhooks;

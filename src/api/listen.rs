@@ -2,7 +2,7 @@
 //!
 //! Owns the listeners and what TLS needs. What comes in is `connections`' to bound.
 
-use quell_engine::load::{Listen, Tls};
+use quell_engine::load::Tls;
 use quell_model::{Mistake, Span};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -16,8 +16,9 @@ use tokio_rustls::TlsAcceptor;
 
 /// The listener cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("`access.listen` cannot listen at {address}")]
+#[error("{what} cannot listen at {address}")]
 pub(crate) struct ListenError {
+    what: String,
     address: SocketAddr,
     #[source]
     source: io::Error,
@@ -38,15 +39,14 @@ pub(super) enum Accepted {
 }
 
 /// What is wrong with the files that a listener needs.
-pub(crate) fn mistakes(listen: &Listen) -> Vec<Mistake> {
-    listen.tls.as_ref().and_then(|tls| config(tls).err()).map(|mistake| *mistake).into_iter().collect()
+pub(crate) fn mistakes(tls: &Tls) -> Option<Mistake> {
+    config(tls).err().map(|mistake| *mistake)
 }
 
-/// Listens on TCP. Must be called on the runtime.
-pub(crate) async fn listen(listen: &Listen) -> Result<Listener, ListenError> {
-    let address = listen.address;
-    let wrong = |source: io::Error| ListenError { address, source };
-    let config = listen.tls.as_ref().map(config).transpose();
+/// Listens on TCP, as `what` says in quell.yaml. Must be called on the runtime.
+pub(crate) async fn listen(what: &str, address: SocketAddr, tls: Option<&Tls>) -> Result<Listener, ListenError> {
+    let wrong = |source: io::Error| ListenError { what: what.to_owned(), address, source };
+    let config = tls.map(config).transpose();
     let config = config.map_err(|mistake| wrong(io::Error::other(mistake.what)))?;
     let tcp = TcpListener::bind(address).await.map_err(wrong)?;
     Ok(Listener::Tcp(tcp, config.map(|config| TlsAcceptor::from(Arc::new(config)))))

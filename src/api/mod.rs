@@ -36,6 +36,7 @@ mod status;
 mod stream;
 mod system;
 mod views;
+pub(crate) mod webhook;
 
 pub(crate) use access::Access;
 pub(crate) use app::App;
@@ -54,7 +55,7 @@ pub(crate) use status::Blocked;
 pub(crate) use status::{
     ActionMissing, AuditStatus, BeatStatus, BlockStatus, Counted, CutOff, CutStatus, HandsStatus, JournalStatus,
     NotArmed, PlaybookStatus, PodsStatus, ProbeStatus, RecorderStatus, RetentionStatus, SensorStatus, SourceStatus,
-    State, Status, Went,
+    State, Status, WebhookStatus, Went,
 };
 pub(crate) use stream::{End, EndReason, Gap, Seats};
 pub(crate) use views::Views;

@@ -64,6 +64,11 @@ impl Problem {
         (self.status, self.detail, self.hint)
     }
 
+    /// What is wrong.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Says what would make it work.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -117,7 +117,7 @@ pub(crate) struct Status {
     /// The flight recorder.
     #[serde(default)]
     pub(crate) recorder: RecorderStatus,
-    /// Files and folders that are followed.
+    /// Files and folders that are followed, and webhooks.
     #[serde(default)]
     pub(crate) sources: Vec<SourceStatus>,
     /// What goes by its age.
@@ -362,7 +362,7 @@ pub(crate) struct JournalStatus {
     pub(crate) recovery: Vec<String>,
 }
 
-/// A followed file or folder.
+/// A followed file or folder, or a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SourceStatus {
     /// What its events are called.
@@ -373,6 +373,28 @@ pub(crate) struct SourceStatus {
     pub(crate) unreadable: u64,
     /// Files that are set aside until they are written to: there are more than are followed.
     pub(crate) set_aside: u64,
+    /// What others bring; absent: it is no webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) webhook: Option<WebhookStatus>,
+}
+
+/// Where others bring events, and how deliveries were answered since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct WebhookStatus {
+    /// Where it is listened; absent: nowhere.
+    pub(crate) address: Option<String>,
+    /// Why not, if it cannot be listened. It is tried again all the while.
+    pub(crate) listen_failed: Option<String>,
+    /// Deliveries that are kept.
+    pub(crate) accepted: u64,
+    /// Deliveries that were to be brought again, since the engine, the journal or the token could not be asked then.
+    pub(crate) later: u64,
+    /// Deliveries without the token.
+    pub(crate) denied: u64,
+    /// Deliveries that could never be taken in.
+    pub(crate) wrong: u64,
+    /// Events that had been brought before.
+    pub(crate) repeated: u64,
 }
 
 /// What goes by its age, as `retention` of quell.yaml says.

@@ -8,7 +8,7 @@ use super::term::Ink;
 use super::{Exit, Fail, Global, Term};
 use crate::api::{
     BeatStatus, BlockStatus, Counted, CutOff, CutStatus, HandsStatus, PodsStatus, RecorderStatus, RetentionStatus,
-    State, Status, Went,
+    SourceStatus, State, Status, WebhookStatus, Went,
 };
 use quell_engine::run::answers::StandingLease;
 
@@ -169,6 +169,11 @@ fn print(status: &Status, term: &Term) {
     field("told", told(status, term));
     field("journal", journal(status, term));
     field("recorder", recorder(&status.recorder, term));
+    for source in &status.sources {
+        if let Some(webhook) = &source.webhook {
+            field("source", webhook_line(source, webhook, term));
+        }
+    }
     for source in status.sources.iter().filter(|source| source.set_aside > 0) {
         let (id, aside, unread) = (escape(source.id.as_str()), source.set_aside, size(source.unread));
         let text =
@@ -191,6 +196,23 @@ fn print(status: &Status, term: &Term) {
 }
 
 /// Whether people were told what they should have been.
+fn webhook_line(source: &SourceStatus, webhook: &WebhookStatus, term: &Term) -> String {
+    let id = escape(source.id.as_str());
+    if let Some(why) = &webhook.listen_failed {
+        return format!("{id}  {}: {}", term.ink(Ink::Bad, "NOT LISTENING"), escape(why));
+    }
+    let address = webhook.address.as_deref().unwrap_or("nowhere yet");
+    let counts = [
+        (webhook.repeated, "events brought again"),
+        (webhook.later, "put off"),
+        (webhook.denied, "without the token"),
+        (webhook.wrong, "that cannot be taken"),
+        (source.unreadable, "records put aside"),
+    ];
+    let more = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}"));
+    format!("{id}  at {address}: {} deliveries{}", webhook.accepted, more.collect::<String>())
+}
+
 fn told(status: &Status, term: &Term) -> String {
     let open = match status.audit.ladders {
         0 => "nobody is being told of anything".to_owned(),

@@ -1,5 +1,6 @@
 //! An engine on this host, put together: journal, crew, guard, rules, sensor. What `quell up` and `quell demo` share.
 
+use super::deliveries::{self, Deliveries};
 use super::eye::{Eye, Sight, Wake};
 use super::family::Family;
 use super::hand::{Counts, Hand, HandParts};
@@ -10,6 +11,7 @@ use super::source_meter::SourceMeter;
 use super::sources::{self, Sources};
 use quell_engine::clock::SystemClock;
 use quell_engine::detect::{Detector, Rules};
+use quell_engine::load::WebhookSource;
 use quell_engine::load::config::FileSource;
 use quell_engine::recorder::Noter;
 use quell_engine::run::{Core, Definitions, EngineHandle, Parts, RecoveryReport};
@@ -41,6 +43,8 @@ pub(crate) struct Plan<W> {
     pub(crate) family: Option<Arc<Family>>,
     /// Files that are followed.
     pub(crate) files: Vec<FileSource>,
+    /// Where others bring events.
+    pub(crate) webhooks: Vec<WebhookSource>,
     /// What is recorded; none: nothing.
     pub(crate) recorder: Option<RecorderPlan>,
 }
@@ -58,6 +62,10 @@ pub(crate) struct Assembly {
     /// Who turns it.
     pub(crate) eye: Eye,
     sources: Option<Sources>,
+    /// The way of what others bring, to where they bring it, and what is measured there.
+    pub(crate) deliveries: Deliveries,
+    /// See [`Plan::webhooks`].
+    pub(crate) webhooks: Vec<(WebhookSource, Arc<SourceMeter>)>,
     recorder: Option<Recorder>,
     /// Why nothing is recorded, if nothing is.
     pub(crate) unrecorded: Option<String>,
@@ -95,9 +103,10 @@ impl Assembly {
         self.journal.close();
     }
 
-    /// What is measured of the files that it follows.
+    /// What is measured of the files that it follows, and of what others bring.
     pub(crate) fn source_meters(&self) -> Vec<Arc<SourceMeter>> {
-        self.sources.as_ref().map(Sources::meters).unwrap_or_default()
+        let followed = self.sources.as_ref().map(Sources::meters).unwrap_or_default();
+        followed.into_iter().chain(self.webhooks.iter().map(|(_, meter)| Arc::clone(meter))).collect()
     }
 
     /// What can be asked of its recorder.
@@ -134,6 +143,7 @@ pub(crate) fn assemble<W: Send + 'static>(
     let names = plan.files.iter().map(sources::name);
     let known = names.filter_map(|name| Some((name.clone(), core.positions(&name)?))).collect();
     let (to_hand, foreign) = sources::ways();
+    let (deliveries, inbox) = deliveries::way(wake.as_fn());
     let (mut recorder, noter, mut unrecorded) = start_recorder(&plan.dir, plan.recorder.as_ref(), &plan.boot);
     let hand = Hand::new(HandParts {
         core,
@@ -142,6 +152,7 @@ pub(crate) fn assemble<W: Send + 'static>(
         counts: Arc::clone(&counts),
         handover: handover.clone(),
         foreign,
+        inbox,
         family: plan.family,
         only: plan.only,
         recorder: noter,
@@ -153,7 +164,25 @@ pub(crate) fn assemble<W: Send + 'static>(
         unrecorded = Some(format!("what surrounds incidents is not kept: {error}"));
     }
     let sources = Sources::follow(&plan.files, &known, to_hand, wake.as_fn()).map_err(AssemblyError::Thread)?;
-    Ok(Assembly { engine, journal, counts, handover, eye, sources, recorder, unrecorded, blind, recovered })
+    let metered = |webhook: WebhookSource| {
+        let meter = Arc::new(SourceMeter::of_webhook(webhook.source()));
+        (webhook, meter)
+    };
+    let webhooks = plan.webhooks.into_iter().map(metered).collect();
+    Ok(Assembly {
+        engine,
+        journal,
+        counts,
+        handover,
+        eye,
+        sources,
+        deliveries,
+        webhooks,
+        recorder,
+        unrecorded,
+        blind,
+        recovered,
+    })
 }
 
 /// A recorder that cannot start stops nothing else.

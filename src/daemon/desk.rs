@@ -28,6 +28,8 @@ use super::pods::NodePods;
 use super::recorder::RecorderView;
 use super::retention::Told;
 use super::source_meter::SourceMeter;
+use super::webhooks;
+use crate::api::webhook::Keys;
 use crate::api::{
     Access, ActionMissing, Counted, JournalStatus, NotArmed, PlaybookStatus, ProbeStatus, RecorderStatus, SensorStatus,
     State, Status,
@@ -70,6 +72,8 @@ pub(crate) struct Desk {
     facts: Mutex<Facts>,
     /// Who may do what, as it was read last.
     access: watch::Sender<Arc<Access>>,
+    /// Where the tokens of webhooks are, as it was read last.
+    keys: watch::Sender<Arc<Keys>>,
     #[cfg(feature = "slack")]
     inward: inward::Inward,
     /// One reload at a time.
@@ -182,6 +186,7 @@ impl Desk {
             started: SystemClock.now(),
             facts: Mutex::new(facts),
             access: watch::Sender::new(Arc::new(Access::of(loaded))),
+            keys: watch::Sender::new(Arc::new(webhooks::keys(&loaded.config, &loaded.config))),
             #[cfg(feature = "slack")]
             inward: inward::Inward::of(loaded),
             reloading: tokio::sync::Mutex::new(()),
@@ -342,6 +347,11 @@ impl Desk {
         let (unasked, rings) = (assembly.eye.unasked(), assembly.eye.rings());
         let mut facts = self.facts();
         (facts.probes, facts.scheduling, facts.unasked, facts.rings) = (probes, scheduling, unasked, rings);
+    }
+
+    /// Where the tokens of webhooks are, now and later.
+    pub(super) fn keys(&self) -> watch::Receiver<Arc<Keys>> {
+        self.keys.subscribe()
     }
 
     /// Why nobody comes in over TCP, from now on; whether that is something new.

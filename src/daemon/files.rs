@@ -108,7 +108,9 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
     mistakes.extend(found);
     let people = escalation.as_ref().map(|read| &read.people);
     mistakes.extend(people.iter().flat_map(|people| config.check_people(people)));
-    mistakes.extend(config.listen.iter().flat_map(crate::api::listen_mistakes));
+    let webhooks = config.sources.webhooks.iter().filter_map(|webhook| webhook.tls.as_ref());
+    let listens = config.listen.iter().filter_map(|listen| listen.tls.as_ref()).chain(webhooks);
+    mistakes.extend(listens.filter_map(crate::api::listen_mistakes));
     let no_cluster = super::Kube::of(&config).told().err();
     let known = Known {
         actions: crate::daemon::specs(),
@@ -224,7 +226,7 @@ pub(super) fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard:
         secrets: config.secrets.clone(),
         apart: Apart { inline: bytes(config.journal.inline), largest: bytes(config.journal.largest) },
         incidents: IncidentRules { min_level: config.incidents.min_level, quiet: config.incidents.quiet },
-        untrusted: super::sources::untrusted(&config.sources.files),
+        untrusted: super::sources::untrusted(&config.sources),
         people: Arc::new(people),
         // Whoever only looks tells nobody.
         escalation: None,

@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing here waits. What a reload brings is swapped between two turns, rules and definitions in one (`handover.rs`).
 
+use super::deliveries::{Inbox, Turn};
 use super::family::Family;
 use super::handover::Handover;
 use super::sources::{Portion, Receivers, Then};
@@ -87,6 +88,8 @@ pub(super) struct HandParts<W> {
     pub(super) handover: Handover,
     /// Brings events from elsewhere: what is live, and what is past.
     pub(super) foreign: Receivers,
+    /// Brings what others bring, who wait for the word that it is kept.
+    pub(super) inbox: Inbox,
     /// Learns who descends from whom.
     pub(super) family: Option<Arc<Family>>,
     /// Detections outside this cgroup go no further.
@@ -103,6 +106,7 @@ pub(crate) struct Hand<W> {
     counts: Arc<Counts>,
     handover: Handover,
     foreign: Receivers,
+    inbox: Inbox,
     family: Option<Arc<Family>>,
     only: Option<String>,
     recorder: Option<Noter>,
@@ -112,8 +116,9 @@ pub(crate) struct Hand<W> {
 impl<W: Send + 'static> Hand<W> {
     /// Of these parts.
     pub(super) fn new(parts: HandParts<W>) -> Self {
-        let HandParts { core, detector, clock, counts, handover, foreign, family, only, recorder } = parts;
-        Self { detector, core, clock, counts, handover, foreign, family, only, recorder, found: Vec::with_capacity(16) }
+        let HandParts { core, detector, clock, counts, handover, foreign, inbox, family, only, recorder } = parts;
+        let found = Vec::with_capacity(16);
+        Self { detector, core, clock, counts, handover, foreign, inbox, family, only, recorder, found }
     }
 
     /// One event. What it leads to is done before it is recorded.
@@ -145,6 +150,21 @@ impl<W: Send + 'static> Hand<W> {
             Then::Read => self.core.advanced(source, positions, false),
             Then::All => self.core.advanced(source, positions, true),
             Then::Found => self.core.found(source, positions),
+        }
+    }
+
+    /// A piece of what was brought; with the last, whoever brought it is answered once all of it is kept.
+    fn delivery(&mut self, turn: Turn) {
+        let (events, last) = match turn {
+            Turn::More(events) => (events, None),
+            Turn::Last(events, last) => (events, Some(last)),
+        };
+        for event in &events {
+            Counts::add(&self.counts.foreign, event.head.class, 1);
+            self.take(event);
+        }
+        if let Some(last) = last {
+            self.core.when_committed(move |committed| last.end(committed));
         }
     }
 
@@ -189,6 +209,10 @@ impl<W: Send + 'static> Hand<W> {
         // One portion a turn: what the sensor saw meanwhile comes first, and what is past comes last.
         if let Ok(portion) = self.foreign.0.try_recv().or_else(|_| self.foreign.1.try_recv()) {
             self.portion(&portion);
+        }
+        let core = &mut self.core;
+        if let Some(turn) = self.inbox.turn(|| core.can_take_in()) {
+            self.delivery(turn);
         }
         let held = self.detector.take_held();
         if !held.is_empty() {
@@ -302,6 +326,7 @@ mod tests {
             counts: Arc::default(),
             handover,
             foreign: crate::daemon::sources::ways().1,
+            inbox: crate::daemon::deliveries::way(Arc::new(|| {})).1,
             family: None,
             only: None,
             recorder: None,

@@ -20,7 +20,7 @@ pub(super) async fn serve(listen: Listen, app: api::App, desk: Arc<Desk>, mut en
             // Whoever says so may have gone, which is an end too.
             _ = ended.wait_for(|end| *end) => return,
         }
-        match api::listen(&listen).await {
+        match api::listen("`access.listen`", listen.address, listen.tls.as_ref()).await {
             Ok(tcp) => break tcp,
             Err(error) => {
                 let why = with_source(&error);

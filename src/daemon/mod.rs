@@ -15,6 +15,7 @@ mod beat;
 mod block;
 mod cgroup_namespace;
 mod crew;
+mod deliveries;
 mod desk;
 mod eye;
 mod family;
@@ -44,10 +45,14 @@ mod slow_start;
 mod source_meter;
 mod sources;
 mod sweep;
+mod webhooks;
 
 pub(crate) use assembly::{Assembly, AssemblyError, Plan, assemble, reread};
 pub(crate) use cgroup_namespace::{LOST as CGROUPS_LOST, leave as leave_cgroup_namespace};
 pub(crate) use crew::{live as live_crew, replay as replay_crew, specs};
+pub(crate) use deliveries::{Accepted, Deliveries, NotTaken};
+#[cfg(test)]
+pub(crate) use deliveries::{EngineOfATest, deliveries_of_a_test};
 pub(crate) use desk::{Desk, Figures, KernelFigures};
 pub(crate) use eye::Sight;
 pub(crate) use family::Family;
@@ -60,6 +65,7 @@ pub(crate) use own_pod::told_node;
 pub(crate) use pause::{PauseError, beside as pause_beside};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};
+pub(crate) use source_meter::{Answered, SourceMeter};
 pub(crate) use sweep::clear as clear_cgroup;
 
 use crate::api::{self, App, State};
@@ -203,6 +209,7 @@ fn with_kernel(
             sight,
             family,
             files: loaded.config.sources.files.clone(),
+            webhooks: loaded.config.sources.webhooks.clone(),
             recorder: Some(RecorderPlan { keep: loaded.config.recorder, quiet: loaded.config.incidents.quiet }),
         };
         assemble(plan, runtime.handle()).map_err(|e| refused(&e, dir))
@@ -293,6 +300,7 @@ async fn live(
     if let Some(listen) = &loaded.config.listen {
         tasks.spawn(listening::serve(listen.clone(), app, Arc::clone(&desk), ended.clone()));
     }
+    webhooks::follow(&assembly, &desk, dir, &mut tasks, &ended);
 
     follow_traces(&assembly, &desk, loaded, &mut followers, ended.clone());
     followers.spawn(seals::follow(assembly.journal.clone(), assembly.engine.clone(), ended.clone()));

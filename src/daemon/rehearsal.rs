@@ -82,6 +82,7 @@ pub(crate) fn rehearse(
         sight: Sight { off: Some("a rehearsal sees nothing".to_owned()), ..Sight::default() },
         family: None,
         files: Vec::new(),
+        webhooks: Vec::new(),
         recorder: None,
     };
     let assembly = assemble(plan, runtime.handle()).map_err(|e| cannot(&e))?;

@@ -1,9 +1,12 @@
-//! What is measured of a file that is followed: written by the thread that follows, read by whoever asks.
+//! What is measured of a source: of a file that is followed by the thread that follows it, of what others bring by whoever takes it in;
+//! read by whoever asks.
 
-use crate::api::SourceStatus;
+use crate::api::{SourceStatus, WebhookStatus};
 use quell_engine::source::Line;
 use quell_model::{Class, Name, OwnedEvent, Stamp};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Of one source.
 #[derive(Debug)]
@@ -16,6 +19,54 @@ pub(crate) struct SourceMeter {
     set_aside: AtomicU64,
     lag_ms: AtomicI64,
     last_ms: AtomicI64,
+    /// Of a webhook.
+    brought: Option<Brought>,
+}
+
+/// How a delivery was answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Answered {
+    /// It is kept.
+    Accepted,
+    /// It is to be brought again.
+    Later,
+    /// It had not the token.
+    Denied,
+    /// It could not be taken in whatever the moment: too large, badly packed, no delivery at all.
+    Wrong,
+}
+
+impl Answered {
+    /// All, in the order of the counts, with their words.
+    pub(crate) const WORDS: [(&'static str, Self); 4] =
+        [("accepted", Self::Accepted), ("later", Self::Later), ("denied", Self::Denied), ("wrong", Self::Wrong)];
+}
+
+/// What is measured of what others bring.
+#[derive(Debug, Default)]
+struct Brought {
+    answered: [AtomicU64; Answered::WORDS.len()],
+    repeated: AtomicU64,
+    place: Mutex<Place>,
+}
+
+/// Where it is listened for.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    address: Option<SocketAddr>,
+    /// Why nobody can come.
+    failed: Option<String>,
+}
+
+impl Brought {
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, answer: Answered) -> u64 {
+        let at = Answered::WORDS.iter().position(|(_, one)| *one == answer);
+        at.map_or(0, |at| self.answered[at].load(Ordering::Relaxed))
+    }
 }
 
 /// How it stands.
@@ -29,6 +80,8 @@ pub(crate) struct SourceFigures {
     pub(crate) unread: u64,
     /// How old the latest event was when it was read, and when it happened, in seconds.
     pub(crate) last: Option<(f64, f64)>,
+    /// Of a webhook: deliveries by how they were answered, events that were brought again, and whether it is listened for.
+    pub(crate) brought: Option<(Vec<(&'static str, u64)>, u64, bool)>,
 }
 
 /// No event yet.
@@ -44,6 +97,54 @@ impl SourceMeter {
             set_aside: AtomicU64::new(0),
             lag_ms: AtomicI64::new(0),
             last_ms: AtomicI64::new(NEVER),
+            brought: None,
+        }
+    }
+
+    /// Of what others bring.
+    pub(crate) fn of_webhook(name: Name) -> Self {
+        Self { brought: Some(Brought::default()), ..Self::new(name) }
+    }
+
+    /// Events were brought for the first time, or again.
+    pub(crate) fn took(&self, classes: &[Class], repeated: u64, last: Option<Stamp>, now: Stamp) {
+        for class in classes {
+            self.count(*class);
+        }
+        if let Some(brought) = &self.brought {
+            brought.repeated.fetch_add(repeated, Ordering::Relaxed);
+        }
+        self.note_last(last, now);
+    }
+
+    /// A delivery was answered so.
+    pub(crate) fn answered(&self, answer: Answered) {
+        let at = Answered::WORDS.iter().position(|(_, one)| *one == answer);
+        if let (Some(brought), Some(at)) = (&self.brought, at) {
+            brought.answered[at].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// It is listened for there from now on.
+    pub(super) fn listens(&self, address: Option<SocketAddr>) {
+        if let Some(brought) = &self.brought {
+            *brought.place() = Place { address, failed: None };
+        }
+    }
+
+    /// Why nobody can come; whether that is something new.
+    pub(super) fn listens_not(&self, why: String) -> bool {
+        let Some(brought) = &self.brought else { return false };
+        let failed = Some(why);
+        let mut place = brought.place();
+        let is_new = place.failed != failed;
+        *place = Place { address: None, failed };
+        is_new
+    }
+
+    fn count(&self, class: Class) {
+        if let Some(at) = Class::ALL.iter().position(|one| *one == class) {
+            self.read[at].fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -51,9 +152,7 @@ impl SourceMeter {
     pub(super) fn read_back(&self, lines: &[Line]) {
         // Of losses no file is believed.
         for line in lines.iter().filter(|line| line.event.head.class != Class::Loss) {
-            if let Some(at) = Class::ALL.iter().position(|class| *class == line.event.head.class) {
-                self.read[at].fetch_add(1, Ordering::Relaxed);
-            }
+            self.count(line.event.head.class);
         }
     }
 
@@ -64,14 +163,19 @@ impl SourceMeter {
         self.set_aside.store(set_aside, Ordering::Relaxed);
         // What tells no time is of no age.
         let timed = |event: &&OwnedEvent| event.head.at.wall != jiff::Timestamp::UNIX_EPOCH;
-        if let Some(last) = lines.iter().rev().map(|line| &line.event).find(timed) {
-            let at = last.head.at.wall.as_millisecond();
+        let last = lines.iter().rev().map(|line| &line.event).find(timed);
+        self.note_last(last.map(|event| event.head.at), now);
+    }
+
+    fn note_last(&self, last: Option<Stamp>, now: Stamp) {
+        if let Some(last) = last {
+            let at = last.wall.as_millisecond();
             self.lag_ms.store((now.wall.as_millisecond() - at).max(0), Ordering::Relaxed);
             self.last_ms.store(at, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn unreadable(&self) {
+    pub(crate) fn unreadable(&self) {
         self.unreadable.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -84,6 +188,18 @@ impl SourceMeter {
             unread: count(unread),
             unreadable: count(unreadable),
             set_aside: count(set_aside),
+            webhook: self.brought.as_ref().map(|brought| {
+                let Place { address, failed } = brought.place().clone();
+                WebhookStatus {
+                    address: address.map(|address| address.to_string()),
+                    listen_failed: failed,
+                    accepted: brought.count(Answered::Accepted),
+                    later: brought.count(Answered::Later),
+                    denied: brought.count(Answered::Denied),
+                    wrong: brought.count(Answered::Wrong),
+                    repeated: count(&brought.repeated),
+                }
+            }),
         }
     }
 
@@ -97,6 +213,10 @@ impl SourceMeter {
             unread: self.unread.load(Ordering::Relaxed),
             last: (self.last_ms.load(Ordering::Relaxed) != NEVER)
                 .then(|| (seconds(&self.lag_ms), seconds(&self.last_ms))),
+            brought: self.brought.as_ref().map(|brought| {
+                let answered = Answered::WORDS.into_iter().map(|(word, answer)| (word, brought.count(answer)));
+                (answered.collect(), brought.repeated.load(Ordering::Relaxed), brought.place().address.is_some())
+            }),
         }
     }
 }

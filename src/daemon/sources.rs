@@ -12,7 +12,7 @@
 
 use super::source_meter::SourceMeter;
 use quell_engine::clock::SystemClock;
-use quell_engine::load::config::FileSource;
+use quell_engine::load::config::{self, FileSource, WebhookSource};
 use quell_engine::source::{Batch, Follower, Line};
 use quell_model::record::source::{FilePosition, Position};
 use quell_model::{Class, Clock, Name};
@@ -92,8 +92,10 @@ pub(super) fn name(source: &FileSource) -> Name {
 }
 
 /// The sources that anybody can write, by the names of their events.
-pub(super) fn untrusted(sources: &[FileSource]) -> BTreeSet<Name> {
-    sources.iter().filter(|source| !source.trusted).map(name).collect()
+pub(super) fn untrusted(sources: &config::Sources) -> BTreeSet<Name> {
+    let files = sources.files.iter().filter(|source| !source.trusted).map(name);
+    let webhooks = sources.webhooks.iter().filter(|webhook| !webhook.trusted).map(WebhookSource::source);
+    files.chain(webhooks).collect()
 }
 
 /// One of them at work.

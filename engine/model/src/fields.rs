@@ -94,7 +94,25 @@ const CREDENTIALS: &[&str] = &["credentials.change", "credentials.old", "credent
 const ACCESS: &[&str] = &["access.target", "access.kind"];
 const LOSS: &[&str] = &["loss.class", "loss.count", "loss.cgroup", "loss.cgroup_path", "loss.why"];
 const EXIT: &[&str] = &["exit.code", "exit.signal"];
-const RECORD: &[&str] = &["raw", "cloud.account", "cloud.region", "cloud.principal", "cloud.action", "cloud.source_ip"];
+const RECORD: &[&str] = &[
+    "raw",
+    "cloud.account",
+    "cloud.region",
+    "cloud.principal",
+    "cloud.action",
+    "cloud.source_ip",
+    // The pod whose service account's token it was done with.
+    "cloud.pod.namespace",
+    "cloud.pod.name",
+    "cloud.pod.uid",
+    // The pod to which it was done.
+    "pod.namespace",
+    "pod.name",
+    "pod.uid",
+    "pod.labels",
+    "pod.node",
+    "pod.service_account",
+];
 
 fn parts(class: Class) -> [&'static [&'static str]; 3] {
     match class {

@@ -2,7 +2,11 @@
 //!
 //! Fields stay under the names of `audit.k8s.io/v1` (kubernetes.io, "kube-apiserver Audit Configuration"), dotted for
 //! nesting. Each stage of a request is an event of its own. Some of SigmaHQ's rules say `apiGroup` for
-//! `objectRef.apiGroup`: it stands under both names.
+//! `objectRef.apiGroup`: it stands under both names. Says also to which pod something was done, and of which pod the token was that
+//! it was done with.
+//!
+//! Keeps true: an event's id is of all that the record says. `auditID` alone is no id: an API server takes it from the header
+//! `Audit-ID` of whoever asks, and who gives two requests the same would hide the second behind the first.
 
 use super::reader::Wrong;
 use super::record::{Foreign, id_of, logsource, principal, text};
@@ -10,8 +14,13 @@ use jiff::Timestamp;
 use quell_model::{EventId, Json, Name, OwnedEvent};
 use serde_json::json;
 
+type Record = serde_json::Map<String, Json>;
+
+/// What an API server writes beside a user whose token belongs to a pod (since 1.30 always for the tokens of pods).
+const TOKEN_POD: &str = "authentication.kubernetes.io/pod-";
+
 /// Reads one audit event.
-pub(super) fn read(mut record: serde_json::Map<String, Json>) -> Result<OwnedEvent, Wrong> {
+pub(super) fn read(mut record: Record) -> Result<OwnedEvent, Wrong> {
     let time = ["stageTimestamp", "requestReceivedTimestamp", "timestamp"].iter().find_map(|key| text(&record, key));
     let Some(time) = time else {
         return Err(Wrong::new("is no Kubernetes audit event: it has no `stageTimestamp`"));
@@ -29,15 +38,21 @@ pub(super) fn read(mut record: serde_json::Map<String, Json>) -> Result<OwnedEve
         (Some(resource), None) => format!("{verb} {resource}"),
         (None, _) => format!("{verb} {}", text(&record, "requestURI").unwrap_or_default()),
     };
-    let address = record.get("sourceIPs").and_then(|list| list.get(0)).and_then(Json::as_str);
+    // The last is the other end of the connection, which the server saw itself; those before it are what headers of whoever asks say.
+    let address = record.get("sourceIPs").and_then(Json::as_array).and_then(|list| list.last()?.as_str());
     let own = json!({
         "actor": text(&record, "user.username"),
-        "cloud": { "account": node, "principal": who, "action": action.trim(), "source_ip": address },
+        "cloud": {
+            "account": node, "principal": who, "action": action.trim(), "source_ip": address,
+            "pod": token_pod(&record, who),
+        },
+        "pod": pod(&record),
     });
+    let sum = id_of("kubernetes", &Json::Object(record.clone()).to_string());
     let id: EventId = match (text(&record, "auditID"), text(&record, "stage")) {
-        (Some(id), Some(stage)) => format!("{id}/{stage}").into(),
-        (Some(id), None) => id.into(),
-        _ => id_of("kubernetes", &Json::Object(record.clone()).to_string()),
+        (Some(id), Some(stage)) => format!("{id}/{stage}/{sum}").into(),
+        (Some(id), None) => format!("{id}/{sum}").into(),
+        _ => sum,
     };
     if let Some(group) = text(&record, "objectRef.apiGroup").map(str::to_owned) {
         record.entry("apiGroup").or_insert(Json::String(group));
@@ -45,4 +60,44 @@ pub(super) fn read(mut record: serde_json::Map<String, Json>) -> Result<OwnedEve
     let Json::Object(own) = own else { return Err(Wrong::new("is no record")) };
     let logsource = logsource(Some("application"), Some("kubernetes"), Some("audit"));
     Ok(Foreign { id, source: "kubernetes", node, at, logsource, subject, entity, own }.event(record))
+}
+
+/// The one pod that was asked about. Its name may be the server's own (`generateName`), and then only the answer has it.
+fn pod(record: &Record) -> Option<Json> {
+    let is_pods = text(record, "objectRef.resource") == Some("pods") && text(record, "objectRef.apiGroup").is_none();
+    if !is_pods {
+        return None;
+    }
+    let objects: Vec<&Json> = ["responseObject", "requestObject"]
+        .iter()
+        .filter_map(|object| record.get(*object))
+        .filter(|object| object.get("kind").and_then(Json::as_str) == Some("Pod"))
+        .collect();
+    let of_object = |path: [&str; 2]| objects.iter().find_map(|object| object.get(path[0])?.get(path[1]));
+    let named = |key: &str, path: [&str; 2]| {
+        text(record, key).map(Json::from).or_else(|| of_object(path).filter(|value| value.is_string()).cloned())
+    };
+    let namespace = named("objectRef.namespace", ["metadata", "namespace"])?;
+    let name = named("objectRef.name", ["metadata", "name"])?;
+    Some(json!({
+        "namespace": namespace,
+        "name": name,
+        "uid": named("objectRef.uid", ["metadata", "uid"]),
+        "labels": of_object(["metadata", "labels"]),
+        "node": of_object(["spec", "nodeName"]),
+        "service_account": of_object(["spec", "serviceAccountName"]),
+    }))
+}
+
+/// The pod whose token it was done with, as far as the token says. Of somebody who acts as another nothing is known of the
+/// other's.
+fn token_pod(record: &Record, who: &str) -> Option<Json> {
+    let user = record.get("user")?;
+    // system:serviceaccount:NAMESPACE:NAME; a pod's token is of the pod's namespace.
+    let namespace = who.strip_prefix("system:serviceaccount:")?.split(':').next()?;
+    if user.get("username").and_then(Json::as_str) != Some(who) {
+        return None;
+    }
+    let extra = |key: &str| user.get("extra")?.get(format!("{TOKEN_POD}{key}"))?.get(0)?.as_str();
+    Some(json!({ "namespace": namespace, "name": extra("name")?, "uid": extra("uid") }))
 }

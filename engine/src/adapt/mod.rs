@@ -18,7 +18,7 @@ mod recording;
 mod tests;
 
 pub use lines::{LARGEST_DOCUMENT, LARGEST_EVENT};
-pub use reader::{Events, Unreadable, read};
+pub use reader::{Events, Unreadable, brought, read, unpacked};
 pub(crate) use reader::{GZIP, read_part};
 
 use quell_model::Json;

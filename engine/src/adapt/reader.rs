@@ -7,7 +7,7 @@ use crate::recorder;
 use flate2::bufread::MultiGzDecoder;
 use quell_model::{Json, Mistake, OwnedEvent, Span};
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// What could not be read, kept aside.
@@ -67,6 +67,21 @@ pub(crate) fn read_part(format: Option<Format>, file: &Path, part: &[u8], lines:
         None => (events.pieces.line(), Vec::new()),
     };
     Part { read, rest, lines }
+}
+
+/// Reads what somebody brought: bytes that are whole, and not packed. `name` is what mistakes are said to be in.
+pub fn brought(format: Format, name: &str, body: &[u8]) -> Vec<Result<OwnedEvent, Unreadable>> {
+    Events::over(Some(format), Path::new(name), Pieces::new(Box::new(body) as Input<'_>)).collect()
+}
+
+/// Unpacks gzip of at most so many bytes.
+///
+/// # Errors
+/// `FileTooLarge` when it would be more, else what is wrong with it.
+pub fn unpacked(body: &[u8], most: usize) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    MultiGzDecoder::new(body).take(most as u64 + 1).read_to_end(&mut all)?;
+    if all.len() > most { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(all) }
 }
 
 /// The events of an input.

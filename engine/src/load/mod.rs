@@ -36,7 +36,7 @@ pub(crate) mod yaml;
 
 pub use config::{
     Ages, Config, Kubernetes, Listen, Log, LogFormat, LogLevel, NAMESPACES, Permission, Roles, Shown, Tls, Token,
-    config, config_file, socket_fits,
+    WebhookSource, config, config_file, socket_fits,
 };
 pub use escalation::{escalation, escalation_file};
 pub(crate) use files::read as text;

@@ -244,6 +244,7 @@ pub fn config_schema() -> Json {
                 "trusted": flag("Only the system can write it. What is not trusted never acts."),
                 "from": one_of(&words(&Begin::WORDS), "Where it begins when it is followed for the first time: with what it holds, about which playbooks only plan, or with what is appended from then on; start if absent."),
             })) },
+            "webhooks": { "type": "array", "items": webhook() },
         })),
         "kubernetes": object(json!({
             "enabled": flag("The cluster is looked for: as `kubeconfig` says, else as the pod says that quell runs in."),
@@ -374,8 +375,37 @@ fn secret_places() -> [Json; 2] {
     places.map(place)
 }
 
-fn listen() -> Json {
+/// What a listener proves itself with.
+fn tls() -> Json {
     let file = |text: &str| json!({ "type": "string", "description": text });
+    let mut tls = object(json!({
+        "certificate": file("The chain in PEM."),
+        "key": file("Its private key in PEM, that others cannot read."),
+    }));
+    tls["required"] = json!(["certificate", "key"]);
+    tls
+}
+
+/// Where others bring events.
+fn webhook() -> Json {
+    let mut token = object(json!({ "secret": { "type": "string", "description": "A name in `secrets`." } }));
+    token["required"] = json!(["secret"]);
+    token["description"] = json!(
+        "The token that whoever comes has to have; without one anybody may come, and nothing that they bring ever acts."
+    );
+    let mut webhook = object(json!({
+        "name": { "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "description": "Its events are of `webhook:NAME`." },
+        "format": one_of(&["kubernetes-audit"], "How what is brought is written."),
+        "address": { "type": "string", "description": "An IP address and a port: 127.0.0.1:7443." },
+        "tls": tls(),
+        "token": token,
+        "trusted": { "type": "boolean", "description": "Only the system has the token. What is not trusted never acts." },
+    }));
+    webhook["required"] = json!(["name", "format", "address"]);
+    webhook
+}
+
+fn listen() -> Json {
     let mut token = object(json!({
         "name": { "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "description": "The journal has `token NAME`." },
         "role": { "type": "string", "description": "What it may do: one of the roles." },
@@ -383,14 +413,9 @@ fn listen() -> Json {
         "person": { "type": "string", "description": "The person of escalation.yaml that it speaks for." },
     }));
     token["required"] = json!(["name", "role", "sha256"]);
-    let mut tls = object(json!({
-        "certificate": file("The chain in PEM."),
-        "key": file("Its private key in PEM, that others cannot read."),
-    }));
-    tls["required"] = json!(["certificate", "key"]);
     let mut listen = object(json!({
         "address": { "type": "string", "description": "An IP address and a port: 127.0.0.1:7071." },
-        "tls": tls,
+        "tls": tls(),
         "tokens": { "type": "array", "minItems": 1, "items": token },
     }));
     listen["required"] = json!(["address"]);
@@ -480,6 +505,8 @@ mod tests {
         let quell = config_schema();
         assert_eq!(keys(&quell), config::KEYS);
         assert_eq!(keys(&quell["properties"]["access"]), config::ACCESS);
+        let webhook = &quell["properties"]["sources"]["properties"]["webhooks"]["items"];
+        assert_eq!(keys(webhook), config::WEBHOOK);
         assert_eq!(keys(&quell["properties"]["http"]["properties"]["allow"]["items"]), config::ALLOW);
         assert_eq!(keys(&quell["properties"]["kubernetes"]), config::KUBERNETES);
         let listen = &quell["properties"]["access"]["properties"]["listen"];

@@ -10,7 +10,7 @@
 
 use super::unread::{NotYet, Readable};
 use crate::clock::Countdown;
-use crate::store::{Draft, Journal, SOON};
+use crate::store::{Committed, Draft, Journal, SOON};
 use quell_model::record::NewRecord;
 use quell_model::{Appended, Batch, Durability, Seq, StoreError, StreamId};
 use std::collections::VecDeque;
@@ -265,6 +265,24 @@ impl Ink {
         self.put(draft).map_err(|(_, error)| error)?;
         self.barrier.get_or_insert_with(|| (stream, Vec::new())).1.push(done);
         Ok(())
+    }
+
+    /// Whether what is written now gets into the journal at once, and nothing waits before it.
+    pub(super) fn takes(&mut self) -> bool {
+        self.commit();
+        self.retry();
+        self.waiting.is_empty() && self.journal.health().trouble.is_none()
+    }
+
+    /// Tells once all that was written until now survives a power cut, or why nobody can say so.
+    pub(super) fn when_committed(&mut self, told: impl FnOnce(Result<Committed, StoreError>) + Send + 'static) {
+        self.commit();
+        self.retry();
+        if self.waiting.is_empty() {
+            self.journal.when_committed(told);
+        } else {
+            told(Err(StoreError::Unwritable(format!("{} records wait already", self.records))));
+        }
     }
 
     /// Writes at the end of a stream that nobody holds the number of: a run that has ended, an incident that takes nothing more.

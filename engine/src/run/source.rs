@@ -4,13 +4,17 @@
 //! line ─▶ detection ─▶ DetectionAccepted ┐
 //!                      SourceAdvanced    ├─ one append: after SIGKILL both are there, or the line is read again
 //! portion without one ─▶ SourceAdvanced, at most once a minute, and at the end
+//!
+//! delivery ─▶ detections ─▶ DetectionAccepted ─▶ synced ─▶ Committed: whoever brought it may forget it
 //! ```
 //!
 //! Owns what is known of each source's parts, and when that is written. Keeps true: no position is ahead of what was taken in, and
-//! none goes back; what is read again after a crash, and was accepted before it, is not accepted twice.
+//! none goes back; what is read again, or brought again, after a crash, and was accepted before it, is not accepted twice. Of what
+//! somebody brings there is no position: they keep it until they have the word that it is committed.
 
 use super::shell::Core;
-use crate::store::Journal;
+use crate::load::config::WebhookSource;
+use crate::store::{Committed, Journal};
 use jiff::Timestamp;
 use quell_model::record::source::{Part, Position};
 use quell_model::record::{NewRecord, SourceAdvanced};
@@ -23,6 +27,8 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Records that name what has moved come between two that name all, until they name as many parts as there are, and at least so
 /// many: a start reads no more of them than that.
 const LEAST_NAMED: usize = 256;
+/// So many detections of what was brought before a start are known again: of an hour in which each second has thirty.
+const MOST_BROUGHT: usize = 100_000;
 
 /// All sources that were ever followed.
 #[derive(Debug, Default)]
@@ -30,6 +36,9 @@ pub(super) struct Sources {
     all: BTreeMap<Name, Stand>,
     /// Where the line ends whose detections are being taken in.
     mark: Option<(Name, Position)>,
+    /// What was accepted before this start of what somebody brought, who may not have been answered and bring it again. As far as a
+    /// start reads back: the incidents that are not quiet yet.
+    brought: HashSet<Hash>,
 }
 
 /// How far one was read.
@@ -121,13 +130,17 @@ impl Sources {
                 all.insert(source, stand);
             }
         }
-        Ok(Self { all, mark: None })
+        Ok(Self { all, ..Self::default() })
     }
 
     /// An incident's record, as a start reads it: what was accepted since a source was last written may be read again.
     pub(super) fn note(&mut self, record: &Record) {
-        if let Body::DetectionAccepted(accepted) = &record.body
-            && let Some(stand) = self.all.get_mut(&accepted.detection.event.head.source)
+        let Body::DetectionAccepted(accepted) = &record.body else { return };
+        if is_brought(&accepted.detection) {
+            if self.brought.len() < MOST_BROUGHT {
+                self.brought.insert(accepted.detection.id);
+            }
+        } else if let Some(stand) = self.all.get_mut(&accepted.detection.event.head.source)
             && stand.before.is_some_and(|before| record.at.wall >= before)
         {
             stand.accepted.insert(accepted.detection.id);
@@ -136,9 +149,17 @@ impl Sources {
 
     /// Whether it was accepted before this start, of a line that is read again.
     pub(super) fn was_accepted(&mut self, detection: &Detection) -> bool {
+        if is_brought(detection) {
+            return self.brought.contains(&detection.id);
+        }
         let stand = self.all.get_mut(&detection.event.head.source);
         stand.is_some_and(|stand| stand.accepted.remove(&detection.id))
     }
+}
+
+/// Whether somebody brought what it is of.
+fn is_brought(detection: &Detection) -> bool {
+    detection.event.head.source.as_str().starts_with(WebhookSource::PREFIX)
 }
 
 /// The records of a source from the last on that names all its parts.
@@ -197,6 +218,16 @@ impl<W: Send + 'static> Core<W> {
     pub fn found(&mut self, source: &Name, positions: Vec<Position>) {
         let stand = self.sources.all.entry(source.clone()).or_default();
         positions.into_iter().for_each(|position| stand.take(position));
+    }
+
+    /// Whether the journal takes what is written now. Who brings something can keep it for a while, and should where it does not.
+    pub fn can_take_in(&mut self) -> bool {
+        self.ink.takes()
+    }
+
+    /// Tells once all that was taken in until now survives a power cut, or why nobody can say so. On the journal's own thread.
+    pub fn when_committed(&mut self, told: impl FnOnce(Result<Committed, StoreError>) + Send + 'static) {
+        self.ink.when_committed(told);
     }
 
     /// The last of a line's detections is about to be taken in.

@@ -17,8 +17,8 @@ pub use batch::{Batch, Line};
 
 use crate::adapt::Format;
 use list::Listing;
-use quell_model::Stamp;
 use quell_model::record::source::FilePosition;
+use quell_model::{EventHead, Stamp};
 use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
@@ -348,13 +348,16 @@ fn has_past(tail: &Tail, look: u64) -> bool {
 
 /// By the clocks of now: a foreign record knows only the wall.
 fn dated(mut batch: Batch, now: Stamp) -> Batch {
-    for line in &mut batch.lines {
-        let head = &mut line.event.head;
-        let ago = now.wall.duration_since(head.at.wall).as_nanos();
-        head.at.boot_ns = u64::try_from(i128::from(now.boot_ns) - ago).unwrap_or(0);
-        head.seen = now;
-    }
+    batch.lines.iter_mut().for_each(|line| by_our_clocks(&mut line.event.head, now));
     batch
+}
+
+/// Dates an event that came from elsewhere and is seen now: its boot clock is reckoned from its wall clock, so that its age can
+/// be told.
+pub fn by_our_clocks(head: &mut EventHead, now: Stamp) {
+    let ago = now.wall.duration_since(head.at.wall).as_nanos();
+    head.at.boot_ns = u64::try_from(i128::from(now.boot_ns) - ago).unwrap_or(0);
+    head.seen = now;
 }
 
 #[cfg(test)]

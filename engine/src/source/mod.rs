@@ -6,5 +6,5 @@
 mod follow;
 mod snapshot;
 
-pub use follow::{Batch, Begin, Follower, Line};
+pub use follow::{Batch, Begin, Follower, Line, by_our_clocks};
 pub use snapshot::Snapshot;

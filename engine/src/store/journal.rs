@@ -4,6 +4,7 @@
 
 use super::Health;
 use super::chain::Salts;
+use super::committed::Committed;
 use super::draft::Draft;
 use super::follow::Head;
 use super::front::{Counter, Seen};
@@ -16,7 +17,9 @@ use super::rows::{self, Row, Rows, Stand};
 use super::slate::Slate;
 use super::writer::{Chainer, Shelf, Writer};
 use jiff::Timestamp;
-use quell_model::{Appended, Batch, Body, IncidentId, Kind, Name, Record, RunId, Seq, Store, StoreError, StreamId};
+use quell_model::{
+    Appended, Batch, Body, Durability, IncidentId, Kind, Name, Record, RunId, Seq, Store, StoreError, StreamId,
+};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -165,6 +168,15 @@ impl Journal {
             self.revive(&batch.stream);
         }
         self.0.counter.submit(Item::new(batches), done);
+    }
+
+    /// Tells once all that was given to the journal until now survives a power cut, or why nobody can say so. Like a submit to the
+    /// system's stream: for whoever writes that.
+    pub fn when_committed(&self, told: impl FnOnce(Result<Committed, StoreError>) + Send + 'static) {
+        let stream = StreamId::system();
+        let expected = self.last(&stream);
+        let nothing = Batch { stream, expected, records: Vec::new(), durability: Durability::Synced };
+        self.submit(vec![nothing], Box::new(move |answer| told(Committed::of(answer))));
     }
 
     /// The records of a stream from a number on; none for a stream that does not exist.

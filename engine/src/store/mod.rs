@@ -6,15 +6,17 @@
 //!                                                                  └─▶ fdatasync of its log ──▶ done
 //! ```
 //!
-//! Owns everything below the data directory: `journal.db` (SQLite in WAL mode), `slate`, `lock`, `vault/`, `passages/`. Never knows
+//! Owns everything below the data directory: `journal.db` (SQLite in WAL mode), `slate`, `lock`, `vault/`, `passages/`, `aside/`. Never knows
 //! what a record means beyond whether it ends its stream and what lists show of it. Keeps true: what `written` returned
 //! or `done` acknowledged is there after SIGKILL, once and in the order of the calls; a database that refuses stops
 //! nobody who only needs the slate; what looks damaged is named and left as it is.
 
+mod aside;
 mod backup;
 #[cfg(test)]
 pub(crate) mod by_hand;
 mod chain;
+mod committed;
 mod contents;
 mod draft;
 mod evidence;
@@ -44,7 +46,9 @@ mod writer;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use aside::{Aside, PutAside};
 pub use backup::{BackedUp, BackupError, back_up};
+pub use committed::Committed;
 pub use draft::Draft;
 pub use evidence::Kept;
 pub use figures::{Figures, Room, Size};

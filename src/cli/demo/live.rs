@@ -102,6 +102,7 @@ fn assemble(stage: &Stage, world: HostWorld, runtime: &tokio::runtime::Handle) -
         sight: Sight { watch: loaded.watch, ..Sight::default() },
         family: Some(family),
         files: Vec::new(),
+        webhooks: Vec::new(),
         recorder: None,
     };
     daemon::assemble(plan, runtime).map_err(|e| Fail::missing(format!("the engine does not start: {e}")))

@@ -37,6 +37,7 @@ pub(super) fn play(why: &str, end: &Stop, term: &Term) -> Result<Exit, Fail> {
         sight: Sight { off: Some(why.to_owned()), replay: events.clone(), ..Sight::default() },
         family: None,
         files: Vec::new(),
+        webhooks: Vec::new(),
         recorder: None,
     };
     let assembly = daemon::assemble(plan, runtime.handle()).map_err(|e| cannot(&e))?;

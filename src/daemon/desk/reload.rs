@@ -7,11 +7,12 @@ use super::{ANSWER, Desk};
 use crate::api::Access;
 use crate::daemon::files::{self, Loaded};
 use crate::daemon::handover::Change;
-use crate::daemon::sources;
+use crate::daemon::{sources, webhooks};
 use quell_engine::clock::SystemClock;
+use quell_engine::load::config::Sources;
 use quell_engine::load::{Config, Kubernetes, Tls};
 use quell_engine::source::Snapshot;
-use quell_model::Clock;
+use quell_model::{Clock, Name};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -88,8 +89,8 @@ impl Desk {
             tracing::warn!(key, "`{key}` was changed and needs a restart: what it was at the start holds");
             said.push(format!("`{key}` needs a restart"));
         }
-        // The files of the start are followed on, whatever is written of them since.
-        loaded.definitions.untrusted = sources::untrusted(&then.sources.files);
+        // The files and webhooks of the start are followed on, whatever is written of them since.
+        loaded.definitions.untrusted = sources::untrusted(&then.sources);
         if let Some(to_hand) = to_hand {
             let (definitions, ways) = loaded.in_force(&self.marks);
             let (rules, definitions) = (Arc::clone(&loaded.rules), Box::new(definitions));
@@ -113,6 +114,7 @@ impl Desk {
         #[cfg(feature = "slack")]
         self.inward.put(&loaded);
         self.access.send_replace(Arc::new(Access::of(&loaded)));
+        self.keys.send_replace(Arc::new(webhooks::keys(&then, &loaded.config)));
         tracing::info!(playbooks = loaded.definitions.playbooks.len(), rules = loaded.rules.len(), "reloaded");
         facts.definitions = loaded.definitions;
         facts.beat = loaded.escalation.channels.beat;
@@ -141,7 +143,7 @@ pub(super) fn look(watched: &[PathBuf]) -> Snapshot {
 fn needs_restart(then: &Config, now: &Config) -> Vec<&'static str> {
     [
         ("data_dir", then.data_dir != now.data_dir),
-        ("sources", then.sources != now.sources),
+        ("sources", where_from(then) != where_from(now)),
         ("kubernetes.cluster", then.kubernetes.cluster != now.kubernetes.cluster),
         ("recorder", then.recorder != now.recorder),
         ("access.socket.group", then.socket_group != now.socket_group),
@@ -152,6 +154,13 @@ fn needs_restart(then: &Config, now: &Config) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))
     .collect()
+}
+
+/// Which secret is a webhook's token is followed while it runs; whether it has one at all is not.
+fn where_from(config: &Config) -> Sources {
+    let mut sources = config.sources.clone();
+    sources.webhooks.iter_mut().for_each(|webhook| webhook.token = webhook.token.as_ref().map(|_| Name::from("")));
+    sources
 }
 
 /// Tokens are followed while it runs; where it listens, and with which files, is not.

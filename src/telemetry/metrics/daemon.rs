@@ -46,6 +46,13 @@ pub(super) fn tell(page: &mut Page, figures: &Figures) {
             page.add(t::SOURCE_LAG, &[name], lag);
             page.add(t::SOURCE_LAST, &[name], at);
         }
+        if let Some((answered, repeated, listens)) = stands.brought {
+            for (word, count) in answered {
+                page.count(t::SOURCE_DELIVERIES, &[name, word], count);
+            }
+            page.count(t::SOURCE_REPEATED, &[name], repeated);
+            page.flag(t::SOURCE_LISTENS, &[name], listens);
+        }
     }
     if let Some(pods) = &figures.pods {
         page.count(t::PODS, &[], pods.count);

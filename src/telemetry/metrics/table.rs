@@ -53,7 +53,7 @@ families! {
     RELOAD_REFUSED = Gauge "quell_reload_refused" [] "1 while the files say something else than what is in force, because the last reload was refused.";
     LOADED = Gauge "quell_definitions_loaded_timestamp_seconds" [] "When the definitions in force were loaded.";
 
-    EVENTS = Counter "quell_events_total" ["source", "class"] "Events, by where they came from (sensor, or file: and a path of quell.yaml) and their class.";
+    EVENTS = Counter "quell_events_total" ["source", "class"] "Events, by where they came from (sensor, file: and a path of quell.yaml, or webhook: and a name of it) and their class.";
     LOST = Counter "quell_events_lost_total" ["class", "reason"] "Events that were lost: ring_full, cgroup_budget (a cgroup sent more than it may), cgroup_share (it had more than its share of a ring that is half full).";
     SENSOR_UP = Gauge "quell_sensor_up" [] "1 while the sensor watches this machine.";
     SENSOR_FIRST = Gauge "quell_sensor_realtime" [] "1 when the sensor's thread comes before all ordinary work (SCHED_FIFO).";
@@ -61,10 +61,13 @@ families! {
     UNASKED = Counter "quell_sensor_relays_unasked_total" [] "Questions who stands between a shell and a network that found no time.";
     RING = Gauge "quell_sensor_ring_bytes" ["ring"] "Bytes that wait in a ring for the sensor's thread, as of the last second.";
     RING_SIZE = Gauge "quell_sensor_ring_size_bytes" ["ring"] "Bytes that a ring holds.";
-    SOURCE_LAG = Gauge "quell_source_lag_seconds" ["source"] "How old the latest event of a followed file was when it was read.";
-    SOURCE_LAST = Gauge "quell_source_last_event_timestamp_seconds" ["source"] "When the latest event of a followed file happened.";
+    SOURCE_LAG = Gauge "quell_source_lag_seconds" ["source"] "How old the latest event of a followed file or a webhook was when it was read.";
+    SOURCE_LAST = Gauge "quell_source_last_event_timestamp_seconds" ["source"] "When the latest event of a followed file or a webhook happened.";
     SOURCE_UNREAD = Gauge "quell_source_unread_bytes" ["source"] "Bytes of followed files that are there and not read yet.";
-    SOURCE_UNREADABLE = Counter "quell_source_unreadable_records_total" ["source"] "Records of followed files that could not be read.";
+    SOURCE_UNREADABLE = Counter "quell_source_unreadable_records_total" ["source"] "Records of followed files and of webhooks that could not be read.";
+    SOURCE_DELIVERIES = Counter "quell_source_deliveries_total" ["source", "answer"] "Deliveries to a webhook, by how they were answered: accepted (they are kept), later (they are to be brought again), denied (without the token), wrong (they could never be taken in).";
+    SOURCE_REPEATED = Counter "quell_source_repeated_events_total" ["source"] "Events that had been brought to a webhook before, and were not put to the rules again.";
+    SOURCE_LISTENS = Gauge "quell_source_listens" ["source"] "1 while a webhook is listened for, 0 while it cannot be.";
 
     PODS = Gauge "quell_pods" [] "Pods of this node that are known, where a cluster is watched.";
     PODS_LIVE = Gauge "quell_pods_live" [] "1 while the cluster tells of each change to the pods of this node.";

@@ -44,6 +44,11 @@ impl Cut for Paper {
         Ok(self.orders.lock().unwrap().remove(&id).is_some())
     }
 
+    fn holds(&self, group: &Path) -> Result<bool, String> {
+        let group = fs::metadata(group).map_err(|error| error.to_string())?.ino();
+        Ok(self.orders.lock().unwrap().values().any(|one| one.group == group))
+    }
+
     fn sockets(&self, _: &Path, _: &CutRule) -> Result<quell_model::cut::CutOpen, String> {
         Ok(quell_model::cut::CutOpen::default())
     }

@@ -2,6 +2,7 @@
 //! They are not in the project: where they are not at hand, these tests say so.
 
 use super::*;
+use quell_model::{Event, Field};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -62,6 +63,46 @@ fn recorded_attacks_on_aws_are_found() {
     ] {
         assert!(found.contains(wanted), "{wanted}: {found:#?}");
     }
+}
+
+/// What a real API server (1.34) wrote of real requests to it, by deploy/kubernetes/audit-policy.yaml.
+const RECORDED: &str = include_str!("../../adapt/tests/kubernetes-audit.jsonl");
+
+#[test]
+fn recorded_attacks_on_kubernetes_are_found() {
+    let Some(dir) = shared("sigma/application/kubernetes") else { return };
+    let (rules, _) = Rules::load(&[RuleSource::Dir(dir)], &[]);
+    let all: BTreeSet<String> = rules.refs().map(|rule| rule.title.to_string()).collect();
+    let mut detector = Detector::new(Arc::new(rules));
+    let mut found = BTreeSet::new();
+    for event in crate::adapt::read(
+        Some(crate::adapt::Format::KubernetesAudit),
+        std::path::Path::new("audit.log"),
+        RECORDED.as_bytes(),
+    ) {
+        let event = event.unwrap_or_else(|wrong| panic!("{}", wrong.mistake.what));
+        let Some(Field::Str(action)) = event.own("cloud.action") else { panic!("{event:?}") };
+        let action = action.into_owned();
+        found.extend(run(&mut detector, &event).iter().map(|detection| format!("{}: {action}", detection.rule.title)));
+    }
+    for wanted in [
+        "Deployment Deleted From Kubernetes Cluster: delete deployments",
+        "Kubernetes CronJob/Job Modification: create cronjobs",
+        "Kubernetes CronJob/Job Modification: create jobs",
+        "Kubernetes Secrets Modified or Deleted: create secrets",
+        "Kubernetes Secrets Modified or Deleted: delete secrets",
+        "Kubernetes Unauthorized or Unauthenticated Access: list pods",
+        "Kubernetes Unauthorized or Unauthenticated Access: list secrets",
+        "New Kubernetes Service Account Created: create serviceaccounts",
+        "Potential Sidecar Injection Into Running Deployment: patch deployments",
+        "RBAC Permission Enumeration Attempt: create selfsubjectrulesreviews",
+    ] {
+        assert!(found.contains(wanted), "{wanted}: {found:#?}");
+    }
+    // It asks for `responseStatus.code: ALLOW`, and in an audit event that is the number of HTTP: no event of an API server matches.
+    let never: Vec<&String> =
+        all.iter().filter(|title| !found.iter().any(|one| one.starts_with(title.as_str()))).collect();
+    assert_eq!(never, ["Kubernetes Potential Enumeration Activity"]);
 }
 
 #[test]

@@ -8,13 +8,15 @@ mod access;
 mod kubernetes;
 mod read;
 mod show;
+mod webhook;
 
 pub use access::{Listen, Permission, Roles, Tls, Token};
 pub use kubernetes::{Kubernetes, NAMESPACES};
 #[cfg(test)]
-pub(crate) use read::{ACCESS, ALLOW, KEYS, KUBERNETES, LISTEN, TOKEN};
+pub(crate) use read::{ACCESS, ALLOW, KEYS, KUBERNETES, LISTEN, TOKEN, WEBHOOK};
 pub use read::{config, config_file};
 pub use show::Shown;
+pub use webhook::WebhookSource;
 
 use crate::adapt::Format;
 use crate::load::SecretFrom;
@@ -164,6 +166,8 @@ pub struct Sources {
     pub sensor: bool,
     /// Files and folders that are followed.
     pub files: Vec<FileSource>,
+    /// Where others bring events.
+    pub webhooks: Vec<WebhookSource>,
 }
 
 /// A file or folder that is followed.
@@ -312,8 +316,8 @@ impl Default for Config {
             journal: Kept { inline: 32 << 10, largest: 14 << 20 },
             recorder: Recorder { size: 1 << 30, age: Duration::from_secs(24 * 3600) },
             retention: Ages::default(),
-            sources: Sources { sensor: true, files: Vec::new() },
             kubernetes: Kubernetes::default(),
+            sources: Sources { sensor: true, files: Vec::new(), webhooks: Vec::new() },
             guard: GuardConfig {
                 executables: Vec::new(),
                 units: Vec::new(),

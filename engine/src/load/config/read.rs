@@ -7,6 +7,7 @@ mod http;
 mod kubernetes;
 mod secrets;
 mod telemetry;
+mod webhook;
 
 #[cfg(test)]
 pub(crate) use access::{KEYS as ACCESS, LISTEN, TOKEN};
@@ -14,6 +15,8 @@ pub(crate) use access::{KEYS as ACCESS, LISTEN, TOKEN};
 pub(crate) use http::ROW as ALLOW;
 #[cfg(test)]
 pub(crate) use kubernetes::KEYS as KUBERNETES;
+#[cfg(test)]
+pub(crate) use webhook::KEYS as WEBHOOK;
 
 use super::{Ages, Config, FileSource, INLINE, LARGEST, LEAST_KEPT, LEAST_RECORDED, LogFormat, LogLevel, Origin};
 use crate::adapt::Format;
@@ -22,12 +25,13 @@ use crate::load::step;
 use crate::load::trigger::LEVELS;
 use crate::load::units::{print_duration, print_size};
 use crate::load::yaml::{Entry, Node, Source, Value};
-use crate::load::{address, files, yaml};
+use crate::load::{address, files, secret_place, yaml};
 use crate::playbook::has_errors;
 use crate::source::Begin;
 use quell_model::guard::{WarmUp, Within};
 use quell_model::playbook::Rate;
 use quell_model::{Mistake, Name};
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -83,12 +87,14 @@ pub fn config(file: &Path, text: &str) -> (Option<Config>, Vec<Mistake>) {
         reader: Reader::of(&source, &node),
         folder: file.parent().unwrap_or(Path::new("")).to_owned(),
         config: Config { file: Some(file.to_owned()), ..Config::default() },
+        unshown: BTreeSet::new(),
     };
     if node.value != Value::Null {
         reading.all(&node);
     }
     let config = reading.config;
     let mistakes = secrets::without_lines(reading.reader.finish(), &node);
+    let mistakes = secret_place::without_lines(mistakes, &reading.unshown);
     ((!has_errors(&mistakes)).then_some(config), mistakes)
 }
 
@@ -96,6 +102,8 @@ struct Reading<'s> {
     reader: Reader<'s>,
     folder: PathBuf,
     config: Config,
+    /// Lines on which somebody may have written a token itself.
+    unshown: BTreeSet<u32>,
 }
 
 impl Reading<'_> {
@@ -123,7 +131,7 @@ impl Reading<'_> {
         self.incidents(&top);
         self.journal(&top);
         self.recorder(&top);
-        self.sources(&top);
+        let webhooks = self.sources(&top);
         self.kubernetes(&top);
         self.guard(&top);
         // By what the guard looks back on.
@@ -132,6 +140,8 @@ impl Reading<'_> {
         // By the names of secrets.
         self.http(&top);
         self.access(&top);
+        // By the names of secrets, and by where the API listens.
+        self.webhooks(webhooks);
         self.log(&top);
         self.telemetry(&top);
         if let Some(node) = self.at(&top, "vars", "vars")
@@ -258,20 +268,23 @@ impl Reading<'_> {
         self.config.retention = Ages { incidents, evidence: evidence.or(incidents) };
     }
 
-    fn sources(&mut self, top: &Fields<'_>) {
-        let later = &["kubernetes", "aws", "azure", "webhook", "syslog", "sqs"];
-        let Some(fields) = self.section(top, "sources", &["sensor", "files"], later) else { return };
+    /// All but the webhooks, which are given back.
+    fn sources<'n>(&mut self, top: &Fields<'n>) -> Option<&'n Node> {
+        let later = &["kubernetes", "aws", "azure", "syslog", "sqs"];
+        let fields = self.section(top, "sources", &["sensor", "files", "webhooks"], later)?;
         if let Some(node) = fields.get("sensor")
             && let Some(sensor) = self.reader.fields(node, "`sensor`", &["enabled"], &[])
             && let Some(enabled) = self.flag(&sensor, "enabled", "sources.sensor.enabled")
         {
             self.config.sources.sensor = enabled;
         }
-        let Some(node) = self.at(&fields, "files", "sources.files") else { return };
-        for item in self.reader.list(node, "`files`").unwrap_or_default() {
-            let source = self.file_source(item);
-            self.config.sources.files.extend(source);
+        if let Some(node) = self.at(&fields, "files", "sources.files") {
+            for item in self.reader.list(node, "`files`").unwrap_or_default() {
+                let source = self.file_source(item);
+                self.config.sources.files.extend(source);
+            }
         }
+        self.at(&fields, "webhooks", "sources.webhooks")
     }
 
     fn file_source(&mut self, item: &Node) -> Option<FileSource> {

@@ -1,6 +1,6 @@
 //! The effective configuration: every value, and where it came from.
 
-use super::{Config, LogFormat, LogLevel, Origin, Permission, Token, word};
+use super::{Config, LogFormat, LogLevel, Origin, Permission, Tls, Token, WebhookSource, word};
 use crate::load::SecretFrom;
 use crate::load::units::{print_duration, print_rate, print_size};
 use crate::store::print_age;
@@ -55,6 +55,7 @@ impl Config {
             ("retention.evidence".into(), json!(self.retention.evidence.map(print_age))),
             ("sources.sensor.enabled".into(), json!(self.sources.sensor)),
             ("sources.files".into(), self.files()),
+            ("sources.webhooks".into(), self.sources.webhooks.iter().map(webhook).collect()),
             ("kubernetes.enabled".into(), json!(self.kubernetes.enabled)),
             ("kubernetes.cluster".into(), json!(self.kubernetes.cluster)),
             ("kubernetes.kubeconfig".into(), json!(self.kubernetes.kubeconfig)),
@@ -102,8 +103,7 @@ impl Config {
         let Some(listen) = &self.listen else { return Json::Null };
         let token = |token: &Token| json!({ "name": token.name, "role": token.role, "person": token.person });
         let tokens: Vec<Json> = listen.tokens.iter().map(token).collect();
-        let tls = listen.tls.as_ref().map(|tls| json!({ "certificate": tls.certificate, "key": tls.key }));
-        json!({ "address": listen.address.to_string(), "tls": tls, "tokens": tokens })
+        json!({ "address": listen.address.to_string(), "tls": tls(listen.tls.as_ref()), "tokens": tokens })
     }
 
     fn files(&self) -> Json {
@@ -136,6 +136,18 @@ fn place(from: &SecretFrom) -> Json {
         SecretFrom::File(path) => json!({ "file": shown.map_or_else(|| json!(path), |shown| json!(shown)) }),
         SecretFrom::Fixed(_) | SecretFrom::Nowhere(_) => Json::Null,
     }
+}
+
+fn tls(tls: Option<&Tls>) -> Json {
+    tls.map_or(Json::Null, |tls| json!({ "certificate": tls.certificate, "key": tls.key }))
+}
+
+fn webhook(webhook: &WebhookSource) -> Json {
+    let token = webhook.token.as_ref().map(|secret| json!({ "secret": secret }));
+    json!({
+        "name": webhook.name, "format": webhook.format.as_str(), "address": webhook.address.to_string(),
+        "tls": tls(webhook.tls.as_ref()), "token": token, "trusted": webhook.trusted,
+    })
 }
 
 fn allowed(row: &AllowedHost) -> Json {

@@ -20,6 +20,7 @@ retention: { incidents: 400d, evidence: 90d }
 sources:
   sensor: { enabled: false }
   files: [{ format: cloudtrail, path: /var/log/cloudtrail, trusted: true }, { path: x.jsonl }]
+  webhooks: [{ name: cluster, format: kubernetes-audit, address: "0.0.0.0:7443", tls: { certificate: tls.crt, key: /run/tls.key }, token: { secret: pager }, trusted: true }]
 kubernetes: { cluster: prod, kubeconfig: kube.conf, context: ops }
 guard:
   protect: { executables: [/opt/db/bin/server], units: ["db*.service"], users: [backup, 33], namespaces: [payments, "!kube-public"], nodes: ["cp-*"] }
@@ -152,6 +153,38 @@ log: { format: xml, level: loud }
     let (config, mistakes) = load(text);
     assert!(config.is_none());
     insta::assert_snapshot!(crate::load::tests::print(&mistakes));
+}
+
+#[test]
+fn what_is_wrong_with_a_webhook_is_told_with_its_place_and_a_token_that_stands_there_itself_is_not() {
+    let text = r#"
+secrets: { audit: { env: QUELL_AUDIT } }
+access: { listen: { address: 127.0.0.1:7071, tokens: [{ name: ci, role: viewer, sha256: "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b" }] } }
+sources:
+  webhooks:
+    - { name: one, format: kubernetes-audit, address: 10.0.0.1:7443, token: { secret: audit } }
+    - { name: one, format: kubernetes-audit, address: 127.0.0.1:7071, token: { secret: audti } }
+    - { name: "a b", format: kubernetes, adress: 127.0.0.1:1, trusted: true }
+    - { name: two, format: cloudtrail, address: localhost:7443, tls: { certificate: a.pem }, trusted: 1 }
+    - { name: three, format: kubernetes-audit, address: 10.0.0.1:7443, tls: { certificate: a, key: b }, token: hunter2 }
+    - { name: four, format: kubernetes-audit, address: 127.0.0.1:0, token: { secret: hunter2 } }
+    - { format: kubernetes-audit, address: 127.0.0.1:0, token: {} }
+    - here
+"#;
+    let (config, mistakes) = load(text);
+    assert!(config.is_none());
+    assert!(!format!("{mistakes:?}").contains("hunter2"), "{mistakes:?}");
+    insta::assert_snapshot!(crate::load::tests::print(&mistakes));
+    for right in [
+        "name: a, format: kubernetes-audit, address: 127.0.0.1:0",
+        "name: a, format: kubernetes-audit, address: \"[::1]:0\", token: { secret: audit }, trusted: true",
+        "name: a, format: kubernetes-audit, address: 10.0.0.1:1, tls: { certificate: a, key: b }",
+    ] {
+        let text = format!("secrets: {{ audit: {{ env: QUELL_AUDIT }} }}\nsources: {{ webhooks: [{{ {right} }}] }}\n");
+        let (config, mistakes) = load(&text);
+        assert_eq!(mistakes, [], "{text}");
+        assert_eq!(config.unwrap().sources.webhooks[0].source().as_str(), "webhook:a");
+    }
 }
 
 #[test]

@@ -353,3 +353,57 @@ fn a_backfill_ends_no_warm_up_and_uses_up_no_limit() {
         assert!(stage.done().is_empty(), "it is as new as before: {restarts}");
     }
 }
+
+fn brought(subject: &str, number: u32) -> Detection {
+    let mut detection = from_file(subject, number);
+    Arc::make_mut(&mut detection.event).head.source = "webhook:cluster".into();
+    detection
+}
+
+/// Whoever brought it is answered, once it is in the journal.
+fn committed(stage: &mut Stage) -> bool {
+    let (told, answer) = std::sync::mpsc::channel();
+    stage.core.when_committed(move |committed| told.send(committed.is_ok()).unwrap());
+    answer.recv_timeout(Duration::from_secs(20)).expect("the journal's thread says so")
+}
+
+#[test]
+fn what_is_brought_is_committed_before_it_is_answered_and_brought_again_after_a_crash_it_is_not_accepted_twice() {
+    let mut stage = life(tempfile::tempdir().unwrap(), definitions(kills()));
+    assert!(stage.core.can_take_in());
+    assert!(committed(&mut stage), "nothing at all is committed too");
+    stage.core.detections([brought("7", 1)]);
+    assert!(committed(&mut stage));
+    stage.settle();
+    assert_eq!((stage.runs().len(), stage.done().len()), (1, 1));
+    let mut stage = life(kill(stage), definitions(kills()));
+    let last = |stage: &Stage| stage.journal.last(&stage.journal.incidents(None, 1).unwrap()[0].stream);
+    let before = last(&stage);
+    // As often as the sender likes, and whatever else has moved meanwhile.
+    for _ in 0..3 {
+        stage.core.detections([brought("7", 1)]);
+        assert!(committed(&mut stage));
+        stage.settle();
+    }
+    assert_eq!((stage.runs().len(), stage.done().len(), last(&stage)), (1, 0, before));
+    stage.core.detections([brought("7", 2)]);
+    stage.settle();
+    assert_eq!((stage.runs().len(), stage.done().len()), (2, 1), "what is new is none of that");
+}
+
+#[test]
+fn what_cannot_be_written_is_not_answered_as_committed() {
+    let mut stage = life(tempfile::tempdir().unwrap(), definitions(kills()));
+    let other = rusqlite::Connection::open(stage.dir.path().join("journal.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (told, answer) = std::sync::mpsc::channel();
+    stage.core.detections([brought("7", 1)]);
+    stage.core.when_committed(move |committed| told.send(committed.is_ok()).unwrap());
+    let none = answer.recv_timeout(Duration::from_millis(500));
+    assert_ne!(none, Ok(true), "the disk has not said so");
+    stage.until(|stage| stage.journal.health().trouble.is_some());
+    assert!(!stage.core.can_take_in());
+    other.execute_batch("ROLLBACK").unwrap();
+    stage.until(|stage| stage.journal.health().trouble.is_none());
+    assert!(stage.core.can_take_in() && committed(&mut stage));
+}

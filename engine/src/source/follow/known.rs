@@ -118,8 +118,9 @@ fn begins_so(path: &Path, meta: &Metadata, known: &FilePosition) -> bool {
             .is_ok_and(|head| head == known.head)
 }
 
-/// The files beside this one that bear its name, or its name with a number or a date: `log`, `log.1`, `log-20260301`. No `log1`, nor
-/// `log-1`: they may be others' names.
+/// The files beside this one that bear its name, or its name with a number or a date: `log`, `log.1`, `log-20260301`; of `audit.log` also
+/// `audit-2026-03-01T10-00-00.000.log`, as a Kubernetes API server names them (natefinch/lumberjack, `backupName`). No `log1`, nor `log-1`:
+/// they may be others' names.
 pub(super) fn rotated(path: &Path) -> Vec<(PathBuf, Metadata)> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
@@ -131,12 +132,28 @@ pub(super) fn rotated(path: &Path) -> Vec<(PathBuf, Metadata)> {
 }
 
 fn is_of(name: &OsStr, of: &OsStr) -> bool {
-    let Some(rest) = name.as_bytes().strip_prefix(of.as_bytes()) else { return false };
+    let (name, of) = (name.as_bytes(), of.as_bytes());
+    let Some(rest) = name.strip_prefix(of) else { return is_before_the_ending(name, of) };
     let Some((separator, number)) = rest.split_first() else { return true };
-    let digits = number.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let is_number = number.first().is_some_and(u8::is_ascii_digit)
-        && number.iter().all(|byte| byte.is_ascii_digit() || b".-_T:".contains(byte));
-    is_number && (*separator == b'.' || (b"-_".contains(separator) && digits >= DATE))
+    is_number(number) && (*separator == b'.' || (b"-_".contains(separator) && digits(number) >= DATE))
+}
+
+/// Whether a date stands before the ending.
+fn is_before_the_ending(name: &[u8], of: &[u8]) -> bool {
+    let Some(dot) = of.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0) else { return false };
+    let (stem, ending) = of.split_at(dot);
+    let between = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(ending));
+    let date = between.and_then(|between| between.strip_prefix(b"-"));
+    date.is_some_and(|date| is_number(date) && digits(date) >= DATE)
+}
+
+fn digits(text: &[u8]) -> usize {
+    text.iter().filter(|byte| byte.is_ascii_digit()).count()
+}
+
+fn is_number(text: &[u8]) -> bool {
+    text.first().is_some_and(u8::is_ascii_digit)
+        && text.iter().all(|byte| byte.is_ascii_digit() || b".-_T:".contains(byte))
 }
 
 /// Where the files of these identities are by now, of those that were at this path.
@@ -149,4 +166,32 @@ pub(super) fn gone(tails: &HashMap<Identity, Tail>, listing: &Listing) -> Vec<Id
     let here: HashSet<Identity> = listing.files.iter().map(|(_, meta)| Identity::of(meta)).collect();
     let is_gone = |known: &&Identity| !here.contains(known) && !listing.beyond.contains_key(known);
     tails.keys().filter(is_gone).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotated_file_is_known_by_its_name_with_a_number_or_a_date() {
+        for (name, of, is) in [
+            ("log", "log", true),
+            ("log.1", "log", true),
+            ("log-20260301", "log", true),
+            ("audit.log.1", "audit.log", true),
+            ("audit.log-20260301", "audit.log", true),
+            ("audit-2026-03-01T10-00-00.000.log", "audit.log", true),
+            ("audit-2026-03-01T10-00-00.000", "audit", true),
+            ("log1", "log", false),
+            ("log-1", "log", false),
+            ("audit-1.log", "audit.log", false),
+            ("audit-other.log", "audit.log", false),
+            ("audit2026-03-01T10-00-00.000.log", "audit.log", false),
+            ("audit-2026-03-01T10-00-00.000.log.gz", "audit.log", false),
+            ("other-20260301.log", "audit.log", false),
+            ("x-20260301.log", ".log", false),
+        ] {
+            assert_eq!(is_of(OsStr::new(name), OsStr::new(of)), is, "{name} of {of}");
+        }
+    }
 }

@@ -33,15 +33,8 @@ impl Reading<'_> {
 
     fn listen(&mut self, node: &Node) -> Option<Listen> {
         let fields = self.reader.fields(node, "`listen`", LISTEN, &[])?;
-        let address = self.address(&fields);
-        let tls = fields.get("tls").map(|node| self.tls(node));
-        if let (Some(address), None) = (address, &tls)
-            && !address.ip().is_loopback()
-        {
-            let what =
-                format!("{address} is no loopback address, and without TLS every token could be read on the way");
-            self.reader.error(fields.at, what, "`tls: { certificate: …, key: … }`, or an address like 127.0.0.1:7071");
-        }
+        let address = self.address(&fields, "`listen`", "127.0.0.1:7071");
+        let tls = self.tls_for(&fields, address, "every token", "127.0.0.1:7071");
         let mut tokens = Vec::new();
         let given = fields.get("tokens");
         if let Some(node) = given {
@@ -63,21 +56,39 @@ impl Reading<'_> {
         Some(Listen { address: address?, tls: tls.flatten(), tokens })
     }
 
-    fn address(&mut self, fields: &Fields<'_>) -> Option<SocketAddr> {
+    /// Where `what` listens; `like` is such an address.
+    pub(super) fn address(&mut self, fields: &Fields<'_>, what: &str, like: &str) -> Option<SocketAddr> {
         let Some(node) = fields.get("address") else {
-            self.reader.error(fields.at, "`listen` without `address`", "`address: 127.0.0.1:7071`");
+            self.reader.error(fields.at, format!("{what} without `address`"), format!("`address: {like}`"));
             return None;
         };
         let text = self.reader.text(node, "`address`")?;
         let address = text.parse().ok();
         if address.is_none() {
-            self.reader.error(
-                node.at,
-                format!("`{text}` is no address"),
-                "an IP address and a port: 127.0.0.1:7071, [::1]:7071",
-            );
+            let port = like.rsplit(':').next().unwrap_or_default();
+            let expected = format!("an IP address and a port: {like}, [::1]:{port}");
+            self.reader.error(node.at, format!("`{text}` is no address"), expected);
         }
         address
+    }
+
+    /// With what it proves itself there; none, though it is no loopback address, is told. Inside: none, since it was wrong.
+    pub(super) fn tls_for(
+        &mut self,
+        fields: &Fields<'_>,
+        address: Option<SocketAddr>,
+        risk: &str,
+        like: &str,
+    ) -> Option<Option<Tls>> {
+        let tls = fields.get("tls").map(|node| self.tls(node));
+        if let (Some(address), None) = (address, &tls)
+            && !address.ip().is_loopback()
+        {
+            let what = format!("{address} is no loopback address, and without TLS {risk} could be read on the way");
+            let expected = format!("`tls: {{ certificate: …, key: … }}`, or an address like {like}");
+            self.reader.error(fields.at, what, expected);
+        }
+        tls
     }
 
     fn tls(&mut self, node: &Node) -> Option<Tls> {
@@ -186,6 +197,6 @@ impl Reading<'_> {
     }
 }
 
-fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
