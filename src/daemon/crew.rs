@@ -16,10 +16,13 @@ pub(crate) fn specs() -> Vec<&'static ActionSpec> {
 
 /// Every verb that this build has, with hands on `world`, and what sends by these ways.
 pub(crate) fn live(world: HostWorld, ways: &Arc<Ways>) -> Crew<Live> {
+    #[cfg(feature = "kubernetes")]
+    let node = quell_actions::network::PodCut::new(world.clone());
     let here = quell_actions::crew(world, ways);
     #[cfg(feature = "kubernetes")]
     let here = {
-        let cluster = Arc::new(quell_kubernetes::Cluster::new(quell_kubernetes::Settings::default()));
+        let cluster = quell_kubernetes::Cluster::new(quell_kubernetes::Settings::default()).with_cut(node);
+        let cluster = Arc::new(cluster);
         [here, quell_kubernetes::crew(&cluster)].concat()
     };
     Crew::new(here)

@@ -6,6 +6,7 @@
 use crate::call::{CallError, Calls};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use quell_actions::network::PodCut;
 use quell_model::{ActionSpec, Name};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -42,6 +43,8 @@ pub struct Cluster {
     client: Mutex<Option<Client>>,
     /// What was answered on what quell may do, and when.
     pub(crate) granted: std::sync::Mutex<HashMap<String, (bool, Instant)>>,
+    /// Hands on the pods of this very node, where it is one of the cluster's.
+    node: Option<PodCut>,
     #[cfg(debug_assertions)]
     fault: crate::fault::Fault,
 }
@@ -60,9 +63,21 @@ impl Cluster {
             settings,
             client: Mutex::default(),
             granted: std::sync::Mutex::default(),
+            node: None,
             #[cfg(debug_assertions)]
             fault: crate::fault::Fault::default(),
         }
+    }
+
+    /// With hands on the pods of this node: they are cut off in its kernel too.
+    #[must_use]
+    pub fn with_cut(self, node: PodCut) -> Self {
+        Self { node: Some(node), ..self }
+    }
+
+    /// Hands on the pods of this node.
+    pub(crate) fn cut(&self) -> Option<&PodCut> {
+        self.node.as_ref()
     }
 
     /// For tests: after so many further calls none is sent, and whoever makes it waits for ever; none: all go through again. Whoever

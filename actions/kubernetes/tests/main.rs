@@ -2,6 +2,9 @@
 //!
 //! Where no API server can be started, each test says on stderr that it did not run, and fails where `CI` or `QUELL_REQUIRE_CLUSTER` is set.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod act;
 mod api;
+mod isolate_pod;
 mod label_pod;

@@ -19,6 +19,7 @@ macro_rules! with_owners {
 }
 
 pub mod get;
+pub mod isolate_pod;
 pub mod label_pod;
 #[cfg(feature = "client")]
 mod order;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 /// What the verbs are, hands or not.
 #[must_use]
 pub fn specs() -> Vec<&'static ActionSpec> {
-    vec![&get::SPEC, &label_pod::SPEC]
+    vec![&get::SPEC, &isolate_pod::SPEC, &label_pod::SPEC]
 }
 
 /// The verbs, with hands on this cluster.
@@ -45,6 +46,7 @@ pub fn specs() -> Vec<&'static ActionSpec> {
 pub fn crew(cluster: &Arc<Cluster>) -> Vec<Verb> {
     vec![
         Verb::Looks(Arc::new(get::Get(Arc::clone(cluster)))),
+        Verb::Acts(Arc::new(isolate_pod::IsolatePod(Arc::clone(cluster)))),
         Verb::Acts(Arc::new(label_pod::LabelPod(Arc::clone(cluster)))),
     ]
 }
@@ -68,7 +70,8 @@ mod tests {
                 assert!(properties(&output).contains_key(key), "{}: {key}", spec.name);
             }
             assert!(spec.name.starts_with("kubernetes."));
-            assert!(spec.permissions.iter().all(|one| one.starts_with("kubernetes:")), "{}", spec.name);
+            let is_known = |one: &&str| one.starts_with("kubernetes:") || one.starts_with("CAP_");
+            assert!(spec.permissions.iter().all(is_known), "{}", spec.name);
         }
     }
 

@@ -1,0 +1,282 @@
+//! What would be done to cut a pod off, and what that leaves open.
+//!
+//! Reads only. Keeps true: where the API server does not answer, or knows the pod no more, and the pod runs on this very node, it is cut off
+//! there all the same, and the plan says what is not done; a pod in its node's network is refused unless it can be cut off there.
+
+use super::allow::{Allow, ISOLATED};
+use super::around::Around;
+use super::mark::former_labels;
+use super::{Api, Input, Order, SPEC};
+use crate::object::{PodRef, Seen};
+use crate::owner;
+use crate::verbs::order::to_json;
+use crate::verbs::written::{Named, Words};
+use crate::{CallError, Cluster};
+use k8s_openapi::api::core::v1::{Pod, Probe};
+use kube::ResourceExt;
+use quell_actions::network::PartPlan;
+use quell_model::{ActionError, Plan, Target, TargetFacts};
+use serde_json::json;
+use std::time::Duration;
+
+/// For the API server, where the pod can be cut off without it.
+const READS: Duration = Duration::from_secs(2);
+
+/// What was read of the pod.
+enum Read {
+    It(Box<Pod>, Named, Box<Around>),
+    Gone(String),
+}
+
+/// What would be done.
+pub(super) async fn plan(cluster: &Cluster, given: &Input) -> Result<Plan, ActionError> {
+    let nets: Vec<String> = given.allow.egress.union(&given.allow.ingress).map(ToString::to_string).collect();
+    let known = given.pod.uid.as_deref().and_then(|uid| Some((uid, cut(cluster, uid, &nets).ok()??)));
+    let reads = read(cluster, &given.pod, given.allow.dns);
+    let found = match &known {
+        None => reads.await,
+        Some(_) => tokio::time::timeout(READS, reads).await.unwrap_or_else(|_| {
+            Err(CallError::Away(format!("it did not answer all that was asked within {} s", READS.as_secs())))
+        }),
+    };
+    match (found, known) {
+        (Ok(Read::It(pod, named, around)), _) => whole(cluster, given, nets, &pod, named, &around),
+        (Ok(Read::Gone(why)), Some((uid, part))) => {
+            let open = format!("{why}, and runs on this node all the same: it is cut off there alone");
+            Ok(alone(cluster, given, nets, uid, &part, (Api::Gone, open)))
+        }
+        (Err(error), Some((uid, part))) => {
+            let open = format!("{error}: it is cut off on its node alone; no policy is written, its labels stay");
+            Ok(alone(cluster, given, nets, uid, &part, (Api::Away(error.to_string()), open)))
+        }
+        (Ok(Read::Gone(why)), None) => Err(ActionError::give_up(why)),
+        (Err(error), None) => Err(error.into()),
+    }
+}
+
+async fn read(cluster: &Cluster, pod: &PodRef, wants_dns: bool) -> Result<Read, CallError> {
+    let calls = cluster.calls(&SPEC);
+    Ok(match pod.look(&calls).await? {
+        Seen::Gone(why) => Read::Gone(why),
+        Seen::It(pod, named) => {
+            let labels = former_labels(&pod, &named.uid);
+            let around = Around::read(&calls, &pod, &labels, wants_dns).await?;
+            Read::It(pod, named, Box::new(around))
+        }
+    })
+}
+
+/// What would cut it off on this node; none: it is not here, or nothing here can.
+fn cut(cluster: &Cluster, uid: &str, nets: &[String]) -> Result<Option<PartPlan>, ActionError> {
+    cluster.cut().map_or(Ok(None), |cut| cut.plan(uid, nets))
+}
+
+/// The cgroup and who is in it: part of what the input names.
+pub(super) fn scope(part: &PartPlan) -> impl Iterator<Item = Target> {
+    part.targets.iter().map(|target| Target { named: false, ..target.clone() })
+}
+
+/// On its node alone.
+fn alone(
+    cluster: &Cluster,
+    given: &Input,
+    nets: Vec<String>,
+    uid: &str,
+    part: &PartPlan,
+    (api, open): (Api, String),
+) -> Plan {
+    let pod = Named { namespace: Some(given.pod.namespace.clone()), name: given.pod.name.clone(), uid: uid.to_owned() };
+    let target = Target {
+        node: cluster.name().clone(),
+        kind: "pod".into(),
+        id: uid.to_owned(),
+        label: format!("pod {}", given.pod),
+        named: true,
+        facts: TargetFacts::Object {
+            cluster: cluster.name().clone(),
+            resource: "pods".into(),
+            namespace: Some(given.pod.namespace.as_str().into()),
+            name: given.pod.name.clone(),
+            uid: uid.to_owned(),
+            owner: None,
+            replicas: None,
+            needed: None,
+        },
+    };
+    let order = Order {
+        call: SPEC.name.to_owned(),
+        pod,
+        api,
+        labels: Words::new(),
+        services: Vec::new(),
+        policy: true,
+        allow: given.allow.clone(),
+        enforcer: String::new(),
+        cut: Some(part.part.clone()),
+        nets,
+    };
+    Plan {
+        targets: std::iter::once(target).chain(scope(part)).collect(),
+        calls: vec![to_json(&order)],
+        before: json!({}),
+        predicted: json!({ "policy": null, "cut": part.predicted }),
+        still_open: std::iter::once(open).chain(part.still_open.clone()).collect(),
+        ..Plan::default()
+    }
+}
+
+/// All of it.
+fn whole(
+    cluster: &Cluster,
+    given: &Input,
+    nets: Vec<String>,
+    pod: &Pod,
+    named: Named,
+    around: &Around,
+) -> Result<Plan, ActionError> {
+    let former = former_labels(pod, &named.uid);
+    let (mut labels, mut was, mut then) = (Words::new(), Words::new(), former.clone());
+    for key in around.known_by(&former) {
+        then.remove(&key);
+        was.insert(key.clone(), former.get(&key).cloned());
+        labels.insert(key, None);
+    }
+    let stood = former.get(ISOLATED).cloned();
+    was.insert(ISOLATED.to_owned(), stood);
+    labels.insert(ISOLATED.to_owned(), Some(named.uid.clone()));
+    then.insert(ISOLATED.to_owned(), named.uid.clone());
+
+    let nets: Vec<String> = nets.into_iter().chain(around.dns.iter().cloned()).collect();
+    let (part, uncut) = match cut(cluster, &named.uid, &nets) {
+        Ok(Some(part)) => (Some(part), None),
+        Ok(None) => (None, Some("it is not on this engine's node".to_owned())),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let is_in_nodes_network = pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true);
+    if let (true, Some(uncut)) = (is_in_nodes_network, &uncut) {
+        return Err(ActionError::GiveUp {
+            why: format!(
+                "pod `{}` is in its node's network, where NetworkPolicies do nothing, and it cannot be cut off on its node: {uncut}",
+                named.place()
+            ),
+            hint: Some("a quell on its node can cut it off; `kubernetes.delete_pod` ends it".to_owned()),
+        });
+    }
+
+    let mut still_open = Vec::new();
+    match &uncut {
+        Some(uncut) => {
+            still_open.push(format!("nothing is cut on its node ({uncut}): connections that are open may go on"));
+            still_open.push(around.enforcer.clone());
+        }
+        None if is_in_nodes_network => {
+            still_open.push(
+                "it is in its node's network: no NetworkPolicy is written, the cut is on its node alone".to_owned(),
+            );
+        }
+        None => {}
+    }
+    if !is_in_nodes_network {
+        still_open.extend(around.open(&named.uid, &then));
+    }
+    still_open.extend(allowed(&given.allow, part.is_some(), &around.dns));
+    still_open.extend(left(pod, around, part.is_some()));
+    if around.is_owned(&then) {
+        let owner = around.owners.chain.first().map(ToString::to_string).unwrap_or_default();
+        still_open.push(format!("{owner} goes by what the pod has not: it counts it as its own all the same"));
+    }
+    still_open.extend(around.owners.unknown.iter().cloned());
+    still_open.extend(part.iter().flat_map(|part| part.still_open.iter().cloned()));
+
+    let leaves = around.is_owned(&former) && !around.is_owned(&then);
+    let target = owner::target(cluster.name(), pod, &around.owners, leaves || !around.routes.is_empty());
+    let predicted = json!({
+        "pod": named.place(), "uid": named.uid, "labels": labels,
+        "services": around.routes.iter().map(|routes| &routes.name).collect::<Vec<_>>(),
+        "cut": part.as_ref().map(|part| &part.predicted),
+    });
+    let order = Order {
+        call: SPEC.name.to_owned(),
+        pod: named,
+        api: Api::Writes,
+        labels,
+        services: around.routes.iter().map(|routes| routes.name.clone()).collect(),
+        policy: !is_in_nodes_network,
+        allow: given.allow.clone(),
+        enforcer: around.enforcer.clone(),
+        cut: part.as_ref().map(|part| part.part.clone()),
+        nets,
+    };
+    Ok(Plan {
+        targets: std::iter::once(target).chain(part.iter().flat_map(scope)).collect(),
+        calls: vec![to_json(&order)],
+        before: to_json(&was),
+        predicted,
+        still_open,
+        would_fail: around.missing.clone(),
+        already: false,
+    })
+}
+
+/// What follows from what is allowed.
+fn allowed(allow: &Allow, is_cut: bool, dns: &[String]) -> Vec<String> {
+    let mut open = Vec::new();
+    if allow.dns {
+        open.push("names are resolved for it: data can leave in what it asks".to_owned());
+        if is_cut && dns.is_empty() {
+            open.push(
+                "no Service of the cluster's DNS was found: the cut on its node lets no name be resolved".to_owned(),
+            );
+        }
+        if is_cut && !dns.is_empty() {
+            open.push(format!("the cut on its node knows no ports: {} is reached on all of them", dns.join(", ")));
+        }
+    }
+    if is_cut && allow.egress != allow.ingress {
+        open.push(
+            "the cut on its node knows no directions: what may send to it may be sent to, and the other way round"
+                .to_owned(),
+        );
+    }
+    open
+}
+
+/// What is left behind it, and what follows from that.
+fn left(pod: &Pod, around: &Around, is_cut: bool) -> Vec<String> {
+    let mut open = Vec::new();
+    for routes in around.routes.iter().filter(|routes| routes.left == 0) {
+        open.push(format!("Service `{}` has no other ready pod: it answers nobody until there is one", routes.name));
+    }
+    match around.owners.chain.first() {
+        None => open.push("nothing owns it: no other pod takes its place".to_owned()),
+        Some(owner) => open.extend(match owner.kind.as_str() {
+            "StatefulSet" => {
+                Some(format!("{owner} makes no other pod while this one has its name, and takes it back at an undo"))
+            }
+            "DaemonSet" => Some(format!("{owner} makes another pod on the same node, with the same image; ports of the node that this one holds it cannot have")),
+            "Job" => Some(format!("{owner} begins its work anew in another pod")),
+            "ReplicaSet" | "ReplicationController" => None,
+            _ => Some(format!("by which labels {owner} knows it is not known: it may count it as its own all the same")),
+        }),
+    }
+    if pod.metadata.deletion_timestamp.is_some() {
+        open.push("it is being deleted already".to_owned());
+    }
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    if let [_, _, ..] = containers {
+        let names: Vec<&str> = containers.iter().map(|one| one.name.as_str()).collect();
+        open.push(format!("all of its containers are cut off: {}", names.join(", ")));
+    }
+    let asks_over_network =
+        |probe: &Probe| probe.http_get.is_some() || probe.tcp_socket.is_some() || probe.grpc.is_some();
+    for one in containers.iter().filter(|one| is_cut && one.liveness_probe.as_ref().is_some_and(asks_over_network)) {
+        let name = &one.name;
+        open.push(format!(
+            "the kubelet cannot ask container `{name}` whether it lives, and starts it anew: what is in its memory goes"
+        ));
+    }
+    if pod.annotations().contains_key("kubernetes.io/config.mirror") {
+        open.push("it is a static pod: its kubelet writes its labels anew".to_owned());
+    }
+    open
+}
