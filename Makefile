@@ -16,6 +16,9 @@ test test-long bench: export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER := $(A
 test test-long bench: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER := $(AS_ROOT)
 endif
 
+# The Kubernetes of the tests, built before they would wait for it. Where it cannot be, they say what they did not test.
+CLUSTER := scripts/cluster build || echo "make: no Kubernetes to test on" >&2
+
 .PHONY: help demo test test-long lint bench docs
 
 help:
@@ -33,12 +36,14 @@ demo:
 
 test:
 	@scripts/setup test
+	@$(CLUSTER)
 	cargo test --locked --workspace --no-fail-fast
 
 # What the simulation searches it searches optimised: a hundred thousand seeds are a quarter of an hour then, and an hour otherwise.
 test-long: export QUELL_LONG := 1
 test-long:
 	@scripts/setup test
+	@$(CLUSTER)
 	QUELL_SEEDS=2000 cargo test --locked --workspace --no-fail-fast
 	cargo test --locked --profile search --package quell-engine --lib -- run::sim::seeds run::sim::people
 

@@ -8,6 +8,7 @@ mod block;
 mod cli;
 #[cfg(feature = "ebpf")]
 mod clocks;
+mod cluster;
 #[cfg(feature = "ebpf")]
 mod containers;
 #[cfg(feature = "ebpf")]
@@ -20,6 +21,7 @@ mod docs;
 mod floods;
 #[cfg(feature = "ebpf")]
 mod hands;
+mod kubernetes;
 mod metrics;
 #[cfg(feature = "email")]
 mod people;

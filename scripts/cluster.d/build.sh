@@ -17,6 +17,10 @@ build() {
     done
     [ ${#lacking[@]} -gt 0 ] || return 0
     [ "$(uname -s)" = Linux ] || missing "the cluster runs on Linux only"
+    if ! has go && [ "${lacking[*]}" = kube-controller-manager ] && [ "${1:-}" = --api-only ]; then
+        say "no controllers: there is no \`go\` to build them with; the API server alone is what there is"
+        return 0
+    fi
     has go || missing "no Kubernetes here: neither \`go\` to build ${lacking[*]} with, nor KUBEBUILDER_ASSETS that has them"
     # A Go that is too old, and may not fetch a newer one, says so.
     part=$(cd "$module" && GOWORK=off go list -m 2>&1) || missing "this Go cannot build Kubernetes $version: $part"
@@ -42,14 +46,15 @@ build() {
     for name in "${lacking[@]}"; do
         number=$((number + 1)) since=$EPOCHREALTIME
         say "building $name ($number of ${#lacking[@]})"
-        rm -f "$built/.$name"
+        # One that was killed may have left its own, and its Go may still be writing there: no name is used again.
+        rm -f "$built/.$name".*
         # -p bounds the memory: a package of the API's types takes a gigabyte.
         (cd "$module" && CGO_ENABLED=0 GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false" \
-            go build -p 2 -trimpath -ldflags "$flags" -o "$built/.$name" "k8s.io/kubernetes/cmd/$name") 8>&- >"$built/log" 2>&1 || {
+            go build -p 2 -trimpath -ldflags "$flags" -o "$built/.$name.$$" "k8s.io/kubernetes/cmd/$name") 8>&- >"$built/log" 2>&1 || {
             tail -n 20 "$built/log" >&2
             fail "$name could not be built (the last lines are above)"
         }
-        mv "$built/.$name" "$built/$name"
+        mv "$built/.$name.$$" "$built/$name"
         say "built $name: $(seconds "$since")"
     done
     rm -f "$built/log"

@@ -51,6 +51,10 @@ down() {
     [ $# = 1 ] || wrong "expected: down DIR"
     [ "$(id -u)" = 0 ] || missing "only root may end a cluster"
     names "$1"
+    if grep -qsx EXISTING=1 "$dir/env"; then
+        rm -f "$dir/env" "$dir/admin.kubeconfig"
+        return
+    fi
     end_starter
     take_down
 }

@@ -3,7 +3,7 @@
 
 module=$(cd "$here/../../tests/cluster/kubernetes" && pwd)
 version=$(awk '$1 == "k8s.io/kubernetes" && $2 ~ /^v/ { print $2; exit }' "$module/go.mod")
-cache=${QUELL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/quell}
+cache=${QUELL_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/quell}
 built=$cache/kubernetes-${version#v}
 unpacked=$cache/tools/cluster # by scripts/setup cluster
 

@@ -8,15 +8,13 @@ own_directories=(/run /var/lib /var/log)
 make_cgroups() {
     local root above value
     for root in $(hierarchies); do
-        above=$root
         # A hierarchy that has controllers gives them on only where no process is (cgroup v2): hence two levels.
         mkdir -p "$root/$group"
-        if [ -s "$root/cgroup.controllers" ]; then
-            for value in $(cat "$root/cgroup.controllers"); do
-                echo "+$value" >"$root/cgroup.subtree_control" || true
-                echo "+$value" >"$root/$group/cgroup.subtree_control" || true
-            done 2>/dev/null
-        fi
+        for value in $(cat "$root/cgroup.controllers" 2>/dev/null); do
+            # Most are on at the root already; what cannot be is not missed by everybody.
+            echo "+$value" >"$root/cgroup.subtree_control" || true
+            echo "+$value" >"$root/$group/cgroup.subtree_control" || true
+        done 2>/dev/null
         mkdir -p "$root/$group/services"
         # A new cpuset (v1) has no processors until it is told which.
         for above in "$root/$group" "$root/$group/services"; do

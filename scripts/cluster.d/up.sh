@@ -36,14 +36,14 @@ takes_pods() { kubectl get serviceaccount default; }
 start_api() {
     start etcd
     start kube-apiserver
-    ready 120 kube-apiserver "the API answers" api_ready
+    ready 180 kube-apiserver "the API answers" api_ready
     [ ! -e "$dir/services/kube-controller-manager" ] || start kube-controller-manager
 }
 
 start_containerd() {
     pack_own_images
     start containerd
-    ready 60 containerd "containerd answers" ctr --address "$dir/containerd.sock" version
+    ready 120 containerd "containerd answers" ctr --address "$dir/containerd.sock" version
     import "$dir/pause.tar" "$dir/bb.tar"
 }
 
@@ -51,7 +51,7 @@ start_node() {
     start kube-scheduler
     start kubelet
     start kube-proxy
-    ready 90 kubelet "the node is ready" node_ready
+    ready 180 kubelet "the node is ready" node_ready
 }
 
 write_env() {
@@ -60,6 +60,7 @@ write_env() {
         printf '%s\n' "ID=$id" "NODE=$node" "NODE_ADDRESS=$node_address" "HOST_ADDRESS=$host_address" HOST_NAME=host.quell.test \
             "API=https://$node_address:6443" "KUBECONFIG=$dir/admin.kubeconfig" "KUBECTL=$(program kubectl)" "CGROUP=/$group" \
             "HOLDER=$holder" "NETNS=/proc/$holder/ns/net" "ROOT=/proc/$holder/root" "LINK=$link"
+        [ -e "$dir/services/kube-controller-manager" ] || echo API_ALONE=1
         [ ! -e "$dir/services/containerd" ] || printf '%s\n' "CONTAINERD=$dir/containerd.sock" "CTR=$(command -v ctr)"
         for each in "${service_names[@]}"; do
             [ ! -e "$dir/services/$each.pid" ] || echo "PID_${each//-/_}=$(cut -d' ' -f1 "$dir/services/$each.pid")"
@@ -103,7 +104,12 @@ keep() {
         [ "$(marked up)" = "$up" ] || return 0
     done
     [ "$(marked up)" != "$up" ] || end_starter
+    local stood=
+    [ ! -e "$dir/env" ] || stood=1
     take_down "$up"
+    # Nobody is left to read what a cluster said that had stood.
+    [ -z "$stood" ] || rm -rf "$dir/log"
+    rmdir "$dir" 2>/dev/null || true
 }
 
 up() {
@@ -136,6 +142,10 @@ up() {
     names "$where"
     case $dir/ in /run/* | /var/run/* | /var/lib/* | /var/log/* | /proc/* | /sys/*) wrong "a cluster has a ${dir%/*} of its own, so its state cannot be there; hint: a directory below /tmp" ;; esac
     [ ${#dir} -le 80 ] || wrong "the path \`$dir\` is too long for sockets below it; at most 80 bytes"
+    if [ -z "$log$webhook" ] && existing; then
+        take_existing "$until_eof"
+        return
+    fi
     check_tools "$api_only"
     # shellcheck disable=SC2086
     build $api_only
@@ -167,7 +177,9 @@ up() {
         wait "$other"
         stage "the node" start_node
     fi
-    [ ! -e "$dir/services/kube-controller-manager" ] || until_so 60 "pods are taken" takes_pods
+    # Without its account no pod is taken; the controllers make it, where there are any.
+    [ -e "$dir/services/kube-controller-manager" ] || kubectl create serviceaccount default >/dev/null
+    until_so 120 "pods are taken" takes_pods
     write_env
     say "ready after $(seconds "$began"): export KUBECONFIG=$dir/admin.kubeconfig"
     echo "$dir/admin.kubeconfig"

@@ -48,7 +48,7 @@ pub(crate) fn started(home: &Path, more: &str) -> Daemon {
     write(home, "events.jsonl", "");
     let text = format!(
         "mode: enforce\nplaybooks: {{ shipped: false, dirs: [playbooks] }}\nrules: {{ shipped: false, dirs: [rules] }}\n\
-         sources: {{ sensor: {{ enabled: false }}, files: [{{ format: plain, path: events.jsonl, trusted: true }}] }}\n\
+         sources: {{ sensor: {{ enabled: false }}, files: [{{ format: plain, path: events.jsonl, trusted: true }}], webhooks: [{{ name: cluster, format: kubernetes-audit, address: \"127.0.0.1:0\" }}] }}\n\
          guard: {{ only_within: {{ cgroup: /quell-no-such-cgroup }} }}\n{more}"
     );
     let config = write(home, "quell.yaml", &text);

@@ -1,0 +1,3 @@
+//! On a real Kubernetes, a module a subject. Every test has a namespace of its own on the cluster that all share, or a cluster of its own.
+
+mod stands;
