@@ -14,6 +14,10 @@ fn engines() -> BTreeMap<String, Engine> {
     for file in crate::rules() {
         let collection = rsigma_parser::parse_sigma_yaml(file.text).unwrap_or_else(|e| panic!("{}: {e}", file.name));
         assert_eq!(collection.errors, Vec::<String>::new(), "{}", file.name);
+        // Those of a cluster's audit log are tried over real records, in the workspace's tests.
+        if collection.rules[0].logsource.category.is_none() {
+            continue;
+        }
         assert_eq!(collection.rules.len(), 1, "{}", file.name);
         let rule = &collection.rules[0];
         let engine = engines.entry(rule.logsource.category.clone().unwrap()).or_default();

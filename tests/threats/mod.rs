@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be done fails it")]
 
 mod attack;
+mod audit;
 mod credential_theft;
 mod crypto_miner;
 mod fileless_execution;

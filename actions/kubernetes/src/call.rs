@@ -247,6 +247,7 @@ impl Calls<'_> {
     /// # Errors
     /// [`CallError::Conflict`] when it is another version, or another object.
     pub async fn strategic<K: Kind>(&self, namespace: Option<&str>, name: &str, patch: &Json) -> Result<K, CallError> {
+        self.inside::<K>(namespace)?;
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let request = request::<K>(namespace).patch(name, &params, &Patch::Strategic(patch));
         self.send("patch", &resource::<K>(), Does::Writes, request).await
@@ -323,6 +324,7 @@ impl Calls<'_> {
         (name, sub): (&str, &str),
         patch: &Json,
     ) -> Result<Json, CallError> {
+        self.inside::<K>(namespace)?;
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let request = request::<K>(namespace).patch_subresource(sub, name, &params, &Patch::Merge(patch));
         self.send("patch", &format!("{}/{sub}", resource::<K>()), Does::Writes, request).await
