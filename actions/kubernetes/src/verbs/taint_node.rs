@@ -271,7 +271,8 @@ mod tests {
     }
 
     fn taint(key: &str, value: &str, effect: &str) -> Taint {
-        serde_json::from_value(json!({ "key": key, "value": value, "effect": effect })).unwrap()
+        let text = str::to_owned;
+        Taint { key: text(key), value: Some(text(value)), effect: text(effect), time_added: None }
     }
 
     #[test]
