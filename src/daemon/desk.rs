@@ -172,7 +172,6 @@ impl Desk {
             reloads: (0, 0),
             reloaded: None,
         };
-        let kube = Kube::of(&loaded.config);
         Self {
             given: given.clone(),
             world: world.clone(),

@@ -160,7 +160,7 @@ impl JsonSchema for PodRef {
             "anyOf": [
                 { "type": "string" },
                 { "type": "object", "anyOf": [{ "required": ["namespace", "name"] }, { "required": ["uid"] }], "properties": {
-                    "namespace": { "type": "string" }, "name": { "type": "string" }, "uid": { "type": "string" },
+                    "namespace": { "type": "string" }, "name": { "type": "string" }, "uid": { "type": ["string", "null"] },
                 } },
             ],
         })
