@@ -14,10 +14,12 @@ use std::sync::Arc;
 const CAPABILITY: &str = "CAP_";
 
 /// Of a cluster: who the pods of this node are, and whether this is a node of it.
-const OWN: [(&str, &str); 4] = [
+const OWN: [(&str, &str); 6] = [
     ("kubernetes:get pods", "who the pods of this node are"),
     ("kubernetes:list pods", "who the pods of this node are"),
     ("kubernetes:watch pods", "who the pods of this node are"),
+    ("kubernetes:get replicasets.apps", "who owns them"),
+    ("kubernetes:get jobs.batch", "who owns them"),
     ("kubernetes:get nodes", "which node this is"),
 ];
 

@@ -80,8 +80,19 @@ pub(crate) struct SourceFigures {
     pub(crate) unread: u64,
     /// How old the latest event was when it was read, and when it happened, in seconds.
     pub(crate) last: Option<(f64, f64)>,
-    /// Of a webhook: deliveries by how they were answered, events that were brought again, and whether it is listened for.
-    pub(crate) brought: Option<(Vec<(&'static str, u64)>, u64, bool)>,
+    /// Of a webhook.
+    pub(crate) brought: Option<BroughtFigures>,
+}
+
+/// How a webhook stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BroughtFigures {
+    /// Deliveries, by how they were answered.
+    pub(crate) answered: Vec<(&'static str, u64)>,
+    /// Events that were brought again.
+    pub(crate) repeated: u64,
+    /// Whether it is listened for.
+    pub(crate) listens: bool,
 }
 
 /// No event yet.
@@ -215,7 +226,11 @@ impl SourceMeter {
                 .then(|| (seconds(&self.lag_ms), seconds(&self.last_ms))),
             brought: self.brought.as_ref().map(|brought| {
                 let answered = Answered::WORDS.into_iter().map(|(word, answer)| (word, brought.count(answer)));
-                (answered.collect(), brought.repeated.load(Ordering::Relaxed), brought.place().address.is_some())
+                BroughtFigures {
+                    answered: answered.collect(),
+                    repeated: brought.repeated.load(Ordering::Relaxed),
+                    listens: brought.place().address.is_some(),
+                }
             }),
         }
     }

@@ -93,7 +93,7 @@ async fn what_is_brought_with_the_token_is_taken_once() {
     assert_eq!(stage.stands(), (3, 0, 0, 0));
     let figures = stage.front.meter.figures();
     assert_eq!(figures.read, [(Class::Record, 4)]);
-    assert_eq!(figures.brought.unwrap().1, 1, "one of them again");
+    assert_eq!(figures.brought.unwrap().repeated, 1, "one of them again");
 }
 
 #[tokio::test]

@@ -108,7 +108,8 @@ impl Desk {
         facts.rules_skipped = loaded.rules_skipped;
         facts.watched.clone_from(&loaded.files);
         facts.config.retention = loaded.config.retention;
-        facts.config.kubernetes = Kubernetes { cluster: then.kubernetes.cluster.clone(), ..loaded.config.kubernetes.clone() };
+        facts.config.kubernetes =
+            Kubernetes { cluster: then.kubernetes.cluster.clone(), ..loaded.config.kubernetes.clone() };
         facts.config.guard.only_within.clone_from(&loaded.config.guard.only_within);
         facts.reload_refused = None;
         #[cfg(feature = "slack")]

@@ -46,12 +46,12 @@ pub(super) fn tell(page: &mut Page, figures: &Figures) {
             page.add(t::SOURCE_LAG, &[name], lag);
             page.add(t::SOURCE_LAST, &[name], at);
         }
-        if let Some((answered, repeated, listens)) = stands.brought {
-            for (word, count) in answered {
+        if let Some(brought) = stands.brought {
+            for (word, count) in brought.answered {
                 page.count(t::SOURCE_DELIVERIES, &[name, word], count);
             }
-            page.count(t::SOURCE_REPEATED, &[name], repeated);
-            page.flag(t::SOURCE_LISTENS, &[name], listens);
+            page.count(t::SOURCE_REPEATED, &[name], brought.repeated);
+            page.flag(t::SOURCE_LISTENS, &[name], brought.listens);
         }
     }
     if let Some(pods) = &figures.pods {
