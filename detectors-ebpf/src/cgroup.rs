@@ -41,10 +41,11 @@ impl Cgroup {
     pub(crate) fn of_path(path: &str) -> Self {
         let mut out = Self { path: path.into(), ..Self::default() };
         for part in path.split('/') {
-            if let Some(pod) = pod_of(part) {
+            // The topmost: what is below a container's cgroup is the container's to name.
+            if let Some(pod) = pod_of(part).filter(|_| out.pod.is_none() && out.container.is_none()) {
                 out.pod = Some(pod.into());
             }
-            if let Some((id, runtime)) = container_of(part) {
+            if let Some((id, runtime)) = container_of(part).filter(|_| out.container.is_none()) {
                 out.container = Some(id.into());
                 out.runtime = Some(runtime);
             }

@@ -238,6 +238,11 @@ pub(super) fn definitions(config: &Config, playbooks: Vec<Arc<Playbook>>, guard:
 pub(crate) fn guard(config: &Config, mistakes: &mut Vec<Mistake>) -> Guard {
     let named: Vec<String> = config.guard.executables.iter().map(|path| path.display().to_string()).collect();
     let mut executables = protect::resolve(protect::DEFAULTS);
+    if executables.is_empty() {
+        let what = "none of the executables that are protected by default is to be found on this host: none of them is protected; in a container \
+                    that sees the host's processes, CAP_SYS_PTRACE is needed to look";
+        mistakes.push(Mistake::warning(config.file.clone().unwrap_or_default(), Span::default(), what));
+    }
     for path in &named {
         let found = protect::resolve(&[path]);
         if found.is_empty() {

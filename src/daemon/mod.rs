@@ -544,7 +544,11 @@ pub(crate) fn with_source(error: &dyn std::error::Error) -> String {
 }
 
 /// This machine's name.
+/// What this machine is called: in a pod what its cluster calls the node (`NODE_NAME`), since the name of a pod ends with it.
 pub(crate) fn node() -> Name {
+    if let Some(name) = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty()) {
+        return name.into();
+    }
     rustix::system::uname().nodename().to_string_lossy().as_ref().into()
 }
 

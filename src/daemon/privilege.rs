@@ -120,6 +120,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_pod_of_a_cluster_has_the_same() {
+        let manifest = include_str!("../../deploy/kustomize/daemonset.yaml");
+        let added = manifest.lines().find_map(|line| line.trim().strip_prefix("add: [")?.strip_suffix(']'));
+        let added: Vec<String> = added.unwrap().split(", ").map(|name| format!("CAP_{name}")).collect();
+        assert_eq!(added, NEEDED.iter().map(|one| one.name).collect::<Vec<_>>());
+    }
+
     /// What systemd (252) does not count as @system-service, and quell may call; strace of `up` and `doctor` shows no other.
     #[test]
     fn the_unit_lets_through_the_calls_that_services_do_not_make() {

@@ -8,6 +8,7 @@ mod bad_input;
 mod by_hand;
 mod daemon;
 mod demo;
+mod deploy;
 mod doctor;
 mod elsewhere;
 mod exit;

@@ -461,9 +461,9 @@ pub(crate) fn answered<T>(
         Ok(Ok(found)) => Ok(found),
         Ok(Err(kube::Error::Api(status))) => Err(of_status(&status, permission, unsaid)),
         Ok(Err(error)) if was_never_sent(&error) => Err(CallError::Away(sentence(&error))),
-        Ok(Err(error @ (kube::Error::Auth(_) | kube::Error::BuildRequest(_)))) => {
-            Err(CallError::Away(sentence(&error)))
-        }
+        // What a plugin was called with, and what it printed, may be secrets: none of it is told.
+        Ok(Err(kube::Error::Auth(_))) => Err(CallError::Away(NO_LOGIN.to_owned())),
+        Ok(Err(error @ kube::Error::BuildRequest(_))) => Err(CallError::Away(sentence(&error))),
         Ok(Err(error)) => Err(unsaid(sentence(&error))),
     }
 }
@@ -501,6 +501,10 @@ pub(crate) const BUDGET: &str = "DisruptionBudget";
 fn by_quell() -> PostParams {
     PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
 }
+
+/// What is said where quell could not say who it is.
+pub(crate) const NO_LOGIN: &str =
+    "quell has no credentials for it: the kubeconfig's token, certificate or plugin (`exec`) gives none";
 
 /// Nobody took the connection: nothing was asked.
 fn was_never_sent(error: &kube::Error) -> bool {

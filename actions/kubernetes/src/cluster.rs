@@ -199,8 +199,10 @@ impl Cluster {
         config.connect_timeout = Some(CONNECT);
         // Every call has a bound of its own, and says itself what may be tried again.
         config.default_retry = false;
-        let made = Client::try_from(config)
-            .map_err(|error| CallError::NoCluster(format!("no client can be made of its configuration: {error}")))?;
+        let made = Client::try_from(config).map_err(|error| match error {
+            kube::Error::Auth(_) => CallError::NoCluster(crate::call::NO_LOGIN.to_owned()),
+            error => CallError::NoCluster(format!("no client can be made of its configuration: {error}")),
+        })?;
         *client = Some((place.number, made.clone()));
         Ok(made)
     }

@@ -82,11 +82,22 @@ fn pod(record: &Record) -> Option<Json> {
     Some(json!({
         "namespace": namespace,
         "name": name,
-        "uid": named("objectRef.uid", ["metadata", "uid"]),
+        "uid": uid(record),
         "labels": of_object(["metadata", "labels"]),
         "node": of_object(["spec", "nodeName"]),
         "service_account": of_object(["spec", "serviceAccountName"]),
     }))
+}
+
+/// Which pod it is, by the server's word alone: what was made has its uid in the answer, and whoever asks may write any into what they send, from
+/// where the server copies it into `objectRef`.
+fn uid(record: &Record) -> Option<Json> {
+    let answered =
+        record.get("responseObject").filter(|object| object.get("kind").and_then(Json::as_str) == Some("Pod"));
+    let of_answer =
+        answered.and_then(|object| object.get("metadata")?.get("uid")).filter(|uid| uid.is_string()).cloned();
+    let is_made = text(record, "verb") == Some("create") && text(record, "objectRef.subresource").is_none();
+    of_answer.or_else(|| text(record, "objectRef.uid").filter(|_| !is_made).map(Json::from))
 }
 
 /// The pod whose token it was done with, as far as the token says. Of somebody who acts as another nothing is known of the

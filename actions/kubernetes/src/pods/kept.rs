@@ -146,10 +146,10 @@ impl Kept {
         if !std::mem::take(&mut self.changed) {
             return false;
         }
-        // Whoever is there comes after whoever is gone: of two with one name it is the one that is there.
+        // Whoever is there comes before whoever is gone: of two with one cgroup's name (a static pod that was made again) the first is it.
         let gone = self.all.values().filter(|one| one.gone.is_some());
         let there = self.all.values().filter(|one| one.gone.is_none());
-        table.replace(gone.chain(there).map(|one| &one.pod));
+        table.replace(there.chain(gone).map(|one| &one.pod));
         true
     }
 }

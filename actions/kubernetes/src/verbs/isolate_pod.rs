@@ -237,10 +237,11 @@ impl Action for IsolatePod {
 
     async fn undo(&self, go: &Admitted, cx: &ActionContext) -> Result<Json, ActionError> {
         let (order, was): (Order, Words) = (order(go.plan())?, before(go.plan())?);
-        let cut = order.cut.as_ref().map(|part| self.cut()?.undo(go, part, cx)).transpose()?;
-        // Also where nothing was to be written by this plan: an attempt before it may have written.
+        let cut = order.cut.as_ref().map(|part| self.cut()?.undo(go, part, cx)).transpose();
+        // What stands in the API is given back whatever becomes of the cut. Also where nothing was to be written by this plan: an attempt before it may have written.
         let wanted = Self::wanted(&order, cx.key.part());
         let left = written::withdraw(&self.0.calls(&SPEC), &wanted, &was).await?;
+        let cut = cut?;
         let of_cut = cut.as_ref().and_then(|cut| cut["still"].as_str()).map(str::to_owned);
         let still: Vec<String> = of_cut.into_iter().chain(left.still).collect();
         let mut output = json!({ "pod": order.pod.place(), "gone": left.gone, "cut": cut });

@@ -121,6 +121,11 @@ impl Protect {
         if let Some(own) = (resource == "nodes").then(own).flatten() {
             return Some(format!("the node `{own}` is protected"));
         }
+        // Known by its uid alone: it may be anybody's.
+        if resource == "pods" && namespace.is_none() {
+            let own = self.namespaces.first()?;
+            return Some(format!("nobody could say yet in which namespace it is, and `{own}` is protected"));
+        }
         self.objection_to_namespace(if resource == "namespaces" { name } else { namespace? })
     }
 

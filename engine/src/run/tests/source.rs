@@ -362,7 +362,7 @@ fn brought(subject: &str, number: u32) -> Detection {
 
 /// Whoever brought it is answered, once it is in the journal.
 fn committed(stage: &mut Stage) -> bool {
-    let (told, answer) = std::sync::mpsc::channel();
+    let (told, answer) = std::sync::mpsc::sync_channel(1);
     stage.core.when_committed(move |committed| told.send(committed.is_ok()).unwrap());
     answer.recv_timeout(Duration::from_secs(20)).expect("the journal's thread says so")
 }
@@ -396,7 +396,7 @@ fn what_cannot_be_written_is_not_answered_as_committed() {
     let mut stage = life(tempfile::tempdir().unwrap(), definitions(kills()));
     let other = rusqlite::Connection::open(stage.dir.path().join("journal.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let (told, answer) = std::sync::mpsc::channel();
+    let (told, answer) = std::sync::mpsc::sync_channel(1);
     stage.core.detections([brought("7", 1)]);
     stage.core.when_committed(move |committed| told.send(committed.is_ok()).unwrap());
     let none = answer.recv_timeout(Duration::from_millis(500));

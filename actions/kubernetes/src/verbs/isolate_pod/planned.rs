@@ -30,6 +30,14 @@ enum Read {
 
 /// What would be done.
 pub(super) async fn plan(cluster: &Cluster, given: &Input) -> Result<Plan, ActionError> {
+    // One that is known by its uid alone may be anybody's: it is named before anything is planned.
+    let named;
+    let given = if given.pod.name.is_empty() {
+        named = Input { pod: given.pod.known(&cluster.calls(&SPEC)).await?, ..given.clone() };
+        &named
+    } else {
+        given
+    };
     let nets: Vec<String> = given.allow.egress.union(&given.allow.ingress).map(ToString::to_string).collect();
     let known = given.pod.uid.as_deref().and_then(|uid| Some((uid, cut(cluster, uid, &nets).ok()??)));
     let reads = read(cluster, &given.pod, given.allow.dns);
