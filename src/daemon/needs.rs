@@ -114,12 +114,15 @@ mod tests {
 
     const LABEL: &str = "  label: { action: kubernetes.label_pod, with: { pod: shop/web, labels: { seen: 'yes' } } }\n";
 
+    const OF_QUELL: [&str; 6] =
+        ["get jobs.batch", "get nodes", "get pods", "get replicasets.apps", "list pods", "watch pods"];
+
     #[test]
     fn the_least_is_what_the_steps_and_quell_itself_ask_for() {
         let specs = crate::daemon::specs();
         let listed = |needs: &Needs| needs.of_cluster().map(|(one, _)| one.to_string()).collect::<BTreeSet<_>>();
         let idle = Needs::of(&[], &[], &specs);
-        assert_eq!(listed(&idle), ["get nodes", "get pods", "list pods", "watch pods"].map(str::to_owned).into());
+        assert_eq!(listed(&idle), OF_QUELL.map(str::to_owned).into());
         assert!(idle.of_kernel().all(|(name, _)| name != "CAP_KILL"));
 
         let labels = Needs::of(&[one("labels", LABEL)], &[], &specs);
@@ -149,10 +152,7 @@ mod tests {
         assert!(all.within.is_empty() && all.everywhere.iter().any(|one| one.to_string() == "patch pods"));
         let shop = needs.wanted(&["shop".to_owned()]);
         let texts = |of: &BTreeSet<Permission>| of.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-        assert_eq!(
-            texts(&shop.everywhere),
-            ["get nodes", "get pods", "list pods", "watch pods"].map(str::to_owned).into()
-        );
+        assert_eq!(texts(&shop.everywhere), OF_QUELL.map(str::to_owned).into());
         assert!(texts(&shop.within).contains("patch pods") && texts(&shop.within).contains("get replicasets.apps"));
     }
 }
