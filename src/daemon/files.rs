@@ -127,7 +127,9 @@ pub(crate) fn load_config(config: Config, mut mistakes: Vec<Mistake>) -> Loaded 
         ..Known::default()
     };
     let (playbooks, found) = load::playbooks(&playbook_sources(&config), &known);
-    mistakes.extend(found);
+    // What ships is nobody's here to mend: that it asks people who are not named yet is said where it is asked for.
+    mistakes
+        .extend(found.into_iter().filter(|one| one.level == MistakeLevel::Error || !one.file.starts_with("shipped")));
     mistakes.extend(config.check_names(&playbooks, &known.actions));
     mistakes.extend(config.check_secrets());
     mistakes.extend(unread(&config));

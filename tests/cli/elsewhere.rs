@@ -24,6 +24,7 @@ const HERE: &[&[&str]] = &[
     &["playbook", "schema"],
     &["action", "list"],
     &["action", "show", "process.kill"],
+    &["action", "permissions"],
     &["oncall", "check"],
     &["oncall", "who"],
     &["oncall", "preview"],

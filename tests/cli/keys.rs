@@ -74,7 +74,9 @@ fn every_key_is_used_by_a_playbook_that_is_tested() {
 fn every_action_that_sends_is_used_by_a_playbook_that_is_tested() {
     let text = fs::read_to_string(format!("{FOLDER}/sent.yaml")).unwrap();
     let actions = quell(&["action", "list", "--json"]).ends(0).json();
-    let sends = actions.as_array().unwrap().iter().filter(|action| action["lane"] == "notify");
+    // Those on a cluster have playbooks of their own.
+    let is_here = |action: &&Value| !action["id"].as_str().unwrap().starts_with("kubernetes.");
+    let sends = actions.as_array().unwrap().iter().filter(|action| action["lane"] == "notify").filter(is_here);
     let names: Vec<&str> = sends.map(|action| action["id"].as_str().unwrap()).collect();
     assert_eq!(names.len(), 5, "{names:?}");
     let unused: Vec<&&str> = names.iter().filter(|name| !text.contains(&format!("action: {name}"))).collect();
