@@ -33,6 +33,7 @@ fn names_of_rules() -> Vec<String> {
 fn every_threat_ships_whole() {
     let folders = [
         "cluster-admin",
+        "compromised-pod",
         "credential-theft",
         "crypto-miner",
         "fileless-execution",
@@ -45,7 +46,8 @@ fn every_threat_ships_whole() {
     let with = |file: &str| folders.map(|folder| format!("{folder}/{file}")).to_vec();
     assert_eq!(playbooks().iter().map(|f| f.name.to_owned()).collect::<Vec<_>>(), with("playbook.yaml"));
     assert_eq!(pages().iter().map(|f| f.name.to_owned()).collect::<Vec<_>>(), with("README.md"));
-    for folder in folders {
+    // A pod's shell is found by the rules of reverse-shell.
+    for folder in folders.into_iter().filter(|folder| *folder != "compromised-pod") {
         assert!(rules().iter().any(|rule| rule.name.starts_with(folder)), "{folder} has no rule");
     }
 }

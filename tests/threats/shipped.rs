@@ -47,7 +47,7 @@ fn what_ships_is_loaded_without_a_mistake() {
     let sources: Vec<PlaybookSource> = quell_playbooks::playbooks().into_iter().map(text).collect();
     let (all, mistakes) = playbooks(&sources, &known);
     assert!(mistakes.is_empty(), "{mistakes:#?}");
-    assert_eq!(all.len(), 9);
+    assert_eq!(all.len(), 10);
 }
 
 #[test]
