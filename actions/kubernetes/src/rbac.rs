@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn every_permission_of_the_verbs_can_be_granted() {
         for spec in crate::specs() {
-            for listed in spec.permissions {
+            for listed in spec.permissions.iter().filter(|one| one.starts_with(PREFIX)) {
                 let one = Permission::of_spec(listed).unwrap_or_else(|| panic!("{}: {listed}", spec.name));
                 assert_eq!(format!("{PREFIX}{one}"), *listed, "{}", spec.name);
                 assert!(!one.to_string().contains(ANY), "{}: {listed}", spec.name);
