@@ -30,12 +30,15 @@ pub(super) fn shipped() -> &'static [Arc<Playbook>] {
             ["playbook.yaml", "playbook.rhai"].map(|name| folder.join(name)).into_iter().filter(|file| file.is_file())
         });
         let known = Known { actions: world::specs().to_vec(), ..Known::default() };
+        // What acts in a cluster acts by verbs that this world has not; their crash law is held against a real API server.
+        let is_here =
+            |file: &std::path::PathBuf| !std::fs::read_to_string(file).unwrap().contains("action: kubernetes.");
         let read = |file: std::path::PathBuf| {
             let text = std::fs::read_to_string(&file).unwrap();
             let (playbook, mistakes) = load::playbook(&file, &text, &known);
             Arc::new(playbook.unwrap_or_else(|| panic!("{}: {mistakes:?}", file.display())))
         };
-        let all: Vec<_> = files.map(read).collect();
+        let all: Vec<_> = files.filter(is_here).map(read).collect();
         assert!(all.len() >= 4, "the playbooks that ship are not where they are looked for");
         all
     })
