@@ -11,6 +11,7 @@ use std::time::Duration;
 
 const PART: &str = "cluster";
 /// So many lacks are named.
+#[cfg(feature = "kubernetes")]
 const NAMED: usize = 12;
 /// For all that is asked: a doctor is waited for by a person.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -21,6 +21,7 @@ pub struct PodRef {
     pub uid: Option<String>,
 }
 
+#[cfg(feature = "client")]
 impl PodRef {
     /// Its namespace and its name, as far as whoever named it knew them.
     pub(crate) fn place(&self) -> (Option<&str>, &str) {

@@ -6,6 +6,8 @@
 //! `OnDelete`) is said and not tried.
 
 #[cfg(feature = "client")]
+use crate::OwnerKind;
+#[cfg(feature = "client")]
 use crate::{
     Calls, Cluster,
     verbs::gone::may_pass,
@@ -14,7 +16,7 @@ use crate::{
     verbs::written::{Named, change},
     workload::{self, Rollout, Workload},
 };
-use crate::{OwnerKind, OwnerRef, PodRef};
+use crate::{OwnerRef, PodRef};
 #[cfg(feature = "client")]
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 #[cfg(feature = "client")]

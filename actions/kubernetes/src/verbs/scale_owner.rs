@@ -4,6 +4,8 @@
 //! gives the former number back, but not over somebody else's. An autoscaler that goes on scaling is told in the plan.
 
 #[cfg(feature = "client")]
+use crate::OwnerKind;
+#[cfg(feature = "client")]
 use crate::{
     CallError, Calls, Cluster,
     verbs::gone::{is_over, may_pass},
@@ -12,7 +14,7 @@ use crate::{
     verbs::written::Named,
     workload::{self, Workload},
 };
-use crate::{OwnerKind, OwnerRef, PodRef};
+use crate::{OwnerRef, PodRef};
 #[cfg(feature = "client")]
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet},

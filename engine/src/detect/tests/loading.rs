@@ -183,9 +183,11 @@ fn the_rules_that_ship_load_and_the_sensor_gives_what_they_need() {
     let (rules, report) = Rules::load(&[RuleSource::Dir(dir)], &[]);
     assert!(!rules.is_empty());
     assert!(report.skipped.is_empty(), "{:?}", report.skipped);
-    // Those over a cluster's audit log are told by its records.
-    let (audit, sensor): (Vec<_>, Vec<_>) =
-        report.rules.iter().partition(|rule| matches!(rule.given, super::super::Given::Records(_)));
+    // Those over a cluster's audit log are told by its records, or are about such rules.
+    let (audit, sensor): (Vec<_>, Vec<_>) = report
+        .rules
+        .iter()
+        .partition(|rule| matches!(rule.given, super::super::Given::Records(_) | super::super::Given::Rules));
     assert!(!audit.is_empty() && sensor.len() > audit.len());
     for rule in sensor {
         assert_eq!(rule.given, super::super::Given::Sensor, "{}", rule.id);
