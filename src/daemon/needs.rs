@@ -153,6 +153,6 @@ mod tests {
         let shop = needs.wanted(&["shop".to_owned()]);
         let texts = |of: &BTreeSet<Permission>| of.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
         assert_eq!(texts(&shop.everywhere), OF_QUELL.map(str::to_owned).into());
-        assert!(texts(&shop.within).contains("patch pods") && texts(&shop.within).contains("get replicasets.apps"));
+        assert!(texts(&shop.within).contains("patch pods") && texts(&shop.within).contains("get deployments.apps"));
     }
 }
