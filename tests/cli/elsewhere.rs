@@ -24,7 +24,7 @@ const HERE: &[&[&str]] = &[
     &["playbook", "schema"],
     &["action", "list"],
     &["action", "show", "process.kill"],
-    &["action", "permissions"],
+    &["action", "permissions", "--format", "linux-capabilities"],
     &["oncall", "check"],
     &["oncall", "who"],
     &["oncall", "preview"],
