@@ -117,19 +117,13 @@ pub fn resolve<P: AsRef<str>>(paths: &[P]) -> Vec<ProtectedFile> {
 /// Where the host's files are: at the root of pid 1, or of what started this container (pid 1 may keep even root out), where a container sees the
 /// host's processes (`hostPID`); else here.
 fn host_root() -> PathBuf {
-    let mounts = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-    let own = mounts("self");
-    let mut others = vec![1];
-    let mut next = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get());
-    while let Some(pid) = next.filter(|pid| others.len() < 32 && *pid > 1) {
-        others.push(pid);
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        next = rest.split_whitespace().nth(1).and_then(|parent| parent.parse().ok());
-    }
-    let is_elsewhere =
-        |pid: &i32| mounts(&pid.to_string()).is_some_and(|its| own.as_ref().is_some_and(|own| its != *own));
-    let root = others.into_iter().find(is_elsewhere).map(|pid| PathBuf::from(format!("/proc/{pid}/root")));
+    let mounts = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let own = mounts(std::process::id());
+    let is_elsewhere = |pid: &u32| mounts(*pid).is_some_and(|its| own.as_ref().is_some_and(|own| its != *own));
+    let started = HostWorld::live("here".into()).map(|world| own_processes(&world)).unwrap_or_default();
+    // Pid 1, which is the last of them, before whoever is nearer.
+    let mut pids = started.last().into_iter().chain(&started).map(|id| id.pid);
+    let root = pids.find(is_elsewhere).map(|pid| PathBuf::from(format!("/proc/{pid}/root")));
     root.filter(|root| std::fs::read_dir(root).is_ok()).unwrap_or_else(|| PathBuf::from("/"))
 }
 
