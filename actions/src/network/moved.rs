@@ -47,9 +47,10 @@ pub(super) fn outside(hands: &Hands, moves: &Moves, path: &str) -> Result<Vec<(M
     let world = &hands.world;
     let mut outside = Vec::new();
     for member in Circle::around(world, &moves.process, moves.scope)?.members {
-        let label = member.stat.label();
-        let paths = Paths::read(world, member.stat.pid).map_err(|error| cannot("read", &label, &error))?;
-        match paths.as_ref().map(Paths::v2) {
+        let pid = member.stat.pid;
+        let of = |error: io::Error| cannot("read", &member.stat.label(), &error);
+        // Whoever has ended and is not reaped yet would be found where it was for ever.
+        match Paths::of_living(world, pid).map_err(of)?.as_ref().map(Paths::v2) {
             // It has ended.
             None => {}
             Some(Some(its)) if is_in(its, path) => {}

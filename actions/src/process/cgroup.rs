@@ -4,7 +4,7 @@
 //! touches the root of a hierarchy. Keeps true: a path that leads upwards (`..`) or that is deleted is no path.
 
 use super::identity::cannot;
-use super::stat::there;
+use super::stat::{Stat, there};
 use crate::world::{CgroupKind, CgroupRoot, HostWorld};
 use quell_model::ActionError;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,17 @@ impl Paths {
     /// Of the process with this number now.
     pub(crate) fn read(world: &HostWorld, pid: u32) -> io::Result<Option<Self>> {
         Ok(there(std::fs::read(world.of(pid, "cgroup")))?.map(|bytes| Self::parse(&String::from_utf8_lossy(&bytes))))
+    }
+
+    /// Of a process, by a thread of it that lives: one that has ended, its leader too, says until it is reaped where it ended.
+    pub(crate) fn of_living(world: &HostWorld, pid: u32) -> io::Result<Option<Self>> {
+        for thread in there(std::fs::read_dir(world.of(pid, "task")))?.into_iter().flatten().flatten() {
+            let read = |file: &str| there(std::fs::read(thread.path().join(file)));
+            if read("stat")?.and_then(|bytes| Stat::parse(&bytes)).is_some_and(|stat| !stat.has_ended()) {
+                return Ok(read("cgroup")?.map(|bytes| Self::parse(&String::from_utf8_lossy(&bytes))));
+            }
+        }
+        Ok(None)
     }
 
     /// Of one `/proc/PID/cgroup`: lines of `ID:controllers:path`; the path itself may hold colons.
