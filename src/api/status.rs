@@ -371,6 +371,9 @@ pub(crate) struct SourceStatus {
     pub(crate) unread: u64,
     /// Records that could not be read, since the start.
     pub(crate) unreadable: u64,
+    /// Records without what was asked and answered, which was left out for its size.
+    #[serde(default)]
+    pub(crate) truncated: u64,
     /// Files that are set aside until they are written to: there are more than are followed.
     pub(crate) set_aside: u64,
     /// What others bring; absent: it is no webhook.

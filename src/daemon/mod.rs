@@ -65,7 +65,7 @@ pub(crate) use own_pod::told_node;
 pub(crate) use pause::{PauseError, beside as pause_beside};
 pub(crate) use recorder::{FOLDER as RECORDER, RecorderPlan};
 pub(crate) use rehearsal::{Scratch, rehearse};
-pub(crate) use source_meter::{Answered, SourceMeter};
+pub(crate) use source_meter::{Answered, SourceMeter, is_truncated};
 pub(crate) use sweep::clear as clear_cgroup;
 
 use crate::api::{self, App, State};
