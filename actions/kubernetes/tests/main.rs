@@ -22,6 +22,7 @@ mod min_ready;
 mod nodes;
 mod owners;
 mod pods;
+mod renewed;
 mod restrict_owner;
 mod revoke_service_account;
 mod stub;
