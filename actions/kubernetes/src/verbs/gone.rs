@@ -21,7 +21,7 @@ pub(super) fn is_mirror(pod: &Pod) -> bool {
 }
 
 /// Whether it has run to its end.
-pub(super) fn is_over(pod: &Pod) -> bool {
+pub(crate) fn is_over(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }
