@@ -14,6 +14,7 @@ mod api;
 mod capture_pod;
 mod emit_event;
 mod ends;
+mod forged;
 mod isolate_pod;
 mod kubelet;
 mod label_pod;
